@@ -1,0 +1,10 @@
+//! A language model is a world: its weights are pixels, its pixels are tiles on an infinite map, and the
+//! textures that are drawn are what the forward pass reads.
+//!
+//! Read the modules in this order and follow a byte from the disk to the screen:
+//!
+//! 1. [`pxi`]: PixelFS, bytes as RGB pixels in a `.pxi` file.
+//! 2. [`model`]: PXI-LLM, a model as a `.pxi` file; GGUF in and out; tokenizer and chat template.
+
+pub mod model;
+pub mod pxi;
