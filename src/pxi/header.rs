@@ -88,8 +88,8 @@ impl Header {
         if original_size > limit {
             return Err(PxiError::TooLarge { what: "payload length", found: original_size, limit });
         }
-        let height =
-            u32::try_from(rows(original_size, width)).expect("a payload within the limit has at most u32::MAX rows");
+        let height = u32::try_from(rows(original_size, width))
+            .expect("a payload within the limit has at most u32::MAX rows");
         Ok(Self { minor: VERSION.1, original_size, width, height, compression, checksum, reserved: [0; 9] })
     }
 

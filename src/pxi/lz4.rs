@@ -155,8 +155,14 @@ mod tests {
     fn faults_name_their_place() {
         let problem = |stored: &[u8]| check(stored, 4).unwrap_err().to_string();
         assert_eq!(problem(&[0x20, 1]), "lz4 encoding at stored byte 1: 2 literals run past the end");
-        assert_eq!(problem(&[0x10, 1, 0, 0, 0]), "lz4 encoding at stored byte 4: offset is 0, expected 1 to 1");
-        assert_eq!(problem(&[0x10, 1, 2, 0, 0]), "lz4 encoding at stored byte 4: offset is 2, expected 1 to 1");
+        assert_eq!(
+            problem(&[0x10, 1, 0, 0, 0]),
+            "lz4 encoding at stored byte 4: offset is 0, expected 1 to 1"
+        );
+        assert_eq!(
+            problem(&[0x10, 1, 2, 0, 0]),
+            "lz4 encoding at stored byte 4: offset is 2, expected 1 to 1"
+        );
         assert_eq!(problem(&[0xF0, 255]), "lz4 encoding at stored byte 2: ends where a length should be");
         assert_eq!(problem(&[0x10, 1, 1]), "lz4 encoding at stored byte 3: ends where an offset should be");
     }

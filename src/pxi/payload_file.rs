@@ -18,7 +18,8 @@ impl PayloadFile {
     /// Starts a file of `payload_len` zeros that will be at `path`.
     pub fn create(path: impl AsRef<Path>, width: u32, payload_len: u64) -> Result<Self, PxiError> {
         let path = path.as_ref();
-        let draft = Header::new(payload_len, width, Compression::None, [0; 32]).map_err(|error| error.at(path))?;
+        let draft =
+            Header::new(payload_len, width, Compression::None, [0; 32]).map_err(|error| error.at(path))?;
         let file = AtomicFile::create(path)?;
         file.file()
             .set_len(HEADER_LEN as u64 + draft.padded_len())

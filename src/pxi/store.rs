@@ -37,7 +37,8 @@ impl Store {
     /// Opens a folder, which must exist.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, PxiError> {
         let folder = folder.as_ref();
-        let root = folder.canonicalize().map_err(|error| PxiError::io("open the folder")(error).at(folder))?;
+        let root =
+            folder.canonicalize().map_err(|error| PxiError::io("open the folder")(error).at(folder))?;
         if !root.is_dir() {
             let source = io::ErrorKind::NotADirectory.into();
             return Err(PxiError::Io { action: "open the folder", source }.at(folder));
@@ -182,7 +183,8 @@ mod tests {
         fs::write(store.root().join("broken.pxi"), "no").unwrap();
         fs::write(store.root().join("other.txt"), "no").unwrap();
         let entries = store.list().unwrap();
-        let listed: Vec<_> = entries.iter().map(|entry| (entry.name.as_str(), entry.header.is_ok())).collect();
+        let listed: Vec<_> =
+            entries.iter().map(|entry| (entry.name.as_str(), entry.header.is_ok())).collect();
         assert_eq!(listed, [("b", true), ("broken", false), ("sub/a", true)]);
         assert_eq!(store.read("sub/a").unwrap().read_all().unwrap(), b"two");
         assert_eq!(store.info("b").unwrap().0.original_size(), 3);
@@ -196,8 +198,27 @@ mod tests {
         let (folder, store) = store();
         fs::write(folder.path().join("secret.pxi"), "secret").unwrap();
         let names = [
-            "..", ".", "", "/", "../secret", "a/../../secret", "/etc/passwd", "a//b", "a/", "/a", "a/./b", ".hidden",
-            "a\0b", "a\\b", "C:a", "a\nb", "a.", "a ", "..pxi", ".pxi", "../secret.pxi",
+            "..",
+            ".",
+            "",
+            "/",
+            "../secret",
+            "a/../../secret",
+            "/etc/passwd",
+            "a//b",
+            "a/",
+            "/a",
+            "a/./b",
+            ".hidden",
+            "a\0b",
+            "a\\b",
+            "C:a",
+            "a\nb",
+            "a.",
+            "a ",
+            "..pxi",
+            ".pxi",
+            "../secret.pxi",
         ];
         for name in names {
             let refused = store.path(name);
