@@ -1,4 +1,5 @@
 //! `pixel-llm fs` as a person uses it.
+#![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use assert_cmd::Command;
 use serde_json::Value;

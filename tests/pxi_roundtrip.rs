@@ -1,4 +1,5 @@
 //! Any payload comes back, whole and in slices, from every kind of file; nothing else does.
+#![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use pixel_llm::pxi::{self, Compression, HEADER_LEN, PayloadFile, PxiError, PxiFile, WriteOptions, Writer};
 use proptest::prelude::*;
