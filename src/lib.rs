@@ -6,8 +6,9 @@
 //! 1. [`pxi`]: PixelFS, bytes as RGB pixels in a `.pxi` file.
 //! 2. [`model`]: PXI-LLM, a model as a `.pxi` file; GGUF in and out; tokenizer and chat template.
 //!
-//! [`app`] knows them all: it is the command line and the modes.
+//! [`assets`] is what travels inside the program, [`app`] the modes and the command line.
 
 pub mod app;
+pub mod assets;
 pub mod model;
 pub mod pxi;

@@ -5,11 +5,14 @@
 
 pub mod cli;
 
+use crate::assets::Assets;
 use clap::{Parser, Subcommand};
 use cli::{
-    fs,
+    convert, fs, inspect,
     output::{self, Exit, Output},
+    verify,
 };
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// A language model is a world, and its weights are pixels.
@@ -19,6 +22,9 @@ struct Arguments {
     /// Print one JSON document on standard output instead of text.
     #[arg(long, global = true)]
     json: bool,
+    /// A folder whose files stand in for built-in assets of the same name.
+    #[arg(long, global = true, value_name = "DIR")]
+    assets: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -27,6 +33,12 @@ struct Arguments {
 enum Command {
     /// Work with .pxi files: bytes stored as pixels.
     Fs(fs::FsArgs),
+    /// Turn a GGUF model into pixels, or back.
+    Convert(convert::ConvertArgs),
+    /// Tell what a model is; list its tensors; paint it.
+    Inspect(inspect::InspectArgs),
+    /// Check every tile of a model against its checksum.
+    Verify(verify::VerifyArgs),
 }
 
 /// Runs the program.
@@ -34,8 +46,12 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     remove_temporary_files_on_interrupt();
     let mut out = Output::new(arguments.json);
+    let assets = Assets::new(arguments.assets);
     let result = match arguments.command {
         Command::Fs(args) => fs::run(args, &mut out),
+        Command::Convert(args) => convert::run(args, &mut out),
+        Command::Inspect(args) => inspect::run(args, &assets, &mut out),
+        Command::Verify(args) => verify::run(args, &assets, &mut out),
     };
     let result = result.and_then(|exit| out.flush().map(|()| exit).map_err(Into::into));
     match result {

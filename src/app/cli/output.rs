@@ -83,6 +83,16 @@ pub fn progress_bytes(label: &'static str, len: Option<u64>) -> ProgressBar {
     bar.with_style(style.progress_chars("=> ")).with_message(label)
 }
 
+/// A bar on standard error for `len` things; it shows only on a terminal.
+pub fn progress_bar(label: &'static str, len: u64) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{msg:>10} [{bar:32}] {pos}/{len} {per_sec} {eta}");
+    let style = style.expect("the template is well formed");
+    ProgressBar::new(len).with_style(style.progress_chars("=> ")).with_message(label)
+}
+
 /// Prints one line on standard error: the error and its causes, each said once.
 pub fn print_error(error: &anyhow::Error) {
     print_line("error", &error_line(error));
