@@ -100,7 +100,7 @@ impl ModelError {
     /// The same error with the file it happened in; container errors name theirs already.
     pub(crate) fn in_file(self, path: &std::path::Path) -> Self {
         match self {
-            Self::InFile { .. } | Self::Pxi(_) | Self::Gguf(_) => self,
+            Self::InFile { .. } | Self::Pxi(_) | Self::Gguf(GgufError::InFile { .. }) => self,
             source => Self::InFile { path: path.to_owned(), source: Box::new(source) },
         }
     }
