@@ -1,1 +1,4 @@
 //! 2  PXI-LLM.
+
+pub mod chat;
+pub mod tokenizer;
