@@ -56,6 +56,17 @@ fn counts_that_differ() {
 }
 
 #[test]
+fn numbers_that_are_no_token_type() {
+    assert_eq!(TokenType::list_from_gguf(&[1, 6]).unwrap(), [TokenType::Normal, TokenType::Byte]);
+    for bad in [0, 7, -1, i64::MAX] {
+        assert_eq!(
+            TokenType::list_from_gguf(&[1, 2, bad]).unwrap_err().to_string(),
+            format!("tokenizer.ggml.token_type of token 2 is {bad}; expected 1 to 6")
+        );
+    }
+}
+
+#[test]
 fn fields_that_are_missing() {
     assert!(bpe(|spec| spec.merges = None).starts_with("tokenizer.ggml.merges is missing"));
     assert!(spm(|spec| spec.scores = None).starts_with("tokenizer.ggml.scores is missing"));
@@ -78,7 +89,7 @@ fn tokens_that_make_no_sense() {
             format!("tokenizer.ggml.tokens: byte token 7 is {bad:?}; expected <0x00> to <0xFF>")
         );
     }
-    assert!(spm(|spec| spec.scores.as_mut().unwrap()[300] = f32::NAN).contains("token 300 has NaN"));
+    assert!(spm(|spec| spec.scores.as_mut().unwrap()[270] = f32::NAN).contains("token 270 has NaN"));
     let no_bytes = |spec: &mut TokenizerSpec| {
         spec.types.as_mut().unwrap()[3..259].fill(TokenType::Normal);
         spec.types.as_mut().unwrap()[0] = TokenType::Control;

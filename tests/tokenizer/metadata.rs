@@ -92,7 +92,7 @@ pub fn read(path: &Path) -> TokenizerSpec {
         tokens: get("tokens").unwrap().list(Value::text),
         scores: get("scores").map(|value| value.list(|score| score.number() as f32)),
         types: get("token_type")
-            .map(|value| value.list(|kind| TokenType::from_gguf(kind.number() as i64).unwrap())),
+            .map(|value| TokenType::list_from_gguf(&value.list(|kind| kind.number() as i64)).unwrap()),
         merges: get("merges").map(|value| value.list(Value::text)),
         bos: id("bos_token_id"),
         eos: id("eos_token_id"),

@@ -21,7 +21,6 @@ pub fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
     }
     let mut out = String::new();
     write(value, indent, 0, &mut out)?;
-    // Templates print what they get here; marking it safe is not needed, as nothing is escaped.
     Ok(Value::from(out))
 }
 
@@ -35,7 +34,8 @@ fn write(value: &Value, indent: Option<usize>, depth: usize, out: &mut String) -
     }
     match value.kind() {
         ValueKind::None => out.push_str("null"),
-        ValueKind::Bool | ValueKind::Number => out.push_str(&value.to_string()),
+        ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
+        ValueKind::Number => out.push_str(&value.to_string()),
         ValueKind::String => write_text(value.as_str().unwrap_or_default(), out),
         ValueKind::Seq | ValueKind::Iterable => {
             let items = value.try_iter()?;

@@ -17,9 +17,14 @@ use super::tokenizer::{Tokenizer, TokenizerSpec};
 /// The largest template that is compiled; the largest known ones have some 20 KiB.
 pub const MAX_TEMPLATE_BYTES: usize = 256 * 1024;
 
-/// What one rendering may cost, in instructions or in 64 bytes of text made: room for a conversation of megabytes,
-/// and an end within a second or two for a template that loops.
-const FUEL: u64 = 1_000_000;
+/// What one rendering may cost, in instructions or in 64 bytes of text made: room for some megabytes of conversation,
+/// and an end well within a second for a template that loops.
+const FUEL: u64 = 200_000;
+
+/// The stack on which a template runs. With each unit of fuel a template can put a value into one more list, and the
+/// engine walks, prints and drops nested lists by recursion. So the stack must have room for a list of that depth;
+/// memory is used only as far as the recursion really goes. A level was seen to need less than 600 bytes.
+const STACK_IN_BYTES: usize = FUEL as usize * 1024;
 
 /// How deep macros, loops and blocks may nest at run time, which keeps the stack small.
 const MAX_RECURSION: usize = 128;
@@ -81,6 +86,15 @@ pub enum ChatError {
         /// The budget.
         budget: u64,
     },
+    /// There is no thread to render on.
+    #[error("no thread with a stack of {stack_in_bytes} bytes for the chat template: {source}")]
+    Thread {
+        /// The stack that it needs.
+        stack_in_bytes: usize,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
     /// Something went wrong while rendering.
     #[error("the chat template failed: {source}")]
     Render {
@@ -122,6 +136,8 @@ impl ChatTemplate {
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(MAX_RECURSION);
+        // In debug mode an error keeps the template's values, which must not outlive the large stack.
+        environment.set_debug(false);
         environment.add_filter("tojson", json::to_json);
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", strftime_now);
@@ -139,6 +155,22 @@ impl ChatTemplate {
 
     /// The text of a conversation; `add_generation_prompt` opens the assistant's next turn.
     pub fn render(&self, messages: &[ChatMessage], add_generation_prompt: bool) -> Result<String, ChatError> {
+        std::thread::scope(|scope| {
+            std::thread::Builder::new()
+                .name("chat template".to_owned())
+                .stack_size(STACK_IN_BYTES)
+                .spawn_scoped(scope, || self.render_here(messages, add_generation_prompt))
+                .map_err(|source| ChatError::Thread { stack_in_bytes: STACK_IN_BYTES, source })?
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    fn render_here(
+        &self,
+        messages: &[ChatMessage],
+        add_generation_prompt: bool,
+    ) -> Result<String, ChatError> {
         let messages: Vec<Value> = messages
             .iter()
             .map(|message| context! { role => message.role.as_str(), content => message.content.as_str() })

@@ -28,16 +28,6 @@ pub enum TokenizerError {
         /// What needs it.
         needed_by: &'static str,
     },
-    /// A metadata pair has a type that its key does not allow.
-    #[error("{field} is {found}; expected {expected}")]
-    WrongType {
-        /// The metadata key.
-        field: &'static str,
-        /// The type in the file.
-        found: String,
-        /// The types that the key allows.
-        expected: &'static str,
-    },
     /// A number has no meaning as a token type.
     #[error("tokenizer.ggml.token_type of token {id} is {found}; expected 1 to 6")]
     UnknownTokenType {

@@ -1,5 +1,7 @@
 //! The tokenizer's part of a model file's metadata as plain values, before any of it is believed.
 
+use super::error::TokenizerError;
+
 /// The supported values of `tokenizer.ggml.model`.
 pub const MODELS: [&str; 2] = ["gpt2", "llama"];
 
@@ -21,6 +23,14 @@ pub enum TokenType {
 }
 
 impl TokenType {
+    /// The types that a GGUF file means by the numbers of `tokenizer.ggml.token_type`.
+    pub fn list_from_gguf(numbers: &[i64]) -> Result<Vec<TokenType>, TokenizerError> {
+        let named = numbers.iter().enumerate().map(|(id, &found)| {
+            TokenType::from_gguf(found).ok_or(TokenizerError::UnknownTokenType { id, found })
+        });
+        named.collect()
+    }
+
     /// The type that a GGUF file means by `number`.
     pub fn from_gguf(number: i64) -> Option<TokenType> {
         Some(match number {
