@@ -1,1 +1,3 @@
 //! 2  PXI-LLM.
+
+pub mod encoding;
