@@ -3,6 +3,7 @@
 
 use super::spec::MODELS;
 use super::split::PRE_TOKENIZERS;
+use crate::model::gguf::GgufError;
 
 /// Why a [`TokenizerSpec`](super::TokenizerSpec) makes no tokenizer.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,20 @@ pub enum TokenizerError {
         field: &'static str,
         /// What needs it.
         needed_by: &'static str,
+    },
+    /// A pair of the metadata is missing or of another type.
+    #[error(transparent)]
+    Metadata(#[from] GgufError),
+    /// A token or a merge is not text.
+    #[error("{field}: entry {index} is not UTF-8; expected text")]
+    NotUtf8 {
+        /// The metadata key.
+        field: &'static str,
+        /// Which entry.
+        index: usize,
+        /// Where it stops being UTF-8.
+        #[source]
+        source: std::string::FromUtf8Error,
     },
     /// A number has no meaning as a token type.
     #[error("tokenizer.ggml.token_type of token {id} is {found}; expected 1 to 6")]

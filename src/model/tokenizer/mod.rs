@@ -14,6 +14,7 @@
 mod alphabet;
 mod byte_level;
 mod error;
+mod metadata;
 mod sentence_piece;
 mod spec;
 mod special;
