@@ -1,4 +1,5 @@
 //! Dequantisation against the vectors of the reference (tests/vectors/make_vectors.py), bit for bit.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::PathBuf;
 

@@ -1,5 +1,6 @@
 //! The writer: what it writes reads back the same, it refuses what the reader would refuse, and it leaves nothing
 //! behind when it is dropped.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "common/gguf_builder.rs"]
 mod gguf_builder;

@@ -146,7 +146,7 @@ impl GgufBuilder {
 
     /// Writes the file.
     pub fn save(&self, path: &Path) -> PathBuf {
-        std::fs::write(path, self.build()).unwrap();
+        std::fs::write(path, self.build()).expect("the folder of a test can be written");
         path.to_owned()
     }
 
