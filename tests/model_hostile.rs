@@ -59,13 +59,19 @@ fn hyperparameters_without_sense_are_named() {
 
 #[test]
 fn missing_and_misshapen_tensors_are_named() {
-    let error = refusal("llama", Encoding::Q8_0, |tiny| tiny.tensors.retain(|(t, _)| t.name != "blk.1.ffn_up.weight"));
+    let error = refusal("llama", Encoding::Q8_0, |tiny| {
+        tiny.tensors.retain(|(t, _)| t.name != "blk.1.ffn_up.weight")
+    });
     assert!(error.contains("19 tensors") || error.contains("blk.1.ffn_up.weight: missing"), "{error}");
-    let error = refusal("qwen2", Encoding::Q8_0, |tiny| tiny.tensors.retain(|(t, _)| t.name != "blk.1.attn_k.bias"));
+    let error =
+        refusal("qwen2", Encoding::Q8_0, |tiny| tiny.tensors.retain(|(t, _)| t.name != "blk.1.attn_k.bias"));
     assert!(error.contains("blk.1.attn_k.bias: missing"), "{error}");
-    let error = refusal("qwen3", Encoding::Q8_0, |tiny| tiny.tensors.retain(|(t, _)| !t.name.ends_with("q_norm.weight")));
+    let error = refusal("qwen3", Encoding::Q8_0, |tiny| {
+        tiny.tensors.retain(|(t, _)| !t.name.ends_with("q_norm.weight"))
+    });
     assert!(error.contains("attn_q_norm.weight: missing"), "{error}");
-    let error = refusal("llama", Encoding::F32, |tiny| tiny.tensor("blk.0.attn_k.weight").0.dims = vec![128, WIDTH]);
+    let error =
+        refusal("llama", Encoding::F32, |tiny| tiny.tensor("blk.0.attn_k.weight").0.dims = vec![128, WIDTH]);
     assert!(error.contains("blk.0.attn_k.weight: dimensions [128, 256], expected [256, 128]"), "{error}");
     let error = refusal("llama", Encoding::F32, |tiny| {
         tiny.add(&mut Random(1), "blk.7.attn_norm.weight", &[WIDTH], Encoding::F32);
@@ -87,7 +93,9 @@ fn weights_and_scales_that_are_no_numbers_are_named_with_their_row() {
                 let block = 77 * row..77 * row + encoding.block_bytes();
                 match encoding {
                     Encoding::F32 => bytes[block][..4].copy_from_slice(&bad.to_f32().to_le_bytes()),
-                    Encoding::BF16 => bytes[block][..2].copy_from_slice(&half::bf16::from_f32(bad.to_f32()).to_le_bytes()),
+                    Encoding::BF16 => {
+                        bytes[block][..2].copy_from_slice(&half::bf16::from_f32(bad.to_f32()).to_le_bytes())
+                    }
                     Encoding::Q6_K => bytes[block][208..].copy_from_slice(&bad.to_le_bytes()),
                     _ => bytes[block][..2].copy_from_slice(&bad.to_le_bytes()),
                 }
@@ -121,7 +129,9 @@ fn spoilt(change: impl FnOnce(&mut Vec<u8>)) -> String {
 
 #[test]
 fn a_head_that_contradicts_itself_is_refused() {
-    let put = |at: usize, bytes: &'static [u8]| spoilt(move |file| file[64 + at..][..bytes.len()].copy_from_slice(bytes));
+    let put = |at: usize, bytes: &'static [u8]| {
+        spoilt(move |file| file[64 + at..][..bytes.len()].copy_from_slice(bytes))
+    };
     for (at, bytes, expected) in [
         (0x00, &b"PXIN"[..], "magic"),
         (0x04, &[2], "version: found 2.0, expected 1.x"),
@@ -148,7 +158,8 @@ fn a_head_that_contradicts_itself_is_refused() {
 #[test]
 fn a_table_that_disagrees_with_the_tiles_is_refused() {
     // The first record: name size 17, dimensions 2, matrix, Q8_0, then the columns.
-    let table = |file: &[u8]| 64 + u64::from_le_bytes(file[64 + 0x98..64 + 0xA0].try_into().unwrap()) as usize;
+    let table =
+        |file: &[u8]| 64 + u64::from_le_bytes(file[64 + 0x98..64 + 0xA0].try_into().unwrap()) as usize;
     for (at, value, expected) in [
         (0usize, 0u8, "tensor 1: found the table's end"),
         (2, 5, "5 dimensions, expected 1 to 4"),

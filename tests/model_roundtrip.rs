@@ -96,7 +96,10 @@ fn tiles_decode_to_the_same_numbers_as_gguf() {
                 for row in shape.rows.clone() {
                     for column in shape.columns.clone() {
                         let weight = weights.next().unwrap();
-                        assert_eq!(weight.to_bits(), expected[(row * tensor.tiling.columns + column) as usize].to_bits());
+                        assert_eq!(
+                            weight.to_bits(),
+                            expected[(row * tensor.tiling.columns + column) as usize].to_bits()
+                        );
                         peak = peak.max(weight.abs());
                         sum += f64::from(weight);
                         count += 1;
@@ -143,7 +146,8 @@ fn any_flipped_bit_is_told_by_its_tile_or_refused_with_the_head() {
     }
     for _ in 0..300 {
         let at = random.below(tiles as u64) as usize;
-        let error = flip(&pxi, &bytes, at + 64, random.below(8) as u32).expect_err("the head is damaged").to_string();
+        let error =
+            flip(&pxi, &bytes, at + 64, random.below(8) as u32).expect_err("the head is damaged").to_string();
         assert!(error.contains("a.pxi: ") && error.lines().count() == 1, "{error}");
     }
     for at in 0..256 {
@@ -160,7 +164,8 @@ fn swapped_tiles_are_both_told() {
     let mut bytes = std::fs::read(&pxi).unwrap();
     let model = PixelModel::open(&pxi).unwrap();
     // Two tiles of the same size: those of the gate and up matrices of layer 0.
-    let [a, b] = ["ffn_gate", "ffn_up"].map(|name| model.tensor(&format!("blk.0.{name}.weight")).unwrap().first_tile);
+    let [a, b] =
+        ["ffn_gate", "ffn_up"].map(|name| model.tensor(&format!("blk.0.{name}.weight")).unwrap().first_tile);
     let (from, to) = (model.tile_range(a), model.tile_range(b));
     let first = bytes[from.start + 64..from.end + 64].to_vec();
     bytes.copy_within(to.start + 64..to.end + 64, from.start + 64);

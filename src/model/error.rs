@@ -42,7 +42,9 @@ pub enum ModelError {
         problem: String,
     },
     /// The head's bytes are not those that were written.
-    #[error("head ({section}): SHA-256 is {found}, expected {expected}; the file is damaged, convert it again")]
+    #[error(
+        "head ({section}): SHA-256 is {found}, expected {expected}; the file is damaged, convert it again"
+    )]
     Head {
         /// Which checksum failed.
         section: &'static str,
@@ -52,7 +54,9 @@ pub enum ModelError {
         expected: String,
     },
     /// A tile's bytes are not those that were written.
-    #[error("tile {tile} of {tensor} (rows {rows}, columns {columns}): SHA-256 does not match; the tile is damaged")]
+    #[error(
+        "tile {tile} of {tensor} (rows {rows}, columns {columns}): SHA-256 does not match; the tile is damaged"
+    )]
     Tile {
         /// Index in the tile table.
         tile: u32,

@@ -26,6 +26,7 @@ pub mod tokenizer;
 pub mod verify;
 pub mod weights;
 
+pub use chat::{ChatMessage, ChatTemplate};
 pub use config::{Architecture, ModelConfig, RopeKind, RopeScaling};
 pub use encoding::Encoding;
 pub use error::ModelError;
@@ -33,7 +34,6 @@ pub use pixel_model::{Head, PixelModel};
 pub use plan::MapPlan;
 pub use resolve::Cache;
 pub use tensors::Tensor;
-pub use chat::{ChatMessage, ChatTemplate};
 pub use tokenizer::Tokenizer;
 
 pub(crate) use crate::pxi::hex;

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 /// A file of the shared folder beside the project, or `None` with a loud word.
 pub fn shared(file: &str) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let found = root.ancestors().skip(1).map(|folder| folder.join("shared").join(file)).find(|path| path.exists());
+    let found =
+        root.ancestors().skip(1).map(|folder| folder.join("shared").join(file)).find(|path| path.exists());
     if found.is_none() {
         eprintln!("SKIPPED: ../shared/{file} is not there");
     }
