@@ -162,6 +162,15 @@ fn pair_cases() -> Vec<Case> {
             ["list"]
         ),
         case!("array of 2^61 u64, whose bytes overflow", array(10, 1 << 61, &[]), TooMany { .. }, ["list"]),
+        // Sizes that a machine would grant, where the ones above would abort.
+        case!("array of 2^22 u64", array(10, 1 << 22, &[]), TooMany { found: 4_194_304, .. }, ["list"]),
+        case!("array of 2^22 strings", array(8, 1 << 22, &[]), TooMany { found: 4_194_304, .. }, ["list"]),
+        case!(
+            "string of 2^24 bytes",
+            valid().raw_pair(raw_pair("text", 8, &(1_u64 << 24).to_le_bytes())),
+            Truncated { field: "value", needed: 16_777_216, .. },
+            ["text"]
+        ),
         case!("array of more u64 than bytes", array(10, 200, &[]), TooMany { .. }, ["list", "200"]),
         case!("array of more strings than bytes", array(8, 100, &[]), TooMany { .. }, ["list", "100"]),
         case!(
