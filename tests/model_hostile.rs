@@ -1,5 +1,7 @@
 //! Models without sense are refused with an error that names what is wrong, and leave nothing behind.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod common;
 
 use common::tiny::{Random, Tiny, WIDTH};
