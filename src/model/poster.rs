@@ -31,11 +31,11 @@ const GROUND: [f32; 3] = [11.0, 14.0, 20.0];
 /// The river's bed.
 const WATER: [f32; 3] = [18.0, 30.0, 48.0];
 /// Weights below zero.
-const COOL: [f32; 3] = [66.0, 150.0, 230.0];
+const COOL: [f32; 3] = [58.0, 158.0, 255.0];
 /// Weights above zero.
-const WARM: [f32; 3] = [240.0, 150.0, 60.0];
+const WARM: [f32; 3] = [255.0, 158.0, 52.0];
 /// Weights that balance out.
-const EVEN: [f32; 3] = [120.0, 122.0, 132.0];
+const EVEN: [f32; 3] = [58.0, 64.0, 82.0];
 /// Space around the land, in parts of the picture's longer side.
 const MARGIN: f64 = 0.02;
 
@@ -174,9 +174,9 @@ fn colour(pixel: &Pixel, spread: f32) -> [f32; 3] {
     // In standard errors of a mean of that many weights; three of them are full colour.
     let lean = pixel.sum / pixel.count.sqrt() / spread / 3.0;
     let size = (pixel.squares / pixel.count).sqrt() / spread;
-    let light = (0.75 * size.max(1e-3).powf(0.8)).clamp(0.12, 1.25);
+    let light = (0.8 * size.max(1e-3).powf(1.2)).clamp(0.1, 2.2);
     let pole = if lean < 0.0 { COOL } else { WARM };
-    let strength = lean.abs().min(1.0).sqrt();
+    let strength = lean.abs().min(1.0);
     std::array::from_fn(|channel| {
         let hue = EVEN[channel] + (pole[channel] - EVEN[channel]) * strength;
         GROUND[channel] + (hue - GROUND[channel]) * light
