@@ -177,9 +177,12 @@ fn colour(pixel: &Pixel, spread: f32) -> [f32; 3] {
     let light = (0.8 * size.max(1e-3).powf(1.2)).clamp(0.1, 2.2);
     let pole = if lean < 0.0 { COOL } else { WARM };
     let strength = lean.abs().min(1.0);
+    // What is brighter than full colour turns towards white, so that its hue stays what it was.
+    let glow = ((light - 1.0) / 2.0).clamp(0.0, 0.6);
     std::array::from_fn(|channel| {
         let hue = EVEN[channel] + (pole[channel] - EVEN[channel]) * strength;
-        GROUND[channel] + (hue - GROUND[channel]) * light
+        let lit = GROUND[channel] + (hue - GROUND[channel]) * light.min(1.0);
+        lit + (255.0 - lit) * glow
     })
 }
 
