@@ -5,6 +5,8 @@
 //!
 //! 1. [`pxi`]: PixelFS, bytes as RGB pixels in a `.pxi` file.
 //! 2. [`model`]: PXI-LLM, a model as a `.pxi` file; GGUF in and out; tokenizer and chat template.
+//! 7. [`tokens`]: requests, sampling, batches and results.
 
 pub mod model;
 pub mod pxi;
+pub mod tokens;
