@@ -39,7 +39,9 @@ fn kept(logits: &[f32], params: &SamplingParams) -> Vec<u32> {
     }
     if params.min_p > 0.0 {
         let least = of_order[0] + params.min_p.ln();
-        order.retain(|&token| token == order_first(&of_order, logits, token) || logits[token as usize] >= least);
+        order.retain(|&token| {
+            token == order_first(&of_order, logits, token) || logits[token as usize] >= least
+        });
     }
     order
 }

@@ -141,7 +141,11 @@ fn answers_do_not_depend_on_what_runs_beside_them() {
     let mut ends = [0; 2];
     for (request, answer) in requests.iter().zip(&reference.answers) {
         let answer = answer.as_ref().unwrap();
-        assert_eq!((answer.text.clone(), answer.completion_tokens, answer.finish), alone(request), "{request:?}");
+        assert_eq!(
+            (answer.text.clone(), answer.completion_tokens, answer.finish),
+            alone(request),
+            "{request:?}"
+        );
         ends[usize::from(answer.finish == FinishReason::Stop)] += 1;
     }
     assert!(ends[0] > 3 && ends[1] > 3, "the requests should end in both ways: {ends:?}");
@@ -150,13 +154,10 @@ fn answers_do_not_depend_on_what_runs_beside_them() {
             for repeats in [1, 4, 50] {
                 let ran = run_all(&requests, Toy::new(slots, columns, repeats));
                 for (index, request) in requests.iter().enumerate() {
-                    let what = format!("{} at {slots} slots, {columns} columns, {repeats} repeats", request.id);
+                    let what =
+                        format!("{} at {slots} slots, {columns} columns, {repeats} repeats", request.id);
                     let answer = &ran.answers[index];
-                    assert_eq!(
-                        without_sharing(answer),
-                        without_sharing(&reference.answers[index]),
-                        "{what}"
-                    );
+                    assert_eq!(without_sharing(answer), without_sharing(&reference.answers[index]), "{what}");
                     assert_eq!(ran.shown[index], answer.as_ref().unwrap().text, "{what}");
                 }
             }
@@ -218,7 +219,8 @@ fn a_prompt_that_cannot_run_fails_alone() {
 
 #[test]
 fn log_probabilities_are_of_the_raw_distribution_and_of_the_text_alone() {
-    let mut request = Request { stop: vec!["bc".into(), "d".into(), "e".into()], ..defaults().request("x", "hello") };
+    let mut request =
+        Request { stop: vec!["bc".into(), "d".into(), "e".into()], ..defaults().request("x", "hello") };
     request.logprobs = Some(4);
     request.prompt_logprobs = Some(2);
     request.sampling.temperature = 3.0;

@@ -358,7 +358,9 @@ impl<R: BufRead> Lines<R> {
             Err(whole(Problem::TooLong { limit_in_bytes: MAX_LINE_IN_BYTES }))
         } else {
             match str::from_utf8(&self.buffer) {
-                Ok(text) => Ok(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).trim_end_matches(['\r', '\n'])),
+                Ok(text) => {
+                    Ok(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).trim_end_matches(['\r', '\n']))
+                }
                 Err(error) => {
                     let before = String::from_utf8_lossy(&self.buffer[..error.valid_up_to()]).chars().count();
                     Err(LineProblem { column: before + 1, ..whole(Problem::NotUtf8) })

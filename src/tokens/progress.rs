@@ -75,9 +75,8 @@ impl Progress {
         let done = self.done();
         let remaining = self.total.saturating_sub(self.already_finished + done);
         let since = self.moments.front().filter(|(then, ..)| *then < now);
-        let tokens_per_second = since.map(|&(then, _, tokens)| {
-            (self.tokens() - tokens) as f64 / (now - then).as_secs_f64()
-        });
+        let tokens_per_second =
+            since.map(|&(then, _, tokens)| (self.tokens() - tokens) as f64 / (now - then).as_secs_f64());
         // The time left goes by the whole run: requests of one kind often stand together, and the last 20
         // seconds may have finished none.
         let time_left = (done > 0 && !now.is_zero())

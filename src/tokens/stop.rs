@@ -101,7 +101,8 @@ mod tests {
     /// The definition, word for word, on the whole answer.
     fn naive(stops: &[String], bytes: &[u8]) -> (String, bool) {
         for end in 1..=bytes.len() {
-            let starts = stops.iter().filter(|stop| !stop.is_empty() && bytes[..end].ends_with(stop.as_bytes()));
+            let starts =
+                stops.iter().filter(|stop| !stop.is_empty() && bytes[..end].ends_with(stop.as_bytes()));
             if let Some(start) = starts.map(|stop| end - stop.len()).min() {
                 return (String::from_utf8_lossy(&bytes[..start]).into_owned(), true);
             }

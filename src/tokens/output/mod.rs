@@ -5,8 +5,8 @@
 //! requests are finished, and goes on behind them.
 
 mod file;
-mod resume;
 mod result;
+mod resume;
 
 pub use file::{Existing, OutputError, OutputFile, Resumed};
 pub use result::{ResultContext, result_line};

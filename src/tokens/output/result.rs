@@ -202,7 +202,8 @@ fn body<'a>(request: &Request, answer: &'a Answer, context: &ResultContext<'a>, 
 fn timings(answer: &Answer) -> Timings {
     // The first token comes out of the prompt's pass; it takes no time of its own.
     let computed = answer.prompt_tokens - answer.shared_tokens;
-    let per_second = |count: u32, seconds: f64| (count > 0 && seconds > 0.0).then(|| f64::from(count) / seconds);
+    let per_second =
+        |count: u32, seconds: f64| (count > 0 && seconds > 0.0).then(|| f64::from(count) / seconds);
     let milliseconds = |time: std::time::Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
     Timings {
         prompt_ms: milliseconds(answer.prompt_time),

@@ -29,7 +29,9 @@ pub(super) struct Extent {
 pub(super) enum ScanError {
     Read(io::Error),
     /// A line that is no result line.
-    Foreign { line: u64 },
+    Foreign {
+        line: u64,
+    },
 }
 
 #[derive(Deserialize)]

@@ -209,7 +209,8 @@ fn text_part(part: &Field<'_>) -> Result<String, LineProblem> {
 
 /// The known name that a misspelt one most resembles, if any does.
 fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    let (distance, nearest) = known.map(|other| (edit_distance(name, other), other)).min_by_key(|pair| pair.0)?;
+    let (distance, nearest) =
+        known.map(|other| (edit_distance(name, other), other)).min_by_key(|pair| pair.0)?;
     (distance <= 1 + nearest.len() / 4).then_some(nearest)
 }
 

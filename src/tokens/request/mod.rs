@@ -150,5 +150,6 @@ impl Defaults {
 /// has two answers. A request with a seed of its own has stream 0 and the same answer under any id.
 fn stream_of(id: &str) -> u64 {
     // FNV-1a: the draws only need streams that differ, and resuming needs them to be the same in every version.
-    id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+    id.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }

@@ -48,9 +48,8 @@ impl Sampler {
         bias: &[(u32, f32)],
     ) -> Result<u32, SamplingError> {
         let vocab = logits.len();
-        let penalised = words.repeat_penalty != 1.0
-            || words.frequency_penalty != 0.0
-            || words.presence_penalty != 0.0;
+        let penalised =
+            words.repeat_penalty != 1.0 || words.frequency_penalty != 0.0 || words.presence_penalty != 0.0;
         let window = if penalised { window } else { &[] };
         if window.is_empty() && bias.is_empty() {
             return self.choose(logits, words);
@@ -138,7 +137,8 @@ impl Sampler {
     /// The log-probability of `token` in the raw distribution, and the `count` most probable tokens with theirs.
     pub fn score(&mut self, logits: &[f32], token: u32, count: usize) -> Result<Sampled, SamplingError> {
         let vocab = logits.len();
-        let of_token = *logits.get(token as usize).ok_or(SamplingError::OutsideVocabulary { token, vocab })?;
+        let of_token =
+            *logits.get(token as usize).ok_or(SamplingError::OutsideVocabulary { token, vocab })?;
         let best = best(logits).ok_or(SamplingError::NoCandidate { vocab })?;
         let max = logits[best as usize];
         let sum: f64 = logits.iter().filter(|l| !l.is_nan()).map(|&l| f64::from((l - max).exp())).sum();

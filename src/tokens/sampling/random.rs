@@ -56,11 +56,8 @@ const BELOW_ONE: f32 = 1.0 - f32::EPSILON / 2.0;
 /// as a fraction of 2^32. Small words give large noise; the largest is 22.9, of word 0.
 pub fn gumbel(word: u32) -> f32 {
     let w = ((word as f32 + 0.5) * 2.0_f32.powi(-32)).min(BELOW_ONE);
-    let exponential = if w < SERIES_BELOW {
-        w * (1.0 + w * (0.5 + w * (1.0 / 3.0 + w * 0.25)))
-    } else {
-        -(1.0 - w).ln()
-    };
+    let exponential =
+        if w < SERIES_BELOW { w * (1.0 + w * (0.5 + w * (1.0 / 3.0 + w * 0.25))) } else { -(1.0 - w).ln() };
     -exponential.ln()
 }
 
@@ -96,7 +93,8 @@ mod tests {
     fn gumbel_has_the_mean_of_a_gumbel_variable() {
         let key = Key::new(7, 0);
         let count = 40_000;
-        let sum: f64 = (0..count).flat_map(|group| key.noise(3, group)).map(|word| f64::from(gumbel(word))).sum();
+        let sum: f64 =
+            (0..count).flat_map(|group| key.noise(3, group)).map(|word| f64::from(gumbel(word))).sum();
         let mean = sum / f64::from(4 * count);
         // Euler's constant; the standard error of the mean is 1.28 / sqrt(160000) = 0.0032.
         assert!((mean - 0.577_216).abs() < 0.013, "{mean}");

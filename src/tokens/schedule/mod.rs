@@ -349,7 +349,8 @@ impl<'m> Scheduler<'m> {
     /// request can have been admitted to it since.
     fn end_waits(&mut self) {
         for index in 0..self.slots.len() {
-            let Some(Wait { slot: from, positions }) = self.slots[index].running.as_ref().and_then(|r| r.wait)
+            let Some(Wait { slot: from, positions }) =
+                self.slots[index].running.as_ref().and_then(|r| r.wait)
             else {
                 continue;
             };

@@ -53,7 +53,8 @@ pub(super) fn place(slots: &[View<'_>], prompt: &[u32], limit: usize) -> Option<
     } else {
         Placement { slot: keeper, computed: kept, copy_from: None, wait_for: None }
     };
-    let promised = slots.iter().enumerate().filter(|(_, slot)| slot.running).map(|(i, slot)| (i, common(slot)));
+    let promised =
+        slots.iter().enumerate().filter(|(_, slot)| slot.running).map(|(i, slot)| (i, common(slot)));
     let wait_for = promised
         .max_by_key(|&(index, promised)| (promised, std::cmp::Reverse(index)))
         .filter(|&(_, promised)| promised >= placement.computed + LEAST_SHARED);
@@ -86,10 +87,7 @@ mod tests {
         let long: Vec<u32> = (0..40).collect();
         let slots = [view(&long, 12, true, 1), view(&[5], 1, false, 3), view(&[6], 1, false, 2)];
         let placed = place(&slots, &long[..32], 31).unwrap();
-        assert_eq!(
-            placed,
-            Placement { slot: 2, computed: 12, copy_from: Some(0), wait_for: Some((0, 31)) }
-        );
+        assert_eq!(placed, Placement { slot: 2, computed: 12, copy_from: Some(0), wait_for: Some((0, 31)) });
         let barely = place(&slots, &long[..15], 14).unwrap();
         assert_eq!(barely.wait_for, None, "two more positions are not worth a wait");
     }
