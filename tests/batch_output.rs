@@ -1,4 +1,5 @@
 //! Result lines, and the promise that a run killed anywhere and resumed finishes each id exactly once.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 #[path = "common/toy_engine.rs"]
 mod toy_engine;

@@ -1,4 +1,5 @@
 //! Lines of requests: what they mean, and what is said about those that are wrong.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 use std::io::Write;
 
@@ -210,8 +211,8 @@ fn a_file_is_checked_whole_before_anything_runs() {
         error.to_string(),
         "input.jsonl: 5 of 7 lines cannot be run, the first at line 4, column 1: `prompt`: this field is missing"
     );
-    let InputError::BadLines { errors, .. } = error else { panic!() };
-    let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let InputError::BadLines(bad) = error else { panic!() };
+    let errors: Vec<String> = bad.errors.iter().map(ToString::to_string).collect();
     assert_eq!(
         errors[1..],
         [

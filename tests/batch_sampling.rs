@@ -1,4 +1,5 @@
 //! The sampler keeps what it promises, and draws what the distribution says.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 use pixel_llm::tokens::sampling::{Key, Sampler, SamplingError, SamplingParams};
 use proptest::prelude::*;

@@ -1,4 +1,5 @@
 //! Continuous batching: whatever runs beside a request, its answer is the one it has alone.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 #[path = "common/toy_engine.rs"]
 mod toy_engine;

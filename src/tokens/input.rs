@@ -40,19 +40,8 @@ pub enum InputError {
     #[error("cannot copy standard input to a temporary file: {0}")]
     Spool(#[source] io::Error),
     /// Some lines are no requests.
-    #[error("{name}: {count} of {lines} lines cannot be run, the first at {first}")]
-    BadLines {
-        /// The file.
-        name: String,
-        /// How many.
-        count: u64,
-        /// Of how many that are not blank.
-        lines: u64,
-        /// The first of them.
-        first: LineError,
-        /// The first hundred of them.
-        errors: Vec<LineError>,
-    },
+    #[error(transparent)]
+    BadLines(Box<BadLines>),
     /// There is no request in the file.
     #[error("{name}: there is no request in it")]
     Empty {
@@ -67,6 +56,22 @@ pub enum InputError {
         /// The line.
         line: u64,
     },
+}
+
+/// The lines of an input that are no requests.
+#[derive(Debug, thiserror::Error)]
+#[error("{name}: {count} of {lines} lines cannot be run, the first at {first}")]
+pub struct BadLines {
+    /// The file.
+    pub name: String,
+    /// How many.
+    pub count: u64,
+    /// Of how many that are not blank.
+    pub lines: u64,
+    /// The first of them.
+    pub first: LineError,
+    /// The first hundred of them.
+    pub errors: Vec<LineError>,
 }
 
 /// A line that is no request.
@@ -166,13 +171,13 @@ impl InputFile {
         input.skipped.sort_by_key(|error| error.line);
         input.skipped.truncate(MAX_REPORTED_LINES);
         if let (false, Some(first)) = (skip_bad, input.skipped.first()) {
-            return Err(InputError::BadLines {
+            return Err(InputError::BadLines(Box::new(BadLines {
                 name: input.name,
                 count: input.skipped_count,
                 lines,
                 first: first.clone(),
                 errors: input.skipped,
-            });
+            })));
         }
         if input.entries.is_empty() {
             return Err(InputError::Empty { name: input.name });
