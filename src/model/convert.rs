@@ -1,0 +1,221 @@
+//! GGUF to PXI-LLM, in memory that does not grow with the model.
+//!
+//! Bands of rows are read, rearranged, hashed and written on every core; when all tiles are in place the head is written
+//! and the container's own checksum taken. The file appears under its name only when it is whole.
+
+use std::path::Path;
+
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use super::coarse::Coarse;
+use super::config::ModelConfig;
+use super::error::ModelError;
+use super::gguf::{Gguf, Metadata, check_vocabulary, metadata_bytes};
+use super::header::{HEAD_CHECKSUM, Header, Sections};
+use super::pixel_model::head_checksum;
+use super::plan::MapPlan;
+use super::planes::LINE_BYTES;
+use super::rearrange::scatter;
+use super::tensors::{self, Tensor};
+use super::tiling::Layout;
+use crate::pxi::{DEFAULT_WIDTH, PayloadFile};
+
+/// What a conversion has done.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Conversion {
+    /// Tensors written.
+    pub tensors: usize,
+    /// Tiles written.
+    pub tiles: usize,
+    /// Bytes of the GGUF tensors.
+    pub model_size_in_bytes: u64,
+    /// Bytes of the payload.
+    pub payload_size_in_bytes: u64,
+}
+
+/// What is told while work goes on: bytes done so far, out of [`work_in_bytes`].
+pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
+
+/// The bytes that a conversion will report: every tile once when written and once when the container is sealed.
+pub fn work_in_bytes(gguf: &Gguf) -> u64 {
+    2 * gguf.tensors().iter().map(|tensor| tensor.len).sum::<u64>()
+}
+
+/// Converts an opened GGUF file into `path`.
+///
+/// # Errors
+/// The model is of no supported family or does not hold together, a weight is NaN or infinite, or a file cannot be read or
+/// written. Nothing is left behind then, and a file that stood at `path` still stands.
+pub fn convert(gguf: &Gguf, path: &Path, progress: Progress<'_>) -> Result<Conversion, ModelError> {
+    let metadata = without_splits(gguf.metadata());
+    check_vocabulary(&metadata, gguf.tensors())?;
+    let shapes = gguf.tensors().iter().map(|t| (t.name.clone(), t.dims.clone(), t.encoding)).collect();
+    let tensors = tensors::lay_out(shapes)?;
+    let config =
+        ModelConfig::from_metadata(&metadata, |name| tensors.iter().any(|tensor| tensor.name == name))?;
+    tensors::check_family(&config, &tensors)?;
+    let plan = MapPlan::new(&config, &tensors);
+    let map_size = plan.size.map(u32::try_from);
+    let [Ok(map_width), Ok(map_height)] = map_size else {
+        return Err(ModelError::field("map", format!("{:?} cells", plan.size), "sides under 2^32"));
+    };
+
+    let metadata_block = metadata_bytes(&metadata);
+    let rects: Vec<_> = (0..tensors.len()).map(|tensor| plan.tensor_rect(tensor)).collect();
+    let table = tensors::encode_table(&tensors, &rects);
+    let tile_count: u64 = tensors.iter().map(|tensor| tensor.tiling.tile_count()).sum();
+    let line_count: u64 = tensors.iter().map(|tensor| tensor.tiling.line_count()).sum();
+    let sections = Sections::plan(metadata_block.len() as u64, table.len() as u64, tile_count, line_count)
+        .ok_or_else(|| ModelError::field("model", "sizes that overflow", "under 2^63 bytes"))?;
+
+    let output = PayloadFile::create(path, DEFAULT_WIDTH, sections.payload_size())?;
+    let records = write_tiles(gguf, &tensors, sections.tiles, &output, progress)?;
+    let mut root = Sha256::new();
+    records.iter().for_each(|(digest, _)| root.update(digest));
+    let header = Header {
+        model_size_in_bytes: tensors.iter().map(|tensor| tensor.tiling.size_in_bytes()).sum(),
+        weight_encoding: tensors::main_encoding(&tensors),
+        map_size: [map_width, map_height],
+        root: root.finalize().into(),
+        gguf_alignment: gguf.alignment() as u32,
+        tensor_count: tensors.len() as u32,
+        tile_count: tile_count as u32,
+        metadata_count: metadata.len() as u64,
+        sections,
+        head_checksum: [0; 32],
+    };
+    let mut head = vec![0; sections.tiles as usize];
+    let mut put = |offset: u64, bytes: &[u8]| head[offset as usize..][..bytes.len()].copy_from_slice(bytes);
+    put(0, &header.encode(&config));
+    put(super::header::HEADER_BYTES as u64, &metadata_block);
+    put(sections.tensor_table, &table);
+    for (index, (digest, coarse)) in records.iter().enumerate() {
+        let record = sections.tile_table + index as u64 * super::header::TILE_RECORD_BYTES;
+        put(record, digest);
+        let statistics = coarse.statistics;
+        for (place, value) in [statistics.mean, statistics.spread, statistics.peak].into_iter().enumerate() {
+            put(record + 32 + 4 * place as u64, &value.to_le_bytes());
+        }
+        put(sections.coarse_table + index as u64 * super::header::COARSE_RECORD_BYTES, &coarse.grid_bytes());
+    }
+    let checksum = head_checksum(&head);
+    head[HEAD_CHECKSUM].copy_from_slice(&checksum);
+    output.write_at(0, &head)?;
+
+    let written = work_in_bytes(gguf) / 2;
+    // The container's bytes include padding that the tensors' do not: scale, so that the end is the end.
+    let scale = |done: u64| {
+        written + (done as u128 * written as u128 / sections.payload_size().max(1) as u128) as u64
+    };
+    output.finish(&|done| progress(scale(done)))?;
+    Ok(Conversion {
+        tensors: tensors.len(),
+        tiles: records.len(),
+        model_size_in_bytes: header.model_size_in_bytes,
+        payload_size_in_bytes: sections.payload_size(),
+    })
+}
+
+fn without_splits(metadata: &Metadata) -> Metadata {
+    metadata.clone().without(&["split.no", "split.count", "split.tensors.count"])
+}
+
+/// A row of tiles: one or more whole row groups with all their columns.
+struct Band<'a> {
+    tensor: &'a Tensor,
+    source: usize,
+    first: u64,
+    count: u64,
+}
+
+fn bands(tensors: &[Tensor]) -> Vec<Band<'_>> {
+    let mut bands = Vec::new();
+    for (source, tensor) in tensors.iter().enumerate() {
+        let count = match tensor.tiling.layout {
+            Layout::Matrix => tensor.tiling.tiles_across(),
+            Layout::Vector => 1,
+        };
+        let starts = (0..tensor.tiling.tile_count()).step_by(count as usize);
+        bands.extend(starts.map(|first| Band { tensor, source, first, count }));
+    }
+    bands
+}
+
+type TileRecord = ([u8; 32], Coarse);
+
+/// Writes every tile and returns the tiles' records in order.
+fn write_tiles(
+    gguf: &Gguf,
+    tensors: &[Tensor],
+    tiles_offset: u64,
+    output: &PayloadFile,
+    progress: Progress<'_>,
+) -> Result<Vec<TileRecord>, ModelError> {
+    let done = std::sync::atomic::AtomicU64::new(0);
+    let bands = bands(tensors);
+    let records: Result<Vec<Vec<TileRecord>>, ModelError> = bands
+        .par_iter()
+        .map_init(Scratch::default, |scratch, band| {
+            let records = write_band(gguf, band, tiles_offset, output, scratch)?;
+            let read = scratch.band.len() as u64;
+            progress(done.fetch_add(read, std::sync::atomic::Ordering::Relaxed) + read);
+            Ok(records)
+        })
+        .collect();
+    Ok(records?.into_iter().flatten().collect())
+}
+
+#[derive(Default)]
+struct Scratch {
+    band: Vec<u8>,
+    tiles: Vec<u8>,
+}
+
+fn write_band(
+    gguf: &Gguf,
+    band: &Band<'_>,
+    tiles_offset: u64,
+    output: &PayloadFile,
+    scratch: &mut Scratch,
+) -> Result<Vec<TileRecord>, ModelError> {
+    let tiling = &band.tensor.tiling;
+    let (start, size) = band_bytes(band.tensor, band.first);
+    scratch.band.resize(size as usize, 0);
+    gguf.read_at(&gguf.tensors()[band.source], start, &mut scratch.band)?;
+    let first_line = tiling.tile(band.first).lines.start;
+    let end_line = tiling.tile(band.first + band.count - 1).lines.end;
+    scratch.tiles.resize(((end_line - first_line) * LINE_BYTES) as usize, 0);
+    let mut records = Vec::with_capacity(band.count as usize);
+    for index in band.first..band.first + band.count {
+        let shape = tiling.tile(index);
+        let at = ((shape.lines.start - first_line) * LINE_BYTES) as usize;
+        let tile = &mut scratch.tiles[at..at + shape.size_in_bytes() as usize];
+        scatter(tiling, &shape, &scratch.band, tile);
+        let coarse = Coarse::of(tiling, &shape, &scratch.band).map_err(|bad| {
+            let row = shape.rows.start + bad.row;
+            let problem = format!("row {row} has a weight or scale that is NaN or infinite");
+            ModelError::tensor(&band.tensor.name, problem)
+        })?;
+        records.push((Sha256::digest(&*tile).into(), coarse));
+    }
+    let offset = tiles_offset + (band.tensor.first_line + first_line) * LINE_BYTES;
+    output.write_at(offset, &scratch.tiles)?;
+    Ok(records)
+}
+
+/// Where the GGUF bytes of a row of tiles begin in their tensor, and how many they are.
+pub(super) fn band_bytes(tensor: &Tensor, first_tile: u64) -> (u64, u64) {
+    let tiling = &tensor.tiling;
+    let shape = tiling.tile(first_tile);
+    match tiling.layout {
+        Layout::Matrix => {
+            let row = tiling.size_in_bytes() / tiling.rows;
+            (shape.rows.start * row, (shape.rows.end - shape.rows.start) * row)
+        }
+        Layout::Vector => {
+            let start = shape.lines.start * LINE_BYTES;
+            (start, (shape.lines.end * LINE_BYTES).min(tiling.size_in_bytes()) - start)
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! How a tensor's weights are stored: the encodings this project reads, by their GGML type numbers.
+//!
+//! In: a type number from a file or a name from a person. Out: the block geometry that every size in the
+//! formats is computed from. A row of a tensor is a whole number of blocks, and a block is a fixed number
+//! of weights in a fixed number of bytes.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// How the weights of a tensor are stored; the discriminant is the GGML type number.
+#[allow(non_camel_case_types, reason = "Q4_K, Q5_K and Q6_K are the names the field knows")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[repr(u32)]
+pub enum Encoding {
+    /// IEEE single precision.
+    F32 = 0,
+    /// IEEE half precision.
+    F16 = 1,
+    /// 32 weights: a half scale and 4-bit values from -8.
+    Q4_0 = 2,
+    /// 32 weights: a half scale, a half minimum and 4-bit values.
+    Q4_1 = 3,
+    /// 32 weights: a half scale and 5-bit values from -16, their fifth bits in a word of their own.
+    Q5_0 = 6,
+    /// 32 weights: a half scale, a half minimum and 5-bit values, their fifth bits in a word of their own.
+    Q5_1 = 7,
+    /// 32 weights: a half scale and signed bytes.
+    Q8_0 = 8,
+    /// 256 weights: eight groups of 32 with 6-bit scales and minima, 4-bit values.
+    Q4_K = 12,
+    /// 256 weights: eight groups of 32 with 6-bit scales and minima, 5-bit values.
+    Q5_K = 13,
+    /// 256 weights: sixteen groups of 16 with signed 8-bit scales, 6-bit values from -32.
+    Q6_K = 14,
+    /// The upper half of IEEE single precision.
+    BF16 = 30,
+}
+
+impl Encoding {
+    /// Every encoding, in the order of the GGML type numbers.
+    pub const ALL: [Self; 11] = [
+        Self::F32,
+        Self::F16,
+        Self::Q4_0,
+        Self::Q4_1,
+        Self::Q5_0,
+        Self::Q5_1,
+        Self::Q8_0,
+        Self::Q4_K,
+        Self::Q5_K,
+        Self::Q6_K,
+        Self::BF16,
+    ];
+
+    /// The encoding with this GGML type number, or `None` where this project does not read it.
+    #[must_use]
+    pub fn from_ggml(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|encoding| encoding.ggml() == number)
+    }
+
+    /// The GGML type number.
+    #[must_use]
+    pub const fn ggml(self) -> u32 {
+        self as u32
+    }
+
+    /// The name the field uses, such as `Q4_K`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::Q4_0 => "Q4_0",
+            Self::Q4_1 => "Q4_1",
+            Self::Q5_0 => "Q5_0",
+            Self::Q5_1 => "Q5_1",
+            Self::Q8_0 => "Q8_0",
+            Self::Q4_K => "Q4_K",
+            Self::Q5_K => "Q5_K",
+            Self::Q6_K => "Q6_K",
+            Self::BF16 => "BF16",
+        }
+    }
+
+    /// Weights in one block; 1 for the plain floats.
+    #[must_use]
+    pub const fn block_len(self) -> usize {
+        match self {
+            Self::F32 | Self::F16 | Self::BF16 => 1,
+            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 => 32,
+            Self::Q4_K | Self::Q5_K | Self::Q6_K => 256,
+        }
+    }
+
+    /// Bytes in one block.
+    #[must_use]
+    pub const fn block_bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::BF16 => 2,
+            Self::Q4_0 => 18,
+            Self::Q4_1 => 20,
+            Self::Q5_0 => 22,
+            Self::Q5_1 => 24,
+            Self::Q8_0 => 34,
+            Self::Q4_K => 144,
+            Self::Q5_K => 176,
+            Self::Q6_K => 210,
+        }
+    }
+
+    /// True where weights share scales in blocks, false for the plain floats.
+    #[must_use]
+    pub const fn is_quantised(self) -> bool {
+        self.block_len() > 1
+    }
+
+    /// Bytes in a row of `cols` weights, or `None` where the row is no whole number of blocks or its size
+    /// overflows.
+    #[must_use]
+    pub fn row_bytes(self, cols: u64) -> Option<u64> {
+        let block_len = self.block_len() as u64;
+        if !cols.is_multiple_of(block_len) {
+            return None;
+        }
+        (cols / block_len).checked_mul(self.block_bytes() as u64)
+    }
+}
+
+impl fmt::Display for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A name that is no encoding of this project.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "unknown encoding {0:?}; known are F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K and Q6_K"
+)]
+pub struct UnknownEncoding(pub String);
+
+impl FromStr for Encoding {
+    type Err = UnknownEncoding;
+
+    /// Reads a name in any case.
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|encoding| encoding.name().eq_ignore_ascii_case(name))
+            .ok_or_else(|| UnknownEncoding(name.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_names_and_serde_agree() {
+        for encoding in Encoding::ALL {
+            assert_eq!(Encoding::from_ggml(encoding.ggml()), Some(encoding));
+            assert_eq!(encoding.name().parse(), Ok(encoding));
+            assert_eq!(encoding.name().to_lowercase().parse(), Ok(encoding));
+            assert_eq!(serde_json::to_string(&encoding).unwrap(), format!("\"{encoding}\""));
+        }
+        assert!(UnknownEncoding("Q2_K".into()).to_string().contains("Q2_K"));
+        assert_eq!("Q2_K".parse::<Encoding>(), Err(UnknownEncoding("Q2_K".into())));
+    }
+
+    #[test]
+    fn numbers_this_project_does_not_read_are_none() {
+        // Q4_2 and Q4_3 were removed from GGML; 10, 11 and 15 are Q2_K, Q3_K and Q8_K.
+        for number in [4, 5, 9, 10, 11, 15, 16, 29, 31, u32::MAX] {
+            assert_eq!(Encoding::from_ggml(number), None, "{number}");
+        }
+    }
+
+    #[test]
+    fn all_is_sorted_and_complete() {
+        assert!(Encoding::ALL.is_sorted());
+        assert!(Encoding::ALL.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+
+    #[test]
+    fn row_bytes_refuses_part_blocks_and_overflow() {
+        assert_eq!(Encoding::Q4_1.row_bytes(576), Some(360));
+        assert_eq!(Encoding::Q4_1.row_bytes(0), Some(0));
+        assert_eq!(Encoding::Q4_1.row_bytes(33), None);
+        assert_eq!(Encoding::Q6_K.row_bytes(256), Some(210));
+        assert_eq!(Encoding::Q6_K.row_bytes(128), None);
+        assert_eq!(Encoding::F32.row_bytes(u64::MAX), None);
+        // Less than a byte per weight: the largest row still has a size.
+        assert_eq!(Encoding::Q4_0.row_bytes(u64::MAX - 31), Some((u64::MAX / 32) * 18));
+    }
+}

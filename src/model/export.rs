@@ -1,0 +1,61 @@
+//! PXI-LLM back to GGUF: every tensor's bytes and every metadata pair as they were.
+
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use super::convert::{Progress, band_bytes};
+use super::error::ModelError;
+use super::gguf::{GgufWriter, TensorInfo};
+use super::pixel_model::PixelModel;
+use super::rearrange::gather;
+use super::tensors::Tensor;
+use super::tiling::Layout;
+
+/// Bands that are gathered side by side before they are written in order: enough for every core, little in memory.
+const BANDS_AT_ONCE: usize = 32;
+
+/// Writes the model as a GGUF file. Every tile is verified on the way.
+///
+/// # Errors
+/// A tile is damaged, or the file cannot be written. Nothing is left behind then.
+pub fn export(model: &PixelModel, path: &Path, progress: Progress<'_>) -> Result<(), ModelError> {
+    let infos: Vec<TensorInfo> = (model.tensors().iter())
+        .map(|tensor| TensorInfo {
+            name: tensor.name.clone(),
+            dims: tensor.dimensions.clone(),
+            encoding: tensor.encoding(),
+        })
+        .collect();
+    let mut writer = GgufWriter::create(path, model.metadata(), &infos)?;
+    let mut done = 0;
+    for tensor in model.tensors() {
+        let step = match tensor.tiling.layout {
+            Layout::Matrix => tensor.tiling.tiles_across(),
+            Layout::Vector => 1,
+        };
+        let starts: Vec<u64> = (0..tensor.tiling.tile_count()).step_by(step as usize).collect();
+        for starts in starts.chunks(BANDS_AT_ONCE) {
+            let bands: Result<Vec<Vec<u8>>, ModelError> =
+                starts.par_iter().map(|&first| band(model, tensor, first, step)).collect();
+            for band in bands? {
+                writer.write(&band)?;
+                done += band.len() as u64;
+                progress(done);
+            }
+        }
+    }
+    writer.finish()?;
+    Ok(())
+}
+
+/// The GGUF bytes of a row of tiles.
+fn band(model: &PixelModel, tensor: &Tensor, first: u64, count: u64) -> Result<Vec<u8>, ModelError> {
+    let (_, size) = band_bytes(tensor, first);
+    let mut band = vec![0; size as usize];
+    for index in first..first + count {
+        let tile = model.tile(tensor.first_tile + index as u32)?;
+        gather(&tensor.tiling, &tensor.tiling.tile(index), tile, &mut band);
+    }
+    Ok(band)
+}

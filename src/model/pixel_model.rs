@@ -1,0 +1,307 @@
+//! Opens a PXI-LLM file: maps it, checks the head, and hands out tiles that are verified one by one, when first asked for.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use sha2::{Digest, Sha256};
+
+use super::coarse::{Coarse, GRID, Statistics};
+use super::config::ModelConfig;
+use super::error::ModelError;
+use super::gguf::{Metadata, parse_metadata};
+use super::header::{COARSE_RECORD_BYTES, HEAD_CHECKSUM, HEADER_BYTES, Header, TILE_RECORD_BYTES};
+use super::hex;
+use super::plan::MapPlan;
+use super::planes::LINE_BYTES;
+use super::tensors::{self, Tensor};
+use super::tiling::TileShape;
+use crate::pxi::{self, Compression, PxiFile};
+
+/// A model made of pixels, mapped from its file.
+#[derive(Debug)]
+pub struct PixelModel {
+    path: PathBuf,
+    source: Source,
+    header: Header,
+    config: ModelConfig,
+    metadata: Metadata,
+    tensors: Vec<Tensor>,
+    plan: MapPlan,
+    checked: Box<[AtomicU8]>,
+    names: OnceLock<std::collections::HashMap<String, usize>>,
+}
+
+/// Where the payload's bytes are.
+#[derive(Debug)]
+enum Source {
+    /// In a mapped file.
+    Mapped(PxiFile),
+    /// In the program itself.
+    BuiltIn(&'static [u8]),
+}
+
+impl Source {
+    fn payload(&self) -> &[u8] {
+        match self {
+            Self::Mapped(file) => {
+                file.payload().expect("compression none was checked when the model was opened")
+            }
+            Self::BuiltIn(payload) => payload,
+        }
+    }
+}
+
+const UNCHECKED: u8 = 0;
+const GOOD: u8 = 1;
+const DAMAGED: u8 = 2;
+
+impl PixelModel {
+    /// Opens a model. The head is checked whole; tiles are not touched.
+    ///
+    /// # Errors
+    /// The file cannot be read, is no model, or its head is damaged or contradicts itself: the error names the field.
+    pub fn open(path: &Path) -> Result<Self, ModelError> {
+        let file = PxiFile::open(path)?;
+        if file.header().compression() != Compression::None {
+            let error = ModelError::field("compression", file.header().compression().name(), "none");
+            return Err(error.in_file(path));
+        }
+        Self::new(path, Source::Mapped(file)).map_err(|error| error.in_file(path))
+    }
+
+    /// Opens a model that is part of the program. `name` stands for its path.
+    ///
+    /// # Errors
+    /// As [`PixelModel::open`].
+    pub fn from_static(name: &str, file: &'static [u8]) -> Result<Self, ModelError> {
+        let path = Path::new(name);
+        let payload = pxi::parse(file)?.payload()?;
+        Self::new(path, Source::BuiltIn(payload)).map_err(|error| error.in_file(path))
+    }
+
+    fn new(path: &Path, source: Source) -> Result<Self, ModelError> {
+        let Head { header, config, metadata, tensors, plan } = Head::parse(source.payload())?;
+        let checked = (0..header.tile_count).map(|_| AtomicU8::new(UNCHECKED)).collect();
+        let path = path.to_owned();
+        Ok(Self { path, source, header, config, metadata, tensors, plan, checked, names: OnceLock::new() })
+    }
+
+    /// The file it came from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The header.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The hyperparameters.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Every GGUF pair.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// The tensors in file order.
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
+    /// Where everything lies on the map.
+    pub fn plan(&self) -> &MapPlan {
+        &self.plan
+    }
+
+    /// The index of a tensor by its GGUF name.
+    pub fn tensor_index(&self, name: &str) -> Option<usize> {
+        let names = self.names.get_or_init(|| {
+            self.tensors.iter().enumerate().map(|(index, tensor)| (tensor.name.clone(), index)).collect()
+        });
+        names.get(name).copied()
+    }
+
+    /// A tensor by its GGUF name.
+    pub fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.tensor_index(name).map(|index| &self.tensors[index])
+    }
+
+    /// Tiles of the whole model.
+    pub fn tile_count(&self) -> u32 {
+        self.header.tile_count
+    }
+
+    /// The tensor of a tile, and which part of it the tile holds.
+    pub fn tile_shape(&self, tile: u32) -> (usize, TileShape) {
+        let tensor = self.tensors.partition_point(|tensor| tensor.first_tile <= tile) - 1;
+        let shape = self.tensors[tensor].tiling.tile(u64::from(tile - self.tensors[tensor].first_tile));
+        (tensor, shape)
+    }
+
+    /// Where a tile's bytes lie in the payload.
+    pub fn tile_range(&self, tile: u32) -> std::ops::Range<usize> {
+        let (tensor, shape) = self.tile_shape(tile);
+        let start =
+            self.header.sections.tiles + (self.tensors[tensor].first_line + shape.lines.start) * LINE_BYTES;
+        start as usize..(start + shape.size_in_bytes()) as usize
+    }
+
+    /// A tile's bytes, checked against its digest when first asked for.
+    ///
+    /// # Errors
+    /// The tile is damaged; other tiles remain readable.
+    pub fn tile(&self, tile: u32) -> Result<&[u8], ModelError> {
+        let bytes = self.tile_unverified(tile);
+        let state = &self.checked[tile as usize];
+        if state.load(Ordering::Relaxed) == UNCHECKED {
+            let good = Sha256::digest(bytes)[..] == *self.tile_digest(tile);
+            state.store(if good { GOOD } else { DAMAGED }, Ordering::Relaxed);
+        }
+        match state.load(Ordering::Relaxed) {
+            DAMAGED => Err(self.damaged(tile).in_file(&self.path)),
+            _ => Ok(bytes),
+        }
+    }
+
+    /// A tile's bytes as they are.
+    pub fn tile_unverified(&self, tile: u32) -> &[u8] {
+        &self.source.payload()[self.tile_range(tile)]
+    }
+
+    /// A tile's stored SHA-256.
+    pub fn tile_digest(&self, tile: u32) -> &[u8; 32] {
+        self.tile_record(tile).first_chunk().expect("a record has 48 bytes")
+    }
+
+    /// A tile's statistics.
+    pub fn tile_statistics(&self, tile: u32) -> Statistics {
+        let record = self.tile_record(tile);
+        let f32_at =
+            |at: usize| f32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
+        Statistics { mean: f32_at(32), spread: f32_at(36), peak: f32_at(40) }
+    }
+
+    /// A tile from afar: mean and spread on an 8 x 8 grid, rows first.
+    pub fn tile_grid(&self, tile: u32) -> [[[half::f16; 2]; GRID]; GRID] {
+        let start = self.header.sections.coarse_table as usize + tile as usize * COARSE_RECORD_BYTES as usize;
+        let record = self.source.payload()[start..].first_chunk().expect("the head's bounds were checked");
+        Coarse::parse_grid(record)
+    }
+
+    /// The error that names a tile and where it lies.
+    pub fn damaged(&self, tile: u32) -> ModelError {
+        let (tensor, shape) = self.tile_shape(tile);
+        ModelError::Tile {
+            tile,
+            tensor: self.tensors[tensor].name.clone(),
+            rows: format!("{}..{}", shape.rows.start, shape.rows.end),
+            columns: format!("{}..{}", shape.columns.start, shape.columns.end),
+        }
+    }
+
+    fn tile_record(&self, tile: u32) -> &[u8] {
+        let start = self.header.sections.tile_table as usize + tile as usize * TILE_RECORD_BYTES as usize;
+        &self.source.payload()[start..start + TILE_RECORD_BYTES as usize]
+    }
+}
+
+/// What the head of a payload says, checked against itself.
+#[derive(Debug)]
+pub struct Head {
+    /// The header.
+    pub header: Header,
+    /// The hyperparameters, from the metadata.
+    pub config: ModelConfig,
+    /// Every GGUF pair.
+    pub metadata: Metadata,
+    /// The tensors in file order.
+    pub tensors: Vec<Tensor>,
+    /// Where everything lies on the map.
+    pub plan: MapPlan,
+}
+
+impl Head {
+    /// Parses the head of `payload`, which must be whole, and checks every rule of the specification that needs no tile.
+    ///
+    /// # Errors
+    /// Names the field that is wrong, with what was found and expected.
+    pub fn parse(payload: &[u8]) -> Result<Self, ModelError> {
+        let header = Header::parse(payload, payload.len() as u64)?;
+        let sections = header.sections;
+        let found = head_checksum(&payload[..sections.tiles as usize]);
+        if found != header.head_checksum {
+            let (found, expected) = (hex(&found), hex(&header.head_checksum));
+            return Err(ModelError::Head { section: "head_checksum", found, expected });
+        }
+        let slice = |start: u64, size: u64| &payload[start as usize..(start + size) as usize];
+        let metadata =
+            parse_metadata(slice(HEADER_BYTES as u64, sections.metadata_size), header.metadata_count)?;
+        let shapes = tensors::parse_table(
+            slice(sections.tensor_table, sections.tensor_table_size),
+            header.tensor_count,
+        )?;
+        let tensors = tensors::lay_out(shapes)?;
+        let has = |name: &str| tensors.iter().any(|tensor| tensor.name == name);
+        let config = ModelConfig::from_metadata(&metadata, has)?;
+        tensors::check_family(&config, &tensors)?;
+        let plan = MapPlan::new(&config, &tensors);
+
+        let lines: u64 = tensors.iter().map(|tensor| tensor.tiling.line_count()).sum();
+        let tiles: u64 = tensors.iter().map(|tensor| tensor.tiling.tile_count()).sum();
+        if tiles != u64::from(header.tile_count) || lines * LINE_BYTES != sections.tiles_size {
+            let found = format!("{} in {} bytes", header.tile_count, sections.tiles_size);
+            return Err(ModelError::field(
+                "tile_count",
+                found,
+                format!("{tiles} in {} bytes", lines * LINE_BYTES),
+            ));
+        }
+        let rects: Vec<_> = (0..tensors.len()).map(|tensor| plan.tensor_rect(tensor)).collect();
+        if tensors::encode_table(&tensors, &rects) != slice(sections.tensor_table, sections.tensor_table_size)
+        {
+            let expected = "tiles, lines and rectangles that follow from the shapes";
+            return Err(ModelError::field("tensor table", "others", expected));
+        }
+        let root = root(payload, &header);
+        if root != header.root {
+            return Err(ModelError::Head { section: "root", found: hex(&root), expected: hex(&header.root) });
+        }
+        let rebuilt = Header {
+            model_size_in_bytes: tensors.iter().map(|tensor| tensor.tiling.size_in_bytes()).sum(),
+            weight_encoding: tensors::main_encoding(&tensors),
+            map_size: plan.size.map(|side| side as u32),
+            ..header.clone()
+        };
+        if let Some(at) = (0..HEADER_BYTES).find(|&at| rebuilt.encode(&config)[at] != payload[at]) {
+            let (found, expected) = (payload[at], rebuilt.encode(&config)[at]);
+            return Err(ModelError::field(
+                format!("header byte {at:#04x}"),
+                found,
+                format!("{expected} from metadata"),
+            ));
+        }
+        Ok(Self { header, config, metadata, tensors, plan })
+    }
+}
+
+/// SHA-256 of the head with the checksum's own bytes zero.
+pub(super) fn head_checksum(head: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(&head[..HEAD_CHECKSUM.start]);
+    hash.update([0; 32]);
+    hash.update(&head[HEAD_CHECKSUM.end..]);
+    hash.finalize().into()
+}
+
+fn root(payload: &[u8], header: &Header) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let table = &payload[header.sections.tile_table as usize..];
+    for record in table.chunks_exact(TILE_RECORD_BYTES as usize).take(header.tile_count as usize) {
+        hash.update(&record[..32]);
+    }
+    hash.finalize().into()
+}

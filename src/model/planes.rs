@@ -1,0 +1,112 @@
+//! How an encoding's GGUF block splits into planes (specs/pxi_llm.md section 5).
+//!
+//! A plane holds a fixed run of bytes of every block. Its texels for one row are successive blocks' runs, so a
+//! GPU lane that owns a row reads its quants with aligned 16-byte loads and finds the scales of several blocks in one.
+
+use std::ops::Range;
+
+use super::encoding::Encoding;
+
+/// Bytes in a texel: one `Rgba32Uint` value.
+pub const TEXEL_BYTES: u64 = 16;
+/// Texels in a line, which is also the rows of a row group.
+pub const LINE_TEXELS: u64 = 64;
+/// Bytes in a line: 64 texels.
+pub const LINE_BYTES: u64 = LINE_TEXELS * TEXEL_BYTES;
+/// The side of a tile in texels, and so the most lines that a tile may have.
+pub const TILE_SIZE: u64 = 64;
+/// Matrices too wide for one tile are cut at multiples of this many columns: the largest block of any encoding.
+pub const SPLIT_COLUMNS: u64 = 256;
+
+/// One plane: the bytes of a GGUF block that it takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plane {
+    /// Byte range within the GGUF block.
+    pub source: Range<usize>,
+}
+
+impl Plane {
+    /// Bytes of each block that lie in this plane.
+    pub fn bytes_per_block(&self) -> usize {
+        self.source.len()
+    }
+}
+
+/// The planes of an encoding, in the order in which a row group stores them.
+pub fn planes(encoding: Encoding) -> &'static [Plane] {
+    macro_rules! planes {
+        ($($range:expr),+) => {{
+            const PLANES: &[Plane] = &[$(Plane { source: $range }),+];
+            PLANES
+        }};
+    }
+    match encoding {
+        Encoding::F32 => planes![0..4],
+        Encoding::F16 | Encoding::BF16 => planes![0..2],
+        Encoding::Q4_0 => planes![2..18, 0..2],
+        Encoding::Q4_1 => planes![4..20, 0..4],
+        Encoding::Q5_0 => planes![6..22, 2..6, 0..2],
+        Encoding::Q5_1 => planes![8..24, 4..8, 0..4],
+        Encoding::Q8_0 => planes![2..34, 0..2],
+        Encoding::Q4_K => planes![16..144, 0..16],
+        Encoding::Q5_K => planes![48..176, 16..48, 0..16],
+        Encoding::Q6_K => planes![0..128, 128..192, 192..208, 208..210],
+    }
+}
+
+/// Lines that one plane takes for `columns` weights of a row.
+pub fn plane_lines(encoding: Encoding, plane: &Plane, columns: u64) -> u64 {
+    (columns / encoding.block_len() as u64 * plane.bytes_per_block() as u64).div_ceil(TEXEL_BYTES)
+}
+
+/// Lines that a row group takes for `columns` weights of each row: all planes together.
+pub fn row_group_lines(encoding: Encoding, columns: u64) -> u64 {
+    planes(encoding).iter().map(|plane| plane_lines(encoding, plane, columns)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn planes_cover_each_block_exactly_once() {
+        for encoding in Encoding::ALL {
+            let mut covered = vec![0; encoding.block_bytes()];
+            for plane in planes(encoding) {
+                covered[plane.source.clone()].iter_mut().for_each(|count| *count += 1);
+            }
+            assert!(covered.iter().all(|&count| count == 1), "{encoding}: {covered:?}");
+        }
+    }
+
+    #[test]
+    fn a_plane_fits_texels_evenly() {
+        for encoding in Encoding::ALL {
+            for plane in planes(encoding) {
+                let bytes = plane.bytes_per_block() as u64;
+                assert!(bytes.is_multiple_of(TEXEL_BYTES) || TEXEL_BYTES.is_multiple_of(bytes), "{encoding}: {plane:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_split_unit_holds_whole_blocks_and_fits_a_tile() {
+        for encoding in Encoding::ALL {
+            assert_eq!(SPLIT_COLUMNS % encoding.block_len() as u64, 0, "{encoding}");
+            assert!(row_group_lines(encoding, SPLIT_COLUMNS) <= TILE_SIZE, "{encoding}");
+        }
+    }
+
+    #[test]
+    fn padding_stays_small_for_the_sizes_of_real_models() {
+        for encoding in Encoding::ALL {
+            for columns in [576u64, 1536, 896, 4864, 2048, 4096, 14336] {
+                if columns % encoding.block_len() as u64 == 0 {
+                    let bytes = columns / encoding.block_len() as u64 * encoding.block_bytes() as u64;
+                    let stored = row_group_lines(encoding, columns) * TEXEL_BYTES;
+                    assert!(stored * 100 <= bytes * 106, "{encoding} {columns}: {stored} for {bytes}");
+                }
+            }
+        }
+    }
+}

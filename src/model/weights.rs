@@ -1,0 +1,33 @@
+//! A tile's weights as numbers.
+
+use super::dequant::dequantize;
+use super::rearrange::gather;
+use super::tiling::{Layout, TileShape, Tiling};
+
+/// Decodes a tile: its rows one after another, each with the tile's columns.
+pub fn tile_weights(tiling: &Tiling, shape: &TileShape, tile: &[u8]) -> Vec<f32> {
+    let encoding = tiling.encoding;
+    let bytes_of = |columns: u64| columns as usize / encoding.block_len() * encoding.block_bytes();
+    let columns = (shape.columns.end - shape.columns.start) as usize;
+    let rows = (shape.rows.end - shape.rows.start) as usize;
+    let mut weights = vec![0.0; rows * columns];
+    match tiling.layout {
+        Layout::Matrix => {
+            let (stride, start) = (bytes_of(tiling.columns), bytes_of(shape.columns.start));
+            let mut band = vec![0; rows * stride];
+            gather(tiling, shape, tile, &mut band);
+            for (row, weights) in weights.chunks_exact_mut(columns.max(1)).enumerate() {
+                let bytes = &band[row * stride + start..][..bytes_of(columns as u64)];
+                dequantize(encoding, bytes, weights);
+            }
+        }
+        Layout::Vector => {
+            let start =
+                bytes_of(shape.columns.start) - (shape.lines.start * super::planes::LINE_BYTES) as usize;
+            // A block cut in two by the tile's end is left zero; real vectors are F32, whose blocks are never cut.
+            let whole = ((tile.len() - start) / encoding.block_bytes() * encoding.block_len()).min(columns);
+            dequantize(encoding, &tile[start..start + bytes_of(whole as u64)], &mut weights[..whole]);
+        }
+    }
+    weights
+}
