@@ -5,6 +5,10 @@
 //!
 //! 1. [`pxi`]: PixelFS, bytes as RGB pixels in a `.pxi` file.
 //! 2. [`model`]: PXI-LLM, a model as a `.pxi` file; GGUF in and out; tokenizer and chat template.
+//!
+//! [`assets`] is what travels inside the program, [`app`] the modes and the command line.
 
+pub mod app;
+pub mod assets;
 pub mod model;
 pub mod pxi;

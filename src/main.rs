@@ -1,5 +1,5 @@
 //! Arguments to mode to exit code, nothing else.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    pixel_llm::app::main()
 }

@@ -205,13 +205,13 @@ struct Keys<'a> {
 impl<'a> Keys<'a> {
     fn new(metadata: &'a Metadata) -> Result<Self, ModelError> {
         let key = "general.architecture";
-        let name = metadata.str(key).ok_or_else(|| ModelError::metadata(key, "missing, or not a string"))?;
+        let name = metadata.str(key)?.ok_or_else(|| ModelError::metadata(key, "missing"))?;
         let architecture = Architecture::ALL.into_iter().find(|family| family.name() == name).ok_or_else(|| {
             let names = Architecture::ALL.map(Architecture::name).join(", ");
-            ModelError::metadata(key, format!("\"{}\" is not supported; supported are {names}", name.escape_debug()))
+            ModelError::metadata(key, format!("{name:?} is not supported; supported are {names}"))
         })?;
         let keys = Self { metadata, architecture };
-        if keys.optional_size_or_zero("expert_count")? > 0 {
+        if keys.optional_size_or_zero("expert_count")?.is_some_and(|count| count > 0) {
             return Err(ModelError::metadata(keys.full("expert_count"), "mixtures of experts are not supported"));
         }
         Ok(keys)
@@ -221,25 +221,20 @@ impl<'a> Keys<'a> {
         format!("{}.{key}", self.architecture)
     }
 
-    fn optional_size_or_zero(&self, key: &str) -> Result<u32, ModelError> {
+    fn optional_size_or_zero(&self, key: &str) -> Result<Option<u32>, ModelError> {
         let full = self.full(key);
-        match self.metadata.get(&full) {
-            None => Ok(0),
-            Some(value) => match value.as_u64() {
-                Some(size) if size <= u64::from(MAX_WIDTH) => Ok(size as u32),
-                Some(size) => Err(ModelError::metadata(full, format!("{size} is over {MAX_WIDTH}"))),
-                None => Err(ModelError::metadata(full, format!("expected a whole number, found {}", value.type_name()))),
-            },
+        match self.metadata.u64(&full)? {
+            Some(size) if size > u64::from(MAX_WIDTH) => {
+                Err(ModelError::metadata(full, format!("found {size}, expected at most {MAX_WIDTH}")))
+            }
+            size => Ok(size.map(|size| size as u32)),
         }
     }
 
     fn optional_size(&self, key: &str) -> Result<Option<u32>, ModelError> {
-        if self.metadata.get(&self.full(key)).is_none() {
-            return Ok(None);
-        }
         match self.optional_size_or_zero(key)? {
-            0 => Err(ModelError::metadata(self.full(key), "is 0")),
-            size => Ok(Some(size)),
+            Some(0) => Err(ModelError::metadata(self.full(key), "found 0, expected 1 or more")),
+            size => Ok(size),
         }
     }
 
@@ -248,14 +243,7 @@ impl<'a> Keys<'a> {
     }
 
     fn optional_float(&self, key: &str) -> Result<Option<f32>, ModelError> {
-        let full = self.full(key);
-        match self.metadata.get(&full) {
-            None => Ok(None),
-            Some(value) => value
-                .as_f32()
-                .map(Some)
-                .ok_or_else(|| ModelError::metadata(full, format!("expected a float, found {}", value.type_name()))),
-        }
+        Ok(self.metadata.f32(&self.full(key))?)
     }
 
     fn float(&self, key: &str) -> Result<f32, ModelError> {
@@ -281,16 +269,15 @@ impl<'a> Keys<'a> {
 
     fn vocab_size(&self) -> Result<u32, ModelError> {
         let key = "tokenizer.ggml.tokens";
-        let tokens = self.metadata.get(key).map(|value| value.array_len());
+        let tokens = self.metadata.array(key)?.map(|tokens| tokens.len() as u64);
         let stated = self.optional_size("vocab_size")?;
         match (tokens, stated) {
-            (Some(None), _) => Err(ModelError::metadata(key, "expected an array")),
-            (Some(Some(0)), _) => Err(ModelError::metadata(key, "is empty")),
-            (Some(Some(count)), Some(stated)) if count != stated as usize => {
+            (Some(0), _) => Err(ModelError::metadata(key, "is empty")),
+            (Some(count), Some(stated)) if count != u64::from(stated) => {
                 Err(ModelError::metadata(key, format!("{count} tokens, but {} is {stated}", self.full("vocab_size"))))
             }
-            (Some(Some(count)), _) if count <= MAX_WIDTH as usize => Ok(count as u32),
-            (Some(Some(count)), _) => Err(ModelError::metadata(key, format!("{count} tokens are too many"))),
+            (Some(count), _) if count <= u64::from(MAX_WIDTH) => Ok(count as u32),
+            (Some(count), _) => Err(ModelError::metadata(key, format!("{count} tokens are too many"))),
             (None, Some(stated)) => Ok(stated),
             (None, None) => Err(ModelError::metadata(key, "missing")),
         }
@@ -298,17 +285,12 @@ impl<'a> Keys<'a> {
 
     fn rope_scaling(&self, has_factors: bool) -> Result<RopeScaling, ModelError> {
         let key = self.full("rope.scaling.type");
-        match self.metadata.str(&key) {
-            None if self.metadata.get(&key).is_some() => Err(ModelError::metadata(key, "expected a string")),
+        match self.metadata.str(&key)? {
             None | Some("none") if has_factors => Ok(RopeScaling::Llama3),
             None | Some("none") => Ok(RopeScaling::None),
             Some("linear") => Ok(RopeScaling::Linear),
             Some("yarn") => Ok(RopeScaling::Yarn),
-            Some("llama3") => Ok(RopeScaling::Llama3),
-            Some(other) => {
-                let problem = format!("\"{}\" is not none, linear, yarn or llama3", other.escape_debug());
-                Err(ModelError::metadata(key, problem))
-            }
+            Some(other) => Err(ModelError::metadata(key, format!("found {other:?}, expected none, linear or yarn"))),
         }
     }
 

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::coarse::Coarse;
 use super::config::ModelConfig;
 use super::error::ModelError;
-use super::gguf::{Gguf, Metadata, metadata_bytes};
+use super::gguf::{Gguf, Metadata, check_vocabulary, metadata_bytes};
 use super::header::{HEAD_CHECKSUM, Header, Sections};
 use super::pixel_model::head_checksum;
 use super::plan::MapPlan;
@@ -39,7 +39,7 @@ pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 
 /// The bytes that a conversion will report: every tile once when written and once when the container is sealed.
 pub fn work_in_bytes(gguf: &Gguf) -> u64 {
-    2 * gguf.tensors.iter().map(|tensor| tensor.len).sum::<u64>()
+    2 * gguf.tensors().iter().map(|tensor| tensor.len).sum::<u64>()
 }
 
 /// Converts an opened GGUF file into `path`.
@@ -48,8 +48,9 @@ pub fn work_in_bytes(gguf: &Gguf) -> u64 {
 /// The model is of no supported family or does not hold together, a weight is NaN or infinite, or a file cannot be read or
 /// written. Nothing is left behind then, and a file that stood at `path` still stands.
 pub fn convert(gguf: &Gguf, path: &Path, progress: Progress<'_>) -> Result<Conversion, ModelError> {
-    let metadata = without_splits(&gguf.metadata);
-    let shapes = gguf.tensors.iter().map(|t| (t.name.clone(), t.dims.clone(), t.encoding)).collect();
+    let metadata = without_splits(gguf.metadata());
+    check_vocabulary(&metadata, gguf.tensors())?;
+    let shapes = gguf.tensors().iter().map(|t| (t.name.clone(), t.dims.clone(), t.encoding)).collect();
     let tensors = tensors::lay_out(shapes)?;
     let config = ModelConfig::from_metadata(&metadata, |name| tensors.iter().any(|tensor| tensor.name == name))?;
     tensors::check_family(&config, &tensors)?;
@@ -76,7 +77,7 @@ pub fn convert(gguf: &Gguf, path: &Path, progress: Progress<'_>) -> Result<Conve
         weight_encoding: tensors::main_encoding(&tensors),
         map_size: [map_width, map_height],
         root: root.finalize().into(),
-        gguf_alignment: gguf.alignment,
+        gguf_alignment: gguf.alignment() as u32,
         tensor_count: tensors.len() as u32,
         tile_count: tile_count as u32,
         metadata_count: metadata.len() as u64,
@@ -114,7 +115,7 @@ pub fn convert(gguf: &Gguf, path: &Path, progress: Progress<'_>) -> Result<Conve
 }
 
 fn without_splits(metadata: &Metadata) -> Metadata {
-    metadata.iter().filter(|(key, _)| !key.starts_with("split.")).cloned().collect()
+    metadata.clone().without(&["split.no", "split.count", "split.tensors.count"])
 }
 
 /// A row of tiles: one or more whole row groups with all their columns.
@@ -178,7 +179,7 @@ fn write_band(
     let tiling = &band.tensor.tiling;
     let (start, size) = band_bytes(band.tensor, band.first);
     scratch.band.resize(size as usize, 0);
-    gguf.read_at(&gguf.tensors[band.source], start, &mut scratch.band)?;
+    gguf.read_at(&gguf.tensors()[band.source], start, &mut scratch.band)?;
     let first_line = tiling.tile(band.first).lines.start;
     let end_line = tiling.tile(band.first + band.count - 1).lines.end;
     scratch.tiles.resize(((end_line - first_line) * LINE_BYTES) as usize, 0);

@@ -27,7 +27,7 @@ pub fn export(model: &PixelModel, path: &Path, progress: Progress<'_>) -> Result
             encoding: tensor.encoding(),
         })
         .collect();
-    let mut writer = GgufWriter::create(path, model.metadata(), &infos, model.header().gguf_alignment)?;
+    let mut writer = GgufWriter::create(path, model.metadata(), &infos)?;
     let mut done = 0;
     for tensor in model.tensors() {
         let step = match tensor.tiling.layout {

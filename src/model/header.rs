@@ -63,7 +63,7 @@ pub const COARSE_RECORD_BYTES: u64 = 256;
 /// What tiles are aligned to in the file: a memory page, so that a mapped tile can be handed on as it is.
 const TILES_ALIGNMENT: u64 = 4096;
 /// Bytes of the `.pxi` header in front of the payload.
-const CONTAINER_HEADER: u64 = crate::pxi::HEADER_BYTES as u64;
+const CONTAINER_HEADER: u64 = crate::pxi::HEADER_LEN as u64;
 
 impl Sections {
     /// Lays the sections out one after another. `None` when a size overflows.

@@ -32,7 +32,5 @@ pub use plan::MapPlan;
 pub use resolve::Cache;
 pub use tensors::Tensor;
 
-/// Bytes as lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
+pub(crate) use crate::pxi::hex;
+

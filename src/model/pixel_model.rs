@@ -16,13 +16,13 @@ use super::plan::MapPlan;
 use super::planes::LINE_BYTES;
 use super::tensors::{self, Tensor};
 use super::tiling::TileShape;
-use crate::pxi::{Compression, PxiFile};
+use crate::pxi::{self, Compression, PxiFile};
 
 /// A model made of pixels, mapped from its file.
 #[derive(Debug)]
 pub struct PixelModel {
     path: PathBuf,
-    file: PxiFile,
+    source: Source,
     header: Header,
     config: ModelConfig,
     metadata: Metadata,
@@ -30,6 +30,24 @@ pub struct PixelModel {
     plan: MapPlan,
     checked: Box<[AtomicU8]>,
     names: OnceLock<std::collections::HashMap<String, usize>>,
+}
+
+/// Where the payload's bytes are.
+#[derive(Debug)]
+enum Source {
+    /// In a mapped file.
+    Mapped(PxiFile),
+    /// In the program itself.
+    BuiltIn(&'static [u8]),
+}
+
+impl Source {
+    fn payload(&self) -> &[u8] {
+        match self {
+            Self::Mapped(file) => file.payload().expect("compression none was checked when the model was opened"),
+            Self::BuiltIn(payload) => payload,
+        }
+    }
 }
 
 const UNCHECKED: u8 = 0;
@@ -43,17 +61,28 @@ impl PixelModel {
     /// The file cannot be read, is no model, or its head is damaged or contradicts itself: the error names the field.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         let file = PxiFile::open(path)?;
-        Self::from_file(path, file).map_err(|error| error.in_file(path))
+        if file.header().compression() != Compression::None {
+            let error = ModelError::field("compression", file.header().compression().name(), "none");
+            return Err(error.in_file(path));
+        }
+        Self::new(path, Source::Mapped(file)).map_err(|error| error.in_file(path))
     }
 
-    fn from_file(path: &Path, file: PxiFile) -> Result<Self, ModelError> {
-        if file.header().compression != Compression::None {
-            return Err(ModelError::field("compression", format!("{:?}", file.header().compression), "none"));
-        }
-        let Head { header, config, metadata, tensors, plan } = Head::parse(file.payload())?;
+    /// Opens a model that is part of the program. `name` stands for its path.
+    ///
+    /// # Errors
+    /// As [`PixelModel::open`].
+    pub fn from_static(name: &str, file: &'static [u8]) -> Result<Self, ModelError> {
+        let path = Path::new(name);
+        let payload = pxi::parse(file)?.payload()?;
+        Self::new(path, Source::BuiltIn(payload)).map_err(|error| error.in_file(path))
+    }
+
+    fn new(path: &Path, source: Source) -> Result<Self, ModelError> {
+        let Head { header, config, metadata, tensors, plan } = Head::parse(source.payload())?;
         let checked = (0..header.tile_count).map(|_| AtomicU8::new(UNCHECKED)).collect();
         let path = path.to_owned();
-        Ok(Self { path, file, header, config, metadata, tensors, plan, checked, names: OnceLock::new() })
+        Ok(Self { path, source, header, config, metadata, tensors, plan, checked, names: OnceLock::new() })
     }
 
     /// The file it came from.
@@ -137,7 +166,7 @@ impl PixelModel {
 
     /// A tile's bytes as they are.
     pub fn tile_unverified(&self, tile: u32) -> &[u8] {
-        &self.file.payload()[self.tile_range(tile)]
+        &self.source.payload()[self.tile_range(tile)]
     }
 
     /// A tile's stored SHA-256.
@@ -155,7 +184,7 @@ impl PixelModel {
     /// A tile from afar: mean and spread on an 8 x 8 grid, rows first.
     pub fn tile_grid(&self, tile: u32) -> [[[half::f16; 2]; GRID]; GRID] {
         let start = self.header.sections.coarse_table as usize + tile as usize * COARSE_RECORD_BYTES as usize;
-        let record = self.file.payload()[start..].first_chunk().expect("the head's bounds were checked");
+        let record = self.source.payload()[start..].first_chunk().expect("the head's bounds were checked");
         Coarse::parse_grid(record)
     }
 
@@ -172,7 +201,7 @@ impl PixelModel {
 
     fn tile_record(&self, tile: u32) -> &[u8] {
         let start = self.header.sections.tile_table as usize + tile as usize * TILE_RECORD_BYTES as usize;
-        &self.file.payload()[start..start + TILE_RECORD_BYTES as usize]
+        &self.source.payload()[start..start + TILE_RECORD_BYTES as usize]
     }
 }
 

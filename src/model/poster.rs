@@ -4,6 +4,8 @@
 //! for that many weights of the tensor's spread, its light how large the weights are beside the tensor's: structure shows
 //! where weights agree in sign or stand out in size, and pure noise stays an even grain.
 
+use std::path::Path;
+
 use rayon::prelude::*;
 
 use super::error::ModelError;
@@ -11,6 +13,7 @@ use super::pixel_model::PixelModel;
 use super::plan::{Plot, Rect};
 use super::tiling::TileShape;
 use super::weights::tile_weights;
+use crate::pxi::AtomicFile;
 
 /// A picture of 8-bit RGB, row by row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,6 +185,27 @@ fn fill(rgb: &mut [u8], colour: [f32; 3]) {
 }
 
 impl Picture {
+    /// Writes the picture as a PNG file, atomically.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_png(&self, path: &Path) -> Result<(), ModelError> {
+        let file = AtomicFile::create(path)?;
+        let mut buffered = std::io::BufWriter::new(file);
+        let mut encoder = png::Encoder::new(&mut buffered, self.width, self.height);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.set_depth(png::BitDepth::Eight);
+        let action = || format!("write {}", path.display());
+        let failed = |error: png::EncodingError| ModelError::Io { action: action(), source: std::io::Error::other(error) };
+        let mut writer = encoder.write_header().map_err(failed)?;
+        writer.write_image_data(&self.rgb).map_err(failed)?;
+        writer.finish().map_err(failed)?;
+        let file = buffered
+            .into_inner()
+            .map_err(|error| ModelError::Io { action: action(), source: error.into_error() })?;
+        Ok(file.commit()?)
+    }
+
     fn set(&mut self, x: u32, y: u32, colour: [f32; 3]) {
         if x < self.width && y < self.height {
             let at = ((y * self.width + x) * 3) as usize;

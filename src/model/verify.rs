@@ -67,7 +67,7 @@ fn describe(model: &PixelModel, tile: u32, found: [u8; 32]) -> DamagedTile {
         rows: [shape.rows.start, shape.rows.end],
         columns: [shape.columns.start, shape.columns.end],
         map: model.plan().tile_rects(model.tensors(), tensor, u64::from(tile - first)),
-        file_offset: (model.tile_range(tile).start + crate::pxi::HEADER_BYTES) as u64,
+        file_offset: (model.tile_range(tile).start + crate::pxi::HEADER_LEN) as u64,
         expected: super::hex(model.tile_digest(tile)),
         found: super::hex(&found),
     }

@@ -1,1 +1,59 @@
-//! 1  PixelFS.
+//! 1  PixelFS: bytes as RGB pixels in a `.pxi` file.
+//!
+//! Comes in: bytes. Goes out: a file of 64 header bytes and then rows of RGB pixels, and the same bytes back.
+//! The format is fixed and stated byte by byte in `specs/pxi.md`.
+//!
+//! Read in this order: [`Header`] (the 64 bytes and what they promise), [`parse`] and [`Contents`] (a whole
+//! file in memory, checked), [`PxiFile`] (the same over a memory-mapped file), [`Writer`] and [`PayloadFile`]
+//! (streams and parallel pieces, both atomic through [`AtomicFile`]), [`Store`] (names in a folder), and
+//! [`view`] (the payload as a picture).
+//!
+//! Nothing here knows what the bytes mean, and nothing here knows Bevy.
+
+mod atomic;
+mod contents;
+pub mod demo;
+mod error;
+mod header;
+mod lz4;
+mod map;
+mod payload_file;
+mod positioned;
+mod reader;
+mod run_length;
+mod store;
+pub mod view;
+mod writer;
+
+pub use atomic::{AtomicFile, abandon_all};
+pub use contents::Contents;
+pub use error::PxiError;
+pub use header::{Compression, DEFAULT_WIDTH, HEADER_LEN, Header, MAGIC, MAX_WRITTEN_WIDTH, VERSION};
+pub use lz4::MAX_PAYLOAD_LEN as MAX_LZ4_PAYLOAD_LEN;
+pub use payload_file::PayloadFile;
+pub use reader::PxiFile;
+pub use store::{Entry, Store};
+pub use writer::{WriteOptions, Writer};
+
+/// The size of the pieces in which payloads are hashed, copied and reported: large enough that a call costs
+/// nothing, small enough that a progress bar moves.
+pub(crate) const PIECE_LEN: usize = 1 << 20;
+
+/// Checks the header of a whole file in memory against the file's length, and gives its contents.
+///
+/// Nothing is allocated and the payload is not looked at: [`Contents::verify`] does that.
+pub fn parse(file: &[u8]) -> Result<Contents<'_>, PxiError> {
+    let header = Header::parse(file)?;
+    header.check_file_len(file.len() as u64)?;
+    let (_, stored) = file.split_at(HEADER_LEN);
+    Ok(Contents::new(header, stored))
+}
+
+/// Lowercase hexadecimal, as checksums are shown.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+        text
+    })
+}

@@ -51,6 +51,11 @@ pub(super) fn plan(config: &ModelConfig, tensors: &[Tensor]) -> MapPlan {
     builder.finish([width, height])
 }
 
+/// How many steps of a length cover a distance; both are at least 1.
+fn steps(distance: i64, step: i64) -> i64 {
+    (distance + step - 1) / step
+}
+
 struct Builder<'a> {
     config: &'a ModelConfig,
     tensors: &'a [Tensor],
@@ -119,7 +124,7 @@ impl<'a> Builder<'a> {
 
     fn block_size(&self, columns: i64) -> (i64, i64) {
         let (width, height) = self.layer_size();
-        let rows = i64::from(self.config.layer_count).div_ceil(columns);
+        let rows = steps(i64::from(self.config.layer_count), columns);
         (columns * width + (columns - 1) * 6 * self.unit, rows * height + (rows - 1) * 6 * self.unit)
     }
 
@@ -128,14 +133,16 @@ impl<'a> Builder<'a> {
             let (width, height) = self.block_size(*columns);
             (width as f64 / height as f64 / ASPECT).ln().abs()
         };
-        let odd = (1..=i64::from(self.config.layer_count)).step_by(2);
+        let layers = i64::from(self.config.layer_count);
+        // Of 30 layers in 7 columns of 5 the seventh would be empty, and the river end in the south.
+        let odd = (1..=layers).step_by(2).filter(|&columns| steps(layers, steps(layers, columns)) == columns);
         odd.min_by(|a, b| off(a).total_cmp(&off(b)).then(a.cmp(b))).unwrap_or(1)
     }
 
     fn layer(&mut self, layer: u32, columns: i64, top: i64) {
         let unit = self.unit;
         let (width, height) = self.layer_size();
-        let rows = i64::from(self.config.layer_count).div_ceil(columns);
+        let rows = steps(i64::from(self.config.layer_count), columns);
         let (column, step) = (i64::from(layer) / rows, i64::from(layer) % rows);
         let northward = column % 2 == 0;
         let row = if northward { rows - 1 - step } else { step };
@@ -237,7 +244,7 @@ impl<'a> Builder<'a> {
     }
 
     fn bridge_height(&self, tensor: usize) -> i64 {
-        (self.tensors[tensor].tiling.columns as i64).div_ceil(6 * self.unit)
+        steps(self.tensors[tensor].tiling.columns as i64, 6 * self.unit)
     }
 
     fn bridge(&mut self, tensor: usize, x: i64, y: i64) {
@@ -271,7 +278,7 @@ impl<'a> Builder<'a> {
                 Orientation::Wrapped => {
                     let elements = self.tensors[tensor].tiling.columns as i64;
                     let across = elements.min(width);
-                    let rect = Rect::new(0, y, across, elements.div_ceil(across));
+                    let rect = Rect::new(0, y, across, steps(elements, across));
                     self.whole(tensor, Orientation::Wrapped, rect);
                     rect
                 }

@@ -4,6 +4,8 @@
 //! along y. What it maps to or from lies along x, so a column of cells is one neuron, one dimension of a head, or one token.
 
 mod layers;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 

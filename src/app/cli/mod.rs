@@ -1,0 +1,29 @@
+//! The command-line tools: each takes its arguments and an [`output::Output`], and gives an exit code.
+
+use std::path::Path;
+
+use crate::assets::Assets;
+use crate::model::{Cache, PixelModel};
+
+pub mod convert;
+pub mod fs;
+pub mod inspect;
+pub mod output;
+mod size;
+mod table;
+pub mod verify;
+
+/// Opens the model that was named, or the built-in one. A GGUF file is converted into the cache when it is new.
+///
+/// # Errors
+/// The file cannot be read, converted or opened.
+pub fn open_model(model: Option<&Path>, assets: &Assets) -> anyhow::Result<PixelModel> {
+    let Some(path) = model else {
+        return Ok(assets.default_model()?);
+    };
+    let model = Cache::default().open(path, |work| {
+        let bar = output::progress_bytes("converting", Some(work));
+        Box::new(move |done| if done < work { bar.set_position(done) } else { bar.finish_and_clear() })
+    })?;
+    Ok(model)
+}

@@ -1,0 +1,153 @@
+//! What the command-line tools say, and where: results on standard output, as text or as one JSON document;
+//! progress, warnings and errors on standard error.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use std::{
+    io::{self, BufWriter, IsTerminal, StdoutLock, Write},
+    process::ExitCode,
+};
+
+/// The exit code of an interrupted program, by the convention of shells: 128 + SIGINT.
+pub const INTERRUPTED: i32 = 130;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// Everything asked for was done.
+    #[default]
+    Ok = 0,
+    /// The check was made, and something is bad.
+    FoundBad = 1,
+    /// The work could not be done.
+    CannotRun = 2,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Standard output, in the form that the user asked for.
+pub struct Output {
+    json: bool,
+    stdout: BufWriter<StdoutLock<'static>>,
+}
+
+impl Output {
+    /// Output as text, or with `json` as JSON.
+    pub fn new(json: bool) -> Self {
+        Self { json, stdout: BufWriter::new(io::stdout().lock()) }
+    }
+
+    /// Whether the user asked for JSON.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Prints a result: `value` as JSON, or the text that `human` makes of it.
+    pub fn print<T: Serialize>(&mut self, value: &T, human: impl FnOnce(&T) -> String) -> io::Result<()> {
+        if self.json {
+            serde_json::to_writer_pretty(&mut self.stdout, value)?;
+            return writeln!(self.stdout);
+        }
+        let text = human(value);
+        self.stdout.write_all(text.as_bytes())?;
+        if text.ends_with('\n') { Ok(()) } else { writeln!(self.stdout) }
+    }
+
+    /// Standard output itself, for a command whose result is bytes.
+    pub fn bytes(&mut self) -> &mut (impl Write + use<>) {
+        &mut self.stdout
+    }
+
+    /// Hands everything to the reader.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.stdout.flush()
+    }
+}
+
+/// A bar on standard error for work on `len` bytes; it shows only on a terminal.
+pub fn progress_bytes(label: &'static str, len: Option<u64>) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let (bar, template) = match len {
+        Some(len) => {
+            (ProgressBar::new(len), "{msg:>10} [{bar:32}] {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}")
+        }
+        None => (ProgressBar::no_length(), "{msg:>10} {spinner} {bytes} {binary_bytes_per_sec}"),
+    };
+    let style = ProgressStyle::with_template(template).expect("the template is one of the two above");
+    bar.with_style(style.progress_chars("=> ")).with_message(label)
+}
+
+/// A bar on standard error for `len` things; it shows only on a terminal.
+pub fn progress_bar(label: &'static str, len: u64) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{msg:>10} [{bar:32}] {pos}/{len} {per_sec} {eta}");
+    let style = style.expect("the template is well formed");
+    ProgressBar::new(len).with_style(style.progress_chars("=> ")).with_message(label)
+}
+
+/// Prints one line on standard error: the error and its causes, each said once.
+pub fn print_error(error: &anyhow::Error) {
+    print_line("error", &error_line(error));
+}
+
+/// Prints one line on standard error.
+pub fn print_warning(warning: &str) {
+    print_line("warning", warning);
+}
+
+/// An error and its causes on one line. A cause that the message already quotes is not said again.
+pub fn error_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if line.is_empty() {
+            line = cause;
+        } else if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line.replace(['\n', '\r'], " ")
+}
+
+/// Whether the error is that nobody reads our output any more.
+pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io_error = cause.downcast_ref::<io::Error>();
+        io_error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
+
+fn print_line(kind: &str, message: &str) {
+    // When standard error is closed there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "{kind}: {message}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn causes_are_said_once() {
+        let error =
+            Err::<(), _>(io::Error::other("disk on fire")).context("cannot write: disk on fire").unwrap_err();
+        assert_eq!(error_line(&error), "cannot write: disk on fire");
+        let error = Err::<(), _>(io::Error::other("disk\non fire")).context("cannot write").unwrap_err();
+        assert_eq!(error_line(&error), "cannot write: disk on fire");
+    }
+
+    #[test]
+    fn a_closed_pipe_is_known_below_other_errors() {
+        let closed =
+            Err::<(), _>(io::Error::from(io::ErrorKind::BrokenPipe)).context("cannot write").unwrap_err();
+        assert!(is_closed_pipe(&closed));
+        assert!(!is_closed_pipe(&anyhow::anyhow!("other")));
+    }
+}

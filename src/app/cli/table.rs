@@ -1,0 +1,93 @@
+//! Text tables whose columns line up.
+
+use std::fmt::Write;
+
+/// How a column's cells are set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Align {
+    /// Text.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// Rows of cells under headings.
+#[derive(Debug)]
+pub struct Table<const N: usize> {
+    alignments: [Align; N],
+    rows: Vec<[String; N]>,
+}
+
+impl<const N: usize> Table<N> {
+    /// A table with a row of headings.
+    pub fn new(columns: [(&str, Align); N]) -> Self {
+        Self {
+            alignments: columns.map(|(_, align)| align),
+            rows: vec![columns.map(|(heading, _)| heading.into())],
+        }
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, cells: [String; N]) {
+        self.rows.push(cells);
+    }
+
+    /// The table as text, two spaces between columns and none at the end of a line.
+    pub fn render(&self) -> String {
+        let width =
+            |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let widths: [usize; N] = std::array::from_fn(width);
+        let mut text = String::new();
+        for row in &self.rows {
+            let mut line = String::new();
+            for ((cell, align), width) in row.iter().zip(self.alignments).zip(widths) {
+                match align {
+                    Align::Left => write!(line, "{cell:<width$}  "),
+                    Align::Right => write!(line, "{cell:>width$}  "),
+                }
+                .expect("writing to a String cannot fail");
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// A whole number with its thousands set apart: 1,234,567.
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let mut table = Table::new([("NAME", Align::Left), ("BYTES", Align::Right), ("", Align::Left)]);
+        table.row(["é".into(), "1".into(), String::new()]);
+        table.row(["longer".into(), "1,234,567".into(), "x".into()]);
+        assert_eq!(
+            table.render(),
+            "NAME        BYTES\n\
+             é               1\n\
+             longer  1,234,567  x\n"
+        );
+    }
+
+    #[test]
+    fn thousands_are_set_apart() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(thousands(number), text);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The modes of the program: arguments come in, an exit code goes out.
+//!
+//! This module and what is below it are the only ones that know the user's terminal, and the only ones that use
+//! `anyhow`.
+
+pub mod cli;
+
+use crate::assets::Assets;
+use clap::{Parser, Subcommand};
+use cli::{
+    convert, fs, inspect,
+    output::{self, Exit, Output},
+    verify,
+};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A language model is a world, and its weights are pixels.
+#[derive(Debug, Parser)]
+#[command(name = "pixel-llm", version, arg_required_else_help = true, max_term_width = 100)]
+struct Arguments {
+    /// Print one JSON document on standard output instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+    /// A folder whose files stand in for built-in assets of the same name.
+    #[arg(long, global = true, value_name = "DIR")]
+    assets: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Work with .pxi files: bytes stored as pixels.
+    Fs(fs::FsArgs),
+    /// Turn a GGUF model into pixels, or back.
+    Convert(convert::ConvertArgs),
+    /// Tell what a model is; list its tensors; paint it.
+    Inspect(inspect::InspectArgs),
+    /// Check every tile of a model against its checksum.
+    Verify(verify::VerifyArgs),
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    remove_temporary_files_on_interrupt();
+    let mut out = Output::new(arguments.json);
+    let assets = Assets::new(arguments.assets);
+    let result = match arguments.command {
+        Command::Fs(args) => fs::run(args, &mut out),
+        Command::Convert(args) => convert::run(args, &mut out),
+        Command::Inspect(args) => inspect::run(args, &assets, &mut out),
+        Command::Verify(args) => verify::run(args, &assets, &mut out),
+    };
+    let result = result.and_then(|exit| out.flush().map(|()| exit).map_err(Into::into));
+    match result {
+        Ok(exit) => exit.into(),
+        // The reader of our output has seen enough, as `head` does; that is no failure of ours.
+        Err(error) if output::is_closed_pipe(&error) => Exit::Ok.into(),
+        Err(error) => {
+            output::print_error(&error);
+            Exit::CannotRun.into()
+        }
+    }
+}
+
+fn remove_temporary_files_on_interrupt() {
+    let handler = || {
+        crate::pxi::abandon_all();
+        std::process::exit(output::INTERRUPTED);
+    };
+    // Without a handler the program still works; only an interrupt may leave a temporary file.
+    if let Err(error) = ctrlc::set_handler(handler) {
+        output::print_warning(&format!("an interrupt may leave a temporary file: {error}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        super::Arguments::command().debug_assert();
+    }
+}

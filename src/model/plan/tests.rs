@@ -1,0 +1,171 @@
+//! The plan keeps its promises: plots never overlap, show every weight once, and stand where the specification says.
+
+use super::{MapPlan, Orientation, Rect};
+use crate::model::config::{Architecture, ModelConfig, RopeKind, RopeScaling};
+use crate::model::encoding::Encoding;
+use crate::model::tensors::{Tensor, check_family, lay_out};
+
+fn config(architecture: Architecture, layers: u32, heads: [u32; 2], head_size: u32, width: u32) -> ModelConfig {
+    ModelConfig {
+        architecture,
+        vocab_size: 1000,
+        layer_count: layers,
+        embedding_size: width,
+        head_count: heads[0],
+        kv_head_count: heads[1],
+        head_size,
+        hidden_size: 3 * width,
+        context_length: 512,
+        rope_size: head_size,
+        rope_base: 10_000.0,
+        rope_kind: RopeKind::Pairs,
+        rope_scaling: RopeScaling::None,
+        rope_scale_factor: 1.0,
+        rope_original_context: 0,
+        norm_epsilon: 1e-5,
+        tied_embeddings: architecture != Architecture::Qwen3,
+        qkv_biases: architecture == Architecture::Qwen2,
+        qk_norms: architecture == Architecture::Qwen3,
+    }
+}
+
+/// Every tensor of the family, and two that have no place of their own.
+fn tensors(config: &ModelConfig) -> Vec<Tensor> {
+    let (width, hidden) = (u64::from(config.embedding_size), u64::from(config.hidden_size));
+    let (query, kv) = (u64::from(config.query_size()), u64::from(config.kv_size()));
+    let mut shapes = vec![
+        ("token_embd.weight".to_owned(), vec![width, u64::from(config.vocab_size)]),
+        ("output_norm.weight".to_owned(), vec![width]),
+        ("stranger.weight".to_owned(), vec![64, 70]),
+        ("rope_freqs.weight".to_owned(), vec![u64::from(config.rope_size) / 2]),
+    ];
+    if !config.tied_embeddings {
+        shapes.push(("output.weight".to_owned(), vec![width, u64::from(config.vocab_size)]));
+    }
+    for layer in 0..config.layer_count {
+        let mut add = |name: &str, dimensions: Vec<u64>| shapes.push((format!("blk.{layer}.{name}"), dimensions));
+        add("attn_norm.weight", vec![width]);
+        add("attn_q.weight", vec![width, query]);
+        add("attn_k.weight", vec![width, kv]);
+        add("attn_v.weight", vec![width, kv]);
+        add("attn_output.weight", vec![query, width]);
+        add("ffn_norm.weight", vec![width]);
+        add("ffn_gate.weight", vec![width, hidden]);
+        add("ffn_up.weight", vec![width, hidden]);
+        add("ffn_down.weight", vec![hidden, width]);
+        if config.qkv_biases {
+            add("attn_q.bias", vec![query]);
+            add("attn_k.bias", vec![kv]);
+            add("attn_v.bias", vec![kv]);
+        }
+        if config.qk_norms {
+            add("attn_q_norm.weight", vec![u64::from(config.head_size)]);
+            add("attn_k_norm.weight", vec![u64::from(config.head_size)]);
+        }
+    }
+    lay_out(shapes.into_iter().map(|(name, dimensions)| (name, dimensions, Encoding::F32)).collect()).unwrap()
+}
+
+fn models() -> Vec<ModelConfig> {
+    vec![
+        config(Architecture::Llama, 6, [6, 2], 32, 192),
+        config(Architecture::Qwen2, 5, [14, 2], 16, 224),
+        config(Architecture::Qwen3, 4, [8, 4], 64, 256),
+        config(Architecture::Llama, 1, [32, 32], 8, 256),
+    ]
+}
+
+#[test]
+fn plots_never_overlap_and_lie_on_the_map() {
+    for config in models() {
+        let tensors = tensors(&config);
+        check_family(&config, &tensors).unwrap();
+        let plan = MapPlan::new(&config, &tensors);
+        let map = Rect::new(0, 0, plan.size[0], plan.size[1]);
+        for (index, plot) in plan.plots.iter().enumerate() {
+            assert!(map.contains(&plot.rect), "{plot:?} leaves {map:?}");
+            for other in &plan.plots[index + 1..] {
+                let names = [&tensors[plot.tensor].name, &tensors[other.tensor].name];
+                assert!(!plot.rect.overlaps(&other.rect), "{names:?}: {plot:?} {other:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn plots_show_every_weight_once_and_tiles_fill_them() {
+    for config in models() {
+        let tensors = tensors(&config);
+        let plan = MapPlan::new(&config, &tensors);
+        for (index, tensor) in tensors.iter().enumerate() {
+            let (rows, columns) = (tensor.tiling.rows, tensor.tiling.columns);
+            let shown: u64 = plan
+                .plots_of(index)
+                .iter()
+                .map(|plot| (plot.rows.end - plot.rows.start) * (plot.columns.end - plot.columns.start))
+                .sum();
+            assert_eq!(shown, rows * columns, "{}", tensor.name);
+            for (row, column) in [(0, 0), (rows - 1, columns - 1), (rows / 2, columns / 3)] {
+                let plot = plan.plots_of(index).iter().find(|p| p.rows.contains(&row) && p.columns.contains(&column));
+                let (x, y) = plot.unwrap_or_else(|| panic!("{} lacks {row}, {column}", tensor.name)).cell(row, column);
+                assert_eq!(plan.weight_at(x, y), Some((index, row, column)), "{}", tensor.name);
+            }
+            let on_map: i64 = (0..tensor.tiling.tile_count())
+                .flat_map(|tile| plan.tile_rects(&tensors, index, tile))
+                .map(|rect| rect.width * rect.height)
+                .sum();
+            let room: i64 = plan.plots_of(index).iter().map(|plot| plot.rect.width * plot.rect.height).sum();
+            // A wrapped vector may leave the end of its last line empty.
+            assert!(on_map <= room && on_map >= (rows * columns) as i64, "{}: {on_map} of {room}", tensor.name);
+        }
+    }
+}
+
+#[test]
+fn the_residual_dimension_runs_along_y_everywhere() {
+    let config = config(Architecture::Llama, 3, [9, 3], 64, 576);
+    let tensors = tensors(&config);
+    let plan = MapPlan::new(&config, &tensors);
+    for plot in plan.plots.iter().filter(|plot| plot.orientation != Orientation::Wrapped) {
+        if tensors[plot.tensor].name != "stranger.weight" {
+            assert_eq!(plot.rect.height, 576, "{}", tensors[plot.tensor].name);
+        }
+    }
+}
+
+#[test]
+fn a_neighbourhood_holds_its_heads_rows_of_q_and_columns_of_o() {
+    let config = config(Architecture::Llama, 2, [6, 2], 32, 192);
+    let tensors = tensors(&config);
+    let plan = MapPlan::new(&config, &tensors);
+    let index = |name: &str| tensors.iter().position(|tensor| tensor.name == name).unwrap();
+    assert_eq!(plan.heads.len(), 12);
+    for head in &plan.heads {
+        let layer = &plan.layers[head.layer as usize];
+        assert!(layer.attention.contains(&head.rect) && layer.rect.contains(&layer.attention));
+        assert_eq!(head.kv_head, head.head / 3);
+        for (name, row, column) in [("attn_q", u64::from(head.head) * 32 + 5, 17), ("attn_output", 40, u64::from(head.head) * 32 + 9)] {
+            let tensor = index(&format!("blk.{}.{name}.weight", head.layer));
+            let plot = plan.plots_of(tensor).iter().find(|p| p.rows.contains(&row) && p.columns.contains(&column)).unwrap();
+            let (x, y) = plot.cell(row, column);
+            assert!(head.rect.contains(&Rect::new(x, y, 1, 1)), "{name} of head {}", head.head);
+        }
+    }
+}
+
+#[test]
+fn the_river_winds_and_ends_in_the_north() {
+    let config = config(Architecture::Llama, 30, [9, 3], 64, 576);
+    let plan = MapPlan::new(&config, &tensors(&config));
+    let columns: std::collections::BTreeSet<i64> = plan.layers.iter().map(|layer| layer.rect.x).collect();
+    assert_eq!(columns.len() % 2, 1);
+    for pair in plan.layers.windows(2) {
+        let (a, b) = (&pair[0].rect, &pair[1].rect);
+        let step = if a.x == b.x { (b.y - a.y).abs() - a.height } else { (b.x - a.x) - a.width };
+        assert_eq!(step, 6 * plan.unit, "layers {} and {}", pair[0].layer, pair[1].layer);
+    }
+    assert!(plan.layers.last().unwrap().northward);
+    assert!(plan.embedding.y > plan.layers[0].rect.y, "the delta lies in the south");
+    let [width, height] = plan.size;
+    assert!((0.7..2.5).contains(&(width as f64 / height as f64)), "{width} x {height}");
+}

@@ -1,0 +1,89 @@
+//! A `.pxi` file on disk, memory-mapped: opening it costs the header, and reading a slice costs the slice.
+
+use super::{Contents, HEADER_LEN, Header, PxiError, map::Map, parse};
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+/// An open `.pxi` file. It can be shared between threads.
+#[derive(Debug)]
+pub struct PxiFile {
+    path: PathBuf,
+    map: Map,
+    header: Header,
+}
+
+impl PxiFile {
+    /// Opens a file and checks its header against its length, before anything is allocated.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, PxiError> {
+        let path = path.as_ref();
+        Self::open_unlocated(path).map_err(|error| error.at(path))
+    }
+
+    fn open_unlocated(path: &Path) -> Result<Self, PxiError> {
+        // Asked before opening, since opening a named pipe waits for its writer.
+        if !fs::metadata(path).map_err(PxiError::io("open"))?.is_file() {
+            return Err(PxiError::NotRegular);
+        }
+        let file = File::open(path).map_err(PxiError::io("open"))?;
+        let len = file.metadata().map_err(PxiError::io("read the length"))?.len();
+        if len < HEADER_LEN as u64 {
+            return Err(PxiError::Length { found: len, expected: HEADER_LEN as u64 });
+        }
+        let map = Map::new(&file).map_err(PxiError::io("map"))?;
+        let header = *parse(&map)?.header();
+        Ok(Self { path: path.to_owned(), map, header })
+    }
+
+    /// Where the file was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The header.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The file's length in bytes.
+    pub fn file_len(&self) -> u64 {
+        self.map.len() as u64
+    }
+
+    /// The contents, borrowed from the map.
+    pub fn contents(&self) -> Contents<'_> {
+        Contents::new(self.header, &self.map[HEADER_LEN..])
+    }
+
+    /// The payload of an uncompressed file, without a copy. See [`Contents::payload`].
+    pub fn payload(&self) -> Result<&[u8], PxiError> {
+        self.contents().payload().map_err(|error| error.at(&self.path))
+    }
+
+    /// The whole payload, decoded. See [`Contents::read_all`].
+    pub fn read_all(&self) -> Result<Vec<u8>, PxiError> {
+        self.contents().read_all().map_err(|error| error.at(&self.path))
+    }
+
+    /// A slice of the payload. See [`Contents::read_range`].
+    pub fn read_range(&self, offset: u64, len: u64) -> Result<Vec<u8>, PxiError> {
+        self.contents().read_range(offset, len).map_err(|error| error.at(&self.path))
+    }
+
+    /// Writes a slice of the payload to `out`. See [`Contents::copy_range`].
+    pub fn copy_range(&self, offset: u64, len: u64, out: &mut dyn Write) -> Result<(), PxiError> {
+        self.contents().copy_range(offset, len, out).map_err(|error| error.at(&self.path))
+    }
+
+    /// Checks the whole file. See [`Contents::verify`].
+    pub fn verify(&self) -> Result<(), PxiError> {
+        self.verify_with(&|_| ())
+    }
+
+    /// [`Self::verify`], reporting how many bytes of the payload have been hashed.
+    pub fn verify_with(&self, progress: &dyn Fn(u64)) -> Result<(), PxiError> {
+        self.contents().verify_with(progress).map_err(|error| error.at(&self.path))
+    }
+}
