@@ -11,4 +11,5 @@
 pub mod app;
 pub mod assets;
 pub mod model;
+pub mod passes;
 pub mod pxi;

@@ -18,8 +18,17 @@ pub struct Panels {
 impl Panels {
     /// Makes room for `columns` of `features`; what was there is lost. Allocates only when it never was this large.
     pub fn resize(&mut self, features: usize, columns: usize) {
-        self.data.resize(features.next_multiple_of(LANES) * columns, 0.0);
-        (self.features, self.columns) = (features, columns);
+        if (self.features, self.columns) != (features, columns) {
+            // Zeros where the features end have moved.
+            self.data.clear();
+            self.data.resize(features.next_multiple_of(LANES) * columns, 0.0);
+            (self.features, self.columns) = (features, columns);
+        }
+    }
+
+    /// Features of a column.
+    pub fn features(&self) -> usize {
+        self.features
     }
 
     /// Columns.
