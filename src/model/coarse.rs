@@ -98,9 +98,10 @@ impl Coarse {
         let columns = (shape.columns.end - shape.columns.start) as usize;
         let rows = shape.rows.end - shape.rows.start;
         let (stride, start) = match tiling.layout {
-            Layout::Matrix => {
-                (bytes_of(encoding, tiling.columns as usize), bytes_of(encoding, shape.columns.start as usize))
-            }
+            Layout::Matrix => (
+                bytes_of(encoding, tiling.columns as usize),
+                bytes_of(encoding, shape.columns.start as usize),
+            ),
             // The band of a vector's tile begins with the tile's first line, and so may the rest of a block.
             Layout::Vector => {
                 let first = bytes_of(encoding, shape.columns.start as usize);

@@ -182,7 +182,8 @@ impl ModelConfig {
             return bad("attention.head_count", problem);
         }
         if self.rope_size > self.head_size || !self.rope_size.is_multiple_of(2) {
-            let problem = format!("{}, expected an even number up to the head size {}", self.rope_size, self.head_size);
+            let problem =
+                format!("{}, expected an even number up to the head size {}", self.rope_size, self.head_size);
             return bad("rope.dimension_count", problem);
         }
         if !(self.rope_base.is_finite() && self.rope_base > 0.0) {
@@ -206,13 +207,17 @@ impl<'a> Keys<'a> {
     fn new(metadata: &'a Metadata) -> Result<Self, ModelError> {
         let key = "general.architecture";
         let name = metadata.str(key)?.ok_or_else(|| ModelError::metadata(key, "missing"))?;
-        let architecture = Architecture::ALL.into_iter().find(|family| family.name() == name).ok_or_else(|| {
-            let names = Architecture::ALL.map(Architecture::name).join(", ");
-            ModelError::metadata(key, format!("{name:?} is not supported; supported are {names}"))
-        })?;
+        let architecture =
+            Architecture::ALL.into_iter().find(|family| family.name() == name).ok_or_else(|| {
+                let names = Architecture::ALL.map(Architecture::name).join(", ");
+                ModelError::metadata(key, format!("{name:?} is not supported; supported are {names}"))
+            })?;
         let keys = Self { metadata, architecture };
         if keys.optional_size_or_zero("expert_count")?.is_some_and(|count| count > 0) {
-            return Err(ModelError::metadata(keys.full("expert_count"), "mixtures of experts are not supported"));
+            return Err(ModelError::metadata(
+                keys.full("expert_count"),
+                "mixtures of experts are not supported",
+            ));
         }
         Ok(keys)
     }
@@ -262,7 +267,9 @@ impl<'a> Keys<'a> {
             (None, None) if embedding_size.is_multiple_of(head_count) => Ok(embedding_size / head_count),
             (None, None) => Err(ModelError::metadata(
                 self.full("attention.head_count"),
-                format!("{head_count} heads do not divide the embedding's {embedding_size}, and no key length is given"),
+                format!(
+                    "{head_count} heads do not divide the embedding's {embedding_size}, and no key length is given"
+                ),
             )),
         }
     }
@@ -273,9 +280,10 @@ impl<'a> Keys<'a> {
         let stated = self.optional_size("vocab_size")?;
         match (tokens, stated) {
             (Some(0), _) => Err(ModelError::metadata(key, "is empty")),
-            (Some(count), Some(stated)) if count != u64::from(stated) => {
-                Err(ModelError::metadata(key, format!("{count} tokens, but {} is {stated}", self.full("vocab_size"))))
-            }
+            (Some(count), Some(stated)) if count != u64::from(stated) => Err(ModelError::metadata(
+                key,
+                format!("{count} tokens, but {} is {stated}", self.full("vocab_size")),
+            )),
             (Some(count), _) if count <= u64::from(MAX_WIDTH) => Ok(count as u32),
             (Some(count), _) => Err(ModelError::metadata(key, format!("{count} tokens are too many"))),
             (None, Some(stated)) => Ok(stated),
@@ -290,7 +298,9 @@ impl<'a> Keys<'a> {
             None | Some("none") => Ok(RopeScaling::None),
             Some("linear") => Ok(RopeScaling::Linear),
             Some("yarn") => Ok(RopeScaling::Yarn),
-            Some(other) => Err(ModelError::metadata(key, format!("found {other:?}, expected none, linear or yarn"))),
+            Some(other) => {
+                Err(ModelError::metadata(key, format!("found {other:?}, expected none, linear or yarn")))
+            }
         }
     }
 

@@ -52,7 +52,8 @@ pub fn convert(gguf: &Gguf, path: &Path, progress: Progress<'_>) -> Result<Conve
     check_vocabulary(&metadata, gguf.tensors())?;
     let shapes = gguf.tensors().iter().map(|t| (t.name.clone(), t.dims.clone(), t.encoding)).collect();
     let tensors = tensors::lay_out(shapes)?;
-    let config = ModelConfig::from_metadata(&metadata, |name| tensors.iter().any(|tensor| tensor.name == name))?;
+    let config =
+        ModelConfig::from_metadata(&metadata, |name| tensors.iter().any(|tensor| tensor.name == name))?;
     tensors::check_family(&config, &tensors)?;
     let plan = MapPlan::new(&config, &tensors);
     let map_size = plan.size.map(u32::try_from);
@@ -104,7 +105,9 @@ pub fn convert(gguf: &Gguf, path: &Path, progress: Progress<'_>) -> Result<Conve
 
     let written = work_in_bytes(gguf) / 2;
     // The container's bytes include padding that the tensors' do not: scale, so that the end is the end.
-    let scale = |done: u64| written + (done as u128 * written as u128 / sections.payload_size().max(1) as u128) as u64;
+    let scale = |done: u64| {
+        written + (done as u128 * written as u128 / sections.payload_size().max(1) as u128) as u64
+    };
     output.finish(&|done| progress(scale(done)))?;
     Ok(Conversion {
         tensors: tensors.len(),

@@ -42,7 +42,9 @@ pub enum ModelError {
         problem: String,
     },
     /// The head's bytes are not those that were written.
-    #[error("head ({section}): SHA-256 is {found}, expected {expected}; the file is damaged, convert it again")]
+    #[error(
+        "head ({section}): SHA-256 is {found}, expected {expected}; the file is damaged, convert it again"
+    )]
     Head {
         /// Which checksum failed.
         section: &'static str,
@@ -52,7 +54,9 @@ pub enum ModelError {
         expected: String,
     },
     /// A tile's bytes are not those that were written.
-    #[error("tile {tile} of {tensor} (rows {rows}, columns {columns}): SHA-256 does not match; the tile is damaged")]
+    #[error(
+        "tile {tile} of {tensor} (rows {rows}, columns {columns}): SHA-256 does not match; the tile is damaged"
+    )]
     Tile {
         /// Index in the tile table.
         tile: u32,
@@ -100,7 +104,7 @@ impl ModelError {
     /// The same error with the file it happened in; container errors name theirs already.
     pub(crate) fn in_file(self, path: &std::path::Path) -> Self {
         match self {
-            Self::InFile { .. } | Self::Pxi(_) | Self::Gguf(_) => self,
+            Self::InFile { .. } | Self::Pxi(_) | Self::Gguf(GgufError::InFile { .. }) => self,
             source => Self::InFile { path: path.to_owned(), source: Box::new(source) },
         }
     }

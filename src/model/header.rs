@@ -67,16 +67,30 @@ const CONTAINER_HEADER: u64 = crate::pxi::HEADER_LEN as u64;
 
 impl Sections {
     /// Lays the sections out one after another. `None` when a size overflows.
-    pub fn plan(metadata_size: u64, tensor_table_size: u64, tile_count: u64, line_count: u64) -> Option<Self> {
+    pub fn plan(
+        metadata_size: u64,
+        tensor_table_size: u64,
+        tile_count: u64,
+        line_count: u64,
+    ) -> Option<Self> {
         let align = |offset: u64| offset.checked_next_multiple_of(16);
         let tensor_table = align((HEADER_BYTES as u64).checked_add(metadata_size)?)?;
         let tile_table = align(tensor_table.checked_add(tensor_table_size)?)?;
         let coarse_table = align(tile_table.checked_add(tile_count.checked_mul(TILE_RECORD_BYTES)?)?)?;
         let end = coarse_table.checked_add(tile_count.checked_mul(COARSE_RECORD_BYTES)?)?;
-        let tiles = end.checked_add(CONTAINER_HEADER)?.checked_next_multiple_of(TILES_ALIGNMENT)? - CONTAINER_HEADER;
+        let tiles =
+            end.checked_add(CONTAINER_HEADER)?.checked_next_multiple_of(TILES_ALIGNMENT)? - CONTAINER_HEADER;
         let tiles_size = line_count.checked_mul(LINE_BYTES)?;
         tiles.checked_add(tiles_size)?;
-        Some(Self { metadata_size, tensor_table, tensor_table_size, tile_table, coarse_table, tiles, tiles_size })
+        Some(Self {
+            metadata_size,
+            tensor_table,
+            tensor_table_size,
+            tile_table,
+            coarse_table,
+            tiles,
+            tiles_size,
+        })
     }
 
     /// Bytes of the whole payload.
@@ -89,7 +103,8 @@ impl Header {
     /// The header's bytes. `config` is the summary of the metadata that the header repeats.
     pub fn encode(&self, config: &ModelConfig) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
-        let mut put = |offset: usize, value: &[u8]| bytes[offset..offset + value.len()].copy_from_slice(value);
+        let mut put =
+            |offset: usize, value: &[u8]| bytes[offset..offset + value.len()].copy_from_slice(value);
         put(0x00, &MAGIC);
         put(0x04, &[1, 0]);
         put(0x06, &(config.architecture as u16).to_le_bytes());

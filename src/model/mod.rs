@@ -4,6 +4,7 @@
 //! table, and tiles of 64 x 64 texels in the order the GPU reads, each with its own SHA-256. The way back gives every byte.
 //! The map plan gives every tensor, layer, head and tile its place. The specification is `specs/pxi_llm.md`.
 
+pub mod chat;
 pub mod coarse;
 pub mod config;
 pub mod convert;
@@ -21,9 +22,11 @@ pub mod rearrange;
 pub mod resolve;
 pub mod tensors;
 pub mod tiling;
+pub mod tokenizer;
 pub mod verify;
 pub mod weights;
 
+pub use chat::{ChatMessage, ChatTemplate};
 pub use config::{Architecture, ModelConfig, RopeKind, RopeScaling};
 pub use encoding::Encoding;
 pub use error::ModelError;
@@ -31,6 +34,6 @@ pub use pixel_model::{Head, PixelModel};
 pub use plan::MapPlan;
 pub use resolve::Cache;
 pub use tensors::Tensor;
+pub use tokenizer::Tokenizer;
 
 pub(crate) use crate::pxi::hex;
-

@@ -44,7 +44,9 @@ enum Source {
 impl Source {
     fn payload(&self) -> &[u8] {
         match self {
-            Self::Mapped(file) => file.payload().expect("compression none was checked when the model was opened"),
+            Self::Mapped(file) => {
+                file.payload().expect("compression none was checked when the model was opened")
+            }
             Self::BuiltIn(payload) => payload,
         }
     }
@@ -143,7 +145,8 @@ impl PixelModel {
     /// Where a tile's bytes lie in the payload.
     pub fn tile_range(&self, tile: u32) -> std::ops::Range<usize> {
         let (tensor, shape) = self.tile_shape(tile);
-        let start = self.header.sections.tiles + (self.tensors[tensor].first_line + shape.lines.start) * LINE_BYTES;
+        let start =
+            self.header.sections.tiles + (self.tensors[tensor].first_line + shape.lines.start) * LINE_BYTES;
         start as usize..(start + shape.size_in_bytes()) as usize
     }
 
@@ -187,7 +190,8 @@ impl PixelModel {
     /// A tile's statistics.
     pub fn tile_statistics(&self, tile: u32) -> Statistics {
         let record = self.tile_record(tile);
-        let f32_at = |at: usize| f32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
+        let f32_at =
+            |at: usize| f32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
         Statistics { mean: f32_at(32), spread: f32_at(36), peak: f32_at(40) }
     }
 
@@ -244,9 +248,12 @@ impl Head {
             return Err(ModelError::Head { section: "head_checksum", found, expected });
         }
         let slice = |start: u64, size: u64| &payload[start as usize..(start + size) as usize];
-        let metadata = parse_metadata(slice(HEADER_BYTES as u64, sections.metadata_size), header.metadata_count)?;
-        let shapes =
-            tensors::parse_table(slice(sections.tensor_table, sections.tensor_table_size), header.tensor_count)?;
+        let metadata =
+            parse_metadata(slice(HEADER_BYTES as u64, sections.metadata_size), header.metadata_count)?;
+        let shapes = tensors::parse_table(
+            slice(sections.tensor_table, sections.tensor_table_size),
+            header.tensor_count,
+        )?;
         let tensors = tensors::lay_out(shapes)?;
         let has = |name: &str| tensors.iter().any(|tensor| tensor.name == name);
         let config = ModelConfig::from_metadata(&metadata, has)?;
@@ -257,10 +264,15 @@ impl Head {
         let tiles: u64 = tensors.iter().map(|tensor| tensor.tiling.tile_count()).sum();
         if tiles != u64::from(header.tile_count) || lines * LINE_BYTES != sections.tiles_size {
             let found = format!("{} in {} bytes", header.tile_count, sections.tiles_size);
-            return Err(ModelError::field("tile_count", found, format!("{tiles} in {} bytes", lines * LINE_BYTES)));
+            return Err(ModelError::field(
+                "tile_count",
+                found,
+                format!("{tiles} in {} bytes", lines * LINE_BYTES),
+            ));
         }
         let rects: Vec<_> = (0..tensors.len()).map(|tensor| plan.tensor_rect(tensor)).collect();
-        if tensors::encode_table(&tensors, &rects) != slice(sections.tensor_table, sections.tensor_table_size) {
+        if tensors::encode_table(&tensors, &rects) != slice(sections.tensor_table, sections.tensor_table_size)
+        {
             let expected = "tiles, lines and rectangles that follow from the shapes";
             return Err(ModelError::field("tensor table", "others", expected));
         }
@@ -276,7 +288,11 @@ impl Head {
         };
         if let Some(at) = (0..HEADER_BYTES).find(|&at| rebuilt.encode(&config)[at] != payload[at]) {
             let (found, expected) = (payload[at], rebuilt.encode(&config)[at]);
-            return Err(ModelError::field(format!("header byte {at:#04x}"), found, format!("{expected} from metadata")));
+            return Err(ModelError::field(
+                format!("header byte {at:#04x}"),
+                found,
+                format!("{expected} from metadata"),
+            ));
         }
         Ok(Self { header, config, metadata, tensors, plan })
     }

@@ -50,7 +50,11 @@ struct Pixel {
 ///
 /// # Errors
 /// A tile is damaged.
-pub fn paint(model: &PixelModel, side: u32, progress: super::convert::Progress<'_>) -> Result<Picture, ModelError> {
+pub fn paint(
+    model: &PixelModel,
+    side: u32,
+    progress: super::convert::Progress<'_>,
+) -> Result<Picture, ModelError> {
     let [across, down] = model.plan().size;
     let canvas = Canvas::new(across, down, side);
     let spreads = tensor_spreads(model);
@@ -138,7 +142,8 @@ impl Canvas {
                 if !shape.rows.contains(&row) || !shape.columns.contains(&column) {
                     continue;
                 }
-                let weight = weights[(row - shape.rows.start) as usize * stride + (column - shape.columns.start) as usize];
+                let weight = weights
+                    [(row - shape.rows.start) as usize * stride + (column - shape.columns.start) as usize];
                 let pixel = &mut pixels[(line + columns_at[dx as usize]) as usize];
                 pixel.count += 1.0;
                 pixel.sum += weight;
@@ -196,7 +201,10 @@ impl Picture {
         encoder.set_color(png::ColorType::Rgb);
         encoder.set_depth(png::BitDepth::Eight);
         let action = || format!("write {}", path.display());
-        let failed = |error: png::EncodingError| ModelError::Io { action: action(), source: std::io::Error::other(error) };
+        let failed = |error: png::EncodingError| ModelError::Io {
+            action: action(),
+            source: std::io::Error::other(error),
+        };
         let mut writer = encoder.write_header().map_err(failed)?;
         writer.write_image_data(&self.rgb).map_err(failed)?;
         writer.finish().map_err(failed)?;

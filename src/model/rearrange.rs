@@ -67,7 +67,11 @@ fn for_each_run(tiling: &Tiling, shape: &TileShape, mut copy: impl FnMut(usize, 
             } else {
                 for block in 0..blocks {
                     let byte = block * size;
-                    copy(source + block * block_bytes, plane_start + byte / texel * line + byte % texel, size);
+                    copy(
+                        source + block * block_bytes,
+                        plane_start + byte / texel * line + byte % texel,
+                        size,
+                    );
                 }
             }
             plane_start += plane_lines(encoding, plane, columns) as usize * line;

@@ -19,8 +19,9 @@ pub struct Cache {
 impl Default for Cache {
     /// `$PIXEL_LLM_CACHE`, else the platform's cache folder for `pixel-llm`, else a folder beside the temporary files.
     fn default() -> Self {
-        let of_platform =
-            || directories::ProjectDirs::from("", "", "pixel-llm").map(|dirs| dirs.cache_dir().join("models"));
+        let of_platform = || {
+            directories::ProjectDirs::from("", "", "pixel-llm").map(|dirs| dirs.cache_dir().join("models"))
+        };
         let folder = std::env::var_os("PIXEL_LLM_CACHE").map(PathBuf::from).or_else(of_platform);
         Self { folder: folder.unwrap_or_else(|| std::env::temp_dir().join("pixel-llm-models")) }
     }
@@ -37,7 +38,11 @@ impl Cache {
     ///
     /// # Errors
     /// The file cannot be read, converted or opened.
-    pub fn open(&self, path: &Path, start: impl FnOnce(u64) -> Box<dyn Fn(u64) + Sync>) -> Result<PixelModel, ModelError> {
+    pub fn open(
+        &self,
+        path: &Path,
+        start: impl FnOnce(u64) -> Box<dyn Fn(u64) + Sync>,
+    ) -> Result<PixelModel, ModelError> {
         if !is_gguf(path)? {
             return PixelModel::open(path);
         }
@@ -45,7 +50,8 @@ impl Cache {
         if let Ok(model) = PixelModel::open(&cached) {
             return Ok(model);
         }
-        let io = |source| ModelError::Io { action: format!("make the folder {}", self.folder.display()), source };
+        let io =
+            |source| ModelError::Io { action: format!("make the folder {}", self.folder.display()), source };
         std::fs::create_dir_all(&self.folder).map_err(io)?;
         let gguf = Gguf::open(path)?;
         let progress = start(work_in_bytes(&gguf));
@@ -59,7 +65,8 @@ impl Cache {
         let io = |source| ModelError::Io { action: format!("read {}", path.display()), source };
         let whole = path.canonicalize().map_err(io)?;
         let about = whole.metadata().map_err(io)?;
-        let changed = about.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+        let changed =
+            about.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
         let key = format!("{}\n{}\n{}\n1.0", whole.display(), about.len(), changed.as_nanos());
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         Ok(format!("{stem}-{}.pxi", &hex(&Sha256::digest(key))[..16]))

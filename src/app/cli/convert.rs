@@ -14,12 +14,14 @@ use crate::model::{PixelModel, export, resolve};
 
 /// Arguments of `convert`.
 #[derive(Debug, Args)]
-#[command(after_help = "The direction follows from the input: a GGUF file becomes pixels, a PXI-LLM file becomes GGUF again, byte for byte.
+#[command(
+    after_help = "The direction follows from the input: a GGUF file becomes pixels, a PXI-LLM file becomes GGUF again, byte for byte.
 
 Examples:
   pixel-llm convert model.gguf model.pxi
   pixel-llm convert model-00001-of-00003.gguf model.pxi     all parts of a split file
-  pixel-llm convert model.pxi again.gguf")]
+  pixel-llm convert model.pxi again.gguf"
+)]
 pub struct ConvertArgs {
     /// A GGUF or PXI-LLM file.
     input: PathBuf,

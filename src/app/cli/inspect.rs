@@ -107,7 +107,8 @@ fn report(model: &PixelModel, with_tensors: bool) -> Report<'_> {
             bytes: of_it().map(|tensor| tensor.tiling.size_in_bytes()).sum(),
         }
     };
-    let mut encodings: Vec<_> = Encoding::ALL.into_iter().map(share).filter(|share| share.tensors > 0).collect();
+    let mut encodings: Vec<_> =
+        Encoding::ALL.into_iter().map(share).filter(|share| share.tensors > 0).collect();
     encodings.sort_by_key(|share| std::cmp::Reverse(share.bytes));
     let row = |(index, tensor)| row(model, index, tensor);
     Report {
@@ -144,20 +145,26 @@ fn row<'a>(model: &PixelModel, index: usize, tensor: &'a crate::model::Tensor) -
 fn human(report: &Report<'_>) -> String {
     let config = report.config;
     let mut text = String::new();
-    let mut line = |args: fmt::Arguments<'_>| text.write_fmt(format_args!("{args}\n")).expect("writing to a String cannot fail");
+    let mut line = |args: fmt::Arguments<'_>| {
+        text.write_fmt(format_args!("{args}\n")).expect("writing to a String cannot fail")
+    };
     line(format_args!("{}", report.name.unwrap_or("A model without a name")));
     if let Some(description) = report.description {
         line(format_args!("{description}"));
     }
     let heads = match config.heads_per_kv() {
         1 => format!("{} of {}", config.head_count, config.head_size),
-        _ => format!("{} of {}, sharing {} keys and values", config.head_count, config.head_size, config.kv_head_count),
+        _ => format!(
+            "{} of {}, sharing {} keys and values",
+            config.head_count, config.head_size, config.kv_head_count
+        ),
     };
     let rope = match config.rope_scaling {
         crate::model::RopeScaling::None => format!("base {}", config.rope_base),
         scaling => format!("base {}, {scaling:?} x {}", config.rope_base, config.rope_scale_factor),
     };
-    let mut notes = vec![if config.tied_embeddings { "output tied to the embedding" } else { "output of its own" }];
+    let mut notes =
+        vec![if config.tied_embeddings { "output tied to the embedding" } else { "output of its own" }];
     notes.extend(config.qkv_biases.then_some("query, key, value biases"));
     notes.extend(config.qk_norms.then_some("query and key norms"));
     let rows = [
@@ -166,14 +173,38 @@ fn human(report: &Report<'_>) -> String {
         ("parameters", count(report.parameters)),
         ("layers", config.layer_count.to_string()),
         ("heads", heads),
-        ("width", format!("{} in the residual stream, {} in the feed-forward", config.embedding_size, config.hidden_size)),
-        ("vocabulary", format!("{} tokens ({})", count(u64::from(config.vocab_size)), report.tokenizer.unwrap_or("none"))),
+        (
+            "width",
+            format!(
+                "{} in the residual stream, {} in the feed-forward",
+                config.embedding_size, config.hidden_size
+            ),
+        ),
+        (
+            "vocabulary",
+            format!(
+                "{} tokens ({})",
+                count(u64::from(config.vocab_size)),
+                report.tokenizer.unwrap_or("none")
+            ),
+        ),
         ("context", format!("{} tokens", count(u64::from(config.context_length)))),
         ("rope", rope),
         ("also", notes.join(", ")),
         ("chat template", if report.chat_template { "yes" } else { "no" }.to_owned()),
-        ("weights", format!("{} in {} tensors", human_bytes(report.model_size_in_bytes), report.tensor_count)),
-        ("tiles", format!("{} on a map of {} x {} cells", count(u64::from(report.tile_count)), report.map[0], report.map[1])),
+        (
+            "weights",
+            format!("{} in {} tensors", human_bytes(report.model_size_in_bytes), report.tensor_count),
+        ),
+        (
+            "tiles",
+            format!(
+                "{} on a map of {} x {} cells",
+                count(u64::from(report.tile_count)),
+                report.map[0],
+                report.map[1]
+            ),
+        ),
         ("file", format!("{}, {}", report.file, human_bytes(report.file_size_in_bytes))),
         ("root hash", report.root.clone()),
     ];
@@ -188,7 +219,11 @@ fn human(report: &Report<'_>) -> String {
         let bar = "█".repeat((part * 24.0).round() as usize);
         line(format_args!(
             "  {:<6} {:>10} {:>5.1} %  {:>8} weights in {:>4} tensors  {bar}",
-            share.encoding.name(), human_bytes(share.bytes), part * 100.0, short(share.weights), share.tensors,
+            share.encoding.name(),
+            human_bytes(share.bytes),
+            part * 100.0,
+            short(share.weights),
+            share.tensors,
         ));
     }
     if let Some(tensors) = &report.tensors {
@@ -200,7 +235,13 @@ fn human(report: &Report<'_>) -> String {
             let tiles = format!("{}..{}", tensor.tiles.start, tensor.tiles.end);
             line(format_args!(
                 "  {:<28} {:>15} {:<5} {:>10}  tiles {:<13} at {}, {}",
-                tensor.name, shape, tensor.encoding.name(), human_bytes(tensor.bytes), tiles, rect.x, rect.y,
+                tensor.name,
+                shape,
+                tensor.encoding.name(),
+                human_bytes(tensor.bytes),
+                tiles,
+                rect.x,
+                rect.y,
             ));
         }
     }

@@ -14,12 +14,14 @@ use crate::model::verify::{DamagedTile, verify};
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit code 0: all is sound. 1: some tile is damaged; each is named with its tensor, rows and columns, and its place on the
+#[command(
+    after_help = "Exit code 0: all is sound. 1: some tile is damaged; each is named with its tensor, rows and columns, and its place on the
 map. 2: the head itself is damaged or the file is no model, so that tiles cannot be told apart.
 
 Examples:
   pixel-llm verify model.pxi
-  pixel-llm verify model.pxi --json | jq -r '.damaged[].tensor'")]
+  pixel-llm verify model.pxi --json | jq -r '.damaged[].tensor'"
+)]
 pub struct VerifyArgs {
     /// A PXI-LLM or GGUF file; the built-in model when left out.
     model: Option<PathBuf>,
@@ -48,7 +50,8 @@ pub fn run(args: VerifyArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
     let seconds = start.elapsed().as_secs_f64();
     bar.finish_and_clear();
     let file = model.path().display().to_string();
-    let report = Report { file, tiles: model.tile_count(), bytes, seconds, sound: damaged.is_empty(), damaged };
+    let report =
+        Report { file, tiles: model.tile_count(), bytes, seconds, sound: damaged.is_empty(), damaged };
     let exit = if report.sound { Exit::Ok } else { Exit::FoundBad };
     out.print(&report, human)?;
     Ok(exit)
@@ -72,6 +75,10 @@ fn human(report: &Report) -> String {
         bad => format!("{bad} damaged"),
     };
     let (tiles, bytes) = (count(u64::from(report.tiles)), human_bytes(report.bytes));
-    let _ = write!(text, "{}: {state}: {tiles} tiles, {bytes} in {:.2} s ({rate:.0} MB/s)", report.file, report.seconds);
+    let _ = write!(
+        text,
+        "{}: {state}: {tiles} tiles, {bytes} in {:.2} s ({rate:.0} MB/s)",
+        report.file, report.seconds
+    );
     text
 }

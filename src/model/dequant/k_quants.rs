@@ -1,7 +1,6 @@
 //! The blocks of 256 weights in groups with scales of their own: Q4_K, Q5_K and Q6_K.
 //!
-//! The scales of the groups are small integers times one half float of the block. That product is rounded before
-//! it meets the weights, as in the reference.
+//! The scales of the groups are small integers times one half float of the block, which an `f32` holds exactly.
 
 use super::half_at;
 

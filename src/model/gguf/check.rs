@@ -29,7 +29,6 @@ pub fn check_tensors(tensors: &[GgufTensor], alignment: u64, data_start: u64, fi
     }
     match file_len.saturating_sub(padded_end) {
         0 => Ok(()),
-        _ if previous.is_none() && file_len - data_start < alignment => Ok(()),
         count => Err(GgufError::Trailing { field: "tensors", count }),
     }
 }

@@ -125,11 +125,11 @@ fn version(found: u32) -> Result<u32> {
 }
 
 /// The alignment that the metadata names, or the default.
-pub(super) fn alignment(metadata: &Metadata) -> Result<u64> {
-    let found = match metadata.get(ALIGNMENT_KEY) {
+pub(super) fn alignment(metadata: &[(String, Value)]) -> Result<u64> {
+    let found = match metadata.iter().find(|(key, _)| key == ALIGNMENT_KEY) {
         None => return Ok(DEFAULT_ALIGNMENT),
-        Some(Value::U32(found)) => u64::from(*found),
-        Some(other) => {
+        Some((_, Value::U32(found))) => u64::from(*found),
+        Some((_, other)) => {
             let (key, found) = (ALIGNMENT_KEY.to_owned(), other.value_type());
             return Err(GgufError::WrongType { key, found, expected: "u32" });
         }

@@ -9,7 +9,7 @@ use tempfile::NamedTempFile;
 use super::codec::{metadata_bytes, put_string, put_u32, put_u64};
 use super::error::{At, GgufError};
 use super::header::alignment;
-use super::{Header, MAGIC, Metadata, Result, VERSION, Value, align_up};
+use super::{Header, MAGIC, Result, VERSION, Value, align_up};
 use crate::model::encoding::Encoding;
 
 /// A tensor to be written.
@@ -54,7 +54,7 @@ impl GgufWriter {
     }
 
     fn begin(path: &Path, metadata: &[(String, Value)], tensors: &[TensorInfo]) -> Result<Self> {
-        let alignment = alignment(&Metadata::from(metadata.to_vec()))?;
+        let alignment = alignment(metadata)?;
         let (header, file_len) = header_bytes(metadata, tensors, alignment)?;
         // The reader has all the rules, so it is asked whether it would take what is about to be written.
         let parsed = Header::read(header.as_slice(), file_len)?;

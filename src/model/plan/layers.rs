@@ -73,7 +73,11 @@ impl<'a> Builder<'a> {
         Self {
             config,
             tensors,
-            by_name: tensors.iter().enumerate().map(|(index, tensor)| (tensor.name.as_str(), index)).collect(),
+            by_name: tensors
+                .iter()
+                .enumerate()
+                .map(|(index, tensor)| (tensor.name.as_str(), index))
+                .collect(),
             unit: i64::from(config.embedding_size / 64).max(4),
             plots: vec![Vec::new(); tensors.len()],
             layers: Vec::new(),
@@ -174,7 +178,8 @@ impl<'a> Builder<'a> {
         let (size, depth) = (i64::from(self.config.head_size), self.depth());
         let share = self.config.heads_per_kv();
         let groups_across = self.grid().0 / i64::from(share);
-        let weights = ["attn_q", "attn_k", "attn_v", "attn_output"].map(|name| self.take(layer, name, "weight"));
+        let weights =
+            ["attn_q", "attn_k", "attn_v", "attn_output"].map(|name| self.take(layer, name, "weight"));
         let biases = ["attn_q", "attn_k", "attn_v"].map(|name| self.take(layer, name, "bias"));
         for group in 0..self.config.kv_head_count {
             let (across, down) = (i64::from(group) % groups_across, i64::from(group) / groups_across);
@@ -195,7 +200,15 @@ impl<'a> Builder<'a> {
     }
 
     /// One head's part of a matrix, and of its bias above it.
-    fn head_plot(&mut self, weight: Option<usize>, bias: Option<usize>, head: u32, along: Orientation, x: i64, y: i64) {
+    fn head_plot(
+        &mut self,
+        weight: Option<usize>,
+        bias: Option<usize>,
+        head: u32,
+        along: Orientation,
+        x: i64,
+        y: i64,
+    ) {
         let (size, depth) = (u64::from(self.config.head_size), self.depth());
         let part = u64::from(head) * size..u64::from(head + 1) * size;
         let rect = Rect::new(x, y, size as i64, depth);
@@ -208,7 +221,13 @@ impl<'a> Builder<'a> {
         }
         if let Some(tensor) = bias {
             let rect = Rect::new(x, y - self.bias_room(), size as i64, 1);
-            self.plots[tensor].push(Plot { tensor, rows: 0..1, columns: part, orientation: Orientation::Wrapped, rect });
+            self.plots[tensor].push(Plot {
+                tensor,
+                rows: 0..1,
+                columns: part,
+                orientation: Orientation::Wrapped,
+                rect,
+            });
         }
     }
 
@@ -221,7 +240,9 @@ impl<'a> Builder<'a> {
             .filter_map(|name| self.take(layer, name, "weight"))
             .collect();
         let mut others: Vec<usize> = (self.by_name.iter())
-            .filter(|(name, index)| name.starts_with(&prefix) && self.tensors[**index].tiling.layout == Layout::Vector)
+            .filter(|(name, index)| {
+                name.starts_with(&prefix) && self.tensors[**index].tiling.layout == Layout::Vector
+            })
             .map(|(_, &index)| index)
             .collect();
         others.sort_unstable();
@@ -291,7 +312,13 @@ impl<'a> Builder<'a> {
 
     fn whole(&mut self, tensor: usize, orientation: Orientation, rect: Rect) {
         let tiling = self.tensors[tensor].tiling;
-        self.plots[tensor].push(Plot { tensor, rows: 0..tiling.rows, columns: 0..tiling.columns, orientation, rect });
+        self.plots[tensor].push(Plot {
+            tensor,
+            rows: 0..tiling.rows,
+            columns: 0..tiling.columns,
+            orientation,
+            rect,
+        });
     }
 
     /// The index of a layer's tensor, once.
@@ -325,9 +352,17 @@ mod tests {
 
     #[test]
     fn grids_of_heads_are_those_of_the_specification() {
-        for (heads, kv_heads, expected) in
-            [(32, 32, 8), (32, 8, 8), (9, 3, 3), (6, 2, 3), (14, 2, 7), (12, 2, 6), (40, 8, 10), (1, 1, 1), (7, 1, 7)]
-        {
+        for (heads, kv_heads, expected) in [
+            (32, 32, 8),
+            (32, 8, 8),
+            (9, 3, 3),
+            (6, 2, 3),
+            (14, 2, 7),
+            (12, 2, 6),
+            (40, 8, 10),
+            (1, 1, 1),
+            (7, 1, 7),
+        ] {
             assert_eq!(grid_width(heads, heads / kv_heads), expected, "{heads} heads, {kv_heads} KV heads");
         }
     }

@@ -212,7 +212,9 @@ impl MapPlan {
 
     /// The plot and weight at a cell: tensor, row, column.
     pub fn weight_at(&self, x: i64, y: i64) -> Option<(usize, u64, u64)> {
-        self.plots.iter().find_map(|plot| plot.weight_at(x, y).map(|(row, column)| (plot.tensor, row, column)))
+        self.plots
+            .iter()
+            .find_map(|plot| plot.weight_at(x, y).map(|(row, column)| (plot.tensor, row, column)))
     }
 }
 

@@ -5,7 +5,13 @@ use crate::model::config::{Architecture, ModelConfig, RopeKind, RopeScaling};
 use crate::model::encoding::Encoding;
 use crate::model::tensors::{Tensor, check_family, lay_out};
 
-fn config(architecture: Architecture, layers: u32, heads: [u32; 2], head_size: u32, width: u32) -> ModelConfig {
+fn config(
+    architecture: Architecture,
+    layers: u32,
+    heads: [u32; 2],
+    head_size: u32,
+    width: u32,
+) -> ModelConfig {
     ModelConfig {
         architecture,
         vocab_size: 1000,
@@ -43,7 +49,8 @@ fn tensors(config: &ModelConfig) -> Vec<Tensor> {
         shapes.push(("output.weight".to_owned(), vec![width, u64::from(config.vocab_size)]));
     }
     for layer in 0..config.layer_count {
-        let mut add = |name: &str, dimensions: Vec<u64>| shapes.push((format!("blk.{layer}.{name}"), dimensions));
+        let mut add =
+            |name: &str, dimensions: Vec<u64>| shapes.push((format!("blk.{layer}.{name}"), dimensions));
         add("attn_norm.weight", vec![width]);
         add("attn_q.weight", vec![width, query]);
         add("attn_k.weight", vec![width, kv]);
@@ -106,8 +113,12 @@ fn plots_show_every_weight_once_and_tiles_fill_them() {
                 .sum();
             assert_eq!(shown, rows * columns, "{}", tensor.name);
             for (row, column) in [(0, 0), (rows - 1, columns - 1), (rows / 2, columns / 3)] {
-                let plot = plan.plots_of(index).iter().find(|p| p.rows.contains(&row) && p.columns.contains(&column));
-                let (x, y) = plot.unwrap_or_else(|| panic!("{} lacks {row}, {column}", tensor.name)).cell(row, column);
+                let plot = plan
+                    .plots_of(index)
+                    .iter()
+                    .find(|p| p.rows.contains(&row) && p.columns.contains(&column));
+                let (x, y) =
+                    plot.unwrap_or_else(|| panic!("{} lacks {row}, {column}", tensor.name)).cell(row, column);
                 assert_eq!(plan.weight_at(x, y), Some((index, row, column)), "{}", tensor.name);
             }
             let on_map: i64 = (0..tensor.tiling.tile_count())
@@ -116,7 +127,11 @@ fn plots_show_every_weight_once_and_tiles_fill_them() {
                 .sum();
             let room: i64 = plan.plots_of(index).iter().map(|plot| plot.rect.width * plot.rect.height).sum();
             // A wrapped vector may leave the end of its last line empty.
-            assert!(on_map <= room && on_map >= (rows * columns) as i64, "{}: {on_map} of {room}", tensor.name);
+            assert!(
+                on_map <= room && on_map >= (rows * columns) as i64,
+                "{}: {on_map} of {room}",
+                tensor.name
+            );
         }
     }
 }
@@ -144,9 +159,16 @@ fn a_neighbourhood_holds_its_heads_rows_of_q_and_columns_of_o() {
         let layer = &plan.layers[head.layer as usize];
         assert!(layer.attention.contains(&head.rect) && layer.rect.contains(&layer.attention));
         assert_eq!(head.kv_head, head.head / 3);
-        for (name, row, column) in [("attn_q", u64::from(head.head) * 32 + 5, 17), ("attn_output", 40, u64::from(head.head) * 32 + 9)] {
+        for (name, row, column) in [
+            ("attn_q", u64::from(head.head) * 32 + 5, 17),
+            ("attn_output", 40, u64::from(head.head) * 32 + 9),
+        ] {
             let tensor = index(&format!("blk.{}.{name}.weight", head.layer));
-            let plot = plan.plots_of(tensor).iter().find(|p| p.rows.contains(&row) && p.columns.contains(&column)).unwrap();
+            let plot = plan
+                .plots_of(tensor)
+                .iter()
+                .find(|p| p.rows.contains(&row) && p.columns.contains(&column))
+                .unwrap();
             let (x, y) = plot.cell(row, column);
             assert!(head.rect.contains(&Rect::new(x, y, 1, 1)), "{name} of head {}", head.head);
         }

@@ -1,0 +1,109 @@
+//! The `tojson` filter as Python's `json.dumps` writes: spaces after `,` and `:`, nothing escaped for HTML, letters
+//! outside ASCII as they are.
+
+use minijinja::value::{Kwargs, Value, ValueKind};
+use minijinja::{Error, ErrorKind};
+
+/// Deeper values than this are refused, since the writer calls itself.
+const MAX_DEPTH: usize = 64;
+
+/// The most spaces that a level may be indented by.
+const MAX_INDENT: usize = 16;
+
+/// `value|tojson` and `value|tojson(indent=4)`.
+pub fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
+    let indent: Option<usize> = options.get("indent")?;
+    // Python's other options choose what is the default here.
+    let _: Option<bool> = options.get("ensure_ascii")?;
+    options.assert_all_used()?;
+    if let Some(found) = indent.filter(|&indent| indent > MAX_INDENT) {
+        return Err(failure(format!("indent is {found}; expected at most {MAX_INDENT}")));
+    }
+    let mut out = String::new();
+    write(value, indent, 0, &mut out)?;
+    Ok(Value::from(out))
+}
+
+fn failure(message: String) -> Error {
+    Error::new(ErrorKind::InvalidOperation, format!("tojson: {message}"))
+}
+
+fn write(value: &Value, indent: Option<usize>, depth: usize, out: &mut String) -> Result<(), Error> {
+    if depth > MAX_DEPTH {
+        return Err(failure(format!("the value is nested deeper than {MAX_DEPTH}")));
+    }
+    match value.kind() {
+        ValueKind::None => out.push_str("null"),
+        ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
+        ValueKind::Number => out.push_str(&value.to_string()),
+        ValueKind::String => write_text(value.as_str().unwrap_or_default(), out),
+        ValueKind::Seq | ValueKind::Iterable => {
+            let items = value.try_iter()?;
+            write_list(['[', ']'], items, indent, depth, out, |item, out| {
+                write(&item, indent, depth + 1, out)
+            })?;
+        }
+        ValueKind::Map => {
+            let keys = value.try_iter()?;
+            write_list(['{', '}'], keys, indent, depth, out, |key, out| {
+                match key.as_str() {
+                    Some(text) => write_text(text, out),
+                    None => write_text(&key.to_string(), out),
+                }
+                out.push_str(": ");
+                write(&value.get_item(&key)?, indent, depth + 1, out)
+            })?;
+        }
+        other => return Err(failure(format!("a value of the kind {other} has no JSON form"))),
+    }
+    Ok(())
+}
+
+fn write_list(
+    [open, close]: [char; 2],
+    items: impl Iterator<Item = Value>,
+    indent: Option<usize>,
+    depth: usize,
+    out: &mut String,
+    mut write_item: impl FnMut(Value, &mut String) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let new_line = |depth: usize, out: &mut String| {
+        if let Some(indent) = indent {
+            out.push('\n');
+            out.extend(std::iter::repeat_n(' ', indent * depth));
+        }
+    };
+    out.push(open);
+    let mut is_empty = true;
+    for item in items {
+        if !is_empty {
+            out.push_str(if indent.is_some() { "," } else { ", " });
+        }
+        new_line(depth + 1, out);
+        write_item(item, out)?;
+        is_empty = false;
+    }
+    if !is_empty {
+        new_line(depth, out);
+    }
+    out.push(close);
+    Ok(())
+}
+
+fn write_text(text: &str, out: &mut String) {
+    out.push('"');
+    for letter in text.chars() {
+        match letter {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            control if control < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(control))),
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+}

@@ -1,0 +1,216 @@
+//! Text to token ids and back, from a model file's own metadata.
+//!
+//! In: a [`TokenizerSpec`], the `tokenizer.*` pairs as plain values. Out: a [`Tokenizer`] for byte-level BPE
+//! (`gpt2`, with the pre-tokenisers in [`PRE_TOKENIZERS`]) or SentencePiece's BPE (`llama`).
+//! [`Tokenizer::new`] refuses a damaged vocabulary with a [`TokenizerError`]; nothing fails after that.
+//!
+//! Ids are those of llama.cpp, with one difference that is wanted: special tokens written out in a text, user-defined
+//! ones among them, are matched only where [`EncodeOptions::parse_special`] asks for it. Text from outside can
+//! then never end a turn.
+//!
+//! `decode(encode(text))` is `text`, except where the vocabulary lacks a byte ([`Tokenizer::missing_bytes`]) and,
+//! for `llama`, that U+2581, its own sign for a space, comes back as a space.
+
+mod alphabet;
+mod byte_level;
+mod error;
+mod metadata;
+mod sentence_piece;
+mod spec;
+mod special;
+mod split;
+mod stream;
+mod vocabulary;
+
+pub use error::TokenizerError;
+pub use spec::{MODELS, TokenType, TokenizerSpec};
+pub use split::PRE_TOKENIZERS;
+pub use stream::DecodeStream;
+pub use vocabulary::MAX_TOKENS;
+
+use byte_level::ByteLevel;
+use sentence_piece::SentencePiece;
+use special::{Part, SpecialTokens};
+use vocabulary::Vocabulary;
+
+/// What [`Tokenizer::encode`] does beside cutting text into tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EncodeOptions {
+    /// Add the beginning and the end of a sequence if the model wants them. A rendered chat template has its own.
+    pub add_special: bool,
+    /// Match control and user-defined tokens that are written out in the text. For text that is trusted, such as a
+    /// rendered chat template.
+    pub parse_special: bool,
+}
+
+/// A vocabulary and the way to use it.
+#[derive(Debug)]
+pub struct Tokenizer {
+    vocabulary: Vocabulary,
+    special: SpecialTokens,
+    model: Model,
+    bos: Option<u32>,
+    eos: Option<u32>,
+    /// The tokens that `add_special` puts before and after a text.
+    before: Option<u32>,
+    after: Option<u32>,
+}
+
+#[derive(Debug)]
+enum Model {
+    ByteLevel(Box<ByteLevel>),
+    SentencePiece(Box<SentencePiece>),
+}
+
+impl Tokenizer {
+    /// Checks `spec` and builds the tokenizer.
+    pub fn new(spec: &TokenizerSpec) -> Result<Tokenizer, TokenizerError> {
+        if !MODELS.contains(&spec.model.as_str()) {
+            return Err(TokenizerError::UnknownModel { found: error::shorten(&spec.model) });
+        }
+        let is_llama = spec.model == "llama";
+        let vocabulary = Vocabulary::new(spec)?;
+        if let Some(found) = spec.scores.as_ref().map(Vec::len).filter(|&found| found != vocabulary.len()) {
+            let field = "tokenizer.ggml.scores";
+            return Err(TokenizerError::CountMismatch { field, found, expected: vocabulary.len() });
+        }
+        let special = SpecialTokens::new(&vocabulary)?;
+        // SentencePiece names these tokens itself, so a file need not say which they are.
+        let usual = |name: &str| {
+            let id = vocabulary.id(name).filter(|_| is_llama)?;
+            vocabulary.kind(id).filter(|kind| kind.is_special()).map(|_| id)
+        };
+        let bos = spec.bos.or_else(|| usual("<s>"));
+        let eos = spec.eos.or_else(|| usual("</s>"));
+        let unknown = spec.unk.or_else(|| usual("<unk>"));
+        let model = if is_llama {
+            Model::SentencePiece(Box::new(SentencePiece::new(spec, &vocabulary, unknown)?))
+        } else {
+            Model::ByteLevel(Box::new(ByteLevel::new(spec, &vocabulary)?))
+        };
+        let usually_bos =
+            is_llama || matches!(spec.pre.as_deref(), Some("llama-bpe" | "llama3" | "llama-v3"));
+        let needed = |wanted: bool, id: Option<u32>, field, needed_by| match (wanted, id) {
+            (true, None) => Err(TokenizerError::Missing { field, needed_by }),
+            (true, id) => Ok(id),
+            (false, _) => Ok(None),
+        };
+        let before = match spec.add_bos {
+            Some(wanted) => {
+                needed(wanted, bos, "tokenizer.ggml.bos_token_id", "tokenizer.ggml.add_bos_token")?
+            }
+            None => bos.filter(|_| usually_bos),
+        };
+        let after = needed(
+            spec.add_eos.unwrap_or(false),
+            eos,
+            "tokenizer.ggml.eos_token_id",
+            "tokenizer.ggml.add_eos_token",
+        )?;
+        Ok(Tokenizer { vocabulary, special, model, bos, eos, before, after })
+    }
+
+    /// The token ids of `text`.
+    pub fn encode(&self, text: &str, options: EncodeOptions) -> Vec<u32> {
+        // Three bytes a token is less than most text has.
+        let mut ids = Vec::with_capacity(text.len() / 3 + 2);
+        ids.extend(self.before.filter(|_| options.add_special));
+        if options.parse_special {
+            let mut at_start = true;
+            self.special.partition(text, |part| match part {
+                Part::Text(text) => {
+                    self.encode_text(text, at_start, &mut ids);
+                    at_start = false;
+                }
+                Part::Token(id) => {
+                    ids.push(id);
+                    at_start = true;
+                }
+            });
+        } else if !text.is_empty() {
+            self.encode_text(text, true, &mut ids);
+        }
+        ids.extend(self.after.filter(|_| options.add_special));
+        ids
+    }
+
+    fn encode_text(&self, text: &str, at_start: bool, ids: &mut Vec<u32>) {
+        match &self.model {
+            Model::ByteLevel(model) => model.encode(text, ids),
+            Model::SentencePiece(model) => model.encode(text, at_start, ids),
+        }
+    }
+
+    /// The text of a whole sequence, without its control tokens if `skip_special`. Bytes that are no UTF-8 become
+    /// U+FFFD; ids outside the vocabulary add nothing. To continue a text use a [`DecodeStream`].
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> String {
+        let mut stream = DecodeStream::from_start(self, skip_special);
+        for &id in ids {
+            stream.append(self, id);
+        }
+        stream.finish()
+    }
+
+    /// The number of tokens.
+    pub fn vocab_size(&self) -> usize {
+        self.vocabulary.len()
+    }
+
+    /// The raw bytes that one token adds to a text, a part of a character perhaps; none outside the vocabulary.
+    pub fn token_bytes(&self, id: u32) -> &[u8] {
+        self.vocabulary.bytes(id)
+    }
+
+    /// The token as the file writes it, such as `Ġthe`, `▁the` or `<0x0A>`.
+    pub fn token_text(&self, id: u32) -> Option<&str> {
+        self.vocabulary.text(id)
+    }
+
+    /// The token that the file writes as `text`.
+    pub fn token_id(&self, text: &str) -> Option<u32> {
+        self.vocabulary.id(text)
+    }
+
+    /// What the token is.
+    pub fn token_type(&self, id: u32) -> Option<TokenType> {
+        self.vocabulary.kind(id)
+    }
+
+    /// Whether the token steers the model and is not text.
+    pub fn is_special(&self, id: u32) -> bool {
+        self.token_type(id).is_some_and(TokenType::is_special)
+    }
+
+    /// Whether the token ends an answer: the end of a sequence, of a turn, or one that is known to mean that.
+    pub fn is_end(&self, id: u32) -> bool {
+        self.end_tokens().binary_search(&id).is_ok()
+    }
+
+    /// The tokens for which [`is_end`](Self::is_end) holds, ascending.
+    pub fn end_tokens(&self) -> &[u32] {
+        self.vocabulary.ends()
+    }
+
+    /// The token that begins a sequence.
+    pub fn bos(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// The token that ends a sequence.
+    pub fn eos(&self) -> Option<u32> {
+        self.eos
+    }
+
+    /// The bytes for which the vocabulary has no token. In a byte-level vocabulary they are lost; in a
+    /// SentencePiece vocabulary a character with one of them becomes the unknown token.
+    pub fn missing_bytes(&self) -> Vec<u8> {
+        match &self.model {
+            Model::ByteLevel(model) => model.missing_bytes(),
+            Model::SentencePiece(model) => model.missing_bytes(),
+        }
+    }
+
+    fn adds_space_prefix(&self) -> bool {
+        matches!(&self.model, Model::SentencePiece(model) if model.add_space_prefix())
+    }
+}

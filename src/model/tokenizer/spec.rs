@@ -1,0 +1,87 @@
+//! The tokenizer's part of a model file's metadata as plain values, before any of it is believed.
+
+use super::error::TokenizerError;
+
+/// The supported values of `tokenizer.ggml.model`.
+pub const MODELS: [&str; 2] = ["gpt2", "llama"];
+
+/// What a token is, as `tokenizer.ggml.token_type` counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TokenType {
+    /// A piece of text.
+    Normal,
+    /// Stands for text that has no token.
+    Unknown,
+    /// Steers the model and is not text, such as the end of a sequence.
+    Control,
+    /// Text that is kept whole where special tokens are looked for.
+    UserDefined,
+    /// Never produced in training.
+    Unused,
+    /// One raw byte, written `<0x0A>`.
+    Byte,
+}
+
+impl TokenType {
+    /// The types that a GGUF file means by the numbers of `tokenizer.ggml.token_type`.
+    pub fn list_from_gguf(numbers: &[i64]) -> Result<Vec<TokenType>, TokenizerError> {
+        let named = numbers.iter().enumerate().map(|(id, &found)| {
+            TokenType::from_gguf(found).ok_or(TokenizerError::UnknownTokenType { id, found })
+        });
+        named.collect()
+    }
+
+    /// The type that a GGUF file means by `number`.
+    pub fn from_gguf(number: i64) -> Option<TokenType> {
+        Some(match number {
+            1 => TokenType::Normal,
+            2 => TokenType::Unknown,
+            3 => TokenType::Control,
+            4 => TokenType::UserDefined,
+            5 => TokenType::Unused,
+            6 => TokenType::Byte,
+            _ => return None,
+        })
+    }
+
+    /// Whether the token is not text: it is matched on request only, and hidden on request.
+    pub fn is_special(self) -> bool {
+        matches!(self, TokenType::Control | TokenType::Unknown)
+    }
+}
+
+/// The `tokenizer.*` metadata of a model file. A `None` means that the file does not say, and
+/// [`Tokenizer::new`](super::Tokenizer::new) then takes the model family's usual value.
+#[derive(Debug, Clone, Default)]
+pub struct TokenizerSpec {
+    /// `tokenizer.ggml.model`: `gpt2` is byte-level BPE, `llama` is SentencePiece's BPE.
+    pub model: String,
+    /// `tokenizer.ggml.pre`: how byte-level BPE cuts text into words; absent means `default`.
+    pub pre: Option<String>,
+    /// `tokenizer.ggml.tokens`, by id.
+    pub tokens: Vec<String>,
+    /// `tokenizer.ggml.scores`: which merge comes first in a `llama` vocabulary.
+    pub scores: Option<Vec<f32>>,
+    /// `tokenizer.ggml.token_type`; absent means that all are normal, or bytes where `llama` names one.
+    pub types: Option<Vec<TokenType>>,
+    /// `tokenizer.ggml.merges` of a `gpt2` vocabulary, the first merge first.
+    pub merges: Option<Vec<String>>,
+    /// `tokenizer.ggml.bos_token_id`: the beginning of a sequence.
+    pub bos: Option<u32>,
+    /// `tokenizer.ggml.eos_token_id`: the end of a sequence.
+    pub eos: Option<u32>,
+    /// `tokenizer.ggml.eot_token_id`: the end of a turn.
+    pub eot: Option<u32>,
+    /// `tokenizer.ggml.unknown_token_id`.
+    pub unk: Option<u32>,
+    /// `tokenizer.ggml.padding_token_id`.
+    pub pad: Option<u32>,
+    /// `tokenizer.ggml.add_bos_token`; absent means yes for `llama` and for the `llama-bpe` pre-tokeniser.
+    pub add_bos: Option<bool>,
+    /// `tokenizer.ggml.add_eos_token`; absent means no.
+    pub add_eos: Option<bool>,
+    /// `tokenizer.ggml.add_space_prefix`, which means something for `llama` alone; absent means yes there.
+    pub add_space_prefix: Option<bool>,
+    /// `tokenizer.chat_template`, for [`ChatTemplate`](crate::model::chat::ChatTemplate).
+    pub chat_template: Option<String>,
+}

@@ -1,0 +1,320 @@
+//! Chat templates of the well-known shapes, and templates that refuse, fail or would never end.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as expected")]
+
+use pixel_llm::model::chat::{ChatError, ChatMessage, ChatTemplate, MAX_TEMPLATE_BYTES};
+
+fn conversation(turns: &[(&str, &str)]) -> Vec<ChatMessage> {
+    turns.iter().map(|(role, content)| ChatMessage::new(*role, *content)).collect()
+}
+
+const TURNS: &[(&str, &str)] =
+    &[("system", "Be brief."), ("user", " Hi & <b>bye</b> "), ("assistant", "Hello."), ("user", "Why?")];
+
+fn render(source: &str, turns: &[(&str, &str)], open: bool) -> Result<String, ChatError> {
+    ChatTemplate::new(Some(source), "<s>", "</s>")?.render(&conversation(turns), open)
+}
+
+/// What a template without messages prints.
+fn print(source: &str) -> String {
+    render(source, &[], false).unwrap()
+}
+
+#[test]
+fn chatml_is_the_default() {
+    let template = ChatTemplate::new(None, "", "").unwrap();
+    assert_eq!(
+        template.render(&conversation(TURNS), true).unwrap(),
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n Hi & <b>bye</b> <|im_end|>\n\
+         <|im_start|>assistant\nHello.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n"
+    );
+    assert_eq!(
+        template.render(&conversation(&TURNS[..1]), false).unwrap(),
+        "<|im_start|>system\nBe brief.<|im_end|>\n"
+    );
+    assert_eq!(template.render(&[], false).unwrap(), "");
+}
+
+/// A system message of its own where the conversation has none.
+const CHATML_WITH_DEFAULT: &str = "\
+{%- if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\\nYou are kind.<|im_end|>\\n' }}{% endif %}
+{%- for message in messages %}
+    {{- '<|im_start|>' + message['role'] + '\\n' + message['content'] | trim + '<|im_end|>' + '\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n' }}
+{%- endif %}
+";
+
+#[test]
+fn chatml_with_a_default_system_message() {
+    assert_eq!(
+        render(CHATML_WITH_DEFAULT, &TURNS[1..2], true).unwrap(),
+        "<|im_start|>system\nYou are kind.<|im_end|>\n<|im_start|>user\nHi & <b>bye</b><|im_end|>\n<|im_start|>assistant\n"
+    );
+}
+
+/// The shape of Llama 2: the system message inside the first question, and turns that must alternate.
+const LLAMA_2: &str = r"{% if messages[0]['role'] == 'system' %}
+    {% set turns = messages[1:] %}
+    {% set preface = '<<SYS>>\n' ~ messages[0]['content'] ~ '\n<</SYS>>\n\n' %}
+{% else %}
+    {% set turns = messages %}
+    {% set preface = '' %}
+{% endif %}
+{% for turn in turns %}
+    {% if (turn['role'] == 'user') != (loop.index0 % 2 == 0) %}
+        {{ raise_exception('Turns must alternate, but turn ' ~ loop.index ~ ' is by ' ~ turn.role) }}
+    {% endif %}
+    {% set content = preface ~ turn.content if loop.first else turn.content %}
+    {% if turn['role'] == 'user' %}
+        {{- bos_token + '[INST] ' + content.strip() + ' [/INST]' }}
+    {%- elif turn['role'] == 'assistant' %}
+        {{- ' ' + content.strip() + ' ' + eos_token }}
+    {%- endif %}
+{% endfor %}";
+
+#[test]
+fn llama_2_puts_the_system_message_into_the_question() {
+    assert_eq!(
+        render(LLAMA_2, TURNS, true).unwrap(),
+        "<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\n Hi & <b>bye</b> [/INST] Hello. </s><s>[INST] Why? [/INST]"
+    );
+}
+
+#[test]
+fn a_template_refuses_in_its_own_words() {
+    let error = render(LLAMA_2, &[("user", "a"), ("user", "b")], true).unwrap_err();
+    assert!(
+        matches!(&error, ChatError::Raised { message } if message == "Turns must alternate, but turn 2 is by user")
+    );
+    assert_eq!(
+        error.to_string(),
+        "the chat template refuses this conversation: Turns must alternate, but turn 2 is by user"
+    );
+}
+
+#[test]
+fn a_refusal_is_told_apart_inside_a_macro() {
+    let source = "{% macro no(why) %}{{ raise_exception(why) }}{% endmacro %}{{ no('nested') }}";
+    assert!(matches!(render(source, &[], false), Err(ChatError::Raised { message }) if message == "nested"));
+}
+
+/// The shape of Llama 3: headers, a date, and tools that are not there.
+const LLAMA_3: &str = r#"{{- bos_token }}
+{%- if custom_tools is defined %}{%- set tools = custom_tools %}{%- endif %}
+{%- if not tools is defined %}{%- set tools = none %}{%- endif %}
+{%- if not date_string is defined %}
+    {%- if strftime_now is defined %}
+        {%- set date_string = strftime_now("%d %b %Y") %}
+    {%- else %}
+        {%- set date_string = "26 Jul 2024" %}
+    {%- endif %}
+{%- endif %}
+{%- if messages[0]['role'] == 'system' %}
+    {%- set system_message = messages[0]['content']|trim %}
+    {%- set messages = messages[1:] %}
+{%- else %}
+    {%- set system_message = "" %}
+{%- endif %}
+{{- "<|start_header_id|>system<|end_header_id|>\n\n" }}
+{%- if tools is not none %}
+    {{- "Tools: " }}{% for t in tools %}{{- t | tojson(indent=4) }}{% endfor %}
+{%- endif %}
+{{- "Year length: " + (date_string | length) | string + "\n" }}
+{{- system_message }}
+{{- "<|eot_id|>" }}
+{%- for message in messages %}
+    {%- if not (message.role == 'ipython' or message.role == 'tool' or 'tool_calls' in message) %}
+        {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}
+{%- endif %}
+"#;
+
+#[test]
+fn llama_3_writes_headers() {
+    assert_eq!(
+        render(LLAMA_3, TURNS, true).unwrap(),
+        "<s><|start_header_id|>system<|end_header_id|>\n\nYear length: 11\nBe brief.<|eot_id|>\
+         <|start_header_id|>user<|end_header_id|>\n\nHi & <b>bye</b><|eot_id|>\
+         <|start_header_id|>assistant<|end_header_id|>\n\nHello.<|eot_id|>\
+         <|start_header_id|>user<|end_header_id|>\n\nWhy?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"
+    );
+}
+
+/// The shape of Qwen 3: tools, a namespace, a walk from the last message backwards, and thoughts that are cut out.
+const QWEN_3: &str = r#"{%- if tools %}
+    {{- '<|im_start|>system\nTools:' }}
+    {%- for tool in tools %}{{- "\n" }}{{- tool | tojson }}{%- endfor %}
+    {{- '<|im_end|>\n' }}
+{%- elif messages[0].role == 'system' %}
+    {{- '<|im_start|>system\n' + messages[0].content + '<|im_end|>\n' }}
+{%- endif %}
+{%- set ns = namespace(searching=true, last_query_index=messages|length - 1) %}
+{%- for message in messages[::-1] %}
+    {%- set index = (messages|length - 1) - loop.index0 %}
+    {%- if ns.searching and message.role == "user" and message.content is string and not(message.content.startswith('<tool_response>') and message.content.endswith('</tool_response>')) %}
+        {%- set ns.searching = false %}
+        {%- set ns.last_query_index = index %}
+    {%- endif %}
+{%- endfor %}
+{%- for message in messages %}
+    {%- if (message.role == "user") or (message.role == "system" and not loop.first) %}
+        {{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>' + '\n' }}
+    {%- elif message.role == "assistant" %}
+        {%- set content = message.content %}
+        {%- set thoughts = '' %}
+        {%- if message.reasoning_content is defined and message.reasoning_content is not none %}
+            {%- set thoughts = message.reasoning_content %}
+        {%- elif '</think>' in message.content %}
+            {%- set content = message.content.split('</think>')[-1].lstrip('\n') %}
+            {%- set thoughts = message.content.split('</think>')[0].rstrip('\n').split('<think>')[-1].lstrip('\n') %}
+        {%- endif %}
+        {%- if loop.index0 > ns.last_query_index and thoughts %}
+            {{- '<|im_start|>assistant\n<think>\n' + thoughts.strip('\n') + '\n</think>\n\n' + content + '<|im_end|>\n' }}
+        {%- else %}
+            {{- '<|im_start|>assistant\n' + content + '<|im_end|>\n' }}
+        {%- endif %}
+        {%- if message.tool_calls %}{{- message.tool_calls | tojson }}{%- endif %}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\n' }}
+    {%- if enable_thinking is defined and enable_thinking is false %}{{- '<think>\n\n</think>\n\n' }}{%- endif %}
+{%- endif %}"#;
+
+#[test]
+fn qwen_3_forgets_old_thoughts_and_keeps_new_ones() {
+    let thought = "<think>\nhm\n</think>\n\nHello.";
+    let mut turns = vec![("system", "Be brief."), ("user", "Hi"), ("assistant", thought), ("user", "Why?")];
+    assert_eq!(
+        render(QWEN_3, &turns, true).unwrap(),
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n\
+         <|im_start|>assistant\nHello.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n"
+    );
+    turns.truncate(3);
+    assert_eq!(
+        render(QWEN_3, &turns[1..], false).unwrap(),
+        "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\nhm\n</think>\n\nHello.<|im_end|>\n"
+    );
+}
+
+/// The shape of Zephyr: blocks on lines of their own, whose line breaks are trimmed.
+const ZEPHYR: &str = "{% for message in messages %}\n\
+    {% if message['role'] == 'user' %}\n{{ '<|user|>\n' + message['content'] + eos_token }}\n\
+    {% elif message['role'] == 'system' %}\n{{ '<|system|>\n' + message['content'] + eos_token }}\n\
+    {% elif message['role'] == 'assistant' %}\n{{ '<|assistant|>\n'  + message['content'] + eos_token }}\n{% endif %}\n\
+    {% if loop.last and add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n{% endfor %}";
+
+#[test]
+fn zephyr_depends_on_trimmed_blocks() {
+    assert_eq!(
+        render(ZEPHYR, &TURNS[..2], true).unwrap(),
+        "<|system|>\nBe brief.</s>\n<|user|>\n Hi & <b>bye</b> </s>\n<|assistant|>\n"
+    );
+}
+
+#[test]
+fn python_habits() {
+    assert_eq!(print("{{ 'a,b'.split(',')[-1].upper() }}{{ {'k': 1}.items()|list|length }}"), "B1");
+    assert_eq!(
+        print(
+            "{% for i in range(9) %}{% if i == 1 %}{% continue %}{% endif %}{% if i == 3 %}{% break %}{% endif %}{{ i }}{% endfor %}"
+        ),
+        "02"
+    );
+    assert_eq!(print("    {% if true %}\n  x\n    {% endif %}\n"), "  x\n");
+    assert_eq!(print("{% generation %}x{% endgeneration %}{%- generation -%} y {%- endgeneration %}"), "xy");
+    assert_eq!(print("{{ tools is none }}{{ nothing is defined }}{{ nothing }}"), "TrueFalse");
+    assert_eq!(print("{{ strftime_now('%Y')|length }}"), "4");
+}
+
+#[test]
+fn json_is_written_as_python_writes_it() {
+    assert_eq!(
+        print(r#"{{ {"b": [1, 2.5, true, none], "a": "<é>\n\"\\"} | tojson }}"#),
+        r#"{"b": [1, 2.5, true, null], "a": "<é>\n\"\\"}"#
+    );
+    assert_eq!(
+        print(r#"{{ {"a": [1, {}], "b": []} | tojson(indent=2) }}"#),
+        "{\n  \"a\": [\n    1,\n    {}\n  ],\n  \"b\": []\n}"
+    );
+}
+
+#[test]
+fn broken_templates_are_refused() {
+    let refused = |source: &str| ChatTemplate::new(Some(source), "", "").unwrap_err();
+    for source in [
+        "{% if %}",
+        "{{",
+        "{% for x in %}{% endfor %}",
+        "{% endif %}",
+        &"{{(".repeat(10_000),
+        &"{% if a %}".repeat(5_000),
+    ] {
+        assert!(matches!(refused(source), ChatError::Syntax { .. }), "{:.40}", source);
+    }
+    let large = refused(&" ".repeat(MAX_TEMPLATE_BYTES + 1));
+    assert!(matches!(large, ChatError::TooLarge { found, .. } if found == MAX_TEMPLATE_BYTES + 1));
+}
+
+#[test]
+fn failures_are_errors() {
+    for source in [
+        "{{ messages[0].content.nothing.more }}",
+        "{{ nothing() }}",
+        "{{ 1 | nothing }}",
+        "{{ 'a'.nothing() }}",
+        "{{ strftime_now('%') }}",
+        "{% include 'other' %}",
+        "{{ messages | tojson(indent=100000000) }}",
+        "{{ raise_exception() }}",
+    ] {
+        assert!(matches!(render(source, &[], false), Err(ChatError::Render { .. })), "{source}");
+    }
+}
+
+#[test]
+fn a_template_cannot_run_or_grow_for_ever() {
+    let long = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}";
+    let doubling = "{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}";
+    let repeating = "{{ 'x' * 90000000 }}";
+    for source in [long, doubling, repeating] {
+        assert!(matches!(render(source, &[], false), Err(ChatError::OutOfFuel { .. })), "{source}");
+    }
+    let endless = "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}";
+    assert!(matches!(
+        render(endless, &[], false),
+        Err(ChatError::Render { .. } | ChatError::OutOfFuel { .. })
+    ));
+}
+
+#[test]
+fn deeply_nested_values_do_not_end_the_program() {
+    // As deep as the budget goes: what is nested is walked, printed, compared and dropped by recursion.
+    let (open, close) = ("[".repeat(40), "]".repeat(40));
+    let nested = |rounds: usize, end: &str| {
+        let loops =
+            format!("{{% for i in range({rounds}) %}}{{% set ns.x = {open}ns.x{close} %}}{{% endfor %}}");
+        render(&format!("{{% set ns = namespace(x=0) %}}{loops}{end}"), &[], false)
+    };
+    assert_eq!(nested(2000, "{{ ns.x }}").unwrap().len(), 2 * 40 * 2000 + 1);
+    for end in ["{{ ns.x == [ns.x] }}", "{{ 1 in {ns.x: 1} }}", "{{ [ns.x, ns.x]|unique|list }}"] {
+        assert!(nested(2000, end).is_ok(), "{end}");
+    }
+    assert!(matches!(nested(2000, "{{ ns.x|tojson }}"), Err(ChatError::Render { .. })));
+    assert!(matches!(nested(99_999, ""), Err(ChatError::OutOfFuel { .. })));
+}
+
+#[test]
+fn a_long_conversation_fits_the_budget() {
+    let content = "word ".repeat(50_000);
+    let turns: Vec<(&str, &str)> =
+        (0..8).map(|turn| (["user", "assistant"][turn % 2], content.as_str())).collect();
+    for source in [CHATML_WITH_DEFAULT, LLAMA_2, LLAMA_3, QWEN_3, ZEPHYR] {
+        assert!(render(source, &turns, true).unwrap().len() > 1_900_000);
+    }
+}

@@ -1,0 +1,153 @@
+//! Tiny models of every family and encoding, written as GGUF with random weights.
+
+use std::path::Path;
+
+use pixel_llm::model::Encoding;
+use pixel_llm::model::gguf::{Array, GgufString, GgufWriter, Strings, TensorInfo, Value};
+
+/// A small, fast source of bytes that are the same on every machine (splitmix64).
+pub struct Random(pub u64);
+
+impl Random {
+    /// The next 64 bits.
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
+/// A model about to be written: change what you like first.
+pub struct Tiny {
+    pub pairs: Vec<(String, Value)>,
+    pub tensors: Vec<(TensorInfo, Vec<u8>)>,
+}
+
+pub const WIDTH: u64 = 256;
+pub const VOCAB: u64 = 300;
+
+impl Tiny {
+    /// A two-layer model of a family; matrices in `encoding`, vectors in F32.
+    pub fn new(architecture: &str, encoding: Encoding, seed: u64) -> Self {
+        let mut random = Random(seed);
+        let (hidden, query, kv, head) = (512, 256, 128, 64);
+        let mut tiny = Self { pairs: pairs(architecture), tensors: Vec::new() };
+        tiny.add(&mut random, "token_embd.weight", &[WIDTH, VOCAB], encoding);
+        tiny.add(&mut random, "output_norm.weight", &[WIDTH], Encoding::F32);
+        for layer in 0..2 {
+            let mut add = |name: &str, dims: &[u64], encoding| {
+                tiny.add(&mut random, &format!("blk.{layer}.{name}"), dims, encoding);
+            };
+            add("attn_norm.weight", &[WIDTH], Encoding::F32);
+            add("attn_q.weight", &[WIDTH, query], encoding);
+            add("attn_k.weight", &[WIDTH, kv], encoding);
+            add("attn_v.weight", &[WIDTH, kv], encoding);
+            add("attn_output.weight", &[query, WIDTH], encoding);
+            add("ffn_norm.weight", &[WIDTH], Encoding::F32);
+            add("ffn_gate.weight", &[WIDTH, hidden], encoding);
+            add("ffn_up.weight", &[WIDTH, hidden], encoding);
+            add("ffn_down.weight", &[hidden, WIDTH], encoding);
+            if architecture == "qwen2" {
+                add("attn_q.bias", &[query], Encoding::F32);
+                add("attn_k.bias", &[kv], Encoding::F32);
+                add("attn_v.bias", &[kv], Encoding::F32);
+            }
+            if architecture == "qwen3" {
+                add("attn_q_norm.weight", &[head], Encoding::F32);
+                add("attn_k_norm.weight", &[head], Encoding::F32);
+            }
+        }
+        tiny
+    }
+
+    /// Adds a tensor of random weights.
+    pub fn add(&mut self, random: &mut Random, name: &str, dims: &[u64], encoding: Encoding) {
+        let bytes = random_weights(random, encoding, dims.iter().product());
+        self.tensors.push((TensorInfo { name: name.to_owned(), dims: dims.to_vec(), encoding }, bytes));
+    }
+
+    /// The value of a pair, to be changed.
+    pub fn pair(&mut self, key: &str) -> &mut Value {
+        &mut self.pairs.iter_mut().find(|(known, _)| known == key).expect("the pair is there").1
+    }
+
+    /// Sets a pair, new or old.
+    pub fn set(&mut self, key: &str, value: Value) {
+        match self.pairs.iter_mut().find(|(known, _)| known == key) {
+            Some((_, old)) => *old = value,
+            None => self.pairs.push((key.to_owned(), value)),
+        }
+    }
+
+    /// A tensor, to be changed.
+    pub fn tensor(&mut self, name: &str) -> &mut (TensorInfo, Vec<u8>) {
+        self.tensors.iter_mut().find(|(info, _)| info.name == name).expect("the tensor is there")
+    }
+
+    /// Writes the GGUF file.
+    pub fn write(&self, path: &Path) {
+        let infos: Vec<TensorInfo> = self.tensors.iter().map(|(info, _)| info.clone()).collect();
+        let mut writer = GgufWriter::create(path, &self.pairs, &infos).expect("the header is sound");
+        self.tensors.iter().for_each(|(_, bytes)| writer.write(bytes).expect("the disk has room"));
+        writer.finish().expect("all tensors are written");
+    }
+}
+
+fn pairs(architecture: &str) -> Vec<(String, Value)> {
+    let text = |value: &str| Value::String(GgufString::from(value));
+    let key = |name: &str| format!("{architecture}.{name}");
+    let mut tokens = Strings::default();
+    (0..VOCAB).for_each(|id| tokens.push(format!("token{id}")));
+    vec![
+        ("general.architecture".into(), text(architecture)),
+        ("general.name".into(), text("Tiny")),
+        ("general.license".into(), text("CC0-1.0")),
+        (key("block_count"), Value::U32(2)),
+        (key("context_length"), Value::U32(128)),
+        (key("embedding_length"), Value::U32(WIDTH as u32)),
+        (key("feed_forward_length"), Value::U32(512)),
+        (key("attention.head_count"), Value::U32(4)),
+        (key("attention.head_count_kv"), Value::U32(2)),
+        (key("attention.layer_norm_rms_epsilon"), Value::F32(1e-5)),
+        (key("rope.freq_base"), Value::F32(10_000.0)),
+        ("tokenizer.ggml.model".into(), text("gpt2")),
+        ("tokenizer.ggml.tokens".into(), Value::Array(Array::String(tokens))),
+        ("strange.key".into(), Value::F64(-0.0)),
+    ]
+}
+
+/// Blocks of random bits whose scales are small and finite.
+pub fn random_weights(random: &mut Random, encoding: Encoding, weights: u64) -> Vec<u8> {
+    let blocks = weights as usize / encoding.block_len();
+    let mut bytes = Vec::with_capacity(blocks * encoding.block_bytes());
+    for _ in 0..blocks {
+        let mut block: Vec<u8> = (0..encoding.block_bytes()).map(|_| random.next() as u8).collect();
+        let mut scale = |at: usize| {
+            let value = (random.below(2000) as f32 - 1000.0) * 1e-5;
+            block[at..at + 2].copy_from_slice(&half::f16::from_f32(value).to_le_bytes());
+        };
+        match encoding {
+            Encoding::F32 => {
+                let value = (random.below(2_000_000) as f32 - 1e6) * 1e-6;
+                block.copy_from_slice(&value.to_le_bytes());
+            }
+            Encoding::F16 => scale(0),
+            Encoding::BF16 => block[1] = 0x3C | (block[1] & 0x80),
+            Encoding::Q4_0 | Encoding::Q5_0 | Encoding::Q8_0 => scale(0),
+            Encoding::Q4_1 | Encoding::Q5_1 | Encoding::Q4_K | Encoding::Q5_K => {
+                scale(0);
+                scale(2);
+            }
+            Encoding::Q6_K => scale(208),
+        }
+        bytes.extend(block);
+    }
+    bytes
+}

@@ -1,0 +1,151 @@
+//! Damaged vocabularies: each is refused with an error that names the field, what was found and what was expected.
+
+use pixel_llm::model::tokenizer::{TokenType, Tokenizer, TokenizerError, TokenizerSpec};
+
+use super::fixtures::{WORD_PIECES, byte_level, sentence_piece};
+
+/// The message with which `spec` is refused after `damage`.
+fn refusal(mut spec: TokenizerSpec, damage: impl FnOnce(&mut TokenizerSpec)) -> String {
+    damage(&mut spec);
+    Tokenizer::new(&spec).expect_err("must be refused").to_string()
+}
+
+fn bpe(damage: impl FnOnce(&mut TokenizerSpec)) -> String {
+    refusal(byte_level("gpt-2"), damage)
+}
+
+fn spm(damage: impl FnOnce(&mut TokenizerSpec)) -> String {
+    refusal(sentence_piece(WORD_PIECES), damage)
+}
+
+#[test]
+fn unknown_kinds() {
+    assert_eq!(
+        bpe(|spec| spec.model = "bert".into()),
+        r#"tokenizer.ggml.model is "bert"; expected one of ["gpt2", "llama"]"#
+    );
+    assert!(
+        bpe(|spec| spec.pre = Some("x".repeat(1000)))
+            .starts_with(&format!("tokenizer.ggml.pre is \"{}...\"; expected", "x".repeat(48)))
+    );
+}
+
+#[test]
+fn counts_that_differ() {
+    let count = byte_level("gpt-2").tokens.len();
+    assert_eq!(
+        bpe(|spec| spec.tokens.clear()),
+        "tokenizer.ggml.tokens has 0 entries; expected 1 to 16777216"
+    );
+    assert_eq!(
+        bpe(|spec| spec.types.as_mut().unwrap().truncate(7)),
+        format!("tokenizer.ggml.token_type has 7 entries; expected {count}, one for each token")
+    );
+    assert_eq!(
+        bpe(|spec| spec.scores = Some(vec![0.0])),
+        format!("tokenizer.ggml.scores has 1 entries; expected {count}, one for each token")
+    );
+    let spm_count = sentence_piece(WORD_PIECES).tokens.len();
+    assert_eq!(
+        spm(|spec| spec.scores.as_mut().unwrap().push(0.0)),
+        format!(
+            "tokenizer.ggml.scores has {} entries; expected {spm_count}, one for each token",
+            spm_count + 1
+        )
+    );
+}
+
+#[test]
+fn numbers_that_are_no_token_type() {
+    assert_eq!(TokenType::list_from_gguf(&[1, 6]).unwrap(), [TokenType::Normal, TokenType::Byte]);
+    for bad in [0, 7, -1, i64::MAX] {
+        assert_eq!(
+            TokenType::list_from_gguf(&[1, 2, bad]).unwrap_err().to_string(),
+            format!("tokenizer.ggml.token_type of token 2 is {bad}; expected 1 to 6")
+        );
+    }
+}
+
+#[test]
+fn fields_that_are_missing() {
+    assert!(bpe(|spec| spec.merges = None).starts_with("tokenizer.ggml.merges is missing"));
+    assert!(spm(|spec| spec.scores = None).starts_with("tokenizer.ggml.scores is missing"));
+    assert!(
+        bpe(|spec| (spec.bos, spec.add_bos) = (None, Some(true)))
+            .starts_with("tokenizer.ggml.bos_token_id is missing; tokenizer.ggml.add_bos_token")
+    );
+    assert!(
+        bpe(|spec| (spec.eos, spec.add_eos) = (None, Some(true)))
+            .starts_with("tokenizer.ggml.eos_token_id is missing; tokenizer.ggml.add_eos_token")
+    );
+}
+
+#[test]
+fn tokens_that_make_no_sense() {
+    assert!(bpe(|spec| spec.tokens[9] = spec.tokens[5].clone()).contains("twice, as 5 and as 9"));
+    for bad in ["<0xGG>", "<0x1>", "<0x100>", "<0x+1>", "0x41", "", "<0xé>"] {
+        assert_eq!(
+            spm(|spec| spec.tokens[7] = bad.into()),
+            format!("tokenizer.ggml.tokens: byte token 7 is {bad:?}; expected <0x00> to <0xFF>")
+        );
+    }
+    assert!(spm(|spec| spec.scores.as_mut().unwrap()[270] = f32::NAN).contains("token 270 has NaN"));
+    let no_bytes = |spec: &mut TokenizerSpec| {
+        spec.types.as_mut().unwrap()[3..259].fill(TokenType::Normal);
+        spec.types.as_mut().unwrap()[0] = TokenType::Control;
+        (spec.tokens[0], spec.unk) = ("<pad>".into(), None);
+    };
+    assert!(spm(no_bytes).starts_with("tokenizer.ggml.tokens has 0 of the 256 byte tokens"));
+}
+
+#[test]
+fn merges_that_make_no_sense() {
+    for bad in ["ab", "", " ", "a ", " a"] {
+        assert!(bpe(|spec| spec.merges.as_mut().unwrap()[2] = bad.into()).contains("merge 2 is"), "{bad:?}");
+    }
+    // The left half, the right half and the union without a token, and a union longer than any token.
+    let long = "h".repeat(1000);
+    for bad in ["ΩΩ a", "a ΩΩ", "z z", "a b c", &format!("{long} h")] {
+        let message = bpe(|spec| spec.merges.as_mut().unwrap()[2] = bad.into());
+        assert!(message.contains("merge 2 needs the token"), "{bad:?}: {message}");
+    }
+    let error = bpe(|spec| {
+        spec.tokens[1] = "zz".into();
+        spec.merges.as_mut().unwrap().push("z z".into());
+    });
+    assert!(error.contains("involves the control token \"zz\""), "{error}");
+}
+
+#[test]
+fn special_ids_out_of_range() {
+    type Field = fn(&mut TokenizerSpec) -> &mut Option<u32>;
+    let fields: [(&str, Field); 5] = [
+        ("bos", |spec| &mut spec.bos),
+        ("eos", |spec| &mut spec.eos),
+        ("eot", |spec| &mut spec.eot),
+        ("unknown", |spec| &mut spec.unk),
+        ("padding", |spec| &mut spec.pad),
+    ];
+    for (name, field) in fields {
+        let vocab_size = byte_level("gpt-2").tokens.len();
+        for id in [vocab_size as u32, u32::MAX] {
+            assert_eq!(
+                bpe(|spec| *field(spec) = Some(id)),
+                format!(
+                    "tokenizer.ggml.{name}_token_id is {id}; expected less than the {vocab_size} tokens of \
+                     the vocabulary"
+                )
+            );
+        }
+    }
+}
+
+#[test]
+fn errors_can_be_told_apart() {
+    let mut spec = byte_level("gpt-2");
+    spec.bos = Some(u32::MAX);
+    assert!(matches!(
+        Tokenizer::new(&spec),
+        Err(TokenizerError::SpecialOutOfRange { field: "tokenizer.ggml.bos_token_id", found: u32::MAX, .. })
+    ));
+}
