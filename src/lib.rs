@@ -12,5 +12,6 @@
 pub mod app;
 pub mod assets;
 pub mod model;
+pub mod passes;
 pub mod pxi;
 pub mod tokens;
