@@ -8,11 +8,14 @@
 //! [`text`] and [`stop`] (tokens to text, and where a text ends), [`schedule`] (many requests over few slots),
 //! [`output`] (result lines, and resuming), [`progress`], and [`run`](run()), which ties them together.
 //!
-//! Nothing here knows Bevy or a GPU.
+//! [`CpuEngine`] and [`ModelText`] are the engine and the text side of a model file. Nothing here knows Bevy or a
+//! GPU.
 
 pub mod answer;
+mod cpu_engine;
 pub mod engine;
 pub mod input;
+mod model_text;
 pub mod output;
 pub mod progress;
 pub mod request;
@@ -23,8 +26,10 @@ pub mod stop;
 pub mod text;
 
 pub use answer::{Answer, Failure, FinishReason, ScoredToken};
+pub use cpu_engine::CpuEngine;
 pub use engine::{Ask, AskKind, Batch, Capacity, Column, Engine, EngineError, PrefixCopy, Sampled};
 pub use input::{InputError, InputFile, LineError};
+pub use model_text::ModelText;
 pub use output::{OutputError, OutputFile};
 pub use progress::{Progress, Snapshot};
 pub use request::{Defaults, Request};

@@ -24,14 +24,11 @@ pub struct Message {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TextError {
-    /// The model's file has no chat template.
-    #[error("the model has no chat template; use a plain prompt")]
-    NoChatTemplate,
-    /// The chat template refused the conversation.
-    #[error("the chat template refused the messages: {0}")]
+    /// The chat template cannot be used, or refused the conversation.
+    #[error("{0}")]
     ChatTemplate(String),
-    /// The tokenizer failed.
-    #[error("the prompt could not be tokenised: {0}")]
+    /// The model's tokenizer cannot be used.
+    #[error("{0}")]
     Tokenizer(String),
 }
 
