@@ -5,10 +5,13 @@
 //!
 //! 1. [`pxi`]: PixelFS, bytes as RGB pixels in a `.pxi` file.
 //! 2. [`model`]: PXI-LLM, a model as a `.pxi` file; GGUF in and out; tokenizer and chat template.
+//! 7. [`tokens`]: requests, sampling, batches and results.
 //!
 //! [`assets`] is what travels inside the program, [`app`] the modes and the command line.
 
 pub mod app;
 pub mod assets;
 pub mod model;
+pub mod passes;
 pub mod pxi;
+pub mod tokens;

@@ -172,6 +172,16 @@ impl PixelModel {
         &self.source.payload()[self.tile_range(tile)]
     }
 
+    /// A tensor's tiles as they lie in the file, one after another; nothing is checked.
+    ///
+    /// # Panics
+    /// When there is no such tensor.
+    pub fn tensor_bytes(&self, tensor: usize) -> &[u8] {
+        let tensor = &self.tensors[tensor];
+        let start = self.header.sections.tiles + tensor.first_line * LINE_BYTES;
+        &self.source.payload()[start as usize..][..(tensor.tiling.line_count() * LINE_BYTES) as usize]
+    }
+
     /// A tile's stored SHA-256.
     pub fn tile_digest(&self, tile: u32) -> &[u8; 32] {
         self.tile_record(tile).first_chunk().expect("a record has 48 bytes")

@@ -1,6 +1,7 @@
 //! What several tests share.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod forward;
 pub mod tiny;
 
 use std::path::{Path, PathBuf};

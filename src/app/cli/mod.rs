@@ -9,6 +9,7 @@ pub mod convert;
 pub mod fs;
 pub mod inspect;
 pub mod output;
+pub mod run;
 mod size;
 mod table;
 pub mod verify;

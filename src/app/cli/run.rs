@@ -1,0 +1,279 @@
+//! `pixel-llm --no-window`: answer prompts without opening the world.
+//!
+//! Comes in: the arguments. Goes out: text as it is made for `--prompt`, a line of JSON per request for `--input`.
+
+mod drive;
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+pub use drive::{interrupt, run};
+
+use crate::tokens::output::Existing;
+use crate::tokens::request::{DEFAULT_MAX_TOKENS, Defaults, MAX_STOPS, PromptMode};
+use crate::tokens::sampling::{MIN_P, PENALTY, REPEAT_PENALTY, Range, SamplingParams, TEMPERATURE, TOP_P};
+
+/// Slots of a run over a file, if nobody says: more gain little on most machines, and each takes memory.
+const DEFAULT_PARALLEL: usize = 8;
+
+/// Arguments of a run without a window.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pixel-llm --no-window --prompt \"Once upon a time\"
+  pixel-llm --no-window model.gguf --chat --prompt \"Why is the sky blue?\" --temperature 0
+  pixel-llm --no-window model.gguf --input requests.jsonl --output results.jsonl --parallel 8
+  pixel-llm --no-window model.gguf --input requests.jsonl --output results.jsonl --resume --retry-failed
+  cat requests.jsonl | pixel-llm --no-window --input - > results.jsonl
+
+A line of the input is {\"id\": \"1\", \"prompt\": \"...\"}, {\"id\": \"1\", \"messages\": [...]}, or of OpenAI's batch
+shape: {\"custom_id\": \"1\", \"method\": \"POST\", \"url\": \"/v1/chat/completions\", \"body\": {...}}. What a line says
+goes before what the options say.")]
+pub struct BatchArgs {
+    /// Answer prompts in the terminal instead of opening the world.
+    #[arg(long)]
+    pub no_window: bool,
+    /// A PXI-LLM or GGUF file; the built-in model when left out.
+    pub model: Option<PathBuf>,
+
+    /// A prompt to go on from; may be given several times.
+    #[arg(
+        long,
+        value_name = "TEXT",
+        requires = "no_window",
+        conflicts_with = "input",
+        help_heading = "Prompts"
+    )]
+    pub prompt: Vec<String>,
+    /// A file of requests, one JSON object a line; - is standard input.
+    #[arg(long, value_name = "FILE", requires = "no_window", help_heading = "Prompts")]
+    pub input: Option<PathBuf>,
+    /// Give prompts to the model as a user's message, through its chat template.
+    #[arg(long, conflicts_with = "raw", help_heading = "Prompts")]
+    pub chat: bool,
+    /// Give prompts to the model as they are (the default).
+    #[arg(long, help_heading = "Prompts")]
+    pub raw: bool,
+    /// The system message of chats that have none.
+    #[arg(long, value_name = "TEXT", help_heading = "Prompts")]
+    pub system: Option<String>,
+    /// Leave out lines that are no requests instead of running nothing.
+    #[arg(long, requires = "input", help_heading = "Prompts")]
+    pub skip_bad: bool,
+
+    /// Where results go, one JSON object a line; - is standard output.
+    #[arg(long, value_name = "FILE", help_heading = "Results")]
+    pub output: Option<PathBuf>,
+    /// Go on with an output file: requests that have a result in it are not run again.
+    #[arg(long, requires = "output", conflicts_with = "overwrite", help_heading = "Results")]
+    pub resume: bool,
+    /// With --resume, run requests that ended in an error again.
+    #[arg(long, requires = "resume", help_heading = "Results")]
+    pub retry_failed: bool,
+    /// Start an output file that is there anew.
+    #[arg(long, requires = "output", help_heading = "Results")]
+    pub overwrite: bool,
+    /// Report the log-probabilities of the answer's tokens, and of this many alternatives.
+    #[arg(long, value_name = "K", value_parser = top_logprobs(), help_heading = "Results")]
+    pub logprobs: Option<u32>,
+    /// Report the log-probabilities of the prompt's tokens, and of this many alternatives.
+    #[arg(long, value_name = "K", value_parser = top_logprobs(), help_heading = "Results")]
+    pub prompt_logprobs: Option<u32>,
+    /// No progress and no summary; warnings and errors stay.
+    #[arg(long, short, help_heading = "Results")]
+    pub quiet: bool,
+
+    /// The most tokens of an answer; 0 only looks at the prompt.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_TOKENS, help_heading = "Sampling")]
+    pub max_tokens: u32,
+    /// How freely to choose: 0 always takes the most probable token.
+    #[arg(long, value_name = "T", default_value_t = SamplingParams::default().temperature, value_parser = ranged(&TEMPERATURE), help_heading = "Sampling")]
+    pub temperature: f32,
+    /// Choose among this many of the most probable tokens; 0 is all.
+    #[arg(long, value_name = "K", default_value_t = SamplingParams::default().top_k, help_heading = "Sampling")]
+    pub top_k: u32,
+    /// Choose among the most probable tokens that together have this share; 1 is all.
+    #[arg(long, value_name = "P", default_value_t = SamplingParams::default().top_p, value_parser = ranged(&TOP_P), help_heading = "Sampling")]
+    pub top_p: f32,
+    /// Choose among tokens at least this probable, relative to the most probable; 0 is all.
+    #[arg(long, value_name = "P", default_value_t = SamplingParams::default().min_p, value_parser = ranged(&MIN_P), help_heading = "Sampling")]
+    pub min_p: f32,
+    /// Make tokens that came before less probable, by this factor; 1 is off.
+    #[arg(long, value_name = "X", default_value_t = SamplingParams::default().repeat_penalty, value_parser = ranged(&REPEAT_PENALTY), help_heading = "Sampling")]
+    pub repeat_penalty: f32,
+    /// Make tokens less probable with every time they came before; 0 is off.
+    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = ranged(&PENALTY), allow_negative_numbers = true, help_heading = "Sampling")]
+    pub frequency_penalty: f32,
+    /// Make tokens less probable once they came before; 0 is off.
+    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = ranged(&PENALTY), allow_negative_numbers = true, help_heading = "Sampling")]
+    pub presence_penalty: f32,
+    /// How many of the last tokens the three penalties look at.
+    #[arg(long, value_name = "N", default_value_t = SamplingParams::default().repeat_last_n, help_heading = "Sampling")]
+    pub repeat_last_n: u32,
+    /// The same seed gives the same text, whatever runs beside it.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Sampling")]
+    pub seed: u64,
+    /// End an answer before this text; may be given several times.
+    #[arg(long, value_name = "TEXT", help_heading = "Sampling")]
+    pub stop: Vec<String>,
+
+    /// How many requests to answer at once [default: 8, or the number of prompts].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Running")]
+    pub parallel: Option<u16>,
+    /// How many tokens of prompt and answer to have room for [default: what the model was made for].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Running")]
+    pub context: Option<u32>,
+    /// What computes; auto takes a GPU where there is one.
+    #[arg(long, value_enum, default_value_t = Device::Auto, help_heading = "Running")]
+    pub device: Device,
+}
+
+/// What computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Device {
+    /// A GPU where there is one, and otherwise the faster of the processor and a software adapter.
+    #[default]
+    Auto,
+    /// A GPU, or an error.
+    Gpu,
+    /// The processor.
+    Cpu,
+}
+
+/// Where the prompts of a run are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source<'a> {
+    Prompts(&'a [String]),
+    StandardInput,
+    File(&'a std::path::Path),
+}
+
+impl BatchArgs {
+    /// What a request gets where its line does not say.
+    pub fn defaults(&self) -> Defaults {
+        Defaults {
+            sampling: SamplingParams {
+                temperature: self.temperature,
+                top_k: self.top_k,
+                top_p: self.top_p,
+                min_p: self.min_p,
+                repeat_penalty: self.repeat_penalty,
+                frequency_penalty: self.frequency_penalty,
+                presence_penalty: self.presence_penalty,
+                repeat_last_n: self.repeat_last_n,
+                seed: self.seed,
+                logit_bias: Vec::new(),
+            },
+            max_tokens: self.max_tokens,
+            stop: self.stop.iter().filter(|stop| !stop.is_empty()).cloned().collect(),
+            logprobs: self.logprobs,
+            prompt_logprobs: self.prompt_logprobs,
+            mode: if self.chat { PromptMode::Chat } else { PromptMode::Raw },
+            system: self.system.clone(),
+        }
+    }
+
+    /// What to do with an output file that is there.
+    pub fn existing(&self) -> Existing {
+        match (self.resume, self.overwrite) {
+            (true, _) => Existing::Resume { retry_failed: self.retry_failed },
+            (_, true) => Existing::Overwrite,
+            _ => Existing::Refuse,
+        }
+    }
+
+    /// How many requests are answered at once.
+    pub fn slots(&self) -> usize {
+        let by_prompts = self.prompt.len().clamp(1, DEFAULT_PARALLEL);
+        let usual = if self.input.is_some() { DEFAULT_PARALLEL } else { by_prompts };
+        self.parallel.map_or(usual, usize::from)
+    }
+
+    fn source(&self) -> anyhow::Result<Source<'_>> {
+        anyhow::ensure!(
+            self.stop.len() <= MAX_STOPS,
+            "{} stop texts; expected at most {MAX_STOPS}",
+            self.stop.len()
+        );
+        match &self.input {
+            Some(path) if path.as_os_str() == "-" => Ok(Source::StandardInput),
+            Some(path) => Ok(Source::File(path)),
+            None if self.prompt.is_empty() => {
+                anyhow::bail!("nothing to answer: give --prompt TEXT or --input FILE")
+            }
+            None => Ok(Source::Prompts(&self.prompt)),
+        }
+    }
+}
+
+fn top_logprobs() -> impl clap::builder::TypedValueParser<Value = u32> {
+    let most = i64::from(crate::tokens::request::MAX_TOP_LOGPROBS);
+    clap::value_parser!(u32).range(0..=most)
+}
+
+/// A parser of numbers within a range.
+fn ranged(range: &'static Range) -> impl Fn(&str) -> Result<f32, String> + Clone + Send + Sync + 'static {
+    move |text| match text.parse::<f32>() {
+        Ok(value) if range.holds(f64::from(value)) => Ok(value),
+        _ => Err(format!("expected {}", range.text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        batch: BatchArgs,
+    }
+
+    fn parse(arguments: &str) -> Result<BatchArgs, clap::Error> {
+        let arguments = ["pixel-llm", "--no-window"].into_iter().chain(arguments.split_whitespace());
+        Cli::try_parse_from(arguments).map(|cli| cli.batch)
+    }
+
+    #[test]
+    fn defaults_are_those_of_requests() {
+        let args = parse("--prompt x").unwrap();
+        assert_eq!(args.defaults(), Defaults::default());
+        assert_eq!((args.existing(), args.slots()), (Existing::Refuse, 1));
+    }
+
+    #[test]
+    fn options_become_what_requests_get() {
+        let args = parse(
+            "model.gguf --input in.jsonl --output out.jsonl --resume --retry-failed --chat --system hi \
+             --temperature 0 --top-k 5 --top-p 0.5 --min-p 0 --repeat-penalty 1.5 --frequency-penalty -1 \
+             --presence-penalty 2 --seed 9 --stop a --stop b --max-tokens 3 --logprobs 2 --parallel 3",
+        )
+        .unwrap();
+        let defaults = args.defaults();
+        assert_eq!((defaults.mode, defaults.system.as_deref()), (PromptMode::Chat, Some("hi")));
+        assert_eq!((defaults.sampling.temperature, defaults.sampling.frequency_penalty), (0.0, -1.0));
+        assert_eq!((defaults.stop.len(), defaults.max_tokens, defaults.logprobs), (2, 3, Some(2)));
+        assert_eq!((args.existing(), args.slots()), (Existing::Resume { retry_failed: true }, 3));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for arguments in [
+            "--prompt x --input y",
+            "--prompt x --chat --raw",
+            "--prompt x --resume",
+            "--input x --output y --resume --overwrite",
+            "--prompt x --top-p 0",
+            "--prompt x --temperature nan",
+            "--prompt x --parallel 0",
+            "--prompt x --logprobs 21",
+            "--prompt x --skip-bad",
+        ] {
+            assert!(parse(arguments).is_err(), "{arguments}");
+        }
+        let message = parse("--prompt x --top-p 2").unwrap_err().to_string();
+        assert!(message.contains("expected a number above 0 and at most 1"), "{message}");
+        assert!(parse("").unwrap().source().is_err());
+    }
+}

@@ -1,0 +1,190 @@
+//! Keys and values of the positions that sequences have so far, grown in pages.
+//!
+//! A *slot* is the place of one sequence. A page holds 64 positions of one slot for all layers and KV heads, `[layer][kv_head][position][dimension]`, so
+//! that a head's keys are read as one stream and a short sequence costs little of a long context.
+
+use super::activations::Panels;
+use super::error::ForwardError;
+use crate::model::ModelConfig;
+
+/// Positions in a page.
+pub const PAGE: usize = 64;
+
+/// The keys and values of several sequences, and the room that a pass works in.
+#[derive(Debug)]
+pub struct KvCache {
+    shape: Shape,
+    capacity: usize,
+    slots: Vec<Slot>,
+    pub(super) workspace: Workspace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shape {
+    layers: usize,
+    kv_heads: usize,
+    head_size: usize,
+}
+
+/// Where in a page a head's positions begin.
+impl Shape {
+    fn head(&self, layer: usize, kv_head: usize) -> usize {
+        (layer * self.kv_heads + kv_head) * PAGE * self.head_size
+    }
+
+    fn page_len(&self) -> usize {
+        self.head(self.layers, 0)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    pages: Vec<Page>,
+    length: usize,
+}
+
+#[derive(Debug)]
+struct Page {
+    keys: Box<[f32]>,
+    values: Box<[f32]>,
+}
+
+/// Buffers between kernels; kept, so that a token costs no allocation.
+#[derive(Debug, Default)]
+pub(super) struct Workspace {
+    /// The residual stream.
+    pub residual: Panels,
+    /// What a norm makes of it.
+    pub normed: Panels,
+    /// Query, key and value as the matrices write them.
+    pub projected: [Panels; 3],
+    /// Query by column, heads side by side.
+    pub query: Vec<f32>,
+    /// Key by column.
+    pub key: Vec<f32>,
+    /// Value by column.
+    pub value: Vec<f32>,
+    /// What the heads give, by column.
+    pub attended: Vec<f32>,
+    /// Gate, then the hidden activations.
+    pub gate: Panels,
+    /// Up.
+    pub up: Panels,
+    /// What a layer's half adds to the residual stream.
+    pub update: Panels,
+    /// Cosine and sine of each column's angles.
+    pub angles: Vec<[f32; 2]>,
+    /// Output rows.
+    pub output: Panels,
+}
+
+impl KvCache {
+    /// A cache for `slots` sequences of at most `capacity` positions. Memory grows with the positions that are there.
+    pub fn new(config: &ModelConfig, slots: usize, capacity: usize) -> Self {
+        let shape = Shape {
+            layers: config.layer_count as usize,
+            kv_heads: config.kv_head_count as usize,
+            head_size: config.head_size as usize,
+        };
+        let slots = std::iter::repeat_with(Slot::default).take(slots).collect();
+        Self { shape, capacity, slots, workspace: Workspace::default() }
+    }
+
+    /// Sequences that it has places for.
+    pub fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Positions that a slot may have.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Positions that a slot has; 0 for one that is not there.
+    pub fn length(&self, slot: usize) -> usize {
+        self.slots.get(slot).map_or(0, |slot| slot.length)
+    }
+
+    /// Forgets the positions of a slot from `length` on; 0 forgets the sequence. Its memory is kept for the next.
+    pub fn truncate(&mut self, slot: usize, length: usize) {
+        if let Some(slot) = self.slots.get_mut(slot) {
+            slot.length = slot.length.min(length);
+        }
+    }
+
+    /// Makes `to` a copy of what `from` has, so that a prompt's beginning is computed once for many sequences.
+    ///
+    /// # Panics
+    /// When one of the slots is not there.
+    pub fn copy(&mut self, from: usize, to: usize) {
+        if from == to {
+            return;
+        }
+        self.grow(to, self.slots[from].length);
+        let [source, target] = self.slots.get_disjoint_mut([from, to]).expect("two slots of this cache");
+        let used = source.length.div_ceil(PAGE);
+        for (source, target) in source.pages[..used].iter().zip(&mut target.pages) {
+            target.keys.copy_from_slice(&source.keys);
+            target.values.copy_from_slice(&source.values);
+        }
+        target.length = source.length;
+    }
+
+    /// Layers, KV heads and head size.
+    pub(super) fn shape(&self) -> [usize; 3] {
+        [self.shape.layers, self.shape.kv_heads, self.shape.head_size]
+    }
+
+    /// Makes room for a column's position and counts it.
+    pub(super) fn push(&mut self, column: usize, slot: u32, position: u32) -> Result<(), ForwardError> {
+        let Some(length) = self.slots.get(slot as usize).map(|slot| slot.length) else {
+            return Err(ForwardError::Slot { column, slot, slots: self.slots.len() });
+        };
+        if position as usize >= self.capacity {
+            return Err(ForwardError::Full { column, position, capacity: self.capacity });
+        }
+        if position as usize > length {
+            return Err(ForwardError::Position { column, slot, position, length });
+        }
+        // A position that is written anew ends what came after it: those keys followed from another token.
+        let length = position as usize + 1;
+        self.grow(slot as usize, length);
+        self.slots[slot as usize].length = length;
+        Ok(())
+    }
+
+    fn grow(&mut self, slot: usize, length: usize) {
+        let page_len = self.shape.page_len();
+        let page = || Page { keys: vec![0.0; page_len].into(), values: vec![0.0; page_len].into() };
+        let pages = &mut self.slots[slot].pages;
+        if pages.len() < length.div_ceil(PAGE) {
+            pages.resize_with(length.div_ceil(PAGE), page);
+        }
+    }
+
+    /// Writes key and value of one position, all KV heads side by side.
+    pub(super) fn write(&mut self, layer: usize, slot: usize, position: usize, key: &[f32], value: &[f32]) {
+        let (shape, size) = (self.shape, self.shape.head_size);
+        let page = &mut self.slots[slot].pages[position / PAGE];
+        for (kv_head, (key, value)) in key.chunks_exact(size).zip(value.chunks_exact(size)).enumerate().take(shape.kv_heads) {
+            let start = shape.head(layer, kv_head) + position % PAGE * size;
+            page.keys[start..start + size].copy_from_slice(key);
+            page.values[start..start + size].copy_from_slice(value);
+        }
+    }
+
+    /// Keys and values of a head, a page at a time: as many positions as lie in each page below `length`.
+    pub(super) fn pages(
+        &self,
+        layer: usize,
+        slot: usize,
+        kv_head: usize,
+        length: usize,
+    ) -> impl Iterator<Item = (&[f32], &[f32])> {
+        let (start, size) = (self.shape.head(layer, kv_head), self.shape.head_size);
+        self.slots[slot].pages.iter().take(length.div_ceil(PAGE)).enumerate().map(move |(index, page)| {
+            let end = start + PAGE.min(length - index * PAGE) * size;
+            (&page.keys[start..end], &page.values[start..end])
+        })
+    }
+}

@@ -1,0 +1,23 @@
+//! `down`: the feed-forward block's way back, added to the residual stream with the layer's factor.
+
+use super::Column;
+use super::activations::Panels;
+use super::hooks::{HookPoint, Tap};
+use super::matrix::Matrix;
+use super::project::add_product;
+use crate::passes::params::DownParams;
+
+/// Multiplies `hidden` and adds to `residual`; `update` is scratch.
+pub(super) fn down(
+    params: &DownParams,
+    weights: &[u8],
+    (layer, columns): (u32, &[Column]),
+    hidden: &Panels,
+    (update, residual): (&mut Panels, &mut Panels),
+    tap: &mut Tap<'_>,
+) {
+    let matrix = Matrix::new(&params.matrix, weights);
+    let point = HookPoint::FeedForwardOutput(layer);
+    add_product(&matrix, hidden.input(), params.layer_scale, (point, columns), (update, &mut *residual), tap);
+    tap.panels(HookPoint::Residual(layer), columns, residual);
+}

@@ -1,0 +1,83 @@
+//! What can be wrong with a request for a forward pass.
+
+use crate::model::ModelError;
+
+/// Why a model cannot be computed with, or a pass not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ForwardError {
+    /// The model cannot be read.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A tensor that the family needs is not there, or has the wrong layout.
+    #[error("tensor {0}: missing, or a vector where a matrix is needed; convert the model again")]
+    Tensor(String),
+    /// A head that is larger than the kernels' scratch.
+    #[error("heads of {found} dimensions; at most {most} are supported")]
+    HeadSize {
+        /// Dimensions of a head.
+        found: u32,
+        /// The limit.
+        most: u32,
+    },
+    /// A column's token is not in the vocabulary.
+    #[error("column {column}: token {token} is outside of the vocabulary of {vocab_size}")]
+    Token {
+        /// Index of the column.
+        column: usize,
+        /// The token.
+        token: u32,
+        /// Tokens in the vocabulary.
+        vocab_size: u32,
+    },
+    /// A column's sequence is not one of the cache's.
+    #[error("column {column}: slot {slot}, but the cache has {slots}")]
+    Slot {
+        /// Index of the column.
+        column: usize,
+        /// The slot.
+        slot: u32,
+        /// Slots of the cache.
+        slots: usize,
+    },
+    /// A column's position does not follow the ones that its sequence has.
+    #[error("column {column}: position {position} in slot {slot}, expected one up to {length}")]
+    Position {
+        /// Index of the column.
+        column: usize,
+        /// The slot.
+        slot: u32,
+        /// The position.
+        position: u32,
+        /// Positions that the slot has.
+        length: usize,
+    },
+    /// The cache is full.
+    #[error("column {column}: position {position} is beyond the cache's {capacity} positions")]
+    Full {
+        /// Index of the column.
+        column: usize,
+        /// The position.
+        position: u32,
+        /// Positions that the cache may hold per slot.
+        capacity: usize,
+    },
+    /// The cache was made for another model.
+    #[error("the cache is for {cache:?} (layers, KV heads, head size), the model has {model:?}")]
+    Cache {
+        /// Shape of the cache.
+        cache: [usize; 3],
+        /// Shape of the model.
+        model: [usize; 3],
+    },
+    /// Factors that are not one per layer or head.
+    #[error("{found} {name} factors, expected {expected} or none")]
+    Controls {
+        /// `head_scale` or `layer_scale`.
+        name: &'static str,
+        /// How many were given.
+        found: usize,
+        /// How many the model has.
+        expected: usize,
+    },
+}

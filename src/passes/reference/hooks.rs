@@ -1,0 +1,117 @@
+//! Places in the forward pass where a caller may watch or change values.
+//!
+//! Kernels call [`Tap`] at each place; without hooks that costs one branch, with hooks the values are copied to rows, handed out, and
+//! copied back.
+
+use super::Column;
+use super::activations::{Panels, copy_runs};
+
+/// A place in the forward pass; layers count from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HookPoint {
+    /// The token embedding: the residual stream before the first layer.
+    Embedding,
+    /// The norm that query, key and value are made from.
+    AttentionNorm(u32),
+    /// Query as attention reads it: after bias, per-head norm and RoPE; heads side by side.
+    Query(u32),
+    /// Key as it goes into the cache: after bias, per-head norm and RoPE; KV heads side by side.
+    Key(u32),
+    /// Value as it goes into the cache; KV heads side by side.
+    Value(u32),
+    /// What each head gives, before its factor; heads side by side.
+    HeadOutput(u32),
+    /// What attention adds to the residual stream, before the layer's factor.
+    AttentionOutput(u32),
+    /// The norm that gate and up are made from.
+    FeedForwardNorm(u32),
+    /// Gate, before its activation function.
+    Gate(u32),
+    /// Up.
+    Up(u32),
+    /// `silu(gate) * up`.
+    Hidden(u32),
+    /// What the feed-forward block adds to the residual stream, before the layer's factor.
+    FeedForwardOutput(u32),
+    /// The residual stream after the layer.
+    Residual(u32),
+    /// The last norm, for the columns that want logits.
+    FinalNorm,
+    /// The logits, for the columns that want them.
+    Logits,
+}
+
+/// Values at a place: one row of features per column.
+#[derive(Debug)]
+pub struct HookValues<'a> {
+    /// The columns. A long pass is made in batches, and a hook sees the columns of one.
+    pub columns: &'a [Column],
+    /// Values per column.
+    pub features: usize,
+    /// `values[column * features + feature]`; what is written here is what the pass goes on with.
+    pub values: &'a mut [f32],
+}
+
+impl HookValues<'_> {
+    /// The values of a column of this batch.
+    pub fn column(&mut self, index: usize) -> &mut [f32] {
+        &mut self.values[index * self.features..][..self.features]
+    }
+}
+
+/// Watches or changes values as they pass.
+pub trait Hooks {
+    /// Whether [`Hooks::visit`] wants to be called at a place; values at others are not copied.
+    fn wants(&self, point: HookPoint) -> bool {
+        let _ = point;
+        true
+    }
+
+    /// Called with the values at a place.
+    fn visit(&mut self, point: HookPoint, values: HookValues<'_>);
+}
+
+/// The hooks of a pass, if there are any.
+pub(super) struct Tap<'h> {
+    hooks: Option<&'h mut dyn Hooks>,
+    rows: Vec<f32>,
+}
+
+impl<'h> Tap<'h> {
+    pub fn new(hooks: Option<&'h mut dyn Hooks>) -> Self {
+        Self { hooks, rows: Vec::new() }
+    }
+
+    pub fn wants(&self, point: HookPoint) -> bool {
+        self.hooks.as_ref().is_some_and(|hooks| hooks.wants(point))
+    }
+
+    /// Shows panels at a place.
+    pub fn panels(&mut self, point: HookPoint, columns: &[Column], panels: &mut Panels) {
+        let Some(hooks) = self.hooks.as_mut().filter(|hooks| hooks.wants(point)) else { return };
+        let features = panels.features();
+        self.rows.resize(features * columns.len(), 0.0);
+        for (column, row) in self.rows.chunks_exact_mut(features).enumerate() {
+            copy_runs(panels.column(column), row);
+        }
+        hooks.visit(point, HookValues { columns, features, values: &mut self.rows });
+        for (column, mut row) in self.rows.chunks_exact(features).enumerate() {
+            for run in panels.column_mut(column) {
+                let (head, tail) = row.split_at(run.len());
+                run.copy_from_slice(head);
+                row = tail;
+            }
+        }
+    }
+
+    /// Shows rows at a place: the first `features` of every `stride`.
+    pub fn rows(&mut self, point: HookPoint, columns: &[Column], rows: &mut [f32], stride: usize, features: usize) {
+        let Some(hooks) = self.hooks.as_mut().filter(|hooks| hooks.wants(point)) else { return };
+        self.rows.clear();
+        rows.chunks_exact(stride).for_each(|row| self.rows.extend_from_slice(&row[..features]));
+        hooks.visit(point, HookValues { columns, features, values: &mut self.rows });
+        for (row, values) in rows.chunks_exact_mut(stride).zip(self.rows.chunks_exact(features)) {
+            row[..features].copy_from_slice(values);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! A matrix as it lies in the file: a walk over the chunks of a row group in the order of their bytes.
+
+use super::unpack::{CHUNK, Planes};
+use crate::model::encoding::Encoding;
+use crate::model::planes::{LINE_BYTES, plane_lines, planes};
+use crate::passes::params::MatrixParams;
+
+/// A matrix: its shape and its tiles' bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a> {
+    params: MatrixParams,
+    encoding: Encoding,
+    bytes: &'a [u8],
+}
+
+/// The part of a row group that lies in one tile.
+pub struct Segment<'a> {
+    /// First column.
+    pub first_column: usize,
+    /// Chunks of 32 columns; the last may be partial in the plain floats.
+    pub chunks: usize,
+    /// The planes.
+    pub planes: Planes<'a>,
+}
+
+impl<'a> Matrix<'a> {
+    /// A matrix over the bytes of its tiles.
+    ///
+    /// # Panics
+    /// When the encoding is unknown or the bytes are not those of its lines: parameters come from the tensor table, which was
+    /// checked when the model was opened.
+    pub fn new(params: &MatrixParams, bytes: &'a [u8]) -> Self {
+        let encoding = Encoding::from_ggml(params.encoding).expect("parameters are made from a checked tensor");
+        let matrix = Self { params: *params, encoding, bytes };
+        let expected = matrix.row_groups() as u64 * u64::from(params.lines_per_row_group) * LINE_BYTES;
+        assert_eq!(bytes.len() as u64, expected, "bytes of the tiles of {params:?}");
+        matrix
+    }
+
+    /// Outputs.
+    pub fn rows(&self) -> usize {
+        self.params.rows as usize
+    }
+
+    /// Inputs.
+    pub fn columns(&self) -> usize {
+        self.params.columns as usize
+    }
+
+    /// How its weights are stored.
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Groups of 64 rows.
+    pub fn row_groups(&self) -> usize {
+        self.rows().div_ceil(super::lanes::LANES)
+    }
+
+    /// The parts of a row group, one per tile, in the order of their bytes.
+    pub fn segments(&self, group: usize) -> impl Iterator<Item = Segment<'a>> + use<'a> {
+        let Self { params, encoding, bytes } = *self;
+        let (columns, per_tile) = (params.columns as usize, params.columns_per_tile as usize);
+        let size = params.lines_per_row_group as usize * LINE_BYTES as usize;
+        let mut rest = &bytes[group * size..(group + 1) * size];
+        (0..columns).step_by(per_tile).map(move |first_column| {
+            let width = per_tile.min(columns - first_column);
+            let mut of_tile: Planes<'a> = [&[]; 4];
+            for (slot, plane) in of_tile.iter_mut().zip(planes(encoding)) {
+                let lines = plane_lines(encoding, plane, width as u64) as usize;
+                (*slot, rest) = rest.split_at(lines * LINE_BYTES as usize);
+            }
+            Segment { first_column, chunks: width.div_ceil(CHUNK), planes: of_tile }
+        })
+    }
+}

@@ -1,0 +1,358 @@
+//! A model that computes on the CPU: finds its tensors once, then makes passes.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::Column;
+use super::activations::Panels;
+use super::attend::attend;
+use super::cache::{KvCache, Workspace};
+use super::down::down;
+use super::embed::embed;
+use super::error::ForwardError;
+use super::gate_up::gate_up;
+use super::hooks::{HookPoint, Hooks, Tap};
+use super::lanes::LANES;
+use super::logits::{Logits, logits};
+use super::project::project;
+use super::qkv::{QkvOutput, QkvWeights, qkv};
+use super::rope::Rotation;
+
+use crate::model::{ModelConfig, PixelModel};
+use crate::model::dequant::dequantize;
+use crate::passes::params::{
+    AttendParams, DownParams, EmbedParams, GateUpParams, LogitsParams, MatrixParams, ProjectParams, QkvParams, RopeParams,
+};
+
+/// Columns that go through the layers together: enough that unpacking a weight costs little per column, few enough that their
+/// activations stay in the cache of a core.
+const BATCH: usize = 192;
+
+/// How a model is opened for computing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CpuOptions {
+    /// Check every tile against its SHA-256 first, so that a damaged file is refused rather than computed with.
+    pub verify: bool,
+}
+
+impl Default for CpuOptions {
+    fn default() -> Self {
+        Self { verify: true }
+    }
+}
+
+/// Factors by which a caller mutes or strengthens parts of the model; empty lists change nothing.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Controls {
+    /// A factor per query head, layer by layer: `head_scale[layer * heads + head]`.
+    pub head_scale: Vec<f32>,
+    /// A factor per layer on everything it adds to the residual stream; at 0 the layer is skipped.
+    pub layer_scale: Vec<f32>,
+}
+
+/// A matrix by its parameters and its tensor's index.
+#[derive(Debug, Clone, Copy)]
+struct MatrixRef {
+    params: MatrixParams,
+    tensor: usize,
+}
+
+#[derive(Debug)]
+struct Layer {
+    attention_norm: Vec<f32>,
+    qkv: [MatrixRef; 3],
+    biases: [Vec<f32>; 3],
+    head_norms: [Vec<f32>; 2],
+    output: MatrixRef,
+    feed_forward_norm: Vec<f32>,
+    gate_up: [MatrixRef; 2],
+    down: MatrixRef,
+}
+
+/// A model that computes on the CPU.
+#[derive(Debug)]
+pub struct CpuModel {
+    model: Arc<PixelModel>,
+    rope: RopeParams,
+    rotation: Rotation,
+    embedding: MatrixRef,
+    layers: Vec<Layer>,
+    output_norm: Vec<f32>,
+    output: MatrixRef,
+}
+
+impl CpuModel {
+    /// Finds the tensors of a model.
+    ///
+    /// # Errors
+    /// A tile is damaged, or a tensor is not what the family needs.
+    pub fn new(model: impl Into<Arc<PixelModel>>, options: CpuOptions) -> Result<Self, ForwardError> {
+        let model: Arc<PixelModel> = model.into();
+        if options.verify {
+            (0..model.tile_count()).into_par_iter().try_for_each(|tile| model.tile(tile).map(|_| ()))?;
+        }
+        let config = model.config();
+        let find = Finder { model: &model };
+        let layer = |index: u32| {
+            let matrix = |name: &str| find.matrix(&format!("blk.{index}.{name}.weight"));
+            let vector = |name: &str| find.vector(&format!("blk.{index}.{name}"));
+            let bias = |name: &str| if config.qkv_biases { vector(name) } else { Ok(Vec::new()) };
+            let head_norm = |name: &str| if config.qk_norms { vector(name) } else { Ok(Vec::new()) };
+            Ok(Layer {
+                attention_norm: vector("attn_norm.weight")?,
+                qkv: [matrix("attn_q")?, matrix("attn_k")?, matrix("attn_v")?],
+                biases: [bias("attn_q.bias")?, bias("attn_k.bias")?, bias("attn_v.bias")?],
+                head_norms: [head_norm("attn_q_norm.weight")?, head_norm("attn_k_norm.weight")?],
+                output: matrix("attn_output")?,
+                feed_forward_norm: vector("ffn_norm.weight")?,
+                gate_up: [matrix("ffn_gate")?, matrix("ffn_up")?],
+                down: matrix("ffn_down")?,
+            })
+        };
+        let layers = (0..config.layer_count).map(layer).collect::<Result<_, ForwardError>>()?;
+        let embedding = find.matrix("token_embd.weight")?;
+        let output = if config.tied_embeddings { embedding } else { find.matrix("output.weight")? };
+        let output_norm = find.vector("output_norm.weight")?;
+        let rope = rope_params(config);
+        let factors = model.tensor("rope_freqs.weight").map(|_| find.vector("rope_freqs.weight")).transpose()?;
+        let rotation = Rotation::new(&rope, factors.as_deref());
+        Ok(Self { rope, rotation, embedding, layers, output_norm, output, model })
+    }
+
+    /// The model it computes.
+    pub fn model(&self) -> &Arc<PixelModel> {
+        &self.model
+    }
+
+    /// The hyperparameters.
+    pub fn config(&self) -> &ModelConfig {
+        self.model.config()
+    }
+
+    /// Runs columns through the model: writes their keys and values to the cache and returns the logits that are wanted.
+    ///
+    /// The columns of one sequence come in the order of their positions. A position that is already in the cache is written anew, and those after
+    /// it are forgotten.
+    ///
+    /// # Errors
+    /// A token, slot or position cannot be, or controls do not fit the model. The cache then has no position of this pass.
+    pub fn forward(
+        &self,
+        cache: &mut KvCache,
+        columns: &[Column],
+        controls: &Controls,
+        hooks: Option<&mut dyn Hooks>,
+    ) -> Result<Logits, ForwardError> {
+        self.check(cache, columns, controls)?;
+        let mut out = Logits::new(self.config().vocab_size as usize);
+        let mut tap = Tap::new(hooks);
+        let mut workspace = std::mem::take(&mut cache.workspace);
+        for (index, batch) in columns.chunks(BATCH).enumerate() {
+            self.forward_batch(cache, &mut workspace, batch, controls, &mut tap);
+            let chosen = [&mut workspace.update, &mut workspace.normed, &mut workspace.output];
+            let params = LogitsParams {
+                matrix: self.output.params,
+                columns: batch.iter().filter(|column| column.wants_logits).count() as u32,
+                norm_epsilon: self.config().norm_epsilon,
+                padding: [0; 2],
+            };
+            let weights = (self.bytes(&self.output), self.output_norm.as_slice());
+            logits(&params, weights, (batch, index * BATCH), &workspace.residual, chosen, &mut out, &mut tap);
+        }
+        cache.workspace = workspace;
+        Ok(out)
+    }
+
+    fn forward_batch(
+        &self,
+        cache: &mut KvCache,
+        work: &mut Workspace,
+        columns: &[Column],
+        controls: &Controls,
+        tap: &mut Tap<'_>,
+    ) {
+        let count = columns.len() as u32;
+        let embed_params = EmbedParams { matrix: self.embedding.params, columns: count, padding: [0; 3] };
+        embed(&embed_params, self.bytes(&self.embedding), columns, &mut work.residual);
+        tap.panels(HookPoint::Embedding, columns, &mut work.residual);
+        self.rotation.angles(columns, &mut work.angles);
+        for index in 0..self.layers.len() {
+            let layer_scale = controls.layer_scale.get(index).copied().unwrap_or(1.0);
+            self.attention(index, cache, work, columns, layer_scale, &controls.head_scale, tap);
+            self.feed_forward(index, work, columns, layer_scale, tap);
+        }
+    }
+
+    fn attention(
+        &self,
+        index: usize,
+        cache: &mut KvCache,
+        work: &mut Workspace,
+        columns: &[Column],
+        layer_scale: f32,
+        head_scale: &[f32],
+        tap: &mut Tap<'_>,
+    ) {
+        let (config, layer) = (self.config(), &self.layers[index]);
+        let params = QkvParams {
+            query: layer.qkv[0].params,
+            key: layer.qkv[1].params,
+            value: layer.qkv[2].params,
+            rope: self.rope,
+            columns: columns.len() as u32,
+            layer: index as u32,
+            head_size: config.head_size,
+            norm_epsilon: config.norm_epsilon,
+            has_biases: u32::from(config.qkv_biases),
+            has_head_norms: u32::from(config.qk_norms),
+            padding: [0; 2],
+        };
+        let weights = QkvWeights {
+            matrices: layer.qkv.each_ref().map(|matrix| self.bytes(matrix)),
+            norm: &layer.attention_norm,
+            biases: layer.biases.each_ref().map(Vec::as_slice),
+            head_norms: layer.head_norms.each_ref().map(Vec::as_slice),
+        };
+        let output = QkvOutput {
+            normed: &mut work.normed,
+            projected: &mut work.projected,
+            rows: [&mut work.query, &mut work.key, &mut work.value],
+        };
+        qkv(&params, &weights, columns, &work.angles, &work.residual, output, tap);
+        let kv_size = config.kv_size() as usize;
+        let rows = work.key.chunks_exact(kv_size).zip(work.value.chunks_exact(kv_size));
+        for (column, (key, value)) in columns.iter().zip(rows) {
+            cache.write(index, column.slot as usize, column.position as usize, key, value);
+        }
+
+        let params = AttendParams {
+            columns: columns.len() as u32,
+            layer: index as u32,
+            head_count: config.head_count,
+            heads_per_kv: config.heads_per_kv(),
+            head_size: config.head_size,
+            score_scale: 1.0 / (config.head_size as f32).sqrt(),
+            padding: [0; 2],
+        };
+        // The padding stays zero: only heads are ever written, and the stride is the same in every pass.
+        let stride = (config.query_size() as usize).next_multiple_of(LANES);
+        work.attended.resize(stride * columns.len(), 0.0);
+        attend(&params, columns, &work.query, cache, stride, &mut work.attended);
+
+        let params = ProjectParams {
+            matrix: layer.output.params,
+            columns: columns.len() as u32,
+            head_count: config.head_count,
+            head_size: config.head_size,
+            layer_scale,
+        };
+        let heads = config.head_count as usize;
+        let head_scale = head_scale.get(index * heads..(index + 1) * heads).unwrap_or_default();
+        let attended = (work.attended.as_mut_slice(), stride);
+        let outputs = (&mut work.update, &mut work.residual);
+        let weights = self.bytes(&layer.output);
+        project(&params, weights, (index as u32, columns), attended, head_scale, outputs, tap);
+    }
+
+    fn feed_forward(
+        &self,
+        index: usize,
+        work: &mut Workspace,
+        columns: &[Column],
+        layer_scale: f32,
+        tap: &mut Tap<'_>,
+    ) {
+        let (config, layer) = (self.config(), &self.layers[index]);
+        let [gate, up] = layer.gate_up;
+        let params = GateUpParams {
+            gate: gate.params,
+            up: up.params,
+            columns: columns.len() as u32,
+            norm_epsilon: config.norm_epsilon,
+            padding: [0; 2],
+        };
+        let weights = ([self.bytes(&gate), self.bytes(&up)], layer.feed_forward_norm.as_slice());
+        let panels: [&mut Panels; 3] = [&mut work.normed, &mut work.gate, &mut work.up];
+        gate_up(&params, weights, (index as u32, columns), &work.residual, panels, tap);
+
+        let params =
+            DownParams { matrix: layer.down.params, columns: columns.len() as u32, layer_scale, padding: [0; 2] };
+        let outputs = (&mut work.update, &mut work.residual);
+        down(&params, self.bytes(&layer.down), (index as u32, columns), &work.gate, outputs, tap);
+    }
+
+    /// The tiles of a matrix as they lie in the mapped file.
+    fn bytes(&self, matrix: &MatrixRef) -> &[u8] {
+        self.model.tensor_bytes(matrix.tensor)
+    }
+
+    fn check(&self, cache: &mut KvCache, columns: &[Column], controls: &Controls) -> Result<(), ForwardError> {
+        let config = self.config();
+        let model = [config.layer_count, config.kv_head_count, config.head_size].map(|size| size as usize);
+        if cache.shape() != model {
+            return Err(ForwardError::Cache { cache: cache.shape(), model });
+        }
+        let (layers, heads) = (config.layer_count as usize, config.head_count as usize);
+        let factors =
+            [("head_scale", &controls.head_scale, layers * heads), ("layer_scale", &controls.layer_scale, layers)];
+        for (name, found, expected) in factors {
+            if !found.is_empty() && found.len() != expected {
+                return Err(ForwardError::Controls { name, found: found.len(), expected });
+            }
+        }
+        let vocab_size = config.vocab_size;
+        for (column, &Column { token, .. }) in columns.iter().enumerate() {
+            if token >= vocab_size {
+                return Err(ForwardError::Token { column, token, vocab_size });
+            }
+        }
+        for (index, column) in columns.iter().enumerate() {
+            if let Err(error) = cache.push(index, column.slot, column.position) {
+                for column in columns[..index].iter().rev() {
+                    cache.truncate(column.slot as usize, column.position as usize);
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn rope_params(config: &ModelConfig) -> RopeParams {
+    // Where the file does not say what the context was, it is what it is.
+    let original_context =
+        if config.rope_original_context == 0 { config.context_length } else { config.rope_original_context };
+    RopeParams {
+        size: config.rope_size,
+        kind: config.rope_kind as u32,
+        scaling: config.rope_scaling as u32,
+        original_context,
+        base: config.rope_base,
+        factor: config.rope_scale_factor,
+        padding: [0; 2],
+    }
+}
+
+/// Finds tensors by name.
+struct Finder<'a> {
+    model: &'a PixelModel,
+}
+
+impl Finder<'_> {
+    fn matrix(&self, name: &str) -> Result<MatrixRef, ForwardError> {
+        let missing = || ForwardError::Tensor(name.to_owned());
+        let tensor = self.model.tensor_index(name).ok_or_else(missing)?;
+        let params = MatrixParams::new(&self.model.tensors()[tensor]).ok_or_else(missing)?;
+        Ok(MatrixRef { params, tensor })
+    }
+
+    /// A vector's numbers: a few thousand, so that each pass need not decode them.
+    fn vector(&self, name: &str) -> Result<Vec<f32>, ForwardError> {
+        let index = self.model.tensor_index(name).ok_or_else(|| ForwardError::Tensor(name.to_owned()))?;
+        let tiling = &self.model.tensors()[index].tiling;
+        let mut numbers = vec![0.0; tiling.columns as usize];
+        dequantize(tiling.encoding, &self.model.tensor_bytes(index)[..tiling.size_in_bytes() as usize], &mut numbers);
+        Ok(numbers)
+    }
+}

@@ -1,0 +1,135 @@
+//! A row group of a matrix times every column: the one place where weights meet activations.
+//!
+//! In: a matrix in its tiles and the columns' activations. Out: 64 sums per column. Bytes are read once, in the order of the file. For one
+//! column, weights stay integers in vector registers and the block's scale is applied to the sum of 32 products; for more, a
+//! chunk of 64 rows by 32 columns is unpacked once and multiplied with the columns in blocks of six, whose sums fill the registers.
+
+use pulp::{Arch, Simd, WithSimd};
+
+use super::activations::Input;
+use super::lanes::{LANES, multiply_add};
+use super::matrix::Matrix;
+use super::unpack::{CHUNK, Quants, Values, byte, quants, values};
+
+/// Columns whose sums are held in registers together: with two vectors of rows each, twelve of the sixteen registers of AVX2.
+const BLOCK: usize = 6;
+
+/// Writes row group `group` of `matrix * input` to `out`: 64 sums per column, the rows past the matrix zero.
+pub fn multiply_row_group(matrix: &Matrix<'_>, group: usize, input: Input<'_>, out: &mut [f32]) {
+    Arch::new().dispatch(Multiply { matrix, group, input, out });
+}
+
+struct Multiply<'a> {
+    matrix: &'a Matrix<'a>,
+    group: usize,
+    input: Input<'a>,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Multiply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { matrix, group, input, out } = self;
+        let (out, _) = out.as_chunks_mut::<LANES>();
+        out.as_flattened_mut().fill(0.0);
+        let encoding = matrix.encoding();
+        let (mut packed, mut unpacked) = (Quants::default(), Values::default());
+        for segment in matrix.segments(group) {
+            for chunk in 0..segment.chunks {
+                let first = segment.first_column + chunk * CHUNK;
+                if encoding.is_quantised() && input.columns() == 1 {
+                    quants(encoding, &segment.planes, chunk, &mut packed);
+                    let x = input.chunk(0, first);
+                    match packed.signed {
+                        true => multiply_quants::<S, true>(&packed, x, &mut out[0]),
+                        false => multiply_quants::<S, false>(&packed, x, &mut out[0]),
+                    }
+                } else {
+                    values(encoding, &segment.planes, chunk, &mut packed, &mut unpacked);
+                    multiply_values(simd, &unpacked, input, first, out);
+                }
+            }
+        }
+    }
+}
+
+/// Adds a chunk times one column to the sums.
+#[inline(always)]
+fn multiply_quants<S: Simd, const SIGNED: bool>(quants: &Quants, x: &[f32; CHUNK], sums: &mut [f32; LANES]) {
+    let (halves, _) = x.as_chunks::<16>();
+    let (words, _) = quants.bytes.as_chunks::<4>();
+    for half in 0..2 {
+        let (x, words) = (&halves[half], &words[half]);
+        let total = sum(x);
+        let (scale, offset) = (&quants.scale[half], &quants.offset[half]);
+        for row in 0..LANES {
+            let mut products = 0.0;
+            for word in 0..4 {
+                let bytes = words[word][row];
+                for index in 0..4 {
+                    let weight = byte::<SIGNED>(bytes, index as u32);
+                    products = multiply_add::<S>(weight, x[4 * word + index], products);
+                }
+            }
+            let scaled = multiply_add::<S>(scale[row], products, sums[row]);
+            sums[row] = multiply_add::<S>(offset[row], total, scaled);
+        }
+    }
+}
+
+/// The sum of 16 numbers as a tree, so that no addition waits for all before it.
+#[inline(always)]
+fn sum(x: &[f32; 16]) -> f32 {
+    let eight: [f32; 8] = std::array::from_fn(|i| x[i] + x[i + 8]);
+    let four: [f32; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
+    four[0] + four[2] + (four[1] + four[3])
+}
+
+/// Adds a chunk times every column to the sums.
+#[inline(always)]
+fn multiply_values<S: Simd>(simd: S, values: &Values, input: Input<'_>, first: usize, out: &mut [[f32; LANES]]) {
+    let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
+    let rest_starts = blocks.len() * BLOCK;
+    for (index, block) in blocks.iter_mut().enumerate() {
+        multiply_block(simd, values, input, first, index * BLOCK, block);
+    }
+    for (index, column) in rest.as_chunks_mut::<1>().0.iter_mut().enumerate() {
+        multiply_block(simd, values, input, first, rest_starts + index, column);
+    }
+}
+
+/// Adds a chunk times `COLUMNS` columns from `column` to their sums.
+#[inline(always)]
+fn multiply_block<S: Simd, const COLUMNS: usize>(
+    simd: S,
+    values: &Values,
+    input: Input<'_>,
+    first: usize,
+    column: usize,
+    out: &mut [[f32; LANES]; COLUMNS],
+) {
+    let x: [&[f32; CHUNK]; COLUMNS] = std::array::from_fn(|index| input.chunk(column + index, first));
+    let pairs = LANES / (2 * S::F32_LANES);
+    for pair in 0..pairs {
+        let mut sums = [[simd.splat_f32s(0.0); 2]; COLUMNS];
+        for (sums, out) in sums.iter_mut().zip(out.iter()) {
+            let vectors = S::as_simd_f32s(out).0;
+            *sums = [vectors[2 * pair], vectors[2 * pair + 1]];
+        }
+        for (k, rows) in values.0.iter().enumerate() {
+            let vectors = S::as_simd_f32s(rows).0;
+            let (low, high) = (vectors[2 * pair], vectors[2 * pair + 1]);
+            for index in 0..COLUMNS {
+                let x = simd.splat_f32s(x[index][k]);
+                sums[index][0] = simd.mul_add_e_f32s(low, x, sums[index][0]);
+                sums[index][1] = simd.mul_add_e_f32s(high, x, sums[index][1]);
+            }
+        }
+        for (sums, out) in sums.iter().zip(out.iter_mut()) {
+            let vectors = S::as_mut_simd_f32s(out).0;
+            (vectors[2 * pair], vectors[2 * pair + 1]) = (sums[0], sums[1]);
+        }
+    }
+}

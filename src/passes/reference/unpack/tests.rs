@@ -1,0 +1,74 @@
+//! Every encoding against the reference decoder, through the tiles that a converter writes.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::dequant::dequantize;
+use crate::model::planes::{plane_lines, planes};
+use crate::model::rearrange::scatter;
+use crate::model::tiling::Tiling;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn a_tile_unpacks_to_what_its_gguf_bytes_mean(
+        encoding in prop::sample::select(Encoding::ALL.to_vec()), blocks in 1usize..12, rows in 1usize..=64, seed: u64,
+    ) {
+        let columns = if encoding.is_quantised() { blocks.min(4) * encoding.block_len() } else { blocks * 11 };
+        let row_bytes = encoding.row_bytes(columns as u64).unwrap() as usize;
+        let mut state = seed | 1;
+        let mut band: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 56) as u8
+        }).take(row_bytes * rows).collect();
+        make_finite(encoding, &mut band);
+
+        let tiling = Tiling::new(encoding, &[columns as u64, rows as u64]).unwrap();
+        prop_assume!(tiling.tile_count() == 1);
+        let shape = tiling.tile(0);
+        let mut tile = vec![0; shape.size_in_bytes() as usize];
+        scatter(&tiling, &shape, &band, &mut tile);
+        let mut rest = tile.as_slice();
+        let mut of_tile: Planes<'_> = [&[]; 4];
+        for (slot, plane) in of_tile.iter_mut().zip(planes(encoding)) {
+            (*slot, rest) = rest.split_at(plane_lines(encoding, plane, columns as u64) as usize * 1024);
+        }
+
+        let mut expected = vec![0.0; rows * columns];
+        dequantize(encoding, &band, &mut expected);
+        let (mut scratch, mut found) = (Quants::default(), Values::default());
+        for chunk in 0..columns.div_ceil(CHUNK) {
+            values(encoding, &of_tile, chunk, &mut scratch, &mut found);
+            for (in_chunk, weights) in found.0.iter().enumerate() {
+                let column = chunk * CHUNK + in_chunk;
+                for (row, &weight) in weights.iter().enumerate() {
+                    let inside = row < rows && column < columns;
+                    let expected = if inside { expected[row * columns + column] } else { 0.0 };
+                    let close = (weight - expected).abs() <= expected.abs().max(tolerance(encoding, &scratch, row)) * 1e-6;
+                    prop_assert!(close, "{encoding} row {row} column {column}: {weight} for {expected}");
+                }
+            }
+        }
+    }
+}
+
+/// Offsets are folded into one number per block, so a weight may differ by a rounding of the largest term.
+fn tolerance(encoding: Encoding, quants: &Quants, row: usize) -> f32 {
+    if !encoding.is_quantised() {
+        return 0.0;
+    }
+    (0..2).map(|half| quants.offset[half][row].abs().max(quants.scale[half][row].abs() * 64.0)).fold(0.0, f32::max)
+}
+
+/// Clears one exponent bit of every half and float that could be infinite or NaN.
+fn make_finite(encoding: Encoding, band: &mut [u8]) {
+    let offsets: &[usize] = match encoding {
+        Encoding::F32 => &[3],
+        Encoding::F16 | Encoding::BF16 | Encoding::Q4_0 | Encoding::Q5_0 | Encoding::Q8_0 => &[1],
+        Encoding::Q4_1 | Encoding::Q5_1 | Encoding::Q4_K | Encoding::Q5_K => &[1, 3],
+        Encoding::Q6_K => &[209],
+    };
+    for block in band.chunks_exact_mut(encoding.block_bytes()) {
+        offsets.iter().for_each(|&offset| block[offset] &= 0xbf);
+    }
+}

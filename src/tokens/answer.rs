@@ -1,0 +1,104 @@
+//! What became of a request: an [`Answer`], or a [`Failure`] that concerns it alone.
+
+use std::time::Duration;
+
+/// A request's answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answer {
+    /// The text, without the stop string that ended it.
+    pub text: String,
+    /// Why it ended.
+    pub finish: FinishReason,
+    /// How many tokens the prompt has.
+    pub prompt_tokens: u32,
+    /// How many of them were copied from another request's keys and values.
+    pub shared_tokens: u32,
+    /// How many tokens were made, one that ended the answer included.
+    pub completion_tokens: u32,
+    /// The tokens of the text with their log-probabilities, if asked for.
+    pub logprobs: Option<Vec<ScoredToken>>,
+    /// The tokens of the prompt with theirs; the first has none, since nothing comes before it.
+    pub prompt_logprobs: Option<Vec<Option<ScoredToken>>>,
+    /// The time from admission to the first token.
+    pub prompt_time: Duration,
+    /// The time from the first token to the last.
+    pub predicted_time: Duration,
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The model ended it, or a stop string did.
+    Stop,
+    /// The most tokens were made, or the context is full.
+    #[default]
+    Length,
+}
+
+impl FinishReason {
+    /// The word in results.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+        }
+    }
+}
+
+/// A token with its log-probability and its alternatives'.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScoredToken {
+    /// The token's bytes.
+    pub bytes: Vec<u8>,
+    /// Its log-probability.
+    pub logprob: f32,
+    /// The most probable tokens' bytes and log-probabilities, in order.
+    pub top: Vec<(Vec<u8>, f32)>,
+    /// Where in the answer's bytes the token begins.
+    pub offset_in_bytes: usize,
+}
+
+/// Why a request has no answer. It goes into the request's result line, and the run goes on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The prompt does not fit.
+    #[error("the prompt has {prompt} tokens, and the context holds {context}")]
+    PromptTooLong {
+        /// Tokens of the prompt.
+        prompt: usize,
+        /// Positions of the context.
+        context: usize,
+    },
+    /// The prompt has no tokens, so there is nothing to go on from.
+    #[error("the prompt has no tokens")]
+    PromptEmpty,
+    /// The prompt names a token that the model does not have.
+    #[error("the prompt has token {token}, and the vocabulary has {vocab}")]
+    UnknownToken {
+        /// The token.
+        token: u32,
+        /// How many the model has.
+        vocab: usize,
+    },
+    /// The prompt could not be tokenised or rendered.
+    #[error("{0}")]
+    Prompt(String),
+}
+
+impl Failure {
+    /// The code in results.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::PromptTooLong { .. } => "context_length_exceeded",
+            Self::PromptEmpty => "empty_prompt",
+            Self::UnknownToken { .. } => "unknown_token",
+            Self::Prompt(_) => "invalid_prompt",
+        }
+    }
+
+    /// The field that is to blame.
+    pub fn param(&self) -> &'static str {
+        "prompt"
+    }
+}

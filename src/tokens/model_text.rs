@@ -1,0 +1,88 @@
+//! The text side of a model file: its tokenizer and its chat template.
+
+use super::text::{Decode, Prompt, TextError, TextModel};
+use crate::model::chat::ChatError;
+use crate::model::tokenizer::{DecodeStream, EncodeOptions, TokenizerSpec};
+use crate::model::{ChatMessage, ChatTemplate, PixelModel, Tokenizer};
+
+/// A model's tokenizer and chat template.
+#[derive(Debug)]
+pub struct ModelText {
+    name: String,
+    tokenizer: Tokenizer,
+    /// A template that does not compile is only an error for those who chat.
+    template: Result<ChatTemplate, ChatError>,
+}
+
+impl ModelText {
+    /// Reads both from a model's metadata.
+    pub fn new(model: &PixelModel) -> Result<Self, TextError> {
+        let failed = |error: &dyn std::error::Error| TextError::Tokenizer(error.to_string());
+        let spec = TokenizerSpec::from_metadata(model.metadata()).map_err(|error| failed(&error))?;
+        let tokenizer = Tokenizer::new(&spec).map_err(|error| failed(&error))?;
+        let template = ChatTemplate::from_spec(&spec, &tokenizer);
+        let stem = || model.path().file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        let named = model.metadata().str("general.name").ok().flatten().map(str::to_owned);
+        let name = named.filter(|name| !name.is_empty()).or_else(stem).unwrap_or_default();
+        Ok(Self { name, tokenizer, template })
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+}
+
+impl TextModel for ModelText {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Special tokens that are written out are taken for what they are, in prompts as in rendered templates.
+    fn encode(&self, prompt: &Prompt) -> Result<Vec<u32>, TextError> {
+        match prompt {
+            Prompt::Tokens(tokens) => Ok(tokens.clone()),
+            Prompt::Text(text) => {
+                Ok(self.tokenizer.encode(text, EncodeOptions { add_special: true, parse_special: true }))
+            }
+            Prompt::Chat(messages) => {
+                let failed = |error: &ChatError| TextError::ChatTemplate(error.to_string());
+                let template = self.template.as_ref().map_err(failed)?;
+                let messages: Vec<ChatMessage> = messages
+                    .iter()
+                    .map(|message| ChatMessage::new(&message.role, &message.content))
+                    .collect();
+                let text = template.render(&messages, true).map_err(|error| failed(&error))?;
+                // The template has written the beginning of the sequence itself.
+                Ok(self.tokenizer.encode(&text, EncodeOptions { add_special: false, parse_special: true }))
+            }
+        }
+    }
+
+    fn is_end(&self, token: u32) -> bool {
+        self.tokenizer.is_end(token)
+    }
+
+    fn token_bytes(&self, token: u32) -> Vec<u8> {
+        self.tokenizer.token_bytes(token).to_vec()
+    }
+
+    fn decoder(&self) -> Box<dyn Decode + '_> {
+        Box::new(Stream { tokenizer: &self.tokenizer, stream: DecodeStream::continuing(true) })
+    }
+}
+
+struct Stream<'t> {
+    tokenizer: &'t Tokenizer,
+    stream: DecodeStream,
+}
+
+impl Decode for Stream<'_> {
+    fn push(&mut self, token: u32, bytes: &mut Vec<u8>) {
+        bytes.extend(self.stream.push(self.tokenizer, token).bytes());
+    }
+
+    fn finish(&mut self, bytes: &mut Vec<u8>) {
+        bytes.extend(std::mem::take(&mut self.stream).finish().bytes());
+    }
+}

@@ -1,0 +1,237 @@
+//! The file of results: locked, appended to line by line, resumed.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use super::resume::{Extent, ScanError, scan};
+use crate::tokens::input::IdHash;
+
+/// What to do with an output file that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// Nothing: it is an error, unless the file is empty.
+    Refuse,
+    /// Start it anew.
+    Overwrite,
+    /// Go on behind its last whole line.
+    Resume {
+        /// Take out the lines with errors, so that their requests run again.
+        retry_failed: bool,
+    },
+}
+
+/// Why results cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OutputError {
+    /// The file is there, and nothing was said about it.
+    #[error("{path} exists; go on with it by --resume, or start it anew by --overwrite")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another run writes to it.
+    #[error("{path} is being written by another run")]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file to resume holds something else.
+    #[error("{path}: line {line} is not a result of a batch, so the run cannot be resumed with this file")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: u64,
+    },
+    /// The file could not be opened, read or replaced.
+    #[error("cannot use {path} for results: {source}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line could not be written. What was written before it is kept.
+    #[error("cannot write results: {0}")]
+    Write(#[source] io::Error),
+}
+
+impl OutputError {
+    /// Whether the reader of a pipe went away, which ends a run quietly.
+    pub fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Write(source) if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// What was found in a file that is resumed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resumed {
+    /// Results that stay.
+    pub kept: u64,
+    /// Of them, results of requests that the input does not have.
+    pub strangers: u64,
+    /// Errors that were taken out, to run again.
+    pub retried: u64,
+    /// The length of the torn line that was cut off.
+    pub torn_in_bytes: u64,
+}
+
+/// Where result lines go.
+pub struct OutputFile {
+    target: Target,
+    /// Lines are counted for the summary.
+    written: u64,
+}
+
+enum Target {
+    /// A file of which only this run has the lock. `locks` holds the locks of files it has replaced.
+    File { file: File, len: u64, _locks: Vec<File> },
+    /// A pipe, a terminal or a device.
+    Stream(Box<dyn Write + Send>),
+}
+
+impl OutputFile {
+    /// Lines to a stream. It cannot be resumed.
+    pub fn stream(stream: impl Write + Send + 'static) -> Self {
+        Self { target: Target::Stream(Box::new(stream)), written: 0 }
+    }
+
+    /// Opens and locks a file. When it is resumed, `finished` is told the id of every result that stays, and says
+    /// whether the input has it.
+    pub fn open(
+        path: &Path,
+        existing: Existing,
+        mut finished: impl FnMut(IdHash) -> bool,
+    ) -> Result<(Self, Resumed), OutputError> {
+        let failed = |source| OutputError::Open { path: path.to_owned(), source };
+        let options = || {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false);
+            options
+        };
+        if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            let stream = OpenOptions::new().write(true).open(path).map_err(failed)?;
+            return Ok((Self::stream(stream), Resumed::default()));
+        }
+        let mut file = options().open(path).map_err(failed)?;
+        lock(&file, path)?;
+        let mut locks = Vec::new();
+        let mut resumed = Resumed::default();
+        let mut len = 0;
+        match existing {
+            Existing::Refuse => {
+                if file.metadata().map_err(failed)?.len() > 0 {
+                    return Err(OutputError::Exists { path: path.to_owned() });
+                }
+            }
+            Existing::Overwrite => file.set_len(0).map_err(failed)?,
+            Existing::Resume { retry_failed } => {
+                let of_scan = |error| match error {
+                    ScanError::Read(source) => OutputError::Open { path: path.to_owned(), source },
+                    ScanError::Foreign { line } => OutputError::Foreign { path: path.to_owned(), line },
+                };
+                let extent = scan(BufReader::new(&file), |line, _| {
+                    if line.failed && retry_failed {
+                        resumed.retried += 1;
+                    } else {
+                        resumed.kept += 1;
+                        resumed.strangers += u64::from(!finished(line.id));
+                    }
+                    Ok(())
+                });
+                let Extent { whole_in_bytes, torn_in_bytes } = extent.map_err(of_scan)?;
+                resumed.torn_in_bytes = torn_in_bytes;
+                len = whole_in_bytes;
+                if resumed.retried > 0 {
+                    let (without, kept) = without_failures(&mut file, path)?;
+                    locks.push(std::mem::replace(&mut file, without));
+                    len = kept;
+                } else {
+                    file.set_len(len).map_err(failed)?;
+                }
+            }
+        }
+        file.seek(SeekFrom::Start(len)).map_err(failed)?;
+        Ok((Self { target: Target::File { file, len, _locks: locks }, written: 0 }, resumed))
+    }
+
+    /// Writes a whole line with its newline, at once, so that a killed run tears at most its last line.
+    pub fn write_line(&mut self, line: &str) -> Result<(), OutputError> {
+        debug_assert!(line.ends_with('\n'));
+        match &mut self.target {
+            Target::File { file, len, .. } => {
+                if let Err(source) = file.write_all(line.as_bytes()) {
+                    // A full disk may have taken half of the line. If this fails too, resuming cuts it off.
+                    let _ = file.set_len(*len);
+                    return Err(OutputError::Write(source));
+                }
+                *len += line.len() as u64;
+            }
+            Target::Stream(stream) => {
+                stream
+                    .write_all(line.as_bytes())
+                    .and_then(|()| stream.flush())
+                    .map_err(OutputError::Write)?;
+            }
+        }
+        self.written += 1;
+        Ok(())
+    }
+
+    /// How many lines were written.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Waits until the disk has everything.
+    pub fn sync(&mut self) -> Result<(), OutputError> {
+        match &mut self.target {
+            Target::File { file, .. } => file.sync_data().map_err(OutputError::Write),
+            Target::Stream(stream) => stream.flush().map_err(OutputError::Write),
+        }
+    }
+}
+
+fn lock(file: &File, path: &Path) -> Result<(), OutputError> {
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => OutputError::Locked { path: path.to_owned() },
+        TryLockError::Error(source) => OutputError::Open { path: path.to_owned(), source },
+    })
+}
+
+/// Puts a copy without the failed lines in the file's place, locked before anyone can see it, and gives it with
+/// its length. A run that is killed before the copy is complete leaves the file as it was.
+fn without_failures(file: &mut File, path: &Path) -> Result<(File, u64), OutputError> {
+    let failed = |source| OutputError::Open { path: path.to_owned(), source };
+    // The file a link leads to is replaced, not the link.
+    let path = &path.canonicalize().map_err(failed)?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let mut copy = tempfile::Builder::new().prefix(".pixel-llm-").tempfile_in(folder).map_err(failed)?;
+    lock(copy.as_file(), path)?;
+    file.rewind().map_err(failed)?;
+    let mut len = 0;
+    let mut writer = BufWriter::new(copy.as_file_mut());
+    let scanned = scan(BufReader::new(&*file), |line, bytes| {
+        if line.failed {
+            return Ok(());
+        }
+        len += bytes.len() as u64;
+        writer.write_all(bytes)
+    });
+    match scanned {
+        Ok(_) => {}
+        Err(ScanError::Read(source)) => return Err(failed(source)),
+        Err(ScanError::Foreign { line }) => {
+            return Err(OutputError::Foreign { path: path.to_owned(), line });
+        }
+    }
+    writer.flush().map_err(failed)?;
+    drop(writer);
+    let permissions = file.metadata().map_err(failed)?.permissions();
+    copy.as_file().set_permissions(permissions).map_err(failed)?;
+    copy.as_file().sync_data().map_err(failed)?;
+    let file = copy.persist(path).map_err(|error| failed(error.error))?;
+    Ok((file, len))
+}

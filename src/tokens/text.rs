@@ -1,0 +1,60 @@
+//! Between text and tokens: the little that batches need of a tokenizer and a chat template.
+
+/// What a request asks the model to go on from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Prompt {
+    /// A text as it is.
+    Text(String),
+    /// Tokens as they are, with no token added before them.
+    Tokens(Vec<u32>),
+    /// A conversation for the model's chat template.
+    Chat(Vec<Message>),
+}
+
+/// One message of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// `system`, `user`, `assistant` or another role that the template knows.
+    pub role: String,
+    /// What was said.
+    pub content: String,
+}
+
+/// Why a prompt has no tokens.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TextError {
+    /// The chat template cannot be used, or refused the conversation.
+    #[error("{0}")]
+    ChatTemplate(String),
+    /// The model's tokenizer cannot be used.
+    #[error("{0}")]
+    Tokenizer(String),
+}
+
+/// A model's way between text and tokens.
+pub trait TextModel {
+    /// The model's name, as results give it.
+    fn name(&self) -> &str;
+
+    /// The tokens of a prompt, with the model's own first token where it wants one.
+    fn encode(&self, prompt: &Prompt) -> Result<Vec<u32>, TextError>;
+
+    /// Whether a token ends an answer.
+    fn is_end(&self, token: u32) -> bool;
+
+    /// The bytes of one token inside a text, for reports of log-probabilities.
+    fn token_bytes(&self, token: u32) -> Vec<u8>;
+
+    /// A decoder for one answer.
+    fn decoder(&self) -> Box<dyn Decode + '_>;
+}
+
+/// Turns the tokens of one answer into bytes, one by one.
+pub trait Decode {
+    /// Adds the bytes of the next token. They may end within a character.
+    fn push(&mut self, token: u32, bytes: &mut Vec<u8>);
+
+    /// Adds what was held back, at the end of the answer.
+    fn finish(&mut self, _bytes: &mut Vec<u8>) {}
+}
