@@ -58,7 +58,7 @@ impl WithSimd for Head<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let Self { params, query, cache, at, kv_head, out } = self;
         let size = params.head_size as usize;
         let (mut most, mut total) = (f32::NEG_INFINITY, 0.0);
@@ -68,7 +68,7 @@ impl WithSimd for Head<'_> {
         for (keys, values) in cache.pages(params.layer as usize, at.slot as usize, kv_head, length) {
             let mut most_here = most;
             for (score, key) in scores.iter_mut().zip(keys.chunks_exact(size)) {
-                *score = dot::<S>(query, key) * params.score_scale;
+                *score = dot(simd, query, key) * params.score_scale;
                 most_here = most_here.max(*score);
             }
             // The first page has nothing to scale down: exp(-inf) is 0, and so are sum and output.
@@ -89,18 +89,14 @@ impl WithSimd for Head<'_> {
     }
 }
 
-/// In sixteen partial sums, so that the loop is vector code.
+/// The sum of products, a vector at a time.
 #[inline(always)]
-fn dot<S: Simd>(a: &[f32], b: &[f32]) -> f32 {
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
-    let mut sums = [0.0; 16];
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..16 {
-            sums[lane] = multiply_add::<S>(a[lane], b[lane], sums[lane]);
-        }
+fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
+    let ((a, a_rest), (b, b_rest)) = (S::as_simd_f32s(a), S::as_simd_f32s(b));
+    let mut sums = simd.splat_f32s(0.0);
+    for (&a, &b) in a.iter().zip(b) {
+        sums = simd.mul_add_e_f32s(a, b, sums);
     }
-    let eight: [f32; 8] = std::array::from_fn(|i| sums[i] + sums[i + 8]);
-    let four: [f32; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
     let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    four[0] + four[2] + (four[1] + four[3]) + rest
+    simd.reduce_sum_f32s(sums) + rest
 }

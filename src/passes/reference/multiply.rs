@@ -91,12 +91,18 @@ fn sum(x: &[f32; 16]) -> f32 {
 #[inline(always)]
 fn multiply_values<S: Simd>(simd: S, values: &Values, input: Input<'_>, first: usize, out: &mut [[f32; LANES]]) {
     let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
-    let rest_starts = blocks.len() * BLOCK;
-    for (index, block) in blocks.iter_mut().enumerate() {
-        multiply_block(simd, values, input, first, index * BLOCK, block);
+    let mut column = 0;
+    for block in blocks {
+        multiply_block(simd, values, input, first, column, block);
+        column += BLOCK;
     }
-    for (index, column) in rest.as_chunks_mut::<1>().0.iter_mut().enumerate() {
-        multiply_block(simd, values, input, first, rest_starts + index, column);
+    let (pairs, rest) = rest.as_chunks_mut::<2>();
+    for pair in pairs {
+        multiply_block(simd, values, input, first, column, pair);
+        column += 2;
+    }
+    for one in rest.as_chunks_mut::<1>().0 {
+        multiply_block(simd, values, input, first, column, one);
     }
 }
 
@@ -130,6 +136,95 @@ fn multiply_block<S: Simd, const COLUMNS: usize>(
         for (sums, out) in sums.iter().zip(out.iter_mut()) {
             let vectors = S::as_mut_simd_f32s(out).0;
             (vectors[2 * pair], vectors[2 * pair + 1]) = (sums[0], sums[1]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::Encoding;
+    use crate::model::dequant::dequantize;
+    use crate::model::rearrange::scatter;
+    use crate::model::tensors::lay_out;
+    use crate::passes::params::MatrixParams;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(120))]
+        /// One row may span several tiles, rows need not fill a group, columns need not fill a block: the sums are those of the
+        /// reference decoder's weights in f64, within the rounding of a sum of that many products.
+        #[test]
+        fn products_are_those_of_the_decoded_weights(
+            encoding in prop::sample::select(Encoding::ALL.to_vec()),
+            blocks in 1usize..9, rows in 1usize..150, wide: bool, count in 1usize..15, seed: u64,
+        ) {
+            let columns = match (encoding.block_len(), wide) {
+                (1, false) => blocks * 13,
+                (1, true) => 700 + blocks * 13,
+                (32, true) => 1600 + blocks * 32,
+                (len, _) => blocks * len,
+            };
+            let mut state = seed | 1;
+            let mut next = || {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                state >> 40
+            };
+            let row_bytes = encoding.row_bytes(columns as u64).unwrap() as usize;
+            let mut data: Vec<u8> = (0..row_bytes * rows).map(|_| next() as u8).collect();
+            tame(encoding, &mut data);
+            let tensors = lay_out(vec![("m".into(), vec![columns as u64, rows as u64], encoding)]).unwrap();
+            let tiling = tensors[0].tiling;
+            let mut bytes = vec![0; (tiling.line_count() * 1024) as usize];
+            for shape in tiling.tiles() {
+                let band = &data[shape.rows.start as usize * row_bytes..shape.rows.end as usize * row_bytes];
+                let lines = shape.lines.start as usize * 1024..shape.lines.end as usize * 1024;
+                scatter(&tiling, &shape, band, &mut bytes[lines]);
+            }
+            let stride = columns.next_multiple_of(LANES);
+            let mut x = vec![0.0; stride * count];
+            for x in x.chunks_exact_mut(stride) {
+                x[..columns].iter_mut().for_each(|x| *x = next() as f32 / (1 << 23) as f32 - 1.0);
+            }
+            let mut weights = vec![0.0; rows * columns];
+            dequantize(encoding, &data, &mut weights);
+
+            let params = MatrixParams::new(&tensors[0]).unwrap();
+            let matrix = Matrix::new(&params, &bytes);
+            for group in 0..matrix.row_groups() {
+                let mut out = vec![f32::NAN; LANES * count];
+                multiply_row_group(&matrix, group, Input::rows(&x, stride), &mut out);
+                for (column, out) in out.chunks_exact(LANES).enumerate() {
+                    for (lane, &found) in out.iter().enumerate() {
+                        let row = group * LANES + lane;
+                        let products = weights.chunks_exact(columns).nth(row).unwrap_or(&[]).iter().zip(&x[column * stride..]);
+                        let products = products.map(|(&weight, &x)| f64::from(weight) * f64::from(x));
+                        let (sum, size) = products.fold((0.0, 0.0), |(sum, size), p| (sum + p, size + p.abs()));
+                        // Quants are summed before their offset is: the terms are larger than the weights.
+                        let error = (f64::from(found) - sum).abs();
+                        prop_assert!(error <= size * 3e-6 + 1e-9, "{encoding} {columns} row {row}: {found} for {sum}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes every scale a half between 2^-7 and 2^-3, positive or negative, so that no block drowns another.
+    fn tame(encoding: Encoding, data: &mut [u8]) {
+        let offsets: &[usize] = match encoding {
+            Encoding::F32 | Encoding::BF16 => &[],
+            Encoding::F16 | Encoding::Q4_0 | Encoding::Q5_0 | Encoding::Q8_0 => &[1],
+            Encoding::Q4_1 | Encoding::Q5_1 | Encoding::Q4_K | Encoding::Q5_K => &[1, 3],
+            Encoding::Q6_K => &[209],
+        };
+        for block in data.chunks_exact_mut(encoding.block_bytes()) {
+            offsets.iter().for_each(|&offset| block[offset] = block[offset] & 0x8f | 0x20);
+            match encoding {
+                Encoding::F32 => block[3] = block[3] & 0x80 | 0x3c,
+                Encoding::BF16 => block[1] = block[1] & 0x80 | 0x3c,
+                _ => {}
+            }
         }
     }
 }
