@@ -5,6 +5,12 @@
 //!
 //! 1. [`pxi`]: PixelFS, bytes as RGB pixels in a `.pxi` file.
 //! 2. [`model`]: PXI-LLM, a model as a `.pxi` file; GGUF in and out; tokenizer and chat template.
+//! 6. [`passes`]: the forward pass in Bevy's render graph, with its [`shaders`].
+//!
+//! [`app`] puts them together.
 
+pub mod app;
 pub mod model;
+pub mod passes;
 pub mod pxi;
+pub mod shaders;
