@@ -5,6 +5,7 @@
 //!
 //! 1. [`pxi`]: PixelFS, bytes as RGB pixels in a `.pxi` file.
 //! 2. [`model`]: PXI-LLM, a model as a `.pxi` file; GGUF in and out; tokenizer and chat template.
+//! 6. [`passes`]: the forward pass, on the CPU and in Bevy's render graph, with its `shaders`.
 //! 7. [`tokens`]: requests, sampling, batches and results.
 //!
 //! [`assets`] is what travels inside the program, [`app`] the modes and the command line.
@@ -14,4 +15,6 @@ pub mod assets;
 pub mod model;
 pub mod passes;
 pub mod pxi;
+#[cfg(feature = "world")]
+pub mod shaders;
 pub mod tokens;

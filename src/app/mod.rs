@@ -4,13 +4,15 @@
 //! `anyhow`.
 
 pub mod cli;
+#[cfg(feature = "world")]
+pub mod headless;
 
 use crate::assets::Assets;
 use clap::{Parser, Subcommand};
 use cli::{
     convert, fs, inspect,
     output::{self, Exit, Output},
-    verify,
+    run, verify,
 };
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,8 +27,10 @@ struct Arguments {
     /// A folder whose files stand in for built-in assets of the same name.
     #[arg(long, global = true, value_name = "DIR")]
     assets: Option<PathBuf>,
+    #[command(flatten)]
+    batch: run::BatchArgs,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -41,6 +45,10 @@ enum Command {
     Verify(verify::VerifyArgs),
 }
 
+/// What is said to a person who wants the window.
+const NO_WORLD_YET: &str =
+    "the world has no window in this version; answer a prompt in the terminal with --no-window --prompt TEXT";
+
 /// Runs the program.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -48,10 +56,12 @@ pub fn main() -> ExitCode {
     let mut out = Output::new(arguments.json);
     let assets = Assets::new(arguments.assets);
     let result = match arguments.command {
-        Command::Fs(args) => fs::run(args, &mut out),
-        Command::Convert(args) => convert::run(args, &mut out),
-        Command::Inspect(args) => inspect::run(args, &assets, &mut out),
-        Command::Verify(args) => verify::run(args, &assets, &mut out),
+        Some(Command::Fs(args)) => fs::run(args, &mut out),
+        Some(Command::Convert(args)) => convert::run(args, &mut out),
+        Some(Command::Inspect(args)) => inspect::run(args, &assets, &mut out),
+        Some(Command::Verify(args)) => verify::run(args, &assets, &mut out),
+        None if arguments.batch.no_window => run::run(&arguments.batch, &assets, &mut out),
+        None => Err(anyhow::anyhow!(NO_WORLD_YET)),
     };
     let result = result.and_then(|exit| out.flush().map(|()| exit).map_err(Into::into));
     match result {
@@ -67,6 +77,9 @@ pub fn main() -> ExitCode {
 
 fn remove_temporary_files_on_interrupt() {
     let handler = || {
+        if run::interrupt() {
+            return;
+        }
         crate::pxi::abandon_all();
         std::process::exit(output::INTERRUPTED);
     };

@@ -1,7 +1,25 @@
 //! 6  The forward pass: from token ids to logits, through kernels that read weights from tiles as they lie in the file.
 //!
 //! In: the tiles of a model, columns (a token at a position of a sequence) and a cache of keys and values. Out: logits.
-//! A kernel is one name everywhere: its parameters in [`params`], its CPU twin in [`reference`].
+//! A kernel is one name everywhere: its parameters in [`params`], its CPU twin in [`reference`], its shader in `shaders/`.
+//! In the world, the schedule of one forward step runs in Bevy's render graph, before the cameras.
 
+#[cfg(feature = "world")]
+mod driver;
+#[cfg(feature = "world")]
+pub mod kernels;
 pub mod params;
+#[cfg(feature = "world")]
+mod plugin;
+#[cfg(feature = "world")]
+pub mod readback;
 pub mod reference;
+#[cfg(feature = "world")]
+mod schedule;
+
+#[cfg(feature = "world")]
+pub use driver::{ForwardBudget, ForwardRequest, ForwardState, ForwardStatus};
+#[cfg(feature = "world")]
+pub use plugin::{PassesPlugin, PassesSystems};
+#[cfg(feature = "world")]
+pub use schedule::{Forward, ForwardSystems};

@@ -22,6 +22,7 @@ pub mod multiply;
 pub mod norm;
 pub mod project;
 pub mod qkv;
+mod rms_norm;
 pub mod rope;
 pub mod unpack;
 
@@ -29,6 +30,7 @@ pub use cache::{KvCache, PAGE};
 pub use error::ForwardError;
 pub use hooks::{HookPoint, HookValues, Hooks};
 pub use logits::Logits;
+pub use rms_norm::rms_norm;
 pub use model::{Controls, CpuModel, CpuOptions};
 
 /// One token at one position of one sequence.

@@ -1,0 +1,25 @@
+//! What the GPU tests share.
+
+use bevy::app::App;
+use pixel_llm::{
+    app::headless::{GpuChoice, GpuError, headless_app},
+    passes::PassesPlugin,
+    shaders::{ShadersPlugin, load_sources},
+};
+
+/// An app with a GPU and the forward pass, or `None` where there is no adapter, which is said aloud. With
+/// `PIXEL_LLM_REQUIRE_GPU` set, as on a machine that is known to have one, it is an error.
+pub fn forward_app() -> Option<App> {
+    match headless_app(&GpuChoice::default()) {
+        Ok(mut app) => {
+            let sources = load_sources(None).unwrap();
+            app.add_plugins((ShadersPlugin { sources }, PassesPlugin));
+            Some(app)
+        }
+        Err(error @ GpuError::NoAdapter { .. }) if std::env::var_os("PIXEL_LLM_REQUIRE_GPU").is_none() => {
+            eprintln!("SKIPPED, nothing was tested: {error}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}

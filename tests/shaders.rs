@@ -1,0 +1,115 @@
+//! Every shader composes and validates, in every variant it is compiled with. No GPU is needed: this is the check
+//! that a release build leaves out.
+
+use std::collections::HashMap;
+
+use bevy::shader::ShaderDefVal;
+use naga_oil::compose::{
+    ComposableModuleDescriptor, Composer, NagaModuleDescriptor, ShaderDefValue, ShaderType,
+};
+use pixel_llm::{
+    passes::kernels::SOURCES,
+    shaders::{EMBEDDED, is_library},
+};
+
+type Defs = HashMap<String, ShaderDefValue>;
+
+fn defs(values: &[ShaderDefVal]) -> Defs {
+    let value = |value: &ShaderDefVal| match value {
+        ShaderDefVal::Bool(name, value) => (name.clone(), ShaderDefValue::Bool(*value)),
+        ShaderDefVal::Int(name, value) => (name.clone(), ShaderDefValue::Int(*value)),
+        ShaderDefVal::UInt(name, value) => (name.clone(), ShaderDefValue::UInt(*value)),
+    };
+    values.iter().map(value).collect()
+}
+
+/// A composer that knows `libraries`, whatever their order: one that imports another waits for it.
+fn composer(libraries: &[(&str, &str)]) -> Result<Composer, String> {
+    let mut composer = Composer::default();
+    let mut waiting = libraries.to_vec();
+    while !waiting.is_empty() {
+        let before = waiting.len();
+        let mut failures = Vec::new();
+        waiting.retain(|(name, text)| {
+            let library = ComposableModuleDescriptor { source: text, file_path: name, ..Default::default() };
+            let failure = composer.add_composable_module(library).err().map(|error| error.to_string());
+            failures.extend(failure.iter().map(|error| format!("{name}: {error}")));
+            failure.is_some()
+        });
+        if waiting.len() == before {
+            return Err(failures.join("\n"));
+        }
+    }
+    Ok(composer)
+}
+
+fn compose(
+    composer: &mut Composer,
+    name: &str,
+    text: &str,
+    defs: Defs,
+) -> Result<wgpu::naga::Module, String> {
+    let entry = NagaModuleDescriptor {
+        source: text,
+        file_path: name,
+        shader_type: ShaderType::Wgsl,
+        shader_defs: defs,
+        ..Default::default()
+    };
+    composer.make_naga_module(entry).map_err(|error| error.emit_to_string(composer))
+}
+
+fn libraries() -> Vec<(&'static str, &'static str)> {
+    EMBEDDED.iter().copied().filter(|(name, text)| is_library(name, text)).collect()
+}
+
+#[test]
+fn every_kernel_composes_and_validates_in_every_variant() {
+    let mut composer = composer(&libraries()).unwrap_or_else(|error| panic!("{error}"));
+    for source in SOURCES {
+        let file = format!("{}.wgsl", source.name);
+        let (_, text) =
+            EMBEDDED.iter().find(|(name, _)| *name == file).unwrap_or_else(|| panic!("no {file}"));
+        let variants = (source.variants)();
+        assert!(!variants.is_empty(), "{file} is compiled at least once");
+        for variant in variants {
+            let module = compose(&mut composer, &file, text, defs(&variant))
+                .unwrap_or_else(|error| panic!("{file} with {variant:?}:\n{error}"));
+            let entry = module.entry_points.iter().find(|entry| entry.name == source.name);
+            assert!(entry.is_some(), "{file} has the entry point {}", source.name);
+            let bindings =
+                module.global_variables.iter().filter(|(_, global)| global.binding.is_some()).count();
+            assert_eq!(bindings, (source.layout)().entries.len(), "{file} has the bindings of its layout");
+        }
+    }
+}
+
+#[test]
+fn every_file_is_a_library_or_a_kernel() {
+    for (name, text) in EMBEDDED {
+        let kernel = SOURCES.iter().any(|source| format!("{}.wgsl", source.name) == *name);
+        assert!(kernel != is_library(name, text), "{name} is one of the two and not both");
+    }
+}
+
+#[test]
+fn every_file_is_short_enough_to_read() {
+    for (name, text) in EMBEDDED {
+        assert!(text.lines().count() < 120, "{name} has {} lines", text.lines().count());
+    }
+}
+
+/// Shows that the checks above can fail.
+#[test]
+fn a_broken_shader_is_refused() {
+    let broken = "@compute @workgroup_size(1) fn main() { let x: u32 = 1.5; }";
+    let error = compose(&mut Composer::default(), "broken.wgsl", broken, Defs::new()).unwrap_err();
+    assert!(error.contains("broken.wgsl"), "{error}");
+    let barrier = "@compute @workgroup_size(64) fn main(@builtin(local_invocation_index) lane: u32) {
+        if lane > 3u { workgroupBarrier(); } }";
+    compose(&mut Composer::default(), "barrier.wgsl", barrier, Defs::new())
+        .expect_err("a barrier that not all lanes reach is not valid");
+    assert!(
+        composer(&[("lonely.wgsl", "#define_import_path lonely\n#import pixel_llm::absent::it\n")]).is_err()
+    );
+}
