@@ -5,6 +5,7 @@ use std::io::Write;
 
 use pixel_llm::tokens::request::{Endpoint, PromptMode, parse_line};
 use pixel_llm::tokens::*;
+use proptest::prelude::*;
 
 fn parsed(line: &str) -> Request {
     parse_line(line, &Defaults::default()).unwrap_or_else(|problem| panic!("{line}: {problem}")).request
@@ -280,4 +281,32 @@ fn an_input_without_requests_is_an_error() {
     }
     let missing = InputFile::open("/nonexistent/x.jsonl".as_ref(), &Defaults::default(), false).unwrap_err();
     assert!(missing.to_string().starts_with("cannot read /nonexistent/x.jsonl: "), "{missing}");
+}
+
+const VALID: &str = r#"{"custom_id":"é","url":"/v1/chat/completions","body":{"messages":[{"role":"user","content":"\u00e9 é"}],"stop":["a"],"logit_bias":{"1":2},"seed":-3,"logprobs":true}}"#;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+
+    #[test]
+    fn no_line_brings_the_parser_down(line in "\\PC{0,60}") {
+        let _ = parse_line(&line, &Defaults::default());
+    }
+
+    #[test]
+    fn a_damaged_line_is_read_or_refused_at_a_place_within_it(
+        at in 0..VALID.chars().count(), new in prop::sample::select(vec!['"', '{', '}', '[', ']', ',', ':', '\\', '0', 'é', '-']),
+        delete: bool,
+    ) {
+        let mut characters: Vec<char> = VALID.chars().collect();
+        if delete {
+            characters.remove(at);
+        } else {
+            characters[at] = new;
+        }
+        let line: String = characters.iter().collect();
+        if let Err(problem) = parse_line(&line, &Defaults::default()) {
+            prop_assert!((1..=characters.len() + 1).contains(&problem.column), "{problem}: {line}");
+        }
+    }
 }

@@ -27,10 +27,10 @@ fn batch(input: &Path, output: &Path, more: &[&str]) -> anyhow::Result<Exit> {
 fn choices(path: &Path) -> BTreeMap<String, Value> {
     let text = std::fs::read_to_string(path).unwrap();
     let results = text.lines().map(|line| {
-        let mut line: Value = serde_json::from_str(line).unwrap();
+        let line: Value = serde_json::from_str(line).unwrap();
         let id = line["custom_id"].as_str().unwrap().to_owned();
-        let choice = line["response"]["body"]["choices"][0].take();
-        (id, if choice.is_null() { line["error"].take() } else { choice })
+        let choice = line.pointer("/response/body/choices/0");
+        (id, choice.unwrap_or(&line["error"]).clone())
     });
     let map: BTreeMap<_, _> = results.collect();
     assert_eq!(map.len(), text.lines().count(), "an id comes twice");

@@ -58,7 +58,7 @@ pub struct BatchArgs {
     #[arg(long, value_name = "TEXT", help_heading = "Prompts")]
     pub system: Option<String>,
     /// Leave out lines that are no requests instead of running nothing.
-    #[arg(long, requires = "input", help_heading = "Prompts")]
+    #[arg(long, requires = "input", conflicts_with = "prompt", help_heading = "Prompts")]
     pub skip_bad: bool,
 
     /// Where results go, one JSON object a line; - is standard output.

@@ -8,7 +8,7 @@
 
 mod error;
 mod fields;
-mod knobs;
+pub mod knobs;
 mod line;
 
 pub use error::{LineProblem, Problem};
