@@ -3,16 +3,31 @@
 //! It renders on the thread that updates it, and it compiles pipelines before it goes on, so that a run is the same
 //! each time. It is driven by [`prepare`] and then `App::update`, as often as there is work.
 
+use std::sync::Arc;
+
 use bevy::{
     app::PluginsState,
-    log::{Level, LogPlugin},
+    camera::CameraPlugin,
+    core_pipeline::CorePipelinePlugin,
+    diagnostic::{DiagnosticsPlugin, FrameCountPlugin},
+    ecs::schedule::SingleThreadedExecutor,
+    log::{DEFAULT_FILTER, Level, LogPlugin},
+    mesh::MeshPlugin,
     prelude::*,
-    render::{RenderPlugin, pipelined_rendering::PipelinedRenderingPlugin, settings::WgpuSettings},
+    render::{
+        RenderApp, RenderPlugin,
+        renderer::{
+            RenderAdapter, RenderAdapterInfo, RenderDevice, RenderInstance, RenderQueue, WgpuWrapper,
+        },
+        settings::{RenderCreation, WgpuSettings},
+    },
     tasks::block_on,
+    time::TimePlugin,
     window::ExitCondition,
-    winit::WinitPlugin,
 };
-use wgpu::{AdapterInfo, Instance, InstanceDescriptor, RequestAdapterOptions};
+use wgpu::{
+    Adapter, DeviceDescriptor, DeviceType, Features, Instance, InstanceDescriptor, RequestAdapterOptions,
+};
 
 /// Why there is no GPU to compute on. Each message is one line.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +35,7 @@ use wgpu::{AdapterInfo, Instance, InstanceDescriptor, RequestAdapterOptions};
 pub enum GpuError {
     /// No adapter at all.
     #[error(
-        "no graphics adapter was found (Vulkan, Metal, DX12 or GL); install a driver, or Mesa's software Vulkan"
+        "no graphics adapter was found (Vulkan, Metal, DX12 or GL): install a driver or Mesa's software Vulkan"
     )]
     NoAdapter {
         /// What the graphics library said.
@@ -28,19 +43,27 @@ pub enum GpuError {
         source: wgpu::RequestAdapterError,
     },
     /// None by the name that was asked for.
-    #[error("no graphics adapter is named like {name:?}; there are: {}", available.join(", "))]
+    #[error("no graphics adapter has {name:?} in its name; there are: {}", available.join(", "))]
     NoSuchAdapter {
         /// The part of a name that was asked for.
         name: String,
         /// The names there are.
         available: Vec<String>,
     },
+    /// The adapter is there but gives no device.
+    #[error("the graphics adapter {adapter} cannot be used: {source}")]
+    NoDevice {
+        /// The adapter's name.
+        adapter: String,
+        /// Why.
+        source: wgpu::RequestDeviceError,
+    },
 }
 
 /// Which adapter to compute on. The default is the one that the graphics library finds fastest.
 ///
-/// The variables `WGPU_ADAPTER_NAME`, `WGPU_BACKEND` and `WGPU_FORCE_FALLBACK_ADAPTER` have the same effect, and the
-/// first and the last win over what is said here.
+/// Of Bevy's variables, `WGPU_ADAPTER_NAME` and `WGPU_FORCE_FALLBACK_ADAPTER` win over what is said here, and
+/// `WGPU_BACKEND` says where to look.
 #[derive(Clone, Debug, Default)]
 pub struct GpuChoice {
     /// A part of the adapter's name, in any case.
@@ -51,66 +74,44 @@ pub struct GpuChoice {
 
 impl GpuChoice {
     fn settings(&self) -> WgpuSettings {
-        let name = std::env::var("WGPU_ADAPTER_NAME").ok().or_else(|| self.name.clone());
+        let adapter_name = std::env::var("WGPU_ADAPTER_NAME").ok().or_else(|| self.name.clone());
         let force_fallback_adapter = std::env::var("WGPU_FORCE_FALLBACK_ADAPTER")
             .map_or(self.software, |value| !matches!(value.as_str(), "" | "0" | "false"));
-        WgpuSettings { adapter_name: name, force_fallback_adapter, ..default() }
+        WgpuSettings { adapter_name, force_fallback_adapter, ..default() }
     }
 }
 
-/// The adapter that [`headless_app`] would compute on. Creates no device.
-pub fn find_adapter(choice: &GpuChoice) -> Result<AdapterInfo, GpuError> {
-    let settings = choice.settings();
-    // Only a browser build has no backends, and it has no headless mode.
-    let backends = settings.backends.unwrap_or_default();
-    let instance = Instance::new(InstanceDescriptor {
-        backends,
-        flags: settings.instance_flags,
-        ..InstanceDescriptor::new_without_display_handle()
-    });
-
-    if let Some(name) = settings.adapter_name {
-        let infos: Vec<_> =
-            block_on(instance.enumerate_adapters(backends)).iter().map(wgpu::Adapter::get_info).collect();
-        let wanted = name.to_lowercase();
-        return match infos.iter().find(|info| info.name.to_lowercase().contains(&wanted)) {
-            Some(info) => Ok(info.clone()),
-            None => {
-                let available = infos.into_iter().map(|info| info.name).collect();
-                Err(GpuError::NoSuchAdapter { name, available })
-            }
-        };
-    }
-
-    block_on(instance.request_adapter(&RequestAdapterOptions {
-        power_preference: settings.power_preference,
-        force_fallback_adapter: settings.force_fallback_adapter,
-        compatible_surface: None,
-    }))
-    .map(|adapter| adapter.get_info())
-    .map_err(|source| GpuError::NoAdapter { source })
-}
-
-/// Bevy without a window, on the GPU of `choice`. The stages' plugins are added to what it returns.
+/// Bevy without a window and with the GPU of `choice`. The stages' plugins are added to what it returns; then comes
+/// [`prepare`].
 ///
-/// Bevy's renderer panics where there is no adapter, so one is looked for first.
+/// It has the few plugins that the render graph needs and not `DefaultPlugins`: with them, an update without work
+/// takes 0.15 ms instead of 0.3 ms.
 pub fn headless_app(choice: &GpuChoice) -> Result<App, GpuError> {
-    find_adapter(choice)?;
+    // Bevy would look for a GPU by itself, and panic where there is none.
+    let render_creation = open_gpu(&choice.settings())?;
     let mut app = App::new();
-    app.add_plugins(
-        DefaultPlugins
-            .set(RenderPlugin {
-                render_creation: choice.settings().into(),
-                synchronous_pipeline_compilation: true,
-                ..default()
-            })
-            .set(WindowPlugin { primary_window: None, exit_condition: ExitCondition::DontExit, ..default() })
-            // The results of a run go to the standard output, so its log has warnings only. RUST_LOG says otherwise.
-            .set(LogPlugin { level: Level::WARN, ..default() })
-            .disable::<WinitPlugin>()
-            .disable::<PipelinedRenderingPlugin>(),
-    );
+    app.add_plugins((
+        // The results of a run go to the standard output, and its log, of warnings, to the standard error.
+        LogPlugin { level: Level::WARN, filter: log_filter(), ..default() },
+        TaskPoolPlugin::default(),
+        FrameCountPlugin,
+        TimePlugin,
+        DiagnosticsPlugin,
+        WindowPlugin { primary_window: None, exit_condition: ExitCondition::DontExit, ..default() },
+        AssetPlugin::default(),
+        RenderPlugin { render_creation, synchronous_pipeline_compilation: true, ..default() },
+        ImagePlugin::default(),
+        MeshPlugin,
+        CameraPlugin,
+        CorePipelinePlugin,
+    ));
     Ok(app)
+}
+
+/// GL that fails to start is nothing to report where another back end works, and where none does [`GpuError`] says
+/// so. RUST_LOG replaces all of it.
+fn log_filter() -> String {
+    format!("{DEFAULT_FILTER},wgpu_hal::gles=off")
 }
 
 /// Ends the building of an app that no runner runs. After it, `App::update` does a frame.
@@ -120,4 +121,94 @@ pub fn prepare(app: &mut App) {
     }
     app.finish();
     app.cleanup();
+
+    // Without a window no schedule has work for two threads, and handing the systems to them takes longer than
+    // running them: 1.1 ms an update instead of 0.3 ms on two cores.
+    let render_world = app.get_sub_app_mut(RenderApp).map(|render_app| render_app.world_mut());
+    if let Some(world) = render_world {
+        run_on_one_thread(world);
+    }
+    run_on_one_thread(app.world_mut());
+}
+
+fn run_on_one_thread(world: &mut World) {
+    for (_, schedule) in world.resource_mut::<Schedules>().iter_mut() {
+        schedule.set_executor(SingleThreadedExecutor::new());
+    }
+}
+
+fn open_gpu(settings: &WgpuSettings) -> Result<RenderCreation, GpuError> {
+    let instance = Instance::new(InstanceDescriptor {
+        // Only a build for browsers has none.
+        backends: settings.backends.unwrap_or_default(),
+        flags: settings.instance_flags,
+        ..InstanceDescriptor::new_without_display_handle()
+    });
+    let adapter = find_adapter(&instance, settings)?;
+    let info = adapter.get_info();
+
+    // All that the adapter offers, as Bevy does. Experimental features would need a promise that we cannot give.
+    let mut features = adapter.features() - Features::all_experimental_mask();
+    if info.device_type == DeviceType::DiscreteGpu {
+        // Buffers that the CPU can map would lie across the bus.
+        features.remove(Features::MAPPABLE_PRIMARY_BUFFERS);
+    }
+    let (device, queue) = block_on(adapter.request_device(&DeviceDescriptor {
+        label: Some("pixel-llm"),
+        required_features: features,
+        required_limits: adapter.limits(),
+        memory_hints: settings.memory_hints.clone(),
+        ..default()
+    }))
+    .map_err(|source| GpuError::NoDevice { adapter: info.name.clone(), source })?;
+
+    Ok(RenderCreation::manual(
+        RenderDevice::from(device),
+        RenderQueue(Arc::new(WgpuWrapper::new(queue))),
+        RenderAdapterInfo(WgpuWrapper::new(info)),
+        RenderAdapter(Arc::new(WgpuWrapper::new(adapter))),
+        RenderInstance(Arc::new(WgpuWrapper::new(instance))),
+    ))
+}
+
+fn find_adapter(instance: &Instance, settings: &WgpuSettings) -> Result<Adapter, GpuError> {
+    let Some(name) = &settings.adapter_name else {
+        let options = RequestAdapterOptions {
+            power_preference: settings.power_preference,
+            force_fallback_adapter: settings.force_fallback_adapter,
+            compatible_surface: None,
+        };
+        return block_on(instance.request_adapter(&options)).map_err(|source| GpuError::NoAdapter { source });
+    };
+
+    let wanted = name.to_lowercase();
+    let mut available = Vec::new();
+    for adapter in block_on(instance.enumerate_adapters(settings.backends.unwrap_or_default())) {
+        let found = adapter.get_info().name;
+        if found.to_lowercase().contains(&wanted) {
+            return Ok(adapter);
+        }
+        available.push(found);
+    }
+    Err(GpuError::NoSuchAdapter { name: name.clone(), available })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_adapter_that_is_not_there_is_an_error_of_one_line_and_no_panic() {
+        let choice = GpuChoice { name: Some("no adapter is called this".into()), ..default() };
+        let error = headless_app(&choice).err().expect("nobody makes such an adapter").to_string();
+        assert!(error.contains("no adapter is called this"), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+
+    #[test]
+    fn no_back_end_at_all_is_an_error_too() {
+        let settings = WgpuSettings { backends: Some(wgpu::Backends::empty()), ..default() };
+        let error = open_gpu(&settings).err().expect("there is nothing to find");
+        assert!(matches!(error, GpuError::NoAdapter { .. } | GpuError::NoSuchAdapter { .. }), "{error}");
+    }
 }

@@ -55,7 +55,8 @@ pub enum ForwardState {
     Starting,
     /// All pipelines are there.
     Ready,
-    /// A kernel does not compile; its name and why. Steps wait until its shader changes.
+    /// A kernel does not compile; its name and why, in one line. Steps wait until its shader changes. Bevy logs the
+    /// place in the shader.
     Failed(String),
 }
 
@@ -73,12 +74,7 @@ pub(super) fn exchange(
 pub(super) fn drive_forward(world: &mut World) {
     let state = world.resource::<Kernels>().state(world.resource::<PipelineCache>());
     let mut status = world.resource_mut::<ForwardStatus>();
-    if status.state != state {
-        if let ForwardState::Failed(why) = &state {
-            error!("the forward pass cannot run: {why}");
-        }
-        status.state = state;
-    }
+    status.state = state;
     if status.state != ForwardState::Ready {
         return;
     }

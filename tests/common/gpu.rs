@@ -1,5 +1,7 @@
 //! What the GPU tests share.
 
+use std::path::Path;
+
 use bevy::app::App;
 use pixel_llm::{
     app::headless::{GpuChoice, GpuError, headless_app},
@@ -7,12 +9,12 @@ use pixel_llm::{
     shaders::{ShadersPlugin, load_sources},
 };
 
-/// An app with a GPU and the forward pass, or `None` where there is no adapter, which is said aloud. With
+/// An app with a GPU, the forward pass and the shaders of `folder` in the place of ours, or `None` where there is no adapter, which is said aloud. With
 /// `PIXEL_LLM_REQUIRE_GPU` set, as on a machine that is known to have one, it is an error.
-pub fn forward_app() -> Option<App> {
+pub fn forward_app(folder: Option<&Path>) -> Option<App> {
     match headless_app(&GpuChoice::default()) {
         Ok(mut app) => {
-            let sources = load_sources(None).unwrap();
+            let sources = load_sources(folder).unwrap();
             app.add_plugins((ShadersPlugin { sources }, PassesPlugin));
             Some(app)
         }
