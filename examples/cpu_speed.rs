@@ -16,11 +16,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut cache = KvCache::new(model.config(), 1, (prompt + decoded) as usize);
     let controls = Controls::default();
     let vocab = model.config().vocab_size;
-    let column = |position: u32, wants_logits| Column { token: position * 7919 % vocab, slot: 0, position, wants_logits };
+    let column = |position: u32, wants_logits| Column {
+        token: position * 7919 % vocab,
+        slot: 0,
+        position,
+        wants_logits,
+    };
     for run in 0..5 {
         cache.truncate(0, 0);
         let start = Instant::now();
-        let columns: Vec<Column> = (0..prompt).map(|position| column(position, position + 1 == prompt)).collect();
+        let columns: Vec<Column> =
+            (0..prompt).map(|position| column(position, position + 1 == prompt)).collect();
         model.forward(&mut cache, &columns, &controls, None)?;
         let prefill = start.elapsed();
         let mut best = f64::INFINITY;

@@ -30,7 +30,8 @@ fn smollm2_has_the_oracles_probabilities_and_continuations() {
     let mut cache = KvCache::new(model.config(), 1, 128);
     let mut worst = 0f32;
     for case in cases {
-        let rows: Vec<Vec<f32>> = prefill(&model, &mut cache, &case.ids).iter().map(|row| log_softmax(row)).collect();
+        let rows: Vec<Vec<f32>> =
+            prefill(&model, &mut cache, &case.ids).iter().map(|row| log_softmax(row)).collect();
         for (position, (row, top)) in rows.iter().zip(&case.top).enumerate() {
             for &(token, expected) in top {
                 let error = (row[token as usize] - expected).abs();
@@ -70,7 +71,9 @@ fn the_seedling_has_pytorchs_logits_and_continuations() {
     let goldens = std::fs::read_to_string(folder.join("goldens.json")).unwrap();
     let goldens: SeedlingGoldens = serde_json::from_str(&goldens).unwrap();
     // The goldens are for F32; rounding the weights to halves and bytes moves logits by what is seen here.
-    for (file, tolerance) in [("seedling-f32.gguf", 1e-3), ("seedling-f16.gguf", 0.05), ("seedling-q8_0.gguf", 0.5)] {
+    for (file, tolerance) in
+        [("seedling-f32.gguf", 1e-3), ("seedling-f16.gguf", 0.05), ("seedling-q8_0.gguf", 0.5)]
+    {
         let model = CpuModel::new(open(&folder.join(file)), CpuOptions::default()).unwrap();
         let mut cache = KvCache::new(model.config(), 1, 512);
         let mut worst = 0f32;
@@ -79,7 +82,11 @@ fn the_seedling_has_pytorchs_logits_and_continuations() {
             let last = rows.last().unwrap();
             for (token, (found, expected)) in last.iter().zip(&case.logits).enumerate() {
                 worst = worst.max((found - expected).abs());
-                assert!((found - expected).abs() < tolerance, "{file} {:?} {token}: {found}, {expected}", case.prompt);
+                assert!(
+                    (found - expected).abs() < tolerance,
+                    "{file} {:?} {token}: {found}, {expected}",
+                    case.prompt
+                );
             }
             if tolerance < 0.01 {
                 decode_greedily(&model, &mut cache, last, &case.greedy, 0.005, &case.prompt);

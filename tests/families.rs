@@ -1,6 +1,8 @@
 //! Every family, encoding and kind of RoPE on tiny models, against the figures of a float64 oracle (tests/vectors/make_models.py); and what must
 //! hold between passes: batches, sequences, controls and hooks.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking as tests do")]
+
 mod common;
 
 use std::collections::HashSet;
@@ -38,7 +40,10 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
 
 fn columns(ids: &[u32], slot: u32, first: u32) -> Vec<Column> {
     let position = first..;
-    ids.iter().zip(position).map(|(&token, position)| Column { token, slot, position, wants_logits: true }).collect()
+    ids.iter()
+        .zip(position)
+        .map(|(&token, position)| Column { token, slot, position, wants_logits: true })
+        .collect()
 }
 
 #[test]
@@ -112,7 +117,8 @@ fn a_rewritten_position_forgets_what_came_after_and_a_copy_goes_its_own_way() {
     cache.copy(0, 1);
     for slot in [0, 1] {
         assert_eq!(cache.length(slot as usize), 6);
-        let logits = model.forward(&mut cache, &columns(&[9, 10], slot, 2), &Controls::default(), None).unwrap();
+        let logits =
+            model.forward(&mut cache, &columns(&[9, 10], slot, 2), &Controls::default(), None).unwrap();
         assert_eq!(cache.length(slot as usize), 4);
         for (column, row) in logits.iter() {
             assert!(largest_difference(row, &expected[2 + column]) < 1e-4);
@@ -154,7 +160,8 @@ impl Hooks for Probe {
 
     fn visit(&mut self, point: HookPoint, mut values: HookValues<'_>) {
         self.seen.push((point, values.columns.len(), values.features));
-        if let Some((_, features, factor)) = self.change.as_ref().filter(|(changed, _, _)| *changed == point) {
+        if let Some((_, features, factor)) = self.change.as_ref().filter(|(changed, _, _)| *changed == point)
+        {
             for column in 0..values.columns.len() {
                 values.column(column)[features.clone()].iter_mut().for_each(|value| *value *= factor);
             }
@@ -177,7 +184,8 @@ fn hooks_see_every_place_once_in_order_and_watching_changes_nothing() {
     assert!(largest_difference(&watched, &run(&model, &Controls::default(), None)) < 1e-5);
 
     let [width, query, kv, hidden] =
-        [config.embedding_size, config.query_size(), config.kv_size(), config.hidden_size].map(|size| size as usize);
+        [config.embedding_size, config.query_size(), config.kv_size(), config.hidden_size]
+            .map(|size| size as usize);
     let mut expected = vec![(HookPoint::Embedding, 3, width)];
     for layer in 0..config.layer_count {
         expected.extend([

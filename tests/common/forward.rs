@@ -1,5 +1,6 @@
 //! What tests of the forward pass share.
 #![allow(dead_code, reason = "each test file is a crate of its own and uses a part")]
+#![allow(clippy::unwrap_used, reason = "these are steps of tests, which fail by panicking")]
 
 use std::path::Path;
 

@@ -49,22 +49,29 @@ impl Panels {
     /// The features of a column in runs of at most 64.
     pub fn column(&self, column: usize) -> impl Iterator<Item = &[f32]> {
         let features = self.features;
-        self.data.chunks_exact(LANES * self.columns).enumerate().map(move |(panel, values)| {
-            &values[column * LANES..][..LANES.min(features - panel * LANES)]
-        })
+        self.data
+            .chunks_exact(LANES * self.columns)
+            .enumerate()
+            .map(move |(panel, values)| &values[column * LANES..][..LANES.min(features - panel * LANES)])
     }
 
     /// The features of a column in runs of at most 64.
     pub fn column_mut(&mut self, column: usize) -> impl Iterator<Item = &mut [f32]> {
         let features = self.features;
-        self.data.chunks_exact_mut(LANES * self.columns).enumerate().map(move |(panel, values)| {
-            &mut values[column * LANES..][..LANES.min(features - panel * LANES)]
-        })
+        self.data
+            .chunks_exact_mut(LANES * self.columns)
+            .enumerate()
+            .map(move |(panel, values)| &mut values[column * LANES..][..LANES.min(features - panel * LANES)])
     }
 
     /// What a matrix reads.
     pub fn input(&self) -> Input<'_> {
-        Input { data: &self.data, columns: self.columns, panel_stride: LANES * self.columns, column_stride: LANES }
+        Input {
+            data: &self.data,
+            columns: self.columns,
+            panel_stride: LANES * self.columns,
+            column_stride: LANES,
+        }
     }
 }
 

@@ -166,7 +166,9 @@ impl KvCache {
     pub(super) fn write(&mut self, layer: usize, slot: usize, position: usize, key: &[f32], value: &[f32]) {
         let (shape, size) = (self.shape, self.shape.head_size);
         let page = &mut self.slots[slot].pages[position / PAGE];
-        for (kv_head, (key, value)) in key.chunks_exact(size).zip(value.chunks_exact(size)).enumerate().take(shape.kv_heads) {
+        for (kv_head, (key, value)) in
+            key.chunks_exact(size).zip(value.chunks_exact(size)).enumerate().take(shape.kv_heads)
+        {
             let start = shape.head(layer, kv_head) + position % PAGE * size;
             page.keys[start..start + size].copy_from_slice(key);
             page.values[start..start + size].copy_from_slice(value);

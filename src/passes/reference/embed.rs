@@ -39,7 +39,9 @@ impl WithSimd for Row<'_> {
                 let first = segment.first_column + chunk * CHUNK;
                 let start = first / LANES * stride + column * LANES + first % LANES;
                 // Features past the last come from texels past the row, which are zero.
-                for (out, weights) in residual.as_mut_slice()[start..start + CHUNK].iter_mut().zip(&unpacked.0) {
+                for (out, weights) in
+                    residual.as_mut_slice()[start..start + CHUNK].iter_mut().zip(&unpacked.0)
+                {
                     *out = weights[token % LANES];
                 }
             }

@@ -59,8 +59,8 @@ impl HookValues<'_> {
     }
 }
 
-/// Watches or changes values as they pass.
-pub trait Hooks {
+/// Watches or changes values as they pass. A pass runs on one of rayon's threads, so hooks go there too.
+pub trait Hooks: Send {
     /// Whether [`Hooks::visit`] wants to be called at a place; values at others are not copied.
     fn wants(&self, point: HookPoint) -> bool {
         let _ = point;
@@ -105,7 +105,14 @@ impl<'h> Tap<'h> {
     }
 
     /// Shows rows at a place: the first `features` of every `stride`.
-    pub fn rows(&mut self, point: HookPoint, columns: &[Column], rows: &mut [f32], stride: usize, features: usize) {
+    pub fn rows(
+        &mut self,
+        point: HookPoint,
+        columns: &[Column],
+        rows: &mut [f32],
+        stride: usize,
+        features: usize,
+    ) {
         let Some(hooks) = self.hooks.as_mut().filter(|hooks| hooks.wants(point)) else { return };
         self.rows.clear();
         rows.chunks_exact(stride).for_each(|row| self.rows.extend_from_slice(&row[..features]));

@@ -16,7 +16,9 @@ const LINE: usize = LINE_BYTES as usize;
 /// Line `index` of a plane.
 #[inline(always)]
 pub fn line(plane: &[u8], index: usize) -> &[u8; LINE] {
-    plane[index * LINE..].first_chunk().expect("a plane is a whole number of lines, and the walk stays within them")
+    plane[index * LINE..]
+        .first_chunk()
+        .expect("a plane is a whole number of lines, and the walk stays within them")
 }
 
 /// The four words of every row's texel: `words[i][row]` is word `i` of the texel of `row`.

@@ -30,7 +30,8 @@ impl<'a> Matrix<'a> {
     /// When the encoding is unknown or the bytes are not those of its lines: parameters come from the tensor table, which was
     /// checked when the model was opened.
     pub fn new(params: &MatrixParams, bytes: &'a [u8]) -> Self {
-        let encoding = Encoding::from_ggml(params.encoding).expect("parameters are made from a checked tensor");
+        let encoding =
+            Encoding::from_ggml(params.encoding).expect("parameters are made from a checked tensor");
         let matrix = Self { params: *params, encoding, bytes };
         let expected = matrix.row_groups() as u64 * u64::from(params.lines_per_row_group) * LINE_BYTES;
         assert_eq!(bytes.len() as u64, expected, "bytes of the tiles of {params:?}");

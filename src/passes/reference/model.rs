@@ -19,10 +19,11 @@ use super::project::project;
 use super::qkv::{QkvOutput, QkvWeights, qkv};
 use super::rope::Rotation;
 
-use crate::model::{ModelConfig, PixelModel};
 use crate::model::dequant::dequantize;
+use crate::model::{ModelConfig, PixelModel};
 use crate::passes::params::{
-    AttendParams, DownParams, EmbedParams, GateUpParams, LogitsParams, MatrixParams, ProjectParams, QkvParams, RopeParams,
+    AttendParams, DownParams, EmbedParams, GateUpParams, LogitsParams, MatrixParams, ProjectParams,
+    QkvParams, RopeParams,
 };
 
 /// Columns that go through the layers together: enough that unpacking a weight costs little per column, few enough that their
@@ -115,7 +116,8 @@ impl CpuModel {
         let output = if config.tied_embeddings { embedding } else { find.matrix("output.weight")? };
         let output_norm = find.vector("output_norm.weight")?;
         let rope = rope_params(config);
-        let factors = model.tensor("rope_freqs.weight").map(|_| find.vector("rope_freqs.weight")).transpose()?;
+        let factors =
+            model.tensor("rope_freqs.weight").map(|_| find.vector("rope_freqs.weight")).transpose()?;
         let rotation = Rotation::new(&rope, factors.as_deref());
         Ok(Self { rope, rotation, embedding, layers, output_norm, output, model })
     }
@@ -145,6 +147,17 @@ impl CpuModel {
         hooks: Option<&mut dyn Hooks>,
     ) -> Result<Logits, ForwardError> {
         self.check(cache, columns, controls)?;
+        // Inside the pool a parallel loop is a push on the own queue; from outside, each would wake another thread and wait for it.
+        Ok(rayon::scope(|_| self.forward_checked(cache, columns, controls, hooks)))
+    }
+
+    fn forward_checked(
+        &self,
+        cache: &mut KvCache,
+        columns: &[Column],
+        controls: &Controls,
+        hooks: Option<&mut dyn Hooks>,
+    ) -> Logits {
         let mut out = Logits::new(self.config().vocab_size as usize);
         let mut tap = Tap::new(hooks);
         let mut workspace = std::mem::take(&mut cache.workspace);
@@ -161,7 +174,7 @@ impl CpuModel {
             logits(&params, weights, (batch, index * BATCH), &workspace.residual, chosen, &mut out, &mut tap);
         }
         cache.workspace = workspace;
-        Ok(out)
+        out
     }
 
     fn forward_batch(
@@ -276,8 +289,12 @@ impl CpuModel {
         let panels: [&mut Panels; 3] = [&mut work.normed, &mut work.gate, &mut work.up];
         gate_up(&params, weights, (index as u32, columns), &work.residual, panels, tap);
 
-        let params =
-            DownParams { matrix: layer.down.params, columns: columns.len() as u32, layer_scale, padding: [0; 2] };
+        let params = DownParams {
+            matrix: layer.down.params,
+            columns: columns.len() as u32,
+            layer_scale,
+            padding: [0; 2],
+        };
         let outputs = (&mut work.update, &mut work.residual);
         down(&params, self.bytes(&layer.down), (index as u32, columns), &work.gate, outputs, tap);
     }
@@ -287,15 +304,22 @@ impl CpuModel {
         self.model.tensor_bytes(matrix.tensor)
     }
 
-    fn check(&self, cache: &mut KvCache, columns: &[Column], controls: &Controls) -> Result<(), ForwardError> {
+    fn check(
+        &self,
+        cache: &mut KvCache,
+        columns: &[Column],
+        controls: &Controls,
+    ) -> Result<(), ForwardError> {
         let config = self.config();
         let model = [config.layer_count, config.kv_head_count, config.head_size].map(|size| size as usize);
         if cache.shape() != model {
             return Err(ForwardError::Cache { cache: cache.shape(), model });
         }
         let (layers, heads) = (config.layer_count as usize, config.head_count as usize);
-        let factors =
-            [("head_scale", &controls.head_scale, layers * heads), ("layer_scale", &controls.layer_scale, layers)];
+        let factors = [
+            ("head_scale", &controls.head_scale, layers * heads),
+            ("layer_scale", &controls.layer_scale, layers),
+        ];
         for (name, found, expected) in factors {
             if !found.is_empty() && found.len() != expected {
                 return Err(ForwardError::Controls { name, found: found.len(), expected });
@@ -352,7 +376,11 @@ impl Finder<'_> {
         let index = self.model.tensor_index(name).ok_or_else(|| ForwardError::Tensor(name.to_owned()))?;
         let tiling = &self.model.tensors()[index].tiling;
         let mut numbers = vec![0.0; tiling.columns as usize];
-        dequantize(tiling.encoding, &self.model.tensor_bytes(index)[..tiling.size_in_bytes() as usize], &mut numbers);
+        dequantize(
+            tiling.encoding,
+            &self.model.tensor_bytes(index)[..tiling.size_in_bytes() as usize],
+            &mut numbers,
+        );
         Ok(numbers)
     }
 }

@@ -89,7 +89,13 @@ fn sum(x: &[f32; 16]) -> f32 {
 
 /// Adds a chunk times every column to the sums.
 #[inline(always)]
-fn multiply_values<S: Simd>(simd: S, values: &Values, input: Input<'_>, first: usize, out: &mut [[f32; LANES]]) {
+fn multiply_values<S: Simd>(
+    simd: S,
+    values: &Values,
+    input: Input<'_>,
+    first: usize,
+    out: &mut [[f32; LANES]],
+) {
     let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
     let mut column = 0;
     for block in blocks {

@@ -48,7 +48,8 @@ pub(super) fn add_product(
     let add = |residual: &mut [f32], update: &[f32]| {
         residual.iter_mut().zip(update).for_each(|(residual, update)| *residual += scale * update);
     };
-    let groups = update.as_mut_slice().par_chunks_mut(panel).zip(residual.as_mut_slice().par_chunks_mut(panel));
+    let groups =
+        update.as_mut_slice().par_chunks_mut(panel).zip(residual.as_mut_slice().par_chunks_mut(panel));
     groups.enumerate().for_each(|(group, (update, residual))| {
         multiply_row_group(matrix, group, input, update);
         if !watched {

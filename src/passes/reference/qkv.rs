@@ -58,7 +58,8 @@ pub(super) fn qkv(
     let input = normed.input();
     let panel = LANES * columns.len();
     // One parallel section for all three: their row groups are one list.
-    let [query, key, value] = projected.each_mut().map(|panels| panels.as_mut_slice().par_chunks_mut(panel).enumerate());
+    let [query, key, value] =
+        projected.each_mut().map(|panels| panels.as_mut_slice().par_chunks_mut(panel).enumerate());
     let of = |index: usize| move |(group, out)| (index, group, out);
     query.map(of(0)).chain(key.map(of(1))).chain(value.map(of(2))).for_each(|(index, group, out)| {
         multiply_row_group(&matrices[index], group, input, out);
@@ -81,7 +82,13 @@ pub(super) fn qkv(
 }
 
 /// Bias, per-head norm and RoPE of one column's query (0), key (1) or value (2).
-fn finish_row(params: &QkvParams, weights: &QkvWeights<'_>, index: usize, angles: &[[f32; 2]], row: &mut [f32]) {
+fn finish_row(
+    params: &QkvParams,
+    weights: &QkvWeights<'_>,
+    index: usize,
+    angles: &[[f32; 2]],
+    row: &mut [f32],
+) {
     if params.has_biases != 0 {
         row.iter_mut().zip(weights.biases[index]).for_each(|(value, bias)| *value += bias);
     }

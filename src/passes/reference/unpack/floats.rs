@@ -45,7 +45,11 @@ fn sixteen_bits(planes: &Planes<'_>, chunk: usize, out: &mut Values, value: impl
 
 /// Calls `put` with the words of each of a chunk's texels; those past the end of the plane are zero.
 #[inline(always)]
-fn each_texel<const TEXELS: usize>(planes: &Planes<'_>, chunk: usize, mut put: impl FnMut(usize, &[[u32; LANES]; 4])) {
+fn each_texel<const TEXELS: usize>(
+    planes: &Planes<'_>,
+    chunk: usize,
+    mut put: impl FnMut(usize, &[[u32; LANES]; 4]),
+) {
     let lines = planes[0].len() / LINE_BYTES as usize;
     let mut words = [[0; LANES]; 4];
     for texel in 0..TEXELS {

@@ -94,15 +94,16 @@ fn six_bit_scales(plane: &[u8], chunk: usize, out: &mut Quants) {
     let mut words = [[0; LANES]; 4];
     split_texels(line(plane, block), &mut words);
     let shift = in_block % 4 * 8;
+    let [wholes, scales, minima, rest] = &words;
     for row in 0..LANES {
-        let [scales, minima, rest] = [words[1][row] >> shift, words[2][row] >> shift, words[3][row] >> shift];
+        let [scales, minima, rest] = [scales, minima, rest].map(|words| words[row] >> shift);
         let (scale, minimum) = if in_block < 4 {
             (scales & 63, minima & 63)
         } else {
             (rest & 15 | (scales >> 6 & 3) << 4, rest >> 4 & 15 | (minima >> 6 & 3) << 4)
         };
-        out.scale[0][row] = half(words[0][row]) * scale as i32 as f32;
-        out.offset[0][row] = -(half(words[0][row] >> 16) * minimum as i32 as f32);
+        out.scale[0][row] = half(wholes[row]) * scale as i32 as f32;
+        out.offset[0][row] = -(half(wholes[row] >> 16) * minimum as i32 as f32);
     }
     out.scale[1] = out.scale[0];
     out.offset[1] = out.offset[0];

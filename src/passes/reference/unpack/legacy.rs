@@ -79,10 +79,9 @@ fn scales(plane: &[u8], chunk: usize, zero_point: f32, out: &mut Quants) {
     let mut words = [0; LANES];
     texel_word(line(plane, chunk / 8), chunk / 2 % 4, &mut words);
     let shift = chunk as u32 % 2 * 16;
-    for row in 0..LANES {
-        let scale = half(words[row] >> shift);
-        out.scale[0][row] = scale;
-        out.offset[0][row] = scale * zero_point;
+    for ((word, scale), offset) in words.iter().zip(&mut out.scale[0]).zip(&mut out.offset[0]) {
+        *scale = half(word >> shift);
+        *offset = *scale * zero_point;
     }
     repeat_halves(out);
 }
@@ -92,9 +91,9 @@ fn scales(plane: &[u8], chunk: usize, zero_point: f32, out: &mut Quants) {
 fn scales_and_minima(plane: &[u8], chunk: usize, out: &mut Quants) {
     let mut words: Words = [0; LANES];
     texel_word(line(plane, chunk / 4), chunk % 4, &mut words);
-    for row in 0..LANES {
-        out.scale[0][row] = half(words[row]);
-        out.offset[0][row] = half(words[row] >> 16);
+    for ((word, scale), minimum) in words.iter().zip(&mut out.scale[0]).zip(&mut out.offset[0]) {
+        *scale = half(*word);
+        *minimum = half(word >> 16);
     }
     repeat_halves(out);
 }

@@ -57,7 +57,9 @@ fn tolerance(encoding: Encoding, quants: &Quants, row: usize) -> f32 {
     if !encoding.is_quantised() {
         return 0.0;
     }
-    (0..2).map(|half| quants.offset[half][row].abs().max(quants.scale[half][row].abs() * 64.0)).fold(0.0, f32::max)
+    (0..2)
+        .map(|half| quants.offset[half][row].abs().max(quants.scale[half][row].abs() * 64.0))
+        .fold(0.0, f32::max)
 }
 
 /// Clears one exponent bit of every half and float that could be infinite or NaN.
