@@ -113,7 +113,7 @@ fn update_until_steps_done(app: &mut App, steps: u64) -> usize {
 
 #[test]
 fn rms_norm_in_the_render_graph_is_as_its_twin_within_the_error_budget() {
-    let Some(mut app) = common::forward_app(None) else { return };
+    let Some(mut app) = common::gpu::forward_app(None) else { return };
     let input = Input::new();
     app.sub_app_mut(RenderApp)
         .insert_resource(input.clone())

@@ -13,7 +13,7 @@ use pixel_llm::{
 fn status_with(text: &str) -> Option<ForwardStatus> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("rms_norm.wgsl"), text).unwrap();
-    let mut app = common::forward_app(Some(folder.path()))?;
+    let mut app = common::gpu::forward_app(Some(folder.path()))?;
     prepare(&mut app);
     app.world_mut().resource_mut::<ForwardRequest>().steps = 1;
     for _ in 0..5 {
