@@ -1,0 +1,108 @@
+//! `pixel-llm --no-window` as a person uses it, on the built-in model and the processor.
+#![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Stdio;
+use std::time::Duration;
+
+use assert_cmd::Command;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The program in a folder of its own.
+fn program(folder: &TempDir, args: &[&str]) -> Command {
+    let mut command = Command::cargo_bin("pixel-llm").unwrap();
+    command.current_dir(folder.path()).args(["--no-window", "--device", "cpu"]).args(args);
+    command
+}
+
+fn stdout(command: &mut Command) -> String {
+    String::from_utf8(command.assert().success().get_output().stdout.clone()).unwrap()
+}
+
+#[test]
+fn a_prompt_is_answered_and_the_seed_decides() {
+    let folder = tempfile::tempdir().unwrap();
+    let story = ["--prompt", "Once upon a time", "--max-tokens", "24"];
+    let greedy = stdout(program(&folder, &story).args(["--temperature", "0"]));
+    // The golden continuation of the F32 model, which the 8-bit one follows this far.
+    assert!(greedy.contains(", there was a busy girl named Nora."), "{greedy}");
+    let seeded = |seed: &str| stdout(program(&folder, &story).args(["--temperature", "1.5", "--seed", seed]));
+    assert_eq!(seeded("3"), seeded("3"));
+    assert_ne!(seeded("3"), seeded("4"));
+}
+
+#[test]
+fn a_file_of_requests_becomes_a_file_of_results() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = [
+        r#"{"id": "a", "prompt": "Once upon a time", "max_tokens": 8}"#,
+        r#"{"custom_id": "b", "method": "POST", "url": "/v1/chat/completions", "body": {"messages": [{"role": "user", "content": "Who are you?"}], "temperature": 0}}"#,
+    ];
+    fs::write(folder.path().join("in.jsonl"), lines.join("\n")).unwrap();
+    program(&folder, &["--input", "in.jsonl", "--output", "out.jsonl"]).assert().success();
+    let text = fs::read_to_string(folder.path().join("out.jsonl")).unwrap();
+    let results: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let find = |id: &str| results.iter().find(|result| result["custom_id"] == id).unwrap();
+    assert_eq!(find("a")["response"]["body"]["usage"]["completion_tokens"], 8);
+    let answer = find("b")["response"]["body"]["choices"][0]["message"]["content"].as_str().unwrap();
+    assert!(answer.contains("I am Seedling"), "{answer}");
+    // The file that is there is not touched unasked.
+    program(&folder, &["--input", "in.jsonl", "--output", "out.jsonl"]).assert().code(2);
+    assert_eq!(fs::read_to_string(folder.path().join("out.jsonl")).unwrap(), text);
+}
+
+#[test]
+fn a_bad_line_is_named_before_anything_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("in.jsonl"), "{\"id\": \"a\", \"prompt\": \"x\"}\n{\"id\": \"b\", \"promt\": \"x\"}\n").unwrap();
+    let assert = program(&folder, &["--input", "in.jsonl", "--output", "out.jsonl"]).assert().code(2);
+    let error = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    assert!(error.contains("in.jsonl: line 2, column 1") && error.contains("`prompt`"), "{error}");
+    assert!(!folder.path().join("out.jsonl").exists());
+    let options = ["--input", "in.jsonl", "--output", "out.jsonl", "--skip-bad", "--max-tokens", "2"];
+    program(&folder, &options).assert().code(1);
+    assert_eq!(fs::read_to_string(folder.path().join("out.jsonl")).unwrap().lines().count(), 1);
+}
+
+#[test]
+fn killed_again_and_again_it_finishes_with_each_id_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let count = 60;
+    let lines: Vec<String> = (0..count)
+        .map(|index| format!(r#"{{"id": "{index}", "prompt": "The red tile {index}", "max_tokens": 12}}"#))
+        .collect();
+    fs::write(folder.path().join("in.jsonl"), lines.join("\n")).unwrap();
+    let args = ["--no-window", "--device", "cpu", "--quiet", "--input", "in.jsonl", "--output", "out.jsonl", "--resume"];
+    for moment in [30, 90, 150, 60, 200] {
+        let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("pixel-llm"))
+            .args(args)
+            .current_dir(folder.path())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(moment));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    program(&folder, &["--quiet", "--input", "in.jsonl", "--output", "out.jsonl", "--resume"]).assert().success();
+    let text = fs::read_to_string(folder.path().join("out.jsonl")).unwrap();
+    let ids: Vec<String> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["custom_id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(ids.len(), count);
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), count);
+}
+
+#[test]
+fn what_cannot_run_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let assert = program(&folder, &[]).assert().code(2);
+    let error = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    assert!(error.contains("--prompt TEXT"), "{error}");
+    let assert = program(&folder, &["none.gguf", "--prompt", "x"]).assert().code(2);
+    let error = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    assert!(error.contains("none.gguf") && error.lines().count() == 1, "{error}");
+}
