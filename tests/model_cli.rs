@@ -45,7 +45,9 @@ fn there_and_back() {
     program(&folder, &["verify", "a.pxi"]).assert().success().stdout(predicates::str::contains("sound"));
     program(&folder, &["fs", "verify", "a.pxi"]).assert().success();
     program(&folder, &["convert", "a.pxi", "b.gguf"]).assert().success();
-    assert!(fs::read(folder.path().join("a.gguf")).unwrap() == fs::read(folder.path().join("b.gguf")).unwrap());
+    assert!(
+        fs::read(folder.path().join("a.gguf")).unwrap() == fs::read(folder.path().join("b.gguf")).unwrap()
+    );
 }
 
 #[test]
@@ -65,7 +67,10 @@ fn verify_names_the_tile_and_where_it_lies() {
     let report = json(&folder, &["verify", "a.pxi"]);
     assert_eq!((&report["sound"], &report["damaged"][0]["tile"]), (&false.into(), &tile.into()));
     assert_eq!(report["damaged"].as_array().unwrap().len(), 1);
-    assert!(error(&folder, &["convert", "a.pxi", "b.gguf"]).contains(&format!("tile {tile} of blk.1.attn_v.weight")));
+    assert!(
+        error(&folder, &["convert", "a.pxi", "b.gguf"])
+            .contains(&format!("tile {tile} of blk.1.attn_v.weight"))
+    );
     assert!(!folder.path().join("b.gguf").exists());
 }
 
@@ -81,7 +86,8 @@ fn what_stood_there_stands_when_a_conversion_fails() {
     assert!(error(&folder, &["convert", "none.gguf", "b.pxi"]).contains("none.gguf"));
     assert!(error(&folder, &["convert", "a.gguf", "no/such/folder/b.pxi"]).contains("no/such/folder/b.pxi"));
     assert!(error(&folder, &["verify", "a.pxi"]).contains("a.pxi"));
-    let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names: Vec<_> =
+        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 3, "{names:?}");
 }
 
@@ -92,7 +98,10 @@ fn a_gguf_is_taken_for_a_model_and_converted_once() {
     assert_eq!((&first["name"], &first["config"]["qkv_biases"]), (&"Tiny".into(), &true.into()));
     let cached = |folder: &TempDir| -> Vec<_> {
         let entries = fs::read_dir(folder.path().join("cache")).unwrap();
-        entries.map(|entry| entry.unwrap()).map(|e| (e.file_name(), e.metadata().unwrap().modified().unwrap())).collect()
+        entries
+            .map(|entry| entry.unwrap())
+            .map(|e| (e.file_name(), e.metadata().unwrap().modified().unwrap()))
+            .collect()
     };
     let before = cached(&folder);
     assert_eq!(before.len(), 1);
@@ -123,7 +132,8 @@ fn inspect_lists_tensors_and_paints_a_poster() {
     let report = json(&folder, &["inspect", "--tensors", "--png", "poster.png", "--side", "300"]);
     let tensors = report["tensors"].as_array().unwrap();
     assert_eq!(tensors.len(), report["tensor_count"].as_u64().unwrap() as usize);
-    let bytes: u64 = report["encodings"].as_array().unwrap().iter().map(|share| share["bytes"].as_u64().unwrap()).sum();
+    let bytes: u64 =
+        report["encodings"].as_array().unwrap().iter().map(|share| share["bytes"].as_u64().unwrap()).sum();
     assert_eq!(bytes, report["model_size_in_bytes"].as_u64().unwrap());
     let (width, height, rgb) = picture(&folder.path().join("poster.png"));
     assert_eq!(width.max(height), 300);
@@ -158,6 +168,7 @@ fn a_reader_that_leaves_early_is_no_error() {
     let folder = tempfile::tempdir().unwrap();
     let binary = assert_cmd::cargo::cargo_bin("pixel-llm");
     let script = format!("{} inspect --tensors | head -1; echo ${{PIPESTATUS[0]}}", binary.display());
-    let output = std::process::Command::new("bash").args(["-c", &script]).current_dir(folder.path()).output().unwrap();
+    let output =
+        std::process::Command::new("bash").args(["-c", &script]).current_dir(folder.path()).output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "Seedling\n0\n");
 }

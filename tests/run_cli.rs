@@ -56,7 +56,11 @@ fn a_file_of_requests_becomes_a_file_of_results() {
 #[test]
 fn a_bad_line_is_named_before_anything_runs() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("in.jsonl"), "{\"id\": \"a\", \"prompt\": \"x\"}\n{\"id\": \"b\", \"promt\": \"x\"}\n").unwrap();
+    fs::write(
+        folder.path().join("in.jsonl"),
+        "{\"id\": \"a\", \"prompt\": \"x\"}\n{\"id\": \"b\", \"promt\": \"x\"}\n",
+    )
+    .unwrap();
     let assert = program(&folder, &["--input", "in.jsonl", "--output", "out.jsonl"]).assert().code(2);
     let error = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
     assert!(error.contains("in.jsonl: line 2, column 1") && error.contains("`prompt`"), "{error}");
@@ -74,7 +78,17 @@ fn killed_again_and_again_it_finishes_with_each_id_once() {
         .map(|index| format!(r#"{{"id": "{index}", "prompt": "The red tile {index}", "max_tokens": 12}}"#))
         .collect();
     fs::write(folder.path().join("in.jsonl"), lines.join("\n")).unwrap();
-    let args = ["--no-window", "--device", "cpu", "--quiet", "--input", "in.jsonl", "--output", "out.jsonl", "--resume"];
+    let args = [
+        "--no-window",
+        "--device",
+        "cpu",
+        "--quiet",
+        "--input",
+        "in.jsonl",
+        "--output",
+        "out.jsonl",
+        "--resume",
+    ];
     for moment in [30, 90, 150, 60, 200] {
         let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("pixel-llm"))
             .args(args)
@@ -86,7 +100,9 @@ fn killed_again_and_again_it_finishes_with_each_id_once() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    program(&folder, &["--quiet", "--input", "in.jsonl", "--output", "out.jsonl", "--resume"]).assert().success();
+    program(&folder, &["--quiet", "--input", "in.jsonl", "--output", "out.jsonl", "--resume"])
+        .assert()
+        .success();
     let text = fs::read_to_string(folder.path().join("out.jsonl")).unwrap();
     let ids: Vec<String> = text
         .lines()

@@ -84,7 +84,10 @@ mod tests {
         for encoding in Encoding::ALL {
             for plane in planes(encoding) {
                 let bytes = plane.bytes_per_block() as u64;
-                assert!(bytes.is_multiple_of(TEXEL_BYTES) || TEXEL_BYTES.is_multiple_of(bytes), "{encoding}: {plane:?}");
+                assert!(
+                    bytes.is_multiple_of(TEXEL_BYTES) || TEXEL_BYTES.is_multiple_of(bytes),
+                    "{encoding}: {plane:?}"
+                );
             }
         }
     }

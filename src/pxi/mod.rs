@@ -18,7 +18,7 @@ mod header;
 mod lz4;
 mod map;
 mod payload_file;
-mod positioned;
+pub(crate) mod positioned;
 mod reader;
 mod run_length;
 mod store;

@@ -6,8 +6,8 @@ use std::time::Instant;
 use clap::Args;
 use serde::Serialize;
 
+use super::numbers::{human_bytes, thousands};
 use super::output::{Exit, Output, progress_bytes};
-use super::size::{count, human_bytes};
 use crate::model::convert::{convert, work_in_bytes};
 use crate::model::gguf::Gguf;
 use crate::model::{PixelModel, export, resolve};
@@ -75,7 +75,7 @@ pub fn run(args: ConvertArgs, out: &mut Output) -> anyhow::Result<Exit> {
             report.input,
             report.output,
             report.tensors,
-            count(u64::from(report.tiles)),
+            thousands(u64::from(report.tiles)),
             human_bytes(report.file_size_in_bytes),
             report.seconds,
         )

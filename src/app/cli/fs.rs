@@ -1,8 +1,9 @@
 //! `pixel-llm fs`: PixelFS from the command line. Each command is a few calls of [`crate::pxi`].
 
 use super::{
+    numbers::thousands,
     output::{Exit, Output, error_line, progress_bytes},
-    table::{Align, Table, thousands},
+    table::{Align, Table},
 };
 use crate::pxi::{self, Compression, Header, PxiError, PxiFile, Store, WriteOptions, Writer};
 use anyhow::{Context, bail};

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
+use super::numbers::{human_bytes, thousands};
 use super::output::{Exit, Output, progress_bar};
-use super::size::{count, human_bytes};
 use crate::assets::Assets;
 use crate::model::{Encoding, PixelModel};
 
@@ -170,7 +170,7 @@ fn human(report: &Report<'_>) -> String {
     let rows = [
         ("family", config.architecture.to_string()),
         ("licence", report.licence.unwrap_or("not stated").to_owned()),
-        ("parameters", count(report.parameters)),
+        ("parameters", thousands(report.parameters)),
         ("layers", config.layer_count.to_string()),
         ("heads", heads),
         (
@@ -184,11 +184,11 @@ fn human(report: &Report<'_>) -> String {
             "vocabulary",
             format!(
                 "{} tokens ({})",
-                count(u64::from(config.vocab_size)),
+                thousands(u64::from(config.vocab_size)),
                 report.tokenizer.unwrap_or("none")
             ),
         ),
-        ("context", format!("{} tokens", count(u64::from(config.context_length)))),
+        ("context", format!("{} tokens", thousands(u64::from(config.context_length)))),
         ("rope", rope),
         ("also", notes.join(", ")),
         ("chat template", if report.chat_template { "yes" } else { "no" }.to_owned()),
@@ -200,7 +200,7 @@ fn human(report: &Report<'_>) -> String {
             "tiles",
             format!(
                 "{} on a map of {} x {} cells",
-                count(u64::from(report.tile_count)),
+                thousands(u64::from(report.tile_count)),
                 report.map[0],
                 report.map[1]
             ),

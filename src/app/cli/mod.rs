@@ -8,9 +8,9 @@ use crate::model::{Cache, PixelModel};
 pub mod convert;
 pub mod fs;
 pub mod inspect;
+mod numbers;
 pub mod output;
 pub mod run;
-mod size;
 mod table;
 pub mod verify;
 

@@ -7,8 +7,8 @@ use std::time::Instant;
 use clap::Args;
 use serde::Serialize;
 
+use super::numbers::{human_bytes, thousands};
 use super::output::{Exit, Output, progress_bytes};
-use super::size::{count, human_bytes};
 use crate::assets::Assets;
 use crate::model::verify::{DamagedTile, verify};
 
@@ -74,7 +74,7 @@ fn human(report: &Report) -> String {
         0 => "sound".to_owned(),
         bad => format!("{bad} damaged"),
     };
-    let (tiles, bytes) = (count(u64::from(report.tiles)), human_bytes(report.bytes));
+    let (tiles, bytes) = (thousands(u64::from(report.tiles)), human_bytes(report.bytes));
     let _ = write!(
         text,
         "{}: {state}: {tiles} tiles, {bytes} in {:.2} s ({rate:.0} MB/s)",

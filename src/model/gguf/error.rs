@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::{MAX_ALIGNMENT, MAX_DIMENSIONS, Result, ValueType};
 use crate::model::encoding::Encoding;
+use crate::pxi::PxiError;
 
 /// A GGUF file that cannot be read or written, and why.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,8 @@ pub enum GgufError {
     #[error("tensor {index} ({name:?}): {error}")]
     InTensor { index: u64, name: String, error: Box<GgufError> },
 
+    #[error(transparent)]
+    Output(#[from] PxiError),
     #[error("cannot {action}: {error}")]
     Io { action: &'static str, error: io::Error },
     #[error("{field}: {needed} bytes are needed at offset {offset}, but {remaining} remain")]
@@ -139,7 +142,11 @@ pub(super) trait At<T> {
 
 impl<T> At<T> for Result<T> {
     fn in_file(self, path: &Path) -> Self {
-        self.map_err(|error| GgufError::InFile { path: path.to_owned(), error: Box::new(error) })
+        self.map_err(|error| match error {
+            // It names the file already.
+            GgufError::Output(_) => error,
+            _ => GgufError::InFile { path: path.to_owned(), error: Box::new(error) },
+        })
     }
 
     fn in_pair(self, index: u64, key: &str) -> Self {

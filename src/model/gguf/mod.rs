@@ -12,7 +12,6 @@ mod codec;
 mod error;
 mod header;
 mod metadata;
-mod positioned;
 mod read;
 mod source;
 mod split;

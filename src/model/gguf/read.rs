@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::check::{check_names, check_vocabulary};
 use super::error::{At, GgufError};
-use super::positioned::read_exact_at;
 use super::split::{self, Split};
 use super::{GgufTensor, Header, Metadata, Result};
+use crate::pxi::positioned::read_exact_at;
 
 /// An open GGUF model, whose header is read and checked and whose tensors' bytes are read on demand.
 #[derive(Debug)]

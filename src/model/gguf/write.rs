@@ -1,16 +1,14 @@
 //! A GGUF 3 file from metadata, tensors and a stream of their bytes, atomically.
 
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-
-use tempfile::NamedTempFile;
 
 use super::codec::{metadata_bytes, put_string, put_u32, put_u64};
 use super::error::{At, GgufError};
 use super::header::alignment;
 use super::{Header, MAGIC, Result, VERSION, Value, align_up};
 use crate::model::encoding::Encoding;
+use crate::pxi::AtomicFile;
 
 /// A tensor to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +26,7 @@ pub struct TensorInfo {
 #[derive(Debug)]
 pub struct GgufWriter {
     path: PathBuf,
-    file: BufWriter<NamedTempFile>,
+    file: BufWriter<AtomicFile>,
     alignment: u64,
     /// The bytes of each tensor.
     lens: Vec<u64>,
@@ -60,7 +58,7 @@ impl GgufWriter {
         let parsed = Header::read(header.as_slice(), file_len)?;
         let lens = parsed.tensors.iter().map(|tensor| tensor.len).collect();
 
-        let mut file = BufWriter::with_capacity(1 << 20, temporary_file(path)?);
+        let mut file = BufWriter::with_capacity(1 << 20, AtomicFile::create(path)?);
         file.write_all(&header).map_err(GgufError::io("write the header"))?;
         let mut writer = Self { path: path.to_owned(), file, alignment, lens, current: 0, written: 0 };
         if !writer.lens.is_empty() {
@@ -111,10 +109,7 @@ impl GgufWriter {
         }
         let file =
             self.file.into_inner().map_err(|error| GgufError::io("write the file")(error.into_error()))?;
-        file.as_file().sync_all().map_err(GgufError::io("sync the file"))?;
-        file.persist(&self.path).map_err(|error| GgufError::io("rename the file")(error.error))?;
-        sync_folder(folder_of(&self.path));
-        Ok(())
+        Ok(file.commit()?)
     }
 
     /// Writes zeros from `end`, counted from an aligned place, to the next aligned place.
@@ -157,23 +152,4 @@ fn header_bytes(
     let file_len = data_start.and_then(|start| start.checked_add(offset));
     let file_len = file_len.ok_or_else(|| GgufError::SizeOverflow { dims: vec![offset] })?;
     Ok((bytes, file_len))
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// A temporary file in the folder of `path`, so that the rename stays on one volume.
-fn temporary_file(path: &Path) -> Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".gguf-").suffix(".tmp");
-    // A temporary file is private by default; this one becomes an ordinary file, so the user's mask decides.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder_of(path)).map_err(GgufError::io("create a temporary file"))
-}
-
-/// Makes the rename durable where folders can be synced; where they cannot, the file is complete all the same.
-fn sync_folder(folder: &Path) {
-    let _ = File::open(folder).and_then(|folder| folder.sync_all());
 }

@@ -30,8 +30,8 @@ pub use cache::{KvCache, PAGE};
 pub use error::ForwardError;
 pub use hooks::{HookPoint, HookValues, Hooks};
 pub use logits::Logits;
-pub use rms_norm::rms_norm;
 pub use model::{Controls, CpuModel, CpuOptions};
+pub use rms_norm::rms_norm;
 
 /// One token at one position of one sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,17 +12,17 @@ pub fn human_bytes(bytes: u64) -> String {
     if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
-/// A count with thousands set apart: `134,515,008`.
-pub fn count(value: u64) -> String {
-    let digits = value.to_string();
-    let mut out = String::new();
+/// A whole number with its thousands set apart: `134,515,008`.
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
+            text.push(',');
         }
-        out.push(digit);
+        text.push(digit);
     }
-    out
+    text
 }
 
 #[cfg(test)]
@@ -30,10 +30,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_read_well() {
+    fn bytes_read_well() {
         assert_eq!(human_bytes(1023), "1023 B");
         assert_eq!(human_bytes(98_362_432), "93.8 MiB");
-        assert_eq!(count(134_515_008), "134,515,008");
-        assert_eq!((count(0), count(999), count(1000)), ("0".into(), "999".into(), "1,000".into()));
+    }
+
+    #[test]
+    fn thousands_are_set_apart() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (134_515_008, "134,515,008")] {
+            assert_eq!(thousands(number), text);
+        }
     }
 }
