@@ -33,7 +33,7 @@ fn ambiguities(world: &mut World) -> Vec<String> {
     let labels: Vec<_> = world.resource::<Schedules>().iter().map(|(_, schedule)| schedule.label()).collect();
     let mut found = Vec::new();
     for label in labels {
-        let mut schedule = world.resource_mut::<Schedules>().remove(label).unwrap();
+        let mut schedule = world.resource_mut::<Schedules>().remove(label).expect("it was listed");
         let mut settings = schedule.get_build_settings();
         settings.ambiguity_detection = LogLevel::Error;
         schedule.set_build_settings(settings);

@@ -11,8 +11,8 @@ use pixel_llm::{
 
 /// The status after a step was wanted for some frames, with `text` as `rms_norm.wgsl`.
 fn status_with(text: &str) -> Option<ForwardStatus> {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("rms_norm.wgsl"), text).unwrap();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(folder.path().join("rms_norm.wgsl"), text).expect("a file in it");
     let mut app = common::gpu::forward_app(Some(folder.path()))?;
     prepare(&mut app);
     app.world_mut().resource_mut::<ForwardRequest>().steps = 1;

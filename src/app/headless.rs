@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn an_adapter_that_is_not_there_is_an_error_of_one_line_and_no_panic() {
         let choice = GpuChoice { name: Some("no adapter is called this".into()), ..default() };
-        let error = headless_app(&choice).err().expect("nobody makes such an adapter").to_string();
+        let error = headless_app(&choice).expect_err("nobody makes such an adapter").to_string();
         assert!(error.contains("no adapter is called this"), "{error}");
         assert_eq!(error.lines().count(), 1, "{error}");
     }

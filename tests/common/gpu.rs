@@ -14,7 +14,7 @@ use pixel_llm::{
 pub fn forward_app(folder: Option<&Path>) -> Option<App> {
     match headless_app(&GpuChoice::default()) {
         Ok(mut app) => {
-            let sources = load_sources(folder).unwrap();
+            let sources = load_sources(folder).expect("the test wrote these files");
             app.add_plugins((ShadersPlugin { sources }, PassesPlugin));
             Some(app)
         }
