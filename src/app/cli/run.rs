@@ -123,7 +123,7 @@ pub struct BatchArgs {
     /// How many tokens of prompt and answer to have room for [default: what the model was made for].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Running")]
     pub context: Option<u32>,
-    /// What computes; auto takes a GPU where there is one.
+    /// What computes. This version computes on the processor alone, so that is what auto takes.
     #[arg(long, value_enum, default_value_t = Device::Auto, help_heading = "Running")]
     pub device: Device,
 }
@@ -131,10 +131,10 @@ pub struct BatchArgs {
 /// What computes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Device {
-    /// A GPU where there is one, and otherwise the faster of the processor and a software adapter.
+    /// The best that this version can use: the processor.
     #[default]
     Auto,
-    /// A GPU, or an error.
+    /// A GPU; an error, since the forward pass does not run there yet.
     Gpu,
     /// The processor.
     Cpu,
