@@ -5,7 +5,7 @@
 //! writes: all features of a column side by side. A matrix reads either through [`Input`].
 
 use super::lanes::LANES;
-use super::pairs::Rounded;
+use super::pairs::{Rounded, Terms};
 use super::unpack::CHUNK;
 
 /// Activations by panel. Features past the last are zero.
@@ -88,14 +88,14 @@ pub struct Input<'a> {
     columns: usize,
     panel_stride: usize,
     column_stride: usize,
-    rounded: Vec<Rounded>,
+    rounded: Vec<Terms>,
 }
 
 impl<'a> Input<'a> {
     fn new(data: &'a [f32], columns: usize, panel_stride: usize, column_stride: usize) -> Self {
         // The strides of a single column make its features lie side by side.
         let rounded =
-            if columns == 1 { data.as_chunks().0.iter().map(Rounded::new).collect() } else { Vec::new() };
+            if columns == 1 { data.as_chunks().0.iter().map(Rounded::terms).collect() } else { Vec::new() };
         Self { data, columns, panel_stride, column_stride, rounded }
     }
 
@@ -118,7 +118,7 @@ impl<'a> Input<'a> {
 
     /// The 32 features from `first` of the only column, in 16 bits; `None` where there are more columns.
     #[inline(always)]
-    pub fn rounded(&self, first: usize) -> Option<&Rounded> {
-        self.rounded.get(first / CHUNK)
+    pub fn rounded(&self, first: usize) -> Option<&[Rounded]> {
+        self.rounded.get(first / CHUNK).map(Terms::as_slice)
     }
 }

@@ -8,10 +8,9 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::activations::Input;
 use super::lanes::{LANES, multiply_add};
-use super::matrix::{Matrix, Segment};
+use super::matrix::Matrix;
 use super::pairs::{Pairs, Portable, Rounded};
 use super::unpack::{CHUNK, Quants, Values, quants, values};
-use crate::model::planes::LINE_BYTES;
 
 /// Columns whose sums are held in registers together: with two vectors of rows each, twelve of the sixteen registers of AVX2.
 const BLOCK: usize = 6;
@@ -51,10 +50,11 @@ impl<P: Pairs> WithSimd for Multiply<'_, P> {
                 match input.rounded(first).filter(|_| encoding.is_quantised()) {
                     Some(x) => {
                         quants(encoding, &segment.planes, chunk, &mut packed);
-                        touch_ahead(&segment, chunk);
-                        match packed.signed {
-                            true => multiply_quants::<S, P, true>(pairs, &packed, x, &mut out[0]),
-                            false => multiply_quants::<S, P, false>(pairs, &packed, x, &mut out[0]),
+                        for x in x {
+                            match packed.signed {
+                                true => multiply_quants::<S, P, true>(pairs, &packed, x, &mut out[0]),
+                                false => multiply_quants::<S, P, false>(pairs, &packed, x, &mut out[0]),
+                            }
                         }
                     }
                     None => {
@@ -65,21 +65,6 @@ impl<P: Pairs> WithSimd for Multiply<'_, P> {
             }
         }
     }
-}
-
-/// Loads a byte of every cache line that comes one line of texels after this chunk in each plane, so that memory answers while the chunk is
-/// multiplied: the processor's own prefetching begins anew at every page, which cost a third of a token's time.
-#[inline(always)]
-fn touch_ahead(segment: &Segment<'_>, chunk: usize) {
-    const CACHE_LINE: usize = 64;
-    let mut touched = 0;
-    for plane in segment.planes {
-        let per_chunk = plane.len() / segment.chunks;
-        let start = chunk * per_chunk + LINE_BYTES as usize;
-        let ahead = plane.get(start..start + per_chunk).unwrap_or_default();
-        ahead.iter().step_by(CACHE_LINE).for_each(|byte| touched |= byte);
-    }
-    std::hint::black_box(touched);
 }
 
 /// Adds a chunk times one column to the sums.

@@ -1,7 +1,8 @@
 //! Products of quantised weights with 16-bit activations, two to a lane: what lets a single column be bound by memory.
 //!
-//! An activation is rounded to 16 bits with one scale per 32 of them, which moves a sum by about a hundred-thousandth of itself; from there to the block's sum
-//! everything is exact integers, so every processor computes the same numbers. x86 has an instruction for two products and their sum.
+//! An activation is rounded to 16 bits with one scale per 32 of them, which moves a sum by about a hundred-thousandth of itself; where one of the 32 towers
+//! over the others, what was rounded away is rounded and multiplied too. From there to the block's sum everything is exact integers, so every
+//! processor computes the same numbers. x86 has an instruction for two products and their sum.
 
 use super::lanes::{LANES, Words};
 use super::unpack::CHUNK;
@@ -9,8 +10,11 @@ use super::unpack::CHUNK;
 /// Columns in half a chunk: what shares a scale in every encoding.
 const HALF: usize = CHUNK / 2;
 
+/// An activation this many times the mean of its 32 would leave too few bits to the others.
+const TOWERING: f32 = 6.0;
+
 /// 32 activations of one column in 16 bits.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Rounded {
     /// Per half and word of four columns: the first and third, in the low and high 16 bits.
     pub even: [[u32; 4]; 2],
@@ -23,8 +27,20 @@ pub struct Rounded {
 }
 
 impl Rounded {
-    /// Rounds 32 activations.
-    pub fn new(x: &[f32; CHUNK]) -> Self {
+    /// Rounds 32 activations; the sum of what is returned, one or two terms, is close to each of them.
+    pub fn terms(x: &[f32; CHUNK]) -> Terms {
+        let (first, rest) = Self::new(x);
+        let total: f32 = x.iter().map(|x| x.abs()).sum();
+        let peak = first.scale * f32::from(i16::MAX);
+        if peak * CHUNK as f32 > total * TOWERING {
+            Terms { terms: [first, Self::new(&rest).0], count: 2 }
+        } else {
+            Terms { terms: [first, Self::default()], count: 1 }
+        }
+    }
+
+    /// Rounds 32 activations and returns what is left of them.
+    fn new(x: &[f32; CHUNK]) -> (Self, [f32; CHUNK]) {
         let peak = x.iter().fold(0f32, |peak, x| peak.max(x.abs()));
         let scale = peak / f32::from(i16::MAX);
         // Of zeros or subnormals nothing is left; their products are zero either way.
@@ -41,7 +57,23 @@ impl Rounded {
         };
         let (halves, _) = integers.as_chunks::<HALF>();
         let sum = |half: usize| halves[half].iter().map(|&x| i32::from(x)).sum::<i32>() as f32 * scale;
-        Self { even: words(0), odd: words(1), scale, sums: [sum(0), sum(1)] }
+        let rest = std::array::from_fn(|at| x[at] - f32::from(integers[at]) * scale);
+        (Self { even: words(0), odd: words(1), scale, sums: [sum(0), sum(1)] }, rest)
+    }
+}
+
+/// The terms whose sum is 32 activations.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    terms: [Rounded; 2],
+    count: usize,
+}
+
+impl Terms {
+    /// One or two.
+    #[inline(always)]
+    pub fn as_slice(&self) -> &[Rounded] {
+        &self.terms[..self.count]
     }
 }
 
@@ -171,7 +203,7 @@ mod tests {
     fn every_processor_gives_the_same_sums() {
         let x: [f32; CHUNK] =
             std::array::from_fn(|i| if i == 20 { -9.0 } else { (i * i % 37) as f32 - 18.0 });
-        let x = Rounded::new(&x);
+        let (x, _) = Rounded::new(&x);
         let mut words: [Words; 4] = std::array::from_fn(|word| {
             std::array::from_fn(|row| ((word * 64 + row) as u32).wrapping_mul(0x9E37_79B9))
         });
@@ -201,14 +233,25 @@ mod tests {
     #[test]
     fn rounding_keeps_every_activation_within_half_a_step() {
         let x: [f32; CHUNK] = std::array::from_fn(|i| (i as f32 - 11.0) * 0.37);
-        let rounded = Rounded::new(&x);
+        let (rounded, rest) = Rounded::new(&x);
         for (at, x) in x.iter().enumerate() {
             let (half, word, byte) = (at / 16, at % 16 / 4, at % 4);
             let pair = if byte % 2 == 0 { rounded.even[half][word] } else { rounded.odd[half][word] };
             let integer = (pair >> (byte / 2 * 16)) as i16;
             assert!((f32::from(integer) * rounded.scale - x).abs() <= rounded.scale * 0.501);
         }
-        let nothing = Rounded::new(&[0.0; CHUNK]);
+        assert!(rest.iter().all(|rest| rest.abs() <= rounded.scale * 0.501));
+        let (nothing, _) = Rounded::new(&[0.0; CHUNK]);
         assert_eq!((nothing.scale, nothing.sums, nothing.even), (0.0, [0.0; 2], [[0; 4]; 2]));
+    }
+
+    #[test]
+    fn a_towering_activation_does_not_cost_the_others_their_bits() {
+        let x: [f32; CHUNK] = std::array::from_fn(|i| if i == 7 { 4321.0 } else { (i as f32 * 0.7).sin() });
+        let terms = Rounded::terms(&x);
+        assert_eq!(terms.as_slice().len(), 2);
+        let sum: f32 = terms.as_slice().iter().map(|term| term.sums[1]).sum();
+        assert!((sum - x[16..].iter().sum::<f32>()).abs() < 1e-4);
+        assert_eq!(Rounded::terms(&x.map(f32::signum)).as_slice().len(), 1);
     }
 }
