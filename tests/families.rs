@@ -8,7 +8,7 @@ mod common;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use common::forward::{open, prefill};
+use common::forward::{one_by_one, open, prefill};
 use pixel_llm::passes::reference::{
     Column, Controls, CpuModel, CpuOptions, ForwardError, HookPoint, HookValues, Hooks, KvCache,
 };
@@ -54,16 +54,12 @@ fn logits_are_the_oracles_in_one_pass_and_token_by_token() {
         let model = tiny(&name);
         let mut cache = KvCache::new(model.config(), 1, ids.len());
         let together = prefill(&model, &mut cache, &ids);
-        cache.truncate(0, 0);
-        let mut alone = Vec::new();
-        for column in columns(&ids, 0, 0) {
-            let logits = model.forward(&mut cache, &[column], &Controls::default(), None).unwrap();
-            alone.push(logits.last().unwrap().to_vec());
-        }
+        let alone = one_by_one(&model, &mut cache, &ids);
         for (position, expected) in logits {
-            for (how, found) in [("together", &together), ("alone", &alone)] {
+            // A token alone meets quantised weights with its activations rounded to 16 bits.
+            for (how, found, budget) in [("together", &together, 1e-4), ("alone", &alone, 1e-3)] {
                 let error = largest_difference(&found[position], &expected);
-                assert!(error < 1e-4, "{name} {how}, position {position}: {error}");
+                assert!(error < budget, "{name} {how}, position {position}: {error}");
             }
         }
     }
@@ -102,7 +98,7 @@ fn long_passes_are_the_same_in_pieces_of_any_size() {
             let piece = columns(piece, 0, (index * size) as u32);
             let logits = model.forward(&mut cache, &piece, &Controls::default(), None).unwrap();
             for (column, row) in logits.iter() {
-                assert!(largest_difference(row, &whole[index * size + column]) < 2e-4, "pieces of {size}");
+                assert!(largest_difference(row, &whole[index * size + column]) < 2e-3, "pieces of {size}");
             }
         }
     }

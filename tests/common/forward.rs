@@ -28,6 +28,17 @@ pub fn prefill(model: &CpuModel, cache: &mut KvCache, ids: &[u32]) -> Vec<Vec<f3
     logits.iter().map(|(_, row)| row.to_vec()).collect()
 }
 
+/// The same, one token to a pass, as decoding does it.
+pub fn one_by_one(model: &CpuModel, cache: &mut KvCache, ids: &[u32]) -> Vec<Vec<f32>> {
+    cache.truncate(0, 0);
+    let step = |(position, &token): (usize, &u32)| {
+        let column = Column { token, slot: 0, position: position as u32, wants_logits: true };
+        let logits = model.forward(cache, &[column], &Controls::default(), None).unwrap();
+        logits.last().unwrap().to_vec()
+    };
+    ids.iter().enumerate().map(step).collect()
+}
+
 /// Natural logarithms of the probabilities.
 pub fn log_softmax(logits: &[f32]) -> Vec<f32> {
     let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);

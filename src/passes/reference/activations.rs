@@ -5,6 +5,7 @@
 //! writes: all features of a column side by side. A matrix reads either through [`Input`].
 
 use super::lanes::LANES;
+use super::pairs::{Rounded, Terms};
 use super::unpack::CHUNK;
 
 /// Activations by panel. Features past the last are zero.
@@ -66,12 +67,7 @@ impl Panels {
 
     /// What a matrix reads.
     pub fn input(&self) -> Input<'_> {
-        Input {
-            data: &self.data,
-            columns: self.columns,
-            panel_stride: LANES * self.columns,
-            column_stride: LANES,
-        }
+        Input::new(&self.data, self.columns, LANES * self.columns, LANES)
     }
 }
 
@@ -84,19 +80,28 @@ pub fn copy_runs<'a>(runs: impl Iterator<Item = &'a [f32]>, mut to: &mut [f32]) 
     }
 }
 
-/// What a matrix reads: feature `f` of column `c` at `f / 64 * panel_stride + c * column_stride + f % 64`.
-#[derive(Debug, Clone, Copy)]
+/// What a matrix reads: feature `f` of column `c` at `f / 64 * panel_stride + c * column_stride + f % 64`. A single column is also there
+/// in 16 bits, rounded once for all row groups.
+#[derive(Debug)]
 pub struct Input<'a> {
     data: &'a [f32],
     columns: usize,
     panel_stride: usize,
     column_stride: usize,
+    rounded: Vec<Terms>,
 }
 
 impl<'a> Input<'a> {
-    /// Columns that lie one after another, each `stride` long: a multiple of 32, zero where the features end.
+    fn new(data: &'a [f32], columns: usize, panel_stride: usize, column_stride: usize) -> Self {
+        // The strides of a single column make its features lie side by side.
+        let rounded =
+            if columns == 1 { data.as_chunks().0.iter().map(Rounded::terms).collect() } else { Vec::new() };
+        Self { data, columns, panel_stride, column_stride, rounded }
+    }
+
+    /// Columns that lie one after another, each `stride` long: a multiple of 64, zero where the features end.
     pub fn rows(data: &'a [f32], stride: usize) -> Self {
-        Self { data, columns: data.len() / stride, panel_stride: LANES, column_stride: stride }
+        Self::new(data, data.len() / stride, LANES, stride)
     }
 
     /// Columns.
@@ -109,5 +114,11 @@ impl<'a> Input<'a> {
     pub fn chunk(&self, column: usize, first: usize) -> &'a [f32; CHUNK] {
         let start = first / LANES * self.panel_stride + column * self.column_stride + first % LANES;
         self.data[start..].first_chunk().expect("activations are padded to whole chunks")
+    }
+
+    /// The 32 features from `first` of the only column, in 16 bits; `None` where there are more columns.
+    #[inline(always)]
+    pub fn rounded(&self, first: usize) -> Option<&[Rounded]> {
+        self.rounded.get(first / CHUNK).map(Terms::as_slice)
     }
 }

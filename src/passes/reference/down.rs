@@ -18,6 +18,13 @@ pub(super) fn down(
 ) {
     let matrix = Matrix::new(&params.matrix, weights);
     let point = HookPoint::FeedForwardOutput(layer);
-    add_product(&matrix, hidden.input(), params.layer_scale, (point, columns), (update, &mut *residual), tap);
+    add_product(
+        &matrix,
+        &hidden.input(),
+        params.layer_scale,
+        (point, columns),
+        (update, &mut *residual),
+        tap,
+    );
     tap.panels(HookPoint::Residual(layer), columns, residual);
 }

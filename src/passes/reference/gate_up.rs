@@ -31,8 +31,8 @@ pub(super) fn gate_up(
     let watched = tap.wants(HookPoint::Gate(layer)) || tap.wants(HookPoint::Up(layer));
     let groups = gate.as_mut_slice().par_chunks_mut(panel).zip(up.as_mut_slice().par_chunks_mut(panel));
     groups.enumerate().for_each(|(group, (gate, up))| {
-        multiply_row_group(&matrices[0], group, input, gate);
-        multiply_row_group(&matrices[1], group, input, up);
+        multiply_row_group(&matrices[0], group, &input, gate);
+        multiply_row_group(&matrices[1], group, &input, up);
         if !watched {
             activate(gate, up);
         }

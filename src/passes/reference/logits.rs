@@ -68,7 +68,7 @@ pub(super) fn logits(
     output.resize(matrix.rows(), wanted.len());
     let input = normed.input();
     output.as_mut_slice().par_chunks_mut(LANES * wanted.len()).enumerate().for_each(|(group, out)| {
-        multiply_row_group(&matrix, group, input, out);
+        multiply_row_group(&matrix, group, &input, out);
     });
     tap.panels(HookPoint::Logits, &columns, output);
 

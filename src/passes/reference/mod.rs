@@ -20,6 +20,7 @@ pub mod matrix;
 mod model;
 pub mod multiply;
 pub mod norm;
+pub mod pairs;
 pub mod project;
 pub mod qkv;
 mod rms_norm;

@@ -1,37 +1,45 @@
 //! A row group of a matrix times every column: the one place where weights meet activations.
 //!
 //! In: a matrix in its tiles and the columns' activations. Out: 64 sums per column. Bytes are read once, in the order of the file. For one
-//! column, weights stay integers in vector registers and the block's scale is applied to the sum of 32 products; for more, a
-//! chunk of 64 rows by 32 columns is unpacked once and multiplied with the columns in blocks of six, whose sums fill the registers.
+//! column, quantised weights stay integers and the block's scale is applied to the sum of 16 products; for more, a chunk of 64 rows by 32
+//! columns is unpacked once and multiplied with the columns in blocks of six, whose sums fill the registers.
 
 use pulp::{Arch, Simd, WithSimd};
 
 use super::activations::Input;
 use super::lanes::{LANES, multiply_add};
 use super::matrix::Matrix;
-use super::unpack::{CHUNK, Quants, Values, byte, quants, values};
+use super::pairs::{Pairs, Portable, Rounded};
+use super::unpack::{CHUNK, Quants, Values, quants, values};
 
 /// Columns whose sums are held in registers together: with two vectors of rows each, twelve of the sixteen registers of AVX2.
 const BLOCK: usize = 6;
 
 /// Writes row group `group` of `matrix * input` to `out`: 64 sums per column, the rows past the matrix zero.
-pub fn multiply_row_group(matrix: &Matrix<'_>, group: usize, input: Input<'_>, out: &mut [f32]) {
-    Arch::new().dispatch(Multiply { matrix, group, input, out });
+pub fn multiply_row_group(matrix: &Matrix<'_>, group: usize, input: &Input<'_>, out: &mut [f32]) {
+    match Arch::new() {
+        #[cfg(target_arch = "x86_64")]
+        Arch::V4(simd) => Simd::vectorize(simd, Multiply { matrix, group, input, out, pairs: simd }),
+        #[cfg(target_arch = "x86_64")]
+        Arch::V3(simd) => Simd::vectorize(simd, Multiply { matrix, group, input, out, pairs: simd }),
+        other => other.dispatch(Multiply { matrix, group, input, out, pairs: Portable }),
+    }
 }
 
-struct Multiply<'a> {
+struct Multiply<'a, P> {
     matrix: &'a Matrix<'a>,
     group: usize,
-    input: Input<'a>,
+    input: &'a Input<'a>,
     out: &'a mut [f32],
+    pairs: P,
 }
 
-impl WithSimd for Multiply<'_> {
+impl<P: Pairs> WithSimd for Multiply<'_, P> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { matrix, group, input, out } = self;
+        let Self { matrix, group, input, out, pairs } = self;
         let (out, _) = out.as_chunks_mut::<LANES>();
         out.as_flattened_mut().fill(0.0);
         let encoding = matrix.encoding();
@@ -39,16 +47,20 @@ impl WithSimd for Multiply<'_> {
         for segment in matrix.segments(group) {
             for chunk in 0..segment.chunks {
                 let first = segment.first_column + chunk * CHUNK;
-                if encoding.is_quantised() && input.columns() == 1 {
-                    quants(encoding, &segment.planes, chunk, &mut packed);
-                    let x = input.chunk(0, first);
-                    match packed.signed {
-                        true => multiply_quants::<S, true>(&packed, x, &mut out[0]),
-                        false => multiply_quants::<S, false>(&packed, x, &mut out[0]),
+                match input.rounded(first).filter(|_| encoding.is_quantised()) {
+                    Some(x) => {
+                        quants(encoding, &segment.planes, chunk, &mut packed);
+                        for x in x {
+                            match packed.signed {
+                                true => multiply_quants::<S, P, true>(pairs, &packed, x, &mut out[0]),
+                                false => multiply_quants::<S, P, false>(pairs, &packed, x, &mut out[0]),
+                            }
+                        }
                     }
-                } else {
-                    values(encoding, &segment.planes, chunk, &mut packed, &mut unpacked);
-                    multiply_values(simd, &unpacked, input, first, out);
+                    None => {
+                        values(encoding, &segment.planes, chunk, &mut packed, &mut unpacked);
+                        multiply_values(simd, &unpacked, input, first, out);
+                    }
                 }
             }
         }
@@ -57,34 +69,22 @@ impl WithSimd for Multiply<'_> {
 
 /// Adds a chunk times one column to the sums.
 #[inline(always)]
-fn multiply_quants<S: Simd, const SIGNED: bool>(quants: &Quants, x: &[f32; CHUNK], sums: &mut [f32; LANES]) {
-    let (halves, _) = x.as_chunks::<16>();
+fn multiply_quants<S: Simd, P: Pairs, const SIGNED: bool>(
+    pairs: P,
+    quants: &Quants,
+    x: &Rounded,
+    sums: &mut [f32; LANES],
+) {
     let (words, _) = quants.bytes.as_chunks::<4>();
-    for half in 0..2 {
-        let (x, words) = (&halves[half], &words[half]);
-        let total = sum(x);
-        let (scale, offset) = (&quants.scale[half], &quants.offset[half]);
+    for (half, words) in words.iter().enumerate() {
+        let mut products = [0; LANES];
+        pairs.products::<SIGNED>(words, &x.even[half], &x.odd[half], &mut products);
+        let (scale, offset, total) = (&quants.scale[half], &quants.offset[half], x.sums[half]);
         for row in 0..LANES {
-            let mut products = 0.0;
-            for word in 0..4 {
-                let bytes = words[word][row];
-                for index in 0..4 {
-                    let weight = byte::<SIGNED>(bytes, index as u32);
-                    products = multiply_add::<S>(weight, x[4 * word + index], products);
-                }
-            }
-            let scaled = multiply_add::<S>(scale[row], products, sums[row]);
-            sums[row] = multiply_add::<S>(offset[row], total, scaled);
+            let sum = multiply_add::<S>(offset[row], total, sums[row]);
+            sums[row] = multiply_add::<S>(scale[row] * x.scale, products[row] as f32, sum);
         }
     }
-}
-
-/// The sum of 16 numbers as a tree, so that no addition waits for all before it.
-#[inline(always)]
-fn sum(x: &[f32; 16]) -> f32 {
-    let eight: [f32; 8] = std::array::from_fn(|i| x[i] + x[i + 8]);
-    let four: [f32; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
-    four[0] + four[2] + (four[1] + four[3])
 }
 
 /// Adds a chunk times every column to the sums.
@@ -92,7 +92,7 @@ fn sum(x: &[f32; 16]) -> f32 {
 fn multiply_values<S: Simd>(
     simd: S,
     values: &Values,
-    input: Input<'_>,
+    input: &Input<'_>,
     first: usize,
     out: &mut [[f32; LANES]],
 ) {
@@ -117,7 +117,7 @@ fn multiply_values<S: Simd>(
 fn multiply_block<S: Simd, const COLUMNS: usize>(
     simd: S,
     values: &Values,
-    input: Input<'_>,
+    input: &Input<'_>,
     first: usize,
     column: usize,
     out: &mut [[f32; LANES]; COLUMNS],
@@ -200,16 +200,17 @@ mod tests {
             let matrix = Matrix::new(&params, &bytes);
             for group in 0..matrix.row_groups() {
                 let mut out = vec![f32::NAN; LANES * count];
-                multiply_row_group(&matrix, group, Input::rows(&x, stride), &mut out);
+                multiply_row_group(&matrix, group, &Input::rows(&x, stride), &mut out);
                 for (column, out) in out.chunks_exact(LANES).enumerate() {
                     for (lane, &found) in out.iter().enumerate() {
                         let row = group * LANES + lane;
                         let products = weights.chunks_exact(columns).nth(row).unwrap_or(&[]).iter().zip(&x[column * stride..]);
                         let products = products.map(|(&weight, &x)| f64::from(weight) * f64::from(x));
                         let (sum, size) = products.fold((0.0, 0.0), |(sum, size), p| (sum + p, size + p.abs()));
-                        // Quants are summed before their offset is: the terms are larger than the weights.
+                        // A single column is rounded to 16 bits, and the error counts against the largest of 32.
+                        let budget = if count == 1 { 4e-5 } else { 3e-6 };
                         let error = (f64::from(found) - sum).abs();
-                        prop_assert!(error <= size * 3e-6 + 1e-9, "{encoding} {columns} row {row}: {found} for {sum}");
+                        prop_assert!(error <= size * budget + 1e-9, "{encoding} {columns} row {row}: {found} for {sum}");
                     }
                 }
             }

@@ -30,13 +30,13 @@ pub(super) fn project(
     }
     let point = HookPoint::AttentionOutput(layer);
     let input = Input::rows(attended, stride);
-    add_product(&matrix, input, params.layer_scale, (point, columns), (update, residual), tap);
+    add_product(&matrix, &input, params.layer_scale, (point, columns), (update, residual), tap);
 }
 
 /// Adds `scale * matrix * input` to the residual stream; hooks see the product before it is scaled.
 pub(super) fn add_product(
     matrix: &Matrix<'_>,
-    input: Input<'_>,
+    input: &Input<'_>,
     scale: f32,
     (point, columns): (HookPoint, &[Column]),
     (update, residual): (&mut Panels, &mut Panels),

@@ -62,7 +62,7 @@ pub(super) fn qkv(
         projected.each_mut().map(|panels| panels.as_mut_slice().par_chunks_mut(panel).enumerate());
     let of = |index: usize| move |(group, out)| (index, group, out);
     query.map(of(0)).chain(key.map(of(1))).chain(value.map(of(2))).for_each(|(index, group, out)| {
-        multiply_row_group(&matrices[index], group, input, out);
+        multiply_row_group(&matrices[index], group, &input, out);
     });
 
     for (index, (rows, panels)) in rows.into_iter().zip(projected.iter()).enumerate() {

@@ -79,7 +79,7 @@ pub fn values(encoding: Encoding, planes: &Planes<'_>, chunk: usize, scratch: &m
 
 /// Byte `index` of a word as a number.
 #[inline(always)]
-pub fn byte<const SIGNED: bool>(word: u32, index: u32) -> f32 {
+fn byte<const SIGNED: bool>(word: u32, index: u32) -> f32 {
     if SIGNED {
         ((word << (24 - 8 * index)) as i32 >> 24) as f32
     } else {
