@@ -295,6 +295,8 @@ impl<'a> Keys<'a> {
         let key = self.full("rope.scaling.type");
         match self.metadata.str(&key)? {
             None | Some("none") if has_factors => Ok(RopeScaling::Llama3),
+            // Older files state a factor alone, which llama.cpp takes for linear scaling.
+            None if self.rope_factor()? != 1.0 => Ok(RopeScaling::Linear),
             None | Some("none") => Ok(RopeScaling::None),
             Some("linear") => Ok(RopeScaling::Linear),
             Some("yarn") => Ok(RopeScaling::Yarn),
@@ -305,7 +307,11 @@ impl<'a> Keys<'a> {
     }
 
     fn rope_factor(&self) -> Result<f32, ModelError> {
-        let key = "rope.scaling.factor";
+        let key = if self.optional_float("rope.scaling.factor")?.is_some() {
+            "rope.scaling.factor"
+        } else {
+            "rope.scale_linear"
+        };
         let factor = self.optional_float(key)?.unwrap_or(1.0);
         if factor.is_finite() && factor > 0.0 {
             Ok(factor)

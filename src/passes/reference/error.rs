@@ -12,14 +12,6 @@ pub enum ForwardError {
     /// A tensor that the family needs is not there, or has the wrong layout.
     #[error("tensor {0}: missing, or a vector where a matrix is needed; convert the model again")]
     Tensor(String),
-    /// A head that is larger than the kernels' scratch.
-    #[error("heads of {found} dimensions; at most {most} are supported")]
-    HeadSize {
-        /// Dimensions of a head.
-        found: u32,
-        /// The limit.
-        most: u32,
-    },
     /// A column's token is not in the vocabulary.
     #[error("column {column}: token {token} is outside of the vocabulary of {vocab_size}")]
     Token {
