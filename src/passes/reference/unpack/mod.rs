@@ -47,7 +47,7 @@ impl Default for Values {
     }
 }
 
-/// Unpacks chunk `chunk` of planes in a quantised encoding; the plain floats go through [`floats`].
+/// Unpacks chunk `chunk` of planes in a quantised encoding; the plain floats go through `floats`.
 #[inline(always)]
 pub fn quants(encoding: Encoding, planes: &Planes<'_>, chunk: usize, out: &mut Quants) {
     match encoding {
