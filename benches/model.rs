@@ -8,6 +8,7 @@ use pixel_llm::assets::Assets;
 use pixel_llm::model::convert::convert;
 use pixel_llm::model::export::export;
 use pixel_llm::model::gguf::Gguf;
+use pixel_llm::model::tokenizer::{EncodeOptions, Tokenizer, TokenizerSpec};
 use pixel_llm::model::verify::verify;
 use pixel_llm::model::weights::tile_weights;
 use pixel_llm::model::{Encoding, PixelModel, dequant};
@@ -41,6 +42,22 @@ fn files(criterion: &mut Criterion) {
             }
         });
     });
+    group.finish();
+    tokenisation(criterion, &model);
+}
+
+/// One megabyte of text whose words hardly repeat.
+fn tokenisation(criterion: &mut Criterion, model: &PixelModel) {
+    let spec = TokenizerSpec::from_metadata(model.metadata()).expect("the model has a tokenizer");
+    let tokenizer = Tokenizer::new(&spec).expect("its tokenizer is sound");
+    let line = |n: u64| {
+        format!("In {n}, the fisherman's w{:x} cost $2.50; he would tell stories.\n", n * 7919 % 65_537)
+    };
+    let text: String = (0..20_000).map(line).collect();
+    let options = EncodeOptions { add_special: false, parse_special: true };
+    let mut group = criterion.benchmark_group("tokenizer");
+    group.sample_size(10).throughput(Throughput::Bytes(text.len() as u64));
+    group.bench_function("encode", |b| b.iter(|| tokenizer.encode(black_box(&text), options).len()));
     group.finish();
 }
 

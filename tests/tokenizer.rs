@@ -279,37 +279,3 @@ fn seedling_agrees_with_its_published_tokenizer() {
         prop_assert_eq!(&tokenizer.decode(&tokenizer.encode(&text, PARSED), false), &text);
     });
 }
-
-/// Prints how fast text is encoded. Run it with `cargo test --release --test tokenizer -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement, which says nothing on a busy machine"]
-fn megabytes_per_second() {
-    let mut text = String::new();
-    for line in 0.. {
-        let word = format!("w{:x}", line * 7919_u64 % 65_537);
-        text.push_str(&format!(
-            "In {line}, the fisherman's {word} cost $2.50; été, 東京 🙂\t(ok)\n\n  end. "
-        ));
-        text.push_str("There lived an old man who would often tell stories of the sea to children. ");
-        if text.len() >= 1 << 20 {
-            break;
-        }
-    }
-    let mut tokenizers: Vec<(String, &Tokenizer)> =
-        PRE_TOKENIZERS.iter().zip(BYTE_LEVEL.iter()).map(|(name, one)| (name.to_string(), one)).collect();
-    tokenizers.push(("words apart".into(), &SENTENCE_PIECE[0]));
-    tokenizers.push(("words joined".into(), &SENTENCE_PIECE[1]));
-    let real = beside("gguf/SmolLM2-135M-Instruct.Q4_1.gguf")
-        .map(|file| Tokenizer::new(&metadata::read(&file)).unwrap());
-    tokenizers.extend(real.as_ref().map(|real| ("SmolLM2".into(), real)));
-    for (name, tokenizer) in tokenizers {
-        let start = std::time::Instant::now();
-        let ids = tokenizer.encode(&text, PARSED);
-        let encoded = start.elapsed().as_secs_f64();
-        let start = std::time::Instant::now();
-        assert_eq!(tokenizer.decode(&ids, false), text);
-        let decoded = start.elapsed().as_secs_f64();
-        let megabytes = text.len() as f64 / 1e6;
-        println!("{name}: encode {:.1} MB/s, decode {:.0} MB/s", megabytes / encoded, megabytes / decoded);
-    }
-}
