@@ -121,13 +121,7 @@ impl GpuEngine {
         Ok((0..wanted.len()).map(row).collect())
     }
 
-    fn run(
-        &mut self,
-        batch: &Batch,
-        wanted: &[u32],
-        choose: bool,
-        repeats: u64,
-    ) -> Result<(), EngineError> {
+    fn run(&mut self, batch: &Batch, wanted: &[u32], choose: bool, repeats: u64) -> Result<(), EngineError> {
         let columns: Vec<[u32; 4]> = batch
             .columns
             .iter()

@@ -2,7 +2,10 @@
 
 use bevy::shader::ShaderDefVal;
 
-use super::{KernelSource, layout::{Bound::*, layout}};
+use super::{
+    KernelSource,
+    layout::{Bound::*, layout},
+};
 use crate::passes::params::AttendParams;
 
 /// The kernel as it is written down.

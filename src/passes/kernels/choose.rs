@@ -1,6 +1,9 @@
 //! The greedy choice, fed back.
 
-use super::{KernelSource, layout::{Bound::*, layout}};
+use super::{
+    KernelSource,
+    layout::{Bound::*, layout},
+};
 use crate::passes::params::ChooseParams;
 
 /// The kernel as it is written down.

@@ -1,6 +1,9 @@
 //! Norm, gate and up.
 
-use super::{KernelSource, layout::{Bound::*, layout, per_encoding}};
+use super::{
+    KernelSource,
+    layout::{Bound::*, layout, per_encoding},
+};
 use crate::passes::params::GateUpParams;
 
 /// The kernel as it is written down.

@@ -2,7 +2,10 @@
 
 use bevy::shader::ShaderDefVal;
 
-use super::{KernelSource, layout::{Bound::*, layout, encoding_def}};
+use super::{
+    KernelSource,
+    layout::{Bound::*, encoding_def, layout},
+};
 use crate::model::Encoding;
 use crate::passes::params::QkvParams;
 

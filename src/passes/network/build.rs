@@ -232,8 +232,7 @@ impl Builder<'_> {
             &[&b.scaled, &b.squares, &params, &b.wanted, &b.logits, &b.best],
             groups,
         );
-        let params =
-            ChooseParams { groups, stride: sizes.repeats + 1, columns: sizes.columns, padding: 0 };
+        let params = ChooseParams { groups, stride: sizes.repeats + 1, columns: sizes.columns, padding: 0 };
         let params = self.uniform(&params);
         let bound = [&params, &b.best, &b.wanted, &b.columns, &b.drawn];
         let choose = self.dispatch(&choose::SOURCE, Vec::new(), None, &bound, 1);
@@ -357,8 +356,7 @@ impl Builder<'_> {
         let project_params = self.uniform(&params);
         let bound = [&b.attended, &project_params, gains[0], &b.residual, &b.scaled, &b.squares];
         let defs = vec![encoding_def(output.encoding)];
-        let project =
-            self.dispatch(&project::SOURCE, defs, Some(pages), &bound, by_four(&output.params));
+        let project = self.dispatch(&project::SOURCE, defs, Some(pages), &bound, by_four(&output.params));
 
         let (gate, up) = (matrix("ffn_gate")?, matrix("ffn_up")?);
         if gate.encoding != up.encoding {
@@ -378,12 +376,8 @@ impl Builder<'_> {
         let gate_up = self.dispatch(&gate_up::SOURCE, defs, Some(pages), &bound, by_four(&gate.params));
 
         let down = matrix("ffn_down")?;
-        let params = DownParams {
-            matrix: down.params,
-            columns: sizes.columns,
-            layer_scale: 1.0,
-            padding: [0; 2],
-        };
+        let params =
+            DownParams { matrix: down.params, columns: sizes.columns, layer_scale: 1.0, padding: [0; 2] };
         let down_params = self.uniform(&params);
         let bound = [&b.hidden, &down_params, gains[1], &b.residual, &b.scaled, &b.squares];
         let defs = vec![encoding_def(down.encoding)];

@@ -44,7 +44,9 @@ pub enum NetworkError {
         multiple: u32,
     },
     /// Gate and up are stored in different encodings.
-    #[error("layer {layer}: gate is {gate} and up is {up}; the GPU kernels need one encoding: use --device cpu")]
+    #[error(
+        "layer {layer}: gate is {gate} and up is {up}; the GPU kernels need one encoding: use --device cpu"
+    )]
     Encodings {
         /// The layer.
         layer: u32,
@@ -54,7 +56,9 @@ pub enum NetworkError {
         up: &'static str,
     },
     /// The adapter has no subgroups of eight lanes or more.
-    #[error("the adapter's subgroups have {least} to {most} lanes; the GPU kernels need 8 or more: use --device cpu")]
+    #[error(
+        "the adapter's subgroups have {least} to {most} lanes; the GPU kernels need 8 or more: use --device cpu"
+    )]
     Subgroups {
         /// Fewest lanes of a subgroup.
         least: u32,
@@ -62,7 +66,9 @@ pub enum NetworkError {
         most: u32,
     },
     /// A buffer beyond what the device binds.
-    #[error("{what} would take {size} bytes; the device binds at most {most}: ask for less context or --parallel")]
+    #[error(
+        "{what} would take {size} bytes; the device binds at most {most}: ask for less context or --parallel"
+    )]
     Buffer {
         /// Which buffer.
         what: &'static str,

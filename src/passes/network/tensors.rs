@@ -19,7 +19,11 @@ impl Tensors<'_> {
         let tensor = self.0.tensor(name).ok_or_else(missing)?;
         let params = MatrixParams::new(tensor).ok_or_else(missing)?;
         if !params.columns.is_multiple_of(32) {
-            return Err(NetworkError::Shape { what: "a matrix's inputs", found: params.columns, multiple: 32 });
+            return Err(NetworkError::Shape {
+                what: "a matrix's inputs",
+                found: params.columns,
+                multiple: 32,
+            });
         }
         Ok(MatrixRef { params, encoding: tensor.tiling.encoding })
     }

@@ -227,8 +227,12 @@ fn open_engine(args: &BatchArgs, model: PixelModel) -> anyhow::Result<Box<dyn En
         #[cfg(feature = "world")]
         Device::Gpu => {
             let choice = crate::app::headless::GpuChoice::default();
-            let engine =
-                crate::app::gpu_engine::GpuEngine::new(model.into(), args.slots(), context as usize, &choice)?;
+            let engine = crate::app::gpu_engine::GpuEngine::new(
+                model.into(),
+                args.slots(),
+                context as usize,
+                &choice,
+            )?;
             Ok(Box::new(engine))
         }
         #[cfg(not(feature = "world"))]
