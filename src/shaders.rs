@@ -24,7 +24,43 @@ macro_rules! embed {
     };
 }
 
-embed!["reduce.wgsl", "rms_norm.wgsl", "types.wgsl"];
+embed![
+    "attend.wgsl",
+    "block.wgsl",
+    "bytes.wgsl",
+    "choose.wgsl",
+    "down.wgsl",
+    "embed.wgsl",
+    "encoding.wgsl",
+    "encodings/bf16.wgsl",
+    "encodings/f16.wgsl",
+    "encodings/f32.wgsl",
+    "encodings/q4_0.wgsl",
+    "encodings/q4_1.wgsl",
+    "encodings/q4_k.wgsl",
+    "encodings/q5_0.wgsl",
+    "encodings/q5_1.wgsl",
+    "encodings/q5_k.wgsl",
+    "encodings/q6_k.wgsl",
+    "encodings/q8_0.wgsl",
+    "fifth_bit.wgsl",
+    "gate_up.wgsl",
+    "k_scales.wgsl",
+    "lanes.wgsl",
+    "logits.wgsl",
+    "multiply.wgsl",
+    "multiply_pair.wgsl",
+    "nibbles.wgsl",
+    "norm.wgsl",
+    "page.wgsl",
+    "project.wgsl",
+    "qkv.wgsl",
+    "reduce.wgsl",
+    "residual.wgsl",
+    "rms_norm.wgsl",
+    "rotate.wgsl",
+    "types.wgsl",
+];
 
 /// A shader is a few hundred lines of text; a file beyond this was named by mistake.
 pub const MAX_SHADER_BYTES: u64 = 1 << 20;

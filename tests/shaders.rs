@@ -25,7 +25,10 @@ fn defs(values: &[ShaderDefVal]) -> Defs {
 
 /// A composer that knows `libraries`, whatever their order: one that imports another waits for it.
 fn composer(libraries: &[(&str, &str)]) -> Result<Composer, String> {
-    let mut composer = Composer::default();
+    let mut composer = Composer::default().with_capabilities(
+        wgpu::naga::valid::Capabilities::SUBGROUP
+            | wgpu::naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32,
+    );
     let mut waiting = libraries.to_vec();
     while !waiting.is_empty() {
         let before = waiting.len();

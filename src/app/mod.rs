@@ -5,6 +5,8 @@
 
 pub mod cli;
 #[cfg(feature = "world")]
+pub mod gpu_engine;
+#[cfg(feature = "world")]
 pub mod headless;
 
 use crate::assets::Assets;

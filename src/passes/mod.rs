@@ -8,6 +8,8 @@
 mod driver;
 #[cfg(feature = "world")]
 pub mod kernels;
+#[cfg(feature = "world")]
+pub mod network;
 pub mod params;
 #[cfg(feature = "world")]
 mod plugin;

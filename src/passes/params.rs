@@ -201,6 +201,20 @@ pub struct LogitsParams {
     pub padding: [u32; 2],
 }
 
+/// `choose`: the greedy choice on the GPU.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+pub struct ChooseParams {
+    /// Workgroups of `logits` per column.
+    pub groups: u32,
+    /// Words per column of what was drawn: a count, then tokens.
+    pub stride: u32,
+    /// Columns that may want logits.
+    pub columns: u32,
+    /// Zero: fills the struct to a multiple of 16 bytes.
+    pub padding: u32,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,6 +231,7 @@ mod tests {
             size_of::<GateUpParams>(),
             size_of::<DownParams>(),
             size_of::<LogitsParams>(),
+            size_of::<ChooseParams>(),
         ] {
             assert_eq!(size % 16, 0, "{size}");
         }

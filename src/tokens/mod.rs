@@ -27,7 +27,7 @@ pub mod text;
 
 pub use answer::{Answer, Failure, FinishReason, ScoredToken};
 pub use cpu_engine::CpuEngine;
-pub use engine::{Ask, AskKind, Batch, Capacity, Column, Engine, EngineError, PrefixCopy, Sampled};
+pub use engine::{Ask, AskKind, Batch, Capacity, Column, Engine, EngineError, PrefixCopy, Sampled, answer};
 pub use input::{InputError, InputFile, LineError};
 pub use model_text::ModelText;
 pub use output::{OutputError, OutputFile};

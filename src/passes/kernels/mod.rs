@@ -1,6 +1,18 @@
 //! The compute kernels: one file each, named as its shader, its entry point and its pipeline are.
 
+pub mod attend;
+pub mod choose;
+pub mod down;
+pub mod embed;
+pub mod gate_up;
+mod layout;
+pub mod logits;
+pub mod project;
+pub mod qkv;
 pub mod rms_norm;
+pub mod rotate;
+
+pub use layout::encoding_def;
 
 use bevy::{
     prelude::*,
@@ -50,13 +62,25 @@ pub struct KernelSource {
 }
 
 /// All kernels, in the order of their names.
-pub const SOURCES: &[&KernelSource] = &[&rms_norm::SOURCE];
+pub const SOURCES: &[&KernelSource] = &[
+    &attend::SOURCE,
+    &choose::SOURCE,
+    &down::SOURCE,
+    &embed::SOURCE,
+    &gate_up::SOURCE,
+    &logits::SOURCE,
+    &project::SOURCE,
+    &qkv::SOURCE,
+    &rms_norm::SOURCE,
+    &rotate::SOURCE,
+];
 
 /// A kernel on the device.
 pub struct Kernel {
     source: &'static KernelSource,
     layout: BindGroupLayoutDescriptor,
     pipeline: CachedComputePipelineId,
+    shader_defs: Vec<ShaderDefVal>,
 }
 
 impl Kernel {
@@ -72,12 +96,12 @@ impl Kernel {
             layout: vec![layout.clone()],
             immediate_size: 0,
             shader: shaders.handle(&format!("{}.wgsl", source.name)),
-            shader_defs,
+            shader_defs: shader_defs.clone(),
             entry_point: Some(source.name.into()),
             // Every kernel writes its workgroup memory before it reads it.
             zero_initialize_workgroup_memory: false,
         });
-        Self { source, layout, pipeline }
+        Self { source, layout, pipeline, shader_defs }
     }
 
     /// Its one name.
@@ -138,11 +162,37 @@ impl Kernel {
 pub struct Kernels {
     /// Root-mean-square normalisation.
     pub rms_norm: Kernel,
+    variants: Vec<Kernel>,
 }
+
+/// A kernel's variant that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KernelId(usize);
 
 impl Kernels {
     fn iter(&self) -> impl Iterator<Item = &Kernel> {
-        [&self.rms_norm].into_iter()
+        [&self.rms_norm].into_iter().chain(&self.variants)
+    }
+
+    /// Queues the pipeline of a variant, once however often it is asked for. Steps wait until it is compiled.
+    pub fn request(
+        &mut self,
+        source: &'static KernelSource,
+        shader_defs: Vec<ShaderDefVal>,
+        shaders: &Shaders,
+        cache: &PipelineCache,
+    ) -> KernelId {
+        let same = |kernel: &Kernel| kernel.name() == source.name && kernel.shader_defs == shader_defs;
+        if let Some(known) = self.variants.iter().position(same) {
+            return KernelId(known);
+        }
+        self.variants.push(Kernel::queue(source, shader_defs, shaders, cache));
+        KernelId(self.variants.len() - 1)
+    }
+
+    /// A variant that was asked for.
+    pub fn get(&self, id: KernelId) -> &Kernel {
+        &self.variants[id.0]
     }
 
     /// The state of all kernels together: the first that failed, else the first that is not there yet.
@@ -163,5 +213,6 @@ impl Kernels {
 pub(super) fn queue_kernels(mut commands: Commands, shaders: Res<Shaders>, cache: Res<PipelineCache>) {
     commands.insert_resource(Kernels {
         rms_norm: Kernel::queue(&rms_norm::SOURCE, rms_norm::shader_defs(), &shaders, &cache),
+        variants: Vec::new(),
     });
 }

@@ -31,7 +31,7 @@ pub use cache::{KvCache, PAGE};
 pub use error::ForwardError;
 pub use hooks::{HookPoint, HookValues, Hooks};
 pub use logits::Logits;
-pub use model::{Controls, CpuModel, CpuOptions};
+pub use model::{Controls, CpuModel, CpuOptions, rope_params};
 pub use rms_norm::rms_norm;
 
 /// One token at one position of one sequence.

@@ -343,7 +343,8 @@ impl CpuModel {
     }
 }
 
-fn rope_params(config: &ModelConfig) -> RopeParams {
+/// How a model's positions turn query and key.
+pub fn rope_params(config: &ModelConfig) -> RopeParams {
     // Where the file does not say what the context was, it is what it is.
     let original_context =
         if config.rope_original_context == 0 { config.context_length } else { config.rope_original_context };

@@ -224,6 +224,18 @@ fn open_engine(args: &BatchArgs, model: PixelModel) -> anyhow::Result<Box<dyn En
     let context = args.context.unwrap_or(most);
     anyhow::ensure!(context <= most, "--context {context}: the model was made for at most {most}");
     match args.device {
+        #[cfg(feature = "world")]
+        Device::Gpu => {
+            let choice = crate::app::headless::GpuChoice::default();
+            let engine = crate::app::gpu_engine::GpuEngine::new(
+                model.into(),
+                args.slots(),
+                context as usize,
+                &choice,
+            )?;
+            Ok(Box::new(engine))
+        }
+        #[cfg(not(feature = "world"))]
         Device::Gpu => {
             anyhow::bail!("--device gpu: this program was built without a GPU path; use cpu or auto")
         }

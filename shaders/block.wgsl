@@ -1,0 +1,26 @@
+// One block of 32 activations, in every lane. Lane i loads values 4i to 4i + 3; shuffles by a constant lane then cost one
+// instruction per value on a software adapter, where a load at a loop's index costs one per lane.
+#define_import_path pixel_llm::block
+#import pixel_llm::lanes::broadcast
+
+struct Block {
+    // The activations, scaled as the encoding wants them.
+    x: array<vec4<f32>, 8>,
+    // Sums of the unscaled activations 0 to 15 and 16 to 31.
+    low: f32,
+    high: f32,
+}
+
+// `v` is this lane's four activations, `scale` what the encoding multiplies them with.
+fn share_block(v: vec4<f32>, scale: vec4<f32>, lane: u32) -> Block {
+    let a = (v.x + v.y) + (v.z + v.w);
+    let b = a + subgroupShuffle(a, lane ^ 1u);
+    let c = b + subgroupShuffle(b, lane ^ 2u);
+    let s = v * scale;
+    var block: Block;
+    block.low = subgroupShuffle(c, 0u);
+    block.high = subgroupShuffle(c, 4u);
+    block.x = array<vec4<f32>, 8>(broadcast(s, 0u), broadcast(s, 1u), broadcast(s, 2u), broadcast(s, 3u),
+                                  broadcast(s, 4u), broadcast(s, 5u), broadcast(s, 6u), broadcast(s, 7u));
+    return block;
+}

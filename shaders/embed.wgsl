@@ -1,0 +1,48 @@
+// Token ids to rows of the residual stream: one workgroup per column.
+#import pixel_llm::types::EmbedParams
+#import pixel_llm::page::{locate, tiles_across, blocks_in_tile}
+#import pixel_llm::encoding::{lines_of, decode_block}
+#import pixel_llm::lanes::lane_sum
+
+// Token, position, first row of its sequence in the cache, index of its logits.
+@group(0) @binding(2) var<storage, read> columns: array<vec4<u32>>;
+@group(0) @binding(3) var<uniform> params: EmbedParams;
+@group(0) @binding(4) var<storage, read> gain: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> residual: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read_write> scaled: array<vec4<f32>>;
+@group(0) @binding(7) var<storage, read_write> squares: array<f32>;
+
+@compute @workgroup_size(8)
+fn embed(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+    let column = group.y;
+    if column >= params.columns || column >= arrayLength(&columns) {
+        return;
+    }
+    let m = params.matrix;
+    let across = tiles_across(m);
+    var sum = 0.0;
+    for (var t = 0u; t < across; t++) {
+        let n = blocks_in_tile(m, t);
+        let row = locate(m, columns[column].x, t, lines_of(n));
+        for (var c = lane; c < n; c += 8u) {
+            var values = decode_block(row, c, n);
+            let quad = (t * (m.columns_per_tile >> 5u) + c) * 8u;
+            let at = column * (m.columns >> 2u) + quad;
+            for (var i = 0u; i < 8u; i++) {
+                let v = values[i];
+                if at + i < arrayLength(&residual) && at + i < arrayLength(&scaled) && quad + i < arrayLength(&gain) {
+                    residual[at + i] = v;
+                    scaled[at + i] = v * gain[quad + i];
+                }
+                sum += dot(v, v);
+            }
+        }
+    }
+    let total = lane_sum(sum, lane);
+    let groups = (m.columns + 31u) / 32u;
+    for (var i = lane; i < groups; i += 8u) {
+        if column * groups + i < arrayLength(&squares) {
+            squares[column * groups + i] = select(0.0, total, i == 0u);
+        }
+    }
+}

@@ -1,0 +1,57 @@
+// The encoding that a kernel is compiled for.
+#define_import_path pixel_llm::encoding
+#import pixel_llm::page::Row
+#import pixel_llm::block::Block
+#ifdef ENCODING_F32
+#import pixel_llm::encodings::f32 as chosen
+#endif
+#ifdef ENCODING_F16
+#import pixel_llm::encodings::f16 as chosen
+#endif
+#ifdef ENCODING_BF16
+#import pixel_llm::encodings::bf16 as chosen
+#endif
+#ifdef ENCODING_Q8_0
+#import pixel_llm::encodings::q8_0 as chosen
+#endif
+#ifdef ENCODING_Q4_0
+#import pixel_llm::encodings::q4_0 as chosen
+#endif
+#ifdef ENCODING_Q4_1
+#import pixel_llm::encodings::q4_1 as chosen
+#endif
+#ifdef ENCODING_Q5_0
+#import pixel_llm::encodings::q5_0 as chosen
+#endif
+#ifdef ENCODING_Q5_1
+#import pixel_llm::encodings::q5_1 as chosen
+#endif
+#ifdef ENCODING_Q4_K
+#import pixel_llm::encodings::q4_k as chosen
+#endif
+#ifdef ENCODING_Q5_K
+#import pixel_llm::encodings::q5_k as chosen
+#endif
+#ifdef ENCODING_Q6_K
+#import pixel_llm::encodings::q6_k as chosen
+#endif
+
+// What activation 4 * lane and the next three are multiplied with, so that bits need not be shifted into place.
+fn prescale(lane: u32) -> vec4<f32> {
+    return chosen::prescale(lane);
+}
+
+// Lines of a row group in a tile of `n` blocks of 32 columns.
+fn lines_of(n: u32) -> u32 {
+    return chosen::lines_of(n);
+}
+
+// Block `c` of a row in a tile of `n` blocks, times activations.
+fn dot_block(r: Row, c: u32, n: u32, b: Block) -> f32 {
+    return chosen::dot_block(r, c, n, b);
+}
+
+// Block `c` of a row in a tile of `n` blocks.
+fn decode_block(r: Row, c: u32, n: u32) -> array<vec4<f32>, 8> {
+    return chosen::decode_block(r, c, n);
+}

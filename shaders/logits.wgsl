@@ -1,0 +1,52 @@
+// The last norm times the output matrix, for the columns that want logits; and the best logit of each workgroup.
+#import pixel_llm::types::LogitsParams
+#import pixel_llm::multiply::multiply_eight
+#import pixel_llm::norm::inverse_rms
+#import pixel_llm::lanes::{better, lane_best}
+
+@group(0) @binding(4) var<uniform> params: LogitsParams;
+// The column of each row of logits.
+@group(0) @binding(5) var<storage, read> wanted: array<u32>;
+// [wanted, vocabulary / 4], padded to whole workgroups
+@group(0) @binding(6) var<storage, read_write> logits_out: array<vec4<f32>>;
+// [wanted, workgroups]: a logit and its token's bits
+@group(0) @binding(7) var<storage, read_write> best: array<vec2<f32>>;
+
+@compute @workgroup_size(8)
+fn logits(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
+    if group.y >= params.columns || group.y >= arrayLength(&wanted) {
+        return;
+    }
+    let column = wanted[group.y];
+    let row = (group.x * 8u + lane) * 8u;
+    let product = multiply_eight(params.matrix, column, row, lane);
+    let scale = inverse_rms(column, params.matrix.columns, params.norm_epsilon, lane);
+    let low = product.low * scale;
+    let high = product.high * scale;
+    let at = (group.y * groups.x + group.x) * 16u + lane * 2u;
+    if at + 1u < arrayLength(&logits_out) {
+        logits_out[at] = low;
+        logits_out[at + 1u] = high;
+    }
+
+    var top = vec2<f32>(-1e30, bitcast<f32>(0x7F000000u));
+    for (var i = 0u; i < 4u; i++) {
+        if row + i < params.matrix.rows {
+            top = better(top, vec2<f32>(low[i], bitcast<f32>(row + i)));
+        }
+    }
+    for (var i = 0u; i < 4u; i++) {
+        if row + 4u + i < params.matrix.rows {
+            top = better(top, vec2<f32>(high[i], bitcast<f32>(row + 4u + i)));
+        }
+    }
+    top = lane_best(top, lane);
+    let place = group.y * groups.x + group.x;
+    if lane == 0u && place < arrayLength(&best) {
+        best[place] = top;
+    }
+}

@@ -1,0 +1,39 @@
+// The page texture: the lines of every tile, 64 texels wide. Storage textures are read without the mip-level work that
+// a sampled texture costs on a software adapter.
+#define_import_path pixel_llm::page
+#import pixel_llm::types::MatrixParams
+
+@group(0) @binding(0) var weights: texture_storage_2d_array<rgba32uint, read>;
+// First line of every tile, counted over the layers of the texture.
+@group(0) @binding(1) var<storage, read> tile_line: array<u32>;
+
+// One row of one tile: the texel column, the first line of its row group, the layer.
+struct Row {
+    x: u32,
+    y: u32,
+    layer: u32,
+}
+
+fn tiles_across(m: MatrixParams) -> u32 {
+    return (m.columns + m.columns_per_tile - 1u) / m.columns_per_tile;
+}
+
+// Blocks of 32 columns in the tile `across` of a row group.
+fn blocks_in_tile(m: MatrixParams, across: u32) -> u32 {
+    return min(m.columns_per_tile, m.columns - across * m.columns_per_tile) >> 5u;
+}
+
+fn locate(m: MatrixParams, row: u32, across: u32, lines_per_group: u32) -> Row {
+    // The last workgroup may reach past the matrix; its surplus rows repeat the last one.
+    let r = min(row, m.rows - 1u);
+    let group = r >> 6u;
+    let tile = m.first_tile + (group / m.row_groups_per_tile) * tiles_across(m) + across;
+    let first = tile_line[min(tile, arrayLength(&tile_line) - 1u)];
+    let line = first + (group % m.row_groups_per_tile) * lines_per_group;
+    let height = textureDimensions(weights).y;
+    return Row(r & 63u, line % height, line / height);
+}
+
+fn texel(row: Row, line: u32) -> vec4<u32> {
+    return textureLoad(weights, vec2<u32>(row.x, row.y + line), row.layer);
+}

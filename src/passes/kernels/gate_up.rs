@@ -1,0 +1,14 @@
+//! Norm, gate and up.
+
+use super::{
+    KernelSource,
+    layout::{Bound::*, layout, per_encoding},
+};
+use crate::passes::params::GateUpParams;
+
+/// The kernel as it is written down.
+pub const SOURCE: KernelSource = KernelSource {
+    name: "gate_up",
+    layout: || layout("gate_up", &[Pages, Read, Read, Read, Params(size_of::<GateUpParams>()), Write]),
+    variants: per_encoding,
+};

@@ -1,0 +1,57 @@
+//! Bindings of a kernel in one line each.
+
+use std::num::NonZeroU64;
+
+use bevy::{
+    render::render_resource::{
+        BindGroupLayoutDescriptor, BindGroupLayoutEntry, BindingType, BufferBindingType, ShaderStages,
+        StorageTextureAccess, TextureFormat, TextureViewDimension,
+    },
+    shader::ShaderDefVal,
+};
+
+use crate::model::Encoding;
+
+/// What is bound.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Bound {
+    /// The page texture.
+    Pages,
+    /// A storage buffer that is read.
+    Read,
+    /// A storage buffer that is written.
+    Write,
+    /// A parameter struct of this size.
+    Params(usize),
+}
+
+/// The layout of group 0, bindings counted from 0.
+pub(super) fn layout(name: &'static str, bound: &[Bound]) -> BindGroupLayoutDescriptor {
+    let buffer = |ty, size| BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: size };
+    let entry = |(binding, bound): (u32, &Bound)| BindGroupLayoutEntry {
+        binding,
+        visibility: ShaderStages::COMPUTE,
+        ty: match *bound {
+            Bound::Pages => BindingType::StorageTexture {
+                access: StorageTextureAccess::ReadOnly,
+                format: TextureFormat::Rgba32Uint,
+                view_dimension: TextureViewDimension::D2Array,
+            },
+            Bound::Read => buffer(BufferBindingType::Storage { read_only: true }, None),
+            Bound::Write => buffer(BufferBindingType::Storage { read_only: false }, None),
+            Bound::Params(size) => buffer(BufferBindingType::Uniform, NonZeroU64::new(size as u64)),
+        },
+        count: None,
+    };
+    BindGroupLayoutDescriptor::new(name, &(0..).zip(bound).map(entry).collect::<Vec<_>>())
+}
+
+/// What compiles a kernel for an encoding.
+pub fn encoding_def(encoding: Encoding) -> ShaderDefVal {
+    ShaderDefVal::Bool(format!("ENCODING_{}", encoding.name()), true)
+}
+
+/// One variant per encoding.
+pub(super) fn per_encoding() -> Vec<Vec<ShaderDefVal>> {
+    Encoding::ALL.into_iter().map(|encoding| vec![encoding_def(encoding)]).collect()
+}

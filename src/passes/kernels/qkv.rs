@@ -1,0 +1,32 @@
+//! Norm, and the query, key and value matrices.
+
+use bevy::shader::ShaderDefVal;
+
+use super::{
+    KernelSource,
+    layout::{Bound::*, encoding_def, layout},
+};
+use crate::model::Encoding;
+use crate::passes::params::QkvParams;
+
+/// The kernel as it is written down.
+pub const SOURCE: KernelSource = KernelSource {
+    name: "qkv",
+    layout: || layout("qkv", &[Pages, Read, Read, Read, Params(size_of::<QkvParams>()), Write]),
+    variants: variants,
+};
+
+/// What compiles the kernel for the matrices `first` to `last` (0 query, 1 key, 2 value), stored in `encoding`.
+pub fn shader_defs(encoding: Encoding, first: u32, last: u32) -> Vec<ShaderDefVal> {
+    let part = |name: &str, value| ShaderDefVal::UInt(name.into(), value);
+    vec![encoding_def(encoding), part("FIRST_PART", first), part("LAST_PART", last)]
+}
+
+fn variants() -> Vec<Vec<ShaderDefVal>> {
+    let mut variants: Vec<_> =
+        Encoding::ALL.into_iter().map(|encoding| shader_defs(encoding, 0, 2)).collect();
+    for (first, last) in [(0, 0), (0, 1), (1, 1), (1, 2), (2, 2)] {
+        variants.push(shader_defs(Encoding::Q4_K, first, last));
+    }
+    variants
+}

@@ -1,0 +1,97 @@
+//! The activations and the cache of keys and values on the device.
+
+use bevy::render::{
+    render_resource::{Buffer, BufferDescriptor, BufferUsages},
+    renderer::RenderDevice,
+};
+
+use super::NetworkError;
+use crate::model::ModelConfig;
+
+/// In a column's fourth word: no logits are wanted.
+pub const NO_LOGITS: u32 = u32::MAX;
+
+/// Room to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// Sequences in the cache.
+    pub slots: u32,
+    /// Positions of each.
+    pub context: u32,
+    /// The most columns of one step.
+    pub columns: u32,
+    /// The most tokens drawn before they are read back.
+    pub repeats: u32,
+}
+
+/// Every buffer that is not a weight or a parameter.
+#[derive(Debug)]
+pub struct Buffers {
+    /// Token, position, first row of the sequence in the cache and a spare word, per column.
+    pub columns: Buffer,
+    /// The column of each row of logits.
+    pub wanted: Buffer,
+    pub(super) residual: Buffer,
+    pub(super) scaled: Buffer,
+    pub(super) squares: Buffer,
+    pub(super) projected: Buffer,
+    pub(super) query: Buffer,
+    pub(super) attended: Buffer,
+    pub(super) hidden: Buffer,
+    /// Logits, rows padded to a multiple of 64.
+    pub logits: Buffer,
+    pub(super) best: Buffer,
+    /// How many tokens were drawn and which, per row of logits.
+    pub drawn: Buffer,
+    /// A factor per layer and query head.
+    pub head_scale: Buffer,
+    /// Keys and values of each layer.
+    pub cache: Vec<[Buffer; 2]>,
+    pub(super) passing: Buffer,
+}
+
+impl Buffers {
+    pub(super) fn new(
+        device: &RenderDevice,
+        config: &ModelConfig,
+        sizes: Sizes,
+    ) -> Result<Self, NetworkError> {
+        let limits = device.limits();
+        let most = u64::from(limits.max_buffer_size.min(u64::from(limits.max_storage_buffer_binding_size)));
+        let buffer = |what: &'static str, words: u64| {
+            let size = (words * 4).max(16);
+            if size > most {
+                return Err(NetworkError::Buffer { what, size, most });
+            }
+            Ok(device.create_buffer(&BufferDescriptor {
+                label: Some(what),
+                size,
+                usage: BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC,
+                mapped_at_creation: false,
+            }))
+        };
+        let columns = u64::from(sizes.columns);
+        let width = u64::from(config.embedding_size);
+        let (query, kv) = (u64::from(config.query_size()), u64::from(config.kv_size()));
+        let vocab = u64::from(config.vocab_size).next_multiple_of(64);
+        let rows = u64::from(sizes.slots) * u64::from(sizes.context);
+        let pair = |_| Ok([buffer("keys", rows * kv)?, buffer("values", rows * kv)?]);
+        Ok(Self {
+            columns: buffer("columns", columns * 4)?,
+            wanted: buffer("wanted", columns)?,
+            residual: buffer("residual", columns * width)?,
+            scaled: buffer("scaled", columns * width)?,
+            squares: buffer("squares", columns * width.div_ceil(32))?,
+            projected: buffer("projected", columns * (query + 2 * kv))?,
+            query: buffer("query", columns * query)?,
+            attended: buffer("attended", columns * query)?,
+            hidden: buffer("hidden", columns * u64::from(config.hidden_size))?,
+            logits: buffer("logits", columns * vocab)?,
+            best: buffer("best", columns * vocab / 32)?,
+            drawn: buffer("drawn", columns * (u64::from(sizes.repeats) + 1))?,
+            head_scale: buffer("head_scale", u64::from(config.layer_count) * u64::from(config.head_count))?,
+            cache: (0..config.layer_count).map(pair).collect::<Result<_, NetworkError>>()?,
+            passing: buffer("passing", u64::from(sizes.context) * kv)?,
+        })
+    }
+}

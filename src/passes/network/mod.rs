@@ -1,0 +1,120 @@
+//! A model on the device: its tiles, its activations, its cache of keys and values, and every dispatch of a forward step.
+//!
+//! In: a [`NetworkModel`] in the render world before the app is prepared, and a [`Step`] before each forward step. Out: logits and drawn tokens in
+//! the buffers of [`Network`].
+
+mod buffers;
+mod build;
+mod record;
+mod tensors;
+
+use std::sync::Arc;
+
+use bevy::{prelude::*, render::RenderApp, render::RenderStartup};
+
+use super::{Forward, ForwardSystems, PassesSystems};
+use crate::model::{ModelError, PixelModel};
+use crate::tiles::PagesError;
+
+pub use buffers::{Buffers, NO_LOGITS, Sizes};
+pub use build::Network;
+pub use record::{Copy, Step};
+
+/// Why a model cannot run on the device.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetworkError {
+    /// Its tiles cannot be put there.
+    #[error(transparent)]
+    Pages(#[from] PagesError),
+    /// It cannot be read.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A tensor that the family needs is not there, or has the wrong layout.
+    #[error("tensor {0}: missing, or a vector where a matrix is needed; convert the model again")]
+    Tensor(String),
+    /// A size that the kernels do not take.
+    #[error("{what} is {found}; the GPU kernels need a multiple of {multiple}: use --device cpu")]
+    Shape {
+        /// Which size.
+        what: &'static str,
+        /// What it is.
+        found: u32,
+        /// What it would have to be a multiple of.
+        multiple: u32,
+    },
+    /// Gate and up are stored in different encodings.
+    #[error(
+        "layer {layer}: gate is {gate} and up is {up}; the GPU kernels need one encoding: use --device cpu"
+    )]
+    Encodings {
+        /// The layer.
+        layer: u32,
+        /// Encoding of gate.
+        gate: &'static str,
+        /// Encoding of up.
+        up: &'static str,
+    },
+    /// The adapter has no subgroups of eight lanes or more.
+    #[error(
+        "the adapter's subgroups have {least} to {most} lanes; the GPU kernels need 8 or more: use --device cpu"
+    )]
+    Subgroups {
+        /// Fewest lanes of a subgroup.
+        least: u32,
+        /// Most lanes.
+        most: u32,
+    },
+    /// A buffer beyond what the device binds.
+    #[error(
+        "{what} would take {size} bytes; the device binds at most {most}: ask for less context or --parallel"
+    )]
+    Buffer {
+        /// Which buffer.
+        what: &'static str,
+        /// Its size in bytes.
+        size: u64,
+        /// The device's limit.
+        most: u64,
+    },
+}
+
+/// The model to compute with and the sizes to make room for.
+#[derive(Resource, Clone, Debug)]
+pub struct NetworkModel {
+    /// The model.
+    pub model: Arc<PixelModel>,
+    /// Room for sequences and columns.
+    pub sizes: Sizes,
+}
+
+/// Puts a [`NetworkModel`] on the device and runs it in the [`Forward`] schedule. Comes after `PassesPlugin`.
+pub struct NetworkPlugin {
+    /// The model and its sizes.
+    pub model: NetworkModel,
+}
+
+/// What came of putting the model on the device.
+#[derive(Resource, Debug, Default)]
+pub struct NetworkFailure(pub Option<NetworkError>);
+
+impl Plugin for NetworkPlugin {
+    fn build(&self, app: &mut App) {
+        let Some(render_app) = app.get_sub_app_mut(RenderApp) else { return };
+        render_app
+            .insert_resource(self.model.clone())
+            .init_resource::<NetworkFailure>()
+            .init_resource::<Step>()
+            .add_systems(RenderStartup, build::build_network.after(PassesSystems::Kernels))
+            .add_systems(
+                Forward,
+                (
+                    record::record_start.in_set(ForwardSystems::Embed),
+                    record::record_layers.in_set(ForwardSystems::Layers),
+                    record::record_head.in_set(ForwardSystems::Head),
+                    record::record_choice.in_set(ForwardSystems::Sample),
+                )
+                    .run_if(resource_exists::<Network>),
+            );
+    }
+}

@@ -1,0 +1,226 @@
+//! The page texture: every tile's lines, one under the other, in as many layers as they need.
+
+use bevy::render::{
+    render_resource::{
+        Buffer, BufferInitDescriptor, BufferUsages, Extent3d, Origin3d, PollType, Texture, TextureAspect,
+        TextureDescriptor, TextureDimension, TextureFormat, TextureUsages, TextureView,
+        TextureViewDescriptor, TextureViewDimension,
+    },
+    renderer::{RenderDevice, RenderQueue},
+};
+
+use crate::model::{ModelError, PixelModel};
+
+/// Texels of a line: the rows of a row group.
+const WIDTH: u32 = 64;
+/// Lines of the tallest tile.
+const TALLEST: u32 = 64;
+const LINE_BYTES: usize = 1024;
+/// Bytes handed to the queue before it is flushed: what the copies on their way take of the host's memory.
+const FLUSH_BYTES: usize = 16 << 20;
+
+/// Why a model's tiles cannot be put on the GPU.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PagesError {
+    /// A tile is damaged or cannot be read.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// More lines than the device's largest texture has.
+    #[error("the model has {lines} lines of tiles; textures of this device hold {most}")]
+    TooLarge {
+        /// Lines of all tiles.
+        lines: u64,
+        /// Lines of the device's largest texture.
+        most: u64,
+    },
+    /// The device was lost.
+    #[error("waiting for the GPU: {0}")]
+    Wait(#[from] wgpu::PollError),
+}
+
+/// Height and layers of a page texture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Lines of a layer.
+    pub height: u32,
+    /// Layers.
+    pub layers: u32,
+}
+
+impl Shape {
+    /// The smallest shape that holds `lines` lines of tiles of which none is cut by the end of a layer.
+    ///
+    /// # Errors
+    /// The texture would be over the limits.
+    pub fn new(lines: u64, max_height: u32, max_layers: u32) -> Result<Self, PagesError> {
+        // What a layer may leave empty at its end because the next tile does not fit.
+        let lost = u64::from(TALLEST) - 1;
+        let usable = u64::from(max_height).saturating_sub(lost).max(1);
+        let layers = if lines <= u64::from(max_height) { 1 } else { lines.div_ceil(usable) };
+        let most = usable * u64::from(max_layers);
+        let height = lines.div_ceil(layers) + if layers > 1 { lost } else { 0 };
+        match (u32::try_from(height.max(1)), u32::try_from(layers)) {
+            (Ok(height), Ok(layers)) if layers <= max_layers && height <= max_height => {
+                Ok(Self { height, layers })
+            }
+            _ => Err(PagesError::TooLarge { lines, most }),
+        }
+    }
+
+    /// Where each tile begins, by its count of lines.
+    fn place(self, lines: impl Iterator<Item = u32>) -> Vec<u32> {
+        let mut next = 0;
+        lines
+            .map(|lines| {
+                if next % self.height + lines > self.height {
+                    next = next.next_multiple_of(self.height);
+                }
+                let first = next;
+                next += lines;
+                first
+            })
+            .collect()
+    }
+}
+
+/// A model's tiles on the GPU.
+#[derive(Debug, Clone)]
+pub struct Pages {
+    /// The texels, which kernels read as a storage texture and the map draws.
+    pub texture: Texture,
+    /// All layers of it.
+    pub view: TextureView,
+    /// The first line of each tile, counted over the layers, as a storage buffer.
+    pub tile_line: Buffer,
+    /// Height and layers.
+    pub shape: Shape,
+    first_lines: Vec<u32>,
+}
+
+impl Pages {
+    /// Copies every tile of a model.
+    ///
+    /// # Errors
+    /// A tile is damaged, or the device's textures are too small.
+    pub fn upload(
+        device: &RenderDevice,
+        queue: &RenderQueue,
+        model: &PixelModel,
+    ) -> Result<Self, PagesError> {
+        let limits = device.limits();
+        let sizes = (0..model.tile_count()).map(|tile| (model.tile_range(tile).len() / LINE_BYTES) as u32);
+        let lines = sizes.clone().map(u64::from).sum();
+        let shape =
+            Shape::new(lines, limits.max_texture_dimension_2d.min(8192), limits.max_texture_array_layers)?;
+        let first_lines = shape.place(sizes);
+        let texture = device.create_texture(&TextureDescriptor {
+            label: Some("tiles:pages"),
+            size: Extent3d { width: WIDTH, height: shape.height, depth_or_array_layers: shape.layers },
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: TextureDimension::D2,
+            format: TextureFormat::Rgba32Uint,
+            usage: TextureUsages::TEXTURE_BINDING
+                | TextureUsages::STORAGE_BINDING
+                | TextureUsages::COPY_DST
+                | TextureUsages::COPY_SRC,
+            view_formats: &[],
+        });
+        let view = texture.create_view(&TextureViewDescriptor {
+            dimension: Some(TextureViewDimension::D2Array),
+            ..TextureViewDescriptor::default()
+        });
+        let tile_line = device.create_buffer_with_data(&BufferInitDescriptor {
+            label: Some("tiles:tile_line"),
+            contents: bytemuck::cast_slice(&first_lines),
+            usage: BufferUsages::STORAGE,
+        });
+        let pages = Self { texture, view, tile_line, shape, first_lines };
+        let mut waiting = 0;
+        for tile in 0..model.tile_count() {
+            let bytes = model.tile(tile)?;
+            pages.write_lines(queue, pages.first_line(tile), bytes);
+            waiting += bytes.len();
+            if waiting >= FLUSH_BYTES {
+                flush(device, queue)?;
+                waiting = 0;
+            }
+        }
+        flush(device, queue)?;
+        Ok(pages)
+    }
+
+    /// The first line of a tile, counted over the layers.
+    pub fn first_line(&self, tile: u32) -> u32 {
+        self.first_lines[tile as usize]
+    }
+
+    /// Writes whole lines of one layer.
+    pub fn write_lines(&self, queue: &RenderQueue, first: u32, bytes: &[u8]) {
+        let height = (bytes.len() / LINE_BYTES) as u32;
+        self.write(queue, [0, first], [WIDTH, height], bytes);
+    }
+
+    /// Writes one texel: `x` of a line.
+    pub fn write_texel(&self, queue: &RenderQueue, x: u32, line: u32, texel: [u32; 4]) {
+        self.write(queue, [x, line], [1, 1], bytemuck::cast_slice(&texel));
+    }
+
+    /// Bytes of the texture.
+    pub fn size_in_bytes(&self) -> u64 {
+        u64::from(self.shape.height) * u64::from(self.shape.layers) * LINE_BYTES as u64
+    }
+
+    fn write(&self, queue: &RenderQueue, [x, line]: [u32; 2], [width, height]: [u32; 2], bytes: &[u8]) {
+        let origin = Origin3d { x, y: line % self.shape.height, z: line / self.shape.height };
+        queue.write_texture(
+            wgpu::TexelCopyTextureInfo {
+                texture: &self.texture,
+                mip_level: 0,
+                origin,
+                aspect: TextureAspect::All,
+            },
+            bytes,
+            wgpu::TexelCopyBufferLayout {
+                offset: 0,
+                bytes_per_row: Some(width * 16),
+                rows_per_image: Some(height),
+            },
+            Extent3d { width, height, depth_or_array_layers: 1 },
+        );
+    }
+}
+
+fn flush(device: &RenderDevice, queue: &RenderQueue) -> Result<(), PagesError> {
+    queue.submit([]);
+    device.poll(PollType::wait_indefinitely())?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_tile_is_cut_and_little_is_lost() {
+        for tiles in [1u32, 100, 129, 1000, 5000] {
+            let sizes: Vec<u32> = (0..tiles).map(|tile| 40 + tile * 7 % 25).collect();
+            let lines: u32 = sizes.iter().sum();
+            let shape = Shape::new(u64::from(lines), 8192, 256).unwrap();
+            let places = shape.place(sizes.iter().copied());
+            for (first, lines) in places.iter().zip(&sizes) {
+                assert!(first % shape.height + lines <= shape.height);
+                assert!(first + lines <= shape.height * shape.layers);
+            }
+            let bytes = f64::from(shape.height * shape.layers);
+            assert!(bytes <= f64::from(lines) * 1.02, "{tiles}: {shape:?} for {lines}");
+        }
+    }
+
+    #[test]
+    fn a_model_beyond_the_device_is_refused_with_both_sizes() {
+        let error = Shape::new(1 << 30, 8192, 256).unwrap_err();
+        assert!(error.to_string().contains("1073741824"), "{error}");
+    }
+}
