@@ -20,8 +20,8 @@ use bevy_ecs::{
 
 pub use today::*;
 
-/// Today's prelude, with [`Commands`](crate::Commands) as it was and the removed
-/// [`DespawnRecursiveExt`](crate::DespawnRecursiveExt).
+/// Today's prelude, with [`Commands`] as it was and the removed
+/// [`DespawnRecursiveExt`].
 pub mod prelude {
     pub use today::prelude::*;
 
