@@ -13,7 +13,7 @@ use crate::passes::params::QkvParams;
 pub const SOURCE: KernelSource = KernelSource {
     name: "qkv",
     layout: || layout("qkv", &[Pages, Read, Read, Read, Params(size_of::<QkvParams>()), Write]),
-    variants: variants,
+    variants,
 };
 
 /// What compiles the kernel for the matrices `first` to `last` (0 query, 1 key, 2 value), stored in `encoding`.

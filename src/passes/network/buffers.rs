@@ -57,7 +57,7 @@ impl Buffers {
         sizes: Sizes,
     ) -> Result<Self, NetworkError> {
         let limits = device.limits();
-        let most = u64::from(limits.max_buffer_size.min(u64::from(limits.max_storage_buffer_binding_size)));
+        let most = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size);
         let buffer = |what: &'static str, words: u64| {
             let size = (words * 4).max(16);
             if size > most {
