@@ -145,8 +145,8 @@ fn a_muted_head_is_as_its_columns_of_the_output_matrix_zeroed() {
     let Some(mut gpu) = engine(Arc::clone(&model), 1) else { return };
     let ids = [1, 2, 3, 4];
     let config = model.config();
-    let mut controls = Controls::default();
-    controls.head_scale = vec![1.0; (config.layer_count * config.head_count) as usize];
+    let head_scale = vec![1.0; (config.layer_count * config.head_count) as usize];
+    let mut controls = Controls { head_scale, ..Controls::default() };
     controls.head_scale[1] = 0.0;
     let before = on_gpu(&mut gpu, columns(&ids, 0, 0));
     let (network, _, queue) = gpu.network();
