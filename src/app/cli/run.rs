@@ -123,7 +123,7 @@ pub struct BatchArgs {
     /// How many tokens of prompt and answer to have room for [default: what the model was made for].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Running")]
     pub context: Option<u32>,
-    /// What computes. This version computes on the processor alone, so that is what auto takes.
+    /// What computes. The GPU path is young and slower than the processor, so auto takes the processor.
     #[arg(long, value_enum, default_value_t = Device::Auto, help_heading = "Running")]
     pub device: Device,
 }
@@ -131,10 +131,10 @@ pub struct BatchArgs {
 /// What computes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Device {
-    /// The best that this version can use: the processor.
+    /// The processor, as long as the GPU path is not the faster one.
     #[default]
     Auto,
-    /// A GPU; an error, since the forward pass does not run there yet.
+    /// A GPU, or a software adapter in its place, through Bevy's render graph.
     Gpu,
     /// The processor.
     Cpu,
