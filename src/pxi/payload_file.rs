@@ -53,7 +53,15 @@ impl PayloadFile {
     }
 
     fn finish_unlocated(self, progress: &dyn Fn(u64)) -> Result<Header, PxiError> {
-        let checksum = self.hash(progress)?;
+        // The disk takes the pixels while they are hashed. An error of this sync must be told: the one of the commit would
+        // not hear of it again.
+        let checksum = std::thread::scope(|scope| {
+            let synced = scope.spawn(|| self.file.file().sync_data());
+            let checksum = self.hash(progress)?;
+            let synced = synced.join().expect("a sync does not panic");
+            synced.map_err(PxiError::io("sync"))?;
+            Ok(checksum)
+        })?;
         let header = Header::new(self.payload_len(), self.draft.width(), Compression::None, checksum)?;
         positioned::write_all_at(self.file.file(), &header.encode(), 0)
             .map_err(PxiError::io("write the header"))?;
