@@ -24,3 +24,9 @@ fn share_block(v: vec4<f32>, scale: vec4<f32>, lane: u32) -> Block {
                                   broadcast(s, 4u), broadcast(s, 5u), broadcast(s, 6u), broadcast(s, 7u));
     return block;
 }
+
+// The activations of one block as they are, in every lane.
+fn spread_block(v: vec4<f32>) -> array<vec4<f32>, 8> {
+    return array<vec4<f32>, 8>(broadcast(v, 0u), broadcast(v, 1u), broadcast(v, 2u), broadcast(v, 3u),
+                               broadcast(v, 4u), broadcast(v, 5u), broadcast(v, 6u), broadcast(v, 7u));
+}

@@ -1,35 +1,70 @@
-// The greedy choice: the best of the workgroups' best logits becomes its column's next token, one position on.
-#import pixel_llm::types::ChooseParams
+// The next token of each row of logits, by the chain of src/tokens/sampling: it becomes its column's token, one position on.
+#import pixel_llm::types::SamplingWords
 #import pixel_llm::lanes::{better, lane_best}
+#import pixel_llm::row::{params, best_at, listed_at, logit_at}
+#import pixel_llm::penalise::{recent, penalise}
+#import pixel_llm::filter::{filter_tokens, list_groups, stays}
+#import pixel_llm::noise::{pcg4d, gumbel}
 
-@group(0) @binding(0) var<uniform> params: ChooseParams;
-@group(0) @binding(1) var<storage, read> best: array<vec2<f32>>;
-@group(0) @binding(2) var<storage, read> wanted: array<u32>;
-@group(0) @binding(3) var<storage, read_write> columns: array<vec4<u32>>;
-// [wanted, stride]: how many were drawn, and their tokens
-@group(0) @binding(4) var<storage, read_write> drawn: array<u32>;
+@group(0) @binding(6) var<storage, read> wanted: array<u32>;
+@group(0) @binding(7) var<storage, read_write> columns: array<vec4<u32>>;
+// [rows, stride]: how many were drawn, and their tokens
+@group(0) @binding(8) var<storage, read_write> drawn: array<u32>;
+@group(0) @binding(9) var<storage, read> sampling: array<SamplingWords>;
+
+// Step 7: the largest of logit / temperature + noise among the tokens that stay. `top` is the best logit and its token.
+fn draw(index: u32, words: SamplingWords, count: u32, top: vec2<f32>, lane: u32) -> u32 {
+    let kept = filter_tokens(index, words, top.x, lane);
+    let groups = list_groups(index, kept.least, lane);
+    var winner = vec2<f32>(-1e30, top.y);
+    for (var i = 0u; i < groups; i++) {
+        let group = listed_at(index, i);
+        for (var j = lane; j < 16u; j += 8u) {
+            let quad = group * 16u + j;
+            let noise = pcg4d(vec4<u32>(words.key, words.index + count, quad));
+            for (var k = 0u; k < 4u; k++) {
+                let token = quad * 4u + k;
+                let logit = logit_at(index, token);
+                let score = (logit - top.x) / words.temperature + gumbel(noise[k]);
+                if stays(kept, logit, token) && token < params.vocabulary {
+                    winner = better(winner, vec2<f32>(score, bitcast<f32>(token)));
+                }
+            }
+        }
+    }
+    return bitcast<u32>(lane_best(winner, lane).y);
+}
 
 @compute @workgroup_size(8)
 fn choose(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     let index = group.y;
-    if index >= params.columns || index >= arrayLength(&wanted) {
+    let place = index * params.stride;
+    if index >= params.rows || place + params.stride > arrayLength(&drawn) || index >= arrayLength(&sampling) {
         return;
     }
+    let words = sampling[index];
+    let count = drawn[place];
+    penalise(index, words, count, lane);
     var top = vec2<f32>(-1e30, bitcast<f32>(0x7F000000u));
     for (var i = lane; i < params.groups; i += 8u) {
-        top = better(top, best[min(index * params.groups + i, arrayLength(&best) - 1u)]);
+        top = better(top, best_at(index, i));
     }
     top = lane_best(top, lane);
-    let count = index * params.stride;
-    let column = wanted[index];
-    if lane != 0u || column >= arrayLength(&columns) || count + params.stride > arrayLength(&drawn) {
+    var token = bitcast<u32>(top.y);
+    // Differences to infinity are not numbers, and nothing else has a share.
+    if words.temperature > 0.0 && top.x > -1e30 && top.x <= 0x1.fffffep127 {
+        token = draw(index, words, count, top, lane);
+    }
+    let column = wanted[min(index, arrayLength(&wanted) - 1u)];
+    let next = words.window_start + words.window_len + count;
+    if lane != 0u || column >= arrayLength(&columns) || count + 1u >= params.stride {
         return;
     }
-    let token = bitcast<u32>(top.y);
     columns[column].x = token;
     columns[column].y += 1u;
-    drawn[count] += 1u;
-    if drawn[count] < params.stride {
-        drawn[count + drawn[count]] = token;
+    drawn[place] = count + 1u;
+    drawn[place + 1u + count] = token;
+    if words.window_limit > 0u && next < arrayLength(&recent) {
+        recent[next] = token;
     }
 }

@@ -1,6 +1,6 @@
 // The last norm times the output matrix, for the columns that want logits; and the best logit of each workgroup.
 #import pixel_llm::types::LogitsParams
-#import pixel_llm::multiply::multiply_eight
+#import pixel_llm::multiply::{multiply_eight, of_column}
 #import pixel_llm::norm::inverse_rms
 #import pixel_llm::lanes::{better, lane_best}
 
@@ -18,35 +18,40 @@ fn logits(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
-    if group.y >= params.columns || group.y >= arrayLength(&wanted) {
-        return;
-    }
-    let column = wanted[group.y];
+    let first = group.y * #{COLUMNS}u;
+    let last = min(params.columns, arrayLength(&wanted)) - 1u;
+    let rows = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(last));
+    let columns = vec4<u32>(wanted[rows.x], wanted[rows.y], wanted[rows.z], wanted[rows.w]);
     let row = (group.x * 8u + lane) * 8u;
-    let product = multiply_eight(params.matrix, column, row, lane);
-    let scale = inverse_rms(column, params.matrix.columns, params.norm_epsilon, lane);
-    let low = product.low * scale;
-    let high = product.high * scale;
-    let at = (group.y * groups.x + group.x) * 16u + lane * 2u;
-    if at + 1u < arrayLength(&logits_out) {
-        logits_out[at] = low;
-        logits_out[at + 1u] = high;
-    }
+    let products = multiply_eight(params.matrix, row, params.matrix, row + 4u, columns, lane);
+    for (var j = 0u; j < #{COLUMNS}u; j++) {
+        if first + j > last {
+            return;
+        }
+        let scale = inverse_rms(columns[j], params.matrix.columns, params.norm_epsilon, lane);
+        let low = of_column(products.low, j) * scale;
+        let high = of_column(products.high, j) * scale;
+        let place = (first + j) * groups.x + group.x;
+        let at = place * 16u + lane * 2u;
+        if at + 1u < arrayLength(&logits_out) {
+            logits_out[at] = low;
+            logits_out[at + 1u] = high;
+        }
 
-    var top = vec2<f32>(-1e30, bitcast<f32>(0x7F000000u));
-    for (var i = 0u; i < 4u; i++) {
-        if row + i < params.matrix.rows {
-            top = better(top, vec2<f32>(low[i], bitcast<f32>(row + i)));
+        var top = vec2<f32>(-1e30, bitcast<f32>(0x7F000000u));
+        for (var i = 0u; i < 4u; i++) {
+            if row + i < params.matrix.rows {
+                top = better(top, vec2<f32>(low[i], bitcast<f32>(row + i)));
+            }
         }
-    }
-    for (var i = 0u; i < 4u; i++) {
-        if row + 4u + i < params.matrix.rows {
-            top = better(top, vec2<f32>(high[i], bitcast<f32>(row + 4u + i)));
+        for (var i = 0u; i < 4u; i++) {
+            if row + 4u + i < params.matrix.rows {
+                top = better(top, vec2<f32>(high[i], bitcast<f32>(row + 4u + i)));
+            }
         }
-    }
-    top = lane_best(top, lane);
-    let place = group.y * groups.x + group.x;
-    if lane == 0u && place < arrayLength(&best) {
-        best[place] = top;
+        top = lane_best(top, lane);
+        if lane == 0u && place < arrayLength(&best) {
+            best[place] = top;
+        }
     }
 }

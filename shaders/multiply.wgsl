@@ -1,56 +1,64 @@
-// A matrix times one column of activations: consecutive rows per lane, a block of 32 inputs per step.
+// Matrices times activations: consecutive rows per lane, a block of 32 inputs per step, for COLUMNS columns at once.
 #define_import_path pixel_llm::multiply
 #import pixel_llm::types::MatrixParams
 #import pixel_llm::page::{Row, locate, tiles_across, blocks_in_tile}
-#import pixel_llm::block::{Block, share_block}
-#import pixel_llm::encoding::{prescale, lines_of, dot_block}
+#import pixel_llm::encoding::lines_of
+#import pixel_llm::columns::{load_inputs, dot_columns}
 
-// [columns, inputs / 4]
-@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
+// Four rows; a component per column.
+struct Four {
+    r0: vec4<f32>,
+    r1: vec4<f32>,
+    r2: vec4<f32>,
+    r3: vec4<f32>,
+}
 
+// Eight rows, which may be of two matrices.
 struct Eight {
-    low: vec4<f32>,
-    high: vec4<f32>,
+    low: Four,
+    high: Four,
 }
 
-fn load_block(m: MatrixParams, column: u32, block: u32, lane: u32) -> Block {
-    let i = column * (m.columns >> 2u) + block * 8u + lane;
-    return share_block(x[min(i, arrayLength(&x) - 1u)], prescale(lane), lane);
+// The four rows of one column.
+fn of_column(v: Four, j: u32) -> vec4<f32> {
+    return vec4<f32>(v.r0[j], v.r1[j], v.r2[j], v.r3[j]);
 }
 
-fn multiply_eight(m: MatrixParams, column: u32, row: u32, lane: u32) -> Eight {
-    var low = vec4<f32>();
-    var high = vec4<f32>();
-    let across = tiles_across(m);
-    let blocks_per_tile = m.columns_per_tile >> 5u;
+// Four rows of `a` from `row_a` on and four of `b` from `row_b` on. Both have the same inputs and the same encoding.
+fn multiply_eight(a: MatrixParams, row_a: u32, b: MatrixParams, row_b: u32, columns: vec4<u32>, lane: u32) -> Eight {
+    var low: Four;
+    var high: Four;
+    let across = tiles_across(a);
+    let blocks_per_tile = a.columns_per_tile >> 5u;
     for (var t = 0u; t < across; t++) {
-        let n = blocks_in_tile(m, t);
+        let n = blocks_in_tile(a, t);
         let lines = lines_of(n);
-        let r0 = locate(m, row, t, lines);
-        let r1 = locate(m, row + 1u, t, lines);
-        let r2 = locate(m, row + 2u, t, lines);
-        let r3 = locate(m, row + 3u, t, lines);
-        let r4 = locate(m, row + 4u, t, lines);
-        let r5 = locate(m, row + 5u, t, lines);
-        let r6 = locate(m, row + 6u, t, lines);
-        let r7 = locate(m, row + 7u, t, lines);
+        let a0 = locate(a, row_a, t, lines);
+        let a1 = locate(a, row_a + 1u, t, lines);
+        let a2 = locate(a, row_a + 2u, t, lines);
+        let a3 = locate(a, row_a + 3u, t, lines);
+        let b0 = locate(b, row_b, t, lines);
+        let b1 = locate(b, row_b + 1u, t, lines);
+        let b2 = locate(b, row_b + 2u, t, lines);
+        let b3 = locate(b, row_b + 3u, t, lines);
         for (var c = 0u; c < n; c++) {
-            let b = load_block(m, column, t * blocks_per_tile + c, lane);
-            low.x += dot_block(r0, c, n, b);
-            low.y += dot_block(r1, c, n, b);
-            low.z += dot_block(r2, c, n, b);
-            low.w += dot_block(r3, c, n, b);
-            high.x += dot_block(r4, c, n, b);
-            high.y += dot_block(r5, c, n, b);
-            high.z += dot_block(r6, c, n, b);
-            high.w += dot_block(r7, c, n, b);
+            let v = load_inputs(a, columns, t * blocks_per_tile + c, lane);
+            low.r0 += dot_columns(a0, c, n, v);
+            low.r1 += dot_columns(a1, c, n, v);
+            low.r2 += dot_columns(a2, c, n, v);
+            low.r3 += dot_columns(a3, c, n, v);
+            high.r0 += dot_columns(b0, c, n, v);
+            high.r1 += dot_columns(b1, c, n, v);
+            high.r2 += dot_columns(b2, c, n, v);
+            high.r3 += dot_columns(b3, c, n, v);
         }
     }
     return Eight(low, high);
 }
 
-fn multiply_four(m: MatrixParams, column: u32, row: u32, lane: u32) -> vec4<f32> {
-    var sums = vec4<f32>();
+// Four rows of one matrix: half of what a lane could hold, so that two threads get equal shares of a small matrix.
+fn multiply_four(m: MatrixParams, row: u32, columns: vec4<u32>, lane: u32) -> Four {
+    var sums: Four;
     let across = tiles_across(m);
     let blocks_per_tile = m.columns_per_tile >> 5u;
     for (var t = 0u; t < across; t++) {
@@ -61,11 +69,11 @@ fn multiply_four(m: MatrixParams, column: u32, row: u32, lane: u32) -> vec4<f32>
         let r2 = locate(m, row + 2u, t, lines);
         let r3 = locate(m, row + 3u, t, lines);
         for (var c = 0u; c < n; c++) {
-            let b = load_block(m, column, t * blocks_per_tile + c, lane);
-            sums.x += dot_block(r0, c, n, b);
-            sums.y += dot_block(r1, c, n, b);
-            sums.z += dot_block(r2, c, n, b);
-            sums.w += dot_block(r3, c, n, b);
+            let v = load_inputs(m, columns, t * blocks_per_tile + c, lane);
+            sums.r0 += dot_columns(r0, c, n, v);
+            sums.r1 += dot_columns(r1, c, n, v);
+            sums.r2 += dot_columns(r2, c, n, v);
+            sums.r3 += dot_columns(r3, c, n, v);
         }
     }
     return sums;

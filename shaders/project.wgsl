@@ -6,7 +6,5 @@
 
 @compute @workgroup_size(8)
 fn project(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
-    if group.y < params.columns {
-        add_to_residual(params.matrix, params.layer_scale, group.x, group.y, lane);
-    }
+    add_to_residual(params.matrix, params.layer_scale, group.xy, params.columns, lane);
 }

@@ -1,6 +1,6 @@
 // The norm of the residual stream times the query, key and value matrices, or those of them that share an encoding.
 #import pixel_llm::types::{MatrixParams, QkvParams}
-#import pixel_llm::multiply::multiply_eight
+#import pixel_llm::multiply::{multiply_eight, of_column}
 #import pixel_llm::norm::inverse_rms
 
 @group(0) @binding(4) var<uniform> params: QkvParams;
@@ -9,10 +9,8 @@
 
 @compute @workgroup_size(8)
 fn qkv(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
-    let column = workgroup.y;
-    if column >= params.columns {
-        return;
-    }
+    let first = workgroup.y * #{COLUMNS}u;
+    let columns = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.columns - 1u));
     let query_rows = params.query.rows;
     let key_rows = params.key.rows;
     let stride = query_rows + key_rows + params.value.rows;
@@ -39,12 +37,18 @@ fn qkv(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation
     }
 
     let row = (group * 8u + lane) * 8u;
-    let product = multiply_eight(m, column, row, lane);
-    let scale = inverse_rms(column, m.columns, params.norm_epsilon, lane);
+    let products = multiply_eight(m, row, m, row + 4u, columns, lane);
     let start = select(select(0u, query_rows, part >= 1u), query_rows + key_rows, part == 2u);
-    let at = (column * stride + start + row) >> 2u;
-    if row < m.rows && at + 1u < arrayLength(&projected) {
-        projected[at] = product.low * scale;
-        projected[at + 1u] = product.high * scale;
+    for (var j = 0u; j < #{COLUMNS}u; j++) {
+        let column = first + j;
+        if column >= params.columns {
+            return;
+        }
+        let scale = inverse_rms(column, m.columns, params.norm_epsilon, lane);
+        let at = (column * stride + start + row) >> 2u;
+        if row < m.rows && at + 1u < arrayLength(&projected) {
+            projected[at] = of_column(products.low, j) * scale;
+            projected[at + 1u] = of_column(products.high, j) * scale;
+        }
     }
 }

@@ -1,14 +1,16 @@
 //! The engine on the GPU: batches go through the forward pass in a headless app's render graph.
 //!
-//! Greedy draws without penalties, biases or log-probabilities are made on the device and fed back there for several tokens; for anything else
-//! the logits are read back and the CPU's sampler answers.
+//! Tokens are drawn on the device and fed back there for several steps of one submit. Where log-probabilities are asked for, the
+//! logits are read back and the CPU's sampler answers.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bevy::{
     app::App,
     render::{
         RenderApp,
+        render_resource::PollType,
         renderer::{RenderDevice, RenderQueue},
     },
 };
@@ -16,12 +18,13 @@ use bevy::{
 use super::headless::{GpuChoice, GpuError, headless_app, prepare};
 use crate::model::PixelModel;
 use crate::passes::network::{
-    Copy, NO_LOGITS, Network, NetworkError, NetworkFailure, NetworkModel, NetworkPlugin, Sizes, Step,
+    Copy, MOST_BIASES, MOST_RECENT, NO_LOGITS, Network, NetworkError, NetworkFailure, NetworkModel, NetworkPlugin,
+    Sizes, Step,
 };
 use crate::passes::readback::read_buffer;
 use crate::passes::{ForwardRequest, ForwardState, ForwardStatus, PassesPlugin};
 use crate::shaders::{ShaderError, ShadersPlugin, load_sources};
-use crate::tokens::sampling::Sampler;
+use crate::tokens::sampling::{Sampler, SamplingError, SamplingWords};
 use crate::tokens::{Ask, AskKind, Batch, Capacity, Engine, EngineError, Sampled, answer};
 
 /// The most columns of a step.
@@ -75,7 +78,7 @@ impl GpuEngine {
         let sizes = Sizes { slots, context, columns: COLUMNS.max(slots), repeats: REPEATS };
         let mut app = headless_app(choice)?;
         app.add_plugins((
-            ShadersPlugin { sources: load_sources(None)? },
+            ShadersPlugin { sources: load_sources(std::env::var_os("PIXEL_LLM_SHADERS").map(std::path::PathBuf::from).as_deref())? },
             PassesPlugin,
             NetworkPlugin { model: NetworkModel { model, sizes } },
         ));
@@ -110,7 +113,7 @@ impl GpuEngine {
     /// # Errors
     /// The device was lost.
     pub fn logits(&mut self, batch: &Batch, wanted: &[u32]) -> Result<Vec<Vec<f32>>, EngineError> {
-        self.run(batch, wanted, false, 1)?;
+        self.run(batch, wanted, &[], 1)?;
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
@@ -121,7 +124,7 @@ impl GpuEngine {
         Ok((0..wanted.len()).map(row).collect())
     }
 
-    fn run(&mut self, batch: &Batch, wanted: &[u32], choose: bool, repeats: u64) -> Result<(), EngineError> {
+    fn run(&mut self, batch: &Batch, wanted: &[u32], draws: &[Ask], repeats: u64) -> Result<(), EngineError> {
         let columns: Vec<[u32; 4]> = batch
             .columns
             .iter()
@@ -140,16 +143,17 @@ impl GpuEngine {
         let (network, _, queue) = self.network();
         queue.write_buffer(&network.buffers.columns, 0, bytemuck::cast_slice(&columns));
         queue.write_buffer(&network.buffers.wanted, 0, bytemuck::cast_slice(wanted));
-        if choose {
-            let words = wanted.len() * (self.sizes.repeats as usize + 1);
-            queue.write_buffer(&network.buffers.drawn, 0, &vec![0; words * 4]);
-        }
+        write_draws(network, queue, draws);
         let copies = batch
             .copies
             .iter()
             .map(|copy| Copy { from: copy.from, to: copy.to, positions: copy.positions })
             .collect();
-        let step = Step { copies, columns: columns.len() as u32, wanted: wanted.len() as u32, choose };
+        let step = Step { copies, columns: columns.len() as u32, wanted: wanted.len() as u32, choose: !draws.is_empty(), only: None };
+        self.run_step(step, repeats)
+    }
+
+    fn run_step(&mut self, step: Step, repeats: u64) -> Result<(), EngineError> {
         self.app.sub_app_mut(RenderApp).world_mut().insert_resource(step);
         self.steps += repeats;
         self.app.world_mut().resource_mut::<ForwardRequest>().steps = self.steps;
@@ -164,15 +168,52 @@ impl GpuEngine {
         Err(EngineError::DeviceLost("the forward pass does not come to an end".into()))
     }
 
+    /// Waits until everything that was asked for is computed.
+    pub fn wait(&self) {
+        let (_, device, _) = self.network();
+        if let Err(error) = device.poll(PollType::wait_indefinitely()) {
+            bevy::log::warn!("waiting for the GPU: {error}");
+        }
+    }
+
+    /// What each kernel takes for one step of so many columns, one after the other.
+    pub fn profile_kernels(&mut self, columns: u32) -> Vec<(&'static str, usize, Duration)> {
+        let names = ["embed", "qkv", "rotate", "attend", "project", "gate_up", "down", "logits", "choose"];
+        let places: Vec<[u32; 4]> = (0..columns).map(|column| [1, 64 + column, 0, NO_LOGITS]).collect();
+        let wanted: Vec<u32> = (0..columns.min(8)).collect();
+        names
+            .map(|name| {
+                let mut times: Vec<Duration> = (0..5)
+                    .map(|_| {
+                        let (network, _, queue) = self.network();
+                        queue.write_buffer(&network.buffers.columns, 0, bytemuck::cast_slice(&places));
+                        queue.write_buffer(&network.buffers.wanted, 0, bytemuck::cast_slice(&wanted));
+                        let step = Step { columns, wanted: wanted.len() as u32, choose: true, only: Some(name), ..Step::default() };
+                        let start = Instant::now();
+                        // A failure shows in what is run next.
+                        let _ = self.run_step(step, 1);
+                        self.wait();
+                        start.elapsed()
+                    })
+                    .collect();
+                times.sort();
+                (name, self.network().0.count(name), times[2])
+            })
+            .to_vec()
+    }
+
     fn drawn(&self, asks: usize, repeats: usize) -> Result<Vec<Vec<Sampled>>, EngineError> {
         let (network, device, queue) = self.network();
-        let bytes = read_buffer(device, queue, &network.buffers.drawn).map_err(other)?;
+        let bytes = read_buffer(device, queue, &network.buffers.sampling.drawn).map_err(other)?;
         let words: &[u32] = bytemuck::cast_slice(&bytes);
         let rows = words.chunks_exact(self.sizes.repeats as usize + 1).take(asks);
         let row = |row: &[u32]| {
             let found = row[0] as usize;
             if found != repeats {
                 return Err(EngineError::Answers { found, expected: repeats });
+            }
+            if row[1..=repeats].iter().any(|&token| token as usize >= self.vocab) {
+                return Err(SamplingError::NoCandidate { vocab: self.vocab }.into());
             }
             Ok(row[1..=repeats].iter().map(|&token| Sampled { token, ..Sampled::default() }).collect())
         };
@@ -188,10 +229,40 @@ fn other(error: impl std::error::Error + Send + Sync + 'static) -> EngineError {
     EngineError::Other(Box::new(error))
 }
 
-/// Whether the device can answer by itself: the most probable token, and nothing about it.
-fn is_greedy(ask: &Ask) -> bool {
-    let AskKind::Draw { words, window, bias, .. } = &ask.kind else { return false };
-    words.temperature <= 0.0 && window.is_empty() && bias.is_empty() && !ask.logprob && ask.top == 0
+/// Whether the device can answer by itself: a draw within the sizes of its buffers, and nothing about it.
+fn draws_on_device(ask: &Ask) -> bool {
+    let AskKind::Draw { window, window_limit, bias, .. } = &ask.kind else { return false };
+    let most = MOST_RECENT as usize;
+    let fits = window.len() <= most && *window_limit as usize <= most && bias.len() <= MOST_BIASES as usize;
+    fits && !ask.logprob && ask.top == 0
+}
+
+/// Writes how each row of logits is to be drawn from.
+fn write_draws(network: &Network, queue: &RenderQueue, draws: &[Ask]) {
+    let (buffers, stride) = (&network.buffers.sampling, network.sizes.recent_stride());
+    let zeros = vec![0u32; draws.len() * (network.sizes.repeats as usize + 1)];
+    let mut all_words = Vec::with_capacity(draws.len());
+    for (row, ask) in (0..).zip(draws) {
+        let AskKind::Draw { words, window, window_limit, bias } = &ask.kind else { continue };
+        let (window_start, bias_start) = (row * stride, row * MOST_BIASES);
+        if !window.is_empty() {
+            queue.write_buffer(&buffers.recent, u64::from(window_start) * 4, bytemuck::cast_slice(window));
+        }
+        if !bias.is_empty() {
+            let pairs: Vec<[u32; 2]> = bias.iter().map(|&(token, bias)| [token, bias.to_bits()]).collect();
+            queue.write_buffer(&buffers.biases, u64::from(bias_start) * 8, bytemuck::cast_slice(&pairs));
+        }
+        all_words.push(SamplingWords {
+            window_start,
+            window_len: window.len() as u32,
+            bias_start,
+            bias_len: bias.len() as u32,
+            window_limit: *window_limit,
+            ..*words
+        });
+    }
+    queue.write_buffer(&buffers.drawn, 0, bytemuck::cast_slice(&zeros));
+    queue.write_buffer(&buffers.words, 0, bytemuck::cast_slice(&all_words));
 }
 
 impl Engine for GpuEngine {
@@ -201,7 +272,7 @@ impl Engine for GpuEngine {
             context: self.sizes.context as usize,
             vocab: self.vocab,
             columns: self.sizes.columns as usize,
-            repeats: 1,
+            repeats: self.sizes.repeats as usize,
         }
     }
 
@@ -210,8 +281,8 @@ impl Engine for GpuEngine {
         let mut wanted: Vec<u32> = batch.asks.iter().map(|ask| ask.column).collect();
         wanted.dedup();
         let repeats = batch.repeats.max(1);
-        if !wanted.is_empty() && wanted.len() == batch.asks.len() && batch.asks.iter().all(is_greedy) {
-            self.run(batch, &wanted, true, u64::from(repeats))?;
+        if !wanted.is_empty() && wanted.len() == batch.asks.len() && batch.asks.iter().all(draws_on_device) {
+            self.run(batch, &wanted, &batch.asks, u64::from(repeats))?;
             return self.drawn(wanted.len(), repeats as usize);
         }
         let logits = self.logits(batch, &wanted)?;

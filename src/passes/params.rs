@@ -201,18 +201,18 @@ pub struct LogitsParams {
     pub padding: [u32; 2],
 }
 
-/// `choose`: the greedy choice on the GPU.
+/// `choose`: the next token of each row of logits.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 pub struct ChooseParams {
-    /// Workgroups of `logits` per column.
+    /// Workgroups of `logits` per row of logits, each of 64 tokens.
     pub groups: u32,
-    /// Words per column of what was drawn: a count, then tokens.
+    /// Words per row of what was drawn: a count, then tokens.
     pub stride: u32,
-    /// Columns that may want logits.
-    pub columns: u32,
-    /// Zero: fills the struct to a multiple of 16 bytes.
-    pub padding: u32,
+    /// The most rows of logits.
+    pub rows: u32,
+    /// Tokens that the model knows.
+    pub vocabulary: u32,
 }
 
 #[cfg(test)]

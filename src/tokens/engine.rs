@@ -147,7 +147,8 @@ pub trait Engine {
     /// What it can hold and do.
     fn capacity(&self) -> Capacity;
 
-    /// Runs a batch. The result has, for every ask in order, its answers: one per pass.
+    /// Runs a batch. The result has, for every ask in order, its answers: one per pass. An engine that cannot repeat a batch may
+    /// stop after the first pass.
     fn step(&mut self, batch: &Batch) -> Result<Vec<Vec<Sampled>>, EngineError>;
 }
 

@@ -12,10 +12,18 @@ use crate::passes::params::AttendParams;
 pub const SOURCE: KernelSource = KernelSource {
     name: "attend",
     layout: || layout("attend", &[Params(size_of::<AttendParams>()), Read, Read, Read, Read, Read, Write]),
-    variants: || [8, 32, 64, 128].map(shader_defs).to_vec(),
+    variants: || [(8, 1), (32, 2), (64, 3), (64, 4), (96, 1), (128, 4)].map(|(size, heads)| shader_defs(size, heads)).to_vec(),
 };
 
-/// What compiles the kernel for heads of this size, a multiple of 4.
-pub fn shader_defs(head_size: u32) -> Vec<ShaderDefVal> {
-    vec![ShaderDefVal::UInt("HEAD_SIZE".into(), head_size)]
+/// The most query heads of a workgroup: what a lane holds for each is held for all.
+const MOST_HEADS: u32 = 4;
+
+/// How many query heads share a workgroup, of those that share a KV head.
+pub fn heads_together(heads_per_kv: u32) -> u32 {
+    (1..=MOST_HEADS).rev().find(|heads| heads_per_kv.is_multiple_of(*heads)).unwrap_or(1)
+}
+
+/// What compiles the kernel for a head size and a number of heads per workgroup.
+pub fn shader_defs(head_size: u32, heads: u32) -> Vec<ShaderDefVal> {
+    [("HEAD_SIZE", head_size), ("HEADS", heads)].map(|(name, value)| ShaderDefVal::UInt(name.into(), value)).to_vec()
 }

@@ -1,4 +1,4 @@
-//! The greedy choice, fed back.
+//! The next token, fed back.
 
 use super::{
     KernelSource,
@@ -9,6 +9,9 @@ use crate::passes::params::ChooseParams;
 /// The kernel as it is written down.
 pub const SOURCE: KernelSource = KernelSource {
     name: "choose",
-    layout: || layout("choose", &[Params(size_of::<ChooseParams>()), Read, Read, Write, Write]),
+    layout: || {
+        let params = Params(size_of::<ChooseParams>());
+        layout("choose", &[params, Write, Write, Write, Write, Read, Read, Write, Write, Read])
+    },
     variants: || vec![vec![]],
 };

@@ -2,7 +2,7 @@
 
 use super::{
     KernelSource,
-    layout::{Bound::*, layout, per_encoding},
+    layout::{Bound::*, layout, per_encoding_and_columns},
 };
 use crate::passes::params::GateUpParams;
 
@@ -10,5 +10,5 @@ use crate::passes::params::GateUpParams;
 pub const SOURCE: KernelSource = KernelSource {
     name: "gate_up",
     layout: || layout("gate_up", &[Pages, Read, Read, Read, Params(size_of::<GateUpParams>()), Write]),
-    variants: per_encoding,
+    variants: per_encoding_and_columns,
 };

@@ -55,3 +55,17 @@ pub fn encoding_def(encoding: Encoding) -> ShaderDefVal {
 pub(super) fn per_encoding() -> Vec<Vec<ShaderDefVal>> {
     Encoding::ALL.into_iter().map(|encoding| vec![encoding_def(encoding)]).collect()
 }
+
+/// Columns that a workgroup multiplies at once, where there are several: they share every decoded weight.
+pub const MANY_COLUMNS: u32 = 4;
+
+/// What compiles a product for `columns` columns per workgroup: one or [`MANY_COLUMNS`].
+pub fn product_defs(encoding: Encoding, columns: u32) -> Vec<ShaderDefVal> {
+    vec![encoding_def(encoding), ShaderDefVal::UInt("COLUMNS".into(), columns)]
+}
+
+/// One variant of a product per encoding and number of columns.
+pub(super) fn per_encoding_and_columns() -> Vec<Vec<ShaderDefVal>> {
+    let variants = |encoding| [1, MANY_COLUMNS].map(|columns| product_defs(encoding, columns));
+    Encoding::ALL.into_iter().flat_map(variants).collect()
+}

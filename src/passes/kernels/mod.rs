@@ -12,7 +12,7 @@ pub mod qkv;
 pub mod rms_norm;
 pub mod rotate;
 
-pub use layout::encoding_def;
+pub use layout::{MANY_COLUMNS, encoding_def, product_defs};
 
 use bevy::{
     prelude::*,

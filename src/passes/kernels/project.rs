@@ -2,7 +2,7 @@
 
 use super::{
     KernelSource,
-    layout::{Bound::*, layout, per_encoding},
+    layout::{Bound::*, layout, per_encoding_and_columns},
 };
 use crate::passes::params::ProjectParams;
 
@@ -12,5 +12,5 @@ pub const SOURCE: KernelSource = KernelSource {
     layout: || {
         layout("project", &[Pages, Read, Read, Params(size_of::<ProjectParams>()), Read, Write, Write, Write])
     },
-    variants: per_encoding,
+    variants: per_encoding_and_columns,
 };

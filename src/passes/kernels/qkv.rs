@@ -4,7 +4,7 @@ use bevy::shader::ShaderDefVal;
 
 use super::{
     KernelSource,
-    layout::{Bound::*, encoding_def, layout},
+    layout::{Bound::*, MANY_COLUMNS, layout, product_defs},
 };
 use crate::model::Encoding;
 use crate::passes::params::QkvParams;
@@ -16,17 +16,22 @@ pub const SOURCE: KernelSource = KernelSource {
     variants,
 };
 
-/// What compiles the kernel for the matrices `first` to `last` (0 query, 1 key, 2 value), stored in `encoding`.
-pub fn shader_defs(encoding: Encoding, first: u32, last: u32) -> Vec<ShaderDefVal> {
+/// What compiles the kernel for the matrices `first` to `last` (0 query, 1 key, 2 value), stored in `encoding`, and for `columns`
+/// columns per workgroup.
+pub fn shader_defs(encoding: Encoding, first: u32, last: u32, columns: u32) -> Vec<ShaderDefVal> {
     let part = |name: &str, value| ShaderDefVal::UInt(name.into(), value);
-    vec![encoding_def(encoding), part("FIRST_PART", first), part("LAST_PART", last)]
+    let mut defs = product_defs(encoding, columns);
+    defs.extend([part("FIRST_PART", first), part("LAST_PART", last)]);
+    defs
 }
 
 fn variants() -> Vec<Vec<ShaderDefVal>> {
-    let mut variants: Vec<_> =
-        Encoding::ALL.into_iter().map(|encoding| shader_defs(encoding, 0, 2)).collect();
-    for (first, last) in [(0, 0), (0, 1), (1, 1), (1, 2), (2, 2)] {
-        variants.push(shader_defs(Encoding::Q4_K, first, last));
+    let mut variants = Vec::new();
+    for columns in [1, MANY_COLUMNS] {
+        variants.extend(Encoding::ALL.into_iter().map(|encoding| shader_defs(encoding, 0, 2, columns)));
+        for (first, last) in [(0, 0), (0, 1), (1, 1), (1, 2), (2, 2)] {
+            variants.push(shader_defs(Encoding::Q4_K, first, last, columns));
+        }
     }
     variants
 }

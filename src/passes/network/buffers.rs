@@ -24,6 +24,32 @@ pub struct Sizes {
     pub repeats: u32,
 }
 
+/// The most recent tokens that penalties on the device look at; more are left to the CPU's sampler.
+pub const MOST_RECENT: u32 = 256;
+/// The most biases of a request that the device adds; more are left to the CPU's sampler.
+pub const MOST_BIASES: u32 = 32;
+
+impl Sizes {
+    /// Words per row of recent tokens: the window, and what is drawn before it is read back.
+    pub fn recent_stride(&self) -> u32 {
+        MOST_RECENT + self.repeats
+    }
+}
+
+/// What the choice of the next token needs, per row of logits.
+#[derive(Debug)]
+pub struct SamplingBuffers {
+    /// How many tokens were drawn, and which.
+    pub drawn: Buffer,
+    /// How to draw: [`crate::tokens::sampling::SamplingWords`].
+    pub words: Buffer,
+    /// Recent tokens.
+    pub recent: Buffer,
+    /// Tokens and what is added to their logits.
+    pub biases: Buffer,
+    pub(super) listed: Buffer,
+}
+
 /// Every buffer that is not a weight or a parameter.
 #[derive(Debug)]
 pub struct Buffers {
@@ -41,8 +67,8 @@ pub struct Buffers {
     /// Logits, rows padded to a multiple of 64.
     pub logits: Buffer,
     pub(super) best: Buffer,
-    /// How many tokens were drawn and which, per row of logits.
-    pub drawn: Buffer,
+    /// What the choice of the next token needs.
+    pub sampling: SamplingBuffers,
     /// A factor per layer and query head.
     pub head_scale: Buffer,
     /// Keys and values of each layer.
@@ -88,7 +114,13 @@ impl Buffers {
             hidden: buffer("hidden", columns * u64::from(config.hidden_size))?,
             logits: buffer("logits", columns * vocab)?,
             best: buffer("best", columns * vocab / 32)?,
-            drawn: buffer("drawn", columns * (u64::from(sizes.repeats) + 1))?,
+            sampling: SamplingBuffers {
+                drawn: buffer("drawn", columns * (u64::from(sizes.repeats) + 1))?,
+                words: buffer("sampling", columns * 16)?,
+                recent: buffer("recent", columns * u64::from(sizes.recent_stride()))?,
+                biases: buffer("biases", columns * u64::from(MOST_BIASES) * 2)?,
+                listed: buffer("listed", columns * vocab / 64)?,
+            },
             head_scale: buffer("head_scale", u64::from(config.layer_count) * u64::from(config.head_count))?,
             cache: (0..config.layer_count).map(pair).collect::<Result<_, NetworkError>>()?,
             passing: buffer("passing", u64::from(sizes.context) * kv)?,

@@ -16,8 +16,8 @@ use super::tensors::{MatrixRef, Tensors};
 use super::{NetworkError, NetworkFailure, NetworkModel, Sizes};
 use crate::model::{ModelConfig, PixelModel};
 use crate::passes::kernels::{
-    KernelId, KernelSource, Kernels, attend, choose, down, embed, encoding_def, gate_up, logits, project,
-    qkv, rotate,
+    KernelId, KernelSource, Kernels, MANY_COLUMNS, attend, choose, down, embed, encoding_def, gate_up, logits,
+    product_defs, project, qkv, rotate,
 };
 use crate::passes::params::{
     AttendParams, ChooseParams, DownParams, EmbedParams, GateUpParams, LogitsParams, MatrixParams,
@@ -28,12 +28,27 @@ use crate::passes::reference::{Column, rope_params};
 use crate::shaders::Shaders;
 use crate::tiles::Pages;
 
-/// One dispatch: a kernel, what it is bound to, and its workgroups per column.
+/// One dispatch: a kernel, what it is bound to, and its workgroups per column or per [`MANY_COLUMNS`].
 #[derive(Debug)]
 pub(super) struct Dispatch {
-    pub kernel: KernelId,
+    /// The kernel's name.
+    pub name: &'static str,
+    /// For one column at a time.
+    kernel: KernelId,
+    /// For [`MANY_COLUMNS`] at a time, where the kernel is a product.
+    many: Option<KernelId>,
     pub group: BindGroup,
-    pub workgroups: u32,
+    workgroups: u32,
+}
+
+impl Dispatch {
+    /// The kernel for so many columns, and its workgroups.
+    pub fn plan(&self, columns: u32) -> (KernelId, [u32; 3]) {
+        match self.many {
+            Some(many) if columns > 1 => (many, [self.workgroups, columns.div_ceil(MANY_COLUMNS), 1]),
+            _ => (self.kernel, [self.workgroups, columns, 1]),
+        }
+    }
 }
 
 /// A model on the device.
@@ -64,6 +79,12 @@ impl Network {
     /// Dispatches of one whole step.
     pub fn dispatches(&self) -> usize {
         self.layers.iter().map(Vec::len).sum::<usize>() + 3
+    }
+
+    /// How often a kernel is dispatched in one step.
+    pub fn count(&self, kernel: &str) -> usize {
+        let others = [&self.embed, &self.logits, &self.choose];
+        self.layers.iter().flatten().chain(others).filter(|dispatch| dispatch.name == kernel).count()
     }
 
     /// Words per row of logits in their buffer.
@@ -151,6 +172,7 @@ impl Builder<'_> {
         self.data(label, bytemuck::cast_slice(numbers), BufferUsages::STORAGE)
     }
 
+    /// A kernel that takes its columns one by one.
     fn dispatch(
         &mut self,
         source: &'static KernelSource,
@@ -167,7 +189,21 @@ impl Builder<'_> {
         }
         resources.extend(buffers.iter().map(|buffer| buffer.as_entire_binding()));
         let group = self.kernels.get(kernel).bind(self.device, self.cache, &resources);
-        Dispatch { kernel, group, workgroups }
+        Dispatch { name: source.name, kernel, many: None, group, workgroups }
+    }
+
+    /// A kernel that multiplies matrices, in its variants for one and for many columns.
+    fn product(
+        &mut self,
+        source: &'static KernelSource,
+        defs: impl Fn(u32) -> Vec<ShaderDefVal>,
+        pages: &Pages,
+        buffers: &[&Buffer],
+        workgroups: u32,
+    ) -> Dispatch {
+        let one = self.dispatch(source, defs(1), Some(pages), buffers, workgroups);
+        let many = self.kernels.request(source, defs(MANY_COLUMNS), self.shaders, self.cache);
+        Dispatch { many: Some(many), ..one }
     }
 
     fn build(mut self, wanted: &NetworkModel) -> Result<Network, NetworkError> {
@@ -225,16 +261,24 @@ impl Builder<'_> {
         };
         let groups = by_eight(&output.params);
         let params = self.uniform(&params);
-        let logits = self.dispatch(
+        let logits = self.product(
             &logits::SOURCE,
-            vec![encoding_def(output.encoding)],
-            Some(&pages),
+            |columns| product_defs(output.encoding, columns),
+            &pages,
             &[&b.scaled, &b.squares, &params, &b.wanted, &b.logits, &b.best],
             groups,
         );
-        let params = ChooseParams { groups, stride: sizes.repeats + 1, columns: sizes.columns, padding: 0 };
+        let params = ChooseParams {
+            groups,
+            stride: sizes.repeats + 1,
+            rows: sizes.columns,
+            vocabulary: config.vocab_size,
+        };
         let params = self.uniform(&params);
-        let bound = [&params, &b.best, &b.wanted, &b.columns, &b.drawn];
+        let s = &b.sampling;
+        let bound = [
+            &params, &b.best, &b.logits, &s.listed, &s.recent, &s.biases, &b.wanted, &b.columns, &s.drawn, &s.words,
+        ];
         let choose = self.dispatch(&choose::SOURCE, Vec::new(), None, &bound, 1);
         Ok(Network { pages, buffers, sizes, config, layer_scale, embed, layers, logits, choose })
     }
@@ -306,9 +350,10 @@ impl Builder<'_> {
             let encoding = matrices[first].encoding;
             let same = matrices[first..].iter().take_while(|matrix| matrix.encoding == encoding).count();
             let groups = matrices[first..first + same].iter().map(|matrix| by_eight(&matrix.params)).sum();
-            let defs = qkv::shader_defs(encoding, first as u32, (first + same - 1) as u32);
+            let last = first + same - 1;
+            let defs = |columns| qkv::shader_defs(encoding, first as u32, last as u32, columns);
             let bound = [&b.scaled, &b.squares, &params, &b.projected];
-            dispatches.push(self.dispatch(&qkv::SOURCE, defs, Some(pages), &bound, groups));
+            dispatches.push(self.product(&qkv::SOURCE, defs, pages, &bound, groups));
             first += same;
         }
         let [keys, values] = &b.cache[index as usize];
@@ -327,8 +372,9 @@ impl Builder<'_> {
         };
         let params = self.uniform(&params);
         let bound = [&params, &b.columns, &b.query, keys, values, &b.head_scale, &b.attended];
-        let defs = attend::shader_defs(config.head_size);
-        dispatches.push(self.dispatch(&attend::SOURCE, defs, None, &bound, config.head_count));
+        let together = attend::heads_together(config.heads_per_kv());
+        let defs = attend::shader_defs(config.head_size, together);
+        dispatches.push(self.dispatch(&attend::SOURCE, defs, None, &bound, config.head_count / together));
         Ok(dispatches)
     }
 
@@ -355,8 +401,8 @@ impl Builder<'_> {
         };
         let project_params = self.uniform(&params);
         let bound = [&b.attended, &project_params, gains[0], &b.residual, &b.scaled, &b.squares];
-        let defs = vec![encoding_def(output.encoding)];
-        let project = self.dispatch(&project::SOURCE, defs, Some(pages), &bound, by_four(&output.params));
+        let defs = |columns| product_defs(output.encoding, columns);
+        let project = self.product(&project::SOURCE, defs, pages, &bound, by_four(&output.params));
 
         let (gate, up) = (matrix("ffn_gate")?, matrix("ffn_up")?);
         if gate.encoding != up.encoding {
@@ -372,16 +418,16 @@ impl Builder<'_> {
         };
         let params = self.uniform(&params);
         let bound = [&b.scaled, &b.squares, &params, &b.hidden];
-        let defs = vec![encoding_def(gate.encoding)];
-        let gate_up = self.dispatch(&gate_up::SOURCE, defs, Some(pages), &bound, by_four(&gate.params));
+        let defs = |columns| product_defs(gate.encoding, columns);
+        let gate_up = self.product(&gate_up::SOURCE, defs, pages, &bound, by_four(&gate.params));
 
         let down = matrix("ffn_down")?;
         let params =
             DownParams { matrix: down.params, columns: sizes.columns, layer_scale: 1.0, padding: [0; 2] };
         let down_params = self.uniform(&params);
         let bound = [&b.hidden, &down_params, gains[1], &b.residual, &b.scaled, &b.squares];
-        let defs = vec![encoding_def(down.encoding)];
-        let down = self.dispatch(&down::SOURCE, defs, Some(pages), &bound, by_four(&down.params));
+        let defs = |columns| product_defs(down.encoding, columns);
+        let down = self.product(&down::SOURCE, defs, pages, &bound, by_four(&down.params));
         let scales = [
             (project_params, std::mem::offset_of!(ProjectParams, layer_scale) as u64),
             (down_params, std::mem::offset_of!(DownParams, layer_scale) as u64),

@@ -16,7 +16,7 @@ use super::{Forward, ForwardSystems, PassesSystems};
 use crate::model::{ModelError, PixelModel};
 use crate::tiles::PagesError;
 
-pub use buffers::{Buffers, NO_LOGITS, Sizes};
+pub use buffers::{Buffers, MOST_BIASES, MOST_RECENT, NO_LOGITS, SamplingBuffers, Sizes};
 pub use build::Network;
 pub use record::{Copy, Step};
 

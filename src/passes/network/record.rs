@@ -1,6 +1,7 @@
 //! Records the dispatches of one forward step.
 
 use bevy::{
+    ecs::system::SystemParam,
     prelude::*,
     render::{
         render_resource::{ComputePassDescriptor, PipelineCache},
@@ -32,37 +33,54 @@ pub struct Step {
     pub columns: u32,
     /// Rows of logits wanted.
     pub wanted: u32,
-    /// Whether the greedy choice is made and fed back.
+    /// Whether the next tokens are chosen and fed back.
     pub choose: bool,
+    /// Only the dispatches of this kernel, to see what it takes.
+    pub only: Option<&'static str>,
 }
 
-fn dispatch_all<'a>(
-    context: &mut RenderContext,
-    label: &'static str,
-    (device, cache, kernels): (&RenderDevice, &PipelineCache, &Kernels),
-    dispatches: impl Iterator<Item = &'a Dispatch>,
-    columns: u32,
-) -> Result<(), KernelError> {
-    if columns == 0 {
-        return Ok(());
+impl Step {
+    fn has(&self, kernel: &str) -> bool {
+        self.only.is_none_or(|only| only == kernel)
     }
-    let descriptor = ComputePassDescriptor { label: Some(label), timestamp_writes: None };
-    let mut pass = context.command_encoder().begin_compute_pass(&descriptor);
-    for dispatch in dispatches {
-        let workgroups = [dispatch.workgroups, columns, 1];
-        kernels.get(dispatch.kernel).dispatch(&mut pass, device, cache, &dispatch.group, workgroups)?;
-    }
-    Ok(())
 }
 
-pub(super) fn record_start(
-    mut context: RenderContext,
-    mut step: ResMut<Step>,
-    network: Res<Network>,
-    device: Res<RenderDevice>,
-    cache: Res<PipelineCache>,
-    kernels: Res<Kernels>,
-) -> Result {
+/// What recording needs.
+#[derive(SystemParam)]
+pub(super) struct Recorder<'w, 's> {
+    context: RenderContext<'w, 's>,
+    network: Res<'w, Network>,
+    device: Res<'w, RenderDevice>,
+    cache: Res<'w, PipelineCache>,
+    kernels: Res<'w, Kernels>,
+}
+
+impl Recorder<'_, '_> {
+    fn dispatch_all(
+        &mut self,
+        label: &'static str,
+        step: &Step,
+        choose: impl Fn(&Network) -> Vec<&Dispatch>,
+        columns: u32,
+    ) -> Result<(), KernelError> {
+        if columns == 0 {
+            return Ok(());
+        }
+        let descriptor = ComputePassDescriptor { label: Some(label), timestamp_writes: None };
+        let mut pass = self.context.command_encoder().begin_compute_pass(&descriptor);
+        for dispatch in choose(&self.network) {
+            let (kernel, workgroups) = dispatch.plan(columns);
+            if step.has(dispatch.name) {
+                let kernel = self.kernels.get(kernel);
+                kernel.dispatch(&mut pass, &self.device, &self.cache, &dispatch.group, workgroups)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn record_start(mut recorder: Recorder, mut step: ResMut<Step>) -> Result {
+    let network = &recorder.network;
     let row = u64::from(network.config.kv_size()) * 4;
     let slot = row * u64::from(network.sizes.context);
     for copy in std::mem::take(&mut step.copies) {
@@ -72,53 +90,29 @@ pub(super) fn record_start(
             continue;
         }
         // A copy within one buffer has to go by way of another.
-        let encoder = context.command_encoder();
+        let encoder = recorder.context.command_encoder();
         for buffer in network.buffers.cache.iter().flatten() {
             encoder.copy_buffer_to_buffer(buffer, from, &network.buffers.passing, 0, size);
             encoder.copy_buffer_to_buffer(&network.buffers.passing, 0, buffer, to, size);
         }
     }
-    let dispatches = std::iter::once(&network.embed);
-    dispatch_all(&mut context, "passes:embed", (&device, &cache, &kernels), dispatches, step.columns)?;
+    recorder.dispatch_all("passes:embed", &step, |network| vec![&network.embed], step.columns)?;
     Ok(())
 }
 
-pub(super) fn record_layers(
-    mut context: RenderContext,
-    step: Res<Step>,
-    network: Res<Network>,
-    device: Res<RenderDevice>,
-    cache: Res<PipelineCache>,
-    kernels: Res<Kernels>,
-) -> Result {
-    let dispatches = network.layers.iter().flatten();
-    dispatch_all(&mut context, "passes:layers", (&device, &cache, &kernels), dispatches, step.columns)?;
+pub(super) fn record_layers(mut recorder: Recorder, step: Res<Step>) -> Result {
+    let columns = step.columns;
+    recorder.dispatch_all("passes:layers", &step, |network| network.layers.iter().flatten().collect(), columns)?;
     Ok(())
 }
 
-pub(super) fn record_head(
-    mut context: RenderContext,
-    step: Res<Step>,
-    network: Res<Network>,
-    device: Res<RenderDevice>,
-    cache: Res<PipelineCache>,
-    kernels: Res<Kernels>,
-) -> Result {
-    let dispatches = std::iter::once(&network.logits);
-    dispatch_all(&mut context, "passes:logits", (&device, &cache, &kernels), dispatches, step.wanted)?;
+pub(super) fn record_head(mut recorder: Recorder, step: Res<Step>) -> Result {
+    recorder.dispatch_all("passes:logits", &step, |network| vec![&network.logits], step.wanted)?;
     Ok(())
 }
 
-pub(super) fn record_choice(
-    mut context: RenderContext,
-    step: Res<Step>,
-    network: Res<Network>,
-    device: Res<RenderDevice>,
-    cache: Res<PipelineCache>,
-    kernels: Res<Kernels>,
-) -> Result {
-    let columns = if step.choose { step.wanted } else { 0 };
-    let dispatches = std::iter::once(&network.choose);
-    dispatch_all(&mut context, "passes:choose", (&device, &cache, &kernels), dispatches, columns)?;
+pub(super) fn record_choice(mut recorder: Recorder, step: Res<Step>) -> Result {
+    let rows = if step.choose { step.wanted } else { 0 };
+    recorder.dispatch_all("passes:choose", &step, |network| vec![&network.choose], rows)?;
     Ok(())
 }

@@ -113,10 +113,10 @@ pub struct SamplingWords {
     pub bias_start: u32,
     /// How many biases there are.
     pub bias_len: u32,
-    /// How many of the most probable tokens to report.
-    pub top_len: u32,
-    /// The column whose logits are read.
-    pub column: u32,
+    /// The most tokens of the window: the oldest ones fall out as drawn ones are added.
+    pub window_limit: u32,
+    /// Zero: fills the struct to a multiple of 16 bytes.
+    pub padding: u32,
 }
 
 /// A knob whose value has to lie in a range.
