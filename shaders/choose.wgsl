@@ -44,17 +44,21 @@ fn choose(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_
     }
     let words = sampling[index];
     let count = drawn[place];
+#ifndef GREEDY
     penalise(index, words, count, lane);
+#endif
     var top = vec2<f32>(-1e30, bitcast<f32>(0x7F000000u));
     for (var i = lane; i < params.groups; i += 8u) {
         top = better(top, best_at(index, i));
     }
     top = lane_best(top, lane);
     var token = bitcast<u32>(top.y);
+#ifndef GREEDY
     // Differences to infinity are not numbers, and nothing else has a share.
     if words.temperature > 0.0 && top.x > -1e30 && top.x <= 0x1.fffffep127 {
         token = draw(index, words, count, top, lane);
     }
+#endif
     let column = wanted[min(index, arrayLength(&wanted) - 1u)];
     let next = words.window_start + words.window_len + count;
     if lane != 0u || column >= arrayLength(&columns) || count + 1u >= params.stride {

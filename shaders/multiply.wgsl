@@ -1,7 +1,8 @@
 // Matrices times activations: consecutive rows per lane, a block of 32 inputs per step, for COLUMNS columns at once.
+// The activations begin at `place`.
 #define_import_path pixel_llm::multiply
 #import pixel_llm::types::MatrixParams
-#import pixel_llm::page::{Row, locate, tiles_across, blocks_in_tile}
+#import pixel_llm::page::{Row, locate, after, tiles_across, blocks_in_tile}
 #import pixel_llm::encoding::lines_of
 #import pixel_llm::columns::{load_inputs, dot_columns}
 
@@ -25,7 +26,7 @@ fn of_column(v: Four, j: u32) -> vec4<f32> {
 }
 
 // Four rows of `a` from `row_a` on and four of `b` from `row_b` on. Both have the same inputs and the same encoding.
-fn multiply_eight(a: MatrixParams, row_a: u32, b: MatrixParams, row_b: u32, columns: vec4<u32>, lane: u32) -> Eight {
+fn multiply_eight(a: MatrixParams, row_a: u32, b: MatrixParams, row_b: u32, place: u32, columns: vec4<u32>, lane: u32) -> Eight {
     var low: Four;
     var high: Four;
     let across = tiles_across(a);
@@ -34,15 +35,15 @@ fn multiply_eight(a: MatrixParams, row_a: u32, b: MatrixParams, row_b: u32, colu
         let n = blocks_in_tile(a, t);
         let lines = lines_of(n);
         let a0 = locate(a, row_a, t, lines);
-        let a1 = locate(a, row_a + 1u, t, lines);
-        let a2 = locate(a, row_a + 2u, t, lines);
-        let a3 = locate(a, row_a + 3u, t, lines);
+        let a1 = after(a, a0, row_a, 1u);
+        let a2 = after(a, a0, row_a, 2u);
+        let a3 = after(a, a0, row_a, 3u);
         let b0 = locate(b, row_b, t, lines);
-        let b1 = locate(b, row_b + 1u, t, lines);
-        let b2 = locate(b, row_b + 2u, t, lines);
-        let b3 = locate(b, row_b + 3u, t, lines);
+        let b1 = after(b, b0, row_b, 1u);
+        let b2 = after(b, b0, row_b, 2u);
+        let b3 = after(b, b0, row_b, 3u);
         for (var c = 0u; c < n; c++) {
-            let v = load_inputs(a, columns, t * blocks_per_tile + c, lane);
+            let v = load_inputs(a, place, columns, t * blocks_per_tile + c, lane);
             low.r0 += dot_columns(a0, c, n, v);
             low.r1 += dot_columns(a1, c, n, v);
             low.r2 += dot_columns(a2, c, n, v);
@@ -57,7 +58,7 @@ fn multiply_eight(a: MatrixParams, row_a: u32, b: MatrixParams, row_b: u32, colu
 }
 
 // Four rows of one matrix: half of what a lane could hold, so that two threads get equal shares of a small matrix.
-fn multiply_four(m: MatrixParams, row: u32, columns: vec4<u32>, lane: u32) -> Four {
+fn multiply_four(m: MatrixParams, row: u32, place: u32, columns: vec4<u32>, lane: u32) -> Four {
     var sums: Four;
     let across = tiles_across(m);
     let blocks_per_tile = m.columns_per_tile >> 5u;
@@ -65,11 +66,11 @@ fn multiply_four(m: MatrixParams, row: u32, columns: vec4<u32>, lane: u32) -> Fo
         let n = blocks_in_tile(m, t);
         let lines = lines_of(n);
         let r0 = locate(m, row, t, lines);
-        let r1 = locate(m, row + 1u, t, lines);
-        let r2 = locate(m, row + 2u, t, lines);
-        let r3 = locate(m, row + 3u, t, lines);
+        let r1 = after(m, r0, row, 1u);
+        let r2 = after(m, r0, row, 2u);
+        let r3 = after(m, r0, row, 3u);
         for (var c = 0u; c < n; c++) {
-            let v = load_inputs(m, columns, t * blocks_per_tile + c, lane);
+            let v = load_inputs(m, place, columns, t * blocks_per_tile + c, lane);
             sums.r0 += dot_columns(r0, c, n, v);
             sums.r1 += dot_columns(r1, c, n, v);
             sums.r2 += dot_columns(r2, c, n, v);

@@ -85,6 +85,34 @@ struct DownParams {
     padding: vec2<u32>,
 }
 
+// Where the activations begin in their buffer, in quads of four numbers.
+struct Places {
+    // [columns, width]
+    residual: u32,
+    // The residual times the weight of the next norm, [columns, width].
+    scaled: u32,
+    // Query, key and value side by side, [columns, query + key + value].
+    projected: u32,
+    // [columns, query]
+    query: u32,
+    // What the heads give, [columns, query].
+    attended: u32,
+    // silu(gate) * up, [columns, hidden].
+    hidden: u32,
+    // Sums of squares of the residual, one per 32 numbers: [columns, ceil(width / 32)].
+    squares: u32,
+    // Workgroups that meet in the kernel of a whole layer.
+    crew: u32,
+}
+
+struct LayerParams {
+    qkv: QkvParams,
+    attend: AttendParams,
+    project: ProjectParams,
+    gate_up: GateUpParams,
+    down: DownParams,
+}
+
 struct LogitsParams {
     matrix: MatrixParams,
     columns: u32,
