@@ -63,7 +63,8 @@ fn a_bad_line_is_named_before_anything_runs() {
     .unwrap();
     let assert = program(&folder, &["--input", "in.jsonl", "--output", "out.jsonl"]).assert().code(2);
     let error = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
-    assert!(error.contains("in.jsonl: line 2, column 1") && error.contains("`prompt`"), "{error}");
+    let expected = "in.jsonl: line 2, column 13: `promt`: no such field; did you mean `prompt`?";
+    assert!(error.contains(expected), "{error}");
     assert!(!folder.path().join("out.jsonl").exists());
     let options = ["--input", "in.jsonl", "--output", "out.jsonl", "--skip-bad", "--max-tokens", "2"];
     program(&folder, &options).assert().code(1);
