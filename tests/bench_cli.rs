@@ -16,10 +16,12 @@ fn the_figures_agree_with_one_another() {
     let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{value} is no number"));
 
     let speeds = report["speeds"].as_array().unwrap();
-    let shape: Vec<_> = speeds.iter().map(|s| (s["what"].as_str().unwrap(), number(&s["parallel"]))).collect();
+    let shape: Vec<_> =
+        speeds.iter().map(|s| (s["what"].as_str().unwrap(), number(&s["parallel"]))).collect();
     assert_eq!(shape, [("prefill", 1.0), ("decode", 1.0), ("decode", 3.0)]);
     for speed in speeds {
-        let [least, median, most] = ["least", "median", "most"].map(|n| number(&speed["tokens_per_second"][n]));
+        let [least, median, most] =
+            ["least", "median", "most"].map(|n| number(&speed["tokens_per_second"][n]));
         assert!(0.0 < least && least <= median && median <= most, "{speed}");
     }
     // 6 layers of 5 kernels, the embedding, the logits and the choice.
@@ -54,7 +56,9 @@ fn the_figures_agree_with_one_another() {
 fn the_page_reads_well() {
     let assert = bench(&["--tokens", "4", "--repetitions", "1", "--parallel", "2"]).success();
     let text = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
-    for part in ["Seedling: llama, 2,337,216 parameters, mostly Q8_0", "decode, 2 at once", "gate_up", "peak memory"] {
+    for part in
+        ["Seedling: llama, 2,337,216 parameters, mostly Q8_0", "decode, 2 at once", "gate_up", "peak memory"]
+    {
         assert!(text.contains(part), "{part}\n{text}");
     }
     assert!(text.lines().all(|line| line.chars().count() <= 110), "{text}");

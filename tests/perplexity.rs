@@ -117,7 +117,10 @@ fn what_cannot_be_scored_says_why() {
         String::from_utf8(assert.get_output().stderr.clone()).unwrap()
     };
     let short = error(&["-", "--context", "64"], b"Once upon a time");
-    assert!(short.contains("standard input: the text has ") && short.contains("smaller --context"), "{short}");
+    assert!(
+        short.contains("standard input: the text has ") && short.contains("smaller --context"),
+        "{short}"
+    );
     assert!(error(&["-"], b"\xff\xfe").contains("the text is not UTF-8"));
     assert!(error(&["none.txt"], b"").contains("none.txt: cannot read"));
     assert!(error(&["-", "--context", "4096"], TEXT.repeat(80).as_bytes()).contains("at most 512"));

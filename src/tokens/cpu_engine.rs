@@ -7,9 +7,7 @@ use rayon::prelude::*;
 use super::engine::{Ask, Batch, Capacity, Engine, EngineError, Sampled, answer};
 use super::profile::{Profile, Stage};
 use super::sampling::Sampler;
-use crate::passes::reference::{
-    Column, Controls, CpuModel, ForwardError, Kernel, KvCache, Laps, Logits,
-};
+use crate::passes::reference::{Column, Controls, CpuModel, ForwardError, Kernel, KvCache, Laps, Logits};
 
 /// The most columns of a pass: enough that reading the weights costs little per column, few enough that the
 /// answers that are running do not wait long for a prompt.

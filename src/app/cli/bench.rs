@@ -25,7 +25,8 @@ use crate::model::tiling::Layout;
 
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
-#[command(after_help = "Every figure is the median of the repetitions, with the least and the most of them; one repetition before them is not
+#[command(
+    after_help = "Every figure is the median of the repetitions, with the least and the most of them; one repetition before them is not
 counted. Prefill is the prompt's tokens by the time to the first token of the answer. Decode is the tokens of all
 answers together by the time after their first one; each answer has the prompt before it. The stages are timed in
 passes of their own, which are a little slower for it. First token is one token in and one out, just after the start.
@@ -33,7 +34,8 @@ passes of their own, which are a little slower for it. First token is one token 
 Examples:
   pixel-llm bench                            the model inside the program
   pixel-llm bench model.gguf --device cpu --repetitions 9
-  pixel-llm bench model.gguf --parallel 1,2,4,8,16 --json | jq .speeds")]
+  pixel-llm bench model.gguf --parallel 1,2,4,8,16 --json | jq .speeds"
+)]
 pub struct BenchArgs {
     /// A PXI-LLM or GGUF file; the built-in model when left out.
     model: Option<PathBuf>,

@@ -171,8 +171,10 @@ impl CpuModel {
     /// Bytes of tiles that a kernel reads in one pass over `columns` columns, all layers together. Each column's embedding is read
     /// with the row group it lies in; a matrix is read once for all columns of a pass of up to 192.
     pub fn weight_bytes(&self, kernel: Kernel, columns: usize) -> u64 {
-        let all = |matrices: &[MatrixRef]| matrices.iter().map(|matrix| self.bytes(matrix).len() as u64).sum();
-        let layers = |of: fn(&Layer) -> &[MatrixRef]| self.layers.iter().map(|layer| -> u64 { all(of(layer)) }).sum();
+        let all =
+            |matrices: &[MatrixRef]| matrices.iter().map(|matrix| self.bytes(matrix).len() as u64).sum();
+        let layers =
+            |of: fn(&Layer) -> &[MatrixRef]| self.layers.iter().map(|layer| -> u64 { all(of(layer)) }).sum();
         match kernel {
             Kernel::Embed => {
                 columns as u64 * u64::from(self.embedding.params.lines_per_row_group) * LINE_BYTES

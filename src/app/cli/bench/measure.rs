@@ -54,7 +54,11 @@ pub struct Measured {
 ///
 /// # Errors
 /// The engine fails.
-pub fn measure(engine: &mut dyn Engine, plan: &Plan, done: &mut dyn FnMut()) -> Result<Measured, EngineError> {
+pub fn measure(
+    engine: &mut dyn Engine,
+    plan: &Plan,
+    done: &mut dyn FnMut(),
+) -> Result<Measured, EngineError> {
     let prompt = prompt(plan.prompt, engine.capacity().vocab);
     let mut measured = Measured { decode: vec![Vec::new(); plan.parallel.len()], ..Measured::default() };
     for repetition in 0..=plan.repetitions {
@@ -174,7 +178,8 @@ fn greedy(column: usize) -> Ask {
 
 /// The last token that each ask was answered with.
 fn last_tokens(answers: &[Vec<crate::tokens::Sampled>], batch: &Batch) -> Result<Vec<u32>, EngineError> {
-    let tokens: Vec<u32> = answers.iter().filter_map(|answers| answers.last()).map(|last| last.token).collect();
+    let tokens: Vec<u32> =
+        answers.iter().filter_map(|answers| answers.last()).map(|last| last.token).collect();
     let (found, expected) = (tokens.len(), batch.asks.len());
     if found == expected { Ok(tokens) } else { Err(EngineError::Answers { found, expected }) }
 }

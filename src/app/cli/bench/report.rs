@@ -176,18 +176,24 @@ impl Report {
         line("", String::new());
         let bytes = self.weight_bytes_per_token;
         line("weights per token", format!("{} ({})", thousands(bytes), human_bytes(bytes)));
-        line("dispatches", match self.dispatches_per_token {
-            Some(dispatches) => format!("{dispatches:.0} per token"),
-            None => "this engine does not tell".into(),
-        });
+        line(
+            "dispatches",
+            match self.dispatches_per_token {
+                Some(dispatches) => format!("{dispatches:.0} per token"),
+                None => "this engine does not tell".into(),
+            },
+        );
         let Startup { open_model_seconds, engine_ready_seconds, first_token_seconds } = self.startup;
-        line("start", format!(
-            "model open {}, engine ready {}, first token {}: {}",
-            duration(open_model_seconds),
-            duration(engine_ready_seconds),
-            duration(first_token_seconds),
-            duration(open_model_seconds + engine_ready_seconds + first_token_seconds),
-        ));
+        line(
+            "start",
+            format!(
+                "model open {}, engine ready {}, first token {}: {}",
+                duration(open_model_seconds),
+                duration(engine_ready_seconds),
+                duration(first_token_seconds),
+                duration(open_model_seconds + engine_ready_seconds + first_token_seconds),
+            ),
+        );
         line("peak memory", self.peak_memory_in_bytes.map_or("not told here".into(), human_bytes));
         text
     }
@@ -263,7 +269,8 @@ fn stage_table(decode: &Passes, prefill: Option<&Passes>) -> String {
     let percent = |share: f64| format!("{:.1} %", share * 100.0);
     for stage in &decode.stages {
         let reads = stage.weight_bytes > 0.0;
-        let of_prefill = prefill.and_then(|passes| passes.stages.iter().find(|other| other.name == stage.name));
+        let of_prefill =
+            prefill.and_then(|passes| passes.stages.iter().find(|other| other.name == stage.name));
         table.row([
             stage.name.to_owned(),
             format!("{:.0}", stage.dispatches),
@@ -336,7 +343,8 @@ mod tests {
             encoding: Encoding::Q4_1,
             parameters: 1234,
         };
-        let startup = Startup::new(Duration::from_millis(2), Duration::from_micros(30), Duration::from_secs(2));
+        let startup =
+            Startup::new(Duration::from_millis(2), Duration::from_micros(30), Duration::from_secs(2));
         Report::new(subject, "toy".into(), &plan, &measured, 20_000_000, startup)
     }
 

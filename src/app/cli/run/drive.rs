@@ -17,8 +17,8 @@ use crate::assets::Assets;
 use crate::model::PixelModel;
 use crate::tokens::output::{ResultContext, Resumed, result_line};
 use crate::tokens::{
-    InputError, InputFile, ModelText, Outcome, OutputError, OutputFile, Progress, Report,
-    Request, RunError, TextModel, run as run_requests,
+    InputError, InputFile, ModelText, Outcome, OutputError, OutputFile, Progress, Report, Request, RunError,
+    TextModel, run as run_requests,
 };
 
 static RUNNING: AtomicBool = AtomicBool::new(false);
@@ -104,9 +104,8 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
         warn_of(input);
     }
     let mut output = open_output(args, input.as_mut())?;
-    let opened = open_text(args, assets).and_then(|(model, text)| {
-        Ok((open_engine(args.device, model, args.slots(), args.context)?, text))
-    });
+    let opened = open_text(args, assets)
+        .and_then(|(model, text)| Ok((open_engine(args.device, model, args.slots(), args.context)?, text)));
     let (mut engine, text) = match opened {
         Ok(opened) => opened,
         Err(error) => {
