@@ -110,6 +110,17 @@ fn a_window_in_pieces_has_the_scores_of_a_whole_one() {
 }
 
 #[test]
+fn special_tokens_are_text_unless_said_otherwise() {
+    let text = "Once upon a time, there was a bird.<|endoftext|>".repeat(8);
+    let tokens = |more: &[&str]| {
+        let report = perplexity(&[&["-", "--context", "32"], more].concat(), &text);
+        (report["tokens"].as_u64().unwrap(), report["perplexity"].as_f64().unwrap())
+    };
+    let (as_text, as_tokens) = (tokens(&[]), tokens(&["--parse-special"]));
+    assert!(as_text.0 > as_tokens.0 + 8 * 4 && as_text.1 > as_tokens.1, "{as_text:?}, {as_tokens:?}");
+}
+
+#[test]
 fn what_cannot_be_scored_says_why() {
     let error = |args: &[&str], input: &[u8]| {
         let mut command = Command::cargo_bin("pixel-llm").unwrap();

@@ -79,12 +79,11 @@ fn lines(path: &Path) -> usize {
 
 #[test]
 fn killed_ten_times_it_finishes_with_each_id_once() {
-    const COUNT: usize = 400;
+    const COUNT: usize = 1000;
     const KILLS: usize = 10;
     let folder = tempfile::tempdir().unwrap();
-    let line = |index| {
-        format!("{{\"id\": \"{index}\", \"prompt\": \"The red tile {index}\", \"max_tokens\": 12}}\n")
-    };
+    let line =
+        |index| format!("{{\"id\": \"{index}\", \"prompt\": \"The red tile {index}\", \"max_tokens\": 8}}\n");
     fs::write(folder.path().join("in.jsonl"), (0..COUNT).map(line).collect::<String>()).unwrap();
     let args = ["--quiet", "--input", "in.jsonl", "--output", "out.jsonl", "--resume"];
     let out = folder.path().join("out.jsonl");

@@ -26,10 +26,12 @@ use crate::model::tiling::Layout;
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Every figure is the median of the repetitions, with the least and the most of them; one repetition before them is not
-counted. Prefill is the prompt's tokens by the time to the first token of the answer. Decode is the tokens of all
-answers together by the time after their first one; each answer has the prompt before it. The stages are timed in
-passes of their own, which are a little slower for it. First token is one token in and one out, just after the start.
+    after_help = "Every figure is the median of the repetitions, with the least and the most of them; NOISE is the \
+greater distance of these from the median. One repetition before them is not counted. Prefill is the prompt's tokens by \
+the time to the first token of the answer. Decode is the tokens of all answers together by the time after their first \
+ones; each answer has the prompt before it. GB/S is the matrices that a pass reads by its time, in 1e9 bytes: what comes \
+from the processor's caches counts too. The stages are timed in passes of their own, which are a little slower for it. \
+First token is one token in and one out, just after the start.
 
 Examples:
   pixel-llm bench                            the model inside the program

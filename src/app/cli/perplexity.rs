@@ -25,15 +25,15 @@ const DEFAULT_CONTEXT: u32 = 512;
 #[command(
     // A file alone is scored by the built-in model.
     allow_missing_positional = true,
-    after_help = "The convention is that of llama.cpp's llama-perplexity. The text is tokenised as it is, without looking for special
-tokens in it, after the token that begins a sequence where the model wants one. It is cut into windows of --context
-tokens side by side; what is left at the end is not used. Each window is run from an empty context with its first
-token replaced by the one that begins a sequence, if there is one, and of a window of N tokens those from
-N/2 + 1 on (counted from 0) are scored: 255 of 512. With --stride S, windows begin every S tokens instead and the
-last S tokens of each are scored, as with llama-perplexity --ppl-stride, but for the context, which is not enlarged.
+    after_help = "The convention is that of llama.cpp's llama-perplexity. The text is tokenised as it is, after the token \
+that begins a sequence where the model wants one, and cut into windows of --context tokens side by side; what is left \
+at the end is not used. Each window is run from an empty context with its first token replaced by the one that begins \
+a sequence, if the model wants one, and of a window of N tokens those from number N/2 + 1 on, counted from 0, are \
+scored: 255 of 512. With --stride S, windows begin every S tokens instead and the last S tokens of each are scored, as \
+with llama-perplexity --ppl-stride, except that the context is not enlarged.
 
-Told are the mean negative log-likelihood of a scored token in nats, its exponential, which is the perplexity, and the
-standard errors of both, as if tokens were independent.
+Told are the mean negative log-likelihood of a scored token in nats, its exponential, which is the perplexity, and \
+the standard errors of both, as if tokens were independent.
 
 Examples:
   pixel-llm perplexity model.gguf wiki.test.raw
@@ -51,6 +51,9 @@ pub struct PerplexityArgs {
     /// Begin a window every so many tokens and score the last so many of each.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     stride: Option<u32>,
+    /// Take special tokens that are written out in the text for what they are, and not for text.
+    #[arg(long)]
+    parse_special: bool,
     /// What computes.
     #[arg(long, value_enum, default_value_t = Device::Auto)]
     device: Device,
@@ -89,7 +92,7 @@ pub fn run(args: PerplexityArgs, assets: &Assets, out: &mut Output) -> anyhow::R
     let windows = windows(context, args.stride)?;
     let of_model = ModelText::new(&model).context("the model's tokenizer cannot be used")?;
     let tokenizer = of_model.tokenizer();
-    let tokens = tokenise(tokenizer, &text);
+    let tokens = tokenise(tokenizer, &text, args.parse_special);
     anyhow::ensure!(
         windows.count(tokens.len()) > 0,
         "{name}: the text has {} tokens, fewer than a window of {context}; give a longer text or a smaller --context",
@@ -141,9 +144,9 @@ fn windows(context: u32, stride: Option<u32>) -> anyhow::Result<Windows> {
 }
 
 /// The text's tokens, after the one that begins a sequence where the model wants one.
-fn tokenise(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
+fn tokenise(tokenizer: &Tokenizer, text: &str, parse_special: bool) -> Vec<u32> {
     let mut tokens: Vec<u32> = tokenizer.first_token().into_iter().collect();
-    tokens.extend(tokenizer.encode(text, EncodeOptions::default()));
+    tokens.extend(tokenizer.encode(text, EncodeOptions { add_special: false, parse_special }));
     tokens
 }
 

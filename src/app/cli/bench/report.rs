@@ -170,10 +170,10 @@ impl Report {
             text.push('\n');
             text.push_str(&stage_table(decode, self.prefill.as_ref()));
         }
+        text.push('\n');
         let mut line = |label: &str, value: String| {
             let _ = writeln!(text, "{label:<17}  {value}");
         };
-        line("", String::new());
         let bytes = self.weight_bytes_per_token;
         line("weights per token", format!("{} ({})", thousands(bytes), human_bytes(bytes)));
         line(
