@@ -31,7 +31,8 @@ greater distance of these from the median. One repetition before them is not cou
 the time to the first token of the answer. Decode is the tokens of all answers together by the time after their first \
 ones; each answer has the prompt before it. GB/S is the matrices that a pass reads by its time, in 1e9 bytes: what comes \
 from the processor's caches counts too. The stages are timed in passes of their own, which are a little slower for it. \
-First token is one token in and one out, just after the start.
+First token is one token in and one out, just after the start. Converting a GGUF file, which is done \
+once, counts to opening the model.
 
 Examples:
   pixel-llm bench                            the model inside the program
