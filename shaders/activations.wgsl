@@ -1,7 +1,26 @@
 // All activations of a step, in one buffer: kernels that do one thing after another can then do them in one dispatch.
 #define_import_path pixel_llm::activations
-#import pixel_llm::types::Places
 #import pixel_llm::lanes::lane_sum
+
+// Where the activations begin in their buffer, in quads of four numbers.
+struct Places {
+    // [columns, width]
+    residual: u32,
+    // The residual times the weight of the next norm, [columns, width].
+    scaled: u32,
+    // Query, key and value side by side, [columns, query + key + value].
+    projected: u32,
+    // [columns, query]
+    query: u32,
+    // What the heads give, [columns, query].
+    attended: u32,
+    // silu(gate) * up, [columns, hidden].
+    hidden: u32,
+    // Sums of squares of the residual, one per 32 numbers: [columns, ceil(width / 32)].
+    squares: u32,
+    // Workgroups that meet in the kernel of a whole layer.
+    crew: u32,
+}
 
 @group(0) @binding(2) var<storage, read_write> activations: array<vec4<f32>>;
 @group(0) @binding(3) var<uniform> places: Places;

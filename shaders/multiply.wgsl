@@ -8,10 +8,10 @@
 
 // Four rows; a component per column.
 struct Four {
-    r0: vec4<f32>,
-    r1: vec4<f32>,
-    r2: vec4<f32>,
-    r3: vec4<f32>,
+    a: vec4<f32>,
+    b: vec4<f32>,
+    c: vec4<f32>,
+    d: vec4<f32>,
 }
 
 // Eight rows, which may be of two matrices.
@@ -22,7 +22,7 @@ struct Eight {
 
 // The four rows of one column.
 fn of_column(v: Four, j: u32) -> vec4<f32> {
-    return vec4<f32>(v.r0[j], v.r1[j], v.r2[j], v.r3[j]);
+    return vec4<f32>(v.a[j], v.b[j], v.c[j], v.d[j]);
 }
 
 // Four rows of `a` from `row_a` on and four of `b` from `row_b` on. Both have the same inputs and the same encoding.
@@ -44,14 +44,14 @@ fn multiply_eight(a: MatrixParams, row_a: u32, b: MatrixParams, row_b: u32, plac
         let b3 = after(b, b0, row_b, 3u);
         for (var c = 0u; c < n; c++) {
             let v = load_inputs(a, place, columns, t * blocks_per_tile + c, lane);
-            low.r0 += dot_columns(a0, c, n, v);
-            low.r1 += dot_columns(a1, c, n, v);
-            low.r2 += dot_columns(a2, c, n, v);
-            low.r3 += dot_columns(a3, c, n, v);
-            high.r0 += dot_columns(b0, c, n, v);
-            high.r1 += dot_columns(b1, c, n, v);
-            high.r2 += dot_columns(b2, c, n, v);
-            high.r3 += dot_columns(b3, c, n, v);
+            low.a += dot_columns(a0, c, n, v);
+            low.b += dot_columns(a1, c, n, v);
+            low.c += dot_columns(a2, c, n, v);
+            low.d += dot_columns(a3, c, n, v);
+            high.a += dot_columns(b0, c, n, v);
+            high.b += dot_columns(b1, c, n, v);
+            high.c += dot_columns(b2, c, n, v);
+            high.d += dot_columns(b3, c, n, v);
         }
     }
     return Eight(low, high);
@@ -71,10 +71,10 @@ fn multiply_four(m: MatrixParams, row: u32, place: u32, columns: vec4<u32>, lane
         let r3 = after(m, r0, row, 3u);
         for (var c = 0u; c < n; c++) {
             let v = load_inputs(m, place, columns, t * blocks_per_tile + c, lane);
-            sums.r0 += dot_columns(r0, c, n, v);
-            sums.r1 += dot_columns(r1, c, n, v);
-            sums.r2 += dot_columns(r2, c, n, v);
-            sums.r3 += dot_columns(r3, c, n, v);
+            sums.a += dot_columns(r0, c, n, v);
+            sums.b += dot_columns(r1, c, n, v);
+            sums.c += dot_columns(r2, c, n, v);
+            sums.d += dot_columns(r3, c, n, v);
         }
     }
     return sums;

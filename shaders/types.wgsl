@@ -85,26 +85,6 @@ struct DownParams {
     padding: vec2<u32>,
 }
 
-// Where the activations begin in their buffer, in quads of four numbers.
-struct Places {
-    // [columns, width]
-    residual: u32,
-    // The residual times the weight of the next norm, [columns, width].
-    scaled: u32,
-    // Query, key and value side by side, [columns, query + key + value].
-    projected: u32,
-    // [columns, query]
-    query: u32,
-    // What the heads give, [columns, query].
-    attended: u32,
-    // silu(gate) * up, [columns, hidden].
-    hidden: u32,
-    // Sums of squares of the residual, one per 32 numbers: [columns, ceil(width / 32)].
-    squares: u32,
-    // Workgroups that meet in the kernel of a whole layer.
-    crew: u32,
-}
-
 struct LayerParams {
     qkv: QkvParams,
     attend: AttendParams,
@@ -118,32 +98,4 @@ struct LogitsParams {
     columns: u32,
     norm_epsilon: f32,
     padding: vec2<u32>,
-}
-
-struct ChooseParams {
-    // Workgroups of the logits kernel per row of logits, each of 64 tokens.
-    groups: u32,
-    // Words per row in `drawn`: a count, then tokens.
-    stride: u32,
-    // The most rows of logits.
-    rows: u32,
-    vocabulary: u32,
-}
-
-struct SamplingWords {
-    key: vec2<u32>,
-    index: u32,
-    top_k: u32,
-    temperature: f32,
-    top_p: f32,
-    min_p: f32,
-    repeat_penalty: f32,
-    frequency_penalty: f32,
-    presence_penalty: f32,
-    window_start: u32,
-    window_len: u32,
-    bias_start: u32,
-    bias_len: u32,
-    window_limit: u32,
-    padding: u32,
 }

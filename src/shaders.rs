@@ -52,6 +52,7 @@ embed![
     "lanes.wgsl",
     "layer_bindings.wgsl",
     "logits.wgsl",
+    "measure.wgsl",
     "meeting.wgsl",
     "multiply.wgsl",
     "nibbles.wgsl",
@@ -69,6 +70,7 @@ embed![
     "rms_norm.wgsl",
     "rotate.wgsl",
     "row.wgsl",
+    "sampling.wgsl",
     "types.wgsl",
     "whole_layer.wgsl",
 ];

@@ -8,26 +8,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::forward::open;
+use common::gpu::engine;
 use common::tiny::Tiny;
-use pixel_llm::app::gpu_engine::{GpuEngine, GpuEngineError};
-use pixel_llm::app::headless::{GpuChoice, GpuError};
+use pixel_llm::app::gpu_engine::GpuEngine;
+use pixel_llm::app::headless::GpuChoice;
 use pixel_llm::model::{Encoding, PixelModel};
 use pixel_llm::passes::reference::{Column as CpuColumn, Controls, CpuModel, CpuOptions, KvCache};
 use pixel_llm::tokens::{Batch, Column};
-
-/// An engine, or `None` with a loud word where there is no adapter.
-fn engine(model: Arc<PixelModel>, slots: usize) -> Option<GpuEngine> {
-    match GpuEngine::new(model, slots, 64, &GpuChoice::default()) {
-        Ok(engine) => Some(engine),
-        Err(GpuEngineError::Gpu(error @ GpuError::NoAdapter { .. }))
-            if std::env::var_os("PIXEL_LLM_REQUIRE_GPU").is_none() =>
-        {
-            eprintln!("SKIPPED, nothing was tested: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
 
 fn vectors(name: &str) -> PixelModel {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/models");
