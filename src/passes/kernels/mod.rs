@@ -4,6 +4,7 @@ pub mod attend;
 pub mod choose;
 pub mod down;
 pub mod embed;
+mod family;
 pub mod gate_up;
 mod layout;
 pub mod logits;
@@ -13,6 +14,7 @@ pub mod rms_norm;
 pub mod rotate;
 pub mod whole_layer;
 
+pub use family::Family;
 pub use layout::{MANY_COLUMNS, encoding_def, product_defs};
 
 use bevy::{
