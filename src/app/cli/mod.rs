@@ -8,6 +8,7 @@ use crate::model::{Cache, PixelModel};
 pub mod convert;
 pub mod fs;
 pub mod inspect;
+pub mod map;
 mod numbers;
 pub mod output;
 pub mod run;
