@@ -101,7 +101,7 @@ fn a_flipped_bit_costs_one_tile() {
 }
 
 #[test]
-fn every_flipped_bit_of_a_small_map_is_found() {
+fn a_flipped_bit_in_any_byte_of_a_small_map_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().join("map");
     let size = TileSize::new(8).unwrap();
