@@ -63,7 +63,10 @@ fn compare(criterion: &mut Criterion) {
         let rstar = RTree::bulk_load(boxes.collect());
 
         let mut group = criterion.benchmark_group("map_region");
-        group.sample_size(20).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+        group
+            .sample_size(20)
+            .warm_up_time(Duration::from_millis(300))
+            .measurement_time(Duration::from_secs(1));
         let mut walk = Walk::new(side);
         group.bench_function(BenchmarkId::new("quadtree", count), |bencher| {
             bencher.iter(|| {
@@ -94,7 +97,10 @@ fn compare(criterion: &mut Criterion) {
         group.finish();
 
         let mut group = criterion.benchmark_group("map_nearest");
-        group.sample_size(20).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+        group
+            .sample_size(20)
+            .warm_up_time(Duration::from_millis(300))
+            .measurement_time(Duration::from_secs(1));
         let mut walk = Walk::new(side);
         group.bench_function(BenchmarkId::new("quadtree", count), |bencher| {
             bencher.iter(|| tree.nearest(walk.next(), NEAREST, Kinds::ALL));
@@ -110,8 +116,10 @@ fn compare(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("linear", count), |bencher| {
             bencher.iter(|| {
                 let point = walk.next();
-                let mut all: Vec<_> =
-                    (0..).zip(&list).map(|(index, item)| (Distance::between(point, &item.rect), index)).collect();
+                let mut all: Vec<_> = (0..)
+                    .zip(&list)
+                    .map(|(index, item)| (Distance::between(point, &item.rect), index))
+                    .collect();
                 all.select_nth_unstable(NEAREST - 1);
                 all.truncate(NEAREST);
                 all.sort_unstable();
@@ -136,7 +144,12 @@ fn million(criterion: &mut Criterion) {
         map.put_tile(*tile, Tile::filled(size, colour)).expect("the tile can be put");
     }
     map.flush().expect("the map can be flushed");
-    assert_eq!(map.stats().tiles, 1_000_000);
+    let stats = map.stats();
+    assert_eq!(stats.tiles, 1_000_000);
+    eprintln!(
+        "a million tiles: {} packs, {} bytes stored, {:?}",
+        stats.packs, stats.stored_in_bytes, stats.index
+    );
 
     let mut group = criterion.benchmark_group("map/1,000,000 tiles");
     let mut walk = Walk::new(side);
@@ -152,7 +165,9 @@ fn million(criterion: &mut Criterion) {
         bencher.iter(|| map.tile_neighbours(size.tile_of(walk.next())));
     });
     let mut walk = Walk::new(side);
-    group.bench_function("nearest 8", |bencher| bencher.iter(|| map.nearest(walk.next(), NEAREST, Kinds::ALL)));
+    group.bench_function("nearest 8", |bencher| {
+        bencher.iter(|| map.nearest(walk.next(), NEAREST, Kinds::ALL))
+    });
     let mut walk = Walk::new(side);
     group.bench_function("ray, first 16", |bencher| {
         bencher.iter(|| {

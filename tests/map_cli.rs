@@ -35,13 +35,26 @@ fn the_demo_writes_near_and_far_and_looks_around() {
     let folder = TempDir::new().unwrap();
     let report = json(&folder, &["demo"]);
     let far = 1_i64 << 40;
-    let places: Vec<_> = report["written"].as_array().unwrap().iter().map(|place| (place["x"].clone(), place["y"].clone())).collect();
-    for (x, y) in [(0, 0), (10_000, 20_000), (far, far), (far + 10_000, far + 20_000), (-far, -far), (10_000 - far, 20_000 - far)] {
+    let places: Vec<_> = report["written"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|place| (place["x"].clone(), place["y"].clone()))
+        .collect();
+    for (x, y) in [
+        (0, 0),
+        (10_000, 20_000),
+        (far, far),
+        (far + 10_000, far + 20_000),
+        (-far, -far),
+        (10_000 - far, 20_000 - far),
+    ] {
         assert!(places.contains(&(x.into(), y.into())), "{places:?}");
     }
     assert_eq!(report["around"].as_array().unwrap().len(), 3);
     for around in report["around"].as_array().unwrap() {
-        let known: Vec<_> = around["neighbours"].as_array().unwrap().iter().map(|pixel| !pixel["colour"].is_null()).collect();
+        let known: Vec<_> =
+            around["neighbours"].as_array().unwrap().iter().map(|pixel| !pixel["colour"].is_null()).collect();
         let y = around["y"].as_i64().unwrap();
         // The row above is in another tile, and nothing is there; 2^40 is a multiple of the tiles' side.
         assert_eq!(known, [false, false, false, true, true, true, true, true], "{y}");
@@ -98,7 +111,11 @@ fn bytes_have_names_or_places() {
     map_command(&folder, &["write", "a.map", "second"]).write_stdin("short").assert().success();
     succeed(&folder, &["write", "a.map", "--at", "-1000,2^40", "--width", "33", "in.bin"]);
     for args in [&["first"][..], &["--at", "-1000,2^40", "--width", "33", "--length", "50000"]] {
-        let output = map_command(&folder, &[&["read", "a.map"], args].concat()).assert().success().get_output().clone();
+        let output = map_command(&folder, &[&["read", "a.map"], args].concat())
+            .assert()
+            .success()
+            .get_output()
+            .clone();
         assert!(output.stdout == payload);
     }
     assert_eq!(succeed(&folder, &["read", "a.map", "second"]), "short");
@@ -107,9 +124,17 @@ fn bytes_have_names_or_places() {
     assert!(fs::read(folder.path().join("out.bin")).unwrap() == payload);
     let stats = json(&folder, &["stats", "a.map"]);
     assert_eq!((&stats["named"][0]["name"], &stats["named"][0]["length"]), (&"first".into(), &50_000.into()));
-    assert!(fail(&folder, &["read", "a.map", "third"]).contains("no region \"third\"; there are first, second"));
-    assert!(fail(&folder, &["write", "a.map", "second", "in.bin"]).contains("number of bytes for the region is 50000"));
-    assert!(fail(&folder, &["read", "a.map", "--at", "5000,5000", "--length", "9"]).contains("nothing was ever written"));
+    assert!(
+        fail(&folder, &["read", "a.map", "third"]).contains("no region \"third\"; there are first, second")
+    );
+    assert!(
+        fail(&folder, &["write", "a.map", "second", "in.bin"])
+            .contains("number of bytes for the region is 50000")
+    );
+    assert!(
+        fail(&folder, &["read", "a.map", "--at", "5000,5000", "--length", "9"])
+            .contains("nothing was ever written")
+    );
     assert!(fail(&folder, &["write", "a.map"]).contains("give the name of a region"));
 }
 
@@ -150,7 +175,9 @@ fn pictures_tell_black_from_nothing() {
     let pixels = rgba.as_chunks::<4>().0;
     assert_eq!(pixels[0], [0, 0, 0, 255]);
     assert_eq!(pixels[5], [255, 0, 0, 255]);
-    assert!(pixels.iter().enumerate().all(|(index, pixel)| (pixel[3] == 255) == (index % 4 < 2 && index < 8)));
+    assert!(
+        pixels.iter().enumerate().all(|(index, pixel)| (pixel[3] == 255) == (index % 4 < 2 && index < 8))
+    );
     assert_eq!(json(&folder, &["png", "a.map"])["width"], 8);
     succeed(&folder, &["set", "a.map", "2^40,0", "ff0000"]);
     assert!(fail(&folder, &["png", "a.map"]).contains("too large"));
@@ -162,7 +189,9 @@ fn what_cannot_run_exits_with_2_and_one_line() {
     assert!(fail(&folder, &["get", "missing.map", "0,0"]).contains("missing.map: no map is here"));
     assert!(!folder.path().join("missing.map").exists());
     succeed(&folder, &["set", "a.map", "0,0", "fff"]);
-    assert!(fail(&folder, &["get", "a.map", "0,0", "--tile-size", "128"]).contains("tiles of 64 x 64 pixels"));
+    assert!(
+        fail(&folder, &["get", "a.map", "0,0", "--tile-size", "128"]).contains("tiles of 64 x 64 pixels")
+    );
     assert!(fail(&folder, &["get", "a.map", "2^63,0"]).contains("leaves the plane"));
     assert!(fail(&folder, &["set", "a.map", "2^63,0,1,1", "fff"]).contains("leaves the plane"));
     assert!(fail(&folder, &["query", "a.map", "0,0,0,5"]).contains("empty"));
@@ -202,8 +231,12 @@ fn verify_names_what_is_damaged() {
     fs::write(&path, bytes).unwrap();
     let output = map_command(&folder, &["verify", "a.map", "--json"]).assert().code(1).get_output().clone();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let tiles: Vec<_> = report["problems"].as_array().unwrap().iter().filter(|problem| !problem["tile"].is_null()).collect();
-    assert_eq!((tiles.len(), &tiles[0]["tile"], &report["ok"]), (1, &serde_json::json!({ "x": 0, "y": 0 }), &false.into()));
+    let tiles: Vec<_> =
+        report["problems"].as_array().unwrap().iter().filter(|problem| !problem["tile"].is_null()).collect();
+    assert_eq!(
+        (tiles.len(), &tiles[0]["tile"], &report["ok"]),
+        (1, &serde_json::json!({ "x": 0, "y": 0 }), &false.into())
+    );
     assert!(fail(&folder, &["get", "a.map", "0,0"]).contains("tile (0, 0)"));
     assert_eq!(succeed(&folder, &["get", "a.map", "1000,0"]), "#00ff00\n");
     // Both copies of the index damaged is damage too, and said as such.

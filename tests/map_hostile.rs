@@ -57,8 +57,10 @@ fn flip(path: &Path, offset: usize) {
 }
 
 fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -77,12 +79,18 @@ fn a_flipped_bit_costs_one_tile() {
     let refused = map.pixel(Point::new(3 * 64, 640)).unwrap_err();
     assert!(refused.is_damage(), "{refused}");
     let message = refused.to_string();
-    assert!(message.starts_with("tile (3, 10): ") && message.contains("tiles-0000000001.pxi: SHA-256 is"), "{message}");
+    assert!(
+        message.starts_with("tile (3, 10): ") && message.contains("tiles-0000000001.pxi: SHA-256 is"),
+        "{message}"
+    );
     for pack in 0..PACKS {
         assert_eq!(map.pixel(first_of(pack)).unwrap(), Some([pack as u8, 0, 7]));
     }
     let verified = map.verify(&|_| ());
-    assert_eq!(verified.problems.iter().filter_map(|problem| problem.tile).collect::<Vec<_>>(), [TilePos::new(3, 10)]);
+    assert_eq!(
+        verified.problems.iter().filter_map(|problem| problem.tile).collect::<Vec<_>>(),
+        [TilePos::new(3, 10)]
+    );
 
     // The map can be written to, the pack is not merged into a new one, and the tile can be replaced.
     let mut map = InfiniteMap::open(&folder, Access::Write, &options()).unwrap();
@@ -125,7 +133,9 @@ fn a_flipped_bit_in_any_byte_of_a_small_map_is_found() {
                     }
                 }
                 // A version that is not known is no damage that a copy could help with.
-                Err(error) => assert!(name == "index.pxi" && error.to_string().contains("version"), "{error}"),
+                Err(error) => {
+                    assert!(name == "index.pxi" && error.to_string().contains("version"), "{error}")
+                }
             }
             fs::write(&path, &whole).unwrap();
         }
@@ -243,7 +253,10 @@ fn another_tile_size_or_version_is_refused() {
     let options = MapOptions { tile_size: Some(TileSize::new(128).unwrap()), ..options() };
     for access in [Access::Read, Access::Write] {
         let refused = InfiniteMap::open(&folder, access, &options).unwrap_err();
-        assert!(refused.to_string().ends_with("the map has tiles of 64 x 64 pixels, not of 128 x 128"), "{refused}");
+        assert!(
+            refused.to_string().ends_with("the map has tiles of 64 x 64 pixels, not of 128 x 128"),
+            "{refused}"
+        );
     }
     // A sound index of a version to come: its copy is not taken instead.
     let index = folder.join("index.pxi");

@@ -56,9 +56,8 @@ fn point() -> impl Strategy<Value = Point> {
 }
 
 fn rect() -> impl Strategy<Value = Rect> {
-    (point(), 1_u64..40, 1_u64..40).prop_map(|(point, width, height)| {
-        Rect::new(point.x, point.y, width, height).unwrap()
-    })
+    (point(), 1_u64..40, 1_u64..40)
+        .prop_map(|(point, width, height)| Rect::new(point.x, point.y, width, height).unwrap())
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -80,7 +79,8 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn points_of(rect: &Rect) -> impl Iterator<Item = Point> + use<> {
     let rect = *rect;
-    (rect.top()..=rect.bottom()).flat_map(move |y| (rect.left()..=rect.right()).map(move |x| Point::new(x, y)))
+    (rect.top()..=rect.bottom())
+        .flat_map(move |y| (rect.left()..=rect.right()).map(move |x| Point::new(x, y)))
 }
 
 fn check(map: &InfiniteMap, model: &Model) {
@@ -208,6 +208,21 @@ fn data_near_and_far_comes_back_and_has_neighbours() {
 }
 
 #[test]
+fn threads_may_share_a_map() {
+    fn shared<T: Send + Sync>(value: T) -> T {
+        value
+    }
+    let mut map = shared(InfiniteMap::in_memory(TileSize::default()));
+    map.fill(&Rect::new(-100, -100, 200, 200).unwrap(), [4; 3]).unwrap();
+    std::thread::scope(|scope| {
+        for index in -100..100 {
+            let map = &map;
+            scope.spawn(move || assert_eq!(map.pixel(Point::new(index, -index - 1)).unwrap(), Some([4; 3])));
+        }
+    });
+}
+
+#[test]
 fn the_edge_of_the_plane_can_be_written() {
     let mut map = InfiniteMap::in_memory(TileSize::default());
     let corners = [(i64::MIN, i64::MIN), (i64::MAX, i64::MIN), (i64::MIN, i64::MAX), (i64::MAX, i64::MAX)];
@@ -304,12 +319,14 @@ fn what_was_not_flushed_is_no_part_of_the_map() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().join("map");
     let size = TileSize::new(8).unwrap();
-    let options = MapOptions { tile_size: Some(size), unsaved_in_bytes: 4 * size.tile_len(), ..MapOptions::default() };
+    let options =
+        MapOptions { tile_size: Some(size), unsaved_in_bytes: 4 * size.tile_len(), ..MapOptions::default() };
     let mut map = InfiniteMap::create(&folder, &options).unwrap();
     map.set_pixel(Point::default(), [1; 3]).unwrap();
     map.flush().unwrap();
     let names = || {
-        let mut names: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut names: Vec<_> =
+            std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         names
     };
@@ -336,7 +353,8 @@ fn model_tiles_and_pixels_share_one_index() {
     let mut map = InfiniteMap::create(&folder, &MapOptions::default()).unwrap();
     let district = map.allocate("model", 4096, 640).unwrap();
     let tile = |number: u64| {
-        let rect = Rect::new(district.rect.left() + 2048 * (number as i64 % 2), 64 * (number as i64 / 2), 2048, 64);
+        let rect =
+            Rect::new(district.rect.left() + 2048 * (number as i64 % 2), 64 * (number as i64 / 2), 2048, 64);
         Item { rect: rect.unwrap(), kind: Kind::MODEL_TILE, number }
     };
     (0..20).for_each(|number| map.place(tile(number)).unwrap());

@@ -210,7 +210,9 @@ impl MapError {
     /// Whether the bytes of the map are at fault, rather than the request or the machine.
     pub fn is_damage(&self) -> bool {
         match self.inner() {
-            Self::Field { .. } | Self::Foreign { .. } | Self::Checksum { .. } | Self::Unreadable { .. } => true,
+            Self::Field { .. } | Self::Foreign { .. } | Self::Checksum { .. } | Self::Unreadable { .. } => {
+                true
+            }
             Self::Pxi(error) => error.is_damage(),
             Self::NoIndex { index, copy } => index.is_damage() || copy.is_damage(),
             _ => false,

@@ -81,9 +81,12 @@ impl InfiniteMap {
         }
         let is_current = |tile: TilePos, number: u64| {
             let corner = tile_size.rect_of(tile).ok().map(|rect| rect.corner());
-            corner.and_then(|corner| tree.find(corner, Kind::PIXELS)).is_some_and(|item| item.number == number)
+            corner
+                .and_then(|corner| tree.find(corner, Kind::PIXELS))
+                .is_some_and(|item| item.number == number)
         };
-        let mut merged = if merge { merge_candidates(store, unsaved.len() + removed.len()) } else { Vec::new() };
+        let mut merged =
+            if merge { merge_candidates(store, unsaved.len() + removed.len()) } else { Vec::new() };
         let new = loop {
             let mut tiles: Vec<(TilePos, Source<'_>)> =
                 unsaved.iter().map(|(pos, tile)| (*pos, Source::Fresh(tile))).collect();
@@ -94,8 +97,7 @@ impl InfiniteMap {
                 let Some(directory) = store.pack(*key).and_then(|pack| pack.directory()) else { continue };
                 tiles.extend(directory.tiles().filter_map(|(tile, slot)| {
                     let location = Location { key: *key, slot };
-                    is_current(tile, location.number())
-                        .then_some((tile, Source::Stored { key: *key, slot }))
+                    is_current(tile, location.number()).then_some((tile, Source::Stored { key: *key, slot }))
                 }));
                 if !is_all {
                     let has_tile = |tile: &TilePos| {

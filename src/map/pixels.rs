@@ -59,7 +59,8 @@ impl Window {
         if end > limit {
             return Err(MapError::TooLarge { what: "end of the bytes in the rectangle", found: end, limit });
         }
-        let too_large = |found| MapError::TooLarge { what: "bytes of a rectangle", found, limit: u64::MAX.into() };
+        let too_large =
+            |found| MapError::TooLarge { what: "bytes of a rectangle", found, limit: u64::MAX.into() };
         let row_len = u64::try_from(3 * rect.width()).map_err(|_| too_large(limit))?;
         let end = u64::try_from(end).map_err(|_| too_large(end))?;
         Ok(Self { rect, row_len, start, end })
@@ -67,7 +68,8 @@ impl Window {
 
     fn whole(rect: Rect) -> Result<Self, MapError> {
         let len = 3 * rect.width().saturating_mul(rect.height()).min(u128::MAX / 3);
-        let too_large = MapError::TooLarge { what: "bytes of a rectangle", found: len, limit: u64::MAX.into() };
+        let too_large =
+            MapError::TooLarge { what: "bytes of a rectangle", found: len, limit: u64::MAX.into() };
         Self::new(rect, 0, u64::try_from(len).map_err(|_| too_large)?)
     }
 
@@ -77,16 +79,21 @@ impl Window {
 
     /// The tiles that it touches, row by row.
     fn tiles(&self, size: TileSize) -> impl Iterator<Item = TilePos> + use<> {
-        let row = |byte: u64| self.rect.top().saturating_add_unsigned(byte / self.row_len);
-        let (first, last) = size.tiles_of(&self.rect);
-        let rows = if self.len() == 0 {
-            // An empty range.
-            1..=0
-        } else {
-            size.tile_of(Point::new(0, row(self.start))).y..=size.tile_of(Point::new(0, row(self.end - 1))).y
+        // One row may be very wide, and the window a short part of it.
+        let (first_row, last_row) = (self.start / self.row_len, self.end.saturating_sub(1) / self.row_len);
+        let whole = (0, self.row_len - 1);
+        let within_row = (self.start % self.row_len, self.end.saturating_sub(1) % self.row_len);
+        let (left, right) = if first_row == last_row { within_row } else { whole };
+        let tile_at = |byte: u64, row: u64| {
+            let (left, top) = (self.rect.left(), self.rect.top());
+            size.tile_of(Point::new(left.saturating_add_unsigned(byte / 3), top.saturating_add_unsigned(row)))
         };
+        let (first, last) = (tile_at(left, first_row), tile_at(right, last_row));
+        let rows = (self.len() > 0).then_some(first.y..=last.y);
         let window = *self;
-        rows.flat_map(move |y| (first.x..=last.x).map(move |x| TilePos::new(x, y)))
+        rows.into_iter()
+            .flatten()
+            .flat_map(move |y| (first.x..=last.x).map(move |x| TilePos::new(x, y)))
             .filter(move |tile| window.spans(size, *tile).next().is_some())
     }
 
@@ -240,7 +247,9 @@ mod tests {
     #[test]
     fn every_byte_of_a_window_is_in_one_span() {
         let size = TileSize::new(8).unwrap();
-        for rect in [Rect::new(-5, -9, 20, 19).unwrap(), Rect::new(i64::MAX - 9, i64::MAX - 6, 10, 7).unwrap()] {
+        for rect in
+            [Rect::new(-5, -9, 20, 19).unwrap(), Rect::new(i64::MAX - 9, i64::MAX - 6, 10, 7).unwrap()]
+        {
             let all = 3 * (rect.width() * rect.height()) as u64;
             for (start, end) in [(0, all), (1, all - 1), (70, 71), (59, 62), (100, 333.min(all)), (5, 5)] {
                 let window = Window::new(rect, start, end - start).unwrap();
@@ -257,6 +266,13 @@ mod tests {
             }
             assert!(Window::new(rect, 1, all).is_err());
         }
+        // A short part of one very wide row is no long search.
+        let wide = Rect::new(-5, 0, 1 << 60, 3).unwrap();
+        let window = Window::new(wide, (3 << 60) + 12, 30).unwrap();
+        assert_eq!(
+            window.tiles(size).collect::<Vec<_>>(),
+            [TilePos::new(-1, 0), TilePos::new(0, 0), TilePos::new(1, 0)]
+        );
         assert!(Window::whole(Rect::PLANE).is_err());
         assert!(Window::new(Rect::PLANE, 0, 1).is_err());
     }

@@ -85,7 +85,12 @@ impl Regions {
     }
 
     /// Adds a region to the list and to the index, unless it would share a tile with another one.
-    pub(super) fn add(&mut self, tree: &mut Quadtree, size: TileSize, region: Region) -> Result<(), MapError> {
+    pub(super) fn add(
+        &mut self,
+        tree: &mut Quadtree,
+        size: TileSize,
+        region: Region,
+    ) -> Result<(), MapError> {
         self.check(&region.name, region.rect.width().max(region.rect.height()))?;
         let footprint = size.footprint(&region.rect);
         // A neighbour that ends in the same tile is found by the whole tiles of this one.
@@ -135,12 +140,7 @@ pub(super) fn shape_for(length: u64, size: TileSize) -> (u64, u64) {
 
 /// A rectangle whose tiles are free of pixels and regions: the one nearest to the origin among those that lean on
 /// what is there, right of it and below.
-pub(super) fn free_place(
-    tree: &Quadtree,
-    size: TileSize,
-    width: u64,
-    height: u64,
-) -> Result<Rect, MapError> {
+pub(super) fn free_place(tree: &Quadtree, size: TileSize, width: u64, height: u64) -> Result<Rect, MapError> {
     let mut places = BinaryHeap::new();
     let mut seen = HashSet::new();
     let mut offer = |places: &mut BinaryHeap<_>, x: i64, y: i64| {
@@ -171,9 +171,10 @@ fn blocked_until(tree: &Quadtree, size: TileSize, rect: &Rect) -> Option<Point> 
     let _ = tree.visit_region(&size.footprint(rect), blocking(), &mut |item| {
         let end = size.footprint(&item.rect);
         let (right, bottom) = (end.right(), end.bottom());
-        until = Some(until.map_or(Point::new(right, bottom), |until| {
-            Point::new(until.x.max(right), until.y.max(bottom))
-        }));
+        until =
+            Some(until.map_or(Point::new(right, bottom), |until| {
+                Point::new(until.x.max(right), until.y.max(bottom))
+            }));
         looked_at += 1;
         if looked_at < MAX_BLOCKERS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::pxi::hex;
 use serde::Serialize;
+use std::ops::ControlFlow;
 
 /// What a map is made of.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -68,7 +69,11 @@ impl InfiniteMap {
         let packs: Vec<_> = self.store.iter().flat_map(|store| store.packs()).map(|(_, pack)| pack).collect();
         let outdated = |pack: &&Pack| u64::from(pack.record().counts.tiles.saturating_sub(pack.live));
         let index = self.tree.stats();
-        let tiles = self.tree.region(&Rect::PLANE, Kind::PIXELS.into()).len();
+        let mut tiles = 0;
+        let _ = self.tree.visit_region(&Rect::PLANE, Kind::PIXELS.into(), &mut |_| {
+            tiles += 1;
+            ControlFlow::Continue(())
+        });
         MapStats {
             map_id: self.store.as_ref().map(|store| hex(store.map_id())),
             generation: self.generation(),
@@ -109,9 +114,10 @@ impl InfiniteMap {
                 if let Err(error) = pack.read(slot) {
                     let location = Location { key, slot }.number();
                     // What a newer pack has replaced is no loss.
-                    let lost = pack.tiles_in(slot).into_iter().filter(|tile| {
-                        self.tile_item(*tile).is_some_and(|item| item.number == location)
-                    });
+                    let lost = pack
+                        .tiles_in(slot)
+                        .into_iter()
+                        .filter(|tile| self.tile_item(*tile).is_some_and(|item| item.number == location));
                     let name = |tile| Problem { tile: Some(tile), problem: format!("tile {tile}: {error}") };
                     problems.extend(lost.map(name));
                 }
@@ -119,7 +125,6 @@ impl InfiniteMap {
             }
         }
         // What was found when the map was opened is found again here.
-        problems.dedup();
         let mut once: Vec<Problem> = Vec::with_capacity(problems.len());
         for problem in problems {
             let is_known = problem.tile.is_none() && once.contains(&problem);

@@ -77,7 +77,9 @@ last line that is safely stored is printed.")]
   pixel-llm map read plane.map --at -1000,2^40 --width 128 --length 500")]
     Read(paint::ReadArgs),
     /// Show the eight pixels and tiles around a pixel, and what else is nearest.
-    #[command(after_help = "Examples:\n  pixel-llm map near plane.map 5,0\n  pixel-llm map near plane.map -2^40,0 --count 10 --json")]
+    #[command(
+        after_help = "Examples:\n  pixel-llm map near plane.map 5,0\n  pixel-llm map near plane.map -2^40,0 --count 10 --json"
+    )]
     Near {
         /// The map's folder.
         map: PathBuf,

@@ -46,7 +46,10 @@ impl Entry {
     pub(super) fn rect(&self) -> Rect {
         let [width, height] = self.reach;
         // The sums were within the plane when the entry was made from a rectangle.
-        let end = Point::new(self.x.wrapping_add_unsigned(width.into()), self.y.wrapping_add_unsigned(height.into()));
+        let end = Point::new(
+            self.x.wrapping_add_unsigned(width.into()),
+            self.y.wrapping_add_unsigned(height.into()),
+        );
         Rect::from_corners(Point::new(self.x, self.y), end)
     }
 

@@ -157,7 +157,9 @@ impl Quadtree {
             stats.depth = stats.depth.max(depth);
             match &self.node(index).body {
                 Body::Leaf(entries) => stats.size_in_bytes += entries.capacity() * size_of::<Entry>(),
-                Body::Inner { children, .. } => stack.extend(present(children).map(|child| (child, depth + 1))),
+                Body::Inner { children, .. } => {
+                    stack.extend(present(children).map(|child| (child, depth + 1)))
+                }
             }
         }
         stats
@@ -221,7 +223,12 @@ impl Quadtree {
                 children[parent.quadrant(below)] = index;
                 children[parent.quadrant(corner)] = leaf;
                 let bounds = self.node(index).bounds;
-                let parent = Node { bounds, count: 0, kinds: Kinds::NONE, body: Body::Inner { cell: parent, children } };
+                let parent = Node {
+                    bounds,
+                    count: 0,
+                    kinds: Kinds::NONE,
+                    body: Body::Inner { cell: parent, children },
+                };
                 let parent = self.new_node(parent);
                 self.refit(parent);
                 parent
@@ -379,7 +386,8 @@ impl Node {
 }
 
 fn present(children: &[u32; 4]) -> impl Iterator<Item = u32> + use<> {
-    children.to_owned().into_iter().filter(|child| *child != NONE)
+    let children = *children;
+    children.into_iter().filter(|child| *child != NONE)
 }
 
 #[cfg(test)]

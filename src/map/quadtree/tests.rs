@@ -16,9 +16,13 @@ fn coordinate() -> impl Strategy<Value = i64> {
 
 fn item() -> impl Strategy<Value = Item> {
     let side = || prop_oneof![Just(1_u64), Just(64), 1_u64..200];
-    (coordinate(), coordinate(), side(), side(), 0_u8..3, 0_u64..4).prop_map(|(x, y, width, height, kind, number)| {
-        Item { rect: Rect::new(x, y, width, height).unwrap(), kind: Kind::from_code(kind), number }
-    })
+    (coordinate(), coordinate(), side(), side(), 0_u8..3, 0_u64..4).prop_map(
+        |(x, y, width, height, kind, number)| Item {
+            rect: Rect::new(x, y, width, height).unwrap(),
+            kind: Kind::from_code(kind),
+            number,
+        },
+    )
 }
 
 fn sorted(mut items: Vec<Item>) -> Vec<Item> {

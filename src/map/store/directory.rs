@@ -183,7 +183,11 @@ pub(super) fn check_start(fields: &mut Fields<'_>, magic: [u8; 4]) -> Result<(),
     }
     let [major, minor] = fields.array("version")?;
     if [major, minor] != VERSION {
-        return Err(fields.bad("version", format!("{major}.{minor}"), "1.0, the only one that is known here"));
+        return Err(fields.bad(
+            "version",
+            format!("{major}.{minor}"),
+            "1.0, the only one that is known here",
+        ));
     }
     Ok(())
 }
@@ -208,7 +212,11 @@ fn check_tile(
     if let Some(last) = last.replace(tile)
         && last >= tile
     {
-        return Err(fields.bad(field, format!("{tile} after {last}"), "rows from the top, each from the left"));
+        return Err(fields.bad(
+            field,
+            format!("{tile} after {last}"),
+            "rows from the top, each from the left",
+        ));
     }
     Ok(())
 }
@@ -271,7 +279,10 @@ mod tests {
             let mut damaged = example();
             damaged[offset..offset + bytes.len()].copy_from_slice(bytes);
             let error = Directory::parse(&damaged).unwrap_err();
-            assert!(matches!(&error, MapError::Field { field: found, .. } if *found == field), "{field}: {error}");
+            assert!(
+                matches!(&error, MapError::Field { field: found, .. } if *found == field),
+                "{field}: {error}"
+            );
         }
         for len in 0..example().len() {
             assert!(Directory::parse(&example()[..len]).is_err());

@@ -62,7 +62,12 @@ impl<'a> Fields<'a> {
     }
 
     /// Whether `count` records of at least `record_len` bytes can follow: asked before anything is allocated.
-    pub(super) fn check_room(&self, count: u32, record_len: usize, field: &'static str) -> Result<(), MapError> {
+    pub(super) fn check_room(
+        &self,
+        count: u32,
+        record_len: usize,
+        field: &'static str,
+    ) -> Result<(), MapError> {
         let room = self.bytes.len() / record_len;
         if count as usize <= room {
             return Ok(());

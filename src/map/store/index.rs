@@ -65,7 +65,8 @@ impl Index {
         let mut packs = Vec::with_capacity(pack_count as usize);
         for _ in 0..pack_count {
             let pack = read_pack(&mut fields)?;
-            if packs.last().is_some_and(|last: &PackRecord| last.number >= pack.number) || pack.number >= next_pack
+            if packs.last().is_some_and(|last: &PackRecord| last.number >= pack.number)
+                || pack.number >= next_pack
             {
                 return Err(fields.bad("pack", pack.number, format!("ascending numbers below {next_pack}")));
             }
@@ -195,7 +196,10 @@ mod tests {
             let mut damaged = example().encode();
             damaged[offset..offset + bytes.len()].copy_from_slice(bytes);
             let error = Index::parse(&damaged).unwrap_err();
-            assert!(matches!(&error, MapError::Field { field: found, .. } if *found == field), "{field}: {error}");
+            assert!(
+                matches!(&error, MapError::Field { field: found, .. } if *found == field),
+                "{field}: {error}"
+            );
         }
         let whole = example().encode();
         (0..whole.len()).for_each(|len| assert!(Index::parse(&whole[..len]).is_err()));

@@ -189,7 +189,8 @@ impl Store {
     }
 
     /// Makes the copy of the index the same as the index, and removes what an earlier writer left when it was
-    /// killed. Where one of the two indexes may name a file that the other does not, nothing is removed.
+    /// killed. Where one of the two indexes may name a file that the other does not, and where anything is wrong
+    /// with the packs, nothing is removed: it may be what somebody needs to mend the map.
     fn take_over(&mut self, state: IndexState, regions: &[Region]) {
         let is_sound = match state {
             IndexState::Sound => true,
@@ -209,7 +210,7 @@ impl Store {
                 self.next_pack = self.next_pack.max(number.saturating_add(1));
             }
             let is_left_over = number.is_some_and(|number| !known.contains(&number));
-            if is_sound && (is_left_over || is_temporary(name)) {
+            if is_sound && self.problems.is_empty() && (is_left_over || is_temporary(name)) {
                 // What cannot be removed does no harm and is tried again next time.
                 let _ = fs::remove_file(entry.path());
             }
@@ -339,7 +340,11 @@ impl Store {
             let path = self.folder.join(name);
             let verified = PxiFile::open(&path).and_then(|file| file.verify()).map_err(MapError::from);
             let checked = verified.and_then(|()| read_index(&path)).and_then(|index| {
-                if index.map_id == self.map_id { Ok(()) } else { Err(pack::foreign(&index.map_id, &self.map_id)) }
+                if index.map_id == self.map_id {
+                    Ok(())
+                } else {
+                    Err(pack::foreign(&index.map_id, &self.map_id))
+                }
             });
             problems.extend(checked.err().map(|error| error.at(&path)));
         }
@@ -381,9 +386,7 @@ fn find_index(folder: &Path) -> Result<FoundIndex, MapError> {
         (Err(problem), Ok(copy)) => {
             Ok(FoundIndex { index: copy, problem: Some(problem), state: IndexState::FromCopy })
         }
-        (Err(index), Err(copy)) => {
-            Err(MapError::NoIndex { index: Box::new(index), copy: Box::new(copy) })
-        }
+        (Err(index), Err(copy)) => Err(MapError::NoIndex { index: Box::new(index), copy: Box::new(copy) }),
     }
 }
 
@@ -445,7 +448,9 @@ mod tests {
 
     #[test]
     fn locations_fit_into_numbers() {
-        for location in [Location { key: 0, slot: 0 }, Location { key: Location::KEY_LIMIT as u32 - 1, slot: u32::MAX }] {
+        for location in
+            [Location { key: 0, slot: 0 }, Location { key: Location::KEY_LIMIT as u32 - 1, slot: u32::MAX }]
+        {
             assert_eq!(Location::of(location.number()), Some(location));
             assert!(location.number() < Location::UNSAVED);
         }

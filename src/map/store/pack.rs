@@ -162,7 +162,8 @@ fn open_tiles(
 ) -> Result<PxiFile, MapError> {
     let file = PxiFile::open(path)?;
     let payload = file.payload()?;
-    let expected = u64::from(record.counts.slots) * tile_size.tile_len() as u64 + record.counts.directory_len();
+    let expected =
+        u64::from(record.counts.slots) * tile_size.tile_len() as u64 + record.counts.directory_len();
     // Said first, since a foreign file most often has another length as well.
     if let Some(copy) = directory_copy(&file, record)
         && let Ok(copy) = Directory::parse_header(copy)

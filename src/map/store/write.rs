@@ -1,11 +1,7 @@
 //! Writing a pack: fresh tiles and tiles of older packs, equal pixels once, as two files that appear whole.
 
 use super::{
-    super::{
-        MapError,
-        geometry::TilePos,
-        tile::Tile,
-    },
+    super::{MapError, geometry::TilePos, tile::Tile},
     Store,
     directory::{self, Counts},
     index::PackRecord,
@@ -28,7 +24,9 @@ pub(crate) enum Source<'a> {
 /// Why a pack was not written.
 pub(crate) enum Refusal {
     /// This older pack has a damaged tile, which must not be passed on.
-    Damaged { key: u32 },
+    Damaged {
+        key: u32,
+    },
     Failed(MapError),
 }
 
@@ -104,7 +102,13 @@ struct Slots {
 }
 
 impl Slots {
-    fn add(&mut self, digest: [u8; 32], rgb: &[u8], writer: &mut Writer, path: &Path) -> Result<u32, MapError> {
+    fn add(
+        &mut self,
+        digest: [u8; 32],
+        rgb: &[u8],
+        writer: &mut Writer,
+        path: &Path,
+    ) -> Result<u32, MapError> {
         if let Some(known) = self.by_digest.get(&digest) {
             return Ok(*known);
         }

@@ -31,7 +31,8 @@ impl Numbers<4> {
     pub(super) fn rect(self) -> anyhow::Result<Rect> {
         let [x, y, width, height] = self.0;
         let side = |side: i128| {
-            u64::try_from(side).map_err(|_| anyhow::anyhow!("a side of {side} pixels; expected 1 to 2^64 - 1"))
+            u64::try_from(side)
+                .map_err(|_| anyhow::anyhow!("a side of {side} pixels; expected 1 to 2^64 - 1"))
         };
         Ok(Rect::new(coordinate(x)?, coordinate(y)?, side(width)?, side(height)?)?)
     }

@@ -195,7 +195,10 @@ pub(super) fn query(
         None => {
             let mut items = map.query(&rect, Kinds::ALL);
             items.sort_by_key(|item| (item.rect.top(), item.rect.left(), item.kind));
-            (items.len(), items.into_iter().take(limit).map(|item| ItemReport::new(&map, item, None)).collect())
+            (
+                items.len(),
+                items.into_iter().take(limit).map(|item| ItemReport::new(&map, item, None)).collect(),
+            )
         }
     };
     let report = QueryReport { found, items };

@@ -118,7 +118,8 @@ fn set_lines(maps: &Maps, args: &SetArgs, lines: Box<dyn BufRead>, out: &mut Out
         let line = line.context("cannot read the list")?;
         count += 1;
         let mut change = || -> anyhow::Result<()> {
-            let (place, colour) = line.trim().split_once(char::is_whitespace).context("expected PLACE COLOUR")?;
+            let (place, colour) =
+                line.trim().split_once(char::is_whitespace).context("expected PLACE COLOUR")?;
             let colour = parse_colour(colour.trim()).map_err(anyhow::Error::msg)?;
             Ok(map.fill(&parse_place(place)?, colour)?)
         };
@@ -226,7 +227,11 @@ fn with_names(error: MapError, map: &InfiniteMap) -> anyhow::Error {
         return error;
     }
     let names: Vec<_> = map.regions().take(10).map(|region| region.name.as_str()).collect();
-    let known = if names.is_empty() { "the map has none".to_owned() } else { format!("there are {}", names.join(", ")) };
+    let known = if names.is_empty() {
+        "the map has none".to_owned()
+    } else {
+        format!("there are {}", names.join(", "))
+    };
     anyhow::anyhow!("{error}; {known}")
 }
 
@@ -244,7 +249,11 @@ pub(super) fn png(maps: &Maps, args: &PngArgs, out: &mut Output) -> anyhow::Resu
         None => map.index().bounds().context("there is nothing on the map to make a picture of")?,
     };
     if rect.width().max(rect.height()) > MAX_PICTURE_SIDE {
-        bail!("a picture of {} x {} pixels is too large; give a rectangle of at most {MAX_PICTURE_SIDE} a side: x,y,width,height", rect.width(), rect.height());
+        bail!(
+            "a picture of {} x {} pixels is too large; give a rectangle of at most {MAX_PICTURE_SIDE} a side: x,y,width,height",
+            rect.width(),
+            rect.height()
+        );
     }
     let patch = map.read_pixels(&rect)?;
     let mut default = args.map.as_os_str().to_owned();
