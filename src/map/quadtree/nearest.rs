@@ -50,56 +50,54 @@ pub struct Near {
     pub item: Item,
 }
 
-/// What waits to be looked at, nearest first. At the same distance nodes come before items, so that an item is
-/// only given when nothing nearer can follow; items then go by place, kind and number.
-type Candidate = (Distance, Option<(i64, i64, u8, u64)>, Place);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
-    Node(u32),
-    /// A leaf, and the entry's place in it.
-    Entry(u32, u32),
-}
+/// How items are put in order: by distance, then place, kind and number; and where the entry is.
+type Rank = (Distance, (i64, i64, u8, u64), (u32, u32));
 
 impl Quadtree {
     /// The `count` items of some kinds that are nearest to a point, nearest first; of equally near ones the
     /// upper, then the left one comes first.
     pub fn nearest(&self, point: Point, count: usize, kinds: Kinds) -> Vec<Near> {
-        let mut found = Vec::new();
-        let mut heap: BinaryHeap<Reverse<Candidate>> = BinaryHeap::new();
-        heap.extend(self.root.map(|root| self.candidate_node(root, point)));
-        while found.len() < count
-            && let Some(Reverse((distance, _, place))) = heap.pop()
+        // The nodes that are left, nearest first, and the best items so far, the worst of them first.
+        let mut nodes = BinaryHeap::new();
+        let mut best: BinaryHeap<Rank> = BinaryHeap::new();
+        let distance_of = |node: u32| Distance::between(point, &self.node(node).bounds);
+        nodes.extend(self.root.map(|root| Reverse((distance_of(root), root))));
+        while count > 0
+            && let Some(Reverse((distance, index))) = nodes.pop()
         {
-            match place {
-                Place::Entry(leaf, index) => {
-                    if let Body::Leaf(entries) = &self.node(leaf).body {
-                        found.push(Near { distance, item: entries[index as usize].item() });
+            // A node as far as the worst may still hold an item that comes before it.
+            if best.len() >= count && best.peek().is_some_and(|worst| distance > worst.0) {
+                break;
+            }
+            match &self.node(index).body {
+                Body::Inner { children, .. } => nodes.extend(
+                    present(children)
+                        .filter(|child| self.node(*child).kinds.meets(kinds))
+                        .map(|child| Reverse((distance_of(child), child))),
+                ),
+                Body::Leaf(entries) => {
+                    for (place, entry) in (0..).zip(entries) {
+                        if !kinds.contains(entry.kind()) {
+                            continue;
+                        }
+                        let Item { rect, kind, number } = entry.item();
+                        let order = (rect.top(), rect.left(), kind.code(), number);
+                        let rank = (Distance::between(point, &rect), order, (index, place));
+                        if best.len() < count {
+                            best.push(rank);
+                        } else if let Some(mut worst) = best.peek_mut()
+                            && rank < *worst
+                        {
+                            *worst = rank;
+                        }
                     }
                 }
-                Place::Node(index) => match &self.node(index).body {
-                    Body::Inner { children, .. } => heap.extend(
-                        present(children)
-                            .filter(|child| self.node(*child).kinds.meets(kinds))
-                            .map(|child| self.candidate_node(child, point)),
-                    ),
-                    Body::Leaf(entries) => {
-                        let wanted =
-                            entries.iter().zip(0..).filter(|(entry, _)| kinds.contains(entry.kind()));
-                        heap.extend(wanted.map(|(entry, place)| {
-                            let Item { rect, kind, number } = entry.item();
-                            let order = (rect.top(), rect.left(), kind.code(), number);
-                            let distance = Distance::between(point, &rect);
-                            Reverse((distance, Some(order), Place::Entry(index, place)))
-                        }));
-                    }
-                },
             }
         }
-        found
-    }
-
-    fn candidate_node(&self, index: u32, point: Point) -> Reverse<Candidate> {
-        Reverse((Distance::between(point, &self.node(index).bounds), None, Place::Node(index)))
+        let near = |(distance, _, (leaf, place)): Rank| match &self.node(leaf).body {
+            Body::Leaf(entries) => Some(Near { distance, item: entries[place as usize].item() }),
+            Body::Inner { .. } => None,
+        };
+        best.into_sorted_vec().into_iter().filter_map(near).collect()
     }
 }
