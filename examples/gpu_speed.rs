@@ -21,6 +21,7 @@ fn main() {
     println!("start {:?}; {} dispatches, {} per layer", start.elapsed(), engine.network().0.dispatches(1), engine.network().0.dispatches_per_layer(1));
     let greedy = SamplingParams::greedy();
     let capacity = engine.capacity();
+    pixel_llm::app::gpu_engine::trial::settle(&mut engine).unwrap();
     if std::env::var_os("DECODE").is_some() {
         for round in 0..60 {
             let batch = Batch { columns: vec![Column { token: 50, slot: 0, position: 64 }], asks: vec![ask(0, &greedy, round)], repeats: 16, ..Batch::default() };
@@ -38,7 +39,7 @@ fn main() {
             let asks = if (n + 1) * capacity.columns >= 255 { vec![ask(columns.len() as u32 - 1, &greedy, 0)] } else { vec![] };
             engine.step(&Batch { columns, asks, repeats: 1, ..Batch::default() }).unwrap();
         }
-        engine.wait();
+        engine.wait().unwrap();
         let t = start.elapsed().as_secs_f64();
         println!("prefill 255: {:.3} s, {:.1} tok/s", t, 255.0 / t);
     }
@@ -67,9 +68,5 @@ fn main() {
         times.sort_by(f64::total_cmp);
         println!("CPU path: {:.2} ms median, {:.2} best", times[30], times[0]);
     }
-    for columns in [1u32, 64].into_iter().filter(|c| std::env::var("ONLY").map_or(true, |o| o == c.to_string())) {
-        for (name, count, time) in engine.profile_kernels(columns) {
-            println!("  {columns:>3} columns {name:>8} x{count:<3} {:8.3} ms", time.as_secs_f64() * 1e3);
-        }
-    }
+    println!("{}", engine.device());
 }

@@ -3,29 +3,35 @@
 //! Tokens are drawn on the device and fed back there for several steps of one submit. Where log-probabilities are asked for, the
 //! logits are read back and the CPU's sampler answers.
 
+mod draws;
+mod profile;
+mod threads;
+pub mod trial;
+
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use bevy::{
     app::App,
     render::{
         RenderApp,
-        render_resource::PollType,
-        renderer::{RenderDevice, RenderQueue},
+        render_resource::{Buffer, PollType},
+        renderer::{RenderAdapterInfo, RenderDevice, RenderQueue},
     },
 };
+use wgpu::DeviceType;
 
 use super::headless::{GpuChoice, GpuError, headless_app, prepare};
 use crate::model::PixelModel;
+use crate::passes::kernels::Family;
 use crate::passes::network::{
-    Choice, Copy, MOST_BIASES, MOST_RECENT, NO_LOGITS, Network, NetworkError, NetworkFailure, NetworkModel, NetworkPlugin,
-    Sizes, Step,
+    Copy, NO_LOGITS, Network, NetworkError, NetworkFailure, NetworkModel, NetworkPlugin, Sizes, Step,
 };
-use crate::passes::readback::read_buffer;
+use crate::passes::readback::read_starts;
 use crate::passes::{ForwardRequest, ForwardState, ForwardStatus, PassesPlugin};
 use crate::shaders::{ShaderError, ShadersPlugin, load_sources};
-use crate::tokens::sampling::{Sampler, SamplingError, SamplingWords};
-use crate::tokens::{Ask, AskKind, Batch, Capacity, Engine, EngineError, Sampled, answer};
+use crate::tokens::sampling::{Sampler, SamplingError};
+use crate::tokens::{Ask, Batch, Capacity, Engine, EngineError, Profile, Sampled, answer};
+use draws::{choice, draws_on_device, write_draws};
 
 /// The most columns of a step.
 const COLUMNS: u32 = 64;
@@ -52,6 +58,29 @@ pub enum GpuEngineError {
     Kernels(String),
 }
 
+/// How a model is computed on an adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Plan {
+    /// How the kernels share their work.
+    pub family: Family,
+    /// Whether a layer of one column is one dispatch, where that is possible.
+    pub whole_layers: bool,
+}
+
+impl Plan {
+    /// What suits an adapter as far as it says what it is.
+    pub fn usual(adapter: &RenderAdapterInfo, subgroups: bool) -> Self {
+        let software = adapter.device_type == DeviceType::Cpu;
+        Self { family: Family { split: !software, subgroups }, whole_layers: software }
+    }
+
+    /// In words.
+    pub fn name(&self) -> String {
+        let whole = if self.whole_layers { ", whole layers" } else { "" };
+        format!("{}{whole}", self.family.name())
+    }
+}
+
 /// A model on the GPU with places for some sequences.
 pub struct GpuEngine {
     app: App,
@@ -60,10 +89,11 @@ pub struct GpuEngine {
     stride: usize,
     steps: u64,
     sampler: Sampler,
+    plan: Plan,
 }
 
 impl GpuEngine {
-    /// An engine for `slots` sequences of up to `context` positions.
+    /// An engine for `slots` sequences of up to `context` positions, computed as usual on its adapter.
     ///
     /// # Errors
     /// There is no adapter, or the model does not fit what the kernels and the device can do.
@@ -73,15 +103,30 @@ impl GpuEngine {
         context: usize,
         choice: &GpuChoice,
     ) -> Result<Self, GpuEngineError> {
+        Self::with_plan(model, slots, context, choice, None)
+    }
+
+    /// An engine that computes as `plan` says.
+    ///
+    /// # Errors
+    /// As for [`GpuEngine::new`]; or the adapter cannot do what is planned.
+    pub fn with_plan(
+        model: Arc<PixelModel>,
+        slots: usize,
+        context: usize,
+        choice: &GpuChoice,
+        plan: Option<Plan>,
+    ) -> Result<Self, GpuEngineError> {
         let vocab = model.config().vocab_size as usize;
         let (slots, context) = (slots as u32, context as u32);
         let sizes = Sizes { slots, context, columns: COLUMNS.max(slots), repeats: REPEATS };
         let mut app = headless_app(choice)?;
-        let crew = std::env::var("CREW").map_or(2, |c| c.parse().unwrap_or(2));
+        let plan = plan.unwrap_or_else(|| usual_plan(&app));
+        let crew = if plan.whole_layers { threads::workers() } else { 0 };
         app.add_plugins((
-            ShadersPlugin { sources: load_sources(std::env::var_os("PIXEL_LLM_SHADERS").map(std::path::PathBuf::from).as_deref())? },
+            ShadersPlugin { sources: load_sources(None)? },
             PassesPlugin,
-            NetworkPlugin { model: NetworkModel { model, sizes, crew } },
+            NetworkPlugin { model: NetworkModel { model, sizes, family: plan.family, crew } },
         ));
         prepare(&mut app);
         for _ in 0..STARTING_FRAMES {
@@ -94,7 +139,7 @@ impl GpuEngine {
                 ForwardState::Ready => {
                     let stride = network(&app).logits_stride();
                     let sampler = Sampler::default();
-                    return Ok(Self { app, sizes, vocab, stride, steps: 0, sampler });
+                    return Ok(Self { app, sizes, vocab, stride, steps: 0, sampler, plan });
                 }
                 ForwardState::Failed(why) => return Err(GpuEngineError::Kernels(why.clone())),
                 ForwardState::Starting => {}
@@ -109,23 +154,68 @@ impl GpuEngine {
         (network(&self.app), world.resource::<RenderDevice>(), world.resource::<RenderQueue>())
     }
 
+    /// The adapter it is on.
+    pub fn adapter(&self) -> &RenderAdapterInfo {
+        self.app.world().resource::<RenderAdapterInfo>()
+    }
+
+    /// How it computes.
+    pub fn plan(&self) -> Plan {
+        self.plan
+    }
+
+    /// Computes a layer of one column in one dispatch from now on, or not.
+    pub fn set_whole_layers(&mut self, whole_layers: bool) {
+        let mut network = self.app.sub_app_mut(RenderApp).world_mut().resource_mut::<Network>();
+        network.whole_layers = whole_layers && network.has_whole_layers();
+        self.plan.whole_layers = network.whole_layers;
+    }
+
     /// Runs columns through the model and returns the logits of those that `wanted` names.
     ///
     /// # Errors
     /// The device was lost.
     pub fn logits(&mut self, batch: &Batch, wanted: &[u32]) -> Result<Vec<Vec<f32>>, EngineError> {
-        self.run(batch, wanted, &[], 1)?;
-        if wanted.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (network, device, queue) = self.network();
-        let bytes = read_buffer(device, queue, &network.buffers.logits).map_err(other)?;
+        let size = (wanted.len() * self.stride * 4) as u64;
+        let bytes = self.run(batch, wanted, &[], |network| (&network.buffers.logits, size))?;
         let numbers: &[f32] = bytemuck::cast_slice(&bytes);
-        let row = |index: usize| numbers[index * self.stride..][..self.vocab].to_vec();
-        Ok((0..wanted.len()).map(row).collect())
+        Ok(numbers.chunks_exact(self.stride).map(|row| row[..self.vocab].to_vec()).collect())
     }
 
-    fn run(&mut self, batch: &Batch, wanted: &[u32], draws: &[Ask], repeats: u64) -> Result<(), EngineError> {
+    /// Runs a batch and reads the first bytes of a buffer afterwards.
+    fn run(
+        &mut self,
+        batch: &Batch,
+        wanted: &[u32],
+        draws: &[Ask],
+        read: impl Fn(&Network) -> (&Buffer, u64),
+    ) -> Result<Vec<u8>, EngineError> {
+        self.submit(batch, wanted, draws)?;
+        let (failed, bytes) = self.read(&read)?;
+        if !failed {
+            return Ok(bytes);
+        }
+        // Nothing that was computed counts, but everything is where it was: it can be done again, more slowly.
+        bevy::log::warn!(
+            "the software adapter's threads did not run side by side: layers are computed in several dispatches from now on"
+        );
+        self.set_whole_layers(false);
+        let (network, _, queue) = self.network();
+        queue.write_buffer(&network.buffers.meetings, 0, &[0; 4]);
+        self.submit(batch, wanted, draws)?;
+        Ok(self.read(&read)?.1)
+    }
+
+    /// Whether a meeting of a layer's workgroups failed since this was last asked, and the first bytes of a buffer.
+    fn read(&self, read: &impl Fn(&Network) -> (&Buffer, u64)) -> Result<(bool, Vec<u8>), EngineError> {
+        let (network, device, queue) = self.network();
+        let [failures, bytes] =
+            read_starts(device, queue, [(&network.buffers.meetings, 4), read(network)]).map_err(lost)?;
+        Ok((failures != [0; 4], bytes))
+    }
+
+    fn submit(&mut self, batch: &Batch, wanted: &[u32], draws: &[Ask]) -> Result<(), EngineError> {
+        let repeats = if draws.is_empty() { 1 } else { u64::from(batch.repeats.max(1)) };
         let columns: Vec<[u32; 4]> = batch
             .columns
             .iter()
@@ -137,7 +227,7 @@ impl GpuEngine {
                 || u64::from(column.position) + repeats > u64::from(self.sizes.context)
                 || column.token as usize >= self.vocab
         });
-        if too_many || outside {
+        if too_many || outside || repeats > u64::from(self.sizes.repeats) {
             let what = format!("a batch of {} columns does not fit {:?}", columns.len(), self.sizes);
             return Err(EngineError::Other(what.into()));
         }
@@ -150,8 +240,8 @@ impl GpuEngine {
             .iter()
             .map(|copy| Copy { from: copy.from, to: copy.to, positions: copy.positions })
             .collect();
-        let step = Step { copies, columns: columns.len() as u32, wanted: wanted.len() as u32, choose: choice(draws), only: None };
-        self.run_step(step, repeats)
+        let (columns, wanted) = (columns.len() as u32, wanted.len() as u32);
+        self.run_step(Step { copies, columns, wanted, choose: choice(draws), only: None }, repeats)
     }
 
     fn run_step(&mut self, step: Step, repeats: u64) -> Result<(), EngineError> {
@@ -170,116 +260,53 @@ impl GpuEngine {
     }
 
     /// Waits until everything that was asked for is computed.
-    pub fn wait(&self) {
+    ///
+    /// # Errors
+    /// The device was lost.
+    pub fn wait(&self) -> Result<(), EngineError> {
         let (_, device, _) = self.network();
-        if let Err(error) = device.poll(PollType::wait_indefinitely()) {
-            bevy::log::warn!("waiting for the GPU: {error}");
-        }
+        device.poll(PollType::wait_indefinitely()).map_err(lost)?;
+        Ok(())
     }
 
-    /// What each kernel takes for one step of so many columns, one after the other.
-    pub fn profile_kernels(&mut self, columns: u32) -> Vec<(&'static str, usize, Duration)> {
-        let places: Vec<[u32; 4]> = (0..columns).map(|column| [1, 64 + column, 0, NO_LOGITS]).collect();
-        let wanted: Vec<u32> = (0..columns.min(8)).collect();
-        let kernels = self.network().0.kernels(columns);
-        kernels
-            .into_iter()
-            .map(|(name, count)| {
-                let mut times: Vec<Duration> = (0..5)
-                    .map(|_| {
-                        let (network, _, queue) = self.network();
-                        queue.write_buffer(&network.buffers.columns, 0, bytemuck::cast_slice(&places));
-                        queue.write_buffer(&network.buffers.wanted, 0, bytemuck::cast_slice(&wanted));
-                        let step = Step { columns, wanted: wanted.len() as u32, choose: Choice::Greedy, only: Some(name), ..Step::default() };
-                        let start = Instant::now();
-                        // A failure shows in what is run next.
-                        let _ = self.run_step(step, 1);
-                        self.wait();
-                        start.elapsed()
-                    })
-                    .collect();
-                times.sort();
-                (name, count, times[2])
-            })
-            .collect()
-    }
-
-    fn drawn(&self, asks: usize, repeats: usize) -> Result<Vec<Vec<Sampled>>, EngineError> {
-        let (network, device, queue) = self.network();
-        let bytes = read_buffer(device, queue, &network.buffers.sampling.drawn).map_err(other)?;
-        let words: &[u32] = bytemuck::cast_slice(&bytes);
-        let rows = words.chunks_exact(self.sizes.repeats as usize + 1).take(asks);
+    fn draw(&mut self, batch: &Batch, wanted: &[u32]) -> Result<Vec<Vec<Sampled>>, EngineError> {
+        let (repeats, vocab) = (batch.repeats.max(1) as usize, self.vocab);
+        let words = self.sizes.repeats as usize + 1;
+        let size = (wanted.len() * words * 4) as u64;
+        let bytes =
+            self.run(batch, wanted, &batch.asks, |network| (&network.buffers.sampling.drawn, size))?;
+        let drawn: &[u32] = bytemuck::cast_slice(&bytes);
         let row = |row: &[u32]| {
             let found = row[0] as usize;
             if found != repeats {
                 return Err(EngineError::Answers { found, expected: repeats });
             }
-            if row[1..=repeats].iter().any(|&token| token as usize >= self.vocab) {
-                return Err(SamplingError::NoCandidate { vocab: self.vocab }.into());
+            if row[1..=repeats].iter().any(|&token| token as usize >= vocab) {
+                return Err(SamplingError::NoCandidate { vocab }.into());
             }
             Ok(row[1..=repeats].iter().map(|&token| Sampled { token, ..Sampled::default() }).collect())
         };
-        rows.map(row).collect()
+        drawn.chunks_exact(words).map(row).collect()
     }
+}
+
+/// What is usual for an app's adapter.
+fn usual_plan(app: &App) -> Plan {
+    let (adapter, device) = (app.world().resource::<RenderAdapterInfo>(), app.world().resource::<RenderDevice>());
+    Plan::usual(adapter, has_subgroups(adapter, device))
+}
+
+/// Whether the kernels' subgroup operations can be used: eight lanes have to lie in one subgroup.
+fn has_subgroups(adapter: &RenderAdapterInfo, device: &RenderDevice) -> bool {
+    adapter.subgroup_min_size >= 8 && device.features().contains(wgpu::Features::SUBGROUP)
 }
 
 fn network(app: &App) -> &Network {
     app.sub_app(RenderApp).world().resource::<Network>()
 }
 
-fn other(error: impl std::error::Error + Send + Sync + 'static) -> EngineError {
-    EngineError::Other(Box::new(error))
-}
-
-/// Whether the device can answer by itself: a draw within the sizes of its buffers, and nothing about it.
-fn draws_on_device(ask: &Ask) -> bool {
-    let AskKind::Draw { window, window_limit, bias, .. } = &ask.kind else { return false };
-    let most = MOST_RECENT as usize;
-    let fits = window.len() <= most && *window_limit as usize <= most && bias.len() <= MOST_BIASES as usize;
-    fits && !ask.logprob && ask.top == 0
-}
-
-/// How all the draws of a step are made.
-fn choice(draws: &[Ask]) -> Choice {
-    let is_greedy = |ask: &Ask| match &ask.kind {
-        AskKind::Draw { words, window, bias, .. } => {
-            words.temperature <= 0.0 && window.is_empty() && bias.is_empty()
-        }
-        AskKind::Score { .. } => false,
-    };
-    match draws {
-        [] => Choice::None,
-        _ if draws.iter().all(is_greedy) => Choice::Greedy,
-        _ => Choice::Chain,
-    }
-}
-
-/// Writes how each row of logits is to be drawn from.
-fn write_draws(network: &Network, queue: &RenderQueue, draws: &[Ask]) {
-    let (buffers, stride) = (&network.buffers.sampling, network.sizes.recent_stride());
-    let zeros = vec![0u32; draws.len() * (network.sizes.repeats as usize + 1)];
-    let mut all_words = Vec::with_capacity(draws.len());
-    for (row, ask) in (0..).zip(draws) {
-        let AskKind::Draw { words, window, window_limit, bias } = &ask.kind else { continue };
-        let (window_start, bias_start) = (row * stride, row * MOST_BIASES);
-        if !window.is_empty() {
-            queue.write_buffer(&buffers.recent, u64::from(window_start) * 4, bytemuck::cast_slice(window));
-        }
-        if !bias.is_empty() {
-            let pairs: Vec<[u32; 2]> = bias.iter().map(|&(token, bias)| [token, bias.to_bits()]).collect();
-            queue.write_buffer(&buffers.biases, u64::from(bias_start) * 8, bytemuck::cast_slice(&pairs));
-        }
-        all_words.push(SamplingWords {
-            window_start,
-            window_len: window.len() as u32,
-            bias_start,
-            bias_len: bias.len() as u32,
-            window_limit: *window_limit,
-            ..*words
-        });
-    }
-    queue.write_buffer(&buffers.drawn, 0, bytemuck::cast_slice(&zeros));
-    queue.write_buffer(&buffers.words, 0, bytemuck::cast_slice(&all_words));
+fn lost(error: impl std::error::Error) -> EngineError {
+    EngineError::DeviceLost(error.to_string())
 }
 
 impl Engine for GpuEngine {
@@ -297,10 +324,8 @@ impl Engine for GpuEngine {
         // Two asks about one column share its logits.
         let mut wanted: Vec<u32> = batch.asks.iter().map(|ask| ask.column).collect();
         wanted.dedup();
-        let repeats = batch.repeats.max(1);
         if !wanted.is_empty() && wanted.len() == batch.asks.len() && batch.asks.iter().all(draws_on_device) {
-            self.run(batch, &wanted, &batch.asks, u64::from(repeats))?;
-            return self.drawn(wanted.len(), repeats as usize);
+            return self.draw(batch, &wanted);
         }
         let logits = self.logits(batch, &wanted)?;
         let mut row = 0;
@@ -312,5 +337,14 @@ impl Engine for GpuEngine {
             answers.push(vec![answer(&mut self.sampler, &logits[row], ask)?]);
         }
         Ok(answers)
+    }
+
+    fn device(&self) -> String {
+        let adapter = self.adapter();
+        format!("{} ({:?}), {}", adapter.name, adapter.backend, self.plan.name())
+    }
+
+    fn profile(&mut self, batch: &Batch) -> Result<Option<Profile>, EngineError> {
+        profile::profile(self, batch).map(Some)
     }
 }

@@ -137,13 +137,26 @@ fn run_on_one_thread(world: &mut World) {
     }
 }
 
-fn open_gpu(settings: &WgpuSettings) -> Result<RenderCreation, GpuError> {
-    let instance = Instance::new(InstanceDescriptor {
+/// What the adapter of `choice` says of itself, without a device on it.
+///
+/// # Errors
+/// There is no such adapter.
+pub fn adapter_info(choice: &GpuChoice) -> Result<wgpu::AdapterInfo, GpuError> {
+    let settings = choice.settings();
+    Ok(find_adapter(&instance(&settings), &settings)?.get_info())
+}
+
+fn instance(settings: &WgpuSettings) -> Instance {
+    Instance::new(InstanceDescriptor {
         // Only a build for browsers has none.
         backends: settings.backends.unwrap_or_default(),
         flags: settings.instance_flags,
         ..InstanceDescriptor::new_without_display_handle()
-    });
+    })
+}
+
+fn open_gpu(settings: &WgpuSettings) -> Result<RenderCreation, GpuError> {
+    let instance = instance(settings);
     let adapter = find_adapter(&instance, settings)?;
     let info = adapter.get_info();
 

@@ -33,6 +33,11 @@ impl Cache {
         Self { folder: folder.into() }
     }
 
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Opens a model. A `.gguf` is converted into the cache unless a conversion of the same file, by path, size and time of
     /// change, is there and sound. `start` is told the bytes of work when a conversion begins, and gives what hears of its progress.
     ///

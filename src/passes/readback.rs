@@ -28,12 +28,28 @@ pub enum ReadbackError {
 }
 
 /// The bytes of the whole `buffer`, which must have been created with `COPY_SRC`.
+///
+/// # Errors
+/// The device was lost.
 pub fn read_buffer(
     device: &RenderDevice,
     queue: &RenderQueue,
     buffer: &Buffer,
 ) -> Result<Vec<u8>, ReadbackError> {
-    let size_in_bytes = buffer.size();
+    let [bytes] = read_starts(device, queue, [(buffer, buffer.size())])?;
+    Ok(bytes)
+}
+
+/// The first bytes of some buffers, so many of each: a multiple of four.
+///
+/// # Errors
+/// The device was lost.
+pub fn read_starts<const N: usize>(
+    device: &RenderDevice,
+    queue: &RenderQueue,
+    parts: [(&Buffer, u64); N],
+) -> Result<[Vec<u8>; N], ReadbackError> {
+    let size_in_bytes = parts.iter().map(|(_, size)| size).sum();
     let staging = device.create_buffer(&BufferDescriptor {
         label: Some("passes:readback"),
         size: size_in_bytes,
@@ -42,7 +58,11 @@ pub fn read_buffer(
     });
     let mut encoder =
         device.create_command_encoder(&CommandEncoderDescriptor { label: Some("passes:readback") });
-    encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, size_in_bytes);
+    let mut at = 0;
+    for (buffer, size) in parts {
+        encoder.copy_buffer_to_buffer(buffer, 0, &staging, at, size);
+        at += size;
+    }
     queue.submit([encoder.finish()]);
 
     let (sender, receiver) = mpsc::channel();
@@ -56,7 +76,14 @@ pub fn read_buffer(
         .recv()
         .expect("the callback has run, since the device has been waited for")
         .map_err(|source| ReadbackError::Map { size_in_bytes, source })?;
-    let bytes = slice.get_mapped_range().to_vec();
+    let mapped = slice.get_mapped_range();
+    let mut rest: &[u8] = &mapped;
+    let bytes = parts.map(|(_, size)| {
+        let (part, after) = rest.split_at(size as usize);
+        rest = after;
+        part.to_vec()
+    });
+    drop(mapped);
     staging.unmap();
     Ok(bytes)
 }

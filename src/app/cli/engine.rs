@@ -9,7 +9,7 @@ use crate::tokens::{CpuEngine, Engine};
 /// What computes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Device {
-    /// The processor, as long as the GPU path is not the faster one.
+    /// A GPU where there is one; else the processor or a software adapter, whichever a short trial finds faster.
     #[default]
     Auto,
     /// A GPU, or a software adapter in its place, through Bevy's render graph.
@@ -31,21 +31,78 @@ pub fn open_engine(
     let most = model.config().context_length;
     let context = context.unwrap_or(most);
     anyhow::ensure!(context <= most, "--context {context}: the model was made for at most {most}");
-    match device {
-        #[cfg(feature = "world")]
-        Device::Gpu => {
-            let choice = crate::app::headless::GpuChoice::default();
-            let engine =
-                crate::app::gpu_engine::GpuEngine::new(model.into(), slots, context as usize, &choice)?;
-            Ok(Box::new(engine))
+    let model = std::sync::Arc::new(model);
+    #[cfg(feature = "world")]
+    if let Some(engine) = on_gpu::open(device, &model, slots, context as usize)? {
+        return Ok(engine);
+    }
+    #[cfg(not(feature = "world"))]
+    anyhow::ensure!(
+        device != Device::Gpu,
+        "--device gpu: this program was built without a GPU path; use cpu or auto"
+    );
+    let model = CpuModel::new(model, CpuOptions::default())?;
+    Ok(Box::new(CpuEngine::new(model, slots, context as usize)))
+}
+
+#[cfg(feature = "world")]
+mod on_gpu {
+    use std::sync::Arc;
+
+    use wgpu::DeviceType;
+
+    use super::Device;
+    use crate::app::cli::output::print_note;
+    use crate::app::gpu_engine::{GpuEngine, trial};
+    use crate::app::headless::{GpuChoice, adapter_info};
+    use crate::model::{Cache, PixelModel};
+    use crate::tokens::Engine;
+
+    /// The engine on the GPU, or `None` where the processor is to compute.
+    pub fn open(
+        device: Device,
+        model: &Arc<PixelModel>,
+        slots: usize,
+        context: usize,
+    ) -> anyhow::Result<Option<Box<dyn Engine>>> {
+        let choice = GpuChoice::default();
+        if device == Device::Cpu {
+            return Ok(None);
         }
-        #[cfg(not(feature = "world"))]
-        Device::Gpu => {
-            anyhow::bail!("--device gpu: this program was built without a GPU path; use cpu or auto")
+        let adapter = match adapter_info(&choice) {
+            Ok(adapter) => adapter,
+            // Without an adapter the processor computes, as it was asked to where it is the faster one.
+            Err(_) if device == Device::Auto => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let cache = Cache::default();
+        let verdict = match trial::recall(cache.folder(), &adapter, model) {
+            Some(verdict) => verdict,
+            None => {
+                let verdict = match trial::make(model, &choice) {
+                    Ok(verdict) => verdict,
+                    // What the GPU path cannot do, the processor can.
+                    Err(error) if device == Device::Auto => {
+                        print_note(&format!("computing on the processor: {error}"));
+                        return Ok(None);
+                    }
+                    Err(error) => return Err(error.into()),
+                };
+                print_note(&format!("{}: {} (found by a short trial, and kept)", adapter.name, verdict.line()));
+                if let Err(error) = trial::keep(cache.folder(), &verdict) {
+                    print_note(&format!("the trial could not be kept in {}: {error}", cache.folder().display()));
+                }
+                verdict
+            }
+        };
+        if device == Device::Auto && verdict.prefers_processor() {
+            return Ok(None);
         }
-        Device::Auto | Device::Cpu => {
-            let model = CpuModel::new(model, CpuOptions::default())?;
-            Ok(Box::new(CpuEngine::new(model, slots, context as usize)))
+        if adapter.device_type == DeviceType::Cpu {
+            print_note(&format!("{} is a software adapter: the processor does its work", adapter.name));
         }
+        let mut engine = GpuEngine::with_plan(Arc::clone(model), slots, context, &choice, Some(verdict.plan()))?;
+        trial::settle(&mut engine)?;
+        Ok(Some(Box::new(engine)))
     }
 }

@@ -103,6 +103,11 @@ pub fn print_warning(warning: &str) {
     print_line("warning", warning);
 }
 
+/// Something worth knowing, on standard error.
+pub fn print_note(note: &str) {
+    print_line("note", note);
+}
+
 /// An error and its causes on one line. A cause that the message already quotes is not said again.
 pub fn error_line(error: &anyhow::Error) -> String {
     let mut line = String::new();

@@ -124,7 +124,7 @@ pub struct BatchArgs {
     /// How many tokens of prompt and answer to have room for [default: what the model was made for].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Running")]
     pub context: Option<u32>,
-    /// What computes. The GPU path is young and slower than the processor, so auto takes the processor.
+    /// What computes. Auto takes a GPU where there is one, else what a short trial finds faster.
     #[arg(long, value_enum, default_value_t = Device::Auto, help_heading = "Running")]
     pub device: Device,
 }

@@ -38,6 +38,19 @@ pub(super) struct Dispatch {
     /// For [`MANY_COLUMNS`] at a time, where the kernel is a product.
     many: Option<KernelId>,
     workgroups: u32,
+    /// Bytes of the matrices that it multiplies with.
+    weight_bytes: u64,
+}
+
+/// A kernel of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KernelUse {
+    /// Its name.
+    pub name: &'static str,
+    /// How often it is dispatched.
+    pub dispatches: u64,
+    /// Bytes of all matrices that it multiplies with.
+    pub weight_bytes: u64,
 }
 
 impl Dispatch {
@@ -105,17 +118,21 @@ impl Network {
         self.layers.iter().map(|stage| self.plan(stage, columns).len()).sum::<usize>() + 3
     }
 
-    /// The kernels of one step in their order, and how often each is dispatched.
-    pub fn kernels(&self, columns: u32) -> Vec<(&'static str, usize)> {
-        let layer = self.layers.first().map_or(&[][..], |stage| self.plan(stage, columns));
-        let mut kernels = vec![(embed::SOURCE.name, 1)];
-        for dispatch in layer {
-            match kernels.iter_mut().find(|(name, _)| *name == dispatch.name) {
-                Some((_, count)) => *count += self.layers.len(),
-                None => kernels.push((dispatch.name, self.layers.len())),
+    /// The kernels of one step of so many columns, in their order.
+    pub fn kernels(&self, columns: u32) -> Vec<KernelUse> {
+        let layers = self.layers.iter().flat_map(|stage| self.plan(stage, columns));
+        let before = self.embed.dispatches.iter();
+        let after = self.logits.dispatches.iter().chain(&self.choose[0].dispatches);
+        let mut kernels: Vec<KernelUse> = Vec::new();
+        for Dispatch { name, weight_bytes, .. } in before.chain(layers).chain(after) {
+            match kernels.iter_mut().find(|kernel| kernel.name == *name) {
+                Some(kernel) => {
+                    kernel.dispatches += 1;
+                    kernel.weight_bytes += weight_bytes;
+                }
+                None => kernels.push(KernelUse { name, dispatches: 1, weight_bytes: *weight_bytes }),
             }
         }
-        kernels.extend([(logits::SOURCE.name, 1), (choose::SOURCE.name, 1)]);
         kernels
     }
 
@@ -218,7 +235,7 @@ impl Builder<'_> {
     ) -> Dispatch {
         defs.extend(self.family.shader_defs());
         let kernel = self.kernels.request(source, defs, self.shaders, self.cache);
-        Dispatch { name: source.name, kernel, many: None, workgroups }
+        Dispatch { name: source.name, kernel, many: None, workgroups, weight_bytes: 0 }
     }
 
     /// A kernel that multiplies matrices, in its variants for one and for many columns.
@@ -227,10 +244,11 @@ impl Builder<'_> {
         source: &'static KernelSource,
         defs: impl Fn(u32) -> Vec<ShaderDefVal>,
         workgroups: u32,
+        weight_bytes: u64,
     ) -> Dispatch {
         let one = self.dispatch(source, defs(1), workgroups);
         let many = self.dispatch(source, defs(MANY_COLUMNS), workgroups).kernel;
-        Dispatch { many: Some(many), ..one }
+        Dispatch { many: Some(many), weight_bytes, ..one }
     }
 
     /// Binds what the kernels of a stage share, in the order of their layout.
@@ -297,7 +315,7 @@ impl Builder<'_> {
         let params = self.uniform(&params);
         let groups = by_eight(&output.params);
         let logits =
-            self.product(&logits::SOURCE, |columns| product_defs(output.encoding, columns), groups);
+            self.product(&logits::SOURCE, |columns| product_defs(output.encoding, columns), groups, output.bytes);
         let bound = [&b.activations, &places, &params, &b.wanted, &b.logits, &b.best];
         let logits = self.stage(Some(&pages), &bound, vec![logits]);
 
@@ -344,9 +362,10 @@ impl Builder<'_> {
             let encoding = qkv[first].encoding;
             let same = qkv[first..].iter().take_while(|matrix| matrix.encoding == encoding).count();
             let groups = qkv[first..first + same].iter().map(|matrix| by_eight(&matrix.params)).sum();
+            let bytes = qkv[first..first + same].iter().map(|matrix| matrix.bytes).sum();
             let last = first + same - 1;
             let defs = |columns| qkv::shader_defs(encoding, first as u32, last as u32, columns);
-            dispatches.push(self.product(&qkv::SOURCE, defs, groups));
+            dispatches.push(self.product(&qkv::SOURCE, defs, groups, bytes));
             first += same;
         }
         let attend = &params.attend;
@@ -355,13 +374,13 @@ impl Builder<'_> {
         let together = attend::heads_together(attend.heads_per_kv);
         let defs = attend::shader_defs(attend.head_size, together);
         dispatches.push(self.dispatch(&attend::SOURCE, defs, attend.head_count / together));
-        for (source, matrix) in [
-            (&project::SOURCE, matrices.output),
-            (&gate_up::SOURCE, matrices.gate),
-            (&down::SOURCE, matrices.down),
+        for (source, matrix, bytes) in [
+            (&project::SOURCE, matrices.output, matrices.output.bytes),
+            (&gate_up::SOURCE, matrices.gate, 2 * matrices.gate.bytes),
+            (&down::SOURCE, matrices.down, matrices.down.bytes),
         ] {
             let defs = |columns| product_defs(matrix.encoding, columns);
-            dispatches.push(self.product(source, defs, by_four(&matrix.params)));
+            dispatches.push(self.product(source, defs, by_four(&matrix.params), bytes));
         }
         dispatches
     }
@@ -371,13 +390,14 @@ impl Builder<'_> {
         let encoding = matrices.gate.encoding;
         let all = [matrices.qkv[0], matrices.qkv[1], matrices.qkv[2], matrices.output, matrices.down];
         let turns: u64 = all.iter().chain([&matrices.gate]).map(|matrix| turns(&matrix.params)).sum();
-        let few = crew > 0 && turns / u64::from(crew) < u64::from(whole_layer::MOST_TURNS);
+        let few = crew > 0 && !self.family.split && self.family.subgroups && turns / u64::from(crew) < u64::from(whole_layer::MOST_TURNS);
         if !few || all.iter().any(|matrix| matrix.encoding != encoding) {
             return None;
         }
         let together = attend::heads_together(params.attend.heads_per_kv);
         let defs = whole_layer::shader_defs(encoding, params.attend.head_size, together);
-        Some(self.dispatch(&whole_layer::SOURCE, defs, crew))
+        let weight_bytes = all.iter().map(|matrix| matrix.bytes).sum::<u64>() + 2 * matrices.gate.bytes;
+        Some(Dispatch { weight_bytes, ..self.dispatch(&whole_layer::SOURCE, defs, crew) })
     }
 }
 

@@ -18,7 +18,7 @@ use crate::model::{ModelError, PixelModel};
 use crate::tiles::PagesError;
 
 pub use buffers::{Buffers, MOST_BIASES, MOST_RECENT, NO_LOGITS, SamplingBuffers, Sizes};
-pub use build::Network;
+pub use build::{KernelUse, Network};
 pub use record::{Choice, Copy, Step};
 
 /// Why a model cannot run on the device.

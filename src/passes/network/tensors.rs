@@ -11,6 +11,7 @@ pub(super) struct Tensors<'a>(pub &'a PixelModel);
 pub(super) struct MatrixRef {
     pub params: MatrixParams,
     pub encoding: Encoding,
+    pub bytes: u64,
 }
 
 impl Tensors<'_> {
@@ -25,7 +26,8 @@ impl Tensors<'_> {
                 multiple: 32,
             });
         }
-        Ok(MatrixRef { params, encoding: tensor.tiling.encoding })
+        let bytes = tensor.tiling.size_in_bytes();
+        Ok(MatrixRef { params, encoding: tensor.tiling.encoding, bytes })
     }
 
     /// A vector's numbers, which are few.
