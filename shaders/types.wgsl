@@ -102,6 +102,13 @@ struct ChooseParams {
     vocabulary: u32,
 }
 
+struct ChangeParams {
+    features: u32,
+    columns: u32,
+    scale: f32,
+    is_residual: u32,
+}
+
 struct SamplingWords {
     key: vec2<u32>,
     index: u32,

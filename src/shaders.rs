@@ -28,6 +28,7 @@ embed![
     "attend.wgsl",
     "block.wgsl",
     "bytes.wgsl",
+    "change.wgsl",
     "choose.wgsl",
     "columns.wgsl",
     "down.wgsl",

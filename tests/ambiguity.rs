@@ -11,8 +11,9 @@ use bevy::{
     shader::Shader,
 };
 use pixel_llm::{
-    passes::{Forward, PassesPlugin},
+    passes::{Forward, InterventionsPlugin, PassesPlugin},
     shaders::{ShadersPlugin, load_sources},
+    tiles::TilesPlugin,
 };
 
 fn app() -> App {
@@ -49,7 +50,12 @@ fn ambiguities(world: &mut World) -> Vec<String> {
 #[test]
 fn our_schedules_have_no_ambiguities() {
     let mut app = app();
-    app.add_plugins((ShadersPlugin { sources: load_sources(None).unwrap() }, PassesPlugin));
+    app.add_plugins((
+        ShadersPlugin { sources: load_sources(None).unwrap() },
+        PassesPlugin,
+        TilesPlugin,
+        InterventionsPlugin,
+    ));
     assert_eq!(ambiguities(app.world_mut()), [""; 0], "in the main world");
     let render_world = app.sub_app_mut(RenderApp).world_mut();
     assert!(

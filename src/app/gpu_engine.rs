@@ -3,6 +3,10 @@
 //! Tokens are drawn on the device and fed back there for several steps of one submit. Where log-probabilities are asked for, the
 //! logits are read back and the CPU's sampler answers.
 
+mod hooks;
+
+pub use hooks::Hooked;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,8 +26,9 @@ use crate::passes::network::{
     Sizes, Step,
 };
 use crate::passes::readback::read_buffer;
-use crate::passes::{ForwardRequest, ForwardState, ForwardStatus, PassesPlugin};
+use crate::passes::{ForwardRequest, ForwardState, ForwardStatus, InterventionsPlugin, PassesPlugin};
 use crate::shaders::{ShaderError, ShadersPlugin, load_sources};
+use crate::tiles::{TilesPlugin, spawn_model};
 use crate::tokens::sampling::{Sampler, SamplingError, SamplingWords};
 use crate::tokens::{Ask, AskKind, Batch, Capacity, Engine, EngineError, Sampled, answer};
 
@@ -77,10 +82,12 @@ impl GpuEngine {
         let (slots, context) = (slots as u32, context as u32);
         let sizes = Sizes { slots, context, columns: COLUMNS.max(slots), repeats: REPEATS };
         let mut app = headless_app(choice)?;
+        spawn_model(app.world_mut(), &model);
         app.add_plugins((
             ShadersPlugin { sources: load_sources(std::env::var_os("PIXEL_LLM_SHADERS").map(std::path::PathBuf::from).as_deref())? },
             PassesPlugin,
             NetworkPlugin { model: NetworkModel { model, sizes } },
+            (TilesPlugin, InterventionsPlugin),
         ));
         prepare(&mut app);
         for _ in 0..STARTING_FRAMES {

@@ -64,6 +64,8 @@ pub struct Network {
     pub config: ModelConfig,
     /// Parameters of `project` and `down` of each layer, which hold the layer's factor.
     layer_scale: Vec<[(Buffer, u64); 2]>,
+    /// Weights of the norms that follow the embedding and each layer.
+    pub(super) gains: Vec<Buffer>,
     pub(super) embed: Dispatch,
     pub(super) layers: Vec<Vec<Dispatch>>,
     pub(super) logits: Dispatch,
@@ -280,7 +282,8 @@ impl Builder<'_> {
             &params, &b.best, &b.logits, &s.listed, &s.recent, &s.biases, &b.wanted, &b.columns, &s.drawn, &s.words,
         ];
         let choose = self.dispatch(&choose::SOURCE, Vec::new(), None, &bound, 1);
-        Ok(Network { pages, buffers, sizes, config, layer_scale, embed, layers, logits, choose })
+        let gains = attention_gains;
+        Ok(Network { pages, buffers, sizes, config, layer_scale, gains, embed, layers, logits, choose })
     }
 
     fn angles(

@@ -11,6 +11,7 @@ use bevy::{
 
 use super::Network;
 use super::build::Dispatch;
+use super::hooks::{Effect, StepHooks};
 use crate::passes::kernels::{KernelError, Kernels};
 
 /// Keys and values to copy between sequences before a step.
@@ -45,6 +46,9 @@ impl Step {
     }
 }
 
+/// The kernel that ends a layer.
+const LAST_OF_LAYER: &str = "down";
+
 /// What recording needs.
 #[derive(SystemParam)]
 pub(super) struct Recorder<'w, 's> {
@@ -53,6 +57,7 @@ pub(super) struct Recorder<'w, 's> {
     device: Res<'w, RenderDevice>,
     cache: Res<'w, PipelineCache>,
     kernels: Res<'w, Kernels>,
+    hooks: Option<Res<'w, StepHooks>>,
 }
 
 impl Recorder<'_, '_> {
@@ -68,12 +73,35 @@ impl Recorder<'_, '_> {
         }
         let descriptor = ComputePassDescriptor { label: Some(label), timestamp_writes: None };
         let mut pass = self.context.command_encoder().begin_compute_pass(&descriptor);
-        for dispatch in choose(&self.network) {
+        let mut layer = 0;
+        let mut dispatches = choose(&self.network).into_iter().peekable();
+        while let Some(dispatch) = dispatches.next() {
             let (kernel, workgroups) = dispatch.plan(columns);
             if step.has(dispatch.name) {
                 let kernel = self.kernels.get(kernel);
                 kernel.dispatch(&mut pass, &self.device, &self.cache, &dispatch.group, workgroups)?;
             }
+            let Some(hooks) = &self.hooks else { continue };
+            if dispatches.peek().is_some_and(|next| next.name == dispatch.name) {
+                // The values are whole after the last of several dispatches.
+                continue;
+            }
+            for effect in hooks.after(dispatch.name, layer) {
+                match effect {
+                    Effect::Change { kernel, group, workgroups } => {
+                        let kernel = self.kernels.get(*kernel);
+                        kernel.dispatch(&mut pass, &self.device, &self.cache, group, *workgroups)?;
+                    }
+                    Effect::Copy { from, runs } => {
+                        // There are no copies within a compute pass.
+                        drop(pass);
+                        let encoder = self.context.command_encoder();
+                        hooks.copy(encoder, from, runs);
+                        pass = encoder.begin_compute_pass(&descriptor);
+                    }
+                }
+            }
+            layer += u32::from(dispatch.name == LAST_OF_LAYER);
         }
         Ok(())
     }

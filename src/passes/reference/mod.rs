@@ -9,6 +9,7 @@
 pub mod activations;
 pub mod attend;
 mod cache;
+mod change;
 pub mod down;
 pub mod embed;
 mod error;
@@ -29,7 +30,9 @@ pub mod unpack;
 
 pub use cache::{KvCache, PAGE};
 pub use error::ForwardError;
-pub use hooks::{HookPoint, HookValues, Hooks};
+pub use super::HookPoint;
+pub use change::change;
+pub use hooks::{HookValues, Hooks};
 pub use logits::Logits;
 pub use model::{Controls, CpuModel, CpuOptions, rope_params};
 pub use rms_norm::rms_norm;

@@ -12,7 +12,7 @@ use super::down::down;
 use super::embed::embed;
 use super::error::ForwardError;
 use super::gate_up::gate_up;
-use super::hooks::{HookPoint, Hooks, Tap};
+use super::hooks::{Hooks, Tap};
 use super::lanes::LANES;
 use super::logits::{Logits, logits};
 use super::project::project;
@@ -21,6 +21,7 @@ use super::rope::Rotation;
 
 use crate::model::dequant::dequantize;
 use crate::model::{ModelConfig, PixelModel};
+use crate::passes::HookPoint;
 use crate::passes::params::{
     AttendParams, DownParams, EmbedParams, GateUpParams, LogitsParams, MatrixParams, ProjectParams,
     QkvParams, RopeParams,
