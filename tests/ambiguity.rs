@@ -7,7 +7,7 @@ use bevy::{
     app::SubApp,
     ecs::schedule::{LogLevel, ScheduleBuildError},
     prelude::*,
-    render::{Render, RenderApp, RenderStartup},
+    render::{MainWorld, Render, RenderApp, RenderStartup},
     shader::Shader,
 };
 use pixel_llm::{
@@ -21,6 +21,8 @@ fn app() -> App {
     app.add_plugins((MinimalPlugins, AssetPlugin::default())).init_asset::<Shader>();
     let mut render_app = SubApp::new();
     render_app
+        // It is there whenever extraction runs, and systems of it ask for it before.
+        .init_resource::<MainWorld>()
         .init_schedule(RenderStartup)
         .init_schedule(ExtractSchedule)
         .add_schedule(Render::base_schedule())
