@@ -3,6 +3,8 @@
 //! The render world is built here by hand, with Bevy's own sets and none of Bevy's systems, so that what is found is
 //! ours and no GPU is needed.
 
+use std::sync::Arc;
+
 use bevy::{
     app::SubApp,
     ecs::schedule::{LogLevel, ScheduleBuildError},
@@ -11,7 +13,11 @@ use bevy::{
     shader::Shader,
 };
 use pixel_llm::{
-    passes::{Forward, InterventionsPlugin, PassesPlugin},
+    assets::Assets as BuiltIn,
+    passes::{
+        Forward, InterventionsPlugin, PassesPlugin,
+        network::{NetworkModel, NetworkPlugin, Sizes},
+    },
     shaders::{ShadersPlugin, load_sources},
     tiles::TilesPlugin,
 };
@@ -29,6 +35,11 @@ fn app() -> App {
         .add_schedule(RenderGraph::base_schedule());
     app.insert_sub_app(RenderApp, render_app);
     app
+}
+
+fn network_model() -> NetworkModel {
+    let model = Arc::new(BuiltIn::new(None).default_model().unwrap());
+    NetworkModel { model, sizes: Sizes { slots: 1, context: 16, columns: 1, repeats: 1 } }
 }
 
 /// Builds every schedule of a world with detection on, and returns what was found.
@@ -55,6 +66,7 @@ fn our_schedules_have_no_ambiguities() {
     app.add_plugins((
         ShadersPlugin { sources: load_sources(None).unwrap() },
         PassesPlugin,
+        NetworkPlugin { model: network_model() },
         TilesPlugin,
         InterventionsPlugin,
     ));

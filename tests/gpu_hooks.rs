@@ -167,7 +167,10 @@ fn a_change_at_every_place_gives_the_logits_of_the_twin_with_the_same_change() {
                 most = most.max(error);
                 assert!(error < RELATIVE, "{name}, {hooks:?}: {error} of {largest_logit}");
                 assert_eq!(found[..2], plain[..2], "{point}: columns before it see nothing of it");
-                assert!(largest_difference(&found, &plain) > 10.0 * RELATIVE * largest_logit, "{name}, {point}: the change matters");
+                assert!(
+                    largest_difference(&found, &plain) > 10.0 * RELATIVE * largest_logit,
+                    "{name}, {point}: the change matters"
+                );
             }
         }
         println!("{name}: changed logits within {most} of {largest_logit}");
@@ -224,6 +227,9 @@ fn what_cannot_be_hooked_is_told_and_the_next_step_is_as_ever() {
     }
     // The batch is what is wrong here, and the hook must not outlive it.
     let outside = common::engine::batch(&IDS, 7, 0);
-    assert!(gpu.logits_with_hooks(&outside, &[5], &[change(HookPoint::Residual(0), HookAction::Scale(0.0))]).is_err());
+    assert!(
+        gpu.logits_with_hooks(&outside, &[5], &[change(HookPoint::Residual(0), HookAction::Scale(0.0))])
+            .is_err()
+    );
     assert_eq!(on_gpu(&mut gpu, &batch), plain);
 }

@@ -111,8 +111,8 @@ fn a_model_goes_with_all_that_belongs_to_it_and_another_takes_its_place() {
     let world = app.world_mut();
     let first = world.resource::<ModelIndex>().model();
     let parts = |world: &mut World| {
-        let mut query =
-            world.query_filtered::<(), Or<(With<Model>, With<Layer>, With<Head>, With<Tensor>, With<Tile>)>>();
+        let mut query = world
+            .query_filtered::<(), Or<(With<Model>, With<Layer>, With<Head>, With<Tensor>, With<Tile>)>>();
         query.iter(world).count()
     };
     let all = parts(world);
@@ -130,7 +130,8 @@ fn a_model_goes_with_all_that_belongs_to_it_and_another_takes_its_place() {
 fn a_hundred_thousand_tiles_are_spawned_and_despawned_at_once() {
     let config = tiny().config().clone();
     let embedding = ("token_embd.weight".to_owned(), vec![4096, 64 * 520], Encoding::F16);
-    let shapes = (0..25).map(|index| (format!("blk.{}.{index}", index % 2), embedding.1.clone(), Encoding::F16));
+    let shapes =
+        (0..25).map(|index| (format!("blk.{}.{index}", index % 2), embedding.1.clone(), Encoding::F16));
     let tensors = lay_out(shapes.chain([embedding.clone()]).collect()).unwrap();
     let tiles = tensors.last().unwrap().tiles().end;
     assert!(tiles >= 100_000, "{tiles}");
@@ -165,7 +166,10 @@ fn marks_become_factors_when_they_come_change_and_go() {
     (expected.heads[heads + 2], expected.heads[1]) = (0.0, 2.0);
     assert_eq!(factors(&mut app), expected);
     let controls = Controls::from(&expected);
-    assert_eq!((controls.head_scale, controls.layer_scale), (expected.heads.clone(), expected.layers.clone()));
+    assert_eq!(
+        (controls.head_scale, controls.layer_scale),
+        (expected.heads.clone(), expected.layers.clone())
+    );
 
     app.world_mut().get_mut::<Scale>(loud).unwrap().0 = 3.0;
     app.world_mut().entity_mut(weak).insert(Muted);

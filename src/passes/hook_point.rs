@@ -17,7 +17,7 @@ pub enum HookPoint {
     Key(u32),
     /// Value as it goes into the cache; KV heads side by side.
     Value(u32),
-    /// What each head gives, before its factor; heads side by side.
+    /// What each head gives; heads side by side. On the CPU before its factor, on the GPU after it.
     HeadOutput(u32),
     /// What attention adds to the residual stream, before the layer's factor.
     AttentionOutput(u32),

@@ -101,7 +101,8 @@ mod tests {
 
     #[test]
     fn a_mark_is_at_its_layer_and_head_and_the_rest_is_one() {
-        let factors = Factors::new([2, 3], [(head(1, 0), 0.0), (head(0, 2), 2.5)], [(Layer { index: 1 }, 0.5)]);
+        let factors =
+            Factors::new([2, 3], [(head(1, 0), 0.0), (head(0, 2), 2.5)], [(Layer { index: 1 }, 0.5)]);
         assert_eq!(factors.heads, [1.0, 1.0, 2.5, 0.0, 1.0, 1.0]);
         assert_eq!(factors.layers, [1.0, 0.5]);
     }
@@ -109,7 +110,8 @@ mod tests {
     #[test]
     fn nothing_marked_is_no_list_and_marks_outside_count_nothing() {
         assert_eq!(Factors::new([2, 3], [], []), Factors::default());
-        let outside = Factors::new([2, 3], [(head(2, 0), 0.0), (head(0, 3), 0.0)], [(Layer { index: 2 }, 0.0)]);
+        let outside =
+            Factors::new([2, 3], [(head(2, 0), 0.0), (head(0, 3), 0.0)], [(Layer { index: 2 }, 0.0)]);
         assert_eq!(outside, Factors::default(), "head 3 of layer 0 is not head 0 of layer 1");
     }
 

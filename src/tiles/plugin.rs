@@ -19,7 +19,6 @@ pub enum TilesSystems {
 
 impl Plugin for TilesPlugin {
     fn build(&self, app: &mut App) {
-        app.init_resource::<Factors>()
-            .add_systems(PostUpdate, factors::gather.in_set(TilesSystems::Factors));
+        app.init_resource::<Factors>().add_systems(PostUpdate, factors::gather.in_set(TilesSystems::Factors));
     }
 }

@@ -4,9 +4,7 @@ use std::collections::HashMap;
 
 use bevy::prelude::*;
 
-use super::{
-    Head, HeadOf, Layer, LayerOf, Model, ModelIndex, Tensor, TensorOf, Tile, TileOf,
-};
+use super::{Head, HeadOf, Layer, LayerOf, Model, ModelIndex, Tensor, TensorOf, Tile, TileOf};
 use crate::model::{self, ModelConfig, PixelModel};
 
 /// Spawns the entities of a model and inserts their [`ModelIndex`]. There is one model in a world: one that was there before is despawned.
@@ -16,21 +14,12 @@ pub fn spawn_model(world: &mut World, model: &PixelModel) -> Entity {
 }
 
 /// [`spawn_model`] from a model's tables. They must be those of one model, as [`crate::model::tensors::check_family`] says.
-pub fn spawn_parts(
-    world: &mut World,
-    name: &str,
-    config: &ModelConfig,
-    tensors: &[model::Tensor],
-) -> Entity {
+pub fn spawn_parts(world: &mut World, name: &str, config: &ModelConfig, tensors: &[model::Tensor]) -> Entity {
     despawn_model(world);
     let (layer_count, head_count) = (config.layer_count, config.head_count);
     let tile_count = tensors.last().map_or(0, |tensor| tensor.tiles().end);
-    let root = Model {
-        layers: layer_count,
-        heads: head_count,
-        tensors: tensors.len() as u32,
-        tiles: tile_count,
-    };
+    let root =
+        Model { layers: layer_count, heads: head_count, tensors: tensors.len() as u32, tiles: tile_count };
     let root = world.spawn((root, Name::new(name.to_owned()))).id();
 
     let layer = |index| (Layer { index }, LayerOf(root), Name::new(format!("layer {index}")));

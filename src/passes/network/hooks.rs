@@ -241,7 +241,17 @@ mod tests {
     #[test]
     fn a_place_without_a_buffer_is_told_with_those_that_have_one() {
         let error = HookError::NotOnGpu { point: HookPoint::Gate(3) }.to_string();
-        for part in ["gate of layer 3", "embedding", "query", "key", "value", "head output", "hidden", "residual", "logits"] {
+        for part in [
+            "gate of layer 3",
+            "embedding",
+            "query",
+            "key",
+            "value",
+            "head output",
+            "hidden",
+            "residual",
+            "logits",
+        ] {
             assert!(error.contains(part), "{part}: {error}");
         }
     }

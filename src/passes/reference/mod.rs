@@ -28,10 +28,10 @@ mod rms_norm;
 pub mod rope;
 pub mod unpack;
 
-pub use cache::{KvCache, PAGE};
-pub use error::ForwardError;
 pub use super::HookPoint;
+pub use cache::{KvCache, PAGE};
 pub use change::change;
+pub use error::ForwardError;
 pub use hooks::{HookValues, Hooks};
 pub use logits::Logits;
 pub use model::{Controls, CpuModel, CpuOptions, rope_params};

@@ -89,6 +89,10 @@ impl<'a> Builder<'a> {
             | HookPoint::FeedForwardOutput(_)
             | HookPoint::FinalNorm => return Err(HookError::NotOnGpu { point }),
         };
+        if network.count(kernel) == 0 {
+            // Fused with another since, so that nothing would ever be seen here.
+            return Err(HookError::NotOnGpu { point });
+        }
         Ok(((kernel, layer), buffer))
     }
 
