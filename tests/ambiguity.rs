@@ -38,7 +38,7 @@ fn app() -> App {
 }
 
 fn network_model() -> NetworkModel {
-    let model = Arc::new(BuiltIn::new(None).default_model().unwrap());
+    let model = Arc::new(BuiltIn::new(None).default_model().expect("the built-in model is sound"));
     NetworkModel { model, sizes: Sizes { slots: 1, context: 16, columns: 1, repeats: 1 } }
 }
 
