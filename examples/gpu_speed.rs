@@ -16,10 +16,20 @@ fn main() {
     let start = Instant::now();
     let model = Arc::new(pixel_llm::model::Cache::default().open(std::path::Path::new(&path), |_| Box::new(|_| ())).unwrap());
     let vocab = model.config().vocab_size;
+    let reference = Arc::clone(&model);
     let mut engine = GpuEngine::new(model, 8, 512, &GpuChoice::default()).unwrap();
-    println!("start {:?}; {} dispatches, {} per layer", start.elapsed(), engine.network().0.dispatches(), engine.network().0.dispatches_per_layer());
+    println!("start {:?}; {} dispatches, {} per layer", start.elapsed(), engine.network().0.dispatches(1), engine.network().0.dispatches_per_layer(1));
     let greedy = SamplingParams::greedy();
     let capacity = engine.capacity();
+    if std::env::var_os("DECODE").is_some() {
+        for round in 0..60 {
+            let batch = Batch { columns: vec![Column { token: 50, slot: 0, position: 64 }], asks: vec![ask(0, &greedy, round)], repeats: 16, ..Batch::default() };
+            let start = Instant::now();
+            engine.step(&batch).unwrap();
+            if round % 3 == 2 { print!("{:.1} ", start.elapsed().as_secs_f64() * 1e3 / 16.0); }
+        }
+        return;
+    }
     for _ in 0..2 {
         let start = Instant::now();
         let ids: Vec<u32> = (0..255).map(|i| (i * 37 + 11) % vocab).collect();
@@ -44,6 +54,18 @@ fn main() {
         }
         times.sort_by(f64::total_cmp);
         println!("decode x{n} T={} k={}: {:.2} ms/step (best {:.2}), {:.1} tok/s", params.temperature, params.top_k, times[2] * 1e3, times[0] * 1e3, f64::from(n) / times[2]);
+    }
+    {
+        use pixel_llm::passes::reference::{Column as C, Controls, CpuModel, CpuOptions, KvCache};
+        let cpu = CpuModel::new(Arc::clone(&reference), CpuOptions { verify: false }).unwrap();
+        let mut cache = KvCache::new(cpu.config(), 1, 200);
+        let mut times: Vec<f64> = (0..60).map(|p| {
+            let start = Instant::now();
+            cpu.forward(&mut cache, &[C { token: 5, slot: 0, position: p, wants_logits: true }], &Controls::default(), None).unwrap();
+            start.elapsed().as_secs_f64() * 1e3
+        }).collect();
+        times.sort_by(f64::total_cmp);
+        println!("CPU path: {:.2} ms median, {:.2} best", times[30], times[0]);
     }
     for columns in [1u32, 64].into_iter().filter(|c| std::env::var("ONLY").map_or(true, |o| o == c.to_string())) {
         for (name, count, time) in engine.profile_kernels(columns) {

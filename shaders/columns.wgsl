@@ -2,14 +2,13 @@
 #define_import_path pixel_llm::columns
 #import pixel_llm::types::MatrixParams
 #import pixel_llm::page::Row
+#import pixel_llm::activations::quad_at
 #import pixel_llm::block::{Block, share_block, spread_block}
 #import pixel_llm::encoding::{prescale, dot_block, decode_block}
 
-// [columns, inputs / 4]
-@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
-
-fn four_inputs(m: MatrixParams, column: u32, block: u32, lane: u32) -> vec4<f32> {
-    return x[min(column * (m.columns >> 2u) + block * 8u + lane, arrayLength(&x) - 1u)];
+// This lane's quad of a block of activations, which begin at `place` and are [columns, inputs / 4].
+fn four_inputs(m: MatrixParams, place: u32, column: u32, block: u32, lane: u32) -> vec4<f32> {
+    return quad_at(place + column * (m.columns >> 2u) + block * 8u + lane);
 }
 
 #if COLUMNS == 1
@@ -17,8 +16,8 @@ struct Inputs {
     block: Block,
 }
 
-fn load_inputs(m: MatrixParams, columns: vec4<u32>, block: u32, lane: u32) -> Inputs {
-    return Inputs(share_block(four_inputs(m, columns.x, block, lane), prescale(lane), lane));
+fn load_inputs(m: MatrixParams, place: u32, columns: vec4<u32>, block: u32, lane: u32) -> Inputs {
+    return Inputs(share_block(four_inputs(m, place, columns.x, block, lane), prescale(lane), lane));
 }
 
 // A block of a row times every column. With one column only the first sum counts.
@@ -33,12 +32,12 @@ struct Inputs {
     d: array<vec4<f32>, 8>,
 }
 
-fn load_inputs(m: MatrixParams, columns: vec4<u32>, block: u32, lane: u32) -> Inputs {
+fn load_inputs(m: MatrixParams, place: u32, columns: vec4<u32>, block: u32, lane: u32) -> Inputs {
     return Inputs(
-        spread_block(four_inputs(m, columns.x, block, lane)),
-        spread_block(four_inputs(m, columns.y, block, lane)),
-        spread_block(four_inputs(m, columns.z, block, lane)),
-        spread_block(four_inputs(m, columns.w, block, lane)),
+        spread_block(four_inputs(m, place, columns.x, block, lane)),
+        spread_block(four_inputs(m, place, columns.y, block, lane)),
+        spread_block(four_inputs(m, place, columns.z, block, lane)),
+        spread_block(four_inputs(m, place, columns.w, block, lane)),
     );
 }
 

@@ -3,20 +3,26 @@
 #import pixel_llm::page::{locate, tiles_across, blocks_in_tile}
 #import pixel_llm::encoding::{lines_of, decode_block}
 #import pixel_llm::lanes::lane_sum
+#import pixel_llm::activations::{places, set_quad, set_number}
 
-// Token, position, first row of its sequence in the cache, index of its logits.
-@group(0) @binding(2) var<storage, read> columns: array<vec4<u32>>;
-@group(0) @binding(3) var<uniform> params: EmbedParams;
-@group(0) @binding(4) var<storage, read> gain: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> residual: array<vec4<f32>>;
-@group(0) @binding(6) var<storage, read_write> scaled: array<vec4<f32>>;
-@group(0) @binding(7) var<storage, read_write> squares: array<f32>;
+@group(0) @binding(4) var<uniform> params: EmbedParams;
+// Weight of the first norm.
+@group(0) @binding(5) var<storage, read> gain: array<vec4<f32>>;
+// Token, position, first row of its sequence in the cache, a spare word.
+@group(0) @binding(6) var<storage, read> columns: array<vec4<u32>>;
+// What the crews of the layers count with, which begins at 0 in every step; but for the first word.
+@group(0) @binding(7) var<storage, read_write> meetings: array<u32>;
 
 @compute @workgroup_size(8)
 fn embed(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     let column = group.y;
     if column >= params.columns || column >= arrayLength(&columns) {
         return;
+    }
+    if column == 0u {
+        for (var i = 1u + lane; i < arrayLength(&meetings); i += 8u) {
+            meetings[i] = 0u;
+        }
     }
     let m = params.matrix;
     let across = tiles_across(m);
@@ -30,10 +36,8 @@ fn embed(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_i
             let at = column * (m.columns >> 2u) + quad;
             for (var i = 0u; i < 8u; i++) {
                 let v = values[i];
-                if at + i < arrayLength(&residual) && at + i < arrayLength(&scaled) && quad + i < arrayLength(&gain) {
-                    residual[at + i] = v;
-                    scaled[at + i] = v * gain[quad + i];
-                }
+                set_quad(places.residual + at + i, v);
+                set_quad(places.scaled + at + i, v * gain[min(quad + i, arrayLength(&gain) - 1u)]);
                 sum += dot(v, v);
             }
         }
@@ -41,8 +45,6 @@ fn embed(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_i
     let total = lane_sum(sum, lane);
     let groups = (m.columns + 31u) / 32u;
     for (var i = lane; i < groups; i += 8u) {
-        if column * groups + i < arrayLength(&squares) {
-            squares[column * groups + i] = select(0.0, total, i == 0u);
-        }
+        set_number(places.squares, column * groups + i, select(0.0, total, i == 0u));
     }
 }

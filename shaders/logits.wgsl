@@ -1,7 +1,7 @@
 // The last norm times the output matrix, for the columns that want logits; and the best logit of each workgroup.
 #import pixel_llm::types::LogitsParams
 #import pixel_llm::multiply::{multiply_eight, of_column}
-#import pixel_llm::norm::inverse_rms
+#import pixel_llm::activations::{places, inverse_rms, four_columns}
 #import pixel_llm::lanes::{better, lane_best}
 
 @group(0) @binding(4) var<uniform> params: LogitsParams;
@@ -20,10 +20,10 @@ fn logits(
 ) {
     let first = group.y * #{COLUMNS}u;
     let last = min(params.columns, arrayLength(&wanted)) - 1u;
-    let rows = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(last));
+    let rows = four_columns(first, last + 1u);
     let columns = vec4<u32>(wanted[rows.x], wanted[rows.y], wanted[rows.z], wanted[rows.w]);
     let row = (group.x * 8u + lane) * 8u;
-    let products = multiply_eight(params.matrix, row, params.matrix, row + 4u, columns, lane);
+    let products = multiply_eight(params.matrix, row, params.matrix, row + 4u, places.scaled, columns, lane);
     for (var j = 0u; j < #{COLUMNS}u; j++) {
         if first + j > last {
             return;

@@ -1,16 +1,17 @@
 // Matrices times activations: consecutive rows per lane, a block of 32 inputs per step, for COLUMNS columns at once.
+// The activations begin at `place`.
 #define_import_path pixel_llm::multiply
 #import pixel_llm::types::MatrixParams
-#import pixel_llm::page::{Row, locate, tiles_across, blocks_in_tile}
+#import pixel_llm::page::{Row, locate, after, tiles_across, blocks_in_tile}
 #import pixel_llm::encoding::lines_of
 #import pixel_llm::columns::{load_inputs, dot_columns}
 
 // Four rows; a component per column.
 struct Four {
-    r0: vec4<f32>,
-    r1: vec4<f32>,
-    r2: vec4<f32>,
-    r3: vec4<f32>,
+    a: vec4<f32>,
+    b: vec4<f32>,
+    c: vec4<f32>,
+    d: vec4<f32>,
 }
 
 // Eight rows, which may be of two matrices.
@@ -21,11 +22,11 @@ struct Eight {
 
 // The four rows of one column.
 fn of_column(v: Four, j: u32) -> vec4<f32> {
-    return vec4<f32>(v.r0[j], v.r1[j], v.r2[j], v.r3[j]);
+    return vec4<f32>(v.a[j], v.b[j], v.c[j], v.d[j]);
 }
 
 // Four rows of `a` from `row_a` on and four of `b` from `row_b` on. Both have the same inputs and the same encoding.
-fn multiply_eight(a: MatrixParams, row_a: u32, b: MatrixParams, row_b: u32, columns: vec4<u32>, lane: u32) -> Eight {
+fn multiply_eight(a: MatrixParams, row_a: u32, b: MatrixParams, row_b: u32, place: u32, columns: vec4<u32>, lane: u32) -> Eight {
     var low: Four;
     var high: Four;
     let across = tiles_across(a);
@@ -34,30 +35,30 @@ fn multiply_eight(a: MatrixParams, row_a: u32, b: MatrixParams, row_b: u32, colu
         let n = blocks_in_tile(a, t);
         let lines = lines_of(n);
         let a0 = locate(a, row_a, t, lines);
-        let a1 = locate(a, row_a + 1u, t, lines);
-        let a2 = locate(a, row_a + 2u, t, lines);
-        let a3 = locate(a, row_a + 3u, t, lines);
+        let a1 = after(a, a0, row_a, 1u);
+        let a2 = after(a, a0, row_a, 2u);
+        let a3 = after(a, a0, row_a, 3u);
         let b0 = locate(b, row_b, t, lines);
-        let b1 = locate(b, row_b + 1u, t, lines);
-        let b2 = locate(b, row_b + 2u, t, lines);
-        let b3 = locate(b, row_b + 3u, t, lines);
+        let b1 = after(b, b0, row_b, 1u);
+        let b2 = after(b, b0, row_b, 2u);
+        let b3 = after(b, b0, row_b, 3u);
         for (var c = 0u; c < n; c++) {
-            let v = load_inputs(a, columns, t * blocks_per_tile + c, lane);
-            low.r0 += dot_columns(a0, c, n, v);
-            low.r1 += dot_columns(a1, c, n, v);
-            low.r2 += dot_columns(a2, c, n, v);
-            low.r3 += dot_columns(a3, c, n, v);
-            high.r0 += dot_columns(b0, c, n, v);
-            high.r1 += dot_columns(b1, c, n, v);
-            high.r2 += dot_columns(b2, c, n, v);
-            high.r3 += dot_columns(b3, c, n, v);
+            let v = load_inputs(a, place, columns, t * blocks_per_tile + c, lane);
+            low.a += dot_columns(a0, c, n, v);
+            low.b += dot_columns(a1, c, n, v);
+            low.c += dot_columns(a2, c, n, v);
+            low.d += dot_columns(a3, c, n, v);
+            high.a += dot_columns(b0, c, n, v);
+            high.b += dot_columns(b1, c, n, v);
+            high.c += dot_columns(b2, c, n, v);
+            high.d += dot_columns(b3, c, n, v);
         }
     }
     return Eight(low, high);
 }
 
 // Four rows of one matrix: half of what a lane could hold, so that two threads get equal shares of a small matrix.
-fn multiply_four(m: MatrixParams, row: u32, columns: vec4<u32>, lane: u32) -> Four {
+fn multiply_four(m: MatrixParams, row: u32, place: u32, columns: vec4<u32>, lane: u32) -> Four {
     var sums: Four;
     let across = tiles_across(m);
     let blocks_per_tile = m.columns_per_tile >> 5u;
@@ -65,15 +66,15 @@ fn multiply_four(m: MatrixParams, row: u32, columns: vec4<u32>, lane: u32) -> Fo
         let n = blocks_in_tile(m, t);
         let lines = lines_of(n);
         let r0 = locate(m, row, t, lines);
-        let r1 = locate(m, row + 1u, t, lines);
-        let r2 = locate(m, row + 2u, t, lines);
-        let r3 = locate(m, row + 3u, t, lines);
+        let r1 = after(m, r0, row, 1u);
+        let r2 = after(m, r0, row, 2u);
+        let r3 = after(m, r0, row, 3u);
         for (var c = 0u; c < n; c++) {
-            let v = load_inputs(m, columns, t * blocks_per_tile + c, lane);
-            sums.r0 += dot_columns(r0, c, n, v);
-            sums.r1 += dot_columns(r1, c, n, v);
-            sums.r2 += dot_columns(r2, c, n, v);
-            sums.r3 += dot_columns(r3, c, n, v);
+            let v = load_inputs(m, place, columns, t * blocks_per_tile + c, lane);
+            sums.a += dot_columns(r0, c, n, v);
+            sums.b += dot_columns(r1, c, n, v);
+            sums.c += dot_columns(r2, c, n, v);
+            sums.d += dot_columns(r3, c, n, v);
         }
     }
     return sums;

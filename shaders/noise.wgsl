@@ -16,9 +16,10 @@ fn pcg4d(v: vec4<u32>) -> vec4<u32> {
     return stir(s ^ (s >> vec4<u32>(16u)));
 }
 
-// Gumbel noise of a uniform word. Near 1 the logarithm is only precise to 2^-21, so a series is taken there.
-fn gumbel(word: u32) -> f32 {
-    let w = min((f32(word) + 0.5) * 2.3283064365386963e-10, 0.99999994);
-    let series = w * (1.0 + w * (0.5 + w * (0.33333333 + w * 0.25)));
-    return -log(select(-log(1.0 - w), series, w < 0.015625));
+// Gumbel noise of uniform words. Near 1 the logarithm is only precise to 2^-21, so a series is taken there.
+fn gumbel(words: vec4<u32>) -> vec4<f32> {
+    let one = vec4<f32>(1.0);
+    let w = min((vec4<f32>(words) + vec4<f32>(0.5)) * 2.3283064365386963e-10, vec4<f32>(0.99999994));
+    let series = w * (one + w * (vec4<f32>(0.5) + w * (vec4<f32>(0.33333333) + w * 0.25)));
+    return -log(select(-log(one - w), series, w < vec4<f32>(0.015625)));
 }

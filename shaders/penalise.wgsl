@@ -1,9 +1,9 @@
 // Steps 1 and 2 of the chain: biases, and penalties for tokens that came before. The logits are changed in place, and the
 // best of every group that was changed is found again.
 #define_import_path pixel_llm::penalise
-#import pixel_llm::types::SamplingWords
+#import pixel_llm::sampling::SamplingWords
 #import pixel_llm::lanes::{better, lane_best}
-#import pixel_llm::row::{params, best, logits, logit_at}
+#import pixel_llm::row::{LOWEST, params, best, logits, logit_at}
 
 // Recent tokens of all requests, and biases as a token and the bits of a number.
 @group(0) @binding(4) var<storage, read_write> recent: array<u32>;
@@ -14,9 +14,9 @@ fn recent_at(i: u32) -> u32 {
 }
 
 fn set_logit(index: u32, token: u32, v: f32) {
-    let at = index * params.groups * 64u + token;
+    let at = index * params.groups * 16u + (token >> 2u);
     if token < params.vocabulary && at < arrayLength(&logits) {
-        logits[at] = v;
+        logits[at][token & 3u] = v;
     }
 }
 
@@ -36,7 +36,10 @@ fn find_best_again(index: u32, token: u32, lane: u32) {
     var top = vec2<f32>(-1e30, bitcast<f32>(0x7F000000u));
     for (var i = 0u; i < 8u; i++) {
         let row = group * 64u + lane * 8u + i;
-        top = better(top, vec2<f32>(logit_at(index, row), bitcast<f32>(row)));
+        let logit = logit_at(index, row);
+        if logit > LOWEST {
+            top = better(top, vec2<f32>(logit, bitcast<f32>(row)));
+        }
     }
     top = lane_best(top, lane);
     let at = index * params.groups + group;

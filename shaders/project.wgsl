@@ -1,10 +1,10 @@
-// The attention output matrix, added to the residual stream.
-#import pixel_llm::types::ProjectParams
-#import pixel_llm::residual::add_to_residual
-
-@group(0) @binding(3) var<uniform> params: ProjectParams;
+// The attention output matrix, added to the residual stream: a workgroup per 32 rows and COLUMNS columns.
+#import pixel_llm::layer_bindings::layer
+#import pixel_llm::activations::places
+#import pixel_llm::phases::add::add_to_residual
 
 @compute @workgroup_size(8)
 fn project(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
-    add_to_residual(params.matrix, params.layer_scale, group.xy, params.columns, lane);
+    let params = layer.project;
+    add_to_residual(params.matrix, params.layer_scale, places.attended, 0u, group.x, group.y * #{COLUMNS}u, params.columns, lane);
 }

@@ -1,19 +1,26 @@
 // One row of logits, 64 per group, with the best of each group; and the groups that are still of interest.
 #define_import_path pixel_llm::row
-#import pixel_llm::types::ChooseParams
+#import pixel_llm::sampling::ChooseParams
 
 @group(0) @binding(0) var<uniform> params: ChooseParams;
 // [rows, groups]: a logit and its token's bits
 @group(0) @binding(1) var<storage, read_write> best: array<vec2<f32>>;
-// [rows, groups, 64]
-@group(0) @binding(2) var<storage, read_write> logits: array<f32>;
+// [rows, groups, 16] quads
+@group(0) @binding(2) var<storage, read_write> logits: array<vec4<f32>>;
 // [rows, groups]: groups of interest
 @group(0) @binding(3) var<storage, read_write> listed: array<u32>;
 
-// The logit of a token, one that is not a number as minus infinity; the two zeros are one value.
+const LOWEST: f32 = -0x1.fffffep127;
+
+// Four logits, those that are no numbers or no tokens as the lowest number; the two zeros are one value.
+fn quad_of(index: u32, quad: u32) -> vec4<f32> {
+    let v = logits[min(index * params.groups * 16u + quad, arrayLength(&logits) - 1u)] + vec4<f32>();
+    let tokens = vec4<u32>(quad * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
+    return max(select(vec4<f32>(LOWEST), v, (v == v) & (tokens < vec4<u32>(params.vocabulary))), vec4<f32>(LOWEST));
+}
+
 fn logit_at(index: u32, token: u32) -> f32 {
-    let v = logits[min(index * params.groups * 64u + token, arrayLength(&logits) - 1u)];
-    return select(-0x1.fffffep127, v + 0.0, v == v && token < params.vocabulary);
+    return quad_of(index, token >> 2u)[token & 3u];
 }
 
 fn best_at(index: u32, group: u32) -> vec2<f32> {

@@ -85,6 +85,14 @@ struct DownParams {
     padding: vec2<u32>,
 }
 
+struct LayerParams {
+    qkv: QkvParams,
+    attend: AttendParams,
+    project: ProjectParams,
+    gate_up: GateUpParams,
+    down: DownParams,
+}
+
 struct LogitsParams {
     matrix: MatrixParams,
     columns: u32,
@@ -92,37 +100,13 @@ struct LogitsParams {
     padding: vec2<u32>,
 }
 
-struct ChooseParams {
-    // Workgroups of the logits kernel per row of logits, each of 64 tokens.
-    groups: u32,
-    // Words per row in `drawn`: a count, then tokens.
-    stride: u32,
-    // The most rows of logits.
-    rows: u32,
-    vocabulary: u32,
-}
-
 struct ChangeParams {
     features: u32,
     columns: u32,
     scale: f32,
     is_residual: u32,
-}
-
-struct SamplingWords {
-    key: vec2<u32>,
-    index: u32,
-    top_k: u32,
-    temperature: f32,
-    top_p: f32,
-    min_p: f32,
-    repeat_penalty: f32,
-    frequency_penalty: f32,
-    presence_penalty: f32,
-    window_start: u32,
-    window_len: u32,
-    bias_start: u32,
-    bias_len: u32,
-    window_limit: u32,
-    padding: u32,
+    residual: u32,
+    scaled: u32,
+    squares: u32,
+    gain: u32,
 }

@@ -25,6 +25,7 @@ macro_rules! embed {
 }
 
 embed![
+    "activations.wgsl",
     "attend.wgsl",
     "block.wgsl",
     "bytes.wgsl",
@@ -50,21 +51,29 @@ embed![
     "gate_up.wgsl",
     "k_scales.wgsl",
     "lanes.wgsl",
+    "layer_bindings.wgsl",
     "logits.wgsl",
+    "measure.wgsl",
+    "meeting.wgsl",
     "multiply.wgsl",
     "nibbles.wgsl",
     "noise.wgsl",
-    "norm.wgsl",
     "page.wgsl",
     "penalise.wgsl",
+    "phases/add.wgsl",
+    "phases/attend.wgsl",
+    "phases/gate_up.wgsl",
+    "phases/qkv.wgsl",
+    "phases/rotate.wgsl",
     "project.wgsl",
     "qkv.wgsl",
     "reduce.wgsl",
-    "residual.wgsl",
     "rms_norm.wgsl",
     "rotate.wgsl",
     "row.wgsl",
+    "sampling.wgsl",
     "types.wgsl",
+    "whole_layer.wgsl",
 ];
 
 /// A shader is a few hundred lines of text; a file beyond this was named by mistake.

@@ -39,7 +39,7 @@ fn app() -> App {
 
 fn network_model() -> NetworkModel {
     let model = Arc::new(BuiltIn::new(None).default_model().expect("the built-in model is sound"));
-    NetworkModel { model, sizes: Sizes { slots: 1, context: 16, columns: 1, repeats: 1 } }
+    NetworkModel { model, crew: 0, sizes: Sizes { slots: 1, context: 16, columns: 1, repeats: 1 } }
 }
 
 /// Builds every schedule of a world with detection on, and returns what was found.

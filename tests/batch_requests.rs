@@ -109,6 +109,25 @@ fn problems_name_the_column_the_field_and_what_was_expected() {
         (r#"{"id": "é", "prompt": x}"#, "column 23: not valid JSON: expected value"),
         (r#"{"prompt": "x"}"#, "column 1: `id`: this field is missing"),
         (r#"{"id": "a"}"#, "column 1: `prompt`: this field is missing"),
+        (r#"{"id": "a", "text": "x"}"#, "column 1: `prompt`: this field is missing"),
+        (r#"{"id": "a", "promt": "x"}"#, "column 13: `promt`: no such field; did you mean `prompt`?"),
+        (r#"{"ID": "a", "prompt": "x"}"#, "column 2: `ID`: no such field; did you mean `id`?"),
+        (
+            r#"{"id": "a", "message": [{"role": "user", "content": "x"}]}"#,
+            "column 13: `message`: no such field; did you mean `messages`?",
+        ),
+        (
+            r#"{"id": "a", "messages": [{"role": "user", "contnet": "x"}]}"#,
+            "column 43: `messages[0].contnet`: no such field; did you mean `content`?",
+        ),
+        (
+            r#"{"custom_id": "a", "url": "/v1/completions", "body": {"Prompt": "x"}}"#,
+            "column 55: `body.Prompt`: no such field; did you mean `prompt`?",
+        ),
+        (
+            r#"{"id": "a", "prompt": "x", "Temperature": 1}"#,
+            "column 28: `Temperature`: no such field; did you mean `temperature`?",
+        ),
         (
             r#"{"id": "", "prompt": "x"}"#,
             r#"column 8: `id`: expected a string that is not empty, or a whole number, found """#,

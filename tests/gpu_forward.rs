@@ -7,8 +7,9 @@ mod common;
 use std::path::Path;
 use std::sync::Arc;
 
-use common::engine::{batch, cpu, engine, largest_difference, on_cpu, on_gpu, vectors};
+use common::engine::{batch, cpu, largest_difference, on_cpu, on_gpu, vectors};
 use common::forward::open;
+use common::gpu::engine;
 use common::tiny::Tiny;
 use pixel_llm::app::gpu_engine::GpuEngine;
 use pixel_llm::app::headless::GpuChoice;
@@ -42,7 +43,7 @@ fn every_family_and_encoding_gives_the_logits_of_the_twin() {
         let vocab = model.config().vocab_size;
         let ids: Vec<u32> = ids.iter().map(|id| id % vocab).collect();
         let expected = on_cpu(&cpu(&model), &ids, &Controls::default(), None);
-        let Some(mut engine) = engine(&model, 2) else { return };
+        let Some(mut engine) = engine(Arc::clone(&model), 2) else { return };
         let together = on_gpu(&mut engine, &batch(&ids, 1, 0));
         let mut alone = Vec::new();
         for column in batch(&ids, 0, 0).columns {
@@ -67,7 +68,7 @@ fn a_flipped_pixel_on_the_gpu_changes_the_logits_as_the_twin_predicts() {
     let mut tiny = Tiny::new("llama", Encoding::F32, 7);
     tiny.write(&path);
     let model = Arc::new(open(&path));
-    let Some(mut gpu) = engine(&model, 1) else { return };
+    let Some(mut gpu) = engine(Arc::clone(&model), 1) else { return };
     let ids = [1, 2, 3];
     let before = on_gpu(&mut gpu, &batch(&ids, 0, 0));
 
@@ -94,7 +95,7 @@ fn a_flipped_pixel_on_the_gpu_changes_the_logits_as_the_twin_predicts() {
 #[test]
 fn a_muted_head_is_as_its_columns_of_the_output_matrix_zeroed() {
     let model = vectors("q8_0");
-    let Some(mut gpu) = engine(&model, 1) else { return };
+    let Some(mut gpu) = engine(Arc::clone(&model), 1) else { return };
     let ids = [1, 2, 3, 4];
     let config = model.config();
     let head_scale = vec![1.0; (config.layer_count * config.head_count) as usize];

@@ -5,8 +5,11 @@ mod common;
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
-use common::engine::{batch, cpu, engine, largest_difference, on_cpu, on_gpu, tiny};
+use bytemuck::Zeroable;
+use common::engine::{batch, cpu, largest_difference, on_cpu, on_gpu, tiny};
+use common::gpu::engine;
 use pixel_llm::model::{Encoding, ModelConfig};
 use pixel_llm::passes::HookPoint;
 use pixel_llm::passes::network::{Hook, HookAction};
@@ -58,7 +61,7 @@ impl Hooks for Twin<'_> {
                 HookAction::Scale(factor) => (*factor, &zeros),
                 HookAction::Add(values) => (1.0, values),
             };
-            let params = ChangeParams { features, columns, scale, is_residual: 0 };
+            let params = ChangeParams { features, columns, scale, ..ChangeParams::zeroed() };
             let rows: Vec<u32> = hook.columns.clone().map(|column| column * features).collect();
             change(&params, &rows, added, values.values);
         }
@@ -87,7 +90,7 @@ fn check_seen(point: HookPoint, found: &[f32], expected: &[f32]) -> f32 {
 fn every_place_with_a_buffer_is_watched_and_watching_changes_no_bit() {
     for (name, encoding) in FAMILIES {
         let model = tiny(name, encoding);
-        let Some(mut gpu) = engine(&model, 2) else { return };
+        let Some(mut gpu) = engine(Arc::clone(&model), 2) else { return };
         let mut twin = Twin::default();
         on_cpu(&cpu(&model), &IDS, &Controls::default(), Some(&mut twin));
 
@@ -115,7 +118,7 @@ fn every_place_with_a_buffer_is_watched_and_watching_changes_no_bit() {
 #[test]
 fn some_columns_are_watched_in_a_step_that_continues_a_sequence() {
     let model = tiny("llama", Encoding::F32);
-    let Some(mut gpu) = engine(&model, 3) else { return };
+    let Some(mut gpu) = engine(Arc::clone(&model), 3) else { return };
     let mut twin = Twin::default();
     on_cpu(&cpu(&model), &IDS, &Controls::default(), Some(&mut twin));
     on_gpu(&mut gpu, &batch(&IDS[..3], 2, 0));
@@ -137,11 +140,50 @@ fn some_columns_are_watched_in_a_step_that_continues_a_sequence() {
     assert_eq!(hooked.watched[0].column(1), &hooked.watched[0].values[hooked.watched[0].features..]);
 }
 
+/// One column may go through a layer in one dispatch, and with hooks it does not.
+#[test]
+fn a_single_column_is_watched_at_every_place_and_changed() {
+    for (name, encoding) in FAMILIES {
+        let model = tiny(name, encoding);
+        let Some(mut gpu) = engine(Arc::clone(&model), 1) else { return };
+        let twin = cpu(&model);
+        on_gpu(&mut gpu, &batch(&IDS[..5], 0, 0));
+        let last = batch(&IDS[5..], 0, 5);
+        let plain = on_gpu(&mut gpu, &last);
+        let points = places(model.config());
+        let hooks: Vec<Hook> = points.iter().map(|&point| Hook::watch(point, 0..1)).collect();
+        let hooked = gpu.logits_with_hooks(&last, &[0], &hooks).unwrap();
+        let error = largest_difference(&hooked.logits, &plain) / largest(&plain[0]);
+        println!("{name}: in one dispatch or several, logits within {error}");
+        assert!(error < RELATIVE, "{name}: {error}");
+        let mut seen = Twin::default();
+        on_cpu(&twin, &IDS, &Controls::default(), Some(&mut seen));
+        for (point, watched) in points.iter().zip(&hooked.watched) {
+            let expected = &seen.seen[point];
+            check_seen(*point, &watched.values, &expected[expected.len() - watched.features..]);
+        }
+
+        let point = HookPoint::Residual(0);
+        let features = point.features(model.config()) as usize;
+        let size = largest(&seen.seen[&point]) / 2.0;
+        let hook = |column: u32| {
+            [Hook { point, columns: column..column + 1, action: HookAction::Add(values(features, size)) }]
+        };
+        let found = gpu.logits_with_hooks(&last, &[0], &hook(0)).unwrap().logits;
+        let changes = hook(5);
+        let mut changes = Twin { changes: &changes, ..Twin::default() };
+        let expected = on_cpu(&twin, &IDS, &Controls::default(), Some(&mut changes));
+        let error = largest_difference(&found, &expected[5..]) / largest(&plain[0]);
+        assert!(error < RELATIVE, "{name}: {error}");
+        assert_eq!(on_gpu(&mut gpu, &last), plain);
+    }
+}
+
 #[test]
 fn a_change_at_every_place_gives_the_logits_of_the_twin_with_the_same_change() {
     for (name, encoding) in FAMILIES {
         let model = tiny(name, encoding);
-        let Some(mut gpu) = engine(&model, 1) else { return };
+        let Some(mut gpu) = engine(Arc::clone(&model), 1) else { return };
         let twin = cpu(&model);
         let batch = batch(&IDS, 0, 0);
         let all: Vec<u32> = (0..IDS.len() as u32).collect();
@@ -181,7 +223,7 @@ fn a_change_at_every_place_gives_the_logits_of_the_twin_with_the_same_change() {
 #[test]
 fn hooks_at_one_place_act_in_their_order() {
     let model = tiny("llama", Encoding::F32);
-    let Some(mut gpu) = engine(&model, 1) else { return };
+    let Some(mut gpu) = engine(Arc::clone(&model), 1) else { return };
     let width = model.config().embedding_size as usize;
     let point = HookPoint::Residual(0);
     let hook = |action| Hook { point, columns: 1..2, action };
@@ -203,7 +245,7 @@ fn hooks_at_one_place_act_in_their_order() {
 #[test]
 fn what_cannot_be_hooked_is_told_and_the_next_step_is_as_ever() {
     let model = tiny("llama", Encoding::F32);
-    let Some(mut gpu) = engine(&model, 1) else { return };
+    let Some(mut gpu) = engine(Arc::clone(&model), 1) else { return };
     let batch = batch(&IDS, 0, 0);
     let plain = on_gpu(&mut gpu, &batch);
     let layers = model.config().layer_count;

@@ -3,8 +3,11 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use bevy::prelude::*;
-use common::engine::{batch, cpu, engine, largest_difference, on_cpu, on_gpu, tiny, vectors};
+use common::engine::{batch, cpu, largest_difference, on_cpu, on_gpu, tiny, vectors};
+use common::gpu::engine;
 use pixel_llm::app::gpu_engine::GpuEngine;
 use pixel_llm::model::Encoding;
 use pixel_llm::passes::reference::Controls;
@@ -25,7 +28,7 @@ fn layer(engine: &mut GpuEngine, layer: u32) -> Entity {
 #[test]
 fn a_muted_head_is_muted_from_the_next_step_on_and_back_bit_for_bit_when_the_mark_goes() {
     let model = vectors("q8_0");
-    let Some(mut gpu) = engine(&model, 1) else { return };
+    let Some(mut gpu) = engine(Arc::clone(&model), 1) else { return };
     let config = model.config();
     let (layers, heads) = (config.layer_count as usize, config.head_count as usize);
     let batch = batch(&IDS, 0, 0);
@@ -51,7 +54,7 @@ fn a_muted_head_is_muted_from_the_next_step_on_and_back_bit_for_bit_when_the_mar
 #[test]
 fn layers_are_scaled_and_skipped_together_with_heads() {
     let model = tiny("qwen3", Encoding::Q4_K);
-    let Some(mut gpu) = engine(&model, 1) else { return };
+    let Some(mut gpu) = engine(Arc::clone(&model), 1) else { return };
     let config = model.config();
     let (layers, heads) = (config.layer_count as usize, config.head_count as usize);
     let twin = cpu(&model);

@@ -94,7 +94,8 @@ fn normalise(
         label: Some("passes:rms_norm"),
         timestamp_writes: None,
     });
-    kernels.rms_norm.dispatch(&mut pass, &device, &cache, &bound.group, workgroups(&input.params))?;
+    pass.set_bind_group(0, &bound.group, &[]);
+    kernels.rms_norm.dispatch(&mut pass, &device, &cache, workgroups(&input.params))?;
     Ok(())
 }
 

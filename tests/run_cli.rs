@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -63,53 +64,63 @@ fn a_bad_line_is_named_before_anything_runs() {
     .unwrap();
     let assert = program(&folder, &["--input", "in.jsonl", "--output", "out.jsonl"]).assert().code(2);
     let error = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
-    assert!(error.contains("in.jsonl: line 2, column 1") && error.contains("`prompt`"), "{error}");
+    let expected = "in.jsonl: line 2, column 13: `promt`: no such field; did you mean `prompt`?";
+    assert!(error.contains(expected), "{error}");
     assert!(!folder.path().join("out.jsonl").exists());
     let options = ["--input", "in.jsonl", "--output", "out.jsonl", "--skip-bad", "--max-tokens", "2"];
     program(&folder, &options).assert().code(1);
     assert_eq!(fs::read_to_string(folder.path().join("out.jsonl")).unwrap().lines().count(), 1);
 }
 
+/// How many whole lines a file has.
+fn lines(path: &Path) -> usize {
+    fs::read(path).map_or(0, |bytes| bytes.iter().filter(|&&byte| byte == b'\n').count())
+}
+
 #[test]
-fn killed_again_and_again_it_finishes_with_each_id_once() {
+fn killed_ten_times_it_finishes_with_each_id_once() {
+    const COUNT: usize = 1000;
+    const KILLS: usize = 10;
     let folder = tempfile::tempdir().unwrap();
-    let count = 60;
-    let lines: Vec<String> = (0..count)
-        .map(|index| format!(r#"{{"id": "{index}", "prompt": "The red tile {index}", "max_tokens": 12}}"#))
-        .collect();
-    fs::write(folder.path().join("in.jsonl"), lines.join("\n")).unwrap();
-    let args = [
-        "--no-window",
-        "--device",
-        "cpu",
-        "--quiet",
-        "--input",
-        "in.jsonl",
-        "--output",
-        "out.jsonl",
-        "--resume",
-    ];
-    for moment in [30, 90, 150, 60, 200] {
+    let line =
+        |index| format!("{{\"id\": \"{index}\", \"prompt\": \"The red tile {index}\", \"max_tokens\": 8}}\n");
+    fs::write(folder.path().join("in.jsonl"), (0..COUNT).map(line).collect::<String>()).unwrap();
+    let args = ["--quiet", "--input", "in.jsonl", "--output", "out.jsonl", "--resume"];
+    let out = folder.path().join("out.jsonl");
+    for kill in 0..KILLS {
         let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("pixel-llm"))
+            .args(["--no-window", "--device", "cpu"])
             .args(args)
             .current_dir(folder.path())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(Duration::from_millis(moment));
+        // Every run gets some way before it is killed, at a moment that has nothing to do with its lines. The first
+        // is killed at once, whatever it is doing.
+        let enough = if kill == 0 { 0 } else { lines(&out) + 5 + kill };
+        while lines(&out) < enough {
+            assert!(
+                child.try_wait().unwrap().is_none(),
+                "run {kill} ended by itself with {} lines",
+                lines(&out)
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_micros(kill as u64 * 1700 % 5000));
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    program(&folder, &["--quiet", "--input", "in.jsonl", "--output", "out.jsonl", "--resume"])
-        .assert()
-        .success();
-    let text = fs::read_to_string(folder.path().join("out.jsonl")).unwrap();
+    let finished = lines(&out);
+    assert!((KILLS * 5..COUNT).contains(&finished), "the kills fell into the work: {finished}");
+    program(&folder, &args).assert().success();
+    let text = fs::read_to_string(&out).unwrap();
     let ids: Vec<String> = text
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["custom_id"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(ids.len(), count);
-    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), count);
+    let expected: BTreeSet<String> = (0..COUNT).map(|index| index.to_string()).collect();
+    assert_eq!(ids.len(), COUNT, "none comes twice");
+    assert_eq!(ids.into_iter().collect::<BTreeSet<_>>(), expected, "none is lost");
 }
 
 #[test]

@@ -3,7 +3,10 @@
 
 use std::collections::HashMap;
 
-use bevy::shader::ShaderDefVal;
+use bevy::{
+    render::render_resource::{BindingType, BufferBindingType},
+    shader::ShaderDefVal,
+};
 use naga_oil::compose::{
     ComposableModuleDescriptor, Composer, NagaModuleDescriptor, ShaderDefValue, ShaderType,
 };
@@ -11,6 +14,8 @@ use pixel_llm::{
     passes::kernels::SOURCES,
     shaders::{EMBEDDED, is_library},
 };
+
+use wgpu::naga::{AddressSpace, StorageAccess};
 
 type Defs = HashMap<String, ShaderDefValue>;
 
@@ -66,6 +71,19 @@ fn libraries() -> Vec<(&'static str, &'static str)> {
     EMBEDDED.iter().copied().filter(|(name, text)| is_library(name, text)).collect()
 }
 
+/// Whether a variable can be bound as a layout says.
+fn is_bound(space: AddressSpace, ty: BindingType) -> bool {
+    match (space, ty) {
+        (AddressSpace::Uniform, BindingType::Buffer { ty: BufferBindingType::Uniform, .. }) => true,
+        (
+            AddressSpace::Storage { access },
+            BindingType::Buffer { ty: BufferBindingType::Storage { read_only }, .. },
+        ) => access.contains(StorageAccess::STORE) != read_only,
+        (AddressSpace::Handle, BindingType::StorageTexture { .. }) => true,
+        _ => false,
+    }
+}
+
 #[test]
 fn every_kernel_composes_and_validates_in_every_variant() {
     let mut composer = composer(&libraries()).unwrap_or_else(|error| panic!("{error}"));
@@ -80,9 +98,14 @@ fn every_kernel_composes_and_validates_in_every_variant() {
                 .unwrap_or_else(|error| panic!("{file} with {variant:?}:\n{error}"));
             let entry = module.entry_points.iter().find(|entry| entry.name == source.name);
             assert!(entry.is_some(), "{file} has the entry point {}", source.name);
-            let bindings =
-                module.global_variables.iter().filter(|(_, global)| global.binding.is_some()).count();
-            assert_eq!(bindings, (source.layout)().entries.len(), "{file} has the bindings of its layout");
+            let entries = (source.layout)().entries;
+            for (_, global) in module.global_variables.iter() {
+                let Some(place) = &global.binding else { continue };
+                let entry = entries.iter().find(|entry| entry.binding == place.binding);
+                let entry = entry.unwrap_or_else(|| panic!("{file} binds {place:?}, its layout does not"));
+                let name = global.name.as_deref().unwrap_or_default();
+                assert!(is_bound(global.space, entry.ty), "{file}: {name} is not bound as {:?}", entry.ty);
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ use bevy::{
 use super::headless::{GpuChoice, GpuError, headless_app, prepare};
 use crate::model::PixelModel;
 use crate::passes::network::{
-    Copy, MOST_BIASES, MOST_RECENT, NO_LOGITS, Network, NetworkError, NetworkFailure, NetworkModel, NetworkPlugin,
+    Choice, Copy, MOST_BIASES, MOST_RECENT, NO_LOGITS, Network, NetworkError, NetworkFailure, NetworkModel, NetworkPlugin,
     Sizes, Step,
 };
 use crate::passes::readback::read_buffer;
@@ -83,10 +83,11 @@ impl GpuEngine {
         let sizes = Sizes { slots, context, columns: COLUMNS.max(slots), repeats: REPEATS };
         let mut app = headless_app(choice)?;
         spawn_model(app.world_mut(), &model);
+        let crew = std::env::var("CREW").map_or(2, |c| c.parse().unwrap_or(2));
         app.add_plugins((
             ShadersPlugin { sources: load_sources(std::env::var_os("PIXEL_LLM_SHADERS").map(std::path::PathBuf::from).as_deref())? },
             PassesPlugin,
-            NetworkPlugin { model: NetworkModel { model, sizes } },
+            NetworkPlugin { model: NetworkModel { model, sizes, crew } },
             (TilesPlugin, InterventionsPlugin),
         ));
         prepare(&mut app);
@@ -156,7 +157,7 @@ impl GpuEngine {
             .iter()
             .map(|copy| Copy { from: copy.from, to: copy.to, positions: copy.positions })
             .collect();
-        let step = Step { copies, columns: columns.len() as u32, wanted: wanted.len() as u32, choose: !draws.is_empty(), only: None };
+        let step = Step { copies, columns: columns.len() as u32, wanted: wanted.len() as u32, choose: choice(draws), only: None };
         self.run_step(step, repeats)
     }
 
@@ -185,17 +186,18 @@ impl GpuEngine {
 
     /// What each kernel takes for one step of so many columns, one after the other.
     pub fn profile_kernels(&mut self, columns: u32) -> Vec<(&'static str, usize, Duration)> {
-        let names = ["embed", "qkv", "rotate", "attend", "project", "gate_up", "down", "logits", "choose"];
         let places: Vec<[u32; 4]> = (0..columns).map(|column| [1, 64 + column, 0, NO_LOGITS]).collect();
         let wanted: Vec<u32> = (0..columns.min(8)).collect();
-        names
-            .map(|name| {
+        let kernels = self.network().0.kernels(columns);
+        kernels
+            .into_iter()
+            .map(|(name, count)| {
                 let mut times: Vec<Duration> = (0..5)
                     .map(|_| {
                         let (network, _, queue) = self.network();
                         queue.write_buffer(&network.buffers.columns, 0, bytemuck::cast_slice(&places));
                         queue.write_buffer(&network.buffers.wanted, 0, bytemuck::cast_slice(&wanted));
-                        let step = Step { columns, wanted: wanted.len() as u32, choose: true, only: Some(name), ..Step::default() };
+                        let step = Step { columns, wanted: wanted.len() as u32, choose: Choice::Greedy, only: Some(name), ..Step::default() };
                         let start = Instant::now();
                         // A failure shows in what is run next.
                         let _ = self.run_step(step, 1);
@@ -204,9 +206,9 @@ impl GpuEngine {
                     })
                     .collect();
                 times.sort();
-                (name, self.network().0.count(name), times[2])
+                (name, count, times[2])
             })
-            .to_vec()
+            .collect()
     }
 
     fn drawn(&self, asks: usize, repeats: usize) -> Result<Vec<Vec<Sampled>>, EngineError> {
@@ -242,6 +244,21 @@ fn draws_on_device(ask: &Ask) -> bool {
     let most = MOST_RECENT as usize;
     let fits = window.len() <= most && *window_limit as usize <= most && bias.len() <= MOST_BIASES as usize;
     fits && !ask.logprob && ask.top == 0
+}
+
+/// How all the draws of a step are made.
+fn choice(draws: &[Ask]) -> Choice {
+    let is_greedy = |ask: &Ask| match &ask.kind {
+        AskKind::Draw { words, window, bias, .. } => {
+            words.temperature <= 0.0 && window.is_empty() && bias.is_empty()
+        }
+        AskKind::Score { .. } => false,
+    };
+    match draws {
+        [] => Choice::None,
+        _ if draws.iter().all(is_greedy) => Choice::Greedy,
+        _ => Choice::Chain,
+    }
 }
 
 /// Writes how each row of logits is to be drawn from.

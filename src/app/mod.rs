@@ -12,9 +12,9 @@ pub mod headless;
 use crate::assets::Assets;
 use clap::{Parser, Subcommand};
 use cli::{
-    convert, fs, inspect,
+    bench, convert, fs, inspect,
     output::{self, Exit, Output},
-    run, verify,
+    perplexity, run, verify,
 };
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -45,6 +45,10 @@ enum Command {
     Inspect(inspect::InspectArgs),
     /// Check every tile of a model against its checksum.
     Verify(verify::VerifyArgs),
+    /// Measure how fast a model answers here, and where the time goes.
+    Bench(bench::BenchArgs),
+    /// Measure how well a model foresees a text.
+    Perplexity(perplexity::PerplexityArgs),
 }
 
 /// What is said to a person who wants the window.
@@ -62,6 +66,8 @@ pub fn main() -> ExitCode {
         Some(Command::Convert(args)) => convert::run(args, &mut out),
         Some(Command::Inspect(args)) => inspect::run(args, &assets, &mut out),
         Some(Command::Verify(args)) => verify::run(args, &assets, &mut out),
+        Some(Command::Bench(args)) => bench::run(args, &assets, &mut out),
+        Some(Command::Perplexity(args)) => perplexity::run(args, &assets, &mut out),
         None if arguments.batch.no_window => run::run(&arguments.batch, &assets, &mut out),
         None => Err(anyhow::anyhow!(NO_WORLD_YET)),
     };

@@ -286,8 +286,9 @@ impl Head {
             map_size: plan.size.map(|side| side as u32),
             ..header.clone()
         };
-        if let Some(at) = (0..HEADER_BYTES).find(|&at| rebuilt.encode(&config)[at] != payload[at]) {
-            let (found, expected) = (payload[at], rebuilt.encode(&config)[at]);
+        let rebuilt = rebuilt.encode(&config);
+        if let Some(at) = (0..HEADER_BYTES).find(|&at| rebuilt[at] != payload[at]) {
+            let (found, expected) = (payload[at], rebuilt[at]);
             return Err(ModelError::field(
                 format!("header byte {at:#04x}"),
                 found,

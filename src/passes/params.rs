@@ -187,6 +187,44 @@ pub struct DownParams {
     pub padding: [u32; 2],
 }
 
+/// Where the activations begin in their buffer, in quads of four numbers.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct Places {
+    /// The residual stream, `[columns, width]`.
+    pub residual: u32,
+    /// The residual stream times the weight of the next norm, `[columns, width]`.
+    pub scaled: u32,
+    /// Query, key and value side by side as the matrices give them, `[columns, query + key + value]`.
+    pub projected: u32,
+    /// Query as attention reads it, `[columns, query]`.
+    pub query: u32,
+    /// What the heads give, `[columns, query]`.
+    pub attended: u32,
+    /// `silu(gate) * up`, `[columns, hidden]`.
+    pub hidden: u32,
+    /// Sums of squares of the residual stream, one per 32 numbers: `[columns, ceil(width / 32)]`.
+    pub squares: u32,
+    /// Workgroups that share a layer and wait for each other.
+    pub crew: u32,
+}
+
+/// Every kernel of a layer.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+pub struct LayerParams {
+    /// `qkv` and `rotate`.
+    pub qkv: QkvParams,
+    /// `attend`.
+    pub attend: AttendParams,
+    /// `project`.
+    pub project: ProjectParams,
+    /// `gate_up`.
+    pub gate_up: GateUpParams,
+    /// `down`.
+    pub down: DownParams,
+}
+
 /// `logits`: final RMS norm and the output matrix.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
@@ -227,6 +265,14 @@ pub struct ChangeParams {
     pub scale: f32,
     /// 1 where the values are the residual stream, which the next norm reads in another form too.
     pub is_residual: u32,
+    /// Where the residual stream begins among the activations, in numbers.
+    pub residual: u32,
+    /// Where the residual stream times the weight of the next norm begins.
+    pub scaled: u32,
+    /// Where the sums of squares begin.
+    pub squares: u32,
+    /// Where the weight of the next norm begins in its buffer.
+    pub gain: u32,
 }
 
 #[cfg(test)]
@@ -239,6 +285,8 @@ mod tests {
             size_of::<MatrixParams>(),
             size_of::<RopeParams>(),
             size_of::<EmbedParams>(),
+            size_of::<Places>(),
+            size_of::<LayerParams>(),
             size_of::<QkvParams>(),
             size_of::<AttendParams>(),
             size_of::<ProjectParams>(),

@@ -15,6 +15,8 @@ use crate::model::{ModelError, PixelModel};
 const WIDTH: u32 = 64;
 /// Lines of the tallest tile.
 const TALLEST: u32 = 64;
+/// The tallest layer: some drivers are slow beyond, and a line's number has to fit in half a word.
+const MOST_HEIGHT: u32 = 8192;
 const LINE_BYTES: usize = 1024;
 /// Bytes handed to the queue before it is flushed: what the copies on their way take of the host's memory.
 const FLUSH_BYTES: usize = 16 << 20;
@@ -91,8 +93,8 @@ pub struct Pages {
     pub texture: Texture,
     /// All layers of it.
     pub view: TextureView,
-    /// The first line of each tile, counted over the layers, as a storage buffer.
-    pub tile_line: Buffer,
+    /// Where each tile begins, as a storage buffer: the layer in the upper half of a word, the line in the lower.
+    pub tile_place: Buffer,
     /// Height and layers.
     pub shape: Shape,
     first_lines: Vec<u32>,
@@ -112,7 +114,7 @@ impl Pages {
         let sizes = (0..model.tile_count()).map(|tile| (model.tile_range(tile).len() / LINE_BYTES) as u32);
         let lines = sizes.clone().map(u64::from).sum();
         let shape =
-            Shape::new(lines, limits.max_texture_dimension_2d.min(8192), limits.max_texture_array_layers)?;
+            Shape::new(lines, limits.max_texture_dimension_2d.min(MOST_HEIGHT), limits.max_texture_array_layers)?;
         let first_lines = shape.place(sizes);
         let texture = device.create_texture(&TextureDescriptor {
             label: Some("tiles:pages"),
@@ -131,12 +133,14 @@ impl Pages {
             dimension: Some(TextureViewDimension::D2Array),
             ..TextureViewDescriptor::default()
         });
-        let tile_line = device.create_buffer_with_data(&BufferInitDescriptor {
-            label: Some("tiles:tile_line"),
-            contents: bytemuck::cast_slice(&first_lines),
+        let places: Vec<u32> =
+            first_lines.iter().map(|line| line / shape.height << 16 | line % shape.height).collect();
+        let tile_place = device.create_buffer_with_data(&BufferInitDescriptor {
+            label: Some("tiles:tile_place"),
+            contents: bytemuck::cast_slice(&places),
             usage: BufferUsages::STORAGE,
         });
-        let pages = Self { texture, view, tile_line, shape, first_lines };
+        let pages = Self { texture, view, tile_place, shape, first_lines };
         let mut waiting = 0;
         for tile in 0..model.tile_count() {
             let bytes = model.tile(tile)?;

@@ -5,6 +5,7 @@
 //! [`answer`]. A driver inside a render graph need not implement [`Engine`] at all: it can take a batch from the
 //! scheduler in one frame and hand in its results in a later one.
 
+use super::profile::Profile;
 use super::sampling::{Sampler, SamplingError, SamplingWords};
 
 /// What an engine can hold and do at once.
@@ -150,6 +151,18 @@ pub trait Engine {
     /// Runs a batch. The result has, for every ask in order, its answers: one per pass. An engine that cannot repeat a batch may
     /// stop after the first pass.
     fn step(&mut self, batch: &Batch) -> Result<Vec<Vec<Sampled>>, EngineError>;
+
+    /// What computes, in a few words.
+    fn device(&self) -> String {
+        "unknown".into()
+    }
+
+    /// Runs a batch as [`step`](Self::step) does and tells how long each stage took. `None` where the engine cannot
+    /// tell; the batch has not run then.
+    fn profile(&mut self, batch: &Batch) -> Result<Option<Profile>, EngineError> {
+        let _ = batch;
+        Ok(None)
+    }
 }
 
 /// Answers one ask from the logits of its column.

@@ -6,7 +6,8 @@
 //! Read in this order: [`request`] (what may be asked, and how a line is read), [`input`] (a whole file checked
 //! before the first request runs), [`sampling`] (how a token is chosen), [`engine`] (what runs a model),
 //! [`text`] and [`stop`] (tokens to text, and where a text ends), [`schedule`] (many requests over few slots),
-//! [`output`] (result lines, and resuming), [`progress`], and [`run`](run()), which ties them together.
+//! [`output`] (result lines, and resuming), [`progress`], and [`run`](run()), which ties them together. Beside the
+//! requests, [`perplexity`] scores a text, and a [`Profile`] tells where the time goes.
 //!
 //! [`CpuEngine`] and [`ModelText`] are the engine and the text side of a model file. Nothing here knows Bevy or a
 //! GPU.
@@ -17,6 +18,8 @@ pub mod engine;
 pub mod input;
 mod model_text;
 pub mod output;
+pub mod perplexity;
+mod profile;
 pub mod progress;
 pub mod request;
 mod run;
@@ -31,6 +34,7 @@ pub use engine::{Ask, AskKind, Batch, Capacity, Column, Engine, EngineError, Pre
 pub use input::{InputError, InputFile, LineError};
 pub use model_text::ModelText;
 pub use output::{OutputError, OutputFile};
+pub use profile::{Profile, Stage};
 pub use progress::{Progress, Snapshot};
 pub use request::{Defaults, Request};
 pub use run::{Outcome, Report, RunError, run};

@@ -3,8 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use pixel_llm::app::gpu_engine::{GpuEngine, GpuEngineError};
-use pixel_llm::app::headless::{GpuChoice, GpuError};
+use pixel_llm::app::gpu_engine::GpuEngine;
 use pixel_llm::model::{Encoding, PixelModel};
 use pixel_llm::passes::reference::{Column as CpuColumn, Controls, CpuModel, CpuOptions, Hooks, KvCache};
 use pixel_llm::tokens::{Batch, Column};
@@ -12,22 +11,8 @@ use pixel_llm::tokens::{Batch, Column};
 use super::forward::open;
 use super::tiny::Tiny;
 
-/// Positions of each slot.
+/// Positions of each slot, as [`super::gpu::engine`] has them.
 pub const CONTEXT: usize = 64;
-
-/// An engine, or `None` with a loud word where there is no adapter.
-pub fn engine(model: &Arc<PixelModel>, slots: usize) -> Option<GpuEngine> {
-    match GpuEngine::new(Arc::clone(model), slots, CONTEXT, &GpuChoice::default()) {
-        Ok(engine) => Some(engine),
-        Err(GpuEngineError::Gpu(error @ GpuError::NoAdapter { .. }))
-            if std::env::var_os("PIXEL_LLM_REQUIRE_GPU").is_none() =>
-        {
-            eprintln!("SKIPPED, nothing was tested: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
 
 /// A model of `tests/vectors/models`.
 pub fn vectors(name: &str) -> Arc<PixelModel> {

@@ -5,11 +5,14 @@ use std::path::Path;
 use crate::assets::Assets;
 use crate::model::{Cache, PixelModel};
 
+pub mod bench;
 pub mod convert;
+pub mod engine;
 pub mod fs;
 pub mod inspect;
 mod numbers;
 pub mod output;
+pub mod perplexity;
 pub mod run;
 mod table;
 pub mod verify;

@@ -6,10 +6,11 @@ mod drive;
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 pub use drive::{interrupt, run};
 
+use super::engine::Device;
 use crate::tokens::output::Existing;
 use crate::tokens::request::{DEFAULT_MAX_TOKENS, Defaults, MAX_STOPS, PromptMode};
 use crate::tokens::sampling::{MIN_P, PENALTY, REPEAT_PENALTY, Range, SamplingParams, TEMPERATURE, TOP_P};
@@ -126,18 +127,6 @@ pub struct BatchArgs {
     /// What computes. The GPU path is young and slower than the processor, so auto takes the processor.
     #[arg(long, value_enum, default_value_t = Device::Auto, help_heading = "Running")]
     pub device: Device,
-}
-
-/// What computes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Device {
-    /// The processor, as long as the GPU path is not the faster one.
-    #[default]
-    Auto,
-    /// A GPU, or a software adapter in its place, through Bevy's render graph.
-    Gpu,
-    /// The processor.
-    Cpu,
 }
 
 /// Where the prompts of a run are.

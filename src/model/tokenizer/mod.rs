@@ -196,6 +196,11 @@ impl Tokenizer {
         self.bos
     }
 
+    /// The token that [`EncodeOptions::add_special`] puts before a text, if the model wants one.
+    pub fn first_token(&self) -> Option<u32> {
+        self.before
+    }
+
     /// The token that ends a sequence.
     pub fn eos(&self) -> Option<u32> {
         self.eos

@@ -2,16 +2,12 @@
 
 use bevy::shader::ShaderDefVal;
 
-use super::{
-    KernelSource,
-    layout::{Bound::*, layout},
-};
-use crate::passes::params::AttendParams;
+use super::{KernelSource, layout::layer_layout};
 
 /// The kernel as it is written down.
 pub const SOURCE: KernelSource = KernelSource {
     name: "attend",
-    layout: || layout("attend", &[Params(size_of::<AttendParams>()), Read, Read, Read, Read, Read, Write]),
+    layout: || layer_layout("attend"),
     variants: || [(8, 1), (32, 2), (64, 3), (64, 4), (96, 1), (128, 4)].map(|(size, heads)| shader_defs(size, heads)).to_vec(),
 };
 

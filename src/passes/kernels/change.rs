@@ -9,7 +9,7 @@ use crate::passes::params::ChangeParams;
 /// The kernel as it is written down.
 pub const SOURCE: KernelSource = KernelSource {
     name: "change",
-    layout: || layout("change", &[Params(size_of::<ChangeParams>()), Read, Read, Write, Read, Write, Write]),
+    layout: || layout("change", &[Params(size_of::<ChangeParams>()), Read, Read, Write, Read]),
     variants: || vec![vec![]],
 };
 

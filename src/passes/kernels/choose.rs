@@ -1,5 +1,7 @@
 //! The next token, fed back.
 
+use bevy::shader::ShaderDefVal;
+
 use super::{
     KernelSource,
     layout::{Bound::*, layout},
@@ -13,5 +15,10 @@ pub const SOURCE: KernelSource = KernelSource {
         let params = Params(size_of::<ChooseParams>());
         layout("choose", &[params, Write, Write, Write, Write, Read, Read, Write, Write, Read])
     },
-    variants: || vec![vec![]],
+    variants: || [false, true].map(shader_defs).to_vec(),
 };
+
+/// What compiles the kernel: as the chain has it, or for draws that only take the most probable token.
+pub fn shader_defs(greedy: bool) -> Vec<ShaderDefVal> {
+    if greedy { vec![ShaderDefVal::Bool("GREEDY".into(), true)] } else { Vec::new() }
+}

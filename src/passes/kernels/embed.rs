@@ -4,13 +4,14 @@ use super::{
     KernelSource,
     layout::{Bound::*, layout, per_encoding},
 };
-use crate::passes::params::EmbedParams;
+use crate::passes::params::{EmbedParams, Places};
 
 /// The kernel as it is written down.
 pub const SOURCE: KernelSource = KernelSource {
     name: "embed",
     layout: || {
-        layout("embed", &[Pages, Read, Read, Params(size_of::<EmbedParams>()), Read, Write, Write, Write])
+        let bound = [Pages, Read, Write, Params(size_of::<Places>()), Params(size_of::<EmbedParams>()), Read, Read, Write];
+        layout("embed", &bound)
     },
     variants: per_encoding,
 };

@@ -11,6 +11,7 @@ use bevy::{
 };
 
 use crate::model::Encoding;
+use crate::passes::params::{LayerParams, Places};
 
 /// What is bound.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +45,14 @@ pub(super) fn layout(name: &'static str, bound: &[Bound]) -> BindGroupLayoutDesc
         count: None,
     };
     BindGroupLayoutDescriptor::new(name, &(0..).zip(bound).map(entry).collect::<Vec<_>>())
+}
+
+/// The bindings that all kernels of a layer have.
+pub(super) fn layer_layout(name: &'static str) -> BindGroupLayoutDescriptor {
+    use Bound::{Pages, Params, Read, Write};
+    let places = Params(size_of::<Places>());
+    let layer = Params(size_of::<LayerParams>());
+    layout(name, &[Pages, Read, Write, places, layer, Read, Read, Read, Read, Write, Write, Read, Write])
 }
 
 /// What compiles a kernel for an encoding.

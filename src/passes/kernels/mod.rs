@@ -12,6 +12,7 @@ pub mod project;
 pub mod qkv;
 pub mod rms_norm;
 pub mod rotate;
+pub mod whole_layer;
 
 pub use layout::{MANY_COLUMNS, encoding_def, product_defs};
 
@@ -75,6 +76,7 @@ pub const SOURCES: &[&KernelSource] = &[
     &qkv::SOURCE,
     &rms_norm::SOURCE,
     &rotate::SOURCE,
+    &whole_layer::SOURCE,
 ];
 
 /// A kernel on the device.
@@ -125,13 +127,12 @@ impl Kernel {
         device.create_bind_group(self.name(), &cache.get_bind_group_layout(&self.layout), &entries)
     }
 
-    /// Records one dispatch.
+    /// Records one dispatch of what is bound.
     pub fn dispatch(
         &self,
         pass: &mut ComputePass,
         device: &RenderDevice,
         cache: &PipelineCache,
-        bind_group: &BindGroup,
         workgroups: [u32; 3],
     ) -> Result<(), KernelError> {
         let name = self.name();
@@ -141,7 +142,6 @@ impl Kernel {
             return Err(KernelError::TooManyWorkgroups { name, needed, limit });
         }
         pass.set_pipeline(pipeline);
-        pass.set_bind_group(0, bind_group, &[]);
         pass.dispatch_workgroups(workgroups[0], workgroups[1], workgroups[2]);
         Ok(())
     }

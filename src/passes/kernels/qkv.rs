@@ -4,15 +4,14 @@ use bevy::shader::ShaderDefVal;
 
 use super::{
     KernelSource,
-    layout::{Bound::*, MANY_COLUMNS, layout, product_defs},
+    layout::{MANY_COLUMNS, layer_layout, product_defs},
 };
 use crate::model::Encoding;
-use crate::passes::params::QkvParams;
 
 /// The kernel as it is written down.
 pub const SOURCE: KernelSource = KernelSource {
     name: "qkv",
-    layout: || layout("qkv", &[Pages, Read, Read, Read, Params(size_of::<QkvParams>()), Write]),
+    layout: || layer_layout("qkv"),
     variants,
 };
 

@@ -7,6 +7,8 @@ use bevy::render::{
 
 use super::NetworkError;
 use crate::model::ModelConfig;
+use crate::passes::kernels::whole_layer::MEETINGS;
+use crate::passes::params::Places;
 
 /// In a column's fourth word: no logits are wanted.
 pub const NO_LOGITS: u32 = u32::MAX;
@@ -34,6 +36,29 @@ impl Sizes {
     pub fn recent_stride(&self) -> u32 {
         MOST_RECENT + self.repeats
     }
+
+    /// Where the activations lie, and how many quads they are together.
+    pub(super) fn places(&self, config: &ModelConfig, crew: u32) -> (Places, u64) {
+        let mut next = 0u64;
+        let mut place = |numbers: u32| {
+            let first = next;
+            next += (u64::from(self.columns) * u64::from(numbers)).div_ceil(4);
+            // A buffer that cannot be bound is refused before anything reads this.
+            u32::try_from(first).unwrap_or(u32::MAX)
+        };
+        let (width, query, kv) = (config.embedding_size, config.query_size(), config.kv_size());
+        let places = Places {
+            residual: place(width),
+            scaled: place(width),
+            projected: place(query + 2 * kv),
+            query: place(query),
+            attended: place(query),
+            hidden: place(config.hidden_size),
+            squares: place(width.div_ceil(32)),
+            crew,
+        };
+        (places, next)
+    }
 }
 
 /// What the choice of the next token needs, per row of logits.
@@ -57,13 +82,10 @@ pub struct Buffers {
     pub columns: Buffer,
     /// The column of each row of logits.
     pub wanted: Buffer,
-    pub(super) residual: Buffer,
-    pub(super) scaled: Buffer,
-    pub(super) squares: Buffer,
-    pub(super) projected: Buffer,
-    pub(super) query: Buffer,
-    pub(super) attended: Buffer,
-    pub(super) hidden: Buffer,
+    /// All activations.
+    pub activations: Buffer,
+    /// Where each of them begins there.
+    pub places: Places,
     /// Logits, rows padded to a multiple of 64.
     pub logits: Buffer,
     pub(super) best: Buffer,
@@ -74,6 +96,8 @@ pub struct Buffers {
     /// Keys and values of each layer.
     pub cache: Vec<[Buffer; 2]>,
     pub(super) passing: Buffer,
+    /// How many meetings of a crew came to nothing since the start, then how many have come to each meeting of the step.
+    pub meetings: Buffer,
 }
 
 impl Buffers {
@@ -81,6 +105,7 @@ impl Buffers {
         device: &RenderDevice,
         config: &ModelConfig,
         sizes: Sizes,
+        crew: u32,
     ) -> Result<Self, NetworkError> {
         let limits = device.limits();
         let most = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size);
@@ -97,21 +122,17 @@ impl Buffers {
             }))
         };
         let columns = u64::from(sizes.columns);
-        let width = u64::from(config.embedding_size);
-        let (query, kv) = (u64::from(config.query_size()), u64::from(config.kv_size()));
+        let kv = u64::from(config.kv_size());
         let vocab = u64::from(config.vocab_size).next_multiple_of(64);
         let rows = u64::from(sizes.slots) * u64::from(sizes.context);
+        let layers = u64::from(config.layer_count);
+        let (places, quads) = sizes.places(config, crew);
         let pair = |_| Ok([buffer("keys", rows * kv)?, buffer("values", rows * kv)?]);
         Ok(Self {
             columns: buffer("columns", columns * 4)?,
             wanted: buffer("wanted", columns)?,
-            residual: buffer("residual", columns * width)?,
-            scaled: buffer("scaled", columns * width)?,
-            squares: buffer("squares", columns * width.div_ceil(32))?,
-            projected: buffer("projected", columns * (query + 2 * kv))?,
-            query: buffer("query", columns * query)?,
-            attended: buffer("attended", columns * query)?,
-            hidden: buffer("hidden", columns * u64::from(config.hidden_size))?,
+            activations: buffer("activations", quads * 4)?,
+            places,
             logits: buffer("logits", columns * vocab)?,
             best: buffer("best", columns * vocab / 32)?,
             sampling: SamplingBuffers {
@@ -121,9 +142,10 @@ impl Buffers {
                 biases: buffer("biases", columns * u64::from(MOST_BIASES) * 2)?,
                 listed: buffer("listed", columns * vocab / 64)?,
             },
-            head_scale: buffer("head_scale", u64::from(config.layer_count) * u64::from(config.head_count))?,
+            head_scale: buffer("head_scale", layers * u64::from(config.head_count))?,
             cache: (0..config.layer_count).map(pair).collect::<Result<_, NetworkError>>()?,
             passing: buffer("passing", u64::from(sizes.context) * kv)?,
+            meetings: buffer("meetings", 1 + layers * u64::from(MEETINGS))?,
         })
     }
 }

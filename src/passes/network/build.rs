@@ -17,10 +17,10 @@ use super::{NetworkError, NetworkFailure, NetworkModel, Sizes};
 use crate::model::{ModelConfig, PixelModel};
 use crate::passes::kernels::{
     KernelId, KernelSource, Kernels, MANY_COLUMNS, attend, choose, down, embed, encoding_def, gate_up, logits,
-    product_defs, project, qkv, rotate,
+    product_defs, project, qkv, rotate, whole_layer,
 };
 use crate::passes::params::{
-    AttendParams, ChooseParams, DownParams, EmbedParams, GateUpParams, LogitsParams, MatrixParams,
+    AttendParams, ChooseParams, DownParams, EmbedParams, GateUpParams, LayerParams, LogitsParams, MatrixParams,
     ProjectParams, QkvParams,
 };
 use crate::passes::reference::rope::Rotation;
@@ -28,8 +28,8 @@ use crate::passes::reference::{Column, rope_params};
 use crate::shaders::Shaders;
 use crate::tiles::Pages;
 
-/// One dispatch: a kernel, what it is bound to, and its workgroups per column or per [`MANY_COLUMNS`].
-#[derive(Debug)]
+/// One dispatch: a kernel and its workgroups per column, or per [`MANY_COLUMNS`].
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Dispatch {
     /// The kernel's name.
     pub name: &'static str,
@@ -37,7 +37,6 @@ pub(super) struct Dispatch {
     kernel: KernelId,
     /// For [`MANY_COLUMNS`] at a time, where the kernel is a product.
     many: Option<KernelId>,
-    pub group: BindGroup,
     workgroups: u32,
 }
 
@@ -51,6 +50,15 @@ impl Dispatch {
     }
 }
 
+/// Dispatches that share what they are bound to.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub group: BindGroup,
+    pub dispatches: Vec<Dispatch>,
+    /// All of them in one, for one column.
+    pub whole: Option<Dispatch>,
+}
+
 /// A model on the device.
 #[derive(Resource, Debug)]
 pub struct Network {
@@ -62,31 +70,55 @@ pub struct Network {
     pub sizes: Sizes,
     /// The hyperparameters.
     pub config: ModelConfig,
-    /// Parameters of `project` and `down` of each layer, which hold the layer's factor.
-    layer_scale: Vec<[(Buffer, u64); 2]>,
-    /// Weights of the norms that follow the embedding and each layer.
+    /// Whether a layer is one dispatch where it can be.
+    pub whole_layers: bool,
+    /// Each layer's [`LayerParams`].
+    layer_params: Vec<Buffer>,
+    /// Weight of the norm after the embedding, then of each layer's two norms.
     pub(super) gains: Vec<Buffer>,
-    pub(super) embed: Dispatch,
-    pub(super) layers: Vec<Vec<Dispatch>>,
-    pub(super) logits: Dispatch,
-    pub(super) choose: Dispatch,
+    pub(super) embed: Stage,
+    pub(super) layers: Vec<Stage>,
+    pub(super) logits: Stage,
+    /// The choice as the chain has it, and the greedy one.
+    pub(super) choose: [Stage; 2],
 }
 
 impl Network {
-    /// Dispatches of one layer of one step.
-    pub fn dispatches_per_layer(&self) -> usize {
-        self.layers.first().map_or(0, Vec::len)
+    /// Whether every layer can be computed in one dispatch.
+    pub fn has_whole_layers(&self) -> bool {
+        self.layers.iter().all(|stage| stage.whole.is_some())
     }
 
-    /// Dispatches of one whole step.
-    pub fn dispatches(&self) -> usize {
-        self.layers.iter().map(Vec::len).sum::<usize>() + 3
+    /// The dispatches of one layer for so many columns.
+    pub(super) fn plan<'a>(&self, stage: &'a Stage, columns: u32) -> &'a [Dispatch] {
+        match &stage.whole {
+            Some(whole) if columns == 1 && self.whole_layers => std::slice::from_ref(whole),
+            _ => &stage.dispatches,
+        }
     }
 
-    /// How often a kernel is dispatched in one step.
-    pub fn count(&self, kernel: &str) -> usize {
-        let others = [&self.embed, &self.logits, &self.choose];
-        self.layers.iter().flatten().chain(others).filter(|dispatch| dispatch.name == kernel).count()
+    /// Dispatches of one layer for so many columns.
+    pub fn dispatches_per_layer(&self, columns: u32) -> usize {
+        self.layers.first().map_or(0, |stage| self.plan(stage, columns).len())
+    }
+
+    /// Dispatches of one whole step of so many columns.
+    pub fn dispatches(&self, columns: u32) -> usize {
+        self.layers.iter().map(|stage| self.plan(stage, columns).len()).sum::<usize>() + 3
+    }
+
+    /// The kernels of one step in their order, and how often each is dispatched.
+    pub fn kernels(&self, columns: u32) -> Vec<(&'static str, usize)> {
+        let layer = self.layers.first().map_or(&[][..], |stage| self.plan(stage, columns));
+        let mut kernels = vec![(embed::SOURCE.name, 1)];
+        for dispatch in layer {
+            match kernels.iter_mut().find(|(name, _)| *name == dispatch.name) {
+                Some((_, count)) => *count += self.layers.len(),
+                None => kernels.push((dispatch.name, self.layers.len())),
+            }
+        }
+        kernels.extend([(logits::SOURCE.name, 1), (choose::SOURCE.name, 1)]);
+        kernels
     }
 
     /// Words per row of logits in their buffer.
@@ -102,8 +134,11 @@ impl Network {
 
     /// Sets the factor on everything that a layer adds to the residual stream, from the next step on.
     pub fn set_layer_scale(&self, queue: &RenderQueue, layer: u32, factor: f32) {
-        for (params, at) in &self.layer_scale[layer as usize] {
-            queue.write_buffer(params, *at, &factor.to_le_bytes());
+        use std::mem::offset_of;
+        let project = offset_of!(LayerParams, project) + offset_of!(ProjectParams, layer_scale);
+        let down = offset_of!(LayerParams, down) + offset_of!(DownParams, layer_scale);
+        for at in [project, down] {
+            queue.write_buffer(&self.layer_params[layer as usize], at as u64, &factor.to_le_bytes());
         }
     }
 }
@@ -179,19 +214,10 @@ impl Builder<'_> {
         &mut self,
         source: &'static KernelSource,
         defs: Vec<ShaderDefVal>,
-        pages: Option<&Pages>,
-        buffers: &[&Buffer],
         workgroups: u32,
     ) -> Dispatch {
         let kernel = self.kernels.request(source, defs, self.shaders, self.cache);
-        let mut resources = Vec::new();
-        if let Some(pages) = pages {
-            resources.push(BindingResource::TextureView(&pages.view));
-            resources.push(pages.tile_line.as_entire_binding());
-        }
-        resources.extend(buffers.iter().map(|buffer| buffer.as_entire_binding()));
-        let group = self.kernels.get(kernel).bind(self.device, self.cache, &resources);
-        Dispatch { name: source.name, kernel, many: None, group, workgroups }
+        Dispatch { name: source.name, kernel, many: None, workgroups }
     }
 
     /// A kernel that multiplies matrices, in its variants for one and for many columns.
@@ -199,17 +225,27 @@ impl Builder<'_> {
         &mut self,
         source: &'static KernelSource,
         defs: impl Fn(u32) -> Vec<ShaderDefVal>,
-        pages: &Pages,
-        buffers: &[&Buffer],
         workgroups: u32,
     ) -> Dispatch {
-        let one = self.dispatch(source, defs(1), Some(pages), buffers, workgroups);
+        let one = self.dispatch(source, defs(1), workgroups);
         let many = self.kernels.request(source, defs(MANY_COLUMNS), self.shaders, self.cache);
         Dispatch { many: Some(many), ..one }
     }
 
+    /// Binds what the kernels of a stage share, in the order of their layout.
+    fn stage(&self, pages: Option<&Pages>, buffers: &[&Buffer], dispatches: Vec<Dispatch>) -> Stage {
+        let mut resources = Vec::new();
+        if let Some(pages) = pages {
+            resources.push(BindingResource::TextureView(&pages.view));
+            resources.push(pages.tile_place.as_entire_binding());
+        }
+        resources.extend(buffers.iter().map(|buffer| buffer.as_entire_binding()));
+        let group = self.kernels.get(dispatches[0].kernel).bind(self.device, self.cache, &resources);
+        Stage { group, dispatches, whole: None }
+    }
+
     fn build(mut self, wanted: &NetworkModel) -> Result<Network, NetworkError> {
-        let NetworkModel { model, sizes } = wanted;
+        let NetworkModel { model, sizes, crew } = wanted;
         let (model, sizes): (&PixelModel, Sizes) = (model, *sizes);
         let config = model.config().clone();
         if !config.head_size.is_multiple_of(8) {
@@ -217,59 +253,54 @@ impl Builder<'_> {
         }
         let tensors = Tensors(model);
         let pages = Pages::upload(self.device, self.queue, model)?;
-        let buffers = Buffers::new(self.device, &config, sizes)?;
+        let buffers = Buffers::new(self.device, &config, sizes, *crew)?;
+        let b = &buffers;
         let heads = config.layer_count as usize * config.head_count as usize;
-        self.queue.write_buffer(&buffers.head_scale, 0, bytemuck::cast_slice(&vec![1f32; heads]));
+        self.queue.write_buffer(&b.head_scale, 0, bytemuck::cast_slice(&vec![1f32; heads]));
         let angles = self.angles(&tensors, &config, sizes)?;
+        let places = self.uniform(&b.places);
 
         let embedding = tensors.matrix("token_embd.weight")?;
         let output = if config.tied_embeddings { embedding } else { tensors.matrix("output.weight")? };
-        // Each kernel that writes the residual stream multiplies it with the weight of the norm that comes next.
-        let gain = |builder: &Self, name: &str| -> Result<Buffer, NetworkError> {
-            Ok(builder.numbers("gain", &tensors.vector(name)?))
-        };
-        let mut attention_gains = Vec::new();
-        for layer in 0..config.layer_count {
-            attention_gains.push(gain(&self, &format!("blk.{layer}.attn_norm.weight"))?);
-        }
-        attention_gains.push(gain(&self, "output_norm.weight")?);
-
         let params = EmbedParams { matrix: embedding.params, columns: sizes.columns, padding: [0; 3] };
         let params = self.uniform(&params);
-        let b = &buffers;
-        let embed = self.dispatch(
-            &embed::SOURCE,
-            vec![encoding_def(embedding.encoding)],
-            Some(&pages),
-            &[&b.columns, &params, &attention_gains[0], &b.residual, &b.scaled, &b.squares],
-            1,
-        );
-        let (mut layers, mut layer_scale) = (Vec::new(), Vec::new());
+        let gain = self.numbers("gain", &tensors.vector("blk.0.attn_norm.weight")?);
+        let embed = self.dispatch(&embed::SOURCE, vec![encoding_def(embedding.encoding)], 1);
+        let bound = [&b.activations, &places, &params, &gain, &b.columns, &b.meetings];
+        let embed = self.stage(Some(&pages), &bound, vec![embed]);
+
+        let (mut layers, mut layer_params, mut all_gains) = (Vec::new(), Vec::new(), vec![gain]);
         for index in 0..config.layer_count {
-            let next = &attention_gains[index as usize + 1];
-            let mut dispatches = self.attention(index, &tensors, &config, sizes, &pages, b, &angles)?;
-            let feed_forward_gain = gain(&self, &format!("blk.{index}.ffn_norm.weight"))?;
-            let (rest, scales) =
-                self.feed_forward(index, &tensors, &config, sizes, &pages, b, [&feed_forward_gain, next])?;
-            dispatches.extend(rest);
-            layers.push(dispatches);
-            layer_scale.push(scales);
+            let (params, matrices) = layer_parameters(index, &tensors, &config, sizes)?;
+            let uniform = self.uniform(&params);
+            let gains = self.numbers("gains", &gains(index, &tensors, &config)?);
+            let vectors = self.numbers("vectors", &vectors(index, &tensors, &config)?);
+            let [keys, values] = &b.cache[index as usize];
+            let bound = [
+                &b.activations, &places, &uniform, &gains, &vectors, &angles, &b.columns, keys, values,
+                &b.head_scale, &b.meetings,
+            ];
+            let dispatches = self.layer_dispatches(&params, &matrices);
+            let mut stage = self.stage(Some(&pages), &bound, dispatches);
+            stage.whole = self.whole_layer(&params, &matrices, *crew);
+            layers.push(stage);
+            layer_params.push(uniform);
+            all_gains.push(gains);
         }
+
         let params = LogitsParams {
             matrix: output.params,
             columns: sizes.columns,
             norm_epsilon: config.norm_epsilon,
             padding: [0; 2],
         };
-        let groups = by_eight(&output.params);
         let params = self.uniform(&params);
-        let logits = self.product(
-            &logits::SOURCE,
-            |columns| product_defs(output.encoding, columns),
-            &pages,
-            &[&b.scaled, &b.squares, &params, &b.wanted, &b.logits, &b.best],
-            groups,
-        );
+        let groups = by_eight(&output.params);
+        let logits =
+            self.product(&logits::SOURCE, |columns| product_defs(output.encoding, columns), groups);
+        let bound = [&b.activations, &places, &params, &b.wanted, &b.logits, &b.best];
+        let logits = self.stage(Some(&pages), &bound, vec![logits]);
+
         let params = ChooseParams {
             groups,
             stride: sizes.repeats + 1,
@@ -281,9 +312,12 @@ impl Builder<'_> {
         let bound = [
             &params, &b.best, &b.logits, &s.listed, &s.recent, &s.biases, &b.wanted, &b.columns, &s.drawn, &s.words,
         ];
-        let choose = self.dispatch(&choose::SOURCE, Vec::new(), None, &bound, 1);
-        let gains = attention_gains;
-        Ok(Network { pages, buffers, sizes, config, layer_scale, gains, embed, layers, logits, choose })
+        let choose = [false, true].map(|greedy| {
+            let dispatch = self.dispatch(&choose::SOURCE, choose::shader_defs(greedy), 1);
+            self.stage(None, &bound, vec![dispatch])
+        });
+        let (whole_layers, gains) = (*crew > 0, all_gains);
+        Ok(Network { pages, buffers, sizes, config, whole_layers, layer_params, gains, embed, layers, logits, choose })
     }
 
     fn angles(
@@ -302,139 +336,140 @@ impl Builder<'_> {
         Ok(self.data("angles", bytemuck::cast_slice(&angles), BufferUsages::STORAGE))
     }
 
-    fn attention(
-        &mut self,
-        index: u32,
-        tensors: &Tensors<'_>,
-        config: &ModelConfig,
-        sizes: Sizes,
-        pages: &Pages,
-        b: &Buffers,
-        angles: &Buffer,
-    ) -> Result<Vec<Dispatch>, NetworkError> {
-        let matrices: [MatrixRef; 3] = [
-            tensors.matrix(&format!("blk.{index}.attn_q.weight"))?,
-            tensors.matrix(&format!("blk.{index}.attn_k.weight"))?,
-            tensors.matrix(&format!("blk.{index}.attn_v.weight"))?,
-        ];
-        let params = QkvParams {
-            query: matrices[0].params,
-            key: matrices[1].params,
-            value: matrices[2].params,
+    fn layer_dispatches(&mut self, params: &LayerParams, matrices: &LayerMatrices) -> Vec<Dispatch> {
+        let mut dispatches = Vec::new();
+        // Matrices side by side in one encoding share a dispatch.
+        let (mut first, qkv) = (0, &matrices.qkv);
+        while first < 3 {
+            let encoding = qkv[first].encoding;
+            let same = qkv[first..].iter().take_while(|matrix| matrix.encoding == encoding).count();
+            let groups = qkv[first..first + same].iter().map(|matrix| by_eight(&matrix.params)).sum();
+            let last = first + same - 1;
+            let defs = |columns| qkv::shader_defs(encoding, first as u32, last as u32, columns);
+            dispatches.push(self.product(&qkv::SOURCE, defs, groups));
+            first += same;
+        }
+        let attend = &params.attend;
+        let kv_heads = attend.head_count / attend.heads_per_kv;
+        dispatches.push(self.dispatch(&rotate::SOURCE, Vec::new(), attend.head_count + 2 * kv_heads));
+        let together = attend::heads_together(attend.heads_per_kv);
+        let defs = attend::shader_defs(attend.head_size, together);
+        dispatches.push(self.dispatch(&attend::SOURCE, defs, attend.head_count / together));
+        for (source, matrix) in [
+            (&project::SOURCE, matrices.output),
+            (&gate_up::SOURCE, matrices.gate),
+            (&down::SOURCE, matrices.down),
+        ] {
+            let defs = |columns| product_defs(matrix.encoding, columns);
+            dispatches.push(self.product(source, defs, by_four(&matrix.params)));
+        }
+        dispatches
+    }
+
+    /// The whole layer in one dispatch, where all its matrices share an encoding and there is little enough to do.
+    fn whole_layer(&mut self, params: &LayerParams, matrices: &LayerMatrices, crew: u32) -> Option<Dispatch> {
+        let encoding = matrices.gate.encoding;
+        let all = [matrices.qkv[0], matrices.qkv[1], matrices.qkv[2], matrices.output, matrices.down];
+        let turns: u64 = all.iter().chain([&matrices.gate]).map(|matrix| turns(&matrix.params)).sum();
+        let few = crew > 0 && turns / u64::from(crew) < u64::from(whole_layer::MOST_TURNS);
+        if !few || all.iter().any(|matrix| matrix.encoding != encoding) {
+            return None;
+        }
+        let together = attend::heads_together(params.attend.heads_per_kv);
+        let defs = whole_layer::shader_defs(encoding, params.attend.head_size, together);
+        Some(self.dispatch(&whole_layer::SOURCE, defs, crew))
+    }
+}
+
+/// Turns of a kernel's loops for all workgroups together: one per 32 rows and 32 inputs, and some at a workgroup's end.
+fn turns(matrix: &MatrixParams) -> u64 {
+    u64::from(by_four(matrix)) * (u64::from(matrix.columns.div_ceil(32)) + 16)
+}
+
+/// The matrices of a layer; up is like gate.
+struct LayerMatrices {
+    qkv: [MatrixRef; 3],
+    output: MatrixRef,
+    gate: MatrixRef,
+    down: MatrixRef,
+}
+
+fn layer_parameters(
+    index: u32,
+    tensors: &Tensors<'_>,
+    config: &ModelConfig,
+    sizes: Sizes,
+) -> Result<(LayerParams, LayerMatrices), NetworkError> {
+    let matrix = |name: &str| tensors.matrix(&format!("blk.{index}.{name}.weight"));
+    let qkv = [matrix("attn_q")?, matrix("attn_k")?, matrix("attn_v")?];
+    let (output, gate, up, down) =
+        (matrix("attn_output")?, matrix("ffn_gate")?, matrix("ffn_up")?, matrix("ffn_down")?);
+    if gate.encoding != up.encoding {
+        let (gate, up) = (gate.encoding.name(), up.encoding.name());
+        return Err(NetworkError::Encodings { layer: index, gate, up });
+    }
+    let (columns, norm_epsilon) = (sizes.columns, config.norm_epsilon);
+    let params = LayerParams {
+        qkv: QkvParams {
+            query: qkv[0].params,
+            key: qkv[1].params,
+            value: qkv[2].params,
             rope: rope_params(config),
-            columns: sizes.columns,
+            columns,
             layer: index,
             head_size: config.head_size,
-            norm_epsilon: config.norm_epsilon,
+            norm_epsilon,
             has_biases: u32::from(config.qkv_biases),
             has_head_norms: u32::from(config.qk_norms),
             padding: [0; 2],
-        };
-        let params = self.uniform(&params);
-        let mut vectors = Vec::new();
-        for name in ["attn_q.bias", "attn_k.bias", "attn_v.bias"] {
-            if config.qkv_biases {
-                vectors.extend(tensors.vector(&format!("blk.{index}.{name}"))?);
-            }
-        }
-        // The norms' place does not depend on whether there are biases.
-        vectors.resize((config.query_size() + 2 * config.kv_size()) as usize, 0.0);
-        for name in ["attn_q_norm.weight", "attn_k_norm.weight"] {
-            if config.qk_norms {
-                vectors.extend(tensors.vector(&format!("blk.{index}.{name}"))?);
-            }
-        }
-        let vectors = self.numbers("vectors", &vectors);
-
-        let mut dispatches = Vec::new();
-        // Matrices side by side in one encoding share a dispatch.
-        let mut first = 0;
-        while first < 3 {
-            let encoding = matrices[first].encoding;
-            let same = matrices[first..].iter().take_while(|matrix| matrix.encoding == encoding).count();
-            let groups = matrices[first..first + same].iter().map(|matrix| by_eight(&matrix.params)).sum();
-            let last = first + same - 1;
-            let defs = |columns| qkv::shader_defs(encoding, first as u32, last as u32, columns);
-            let bound = [&b.scaled, &b.squares, &params, &b.projected];
-            dispatches.push(self.product(&qkv::SOURCE, defs, pages, &bound, groups));
-            first += same;
-        }
-        let [keys, values] = &b.cache[index as usize];
-        let bound = [&params, &b.columns, angles, &b.projected, &vectors, &b.query, keys, values];
-        let heads = config.head_count + 2 * config.kv_head_count;
-        dispatches.push(self.dispatch(&rotate::SOURCE, Vec::new(), None, &bound, heads));
-
-        let params = AttendParams {
-            columns: sizes.columns,
+        },
+        attend: AttendParams {
+            columns,
             layer: index,
             head_count: config.head_count,
             heads_per_kv: config.heads_per_kv(),
             head_size: config.head_size,
             score_scale: 1.0 / (config.head_size as f32).sqrt(),
             padding: [0; 2],
-        };
-        let params = self.uniform(&params);
-        let bound = [&params, &b.columns, &b.query, keys, values, &b.head_scale, &b.attended];
-        let together = attend::heads_together(config.heads_per_kv());
-        let defs = attend::shader_defs(config.head_size, together);
-        dispatches.push(self.dispatch(&attend::SOURCE, defs, None, &bound, config.head_count / together));
-        Ok(dispatches)
-    }
-
-    /// The attention output matrix and the feed-forward block, with the weights of the two norms that follow the two sums; and where the layer's factors
-    /// are.
-    fn feed_forward(
-        &mut self,
-        index: u32,
-        tensors: &Tensors<'_>,
-        config: &ModelConfig,
-        sizes: Sizes,
-        pages: &Pages,
-        b: &Buffers,
-        gains: [&Buffer; 2],
-    ) -> Result<(Vec<Dispatch>, [(Buffer, u64); 2]), NetworkError> {
-        let matrix = |name: &str| tensors.matrix(&format!("blk.{index}.{name}.weight"));
-        let output = matrix("attn_output")?;
-        let params = ProjectParams {
+        },
+        project: ProjectParams {
             matrix: output.params,
-            columns: sizes.columns,
+            columns,
             head_count: config.head_count,
             head_size: config.head_size,
             layer_scale: 1.0,
-        };
-        let project_params = self.uniform(&params);
-        let bound = [&b.attended, &project_params, gains[0], &b.residual, &b.scaled, &b.squares];
-        let defs = |columns| product_defs(output.encoding, columns);
-        let project = self.product(&project::SOURCE, defs, pages, &bound, by_four(&output.params));
+        },
+        gate_up: GateUpParams { gate: gate.params, up: up.params, columns, norm_epsilon, padding: [0; 2] },
+        down: DownParams { matrix: down.params, columns, layer_scale: 1.0, padding: [0; 2] },
+    };
+    Ok((params, LayerMatrices { qkv, output, gate, down }))
+}
 
-        let (gate, up) = (matrix("ffn_gate")?, matrix("ffn_up")?);
-        if gate.encoding != up.encoding {
-            let (gate, up) = (gate.encoding.name(), up.encoding.name());
-            return Err(NetworkError::Encodings { layer: index, gate, up });
+/// Weights of the two norms that follow the two sums of a layer.
+fn gains(index: u32, tensors: &Tensors<'_>, config: &ModelConfig) -> Result<Vec<f32>, NetworkError> {
+    let mut gains = tensors.vector(&format!("blk.{index}.ffn_norm.weight"))?;
+    gains.extend(if index + 1 < config.layer_count {
+        tensors.vector(&format!("blk.{}.attn_norm.weight", index + 1))?
+    } else {
+        tensors.vector("output_norm.weight")?
+    });
+    Ok(gains)
+}
+
+/// Biases of query, key and value, then the norms of a head's query and key.
+fn vectors(index: u32, tensors: &Tensors<'_>, config: &ModelConfig) -> Result<Vec<f32>, NetworkError> {
+    let mut vectors = Vec::new();
+    for name in ["attn_q.bias", "attn_k.bias", "attn_v.bias"] {
+        if config.qkv_biases {
+            vectors.extend(tensors.vector(&format!("blk.{index}.{name}"))?);
         }
-        let params = GateUpParams {
-            gate: gate.params,
-            up: up.params,
-            columns: sizes.columns,
-            norm_epsilon: config.norm_epsilon,
-            padding: [0; 2],
-        };
-        let params = self.uniform(&params);
-        let bound = [&b.scaled, &b.squares, &params, &b.hidden];
-        let defs = |columns| product_defs(gate.encoding, columns);
-        let gate_up = self.product(&gate_up::SOURCE, defs, pages, &bound, by_four(&gate.params));
-
-        let down = matrix("ffn_down")?;
-        let params =
-            DownParams { matrix: down.params, columns: sizes.columns, layer_scale: 1.0, padding: [0; 2] };
-        let down_params = self.uniform(&params);
-        let bound = [&b.hidden, &down_params, gains[1], &b.residual, &b.scaled, &b.squares];
-        let defs = |columns| product_defs(down.encoding, columns);
-        let down = self.product(&down::SOURCE, defs, pages, &bound, by_four(&down.params));
-        let scales = [
-            (project_params, std::mem::offset_of!(ProjectParams, layer_scale) as u64),
-            (down_params, std::mem::offset_of!(DownParams, layer_scale) as u64),
-        ];
-        Ok((vec![project, gate_up, down], scales))
     }
+    // The norms' place does not depend on whether there are biases.
+    vectors.resize((config.query_size() + 2 * config.kv_size()) as usize, 0.0);
+    for name in ["attn_q_norm.weight", "attn_k_norm.weight"] {
+        if config.qk_norms {
+            vectors.extend(tensors.vector(&format!("blk.{index}.{name}"))?);
+        }
+    }
+    Ok(vectors)
 }

@@ -20,7 +20,7 @@ use crate::tiles::PagesError;
 pub use buffers::{Buffers, MOST_BIASES, MOST_RECENT, NO_LOGITS, SamplingBuffers, Sizes};
 pub use build::Network;
 pub use hooks::{Hook, HookAction, HookError, Watched, set_hooks, take_watched};
-pub use record::{Copy, Step};
+pub use record::{Choice, Copy, Step};
 
 /// Why a model cannot run on the device.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +88,9 @@ pub struct NetworkModel {
     pub model: Arc<PixelModel>,
     /// Room for sequences and columns.
     pub sizes: Sizes,
+    /// Workgroups that share a layer of one column and wait for each other, one per thread of a software adapter; 0 where
+    /// they must not.
+    pub crew: u32,
 }
 
 /// Puts a [`NetworkModel`] on the device and runs it in the [`Forward`] schedule. Comes after `PassesPlugin`.

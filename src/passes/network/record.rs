@@ -10,7 +10,7 @@ use bevy::{
 };
 
 use super::Network;
-use super::build::Dispatch;
+use super::build::Stage;
 use super::hooks::{Effect, StepHooks};
 use crate::passes::kernels::{KernelError, Kernels};
 
@@ -25,6 +25,18 @@ pub struct Copy {
     pub positions: u32,
 }
 
+/// How the next tokens are chosen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// Not at all.
+    #[default]
+    None,
+    /// By the chain of `tokens::sampling`.
+    Chain,
+    /// The most probable ones.
+    Greedy,
+}
+
 /// What the next step is to do. The columns themselves are in the network's buffers.
 #[derive(Resource, Debug, Clone, Default)]
 pub struct Step {
@@ -34,8 +46,8 @@ pub struct Step {
     pub columns: u32,
     /// Rows of logits wanted.
     pub wanted: u32,
-    /// Whether the next tokens are chosen and fed back.
-    pub choose: bool,
+    /// Whether and how the next tokens are chosen and fed back.
+    pub choose: Choice,
     /// Only the dispatches of this kernel, to see what it takes.
     pub only: Option<&'static str>,
 }
@@ -45,9 +57,6 @@ impl Step {
         self.only.is_none_or(|only| only == kernel)
     }
 }
-
-/// The kernel that ends a layer.
-const LAST_OF_LAYER: &str = "down";
 
 /// What recording needs.
 #[derive(SystemParam)]
@@ -65,7 +74,7 @@ impl Recorder<'_, '_> {
         &mut self,
         label: &'static str,
         step: &Step,
-        choose: impl Fn(&Network) -> Vec<&Dispatch>,
+        stages: impl for<'a> Fn(&'a Network) -> &'a [Stage],
         columns: u32,
     ) -> Result<(), KernelError> {
         if columns == 0 {
@@ -73,35 +82,37 @@ impl Recorder<'_, '_> {
         }
         let descriptor = ComputePassDescriptor { label: Some(label), timestamp_writes: None };
         let mut pass = self.context.command_encoder().begin_compute_pass(&descriptor);
-        let mut layer = 0;
-        let mut dispatches = choose(&self.network).into_iter().peekable();
-        while let Some(dispatch) = dispatches.next() {
-            let (kernel, workgroups) = dispatch.plan(columns);
-            if step.has(dispatch.name) {
-                let kernel = self.kernels.get(kernel);
-                kernel.dispatch(&mut pass, &self.device, &self.cache, &dispatch.group, workgroups)?;
-            }
-            let Some(hooks) = &self.hooks else { continue };
-            if dispatches.peek().is_some_and(|next| next.name == dispatch.name) {
-                // The values are whole after the last of several dispatches.
-                continue;
-            }
-            for effect in hooks.after(dispatch.name, layer) {
-                match effect {
-                    Effect::Change { kernel, group, workgroups } => {
-                        let kernel = self.kernels.get(*kernel);
-                        kernel.dispatch(&mut pass, &self.device, &self.cache, group, *workgroups)?;
+        for (layer, stage) in (0..).zip(stages(&self.network)) {
+            pass.set_bind_group(0, &stage.group, &[]);
+            let dispatches = match &self.hooks {
+                // Between the phases of a whole layer in one dispatch there is no place for a hook.
+                Some(_) => &stage.dispatches,
+                None => self.network.plan(stage, columns),
+            };
+            for dispatch in dispatches {
+                let (kernel, workgroups) = dispatch.plan(columns);
+                if step.has(dispatch.name) {
+                    self.kernels.get(kernel).dispatch(&mut pass, &self.device, &self.cache, workgroups)?;
+                }
+                let Some(hooks) = &self.hooks else { continue };
+                for effect in hooks.after(dispatch.name, layer) {
+                    match effect {
+                        Effect::Change { kernel, group, workgroups } => {
+                            pass.set_bind_group(0, group, &[]);
+                            let kernel = self.kernels.get(*kernel);
+                            kernel.dispatch(&mut pass, &self.device, &self.cache, *workgroups)?;
+                        }
+                        Effect::Copy { from, runs } => {
+                            // There are no copies within a compute pass.
+                            drop(pass);
+                            let encoder = self.context.command_encoder();
+                            hooks.copy(encoder, from, runs);
+                            pass = encoder.begin_compute_pass(&descriptor);
+                        }
                     }
-                    Effect::Copy { from, runs } => {
-                        // There are no copies within a compute pass.
-                        drop(pass);
-                        let encoder = self.context.command_encoder();
-                        hooks.copy(encoder, from, runs);
-                        pass = encoder.begin_compute_pass(&descriptor);
-                    }
+                    pass.set_bind_group(0, &stage.group, &[]);
                 }
             }
-            layer += u32::from(dispatch.name == LAST_OF_LAYER);
         }
         Ok(())
     }
@@ -124,23 +135,27 @@ pub(super) fn record_start(mut recorder: Recorder, mut step: ResMut<Step>) -> Re
             encoder.copy_buffer_to_buffer(&network.buffers.passing, 0, buffer, to, size);
         }
     }
-    recorder.dispatch_all("passes:embed", &step, |network| vec![&network.embed], step.columns)?;
+    recorder.dispatch_all("passes:embed", &step, |network| std::slice::from_ref(&network.embed), step.columns)?;
     Ok(())
 }
 
 pub(super) fn record_layers(mut recorder: Recorder, step: Res<Step>) -> Result {
     let columns = step.columns;
-    recorder.dispatch_all("passes:layers", &step, |network| network.layers.iter().flatten().collect(), columns)?;
+    recorder.dispatch_all("passes:layers", &step, |network| &network.layers, columns)?;
     Ok(())
 }
 
 pub(super) fn record_head(mut recorder: Recorder, step: Res<Step>) -> Result {
-    recorder.dispatch_all("passes:logits", &step, |network| vec![&network.logits], step.wanted)?;
+    recorder.dispatch_all("passes:logits", &step, |network| std::slice::from_ref(&network.logits), step.wanted)?;
     Ok(())
 }
 
 pub(super) fn record_choice(mut recorder: Recorder, step: Res<Step>) -> Result {
-    let rows = if step.choose { step.wanted } else { 0 };
-    recorder.dispatch_all("passes:choose", &step, |network| vec![&network.choose], rows)?;
+    let (index, rows) = match step.choose {
+        Choice::None => return Ok(()),
+        Choice::Chain => (0, step.wanted),
+        Choice::Greedy => (1, step.wanted),
+    };
+    recorder.dispatch_all("passes:choose", &step, |network| &network.choose[index..=index], rows)?;
     Ok(())
 }

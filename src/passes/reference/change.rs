@@ -15,11 +15,13 @@ pub fn change(params: &ChangeParams, rows: &[u32], added: &[f32], target: &mut [
 
 #[cfg(test)]
 mod tests {
+    use bytemuck::Zeroable;
+
     use super::*;
 
     #[test]
     fn only_the_columns_that_are_named_change_and_a_factor_of_zero_replaces() {
-        let mut params = ChangeParams { features: 2, columns: 1, scale: 3.0, is_residual: 0 };
+        let mut params = ChangeParams { features: 2, columns: 1, scale: 3.0, ..ChangeParams::zeroed() };
         let mut target = [1.0, 2.0, f32::NAN, 4.0, 5.0, 6.0];
         change(&params, &[4, 0], &[0.5, -0.5, 9.0, 9.0], &mut target);
         assert_eq!((&target[..2], &target[4..]), (&[1.0, 2.0][..], &[15.5, 17.5][..]));

@@ -5,6 +5,7 @@
 
 use super::Column;
 use super::activations::{Panels, copy_runs};
+use super::laps::{Kernel, Laps};
 use crate::passes::HookPoint;
 
 /// Values at a place: one row of features per column.
@@ -37,15 +38,23 @@ pub trait Hooks: Send {
     fn visit(&mut self, point: HookPoint, values: HookValues<'_>);
 }
 
-/// The hooks of a pass, if there are any.
+/// The hooks of a pass and its clock, if there are any.
 pub(super) struct Tap<'h> {
     hooks: Option<&'h mut dyn Hooks>,
+    laps: Option<&'h mut Laps>,
     rows: Vec<f32>,
 }
 
 impl<'h> Tap<'h> {
-    pub fn new(hooks: Option<&'h mut dyn Hooks>) -> Self {
-        Self { hooks, rows: Vec::new() }
+    pub fn new(hooks: Option<&'h mut dyn Hooks>, laps: Option<&'h mut Laps>) -> Self {
+        Self { hooks, laps, rows: Vec::new() }
+    }
+
+    /// Notes that a kernel has run.
+    pub fn lap(&mut self, kernel: Kernel) {
+        if let Some(laps) = &mut self.laps {
+            laps.lap(kernel);
+        }
     }
 
     pub fn wants(&self, point: HookPoint) -> bool {

@@ -14,12 +14,14 @@ use super::error::ForwardError;
 use super::gate_up::gate_up;
 use super::hooks::{Hooks, Tap};
 use super::lanes::LANES;
+use super::laps::{Kernel, Laps};
 use super::logits::{Logits, logits};
 use super::project::project;
 use super::qkv::{QkvOutput, QkvWeights, qkv};
 use super::rope::Rotation;
 
 use crate::model::dequant::dequantize;
+use crate::model::planes::LINE_BYTES;
 use crate::model::{ModelConfig, PixelModel};
 use crate::passes::HookPoint;
 use crate::passes::params::{
@@ -149,7 +151,42 @@ impl CpuModel {
     ) -> Result<Logits, ForwardError> {
         self.check(cache, columns, controls)?;
         // Inside the pool a parallel loop is a push on the own queue; from outside, each would wake another thread and wait for it.
-        Ok(rayon::scope(|_| self.forward_checked(cache, columns, controls, hooks)))
+        Ok(rayon::scope(|_| self.forward_checked(cache, columns, controls, Tap::new(hooks, None))))
+    }
+
+    /// The same without hooks, and with a clock that counts the time of every kernel.
+    ///
+    /// # Errors
+    /// As [`CpuModel::forward`].
+    pub fn forward_timed(
+        &self,
+        cache: &mut KvCache,
+        columns: &[Column],
+        controls: &Controls,
+        laps: &mut Laps,
+    ) -> Result<Logits, ForwardError> {
+        self.check(cache, columns, controls)?;
+        Ok(rayon::scope(|_| self.forward_checked(cache, columns, controls, Tap::new(None, Some(laps)))))
+    }
+
+    /// Bytes of tiles that a kernel reads in one pass over `columns` columns, all layers together. Each column's embedding is read
+    /// with the row group it lies in; a matrix is read once for all columns of a pass of up to 192.
+    pub fn weight_bytes(&self, kernel: Kernel, columns: usize) -> u64 {
+        let all =
+            |matrices: &[MatrixRef]| matrices.iter().map(|matrix| self.bytes(matrix).len() as u64).sum();
+        let layers =
+            |of: fn(&Layer) -> &[MatrixRef]| self.layers.iter().map(|layer| -> u64 { all(of(layer)) }).sum();
+        match kernel {
+            Kernel::Embed => {
+                columns as u64 * u64::from(self.embedding.params.lines_per_row_group) * LINE_BYTES
+            }
+            Kernel::Qkv => layers(|layer| &layer.qkv),
+            Kernel::Attend => 0,
+            Kernel::Project => layers(|layer| std::slice::from_ref(&layer.output)),
+            Kernel::GateUp => layers(|layer| &layer.gate_up),
+            Kernel::Down => layers(|layer| std::slice::from_ref(&layer.down)),
+            Kernel::Logits => all(&[self.output]),
+        }
     }
 
     fn forward_checked(
@@ -157,10 +194,9 @@ impl CpuModel {
         cache: &mut KvCache,
         columns: &[Column],
         controls: &Controls,
-        hooks: Option<&mut dyn Hooks>,
+        mut tap: Tap<'_>,
     ) -> Logits {
         let mut out = Logits::new(self.config().vocab_size as usize);
-        let mut tap = Tap::new(hooks);
         let mut workspace = std::mem::take(&mut cache.workspace);
         for (index, batch) in columns.chunks(BATCH).enumerate() {
             self.forward_batch(cache, &mut workspace, batch, controls, &mut tap);
@@ -173,6 +209,9 @@ impl CpuModel {
             };
             let weights = (self.bytes(&self.output), self.output_norm.as_slice());
             logits(&params, weights, (batch, index * BATCH), &workspace.residual, chosen, &mut out, &mut tap);
+            if params.columns > 0 {
+                tap.lap(Kernel::Logits);
+            }
         }
         cache.workspace = workspace;
         out
@@ -190,6 +229,7 @@ impl CpuModel {
         let embed_params = EmbedParams { matrix: self.embedding.params, columns: count, padding: [0; 3] };
         embed(&embed_params, self.bytes(&self.embedding), columns, &mut work.residual);
         tap.panels(HookPoint::Embedding, columns, &mut work.residual);
+        tap.lap(Kernel::Embed);
         self.rotation.angles(columns, &mut work.angles);
         for index in 0..self.layers.len() {
             let layer_scale = controls.layer_scale.get(index).copied().unwrap_or(1.0);
@@ -239,6 +279,7 @@ impl CpuModel {
         for (column, (key, value)) in columns.iter().zip(rows) {
             cache.write(index, column.slot as usize, column.position as usize, key, value);
         }
+        tap.lap(Kernel::Qkv);
 
         let params = AttendParams {
             columns: columns.len() as u32,
@@ -253,6 +294,7 @@ impl CpuModel {
         let stride = (config.query_size() as usize).next_multiple_of(LANES);
         work.attended.resize(stride * columns.len(), 0.0);
         attend(&params, columns, &work.query, cache, stride, &mut work.attended);
+        tap.lap(Kernel::Attend);
 
         let params = ProjectParams {
             matrix: layer.output.params,
@@ -267,6 +309,7 @@ impl CpuModel {
         let outputs = (&mut work.update, &mut work.residual);
         let weights = self.bytes(&layer.output);
         project(&params, weights, (index as u32, columns), attended, head_scale, outputs, tap);
+        tap.lap(Kernel::Project);
     }
 
     fn feed_forward(
@@ -289,6 +332,7 @@ impl CpuModel {
         let weights = ([self.bytes(&gate), self.bytes(&up)], layer.feed_forward_norm.as_slice());
         let panels: [&mut Panels; 3] = [&mut work.normed, &mut work.gate, &mut work.up];
         gate_up(&params, weights, (index as u32, columns), &work.residual, panels, tap);
+        tap.lap(Kernel::GateUp);
 
         let params = DownParams {
             matrix: layer.down.params,
@@ -298,6 +342,7 @@ impl CpuModel {
         };
         let outputs = (&mut work.update, &mut work.residual);
         down(&params, self.bytes(&layer.down), (index as u32, columns), &work.gate, outputs, tap);
+        tap.lap(Kernel::Down);
     }
 
     /// The tiles of a matrix as they lie in the mapped file.

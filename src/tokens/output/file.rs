@@ -79,6 +79,9 @@ pub struct Resumed {
 }
 
 /// Where result lines go.
+///
+/// A file is as it was found until [`begin`](Self::begin): whatever fails before, such as opening the model, costs no
+/// earlier result.
 pub struct OutputFile {
     target: Target,
     /// Lines are counted for the summary.
@@ -87,7 +90,16 @@ pub struct OutputFile {
 
 enum Target {
     /// A file of which only this run has the lock. `locks` holds the locks of files it has replaced.
-    File { file: File, len: u64, _locks: Vec<File> },
+    File {
+        file: File,
+        /// Where the next line goes.
+        len: u64,
+        /// Whether what lay behind `len` is still to be cut off.
+        untouched: bool,
+        /// The path, if the file was not there before.
+        created: Option<PathBuf>,
+        _locks: Vec<File>,
+    },
     /// A pipe, a terminal or a device.
     Stream(Box<dyn Write + Send>),
 }
@@ -106,16 +118,11 @@ impl OutputFile {
         mut finished: impl FnMut(IdHash) -> bool,
     ) -> Result<(Self, Resumed), OutputError> {
         let failed = |source| OutputError::Open { path: path.to_owned(), source };
-        let options = || {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(false);
-            options
-        };
         if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
             let stream = OpenOptions::new().write(true).open(path).map_err(failed)?;
             return Ok((Self::stream(stream), Resumed::default()));
         }
-        let mut file = options().open(path).map_err(failed)?;
+        let (mut file, created) = open_or_create(path).map_err(failed)?;
         lock(&file, path)?;
         let mut locks = Vec::new();
         let mut resumed = Resumed::default();
@@ -126,7 +133,7 @@ impl OutputFile {
                     return Err(OutputError::Exists { path: path.to_owned() });
                 }
             }
-            Existing::Overwrite => file.set_len(0).map_err(failed)?,
+            Existing::Overwrite => {}
             Existing::Resume { retry_failed } => {
                 let of_scan = |error| match error {
                     ScanError::Read(source) => OutputError::Open { path: path.to_owned(), source },
@@ -148,18 +155,19 @@ impl OutputFile {
                     let (without, kept) = without_failures(&mut file, path)?;
                     locks.push(std::mem::replace(&mut file, without));
                     len = kept;
-                } else {
-                    file.set_len(len).map_err(failed)?;
                 }
             }
         }
         file.seek(SeekFrom::Start(len)).map_err(failed)?;
-        Ok((Self { target: Target::File { file, len, _locks: locks }, written: 0 }, resumed))
+        let created = created.then(|| path.to_owned());
+        let target = Target::File { file, len, untouched: true, created, _locks: locks };
+        Ok((Self { target, written: 0 }, resumed))
     }
 
     /// Writes a whole line with its newline, at once, so that a killed run tears at most its last line.
     pub fn write_line(&mut self, line: &str) -> Result<(), OutputError> {
         debug_assert!(line.ends_with('\n'));
+        self.begin()?;
         match &mut self.target {
             Target::File { file, len, .. } => {
                 if let Err(source) = file.write_all(line.as_bytes()) {
@@ -185,12 +193,47 @@ impl OutputFile {
         self.written
     }
 
+    /// Leaves things as they were found: a file that was not there is gone again, unless the run has begun.
+    pub fn abandon(self) {
+        if let Target::File { file, created: Some(path), untouched: true, .. } = self.target {
+            drop(file);
+            // An empty file that stays is in nobody's way: the next run takes it.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    /// Cuts off what lies behind the lines that stay. The first line written does it too.
+    pub fn begin(&mut self) -> Result<(), OutputError> {
+        if let Target::File { file, len, untouched, .. } = &mut self.target
+            && *untouched
+        {
+            file.set_len(*len).map_err(OutputError::Write)?;
+            *untouched = false;
+        }
+        Ok(())
+    }
+
     /// Waits until the disk has everything.
     pub fn sync(&mut self) -> Result<(), OutputError> {
+        self.begin()?;
         match &mut self.target {
             Target::File { file, .. } => file.sync_data().map_err(OutputError::Write),
             Target::Stream(stream) => stream.flush().map_err(OutputError::Write),
         }
+    }
+}
+
+/// The file, and whether it is new.
+fn open_or_create(path: &Path) -> io::Result<(File, bool)> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    match options.clone().create_new(true).open(path) {
+        Ok(file) => Ok((file, true)),
+        // A link that leads nowhere is there too, and opening it makes the file it names.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            options.create(true).truncate(false).open(path).map(|file| (file, false))
+        }
+        Err(error) => Err(error),
     }
 }
 

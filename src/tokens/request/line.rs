@@ -23,6 +23,9 @@ const ENVELOPE: &[&str] = &["custom_id", "method", "url", "body"];
 /// The fields of the short form that are not knobs.
 const SHORT_FORM: &[&str] = &["id", "prompt", "messages", "system"];
 
+/// The fields of a message and of its parts.
+const MESSAGE: &[&str] = &["role", "content", "name", "type", "text"];
+
 /// Reads a line of either shape.
 pub fn parse_line(line: &str, defaults: &Defaults) -> Result<Parsed, LineProblem> {
     let whole = Field::whole(line)?;
@@ -89,7 +92,10 @@ fn short(whole: &Field<'_>, fields: &[Field<'_>], defaults: &Defaults) -> Result
             let prompt = Prompt::Chat(defaults.with_system(messages_of(messages)?));
             Request { endpoint: Endpoint::ChatCompletions, prompt, ..defaults.request(id, "") }
         }
-        _ => {
+        (prompt, None) => {
+            if let (None, Some(problem)) = (prompt, misspelt(fields, "messages")) {
+                return Err(problem);
+            }
             let field = required(whole, fields, "prompt")?;
             match (prompt_of(field)?, defaults.mode) {
                 (Prompt::Text(text), PromptMode::Chat) => defaults.request(id, text),
@@ -141,13 +147,27 @@ fn find<'f, 'a>(fields: &'f [Field<'a>], name: &str) -> Option<&'f Field<'a>> {
 fn required<'f, 'a>(
     object: &Field<'a>,
     fields: &'f [Field<'a>],
-    name: &str,
+    name: &'static str,
 ) -> Result<&'f Field<'a>, LineProblem> {
-    find(fields, name).ok_or_else(|| LineProblem {
-        column: object.column(),
-        field: if object.path.is_empty() { name.to_owned() } else { format!("{}.{name}", object.path) },
-        problem: Problem::Missing,
+    find(fields, name).ok_or_else(|| {
+        // A misspelt field is what is wrong, not that the right one is missing.
+        misspelt(fields, name).unwrap_or_else(|| LineProblem {
+            column: object.column(),
+            field: if object.path.is_empty() { name.to_owned() } else { format!("{}.{name}", object.path) },
+            problem: Problem::Missing,
+        })
     })
+}
+
+/// The problem with a field that was probably meant to be `name`, if there is one.
+fn misspelt(fields: &[Field<'_>], name: &'static str) -> Option<LineProblem> {
+    let field = fields.iter().find(|field| !is_known(&field.name) && is_near(&field.name, name))?;
+    Some(field.at_name(Problem::Unknown { nearest: Some(name) }))
+}
+
+/// Whether a field of this name means something in a line of either shape.
+fn is_known(name: &str) -> bool {
+    [ENVELOPE, SHORT_FORM, MESSAGE, knobs::NAMES].iter().any(|names| names.contains(&name))
 }
 
 fn id_of(field: &Field<'_>) -> Result<String, LineProblem> {
@@ -209,9 +229,13 @@ fn text_part(part: &Field<'_>) -> Result<String, LineProblem> {
 
 /// The known name that a misspelt one most resembles, if any does.
 fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    let (distance, nearest) =
-        known.map(|other| (edit_distance(name, other), other)).min_by_key(|pair| pair.0)?;
-    (distance <= 1 + nearest.len() / 4).then_some(nearest)
+    let name = name.to_lowercase();
+    known.filter(|other| is_near(&name, other)).min_by_key(|other| edit_distance(&name, other))
+}
+
+/// Whether a name is probably a misspelling of another.
+fn is_near(name: &str, other: &str) -> bool {
+    edit_distance(&name.to_lowercase(), other) <= 1 + other.len() / 4
 }
 
 /// The number of single characters to insert, delete or replace between two names.

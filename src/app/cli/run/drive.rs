@@ -9,16 +9,16 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::{BatchArgs, Device, Source};
+use super::{BatchArgs, Source};
+use crate::app::cli::engine::open_engine;
 use crate::app::cli::open_model;
 use crate::app::cli::output::{Exit, Output, print_warning};
 use crate::assets::Assets;
 use crate::model::PixelModel;
-use crate::passes::reference::{CpuModel, CpuOptions};
 use crate::tokens::output::{ResultContext, Resumed, result_line};
 use crate::tokens::{
-    CpuEngine, Engine, InputError, InputFile, ModelText, Outcome, OutputError, OutputFile, Progress, Report,
-    Request, RunError, TextModel, run as run_requests,
+    InputError, InputFile, ModelText, Outcome, OutputError, OutputFile, Progress, Report, Request, RunError,
+    TextModel, run as run_requests,
 };
 
 static RUNNING: AtomicBool = AtomicBool::new(false);
@@ -104,8 +104,21 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
         warn_of(input);
     }
     let mut output = open_output(args, input.as_mut())?;
-    let (model, text) = open_text(args, assets)?;
-    let mut engine = open_engine(args, model)?;
+    let opened = open_text(args, assets)
+        .and_then(|(model, text)| Ok((open_engine(args.device, model, args.slots(), args.context)?, text)));
+    let (mut engine, text) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            // Where nothing could run, the results of an earlier run are as they were, and no new file is left.
+            if let Some(output) = output {
+                output.abandon();
+            }
+            return Err(error);
+        }
+    };
+    if let Some(output) = &mut output {
+        output.begin()?;
+    }
     let prompts: Vec<_> = match source {
         Source::Prompts(prompts) => {
             let request =
@@ -138,16 +151,15 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
         run_requests(&mut *engine, &text, requests, &mut progress, &CANCELLED, |report| view.take(report));
     RUNNING.store(false, Ordering::SeqCst);
     view.bar.finish_and_clear();
-    if let Some(output) = &mut view.output {
-        output.sync()?;
-    }
+    let synced = view.output.as_mut().map_or(Ok(()), OutputFile::sync);
+    let outcome = outcome.and_then(|outcome| Ok(synced.map(|()| outcome)?));
     let cancelled = match outcome {
         Ok(outcome) => outcome == Outcome::Cancelled,
         // Whoever read the results has seen enough.
         Err(RunError::Output(error)) if error.is_closed_pipe() => return Ok(Exit::Ok),
         Err(error) => {
-            let done = progress.done();
-            return Err(error).with_context(|| format!("the run ended early; {done} results are kept"));
+            let kept = progress.already_finished + progress.done();
+            return Err(error).with_context(|| ended_early(args, kept));
         }
     };
     let skipped = input.as_ref().map_or(0, InputFile::skipped_count);
@@ -160,6 +172,18 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
         let _ = writeln!(io::stderr(), "{}", summary.line());
     }
     Ok(summary.exit())
+}
+
+/// What is there when a run ended early, and how to go on.
+fn ended_early(args: &BatchArgs, kept: u64) -> String {
+    match args.output.as_deref() {
+        // What is no file cannot be resumed.
+        Some(path) if path.is_file() && args.input.is_some() => {
+            let path = path.display();
+            format!("the run ended early; {kept} results are kept in {path}, go on by --resume")
+        }
+        _ => format!("the run ended early; {kept} results were given"),
+    }
 }
 
 /// The error with every line that is wrong on a line of its own before it.
@@ -216,34 +240,6 @@ fn open_text(args: &BatchArgs, assets: &Assets) -> anyhow::Result<(PixelModel, M
     let model = open_model(args.model.as_deref(), assets)?;
     let text = ModelText::new(&model).context("the model's tokenizer cannot be used")?;
     Ok((model, text))
-}
-
-/// The engine that the arguments ask for.
-fn open_engine(args: &BatchArgs, model: PixelModel) -> anyhow::Result<Box<dyn Engine>> {
-    let most = model.config().context_length;
-    let context = args.context.unwrap_or(most);
-    anyhow::ensure!(context <= most, "--context {context}: the model was made for at most {most}");
-    match args.device {
-        #[cfg(feature = "world")]
-        Device::Gpu => {
-            let choice = crate::app::headless::GpuChoice::default();
-            let engine = crate::app::gpu_engine::GpuEngine::new(
-                model.into(),
-                args.slots(),
-                context as usize,
-                &choice,
-            )?;
-            Ok(Box::new(engine))
-        }
-        #[cfg(not(feature = "world"))]
-        Device::Gpu => {
-            anyhow::bail!("--device gpu: this program was built without a GPU path; use cpu or auto")
-        }
-        Device::Auto | Device::Cpu => {
-            let model = CpuModel::new(model, CpuOptions::default())?;
-            Ok(Box::new(CpuEngine::new(model, args.slots(), context as usize)))
-        }
-    }
 }
 
 fn bar(args: &BatchArgs, from_file: bool, total: u64) -> ProgressBar {

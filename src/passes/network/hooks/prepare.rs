@@ -27,9 +27,9 @@ impl<'a> Builder<'a> {
     pub fn build(mut self, hooks: &[Hook]) -> Result<StepHooks, HookError> {
         let (mut placed, mut watched, mut size) = (Vec::new(), Vec::new(), 0);
         for hook in hooks {
-            let (after, buffer) = self.place(hook.point)?;
+            let Place { after, buffer, first } = self.place(hook.point)?;
             let columns = self.columns_of(hook)?;
-            let rows = self.rows(hook, &columns)?;
+            let rows = self.rows(hook, &columns, first)?;
             let features = hook.point.features(&self.network.config);
             let effect = match &hook.action {
                 HookAction::Watch => {
@@ -63,8 +63,8 @@ impl<'a> Builder<'a> {
         Ok(StepHooks { placed, watched, staging })
     }
 
-    /// The kernel after which a buffer holds the values, and the buffer.
-    fn place(&self, point: HookPoint) -> Result<((&'static str, u32), &'a Buffer), HookError> {
+    /// The kernel after which a buffer holds the values, the buffer, and where in it those of the first column begin.
+    fn place(&self, point: HookPoint) -> Result<Place<'a>, HookError> {
         let network: &'a Network = self.network;
         let (layers, b) = (network.config.layer_count, &network.buffers);
         let layer = point.layer().unwrap_or(0);
@@ -72,15 +72,16 @@ impl<'a> Builder<'a> {
             return Err(HookError::Layer { point, layers });
         }
         let [keys, values] = &b.cache[layer as usize];
-        let (kernel, buffer) = match point {
-            HookPoint::Embedding => ("embed", &b.residual),
-            HookPoint::Query(_) => ("rotate", &b.query),
-            HookPoint::Key(_) => ("rotate", keys),
-            HookPoint::Value(_) => ("rotate", values),
-            HookPoint::HeadOutput(_) => ("attend", &b.attended),
-            HookPoint::Hidden(_) => ("gate_up", &b.hidden),
-            HookPoint::Residual(_) => ("down", &b.residual),
-            HookPoint::Logits => ("logits", &b.logits),
+        let (stage, places) = (&network.layers[layer as usize], &b.places);
+        let (stage, kernel, buffer, quad) = match point {
+            HookPoint::Embedding => (&network.embed, "embed", &b.activations, places.residual),
+            HookPoint::Query(_) => (stage, "rotate", &b.activations, places.query),
+            HookPoint::Key(_) => (stage, "rotate", keys, 0),
+            HookPoint::Value(_) => (stage, "rotate", values, 0),
+            HookPoint::HeadOutput(_) => (stage, "attend", &b.activations, places.attended),
+            HookPoint::Hidden(_) => (stage, "gate_up", &b.activations, places.hidden),
+            HookPoint::Residual(_) => (stage, "down", &b.activations, places.residual),
+            HookPoint::Logits => (&network.logits, "logits", &b.logits, 0),
             HookPoint::AttentionNorm(_)
             | HookPoint::AttentionOutput(_)
             | HookPoint::FeedForwardNorm(_)
@@ -89,11 +90,11 @@ impl<'a> Builder<'a> {
             | HookPoint::FeedForwardOutput(_)
             | HookPoint::FinalNorm => return Err(HookError::NotOnGpu { point }),
         };
-        if network.count(kernel) == 0 {
+        if stage.dispatches.iter().all(|dispatch| dispatch.name != kernel) {
             // Fused with another since, so that nothing would ever be seen here.
             return Err(HookError::NotOnGpu { point });
         }
-        Ok(((kernel, layer), buffer))
+        Ok(Place { after: (kernel, layer), buffer, first: quad * 4 })
     }
 
     /// The columns that a hook names.
@@ -112,15 +113,16 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Where the values of each column begin in the buffer of the place.
-    fn rows(&self, hook: &Hook, columns: &[Column]) -> Result<Vec<u32>, HookError> {
+    /// Where the values of each column begin in the buffer of the place, those of the first of all columns at `first`. A device binds buffers
+    /// only below 4 GiB, so a place within one is within 32 bits.
+    fn rows(&self, hook: &Hook, columns: &[Column], first: u32) -> Result<Vec<u32>, HookError> {
         let (network, sizes) = (self.network, self.network.sizes);
         let stride = match hook.point {
             HookPoint::Logits => network.logits_stride() as u32,
             point => point.features(&network.config),
         };
         if !matches!(hook.point, HookPoint::Key(_) | HookPoint::Value(_)) {
-            return Ok(hook.columns.clone().map(|row| row * stride).collect());
+            return Ok(hook.columns.clone().map(|row| first + row * stride).collect());
         }
         let row = |column: &Column| {
             let Column { slot, position, .. } = *column;
@@ -128,8 +130,7 @@ impl<'a> Builder<'a> {
                 let (slots, context) = (sizes.slots, sizes.context);
                 return Err(HookError::Cache { point: hook.point, slot, position, slots, context });
             }
-            // Within the buffer, which a device binds only below 4 GiB.
-            Ok((slot * sizes.context + position) * stride)
+            Ok(first + (slot * sizes.context + position) * stride)
         };
         columns.iter().map(row).collect()
     }
@@ -159,25 +160,36 @@ impl<'a> Builder<'a> {
         if added.len() != expected {
             return Err(HookError::Values { point, found: added.len(), columns, features });
         }
-        let (is_residual, gain) = match point {
-            HookPoint::Embedding => (1, 0),
-            HookPoint::Residual(layer) => (1, layer as usize + 1),
-            _ => (0, 0),
+        // A layer's weights begin with those of its feed-forward norm; then come those of the next norm.
+        let (is_residual, gains, gain) = match point {
+            HookPoint::Embedding => (1, 0, 0),
+            HookPoint::Residual(layer) => (1, layer as usize + 1, features),
+            _ => (0, 0, 0),
         };
-        let params = ChangeParams { features, columns, scale, is_residual };
+        let [residual, scaled, squares] = {
+            let places = &self.network.buffers.places;
+            [places.residual, places.scaled, places.squares].map(|quad| quad * 4)
+        };
+        let params = ChangeParams { features, columns, scale, is_residual, residual, scaled, squares, gain };
         let data = |label, contents: &[u8], usage| {
             self.device.create_buffer_with_data(&BufferInitDescriptor { label: Some(label), contents, usage })
         };
         let uniform = data("params", bytemuck::bytes_of(&params), BufferUsages::UNIFORM);
         let rows = data("rows", bytemuck::cast_slice(rows), BufferUsages::STORAGE);
         let added = data("added", bytemuck::cast_slice(added), BufferUsages::STORAGE);
-        let (b, gain) = (&self.network.buffers, &self.network.gains[gain]);
-        let bound = [&uniform, &rows, &added, buffer, gain, &b.scaled, &b.squares];
+        let bound = [&uniform, &rows, &added, buffer, &self.network.gains[gains]];
         let bound = bound.map(|buffer| buffer.as_entire_binding());
         let kernel = self.kernels.request(&change::SOURCE, Vec::new(), self.shaders, self.cache);
         let group = self.kernels.get(kernel).bind(self.device, self.cache, &bound);
         Ok(Effect::Change { kernel, group, workgroups: change::workgroups(&params) })
     }
+}
+
+/// Where values are.
+struct Place<'a> {
+    after: (&'static str, u32),
+    buffer: &'a Buffer,
+    first: u32,
 }
 
 /// Copies of rows to the end of what is watched, `size` bytes so far; rows side by side are copied together.

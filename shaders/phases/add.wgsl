@@ -1,0 +1,30 @@
+// 32 rows of a product, times a factor, added to the residual stream, which is left as the next norm reads it.
+#define_import_path pixel_llm::phases::add
+#import pixel_llm::types::MatrixParams
+#import pixel_llm::lanes::lane_sum
+#import pixel_llm::activations::{places, quad_at, set_quad, set_number, four_columns}
+#import pixel_llm::layer_bindings::gains
+#import pixel_llm::multiply::{multiply_four, of_column}
+
+// Adds to COLUMNS of `count` columns. The activations begin at `place`, the weight of the next norm at `gain`.
+fn add_to_residual(m: MatrixParams, factor: f32, place: u32, gain: u32, unit: u32, first: u32, count: u32, lane: u32) {
+    let quad = unit * 8u + lane;
+    let product = multiply_four(m, quad * 4u, place, four_columns(first, count), lane);
+    for (var j = 0u; j < #{COLUMNS}u; j++) {
+        let column = first + j;
+        if column < count {
+            var v = vec4<f32>();
+            if quad * 4u < m.rows {
+                let at = column * (m.rows >> 2u) + quad;
+                v = quad_at(places.residual + at) + of_column(product, j) * factor;
+                set_quad(places.residual + at, v);
+                set_quad(places.scaled + at, v * gains[min(gain + quad, arrayLength(&gains) - 1u)]);
+            }
+            let s = v * v;
+            let sum = lane_sum((s.x + s.y) + (s.z + s.w), lane);
+            if lane == 0u {
+                set_number(places.squares, column * ((m.rows + 31u) / 32u) + unit, sum);
+            }
+        }
+    }
+}

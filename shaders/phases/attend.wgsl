@@ -1,0 +1,105 @@
+// Query heads over the keys and values of their sequence: HEADS heads that share a KV head, online softmax over eight
+// positions at a time. For scores a lane is a position, for values some of the dimensions.
+#define_import_path pixel_llm::phases::attend
+#import pixel_llm::types::AttendParams
+#import pixel_llm::lanes::{lane_sum, lane_max, broadcast}
+#import pixel_llm::activations::{places, quad_at, set_quad}
+#import pixel_llm::layer_bindings::{keys, values, head_scale, column_at}
+
+const HEADS: u32 = #{HEADS}u;
+const QUADS: u32 = #{HEAD_SIZE}u / 4u;
+const QUADS_PER_LANE: u32 = (QUADS + 7u) / 8u;
+
+// Quad `i` of a row of keys; one past the head's end is read as zero, where the query is zero too.
+fn key_at(row: u32, i: u32) -> vec4<f32> {
+    return keys[row + min(i, QUADS - 1u)];
+}
+
+fn dot_keys(q: vec4<f32>, k: array<vec4<f32>, 8>) -> f32 {
+    let t = ((broadcast(q, 0u) * k[0] + broadcast(q, 1u) * k[1]) + (broadcast(q, 2u) * k[2] + broadcast(q, 3u) * k[3]))
+          + ((broadcast(q, 4u) * k[4] + broadcast(q, 5u) * k[5]) + (broadcast(q, 6u) * k[6] + broadcast(q, 7u) * k[7]));
+    return (t.x + t.y) + (t.z + t.w);
+}
+
+fn weigh(w: f32, v: array<vec4<f32>, 8>) -> vec4<f32> {
+    return ((v[0] * subgroupShuffle(w, 0u) + v[1] * subgroupShuffle(w, 1u)) + (v[2] * subgroupShuffle(w, 2u) + v[3] * subgroupShuffle(w, 3u)))
+         + ((v[4] * subgroupShuffle(w, 4u) + v[5] * subgroupShuffle(w, 5u)) + (v[6] * subgroupShuffle(w, 6u) + v[7] * subgroupShuffle(w, 7u)));
+}
+
+// The unit is a group of HEADS query heads.
+fn attend_heads(params: AttendParams, unit: u32, column: u32, lane: u32) {
+    let head = unit * HEADS;
+    let kv_quads = params.head_count / params.heads_per_kv * QUADS;
+    let kv = head / params.heads_per_kv * QUADS;
+    let spot = column_at(column);
+    let last = spot.y;
+    let q = (column * params.head_count + head) * QUADS;
+    // The first row of the cache that is not there.
+    if (spot.z + last + 1u) * kv_quads > arrayLength(&keys) || head + HEADS > params.head_count {
+        return;
+    }
+
+    var asked: array<array<vec4<f32>, QUADS_PER_LANE>, HEADS>;
+    var result: array<array<vec4<f32>, QUADS_PER_LANE>, HEADS>;
+    var top: array<f32, HEADS>;
+    var sum: array<f32, HEADS>;
+    for (var h = 0u; h < HEADS; h++) {
+        top[h] = -1e30;
+        sum[h] = 0.0;
+        for (var j = 0u; j < QUADS_PER_LANE; j++) {
+            let quad = lane + 8u * j;
+            let part = quad_at(places.query + q + h * QUADS + min(quad, QUADS - 1u)) * params.score_scale;
+            asked[h][j] = select(vec4<f32>(), part, quad < QUADS);
+            result[h][j] = vec4<f32>();
+        }
+    }
+    for (var first = 0u; first <= last; first += 8u) {
+        let key = (spot.z + min(first + lane, last)) * kv_quads + kv;
+        var weight: array<f32, HEADS>;
+        for (var h = 0u; h < HEADS; h++) {
+            weight[h] = 0.0;
+        }
+        for (var j = 0u; j < QUADS_PER_LANE; j++) {
+            let i = 8u * j;
+            let k = array<vec4<f32>, 8>(key_at(key, i), key_at(key, i + 1u), key_at(key, i + 2u), key_at(key, i + 3u),
+                                        key_at(key, i + 4u), key_at(key, i + 5u), key_at(key, i + 6u), key_at(key, i + 7u));
+            for (var h = 0u; h < HEADS; h++) {
+                weight[h] += dot_keys(asked[h][j], k);
+            }
+        }
+        for (var h = 0u; h < HEADS; h++) {
+            let seen = select(-1e30, weight[h], first + lane <= last);
+            let next = max(top[h], lane_max(seen, lane));
+            let fade = exp(top[h] - next);
+            weight[h] = select(0.0, exp(seen - next), first + lane <= last);
+            top[h] = next;
+            sum[h] = sum[h] * fade + weight[h];
+            for (var j = 0u; j < QUADS_PER_LANE; j++) {
+                result[h][j] *= fade;
+            }
+        }
+        let value = spot.z * kv_quads + kv;
+        for (var j = 0u; j < QUADS_PER_LANE; j++) {
+            let at = value + min(lane + 8u * j, QUADS - 1u);
+            let v = array<vec4<f32>, 8>(
+                values[at + first * kv_quads], values[at + min(first + 1u, last) * kv_quads],
+                values[at + min(first + 2u, last) * kv_quads], values[at + min(first + 3u, last) * kv_quads],
+                values[at + min(first + 4u, last) * kv_quads], values[at + min(first + 5u, last) * kv_quads],
+                values[at + min(first + 6u, last) * kv_quads], values[at + min(first + 7u, last) * kv_quads]);
+            for (var h = 0u; h < HEADS; h++) {
+                result[h][j] += weigh(weight[h], v);
+            }
+        }
+    }
+    for (var h = 0u; h < HEADS; h++) {
+        let at = min(params.layer * params.head_count + head + h, arrayLength(&head_scale) - 1u);
+        let factor = head_scale[at] / lane_sum(sum[h], lane);
+        for (var j = 0u; j < QUADS_PER_LANE; j++) {
+            let quad = lane + 8u * j;
+            let place = q + h * QUADS + quad;
+            if quad < QUADS {
+                set_quad(places.attended + place, result[h][j] * factor);
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! `pixel-llm bench [MODEL]`: how fast a model answers here, and where the time goes.
+//!
+//! Comes in: a model and what to measure. Goes out: a page of tables, or the same as JSON. It measures any
+//! [`Engine`](crate::tokens::Engine); the stages are those that the engine tells of.
+
+mod measure;
+mod memory;
+mod report;
+mod statistics;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::Args;
+
+use self::measure::Plan;
+use self::report::{Report, Startup};
+use super::engine::{Device, open_engine};
+use super::output::{Exit, Output, progress_bar};
+use crate::assets::Assets;
+use crate::model::PixelModel;
+use crate::model::planes::LINE_BYTES;
+use crate::model::tiling::Layout;
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Every figure is the median of the repetitions, with the least and the most of them; NOISE is the \
+greater distance of these from the median. One repetition before them is not counted. Prefill is the prompt's tokens by \
+the time to the first token of the answer. Decode is the tokens of all answers together by the time after their first \
+ones; each answer has the prompt before it. GB/S is the matrices that a pass reads by its time, in 1e9 bytes: what comes \
+from the processor's caches counts too. The stages are timed in passes of their own, which are a little slower for it. \
+First token is one token in and one out, just after the start. Converting a GGUF file, which is done \
+once, counts to opening the model.
+
+Examples:
+  pixel-llm bench                            the model inside the program
+  pixel-llm bench model.gguf --device cpu --repetitions 9
+  pixel-llm bench model.gguf --parallel 1,2,4,8,16 --json | jq .speeds"
+)]
+pub struct BenchArgs {
+    /// A PXI-LLM or GGUF file; the built-in model when left out.
+    model: Option<PathBuf>,
+    /// Tokens of the prompt.
+    #[arg(long, value_name = "N", default_value_t = 255, value_parser = clap::value_parser!(u32).range(1..))]
+    prompt_length: u32,
+    /// Tokens to make for each answer.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    tokens: u32,
+    /// How often each figure is taken.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    repetitions: u16,
+    /// How many answers to make at once, one figure for each.
+    #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_values_t = [1, 4, 8], value_parser = clap::value_parser!(u16).range(1..=256))]
+    parallel: Vec<u16>,
+    /// What computes.
+    #[arg(long, value_enum, default_value_t = Device::Auto)]
+    device: Device,
+}
+
+impl BenchArgs {
+    fn plan(&self) -> Plan {
+        Plan {
+            prompt: self.prompt_length as usize,
+            tokens: self.tokens as usize,
+            repetitions: self.repetitions.into(),
+            parallel: self.parallel.iter().map(|&answers| answers.into()).collect(),
+        }
+    }
+}
+
+/// Runs `bench`.
+///
+/// # Errors
+/// The model cannot be opened or run, or was not made for so many tokens.
+pub fn run(args: BenchArgs, assets: &Assets, out: &mut Output) -> anyhow::Result<Exit> {
+    let plan = args.plan();
+    let (model, open_model) = timed(|| super::open_model(args.model.as_deref(), assets))?;
+    let most = model.config().context_length;
+    let context = u32::try_from(plan.context()).ok().filter(|&context| context <= most);
+    let context = context.with_context(|| {
+        format!(
+            "--prompt-length {} and --tokens {} need a context of {}; the model was made for {most}",
+            plan.prompt,
+            plan.tokens,
+            plan.context()
+        )
+    })?;
+    let subject = report::Subject::of(&model);
+    let weight_bytes = weight_bytes(&model);
+    let (mut engine, engine_ready) = timed(|| open_engine(args.device, model, plan.slots(), Some(context)))?;
+    let first_token = measure::first_token(&mut *engine)?;
+    let bar = progress_bar("measuring", plan.steps());
+    let measured = measure::measure(&mut *engine, &plan, &mut || bar.inc(1));
+    bar.finish_and_clear();
+    let startup = Startup::new(open_model, engine_ready, first_token);
+    let report = Report::new(subject, engine.device(), &plan, &measured?, weight_bytes, startup);
+    out.print(&report, Report::text)?;
+    Ok(Exit::Ok)
+}
+
+fn timed<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<(T, Duration)> {
+    let start = Instant::now();
+    let result = work()?;
+    Ok((result, start.elapsed()))
+}
+
+/// Bytes of matrices that a pass reads, as they lie in the file; of an embedding that is no output matrix, a pass
+/// reads only its tokens' rows, which are not counted.
+fn weight_bytes(model: &PixelModel) -> u64 {
+    let is_read = |name: &str| name != "token_embd.weight" || model.config().tied_embeddings;
+    let matrices = model.tensors().iter().filter(|t| t.tiling.layout == Layout::Matrix && is_read(&t.name));
+    matrices.map(|tensor| tensor.tiling.line_count() * LINE_BYTES).sum()
+}

@@ -1,0 +1,391 @@
+//! The figures of `bench` as a page and as JSON.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::measure::{Measured, Plan};
+use super::memory;
+use super::statistics::Spread;
+use crate::app::cli::numbers::{human_bytes, thousands};
+use crate::app::cli::table::{Align, Table};
+use crate::model::tensors::main_encoding;
+use crate::model::{Architecture, Encoding, PixelModel};
+use crate::tokens::Profile;
+
+/// The model that was measured.
+#[derive(Debug, Serialize)]
+pub struct Subject {
+    file: String,
+    name: Option<String>,
+    family: Architecture,
+    encoding: Encoding,
+    parameters: u64,
+}
+
+impl Subject {
+    /// What there is to say about a model.
+    pub fn of(model: &PixelModel) -> Self {
+        Self {
+            file: model.path().display().to_string(),
+            name: model.metadata().str("general.name").ok().flatten().map(str::to_owned),
+            family: model.config().architecture,
+            encoding: main_encoding(model.tensors()),
+            parameters: model.tensors().iter().map(|t| t.tiling.rows * t.tiling.columns).sum(),
+        }
+    }
+}
+
+/// How long it took until the first token, in seconds.
+#[derive(Debug, Serialize)]
+pub struct Startup {
+    open_model_seconds: f64,
+    engine_ready_seconds: f64,
+    first_token_seconds: f64,
+}
+
+impl Startup {
+    /// The three steps, each by itself.
+    pub fn new(open_model: Duration, engine_ready: Duration, first_token: Duration) -> Self {
+        Self {
+            open_model_seconds: open_model.as_secs_f64(),
+            engine_ready_seconds: engine_ready.as_secs_f64(),
+            first_token_seconds: first_token.as_secs_f64(),
+        }
+    }
+}
+
+/// A speed: of the prompt, or of some answers at once.
+#[derive(Debug, Serialize)]
+struct Speed {
+    what: &'static str,
+    /// Answers at once.
+    parallel: usize,
+    tokens_per_second: Spread,
+    /// Of weights, at the median: those of a pass by the time of a pass. Not told of a prompt, whose passes compute
+    /// more than they read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gigabytes_per_second: Option<f64>,
+}
+
+/// What a stage takes of one pass.
+#[derive(Debug, Serialize)]
+struct StageReport {
+    name: &'static str,
+    dispatches: f64,
+    microseconds: f64,
+    /// Of the whole pass.
+    share: f64,
+    weight_bytes: f64,
+    gigabytes_per_second: f64,
+}
+
+/// The passes of one kind, stage by stage.
+#[derive(Debug, Serialize)]
+struct Passes {
+    passes: u32,
+    microseconds: f64,
+    dispatches: f64,
+    stages: Vec<StageReport>,
+    /// What belongs to no stage.
+    rest_microseconds: f64,
+}
+
+/// Everything that `bench` tells.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    model: Subject,
+    device: String,
+    prompt_tokens: usize,
+    tokens: usize,
+    repetitions: usize,
+    speeds: Vec<Speed>,
+    /// Of one answer.
+    weight_bytes_per_token: u64,
+    /// Of one answer; `null` where the engine cannot tell.
+    dispatches_per_token: Option<f64>,
+    decode: Option<Passes>,
+    prefill: Option<Passes>,
+    startup: Startup,
+    peak_memory_in_bytes: Option<u64>,
+}
+
+const GIGA: f64 = 1e9;
+
+impl Report {
+    /// Puts the figures together. `weight_bytes` is what a pass reads of the model.
+    pub fn new(
+        model: Subject,
+        device: String,
+        plan: &Plan,
+        measured: &Measured,
+        weight_bytes: u64,
+        startup: Startup,
+    ) -> Self {
+        let prefill = Speed {
+            what: "prefill",
+            parallel: 1,
+            tokens_per_second: Spread::of(&measured.prefill),
+            gigabytes_per_second: None,
+        };
+        let decode = plan.parallel.iter().zip(&measured.decode).map(|(&parallel, rates)| {
+            let tokens_per_second = Spread::of(rates);
+            let passes_per_second = tokens_per_second.median / parallel as f64;
+            let gigabytes_per_second = Some(passes_per_second * weight_bytes as f64 / GIGA);
+            Speed { what: "decode", parallel, tokens_per_second, gigabytes_per_second }
+        });
+        Self {
+            model,
+            device,
+            prompt_tokens: plan.prompt,
+            tokens: plan.tokens,
+            repetitions: plan.repetitions,
+            speeds: std::iter::once(prefill).chain(decode).collect(),
+            weight_bytes_per_token: weight_bytes,
+            dispatches_per_token: measured.decode_profile.as_ref().map(Profile::dispatches_per_pass),
+            decode: measured.decode_profile.as_ref().map(Passes::of),
+            prefill: measured.prefill_profile.as_ref().map(Passes::of),
+            startup,
+            peak_memory_in_bytes: memory::peak_in_bytes(),
+        }
+    }
+
+    /// The page.
+    pub fn text(&self) -> String {
+        let model = &self.model;
+        let mut text = format!(
+            "{}: {}, {} parameters, mostly {}\n{}; {} tokens of prompt, {} made, medians of {}\n\n",
+            model.name.as_deref().unwrap_or(&model.file),
+            model.family,
+            thousands(model.parameters),
+            model.encoding.name(),
+            self.device,
+            self.prompt_tokens,
+            self.tokens,
+            self.repetitions,
+        );
+        text.push_str(&self.speed_table());
+        if let Some(decode) = &self.decode {
+            text.push('\n');
+            text.push_str(&stage_table(decode, self.prefill.as_ref()));
+        }
+        text.push('\n');
+        let mut line = |label: &str, value: String| {
+            let _ = writeln!(text, "{label:<17}  {value}");
+        };
+        let bytes = self.weight_bytes_per_token;
+        line("weights per token", format!("{} ({})", thousands(bytes), human_bytes(bytes)));
+        line(
+            "dispatches",
+            match self.dispatches_per_token {
+                Some(dispatches) => format!("{dispatches:.0} per token"),
+                None => "this engine does not tell".into(),
+            },
+        );
+        let Startup { open_model_seconds, engine_ready_seconds, first_token_seconds } = self.startup;
+        line(
+            "start",
+            format!(
+                "model open {}, engine ready {}, first token {}: {}",
+                duration(open_model_seconds),
+                duration(engine_ready_seconds),
+                duration(first_token_seconds),
+                duration(open_model_seconds + engine_ready_seconds + first_token_seconds),
+            ),
+        );
+        line("peak memory", self.peak_memory_in_bytes.map_or("not told here".into(), human_bytes));
+        text
+    }
+
+    fn speed_table(&self) -> String {
+        let mut table = Table::new([
+            ("SPEED", Align::Left),
+            ("TOKENS/S", Align::Right),
+            ("LEAST", Align::Right),
+            ("MOST", Align::Right),
+            ("NOISE", Align::Right),
+            ("EACH", Align::Right),
+            ("GB/S", Align::Right),
+        ]);
+        for speed in &self.speeds {
+            let rate = speed.tokens_per_second;
+            let name = match (speed.what, speed.parallel) {
+                ("decode", parallel) if parallel > 1 => format!("decode, {parallel} at once"),
+                (what, _) => what.to_owned(),
+            };
+            table.row([
+                name,
+                number(rate.median),
+                number(rate.least),
+                number(rate.most),
+                format!("{:.0} %", rate.noise() * 100.0),
+                if speed.parallel > 1 { number(rate.median / speed.parallel as f64) } else { String::new() },
+                speed.gigabytes_per_second.map_or(String::new(), |rate| format!("{rate:.2}")),
+            ]);
+        }
+        table.render()
+    }
+}
+
+impl Passes {
+    fn of(profile: &Profile) -> Self {
+        let passes = f64::from(profile.passes.max(1));
+        let micros = |time: Duration| time.as_secs_f64() * 1e6;
+        let total = micros(profile.total).max(1e-3);
+        let stage = |stage: &crate::tokens::Stage| {
+            let seconds = stage.time.as_secs_f64();
+            let rate = if seconds > 0.0 { stage.weight_bytes as f64 / seconds / GIGA } else { 0.0 };
+            StageReport {
+                name: stage.name,
+                dispatches: stage.dispatches as f64 / passes,
+                microseconds: micros(stage.time) / passes,
+                share: micros(stage.time) / total,
+                weight_bytes: stage.weight_bytes as f64 / passes,
+                gigabytes_per_second: rate,
+            }
+        };
+        Self {
+            passes: profile.passes,
+            microseconds: micros(profile.total) / passes,
+            dispatches: profile.dispatches_per_pass(),
+            stages: profile.stages.iter().map(stage).collect(),
+            rest_microseconds: micros(profile.rest()) / passes,
+        }
+    }
+}
+
+/// The stages of a token of one answer, with their shares of a prompt's pass beside them.
+fn stage_table(decode: &Passes, prefill: Option<&Passes>) -> String {
+    let mut table = Table::new([
+        ("STAGE OF A TOKEN", Align::Left),
+        ("DISPATCHES", Align::Right),
+        ("TIME", Align::Right),
+        ("SHARE", Align::Right),
+        ("WEIGHTS", Align::Right),
+        ("GB/S", Align::Right),
+        ("SHARE IN PREFILL", Align::Right),
+    ]);
+    let percent = |share: f64| format!("{:.1} %", share * 100.0);
+    for stage in &decode.stages {
+        let reads = stage.weight_bytes > 0.0;
+        let of_prefill =
+            prefill.and_then(|passes| passes.stages.iter().find(|other| other.name == stage.name));
+        table.row([
+            stage.name.to_owned(),
+            format!("{:.0}", stage.dispatches),
+            micros(stage.microseconds),
+            percent(stage.share),
+            if reads { human_bytes(stage.weight_bytes as u64) } else { String::new() },
+            if reads { format!("{:.2}", stage.gigabytes_per_second) } else { String::new() },
+            of_prefill.map_or(String::new(), |other| percent(other.share)),
+        ]);
+    }
+    let rest = |passes: &Passes| passes.rest_microseconds / passes.microseconds.max(1e-9);
+    let blank = String::new;
+    table.row([
+        "between them".into(),
+        blank(),
+        micros(decode.rest_microseconds),
+        percent(rest(decode)),
+        blank(),
+        blank(),
+        prefill.map_or(String::new(), |prefill| percent(rest(prefill))),
+    ]);
+    let bytes: f64 = decode.stages.iter().map(|stage| stage.weight_bytes).sum();
+    table.row([
+        "all".into(),
+        format!("{:.0}", decode.dispatches),
+        micros(decode.microseconds),
+        percent(1.0),
+        human_bytes(bytes as u64),
+        format!("{:.2}", bytes / (decode.microseconds * 1e-6).max(1e-9) / GIGA),
+        prefill.map_or(String::new(), |_| percent(1.0)),
+    ]);
+    table.render()
+}
+
+/// A speed in as many digits as mean something.
+fn number(value: f64) -> String {
+    if value >= 1000.0 { thousands(value.round() as u64) } else { format!("{value:.1}") }
+}
+
+fn micros(value: f64) -> String {
+    duration(value * 1e-6)
+}
+
+/// A time in the unit that suits it.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 1e-3 => format!("{:.1} us", s * 1e6),
+        s if s < 1.0 => format!("{:.2} ms", s * 1e3),
+        s => format!("{s:.2} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokens::Stage;
+
+    fn report(profile: Option<Profile>) -> Report {
+        let plan = Plan { prompt: 8, tokens: 4, repetitions: 3, parallel: vec![1, 4] };
+        let measured = Measured {
+            prefill: vec![900.0, 1000.0, 1300.0],
+            decode: vec![vec![100.0; 3], vec![240.0; 3]],
+            decode_profile: profile.clone(),
+            prefill_profile: profile,
+        };
+        let subject = Subject {
+            file: "x.pxi".into(),
+            name: None,
+            family: Architecture::Llama,
+            encoding: Encoding::Q4_1,
+            parameters: 1234,
+        };
+        let startup =
+            Startup::new(Duration::from_millis(2), Duration::from_micros(30), Duration::from_secs(2));
+        Report::new(subject, "toy".into(), &plan, &measured, 20_000_000, startup)
+    }
+
+    #[test]
+    fn bytes_per_second_go_by_passes() {
+        let report = report(None);
+        let rates: Vec<_> = report.speeds.iter().map(|speed| speed.gigabytes_per_second).collect();
+        // 100 and 60 passes a second of 20 MB.
+        assert_eq!(rates, [None, Some(2.0), Some(1.2)]);
+    }
+
+    #[test]
+    fn the_page_has_every_figure() {
+        let stage = |name, micros, weight_bytes| Stage {
+            name,
+            dispatches: 12,
+            time: Duration::from_micros(micros),
+            weight_bytes,
+        };
+        let profile = Profile {
+            stages: vec![stage("qkv", 60, 400_000), stage("attend", 20, 0)],
+            total: Duration::from_micros(100),
+            passes: 2,
+        };
+        let text = report(Some(profile)).text();
+        let squeezed: Vec<String> =
+            text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        for line in [
+            "x.pxi: llama, 1,234 parameters, mostly Q4_1",
+            "prefill 1,000 900.0 1,300 30 %",
+            "decode 100.0 100.0 100.0 0 % 2.00",
+            "decode, 4 at once 240.0 240.0 240.0 0 % 60.0 1.20",
+            "qkv 6 30.0 us 60.0 % 195.3 KiB 6.67 60.0 %",
+            "attend 6 10.0 us 20.0 % 20.0 %",
+            "between them 10.0 us 20.0 % 20.0 %",
+            "all 12 50.0 us 100.0 % 195.3 KiB 4.00 100.0 %",
+            "dispatches 12 per token",
+            "start model open 2.00 ms, engine ready 30.0 us, first token 2.00 s: 2.00 s",
+        ] {
+            assert!(squeezed.iter().any(|found| found == line), "{line}\n{text}");
+        }
+        assert!(report(None).text().contains("this engine does not tell"));
+    }
+}

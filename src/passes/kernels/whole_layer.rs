@@ -1,0 +1,35 @@
+//! A whole layer for one column in one dispatch, by workgroups that wait for each other.
+//!
+//! Only for software adapters: on others nothing promises that workgroups run side by side, nor that one sees what another
+//! has written. What would go wrong is found out: a meeting that takes too long is counted, and a trial compares the result.
+
+use bevy::shader::ShaderDefVal;
+
+use super::{
+    KernelSource, attend,
+    layout::{layer_layout, product_defs},
+};
+use crate::model::Encoding;
+
+/// The kernel as it is written down.
+pub const SOURCE: KernelSource =
+    KernelSource { name: "whole_layer", layout: || layer_layout("whole_layer"), variants };
+
+/// Meetings of a layer.
+pub const MEETINGS: u32 = 4;
+
+/// The most turns of loops that a workgroup may compute for. A software adapter ends all loops after 65,535, and those who wait
+/// take 40,000 of them.
+pub const MOST_TURNS: u32 = 20_000;
+
+/// What compiles the kernel for an encoding of all the layer's matrices, a head size and a number of heads together.
+pub fn shader_defs(encoding: Encoding, head_size: u32, heads: u32) -> Vec<ShaderDefVal> {
+    let mut defs = product_defs(encoding, 1);
+    defs.extend(attend::shader_defs(head_size, heads));
+    defs.extend([("FIRST_PART", 0), ("LAST_PART", 2)].map(|(name, value)| ShaderDefVal::UInt(name.into(), value)));
+    defs
+}
+
+fn variants() -> Vec<Vec<ShaderDefVal>> {
+    Encoding::ALL.into_iter().map(|encoding| shader_defs(encoding, 64, 3)).collect()
+}
