@@ -3,6 +3,6 @@
 #import pixel_llm::phases::attend::attend_heads
 
 @compute @workgroup_size(8)
-fn attend(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+fn attend(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     attend_heads(layer.attend, group.x, group.y, lane);
 }

@@ -1,7 +1,7 @@
 // One block of 32 activations, in every lane. Lane i loads values 4i to 4i + 3; shuffles by a constant lane then cost one
 // instruction per value on a software adapter, where a load at a loop's index costs one per lane.
 #define_import_path pixel_llm::block
-#import pixel_llm::lanes::broadcast
+#import pixel_llm::lanes::{shuffle, broadcast}
 
 struct Block {
     // The activations, scaled as the encoding wants them.
@@ -14,19 +14,19 @@ struct Block {
 // `v` is this lane's four activations, `scale` what the encoding multiplies them with.
 fn share_block(v: vec4<f32>, scale: vec4<f32>, lane: u32) -> Block {
     let a = (v.x + v.y) + (v.z + v.w);
-    let b = a + subgroupShuffle(a, lane ^ 1u);
-    let c = b + subgroupShuffle(b, lane ^ 2u);
+    let b = a + shuffle(a, lane, lane ^ 1u);
+    let c = b + shuffle(b, lane, lane ^ 2u);
     let s = v * scale;
     var block: Block;
-    block.low = subgroupShuffle(c, 0u);
-    block.high = subgroupShuffle(c, 4u);
-    block.x = array<vec4<f32>, 8>(broadcast(s, 0u), broadcast(s, 1u), broadcast(s, 2u), broadcast(s, 3u),
-                                  broadcast(s, 4u), broadcast(s, 5u), broadcast(s, 6u), broadcast(s, 7u));
+    block.low = shuffle(c, lane, 0u);
+    block.high = shuffle(c, lane, 4u);
+    block.x = array<vec4<f32>, 8>(broadcast(s, lane, 0u), broadcast(s, lane, 1u), broadcast(s, lane, 2u), broadcast(s, lane, 3u),
+                                  broadcast(s, lane, 4u), broadcast(s, lane, 5u), broadcast(s, lane, 6u), broadcast(s, lane, 7u));
     return block;
 }
 
 // The activations of one block as they are, in every lane.
-fn spread_block(v: vec4<f32>) -> array<vec4<f32>, 8> {
-    return array<vec4<f32>, 8>(broadcast(v, 0u), broadcast(v, 1u), broadcast(v, 2u), broadcast(v, 3u),
-                               broadcast(v, 4u), broadcast(v, 5u), broadcast(v, 6u), broadcast(v, 7u));
+fn spread_block(v: vec4<f32>, lane: u32) -> array<vec4<f32>, 8> {
+    return array<vec4<f32>, 8>(broadcast(v, lane, 0u), broadcast(v, lane, 1u), broadcast(v, lane, 2u), broadcast(v, lane, 3u),
+                               broadcast(v, lane, 4u), broadcast(v, lane, 5u), broadcast(v, lane, 6u), broadcast(v, lane, 7u));
 }

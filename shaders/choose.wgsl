@@ -41,7 +41,7 @@ fn draw(index: u32, words: SamplingWords, count: u32, top: vec2<f32>, lane: u32)
 }
 
 @compute @workgroup_size(8)
-fn choose(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+fn choose(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let index = group.y;
     let place = index * params.stride;
     if index >= params.rows || place + params.stride > arrayLength(&drawn) || index >= arrayLength(&sampling) {

@@ -6,10 +6,19 @@
 #import pixel_llm::block::{Block, share_block, spread_block}
 #import pixel_llm::encoding::{prescale, dot_block, decode_block}
 
-// This lane's quad of a block of activations, which begin at `place` and are [columns, inputs / 4].
-fn four_inputs(m: MatrixParams, place: u32, column: u32, block: u32, lane: u32) -> vec4<f32> {
-    return quad_at(place + column * (m.columns >> 2u) + block * 8u + lane);
+// A quad of a block of activations, which begin at `place` and are [columns, inputs / 4].
+fn input_quad(m: MatrixParams, place: u32, column: u32, block: u32, i: u32) -> vec4<f32> {
+    return quad_at(place + column * (m.columns >> 2u) + block * 8u + i);
 }
+
+#ifdef SPLIT
+// Every lane is at a row of its own and reads the whole block, as the lanes beside it do.
+fn input_block(m: MatrixParams, place: u32, column: u32, block: u32) -> array<vec4<f32>, 8> {
+    let at = place + column * (m.columns >> 2u) + block * 8u;
+    return array<vec4<f32>, 8>(quad_at(at), quad_at(at + 1u), quad_at(at + 2u), quad_at(at + 3u),
+                               quad_at(at + 4u), quad_at(at + 5u), quad_at(at + 6u), quad_at(at + 7u));
+}
+#endif
 
 #if COLUMNS == 1
 struct Inputs {
@@ -17,7 +26,17 @@ struct Inputs {
 }
 
 fn load_inputs(m: MatrixParams, place: u32, columns: vec4<u32>, block: u32, lane: u32) -> Inputs {
-    return Inputs(share_block(four_inputs(m, place, columns.x, block, lane), prescale(lane), lane));
+#ifdef SPLIT
+    var v = input_block(m, place, columns.x, block);
+    let low = (v[0] + v[1]) + (v[2] + v[3]);
+    let high = (v[4] + v[5]) + (v[6] + v[7]);
+    for (var i = 0u; i < 8u; i++) {
+        v[i] *= prescale(i);
+    }
+    return Inputs(Block(v, (low.x + low.y) + (low.z + low.w), (high.x + high.y) + (high.z + high.w)));
+#else
+    return Inputs(share_block(input_quad(m, place, columns.x, block, lane), prescale(lane), lane));
+#endif
 }
 
 // A block of a row times every column. With one column only the first sum counts.
@@ -33,12 +52,15 @@ struct Inputs {
 }
 
 fn load_inputs(m: MatrixParams, place: u32, columns: vec4<u32>, block: u32, lane: u32) -> Inputs {
-    return Inputs(
-        spread_block(four_inputs(m, place, columns.x, block, lane)),
-        spread_block(four_inputs(m, place, columns.y, block, lane)),
-        spread_block(four_inputs(m, place, columns.z, block, lane)),
-        spread_block(four_inputs(m, place, columns.w, block, lane)),
-    );
+#ifdef SPLIT
+    return Inputs(input_block(m, place, columns.x, block), input_block(m, place, columns.y, block),
+                  input_block(m, place, columns.z, block), input_block(m, place, columns.w, block));
+#else
+    return Inputs(spread_block(input_quad(m, place, columns.x, block, lane), lane),
+                  spread_block(input_quad(m, place, columns.y, block, lane), lane),
+                  spread_block(input_quad(m, place, columns.z, block, lane), lane),
+                  spread_block(input_quad(m, place, columns.w, block, lane), lane));
+#endif
 }
 
 fn dot_values(w: array<vec4<f32>, 8>, v: array<vec4<f32>, 8>) -> f32 {

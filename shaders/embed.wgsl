@@ -14,7 +14,7 @@
 @group(0) @binding(7) var<storage, read_write> meetings: array<u32>;
 
 @compute @workgroup_size(8)
-fn embed(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+fn embed(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let column = group.y;
     if column >= params.columns || column >= arrayLength(&columns) {
         return;

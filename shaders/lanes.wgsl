@@ -1,16 +1,34 @@
-// Values shared by the eight lanes of a workgroup, which lie in one subgroup.
+// Values shared by the first eight lanes of a workgroup. Where there are subgroups, those lanes lie in one.
 #define_import_path pixel_llm::lanes
 
+#ifdef SUBGROUPS
+// The value of lane `i`.
+fn shuffle(v: f32, lane: u32, i: u32) -> f32 {
+    return subgroupShuffle(v, i);
+}
+#else
+var<workgroup> exchange: array<f32, 256>;
+
+// The value of lane `i`. All lanes of the workgroup must call it.
+fn shuffle(v: f32, lane: u32, i: u32) -> f32 {
+    exchange[lane & 255u] = v;
+    workgroupBarrier();
+    let other = exchange[i & 255u];
+    workgroupBarrier();
+    return other;
+}
+#endif
+
 fn lane_sum(v: f32, lane: u32) -> f32 {
-    let a = v + subgroupShuffle(v, lane ^ 1u);
-    let b = a + subgroupShuffle(a, lane ^ 2u);
-    return b + subgroupShuffle(b, lane ^ 4u);
+    let a = v + shuffle(v, lane, lane ^ 1u);
+    let b = a + shuffle(a, lane, lane ^ 2u);
+    return b + shuffle(b, lane, lane ^ 4u);
 }
 
 fn lane_max(v: f32, lane: u32) -> f32 {
-    let a = max(v, subgroupShuffle(v, lane ^ 1u));
-    let b = max(a, subgroupShuffle(a, lane ^ 2u));
-    return max(b, subgroupShuffle(b, lane ^ 4u));
+    let a = max(v, shuffle(v, lane, lane ^ 1u));
+    let b = max(a, shuffle(a, lane, lane ^ 2u));
+    return max(b, shuffle(b, lane, lane ^ 4u));
 }
 
 // The larger logit of two, and of equal ones the first token.
@@ -22,11 +40,11 @@ fn better(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
 fn lane_best(v: vec2<f32>, lane: u32) -> vec2<f32> {
     var best = v;
     for (var i = 1u; i < 8u; i *= 2u) {
-        best = better(best, vec2<f32>(subgroupShuffle(best.x, lane ^ i), subgroupShuffle(best.y, lane ^ i)));
+        best = better(best, vec2<f32>(shuffle(best.x, lane, lane ^ i), shuffle(best.y, lane, lane ^ i)));
     }
     return best;
 }
 
-fn broadcast(v: vec4<f32>, lane: u32) -> vec4<f32> {
-    return vec4<f32>(subgroupShuffle(v.x, lane), subgroupShuffle(v.y, lane), subgroupShuffle(v.z, lane), subgroupShuffle(v.w, lane));
+fn broadcast(v: vec4<f32>, lane: u32, i: u32) -> vec4<f32> {
+    return vec4<f32>(shuffle(v.x, lane, i), shuffle(v.y, lane, i), shuffle(v.z, lane, i), shuffle(v.w, lane, i));
 }

@@ -12,18 +12,18 @@
 // [wanted, workgroups]: a logit and its token's bits
 @group(0) @binding(7) var<storage, read_write> best: array<vec2<f32>>;
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(#{WORKGROUP})
 fn logits(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(subgroup_invocation_id) lane: u32,
+    @builtin(local_invocation_index) lane: u32,
 ) {
     let first = group.y * #{COLUMNS}u;
     let last = min(params.columns, arrayLength(&wanted)) - 1u;
     let rows = four_columns(first, last + 1u);
     let columns = vec4<u32>(wanted[rows.x], wanted[rows.y], wanted[rows.z], wanted[rows.w]);
     let row = (group.x * 8u + lane) * 8u;
-    let products = multiply_eight(params.matrix, row, params.matrix, row + 4u, places.scaled, columns, lane);
+    let products = multiply_eight(params.matrix, group.x * 64u, params.matrix, group.x * 64u + 4u, 8u, places.scaled, columns, lane);
     for (var j = 0u; j < #{COLUMNS}u; j++) {
         if first + j > last {
             return;
@@ -33,7 +33,7 @@ fn logits(
         let high = of_column(products.high, j) * scale;
         let place = (first + j) * groups.x + group.x;
         let at = place * 16u + lane * 2u;
-        if at + 1u < arrayLength(&logits_out) {
+        if lane < 8u && at + 1u < arrayLength(&logits_out) {
             logits_out[at] = low;
             logits_out[at + 1u] = high;
         }

@@ -1,6 +1,6 @@
 // How many tokens lie above each of sixteen bounds, or what share they have.
 #define_import_path pixel_llm::measure
-#import pixel_llm::lanes::lane_sum
+#import pixel_llm::lanes::{shuffle, lane_sum}
 #import pixel_llm::row::{params, listed, best_at, listed_at, quad_of}
 
 // What stays above a bound: logits above `least`, and those equal to it up to token `last`.
@@ -30,14 +30,14 @@ fn list_groups(index: u32, least: f32, lane: u32) -> u32 {
         let group = first + lane;
         let wanted = group < params.groups && best_at(index, group).x >= least;
         let flag = f32(u32(wanted));
-        let a = flag + select(0.0, subgroupShuffle(flag, (lane - 1u) & 7u), lane >= 1u);
-        let b = a + select(0.0, subgroupShuffle(a, (lane - 2u) & 7u), lane >= 2u);
-        let c = b + select(0.0, subgroupShuffle(b, (lane - 4u) & 7u), lane >= 4u);
+        let a = flag + select(0.0, shuffle(flag, lane, (lane - 1u) & 7u), lane >= 1u);
+        let b = a + select(0.0, shuffle(a, lane, (lane - 2u) & 7u), lane >= 2u);
+        let c = b + select(0.0, shuffle(b, lane, (lane - 4u) & 7u), lane >= 4u);
         let at = index * params.groups + found + u32(c - flag);
         if wanted && at < arrayLength(&listed) {
             listed[at] = group;
         }
-        found += u32(subgroupShuffle(c, 7u));
+        found += u32(shuffle(c, lane, 7u));
     }
     storageBarrier();
     return found;

@@ -5,6 +5,9 @@
 #import pixel_llm::page::{Row, locate, after, tiles_across, blocks_in_tile}
 #import pixel_llm::encoding::lines_of
 #import pixel_llm::columns::{load_inputs, dot_columns}
+#ifdef SPLIT
+#import pixel_llm::split::{multiply_row, sum_row}
+#endif
 
 // Four rows; a component per column.
 struct Four {
@@ -25,8 +28,36 @@ fn of_column(v: Four, j: u32) -> vec4<f32> {
     return vec4<f32>(v.a[j], v.b[j], v.c[j], v.d[j]);
 }
 
-// Four rows of `a` from `row_a` on and four of `b` from `row_b` on. Both have the same inputs and the same encoding.
-fn multiply_eight(a: MatrixParams, row_a: u32, b: MatrixParams, row_b: u32, place: u32, columns: vec4<u32>, lane: u32) -> Eight {
+#ifdef SPLIT
+// As below: the lanes of the workgroup take one row each, and several of them share its inputs.
+fn multiply_eight(a: MatrixParams, first_a: u32, b: MatrixParams, first_b: u32, stride: u32, place: u32, columns: vec4<u32>, lane: u32) -> Eight {
+    let i = lane & 7u;
+    let start = ((lane & 63u) >> 3u) * stride;
+    if i < 4u {
+        multiply_row(a, first_a + start + i, place, columns, lane, lane >> 6u, 4u);
+    } else {
+        multiply_row(b, first_b + start + i - 4u, place, columns, lane, lane >> 6u, 4u);
+    }
+    workgroupBarrier();
+    let row = lane * 8u;
+    return Eight(
+        Four(sum_row(row, 64u), sum_row(row + 1u, 64u), sum_row(row + 2u, 64u), sum_row(row + 3u, 64u)),
+        Four(sum_row(row + 4u, 64u), sum_row(row + 5u, 64u), sum_row(row + 6u, 64u), sum_row(row + 7u, 64u)),
+    );
+}
+
+fn multiply_four(m: MatrixParams, first: u32, place: u32, columns: vec4<u32>, lane: u32) -> Four {
+    multiply_row(m, first + (lane & 31u), place, columns, lane, lane >> 5u, 8u);
+    workgroupBarrier();
+    let row = lane * 4u;
+    return Four(sum_row(row, 32u), sum_row(row + 1u, 32u), sum_row(row + 2u, 32u), sum_row(row + 3u, 32u));
+}
+#else
+// For each of eight lanes, four rows of `a` and four of `b`: from the first row on, `stride` rows per lane. Both matrices have the
+// same inputs and the same encoding. Only the first eight lanes get a result.
+fn multiply_eight(a: MatrixParams, first_a: u32, b: MatrixParams, first_b: u32, stride: u32, place: u32, columns: vec4<u32>, lane: u32) -> Eight {
+    let row_a = first_a + lane * stride;
+    let row_b = first_b + lane * stride;
     var low: Four;
     var high: Four;
     let across = tiles_across(a);
@@ -57,8 +88,10 @@ fn multiply_eight(a: MatrixParams, row_a: u32, b: MatrixParams, row_b: u32, plac
     return Eight(low, high);
 }
 
-// Four rows of one matrix: half of what a lane could hold, so that two threads get equal shares of a small matrix.
-fn multiply_four(m: MatrixParams, row: u32, place: u32, columns: vec4<u32>, lane: u32) -> Four {
+// For each of eight lanes, four rows of one matrix from `first` on: half of what a lane could hold, so that two threads get equal
+// shares of a small matrix.
+fn multiply_four(m: MatrixParams, first: u32, place: u32, columns: vec4<u32>, lane: u32) -> Four {
+    let row = first + lane * 4u;
     var sums: Four;
     let across = tiles_across(m);
     let blocks_per_tile = m.columns_per_tile >> 5u;
@@ -79,3 +112,4 @@ fn multiply_four(m: MatrixParams, row: u32, place: u32, columns: vec4<u32>, lane
     }
     return sums;
 }
+#endif

@@ -3,8 +3,8 @@
 #import pixel_llm::activations::places
 #import pixel_llm::phases::add::add_to_residual
 
-@compute @workgroup_size(8)
-fn project(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+@compute @workgroup_size(#{WORKGROUP})
+fn project(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let params = layer.project;
     add_to_residual(params.matrix, params.layer_scale, places.attended, 0u, group.x, group.y * #{COLUMNS}u, params.columns, lane);
 }

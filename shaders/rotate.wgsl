@@ -3,6 +3,6 @@
 #import pixel_llm::phases::rotate::rotate_head
 
 @compute @workgroup_size(8)
-fn rotate(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+fn rotate(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     rotate_head(layer.qkv, group.x, group.y, lane);
 }

@@ -10,7 +10,7 @@
 #import pixel_llm::phases::gate_up::gate_and_up
 
 @compute @workgroup_size(8)
-fn whole_layer(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+fn whole_layer(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let meeting = layer.attend.layer * 4u;
     let qkv = layer.qkv;
     let units = (qkv.query.rows + 63u) / 64u + (qkv.key.rows + 63u) / 64u + (qkv.value.rows + 63u) / 64u;

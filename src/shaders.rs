@@ -72,6 +72,7 @@ embed![
     "rotate.wgsl",
     "row.wgsl",
     "sampling.wgsl",
+    "split.wgsl",
     "types.wgsl",
     "whole_layer.wgsl",
 ];

@@ -16,6 +16,7 @@ use pixel_llm::{
     assets::Assets as BuiltIn,
     passes::{
         Forward, InterventionsPlugin, PassesPlugin,
+        kernels::Family,
         network::{NetworkModel, NetworkPlugin, Sizes},
     },
     shaders::{ShadersPlugin, load_sources},
@@ -39,7 +40,12 @@ fn app() -> App {
 
 fn network_model() -> NetworkModel {
     let model = Arc::new(BuiltIn::new(None).default_model().expect("the built-in model is sound"));
-    NetworkModel { model, crew: 0, sizes: Sizes { slots: 1, context: 16, columns: 1, repeats: 1 } }
+    NetworkModel {
+        model,
+        crew: 0,
+        family: Family::ALL[0],
+        sizes: Sizes { slots: 1, context: 16, columns: 1, repeats: 1 },
+    }
 }
 
 /// Builds every schedule of a world with detection on, and returns what was found.

@@ -9,12 +9,12 @@
 // Adds to COLUMNS of `count` columns. The activations begin at `place`, the weight of the next norm at `gain`.
 fn add_to_residual(m: MatrixParams, factor: f32, place: u32, gain: u32, unit: u32, first: u32, count: u32, lane: u32) {
     let quad = unit * 8u + lane;
-    let product = multiply_four(m, quad * 4u, place, four_columns(first, count), lane);
+    let product = multiply_four(m, unit * 32u, place, four_columns(first, count), lane);
     for (var j = 0u; j < #{COLUMNS}u; j++) {
         let column = first + j;
         if column < count {
             var v = vec4<f32>();
-            if quad * 4u < m.rows {
+            if lane < 8u && quad * 4u < m.rows {
                 let at = column * (m.rows >> 2u) + quad;
                 v = quad_at(places.residual + at) + of_column(product, j) * factor;
                 set_quad(places.residual + at, v);

@@ -2,7 +2,7 @@
 // positions at a time. For scores a lane is a position, for values some of the dimensions.
 #define_import_path pixel_llm::phases::attend
 #import pixel_llm::types::AttendParams
-#import pixel_llm::lanes::{lane_sum, lane_max, broadcast}
+#import pixel_llm::lanes::{shuffle, lane_sum, lane_max, broadcast}
 #import pixel_llm::activations::{places, quad_at, set_quad}
 #import pixel_llm::layer_bindings::{keys, values, head_scale, column_at}
 
@@ -15,15 +15,15 @@ fn key_at(row: u32, i: u32) -> vec4<f32> {
     return keys[row + min(i, QUADS - 1u)];
 }
 
-fn dot_keys(q: vec4<f32>, k: array<vec4<f32>, 8>) -> f32 {
-    let t = ((broadcast(q, 0u) * k[0] + broadcast(q, 1u) * k[1]) + (broadcast(q, 2u) * k[2] + broadcast(q, 3u) * k[3]))
-          + ((broadcast(q, 4u) * k[4] + broadcast(q, 5u) * k[5]) + (broadcast(q, 6u) * k[6] + broadcast(q, 7u) * k[7]));
+fn dot_keys(q: vec4<f32>, k: array<vec4<f32>, 8>, lane: u32) -> f32 {
+    let t = ((broadcast(q, lane, 0u) * k[0] + broadcast(q, lane, 1u) * k[1]) + (broadcast(q, lane, 2u) * k[2] + broadcast(q, lane, 3u) * k[3]))
+          + ((broadcast(q, lane, 4u) * k[4] + broadcast(q, lane, 5u) * k[5]) + (broadcast(q, lane, 6u) * k[6] + broadcast(q, lane, 7u) * k[7]));
     return (t.x + t.y) + (t.z + t.w);
 }
 
-fn weigh(w: f32, v: array<vec4<f32>, 8>) -> vec4<f32> {
-    return ((v[0] * subgroupShuffle(w, 0u) + v[1] * subgroupShuffle(w, 1u)) + (v[2] * subgroupShuffle(w, 2u) + v[3] * subgroupShuffle(w, 3u)))
-         + ((v[4] * subgroupShuffle(w, 4u) + v[5] * subgroupShuffle(w, 5u)) + (v[6] * subgroupShuffle(w, 6u) + v[7] * subgroupShuffle(w, 7u)));
+fn weigh(w: f32, v: array<vec4<f32>, 8>, lane: u32) -> vec4<f32> {
+    return ((v[0] * shuffle(w, lane, 0u) + v[1] * shuffle(w, lane, 1u)) + (v[2] * shuffle(w, lane, 2u) + v[3] * shuffle(w, lane, 3u)))
+         + ((v[4] * shuffle(w, lane, 4u) + v[5] * shuffle(w, lane, 5u)) + (v[6] * shuffle(w, lane, 6u) + v[7] * shuffle(w, lane, 7u)));
 }
 
 // The unit is a group of HEADS query heads.
@@ -64,7 +64,7 @@ fn attend_heads(params: AttendParams, unit: u32, column: u32, lane: u32) {
             let k = array<vec4<f32>, 8>(key_at(key, i), key_at(key, i + 1u), key_at(key, i + 2u), key_at(key, i + 3u),
                                         key_at(key, i + 4u), key_at(key, i + 5u), key_at(key, i + 6u), key_at(key, i + 7u));
             for (var h = 0u; h < HEADS; h++) {
-                weight[h] += dot_keys(asked[h][j], k);
+                weight[h] += dot_keys(asked[h][j], k, lane);
             }
         }
         for (var h = 0u; h < HEADS; h++) {
@@ -87,7 +87,7 @@ fn attend_heads(params: AttendParams, unit: u32, column: u32, lane: u32) {
                 values[at + min(first + 4u, last) * kv_quads], values[at + min(first + 5u, last) * kv_quads],
                 values[at + min(first + 6u, last) * kv_quads], values[at + min(first + 7u, last) * kv_quads]);
             for (var h = 0u; h < HEADS; h++) {
-                result[h][j] += weigh(weight[h], v);
+                result[h][j] += weigh(weight[h], v, lane);
             }
         }
     }

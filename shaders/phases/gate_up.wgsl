@@ -7,14 +7,14 @@
 fn gate_and_up(params: GateUpParams, unit: u32, first: u32, lane: u32) {
     let quad = unit * 8u + lane;
     let columns = four_columns(first, params.columns);
-    let products = multiply_eight(params.gate, quad * 4u, params.up, quad * 4u, places.scaled, columns, lane);
+    let products = multiply_eight(params.gate, unit * 32u, params.up, unit * 32u, 4u, places.scaled, columns, lane);
     for (var j = 0u; j < #{COLUMNS}u; j++) {
         let column = first + j;
         if column < params.columns {
             let scale = inverse_rms(column, params.gate.columns, params.norm_epsilon, lane);
             let gate = of_column(products.low, j) * scale;
             let up = of_column(products.high, j) * scale;
-            if quad * 4u < params.gate.rows {
+            if lane < 8u && quad * 4u < params.gate.rows {
                 let at = column * (params.gate.rows >> 2u) + quad;
                 set_quad(places.hidden + at, gate / (vec4<f32>(1.0) + exp(-gate)) * up);
             }

@@ -33,13 +33,13 @@ fn project_qkv(params: QkvParams, unit: u32, first: u32, lane: u32) {
 
     let row = (group * 8u + lane) * 8u;
     let columns = four_columns(first, params.columns);
-    let products = multiply_eight(m, row, m, row + 4u, places.scaled, columns, lane);
+    let products = multiply_eight(m, group * 64u, m, group * 64u + 4u, 8u, places.scaled, columns, lane);
     let start = select(select(0u, query_rows, part >= 1u), query_rows + key_rows, part == 2u);
     for (var j = 0u; j < #{COLUMNS}u; j++) {
         let column = first + j;
         if column < params.columns {
             let scale = inverse_rms(column, m.columns, params.norm_epsilon, lane);
-            if row < m.rows {
+            if lane < 8u && row < m.rows {
                 let at = places.projected + ((column * stride + start + row) >> 2u);
                 set_quad(at, of_column(products.low, j) * scale);
                 set_quad(at + 1u, of_column(products.high, j) * scale);

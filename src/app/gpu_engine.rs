@@ -84,10 +84,11 @@ impl GpuEngine {
         let mut app = headless_app(choice)?;
         spawn_model(app.world_mut(), &model);
         let crew = std::env::var("CREW").map_or(2, |c| c.parse().unwrap_or(2));
+        let family = crate::passes::kernels::Family::ALL[0];
         app.add_plugins((
             ShadersPlugin { sources: load_sources(std::env::var_os("PIXEL_LLM_SHADERS").map(std::path::PathBuf::from).as_deref())? },
             PassesPlugin,
-            NetworkPlugin { model: NetworkModel { model, sizes, crew } },
+            NetworkPlugin { model: NetworkModel { model, sizes, family, crew } },
             (TilesPlugin, InterventionsPlugin),
         ));
         prepare(&mut app);

@@ -12,7 +12,7 @@ pub mod headless;
 use crate::assets::Assets;
 use clap::{Parser, Subcommand};
 use cli::{
-    bench, convert, fs, inspect,
+    bench, convert, fs, inspect, map,
     output::{self, Exit, Output},
     perplexity, run, verify,
 };
@@ -43,6 +43,8 @@ enum Command {
     Convert(convert::ConvertArgs),
     /// Tell what a model is; list its tensors; paint it.
     Inspect(inspect::InspectArgs),
+    /// Work with infinite maps: pixels and bytes anywhere on a plane of 64-bit coordinates.
+    Map(map::MapArgs),
     /// Check every tile of a model against its checksum.
     Verify(verify::VerifyArgs),
     /// Measure how fast a model answers here, and where the time goes.
@@ -65,6 +67,7 @@ pub fn main() -> ExitCode {
         Some(Command::Fs(args)) => fs::run(args, &mut out),
         Some(Command::Convert(args)) => convert::run(args, &mut out),
         Some(Command::Inspect(args)) => inspect::run(args, &assets, &mut out),
+        Some(Command::Map(args)) => map::run(args, &mut out),
         Some(Command::Verify(args)) => verify::run(args, &assets, &mut out),
         Some(Command::Bench(args)) => bench::run(args, &assets, &mut out),
         Some(Command::Perplexity(args)) => perplexity::run(args, &assets, &mut out),

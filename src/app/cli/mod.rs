@@ -10,6 +10,7 @@ pub mod convert;
 pub mod engine;
 pub mod fs;
 pub mod inspect;
+pub mod map;
 mod numbers;
 pub mod output;
 pub mod perplexity;

@@ -5,6 +5,7 @@ pub mod change;
 pub mod choose;
 pub mod down;
 pub mod embed;
+mod family;
 pub mod gate_up;
 mod layout;
 pub mod logits;
@@ -14,6 +15,7 @@ pub mod rms_norm;
 pub mod rotate;
 pub mod whole_layer;
 
+pub use family::Family;
 pub use layout::{MANY_COLUMNS, encoding_def, product_defs};
 
 use bevy::{

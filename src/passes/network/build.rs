@@ -16,7 +16,7 @@ use super::tensors::{MatrixRef, Tensors};
 use super::{NetworkError, NetworkFailure, NetworkModel, Sizes};
 use crate::model::{ModelConfig, PixelModel};
 use crate::passes::kernels::{
-    KernelId, KernelSource, Kernels, MANY_COLUMNS, attend, choose, down, embed, encoding_def, gate_up, logits,
+    Family, KernelId, KernelSource, Kernels, MANY_COLUMNS, attend, choose, down, embed, encoding_def, gate_up, logits,
     product_defs, project, qkv, rotate, whole_layer,
 };
 use crate::passes::params::{
@@ -74,6 +74,8 @@ pub struct Network {
     pub whole_layers: bool,
     /// Each layer's [`LayerParams`].
     layer_params: Vec<Buffer>,
+    /// What its kernels are compiled for.
+    pub(super) family: Family,
     /// Weight of the norm after the embedding, then of each layer's two norms.
     pub(super) gains: Vec<Buffer>,
     pub(super) embed: Stage,
@@ -156,9 +158,12 @@ pub(super) fn build_network(
     shaders: Res<Shaders>,
 ) {
     let (least, most) = (adapter.subgroup_min_size, adapter.subgroup_max_size);
-    let has_subgroups = device.features().contains(wgpu::Features::SUBGROUP);
-    let result = if has_subgroups && least >= 8 {
+    let has_subgroups = device.features().contains(wgpu::Features::SUBGROUP) && least >= 8;
+    let result = if wanted.family.subgroups && !has_subgroups {
+        Err(NetworkError::Subgroups { least, most })
+    } else {
         let builder = Builder {
+            family: wanted.family,
             kernels: &mut kernels,
             device: &device,
             queue: &queue,
@@ -166,8 +171,6 @@ pub(super) fn build_network(
             shaders: &shaders,
         };
         builder.build(&wanted)
-    } else {
-        Err(NetworkError::Subgroups { least, most })
     };
     match result {
         Ok(network) => commands.insert_resource(network),
@@ -176,6 +179,7 @@ pub(super) fn build_network(
 }
 
 struct Builder<'a> {
+    family: Family,
     kernels: &'a mut Kernels,
     device: &'a RenderDevice,
     queue: &'a RenderQueue,
@@ -213,9 +217,10 @@ impl Builder<'_> {
     fn dispatch(
         &mut self,
         source: &'static KernelSource,
-        defs: Vec<ShaderDefVal>,
+        mut defs: Vec<ShaderDefVal>,
         workgroups: u32,
     ) -> Dispatch {
+        defs.extend(self.family.shader_defs());
         let kernel = self.kernels.request(source, defs, self.shaders, self.cache);
         Dispatch { name: source.name, kernel, many: None, workgroups }
     }
@@ -228,7 +233,7 @@ impl Builder<'_> {
         workgroups: u32,
     ) -> Dispatch {
         let one = self.dispatch(source, defs(1), workgroups);
-        let many = self.kernels.request(source, defs(MANY_COLUMNS), self.shaders, self.cache);
+        let many = self.dispatch(source, defs(MANY_COLUMNS), workgroups).kernel;
         Dispatch { many: Some(many), ..one }
     }
 
@@ -245,7 +250,7 @@ impl Builder<'_> {
     }
 
     fn build(mut self, wanted: &NetworkModel) -> Result<Network, NetworkError> {
-        let NetworkModel { model, sizes, crew } = wanted;
+        let NetworkModel { model, sizes, crew, .. } = wanted;
         let (model, sizes): (&PixelModel, Sizes) = (model, *sizes);
         let config = model.config().clone();
         if !config.head_size.is_multiple_of(8) {
@@ -317,7 +322,7 @@ impl Builder<'_> {
             self.stage(None, &bound, vec![dispatch])
         });
         let (whole_layers, gains) = (*crew > 0, all_gains);
-        Ok(Network { pages, buffers, sizes, config, whole_layers, layer_params, gains, embed, layers, logits, choose })
+        Ok(Network { pages, buffers, sizes, config, whole_layers, layer_params, family: self.family, gains, embed, layers, logits, choose })
     }
 
     fn angles(

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use bevy::{prelude::*, render::RenderApp, render::RenderStartup};
 
+use super::kernels::Family;
 use super::{Forward, ForwardSystems, PassesSystems};
 use crate::model::{ModelError, PixelModel};
 use crate::tiles::PagesError;
@@ -57,9 +58,9 @@ pub enum NetworkError {
         /// Encoding of up.
         up: &'static str,
     },
-    /// The adapter has no subgroups of eight lanes or more.
+    /// The adapter has no subgroups of eight lanes or more, and the kernels that were asked for need them.
     #[error(
-        "the adapter's subgroups have {least} to {most} lanes; the GPU kernels need 8 or more: use --device cpu"
+        "the adapter's subgroups have {least} to {most} lanes; these kernels need 8 or more"
     )]
     Subgroups {
         /// Fewest lanes of a subgroup.
@@ -88,6 +89,8 @@ pub struct NetworkModel {
     pub model: Arc<PixelModel>,
     /// Room for sequences and columns.
     pub sizes: Sizes,
+    /// How the kernels share their work.
+    pub family: Family,
     /// Workgroups that share a layer of one column and wait for each other, one per thread of a software adapter; 0 where
     /// they must not.
     pub crew: u32,

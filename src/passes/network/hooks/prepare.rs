@@ -179,7 +179,8 @@ impl<'a> Builder<'a> {
         let added = data("added", bytemuck::cast_slice(added), BufferUsages::STORAGE);
         let bound = [&uniform, &rows, &added, buffer, &self.network.gains[gains]];
         let bound = bound.map(|buffer| buffer.as_entire_binding());
-        let kernel = self.kernels.request(&change::SOURCE, Vec::new(), self.shaders, self.cache);
+        let defs = self.network.family.shader_defs();
+        let kernel = self.kernels.request(&change::SOURCE, defs, self.shaders, self.cache);
         let group = self.kernels.get(kernel).bind(self.device, self.cache, &bound);
         Ok(Effect::Change { kernel, group, workgroups: change::workgroups(&params) })
     }
