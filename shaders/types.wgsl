@@ -99,3 +99,14 @@ struct LogitsParams {
     norm_epsilon: f32,
     padding: vec2<u32>,
 }
+
+struct ChangeParams {
+    features: u32,
+    columns: u32,
+    scale: f32,
+    is_residual: u32,
+    residual: u32,
+    scaled: u32,
+    squares: u32,
+    gain: u32,
+}

@@ -6,7 +6,7 @@
 //! 1. [`pxi`]: PixelFS, bytes as RGB pixels in a `.pxi` file.
 //! 2. [`model`]: PXI-LLM, a model as a `.pxi` file; GGUF in and out; tokenizer and chat template.
 //! 3. [`map`]: InfiniteMap, the plane on which everything has its place.
-//! 4. `tiles`: the pixels of a model as textures on the GPU.
+//! 4. `tiles`: the pixels of a model as textures on the GPU, and the model as entities.
 //! 6. [`passes`]: the forward pass, on the CPU and in Bevy's render graph, with its `shaders`.
 //! 7. [`tokens`]: requests, sampling, batches and results.
 //!

@@ -29,6 +29,7 @@ embed![
     "attend.wgsl",
     "block.wgsl",
     "bytes.wgsl",
+    "change.wgsl",
     "choose.wgsl",
     "columns.wgsl",
     "down.wgsl",

@@ -3,16 +3,24 @@
 //! The render world is built here by hand, with Bevy's own sets and none of Bevy's systems, so that what is found is
 //! ours and no GPU is needed.
 
+use std::sync::Arc;
+
 use bevy::{
     app::SubApp,
     ecs::schedule::{LogLevel, ScheduleBuildError},
     prelude::*,
-    render::{Render, RenderApp, RenderStartup},
+    render::{MainWorld, Render, RenderApp, RenderStartup},
     shader::Shader,
 };
 use pixel_llm::{
-    passes::{Forward, PassesPlugin},
+    assets::Assets as BuiltIn,
+    passes::{
+        Forward, InterventionsPlugin, PassesPlugin,
+        kernels::Family,
+        network::{NetworkModel, NetworkPlugin, Sizes},
+    },
     shaders::{ShadersPlugin, load_sources},
+    tiles::TilesPlugin,
 };
 
 fn app() -> App {
@@ -20,12 +28,24 @@ fn app() -> App {
     app.add_plugins((MinimalPlugins, AssetPlugin::default())).init_asset::<Shader>();
     let mut render_app = SubApp::new();
     render_app
+        // It is there whenever extraction runs, and systems of it ask for it before.
+        .init_resource::<MainWorld>()
         .init_schedule(RenderStartup)
         .init_schedule(ExtractSchedule)
         .add_schedule(Render::base_schedule())
         .add_schedule(RenderGraph::base_schedule());
     app.insert_sub_app(RenderApp, render_app);
     app
+}
+
+fn network_model() -> NetworkModel {
+    let model = Arc::new(BuiltIn::new(None).default_model().expect("the built-in model is sound"));
+    NetworkModel {
+        model,
+        crew: 0,
+        family: Family::ALL[0],
+        sizes: Sizes { slots: 1, context: 16, columns: 1, repeats: 1 },
+    }
 }
 
 /// Builds every schedule of a world with detection on, and returns what was found.
@@ -49,7 +69,13 @@ fn ambiguities(world: &mut World) -> Vec<String> {
 #[test]
 fn our_schedules_have_no_ambiguities() {
     let mut app = app();
-    app.add_plugins((ShadersPlugin { sources: load_sources(None).unwrap() }, PassesPlugin));
+    app.add_plugins((
+        ShadersPlugin { sources: load_sources(None).unwrap() },
+        PassesPlugin,
+        NetworkPlugin { model: network_model() },
+        TilesPlugin,
+        InterventionsPlugin,
+    ));
     assert_eq!(ambiguities(app.world_mut()), [""; 0], "in the main world");
     let render_world = app.sub_app_mut(RenderApp).world_mut();
     assert!(

@@ -7,52 +7,15 @@ mod common;
 use std::path::Path;
 use std::sync::Arc;
 
+use common::engine::{batch, cpu, largest_difference, on_cpu, on_gpu, vectors};
 use common::forward::open;
 use common::gpu::engine;
 use common::tiny::Tiny;
 use pixel_llm::app::gpu_engine::GpuEngine;
 use pixel_llm::app::headless::GpuChoice;
-use pixel_llm::model::{Encoding, PixelModel};
-use pixel_llm::passes::reference::{Column as CpuColumn, Controls, CpuModel, CpuOptions, KvCache};
-use pixel_llm::tokens::{Batch, Column};
-
-fn vectors(name: &str) -> PixelModel {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/models");
-    open(&folder.join(format!("{name}.gguf")))
-}
-
-fn columns(ids: &[u32], slot: u32, first: u32) -> Vec<Column> {
-    ids.iter().zip(first..).map(|(&token, position)| Column { token, slot, position }).collect()
-}
-
-fn on_gpu(engine: &mut GpuEngine, columns: Vec<Column>) -> Vec<Vec<f32>> {
-    let wanted: Vec<u32> = (0..columns.len() as u32).collect();
-    engine.logits(&Batch { columns, repeats: 1, ..Batch::default() }, &wanted).unwrap()
-}
-
-fn on_cpu(model: &CpuModel, ids: &[u32], controls: &Controls) -> Vec<Vec<f32>> {
-    let mut cache = KvCache::new(model.config(), 1, 64);
-    let columns: Vec<CpuColumn> = ids
-        .iter()
-        .zip(0..)
-        .map(|(&token, position)| CpuColumn { token, slot: 0, position, wants_logits: true })
-        .collect();
-    let logits = model.forward(&mut cache, &columns, controls, None).unwrap();
-    logits.iter().map(|(_, row)| row.to_vec()).collect()
-}
-
-fn largest_difference(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {
-    assert_eq!(a.len(), b.len());
-    let rows = a.iter().zip(b).flat_map(|(a, b)| {
-        assert_eq!(a.len(), b.len());
-        a.iter().zip(b)
-    });
-    rows.map(|(a, b)| (a - b).abs()).fold(0.0, |most, next| if next <= most { most } else { next })
-}
-
-fn cpu(model: &Arc<PixelModel>) -> CpuModel {
-    CpuModel::new(Arc::clone(model), CpuOptions::default()).unwrap()
-}
+use pixel_llm::model::Encoding;
+use pixel_llm::passes::reference::Controls;
+use pixel_llm::tokens::Batch;
 
 #[test]
 fn every_family_and_encoding_gives_the_logits_of_the_twin() {
@@ -68,7 +31,7 @@ fn every_family_and_encoding_gives_the_logits_of_the_twin() {
     let ids = [3, 14, 15, 9, 26, 5, 35, 8, 9, 7, 9, 32];
     let mut failures = Vec::new();
     for name in names {
-        let model = Arc::new(vectors(&name));
+        let model = vectors(&name);
         if !model.config().hidden_size.is_multiple_of(32) {
             // The GPU refuses such a width; the CPU computes it.
             let refused = GpuEngine::new(model, 1, 64, &GpuChoice::default()).err();
@@ -79,12 +42,15 @@ fn every_family_and_encoding_gives_the_logits_of_the_twin() {
         }
         let vocab = model.config().vocab_size;
         let ids: Vec<u32> = ids.iter().map(|id| id % vocab).collect();
-        let expected = on_cpu(&cpu(&model), &ids, &Controls::default());
-        let Some(mut engine) = engine(model, 2) else { return };
-        let together = on_gpu(&mut engine, columns(&ids, 1, 0));
+        let expected = on_cpu(&cpu(&model), &ids, &Controls::default(), None);
+        let Some(mut engine) = engine(Arc::clone(&model), 2) else { return };
+        let together = on_gpu(&mut engine, &batch(&ids, 1, 0));
         let mut alone = Vec::new();
-        for column in columns(&ids, 0, 0) {
-            alone.extend(on_gpu(&mut engine, vec![column]));
+        for column in batch(&ids, 0, 0).columns {
+            alone.extend(on_gpu(
+                &mut engine,
+                &Batch { columns: vec![column], repeats: 1, ..Batch::default() },
+            ));
         }
         let errors = [largest_difference(&together, &expected), largest_difference(&alone, &expected)];
         println!("{name}: {errors:?}");
@@ -104,7 +70,7 @@ fn a_flipped_pixel_on_the_gpu_changes_the_logits_as_the_twin_predicts() {
     let model = Arc::new(open(&path));
     let Some(mut gpu) = engine(Arc::clone(&model), 1) else { return };
     let ids = [1, 2, 3];
-    let before = on_gpu(&mut gpu, columns(&ids, 0, 0));
+    let before = on_gpu(&mut gpu, &batch(&ids, 0, 0));
 
     // Weights 8 to 11 of row 5 of the first layer's gate: texel 5 of line 2 of its first tile.
     let name = "blk.0.ffn_gate.weight";
@@ -119,8 +85,8 @@ fn a_flipped_pixel_on_the_gpu_changes_the_logits_as_the_twin_predicts() {
         bytes[at..at + 4].copy_from_slice(&weight.to_le_bytes());
     }
     tiny.write(&path);
-    let expected = on_cpu(&cpu(&Arc::new(open(&path))), &ids, &Controls::default());
-    let after = on_gpu(&mut gpu, columns(&ids, 0, 0));
+    let expected = on_cpu(&cpu(&Arc::new(open(&path))), &ids, &Controls::default(), None);
+    let after = on_gpu(&mut gpu, &batch(&ids, 0, 0));
     assert!(largest_difference(&before, &after) > 1e-2, "the pixel matters");
     let error = largest_difference(&after, &expected);
     assert!(error < 1e-3, "{error}");
@@ -128,18 +94,18 @@ fn a_flipped_pixel_on_the_gpu_changes_the_logits_as_the_twin_predicts() {
 
 #[test]
 fn a_muted_head_is_as_its_columns_of_the_output_matrix_zeroed() {
-    let model = Arc::new(vectors("q8_0"));
+    let model = vectors("q8_0");
     let Some(mut gpu) = engine(Arc::clone(&model), 1) else { return };
     let ids = [1, 2, 3, 4];
     let config = model.config();
     let head_scale = vec![1.0; (config.layer_count * config.head_count) as usize];
     let mut controls = Controls { head_scale, ..Controls::default() };
     controls.head_scale[1] = 0.0;
-    let before = on_gpu(&mut gpu, columns(&ids, 0, 0));
+    let before = on_gpu(&mut gpu, &batch(&ids, 0, 0));
     let (network, _, queue) = gpu.network();
     network.set_head_scale(queue, 0, 1, 0.0);
-    let after = on_gpu(&mut gpu, columns(&ids, 0, 0));
+    let after = on_gpu(&mut gpu, &batch(&ids, 0, 0));
     assert!(largest_difference(&before, &after) > 1e-4, "the head matters");
-    let error = largest_difference(&after, &on_cpu(&cpu(&model), &ids, &controls));
+    let error = largest_difference(&after, &on_cpu(&cpu(&model), &ids, &controls, None));
     assert!(error < 1e-3, "{error}");
 }

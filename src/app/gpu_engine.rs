@@ -4,9 +4,12 @@
 //! logits are read back and the CPU's sampler answers.
 
 mod draws;
+mod hooks;
 mod profile;
 mod threads;
 pub mod trial;
+
+pub use hooks::Hooked;
 
 use std::sync::Arc;
 
@@ -27,8 +30,9 @@ use crate::passes::network::{
     Copy, NO_LOGITS, Network, NetworkError, NetworkFailure, NetworkModel, NetworkPlugin, Sizes, Step,
 };
 use crate::passes::readback::read_starts;
-use crate::passes::{ForwardRequest, ForwardState, ForwardStatus, PassesPlugin};
+use crate::passes::{ForwardRequest, ForwardState, ForwardStatus, InterventionsPlugin, PassesPlugin};
 use crate::shaders::{ShaderError, ShadersPlugin, load_sources};
+use crate::tiles::{TilesPlugin, spawn_model};
 use crate::tokens::sampling::{Sampler, SamplingError};
 use crate::tokens::{Ask, Batch, Capacity, Engine, EngineError, Profile, Sampled, answer};
 use draws::{choice, draws_on_device, write_draws};
@@ -121,12 +125,14 @@ impl GpuEngine {
         let (slots, context) = (slots as u32, context as u32);
         let sizes = Sizes { slots, context, columns: COLUMNS.max(slots), repeats: REPEATS };
         let mut app = headless_app(choice)?;
+        spawn_model(app.world_mut(), &model);
         let plan = plan.unwrap_or_else(|| usual_plan(&app));
         let crew = if plan.whole_layers { threads::workers() } else { 0 };
         app.add_plugins((
             ShadersPlugin { sources: load_sources(None)? },
             PassesPlugin,
             NetworkPlugin { model: NetworkModel { model, sizes, family: plan.family, crew } },
+            (TilesPlugin, InterventionsPlugin),
         ));
         prepare(&mut app);
         for _ in 0..STARTING_FRAMES {

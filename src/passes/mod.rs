@@ -6,6 +6,9 @@
 
 #[cfg(feature = "world")]
 mod driver;
+mod hook_point;
+#[cfg(feature = "world")]
+mod interventions;
 #[cfg(feature = "world")]
 pub mod kernels;
 #[cfg(feature = "world")]
@@ -21,6 +24,9 @@ mod schedule;
 
 #[cfg(feature = "world")]
 pub use driver::{ForwardBudget, ForwardRequest, ForwardState, ForwardStatus};
+pub use hook_point::HookPoint;
+#[cfg(feature = "world")]
+pub use interventions::InterventionsPlugin;
 #[cfg(feature = "world")]
 pub use plugin::{PassesPlugin, PassesSystems};
 #[cfg(feature = "world")]

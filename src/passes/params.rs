@@ -253,6 +253,28 @@ pub struct ChooseParams {
     pub vocabulary: u32,
 }
 
+/// `change`: a caller's change to values on their way, `values * scale + added`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+pub struct ChangeParams {
+    /// Values per column.
+    pub features: u32,
+    /// Columns that are changed.
+    pub columns: u32,
+    /// The factor on what is there; at 0 it is replaced, even where it is no number.
+    pub scale: f32,
+    /// 1 where the values are the residual stream, which the next norm reads in another form too.
+    pub is_residual: u32,
+    /// Where the residual stream begins among the activations, in numbers.
+    pub residual: u32,
+    /// Where the residual stream times the weight of the next norm begins.
+    pub scaled: u32,
+    /// Where the sums of squares begin.
+    pub squares: u32,
+    /// Where the weight of the next norm begins in its buffer.
+    pub gain: u32,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,6 +294,7 @@ mod tests {
             size_of::<DownParams>(),
             size_of::<LogitsParams>(),
             size_of::<ChooseParams>(),
+            size_of::<ChangeParams>(),
         ] {
             assert_eq!(size % 16, 0, "{size}");
         }

@@ -1,6 +1,9 @@
 //! What several tests share.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "these are steps of tests, which fail by panicking")]
 
+#[cfg(feature = "world")]
+pub mod engine;
 pub mod forward;
 #[cfg(feature = "world")]
 pub mod gpu;

@@ -1,6 +1,7 @@
 //! The compute kernels: one file each, named as its shader, its entry point and its pipeline are.
 
 pub mod attend;
+pub mod change;
 pub mod choose;
 pub mod down;
 pub mod embed;
@@ -67,6 +68,7 @@ pub struct KernelSource {
 /// All kernels, in the order of their names.
 pub const SOURCES: &[&KernelSource] = &[
     &attend::SOURCE,
+    &change::SOURCE,
     &choose::SOURCE,
     &down::SOURCE,
     &embed::SOURCE,

@@ -87,6 +87,10 @@ pub struct Network {
     pub whole_layers: bool,
     /// Each layer's [`LayerParams`].
     layer_params: Vec<Buffer>,
+    /// What its kernels are compiled for.
+    pub(super) family: Family,
+    /// Weight of the norm after the embedding, then of each layer's two norms.
+    pub(super) gains: Vec<Buffer>,
     pub(super) embed: Stage,
     pub(super) layers: Vec<Stage>,
     pub(super) logits: Stage,
@@ -288,7 +292,7 @@ impl Builder<'_> {
         let bound = [&b.activations, &places, &params, &gain, &b.columns, &b.meetings];
         let embed = self.stage(Some(&pages), &bound, vec![embed]);
 
-        let (mut layers, mut layer_params) = (Vec::new(), Vec::new());
+        let (mut layers, mut layer_params, mut all_gains) = (Vec::new(), Vec::new(), vec![gain]);
         for index in 0..config.layer_count {
             let (params, matrices) = layer_parameters(index, &tensors, &config, sizes)?;
             let uniform = self.uniform(&params);
@@ -304,6 +308,7 @@ impl Builder<'_> {
             stage.whole = self.whole_layer(&params, &matrices, *crew);
             layers.push(stage);
             layer_params.push(uniform);
+            all_gains.push(gains);
         }
 
         let params = LogitsParams {
@@ -334,8 +339,8 @@ impl Builder<'_> {
             let dispatch = self.dispatch(&choose::SOURCE, choose::shader_defs(greedy), 1);
             self.stage(None, &bound, vec![dispatch])
         });
-        let whole_layers = *crew > 0;
-        Ok(Network { pages, buffers, sizes, config, whole_layers, layer_params, embed, layers, logits, choose })
+        let (whole_layers, gains) = (*crew > 0, all_gains);
+        Ok(Network { pages, buffers, sizes, config, whole_layers, layer_params, family: self.family, gains, embed, layers, logits, choose })
     }
 
     fn angles(

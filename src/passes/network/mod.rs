@@ -5,6 +5,7 @@
 
 mod buffers;
 mod build;
+mod hooks;
 mod record;
 mod tensors;
 
@@ -19,6 +20,7 @@ use crate::tiles::PagesError;
 
 pub use buffers::{Buffers, MOST_BIASES, MOST_RECENT, NO_LOGITS, SamplingBuffers, Sizes};
 pub use build::{KernelUse, Network};
+pub use hooks::{Hook, HookAction, HookError, Watched, set_hooks, take_watched};
 pub use record::{Choice, Copy, Step};
 
 /// Why a model cannot run on the device.

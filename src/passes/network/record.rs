@@ -11,6 +11,7 @@ use bevy::{
 
 use super::Network;
 use super::build::Stage;
+use super::hooks::{Effect, StepHooks};
 use crate::passes::kernels::{KernelError, Kernels};
 
 /// Keys and values to copy between sequences before a step.
@@ -65,6 +66,7 @@ pub(super) struct Recorder<'w, 's> {
     device: Res<'w, RenderDevice>,
     cache: Res<'w, PipelineCache>,
     kernels: Res<'w, Kernels>,
+    hooks: Option<Res<'w, StepHooks>>,
 }
 
 impl Recorder<'_, '_> {
@@ -80,12 +82,35 @@ impl Recorder<'_, '_> {
         }
         let descriptor = ComputePassDescriptor { label: Some(label), timestamp_writes: None };
         let mut pass = self.context.command_encoder().begin_compute_pass(&descriptor);
-        for stage in stages(&self.network) {
+        for (layer, stage) in (0..).zip(stages(&self.network)) {
             pass.set_bind_group(0, &stage.group, &[]);
-            for dispatch in self.network.plan(stage, columns) {
+            let dispatches = match &self.hooks {
+                // Between the phases of a whole layer in one dispatch there is no place for a hook.
+                Some(_) => &stage.dispatches,
+                None => self.network.plan(stage, columns),
+            };
+            for dispatch in dispatches {
                 let (kernel, workgroups) = dispatch.plan(columns);
                 if step.has(dispatch.name) {
                     self.kernels.get(kernel).dispatch(&mut pass, &self.device, &self.cache, workgroups)?;
+                }
+                let Some(hooks) = &self.hooks else { continue };
+                for effect in hooks.after(dispatch.name, layer) {
+                    match effect {
+                        Effect::Change { kernel, group, workgroups } => {
+                            pass.set_bind_group(0, group, &[]);
+                            let kernel = self.kernels.get(*kernel);
+                            kernel.dispatch(&mut pass, &self.device, &self.cache, *workgroups)?;
+                        }
+                        Effect::Copy { from, runs } => {
+                            // There are no copies within a compute pass.
+                            drop(pass);
+                            let encoder = self.context.command_encoder();
+                            hooks.copy(encoder, from, runs);
+                            pass = encoder.begin_compute_pass(&descriptor);
+                        }
+                    }
+                    pass.set_bind_group(0, &stage.group, &[]);
                 }
             }
         }

@@ -2,9 +2,10 @@
 
 use super::Column;
 use super::activations::Panels;
-use super::hooks::{HookPoint, Tap};
+use super::hooks::Tap;
 use super::matrix::Matrix;
 use super::project::add_product;
+use crate::passes::HookPoint;
 use crate::passes::params::DownParams;
 
 /// Multiplies `hidden` and adds to `residual`; `update` is scratch.

@@ -4,11 +4,12 @@ use rayon::prelude::*;
 
 use super::Column;
 use super::activations::Panels;
-use super::hooks::{HookPoint, Tap};
+use super::hooks::Tap;
 use super::lanes::LANES;
 use super::matrix::Matrix;
 use super::multiply::multiply_row_group;
 use super::norm::normalise;
+use crate::passes::HookPoint;
 use crate::passes::params::GateUpParams;
 
 /// Writes the hidden activations of every column to `gate`; `normed` and `up` are scratch. `weights` are the tiles of gate and up, `norm` the

@@ -1,4 +1,4 @@
-//! Places in the forward pass where a caller may watch or change values.
+//! Hooks of the forward pass on the CPU: they watch or change values at every [`HookPoint`].
 //!
 //! Kernels call [`Tap`] at each place; without hooks that costs one branch, with hooks the values are copied to rows, handed out, and
 //! copied back.
@@ -6,41 +6,7 @@
 use super::Column;
 use super::activations::{Panels, copy_runs};
 use super::laps::{Kernel, Laps};
-
-/// A place in the forward pass; layers count from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum HookPoint {
-    /// The token embedding: the residual stream before the first layer.
-    Embedding,
-    /// The norm that query, key and value are made from.
-    AttentionNorm(u32),
-    /// Query as attention reads it: after bias, per-head norm and RoPE; heads side by side.
-    Query(u32),
-    /// Key as it goes into the cache: after bias, per-head norm and RoPE; KV heads side by side.
-    Key(u32),
-    /// Value as it goes into the cache; KV heads side by side.
-    Value(u32),
-    /// What each head gives, before its factor; heads side by side.
-    HeadOutput(u32),
-    /// What attention adds to the residual stream, before the layer's factor.
-    AttentionOutput(u32),
-    /// The norm that gate and up are made from.
-    FeedForwardNorm(u32),
-    /// Gate, before its activation function.
-    Gate(u32),
-    /// Up.
-    Up(u32),
-    /// `silu(gate) * up`.
-    Hidden(u32),
-    /// What the feed-forward block adds to the residual stream, before the layer's factor.
-    FeedForwardOutput(u32),
-    /// The residual stream after the layer.
-    Residual(u32),
-    /// The last norm, for the columns that want logits.
-    FinalNorm,
-    /// The logits, for the columns that want them.
-    Logits,
-}
+use crate::passes::HookPoint;
 
 /// Values at a place: one row of features per column.
 #[derive(Debug)]

@@ -4,11 +4,12 @@ use rayon::prelude::*;
 
 use super::Column;
 use super::activations::{Panels, copy_runs};
-use super::hooks::{HookPoint, Tap};
+use super::hooks::Tap;
 use super::lanes::LANES;
 use super::matrix::Matrix;
 use super::multiply::multiply_row_group;
 use super::norm::normalise;
+use crate::passes::HookPoint;
 use crate::passes::params::LogitsParams;
 
 /// The logits of the columns that wanted them.

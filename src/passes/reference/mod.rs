@@ -9,6 +9,7 @@
 pub mod activations;
 pub mod attend;
 mod cache;
+mod change;
 pub mod down;
 pub mod embed;
 mod error;
@@ -28,9 +29,11 @@ mod rms_norm;
 pub mod rope;
 pub mod unpack;
 
+pub use super::HookPoint;
 pub use cache::{KvCache, PAGE};
+pub use change::change;
 pub use error::ForwardError;
-pub use hooks::{HookPoint, HookValues, Hooks};
+pub use hooks::{HookValues, Hooks};
 pub use laps::{Kernel, Lap, Laps};
 pub use logits::Logits;
 pub use model::{Controls, CpuModel, CpuOptions, rope_params};

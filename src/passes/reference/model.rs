@@ -12,7 +12,7 @@ use super::down::down;
 use super::embed::embed;
 use super::error::ForwardError;
 use super::gate_up::gate_up;
-use super::hooks::{HookPoint, Hooks, Tap};
+use super::hooks::{Hooks, Tap};
 use super::lanes::LANES;
 use super::laps::{Kernel, Laps};
 use super::logits::{Logits, logits};
@@ -23,6 +23,7 @@ use super::rope::Rotation;
 use crate::model::dequant::dequantize;
 use crate::model::planes::LINE_BYTES;
 use crate::model::{ModelConfig, PixelModel};
+use crate::passes::HookPoint;
 use crate::passes::params::{
     AttendParams, DownParams, EmbedParams, GateUpParams, LogitsParams, MatrixParams, ProjectParams,
     QkvParams, RopeParams,

@@ -4,10 +4,11 @@ use rayon::prelude::*;
 
 use super::Column;
 use super::activations::{Input, Panels};
-use super::hooks::{HookPoint, Tap};
+use super::hooks::Tap;
 use super::lanes::LANES;
 use super::matrix::Matrix;
 use super::multiply::multiply_row_group;
+use crate::passes::HookPoint;
 use crate::passes::params::ProjectParams;
 
 /// Scales the heads in `attended` (columns `stride` apart), multiplies, and adds to `residual`. `update` is scratch. `head_scale` has a factor per head or

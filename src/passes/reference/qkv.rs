@@ -4,12 +4,13 @@ use rayon::prelude::*;
 
 use super::Column;
 use super::activations::{Panels, copy_runs};
-use super::hooks::{HookPoint, Tap};
+use super::hooks::Tap;
 use super::lanes::LANES;
 use super::matrix::Matrix;
 use super::multiply::multiply_row_group;
 use super::norm::{normalise, normalise_head};
 use super::rope::turn;
+use crate::passes::HookPoint;
 use crate::passes::params::QkvParams;
 
 /// The weights that the kernel reads.
