@@ -18,12 +18,10 @@ use bevy::{
     render::{
         RenderApp,
         render_resource::{Buffer, PollType},
-        renderer::{RenderAdapterInfo, RenderDevice, RenderQueue},
+        renderer::{RenderDevice, RenderQueue},
     },
 };
-use wgpu::DeviceType;
-
-use super::headless::{GpuChoice, GpuError, headless_app, prepare};
+use super::headless::{AdapterFacts, GpuChoice, GpuError, headless_app, prepare};
 use crate::model::PixelModel;
 use crate::passes::kernels::Family;
 use crate::passes::network::{
@@ -73,9 +71,9 @@ pub struct Plan {
 
 impl Plan {
     /// What suits an adapter as far as it says what it is.
-    pub fn usual(adapter: &RenderAdapterInfo, subgroups: bool) -> Self {
-        let software = adapter.device_type == DeviceType::Cpu;
-        Self { family: Family { split: !software, subgroups }, whole_layers: software }
+    pub fn usual(adapter: &AdapterFacts) -> Self {
+        let (software, subgroups) = (adapter.is_software(), adapter.subgroups);
+        Self { family: Family { split: !software, subgroups }, whole_layers: software && subgroups }
     }
 
     /// In words.
@@ -126,7 +124,7 @@ impl GpuEngine {
         let sizes = Sizes { slots, context, columns: COLUMNS.max(slots), repeats: REPEATS };
         let mut app = headless_app(choice)?;
         spawn_model(app.world_mut(), &model);
-        let plan = plan.unwrap_or_else(|| usual_plan(&app));
+        let plan = plan.unwrap_or_else(|| Plan::usual(app.world().resource::<AdapterFacts>()));
         let crew = if plan.whole_layers { threads::workers() } else { 0 };
         app.add_plugins((
             ShadersPlugin { sources: load_sources(None)? },
@@ -161,8 +159,8 @@ impl GpuEngine {
     }
 
     /// The adapter it is on.
-    pub fn adapter(&self) -> &RenderAdapterInfo {
-        self.app.world().resource::<RenderAdapterInfo>()
+    pub fn adapter(&self) -> &AdapterFacts {
+        self.app.world().resource::<AdapterFacts>()
     }
 
     /// How it computes.
@@ -296,17 +294,6 @@ impl GpuEngine {
     }
 }
 
-/// What is usual for an app's adapter.
-fn usual_plan(app: &App) -> Plan {
-    let (adapter, device) = (app.world().resource::<RenderAdapterInfo>(), app.world().resource::<RenderDevice>());
-    Plan::usual(adapter, has_subgroups(adapter, device))
-}
-
-/// Whether the kernels' subgroup operations can be used: eight lanes have to lie in one subgroup.
-fn has_subgroups(adapter: &RenderAdapterInfo, device: &RenderDevice) -> bool {
-    adapter.subgroup_min_size >= 8 && device.features().contains(wgpu::Features::SUBGROUP)
-}
-
 fn network(app: &App) -> &Network {
     app.sub_app(RenderApp).world().resource::<Network>()
 }
@@ -346,7 +333,7 @@ impl Engine for GpuEngine {
     }
 
     fn device(&self) -> String {
-        let adapter = self.adapter();
+        let adapter = &self.adapter().info;
         format!("{} ({:?}), {}", adapter.name, adapter.backend, self.plan.name())
     }
 

@@ -88,8 +88,9 @@ impl GpuChoice {
 /// takes 0.15 ms instead of 0.3 ms.
 pub fn headless_app(choice: &GpuChoice) -> Result<App, GpuError> {
     // Bevy would look for a GPU by itself, and panic where there is none.
-    let render_creation = open_gpu(&choice.settings())?;
+    let (render_creation, facts) = open_gpu(&choice.settings())?;
     let mut app = App::new();
+    app.insert_resource(facts);
     app.add_plugins((
         // The results of a run go to the standard output, and its log, of warnings, to the standard error.
         LogPlugin { level: Level::WARN, filter: log_filter(), ..default() },
@@ -137,13 +138,35 @@ fn run_on_one_thread(world: &mut World) {
     }
 }
 
-/// What the adapter of `choice` says of itself, without a device on it.
-///
-/// # Errors
-/// There is no such adapter.
-pub fn adapter_info(choice: &GpuChoice) -> Result<wgpu::AdapterInfo, GpuError> {
-    let settings = choice.settings();
-    Ok(find_adapter(&instance(&settings), &settings)?.get_info())
+/// An adapter as far as it says what it is. A resource of the app that computes on it.
+#[derive(Resource, Debug, Clone)]
+pub struct AdapterFacts {
+    /// Its names, its kind and its driver.
+    pub info: wgpu::AdapterInfo,
+    /// Whether the kernels' subgroup operations can be used: eight lanes have to lie in one subgroup.
+    pub subgroups: bool,
+}
+
+impl AdapterFacts {
+    /// The facts of the adapter of `choice`, without a device on it.
+    ///
+    /// # Errors
+    /// There is no such adapter.
+    pub fn find(choice: &GpuChoice) -> Result<Self, GpuError> {
+        let settings = choice.settings();
+        Ok(Self::of(&find_adapter(&instance(&settings), &settings)?))
+    }
+
+    fn of(adapter: &Adapter) -> Self {
+        let info = adapter.get_info();
+        let subgroups = info.subgroup_min_size >= 8 && adapter.features().contains(Features::SUBGROUP);
+        Self { info, subgroups }
+    }
+
+    /// Whether the processor does its work.
+    pub fn is_software(&self) -> bool {
+        self.info.device_type == DeviceType::Cpu
+    }
 }
 
 fn instance(settings: &WgpuSettings) -> Instance {
@@ -155,10 +178,11 @@ fn instance(settings: &WgpuSettings) -> Instance {
     })
 }
 
-fn open_gpu(settings: &WgpuSettings) -> Result<RenderCreation, GpuError> {
+fn open_gpu(settings: &WgpuSettings) -> Result<(RenderCreation, AdapterFacts), GpuError> {
     let instance = instance(settings);
     let adapter = find_adapter(&instance, settings)?;
-    let info = adapter.get_info();
+    let facts = AdapterFacts::of(&adapter);
+    let info = facts.info.clone();
 
     // All that the adapter offers, as Bevy does. Experimental features would need a promise that we cannot give.
     let mut features = adapter.features() - Features::all_experimental_mask();
@@ -175,13 +199,14 @@ fn open_gpu(settings: &WgpuSettings) -> Result<RenderCreation, GpuError> {
     }))
     .map_err(|source| GpuError::NoDevice { adapter: info.name.clone(), source })?;
 
-    Ok(RenderCreation::manual(
+    let creation = RenderCreation::manual(
         RenderDevice::from(device),
         RenderQueue(Arc::new(WgpuWrapper::new(queue))),
         RenderAdapterInfo(WgpuWrapper::new(info)),
         RenderAdapter(Arc::new(WgpuWrapper::new(adapter))),
         RenderInstance(Arc::new(WgpuWrapper::new(instance))),
-    ))
+    );
+    Ok((creation, facts))
 }
 
 fn find_adapter(instance: &Instance, settings: &WgpuSettings) -> Result<Adapter, GpuError> {

@@ -49,12 +49,10 @@ pub fn open_engine(
 mod on_gpu {
     use std::sync::Arc;
 
-    use wgpu::DeviceType;
-
     use super::Device;
     use crate::app::cli::output::print_note;
     use crate::app::gpu_engine::{GpuEngine, trial};
-    use crate::app::headless::{GpuChoice, adapter_info};
+    use crate::app::headless::{AdapterFacts, GpuChoice};
     use crate::model::{Cache, PixelModel};
     use crate::tokens::Engine;
 
@@ -69,7 +67,7 @@ mod on_gpu {
         if device == Device::Cpu {
             return Ok(None);
         }
-        let adapter = match adapter_info(&choice) {
+        let adapter = match AdapterFacts::find(&choice) {
             Ok(adapter) => adapter,
             // Without an adapter the processor computes, as it was asked to where it is the faster one.
             Err(_) if device == Device::Auto => return Ok(None),
@@ -88,7 +86,7 @@ mod on_gpu {
                     }
                     Err(error) => return Err(error.into()),
                 };
-                print_note(&format!("{}: {} (found by a short trial, and kept)", adapter.name, verdict.line()));
+                print_note(&format!("{}: {} (found by a short trial, and kept)", adapter.info.name, verdict.line()));
                 if let Err(error) = trial::keep(cache.folder(), &verdict) {
                     print_note(&format!("the trial could not be kept in {}: {error}", cache.folder().display()));
                 }
@@ -98,8 +96,8 @@ mod on_gpu {
         if device == Device::Auto && verdict.prefers_processor() {
             return Ok(None);
         }
-        if adapter.device_type == DeviceType::Cpu {
-            print_note(&format!("{} is a software adapter: the processor does its work", adapter.name));
+        if adapter.is_software() {
+            print_note(&format!("{} is a software adapter: the processor does its work", adapter.info.name));
         }
         let mut engine = GpuEngine::with_plan(Arc::clone(model), slots, context, &choice, Some(verdict.plan()))?;
         trial::settle(&mut engine)?;

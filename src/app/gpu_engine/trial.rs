@@ -9,11 +9,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use wgpu::{AdapterInfo, DeviceType};
 
 use super::threads::{Busy, workers};
 use super::{GpuEngine, GpuEngineError, Plan};
-use crate::app::headless::GpuChoice;
+use crate::app::headless::{AdapterFacts, GpuChoice};
 use crate::model::PixelModel;
 use crate::passes::kernels::Family;
 use crate::passes::reference::{CpuModel, CpuOptions};
@@ -85,7 +84,7 @@ impl Verdict {
 }
 
 /// The verdict that is kept for an adapter and a model.
-pub fn recall(folder: &Path, adapter: &AdapterInfo, model: &PixelModel) -> Option<Verdict> {
+pub fn recall(folder: &Path, adapter: &AdapterFacts, model: &PixelModel) -> Option<Verdict> {
     let (adapter, model) = (adapter_key(adapter), model_key(model));
     verdicts(folder).into_iter().find(|known| known.adapter == adapter && known.model == model)
 }
@@ -111,9 +110,10 @@ fn verdicts(folder: &Path) -> Vec<Verdict> {
     ron::from_str(&text).unwrap_or_default()
 }
 
-fn adapter_key(adapter: &AdapterInfo) -> String {
+fn adapter_key(adapter: &AdapterFacts) -> String {
     let version = env!("CARGO_PKG_VERSION");
-    let threads = if adapter.device_type == DeviceType::Cpu { workers() } else { 0 };
+    let threads = if adapter.is_software() { workers() } else { 0 };
+    let adapter = &adapter.info;
     let (name, backend) = (&adapter.name, adapter.backend);
     let (driver, info) = (&adapter.driver, &adapter.driver_info);
     format!("{name} | {backend:?} | {driver} | {info} | {threads} threads | pixel-llm {version}")
@@ -132,8 +132,8 @@ fn model_key(model: &PixelModel) -> String {
 pub fn make(model: &Arc<PixelModel>, choice: &GpuChoice) -> Result<Verdict, TrialError> {
     let busy = Busy::now();
     let mut engine = GpuEngine::new(Arc::clone(model), 1, CONTEXT, choice)?;
-    let adapter = AdapterInfo::clone(engine.adapter());
-    let software = adapter.device_type == DeviceType::Cpu;
+    let adapter = engine.adapter().clone();
+    let software = adapter.is_software();
     let usual = engine.plan();
     let mut best: Option<(f64, Plan)> = None;
     let mut enter = |time: f64, plan: Plan| {
