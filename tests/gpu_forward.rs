@@ -8,26 +8,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::forward::open;
-use common::gpu::engine;
+use common::gpu::{columns, engine, on_gpu};
 use common::tiny::Tiny;
 use pixel_llm::app::gpu_engine::GpuEngine;
 use pixel_llm::app::headless::GpuChoice;
 use pixel_llm::model::{Encoding, PixelModel};
 use pixel_llm::passes::reference::{Column as CpuColumn, Controls, CpuModel, CpuOptions, KvCache};
-use pixel_llm::tokens::{Batch, Column};
 
 fn vectors(name: &str) -> PixelModel {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/models");
     open(&folder.join(format!("{name}.gguf")))
-}
-
-fn columns(ids: &[u32], slot: u32, first: u32) -> Vec<Column> {
-    ids.iter().zip(first..).map(|(&token, position)| Column { token, slot, position }).collect()
-}
-
-fn on_gpu(engine: &mut GpuEngine, columns: Vec<Column>) -> Vec<Vec<f32>> {
-    let wanted: Vec<u32> = (0..columns.len() as u32).collect();
-    engine.logits(&Batch { columns, repeats: 1, ..Batch::default() }, &wanted).unwrap()
 }
 
 fn on_cpu(model: &CpuModel, ids: &[u32], controls: &Controls) -> Vec<Vec<f32>> {

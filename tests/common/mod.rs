@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub mod forward;
+pub mod golden;
 #[cfg(feature = "world")]
 pub mod gpu;
 pub mod tiny;
