@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicBool;
 
 use common::forward::{next, open, prefill};
 use common::golden::{GoldenCase, MARGIN, decode_greedily, seedling_cases, smollm2_cases};
-use common::gpu::{alone, columns, engine_for, on_gpu, together};
+use common::gpu::{alone, columns, engine_for, failed_meetings, on_gpu, together};
 use common::{shared, smollm2};
 use pixel_llm::app::gpu_engine::GpuEngine;
 use pixel_llm::model::PixelModel;
@@ -43,7 +43,9 @@ fn smollm2_has_the_oracles_probabilities_and_continuations() {
     for case in smollm2_cases() {
         let rows = together(&mut gpu, &case.ids);
         worst[0] = worst[0].max(case.check("together", &rows, BUDGET));
-        worst[1] = worst[1].max(case.check("one by one", &alone(&mut gpu, &case.ids), BUDGET));
+        let rows_alone = alone(&mut gpu, &case.ids);
+        println!("{} meetings of crews failed", failed_meetings(&gpu));
+        worst[1] = worst[1].max(case.check("one by one", &rows_alone, BUDGET));
         let mut position = case.ids.len();
         let next = |token| step(&mut gpu, &mut position, token);
         continued += decode_greedily(rows.last().unwrap(), &case.greedy, MARGIN, &case.name, next);
@@ -215,7 +217,7 @@ fn requests_get_the_same_texts_together_and_one_after_another() {
 
     for request in &mut requests {
         request.sampling = SamplingParams { seed: 5, ..SamplingParams::default() };
-        request.max_tokens = request.max_tokens.min(24);
+        request.max_tokens = request.max_tokens.min(12);
     }
     let one = texts_of(one.watched.engine, &text, &requests);
     let eight = texts_of(eight.watched.engine, &text, &requests);

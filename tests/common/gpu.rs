@@ -96,3 +96,9 @@ pub fn read_numbers(engine: &GpuEngine, buffer: &Buffer) -> Vec<f32> {
     let (_, device, queue) = engine.network();
     bytemuck::pod_collect_to_vec(&read_buffer(device, queue, buffer).unwrap())
 }
+
+/// How many meetings of a crew came to nothing so far. A busy machine makes them fail, and then what was computed in whole layers
+/// does not count.
+pub fn failed_meetings(engine: &GpuEngine) -> u32 {
+    read_numbers(engine, &engine.network().0.buffers.meetings)[0].to_bits()
+}
