@@ -65,6 +65,7 @@ fn the_seedling_has_pytorchs_logits_and_continuations() {
         let rows = together(&mut gpu, &case.ids);
         worst[0] = worst[0].max(case.check("together", rows.last().unwrap(), 1e-3));
         let rows = alone(&mut gpu, &case.ids);
+        println!("{} meetings of crews failed", failed_meetings(&gpu));
         worst[1] = worst[1].max(case.check("one by one", rows.last().unwrap(), 1e-3));
         let mut position = case.ids.len();
         let next = |token| step(&mut gpu, &mut position, token);
