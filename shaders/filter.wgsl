@@ -39,15 +39,15 @@ fn shortest(index: u32, outer: Kept, wanted: f32, by_share: bool, top: f32, lane
         high = low + select(min(room, (n + 1u) * step - 1u), room, n >= 15u);
         low += min(room, n * step);
     }
-    if low == ascending(outer.least) {
-        // The outer list itself, whose ties are decided.
-        return outer;
-    }
     // Of equal logits the first tokens stay, as many as are needed.
     let least = descending(low);
     let groups = list_groups(index, least, lane);
     var first = 0u;
     var last = params.vocabulary;
+    if low == ascending(outer.least) {
+        // The outer list's own ties, of which it may have left some out already.
+        last = min(last, outer.last);
+    }
     while first < last {
         let step = (last - first + 15u) / 16u;
         var bounds: Bounds;

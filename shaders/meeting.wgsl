@@ -2,12 +2,14 @@
 #define_import_path pixel_llm::meeting
 #import pixel_llm::activations::places
 
-// The first word counts meetings that came to nothing; then one word per meeting of the step: how many have come.
+// The first word counts meetings that came to nothing, and those that took long in its upper half; then one word per meeting of the step: how many have come.
 @group(0) @binding(12) var<storage, read_write> meetings: array<atomic<u32>>;
 
 // Turns of waiting in this dispatch. A software adapter ends every loop of an invocation after 65535 turns of all of them
 // together, without a word, so waiting must leave enough for the computing.
 const PATIENCE: u32 = 40000u;
+// A meeting that took longer than a time slice or two: other programs keep a thread of the crew from its processor.
+const SLOW: u32 = 0x10000u;
 var<private> waited: u32 = 0u;
 
 // Something that takes a while, for a lane that waits: 32 square roots, each of the one before.
@@ -18,6 +20,10 @@ fn linger(v: f32) -> f32 {
     s = sqrt(sqrt(sqrt(sqrt(sqrt(sqrt(sqrt(sqrt(s)))))))) + v;
     s = sqrt(sqrt(sqrt(sqrt(sqrt(sqrt(sqrt(sqrt(s)))))))) + v;
     return s;
+}
+
+fn linger_long(v: f32) -> f32 {
+    return linger(linger(linger(linger(linger(linger(linger(linger(v))))))));
 }
 
 // Waits until the whole crew has come to meeting `index`. False if it did not: then nothing that was computed counts.
@@ -31,8 +37,11 @@ fn meet(index: u32, lane: u32) -> bool {
     var slow = 1.0;
     for (var i = 0u; waited < PATIENCE && here < places.crew; i++) {
         waited += 1u;
+        if i == 1000u && lane == 0u {
+            atomicAdd(&meetings[0], SLOW);
+        }
         if i > 200u {
-            slow = linger(linger(linger(linger(slow + f32(here)))));
+            slow = linger_long(linger_long(slow + f32(here)));
         }
         if lane == 0u {
             // An addition and not a load, which a compiler may take out of the loop.

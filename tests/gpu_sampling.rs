@@ -7,37 +7,22 @@ mod common;
 use std::path::Path;
 use std::sync::Arc;
 
-use common::gpu::engine;
+use common::gpu::{ask, columns, engine};
 use pixel_llm::app::gpu_engine::GpuEngine;
 use pixel_llm::model::PixelModel;
-use pixel_llm::tokens::sampling::{Key, Sampler, SamplingParams};
-use pixel_llm::tokens::{Ask, AskKind, Batch, Column, Engine};
+use pixel_llm::tokens::sampling::{Sampler, SamplingParams};
+use pixel_llm::tokens::{AskKind, Batch, Column, Engine};
 
 fn seedling() -> Arc<PixelModel> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/models/seedling.pxi");
     Arc::new(PixelModel::open(&path).unwrap())
 }
 
-fn ask(column: u32, params: &SamplingParams, index: u32, window: &[u32]) -> Ask {
-    let window_limit = params.window_len() as u32;
-    let recent = &window[window.len() - window.len().min(params.window_len())..];
-    let kind = AskKind::Draw {
-        words: params.words(Key::new(params.seed, 7), index),
-        window: recent.to_vec(),
-        window_limit,
-        bias: params.logit_bias.clone(),
-    };
-    Ask { column, kind, logprob: false, top: 0 }
-}
-
-fn columns(ids: &[u32]) -> Vec<Column> {
-    ids.iter().zip(0..).map(|(&token, position)| Column { token, slot: 0, position }).collect()
-}
-
 /// Many ways to draw.
 fn ways() -> Vec<SamplingParams> {
     let mut ways = vec![SamplingParams::greedy()];
-    let base = SamplingParams { top_k: 0, top_p: 1.0, min_p: 0.0, temperature: 1.0, ..SamplingParams::default() };
+    let base =
+        SamplingParams { top_k: 0, top_p: 1.0, min_p: 0.0, temperature: 1.0, ..SamplingParams::default() };
     for temperature in [0.01, 0.7, 1.0, 5.0, 100.0] {
         ways.push(SamplingParams { temperature, ..base.clone() });
         for top_k in [1, 2, 5, 40, 200, 511, 100_000] {
@@ -72,8 +57,12 @@ fn expected(gpu: &mut GpuEngine, params: &SamplingParams, ids: &[u32], first: u3
     let (mut ids, mut drawn) = (ids.to_vec(), Vec::new());
     for index in first..first + draws {
         let last = ids.len() as u32 - 1;
-        let logits = gpu.logits(&Batch { columns: columns(&ids), repeats: 1, ..Batch::default() }, &[last]).unwrap();
-        let AskKind::Draw { words, window, bias, .. } = ask(0, params, index, &ids).kind else { unreachable!() };
+        let logits = gpu
+            .logits(&Batch { columns: columns(&ids, 0, 0), repeats: 1, ..Batch::default() }, &[last])
+            .unwrap();
+        let AskKind::Draw { words, window, bias, .. } = ask(0, params, index, &ids).kind else {
+            unreachable!()
+        };
         let token = Sampler::default().draw(&logits[0], &words, &window, &bias).unwrap();
         ids.push(token);
         drawn.push(token);
@@ -89,7 +78,7 @@ fn every_way_to_draw_gives_the_tokens_of_the_twin() {
         let params = SamplingParams { seed: number, ..params };
         let first = number as u32 * 31;
         let batch = Batch {
-            columns: columns(&ids),
+            columns: columns(&ids, 0, 0),
             asks: vec![ask(ids.len() as u32 - 1, &params, first, &ids)],
             repeats: 1,
             ..Batch::default()
@@ -107,7 +96,7 @@ fn tokens_fed_back_on_the_device_are_those_of_one_step_after_the_other() {
     assert!(repeats > 1);
     for params in ways().into_iter().rev().step_by(9) {
         let (before, last) = ids.split_at(ids.len() - 1);
-        gpu.step(&Batch { columns: columns(before), repeats: 1, ..Batch::default() }).unwrap();
+        gpu.step(&Batch { columns: columns(before, 0, 0), repeats: 1, ..Batch::default() }).unwrap();
         let column = Column { token: last[0], slot: 0, position: before.len() as u32 };
         let asks = vec![ask(0, &params, 3, &ids)];
         let drawn = gpu.step(&Batch { columns: vec![column], asks, repeats, ..Batch::default() }).unwrap();

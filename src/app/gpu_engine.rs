@@ -39,6 +39,9 @@ use draws::{choice, draws_on_device, write_draws};
 const COLUMNS: u32 = 64;
 /// The most tokens drawn on the device before they are read back.
 const REPEATS: u32 = 16;
+/// Meetings of a layer's workgroups in one submit that may take longer than a time slice. On a machine that is busy with other programs, layers in
+/// several dispatches are faster, which wait for no thread in particular.
+const MOST_SLOW_MEETINGS: u32 = 8;
 /// Frames in which pipelines must be compiled; they are compiled in the frame that asks for them.
 const STARTING_FRAMES: u32 = 64;
 
@@ -195,27 +198,31 @@ impl GpuEngine {
         read: impl Fn(&Network) -> (&Buffer, u64),
     ) -> Result<Vec<u8>, EngineError> {
         self.submit(batch, wanted, draws)?;
-        let (failed, bytes) = self.read(&read)?;
-        if !failed {
+        let (meetings, bytes) = self.read(&read)?;
+        if meetings == 0 {
             return Ok(bytes);
         }
-        // Nothing that was computed counts, but everything is where it was: it can be done again, more slowly.
-        bevy::log::warn!(
-            "the software adapter's threads did not run side by side: layers are computed in several dispatches from now on"
-        );
-        self.set_whole_layers(false);
+        let (failed, slow) = (meetings & 0xFFFF, meetings >> 16);
         let (network, _, queue) = self.network();
         queue.write_buffer(&network.buffers.meetings, 0, &[0; 4]);
+        if failed > 0 || slow > MOST_SLOW_MEETINGS {
+            bevy::log::debug!("{failed} meetings of a crew failed and {slow} took long: no more whole layers");
+            self.set_whole_layers(false);
+        }
+        if failed == 0 {
+            return Ok(bytes);
+        }
+        // Nothing that was computed counts, but everything that it began with is there still.
         self.submit(batch, wanted, draws)?;
         Ok(self.read(&read)?.1)
     }
 
-    /// Whether a meeting of a layer's workgroups failed since this was last asked, and the first bytes of a buffer.
-    fn read(&self, read: &impl Fn(&Network) -> (&Buffer, u64)) -> Result<(bool, Vec<u8>), EngineError> {
+    /// What meetings of crews came to since this was last asked, and the first bytes of a buffer.
+    fn read(&self, read: &impl Fn(&Network) -> (&Buffer, u64)) -> Result<(u32, Vec<u8>), EngineError> {
         let (network, device, queue) = self.network();
-        let [failures, bytes] =
+        let [meetings, bytes] =
             read_starts(device, queue, [(&network.buffers.meetings, 4), read(network)]).map_err(lost)?;
-        Ok((failures != [0; 4], bytes))
+        Ok((bytemuck::pod_read_unaligned(&meetings), bytes))
     }
 
     fn submit(&mut self, batch: &Batch, wanted: &[u32], draws: &[Ask]) -> Result<(), EngineError> {

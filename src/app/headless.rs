@@ -3,7 +3,10 @@
 //! It renders on the thread that updates it, and it compiles pipelines before it goes on, so that a run is the same
 //! each time. It is driven by [`prepare`] and then `App::update`, as often as there is work.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use bevy::{
     app::PluginsState,
@@ -91,9 +94,13 @@ pub fn headless_app(choice: &GpuChoice) -> Result<App, GpuError> {
     let (render_creation, facts) = open_gpu(&choice.settings())?;
     let mut app = App::new();
     app.insert_resource(facts);
-    app.add_plugins((
+    // A program has one log, however many apps it opens one after the other.
+    static HAS_LOG: AtomicBool = AtomicBool::new(false);
+    if !HAS_LOG.swap(true, Ordering::SeqCst) {
         // The results of a run go to the standard output, and its log, of warnings, to the standard error.
-        LogPlugin { level: Level::WARN, filter: log_filter(), ..default() },
+        app.add_plugins(LogPlugin { level: Level::WARN, filter: log_filter(), ..default() });
+    }
+    app.add_plugins((
         TaskPoolPlugin::default(),
         FrameCountPlugin,
         TimePlugin,

@@ -1,15 +1,18 @@
 //! What the GPU tests share.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "these are steps of tests, which fail by panicking")]
 
 use std::path::Path;
 use std::sync::Arc;
 
-use bevy::app::App;
+use bevy::{app::App, render::render_resource::Buffer};
 use pixel_llm::{
     app::gpu_engine::{GpuEngine, GpuEngineError},
     app::headless::{GpuChoice, GpuError, headless_app},
     model::PixelModel,
-    passes::PassesPlugin,
+    passes::{PassesPlugin, readback::read_buffer},
     shaders::{ShadersPlugin, load_sources},
+    tokens::sampling::{Key, SamplingParams},
+    tokens::{Ask, AskKind, Batch, Column, Engine},
 };
 
 /// An app with a GPU, the forward pass and the shaders of `folder` in the place of ours, or `None` where there is no adapter, which is said aloud. With
@@ -29,9 +32,19 @@ pub fn forward_app(folder: Option<&Path>) -> Option<App> {
     }
 }
 
-/// An engine, or `None` with a loud word where there is no adapter.
+/// Whether there is an adapter; that there is none is said aloud.
+pub fn has_adapter() -> bool {
+    forward_app(None).is_some()
+}
+
+/// An engine for 64 positions, or `None` with a loud word where there is no adapter.
 pub fn engine(model: Arc<PixelModel>, slots: usize) -> Option<GpuEngine> {
-    match GpuEngine::new(model, slots, 64, &GpuChoice::default()) {
+    engine_for(model, slots, 64)
+}
+
+/// An engine for `context` positions, or `None` with a loud word where there is no adapter.
+pub fn engine_for(model: Arc<PixelModel>, slots: usize, context: usize) -> Option<GpuEngine> {
+    match GpuEngine::new(model, slots, context, &GpuChoice::default()) {
         Ok(engine) => Some(engine),
         Err(GpuEngineError::Gpu(error @ GpuError::NoAdapter { .. }))
             if std::env::var_os("PIXEL_LLM_REQUIRE_GPU").is_none() =>
@@ -41,4 +54,51 @@ pub fn engine(model: Arc<PixelModel>, slots: usize) -> Option<GpuEngine> {
         }
         Err(error) => panic!("{error}"),
     }
+}
+
+/// Tokens as the columns of a sequence from a position on.
+pub fn columns(ids: &[u32], slot: u32, first: u32) -> Vec<Column> {
+    ids.iter().zip(first..).map(|(&token, position)| Column { token, slot, position }).collect()
+}
+
+/// A draw from the logits of a column, number `index` of its request; `window` holds all its tokens so far.
+pub fn ask(column: u32, params: &SamplingParams, index: u32, window: &[u32]) -> Ask {
+    let window_limit = params.window_len() as u32;
+    let recent = &window[window.len() - window.len().min(params.window_len())..];
+    let kind = AskKind::Draw {
+        words: params.words(Key::new(params.seed, 7), index),
+        window: recent.to_vec(),
+        window_limit,
+        bias: params.logit_bias.clone(),
+    };
+    Ask { column, kind, logprob: false, top: 0 }
+}
+
+/// The logits of every column, all of one pass.
+pub fn on_gpu(engine: &mut GpuEngine, columns: Vec<Column>) -> Vec<Vec<f32>> {
+    let wanted: Vec<u32> = (0..columns.len() as u32).collect();
+    engine.logits(&Batch { columns, repeats: 1, ..Batch::default() }, &wanted).unwrap()
+}
+
+/// The logits of a prompt's tokens in as few passes as there is room for.
+pub fn together(engine: &mut GpuEngine, ids: &[u32]) -> Vec<Vec<f32>> {
+    let most = engine.capacity().columns;
+    columns(ids, 0, 0).chunks(most).flat_map(|piece| on_gpu(engine, piece.to_vec())).collect()
+}
+
+/// The logits of a prompt's tokens, one to a pass.
+pub fn alone(engine: &mut GpuEngine, ids: &[u32]) -> Vec<Vec<f32>> {
+    columns(ids, 0, 0).into_iter().flat_map(|column| on_gpu(engine, vec![column])).collect()
+}
+
+/// Numbers of a buffer on the device.
+pub fn read_numbers(engine: &GpuEngine, buffer: &Buffer) -> Vec<f32> {
+    let (_, device, queue) = engine.network();
+    bytemuck::pod_collect_to_vec(&read_buffer(device, queue, buffer).unwrap())
+}
+
+/// How many meetings of a crew came to nothing so far. A busy machine makes them fail, and then what was computed in whole layers
+/// does not count.
+pub fn failed_meetings(engine: &GpuEngine) -> u32 {
+    read_numbers(engine, &engine.network().0.buffers.meetings)[0].to_bits()
 }

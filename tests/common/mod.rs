@@ -5,6 +5,7 @@
 #[cfg(feature = "world")]
 pub mod engine;
 pub mod forward;
+pub mod golden;
 #[cfg(feature = "world")]
 pub mod gpu;
 pub mod tiny;

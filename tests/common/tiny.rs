@@ -33,27 +33,51 @@ pub struct Tiny {
 pub const WIDTH: u64 = 256;
 pub const VOCAB: u64 = 300;
 
+/// The sizes of a tiny model.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    pub width: u64,
+    pub vocab: u64,
+    pub hidden: u64,
+    pub heads: u64,
+    pub kv_heads: u64,
+    pub head_size: u64,
+    pub layers: u32,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self { width: WIDTH, vocab: VOCAB, hidden: 512, heads: 4, kv_heads: 2, head_size: 64, layers: 2 }
+    }
+}
+
 impl Tiny {
     /// A two-layer model of a family; matrices in `encoding`, vectors in F32.
     pub fn new(architecture: &str, encoding: Encoding, seed: u64) -> Self {
+        Self::shaped(architecture, encoding, seed, Shape::default())
+    }
+
+    /// The same with other sizes.
+    pub fn shaped(architecture: &str, encoding: Encoding, seed: u64, shape: Shape) -> Self {
         let mut random = Random(seed);
-        let (hidden, query, kv, head) = (512, 256, 128, 64);
-        let mut tiny = Self { pairs: pairs(architecture), tensors: Vec::new() };
-        tiny.add(&mut random, "token_embd.weight", &[WIDTH, VOCAB], encoding);
-        tiny.add(&mut random, "output_norm.weight", &[WIDTH], Encoding::F32);
-        for layer in 0..2 {
+        let Shape { width, hidden, head_size: head, .. } = shape;
+        let (query, kv) = (shape.heads * head, shape.kv_heads * head);
+        let mut tiny = Self { pairs: pairs(architecture, shape), tensors: Vec::new() };
+        tiny.add(&mut random, "token_embd.weight", &[width, shape.vocab], encoding);
+        tiny.add(&mut random, "output_norm.weight", &[width], Encoding::F32);
+        for layer in 0..shape.layers {
             let mut add = |name: &str, dims: &[u64], encoding| {
                 tiny.add(&mut random, &format!("blk.{layer}.{name}"), dims, encoding);
             };
-            add("attn_norm.weight", &[WIDTH], Encoding::F32);
-            add("attn_q.weight", &[WIDTH, query], encoding);
-            add("attn_k.weight", &[WIDTH, kv], encoding);
-            add("attn_v.weight", &[WIDTH, kv], encoding);
-            add("attn_output.weight", &[query, WIDTH], encoding);
-            add("ffn_norm.weight", &[WIDTH], Encoding::F32);
-            add("ffn_gate.weight", &[WIDTH, hidden], encoding);
-            add("ffn_up.weight", &[WIDTH, hidden], encoding);
-            add("ffn_down.weight", &[hidden, WIDTH], encoding);
+            add("attn_norm.weight", &[width], Encoding::F32);
+            add("attn_q.weight", &[width, query], encoding);
+            add("attn_k.weight", &[width, kv], encoding);
+            add("attn_v.weight", &[width, kv], encoding);
+            add("attn_output.weight", &[query, width], encoding);
+            add("ffn_norm.weight", &[width], Encoding::F32);
+            add("ffn_gate.weight", &[width, hidden], encoding);
+            add("ffn_up.weight", &[width, hidden], encoding);
+            add("ffn_down.weight", &[hidden, width], encoding);
             if architecture == "qwen2" {
                 add("attn_q.bias", &[query], Encoding::F32);
                 add("attn_k.bias", &[kv], Encoding::F32);
@@ -65,6 +89,18 @@ impl Tiny {
             }
         }
         tiny
+    }
+
+    /// Leaves out the layers after the first `layers`.
+    pub fn shorten(&mut self, layers: u32) {
+        let is_left_out = |name: &str| {
+            let layer = name.strip_prefix("blk.").and_then(|rest| rest.split('.').next());
+            layer.is_some_and(|layer| layer.parse::<u32>().expect("layers are numbered") >= layers)
+        };
+        self.tensors.retain(|(info, _)| !is_left_out(&info.name));
+        let (_, count) =
+            self.pairs.iter_mut().find(|(key, _)| key.ends_with(".block_count")).expect("it is there");
+        *count = Value::U32(layers);
     }
 
     /// Adds a tensor of random weights.
@@ -100,27 +136,33 @@ impl Tiny {
     }
 }
 
-fn pairs(architecture: &str) -> Vec<(String, Value)> {
+fn pairs(architecture: &str, shape: Shape) -> Vec<(String, Value)> {
     let text = |value: &str| Value::String(GgufString::from(value));
     let key = |name: &str| format!("{architecture}.{name}");
     let mut tokens = Strings::default();
-    (0..VOCAB).for_each(|id| tokens.push(format!("token{id}")));
-    vec![
+    (0..shape.vocab).for_each(|id| tokens.push(format!("token{id}")));
+    let mut pairs = vec![
         ("general.architecture".into(), text(architecture)),
         ("general.name".into(), text("Tiny")),
         ("general.license".into(), text("CC0-1.0")),
-        (key("block_count"), Value::U32(2)),
+        (key("block_count"), Value::U32(shape.layers)),
         (key("context_length"), Value::U32(128)),
-        (key("embedding_length"), Value::U32(WIDTH as u32)),
-        (key("feed_forward_length"), Value::U32(512)),
-        (key("attention.head_count"), Value::U32(4)),
-        (key("attention.head_count_kv"), Value::U32(2)),
+        (key("embedding_length"), Value::U32(shape.width as u32)),
+        (key("feed_forward_length"), Value::U32(shape.hidden as u32)),
+        (key("attention.head_count"), Value::U32(shape.heads as u32)),
+        (key("attention.head_count_kv"), Value::U32(shape.kv_heads as u32)),
         (key("attention.layer_norm_rms_epsilon"), Value::F32(1e-5)),
         (key("rope.freq_base"), Value::F32(10_000.0)),
         ("tokenizer.ggml.model".into(), text("gpt2")),
         ("tokenizer.ggml.tokens".into(), Value::Array(Array::String(tokens))),
         ("strange.key".into(), Value::F64(-0.0)),
-    ]
+    ];
+    if shape.heads * shape.head_size != shape.width {
+        for name in ["attention.key_length", "attention.value_length"] {
+            pairs.push((key(name), Value::U32(shape.head_size as u32)));
+        }
+    }
+    pairs
 }
 
 /// Blocks of random bits whose scales are small and finite.

@@ -18,7 +18,12 @@ pub enum Device {
     Cpu,
 }
 
-/// Opens a model for `slots` sequences of up to `context` positions; `None` is what the model was made for.
+/// Positions of each sequence on a GPU where nobody says: its cache is memory that is taken at once.
+#[cfg(feature = "world")]
+const GPU_CONTEXT: u32 = 2048;
+
+/// Opens a model for `slots` sequences of up to `context` positions; `None` is what the model was made for, on a
+/// GPU at most 2048.
 ///
 /// # Errors
 /// The model was made for fewer positions, or the device cannot run it.
@@ -29,11 +34,12 @@ pub fn open_engine(
     context: Option<u32>,
 ) -> anyhow::Result<Box<dyn Engine>> {
     let most = model.config().context_length;
-    let context = context.unwrap_or(most);
-    anyhow::ensure!(context <= most, "--context {context}: the model was made for at most {most}");
+    if let Some(context) = context {
+        anyhow::ensure!(context <= most, "--context {context}: the model was made for at most {most}");
+    }
     let model = std::sync::Arc::new(model);
     #[cfg(feature = "world")]
-    if let Some(engine) = on_gpu::open(device, &model, slots, context as usize)? {
+    if let Some(engine) = on_gpu::open(device, &model, slots, context.unwrap_or(most.min(GPU_CONTEXT)))? {
         return Ok(engine);
     }
     #[cfg(not(feature = "world"))]
@@ -42,7 +48,7 @@ pub fn open_engine(
         "--device gpu: this program was built without a GPU path; use cpu or auto"
     );
     let model = CpuModel::new(model, CpuOptions::default())?;
-    Ok(Box::new(CpuEngine::new(model, slots, context as usize)))
+    Ok(Box::new(CpuEngine::new(model, slots, context.unwrap_or(most) as usize)))
 }
 
 #[cfg(feature = "world")]
@@ -61,7 +67,7 @@ mod on_gpu {
         device: Device,
         model: &Arc<PixelModel>,
         slots: usize,
-        context: usize,
+        context: u32,
     ) -> anyhow::Result<Option<Box<dyn Engine>>> {
         let choice = GpuChoice::default();
         if device == Device::Cpu {
@@ -86,8 +92,10 @@ mod on_gpu {
                     }
                     Err(error) => return Err(error.into()),
                 };
-                print_note(&format!("{}: {} (found by a short trial, and kept)", adapter.info.name, verdict.line()));
-                if let Err(error) = trial::keep(cache.folder(), &verdict) {
+                print_note(&format!("{}: {}, by a short trial", adapter.info.name, verdict.line()));
+                if verdict.disturbed {
+                    print_note("other programs disturbed the trial: it is made again next time");
+                } else if let Err(error) = trial::keep(cache.folder(), &verdict) {
                     print_note(&format!("the trial could not be kept in {}: {error}", cache.folder().display()));
                 }
                 verdict
@@ -99,7 +107,7 @@ mod on_gpu {
         if adapter.is_software() {
             print_note(&format!("{} is a software adapter: the processor does its work", adapter.info.name));
         }
-        let mut engine = GpuEngine::with_plan(Arc::clone(model), slots, context, &choice, Some(verdict.plan()))?;
+        let mut engine = GpuEngine::with_plan(Arc::clone(model), slots, context as usize, &choice, Some(verdict.plan()))?;
         trial::settle(&mut engine)?;
         Ok(Some(Box::new(engine)))
     }

@@ -121,7 +121,7 @@ pub struct BatchArgs {
     /// How many requests to answer at once [default: 8, or the number of prompts].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Running")]
     pub parallel: Option<u16>,
-    /// How many tokens of prompt and answer to have room for [default: what the model was made for].
+    /// How many tokens of prompt and answer to have room for [default: what --prompt needs; else what the model was made for, on a GPU at most 2048].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Running")]
     pub context: Option<u32>,
     /// What computes. Auto takes a GPU where there is one, else what a short trial finds faster.

@@ -61,6 +61,9 @@ pub struct Verdict {
     pub gpu_milliseconds: f64,
     /// Milliseconds for a token on the processor, where the adapter is a software one.
     pub cpu_milliseconds: Option<f64>,
+    /// Whether the machine was too busy to tell: such a verdict is for once.
+    #[serde(skip)]
+    pub disturbed: bool,
 }
 
 impl Verdict {
@@ -135,6 +138,7 @@ pub fn make(model: &Arc<PixelModel>, choice: &GpuChoice) -> Result<Verdict, Tria
     let adapter = engine.adapter().clone();
     let software = adapter.is_software();
     let usual = engine.plan();
+    let mut disturbed = false;
     let mut best: Option<(f64, Plan)> = None;
     let mut enter = |time: f64, plan: Plan| {
         if best.is_none_or(|(least, _)| time < least) {
@@ -145,13 +149,14 @@ pub fn make(model: &Arc<PixelModel>, choice: &GpuChoice) -> Result<Verdict, Tria
     engine.set_whole_layers(false);
     let expected = logits(&mut engine)?;
     enter(time(&mut engine)?, engine.plan());
-    if usual.whole_layers {
-        engine.set_whole_layers(true);
+    engine.set_whole_layers(usual.whole_layers);
+    if engine.plan().whole_layers {
         time(&mut engine)?;
         busy.pin_busiest(workers());
         let found = logits(&mut engine)?;
-        // A meeting that failed has switched it off again.
-        if engine.plan().whole_layers && agree(&expected, &found) {
+        // A meeting that failed has switched it off again: other programs have kept a thread from its processor.
+        disturbed = !engine.plan().whole_layers;
+        if !disturbed && agree(&expected, &found) {
             enter(time(&mut engine)?, engine.plan());
         }
     }
@@ -180,6 +185,7 @@ pub fn make(model: &Arc<PixelModel>, choice: &GpuChoice) -> Result<Verdict, Tria
         whole_layers: plan.whole_layers,
         gpu_milliseconds,
         cpu_milliseconds,
+        disturbed,
     })
 }
 

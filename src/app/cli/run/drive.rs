@@ -15,6 +15,7 @@ use crate::app::cli::open_model;
 use crate::app::cli::output::{Exit, Output, print_warning};
 use crate::assets::Assets;
 use crate::model::PixelModel;
+use crate::tokens::request::Defaults;
 use crate::tokens::output::{ResultContext, Resumed, result_line};
 use crate::tokens::{
     InputError, InputFile, ModelText, Outcome, OutputError, OutputFile, Progress, Report, Request, RunError,
@@ -105,7 +106,10 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
     }
     let mut output = open_output(args, input.as_mut())?;
     let opened = open_text(args, assets)
-        .and_then(|(model, text)| Ok((open_engine(args.device, model, args.slots(), args.context)?, text)));
+        .and_then(|(model, text)| {
+            let context = args.context.or_else(|| context_of(source, &defaults, &text, &model));
+            Ok((open_engine(args.device, model, args.slots(), context)?, text))
+        });
     let (mut engine, text) = match opened {
         Ok(opened) => opened,
         Err(error) => {
@@ -234,6 +238,17 @@ fn open_output(args: &BatchArgs, input: Option<&mut InputFile>) -> anyhow::Resul
         ));
     }
     Ok(Some(output))
+}
+
+/// How many positions the prompts of the command line need with their answers; `None` where they are not known yet or do not fit.
+fn context_of(source: Source<'_>, defaults: &Defaults, text: &ModelText, model: &PixelModel) -> Option<u32> {
+    let Source::Prompts(prompts) = source else { return None };
+    let longest = prompts
+        .iter()
+        .map(|prompt| text.encode(&defaults.request(String::new(), prompt).prompt).map_or(0, |ids| ids.len()))
+        .max()?;
+    let needed = u32::try_from(longest).ok()?.checked_add(defaults.max_tokens)?.checked_next_multiple_of(64)?;
+    (needed < model.config().context_length).then_some(needed)
 }
 
 fn open_text(args: &BatchArgs, assets: &Assets) -> anyhow::Result<(PixelModel, ModelText)> {
