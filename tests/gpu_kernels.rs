@@ -441,7 +441,6 @@ fn many_draws_of_one_pass_among_equal_logits_are_those_of_the_twin() {
 }
 
 #[test]
-#[ignore = "`choose` takes the list that a filter begins with for one whose ties are decided, and keeps all equal logits at its edge"]
 fn equal_logits_at_the_edge_of_what_a_filter_begins_with_are_cut_as_the_twin_cuts_them() {
     let base = SamplingParams { top_p: 1.0, min_p: 0.0, temperature: 1.0, ..SamplingParams::default() };
     // The best of the groups of 64 tokens are so many equal logits that top-k finds its edge at once.

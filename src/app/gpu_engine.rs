@@ -13,14 +13,6 @@ pub use hooks::Hooked;
 
 use std::sync::Arc;
 
-use bevy::{
-    app::App,
-    render::{
-        RenderApp,
-        render_resource::{Buffer, PollType},
-        renderer::{RenderDevice, RenderQueue},
-    },
-};
 use super::headless::{AdapterFacts, GpuChoice, GpuError, headless_app, prepare};
 use crate::model::PixelModel;
 use crate::passes::kernels::Family;
@@ -33,6 +25,14 @@ use crate::shaders::{ShaderError, ShadersPlugin, load_sources};
 use crate::tiles::{TilesPlugin, spawn_model};
 use crate::tokens::sampling::{Sampler, SamplingError};
 use crate::tokens::{Ask, Batch, Capacity, Engine, EngineError, Profile, Sampled, answer};
+use bevy::{
+    app::App,
+    render::{
+        RenderApp,
+        render_resource::{Buffer, PollType},
+        renderer::{RenderDevice, RenderQueue},
+    },
+};
 use draws::{choice, draws_on_device, write_draws};
 
 /// The most columns of a step.
@@ -185,7 +185,7 @@ impl GpuEngine {
     pub fn logits(&mut self, batch: &Batch, wanted: &[u32]) -> Result<Vec<Vec<f32>>, EngineError> {
         let size = (wanted.len() * self.stride * 4) as u64;
         let bytes = self.run(batch, wanted, &[], |network| (&network.buffers.logits, size))?;
-        let numbers: &[f32] = bytemuck::cast_slice(&bytes);
+        let numbers: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
         Ok(numbers.chunks_exact(self.stride).map(|row| row[..self.vocab].to_vec()).collect())
     }
 
@@ -206,7 +206,9 @@ impl GpuEngine {
         let (network, _, queue) = self.network();
         queue.write_buffer(&network.buffers.meetings, 0, &[0; 4]);
         if failed > 0 || slow > MOST_SLOW_MEETINGS {
-            bevy::log::debug!("{failed} meetings of a crew failed and {slow} took long: no more whole layers");
+            bevy::log::debug!(
+                "{failed} meetings of a crew failed and {slow} took long: no more whole layers"
+            );
             self.set_whole_layers(false);
         }
         if failed == 0 {
@@ -286,7 +288,7 @@ impl GpuEngine {
         let size = (wanted.len() * words * 4) as u64;
         let bytes =
             self.run(batch, wanted, &batch.asks, |network| (&network.buffers.sampling.drawn, size))?;
-        let drawn: &[u32] = bytemuck::cast_slice(&bytes);
+        let drawn: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
         let row = |row: &[u32]| {
             let found = row[0] as usize;
             if found != repeats {

@@ -113,8 +113,11 @@ impl Pages {
         let limits = device.limits();
         let sizes = (0..model.tile_count()).map(|tile| (model.tile_range(tile).len() / LINE_BYTES) as u32);
         let lines = sizes.clone().map(u64::from).sum();
-        let shape =
-            Shape::new(lines, limits.max_texture_dimension_2d.min(MOST_HEIGHT), limits.max_texture_array_layers)?;
+        let shape = Shape::new(
+            lines,
+            limits.max_texture_dimension_2d.min(MOST_HEIGHT),
+            limits.max_texture_array_layers,
+        )?;
         let first_lines = shape.place(sizes);
         let texture = device.create_texture(&TextureDescriptor {
             label: Some("tiles:pages"),

@@ -96,7 +96,10 @@ mod on_gpu {
                 if verdict.disturbed {
                     print_note("other programs disturbed the trial: it is made again next time");
                 } else if let Err(error) = trial::keep(cache.folder(), &verdict) {
-                    print_note(&format!("the trial could not be kept in {}: {error}", cache.folder().display()));
+                    print_note(&format!(
+                        "the trial could not be kept in {}: {error}",
+                        cache.folder().display()
+                    ));
                 }
                 verdict
             }
@@ -107,7 +110,8 @@ mod on_gpu {
         if adapter.is_software() {
             print_note(&format!("{} is a software adapter: the processor does its work", adapter.info.name));
         }
-        let mut engine = GpuEngine::with_plan(Arc::clone(model), slots, context as usize, &choice, Some(verdict.plan()))?;
+        let mut engine =
+            GpuEngine::with_plan(Arc::clone(model), slots, context as usize, &choice, Some(verdict.plan()))?;
         trial::settle(&mut engine)?;
         Ok(Some(Box::new(engine)))
     }

@@ -41,10 +41,12 @@ impl GpuEngine {
                 wants_logits: wanted.contains(&index),
             })
             .collect();
-        set_hooks(self.app.sub_app_mut(RenderApp).world_mut(), &columns, hooks).map_err(|error| EngineError::Other(Box::new(error)))?;
+        set_hooks(self.app.sub_app_mut(RenderApp).world_mut(), &columns, hooks)
+            .map_err(|error| EngineError::Other(Box::new(error)))?;
         let logits = self.logits(batch, wanted);
         // Taken even where the step failed, so that the next one has no hooks.
-        let watched = take_watched(self.app.sub_app_mut(RenderApp).world_mut()).map_err(|error| EngineError::Other(Box::new(error)));
+        let watched = take_watched(self.app.sub_app_mut(RenderApp).world_mut())
+            .map_err(|error| EngineError::Other(Box::new(error)));
         Ok(Hooked { logits: logits?, watched: watched? })
     }
 }

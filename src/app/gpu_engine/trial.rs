@@ -100,7 +100,8 @@ pub fn keep(folder: &Path, verdict: &Verdict) -> std::io::Result<()> {
     let mut all = verdicts(folder);
     all.retain(|known| known.adapter != verdict.adapter || known.model != verdict.model);
     all.push(verdict.clone());
-    let text = ron::ser::to_string_pretty(&all, ron::ser::PrettyConfig::default()).map_err(std::io::Error::other)?;
+    let text =
+        ron::ser::to_string_pretty(&all, ron::ser::PrettyConfig::default()).map_err(std::io::Error::other)?;
     std::fs::create_dir_all(folder)?;
     let file = AtomicFile::create(folder.join("trials.ron")).map_err(std::io::Error::other)?;
     (&mut file.file()).write_all(text.as_bytes())?;
@@ -125,7 +126,10 @@ fn adapter_key(adapter: &AdapterFacts) -> String {
 fn model_key(model: &PixelModel) -> String {
     let config = model.config();
     let bytes: u64 = model.tensors().iter().map(|tensor| tensor.tiling.size_in_bytes()).sum();
-    format!("{:?} | {} layers of {} | {bytes} bytes", config.architecture, config.layer_count, config.embedding_size)
+    format!(
+        "{:?} | {} layers of {} | {bytes} bytes",
+        config.architecture, config.layer_count, config.embedding_size
+    )
 }
 
 /// Makes the trial.
@@ -208,7 +212,12 @@ fn step(engine: &mut dyn Engine, position: u32, repeats: u32) -> Result<(), Engi
     let words = params.words(Key::new(0, 0), 0);
     let kind = AskKind::Draw { words, window: Vec::new(), window_limit: 0, bias: Vec::new() };
     let asks = vec![Ask { column: 0, kind, logprob: false, top: 0 }];
-    engine.step(&Batch { columns: vec![Column { token: 1, slot: 0, position }], asks, repeats, ..Batch::default() })?;
+    engine.step(&Batch {
+        columns: vec![Column { token: 1, slot: 0, position }],
+        asks,
+        repeats,
+        ..Batch::default()
+    })?;
     Ok(())
 }
 

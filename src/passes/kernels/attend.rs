@@ -8,7 +8,11 @@ use super::{KernelSource, layout::layer_layout};
 pub const SOURCE: KernelSource = KernelSource {
     name: "attend",
     layout: || layer_layout("attend"),
-    variants: || [(8, 1), (32, 2), (64, 3), (64, 4), (96, 1), (128, 4)].map(|(size, heads)| shader_defs(size, heads)).to_vec(),
+    variants: || {
+        [(8, 1), (32, 2), (64, 3), (64, 4), (96, 1), (128, 4)]
+            .map(|(size, heads)| shader_defs(size, heads))
+            .to_vec()
+    },
 };
 
 /// The most query heads of a workgroup: what a lane holds for each is held for all.
@@ -21,5 +25,7 @@ pub fn heads_together(heads_per_kv: u32) -> u32 {
 
 /// What compiles the kernel for a head size and a number of heads per workgroup.
 pub fn shader_defs(head_size: u32, heads: u32) -> Vec<ShaderDefVal> {
-    [("HEAD_SIZE", head_size), ("HEADS", heads)].map(|(name, value)| ShaderDefVal::UInt(name.into(), value)).to_vec()
+    [("HEAD_SIZE", head_size), ("HEADS", heads)]
+        .map(|(name, value)| ShaderDefVal::UInt(name.into(), value))
+        .to_vec()
 }

@@ -10,7 +10,16 @@ use crate::passes::params::{EmbedParams, Places};
 pub const SOURCE: KernelSource = KernelSource {
     name: "embed",
     layout: || {
-        let bound = [Pages, Read, Write, Params(size_of::<Places>()), Params(size_of::<EmbedParams>()), Read, Read, Write];
+        let bound = [
+            Pages,
+            Read,
+            Write,
+            Params(size_of::<Places>()),
+            Params(size_of::<EmbedParams>()),
+            Read,
+            Read,
+            Write,
+        ];
         layout("embed", &bound)
     },
     variants: per_encoding,

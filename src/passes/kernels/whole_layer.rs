@@ -26,7 +26,9 @@ pub const MOST_TURNS: u32 = 20_000;
 pub fn shader_defs(encoding: Encoding, head_size: u32, heads: u32) -> Vec<ShaderDefVal> {
     let mut defs = product_defs(encoding, 1);
     defs.extend(attend::shader_defs(head_size, heads));
-    defs.extend([("FIRST_PART", 0), ("LAST_PART", 2)].map(|(name, value)| ShaderDefVal::UInt(name.into(), value)));
+    defs.extend(
+        [("FIRST_PART", 0), ("LAST_PART", 2)].map(|(name, value)| ShaderDefVal::UInt(name.into(), value)),
+    );
     defs
 }
 

@@ -16,12 +16,12 @@ use super::tensors::{MatrixRef, Tensors};
 use super::{NetworkError, NetworkFailure, NetworkModel, Sizes};
 use crate::model::{ModelConfig, PixelModel};
 use crate::passes::kernels::{
-    Family, KernelId, KernelSource, Kernels, MANY_COLUMNS, attend, choose, down, embed, encoding_def, gate_up, logits,
-    product_defs, project, qkv, rotate, whole_layer,
+    Family, KernelId, KernelSource, Kernels, MANY_COLUMNS, attend, choose, down, embed, encoding_def,
+    gate_up, logits, product_defs, project, qkv, rotate, whole_layer,
 };
 use crate::passes::params::{
-    AttendParams, ChooseParams, DownParams, EmbedParams, GateUpParams, LayerParams, LogitsParams, MatrixParams,
-    ProjectParams, QkvParams,
+    AttendParams, ChooseParams, DownParams, EmbedParams, GateUpParams, LayerParams, LogitsParams,
+    MatrixParams, ProjectParams, QkvParams,
 };
 use crate::passes::reference::rope::Rotation;
 use crate::passes::reference::{Column, rope_params};
@@ -300,8 +300,17 @@ impl Builder<'_> {
             let vectors = self.numbers("vectors", &vectors(index, &tensors, &config)?);
             let [keys, values] = &b.cache[index as usize];
             let bound = [
-                &b.activations, &places, &uniform, &gains, &vectors, &angles, &b.columns, keys, values,
-                &b.head_scale, &b.meetings,
+                &b.activations,
+                &places,
+                &uniform,
+                &gains,
+                &vectors,
+                &angles,
+                &b.columns,
+                keys,
+                values,
+                &b.head_scale,
+                &b.meetings,
             ];
             let dispatches = self.layer_dispatches(&params, &matrices);
             let mut stage = self.stage(Some(&pages), &bound, dispatches);
@@ -319,8 +328,12 @@ impl Builder<'_> {
         };
         let params = self.uniform(&params);
         let groups = by_eight(&output.params);
-        let logits =
-            self.product(&logits::SOURCE, |columns| product_defs(output.encoding, columns), groups, output.bytes);
+        let logits = self.product(
+            &logits::SOURCE,
+            |columns| product_defs(output.encoding, columns),
+            groups,
+            output.bytes,
+        );
         let bound = [&b.activations, &places, &params, &b.wanted, &b.logits, &b.best];
         let logits = self.stage(Some(&pages), &bound, vec![logits]);
 
@@ -333,14 +346,28 @@ impl Builder<'_> {
         let params = self.uniform(&params);
         let s = &b.sampling;
         let bound = [
-            &params, &b.best, &b.logits, &s.listed, &s.recent, &s.biases, &b.wanted, &b.columns, &s.drawn, &s.words,
+            &params, &b.best, &b.logits, &s.listed, &s.recent, &s.biases, &b.wanted, &b.columns, &s.drawn,
+            &s.words,
         ];
         let choose = [false, true].map(|greedy| {
             let dispatch = self.dispatch(&choose::SOURCE, choose::shader_defs(greedy), 1);
             self.stage(None, &bound, vec![dispatch])
         });
         let (whole_layers, gains) = (*crew > 0, all_gains);
-        Ok(Network { pages, buffers, sizes, config, whole_layers, layer_params, family: self.family, gains, embed, layers, logits, choose })
+        Ok(Network {
+            pages,
+            buffers,
+            sizes,
+            config,
+            whole_layers,
+            layer_params,
+            family: self.family,
+            gains,
+            embed,
+            layers,
+            logits,
+            choose,
+        })
     }
 
     fn angles(
@@ -395,7 +422,10 @@ impl Builder<'_> {
         let encoding = matrices.gate.encoding;
         let all = [matrices.qkv[0], matrices.qkv[1], matrices.qkv[2], matrices.output, matrices.down];
         let turns: u64 = all.iter().chain([&matrices.gate]).map(|matrix| turns(&matrix.params)).sum();
-        let few = crew > 0 && !self.family.split && self.family.subgroups && turns / u64::from(crew) < u64::from(whole_layer::MOST_TURNS);
+        let few = crew > 0
+            && !self.family.split
+            && self.family.subgroups
+            && turns / u64::from(crew) < u64::from(whole_layer::MOST_TURNS);
         if !few || all.iter().any(|matrix| matrix.encoding != encoding) {
             return None;
         }

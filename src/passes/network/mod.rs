@@ -59,9 +59,7 @@ pub enum NetworkError {
         up: &'static str,
     },
     /// The adapter has no subgroups of eight lanes or more, and the kernels that were asked for need them.
-    #[error(
-        "the adapter's subgroups have {least} to {most} lanes; these kernels need 8 or more"
-    )]
+    #[error("the adapter's subgroups have {least} to {most} lanes; these kernels need 8 or more")]
     Subgroups {
         /// Fewest lanes of a subgroup.
         least: u32,

@@ -135,7 +135,12 @@ pub(super) fn record_start(mut recorder: Recorder, mut step: ResMut<Step>) -> Re
             encoder.copy_buffer_to_buffer(&network.buffers.passing, 0, buffer, to, size);
         }
     }
-    recorder.dispatch_all("passes:embed", &step, |network| std::slice::from_ref(&network.embed), step.columns)?;
+    recorder.dispatch_all(
+        "passes:embed",
+        &step,
+        |network| std::slice::from_ref(&network.embed),
+        step.columns,
+    )?;
     Ok(())
 }
 
@@ -146,7 +151,12 @@ pub(super) fn record_layers(mut recorder: Recorder, step: Res<Step>) -> Result {
 }
 
 pub(super) fn record_head(mut recorder: Recorder, step: Res<Step>) -> Result {
-    recorder.dispatch_all("passes:logits", &step, |network| std::slice::from_ref(&network.logits), step.wanted)?;
+    recorder.dispatch_all(
+        "passes:logits",
+        &step,
+        |network| std::slice::from_ref(&network.logits),
+        step.wanted,
+    )?;
     Ok(())
 }
 

@@ -15,8 +15,8 @@ use crate::app::cli::open_model;
 use crate::app::cli::output::{Exit, Output, print_warning};
 use crate::assets::Assets;
 use crate::model::PixelModel;
-use crate::tokens::request::Defaults;
 use crate::tokens::output::{ResultContext, Resumed, result_line};
+use crate::tokens::request::Defaults;
 use crate::tokens::{
     InputError, InputFile, ModelText, Outcome, OutputError, OutputFile, Progress, Report, Request, RunError,
     TextModel, run as run_requests,
@@ -105,11 +105,10 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
         warn_of(input);
     }
     let mut output = open_output(args, input.as_mut())?;
-    let opened = open_text(args, assets)
-        .and_then(|(model, text)| {
-            let context = args.context.or_else(|| context_of(source, &defaults, &text, &model));
-            Ok((open_engine(args.device, model, args.slots(), context)?, text))
-        });
+    let opened = open_text(args, assets).and_then(|(model, text)| {
+        let context = args.context.or_else(|| context_of(source, &defaults, &text, &model));
+        Ok((open_engine(args.device, model, args.slots(), context)?, text))
+    });
     let (mut engine, text) = match opened {
         Ok(opened) => opened,
         Err(error) => {
@@ -247,7 +246,8 @@ fn context_of(source: Source<'_>, defaults: &Defaults, text: &ModelText, model: 
         .iter()
         .map(|prompt| text.encode(&defaults.request(String::new(), prompt).prompt).map_or(0, |ids| ids.len()))
         .max()?;
-    let needed = u32::try_from(longest).ok()?.checked_add(defaults.max_tokens)?.checked_next_multiple_of(64)?;
+    let needed =
+        u32::try_from(longest).ok()?.checked_add(defaults.max_tokens)?.checked_next_multiple_of(64)?;
     (needed < model.config().context_length).then_some(needed)
 }
 
