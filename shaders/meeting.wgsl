@@ -37,7 +37,7 @@ fn meet(index: u32, lane: u32) -> bool {
     var slow = 1.0;
     for (var i = 0u; waited < PATIENCE && here < places.crew; i++) {
         waited += 1u;
-        if i == 1000u && lane == 0u {
+        if i == 3000u && lane == 0u {
             atomicAdd(&meetings[0], SLOW);
         }
         if i > 200u {

@@ -41,7 +41,7 @@ const COLUMNS: u32 = 64;
 const REPEATS: u32 = 16;
 /// Meetings of a layer's workgroups in one submit that may take longer than a time slice. On a machine that is busy with other programs, layers in
 /// several dispatches are faster, which wait for no thread in particular.
-const MOST_SLOW_MEETINGS: u32 = 8;
+const MOST_SLOW_MEETINGS: u32 = 16;
 /// Frames in which pipelines must be compiled; they are compiled in the frame that asks for them.
 const STARTING_FRAMES: u32 = 64;
 

@@ -137,7 +137,7 @@ impl Pages {
             ..TextureViewDescriptor::default()
         });
         let places: Vec<u32> =
-            first_lines.iter().map(|line| line / shape.height << 16 | line % shape.height).collect();
+            first_lines.iter().map(|line| ((line / shape.height) << 16) | (line % shape.height)).collect();
         let tile_place = device.create_buffer_with_data(&BufferInitDescriptor {
             label: Some("tiles:tile_place"),
             contents: bytemuck::cast_slice(&places),

@@ -153,10 +153,10 @@ pub fn make(model: &Arc<PixelModel>, choice: &GpuChoice) -> Result<Verdict, Tria
     engine.set_whole_layers(false);
     let expected = logits(&mut engine)?;
     enter(time(&mut engine)?, engine.plan());
+    // Before any workgroup waits for another.
+    busy.pin_busiest(workers());
     engine.set_whole_layers(usual.whole_layers);
     if engine.plan().whole_layers {
-        time(&mut engine)?;
-        busy.pin_busiest(workers());
         let found = logits(&mut engine)?;
         // A meeting that failed has switched it off again: other programs have kept a thread from its processor.
         disturbed = !engine.plan().whole_layers;
@@ -201,8 +201,11 @@ pub fn settle(engine: &mut GpuEngine) -> Result<(), EngineError> {
     if engine.plan().whole_layers {
         let busy = Busy::now();
         let repeats = engine.sizes.repeats.min(engine.sizes.context);
+        // In dispatches that nobody waits in.
+        engine.set_whole_layers(false);
         step(engine, 0, repeats)?;
         busy.pin_busiest(workers());
+        engine.set_whole_layers(true);
     }
     Ok(())
 }
