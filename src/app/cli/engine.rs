@@ -80,7 +80,8 @@ mod on_gpu {
             Err(error) => return Err(error.into()),
         };
         let cache = Cache::default();
-        let verdict = match trial::recall(cache.folder(), &adapter, model) {
+        let known = trial::recall(cache.folder(), &adapter, model);
+        let verdict = match known.filter(|verdict| verdict.holds(device == Device::Auto)) {
             Some(verdict) => verdict,
             None => {
                 let verdict = match trial::make(model, &choice) {
@@ -93,9 +94,10 @@ mod on_gpu {
                     Err(error) => return Err(error.into()),
                 };
                 print_note(&format!("{}: {}, by a short trial", adapter.info.name, verdict.line()));
-                if verdict.disturbed {
+                if !verdict.holds(device == Device::Auto) {
                     print_note("other programs disturbed the trial: it is made again next time");
-                } else if let Err(error) = trial::keep(cache.folder(), &verdict) {
+                }
+                if let Err(error) = trial::keep(cache.folder(), &verdict) {
                     print_note(&format!(
                         "the trial could not be kept in {}: {error}",
                         cache.folder().display()

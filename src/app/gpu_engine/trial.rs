@@ -61,8 +61,7 @@ pub struct Verdict {
     pub gpu_milliseconds: f64,
     /// Milliseconds for a token on the processor, where the adapter is a software one.
     pub cpu_milliseconds: Option<f64>,
-    /// Whether the machine was too busy to tell: such a verdict is for once.
-    #[serde(skip)]
+    /// Whether the machine was too busy to try every way to compute.
     pub disturbed: bool,
 }
 
@@ -76,6 +75,13 @@ impl Verdict {
     /// Whether the processor's own path is faster than the adapter, which is a software one.
     pub fn prefers_processor(&self) -> bool {
         self.cpu_milliseconds.is_some_and(|cpu| cpu < self.gpu_milliseconds)
+    }
+
+    /// Whether it holds although the machine was busy: `auto` need not know the fastest way on an adapter that is far behind the processor.
+    pub fn holds(&self, auto: bool) -> bool {
+        const FAR: f64 = 2.0;
+        let far = self.cpu_milliseconds.is_some_and(|cpu| cpu * FAR < self.gpu_milliseconds);
+        !self.disturbed || (auto && far)
     }
 
     /// In one line.
