@@ -27,6 +27,7 @@ use crate::tokens::sampling::{Sampler, SamplingError};
 use crate::tokens::{Ask, Batch, Capacity, Engine, EngineError, Profile, Sampled, answer};
 use bevy::{
     app::App,
+    ecs::change_detection::DetectChangesMut,
     render::{
         RenderApp,
         render_resource::{Buffer, PollType},
@@ -174,6 +175,8 @@ impl GpuEngine {
     /// Computes a layer of one column in one dispatch from now on, or not.
     pub fn set_whole_layers(&mut self, whole_layers: bool) {
         let mut network = self.app.sub_app_mut(RenderApp).world_mut().resource_mut::<Network>();
+        // What watches for changes of the network means another one, on another device.
+        let network = network.bypass_change_detection();
         network.whole_layers = whole_layers && network.has_whole_layers();
         self.plan.whole_layers = network.whole_layers;
     }
