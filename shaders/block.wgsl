@@ -20,8 +20,7 @@ fn share_block(v: vec4<f32>, scale: vec4<f32>, lane: u32) -> Block {
     var block: Block;
     block.low = shuffle(c, lane, 0u);
     block.high = shuffle(c, lane, 4u);
-    block.x = array<vec4<f32>, 8>(broadcast(s, lane, 0u), broadcast(s, lane, 1u), broadcast(s, lane, 2u), broadcast(s, lane, 3u),
-                                  broadcast(s, lane, 4u), broadcast(s, lane, 5u), broadcast(s, lane, 6u), broadcast(s, lane, 7u));
+    block.x = spread_block(s, lane);
     return block;
 }
 

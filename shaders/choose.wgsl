@@ -1,6 +1,6 @@
 // The next token of each row of logits, by the chain of src/tokens/sampling: it becomes its column's token, one position on.
 #import pixel_llm::sampling::SamplingWords
-#import pixel_llm::lanes::{better, lane_best}
+#import pixel_llm::lanes::{no_logit, better, lane_best}
 #import pixel_llm::row::{params, best_at, listed_at, quad_of}
 #import pixel_llm::penalise::{recent, penalise}
 #import pixel_llm::measure::{Kept, list_groups, stays}
@@ -52,7 +52,7 @@ fn choose(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
 #ifndef GREEDY
     penalise(index, words, count, lane);
 #endif
-    var top = vec2<f32>(-1e30, bitcast<f32>(0x7F000000u));
+    var top = no_logit();
     for (var i = lane; i < params.groups; i += 8u) {
         top = better(top, best_at(index, i));
     }

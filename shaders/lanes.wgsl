@@ -31,6 +31,11 @@ fn lane_max(v: f32, lane: u32) -> f32 {
     return max(b, shuffle(b, lane, lane ^ 4u));
 }
 
+// No logit yet, and the bits of what is no token.
+fn no_logit() -> vec2<f32> {
+    return vec2<f32>(-1e30, bitcast<f32>(0x7F000000u));
+}
+
 // The larger logit of two, and of equal ones the first token.
 fn better(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
     let other = b.x > a.x || (b.x == a.x && bitcast<u32>(b.y) < bitcast<u32>(a.y));

@@ -2,7 +2,7 @@
 #import pixel_llm::types::LogitsParams
 #import pixel_llm::multiply::{multiply_eight, of_column}
 #import pixel_llm::activations::{places, inverse_rms, four_columns}
-#import pixel_llm::lanes::{better, lane_best}
+#import pixel_llm::lanes::{no_logit, better, lane_best}
 
 @group(0) @binding(4) var<uniform> params: LogitsParams;
 // The column of each row of logits.
@@ -38,7 +38,7 @@ fn logits(
             logits_out[at + 1u] = high;
         }
 
-        var top = vec2<f32>(-1e30, bitcast<f32>(0x7F000000u));
+        var top = no_logit();
         for (var i = 0u; i < 4u; i++) {
             if row + i < params.matrix.rows {
                 top = better(top, vec2<f32>(low[i], bitcast<f32>(row + i)));

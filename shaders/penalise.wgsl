@@ -2,7 +2,7 @@
 // best of every group that was changed is found again.
 #define_import_path pixel_llm::penalise
 #import pixel_llm::sampling::SamplingWords
-#import pixel_llm::lanes::{better, lane_best}
+#import pixel_llm::lanes::{no_logit, better, lane_best}
 #import pixel_llm::row::{LOWEST, params, best, logits, logit_at}
 
 // Recent tokens of all requests, and biases as a token and the bits of a number.
@@ -33,7 +33,7 @@ fn window_of(words: SamplingWords, drawn: u32) -> vec2<u32> {
 
 fn find_best_again(index: u32, token: u32, lane: u32) {
     let group = token >> 6u;
-    var top = vec2<f32>(-1e30, bitcast<f32>(0x7F000000u));
+    var top = no_logit();
     for (var i = 0u; i < 8u; i++) {
         let row = group * 64u + lane * 8u + i;
         let logit = logit_at(index, row);

@@ -11,9 +11,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use common::engine::{batch, on_gpu};
 use common::forward::{next, open, prefill};
 use common::golden::{GoldenCase, MARGIN, decode_greedily, seedling_cases, smollm2_cases};
-use common::gpu::{alone, columns, engine_for, failed_meetings, on_gpu, together};
+use common::gpu::{alone, engine_for, failed_meetings, together};
 use common::{shared, smollm2};
 use pixel_llm::app::gpu_engine::GpuEngine;
 use pixel_llm::model::PixelModel;
@@ -28,7 +29,7 @@ const BUDGET: f32 = 0.01;
 
 /// The logits after one more token at `position`.
 fn step(gpu: &mut GpuEngine, position: &mut usize, token: u32) -> Vec<f32> {
-    let row = on_gpu(gpu, columns(&[token], 0, *position as u32)).remove(0);
+    let row = on_gpu(gpu, &batch(&[token], 0, *position as u32)).remove(0);
     *position += 1;
     row
 }

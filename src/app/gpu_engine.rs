@@ -24,7 +24,7 @@ use crate::passes::{ForwardRequest, ForwardState, ForwardStatus, InterventionsPl
 use crate::shaders::{ShaderError, ShadersPlugin, load_sources};
 use crate::tiles::{TilesPlugin, spawn_model};
 use crate::tokens::sampling::{Sampler, SamplingError};
-use crate::tokens::{Ask, Batch, Capacity, Engine, EngineError, Profile, Sampled, answer};
+use crate::tokens::{Ask, Batch, Capacity, Column, Engine, EngineError, Profile, Sampled, answer};
 use bevy::{
     app::App,
     ecs::change_detection::DetectChangesMut,
@@ -232,32 +232,36 @@ impl GpuEngine {
 
     fn submit(&mut self, batch: &Batch, wanted: &[u32], draws: &[Ask]) -> Result<(), EngineError> {
         let repeats = if draws.is_empty() { 1 } else { u64::from(batch.repeats.max(1)) };
-        let columns: Vec<[u32; 4]> = batch
-            .columns
-            .iter()
-            .map(|column| [column.token, column.position, column.slot * self.sizes.context, NO_LOGITS])
-            .collect();
-        let too_many = columns.len() > self.sizes.columns as usize;
+        let too_many = batch.columns.len() > self.sizes.columns as usize;
         let outside = batch.columns.iter().any(|column| {
             column.slot >= self.sizes.slots
                 || u64::from(column.position) + repeats > u64::from(self.sizes.context)
                 || column.token as usize >= self.vocab
         });
         if too_many || outside || repeats > u64::from(self.sizes.repeats) {
-            let what = format!("a batch of {} columns does not fit {:?}", columns.len(), self.sizes);
+            let what = format!("a batch of {} columns does not fit {:?}", batch.columns.len(), self.sizes);
             return Err(EngineError::Other(what.into()));
         }
+        self.write_columns(batch, wanted);
         let (network, _, queue) = self.network();
-        queue.write_buffer(&network.buffers.columns, 0, bytemuck::cast_slice(&columns));
-        queue.write_buffer(&network.buffers.wanted, 0, bytemuck::cast_slice(wanted));
         write_draws(network, queue, draws);
         let copies = batch
             .copies
             .iter()
             .map(|copy| Copy { from: copy.from, to: copy.to, positions: copy.positions })
             .collect();
-        let (columns, wanted) = (columns.len() as u32, wanted.len() as u32);
+        let (columns, wanted) = (batch.columns.len() as u32, wanted.len() as u32);
         self.run_step(Step { copies, columns, wanted, choose: choice(draws), only: None }, repeats)
+    }
+
+    /// Writes the columns of the next step, and which of them want logits.
+    fn write_columns(&self, batch: &Batch, wanted: &[u32]) {
+        let word =
+            |column: &Column| [column.token, column.position, column.slot * self.sizes.context, NO_LOGITS];
+        let columns: Vec<[u32; 4]> = batch.columns.iter().map(word).collect();
+        let (network, _, queue) = self.network();
+        queue.write_buffer(&network.buffers.columns, 0, bytemuck::cast_slice(&columns));
+        queue.write_buffer(&network.buffers.wanted, 0, bytemuck::cast_slice(wanted));
     }
 
     fn run_step(&mut self, step: Step, repeats: u64) -> Result<(), EngineError> {

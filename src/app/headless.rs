@@ -32,6 +32,8 @@ use wgpu::{
     Adapter, DeviceDescriptor, DeviceType, Features, Instance, InstanceDescriptor, RequestAdapterOptions,
 };
 
+use crate::passes::kernels::Family;
+
 /// Why there is no GPU to compute on. Each message is one line.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -150,7 +152,7 @@ fn run_on_one_thread(world: &mut World) {
 pub struct AdapterFacts {
     /// Its names, its kind and its driver.
     pub info: wgpu::AdapterInfo,
-    /// Whether the kernels' subgroup operations can be used: eight lanes have to lie in one subgroup.
+    /// Whether the kernels' subgroup operations can be used.
     pub subgroups: bool,
 }
 
@@ -166,7 +168,7 @@ impl AdapterFacts {
 
     fn of(adapter: &Adapter) -> Self {
         let info = adapter.get_info();
-        let subgroups = info.subgroup_min_size >= 8 && adapter.features().contains(Features::SUBGROUP);
+        let subgroups = Family::can_use_subgroups(&info, adapter.features());
         Self { info, subgroups }
     }
 

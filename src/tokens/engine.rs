@@ -6,7 +6,7 @@
 //! scheduler in one frame and hand in its results in a later one.
 
 use super::profile::Profile;
-use super::sampling::{Sampler, SamplingError, SamplingWords};
+use super::sampling::{Key, Sampler, SamplingError, SamplingParams, SamplingWords};
 
 /// What an engine can hold and do at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,15 @@ pub struct Ask {
     pub logprob: bool,
     /// How many of the most probable tokens are wanted, with their log-probabilities.
     pub top: u32,
+}
+
+impl Ask {
+    /// The most probable token after a column, and nothing about it: the draw that costs least.
+    pub fn greedy(column: u32) -> Self {
+        let words = SamplingParams::greedy().words(Key::new(0, 0), 0);
+        let kind = AskKind::Draw { words, window: Vec::new(), window_limit: 0, bias: Vec::new() };
+        Self { column, kind, logprob: false, top: 0 }
+    }
 }
 
 /// What an [`Ask`] wants to know.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use pixel_llm::app::gpu_engine::GpuEngine;
 use pixel_llm::model::{Encoding, PixelModel};
 use pixel_llm::passes::reference::{Column as CpuColumn, Controls, CpuModel, CpuOptions, Hooks, KvCache};
-use pixel_llm::tokens::{Batch, Column};
+use pixel_llm::tokens::Batch;
 
 use super::forward::open;
+use super::gpu::columns;
 use super::tiny::Tiny;
 
 /// Positions of each slot, as [`super::gpu::engine`] has them.
@@ -35,8 +36,7 @@ pub fn cpu(model: &Arc<PixelModel>) -> CpuModel {
 
 /// Tokens at the positions from `first` of a slot.
 pub fn batch(ids: &[u32], slot: u32, first: u32) -> Batch {
-    let columns = ids.iter().zip(first..).map(|(&token, position)| Column { token, slot, position });
-    Batch { columns: columns.collect(), repeats: 1, ..Batch::default() }
+    Batch { columns: columns(ids, slot, first), repeats: 1, ..Batch::default() }
 }
 
 /// Logits of every column.

@@ -12,8 +12,10 @@ use pixel_llm::{
     passes::{PassesPlugin, readback::read_buffer},
     shaders::{ShadersPlugin, load_sources},
     tokens::sampling::{Key, SamplingParams},
-    tokens::{Ask, AskKind, Batch, Column, Engine},
+    tokens::{Ask, AskKind, Column, Engine},
 };
+
+use super::engine::{batch, on_gpu};
 
 /// An app with a GPU, the forward pass and the shaders of `folder` in the place of ours, or `None` where there is no adapter, which is said aloud. With
 /// `PIXEL_LLM_REQUIRE_GPU` set, as on a machine that is known to have one, it is an error.
@@ -74,21 +76,19 @@ pub fn ask(column: u32, params: &SamplingParams, index: u32, window: &[u32]) -> 
     Ask { column, kind, logprob: false, top: 0 }
 }
 
-/// The logits of every column, all of one pass.
-pub fn on_gpu(engine: &mut GpuEngine, columns: Vec<Column>) -> Vec<Vec<f32>> {
-    let wanted: Vec<u32> = (0..columns.len() as u32).collect();
-    engine.logits(&Batch { columns, repeats: 1, ..Batch::default() }, &wanted).unwrap()
-}
-
 /// The logits of a prompt's tokens in as few passes as there is room for.
 pub fn together(engine: &mut GpuEngine, ids: &[u32]) -> Vec<Vec<f32>> {
     let most = engine.capacity().columns;
-    columns(ids, 0, 0).chunks(most).flat_map(|piece| on_gpu(engine, piece.to_vec())).collect()
+    (0..)
+        .step_by(most)
+        .zip(ids.chunks(most))
+        .flat_map(|(first, piece)| on_gpu(engine, &batch(piece, 0, first)))
+        .collect()
 }
 
 /// The logits of a prompt's tokens, one to a pass.
 pub fn alone(engine: &mut GpuEngine, ids: &[u32]) -> Vec<Vec<f32>> {
-    columns(ids, 0, 0).into_iter().flat_map(|column| on_gpu(engine, vec![column])).collect()
+    (0..).zip(ids.chunks(1)).flat_map(|(first, piece)| on_gpu(engine, &batch(piece, 0, first))).collect()
 }
 
 /// Numbers of a buffer on the device.

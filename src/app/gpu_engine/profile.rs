@@ -4,25 +4,17 @@ use std::time::Instant;
 
 use super::GpuEngine;
 use crate::passes::kernels::MANY_COLUMNS;
-use crate::passes::network::{Choice, NO_LOGITS, Step};
+use crate::passes::network::{Choice, Step};
 use crate::tokens::{Batch, Engine, EngineError, Profile, Stage};
 
 /// Runs a batch as [`Engine::step`] does, after a look at each of its kernels.
 pub(super) fn profile(engine: &mut GpuEngine, batch: &Batch) -> Result<Profile, EngineError> {
     let (columns, wanted) = (batch.columns.len() as u32, batch.asks.len() as u32);
-    let context = engine.sizes.context;
-    let places: Vec<[u32; 4]> = batch
-        .columns
-        .iter()
-        .map(|column| [column.token, column.position, column.slot * context, NO_LOGITS])
-        .collect();
     let rows: Vec<u32> = batch.asks.iter().map(|ask| ask.column).collect();
     let passes = batch.repeats.max(1);
     let mut stages = Vec::new();
     for kernel in engine.network().0.kernels(columns) {
-        let (network, _, queue) = engine.network();
-        queue.write_buffer(&network.buffers.columns, 0, bytemuck::cast_slice(&places));
-        queue.write_buffer(&network.buffers.wanted, 0, bytemuck::cast_slice(&rows));
+        engine.write_columns(batch, &rows);
         engine.wait()?;
         let choose = if wanted > 0 { Choice::Greedy } else { Choice::None };
         let step = Step { columns, wanted, choose, only: Some(kernel.name), ..Step::default() };

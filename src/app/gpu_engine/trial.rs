@@ -17,8 +17,7 @@ use crate::model::PixelModel;
 use crate::passes::kernels::Family;
 use crate::passes::reference::{CpuModel, CpuOptions};
 use crate::pxi::AtomicFile;
-use crate::tokens::sampling::{Key, SamplingParams};
-use crate::tokens::{Ask, AskKind, Batch, Column, CpuEngine, Engine, EngineError};
+use crate::tokens::{Ask, Batch, Column, CpuEngine, Engine, EngineError};
 
 /// Positions of the trial's sequence.
 const CONTEXT: usize = 64;
@@ -217,10 +216,7 @@ pub fn settle(engine: &mut GpuEngine) -> Result<(), EngineError> {
 }
 
 fn step(engine: &mut dyn Engine, position: u32, repeats: u32) -> Result<(), EngineError> {
-    let params = SamplingParams::greedy();
-    let words = params.words(Key::new(0, 0), 0);
-    let kind = AskKind::Draw { words, window: Vec::new(), window_limit: 0, bias: Vec::new() };
-    let asks = vec![Ask { column: 0, kind, logprob: false, top: 0 }];
+    let asks = vec![Ask::greedy(0)];
     engine.step(&Batch {
         columns: vec![Column { token: 1, slot: 0, position }],
         asks,

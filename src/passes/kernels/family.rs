@@ -1,6 +1,7 @@
 //! How the kernels share their work among lanes: what suits one kind of adapter is slow on another.
 
 use bevy::shader::ShaderDefVal;
+use wgpu::{AdapterInfo, Features};
 
 /// How the lanes of a workgroup share the work of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,6 +21,11 @@ impl Family {
         Self { split: true, subgroups: false },
         Self { split: false, subgroups: false },
     ];
+
+    /// Whether the kernels' subgroup operations can be used on an adapter: eight lanes have to lie in one subgroup.
+    pub fn can_use_subgroups(adapter: &AdapterInfo, features: Features) -> bool {
+        adapter.subgroup_min_size >= 8 && features.contains(Features::SUBGROUP)
+    }
 
     /// Its name in reports.
     pub fn name(self) -> &'static str {

@@ -117,11 +117,6 @@ impl Network {
         self.layers.first().map_or(0, |stage| self.plan(stage, columns).len())
     }
 
-    /// Dispatches of one whole step of so many columns.
-    pub fn dispatches(&self, columns: u32) -> usize {
-        self.layers.iter().map(|stage| self.plan(stage, columns).len()).sum::<usize>() + 3
-    }
-
     /// The kernels of one step of so many columns, in their order.
     pub fn kernels(&self, columns: u32) -> Vec<KernelUse> {
         let layers = self.layers.iter().flat_map(|stage| self.plan(stage, columns));
@@ -174,10 +169,8 @@ pub(super) fn build_network(
     cache: Res<PipelineCache>,
     shaders: Res<Shaders>,
 ) {
-    let (least, most) = (adapter.subgroup_min_size, adapter.subgroup_max_size);
-    let has_subgroups = device.features().contains(wgpu::Features::SUBGROUP) && least >= 8;
-    let result = if wanted.family.subgroups && !has_subgroups {
-        Err(NetworkError::Subgroups { least, most })
+    let result = if wanted.family.subgroups && !Family::can_use_subgroups(&adapter, device.features()) {
+        Err(NetworkError::Subgroups { least: adapter.subgroup_min_size, most: adapter.subgroup_max_size })
     } else {
         let builder = Builder {
             family: wanted.family,

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::tokens::{
-    Ask, AskKind, Batch, Column, Engine, EngineError, PrefixCopy, Profile, SamplingParams, sampling::Key,
-};
+use crate::tokens::{Ask, Batch, Column, Engine, EngineError, PrefixCopy, Profile};
 
 /// What is to be measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,7 +116,7 @@ fn prompt_batches(prompt: &[u32], columns: usize) -> Vec<Batch> {
         let column = |(at, &token): (usize, &u32)| column(token, 0, first + at);
         Batch {
             columns: tokens.iter().enumerate().map(column).collect(),
-            asks: if is_last { vec![greedy(tokens.len() - 1)] } else { Vec::new() },
+            asks: if is_last { vec![Ask::greedy(tokens.len() as u32 - 1)] } else { Vec::new() },
             repeats: 1,
             ..Batch::default()
         }
@@ -158,7 +156,7 @@ fn start_answers(
 fn answer_batch(tokens: &[u32], position: usize, repeats: usize) -> Batch {
     Batch {
         columns: tokens.iter().enumerate().map(|(slot, &token)| column(token, slot, position)).collect(),
-        asks: (0..tokens.len()).map(greedy).collect(),
+        asks: (0..tokens.len() as u32).map(Ask::greedy).collect(),
         repeats: repeats as u32,
         ..Batch::default()
     }
@@ -166,14 +164,6 @@ fn answer_batch(tokens: &[u32], position: usize, repeats: usize) -> Batch {
 
 fn column(token: u32, slot: usize, position: usize) -> Column {
     Column { token, slot: slot as u32, position: position as u32 }
-}
-
-/// The draw that costs least: the model's time is measured, not the sampler's.
-fn greedy(column: usize) -> Ask {
-    let sampling = SamplingParams { temperature: 0.0, ..SamplingParams::default() };
-    let words = sampling.words(Key::new(0, 0), 0);
-    let kind = AskKind::Draw { words, window: Vec::new(), window_limit: 0, bias: Vec::new() };
-    Ask { column: column as u32, kind, logprob: false, top: 0 }
 }
 
 /// The last token that each ask was answered with.
