@@ -3,25 +3,30 @@
 #import pixel_llm::page::{locate, tiles_across, blocks_in_tile}
 #import pixel_llm::encoding::{lines_of, decode_block}
 #import pixel_llm::lanes::lane_sum
-#import pixel_llm::activations::{places, set_quad, set_number}
+#import pixel_llm::activations::{places, set_quad}
 
 @group(0) @binding(4) var<uniform> params: EmbedParams;
 // Weight of the first norm.
 @group(0) @binding(5) var<storage, read> gain: array<vec4<f32>>;
 // Token, position, first row of its sequence in the cache, a spare word.
 @group(0) @binding(6) var<storage, read> columns: array<vec4<u32>>;
-// What the crews of the layers count with, which begins at 0 in every step; but for the first word.
+// What the crews of the layers count with, which begins at 0 in every step, but for the first word; the second is how many
+// columns there are.
 @group(0) @binding(7) var<storage, read_write> meetings: array<u32>;
 
 @compute @workgroup_size(8)
-fn embed(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn embed(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups_of_all: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
     let column = group.y;
     if column >= params.columns || column >= arrayLength(&columns) {
         return;
     }
     if column == 0u {
         for (var i = 1u + lane; i < arrayLength(&meetings); i += 8u) {
-            meetings[i] = 0u;
+            meetings[i] = select(0u, groups_of_all.y, i == 1u);
         }
     }
     let m = params.matrix;
@@ -45,6 +50,6 @@ fn embed(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
     let total = lane_sum(sum, lane);
     let groups = (m.columns + 31u) / 32u;
     for (var i = lane; i < groups; i += 8u) {
-        set_number(places.squares, column * groups + i, select(0.0, total, i == 0u));
+        set_quad(places.squares + column * groups + i, vec4<f32>(select(0.0, total, i == 0u), 0.0, 0.0, 0.0));
     }
 }

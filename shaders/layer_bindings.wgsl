@@ -6,14 +6,11 @@
 // Weight of the norm after attention, then that of the next layer's first norm or the last one.
 @group(0) @binding(5) var<storage, read> gains: array<vec4<f32>>;
 // Biases of query, key and value, then the norm of a head's query and that of its key.
-@group(0) @binding(6) var<storage, read> vectors: array<f32>;
-// Cosine and sine of every pair, by position.
-@group(0) @binding(7) var<storage, read> angles: array<vec2<f32>>;
+@group(0) @binding(6) var<storage, read> vectors: array<vec4<f32>>;
+// Cosine and sine of every pair, by position: two pairs per quad.
+@group(0) @binding(7) var<storage, read> angles: array<vec4<f32>>;
 // Token, position, first row of its sequence in the cache, a spare word.
 @group(0) @binding(8) var<storage, read> columns: array<vec4<u32>>;
-// [sequences, positions, KV heads, head / 4]
-@group(0) @binding(9) var<storage, read_write> keys: array<vec4<f32>>;
-@group(0) @binding(10) var<storage, read_write> values: array<vec4<f32>>;
 // A factor per layer and head.
 @group(0) @binding(11) var<storage, read> head_scale: array<f32>;
 

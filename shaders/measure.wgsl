@@ -1,7 +1,7 @@
 // How many tokens lie above each of sixteen bounds, or what share they have.
 #define_import_path pixel_llm::measure
 #import pixel_llm::lanes::{shuffle, lane_sum}
-#import pixel_llm::row::{params, listed, best_at, listed_at, quad_of}
+#import pixel_llm::row::{best, params, listed, best_at, listed_at, quad_of}
 
 // What stays above a bound: logits above `least`, and those equal to it up to token `last`.
 struct Kept {
@@ -26,7 +26,9 @@ fn stays(kept: Kept, logit: f32, token: u32) -> bool {
 // Writes down the groups whose best logit is at least `least`, and returns their number. All lanes must call it.
 fn list_groups(index: u32, least: f32, lane: u32) -> u32 {
     var found = 0u;
-    for (var first = 0u; first < params.groups; first += 8u) {
+    // See `tiles_across`.
+    let end = min(params.groups, arrayLength(&best));
+    for (var first = 0u; first < end; first += 8u) {
         let group = first + lane;
         let wanted = group < params.groups && best_at(index, group).x >= least;
         let flag = f32(u32(wanted));

@@ -2,7 +2,8 @@
 #define_import_path pixel_llm::meeting
 #import pixel_llm::activations::places
 
-// The first word counts meetings that came to nothing, and those that took long in its upper half; then one word per meeting of the step: how many have come.
+// The first word counts meetings that came to nothing, and those that took long in its upper half; the second is the step's count of
+// columns; then one word per meeting of the step: how many have come.
 @group(0) @binding(12) var<storage, read_write> meetings: array<atomic<u32>>;
 
 // Turns of waiting in this dispatch. A software adapter ends every loop of an invocation after 65535 turns of all of them
@@ -11,6 +12,11 @@ const PATIENCE: u32 = 40000u;
 // A meeting that took longer than a time slice or two: other programs keep a thread of the crew from its processor.
 const SLOW: u32 = 0x10000u;
 var<private> waited: u32 = 0u;
+
+// Columns of the step.
+fn column_count() -> u32 {
+    return atomicLoad(&meetings[1]);
+}
 
 // Something that takes a while, for a lane that waits: 32 square roots, each of the one before.
 fn linger(v: f32) -> f32 {
@@ -28,7 +34,7 @@ fn linger_long(v: f32) -> f32 {
 
 // Waits until the whole crew has come to meeting `index`. False if it did not: then nothing that was computed counts.
 fn meet(index: u32, lane: u32) -> bool {
-    let at = min(1u + index, arrayLength(&meetings) - 1u);
+    let at = min(2u + index, arrayLength(&meetings) - 1u);
     var here = 0u;
     if lane == 0u {
         here = atomicAdd(&meetings[at], 1u) + 1u;

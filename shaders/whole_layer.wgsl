@@ -1,8 +1,8 @@
-// A whole layer for one column in one dispatch, by a crew of workgroups that wait for each other after each phase. A
-// dispatch wakes the threads of a software adapter, which takes longer than most of the phases.
-#import pixel_llm::layer_bindings::layer
+// A whole layer in one dispatch, for one column or for all columns of the step, by a crew of workgroups that wait for each other
+// after each phase. A dispatch wakes the threads of a software adapter, which takes longer than most of the phases.
+#import pixel_llm::layer_bindings::{layer, head_scale}
 #import pixel_llm::activations::places
-#import pixel_llm::meeting::meet
+#import pixel_llm::meeting::{meet, column_count}
 #import pixel_llm::phases::qkv::project_qkv
 #import pixel_llm::phases::rotate::rotate_head
 #import pixel_llm::phases::attend::attend_heads
@@ -11,11 +11,18 @@
 
 @compute @workgroup_size(8)
 fn whole_layer(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+#if COLUMNS == 1
+    let count = 1u;
+#else
+    let count = column_count();
+#endif
     let meeting = layer.attend.layer * 4u;
     let qkv = layer.qkv;
     let units = (qkv.query.rows + 63u) / 64u + (qkv.key.rows + 63u) / 64u + (qkv.value.rows + 63u) / 64u;
     for (var unit = group.x; unit < units; unit += places.crew) {
-        project_qkv(qkv, unit, 0u, lane);
+        for (var first = 0u; first < count; first += #{COLUMNS}u) {
+            project_qkv(qkv, unit, first, lane);
+        }
     }
     if !meet(meeting, lane) {
         return;
@@ -24,15 +31,18 @@ fn whole_layer(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
     // Who attends with a head has turned it, and its key and value, before: what a lane wrote, the others of its
     // workgroup read.
     let attend = layer.attend;
-    let kv_heads = attend.head_count / attend.heads_per_kv;
-    for (var kv = group.x; kv < kv_heads; kv += places.crew) {
-        rotate_head(qkv, attend.head_count + kv, 0u, lane);
-        rotate_head(qkv, attend.head_count + kv_heads + kv, 0u, lane);
-        for (var i = 0u; i < attend.heads_per_kv; i++) {
-            rotate_head(qkv, kv * attend.heads_per_kv + i, 0u, lane);
+    let heads_per_kv = min(attend.heads_per_kv, arrayLength(&head_scale));
+    let kv_heads = attend.head_count / heads_per_kv;
+    for (var unit = group.x; unit < kv_heads * count; unit += places.crew) {
+        let column = unit / kv_heads;
+        let kv = unit % kv_heads;
+        rotate_head(qkv, attend.head_count + kv, column, lane);
+        rotate_head(qkv, attend.head_count + kv_heads + kv, column, lane);
+        for (var i = 0u; i < heads_per_kv; i++) {
+            rotate_head(qkv, kv * heads_per_kv + i, column, lane);
         }
-        for (var i = 0u; i < attend.heads_per_kv / #{HEADS}u; i++) {
-            attend_heads(attend, kv * (attend.heads_per_kv / #{HEADS}u) + i, 0u, lane);
+        for (var i = 0u; i < heads_per_kv / #{HEADS}u; i++) {
+            attend_heads(attend, kv * (heads_per_kv / #{HEADS}u) + i, column, lane);
         }
     }
     if !meet(meeting + 1u, lane) {
@@ -42,7 +52,9 @@ fn whole_layer(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
     let project = layer.project;
     let rows = (project.matrix.rows + 31u) / 32u;
     for (var unit = group.x; unit < rows; unit += places.crew) {
-        add_to_residual(project.matrix, project.layer_scale, places.attended, 0u, unit, 0u, 1u, lane);
+        for (var first = 0u; first < count; first += #{COLUMNS}u) {
+            add_to_residual(project.matrix, project.layer_scale, places.attended, 0u, unit, first, count, lane);
+        }
     }
     if !meet(meeting + 2u, lane) {
         return;
@@ -50,7 +62,9 @@ fn whole_layer(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
 
     let hidden = (layer.gate_up.gate.rows + 31u) / 32u;
     for (var unit = group.x; unit < hidden; unit += places.crew) {
-        gate_and_up(layer.gate_up, unit, 0u, lane);
+        for (var first = 0u; first < count; first += #{COLUMNS}u) {
+            gate_and_up(layer.gate_up, unit, first, lane);
+        }
     }
     if !meet(meeting + 3u, lane) {
         return;
@@ -58,6 +72,8 @@ fn whole_layer(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
 
     let down = layer.down;
     for (var unit = group.x; unit < rows; unit += places.crew) {
-        add_to_residual(down.matrix, down.layer_scale, places.hidden, down.matrix.rows >> 2u, unit, 0u, 1u, lane);
+        for (var first = 0u; first < count; first += #{COLUMNS}u) {
+            add_to_residual(down.matrix, down.layer_scale, places.hidden, down.matrix.rows >> 2u, unit, first, count, lane);
+        }
     }
 }

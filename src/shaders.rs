@@ -29,6 +29,7 @@ embed![
     "attend.wgsl",
     "block.wgsl",
     "bytes.wgsl",
+    "cache.wgsl",
     "change.wgsl",
     "choose.wgsl",
     "columns.wgsl",

@@ -43,7 +43,7 @@ fn network_model() -> NetworkModel {
     NetworkModel {
         model,
         crew: 0,
-        family: Family::ALL[0],
+        family: Family::ALL[1],
         sizes: Sizes { slots: 1, context: 16, columns: 1, repeats: 1 },
     }
 }

@@ -101,7 +101,8 @@ fn every_kernel_composes_and_validates_in_every_variant() {
                 .unwrap_or_else(|error| panic!("{file} with {variant:?}:\n{error}"));
             let entry = module.entry_points.iter().find(|entry| entry.name == source.name);
             assert!(entry.is_some(), "{file} has the entry point {}", source.name);
-            let entries = (source.layout)().entries;
+            let entries =
+                (source.layout)(variant.contains(&ShaderDefVal::Bool("TEXTURES".into(), true))).entries;
             for (_, global) in module.global_variables.iter() {
                 let Some(place) = &global.binding else { continue };
                 let entry = entries.iter().find(|entry| entry.binding == place.binding);

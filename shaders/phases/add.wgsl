@@ -2,7 +2,7 @@
 #define_import_path pixel_llm::phases::add
 #import pixel_llm::types::MatrixParams
 #import pixel_llm::lanes::lane_sum
-#import pixel_llm::activations::{places, quad_at, set_quad, set_number, four_columns}
+#import pixel_llm::activations::{places, quad_at, set_quad, four_columns}
 #import pixel_llm::layer_bindings::gains
 #import pixel_llm::multiply::{multiply_four, of_column}
 
@@ -23,7 +23,7 @@ fn add_to_residual(m: MatrixParams, factor: f32, place: u32, gain: u32, unit: u3
             let s = v * v;
             let sum = lane_sum((s.x + s.y) + (s.z + s.w), lane);
             if lane == 0u {
-                set_number(places.squares, column * ((m.rows + 31u) / 32u) + unit, sum);
+                set_quad(places.squares + column * ((m.rows + 31u) / 32u) + unit, vec4<f32>(sum, 0.0, 0.0, 0.0));
             }
         }
     }

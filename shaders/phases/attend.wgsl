@@ -4,15 +4,30 @@
 #import pixel_llm::types::AttendParams
 #import pixel_llm::lanes::{shuffle, lane_sum, lane_max, broadcast}
 #import pixel_llm::activations::{places, quad_at, set_quad}
-#import pixel_llm::layer_bindings::{keys, values, head_scale, column_at}
+#import pixel_llm::layer_bindings::{head_scale, column_at}
+#import pixel_llm::cache::{key_at, value_at, cache_rows}
 
 const HEADS: u32 = #{HEADS}u;
 const QUADS: u32 = #{HEAD_SIZE}u / 4u;
 const QUADS_PER_LANE: u32 = (QUADS + 7u) / 8u;
 
-// Quad `i` of a row of keys; one past the head's end is read as zero, where the query is zero too.
-fn key_at(row: u32, i: u32) -> vec4<f32> {
-    return keys[row + min(i, QUADS - 1u)];
+// Eight quads of keys from `i` on; one past the head's end counts for nothing, since the query is zero there.
+fn eight_keys(row: u32, quads: u32, head: u32, i: u32) -> array<vec4<f32>, 8> {
+    let end = QUADS - 1u;
+    return array<vec4<f32>, 8>(
+        key_at(row, quads, head + min(i, end)), key_at(row, quads, head + min(i + 1u, end)),
+        key_at(row, quads, head + min(i + 2u, end)), key_at(row, quads, head + min(i + 3u, end)),
+        key_at(row, quads, head + min(i + 4u, end)), key_at(row, quads, head + min(i + 5u, end)),
+        key_at(row, quads, head + min(i + 6u, end)), key_at(row, quads, head + min(i + 7u, end)));
+}
+
+// One quad of the values at eight positions from `row` on, up to `last`.
+fn eight_values(row: u32, last: u32, quads: u32, i: u32) -> array<vec4<f32>, 8> {
+    return array<vec4<f32>, 8>(
+        value_at(row, quads, i), value_at(min(row + 1u, last), quads, i),
+        value_at(min(row + 2u, last), quads, i), value_at(min(row + 3u, last), quads, i),
+        value_at(min(row + 4u, last), quads, i), value_at(min(row + 5u, last), quads, i),
+        value_at(min(row + 6u, last), quads, i), value_at(min(row + 7u, last), quads, i));
 }
 
 fn dot_keys(q: vec4<f32>, k: array<vec4<f32>, 8>, lane: u32) -> f32 {
@@ -34,8 +49,8 @@ fn attend_heads(params: AttendParams, unit: u32, column: u32, lane: u32) {
     let spot = column_at(column);
     let last = spot.y;
     let q = (column * params.head_count + head) * QUADS;
-    // The first row of the cache that is not there.
-    if (spot.z + last + 1u) * kv_quads > arrayLength(&keys) || head + HEADS > params.head_count {
+    // What the cache does not hold.
+    if spot.z + last >= cache_rows(kv_quads) || head + HEADS > params.head_count {
         return;
     }
 
@@ -54,15 +69,13 @@ fn attend_heads(params: AttendParams, unit: u32, column: u32, lane: u32) {
         }
     }
     for (var first = 0u; first <= last; first += 8u) {
-        let key = (spot.z + min(first + lane, last)) * kv_quads + kv;
+        let key = spot.z + min(first + lane, last);
         var weight: array<f32, HEADS>;
         for (var h = 0u; h < HEADS; h++) {
             weight[h] = 0.0;
         }
         for (var j = 0u; j < QUADS_PER_LANE; j++) {
-            let i = 8u * j;
-            let k = array<vec4<f32>, 8>(key_at(key, i), key_at(key, i + 1u), key_at(key, i + 2u), key_at(key, i + 3u),
-                                        key_at(key, i + 4u), key_at(key, i + 5u), key_at(key, i + 6u), key_at(key, i + 7u));
+            let k = eight_keys(key, kv_quads, kv, 8u * j);
             for (var h = 0u; h < HEADS; h++) {
                 weight[h] += dot_keys(asked[h][j], k, lane);
             }
@@ -78,14 +91,8 @@ fn attend_heads(params: AttendParams, unit: u32, column: u32, lane: u32) {
                 result[h][j] *= fade;
             }
         }
-        let value = spot.z * kv_quads + kv;
         for (var j = 0u; j < QUADS_PER_LANE; j++) {
-            let at = value + min(lane + 8u * j, QUADS - 1u);
-            let v = array<vec4<f32>, 8>(
-                values[at + first * kv_quads], values[at + min(first + 1u, last) * kv_quads],
-                values[at + min(first + 2u, last) * kv_quads], values[at + min(first + 3u, last) * kv_quads],
-                values[at + min(first + 4u, last) * kv_quads], values[at + min(first + 5u, last) * kv_quads],
-                values[at + min(first + 6u, last) * kv_quads], values[at + min(first + 7u, last) * kv_quads]);
+            let v = eight_values(spot.z + first, spot.z + last, kv_quads, kv + min(lane + 8u * j, QUADS - 1u));
             for (var h = 0u; h < HEADS; h++) {
                 result[h][j] += weigh(weight[h], v, lane);
             }

@@ -77,7 +77,8 @@ impl Plan {
     /// What suits an adapter as far as it says what it is.
     pub fn usual(adapter: &AdapterFacts) -> Self {
         let (software, subgroups) = (adapter.is_software(), adapter.subgroups);
-        Self { family: Family { split: !software, subgroups }, whole_layers: software && subgroups }
+        let family = Family { split: !software, subgroups, textures: software && adapter.textures };
+        Self { family, whole_layers: software && subgroups }
     }
 
     /// In words.
@@ -257,7 +258,7 @@ impl GpuEngine {
     /// Writes the columns of the next step, and which of them want logits.
     fn write_columns(&self, batch: &Batch, wanted: &[u32]) {
         let word =
-            |column: &Column| [column.token, column.position, column.slot * self.sizes.context, NO_LOGITS];
+            |column: &Column| [column.token, column.position, column.slot * self.sizes.rows(), NO_LOGITS];
         let columns: Vec<[u32; 4]> = batch.columns.iter().map(word).collect();
         let (network, _, queue) = self.network();
         queue.write_buffer(&network.buffers.columns, 0, bytemuck::cast_slice(&columns));

@@ -154,6 +154,8 @@ pub struct AdapterFacts {
     pub info: wgpu::AdapterInfo,
     /// Whether the kernels' subgroup operations can be used.
     pub subgroups: bool,
+    /// Whether activations can be in textures.
+    pub textures: bool,
 }
 
 impl AdapterFacts {
@@ -169,7 +171,7 @@ impl AdapterFacts {
     fn of(adapter: &Adapter) -> Self {
         let info = adapter.get_info();
         let subgroups = Family::can_use_subgroups(&info, adapter.features());
-        Self { info, subgroups }
+        Self { info, subgroups, textures: Family::can_use_textures(adapter) }
     }
 
     /// Whether the processor does its work.

@@ -4,12 +4,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use bevy::{app::App, render::render_resource::Buffer};
+use bevy::app::App;
 use pixel_llm::{
     app::gpu_engine::{GpuEngine, GpuEngineError},
     app::headless::{GpuChoice, GpuError, headless_app},
     model::PixelModel,
-    passes::{PassesPlugin, readback::read_buffer},
+    passes::{PassesPlugin, network::Quads, readback::read_buffer},
     shaders::{ShadersPlugin, load_sources},
     tokens::sampling::{Key, SamplingParams},
     tokens::{Ask, AskKind, Column, Engine},
@@ -91,14 +91,16 @@ pub fn alone(engine: &mut GpuEngine, ids: &[u32]) -> Vec<Vec<f32>> {
     (0..).zip(ids.chunks(1)).flat_map(|(first, piece)| on_gpu(engine, &batch(piece, 0, first))).collect()
 }
 
-/// Numbers of a buffer on the device.
-pub fn read_numbers(engine: &GpuEngine, buffer: &Buffer) -> Vec<f32> {
+/// Numbers on the device.
+pub fn read_numbers(engine: &GpuEngine, quads: &Quads) -> Vec<f32> {
     let (_, device, queue) = engine.network();
-    bytemuck::pod_collect_to_vec(&read_buffer(device, queue, buffer).unwrap())
+    quads.read(device, queue).unwrap()
 }
 
 /// How many meetings of a crew came to nothing so far. A busy machine makes them fail, and then what was computed in whole layers
 /// does not count.
 pub fn failed_meetings(engine: &GpuEngine) -> u32 {
-    read_numbers(engine, &engine.network().0.buffers.meetings)[0].to_bits()
+    let (network, device, queue) = engine.network();
+    bytemuck::pod_collect_to_vec::<u8, u32>(&read_buffer(device, queue, &network.buffers.meetings).unwrap())
+        [0]
 }

@@ -54,6 +54,8 @@ pub struct Verdict {
     pub split: bool,
     /// Whether lanes exchange values by subgroup operations.
     pub subgroups: bool,
+    /// Whether activations are in textures.
+    pub textures: bool,
     /// Whether a layer of one column is one dispatch.
     pub whole_layers: bool,
     /// Milliseconds for a token on the adapter.
@@ -67,7 +69,7 @@ pub struct Verdict {
 impl Verdict {
     /// The fastest plan.
     pub fn plan(&self) -> Plan {
-        let family = Family { split: self.split, subgroups: self.subgroups };
+        let family = Family { split: self.split, subgroups: self.subgroups, textures: self.textures };
         Plan { family, whole_layers: self.whole_layers }
     }
 
@@ -191,6 +193,7 @@ pub fn make(model: &Arc<PixelModel>, choice: &GpuChoice) -> Result<Verdict, Tria
         model: model_key(model),
         split: plan.family.split,
         subgroups: plan.family.subgroups,
+        textures: plan.family.textures,
         whole_layers: plan.whole_layers,
         gpu_milliseconds,
         cpu_milliseconds,

@@ -7,7 +7,7 @@ use super::{KernelSource, layout::layer_layout};
 /// The kernel as it is written down.
 pub const SOURCE: KernelSource = KernelSource {
     name: "attend",
-    layout: || layer_layout("attend"),
+    layout: |textures| layer_layout("attend", textures),
     variants: || {
         [(8, 1), (32, 2), (64, 3), (64, 4), (96, 1), (128, 4)]
             .map(|(size, heads)| shader_defs(size, heads))

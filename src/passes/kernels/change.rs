@@ -9,7 +9,9 @@ use crate::passes::params::ChangeParams;
 /// The kernel as it is written down.
 pub const SOURCE: KernelSource = KernelSource {
     name: "change",
-    layout: || layout("change", &[Params(size_of::<ChangeParams>()), Read, Read, Write, Read]),
+    layout: |textures| {
+        layout("change", &[Params(size_of::<ChangeParams>()), Read, Read, Write, Read], textures)
+    },
     variants: || vec![vec![]],
 };
 

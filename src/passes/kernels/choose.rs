@@ -11,9 +11,9 @@ use crate::passes::params::ChooseParams;
 /// The kernel as it is written down.
 pub const SOURCE: KernelSource = KernelSource {
     name: "choose",
-    layout: || {
+    layout: |textures| {
         let params = Params(size_of::<ChooseParams>());
-        layout("choose", &[params, Write, Write, Write, Write, Read, Read, Write, Write, Read])
+        layout("choose", &[params, Write, Write, Write, Write, Read, Read, Write, Write, Read], textures)
     },
     variants: || [false, true].map(shader_defs).to_vec(),
 };

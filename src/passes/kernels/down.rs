@@ -6,5 +6,8 @@ use super::{
 };
 
 /// The kernel as it is written down.
-pub const SOURCE: KernelSource =
-    KernelSource { name: "down", layout: || layer_layout("down"), variants: per_encoding_and_columns };
+pub const SOURCE: KernelSource = KernelSource {
+    name: "down",
+    layout: |textures| layer_layout("down", textures),
+    variants: per_encoding_and_columns,
+};

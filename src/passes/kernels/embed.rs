@@ -9,18 +9,18 @@ use crate::passes::params::{EmbedParams, Places};
 /// The kernel as it is written down.
 pub const SOURCE: KernelSource = KernelSource {
     name: "embed",
-    layout: || {
+    layout: |textures| {
         let bound = [
             Pages,
             Read,
-            Write,
+            Quads,
             Params(size_of::<Places>()),
             Params(size_of::<EmbedParams>()),
             Read,
             Read,
             Write,
         ];
-        layout("embed", &bound)
+        layout("embed", &bound, textures)
     },
     variants: per_encoding,
 };

@@ -6,5 +6,8 @@ use super::{
 };
 
 /// The kernel as it is written down.
-pub const SOURCE: KernelSource =
-    KernelSource { name: "gate_up", layout: || layer_layout("gate_up"), variants: per_encoding_and_columns };
+pub const SOURCE: KernelSource = KernelSource {
+    name: "gate_up",
+    layout: |textures| layer_layout("gate_up", textures),
+    variants: per_encoding_and_columns,
+};

@@ -22,12 +22,14 @@ pub(super) enum Bound {
     Read,
     /// A storage buffer that is written.
     Write,
+    /// Quads that are written: a texture or a storage buffer.
+    Quads,
     /// A parameter struct of this size.
     Params(usize),
 }
 
-/// The layout of group 0, bindings counted from 0.
-pub(super) fn layout(name: &'static str, bound: &[Bound]) -> BindGroupLayoutDescriptor {
+/// The layout of group 0, bindings counted from 0, where quads are in textures or not.
+pub(super) fn layout(name: &'static str, bound: &[Bound], textures: bool) -> BindGroupLayoutDescriptor {
     let buffer = |ty, size| BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: size };
     let entry = |(binding, bound): (u32, &Bound)| BindGroupLayoutEntry {
         binding,
@@ -38,8 +40,13 @@ pub(super) fn layout(name: &'static str, bound: &[Bound]) -> BindGroupLayoutDesc
                 format: TextureFormat::Rgba32Uint,
                 view_dimension: TextureViewDimension::D2Array,
             },
+            Bound::Quads if textures => BindingType::StorageTexture {
+                access: StorageTextureAccess::ReadWrite,
+                format: TextureFormat::Rgba32Float,
+                view_dimension: TextureViewDimension::D2,
+            },
             Bound::Read => buffer(BufferBindingType::Storage { read_only: true }, None),
-            Bound::Write => buffer(BufferBindingType::Storage { read_only: false }, None),
+            Bound::Write | Bound::Quads => buffer(BufferBindingType::Storage { read_only: false }, None),
             Bound::Params(size) => buffer(BufferBindingType::Uniform, NonZeroU64::new(size as u64)),
         },
         count: None,
@@ -48,11 +55,12 @@ pub(super) fn layout(name: &'static str, bound: &[Bound]) -> BindGroupLayoutDesc
 }
 
 /// The bindings that all kernels of a layer have.
-pub(super) fn layer_layout(name: &'static str) -> BindGroupLayoutDescriptor {
-    use Bound::{Pages, Params, Read, Write};
+pub(super) fn layer_layout(name: &'static str, textures: bool) -> BindGroupLayoutDescriptor {
+    use Bound::{Pages, Params, Quads, Read, Write};
     let places = Params(size_of::<Places>());
     let layer = Params(size_of::<LayerParams>());
-    layout(name, &[Pages, Read, Write, places, layer, Read, Read, Read, Read, Write, Write, Read, Write])
+    let bound = [Pages, Read, Quads, places, layer, Read, Read, Read, Read, Quads, Quads, Read, Write];
+    layout(name, &bound, textures)
 }
 
 /// What compiles a kernel for an encoding.

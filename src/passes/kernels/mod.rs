@@ -59,8 +59,8 @@ pub enum KernelError {
 pub struct KernelSource {
     /// Its one name: of the shader `NAME.wgsl`, of the entry point, of the label `passes:NAME`.
     pub name: &'static str,
-    /// Its bindings, in group 0.
-    pub layout: fn() -> BindGroupLayoutDescriptor,
+    /// Its bindings, in group 0, where activations are in textures or not.
+    pub layout: fn(bool) -> BindGroupLayoutDescriptor,
     /// Every set of shader definitions it is compiled with.
     pub variants: fn() -> Vec<Vec<ShaderDefVal>>,
 }
@@ -96,7 +96,7 @@ impl Kernel {
         shaders: &Shaders,
         cache: &PipelineCache,
     ) -> Self {
-        let layout = (source.layout)();
+        let layout = (source.layout)(family::has_textures(&shader_defs));
         let pipeline = cache.queue_compute_pipeline(ComputePipelineDescriptor {
             label: Some(format!("passes:{}", source.name).into()),
             layout: vec![layout.clone()],

@@ -6,5 +6,8 @@ use super::{
 };
 
 /// The kernel as it is written down.
-pub const SOURCE: KernelSource =
-    KernelSource { name: "project", layout: || layer_layout("project"), variants: per_encoding_and_columns };
+pub const SOURCE: KernelSource = KernelSource {
+    name: "project",
+    layout: |textures| layer_layout("project", textures),
+    variants: per_encoding_and_columns,
+};

@@ -9,7 +9,8 @@ use super::{
 use crate::model::Encoding;
 
 /// The kernel as it is written down.
-pub const SOURCE: KernelSource = KernelSource { name: "qkv", layout: || layer_layout("qkv"), variants };
+pub const SOURCE: KernelSource =
+    KernelSource { name: "qkv", layout: |textures| layer_layout("qkv", textures), variants };
 
 /// What compiles the kernel for the matrices `first` to `last` (0 query, 1 key, 2 value), stored in `encoding`, and for `columns`
 /// columns per workgroup.

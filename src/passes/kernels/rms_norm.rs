@@ -19,7 +19,8 @@ use crate::passes::params::RmsNormParams;
 const WORKGROUP_SIZE: u32 = 64;
 
 /// The kernel as it is written down.
-pub const SOURCE: KernelSource = KernelSource { name: "rms_norm", layout, variants: || vec![shader_defs()] };
+pub const SOURCE: KernelSource =
+    KernelSource { name: "rms_norm", layout: |_| layout(), variants: || vec![shader_defs()] };
 
 /// The workgroups that normalise all rows.
 pub fn workgroups(params: &RmsNormParams) -> [u32; 3] {

@@ -3,5 +3,8 @@
 use super::{KernelSource, layout::layer_layout};
 
 /// The kernel as it is written down.
-pub const SOURCE: KernelSource =
-    KernelSource { name: "rotate", layout: || layer_layout("rotate"), variants: || vec![vec![]] };
+pub const SOURCE: KernelSource = KernelSource {
+    name: "rotate",
+    layout: |textures| layer_layout("rotate", textures),
+    variants: || vec![vec![]],
+};

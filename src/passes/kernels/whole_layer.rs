@@ -1,4 +1,4 @@
-//! A whole layer for one column in one dispatch, by workgroups that wait for each other.
+//! A whole layer in one dispatch, by workgroups that wait for each other.
 //!
 //! Only for software adapters: on others nothing promises that workgroups run side by side, nor that one sees what another
 //! has written. What would go wrong is found out: a meeting that takes too long is counted, and a trial compares the result.
@@ -7,24 +7,31 @@ use bevy::shader::ShaderDefVal;
 
 use super::{
     KernelSource, attend,
-    layout::{layer_layout, product_defs},
+    layout::{MANY_COLUMNS, layer_layout, product_defs},
 };
 use crate::model::Encoding;
 
 /// The kernel as it is written down.
 pub const SOURCE: KernelSource =
-    KernelSource { name: "whole_layer", layout: || layer_layout("whole_layer"), variants };
+    KernelSource { name: "whole_layer", layout: |textures| layer_layout("whole_layer", textures), variants };
 
 /// Meetings of a layer.
 pub const MEETINGS: u32 = 4;
+
+/// Words before those of the meetings: what failed, and the columns of the step.
+pub const WORDS: u32 = 2;
+
+/// The most columns of a step: beyond, what a dispatch costs is little beside what it does.
+pub const MOST_COLUMNS: u32 = 8;
 
 /// The most turns of loops that a workgroup may compute for. A software adapter ends all loops after 65,535, and those who wait
 /// take 40,000 of them.
 pub const MOST_TURNS: u32 = 20_000;
 
-/// What compiles the kernel for an encoding of all the layer's matrices, a head size and a number of heads together.
-pub fn shader_defs(encoding: Encoding, head_size: u32, heads: u32) -> Vec<ShaderDefVal> {
-    let mut defs = product_defs(encoding, 1);
+/// What compiles the kernel for an encoding of all the layer's matrices, a head size, a number of heads together, and one column or
+/// [`MANY_COLUMNS`] at a time.
+pub fn shader_defs(encoding: Encoding, head_size: u32, heads: u32, columns: u32) -> Vec<ShaderDefVal> {
+    let mut defs = product_defs(encoding, columns);
     defs.extend(attend::shader_defs(head_size, heads));
     defs.extend(
         [("FIRST_PART", 0), ("LAST_PART", 2)].map(|(name, value)| ShaderDefVal::UInt(name.into(), value)),
@@ -33,5 +40,6 @@ pub fn shader_defs(encoding: Encoding, head_size: u32, heads: u32) -> Vec<Shader
 }
 
 fn variants() -> Vec<Vec<ShaderDefVal>> {
-    Encoding::ALL.into_iter().map(|encoding| shader_defs(encoding, 64, 3)).collect()
+    let variants = |encoding| [1, MANY_COLUMNS].map(|columns| shader_defs(encoding, 64, 3, columns));
+    Encoding::ALL.into_iter().flat_map(variants).collect()
 }

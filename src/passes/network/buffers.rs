@@ -5,13 +5,18 @@ use bevy::render::{
     renderer::RenderDevice,
 };
 
-use super::NetworkError;
+use super::{NetworkError, Quads};
 use crate::model::ModelConfig;
-use crate::passes::kernels::whole_layer::MEETINGS;
+use crate::passes::kernels::whole_layer::{MEETINGS, WORDS};
 use crate::passes::params::Places;
 
 /// In a column's fourth word: no logits are wanted.
 pub const NO_LOGITS: u32 = u32::MAX;
+
+/// Quads of a row of the activations, as the shader `activations` has them.
+const ROW: u64 = 1024;
+/// Positions of a row of keys or values, as the shader `cache` has them.
+pub(super) const ROW_POSITIONS: u32 = 16;
 
 /// Room to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +37,20 @@ pub const MOST_RECENT: u32 = 256;
 pub const MOST_BIASES: u32 = 32;
 
 impl Sizes {
+    /// Rows of the cache that a sequence has: its positions, and what fills the last row of a texture.
+    pub fn rows(&self) -> u32 {
+        self.context.next_multiple_of(ROW_POSITIONS)
+    }
+
+    /// Whether textures of `most` texels a side hold the activations and the cache.
+    pub(super) fn fit_textures(&self, config: &ModelConfig, most: u32) -> bool {
+        let rows = u64::from(self.slots) * u64::from(self.rows() / ROW_POSITIONS);
+        let width = ROW_POSITIONS * config.kv_size() / 4;
+        let (_, quads) = self.places(config, 0);
+        let sides = [rows, u64::from(width), quads.div_ceil(ROW), ROW];
+        sides.into_iter().all(|side| side <= u64::from(most))
+    }
+
     /// Words per row of recent tokens: the window, and what is drawn before it is read back.
     pub fn recent_stride(&self) -> u32 {
         MOST_RECENT + self.repeats
@@ -54,7 +73,8 @@ impl Sizes {
             query: place(query),
             attended: place(query),
             hidden: place(config.hidden_size),
-            squares: place(width.div_ceil(32)),
+            // One to a quad, since several workgroups write them side by side.
+            squares: place(width.div_ceil(32) * 4),
             crew,
         };
         (places, next)
@@ -83,7 +103,7 @@ pub struct Buffers {
     /// The column of each row of logits.
     pub wanted: Buffer,
     /// All activations.
-    pub activations: Buffer,
+    pub activations: Quads,
     /// Where each of them begins there.
     pub places: Places,
     /// Logits, rows padded to a multiple of 64.
@@ -94,9 +114,10 @@ pub struct Buffers {
     /// A factor per layer and query head.
     pub head_scale: Buffer,
     /// Keys and values of each layer.
-    pub cache: Vec<[Buffer; 2]>,
+    pub cache: Vec<[Quads; 2]>,
     pub(super) passing: Buffer,
-    /// How many meetings of a crew came to nothing since the start, then how many have come to each meeting of the step.
+    /// How many meetings of a crew came to nothing since the start, the step's count of columns, then how many have come to each meeting
+    /// of the step.
     pub meetings: Buffer,
 }
 
@@ -106,6 +127,7 @@ impl Buffers {
         config: &ModelConfig,
         sizes: Sizes,
         crew: u32,
+        textures: bool,
     ) -> Result<Self, NetworkError> {
         let limits = device.limits();
         let most = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size);
@@ -124,14 +146,22 @@ impl Buffers {
         let columns = u64::from(sizes.columns);
         let kv = u64::from(config.kv_size());
         let vocab = u64::from(config.vocab_size).next_multiple_of(64);
-        let rows = u64::from(sizes.slots) * u64::from(sizes.context);
+        let rows = sizes.slots * (sizes.rows() / ROW_POSITIONS);
+        let row = ROW_POSITIONS * config.kv_size() / 4;
         let layers = u64::from(config.layer_count);
         let (places, quads) = sizes.places(config, crew);
-        let pair = |_| Ok([buffer("keys", rows * kv)?, buffer("values", rows * kv)?]);
+        let store = |what: &'static str, row: u32, rows: u64| {
+            let size = u64::from(row) * 16 * rows;
+            match u32::try_from(rows) {
+                Ok(rows) if size <= most => Ok(Quads::new(device, what, row, rows, textures)),
+                _ => Err(NetworkError::Buffer { what, size, most }),
+            }
+        };
+        let pair = |_| Ok([store("keys", row, rows.into())?, store("values", row, rows.into())?]);
         Ok(Self {
             columns: buffer("columns", columns * 4)?,
             wanted: buffer("wanted", columns)?,
-            activations: buffer("activations", quads * 4)?,
+            activations: store("activations", ROW as u32, quads.div_ceil(ROW))?,
             places,
             logits: buffer("logits", columns * vocab)?,
             best: buffer("best", columns * vocab / 32)?,
@@ -144,8 +174,8 @@ impl Buffers {
             },
             head_scale: buffer("head_scale", layers * u64::from(config.head_count))?,
             cache: (0..config.layer_count).map(pair).collect::<Result<_, NetworkError>>()?,
-            passing: buffer("passing", u64::from(sizes.context) * kv)?,
-            meetings: buffer("meetings", 1 + layers * u64::from(MEETINGS))?,
+            passing: buffer("passing", u64::from(sizes.rows()) * kv)?,
+            meetings: buffer("meetings", u64::from(WORDS) + layers * u64::from(MEETINGS))?,
         })
     }
 }

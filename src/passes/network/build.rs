@@ -13,7 +13,7 @@ use bevy::{
 
 use super::buffers::Buffers;
 use super::tensors::{MatrixRef, Tensors};
-use super::{NetworkError, NetworkFailure, NetworkModel, Sizes};
+use super::{NetworkError, NetworkFailure, NetworkModel, Quads, Sizes};
 use crate::model::{ModelConfig, PixelModel};
 use crate::passes::kernels::{
     Family, KernelId, KernelSource, Kernels, MANY_COLUMNS, attend, choose, down, embed, encoding_def,
@@ -37,6 +37,8 @@ pub(super) struct Dispatch {
     kernel: KernelId,
     /// For [`MANY_COLUMNS`] at a time, where the kernel is a product.
     many: Option<KernelId>,
+    /// Whether its workgroups go through all columns themselves.
+    all_columns: bool,
     workgroups: u32,
     /// Bytes of the matrices that it multiplies with.
     weight_bytes: u64,
@@ -54,9 +56,15 @@ pub struct KernelUse {
 }
 
 impl Dispatch {
+    /// The most columns that it takes at once, if its workgroups go through them themselves.
+    fn most_columns(&self) -> u32 {
+        if self.many.is_some() { whole_layer::MOST_COLUMNS } else { 1 }
+    }
+
     /// The kernel for so many columns, and its workgroups.
     pub fn plan(&self, columns: u32) -> (KernelId, [u32; 3]) {
         match self.many {
+            Some(many) if columns > 1 && self.all_columns => (many, [self.workgroups, 1, 1]),
             Some(many) if columns > 1 => (many, [self.workgroups, columns.div_ceil(MANY_COLUMNS), 1]),
             _ => (self.kernel, [self.workgroups, columns, 1]),
         }
@@ -68,7 +76,7 @@ impl Dispatch {
 pub(super) struct Stage {
     pub group: BindGroup,
     pub dispatches: Vec<Dispatch>,
-    /// All of them in one, for one column.
+    /// All of them in one, for few columns.
     pub whole: Option<Dispatch>,
 }
 
@@ -107,7 +115,9 @@ impl Network {
     /// The dispatches of one layer for so many columns.
     pub(super) fn plan<'a>(&self, stage: &'a Stage, columns: u32) -> &'a [Dispatch] {
         match &stage.whole {
-            Some(whole) if columns == 1 && self.whole_layers => std::slice::from_ref(whole),
+            Some(whole) if self.whole_layers && columns <= whole.most_columns() => {
+                std::slice::from_ref(whole)
+            }
             _ => &stage.dispatches,
         }
     }
@@ -197,6 +207,23 @@ struct Builder<'a> {
     shaders: &'a Shaders,
 }
 
+/// What can be bound.
+trait Binding {
+    fn resource(&self) -> BindingResource<'_>;
+}
+
+impl Binding for Buffer {
+    fn resource(&self) -> BindingResource<'_> {
+        self.as_entire_binding()
+    }
+}
+
+impl Binding for Quads {
+    fn resource(&self) -> BindingResource<'_> {
+        self.binding()
+    }
+}
+
 /// Workgroups of the kernels that give a lane eight rows.
 fn by_eight(matrix: &MatrixParams) -> u32 {
     matrix.rows.div_ceil(64)
@@ -232,7 +259,7 @@ impl Builder<'_> {
     ) -> Dispatch {
         defs.extend(self.family.shader_defs());
         let kernel = self.kernels.request(source, defs, self.shaders, self.cache);
-        Dispatch { name: source.name, kernel, many: None, workgroups, weight_bytes: 0 }
+        Dispatch { name: source.name, kernel, many: None, all_columns: false, workgroups, weight_bytes: 0 }
     }
 
     /// A kernel that multiplies matrices, in its variants for one and for many columns.
@@ -248,14 +275,14 @@ impl Builder<'_> {
         Dispatch { many: Some(many), weight_bytes, ..one }
     }
 
-    /// Binds what the kernels of a stage share, in the order of their layout.
-    fn stage(&self, pages: Option<&Pages>, buffers: &[&Buffer], dispatches: Vec<Dispatch>) -> Stage {
+    /// Binds what the kernels of a stage share, in the order of their layout; those that multiply begin with the pages.
+    fn stage(&self, pages: Option<&Pages>, bound: &[&dyn Binding], dispatches: Vec<Dispatch>) -> Stage {
         let mut resources = Vec::new();
         if let Some(pages) = pages {
             resources.push(BindingResource::TextureView(&pages.view));
             resources.push(pages.tile_place.as_entire_binding());
         }
-        resources.extend(buffers.iter().map(|buffer| buffer.as_entire_binding()));
+        resources.extend(bound.iter().map(|bound| bound.resource()));
         let group = self.kernels.get(dispatches[0].kernel).bind(self.device, self.cache, &resources);
         Stage { group, dispatches, whole: None }
     }
@@ -267,9 +294,15 @@ impl Builder<'_> {
         if !config.head_size.is_multiple_of(8) {
             return Err(NetworkError::Shape { what: "the head size", found: config.head_size, multiple: 8 });
         }
+        if !config.rope_size.is_multiple_of(8) {
+            let found = config.rope_size;
+            return Err(NetworkError::Shape { what: "what RoPE turns of a head", found, multiple: 8 });
+        }
+        let side = self.device.limits().max_texture_dimension_2d;
+        self.family.textures &= sizes.fit_textures(&config, side);
         let tensors = Tensors(model);
         let pages = Pages::upload(self.device, self.queue, model)?;
-        let buffers = Buffers::new(self.device, &config, sizes, *crew)?;
+        let buffers = Buffers::new(self.device, &config, sizes, *crew, self.family.textures)?;
         let b = &buffers;
         let heads = config.layer_count as usize * config.head_count as usize;
         self.queue.write_buffer(&b.head_scale, 0, bytemuck::cast_slice(&vec![1f32; heads]));
@@ -282,7 +315,7 @@ impl Builder<'_> {
         let params = self.uniform(&params);
         let gain = self.numbers("gain", &tensors.vector("blk.0.attn_norm.weight")?);
         let embed = self.dispatch(&embed::SOURCE, vec![encoding_def(embedding.encoding)], 1);
-        let bound = [&b.activations, &places, &params, &gain, &b.columns, &b.meetings];
+        let bound: [&dyn Binding; _] = [&b.activations, &places, &params, &gain, &b.columns, &b.meetings];
         let embed = self.stage(Some(&pages), &bound, vec![embed]);
 
         let (mut layers, mut layer_params, mut all_gains) = (Vec::new(), Vec::new(), vec![gain]);
@@ -292,7 +325,7 @@ impl Builder<'_> {
             let gains = self.numbers("gains", &gains(index, &tensors, &config)?);
             let vectors = self.numbers("vectors", &vectors(index, &tensors, &config)?);
             let [keys, values] = &b.cache[index as usize];
-            let bound = [
+            let bound: [&dyn Binding; _] = [
                 &b.activations,
                 &places,
                 &uniform,
@@ -307,7 +340,7 @@ impl Builder<'_> {
             ];
             let dispatches = self.layer_dispatches(&params, &matrices);
             let mut stage = self.stage(Some(&pages), &bound, dispatches);
-            stage.whole = self.whole_layer(&params, &matrices, *crew);
+            stage.whole = self.whole_layer(&params, &matrices, *crew, sizes);
             layers.push(stage);
             layer_params.push(uniform);
             all_gains.push(gains);
@@ -327,7 +360,7 @@ impl Builder<'_> {
             groups,
             output.bytes,
         );
-        let bound = [&b.activations, &places, &params, &b.wanted, &b.logits, &b.best];
+        let bound: [&dyn Binding; _] = [&b.activations, &places, &params, &b.wanted, &b.logits, &b.best];
         let logits = self.stage(Some(&pages), &bound, vec![logits]);
 
         let params = ChooseParams {
@@ -338,7 +371,7 @@ impl Builder<'_> {
         };
         let params = self.uniform(&params);
         let s = &b.sampling;
-        let bound = [
+        let bound: [&dyn Binding; _] = [
             &params, &b.best, &b.logits, &s.listed, &s.recent, &s.biases, &b.wanted, &b.columns, &s.drawn,
             &s.words,
         ];
@@ -411,7 +444,13 @@ impl Builder<'_> {
     }
 
     /// The whole layer in one dispatch, where all its matrices share an encoding and there is little enough to do.
-    fn whole_layer(&mut self, params: &LayerParams, matrices: &LayerMatrices, crew: u32) -> Option<Dispatch> {
+    fn whole_layer(
+        &mut self,
+        params: &LayerParams,
+        matrices: &LayerMatrices,
+        crew: u32,
+        sizes: Sizes,
+    ) -> Option<Dispatch> {
         let encoding = matrices.gate.encoding;
         let all = [matrices.qkv[0], matrices.qkv[1], matrices.qkv[2], matrices.output, matrices.down];
         let turns: u64 = all.iter().chain([&matrices.gate]).map(|matrix| turns(&matrix.params)).sum();
@@ -423,9 +462,13 @@ impl Builder<'_> {
             return None;
         }
         let together = attend::heads_together(params.attend.heads_per_kv);
-        let defs = whole_layer::shader_defs(encoding, params.attend.head_size, together);
+        let defs = |columns| whole_layer::shader_defs(encoding, params.attend.head_size, together, columns);
         let weight_bytes = all.iter().map(|matrix| matrix.bytes).sum::<u64>() + 2 * matrices.gate.bytes;
-        Some(Dispatch { weight_bytes, ..self.dispatch(&whole_layer::SOURCE, defs, crew) })
+        let one = self.dispatch(&whole_layer::SOURCE, defs(1), crew);
+        // It takes a while to compile, and one sequence has few columns only at its very beginning.
+        let many =
+            (sizes.slots > 1).then(|| self.dispatch(&whole_layer::SOURCE, defs(MANY_COLUMNS), crew).kernel);
+        Some(Dispatch { weight_bytes, many, all_columns: true, ..one })
     }
 }
 

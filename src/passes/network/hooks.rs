@@ -16,7 +16,7 @@ use bevy::{
     },
 };
 
-use super::Network;
+use super::{Network, Quads};
 use crate::passes::HookPoint;
 use crate::passes::kernels::{KernelId, Kernels};
 use crate::passes::readback::{ReadbackError, read_buffer};
@@ -165,6 +165,8 @@ struct Placed {
 pub(super) enum Effect {
     /// Runs of bytes to copy: from, to, size.
     Copy { from: Buffer, runs: Vec<[u64; 3]> },
+    /// Quads to a buffer in which the effects that follow find them, or back.
+    Mirror { quads: Quads, buffer: Buffer, back: bool },
     /// A dispatch.
     Change { kernel: KernelId, group: BindGroup, workgroups: [u32; 3] },
 }
@@ -177,10 +179,16 @@ impl StepHooks {
     }
 
     /// Records copies.
-    pub fn copy(&self, encoder: &mut CommandEncoder, from: &Buffer, runs: &[[u64; 3]]) {
-        let staging = self.staging.as_ref().expect("whatever is copied was given a place there");
-        for &[source, target, size] in runs {
-            encoder.copy_buffer_to_buffer(from, source, staging, target, size);
+    pub fn copy(&self, encoder: &mut CommandEncoder, effect: &Effect) {
+        match effect {
+            Effect::Change { .. } => {}
+            Effect::Mirror { quads, buffer, back } => quads.copy_all(encoder, buffer, *back),
+            Effect::Copy { from, runs } => {
+                let staging = self.staging.as_ref().expect("whatever is copied was given a place there");
+                for &[source, target, size] in runs {
+                    encoder.copy_buffer_to_buffer(from, source, staging, target, size);
+                }
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 mod buffers;
 mod build;
 mod hooks;
+mod quads;
 mod record;
 mod tensors;
 
@@ -21,6 +22,7 @@ use crate::tiles::PagesError;
 pub use buffers::{Buffers, MOST_BIASES, MOST_RECENT, NO_LOGITS, SamplingBuffers, Sizes};
 pub use build::{KernelUse, Network};
 pub use hooks::{Hook, HookAction, HookError, Watched, set_hooks, take_watched};
+pub use quads::Quads;
 pub use record::{Choice, Copy, Step};
 
 /// Why a model cannot run on the device.

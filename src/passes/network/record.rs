@@ -10,6 +10,7 @@ use bevy::{
 };
 
 use super::Network;
+use super::buffers::ROW_POSITIONS;
 use super::build::Stage;
 use super::hooks::{Effect, StepHooks};
 use crate::passes::kernels::{KernelError, Kernels};
@@ -102,11 +103,11 @@ impl Recorder<'_, '_> {
                             let kernel = self.kernels.get(*kernel);
                             kernel.dispatch(&mut pass, &self.device, &self.cache, *workgroups)?;
                         }
-                        Effect::Copy { from, runs } => {
+                        copy => {
                             // There are no copies within a compute pass.
                             drop(pass);
                             let encoder = self.context.command_encoder();
-                            hooks.copy(encoder, from, runs);
+                            hooks.copy(encoder, copy);
                             pass = encoder.begin_compute_pass(&descriptor);
                         }
                     }
@@ -120,19 +121,18 @@ impl Recorder<'_, '_> {
 
 pub(super) fn record_start(mut recorder: Recorder, mut step: ResMut<Step>) -> Result {
     let network = &recorder.network;
-    let row = u64::from(network.config.kv_size()) * 4;
-    let slot = row * u64::from(network.sizes.context);
+    let slot = network.sizes.rows() / ROW_POSITIONS;
     for copy in std::mem::take(&mut step.copies) {
-        let size = row * u64::from(copy.positions);
-        let [from, to] = [copy.from, copy.to].map(|index| u64::from(index) * slot);
-        if size == 0 || from == to {
+        // Positions past those that were asked for are written before they are read.
+        let rows = copy.positions.div_ceil(ROW_POSITIONS);
+        if rows == 0 || copy.from == copy.to {
             continue;
         }
-        // A copy within one buffer has to go by way of another.
+        // A copy within one buffer or texture has to go by way of another.
         let encoder = recorder.context.command_encoder();
-        for buffer in network.buffers.cache.iter().flatten() {
-            encoder.copy_buffer_to_buffer(buffer, from, &network.buffers.passing, 0, size);
-            encoder.copy_buffer_to_buffer(&network.buffers.passing, 0, buffer, to, size);
+        for quads in network.buffers.cache.iter().flatten() {
+            quads.copy_to(encoder, copy.from * slot, rows, &network.buffers.passing);
+            quads.copy_from(encoder, copy.to * slot, rows, &network.buffers.passing);
         }
     }
     recorder.dispatch_all(

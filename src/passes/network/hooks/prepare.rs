@@ -8,7 +8,7 @@ use bevy::render::{
 use super::{Effect, Hook, HookAction, HookError, Placed, StepHooks, Watched};
 use crate::passes::HookPoint;
 use crate::passes::kernels::{Kernels, change};
-use crate::passes::network::Network;
+use crate::passes::network::{Network, Quads};
 use crate::passes::params::ChangeParams;
 use crate::passes::reference::Column;
 use crate::shaders::Shaders;
@@ -27,10 +27,21 @@ impl<'a> Builder<'a> {
     pub fn build(mut self, hooks: &[Hook]) -> Result<StepHooks, HookError> {
         let (mut placed, mut watched, mut size) = (Vec::new(), Vec::new(), 0);
         for hook in hooks {
-            let Place { after, buffer, first } = self.place(hook.point)?;
+            let Place { after, numbers, first } = self.place(hook.point)?;
             let columns = self.columns_of(hook)?;
             let rows = self.rows(hook, &columns, first)?;
             let features = hook.point.features(&self.network.config);
+            let (buffer, is_mirror) = match numbers {
+                Numbers::Buffer(buffer) => (buffer.clone(), false),
+                Numbers::Quads(quads) => quads.as_buffer(self.device),
+            };
+            let buffer = &buffer;
+            let mirror = |back| match numbers {
+                Numbers::Quads(quads) if is_mirror => {
+                    Some(Effect::Mirror { quads: quads.clone(), buffer: buffer.clone(), back })
+                }
+                _ => None,
+            };
             let effect = match &hook.action {
                 HookAction::Watch => {
                     let runs = copies(&rows, features, &mut size);
@@ -46,7 +57,9 @@ impl<'a> Builder<'a> {
                 HookAction::Scale(factor) => self.change(hook, buffer, &rows, *factor, None)?,
                 HookAction::Add(values) => self.change(hook, buffer, &rows, 1.0, Some(values))?,
             };
-            placed.push(Placed { after, effect });
+            let back = matches!(effect, Effect::Change { .. }).then(|| mirror(true)).flatten();
+            let effects = [mirror(false), Some(effect), back].into_iter().flatten();
+            placed.extend(effects.map(|effect| Placed { after, effect }));
         }
         let most = self.device.limits().max_buffer_size;
         if size > most {
@@ -73,15 +86,17 @@ impl<'a> Builder<'a> {
         }
         let [keys, values] = &b.cache[layer as usize];
         let (stage, places) = (&network.layers[layer as usize], &b.places);
-        let (stage, kernel, buffer, quad) = match point {
-            HookPoint::Embedding => (&network.embed, "embed", &b.activations, places.residual),
-            HookPoint::Query(_) => (stage, "rotate", &b.activations, places.query),
-            HookPoint::Key(_) => (stage, "rotate", keys, 0),
-            HookPoint::Value(_) => (stage, "rotate", values, 0),
-            HookPoint::HeadOutput(_) => (stage, "attend", &b.activations, places.attended),
-            HookPoint::Hidden(_) => (stage, "gate_up", &b.activations, places.hidden),
-            HookPoint::Residual(_) => (stage, "down", &b.activations, places.residual),
-            HookPoint::Logits => (&network.logits, "logits", &b.logits, 0),
+        let (stage, kernel, numbers, quad) = match point {
+            HookPoint::Embedding => {
+                (&network.embed, "embed", Numbers::Quads(&b.activations), places.residual)
+            }
+            HookPoint::Query(_) => (stage, "rotate", Numbers::Quads(&b.activations), places.query),
+            HookPoint::Key(_) => (stage, "rotate", Numbers::Quads(keys), 0),
+            HookPoint::Value(_) => (stage, "rotate", Numbers::Quads(values), 0),
+            HookPoint::HeadOutput(_) => (stage, "attend", Numbers::Quads(&b.activations), places.attended),
+            HookPoint::Hidden(_) => (stage, "gate_up", Numbers::Quads(&b.activations), places.hidden),
+            HookPoint::Residual(_) => (stage, "down", Numbers::Quads(&b.activations), places.residual),
+            HookPoint::Logits => (&network.logits, "logits", Numbers::Buffer(&b.logits), 0),
             HookPoint::AttentionNorm(_)
             | HookPoint::AttentionOutput(_)
             | HookPoint::FeedForwardNorm(_)
@@ -94,7 +109,7 @@ impl<'a> Builder<'a> {
             // Fused with another since, so that nothing would ever be seen here.
             return Err(HookError::NotOnGpu { point });
         }
-        Ok(Place { after: (kernel, layer), buffer, first: quad * 4 })
+        Ok(Place { after: (kernel, layer), numbers, first: quad * 4 })
     }
 
     /// The columns that a hook names.
@@ -130,7 +145,7 @@ impl<'a> Builder<'a> {
                 let (slots, context) = (sizes.slots, sizes.context);
                 return Err(HookError::Cache { point: hook.point, slot, position, slots, context });
             }
-            Ok(first + (slot * sizes.context + position) * stride)
+            Ok(first + (slot * sizes.rows() + position) * stride)
         };
         columns.iter().map(row).collect()
     }
@@ -189,8 +204,14 @@ impl<'a> Builder<'a> {
 /// Where values are.
 struct Place<'a> {
     after: (&'static str, u32),
-    buffer: &'a Buffer,
+    numbers: Numbers<'a>,
     first: u32,
+}
+
+#[derive(Clone, Copy)]
+enum Numbers<'a> {
+    Buffer(&'a Buffer),
+    Quads(&'a Quads),
 }
 
 /// Copies of rows to the end of what is watched, `size` bytes so far; rows side by side are copied together.
