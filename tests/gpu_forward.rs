@@ -7,9 +7,9 @@ mod common;
 use std::path::Path;
 use std::sync::Arc;
 
-use common::engine::{batch, cpu, largest_difference, on_cpu, on_gpu, vectors};
+use common::engine::{batch, cpu, largest_difference, on_cpu, on_gpu, tiny, vectors};
 use common::forward::open;
-use common::gpu::engine;
+use common::gpu::{engine, engine_for};
 use common::tiny::Tiny;
 use pixel_llm::app::gpu_engine::GpuEngine;
 use pixel_llm::app::headless::GpuChoice;
@@ -52,13 +52,41 @@ fn every_family_and_encoding_gives_the_logits_of_the_twin() {
                 &Batch { columns: vec![column], repeats: 1, ..Batch::default() },
             ));
         }
-        let errors = [largest_difference(&together, &expected), largest_difference(&alone, &expected)];
+        // Few columns at once, which may be computed as whole layers too.
+        let few: Vec<_> = (0..)
+            .step_by(5)
+            .zip(ids.chunks(5))
+            .flat_map(|(first, piece)| on_gpu(&mut engine, &batch(piece, 0, first)))
+            .collect();
+        let errors = [&together, &alone, &few].map(|found| largest_difference(found, &expected));
         println!("{name}: {errors:?}");
         if errors.iter().any(|error| *error > 1e-3) {
             failures.push((name, errors));
         }
     }
     assert!(failures.is_empty(), "{failures:?}");
+}
+
+#[test]
+fn eight_sequences_at_once_are_the_same_in_whole_layers_and_kernel_by_kernel() {
+    const LENGTH: u32 = 300;
+    let model = tiny("llama", Encoding::Q4_1);
+    let Some(mut engine) = engine_for(Arc::clone(&model), 8, 512) else { return };
+    let vocab = model.config().vocab_size;
+    for slot in 0..8 {
+        let ids: Vec<u32> = (0..LENGTH).map(|i| (i * 7 + slot * 13) % vocab).collect();
+        for (piece, first) in ids.chunks(32).zip((0..).step_by(32)) {
+            on_gpu(&mut engine, &batch(piece, slot, first));
+        }
+    }
+    let columns = (0..8).flat_map(|slot| batch(&[slot + 5], slot, LENGTH - 9 * slot).columns).collect();
+    let step = Batch { columns, repeats: 1, ..Batch::default() };
+    let whole = on_gpu(&mut engine, &step);
+    engine.set_whole_layers(false);
+    let plain = on_gpu(&mut engine, &step);
+    let error = largest_difference(&whole, &plain);
+    println!("eight sequences: {error}");
+    assert!(error <= 1e-4, "{error}");
 }
 
 #[test]

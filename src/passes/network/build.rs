@@ -37,8 +37,8 @@ pub(super) struct Dispatch {
     kernel: KernelId,
     /// For [`MANY_COLUMNS`] at a time, where the kernel is a product.
     many: Option<KernelId>,
-    /// Whether its workgroups go through all columns themselves.
-    all_columns: bool,
+    /// The most columns that its workgroups go through themselves, or 0 where each has one workgroup more.
+    most_columns: u32,
     workgroups: u32,
     /// Bytes of the matrices that it multiplies with.
     weight_bytes: u64,
@@ -56,15 +56,10 @@ pub struct KernelUse {
 }
 
 impl Dispatch {
-    /// The most columns that it takes at once, if its workgroups go through them themselves.
-    fn most_columns(&self) -> u32 {
-        if self.many.is_some() { whole_layer::MOST_COLUMNS } else { 1 }
-    }
-
     /// The kernel for so many columns, and its workgroups.
     pub fn plan(&self, columns: u32) -> (KernelId, [u32; 3]) {
         match self.many {
-            Some(many) if columns > 1 && self.all_columns => (many, [self.workgroups, 1, 1]),
+            Some(many) if columns > 1 && self.most_columns > 0 => (many, [self.workgroups, 1, 1]),
             Some(many) if columns > 1 => (many, [self.workgroups, columns.div_ceil(MANY_COLUMNS), 1]),
             _ => (self.kernel, [self.workgroups, columns, 1]),
         }
@@ -115,9 +110,7 @@ impl Network {
     /// The dispatches of one layer for so many columns.
     pub(super) fn plan<'a>(&self, stage: &'a Stage, columns: u32) -> &'a [Dispatch] {
         match &stage.whole {
-            Some(whole) if self.whole_layers && columns <= whole.most_columns() => {
-                std::slice::from_ref(whole)
-            }
+            Some(whole) if self.whole_layers && columns <= whole.most_columns => std::slice::from_ref(whole),
             _ => &stage.dispatches,
         }
     }
@@ -259,7 +252,7 @@ impl Builder<'_> {
     ) -> Dispatch {
         defs.extend(self.family.shader_defs());
         let kernel = self.kernels.request(source, defs, self.shaders, self.cache);
-        Dispatch { name: source.name, kernel, many: None, all_columns: false, workgroups, weight_bytes: 0 }
+        Dispatch { name: source.name, kernel, many: None, most_columns: 0, workgroups, weight_bytes: 0 }
     }
 
     /// A kernel that multiplies matrices, in its variants for one and for many columns.
@@ -453,28 +446,43 @@ impl Builder<'_> {
     ) -> Option<Dispatch> {
         let encoding = matrices.gate.encoding;
         let all = [matrices.qkv[0], matrices.qkv[1], matrices.qkv[2], matrices.output, matrices.down];
-        let turns: u64 = all.iter().chain([&matrices.gate]).map(|matrix| turns(&matrix.params)).sum();
-        let few = crew > 0
-            && !self.family.split
-            && self.family.subgroups
-            && turns / u64::from(crew) < u64::from(whole_layer::MOST_TURNS);
-        if !few || all.iter().any(|matrix| matrix.encoding != encoding) {
+        if crew == 0
+            || self.family.split
+            || !self.family.subgroups
+            || all.iter().any(|matrix| matrix.encoding != encoding)
+        {
             return None;
         }
+        let products: u64 = all.iter().chain([&matrices.gate]).map(|matrix| turns(&matrix.params)).sum();
+        let fits = |columns: u32| {
+            let attention = attention_turns(&params.attend, columns, crew, sizes.context);
+            let products = products * u64::from(columns.div_ceil(MANY_COLUMNS)) / u64::from(crew);
+            products + attention < u64::from(whole_layer::MOST_TURNS)
+        };
+        // The kernel for many takes a while to compile, and a single sequence has few columns only at its very beginning.
+        let most = if sizes.slots > 1 { whole_layer::MOST_COLUMNS } else { 1 };
+        let most_columns = (1..=most).rev().find(|&columns| fits(columns))?;
         let together = attend::heads_together(params.attend.heads_per_kv);
         let defs = |columns| whole_layer::shader_defs(encoding, params.attend.head_size, together, columns);
         let weight_bytes = all.iter().map(|matrix| matrix.bytes).sum::<u64>() + 2 * matrices.gate.bytes;
         let one = self.dispatch(&whole_layer::SOURCE, defs(1), crew);
-        // It takes a while to compile, and one sequence has few columns only at its very beginning.
         let many =
-            (sizes.slots > 1).then(|| self.dispatch(&whole_layer::SOURCE, defs(MANY_COLUMNS), crew).kernel);
-        Some(Dispatch { weight_bytes, many, all_columns: true, ..one })
+            (most_columns > 1).then(|| self.dispatch(&whole_layer::SOURCE, defs(MANY_COLUMNS), crew).kernel);
+        Some(Dispatch { weight_bytes, many, most_columns, ..one })
     }
 }
 
 /// Turns of a kernel's loops for all workgroups together: one per 32 rows and 32 inputs, and some at a workgroup's end.
 fn turns(matrix: &MatrixParams) -> u64 {
     u64::from(by_four(matrix)) * (u64::from(matrix.columns.div_ceil(32)) + 16)
+}
+
+/// Turns of the loops of attention for one workgroup of a crew: one per eight positions, and some for RoPE.
+fn attention_turns(params: &AttendParams, columns: u32, crew: u32, context: u32) -> u64 {
+    let kv_heads = params.head_count / params.heads_per_kv;
+    let groups = params.heads_per_kv / attend::heads_together(params.heads_per_kv);
+    let units = u64::from((columns * kv_heads).div_ceil(crew));
+    units * (u64::from(groups) * u64::from(context.div_ceil(8)) + 8 * u64::from(params.heads_per_kv + 2))
 }
 
 /// The matrices of a layer; up is like gate.
