@@ -16,7 +16,7 @@ use clap::Args;
 
 use self::measure::Plan;
 use self::report::{Report, Startup};
-use super::engine::{Device, open_engine};
+use super::engine::{Device, GpuMemory, open_engine};
 use super::output::{Exit, Output, progress_bar};
 use crate::assets::Assets;
 use crate::model::PixelModel;
@@ -57,6 +57,8 @@ pub struct BenchArgs {
     /// What computes.
     #[arg(long, value_enum, default_value_t = Device::Auto)]
     device: Device,
+    #[command(flatten)]
+    memory: GpuMemory,
 }
 
 impl BenchArgs {
@@ -89,7 +91,8 @@ pub fn run(args: BenchArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
     })?;
     let subject = report::Subject::of(&model);
     let weight_bytes = weight_bytes(&model);
-    let (mut engine, engine_ready) = timed(|| open_engine(args.device, model, plan.slots(), Some(context)))?;
+    let (mut engine, engine_ready) =
+        timed(|| open_engine(args.device, model, plan.slots(), Some(context), args.memory))?;
     let first_token = measure::first_token(&mut *engine)?;
     let bar = progress_bar("measuring", plan.steps());
     let measured = measure::measure(&mut *engine, &plan, &mut || bar.inc(1));
