@@ -19,6 +19,7 @@ use pixel_llm::{
         kernels::Family,
         network::{NetworkModel, NetworkPlugin, Sizes},
     },
+    residency::ResidencyPlugin,
     shaders::{ShadersPlugin, load_sources},
     tiles::TilesPlugin,
 };
@@ -43,6 +44,7 @@ fn network_model() -> NetworkModel {
     NetworkModel {
         model,
         crew: 0,
+        memory: None,
         family: Family::ALL[0],
         sizes: Sizes { slots: 1, context: 16, columns: 1, repeats: 1 },
     }

@@ -151,7 +151,7 @@ impl GpuEngine {
             match &app.world().resource::<ForwardStatus>().state {
                 ForwardState::Ready => {
                     let stride = network(&app).logits_stride();
-                    // Streamed models have room for fewer columns.
+                    // Streamed models have one pass per step.
                     let sizes = network(&app).sizes;
                     let sampler = Sampler::default();
                     return Ok(Self { app, sizes, vocab, stride, steps: 0, sampler, plan });

@@ -8,7 +8,21 @@
 #[cfg(feature = "world")]
 pub mod compute;
 mod figures;
+#[cfg(feature = "world")]
+mod plugin;
 mod size;
+#[cfg(feature = "world")]
+mod stream;
+#[cfg(feature = "world")]
+mod upload;
+pub mod view;
 
 pub use figures::{Counters, Figures};
+#[cfg(feature = "world")]
+pub use plugin::{
+    BadTile, ResidencyBudgets, ResidencyFigures, ResidencyPlugin, ResidencySystems, TileEvicted,
+    TileUploaded, ViewSlot, ViewTiles, WantedView,
+};
 pub use size::{MemorySize, NoMemorySize};
+#[cfg(feature = "world")]
+pub use upload::{SLOT_LINES, ViewAtlas};

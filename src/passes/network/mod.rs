@@ -136,6 +136,8 @@ impl Plugin for NetworkPlugin {
                 Forward,
                 streamed::stream_step
                     .in_set(ForwardSystems::Layers)
+                    // Only one of them ever runs: this is for whoever looks for systems that could run in any order.
+                    .after(record::record_layers)
                     .run_if(resource_exists::<Network>.and_then(resource_exists::<Pool>)),
             );
     }

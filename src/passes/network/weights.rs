@@ -18,7 +18,7 @@ pub(super) enum Weights {
 pub(super) type Piece<'a> = (u32, u32, &'a Pages);
 
 impl Weights {
-    /// Puts the weights on the device, or begins to stream them; then a step has one pass, and no more columns than there is room for.
+    /// Puts the weights on the device, or begins to stream them; then a step has one pass, whose tokens the CPU knows.
     pub fn open(
         device: &RenderDevice,
         queue: &RenderQueue,
@@ -30,12 +30,12 @@ impl Weights {
             cap: wanted.memory.unwrap_or(u64::MAX),
             max_height: Shape::most_height(&limits),
             max_layers: limits.max_texture_array_layers,
-            columns: [sizes.columns, sizes.slots.max(1)],
+            columns: sizes.columns,
         };
         match Plan::new(&wanted.model, limits).map_err(PoolError::from)? {
             None => Ok(Self::Whole(Pages::upload(device, queue, &wanted.model)?)),
             Some(plan) => {
-                (sizes.columns, sizes.repeats) = (plan.columns, 1);
+                sizes.repeats = 1;
                 Ok(Self::Streamed(Box::new(Pool::new(device, queue, &wanted.model, plan)?)))
             }
         }

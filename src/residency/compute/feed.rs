@@ -69,7 +69,12 @@ impl Feed {
         let thread = std::thread::Builder::new()
             .name("residency".into())
             .spawn(move || reader.run(&ordered, &empty, &full))?;
-        Ok(Self { orders: Some(orders), filled: Some(SyncCell::new(filled)), free: Some(free), thread: Some(thread) })
+        Ok(Self {
+            orders: Some(orders),
+            filled: Some(SyncCell::new(filled)),
+            free: Some(free),
+            thread: Some(thread),
+        })
     }
 
     /// Tells how many streamed units the next pass needs.

@@ -8,14 +8,12 @@ use crate::tiles::{PagesError, Shape};
 
 /// Slots that streamed units take turns in: one is read while the other is written.
 const RING: usize = 2;
-/// The share of the cap that rows of the embedding may take: one over this.
-const ROWS_SHARE: u64 = 8;
 
 /// Why a model cannot be streamed through so little memory.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
-    /// Not even one layer and the embedding of one token fit.
+    /// Not even one layer and the embedding of a pass's tokens fit.
     #[error(
         "{cap} bytes of device memory are too little for this model's weights: {least} are needed to stream them"
     )]
@@ -78,8 +76,6 @@ pub struct Plan {
     pub row_tiles: usize,
     /// Lines of each.
     pub row_tile_lines: u32,
-    /// The most columns of a pass.
-    pub columns: u32,
 }
 
 /// What the plan needs to know of a device and a run.
@@ -91,8 +87,8 @@ pub struct Limits {
     pub max_height: u32,
     /// The most layers of one.
     pub max_layers: u32,
-    /// The most columns of a pass that are wanted, and the least.
-    pub columns: [u32; 2],
+    /// The most columns of a pass.
+    pub columns: u32,
 }
 
 /// Bytes of all tiles of a model.
@@ -143,22 +139,17 @@ impl Plan {
 
         let row_tile_lines = embedding.tiles().map(lines_of).max().unwrap_or(1);
         let across = embedding.tiling.tiles_across();
-        let rows_for = |columns: u32| shape(u64::from(columns) * across * u64::from(row_tile_lines));
-        let [mut columns, least_columns] = columns;
-        while columns > least_columns && rows_for(columns)?.size_in_bytes() > cap / ROWS_SHARE {
-            columns = (columns / 2).max(least_columns);
-        }
-        let rows = rows_for(columns)?;
+        // Room for the tokens of a whole pass: in smaller passes, other kernels would round differently.
+        let rows = shape(u64::from(columns) * across * u64::from(row_tile_lines))?;
         let slots = usize::try_from(cap.saturating_sub(rows.size_in_bytes()) / slot.size_in_bytes())
             .unwrap_or(usize::MAX)
             .min(units.len());
         if slots == 0 {
-            let least = rows_for(least_columns)?.size_in_bytes() + slot.size_in_bytes();
-            return Err(PlanError::TooSmall { cap, least });
+            return Err(PlanError::TooSmall { cap, least: rows.size_in_bytes() + slot.size_in_bytes() });
         }
         assign_slots(&mut units, slots);
         let row_tiles = usize::try_from(u64::from(columns) * across).expect("their lines fit a texture");
-        Ok(Some(Self { units, slot, slots, rows, row_tiles, row_tile_lines, columns }))
+        Ok(Some(Self { units, slot, slots, rows, row_tiles, row_tile_lines }))
     }
 
     /// Bytes that one pass with logits brings.
