@@ -76,6 +76,7 @@ fn our_schedules_have_no_ambiguities() {
         PassesPlugin,
         NetworkPlugin { model: network_model() },
         TilesPlugin,
+        ResidencyPlugin,
         InterventionsPlugin,
     ));
     assert_eq!(ambiguities(app.world_mut()), [""; 0], "in the main world");

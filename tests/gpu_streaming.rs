@@ -154,3 +154,59 @@ fn a_damaged_tile_ends_a_streamed_run_by_its_name() {
     }
     assert_eq!(streamed.pool().unwrap().counters().figures().bad_tiles, 1);
 }
+
+/// `cargo test --release --test gpu_streaming -- --ignored --nocapture`: writes 9 GiB of files, of random weights, and runs what they hold.
+#[test]
+#[ignore = "takes 9 GiB of disk and some minutes"]
+fn a_model_of_4_gib_runs_in_256_mib_of_device_and_1_gib_of_host_memory() {
+    use common::tiny::{Shape, Tiny};
+    use pixel_llm::model::gguf::{GgufWriter, TensorInfo, Value};
+
+    if !has_adapter() {
+        return;
+    }
+    const LAYERS: u32 = 92;
+    let shape =
+        Shape { width: 2048, vocab: 32_000, hidden: 5632, heads: 32, kv_heads: 4, head_size: 64, layers: 1 };
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (gguf, file) = (folder.path().join("large.gguf"), folder.path().join("large.pxi"));
+    {
+        // One random layer, many times over, so that the generator is small.
+        let mut tiny = Tiny::shaped("llama", Encoding::Q8_0, 11, shape);
+        tiny.set("llama.block_count", Value::U32(LAYERS));
+        let of_layer = |name: &str| name.strip_prefix("blk.0.").map(str::to_owned);
+        let mut entries: Vec<(TensorInfo, usize)> = Vec::new();
+        for (index, (info, _)) in tiny.tensors.iter().enumerate() {
+            if of_layer(&info.name).is_none() {
+                entries.push((info.clone(), index));
+            }
+        }
+        for layer in 0..LAYERS {
+            for (index, (info, _)) in tiny.tensors.iter().enumerate() {
+                if let Some(rest) = of_layer(&info.name) {
+                    entries.push((TensorInfo { name: format!("blk.{layer}.{rest}"), ..info.clone() }, index));
+                }
+            }
+        }
+        let infos: Vec<TensorInfo> = entries.iter().map(|(info, _)| info.clone()).collect();
+        let mut writer = GgufWriter::create(&gguf, &tiny.pairs, &infos).unwrap();
+        entries.iter().for_each(|(_, index)| writer.write(&tiny.tensors[*index].1).unwrap());
+        writer.finish().unwrap();
+    }
+    convert_to(&gguf, &file);
+    std::fs::remove_file(&gguf).unwrap();
+    let model = Arc::new(PixelModel::open(&file).unwrap());
+    let bytes = pixel_llm::residency::compute::weights_in_bytes(&model);
+    assert!(bytes >= 4 << 30, "{bytes}");
+    let mut engine = engine(&model, Some(256 << 20), 1, false);
+    let before = engine.pool().unwrap().counters().figures();
+    for tokens in [1, 4] {
+        let start = std::time::Instant::now();
+        let drawn = drawn(&mut engine, 7, tokens);
+        println!("{drawn:?}: {:.2} s a token", start.elapsed().as_secs_f64() / f64::from(tokens));
+        assert_anonymous_memory_below(Path::new("/proc/self/status"), 1 << 30);
+    }
+    let figures = engine.pool().unwrap().counters().figures().since(&before);
+    println!("{}\n{figures:#?}\n{:.2} GB/s read", engine.device(), figures.read_rate().unwrap() / 1e9);
+    println!("{}", std::fs::read_to_string("/proc/self/status").unwrap_or_default());
+}

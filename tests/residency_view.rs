@@ -70,7 +70,7 @@ fn fly() -> Trace {
         let (width, height) = ((1280.0 / zoom) as i64, (720.0 / zoom) as i64);
         let rect = Rect::new(x - width / 2, y - height / 2, width, height);
         let view = View::new(rect, zoom, COARSEST);
-        let wanted: Vec<Wanted> = rank(&view, index.in_rect(&view.reach()));
+        let wanted: Vec<Wanted> = rank(&view, index.in_rect(&view.reach(), view.level));
         while reading.front().is_some_and(|&(due, _)| due <= frame) {
             cache.arrived(reading.pop_front().unwrap().1);
         }
@@ -125,4 +125,43 @@ fn a_path_over_100_000_tiles_keeps_its_budgets_and_is_the_same_each_time() {
     assert_eq!((one.hash, &one.arrivals), (two.hash, &two.arrivals));
     assert!(one.cancelled > 0 && one.evicted > 0, "the path is one that needs both");
     assert!(one.arrivals.iter().any(|frame| (300..400).contains(frame)), "the camera rested there");
+}
+
+#[test]
+fn keys_and_values_are_shown_on_a_map() {
+    use pixel_llm::assets::Assets;
+    use pixel_llm::map::{InfiniteMap, Point, TileSize};
+    use pixel_llm::passes::reference::{Column, Controls, CpuModel, CpuOptions, KvCache};
+    use pixel_llm::residency::regions::CacheRegions;
+
+    let model = std::sync::Arc::new(Assets::default().default_model().unwrap());
+    let config = model.config().clone();
+    let cpu = CpuModel::new(model, CpuOptions::default()).unwrap();
+    let mut cache = KvCache::new(&config, 1, 80);
+    let columns: Vec<Column> = (0..70)
+        .map(|position| Column { token: position + 1, slot: 0, position, wants_logits: false })
+        .collect();
+    cpu.forward(&mut cache, &columns, &Controls::default(), None).unwrap();
+
+    let mut map = InfiniteMap::in_memory(TileSize::default());
+    let regions = CacheRegions::place(&mut map, &config, 80).unwrap();
+    assert_eq!(map.regions().len(), 2 * config.layer_count as usize);
+    for layer in 0..config.layer_count {
+        let rows = cache.rows(layer as usize, 0);
+        assert_eq!(rows[0].len(), 70 * config.kv_size() as usize);
+        regions.write(&mut map, layer, [&rows[0], &rows[1]]).unwrap();
+        let rect = regions.layer(layer).unwrap()[1].rect;
+        let pixel = |row: i64, x: i64| map.pixel(Point { x: rect.left() + x, y: rect.top() + row }).unwrap();
+        // The sign of a value is the colour of its pixel, in the last row that there is as in the first.
+        for row in [0i64, 63, 64, 69] {
+            for x in 0..i64::from(config.kv_size()) {
+                let value = rows[1][(row * i64::from(config.kv_size()) + x) as usize];
+                let [red, _, blue] = pixel(row, x).unwrap();
+                assert!(if value > 0.0 { blue == 0 } else { red == 0 }, "layer {layer} row {row} x {x}");
+            }
+        }
+        let anything =
+            (0..i64::from(config.kv_size())).any(|x| pixel(69, x).is_some_and(|rgb| rgb != [0; 3]));
+        assert!(anything, "the last position was written");
+    }
 }

@@ -22,8 +22,8 @@ use crate::passes::network::{
 };
 use crate::passes::readback::read_starts;
 use crate::passes::{ForwardRequest, ForwardState, ForwardStatus, InterventionsPlugin, PassesPlugin};
-use crate::residency::MemorySize;
 use crate::residency::compute::Pool;
+use crate::residency::{Figures, MemorySize};
 use crate::shaders::{ShaderError, ShadersPlugin, load_sources};
 use crate::tiles::{TilesPlugin, spawn_model};
 use crate::tokens::sampling::{Sampler, SamplingError};
@@ -375,6 +375,10 @@ impl Engine for GpuEngine {
             format!(", streamed through {slots}, {bytes} per pass")
         });
         format!("{} ({:?}), {}{streamed}", adapter.name, adapter.backend, self.plan.name())
+    }
+
+    fn residency(&self) -> Option<Figures> {
+        self.pool().map(|pool| pool.counters().figures())
     }
 
     fn profile(&mut self, batch: &Batch) -> Result<Option<Profile>, EngineError> {

@@ -10,6 +10,7 @@ pub mod compute;
 mod figures;
 #[cfg(feature = "world")]
 mod plugin;
+pub mod regions;
 mod size;
 #[cfg(feature = "world")]
 mod stream;

@@ -111,10 +111,7 @@ impl Plugin for ResidencyPlugin {
             .configure_sets(PostUpdate, (ResidencySystems::Rank, ResidencySystems::Upload).chain())
             .add_systems(
                 PostUpdate,
-                (
-                    rank_tiles.in_set(ResidencySystems::Rank),
-                    upload_tiles.in_set(ResidencySystems::Upload),
-                )
+                (rank_tiles.in_set(ResidencySystems::Rank), upload_tiles.in_set(ResidencySystems::Upload))
                     .run_if(resource_exists::<ViewTiles>),
             );
     }
@@ -187,7 +184,7 @@ fn rank_tiles(
     let rect = view.rect;
     let wanted = if view.zoom >= FINE_FROM && rect.width > 0 && rect.height > 0 {
         let view = View { rect, level: 0, margin: rect.width.max(rect.height) / 4 };
-        let near = tiles.index.in_rect(&view.reach());
+        let near = tiles.index.in_rect(&view.reach(), view.level);
         rank(&view, near.into_iter().map(|tile| super::view::Candidate { bytes: SLOT_BYTES as u32, ..tile }))
     } else {
         Vec::new()

@@ -7,6 +7,7 @@ mod measure;
 mod memory;
 mod report;
 mod statistics;
+mod streaming;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use clap::Args;
 
 use self::measure::Plan;
 use self::report::{Report, Startup};
+use self::streaming::Streaming;
 use super::engine::{Device, GpuMemory, open_engine};
 use super::output::{Exit, Output, progress_bar};
 use crate::assets::Assets;
@@ -94,11 +96,16 @@ pub fn run(args: BenchArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
     let (mut engine, engine_ready) =
         timed(|| open_engine(args.device, model, plan.slots(), Some(context), args.memory))?;
     let first_token = measure::first_token(&mut *engine)?;
+    let (streamed, start) = (engine.residency(), Instant::now());
     let bar = progress_bar("measuring", plan.steps());
     let measured = measure::measure(&mut *engine, &plan, &mut || bar.inc(1));
     bar.finish_and_clear();
     let startup = Startup::new(open_model, engine_ready, first_token);
-    let report = Report::new(subject, engine.device(), &plan, &measured?, weight_bytes, startup);
+    let measured = measured?;
+    let streaming =
+        engine.residency().zip(streamed).map(|(now, then)| Streaming::of(&now.since(&then), start.elapsed()));
+    let report =
+        Report::new(subject, engine.device(), &plan, &measured, weight_bytes, startup).streamed(streaming);
     out.print(&report, Report::text)?;
     Ok(Exit::Ok)
 }

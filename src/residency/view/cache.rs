@@ -176,7 +176,9 @@ impl ViewCache {
             return Some(TileState::Resident);
         }
         let resident = |entry: &Entry| entry.stage == Stage::Resident;
-        self.entries.get(&id).map(|entry| if resident(entry) { TileState::Resident } else { TileState::Loading })
+        self.entries
+            .get(&id)
+            .map(|entry| if resident(entry) { TileState::Resident } else { TileState::Loading })
     }
 
     /// Bytes of all tiles, those on their way included.
@@ -213,10 +215,11 @@ impl ViewCache {
         let needed = (self.taken + u64::from(tile.bytes)).saturating_sub(most);
         // Looked at first, so that nothing goes in vain.
         let mut found = 0;
-        let enough = self.order.iter().take_while(|key| tile.visible || key.0 < self.frame).any(|&(_, _, id)| {
-            found += u64::from(self.entries[&id].bytes);
-            found >= needed
-        });
+        let enough =
+            self.order.iter().take_while(|key| tile.visible || key.0 < self.frame).any(|&(_, _, id)| {
+                found += u64::from(self.entries[&id].bytes);
+                found >= needed
+            });
         if needed > 0 && !enough {
             return false;
         }
@@ -256,7 +259,8 @@ impl ViewCache {
     fn upload(&mut self, wanted: &[Wanted], changes: &mut Changes) {
         let mut left = self.budgets.upload_in_bytes;
         for tile in wanted {
-            let Some(entry) = self.entries.get_mut(&tile.id).filter(|entry| entry.stage == Stage::Read) else {
+            let Some(entry) = self.entries.get_mut(&tile.id).filter(|entry| entry.stage == Stage::Read)
+            else {
                 continue;
             };
             let bytes = u64::from(entry.bytes);

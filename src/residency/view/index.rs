@@ -47,14 +47,23 @@ impl TileIndex {
         &self.candidates
     }
 
-    /// Those that share a cell with a rectangle, each once.
-    pub fn in_rect(&self, rect: &Rect) -> Vec<Candidate> {
-        let mut found: Vec<u32> =
-            squares_of(rect).filter_map(|square| self.squares.get(&square)).flatten().copied().collect();
+    /// Those of `finest` level or coarser that share a cell with a rectangle, each once.
+    pub fn in_rect(&self, rect: &Rect, finest: u8) -> Vec<Candidate> {
+        let fits = |candidate: &Candidate| candidate.level >= finest && candidate.rect.overlaps(rect);
+        let squares = (rect.width / SIDE + 2).saturating_mul(rect.height / SIDE + 2);
+        // From afar there are fewer squares with tiles than on screen.
+        if usize::try_from(squares).is_ok_and(|squares| squares > self.squares.len()) {
+            return self.candidates.iter().copied().filter(fits).collect();
+        }
+        let mut found: Vec<u32> = squares_of(rect)
+            .filter_map(|square| self.squares.get(&square))
+            .flatten()
+            .copied()
+            .filter(|&index| fits(&self.candidates[index as usize]))
+            .collect();
         found.sort_unstable();
         found.dedup();
-        let candidates = found.into_iter().map(|index| self.candidates[index as usize]);
-        candidates.filter(|candidate| candidate.rect.overlaps(rect)).collect()
+        found.into_iter().map(|index| self.candidates[index as usize]).collect()
     }
 }
 
@@ -74,9 +83,11 @@ mod tests {
     fn what_reaches_into_a_rectangle_is_found_once() {
         let tile = |id, x, y| Candidate { id, level: 0, rect: Rect::new(x, y, 3000, 64), bytes: 1 };
         let index = TileIndex::new(vec![tile(1, -2000, -10), tile(2, 4000, 0), tile(3, 100_000, 0)]);
-        let ids = |rect| index.in_rect(&rect).iter().map(|c| c.id).collect::<Vec<_>>();
+        let ids = |rect| index.in_rect(&rect, 0).iter().map(|c| c.id).collect::<Vec<_>>();
         assert_eq!(ids(Rect::new(0, 0, 5000, 100)), [1, 2]);
         assert_eq!(ids(Rect::new(-2000, -10, 1, 1)), [1]);
         assert_eq!(ids(Rect::new(1000, 0, 3000, 64)), [0u32; 0]);
+        assert_eq!(ids(Rect::new(-(1 << 40), -(1 << 40), 1 << 41, 1 << 41)), [1, 2, 3]);
+        assert!(index.in_rect(&Rect::new(0, 0, 5000, 100), 1).is_empty());
     }
 }
