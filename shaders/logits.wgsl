@@ -15,15 +15,15 @@
 @compute @workgroup_size(#{WORKGROUP})
 fn logits(
     @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
     let first = group.y * #{COLUMNS}u;
     let last = min(params.columns, arrayLength(&wanted)) - 1u;
     let rows = four_columns(first, last + 1u);
     let columns = vec4<u32>(wanted[rows.x], wanted[rows.y], wanted[rows.z], wanted[rows.w]);
-    let row = (group.x * 8u + lane) * 8u;
-    let products = multiply_eight(params.matrix, group.x * 64u, params.matrix, group.x * 64u + 4u, 8u, places.scaled, columns, lane);
+    let row_group = params.first_group + group.x;
+    let row = (row_group * 8u + lane) * 8u;
+    let products = multiply_eight(params.matrix, row_group * 64u, params.matrix, row_group * 64u + 4u, 8u, places.scaled, columns, lane);
     for (var j = 0u; j < #{COLUMNS}u; j++) {
         if first + j > last {
             return;
@@ -31,7 +31,7 @@ fn logits(
         let scale = inverse_rms(columns[j], params.matrix.columns, params.norm_epsilon, lane);
         let low = of_column(products.low, j) * scale;
         let high = of_column(products.high, j) * scale;
-        let place = (first + j) * groups.x + group.x;
+        let place = (first + j) * params.groups + row_group;
         let at = place * 16u + lane * 2u;
         if lane < 8u && at + 1u < arrayLength(&logits_out) {
             logits_out[at] = low;

@@ -97,7 +97,9 @@ struct LogitsParams {
     matrix: MatrixParams,
     columns: u32,
     norm_epsilon: f32,
-    padding: vec2<u32>,
+    // The row group that the first workgroup computes, and row groups of the whole matrix.
+    first_group: u32,
+    groups: u32,
 }
 
 struct ChangeParams {

@@ -7,6 +7,7 @@
 //! 2. [`model`]: PXI-LLM, a model as a `.pxi` file; GGUF in and out; tokenizer and chat template.
 //! 3. [`map`]: InfiniteMap, the plane on which everything has its place.
 //! 4. `tiles`: the pixels of a model as textures on the GPU, and the model as entities.
+//! 5. [`residency`]: which tiles are in memory and which should be; models larger than the device.
 //! 6. [`passes`]: the forward pass, on the CPU and in Bevy's render graph, with its `shaders`.
 //! 7. [`tokens`]: requests, sampling, batches and results.
 //!
@@ -18,6 +19,7 @@ pub mod map;
 pub mod model;
 pub mod passes;
 pub mod pxi;
+pub mod residency;
 #[cfg(feature = "world")]
 pub mod shaders;
 #[cfg(feature = "world")]

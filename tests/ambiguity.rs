@@ -19,6 +19,7 @@ use pixel_llm::{
         kernels::Family,
         network::{NetworkModel, NetworkPlugin, Sizes},
     },
+    residency::ResidencyPlugin,
     shaders::{ShadersPlugin, load_sources},
     tiles::TilesPlugin,
 };
@@ -43,6 +44,7 @@ fn network_model() -> NetworkModel {
     NetworkModel {
         model,
         crew: 0,
+        memory: None,
         family: Family::ALL[1],
         sizes: Sizes { slots: 1, context: 16, columns: 1, repeats: 1 },
     }
@@ -74,6 +76,7 @@ fn our_schedules_have_no_ambiguities() {
         PassesPlugin,
         NetworkPlugin { model: network_model() },
         TilesPlugin,
+        ResidencyPlugin,
         InterventionsPlugin,
     ));
     assert_eq!(ambiguities(app.world_mut()), [""; 0], "in the main world");

@@ -18,9 +18,12 @@ use crate::model::PixelModel;
 use crate::passes::kernels::Family;
 use crate::passes::network::{
     Copy, NO_LOGITS, Network, NetworkError, NetworkFailure, NetworkModel, NetworkPlugin, Sizes, Step,
+    StreamFailure,
 };
 use crate::passes::readback::read_starts;
 use crate::passes::{ForwardRequest, ForwardState, ForwardStatus, InterventionsPlugin, PassesPlugin};
+use crate::residency::compute::Pool;
+use crate::residency::{Figures, MemorySize};
 use crate::shaders::{ShaderError, ShadersPlugin, load_sources};
 use crate::tiles::{TilesPlugin, spawn_model};
 use crate::tokens::sampling::{Sampler, SamplingError};
@@ -134,7 +137,9 @@ impl GpuEngine {
         app.add_plugins((
             ShadersPlugin { sources: load_sources(None)? },
             PassesPlugin,
-            NetworkPlugin { model: NetworkModel { model, sizes, family: plan.family, crew } },
+            NetworkPlugin {
+                model: NetworkModel { model, sizes, family: plan.family, crew, memory: choice.memory },
+            },
             (TilesPlugin, InterventionsPlugin),
         ));
         prepare(&mut app);
@@ -147,6 +152,8 @@ impl GpuEngine {
             match &app.world().resource::<ForwardStatus>().state {
                 ForwardState::Ready => {
                     let stride = network(&app).logits_stride();
+                    // Streamed models have one pass per step.
+                    let sizes = network(&app).sizes;
                     let sampler = Sampler::default();
                     return Ok(Self { app, sizes, vocab, stride, steps: 0, sampler, plan });
                 }
@@ -251,8 +258,9 @@ impl GpuEngine {
             .iter()
             .map(|copy| Copy { from: copy.from, to: copy.to, positions: copy.positions })
             .collect();
+        let tokens = batch.columns.iter().map(|column| column.token).collect();
         let (columns, wanted) = (batch.columns.len() as u32, wanted.len() as u32);
-        self.run_step(Step { copies, columns, wanted, choose: choice(draws), only: None }, repeats)
+        self.run_step(Step { copies, columns, wanted, choose: choice(draws), tokens, only: None }, repeats)
     }
 
     /// Writes the columns of the next step, and which of them want logits.
@@ -274,10 +282,22 @@ impl GpuEngine {
             self.app.update();
             let done = self.app.sub_app(RenderApp).world().resource::<ForwardStatus>().steps_done;
             if done >= self.steps {
-                return Ok(());
+                return self.streamed_well();
             }
         }
         Err(EngineError::DeviceLost("the forward pass does not come to an end".into()))
+    }
+
+    /// Whether all tiles that the last step needed have come, where they are streamed.
+    fn streamed_well(&mut self) -> Result<(), EngineError> {
+        let world = self.app.sub_app_mut(RenderApp).world_mut();
+        let failure = world.resource_mut::<StreamFailure>().bypass_change_detection().0.take();
+        failure.map_or(Ok(()), |error| Err(EngineError::Model(error.to_string())))
+    }
+
+    /// What streams the model's tiles, where they do not fit the device.
+    pub fn pool(&self) -> Option<&Pool> {
+        self.app.sub_app(RenderApp).world().get_resource::<Pool>()
     }
 
     /// Waits until everything that was asked for is computed.
@@ -351,10 +371,22 @@ impl Engine for GpuEngine {
 
     fn device(&self) -> String {
         let adapter = &self.adapter().info;
-        format!("{} ({:?}), {}", adapter.name, adapter.backend, self.plan.name())
+        let streamed = self.pool().map_or(String::new(), |pool| {
+            let [slots, bytes] = [pool.plan().size_in_bytes(), pool.plan().streamed_bytes()].map(MemorySize);
+            format!(", streamed through {slots}, {bytes} per pass")
+        });
+        format!("{} ({:?}), {}{streamed}", adapter.name, adapter.backend, self.plan.name())
+    }
+
+    fn residency(&self) -> Option<Figures> {
+        self.pool().map(|pool| pool.counters().figures())
     }
 
     fn profile(&mut self, batch: &Batch) -> Result<Option<Profile>, EngineError> {
+        // The kernels of a streamed model cannot be told from the streaming.
+        if self.pool().is_some() {
+            return Ok(None);
+        }
         profile::profile(self, batch).map(Some)
     }
 }

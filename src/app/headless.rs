@@ -75,6 +75,8 @@ pub struct GpuChoice {
     pub name: Option<String>,
     /// Only a software adapter, such as Mesa's lavapipe.
     pub software: bool,
+    /// Bytes of its memory that a model's weights may take; a model that needs more is streamed. `None` is what it has.
+    pub memory: Option<u64>,
 }
 
 impl GpuChoice {
@@ -174,10 +176,24 @@ impl AdapterFacts {
         Self { info, subgroups, textures: Family::can_use_textures(adapter) }
     }
 
+    /// Bytes that a model's weights may take where nobody says: of a software adapter, whose memory is the host's, half of what the host has to spare.
+    /// `None` where the adapter does not tell.
+    pub fn memory_for_weights(&self) -> Option<u64> {
+        self.is_software().then(available_memory).flatten().map(|bytes| bytes / 2)
+    }
+
     /// Whether the processor does its work.
     pub fn is_software(&self) -> bool {
         self.info.device_type == DeviceType::Cpu
     }
+}
+
+/// Bytes of the host's memory that programs can have without swapping, where the system tells.
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let value = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
 }
 
 fn instance(settings: &WgpuSettings) -> Instance {

@@ -172,6 +172,26 @@ impl PixelModel {
         &self.source.payload()[self.tile_range(tile)]
     }
 
+    /// Asks the system to read tiles that follow one another ahead of their use.
+    pub fn will_need(&self, tiles: std::ops::Range<u32>) {
+        if let (Source::Mapped(file), Some(range)) = (&self.source, self.tiles_range(tiles)) {
+            file.will_need(range);
+        }
+    }
+
+    /// Lets the system take back the memory of tiles that follow one another. They can be read again.
+    pub fn release(&self, tiles: std::ops::Range<u32>) {
+        if let (Source::Mapped(file), Some(range)) = (&self.source, self.tiles_range(tiles)) {
+            file.release(range);
+        }
+    }
+
+    /// Where tiles lie in the payload, where there are any.
+    fn tiles_range(&self, tiles: std::ops::Range<u32>) -> Option<std::ops::Range<usize>> {
+        let last = tiles.end.checked_sub(1).filter(|last| *last >= tiles.start)?;
+        Some(self.tile_range(tiles.start).start..self.tile_range(last).end)
+    }
+
     /// A tensor's tiles as they lie in the file, one after another; nothing is checked.
     ///
     /// # Panics

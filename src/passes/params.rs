@@ -235,8 +235,10 @@ pub struct LogitsParams {
     pub columns: u32,
     /// Epsilon of the norm.
     pub norm_epsilon: f32,
-    /// Zero: fills the struct to a multiple of 16 bytes.
-    pub padding: [u32; 2],
+    /// The row group of 64 rows that the first workgroup computes.
+    pub first_group: u32,
+    /// Row groups of the whole matrix.
+    pub groups: u32,
 }
 
 /// `choose`: the next token of each row of logits.

@@ -21,6 +21,29 @@ impl Map {
         let map = unsafe { Mmap::map(file) }?;
         Ok(Self(map))
     }
+
+    /// Asks the system to read a part ahead. That it does not is no failure.
+    #[cfg(unix)]
+    pub(super) fn will_need(&self, offset: usize, len: usize) {
+        let _ = self.0.advise_range(memmap2::Advice::WillNeed, offset, len);
+    }
+
+    /// Gives the pages of a part back to the system; they are read again when they are next touched. That it keeps them is no failure.
+    #[cfg(unix)]
+    pub(super) fn release(&self, offset: usize, len: usize) {
+        // # Safety
+        // Dropping pages changes what is read from a map only where memory was written that no file holds. This map is read-only and shared with its file:
+        // whoever reads a dropped page, even through a slice that is borrowed now, gets the file's bytes again, of which `new` says what is promised.
+        let _ = unsafe { self.0.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, offset, len) };
+    }
+
+    /// There is no such advice here.
+    #[cfg(not(unix))]
+    pub(super) fn will_need(&self, _offset: usize, _len: usize) {}
+
+    /// There is no such advice here.
+    #[cfg(not(unix))]
+    pub(super) fn release(&self, _offset: usize, _len: usize) {}
 }
 
 impl Deref for Map {

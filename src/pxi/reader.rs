@@ -62,6 +62,16 @@ impl PxiFile {
         self.contents().payload().map_err(|error| error.at(&self.path))
     }
 
+    /// Asks the system to read a range of the stored payload ahead of its use.
+    pub fn will_need(&self, range: std::ops::Range<usize>) {
+        self.map.will_need(HEADER_LEN + range.start, range.len());
+    }
+
+    /// Lets the system take back the memory of a range of the stored payload. It can be read again.
+    pub fn release(&self, range: std::ops::Range<usize>) {
+        self.map.release(HEADER_LEN + range.start, range.len());
+    }
+
     /// The whole payload, decoded. See [`Contents::read_all`].
     pub fn read_all(&self) -> Result<Vec<u8>, PxiError> {
         self.contents().read_all().map_err(|error| error.at(&self.path))

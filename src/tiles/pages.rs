@@ -2,8 +2,8 @@
 
 use bevy::render::{
     render_resource::{
-        Buffer, BufferInitDescriptor, BufferUsages, Extent3d, Origin3d, PollType, Texture, TextureAspect,
-        TextureDescriptor, TextureDimension, TextureFormat, TextureUsages, TextureView,
+        Buffer, BufferInitDescriptor, BufferUsages, CommandEncoder, Extent3d, Origin3d, PollType, Texture,
+        TextureAspect, TextureDescriptor, TextureDimension, TextureFormat, TextureUsages, TextureView,
         TextureViewDescriptor, TextureViewDimension,
     },
     renderer::{RenderDevice, RenderQueue},
@@ -70,8 +70,23 @@ impl Shape {
         }
     }
 
+    /// The tallest texture on a device of these limits.
+    pub(crate) fn most_height(limits: &wgpu::Limits) -> u32 {
+        limits.max_texture_dimension_2d.min(MOST_HEIGHT)
+    }
+
+    /// Bytes of a texture of this shape.
+    pub fn size_in_bytes(self) -> u64 {
+        u64::from(self.height) * u64::from(self.layers) * LINE_BYTES as u64
+    }
+
+    /// A line, counted over the layers, as shaders have it: the layer in the upper half of a word, the line there in the lower.
+    pub(crate) fn word(self, line: u32) -> u32 {
+        ((line / self.height) << 16) | (line % self.height)
+    }
+
     /// Where each tile begins, by its count of lines.
-    fn place(self, lines: impl Iterator<Item = u32>) -> Vec<u32> {
+    pub(crate) fn place(self, lines: impl Iterator<Item = u32>) -> Vec<u32> {
         let mut next = 0;
         lines
             .map(|lines| {
@@ -113,12 +128,21 @@ impl Pages {
         let limits = device.limits();
         let sizes = (0..model.tile_count()).map(|tile| (model.tile_range(tile).len() / LINE_BYTES) as u32);
         let lines = sizes.clone().map(u64::from).sum();
-        let shape = Shape::new(
-            lines,
-            limits.max_texture_dimension_2d.min(MOST_HEIGHT),
-            limits.max_texture_array_layers,
-        )?;
+        let shape = Shape::new(lines, Shape::most_height(&limits), limits.max_texture_array_layers)?;
         let first_lines = shape.place(sizes);
+        let places: Vec<u32> = first_lines.iter().map(|&line| shape.word(line)).collect();
+        let tile_place = device.create_buffer_with_data(&BufferInitDescriptor {
+            label: Some("tiles:tile_place"),
+            contents: bytemuck::cast_slice(&places),
+            usage: BufferUsages::STORAGE,
+        });
+        let pages = Self { first_lines, ..Self::empty(device, shape, tile_place) };
+        pages.write_tiles(device, queue, model, (0..).zip(pages.first_lines.iter().copied()))?;
+        Ok(pages)
+    }
+
+    /// A texture without tiles, whose places are told by the caller's buffer.
+    pub(crate) fn empty(device: &RenderDevice, shape: Shape, tile_place: Buffer) -> Self {
         let texture = device.create_texture(&TextureDescriptor {
             label: Some("tiles:pages"),
             size: Extent3d { width: WIDTH, height: shape.height, depth_or_array_layers: shape.layers },
@@ -136,26 +160,60 @@ impl Pages {
             dimension: Some(TextureViewDimension::D2Array),
             ..TextureViewDescriptor::default()
         });
-        let places: Vec<u32> =
-            first_lines.iter().map(|line| ((line / shape.height) << 16) | (line % shape.height)).collect();
-        let tile_place = device.create_buffer_with_data(&BufferInitDescriptor {
-            label: Some("tiles:tile_place"),
-            contents: bytemuck::cast_slice(&places),
-            usage: BufferUsages::STORAGE,
-        });
-        let pages = Self { texture, view, tile_place, shape, first_lines };
+        Self { texture, view, tile_place, shape, first_lines: Vec::new() }
+    }
+
+    /// Writes tiles, each from a line on, and waits for the copies.
+    ///
+    /// # Errors
+    /// One of them is damaged.
+    pub(crate) fn write_tiles(
+        &self,
+        device: &RenderDevice,
+        queue: &RenderQueue,
+        model: &PixelModel,
+        tiles: impl Iterator<Item = (u32, u32)>,
+    ) -> Result<(), PagesError> {
         let mut waiting = 0;
-        for tile in 0..model.tile_count() {
+        for (tile, line) in tiles {
             let bytes = model.tile(tile)?;
-            pages.write_lines(queue, pages.first_line(tile), bytes);
+            self.write_lines(queue, line, bytes);
             waiting += bytes.len();
             if waiting >= FLUSH_BYTES {
                 flush(device, queue)?;
                 waiting = 0;
             }
         }
-        flush(device, queue)?;
-        Ok(pages)
+        flush(device, queue)
+    }
+
+    /// Records copies of lines that lie one after another in a buffer, to runs of lines here: the first of each, and how many.
+    pub(crate) fn copy_lines(&self, encoder: &mut CommandEncoder, from: &Buffer, runs: &[[u32; 2]]) {
+        let mut offset = 0;
+        for &[first, lines] in runs {
+            encoder.copy_buffer_to_texture(
+                wgpu::TexelCopyBufferInfo {
+                    buffer: from,
+                    layout: wgpu::TexelCopyBufferLayout {
+                        offset,
+                        bytes_per_row: Some(LINE_BYTES as u32),
+                        rows_per_image: Some(lines),
+                    },
+                },
+                self.place_of([0, first]),
+                Extent3d { width: WIDTH, height: lines, depth_or_array_layers: 1 },
+            );
+            offset += u64::from(lines) * LINE_BYTES as u64;
+        }
+    }
+
+    fn place_of(&self, [x, line]: [u32; 2]) -> wgpu::TexelCopyTextureInfo<'_> {
+        wgpu::TexelCopyTextureInfo {
+            texture: &self.texture,
+            mip_level: 0,
+            origin: Origin3d { x, y: line % self.shape.height, z: line / self.shape.height },
+            aspect: TextureAspect::All,
+        }
     }
 
     /// The first line of a tile, counted over the layers.
@@ -176,18 +234,12 @@ impl Pages {
 
     /// Bytes of the texture.
     pub fn size_in_bytes(&self) -> u64 {
-        u64::from(self.shape.height) * u64::from(self.shape.layers) * LINE_BYTES as u64
+        self.shape.size_in_bytes()
     }
 
-    fn write(&self, queue: &RenderQueue, [x, line]: [u32; 2], [width, height]: [u32; 2], bytes: &[u8]) {
-        let origin = Origin3d { x, y: line % self.shape.height, z: line / self.shape.height };
+    fn write(&self, queue: &RenderQueue, at: [u32; 2], [width, height]: [u32; 2], bytes: &[u8]) {
         queue.write_texture(
-            wgpu::TexelCopyTextureInfo {
-                texture: &self.texture,
-                mip_level: 0,
-                origin,
-                aspect: TextureAspect::All,
-            },
+            self.place_of(at),
             bytes,
             wgpu::TexelCopyBufferLayout {
                 offset: 0,

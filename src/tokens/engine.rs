@@ -7,6 +7,7 @@
 
 use super::profile::Profile;
 use super::sampling::{Key, Sampler, SamplingError, SamplingParams, SamplingWords};
+use crate::residency::Figures;
 
 /// What an engine can hold and do at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,6 +165,11 @@ pub trait Engine {
     /// What computes, in a few words.
     fn device(&self) -> String {
         "unknown".into()
+    }
+
+    /// What the streaming of the model's tiles has done; `None` where all of them are there.
+    fn residency(&self) -> Option<Figures> {
+        None
     }
 
     /// Runs a batch as [`step`](Self::step) does and tells how long each stage took. `None` where the engine cannot

@@ -7,6 +7,7 @@ mod measure;
 mod memory;
 mod report;
 mod statistics;
+mod streaming;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -16,7 +17,8 @@ use clap::Args;
 
 use self::measure::Plan;
 use self::report::{Report, Startup};
-use super::engine::{Device, open_engine};
+use self::streaming::Streaming;
+use super::engine::{Device, GpuMemory, open_engine};
 use super::output::{Exit, Output, progress_bar};
 use crate::assets::Assets;
 use crate::model::PixelModel;
@@ -57,6 +59,8 @@ pub struct BenchArgs {
     /// What computes.
     #[arg(long, value_enum, default_value_t = Device::Auto)]
     device: Device,
+    #[command(flatten)]
+    memory: GpuMemory,
 }
 
 impl BenchArgs {
@@ -89,13 +93,19 @@ pub fn run(args: BenchArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
     })?;
     let subject = report::Subject::of(&model);
     let weight_bytes = weight_bytes(&model);
-    let (mut engine, engine_ready) = timed(|| open_engine(args.device, model, plan.slots(), Some(context)))?;
+    let (mut engine, engine_ready) =
+        timed(|| open_engine(args.device, model, plan.slots(), Some(context), args.memory))?;
     let first_token = measure::first_token(&mut *engine)?;
+    let (streamed, start) = (engine.residency(), Instant::now());
     let bar = progress_bar("measuring", plan.steps());
     let measured = measure::measure(&mut *engine, &plan, &mut || bar.inc(1));
     bar.finish_and_clear();
     let startup = Startup::new(open_model, engine_ready, first_token);
-    let report = Report::new(subject, engine.device(), &plan, &measured?, weight_bytes, startup);
+    let measured = measured?;
+    let streaming =
+        engine.residency().zip(streamed).map(|(now, then)| Streaming::of(&now.since(&then), start.elapsed()));
+    let report =
+        Report::new(subject, engine.device(), &plan, &measured, weight_bytes, startup).streamed(streaming);
     out.print(&report, Report::text)?;
     Ok(Exit::Ok)
 }

@@ -4,6 +4,7 @@ use clap::ValueEnum;
 
 use crate::model::PixelModel;
 use crate::passes::reference::{CpuModel, CpuOptions};
+use crate::residency::MemorySize;
 use crate::tokens::{CpuEngine, Engine};
 
 /// What computes.
@@ -22,6 +23,14 @@ pub enum Device {
 #[cfg(feature = "world")]
 const GPU_CONTEXT: u32 = 2048;
 
+/// How much of a GPU a model may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::Args)]
+pub struct GpuMemory {
+    /// GPU memory that the model's weights may take, such as 32M or 4GiB: a larger model is streamed through it, layer by layer. [default: what the adapter has]
+    #[arg(long, value_name = "SIZE", help_heading = "Running")]
+    pub gpu_memory: Option<MemorySize>,
+}
+
 /// Opens a model for `slots` sequences of up to `context` positions; `None` is what the model was made for, on a
 /// GPU at most 2048.
 ///
@@ -32,6 +41,7 @@ pub fn open_engine(
     model: PixelModel,
     slots: usize,
     context: Option<u32>,
+    memory: GpuMemory,
 ) -> anyhow::Result<Box<dyn Engine>> {
     let most = model.config().context_length;
     if let Some(context) = context {
@@ -39,9 +49,14 @@ pub fn open_engine(
     }
     let model = std::sync::Arc::new(model);
     #[cfg(feature = "world")]
-    if let Some(engine) = on_gpu::open(device, &model, slots, context.unwrap_or(most.min(GPU_CONTEXT)))? {
-        return Ok(engine);
+    {
+        let context = context.unwrap_or(most.min(GPU_CONTEXT));
+        if let Some(engine) = on_gpu::open(device, &model, slots, context, memory)? {
+            return Ok(engine);
+        }
     }
+    #[cfg(not(feature = "world"))]
+    let _ = memory;
     #[cfg(not(feature = "world"))]
     anyhow::ensure!(
         device != Device::Gpu,
@@ -55,11 +70,12 @@ pub fn open_engine(
 mod on_gpu {
     use std::sync::Arc;
 
-    use super::Device;
+    use super::{Device, GpuMemory};
     use crate::app::cli::output::print_note;
-    use crate::app::gpu_engine::{GpuEngine, trial};
+    use crate::app::gpu_engine::{GpuEngine, Plan, trial};
     use crate::app::headless::{AdapterFacts, GpuChoice};
     use crate::model::{Cache, PixelModel};
+    use crate::residency::compute::weights_in_bytes;
     use crate::tokens::Engine;
 
     /// The engine on the GPU, or `None` where the processor is to compute.
@@ -68,21 +84,32 @@ mod on_gpu {
         model: &Arc<PixelModel>,
         slots: usize,
         context: u32,
+        memory: GpuMemory,
     ) -> anyhow::Result<Option<Box<dyn Engine>>> {
-        let choice = GpuChoice::default();
         if device == Device::Cpu {
             return Ok(None);
         }
+        let mut choice = GpuChoice::default();
         let adapter = match AdapterFacts::find(&choice) {
             Ok(adapter) => adapter,
             // Without an adapter the processor computes, as it was asked to where it is the faster one.
             Err(_) if device == Device::Auto => return Ok(None),
             Err(error) => return Err(error.into()),
         };
+        choice.memory = memory.gpu_memory.map(|size| size.0).or_else(|| adapter.memory_for_weights());
         let cache = Cache::default();
         let known = trial::recall(cache.folder(), &adapter, model);
-        let verdict = match known.filter(|verdict| verdict.holds(device == Device::Auto)) {
+        let streamed = choice.memory.is_some_and(|cap| weights_in_bytes(model) > cap);
+        let verdict = match known.filter(|verdict| streamed || verdict.holds(device == Device::Auto)) {
             Some(verdict) => verdict,
+            // A trial reads the whole model many times, and the processor can use the file's pages as they are.
+            None if streamed && device == Device::Auto && adapter.is_software() => return Ok(None),
+            None if streamed => {
+                let plan = Plan::usual(&adapter);
+                let engine =
+                    GpuEngine::with_plan(Arc::clone(model), slots, context as usize, &choice, Some(plan))?;
+                return Ok(Some(Box::new(engine)));
+            }
             None => {
                 let verdict = match trial::make(model, &choice) {
                     Ok(verdict) => verdict,

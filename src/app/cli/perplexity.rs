@@ -9,7 +9,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::engine::{Device, open_engine};
+use super::engine::{Device, GpuMemory, open_engine};
 use super::numbers::thousands;
 use super::output::{Exit, Output};
 use crate::assets::Assets;
@@ -57,6 +57,8 @@ pub struct PerplexityArgs {
     /// What computes.
     #[arg(long, value_enum, default_value_t = Device::Auto)]
     device: Device,
+    #[command(flatten)]
+    memory: GpuMemory,
 }
 
 #[derive(Debug, Serialize)]
@@ -99,7 +101,7 @@ pub fn run(args: PerplexityArgs, assets: &Assets, out: &mut Output) -> anyhow::R
         tokens.len()
     );
 
-    let mut engine = open_engine(args.device, model, 1, Some(context))?;
+    let mut engine = open_engine(args.device, model, 1, Some(context), args.memory)?;
     let bar = bar(windows.count(tokens.len()) as u64);
     let mut likelihood = Likelihood::default();
     let start = Instant::now();

@@ -10,7 +10,7 @@ use clap::Args;
 
 pub use drive::{interrupt, run};
 
-use super::engine::Device;
+use super::engine::{Device, GpuMemory};
 use crate::tokens::output::Existing;
 use crate::tokens::request::{DEFAULT_MAX_TOKENS, Defaults, MAX_STOPS, PromptMode};
 use crate::tokens::sampling::{MIN_P, PENALTY, REPEAT_PENALTY, Range, SamplingParams, TEMPERATURE, TOP_P};
@@ -127,6 +127,9 @@ pub struct BatchArgs {
     /// What computes. Auto takes a GPU where there is one, else what a short trial finds faster.
     #[arg(long, value_enum, default_value_t = Device::Auto, help_heading = "Running")]
     pub device: Device,
+    /// How much of a GPU the model may take.
+    #[command(flatten)]
+    pub memory: GpuMemory,
 }
 
 /// Where the prompts of a run are.

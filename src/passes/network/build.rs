@@ -13,6 +13,7 @@ use bevy::{
 
 use super::buffers::Buffers;
 use super::tensors::{MatrixRef, Tensors};
+use super::weights::Weights;
 use super::{NetworkError, NetworkFailure, NetworkModel, Quads, Sizes};
 use crate::model::{ModelConfig, PixelModel};
 use crate::passes::kernels::{
@@ -25,6 +26,7 @@ use crate::passes::params::{
 };
 use crate::passes::reference::rope::Rotation;
 use crate::passes::reference::{Column, rope_params};
+use crate::residency::compute::Pool;
 use crate::shaders::Shaders;
 use crate::tiles::Pages;
 
@@ -96,6 +98,9 @@ pub struct Network {
     pub(super) gains: Vec<Buffer>,
     pub(super) embed: Stage,
     pub(super) layers: Vec<Stage>,
+    /// Pieces of the output matrix that are streamed before the last one.
+    pub(super) output_pieces: Vec<Stage>,
+    /// The output matrix, or its last piece.
     pub(super) logits: Stage,
     /// The choice as the chain has it, and the greedy one.
     pub(super) choose: [Stage; 2],
@@ -124,7 +129,8 @@ impl Network {
     pub fn kernels(&self, columns: u32) -> Vec<KernelUse> {
         let layers = self.layers.iter().flat_map(|stage| self.plan(stage, columns));
         let before = self.embed.dispatches.iter();
-        let after = self.logits.dispatches.iter().chain(&self.choose[0].dispatches);
+        let pieces = self.output_pieces.iter().flat_map(|stage| &stage.dispatches);
+        let after = pieces.chain(&self.logits.dispatches).chain(&self.choose[0].dispatches);
         let mut kernels: Vec<KernelUse> = Vec::new();
         for Dispatch { name, weight_bytes, .. } in before.chain(layers).chain(after) {
             match kernels.iter_mut().find(|kernel| kernel.name == *name) {
@@ -186,7 +192,14 @@ pub(super) fn build_network(
         builder.build(&wanted)
     };
     match result {
-        Ok(network) => commands.insert_resource(network),
+        Ok((network, pool)) => {
+            // What an earlier device streamed is of no use to this one.
+            commands.remove_resource::<Pool>();
+            commands.insert_resource(network);
+            if let Some(pool) = pool {
+                commands.insert_resource(pool);
+            }
+        }
         Err(error) => failure.0 = Some(error),
     }
 }
@@ -280,9 +293,9 @@ impl Builder<'_> {
         Stage { group, dispatches, whole: None }
     }
 
-    fn build(mut self, wanted: &NetworkModel) -> Result<Network, NetworkError> {
+    fn build(mut self, wanted: &NetworkModel) -> Result<(Network, Option<Pool>), NetworkError> {
         let NetworkModel { model, sizes, crew, .. } = wanted;
-        let (model, sizes): (&PixelModel, Sizes) = (model, *sizes);
+        let (model, mut sizes): (&PixelModel, Sizes) = (model, *sizes);
         let config = model.config().clone();
         if !config.head_size.is_multiple_of(8) {
             return Err(NetworkError::Shape { what: "the head size", found: config.head_size, multiple: 8 });
@@ -294,7 +307,7 @@ impl Builder<'_> {
         let side = self.device.limits().max_texture_dimension_2d;
         self.family.textures &= sizes.fit_textures(&config, side);
         let tensors = Tensors(model);
-        let pages = Pages::upload(self.device, self.queue, model)?;
+        let weights = Weights::open(self.device, self.queue, wanted, &mut sizes)?;
         let buffers = Buffers::new(self.device, &config, sizes, *crew, self.family.textures)?;
         let b = &buffers;
         let heads = config.layer_count as usize * config.head_count as usize;
@@ -309,7 +322,7 @@ impl Builder<'_> {
         let gain = self.numbers("gain", &tensors.vector("blk.0.attn_norm.weight")?);
         let embed = self.dispatch(&embed::SOURCE, vec![encoding_def(embedding.encoding)], 1);
         let bound: [&dyn Binding; _] = [&b.activations, &places, &params, &gain, &b.columns, &b.meetings];
-        let embed = self.stage(Some(&pages), &bound, vec![embed]);
+        let embed = self.stage(Some(weights.embedding()), &bound, vec![embed]);
 
         let (mut layers, mut layer_params, mut all_gains) = (Vec::new(), Vec::new(), vec![gain]);
         for index in 0..config.layer_count {
@@ -332,29 +345,34 @@ impl Builder<'_> {
                 &b.meetings,
             ];
             let dispatches = self.layer_dispatches(&params, &matrices);
-            let mut stage = self.stage(Some(&pages), &bound, dispatches);
+            let mut stage = self.stage(Some(weights.layer(index)), &bound, dispatches);
             stage.whole = self.whole_layer(&params, &matrices, *crew, sizes);
             layers.push(stage);
             layer_params.push(uniform);
             all_gains.push(gains);
         }
 
-        let params = LogitsParams {
-            matrix: output.params,
-            columns: sizes.columns,
-            norm_epsilon: config.norm_epsilon,
-            padding: [0; 2],
-        };
-        let params = self.uniform(&params);
         let groups = by_eight(&output.params);
-        let logits = self.product(
-            &logits::SOURCE,
-            |columns| product_defs(output.encoding, columns),
-            groups,
-            output.bytes,
-        );
-        let bound: [&dyn Binding; _] = [&b.activations, &places, &params, &b.wanted, &b.logits, &b.best];
-        let logits = self.stage(Some(&pages), &bound, vec![logits]);
+        let mut output_pieces = Vec::new();
+        for (first_group, count, pages) in weights.output(groups) {
+            let params = LogitsParams {
+                matrix: output.params,
+                columns: sizes.columns,
+                norm_epsilon: config.norm_epsilon,
+                first_group,
+                groups,
+            };
+            let params = self.uniform(&params);
+            let logits = self.product(
+                &logits::SOURCE,
+                |columns| product_defs(output.encoding, columns),
+                count,
+                output.bytes * u64::from(count) / u64::from(groups),
+            );
+            let bound: [&dyn Binding; _] = [&b.activations, &places, &params, &b.wanted, &b.logits, &b.best];
+            output_pieces.push(self.stage(Some(pages), &bound, vec![logits]));
+        }
+        let logits = output_pieces.pop().expect("the output matrix has rows");
 
         let params = ChooseParams {
             groups,
@@ -373,7 +391,8 @@ impl Builder<'_> {
             self.stage(None, &bound, vec![dispatch])
         });
         let (whole_layers, gains) = (*crew > 0, all_gains);
-        Ok(Network {
+        let (pages, pool) = weights.into_parts();
+        let network = Network {
             pages,
             buffers,
             sizes,
@@ -384,9 +403,11 @@ impl Builder<'_> {
             gains,
             embed,
             layers,
+            output_pieces,
             logits,
             choose,
-        })
+        };
+        Ok((network, pool))
     }
 
     fn angles(

@@ -8,7 +8,9 @@ mod build;
 mod hooks;
 mod quads;
 mod record;
+mod streamed;
 mod tensors;
+mod weights;
 
 use std::sync::Arc;
 
@@ -17,6 +19,7 @@ use bevy::{prelude::*, render::RenderApp, render::RenderStartup};
 use super::kernels::Family;
 use super::{Forward, ForwardSystems, PassesSystems};
 use crate::model::{ModelError, PixelModel};
+use crate::residency::compute::{Pool, PoolError};
 use crate::tiles::PagesError;
 
 pub use buffers::{Buffers, MOST_BIASES, MOST_RECENT, NO_LOGITS, SamplingBuffers, Sizes};
@@ -24,6 +27,7 @@ pub use build::{KernelUse, Network};
 pub use hooks::{Hook, HookAction, HookError, Watched, set_hooks, take_watched};
 pub use quads::Quads;
 pub use record::{Choice, Copy, Step};
+pub use streamed::StreamFailure;
 
 /// Why a model cannot run on the device.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +36,9 @@ pub enum NetworkError {
     /// Its tiles cannot be put there.
     #[error(transparent)]
     Pages(#[from] PagesError),
+    /// Its tiles cannot be streamed through it.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
     /// It cannot be read.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -94,6 +101,8 @@ pub struct NetworkModel {
     /// Workgroups that share a layer of one column and wait for each other, one per thread of a software adapter; 0 where
     /// they must not.
     pub crew: u32,
+    /// Bytes of the device's memory that the weights may take; more are streamed. `None` is as many as it has.
+    pub memory: Option<u64>,
 }
 
 /// Puts a [`NetworkModel`] on the device and runs it in the [`Forward`] schedule. Comes after `PassesPlugin`.
@@ -113,6 +122,7 @@ impl Plugin for NetworkPlugin {
             .insert_resource(self.model.clone())
             .init_resource::<NetworkFailure>()
             .init_resource::<Step>()
+            .init_resource::<StreamFailure>()
             .add_systems(RenderStartup, build::build_network.after(PassesSystems::Kernels))
             .add_systems(
                 Forward,
@@ -122,7 +132,15 @@ impl Plugin for NetworkPlugin {
                     record::record_head.in_set(ForwardSystems::Head),
                     record::record_choice.in_set(ForwardSystems::Sample),
                 )
-                    .run_if(resource_exists::<Network>),
+                    .run_if(resource_exists::<Network>.and_then(not(resource_exists::<Pool>))),
+            )
+            .add_systems(
+                Forward,
+                streamed::stream_step
+                    .in_set(ForwardSystems::Layers)
+                    // Only one of them ever runs: this is for whoever looks for systems that could run in any order.
+                    .after(record::record_layers)
+                    .run_if(resource_exists::<Network>.and_then(resource_exists::<Pool>)),
             );
     }
 }

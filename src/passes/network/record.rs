@@ -4,7 +4,7 @@ use bevy::{
     ecs::system::SystemParam,
     prelude::*,
     render::{
-        render_resource::{ComputePassDescriptor, PipelineCache},
+        render_resource::{CommandEncoder, ComputePassDescriptor, PipelineCache},
         renderer::{RenderContext, RenderDevice},
     },
 };
@@ -49,6 +49,8 @@ pub struct Step {
     pub wanted: u32,
     /// Whether and how the next tokens are chosen and fed back.
     pub choose: Choice,
+    /// The token of each column, which the streaming of a model's tiles goes by.
+    pub tokens: Vec<u32>,
     /// Only the dispatches of this kernel, to see what it takes.
     pub only: Option<&'static str>,
 }
@@ -61,29 +63,30 @@ impl Step {
 
 /// What recording needs.
 #[derive(SystemParam)]
-pub(super) struct Recorder<'w, 's> {
-    context: RenderContext<'w, 's>,
-    network: Res<'w, Network>,
-    device: Res<'w, RenderDevice>,
+pub(super) struct Recorder<'w> {
+    pub network: Res<'w, Network>,
+    pub device: Res<'w, RenderDevice>,
     cache: Res<'w, PipelineCache>,
     kernels: Res<'w, Kernels>,
     hooks: Option<Res<'w, StepHooks>>,
 }
 
-impl Recorder<'_, '_> {
-    fn dispatch_all(
-        &mut self,
+impl Recorder<'_> {
+    /// Records the dispatches of some stages, each with the number of its layer.
+    pub fn dispatch<'a>(
+        &self,
+        encoder: &mut CommandEncoder,
         label: &'static str,
         step: &Step,
-        stages: impl for<'a> Fn(&'a Network) -> &'a [Stage],
+        stages: impl Iterator<Item = (u32, &'a Stage)>,
         columns: u32,
     ) -> Result<(), KernelError> {
         if columns == 0 {
             return Ok(());
         }
         let descriptor = ComputePassDescriptor { label: Some(label), timestamp_writes: None };
-        let mut pass = self.context.command_encoder().begin_compute_pass(&descriptor);
-        for (layer, stage) in (0..).zip(stages(&self.network)) {
+        let mut pass = encoder.begin_compute_pass(&descriptor);
+        for (layer, stage) in stages {
             pass.set_bind_group(0, &stage.group, &[]);
             let dispatches = match &self.hooks {
                 // Between the phases of a whole layer in one dispatch there is no place for a hook.
@@ -106,7 +109,6 @@ impl Recorder<'_, '_> {
                         copy => {
                             // There are no copies within a compute pass.
                             drop(pass);
-                            let encoder = self.context.command_encoder();
                             hooks.copy(encoder, copy);
                             pass = encoder.begin_compute_pass(&descriptor);
                         }
@@ -119,8 +121,8 @@ impl Recorder<'_, '_> {
     }
 }
 
-pub(super) fn record_start(mut recorder: Recorder, mut step: ResMut<Step>) -> Result {
-    let network = &recorder.network;
+/// Copies keys and values between sequences.
+pub(super) fn record_copies(network: &Network, encoder: &mut CommandEncoder, step: &mut Step) {
     let slot = network.sizes.rows() / ROW_POSITIONS;
     for copy in std::mem::take(&mut step.copies) {
         // Positions past those that were asked for are written before they are read.
@@ -129,43 +131,40 @@ pub(super) fn record_start(mut recorder: Recorder, mut step: ResMut<Step>) -> Re
             continue;
         }
         // A copy within one buffer or texture has to go by way of another.
-        let encoder = recorder.context.command_encoder();
         for quads in network.buffers.cache.iter().flatten() {
             quads.copy_to(encoder, copy.from * slot, rows, &network.buffers.passing);
             quads.copy_from(encoder, copy.to * slot, rows, &network.buffers.passing);
         }
     }
-    recorder.dispatch_all(
-        "passes:embed",
-        &step,
-        |network| std::slice::from_ref(&network.embed),
-        step.columns,
-    )?;
+}
+
+pub(super) fn record_start(mut context: RenderContext, recorder: Recorder, mut step: ResMut<Step>) -> Result {
+    let encoder = context.command_encoder();
+    record_copies(&recorder.network, encoder, &mut step);
+    let stages = [(0, &recorder.network.embed)];
+    recorder.dispatch(encoder, "passes:embed", &step, stages.into_iter(), step.columns)?;
     Ok(())
 }
 
-pub(super) fn record_layers(mut recorder: Recorder, step: Res<Step>) -> Result {
-    let columns = step.columns;
-    recorder.dispatch_all("passes:layers", &step, |network| &network.layers, columns)?;
+pub(super) fn record_layers(mut context: RenderContext, recorder: Recorder, step: Res<Step>) -> Result {
+    let stages = (0..).zip(&recorder.network.layers);
+    recorder.dispatch(context.command_encoder(), "passes:layers", &step, stages, step.columns)?;
     Ok(())
 }
 
-pub(super) fn record_head(mut recorder: Recorder, step: Res<Step>) -> Result {
-    recorder.dispatch_all(
-        "passes:logits",
-        &step,
-        |network| std::slice::from_ref(&network.logits),
-        step.wanted,
-    )?;
+pub(super) fn record_head(mut context: RenderContext, recorder: Recorder, step: Res<Step>) -> Result {
+    let stages = [(0, &recorder.network.logits)];
+    recorder.dispatch(context.command_encoder(), "passes:logits", &step, stages.into_iter(), step.wanted)?;
     Ok(())
 }
 
-pub(super) fn record_choice(mut recorder: Recorder, step: Res<Step>) -> Result {
-    let (index, rows) = match step.choose {
+pub(super) fn record_choice(mut context: RenderContext, recorder: Recorder, step: Res<Step>) -> Result {
+    let index = match step.choose {
         Choice::None => return Ok(()),
-        Choice::Chain => (0, step.wanted),
-        Choice::Greedy => (1, step.wanted),
+        Choice::Chain => 0,
+        Choice::Greedy => 1,
     };
-    recorder.dispatch_all("passes:choose", &step, |network| &network.choose[index..=index], rows)?;
+    let stages = [(0, &recorder.network.choose[index])];
+    recorder.dispatch(context.command_encoder(), "passes:choose", &step, stages.into_iter(), step.wanted)?;
     Ok(())
 }

@@ -175,6 +175,27 @@ impl KvCache {
         }
     }
 
+    /// Keys and values of a layer and slot, position by position: of each, the KV heads side by side.
+    ///
+    /// # Panics
+    /// There is no such slot or layer.
+    pub fn rows(&self, layer: usize, slot: usize) -> [Vec<f32>; 2] {
+        let Shape { kv_heads, head_size, .. } = self.shape;
+        let length = self.length(slot);
+        let mut rows = [(); 2].map(|()| vec![0.0; length * kv_heads * head_size]);
+        for head in 0..kv_heads {
+            for (page, (keys, values)) in self.pages(layer, slot, head, length).enumerate() {
+                for (rows, numbers) in rows.iter_mut().zip([keys, values]) {
+                    for (at, number) in numbers.chunks_exact(head_size).enumerate() {
+                        let first = ((page * PAGE + at) * kv_heads + head) * head_size;
+                        rows[first..first + head_size].copy_from_slice(number);
+                    }
+                }
+            }
+        }
+        rows
+    }
+
     /// Keys and values of a head, a page at a time: as many positions as lie in each page below `length`.
     pub(super) fn pages(
         &self,

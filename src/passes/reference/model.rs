@@ -205,7 +205,8 @@ impl CpuModel {
                 matrix: self.output.params,
                 columns: batch.iter().filter(|column| column.wants_logits).count() as u32,
                 norm_epsilon: self.config().norm_epsilon,
-                padding: [0; 2],
+                first_group: 0,
+                groups: self.output.params.rows.div_ceil(64),
             };
             let weights = (self.bytes(&self.output), self.output_norm.as_slice());
             logits(&params, weights, (batch, index * BATCH), &workspace.residual, chosen, &mut out, &mut tap);

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::measure::{Measured, Plan};
 use super::memory;
 use super::statistics::Spread;
+use super::streaming::Streaming;
 use crate::app::cli::numbers::{human_bytes, thousands};
 use crate::app::cli::table::{Align, Table};
 use crate::model::tensors::main_encoding;
@@ -107,6 +108,9 @@ pub struct Report {
     dispatches_per_token: Option<f64>,
     decode: Option<Passes>,
     prefill: Option<Passes>,
+    /// Where the model does not fit the device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streaming: Option<Streaming>,
     startup: Startup,
     peak_memory_in_bytes: Option<u64>,
 }
@@ -146,9 +150,15 @@ impl Report {
             dispatches_per_token: measured.decode_profile.as_ref().map(Profile::dispatches_per_pass),
             decode: measured.decode_profile.as_ref().map(Passes::of),
             prefill: measured.prefill_profile.as_ref().map(Passes::of),
+            streaming: None,
             startup,
             peak_memory_in_bytes: memory::peak_in_bytes(),
         }
+    }
+
+    /// The same with what streaming did meanwhile, if there was any.
+    pub fn streamed(self, streaming: Option<Streaming>) -> Self {
+        Self { streaming, ..self }
     }
 
     /// The page.
@@ -169,6 +179,10 @@ impl Report {
         if let Some(decode) = &self.decode {
             text.push('\n');
             text.push_str(&stage_table(decode, self.prefill.as_ref()));
+        }
+        if let Some(streaming) = &self.streaming {
+            text.push('\n');
+            text.push_str(&streaming.table());
         }
         text.push('\n');
         let mut line = |label: &str, value: String| {

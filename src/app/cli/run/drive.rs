@@ -107,7 +107,7 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
     let mut output = open_output(args, input.as_mut())?;
     let opened = open_text(args, assets).and_then(|(model, text)| {
         let context = args.context.or_else(|| context_of(source, &defaults, &text, &model));
-        Ok((open_engine(args.device, model, args.slots(), context)?, text))
+        Ok((open_engine(args.device, model, args.slots(), context, args.memory)?, text))
     });
     let (mut engine, text) = match opened {
         Ok(opened) => opened,

@@ -1,0 +1,29 @@
+//! 5  Residency: which tiles are in memory, and which should be.
+//!
+//! Two sets. The *compute* set is what a forward pass reads: where a model's tiles do not fit the memory that they may take, its layers go through a pool of
+//! slots ahead of the passes, in the order in which the layers run. The *view* set is what a camera sees: ranked, within a budget of bytes and of
+//! uploads per frame. In: a [`PixelModel`](crate::model::PixelModel) and budgets. Out: tiles on the device, verified, or named as bad. Neither set ever changes
+//! an answer. Specified in `specs/residency.md`.
+
+#[cfg(feature = "world")]
+pub mod compute;
+mod figures;
+#[cfg(feature = "world")]
+mod plugin;
+pub mod regions;
+mod size;
+#[cfg(feature = "world")]
+mod stream;
+#[cfg(feature = "world")]
+mod upload;
+pub mod view;
+
+pub use figures::{Counters, Figures};
+#[cfg(feature = "world")]
+pub use plugin::{
+    BadTile, ResidencyBudgets, ResidencyFigures, ResidencyPlugin, ResidencySystems, TileEvicted,
+    TileUploaded, ViewSlot, ViewTiles, WantedView,
+};
+pub use size::{MemorySize, NoMemorySize};
+#[cfg(feature = "world")]
+pub use upload::{SLOT_LINES, ViewAtlas};
