@@ -140,7 +140,8 @@ impl Plan {
         let row_tile_lines = embedding.tiles().map(lines_of).max().unwrap_or(1);
         let across = embedding.tiling.tiles_across();
         // Room for the tokens of a whole pass: in smaller passes, other kernels would round differently.
-        let rows = shape(u64::from(columns) * across * u64::from(row_tile_lines))?;
+        let row_tiles = (u64::from(columns) * across).min(embedding.tiling.tile_count());
+        let rows = shape(row_tiles * u64::from(row_tile_lines))?;
         let slots = usize::try_from(cap.saturating_sub(rows.size_in_bytes()) / slot.size_in_bytes())
             .unwrap_or(usize::MAX)
             .min(units.len());
@@ -148,7 +149,7 @@ impl Plan {
             return Err(PlanError::TooSmall { cap, least: rows.size_in_bytes() + slot.size_in_bytes() });
         }
         assign_slots(&mut units, slots);
-        let row_tiles = usize::try_from(u64::from(columns) * across).expect("their lines fit a texture");
+        let row_tiles = usize::try_from(row_tiles).expect("their lines fit a texture");
         Ok(Some(Self { units, slot, slots, rows, row_tiles, row_tile_lines }))
     }
 
