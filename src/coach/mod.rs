@@ -8,13 +8,20 @@ mod action;
 mod check;
 mod error;
 mod graph;
+pub mod plan;
 mod queue;
+pub mod reviewer;
+mod run;
+mod store;
 mod task;
+pub mod work;
 
 pub use action::{Action, Subject};
 pub use check::Check;
 pub use error::CoachError;
 pub use queue::{ACCEPTED_SCORE, Command, MAX_ROUNDS, Phase, Progress, Queue};
+pub use run::{Runner, Step};
+pub use store::Store;
 pub use task::{
     Agent, Block, BlockKind, DEFAULT_ATTEMPT_LIMIT, Event, MAX_HISTORY, MAX_ID_LENGTH, Report, Status,
     TRANSITIONS, Task, TaskId, Verdict, Worker,

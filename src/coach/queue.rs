@@ -503,6 +503,18 @@ impl Queue {
         Ok(())
     }
 
+    /// The work ends in a question to a person, who answers by accepting, retrying or failing the task.
+    ///
+    /// # Errors
+    /// Nobody was on it.
+    pub fn ask_person(&mut self, id: &TaskId, question: &str, now: &Zoned) -> Result<(), CoachError> {
+        self.leave(id, Status::Review, format!("asks a person: {question}"), now)?;
+        let task = self.task_mut(id)?;
+        task.needs_person = true;
+        task.waiting = Some(format!("a person: {question}"));
+        Ok(())
+    }
+
     /// Something is noted that does not change the status: a reviewer that was cut off.
     ///
     /// # Errors

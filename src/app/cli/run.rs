@@ -127,6 +127,15 @@ pub struct BatchArgs {
     /// What computes. Auto takes a GPU where there is one, else what a short trial finds faster.
     #[arg(long, value_enum, default_value_t = Device::Auto, help_heading = "Running")]
     pub device: Device,
+    /// Mute a head, by layer and head counted from 0; may be given several times. Computes on the processor.
+    #[arg(long, value_name = "LAYER.HEAD", value_parser = head, requires = "no_window", help_heading = "Running")]
+    pub mute: Vec<(u32, u32)>,
+}
+
+fn head(text: &str) -> Result<(u32, u32), String> {
+    let parts =
+        text.split_once('.').and_then(|(layer, head)| Some((layer.parse().ok()?, head.parse().ok()?)));
+    parts.ok_or_else(|| "expected LAYER.HEAD, such as 0.3".into())
 }
 
 /// Where the prompts of a run are.
