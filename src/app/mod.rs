@@ -12,7 +12,7 @@ pub mod headless;
 use crate::assets::Assets;
 use clap::{Parser, Subcommand};
 use cli::{
-    bench, convert, fs, inspect, map,
+    bench, coach, convert, fs, inspect, map,
     output::{self, Exit, Output},
     perplexity, run, verify,
 };
@@ -49,6 +49,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Measure how fast a model answers here, and where the time goes.
     Bench(bench::BenchArgs),
+    /// Give the model work to do: tasks in phases, each accepted by a check.
+    Coach(coach::CoachArgs),
     /// Measure how well a model foresees a text.
     Perplexity(perplexity::PerplexityArgs),
 }
@@ -70,6 +72,7 @@ pub fn main() -> ExitCode {
         Some(Command::Map(args)) => map::run(args, &mut out),
         Some(Command::Verify(args)) => verify::run(args, &assets, &mut out),
         Some(Command::Bench(args)) => bench::run(args, &assets, &mut out),
+        Some(Command::Coach(args)) => coach::run(args, &assets, &mut out),
         Some(Command::Perplexity(args)) => perplexity::run(args, &assets, &mut out),
         None if arguments.batch.no_window => run::run(&arguments.batch, &assets, &mut out),
         None => Err(anyhow::anyhow!(NO_WORLD_YET)),

@@ -66,6 +66,43 @@ pub fn open_engine(
     Ok(Box::new(CpuEngine::new(model, slots, context.unwrap_or(most) as usize)))
 }
 
+/// The same with some heads muted, by layer and head. Muted heads are computed on the processor.
+///
+/// # Errors
+/// There is no such head, a GPU was asked for, or as [`open_engine`].
+pub fn open_engine_without(
+    muted: &[(u32, u32)],
+    device: Device,
+    model: PixelModel,
+    slots: usize,
+    context: Option<u32>,
+    memory: GpuMemory,
+) -> anyhow::Result<Box<dyn Engine>> {
+    if muted.is_empty() {
+        return open_engine(device, model, slots, context, memory);
+    }
+    anyhow::ensure!(device != Device::Gpu, "--mute is computed on the processor: use --device cpu or auto");
+    let (layers, heads) = (model.config().layer_count, model.config().head_count);
+    let context = context.unwrap_or(model.config().context_length);
+    anyhow::ensure!(
+        context <= model.config().context_length,
+        "--context {context}: the model was made for at most {}",
+        model.config().context_length
+    );
+    let mut head_scale = vec![1.0; (layers * heads) as usize];
+    for &(layer, head) in muted {
+        anyhow::ensure!(
+            layer < layers && head < heads,
+            "--mute {layer}.{head}: the model has {layers} layers of {heads} heads, counted from 0"
+        );
+        head_scale[(layer * heads + head) as usize] = 0.0;
+    }
+    let model = CpuModel::new(std::sync::Arc::new(model), CpuOptions::default())?;
+    let mut engine = CpuEngine::new(model, slots, context as usize);
+    engine.controls_mut().head_scale = head_scale;
+    Ok(Box::new(engine))
+}
+
 #[cfg(feature = "world")]
 mod on_gpu {
     use std::sync::Arc;

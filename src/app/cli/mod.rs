@@ -6,6 +6,7 @@ use crate::assets::Assets;
 use crate::model::{Cache, PixelModel};
 
 pub mod bench;
+pub mod coach;
 pub mod convert;
 pub mod engine;
 pub mod fs;

@@ -130,6 +130,15 @@ pub struct BatchArgs {
     /// How much of a GPU the model may take.
     #[command(flatten)]
     pub memory: GpuMemory,
+    /// Mute a head, by layer and head counted from 0; may be given several times. Computes on the processor.
+    #[arg(long, value_name = "LAYER.HEAD", value_parser = head, requires = "no_window", help_heading = "Running")]
+    pub mute: Vec<(u32, u32)>,
+}
+
+fn head(text: &str) -> Result<(u32, u32), String> {
+    let parts =
+        text.split_once('.').and_then(|(layer, head)| Some((layer.parse().ok()?, head.parse().ok()?)));
+    parts.ok_or_else(|| "expected LAYER.HEAD, such as 0.3".into())
 }
 
 /// Where the prompts of a run are.

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::{BatchArgs, Source};
-use crate::app::cli::engine::open_engine;
+use crate::app::cli::engine::open_engine_without;
 use crate::app::cli::open_model;
 use crate::app::cli::output::{Exit, Output, print_warning};
 use crate::assets::Assets;
@@ -107,7 +107,7 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
     let mut output = open_output(args, input.as_mut())?;
     let opened = open_text(args, assets).and_then(|(model, text)| {
         let context = args.context.or_else(|| context_of(source, &defaults, &text, &model));
-        Ok((open_engine(args.device, model, args.slots(), context, args.memory)?, text))
+        Ok((open_engine_without(&args.mute, args.device, model, args.slots(), context, args.memory)?, text))
     });
     let (mut engine, text) = match opened {
         Ok(opened) => opened,

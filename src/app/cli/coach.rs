@@ -1,0 +1,301 @@
+//! `pixel-llm coach`: tasks in phases that do useful things to a model, each accepted by a check.
+//!
+//! Comes in: what to do with the queue. Goes out: the queue's state as a table or as JSON.
+
+mod show;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use jiff::Zoned;
+
+use super::output::{Exit, Output};
+use crate::assets::Assets;
+use crate::coach::plan::{self, DEFAULT_PLAN};
+use crate::coach::reviewer::Reviewer;
+use crate::coach::work::Workshop;
+use crate::coach::{Action, Agent, Queue, Runner, Status, Step, Store, Task, TaskId};
+
+/// Arguments of `coach`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pixel-llm coach demo                         phases 1 to 3 of the default plan on the built-in model
+  pixel-llm coach init --plan default
+  pixel-llm coach run --max-tasks 3
+  pixel-llm coach status --phase 1
+  pixel-llm coach show head-importance --json
+  pixel-llm coach add ablate-0-1 --title \"Without head 0.1\" --action 'ablate(layer: 0, head: 1)'
+
+Exit codes: 0 done, 1 a task is failed, 2 cannot run.")]
+pub struct CoachArgs {
+    #[command(subcommand)]
+    command: CoachCommand,
+    /// The queue's file [default: coach.json in the user's data folder].
+    #[arg(long, global = true, value_name = "FILE")]
+    queue: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum CoachCommand {
+    /// Begin a queue from a plan.
+    Init {
+        /// A plan by name, or a .plan.ron file.
+        #[arg(long, default_value = DEFAULT_PLAN)]
+        plan: String,
+        /// Begin anew where there is a queue.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Tell where every task stands.
+    Status {
+        /// Only this phase.
+        #[arg(long)]
+        phase: Option<u32>,
+    },
+    /// Tell which task is next.
+    Next {
+        /// Only this phase, instead of the current one.
+        #[arg(long)]
+        phase: Option<u32>,
+    },
+    /// Do tasks until nothing is left that a program can do.
+    Run(RunArgs),
+    /// Tell all about a task.
+    Show {
+        /// Its name.
+        id: String,
+    },
+    /// Add a task.
+    Add(AddArgs),
+    /// Say that a task is done.
+    Done {
+        /// Its name.
+        id: String,
+        /// What came of it.
+        #[arg(long, default_value = "done")]
+        word: String,
+    },
+    /// Say that a task has failed, or decline it.
+    Fail {
+        /// Its name.
+        id: String,
+        /// Why.
+        #[arg(long, default_value = "declined")]
+        why: String,
+    },
+    /// Try a task anew.
+    Retry {
+        /// Its name.
+        id: String,
+    },
+    /// Allow a command that the plan declares, or no longer.
+    Allow {
+        /// The command's name; without one, the commands are listed.
+        name: Option<String>,
+        /// Take the leave back.
+        #[arg(long)]
+        no: bool,
+    },
+    /// Tell which agents there are.
+    Agents,
+    /// Do phases 1 to 3 of the default plan in a queue of their own.
+    Demo {
+        /// A PXI-LLM or GGUF file; the built-in model when left out.
+        model: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// A PXI-LLM or GGUF file; the built-in model when left out.
+    model: Option<PathBuf>,
+    /// A plan to begin with where there is no queue.
+    #[arg(long, default_value = DEFAULT_PLAN)]
+    plan: String,
+    /// Only this phase.
+    #[arg(long)]
+    phase: Option<u32>,
+    /// Stop after so many tasks.
+    #[arg(long, value_name = "N")]
+    max_tasks: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+struct AddArgs {
+    /// Its name: small letters, digits, -, _ and dots.
+    id: String,
+    /// What it is called.
+    #[arg(long)]
+    title: String,
+    /// What is done, as a plan writes it.
+    #[arg(long)]
+    action: String,
+    /// From 1 to 10; 10 is the most urgent.
+    #[arg(long, default_value_t = 5)]
+    priority: u8,
+    /// The phase that it belongs to.
+    #[arg(long, default_value_t = 1)]
+    phase: u32,
+    /// What must be completed before; may be given several times.
+    #[arg(long)]
+    after: Vec<String>,
+    /// Who should do it: local_llm, gemini, human or auto.
+    #[arg(long, default_value = "auto")]
+    agent: String,
+    /// Who judges it: local_llm, gemini or human.
+    #[arg(long)]
+    reviewer: Option<String>,
+}
+
+/// Runs `coach`.
+///
+/// # Errors
+/// The queue, the plan or the model cannot be used, or a task cannot be changed so.
+pub fn run(args: CoachArgs, assets: &Assets, out: &mut Output) -> anyhow::Result<Exit> {
+    if let CoachCommand::Demo { model } = &args.command {
+        return demo(model.as_deref(), assets, out);
+    }
+    let mut store = Store::new(args.queue.map_or_else(default_queue, Ok)?);
+    let now = Zoned::now();
+    match args.command {
+        CoachCommand::Init { plan, force } => {
+            let queue = plan::load(&plan, assets, &now)?;
+            store.create(&queue, force)?;
+            out.print(&queue, |queue| format!("{}\n{}", store.path().display(), show::status(queue, None)))?;
+        }
+        CoachCommand::Status { phase } => {
+            out.print(&store.read()?, |queue| show::status(queue, phase))?;
+        }
+        CoachCommand::Next { phase } => {
+            let queue = store.read()?;
+            let ready = phase.map_or_else(|| queue.ready(), |phase| queue.ready_in(phase));
+            out.print(&ready.first(), |next| match next {
+                Some(task) => show::line(task),
+                None => "nothing is ready".into(),
+            })?;
+        }
+        CoachCommand::Run(run) => return run_tasks(&mut store, &run, assets, out),
+        CoachCommand::Show { id } => {
+            let queue = store.read()?;
+            out.print(queue.task(&id.parse()?)?, show::task)?;
+        }
+        CoachCommand::Add(add) => {
+            let task = task_of(add, &now)?;
+            let id = task.id.clone();
+            store.change(|queue| queue.add(task, &now))?;
+            print_task(&store, &id, out)?;
+        }
+        CoachCommand::Done { id, word } => {
+            change(&store, &id, out, |q, id| q.accept(id, "a person", &word, &now))?
+        }
+        CoachCommand::Fail { id, why } => change(&store, &id, out, |q, id| q.fail(id, why, &now))?,
+        CoachCommand::Retry { id } => change(&store, &id, out, |q, id| q.retry(id, &now))?,
+        CoachCommand::Allow { name, no } => {
+            let known = store.change(|queue| Ok(name.as_ref().is_none_or(|name| queue.allow(name, !no))))?;
+            anyhow::ensure!(known, "the plan declares no command \"{}\"", name.unwrap_or_default());
+            out.print(&store.read()?.commands(), |commands| show::commands(commands))?;
+        }
+        CoachCommand::Agents => {
+            let reviewer = Reviewer::load(Agent::Gemini.name(), assets)?;
+            out.print(&reviewer, |reviewer| show::agents(reviewer.as_ref()))?;
+        }
+        CoachCommand::Demo { .. } => unreachable!("it has no queue of the user's and was done above"),
+    }
+    Ok(Exit::Ok)
+}
+
+fn default_queue() -> anyhow::Result<PathBuf> {
+    let folders = directories::ProjectDirs::from("", "", "pixel-llm");
+    let folders = folders.context("there is no home folder: name the queue with --queue FILE")?;
+    Ok(folders.data_dir().join("coach").join("coach.json"))
+}
+
+fn change(
+    store: &Store,
+    id: &str,
+    out: &mut Output,
+    change: impl FnOnce(&mut Queue, &TaskId) -> Result<(), crate::coach::CoachError>,
+) -> anyhow::Result<()> {
+    let id: TaskId = id.parse()?;
+    store.change(|queue| change(queue, &id))?;
+    print_task(store, &id, out)
+}
+
+fn print_task(store: &Store, id: &TaskId, out: &mut Output) -> anyhow::Result<()> {
+    Ok(out.print(store.read()?.task(id)?, show::line)?)
+}
+
+fn task_of(add: AddArgs, now: &Zoned) -> anyhow::Result<Task> {
+    let agent = |name: &str| {
+        let found = Agent::ALL.into_iter().find(|agent| agent.name() == name);
+        found.with_context(|| format!("no agent is called \"{name}\": use local_llm, gemini, human or auto"))
+    };
+    let action: Action = plan::parse_action(&add.action)?;
+    let dependencies = add.after.iter().map(|id| id.parse()).collect::<Result<_, _>>()?;
+    Ok(Task {
+        priority: add.priority,
+        phase: add.phase,
+        dependencies,
+        preferred_agent: agent(&add.agent)?,
+        reviewer: add.reviewer.as_deref().map(agent).transpose()?,
+        ..Task::new(add.id.parse()?, add.title, action, now)
+    })
+}
+
+fn run_tasks(store: &mut Store, run: &RunArgs, assets: &Assets, out: &mut Output) -> anyhow::Result<Exit> {
+    if !store.exists() {
+        store.create(&plan::load(&run.plan, assets, &Zoned::now())?, false)?;
+    }
+    let phases = run.phase.map_or_else(Vec::new, |phase| vec![phase]);
+    drive(store, run.model.as_deref(), &phases, run.max_tasks, assets)?;
+    let queue = store.read()?;
+    out.print(&queue, |queue| show::status(queue, run.phase))?;
+    Ok(exit_of(&queue))
+}
+
+fn exit_of(queue: &Queue) -> Exit {
+    let failed = queue.tasks().iter().any(|task| task.status == Status::Failed);
+    if failed { Exit::FoundBad } else { Exit::Ok }
+}
+
+/// Does tasks and shows them as they are done; of the named phases in order, or of the current one as it moves on.
+fn drive(
+    store: &mut Store,
+    model: Option<&Path>,
+    phases: &[u32],
+    max_tasks: Option<u32>,
+    assets: &Assets,
+) -> anyhow::Result<()> {
+    let cancel = AtomicBool::new(false);
+    let folder = store.folder().to_owned();
+    let shop = Workshop::new(super::open_model(model, assets)?, &folder, &cancel)?;
+    let reviewer = Reviewer::load(Agent::Gemini.name(), assets)?;
+    let mut left = max_tasks.unwrap_or(u32::MAX);
+    let mut live = show::Live::new();
+    let phases: Vec<Option<u32>> =
+        if phases.is_empty() { vec![None] } else { phases.iter().map(|&phase| Some(phase)).collect() };
+    for phase in phases {
+        let mut runner = Runner::new(store, &shop, reviewer.clone(), &cancel, phase);
+        while left > 0 && runner.step(&mut |step: Step<'_>| live.tell(&step))? {
+            left -= 1;
+        }
+    }
+    live.finish();
+    Ok(())
+}
+
+/// The phases that the demonstration does.
+const DEMO_PHASES: [u32; 3] = [1, 2, 3];
+
+fn demo(model: Option<&Path>, assets: &Assets, out: &mut Output) -> anyhow::Result<Exit> {
+    let folder = tempfile::tempdir().context("cannot make a folder for the demonstration")?;
+    let mut store = Store::new(folder.path().join("coach.json"));
+    store.create(&plan::load(DEFAULT_PLAN, assets, &Zoned::now())?, false)?;
+    drive(&mut store, model, &DEMO_PHASES, None, assets)?;
+    let queue = store.read()?;
+    out.print(&queue, |queue| show::status(queue, None))?;
+    let finished = queue.progress().iter().take(DEMO_PHASES.len()).all(|phase| phase.is_over());
+    Ok(if finished { Exit::Ok } else { Exit::FoundBad })
+}

@@ -1,0 +1,186 @@
+//! How tasks look on a terminal.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::coach::reviewer::Reviewer;
+use crate::coach::{Command, Progress, Queue, Status, Step, Task};
+
+/// A sign for each status that is told apart without colours.
+const fn sign(status: Status) -> &'static str {
+    match status {
+        Status::Pending => "·",
+        Status::InProgress => "»",
+        Status::Review => "?",
+        Status::Completed => "✓",
+        Status::Failed => "✗",
+        Status::Blocked => "#",
+    }
+}
+
+/// Cells of a phase's bar.
+const BAR: usize = 10;
+
+fn bar(progress: &Progress) -> String {
+    let full = (progress.completed * BAR).checked_div(progress.tasks).unwrap_or(BAR);
+    format!("{}{}", "■".repeat(full), "□".repeat(BAR - full))
+}
+
+/// All phases with their tasks, and what each found.
+pub fn status(queue: &Queue, phase: Option<u32>) -> String {
+    let width = queue.tasks().iter().map(|task| task.title.chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    let mut add = |line: std::fmt::Arguments<'_>| writeln!(text, "{line}").expect("a String takes all text");
+    for progress in queue.progress() {
+        let of_phase = &progress.phase;
+        if phase.is_some_and(|phase| phase != of_phase.number) {
+            continue;
+        }
+        let current = if queue.current_phase() == Some(of_phase.number) { "  <- current" } else { "" };
+        add(format_args!(
+            "\n {}  {:<14} {}  {}/{}{current}",
+            of_phase.number,
+            of_phase.name,
+            bar(&progress),
+            progress.completed,
+            progress.tasks
+        ));
+        for task in queue.tasks().iter().filter(|task| task.phase == of_phase.number) {
+            add(format_args!("    {} {:<width$}  {}", sign(task.status), task.title, said(task)));
+        }
+    }
+    let done = queue.tasks().iter().filter(|task| task.status == Status::Completed).count();
+    add(format_args!("\n {done} of {} tasks completed", queue.tasks().len()));
+    text
+}
+
+/// The most telling line about a task.
+fn said(task: &Task) -> String {
+    if let Some(block) = &task.block {
+        return format!("blocked: {}", block.why);
+    }
+    if let Some(waiting) = &task.waiting {
+        return format!("waits for {waiting}");
+    }
+    match (task.status, &task.report) {
+        (Status::Completed, Some(report)) => report.summary.clone(),
+        (Status::Pending, _) if task.history.is_empty() => String::new(),
+        _ => task.history.last().map(|event| event.what.clone()).unwrap_or_default(),
+    }
+}
+
+/// A task in one line.
+pub fn line(task: &Task) -> String {
+    format!("{} {}  {}  [{}]  {}", sign(task.status), task.id, task.title, task.status, said(task))
+}
+
+/// All about a task.
+pub fn task(task: &Task) -> String {
+    let mut text = format!("{} {}\n  {}\n", sign(task.status), task.title, task.description);
+    let mut add = |name: &str, value: String| {
+        if !value.is_empty() {
+            writeln!(text, "  {name:<13} {value}").expect("a String takes all text");
+        }
+    };
+    add("id", task.id.to_string());
+    add("action", task.action.to_string());
+    add("status", task.status.to_string());
+    add("phase", task.phase.to_string());
+    add("priority", task.priority.to_string());
+    add("agent", task.preferred_agent.to_string());
+    add("after", task.dependencies.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(", "));
+    add("attempts", format!("{} of {}", task.attempts, task.attempt_limit));
+    add("blocked", task.block.as_ref().map(|block| block.why.clone()).unwrap_or_default());
+    add("waits for", task.waiting.clone().unwrap_or_default());
+    add("created", task.created.to_string());
+    add("finished", task.finished.as_ref().map(ToString::to_string).unwrap_or_default());
+    if let Some(verdict) = &task.verdict {
+        add("review", format!("{} of 10 by {}: {}", verdict.score, verdict.reviewer, verdict.feedback));
+    }
+    if let Some(report) = &task.report {
+        add("found", report.summary.clone());
+        for (name, value) in &report.figures {
+            add("", format!("{name} = {value}"));
+        }
+        add("files", report.files.join(", "));
+        add("text", report.text.clone().unwrap_or_default());
+    }
+    for event in &task.history {
+        add(&event.at.strftime("%H:%M:%S").to_string(), format!("{}: {}", event.status, event.what));
+    }
+    text
+}
+
+/// The commands that a plan declares.
+pub fn commands(commands: &[Command]) -> String {
+    if commands.is_empty() {
+        return "the plan declares no commands".into();
+    }
+    let line = |command: &Command| {
+        let allowed = if command.allowed { "allowed" } else { "not allowed" };
+        format!("{}  {allowed}  {}\n", command.name, command.line.join(" "))
+    };
+    commands.iter().map(line).collect()
+}
+
+/// Who can do tasks here.
+pub fn agents(reviewer: Option<&Reviewer>) -> String {
+    let gemini = match reviewer {
+        Some(reviewer) => {
+            let program = reviewer.line.first().map_or("", String::as_str);
+            let there = if is_installed(program) { "installed" } else { "not installed: its tasks wait" };
+            format!("command `{program}`, {there}; {} s at most", reviewer.seconds)
+        }
+        None => "no file agents/gemini.agent.ron: its tasks wait".into(),
+    };
+    format!(
+        "local_llm  the model that is loaded\ngemini     {gemini}\nhuman      you: coach done, coach fail\n"
+    )
+}
+
+fn is_installed(program: &str) -> bool {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    !program.is_empty() && std::env::split_paths(&folders).any(|folder| folder.join(program).is_file())
+}
+
+/// Tasks on standard error as they are done: a line each, and on a terminal what is being done.
+pub struct Live {
+    bar: ProgressBar,
+    title: String,
+}
+
+impl Live {
+    /// Begins to show.
+    pub fn new() -> Self {
+        // Indicatif draws nothing where standard error is no terminal.
+        let bar = ProgressBar::new_spinner();
+        let style = ProgressStyle::with_template("  {spinner} {msg}").expect("the template is well formed");
+        bar.set_style(style);
+        bar.enable_steady_tick(Duration::from_millis(120));
+        Self { bar, title: String::new() }
+    }
+
+    /// Shows what happened.
+    pub fn tell(&mut self, step: &Step<'_>) {
+        match step {
+            Step::Began(task) => {
+                self.title.clone_from(&task.title);
+                self.bar.set_message(task.title.clone());
+            }
+            Step::Doing(what) => self.bar.set_message(format!("{}: {what}", self.title)),
+            Step::Ended(task, time) => {
+                let seconds = time.as_secs_f64();
+                let line =
+                    format!("  {} {seconds:>5.1} s  {:<32} {}", sign(task.status), task.title, said(task));
+                self.bar.suspend(|| eprintln!("{line}"));
+            }
+        }
+    }
+
+    /// Ends the display.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,106 @@
+//! Reviewers that are reached by a command: an agent's file in RON says which, and code reads the reply.
+
+use std::sync::atomic::AtomicBool;
+
+use serde::{Deserialize, Serialize};
+
+use super::work::process::{self, ProcessError};
+use super::{CoachError, Task, Verdict, plan};
+use crate::assets::Assets;
+
+/// An agent that is a command: the prompt on its standard input, the reply on its standard output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename = "Agent")]
+pub struct Reviewer {
+    /// What it is called.
+    pub name: String,
+    /// The program and its arguments; no shell reads them.
+    pub line: Vec<String>,
+    /// The longest that it may take.
+    pub seconds: u32,
+    /// The most bytes of a reply.
+    pub max_reply_bytes: usize,
+}
+
+/// Why there is no verdict.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReviewError {
+    /// The command gave no reply.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// The reply has no score.
+    #[error("the reply has no line \"score: N\" with N from 0 to 10")]
+    Nonsense,
+}
+
+impl Reviewer {
+    /// The agent of that name among the assets.
+    ///
+    /// # Errors
+    /// Its file cannot be read or is no agent.
+    pub fn load(name: &str, assets: &Assets) -> Result<Option<Self>, CoachError> {
+        let file = format!("agents/{name}.agent.ron");
+        let text = plan::asset_text(&file, assets)?;
+        text.map(|text| plan::parse_ron(&file, &text)).transpose()
+    }
+
+    /// What it replies.
+    ///
+    /// # Errors
+    /// It is not there, hangs, floods or fails.
+    pub fn ask(&self, prompt: &str, cancel: &AtomicBool) -> Result<String, ProcessError> {
+        process::run(&self.line, prompt, self.seconds, self.max_reply_bytes, cancel)
+    }
+
+    /// Its verdict on what came of a task.
+    ///
+    /// # Errors
+    /// It gives no reply, or one without a score.
+    pub fn review(&self, task: &Task, cancel: &AtomicBool) -> Result<Verdict, ReviewError> {
+        let reply = self.ask(&review_prompt(task), cancel)?;
+        verdict(&reply, &self.name).ok_or(ReviewError::Nonsense)
+    }
+}
+
+/// What a reviewer is asked.
+pub fn review_prompt(task: &Task) -> String {
+    let report = task.report.as_ref();
+    let text = report.and_then(|report| report.text.as_deref()).unwrap_or_default();
+    let summary = report.map_or("", |report| report.summary.as_str());
+    format!(
+        "Judge this work.\nTask: {}\n{}\nResult: {summary}\n{text}\n\nAnswer with a line \"score: N\", N from 0 to 10, \
+         then what to do better.\n",
+        task.title, task.description
+    )
+}
+
+/// Reads a reply: a line `score: N`, with or without `/10`, and the rest as feedback.
+pub fn verdict(reply: &str, reviewer: &str) -> Option<Verdict> {
+    /// The longest feedback that is kept.
+    const MAX_FEEDBACK: usize = 2000;
+    let score_of = |line: &str| {
+        let line = line.trim().to_ascii_lowercase();
+        let rest = line.strip_prefix("score")?.trim_start_matches([':', '=', ' ']);
+        let number = rest.split(['/', ' ']).next()?;
+        number.parse::<f64>().ok().filter(|score| (0.0..=10.0).contains(score))
+    };
+    let score = reply.lines().find_map(score_of)?;
+    let lines: Vec<&str> = reply.lines().filter(|line| score_of(line).is_none()).collect();
+    let feedback = lines.join("\n").trim().chars().take(MAX_FEEDBACK).collect();
+    Some(Verdict { score, feedback, reviewer: reviewer.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_score_is_read_and_nonsense_is_none() {
+        let found = verdict("Well.\nScore: 7.5/10\nMore colours.", "r").unwrap();
+        assert_eq!((found.score, found.feedback.as_str()), (7.5, "Well.\nMore colours."));
+        for nonsense in ["", "seven", "score: eleven", "score: 11", "score: -1", "score: NaN"] {
+            assert_eq!(verdict(nonsense, "r"), None, "{nonsense}");
+        }
+    }
+}

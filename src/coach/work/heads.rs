@@ -1,0 +1,116 @@
+//! Which heads matter: mute one, measure the loss, take it back.
+
+use super::{Report, Result, WorkError, Workshop};
+use crate::coach::CoachError;
+use crate::model::tokenizer::EncodeOptions;
+use crate::passes::reference::Controls;
+use crate::pxi::AtomicFile;
+use crate::tokens::CpuEngine;
+use crate::tokens::perplexity::{Likelihood, Windows, score_window};
+use std::io::Write;
+
+/// The text on which losses are measured: of the kind that the built-in model knows, so that muting shows.
+pub const SURVEY_TEXT: &str = "Once upon a time, on the map, there was a little bird. Her name was Ivy. Ivy had a \
+good friend, a careful hedgehog named Tidex. It was a rainy morning. The river was loud. \"I am faster than you,\" \
+said Tidex to Ivy. \"Let us race from the square to the workshop.\" Tidex was ahead. But Tidex took the wrong road, \
+because she did not read the sign. Ivy read the sign and went on. Ivy came to the workshop first and won the race.";
+
+/// The most tokens of the text that are scored: enough for a loss that tells heads apart, little for a large model.
+const MAX_TOKENS: usize = 256;
+
+/// The mean negative log-likelihood, in nats, of every token of a text after its first, from an empty context.
+///
+/// # Errors
+/// The engine fails.
+pub fn loss(engine: &mut CpuEngine, tokens: &[u32]) -> Result<f64> {
+    let windows = Windows::striding(tokens.len(), tokens.len() - 1);
+    let mut likelihood = Likelihood::default();
+    score_window(engine, &windows, None, tokens, &mut likelihood)?;
+    Ok(likelihood.mean())
+}
+
+fn tokens(shop: &Workshop<'_>) -> Vec<u32> {
+    let options = EncodeOptions { add_special: true, parse_special: true };
+    let mut tokens = shop.text.tokenizer().encode(SURVEY_TEXT, options);
+    tokens.truncate(MAX_TOKENS.min(shop.model.config().context_length as usize));
+    tokens
+}
+
+/// The factors with which one head is muted.
+fn muted(shop: &Workshop<'_>, layer: u32, head: u32) -> Controls {
+    let config = shop.model.config();
+    let mut head_scale = vec![1.0; (config.layer_count * config.head_count) as usize];
+    head_scale[(layer * config.head_count + head) as usize] = 0.0;
+    Controls { head_scale, ..Controls::default() }
+}
+
+/// The losses with nothing muted, and with one head muted; the head is on again afterwards.
+pub(super) fn ablate(shop: &Workshop<'_>, layer: u32, head: u32) -> Result<Report> {
+    let config = shop.model.config();
+    if layer >= config.layer_count || head >= config.head_count {
+        let (layers, heads) = (config.layer_count, config.head_count);
+        return Err(WorkError::Other(format!(
+            "there is no head {layer}.{head}: the model has {layers} layers of {heads} heads"
+        )));
+    }
+    let tokens = tokens(shop);
+    let mut engine = shop.engine(1, tokens.len())?;
+    let whole = loss(&mut engine, &tokens)?;
+    *engine.controls_mut() = muted(shop, layer, head);
+    let without = loss(&mut engine, &tokens)?;
+    *engine.controls_mut() = Controls::default();
+    let again = loss(&mut engine, &tokens)?;
+    let report =
+        Report::new(format!("without head {layer}.{head} the loss is {without:.4}, with it {whole:.4}"));
+    Ok(report
+        .with("loss", whole)
+        .with("loss_without", without)
+        .with("importance", without - whole)
+        .with("loss_unmuted", again))
+}
+
+/// Every head in turn, most important first.
+pub(super) fn survey(shop: &Workshop<'_>, progress: &mut dyn FnMut(String)) -> Result<Report> {
+    let (layers, heads) = (shop.model.config().layer_count, shop.model.config().head_count);
+    let tokens = tokens(shop);
+    let mut engine = shop.engine(1, tokens.len())?;
+    let whole = loss(&mut engine, &tokens)?;
+    let mut found: Vec<(u32, u32, f64)> = Vec::with_capacity((layers * heads) as usize);
+    for layer in 0..layers {
+        for head in 0..heads {
+            shop.check_cancelled()?;
+            progress(format!("head {layer}.{head} of {layers} x {heads}"));
+            *engine.controls_mut() = muted(shop, layer, head);
+            found.push((layer, head, loss(&mut engine, &tokens)?));
+        }
+    }
+    found.sort_by(|a, b| b.2.total_cmp(&a.2));
+    let name = "head-importance.json";
+    let rows: Vec<serde_json::Value> = found
+        .iter()
+        .map(|(layer, head, loss)| {
+            serde_json::json!({"layer": layer, "head": head, "loss": loss, "importance": loss - whole})
+        })
+        .collect();
+    let document = serde_json::json!({"loss": whole, "tokens": tokens.len(), "heads": rows});
+    write_file(shop, name, format!("{document:#}\n").as_bytes())?;
+    let (layer, head, worst) = found.first().copied().unwrap_or((0, 0, whole));
+    let summary =
+        format!("head {layer}.{head} matters most: without it the loss is {worst:.3} for {whole:.3}");
+    let mut report = Report::new(summary)
+        .with("loss", whole)
+        .with("heads", found.len() as f64)
+        .with("most_important_layer", layer.into())
+        .with("most_important_head", head.into())
+        .with("largest_importance", worst - whole);
+    report.files.push(name.into());
+    Ok(report)
+}
+
+/// Writes a file of a report, whole or not at all.
+pub(super) fn write_file(shop: &Workshop<'_>, name: &str, bytes: &[u8]) -> Result<()> {
+    let path = shop.folder.join(name);
+    let mut file = AtomicFile::create(&path).map_err(WorkError::other)?;
+    file.write_all(bytes).map_err(CoachError::io(&path, "write")).map_err(WorkError::other)?;
+    file.commit().map_err(WorkError::other)
+}

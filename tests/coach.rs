@@ -1,0 +1,250 @@
+//! The coach: the queue under random histories, its file under `kill -9`, bad plans and reviewers, and the program.
+#![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
+use std::process::{Command as Process, Stdio};
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use assert_cmd::Command;
+use jiff::Zoned;
+use pixel_llm::assets::Assets;
+use pixel_llm::coach::work::process::{self, ProcessError};
+use pixel_llm::coach::work::{SURVEY_TEXT, Workshop};
+use pixel_llm::coach::{
+    Action, Agent, Check, Phase, Queue, Report, Status, Store, Task, TaskId, Verdict, Worker, plan,
+};
+use proptest::prelude::*;
+use serde_json::Value;
+
+fn id(number: usize) -> TaskId {
+    format!("t{number}").parse().unwrap()
+}
+
+/// Tasks that depend on earlier ones by chance, in two phases.
+fn queue(shape: &[(u8, u8, u8)], now: &Zoned) -> Queue {
+    let task = |(number, &(priority, before, kind)): (usize, &(u8, u8, u8))| {
+        let mut task = Task::new(id(number), "x", Action::VerifyTiles, now);
+        task.priority = priority;
+        task.phase = 1 + u32::from(number * 2 >= shape.len());
+        if number > 0 && before % 3 > 0 {
+            task.dependencies = vec![id(usize::from(before) % number)];
+        }
+        match kind % 3 {
+            1 => task.reviewer = Some(Agent::LocalLlm),
+            2 => task.acceptance = Some(Check::Equals { figure: "bad".into(), value: 0.0 }),
+            _ => {}
+        }
+        task
+    };
+    let phase = |number| Phase { number, name: "p".into(), description: String::new() };
+    Queue::new("test", vec![phase(1), phase(2)], Vec::new(), shape.iter().enumerate().map(task).collect())
+        .unwrap()
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_tried_the_rules_hold(
+        shape in prop::collection::vec((1_u8..=10, any::<u8>(), any::<u8>()), 1..12),
+        steps in prop::collection::vec((0_u8..10, any::<u8>(), 0_u8..=10), 0..80),
+    ) {
+        let now = Zoned::now();
+        let mut queue = queue(&shape, &now);
+        for (what, which, score) in steps {
+            let before = queue.clone();
+            let chosen = id(usize::from(which) % shape.len());
+            let worker = Worker::new("w", Agent::Auto);
+            let report = Report::new("r").with("bad", f64::from(score % 2));
+            // Refusals are part of the history; what they leave behind is looked at below.
+            let refused = match what {
+                0..=2 => match queue.next_for(Agent::Auto).map(|task| task.id.clone()) {
+                    Some(next) => queue.start(&next, worker, &now).is_err(),
+                    None => false,
+                },
+                3 => queue.start(&chosen, worker, &now).is_err(),
+                4 => queue.finish(&chosen, report, &now).is_err(),
+                5 => queue.fail(&chosen, "why", &now).is_err(),
+                6 => queue.retry(&chosen, &now).is_err(),
+                7 => queue.accept(&chosen, "p", "w", &now).is_err(),
+                8 => queue.release(&chosen, "why", &now).is_err(),
+                _ => {
+                    let verdict = Verdict { score: score.into(), feedback: String::new(), reviewer: "r".into() };
+                    queue.judge(&chosen, verdict, &now).is_err()
+                }
+            };
+            for (old, new) in before.tasks().iter().zip(queue.tasks()) {
+                // One step may be two changes for a person's word: begun and completed.
+                let by_person = what == 7 && old.status == Status::Pending && new.status == Status::Completed;
+                prop_assert!(
+                    old.status == new.status || old.status.may_become(new.status) || by_person,
+                    "{} became {}", old.status, new.status
+                );
+                let dependencies = || new.dependencies.iter().map(|id| queue.task(id).unwrap());
+                if matches!(new.status, Status::InProgress | Status::Review | Status::Completed) {
+                    prop_assert!(dependencies().all(|before| before.status == Status::Completed));
+                }
+                if new.status == Status::Completed && new.acceptance.is_some() {
+                    prop_assert_eq!(new.report.as_ref().unwrap().figures["bad"], 0.0, "no word outranks a check");
+                }
+                if dependencies().any(|d| matches!(d.status, Status::Failed | Status::Blocked)) {
+                    prop_assert!(new.status == Status::Blocked && new.block.is_some());
+                } else {
+                    prop_assert!(new.status != Status::Blocked);
+                }
+            }
+            prop_assert!(!refused || before.tasks().iter().zip(queue.tasks()).all(|(a, b)| a.status == b.status || what == 7));
+            let ready: Vec<u8> = queue.ready().iter().map(|task| task.priority).collect();
+            prop_assert!(ready.is_sorted_by(|a, b| a >= b));
+            let text = serde_json::to_string(&queue).unwrap();
+            prop_assert_eq!(&serde_json::from_str::<Queue>(&text).unwrap(), &queue);
+        }
+    }
+}
+
+fn pixel_llm(queue: &std::path::Path, arguments: &[&str]) -> Command {
+    let mut command = Command::cargo_bin("pixel-llm").unwrap();
+    command.arg("coach").args(arguments).arg("--queue").arg(queue);
+    command
+}
+
+#[test]
+fn killed_at_any_moment_nothing_acknowledged_is_lost_and_nothing_is_stuck() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("coach.json");
+    pixel_llm(&path, &["init"]).assert().success();
+    let program = assert_cmd::cargo::cargo_bin("pixel-llm");
+    let store = Store::new(&path);
+    for round in 0..50_u64 {
+        let mut child = Process::new(&program)
+            .args(["coach", "run", "--queue"])
+            .arg(&path)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis((round * 7919) % 400));
+        // What another process was told is done stays done.
+        let name: TaskId = format!("round-{round}").parse().unwrap();
+        let task = Task::new(name.clone(), "x", Action::AskPerson { question: "?".into() }, &Zoned::now());
+        store.change(|queue| queue.add(task, &Zoned::now())).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let queue = store.read().unwrap();
+        assert!(queue.tasks().iter().all(|task| task.status != Status::InProgress), "round {round}");
+        (0..=round).for_each(|n| assert!(queue.task(&format!("round-{n}").parse().unwrap()).is_ok()));
+    }
+}
+
+#[test]
+fn a_damaged_file_is_told_of_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("coach.json");
+    pixel_llm(&path, &["init"]).assert().success();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let damaged = &text[..text.len() / 2];
+    std::fs::write(&path, damaged).unwrap();
+    for arguments in [&["status"][..], &["run"], &["init", "--force"]] {
+        let found = pixel_llm(&path, arguments).assert().code(2);
+        let error = String::from_utf8_lossy(&found.get_output().stderr).into_owned();
+        assert!(error.contains("coach.json:") && error.contains("damaged"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), damaged);
+    }
+}
+
+#[test]
+fn bad_plans_are_refused_with_place_and_hint() {
+    let good = "Plan(name: \"p\", phases: [Phase(name: \"a\", tasks: [
+  Task(id: \"one\", title: \"x\", action: verify_tiles, priority: 5),
+  Task(id: \"two\", title: \"x\", action: verify_tiles, priority: 5, dependencies: [\"one\"]),
+])])";
+    let now = Zoned::now();
+    assert_eq!(plan::parse("p.ron", good, &now).unwrap().tasks().len(), 2);
+    for (from, to, line, hint) in [
+        ("action: verify_tiles", "action: verify_tile", "p.ron:2:", "verify_tiles"),
+        ("title", "titel", "p.ron:2:", "title"),
+        ("[\"one\"]", "[\"ones\"]", "p.ron:3:", "\"one\""),
+        ("priority: 5)", "priority: 5, dependencies: [\"two\"])", "p.ron:", "wait for each other"),
+        ("priority: 5)", "priority: 11)", "p.ron:2:", "from 1 to 10"),
+    ] {
+        let error = plan::parse("p.ron", &good.replacen(from, to, 1), &now).unwrap_err().to_string();
+        assert!(error.starts_with(line) && error.contains(hint), "{to}: {error}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn programs_that_hang_or_flood_are_cut_off() {
+    let cancel = AtomicBool::new(false);
+    let run = |line: &[&str]| {
+        let line: Vec<String> = line.iter().map(|&word| word.into()).collect();
+        process::run(&line, "in", 1, 100, &cancel)
+    };
+    let start = Instant::now();
+    assert!(matches!(run(&["sleep", "60"]), Err(ProcessError::TimedOut(1))));
+    assert!(matches!(run(&["yes"]), Err(ProcessError::Flooded(100))));
+    assert!(matches!(run(&["no-such-program"]), Err(ProcessError::Missing(_))));
+    assert!(matches!(run(&["false"]), Err(ProcessError::Failed(_))));
+    assert_eq!(run(&["cat"]).unwrap(), "in");
+    assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn the_demonstration_finishes_three_phases() {
+    let start = Instant::now();
+    let mut command = Command::cargo_bin("pixel-llm").unwrap();
+    let found = command.args(["coach", "demo", "--json"]).assert().success();
+    let queue: Value = serde_json::from_slice(&found.get_output().stdout).unwrap();
+    for task in queue["tasks"].as_array().unwrap().iter().filter(|task| task["phase"].as_u64() <= Some(3)) {
+        assert_eq!(task["status"], "completed", "{task:#}");
+    }
+    assert!(start.elapsed() < Duration::from_secs(120));
+}
+
+#[test]
+fn the_survey_is_what_muting_by_hand_gives() {
+    let folder = tempfile::tempdir().unwrap();
+    let cancel = AtomicBool::new(false);
+    let shop = Workshop::new(Assets::default().default_model().unwrap(), folder.path(), &cancel).unwrap();
+    shop.perform(&Action::SurveyHeads, &mut |_| ()).unwrap();
+    let text = std::fs::read_to_string(folder.path().join("head-importance.json")).unwrap();
+    let survey: Value = serde_json::from_str(&text).unwrap();
+    let config = shop.model().config();
+    let heads = survey["heads"].as_array().unwrap();
+    assert_eq!(heads.len() as u32, config.layer_count * config.head_count);
+    for head in heads {
+        let mute = format!("{}.{}", head["layer"], head["head"]);
+        let output = folder.path().join(format!("{mute}.jsonl"));
+        let mut command = Command::cargo_bin("pixel-llm").unwrap();
+        command.args([
+            "--no-window",
+            "--device",
+            "cpu",
+            "--max-tokens",
+            "1",
+            "--prompt-logprobs",
+            "0",
+            "--quiet",
+        ]);
+        command.args(["--mute", &mute, "--prompt", SURVEY_TEXT, "--output"]).arg(&output).assert().success();
+        let line: Value = serde_json::from_str(&std::fs::read_to_string(&output).unwrap()).unwrap();
+        let losses = logprobs(&line);
+        let by_hand = -losses.iter().sum::<f64>() / losses.len() as f64;
+        let surveyed = head["loss"].as_f64().unwrap();
+        assert!(
+            (by_hand - surveyed).abs() < 1e-3,
+            "head {mute}: {by_hand} by hand, {surveyed} in the survey"
+        );
+    }
+}
+
+/// The log-probabilities of the prompt's tokens, wherever the result keeps them.
+fn logprobs(value: &Value) -> Vec<f64> {
+    fn find<'v>(value: &'v Value) -> Option<&'v Value> {
+        match value {
+            Value::Object(fields) => fields.get("prompt_logprobs").or_else(|| fields.values().find_map(find)),
+            Value::Array(values) => values.iter().find_map(find),
+            _ => None,
+        }
+    }
+    let tokens = find(value).and_then(Value::as_array).unwrap();
+    tokens.iter().filter_map(|token| token["logprob"].as_f64()).collect()
+}
