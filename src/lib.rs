@@ -9,11 +9,13 @@
 //! 4. `tiles`: the pixels of a model as textures on the GPU, and the model as entities.
 //! 6. [`passes`]: the forward pass, on the CPU and in Bevy's render graph, with its `shaders`.
 //! 7. [`tokens`]: requests, sampling, batches and results.
+//! 9. [`coach`]: tasks that do useful things to the loaded model.
 //!
 //! [`assets`] is what travels inside the program, [`app`] the modes and the command line.
 
 pub mod app;
 pub mod assets;
+pub mod coach;
 pub mod map;
 pub mod model;
 pub mod passes;

@@ -1,0 +1,193 @@
+//! What agents can do to the loaded model. The work itself is in `super::work`.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// One kind of work, with what it needs to know.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Action {
+    /// Every tile against its checksum.
+    VerifyTiles,
+    /// What the weights of each tile are like: mean, spread, largest; a colour layer of the map.
+    SurveyStatistics,
+    /// How small the model's bytes get under each encoding of PixelFS.
+    CompressionRatios,
+    /// Reads a part of the map so that it is in memory.
+    WarmUp {
+        /// The part of the model: a layer, or all of it.
+        #[serde(default)]
+        layer: Option<u32>,
+    },
+    /// Runs prompts and keeps activations.
+    Probe {
+        /// What is asked.
+        prompts: Vec<String>,
+        /// The layer whose residual stream is kept; the last if none is named.
+        #[serde(default)]
+        layer: Option<u32>,
+    },
+    /// Mutes one head, measures the loss, and takes it back.
+    Ablate {
+        /// The head's layer.
+        layer: u32,
+        /// The head within it.
+        head: u32,
+    },
+    /// Mutes each head in turn: which matter most?
+    SurveyHeads,
+    /// Measures a speed.
+    Bench {
+        /// Of what.
+        subject: Subject,
+    },
+    /// Pixels to GGUF and back: are the bytes the same?
+    RoundTrip,
+    /// Each kernel against its twin.
+    KernelTwins,
+    /// The coordinator (many requests at once, in chunks, with shared beginnings) against one token at a time.
+    CheckCoordinator,
+    /// Breaks copies of the model file: is each refused?
+    ValidateLoader,
+    /// The logits of the model against those of its source, after a conversion.
+    CompareLogits,
+    /// Tries sizes of the cache of tiles on a real walk, and finds the smallest that serves it well.
+    TuneResidency,
+    /// The loaded model writes.
+    Generate {
+        /// What it is asked.
+        prompt: String,
+        /// The most tokens of the answer.
+        #[serde(default = "default_max_tokens")]
+        max_tokens: u32,
+    },
+    /// The loaded model writes training data about itself: what it answers, with how sure it was of each answer.
+    WriteTrainingData {
+        /// What it is asked.
+        prompts: Vec<String>,
+    },
+    /// Reads what another task wrote and gives it a score.
+    Review {
+        /// The other task.
+        of: super::TaskId,
+    },
+    /// Runs a command that the plan declares and the user has allowed.
+    Command {
+        /// Its name in the plan.
+        name: String,
+    },
+    /// Asks a person.
+    AskPerson {
+        /// What is asked.
+        question: String,
+    },
+    /// Something that this program cannot do yet.
+    Needs {
+        /// What is missing.
+        feature: String,
+    },
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// The cache of the map's tiles.
+    Cache,
+    /// The index of the model's places.
+    Index,
+    /// Each kernel.
+    Kernels,
+    /// Answers: prefill and decode.
+    Answers,
+}
+
+impl Subject {
+    /// The name as it is written in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cache => "cache",
+            Self::Index => "index",
+            Self::Kernels => "kernels",
+            Self::Answers => "answers",
+        }
+    }
+}
+
+const fn default_max_tokens() -> u32 {
+    128
+}
+
+impl Action {
+    /// The name of every action, as it is written in files.
+    pub const NAMES: [&'static str; 20] = [
+        "verify_tiles",
+        "survey_statistics",
+        "compression_ratios",
+        "warm_up",
+        "probe",
+        "ablate",
+        "survey_heads",
+        "bench",
+        "round_trip",
+        "kernel_twins",
+        "check_coordinator",
+        "validate_loader",
+        "compare_logits",
+        "tune_residency",
+        "generate",
+        "write_training_data",
+        "review",
+        "command",
+        "ask_person",
+        "needs",
+    ];
+
+    /// The name as it is written in files: also the skill that it asks for.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::VerifyTiles => "verify_tiles",
+            Self::SurveyStatistics => "survey_statistics",
+            Self::CompressionRatios => "compression_ratios",
+            Self::WarmUp { .. } => "warm_up",
+            Self::Probe { .. } => "probe",
+            Self::Ablate { .. } => "ablate",
+            Self::SurveyHeads => "survey_heads",
+            Self::Bench { .. } => "bench",
+            Self::RoundTrip => "round_trip",
+            Self::KernelTwins => "kernel_twins",
+            Self::CheckCoordinator => "check_coordinator",
+            Self::ValidateLoader => "validate_loader",
+            Self::CompareLogits => "compare_logits",
+            Self::TuneResidency => "tune_residency",
+            Self::Generate { .. } => "generate",
+            Self::WriteTrainingData { .. } => "write_training_data",
+            Self::Review { .. } => "review",
+            Self::Command { .. } => "command",
+            Self::AskPerson { .. } => "ask_person",
+            Self::Needs { .. } => "needs",
+        }
+    }
+
+    /// The layer and head that it is about, for an agent's way to it.
+    pub const fn place(&self) -> (Option<u32>, Option<u32>) {
+        match self {
+            Self::Ablate { layer, head } => (Some(*layer), Some(*head)),
+            Self::Probe { layer, .. } | Self::WarmUp { layer } => (*layer, None),
+            _ => (None, None),
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ablate { layer, head } => write!(formatter, "ablate {layer}.{head}"),
+            Self::Bench { subject } => write!(formatter, "bench {}", subject.name()),
+            Self::Command { name } => write!(formatter, "command {name}"),
+            other => formatter.write_str(other.name()),
+        }
+    }
+}

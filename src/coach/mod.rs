@@ -1,0 +1,21 @@
+//! 9. Tasks that do useful things to the loaded model, in phases, with dependencies and acceptance checks.
+//!
+//! In: a plan in RON, what agents and people do, the loaded model. Out: a [`Queue`] in which every change of a
+//! task's status is in [`TRANSITIONS`], kept by a [`Store`] as one JSON file. Nothing here knows Bevy: the agents
+//! of the world and the command line use the same functions. Normative text: `specs/coach.md`.
+
+mod action;
+mod check;
+mod error;
+mod graph;
+mod queue;
+mod task;
+
+pub use action::{Action, Subject};
+pub use check::Check;
+pub use error::CoachError;
+pub use queue::{ACCEPTED_SCORE, Command, MAX_ROUNDS, Phase, Progress, Queue};
+pub use task::{
+    Agent, Block, BlockKind, DEFAULT_ATTEMPT_LIMIT, Event, MAX_HISTORY, MAX_ID_LENGTH, Report, Status,
+    TRANSITIONS, Task, TaskId, Verdict, Worker,
+};
