@@ -50,6 +50,7 @@ pub struct Board {
     ready: Vec<ReadyJobs>,
     open_by_phase: BTreeMap<u32, u32>,
     open: usize,
+    changed: Vec<JobId>,
 }
 
 impl Board {
@@ -82,7 +83,7 @@ impl Board {
     }
 
     /// Adds a job as it stood.
-    pub(super) fn put(&mut self, entry: Entry) -> Result<JobId, AgentsError> {
+    pub(in crate::agents) fn put(&mut self, entry: Entry) -> Result<JobId, AgentsError> {
         let count = self.entries.len();
         if count >= MAX_JOBS {
             return Err(AgentsError::TooManyJobs { count: count + 1, limit: MAX_JOBS });
@@ -105,6 +106,7 @@ impl Board {
         }
         self.craft_of.push(craft);
         self.dependents.push(Vec::new());
+        self.changed.push(id);
         let is_ready = entry.state == JobState::Ready;
         self.entries.push(entry);
         if is_ready {
@@ -189,7 +191,20 @@ impl Board {
         entry.state = JobState::Taken(agent);
         let (craft, since) = (self.craft_of[id.0 as usize] as usize, entry.since);
         self.ready[craft].remove(id, &entry.job, since);
+        self.changed.push(id);
         true
+    }
+
+    /// Work is done on a job by whoever has it; gives what is left.
+    pub fn work_on(&mut self, id: JobId, ticks: f64) -> f64 {
+        let left = &mut self.entries[id.0 as usize].left;
+        *left = (*left - ticks).max(0.0);
+        *left
+    }
+
+    /// The jobs that came or changed their state since this was last asked; some may be named twice.
+    pub fn take_changes(&mut self) -> Vec<JobId> {
+        std::mem::take(&mut self.changed)
     }
 
     /// The agent that has a job gives it back with what is left to do.
@@ -219,6 +234,7 @@ impl Board {
                 entry.state = JobState::Ready;
                 entry.since = tick;
                 self.index(dependent);
+                self.changed.push(dependent);
                 freed.push(dependent);
             }
         }
@@ -246,6 +262,7 @@ impl Board {
         let state = &mut self.entries[id.0 as usize].state;
         assert!(matches!(state, JobState::Taken(_)), "job {} is {state:?}, and nobody's", id.0);
         *state = to;
+        self.changed.push(id);
     }
 
     fn close(&mut self, id: JobId) {

@@ -124,7 +124,7 @@ pub struct Thoughts {
 
 /// All agents, in the order of their numbers.
 #[derive(Resource, Debug, Default)]
-pub struct Roster(pub(super) Vec<Entity>);
+pub struct Roster(pub(in crate::agents) Vec<Entity>);
 
 impl Roster {
     /// All agents, in the order of their numbers.
@@ -155,7 +155,7 @@ impl Default for Standing {
 
 /// The entities of the board's jobs, in the order of their numbers.
 #[derive(Resource, Debug, Default)]
-pub struct JobEntities(pub(super) Vec<Entity>);
+pub struct JobEntities(pub(in crate::agents) Vec<Entity>);
 
 impl JobEntities {
     /// The entity of a job.

@@ -99,7 +99,9 @@ impl Curve {
                     unit("y of a point", y)?;
                 }
                 match points.windows(2).find(|pair| pair[0].0 >= pair[1].0) {
-                    Some(pair) => Err(format!("points from x = {} to {}, expected a rise", pair[0].0, pair[1].0)),
+                    Some(pair) => {
+                        Err(format!("points from x = {} to {}, expected a rise", pair[0].0, pair[1].0))
+                    }
                     None => Ok(()),
                 }
             }
@@ -157,8 +159,11 @@ mod tests {
         let unit = || 0.0f32..=1.0;
         prop_oneof![
             (unit(), unit()).prop_map(|(from, to)| Curve::Linear { from, to }),
-            (0.01f32..20.0, unit(), unit())
-                .prop_map(|(exponent, from, to)| Curve::Power { exponent, from, to }),
+            (0.01f32..20.0, unit(), unit()).prop_map(|(exponent, from, to)| Curve::Power {
+                exponent,
+                from,
+                to
+            }),
             (unit(), -100.0f32..100.0, unit(), unit()).prop_map(|(midpoint, steepness, from, to)| {
                 Curve::Logistic { midpoint, steepness, from, to }
             }),

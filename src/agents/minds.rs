@@ -38,8 +38,8 @@ const THINKERS_PER_LOOK: usize = 500;
 struct Picks(Arc<AtomicUsize>);
 
 /// Whether thinkers shall decide for what [`Doing`] says, whatever the scores: after a world has been restored.
-#[derive(Resource, Debug, Default, PartialEq)]
-pub(super) struct Resuming(pub bool);
+#[derive(Resource, Debug, Default)]
+struct Resuming(bool);
 
 pub(super) fn add(app: &mut App) {
     app.init_resource::<Picks>().init_resource::<Resuming>();
@@ -47,13 +47,8 @@ pub(super) fn add(app: &mut App) {
         schedule.set_executor(SingleThreadedExecutor::new());
         app.add_schedule(schedule);
     }
-    app.add_plugins(BigBrainPlugin::new(Thinking).set_cleanup_schedule(Tidying)).add_systems(
-        Thinking,
-        (
-            score.in_set(BigBrainSet::Scorers).before(big_brain::scorers::fixed_score_system),
-            carry_out.in_set(BigBrainSet::Actions),
-        ),
-    );
+    app.add_plugins(BigBrainPlugin::new(Thinking).set_cleanup_schedule(Tidying))
+        .add_systems(Thinking, (score.in_set(BigBrainSet::Scorers), carry_out.in_set(BigBrainSet::Actions)));
 }
 
 /// Marks a scorer and an action by what they are for.
@@ -166,13 +161,23 @@ fn carry_out(
     for (id, actor) in broken_off {
         let Ok((_, mut activity, _)) = agents.get_mut(actor) else { continue };
         if let Some(job) = activity.job() {
-            debug_assert!(workshop.is_none() || matches!(*activity, Activity::Walking(_)), "work is not broken off");
+            debug_assert!(
+                workshop.is_none() || matches!(*activity, Activity::Walking(_)),
+                "work is not broken off"
+            );
             let left = board.entry(job).left;
             board.hand_over(job, left);
             trace.note(clock.tick(), id, Incident::HandsOver { job });
         }
         *activity = Activity::Idle;
     }
+}
+
+/// Lets every thinker come to what [`Doing`] says, after a world has been restored.
+pub(super) fn resume(world: &mut World) {
+    world.resource_mut::<Resuming>().0 = true;
+    think(world);
+    world.resource_mut::<Resuming>().0 = false;
 }
 
 /// Lets every thinker choose, until all choices are in effect.

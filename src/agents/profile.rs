@@ -88,7 +88,8 @@ impl Profile {
     }
 
     fn check(&self) -> Result<(), String> {
-        let name_is_plain = self.name.chars().all(|letter| letter.is_alphanumeric() || "-_ ".contains(letter));
+        let name_is_plain =
+            self.name.chars().all(|letter| letter.is_alphanumeric() || "-_ ".contains(letter));
         if self.name.is_empty() || !name_is_plain {
             return Err(format!("name is {:?}, expected letters, digits, '-', '_' and spaces", self.name));
         }
@@ -158,9 +159,10 @@ pub fn load_profiles(assets: &Assets) -> Result<Vec<Profile>, AgentsError> {
             Some(path) => read_profile(&path)?,
         });
     }
-    for path in assets.others("agents", ".agent.ron", &BUILT_IN.map(|(name, _)| name)).map_err(
-        |(path, source)| AgentsError::File { what: "read the folder", path, source },
-    )? {
+    for path in assets
+        .others("agents", ".agent.ron", &BUILT_IN.map(|(name, _)| name))
+        .map_err(|(path, source)| AgentsError::File { what: "read the folder", path, source })?
+    {
         profiles.push(read_profile(&path)?);
     }
     for (at, profile) in profiles.iter().enumerate() {
@@ -172,8 +174,11 @@ pub fn load_profiles(assets: &Assets) -> Result<Vec<Profile>, AgentsError> {
 }
 
 fn read_profile(path: &std::path::Path) -> Result<Profile, AgentsError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| AgentsError::File { what: "read", path: path.into(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| AgentsError::File {
+        what: "read",
+        path: path.into(),
+        source,
+    })?;
     Profile::parse(&path.display().to_string(), &text)
 }
 
@@ -185,7 +190,8 @@ mod tests {
     fn the_built_in_kinds_are_sound_and_cover_every_action_of_theirs() {
         let profiles = load_profiles(&Assets::default()).unwrap();
         assert_eq!(profiles.len(), BUILT_IN.len());
-        for action in coach::Action::NAMES.into_iter().filter(|name| !["ask_person", "needs"].contains(name)) {
+        for action in coach::Action::NAMES.into_iter().filter(|name| !["ask_person", "needs"].contains(name))
+        {
             let able = profiles.iter().any(|profile| profile.level(action, coach::Agent::Auto) > 0.0);
             assert!(able, "nobody can {action}");
         }
@@ -206,7 +212,8 @@ mod tests {
         let (file, text) = BUILT_IN[0];
         let message = Profile::parse(file, &text.replace("patience", "pacience")).unwrap_err().to_string();
         assert!(message.contains("surveyor.agent.ron:") && message.contains("pacience"), "{message}");
-        let message = Profile::parse(file, &text.replace("verify_tiles", "verify_tile")).unwrap_err().to_string();
+        let message =
+            Profile::parse(file, &text.replace("verify_tiles", "verify_tile")).unwrap_err().to_string();
         assert!(message.contains("\"verify_tile\" is no action"), "{message}");
     }
 

@@ -175,8 +175,11 @@ mod tests {
 
     #[test]
     fn the_worth_is_the_weighted_geometric_mean() {
-        let utility =
-            Utility { priority: linear(3.0, 0.0, 1.0), distance: linear(1.0, 1.0, 0.0), ..Utility::default() };
+        let utility = Utility {
+            priority: linear(3.0, 0.0, 1.0),
+            distance: linear(1.0, 1.0, 0.0),
+            ..Utility::default()
+        };
         let worth = utility.worth(&Situation { priority: 0.5, distance: 0.75, ..Situation::default() });
         let expected = (0.5_f32.powi(3) * 0.25).powf(0.25);
         assert!((worth.score - expected).abs() < 1e-6, "{worth:?}, expected {expected}");
