@@ -82,7 +82,10 @@ impl Profile {
     /// # Errors
     /// It is no RON, a field is missing or unknown (with line and column), or a value cannot be.
     pub fn parse(file: &str, text: &str) -> Result<Self, AgentsError> {
-        let profile: Self = ron::from_str(text).map_err(|error| AgentsError::syntax(file, &error))?;
+        // What is there is meant: nobody should have to write Some(...) around it.
+        let options =
+            ron::Options::default().with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME);
+        let profile: Self = options.from_str(text).map_err(|error| AgentsError::syntax(file, &error))?;
         profile.check().map_err(|problem| AgentsError::content(file, problem))?;
         Ok(profile)
     }
