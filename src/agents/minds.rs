@@ -134,7 +134,7 @@ fn carry_out(
     mut agents: Query<(&Agent, &mut Activity, &mut Doing)>,
     mut actions: Query<(&Actor, &For, &mut ActionState)>,
 ) {
-    let mut broken_off = Vec::new();
+    let (mut broken_off, mut resting) = (Vec::new(), Vec::new());
     for (Actor(actor), For(deed), mut state) in &mut actions {
         match *state {
             ActionState::Requested => {
@@ -143,7 +143,7 @@ fn carry_out(
                 doing.set_if_neq(*deed);
                 if *deed == Doing::Rest && *activity != Activity::Resting {
                     *activity = Activity::Resting;
-                    trace.note(clock.tick(), agent.id, Incident::Rests);
+                    resting.push(agent.id);
                 }
             }
             ActionState::Cancelled => {
@@ -157,6 +157,10 @@ fn carry_out(
         }
     }
     // Entities come in any order, agents in that of their numbers.
+    resting.sort_unstable();
+    for id in resting {
+        trace.note(clock.tick(), id, Incident::Rests);
+    }
     broken_off.sort_unstable_by_key(|(id, _)| *id);
     for (id, actor) in broken_off {
         let Ok((_, mut activity, _)) = agents.get_mut(actor) else { continue };
