@@ -32,6 +32,35 @@ impl Assets {
         path.is_file().then_some(path)
     }
 
+    /// Files of the overriding folder below `folder` that end in `suffix` and stand in for none of the built-in `names`, in the order of
+    /// their names.
+    ///
+    /// # Errors
+    /// The folder is there and cannot be read.
+    pub fn others(
+        &self,
+        folder: &str,
+        suffix: &str,
+        names: &[&str],
+    ) -> Result<Vec<PathBuf>, (PathBuf, std::io::Error)> {
+        let Some(root) = &self.folder else { return Ok(Vec::new()) };
+        let path = root.join(folder);
+        if !path.is_dir() {
+            return Ok(Vec::new());
+        }
+        let failed = |source| (path.clone(), source);
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&path).map_err(failed)? {
+            let file = entry.map_err(failed)?.path();
+            let stands_in = names.iter().any(|name| root.join(name) == file);
+            if !stands_in && file.to_string_lossy().ends_with(suffix) && file.is_file() {
+                found.push(file);
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
     /// The model that answers when none is named.
     ///
     /// # Errors

@@ -11,9 +11,11 @@
 //! 6. [`passes`]: the forward pass, on the CPU and in Bevy's render graph, with its `shaders`.
 //! 7. [`tokens`]: requests, sampling, batches and results.
 //! 9. [`coach`]: tasks that do useful things to the loaded model.
+//! 10. [`agents`]: who does them, as entities that choose by utility, in a simulation of fixed ticks.
 //!
 //! [`assets`] is what travels inside the program, [`app`] the modes and the command line.
 
+pub mod agents;
 pub mod app;
 pub mod assets;
 pub mod coach;

@@ -14,7 +14,7 @@ use clap::{Parser, Subcommand};
 use cli::{
     bench, coach, convert, fs, inspect, map,
     output::{self, Exit, Output},
-    perplexity, run, verify,
+    perplexity, run, simulate, verify,
 };
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,6 +31,8 @@ struct Arguments {
     assets: Option<PathBuf>,
     #[command(flatten)]
     batch: run::BatchArgs,
+    #[command(flatten)]
+    simulation: simulate::SimulationArgs,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -74,6 +76,9 @@ pub fn main() -> ExitCode {
         Some(Command::Bench(args)) => bench::run(args, &assets, &mut out),
         Some(Command::Coach(args)) => coach::run(args, &assets, &mut out),
         Some(Command::Perplexity(args)) => perplexity::run(args, &assets, &mut out),
+        None if arguments.simulation.ticks.is_some() => {
+            simulate::run(&arguments.simulation, &arguments.batch, &assets, &mut out)
+        }
         None if arguments.batch.no_window => run::run(&arguments.batch, &assets, &mut out),
         None => Err(anyhow::anyhow!(NO_WORLD_YET)),
     };

@@ -16,6 +16,7 @@ mod numbers;
 pub mod output;
 pub mod perplexity;
 pub mod run;
+pub mod simulate;
 mod table;
 pub mod verify;
 

@@ -1,0 +1,77 @@
+//! What can go wrong with agents and their world.
+
+use std::path::PathBuf;
+
+/// What can go wrong with agents and their world.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AgentsError {
+    /// A file is no RON of its kind.
+    #[error("{file}:{line}:{column}: {problem}")]
+    Syntax {
+        /// The file.
+        file: String,
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: usize,
+        /// What was expected.
+        problem: String,
+    },
+    /// A file says something that cannot be.
+    #[error("{file}: {problem}")]
+    Content {
+        /// The file.
+        file: String,
+        /// What, and what was expected.
+        problem: String,
+    },
+    /// A file cannot be read or written.
+    #[error("cannot {what} {path}: {source}")]
+    File {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A job depends on one that does not come before it.
+    #[error("job {job} depends on job {dependency}, which does not come before it")]
+    Dependency {
+        /// The job's number.
+        job: u32,
+        /// That of the other.
+        dependency: u32,
+    },
+    /// There are more jobs than numbers for them.
+    #[error("{count} jobs are too many, at most {limit} expected")]
+    TooManyJobs {
+        /// How many there were.
+        count: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// A job stands on a place that no map has.
+    #[error("job {job} stands at ({x}, {y}), expected finite numbers")]
+    Place {
+        /// The job's title.
+        job: String,
+        /// Column.
+        x: f64,
+        /// Row.
+        y: f64,
+    },
+}
+
+impl AgentsError {
+    pub(super) fn syntax(file: &str, error: &ron::error::SpannedError) -> Self {
+        let start = error.span.start;
+        let problem = error.code.to_string();
+        Self::Syntax { file: file.into(), line: start.line, column: start.col, problem }
+    }
+
+    pub(super) fn content(file: &str, problem: impl Into<String>) -> Self {
+        Self::Content { file: file.into(), problem: problem.into() }
+    }
+}

@@ -1,0 +1,86 @@
+//! The plugin of agents, and how they come into the world.
+
+use std::sync::Arc;
+
+use bevy::ecs::schedule::{ScheduleLabel, SingleThreadedExecutor};
+use bevy::prelude::*;
+
+use super::body::{Agent, JobEntities, Roster};
+use super::simulation::{Clock, Odds, Trace};
+use super::{AgentId, Board, Place, Profile, live, minds};
+
+/// A tick of the world. [`super::simulation::SimulationPlugin`] runs it from the frame's time; a run without a window as fast as it can.
+#[derive(ScheduleLabel, Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Tick;
+
+/// The parts of a [`Tick`], in their order.
+#[derive(SystemSet, Debug, Clone, PartialEq, Eq, Hash)]
+pub enum AgentsSystems {
+    /// The clock goes on.
+    Begin,
+    /// Each agent's [`super::Thoughts`] are brought up to date.
+    Sense,
+    /// Thinkers decide, and what they break off goes back to the board.
+    Think,
+    /// Agents walk, work and rest.
+    Act,
+    /// The entities of jobs follow the board.
+    Mirror,
+}
+
+/// Agents on big-brain.
+///
+/// Adds the schedule [`Tick`] with the sets of [`AgentsSystems`], and the resources [`Board`], [`Roster`], [`JobEntities`], [`Clock`], [`Trace`]
+/// and [`Odds`]. Agents come with [`spawn_agents`], jobs with [`Board::push`]. With a [`super::Workshop`] work is real, without it simulated.
+/// Needs nothing, and no GPU.
+pub struct AgentsPlugin;
+
+impl Plugin for AgentsPlugin {
+    fn build(&self, app: &mut App) {
+        app.init_resource::<Board>()
+            .init_resource::<Roster>()
+            .init_resource::<JobEntities>()
+            .init_resource::<Clock>()
+            .init_resource::<Trace>()
+            .init_resource::<Odds>()
+            .init_resource::<live::Attention>();
+        // A tick has no work for two threads, and handing systems to them takes longer than running them.
+        let mut tick = Schedule::new(Tick);
+        tick.set_executor(SingleThreadedExecutor::new());
+        app.add_schedule(tick);
+        minds::add(app);
+        use AgentsSystems::{Act, Begin, Mirror, Sense, Think};
+        app.configure_sets(Tick, (Begin, Sense, Think, Act, Mirror).chain()).add_systems(
+            Tick,
+            (
+                live::begin.in_set(Begin),
+                live::sense.in_set(Sense),
+                minds::think.in_set(Think),
+                live::act.in_set(Act),
+                live::mirror.in_set(Mirror),
+            ),
+        );
+    }
+}
+
+/// Puts an agent into the world, with the next number.
+pub fn spawn_agent(world: &mut World, profile: &Arc<Profile>, name: String, place: Place) -> Entity {
+    let id = AgentId(world.resource::<Roster>().entities().len() as u32);
+    let agent = Agent::new(id, name.clone(), profile.clone());
+    let bundle = (agent, place, minds::thinker(world), Name::new(name));
+    let entity = world.spawn(bundle).id();
+    world.resource_mut::<Roster>().0.push(entity);
+    entity
+}
+
+/// Puts as many agents of each kind into the world as it says, at places over a rectangle from (0, 0) to `size` that the seed decides.
+pub fn spawn_agents(world: &mut World, profiles: &[Arc<Profile>], size: [f64; 2]) {
+    for profile in profiles {
+        for number in 1..=profile.count {
+            let id = world.resource::<Roster>().entities().len() as u32;
+            let [x, y] = world.resource::<Odds>().place_of(AgentId(id));
+            let place = Place::new(x * size[0], y * size[1]);
+            spawn_agent(world, profile, format!("{} {number}", profile.name), place);
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Kinds of agents, as RON: `assets/agents/*.agent.ron`. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{AgentsError, Curve, Utility};
+use crate::assets::Assets;
+use crate::coach;
+
+/// More agents than this of one kind no file may ask for.
+pub const MAX_COUNT: u32 = 10_000;
+/// The longest memory: it is looked through with every thought.
+pub const MAX_MEMORY: usize = 64;
+
+const BUILT_IN: [(&str, &str); 4] = [
+    ("agents/surveyor.agent.ron", include_str!("../../assets/agents/surveyor.agent.ron")),
+    ("agents/experimenter.agent.ron", include_str!("../../assets/agents/experimenter.agent.ron")),
+    ("agents/archivist.agent.ron", include_str!("../../assets/agents/archivist.agent.ron")),
+    ("agents/writer.agent.ron", include_str!("../../assets/agents/writer.agent.ron")),
+];
+
+/// What an agent spends and gains of its energy in a tick; it has 1 at most.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metabolism {
+    /// Spent on a tick of work.
+    pub work: f32,
+    /// Spent on a tick of walking.
+    pub walk: f32,
+    /// Gained by a tick of rest.
+    pub rest: f32,
+}
+
+/// When an agent rests: the appeal of rest at an energy, against the worth of the best task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rest {
+    /// While it is up.
+    pub begin: Curve,
+    /// While it rests; where it is higher than the other, an agent rests until it is fresh.
+    pub go_on: Curve,
+}
+
+/// A kind of agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// What it is called; its agents are called so with a number.
+    pub name: String,
+    /// What it is for.
+    #[serde(default)]
+    pub description: String,
+    /// Whose tasks it takes.
+    #[serde(default)]
+    pub kind: coach::Agent,
+    /// How many of it there are at the start.
+    pub count: u32,
+    /// What it can do and how well: the name of an action, or `any`, and a level above 0 up to 1.
+    pub skills: BTreeMap<String, f32>,
+    /// Cells that it walks in a tick.
+    pub speed: f64,
+    /// The distance in cells at which a task is as far as can be.
+    pub reach: f64,
+    /// The ticks after which a task has waited as long as can be.
+    pub patience: u64,
+    /// How many works it remembers.
+    pub memory: usize,
+    /// How much better another task must be, as a share, for it to turn round on its way.
+    pub inertia: f32,
+    /// Its energy.
+    pub metabolism: Metabolism,
+    /// When it rests.
+    pub rest: Rest,
+    /// How it judges tasks.
+    pub utility: Utility,
+}
+
+impl Profile {
+    /// Reads a kind of agent.
+    ///
+    /// # Errors
+    /// It is no RON, a field is missing or unknown (with line and column), or a value cannot be.
+    pub fn parse(file: &str, text: &str) -> Result<Self, AgentsError> {
+        // What is there is meant: nobody should have to write Some(...) around it.
+        let options =
+            ron::Options::default().with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME);
+        let profile: Self = options.from_str(text).map_err(|error| AgentsError::syntax(file, &error))?;
+        profile.check().map_err(|problem| AgentsError::content(file, problem))?;
+        Ok(profile)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let name_is_plain =
+            self.name.chars().all(|letter| letter.is_alphanumeric() || "-_ ".contains(letter));
+        if self.name.is_empty() || !name_is_plain {
+            return Err(format!("name is {:?}, expected letters, digits, '-', '_' and spaces", self.name));
+        }
+        if self.count > MAX_COUNT {
+            return Err(format!("count is {}, expected at most {MAX_COUNT}", self.count));
+        }
+        if self.memory > MAX_MEMORY {
+            return Err(format!("memory is {}, expected at most {MAX_MEMORY}", self.memory));
+        }
+        for (skill, level) in &self.skills {
+            if skill != ANY_SKILL && !coach::Action::NAMES.contains(&skill.as_str()) {
+                let known = coach::Action::NAMES.join(", ");
+                return Err(format!("skill {skill:?} is no action; expected \"any\" or one of {known}"));
+            }
+            if !(*level > 0.0 && *level <= 1.0) {
+                return Err(format!("skill {skill} is {level}, expected above 0 and at most 1"));
+            }
+        }
+        let positive = [("speed", self.speed), ("reach", self.reach), ("patience", self.patience as f64)];
+        for (field, value) in positive {
+            if !value.is_finite() || value <= 0.0 {
+                return Err(format!("{field} is {value}, expected a number above 0"));
+            }
+        }
+        let Metabolism { work, walk, rest } = self.metabolism;
+        for (field, value) in
+            [("inertia", self.inertia), ("metabolism.work", work), ("metabolism.walk", walk)]
+        {
+            if !(0.0..=1.0).contains(&value) {
+                return Err(format!("{field} is {value}, expected 0 to 1"));
+            }
+        }
+        if !(rest > 0.0 && rest <= 1.0) {
+            return Err(format!("metabolism.rest is {rest}, expected above 0 and at most 1"));
+        }
+        self.rest.begin.check().map_err(|problem| format!("rest.begin: {problem}"))?;
+        self.rest.go_on.check().map_err(|problem| format!("rest.go_on: {problem}"))?;
+        if self.rest.go_on.evaluate(1.0) >= REST_AT_MOST {
+            return Err("rest.go_on at full energy is no less than 1: it would rest for ever".into());
+        }
+        self.utility.check().map_err(|problem| format!("utility.{problem}"))
+    }
+
+    /// How well it does an action of tasks that ask for a kind of agent; 0 is not at all.
+    pub fn level(&self, action: &str, wanted: coach::Agent) -> f32 {
+        if !self.kind.may_take(wanted) {
+            return 0.0;
+        }
+        self.skills.get(action).or_else(|| self.skills.get(ANY_SKILL)).copied().unwrap_or(0.0)
+    }
+}
+
+/// The skill that stands for every action that is not named.
+const ANY_SKILL: &str = "any";
+/// Rest with this appeal is above any task.
+const REST_AT_MOST: f32 = 1.0;
+
+/// The kinds of agents of this program, those that a folder of assets replaces, and those that it adds, in the order of their files.
+///
+/// # Errors
+/// A file cannot be read or is none; or two kinds have one name.
+pub fn load_profiles(assets: &Assets) -> Result<Vec<Profile>, AgentsError> {
+    let mut profiles = Vec::new();
+    for (name, text) in BUILT_IN {
+        profiles.push(match assets.overridden(name) {
+            None => Profile::parse(name, text)?,
+            Some(path) => read_profile(&path)?,
+        });
+    }
+    for path in assets
+        .others("agents", ".agent.ron", &BUILT_IN.map(|(name, _)| name))
+        .map_err(|(path, source)| AgentsError::File { what: "read the folder", path, source })?
+    {
+        profiles.push(read_profile(&path)?);
+    }
+    for (at, profile) in profiles.iter().enumerate() {
+        if profiles[..at].iter().any(|other| other.name == profile.name) {
+            return Err(AgentsError::content("agents", format!("two kinds are called {:?}", profile.name)));
+        }
+    }
+    Ok(profiles)
+}
+
+fn read_profile(path: &std::path::Path) -> Result<Profile, AgentsError> {
+    let text = std::fs::read_to_string(path).map_err(|source| AgentsError::File {
+        what: "read",
+        path: path.into(),
+        source,
+    })?;
+    Profile::parse(&path.display().to_string(), &text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_kinds_are_sound_and_cover_every_action_of_theirs() {
+        let profiles = load_profiles(&Assets::default()).unwrap();
+        assert_eq!(profiles.len(), BUILT_IN.len());
+        for action in coach::Action::NAMES.into_iter().filter(|name| !["ask_person", "needs"].contains(name))
+        {
+            let able = profiles.iter().any(|profile| profile.level(action, coach::Agent::Auto) > 0.0);
+            assert!(able, "nobody can {action}");
+        }
+    }
+
+    #[test]
+    fn the_utility_of_built_in_kinds_vetoes_only_what_they_cannot_do() {
+        use super::super::Situation;
+        for profile in load_profiles(&Assets::default()).unwrap() {
+            let worst = Situation { skill: 0.5, distance: 1.0, ..Situation::default() };
+            assert!(profile.utility.worth(&worst).score > 0.0, "{} would let tasks starve", profile.name);
+            assert_eq!(profile.utility.worth(&Situation { skill: 0.0, ..worst }).score, 0.0);
+        }
+    }
+
+    #[test]
+    fn a_misspelt_field_is_refused_with_its_place() {
+        let (file, text) = BUILT_IN[0];
+        let message = Profile::parse(file, &text.replace("patience", "pacience")).unwrap_err().to_string();
+        assert!(message.contains("surveyor.agent.ron:") && message.contains("pacience"), "{message}");
+        let message =
+            Profile::parse(file, &text.replace("verify_tiles", "verify_tile")).unwrap_err().to_string();
+        assert!(message.contains("\"verify_tile\" is no action"), "{message}");
+    }
+
+    #[test]
+    fn a_person_s_task_is_for_persons() {
+        let profile = Profile::parse(BUILT_IN[0].0, BUILT_IN[0].1).unwrap();
+        assert_eq!(profile.level("verify_tiles", coach::Agent::Human), 0.0);
+        assert!(profile.level("verify_tiles", coach::Agent::Auto) > 0.0);
+    }
+}

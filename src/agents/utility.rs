@@ -1,0 +1,207 @@
+//! Utility: what a task is worth to an agent in a situation. Pure.
+//!
+//! Each consideration is a circumstance between 0 and 1, bent by a [`Curve`]. The worth of a task is the geometric mean of their appeals,
+//! weighted: an appeal of 0 is a veto, and what has no weight does not count.
+
+use serde::{Deserialize, Serialize};
+
+use super::Curve;
+
+/// Appeals below this count as 0: the logarithm of it is all that a mean can bear.
+const VETO_BELOW: f32 = 1e-6;
+
+/// What an agent considers. The order is that of [`Situation::circumstances`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Consideration {
+    /// How urgent the task is.
+    Priority,
+    /// How far away it is.
+    Distance,
+    /// How well the agent can do it.
+    Skill,
+    /// How long it has been waiting.
+    Age,
+    /// Whether it belongs to the phase that is being worked on.
+    Phase,
+    /// How fresh the agent is.
+    Energy,
+    /// How much it is like what the agent did lately.
+    Focus,
+}
+
+impl Consideration {
+    /// How many there are.
+    pub const COUNT: usize = 7;
+    /// All of them.
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::Priority, Self::Distance, Self::Skill, Self::Age, Self::Phase, Self::Energy, Self::Focus];
+
+    /// The name as it is written in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Priority => "priority",
+            Self::Distance => "distance",
+            Self::Skill => "skill",
+            Self::Age => "age",
+            Self::Phase => "phase",
+            Self::Energy => "energy",
+            Self::Focus => "focus",
+        }
+    }
+}
+
+/// How a task looks to an agent: each circumstance from 0 to 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Situation {
+    /// 0 is the least urgent, 1 the most.
+    pub priority: f32,
+    /// 0 is here, 1 at the agent's reach or beyond.
+    pub distance: f32,
+    /// The agent's level.
+    pub skill: f32,
+    /// 0 is new, 1 at the end of the agent's patience or beyond.
+    pub age: f32,
+    /// 1 in the current phase, less the further away its phase is.
+    pub phase: f32,
+    /// The agent's energy.
+    pub energy: f32,
+    /// The share of the agent's recent work that was of this kind.
+    pub focus: f32,
+}
+
+impl Situation {
+    /// In the order of [`Consideration::ALL`].
+    pub const fn circumstances(&self) -> [f32; Consideration::COUNT] {
+        [self.priority, self.distance, self.skill, self.age, self.phase, self.energy, self.focus]
+    }
+}
+
+/// How much a consideration counts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Weighted {
+    /// Its weight among the others; 0 leaves it out.
+    pub weight: f32,
+    /// From circumstance to appeal.
+    pub curve: Curve,
+}
+
+/// What an agent makes of a situation. A consideration that is left out does not count.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Utility {
+    /// See [`Situation::priority`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Weighted>,
+    /// See [`Situation::distance`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distance: Option<Weighted>,
+    /// See [`Situation::skill`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skill: Option<Weighted>,
+    /// See [`Situation::age`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age: Option<Weighted>,
+    /// See [`Situation::phase`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Weighted>,
+    /// See [`Situation::energy`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub energy: Option<Weighted>,
+    /// See [`Situation::focus`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub focus: Option<Weighted>,
+}
+
+/// A task's worth and what it comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Worth {
+    /// From 0, a veto, to 1.
+    pub score: f32,
+    /// The appeal of each consideration, in the order of [`Consideration::ALL`]; 1 where one does not count.
+    pub appeals: [f32; Consideration::COUNT],
+}
+
+impl Utility {
+    /// In the order of [`Consideration::ALL`].
+    fn parts(&self) -> [Option<&Weighted>; Consideration::COUNT] {
+        let Self { priority, distance, skill, age, phase, energy, focus } = self;
+        [priority, distance, skill, age, phase, energy, focus].map(Option::as_ref)
+    }
+
+    /// Whether it can be computed with.
+    ///
+    /// # Errors
+    /// Names the consideration and what is wrong with it.
+    pub fn check(&self) -> Result<(), String> {
+        let mut total = 0.0;
+        for (consideration, part) in Consideration::ALL.into_iter().zip(self.parts()) {
+            let Some(Weighted { weight, curve }) = part else { continue };
+            let name = consideration.name();
+            if !weight.is_finite() || *weight < 0.0 {
+                return Err(format!("{name}: weight is {weight}, expected 0 or more"));
+            }
+            curve.check().map_err(|problem| format!("{name}: {problem}"))?;
+            total += weight;
+        }
+        if total > 0.0 { Ok(()) } else { Err("no consideration has a weight".into()) }
+    }
+
+    /// What a situation is worth.
+    pub fn worth(&self, situation: &Situation) -> Worth {
+        let mut appeals = [1.0; Consideration::COUNT];
+        let (mut logarithms, mut total, mut vetoed) = (0.0, 0.0, false);
+        let parts = self.parts().into_iter().zip(situation.circumstances());
+        for (appeal, (part, circumstance)) in appeals.iter_mut().zip(parts) {
+            let Some(Weighted { weight, curve }) = part.filter(|part| part.weight > 0.0) else { continue };
+            *appeal = curve.evaluate(circumstance);
+            vetoed |= *appeal < VETO_BELOW;
+            logarithms += weight * appeal.max(VETO_BELOW).ln();
+            total += weight;
+        }
+        let score = if vetoed || total <= 0.0 { 0.0 } else { (logarithms / total).exp().min(1.0) };
+        Worth { score, appeals }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn linear(weight: f32, from: f32, to: f32) -> Option<Weighted> {
+        Some(Weighted { weight, curve: Curve::Linear { from, to } })
+    }
+
+    #[test]
+    fn the_worth_is_the_weighted_geometric_mean() {
+        let utility = Utility {
+            priority: linear(3.0, 0.0, 1.0),
+            distance: linear(1.0, 1.0, 0.0),
+            ..Utility::default()
+        };
+        let worth = utility.worth(&Situation { priority: 0.5, distance: 0.75, ..Situation::default() });
+        let expected = (0.5_f32.powi(3) * 0.25).powf(0.25);
+        assert!((worth.score - expected).abs() < 1e-6, "{worth:?}, expected {expected}");
+        assert_eq!(worth.appeals, [0.5, 0.25, 1.0, 1.0, 1.0, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn no_appeal_is_a_veto_unless_it_has_no_weight() {
+        let mut utility =
+            Utility { priority: linear(1.0, 0.0, 1.0), skill: linear(1.0, 0.0, 1.0), ..Utility::default() };
+        let unskilled = Situation { priority: 1.0, ..Situation::default() };
+        assert_eq!(utility.worth(&unskilled).score, 0.0);
+        utility.skill = linear(0.0, 0.0, 1.0);
+        assert_eq!(utility.worth(&unskilled).score, 1.0);
+    }
+
+    #[test]
+    fn weights_that_cannot_be_are_named() {
+        assert!(Utility::default().check().is_err());
+        let utility = Utility { age: linear(-1.0, 0.0, 1.0), ..Utility::default() };
+        assert_eq!(utility.check().unwrap_err(), "age: weight is -1, expected 0 or more");
+        let utility = Utility { focus: linear(1.0, 0.0, 3.0), ..Utility::default() };
+        assert_eq!(utility.check().unwrap_err(), "focus: to is 3, expected 0 to 1");
+    }
+}
