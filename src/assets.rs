@@ -2,10 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
+use include_dir::{Dir, include_dir};
+
 use crate::model::{ModelError, PixelModel};
 
 /// The name of the model that answers when none is named.
 pub const DEFAULT_MODEL: &str = "models/seedling.pxi";
+
+static PALETTES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/assets/palettes");
+static TOURS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/assets/tours");
+
+/// A text asset is written by hand; a file beyond this was named by mistake.
+pub const MAX_TEXT_BYTES: u64 = 1 << 20;
 
 /// Bytes that begin where a memory page does, as a mapped file's would: tiles inside keep their alignment.
 #[repr(C, align(4096))]
@@ -41,5 +49,49 @@ impl Assets {
             Some(path) => PixelModel::open(&path),
             None => PixelModel::from_static("built-in seedling", &SEEDLING.0),
         }
+    }
+
+    /// The text assets of a folder, `palettes` or `tours`, by file name: the built-in ones, those that replace them, and those that come
+    /// besides.
+    ///
+    /// # Errors
+    /// A file of the overriding folder cannot be read as text, or is over [`MAX_TEXT_BYTES`].
+    pub fn texts(&self, folder: &str) -> std::io::Result<Vec<(String, String)>> {
+        let built_in = if folder == "tours" { &TOURS } else { &PALETTES };
+        let mut texts: std::collections::BTreeMap<String, String> = built_in
+            .files()
+            .filter_map(|file| {
+                let name = file.path().file_name()?.to_str()?;
+                Some((name.to_owned(), file.contents_utf8()?.to_owned()))
+            })
+            .collect();
+        let own = self.folder.as_deref().map(|own| own.join(folder)).filter(|own| own.is_dir());
+        for entry in own.map(std::fs::read_dir).transpose()?.into_iter().flatten() {
+            let path = entry?.path();
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            if name.ends_with(".ron") {
+                let size = path.metadata()?.len();
+                if size > MAX_TEXT_BYTES {
+                    let problem = format!("{}: {size} bytes; at most {MAX_TEXT_BYTES}", path.display());
+                    return Err(std::io::Error::other(problem));
+                }
+                let text = std::fs::read_to_string(&path)
+                    .map_err(|error| std::io::Error::other(format!("{}: {error}", path.display())))?;
+                texts.insert(name, text);
+            }
+        }
+        Ok(texts.into_iter().collect())
+    }
+
+    /// Every palette, "ember and ice" first.
+    ///
+    /// # Errors
+    /// A palette's file cannot be read or is not what the schema says.
+    #[cfg(feature = "world")]
+    pub fn palettes(
+        &self,
+    ) -> Result<Vec<crate::world::palette::Palette>, Box<dyn std::error::Error + Send + Sync>> {
+        let texts = self.texts("palettes")?;
+        texts.iter().map(|(name, text)| Ok(crate::world::palette::Palette::parse(name, text)?)).collect()
     }
 }

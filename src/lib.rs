@@ -9,6 +9,7 @@
 //! 4. `tiles`: the pixels of a model as textures on the GPU, and the model as entities.
 //! 6. [`passes`]: the forward pass, on the CPU and in Bevy's render graph, with its `shaders`.
 //! 7. [`tokens`]: requests, sampling, batches and results.
+//! 8. `world`: the map as a place: layout, camera, drawing, tours; above it `panel`, its text and panels.
 //!
 //! [`assets`] is what travels inside the program, [`app`] the modes and the command line.
 
@@ -16,6 +17,8 @@ pub mod app;
 pub mod assets;
 pub mod map;
 pub mod model;
+#[cfg(feature = "world")]
+pub mod panel;
 pub mod passes;
 pub mod pxi;
 #[cfg(feature = "world")]
@@ -23,3 +26,5 @@ pub mod shaders;
 #[cfg(feature = "world")]
 pub mod tiles;
 pub mod tokens;
+#[cfg(feature = "world")]
+pub mod world;

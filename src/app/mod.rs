@@ -5,6 +5,8 @@
 
 pub mod cli;
 #[cfg(feature = "world")]
+pub mod explore;
+#[cfg(feature = "world")]
 pub mod gpu_engine;
 #[cfg(feature = "world")]
 pub mod headless;
@@ -21,7 +23,7 @@ use std::process::ExitCode;
 
 /// A language model is a world, and its weights are pixels.
 #[derive(Debug, Parser)]
-#[command(name = "pixel-llm", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(name = "pixel-llm", version, max_term_width = 100)]
 struct Arguments {
     /// Print one JSON document on standard output instead of text.
     #[arg(long, global = true)]
@@ -31,6 +33,9 @@ struct Arguments {
     assets: Option<PathBuf>,
     #[command(flatten)]
     batch: run::BatchArgs,
+    #[cfg(feature = "world")]
+    #[command(flatten)]
+    world: explore::WorldArgs,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -53,10 +58,6 @@ enum Command {
     Perplexity(perplexity::PerplexityArgs),
 }
 
-/// What is said to a person who wants the window.
-const NO_WORLD_YET: &str =
-    "the world has no window in this version; answer a prompt in the terminal with --no-window --prompt TEXT";
-
 /// Runs the program.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -71,8 +72,19 @@ pub fn main() -> ExitCode {
         Some(Command::Verify(args)) => verify::run(args, &assets, &mut out),
         Some(Command::Bench(args)) => bench::run(args, &assets, &mut out),
         Some(Command::Perplexity(args)) => perplexity::run(args, &assets, &mut out),
+        #[cfg(feature = "world")]
+        None if arguments.world.tour.is_some() && arguments.batch.no_window => {
+            cli::open_model(arguments.batch.model.as_deref(), &assets)
+                .and_then(|model| explore::run_offscreen(model, &arguments.world, &assets, &mut out))
+        }
         None if arguments.batch.no_window => run::run(&arguments.batch, &assets, &mut out),
-        None => Err(anyhow::anyhow!(NO_WORLD_YET)),
+        #[cfg(feature = "world")]
+        None => cli::open_model(arguments.batch.model.as_deref(), &assets)
+            .and_then(|model| explore::run(model, &arguments.world, &assets, &mut out)),
+        #[cfg(not(feature = "world"))]
+        None => Err(anyhow::anyhow!(
+            "this program was built without the window; answer in the terminal with --no-window --prompt TEXT"
+        )),
     };
     let result = result.and_then(|exit| out.flush().map(|()| exit).map_err(Into::into));
     match result {
