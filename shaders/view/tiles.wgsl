@@ -81,10 +81,12 @@ fn colour_of(seen: Seen) -> vec3<f32> {
     let away = min(seen.size / view.range, 1.0) * 127.0;
     let cool = palette[127u - u32(round(away))].rgb;
     let warm = palette[127u + u32(round(away))].rgb;
-    // The mean of many weights leans to a side by as many standard errors as it lies from zero; a single weight has only a sign.
-    var lean = clamp(seen.mean * sqrt(seen.count) / view.range, -1.0, 1.0);
-    if seen.count < 1.5 { lean = sign(seen.mean); }
-    return mix(cool, warm, 0.5 + 0.5 * lean);
+    if seen.count < 1.5 { return select(warm, cool, seen.mean < 0.0); }
+    // The mean of many weights leans to a side by as many standard errors as it lies from zero; what balances out is grey.
+    let lean = clamp(seen.mean * sqrt(seen.count) * 0.6, -1.0, 1.0);
+    let even = vec3<f32>(dot(cool + warm, vec3<f32>(0.1063, 0.3576, 0.0361)));
+    let slate = mix(even, view.water.rgb, 0.35);
+    return mix(slate, select(warm, cool, lean < 0.0), abs(lean));
 }
 
 @fragment

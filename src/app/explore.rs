@@ -54,7 +54,7 @@ pub struct WorldArgs {
 /// The largest side of a window or picture: what textures of every adapter hold.
 const MOST_SIDE: u32 = 8192;
 /// Positions of the sequence that the world computes.
-const CONTEXT: u32 = 1024;
+pub const CONTEXT: u32 = 1024;
 /// Columns of one step.
 const COLUMNS: u32 = 64;
 
@@ -91,8 +91,9 @@ pub fn run(model: PixelModel, args: &WorldArgs, assets: &Assets, out: &mut Outpu
         app.insert_resource(tour);
     }
     app.add_systems(Last, report);
+    // The window may stay open for long: what is to be read is written before.
+    out.flush()?;
     let exit = app.run();
-    let _ = out;
     Ok(if exit.is_success() { Exit::Ok } else { Exit::FoundBad })
 }
 
@@ -121,9 +122,18 @@ pub fn run_offscreen(
     for complaint in &complaints {
         super::cli::output::print_warning(complaint);
     }
-    for path in shots.written() {
-        out.line(&path.display().to_string())?;
-    }
+    out.print(&shots.written(), |written| {
+        written
+            .iter()
+            .map(|path| {
+                format!(
+                    "{}
+",
+                    path.display()
+                )
+            })
+            .collect()
+    })?;
     Ok(if shots.failures().is_empty() && complaints.is_empty() { Exit::Ok } else { Exit::FoundBad })
 }
 

@@ -39,8 +39,8 @@ pub(super) fn draw(
         let here = Rect::from_min_max(at(seen.x, seen.y), at(seen.x + seen.width, seen.y + seen.height));
         let here = here.intersect(frame).expand(1.0);
         painter.rect_stroke(here, 1.0, Stroke::new(1.5, accent(theme)), StrokeKind::Outside);
-        legend(&painter, &map, &settings, pos2(left, screen.bottom() - 26.0), across);
     }
+    legend(&painter, &map, &settings, pos2(14.0, screen.bottom() - 26.0), 190.0);
     let caption = tour.map(|tour| tour.caption.clone()).filter(|caption| !caption.is_empty());
     if let Some(text) = caption {
         let wide = 620.0f32.min(screen.width() - 40.0);
@@ -69,8 +69,11 @@ fn trail(context: &egui::Context, map: &mut Map, settings: &Settings) {
     let mut trail = map.atlas.trail(x, y);
     // Only what fills a good part of the screen is where one is.
     trail.retain(|place| {
-        let wide = map.atlas.rect(place).map_or(0.0, |rect| rect.width.max(rect.height) as f64 * scale);
-        *place == Place::Model || wide > 260.0
+        let fills = map.atlas.rect(place).is_some_and(|rect| {
+            rect.width as f64 * scale > map.view.size[0] * 0.45
+                || rect.height as f64 * scale > map.view.size[1] * 0.6
+        });
+        *place == Place::Model || fills
     });
     let mut chosen = None;
     let frame = egui::Frame::new()

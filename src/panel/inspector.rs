@@ -76,7 +76,7 @@ pub(super) fn draw(
     let theme = settings.theme;
     let mut open = panels.inspector;
     let window = egui::Window::new("Inspector").open(&mut open).default_width(250.0).resizable(false);
-    window.anchor(egui::Align2::RIGHT_TOP, egui::vec2(-12.0, 56.0)).show(context, |ui| {
+    window.anchor(egui::Align2::RIGHT_TOP, vec2(-12.0, 56.0)).show(context, |ui| {
         let Some(place) = map.selection.clone() else {
             ui.label("Click a layer, a head or a tensor.");
             return;

@@ -80,7 +80,7 @@ fn write(painter: &Painter, map: &Map, theme: Theme, label: &Label) {
 fn marks(painter: &Painter, map: &Map, theme: Theme, factors: &Factors) {
     let plan = map.atlas.model().plan();
     let visible = map.view.visible();
-    let mut say = |cells: Cells, factor: f32| {
+    let say = |cells: Cells, factor: f32| {
         let rect = on_screen(map, cells);
         if factor == 1.0 || !cells.overlaps(&visible) || rect.width() < 14.0 {
             return;

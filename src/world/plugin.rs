@@ -11,6 +11,7 @@ use super::layout::{Atlas, Place, Quad, STATE_MUTED, STATE_SCALED};
 use super::palette::Palette;
 use super::settings::Settings;
 use super::shot::ShotPlugin;
+use super::think::ThinkPlugin;
 use super::tour::TourPlugin;
 use super::view::{Flight, View};
 use crate::tiles::Factors;
@@ -122,14 +123,16 @@ impl Map {
         named.or(self.palettes.first()).expect("the program has palettes of its own")
     }
 
-    /// Where the minimap lies on the screen, in points: left, top, width, height. None where the screen is too small for it.
+    /// Where the minimap lies on the screen, in points: left, top, width, height. None where the screen is too small for it, or shows the
+    /// whole map itself.
     pub fn minimap(&self) -> Option<[f32; 4]> {
         let [width, height] = self.view.size.map(|side| side as f32);
         let bounds = self.atlas.bounds();
         let aspect = bounds.height as f32 / bounds.width.max(1) as f32;
         let across = 190.0f32.min(150.0 / aspect.max(1e-3));
         let down = (across * aspect).max(20.0);
-        (width > 600.0 && height > 400.0).then_some([14.0, height - down - 44.0, across, down])
+        let whole = self.view.visible().contains(&bounds);
+        (width > 600.0 && height > 400.0 && !whole).then_some([14.0, height - down - 44.0, across, down])
     }
 
     /// The camera of the minimap.
@@ -173,7 +176,7 @@ impl Plugin for WorldPlugin {
                     make_frame.in_set(WorldSystems::Frame),
                 ),
             )
-            .add_plugins((ShotPlugin, TourPlugin, DrawPlugin));
+            .add_plugins((ShotPlugin, ThinkPlugin, TourPlugin, DrawPlugin));
         let (map, settings) = (app.world().resource::<Map>(), app.world().resource::<Settings>());
         let palette = map.palette(&settings.palette).bake(settings.theme);
         let frame = MapFrame {

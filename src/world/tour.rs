@@ -12,6 +12,7 @@ use super::layout::Place;
 use super::palette::{Colouring, Theme};
 use super::settings::Settings;
 use super::shot::Shots;
+use super::think::Mind;
 use super::{Map, WorldSystems};
 use crate::tiles::{ModelIndex, Muted};
 
@@ -71,6 +72,13 @@ pub enum TourStep {
     Mute(Place),
     /// Lets it speak again.
     Unmute(Place),
+    /// Gives the model a prompt and waits for so many tokens.
+    Prompt {
+        /// The text.
+        text: String,
+        /// The most tokens of the answer.
+        tokens: u32,
+    },
     /// Leaves a picture of this name.
     Shot(String),
 }
@@ -114,6 +122,8 @@ pub struct TourRun {
     pub shots: Option<PathBuf>,
     /// Whether the program ends with the tour.
     pub exit_at_end: bool,
+    /// Whether flights are jumps and nothing is waited for: nobody watches.
+    pub hurry: bool,
     /// What the tour named that is not there.
     pub complaints: Vec<String>,
 }
@@ -123,7 +133,17 @@ impl TourRun {
     pub fn new(tour: Tour, shots: Option<PathBuf>, exit_at_end: bool) -> Self {
         let complaints = Vec::new();
         // A few frames pass first: the shaders are compiled and the window is laid out.
-        Self { tour, next: 0, wait: 0.0, frames: 8, caption: String::new(), shots, exit_at_end, complaints }
+        Self {
+            tour,
+            next: 0,
+            wait: 0.0,
+            frames: 8,
+            caption: String::new(),
+            shots,
+            exit_at_end,
+            hurry: false,
+            complaints,
+        }
     }
 
     /// Whether all its steps are done.
@@ -151,6 +171,7 @@ fn run(
     mut map: ResMut<Map>,
     mut settings: ResMut<Settings>,
     mut shots: ResMut<Shots>,
+    mut mind: ResMut<Mind>,
     mut exit: MessageWriter<AppExit>,
     mut commands: Commands,
 ) {
@@ -159,7 +180,7 @@ fn run(
         run.frames -= 1;
         return;
     }
-    if run.wait > 0.0 || map.flight.is_some() || shots.is_busy() {
+    if run.wait > 0.0 || map.flight.is_some() || shots.is_busy() || mind.is_busy() {
         return;
     }
     let Some(step) = run.tour.steps.get(run.next).cloned() else {
@@ -180,6 +201,7 @@ fn run(
     match step {
         TourStep::Caption(text) => run.caption = text,
         TourStep::Look { at, seconds } => {
+            let seconds = if run.hurry { Some(0.0) } else { seconds };
             if !map.go_to(&at, seconds) {
                 complain(&mut run, &mut map, &at);
             }
@@ -188,12 +210,19 @@ fn run(
         TourStep::Zoom { at, scale } => match map.atlas.rect(&at) {
             Some(rect) => {
                 let view = super::view::View { scale, ..map.view.fit(rect) };
-                map.go(view, None);
+                map.go(view, run.hurry.then_some(0.0));
             }
             None => complain(&mut run, &mut map, &at),
         },
         TourStep::Select(place) => map.selection = place,
-        TourStep::Wait(seconds) => run.wait = seconds,
+        TourStep::Wait(seconds) => run.wait = if run.hurry { 0.0 } else { seconds },
+        TourStep::Prompt { text, tokens } => {
+            mind.paused = false;
+            mind.ask(&map, &text, false, tokens, 0.0);
+            if let Some(problem) = &mind.problem {
+                run.complaints.push(format!("the tour's prompt: {problem}"));
+            }
+        }
         TourStep::Colouring(colouring) => settings.colouring = colouring,
         TourStep::Palette(name) => settings.palette = name,
         TourStep::Theme(theme) => settings.theme = theme,

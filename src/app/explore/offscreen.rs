@@ -92,6 +92,7 @@ impl Offscreen {
     /// # Errors
     /// It has no end.
     pub fn take_tour(&mut self) -> Result<Vec<String>, OffscreenError> {
+        self.app.world_mut().resource_mut::<TourRun>().hurry = true;
         self.until("the tour", |world| {
             world.resource::<TourRun>().is_over() && !world.resource::<Shots>().is_busy()
         })?;
