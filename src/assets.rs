@@ -2,15 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
-use include_dir::{Dir, include_dir};
-
 use crate::model::{ModelError, PixelModel};
 
 /// The name of the model that answers when none is named.
 pub const DEFAULT_MODEL: &str = "models/seedling.pxi";
 
-static PALETTES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/assets/palettes");
-static TOURS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/assets/tours");
+macro_rules! embed {
+    ($folder:literal: $($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../assets/", $folder, "/", $name)))),*]
+    };
+}
+
+/// Text assets: the name of each file, and its text as it was when the program was built.
+type Texts = &'static [(&'static str, &'static str)];
+
+const PALETTES: Texts =
+    embed!["palettes": "ember.palette.ron", "lightness.palette.ron", "meadow.palette.ron"];
+const TOURS: Texts = embed!["tours": "first-steps.tour.ron"];
 
 /// A text asset is written by hand; a file beyond this was named by mistake.
 pub const MAX_TEXT_BYTES: u64 = 1 << 20;
@@ -57,14 +65,9 @@ impl Assets {
     /// # Errors
     /// A file of the overriding folder cannot be read as text, or is over [`MAX_TEXT_BYTES`].
     pub fn texts(&self, folder: &str) -> std::io::Result<Vec<(String, String)>> {
-        let built_in = if folder == "tours" { &TOURS } else { &PALETTES };
-        let mut texts: std::collections::BTreeMap<String, String> = built_in
-            .files()
-            .filter_map(|file| {
-                let name = file.path().file_name()?.to_str()?;
-                Some((name.to_owned(), file.contents_utf8()?.to_owned()))
-            })
-            .collect();
+        let built_in = if folder == "tours" { TOURS } else { PALETTES };
+        let mut texts: std::collections::BTreeMap<String, String> =
+            built_in.iter().map(|&(name, text)| (name.to_owned(), text.to_owned())).collect();
         let own = self.folder.as_deref().map(|own| own.join(folder)).filter(|own| own.is_dir());
         for entry in own.map(std::fs::read_dir).transpose()?.into_iter().flatten() {
             let path = entry?.path();
@@ -93,5 +96,34 @@ impl Assets {
     ) -> Result<Vec<crate::world::palette::Palette>, Box<dyn std::error::Error + Send + Sync>> {
         let texts = self.texts("palettes")?;
         texts.iter().map(|(name, text)| Ok(crate::world::palette::Palette::parse(name, text)?)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_folders_travels_with_the_program() {
+        for folder in ["palettes", "tours"] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets").join(folder);
+            let mut on_disk: Vec<String> = std::fs::read_dir(path)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            on_disk.sort();
+            let inside = Assets::default().texts(folder).unwrap().into_iter().map(|(name, _)| name);
+            assert_eq!(inside.collect::<Vec<_>>(), on_disk);
+        }
+    }
+
+    #[test]
+    fn a_folder_replaces_and_adds_text_assets() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("tours")).unwrap();
+        std::fs::write(folder.path().join("tours/mine.tour.ron"), "(title: \"mine\", steps: [])").unwrap();
+        let texts = Assets::new(Some(folder.path().to_owned())).texts("tours").unwrap();
+        let names: Vec<&str> = texts.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["first-steps.tour.ron", "mine.tour.ron"]);
     }
 }

@@ -8,17 +8,22 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bevy::prelude::Mut;
 use common::forward::open;
 use pixel_llm::app::explore::{Offscreen, OffscreenError, WorldSetup};
 use pixel_llm::app::headless::GpuError;
 use pixel_llm::assets::Assets;
 use pixel_llm::model::weights::tile_weights;
 use pixel_llm::model::{PixelModel, plan::Orientation};
+use pixel_llm::passes::reference::{
+    Column, Controls, CpuModel, CpuOptions, HookPoint, HookValues, Hooks, KvCache,
+};
 use pixel_llm::tiles::{ModelIndex, Muted};
 use pixel_llm::world::Map;
 use pixel_llm::world::layout::Place;
 use pixel_llm::world::palette::{Colouring, Theme};
 use pixel_llm::world::settings::{Settings, SettingsFile};
+use pixel_llm::world::think::Mind;
 use pixel_llm::world::tour::{Tour, TourRun};
 
 /// Points per cell: large enough for a middle that no hairline reaches, too small for a number to be written into it.
@@ -202,4 +207,103 @@ fn a_tour_leaves_its_pictures_and_complains_of_what_is_not_there() {
     // The corner that neither text nor map reaches is the ground.
     assert!(is_near(one.at([320.0, 2.0]), Theme::Dark.ground(), 1), "{:?}", one.at([320.0, 2.0]));
     assert!(is_near(two.at([320.0, 2.0]), Theme::Light.ground(), 1), "{:?}", two.at([320.0, 2.0]));
+}
+
+/// Norms of the residual stream and of the heads' outputs, of every column, as the CPU twin has them.
+#[derive(Default)]
+struct Norms {
+    residual: Vec<Vec<f32>>,
+    heads: Vec<Vec<f32>>,
+    head_size: usize,
+}
+
+impl Hooks for Norms {
+    fn wants(&self, point: HookPoint) -> bool {
+        matches!(point, HookPoint::Residual(_) | HookPoint::HeadOutput(_))
+    }
+
+    fn visit(&mut self, point: HookPoint, mut values: HookValues<'_>) {
+        let norm = |values: &[f32]| values.iter().map(|value| value * value).sum::<f32>().sqrt();
+        let columns = values.columns.len();
+        self.residual.resize(columns, Vec::new());
+        self.heads.resize(columns, Vec::new());
+        for column in 0..columns {
+            let row = values.column(column);
+            match point {
+                HookPoint::Residual(_) => self.residual[column].push(norm(row)),
+                _ => self.heads[column].extend(row.chunks(self.head_size).map(norm)),
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_thought_in_the_world_is_what_the_twin_computes() {
+    let model = Arc::new(Assets::default().default_model().unwrap());
+    let Some(mut world) = open_world(Arc::clone(&model)) else { return };
+    world.app.world_mut().resource_scope(|world, mut mind: Mut<Mind>| {
+        mind.ask(world.resource::<Map>(), "Once upon a time", false, 8, 0.0);
+        assert_eq!(mind.problem, None);
+    });
+    for _ in 0..200 {
+        world.update(1);
+        if !world.app.world().resource::<Mind>().is_busy() {
+            break;
+        }
+    }
+    let mind = world.app.world().resource::<Mind>();
+    assert!(!mind.is_busy() && mind.problem.is_none(), "{:?}", mind.problem);
+    let count = mind.thoughts.len();
+    assert_eq!(count, mind.prompt_len + 8, "{}", mind.answer());
+
+    let twin = CpuModel::new(Arc::clone(&model), CpuOptions::default()).unwrap();
+    let mut cache = KvCache::new(model.config(), 1, count);
+    let columns: Vec<Column> = (0..)
+        .zip(&mind.thoughts)
+        .map(|(position, thought)| Column { token: thought.token, slot: 0, position, wants_logits: true })
+        .collect();
+    let mut norms = Norms { head_size: model.config().head_size as usize, ..Norms::default() };
+    let logits = twin.forward(&mut cache, &columns, &Controls::default(), Some(&mut norms)).unwrap();
+    for (at, thought) in mind.thoughts.iter().enumerate() {
+        for (found, expected) in
+            [(&thought.residual_norms, &norms.residual[at]), (&thought.head_norms, &norms.heads[at])]
+        {
+            assert_eq!(found.len(), expected.len(), "token {at}");
+            for (found, expected) in found.iter().zip(expected) {
+                // The kernels' budget is a thousandth for products of weights of 16 bits.
+                assert!(
+                    (found - expected).abs() <= 2e-3 * expected.abs().max(1.0),
+                    "token {at}: {found}, {expected}"
+                );
+            }
+        }
+        if at < mind.prompt_len {
+            continue;
+        }
+        let row = logits.row(at - 1);
+        let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f32 = row.iter().map(|logit| (logit - most).exp()).sum();
+        let probability = (row[thought.token as usize] - most).exp() / sum;
+        let said = thought.probability.unwrap();
+        assert!((said - probability).abs() < 5e-3, "token {at}: {said}, {probability}");
+        assert!(row[thought.token as usize] >= most - 1e-2, "token {at} is the most probable");
+    }
+}
+
+#[test]
+fn a_prompt_that_cannot_be_is_told_in_words() {
+    let model = Arc::new(Assets::default().default_model().unwrap());
+    let Some(mut world) = open_world(model) else { return };
+    for (prompt, word) in [("word ".repeat(5000), "room for"), (String::new(), "empty")] {
+        world.app.world_mut().resource_scope(|world, mut mind: Mut<Mind>| {
+            mind.ask(world.resource::<Map>(), &prompt, false, 8, 0.0);
+        });
+        world.update(2);
+        let mind = world.app.world().resource::<Mind>();
+        // A model with a first token of its own makes one token of nothing.
+        let problem = mind.problem.clone();
+        assert!(
+            problem.is_some_and(|problem| problem.contains(word)) || word == "empty" && mind.prompt_len == 1
+        );
+    }
 }
