@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use bevy::prelude::Mut;
 use common::forward::open;
+use common::tiny::Tiny;
 use pixel_llm::app::explore::{Offscreen, OffscreenError, WorldSetup};
 use pixel_llm::app::headless::GpuError;
 use pixel_llm::assets::Assets;
 use pixel_llm::model::weights::tile_weights;
-use pixel_llm::model::{PixelModel, plan::Orientation};
+use pixel_llm::model::{Encoding, PixelModel, plan::Orientation};
 use pixel_llm::passes::reference::{
     Column, Controls, CpuModel, CpuOptions, HookPoint, HookValues, Hooks, KvCache,
 };
@@ -146,9 +147,10 @@ fn compare(world: &mut Offscreen, folder: &Path, name: &str) {
 #[test]
 fn every_encoding_is_drawn_as_the_file_has_it() {
     let folder = tempfile::tempdir().unwrap();
-    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/models");
-    for name in ["f32", "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q4_k", "q5_k", "q6_k"] {
-        let model = open(&vectors.join(format!("{name}.gguf")));
+    for encoding in Encoding::ALL {
+        let path = folder.path().join(format!("{encoding}.gguf"));
+        Tiny::new("llama", encoding, 5).write(&path);
+        let model = open(&path);
         let Some(mut world) = open_world(Arc::new(model)) else { return };
         for tensor in
             ["blk.0.attn_q.weight", "blk.0.ffn_down.weight", "token_embd.weight", "blk.0.attn_norm.weight"]
@@ -196,7 +198,7 @@ fn a_tour_leaves_its_pictures_and_complains_of_what_is_not_there() {
     let folder = tempfile::tempdir().unwrap();
     let model = Arc::new(Assets::default().default_model().unwrap());
     let Some(mut world) = open_world(model) else { return };
-    let text = "(title: \"t\", steps: [Look(at: Layer(999)), Mute(Head(0, 999)), Look(at: Layer(0), seconds: Some(0.2)), \
+    let text = "(title: \"t\", steps: [Look(at: Layer(999)), Mute(Head(0, 999)), Look(at: Model, seconds: Some(0.2)), \
                 Caption(\"here\"), Shot(\"one\"), Theme(Light), Shot(\"two\")])";
     let tour = Tour::find("t", &[("t.tour.ron".into(), text.into())]).unwrap();
     world.app.insert_resource(TourRun::new(tour, Some(folder.path().to_owned()), false));
@@ -205,8 +207,8 @@ fn a_tour_leaves_its_pictures_and_complains_of_what_is_not_there() {
     assert!(complaints[0].contains("layer 999") && complaints[1].contains("head 999"), "{complaints:?}");
     let [one, two] = ["one.png", "two.png"].map(|name| Picture::read(&folder.path().join(name)));
     // The corner that neither text nor map reaches is the ground.
-    assert!(is_near(one.at([320.0, 2.0]), Theme::Dark.ground(), 1), "{:?}", one.at([320.0, 2.0]));
-    assert!(is_near(two.at([320.0, 2.0]), Theme::Light.ground(), 1), "{:?}", two.at([320.0, 2.0]));
+    assert!(is_near(one.at([630.0, 240.0]), Theme::Dark.ground(), 1), "{:?}", one.at([630.0, 240.0]));
+    assert!(is_near(two.at([630.0, 240.0]), Theme::Light.ground(), 1), "{:?}", two.at([630.0, 240.0]));
 }
 
 /// Norms of the residual stream and of the heads' outputs, of every column, as the CPU twin has them.
@@ -280,7 +282,7 @@ fn what_is_thought_in_the_world_is_what_the_twin_computes() {
         if at < mind.prompt_len {
             continue;
         }
-        let row = logits.row(at - 1);
+        let row = logits.column(at - 1).unwrap();
         let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let sum: f32 = row.iter().map(|logit| (logit - most).exp()).sum();
         let probability = (row[thought.token as usize] - most).exp() / sum;
