@@ -111,7 +111,7 @@ fn tokens(ui: &mut egui::Ui, theme: Theme, mind: &Mind, scrubbed: &mut Scrubbed)
         ui.spacing_mut().item_spacing = vec2(1.0, 2.0);
         let first = mind.thoughts.len().saturating_sub(MOST_SHOWN);
         for (at, thought) in mind.thoughts.iter().enumerate().skip(first) {
-            let text = RichText::new(thought.text.replace('\n', "\u{23ce}")).size(14.0).color(ink(theme));
+            let text = RichText::new(thought.text.replace('\n', "\\n")).size(14.0).color(ink(theme));
             let text = match thought.probability {
                 Some(probability) => {
                     text.background_color(accent(theme).gamma_multiply(0.08 + 0.4 * (1.0 - probability)))
