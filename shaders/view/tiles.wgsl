@@ -83,7 +83,7 @@ fn colour_of(seen: Seen) -> vec3<f32> {
     let warm = palette[127u + u32(round(away))].rgb;
     if seen.count < 1.5 { return select(warm, cool, seen.mean < 0.0); }
     // The mean of many weights leans to a side by as many standard errors as it lies from zero; what balances out is grey.
-    let lean = clamp(seen.mean * sqrt(seen.count) * 0.6, -1.0, 1.0);
+    let lean = clamp(seen.mean * min(sqrt(seen.count) * 0.6, 6.0), -1.0, 1.0);
     let even = vec3<f32>(dot(cool + warm, vec3<f32>(0.1063, 0.3576, 0.0361)));
     let slate = mix(even, view.water.rgb, 0.35);
     return mix(slate, select(warm, cool, lean < 0.0), abs(lean));
@@ -93,6 +93,7 @@ fn colour_of(seen: Seen) -> vec3<f32> {
 fn tiles(in: Corner) -> @location(0) vec4<f32> {
     let q = quads[min(in.quad, arrayLength(&quads) - 1u)];
     if q.kind == 255u { return view.water; }
+    if q.kind == 254u { return view.ground; }
     let cell = vec2<u32>(clamp(in.cell, vec2<f32>(0.0), vec2<f32>(f32(q.width), f32(q.height)) - 0.5));
     if q.kind >> 8u == 2u {
         let element = q.row + i32(cell.y * q.column + cell.x);

@@ -54,9 +54,16 @@ pub(super) fn draw(
     let painter = context.layer_painter(LayerId::background());
     if map.view.scale >= READABLE && map.flight.is_none() {
         let visible = map.view.visible();
-        let palette = map.palette(&settings.palette);
+        let (palette, minimap) = (map.palette(&settings.palette), map.minimap());
         for y in visible.y..visible.y + visible.height {
             for x in visible.x..visible.x + visible.width {
+                let [left, top] = map.view.to_screen([x as f64, y as f64]);
+                let hidden = minimap.is_some_and(|[_, up, across, _]| {
+                    left < f64::from(across) + 24.0 && top + map.view.scale > f64::from(up) - 6.0
+                });
+                if hidden {
+                    continue;
+                }
                 let Some(spot) = map.atlas.spot(x, y) else { continue };
                 let Some(value) = cache.value(&map.atlas, &spot) else { continue };
                 let colour = if settings.colouring == Colouring::Weights {

@@ -3,7 +3,7 @@
 use bevy::input::mouse::{MouseScrollUnit, MouseWheel};
 use bevy::prelude::*;
 use bevy::window::PrimaryWindow;
-use bevy_egui::input::EguiWantsInput;
+use bevy_egui::{EguiContexts, input::EguiWantsInput};
 
 use super::Map;
 use super::keys::{Action, Keys};
@@ -137,14 +137,21 @@ pub(super) fn mouse(
     wheel: Option<MessageReader<MouseWheel>>,
     wants: Option<Res<EguiWantsInput>>,
     time: Res<Time<Real>>,
+    mut contexts: EguiContexts,
     mut map: ResMut<Map>,
     mut press: Local<Press>,
 ) {
     let (Some(buttons), Some(mut wheel), Ok(window)) = (buttons, wheel, windows.single()) else { return };
-    let over_panel = wants.is_some_and(|wants| wants.wants_any_pointer_input());
+    let cursor = window.cursor_position();
+    // What egui wants is of the frame before; a pointer that has just come is looked up where it is now.
+    let on_area = cursor.zip(contexts.ctx_mut().ok()).is_some_and(|(place, context)| {
+        let layer = context.layer_id_at(bevy_egui::egui::pos2(place.x, place.y));
+        layer.is_some_and(|layer| layer.order != bevy_egui::egui::Order::Background)
+    });
+    let over_panel = on_area || wants.is_some_and(|wants| wants.wants_any_pointer_input());
     let map = &mut *map;
     let bounds = map.atlas.bounds();
-    let pointer = window.cursor_position().map(|place| [f64::from(place.x), f64::from(place.y)]);
+    let pointer = cursor.map(|place| [f64::from(place.x), f64::from(place.y)]);
     map.pointer = pointer.filter(|_| !over_panel);
     let Some(pointer) = pointer else {
         press.from = None;

@@ -8,7 +8,7 @@ mod quads;
 pub mod search;
 
 pub use place::{Place, Spot};
-pub use quads::{FLAT, Quad, STATE_EDITED, STATE_MUTED, STATE_SCALED};
+pub use quads::{FLAT, GROUND, Quad, STATE_EDITED, STATE_MUTED, STATE_SCALED};
 
 use std::sync::Arc;
 

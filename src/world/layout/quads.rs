@@ -16,6 +16,9 @@ pub const STATE_EDITED: u32 = 4;
 /// In [`Quad::kind`]: a flat colour, the river's bed.
 pub const FLAT: u32 = 255;
 
+/// In [`Quad::kind`]: the ground, under everything; the minimap hides with it what it lies on.
+pub const GROUND: u32 = 254;
+
 /// A tile, or what one plot shows of it, as `shaders/view` reads it.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
@@ -57,7 +60,9 @@ pub struct Quad {
 /// Every quad of a model; stretches of river come first, under everything.
 pub(super) fn quads(model: &PixelModel, spreads: &[f32]) -> Vec<Quad> {
     let river = model.plan().layers.iter().map(|layer| Quad { layer: layer.layer, ..flat(layer.river) });
-    let mut quads: Vec<Quad> = river.collect();
+    let [width, height] = model.plan().size;
+    let ground = Quad { kind: GROUND, ..flat(Rect::new(0, 0, width, height)) };
+    let mut quads: Vec<Quad> = std::iter::once(ground).chain(river).collect();
     for (index, tensor) in model.tensors().iter().enumerate() {
         for tile in tensor.tiles() {
             let shape = tensor.tiling.tile(u64::from(tile - tensor.first_tile));
@@ -149,7 +154,7 @@ mod tests {
             .map(|plot| (plot.rows.end - plot.rows.start) * (plot.columns.end - plot.columns.start))
             .sum();
         let mut drawn = 0u64;
-        for quad in atlas.quads().iter().filter(|quad| quad.kind != FLAT) {
+        for quad in atlas.quads().iter().filter(|quad| quad.kind < GROUND || quad.kind > FLAT) {
             let (tensor, shape) = model.tile_shape(quad.tile);
             for dy in (0..quad.height).step_by(quad.height as usize / 2 + 1) {
                 for dx in (0..quad.width).step_by(quad.width as usize / 2 + 1) {
