@@ -10,6 +10,7 @@
 //! 5. [`residency`]: which tiles are in memory and which should be; models larger than the device.
 //! 6. [`passes`]: the forward pass, on the CPU and in Bevy's render graph, with its `shaders`.
 //! 7. [`tokens`]: requests, sampling, batches and results.
+//! 8. `world`: the map as a place: layout, camera, drawing, tours; above it `panel`, its text and panels.
 //! 9. [`coach`]: tasks that do useful things to the loaded model.
 //! 10. [`agents`]: who does them, as entities that choose by utility, in a simulation of fixed ticks.
 //!
@@ -21,6 +22,8 @@ pub mod assets;
 pub mod coach;
 pub mod map;
 pub mod model;
+#[cfg(feature = "world")]
+pub mod panel;
 pub mod passes;
 pub mod pxi;
 pub mod residency;
@@ -29,3 +32,5 @@ pub mod shaders;
 #[cfg(feature = "world")]
 pub mod tiles;
 pub mod tokens;
+#[cfg(feature = "world")]
+pub mod world;

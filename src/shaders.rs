@@ -3,7 +3,7 @@
 //! Every file of the top-level `shaders/` folder is embedded in the binary. A folder given at run time may replace
 //! any of them, file by file, so that a kernel can be changed without building the program. A file with a first
 //! line `#define_import_path pixel_llm::NAME` is a library; any other is the one entry file of the kernel of its
-//! name.
+//! name, or draws the map.
 
 use std::{
     collections::BTreeMap,
@@ -75,6 +75,12 @@ embed![
     "sampling.wgsl",
     "split.wgsl",
     "types.wgsl",
+    "view/bindings.wgsl",
+    "view/bytes.wgsl",
+    "view/marks.wgsl",
+    "view/super_blocks.wgsl",
+    "view/tiles.wgsl",
+    "view/weight.wgsl",
     "whole_layer.wgsl",
 ];
 

@@ -5,6 +5,8 @@
 
 pub mod cli;
 #[cfg(feature = "world")]
+pub mod explore;
+#[cfg(feature = "world")]
 pub mod gpu_engine;
 #[cfg(feature = "world")]
 pub mod headless;
@@ -21,7 +23,7 @@ use std::process::ExitCode;
 
 /// A language model is a world, and its weights are pixels.
 #[derive(Debug, Parser)]
-#[command(name = "pixel-llm", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(name = "pixel-llm", version, max_term_width = 100)]
 struct Arguments {
     /// Print one JSON document on standard output instead of text.
     #[arg(long, global = true)]
@@ -33,6 +35,9 @@ struct Arguments {
     batch: run::BatchArgs,
     #[command(flatten)]
     simulation: simulate::SimulationArgs,
+    #[cfg(feature = "world")]
+    #[command(flatten)]
+    world: explore::WorldArgs,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -57,10 +62,6 @@ enum Command {
     Perplexity(perplexity::PerplexityArgs),
 }
 
-/// What is said to a person who wants the window.
-const NO_WORLD_YET: &str =
-    "the world has no window in this version; answer a prompt in the terminal with --no-window --prompt TEXT";
-
 /// Runs the program.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -79,8 +80,19 @@ pub fn main() -> ExitCode {
         None if arguments.simulation.ticks.is_some() => {
             simulate::run(&arguments.simulation, &arguments.batch, &assets, &mut out)
         }
+        #[cfg(feature = "world")]
+        None if arguments.world.tour.is_some() && arguments.batch.no_window => {
+            cli::open_model(arguments.batch.model.as_deref(), &assets)
+                .and_then(|model| explore::run_offscreen(model, &arguments.world, &assets, &mut out))
+        }
         None if arguments.batch.no_window => run::run(&arguments.batch, &assets, &mut out),
-        None => Err(anyhow::anyhow!(NO_WORLD_YET)),
+        #[cfg(feature = "world")]
+        None => cli::open_model(arguments.batch.model.as_deref(), &assets)
+            .and_then(|model| explore::run(model, &arguments.world, &assets, &mut out)),
+        #[cfg(not(feature = "world"))]
+        None => Err(anyhow::anyhow!(
+            "this program was built without the window; answer in the terminal with --no-window --prompt TEXT"
+        )),
     };
     let result = result.and_then(|exit| out.flush().map(|()| exit).map_err(Into::into));
     match result {

@@ -1,0 +1,37 @@
+// What the drawing of the map is bound to. Shapes: quads and their order as in `world::layout::Quad`.
+#define_import_path pixel_llm::view::bindings
+
+struct Quad {
+    x: i32, y: i32, width: u32, height: u32,
+    row: i32, column: u32, tile: u32, kind: u32,
+    rows: u32, columns: u32, scale: f32, state: u32,
+    first_byte: u32, phase: u32, layer: u32, head: u32,
+}
+
+struct View {
+    // The cell in the middle of the screen: whole part, then the rest. Differences of whole cells are exact however large the map is.
+    centre: vec2<i32>,
+    rest: vec2<f32>,
+    // The screen in pixels.
+    size: vec2<f32>,
+    // Pixels per cell.
+    scale: f32,
+    // 0 weights, 1 bytes, 2 error.
+    colouring: u32,
+    ground: vec4<f32>,
+    water: vec4<f32>,
+    // How many spreads away from zero the outermost colour stands.
+    range: f32,
+    // 0 where nothing is to be faded to its coarse level.
+    coarse: f32,
+    spare: vec2<f32>,
+}
+
+@group(0) @binding(0) var pages: texture_2d_array<u32>;
+@group(0) @binding(1) var<storage, read> tile_place: array<u32>;
+@group(0) @binding(2) var<storage, read> quads: array<Quad>;
+// 64 words per tile: mean and spread of an eighth by an eighth as two halves, rows first.
+@group(0) @binding(3) var<storage, read> coarse: array<u32>;
+// Weights from the most negative to the most positive, 255 and a spare one; then 256 of the error.
+@group(0) @binding(4) var<uniform> palette: array<vec4<f32>, 512>;
+@group(0) @binding(5) var<uniform> view: View;

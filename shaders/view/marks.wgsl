@@ -1,0 +1,29 @@
+// What is drawn over the weights: a hairline between cells that are large, and the state of the quad.
+#define_import_path pixel_llm::view::marks
+#import pixel_llm::view::bindings::{view, Quad}
+
+// Muted is drained of colour and hatched; scaled is hatched; edited has a magenta corner.
+fn marked(given: vec3<f32>, q: Quad, cell: vec2<f32>) -> vec3<f32> {
+    var colour = given;
+    let pixel = cell * view.scale;
+    if view.scale >= 12.0 {
+        let edge = min(min(fract(cell.x), 1.0 - fract(cell.x)), min(fract(cell.y), 1.0 - fract(cell.y))) * view.scale;
+        colour = mix(view.ground.rgb, colour, clamp(edge + 0.25, 0.0, 1.0));
+    }
+    let place = vec2<f32>(vec2<i32>(q.x, q.y) - view.centre) - view.rest;
+    let on_screen = place * view.scale + pixel;
+    let hatch = fract((on_screen.x + on_screen.y) / 10.0) < 0.22;
+    if (q.state & 1u) != 0u {
+        let grey = dot(colour, vec3<f32>(0.2126, 0.7152, 0.0722));
+        colour = mix(vec3<f32>(grey) * 0.6, view.ground.rgb, 0.45);
+        if hatch { colour = mix(vec3<f32>(0.2), colour, 0.35); }
+    } else if (q.state & 2u) != 0u && hatch {
+        colour = mix(vec3<f32>(0.35, 0.28, 0.1), colour, 0.4);
+    }
+    if (q.state & 4u) != 0u {
+        let whole = vec2<f32>(f32(q.width), f32(q.height)) * view.scale;
+        let corner = min(min(whole.x, whole.y) * 0.3, 14.0);
+        if whole.x - pixel.x + pixel.y < corner { colour = vec3<f32>(0.8, 0.02, 0.5); }
+    }
+    return colour;
+}

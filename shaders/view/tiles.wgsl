@@ -1,0 +1,118 @@
+// Draws the map: one quad per tile and plot. Near, each cell is decoded from the page texture that the kernels read; far, a tile is its
+// coarse level; between them, four weights stand for the cells under a pixel.
+#import pixel_llm::view::bindings::{coarse, palette, quads, view, Quad}
+#import pixel_llm::view::weight::{Weight, matrix_weight, vector_weight}
+#import pixel_llm::view::bytes::pixel_at
+#import pixel_llm::view::marks::marked
+
+struct Corner {
+    @builtin(position) position: vec4<f32>,
+    // In cells, from the quad's corner.
+    @location(0) cell: vec2<f32>,
+    @location(1) @interpolate(flat) quad: u32,
+}
+
+@vertex
+fn corner(@builtin(vertex_index) vertex: u32, @builtin(instance_index) instance: u32) -> Corner {
+    let q = quads[min(instance, arrayLength(&quads) - 1u)];
+    let side = vec2<f32>(f32(vertex & 1u), f32(vertex >> 1u));
+    let cell = side * vec2<f32>(f32(q.width), f32(q.height));
+    let from_centre = vec2<f32>(vec2<i32>(q.x, q.y) - view.centre) - view.rest + cell;
+    let place = from_centre * view.scale / view.size * 2.0;
+    return Corner(vec4<f32>(place.x, -place.y, 0.5, 1.0), cell, instance);
+}
+
+// Mean, root mean square and count of the weights that stand for a pixel, in spreads; then the error in spreads.
+struct Seen { mean: f32, size: f32, count: f32, error: f32 }
+
+fn weight_at(q: Quad, cell: vec2<u32>) -> Weight {
+    switch q.kind >> 8u {
+        case 0u: { return matrix_weight(q, u32(q.row) + cell.x, q.column + cell.y); }
+        case 1u: { return matrix_weight(q, u32(q.row) + cell.y, q.column + cell.x); }
+        default: {
+            let element = q.row + i32(cell.y * q.column + cell.x);
+            return vector_weight(q, u32(clamp(element, 0, i32(q.columns) - 1)));
+        }
+    }
+}
+
+fn near(q: Quad, cell: vec2<u32>) -> Seen {
+    let w = weight_at(q, cell);
+    let value = w.value * q.scale;
+    return Seen(value, abs(value), 1.0, w.step * 0.5 * q.scale);
+}
+
+// Cells of different rows and columns under the pixel, as many as a pixel can afford.
+fn between(q: Quad, place: vec2<f32>, cells_per_pixel: f32) -> Seen {
+    var all = Seen(0.0, 0.0, 4.0, 0.0);
+    let last = vec2<f32>(f32(q.width), f32(q.height)) - 0.5;
+    for (var i = 0u; i < 4u; i++) {
+        // A square on its edge: no two in one row or column.
+        let turn = vec2<f32>(f32((i >> 1u) & 1u) - 0.5, f32(i & 1u) - 0.5);
+        let offset = vec2<f32>(0.8 * turn.x - 0.4 * turn.y, 0.4 * turn.x + 0.8 * turn.y) * cells_per_pixel;
+        let one = near(q, vec2<u32>(clamp(place + offset, vec2<f32>(0.0), last)));
+        all.mean += one.mean * 0.25;
+        all.size += one.mean * one.mean * 0.25;
+        all.error += one.error * 0.25;
+    }
+    all.size = sqrt(all.size);
+    return all;
+}
+
+// The coarse level: an eighth by an eighth of the tile.
+fn far(q: Quad, cell: vec2<u32>) -> Seen {
+    var row = u32(max(q.row, 0));
+    var column = q.column;
+    switch q.kind >> 8u {
+        case 0u: { row += cell.x; column += cell.y; }
+        case 1u: { row += cell.y; column += cell.x; }
+        default: { column = u32(max(q.row + i32(cell.y * q.column + cell.x), 0)); row = 0u; }
+    }
+    let at = min(row * 8u / q.rows, 7u) * 8u + min(column * 8u / q.columns, 7u);
+    let found = unpack2x16float(coarse[min(q.tile * 64u + at, arrayLength(&coarse) - 1u)]) * q.scale;
+    let count = max(f32(q.rows) * f32(q.columns) / 64.0, 1.0);
+    return Seen(found.x, length(found), count, 0.0);
+}
+
+fn colour_of(seen: Seen) -> vec3<f32> {
+    if view.colouring == 2u {
+        return palette[256u + u32(clamp(seen.error * 3.0, 0.0, 1.0) * 255.0)].rgb;
+    }
+    let away = min(seen.size / view.range, 1.0) * 127.0;
+    let cool = palette[127u - u32(round(away))].rgb;
+    let warm = palette[127u + u32(round(away))].rgb;
+    if seen.count < 1.5 { return select(warm, cool, seen.mean < 0.0); }
+    // The mean of many weights leans to a side by as many standard errors as it lies from zero; what balances out is grey.
+    let lean = clamp(seen.mean * min(sqrt(seen.count) * 0.6, 6.0), -1.0, 1.0);
+    let even = vec3<f32>(dot(cool + warm, vec3<f32>(0.1063, 0.3576, 0.0361)));
+    let slate = mix(even, view.water.rgb, 0.35);
+    return mix(slate, select(warm, cool, lean < 0.0), abs(lean));
+}
+
+@fragment
+fn tiles(in: Corner) -> @location(0) vec4<f32> {
+    let q = quads[min(in.quad, arrayLength(&quads) - 1u)];
+    if q.kind == 255u { return view.water; }
+    if q.kind == 254u { return view.ground; }
+    let cell = vec2<u32>(clamp(in.cell, vec2<f32>(0.0), vec2<f32>(f32(q.width), f32(q.height)) - 0.5));
+    if q.kind >> 8u == 2u {
+        let element = q.row + i32(cell.y * q.column + cell.x);
+        if element < 0 || element >= i32(q.columns) { return view.ground; }
+    }
+    let wide = 1.0 / view.scale;
+    var colour: vec3<f32>;
+    if view.colouring == 1u && wide < 64.0 {
+        let pixel = pixel_at(q.tile, weight_at(q, cell).offset, q.phase);
+        // The target turns linear light into sRGB again, so that the bytes on the screen are those of the file.
+        colour = select(pow((pixel + 0.055) / 1.055, vec3<f32>(2.4)), pixel / 12.92, pixel <= vec3<f32>(0.04045));
+    } else if wide <= 1.0 {
+        colour = colour_of(near(q, cell));
+    } else {
+        // From eight cells a pixel on, four weights say less than the coarse level does; it fades in before.
+        let fade = clamp((wide - 5.0) / 5.0, 0.0, 1.0) * view.coarse * select(1.0, 0.0, view.colouring == 2u);
+        colour = vec3<f32>(0.0);
+        if fade < 1.0 { colour += colour_of(between(q, in.cell, wide)) * (1.0 - fade); }
+        if fade > 0.0 { colour += colour_of(far(q, cell)) * fade; }
+    }
+    return vec4<f32>(marked(colour, q, in.cell), 1.0);
+}

@@ -1,0 +1,250 @@
+//! The mode that opens the world: in a window, or off-screen for a tour's pictures.
+//!
+//! Comes in: a model, and maybe a tour. Goes out: the window, or PNG files.
+
+mod offscreen;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use bevy::log::{DEFAULT_FILTER, Level, LogPlugin};
+use bevy::prelude::*;
+use bevy::render::RenderPlugin;
+use bevy::render::pipelined_rendering::PipelinedRenderingPlugin;
+use bevy::time::TimeUpdateStrategy;
+use bevy::window::{ExitCondition, WindowResolution};
+use bevy::winit::WinitPlugin;
+use clap::Args;
+
+use super::cli::output::{Exit, Output};
+use super::gpu_engine::Plan;
+use super::headless::{AdapterFacts, GpuChoice};
+use crate::assets::Assets;
+use crate::model::PixelModel;
+use crate::panel::PanelPlugin;
+use crate::passes::network::{NetworkModel, NetworkPlugin, Sizes};
+use crate::passes::{InterventionsPlugin, PassesPlugin};
+use crate::shaders::{ShadersPlugin, load_sources};
+use crate::tiles::{TilesPlugin, spawn_model};
+use crate::world::keys::Keys;
+use crate::world::layout::Atlas;
+use crate::world::settings::{Settings, SettingsFile};
+use crate::world::shot::Shots;
+use crate::world::tour::{Tour, TourRun};
+use crate::world::{Map, WorldPlugin};
+
+pub use offscreen::{Offscreen, OffscreenError};
+
+/// Arguments of the world.
+#[derive(Debug, Args)]
+pub struct WorldArgs {
+    /// Take a tour; its steps move the camera, speak and leave pictures.
+    #[arg(long, value_name = "NAME", help_heading = "The world")]
+    pub tour: Option<String>,
+    /// Where a tour's pictures go, as PNG files; the program ends with the tour. With --no-window they are drawn off-screen.
+    #[arg(long, value_name = "DIR", requires = "tour", help_heading = "The world")]
+    pub screenshots: Option<PathBuf>,
+    /// The size of the window or of pictures, in pixels.
+    #[arg(long, value_name = "WxH", default_value = "1280x720", value_parser = parse_size, help_heading = "The world")]
+    pub size: [u32; 2],
+}
+
+/// The largest side of a window or picture: what textures of every adapter hold.
+const MOST_SIDE: u32 = 8192;
+/// Positions of the sequence that the world computes.
+pub const CONTEXT: u32 = 1024;
+/// Columns of one step.
+const COLUMNS: u32 = 64;
+
+fn parse_size(text: &str) -> Result<[u32; 2], String> {
+    let sides = text.split_once('x').and_then(|(w, h)| Some([w.parse().ok()?, h.parse().ok()?]));
+    sides
+        .filter(|sides| sides.iter().all(|side| (1..=MOST_SIDE).contains(side)))
+        .ok_or_else(|| format!("expected WIDTHxHEIGHT, such as 1280x720, of 1 to {MOST_SIDE}"))
+}
+
+/// What the world is opened with.
+pub struct WorldSetup {
+    /// The model.
+    pub model: Arc<PixelModel>,
+    /// Palettes, tours, keys.
+    pub assets: Assets,
+    /// Where settings are kept, or nowhere.
+    pub settings: SettingsFile,
+    /// Pixels.
+    pub size: [u32; 2],
+}
+
+/// Opens the world in a window and stays until it is closed.
+///
+/// # Errors
+/// There is no display or no adapter; an asset cannot be read.
+pub fn run(model: PixelModel, args: &WorldArgs, assets: &Assets, out: &mut Output) -> anyhow::Result<Exit> {
+    let tour = open_tour(args, assets)?;
+    // A run that leaves pictures begins the same each time.
+    let settings = if tour.is_some() { SettingsFile::default() } else { SettingsFile::usual() };
+    let setup = WorldSetup { model: Arc::new(model), assets: assets.clone(), settings, size: args.size };
+    let mut app = windowed_app(&setup)?;
+    if let Some(tour) = tour {
+        app.insert_resource(tour);
+    }
+    app.add_systems(Last, report);
+    // The window may stay open for long: what is to be read is written before.
+    out.flush()?;
+    let exit = app.run();
+    Ok(if exit.is_success() { Exit::Ok } else { Exit::FoundBad })
+}
+
+/// Takes a tour without a window.
+///
+/// # Errors
+/// There is no such tour, no adapter, or a picture cannot be written.
+pub fn run_offscreen(
+    model: PixelModel,
+    args: &WorldArgs,
+    assets: &Assets,
+    out: &mut Output,
+) -> anyhow::Result<Exit> {
+    let tour = open_tour(args, assets)?
+        .context("--no-window draws pictures only for --tour NAME --screenshots DIR")?;
+    anyhow::ensure!(args.screenshots.is_some(), "--tour without a window needs --screenshots DIR");
+    let settings = SettingsFile::default();
+    let setup = WorldSetup { model: Arc::new(model), assets: assets.clone(), settings, size: args.size };
+    let mut world = Offscreen::new(&setup)?;
+    world.app.insert_resource(tour);
+    let complaints = world.take_tour()?;
+    let shots = world.app.world().resource::<Shots>();
+    for failure in shots.failures() {
+        super::cli::output::print_warning(&failure.to_string());
+    }
+    for complaint in &complaints {
+        super::cli::output::print_warning(complaint);
+    }
+    out.print(&shots.written(), |written| {
+        written
+            .iter()
+            .map(|path| {
+                format!(
+                    "{}
+",
+                    path.display()
+                )
+            })
+            .collect()
+    })?;
+    Ok(if shots.failures().is_empty() && complaints.is_empty() { Exit::Ok } else { Exit::FoundBad })
+}
+
+fn open_tour(args: &WorldArgs, assets: &Assets) -> anyhow::Result<Option<TourRun>> {
+    let Some(name) = &args.tour else { return Ok(None) };
+    let tour = Tour::find(name, &assets.texts("tours")?)?;
+    if let Some(folder) = &args.screenshots {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    }
+    Ok(Some(TourRun::new(tour, args.screenshots.clone(), args.screenshots.is_some())))
+}
+
+/// What is said where there is nothing to show a window on.
+fn no_window(why: &str) -> anyhow::Error {
+    anyhow::anyhow!("{why}; answer in the terminal with --no-window --prompt TEXT")
+}
+
+fn windowed_app(setup: &WorldSetup) -> anyhow::Result<App> {
+    let choice = GpuChoice::default();
+    let facts = AdapterFacts::find(&choice).map_err(|error| no_window(&error.to_string()))?;
+    let mut app = App::new();
+    let [width, height] = setup.size;
+    let window = Window {
+        title: format!("pixel-llm - {}", setup.model.path().display()),
+        resolution: WindowResolution::new(width, height),
+        ..default()
+    };
+    let plugins = DefaultPlugins
+        .set(WindowPlugin { primary_window: Some(window), ..default() })
+        .set(log())
+        .set(RenderPlugin { synchronous_pipeline_compilation: true, ..default() })
+        // The forward pass and the picture share one device: a thread of its own for the picture gains nothing.
+        .disable::<PipelinedRenderingPlugin>()
+        .disable::<WinitPlugin>();
+    let display = ["DISPLAY", "WAYLAND_DISPLAY", "WAYLAND_SOCKET"];
+    if cfg!(target_os = "linux") && display.iter().all(|name| std::env::var_os(name).is_none()) {
+        return Err(no_window("there is no display for a window"));
+    }
+    // Winit says by a panic that a display which is named does not answer.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        app.add_plugins(WinitPlugin::default());
+    }));
+    std::panic::set_hook(hook);
+    opened.map_err(|_| no_window("the display does not answer, so there can be no window"))?;
+    app.add_plugins(plugins);
+    add_world(&mut app, setup, facts)?;
+    app.world_mut().spawn((Camera2d, Msaa::Off));
+    Ok(app)
+}
+
+fn log() -> LogPlugin {
+    LogPlugin {
+        level: Level::WARN,
+        filter: format!("{DEFAULT_FILTER},wgpu_hal::gles=off,bevy_winit=error"),
+        ..default()
+    }
+}
+
+/// Everything but the window: the model, its forward pass, the map and the panels.
+fn add_world(app: &mut App, setup: &WorldSetup, facts: AdapterFacts) -> anyhow::Result<()> {
+    let model = &setup.model;
+    let settings = setup.settings.read();
+    let palettes = setup.assets.palettes().map_err(|error| anyhow::anyhow!("{error}"))?;
+    let keys = match setup.assets.overridden("keys.ron") {
+        Some(path) => {
+            Keys::parse(&std::fs::read_to_string(&path).with_context(|| path.display().to_string())?)?
+        }
+        None => Keys::default(),
+    };
+    spawn_model(app.world_mut(), model);
+    let context = model.config().context_length.min(CONTEXT);
+    let sizes = Sizes { slots: 1, context, columns: COLUMNS, repeats: 1 };
+    // No crews of workgroups that wait for each other: they would wait for the threads that draw.
+    let family = Plan::usual(&facts).family;
+    let network = NetworkModel { model: Arc::clone(model), sizes, family, crew: 0 };
+    app.insert_resource(facts)
+        .insert_resource(Map::new(Atlas::new(Arc::clone(model)), palettes))
+        .insert_resource(setup.settings.clone())
+        .insert_resource(settings)
+        .insert_resource(keys)
+        .add_plugins((
+            ShadersPlugin { sources: load_sources(None)? },
+            PassesPlugin,
+            NetworkPlugin { model: network },
+            (TilesPlugin, InterventionsPlugin),
+            WorldPlugin,
+            PanelPlugin,
+        ))
+        .add_systems(Last, keep_settings.run_if(resource_exists_and_changed::<Settings>));
+    Ok(())
+}
+
+fn keep_settings(settings: Res<Settings>, file: Res<SettingsFile>, mut first: Local<bool>) {
+    // The first change is that they were read.
+    if std::mem::replace(&mut *first, true) {
+        file.write(&settings);
+    }
+}
+
+/// Says on the terminal what became of a tour's pictures.
+fn report(mut exits: MessageReader<AppExit>, shots: Res<Shots>, tour: Option<Res<TourRun>>) {
+    if exits.read().next().is_none() {
+        return;
+    }
+    for failure in shots.failures() {
+        super::cli::output::print_warning(&failure.to_string());
+    }
+    for complaint in tour.iter().flat_map(|tour| &tour.complaints) {
+        super::cli::output::print_warning(complaint);
+    }
+}

@@ -1,0 +1,70 @@
+//! The list of keys.
+
+use bevy::prelude::*;
+use bevy_egui::{EguiContexts, egui, input::EguiWantsInput};
+
+use super::Panels;
+use super::style::{accent, faint};
+use crate::world::keys::{Action, Keys};
+use crate::world::settings::Settings;
+
+pub(super) fn toggle(
+    keys: Res<Keys>,
+    input: Option<Res<ButtonInput<KeyCode>>>,
+    wants: Option<Res<EguiWantsInput>>,
+    mut panels: ResMut<Panels>,
+) {
+    let Some(input) = input else { return };
+    if wants.is_some_and(|wants| wants.wants_any_keyboard_input()) {
+        return;
+    }
+    if keys.pressed(&input, Action::Help) {
+        panels.help = !panels.help;
+    }
+    if keys.pressed(&input, Action::Inspector) {
+        panels.inspector = !panels.inspector;
+    }
+}
+
+pub(super) fn draw(
+    mut contexts: EguiContexts,
+    keys: Res<Keys>,
+    settings: Res<Settings>,
+    mut panels: ResMut<Panels>,
+) -> Result {
+    let context = contexts.ctx_mut()?;
+    let theme = settings.theme;
+    let mut open = panels.help;
+    let window = egui::Window::new("Keys").open(&mut open).collapsible(false).resizable(false);
+    window.anchor(egui::Align2::CENTER_CENTER, egui::Vec2::ZERO).show(context, |ui| {
+        egui::Grid::new("keys").spacing([24.0, 4.0]).show(ui, |ui| {
+            for (what, how) in [
+                ("drag", "move the map"),
+                ("wheel", "zoom to the cursor"),
+                ("click", "select"),
+                ("double click", "dive"),
+            ] {
+                ui.colored_label(accent(theme), what);
+                ui.label(how);
+                ui.end_row();
+            }
+            for (action, names) in keys.list() {
+                ui.colored_label(accent(theme), names);
+                ui.label(action.name());
+                ui.end_row();
+            }
+        });
+        ui.colored_label(faint(theme), "assets/keys.ron has them all");
+    });
+    panels.help = open;
+    if !panels.help {
+        let corner = egui::Area::new(egui::Id::new("help hint"));
+        corner.anchor(egui::Align2::RIGHT_BOTTOM, egui::vec2(-14.0, -10.0)).interactable(false).show(
+            context,
+            |ui| {
+                ui.colored_label(faint(theme), "F1 keys   I inspector   / search");
+            },
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! 12  Panels: the text on the map and the frame around it, in egui.
+//!
+//! In: the [`Map`](crate::world::Map), the settings, the tour. Out: what a person reads, and what they ask for by search, minimap and buttons.
+//! Text is chosen by its size on the screen ([`crate::world::layout::labels`]) before any of it is laid out.
+
+mod activity;
+mod chrome;
+mod help;
+mod inspector;
+mod map_text;
+mod prompt;
+mod search_box;
+mod style;
+mod values;
+
+use bevy::prelude::*;
+use bevy_egui::{EguiPlugin, EguiPrimaryContextPass};
+
+pub use activity::Scrubbed;
+pub use prompt::PromptBox;
+pub use search_box::SearchBox;
+
+/// Which panels are open.
+#[derive(Resource, Debug, Clone, Default)]
+pub struct Panels {
+    /// The list of keys.
+    pub help: bool,
+    /// What is selected, in numbers.
+    pub inspector: bool,
+}
+
+/// Text and panels. Comes after `WorldPlugin`; its systems run in `EguiPrimaryContextPass`.
+pub struct PanelPlugin;
+
+impl Plugin for PanelPlugin {
+    fn build(&self, app: &mut App) {
+        app.add_plugins(EguiPlugin::default())
+            .init_resource::<Panels>()
+            .init_resource::<SearchBox>()
+            .init_resource::<PromptBox>()
+            .init_resource::<Scrubbed>()
+            .init_resource::<values::TileCache>()
+            .add_systems(Update, help::toggle)
+            .add_systems(
+                EguiPrimaryContextPass,
+                (
+                    style::set_style,
+                    activity::draw,
+                    map_text::draw,
+                    values::draw,
+                    chrome::draw,
+                    prompt::draw,
+                    search_box::draw,
+                    inspector::draw,
+                    help::draw,
+                )
+                    // What comes later lies above.
+                    .chain(),
+            );
+    }
+}

@@ -1,0 +1,148 @@
+//! The prompt: text in, tokens out as they are made, each with its probability and what else might have stood there.
+
+use bevy::prelude::*;
+use bevy_egui::{EguiContexts, egui};
+use egui::{Color32, Id, Key, RichText, vec2};
+
+use super::activity::Scrubbed;
+use super::style::{accent, backing, faint, ink};
+use crate::world::Map;
+use crate::world::keys::{Action, Keys};
+use crate::world::palette::Theme;
+use crate::world::settings::Settings;
+use crate::world::think::Mind;
+use crate::world::tour::TourRun;
+
+/// What is typed, and how it is meant.
+#[derive(Resource, Debug, Clone)]
+pub struct PromptBox {
+    /// The text.
+    pub text: String,
+    /// Whether it is a message in a chat.
+    pub chat: bool,
+    /// The most tokens of the answer.
+    pub tokens: u32,
+    /// How freely to choose.
+    pub temperature: f32,
+}
+
+impl Default for PromptBox {
+    fn default() -> Self {
+        Self { text: "Once upon a time".into(), chat: false, tokens: 48, temperature: 0.0 }
+    }
+}
+
+/// Tokens that are shown; those before them have scrolled out.
+const MOST_SHOWN: usize = 90;
+
+pub(super) fn draw(
+    mut contexts: EguiContexts,
+    map: Res<Map>,
+    settings: Res<Settings>,
+    keys: Res<Keys>,
+    tour: Option<Res<TourRun>>,
+    input: Option<Res<ButtonInput<KeyCode>>>,
+    mut mind: ResMut<Mind>,
+    mut prompt: ResMut<PromptBox>,
+    mut scrubbed: ResMut<Scrubbed>,
+) -> Result {
+    let context = contexts.ctx_mut()?;
+    let theme = settings.theme;
+    let had_keyboard = context.egui_wants_keyboard_input();
+    let wanted = input.is_some_and(|input| keys.pressed(&input, Action::Prompt)) && !had_keyboard;
+    // A tour's caption has the bottom of the screen.
+    let has_caption = tour.is_some_and(|tour| !tour.caption.is_empty());
+    if has_caption && mind.thoughts.is_empty() {
+        return Ok(());
+    }
+    let wide = 560.0f32.min(map.view.size[0] as f32 - 480.0).max(200.0);
+    let frame =
+        egui::Frame::new().fill(backing(theme)).corner_radius(8.0).inner_margin(egui::Margin::same(8));
+    let (anchor, offset) = if has_caption {
+        (egui::Align2::CENTER_TOP, vec2(0.0, 50.0))
+    } else {
+        (egui::Align2::CENTER_BOTTOM, vec2(0.0, -12.0))
+    };
+    egui::Area::new(Id::new("prompt")).anchor(anchor, offset).show(context, |ui| {
+        frame.show(ui, |ui| {
+            ui.set_width(wide);
+            if !mind.thoughts.is_empty() {
+                tokens(ui, theme, &mind, &mut scrubbed);
+            }
+            if let Some(problem) = &mind.problem {
+                ui.colored_label(Color32::from_rgb(0xE0, 0x50, 0x50), problem);
+            }
+            if has_caption {
+                return;
+            }
+            ui.horizontal(|ui| {
+                let edit = egui::TextEdit::singleline(&mut prompt.text)
+                    .hint_text("a prompt")
+                    .desired_width(wide - 250.0);
+                let response = ui.add(edit);
+                if wanted {
+                    response.request_focus();
+                }
+                let entered = response.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
+                if ui.button("Ask").clicked() || entered {
+                    scrubbed.0 = None;
+                    mind.paused = false;
+                    let PromptBox { text, chat, tokens, temperature } = &*prompt;
+                    mind.ask(&map, text, *chat, *tokens, *temperature);
+                }
+                let word = if mind.paused { "Go on" } else { "Pause" };
+                if ui.button(word).clicked() {
+                    mind.paused = !mind.paused;
+                }
+                if ui.button("Step").clicked() {
+                    mind.paused = true;
+                    mind.single = true;
+                }
+                ui.checkbox(&mut prompt.chat, "chat");
+            });
+        });
+    });
+    Ok(())
+}
+
+/// The sequence as chips: the shade is the probability; a click looks back at the token.
+fn tokens(ui: &mut egui::Ui, theme: Theme, mind: &Mind, scrubbed: &mut Scrubbed) {
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing = vec2(1.0, 2.0);
+        let first = mind.thoughts.len().saturating_sub(MOST_SHOWN);
+        for (at, thought) in mind.thoughts.iter().enumerate().skip(first) {
+            let text = RichText::new(thought.text.replace('\n', "\\n")).size(14.0).color(ink(theme));
+            let text = match thought.probability {
+                Some(probability) => {
+                    text.background_color(accent(theme).gamma_multiply(0.08 + 0.4 * (1.0 - probability)))
+                }
+                None => text.color(faint(theme)),
+            };
+            let text = if scrubbed.0 == Some(at) { text.underline() } else { text };
+            let label = ui.add(egui::Label::new(text).sense(egui::Sense::click()).selectable(false));
+            let label = label.on_hover_ui(|ui| {
+                let Some(probability) = thought.probability else {
+                    ui.label("of the prompt");
+                    return;
+                };
+                ui.label(format!("token {}: {:.1} %", thought.token, probability * 100.0));
+                for (text, probability) in &thought.alternatives {
+                    ui.monospace(format!("{:5.1} %  {text:?}", probability * 100.0));
+                }
+            });
+            if label.clicked() {
+                scrubbed.0 = (scrubbed.0 != Some(at)).then_some(at);
+            }
+        }
+    });
+    let latest = mind.thoughts.last().filter(|thought| !thought.alternatives.is_empty());
+    if let Some(thought) = latest {
+        let list: Vec<String> = thought
+            .alternatives
+            .iter()
+            .take(4)
+            .map(|(text, probability)| format!("{text:?} {:.0} %", probability * 100.0))
+            .collect();
+        ui.label(RichText::new(list.join("   ")).size(11.5).color(faint(theme)));
+    }
+}

@@ -1,0 +1,63 @@
+//! The search box: "layer 12 head 3", a tensor's name; Enter goes to the first.
+
+use bevy::prelude::*;
+use bevy_egui::{EguiContexts, egui};
+use egui::{Id, Key};
+
+use crate::world::Map;
+use crate::world::keys::{Action, Keys};
+use crate::world::layout::search::search;
+use crate::world::settings::Settings;
+
+/// What is typed into the search box.
+#[derive(Resource, Debug, Clone, Default)]
+pub struct SearchBox {
+    /// The text.
+    pub text: String,
+}
+
+pub(super) fn draw(
+    mut contexts: EguiContexts,
+    mut map: ResMut<Map>,
+    settings: Res<Settings>,
+    keys: Res<Keys>,
+    input: Option<Res<ButtonInput<KeyCode>>>,
+    mut search_box: ResMut<SearchBox>,
+) -> Result {
+    let context = contexts.ctx_mut()?;
+    let wanted = input.is_some_and(|input| keys.pressed(&input, Action::Search));
+    let had_keyboard = context.egui_wants_keyboard_input();
+    let frame = egui::Frame::new()
+        .fill(super::style::backing(settings.theme))
+        .corner_radius(6.0)
+        .inner_margin(egui::Margin::symmetric(10, 5));
+    let mut chosen = None;
+    let area = egui::Area::new(Id::new("search")).anchor(egui::Align2::RIGHT_TOP, egui::vec2(-12.0, 10.0));
+    area.show(context, |ui| {
+        frame.show(ui, |ui| {
+            let hint = "search: layer 2 head 3";
+            let edit = egui::TextEdit::singleline(&mut search_box.text).hint_text(hint).desired_width(190.0);
+            let response = ui.add(edit);
+            if wanted && !had_keyboard {
+                response.request_focus();
+            }
+            let found = search(&map.atlas, &search_box.text);
+            if response.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter)) {
+                chosen = found.first().cloned();
+                if chosen.is_none() && !search_box.text.trim().is_empty() {
+                    map.tell(format!("nothing here is called {:?}", search_box.text.trim()));
+                }
+            }
+            for place in found {
+                if ui.selectable_label(false, map.atlas.name(&place)).clicked() {
+                    chosen = Some(place);
+                }
+            }
+        });
+    });
+    if let Some(place) = chosen {
+        map.go_to(&place, None);
+        search_box.text.clear();
+    }
+    Ok(())
+}

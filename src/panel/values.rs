@@ -1,0 +1,142 @@
+//! The numbers of weights, where a cell is wide enough to write one into it, and of the cell under the cursor.
+//!
+//! They are decoded by the formats' own reference, not by the shader that draws the cell: the two can be compared.
+
+use std::collections::HashMap;
+
+use bevy::prelude::*;
+use bevy_egui::{EguiContexts, egui};
+use egui::{Color32, FontId, LayerId, vec2};
+
+use super::map_text::on_screen;
+use super::style::{backing, faint, ink};
+use crate::model::plan::Rect as Cells;
+use crate::model::weights::tile_weights;
+use crate::world::Map;
+use crate::world::layout::{Atlas, Spot};
+use crate::world::palette::{Colouring, RANGE};
+use crate::world::settings::Settings;
+
+/// Points that a cell must be wide for its number to be written into it.
+const READABLE: f64 = 40.0;
+/// Tiles that are kept decoded; a screen of readable numbers reaches into few.
+const MOST_TILES: usize = 16;
+
+/// Tiles that were decoded lately.
+#[derive(Resource, Default)]
+pub(super) struct TileCache(HashMap<u32, Vec<f32>>);
+
+impl TileCache {
+    /// The weight at a spot.
+    pub fn value(&mut self, atlas: &Atlas, spot: &Spot) -> Option<f32> {
+        let model = atlas.model();
+        let (tensor, shape) = model.tile_shape(spot.tile);
+        if self.0.len() >= MOST_TILES && !self.0.contains_key(&spot.tile) {
+            self.0.clear();
+        }
+        let weights = self.0.entry(spot.tile).or_insert_with(|| {
+            tile_weights(&model.tensors()[tensor].tiling, &shape, model.tile_unverified(spot.tile))
+        });
+        let stride = shape.columns.end - shape.columns.start;
+        let at = spot.row.checked_sub(shape.rows.start)? * stride
+            + spot.column.checked_sub(shape.columns.start)?;
+        weights.get(at as usize).copied()
+    }
+}
+
+pub(super) fn draw(
+    mut contexts: EguiContexts,
+    map: Res<Map>,
+    settings: Res<Settings>,
+    mut cache: ResMut<TileCache>,
+) -> Result {
+    let context = contexts.ctx_mut()?;
+    let painter = context.layer_painter(LayerId::background());
+    if map.view.scale >= READABLE && map.flight.is_none() {
+        let visible = map.view.visible();
+        let (palette, minimap) = (map.palette(&settings.palette), map.minimap());
+        for y in visible.y..visible.y + visible.height {
+            for x in visible.x..visible.x + visible.width {
+                let [left, top] = map.view.to_screen([x as f64, y as f64]);
+                let hidden = minimap.is_some_and(|[_, up, across, _]| {
+                    left < f64::from(across) + 24.0 && top + map.view.scale > f64::from(up) - 6.0
+                });
+                if hidden {
+                    continue;
+                }
+                let Some(spot) = map.atlas.spot(x, y) else { continue };
+                let Some(value) = cache.value(&map.atlas, &spot) else { continue };
+                let colour = if settings.colouring == Colouring::Weights {
+                    let spreads = value / map.atlas.spread(spot.tensor);
+                    legible_on(palette.weight(settings.theme, spreads.clamp(-RANGE, RANGE)))
+                } else {
+                    Color32::WHITE
+                };
+                let middle = on_screen(&map, Cells::new(x, y, 1, 1)).center();
+                let size = (map.view.scale as f32 / 5.4).clamp(8.0, 15.0);
+                let galley = painter.layout_no_wrap(short(value), FontId::monospace(size), colour);
+                let place = egui::Align2::CENTER_CENTER.anchor_size(middle, galley.size());
+                if settings.colouring != Colouring::Weights {
+                    painter.rect_filled(place.expand(1.0), 2.0, Color32::from_black_alpha(170));
+                }
+                painter.galley(place.min, galley, colour);
+            }
+        }
+    }
+    let Some(pointer) = map.pointer else { return Ok(()) };
+    let (x, y) = map.view.cell_at(pointer);
+    let Some(spot) = map.atlas.spot(x, y) else { return Ok(()) };
+    let tensor = &map.atlas.model().tensors()[spot.tensor];
+    let mut text = format!("{}  [{}, {}]", tensor.name, spot.row, spot.column);
+    if map.view.scale >= 1.0
+        && let Some(value) = cache.value(&map.atlas, &spot)
+    {
+        text = format!("{text}\n{value:+.6}   {}   tile {}", tensor.encoding(), spot.tile);
+    }
+    let theme = settings.theme;
+    let galley = painter.layout_no_wrap(text, FontId::monospace(11.0), ink(theme));
+    let screen = painter.clip_rect();
+    let at = egui::pos2(pointer[0] as f32, pointer[1] as f32) + vec2(16.0, 18.0);
+    let least = screen.max - galley.size() - vec2(14.0, 10.0);
+    let place = egui::Rect::from_min_size(at.min(least), galley.size());
+    painter.rect(
+        place.expand2(vec2(8.0, 5.0)),
+        4.0,
+        backing(theme),
+        egui::Stroke::new(1.0, faint(theme).gamma_multiply(0.4)),
+        egui::StrokeKind::Outside,
+    );
+    painter.galley(place.min, galley, ink(theme));
+    Ok(())
+}
+
+/// A number in five characters or so.
+fn short(value: f32) -> String {
+    match value.abs() {
+        0.0 => "0".into(),
+        size if size < 0.000_95 => format!("{value:.0e}"),
+        size if size < 9.995 => format!("{value:.3}").replacen("0.", ".", 1),
+        _ => format!("{value:.1}"),
+    }
+}
+
+/// Black or white, whichever is read better on a colour.
+fn legible_on([r, g, b]: [f32; 3]) -> Color32 {
+    let linear = |channel: f32| crate::world::palette::linear(channel);
+    let light = 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+    // Where both have the same contrast.
+    if light > 0.179 { Color32::BLACK } else { Color32::WHITE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_fit_a_cell() {
+        for value in [0.0, -0.1234567, 0.0004, -1e-9, 1.5, -123.456, 9.9999] {
+            assert!(short(value).len() <= 7, "{value}: {}", short(value));
+        }
+        assert_eq!((short(-0.1234).as_str(), short(1.5).as_str()), ("-.123", "1.500"));
+    }
+}

@@ -1,0 +1,116 @@
+//! Which names are written where, at the scale at hand: text is chosen by its size on the screen before it is laid out.
+
+use super::Atlas;
+use crate::model::plan::Rect;
+use crate::model::tiling::Layout;
+
+/// What a label names, which decides how it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LabelKind {
+    /// The embedding, the output.
+    District,
+    /// A layer.
+    Layer,
+    /// A head.
+    Head,
+    /// A tensor's plot.
+    Plot,
+}
+
+/// A name and the rectangle of cells that it belongs to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Label {
+    /// What is written.
+    pub text: String,
+    /// What it names.
+    pub kind: LabelKind,
+    /// Where that lies.
+    pub rect: Rect,
+    /// From 0, not to be seen, to 1.
+    pub strength: f32,
+}
+
+/// The labels that are to be seen where a cell is `scale` screen points wide and `visible` is on the screen.
+pub fn labels(atlas: &Atlas, visible: Rect, scale: f64) -> Vec<Label> {
+    let plan = atlas.model().plan();
+    let config = atlas.model().config();
+    let mut labels = Vec::new();
+    let mut push = |text: String, kind: LabelKind, rect: Rect, from: f64, to: f64| {
+        let strength = rise((rect.width as f64 * scale) as f32, from as f32, to as f32);
+        if strength > 0.0 && rect.overlaps(&visible) {
+            labels.push(Label { text, kind, rect, strength });
+        }
+    };
+    let tokens = config.vocab_size;
+    let both = if plan.output.width == 0 { "token embedding and output" } else { "token embedding" };
+    push(format!("{both}: {tokens} tokens"), LabelKind::District, plan.embedding, 60.0, 120.0);
+    push(format!("output: {tokens} tokens"), LabelKind::District, plan.output, 60.0, 120.0);
+    for layer in &plan.layers {
+        push(format!("layer {}", layer.layer), LabelKind::Layer, layer.rect, 40.0, 60.0);
+    }
+    for head in &plan.heads {
+        push(format!("head {}", head.head), LabelKind::Head, head.rect, 30.0, 44.0);
+    }
+    for plot in &plan.plots {
+        let tensor = &atlas.model().tensors()[plot.tensor];
+        let Some((_, name)) = tensor.layer() else { continue };
+        let (from, to) = if tensor.tiling.layout == Layout::Vector { (120.0, 160.0) } else { (70.0, 90.0) };
+        let shape = if tensor.tiling.layout == Layout::Vector {
+            format!("{}", plot.columns.end - plot.columns.start)
+        } else {
+            format!("{} x {}", plot.rows.end - plot.rows.start, plot.columns.end - plot.columns.start)
+        };
+        push(format!("{}  {shape}", short(name)), LabelKind::Plot, plot.rect, from, to);
+    }
+    labels
+}
+
+/// What a tensor of a layer is called in the field.
+pub fn short(name: &str) -> &str {
+    match name {
+        "attn_q.weight" => "Q",
+        "attn_k.weight" => "K",
+        "attn_v.weight" => "V",
+        "attn_output.weight" => "O",
+        "ffn_gate.weight" => "gate",
+        "ffn_up.weight" => "up",
+        "ffn_down.weight" => "down",
+        "attn_norm.weight" => "attention norm",
+        "ffn_norm.weight" => "feed-forward norm",
+        other => other.trim_end_matches(".weight"),
+    }
+}
+
+/// 0 up to `from`, 1 from `to` on.
+fn rise(value: f32, from: f32, to: f32) -> f32 {
+    ((value - from) / (to - from)).clamp(0.0, 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::assets::Assets;
+
+    #[test]
+    fn names_come_with_the_scale_at_which_they_can_be_read() {
+        let atlas = Atlas::new(Arc::new(Assets::default().default_model().unwrap()));
+        let all = atlas.bounds();
+        let kinds = |scale: f64| {
+            let labels = labels(&atlas, all, scale);
+            move |kind| labels.iter().filter(|label| label.kind == kind).count()
+        };
+        let config = atlas.model().config();
+        let far = kinds(1e-4);
+        assert_eq!(far(LabelKind::Layer) + far(LabelKind::Head) + far(LabelKind::Plot), 0);
+        let near = kinds(10.0);
+        assert_eq!(near(LabelKind::Layer), config.layer_count as usize);
+        assert_eq!(near(LabelKind::Head), (config.layer_count * config.head_count) as usize);
+        assert!(near(LabelKind::Plot) > 0);
+        assert!(
+            labels(&atlas, Rect::new(-9, -9, 1, 1), 10.0).is_empty(),
+            "what is not on the screen is not laid out"
+        );
+    }
+}

@@ -1,0 +1,76 @@
+//! Where everything lies and what it is called: geometry on a model's map plan, without entities.
+//!
+//! In: a model. Out: an [`Atlas`] with a [`Quad`] per tile and plot, the [`Place`] at a cell, [`labels`] and a [`search`].
+
+pub mod labels;
+mod place;
+mod quads;
+pub mod search;
+
+pub use place::{Place, Spot};
+pub use quads::{FLAT, GROUND, Quad, STATE_EDITED, STATE_MUTED, STATE_SCALED};
+
+use std::sync::Arc;
+
+use crate::model::plan::Rect;
+use crate::model::{PixelModel, Tensor};
+
+/// A model's map.
+#[derive(Debug, Clone)]
+pub struct Atlas {
+    model: Arc<PixelModel>,
+    quads: Vec<Quad>,
+    spreads: Vec<f32>,
+    bounds: Rect,
+}
+
+impl Atlas {
+    /// The map of a model.
+    pub fn new(model: Arc<PixelModel>) -> Self {
+        let spreads: Vec<f32> = model.tensors().iter().map(|tensor| spread(&model, tensor)).collect();
+        let quads = quads::quads(&model, &spreads);
+        let [width, height] = model.plan().size;
+        Self { quads, spreads, bounds: Rect::new(0, 0, width, height), model }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<PixelModel> {
+        &self.model
+    }
+
+    /// One per tile and plot that shows a part of it, and one per stretch of river.
+    pub fn quads(&self) -> &[Quad] {
+        &self.quads
+    }
+
+    /// Everything.
+    pub fn bounds(&self) -> Rect {
+        self.bounds
+    }
+
+    /// Root mean square of a tensor's weights: the unit of its colours.
+    pub fn spread(&self, tensor: usize) -> f32 {
+        self.spreads[tensor]
+    }
+
+    /// The model's name as people know it.
+    pub fn title(&self) -> String {
+        let named = self.model.metadata().str("general.name").ok().flatten().filter(|name| !name.is_empty());
+        let stem = || self.model.path().file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        named.map(str::to_owned).or_else(stem).unwrap_or_else(|| "model".into())
+    }
+}
+
+/// Root mean square of a tensor, from its tiles' statistics.
+fn spread(model: &PixelModel, tensor: &Tensor) -> f32 {
+    let (mut squares, mut count) = (0.0f64, 0.0f64);
+    for tile in tensor.tiles() {
+        let statistics = model.tile_statistics(tile);
+        let (_, shape) = model.tile_shape(tile);
+        let n = ((shape.rows.end - shape.rows.start) * (shape.columns.end - shape.columns.start)) as f64;
+        squares += n * (f64::from(statistics.mean).powi(2) + f64::from(statistics.spread).powi(2));
+        count += n;
+    }
+    // A tensor of zeros is drawn as zeros, whatever they are divided by.
+    (squares / count.max(1.0)).sqrt().max(f64::from(f32::MIN_POSITIVE)) as f32
+}

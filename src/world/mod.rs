@@ -1,0 +1,19 @@
+//! 8  The world: the model as a land seen from above, drawn from the very texture that the kernels read.
+//!
+//! In: a model whose tiles are on the device ([`Network`](crate::passes::network::Network)), the person's mouse and keys, or a [`tour`].
+//! Out: pictures, and marks on the model's entities. [`layout`] and [`view`] are pure: where everything lies, and what a camera sees of it.
+//! [`draw`] is the one render pass that decodes weights in the fragment shader; text and panels lie above it, in `panel`.
+
+pub mod camera;
+pub mod draw;
+pub mod keys;
+pub mod layout;
+pub mod palette;
+mod plugin;
+pub mod settings;
+pub mod shot;
+pub mod think;
+pub mod tour;
+pub mod view;
+
+pub use plugin::{Map, WorldPlugin, WorldSystems};

@@ -1,0 +1,90 @@
+//! What is kept between runs: theme, palette, bookmarks. A RON file in the platform's folder for settings.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use bevy::prelude::{Resource, warn};
+use serde::{Deserialize, Serialize};
+
+use super::palette::{Colouring, Theme};
+use super::view::View;
+use crate::pxi::AtomicFile;
+
+/// Settings.
+#[derive(Resource, Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// Light or dark.
+    pub theme: Theme,
+    /// The palette's name; empty is the first.
+    pub palette: String,
+    /// What is shown of each weight.
+    pub colouring: Colouring,
+    /// Flights become jumps.
+    pub reduced_motion: bool,
+    /// The welcome was seen.
+    pub welcomed: bool,
+    /// Views to come back to, by model.
+    pub bookmarks: BTreeMap<String, Vec<(String, View)>>,
+}
+
+/// Where settings are kept, or nowhere: tours and tests begin the same each time.
+#[derive(Resource, Debug, Clone, Default)]
+pub struct SettingsFile(pub Option<PathBuf>);
+
+impl SettingsFile {
+    /// `$PIXEL_LLM_CONFIG`, else the platform's folder for settings.
+    pub fn usual() -> Self {
+        let of_platform =
+            || directories::ProjectDirs::from("", "", "pixel-llm").map(|dirs| dirs.config_dir().to_owned());
+        let folder = std::env::var_os("PIXEL_LLM_CONFIG").map(PathBuf::from).or_else(of_platform);
+        Self(folder.map(|folder| folder.join("settings.ron")))
+    }
+
+    /// What was kept. A file that cannot be read is told of and counts as none.
+    pub fn read(&self) -> Settings {
+        let Some(path) = self.0.as_deref().filter(|path| path.is_file()) else { return Settings::default() };
+        let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
+        match text.and_then(|text| ron::from_str(&text).map_err(|error| error.to_string())) {
+            Ok(settings) => settings,
+            Err(error) => {
+                warn!("{}: {error}; the settings are the usual ones", path.display());
+                Settings::default()
+            }
+        }
+    }
+
+    /// Keeps settings. What cannot be kept is told of.
+    pub fn write(&self, settings: &Settings) {
+        let Some(path) = &self.0 else { return };
+        let write = || -> Result<(), Box<dyn std::error::Error>> {
+            use std::io::Write;
+            path.parent().map(std::fs::create_dir_all).transpose()?;
+            let text = ron::ser::to_string_pretty(settings, ron::ser::PrettyConfig::default())?;
+            let mut file = AtomicFile::create(path)?;
+            file.write_all(text.as_bytes())?;
+            Ok(file.commit()?)
+        };
+        if let Err(error) = write() {
+            warn!("{}: the settings cannot be kept: {error}", path.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_come_back_and_a_broken_file_is_no_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = SettingsFile(Some(folder.path().join("deep/settings.ron")));
+        assert_eq!(file.read(), Settings::default());
+        let mut settings = Settings { theme: Theme::Light, palette: "meadow".into(), ..Settings::default() };
+        settings.bookmarks.insert("seedling".into(), vec![("home".into(), View::default())]);
+        file.write(&settings);
+        assert_eq!(file.read(), settings);
+        std::fs::write(file.0.as_ref().unwrap(), "(theme: 7").unwrap();
+        assert_eq!(file.read(), Settings::default());
+    }
+}

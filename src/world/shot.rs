@@ -1,0 +1,102 @@
+//! Screenshots: what the camera's target shows, as PNG files.
+
+use std::path::{Path, PathBuf};
+
+use bevy::{
+    prelude::*,
+    render::view::screenshot::{Screenshot, ScreenshotCaptured},
+};
+
+/// Why a picture was not written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShotError {
+    /// The file cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Screenshots that are wanted and how they went.
+#[derive(Resource, Default, Debug)]
+pub struct Shots {
+    /// What is drawn off-screen; without it, the primary window.
+    pub target: Option<Handle<Image>>,
+    wanted: Vec<PathBuf>,
+    waiting: usize,
+    written: Vec<PathBuf>,
+    failures: Vec<ShotError>,
+}
+
+impl Shots {
+    /// Asks for a picture of the next frame.
+    pub fn take(&mut self, path: PathBuf) {
+        self.wanted.push(path);
+    }
+
+    /// Whether pictures are still on their way.
+    pub fn is_busy(&self) -> bool {
+        self.waiting > 0 || !self.wanted.is_empty()
+    }
+
+    /// What was written.
+    pub fn written(&self) -> &[PathBuf] {
+        &self.written
+    }
+
+    /// What could not be written.
+    pub fn failures(&self) -> &[ShotError] {
+        &self.failures
+    }
+}
+
+/// Adds [`Shots`].
+pub(super) struct ShotPlugin;
+
+impl Plugin for ShotPlugin {
+    fn build(&self, app: &mut App) {
+        app.init_resource::<Shots>().add_systems(Last, ask);
+    }
+}
+
+fn ask(mut shots: ResMut<Shots>, mut commands: Commands) {
+    let wanted = std::mem::take(&mut shots.wanted);
+    for path in wanted {
+        let screenshot = match &shots.target {
+            Some(image) => Screenshot::image(image.clone()),
+            None => Screenshot::primary_window(),
+        };
+        shots.waiting += 1;
+        commands.spawn(screenshot).observe(
+            move |captured: On<ScreenshotCaptured>, mut shots: ResMut<Shots>| {
+                shots.waiting = shots.waiting.saturating_sub(1);
+                match write_png(&captured.image, &path) {
+                    Ok(()) => shots.written.push(path.clone()),
+                    Err(error) => shots.failures.push(error),
+                }
+            },
+        );
+    }
+}
+
+/// Writes a picture without its alpha.
+fn write_png(image: &Image, path: &Path) -> Result<(), ShotError> {
+    use std::io::Write;
+    let failed =
+        |source: Box<dyn std::error::Error + Send + Sync>| ShotError::Write { path: path.to_owned(), source };
+    let picture = image.clone().try_into_dynamic().map_err(|error| failed(error.into()))?.to_rgb8();
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, picture.width(), picture.height());
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    let mut writer = encoder.write_header().map_err(|error| failed(error.into()))?;
+    writer.write_image_data(picture.as_raw()).map_err(|error| failed(error.into()))?;
+    writer.finish().map_err(|error| failed(error.into()))?;
+    let mut file = crate::pxi::AtomicFile::create(path).map_err(|error| failed(error.into()))?;
+    file.write_all(&bytes).map_err(|error| failed(error.into()))?;
+    file.commit().map_err(|error| failed(error.into()))
+}

@@ -1,0 +1,274 @@
+//! Tours: `assets/tours/*.tour.ron` move the camera, say something, mute, prompt and wait, and leave pictures.
+//!
+//! A step that names what the model does not have is told on the screen and in [`TourRun::complaints`], and the tour goes on.
+
+use std::path::PathBuf;
+
+use bevy::prelude::*;
+use serde::Deserialize;
+
+use super::camera::entity_of;
+use super::layout::Place;
+use super::palette::{Colouring, Theme};
+use super::settings::Settings;
+use super::shot::Shots;
+use super::think::Mind;
+use super::{Map, WorldSystems};
+use crate::tiles::{ModelIndex, Muted};
+
+/// Why a tour cannot be taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TourError {
+    /// The file is not what a tour's schema says.
+    #[error("tour {name}: {source}")]
+    Ron {
+        /// The file.
+        name: String,
+        /// Where and why; boxed because it is large.
+        source: Box<ron::error::SpannedError>,
+    },
+    /// No tour has this name.
+    #[error("no tour is named {name:?}; there are: {}", available.join(", "))]
+    NotThere {
+        /// The name.
+        name: String,
+        /// Those there are.
+        available: Vec<String>,
+    },
+}
+
+/// One step of a tour.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub enum TourStep {
+    /// Says something from now on; an empty text says nothing.
+    Caption(String),
+    /// Flies to a place, in so many seconds.
+    Look {
+        /// Where to.
+        at: Place,
+        /// How long.
+        #[serde(default)]
+        seconds: Option<f64>,
+    },
+    /// Flies to a place seen at so many points per cell.
+    Zoom {
+        /// Where to.
+        at: Place,
+        /// Points per cell.
+        scale: f64,
+    },
+    /// Selects a place, or nothing.
+    Select(Option<Place>),
+    /// Waits.
+    Wait(f32),
+    /// What is shown of each weight.
+    Colouring(Colouring),
+    /// The palette.
+    Palette(String),
+    /// Light or dark.
+    Theme(Theme),
+    /// Mutes a head or layer.
+    Mute(Place),
+    /// Lets it speak again.
+    Unmute(Place),
+    /// Gives the model a prompt and waits for so many tokens.
+    Prompt {
+        /// The text.
+        text: String,
+        /// The most tokens of the answer.
+        tokens: u32,
+    },
+    /// Leaves a picture of this name.
+    Shot(String),
+}
+
+/// A tour as it is written in its file.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tour {
+    /// What it is called.
+    pub title: String,
+    /// Its steps.
+    pub steps: Vec<TourStep>,
+}
+
+impl Tour {
+    /// Finds a tour by its name, `first-steps` for `first-steps.tour.ron`, among the files of `assets/tours`.
+    ///
+    /// # Errors
+    /// There is none of that name, or it is not what the schema says.
+    pub fn find(name: &str, files: &[(String, String)]) -> Result<Self, TourError> {
+        let stem = |file: &str| file.strip_suffix(".tour.ron").map(str::to_owned);
+        let found = files.iter().find(|(file, _)| stem(file).as_deref() == Some(name));
+        let Some((file, text)) = found else {
+            let available = files.iter().filter_map(|(file, _)| stem(file)).collect();
+            return Err(TourError::NotThere { name: name.into(), available });
+        };
+        ron::from_str(text).map_err(|source| TourError::Ron { name: file.clone(), source: Box::new(source) })
+    }
+}
+
+/// A tour that is being taken.
+#[derive(Resource, Debug)]
+pub struct TourRun {
+    tour: Tour,
+    next: usize,
+    wait: f32,
+    frames: u32,
+    /// What is said now.
+    pub caption: String,
+    /// Where pictures go; without it, none are left.
+    pub shots: Option<PathBuf>,
+    /// Whether the program ends with the tour.
+    pub exit_at_end: bool,
+    /// Whether flights are jumps and nothing is waited for: nobody watches.
+    pub hurry: bool,
+    /// What the tour named that is not there.
+    pub complaints: Vec<String>,
+}
+
+impl TourRun {
+    /// Begins a tour.
+    pub fn new(tour: Tour, shots: Option<PathBuf>, exit_at_end: bool) -> Self {
+        let complaints = Vec::new();
+        // A few frames pass first: the shaders are compiled and the window is laid out.
+        Self {
+            tour,
+            next: 0,
+            wait: 0.0,
+            frames: 8,
+            caption: String::new(),
+            shots,
+            exit_at_end,
+            hurry: false,
+            complaints,
+        }
+    }
+
+    /// Whether all its steps are done.
+    pub fn is_over(&self) -> bool {
+        self.next >= self.tour.steps.len() && self.frames == 0 && self.wait <= 0.0
+    }
+}
+
+/// Frames that pass before a picture is taken, so that text of the step before is on it.
+const SETTLE: u32 = 3;
+
+/// Runs the [`TourRun`] that is there.
+pub(super) struct TourPlugin;
+
+impl Plugin for TourPlugin {
+    fn build(&self, app: &mut App) {
+        app.add_systems(Update, run.in_set(WorldSystems::Input).run_if(resource_exists::<TourRun>));
+    }
+}
+
+fn run(
+    time: Res<Time>,
+    index: Option<Res<ModelIndex>>,
+    mut run: ResMut<TourRun>,
+    mut map: ResMut<Map>,
+    mut settings: ResMut<Settings>,
+    mut shots: ResMut<Shots>,
+    mut mind: ResMut<Mind>,
+    mut exit: MessageWriter<AppExit>,
+    mut commands: Commands,
+) {
+    run.wait -= time.delta_secs();
+    if run.frames > 0 {
+        run.frames -= 1;
+        return;
+    }
+    if run.wait > 0.0 || map.flight.is_some() || shots.is_busy() || mind.is_busy() {
+        return;
+    }
+    let Some(step) = run.tour.steps.get(run.next).cloned() else {
+        if run.exit_at_end {
+            exit.write(AppExit::Success);
+        } else {
+            commands.remove_resource::<TourRun>();
+        }
+        return;
+    };
+    run.next += 1;
+    let complain = |run: &mut TourRun, map: &mut Map, place: &Place| {
+        let text =
+            format!("the tour names {}, which {} does not have", map.atlas.name(place), map.atlas.title());
+        map.tell(text.clone());
+        run.complaints.push(text);
+    };
+    match step {
+        TourStep::Caption(text) => run.caption = text,
+        TourStep::Look { at, seconds } => {
+            let seconds = if run.hurry { Some(0.0) } else { seconds };
+            if !map.go_to(&at, seconds) {
+                complain(&mut run, &mut map, &at);
+            }
+            map.selection = None;
+        }
+        TourStep::Zoom { at, scale } => match map.atlas.rect(&at) {
+            Some(rect) => {
+                let view = super::view::View { scale, ..map.view.fit(rect) };
+                map.go(view, run.hurry.then_some(0.0));
+            }
+            None => complain(&mut run, &mut map, &at),
+        },
+        TourStep::Select(place) => map.selection = place,
+        TourStep::Wait(seconds) => run.wait = if run.hurry { 0.0 } else { seconds },
+        TourStep::Prompt { text, tokens } => {
+            mind.paused = false;
+            mind.ask(&map, &text, false, tokens, 0.0);
+            if let Some(problem) = &mind.problem {
+                run.complaints.push(format!("the tour's prompt: {problem}"));
+            }
+        }
+        TourStep::Colouring(colouring) => settings.colouring = colouring,
+        TourStep::Palette(name) => settings.palette = name,
+        TourStep::Theme(theme) => settings.theme = theme,
+        TourStep::Mute(ref place) | TourStep::Unmute(ref place) => {
+            let entity = index.and_then(|index| entity_of(place, &index));
+            match entity {
+                Some(entity) if matches!(step, TourStep::Mute(_)) => {
+                    commands.entity(entity).insert(Muted);
+                }
+                Some(entity) => {
+                    commands.entity(entity).remove::<Muted>();
+                }
+                None => complain(&mut run, &mut map, place),
+            }
+        }
+        TourStep::Shot(name) => {
+            if let Some(folder) = &run.shots {
+                shots.take(folder.join(format!("{name}.png")));
+            }
+        }
+    }
+    let next_is_shot = matches!(run.tour.steps.get(run.next), Some(TourStep::Shot(_)));
+    run.frames = if next_is_shot { SETTLE } else { 0 };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assets::Assets;
+
+    #[test]
+    fn every_built_in_tour_is_read_and_leaves_pictures() {
+        let files = Assets::default().texts("tours").unwrap();
+        assert!(!files.is_empty());
+        for (file, _) in &files {
+            let tour = Tour::find(file.strip_suffix(".tour.ron").unwrap(), &files).unwrap();
+            assert!(tour.steps.iter().any(|step| matches!(step, TourStep::Shot(_))), "{file}");
+        }
+    }
+
+    #[test]
+    fn a_tour_that_is_not_there_or_broken_is_told_with_its_place() {
+        let files = [("a.tour.ron".to_owned(), "(title: \"a\", steps: [Fly])".to_owned())];
+        let error = Tour::find("b", &files).unwrap_err().to_string();
+        assert!(error.contains("\"b\"") && error.contains('a'), "{error}");
+        let error = Tour::find("a", &files).unwrap_err().to_string();
+        assert!(error.contains("a.tour.ron") && error.contains("1:"), "{error}");
+    }
+}

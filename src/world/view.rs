@@ -1,0 +1,244 @@
+//! What a camera above the plane sees: cells to screen points and back, zooms that hold the cell under the cursor, and flights.
+//!
+//! Flights follow the path of van Wijk and Nuij, "Smooth and efficient zooming and panning" (2003). Nothing here knows entities.
+
+use crate::model::plan::Rect;
+
+/// The closest zoom: screen points per cell.
+pub const MOST_SCALE: f64 = 160.0;
+/// The farthest: the whole map on a hundredth of the screen.
+const LEAST_PART: f64 = 0.1;
+/// Space around what is shown whole, in parts of the screen.
+const MARGIN: f64 = 0.06;
+/// Curvature of flights, from the paper's user study.
+const RHO: f64 = 1.42;
+
+/// A camera's place.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct View {
+    /// The cell in the middle of the screen.
+    pub centre: [f64; 2],
+    /// Screen points per cell.
+    pub scale: f64,
+    /// The screen in points.
+    pub size: [f64; 2],
+}
+
+impl Default for View {
+    fn default() -> Self {
+        Self { centre: [0.0; 2], scale: 1.0, size: [1280.0, 720.0] }
+    }
+}
+
+impl View {
+    /// The view that shows a rectangle whole, with some space around it.
+    pub fn fit(self, rect: Rect) -> Self {
+        let centre = [rect.x as f64 + rect.width as f64 / 2.0, rect.y as f64 + rect.height as f64 / 2.0];
+        let inner = self.size.map(|side| side * (1.0 - 2.0 * MARGIN));
+        let scale = (inner[0] / rect.width.max(1) as f64).min(inner[1] / rect.height.max(1) as f64);
+        Self { centre, scale: scale.clamp(1e-9, MOST_SCALE), ..self }
+    }
+
+    /// Where a place on the plane is on the screen.
+    pub fn to_screen(&self, cell: [f64; 2]) -> [f64; 2] {
+        std::array::from_fn(|i| (cell[i] - self.centre[i]) * self.scale + self.size[i] / 2.0)
+    }
+
+    /// The place on the plane under a point of the screen.
+    pub fn to_plane(&self, point: [f64; 2]) -> [f64; 2] {
+        std::array::from_fn(|i| (point[i] - self.size[i] / 2.0) / self.scale + self.centre[i])
+    }
+
+    /// The cell under a point of the screen.
+    pub fn cell_at(&self, point: [f64; 2]) -> (i64, i64) {
+        let [x, y] = self.to_plane(point);
+        (x.floor() as i64, y.floor() as i64)
+    }
+
+    /// The cells on the screen.
+    pub fn visible(&self) -> Rect {
+        let (left, top) = self.cell_at([0.0, 0.0]);
+        let (right, bottom) = self.cell_at(self.size);
+        Rect::new(left, top, right - left + 1, bottom - top + 1)
+    }
+
+    /// Zooms by a factor and holds what is under `point`.
+    #[must_use]
+    pub fn zoomed(self, factor: f64, point: [f64; 2], bounds: Rect) -> Self {
+        let held = self.to_plane(point);
+        let mut view = Self { scale: self.scale * factor, ..self }.bounded(bounds);
+        for i in 0..2 {
+            view.centre[i] = held[i] - (point[i] - self.size[i] / 2.0) / view.scale;
+        }
+        view.bounded(bounds)
+    }
+
+    /// Moves by a distance on the screen.
+    #[must_use]
+    pub fn panned(self, by: [f64; 2], bounds: Rect) -> Self {
+        let centre = std::array::from_fn(|i| self.centre[i] - by[i] / self.scale);
+        Self { centre, ..self }.bounded(bounds)
+    }
+
+    /// The nearest view that is not lost: near the map, neither absurdly far nor absurdly close, and of numbers.
+    #[must_use]
+    pub fn bounded(self, bounds: Rect) -> Self {
+        let size = self.size.map(|side| if side.is_finite() { side.max(1.0) } else { 1.0 });
+        let whole = Self { size, ..self }.fit(bounds);
+        let least = whole.scale * LEAST_PART;
+        let scale =
+            if self.scale.is_finite() { self.scale.clamp(least, MOST_SCALE.max(least)) } else { whole.scale };
+        let (low, high) = ([bounds.x, bounds.y], [bounds.x + bounds.width, bounds.y + bounds.height]);
+        let centre = std::array::from_fn(|i| {
+            let centre = if self.centre[i].is_finite() { self.centre[i] } else { whole.centre[i] };
+            centre.clamp(low[i] as f64, high[i] as f64)
+        });
+        Self { centre, scale, size }
+    }
+}
+
+/// A flight from one view to another.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Flight {
+    from: View,
+    to: View,
+    seconds: f64,
+    elapsed: f64,
+}
+
+impl Flight {
+    /// A flight that takes so many seconds.
+    pub fn new(from: View, to: View, seconds: f64) -> Self {
+        Self { from, to, seconds: seconds.max(1e-3), elapsed: 0.0 }
+    }
+
+    /// A flight that takes 300 to 900 ms, by the length of its path.
+    pub fn usual(from: View, to: View) -> Self {
+        Self::new(from, to, (0.3 + 0.12 * path(&from, &to).2).min(0.9))
+    }
+
+    /// Where it ends.
+    pub fn target(&self) -> View {
+        self.to
+    }
+
+    /// The view after some more time, and whether it has arrived.
+    pub fn advance(&mut self, seconds: f64, size: [f64; 2]) -> (View, bool) {
+        self.elapsed += seconds;
+        let part = (self.elapsed / self.seconds).min(1.0);
+        // Slow at both ends.
+        let eased = part * part * (3.0 - 2.0 * part);
+        let view = if part >= 1.0 { self.to } else { between(&self.from, &self.to, eased) };
+        (View { size, ..view }, part >= 1.0)
+    }
+}
+
+/// Width of the view on the plane, distance of the centres, and length of the path.
+fn path(from: &View, to: &View) -> ([f64; 2], f64, f64) {
+    let side = from.size[0].max(1.0);
+    let widths = [side / from.scale, side / to.scale];
+    let distance = (to.centre[0] - from.centre[0]).hypot(to.centre[1] - from.centre[1]);
+    if distance < 1e-6 * widths[0] {
+        return (widths, 0.0, (widths[1] / widths[0]).ln().abs() / RHO);
+    }
+    let r = |i: usize| {
+        let sign = if i == 0 { 1.0 } else { -1.0 };
+        let [w0, w1] = widths;
+        let rho4 = RHO.powi(4) * distance * distance;
+        let b = (w1 * w1 - w0 * w0 + sign * rho4) / (2.0 * widths[i] * RHO * RHO * distance);
+        ((b * b + 1.0).sqrt() - b).ln()
+    };
+    (widths, distance, (r(1) - r(0)) / RHO)
+}
+
+fn between(from: &View, to: &View, part: f64) -> View {
+    let (widths, distance, length) = path(from, to);
+    let [w0, w1] = widths;
+    let side = from.size[0].max(1.0);
+    let at = part * length;
+    if distance == 0.0 {
+        let width = w0 * ((w1 / w0).ln() * part).exp();
+        return View { scale: side / width, ..*from };
+    }
+    let rho4 = RHO.powi(4) * distance * distance;
+    let b0 = (w1 * w1 - w0 * w0 + rho4) / (2.0 * w0 * RHO * RHO * distance);
+    let r0 = ((b0 * b0 + 1.0).sqrt() - b0).ln();
+    let moved = w0 / (RHO * RHO) * (r0.cosh() * (RHO * at + r0).tanh() - r0.sinh());
+    let width = w0 * r0.cosh() / (RHO * at + r0).cosh();
+    let along = (moved / distance).clamp(0.0, 1.0);
+    let centre = std::array::from_fn(|i| from.centre[i] + (to.centre[i] - from.centre[i]) * along);
+    View { centre, scale: side / width, size: from.size }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MAP: Rect = Rect { x: 0, y: 0, width: 30_000, height: 20_000 };
+
+    #[test]
+    fn what_is_fitted_is_whole_on_the_screen_and_in_its_middle() {
+        let view = View::default().fit(MAP);
+        let [left, top] = view.to_screen([0.0, 0.0]);
+        let [right, bottom] = view.to_screen([30_000.0, 20_000.0]);
+        assert!(left > 0.0 && top > 0.0 && right < 1280.0 && bottom < 720.0);
+        assert!((left - (1280.0 - right)).abs() < 1e-6 && (top - (720.0 - bottom)).abs() < 1e-6);
+        assert!(view.visible().contains(&MAP));
+    }
+
+    #[test]
+    fn a_screen_of_one_point_and_numbers_that_are_none_are_survived() {
+        for size in [[1.0, 1.0], [0.0, 0.0], [f64::NAN, 5.0]] {
+            for scale in [0.0, f64::NAN, f64::INFINITY, 1e300, -4.0] {
+                let lost = View { centre: [f64::NAN, 1e300], scale, size };
+                let view = lost.bounded(MAP);
+                assert!(view.scale > 0.0 && view.scale.is_finite(), "{view:?}");
+                assert!(view.centre.iter().all(|value| (0.0..=30_000.0).contains(value)), "{view:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_zoom_holds_what_is_under_the_cursor(
+            x in 300.0..900.0f64, y in 200.0..500.0f64, factor in 0.9..3.0f64,
+        ) {
+            let view = View::default().fit(MAP).zoomed(20.0, [640.0, 360.0], MAP);
+            let held = view.to_plane([x, y]);
+            let after = view.zoomed(factor, [x, y], MAP).to_plane([x, y]);
+            prop_assert!((held[0] - after[0]).abs() < 1e-6 && (held[1] - after[1]).abs() < 1e-6);
+        }
+
+        #[test]
+        fn screen_and_plane_are_inverse(x in 0.0..1280.0f64, y in 0.0..720.0f64, scale in 0.01..100.0f64) {
+            let view = View { centre: [123.5, 77.25], scale, size: [1280.0, 720.0] };
+            let [px, py] = view.to_screen(view.to_plane([x, y]));
+            prop_assert!((px - x).abs() < 1e-6 && (py - y).abs() < 1e-6);
+        }
+
+        #[test]
+        fn a_flight_begins_and_ends_where_it_should_without_a_jump(
+            x in 0.0..30_000.0f64, y in 0.0..20_000.0f64, scale in 0.02..100.0f64,
+        ) {
+            let from = View::default().fit(MAP);
+            let to = View { centre: [x, y], scale, ..from };
+            let mut flight = Flight::usual(from, to);
+            let mut before = from;
+            let mut arrived = false;
+            for _ in 0..1000 {
+                let (view, done) = flight.advance(0.001, from.size);
+                prop_assert!(view.scale.is_finite() && view.scale > 0.0, "{:?}", view);
+                let moved = before.to_screen(view.centre);
+                let jump = (moved[0] - 640.0).hypot(moved[1] - 360.0);
+                prop_assert!(jump < 200.0, "{} points in a millisecond", jump);
+                before = view;
+                arrived = done;
+                if done { break }
+            }
+            prop_assert!(arrived);
+            prop_assert_eq!(before, to);
+        }
+    }
+}
