@@ -9,6 +9,7 @@
 //! 4. `tiles`: the pixels of a model as textures on the GPU, and the model as entities.
 //! 6. [`passes`]: the forward pass, on the CPU and in Bevy's render graph, with its `shaders`.
 //! 7. [`tokens`]: requests, sampling, batches and results.
+//! 11. [`mods`]: contents as RON, from the program and from folders and archives.
 //!
 //! [`assets`] is what travels inside the program, [`app`] the modes and the command line.
 
@@ -16,6 +17,7 @@ pub mod app;
 pub mod assets;
 pub mod map;
 pub mod model;
+pub mod mods;
 pub mod passes;
 pub mod pxi;
 #[cfg(feature = "world")]

@@ -12,7 +12,7 @@ pub mod headless;
 use crate::assets::Assets;
 use clap::{Parser, Subcommand};
 use cli::{
-    bench, convert, fs, inspect, map,
+    bench, convert, experiment, fs, inspect, map, mods,
     output::{self, Exit, Output},
     perplexity, run, verify,
 };
@@ -29,8 +29,13 @@ struct Arguments {
     /// A folder whose files stand in for built-in assets of the same name.
     #[arg(long, global = true, value_name = "DIR")]
     assets: Option<PathBuf>,
+    /// A folder of mods to use instead of the user's.
+    #[arg(long = "mods", global = true, value_name = "DIR", id = "mods-folder")]
+    mods: Option<PathBuf>,
     #[command(flatten)]
     batch: run::BatchArgs,
+    #[command(flatten)]
+    experiment: experiment::ExperimentArgs,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -49,6 +54,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Measure how fast a model answers here, and where the time goes.
     Bench(bench::BenchArgs),
+    /// List, check, make and pack mods.
+    Mods(mods::ModsArgs),
     /// Measure how well a model foresees a text.
     Perplexity(perplexity::PerplexityArgs),
 }
@@ -71,6 +78,10 @@ pub fn main() -> ExitCode {
         Some(Command::Verify(args)) => verify::run(args, &assets, &mut out),
         Some(Command::Bench(args)) => bench::run(args, &assets, &mut out),
         Some(Command::Perplexity(args)) => perplexity::run(args, &assets, &mut out),
+        Some(Command::Mods(args)) => mods::run(&args, arguments.mods.as_deref(), &mut out),
+        None if arguments.experiment.experiment.is_some() => {
+            experiment::run(&arguments.experiment, &arguments.batch, arguments.mods.as_deref(), &assets, &mut out)
+        }
         None if arguments.batch.no_window => run::run(&arguments.batch, &assets, &mut out),
         None => Err(anyhow::anyhow!(NO_WORLD_YET)),
     };
