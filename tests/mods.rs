@@ -10,16 +10,25 @@ use std::time::{Duration, Instant};
 use pixel_llm::mods::experiment::Experiment;
 use pixel_llm::mods::source::{MAX_FILE_IN_BYTES, Source, SourceFile, read_archive};
 use pixel_llm::mods::watch::{Poll, Reloader};
-use pixel_llm::mods::{Loaded, ModReport, Registry, Settings, State, What, built_in, load, load_sources, pack};
+use pixel_llm::mods::{
+    Loaded, ModReport, Registry, Settings, State, What, built_in, load, load_sources, pack,
+};
 use proptest::prelude::*;
 
-const EXPERIMENT: &str = r#"(title: "T", prompts: [Text(id: "a", text: "x")], interventions: [EachLayer(scale: 0.0)])"#;
+const EXPERIMENT: &str =
+    r#"(title: "T", prompts: [Text(id: "a", text: "x")], interventions: [EachLayer(scale: 0.0)])"#;
 
 fn manifest(id: &str, more: &str) -> String {
-    format!(r#"(id: "{id}", name: "N", version: "1.0.0", pixel_llm: "*", author: "A", licence: "MIT", {more})"#)
+    format!(
+        r#"(id: "{id}", name: "N", version: "1.0.0", pixel_llm: "*", author: "A", licence: "MIT", {more})"#
+    )
 }
 
-fn source(id: &str, more: &str, files: &[(&str, &str)]) -> (PathBuf, Result<Source, Vec<pixel_llm::mods::Problem>>) {
+fn source(
+    id: &str,
+    more: &str,
+    files: &[(&str, &str)],
+) -> (PathBuf, Result<Source, Vec<pixel_llm::mods::Problem>>) {
     let file = |(path, text): &(&str, &str)| SourceFile { path: (*path).into(), text: (*text).into() };
     let mut files: Vec<_> = files.iter().map(file).collect();
     files.push(SourceFile { path: "mod.ron".into(), text: manifest(id, more) });
@@ -52,8 +61,18 @@ fn every_broken_mod_is_explained_in_the_expected_words() {
     for folder in folders {
         let loaded = load_all(vec![(folder.clone(), Source::read(&folder))]);
         let report = loaded.mods.iter().find(|report| report.path.is_some()).unwrap();
-        assert!(matches!(report.state, State::Broken | State::Incompatible), "{}: {:?}", folder.display(), report.state);
-        assert_eq!(loaded.contents, load_all(Vec::new()).contents, "{} left something behind", folder.display());
+        assert!(
+            matches!(report.state, State::Broken | State::Incompatible),
+            "{}: {:?}",
+            folder.display(),
+            report.state
+        );
+        assert_eq!(
+            loaded.contents,
+            load_all(Vec::new()).contents,
+            "{} left something behind",
+            folder.display()
+        );
         let found: String = report.problems.iter().map(|problem| format!("{problem}\n")).collect();
         let expected = folder.join("expected.txt");
         // With BLESS=1 the texts are written anew, to be read before they are committed.
@@ -104,7 +123,11 @@ fn every_built_in_file_can_be_overridden_and_patched() {
 fn a_wrong_patch_leaves_everything_as_it_was_and_names_its_own_place() {
     let good = source("a-good", "", &[("e.experiment.ron", EXPERIMENT)]);
     let patch = "[\n  (field: \"title\", value: \"New\"),\n  (field: \"prompts[0].text\", value: 7),\n]";
-    let bad = source("b-bad", r#"needs: [(id: "a-good")]"#, &[("e.experiment.patch.ron", patch), ("f.experiment.ron", EXPERIMENT)]);
+    let bad = source(
+        "b-bad",
+        r#"needs: [(id: "a-good")]"#,
+        &[("e.experiment.patch.ron", patch), ("f.experiment.ron", EXPERIMENT)],
+    );
     let late = source("c-late", r#"needs: [(id: "b-bad")]"#, &[]);
     let loaded = load_all(vec![good, bad, late]);
     assert_eq!(in_use(&loaded), ["core", "a-good"]);
@@ -114,7 +137,7 @@ fn a_wrong_patch_leaves_everything_as_it_was_and_names_its_own_place() {
         problems(&loaded),
         [
             "b-bad/e.experiment.patch.ron:3:38: prompts[0].text: expected a text in quotes, found the number 7",
-            "c-late/mod.ron: needs `b-bad`, which was not loaded",
+            "c-late/mod.ron:1:97: needs[0]: needs `b-bad`, which was not loaded",
         ]
     );
 }
@@ -135,8 +158,9 @@ fn the_order_is_that_of_dependencies_then_of_the_user_then_of_ids() {
     let loaded = load_all(make());
     assert_eq!(in_use(&loaded), ["core", "a", "c", "d", "b"]);
     let said = problems(&loaded).join("\n");
-    assert!(said.contains("x/mod.ron: cannot be beside `a`, which comes before it"), "{said}");
-    assert!(said.contains("r1/mod.ron: needs itself: `r1` needs `r2` needs `r1`"), "{said}");
+    assert!(said.contains("conflicts: cannot be beside `a`, which comes before it"), "{said}");
+    assert!(said.contains("needs: needs itself: `r1` needs `r2` needs `r1`"), "{said}");
+    assert!(said.contains("needs: needs itself: `r2` needs `r1` needs `r2`"), "{said}");
     let settings = Settings { order: vec!["x".into(), "d".into()], ..Settings::default() };
     let loaded = load_sources(&Registry::default(), make(), &settings);
     assert_eq!(in_use(&loaded), ["core", "x", "c", "d", "b"]);
@@ -147,12 +171,20 @@ fn random_mods() -> impl Strategy<Value = Vec<(usize, Vec<usize>, bool)>> {
     prop::collection::vec((0..4_usize, prop::collection::vec(0..8_usize, 0..3), any::<bool>()), 1..8)
 }
 
-fn make_mods(mods: &[(usize, Vec<usize>, bool)]) -> Vec<(PathBuf, Result<Source, Vec<pixel_llm::mods::Problem>>)> {
+fn make_mods(
+    mods: &[(usize, Vec<usize>, bool)],
+) -> Vec<(PathBuf, Result<Source, Vec<pixel_llm::mods::Problem>>)> {
     let one = |(at, (content, needs, is_patch)): (usize, &(usize, Vec<usize>, bool))| {
-        let needs: Vec<_> = needs.iter().filter(|need| **need != at).map(|need| format!(r#"(id: "m{need}")"#)).collect();
+        let needs: Vec<_> =
+            needs.iter().filter(|need| **need != at).map(|need| format!(r#"(id: "m{need}")"#)).collect();
         let (name, text) = match is_patch {
-            true => (format!("e{content}.experiment.patch.ron"), format!(r#"[(field: "title", value: "by {at}")]"#)),
-            false => (format!("e{content}.experiment.ron"), EXPERIMENT.replace("\"T\"", &format!("\"of {at}\""))),
+            true => (
+                format!("e{content}.experiment.patch.ron"),
+                format!(r#"[(field: "title", value: "by {at}")]"#),
+            ),
+            false => {
+                (format!("e{content}.experiment.ron"), EXPERIMENT.replace("\"T\"", &format!("\"of {at}\"")))
+            }
         };
         source(&format!("m{at}"), &format!("needs: [{}]", needs.join(", ")), &[(&name, &text)])
     };
@@ -249,7 +281,11 @@ fn an_archive_cannot_reach_out_link_or_swell() {
     let one = vec![b' '; MAX_FILE_IN_BYTES as usize];
     let names: Vec<_> = (0..9).map(|at| format!("e{at}.experiment.ron")).collect();
     let many: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), one.as_slice())).collect();
-    assert!(read_archive("z.zip", &zip_of(&many)).unwrap_err()[0].message.contains("the mod's files have more than"));
+    assert!(
+        read_archive("z.zip", &zip_of(&many)).unwrap_err()[0]
+            .message
+            .contains("the mod's files have more than")
+    );
     let names: Vec<_> = (0..5000).map(|at| format!("e{at}.txt")).collect();
     let many: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), b"".as_slice())).collect();
     assert!(read_archive("z.zip", &zip_of(&many)).unwrap_err()[0].message.contains("more than 4096 files"));
@@ -312,7 +348,11 @@ fn two_hundred_mods_with_five_thousand_contents_load_in_under_two_seconds() {
         fs::create_dir(&inside).unwrap();
         fs::write(inside.join("mod.ron"), manifest(&format!("mod-{at}"), "")).unwrap();
         for name in 0..25 {
-            fs::write(inside.join(format!("e-{at}-{name}.experiment.ron")), Registry::default().kind("experiment").unwrap().example()).unwrap();
+            fs::write(
+                inside.join(format!("e-{at}-{name}.experiment.ron")),
+                Registry::default().kind("experiment").unwrap().example(),
+            )
+            .unwrap();
         }
     }
     let start = Instant::now();
@@ -342,7 +382,8 @@ fn the_examples_of_the_specification_are_those_of_the_program_and_sound() {
     }
     files.push(("my-mod.experiment.patch.ron".into(), examples["my-mod.experiment.patch.ron"].clone()));
     let files = files.into_iter().map(|(path, text)| SourceFile { path, text }).collect();
-    let loaded = load_all(vec![("m".into(), Ok(Source { label: "m".into(), path: Some("m".into()), files }))]);
+    let loaded =
+        load_all(vec![("m".into(), Ok(Source { label: "m".into(), path: Some("m".into()), files }))]);
     assert_eq!(problems(&loaded), [""; 0]);
 }
 

@@ -25,25 +25,49 @@ fn a_mod_is_made_checked_disabled_shown_and_packed() {
     fs::create_dir(folder.path().join("mods")).unwrap();
     program(&folder, &["mods", "new", "mods/mine", "--kind", "experiment"]).assert().success();
     program(&folder, &["mods", "new", "mods/mine"]).assert().code(2).stderr(contains("is there already"));
-    program(&folder, &["mods", "check"]).assert().success().stdout(contains("1 mods checked, 0 with something wrong"));
+    program(&folder, &["mods", "check"])
+        .assert()
+        .success()
+        .stdout(contains("1 mods checked, 0 with something wrong"));
     program(&folder, &["mods", "check", "mods/mine"]).assert().success();
     program(&folder, &["mods", "disable", "mine"]).assert().success().stdout("mine is now disabled\n");
     program(&folder, &["mods", "list"]).assert().success().stdout(contains("mine  0.1.0    disabled"));
     program(&folder, &["mods", "enable", "mine"]).assert().success().stdout("mine is now enabled\n");
-    program(&folder, &["mods", "show", "mine"]).assert().success().stdout(contains("experiment/mine: brought by mine"));
+    program(&folder, &["mods", "show", "mine"])
+        .assert()
+        .success()
+        .stdout(contains("experiment/mine: brought by mine"));
     program(&folder, &["mods", "show", "mime"]).assert().code(2).stderr(contains("did you mean mine?"));
     program(&folder, &["mods", "disable", "core"]).assert().code(2).stderr(contains("always there"));
-    program(&folder, &["mods", "pack", "mods/mine"]).assert().success().stdout("wrote mine-0.1.0.zip: 2 files\n");
+    program(&folder, &["mods", "pack", "mods/mine"])
+        .assert()
+        .success()
+        .stdout("wrote mine-0.1.0.zip: 2 files\n");
     program(&folder, &["mods", "check", "mine-0.1.0.zip"]).assert().success();
-    program(&folder, &["mods", "allow", "mine", "--command", "rm -r /"]).assert().code(2).stderr(contains("has no command"));
+    program(&folder, &["mods", "allow", "mine", "--command", "rm -r /"])
+        .assert()
+        .code(2)
+        .stderr(contains("has no command"));
 
     fs::write(folder.path().join("mods/mine/mine.experiment.ron"), "(\n    titel: 3,\n)\n").unwrap();
-    let output = program(&folder, &["--json", "mods", "check", "mods/mine"]).assert().code(1).get_output().stdout.clone();
+    let output = program(&folder, &["--json", "mods", "check", "mods/mine"])
+        .assert()
+        .code(1)
+        .get_output()
+        .stdout
+        .clone();
     let report: Value = serde_json::from_slice(&output).unwrap();
     let mine = report["mods"].as_array().unwrap().iter().find(|report| report["label"] == "mine").unwrap();
     let first = &mine["problems"][1];
-    assert_eq!((mine["state"].as_str(), first["line"].as_u64(), first["column"].as_u64()), (Some("broken"), Some(2), Some(5)), "{mine}");
-    program(&folder, &["mods", "pack", "mods/mine"]).assert().code(1).stdout(contains("did you mean `title`?"));
+    assert_eq!(
+        (mine["state"].as_str(), first["line"].as_u64(), first["column"].as_u64()),
+        (Some("broken"), Some(2), Some(5)),
+        "{mine}"
+    );
+    program(&folder, &["mods", "pack", "mods/mine"])
+        .assert()
+        .code(1)
+        .stdout(contains("did you mean `title`?"));
 }
 
 const EXPERIMENT: &str = r#"(
@@ -81,7 +105,10 @@ fn an_experiment_is_a_line_per_cell_and_goes_on_where_it_was_killed() {
     assert_eq!(number(find("small/story/baseline"), "/logit_difference/difference"), 0.0);
     // A factor of 1 is no intervention at all: the same bits come out.
     let same = find("small/story/same");
-    assert_eq!((same["text"].as_str(), same["next"].clone()), (find("small/story/baseline")["text"].as_str(), find("small/story/baseline")["next"].clone()));
+    assert_eq!(
+        (same["text"].as_str(), same["next"].clone()),
+        (find("small/story/baseline")["text"].as_str(), find("small/story/baseline")["next"].clone())
+    );
     // Without its first layer the model is another one.
     let muted = find("small/story/L0");
     assert!(muted["text_changed"] == true && number(muted, "/target/difference").abs() > 0.1, "{muted}");
@@ -105,7 +132,10 @@ fn an_experiment_is_a_line_per_cell_and_goes_on_where_it_was_killed() {
 #[test]
 fn what_an_experiment_names_must_be_there() {
     let folder = with_experiment();
-    program(&folder, &["--no-window", "--experiment", "smal"]).assert().code(2).stderr(contains("there are layers, small"));
+    program(&folder, &["--no-window", "--experiment", "smal"])
+        .assert()
+        .code(2)
+        .stderr(contains("there are layers, small"));
     let path = folder.path().join("mods/m/small.experiment.ron");
     fs::write(&path, EXPERIMENT.replace("head: 0", "head: 99")).unwrap();
     program(&folder, &RUN).assert().code(2).stderr(contains("head 99; the model has heads 0 to"));

@@ -12,7 +12,8 @@ fuzz_target!(|input: &[u8]| {
     }
     let Ok(text) = std::str::from_utf8(input) else { return };
     for path in ["mod.ron", "e.experiment.ron", "m.model.ron", "layers.experiment.patch.ron"] {
-        let manifest = r#"(id: "m", name: "M", version: "1.0.0", pixel_llm: "*", author: "A", licence: "MIT")"#;
+        let manifest =
+            r#"(id: "m", name: "M", version: "1.0.0", pixel_llm: "*", author: "A", licence: "MIT")"#;
         let mut files = vec![SourceFile { path: path.into(), text: text.into() }];
         if path != "mod.ron" {
             files.push(SourceFile { path: "mod.ron".into(), text: manifest.into() });

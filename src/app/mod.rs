@@ -79,9 +79,13 @@ pub fn main() -> ExitCode {
         Some(Command::Bench(args)) => bench::run(args, &assets, &mut out),
         Some(Command::Perplexity(args)) => perplexity::run(args, &assets, &mut out),
         Some(Command::Mods(args)) => mods::run(&args, arguments.mods.as_deref(), &mut out),
-        None if arguments.experiment.experiment.is_some() => {
-            experiment::run(&arguments.experiment, &arguments.batch, arguments.mods.as_deref(), &assets, &mut out)
-        }
+        None if arguments.experiment.experiment.is_some() => experiment::run(
+            &arguments.experiment,
+            &arguments.batch,
+            arguments.mods.as_deref(),
+            &assets,
+            &mut out,
+        ),
         None if arguments.batch.no_window => run::run(&arguments.batch, &assets, &mut out),
         None => Err(anyhow::anyhow!(NO_WORLD_YET)),
     };

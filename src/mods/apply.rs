@@ -98,7 +98,7 @@ pub(super) fn apply(
         let Some(mut content) = touched.get(&id).or_else(|| contents.0.get(&id)).cloned() else {
             let names: Vec<_> = contents.of_kind(kind).map(|(name, _)| name).collect();
             let message = format!(
-                "there is no {kind} `{name}` to patch{}; a mod that another one patches is named in its `needs` or `wants`",
+                "no mod before this one brings {kind}/{name}; whose contents are patched is named in `needs` or `wants`{}",
                 did_you_mean(name, names)
             );
             problems.push(Problem::at(place, None, message));
@@ -110,7 +110,14 @@ pub(super) fn apply(
         }
         let wrong = registry.kind(kind).map_or_else(Vec::new, |kind| kind.check(&content.node));
         if !wrong.is_empty() {
-            problems.extend(wrong);
+            // What is missing after a change is found where it was, in a file that is not to blame.
+            problems.extend(wrong.into_iter().map(|problem| match problem.file == *place.file {
+                true => problem,
+                false => Problem {
+                    message: format!("{}, after the changes of {}", problem.message, place.file),
+                    ..problem
+                },
+            }));
             continue;
         }
         let fields = patch.fields().collect();

@@ -206,23 +206,29 @@ pub fn conditions(experiment: &Experiment, config: &ModelConfig) -> Result<Vec<C
     let all_layers = 0..config.layer_count;
     let check_layer = |id: &str, layer: u32| match layer < config.layer_count {
         true => Ok(()),
-        false => Err(ExperimentError::NoLayer { id: id.into(), layer, last: config.layer_count.saturating_sub(1) }),
+        false => {
+            Err(ExperimentError::NoLayer { id: id.into(), layer, last: config.layer_count.saturating_sub(1) })
+        }
     };
     for intervention in &experiment.interventions {
         match intervention {
             Intervention::EachHead { scale } => {
-                let each = all_layers.clone().flat_map(|layer| (0..config.head_count).map(move |head| Head { layer, head }));
+                let each = all_layers
+                    .clone()
+                    .flat_map(|layer| (0..config.head_count).map(move |head| Head { layer, head }));
                 conditions.extend(each.map(|head| Condition {
                     heads: vec![head],
                     scale: *scale,
                     ..none(format!("L{}H{}", head.layer, head.head))
                 }));
             }
-            Intervention::EachLayer { scale } => conditions.extend(all_layers.clone().map(|layer| Condition {
-                layers: vec![layer],
-                scale: *scale,
-                ..none(format!("L{layer}"))
-            })),
+            Intervention::EachLayer { scale } => {
+                conditions.extend(all_layers.clone().map(|layer| Condition {
+                    layers: vec![layer],
+                    scale: *scale,
+                    ..none(format!("L{layer}"))
+                }))
+            }
             Intervention::Heads { id, heads, scale } => {
                 for head in heads {
                     check_layer(id, head.layer)?;
@@ -252,14 +258,25 @@ pub fn conditions(experiment: &Experiment, config: &ModelConfig) -> Result<Vec<C
 impl Experiment {
     /// What a type cannot say.
     pub(super) fn review(&self, review: &mut Review<'_>) {
-        review.expect(!self.title.trim().is_empty(), "title", || "expected a title, found an empty text".into());
-        let counts = [("prompts", self.prompts.len(), MAX_PROMPTS), ("interventions", self.interventions.len(), MAX_INTERVENTIONS)];
+        review.expect(!self.title.trim().is_empty(), "title", || {
+            "expected a title, found an empty text".into()
+        });
+        let counts = [
+            ("prompts", self.prompts.len(), MAX_PROMPTS),
+            ("interventions", self.interventions.len(), MAX_INTERVENTIONS),
+        ];
         for (field, count, most) in counts {
-            review.expect((1..=most).contains(&count), field, || format!("expected 1 to {most} of them, found {count}"));
+            review.expect((1..=most).contains(&count), field, || {
+                format!("expected 1 to {most} of them, found {count}")
+            });
         }
-        review.expect(self.max_tokens <= 4096, "max_tokens", || format!("expected at most 4096, found {}", self.max_tokens));
+        review.expect(self.max_tokens <= 4096, "max_tokens", || {
+            format!("expected at most 4096, found {}", self.max_tokens)
+        });
         let range = 1..=MAX_TOP_LOGPROBS;
-        review.expect(range.contains(&self.top), "top", || format!("expected 1 to {MAX_TOP_LOGPROBS}, found {}", self.top));
+        review.expect(range.contains(&self.top), "top", || {
+            format!("expected 1 to {MAX_TOP_LOGPROBS}, found {}", self.top)
+        });
         let mut ids = std::collections::BTreeSet::new();
         for (at, trial) in self.prompts.iter().enumerate() {
             let path = |field: &str| format!("prompts[{at}].{field}");
@@ -273,12 +290,16 @@ impl Experiment {
                         "a foil is compared with a target; the field `target` is missing".into()
                     });
                     for (field, text) in [("target", target), ("foil", foil)] {
-                        review.expect(text.as_deref() != Some(""), &path(field), || "expected a text, found an empty one".into());
+                        review.expect(text.as_deref() != Some(""), &path(field), || {
+                            "expected a text, found an empty one".into()
+                        });
                     }
                 }
-                Trial::Repeated { tokens, .. } => review.expect((2..=MAX_REPEATED).contains(tokens), &path("tokens"), || {
-                    format!("expected 2 to {MAX_REPEATED}, found {tokens}")
-                }),
+                Trial::Repeated { tokens, .. } => {
+                    review.expect((2..=MAX_REPEATED).contains(tokens), &path("tokens"), || {
+                        format!("expected 2 to {MAX_REPEATED}, found {tokens}")
+                    })
+                }
             }
         }
         ids = [BASELINE.into()].into();
@@ -287,16 +308,22 @@ impl Experiment {
             let (id, list, scale) = match intervention {
                 Intervention::EachHead { scale } | Intervention::EachLayer { scale } => (None, None, scale),
                 Intervention::Heads { id, heads, scale } => (Some(id), Some(("heads", heads.len())), scale),
-                Intervention::Layers { id, layers, scale } => (Some(id), Some(("layers", layers.len())), scale),
+                Intervention::Layers { id, layers, scale } => {
+                    (Some(id), Some(("layers", layers.len())), scale)
+                }
             };
             if let Some(id) = id {
                 review_id(review, &path("id"), id, &mut ids);
             }
             if let Some((field, count)) = list {
-                review.expect((1..=100_000).contains(&count), &path(field), || format!("expected 1 or more of them, found {count}"));
+                review.expect((1..=100_000).contains(&count), &path(field), || {
+                    format!("expected 1 or more of them, found {count}")
+                });
             }
             let in_range = scale.is_finite() && scale.abs() <= MAX_SCALE;
-            review.expect(in_range, &path("scale"), || format!("expected a number from -{MAX_SCALE} to {MAX_SCALE}, found {scale}"));
+            review.expect(in_range, &path("scale"), || {
+                format!("expected a number from -{MAX_SCALE} to {MAX_SCALE}, found {scale}")
+            });
         }
     }
 }

@@ -23,7 +23,7 @@ use super::problem::Problem;
 use super::registry::Registry;
 use super::settings::{self, Settings};
 use super::source::Source;
-use super::tree::Node;
+use super::tree::{FieldPath, Node};
 
 /// The most mods of a folder.
 pub const MAX_MODS: usize = 2000;
@@ -113,7 +113,8 @@ impl Loaded {
 
     /// Whether nothing is wrong.
     pub fn is_sound(&self) -> bool {
-        self.problems.is_empty() && self.mods.iter().all(|report| !matches!(report.state, State::Broken | State::Incompatible))
+        self.problems.is_empty()
+            && self.mods.iter().all(|report| !matches!(report.state, State::Broken | State::Incompatible))
     }
 
     /// The mod of an id.
@@ -124,7 +125,8 @@ impl Loaded {
 
 /// The user's mods folder: `$PIXEL_LLM_MODS`, else `mods` in the platform's data folder for `pixel-llm`.
 pub fn user_folder() -> Option<PathBuf> {
-    let of_platform = || directories::ProjectDirs::from("", "", "pixel-llm").map(|dirs| dirs.data_dir().join("mods"));
+    let of_platform =
+        || directories::ProjectDirs::from("", "", "pixel-llm").map(|dirs| dirs.data_dir().join("mods"));
     std::env::var_os("PIXEL_LLM_MODS").map(PathBuf::from).or_else(of_platform)
 }
 
@@ -133,7 +135,10 @@ pub fn load(registry: &Registry, folder: Option<&Path>) -> Loaded {
     let mut problems = Vec::new();
     let (mut sources, mut settings) = (Vec::new(), Settings::default());
     if let Some(folder) = folder {
-        sources = find(folder, &mut problems).into_par_iter().map(|path| (path.clone(), Source::read(&path))).collect();
+        sources = find(folder, &mut problems)
+            .into_par_iter()
+            .map(|path| (path.clone(), Source::read(&path)))
+            .collect();
         settings = Settings::read(folder).unwrap_or_else(|wrong| {
             problems.extend(wrong);
             Settings::default()
@@ -181,7 +186,19 @@ fn find(folder: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
 struct Parsed {
     report: ModReport,
     manifest: Option<Manifest>,
+    /// The manifest with its places.
+    written: Option<Node>,
     files: Files,
+}
+
+impl Parsed {
+    /// Leaves the mod out for a reason that a field of its manifest gives.
+    fn reject(&mut self, field: &str, message: &str) {
+        self.report.state = State::Incompatible;
+        let written = self.written.as_ref().expect("a mod without a manifest is broken");
+        let place = &written.nearest(&FieldPath::parse(field).unwrap_or_default()).place;
+        self.report.problems.push(Problem::at(place, Some(field), message.into()));
+    }
 }
 
 /// The contents and patches of a mod.
@@ -197,7 +214,8 @@ pub fn load_sources(
     sources: Vec<(PathBuf, Result<Source, Vec<Problem>>)>,
     settings: &Settings,
 ) -> Loaded {
-    let mut parsed: Vec<Parsed> = sources.into_par_iter().map(|(path, source)| read(registry, path, source)).collect();
+    let mut parsed: Vec<Parsed> =
+        sources.into_par_iter().map(|(path, source)| read(registry, path, source)).collect();
     parsed.insert(0, parse_source(registry, &core()));
     mark_doubles(&mut parsed);
     for one in &mut parsed {
@@ -205,19 +223,24 @@ pub fn load_sources(
             one.report.state = State::Disabled;
         }
     }
-    let candidates: Vec<usize> =
-        parsed.iter().enumerate().filter(|(_, one)| one.report.state == State::Loaded).map(|(at, _)| at).collect();
-    let manifests: Vec<&Manifest> =
-        candidates.iter().map(|&at| parsed[at].manifest.as_ref().expect("a mod without one is broken")).collect();
+    let candidates: Vec<usize> = parsed
+        .iter()
+        .enumerate()
+        .filter(|(_, one)| one.report.state == State::Loaded)
+        .map(|(at, _)| at)
+        .collect();
+    let manifests: Vec<&Manifest> = candidates
+        .iter()
+        .map(|&at| parsed[at].manifest.as_ref().expect("a mod without one is broken"))
+        .collect();
     let version = Version::parse(env!("CARGO_PKG_VERSION")).expect("cargo has checked the version");
     let order = order(&manifests, settings, &version);
-    let needs: Vec<Vec<String>> =
-        manifests.iter().map(|manifest| manifest.needs.iter().map(|need| need.id.clone()).collect()).collect();
+    let needs: Vec<Vec<String>> = manifests
+        .iter()
+        .map(|manifest| manifest.needs.iter().map(|need| need.id.clone()).collect())
+        .collect();
     for (at, reasons) in &order.skipped {
-        let report = &mut parsed[candidates[*at]].report;
-        report.state = State::Incompatible;
-        let file = format!("{}/{}", report.label, manifest::FILE_NAME);
-        report.problems.extend(reasons.iter().map(|reason| Problem::of_file(&file, reason)));
+        reasons.iter().for_each(|reason| parsed[candidates[*at]].reject(&reason.field, &reason.message));
     }
     let mut contents = Contents::default();
     let mut in_use = BTreeSet::new();
@@ -225,21 +248,19 @@ pub fn load_sources(
     for &at in &order.loads {
         let one = &mut parsed[candidates[at]];
         // What it needs may have been broken by a patch only now.
-        let lost = needs[at].iter().find(|need| !in_use.contains(*need));
-        let applied = match lost {
-            Some(need) => {
-                one.report.state = State::Incompatible;
-                let file = format!("{}/{}", one.report.label, manifest::FILE_NAME);
-                Err(vec![Problem::of_file(file, format!("needs `{need}`, which was not loaded"))])
-            }
-            None => apply(registry, &mut contents, one.report.id(), &one.files).inspect_err(|_| one.report.state = State::Broken),
-        };
-        match applied {
+        if let Some((place, need)) = needs[at].iter().enumerate().find(|(_, need)| !in_use.contains(*need)) {
+            one.reject(&format!("needs[{place}]"), &format!("needs `{need}`, which was not loaded"));
+            continue;
+        }
+        match apply(registry, &mut contents, one.report.id(), &one.files) {
             Ok(()) => {
                 in_use.insert(one.report.id().to_owned());
                 sequence.push(candidates[at]);
             }
-            Err(problems) => one.report.problems.extend(problems),
+            Err(problems) => {
+                one.report.state = State::Broken;
+                one.report.problems.extend(problems);
+            }
         }
     }
     let mut reports: Vec<Option<ModReport>> = parsed.into_iter().map(|one| Some(one.report)).collect();
@@ -254,7 +275,7 @@ fn read(registry: &Registry, path: PathBuf, source: Result<Source, Vec<Problem>>
         Err(problems) => {
             let mut report = blank(super::source::label_of(&path), Some(path));
             (report.state, report.problems) = (State::Broken, problems);
-            Parsed { report, manifest: None, files: Files::default() }
+            Parsed { report, manifest: None, written: None, files: Files::default() }
         }
     }
 }
@@ -275,7 +296,7 @@ fn blank(label: String, path: Option<PathBuf>) -> ModReport {
 fn parse_source(registry: &Registry, source: &Source) -> Parsed {
     let mut problems = Vec::new();
     let mut report = blank(source.label.clone(), source.path.clone());
-    let (mut manifest, mut files) = (None, Files::default());
+    let (mut manifest, mut written, mut files) = (None, None, Files::default());
     let mut has_manifest = false;
     let mut known = BTreeMap::new();
     for file in &source.files {
@@ -304,6 +325,7 @@ fn parse_source(registry: &Registry, source: &Source) -> Parsed {
                 Ok(read) => manifest = Some(read),
                 Err(wrong) => problems.extend(wrong),
             }
+            written = Some(node);
             continue;
         };
         let id = format!("{}/{}", content.kind.name(), content.name);
@@ -313,7 +335,9 @@ fn parse_source(registry: &Registry, source: &Source) -> Parsed {
         }
         if content.is_patch {
             match Patch::read(&node) {
-                Ok(patch) => files.patches.push((content.kind.name().into(), content.name, patch, node.place)),
+                Ok(patch) => {
+                    files.patches.push((content.kind.name().into(), content.name, patch, node.place))
+                }
                 Err(wrong) => problems.extend(wrong),
             }
         } else {
@@ -346,7 +370,7 @@ fn parse_source(registry: &Registry, source: &Source) -> Parsed {
     if !problems.is_empty() {
         (report.state, report.problems) = (State::Broken, problems);
     }
-    Parsed { report, manifest, files }
+    Parsed { report, manifest, written, files }
 }
 
 /// Of mods that share an id only the first by label stays.

@@ -103,7 +103,8 @@ impl Manifest {
             return Err(problems);
         }
         let written: Written = decode(node)?;
-        let read = |relations: Vec<WrittenRelation>| relations.into_iter().map(WrittenRelation::read).collect();
+        let read =
+            |relations: Vec<WrittenRelation>| relations.into_iter().map(WrittenRelation::read).collect();
         Ok(Self {
             version: Version::parse(&written.version).expect("the review has parsed it"),
             pixel_llm: requirement(Some(&written.pixel_llm)),
@@ -136,13 +137,20 @@ impl Written {
         }
         for (field, text) in [("name", &self.name), ("author", &self.author), ("licence", &self.licence)] {
             let length = text.chars().count();
-            review.expect((1..=200).contains(&length), field, || format!("expected 1 to 200 characters, found {length}"));
+            review.expect((1..=200).contains(&length), field, || {
+                format!("expected 1 to 200 characters, found {length}")
+            });
         }
         if let Err(error) = Version::parse(&self.version) {
-            review.wrong("version", format!("expected a version such as \"1.0.0\", found {:?}: {error}", self.version));
+            review.wrong(
+                "version",
+                format!("expected a version such as \"1.0.0\", found {:?}: {error}", self.version),
+            );
         }
         review_requirement(review, "pixel_llm", &self.pixel_llm);
-        for (field, relations) in [("needs", &self.needs), ("wants", &self.wants), ("conflicts", &self.conflicts)] {
+        for (field, relations) in
+            [("needs", &self.needs), ("wants", &self.wants), ("conflicts", &self.conflicts)]
+        {
             review.expect(relations.len() <= MAX_RELATIONS, field, || {
                 format!("expected at most {MAX_RELATIONS} mods, found {}", relations.len())
             });

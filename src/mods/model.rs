@@ -60,12 +60,15 @@ impl ModelFile {
     /// What a type cannot say.
     pub(super) fn review(&self, review: &mut Review<'_>) {
         review.expect(!self.name.trim().is_empty(), "name", || "expected a name, found an empty text".into());
-        review.expect(!self.licence.trim().is_empty(), "licence", || "expected a licence, found an empty text".into());
+        review.expect(!self.licence.trim().is_empty(), "licence", || {
+            "expected a licence, found an empty text".into()
+        });
         if let Err(why) = check_path(&self.file) {
             review.wrong("file", why);
         } else {
             let is_model = self.file.ends_with(".pxi") || self.file.ends_with(".gguf");
-            review.expect(is_model, "file", || format!("expected a .pxi or .gguf file, found {:?}", self.file));
+            review
+                .expect(is_model, "file", || format!("expected a .pxi or .gguf file, found {:?}", self.file));
         }
         let digits = self.sha256.len() == 64 && self.sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
         review.expect(digits, "sha256", || "expected 64 hexadecimal digits".into());
@@ -78,7 +81,8 @@ impl ModelFile {
     pub fn open(&self, folder: &Path) -> Result<PathBuf, ModelFileError> {
         let outside = || ModelFileError::Outside { path: self.file.clone() };
         check_path(&self.file).map_err(|_| outside())?;
-        let inside = |folder: &Path| Some((folder.canonicalize().ok()?, folder.join(&self.file).canonicalize().ok()?));
+        let inside =
+            |folder: &Path| Some((folder.canonicalize().ok()?, folder.join(&self.file).canonicalize().ok()?));
         let (folder, path) = inside(folder).ok_or_else(outside)?;
         if !path.starts_with(&folder) || !path.is_file() {
             return Err(outside());

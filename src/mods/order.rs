@@ -20,19 +20,35 @@ pub struct Order {
     /// What loads, first to last.
     pub loads: Vec<usize>,
     /// What does not, and why.
-    pub skipped: BTreeMap<usize, Vec<String>>,
+    pub skipped: BTreeMap<usize, Vec<Reason>>,
+}
+
+/// Why a mod does not load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// The field of its manifest that says so.
+    pub field: String,
+    /// What is not as it says.
+    pub message: String,
+}
+
+impl Reason {
+    fn new(field: impl Into<String>, message: String) -> Self {
+        Self { field: field.into(), message }
+    }
 }
 
 /// Orders manifests with different ids.
 pub fn order(manifests: &[&Manifest], settings: &Settings, program: &Version) -> Order {
-    let by_id: BTreeMap<&str, usize> = manifests.iter().enumerate().map(|(at, m)| (m.id.as_str(), at)).collect();
+    let by_id: BTreeMap<&str, usize> =
+        manifests.iter().enumerate().map(|(at, m)| (m.id.as_str(), at)).collect();
     let mut result = Order::default();
     // Before a version is released, a requirement of it is met by what leads to it.
     let released = Version::new(program.major, program.minor, program.patch);
     for (at, manifest) in manifests.iter().enumerate() {
         if !manifest.pixel_llm.matches(&released) {
             let why = format!("works with pixel-llm {}; this is {program}", manifest.pixel_llm);
-            result.skipped.insert(at, vec![why]);
+            result.skipped.insert(at, vec![Reason::new("pixel_llm", why)]);
         }
     }
     let rank = |at: usize| {
@@ -68,20 +84,21 @@ fn sequence<'m>(
     let mut sequence = Vec::new();
     while !waiting.is_empty() {
         let first = |strict: bool| {
-            let ready = waiting.iter().filter(|(_, (needs, wants))| needs.is_empty() && (!strict || wants.is_empty()));
+            let ready = waiting
+                .iter()
+                .filter(|(_, (needs, wants))| needs.is_empty() && (!strict || wants.is_empty()));
             ready.map(|(&at, _)| at).min_by_key(|&at| rank(at))
         };
         // A ring that only wants keep closed opens at its first mod.
         let Some(next) = first(true).or_else(|| first(false)) else {
             let mut ring: Vec<_> = waiting.keys().copied().collect();
             ring.sort_by_key(|&at| rank(at));
-            for &at in &ring {
-                if let Some(path) = ring_through(at, &waiting) {
-                    let names: Vec<_> = path.iter().map(|&at| format!("`{}`", manifests[at].id)).collect();
-                    let why = format!("needs itself: {}", names.join(" needs "));
-                    result.skipped.entry(at).or_default().push(why);
-                    waiting.remove(&at);
-                }
+            let rings: Vec<_> = ring.iter().filter_map(|&at| ring_through(at, &waiting)).collect();
+            for path in rings {
+                let names: Vec<_> = path.iter().map(|&at| format!("`{}`", manifests[at].id)).collect();
+                let why = format!("needs itself: {}", names.join(" needs "));
+                result.skipped.entry(path[0]).or_default().push(Reason::new("needs", why));
+                waiting.remove(&path[0]);
             }
             // Whatever hangs on the ring is free now, and is told that what it needs was not loaded.
             let left: BTreeSet<_> = waiting.keys().copied().collect();
@@ -104,7 +121,10 @@ fn sequence<'m>(
 }
 
 /// The way by needs from a mod back to itself.
-fn ring_through(start: usize, waiting: &BTreeMap<usize, (BTreeSet<usize>, BTreeSet<usize>)>) -> Option<Vec<usize>> {
+fn ring_through(
+    start: usize,
+    waiting: &BTreeMap<usize, (BTreeSet<usize>, BTreeSet<usize>)>,
+) -> Option<Vec<usize>> {
     let mut came_from = BTreeMap::new();
     let mut queue = std::collections::VecDeque::from([start]);
     while let Some(at) = queue.pop_front() {
@@ -132,29 +152,38 @@ fn ring_through(start: usize, waiting: &BTreeMap<usize, (BTreeSet<usize>, BTreeS
     None
 }
 
-fn reasons_against(at: usize, manifests: &[&Manifest], by_id: &BTreeMap<&str, usize>, so_far: &Order) -> Vec<String> {
+fn reasons_against(
+    at: usize,
+    manifests: &[&Manifest],
+    by_id: &BTreeMap<&str, usize>,
+    so_far: &Order,
+) -> Vec<Reason> {
     let manifest = manifests[at];
     let mut reasons = Vec::new();
-    for need in &manifest.needs {
+    for (place, need) in manifest.needs.iter().enumerate() {
+        let field = format!("needs[{place}]");
         match by_id.get(need.id.as_str()) {
             None => {
                 let meant = did_you_mean(&need.id, by_id.keys().copied());
-                reasons.push(format!("needs {need}, which is not there{meant}"));
+                reasons.push(Reason::new(field, format!("needs {need}, which is not there{meant}")));
             }
             Some(&other) if !need.is_met_by(manifests[other]) => {
-                reasons.push(format!("needs {need}; there is version {}", manifests[other].version));
+                let version = &manifests[other].version;
+                reasons.push(Reason::new(field, format!("needs {need}; there is version {version}")));
             }
             Some(other) if !so_far.loads.contains(other) => {
-                reasons.push(format!("needs {need}, which was not loaded"));
+                reasons.push(Reason::new(field, format!("needs {need}, which was not loaded")));
             }
             Some(_) => {}
         }
     }
     for &other in &so_far.loads {
         let (mine, theirs) = (&manifest.conflicts, &manifests[other].conflicts);
-        let conflicts = mine.iter().any(|c| c.is_met_by(manifests[other])) || theirs.iter().any(|c| c.is_met_by(manifest));
+        let conflicts = mine.iter().any(|c| c.is_met_by(manifests[other]))
+            || theirs.iter().any(|c| c.is_met_by(manifest));
         if conflicts {
-            reasons.push(format!("cannot be beside `{}`, which comes before it", manifests[other].id));
+            let message = format!("cannot be beside `{}`, which comes before it", manifests[other].id);
+            reasons.push(Reason::new("conflicts", message));
         }
     }
     reasons

@@ -41,7 +41,12 @@ pub fn manifest_template(id: &str) -> String {
 ///
 /// # Errors
 /// The folder is there, or cannot be written.
-pub fn write_template(registry: &Registry, folder: &Path, id: &str, kinds: &[&str]) -> Result<Vec<PathBuf>, PackError> {
+pub fn write_template(
+    registry: &Registry,
+    folder: &Path,
+    id: &str,
+    kinds: &[&str],
+) -> Result<Vec<PathBuf>, PackError> {
     if folder.exists() {
         return Err(PackError::Exists { path: folder.into() });
     }

@@ -138,7 +138,11 @@ impl<'a> Parser<'a> {
             Some('{') => self.map(depth)?,
             Some('"') => Value::Text(self.text()?),
             Some('\'') => self.character()?,
-            Some('r') if self.rest.starts_with("r\"") || self.rest.starts_with("r#\"") || self.rest.starts_with("r##") => {
+            Some('r')
+                if self.rest.starts_with("r\"")
+                    || self.rest.starts_with("r#\"")
+                    || self.rest.starts_with("r##") =>
+            {
                 Value::Text(self.raw_text()?)
             }
             Some('0'..='9' | '-' | '+' | '.') => self.number()?,
@@ -319,7 +323,9 @@ impl<'a> Parser<'a> {
     /// The character of an escape; none for a line that is continued.
     fn escape(&mut self) -> Result<Option<char>, Problem> {
         let place = self.place();
-        let wrong = |what: &str| Problem::at(&place, None, format!("{what} is no escape; a backslash itself is `\\\\`"));
+        let wrong = |what: &str| {
+            Problem::at(&place, None, format!("{what} is no escape; a backslash itself is `\\\\`"))
+        };
         self.advance(1);
         let Some(kind) = self.rest.chars().next() else { return Err(wrong("`\\`")) };
         self.advance(kind.len_utf8());

@@ -41,7 +41,9 @@ impl Patch {
     pub fn read(node: &Node) -> Result<Self, Vec<Problem>> {
         let Value::List(items) = &node.value else {
             let found = node.value.describe();
-            let message = format!("expected a list of changes such as [(field: \"title\", value: \"...\")], found {found}");
+            let message = format!(
+                "expected a list of changes such as [(field: \"title\", value: \"...\")], found {found}"
+            );
             return Err(vec![Problem::at(&node.place, None, message)]);
         };
         if items.len() > MAX_CHANGES {
@@ -70,13 +72,17 @@ impl Patch {
 
 fn read_change(item: &Node, problems: &mut Vec<Problem>) -> Option<Change> {
     let Value::Struct(None, fields) = &item.value else {
-        let message = format!("expected a change such as (field: \"title\", value: \"...\"), found {}", item.value.describe());
+        let message = format!(
+            "expected a change such as (field: \"title\", value: \"...\"), found {}",
+            item.value.describe()
+        );
         problems.push(Problem::at(&item.place, None, message));
         return None;
     };
     let before = problems.len();
     for field in fields.iter().filter(|field| !FIELDS.contains(&field.name.as_str())) {
-        let message = format!("unknown field; expected {}{}", one_of(&FIELDS), did_you_mean(&field.name, FIELDS));
+        let message =
+            format!("unknown field; expected {}{}", one_of(&FIELDS), did_you_mean(&field.name, FIELDS));
         problems.push(Problem::at(&field.place, Some(&field.name), message));
     }
     let find = |name: &str| fields.iter().find(|field| field.name == name).map(|field| &field.node);
@@ -136,7 +142,8 @@ impl Change {
             Action::Append(value) => {
                 let target = self.step_into(parent, last)?;
                 let Value::List(items) = &mut target.value else {
-                    return Err(self.wrong(format!("expected a list to append to, found {}", target.value.describe())));
+                    return Err(self
+                        .wrong(format!("expected a list to append to, found {}", target.value.describe())));
                 };
                 items.push(value.clone());
                 Ok(())
@@ -160,13 +167,17 @@ impl Change {
                 let meant = did_you_mean(name, names.iter().copied());
                 match names.is_empty() {
                     true => self.wrong(format!("there is no field `{name}` in {}", node.value.describe())),
-                    false => self.wrong(format!("there is no field `{name}`; there are {}{meant}", one_of_all(&names))),
+                    false => self.wrong(format!(
+                        "there is no field `{name}`; there are {}{meant}",
+                        one_of_all(&names)
+                    )),
                 }
             }
             Step::Index(index) => match &node.value {
-                Value::List(items) | Value::Tuple(_, items) => {
-                    self.wrong(format!("there is no [{index}]; the list has {} values, counted from 0", items.len()))
-                }
+                Value::List(items) | Value::Tuple(_, items) => self.wrong(format!(
+                    "there is no [{index}]; the list has {} values, counted from 0",
+                    items.len()
+                )),
                 other => self.wrong(format!("there is no [{index}] in {}", other.describe())),
             },
         }
@@ -178,7 +189,8 @@ impl Change {
             *child = value.clone();
             return Ok(());
         }
-        let new_field = |name: &str| Field { name: name.into(), place: self.place.clone(), node: value.clone() };
+        let new_field =
+            |name: &str| Field { name: name.into(), place: self.place.clone(), node: value.clone() };
         match (&mut parent.value, step) {
             (Value::Struct(_, fields), Step::Field(name)) => fields.push(new_field(name)),
             (Value::Map(pairs), Step::Field(name)) => {
@@ -200,7 +212,9 @@ impl Change {
         }
         match (&mut parent.value, step) {
             (Value::Struct(_, fields), Step::Field(name)) => fields.retain(|field| field.name != *name),
-            (Value::Map(pairs), Step::Field(name)) => pairs.retain(|(key, _)| !super::tree::key_is(key, name)),
+            (Value::Map(pairs), Step::Field(name)) => {
+                pairs.retain(|(key, _)| !super::tree::key_is(key, name))
+            }
             (Value::List(items) | Value::Tuple(_, items), Step::Index(index)) => drop(items.remove(*index)),
             _ => return Err(self.nowhere(parent, step)),
         }

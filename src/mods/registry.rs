@@ -38,7 +38,8 @@ impl Kind {
     /// The same kind with what gives the commands that a content would have run. Each needs the user's consent.
     #[must_use]
     pub fn with_commands<T: DeserializeOwned + 'static>(mut self, commands: fn(&T) -> Vec<String>) -> Self {
-        self.commands = Box::new(move |node| decode::<T>(node).map_or_else(|_| Vec::new(), |value| commands(&value)));
+        self.commands =
+            Box::new(move |node| decode::<T>(node).map_or_else(|_| Vec::new(), |value| commands(&value)));
         self
     }
 
@@ -96,7 +97,11 @@ impl Default for Registry {
     /// The kinds of this stage: `experiment` and `model`.
     fn default() -> Self {
         let mut registry = Self { kinds: Vec::new() };
-        registry.register(Kind::new("experiment", include_str!("examples/experiment.ron"), Experiment::review));
+        registry.register(Kind::new(
+            "experiment",
+            include_str!("examples/experiment.ron"),
+            Experiment::review,
+        ));
         registry.register(Kind::new("model", include_str!("examples/model.ron"), ModelFile::review));
         registry
     }
@@ -169,7 +174,8 @@ const MAX_ID: usize = 64;
 /// # Errors
 /// The error completes a sentence that begins with what the text is.
 pub fn check_id(id: &str) -> Result<(), String> {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
+    let allowed =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
     if id.is_empty() || id.len() > MAX_ID || !id.bytes().all(allowed) || id.starts_with(['-', '_']) {
         return Err(format!(
             "{:?} is not of 1 to {MAX_ID} small letters, digits, `-` and `_`, with a letter or digit first",

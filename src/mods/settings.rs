@@ -70,10 +70,13 @@ impl Settings {
         match path.metadata() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(wrong(format!("cannot be read: {error}"))),
-            Ok(about) if about.len() > MAX_BYTES => return Err(wrong(format!("the file has more than {MAX_BYTES} bytes"))),
+            Ok(about) if about.len() > MAX_BYTES => {
+                return Err(wrong(format!("the file has more than {MAX_BYTES} bytes")));
+            }
             Ok(_) => {}
         }
-        let text = std::fs::read_to_string(&path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+        let text =
+            std::fs::read_to_string(&path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
         let mut problems = Vec::new();
         let node = parse(&Arc::from(FILE_NAME), &text, &mut problems).map_err(|problem| vec![problem])?;
         if problems.is_empty() { decode(&node) } else { Err(problems) }
@@ -87,10 +90,12 @@ impl Settings {
         let path = folder.join(FILE_NAME);
         let failed = |source| SettingsError::Write { path: path.clone(), source };
         let style = ron::ser::PrettyConfig::new();
-        let text = ron::ser::to_string_pretty(self, style).map_err(|error| failed(std::io::Error::other(error)))?;
+        let text =
+            ron::ser::to_string_pretty(self, style).map_err(|error| failed(std::io::Error::other(error)))?;
         std::fs::create_dir_all(folder).map_err(failed)?;
         let mut file = tempfile::Builder::new().prefix(".order-").tempfile_in(folder).map_err(failed)?;
-        writeln!(file, "// The user's order of mods, what is disabled, and which commands may run.\n{text}").map_err(failed)?;
+        writeln!(file, "// The user's order of mods, what is disabled, and which commands may run.\n{text}")
+            .map_err(failed)?;
         file.as_file().sync_data().map_err(failed)?;
         file.persist(&path).map_err(|error| failed(error.error))?;
         Ok(())
@@ -151,7 +156,9 @@ mod tests {
         let mut settings = Settings::default();
         settings.allow("a", "make");
         assert!(settings.allows("a", "make"));
-        assert!(!settings.allows("a", "make ") && !settings.allows("b", "make") && !settings.allows("am", "ake"));
+        assert!(
+            !settings.allows("a", "make ") && !settings.allows("b", "make") && !settings.allows("am", "ake")
+        );
         settings.forget("a");
         assert!(!settings.allows("a", "make"));
     }

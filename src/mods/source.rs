@@ -85,7 +85,13 @@ pub struct Intake<'a> {
 
 impl<'a> Intake<'a> {
     fn new(label: &'a str) -> Self {
-        Self { label, files: Vec::new(), problems: Vec::new(), seen: std::collections::BTreeSet::new(), bytes: 0 }
+        Self {
+            label,
+            files: Vec::new(),
+            problems: Vec::new(),
+            seen: std::collections::BTreeSet::new(),
+            bytes: 0,
+        }
     }
 
     fn wrong(&mut self, path: &str, message: impl Into<String>) {
@@ -120,7 +126,10 @@ impl<'a> Intake<'a> {
                 false
             }
             Some(ending) if !OTHER_FILES.contains(&ending.to_lowercase().as_str()) => {
-                self.wrong(path, format!("a mod cannot bring .{ending} files; it holds .ron and {}", others()));
+                self.wrong(
+                    path,
+                    format!("a mod cannot bring .{ending} files; it holds .ron and {}", others()),
+                );
                 false
             }
             _ => false,
@@ -234,7 +243,11 @@ pub fn check_path(path: &str) -> Result<(), String> {
     }
     for part in path.split('/') {
         match part {
-            ".." => return Err(format!("{shown:?} leads out of its folder; a mod reaches nothing outside itself")),
+            ".." => {
+                return Err(format!(
+                    "{shown:?} leads out of its folder; a mod reaches nothing outside itself"
+                ));
+            }
             "" | "." => return Err(format!("{shown:?} has an empty part")),
             _ if part.ends_with(['.', ' ']) => {
                 return Err(format!("{shown:?} has a part that ends with a dot or space"));
@@ -250,7 +263,8 @@ pub fn check_path(path: &str) -> Result<(), String> {
 fn is_device(part: &str) -> bool {
     let stem = part.split('.').next().unwrap_or(part).to_ascii_lowercase();
     let numbered = |prefix: &str| {
-        stem.strip_prefix(prefix).is_some_and(|rest| rest.len() == 1 && rest.bytes().all(|byte| byte.is_ascii_digit()))
+        stem.strip_prefix(prefix)
+            .is_some_and(|rest| rest.len() == 1 && rest.bytes().all(|byte| byte.is_ascii_digit()))
     };
     matches!(stem.as_str(), "con" | "prn" | "aux" | "nul") || numbered("com") || numbered("lpt")
 }

@@ -192,7 +192,9 @@ impl FieldPath {
             }
             while let Some(after) = rest.strip_prefix('[') {
                 let Some((digits, after)) = after.split_once(']') else { return wrong("`]` is missing") };
-                let Ok(index) = digits.parse() else { return wrong("between `[` and `]` goes a number from 0") };
+                let Ok(index) = digits.parse() else {
+                    return wrong("between `[` and `]` goes a number from 0");
+                };
                 steps.push(Step::Index(index));
                 rest = after;
             }

@@ -73,7 +73,9 @@ impl Reloader {
                     is_bad && now.label == report.label
                 })
         };
-        if self.good.mods.iter().any(lost) || (self.good.problems.is_empty() && !self.latest.problems.is_empty()) {
+        if self.good.mods.iter().any(lost)
+            || (self.good.problems.is_empty() && !self.latest.problems.is_empty())
+        {
             return Poll::Kept;
         }
         self.good = self.latest.clone();

@@ -57,8 +57,10 @@ pub fn run(
     let config = model.config().clone();
     let conditions = conditions(&experiment, &config).with_context(|| format!("experiment/{name}"))?;
     let plan = Plan::new(&experiment, &text, config.vocab_size)?;
-    let mut file = CellFile::open(batch.output.as_deref().filter(|path| *path != Path::new("-")), batch.existing())?;
-    let context = plan.longest.checked_next_multiple_of(64).unwrap_or(plan.longest).min(config.context_length);
+    let mut file =
+        CellFile::open(batch.output.as_deref().filter(|path| *path != Path::new("-")), batch.existing())?;
+    let context =
+        plan.longest.checked_next_multiple_of(64).unwrap_or(plan.longest).min(config.context_length);
     let slots = batch.parallel.map_or(8, usize::from).min(plan.requests.len()).max(1);
     let mut engine = open_engine(Device::Cpu, model, slots, Some(batch.context.unwrap_or(context)))?;
 
@@ -74,7 +76,10 @@ pub fn run(
             if at > 0 && !wanted.contains(&true) {
                 continue;
             }
-            anyhow::ensure!(engine.set_controls(&condition.controls(&config)), "this device cannot mute heads");
+            anyhow::ensure!(
+                engine.set_controls(&condition.controls(&config)),
+                "this device cannot mute heads"
+            );
             let Some(answers) = answer_all(&mut *engine, &text, &plan, cancel)? else {
                 return Ok(Outcome::Cancelled);
             };
@@ -85,7 +90,14 @@ pub fn run(
             for (index, trial) in plan.trials.iter().enumerate() {
                 failed += usize::from(measured[index].error.is_some());
                 if wanted[index] {
-                    file.write(&line(name, text_name(&text), trial, condition, &measured[index], &baseline[index]))?;
+                    file.write(&line(
+                        name,
+                        text_name(&text),
+                        trial,
+                        condition,
+                        &measured[index],
+                        &baseline[index],
+                    ))?;
                 }
                 bar.inc(1);
             }

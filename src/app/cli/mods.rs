@@ -11,7 +11,10 @@ use super::output::{Exit, Output};
 use super::table::{Align, Table};
 use crate::mods::registry::check_id;
 use crate::mods::source::Source;
-use crate::mods::{Change, Loaded, ModReport, Problem, Registry, Settings, State, What, load, load_sources, pack, user_folder};
+use crate::mods::{
+    Change, Loaded, ModReport, Problem, Registry, Settings, State, What, load, load_sources, pack,
+    user_folder,
+};
 
 /// Arguments of `mods`.
 #[derive(Debug, Args)]
@@ -101,7 +104,9 @@ pub fn run(args: &ModsArgs, folder: Option<&Path>, out: &mut Output) -> anyhow::
         Command::Disable { id } => switch(&loaded(), folder.as_deref(), id, false, out),
         Command::Show { id } => show(&loaded(), id, out),
         Command::Pack { folder, output } => pack_mod(&registry, folder, output.as_deref(), out),
-        Command::Allow { id, command, forget } => allow(&loaded(), folder.as_deref(), id, command, *forget, out),
+        Command::Allow { id, command, forget } => {
+            allow(&loaded(), folder.as_deref(), id, command, *forget, out)
+        }
     }
 }
 
@@ -135,10 +140,22 @@ fn word(state: State) -> &'static str {
 fn list(loaded: &Loaded, folder: Option<&Path>, out: &mut Output) -> anyhow::Result<Exit> {
     let listing = Listing { folder, mods: &loaded.mods, problems: &loaded.problems };
     out.print(&listing, |_| {
-        let mut table = Table::new([("MOD", Align::Left), ("VERSION", Align::Left), ("STATE", Align::Left), ("NAME", Align::Left)]);
+        let mut table = Table::new([
+            ("MOD", Align::Left),
+            ("VERSION", Align::Left),
+            ("STATE", Align::Left),
+            ("NAME", Align::Left),
+        ]);
         for report in &loaded.mods {
-            let of = |text: fn(&crate::mods::About) -> &String| report.about.as_ref().map_or_else(String::new, |about| text(about).clone());
-            table.row([report.id().into(), of(|about| &about.version), word(report.state).into(), of(|about| &about.name)]);
+            let of = |text: fn(&crate::mods::About) -> &String| {
+                report.about.as_ref().map_or_else(String::new, |about| text(about).clone())
+            };
+            table.row([
+                report.id().into(),
+                of(|about| &about.version),
+                word(report.state).into(),
+                of(|about| &about.name),
+            ]);
         }
         let folder = folder.map_or_else(|| "none".into(), |folder| folder.display().to_string());
         format!("{}folder: {folder}\n{}", table.render(), problems_text(loaded))
@@ -171,7 +188,11 @@ fn new(registry: &Registry, folder: &Path, kinds: &[String], out: &mut Output) -
     check_id(&id).map_err(|why| anyhow::anyhow!("the mod's id {why}"))?;
     let known: Vec<_> = registry.kinds().iter().map(crate::mods::Kind::name).collect();
     for kind in kinds {
-        anyhow::ensure!(known.contains(&kind.as_str()), "unknown kind {kind}; expected one of {}", known.join(", "));
+        anyhow::ensure!(
+            known.contains(&kind.as_str()),
+            "unknown kind {kind}; expected one of {}",
+            known.join(", ")
+        );
     }
     let kinds: Vec<_> = kinds.iter().map(String::as_str).collect();
     let written = pack::write_template(registry, folder, &id, &kinds)?;
@@ -199,7 +220,13 @@ fn settings_of(folder: Option<&Path>) -> anyhow::Result<(&Path, Settings)> {
     Ok((folder, settings))
 }
 
-fn switch(loaded: &Loaded, folder: Option<&Path>, id: &str, on: bool, out: &mut Output) -> anyhow::Result<Exit> {
+fn switch(
+    loaded: &Loaded,
+    folder: Option<&Path>,
+    id: &str,
+    on: bool,
+    out: &mut Output,
+) -> anyhow::Result<Exit> {
     let report = find(loaded, id)?;
     anyhow::ensure!(report.path.is_some(), "{id} is built in and always there");
     let (folder, mut settings) = settings_of(folder)?;
@@ -208,7 +235,11 @@ fn switch(loaded: &Loaded, folder: Option<&Path>, id: &str, on: bool, out: &mut 
         settings.write(folder)?;
     }
     out.print(&serde_json::json!({"mod": id, "enabled": on, "changed": changed}), |_| {
-        format!("{id} is {}{}\n", if changed { "now " } else { "already " }, if on { "enabled" } else { "disabled" })
+        format!(
+            "{id} is {}{}\n",
+            if changed { "now " } else { "already " },
+            if on { "enabled" } else { "disabled" }
+        )
     })?;
     Ok(Exit::Ok)
 }
@@ -227,13 +258,17 @@ fn allow(
     } else {
         let report = find(loaded, id)?;
         for command in commands {
-            anyhow::ensure!(report.commands.contains(command), "{id} has no command {command:?}; `mods show {id}` lists those it has");
+            anyhow::ensure!(
+                report.commands.contains(command),
+                "{id} has no command {command:?}; `mods show {id}` lists those it has"
+            );
             settings.allow(id, command);
         }
     }
     settings.write(folder)?;
     out.print(&settings.consents, |consents| {
-        let lines = consents.iter().map(|consent| format!("{} may run: {}\n", consent.mod_id, consent.command));
+        let lines =
+            consents.iter().map(|consent| format!("{} may run: {}\n", consent.mod_id, consent.command));
         lines.collect::<String>()
     })?;
     Ok(Exit::Ok)
@@ -278,7 +313,10 @@ fn show(loaded: &Loaded, id: &str, out: &mut Output) -> anyhow::Result<Exit> {
     out.print(&shown, |shown| {
         let mut text = String::new();
         if let Some(about) = &report.about {
-            text = format!("{} {}: {}\n{}\nby {}, {}\n", about.id, about.version, about.name, about.about, about.author, about.licence);
+            text = format!(
+                "{} {}: {}\n{}\nby {}, {}\n",
+                about.id, about.version, about.name, about.about, about.author, about.licence
+            );
         }
         text.push_str(&format!("state: {}\n", word(report.state)));
         for shown in &shown.changes {
@@ -295,7 +333,12 @@ fn show(loaded: &Loaded, id: &str, out: &mut Output) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-fn pack_mod(registry: &Registry, folder: &Path, output: Option<&Path>, out: &mut Output) -> anyhow::Result<Exit> {
+fn pack_mod(
+    registry: &Registry,
+    folder: &Path,
+    output: Option<&Path>,
+    out: &mut Output,
+) -> anyhow::Result<Exit> {
     let loaded = load_paths(registry, &[folder.to_owned()])?;
     let report = loaded.mods.iter().find(|report| report.path.is_some()).context("the mod was not read")?;
     // That another mod is needed says nothing against the archive.
@@ -303,12 +346,16 @@ fn pack_mod(registry: &Registry, folder: &Path, output: Option<&Path>, out: &mut
         return check(&loaded, out);
     }
     let about = report.about.as_ref().context("the mod has no manifest")?;
-    let path = output.map_or_else(|| PathBuf::from(format!("{}-{}.zip", about.id, about.version)), Path::to_owned);
-    let source = Source::read(&folder.canonicalize()?).map_err(|_| anyhow::anyhow!("the mod has changed meanwhile"))?;
+    let path =
+        output.map_or_else(|| PathBuf::from(format!("{}-{}.zip", about.id, about.version)), Path::to_owned);
+    let source = Source::read(&folder.canonicalize()?)
+        .map_err(|_| anyhow::anyhow!("the mod has changed meanwhile"))?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".pixel-llm-").tempfile_in(parent)?;
     pack::write_archive(&source, file.as_file_mut())?;
-    file.persist_noclobber(&path).map_err(|error| error.error).with_context(|| format!("cannot write {}", path.display()))?;
+    file.persist_noclobber(&path)
+        .map_err(|error| error.error)
+        .with_context(|| format!("cannot write {}", path.display()))?;
     out.print(&serde_json::json!({"mod": about.id, "file": path, "files": source.files.len()}), |_| {
         format!("wrote {}: {} files\n", path.display(), source.files.len())
     })?;

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer, MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
+    DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
+    VariantAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 
@@ -81,8 +82,14 @@ impl<'a> At<'a> {
         visited.map_err(|error| error.placed(&self))
     }
 
-    fn fields<'de, V: Visitor<'de>>(&self, known: &'static [&'static str], fields: &[Field], visitor: V) -> Decoded<V::Value> {
-        let missing = self.findings.missing.borrow().get(&std::ptr::from_ref(self.node)).cloned().unwrap_or_default();
+    fn fields<'de, V: Visitor<'de>>(
+        &self,
+        known: &'static [&'static str],
+        fields: &[Field],
+        visitor: V,
+    ) -> Decoded<V::Value> {
+        let missing =
+            self.findings.missing.borrow().get(&std::ptr::from_ref(self.node)).cloned().unwrap_or_default();
         for field in fields.iter().filter(|field| !known.contains(&field.name.as_str())) {
             let path = Path::Field(&self.path, &field.name).to_string();
             self.findings.push(Problem::at(&field.place, Some(&path), unknown_field(&field.name, known)));
@@ -146,9 +153,15 @@ impl<'de> Deserializer<'de> for At<'_> {
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Decoded<V::Value> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Decoded<V::Value> {
         match &self.node.value {
-            Value::Tuple(found, items) if items.len() == 1 && found.as_deref().is_none_or(|found| found == name) => {
+            Value::Tuple(found, items)
+                if items.len() == 1 && found.as_deref().is_none_or(|found| found == name) =>
+            {
                 visitor.visit_newtype_struct(self.inside(&items[0], self.path))
             }
             _ => visitor.visit_newtype_struct(self),
@@ -158,7 +171,11 @@ impl<'de> Deserializer<'de> for At<'_> {
 
     fn deserialize_tuple<V: Visitor<'de>>(self, length: usize, visitor: V) -> Decoded<V::Value> {
         let (Value::Tuple(_, items) | Value::List(items)) = &self.node.value else {
-            return if self.is_bad() { StandIn::new().deserialize_tuple(length, visitor) } else { Err(self.unlike(&visitor)) };
+            return if self.is_bad() {
+                StandIn::new().deserialize_tuple(length, visitor)
+            } else {
+                Err(self.unlike(&visitor))
+            };
         };
         if self.is_bad() {
             return StandIn::new().deserialize_tuple(length, visitor);
@@ -169,7 +186,12 @@ impl<'de> Deserializer<'de> for At<'_> {
         visitor.visit_seq(Items { at: &self, items, next: 0 }).map_err(|error| error.placed(&self))
     }
 
-    fn deserialize_tuple_struct<V: Visitor<'de>>(self, _: &'static str, length: usize, visitor: V) -> Decoded<V::Value> {
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        length: usize,
+        visitor: V,
+    ) -> Decoded<V::Value> {
         self.deserialize_tuple(length, visitor)
     }
 
@@ -182,10 +204,13 @@ impl<'de> Deserializer<'de> for At<'_> {
         if self.is_bad() {
             return StandIn::new().deserialize_struct(name, known, visitor);
         }
-        let is_named = |found: &Option<String>| self.is_content || found.as_deref().is_none_or(|found| found == name);
+        let is_named =
+            |found: &Option<String>| self.is_content || found.as_deref().is_none_or(|found| found == name);
         match &self.node.value {
             Value::Struct(found, fields) if is_named(found) => self.fields(known, fields, visitor),
-            Value::Tuple(found, items) if items.is_empty() && is_named(found) => self.fields(known, &[], visitor),
+            Value::Tuple(found, items) if items.is_empty() && is_named(found) => {
+                self.fields(known, &[], visitor)
+            }
             Value::Name(found) if found == name => self.fields(known, &[], visitor),
             _ => Err(self.unlike(&visitor)),
         }
@@ -197,11 +222,14 @@ impl<'de> Deserializer<'de> for At<'_> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Decoded<V::Value> {
-        let (Value::Name(variant) | Value::Tuple(Some(variant), _) | Value::Struct(Some(variant), _)) = &self.node.value else {
+        let (Value::Name(variant) | Value::Tuple(Some(variant), _) | Value::Struct(Some(variant), _)) =
+            &self.node.value
+        else {
             if self.is_bad() {
                 return StandIn::new().deserialize_enum(name, variants, visitor);
             }
-            let message = format!("expected {}, found {}", super::one_of(variants), self.node.value.describe());
+            let message =
+                format!("expected {}, found {}", super::one_of(variants), self.node.value.describe());
             return Err(DecodeError::new(message).placed(&self));
         };
         if self.is_bad() {
@@ -319,7 +347,10 @@ impl<'a, 'de> EnumAccess<'de> for Variant<'a> {
 
 impl Variant<'_> {
     fn wants(&self, what: &str) -> DecodeError {
-        let found = self.at.node.value.describe();
+        let found = match &self.at.node.value {
+            Value::Name(_) => "none".into(),
+            other => other.describe(),
+        };
         DecodeError::new(format!("`{}` takes {what}, found {found}", self.name)).placed(self.at)
     }
 }
@@ -348,14 +379,18 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
 
     fn tuple_variant<V: Visitor<'de>>(self, length: usize, visitor: V) -> Decoded<V::Value> {
         match &self.at.node.value {
-            Value::Tuple(_, items) if items.len() <= length => {
-                visitor.visit_seq(Items { at: self.at, items, next: 0 }).map_err(|error| error.placed(self.at))
-            }
+            Value::Tuple(_, items) if items.len() <= length => visitor
+                .visit_seq(Items { at: self.at, items, next: 0 })
+                .map_err(|error| error.placed(self.at)),
             _ => Err(self.wants(&format!("{length} values"))),
         }
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, known: &'static [&'static str], visitor: V) -> Decoded<V::Value> {
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        known: &'static [&'static str],
+        visitor: V,
+    ) -> Decoded<V::Value> {
         match &self.at.node.value {
             Value::Struct(_, fields) => self.at.fields(known, fields, visitor),
             Value::Tuple(_, items) if items.is_empty() => self.at.fields(known, &[], visitor),

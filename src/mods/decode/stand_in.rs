@@ -82,7 +82,12 @@ impl<'de> Deserializer<'de> for StandIn {
         visitor.visit_seq(Repeated { of: self, left: length })
     }
 
-    fn deserialize_tuple_struct<V: Visitor<'de>>(self, _: &'static str, length: usize, visitor: V) -> Decoded<V::Value> {
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        length: usize,
+        visitor: V,
+    ) -> Decoded<V::Value> {
         self.deserialize_tuple(length, visitor)
     }
 
@@ -175,7 +180,11 @@ impl<'de> VariantAccess<'de> for First {
         self.of.deserialize_tuple(length, visitor)
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, names: &'static [&'static str], visitor: V) -> Decoded<V::Value> {
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        names: &'static [&'static str],
+        visitor: V,
+    ) -> Decoded<V::Value> {
         visitor.visit_map(Named { of: self.of, names })
     }
 }

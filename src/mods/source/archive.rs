@@ -49,7 +49,9 @@ pub(super) fn read_into(file: impl Read + Seek, intake: &mut Intake<'_>) {
         }
         if entry.is_dir() {
             let folder = path.trim_end_matches('/');
-            if !folder.is_empty() && let Err(why) = super::check_path(folder) {
+            if !folder.is_empty()
+                && let Err(why) = super::check_path(folder)
+            {
                 intake.wrong(&shown(folder), why);
             }
             continue;
@@ -77,5 +79,9 @@ fn common_folder<R: Read + Seek>(archive: &ZipArchive<R>) -> String {
     let Some((folder, _)) = names.next().and_then(|name| name.split_once('/')) else { return String::new() };
     let folder = format!("{folder}/");
     let is_plain = !folder.starts_with('.') && folder.len() > 1;
-    if is_plain && archive.file_names().all(|name| name.starts_with(&folder)) { folder } else { String::new() }
+    if is_plain && archive.file_names().all(|name| name.starts_with(&folder)) {
+        folder
+    } else {
+        String::new()
+    }
 }

@@ -97,7 +97,8 @@ impl Plan {
             let first = answer.logprobs.as_deref().and_then(<[_]>::first);
             let score = |scored: Option<(usize, usize)>| -> Result<Option<f32>, String> {
                 let Some((request, counted)) = scored else { return Ok(None) };
-                Ok(last_logprobs(answers[request].as_ref().map_err(Clone::clone)?, counted).map(|values| values.iter().sum()))
+                Ok(last_logprobs(answers[request].as_ref().map_err(Clone::clone)?, counted)
+                    .map(|values| values.iter().sum()))
             };
             let mean = |values: Vec<f32>| values.iter().sum::<f32>() / values.len().max(1) as f32;
             Ok(Measured {
@@ -208,7 +209,9 @@ pub fn line(
     measured: &Measured,
     baseline: &Measured,
 ) -> String {
-    let find = |top: &[(Vec<u8>, f32)], bytes: &[u8]| top.iter().find(|(known, _)| known == bytes).map(|(_, value)| *value);
+    let find = |top: &[(Vec<u8>, f32)], bytes: &[u8]| {
+        top.iter().find(|(known, _)| known == bytes).map(|(_, value)| *value)
+    };
     let entered = measured.top.iter().filter(|(bytes, _)| find(&baseline.top, bytes).is_none());
     let next = baseline.top.iter().chain(entered).map(|(bytes, _)| {
         let (now, before) = (find(&measured.top, bytes), find(&baseline.top, bytes));

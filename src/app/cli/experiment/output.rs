@@ -59,7 +59,11 @@ impl CellFile {
                     if length == 0 {
                         break;
                     }
-                    let foreign = || format!("{shown}: line {number} is no cell of an experiment, so the run cannot be resumed with this file");
+                    let foreign = || {
+                        format!(
+                            "{shown}: line {number} is no cell of an experiment, so the run cannot be resumed with this file"
+                        )
+                    };
                     if line.last() != Some(&b'\n') {
                         let begins = LINE_BEGINS.as_bytes();
                         anyhow::ensure!(line.starts_with(begins) || begins.starts_with(&line), foreign());
