@@ -136,8 +136,8 @@ fn a_wrong_patch_leaves_everything_as_it_was_and_names_its_own_place() {
     assert_eq!(
         problems(&loaded),
         [
-            "b-bad/e.experiment.patch.ron:3:38: prompts[0].text: expected a text in quotes, found the number 7",
-            "c-late/mod.ron:1:97: needs[0]: needs `b-bad`, which was not loaded",
+            "b-bad/e.experiment.patch.ron:3:37: prompts[0].text: expected a text in quotes, found the number 7",
+            "c-late/mod.ron:1:98: needs[0]: needs `b-bad`, which was not loaded",
         ]
     );
 }

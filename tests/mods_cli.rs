@@ -58,7 +58,8 @@ fn a_mod_is_made_checked_disabled_shown_and_packed() {
         .clone();
     let report: Value = serde_json::from_slice(&output).unwrap();
     let mine = report["mods"].as_array().unwrap().iter().find(|report| report["label"] == "mine").unwrap();
-    let first = &mine["problems"][1];
+    let first =
+        mine["problems"].as_array().unwrap().iter().find(|problem| problem["field"] == "titel").unwrap();
     assert_eq!(
         (mine["state"].as_str(), first["line"].as_u64(), first["column"].as_u64()),
         (Some("broken"), Some(2), Some(5)),
@@ -120,7 +121,7 @@ fn an_experiment_is_a_line_per_cell_and_goes_on_where_it_was_killed() {
     assert_eq!(cells.len(), 2 * (layers + 2));
 
     // Killed in the middle of a line, and resumed: the same file.
-    fs::write(folder.path().join("out.jsonl"), &whole[..whole.len() / 2]).unwrap();
+    fs::write(folder.path().join("out.jsonl"), &whole.as_bytes()[..whole.len() / 2]).unwrap();
     program(&folder, &RUN).assert().code(2).stderr(contains("go on with it by --resume"));
     program(&folder, &RUN).arg("--resume").assert().success();
     assert_eq!(fs::read_to_string(folder.path().join("out.jsonl")).unwrap(), whole);
