@@ -13,6 +13,7 @@
 //! 8. `world`: the map as a place: layout, camera, drawing, tours; above it `panel`, its text and panels.
 //! 9. [`coach`]: tasks that do useful things to the loaded model.
 //! 10. [`agents`]: who does them, as entities that choose by utility, in a simulation of fixed ticks.
+//! 11. [`mods`]: contents as RON, from the program and from folders and archives.
 //!
 //! [`assets`] is what travels inside the program, [`app`] the modes and the command line.
 
@@ -22,6 +23,7 @@ pub mod assets;
 pub mod coach;
 pub mod map;
 pub mod model;
+pub mod mods;
 #[cfg(feature = "world")]
 pub mod panel;
 pub mod passes;

@@ -14,7 +14,7 @@ pub mod headless;
 use crate::assets::Assets;
 use clap::{Parser, Subcommand};
 use cli::{
-    bench, coach, convert, fs, inspect, map,
+    bench, coach, convert, experiment, fs, inspect, map, mods,
     output::{self, Exit, Output},
     perplexity, run, simulate, verify,
 };
@@ -31,6 +31,9 @@ struct Arguments {
     /// A folder whose files stand in for built-in assets of the same name.
     #[arg(long, global = true, value_name = "DIR")]
     assets: Option<PathBuf>,
+    /// A folder of mods to use instead of the user's.
+    #[arg(long = "mods", global = true, value_name = "DIR", id = "mods-folder")]
+    mods: Option<PathBuf>,
     #[command(flatten)]
     batch: run::BatchArgs,
     #[command(flatten)]
@@ -38,6 +41,8 @@ struct Arguments {
     #[cfg(feature = "world")]
     #[command(flatten)]
     world: explore::WorldArgs,
+    #[command(flatten)]
+    experiment: experiment::ExperimentArgs,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -58,6 +63,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Give the model work to do: tasks in phases, each accepted by a check.
     Coach(coach::CoachArgs),
+    /// List, check, make and pack mods.
+    Mods(mods::ModsArgs),
     /// Measure how well a model foresees a text.
     Perplexity(perplexity::PerplexityArgs),
 }
@@ -85,6 +92,14 @@ pub fn main() -> ExitCode {
             cli::open_model(arguments.batch.model.as_deref(), &assets)
                 .and_then(|model| explore::run_offscreen(model, &arguments.world, &assets, &mut out))
         }
+        Some(Command::Mods(args)) => mods::run(&args, arguments.mods.as_deref(), &mut out),
+        None if arguments.experiment.experiment.is_some() => experiment::run(
+            &arguments.experiment,
+            &arguments.batch,
+            arguments.mods.as_deref(),
+            &assets,
+            &mut out,
+        ),
         None if arguments.batch.no_window => run::run(&arguments.batch, &assets, &mut out),
         #[cfg(feature = "world")]
         None => cli::open_model(arguments.batch.model.as_deref(), &assets)

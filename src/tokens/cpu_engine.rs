@@ -87,6 +87,11 @@ impl Engine for CpuEngine {
         self.answer_asks(batch, &logits)
     }
 
+    fn set_controls(&mut self, controls: &Controls) -> bool {
+        self.controls.clone_from(controls);
+        true
+    }
+
     fn device(&self) -> String {
         match rayon::current_num_threads() {
             1 => "processor, 1 thread".into(),

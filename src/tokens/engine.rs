@@ -7,6 +7,7 @@
 
 use super::profile::Profile;
 use super::sampling::{Key, Sampler, SamplingError, SamplingParams, SamplingWords};
+use crate::passes::reference::Controls;
 use crate::residency::Figures;
 
 /// What an engine can hold and do at once.
@@ -161,6 +162,13 @@ pub trait Engine {
     /// Runs a batch. The result has, for every ask in order, its answers: one per pass. An engine that cannot repeat a batch may
     /// stop after the first pass.
     fn step(&mut self, batch: &Batch) -> Result<Vec<Vec<Sampled>>, EngineError>;
+
+    /// Mutes or strengthens heads and layers from the next step on; keys and values of earlier steps are not computed anew. False where
+    /// the engine cannot.
+    fn set_controls(&mut self, controls: &Controls) -> bool {
+        let _ = controls;
+        false
+    }
 
     /// What computes, in a few words.
     fn device(&self) -> String {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-pub use drive::{interrupt, run};
+pub use drive::{interrupt, interruptible, run};
 
 use super::engine::{Device, GpuMemory};
 use crate::tokens::output::Existing;

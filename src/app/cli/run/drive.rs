@@ -31,6 +31,14 @@ pub fn interrupt() -> bool {
     RUNNING.load(Ordering::SeqCst) && !CANCELLED.swap(true, Ordering::SeqCst)
 }
 
+/// Runs work that looks at the flag it is given, which an interrupt sets.
+pub fn interruptible<T>(work: impl FnOnce(&AtomicBool) -> T) -> T {
+    RUNNING.store(true, Ordering::SeqCst);
+    let result = work(&CANCELLED);
+    RUNNING.store(false, Ordering::SeqCst);
+    result
+}
+
 /// How a run went, for `--json` and for the last line on standard error.
 #[derive(Debug, Serialize)]
 struct Summary {
@@ -149,10 +157,9 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
         start: Instant::now(),
     };
     let mut progress = Progress::new(total, total - remaining);
-    RUNNING.store(true, Ordering::SeqCst);
-    let outcome =
-        run_requests(&mut *engine, &text, requests, &mut progress, &CANCELLED, |report| view.take(report));
-    RUNNING.store(false, Ordering::SeqCst);
+    let outcome = interruptible(|cancelled| {
+        run_requests(&mut *engine, &text, requests, &mut progress, cancelled, |report| view.take(report))
+    });
     view.bar.finish_and_clear();
     let synced = view.output.as_mut().map_or(Ok(()), OutputFile::sync);
     let outcome = outcome.and_then(|outcome| Ok(synced.map(|()| outcome)?));

@@ -1,0 +1,32 @@
+//! Mods: any text as manifest, experiment, model and patch; any bytes as an archive. What is accepted must decode again alike.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use pixel_llm::mods::source::{Source, SourceFile, check_path, read_archive};
+use pixel_llm::mods::{Registry, Settings, load_sources};
+
+fuzz_target!(|input: &[u8]| {
+    if let Ok(files) = read_archive("archive.zip", input) {
+        assert!(files.iter().all(|file| check_path(&file.path).is_ok()));
+        load(files);
+    }
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    for path in ["mod.ron", "e.experiment.ron", "m.model.ron", "layers.experiment.patch.ron"] {
+        let manifest =
+            r#"(id: "m", name: "M", version: "1.0.0", pixel_llm: "*", author: "A", licence: "MIT")"#;
+        let mut files = vec![SourceFile { path: path.into(), text: text.into() }];
+        if path != "mod.ron" {
+            files.push(SourceFile { path: "mod.ron".into(), text: manifest.into() });
+        }
+        load(files);
+    }
+});
+
+fn load(files: Vec<SourceFile>) {
+    let source = Source { label: "m".into(), path: Some("m".into()), files };
+    let loaded = load_sources(&Registry::default(), vec![("m".into(), Ok(source))], &Settings::default());
+    assert_eq!(loaded.mods.len(), 2, "no mod is dropped");
+    for report in &loaded.mods {
+        assert_eq!(report.problems.is_empty(), report.state == pixel_llm::mods::State::Loaded);
+    }
+}

@@ -1,0 +1,114 @@
+//! The file of an experiment's lines: locked, resumable, and never anything but whole lines after a resume.
+
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use anyhow::Context;
+use serde::Deserialize;
+
+use super::cell::cell_id;
+use crate::tokens::output::Existing;
+
+/// How every line begins; what begins otherwise is another's file.
+const LINE_BEGINS: &str = "{\"cell\":";
+
+/// Where lines go: a file, or standard output.
+pub struct CellFile {
+    file: Option<File>,
+    done: BTreeSet<String>,
+    /// Lines of this run.
+    pub written: u64,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    cell: String,
+    #[serde(default)]
+    error: Option<String>,
+}
+
+impl CellFile {
+    /// Opens and locks a file, and reads which cells it has.
+    pub fn open(path: Option<&Path>, existing: Existing) -> anyhow::Result<Self> {
+        let Some(path) = path else { return Ok(Self { file: None, done: BTreeSet::new(), written: 0 }) };
+        let shown = path.display();
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .with_context(|| format!("cannot use {shown} for results"))?;
+        file.try_lock().with_context(|| format!("{shown} is being written by another run"))?;
+        let mut done = BTreeSet::new();
+        let mut whole = 0;
+        match existing {
+            Existing::Refuse => anyhow::ensure!(
+                file.metadata()?.len() == 0,
+                "{shown} exists; go on with it by --resume, or start it anew by --overwrite"
+            ),
+            Existing::Overwrite => {}
+            Existing::Resume { .. } => {
+                let mut reader = BufReader::new(&file);
+                let mut line = Vec::new();
+                for number in 1.. {
+                    line.clear();
+                    let length = reader.read_until(b'\n', &mut line)?;
+                    if length == 0 {
+                        break;
+                    }
+                    let foreign = || {
+                        format!(
+                            "{shown}: line {number} is no cell of an experiment, so the run cannot be resumed with this file"
+                        )
+                    };
+                    if line.last() != Some(&b'\n') {
+                        let begins = LINE_BEGINS.as_bytes();
+                        anyhow::ensure!(line.starts_with(begins) || begins.starts_with(&line), foreign());
+                        break;
+                    }
+                    let read: Line = serde_json::from_slice(&line).with_context(foreign)?;
+                    if read.error.is_none() {
+                        done.insert(read.cell);
+                    }
+                    whole += length as u64;
+                }
+            }
+        }
+        file.set_len(whole)?;
+        file.seek(SeekFrom::Start(whole))?;
+        Ok(Self { file: Some(file), done, written: 0 })
+    }
+
+    /// Whether a cell is there already.
+    pub fn has(&self, experiment: &str, prompt: &str, condition: &str) -> bool {
+        self.done.contains(&cell_id(experiment, prompt, condition))
+    }
+
+    /// How many cells were there already.
+    pub fn kept(&self) -> usize {
+        self.done.len()
+    }
+
+    /// Writes a whole line at once, so that a killed run tears at most its last one.
+    pub fn write(&mut self, line: &str) -> anyhow::Result<()> {
+        match &mut self.file {
+            Some(file) => file.write_all(line.as_bytes()),
+            None => std::io::stdout().lock().write_all(line.as_bytes()),
+        }
+        .context("cannot write results")?;
+        self.written += 1;
+        Ok(())
+    }
+
+    /// Waits until the disk has everything.
+    pub fn sync(&mut self) -> anyhow::Result<()> {
+        match &mut self.file {
+            Some(file) => file.sync_data(),
+            None => std::io::stdout().lock().flush(),
+        }
+        .context("cannot write results")
+    }
+}

@@ -1,0 +1,363 @@
+//! `pixel-llm mods`: what mods there are, what is wrong with them, and how a new one begins.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::output::{Exit, Output};
+use super::table::{Align, Table};
+use crate::mods::registry::check_id;
+use crate::mods::source::Source;
+use crate::mods::{
+    Change, Loaded, ModReport, Problem, Registry, Settings, State, What, load, load_sources, pack,
+    user_folder,
+};
+
+/// Arguments of `mods`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pixel-llm mods new my-mod
+  pixel-llm mods check my-mod
+  pixel-llm mods list
+  pixel-llm --mods DIR mods show my-mod
+
+The user's mods lie in a folder that `pixel-llm mods list` names; --mods DIR or the variable PIXEL_LLM_MODS names another.
+The format is explained in specs/mods.md.")]
+pub struct ModsArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// What mods there are, in the order in which they are loaded.
+    List,
+    /// Find everything that is wrong with mods, and start nothing.
+    Check {
+        /// Folders or .zip files of mods, which are checked together; all mods of the mods folder if left out.
+        paths: Vec<PathBuf>,
+    },
+    /// Write a new mod with comments.
+    New {
+        /// The new folder; its name becomes the mod's id.
+        folder: PathBuf,
+        /// A kind of content to begin with; may be given several times.
+        #[arg(long, value_name = "KIND", default_value = "experiment")]
+        kind: Vec<String>,
+    },
+    /// Use a mod again.
+    Enable {
+        /// The mod's id.
+        id: String,
+    },
+    /// Do not use a mod; it stays where it is.
+    Disable {
+        /// The mod's id.
+        id: String,
+    },
+    /// What a mod is and does, or who has set what.
+    Show {
+        /// The mod's id, or a content such as experiment/layers.
+        id: String,
+    },
+    /// Make a .zip file of a mod that has nothing wrong.
+    Pack {
+        /// The mod's folder.
+        folder: PathBuf,
+        /// The file; by default the id and the version.
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Let the commands of a mod run, each as it stands now; or forget what was allowed.
+    Allow {
+        /// The mod's id.
+        id: String,
+        /// A command, letter by letter as `mods show` gives it; may be given several times.
+        #[arg(long, value_name = "COMMAND", required_unless_present = "forget")]
+        command: Vec<String>,
+        /// Forget everything that was allowed to the mod.
+        #[arg(long, conflicts_with = "command")]
+        forget: bool,
+    },
+}
+
+/// Does what `mods` is asked for.
+///
+/// # Errors
+/// A folder cannot be read or written, or a mod is named that is not there.
+pub fn run(args: &ModsArgs, folder: Option<&Path>, out: &mut Output) -> anyhow::Result<Exit> {
+    let registry = Registry::default();
+    let folder = folder.map(Path::to_owned).or_else(user_folder);
+    let loaded = || load(&registry, folder.as_deref());
+    match &args.command {
+        Command::List => list(&loaded(), folder.as_deref(), out),
+        Command::Check { paths } if paths.is_empty() => {
+            // What nobody has is nothing wrong, but what was named and is not there is.
+            check(&loaded(), out)
+        }
+        Command::Check { paths } => check(&load_paths(&registry, paths)?, out),
+        Command::New { folder, kind } => new(&registry, folder, kind, out),
+        Command::Enable { id } => switch(&loaded(), folder.as_deref(), id, true, out),
+        Command::Disable { id } => switch(&loaded(), folder.as_deref(), id, false, out),
+        Command::Show { id } => show(&loaded(), id, out),
+        Command::Pack { folder, output } => pack_mod(&registry, folder, output.as_deref(), out),
+        Command::Allow { id, command, forget } => {
+            allow(&loaded(), folder.as_deref(), id, command, *forget, out)
+        }
+    }
+}
+
+fn load_paths(registry: &Registry, paths: &[PathBuf]) -> anyhow::Result<Loaded> {
+    let mut sources = Vec::new();
+    for path in paths {
+        anyhow::ensure!(path.exists(), "{}: there is no such folder or file", path.display());
+        // Through a path such as `.` the folder has no name.
+        let path = path.canonicalize().with_context(|| format!("cannot read {}", path.display()))?;
+        sources.push((path.clone(), Source::read(&path)));
+    }
+    Ok(load_sources(registry, sources, &Settings::default()))
+}
+
+#[derive(Serialize)]
+struct Listing<'a> {
+    folder: Option<&'a Path>,
+    mods: &'a [ModReport],
+    problems: &'a [Problem],
+}
+
+fn word(state: State) -> &'static str {
+    match state {
+        State::Loaded => "loaded",
+        State::Disabled => "disabled",
+        State::Incompatible => "incompatible",
+        State::Broken => "broken",
+    }
+}
+
+fn list(loaded: &Loaded, folder: Option<&Path>, out: &mut Output) -> anyhow::Result<Exit> {
+    let listing = Listing { folder, mods: &loaded.mods, problems: &loaded.problems };
+    out.print(&listing, |_| {
+        let mut table = Table::new([
+            ("MOD", Align::Left),
+            ("VERSION", Align::Left),
+            ("STATE", Align::Left),
+            ("NAME", Align::Left),
+        ]);
+        for report in &loaded.mods {
+            let of = |text: fn(&crate::mods::About) -> &String| {
+                report.about.as_ref().map_or_else(String::new, |about| text(about).clone())
+            };
+            table.row([
+                report.id().into(),
+                of(|about| &about.version),
+                word(report.state).into(),
+                of(|about| &about.name),
+            ]);
+        }
+        let folder = folder.map_or_else(|| "none".into(), |folder| folder.display().to_string());
+        format!("{}folder: {folder}\n{}", table.render(), problems_text(loaded))
+    })?;
+    Ok(Exit::Ok)
+}
+
+/// All problems, a line each.
+fn problems_text(loaded: &Loaded) -> String {
+    let all = loaded.problems.iter().chain(loaded.mods.iter().flat_map(|report| &report.problems));
+    all.fold(String::new(), |mut text, problem| {
+        writeln!(text, "{problem}").expect("writing to a String cannot fail");
+        text
+    })
+}
+
+fn check(loaded: &Loaded, out: &mut Output) -> anyhow::Result<Exit> {
+    let listing = Listing { folder: None, mods: &loaded.mods, problems: &loaded.problems };
+    out.print(&listing, |_| {
+        let bad = loaded.mods.iter().filter(|report| !report.problems.is_empty()).count();
+        // The built-in mod is no finding.
+        let count = loaded.mods.len().saturating_sub(1);
+        format!("{}{count} mods checked, {bad} with something wrong\n", problems_text(loaded))
+    })?;
+    Ok(if loaded.is_sound() { Exit::Ok } else { Exit::FoundBad })
+}
+
+fn new(registry: &Registry, folder: &Path, kinds: &[String], out: &mut Output) -> anyhow::Result<Exit> {
+    let id = folder.file_name().unwrap_or_default().to_string_lossy();
+    check_id(&id).map_err(|why| anyhow::anyhow!("the mod's id {why}"))?;
+    let known: Vec<_> = registry.kinds().iter().map(crate::mods::Kind::name).collect();
+    for kind in kinds {
+        anyhow::ensure!(
+            known.contains(&kind.as_str()),
+            "unknown kind {kind}; expected one of {}",
+            known.join(", ")
+        );
+    }
+    let kinds: Vec<_> = kinds.iter().map(String::as_str).collect();
+    let written = pack::write_template(registry, folder, &id, &kinds)?;
+    out.print(&written, |written| {
+        let lines: Vec<_> = written.iter().map(|path| format!("wrote {}", path.display())).collect();
+        format!("{}\ncheck it with: pixel-llm mods check {}\n", lines.join("\n"), folder.display())
+    })?;
+    Ok(Exit::Ok)
+}
+
+fn find<'a>(loaded: &'a Loaded, id: &str) -> anyhow::Result<&'a ModReport> {
+    loaded.find(id).ok_or_else(|| {
+        let near = crate::mods::nearest(id, loaded.mods.iter().map(ModReport::id));
+        let near = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+        anyhow::anyhow!("there is no mod {id}{near}")
+    })
+}
+
+fn settings_of(folder: Option<&Path>) -> anyhow::Result<(&Path, Settings)> {
+    let folder = folder.context("this platform has no folder for mods; name one with --mods DIR")?;
+    let settings = Settings::read(folder).map_err(|problems| {
+        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("correct the order file first: {}", lines.join("; "))
+    })?;
+    Ok((folder, settings))
+}
+
+fn switch(
+    loaded: &Loaded,
+    folder: Option<&Path>,
+    id: &str,
+    on: bool,
+    out: &mut Output,
+) -> anyhow::Result<Exit> {
+    let report = find(loaded, id)?;
+    anyhow::ensure!(report.path.is_some(), "{id} is built in and always there");
+    let (folder, mut settings) = settings_of(folder)?;
+    let changed = if on { settings.disabled.remove(id) } else { settings.disabled.insert(id.into()) };
+    if changed {
+        settings.write(folder)?;
+    }
+    out.print(&serde_json::json!({"mod": id, "enabled": on, "changed": changed}), |_| {
+        format!(
+            "{id} is {}{}\n",
+            if changed { "now " } else { "already " },
+            if on { "enabled" } else { "disabled" }
+        )
+    })?;
+    Ok(Exit::Ok)
+}
+
+fn allow(
+    loaded: &Loaded,
+    folder: Option<&Path>,
+    id: &str,
+    commands: &[String],
+    forget: bool,
+    out: &mut Output,
+) -> anyhow::Result<Exit> {
+    let (folder, mut settings) = settings_of(folder)?;
+    if forget {
+        settings.forget(id);
+    } else {
+        let report = find(loaded, id)?;
+        for command in commands {
+            anyhow::ensure!(
+                report.commands.contains(command),
+                "{id} has no command {command:?}; `mods show {id}` lists those it has"
+            );
+            settings.allow(id, command);
+        }
+    }
+    settings.write(folder)?;
+    out.print(&settings.consents, |consents| {
+        let lines =
+            consents.iter().map(|consent| format!("{} may run: {}\n", consent.mod_id, consent.command));
+        lines.collect::<String>()
+    })?;
+    Ok(Exit::Ok)
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    report: &'a ModReport,
+    changes: Vec<ShownChange<'a>>,
+}
+
+#[derive(Serialize)]
+struct ShownChange<'a> {
+    content: String,
+    #[serde(flatten)]
+    change: &'a Change,
+}
+
+fn change_line(content: &str, change: &Change) -> String {
+    match &change.what {
+        What::Brought => format!("{content}: brought by {}", change.mod_id),
+        What::Overrode => format!("{content}: overridden by {}", change.mod_id),
+        What::Patched { fields } => format!("{content}: {} patched by {}", fields.join(", "), change.mod_id),
+    }
+}
+
+fn show(loaded: &Loaded, id: &str, out: &mut Output) -> anyhow::Result<Exit> {
+    let all = loaded.contents.iter().flat_map(|(kind, name, content)| {
+        content.history.iter().map(move |change| ShownChange { content: format!("{kind}/{name}"), change })
+    });
+    if id.contains('/') {
+        let changes: Vec<_> = all.filter(|shown| shown.content == id).collect();
+        anyhow::ensure!(!changes.is_empty(), "there is no content {id}");
+        out.print(&changes, |changes| {
+            changes.iter().map(|shown| change_line(&shown.content, shown.change) + "\n").collect()
+        })?;
+        return Ok(Exit::Ok);
+    }
+    let report = find(loaded, id)?;
+    let shown = Shown { report, changes: all.filter(|shown| shown.change.mod_id == id).collect() };
+    out.print(&shown, |shown| {
+        let mut text = String::new();
+        if let Some(about) = &report.about {
+            text = format!(
+                "{} {}: {}\n{}\nby {}, {}\n",
+                about.id, about.version, about.name, about.about, about.author, about.licence
+            );
+        }
+        text.push_str(&format!("state: {}\n", word(report.state)));
+        for shown in &shown.changes {
+            text.push_str(&format!("{}\n", change_line(&shown.content, shown.change)));
+        }
+        for command in &report.commands {
+            text.push_str(&format!("has a command: {command}\n"));
+        }
+        for problem in &report.problems {
+            text.push_str(&format!("{problem}\n"));
+        }
+        text
+    })?;
+    Ok(Exit::Ok)
+}
+
+fn pack_mod(
+    registry: &Registry,
+    folder: &Path,
+    output: Option<&Path>,
+    out: &mut Output,
+) -> anyhow::Result<Exit> {
+    let loaded = load_paths(registry, &[folder.to_owned()])?;
+    let report = loaded.mods.iter().find(|report| report.path.is_some()).context("the mod was not read")?;
+    // That another mod is needed says nothing against the archive.
+    if report.state == State::Broken {
+        return check(&loaded, out);
+    }
+    let about = report.about.as_ref().context("the mod has no manifest")?;
+    let path =
+        output.map_or_else(|| PathBuf::from(format!("{}-{}.zip", about.id, about.version)), Path::to_owned);
+    let source = Source::read(&folder.canonicalize()?)
+        .map_err(|_| anyhow::anyhow!("the mod has changed meanwhile"))?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".pixel-llm-").tempfile_in(parent)?;
+    pack::write_archive(&source, file.as_file_mut())?;
+    file.persist_noclobber(&path)
+        .map_err(|error| error.error)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    out.print(&serde_json::json!({"mod": about.id, "file": path, "files": source.files.len()}), |_| {
+        format!("wrote {}: {} files\n", path.display(), source.files.len())
+    })?;
+    Ok(Exit::Ok)
+}

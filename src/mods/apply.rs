@@ -1,0 +1,132 @@
+//! Puts one mod after the other over what is there, and remembers who set what.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::load::Files;
+use super::problem::{Problem, did_you_mean};
+use super::registry::Registry;
+use super::tree::Node;
+
+/// What a mod did to a content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// The mod.
+    #[serde(rename = "mod")]
+    pub mod_id: String,
+    /// What it did.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What can be done to a content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "did", rename_all = "snake_case")]
+pub enum What {
+    /// Brought it, when there was none of its name.
+    Brought,
+    /// Put its own in the place of what was there.
+    Overrode,
+    /// Changed single fields.
+    Patched {
+        /// Their paths.
+        fields: Vec<String>,
+    },
+}
+
+/// A content and how it came to be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Content {
+    /// The value, with its places.
+    pub node: Arc<Node>,
+    /// Who did what to it, first to last.
+    pub history: Vec<Change>,
+}
+
+/// All contents, by kind and name.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Contents(BTreeMap<(String, String), Content>);
+
+impl Contents {
+    /// The content of a kind and name.
+    pub fn get(&self, kind: &str, name: &str) -> Option<&Content> {
+        self.0.get(&(kind.to_owned(), name.to_owned()))
+    }
+
+    /// All contents with their kinds and names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str, &Content)> {
+        self.0.iter().map(|((kind, name), content)| (kind.as_str(), name.as_str(), content))
+    }
+
+    /// All contents of a kind, by name.
+    pub fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = (&'a str, &'a Content)> {
+        self.iter().filter(move |(of, ..)| *of == kind).map(|(_, name, content)| (name, content))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Puts a mod over what is there; where anything is wrong, all stays as it was.
+pub(super) fn apply(
+    registry: &Registry,
+    contents: &mut Contents,
+    mod_id: &str,
+    files: &Files,
+) -> Result<(), Vec<Problem>> {
+    let mut touched: BTreeMap<(String, String), Content> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (kind, name, node) in &files.contents {
+        let id = (kind.clone(), name.clone());
+        let before = contents.0.get(&id).map(|content| content.history.clone());
+        let what = if before.is_some() { What::Overrode } else { What::Brought };
+        let mut history = before.unwrap_or_default();
+        history.push(Change { mod_id: mod_id.into(), what });
+        touched.insert(id, Content { node: Arc::clone(node), history });
+    }
+    for (kind, name, patch, place) in &files.patches {
+        let id = (kind.clone(), name.clone());
+        let Some(mut content) = touched.get(&id).or_else(|| contents.0.get(&id)).cloned() else {
+            let names: Vec<_> = contents.of_kind(kind).map(|(name, _)| name).collect();
+            let message = format!(
+                "no mod before this one brings {kind}/{name}; whose contents are patched is named in `needs` or `wants`{}",
+                did_you_mean(name, names)
+            );
+            problems.push(Problem::at(place, None, message));
+            continue;
+        };
+        if let Err(wrong) = patch.apply(Arc::make_mut(&mut content.node)) {
+            problems.extend(wrong);
+            continue;
+        }
+        let wrong = registry.kind(kind).map_or_else(Vec::new, |kind| kind.check(&content.node));
+        if !wrong.is_empty() {
+            // What is missing after a change is found where it was, in a file that is not to blame.
+            problems.extend(wrong.into_iter().map(|problem| match problem.file == *place.file {
+                true => problem,
+                false => Problem {
+                    message: format!("{}, after the changes of {}", problem.message, place.file),
+                    ..problem
+                },
+            }));
+            continue;
+        }
+        let fields = patch.fields().collect();
+        content.history.push(Change { mod_id: mod_id.into(), what: What::Patched { fields } });
+        touched.insert(id, content);
+    }
+    if problems.is_empty() {
+        contents.0.extend(touched);
+        return Ok(());
+    }
+    Err(problems)
+}

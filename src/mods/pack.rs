@@ -1,0 +1,85 @@
+//! Makes a mod: a folder with commented templates, and the archive to hand on.
+
+use std::io::{self, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+use super::registry::Registry;
+use super::source::Source;
+
+/// Why a mod could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PackError {
+    /// Something of the name is there.
+    #[error("{path} is there already")]
+    Exists {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A file cannot be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The archive cannot be written.
+    #[error("cannot write the archive: {0}")]
+    Archive(#[from] zip::result::ZipError),
+}
+
+/// The text of a new mod's manifest.
+pub fn manifest_template(id: &str) -> String {
+    include_str!("examples/mod.ron").replace("my-mod", id)
+}
+
+/// Writes a new mod with an example of each of the kinds.
+///
+/// # Errors
+/// The folder is there, or cannot be written.
+pub fn write_template(
+    registry: &Registry,
+    folder: &Path,
+    id: &str,
+    kinds: &[&str],
+) -> Result<Vec<PathBuf>, PackError> {
+    if folder.exists() {
+        return Err(PackError::Exists { path: folder.into() });
+    }
+    let mut written = Vec::new();
+    let mut write = |name: String, text: &str| {
+        let path = folder.join(name);
+        let failed = |source| PackError::File { path: path.clone(), source };
+        std::fs::write(&path, text).map_err(failed)?;
+        written.push(path);
+        Ok::<_, PackError>(())
+    };
+    std::fs::create_dir_all(folder).map_err(|source| PackError::File { path: folder.into(), source })?;
+    write(super::manifest::FILE_NAME.into(), &manifest_template(id))?;
+    for kind in registry.kinds().iter().filter(|kind| kinds.contains(&kind.name())) {
+        write(format!("{id}.{}.ron", kind.name()), kind.example())?;
+    }
+    Ok(written)
+}
+
+/// Writes the RON files of a mod, and what people read beside them, as a zip archive. The same files give the same bytes.
+///
+/// # Errors
+/// A file cannot be read or the archive written.
+pub fn write_archive(source: &Source, archive: impl Write + Seek) -> Result<(), PackError> {
+    let mut zip = ZipWriter::new(archive);
+    // Without a time of its own the archive does not change when nothing else does.
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Deflated)
+        .last_modified_time(zip::DateTime::default());
+    for file in &source.files {
+        zip.start_file(file.path.as_str(), options)?;
+        zip.write_all(file.text.as_bytes()).map_err(zip::result::ZipError::from)?;
+    }
+    zip.finish()?;
+    Ok(())
+}
