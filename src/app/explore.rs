@@ -211,7 +211,7 @@ fn add_world(app: &mut App, setup: &WorldSetup, facts: AdapterFacts) -> anyhow::
     let sizes = Sizes { slots: 1, context, columns: COLUMNS, repeats: 1 };
     // No crews of workgroups that wait for each other: they would wait for the threads that draw.
     let family = Plan::usual(&facts).family;
-    let network = NetworkModel { model: Arc::clone(model), sizes, family, crew: 0 };
+    let network = NetworkModel { model: Arc::clone(model), sizes, family, crew: 0, memory: None };
     app.insert_resource(facts)
         .insert_resource(Map::new(Atlas::new(Arc::clone(model)), palettes))
         .insert_resource(setup.settings.clone())

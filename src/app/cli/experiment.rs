@@ -62,7 +62,8 @@ pub fn run(
     let context =
         plan.longest.checked_next_multiple_of(64).unwrap_or(plan.longest).min(config.context_length);
     let slots = batch.parallel.map_or(8, usize::from).min(plan.requests.len()).max(1);
-    let mut engine = open_engine(Device::Cpu, model, slots, Some(batch.context.unwrap_or(context)))?;
+    let mut engine =
+        open_engine(Device::Cpu, model, slots, Some(batch.context.unwrap_or(context)), batch.memory)?;
 
     let total = conditions.len() * plan.trials.len();
     let bar = progress_bar("cells", total as u64);
