@@ -149,7 +149,9 @@ fn find(name: &str, mods: Option<&Path>) -> anyhow::Result<Experiment> {
     let folder = mods.map(Path::to_owned).or_else(user_folder);
     let loaded = load(&Registry::default(), folder.as_deref());
     for report in loaded.mods.iter().filter(|report| !report.problems.is_empty()) {
-        print_warning(&format!("the mod {} is left out: {}", report.id(), report.problems[0]));
+        for problem in &report.problems {
+            print_warning(&format!("the mod {} is left out: {problem}", report.id()));
+        }
     }
     match loaded.get::<Experiment>("experiment", name) {
         Some(Ok(experiment)) => Ok(experiment),
