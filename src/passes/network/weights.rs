@@ -9,7 +9,7 @@ use crate::tiles::{Pages, Shape};
 /// The page textures that bind groups are made with.
 pub(super) enum Weights {
     /// Every tile has its place.
-    Whole(Pages),
+    Whole(Box<Pages>),
     /// Tiles are brought ahead of the dispatches that read them.
     Streamed(Box<Pool>),
 }
@@ -33,7 +33,7 @@ impl Weights {
             columns: sizes.columns,
         };
         match Plan::new(&wanted.model, limits).map_err(PoolError::from)? {
-            None => Ok(Self::Whole(Pages::upload(device, queue, &wanted.model)?)),
+            None => Ok(Self::Whole(Box::new(Pages::upload(device, queue, &wanted.model)?))),
             Some(plan) => {
                 sizes.repeats = 1;
                 Ok(Self::Streamed(Box::new(Pool::new(device, queue, &wanted.model, plan)?)))
@@ -76,7 +76,7 @@ impl Weights {
     /// The pages that the embedding reads, and what streams if anything does.
     pub fn into_parts(self) -> (Pages, Option<Pool>) {
         match self {
-            Self::Whole(pages) => (pages, None),
+            Self::Whole(pages) => (*pages, None),
             Self::Streamed(pool) => (pool.rows().clone(), Some(*pool)),
         }
     }
