@@ -242,7 +242,7 @@ fn the_survey_is_what_muting_by_hand_gives() {
 
 /// The log-probabilities of the prompt's tokens, wherever the result keeps them.
 fn logprobs(value: &Value) -> Vec<f64> {
-    fn find<'v>(value: &'v Value) -> Option<&'v Value> {
+    fn find(value: &Value) -> Option<&Value> {
         match value {
             Value::Object(fields) => fields.get("prompt_logprobs").or_else(|| fields.values().find_map(find)),
             Value::Array(values) => values.iter().find_map(find),
