@@ -1,4 +1,5 @@
 //! A world of agents in simulated time: every job done once, nobody idle who could work, and the same again under the same seed.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking as tests do")]
 
 use std::collections::HashMap;
 use std::sync::{

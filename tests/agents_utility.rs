@@ -1,4 +1,5 @@
 //! What agents choose: situations, and the choices that are expected; and that a curve in RON decides them.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking as tests do")]
 
 use std::collections::VecDeque;
 
