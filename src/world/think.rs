@@ -2,7 +2,7 @@
 //!
 //! In: a prompt, by [`Mind::ask`]. Out: tokens with their probabilities and alternatives, and of each what took part: the residual stream's norm
 //! per layer and every head's output norm, read from the device by hooks. The main world says what the next step is to be; the render world
-//! writes its columns before the step and reads what came of it after it, both through one [`Link`].
+//! writes its columns before the step and reads what came of it after it, both through one `Link`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
