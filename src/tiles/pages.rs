@@ -179,6 +179,8 @@ impl Pages {
             let bytes = model.tile(tile)?;
             self.write_lines(queue, line, bytes);
             waiting += bytes.len();
+            // The device has it now.
+            model.release(tile..tile + 1);
             if waiting >= FLUSH_BYTES {
                 flush(device, queue)?;
                 waiting = 0;
