@@ -41,7 +41,10 @@ pub fn search(atlas: &Atlas, text: &str) -> Vec<Place> {
     }
     let tensors = atlas.model().tensors().iter();
     let named = tensors.filter(|tensor| tensor.name.to_lowercase().contains(&text));
-    found.extend(named.map(|tensor| Place::Tensor(tensor.name.clone())));
+    let named = named.map(|tensor| Place::Tensor(tensor.name.clone()));
+    // Whoever writes a dot means a tensor.
+    let at = if text.contains('.') { 0 } else { found.len() };
+    found.splice(at..at, named);
     found.retain(|place| atlas.rect(place).is_some());
     found.truncate(MOST_FOUND);
     found
@@ -78,8 +81,8 @@ mod tests {
         assert_eq!(first("Layer 2"), Some(Place::Layer(2)));
         assert_eq!(first("layer 2 ffn"), Some(Place::FeedForward(2)));
         assert_eq!(first("embedding"), Some(Place::Embedding));
-        assert_eq!(first("blk.0.ffn_down"), Some(Place::Layer(0)));
-        assert!(search(&atlas, "blk.0.ffn_down").contains(&Place::Tensor("blk.0.ffn_down.weight".into())));
+        assert_eq!(first("blk.0.ffn_down"), Some(Place::Tensor("blk.0.ffn_down.weight".into())));
+        assert!(search(&atlas, "blk.0.ffn_down").contains(&Place::FeedForward(0)));
         assert_eq!(search(&atlas, "layer 99"), []);
         assert_eq!(search(&atlas, "  "), []);
         assert!(search(&atlas, "weight").len() <= MOST_FOUND);
