@@ -18,7 +18,7 @@ use bevy::window::{ExitCondition, WindowResolution};
 use bevy::winit::WinitPlugin;
 use clap::Args;
 
-use super::cli::output::{Exit, Output};
+use super::cli::output::{Exit, Output, print_warning};
 use super::gpu_engine::Plan;
 use super::headless::{AdapterFacts, GpuChoice};
 use crate::assets::Assets;
@@ -116,23 +116,9 @@ pub fn run_offscreen(
     world.app.insert_resource(tour);
     let complaints = world.take_tour()?;
     let shots = world.app.world().resource::<Shots>();
-    for failure in shots.failures() {
-        super::cli::output::print_warning(&failure.to_string());
-    }
-    for complaint in &complaints {
-        super::cli::output::print_warning(complaint);
-    }
+    warn_of(shots, &complaints);
     out.print(&shots.written(), |written| {
-        written
-            .iter()
-            .map(|path| {
-                format!(
-                    "{}
-",
-                    path.display()
-                )
-            })
-            .collect()
+        written.iter().map(|path| format!("{}\n", path.display())).collect()
     })?;
     Ok(if shots.failures().is_empty() && complaints.is_empty() { Exit::Ok } else { Exit::FoundBad })
 }
@@ -241,10 +227,13 @@ fn report(mut exits: MessageReader<AppExit>, shots: Res<Shots>, tour: Option<Res
     if exits.read().next().is_none() {
         return;
     }
-    for failure in shots.failures() {
-        super::cli::output::print_warning(&failure.to_string());
-    }
-    for complaint in tour.iter().flat_map(|tour| &tour.complaints) {
-        super::cli::output::print_warning(complaint);
+    warn_of(&shots, tour.as_ref().map_or(&[], |tour| &tour.complaints));
+}
+
+/// Says which pictures could not be written, and what of a tour could not be done.
+fn warn_of(shots: &Shots, complaints: &[String]) {
+    let failures = shots.failures().iter().map(ToString::to_string);
+    for warning in failures.chain(complaints.iter().cloned()) {
+        print_warning(&warning);
     }
 }

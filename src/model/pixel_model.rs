@@ -207,6 +207,20 @@ impl PixelModel {
         self.tile_record(tile).first_chunk().expect("a record has 48 bytes")
     }
 
+    /// Root mean square of a tensor's weights, from its tiles' statistics: the unit of its colours. A tensor of zeros has the least
+    /// positive number, so that it is drawn as zeros.
+    pub fn tensor_spread(&self, tensor: &Tensor) -> f32 {
+        let (mut squares, mut count) = (0.0f64, 0.0f64);
+        for tile in tensor.tiles() {
+            let statistics = self.tile_statistics(tile);
+            let (_, shape) = self.tile_shape(tile);
+            let n = ((shape.rows.end - shape.rows.start) * (shape.columns.end - shape.columns.start)) as f64;
+            squares += n * (f64::from(statistics.mean).powi(2) + f64::from(statistics.spread).powi(2));
+            count += n;
+        }
+        (squares / count.max(1.0)).sqrt().max(f64::from(f32::MIN_POSITIVE)) as f32
+    }
+
     /// A tile's statistics.
     pub fn tile_statistics(&self, tile: u32) -> Statistics {
         let record = self.tile_record(tile);

@@ -57,7 +57,7 @@ pub fn paint(
 ) -> Result<Picture, ModelError> {
     let [across, down] = model.plan().size;
     let canvas = Canvas::new(across, down, side);
-    let spreads = tensor_spreads(model);
+    let spreads: Vec<f32> = model.tensors().iter().map(|tensor| model.tensor_spread(tensor)).collect();
     let done = std::sync::atomic::AtomicU64::new(0);
     let picture = std::sync::Mutex::new(canvas.blank(model));
     (0..model.tile_count()).into_par_iter().try_for_each(|tile| {
@@ -74,22 +74,6 @@ pub fn paint(
         Ok::<(), ModelError>(())
     })?;
     Ok(picture.into_inner().expect("painting does not panic"))
-}
-
-/// Root mean square of each tensor, from its tiles' statistics.
-fn tensor_spreads(model: &PixelModel) -> Vec<f32> {
-    let of = |tensor: &super::Tensor| {
-        let (mut squares, mut count) = (0.0f64, 0.0f64);
-        for tile in tensor.tiles() {
-            let statistics = model.tile_statistics(tile);
-            let (_, shape) = model.tile_shape(tile);
-            let n = ((shape.rows.end - shape.rows.start) * (shape.columns.end - shape.columns.start)) as f64;
-            squares += n * (f64::from(statistics.mean).powi(2) + f64::from(statistics.spread).powi(2));
-            count += n;
-        }
-        (squares / count.max(1.0)).sqrt().max(f64::from(f32::MIN_POSITIVE)) as f32
-    };
-    model.tensors().iter().map(of).collect()
 }
 
 struct Canvas {

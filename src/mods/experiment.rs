@@ -152,16 +152,12 @@ pub struct Condition {
 impl Condition {
     /// The factors for the forward pass.
     pub fn controls(&self, config: &ModelConfig) -> Controls {
-        let (layers, heads) = (config.layer_count as usize, config.head_count as usize);
         let mut controls = Controls::default();
-        if !self.heads.is_empty() {
-            controls.head_scale = vec![1.0; layers * heads];
-        }
         if !self.layers.is_empty() {
-            controls.layer_scale = vec![1.0; layers];
+            controls.layer_scale = vec![1.0; config.layer_count as usize];
         }
         for head in &self.heads {
-            controls.head_scale[head.layer as usize * heads + head.head as usize] = self.scale;
+            controls.set_head_scale(config, head.layer, head.head, self.scale);
         }
         for &layer in &self.layers {
             controls.layer_scale[layer as usize] = self.scale;

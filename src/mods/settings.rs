@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::decode::decode;
 use super::parse::parse;
 use super::problem::Problem;
+use crate::pxi::AtomicFile;
 
 /// The file's name.
 pub const FILE_NAME: &str = "order.ron";
@@ -93,12 +94,10 @@ impl Settings {
         let text =
             ron::ser::to_string_pretty(self, style).map_err(|error| failed(std::io::Error::other(error)))?;
         std::fs::create_dir_all(folder).map_err(failed)?;
-        let mut file = tempfile::Builder::new().prefix(".order-").tempfile_in(folder).map_err(failed)?;
+        let mut file = AtomicFile::create(&path).map_err(std::io::Error::other).map_err(failed)?;
         writeln!(file, "// The user's order of mods, what is disabled, and which commands may run.\n{text}")
             .map_err(failed)?;
-        file.as_file().sync_data().map_err(failed)?;
-        file.persist(&path).map_err(|error| failed(error.error))?;
-        Ok(())
+        file.commit().map_err(std::io::Error::other).map_err(failed)
     }
 
     /// Whether the user has allowed a command of a mod.

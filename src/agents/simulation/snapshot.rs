@@ -1,6 +1,7 @@
 //! The whole state of a world in a file that a person can read: RON, an agent and a job a line.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use crate::agents::{
     Activity, Agent, AgentId, AgentsError, Board, Doing, Energy, Entry, JobEntities, JobState, Memory, Place,
     Profile, Roster, Thoughts, minds, spawn_agent,
 };
+use crate::pxi::AtomicFile;
 
 /// What a file of this kind begins with.
 const FORMAT: &str = "pixel-llm world 1";
@@ -145,12 +147,9 @@ impl Snapshot {
     /// It cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), AgentsError> {
         let failed = |source| AgentsError::File { what: "write", path: path.into(), source };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-        std::io::Write::write_all(&mut file, self.to_text().as_bytes()).map_err(failed)?;
-        file.as_file().sync_all().map_err(failed)?;
-        file.persist(path).map_err(|error| failed(error.error))?;
-        Ok(())
+        let mut file = AtomicFile::create(path).map_err(std::io::Error::other).map_err(failed)?;
+        file.write_all(self.to_text().as_bytes()).map_err(failed)?;
+        file.commit().map_err(std::io::Error::other).map_err(failed)
     }
 
     /// Whether agents and jobs agree on who has what.

@@ -2,8 +2,8 @@
 
 use clap::ValueEnum;
 
-use crate::model::PixelModel;
-use crate::passes::reference::{CpuModel, CpuOptions};
+use crate::model::{ModelConfig, PixelModel};
+use crate::passes::reference::{Controls, CpuModel, CpuOptions};
 use crate::residency::MemorySize;
 use crate::tokens::{CpuEngine, Engine};
 
@@ -43,10 +43,8 @@ pub fn open_engine(
     context: Option<u32>,
     memory: GpuMemory,
 ) -> anyhow::Result<Box<dyn Engine>> {
+    check_context(model.config(), context)?;
     let most = model.config().context_length;
-    if let Some(context) = context {
-        anyhow::ensure!(context <= most, "--context {context}: the model was made for at most {most}");
-    }
     let model = std::sync::Arc::new(model);
     #[cfg(feature = "world")]
     {
@@ -82,25 +80,30 @@ pub fn open_engine_without(
         return open_engine(device, model, slots, context, memory);
     }
     anyhow::ensure!(device != Device::Gpu, "--mute is computed on the processor: use --device cpu or auto");
-    let (layers, heads) = (model.config().layer_count, model.config().head_count);
-    let context = context.unwrap_or(model.config().context_length);
-    anyhow::ensure!(
-        context <= model.config().context_length,
-        "--context {context}: the model was made for at most {}",
-        model.config().context_length
-    );
-    let mut head_scale = vec![1.0; (layers * heads) as usize];
+    let config = model.config();
+    check_context(config, context)?;
+    let mut controls = Controls::default();
     for &(layer, head) in muted {
+        let (layers, heads) = (config.layer_count, config.head_count);
         anyhow::ensure!(
             layer < layers && head < heads,
             "--mute {layer}.{head}: the model has {layers} layers of {heads} heads, counted from 0"
         );
-        head_scale[(layer * heads + head) as usize] = 0.0;
+        controls.set_head_scale(config, layer, head, 0.0);
     }
-    let model = CpuModel::new(std::sync::Arc::new(model), CpuOptions::default())?;
-    let mut engine = CpuEngine::new(model, slots, context as usize);
-    engine.controls_mut().head_scale = head_scale;
-    Ok(Box::new(engine))
+    let mut engine = open_engine(Device::Cpu, model, slots, context, memory)?;
+    anyhow::ensure!(engine.set_controls(&controls), "--mute: {} mutes no heads", engine.device());
+    Ok(engine)
+}
+
+fn check_context(config: &ModelConfig, context: Option<u32>) -> anyhow::Result<()> {
+    let most = config.context_length;
+    match context {
+        Some(context) if context > most => {
+            anyhow::bail!("--context {context}: the model was made for at most {most}")
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(feature = "world")]

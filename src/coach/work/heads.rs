@@ -38,10 +38,9 @@ fn tokens(shop: &Workshop<'_>) -> Vec<u32> {
 
 /// The factors with which one head is muted.
 fn muted(shop: &Workshop<'_>, layer: u32, head: u32) -> Controls {
-    let config = shop.model.config();
-    let mut head_scale = vec![1.0; (config.layer_count * config.head_count) as usize];
-    head_scale[(layer * config.head_count + head) as usize] = 0.0;
-    Controls { head_scale, ..Controls::default() }
+    let mut controls = Controls::default();
+    controls.set_head_scale(shop.model.config(), layer, head, 0.0);
+    controls
 }
 
 /// The losses with nothing muted, and with one head muted; the head is on again afterwards.

@@ -42,10 +42,15 @@ impl Sizes {
         self.context.next_multiple_of(ROW_POSITIONS)
     }
 
+    /// Quads of a row of a layer's keys or values, and rows.
+    fn cache_shape(&self, config: &ModelConfig) -> (u32, u64) {
+        let rows = u64::from(self.slots) * u64::from(self.rows() / ROW_POSITIONS);
+        (ROW_POSITIONS * config.kv_size() / 4, rows)
+    }
+
     /// Whether textures of `most` texels a side hold the activations and the cache.
     pub(super) fn fit_textures(&self, config: &ModelConfig, most: u32) -> bool {
-        let rows = u64::from(self.slots) * u64::from(self.rows() / ROW_POSITIONS);
-        let width = ROW_POSITIONS * config.kv_size() / 4;
+        let (width, rows) = self.cache_shape(config);
         let (_, quads) = self.places(config, 0);
         let sides = [rows, u64::from(width), quads.div_ceil(ROW), ROW];
         sides.into_iter().all(|side| side <= u64::from(most))
@@ -146,8 +151,7 @@ impl Buffers {
         let columns = u64::from(sizes.columns);
         let kv = u64::from(config.kv_size());
         let vocab = u64::from(config.vocab_size).next_multiple_of(64);
-        let rows = sizes.slots * (sizes.rows() / ROW_POSITIONS);
-        let row = ROW_POSITIONS * config.kv_size() / 4;
+        let (row, rows) = sizes.cache_shape(config);
         let layers = u64::from(config.layer_count);
         let (places, quads) = sizes.places(config, crew);
         let store = |what: &'static str, row: u32, rows: u64| {
@@ -157,7 +161,7 @@ impl Buffers {
                 _ => Err(NetworkError::Buffer { what, size, most }),
             }
         };
-        let pair = |_| Ok([store("keys", row, rows.into())?, store("values", row, rows.into())?]);
+        let pair = |_| Ok([store("keys", row, rows)?, store("values", row, rows)?]);
         Ok(Self {
             columns: buffer("columns", columns * 4)?,
             wanted: buffer("wanted", columns)?,

@@ -86,7 +86,7 @@ impl Quads {
     pub(super) fn copy_to(&self, encoder: &mut CommandEncoder, first: u32, rows: u32, to: &Buffer) {
         match &self.holder {
             Holder::Buffer(buffer) => {
-                let (first, size) = (u64::from(first) * self.row_bytes, u64::from(rows) * self.row_bytes);
+                let [first, size] = [first, rows].map(|rows| u64::from(rows) * self.row_bytes);
                 encoder.copy_buffer_to_buffer(buffer, first, to, 0, size);
             }
             Holder::Texture(texture, _) => {
@@ -100,7 +100,7 @@ impl Quads {
     pub(super) fn copy_from(&self, encoder: &mut CommandEncoder, first: u32, rows: u32, from: &Buffer) {
         match &self.holder {
             Holder::Buffer(buffer) => {
-                let (first, size) = (u64::from(first) * self.row_bytes, u64::from(rows) * self.row_bytes);
+                let [first, size] = [first, rows].map(|rows| u64::from(rows) * self.row_bytes);
                 encoder.copy_buffer_to_buffer(from, 0, buffer, first, size);
             }
             Holder::Texture(texture, _) => {

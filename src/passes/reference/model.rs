@@ -55,6 +55,14 @@ pub struct Controls {
     pub layer_scale: Vec<f32>,
 }
 
+impl Controls {
+    /// Sets the factor of a query head that the model has; the others keep theirs.
+    pub fn set_head_scale(&mut self, config: &ModelConfig, layer: u32, head: u32, factor: f32) {
+        self.head_scale.resize((config.layer_count * config.head_count) as usize, 1.0);
+        self.head_scale[(layer * config.head_count + head) as usize] = factor;
+    }
+}
+
 /// A matrix by its parameters and its tensor's index.
 #[derive(Debug, Clone, Copy)]
 struct MatrixRef {

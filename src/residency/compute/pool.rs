@@ -82,7 +82,6 @@ impl Pool {
             let tiles = unit.tiles.iter().copied().zip(unit.first_lines.iter().copied());
             slots[unit.slot].write_tiles(device, queue, model, tiles)?;
             counters.upload(unit.bytes);
-            super::feed::runs(&unit.tiles).for_each(|run| model.release(run));
         }
         let feed = Feed::start(device, model, &plan, &counters)
             .map_err(|error| PoolError::Thread(error.to_string()))?;
@@ -196,10 +195,7 @@ impl Pass<'_> {
     ) -> Result<(), PoolError> {
         while self.ready <= unit {
             let Unit { streamed, ref tiles, .. } = self.pool.plan.units[self.ready];
-            let tiles = tiles.len() as u64;
             if streamed {
-                self.pool.counters.miss(tiles);
-                self.pool.counters.evict(tiles);
                 let (filled, waited) = self.pool.feed.next(device).ok_or_else(|| {
                     self.pool.broken = true;
                     PoolError::Thread("it has ended".into())
@@ -209,9 +205,9 @@ impl Pass<'_> {
                 }
                 self.copy(filled, encoder)?;
             } else {
-                self.pool.counters.hit(tiles);
+                self.pool.counters.hit(tiles.len() as u64);
+                self.ready += 1;
             }
-            self.ready += 1;
         }
         Ok(())
     }
@@ -231,11 +227,7 @@ impl Pass<'_> {
         let next = self.pool.plan.units.get(self.ready);
         let is_free = self.ready < last && next.is_some_and(|next| next.streamed && next.slot != slot);
         if let Some(filled) = is_free.then(|| self.pool.feed.try_next()).flatten() {
-            let tiles = self.pool.plan.units[self.ready].tiles.len() as u64;
-            self.pool.counters.miss(tiles);
-            self.pool.counters.evict(tiles);
             self.copy(filled, encoder)?;
-            self.ready += 1;
         }
         Ok(())
     }
@@ -252,9 +244,13 @@ impl Pass<'_> {
         }
     }
 
+    /// Records the copies of the next unit, which is read.
     fn copy(&mut self, filled: Filled, encoder: &mut CommandEncoder) -> Result<(), PoolError> {
         let Filled { unit, buffer, result } = filled;
         let unit = &self.pool.plan.units[unit];
+        let tiles = unit.tiles.len() as u64;
+        self.pool.counters.miss(tiles);
+        self.pool.counters.evict(tiles);
         self.pool.counters.landed(unit.bytes);
         if let Err(error) = result {
             self.pool.broken = true;
@@ -263,6 +259,7 @@ impl Pass<'_> {
         self.pool.slots[unit.slot].copy_lines(encoder, &buffer, &unit.runs);
         self.pool.counters.upload(unit.bytes);
         self.waiting.push(buffer);
+        self.ready += 1;
         Ok(())
     }
 }

@@ -12,8 +12,8 @@ pub use quads::{FLAT, GROUND, Quad, STATE_EDITED, STATE_MUTED, STATE_SCALED};
 
 use std::sync::Arc;
 
+use crate::model::PixelModel;
 use crate::model::plan::Rect;
-use crate::model::{PixelModel, Tensor};
 
 /// A model's map.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ pub struct Atlas {
 impl Atlas {
     /// The map of a model.
     pub fn new(model: Arc<PixelModel>) -> Self {
-        let spreads: Vec<f32> = model.tensors().iter().map(|tensor| spread(&model, tensor)).collect();
+        let spreads: Vec<f32> = model.tensors().iter().map(|tensor| model.tensor_spread(tensor)).collect();
         let quads = quads::quads(&model, &spreads);
         let [width, height] = model.plan().size;
         Self { quads, spreads, bounds: Rect::new(0, 0, width, height), model }
@@ -59,18 +59,4 @@ impl Atlas {
         let stem = || self.model.path().file_stem().map(|stem| stem.to_string_lossy().into_owned());
         named.map(str::to_owned).or_else(stem).unwrap_or_else(|| "model".into())
     }
-}
-
-/// Root mean square of a tensor, from its tiles' statistics.
-fn spread(model: &PixelModel, tensor: &Tensor) -> f32 {
-    let (mut squares, mut count) = (0.0f64, 0.0f64);
-    for tile in tensor.tiles() {
-        let statistics = model.tile_statistics(tile);
-        let (_, shape) = model.tile_shape(tile);
-        let n = ((shape.rows.end - shape.rows.start) * (shape.columns.end - shape.columns.start)) as f64;
-        squares += n * (f64::from(statistics.mean).powi(2) + f64::from(statistics.spread).powi(2));
-        count += n;
-    }
-    // A tensor of zeros is drawn as zeros, whatever they are divided by.
-    (squares / count.max(1.0)).sqrt().max(f64::from(f32::MIN_POSITIVE)) as f32
 }
