@@ -474,7 +474,7 @@ fn a_bad_save_keeps_the_last_good_state_and_a_good_one_is_seen_soon() {
     assert!(bad.loaded.is_none(), "the last good state stays");
     assert_eq!(
         bad.problems[0].to_string(),
-        "m/e.experiment.ron:1:9: the text ends in the middle of a struct"
+        "m/e.experiment.ron:1:9: expected a value, found the end of the file"
     );
     assert_eq!(by_hand.reload(), Reload::Kept);
     assert_eq!(title(by_hand.good(), "e"), "T");

@@ -318,7 +318,7 @@ impl Grid {
 /// The cells of a square spiral: 1, 1, 2, 2, 3, 3, ... steps between its corners.
 fn spiral(count: usize, turn: Turn, start: Start) -> Vec<(i64, i64, bool)> {
     let (mut x, mut y, mut direction) = (0_i64, 0_i64, (1_i64, 0_i64));
-    let (mut left, mut arm) = (1_usize, 2_usize);
+    let (mut left, mut arm) = (1_usize, 1_usize);
     let mut cells = Vec::with_capacity(count);
     for _ in 0..count {
         cells.push((x, y));
@@ -327,7 +327,7 @@ fn spiral(count: usize, turn: Turn, start: Start) -> Vec<(i64, i64, bool)> {
         if left == 0 {
             // With y growing downwards, this turns as clocks do.
             direction = (-direction.1, direction.0);
-            left = arm / 2;
+            left = arm / 2 + 1;
             arm += 1;
         }
     }
