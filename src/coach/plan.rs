@@ -145,11 +145,6 @@ impl PlanFile {
         at.map_or_else(String::new, |(phase, task, _)| format!("phases[{phase}].tasks[{task}].{field}"))
     }
 
-    /// The commands that it declares, as `mods allow` takes them.
-    pub fn command_lines(&self) -> Vec<String> {
-        self.commands.iter().map(|command| command_line(&command.line)).collect()
-    }
-
     fn queue(self, now: &Zoned) -> Result<Queue, Fault> {
         let mut phases = Vec::new();
         let mut tasks = Vec::new();
@@ -163,11 +158,6 @@ impl PlanFile {
         check_references(&tasks, &commands)?;
         Queue::new(self.name, phases, commands, tasks).map_err(Fault::of_task)
     }
-}
-
-/// A program and its arguments in one text that cannot be read in two ways.
-pub(super) fn command_line(line: &[String]) -> String {
-    serde_json::to_string(line).expect("texts are JSON")
 }
 
 /// Reads RON, and gives errors their place and a hint.

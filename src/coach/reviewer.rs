@@ -52,9 +52,9 @@ impl Reviewer {
         }
     }
 
-    /// Its command as `mods allow` takes it.
+    /// Its command as `mods allow` takes it: a text that cannot be read in two ways.
     pub fn command_line(&self) -> String {
-        super::plan::command_line(&self.line)
+        serde_json::to_string(&self.line).expect("texts are JSON")
     }
 
     /// What it replies.

@@ -15,7 +15,6 @@ use super::experiment::Experiment;
 use super::model::ModelFile;
 use super::registry::{Kind, Registry};
 use crate::agents::Profile;
-use crate::coach::plan::PlanFile;
 use crate::coach::reviewer::Reviewer;
 
 /// All kinds.
@@ -30,10 +29,7 @@ pub(super) fn register(registry: &mut Registry) {
         Experiment::review,
     ));
     registry.register(Kind::new("model", include_str!("../examples/model.ron"), ModelFile::review));
-    registry.register(
-        Kind::new("plan", include_str!("../examples/plan.ron"), plan::review)
-            .with_commands::<PlanFile>(PlanFile::command_lines),
-    );
+    registry.register(Kind::new("plan", include_str!("../examples/plan.ron"), plan::review));
     registry.register(
         Kind::new("reviewer", include_str!("../examples/reviewer.ron"), agents::review_reviewer)
             .with_commands::<Reviewer>(|reviewer| vec![reviewer.command_line()]),
