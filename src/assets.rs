@@ -1,27 +1,21 @@
-//! What travels inside the program, and the folder that may stand in for it file by file.
+//! What travels inside the program, and what the user's mods and own folder make of it.
+//!
+//! Everything in RON is a content of the [`mods`](crate::mods): the built-in files are the mod `core`, then come the user's mods, then the
+//! folder that `--assets` names, whose files stand in for those of the same name. They are read when first asked for.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
+use serde::de::DeserializeOwned;
+
+use crate::model::plan::Rules;
 use crate::model::{ModelError, PixelModel};
+use crate::mods::kinds::{HOME, Land};
+use crate::mods::{Loaded, Problem, Registry, State, load_with, order::OWN};
+use crate::names::nearest;
 
 /// The name of the model that answers when none is named.
 pub const DEFAULT_MODEL: &str = "models/seedling.pxi";
-
-macro_rules! embed {
-    ($folder:literal: $($name:literal),* $(,)?) => {
-        &[$(($name, include_str!(concat!("../assets/", $folder, "/", $name)))),*]
-    };
-}
-
-/// Text assets: the name of each file, and its text as it was when the program was built.
-type Texts = &'static [(&'static str, &'static str)];
-
-const PALETTES: Texts =
-    embed!["palettes": "ember.palette.ron", "lightness.palette.ron", "meadow.palette.ron"];
-const TOURS: Texts = embed!["tours": "first-steps.tour.ron"];
-
-/// A text asset is written by hand; a file beyond this was named by mistake.
-pub const MAX_TEXT_BYTES: u64 = 1 << 20;
 
 /// Bytes that begin where a memory page does, as a mapped file's would: tiles inside keep their alignment.
 #[repr(C, align(4096))]
@@ -30,51 +24,130 @@ struct PageAligned<const N: usize>([u8; N]);
 static SEEDLING: PageAligned<{ include_bytes!("../assets/models/seedling.pxi").len() }> =
     PageAligned(*include_bytes!("../assets/models/seedling.pxi"));
 
-/// The assets: built in, and overridden by a folder where it has a file of the same name.
+/// Why there is no such asset.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AssetError {
+    /// None has the name.
+    #[error("there is no {kind} {name:?}{}; there are: {}", hint(name, known), known.join(", "))]
+    NotThere {
+        /// The kind.
+        kind: String,
+        /// The name.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// It is not what the schema says, or the user's own folder is not.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Broken(Vec<Problem>),
+}
+
+fn hint(name: &str, known: &[String]) -> String {
+    let near = nearest(name, known.iter().map(String::as_str));
+    near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"))
+}
+
+/// The assets.
 #[derive(Debug, Clone, Default)]
+#[cfg_attr(feature = "world", derive(bevy::prelude::Resource))]
 pub struct Assets {
     folder: Option<PathBuf>,
+    mods: Option<PathBuf>,
+    loaded: Arc<OnceLock<Loaded>>,
 }
 
 impl Assets {
-    /// Assets that a folder may override.
+    /// The built-in assets, over which a folder's may lie.
     pub fn new(folder: Option<PathBuf>) -> Self {
-        Self { folder }
+        Self { folder, ..Self::default() }
     }
 
-    /// The path of an asset in the overriding folder, if it is there.
-    pub fn overridden(&self, name: &str) -> Option<PathBuf> {
-        let path = self.folder.as_deref()?.join(Path::new(name));
-        path.is_file().then_some(path)
+    /// The same with the mods of a folder.
+    #[must_use]
+    pub fn with_mods(self, mods: Option<PathBuf>) -> Self {
+        Self { folder: self.folder, mods, loaded: Arc::default() }
     }
 
-    /// Files of the overriding folder below `folder` that end in `suffix` and stand in for none of the built-in `names`, in the order of
-    /// their names.
+    /// The same folders, with what they have come to since.
+    #[must_use]
+    pub fn with_loaded(&self, loaded: Loaded) -> Self {
+        Self { folder: self.folder.clone(), mods: self.mods.clone(), loaded: Arc::new(loaded.into()) }
+    }
+
+    /// The folder of the mods.
+    pub fn mods(&self) -> Option<&Path> {
+        self.mods.as_deref()
+    }
+
+    /// The user's own folder.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// All contents, and what became of every mod.
+    pub fn loaded(&self) -> &Loaded {
+        self.loaded
+            .get_or_init(|| load_with(&Registry::default(), self.mods.as_deref(), self.folder.as_deref()))
+    }
+
+    /// What the user should know: what was left out and why, and what waits for leave to run.
+    pub fn warnings(&self) -> Vec<String> {
+        let loaded = self.loaded();
+        let folder = loaded.problems.iter().map(ToString::to_string);
+        let mods = loaded.mods.iter().flat_map(|report| {
+            report.problems.iter().map(|problem| format!("{} is left out: {problem}", report.id()))
+        });
+        let waiting = loaded.contents.iter().flat_map(|(kind, name, _)| loaded.unallowed(kind, name));
+        folder.chain(mods).chain(waiting.map(|waiting| waiting.to_string())).collect()
+    }
+
+    /// A content by its kind and name.
     ///
     /// # Errors
-    /// The folder is there and cannot be read.
-    pub fn others(
-        &self,
-        folder: &str,
-        suffix: &str,
-        names: &[&str],
-    ) -> Result<Vec<PathBuf>, (PathBuf, std::io::Error)> {
-        let Some(root) = &self.folder else { return Ok(Vec::new()) };
-        let path = root.join(folder);
-        if !path.is_dir() {
-            return Ok(Vec::new());
+    /// There is none, or the user's own folder is broken.
+    pub fn content<T: DeserializeOwned>(&self, kind: &str, name: &str) -> Result<T, AssetError> {
+        let loaded = self.sound()?;
+        let not_there = || AssetError::NotThere {
+            kind: kind.into(),
+            name: name.into(),
+            known: loaded.names(kind).map(str::to_owned).collect(),
+        };
+        loaded.get(kind, name).ok_or_else(not_there)?.map_err(AssetError::Broken)
+    }
+
+    /// All contents of a kind, by name.
+    ///
+    /// # Errors
+    /// The user's own folder is broken.
+    pub fn all<T: DeserializeOwned>(&self, kind: &str) -> Result<Vec<(String, T)>, AssetError> {
+        let loaded = self.sound()?;
+        let read =
+            |name: &str| loaded.get(kind, name).map(|value| value.map(|value| (name.to_owned(), value)));
+        loaded.names(kind).filter_map(read).collect::<Result<_, _>>().map_err(AssetError::Broken)
+    }
+
+    /// What is loaded, unless the user's own folder is broken: who names a folder wants it, and a mod is only left out.
+    fn sound(&self) -> Result<&Loaded, AssetError> {
+        let loaded = self.loaded();
+        match loaded.mods.iter().find(|report| report.label == OWN && report.state == State::Broken) {
+            Some(report) => Err(AssetError::Broken(report.problems.clone())),
+            None => Ok(loaded),
         }
-        let failed = |source| (path.clone(), source);
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir(&path).map_err(failed)? {
-            let file = entry.map_err(failed)?.path();
-            let stands_in = names.iter().any(|name| root.join(name) == file);
-            if !stands_in && file.to_string_lossy().ends_with(suffix) && file.is_file() {
-                found.push(file);
-            }
-        }
-        found.sort();
-        Ok(found)
+    }
+
+    /// The rules that maps are laid out by.
+    ///
+    /// # Errors
+    /// The user's own folder is broken.
+    pub fn rules(&self) -> Result<Rules, AssetError> {
+        self.content::<Land>("world", HOME).map(Land::rules)
+    }
+
+    /// The path of a model in the user's own folder, if it is there.
+    fn overridden(&self, name: &str) -> Option<PathBuf> {
+        let path = self.folder.as_deref()?.join(Path::new(name));
+        path.is_file().then_some(path)
     }
 
     /// The model that answers when none is named.
@@ -88,71 +161,53 @@ impl Assets {
         }
     }
 
-    /// The text assets of a folder, `palettes` or `tours`, by file name: the built-in ones, those that replace them, and those that come
-    /// besides.
-    ///
-    /// # Errors
-    /// A file of the overriding folder cannot be read as text, or is over [`MAX_TEXT_BYTES`].
-    pub fn texts(&self, folder: &str) -> std::io::Result<Vec<(String, String)>> {
-        let built_in = if folder == "tours" { TOURS } else { PALETTES };
-        let mut texts: std::collections::BTreeMap<String, String> =
-            built_in.iter().map(|&(name, text)| (name.to_owned(), text.to_owned())).collect();
-        let own = self.folder.as_deref().map(|own| own.join(folder)).filter(|own| own.is_dir());
-        for entry in own.map(std::fs::read_dir).transpose()?.into_iter().flatten() {
-            let path = entry?.path();
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            if name.ends_with(".ron") {
-                let size = path.metadata()?.len();
-                if size > MAX_TEXT_BYTES {
-                    let problem = format!("{}: {size} bytes; at most {MAX_TEXT_BYTES}", path.display());
-                    return Err(std::io::Error::other(problem));
-                }
-                let text = std::fs::read_to_string(&path)
-                    .map_err(|error| std::io::Error::other(format!("{}: {error}", path.display())))?;
-                texts.insert(name, text);
-            }
-        }
-        Ok(texts.into_iter().collect())
-    }
-
     /// Every palette, "ember and ice" first.
     ///
     /// # Errors
-    /// A palette's file cannot be read or is not what the schema says.
+    /// The user's own folder is broken.
     #[cfg(feature = "world")]
-    pub fn palettes(
-        &self,
-    ) -> Result<Vec<crate::world::palette::Palette>, Box<dyn std::error::Error + Send + Sync>> {
-        let texts = self.texts("palettes")?;
-        texts.iter().map(|(name, text)| Ok(crate::world::palette::Palette::parse(name, text)?)).collect()
+    pub fn palettes(&self) -> Result<Vec<crate::world::palette::Palette>, AssetError> {
+        use crate::world::palette::{Palette, PaletteFile};
+        let mut files = self.all::<PaletteFile>("palette")?;
+        // Whose settings name none get the first, whatever mods bring.
+        files.sort_by_key(|(name, _)| name != "ember");
+        Ok(files.iter().map(|(_, file)| Palette::new(file)).collect())
+    }
+
+    /// Which keys do what.
+    ///
+    /// # Errors
+    /// The user's own folder is broken.
+    #[cfg(feature = "world")]
+    pub fn keys(&self) -> Result<crate::world::keys::Keys, AssetError> {
+        self.content("keys", HOME).map(crate::world::keys::Keys::new)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mods::experiment::Experiment;
 
     #[test]
-    fn every_file_of_the_folders_travels_with_the_program() {
-        for folder in ["palettes", "tours"] {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets").join(folder);
-            let mut on_disk: Vec<String> = std::fs::read_dir(path)
-                .unwrap()
-                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-                .collect();
-            on_disk.sort();
-            let inside = Assets::default().texts(folder).unwrap().into_iter().map(|(name, _)| name);
-            assert_eq!(inside.collect::<Vec<_>>(), on_disk);
-        }
-    }
-
-    #[test]
-    fn a_folder_replaces_and_adds_text_assets() {
+    fn a_folder_replaces_and_adds_and_what_is_wrong_with_it_is_told() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("tours")).unwrap();
-        std::fs::write(folder.path().join("tours/mine.tour.ron"), "(title: \"mine\", steps: [])").unwrap();
-        let texts = Assets::new(Some(folder.path().to_owned())).texts("tours").unwrap();
-        let names: Vec<&str> = texts.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["first-steps.tour.ron", "mine.tour.ron"]);
+        let inside = folder.path().join("experiments");
+        std::fs::create_dir(&inside).unwrap();
+        let text =
+            r#"(title: "mine", prompts: [Text(id: "a", text: "x")], interventions: [EachLayer(scale: 0.0)])"#;
+        std::fs::write(inside.join("mine.experiment.ron"), text).unwrap();
+        std::fs::write(inside.join("layers.experiment.ron"), text.replace("mine", "other")).unwrap();
+        let title = |name: &str| {
+            Assets::new(Some(folder.path().to_owned()))
+                .content::<Experiment>("experiment", name)
+                .map(|experiment| experiment.title)
+        };
+        assert_eq!((title("mine").unwrap(), title("layers").unwrap()), ("mine".into(), "other".into()));
+        let error = title("mime").unwrap_err().to_string();
+        assert_eq!(error, r#"there is no experiment "mime"; did you mean "mine"?; there are: layers, mine"#);
+        std::fs::write(inside.join("mine.experiment.ron"), text.replace("title", "titel")).unwrap();
+        let error = title("layers").unwrap_err().to_string();
+        assert!(error.contains("mine.experiment.ron:1:2: titel: unknown field"), "{error}");
     }
 }

@@ -15,7 +15,7 @@
 //! 10. [`agents`]: who does them, as entities that choose by utility, in a simulation of fixed ticks.
 //! 11. [`mods`]: contents as RON, from the program and from folders and archives.
 //!
-//! [`assets`] is what travels inside the program, [`app`] the modes and the command line.
+//! [`assets`] is what travels inside the program and what mods make of it, [`names`] what a misspelt one may mean, [`app`] the modes and the command line.
 
 pub mod agents;
 pub mod app;
@@ -24,6 +24,7 @@ pub mod coach;
 pub mod map;
 pub mod model;
 pub mod mods;
+pub mod names;
 #[cfg(feature = "world")]
 pub mod panel;
 pub mod passes;

@@ -137,11 +137,14 @@ fn a_folder_of_assets_replaces_kinds_and_adds_some() {
     std::fs::write(agents.join("mine.agent.ron"), renamed("miner")).unwrap();
     let assets = Assets::new(Some(folder.path().into()));
     let names: Vec<_> = load_profiles(&assets).unwrap().into_iter().map(|profile| profile.name).collect();
-    assert_eq!(names, ["scout", "experimenter", "archivist", "writer", "miner"]);
+    assert_eq!(names, ["archivist", "experimenter", "miner", "scout", "writer"]);
 
+    // What was read stays; another start reads anew.
+    let assets = || Assets::new(Some(folder.path().into()));
     std::fs::write(agents.join("mine.agent.ron"), renamed("scout")).unwrap();
-    assert!(load_profiles(&assets).unwrap_err().to_string().contains("two kinds are called \"scout\""));
+    let message = load_profiles(&assets()).unwrap_err().to_string();
+    assert!(message.contains("\"scout\" is that of agent/"), "{message}");
     std::fs::write(agents.join("mine.agent.ron"), SURVEYOR.replace("weight", "wait")).unwrap();
-    let message = load_profiles(&assets).unwrap_err().to_string();
+    let message = load_profiles(&assets()).unwrap_err().to_string();
     assert!(message.contains("mine.agent.ron:") && message.contains("wait"), "{message}");
 }

@@ -7,9 +7,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use pixel_llm::agents::load_profiles;
+use pixel_llm::assets::Assets;
+use pixel_llm::coach::reviewer::Reviewer;
+use pixel_llm::model::plan::rules::{Arrangement, Start, Turn};
 use pixel_llm::mods::experiment::Experiment;
 use pixel_llm::mods::source::{MAX_FILE_IN_BYTES, Source, SourceFile, read_archive};
-use pixel_llm::mods::watch::{Poll, Reloader};
+use pixel_llm::mods::watch::{Reload, Reloader, Watcher};
 use pixel_llm::mods::{
     Loaded, ModReport, Registry, Settings, State, What, built_in, load, load_sources, pack,
 };
@@ -94,29 +98,136 @@ fn the_built_in_assets_are_a_sound_mod() {
     assert_eq!(loaded.mods[0].about.as_ref().unwrap().version, env!("CARGO_PKG_VERSION"));
 }
 
+/// A field of each kind that a patch can set, and what to.
+fn change_of(kind: &str) -> (&'static str, &'static str) {
+    match kind {
+        "experiment" | "tour" => ("title", "\"Other\""),
+        "keys" => ("Help", "[\"F5\"]"),
+        _ => ("name", "\"Other\""),
+    }
+}
+
 #[test]
 fn every_built_in_file_can_be_overridden_and_patched() {
     let core = built_in::core();
+    let before = load_all(Vec::new());
     let contents: Vec<_> = core.files.iter().filter(|file| file.path != "mod.ron").collect();
-    assert!(!contents.is_empty());
+    assert_eq!(contents.len(), before.contents.len());
+    let kinds: std::collections::BTreeSet<_> = before.contents.iter().map(|(kind, ..)| kind).collect();
+    assert_eq!(
+        kinds.into_iter().collect::<Vec<_>>(),
+        ["agent", "experiment", "keys", "palette", "plan", "reviewer", "tour", "world"]
+    );
     for file in contents {
         let name = file.path.rsplit('/').next().unwrap();
         let (id, kind) = name.strip_suffix(".ron").unwrap().rsplit_once('.').unwrap();
         let over = load_all(vec![source("over", "", &[(name, &file.text)])]);
+        assert_eq!(problems(&over), [""; 0]);
         let history = &over.contents.get(kind, id).unwrap().history;
         assert_eq!((history.len(), &history[1].what), (2, &What::Overrode), "{name}");
-        // A patch that sets the first field to what it is goes through whatever the kind.
-        let before = load_all(Vec::new());
-        let field = before.contents.get(kind, id).unwrap().node.names()[0].to_owned();
-        if field == "title" {
-            let patch = format!(r#"[(field: "{field}", value: "Other")]"#);
-            let patched = load_all(vec![source("patch", "", &[(&format!("{id}.{kind}.patch.ron"), &patch)])]);
-            assert_eq!(problems(&patched), [""; 0]);
-            assert_eq!(title(&patched, id), "Other");
-            let what = What::Patched { fields: vec!["title".into()] };
-            assert_eq!(patched.contents.get(kind, id).unwrap().history[1].what, what);
-        }
+
+        let (field, value) = change_of(kind);
+        let patch = format!("[(field: \"{field}\", value: {value})]");
+        let patched = load_all(vec![source("patch", "", &[(&format!("{id}.{kind}.patch.ron"), &patch)])]);
+        assert_eq!(problems(&patched), [""; 0], "{name}");
+        let content = patched.contents.get(kind, id).unwrap();
+        assert_eq!(content.history[1].what, What::Patched { fields: vec![field.into()] }, "{name}");
+        assert_ne!(content.node, before.contents.get(kind, id).unwrap().node, "{name}");
+        // Everything else is as it was, and with the mod gone everything is.
+        let others = |loaded: &Loaded| {
+            let others = loaded.contents.iter().filter(|(of, name, _)| (*of, *name) != (kind, id));
+            others
+                .map(|(kind, name, content)| (kind.to_owned(), name.to_owned(), content.clone()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(others(&patched), others(&before), "{name}");
+        assert_eq!(load_all(Vec::new()).contents, before.contents);
     }
+}
+
+#[test]
+fn a_single_field_of_the_land_an_agent_and_the_keys_is_patched() {
+    let loaded = load_all(vec![source(
+        "m",
+        "",
+        &[
+            (
+                "default.world.patch.ron",
+                "[(field: \"layers\", value: Spiral(turn: Clockwise, start: Inside)), (field: \"spacing.river\", value: 12)]",
+            ),
+            (
+                "writer.agent.patch.ron",
+                "[(field: \"count\", value: 7), (field: \"utility.distance.weight\", value: 3.5)]",
+            ),
+            (
+                "first-steps.tour.patch.ron",
+                "[(field: \"steps[1]\", value: Caption(\"Hello\")), (field: \"steps\", append: Wait(1.0))]",
+            ),
+            ("ember.palette.patch.ron", "[(field: \"negative[0]\", value: \"#000001\")]"),
+        ],
+    )]);
+    assert_eq!(problems(&loaded), [""; 0]);
+    let assets = Assets::default().with_loaded(loaded);
+    let rules = assets.rules().unwrap();
+    assert_eq!(
+        (rules.layers, rules.spacing.river),
+        (Arrangement::Spiral { turn: Turn::Clockwise, start: Start::Inside }, 12)
+    );
+    let writer =
+        load_profiles(&assets).unwrap().into_iter().find(|profile| profile.name == "writer").unwrap();
+    assert_eq!(writer.count, 7);
+}
+
+#[test]
+fn a_command_of_a_mod_runs_only_with_the_users_leave_for_just_that_command() {
+    let reviewer = "(name: \"gemini\", line: [\"judge\", \"a b\"], seconds: 5, max_reply_bytes: 100)";
+    let load_with = |settings: &Settings, files: &[(&str, &str)]| {
+        let loaded = load_sources(&Registry::default(), vec![source("m", "", files)], settings);
+        assert_eq!(problems(&loaded), [""; 0]);
+        Assets::default().with_loaded(loaded)
+    };
+    let allowed = |assets: &Assets| Reviewer::load("gemini", assets).unwrap().is_some();
+    let nothing = Settings::default();
+    // The program's own needs no leave: it is the user's program.
+    assert!(allowed(&Assets::default()));
+    let brought = [("gemini.reviewer.ron", reviewer)];
+    let assets = load_with(&nothing, &brought);
+    assert!(!allowed(&assets));
+    let command = assets.loaded().find("m").unwrap().commands[0].clone();
+    assert_eq!(command, r#"["judge","a b"]"#);
+    assert!(
+        assets.warnings()[0].contains("would run [\"judge\",\"a b\"]; allow it with"),
+        "{:?}",
+        assets.warnings()
+    );
+    let mut settings = Settings::default();
+    settings.allow("m", &command);
+    assert!(allowed(&load_with(&settings, &brought)));
+    // Another command of the same mod, and the same of another mod, need leave of their own.
+    let other = reviewer.replace("a b", "a c");
+    assert!(!allowed(&load_with(&settings, &[("gemini.reviewer.ron", &other)])));
+    // A patch of the program's own reviewer is a command of the mod.
+    let patch = [("gemini.reviewer.patch.ron", "[(field: \"line\", value: [\"rm\"])]")];
+    let patched = load_with(&settings, &patch);
+    assert!(!allowed(&patched));
+    assert_eq!(patched.loaded().find("m").unwrap().commands, [r#"["rm"]"#]);
+}
+
+#[test]
+fn what_must_be_its_own_is() {
+    let twin = built_in::core()
+        .files
+        .iter()
+        .find(|file| file.path.ends_with("writer.agent.ron"))
+        .unwrap()
+        .text
+        .clone();
+    let loaded = load_all(vec![source("m", "", &[("scribe.agent.ron", &twin)])]);
+    assert_eq!(
+        problems(&loaded),
+        ["m/scribe.agent.ron:2:11: name: \"writer\" is that of agent/writer already"]
+    );
+    assert!(loaded.contents.get("agent", "scribe").is_none());
 }
 
 #[test]
@@ -166,25 +277,43 @@ fn the_order_is_that_of_dependencies_then_of_the_user_then_of_ids() {
     assert_eq!(in_use(&loaded), ["core", "x", "c", "d", "b"]);
 }
 
+/// What a random mod does: to which kind, to which content of it, what it needs, and whether by a patch.
+type RandomMod = (usize, usize, Vec<usize>, bool);
+
 /// Mods that override and patch one another at random.
-fn random_mods() -> impl Strategy<Value = Vec<(usize, Vec<usize>, bool)>> {
-    prop::collection::vec((0..4_usize, prop::collection::vec(0..8_usize, 0..3), any::<bool>()), 1..8)
+fn random_mods() -> impl Strategy<Value = Vec<RandomMod>> {
+    let one = (0..5_usize, 0..4_usize, prop::collection::vec(0..8_usize, 0..3), any::<bool>());
+    prop::collection::vec(one, 1..8)
 }
 
-fn make_mods(
-    mods: &[(usize, Vec<usize>, bool)],
-) -> Vec<(PathBuf, Result<Source, Vec<pixel_llm::mods::Problem>>)> {
-    let one = |(at, (content, needs, is_patch)): (usize, &(usize, Vec<usize>, bool))| {
+/// Of each kind, the name of its title and a whole text with it.
+fn text_of(kind: usize, title: &str) -> (&'static str, &'static str, String) {
+    let (kind, field) =
+        [("experiment", "title"), ("tour", "title"), ("world", "name"), ("plan", "name"), ("keys", "Help")]
+            [kind];
+    let text = match kind {
+        "experiment" => EXPERIMENT.replace("\"T\"", &format!("\"{title}\"")),
+        "tour" => format!("(title: \"{title}\", steps: [Wait(1.0)])"),
+        "world" => format!("(name: \"{title}\", layers: Rows(across: 3))"),
+        "plan" => format!("(name: \"{title}\", phases: [])"),
+        _ => "{Help: [\"F1\"]}".into(),
+    };
+    (kind, field, text)
+}
+
+fn make_mods(mods: &[RandomMod]) -> Vec<(PathBuf, Result<Source, Vec<pixel_llm::mods::Problem>>)> {
+    let one = |(at, (kind, content, needs, is_patch)): (usize, &RandomMod)| {
         let needs: Vec<_> =
             needs.iter().filter(|need| **need != at).map(|need| format!(r#"(id: "m{need}")"#)).collect();
+        let (kind, field, whole) = text_of(*kind, &format!("of {at}"));
         let (name, text) = match is_patch {
-            true => (
-                format!("e{content}.experiment.patch.ron"),
-                format!(r#"[(field: "title", value: "by {at}")]"#),
-            ),
-            false => {
-                (format!("e{content}.experiment.ron"), EXPERIMENT.replace("\"T\"", &format!("\"of {at}\"")))
+            true => {
+                let value =
+                    if kind == "keys" { format!("[\"F{}\"]", at + 1) } else { format!("\"by {at}\"") };
+                let patch = format!("[(field: \"{field}\", value: {value})]");
+                (format!("e{content}.{kind}.patch.ron"), patch)
             }
+            false => (format!("e{content}.{kind}.ron"), whole),
         };
         source(&format!("m{at}"), &format!("needs: [{}]", needs.join(", ")), &[(&name, &text)])
     };
@@ -324,41 +453,76 @@ fn a_bad_save_keeps_the_last_good_state_and_a_good_one_is_seen_soon() {
     fs::write(inside.join("mod.ron"), manifest("m", "")).unwrap();
     let file = inside.join("e.experiment.ron");
     fs::write(&file, EXPERIMENT).unwrap();
-    let mut reloader = Reloader::new(Registry::default(), folder.path());
-    assert_eq!((reloader.poll(), title(reloader.good(), "e").as_str()), (Poll::Unchanged, "T"));
+    let loaded = load(&Registry::default(), Some(folder.path()));
+    let reloader = || Reloader::new(Registry::default(), Some(folder.path().into()), None, loaded.clone());
+    let mut by_hand = reloader();
+    assert_eq!((by_hand.reload(), title(by_hand.good(), "e").as_str()), (Reload::Unchanged, "T"));
+    let watcher = Watcher::new(reloader()).unwrap();
+    let news = |what: &str| {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(10) {
+            if let Some(news) = watcher.take() {
+                println!("{what}: {:?}", start.elapsed());
+                return (news, start.elapsed());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("{what}: nothing was heard");
+    };
     fs::write(&file, "(titel: ").unwrap();
-    assert_eq!(reloader.poll(), Poll::Kept);
-    assert_eq!(title(reloader.good(), "e"), "T");
-    assert_eq!(problems(reloader.latest()).len(), 1);
+    let (bad, _) = news("a bad save");
+    assert!(bad.loaded.is_none(), "the last good state stays");
+    assert_eq!(
+        bad.problems[0].to_string(),
+        "m/e.experiment.ron:1:9: expected a value, found the end of the file"
+    );
+    assert_eq!(by_hand.reload(), Reload::Kept);
+    assert_eq!(title(by_hand.good(), "e"), "T");
     fs::write(&file, EXPERIMENT.replace("\"T\"", "\"Better\"")).unwrap();
-    let start = Instant::now();
-    assert_eq!(reloader.poll(), Poll::Reloaded);
-    assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
-    assert_eq!(title(reloader.good(), "e"), "Better");
+    let (good, took) = news("a good save");
+    assert!(took < Duration::from_millis(500), "{took:?}");
+    assert_eq!((title(&good.loaded.unwrap(), "e").as_str(), good.problems), ("Better", Vec::new()));
+    assert_eq!(by_hand.reload(), Reload::Taken);
+    // What is read is no change: nothing more is heard of it.
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(watcher.take().is_none());
     fs::remove_dir_all(&inside).unwrap();
-    assert_eq!(reloader.poll(), Poll::Reloaded);
-    assert!(reloader.good().contents.get("experiment", "e").is_none());
+    let (gone, _) = news("a mod that goes");
+    assert!(gone.loaded.unwrap().contents.get("experiment", "e").is_none());
 }
 
-#[test]
-fn two_hundred_mods_with_five_thousand_contents_load_in_under_two_seconds() {
+/// A folder of 200 mods with 25 contents each, of all kinds in turn.
+fn many_mods() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::default();
     for at in 0..200 {
         let inside = folder.path().join(format!("mod-{at}"));
         fs::create_dir(&inside).unwrap();
         fs::write(inside.join("mod.ron"), manifest(&format!("mod-{at}"), "")).unwrap();
-        for name in 0..25 {
-            fs::write(
-                inside.join(format!("e-{at}-{name}.experiment.ron")),
-                Registry::default().kind("experiment").unwrap().example(),
-            )
-            .unwrap();
+        for number in 0..25 {
+            let kind = &registry.kinds()[number % registry.kinds().len()];
+            // Names of agents and palettes are their own.
+            let text = kind.example();
+            let own = |name: &str| text.replace(name, &format!("{} {at} {number}", name.trim_matches('"')));
+            let text = match kind.name() {
+                "agent" => own("apprentice"),
+                "palette" => own("my colours"),
+                _ => text.to_owned(),
+            };
+            fs::write(inside.join(format!("e-{at}-{number}.{}.ron", kind.name())), text).unwrap();
         }
     }
+    folder
+}
+
+#[test]
+fn two_hundred_mods_with_five_thousand_contents_load_in_under_two_seconds() {
+    let folder = many_mods();
     let start = Instant::now();
     let loaded = load(&Registry::default(), Some(folder.path()));
     let took = start.elapsed();
     println!("200 mods with 5,000 contents: {took:?}");
+    assert_eq!(problems(&loaded), [""; 0]);
     assert_eq!(in_use(&loaded).len(), 201);
     assert!(loaded.contents.len() > 5000 && took < Duration::from_secs(2), "{took:?}");
 }

@@ -4,6 +4,7 @@
 use std::fs;
 
 use assert_cmd::Command;
+use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -133,13 +134,70 @@ fn an_experiment_is_a_line_per_cell_and_goes_on_where_it_was_killed() {
 #[test]
 fn what_an_experiment_names_must_be_there() {
     let folder = with_experiment();
-    program(&folder, &["--no-window", "--experiment", "smal"])
-        .assert()
-        .code(2)
-        .stderr(contains("there are layers, small"));
+    program(&folder, &["--no-window", "--experiment", "smal"]).assert().code(2).stderr(contains(
+        r#"there is no experiment "smal"; did you mean "small"?; there are: layers, small"#,
+    ));
     let path = folder.path().join("mods/m/small.experiment.ron");
     fs::write(&path, EXPERIMENT.replace("head: 0", "head: 99")).unwrap();
     program(&folder, &RUN).assert().code(2).stderr(contains("head 99; the model has heads 0 to"));
     fs::write(&path, EXPERIMENT.replace("title", "titel")).unwrap();
     program(&folder, &RUN).assert().code(2).stderr(contains("did you mean `title`?"));
+}
+
+/// The program with the example mods of the repository.
+fn with_examples(folder: &TempDir, args: &[&str]) -> Command {
+    let mut command = Command::cargo_bin("pixel-llm").unwrap();
+    let mods = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("mods");
+    command.current_dir(folder.path()).arg("--mods").arg(mods).args(args);
+    command
+}
+
+#[test]
+fn the_plan_of_the_cartographers_is_done_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let coach = ["--json", "coach", "--queue", "map.json"];
+    let run = |args: &[&str]| with_examples(&folder, &[&coach[..], args].concat());
+    run(&["init", "--plan", "cartografy"])
+        .assert()
+        .code(2)
+        .stderr(contains(r#"there is no plan "cartografy"; did you mean "cartography"?"#));
+    run(&["init", "--plan", "cartography"]).assert().success();
+    let output = run(&["run"]).assert().success().get_output().stdout.clone();
+    let queue: Value = serde_json::from_slice(&output).unwrap();
+    let tasks = queue["tasks"].as_array().unwrap();
+    assert_eq!(tasks.len(), 5);
+    for task in tasks {
+        assert_eq!(task["status"], "completed", "{task}");
+    }
+}
+
+#[test]
+#[cfg(feature = "world")]
+fn the_cartographers_work_in_the_place_of_the_built_in_team() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = |ticks: &str| {
+        let args = ["--no-window", "--ticks", ticks, "--jobs", "60", "--output", "-"];
+        let output = with_examples(&folder, &args).assert().success().get_output().stdout.clone();
+        String::from_utf8(output).unwrap()
+    };
+    let text = trace("120");
+    for agent in ["pathfinder 1", "pathfinder 4", "listener 2"] {
+        assert!(text.contains(&format!("\"{agent}\"")), "{agent} does nothing");
+    }
+    assert!(!text.contains("surveyor") && !text.contains("writer"), "the built-in team stays at home");
+    assert_eq!(text, trace("120"), "the same world is the same each time");
+}
+
+#[test]
+fn a_broken_mod_is_told_of_and_the_rest_goes_on() {
+    let folder = with_experiment();
+    fs::write(folder.path().join("mods/m/w.world.ron"), "(name: 3)").unwrap();
+    program(&folder, &["coach", "--queue", "q.json", "init"]).assert().success().stderr(contains(
+        "m is left out: m/w.world.ron:1:8: name: expected a text in quotes, found the number 3",
+    ));
+    // Plain prompts have nothing to do with mods.
+    program(&folder, &["--no-window", "--prompt", "Once", "--max-tokens", "1", "--device", "cpu"])
+        .assert()
+        .success()
+        .stderr(predicates::str::contains("left out").not());
 }

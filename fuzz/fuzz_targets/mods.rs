@@ -1,4 +1,4 @@
-//! Mods: any text as manifest, experiment, model and patch; any bytes as an archive. What is accepted must decode again alike.
+//! Mods: any text as manifest, as a content of each kind and as a patch; any bytes as an archive. What is accepted must decode again alike.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -11,10 +11,14 @@ fuzz_target!(|input: &[u8]| {
         load(files);
     }
     let Ok(text) = std::str::from_utf8(input) else { return };
-    for path in ["mod.ron", "e.experiment.ron", "m.model.ron", "layers.experiment.patch.ron"] {
+    let kinds = ["experiment", "model", "agent", "plan", "reviewer", "world", "keys", "palette", "tour"];
+    let contents = kinds.iter().map(|kind| format!("e.{kind}.ron"));
+    let patches = ["layers.experiment", "writer.agent", "default.plan", "default.world"];
+    let patches = patches.iter().map(|name| format!("{name}.patch.ron"));
+    for path in ["mod.ron".to_owned()].into_iter().chain(contents).chain(patches) {
         let manifest =
             r#"(id: "m", name: "M", version: "1.0.0", pixel_llm: "*", author: "A", licence: "MIT")"#;
-        let mut files = vec![SourceFile { path: path.into(), text: text.into() }];
+        let mut files = vec![SourceFile { path: path.clone(), text: text.into() }];
         if path != "mod.ron" {
             files.push(SourceFile { path: "mod.ron".into(), text: manifest.into() });
         }

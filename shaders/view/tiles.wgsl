@@ -92,7 +92,8 @@ fn colour_of(seen: Seen) -> vec3<f32> {
 @fragment
 fn tiles(in: Corner) -> @location(0) vec4<f32> {
     let q = quads[min(in.quad, arrayLength(&quads) - 1u)];
-    if q.kind == 255u { return view.water; }
+    let own = vec4<f32>(bitcast<vec3<f32>>(vec3<u32>(q.rows, q.columns, q.first_byte)), 1.0);
+    if q.kind == 255u { return select(view.water, own, q.tile == 1u); }
     if q.kind == 254u { return view.ground; }
     let cell = vec2<u32>(clamp(in.cell, vec2<f32>(0.0), vec2<f32>(f32(q.width), f32(q.height)) - 0.5));
     if q.kind >> 8u == 2u {

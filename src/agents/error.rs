@@ -26,6 +26,9 @@ pub enum AgentsError {
         /// What, and what was expected.
         problem: String,
     },
+    /// An asset cannot be used.
+    #[error(transparent)]
+    Asset(#[from] crate::assets::AssetError),
     /// A file cannot be read or written.
     #[error("cannot {what} {path}: {source}")]
     File {

@@ -1,4 +1,4 @@
-//! Kinds of agents, as RON: `assets/agents/*.agent.ron`. Pure.
+//! Kinds of agents, as RON: `*.agent.ron`. Pure.
 
 use std::collections::BTreeMap;
 
@@ -7,18 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::{AgentsError, Curve, Utility};
 use crate::assets::Assets;
 use crate::coach;
+use crate::names::nearest;
 
 /// More agents than this of one kind no file may ask for.
 pub const MAX_COUNT: u32 = 10_000;
 /// The longest memory: it is looked through with every thought.
 pub const MAX_MEMORY: usize = 64;
-
-const BUILT_IN: [(&str, &str); 4] = [
-    ("agents/surveyor.agent.ron", include_str!("../../assets/agents/surveyor.agent.ron")),
-    ("agents/experimenter.agent.ron", include_str!("../../assets/agents/experimenter.agent.ron")),
-    ("agents/archivist.agent.ron", include_str!("../../assets/agents/archivist.agent.ron")),
-    ("agents/writer.agent.ron", include_str!("../../assets/agents/writer.agent.ron")),
-];
 
 /// What an agent spends and gains of its energy in a tick; it has 1 at most.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -86,54 +80,66 @@ impl Profile {
         let options =
             ron::Options::default().with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME);
         let profile: Self = options.from_str(text).map_err(|error| AgentsError::syntax(file, &error))?;
-        profile.check().map_err(|problem| AgentsError::content(file, problem))?;
-        Ok(profile)
+        match profile.problems().into_iter().next() {
+            Some((path, problem)) => Err(AgentsError::content(file, format!("{path}: {problem}"))),
+            None => Ok(profile),
+        }
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// Everything that cannot be: the path of each field, and what is wrong there.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        let mut expect = |holds: bool, path: &str, problem: String| {
+            if !holds {
+                found.push((path.to_owned(), problem));
+            }
+        };
         let name_is_plain =
             self.name.chars().all(|letter| letter.is_alphanumeric() || "-_ ".contains(letter));
-        if self.name.is_empty() || !name_is_plain {
-            return Err(format!("name is {:?}, expected letters, digits, '-', '_' and spaces", self.name));
-        }
-        if self.count > MAX_COUNT {
-            return Err(format!("count is {}, expected at most {MAX_COUNT}", self.count));
-        }
-        if self.memory > MAX_MEMORY {
-            return Err(format!("memory is {}, expected at most {MAX_MEMORY}", self.memory));
-        }
+        let problem = format!("is {:?}, expected letters, digits, '-', '_' and spaces", self.name);
+        expect(!self.name.trim().is_empty() && name_is_plain, "name", problem);
+        expect(self.count <= MAX_COUNT, "count", format!("is {}, expected at most {MAX_COUNT}", self.count));
+        expect(
+            self.memory <= MAX_MEMORY,
+            "memory",
+            format!("is {}, expected at most {MAX_MEMORY}", self.memory),
+        );
         for (skill, level) in &self.skills {
-            if skill != ANY_SKILL && !coach::Action::NAMES.contains(&skill.as_str()) {
-                let known = coach::Action::NAMES.join(", ");
-                return Err(format!("skill {skill:?} is no action; expected \"any\" or one of {known}"));
-            }
-            if !(*level > 0.0 && *level <= 1.0) {
-                return Err(format!("skill {skill} is {level}, expected above 0 and at most 1"));
-            }
+            let path = format!("skills.{skill}");
+            let known = coach::Action::NAMES;
+            let meant =
+                nearest(skill, known).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+            let problem =
+                format!("{skill:?} is no action; expected \"any\" or one of {}{meant}", known.join(", "));
+            expect(skill == ANY_SKILL || known.contains(&skill.as_str()), &path, problem);
+            let holds = *level > 0.0 && *level <= 1.0;
+            expect(holds, &path, format!("is {level}, expected above 0 and at most 1"));
         }
         let positive = [("speed", self.speed), ("reach", self.reach), ("patience", self.patience as f64)];
         for (field, value) in positive {
-            if !value.is_finite() || value <= 0.0 {
-                return Err(format!("{field} is {value}, expected a number above 0"));
-            }
+            let holds = value.is_finite() && value > 0.0;
+            expect(holds, field, format!("is {value}, expected a number above 0"));
         }
         let Metabolism { work, walk, rest } = self.metabolism;
         for (field, value) in
             [("inertia", self.inertia), ("metabolism.work", work), ("metabolism.walk", walk)]
         {
-            if !(0.0..=1.0).contains(&value) {
-                return Err(format!("{field} is {value}, expected 0 to 1"));
+            expect((0.0..=1.0).contains(&value), field, format!("is {value}, expected 0 to 1"));
+        }
+        let holds = rest > 0.0 && rest <= 1.0;
+        expect(holds, "metabolism.rest", format!("is {rest}, expected above 0 and at most 1"));
+        for (path, curve) in [("rest.begin", &self.rest.begin), ("rest.go_on", &self.rest.go_on)] {
+            if let Err(problem) = curve.check() {
+                expect(false, path, problem);
             }
         }
-        if !(rest > 0.0 && rest <= 1.0) {
-            return Err(format!("metabolism.rest is {rest}, expected above 0 and at most 1"));
+        let holds = self.rest.go_on.evaluate(1.0) < REST_AT_MOST;
+        let problem = "is no less than 1 at full energy: it would rest for ever".into();
+        expect(holds, "rest.go_on", problem);
+        if let Err(problem) = self.utility.check() {
+            expect(false, "utility", problem);
         }
-        self.rest.begin.check().map_err(|problem| format!("rest.begin: {problem}"))?;
-        self.rest.go_on.check().map_err(|problem| format!("rest.go_on: {problem}"))?;
-        if self.rest.go_on.evaluate(1.0) >= REST_AT_MOST {
-            return Err("rest.go_on at full energy is no less than 1: it would rest for ever".into());
-        }
-        self.utility.check().map_err(|problem| format!("utility.{problem}"))
+        found
     }
 
     /// How well it does an action of tasks that ask for a kind of agent; 0 is not at all.
@@ -150,49 +156,25 @@ const ANY_SKILL: &str = "any";
 /// Rest with this appeal is above any task.
 const REST_AT_MOST: f32 = 1.0;
 
-/// The kinds of agents of this program, those that a folder of assets replaces, and those that it adds, in the order of their files.
+/// The kinds of agents of this program, of the mods and of the user's own folder, by their names as contents.
 ///
 /// # Errors
-/// A file cannot be read or is none; or two kinds have one name.
+/// The user's own folder is broken.
 pub fn load_profiles(assets: &Assets) -> Result<Vec<Profile>, AgentsError> {
-    let mut profiles = Vec::new();
-    for (name, text) in BUILT_IN {
-        profiles.push(match assets.overridden(name) {
-            None => Profile::parse(name, text)?,
-            Some(path) => read_profile(&path)?,
-        });
-    }
-    for path in assets
-        .others("agents", ".agent.ron", &BUILT_IN.map(|(name, _)| name))
-        .map_err(|(path, source)| AgentsError::File { what: "read the folder", path, source })?
-    {
-        profiles.push(read_profile(&path)?);
-    }
-    for (at, profile) in profiles.iter().enumerate() {
-        if profiles[..at].iter().any(|other| other.name == profile.name) {
-            return Err(AgentsError::content("agents", format!("two kinds are called {:?}", profile.name)));
-        }
-    }
-    Ok(profiles)
-}
-
-fn read_profile(path: &std::path::Path) -> Result<Profile, AgentsError> {
-    let text = std::fs::read_to_string(path).map_err(|source| AgentsError::File {
-        what: "read",
-        path: path.into(),
-        source,
-    })?;
-    Profile::parse(&path.display().to_string(), &text)
+    Ok(assets.all("agent")?.into_iter().map(|(_, profile)| profile).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const SURVEYOR: (&str, &str) =
+        ("surveyor.agent.ron", include_str!("../../assets/agents/surveyor.agent.ron"));
+
     #[test]
     fn the_built_in_kinds_are_sound_and_cover_every_action_of_theirs() {
         let profiles = load_profiles(&Assets::default()).unwrap();
-        assert_eq!(profiles.len(), BUILT_IN.len());
+        assert_eq!(profiles.len(), 4);
         for action in coach::Action::NAMES.into_iter().filter(|name| !["ask_person", "needs"].contains(name))
         {
             let able = profiles.iter().any(|profile| profile.level(action, coach::Agent::Auto) > 0.0);
@@ -212,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_field_is_refused_with_its_place() {
-        let (file, text) = BUILT_IN[0];
+        let (file, text) = SURVEYOR;
         let message = Profile::parse(file, &text.replace("patience", "pacience")).unwrap_err().to_string();
         assert!(message.contains("surveyor.agent.ron:") && message.contains("pacience"), "{message}");
         let message =
@@ -222,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_person_s_task_is_for_persons() {
-        let profile = Profile::parse(BUILT_IN[0].0, BUILT_IN[0].1).unwrap();
+        let profile = Profile::parse(SURVEYOR.0, SURVEYOR.1).unwrap();
         assert_eq!(profile.level("verify_tiles", coach::Agent::Human), 0.0);
         assert!(profile.level("verify_tiles", coach::Agent::Auto) > 0.0);
     }

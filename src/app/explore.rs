@@ -2,6 +2,7 @@
 //!
 //! Comes in: a model, and maybe a tour. Goes out: the window, or PNG files.
 
+mod experiments;
 mod offscreen;
 
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ use super::gpu_engine::Plan;
 use super::headless::{AdapterFacts, GpuChoice};
 use crate::assets::Assets;
 use crate::model::PixelModel;
+use crate::mods::live::LiveModsPlugin;
 use crate::panel::PanelPlugin;
 use crate::passes::network::{NetworkModel, NetworkPlugin, Sizes};
 use crate::passes::{InterventionsPlugin, PassesPlugin};
@@ -125,7 +127,7 @@ pub fn run_offscreen(
 
 fn open_tour(args: &WorldArgs, assets: &Assets) -> anyhow::Result<Option<TourRun>> {
     let Some(name) = &args.tour else { return Ok(None) };
-    let tour = Tour::find(name, &assets.texts("tours")?)?;
+    let tour = assets.content::<Tour>("tour", name)?;
     if let Some(folder) = &args.screenshots {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
@@ -183,15 +185,10 @@ fn log() -> LogPlugin {
 
 /// Everything but the window: the model, its forward pass, the map and the panels.
 fn add_world(app: &mut App, setup: &WorldSetup, facts: AdapterFacts) -> anyhow::Result<()> {
-    let model = &setup.model;
+    let model = &Arc::new(setup.model.laid_out(&setup.assets.rules()?));
     let settings = setup.settings.read();
-    let palettes = setup.assets.palettes().map_err(|error| anyhow::anyhow!("{error}"))?;
-    let keys = match setup.assets.overridden("keys.ron") {
-        Some(path) => {
-            Keys::parse(&std::fs::read_to_string(&path).with_context(|| path.display().to_string())?)?
-        }
-        None => Keys::default(),
-    };
+    let palettes = setup.assets.palettes()?;
+    let keys: Keys = setup.assets.keys()?;
     spawn_model(app.world_mut(), model);
     let context = model.config().context_length.min(CONTEXT);
     let sizes = Sizes { slots: 1, context, columns: COLUMNS, repeats: 1 };
@@ -203,13 +200,16 @@ fn add_world(app: &mut App, setup: &WorldSetup, facts: AdapterFacts) -> anyhow::
         .insert_resource(setup.settings.clone())
         .insert_resource(settings)
         .insert_resource(keys)
+        .insert_resource(setup.assets.clone())
         .add_plugins((
             ShadersPlugin { sources: load_sources(None)? },
             PassesPlugin,
             NetworkPlugin { model: network },
             (TilesPlugin, InterventionsPlugin),
             WorldPlugin,
+            LiveModsPlugin,
             PanelPlugin,
+            experiments::ExperimentsPlugin,
         ))
         .add_systems(Last, keep_settings.run_if(resource_exists_and_changed::<Settings>));
     Ok(())

@@ -21,16 +21,17 @@ use crate::passes::network::{
     StreamFailure,
 };
 use crate::passes::readback::read_starts;
+use crate::passes::reference::Controls;
 use crate::passes::{ForwardRequest, ForwardState, ForwardStatus, InterventionsPlugin, PassesPlugin};
 use crate::residency::compute::Pool;
 use crate::residency::{Figures, MemorySize};
 use crate::shaders::{ShaderError, ShadersPlugin, load_sources};
-use crate::tiles::{TilesPlugin, spawn_model};
+use crate::tiles::{ModelIndex, Muted, Scale, TilesPlugin, spawn_model};
 use crate::tokens::sampling::{Sampler, SamplingError};
 use crate::tokens::{Ask, Batch, Capacity, Column, Engine, EngineError, Profile, Sampled, answer};
 use bevy::{
     app::App,
-    ecs::change_detection::DetectChangesMut,
+    ecs::{change_detection::DetectChangesMut, entity::Entity, world::World},
     render::{
         RenderApp,
         render_resource::{Buffer, PollType},
@@ -331,6 +332,31 @@ impl GpuEngine {
     }
 }
 
+/// Marks the entities of the model with factors, and takes all other marks away. False where there is no model.
+fn set_factors(world: &mut World, controls: &Controls) -> bool {
+    let Some(index) = world.get_resource::<ModelIndex>() else { return false };
+    let heads = (0..index.layer_count()).flat_map(|layer| {
+        (0..index.heads_per_layer())
+            .map(move |head| (layer, head))
+            .filter_map(|(layer, head)| index.head(layer, head))
+    });
+    let layers = (0..index.layer_count()).filter_map(|layer| index.layer(layer));
+    let marked = |entities: Vec<Entity>, factors: &[f32]| -> Vec<(Entity, f32)> {
+        let factor = |at: usize| factors.get(at).copied().unwrap_or(1.0);
+        entities.into_iter().enumerate().map(|(at, entity)| (entity, factor(at))).collect()
+    };
+    let mut marks = marked(heads.collect(), &controls.head_scale);
+    marks.extend(marked(layers.collect(), &controls.layer_scale));
+    for (entity, factor) in marks {
+        let mut entity = world.entity_mut(entity);
+        entity.remove::<(Muted, Scale)>();
+        if factor != 1.0 {
+            entity.insert(Scale(factor));
+        }
+    }
+    true
+}
+
 fn network(app: &App) -> &Network {
     app.sub_app(RenderApp).world().resource::<Network>()
 }
@@ -367,6 +393,10 @@ impl Engine for GpuEngine {
             answers.push(vec![answer(&mut self.sampler, &logits[row], ask)?]);
         }
         Ok(answers)
+    }
+
+    fn set_controls(&mut self, controls: &Controls) -> bool {
+        set_factors(self.app.world_mut(), controls)
     }
 
     fn device(&self) -> String {

@@ -47,6 +47,20 @@ struct Arguments {
     command: Option<Command>,
 }
 
+impl Arguments {
+    /// Whether what is done without a command asks for contents of mods: a window, a tour, agents, an experiment; not plain prompts.
+    fn uses_mods(&self) -> bool {
+        #[cfg(feature = "world")]
+        let tour = self.world.tour.is_some();
+        #[cfg(not(feature = "world"))]
+        let tour = false;
+        !self.batch.no_window
+            || tour
+            || self.simulation.ticks.is_some()
+            || self.experiment.experiment.is_some()
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Work with .pxi files: bytes stored as pixels.
@@ -74,7 +88,15 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     remove_temporary_files_on_interrupt();
     let mut out = Output::new(arguments.json);
-    let assets = Assets::new(arguments.assets);
+    let mods = arguments.mods.clone().or_else(crate::mods::user_folder);
+    let assets = Assets::new(arguments.assets.clone()).with_mods(mods);
+    let uses_mods = match &arguments.command {
+        Some(command) => matches!(command, Command::Coach(_)),
+        None => arguments.uses_mods(),
+    };
+    if uses_mods {
+        assets.warnings().iter().for_each(|warning| output::print_warning(warning));
+    }
     let result = match arguments.command {
         Some(Command::Fs(args)) => fs::run(args, &mut out),
         Some(Command::Convert(args)) => convert::run(args, &mut out),
@@ -93,13 +115,9 @@ pub fn main() -> ExitCode {
                 .and_then(|model| explore::run_offscreen(model, &arguments.world, &assets, &mut out))
         }
         Some(Command::Mods(args)) => mods::run(&args, arguments.mods.as_deref(), &mut out),
-        None if arguments.experiment.experiment.is_some() => experiment::run(
-            &arguments.experiment,
-            &arguments.batch,
-            arguments.mods.as_deref(),
-            &assets,
-            &mut out,
-        ),
+        None if arguments.experiment.experiment.is_some() => {
+            experiment::run(&arguments.experiment, &arguments.batch, &assets, &mut out)
+        }
         None if arguments.batch.no_window => run::run(&arguments.batch, &assets, &mut out),
         #[cfg(feature = "world")]
         None => cli::open_model(arguments.batch.model.as_deref(), &assets)

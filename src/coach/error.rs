@@ -145,16 +145,12 @@ pub enum CoachError {
         /// The nearest thing that would be right.
         nearest: Option<String>,
     },
-    /// There is no plan of that name.
-    #[error("there is no plan \"{name}\"{}; there are: {known}", hint(.nearest))]
-    UnknownPlan {
-        /// The name.
-        name: String,
-        /// The most similar name that there is.
-        nearest: Option<String>,
-        /// Those that there are.
-        known: String,
-    },
+    /// An action of a plan names what is not there.
+    #[error("{0}")]
+    Reference(String),
+    /// An asset cannot be used.
+    #[error(transparent)]
+    Asset(#[from] crate::assets::AssetError),
     /// There is a queue already.
     #[error("{} is there already: `coach init --force` would begin anew", .0.display())]
     Exists(PathBuf),
@@ -192,11 +188,7 @@ fn path(ids: &[TaskId]) -> String {
     ids.iter().map(TaskId::as_str).collect::<Vec<_>>().join(" -> ")
 }
 
-/// The most similar of `names`, if one is similar at all.
+/// The name that was probably meant.
 pub(super) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    // Below this a hint is a guess: "verify_tile" to "verify_tiles" is 0.98, two unrelated words about 0.5.
-    const SIMILAR: f64 = 0.7;
-    let scored = names.into_iter().map(|other| (strsim::jaro_winkler(name, other), other));
-    let best = scored.filter(|(score, _)| *score >= SIMILAR).max_by(|a, b| a.0.total_cmp(&b.0));
-    best.map(|(_, other)| other.to_owned())
+    crate::names::nearest(name, names).map(str::to_owned)
 }

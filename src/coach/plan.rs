@@ -20,22 +20,17 @@ pub const DEFAULT_PLAN: &str = "default";
 /// The largest plan that is read: a plan is written by hand.
 const MAX_PLAN_BYTES: u64 = 1 << 20;
 
-/// The files of this module that travel inside the program, by their name among the assets.
-const BUILT_IN: [(&str, &str); 2] = [
-    ("coach/default.plan.ron", include_str!("../../assets/coach/default.plan.ron")),
-    ("agents/gemini.agent.ron", include_str!("../../assets/agents/gemini.agent.ron")),
-];
-
-#[derive(Debug, Deserialize)]
+/// A plan as it is written in its file.
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename = "Plan")]
-struct PlanFile {
+pub struct PlanFile {
     name: String,
     phases: Vec<PhaseOfPlan>,
     #[serde(default)]
     commands: Vec<CommandOfPlan>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename = "Phase")]
 struct PhaseOfPlan {
     name: String,
@@ -44,7 +39,7 @@ struct PhaseOfPlan {
     tasks: Vec<TaskOfPlan>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename = "Task")]
 struct TaskOfPlan {
     id: TaskId,
@@ -68,7 +63,7 @@ const fn default_attempts() -> u32 {
 }
 
 /// A command has no word on whether it is allowed: that is the user's to say.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename = "Command")]
 struct CommandOfPlan {
     name: String,
@@ -86,33 +81,10 @@ const fn default_seconds() -> u32 {
 /// # Errors
 /// There is none, or it cannot be used.
 pub fn load(name: &str, assets: &Assets, now: &Zoned) -> Result<Queue, CoachError> {
-    let (file, text) = if name.contains(['/', '\\']) || name.ends_with(".ron") {
-        (name.to_owned(), read(name.as_ref())?)
-    } else {
-        let asset = format!("coach/{name}.plan.ron");
-        let text = asset_text(&asset, assets)?;
-        (asset, text.ok_or_else(|| unknown_plan(name))?)
-    };
-    parse(&file, &text, now)
-}
-
-fn unknown_plan(name: &str) -> CoachError {
-    let names =
-        BUILT_IN.iter().filter_map(|(name, _)| name.strip_prefix("coach/")?.strip_suffix(".plan.ron"));
-    let known: Vec<&str> = names.collect();
-    let nearest = nearest(name, known.iter().copied());
-    CoachError::UnknownPlan { name: name.into(), nearest, known: known.join(", ") }
-}
-
-/// The text of an asset: the overriding folder's, else the built-in one.
-///
-/// # Errors
-/// The overriding file cannot be read.
-pub(super) fn asset_text(name: &str, assets: &Assets) -> Result<Option<String>, CoachError> {
-    match assets.overridden(name) {
-        Some(path) => read(&path).map(Some),
-        None => Ok(BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned())),
+    if name.contains(['/', '\\']) || name.ends_with(".ron") {
+        return parse(name, &read(name.as_ref())?, now);
     }
+    assets.content::<PlanFile>("plan", name)?.queue(now).map_err(|fault| fault.error)
 }
 
 fn read(path: &std::path::Path) -> Result<String, CoachError> {
@@ -130,17 +102,62 @@ fn read(path: &std::path::Path) -> Result<String, CoachError> {
 /// The text is no plan, or its tasks do not hold together. The error has the place and the nearest valid name.
 pub fn parse(file: &str, text: &str, now: &Zoned) -> Result<Queue, CoachError> {
     let plan: PlanFile = parse_ron(file, text)?;
-    let mut phases = Vec::new();
-    let mut tasks = Vec::new();
-    for (number, phase) in (1..).zip(plan.phases) {
-        phases.push(Phase { number, name: phase.name, description: phase.description });
-        tasks.extend(phase.tasks.into_iter().map(|task| task_of(task, number, now)));
+    plan.queue(now).map_err(|fault| fault.in_text(file, text))
+}
+
+/// What does not hold together in a plan, and where.
+#[derive(Debug)]
+struct Fault {
+    error: CoachError,
+    /// The task and the field of it that is to blame, and what stands there.
+    at: Option<(TaskId, &'static str, String)>,
+    /// The nearest name that would be right, where the error does not say it itself.
+    nearest: Option<String>,
+}
+
+/// What does not hold together in a plan, and the path of the field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanFault {
+    /// The path, such as `phases[0].tasks[2].dependencies`.
+    pub path: String,
+    /// What is wrong.
+    pub reason: String,
+    /// The nearest name that would be right, where the reason does not say it.
+    pub nearest: Option<String>,
+}
+
+impl PlanFile {
+    /// Everything that does not hold together, as far as it can be told at once.
+    pub fn faults(&self) -> Vec<PlanFault> {
+        let Err(fault) = self.clone().queue(&Zoned::now()) else { return Vec::new() };
+        let path = fault.at.as_ref().map_or_else(String::new, |(id, field, _)| self.path_of(id, field));
+        vec![PlanFault { path, reason: fault.error.to_string(), nearest: fault.nearest }]
     }
-    let commands: Vec<Command> = (plan.commands.into_iter())
-        .map(|c| Command { name: c.name, line: c.line, seconds: c.seconds, allowed: false })
-        .collect();
-    check_references(file, text, &tasks, &commands)?;
-    Queue::new(plan.name, phases, commands, tasks).map_err(|error| at_task(file, text, error))
+
+    /// The path of a task's field; of two tasks with one name, the second's.
+    fn path_of(&self, id: &TaskId, field: &str) -> String {
+        let all =
+            self.phases.iter().enumerate().flat_map(|(phase, of)| {
+                of.tasks.iter().enumerate().map(move |(task, of)| (phase, task, &of.id))
+            });
+        let found: Vec<_> = all.filter(|(.., known)| *known == id).collect();
+        let at = if field == "id" { found.last() } else { found.first() };
+        at.map_or_else(String::new, |(phase, task, _)| format!("phases[{phase}].tasks[{task}].{field}"))
+    }
+
+    fn queue(self, now: &Zoned) -> Result<Queue, Fault> {
+        let mut phases = Vec::new();
+        let mut tasks = Vec::new();
+        for (number, phase) in (1..).zip(self.phases) {
+            phases.push(Phase { number, name: phase.name, description: phase.description });
+            tasks.extend(phase.tasks.into_iter().map(|task| task_of(task, number, now)));
+        }
+        let commands: Vec<Command> = (self.commands.into_iter())
+            .map(|c| Command { name: c.name, line: c.line, seconds: c.seconds, allowed: false })
+            .collect();
+        check_references(&tasks, &commands)?;
+        Queue::new(self.name, phases, commands, tasks).map_err(Fault::of_task)
+    }
 }
 
 /// Reads RON, and gives errors their place and a hint.
@@ -175,7 +192,7 @@ fn task_of(task: TaskOfPlan, phase: u32, now: &Zoned) -> Task {
 }
 
 /// Whether what actions name is there: commands, and tasks to review.
-fn check_references(file: &str, text: &str, tasks: &[Task], commands: &[Command]) -> Result<(), CoachError> {
+fn check_references(tasks: &[Task], commands: &[Command]) -> Result<(), Fault> {
     for task in tasks {
         let (named, what, known): (&str, &str, Vec<&str>) = match &task.action {
             Action::Command { name } => (name, "command", commands.iter().map(|c| c.name.as_str()).collect()),
@@ -183,33 +200,45 @@ fn check_references(file: &str, text: &str, tasks: &[Task], commands: &[Command]
             _ => continue,
         };
         if !known.contains(&named) {
-            let (line, column) = place(text, &task.id, named);
             let reason = format!("{}: there is no {what} \"{named}\"", task.id);
-            let nearest = nearest(named, known);
-            return Err(CoachError::Content { file: file.into(), line, column, reason, nearest });
+            return Err(Fault {
+                error: CoachError::Reference(reason),
+                at: Some((task.id.clone(), "action", named.to_owned())),
+                nearest: nearest(named, known),
+            });
         }
     }
     Ok(())
 }
 
-/// Adds the place in the text to what is wrong with a task.
-fn at_task(file: &str, text: &str, error: CoachError) -> CoachError {
-    let (id, needle) = match &error {
-        CoachError::MissingDependency { id, dependency, .. } => (id, dependency.to_string()),
-        CoachError::Cycle(path) => (&path[0], path.get(1).unwrap_or(&path[0]).to_string()),
-        CoachError::Duplicate(id) => {
+impl Fault {
+    fn of_task(error: CoachError) -> Self {
+        let at = match &error {
+            CoachError::MissingDependency { id, dependency, .. } => {
+                Some((id.clone(), "dependencies", dependency.to_string()))
+            }
+            CoachError::Cycle(path) => {
+                Some((path[0].clone(), "dependencies", path.get(1).unwrap_or(&path[0]).to_string()))
+            }
+            CoachError::Duplicate(id) => Some((id.clone(), "id", id.to_string())),
+            CoachError::Priority { id, .. } => Some((id.clone(), "priority", "priority".into())),
+            _ => None,
+        };
+        Self { error, at, nearest: None }
+    }
+
+    /// The error with its place in the plan's text.
+    fn in_text(self, file: &str, text: &str) -> CoachError {
+        let Some((id, field, needle)) = self.at else { return self.error };
+        let (line, column) = if field == "id" {
             let quoted = format!("\"{id}\"");
-            let second = text.match_indices(&quoted).nth(1).map_or(0, |(at, _)| at);
-            let (line, column) = line_and_column(text, second);
-            let reason = error.to_string();
-            return CoachError::Content { file: file.into(), line, column, reason, nearest: None };
-        }
-        CoachError::Priority { id, .. } => (id, "priority".into()),
-        _ => return error,
-    };
-    let (line, column) = place(text, id, &needle);
-    // The hint is in the message of the inner error already.
-    CoachError::Content { file: file.into(), line, column, reason: error.to_string(), nearest: None }
+            line_and_column(text, text.match_indices(&quoted).nth(1).map_or(0, |(at, _)| at))
+        } else {
+            place(text, &id, &needle)
+        };
+        let (reason, nearest) = (self.error.to_string(), self.nearest);
+        CoachError::Content { file: file.into(), line, column, reason, nearest }
+    }
 }
 
 /// Where a task names something: the first place of it after the task's own name.

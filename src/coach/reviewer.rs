@@ -5,12 +5,17 @@ use std::sync::atomic::AtomicBool;
 use serde::{Deserialize, Serialize};
 
 use super::work::process::{self, ProcessError};
-use super::{CoachError, Task, Verdict, plan};
-use crate::assets::Assets;
+use super::{CoachError, Task, Verdict};
+use crate::assets::{AssetError, Assets};
+
+/// The longest that a reviewer may take, in seconds.
+pub const MAX_SECONDS: u32 = 3600;
+/// The longest reply that is read, in bytes.
+pub const MAX_REPLY: usize = 16 << 20;
 
 /// An agent that is a command: the prompt on its standard input, the reply on its standard output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename = "Agent")]
+#[serde(deny_unknown_fields)]
 pub struct Reviewer {
     /// What it is called.
     pub name: String,
@@ -35,14 +40,21 @@ pub enum ReviewError {
 }
 
 impl Reviewer {
-    /// The agent of that name among the assets.
+    /// The reviewer of that name among the assets; none where a mod has a word in its command and the user has not allowed it.
     ///
     /// # Errors
-    /// Its file cannot be read or is no agent.
+    /// The user's own folder is broken.
     pub fn load(name: &str, assets: &Assets) -> Result<Option<Self>, CoachError> {
-        let file = format!("agents/{name}.agent.ron");
-        let text = plan::asset_text(&file, assets)?;
-        text.map(|text| plan::parse_ron(&file, &text)).transpose()
+        match assets.content("reviewer", name) {
+            Ok(reviewer) if assets.loaded().unallowed("reviewer", name).is_empty() => Ok(Some(reviewer)),
+            Ok(_) | Err(AssetError::NotThere { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Its command as `mods allow` takes it: a text that cannot be read in two ways.
+    pub fn command_line(&self) -> String {
+        serde_json::to_string(&self.line).expect("texts are JSON")
     }
 
     /// What it replies.

@@ -1,8 +1,8 @@
 //! Opens a PXI-LLM file: maps it, checks the head, and hands out tiles that are verified one by one, when first asked for.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
 
@@ -12,7 +12,7 @@ use super::error::ModelError;
 use super::gguf::{Metadata, parse_metadata};
 use super::header::{COARSE_RECORD_BYTES, HEAD_CHECKSUM, HEADER_BYTES, Header, TILE_RECORD_BYTES};
 use super::hex;
-use super::plan::MapPlan;
+use super::plan::{MapPlan, Rules};
 use super::planes::LINE_BYTES;
 use super::tensors::{self, Tensor};
 use super::tiling::TileShape;
@@ -22,13 +22,13 @@ use crate::pxi::{self, Compression, PxiFile};
 #[derive(Debug)]
 pub struct PixelModel {
     path: PathBuf,
-    source: Source,
+    source: Arc<Source>,
     header: Header,
     config: ModelConfig,
-    metadata: Metadata,
+    metadata: Arc<Metadata>,
     tensors: Vec<Tensor>,
     plan: MapPlan,
-    checked: Box<[AtomicU8]>,
+    checked: Arc<[AtomicU8]>,
     names: OnceLock<std::collections::HashMap<String, usize>>,
 }
 
@@ -84,7 +84,24 @@ impl PixelModel {
         let Head { header, config, metadata, tensors, plan } = Head::parse(source.payload())?;
         let checked = (0..header.tile_count).map(|_| AtomicU8::new(UNCHECKED)).collect();
         let path = path.to_owned();
+        let (source, metadata) = (Arc::new(source), Arc::new(metadata));
         Ok(Self { path, source, header, config, metadata, tensors, plan, checked, names: OnceLock::new() })
+    }
+
+    /// The same model, of the same bytes, on a map that is laid out by rules, which must have no [`Rules::problems`].
+    #[must_use]
+    pub fn laid_out(&self, rules: &Rules) -> Self {
+        Self {
+            path: self.path.clone(),
+            source: Arc::clone(&self.source),
+            header: self.header.clone(),
+            config: self.config.clone(),
+            metadata: Arc::clone(&self.metadata),
+            tensors: self.tensors.clone(),
+            plan: MapPlan::with_rules(&self.config, &self.tensors, rules),
+            checked: Arc::clone(&self.checked),
+            names: self.names.clone(),
+        }
     }
 
     /// The file it came from.
@@ -174,14 +191,14 @@ impl PixelModel {
 
     /// Asks the system to read tiles that follow one another ahead of their use.
     pub fn will_need(&self, tiles: std::ops::Range<u32>) {
-        if let (Source::Mapped(file), Some(range)) = (&self.source, self.tiles_range(tiles)) {
+        if let (Source::Mapped(file), Some(range)) = (&*self.source, self.tiles_range(tiles)) {
             file.will_need(range);
         }
     }
 
     /// Lets the system take back the memory of tiles that follow one another. They can be read again.
     pub fn release(&self, tiles: std::ops::Range<u32>) {
-        if let (Source::Mapped(file), Some(range)) = (&self.source, self.tiles_range(tiles)) {
+        if let (Source::Mapped(file), Some(range)) = (&*self.source, self.tiles_range(tiles)) {
             file.release(range);
         }
     }

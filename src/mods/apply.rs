@@ -6,9 +6,10 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::load::Files;
+use super::order::{CORE, OWN};
 use super::problem::{Problem, did_you_mean};
 use super::registry::Registry;
-use super::tree::Node;
+use super::tree::{FieldPath, Node, Step};
 
 /// What a mod did to a content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -43,6 +44,18 @@ pub struct Content {
     pub node: Arc<Node>,
     /// Who did what to it, first to last.
     pub history: Vec<Change>,
+    /// The commands that it would have run, each only after the user's consent.
+    pub commands: Vec<String>,
+    /// What no other content of its kind may have, where there is such a thing.
+    own_text: Option<(&'static str, String)>,
+}
+
+impl Content {
+    /// The mod that changed it last, where that is none of the program's and the user's own.
+    pub fn last_mod(&self) -> Option<&str> {
+        let mut ids = self.history.iter().rev().map(|change| change.mod_id.as_str());
+        ids.find(|id| !matches!(*id, CORE | OWN))
+    }
 }
 
 /// All contents, by kind and name.
@@ -91,7 +104,8 @@ pub(super) fn apply(
         let what = if before.is_some() { What::Overrode } else { What::Brought };
         let mut history = before.unwrap_or_default();
         history.push(Change { mod_id: mod_id.into(), what });
-        touched.insert(id, Content { node: Arc::clone(node), history });
+        let node = Arc::clone(node);
+        touched.insert(id, Content { node, history, commands: Vec::new(), own_text: None });
     }
     for (kind, name, patch, place) in &files.patches {
         let id = (kind.clone(), name.clone());
@@ -124,9 +138,36 @@ pub(super) fn apply(
         content.history.push(Change { mod_id: mod_id.into(), what: What::Patched { fields } });
         touched.insert(id, content);
     }
+    for ((kind, _), content) in &mut touched {
+        if let Some(kind) = registry.kind(kind) {
+            content.commands = kind.commands(&content.node);
+            content.own_text = kind.unique(&content.node);
+        }
+    }
+    problems.extend(twins(contents, &touched));
     if problems.is_empty() {
         contents.0.extend(touched);
         return Ok(());
     }
     Err(problems)
+}
+
+/// Contents that have what another of their kind has, where each must have its own.
+fn twins(contents: &Contents, touched: &BTreeMap<(String, String), Content>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for ((kind, name), content) in touched {
+        let Some((field, text)) = &content.own_text else { continue };
+        let of_kind = (kind.clone(), String::new())..;
+        let others = contents.0.range(of_kind).take_while(|(id, _)| id.0 == *kind);
+        let mut others = others.filter(|(id, _)| !touched.contains_key(*id)).chain(touched);
+        let is_twin = |(id, other): &(&(String, String), &Content)| {
+            id.0 == *kind && id.1 != *name && other.own_text.as_ref().is_some_and(|own| own.1 == *text)
+        };
+        if let Some(((_, other), _)) = others.find(is_twin) {
+            let place = &content.node.nearest(&FieldPath(vec![Step::Field((*field).into())])).place;
+            let message = format!("{text:?} is that of {kind}/{other} already");
+            problems.push(Problem::at(place, Some(field), message));
+        }
+    }
+    problems
 }

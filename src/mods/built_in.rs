@@ -4,9 +4,16 @@ use include_dir::{Dir, include_dir};
 
 use super::source::{Source, SourceFile};
 
-/// The folders of `assets` that hold content, and their names there. A stage that brings content adds its folder.
-static FOLDERS: [(&str, Dir<'_>); 1] =
-    [("experiments", include_dir!("$CARGO_MANIFEST_DIR/assets/experiments"))];
+/// The folders of `assets` that hold content, by name. A folder that the user gives by `--assets` has the same.
+pub(super) static FOLDERS: [(&str, Dir<'_>); 7] = [
+    ("agents", include_dir!("$CARGO_MANIFEST_DIR/assets/agents")),
+    ("coach", include_dir!("$CARGO_MANIFEST_DIR/assets/coach")),
+    ("experiments", include_dir!("$CARGO_MANIFEST_DIR/assets/experiments")),
+    ("keys", include_dir!("$CARGO_MANIFEST_DIR/assets/keys")),
+    ("palettes", include_dir!("$CARGO_MANIFEST_DIR/assets/palettes")),
+    ("tours", include_dir!("$CARGO_MANIFEST_DIR/assets/tours")),
+    ("worlds", include_dir!("$CARGO_MANIFEST_DIR/assets/worlds")),
+];
 
 /// The built-in assets.
 pub fn core() -> Source {

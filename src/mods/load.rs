@@ -13,10 +13,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::apply::{Contents, apply};
-use super::built_in::core;
+use super::built_in::{FOLDERS, core};
 use super::decode::decode;
 use super::manifest::{self, Manifest};
-use super::order::{CORE, order};
+use super::order::{CORE, OWN, order};
 use super::parse::parse;
 use super::patch::Patch;
 use super::problem::Problem;
@@ -95,6 +95,27 @@ pub struct Loaded {
     pub contents: Contents,
     /// What is wrong with the order file or the folder itself.
     pub problems: Vec<Problem>,
+    /// What the user has said.
+    pub settings: Settings,
+}
+
+/// A command of a mod that the user has not allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unallowed {
+    /// The mod.
+    pub mod_id: String,
+    /// The command, as `mods allow` takes it.
+    pub command: String,
+}
+
+impl std::fmt::Display for Unallowed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { mod_id, command } = self;
+        write!(
+            f,
+            "the mod {mod_id} would run {command}; allow it with: pixel-llm mods allow {mod_id} --command '{command}'"
+        )
+    }
 }
 
 impl Loaded {
@@ -109,6 +130,14 @@ impl Loaded {
     /// The names of all contents of a kind.
     pub fn names<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a str> {
         self.contents.of_kind(kind).map(|(name, _)| name)
+    }
+
+    /// The commands of a content that the user has not allowed. What is the program's or the user's own needs no leave.
+    pub fn unallowed(&self, kind: &str, name: &str) -> Vec<Unallowed> {
+        let Some(content) = self.contents.get(kind, name) else { return Vec::new() };
+        let Some(mod_id) = content.last_mod() else { return Vec::new() };
+        let waiting = content.commands.iter().filter(|command| !self.settings.allows(mod_id, command));
+        waiting.map(|command| Unallowed { mod_id: mod_id.into(), command: command.clone() }).collect()
     }
 
     /// Whether nothing is wrong.
@@ -132,6 +161,11 @@ pub fn user_folder() -> Option<PathBuf> {
 
 /// Loads the built-in assets and the mods of a folder, with the folder's settings.
 pub fn load(registry: &Registry, folder: Option<&Path>) -> Loaded {
+    load_with(registry, folder, None)
+}
+
+/// As [`load()`], and after all mods the user's own assets: a folder laid out as that of the built-in ones.
+pub fn load_with(registry: &Registry, folder: Option<&Path>, own: Option<&Path>) -> Loaded {
     let mut problems = Vec::new();
     let (mut sources, mut settings) = (Vec::new(), Settings::default());
     if let Some(folder) = folder {
@@ -144,9 +178,8 @@ pub fn load(registry: &Registry, folder: Option<&Path>) -> Loaded {
             Settings::default()
         });
     }
-    let mut loaded = load_sources(registry, sources, &settings);
-    problems.append(&mut loaded.problems);
-    Loaded { problems, ..loaded }
+    let own = own.map(|own| Source::read_folders(own, &FOLDERS.each_ref().map(|(name, _)| *name)));
+    Loaded { problems, ..assemble(registry, sources, settings, own) }
 }
 
 /// What in a folder can be a mod: folders and `.zip` files, by name.
@@ -214,9 +247,18 @@ pub fn load_sources(
     sources: Vec<(PathBuf, Result<Source, Vec<Problem>>)>,
     settings: &Settings,
 ) -> Loaded {
+    assemble(registry, sources, settings.clone(), None)
+}
+
+fn assemble(
+    registry: &Registry,
+    sources: Vec<(PathBuf, Result<Source, Vec<Problem>>)>,
+    settings: Settings,
+    own: Option<Result<Source, Vec<Problem>>>,
+) -> Loaded {
     let mut parsed: Vec<Parsed> =
         sources.into_par_iter().map(|(path, source)| read(registry, path, source)).collect();
-    parsed.insert(0, parse_source(registry, &core()));
+    parsed.insert(0, parse_source(registry, &core(), true));
     mark_doubles(&mut parsed);
     for one in &mut parsed {
         if settings.disabled.contains(one.report.id()) && one.report.id() != CORE {
@@ -234,7 +276,7 @@ pub fn load_sources(
         .map(|&at| parsed[at].manifest.as_ref().expect("a mod without one is broken"))
         .collect();
     let version = Version::parse(env!("CARGO_PKG_VERSION")).expect("cargo has checked the version");
-    let order = order(&manifests, settings, &version);
+    let order = order(&manifests, &settings, &version);
     let needs: Vec<Vec<String>> = manifests
         .iter()
         .map(|manifest| manifest.needs.iter().map(|need| need.id.clone()).collect())
@@ -265,13 +307,46 @@ pub fn load_sources(
     }
     let mut reports: Vec<Option<ModReport>> = parsed.into_iter().map(|one| Some(one.report)).collect();
     let mut mods: Vec<ModReport> = sequence.into_iter().filter_map(|at| reports[at].take()).collect();
+    if let Some(own) = own {
+        mods.push(apply_own(registry, &mut contents, own));
+    }
+    for report in mods.iter_mut() {
+        // A patch may have made a command what it is.
+        let id = report.id().to_owned();
+        let of_it = contents.iter().filter(|(.., content)| content.last_mod() == Some(&id));
+        report.commands = of_it.flat_map(|(.., content)| content.commands.clone()).collect();
+    }
     mods.extend(reports.into_iter().flatten());
-    Loaded { mods, contents, problems: Vec::new() }
+    Loaded { mods, contents, problems: Vec::new(), settings }
+}
+
+/// Puts the user's own assets over everything.
+fn apply_own(
+    registry: &Registry,
+    contents: &mut Contents,
+    source: Result<Source, Vec<Problem>>,
+) -> ModReport {
+    let (mut report, files) = match source {
+        Ok(source) => {
+            let parsed = parse_source(registry, &source, false);
+            (parsed.report, parsed.files)
+        }
+        Err(problems) => {
+            (ModReport { state: State::Broken, problems, ..blank(String::new(), None) }, Files::default())
+        }
+    };
+    report.label = OWN.into();
+    if report.state == State::Loaded
+        && let Err(problems) = apply(registry, contents, OWN, &files)
+    {
+        (report.state, report.problems) = (State::Broken, problems);
+    }
+    report
 }
 
 fn read(registry: &Registry, path: PathBuf, source: Result<Source, Vec<Problem>>) -> Parsed {
     match source {
-        Ok(source) => parse_source(registry, &source),
+        Ok(source) => parse_source(registry, &source, true),
         Err(problems) => {
             let mut report = blank(super::source::label_of(&path), Some(path));
             (report.state, report.problems) = (State::Broken, problems);
@@ -293,7 +368,7 @@ fn blank(label: String, path: Option<PathBuf>) -> ModReport {
 }
 
 /// Reads all files of a mod, and goes on behind each that is wrong.
-fn parse_source(registry: &Registry, source: &Source) -> Parsed {
+fn parse_source(registry: &Registry, source: &Source, is_mod: bool) -> Parsed {
     let mut problems = Vec::new();
     let mut report = blank(source.label.clone(), source.path.clone());
     let (mut manifest, mut written, mut files) = (None, None, Files::default());
@@ -349,7 +424,7 @@ fn parse_source(registry: &Registry, source: &Source) -> Parsed {
         }
         report.brings.push(if content.is_patch { format!("{id} (patch)") } else { id });
     }
-    if !has_manifest {
+    if is_mod && !has_manifest {
         let message = format!("there is no {}; every mod begins with one", manifest::FILE_NAME);
         problems.insert(0, Problem::of_file(&source.label, message));
     }

@@ -6,14 +6,17 @@
 //! nothing outside itself. Normative: `specs/mods.md`.
 //!
 //! Read in this order: [`tree`] and [`parse`] (RON with places), [`decode`] (a schema is a serde type),
-//! [`registry`] (the kinds, which stages register), [`manifest`], [`source`] (folders and archives), [`order`],
-//! [`patch`], [`apply`](Contents), [`load`](load()), [`watch`] (hot reload), and the kinds of this stage:
+//! [`registry`] and [`kinds`] (what there can be), [`manifest`], [`source`] (folders and archives), [`order`],
+//! [`patch`], [`apply`](Contents), [`load`](load()), [`watch`] (hot reload), and the two kinds whose types are here:
 //! [`experiment`] and [`model`].
 
 mod apply;
 pub mod built_in;
 pub mod decode;
 pub mod experiment;
+pub mod kinds;
+#[cfg(feature = "world")]
+pub mod live;
 mod load;
 pub mod manifest;
 pub mod model;
@@ -29,8 +32,10 @@ pub mod tree;
 pub mod watch;
 
 pub use apply::{Change, Content, Contents, What};
-pub use load::{About, Loaded, MAX_MODS, ModReport, State, load, load_sources, user_folder};
+pub use load::{
+    About, Loaded, MAX_MODS, ModReport, State, Unallowed, load, load_sources, load_with, user_folder,
+};
 pub use manifest::Manifest;
-pub use problem::{Problem, nearest};
+pub use problem::Problem;
 pub use registry::{Kind, Registry, Review};
 pub use settings::Settings;

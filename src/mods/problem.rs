@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::tree::Place;
+use crate::names::nearest;
 
 /// One thing that is wrong. Its text is `file:line:column: field: message`, without what is not known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -55,15 +56,6 @@ impl fmt::Display for Problem {
         let message: String = self.message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         write!(f, ": {message}")
     }
-}
-
-/// The nearest of some names to one that is none of them, if it is near enough to be what was meant.
-pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = name.to_lowercase();
-    let distance = |known: &str| strsim::damerau_levenshtein(&lower, &known.to_lowercase());
-    let best = known.into_iter().map(|known| (distance(known), known)).min()?;
-    let most = (name.chars().count() / 3).max(1);
-    (best.0 <= most).then_some(best.1)
 }
 
 /// `; did you mean x?`, or nothing.

@@ -1,10 +1,8 @@
-//! The kinds of content that a mod may bring. A stage registers its schema; the loader knows none of them.
+//! The kinds of content that a mod may bring. The loader knows none of them; `kinds` registers those of this program.
 
 use serde::de::DeserializeOwned;
 
 use super::decode::decode;
-use super::experiment::Experiment;
-use super::model::ModelFile;
 use super::problem::{Problem, did_you_mean};
 use super::tree::{FieldPath, Node};
 
@@ -15,7 +13,12 @@ pub struct Kind {
     example: &'static str,
     check: Box<dyn Fn(&Node) -> Vec<Problem> + Send + Sync>,
     commands: Box<dyn Fn(&Node) -> Vec<String> + Send + Sync>,
+    /// A field that no two contents of the kind have alike.
+    unique: Option<(&'static str, Box<Read>)>,
 }
+
+/// Reads a text from a sound content.
+type Read = dyn Fn(&Node) -> Option<String> + Send + Sync;
 
 impl Kind {
     /// A kind whose schema is a type. `review` looks for what a type cannot say, such as a number out of its range.
@@ -32,7 +35,31 @@ impl Kind {
                 findings.problems
             }
         };
-        Self { name, example, check: Box::new(check), commands: Box::new(|_| Vec::new()) }
+        Self { name, example, check: Box::new(check), commands: Box::new(|_| Vec::new()), unique: None }
+    }
+
+    /// A kind that this build has no type for: whatever is RON is taken.
+    pub fn unread(name: &'static str, example: &'static str) -> Self {
+        let (check, commands) = (Box::new(|_: &Node| Vec::new()), Box::new(|_: &Node| Vec::new()));
+        Self { name, example, check, commands, unique: None }
+    }
+
+    /// The same kind, of which no two contents have the same text in a field.
+    #[must_use]
+    pub fn with_unique<T: DeserializeOwned + 'static>(
+        mut self,
+        field: &'static str,
+        text: fn(&T) -> &str,
+    ) -> Self {
+        let read = move |node: &Node| decode::<T>(node).ok().map(|value| text(&value).to_owned());
+        self.unique = Some((field, Box::new(read)));
+        self
+    }
+
+    /// The field that no two contents of the kind have alike, and what a content has there.
+    pub(super) fn unique(&self, node: &Node) -> Option<(&'static str, String)> {
+        let (field, read) = self.unique.as_ref()?;
+        Some((field, read(node)?))
     }
 
     /// The same kind with what gives the commands that a content would have run. Each needs the user's consent.
@@ -94,15 +121,10 @@ pub struct Registry {
 }
 
 impl Default for Registry {
-    /// The kinds of this stage: `experiment` and `model`.
+    /// The kinds of this program.
     fn default() -> Self {
         let mut registry = Self { kinds: Vec::new() };
-        registry.register(Kind::new(
-            "experiment",
-            include_str!("examples/experiment.ron"),
-            Experiment::review,
-        ));
-        registry.register(Kind::new("model", include_str!("examples/model.ron"), ModelFile::review));
+        super::kinds::register(&mut registry);
         registry
     }
 }

@@ -65,6 +65,23 @@ impl Source {
         let files = intake.finish()?;
         Ok(Self { label, path: Some(path.to_owned()), files })
     }
+
+    /// Reads what some folders of a folder hold, without a manifest. What is not there holds nothing.
+    ///
+    /// # Errors
+    /// Everything about the files that cannot be.
+    pub fn read_folders(path: &Path, folders: &[&str]) -> Result<Self, Vec<Problem>> {
+        let label = path.display().to_string();
+        let mut intake = Intake::new(&label);
+        for name in folders {
+            let inside = path.join(name);
+            if inside.is_dir() {
+                walk(&inside, name, 1, &mut intake);
+            }
+        }
+        let files = intake.finish()?;
+        Ok(Self { label, path: Some(path.to_owned()), files })
+    }
 }
 
 /// What problems call a mod.

@@ -54,7 +54,7 @@ pub(super) fn draw(
                 ui.end_row();
             }
         });
-        ui.colored_label(faint(theme), "assets/keys.ron has them all");
+        ui.colored_label(faint(theme), "a mod can change them: keys/default");
     });
     panels.help = open;
     if !panels.help {

@@ -51,6 +51,7 @@ fn write(painter: &Painter, map: &Map, theme: Theme, label: &Label) {
         LabelKind::Layer => ((rect.width() / 14.0).clamp(11.0, 17.0), ink(theme)),
         LabelKind::Head => ((rect.width() / 9.0).clamp(9.5, 14.0), ink(theme)),
         LabelKind::Plot => (11.0, faint(theme)),
+        LabelKind::Sign => (13.0, accent(theme)),
     };
     let colour = colour.gamma_multiply(label.strength);
     let galley = painter.layout_no_wrap(label.text.clone(), FontId::proportional(size), colour);
@@ -60,11 +61,13 @@ fn write(painter: &Painter, map: &Map, theme: Theme, label: &Label) {
     }
     let screen = painter.clip_rect();
     let gap = map.atlas.model().plan().unit as f32 * map.view.scale as f32;
-    let above = label.kind != LabelKind::Plot && gap * 2.0 >= galley.size().y * 0.9;
+    let above =
+        !matches!(label.kind, LabelKind::Plot | LabelKind::Sign) && gap * 2.0 >= galley.size().y * 0.9;
     // Names of what is larger than the screen stay on it.
     let left = rect.left().max(screen.left() + 12.0).min(rect.right() - galley.size().x);
     let top = match label.kind {
-        LabelKind::Plot => {
+        // Above its rectangle stands the place's own name.
+        LabelKind::Plot | LabelKind::Sign => {
             let bottom = rect.bottom().min(screen.bottom() - 8.0) - galley.size().y - 5.0;
             bottom.max(rect.top() + 4.0)
         }

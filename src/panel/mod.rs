@@ -8,6 +8,7 @@ mod chrome;
 mod help;
 mod inspector;
 mod map_text;
+mod mods;
 mod prompt;
 mod search_box;
 mod style;
@@ -52,6 +53,7 @@ impl Plugin for PanelPlugin {
                     prompt::draw,
                     search_box::draw,
                     inspector::draw,
+                    mods::draw,
                     help::draw,
                 )
                     // What comes later lies above.

@@ -1,4 +1,4 @@
-//! Which key does what: `assets/keys.ron`, which a folder given with `--assets` may replace.
+//! Which key does what: `*.keys.ron`, of which the window uses the one called `default`.
 
 use std::collections::BTreeMap;
 
@@ -48,6 +48,8 @@ pub enum Action {
     Help,
     /// Begins the introductory tour.
     TakeTour,
+    /// Shows or hides the experiments.
+    Experiments,
 }
 
 impl Action {
@@ -74,28 +76,13 @@ impl Action {
             Self::Inspector => "inspector",
             Self::Help => "this help",
             Self::TakeTour => "take the tour",
+            Self::Experiments => "experiments",
         }
     }
 }
 
-/// Why key bindings cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum KeysError {
-    /// The file is not what the schema says.
-    #[error("keys.ron: {0}")]
-    Ron(Box<ron::error::SpannedError>),
-    /// No key has this name.
-    #[error(
-        "keys.ron: {action:?}: no key is named {key:?}; names are those of places on a US keyboard, such as KeyA, ArrowUp or F1"
-    )]
-    Key {
-        /// What it was to do.
-        action: Action,
-        /// The name.
-        key: String,
-    },
-}
+/// The keys of each action by their names, as they are written in a file.
+pub type KeyNames = BTreeMap<Action, Vec<String>>;
 
 /// Which keys do what.
 #[derive(Resource, Debug, Clone)]
@@ -104,25 +91,12 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// The built-in bindings.
-    pub const BUILT_IN: &str = include_str!("../../assets/keys.ron");
-
-    /// Reads bindings.
-    ///
-    /// # Errors
-    /// It is not what the schema says, or names a key that is not there.
-    pub fn parse(text: &str) -> Result<Self, KeysError> {
-        let read: BTreeMap<Action, Vec<String>> =
-            ron::from_str(text).map_err(|error| KeysError::Ron(Box::new(error)))?;
-        let mut bindings = BTreeMap::new();
-        for (action, names) in read {
-            let code = |name: String| match key_code(&name) {
-                Some(code) => Ok((name, code)),
-                None => Err(KeysError::Key { action, key: name }),
-            };
-            bindings.insert(action, names.into_iter().map(code).collect::<Result<_, _>>()?);
-        }
-        Ok(Self { bindings })
+    /// Bindings by name. Names of no key are passed over; the schema of `*.keys.ron` has none.
+    pub fn new(names: KeyNames) -> Self {
+        let codes = |names: Vec<String>| -> Vec<(String, KeyCode)> {
+            names.into_iter().filter_map(|name| key_code(&name).map(|code| (name, code))).collect()
+        };
+        Self { bindings: names.into_iter().map(|(action, names)| (action, codes(names))).collect() }
     }
 
     fn codes(&self, action: Action) -> impl Iterator<Item = KeyCode> + '_ {
@@ -160,38 +134,36 @@ fn plain(name: &str) -> &str {
     }
 }
 
-fn key_code(name: &str) -> Option<KeyCode> {
-    macro_rules! codes {
-        ($($key:ident)*) => {
+macro_rules! keys {
+    ($($key:ident)*) => {
+        /// The names of all keys that can be bound.
+        pub const KEY_NAMES: &[&str] = &[$(stringify!($key)),*];
+
+        /// The key of a name.
+        pub fn key_code(name: &str) -> Option<KeyCode> {
             match name { $(stringify!($key) => Some(KeyCode::$key),)* _ => None }
-        };
-    }
-    codes!(KeyA KeyB KeyC KeyD KeyE KeyF KeyG KeyH KeyI KeyJ KeyK KeyL KeyM KeyN KeyO KeyP KeyQ KeyR KeyS KeyT KeyU KeyV
-        KeyW KeyX KeyY KeyZ Digit0 Digit1 Digit2 Digit3 Digit4 Digit5 Digit6 Digit7 Digit8 Digit9 ArrowLeft ArrowRight
-        ArrowUp ArrowDown Home End PageUp PageDown Space Enter Backspace Delete Insert Tab Slash Backslash BracketLeft
-        BracketRight Minus Equal Comma Period Semicolon Quote Backquote F1 F2 F3 F4 F5 F6 F7 F8 F9 F10 F11 F12
-        NumpadAdd NumpadSubtract NumpadEnter)
+        }
+    };
 }
+keys!(KeyA KeyB KeyC KeyD KeyE KeyF KeyG KeyH KeyI KeyJ KeyK KeyL KeyM KeyN KeyO KeyP KeyQ KeyR KeyS KeyT KeyU KeyV
+    KeyW KeyX KeyY KeyZ Digit0 Digit1 Digit2 Digit3 Digit4 Digit5 Digit6 Digit7 Digit8 Digit9 ArrowLeft ArrowRight
+    ArrowUp ArrowDown Home End PageUp PageDown Space Enter Backspace Delete Insert Tab Slash Backslash BracketLeft
+    BracketRight Minus Equal Comma Period Semicolon Quote Backquote F1 F2 F3 F4 F5 F6 F7 F8 F9 F10 F11 F12
+    NumpadAdd NumpadSubtract NumpadEnter);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::assets::Assets;
 
     #[test]
     fn the_built_in_keys_are_there_and_none_does_two_things() {
-        let keys = Keys::parse(Keys::BUILT_IN).unwrap();
+        let keys = Assets::default().keys().unwrap();
         let mut codes: Vec<KeyCode> = keys.bindings.values().flatten().map(|&(_, code)| code).collect();
         let count = codes.len();
         codes.sort();
         codes.dedup();
         assert_eq!(codes.len(), count);
-        assert_eq!(keys.list().count(), 20, "every action has a key");
-    }
-
-    #[test]
-    fn a_key_or_action_that_is_not_there_is_named() {
-        let error = Keys::parse("{Home: [\"KeyÄ\"]}").unwrap_err().to_string();
-        assert!(error.contains("Home") && error.contains("KeyÄ"), "{error}");
-        assert!(Keys::parse("{Fly: [\"KeyA\"]}").unwrap_err().to_string().contains("Fly"));
+        assert_eq!(keys.list().count(), 21, "every action has a key");
     }
 }

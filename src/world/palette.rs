@@ -1,8 +1,10 @@
-//! Palettes: from a weight to a colour. RON files in `assets/palettes`, baked into a table for the shader.
+//! Palettes: from a weight to a colour. They are `*.palette.ron`, baked into a table for the shader.
 //!
 //! Colours between two stops are mixed in OKLab, so that equal steps of a weight look equal.
 
 use serde::Deserialize;
+
+use crate::model::plan::rules::parse_colour;
 
 /// Colours of the table for weights, from the most negative to the most positive; zero is entry 127.
 pub const WEIGHT_ENTRIES: usize = 255;
@@ -10,36 +12,6 @@ pub const WEIGHT_ENTRIES: usize = 255;
 pub const ENTRIES: usize = 512;
 /// How many spreads away from zero the outermost colour stands.
 pub const RANGE: f32 = 3.0;
-
-/// Why a palette cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PaletteError {
-    /// The file is not what a palette's schema says.
-    #[error("palette {name}: {source}")]
-    Ron {
-        /// The file.
-        name: String,
-        /// Where and why; boxed because it is large.
-        source: Box<ron::error::SpannedError>,
-    },
-    /// A colour is not written as `#rrggbb`.
-    #[error("palette {name}: {colour:?} is no colour; expected #rrggbb")]
-    Colour {
-        /// The file.
-        name: String,
-        /// What stands there.
-        colour: String,
-    },
-    /// A list of stops is empty.
-    #[error("palette {name}: {list} has no colours; expected at least one")]
-    Empty {
-        /// The file.
-        name: String,
-        /// The list.
-        list: &'static str,
-    },
-}
 
 /// Light or dark.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, Deserialize)]
@@ -98,7 +70,7 @@ impl Colouring {
 /// A palette as it is written in its file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+pub struct PaletteFile {
     name: String,
     #[serde(default)]
     about: String,
@@ -111,6 +83,45 @@ struct File {
     #[serde(default)]
     positive_on_paper: Option<Vec<String>>,
     error: Vec<String>,
+}
+
+/// The most colours of a list.
+const MAX_STOPS: usize = 256;
+
+impl PaletteFile {
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Everything that cannot be: the path of each field, and what is expected there.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        if self.name.trim().is_empty() {
+            found.push(("name".into(), "expected a name, found an empty text".into()));
+        }
+        let lists = [
+            ("negative", Some(&self.negative)),
+            ("positive", Some(&self.positive)),
+            ("negative_on_paper", self.negative_on_paper.as_ref()),
+            ("positive_on_paper", self.positive_on_paper.as_ref()),
+            ("error", Some(&self.error)),
+        ];
+        let no_colour = |text: &String| format!("{text:?} is no colour; expected #rrggbb");
+        for (field, list) in lists {
+            let Some(list) = list else { continue };
+            if !(1..=MAX_STOPS).contains(&list.len()) {
+                found
+                    .push((field.into(), format!("expected 1 to {MAX_STOPS} colours, found {}", list.len())));
+            }
+            let bad = list.iter().enumerate().filter(|(_, text)| parse_colour(text).is_none());
+            found.extend(bad.map(|(at, text)| (format!("{field}[{at}]"), no_colour(text))));
+        }
+        if let Some(zero) = self.zero.as_ref().filter(|text| parse_colour(text).is_none()) {
+            found.push(("zero".into(), no_colour(zero)));
+        }
+        found
+    }
 }
 
 type Rgb = [u8; 3];
@@ -130,38 +141,19 @@ pub struct Palette {
 }
 
 impl Palette {
-    /// Reads a palette's file.
-    ///
-    /// # Errors
-    /// It is not what the schema says; the line and column are told.
-    pub fn parse(file: &str, text: &str) -> Result<Self, PaletteError> {
-        let read: File = ron::from_str(text)
-            .map_err(|source| PaletteError::Ron { name: file.into(), source: Box::new(source) })?;
-        let colour = |text: &String| {
-            parse_colour(text).ok_or_else(|| PaletteError::Colour { name: file.into(), colour: text.clone() })
-        };
-        let list = |name: &'static str, list: &[String]| {
-            if list.is_empty() {
-                return Err(PaletteError::Empty { name: file.into(), list: name });
-            }
-            list.iter().map(colour).collect::<Result<Vec<_>, _>>()
-        };
-        let on_paper =
-            |own: &Option<Vec<String>>, ink: &[String]| own.clone().unwrap_or_else(|| ink.to_vec());
-        Ok(Self {
-            zero: read.zero.as_ref().map(colour).transpose()?,
-            negative: [
-                list("negative", &read.negative)?,
-                list("negative_on_paper", &on_paper(&read.negative_on_paper, &read.negative))?,
-            ],
-            positive: [
-                list("positive", &read.positive)?,
-                list("positive_on_paper", &on_paper(&read.positive_on_paper, &read.positive))?,
-            ],
-            error: list("error", &read.error)?,
-            name: read.name,
-            about: read.about,
-        })
+    /// The palette of a file that has no [`PaletteFile::problems`]; what is no colour is white.
+    pub fn new(file: &PaletteFile) -> Self {
+        let colour = |text: &String| parse_colour(text).unwrap_or([0xff; 3]);
+        let list = |list: &[String]| -> Vec<Rgb> { list.iter().map(colour).collect() };
+        let on_paper = |own: &Option<Vec<String>>, ink: &[String]| list(own.as_deref().unwrap_or(ink));
+        Self {
+            name: file.name.clone(),
+            about: file.about.clone(),
+            zero: file.zero.as_ref().map(colour),
+            negative: [list(&file.negative), on_paper(&file.negative_on_paper, &file.negative)],
+            positive: [list(&file.positive), on_paper(&file.positive_on_paper, &file.positive)],
+            error: list(&file.error),
+        }
     }
 
     /// The colour of a weight that is so many spreads away from zero, as sRGB from 0 to 1.
@@ -194,12 +186,6 @@ impl Palette {
             })
             .collect()
     }
-}
-
-fn parse_colour(text: &str) -> Option<Rgb> {
-    let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6 && digits.is_ascii())?;
-    let channel = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).ok();
-    Some([channel(0)?, channel(2)?, channel(4)?])
 }
 
 /// The colour at `part` of the way from `first` along the stops.
@@ -284,12 +270,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_place() {
-        let error = Palette::parse("x.ron", "(name: \"x\", negative: 3)").unwrap_err().to_string();
-        assert!(error.contains("x.ron") && error.contains("1:"), "{error}");
-        let bad = "(name: \"x\", negative: [\"blue\"], positive: [\"#ffffff\"], error: [\"#ffffff\"])";
-        assert!(Palette::parse("x.ron", bad).unwrap_err().to_string().contains("blue"));
-        let none = "(name: \"x\", negative: [], positive: [\"#ffffff\"], error: [\"#ffffff\"])";
-        assert!(Palette::parse("x.ron", none).unwrap_err().to_string().contains("negative"));
+    fn what_is_wrong_is_told() {
+        let file: PaletteFile = ron::from_str(
+            "(name: \"x\", zero: Some(\"black\"), negative: [\"blue\"], positive: [], error: [\"#ffffff\"])",
+        )
+        .unwrap();
+        let paths: Vec<_> = file.problems().into_iter().map(|(path, _)| path).collect();
+        assert_eq!(paths, ["negative[0]", "positive", "zero"]);
     }
 }

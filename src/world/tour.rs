@@ -1,4 +1,4 @@
-//! Tours: `assets/tours/*.tour.ron` move the camera, say something, mute, prompt and wait, and leave pictures.
+//! Tours: `*.tour.ron` move the camera, say something, mute, prompt and wait, and leave pictures.
 //!
 //! A step that names what the model does not have is told on the screen and in [`TourRun::complaints`], and the tour goes on.
 
@@ -40,6 +40,7 @@ pub enum TourError {
 
 /// One step of a tour.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum TourStep {
     /// Says something from now on; an empty text says nothing.
     Caption(String),
@@ -94,7 +95,7 @@ pub struct Tour {
 }
 
 impl Tour {
-    /// Finds a tour by its name, `first-steps` for `first-steps.tour.ron`, among the files of `assets/tours`.
+    /// Finds a tour by its name, `first-steps` for `first-steps.tour.ron`, among some texts.
     ///
     /// # Errors
     /// There is none of that name, or it is not what the schema says.
@@ -255,11 +256,10 @@ mod tests {
 
     #[test]
     fn every_built_in_tour_is_read_and_leaves_pictures() {
-        let files = Assets::default().texts("tours").unwrap();
-        assert!(!files.is_empty());
-        for (file, _) in &files {
-            let tour = Tour::find(file.strip_suffix(".tour.ron").unwrap(), &files).unwrap();
-            assert!(tour.steps.iter().any(|step| matches!(step, TourStep::Shot(_))), "{file}");
+        let tours = Assets::default().all::<Tour>("tour").unwrap();
+        assert!(!tours.is_empty());
+        for (name, tour) in tours {
+            assert!(tour.steps.iter().any(|step| matches!(step, TourStep::Shot(_))), "{name}");
         }
     }
 

@@ -14,20 +14,20 @@ use anyhow::Context;
 use clap::Args;
 
 use self::cell::{Measured, Plan, line};
-use self::output::CellFile;
+pub use self::output::CellFile;
 use super::engine::{Device, open_engine};
-use super::output::{Exit, Output, print_note, print_warning};
+use super::output::{Exit, Output, print_note};
 use super::run::{BatchArgs, interruptible};
 use super::{open_model, output::progress_bar};
 use crate::assets::Assets;
+use crate::model::{ModelConfig, PixelModel};
 use crate::mods::experiment::{Condition, Experiment, conditions};
-use crate::mods::{Registry, load, user_folder};
 use crate::tokens::{Answer, Engine, ModelText, Outcome, Progress, Report, run as run_requests};
 
 /// Arguments of a run of an experiment.
 #[derive(Debug, Args)]
 pub struct ExperimentArgs {
-    /// Run an experiment of the program or of a mod instead of prompts.
+    /// Run an experiment of the program or of a mod instead of prompts; on the processor, unless --device gpu.
     #[arg(long, value_name = "NAME", requires = "no_window", conflicts_with_all = ["prompt", "input"], help_heading = "Prompts")]
     pub experiment: Option<String>,
 }
@@ -42,34 +42,92 @@ type Answers = Vec<Result<Answer, String>>;
 pub fn run(
     args: &ExperimentArgs,
     batch: &BatchArgs,
-    mods: Option<&Path>,
     assets: &Assets,
     out: &mut Output,
 ) -> anyhow::Result<Exit> {
     let name = args.experiment.as_deref().context("no experiment is named")?;
-    let experiment = find(name, mods)?;
-    anyhow::ensure!(
-        batch.device != Device::Gpu,
-        "experiments run on the processor in this version; use --device cpu or auto"
-    );
+    let experiment: Experiment = assets.content("experiment", name)?;
     let model = open_model(batch.model.as_deref(), assets)?;
-    let text = ModelText::new(&model).context("the model's tokenizer cannot be used")?;
-    let config = model.config().clone();
-    let conditions = conditions(&experiment, &config).with_context(|| format!("experiment/{name}"))?;
-    let plan = Plan::new(&experiment, &text, config.vocab_size)?;
+    let job = Job::new(name, &experiment, &model)?;
     let mut file =
         CellFile::open(batch.output.as_deref().filter(|path| *path != Path::new("-")), batch.existing())?;
-    let context =
-        plan.longest.checked_next_multiple_of(64).unwrap_or(plan.longest).min(config.context_length);
-    let slots = batch.parallel.map_or(8, usize::from).min(plan.requests.len()).max(1);
-    let mut engine =
-        open_engine(Device::Cpu, model, slots, Some(batch.context.unwrap_or(context)), batch.memory)?;
+    let slots = batch.parallel.map_or(SLOTS, usize::from).min(job.plan.requests.len()).max(1);
+    // Of two devices, only the processor gives the same bits on every machine: who wants the other names it.
+    let device = if batch.device == Device::Gpu { Device::Gpu } else { Device::Cpu };
+    let context = batch.context.unwrap_or(job.context());
+    let mut engine = open_engine(device, model, slots, Some(context), batch.memory)?;
 
-    let total = conditions.len() * plan.trials.len();
-    let bar = progress_bar("cells", total as u64);
-    let mut baseline: Vec<Measured> = Vec::new();
-    let mut failed = 0_usize;
-    let outcome = interruptible(|cancel| -> anyhow::Result<Outcome> {
+    let bar = progress_bar("cells", job.cells() as u64);
+    let (outcome, failed) =
+        interruptible(|cancel| job.run(&mut *engine, &mut file, cancel, &mut |_| bar.inc(1)))?;
+    bar.finish_and_clear();
+    file.sync()?;
+    finish(batch, &job.conditions, job.cells(), failed, outcome, &file, out)
+}
+
+/// Sequences at a time where nobody says.
+pub const SLOTS: usize = 8;
+
+/// An experiment on a model, ready to run.
+pub struct Job {
+    name: String,
+    text: ModelText,
+    config: ModelConfig,
+    conditions: Vec<Condition>,
+    plan: Plan,
+}
+
+/// A cell that was measured.
+pub struct Cell<'a> {
+    /// The condition.
+    pub condition: &'a str,
+    /// How far what the experiment looks at is from that of the unchanged model; none where it looks at nothing.
+    pub difference: Option<f32>,
+}
+
+impl Job {
+    /// The experiment of a name on a model.
+    ///
+    /// # Errors
+    /// It does not fit the model, or the model's tokenizer cannot be used.
+    pub fn new(name: &str, experiment: &Experiment, model: &PixelModel) -> anyhow::Result<Self> {
+        let text = ModelText::new(model).context("the model's tokenizer cannot be used")?;
+        let config = model.config().clone();
+        let conditions = conditions(experiment, &config).with_context(|| format!("experiment/{name}"))?;
+        let plan = Plan::new(experiment, &text, config.vocab_size)?;
+        Ok(Self { name: name.into(), text, config, conditions, plan })
+    }
+
+    /// How many cells it has.
+    pub fn cells(&self) -> usize {
+        self.conditions.len() * self.plan.trials.len()
+    }
+
+    /// Positions that its longest sequence takes.
+    pub fn context(&self) -> u32 {
+        let longest = self.plan.longest;
+        longest.checked_next_multiple_of(64).unwrap_or(longest).min(self.config.context_length)
+    }
+
+    /// How many sequences can run at a time.
+    pub fn slots(&self) -> usize {
+        SLOTS.min(self.plan.requests.len()).max(1)
+    }
+
+    /// Measures every cell that the file lacks, and tells of each. Gives how it ended, and how many failed.
+    ///
+    /// # Errors
+    /// The engine fails or cannot mute heads, or the file cannot be written.
+    pub fn run(
+        &self,
+        engine: &mut dyn Engine,
+        file: &mut CellFile,
+        cancel: &AtomicBool,
+        tell: &mut dyn FnMut(Cell<'_>),
+    ) -> anyhow::Result<(Outcome, usize)> {
+        let Self { name, text, config, conditions, plan } = self;
+        let mut baseline: Vec<Measured> = Vec::new();
+        let mut failed = 0_usize;
         for (at, condition) in conditions.iter().enumerate() {
             let wanted: Vec<bool> =
                 plan.trials.iter().map(|trial| !file.has(name, &trial.id, &condition.id)).collect();
@@ -78,11 +136,11 @@ pub fn run(
                 continue;
             }
             anyhow::ensure!(
-                engine.set_controls(&condition.controls(&config)),
+                engine.set_controls(&condition.controls(config)),
                 "this device cannot mute heads"
             );
-            let Some(answers) = answer_all(&mut *engine, &text, &plan, cancel)? else {
-                return Ok(Outcome::Cancelled);
+            let Some(answers) = answer_all(engine, text, plan, cancel)? else {
+                return Ok((Outcome::Cancelled, failed));
             };
             let measured = plan.measure(&answers);
             if at == 0 {
@@ -90,24 +148,15 @@ pub fn run(
             }
             for (index, trial) in plan.trials.iter().enumerate() {
                 failed += usize::from(measured[index].error.is_some());
+                let (now, before) = (&measured[index], &baseline[index]);
                 if wanted[index] {
-                    file.write(&line(
-                        name,
-                        text_name(&text),
-                        trial,
-                        condition,
-                        &measured[index],
-                        &baseline[index],
-                    ))?;
+                    file.write(&line(name, text_name(text), trial, condition, now, before))?;
                 }
-                bar.inc(1);
+                tell(Cell { condition: &condition.id, difference: now.difference(before) });
             }
         }
-        Ok(Outcome::Complete)
-    })?;
-    bar.finish_and_clear();
-    file.sync()?;
-    finish(batch, &conditions, total, failed, outcome, &file, out)
+        Ok((Outcome::Complete, failed))
+    }
 }
 
 fn text_name(text: &ModelText) -> &str {
@@ -142,25 +191,6 @@ fn finish(
         ));
     }
     Ok(if cancelled || failed > 0 { Exit::FoundBad } else { Exit::Ok })
-}
-
-/// The experiment of a name, from the built-in assets and the mods.
-fn find(name: &str, mods: Option<&Path>) -> anyhow::Result<Experiment> {
-    let folder = mods.map(Path::to_owned).or_else(user_folder);
-    let loaded = load(&Registry::default(), folder.as_deref());
-    for report in loaded.mods.iter().filter(|report| !report.problems.is_empty()) {
-        for problem in &report.problems {
-            print_warning(&format!("the mod {} is left out: {problem}", report.id()));
-        }
-    }
-    match loaded.get::<Experiment>("experiment", name) {
-        Some(Ok(experiment)) => Ok(experiment),
-        Some(Err(problems)) => anyhow::bail!("experiment/{name} cannot be read: {}", problems[0]),
-        None => {
-            let names: Vec<_> = loaded.names("experiment").collect();
-            anyhow::bail!("there is no experiment {name}; there are {}", names.join(", "))
-        }
-    }
 }
 
 /// Runs all requests of the plan; `None` if the run was cancelled.

@@ -205,7 +205,7 @@ fn new(registry: &Registry, folder: &Path, kinds: &[String], out: &mut Output) -
 
 fn find<'a>(loaded: &'a Loaded, id: &str) -> anyhow::Result<&'a ModReport> {
     loaded.find(id).ok_or_else(|| {
-        let near = crate::mods::nearest(id, loaded.mods.iter().map(ModReport::id));
+        let near = crate::names::nearest(id, loaded.mods.iter().map(ModReport::id));
         let near = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
         anyhow::anyhow!("there is no mod {id}{near}")
     })

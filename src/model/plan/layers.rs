@@ -3,13 +3,11 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use super::rules::{Arrangement, Bank, Grid, Rules, Side, Spacing};
 use super::{HeadPlan, LayerPlan, MapPlan, Orientation, Plot, Rect, default_orientation};
 use crate::model::config::ModelConfig;
 use crate::model::tensors::Tensor;
 use crate::model::tiling::Layout;
-
-/// Width over height that the block of layers comes as near to as it can: between 3:2 and 16:9.
-const ASPECT: f64 = 1.6;
 
 /// Heads side by side: the multiple of `share` that divides `heads` nearest, as a ratio, to sqrt(2 heads).
 pub fn grid_width(heads: u32, share: u32) -> u32 {
@@ -19,33 +17,48 @@ pub fn grid_width(heads: u32, share: u32) -> u32 {
     widths.min_by(|a, b| off(a).total_cmp(&off(b)).then(a.cmp(b))).unwrap_or(heads)
 }
 
-pub(super) fn plan(config: &ModelConfig, tensors: &[Tensor]) -> MapPlan {
-    let mut builder = Builder::new(config, tensors);
-    let columns = builder.river_columns();
-    let (width, layers_height) = builder.block_size(columns);
-    let unit = builder.unit;
+pub(super) fn plan(config: &ModelConfig, tensors: &[Tensor], rules: &Rules) -> MapPlan {
+    let mut builder = Builder::new(config, tensors, rules);
+    let grid = Grid::new(rules.layers, config.layer_count, |aspect| builder.river_columns(aspect));
+    let (width, layers_height) = builder.block_size(grid.columns, grid.rows);
+    let gap = i64::from(rules.spacing.districts) * builder.unit;
 
+    let output = builder.by_name.remove("output.weight");
+    let embedding = builder.by_name.remove("token_embd.weight");
     let mut y = 0;
-    if let Some(output) = builder.by_name.remove("output.weight") {
-        builder.output = builder.bands(output, 0, y, width);
-        y = builder.output.height + 6 * unit;
+    for (tensor, side, is_output) in
+        [(output, rules.districts.output, true), (embedding, rules.districts.embedding, false)]
+    {
+        if let (Some(tensor), Side::North) = (tensor, side) {
+            y += builder.district(tensor, is_output, y, width).height + gap;
+        }
     }
-    // The output norm is a bridge just above the last layer, at the end of the river.
-    let norm = builder.by_name.remove("output_norm.weight");
-    let norm_height = norm.map_or(0, |norm| builder.bridge_height(norm) + 2 * unit);
-    let top = y + norm_height;
-    for layer in 0..config.layer_count {
-        builder.layer(layer, columns, top);
+    // The output norm is a bridge just above the last layer, at the end of the river; where layers leave no room for it, it goes to the yard.
+    let norm = builder.by_name.get("output_norm.weight").copied();
+    let norm_height = norm.map_or(0, |norm| builder.bridge_height(norm) + 2 * builder.unit);
+    // A snake has nothing but free ground north of its last layer.
+    let is_free = matches!(rules.layers, Arrangement::Snake { .. })
+        || grid.places.last().is_some_and(|place| place.1 == 0);
+    let between = i64::from(rules.spacing.layers) * builder.unit;
+    let top = y + if is_free { norm_height } else { 0 };
+    for (layer, &place) in (0..config.layer_count).zip(&grid.places) {
+        builder.layer(layer, place, top);
     }
-    if let (Some(norm), Some(last)) = (norm, builder.layers.last()) {
-        let x = last.river.x + unit;
+    if let (Some(norm), Some(last)) = (norm, builder.layers.last())
+        && (is_free || between >= norm_height)
+    {
+        let x = last.river.x + builder.unit;
         let y = last.rect.y - norm_height;
+        builder.by_name.remove("output_norm.weight");
         builder.bridge(norm, x, y);
     }
-    y = top + layers_height + 6 * unit;
-    if let Some(embedding) = builder.by_name.remove("token_embd.weight") {
-        builder.embedding = builder.bands(embedding, 0, y, width);
-        y += builder.embedding.height;
+    y = top + layers_height;
+    for (tensor, side, is_output) in
+        [(embedding, rules.districts.embedding, false), (output, rules.districts.output, true)]
+    {
+        if let (Some(tensor), Side::South) = (tensor, side) {
+            y += gap + builder.district(tensor, is_output, y + gap, width).height;
+        }
     }
     let height = builder.yard(y, width);
     builder.finish([width, height])
@@ -61,6 +74,8 @@ struct Builder<'a> {
     tensors: &'a [Tensor],
     by_name: HashMap<&'a str, usize>,
     unit: i64,
+    spacing: Spacing,
+    heads_bank: Bank,
     plots: Vec<Vec<Plot>>,
     layers: Vec<LayerPlan>,
     heads: Vec<HeadPlan>,
@@ -69,7 +84,8 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(config: &'a ModelConfig, tensors: &'a [Tensor]) -> Self {
+    fn new(config: &'a ModelConfig, tensors: &'a [Tensor], rules: &Rules) -> Self {
+        let usual = i64::from(config.embedding_size / 64).max(4);
         Self {
             config,
             tensors,
@@ -78,7 +94,9 @@ impl<'a> Builder<'a> {
                 .enumerate()
                 .map(|(index, tensor)| (tensor.name.as_str(), index))
                 .collect(),
-            unit: i64::from(config.embedding_size / 64).max(4),
+            unit: rules.spacing.unit.map_or(usual, i64::from),
+            spacing: rules.spacing,
+            heads_bank: rules.heads,
             plots: vec![Vec::new(); tensors.len()],
             layers: Vec::new(),
             heads: Vec::new(),
@@ -89,6 +107,11 @@ impl<'a> Builder<'a> {
 
     fn depth(&self) -> i64 {
         i64::from(self.config.embedding_size)
+    }
+
+    /// So many units, in cells.
+    fn units(&self, count: u32) -> i64 {
+        i64::from(count) * self.unit
     }
 
     /// Room for a bias above its plot.
@@ -104,65 +127,68 @@ impl<'a> Builder<'a> {
     /// K and V, then Q and O of each head.
     fn group_width(&self) -> i64 {
         let plots = 2 + 2 * i64::from(self.config.heads_per_kv());
-        plots * i64::from(self.config.head_size) + (plots - 1) * self.unit
+        plots * i64::from(self.config.head_size) + (plots - 1) * self.units(self.spacing.plots)
     }
 
     fn attention_size(&self) -> (i64, i64) {
         let (width, rows) = self.grid();
         let groups = width / i64::from(self.config.heads_per_kv());
         (
-            groups * self.group_width() + (groups - 1) * 2 * self.unit,
-            rows * (self.depth() + self.bias_room()) + (rows - 1) * 2 * self.unit,
+            groups * self.group_width() + (groups - 1) * self.units(self.spacing.groups),
+            rows * (self.depth() + self.bias_room()) + (rows - 1) * self.units(self.spacing.groups),
         )
     }
 
     fn feed_forward_size(&self) -> (i64, i64) {
-        (i64::from(self.config.hidden_size), 3 * self.depth() + 4 * self.unit)
+        (i64::from(self.config.hidden_size), 3 * self.depth() + 2 * self.units(self.spacing.groups))
     }
 
     fn layer_size(&self) -> (i64, i64) {
         let (attention, fields) = (self.attention_size(), self.feed_forward_size());
-        // The river takes 8 units, with 2 on either bank.
-        (attention.0 + 12 * self.unit + fields.0, attention.1.max(fields.1))
+        let between = self.units(self.spacing.river + 2 * self.spacing.banks);
+        (attention.0 + between + fields.0, attention.1.max(fields.1))
     }
 
-    fn block_size(&self, columns: i64) -> (i64, i64) {
+    fn block_size(&self, columns: i64, rows: i64) -> (i64, i64) {
         let (width, height) = self.layer_size();
-        let rows = steps(i64::from(self.config.layer_count), columns);
-        (columns * width + (columns - 1) * 6 * self.unit, rows * height + (rows - 1) * 6 * self.unit)
+        let gap = self.units(self.spacing.layers);
+        (columns * width + (columns - 1) * gap, rows * height + (rows - 1) * gap)
     }
 
-    fn river_columns(&self) -> i64 {
-        let off = |columns: &i64| {
-            let (width, height) = self.block_size(*columns);
-            (width as f64 / height as f64 / ASPECT).ln().abs()
-        };
+    fn river_columns(&self, aspect: f64) -> i64 {
         let layers = i64::from(self.config.layer_count);
+        let off = |columns: &i64| {
+            let (width, height) = self.block_size(*columns, steps(layers, *columns));
+            (width as f64 / height as f64 / aspect).ln().abs()
+        };
         // Of 30 layers in 7 columns of 5 the seventh would be empty, and the river end in the south.
         let odd = (1..=layers).step_by(2).filter(|&columns| steps(layers, steps(layers, columns)) == columns);
         odd.min_by(|a, b| off(a).total_cmp(&off(b)).then(a.cmp(b))).unwrap_or(1)
     }
 
-    fn layer(&mut self, layer: u32, columns: i64, top: i64) {
-        let unit = self.unit;
+    fn layer(&mut self, layer: u32, (column, row, northward): (i64, i64, bool), top: i64) {
         let (width, height) = self.layer_size();
-        let rows = steps(i64::from(self.config.layer_count), columns);
-        let (column, step) = (i64::from(layer) / rows, i64::from(layer) % rows);
-        let northward = column % 2 == 0;
-        let row = if northward { rows - 1 - step } else { step };
-        let (x, y) = (column * (width + 6 * unit), top + row * (height + 6 * unit));
+        let gap = self.units(self.spacing.layers);
+        let (x, y) = (column * (width + gap), top + row * (height + gap));
         let (attention, fields) = (self.attention_size(), self.feed_forward_size());
+        let [bank, river] = [self.spacing.banks, self.spacing.river].map(|count| self.units(count));
+        let (west, east) = match self.heads_bank {
+            Bank::West => (attention, fields),
+            Bank::East => (fields, attention),
+        };
+        let [west, east] =
+            [Rect::new(x, y, west.0, west.1), Rect::new(x + west.0 + 2 * bank + river, y, east.0, east.1)];
         let plan = LayerPlan {
             layer,
             rect: Rect::new(x, y, width, height),
-            attention: Rect::new(x, y, attention.0, attention.1),
-            river: Rect::new(x + attention.0 + 2 * unit, y, 8 * unit, height),
-            feed_forward: Rect::new(x + attention.0 + 12 * unit, y, fields.0, fields.1),
+            attention: if self.heads_bank == Bank::West { west } else { east },
+            river: Rect::new(x + west.width + bank, y, river, height),
+            feed_forward: if self.heads_bank == Bank::West { east } else { west },
             northward,
         };
         self.attention(layer, plan.attention);
         for (index, name) in ["ffn_gate", "ffn_up", "ffn_down"].into_iter().enumerate() {
-            let y = y + index as i64 * (self.depth() + 2 * unit);
+            let y = y + index as i64 * (self.depth() + self.units(self.spacing.groups));
             let orientation =
                 if name == "ffn_down" { Orientation::ColumnsAlongX } else { Orientation::RowsAlongX };
             if let Some(tensor) = self.take(layer, name, "weight") {
@@ -174,7 +200,7 @@ impl<'a> Builder<'a> {
     }
 
     fn attention(&mut self, layer: u32, bank: Rect) {
-        let unit = self.unit;
+        let [plot_gap, group_gap] = [self.spacing.plots, self.spacing.groups].map(|count| self.units(count));
         let (size, depth) = (i64::from(self.config.head_size), self.depth());
         let share = self.config.heads_per_kv();
         let groups_across = self.grid().0 / i64::from(share);
@@ -183,18 +209,18 @@ impl<'a> Builder<'a> {
         let biases = ["attn_q", "attn_k", "attn_v"].map(|name| self.take(layer, name, "bias"));
         for group in 0..self.config.kv_head_count {
             let (across, down) = (i64::from(group) % groups_across, i64::from(group) / groups_across);
-            let mut x = bank.x + across * (self.group_width() + 2 * unit);
-            let y = bank.y + down * (depth + self.bias_room() + 2 * unit) + self.bias_room();
+            let mut x = bank.x + across * (self.group_width() + group_gap);
+            let y = bank.y + down * (depth + self.bias_room() + group_gap) + self.bias_room();
             for kind in [1, 2] {
                 self.head_plot(weights[kind], biases[kind], group, Orientation::RowsAlongX, x, y);
-                x += size + unit;
+                x += size + plot_gap;
             }
             for head in group * share..(group + 1) * share {
-                let rect = Rect::new(x, y, 2 * size + unit, depth);
+                let rect = Rect::new(x, y, 2 * size + plot_gap, depth);
                 self.head_plot(weights[0], biases[0], head, Orientation::RowsAlongX, x, y);
-                self.head_plot(weights[3], None, head, Orientation::ColumnsAlongX, x + size + unit, y);
+                self.head_plot(weights[3], None, head, Orientation::ColumnsAlongX, x + size + plot_gap, y);
                 self.heads.push(HeadPlan { layer, head, kv_head: group, rect });
-                x += 2 * (size + unit);
+                x += 2 * (size + plot_gap);
             }
         }
     }
@@ -264,13 +290,25 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// From bank to bank, with a unit of water on either side.
+    fn bridge_width(&self) -> i64 {
+        self.units(self.spacing.river.saturating_sub(2).max(2))
+    }
+
     fn bridge_height(&self, tensor: usize) -> i64 {
-        steps(self.tensors[tensor].tiling.columns as i64, 6 * self.unit)
+        steps(self.tensors[tensor].tiling.columns as i64, self.bridge_width())
     }
 
     fn bridge(&mut self, tensor: usize, x: i64, y: i64) {
-        let rect = Rect::new(x, y, 6 * self.unit, self.bridge_height(tensor));
+        let rect = Rect::new(x, y, self.bridge_width(), self.bridge_height(tensor));
         self.whole(tensor, Orientation::Wrapped, rect);
+    }
+
+    /// The output or the embedding, as bands.
+    fn district(&mut self, tensor: usize, is_output: bool, y: i64, width: i64) -> Rect {
+        let rect = self.bands(tensor, 0, y, width);
+        *(if is_output { &mut self.output } else { &mut self.embedding }) = rect;
+        rect
     }
 
     /// A matrix in bands as wide as the map.
@@ -342,6 +380,8 @@ impl<'a> Builder<'a> {
             heads: self.heads,
             embedding: self.embedding,
             output: self.output,
+            ornaments: Vec::new(),
+            signs: Vec::new(),
         }
     }
 }

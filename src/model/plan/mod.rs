@@ -1,9 +1,12 @@
 //! Where everything lies on the map (specs/pxi_llm.md section 8): every tensor, layer, head and tile gets its rectangles.
 //!
+//! [`Rules`] say where layers, districts and decorations go; without any, the map is that of the specification.
+//!
 //! The rule that makes the map readable: a matrix that reads or writes the residual stream has the residual dimension
 //! along y. What it maps to or from lies along x, so a column of cells is one neuron, one dimension of a head, or one token.
 
 mod layers;
+pub mod rules;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +17,7 @@ use super::tensors::Tensor;
 use super::tiling::Layout;
 
 pub use layers::grid_width;
+pub use rules::{Ornament, Rules, Sign};
 
 /// A rectangle of cells; y grows downwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
@@ -46,6 +50,14 @@ impl Rect {
         let right = (self.x + self.width).max(other.x + other.width);
         let bottom = (self.y + self.height).max(other.y + other.height);
         Self::new(x, y, right - x, bottom - y)
+    }
+
+    /// The cells that they share; an empty rectangle where there are none.
+    pub fn intersection(self, other: Self) -> Self {
+        let (x, y) = (self.x.max(other.x), self.y.max(other.y));
+        let right = (self.x + self.width).min(other.x + other.width);
+        let bottom = (self.y + self.height).min(other.y + other.height);
+        if right <= x || bottom <= y { Self::default() } else { Self::new(x, y, right - x, bottom - y) }
     }
 
     /// Whether they share a cell.
@@ -186,12 +198,23 @@ pub struct MapPlan {
     pub embedding: Rect,
     /// Around the output's bands; empty when the embedding is the output.
     pub output: Rect,
+    /// What lies on the ground, lowest first.
+    pub ornaments: Vec<Ornament>,
+    /// What is written beside the model's own names.
+    pub signs: Vec<Sign>,
 }
 
 impl MapPlan {
     /// Plans the map of a model. `tensors` must have passed [`super::tensors::check_family`].
     pub fn new(config: &ModelConfig, tensors: &[Tensor]) -> Self {
-        layers::plan(config, tensors)
+        Self::with_rules(config, tensors, &Rules::default())
+    }
+
+    /// Plans the map of a model by rules, which must have no [`Rules::problems`].
+    pub fn with_rules(config: &ModelConfig, tensors: &[Tensor], rules: &Rules) -> Self {
+        let mut plan = layers::plan(config, tensors, rules);
+        rules::decorate(&mut plan, rules);
+        plan
     }
 
     /// The plots that show a tensor.

@@ -1,6 +1,7 @@
 //! The plan keeps its promises: plots never overlap, show every weight once, and stand where the specification says.
 
-use super::{MapPlan, Orientation, Rect};
+use super::rules::{Anchor, Arrangement, Bank, Decoration, Districts, Side, Spacing, Start, Turn};
+use super::{MapPlan, Orientation, Rect, Rules};
 use crate::model::config::{Architecture, ModelConfig, RopeKind, RopeScaling};
 use crate::model::encoding::Encoding;
 use crate::model::tensors::{Tensor, check_family, lay_out};
@@ -82,12 +83,34 @@ fn models() -> Vec<ModelConfig> {
     ]
 }
 
+/// The usual rules, and some that go to their limits.
+fn rules() -> Vec<Rules> {
+    let spiral = |turn, start| Arrangement::Spiral { turn, start };
+    let narrow = Spacing { unit: Some(1), layers: 0, groups: 0, plots: 0, river: 4, banks: 0, districts: 0 };
+    let [north, south] = [Side::North, Side::South].map(|side| Districts { embedding: side, output: side });
+    vec![
+        Rules::default(),
+        Rules { layers: Arrangement::Rows { across: 2 }, heads: Bank::East, ..Rules::default() },
+        Rules { layers: spiral(Turn::Clockwise, Start::Inside), districts: north, ..Rules::default() },
+        Rules {
+            layers: spiral(Turn::Counterclockwise, Start::Outside),
+            spacing: narrow,
+            districts: south,
+            ..Rules::default()
+        },
+        Rules { spacing: Spacing { layers: 64, river: 64, banks: 64, ..narrow }, ..Rules::default() },
+    ]
+}
+
 #[test]
 fn plots_never_overlap_and_lie_on_the_map() {
-    for config in models() {
+    for (config, rules) in
+        models().into_iter().flat_map(|config| rules().into_iter().map(move |r| (config.clone(), r)))
+    {
         let tensors = tensors(&config);
         check_family(&config, &tensors).unwrap();
-        let plan = MapPlan::new(&config, &tensors);
+        assert_eq!(rules.problems(), []);
+        let plan = MapPlan::with_rules(&config, &tensors, &rules);
         let map = Rect::new(0, 0, plan.size[0], plan.size[1]);
         for (index, plot) in plan.plots.iter().enumerate() {
             assert!(map.contains(&plot.rect), "{plot:?} leaves {map:?}");
@@ -101,9 +124,11 @@ fn plots_never_overlap_and_lie_on_the_map() {
 
 #[test]
 fn plots_show_every_weight_once_and_tiles_fill_them() {
-    for config in models() {
+    for (config, rules) in
+        models().into_iter().flat_map(|config| rules().into_iter().map(move |r| (config.clone(), r)))
+    {
         let tensors = tensors(&config);
-        let plan = MapPlan::new(&config, &tensors);
+        let plan = MapPlan::with_rules(&config, &tensors, &rules);
         for (index, tensor) in tensors.iter().enumerate() {
             let (rows, columns) = (tensor.tiling.rows, tensor.tiling.columns);
             let shown: u64 = plan
@@ -190,4 +215,31 @@ fn the_river_winds_and_ends_in_the_north() {
     assert!(plan.embedding.y > plan.layers[0].rect.y, "the delta lies in the south");
     let [width, height] = plan.size;
     assert!((0.7..2.5).contains(&(width as f64 / height as f64)), "{width} x {height}");
+}
+
+#[test]
+fn decorations_lie_on_the_map_and_canals_join_the_rivers() {
+    let config = config(Architecture::Llama, 9, [6, 2], 32, 192);
+    let decorations = vec![
+        Decoration::Plaza { at: Anchor::EachLayer, margin: 3, colour: "#010203".into() },
+        Decoration::Canals { width: 2, colour: None },
+        Decoration::Sign { at: Anchor::LastLayer, text: "end".into() },
+        Decoration::Sign { at: Anchor::Layer(99), text: "nowhere".into() },
+    ];
+    let layers = Arrangement::Spiral { turn: Turn::Clockwise, start: Start::Inside };
+    let plan =
+        MapPlan::with_rules(&config, &tensors(&config), &Rules { layers, decorations, ..Rules::default() });
+    let map = Rect::new(0, 0, plan.size[0], plan.size[1]);
+    assert!(plan.ornaments.iter().all(|ornament| map.contains(&ornament.rect) && ornament.rect.width > 0));
+    assert_eq!(plan.ornaments.iter().filter(|ornament| ornament.colour == Some([1, 2, 3])).count(), 9);
+    let canals: Vec<_> = plan.ornaments.iter().filter(|ornament| ornament.colour.is_none()).collect();
+    for pair in plan.layers.windows(2) {
+        for layer in pair {
+            let around =
+                Rect::new(layer.river.x, layer.river.y - 1, layer.river.width, layer.river.height + 2);
+            assert!(canals.iter().any(|canal| canal.rect.overlaps(&around)), "layer {}", layer.layer);
+        }
+    }
+    let signs: Vec<_> = plan.signs.iter().map(|sign| (sign.text.as_str(), sign.rect)).collect();
+    assert_eq!(signs, [("end", plan.layers[8].rect)]);
 }

@@ -4,6 +4,7 @@ use super::error::{LineProblem, Problem};
 use super::fields::Field;
 use super::knobs::{self, Applied};
 use super::{Defaults, Endpoint, PromptMode, Request};
+use crate::names::{is_near, nearest};
 use crate::tokens::text::{Message, Prompt};
 
 /// A request, and the names of the fields of OpenAI's body that were passed over.
@@ -225,31 +226,4 @@ fn text_part(part: &Field<'_>) -> Result<String, LineProblem> {
         return Err(kind.expected("\"text\""));
     }
     required(part, &fields, "text")?.string("a string").map(|text| text.into_owned())
-}
-
-/// The known name that a misspelt one most resembles, if any does.
-fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    let name = name.to_lowercase();
-    known.filter(|other| is_near(&name, other)).min_by_key(|other| edit_distance(&name, other))
-}
-
-/// Whether a name is probably a misspelling of another.
-fn is_near(name: &str, other: &str) -> bool {
-    edit_distance(&name.to_lowercase(), other) <= 1 + other.len() / 4
-}
-
-/// The number of single characters to insert, delete or replace between two names.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

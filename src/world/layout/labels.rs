@@ -15,6 +15,8 @@ pub enum LabelKind {
     Head,
     /// A tensor's plot.
     Plot,
+    /// What the map's rules write beside the model's own names.
+    Sign,
 }
 
 /// A name and the rectangle of cells that it belongs to.
@@ -45,6 +47,9 @@ pub fn labels(atlas: &Atlas, visible: Rect, scale: f64) -> Vec<Label> {
     let both = if plan.output.width == 0 { "token embedding and output" } else { "token embedding" };
     push(format!("{both}: {tokens} tokens"), LabelKind::District, plan.embedding, 60.0, 120.0);
     push(format!("output: {tokens} tokens"), LabelKind::District, plan.output, 60.0, 120.0);
+    for sign in &plan.signs {
+        push(sign.text.clone(), LabelKind::Sign, sign.rect, 40.0, 70.0);
+    }
     for layer in &plan.layers {
         push(format!("layer {}", layer.layer), LabelKind::Layer, layer.rect, 40.0, 60.0);
     }

@@ -13,7 +13,8 @@ pub const STATE_SCALED: u32 = 2;
 /// In [`Quad::state`]: bytes of the tile were changed, so that its checksum no longer holds.
 pub const STATE_EDITED: u32 = 4;
 
-/// In [`Quad::kind`]: a flat colour, the river's bed.
+/// In [`Quad::kind`]: a flat colour, that of the river's bed; or where [`Quad::tile`] is 1, of red, green and blue in linear light as the bits
+/// of `rows`, `columns` and `first_byte`.
 pub const FLAT: u32 = 255;
 
 /// In [`Quad::kind`]: the ground, under everything; the minimap hides with it what it lies on.
@@ -57,12 +58,13 @@ pub struct Quad {
     pub head: u32,
 }
 
-/// Every quad of a model; stretches of river come first, under everything.
+/// Every quad of a model; the ground, decorations and stretches of river come first, under everything.
 pub(super) fn quads(model: &PixelModel, spreads: &[f32]) -> Vec<Quad> {
     let river = model.plan().layers.iter().map(|layer| Quad { layer: layer.layer, ..flat(layer.river) });
     let [width, height] = model.plan().size;
     let ground = Quad { kind: GROUND, ..flat(Rect::new(0, 0, width, height)) };
-    let mut quads: Vec<Quad> = std::iter::once(ground).chain(river).collect();
+    let ornaments = model.plan().ornaments.iter().map(|ornament| coloured(ornament.rect, ornament.colour));
+    let mut quads: Vec<Quad> = std::iter::once(ground).chain(ornaments).chain(river).collect();
     for (index, tensor) in model.tensors().iter().enumerate() {
         for tile in tensor.tiles() {
             let shape = tensor.tiling.tile(u64::from(tile - tensor.first_tile));
@@ -76,6 +78,14 @@ pub(super) fn quads(model: &PixelModel, spreads: &[f32]) -> Vec<Quad> {
         }
     }
     quads
+}
+
+/// A flat quad of a colour of its own, if there is one.
+fn coloured(rect: Rect, colour: Option<[u8; 3]>) -> Quad {
+    let Some(colour) = colour else { return flat(rect) };
+    let [rows, columns, first_byte] =
+        colour.map(|channel| super::super::palette::linear(f32::from(channel) / 255.0).to_bits());
+    Quad { tile: 1, rows, columns, first_byte, ..flat(rect) }
 }
 
 fn flat(rect: Rect) -> Quad {

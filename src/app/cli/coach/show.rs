@@ -133,7 +133,7 @@ pub fn agents(reviewer: Option<&Reviewer>) -> String {
             let there = if is_installed(program) { "installed" } else { "not installed: its tasks wait" };
             format!("command `{program}`, {there}; {} s at most", reviewer.seconds)
         }
-        None => "no file agents/gemini.agent.ron: its tasks wait".into(),
+        None => "there is none, or its command is not allowed: its tasks wait".into(),
     };
     format!(
         "local_llm  the model that is loaded\ngemini     {gemini}\nhuman      you: coach done, coach fail\n"

@@ -43,6 +43,17 @@ pub struct Measured {
     copy: Option<f32>,
 }
 
+impl Measured {
+    /// How far the measure that says most is from that of the unchanged model: the copy score, else the logit difference, else the target.
+    pub fn difference(&self, baseline: &Self) -> Option<f32> {
+        let between = |of: &Self| of.target.zip(of.foil).map(|(target, foil)| target - foil);
+        let of = |now: Option<f32>, before: Option<f32>| now.zip(before).map(|(now, before)| now - before);
+        of(self.copy, baseline.copy)
+            .or_else(|| of(between(self), between(baseline)))
+            .or_else(|| of(self.target, baseline.target))
+    }
+}
+
 impl Plan {
     /// The requests of an experiment for a model of `vocab` tokens.
     pub fn new(experiment: &Experiment, model: &ModelText, vocab: u32) -> anyhow::Result<Self> {

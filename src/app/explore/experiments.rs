@@ -1,0 +1,221 @@
+//! Experiments from the window: a list, a button, and what they find. The cells go to the same file as those of a run without a window would.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use anyhow::Context;
+use bevy::prelude::*;
+use bevy_egui::{EguiContexts, EguiPrimaryContextPass, egui, input::EguiWantsInput};
+
+use crate::app::cli::engine::{Device, GpuMemory, open_engine};
+use crate::app::cli::experiment::{CellFile, Job};
+use crate::assets::Assets;
+use crate::model::PixelModel;
+use crate::model::plan::Rules;
+use crate::mods::experiment::Experiment;
+use crate::tokens::Outcome;
+use crate::tokens::output::Existing;
+use crate::world::Map;
+use crate::world::keys::{Action, Keys};
+
+/// The most conditions whose figures are shown.
+const MOST_SHOWN: usize = 8;
+
+/// Adds the list of experiments. Needs [`Assets`], [`Map`] and [`Keys`].
+pub(super) struct ExperimentsPlugin;
+
+impl Plugin for ExperimentsPlugin {
+    fn build(&self, app: &mut App) {
+        app.init_resource::<Experiments>()
+            .add_systems(Update, (toggle, listen).chain())
+            .add_systems(EguiPrimaryContextPass, draw);
+    }
+}
+
+/// What is shown of experiments.
+#[derive(Resource, Default)]
+struct Experiments {
+    open: bool,
+    run: Option<Run>,
+}
+
+/// An experiment that runs or has run.
+struct Run {
+    name: String,
+    total: usize,
+    done: usize,
+    /// Of each condition, the sum of the differences and their count.
+    found: BTreeMap<String, (f32, u32)>,
+    state: String,
+    is_over: bool,
+    cancel: Arc<AtomicBool>,
+    reports: Mutex<Receiver<Report>>,
+}
+
+/// What the thread tells.
+enum Report {
+    Begun(usize),
+    Cell(String, Option<f32>),
+    Over(String),
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.cancel.store(true, Ordering::Relaxed);
+    }
+}
+
+fn toggle(
+    keys: Res<Keys>,
+    input: Option<Res<ButtonInput<KeyCode>>>,
+    wants: Option<Res<EguiWantsInput>>,
+    mut experiments: ResMut<Experiments>,
+) {
+    let typing = wants.is_some_and(|wants| wants.wants_any_keyboard_input());
+    if input.is_some_and(|input| !typing && keys.pressed(&input, Action::Experiments)) {
+        experiments.open = !experiments.open;
+    }
+}
+
+fn listen(mut experiments: ResMut<Experiments>) {
+    let Some(run) = experiments.bypass_change_detection().run.as_mut() else { return };
+    let reports: Vec<Report> =
+        run.reports.lock().map(|reports| reports.try_iter().collect()).unwrap_or_default();
+    for report in reports {
+        match report {
+            Report::Begun(total) => run.total = total,
+            Report::Cell(condition, difference) => {
+                run.done += 1;
+                if let Some(difference) = difference {
+                    let sum = run.found.entry(condition).or_default();
+                    *sum = (sum.0 + difference, sum.1 + 1);
+                }
+            }
+            Report::Over(text) => {
+                run.state = text;
+                run.is_over = true;
+            }
+        }
+    }
+}
+
+fn draw(
+    mut contexts: EguiContexts,
+    assets: Res<Assets>,
+    map: Res<Map>,
+    mut experiments: ResMut<Experiments>,
+) -> Result {
+    if !experiments.open {
+        return Ok(());
+    }
+    let mut open = true;
+    let window = egui::Window::new("Experiments").open(&mut open).collapsible(false).resizable(false);
+    window.anchor(egui::Align2::LEFT_CENTER, [12.0, 0.0]).show(contexts.ctx_mut()?, |ui| {
+        ui.set_max_width(420.0);
+        let running = experiments.run.as_ref().is_some_and(|run| !run.is_over);
+        match assets.all::<Experiment>("experiment") {
+            Err(error) => {
+                ui.label(error.to_string());
+            }
+            Ok(all) => {
+                for (name, experiment) in all {
+                    ui.horizontal(|ui| {
+                        let button = egui::Button::new("run");
+                        if ui.add_enabled(!running, button).clicked() {
+                            experiments.run = Some(begin(name.clone(), experiment.clone(), &map));
+                        }
+                        ui.label(egui::RichText::new(&experiment.title).strong())
+                            .on_hover_text(&experiment.about);
+                        ui.weak(format!("experiment/{name}"));
+                    });
+                }
+            }
+        }
+        if let Some(run) = &experiments.run {
+            ui.separator();
+            show(ui, run);
+        }
+    });
+    experiments.open = open;
+    Ok(())
+}
+
+fn show(ui: &mut egui::Ui, run: &Run) {
+    ui.horizontal(|ui| {
+        ui.label(format!("{}: {} of {} cells", run.name, run.done, run.total));
+        if !run.is_over && ui.button("stop").clicked() {
+            run.cancel.store(true, Ordering::Relaxed);
+        }
+    });
+    ui.weak(&run.state);
+    let mut means: Vec<(&str, f32)> =
+        run.found.iter().map(|(name, (sum, count))| (name.as_str(), sum / *count as f32)).collect();
+    means.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
+    means.truncate(MOST_SHOWN);
+    if !means.is_empty() {
+        ui.label("What changes most, in nats against the model as it is:");
+        egui::Grid::new("found").spacing([18.0, 2.0]).show(ui, |ui| {
+            for (name, mean) in means {
+                ui.monospace(name);
+                ui.monospace(format!("{mean:+.2}"));
+                ui.end_row();
+            }
+        });
+    }
+}
+
+/// Runs an experiment on a thread, on the processor: the device is busy with the picture and the prompt.
+fn begin(name: String, experiment: Experiment, map: &Map) -> Run {
+    let (tell, reports) = channel();
+    let cancel = Arc::new(AtomicBool::new(false));
+    // The same bytes; the layout of the land is nothing to the forward pass.
+    let model = map.atlas.model().laid_out(&Rules::default());
+    let (job, stop) = (name.clone(), Arc::clone(&cancel));
+    let thread = std::thread::Builder::new().name("experiment".into()).spawn(move || {
+        let end = match work(&job, &experiment, model, &stop, &tell) {
+            Ok(text) => text,
+            Err(error) => format!("{error:#}"),
+        };
+        // Whoever has closed the window does not listen any more.
+        let _ = tell.send(Report::Over(end));
+    });
+    let is_over = thread.is_err();
+    let state = thread.err().map_or_else(|| "running on the processor".into(), |error| error.to_string());
+    let reports = Mutex::new(reports);
+    Run { name, total: 0, done: 0, found: BTreeMap::new(), state, is_over, cancel, reports }
+}
+
+/// Measures all cells and says where they are.
+fn work(
+    name: &str,
+    experiment: &Experiment,
+    model: PixelModel,
+    cancel: &AtomicBool,
+    tell: &Sender<Report>,
+) -> anyhow::Result<String> {
+    let stem = model.path().file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    let path = results_folder()?.join(format!("{name}-{stem}.jsonl"));
+    let job = Job::new(name, experiment, &model)?;
+    let _ = tell.send(Report::Begun(job.cells()));
+    let mut file = CellFile::open(Some(&path), Existing::Overwrite)?;
+    let memory = GpuMemory::default();
+    let mut engine = open_engine(Device::Cpu, model, job.slots(), Some(job.context()), memory)?;
+    let (outcome, failed) = job.run(&mut *engine, &mut file, cancel, &mut |cell| {
+        let _ = tell.send(Report::Cell(cell.condition.to_owned(), cell.difference));
+    })?;
+    file.sync()?;
+    let end = if outcome == Outcome::Cancelled { "stopped" } else { "done" };
+    Ok(format!("{end}, {failed} failed; the cells are in {}", path.display()))
+}
+
+/// Where the lines of experiments go that the window runs.
+fn results_folder() -> anyhow::Result<PathBuf> {
+    let folders = directories::ProjectDirs::from("", "", "pixel-llm");
+    let folder = folders.context("there is no home folder for results")?.data_dir().join("experiments");
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    Ok(folder)
+}

@@ -1,0 +1,469 @@
+//! The rules that a map is laid out by, as data: what a `*.world.ron` says. [`Rules::default`] is the map of `specs/pxi_llm.md`.
+
+use serde::{Deserialize, Serialize};
+
+use super::{MapPlan, Rect};
+
+/// The most units of space between two things.
+pub const MAX_UNITS: u32 = 64;
+/// The most decorations of a map.
+pub const MAX_DECORATIONS: usize = 1000;
+/// The longest text of a sign, in characters.
+pub const MAX_SIGN: usize = 80;
+
+/// How a model's parts are laid out.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rules {
+    /// Where each layer lies among the others.
+    pub layers: Arrangement,
+    /// Which bank of a layer's river has the heads; the feed-forward fields have the other.
+    pub heads: Bank,
+    /// Space between things.
+    pub spacing: Spacing,
+    /// Where the matrices that are no part of a layer lie.
+    pub districts: Districts,
+    /// What lies on the ground beside the model.
+    pub decorations: Vec<Decoration>,
+}
+
+/// Where each layer lies among the others.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum Arrangement {
+    /// Up one column and down the next, in as many columns as bring the map nearest to this width over its height.
+    Snake {
+        /// Width over height.
+        aspect: f32,
+    },
+    /// Rows from west to east, from north to south.
+    Rows {
+        /// Layers in a row.
+        across: u32,
+    },
+    /// Round and round.
+    Spiral {
+        /// Which way.
+        turn: Turn,
+        /// Where the first layer is.
+        start: Start,
+    },
+}
+
+impl Default for Arrangement {
+    fn default() -> Self {
+        // Between 3:2 and 16:9.
+        Self::Snake { aspect: 1.6 }
+    }
+}
+
+/// A direction of turning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Turn {
+    /// As clocks go.
+    #[default]
+    Clockwise,
+    /// The other way.
+    Counterclockwise,
+}
+
+/// An end of a spiral.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Start {
+    /// In the middle.
+    #[default]
+    Inside,
+    /// At the rim.
+    Outside,
+}
+
+/// A side of a river.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Bank {
+    /// Left on the map.
+    #[default]
+    West,
+    /// Right on the map.
+    East,
+}
+
+/// A side of the layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Side {
+    /// Above them on the map.
+    North,
+    /// Below them.
+    South,
+}
+
+/// Space between things, in units but for `unit` itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Spacing {
+    /// Cells of a unit; where nothing is said, a 64th of the embedding's size, at least 4.
+    pub unit: Option<u32>,
+    /// Between layers.
+    pub layers: u32,
+    /// Between groups of heads, and between feed-forward matrices.
+    pub groups: u32,
+    /// Between the matrices of a group.
+    pub plots: u32,
+    /// Across a river.
+    pub river: u32,
+    /// Between a river and what lies on its banks.
+    pub banks: u32,
+    /// Between the layers and what lies north or south of them.
+    pub districts: u32,
+}
+
+impl Default for Spacing {
+    fn default() -> Self {
+        Self { unit: None, layers: 6, groups: 2, plots: 1, river: 8, banks: 2, districts: 6 }
+    }
+}
+
+/// Where the matrices that are no part of a layer lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Districts {
+    /// The token embedding.
+    pub embedding: Side,
+    /// The output, where it is no other name of the embedding.
+    pub output: Side,
+}
+
+impl Default for Districts {
+    fn default() -> Self {
+        Self { embedding: Side::South, output: Side::North }
+    }
+}
+
+/// What lies on the ground beside the model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum Decoration {
+    /// A ground of a colour under something and around it.
+    Plaza {
+        /// Under what.
+        at: Anchor,
+        /// How far around it, in units.
+        margin: u32,
+        /// The colour, as `#rrggbb`.
+        colour: String,
+    },
+    /// The way of the residual stream, from the river of each layer to that of the next.
+    Canals {
+        /// Across, in units.
+        width: u32,
+        /// The colour, as `#rrggbb`; where nothing is said, that of the rivers.
+        #[serde(default)]
+        colour: Option<String>,
+    },
+    /// A text at something.
+    Sign {
+        /// At what.
+        at: Anchor,
+        /// The text.
+        text: String,
+    },
+}
+
+/// A part of the model that a decoration belongs to. What a model does not have is left without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Anchor {
+    /// All of it.
+    Model,
+    /// The token embedding.
+    Embedding,
+    /// The output.
+    Output,
+    /// Every layer.
+    EachLayer,
+    /// A layer, from 0.
+    Layer(u32),
+    /// The last layer.
+    LastLayer,
+    /// The heads of a layer.
+    Attention(u32),
+    /// The feed-forward fields of a layer.
+    FeedForward(u32),
+    /// A head of a layer.
+    Head(u32, u32),
+}
+
+/// A decoration as it lies on the map.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Ornament {
+    /// Where.
+    pub rect: Rect,
+    /// Red, green and blue; none is the rivers' colour.
+    pub colour: Option<[u8; 3]>,
+}
+
+/// A text on the map.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Sign {
+    /// What it belongs to.
+    pub rect: Rect,
+    /// The text.
+    pub text: String,
+}
+
+impl Rules {
+    /// Everything that cannot be: the path of each field, and what is expected there.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        let mut expect = |holds: bool, path: String, what: String| {
+            if !holds {
+                found.push((path, what));
+            }
+        };
+        let Spacing { unit, layers, groups, plots, river, banks, districts } = self.spacing;
+        if let Some(unit) = unit {
+            let path = "spacing.unit".into();
+            expect((1..=4096).contains(&unit), path, format!("expected 1 to 4096 cells, found {unit}"));
+        }
+        let spaces = [("layers", layers, 0), ("groups", groups, 0), ("plots", plots, 0), ("banks", banks, 0)];
+        // Norms lie across the river as bridges; in one of less than two units they would be longer than the river.
+        for (field, value, least) in
+            spaces.into_iter().chain([("river", river, 4), ("districts", districts, 0)])
+        {
+            let what = format!("expected {least} to {MAX_UNITS} units, found {value}");
+            expect((least..=MAX_UNITS).contains(&value), format!("spacing.{field}"), what);
+        }
+        match self.layers {
+            Arrangement::Snake { aspect } => {
+                let what = format!("expected a number from 0.05 to 20, found {aspect}");
+                expect((0.05..=20.0).contains(&aspect), "layers.aspect".into(), what);
+            }
+            Arrangement::Rows { across } => {
+                let what = format!("expected 1 to 10000, found {across}");
+                expect((1..=10_000).contains(&across), "layers.across".into(), what);
+            }
+            Arrangement::Spiral { .. } => {}
+        }
+        let count = self.decorations.len();
+        let what = format!("expected at most {MAX_DECORATIONS} of them, found {count}");
+        expect(count <= MAX_DECORATIONS, "decorations".into(), what);
+        for (at, decoration) in self.decorations.iter().enumerate() {
+            let path = |field: &str| format!("decorations[{at}].{field}");
+            let colour_is = |colour: &str| format!("{colour:?} is no colour; expected #rrggbb");
+            match decoration {
+                Decoration::Plaza { margin, colour, .. } => {
+                    let what = format!("expected at most {MAX_UNITS} units, found {margin}");
+                    expect(*margin <= MAX_UNITS, path("margin"), what);
+                    expect(parse_colour(colour).is_some(), path("colour"), colour_is(colour));
+                }
+                Decoration::Canals { width, colour } => {
+                    let what = format!("expected 1 to {MAX_UNITS} units, found {width}");
+                    expect((1..=MAX_UNITS).contains(width), path("width"), what);
+                    if let Some(colour) = colour {
+                        expect(parse_colour(colour).is_some(), path("colour"), colour_is(colour));
+                    }
+                }
+                Decoration::Sign { text, .. } => {
+                    let length = text.chars().count();
+                    let what = format!("expected 1 to {MAX_SIGN} characters, found {length}");
+                    expect((1..=MAX_SIGN).contains(&length), path("text"), what);
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Reads `#rrggbb`.
+pub fn parse_colour(text: &str) -> Option<[u8; 3]> {
+    let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6 && digits.is_ascii())?;
+    let channel = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).ok();
+    Some([channel(0)?, channel(2)?, channel(4)?])
+}
+
+/// Column and row of each layer, and whether the stream runs towards smaller y there; then columns and rows of all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Grid {
+    pub places: Vec<(i64, i64, bool)>,
+    pub columns: i64,
+    pub rows: i64,
+}
+
+impl Grid {
+    /// The grid of `count` layers; `snake_columns` is how many columns a snake has for an aspect.
+    pub fn new(arrangement: Arrangement, count: u32, snake_columns: impl Fn(f64) -> i64) -> Self {
+        let layers = 0..i64::from(count);
+        let places = match arrangement {
+            Arrangement::Snake { aspect } => {
+                let columns = snake_columns(f64::from(aspect));
+                let rows = (i64::from(count) + columns - 1) / columns;
+                let place = |layer: i64| {
+                    let (column, step) = (layer / rows, layer % rows);
+                    let northward = column % 2 == 0;
+                    (column, if northward { rows - 1 - step } else { step }, northward)
+                };
+                // The last column may be empty in part; its room is kept, as the specification has it.
+                return Self { places: layers.map(place).collect(), columns, rows };
+            }
+            Arrangement::Rows { across } => {
+                let across = i64::from(across.clamp(1, count.max(1)));
+                layers.map(|layer| (layer % across, layer / across, false)).collect()
+            }
+            Arrangement::Spiral { turn, start } => spiral(count as usize, turn, start),
+        };
+        let most = |of: fn(&(i64, i64, bool)) -> i64| places.iter().map(of).max().unwrap_or(0) + 1;
+        let (columns, rows) = (most(|place| place.0), most(|place| place.1));
+        Self { places, columns, rows }
+    }
+}
+
+/// The cells of a square spiral: 1, 1, 2, 2, 3, 3, ... steps between its corners.
+fn spiral(count: usize, turn: Turn, start: Start) -> Vec<(i64, i64, bool)> {
+    let (mut x, mut y, mut direction) = (0_i64, 0_i64, (1_i64, 0_i64));
+    let (mut left, mut arm) = (1_usize, 1_usize);
+    let mut cells = Vec::with_capacity(count);
+    for _ in 0..count {
+        cells.push((x, y));
+        (x, y) = (x + direction.0, y + direction.1);
+        left -= 1;
+        if left == 0 {
+            // With y growing downwards, this turns as clocks do.
+            direction = (-direction.1, direction.0);
+            left = arm / 2 + 1;
+            arm += 1;
+        }
+    }
+    if turn == Turn::Counterclockwise {
+        cells.iter_mut().for_each(|cell| cell.1 = -cell.1);
+    }
+    if start == Start::Outside {
+        cells.reverse();
+    }
+    let least = |of: fn(&(i64, i64)) -> i64| cells.iter().map(of).min().unwrap_or(0);
+    let (west, north) = (least(|cell| cell.0), least(|cell| cell.1));
+    let next_is_north = |at: usize| cells.get(at + 1).is_some_and(|next| next.1 < cells[at].1);
+    (0..cells.len()).map(|at| (cells[at].0 - west, cells[at].1 - north, next_is_north(at))).collect()
+}
+
+/// Puts the decorations on a map that is laid out.
+pub(super) fn decorate(plan: &mut MapPlan, rules: &Rules) {
+    let map = Rect::new(0, 0, plan.size[0], plan.size[1]);
+    for decoration in &rules.decorations {
+        match decoration {
+            Decoration::Plaza { at, margin, colour } => {
+                let margin = i64::from(*margin) * plan.unit;
+                for rect in anchors(plan, *at) {
+                    let wide = Rect::new(
+                        rect.x - margin,
+                        rect.y - margin,
+                        rect.width + 2 * margin,
+                        rect.height + 2 * margin,
+                    );
+                    let rect = wide.intersection(map);
+                    plan.ornaments.push(Ornament { rect, colour: parse_colour(colour) });
+                }
+            }
+            Decoration::Canals { width, colour } => {
+                let colour = colour.as_deref().and_then(parse_colour);
+                let across = i64::from(*width) * plan.unit;
+                let pairs: Vec<_> =
+                    plan.layers.windows(2).map(|pair| [pair[0].river, pair[1].river]).collect();
+                for [from, to] in pairs {
+                    let rects = canal(from, to, across, i64::from(rules.spacing.layers) * plan.unit);
+                    let inside = rects.into_iter().map(|rect| rect.intersection(map));
+                    plan.ornaments
+                        .extend(inside.filter(|rect| rect.width > 0).map(|rect| Ornament { rect, colour }));
+                }
+            }
+            Decoration::Sign { at, text } => {
+                let signs = anchors(plan, *at).into_iter().map(|rect| Sign { rect, text: text.clone() });
+                plan.signs.extend(signs.collect::<Vec<_>>());
+            }
+        }
+    }
+}
+
+/// The rectangles of an anchor that the model has.
+fn anchors(plan: &MapPlan, at: Anchor) -> Vec<Rect> {
+    let layer = |index: u32| plan.layers.get(index as usize);
+    let found: Vec<Rect> = match at {
+        Anchor::Model => vec![Rect::new(0, 0, plan.size[0], plan.size[1])],
+        Anchor::Embedding => vec![plan.embedding],
+        Anchor::Output => vec![plan.output],
+        Anchor::EachLayer => plan.layers.iter().map(|layer| layer.rect).collect(),
+        Anchor::Layer(index) => layer(index).map(|layer| layer.rect).into_iter().collect(),
+        Anchor::LastLayer => plan.layers.last().map(|layer| layer.rect).into_iter().collect(),
+        Anchor::Attention(index) => layer(index).map(|layer| layer.attention).into_iter().collect(),
+        Anchor::FeedForward(index) => layer(index).map(|layer| layer.feed_forward).into_iter().collect(),
+        Anchor::Head(layer, head) => plan
+            .heads
+            .iter()
+            .filter(|plan| (plan.layer, plan.head) == (layer, head))
+            .map(|plan| plan.rect)
+            .collect(),
+    };
+    found.into_iter().filter(|rect| rect.width > 0 && rect.height > 0).collect()
+}
+
+/// From one river to the next: straight on where they are in one column, or else through the space between two rows.
+fn canal(from: Rect, to: Rect, across: i64, gap: i64) -> Vec<Rect> {
+    let middle = |river: Rect| river.x + river.width / 2 - across / 2;
+    if from.x == to.x {
+        let (upper, lower) = if from.y < to.y { (from, to) } else { (to, from) };
+        let top = upper.y + upper.height;
+        return vec![Rect::new(middle(from), top, across, (lower.y - top).max(0))];
+    }
+    // South of both rivers, in the middle of the space there.
+    let bottom = (from.y + from.height).max(to.y + to.height);
+    let y = bottom + (gap - across).max(0) / 2;
+    let (west, east) = (middle(from).min(middle(to)), middle(from).max(middle(to)) + across);
+    let stub = |river: Rect| {
+        let top = river.y + river.height;
+        Rect::new(middle(river), top, across, y + across - top)
+    };
+    vec![stub(from), Rect::new(west, y, east - west, across), stub(to)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spiral_winds_around_its_middle_and_never_crosses_itself() {
+        let around = |turn, start, count| Grid::new(Arrangement::Spiral { turn, start }, count, |_| 1);
+        let places = around(Turn::Clockwise, Start::Inside, 9).places;
+        let cells: Vec<_> = places.iter().map(|place| (place.0, place.1)).collect();
+        assert_eq!(cells, [(1, 1), (2, 1), (2, 2), (1, 2), (0, 2), (0, 1), (0, 0), (1, 0), (2, 0)]);
+        assert_eq!(places.iter().filter(|place| place.2).count(), 2, "two steps lead north");
+        for turn in [Turn::Clockwise, Turn::Counterclockwise] {
+            for start in [Start::Inside, Start::Outside] {
+                let grid = around(turn, start, 30);
+                let mut cells: Vec<_> = grid.places.iter().map(|place| (place.0, place.1)).collect();
+                for pair in cells.windows(2) {
+                    assert_eq!((pair[0].0 - pair[1].0).abs() + (pair[0].1 - pair[1].1).abs(), 1);
+                }
+                assert_eq!((grid.columns, grid.rows), (6, 5));
+                cells.sort_unstable();
+                cells.dedup();
+                assert_eq!(cells.len(), 30);
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_found() {
+        let rules = Rules {
+            layers: Arrangement::Snake { aspect: f32::NAN },
+            spacing: Spacing { river: 2, unit: Some(0), ..Spacing::default() },
+            decorations: vec![
+                Decoration::Plaza { at: Anchor::Model, margin: 65, colour: "blue".into() },
+                Decoration::Sign { at: Anchor::Layer(0), text: String::new() },
+                Decoration::Canals { width: 0, colour: Some("#12345é".into()) },
+            ],
+            ..Rules::default()
+        };
+        let paths: Vec<_> = rules.problems().into_iter().map(|(path, _)| path).collect();
+        let expected = "spacing.unit spacing.river layers.aspect decorations[0].margin decorations[0].colour \
+                        decorations[1].text decorations[2].width decorations[2].colour";
+        assert_eq!(paths.join(" "), expected);
+        assert_eq!(Rules::default().problems(), []);
+    }
+}
