@@ -135,6 +135,9 @@ fn a_folder_of_assets_replaces_kinds_and_adds_some() {
     let renamed = |name: &str| SURVEYOR.replace("name: \"surveyor\"", &format!("name: \"{name}\""));
     std::fs::write(agents.join("surveyor.agent.ron"), renamed("scout")).unwrap();
     std::fs::write(agents.join("mine.agent.ron"), renamed("miner")).unwrap();
+    // A reviewer in the same folder is none of them.
+    std::fs::write(agents.join("gemini.agent.ron"), include_str!("../assets/agents/gemini.agent.ron"))
+        .unwrap();
     let assets = Assets::new(Some(folder.path().into()));
     let names: Vec<_> = load_profiles(&assets).unwrap().into_iter().map(|profile| profile.name).collect();
     assert_eq!(names, ["scout", "experimenter", "archivist", "writer", "miner"]);

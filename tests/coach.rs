@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use std::process::{Command as Process, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use assert_cmd::Command;
 use jiff::Zoned;
 use pixel_llm::assets::Assets;
 use pixel_llm::coach::work::process::{self, ProcessError};
-use pixel_llm::coach::work::{SURVEY_TEXT, Workshop};
+use pixel_llm::coach::work::{Gate, SURVEY_TEXT, Workshop};
 use pixel_llm::coach::{
     Action, Agent, Check, Phase, Queue, Report, Status, Store, Task, TaskId, Verdict, Worker, plan,
 };
@@ -206,8 +207,8 @@ fn the_demonstration_finishes_three_phases() {
 #[test]
 fn the_survey_is_what_muting_by_hand_gives() {
     let folder = tempfile::tempdir().unwrap();
-    let cancel = AtomicBool::new(false);
-    let shop = Workshop::new(Assets::default().default_model().unwrap(), folder.path(), &cancel).unwrap();
+    let gate = Arc::new(Gate::default());
+    let shop = Workshop::new(Assets::default().default_model().unwrap(), folder.path(), gate).unwrap();
     shop.perform(&Action::SurveyHeads, &mut |_| ()).unwrap();
     let text = std::fs::read_to_string(folder.path().join("head-importance.json")).unwrap();
     let survey: Value = serde_json::from_str(&text).unwrap();

@@ -159,14 +159,18 @@ pub fn load_profiles(assets: &Assets) -> Result<Vec<Profile>, AgentsError> {
     for (name, text) in BUILT_IN {
         profiles.push(match assets.overridden(name) {
             None => Profile::parse(name, text)?,
-            Some(path) => read_profile(&path)?,
+            Some(path) => Profile::parse(&path.display().to_string(), &read_text(&path)?)?,
         });
     }
     for path in assets
         .others("agents", ".agent.ron", &BUILT_IN.map(|(name, _)| name))
         .map_err(|(path, source)| AgentsError::File { what: "read the folder", path, source })?
     {
-        profiles.push(read_profile(&path)?);
+        // The same folder has the coach's reviewers, which are commands and live in no world.
+        let text = read_text(&path)?;
+        if !is_command(&text) {
+            profiles.push(Profile::parse(&path.display().to_string(), &text)?);
+        }
     }
     for (at, profile) in profiles.iter().enumerate() {
         if profiles[..at].iter().any(|other| other.name == profile.name) {
@@ -176,13 +180,23 @@ pub fn load_profiles(assets: &Assets) -> Result<Vec<Profile>, AgentsError> {
     Ok(profiles)
 }
 
-fn read_profile(path: &std::path::Path) -> Result<Profile, AgentsError> {
-    let text = std::fs::read_to_string(path).map_err(|source| AgentsError::File {
+fn read_text(path: &std::path::Path) -> Result<String, AgentsError> {
+    std::fs::read_to_string(path).map_err(|source| AgentsError::File {
         what: "read",
         path: path.into(),
         source,
-    })?;
-    Profile::parse(&path.display().to_string(), &text)
+    })
+}
+
+/// Whether a file of agents is one of the coach's reviewers: those have a command line, and kinds of agents have none.
+fn is_command(text: &str) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename = "Agent")]
+    struct Command {
+        #[serde(rename = "line")]
+        _line: Vec<String>,
+    }
+    ron::from_str::<Command>(text).is_ok()
 }
 
 #[cfg(test)]

@@ -137,10 +137,13 @@ pub fn parse(file: &str, text: &str, now: &Zoned) -> Result<Queue, CoachError> {
         tasks.extend(phase.tasks.into_iter().map(|task| task_of(task, number, now)));
     }
     let commands: Vec<Command> = (plan.commands.into_iter())
-        .map(|c| Command { name: c.name, line: c.line, seconds: c.seconds, allowed: false })
+        .map(|c| Command { name: c.name, line: c.line, seconds: c.seconds })
         .collect();
     check_references(file, text, &tasks, &commands)?;
-    Queue::new(plan.name, phases, commands, tasks).map_err(|error| at_task(file, text, error))
+    let mut queue =
+        Queue::new(plan.name, phases, commands, tasks).map_err(|error| at_task(file, text, error))?;
+    queue.block_what_is_missing(now);
+    Ok(queue)
 }
 
 /// Reads RON, and gives errors their place and a hint.
