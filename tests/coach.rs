@@ -118,12 +118,19 @@ fn killed_at_any_moment_nothing_acknowledged_is_lost_and_nothing_is_stuck() {
     pixel_llm(&path, &["init"]).assert().success();
     let program = assert_cmd::cargo::cargo_bin("pixel-llm");
     let store = Store::new(&path);
+    let mut acknowledged = std::collections::BTreeSet::new();
     for round in 0..50_u64 {
+        // Tasks enough that every child is killed at work.
+        let work: TaskId = format!("work-{round}").parse().unwrap();
+        let ablate = Action::Ablate { layer: 0, head: (round % 4) as u32 };
+        let task = Task::new(work, format!("work {round}"), ablate, &Zoned::now());
+        store.change(|queue| queue.add(task, &Zoned::now())).unwrap();
+        let said = folder.path().join("said");
         let mut child = Process::new(&program)
             .args(["coach", "run", "--queue"])
             .arg(&path)
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(&said).unwrap())
             .spawn()
             .unwrap();
         std::thread::sleep(Duration::from_millis((round * 7919) % 400));
@@ -135,7 +142,148 @@ fn killed_at_any_moment_nothing_acknowledged_is_lost_and_nothing_is_stuck() {
         child.wait().unwrap();
         let queue = store.read().unwrap();
         assert!(queue.tasks().iter().all(|task| task.status != Status::InProgress), "round {round}");
+        // What the killed process said is completed, is.
+        let said = std::fs::read_to_string(&said).unwrap();
+        for task in queue.tasks() {
+            if said
+                .lines()
+                .any(|line| line.contains('\u{2713}') && line.contains(&format!("{} ", task.title)))
+            {
+                acknowledged.insert(task.id.clone());
+            }
+        }
+        for id in &acknowledged {
+            assert_eq!(queue.task(id).unwrap().status, Status::Completed, "round {round}: {id}");
+        }
         (0..=round).for_each(|n| assert!(queue.task(&format!("round-{n}").parse().unwrap()).is_ok()));
+    }
+    assert!(acknowledged.len() > 3, "the processes were killed before they did anything: {acknowledged:?}");
+}
+
+/// A plan of one task in one phase, with what else a plan has.
+fn plan_of(task: &str, commands: &str) -> String {
+    format!("Plan(name: \"p\", phases: [Phase(name: \"a\", tasks: [{task}])], commands: [{commands}])")
+}
+
+#[cfg(unix)]
+#[test]
+fn a_command_runs_only_once_the_user_has_allowed_exactly_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let [queue, plan, marker, other] =
+        ["coach.json", "c.plan.ron", "marker", "other"].map(|name| folder.path().join(name));
+    let write = |file: &std::path::Path| {
+        let task = "Task(id: \"t\", title: \"x\", action: command(name: \"mark\"), priority: 5)";
+        let command = format!("Command(name: \"mark\", line: [\"touch\", {:?}])", file.display().to_string());
+        std::fs::write(&plan, plan_of(task, &command)).unwrap();
+    };
+    let settings = folder.path().join("settings");
+    let coach = |arguments: &[&str]| {
+        let mut command = pixel_llm(&queue, arguments);
+        let found = command.env("PIXEL_LLM_CONFIG", &settings).assert().success();
+        String::from_utf8_lossy(&found.get_output().stdout).into_owned()
+    };
+    let path = plan.to_str().unwrap();
+    write(&marker);
+    coach(&["init", "--plan", path]);
+    let said = coach(&["run"]);
+    assert!(said.contains("waits for leave to run") && !marker.exists(), "{said}");
+    // A queue that brings its own leave is none.
+    let text = std::fs::read_to_string(&queue).unwrap();
+    assert!(!text.contains("allowed"), "{text}");
+    std::fs::write(&queue, text.replace("\"name\": \"mark\"", "\"name\": \"mark\", \"allowed\": true"))
+        .unwrap();
+    pixel_llm(&queue, &["run"]).env("PIXEL_LLM_CONFIG", &settings).assert().code(2);
+    assert!(!marker.exists());
+    std::fs::write(&queue, text).unwrap();
+
+    assert!(coach(&["allow"]).contains("not allowed"));
+    assert!(coach(&["allow", "mark"]).contains("mark  allowed"));
+    coach(&["run"]);
+    assert!(marker.exists());
+    // Leave is remembered for another queue, and is not for another line.
+    std::fs::remove_file(&marker).unwrap();
+    coach(&["init", "--plan", path, "--force"]);
+    coach(&["run"]);
+    assert!(marker.exists());
+    write(&other);
+    coach(&["init", "--plan", path, "--force"]);
+    assert!(coach(&["run"]).contains("waits for leave to run"));
+    assert!(!other.exists());
+    // And it can be taken back.
+    write(&marker);
+    std::fs::remove_file(&marker).unwrap();
+    coach(&["init", "--plan", path, "--force"]);
+    assert!(coach(&["allow", "mark", "--no"]).contains("not allowed"));
+    coach(&["run"]);
+    assert!(!marker.exists());
+}
+
+/// Runs a task that is written by the model and judged by a reviewer of this line; the task as it is then.
+#[cfg(unix)]
+fn reviewed_by(line: &str) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let assets = folder.path().join("assets");
+    for name in ["agents", "coach"] {
+        std::fs::create_dir_all(assets.join(name)).unwrap();
+    }
+    let agent = format!("Agent(name: \"judge\", line: {line}, seconds: 1, max_reply_bytes: 1000)");
+    std::fs::write(assets.join("agents/gemini.agent.ron"), agent).unwrap();
+    let task = "Task(id: \"t\", title: \"x\", action: generate(prompt: \"Once\", max_tokens: 4), priority: 5, reviewer: gemini)";
+    std::fs::write(assets.join("coach/default.plan.ron"), plan_of(task, "")).unwrap();
+    let queue = folder.path().join("coach.json");
+    let mut command = pixel_llm(&queue, &["run", "--json"]);
+    let start = Instant::now();
+    let found = command.arg("--assets").arg(&assets).timeout(Duration::from_secs(60)).assert().success();
+    assert!(start.elapsed() < Duration::from_secs(50), "{line} is not cut off");
+    let queue: Value = serde_json::from_slice(&found.get_output().stdout).unwrap();
+    queue["tasks"][0].clone()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reviewer_that_hangs_floods_or_talks_nonsense_is_recorded_and_the_task_goes_back() {
+    for (line, word) in [
+        ("[\"sleep\", \"60\"]", "cut off after 1 s"),
+        ("[\"yes\"]", "cut off after 1000 bytes"),
+        ("[\"echo\", \"quite nice\"]", "no line \"score: N\""),
+        ("[\"false\"]", "ended with"),
+    ] {
+        let task = reviewed_by(line);
+        let history = task["history"].as_array().unwrap();
+        let noted: Vec<&Value> =
+            history.iter().filter(|event| event["what"].as_str().unwrap().contains(word)).collect();
+        assert_eq!(noted.len(), 3, "{line}: {history:#?}");
+        let back = noted.iter().filter(|event| event["status"] == "pending").count();
+        assert_eq!(back, 2, "{line}: it is done again until the last round");
+        assert_eq!((&task["status"], &task["needs_person"]), (&"review".into(), &true.into()), "{line}");
+        assert!(task["waiting"].as_str().unwrap().contains("a person"), "{line}: {task:#}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_review_of_eight_completes_and_one_below_is_never_completed() {
+    let good = reviewed_by("[\"echo\", \"score: 8\"]");
+    assert_eq!((&good["status"], &good["verdict"]["score"]), (&"completed".into(), &8.0.into()));
+    let bad = reviewed_by("[\"echo\", \"score: 7.9\"]");
+    assert_eq!(
+        (&bad["status"], &bad["needs_person"], &bad["rounds"]),
+        (&"review".into(), &true.into(), &3.into())
+    );
+    // A reviewer that is not there makes nothing worse: it is waited for, and that is said.
+    let missing = reviewed_by("[\"no-such-reviewer\"]");
+    assert_eq!((&missing["status"], &missing["rounds"]), (&"review".into(), &0.into()));
+    assert!(missing["waiting"].as_str().unwrap().contains("not installed"), "{missing:#}");
+}
+
+#[test]
+fn what_this_program_lacks_is_blocked_from_the_start() {
+    let queue = plan::load("default", &Assets::default(), &Zoned::now()).unwrap();
+    let of_phase = queue.tasks().iter().filter(|task| task.phase == 4);
+    assert_eq!(of_phase.clone().count(), 2);
+    for task in of_phase {
+        assert_eq!(task.status, Status::Blocked);
+        assert!(task.block.as_ref().unwrap().why.contains("no fine-tuning yet"), "{task:?}");
     }
 }
 

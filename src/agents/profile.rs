@@ -51,6 +51,9 @@ pub struct Profile {
     /// What it is for.
     #[serde(default)]
     pub description: String,
+    /// Its colour on the map, as `#rrggbb`; without one it gets one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub colour: Option<String>,
     /// Whose tasks it takes.
     #[serde(default)]
     pub kind: coach::Agent,
@@ -96,6 +99,12 @@ impl Profile {
         if self.name.is_empty() || !name_is_plain {
             return Err(format!("name is {:?}, expected letters, digits, '-', '_' and spaces", self.name));
         }
+        if self.colour.is_some() && self.rgb().is_none() {
+            return Err(format!(
+                "colour is {:?}, expected #rrggbb",
+                self.colour.as_deref().unwrap_or_default()
+            ));
+        }
         if self.count > MAX_COUNT {
             return Err(format!("count is {}, expected at most {MAX_COUNT}", self.count));
         }
@@ -134,6 +143,14 @@ impl Profile {
             return Err("rest.go_on at full energy is no less than 1: it would rest for ever".into());
         }
         self.utility.check().map_err(|problem| format!("utility.{problem}"))
+    }
+
+    /// Its colour, where it says one.
+    pub fn rgb(&self) -> Option<[u8; 3]> {
+        let digits = self.colour.as_deref()?.strip_prefix('#').filter(|digits| digits.len() == 6)?;
+        let number = u32::from_str_radix(digits, 16).ok()?;
+        let [_, red, green, blue] = number.to_be_bytes();
+        Some([red, green, blue])
     }
 
     /// How well it does an action of tasks that ask for a kind of agent; 0 is not at all.

@@ -1,15 +1,15 @@
 //! Where jobs come from: the coach's queue, or the parts of a model. Pure.
 
 use super::simulation::Odds;
-use super::{Job, JobId, place_of, place_of_tile};
+use super::{Job, JobId, Place, place_of, place_of_tile};
 use crate::coach::{self, Action};
 use crate::model::{MapPlan, PixelModel};
 
 /// The job that a task of the coach's queue is now: its work, or its review.
 pub fn job_of_task(task: &coach::Task, plan: &MapPlan) -> Job {
     let (layer, head) = task.action.place();
-    // What is about no part of the model, or about one that this model lacks, is done in the middle of the map.
-    let place = place_of(plan, layer, head).or_else(|| place_of(plan, None, None)).unwrap_or_default();
+    let named = if layer.is_some() { place_of(plan, layer, head) } else { None };
+    let place = named.unwrap_or_else(|| place_of_whole(task.id.as_str(), plan));
     let is_review = task.status == coach::Status::Review;
     let wanted = if is_review { task.reviewer.unwrap_or_default() } else { task.preferred_agent };
     Job {
@@ -22,6 +22,17 @@ pub fn job_of_task(task: &coach::Task, plan: &MapPlan) -> Job {
             place,
             usual_ticks(&task.action),
         )
+    }
+}
+
+/// Where what is about the whole model is done: at one of its plots, the same each time, so that agents do not all stand in one spot.
+fn place_of_whole(task: &str, plan: &MapPlan) -> Place {
+    // FNV-1a: any number will do that tells names apart.
+    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+    let number = task.bytes().fold(0xCBF2_9CE4_8422_2325, mix);
+    match plan.plots.len() as u64 {
+        0 => place_of(plan, None, None).unwrap_or_default(),
+        count => Place::middle(&plan.plots[((number >> 20) % count) as usize].rect),
     }
 }
 
