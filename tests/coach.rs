@@ -10,9 +10,9 @@ use assert_cmd::Command;
 use jiff::Zoned;
 use pixel_llm::assets::Assets;
 use pixel_llm::coach::work::process::{self, ProcessError};
-use pixel_llm::coach::work::{Gate, SURVEY_TEXT, Workshop};
+use pixel_llm::coach::work::{Gate, SURVEY_TEXT, WorkError, Workshop};
 use pixel_llm::coach::{
-    Action, Agent, Check, Phase, Queue, Report, Status, Store, Task, TaskId, Verdict, Worker, plan,
+    Action, Agent, Check, Phase, Queue, Report, Status, Store, Subject, Task, TaskId, Verdict, Worker, plan,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -350,6 +350,76 @@ fn the_demonstration_finishes_three_phases() {
         assert_eq!(task["status"], "completed", "{task:#}");
     }
     assert!(start.elapsed() < Duration::from_secs(120));
+}
+
+#[test]
+fn every_action_on_the_model_measures_something_and_leaves_the_files_that_it_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let gate = Arc::new(Gate::default());
+    let model = Assets::default().default_model().unwrap();
+    let shop = Workshop::new(model, folder.path(), Arc::clone(&gate)).unwrap().with_threads(1).unwrap();
+    let prompts = || vec!["Once upon a time".to_owned(), "The map".to_owned()];
+    let table = [
+        (Action::VerifyTiles, "tiles"),
+        (Action::SurveyStatistics, "mean_spread"),
+        (Action::WarmUp { layer: Some(1) }, "bytes"),
+        (Action::Probe { prompts: prompts(), layer: Some(2) }, "columns"),
+        (Action::Ablate { layer: 0, head: 1 }, "loss_without"),
+        (Action::Generate { prompt: "Once upon".into(), max_tokens: 5 }, "tokens"),
+        (Action::WriteTrainingData { prompts: prompts() }, "lines"),
+        (Action::TuneResidency, "hit_rate"),
+        (Action::Bench { subject: Subject::Answers }, "tokens_per_second"),
+        (Action::Bench { subject: Subject::Kernels }, "tokens_per_second"),
+        (Action::Bench { subject: Subject::Index }, "places"),
+    ];
+    for (action, figure) in table {
+        let report = shop.perform(&action, &mut |_| ()).unwrap();
+        assert!(report.figures[figure] > 0.0 && !report.summary.is_empty(), "{action}: {report:?}");
+        for file in &report.files {
+            let size = std::fs::metadata(folder.path().join(file)).unwrap().len();
+            assert!(size > 0, "{action}: {file} is empty");
+        }
+        if let Action::Ablate { .. } = action {
+            assert_eq!(report.figures["loss"], report.figures["loss_unmuted"], "the head speaks again");
+        }
+    }
+    for wrong in [Action::Ablate { layer: 99, head: 0 }, Action::WarmUp { layer: Some(99) }] {
+        let error = shop.perform(&wrong, &mut |_| ()).unwrap_err().to_string();
+        assert!(error.contains("99") && error.contains("the model has"), "{error}");
+    }
+}
+
+#[test]
+fn work_waits_at_its_next_step_while_it_is_held_and_ends_there_when_cancelled() {
+    let folder = tempfile::tempdir().unwrap();
+    let gate = Arc::new(Gate::default());
+    let shop =
+        Workshop::new(Assets::default().default_model().unwrap(), folder.path(), Arc::clone(&gate)).unwrap();
+    let steps = std::sync::atomic::AtomicU32::new(0);
+    let at = || steps.load(std::sync::atomic::Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        let work = scope.spawn(|| {
+            shop.perform(&Action::SurveyHeads, &mut |_| {
+                steps.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            })
+        });
+        while at() == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        gate.hold(true);
+        // The step that was under way ends.
+        std::thread::sleep(Duration::from_millis(500));
+        let held = at();
+        std::thread::sleep(Duration::from_millis(500));
+        assert_eq!(at(), held, "it went on while it was held");
+        assert!(!work.is_finished(), "it was over before it could be held");
+        gate.hold(false);
+        while at() == held {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        gate.cancel();
+        assert!(matches!(work.join().unwrap(), Err(WorkError::Cancelled)));
+    });
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bevy_egui::egui;
-use egui::{Color32, Id, Order, Pos2, RichText, Sense, Ui, vec2};
+use egui::{Align2, Color32, Id, Order, Pos2, RichText, Sense, Ui, vec2};
 
 use super::agents::energy_colour;
-use super::style::{accent, backing, faint, ink};
+use super::style::{accent, faint, ink, solid};
 use crate::agents::{Activity, Agent, Board, Consideration, JobId, Memory, Thoughts};
 use crate::coach::Queue;
 use crate::world::palette::Theme;
@@ -63,36 +63,41 @@ const BAR: f32 = 96.0;
 
 pub(super) fn show(context: &egui::Context, theme: Theme, pointer: Pos2, colour: Color32, seen: &Seen<'_>) {
     let area = egui::Area::new(Id::new("agent card")).order(Order::Tooltip).interactable(false);
-    area.fixed_pos(pointer + vec2(18.0, 14.0)).constrain(true).show(context, |ui| {
-        let frame = egui::Frame::new()
-            .fill(backing(theme).gamma_multiply(1.15))
-            .stroke(egui::Stroke::new(1.0, colour.gamma_multiply(0.8)))
-            .corner_radius(8.0)
-            .inner_margin(egui::Margin::same(10));
-        frame.show(ui, |ui| {
-            ui.set_max_width(300.0);
-            ui.spacing_mut().item_spacing = vec2(8.0, 3.0);
-            ui.horizontal(|ui| {
-                let (dot, _) = ui.allocate_exact_size(vec2(11.0, 11.0), Sense::hover());
-                ui.painter().circle_filled(dot.center(), 5.5, colour);
-                ui.label(RichText::new(&seen.agent.name).size(15.0).strong());
+    area.pivot(Align2::LEFT_BOTTOM).fixed_pos(pointer + vec2(18.0, -14.0)).constrain(true).show(
+        context,
+        |ui| {
+            let frame = egui::Frame::new()
+                .fill(solid(theme))
+                .stroke(egui::Stroke::new(1.0, colour.gamma_multiply(0.8)))
+                .corner_radius(8.0)
+                .inner_margin(egui::Margin::same(10));
+            frame.show(ui, |ui| {
+                ui.set_max_width(300.0);
+                ui.spacing_mut().item_spacing = vec2(8.0, 3.0);
+                ui.horizontal(|ui| {
+                    let (dot, _) = ui.allocate_exact_size(vec2(11.0, 11.0), Sense::hover());
+                    ui.painter().circle_filled(dot.center(), 5.5, colour);
+                    ui.label(RichText::new(&seen.agent.name).size(15.0).strong());
+                });
+                ui.label(RichText::new(&seen.agent.profile.description).size(11.5).color(faint(theme)));
+                ui.label(RichText::new(seen.activity()).size(13.0));
+                if let Some(doing) = &seen.doing {
+                    ui.label(RichText::new(doing).size(11.5).color(accent(theme)));
+                }
+                row(ui, theme, "energy", seen.energy, energy_colour(seen.energy));
+                why(ui, theme, colour, seen);
+                let lately: Vec<&str> =
+                    seen.memory.0.iter().rev().take(3).map(|deed| deed.task.as_str()).collect();
+                if !lately.is_empty() {
+                    ui.label(
+                        RichText::new(format!("lately: {}", lately.join(", ")))
+                            .size(11.0)
+                            .color(faint(theme)),
+                    );
+                }
             });
-            ui.label(RichText::new(&seen.agent.profile.description).size(11.5).color(faint(theme)));
-            ui.label(RichText::new(seen.activity()).size(13.0));
-            if let Some(doing) = &seen.doing {
-                ui.label(RichText::new(doing).size(11.5).color(accent(theme)));
-            }
-            row(ui, theme, "energy", seen.energy, energy_colour(seen.energy));
-            why(ui, theme, colour, seen);
-            let lately: Vec<&str> =
-                seen.memory.0.iter().rev().take(3).map(|deed| deed.task.as_str()).collect();
-            if !lately.is_empty() {
-                ui.label(
-                    RichText::new(format!("lately: {}", lately.join(", "))).size(11.0).color(faint(theme)),
-                );
-            }
-        });
-    });
+        },
+    );
 }
 
 /// The best job that it considered, with the appeal of each consideration, and the others with their scores.

@@ -5,7 +5,7 @@ use bevy_egui::{EguiContexts, egui, input::EguiWantsInput};
 use egui::{Align2, Color32, Id, RichText, ScrollArea, Sense, Ui, pos2, vec2};
 
 use super::coach_task;
-use super::style::{accent, backing, faint, ink};
+use super::style::{accent, faint, ink, solid};
 use crate::agents::simulation::Clock;
 use crate::agents::{Crew, Workshop};
 use crate::coach::{Progress, Queue, Status, Task, TaskId};
@@ -79,7 +79,7 @@ pub(super) fn draw(
         return Ok(());
     }
     let frame = egui::Frame::new()
-        .fill(backing(theme).gamma_multiply(1.1))
+        .fill(solid(theme))
         .stroke(egui::Stroke::new(1.0, faint(theme).gamma_multiply(0.35)))
         .corner_radius(8.0)
         .inner_margin(egui::Margin::same(12));
@@ -128,10 +128,8 @@ pub(super) fn colour_of(status: Status, theme: Theme) -> Color32 {
 fn pill(context: &egui::Context, theme: Theme, queue: &Queue, clock: &Clock, panel: &mut CoachPanel) {
     let done = queue.tasks().iter().filter(|task| task.status == Status::Completed).count();
     let asked = queue.for_persons().len();
-    let frame = egui::Frame::new()
-        .fill(backing(theme))
-        .corner_radius(6.0)
-        .inner_margin(egui::Margin::symmetric(10, 4));
+    let frame =
+        egui::Frame::new().fill(solid(theme)).corner_radius(6.0).inner_margin(egui::Margin::symmetric(10, 4));
     egui::Area::new(Id::new("coach pill")).fixed_pos(pos2(12.0, 48.0)).show(context, |ui| {
         let inner = frame.show(ui, |ui| {
             ui.horizontal(|ui| {

@@ -8,7 +8,7 @@ use egui::{Id, RichText, ScrollArea, Ui, pos2, vec2};
 use jiff::Zoned;
 
 use super::coach::{CoachPanel, RED, colour_of, found};
-use super::style::{accent, backing, faint};
+use super::style::{accent, faint, solid};
 use crate::agents::Crew;
 use crate::coach::{Action, Agent, CoachError, Desk, Queue, Status, Task, Worker};
 use crate::world::Map;
@@ -34,7 +34,7 @@ pub(super) fn draw(
         return;
     };
     let frame = egui::Frame::new()
-        .fill(backing(theme).gamma_multiply(1.1))
+        .fill(solid(theme))
         .stroke(egui::Stroke::new(1.0, colour_of(task.status, theme).gamma_multiply(0.8)))
         .corner_radius(8.0)
         .inner_margin(egui::Margin::same(12));

@@ -5,7 +5,7 @@ use bevy_egui::{EguiContexts, egui};
 use egui::{Align2, Color32, FontId, Id, LayerId, Order, Rect, Stroke, StrokeKind, pos2, vec2};
 
 use super::map_text::on_screen;
-use super::style::{backing, faint, ink};
+use super::style::{backing, faint, ink, solid};
 use crate::world::Map;
 use crate::world::overlay::{Overlay, Overlays, Scale};
 use crate::world::palette::{Palette, RANGE, Theme};
@@ -50,7 +50,8 @@ fn colour(palette: &Palette, theme: Theme, overlay: &Overlay, value: f32) -> Col
     let part = overlay.part(value);
     let rgb = match overlay.scale {
         Scale::Signed => palette.weight(theme, part * RANGE),
-        Scale::Logarithmic => palette.error(theme, part),
+        // That part of the palette is for errors, of which a third of a spread is the most.
+        Scale::Logarithmic => palette.error(theme, part / 3.0),
     };
     let [r, g, b] = rgb.map(|channel| (channel * 255.0).round() as u8);
     Color32::from_rgb(r, g, b)
@@ -71,7 +72,7 @@ fn legend(context: &egui::Context, palette: &Palette, theme: Theme, overlay: &Ov
     let wide = title.size().x.max(230.0);
     let frame = Rect::from_center_size(pos2(screen.center().x, 40.0), vec2(wide + 24.0, 56.0));
     let stroke = Stroke::new(1.0, faint(theme).gamma_multiply(0.35));
-    painter.rect(frame, 6.0, backing(theme), stroke, StrokeKind::Outside);
+    painter.rect(frame, 6.0, solid(theme), stroke, StrokeKind::Outside);
     painter.galley(pos2(frame.center().x - title.size().x / 2.0, frame.top() + 6.0), title, ink(theme));
     let bar = Rect::from_min_size(pos2(frame.left() + 12.0, frame.top() + 27.0), vec2(wide, 8.0));
     let [low, high] = overlay.range;
