@@ -128,6 +128,29 @@ fn the_best_comes_with_its_reasons() {
 }
 
 #[test]
+fn the_example_of_the_specification_is_a_kind_of_agents() {
+    let text = include_str!("../specs/agents.md");
+    let (_, rest) = text.split_once("```ron\n").unwrap();
+    let (example, _) = rest.split_once("```").unwrap();
+    let profile = Profile::parse("specs/agents.md", example).unwrap();
+    assert_eq!((profile.name.as_str(), profile.rgb()), ("librarian", Some([0x7f, 0xb2, 0xff])));
+    // Every field of the schema is in it: what is written back has no other.
+    let written = ron::ser::to_string_pretty(&profile, ron::ser::PrettyConfig::default()).unwrap();
+    let fields = |text: &str| -> std::collections::BTreeSet<String> {
+        let name = |line: &str| Some(line.trim().split_once(':')?.0.to_owned());
+        text.lines().filter_map(name).filter(|name| name.chars().all(char::is_alphabetic)).collect()
+    };
+    let missing: Vec<_> =
+        fields(&written).into_iter().filter(|name| !example.contains(&format!("{name}:"))).collect();
+    assert!(missing.is_empty(), "the example lacks {missing:?}");
+    for bad in ["colour: \"blue\"", "colour: \"#12345\""] {
+        let error =
+            Profile::parse("x", &example.replace("colour: \"#7fb2ff\"", bad)).unwrap_err().to_string();
+        assert!(error.contains("expected #rrggbb"), "{error}");
+    }
+}
+
+#[test]
 fn a_folder_of_assets_replaces_kinds_and_adds_some() {
     let folder = tempfile::tempdir().unwrap();
     let agents = folder.path().join("agents");
@@ -135,6 +158,9 @@ fn a_folder_of_assets_replaces_kinds_and_adds_some() {
     let renamed = |name: &str| SURVEYOR.replace("name: \"surveyor\"", &format!("name: \"{name}\""));
     std::fs::write(agents.join("surveyor.agent.ron"), renamed("scout")).unwrap();
     std::fs::write(agents.join("mine.agent.ron"), renamed("miner")).unwrap();
+    // A reviewer in the same folder is none of them.
+    std::fs::write(agents.join("gemini.agent.ron"), include_str!("../assets/agents/gemini.agent.ron"))
+        .unwrap();
     let assets = Assets::new(Some(folder.path().into()));
     let names: Vec<_> = load_profiles(&assets).unwrap().into_iter().map(|profile| profile.name).collect();
     assert_eq!(names, ["archivist", "experimenter", "miner", "scout", "writer"]);

@@ -13,6 +13,7 @@ use bevy::{
     shader::Shader,
 };
 use pixel_llm::{
+    agents::Tick,
     assets::Assets as BuiltIn,
     passes::{
         Forward, InterventionsPlugin, PassesPlugin,
@@ -22,6 +23,7 @@ use pixel_llm::{
     residency::ResidencyPlugin,
     shaders::{ShadersPlugin, load_sources},
     tiles::TilesPlugin,
+    world::agents::InhabitedPlugin,
 };
 
 fn app() -> App {
@@ -78,7 +80,10 @@ fn our_schedules_have_no_ambiguities() {
         TilesPlugin,
         ResidencyPlugin,
         InterventionsPlugin,
+        // With it come the agents, their minds and the simulation that runs them.
+        InhabitedPlugin,
     ));
+    assert!(app.world().resource::<Schedules>().contains(Tick), "the simulation was added to this world");
     assert_eq!(ambiguities(app.world_mut()), [""; 0], "in the main world");
     let render_world = app.sub_app_mut(RenderApp).world_mut();
     assert!(

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use std::process::{Command as Process, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -9,9 +10,9 @@ use assert_cmd::Command;
 use jiff::Zoned;
 use pixel_llm::assets::Assets;
 use pixel_llm::coach::work::process::{self, ProcessError};
-use pixel_llm::coach::work::{SURVEY_TEXT, Workshop};
+use pixel_llm::coach::work::{Gate, SURVEY_TEXT, WorkError, Workshop};
 use pixel_llm::coach::{
-    Action, Agent, Check, Phase, Queue, Report, Status, Store, Task, TaskId, Verdict, Worker, plan,
+    Action, Agent, Check, Phase, Queue, Report, Status, Store, Subject, Task, TaskId, Verdict, Worker, plan,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -117,12 +118,19 @@ fn killed_at_any_moment_nothing_acknowledged_is_lost_and_nothing_is_stuck() {
     pixel_llm(&path, &["init"]).assert().success();
     let program = assert_cmd::cargo::cargo_bin("pixel-llm");
     let store = Store::new(&path);
+    let mut acknowledged = std::collections::BTreeSet::new();
     for round in 0..50_u64 {
+        // Tasks enough that every child is killed at work.
+        let work: TaskId = format!("work-{round}").parse().unwrap();
+        let ablate = Action::Ablate { layer: 0, head: (round % 4) as u32 };
+        let task = Task::new(work, format!("work {round}"), ablate, &Zoned::now());
+        store.change(|queue| queue.add(task, &Zoned::now())).unwrap();
+        let said = folder.path().join("said");
         let mut child = Process::new(&program)
             .args(["coach", "run", "--queue"])
             .arg(&path)
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(&said).unwrap())
             .spawn()
             .unwrap();
         std::thread::sleep(Duration::from_millis((round * 7919) % 400));
@@ -134,7 +142,148 @@ fn killed_at_any_moment_nothing_acknowledged_is_lost_and_nothing_is_stuck() {
         child.wait().unwrap();
         let queue = store.read().unwrap();
         assert!(queue.tasks().iter().all(|task| task.status != Status::InProgress), "round {round}");
+        // What the killed process said is completed, is.
+        let said = std::fs::read_to_string(&said).unwrap();
+        for task in queue.tasks() {
+            if said
+                .lines()
+                .any(|line| line.contains('\u{2713}') && line.contains(&format!("{} ", task.title)))
+            {
+                acknowledged.insert(task.id.clone());
+            }
+        }
+        for id in &acknowledged {
+            assert_eq!(queue.task(id).unwrap().status, Status::Completed, "round {round}: {id}");
+        }
         (0..=round).for_each(|n| assert!(queue.task(&format!("round-{n}").parse().unwrap()).is_ok()));
+    }
+    assert!(acknowledged.len() > 3, "the processes were killed before they did anything: {acknowledged:?}");
+}
+
+/// A plan of one task in one phase, with what else a plan has.
+fn plan_of(task: &str, commands: &str) -> String {
+    format!("Plan(name: \"p\", phases: [Phase(name: \"a\", tasks: [{task}])], commands: [{commands}])")
+}
+
+#[cfg(unix)]
+#[test]
+fn a_command_runs_only_once_the_user_has_allowed_exactly_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let [queue, plan, marker, other] =
+        ["coach.json", "c.plan.ron", "marker", "other"].map(|name| folder.path().join(name));
+    let write = |file: &std::path::Path| {
+        let task = "Task(id: \"t\", title: \"x\", action: command(name: \"mark\"), priority: 5)";
+        let command = format!("Command(name: \"mark\", line: [\"touch\", {:?}])", file.display().to_string());
+        std::fs::write(&plan, plan_of(task, &command)).unwrap();
+    };
+    let settings = folder.path().join("settings");
+    let coach = |arguments: &[&str]| {
+        let mut command = pixel_llm(&queue, arguments);
+        let found = command.env("PIXEL_LLM_CONFIG", &settings).assert().success();
+        String::from_utf8_lossy(&found.get_output().stdout).into_owned()
+    };
+    let path = plan.to_str().unwrap();
+    write(&marker);
+    coach(&["init", "--plan", path]);
+    let said = coach(&["run"]);
+    assert!(said.contains("waits for leave to run") && !marker.exists(), "{said}");
+    // A queue that brings its own leave is none.
+    let text = std::fs::read_to_string(&queue).unwrap();
+    assert!(!text.contains("allowed"), "{text}");
+    std::fs::write(&queue, text.replace("\"name\": \"mark\"", "\"name\": \"mark\", \"allowed\": true"))
+        .unwrap();
+    pixel_llm(&queue, &["run"]).env("PIXEL_LLM_CONFIG", &settings).assert().code(2);
+    assert!(!marker.exists());
+    std::fs::write(&queue, text).unwrap();
+
+    assert!(coach(&["allow"]).contains("not allowed"));
+    assert!(coach(&["allow", "mark"]).contains("mark  allowed"));
+    coach(&["run"]);
+    assert!(marker.exists());
+    // Leave is remembered for another queue, and is not for another line.
+    std::fs::remove_file(&marker).unwrap();
+    coach(&["init", "--plan", path, "--force"]);
+    coach(&["run"]);
+    assert!(marker.exists());
+    write(&other);
+    coach(&["init", "--plan", path, "--force"]);
+    assert!(coach(&["run"]).contains("waits for leave to run"));
+    assert!(!other.exists());
+    // And it can be taken back.
+    write(&marker);
+    std::fs::remove_file(&marker).unwrap();
+    coach(&["init", "--plan", path, "--force"]);
+    assert!(coach(&["allow", "mark", "--no"]).contains("not allowed"));
+    coach(&["run"]);
+    assert!(!marker.exists());
+}
+
+/// Runs a task that is written by the model and judged by a reviewer of this line; the task as it is then.
+#[cfg(unix)]
+fn reviewed_by(line: &str) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let assets = folder.path().join("assets");
+    for name in ["agents", "coach"] {
+        std::fs::create_dir_all(assets.join(name)).unwrap();
+    }
+    let agent = format!("Agent(name: \"judge\", line: {line}, seconds: 1, max_reply_bytes: 1000)");
+    std::fs::write(assets.join("agents/gemini.agent.ron"), agent).unwrap();
+    let task = "Task(id: \"t\", title: \"x\", action: generate(prompt: \"Once\", max_tokens: 4), priority: 5, reviewer: gemini)";
+    std::fs::write(assets.join("coach/default.plan.ron"), plan_of(task, "")).unwrap();
+    let queue = folder.path().join("coach.json");
+    let mut command = pixel_llm(&queue, &["run", "--json"]);
+    let start = Instant::now();
+    let found = command.arg("--assets").arg(&assets).timeout(Duration::from_secs(60)).assert().success();
+    assert!(start.elapsed() < Duration::from_secs(50), "{line} is not cut off");
+    let queue: Value = serde_json::from_slice(&found.get_output().stdout).unwrap();
+    queue["tasks"][0].clone()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reviewer_that_hangs_floods_or_talks_nonsense_is_recorded_and_the_task_goes_back() {
+    for (line, word) in [
+        ("[\"sleep\", \"60\"]", "cut off after 1 s"),
+        ("[\"yes\"]", "cut off after 1000 bytes"),
+        ("[\"echo\", \"quite nice\"]", "no line \"score: N\""),
+        ("[\"false\"]", "ended with"),
+    ] {
+        let task = reviewed_by(line);
+        let history = task["history"].as_array().unwrap();
+        let noted: Vec<&Value> =
+            history.iter().filter(|event| event["what"].as_str().unwrap().contains(word)).collect();
+        assert_eq!(noted.len(), 3, "{line}: {history:#?}");
+        let back = noted.iter().filter(|event| event["status"] == "pending").count();
+        assert_eq!(back, 2, "{line}: it is done again until the last round");
+        assert_eq!((&task["status"], &task["needs_person"]), (&"review".into(), &true.into()), "{line}");
+        assert!(task["waiting"].as_str().unwrap().contains("a person"), "{line}: {task:#}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_review_of_eight_completes_and_one_below_is_never_completed() {
+    let good = reviewed_by("[\"echo\", \"score: 8\"]");
+    assert_eq!((&good["status"], &good["verdict"]["score"]), (&"completed".into(), &8.0.into()));
+    let bad = reviewed_by("[\"echo\", \"score: 7.9\"]");
+    assert_eq!(
+        (&bad["status"], &bad["needs_person"], &bad["rounds"]),
+        (&"review".into(), &true.into(), &3.into())
+    );
+    // A reviewer that is not there makes nothing worse: it is waited for, and that is said.
+    let missing = reviewed_by("[\"no-such-reviewer\"]");
+    assert_eq!((&missing["status"], &missing["rounds"]), (&"review".into(), &0.into()));
+    assert!(missing["waiting"].as_str().unwrap().contains("not installed"), "{missing:#}");
+}
+
+#[test]
+fn what_this_program_lacks_is_blocked_from_the_start() {
+    let queue = plan::load("default", &Assets::default(), &Zoned::now()).unwrap();
+    let of_phase = queue.tasks().iter().filter(|task| task.phase == 4);
+    assert_eq!(of_phase.clone().count(), 2);
+    for task in of_phase {
+        assert_eq!(task.status, Status::Blocked);
+        assert!(task.block.as_ref().unwrap().why.contains("no fine-tuning yet"), "{task:?}");
     }
 }
 
@@ -204,10 +353,80 @@ fn the_demonstration_finishes_three_phases() {
 }
 
 #[test]
+fn every_action_on_the_model_measures_something_and_leaves_the_files_that_it_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let gate = Arc::new(Gate::default());
+    let model = Assets::default().default_model().unwrap();
+    let shop = Workshop::new(model, folder.path(), Arc::clone(&gate)).unwrap().with_threads(1).unwrap();
+    let prompts = || vec!["Once upon a time".to_owned(), "The map".to_owned()];
+    let table = [
+        (Action::VerifyTiles, "tiles"),
+        (Action::SurveyStatistics, "mean_spread"),
+        (Action::WarmUp { layer: Some(1) }, "bytes"),
+        (Action::Probe { prompts: prompts(), layer: Some(2) }, "columns"),
+        (Action::Ablate { layer: 0, head: 1 }, "loss_without"),
+        (Action::Generate { prompt: "Once upon".into(), max_tokens: 5 }, "tokens"),
+        (Action::WriteTrainingData { prompts: prompts() }, "lines"),
+        (Action::TuneResidency, "hit_rate"),
+        (Action::Bench { subject: Subject::Answers }, "tokens_per_second"),
+        (Action::Bench { subject: Subject::Kernels }, "tokens_per_second"),
+        (Action::Bench { subject: Subject::Index }, "places"),
+    ];
+    for (action, figure) in table {
+        let report = shop.perform(&action, &mut |_| ()).unwrap();
+        assert!(report.figures[figure] > 0.0 && !report.summary.is_empty(), "{action}: {report:?}");
+        for file in &report.files {
+            let size = std::fs::metadata(folder.path().join(file)).unwrap().len();
+            assert!(size > 0, "{action}: {file} is empty");
+        }
+        if let Action::Ablate { .. } = action {
+            assert_eq!(report.figures["loss"], report.figures["loss_unmuted"], "the head speaks again");
+        }
+    }
+    for wrong in [Action::Ablate { layer: 99, head: 0 }, Action::WarmUp { layer: Some(99) }] {
+        let error = shop.perform(&wrong, &mut |_| ()).unwrap_err().to_string();
+        assert!(error.contains("99") && error.contains("the model has"), "{error}");
+    }
+}
+
+#[test]
+fn work_waits_at_its_next_step_while_it_is_held_and_ends_there_when_cancelled() {
+    let folder = tempfile::tempdir().unwrap();
+    let gate = Arc::new(Gate::default());
+    let shop =
+        Workshop::new(Assets::default().default_model().unwrap(), folder.path(), Arc::clone(&gate)).unwrap();
+    let steps = std::sync::atomic::AtomicU32::new(0);
+    let at = || steps.load(std::sync::atomic::Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        let work = scope.spawn(|| {
+            shop.perform(&Action::SurveyHeads, &mut |_| {
+                steps.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            })
+        });
+        while at() == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        gate.hold(true);
+        // The step that was under way ends.
+        std::thread::sleep(Duration::from_millis(500));
+        let held = at();
+        std::thread::sleep(Duration::from_millis(500));
+        assert_eq!(at(), held, "it went on while it was held");
+        assert!(!work.is_finished(), "it was over before it could be held");
+        gate.hold(false);
+        while at() == held {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        gate.cancel();
+        assert!(matches!(work.join().unwrap(), Err(WorkError::Cancelled)));
+    });
+}
+
+#[test]
 fn the_survey_is_what_muting_by_hand_gives() {
     let folder = tempfile::tempdir().unwrap();
-    let cancel = AtomicBool::new(false);
-    let shop = Workshop::new(Assets::default().default_model().unwrap(), folder.path(), &cancel).unwrap();
+    let gate = Arc::new(Gate::default());
+    let shop = Workshop::new(Assets::default().default_model().unwrap(), folder.path(), gate).unwrap();
     shop.perform(&Action::SurveyHeads, &mut |_| ()).unwrap();
     let text = std::fs::read_to_string(folder.path().join("head-importance.json")).unwrap();
     let survey: Value = serde_json::from_str(&text).unwrap();

@@ -100,7 +100,7 @@ impl Board {
             self.dependents[before.0 as usize].push(id);
         }
         let craft = self.number_of(&entry.job);
-        if !matches!(entry.state, JobState::Done | JobState::Failed) {
+        if entry.state.is_open() {
             self.open += 1;
             *self.open_by_phase.entry(entry.job.phase).or_default() += 1;
         }
@@ -258,6 +258,21 @@ impl Board {
         JobState::Failed
     }
 
+    /// A job is no longer to be done here, whoever has it; one that is closed stays as it is.
+    pub fn withdraw(&mut self, id: JobId) {
+        let entry = &mut self.entries[id.0 as usize];
+        if !entry.state.is_open() {
+            return;
+        }
+        if entry.state == JobState::Ready {
+            let (craft, since) = (self.craft_of[id.0 as usize] as usize, entry.since);
+            self.ready[craft].remove(id, &entry.job, since);
+        }
+        entry.state = JobState::Withdrawn;
+        self.changed.push(id);
+        self.close(id);
+    }
+
     fn leave(&mut self, id: JobId, to: JobState) {
         let state = &mut self.entries[id.0 as usize].state;
         assert!(matches!(state, JobState::Taken(_)), "job {} is {state:?}, and nobody's", id.0);
@@ -319,6 +334,17 @@ mod tests {
             board.fail(JobId(0));
         }
         assert_eq!((board.entry(JobId(0)).state, board.current_phase()), (JobState::Failed, Some(2)));
+    }
+
+    #[test]
+    fn what_is_withdrawn_cannot_be_taken_and_closes() {
+        let mut board = Board::new([job("a", &[]), job("b", &[])], 0).unwrap();
+        board.take(JobId(1), ANNA);
+        board.withdraw(JobId(0));
+        board.withdraw(JobId(1));
+        board.withdraw(JobId(1));
+        assert!(!board.take(JobId(0), ANNA));
+        assert_eq!((board.open(), board.current_phase(), board.ready().count()), (0, None, 0));
     }
 
     #[test]

@@ -68,4 +68,13 @@ pub enum JobState {
     Done,
     /// It is not tried again.
     Failed,
+    /// It is no longer to be done here: the coach's queue says what became of the task.
+    Withdrawn,
+}
+
+impl JobState {
+    /// Whether it is still to be done.
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Waiting(_) | Self::Ready | Self::Taken(_))
+    }
 }

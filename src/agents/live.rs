@@ -214,6 +214,10 @@ impl BodyItem<'_, '_> {
                 board.finish(job, tick);
                 trace.note(tick, id, Incident::Finishes { job });
             }
+            Outcome::Returned(_) => {
+                board.withdraw(job);
+                trace.note(tick, id, Incident::Returns { job });
+            }
             Outcome::Failed(_) => {
                 let again = board.fail(job) == JobState::Ready;
                 trace.note(tick, id, Incident::Fails { job, again });

@@ -7,6 +7,7 @@
 //! `compat`) and the [`simulation`] in which all of it advances.
 
 mod board;
+mod bridge;
 mod curve;
 mod error;
 mod job;
@@ -21,6 +22,8 @@ mod workload;
 #[cfg(feature = "world")]
 mod body;
 #[cfg(feature = "world")]
+mod crew;
+#[cfg(feature = "world")]
 mod live;
 #[cfg(feature = "world")]
 mod minds;
@@ -30,6 +33,7 @@ mod plugin;
 mod workshop;
 
 pub use board::{ATTEMPT_LIMIT, Board, Craft, Entry, MAX_JOBS};
+pub use bridge::Bridge;
 pub use curve::Curve;
 pub use error::AgentsError;
 pub use job::{AgentId, Job, JobId, JobState};
@@ -38,10 +42,12 @@ pub use profile::{MAX_COUNT, MAX_MEMORY, Metabolism, Profile, Rest, load_profile
 pub use ready::LOOKED_AT;
 pub use think::{Considered, Deed, Thinker, levels};
 pub use utility::{Consideration, Situation, Utility, Weighted, Worth};
-pub use workload::{jobs_of_model, jobs_of_queue};
+pub use workload::{job_of_task, jobs_of_model};
 
 #[cfg(feature = "world")]
 pub use body::{Activity, Agent, Doing, Energy, JobEntities, Memory, OnBoard, Roster, Standing, Thoughts};
+#[cfg(feature = "world")]
+pub use crew::{Crew, Tell};
 #[cfg(feature = "world")]
 pub use live::THOUGHTS_PER_TICK;
 #[cfg(feature = "world")]

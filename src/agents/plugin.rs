@@ -7,7 +7,7 @@ use bevy::prelude::*;
 
 use super::body::{Agent, JobEntities, Roster};
 use super::simulation::{Clock, Odds, Trace};
-use super::{AgentId, Board, Place, Profile, live, minds};
+use super::{AgentId, Board, Crew, Place, Profile, crew, live, minds};
 
 /// A tick of the world. [`super::simulation::SimulationPlugin`] runs it from the frame's time; a run without a window as fast as it can.
 #[derive(ScheduleLabel, Debug, Clone, PartialEq, Eq, Hash)]
@@ -16,7 +16,7 @@ pub struct Tick;
 /// The parts of a [`Tick`], in their order.
 #[derive(SystemSet, Debug, Clone, PartialEq, Eq, Hash)]
 pub enum AgentsSystems {
-    /// The clock goes on.
+    /// The clock goes on, and the board follows the coach's queue where agents work on one.
     Begin,
     /// Each agent's [`super::Thoughts`] are brought up to date.
     Sense,
@@ -53,7 +53,7 @@ impl Plugin for AgentsPlugin {
         app.configure_sets(Tick, (Begin, Sense, Think, Act, Mirror).chain()).add_systems(
             Tick,
             (
-                live::begin.in_set(Begin),
+                (live::begin, crew::follow.run_if(resource_exists::<Crew>)).chain().in_set(Begin),
                 live::sense.in_set(Sense),
                 minds::think.in_set(Think),
                 live::act.in_set(Act),

@@ -45,6 +45,9 @@ pub struct Profile {
     /// What it is for.
     #[serde(default)]
     pub description: String,
+    /// Its colour on the map, as `#rrggbb`; without one it gets one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub colour: Option<String>,
     /// Whose tasks it takes.
     #[serde(default)]
     pub kind: coach::Agent,
@@ -104,6 +107,9 @@ impl Profile {
             "memory",
             format!("is {}, expected at most {MAX_MEMORY}", self.memory),
         );
+        let colour = self.colour.as_deref().unwrap_or_default();
+        let holds = self.colour.is_none() || self.rgb().is_some();
+        expect(holds, "colour", format!("is {colour:?}, expected #rrggbb"));
         for (skill, level) in &self.skills {
             let path = format!("skills.{skill}");
             let known = coach::Action::NAMES;
@@ -140,6 +146,14 @@ impl Profile {
             expect(false, "utility", problem);
         }
         found
+    }
+
+    /// Its colour, where it says one.
+    pub fn rgb(&self) -> Option<[u8; 3]> {
+        let digits = self.colour.as_deref()?.strip_prefix('#').filter(|digits| digits.len() == 6)?;
+        let number = u32::from_str_radix(digits, 16).ok()?;
+        let [_, red, green, blue] = number.to_be_bytes();
+        Some([red, green, blue])
     }
 
     /// How well it does an action of tasks that ask for a kind of agent; 0 is not at all.

@@ -1,60 +1,38 @@
 //! Where jobs come from: the coach's queue, or the parts of a model. Pure.
 
-use std::collections::HashMap;
-
 use super::simulation::Odds;
 use super::{Job, JobId, Place, place_of, place_of_tile};
 use crate::coach::{self, Action};
 use crate::model::{MapPlan, PixelModel};
 
-/// The jobs of a queue's tasks that are not completed, each after what it depends on, and the tasks in the same order. Tasks that only a person
-/// can carry on, and what is blocked or failed, are left out, and so is what waits for those.
-pub fn jobs_of_queue(queue: &coach::Queue, plan: &MapPlan) -> Vec<Job> {
-    let by_name: HashMap<&coach::TaskId, &coach::Task> =
-        queue.tasks().iter().map(|task| (&task.id, task)).collect();
-    let mut jobs: Vec<Job> = Vec::new();
-    let mut numbers: HashMap<&coach::TaskId, JobId> = HashMap::new();
-    let mut left: Vec<&coach::Task> = queue.tasks().iter().filter(|task| is_for_agents(task)).collect();
-    // Rounds over what is left: in each, what waits for nothing that is left gets its number.
-    loop {
-        let before = left.len();
-        left.retain(|task| {
-            let mut after = Vec::new();
-            for id in &task.dependencies {
-                match (numbers.get(id), by_name.get(id)) {
-                    (Some(&number), _) => after.push(number),
-                    (None, Some(other)) if other.status == coach::Status::Completed => {}
-                    (None, _) => return true,
-                }
-            }
-            numbers.insert(&task.id, JobId(jobs.len() as u32));
-            jobs.push(job_of_task(task, after, plan));
-            false
-        });
-        if left.is_empty() || left.len() == before {
-            return jobs;
-        }
+/// The job that a task of the coach's queue is now: its work, or its review.
+pub fn job_of_task(task: &coach::Task, plan: &MapPlan) -> Job {
+    let (layer, head) = task.action.place();
+    let named = if layer.is_some() { place_of(plan, layer, head) } else { None };
+    let place = named.unwrap_or_else(|| place_of_whole(task.id.as_str(), plan));
+    let is_review = task.status == coach::Status::Review;
+    let wanted = if is_review { task.reviewer.unwrap_or_default() } else { task.preferred_agent };
+    Job {
+        phase: task.phase,
+        priority: task.priority,
+        wanted,
+        ..Job::new(
+            task.id.to_string(),
+            if is_review { "review" } else { task.action.name() },
+            place,
+            usual_ticks(&task.action),
+        )
     }
 }
 
-fn is_for_agents(task: &coach::Task) -> bool {
-    let open = matches!(task.status, coach::Status::Pending | coach::Status::InProgress);
-    open && !task.needs_person && task.preferred_agent != coach::Agent::Human
-}
-
-fn job_of_task(task: &coach::Task, after: Vec<JobId>, plan: &MapPlan) -> Job {
-    let (layer, head) = task.action.place();
-    // What is about no part of the model, or about one that this model lacks, is done in the middle of the map.
-    let place = place_of(plan, layer, head).or_else(|| place_of(plan, None, None)).unwrap_or_default();
-    Job {
-        task: task.id.to_string(),
-        action: task.action.name().into(),
-        wanted: task.preferred_agent,
-        place,
-        phase: task.phase,
-        priority: task.priority,
-        work: usual_ticks(&task.action),
-        after,
+/// Where what is about the whole model is done: at one of its plots, the same each time, so that agents do not all stand in one spot.
+fn place_of_whole(task: &str, plan: &MapPlan) -> Place {
+    // FNV-1a: any number will do that tells names apart.
+    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+    let number = task.bytes().fold(0xCBF2_9CE4_8422_2325, mix);
+    match plan.plots.len() as u64 {
+        0 => place_of(plan, None, None).unwrap_or_default(),
+        count => Place::middle(&plan.plots[((number >> 20) % count) as usize].rect),
     }
 }
 
@@ -97,7 +75,7 @@ pub fn jobs_of_model(model: &PixelModel, count: usize, odds: &Odds) -> Vec<Job> 
                 ..Job::new(
                     format!("{name}#{number}"),
                     action,
-                    place.unwrap_or(Place::default()),
+                    place.unwrap_or_default(),
                     (5.0 + 45.0 * length).round(),
                 )
             }

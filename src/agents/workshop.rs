@@ -3,11 +3,12 @@
 //! Without one, work is simulated: it takes the ticks that its job says. With one, it takes as long as it takes. Few works run at once, and
 //! after each the bench stays free for a while, so that whoever explores or prompts meanwhile hardly notices.
 
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bevy::prelude::*;
-use bevy::tasks::{AsyncComputeTaskPool, Task, futures::check_ready};
 
 use super::{Job, JobId};
 
@@ -21,6 +22,8 @@ pub enum Outcome {
     Done,
     /// It is not, for this reason; the job can be taken again, up to its limit of attempts.
     Failed(String),
+    /// It is not, and the coach's queue says what is next: the job is closed, and comes anew where the task is to be done again.
+    Returned(String),
 }
 
 /// Does a job for an agent of this name. It is called on a thread of its own and may take its time.
@@ -39,7 +42,7 @@ pub struct Workshop {
 
 enum Bench {
     Free { from: Option<Instant> },
-    Busy { job: JobId, since: Instant, task: Task<Outcome> },
+    Busy { job: JobId, since: Instant, outcome: Mutex<Receiver<Outcome>> },
 }
 
 impl Workshop {
@@ -56,6 +59,11 @@ impl Workshop {
         self.benches.iter().filter(|bench| matches!(bench, Bench::Busy { .. })).count()
     }
 
+    /// Whether a job is being worked on, and not only waited for a bench with.
+    pub fn works_on(&self, id: JobId) -> bool {
+        self.benches.iter().any(|bench| matches!(bench, Bench::Busy { job, .. } if *job == id))
+    }
+
     /// Attempts that failed since this was last asked, and why.
     pub fn take_failures(&mut self) -> Vec<(JobId, String)> {
         std::mem::take(&mut self.failures)
@@ -65,8 +73,14 @@ impl Workshop {
     pub(super) fn attend(&mut self, id: JobId, job: &Job, agent: &str) -> Option<Outcome> {
         let at_work = |bench: &&mut Bench| matches!(bench, Bench::Busy { job, .. } if *job == id);
         if let Some(bench) = self.benches.iter_mut().find(at_work) {
-            let Bench::Busy { since, task, .. } = bench else { return None };
-            let outcome = check_ready(task)?;
+            let Bench::Busy { since, outcome, .. } = bench else { return None };
+            let receiver = outcome.get_mut().unwrap_or_else(PoisonError::into_inner);
+            let outcome = match receiver.try_recv() {
+                Ok(outcome) => outcome,
+                Err(TryRecvError::Empty) => return None,
+                // The thread has ended without a word.
+                Err(TryRecvError::Disconnected) => Outcome::Failed("the work panicked".into()),
+            };
             let pause = since.elapsed().mul_f64(1.0 / self.share - 1.0).min(LONGEST_BREAK);
             *bench = Bench::Free { from: Some(Instant::now() + pause) };
             if let Outcome::Failed(why) = &outcome {
@@ -81,9 +95,16 @@ impl Workshop {
             && let Some(bench) = self.benches.iter_mut().find(is_free)
         {
             let (work, job, agent) = (self.work.clone(), job.clone(), agent.to_owned());
-            let task =
-                AsyncComputeTaskPool::get_or_init(Default::default).spawn(async move { work(&job, &agent) });
-            *bench = Bench::Busy { job: id, since: now, task };
+            let (sender, outcome) = channel();
+            // A thread of its own: work takes seconds, and a task pool's threads are for what a frame waits for.
+            let spawned = thread::Builder::new().name(format!("{agent} at work")).spawn(move || {
+                // Where nobody listens any more, the world is gone.
+                let _ = sender.send(work(&job, &agent));
+            });
+            if let Err(error) = spawned {
+                return Some(Outcome::Failed(format!("there is no thread for it: {error}")));
+            }
+            *bench = Bench::Busy { job: id, since: now, outcome: Mutex::new(outcome) };
         }
         None
     }

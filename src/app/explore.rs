@@ -3,6 +3,7 @@
 //! Comes in: a model, and maybe a tour. Goes out: the window, or PNG files.
 
 mod experiments;
+mod agents;
 mod offscreen;
 
 use std::path::PathBuf;
@@ -37,6 +38,7 @@ use crate::world::shot::Shots;
 use crate::world::tour::{Tour, TourRun};
 use crate::world::{Map, WorldPlugin};
 
+pub use agents::Inhabitants;
 pub use offscreen::{Offscreen, OffscreenError};
 
 /// Arguments of the world.
@@ -51,6 +53,12 @@ pub struct WorldArgs {
     /// The size of the window or of pictures, in pixels.
     #[arg(long, value_name = "WxH", default_value = "1280x720", value_parser = parse_size, help_heading = "The world")]
     pub size: [u32; 2],
+    /// Where the state of agents, jobs, layers and camera is kept: read at the start where it is there, written at the end. [default: a file for each model in the user's data folder]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["tour", "no_window"], help_heading = "The world")]
+    pub world: Option<PathBuf>,
+    /// Explore without agents: nobody works on the coach's tasks meanwhile.
+    #[arg(long, conflicts_with = "no_window", help_heading = "The world")]
+    pub no_agents: bool,
 }
 
 /// The largest side of a window or picture: what textures of every adapter hold.
@@ -89,8 +97,15 @@ pub fn run(model: PixelModel, args: &WorldArgs, assets: &Assets, out: &mut Outpu
     let settings = if tour.is_some() { SettingsFile::default() } else { SettingsFile::usual() };
     let setup = WorldSetup { model: Arc::new(model), assets: assets.clone(), settings, size: args.size };
     let mut app = windowed_app(&setup)?;
-    if let Some(tour) = tour {
-        app.insert_resource(tour);
+    match tour {
+        Some(tour) => drop(app.insert_resource(tour)),
+        None if args.no_agents => {}
+        None => match (&args.world, Inhabitants::of_user(&setup, args.world.clone())) {
+            // A world that was named is wanted as it is.
+            (Some(_), inhabitants) => inhabitants?.move_in(&mut app, &setup)?,
+            (None, Ok(inhabitants)) => inhabitants.move_in_or_stay_away(&mut app, &setup),
+            (None, Err(error)) => print_warning(&format!("the world is without agents: {error:#}")),
+        },
     }
     app.add_systems(Last, report);
     // The window may stay open for long: what is to be read is written before.

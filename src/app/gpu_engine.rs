@@ -3,12 +3,14 @@
 //! Tokens are drawn on the device and fed back there for several steps of one submit. Where log-probabilities are asked for, the
 //! logits are read back and the CPU's sampler answers.
 
+mod device;
 mod draws;
 mod hooks;
 mod profile;
 mod threads;
 pub mod trial;
 
+pub use device::open_device;
 pub use hooks::Hooked;
 
 use std::sync::Arc;

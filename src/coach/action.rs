@@ -171,6 +171,14 @@ impl Action {
         }
     }
 
+    /// What this program lacks for it, in words.
+    pub fn missing(&self) -> Option<String> {
+        match self {
+            Self::Needs { feature } => Some(format!("this program has no {feature} yet")),
+            _ => None,
+        }
+    }
+
     /// The layer and head that it is about, for an agent's way to it.
     pub const fn place(&self) -> (Option<u32>, Option<u32>) {
         match self {

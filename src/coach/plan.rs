@@ -153,10 +153,12 @@ impl PlanFile {
             tasks.extend(phase.tasks.into_iter().map(|task| task_of(task, number, now)));
         }
         let commands: Vec<Command> = (self.commands.into_iter())
-            .map(|c| Command { name: c.name, line: c.line, seconds: c.seconds, allowed: false })
+            .map(|c| Command { name: c.name, line: c.line, seconds: c.seconds })
             .collect();
         check_references(&tasks, &commands)?;
-        Queue::new(self.name, phases, commands, tasks).map_err(Fault::of_task)
+        let mut queue = Queue::new(self.name, phases, commands, tasks).map_err(Fault::of_task)?;
+        queue.block_what_is_missing(now);
+        Ok(queue)
     }
 }
 

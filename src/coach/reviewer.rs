@@ -37,6 +37,9 @@ pub enum ReviewError {
     /// The reply has no score.
     #[error("the reply has no line \"score: N\" with N from 0 to 10")]
     Nonsense,
+    /// The loaded model could not write one.
+    #[error("{0}")]
+    Work(String),
 }
 
 impl Reviewer {

@@ -4,11 +4,16 @@
 //! Text is chosen by its size on the screen ([`crate::world::layout::labels`]) before any of it is laid out.
 
 mod activity;
+mod agent_card;
+mod agents;
 mod chrome;
+mod coach;
+mod coach_task;
 mod help;
 mod inspector;
 mod map_text;
 mod mods;
+mod overlay;
 mod prompt;
 mod search_box;
 mod style;
@@ -18,6 +23,7 @@ use bevy::prelude::*;
 use bevy_egui::{EguiPlugin, EguiPrimaryContextPass};
 
 pub use activity::Scrubbed;
+pub use coach::CoachPanel;
 pub use prompt::PromptBox;
 pub use search_box::SearchBox;
 
@@ -37,19 +43,24 @@ impl Plugin for PanelPlugin {
     fn build(&self, app: &mut App) {
         app.add_plugins(EguiPlugin::default())
             .init_resource::<Panels>()
+            .init_resource::<CoachPanel>()
             .init_resource::<SearchBox>()
             .init_resource::<PromptBox>()
             .init_resource::<Scrubbed>()
             .init_resource::<values::TileCache>()
             .add_systems(Update, help::toggle)
+            .add_systems(Update, (coach::toggle, coach::keep).chain())
             .add_systems(
                 EguiPrimaryContextPass,
                 (
                     style::set_style,
+                    overlay::draw,
                     activity::draw,
                     map_text::draw,
                     values::draw,
+                    agents::draw,
                     chrome::draw,
+                    coach::draw,
                     prompt::draw,
                     search_box::draw,
                     inspector::draw,

@@ -29,6 +29,12 @@ pub fn backing(theme: Theme) -> Color32 {
     Color32::from_rgba_unmultiplied(r, g, b, 215)
 }
 
+/// What lies under panels with much to read: nothing shines through.
+pub fn solid(theme: Theme) -> Color32 {
+    let [r, g, b] = theme.ground();
+    Color32::from_rgba_unmultiplied(r, g, b, 246)
+}
+
 /// What is selected.
 pub fn accent(theme: Theme) -> Color32 {
     match theme {

@@ -44,6 +44,10 @@ pub enum Action {
     Prompt,
     /// Shows or hides the inspector.
     Inspector,
+    /// Shows or hides the coach.
+    Coach,
+    /// Lets the agents stand still, or go on.
+    PauseAgents,
     /// Shows or hides this list.
     Help,
     /// Begins the introductory tour.
@@ -74,6 +78,8 @@ impl Action {
             Self::Search => "search",
             Self::Prompt => "prompt",
             Self::Inspector => "inspector",
+            Self::Coach => "the coach and its tasks",
+            Self::PauseAgents => "stop the agents or let them go on",
             Self::Help => "this help",
             Self::TakeTour => "take the tour",
             Self::Experiments => "experiments",
@@ -164,6 +170,6 @@ mod tests {
         codes.sort();
         codes.dedup();
         assert_eq!(codes.len(), count);
-        assert_eq!(keys.list().count(), 21, "every action has a key");
+        assert_eq!(keys.list().count(), 23, "every action has a key");
     }
 }

@@ -4,10 +4,12 @@
 //! Out: pictures, and marks on the model's entities. [`layout`] and [`view`] are pure: where everything lies, and what a camera sees of it.
 //! [`draw`] is the one render pass that decodes weights in the fragment shader; text and panels lie above it, in `panel`.
 
+pub mod agents;
 pub mod camera;
 pub mod draw;
 pub mod keys;
 pub mod layout;
+pub mod overlay;
 pub mod palette;
 mod plugin;
 pub mod settings;

@@ -39,6 +39,11 @@ pub enum Incident {
         /// Whether it can be taken again.
         again: bool,
     },
+    /// Its task goes back to the coach's queue, which says what is next.
+    Returns {
+        /// The job.
+        job: JobId,
+    },
     /// It gives its job back with what is left of it.
     HandsOver {
         /// The job.
@@ -136,6 +141,7 @@ impl Trace {
                     line.again = Some(again);
                     ("fails", task(job))
                 }
+                Incident::Returns { job } => ("returns", task(job)),
                 Incident::HandsOver { job } => ("hands_over", task(job)),
                 Incident::Rests => ("rests", None),
             };

@@ -2,10 +2,12 @@
 //!
 //! Comes in: what to do with the queue. Goes out: the queue's state as a table or as JSON.
 
+#[cfg(feature = "world")]
+mod crew;
 mod show;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -15,8 +17,8 @@ use super::output::{Exit, Output};
 use crate::assets::Assets;
 use crate::coach::plan::{self, DEFAULT_PLAN};
 use crate::coach::reviewer::Reviewer;
-use crate::coach::work::Workshop;
-use crate::coach::{Action, Agent, Queue, Runner, Status, Step, Store, Task, TaskId};
+use crate::coach::work::{Gate, Workshop};
+use crate::coach::{Action, Agent, Consents, Desk, Hands, Queue, Status, Store, Task, TaskId};
 
 /// Arguments of `coach`.
 #[derive(Debug, Args)]
@@ -157,7 +159,7 @@ pub fn run(args: CoachArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
     if let CoachCommand::Demo { model } = &args.command {
         return demo(model.as_deref(), assets, out);
     }
-    let mut store = Store::new(args.queue.map_or_else(default_queue, Ok)?);
+    let store = Store::new(args.queue.map_or_else(default_queue, Ok)?);
     let now = Zoned::now();
     match args.command {
         CoachCommand::Init { plan, force } => {
@@ -176,7 +178,7 @@ pub fn run(args: CoachArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
                 None => "nothing is ready".into(),
             })?;
         }
-        CoachCommand::Run(run) => return run_tasks(&mut store, &run, assets, out),
+        CoachCommand::Run(run) => return run_tasks(store, &run, assets, out),
         CoachCommand::Show { id } => {
             let queue = store.read()?;
             out.print(queue.task(&id.parse()?)?, show::task)?;
@@ -193,20 +195,33 @@ pub fn run(args: CoachArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
         CoachCommand::Fail { id, why } => change(&store, &id, out, |q, id| q.fail(id, why, &now))?,
         CoachCommand::Retry { id } => change(&store, &id, out, |q, id| q.retry(id, &now))?,
         CoachCommand::Allow { name, no } => {
-            let known = store.change(|queue| Ok(name.as_ref().is_none_or(|name| queue.allow(name, !no))))?;
-            anyhow::ensure!(known, "the plan declares no command \"{}\"", name.unwrap_or_default());
-            out.print(&store.read()?.commands(), |commands| show::commands(commands))?;
+            let queue = store.read()?;
+            let consents = Consents::of_user().context("there is no home folder: set PIXEL_LLM_CONFIG")?;
+            if let Some(name) = name {
+                let command = queue.commands().iter().find(|command| command.name == name);
+                let command = command.with_context(|| format!("the plan declares no command \"{name}\""))?;
+                consents.allow(&command.line, !no)?;
+            }
+            let commands: Vec<show::Leave<'_>> = (queue.commands().iter())
+                .map(|command| Ok(show::Leave { command, allowed: consents.allows(&command.line)? }))
+                .collect::<Result<_, crate::coach::CoachError>>()?;
+            out.print(&commands, |commands| show::commands(commands))?;
         }
         CoachCommand::Agents => {
             let reviewer = Reviewer::load(Agent::Gemini.name(), assets)?;
-            out.print(&reviewer, |reviewer| show::agents(reviewer.as_ref()))?;
+            let kinds = crate::agents::load_profiles(assets)?;
+            out.print(&show::Agents { reviewer, kinds }, show::agents)?;
         }
         CoachCommand::Demo { .. } => unreachable!("it has no queue of the user's and was done above"),
     }
     Ok(Exit::Ok)
 }
 
-fn default_queue() -> anyhow::Result<PathBuf> {
+/// Where the user's queue is kept.
+///
+/// # Errors
+/// There is no home folder.
+pub fn default_queue() -> anyhow::Result<PathBuf> {
     let folders = directories::ProjectDirs::from("", "", "pixel-llm");
     let folders = folders.context("there is no home folder: name the queue with --queue FILE")?;
     Ok(folders.data_dir().join("coach").join("coach.json"))
@@ -244,14 +259,13 @@ fn task_of(add: AddArgs, now: &Zoned) -> anyhow::Result<Task> {
     })
 }
 
-fn run_tasks(store: &mut Store, run: &RunArgs, assets: &Assets, out: &mut Output) -> anyhow::Result<Exit> {
+fn run_tasks(store: Store, run: &RunArgs, assets: &Assets, out: &mut Output) -> anyhow::Result<Exit> {
     if !store.exists() {
         store.create(&plan::load(&run.plan, assets, &Zoned::now())?, false)?;
     }
     let phases = run.phase.map_or_else(Vec::new, |phase| vec![phase]);
-    drive(store, run.model.as_deref(), &phases, run.max_tasks, assets)?;
-    let queue = store.read()?;
-    out.print(&queue, |queue| show::status(queue, run.phase))?;
+    let queue = drive(store, run.model.as_deref(), phases, run.max_tasks, assets)?;
+    out.print(&*queue, |queue| show::status(queue, run.phase))?;
     Ok(exit_of(&queue))
 }
 
@@ -260,29 +274,48 @@ fn exit_of(queue: &Queue) -> Exit {
     if failed { Exit::FoundBad } else { Exit::Ok }
 }
 
-/// Does tasks and shows them as they are done; of the named phases in order, or of the current one as it moves on.
+/// Does tasks and shows them as they are done; of the named phases in order, or of the current one as it moves on. The queue as it is then.
 fn drive(
-    store: &mut Store,
+    store: Store,
     model: Option<&Path>,
-    phases: &[u32],
+    phases: Vec<u32>,
     max_tasks: Option<u32>,
     assets: &Assets,
-) -> anyhow::Result<()> {
-    let cancel = AtomicBool::new(false);
+) -> anyhow::Result<Arc<Queue>> {
     let folder = store.folder().to_owned();
-    let shop = Workshop::new(super::open_model(model, assets)?, &folder, &cancel)?;
+    let shop = Workshop::new(super::open_model(model, assets)?, &folder, Arc::new(Gate::default()))?;
+    #[cfg(feature = "world")]
+    let shop = shop.with_device(crate::app::gpu_engine::open_device());
     let reviewer = Reviewer::load(Agent::Gemini.name(), assets)?;
-    let mut left = max_tasks.unwrap_or(u32::MAX);
+    let desk = Arc::new(Desk::new(store)?);
+    let hands = Hands::new(Arc::clone(&desk), shop, reviewer, Consents::of_user());
     let mut live = show::Live::new();
+    #[cfg(feature = "world")]
+    crew::drive(hands, phases, max_tasks, assets, &mut |step| live.tell(&step))?;
+    #[cfg(not(feature = "world"))]
+    alone(&hands, phases, max_tasks, &mut |step| live.tell(&step))?;
+    live.finish();
+    desk.refresh()?;
+    Ok(desk.queue())
+}
+
+/// Without a world there are no agents, and one worker does the tasks.
+#[cfg(not(feature = "world"))]
+fn alone(
+    hands: &Hands,
+    phases: Vec<u32>,
+    max_tasks: Option<u32>,
+    tell: &mut (dyn FnMut(crate::coach::Step) + Send),
+) -> anyhow::Result<()> {
+    let mut left = max_tasks.unwrap_or(u32::MAX);
     let phases: Vec<Option<u32>> =
-        if phases.is_empty() { vec![None] } else { phases.iter().map(|&phase| Some(phase)).collect() };
+        if phases.is_empty() { vec![None] } else { phases.into_iter().map(Some).collect() };
     for phase in phases {
-        let mut runner = Runner::new(store, &shop, reviewer.clone(), &cancel, phase);
-        while left > 0 && runner.step(&mut |step: Step<'_>| live.tell(&step))? {
+        let mut runner = crate::coach::Runner::new(hands, phase);
+        while left > 0 && runner.step(tell)? {
             left -= 1;
         }
     }
-    live.finish();
     Ok(())
 }
 
@@ -291,11 +324,10 @@ const DEMO_PHASES: [u32; 3] = [1, 2, 3];
 
 fn demo(model: Option<&Path>, assets: &Assets, out: &mut Output) -> anyhow::Result<Exit> {
     let folder = tempfile::tempdir().context("cannot make a folder for the demonstration")?;
-    let mut store = Store::new(folder.path().join("coach.json"));
+    let store = Store::new(folder.path().join("coach.json"));
     store.create(&plan::load(DEFAULT_PLAN, assets, &Zoned::now())?, false)?;
-    drive(&mut store, model, &DEMO_PHASES, None, assets)?;
-    let queue = store.read()?;
-    out.print(&queue, |queue| show::status(queue, None))?;
+    let queue = drive(store, model, DEMO_PHASES.to_vec(), None, assets)?;
+    out.print(&*queue, |queue| show::status(queue, None))?;
     let finished = queue.progress().iter().take(DEMO_PHASES.len()).all(|phase| phase.is_over());
     Ok(if finished { Exit::Ok } else { Exit::FoundBad })
 }

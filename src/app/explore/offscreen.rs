@@ -48,6 +48,17 @@ impl Offscreen {
     /// # Errors
     /// There is no adapter, the model does not fit it, or an asset cannot be read.
     pub fn new(setup: &WorldSetup) -> Result<Self, OffscreenError> {
+        Self::with(setup, |_| Ok(()))
+    }
+
+    /// Opens it with something more, such as [`Inhabitants`].
+    ///
+    /// # Errors
+    /// As for [`Self::new`], or what `add` says.
+    pub fn with(
+        setup: &WorldSetup,
+        add: impl FnOnce(&mut App) -> anyhow::Result<()>,
+    ) -> Result<Self, OffscreenError> {
         let facts = AdapterFacts::find(&GpuChoice::default())?;
         let mut app = App::new();
         let plugins = DefaultPlugins
@@ -57,7 +68,9 @@ impl Offscreen {
             .disable::<PipelinedRenderingPlugin>()
             .disable::<WinitPlugin>();
         app.add_plugins(plugins).insert_resource(TimeUpdateStrategy::ManualDuration(FRAME));
-        add_world(&mut app, setup, facts).map_err(|error| OffscreenError::Asset(error.to_string()))?;
+        add_world(&mut app, setup, facts)
+            .and_then(|()| add(&mut app))
+            .map_err(|error| OffscreenError::Asset(format!("{error:#}")))?;
         let [width, height] = setup.size;
         let mut image = Image::new_target_texture(width, height, TextureFormat::Rgba8UnormSrgb, None);
         image.texture_descriptor.usage |= TextureUsages::COPY_SRC;

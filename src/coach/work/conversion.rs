@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::heads::SURVEY_TEXT;
 use super::plain::Plain;
-use super::{Report, Result, WorkError, Workshop};
+use super::{Report, Result, Tell, WorkError, Workshop};
 use crate::model::convert::convert;
 use crate::model::export::export;
 use crate::model::gguf::Gguf;
@@ -19,7 +19,7 @@ fn to_pixels(gguf: &Gguf, path: &Path) -> Result<PixelModel> {
     Ok(PixelModel::open(path)?)
 }
 
-pub(super) fn round_trip(shop: &Workshop<'_>, progress: &mut dyn FnMut(String)) -> Result<Report> {
+pub(super) fn round_trip(shop: &Workshop, progress: &mut Tell<'_>) -> Result<Report> {
     progress("to GGUF".into());
     let plain = Plain::new(shop)?;
     progress("back to pixels".into());
@@ -40,7 +40,7 @@ pub(super) fn round_trip(shop: &Workshop<'_>, progress: &mut dyn FnMut(String)) 
     Ok(report.with("different_gguf_bytes", bytes as f64).with("gguf_bytes", one.len() as f64))
 }
 
-pub(super) fn validate_loader(shop: &Workshop<'_>, progress: &mut dyn FnMut(String)) -> Result<Report> {
+pub(super) fn validate_loader(shop: &Workshop, progress: &mut Tell<'_>) -> Result<Report> {
     /// Places of the head and of the tiles that are broken, one at a time.
     const PLACES: usize = 48;
     let plain = Plain::new(shop)?;
@@ -52,7 +52,7 @@ pub(super) fn validate_loader(shop: &Workshop<'_>, progress: &mut dyn FnMut(Stri
     let broken = plain.folder.path().join("broken.pxi");
     let (mut accepted, mut copies) = (0, 0);
     let mut try_copy = |bytes: &[u8], what: String| -> Result<()> {
-        shop.check_cancelled()?;
+        shop.go_on()?;
         progress(what);
         fs::write(&broken, bytes).map_err(WorkError::other)?;
         copies += 1;
@@ -98,7 +98,7 @@ fn logits(model: &CpuModel, tokens: &[u32]) -> Result<Vec<Vec<f32>>> {
     Ok(out.iter().map(|(_, row)| row.to_vec()).collect())
 }
 
-pub(super) fn compare_logits(shop: &Workshop<'_>, progress: &mut dyn FnMut(String)) -> Result<Report> {
+pub(super) fn compare_logits(shop: &Workshop, progress: &mut Tell<'_>) -> Result<Report> {
     let options = EncodeOptions { add_special: true, parse_special: true };
     let mut tokens = shop.text.tokenizer().encode(SURVEY_TEXT, options);
     tokens.truncate(TOKENS.min(shop.model.config().context_length as usize));

@@ -1,6 +1,6 @@
 //! Which heads matter: mute one, measure the loss, take it back.
 
-use super::{Report, Result, WorkError, Workshop};
+use super::{Report, Result, Tell, WorkError, Workshop};
 use crate::coach::CoachError;
 use crate::model::tokenizer::EncodeOptions;
 use crate::passes::reference::Controls;
@@ -14,6 +14,9 @@ pub const SURVEY_TEXT: &str = "Once upon a time, on the map, there was a little 
 good friend, a careful hedgehog named Tidex. It was a rainy morning. The river was loud. \"I am faster than you,\" \
 said Tidex to Ivy. \"Let us race from the square to the workshop.\" Tidex was ahead. But Tidex took the wrong road, \
 because she did not read the sign. Ivy read the sign and went on. Ivy came to the workshop first and won the race.";
+
+/// Where the survey of heads is kept, in the folder of the queue.
+pub const HEAD_IMPORTANCE_FILE: &str = "head-importance.json";
 
 /// The most tokens of the text that are scored: enough for a loss that tells heads apart, little for a large model.
 const MAX_TOKENS: usize = 256;
@@ -29,7 +32,7 @@ pub fn loss(engine: &mut CpuEngine, tokens: &[u32]) -> Result<f64> {
     Ok(likelihood.mean())
 }
 
-fn tokens(shop: &Workshop<'_>) -> Vec<u32> {
+fn tokens(shop: &Workshop) -> Vec<u32> {
     let options = EncodeOptions { add_special: true, parse_special: true };
     let mut tokens = shop.text.tokenizer().encode(SURVEY_TEXT, options);
     tokens.truncate(MAX_TOKENS.min(shop.model.config().context_length as usize));
@@ -37,14 +40,14 @@ fn tokens(shop: &Workshop<'_>) -> Vec<u32> {
 }
 
 /// The factors with which one head is muted.
-fn muted(shop: &Workshop<'_>, layer: u32, head: u32) -> Controls {
+fn muted(shop: &Workshop, layer: u32, head: u32) -> Controls {
     let mut controls = Controls::default();
     controls.set_head_scale(shop.model.config(), layer, head, 0.0);
     controls
 }
 
 /// The losses with nothing muted, and with one head muted; the head is on again afterwards.
-pub(super) fn ablate(shop: &Workshop<'_>, layer: u32, head: u32) -> Result<Report> {
+pub(super) fn ablate(shop: &Workshop, layer: u32, head: u32) -> Result<Report> {
     let config = shop.model.config();
     if layer >= config.layer_count || head >= config.head_count {
         let (layers, heads) = (config.layer_count, config.head_count);
@@ -69,7 +72,7 @@ pub(super) fn ablate(shop: &Workshop<'_>, layer: u32, head: u32) -> Result<Repor
 }
 
 /// Every head in turn, most important first.
-pub(super) fn survey(shop: &Workshop<'_>, progress: &mut dyn FnMut(String)) -> Result<Report> {
+pub(super) fn survey(shop: &Workshop, progress: &mut Tell<'_>) -> Result<Report> {
     let (layers, heads) = (shop.model.config().layer_count, shop.model.config().head_count);
     let tokens = tokens(shop);
     let mut engine = shop.engine(1, tokens.len())?;
@@ -77,14 +80,14 @@ pub(super) fn survey(shop: &Workshop<'_>, progress: &mut dyn FnMut(String)) -> R
     let mut found: Vec<(u32, u32, f64)> = Vec::with_capacity((layers * heads) as usize);
     for layer in 0..layers {
         for head in 0..heads {
-            shop.check_cancelled()?;
+            shop.go_on()?;
             progress(format!("head {layer}.{head} of {layers} x {heads}"));
             *engine.controls_mut() = muted(shop, layer, head);
             found.push((layer, head, loss(&mut engine, &tokens)?));
         }
     }
     found.sort_by(|a, b| b.2.total_cmp(&a.2));
-    let name = "head-importance.json";
+    let name = HEAD_IMPORTANCE_FILE;
     let rows: Vec<serde_json::Value> = found
         .iter()
         .map(|(layer, head, loss)| {
@@ -107,7 +110,7 @@ pub(super) fn survey(shop: &Workshop<'_>, progress: &mut dyn FnMut(String)) -> R
 }
 
 /// Writes a file of a report, whole or not at all.
-pub(super) fn write_file(shop: &Workshop<'_>, name: &str, bytes: &[u8]) -> Result<()> {
+pub(super) fn write_file(shop: &Workshop, name: &str, bytes: &[u8]) -> Result<()> {
     let path = shop.folder.join(name);
     let mut file = AtomicFile::create(&path).map_err(WorkError::other)?;
     file.write_all(bytes).map_err(CoachError::io(&path, "write")).map_err(WorkError::other)?;

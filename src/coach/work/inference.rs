@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Report, Result, WorkError, Workshop};
+use super::{Report, Result, Tell, WorkError, Workshop};
 use crate::passes::reference::{Column, Controls, CpuModel, KvCache};
 use crate::tokens::request::Defaults;
 use crate::tokens::{
@@ -14,8 +14,7 @@ use crate::tokens::{
 const TIMED: u32 = 32;
 
 /// One greedy answer, token by token, with the clock of each kernel.
-fn timed_answer(shop: &Workshop<'_>) -> Result<(Profile, Duration)> {
-    let mut engine = shop.engine(1, 2 * TIMED as usize)?;
+fn timed_answer(shop: &Workshop, engine: &mut dyn Engine) -> Result<(Profile, Duration)> {
     let mut sum = Profile::default();
     let mut plain = Duration::ZERO;
     let first = shop.text.tokenizer().first_token().unwrap_or(0);
@@ -24,7 +23,7 @@ fn timed_answer(shop: &Workshop<'_>) -> Result<(Profile, Duration)> {
     for timed in [false, true] {
         let mut token = first;
         for position in 0..count {
-            shop.check_cancelled()?;
+            shop.go_on()?;
             let batch = Batch {
                 columns: vec![crate::tokens::Column { token, slot: 0, position }],
                 asks: vec![Ask::greedy(0)],
@@ -47,37 +46,55 @@ fn timed_answer(shop: &Workshop<'_>) -> Result<(Profile, Duration)> {
     Ok((sum, plain / count.max(1)))
 }
 
-pub(super) fn bench_kernels(shop: &Workshop<'_>) -> Result<Report> {
-    let (profile, per_token) = timed_answer(shop)?;
+/// Adds the speed of each kernel to a report, by names that begin with `prefix`; tokens per second, and the slowest kernel in words.
+fn speeds(report: &mut Report, prefix: &str, (profile, per_token): &(Profile, Duration)) -> (f64, String) {
     let passes = f64::from(profile.passes.max(1));
     let speed = 1.0 / per_token.as_secs_f64().max(1e-9);
-    let mut report = Report::default().with("tokens_per_second", speed);
-    let mut slowest = ("", 0.0);
+    let mut add = |name: String, value: f64| report.figures.insert(format!("{prefix}{name}"), value);
+    add("tokens_per_second".into(), speed);
+    let mut slowest = ("nothing", 0.0);
     for stage in &profile.stages {
         let micros = stage.time.as_secs_f64() * 1e6 / passes;
-        report = report.with(&format!("{}_us", stage.name), micros);
+        add(format!("{}_us", stage.name), micros);
         if stage.weight_bytes > 0 {
             let rate = stage.weight_bytes as f64 / stage.time.as_secs_f64().max(1e-9) / 1e9;
-            report = report.with(&format!("{}_gb_per_second", stage.name), rate);
+            add(format!("{}_gb_per_second", stage.name), rate);
         }
         if micros > slowest.1 {
             slowest = (stage.name, micros);
         }
     }
-    report.summary =
-        format!("{speed:.0} tokens/s on the processor; most time in {} ({:.0} us)", slowest.0, slowest.1);
+    (speed, format!("{} ({:.0} us)", slowest.0, slowest.1))
+}
+
+pub(super) fn bench_kernels(shop: &Workshop, progress: &mut Tell<'_>) -> Result<Report> {
+    progress("on the processor".into());
+    let timed = timed_answer(shop, &mut shop.engine(1, 2 * TIMED as usize)?)?;
+    let mut report = Report::default();
+    let (speed, slowest) = speeds(&mut report, "", &timed);
+    report.summary = format!("{speed:.0} tokens/s on the processor; most time in {slowest}");
+    progress("a GPU is looked for".into());
+    let Some(mut device) = shop.open_device(TIMED as usize)? else {
+        report.summary.push_str("; no GPU was measured");
+        return Ok(report);
+    };
+    let name = device.name();
+    progress(format!("on {name}"));
+    let timed = timed_answer(shop, device.engine())?;
+    let (speed, slowest) = speeds(&mut report, "gpu_", &timed);
+    report.summary.push_str(&format!("; {speed:.0} on {name}, most in {slowest}"));
     Ok(report)
 }
 
-pub(super) fn bench_answers(shop: &Workshop<'_>) -> Result<Report> {
-    let (_, per_token) = timed_answer(shop)?;
+pub(super) fn bench_answers(shop: &Workshop) -> Result<Report> {
+    let (_, per_token) = timed_answer(shop, &mut shop.engine(1, 2 * TIMED as usize)?)?;
     let speed = 1.0 / per_token.as_secs_f64().max(1e-9);
     Ok(Report::new(format!("{speed:.0} tokens/s, one answer at a time")).with("tokens_per_second", speed))
 }
 
 /// Answers requests greedily, several at once.
 pub(super) fn answers(
-    shop: &Workshop<'_>,
+    shop: &Workshop,
     prompts: &[String],
     slots: usize,
     defaults: &Defaults,
@@ -88,17 +105,23 @@ pub(super) fn answers(
     let mut engine = shop.engine(slots, context)?;
     let mut progress = Progress::new(requests.len() as u64, 0);
     let mut found: Vec<Option<Result<Answer, Failure>>> = vec![None; requests.len()];
-    let outcome =
-        run(&mut engine, &shop.text, requests.into_iter().map(Ok), &mut progress, shop.cancel, |report| {
+    let outcome = run(
+        &mut engine,
+        &shop.text,
+        requests.into_iter().map(Ok),
+        &mut progress,
+        shop.gate.cancellation(),
+        |report| {
             if let RunReport::Finished { number, outcome, .. } = report
                 && let Some(place) = found.get_mut(number as usize)
             {
                 *place = Some(outcome.clone());
             }
             Ok(())
-        });
+        },
+    );
     outcome.map_err(WorkError::other)?;
-    shop.check_cancelled()?;
+    shop.go_on()?;
     let whole = found.into_iter().map(|answer| match answer {
         Some(answer) => answer.map_err(WorkError::other),
         None => Err(WorkError::Cancelled),
@@ -109,7 +132,7 @@ pub(super) fn answers(
 /// Nearer than this, in nats, two tokens are equally right: rounding decides.
 const MARGIN: f32 = 0.05;
 
-pub(super) fn check_coordinator(shop: &Workshop<'_>) -> Result<Report> {
+pub(super) fn check_coordinator(shop: &Workshop) -> Result<Report> {
     const SHARED: &str = "Once upon a time, on the map, there was a little ";
     let endings = ["bird", "robot", "fox", "hedgehog named Tidex", "owl. Her", "lamp", "river", "map of"];
     let prompts: Vec<String> = endings.iter().map(|ending| format!("{SHARED}{ending}")).collect();
@@ -123,7 +146,7 @@ pub(super) fn check_coordinator(shop: &Workshop<'_>) -> Result<Report> {
     let model = shop.cpu_model()?;
     let (mut wrong, mut tokens, mut worst) = (0_u32, 0_u32, 0.0_f32);
     for (prompt, answer) in prompts.iter().zip(&answers) {
-        shop.check_cancelled()?;
+        shop.go_on()?;
         let found = compare(shop, &model, prompt, answer)?;
         wrong += found.0;
         tokens += found.1;
@@ -140,7 +163,7 @@ pub(super) fn check_coordinator(shop: &Workshop<'_>) -> Result<Report> {
 }
 
 /// Wrong tokens, tokens, and the largest error of a log-probability of one answer against one token at a time.
-fn compare(shop: &Workshop<'_>, model: &CpuModel, prompt: &str, answer: &Answer) -> Result<(u32, u32, f32)> {
+fn compare(shop: &Workshop, model: &CpuModel, prompt: &str, answer: &Answer) -> Result<(u32, u32, f32)> {
     let ids = shop.text.encode(&Prompt::Text(prompt.into()))?;
     let scored = answer.logprobs.as_deref().unwrap_or_default();
     let mut cache = KvCache::new(model.config(), 1, ids.len() + scored.len() + 1);

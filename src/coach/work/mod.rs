@@ -4,6 +4,8 @@
 //! decides what a report is worth: checks and reviews do.
 
 mod conversion;
+mod device;
+mod gate;
 mod heads;
 mod inference;
 mod plain;
@@ -13,17 +15,20 @@ mod twins;
 mod write;
 
 use std::path::{Path, PathBuf};
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use super::{Action, Report, Subject};
 use crate::model::{ModelError, PixelModel};
 use crate::passes::reference::{CpuModel, CpuOptions, ForwardError};
 use crate::tokens::{CpuEngine, EngineError, ModelText, TextError};
 
-pub use heads::{SURVEY_TEXT, loss};
+pub use device::{Device, OpenDevice};
+pub use gate::Gate;
+pub use heads::{HEAD_IMPORTANCE_FILE, SURVEY_TEXT, loss};
+pub use storage::TILE_STATISTICS_FILE;
+
+/// Hears what is being done.
+pub type Tell<'a> = dyn FnMut(String) + Send + 'a;
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -62,23 +67,42 @@ impl WorkError {
 pub type Result<T, E = WorkError> = std::result::Result<T, E>;
 
 /// What work is done on and with.
-#[derive(Debug)]
-pub struct Workshop<'a> {
+pub struct Workshop {
     model: Arc<PixelModel>,
     text: ModelText,
     folder: PathBuf,
-    cancel: &'a AtomicBool,
+    gate: Arc<Gate>,
+    /// The threads that work may use; all of the program's where none are named.
+    threads: Option<rayon::ThreadPool>,
+    device: Option<Box<OpenDevice>>,
 }
 
-impl<'a> Workshop<'a> {
-    /// A workshop for a model. Files of reports go to `folder`; work stops soon after `cancel` is set.
+impl Workshop {
+    /// A workshop for a model. Files of reports go to `folder`; work waits and stops at the gate.
     ///
     /// # Errors
     /// The model's tokenizer cannot be used.
-    pub fn new(model: impl Into<Arc<PixelModel>>, folder: &Path, cancel: &'a AtomicBool) -> Result<Self> {
+    pub fn new(model: impl Into<Arc<PixelModel>>, folder: &Path, gate: Arc<Gate>) -> Result<Self> {
         let model = model.into();
         let text = ModelText::new(&model)?;
-        Ok(Self { model, text, folder: folder.to_owned(), cancel })
+        Ok(Self { model, text, folder: folder.to_owned(), gate, threads: None, device: None })
+    }
+
+    /// With so many threads of its own, so that others keep the rest of the processor.
+    ///
+    /// # Errors
+    /// The system has no threads left.
+    pub fn with_threads(mut self, count: usize) -> Result<Self> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(count.max(1));
+        self.threads = Some(pool.build().map_err(WorkError::other)?);
+        Ok(self)
+    }
+
+    /// With a way to a GPU, on which kernels are measured and compared too.
+    #[must_use]
+    pub fn with_device(mut self, open: Box<OpenDevice>) -> Self {
+        self.device = Some(open);
+        self
     }
 
     /// The model.
@@ -86,13 +110,20 @@ impl<'a> Workshop<'a> {
         &self.model
     }
 
-    /// Whether work is to stop.
-    pub fn is_cancelled(&self) -> bool {
-        self.cancel.load(Ordering::Relaxed)
+    /// Where work waits and stops.
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.gate
     }
 
-    fn check_cancelled(&self) -> Result<()> {
-        if self.is_cancelled() { Err(WorkError::Cancelled) } else { Ok(()) }
+    /// Between two steps of work: waits while it is held.
+    fn go_on(&self) -> Result<()> {
+        if self.gate.pass() { Ok(()) } else { Err(WorkError::Cancelled) }
+    }
+
+    /// The GPU, where there is a way to one and an adapter.
+    fn open_device(&self, context: usize) -> Result<Option<Box<dyn Device>>> {
+        let Some(open) = &self.device else { return Ok(None) };
+        Ok(open(&self.model, context)?)
     }
 
     fn cpu_model(&self) -> Result<CpuModel> {
@@ -110,8 +141,15 @@ impl<'a> Workshop<'a> {
     ///
     /// # Errors
     /// The work could not be done.
-    pub fn perform(&self, action: &Action, progress: &mut dyn FnMut(String)) -> Result<Report> {
-        self.check_cancelled()?;
+    pub fn perform(&self, action: &Action, progress: &mut Tell<'_>) -> Result<Report> {
+        self.go_on()?;
+        match &self.threads {
+            Some(threads) => threads.install(|| self.act(action, progress)),
+            None => self.act(action, progress),
+        }
+    }
+
+    fn act(&self, action: &Action, progress: &mut Tell<'_>) -> Result<Report> {
         match action {
             Action::VerifyTiles => storage::verify_tiles(self),
             Action::SurveyStatistics => storage::survey_statistics(self),
@@ -121,7 +159,7 @@ impl<'a> Workshop<'a> {
             Action::Bench { subject: Subject::Index } => storage::bench_index(self),
             Action::TuneResidency => storage::tune_residency(self, progress),
             Action::KernelTwins => twins::kernel_twins(self, progress),
-            Action::Bench { subject: Subject::Kernels } => inference::bench_kernels(self),
+            Action::Bench { subject: Subject::Kernels } => inference::bench_kernels(self, progress),
             Action::Bench { subject: Subject::Answers } => inference::bench_answers(self),
             Action::CheckCoordinator => inference::check_coordinator(self),
             Action::RoundTrip => conversion::round_trip(self, progress),

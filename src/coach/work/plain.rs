@@ -25,7 +25,7 @@ pub(super) struct PlainTensor {
 
 impl Plain {
     /// Exports the model.
-    pub fn new(shop: &Workshop<'_>) -> Result<Self> {
+    pub fn new(shop: &Workshop) -> Result<Self> {
         let folder = tempfile::tempdir().map_err(WorkError::other)?;
         let path = folder.path().join("source.gguf");
         export(&shop.model, &path, &|_| ())?;

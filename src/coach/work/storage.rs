@@ -5,12 +5,12 @@ use std::io::Write;
 use std::time::Instant;
 
 use super::heads::write_file;
-use super::{Report, Result, WorkError, Workshop};
+use super::{Report, Result, Tell, WorkError, Workshop};
 use crate::map::{Access, InfiniteMap, Item, Kind, Kinds, MapOptions, Point, Quadtree, Rect, Tile, TilePos};
 use crate::model::verify::verify;
 use crate::pxi::{Compression, PxiFile, WriteOptions, Writer};
 
-pub(super) fn verify_tiles(shop: &Workshop<'_>) -> Result<Report> {
+pub(super) fn verify_tiles(shop: &Workshop) -> Result<Report> {
     let start = Instant::now();
     let damaged = verify(&shop.model, &|_| ());
     let seconds = start.elapsed().as_secs_f64();
@@ -28,7 +28,10 @@ pub(super) fn verify_tiles(shop: &Workshop<'_>) -> Result<Report> {
     Ok(report.with("seconds", seconds))
 }
 
-pub(super) fn survey_statistics(shop: &Workshop<'_>) -> Result<Report> {
+/// Where the survey of tiles is kept, in the folder of the queue.
+pub const TILE_STATISTICS_FILE: &str = "tile-statistics.json";
+
+pub(super) fn survey_statistics(shop: &Workshop) -> Result<Report> {
     let model = &shop.model;
     let mut largest = (0, 0.0_f32);
     let mut spread = 0.0;
@@ -47,7 +50,7 @@ pub(super) fn survey_statistics(shop: &Workshop<'_>) -> Result<Report> {
             "tile": tile, "mean": found.mean, "spread": found.spread, "peak": found.peak, "map": places
         }));
     }
-    let name = "tile-statistics.json";
+    let name = TILE_STATISTICS_FILE;
     let document = serde_json::json!({"layer": "statistics", "tiles": rows});
     write_file(shop, name, format!("{document}\n").as_bytes())?;
     let tensor = &model.tensors()[model.tile_shape(largest.0).0].name;
@@ -62,7 +65,7 @@ pub(super) fn survey_statistics(shop: &Workshop<'_>) -> Result<Report> {
 /// The most bytes of tiles that are compressed: enough for a ratio that holds for the model.
 const MAX_COMPRESSED_BYTES: usize = 64 << 20;
 
-pub(super) fn compression_ratios(shop: &Workshop<'_>, progress: &mut dyn FnMut(String)) -> Result<Report> {
+pub(super) fn compression_ratios(shop: &Workshop, progress: &mut Tell<'_>) -> Result<Report> {
     let folder = tempfile::tempdir().map_err(WorkError::other)?;
     let mut payload = Vec::new();
     for tensor in 0..shop.model.tensors().len() {
@@ -76,7 +79,7 @@ pub(super) fn compression_ratios(shop: &Workshop<'_>, progress: &mut dyn FnMut(S
     let mut words = Vec::new();
     let mut different = 0;
     for compression in Compression::ALL {
-        shop.check_cancelled()?;
+        shop.go_on()?;
         progress(format!("compression {}", compression.name()));
         let path = folder.path().join(compression.name());
         let options = WriteOptions { compression, ..WriteOptions::default() };
@@ -95,7 +98,7 @@ pub(super) fn compression_ratios(shop: &Workshop<'_>, progress: &mut dyn FnMut(S
     Ok(report.with("different_bytes", different as f64))
 }
 
-pub(super) fn warm_up(shop: &Workshop<'_>, layer: Option<u32>) -> Result<Report> {
+pub(super) fn warm_up(shop: &Workshop, layer: Option<u32>) -> Result<Report> {
     let layers = shop.model.config().layer_count;
     if let Some(layer) = layer.filter(|&layer| layer >= layers) {
         return Err(WorkError::Other(format!("there is no layer {layer}: the model has {layers}")));
@@ -134,7 +137,7 @@ struct Scene {
 const TILE_BYTES: usize = 64 * 64 * 3;
 
 impl Scene {
-    fn new(shop: &Workshop<'_>) -> Result<Self> {
+    fn new(shop: &Workshop) -> Result<Self> {
         let folder = tempfile::tempdir().map_err(WorkError::other)?;
         let mut bytes = Vec::new();
         for tensor in 0..shop.model.tensors().len() {
@@ -192,7 +195,7 @@ impl Scene {
     }
 }
 
-pub(super) fn bench_cache(shop: &Workshop<'_>) -> Result<Report> {
+pub(super) fn bench_cache(shop: &Workshop) -> Result<Report> {
     let scene = Scene::new(shop)?;
     let cached = (scene.tiles() / 4).max(16);
     let (hits, misses, _, seconds) = scene.walk(cached, false)?;
@@ -211,14 +214,14 @@ pub(super) fn bench_cache(shop: &Workshop<'_>) -> Result<Report> {
 /// How near to the best rate the chosen cache must come.
 const GOOD_SHARE: f64 = 0.95;
 
-pub(super) fn tune_residency(shop: &Workshop<'_>, progress: &mut dyn FnMut(String)) -> Result<Report> {
+pub(super) fn tune_residency(shop: &Workshop, progress: &mut Tell<'_>) -> Result<Report> {
     let scene = Scene::new(shop)?;
     let mut sizes: Vec<usize> =
         (4..=16).map(|power| 1 << power).take_while(|&size| size < scene.tiles()).collect();
     sizes.push(scene.tiles());
     let mut rates = Vec::new();
     for &size in &sizes {
-        shop.check_cancelled()?;
+        shop.go_on()?;
         progress(format!("a cache of {size} tiles"));
         let (hits, misses, ..) = scene.walk(size, false)?;
         rates.push(hits as f64 / (hits + misses).max(1) as f64);
@@ -232,7 +235,7 @@ pub(super) fn tune_residency(shop: &Workshop<'_>, progress: &mut dyn FnMut(Strin
     Ok(report.with("resident_tiles", size as f64).with("resident_bytes", (size * TILE_BYTES) as f64))
 }
 
-pub(super) fn bench_index(shop: &Workshop<'_>) -> Result<Report> {
+pub(super) fn bench_index(shop: &Workshop) -> Result<Report> {
     const QUERIES: usize = 2000;
     /// Those that are answered a second time by looking at every rectangle.
     const CHECKED: usize = 200;

@@ -1,12 +1,13 @@
 //! Each kernel against plain double precision: the activations of a real prompt are kept at every hook, and what a
 //! kernel made of its input is computed again from weights that were unpacked by another way.
 //!
-//! These are the kernels of the processor, which are the twins of those on a GPU.
+//! These are the kernels of the processor, which are the twins of those on a GPU. Where there is an adapter, its kernels run the same prompt and
+//! are compared with them, place by place.
 
 use std::collections::HashMap;
 
 use super::plain::Plain;
-use super::{Report, Result, Workshop};
+use super::{Report, Result, Tell, Workshop};
 use crate::model::ModelConfig;
 use crate::model::tokenizer::EncodeOptions;
 use crate::passes::HookPoint;
@@ -33,7 +34,7 @@ fn relative_error(found: &[f32], expected: &[f64]) -> f64 {
     if found.len() == expected.len() { distances.fold(0.0, f64::max) / largest } else { f64::MAX }
 }
 
-pub(super) fn kernel_twins(shop: &Workshop<'_>, progress: &mut dyn FnMut(String)) -> Result<Report> {
+pub(super) fn kernel_twins(shop: &Workshop, progress: &mut Tell<'_>) -> Result<Report> {
     let config = shop.model.config().clone();
     let options = EncodeOptions { add_special: true, parse_special: true };
     let mut tokens = shop.text.tokenizer().encode(PROMPT, options);
@@ -55,7 +56,7 @@ pub(super) fn kernel_twins(shop: &Workshop<'_>, progress: &mut dyn FnMut(String)
     let mut layers = vec![0, config.layer_count - 1];
     layers.dedup();
     for layer in layers {
-        shop.check_cancelled()?;
+        shop.go_on()?;
         progress(format!("layer {layer}"));
         errors.extend(twins.layer(layer)?);
     }
@@ -66,13 +67,61 @@ pub(super) fn kernel_twins(shop: &Workshop<'_>, progress: &mut dyn FnMut(String)
         let worst = report.figures.entry(format!("error_{kernel}")).or_insert(0.0);
         *worst = worst.max(*error);
     }
-    let (worst, error) =
-        errors.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or(("none", f64::MAX));
+    let (worst, error) = largest(&errors);
     report.summary = format!(
         "{} kernels on the processor against plain f64: largest error {error:.1e} of the largest value, in {worst}",
         report.figures.len()
     );
-    Ok(report.with("max_relative_error", error))
+    let report = report.with("max_relative_error", error);
+    on_device(shop, &tokens, &kept.0, report, progress)
+}
+
+fn largest<'a>(errors: &[(&'a str, f64)]) -> (&'a str, f64) {
+    errors.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or(("none", f64::MAX))
+}
+
+/// Adds what the kernels of a GPU make of the same prompt, against their twins. The largest error counts for both.
+fn on_device(
+    shop: &Workshop,
+    tokens: &[u32],
+    kept: &HashMap<HookPoint, Vec<f32>>,
+    mut report: Report,
+    progress: &mut Tell<'_>,
+) -> Result<Report> {
+    use HookPoint as H;
+    progress("a GPU is looked for".into());
+    let Some(mut device) = shop.open_device(tokens.len())? else {
+        report.summary.push_str("; no GPU was compared");
+        return Ok(report);
+    };
+    progress(format!("on {}", device.name()));
+    let last = shop.model.config().layer_count - 1;
+    let mut places = vec![("embed", H::Embedding), ("logits", H::Logits)];
+    for layer in if last == 0 { vec![0] } else { vec![0, last] } {
+        places.extend([
+            ("qkv", H::Query(layer)),
+            ("qkv", H::Key(layer)),
+            ("qkv", H::Value(layer)),
+            ("attend", H::HeadOutput(layer)),
+            ("gate_up", H::Hidden(layer)),
+            // What project and down add is in the residual stream.
+            ("project_down", H::Residual(layer)),
+        ]);
+    }
+    let points: Vec<HookPoint> = places.iter().map(|&(_, point)| point).collect();
+    let found = device.watch(tokens, &points)?;
+    let mut errors = Vec::new();
+    for (kernel, point) in places {
+        let twin: Vec<f64> = kept.get(&point).into_iter().flatten().map(|&value| value.into()).collect();
+        let error = found.get(&point).map_or(f64::MAX, |found| relative_error(found, &twin));
+        errors.push((kernel, error));
+        let worst = report.figures.entry(format!("gpu_error_{kernel}")).or_insert(0.0);
+        *worst = worst.max(error);
+    }
+    let (worst, error) = largest(&errors);
+    report.summary.push_str(&format!("; on {} against these: {error:.1e}, in {worst}", device.name()));
+    let both = report.figures.get("max_relative_error").copied().unwrap_or(0.0).max(error);
+    Ok(report.with("gpu_max_relative_error", error).with("max_relative_error", both))
 }
 
 struct Twins<'a> {

@@ -28,7 +28,7 @@ impl Hooks for Watch {
 }
 
 /// Runs prompts and keeps the residual stream after a layer, as pixels.
-pub(super) fn probe(shop: &Workshop<'_>, prompts: &[String], layer: Option<u32>) -> Result<Report> {
+pub(super) fn probe(shop: &Workshop, prompts: &[String], layer: Option<u32>) -> Result<Report> {
     let config = shop.model.config();
     let layer = layer.unwrap_or(config.layer_count - 1);
     if layer >= config.layer_count {
@@ -41,7 +41,7 @@ pub(super) fn probe(shop: &Workshop<'_>, prompts: &[String], layer: Option<u32>)
     let mut watch = Watch { point: HookPoint::Residual(layer), values: Vec::new() };
     let mut tokens = 0;
     for prompt in prompts {
-        shop.check_cancelled()?;
+        shop.go_on()?;
         let mut ids = shop.text.encode(&Prompt::Text(prompt.clone()))?;
         ids.truncate(config.context_length as usize);
         let columns: Vec<Column> = (0..)
@@ -69,7 +69,7 @@ pub(super) fn probe(shop: &Workshop<'_>, prompts: &[String], layer: Option<u32>)
     Ok(report)
 }
 
-pub(super) fn generate(shop: &Workshop<'_>, prompt: &str, max_tokens: u32) -> Result<Report> {
+pub(super) fn generate(shop: &Workshop, prompt: &str, max_tokens: u32) -> Result<Report> {
     // A model without a chat template goes on from the text instead.
     let modes = [PromptMode::Chat, PromptMode::Raw];
     let works = |mode: &PromptMode| {
@@ -86,7 +86,7 @@ pub(super) fn generate(shop: &Workshop<'_>, prompt: &str, max_tokens: u32) -> Re
     Ok(report)
 }
 
-pub(super) fn training_data(shop: &Workshop<'_>, prompts: &[String]) -> Result<Report> {
+pub(super) fn training_data(shop: &Workshop, prompts: &[String]) -> Result<Report> {
     let defaults = Defaults {
         sampling: SamplingParams::greedy(),
         max_tokens: 48,

@@ -4,6 +4,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::agents::Profile;
 
 use crate::coach::reviewer::Reviewer;
 use crate::coach::{Command, Progress, Queue, Status, Step, Task};
@@ -113,21 +116,40 @@ pub fn task(task: &Task) -> String {
     text
 }
 
+/// A command, and whether the user has allowed it.
+#[derive(Serialize)]
+pub struct Leave<'a> {
+    /// The command.
+    #[serde(flatten)]
+    pub command: &'a Command,
+    /// Whether it may run.
+    pub allowed: bool,
+}
+
 /// The commands that a plan declares.
-pub fn commands(commands: &[Command]) -> String {
+pub fn commands(commands: &[Leave<'_>]) -> String {
     if commands.is_empty() {
         return "the plan declares no commands".into();
     }
-    let line = |command: &Command| {
-        let allowed = if command.allowed { "allowed" } else { "not allowed" };
+    let line = |Leave { command, allowed }: &Leave<'_>| {
+        let allowed = if *allowed { "allowed" } else { "not allowed" };
         format!("{}  {allowed}  {}\n", command.name, command.line.join(" "))
     };
     commands.iter().map(line).collect()
 }
 
 /// Who can do tasks here.
-pub fn agents(reviewer: Option<&Reviewer>) -> String {
-    let gemini = match reviewer {
+#[derive(Serialize)]
+pub struct Agents {
+    /// Who stands for `gemini`.
+    pub reviewer: Option<Reviewer>,
+    /// Kinds of agents that live in the world.
+    pub kinds: Vec<Profile>,
+}
+
+/// Who can do tasks here.
+pub fn agents(agents: &Agents) -> String {
+    let gemini = match &agents.reviewer {
         Some(reviewer) => {
             let program = reviewer.line.first().map_or("", String::as_str);
             let there = if is_installed(program) { "installed" } else { "not installed: its tasks wait" };
@@ -135,9 +157,23 @@ pub fn agents(reviewer: Option<&Reviewer>) -> String {
         }
         None => "there is none, or its command is not allowed: its tasks wait".into(),
     };
-    format!(
-        "local_llm  the model that is loaded\ngemini     {gemini}\nhuman      you: coach done, coach fail\n"
-    )
+    let mut text = format!(
+        "local_llm  the model that is loaded, by the agents of its world\ngemini     {gemini}\nhuman      you: coach done, coach fail\n\n"
+    );
+    for kind in &agents.kinds {
+        let skills: Vec<String> =
+            kind.skills.iter().map(|(skill, level)| format!("{skill} {level}")).collect();
+        let line = format!(
+            "{} x {:<13} {}\n{:17}{}\n",
+            kind.count,
+            kind.name,
+            kind.description,
+            "",
+            skills.join(", ")
+        );
+        text.push_str(&line);
+    }
+    text
 }
 
 fn is_installed(program: &str) -> bool {
@@ -149,6 +185,7 @@ fn is_installed(program: &str) -> bool {
 pub struct Live {
     bar: ProgressBar,
     title: String,
+    worker: String,
 }
 
 impl Live {
@@ -159,21 +196,27 @@ impl Live {
         let style = ProgressStyle::with_template("  {spinner} {msg}").expect("the template is well formed");
         bar.set_style(style);
         bar.enable_steady_tick(Duration::from_millis(120));
-        Self { bar, title: String::new() }
+        Self { bar, title: String::new(), worker: String::new() }
     }
 
     /// Shows what happened.
-    pub fn tell(&mut self, step: &Step<'_>) {
+    pub fn tell(&mut self, step: &Step) {
         match step {
-            Step::Began(task) => {
-                self.title.clone_from(&task.title);
-                self.bar.set_message(task.title.clone());
+            Step::Began(task, worker) => {
+                self.title = format!("{} ({worker})", task.title);
+                self.worker.clone_from(worker);
+                self.bar.set_message(self.title.clone());
             }
-            Step::Doing(what) => self.bar.set_message(format!("{}: {what}", self.title)),
+            Step::Doing(_, what) => self.bar.set_message(format!("{}: {what}", self.title)),
             Step::Ended(task, time) => {
                 let seconds = time.as_secs_f64();
-                let line =
-                    format!("  {} {seconds:>5.1} s  {:<32} {}", sign(task.status), task.title, said(task));
+                let line = format!(
+                    "  {} {seconds:>5.1} s  {:<14} {:<32} {}",
+                    sign(task.status),
+                    self.worker,
+                    task.title,
+                    said(task)
+                );
                 self.bar.suspend(|| eprintln!("{line}"));
             }
         }

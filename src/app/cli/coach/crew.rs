@@ -1,0 +1,58 @@
+//! Agents at work on the queue without a window: time goes as fast as they walk, and waits for nothing but their work.
+
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use crate::agents::simulation::{Odds, Simulation};
+use crate::agents::{Crew, load_profiles};
+use crate::assets::Assets;
+use crate::coach::{Hands, Step};
+
+/// A tick while everybody is at work or waits.
+const TICK: Duration = Duration::from_millis(4);
+/// How often the queue's file is looked at for what other processes have changed.
+const LOOK: Duration = Duration::from_millis(250);
+/// Each action uses every processor, and a measurement none beside it.
+const BENCHES: usize = 1;
+
+/// Lets agents do tasks until nothing is left that they can do.
+///
+/// # Errors
+/// The agents cannot be loaded, or the queue cannot be read or written.
+pub fn drive(
+    hands: Hands,
+    phases: Vec<u32>,
+    max_tasks: Option<u32>,
+    assets: &Assets,
+    tell: &mut dyn FnMut(Step),
+) -> anyhow::Result<()> {
+    let size = hands.shop().model().plan().size.map(|cells| cells as f64);
+    let desk = Arc::clone(hands.desk());
+    let mut simulation = Simulation::new(load_profiles(assets)?, [], size, Odds::default())?;
+    let (sender, steps) = mpsc::channel();
+    let sender = Mutex::new(sender);
+    let hear = move |step| {
+        // Whoever listened is gone only when the run is over.
+        let _ = sender.lock().unwrap_or_else(PoisonError::into_inner).send(step);
+    };
+    let hands = Arc::new(hands);
+    Crew::employ(simulation.world_mut(), hands, phases, max_tasks, (BENCHES, 1.0), Arc::new(hear));
+    let mut looked = Instant::now();
+    loop {
+        simulation.tick();
+        simulation.write_trace(&mut std::io::sink())?;
+        steps.try_iter().for_each(&mut *tell);
+        if Crew::is_done(simulation.world()) {
+            break;
+        }
+        if looked.elapsed() >= LOOK {
+            desk.refresh()?;
+            looked = Instant::now();
+        }
+        if !Crew::is_anybody_under_way(simulation.world()) {
+            std::thread::sleep(TICK);
+        }
+    }
+    steps.try_iter().for_each(tell);
+    desk.problem().map_or(Ok(()), |problem| Err(anyhow::anyhow!(problem)))
+}

@@ -1,0 +1,31 @@
+//! The GPU as work sees it. Whoever opens one knows Bevy; nothing here does.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::model::PixelModel;
+use crate::passes::HookPoint;
+use crate::tokens::{Engine, EngineError};
+
+/// A model on a GPU.
+pub trait Device {
+    /// The adapter's name.
+    fn name(&self) -> String;
+
+    /// The engine on it.
+    fn engine(&mut self) -> &mut dyn Engine;
+
+    /// Runs tokens from an empty context and keeps what passes at places that have a buffer: `values[column * features + feature]`.
+    ///
+    /// # Errors
+    /// The device was lost, or a place has no buffer.
+    fn watch(
+        &mut self,
+        tokens: &[u32],
+        points: &[HookPoint],
+    ) -> Result<HashMap<HookPoint, Vec<f32>>, EngineError>;
+}
+
+/// Opens the device for a context; `None` where there is no adapter. It is called on the thread that works.
+pub type OpenDevice =
+    dyn Fn(&Arc<PixelModel>, usize) -> Result<Option<Box<dyn Device>>, EngineError> + Send + Sync;

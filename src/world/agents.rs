@@ -1,0 +1,203 @@
+//! Agents in the window's world: they work while the user explores, and wait while the model answers.
+//!
+//! In: [`Hands`] for the coach's queue. Out: agents and jobs as entities that move, their layers of colour, and the whole state of the world in a file. What is
+//! drawn of it is `panel`'s.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bevy::ecs::message::Messages;
+use bevy::prelude::*;
+
+use super::keys::{Action, Keys};
+use super::overlay::Overlays;
+use super::think::Mind;
+use super::view::View;
+use super::{Map, WorldSystems};
+use crate::agents::simulation::{Camera, Clock, SimulationPlugin, Snapshot};
+use crate::agents::{
+    AgentsError, AgentsPlugin, AgentsSystems, Crew, Place, Profile, Roster, Tick, Workshop, spawn_agents,
+};
+use crate::coach::Hands;
+
+/// Works that go on at once: each takes all threads that work may have.
+const BENCHES: usize = 1;
+/// The share of the time that a bench is in use; for the rest the machine is the user's alone.
+const SHARE: f64 = 0.5;
+/// The name under which a snapshot has the layer that is shown.
+const SHOWN: &str = "shown";
+
+/// Where agents were a tick ago, for whoever draws between ticks.
+#[derive(Resource, Debug, Default)]
+pub struct Before(HashMap<Entity, Place>);
+
+impl Before {
+    /// Where an agent that is at `now` is to be drawn.
+    pub fn between(&self, agent: Entity, now: Place, clock: &Clock) -> [f64; 2] {
+        let before = self.0.get(&agent).copied().unwrap_or(now);
+        let share = clock.share_of_next().clamp(0.0, 1.0);
+        [before.x + (now.x - before.x) * share, before.y + (now.y - before.y) * share]
+    }
+}
+
+/// Where the state of the world is kept; nowhere in tours and tests.
+#[derive(Resource, Debug, Clone, Default)]
+pub struct WorldFile(pub Option<PathBuf>);
+
+/// Puts agents into the world. Comes after [`super::WorldPlugin`].
+///
+/// Adds [`AgentsPlugin`], [`SimulationPlugin`], [`Overlays`], [`Before`] and [`WorldFile`]. Agents come with [`inhabit`].
+pub struct InhabitedPlugin;
+
+impl Plugin for InhabitedPlugin {
+    fn build(&self, app: &mut App) {
+        app.add_plugins((AgentsPlugin, SimulationPlugin))
+            .init_resource::<Overlays>()
+            .init_resource::<Before>()
+            .init_resource::<WorldFile>()
+            .add_systems(Tick, remember.after(AgentsSystems::Begin).before(AgentsSystems::Sense))
+            .add_systems(
+                Update,
+                (yield_to_the_prompt, read_surveys, pause)
+                    .chain()
+                    .after(super::camera::mouse)
+                    .in_set(WorldSystems::Input),
+            )
+            .add_systems(Last, save_at_the_end);
+    }
+}
+
+/// Agents of these kinds, at work on a queue; or the world as it was saved.
+///
+/// # Errors
+/// The saved world contradicts itself.
+pub fn inhabit(
+    world: &mut World,
+    hands: Arc<Hands>,
+    profiles: Vec<Profile>,
+    saved: Option<&Snapshot>,
+) -> Result<(), AgentsError> {
+    Crew::employ(world, hands, Vec::new(), None, (BENCHES, SHARE), Arc::new(|_| ()));
+    match saved {
+        Some(saved) => restore(world, saved),
+        None => {
+            let profiles: Vec<_> = profiles.into_iter().map(Arc::new).collect();
+            let size = world.resource::<Map>().atlas.model().plan().size.map(|cells| cells as f64);
+            spawn_agents(world, &profiles, size);
+            Ok(())
+        }
+    }
+}
+
+/// The state of the world: agents, jobs, camera, and the layer that is shown.
+pub fn snapshot(world: &mut World) -> Snapshot {
+    let View { centre, scale, .. } = world.resource::<Map>().view;
+    let place = Place::new(centre[0], centre[1]);
+    world.insert_resource(Camera { place, pixels_per_cell: scale });
+    let mut snapshot = Snapshot::of(world);
+    if let Some(shown) = &world.resource::<Overlays>().shown {
+        snapshot.overlays.insert(SHOWN.into(), shown.clone());
+    }
+    snapshot
+}
+
+/// Brings the world into a state that was saved.
+///
+/// # Errors
+/// It contradicts itself; the world is as it was.
+pub fn restore(world: &mut World, saved: &Snapshot) -> Result<(), AgentsError> {
+    saved.restore(world)?;
+    world.resource_mut::<Before>().0.clear();
+    world.resource_mut::<Overlays>().shown = saved.overlays.get(SHOWN).cloned();
+    if let Some(Camera { place, pixels_per_cell }) = saved.camera {
+        let mut map = world.resource_mut::<Map>();
+        let bounds = map.atlas.bounds();
+        map.flight = None;
+        map.view = View { centre: [place.x, place.y], scale: pixels_per_cell, ..map.view }.bounded(bounds);
+    }
+    Ok(())
+}
+
+/// Writes the state of the world to its file.
+///
+/// # Errors
+/// It cannot be written.
+pub fn save(world: &mut World) -> Result<Option<PathBuf>, AgentsError> {
+    let Some(path) = world.resource::<WorldFile>().0.clone() else { return Ok(None) };
+    let failed = |source| AgentsError::File { what: "make the folder of", path: path.clone(), source };
+    path.parent().map(std::fs::create_dir_all).transpose().map_err(failed)?;
+    snapshot(world).save(&path)?;
+    Ok(Some(path))
+}
+
+fn remember(roster: Res<Roster>, places: Query<&Place>, mut before: ResMut<Before>) {
+    for &agent in roster.entities() {
+        if let Ok(&place) = places.get(agent) {
+            before.0.insert(agent, place);
+        }
+    }
+}
+
+/// Work waits at its next step while the model answers.
+fn yield_to_the_prompt(mind: Res<Mind>, crew: Option<Res<Crew>>, workshop: Option<ResMut<Workshop>>) {
+    let (Some(crew), Some(mut workshop)) = (crew, workshop) else { return };
+    let answers = mind.is_busy() && !mind.paused;
+    if workshop.on_hold != answers {
+        workshop.on_hold = answers;
+        crew.hands().shop().gate().hold(answers);
+    }
+}
+
+/// Reads what surveys have found whenever the queue has changed.
+fn read_surveys(
+    crew: Option<Res<Crew>>,
+    map: Res<Map>,
+    mut overlays: ResMut<Overlays>,
+    mut seen: Local<Option<usize>>,
+) {
+    let Some(crew) = crew else { return };
+    let queue = crew.hands().desk().queue();
+    let with_files = |task: &&crate::coach::Task| {
+        task.status == crate::coach::Status::Completed
+            && task.report.as_ref().is_some_and(|report| !report.files.is_empty())
+    };
+    let count = queue.tasks().iter().filter(with_files).count();
+    if *seen == Some(count) {
+        return;
+    }
+    *seen = Some(count);
+    for problem in overlays.load(&crew.hands().desk().folder(), map.atlas.model()) {
+        debug!("no layer: {problem}");
+    }
+}
+
+fn pause(
+    keys: Res<Keys>,
+    input: Option<Res<ButtonInput<KeyCode>>>,
+    wants: Option<Res<bevy_egui::input::EguiWantsInput>>,
+    mut clock: ResMut<Clock>,
+    mut map: ResMut<Map>,
+) {
+    let Some(input) = input else { return };
+    let typing = wants.is_some_and(|wants| wants.wants_any_keyboard_input());
+    if !typing && keys.pressed(&input, Action::PauseAgents) {
+        let paused = !clock.is_paused();
+        clock.set_paused(paused);
+        map.tell(if paused { "the agents stand still" } else { "the agents go on" });
+    }
+}
+
+fn save_at_the_end(world: &mut World, mut ended: Local<bool>) {
+    let exits = world.get_resource::<Messages<AppExit>>().is_some_and(|exits| !exits.is_empty());
+    if !exits || std::mem::replace(&mut *ended, true) {
+        return;
+    }
+    if let Some(crew) = world.get_resource::<Crew>() {
+        // What is under way goes back to the queue, and is begun anew next time.
+        crew.hands().shop().gate().cancel();
+    }
+    if let Err(error) = save(world) {
+        warn!("the world cannot be kept: {error}");
+    }
+}
