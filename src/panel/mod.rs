@@ -4,19 +4,29 @@
 //! Text is chosen by its size on the screen ([`crate::world::layout::labels`]) before any of it is laid out.
 
 mod activity;
+mod attention;
+mod beams;
 mod chrome;
+mod drawer;
 mod help;
 mod inspector;
+mod layers;
+mod lens;
+mod light;
 mod map_text;
 mod prompt;
 mod search_box;
+mod settings;
 mod style;
+mod timings;
 mod values;
 
 use bevy::prelude::*;
 use bevy_egui::{EguiPlugin, EguiPrimaryContextPass};
 
 pub use activity::Scrubbed;
+pub use attention::HeadShown;
+pub use beams::Chips;
 pub use prompt::PromptBox;
 pub use search_box::SearchBox;
 
@@ -40,12 +50,16 @@ impl Plugin for PanelPlugin {
             .init_resource::<PromptBox>()
             .init_resource::<Scrubbed>()
             .init_resource::<values::TileCache>()
+            .init_resource::<HeadShown>()
+            .init_resource::<Chips>()
+            .add_systems(Update, (drawer::keys, attention::follow))
             .add_systems(Update, help::toggle)
             .add_systems(
                 EguiPrimaryContextPass,
                 (
                     style::set_style,
                     activity::draw,
+                    light::draw,
                     map_text::draw,
                     values::draw,
                     chrome::draw,
@@ -53,6 +67,16 @@ impl Plugin for PanelPlugin {
                     search_box::draw,
                     inspector::draw,
                     help::draw,
+                    (
+                        beams::draw,
+                        drawer::bar,
+                        lens::draw,
+                        attention::draw,
+                        layers::draw,
+                        timings::draw,
+                        settings::draw,
+                    )
+                        .chain(),
                 )
                     // What comes later lies above.
                     .chain(),

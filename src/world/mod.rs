@@ -6,6 +6,8 @@
 
 pub mod camera;
 pub mod draw;
+pub mod frames;
+pub mod instruments;
 pub mod keys;
 pub mod layout;
 pub mod palette;
