@@ -31,6 +31,7 @@ use crate::passes::network::{NetworkModel, NetworkPlugin, Sizes};
 use crate::passes::{InterventionsPlugin, PassesPlugin};
 use crate::shaders::{ShadersPlugin, load_sources};
 use crate::tiles::{TilesPlugin, spawn_model};
+use crate::world::frames::Frames;
 use crate::world::keys::Keys;
 use crate::world::layout::Atlas;
 use crate::world::settings::{Settings, SettingsFile};
@@ -50,6 +51,9 @@ pub struct WorldArgs {
     /// Where a tour's pictures go, as PNG files; the program ends with the tour. With --no-window they are drawn off-screen.
     #[arg(long, value_name = "DIR", requires = "tour", help_heading = "The world")]
     pub screenshots: Option<PathBuf>,
+    /// Write how long a tour's frames took, as JSON; the program ends with the tour.
+    #[arg(long, value_name = "FILE", requires = "tour", help_heading = "The world")]
+    pub frame_times: Option<PathBuf>,
     /// The size of the window or of pictures, in pixels.
     #[arg(long, value_name = "WxH", default_value = "1280x720", value_parser = parse_size, help_heading = "The world")]
     pub size: [u32; 2],
@@ -107,6 +111,7 @@ pub fn run(model: PixelModel, args: &WorldArgs, assets: &Assets, out: &mut Outpu
             (None, Err(error)) => print_warning(&format!("the world is without agents: {error:#}")),
         },
     }
+    app.world_mut().resource_mut::<Frames>().file.clone_from(&args.frame_times);
     app.add_systems(Last, report);
     // The window may stay open for long: what is to be read is written before.
     out.flush()?;
@@ -147,7 +152,8 @@ fn open_tour(args: &WorldArgs, assets: &Assets) -> anyhow::Result<Option<TourRun
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     }
-    Ok(Some(TourRun::new(tour, args.screenshots.clone(), args.screenshots.is_some())))
+    let ends = args.screenshots.is_some() || args.frame_times.is_some();
+    Ok(Some(TourRun::new(tour, args.screenshots.clone(), ends)))
 }
 
 /// What is said where there is nothing to show a window on.

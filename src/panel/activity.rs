@@ -73,7 +73,7 @@ pub(super) fn draw(
 }
 
 /// Gold, added to what is below; on paper, laid over it.
-fn glow(theme: Theme, part: f32) -> Color32 {
+pub(super) fn glow(theme: Theme, part: f32) -> Color32 {
     let part = part.clamp(0.0, 1.0);
     match theme {
         Theme::Dark => {
@@ -84,7 +84,7 @@ fn glow(theme: Theme, part: f32) -> Color32 {
     }
 }
 
-fn say(painter: &egui::Painter, settings: &Settings, middle: egui::Pos2, text: &str) {
+pub(super) fn say(painter: &egui::Painter, settings: &Settings, middle: egui::Pos2, text: &str) {
     let galley = painter.layout_no_wrap(text.to_owned(), FontId::proportional(11.0), ink(settings.theme));
     let place = Align2::CENTER_CENTER.anchor_size(middle, galley.size());
     painter.rect_filled(place.expand(3.0), 3.0, backing(settings.theme));

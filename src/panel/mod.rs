@@ -6,23 +6,33 @@
 mod activity;
 mod agent_card;
 mod agents;
+mod attention;
+mod beams;
 mod chrome;
 mod coach;
 mod coach_task;
+mod drawer;
 mod help;
 mod inspector;
+mod layers;
+mod lens;
+mod light;
 mod map_text;
 mod mods;
 mod overlay;
 mod prompt;
 mod search_box;
+mod settings;
 mod style;
+mod timings;
 mod values;
 
 use bevy::prelude::*;
 use bevy_egui::{EguiPlugin, EguiPrimaryContextPass};
 
 pub use activity::Scrubbed;
+pub use attention::HeadShown;
+pub use beams::Chips;
 pub use coach::CoachPanel;
 pub use prompt::PromptBox;
 pub use search_box::SearchBox;
@@ -48,6 +58,9 @@ impl Plugin for PanelPlugin {
             .init_resource::<PromptBox>()
             .init_resource::<Scrubbed>()
             .init_resource::<values::TileCache>()
+            .init_resource::<HeadShown>()
+            .init_resource::<Chips>()
+            .add_systems(Update, (drawer::keys, attention::follow))
             .add_systems(Update, help::toggle)
             .add_systems(Update, (coach::toggle, coach::keep).chain())
             .add_systems(
@@ -56,6 +69,7 @@ impl Plugin for PanelPlugin {
                     style::set_style,
                     overlay::draw,
                     activity::draw,
+                    light::draw,
                     map_text::draw,
                     values::draw,
                     agents::draw,
@@ -66,6 +80,16 @@ impl Plugin for PanelPlugin {
                     inspector::draw,
                     mods::draw,
                     help::draw,
+                    (
+                        beams::draw,
+                        drawer::bar,
+                        lens::draw,
+                        attention::draw,
+                        layers::draw,
+                        timings::draw,
+                        settings::draw,
+                    )
+                        .chain(),
                 )
                     // What comes later lies above.
                     .chain(),

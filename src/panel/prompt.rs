@@ -5,6 +5,7 @@ use bevy_egui::{EguiContexts, egui};
 use egui::{Color32, Id, Key, RichText, vec2};
 
 use super::activity::Scrubbed;
+use super::beams::Chips;
 use super::style::{accent, backing, faint, ink};
 use crate::world::Map;
 use crate::world::keys::{Action, Keys};
@@ -45,6 +46,7 @@ pub(super) fn draw(
     mut mind: ResMut<Mind>,
     mut prompt: ResMut<PromptBox>,
     mut scrubbed: ResMut<Scrubbed>,
+    mut chips: ResMut<Chips>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
@@ -67,7 +69,7 @@ pub(super) fn draw(
         frame.show(ui, |ui| {
             ui.set_width(wide);
             if !mind.thoughts.is_empty() {
-                tokens(ui, theme, &mind, &mut scrubbed);
+                tokens(ui, theme, &mind, &mut scrubbed, &mut chips);
             }
             if let Some(problem) = &mind.problem {
                 ui.colored_label(Color32::from_rgb(0xE0, 0x50, 0x50), problem);
@@ -106,7 +108,8 @@ pub(super) fn draw(
 }
 
 /// The sequence as chips: the shade is the probability; a click looks back at the token.
-fn tokens(ui: &mut egui::Ui, theme: Theme, mind: &Mind, scrubbed: &mut Scrubbed) {
+fn tokens(ui: &mut egui::Ui, theme: Theme, mind: &Mind, scrubbed: &mut Scrubbed, chips: &mut Chips) {
+    chips.0.clear();
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing = vec2(1.0, 2.0);
         let first = mind.thoughts.len().saturating_sub(MOST_SHOWN);
@@ -120,6 +123,7 @@ fn tokens(ui: &mut egui::Ui, theme: Theme, mind: &Mind, scrubbed: &mut Scrubbed)
             };
             let text = if scrubbed.0 == Some(at) { text.underline() } else { text };
             let label = ui.add(egui::Label::new(text).sense(egui::Sense::click()).selectable(false));
+            chips.0.push((at, label.rect));
             let label = label.on_hover_ui(|ui| {
                 let Some(probability) = thought.probability else {
                     ui.label("of the prompt");

@@ -1,7 +1,8 @@
-//! Reading a GPU buffer back and waiting for it: for batch runs and tests, where nothing else is to be done
-//! meanwhile. It waits for everything that was submitted before.
+//! Reading a GPU buffer back. Batch runs and tests wait for it, since nothing else is to be done meanwhile; a window asks for it with
+//! [`Later`] and goes on. Both see everything that was submitted before.
 
-use std::sync::mpsc;
+use std::sync::{Arc, OnceLock, mpsc};
+use std::time::Duration;
 
 use bevy::render::{
     render_resource::{
@@ -27,6 +28,86 @@ pub enum ReadbackError {
     },
 }
 
+/// The first bytes of some buffers, on their way.
+#[derive(Debug)]
+pub struct Later {
+    staging: Buffer,
+    sizes: Vec<u64>,
+    submission: wgpu::SubmissionIndex,
+    answer: Arc<OnceLock<Result<(), BufferAsyncError>>>,
+}
+
+impl Later {
+    /// Submits the copy of the first bytes of some buffers, so many of each: a multiple of four.
+    pub fn new(device: &RenderDevice, queue: &RenderQueue, parts: &[(&Buffer, u64)]) -> Self {
+        let sizes: Vec<u64> = parts.iter().map(|&(_, size)| size).collect();
+        let (staging, submission) = submit_copies(device, queue, parts);
+        let answer = Arc::new(OnceLock::new());
+        let told = Arc::clone(&answer);
+        staging.slice(..).map_async(MapMode::Read, move |result| {
+            told.set(result).expect("a callback is called once");
+        });
+        Self { staging, sizes, submission, answer }
+    }
+
+    /// The bytes of each buffer if they are there within a time, which may be nothing.
+    ///
+    /// # Errors
+    /// The device was lost.
+    pub fn within(
+        &self,
+        device: &RenderDevice,
+        time: Duration,
+    ) -> Result<Option<Vec<Vec<u8>>>, ReadbackError> {
+        let poll = if time.is_zero() {
+            PollType::Poll
+        } else {
+            PollType::Wait { submission_index: Some(self.submission.clone()), timeout: Some(time) }
+        };
+        match device.poll(poll) {
+            Ok(_) | Err(wgpu::PollError::Timeout) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let size_in_bytes = self.sizes.iter().sum();
+        match self.answer.get() {
+            Some(answer) => answer.clone().map_err(|source| ReadbackError::Map { size_in_bytes, source })?,
+            None => return Ok(None),
+        }
+        let mapped = self.staging.slice(..).get_mapped_range();
+        let mut rest: &[u8] = &mapped;
+        let mut parts = Vec::with_capacity(self.sizes.len());
+        for &size in &self.sizes {
+            let (part, after) = rest.split_at(size as usize);
+            parts.push(part.to_vec());
+            rest = after;
+        }
+        Ok(Some(parts))
+    }
+}
+
+/// Submits copies of the first bytes of some buffers, one after the other, to a buffer that can be mapped.
+fn submit_copies(
+    device: &RenderDevice,
+    queue: &RenderQueue,
+    parts: &[(&Buffer, u64)],
+) -> (Buffer, wgpu::SubmissionIndex) {
+    let staging = device.create_buffer(&BufferDescriptor {
+        label: Some("passes:readback"),
+        size: parts.iter().map(|(_, size)| size).sum(),
+        usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    let mut encoder =
+        device.create_command_encoder(&CommandEncoderDescriptor { label: Some("passes:readback") });
+    let mut at = 0;
+    for &(buffer, size) in parts {
+        encoder.copy_buffer_to_buffer(buffer, 0, &staging, at, size);
+        at += size;
+    }
+    let submission = queue.submit([encoder.finish()]);
+    (staging, submission)
+}
+
 /// The bytes of the whole `buffer`, which must have been created with `COPY_SRC`.
 ///
 /// # Errors
@@ -50,21 +131,7 @@ pub fn read_starts<const N: usize>(
     parts: [(&Buffer, u64); N],
 ) -> Result<[Vec<u8>; N], ReadbackError> {
     let size_in_bytes = parts.iter().map(|(_, size)| size).sum();
-    let staging = device.create_buffer(&BufferDescriptor {
-        label: Some("passes:readback"),
-        size: size_in_bytes,
-        usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
-        mapped_at_creation: false,
-    });
-    let mut encoder =
-        device.create_command_encoder(&CommandEncoderDescriptor { label: Some("passes:readback") });
-    let mut at = 0;
-    for (buffer, size) in parts {
-        encoder.copy_buffer_to_buffer(buffer, 0, &staging, at, size);
-        at += size;
-    }
-    queue.submit([encoder.finish()]);
-
+    let (staging, _) = submit_copies(device, queue, &parts);
     let (sender, receiver) = mpsc::channel();
     let slice = staging.slice(..);
     slice.map_async(MapMode::Read, move |result| {

@@ -50,6 +50,24 @@ pub enum Action {
     PauseAgents,
     /// Shows or hides this list.
     Help,
+    /// Pauses the answer, or lets it go on.
+    Pause,
+    /// One token further.
+    Step,
+    /// Looks at the token before.
+    Earlier,
+    /// Looks at the token after.
+    Later,
+    /// Shows or hides the logit lens.
+    Lens,
+    /// Shows or hides a head's attention.
+    Attention,
+    /// Shows or hides the layers' numbers.
+    Layers,
+    /// Shows or hides how long things take.
+    Timings,
+    /// Shows or hides the settings.
+    Settings,
     /// Begins the introductory tour.
     TakeTour,
     /// Shows or hides the experiments.
@@ -81,6 +99,15 @@ impl Action {
             Self::Coach => "the coach and its tasks",
             Self::PauseAgents => "stop the agents or let them go on",
             Self::Help => "this help",
+            Self::Pause => "pause or go on",
+            Self::Step => "one token further",
+            Self::Earlier => "look at the token before",
+            Self::Later => "look at the token after",
+            Self::Lens => "logit lens",
+            Self::Attention => "attention",
+            Self::Layers => "layers in numbers",
+            Self::Timings => "timings",
+            Self::Settings => "settings",
             Self::TakeTour => "take the tour",
             Self::Experiments => "experiments",
         }
@@ -170,6 +197,6 @@ mod tests {
         codes.sort();
         codes.dedup();
         assert_eq!(codes.len(), count);
-        assert_eq!(keys.list().count(), 23, "every action has a key");
+        assert_eq!(keys.list().count(), 32, "every action has a key");
     }
 }

@@ -7,6 +7,8 @@
 pub mod agents;
 pub mod camera;
 pub mod draw;
+pub mod frames;
+pub mod instruments;
 pub mod keys;
 pub mod layout;
 pub mod overlay;

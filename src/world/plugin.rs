@@ -176,6 +176,9 @@ impl Plugin for WorldPlugin {
                     make_frame.in_set(WorldSystems::Frame),
                 ),
             )
+            .init_resource::<super::frames::Frames>()
+            .init_resource::<super::instruments::Shown>()
+            .add_systems(Last, (super::frames::record, super::frames::write).chain())
             .add_plugins((ShotPlugin, ThinkPlugin, TourPlugin, DrawPlugin));
         let (map, settings) = (app.world().resource::<Map>(), app.world().resource::<Settings>());
         let palette = map.palette(&settings.palette).bake(settings.theme);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bevy::prelude::{Resource, warn};
 use serde::{Deserialize, Serialize};
@@ -22,10 +23,26 @@ pub struct Settings {
     pub colouring: Colouring,
     /// Flights become jumps.
     pub reduced_motion: bool,
+    /// Tokens a second at most; 0 is as fast as it goes.
+    pub tokens_per_second: f32,
+    /// Milliseconds of a frame that thinking may take; 0 is the usual.
+    pub thinking_milliseconds: u32,
     /// The welcome was seen.
     pub welcomed: bool,
     /// Views to come back to, by model.
     pub bookmarks: BTreeMap<String, Vec<(String, View)>>,
+}
+
+/// Milliseconds of a frame that thinking takes where nobody says: with as much again for drawing, a frame is below a tenth of a second.
+pub const USUAL_THINKING: u32 = 40;
+
+impl Settings {
+    /// What a frame may spend on thinking.
+    pub fn thinking_budget(&self) -> Duration {
+        let milliseconds =
+            if self.thinking_milliseconds == 0 { USUAL_THINKING } else { self.thinking_milliseconds };
+        Duration::from_millis(u64::from(milliseconds.min(1000)))
+    }
 }
 
 /// Where settings are kept, or nowhere: tours and tests begin the same each time.

@@ -1,27 +1,33 @@
-//! It thinks while one watches: one forward step a frame in the app that draws, on the pages that are drawn.
+//! It thinks while one watches: forward steps in the app that draws, on the pages that are drawn.
 //!
-//! In: a prompt, by [`Mind::ask`]. Out: tokens with their probabilities and alternatives, and of each what took part: the residual stream's norm
-//! per layer and every head's output norm, read from the device by hooks. The main world says what the next step is to be; the render world
-//! writes its columns before the step and reads what came of it after it, both through one `Link`.
+//! In: a prompt, by [`Mind::ask`]. Out: tokens with their probabilities and alternatives, and of each what took part: norms of the residual
+//! stream, the heads and the feed-forward fields, and the values from which attention and the logit lens are told. The main world says what is
+//! asked and how fast; the render world takes as many steps as a frame's budget holds. Both share one `Session`.
+
+mod drive;
+pub mod lens;
+mod session;
+mod trace;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use bevy::core_pipeline::schedule::camera_driver;
 use bevy::prelude::*;
-use bevy::render::renderer::{RenderDevice, RenderQueue};
-use bevy::render::{Render, RenderApp, RenderSystems};
+use bevy::render::RenderApp;
+use bevy::render::renderer::{RenderGraph, RenderGraphSystems};
 
+use super::settings::Settings;
 use super::{Map, WorldSystems};
-use crate::passes::network::{Hook, Network, Step, set_hooks, take_watched};
-use crate::passes::readback::read_starts;
-use crate::passes::reference::{Column, HookPoint};
-use crate::passes::{ForwardBudget, ForwardRequest, ForwardState, ForwardStatus};
-use crate::tokens::sampling::{Key, Sampler, SamplingParams};
-use crate::tokens::{Message, ModelText, Prompt, TextModel};
+use crate::model::ModelConfig;
+use crate::passes::{ForwardState, ForwardStatus, PassesSystems};
+use crate::tokens::{Message, ModelText, Prompt, SamplingParams, TextModel};
+use session::{Pace, Report, Session};
 
-/// Alternatives that are kept of each token.
-const ALTERNATIVES: usize = 6;
-/// Columns of a prompt that go through the model in one frame: few, so that a frame stays short.
-const COLUMNS_A_FRAME: usize = 16;
+pub use trace::{Seen, Trace, attention};
+
+/// Bytes of values that are kept of a sequence. Later positions keep their norms only, and attention cannot be told of them.
+const MOST_KEPT: usize = 256 << 20;
 
 /// A token of the sequence, and what took part in what comes after it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -36,8 +42,14 @@ pub struct Thought {
     pub alternatives: Vec<(String, f32)>,
     /// Norm of the residual stream after each layer, at this token.
     pub residual_norms: Vec<f32>,
+    /// Norm of what each layer added to the residual stream, at this token.
+    pub added_norms: Vec<f32>,
     /// Norm of what each head gave, layer by layer, at this token.
     pub head_norms: Vec<f32>,
+    /// Norm of each layer's feed-forward activity, at this token.
+    pub hidden_norms: Vec<f32>,
+    /// The values at this token, as far as they are kept.
+    pub trace: Option<Arc<Trace>>,
 }
 
 /// What the model is thinking.
@@ -53,12 +65,14 @@ pub struct Mind {
     pub problem: Option<String>,
     /// Whether one step is taken though it is paused.
     pub single: bool,
+    /// How long the last step took and how many tokens it had.
+    pub last_step: Option<(Duration, usize)>,
     done: usize,
-    wanted: u32,
-    waiting: bool,
-    params: SamplingParams,
-    sampler: Sampler,
+    generation: u64,
+    kept: usize,
+    credit: f32,
     text: Option<Arc<ModelText>>,
+    link: Link,
 }
 
 impl Mind {
@@ -73,13 +87,14 @@ impl Mind {
                     Some(format!("the prompt has {} tokens; there is room for {context}", ids.len()));
             }
             Ok(ids) => {
-                let room = (context - ids.len()) as u32;
-                let thought = |id: u32| Thought { token: id, text: self.text_of(id), ..Thought::default() };
-                self.thoughts = ids.into_iter().map(thought).collect();
+                let wanted = tokens.min((context - ids.len()) as u32);
+                let thought = |&id: &u32| Thought { token: id, text: self.text_of(id), ..Thought::default() };
+                self.thoughts = ids.iter().map(thought).collect();
                 self.prompt_len = self.thoughts.len();
-                self.done = 0;
-                self.wanted = tokens.min(room);
-                self.params = SamplingParams { temperature, ..SamplingParams::default() };
+                (self.done, self.kept, self.credit) = (0, 0, 0.0);
+                let params = SamplingParams { temperature, ..SamplingParams::default() };
+                let text = Arc::clone(self.text.as_ref().expect("the prompt was encoded with it"));
+                self.generation = self.link.with(|session| session.begin(ids, wanted, params, text));
             }
             Err(problem) => self.problem = Some(problem),
         }
@@ -96,14 +111,25 @@ impl Mind {
         text.encode(&prompt).map_err(|error| error.to_string())
     }
 
-    fn text_of(&self, id: u32) -> String {
+    /// The text of a token; nothing before the first prompt.
+    pub fn text_of(&self, id: u32) -> String {
         let bytes = self.text.as_ref().map(|text| text.token_bytes(id)).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// Bytes of values that are kept of the sequence.
+    pub fn kept_bytes(&self) -> usize {
+        self.kept.min(MOST_KEPT)
+    }
+
     /// Whether there is a step to take.
     pub fn is_busy(&self) -> bool {
-        self.waiting || (self.done < self.thoughts.len() && self.problem.is_none())
+        self.done < self.thoughts.len() && self.problem.is_none()
+    }
+
+    /// The number of the sequence; each prompt has another.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The answer so far.
@@ -111,205 +137,116 @@ impl Mind {
         self.thoughts.iter().skip(self.prompt_len).map(|thought| thought.text.as_str()).collect()
     }
 
+    /// Where the last token is whose step is done.
+    pub fn latest_place(&self) -> Option<usize> {
+        self.done.checked_sub(1)
+    }
+
     /// The last token whose step is done.
     pub fn latest(&self) -> Option<&Thought> {
-        self.thoughts.get(self.done.checked_sub(1)?)
+        self.thoughts.get(self.latest_place()?)
+    }
+
+    /// Where a head looked from a token: a share for each token up to it. `None` where its values are not there, or no longer.
+    pub fn attention(&self, config: &ModelConfig, at: usize, layer: u32, head: u32) -> Option<Vec<f32>> {
+        let traces = self.thoughts.get(..=at)?.iter().map(|thought| thought.trace.as_ref());
+        attention(traces, config, layer, head)
     }
 
     /// Takes in what came of a step.
-    fn accept(&mut self, outcome: Outcome) {
-        self.waiting = false;
-        let Outcome { first, norms, logits, problem } = outcome;
-        if let Some(problem) = problem {
+    fn accept(&mut self, report: Report) {
+        if let Some(problem) = report.problem {
             self.problem = Some(problem);
-            return;
         }
-        let last = first + norms.len();
-        for (thought, (residual, heads)) in self.thoughts.iter_mut().skip(first).zip(norms) {
-            thought.residual_norms = residual;
-            thought.head_norms = heads;
+        let columns = report.seen.len();
+        for (thought, seen) in self.thoughts.iter_mut().skip(report.first).zip(report.seen) {
+            let Seen { residual_norms, added_norms, head_norms, hidden_norms, trace } = seen;
+            self.kept += trace.size_in_bytes();
+            thought.trace = (self.kept <= MOST_KEPT).then(|| Arc::new(trace));
+            thought.residual_norms = residual_norms;
+            thought.added_norms = added_norms;
+            thought.head_norms = head_norms;
+            thought.hidden_norms = hidden_norms;
         }
-        self.done = last;
-        if last < self.thoughts.len() || self.wanted == 0 {
-            return;
+        if columns > 0 {
+            self.done = report.first + columns;
+            self.last_step = Some((report.took, columns));
         }
-        let words = self.params.words(Key::new(self.params.seed, 0), (last - self.prompt_len) as u32);
-        let drawn = self.sampler.draw(&logits, &words, &[], &[]);
-        let scored = drawn.and_then(|token| self.sampler.score(&logits, token, ALTERNATIVES));
-        match scored {
-            Ok(scored) => {
-                let alternatives =
-                    scored.top.iter().map(|&(id, logprob)| (self.text_of(id), logprob.exp())).collect();
-                self.wanted -= 1;
-                let ends = self.text.as_ref().is_some_and(|text| text.is_end(scored.token));
-                if ends {
-                    self.wanted = 0;
-                    return;
-                }
-                let probability = scored.logprob.map(f32::exp);
-                let text = self.text_of(scored.token);
-                let token = scored.token;
-                self.thoughts.push(Thought { token, text, probability, alternatives, ..Thought::default() });
-            }
-            Err(error) => self.problem = Some(error.to_string()),
+        if let Some(drawn) = report.drawn {
+            let alternatives =
+                drawn.top.iter().map(|&(id, logprob)| (self.text_of(id), logprob.exp())).collect();
+            let (token, text) = (drawn.token, self.text_of(drawn.token));
+            let probability = drawn.logprob.map(f32::exp);
+            self.thoughts.push(Thought { token, text, probability, alternatives, ..Thought::default() });
         }
     }
 }
 
-/// A step that is to be taken.
-#[derive(Debug, Clone)]
-struct Order {
-    first: usize,
-    tokens: Vec<u32>,
-    /// The steps that will be done when it is.
-    target: u64,
-}
-
-/// What came of a step.
-#[derive(Debug, Default)]
-struct Outcome {
-    first: usize,
-    /// Of each column: norms of the residual stream per layer, and of the heads.
-    norms: Vec<(Vec<f32>, Vec<f32>)>,
-    logits: Vec<f32>,
-    problem: Option<String>,
-}
-
-/// Between the two worlds, which never run at the same time here.
+/// What both worlds share; they never run at the same time here.
 #[derive(Resource, Clone, Default)]
-struct Link(Arc<Mutex<(Option<Order>, Option<Outcome>)>>);
+struct Link(Arc<Mutex<Session>>);
 
 impl Link {
-    fn with<R>(&self, act: impl FnOnce(&mut (Option<Order>, Option<Outcome>)) -> R) -> R {
+    fn with<R>(&self, act: impl FnOnce(&mut Session) -> R) -> R {
         // What is in it is whole at any time.
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Adds [`Mind`]. Comes after `NetworkPlugin`.
+/// Adds [`Mind`] and [`lens::Lens`]. Comes after `NetworkPlugin`.
 pub(super) struct ThinkPlugin;
 
 impl Plugin for ThinkPlugin {
     fn build(&self, app: &mut App) {
-        let link = Link::default();
-        app.init_resource::<Mind>()
-            .insert_resource(link.clone())
+        let mind = Mind::default();
+        let link = mind.link.clone();
+        app.insert_resource(mind)
+            .init_resource::<lens::Lens>()
             .add_systems(Update, think.in_set(WorldSystems::Move));
         let Some(render_app) = app.get_sub_app_mut(RenderApp) else { return };
-        render_app.insert_resource(link).init_resource::<UnderWay>().add_systems(
-            Render,
-            (
-                begin.in_set(RenderSystems::PrepareResources).run_if(resource_exists::<Network>),
-                end.in_set(RenderSystems::Cleanup).run_if(resource_exists::<Network>),
-            ),
+        render_app.insert_resource(link).init_resource::<drive::UnderWay>().add_systems(
+            RenderGraph,
+            drive::drive
+                // It says whether the kernels are there.
+                .after(PassesSystems::Forward)
+                .in_set(RenderGraphSystems::Render)
+                // What is drawn this frame shows what was computed this frame.
+                .before(camera_driver),
         );
     }
 }
 
-/// Takes in the last step and orders the next.
-fn think(
-    link: Res<Link>,
-    status: Res<ForwardStatus>,
-    mut mind: ResMut<Mind>,
-    mut request: ResMut<ForwardRequest>,
-) {
-    if let Some(outcome) = link.with(|link| link.1.take()) {
-        mind.accept(outcome);
+/// Takes in what was thought, and says how fast to go on.
+fn think(time: Res<Time>, settings: Res<Settings>, status: Res<ForwardStatus>, mut mind: ResMut<Mind>) {
+    let link = mind.link.clone();
+    let reports = link.with(|session| std::mem::take(&mut session.reports));
+    let generation = mind.generation;
+    for report in reports.into_iter().filter(|report| report.generation == generation) {
+        mind.accept(report);
     }
     if let ForwardState::Failed(why) = &status.state {
         mind.problem = Some(why.clone());
     }
-    let may = !mind.paused || mind.single;
-    if mind.waiting || !mind.is_busy() || !may {
-        return;
-    }
-    mind.single = false;
-    mind.waiting = true;
-    let first = mind.done;
-    let tokens = mind.thoughts[first..].iter().take(COLUMNS_A_FRAME).map(|thought| thought.token).collect();
-    request.steps += 1;
-    request.budget = ForwardBudget::Unbounded;
-    link.with(|link| link.0 = Some(Order { first, tokens, target: request.steps }));
-}
-
-/// The step that the render world has begun.
-#[derive(Resource, Default)]
-struct UnderWay(Option<Order>);
-
-/// Writes the columns of a step that was ordered.
-fn begin(world: &mut World) {
-    let Some(order) = world.resource::<Link>().with(|link| link.0.take()) else { return };
-    let network = world.resource::<Network>();
-    let layers = network.config.layer_count;
-    let last = order.tokens.len() as u32 - 1;
-    let position = order.first as u32;
-    let columns: Vec<Column> = (position..)
-        .zip(&order.tokens)
-        .map(|(position, &token)| Column {
-            token,
-            slot: 0,
-            position,
-            wants_logits: position == order.first as u32 + last,
-        })
-        .collect();
-    let words: Vec<[u32; 4]> = columns
-        .iter()
-        .map(|column| [column.token, column.position, 0, crate::passes::network::NO_LOGITS])
-        .collect();
-    let queue = world.resource::<RenderQueue>();
-    queue.write_buffer(&network.buffers.columns, 0, bytemuck::cast_slice(&words));
-    queue.write_buffer(&network.buffers.wanted, 0, bytemuck::bytes_of(&last));
-    let all = 0..last + 1;
-    let hooks: Vec<Hook> = (0..layers)
-        .flat_map(|layer| [HookPoint::HeadOutput(layer), HookPoint::Residual(layer)])
-        .map(|point| Hook::watch(point, all.clone()))
-        .collect();
-    let count = columns.len() as u32;
-    if let Err(error) = set_hooks(world, &columns, &hooks) {
-        let problem = Some(error.to_string());
-        world.resource::<Link>().with(|link| link.1 = Some(Outcome { problem, ..Outcome::default() }));
-        return;
-    }
-    world.insert_resource(Step { columns: count, wanted: 1, ..Step::default() });
-    world.resource_mut::<UnderWay>().0 = Some(order);
-}
-
-/// Reads what came of the step, once it is done.
-fn end(world: &mut World) {
-    let done = world.resource::<ForwardStatus>().steps_done;
-    let Some(order) = world.resource_mut::<UnderWay>().0.take_if(|order| done >= order.target) else {
-        return;
-    };
-    let mut outcome = Outcome { first: order.first, ..Outcome::default() };
-    let network = world.resource::<Network>();
-    let (vocab, head_size) = (network.config.vocab_size as usize, network.config.head_size as usize);
-    let size = (network.logits_stride() * 4) as u64;
-    let (device, queue) = (world.resource::<RenderDevice>(), world.resource::<RenderQueue>());
-    let logits = read_starts(device, queue, [(&network.buffers.logits, size)]);
-    let watched = take_watched(world);
-    match (logits, watched) {
-        (Ok([bytes]), Ok(watched)) => {
-            outcome.logits = bytemuck::pod_collect_to_vec(&bytes);
-            outcome.logits.truncate(vocab);
-            for column in 0..order.tokens.len() {
-                let (mut residual, mut heads) = (Vec::new(), Vec::new());
-                for seen in &watched {
-                    match seen.point {
-                        HookPoint::HeadOutput(_) => {
-                            heads.extend(seen.column(column).chunks(head_size.max(1)).map(norm));
-                        }
-                        _ => residual.push(norm(seen.column(column))),
-                    }
-                }
-                outcome.norms.push((residual, heads));
-            }
+    let pace = match (mind.paused, settings.tokens_per_second) {
+        (true, _) if std::mem::take(&mut mind.single) => Some(Pace::One),
+        (true, _) => None,
+        (false, speed) if speed > 0.0 => {
+            // What was not used is not saved up for more than a token.
+            mind.credit =
+                (mind.credit + time.delta_secs() * speed).min(1.0f32.max(time.delta_secs() * speed));
+            let whole = mind.credit.floor();
+            mind.credit -= whole;
+            Some(Pace::Tokens(whole as u32))
         }
-        (Err(error), _) | (_, Err(error)) => outcome.problem = Some(error.to_string()),
-    }
-    world.resource::<Link>().with(|link| link.1 = Some(outcome));
-}
-
-/// Euclidean length.
-fn norm(values: &[f32]) -> f32 {
-    values.iter().map(|value| value * value).sum::<f32>().sqrt()
+        _ => Some(Pace::Free),
+    };
+    link.with(|session| {
+        session.budget = settings.thinking_budget();
+        match pace {
+            Some(pace) => session.pace = pace,
+            // A single step that the device had no time for yet is still to come.
+            None if session.pace == Pace::One => {}
+            None => session.pace = Pace::Stopped,
+        }
+    });
 }

@@ -8,11 +8,12 @@ use bevy::prelude::*;
 use serde::Deserialize;
 
 use super::camera::entity_of;
+use super::instruments::{Instrument, Shown};
 use super::layout::Place;
 use super::palette::{Colouring, Theme};
 use super::settings::Settings;
 use super::shot::Shots;
-use super::think::Mind;
+use super::think::{Mind, lens::Lens};
 use super::{Map, WorldSystems};
 use crate::tiles::{ModelIndex, Muted};
 
@@ -80,6 +81,8 @@ pub enum TourStep {
         /// The most tokens of the answer.
         tokens: u32,
     },
+    /// Shows an instrument, or none.
+    Show(Option<Instrument>),
     /// Leaves a picture of this name.
     Shot(String),
 }
@@ -173,6 +176,7 @@ fn run(
     mut settings: ResMut<Settings>,
     mut shots: ResMut<Shots>,
     mut mind: ResMut<Mind>,
+    (mut shown, lens): (ResMut<Shown>, Res<Lens>),
     mut exit: MessageWriter<AppExit>,
     mut commands: Commands,
 ) {
@@ -181,7 +185,7 @@ fn run(
         run.frames -= 1;
         return;
     }
-    if run.wait > 0.0 || map.flight.is_some() || shots.is_busy() || mind.is_busy() {
+    if run.wait > 0.0 || map.flight.is_some() || shots.is_busy() || mind.is_busy() || lens.is_working() {
         return;
     }
     let Some(step) = run.tour.steps.get(run.next).cloned() else {
@@ -239,6 +243,7 @@ fn run(
                 None => complain(&mut run, &mut map, place),
             }
         }
+        TourStep::Show(instrument) => shown.0 = instrument,
         TourStep::Shot(name) => {
             if let Some(folder) = &run.shots {
                 shots.take(folder.join(format!("{name}.png")));

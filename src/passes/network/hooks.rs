@@ -165,6 +165,8 @@ struct Placed {
 pub(super) enum Effect {
     /// Runs of bytes to copy: from, to, size.
     Copy { from: Buffer, runs: Vec<[u64; 3]> },
+    /// Runs of quads to copy, whatever holds them: the quads, the first, how many, to which byte.
+    CopyQuads(Vec<(Quads, [u64; 3])>),
     /// Quads to a buffer in which the effects that follow find them, or back.
     Mirror { quads: Quads, buffer: Buffer, back: bool },
     /// A dispatch.
@@ -182,6 +184,12 @@ impl StepHooks {
     pub fn copy(&self, encoder: &mut CommandEncoder, effect: &Effect) {
         match effect {
             Effect::Change { .. } => {}
+            Effect::CopyQuads(runs) => {
+                let staging = self.staging.as_ref().expect("whatever is copied was given a place there");
+                for (quads, [first, count, target]) in runs {
+                    quads.copy_some(encoder, *first, *count, staging, *target);
+                }
+            }
             Effect::Mirror { quads, buffer, back } => quads.copy_all(encoder, buffer, *back),
             Effect::Copy { from, runs } => {
                 let staging = self.staging.as_ref().expect("whatever is copied was given a place there");
@@ -206,17 +214,7 @@ pub fn set_hooks(render_world: &mut World, columns: &[Column], hooks: &[Hook]) -
     if hooks.is_empty() {
         return Ok(());
     }
-    let hooks = render_world.resource_scope(|world, mut kernels: Mut<Kernels>| {
-        let builder = prepare::Builder {
-            network: world.resource::<Network>(),
-            device: world.resource::<RenderDevice>(),
-            cache: world.resource::<PipelineCache>(),
-            shaders: world.resource::<Shaders>(),
-            kernels: &mut kernels,
-            columns,
-        };
-        builder.build(hooks)
-    })?;
+    let hooks = with_builder(render_world, columns, |builder| builder.build(hooks))?;
     render_world.insert_resource(hooks);
     Ok(())
 }
@@ -226,20 +224,73 @@ pub fn set_hooks(render_world: &mut World, columns: &[Column], hooks: &[Hook]) -
 /// # Errors
 /// The device was lost.
 pub fn take_watched(render_world: &mut World) -> Result<Vec<Watched>, ReadbackError> {
-    let Some(StepHooks { mut watched, staging: Some(staging), .. }) =
-        render_world.remove_resource::<StepHooks>()
-    else {
-        return Ok(Vec::new());
-    };
+    let Some(unread) = take_unread(render_world) else { return Ok(Vec::new()) };
     let device = render_world.resource::<RenderDevice>();
-    let bytes = read_buffer(device, render_world.resource::<RenderQueue>(), &staging)?;
-    let mut numbers = bytemuck::cast_slice::<u8, f32>(&bytes);
-    for seen in &mut watched {
-        let (values, rest) = numbers.split_at(seen.columns.len() * seen.features);
-        seen.values = values.to_vec();
-        numbers = rest;
+    let bytes = read_buffer(device, render_world.resource::<RenderQueue>(), unread.buffer())?;
+    Ok(unread.filled(&bytes))
+}
+
+/// What hooks have seen, or will have once the device is there: the values are in a buffer still.
+#[derive(Debug)]
+pub struct Unread {
+    watched: Vec<Watched>,
+    staging: Buffer,
+}
+
+impl Unread {
+    /// The buffer that holds the values.
+    pub fn buffer(&self) -> &Buffer {
+        &self.staging
     }
-    Ok(watched)
+
+    /// What was seen, in the order in which the hooks were set; `bytes` are those of the buffer.
+    pub fn filled(mut self, bytes: &[u8]) -> Vec<Watched> {
+        let mut at = 0;
+        for seen in &mut self.watched {
+            let size = seen.columns.len() * seen.features * 4;
+            seen.values = bytemuck::pod_collect_to_vec(&bytes[at..at + size]);
+            at += size;
+        }
+        self.watched
+    }
+}
+
+/// Removes the hooks and gives what they have seen without waiting for it.
+pub fn take_unread(render_world: &mut World) -> Option<Unread> {
+    let StepHooks { watched, staging, .. } = render_world.remove_resource::<StepHooks>()?;
+    Some(Unread { watched, staging: staging? })
+}
+
+/// Sets what [`set_hooks`] would with a watch of every column at the embedding and at residual, head output, query, hidden and key of every
+/// layer, in this order; but each layer is left only once for copies, after its last kernel.
+///
+/// # Errors
+/// A place has no buffer, or the columns do not fit; then nothing is watched.
+///
+/// # Panics
+/// As [`set_hooks`].
+pub fn watch_layers(render_world: &mut World, columns: &[Column]) -> Result<(), HookError> {
+    render_world.remove_resource::<StepHooks>();
+    let hooks = with_builder(render_world, columns, |builder| builder.build_layers())?;
+    render_world.insert_resource(hooks);
+    Ok(())
+}
+
+fn with_builder<R>(
+    render_world: &mut World,
+    columns: &[Column],
+    build: impl FnOnce(prepare::Builder<'_>) -> R,
+) -> R {
+    render_world.resource_scope(|world, mut kernels: Mut<Kernels>| {
+        build(prepare::Builder {
+            network: world.resource::<Network>(),
+            device: world.resource::<RenderDevice>(),
+            cache: world.resource::<PipelineCache>(),
+            shaders: world.resource::<Shaders>(),
+            kernels: &mut kernels,
+            columns,
+        })
+    })
 }
 
 #[cfg(test)]

@@ -24,7 +24,9 @@ use crate::tiles::PagesError;
 
 pub use buffers::{Buffers, MOST_BIASES, MOST_RECENT, NO_LOGITS, SamplingBuffers, Sizes};
 pub use build::{KernelUse, Network};
-pub use hooks::{Hook, HookAction, HookError, Watched, set_hooks, take_watched};
+pub use hooks::{
+    Hook, HookAction, HookError, Unread, Watched, set_hooks, take_unread, take_watched, watch_layers,
+};
 pub use quads::Quads;
 pub use record::{Choice, Copy, Step};
 pub use streamed::StreamFailure;

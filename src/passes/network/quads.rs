@@ -119,6 +119,49 @@ impl Quads {
         }
     }
 
+    /// Records a copy of `count` quads from `first` on, counted through all rows, to a place in a buffer that is a multiple of 16 bytes.
+    pub(super) fn copy_some(
+        &self,
+        encoder: &mut CommandEncoder,
+        first: u64,
+        count: u64,
+        to: &Buffer,
+        place: u64,
+    ) {
+        let texture = match &self.holder {
+            Holder::Buffer(buffer) => {
+                let [from, size] = [first, count].map(|quads| quads * QUAD_BYTES);
+                encoder.copy_buffer_to_buffer(buffer, from, to, place, size);
+                return;
+            }
+            Holder::Texture(texture, _) => texture,
+        };
+        let row = self.row_bytes / QUAD_BYTES;
+        let mut copied = 0;
+        // One row at a time: parts of rows lie side by side only in the buffer.
+        while copied < count {
+            let (y, x) = ((first + copied) / row, (first + copied) % row);
+            let across = (count - copied).min(row - x);
+            let narrow = |quads: u64| u32::try_from(quads).expect("sides of a texture are far below 2^32");
+            let layout = TexelCopyBufferLayout {
+                offset: place + copied * QUAD_BYTES,
+                bytes_per_row: None,
+                rows_per_image: None,
+            };
+            encoder.copy_texture_to_buffer(
+                TexelCopyTextureInfo {
+                    texture,
+                    mip_level: 0,
+                    origin: Origin3d { x: narrow(x), y: narrow(y), z: 0 },
+                    aspect: TextureAspect::All,
+                },
+                TexelCopyBufferInfo { buffer: to, layout },
+                Extent3d { width: narrow(across), height: 1, depth_or_array_layers: 1 },
+            );
+            copied += across;
+        }
+    }
+
     fn sides<'a>(
         &self,
         texture: &'a Texture,

@@ -177,6 +177,43 @@ impl CpuModel {
         Ok(rayon::scope(|_| self.forward_checked(cache, columns, controls, Tap::new(None, Some(laps)))))
     }
 
+    /// The logits of some states of the residual stream, which lie one after the other: the last norm and the output matrix alone.
+    ///
+    /// # Panics
+    /// The states are not whole.
+    pub fn unembed(&self, states: &[f32]) -> Logits {
+        let width = self.config().embedding_size as usize;
+        assert!(states.len().is_multiple_of(width), "{} values are no states of {width}", states.len());
+        let count = states.len() / width;
+        let mut panels: [Panels; 4] = Default::default();
+        let [residual, chosen, normed, output] = &mut panels;
+        residual.resize(width, count);
+        for (column, state) in states.chunks_exact(width).enumerate() {
+            let mut rest = state;
+            for run in residual.column_mut(column) {
+                let (part, after) = rest.split_at(run.len());
+                run.copy_from_slice(part);
+                rest = after;
+            }
+        }
+        let columns: Vec<Column> = (0..)
+            .take(count)
+            .map(|position| Column { token: 0, slot: 0, position, wants_logits: true })
+            .collect();
+        let params = LogitsParams {
+            matrix: self.output.params,
+            columns: count as u32,
+            norm_epsilon: self.config().norm_epsilon,
+            first_group: 0,
+            groups: self.output.params.rows.div_ceil(64),
+        };
+        let mut out = Logits::new(self.config().vocab_size as usize);
+        let weights = (self.bytes(&self.output), self.output_norm.as_slice());
+        let mut tap = Tap::new(None, None);
+        logits(&params, weights, (&columns, 0), residual, [chosen, normed, output], &mut out, &mut tap);
+        out
+    }
+
     /// Bytes of tiles that a kernel reads in one pass over `columns` columns, all layers together. Each column's embedding is read
     /// with the row group it lies in; a matrix is read once for all columns of a pass of up to 192.
     pub fn weight_bytes(&self, kernel: Kernel, columns: usize) -> u64 {

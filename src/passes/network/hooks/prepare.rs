@@ -1,5 +1,7 @@
 //! From hooks to what is recorded for them: where their values are, and the dispatches and copies that act there.
 
+mod layers;
+
 use bevy::render::{
     render_resource::{Buffer, BufferDescriptor, BufferInitDescriptor, BufferUsages, PipelineCache},
     renderer::RenderDevice,
@@ -65,15 +67,19 @@ impl<'a> Builder<'a> {
         if size > most {
             return Err(HookError::TooMuch { size, most });
         }
-        let staging = (size > 0).then(|| {
+        Ok(StepHooks { placed, watched, staging: self.staging(size) })
+    }
+
+    /// Room for what is watched.
+    fn staging(&self, size: u64) -> Option<Buffer> {
+        (size > 0).then(|| {
             self.device.create_buffer(&BufferDescriptor {
                 label: Some("passes:watched"),
                 size,
                 usage: BufferUsages::COPY_DST | BufferUsages::COPY_SRC,
                 mapped_at_creation: false,
             })
-        });
-        Ok(StepHooks { placed, watched, staging })
+        })
     }
 
     /// The kernel after which a buffer holds the values, the buffer, and where in it those of the first column begin.

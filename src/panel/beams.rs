@@ -1,0 +1,122 @@
+//! Attention as beams: within each head that is large on the screen, and over the text of the sequence for the head that is chosen.
+//!
+//! A head's beams run along the sequence, the first token on the left: from the chosen token to those it looked at, as strong as their shares.
+
+use bevy::prelude::*;
+use bevy_egui::{EguiContexts, egui};
+use egui::{Align2, FontId, Id, LayerId, Order, Pos2, Rect, Stroke, pos2, vec2};
+
+use super::activity::Scrubbed;
+use super::attention::{HeadShown, arc};
+use super::drawer::{place, written};
+use super::map_text::on_screen;
+use super::style::{accent, backing, faint, ink};
+use crate::world::Map;
+use crate::world::instruments::{Instrument, Shown};
+use crate::world::layout::Place;
+use crate::world::settings::Settings;
+use crate::world::think::Mind;
+
+/// Shares below this are not drawn.
+const LEAST: f32 = 0.015;
+/// Points across a head from which its beams are drawn.
+const LEAST_WIDTH: f32 = 110.0;
+
+/// Where the tokens of the sequence are on the screen.
+#[derive(Resource, Debug, Clone, Default)]
+pub struct Chips(pub Vec<(usize, Rect)>);
+
+pub(super) fn draw(
+    mut contexts: EguiContexts,
+    map: Res<Map>,
+    mind: Res<Mind>,
+    scrubbed: Res<Scrubbed>,
+    settings: Res<Settings>,
+    shown: Res<HeadShown>,
+    chips: Res<Chips>,
+    drawer: Res<Shown>,
+) -> Result {
+    let context = contexts.ctx_mut()?;
+    let Some(at) = place(&mind, &scrubbed) else { return Ok(()) };
+    let (theme, model) = (settings.theme, map.atlas.model());
+    let visible = map.view.visible();
+    let painter = context.layer_painter(LayerId::background());
+    for head in model.plan().heads.iter().filter(|head| head.rect.overlaps(&visible)) {
+        let rect = on_screen(&map, head.rect);
+        if rect.width() < LEAST_WIDTH {
+            continue;
+        }
+        if let Some(shares) = mind.attention(model.config(), at, head.layer, head.head) {
+            within(&painter, &map, &settings, &mind, rect, &shares);
+        }
+    }
+    let is_chosen = matches!(map.selection, Some(Place::Head(..))) || drawer.0 == Some(Instrument::Attention);
+    if !is_chosen {
+        return Ok(());
+    }
+    let Some(shares) = mind.attention(model.config(), at, shown.layer, shown.head) else { return Ok(()) };
+    let above = context.layer_painter(LayerId::new(Order::Foreground, Id::new("beams")));
+    let top = |at: usize| chips.0.iter().find(|(token, _)| *token == at).map(|(_, rect)| rect.center_top());
+    let Some(from) = top(at) else { return Ok(()) };
+    for (to, &share) in shares.iter().enumerate() {
+        if let Some(end) = top(to).filter(|_| share > LEAST) {
+            let rise = 10.0 + 0.16 * (from.x - end.x).abs();
+            arc(&above, theme, from, end, if to == at { 16.0 } else { rise }, share);
+        }
+    }
+    if let Some(leftmost) = chips.0.first() {
+        let text = format!("layer {} head {} looks back", shown.layer, shown.head);
+        let galley = above.layout_no_wrap(text, FontId::proportional(12.0), ink(theme));
+        let corner = leftmost.1.left_top() - vec2(0.0, 30.0);
+        let place = Align2::LEFT_BOTTOM.anchor_size(corner, galley.size());
+        above.rect_filled(place.expand2(vec2(6.0, 3.0)), 4.0, backing(theme));
+        above.galley(place.min, galley, ink(theme));
+    }
+    Ok(())
+}
+
+/// The beams of a head, within its rectangle.
+fn within(painter: &egui::Painter, map: &Map, settings: &Settings, mind: &Mind, rect: Rect, shares: &[f32]) {
+    let theme = settings.theme;
+    let screen = Rect::from_min_size(Pos2::ZERO, vec2(map.view.size[0] as f32, map.view.size[1] as f32));
+    let seen = rect.intersect(screen.shrink2(vec2(8.0, 60.0)));
+    let tall = (rect.width() * 0.32).clamp(34.0, 150.0);
+    if seen.height() < tall + 60.0 || seen.width() < LEAST_WIDTH * 0.8 {
+        return;
+    }
+    let strip = Rect::from_center_size(seen.center(), vec2((seen.width() - 12.0).min(620.0), tall));
+    painter.rect_filled(strip, 5.0, backing(theme));
+    painter.rect_stroke(
+        strip,
+        5.0,
+        Stroke::new(1.0, faint(theme).gamma_multiply(0.35)),
+        egui::StrokeKind::Outside,
+    );
+    let names = if tall > 60.0 { 18.0 } else { 12.0 };
+    let base = strip.bottom() - names;
+    let (left, right) = (strip.left() + 10.0, strip.right() - 10.0);
+    let last = shares.len() - 1;
+    let spot = |at: usize| pos2(left + (right - left) * (at as f32 + 0.5) / (last as f32 + 1.0), base);
+    let painter = painter.with_clip_rect(strip);
+    painter.hline(left..=right, base, Stroke::new(1.0, faint(theme).gamma_multiply(0.5)));
+    let from = spot(last);
+    for (to, &share) in shares.iter().enumerate().filter(|(_, share)| **share > LEAST) {
+        let end = spot(to);
+        let rise = ((from.x - end.x) / (right - left)).max(0.12) * (tall - names) * 1.15;
+        arc(&painter, theme, from, end, rise, share);
+        painter.circle_filled(end, 1.5 + 2.0 * share, accent(theme));
+    }
+    painter.circle_stroke(from, 3.5, Stroke::new(1.2, ink(theme)));
+    let strongest = (0..=last).max_by(|&a, &b| shares[a].total_cmp(&shares[b])).unwrap_or(last);
+    let text = format!("{} {:.0} %", written(&mind.thoughts[strongest].text), shares[strongest] * 100.0);
+    let galley =
+        painter.layout_no_wrap(text, FontId::proportional(if tall > 60.0 { 12.0 } else { 9.5 }), ink(theme));
+    let half = galley.size().x / 2.0 + 4.0;
+    let middle =
+        spot(strongest).x.clamp(strip.left() + half, (strip.right() - half).max(strip.left() + half));
+    painter.galley(
+        pos2(middle - galley.size().x / 2.0, strip.bottom() - names / 2.0 - galley.size().y / 2.0),
+        galley,
+        ink(theme),
+    );
+}

@@ -1,0 +1,85 @@
+//! How long frames and tokens take, and what is where.
+
+use bevy::prelude::*;
+use bevy_egui::{EguiContexts, egui};
+use egui::{Rect, pos2, vec2};
+
+use super::Panels;
+use super::drawer::{WIDE, show};
+use super::style::{accent, faint};
+use crate::app::headless::AdapterFacts;
+use crate::residency::MemorySize;
+use crate::world::Map;
+use crate::world::frames::Frames;
+use crate::world::instruments::{Instrument, Shown};
+use crate::world::settings::Settings;
+use crate::world::think::Mind;
+
+/// Milliseconds at the top of the graph.
+const TALLEST: f32 = 120.0;
+
+pub(super) fn draw(
+    mut contexts: EguiContexts,
+    map: Res<Map>,
+    mind: Res<Mind>,
+    frames: Res<Frames>,
+    settings: Res<Settings>,
+    adapter: Option<Res<AdapterFacts>>,
+    panels: Res<Panels>,
+    mut drawer: ResMut<Shown>,
+) -> Result {
+    if drawer.0 != Some(Instrument::Timings) {
+        return Ok(());
+    }
+    let context = contexts.ctx_mut()?;
+    let theme = settings.theme;
+    show(context, &panels, (&mut drawer, Instrument::Timings, "Timings"), |ui| {
+        let recent = frames.recent();
+        let (place, _) = ui.allocate_exact_size(vec2(WIDE, 70.0), egui::Sense::hover());
+        let painter = ui.painter();
+        for line in [33.0, 100.0] {
+            let y = place.bottom() - place.height() * line / TALLEST;
+            painter.hline(place.x_range(), y, egui::Stroke::new(1.0, faint(theme).gamma_multiply(0.3)));
+            let text = format!("{line:.0} ms");
+            let font = egui::FontId::proportional(9.5);
+            painter.text(pos2(place.left(), y), egui::Align2::LEFT_BOTTOM, text, font, faint(theme));
+        }
+        let wide = place.width() / 240.0;
+        for (at, time) in frames.times().enumerate() {
+            let top = place.bottom() - place.height() * (time / TALLEST).min(1.0);
+            let left = place.left() + at as f32 * wide;
+            let bar = Rect::from_min_max(pos2(left, top), pos2(left + wide, place.bottom()));
+            painter.rect_filled(bar, 0.0, accent(theme).gamma_multiply(0.7));
+        }
+        egui::Grid::new("timings").spacing([14.0, 3.0]).show(ui, |ui| {
+            let mut row = |what: &str, value: String| {
+                ui.colored_label(faint(theme), what);
+                ui.add(egui::Label::new(egui::RichText::new(value).monospace()).wrap());
+                ui.end_row();
+            };
+            row("frame", format!("{:.1} ms, 95 % {:.1} ms", recent.median_ms, recent.p95_ms));
+            let speed = frames.tokens_per_second();
+            row("speed", speed.map_or("-".into(), |speed| format!("{speed:.1} tokens/s")));
+            let step = mind.last_step.map(|(took, tokens)| {
+                format!(
+                    "{:.1} ms for {tokens} token{}",
+                    took.as_secs_f64() * 1e3,
+                    if tokens == 1 { "" } else { "s" }
+                )
+            });
+            row("last step", step.unwrap_or_else(|| "-".into()));
+            row("a frame thinks", format!("up to {} ms", settings.thinking_budget().as_millis()));
+            let context_length = map.atlas.model().config().context_length.min(crate::app::explore::CONTEXT);
+            row("context", format!("{} of {context_length} tokens", mind.thoughts.len()));
+            row("values kept", MemorySize(mind.kept_bytes() as u64).to_string());
+            let weights: u64 =
+                map.atlas.model().tensors().iter().map(|tensor| tensor.tiling.size_in_bytes()).sum();
+            row("weights", format!("{}, all on the device", MemorySize(weights)));
+            row("tiles", map.atlas.model().tile_count().to_string());
+            if let Some(adapter) = adapter {
+                row("adapter", adapter.info.name.clone());
+            }
+        });
+    });
+    Ok(())
+}

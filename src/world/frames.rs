@@ -1,0 +1,164 @@
+//! How long frames take and how fast tokens come: for the timing panel, and for a file that a tour leaves with `--frame-times`.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use bevy::prelude::*;
+
+use super::Map;
+use super::think::Mind;
+use crate::pxi::AtomicFile;
+
+/// Frames that are remembered for the panel.
+const RECENT: usize = 240;
+/// Seconds over which the speed of tokens is told.
+const SPEED_WINDOW: f32 = 3.0;
+
+/// What a frame was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Nothing moved and nothing was thought.
+    Resting,
+    /// The camera was on its way.
+    Flying,
+    /// A prompt ran.
+    Thinking,
+}
+
+/// Milliseconds of some frames.
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]
+pub struct Spread {
+    /// How many frames.
+    pub frames: usize,
+    /// Half took less.
+    pub median_ms: f32,
+    /// One in twenty took longer.
+    pub p95_ms: f32,
+    /// The longest.
+    pub most_ms: f32,
+}
+
+impl Spread {
+    /// Of some times in milliseconds.
+    pub fn of(times: impl Iterator<Item = f32>) -> Self {
+        let mut times: Vec<f32> = times.collect();
+        times.sort_by(f32::total_cmp);
+        let Some(&most_ms) = times.last() else { return Self::default() };
+        let at = |part: f32| times[((times.len() as f32 * part) as usize).min(times.len() - 1)];
+        Self { frames: times.len(), median_ms: at(0.5), p95_ms: at(0.95), most_ms }
+    }
+}
+
+/// Times of frames.
+#[derive(Resource, Debug, Default)]
+pub struct Frames {
+    recent: VecDeque<f32>,
+    tokens: VecDeque<(Instant, u64, usize)>,
+    last: Option<Instant>,
+    /// Where all of them are written in the end.
+    pub file: Option<PathBuf>,
+    all: Vec<(Phase, f32)>,
+    decoded: usize,
+    decoding_ms: f32,
+}
+
+impl Frames {
+    /// The frames of the last seconds.
+    pub fn recent(&self) -> Spread {
+        Spread::of(self.recent.iter().copied())
+    }
+
+    /// Their times in milliseconds, the oldest first.
+    pub fn times(&self) -> impl Iterator<Item = f32> + '_ {
+        self.recent.iter().copied()
+    }
+
+    /// Tokens a second of the answer that comes now.
+    pub fn tokens_per_second(&self) -> Option<f32> {
+        let (&(first, generation, before), &(last, latest, after)) =
+            (self.tokens.front()?, self.tokens.back()?);
+        let seconds = (last - first).as_secs_f32();
+        (generation == latest && after > before && seconds > 0.2).then(|| (after - before) as f32 / seconds)
+    }
+
+    fn record(&mut self, now: Instant, phase: Phase, mind: &Mind) {
+        let milliseconds = self.last.replace(now).map(|last| (now - last).as_secs_f32() * 1e3);
+        let Some(milliseconds) = milliseconds else { return };
+        self.recent.push_back(milliseconds);
+        if self.recent.len() > RECENT {
+            self.recent.pop_front();
+        }
+        let made = mind.thoughts.len().saturating_sub(mind.prompt_len);
+        if mind.is_busy() && made > 0 {
+            let before = self.tokens.back().filter(|last| last.1 == mind.generation()).map(|last| last.2);
+            if let (Some(before), true) = (before, self.file.is_some()) {
+                self.decoded += made - before;
+                self.decoding_ms += milliseconds;
+            }
+            self.tokens.push_back((now, mind.generation(), made));
+        }
+        let is_old = |&(at, generation, _): &(Instant, u64, usize)| {
+            generation != mind.generation() || (now - at).as_secs_f32() > SPEED_WINDOW
+        };
+        while self.tokens.front().is_some_and(is_old) {
+            self.tokens.pop_front();
+        }
+        if self.file.is_some() {
+            self.all.push((phase, milliseconds));
+        }
+    }
+
+    /// What was measured, by phase, as JSON.
+    pub fn summary(&self) -> serde_json::Value {
+        let of = |wanted: Phase| {
+            Spread::of(self.all.iter().filter(|(phase, _)| *phase == wanted).map(|(_, time)| *time))
+        };
+        let speed = (self.decoding_ms > 0.0).then(|| self.decoded as f32 / self.decoding_ms * 1e3);
+        serde_json::json!({
+            "flying": of(Phase::Flying),
+            "thinking": of(Phase::Thinking),
+            "resting": of(Phase::Resting),
+            "tokens": self.decoded,
+            "tokens_per_second": speed,
+        })
+    }
+}
+
+pub(super) fn record(map: Res<Map>, mind: Res<Mind>, mut frames: ResMut<Frames>) {
+    let phase = if mind.is_busy() && !mind.paused {
+        Phase::Thinking
+    } else if map.flight.is_some() {
+        Phase::Flying
+    } else {
+        Phase::Resting
+    };
+    frames.record(Instant::now(), phase, &mind);
+}
+
+/// Writes what was measured when the program ends.
+pub(super) fn write(mut exits: MessageReader<AppExit>, frames: Res<Frames>) {
+    let Some(path) = frames.file.as_ref().filter(|_| exits.read().next().is_some()) else { return };
+    let write = || -> Result<(), Box<dyn std::error::Error>> {
+        use std::io::Write;
+        let mut file = AtomicFile::create(path)?;
+        writeln!(file, "{:#}", frames.summary())?;
+        Ok(file.commit()?)
+    };
+    if let Err(error) = write() {
+        error!("{}: the frame times cannot be written: {error}", path.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_is_of_all_its_times() {
+        let spread = Spread::of((1..=100).rev().map(|time| time as f32));
+        assert_eq!(spread, Spread { frames: 100, median_ms: 51.0, p95_ms: 96.0, most_ms: 100.0 });
+        assert_eq!(Spread::of(std::iter::empty()), Spread::default());
+    }
+}

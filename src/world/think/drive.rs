@@ -1,0 +1,118 @@
+//! The steps of a frame in the render world: as many as its budget holds, and none is ever waited for beyond it.
+//!
+//! A step that is not done when the budget is spent goes on while the frame is drawn, and the next frame takes in what came of it.
+
+use std::time::{Duration, Instant};
+
+use bevy::prelude::*;
+use bevy::render::renderer::{PendingCommandBuffers, RenderDevice, RenderQueue};
+
+use super::Link;
+use super::session::Order;
+use super::trace::Seen;
+use crate::passes::network::{NO_LOGITS, Network, Step, Unread, take_unread, watch_layers};
+use crate::passes::readback::Later;
+use crate::passes::reference::Column;
+use crate::passes::{Forward, ForwardState, ForwardStatus};
+
+/// The step that is on the device.
+#[derive(Resource, Default)]
+pub(super) struct UnderWay(Option<Flying>);
+
+struct Flying {
+    order: Order,
+    unread: Unread,
+    later: Later,
+    since: Instant,
+}
+
+/// Takes steps until the frame's budget is spent.
+pub(super) fn drive(world: &mut World) {
+    let ready = world.contains_resource::<Network>()
+        && world.resource::<ForwardStatus>().state == ForwardState::Ready;
+    if !ready {
+        return;
+    }
+    let link = world.resource::<Link>().clone();
+    let device = world.resource::<RenderDevice>().clone();
+    let (start, budget) = (Instant::now(), link.with(|session| session.budget));
+    let mut begun = false;
+    loop {
+        if let Some(flying) = world.resource_mut::<UnderWay>().0.take() {
+            let left = budget.saturating_sub(start.elapsed());
+            match flying.later.within(&device, left) {
+                Ok(None) => {
+                    world.resource_mut::<UnderWay>().0 = Some(flying);
+                    return;
+                }
+                Ok(Some(parts)) => land(world.resource::<Network>(), &link, flying, &parts),
+                Err(error) => link.with(|session| session.fail(&flying.order, error.to_string())),
+            }
+        }
+        // One step is begun in every frame, so that the device has one while the frame is drawn.
+        if begun && start.elapsed() >= budget {
+            return;
+        }
+        let Some(order) = link.with(|session| session.order()) else { return };
+        begun = true;
+        match take_off(world, &order) {
+            Ok((unread, later)) => {
+                let since = Instant::now();
+                world.resource_mut::<UnderWay>().0 = Some(Flying { order, unread, later, since });
+            }
+            Err(problem) => link.with(|session| session.fail(&order, problem)),
+        }
+    }
+}
+
+/// Submits a step and the reading of what it makes.
+fn take_off(world: &mut World, order: &Order) -> Result<(Unread, Later), String> {
+    let network = world.resource::<Network>();
+    let last = order.tokens.len() as u32 - 1;
+    let position = order.first as u32;
+    let columns: Vec<Column> = (position..)
+        .zip(&order.tokens)
+        .map(|(position, &token)| Column {
+            token,
+            slot: 0,
+            position,
+            wants_logits: order.logits && position == order.first as u32 + last,
+        })
+        .collect();
+    let words: Vec<[u32; 4]> =
+        columns.iter().map(|column| [column.token, column.position, 0, NO_LOGITS]).collect();
+    let queue = world.resource::<RenderQueue>().clone();
+    queue.write_buffer(&network.buffers.columns, 0, bytemuck::cast_slice(&words));
+    queue.write_buffer(&network.buffers.wanted, 0, bytemuck::bytes_of(&last));
+    watch_layers(world, &columns).map_err(|error| error.to_string())?;
+    world.insert_resource(Step {
+        columns: last + 1,
+        wanted: u32::from(order.logits),
+        tokens: order.tokens.clone(),
+        ..Step::default()
+    });
+    world.run_schedule(Forward);
+    let commands = world.resource_mut::<PendingCommandBuffers>().take();
+    queue.submit(commands);
+    let unread = take_unread(world).ok_or("the step was watched by nothing")?;
+    let network = world.resource::<Network>();
+    let size = if order.logits { (network.logits_stride() * 4) as u64 } else { 0 };
+    let logits = (&network.buffers.logits, size);
+    let watched = (unread.buffer(), unread.buffer().size());
+    let parts = if order.logits { vec![watched, logits] } else { vec![watched] };
+    let later = Later::new(world.resource::<RenderDevice>(), &queue, &parts);
+    Ok((unread, later))
+}
+
+/// Takes in what came of a step.
+fn land(network: &Network, link: &Link, flying: Flying, parts: &[Vec<u8>]) {
+    let Flying { order, unread, since, .. } = flying;
+    let took: Duration = since.elapsed();
+    let watched = unread.filled(&parts[0]);
+    let seen =
+        (0..order.tokens.len()).map(|column| Seen::of_column(&watched, column, &network.config)).collect();
+    let mut logits: Vec<f32> =
+        parts.get(1).map(|bytes| bytemuck::pod_collect_to_vec(bytes)).unwrap_or_default();
+    logits.truncate(network.config.vocab_size as usize);
+    link.with(|session| session.accept(&order, seen, &logits, took));
+}

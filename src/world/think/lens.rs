@@ -1,0 +1,88 @@
+//! The logit lens: what the model would say at a position if a layer's residual stream went straight to the output.
+//!
+//! In: the residual stream of a position, as the kernels made it. Out: each layer's most probable tokens. The output matrix is multiplied by the
+//! processor, on a thread of its own; a frame only asks whether it is done.
+
+use std::sync::Arc;
+
+use bevy::prelude::Resource;
+use bevy::tasks::{AsyncComputeTaskPool, Task, futures::check_ready};
+
+use super::Mind;
+use crate::model::PixelModel;
+use crate::passes::reference::{CpuModel, CpuOptions};
+use crate::tokens::sampling::Sampler;
+
+/// Tokens that are told of each layer.
+pub const TOLD: usize = 4;
+
+/// What each layer would say at a position.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LensView {
+    /// The sequence.
+    pub generation: u64,
+    /// The position.
+    pub at: usize,
+    /// The most probable tokens with their probabilities: of the embedding, then after each layer; the last is what the model says.
+    pub layers: Vec<Vec<(u32, f32)>>,
+}
+
+/// The lens: what it shows, and what it works on.
+#[derive(Resource, Default)]
+pub struct Lens {
+    twin: Option<Arc<CpuModel>>,
+    work: Option<Task<Result<LensView, String>>>,
+    /// What was found last.
+    pub view: Option<LensView>,
+    /// Why there is none.
+    pub problem: Option<String>,
+}
+
+impl Lens {
+    /// Whether it is finding something out.
+    pub fn is_working(&self) -> bool {
+        self.work.is_some()
+    }
+
+    /// Looks at a position: gives what is known, and begins to find it out where it is not.
+    pub fn look(&mut self, model: &Arc<PixelModel>, mind: &Mind, at: usize) -> Option<&LensView> {
+        if let Some(found) = self.work.as_mut().and_then(check_ready) {
+            self.work = None;
+            match found {
+                Ok(view) => self.view = Some(view),
+                Err(problem) => self.problem = Some(problem),
+            }
+        }
+        let (generation, trace) = (mind.generation(), mind.thoughts.get(at)?.trace.clone());
+        let known = self.view.as_ref().is_some_and(|view| (view.generation, view.at) == (generation, at));
+        if let (false, None, Some(trace)) = (known, &self.work, trace) {
+            let twin = match &self.twin {
+                Some(twin) => Arc::clone(twin),
+                None => match CpuModel::new(Arc::clone(model), CpuOptions { verify: false }) {
+                    Ok(twin) => Arc::clone(self.twin.insert(Arc::new(twin))),
+                    Err(error) => {
+                        self.problem = Some(error.to_string());
+                        return None;
+                    }
+                },
+            };
+            let work =
+                async move { see(&twin, &trace.residual).map(|layers| LensView { generation, at, layers }) };
+            self.work = Some(AsyncComputeTaskPool::get().spawn(work));
+        }
+        self.view.as_ref().filter(|view| view.generation == generation)
+    }
+}
+
+/// The most probable tokens of some states of the residual stream, one after the other.
+fn see(twin: &CpuModel, states: &[f32]) -> Result<Vec<Vec<(u32, f32)>>, String> {
+    let mut sampler = Sampler::default();
+    let logits = twin.unembed(states);
+    logits
+        .iter()
+        .map(|(_, logits)| {
+            let scored = sampler.score(logits, 0, TOLD).map_err(|error| error.to_string())?;
+            Ok(scored.top.into_iter().map(|(token, logprob)| (token, logprob.exp())).collect())
+        })
+        .collect()
+}

@@ -1,0 +1,255 @@
+//! The sequence as the render world computes it: which columns come next, what is drawn from logits, and what is told of it.
+//!
+//! In: a prompt by [`Session::begin`] and a [`Pace`] each frame. Out: an [`Order`] per step, and [`Report`]s that the main world takes. No ECS.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::trace::Seen;
+use crate::tokens::sampling::{Key, Sampler, SamplingParams};
+use crate::tokens::{ModelText, Sampled, TextModel};
+
+/// Alternatives that are kept of each token.
+const ALTERNATIVES: usize = 6;
+/// Columns of a prompt in its first step, before it is known how long one takes.
+const FIRST_CHUNK: usize = 8;
+/// The most columns of a prompt in one step; no more than the network has room for.
+pub(super) const MOST_CHUNK: usize = 32;
+
+/// How fast it may think until the next frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Pace {
+    /// Not at all.
+    #[default]
+    Stopped,
+    /// One token, of prompt or answer.
+    One,
+    /// All of the prompt, and so many tokens of the answer.
+    Tokens(u32),
+    /// As fast as it goes.
+    Free,
+}
+
+/// A step that is to be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Order {
+    pub generation: u64,
+    pub first: usize,
+    pub tokens: Vec<u32>,
+    /// Whether the logits of the last column are wanted.
+    pub logits: bool,
+}
+
+/// What came of a step.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub generation: u64,
+    pub first: usize,
+    /// Of each column, what took part.
+    pub seen: Vec<Seen>,
+    /// The token that was drawn, unless the sequence is over.
+    pub drawn: Option<Sampled>,
+    pub problem: Option<String>,
+    /// From its submission until its values were there.
+    pub took: Duration,
+}
+
+/// A sequence on its way.
+#[derive(Default)]
+pub(super) struct Session {
+    generation: u64,
+    tokens: Vec<u32>,
+    prompt_len: usize,
+    /// Tokens whose step is done or under way.
+    ordered: usize,
+    wanted: u32,
+    chunk: usize,
+    params: SamplingParams,
+    sampler: Sampler,
+    text: Option<Arc<ModelText>>,
+    pub pace: Pace,
+    /// What a frame may spend on waiting.
+    pub budget: Duration,
+    pub reports: Vec<Report>,
+}
+
+impl Session {
+    /// Begins a sequence in the place of the one before and gives its number.
+    pub fn begin(
+        &mut self,
+        tokens: Vec<u32>,
+        wanted: u32,
+        params: SamplingParams,
+        text: Arc<ModelText>,
+    ) -> u64 {
+        self.generation += 1;
+        self.prompt_len = tokens.len();
+        self.tokens = tokens;
+        self.ordered = 0;
+        self.wanted = wanted;
+        self.chunk = self.chunk.max(FIRST_CHUNK);
+        self.params = params;
+        self.text = Some(text);
+        self.reports.clear();
+        self.generation
+    }
+
+    /// The next step, if one may be taken.
+    pub fn order(&mut self) -> Option<Order> {
+        let left = self.tokens.len() - self.ordered;
+        let of_prompt = self.ordered + 1 < self.prompt_len;
+        let most = match &mut self.pace {
+            Pace::Stopped => 0,
+            Pace::One => 1,
+            Pace::Tokens(_) | Pace::Free if of_prompt => self.chunk,
+            Pace::Tokens(0) => 0,
+            Pace::Tokens(tokens) => {
+                *tokens -= 1;
+                1
+            }
+            Pace::Free => 1,
+        };
+        let count = left.min(most);
+        if count == 0 {
+            return None;
+        }
+        if self.pace == Pace::One {
+            self.pace = Pace::Stopped;
+        }
+        let first = self.ordered;
+        self.ordered += count;
+        let tokens = self.tokens[first..self.ordered].to_vec();
+        let logits = self.ordered == self.tokens.len() && self.wanted > 0;
+        Some(Order { generation: self.generation, first, tokens, logits })
+    }
+
+    /// Takes in what came of a step: draws the next token where there are logits.
+    pub fn accept(&mut self, order: &Order, seen: Vec<Seen>, logits: &[f32], took: Duration) {
+        if order.generation != self.generation {
+            // Another sequence has begun since.
+            return;
+        }
+        let columns = order.tokens.len();
+        if columns > 1 && !took.is_zero() {
+            // A step of a prompt takes about as long as a frame may spend.
+            let fits = columns as f64 * self.budget.as_secs_f64() / took.as_secs_f64();
+            self.chunk = (fits as usize).clamp(1, MOST_CHUNK);
+        }
+        let mut report =
+            Report { generation: order.generation, first: order.first, seen, took, ..Report::default() };
+        if order.logits {
+            match self.draw(logits) {
+                Ok(drawn) => report.drawn = drawn,
+                Err(problem) => {
+                    self.wanted = 0;
+                    report.problem = Some(problem);
+                }
+            }
+        }
+        self.reports.push(report);
+    }
+
+    fn draw(&mut self, logits: &[f32]) -> Result<Option<Sampled>, String> {
+        let index = (self.tokens.len() - self.prompt_len) as u32;
+        let words = self.params.words(Key::new(self.params.seed, 0), index);
+        let token = self.sampler.draw(logits, &words, &[], &[]).map_err(|error| error.to_string())?;
+        let scored = self.sampler.score(logits, token, ALTERNATIVES).map_err(|error| error.to_string())?;
+        self.wanted -= 1;
+        if self.text.as_ref().is_some_and(|text| text.is_end(token)) {
+            self.wanted = 0;
+            return Ok(None);
+        }
+        self.tokens.push(token);
+        Ok(Some(scored))
+    }
+
+    /// Tells that a step came to nothing; the sequence is over.
+    pub fn fail(&mut self, order: &Order, problem: String) {
+        if order.generation == self.generation {
+            self.ordered = self.tokens.len();
+            self.wanted = 0;
+            let generation = order.generation;
+            self.reports.push(Report { generation, problem: Some(problem), ..Report::default() });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assets::Assets;
+
+    fn session(prompt: usize, wanted: u32) -> Session {
+        let model = Assets::default().default_model().unwrap();
+        let text = Arc::new(ModelText::new(&model).unwrap());
+        let mut session = Session { budget: Duration::from_millis(40), ..Session::default() };
+        session.begin(vec![5; prompt], wanted, SamplingParams::greedy(), text);
+        session
+    }
+
+    /// Accepts an order with logits that prefer token 7.
+    fn accept(session: &mut Session, order: &Order, took: u64) {
+        let mut logits = vec![0.0; 32];
+        logits[7] = 1.0;
+        let seen = order.tokens.iter().map(|_| Seen::default()).collect();
+        session.accept(order, seen, &logits, Duration::from_millis(took));
+    }
+
+    #[test]
+    fn a_prompt_comes_in_pieces_that_fit_a_frame_and_then_one_token_at_a_time() {
+        let mut session = session(100, 3);
+        assert_eq!(session.order(), None, "it is stopped until it has a pace");
+        session.pace = Pace::Free;
+        let first = session.order().unwrap();
+        assert_eq!((first.first, first.tokens.len(), first.logits), (0, FIRST_CHUNK, false));
+        accept(&mut session, &first, 80);
+        let second = session.order().unwrap();
+        assert_eq!((second.first, second.tokens.len()), (8, 4), "half as many take half as long");
+        accept(&mut session, &second, 1);
+        let mut at = 12;
+        while at < 100 {
+            let order = session.order().unwrap();
+            assert_eq!(order.first, at);
+            assert!(order.tokens.len() <= MOST_CHUNK);
+            at += order.tokens.len();
+            assert_eq!(order.logits, at == 100, "only the last column has a next token");
+            accept(&mut session, &order, 1);
+        }
+        for place in 100..103 {
+            let order = session.order().unwrap();
+            assert_eq!((order.first, order.tokens.as_slice()), (place, &[7][..]));
+            assert_eq!(order.logits, place < 102, "nothing comes after the last");
+            assert_eq!(session.order(), None, "the next waits for this one");
+            accept(&mut session, &order, 1);
+        }
+        assert_eq!(session.order(), None);
+    }
+
+    #[test]
+    fn a_pace_is_kept() {
+        let mut session = session(4, 8);
+        session.pace = Pace::One;
+        let order = session.order().unwrap();
+        assert_eq!((order.tokens.len(), session.pace), (1, Pace::Stopped), "one token of the prompt");
+        session.pace = Pace::Tokens(1);
+        let order = session.order().unwrap();
+        assert_eq!((order.first, order.tokens.len()), (1, 3), "the rest of it is free");
+        accept(&mut session, &order, 1);
+        let order = session.order().unwrap();
+        accept(&mut session, &order, 1);
+        assert_eq!(session.order(), None, "one token was allowed");
+    }
+
+    #[test]
+    fn what_comes_of_an_old_sequence_does_not_count() {
+        let mut session = session(2, 8);
+        session.pace = Pace::Free;
+        let old = session.order().unwrap();
+        let text = Arc::clone(session.text.as_ref().unwrap());
+        session.begin(vec![1, 2, 3], 1, SamplingParams::greedy(), text);
+        accept(&mut session, &old, 1);
+        session.fail(&old, "lost".into());
+        assert!(session.reports.is_empty());
+        assert_eq!(session.order().unwrap().tokens, [1, 2, 3]);
+    }
+}
