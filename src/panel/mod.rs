@@ -4,12 +4,16 @@
 //! Text is chosen by its size on the screen ([`crate::world::layout::labels`]) before any of it is laid out.
 
 mod activity;
+mod bookmarks;
 mod chrome;
+mod experiment;
 mod help;
 mod inspector;
+mod lab_marks;
 mod map_text;
 mod prompt;
 mod search_box;
+mod side_by_side;
 mod style;
 mod values;
 
@@ -27,6 +31,8 @@ pub struct Panels {
     pub help: bool,
     /// What is selected, in numbers.
     pub inspector: bool,
+    /// Muting, painting and comparing.
+    pub experiment: bool,
 }
 
 /// Text and panels. Comes after `WorldPlugin`; its systems run in `EguiPrimaryContextPass`.
@@ -40,7 +46,7 @@ impl Plugin for PanelPlugin {
             .init_resource::<PromptBox>()
             .init_resource::<Scrubbed>()
             .init_resource::<values::TileCache>()
-            .add_systems(Update, help::toggle)
+            .add_systems(Update, (help::toggle, experiment::toggle).chain())
             .add_systems(
                 EguiPrimaryContextPass,
                 (
@@ -48,10 +54,13 @@ impl Plugin for PanelPlugin {
                     activity::draw,
                     map_text::draw,
                     values::draw,
+                    lab_marks::draw,
                     chrome::draw,
                     prompt::draw,
                     search_box::draw,
                     inspector::draw,
+                    experiment::draw,
+                    bookmarks::draw,
                     help::draw,
                 )
                     // What comes later lies above.

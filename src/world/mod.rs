@@ -7,6 +7,7 @@
 pub mod camera;
 pub mod draw;
 pub mod keys;
+pub mod lab;
 pub mod layout;
 pub mod palette;
 mod plugin;

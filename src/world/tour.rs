@@ -38,6 +38,10 @@ pub enum TourError {
     },
 }
 
+/// Every tour that there is, by its file's name.
+#[derive(Resource, Debug, Clone, Default)]
+pub struct Tours(pub Vec<(String, String)>);
+
 /// One step of a tour.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub enum TourStep {
