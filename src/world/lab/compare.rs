@@ -48,6 +48,8 @@ pub struct Comparison {
     pub with: Vec<Thought>,
     /// What went wrong, in words.
     pub problem: Option<String>,
+    /// The prompt's tokens: whoever asks something else meanwhile ends the comparison.
+    prompt: Vec<u32>,
 }
 
 /// A token of an answer.
@@ -141,6 +143,11 @@ pub(super) fn drive(
         comparison.fail(problem);
         return;
     }
+    if comparison.stage != Stage::Waiting && prompt_of(&mind) != comparison.prompt {
+        edits.bypassed = false;
+        comparison.fail("something else was asked meanwhile".into());
+        return;
+    }
     if mind.is_busy() {
         return;
     }
@@ -149,6 +156,7 @@ pub(super) fn drive(
         Stage::Waiting => {
             edits.bypassed = true;
             ask(&mut mind);
+            comparison.prompt = prompt_of(&mind);
             comparison.stage = Stage::Without;
         }
         Stage::Without => {
@@ -162,6 +170,10 @@ pub(super) fn drive(
             comparison.stage = Stage::Done;
         }
     }
+}
+
+fn prompt_of(mind: &Mind) -> Vec<u32> {
+    mind.thoughts.iter().take(mind.prompt_len).map(|thought| thought.token).collect()
 }
 
 #[cfg(test)]
