@@ -16,7 +16,7 @@ use pixel_llm::{
     agents::Tick,
     assets::Assets as BuiltIn,
     passes::{
-        Forward, InterventionsPlugin, PassesPlugin,
+        Forward, InterventionsPlugin, OverlayPlugin, PassesPlugin,
         kernels::Family,
         network::{NetworkModel, NetworkPlugin, Sizes},
     },
@@ -82,6 +82,7 @@ fn our_schedules_have_no_ambiguities() {
         InterventionsPlugin,
         // With it come the agents, their minds and the simulation that runs them.
         InhabitedPlugin,
+        OverlayPlugin,
     ));
     assert!(app.world().resource::<Schedules>().contains(Tick), "the simulation was added to this world");
     assert_eq!(ambiguities(app.world_mut()), [""; 0], "in the main world");

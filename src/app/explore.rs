@@ -28,7 +28,7 @@ use crate::model::PixelModel;
 use crate::mods::live::LiveModsPlugin;
 use crate::panel::PanelPlugin;
 use crate::passes::network::{NetworkModel, NetworkPlugin, Sizes};
-use crate::passes::{InterventionsPlugin, PassesPlugin};
+use crate::passes::{InterventionsPlugin, OverlayPlugin, PassesPlugin};
 use crate::shaders::{ShadersPlugin, load_sources};
 use crate::tiles::{TilesPlugin, spawn_model};
 use crate::world::frames::Frames;
@@ -226,7 +226,7 @@ fn add_world(app: &mut App, setup: &WorldSetup, facts: AdapterFacts) -> anyhow::
             ShadersPlugin { sources: load_sources(None)? },
             PassesPlugin,
             NetworkPlugin { model: network },
-            (TilesPlugin, InterventionsPlugin),
+            (TilesPlugin, InterventionsPlugin, OverlayPlugin),
             WorldPlugin,
             LiveModsPlugin,
             PanelPlugin,

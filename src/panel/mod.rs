@@ -8,12 +8,15 @@ mod agent_card;
 mod agents;
 mod attention;
 mod beams;
+mod bookmarks;
 mod chrome;
 mod coach;
 mod coach_task;
 mod drawer;
+mod experiment;
 mod help;
 mod inspector;
+mod lab_marks;
 mod layers;
 mod lens;
 mod light;
@@ -23,6 +26,7 @@ mod overlay;
 mod prompt;
 mod search_box;
 mod settings;
+mod side_by_side;
 mod style;
 mod timings;
 mod values;
@@ -44,6 +48,8 @@ pub struct Panels {
     pub help: bool,
     /// What is selected, in numbers.
     pub inspector: bool,
+    /// Muting, painting and comparing.
+    pub experiment: bool,
 }
 
 /// Text and panels. Comes after `WorldPlugin`; its systems run in `EguiPrimaryContextPass`.
@@ -61,7 +67,7 @@ impl Plugin for PanelPlugin {
             .init_resource::<HeadShown>()
             .init_resource::<Chips>()
             .add_systems(Update, (drawer::keys, attention::follow))
-            .add_systems(Update, help::toggle)
+            .add_systems(Update, (help::toggle, experiment::toggle).chain())
             .add_systems(Update, (coach::toggle, coach::keep).chain())
             .add_systems(
                 EguiPrimaryContextPass,
@@ -73,12 +79,15 @@ impl Plugin for PanelPlugin {
                     map_text::draw,
                     values::draw,
                     agents::draw,
+                    lab_marks::draw,
                     chrome::draw,
                     coach::draw,
                     prompt::draw,
                     search_box::draw,
                     inspector::draw,
                     mods::draw,
+                    experiment::draw,
+                    bookmarks::draw,
                     help::draw,
                     (
                         beams::draw,

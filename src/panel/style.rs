@@ -43,6 +43,14 @@ pub fn accent(theme: Theme) -> Color32 {
     }
 }
 
+/// What was edited: the colour of the corner that the shader gives an edited tile.
+pub fn edited(theme: Theme) -> Color32 {
+    match theme {
+        Theme::Dark => Color32::from_rgb(0xFF, 0x7A, 0xD0),
+        Theme::Light => Color32::from_rgb(0xA8, 0x00, 0x72),
+    }
+}
+
 pub(super) fn set_style(
     mut contexts: EguiContexts,
     settings: Res<Settings>,

@@ -26,11 +26,12 @@ use bevy::{
     },
 };
 use bytemuck::{Pod, Zeroable};
+use half::f16;
 
 use super::layout::Quad;
 use super::palette::{Colouring, ENTRIES, RANGE, Theme, linear};
 use super::view::View;
-use crate::model::PixelModel;
+use crate::model::{PixelModel, coarse::GRID};
 use crate::passes::network::Network;
 use crate::shaders::Shaders;
 
@@ -69,8 +70,13 @@ impl ExtractResource for MapFrame {
 
 /// The coarse level of a model as the shader reads it: 64 words per tile, mean and spread as two halves.
 pub fn coarse_words(model: &PixelModel) -> Vec<u32> {
-    let word = |[mean, spread]: [half::f16; 2]| u32::from(mean.to_bits()) | u32::from(spread.to_bits()) << 16;
-    (0..model.tile_count()).flat_map(|tile| model.tile_grid(tile).into_iter().flatten().map(word)).collect()
+    (0..model.tile_count()).flat_map(|tile| coarse_grid_words(&model.tile_grid(tile))).collect()
+}
+
+/// The same of one tile.
+pub(super) fn coarse_grid_words(grid: &[[[f16; 2]; GRID]; GRID]) -> impl Iterator<Item = u32> + use<> {
+    let word = |[mean, spread]: [f16; 2]| u32::from(mean.to_bits()) | u32::from(spread.to_bits()) << 16;
+    grid.as_flattened().to_vec().into_iter().map(word)
 }
 
 /// Draws the map. Comes after `NetworkPlugin` and `ShadersPlugin`.
@@ -147,7 +153,9 @@ struct OnDevice {
     /// What the buffers were made of; others make others.
     quads: Arc<Vec<Quad>>,
     palette: Arc<Vec<[f32; 4]>>,
+    coarse: Arc<Vec<u32>>,
     quad_buffer: Buffer,
+    coarse_buffer: Buffer,
     palette_buffer: Buffer,
     views: [Buffer; 2],
     groups: [BindGroup; 2],
@@ -184,6 +192,10 @@ fn prepare(
         queue.write_buffer(&on_device.quad_buffer, 0, bytemuck::cast_slice(&frame.quads));
         on_device.quads = Arc::clone(&frame.quads);
     }
+    if !Arc::ptr_eq(&on_device.coarse, &frame.coarse) {
+        queue.write_buffer(&on_device.coarse_buffer, 0, bytemuck::cast_slice(&frame.coarse));
+        on_device.coarse = Arc::clone(&frame.coarse);
+    }
     if !Arc::ptr_eq(&on_device.palette, &frame.palette) {
         queue.write_buffer(&on_device.palette_buffer, 0, bytemuck::cast_slice(&frame.palette));
         on_device.palette = Arc::clone(&frame.palette);
@@ -200,7 +212,8 @@ impl OnDevice {
             device.create_buffer_with_data(&BufferInitDescriptor { label: Some(label), contents, usage })
         };
         let quad_buffer = filled("world:quads", bytemuck::cast_slice(&frame.quads), BufferUsages::STORAGE);
-        let coarse = filled("world:coarse", bytemuck::cast_slice(&frame.coarse), BufferUsages::STORAGE);
+        let coarse_buffer =
+            filled("world:coarse", bytemuck::cast_slice(&frame.coarse), BufferUsages::STORAGE);
         let palette_buffer =
             filled("world:palette", bytemuck::cast_slice(&frame.palette), BufferUsages::UNIFORM);
         let views = [0, 1].map(|_| {
@@ -217,7 +230,7 @@ impl OnDevice {
                 BindingResource::TextureView(&network.pages.view),
                 network.pages.tile_place.as_entire_binding(),
                 quad_buffer.as_entire_binding(),
-                coarse.as_entire_binding(),
+                coarse_buffer.as_entire_binding(),
                 palette_buffer.as_entire_binding(),
                 views[at].as_entire_binding(),
             ];
@@ -228,7 +241,8 @@ impl OnDevice {
             device.create_bind_group("world:map", &layout, &entries)
         });
         let (quads, palette) = (Arc::clone(&frame.quads), Arc::clone(&frame.palette));
-        Self { quads, palette, quad_buffer, palette_buffer, views, groups }
+        let coarse = Arc::clone(&frame.coarse);
+        Self { quads, palette, coarse, quad_buffer, coarse_buffer, palette_buffer, views, groups }
     }
 }
 

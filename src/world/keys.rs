@@ -34,10 +34,18 @@ pub enum Action {
     NextTheme,
     /// Mutes the head or layer that is selected, or lets it speak again.
     Mute,
+    /// Mutes all but the selected head of its layer, or all but the selected layer; or lets them speak again.
+    Solo,
+    /// A drag marks weights to be painted, or moves the map again.
+    Paint,
     /// Takes back the last change of weights.
     Undo,
+    /// Does it again.
+    Redo,
     /// Keeps this view.
     Bookmark,
+    /// To the next view that was kept.
+    NextBookmark,
     /// To the search box.
     Search,
     /// To the prompt.
@@ -48,6 +56,8 @@ pub enum Action {
     Coach,
     /// Lets the agents stand still, or go on.
     PauseAgents,
+    /// Shows or hides the experiment panel.
+    Experiment,
     /// Shows or hides this list.
     Help,
     /// Pauses the answer, or lets it go on.
@@ -68,7 +78,7 @@ pub enum Action {
     Timings,
     /// Shows or hides the settings.
     Settings,
-    /// Begins the introductory tour.
+    /// Begins the introductory tour, or ends it.
     TakeTour,
     /// Shows or hides the experiments.
     Experiments,
@@ -91,13 +101,18 @@ impl Action {
             Self::NextPalette => "next palette",
             Self::NextTheme => "light or dark",
             Self::Mute => "mute what is selected",
+            Self::Solo => "hear what is selected alone",
+            Self::Paint => "mark weights to paint",
             Self::Undo => "take back a change of weights",
+            Self::Redo => "do it again",
             Self::Bookmark => "bookmark this view",
+            Self::NextBookmark => "next bookmark",
             Self::Search => "search",
             Self::Prompt => "prompt",
             Self::Inspector => "inspector",
             Self::Coach => "the coach and its tasks",
             Self::PauseAgents => "stop the agents or let them go on",
+            Self::Experiment => "paint, mute and compare",
             Self::Help => "this help",
             Self::Pause => "pause or go on",
             Self::Step => "one token further",
@@ -108,8 +123,8 @@ impl Action {
             Self::Layers => "layers in numbers",
             Self::Timings => "timings",
             Self::Settings => "settings",
-            Self::TakeTour => "take the tour",
-            Self::Experiments => "experiments",
+            Self::TakeTour => "take the tour, or leave it",
+            Self::Experiments => "experiments of mods",
         }
     }
 }
@@ -197,6 +212,6 @@ mod tests {
         codes.sort();
         codes.dedup();
         assert_eq!(codes.len(), count);
-        assert_eq!(keys.list().count(), 32, "every action has a key");
+        assert_eq!(keys.list().count(), 37, "every action has a key");
     }
 }

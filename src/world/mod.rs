@@ -10,6 +10,7 @@ pub mod draw;
 pub mod frames;
 pub mod instruments;
 pub mod keys;
+pub mod lab;
 pub mod layout;
 pub mod overlay;
 pub mod palette;
