@@ -11,6 +11,7 @@ use super::layout::{Atlas, Place, Quad, STATE_MUTED, STATE_SCALED};
 use super::palette::Palette;
 use super::settings::Settings;
 use super::shot::ShotPlugin;
+use super::stream::StreamPlugin;
 use super::think::ThinkPlugin;
 use super::tour::TourPlugin;
 use super::view::{Flight, View};
@@ -176,7 +177,7 @@ impl Plugin for WorldPlugin {
                     make_frame.in_set(WorldSystems::Frame),
                 ),
             )
-            .add_plugins((ShotPlugin, ThinkPlugin, TourPlugin, DrawPlugin));
+            .add_plugins((ShotPlugin, ThinkPlugin, TourPlugin, DrawPlugin, StreamPlugin));
         let (map, settings) = (app.world().resource::<Map>(), app.world().resource::<Settings>());
         let palette = map.palette(&settings.palette).bake(settings.theme);
         let frame = MapFrame {

@@ -11,7 +11,7 @@ use bevy::render::renderer::{RenderDevice, RenderQueue};
 use bevy::render::{Render, RenderApp, RenderSystems};
 
 use super::{Map, WorldSystems};
-use crate::passes::network::{Hook, Network, Step, set_hooks, take_watched};
+use crate::passes::network::{Hook, Network, Step, StreamFailure, set_hooks, take_watched};
 use crate::passes::readback::read_starts;
 use crate::passes::reference::{Column, HookPoint};
 use crate::passes::{ForwardBudget, ForwardRequest, ForwardState, ForwardStatus};
@@ -270,7 +270,8 @@ fn begin(world: &mut World) {
         world.resource::<Link>().with(|link| link.1 = Some(Outcome { problem, ..Outcome::default() }));
         return;
     }
-    world.insert_resource(Step { columns: count, wanted: 1, ..Step::default() });
+    let tokens = order.tokens.clone();
+    world.insert_resource(Step { columns: count, wanted: 1, tokens, ..Step::default() });
     world.resource_mut::<UnderWay>().0 = Some(order);
 }
 
@@ -305,6 +306,9 @@ fn end(world: &mut World) {
             }
         }
         (Err(error), _) | (_, Err(error)) => outcome.problem = Some(error.to_string()),
+    }
+    if let Some(error) = world.resource_mut::<StreamFailure>().0.take() {
+        outcome.problem = Some(error.to_string());
     }
     world.resource::<Link>().with(|link| link.1 = Some(outcome));
 }

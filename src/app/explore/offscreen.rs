@@ -48,16 +48,25 @@ impl Offscreen {
     /// # Errors
     /// There is no adapter, the model does not fit it, or an asset cannot be read.
     pub fn new(setup: &WorldSetup) -> Result<Self, OffscreenError> {
+        Self::with_memory(setup, GpuMemory::default())
+    }
+
+    /// Opens it with a cap on what the model may take of the device: a larger one is streamed.
+    ///
+    /// # Errors
+    /// As [`Offscreen::new`], or the cap is too small for that.
+    pub fn with_memory(setup: &WorldSetup, memory: GpuMemory) -> Result<Self, OffscreenError> {
         let facts = AdapterFacts::find(&GpuChoice::default())?;
         let mut app = App::new();
         let plugins = DefaultPlugins
             .set(WindowPlugin { primary_window: None, exit_condition: ExitCondition::DontExit, ..default() })
             .set(log())
-            .set(RenderPlugin { synchronous_pipeline_compilation: true, ..default() })
+            .set(render_plugin())
             .disable::<PipelinedRenderingPlugin>()
             .disable::<WinitPlugin>();
         app.add_plugins(plugins).insert_resource(TimeUpdateStrategy::ManualDuration(FRAME));
-        add_world(&mut app, setup, facts).map_err(|error| OffscreenError::Asset(error.to_string()))?;
+        add_world(&mut app, setup, facts, memory)
+            .map_err(|error| OffscreenError::Asset(error.to_string()))?;
         let [width, height] = setup.size;
         let mut image = Image::new_target_texture(width, height, TextureFormat::Rgba8UnormSrgb, None);
         image.texture_descriptor.usage |= TextureUsages::COPY_SRC;

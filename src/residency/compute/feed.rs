@@ -20,6 +20,9 @@ use crate::residency::Counters;
 /// Buffers between the thread and the device: one is filled, one is full, one is copied from.
 const BUFFERS: usize = 3;
 
+/// Units that the system is asked to read from the medium while one is checked and copied.
+const AHEAD: usize = 2;
+
 /// A unit's tiles in a buffer, one after another.
 pub(super) struct Filled {
     pub unit: usize,
@@ -185,13 +188,15 @@ impl Reader {
 
     fn fill(&self, index: usize, buffer: Buffer) -> Filled {
         let (number, unit) = &self.units[index];
-        let (_, after) = &self.units[(index + 1) % self.units.len()];
-        runs(&after.tiles).for_each(|run| self.model.will_need(run));
+        for ahead in 1..=AHEAD {
+            let (_, after) = &self.units[(index + ahead) % self.units.len()];
+            runs(&after.tiles).for_each(|run| self.model.will_need(run));
+        }
         let start = Instant::now();
         let mut view = buffer.slice(..).get_mapped_range_mut();
         let (mut at, mut result) = (0, Ok(()));
         for &tile in &unit.tiles {
-            match self.model.tile(tile) {
+            match self.model.load_tile(tile) {
                 Ok(bytes) => {
                     view.slice(at..at + bytes.len()).copy_from_slice(bytes);
                     at += bytes.len();
