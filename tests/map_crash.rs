@@ -305,7 +305,9 @@ fn readers_see_whole_flushes_while_another_process_writes() {
             let readers = ["0,0", "63,63", "-2^40,2^40"].map(|place| {
                 program().arg("get").arg(&folder).arg(place).stdout(Stdio::null()).spawn().unwrap()
             });
-            readers.map(|mut reader| assert!(reader.wait().unwrap().success()));
+            for mut reader in readers {
+                assert!(reader.wait().unwrap().success());
+            }
         }
         let map = InfiniteMap::open(&folder, Access::Read, &MapOptions::default()).unwrap();
         assert!(map.problems().is_empty(), "{:?}", map.problems());

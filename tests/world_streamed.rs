@@ -25,8 +25,8 @@ use pixel_llm::world::layout::Place;
 use pixel_llm::world::settings::SettingsFile;
 use pixel_llm::world::think::Mind;
 
-/// Points per cell.
-const SCALE: f64 = 4.0;
+/// Points per cell: the screen shows no more tiles than the view has room for.
+const SCALE: f64 = 16.0;
 
 fn open(model: &Arc<PixelModel>, memory: Option<u64>) -> Result<Offscreen, OffscreenError> {
     let setup = WorldSetup {
