@@ -201,6 +201,7 @@ fn a_result_has_the_shape_of_openais() {
     };
     let answer = Answer {
         text: " upon".into(),
+        tokens: vec![1, 2, 3],
         finish: FinishReason::Stop,
         prompt_tokens: 4,
         shared_tokens: 2,

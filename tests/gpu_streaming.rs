@@ -155,6 +155,19 @@ fn a_damaged_tile_ends_a_streamed_run_by_its_name() {
     assert_eq!(streamed.pool().unwrap().counters().figures().bad_tiles, 1);
 }
 
+#[test]
+fn a_device_without_room_is_told_of_and_ends_nothing() {
+    if !has_adapter() {
+        return;
+    }
+    let model = tiny("llama", Encoding::Q8_0);
+    let choice = GpuChoice { most_percent: Some(0), ..GpuChoice::default() };
+    match GpuEngine::new(model, 1, 128, &choice) {
+        Err(error) => assert!(error.to_string().contains("has no room for a texture"), "{error}"),
+        Ok(_) => eprintln!("SKIPPED, nothing was tested: this driver does not tell how much memory there is"),
+    }
+}
+
 /// `cargo test --release --test gpu_streaming -- --ignored --nocapture`: writes 9 GiB of files, of random weights, and runs what they hold.
 #[test]
 #[ignore = "takes 9 GiB of disk and some minutes"]

@@ -297,8 +297,18 @@ fn readers_see_whole_flushes_while_another_process_writes() {
             write!(input, "0,0,64,64 {step:06x}\n-2^40,2^40,64,64 {step:06x}\n").unwrap();
         }
     });
-    let (mut seen, mut last) = (0, [0; 3]);
+    let (mut seen, mut last, mut round) = (0, [0; 3], 0);
     while last != [0, 0, 200] {
+        round += 1;
+        if round % 20 == 1 {
+            // Readers of other processes too, some at once.
+            let readers = ["0,0", "63,63", "-2^40,2^40"].map(|place| {
+                program().arg("get").arg(&folder).arg(place).stdout(Stdio::null()).spawn().unwrap()
+            });
+            for mut reader in readers {
+                assert!(reader.wait().unwrap().success());
+            }
+        }
         let map = InfiniteMap::open(&folder, Access::Read, &MapOptions::default()).unwrap();
         assert!(map.problems().is_empty(), "{:?}", map.problems());
         let colours =

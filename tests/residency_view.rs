@@ -1,5 +1,5 @@
-//! A camera's path over a synthetic model of 100,000 tiles, by the pure parts of the view set: budgets hold, what is on screen comes, and the trace is the same each
-//! time.
+//! A camera's path over a synthetic model of 100,000 tiles, by the pure parts of the view set: budgets hold, of what is on screen comes all that fits, and the trace
+//! is the same each time.
 #![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use std::collections::{HashSet, VecDeque};
@@ -40,8 +40,14 @@ fn camera(frame: i64) -> (i64, i64, f32) {
         100..=299 => (edge / 2 + (frame - 100) * 40, edge / 2 - (frame - 100) * 25, 2.0),
         300..=399 => (1000, 2000, 1.0),
         400..=499 => (1000 + (frame - 400) * 300 % edge, 2000, 0.7),
-        _ => (edge / 3, edge / 3, 2.0 * 0.95f32.powi((frame - 500) as i32)),
+        500..=699 => (edge / 3, edge / 3, 2.0 * 0.95f32.powi((frame - 500) as i32)),
+        _ => (edge / 2, edge / 2, 1.0),
     }
+}
+
+/// The screen in pixels. At last it is so large that eight times as many tiles are on it as the budget holds.
+fn screen(frame: usize) -> [f32; 2] {
+    if frame < 700 { [1280.0, 720.0] } else { [7680.0, 4320.0] }
 }
 
 struct Trace {
@@ -49,6 +55,8 @@ struct Trace {
     arrivals: Vec<u64>,
     cancelled: usize,
     evicted: usize,
+    /// Frames with more on the screen than the budget holds.
+    left_out: u64,
 }
 
 fn fly() -> Trace {
@@ -63,11 +71,11 @@ fn fly() -> Trace {
     let mut reading: VecDeque<(usize, u32)> = VecDeque::new();
     let mut resident: HashSet<u32> = HashSet::new();
     let mut hash = DefaultHasher::new();
-    let (mut arrivals, mut cancelled, mut evicted, mut still) = (Vec::new(), 0, 0, 0u64);
+    let (mut arrivals, mut cancelled, mut evicted, mut still, mut left_out) = (Vec::new(), 0, 0, 0u64, 0);
     let mut before = None;
-    for frame in 0..700usize {
+    for frame in 0..850usize {
         let (x, y, zoom) = camera(frame as i64);
-        let (width, height) = ((1280.0 / zoom) as i64, (720.0 / zoom) as i64);
+        let [width, height] = screen(frame).map(|side| (side / zoom) as i64);
         let rect = Rect::new(x - width / 2, y - height / 2, width, height);
         let view = View::new(rect, zoom, COARSEST);
         let wanted: Vec<Wanted> = rank(&view, index.in_rect(&view.reach(), view.level));
@@ -75,6 +83,7 @@ fn fly() -> Trace {
             cache.arrived(reading.pop_front().unwrap().1);
         }
         let changes = cache.update(&wanted);
+        left_out += u64::from(changes.left_out > 0);
         changes.read.iter().for_each(|&id| reading.push_back((frame + LATENCY, id)));
         reading.retain(|(_, id)| !changes.cancel.contains(id));
         for id in &changes.evict {
@@ -95,21 +104,23 @@ fn fly() -> Trace {
         // The coarse cover is never missing.
         assert!(coarse.iter().all(|tile| cache.state(tile.id) == Some(TileState::Resident)), "frame {frame}");
 
-        // A camera that rests sees everything after the reads' latency and the frames that its uploads take.
+        // A camera that rests sees all that fits after the reads' latency and the frames that its uploads take: the coarser levels first, then what is near the
+        // middle. What does not fit has the coarsest level, which is always there.
         still = if before == Some((x, y, zoom.to_bits())) { still + 1 } else { 0 };
         before = Some((x, y, zoom.to_bits()));
-        let on_screen: Vec<&Wanted> = wanted.iter().filter(|tile| tile.visible).collect();
-        let bytes: u64 = on_screen.iter().map(|tile| u64::from(tile.bytes)).sum();
-        if bytes + held / 8 < BUDGETS.memory_in_bytes {
-            let due = LATENCY as u64 + 1 + bytes.div_ceil(BUDGETS.upload_in_bytes);
-            let all = on_screen.iter().all(|tile| cache.state(tile.id) == Some(TileState::Resident));
-            assert!(all || still < due, "frame {frame}: {still} frames at rest, {due} are enough");
-            if all {
-                arrivals.push(frame as u64);
-            }
+        let room = BUDGETS.memory_in_bytes - coarse.len() as u64 * u64::from(BYTES);
+        let moving = wanted.iter().filter(|tile| tile.visible && tile.level < COARSEST);
+        let fit: Vec<&Wanted> = moving.clone().take((room / u64::from(BYTES)) as usize).collect();
+        assert_eq!(changes.left_out, (moving.count() - fit.len()) as u64, "frame {frame}");
+        let bytes = fit.len() as u64 * u64::from(BYTES);
+        let due = LATENCY as u64 + 1 + bytes.div_ceil(BUDGETS.upload_in_bytes);
+        let all = fit.iter().all(|tile| cache.state(tile.id) == Some(TileState::Resident));
+        assert!(all || still < due, "frame {frame}: {still} frames at rest, {due} are enough");
+        if all {
+            arrivals.push(frame as u64);
         }
     }
-    Trace { hash: hash.finish(), arrivals, cancelled, evicted }
+    Trace { hash: hash.finish(), arrivals, cancelled, evicted, left_out }
 }
 
 #[test]
@@ -124,6 +135,8 @@ fn a_path_over_100_000_tiles_keeps_its_budgets_and_is_the_same_each_time() {
     );
     assert_eq!((one.hash, &one.arrivals), (two.hash, &two.arrivals));
     assert!(one.cancelled > 0 && one.evicted > 0, "the path is one that needs both");
+    assert!(one.left_out > 0, "and where a screen is too large");
+    assert!(one.arrivals.contains(&849), "all that fits of such a screen came");
     assert!(one.arrivals.iter().any(|frame| (300..400).contains(frame)), "the camera rested there");
 }
 

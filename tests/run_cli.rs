@@ -133,3 +133,43 @@ fn what_cannot_run_says_what_to_do() {
     let error = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
     assert!(error.contains("none.gguf") && error.lines().count() == 1, "{error}");
 }
+
+#[test]
+fn what_was_computed_for_a_prompt_can_be_looked_at_on_a_map() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["--prompt", "Once upon a time", "--max-tokens", "12", "--temperature", "0"];
+    let plain = stdout(&mut program(&folder, &args));
+    let save = [&args[..], &["--save-activations", "thought.map"]].concat();
+    assert_eq!(stdout(&mut program(&folder, &save)), plain, "saving changes no answer");
+    let map = |args: &[&str]| {
+        let mut command = Command::cargo_bin("pixel-llm").unwrap();
+        command.current_dir(folder.path()).arg("map").args(args);
+        String::from_utf8(command.assert().success().get_output().stdout.clone()).unwrap()
+    };
+    map(&["verify", "thought.map"]);
+    let stats: Value = serde_json::from_str(&map(&["stats", "thought.map", "--json"])).unwrap();
+    let regions = stats["named"].as_array().unwrap();
+    let find = |name: &str| {
+        regions.iter().find(|region| region["name"] == name).unwrap_or_else(|| panic!("{name}: {stats}"))
+    };
+    let rows: Vec<&Value> =
+        ["cache 0 keys", "cache 1 values", "activations 1 head output", "activations 0 residual"]
+            .map(|name| &find(name)["height"])
+            .to_vec();
+    assert!(
+        rows[0].as_u64().unwrap() > 12 && rows.iter().all(|row| *row == rows[0]),
+        "a row per token: {rows:?}"
+    );
+    // A residual stream of zeros would be black.
+    let residual = find("activations 0 residual");
+    let place = format!("{},{}", residual["x"], residual["y"]);
+    assert_ne!(map(&["get", "thought.map", &place]), "#000000\n");
+    map(&["png", "thought.map", "--output", "thought.png"]);
+    assert!(fs::metadata(folder.path().join("thought.png")).unwrap().len() > 10_000);
+
+    let again = program(&folder, &save).assert().code(2);
+    let error = String::from_utf8(again.get_output().stderr.clone()).unwrap();
+    assert!(error.contains("\"cache 0 keys\" already"), "{error}");
+    let two = [&save[..], &["--prompt", "And"]].concat();
+    program(&folder, &two).assert().code(2);
+}

@@ -2,9 +2,18 @@
 #define_import_path pixel_llm::view::bytes
 #import pixel_llm::view::bindings::{pages, tile_place}
 
+// Instead of a place, where tiles are streamed: not there, or not what its checksum says. As in `residency::upload`.
+const ABSENT: u32 = 0xFFFFFFFFu;
+const DAMAGED: u32 = 0xFFFFFFFEu;
+
+// Where a tile begins: the layer, then the line.
+fn place_of(tile: u32) -> u32 {
+    return tile_place[min(tile, arrayLength(&tile_place) - 1u)];
+}
+
 // Texel `x` of a line of a tile.
 fn texel(tile: u32, line: u32, x: u32) -> vec4<u32> {
-    let place = tile_place[min(tile, arrayLength(&tile_place) - 1u)];
+    let place = place_of(tile);
     return textureLoad(pages, vec2<u32>(x & 63u, (place & 0xFFFFu) + line), place >> 16u, 0);
 }
 

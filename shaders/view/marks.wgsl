@@ -2,6 +2,12 @@
 #define_import_path pixel_llm::view::marks
 #import pixel_llm::view::bindings::{view, Quad}
 
+// A tile whose bytes do not match its checksum: crossed lines on black, whatever it looks like from afar.
+fn damaged(on_screen: vec2<f32>) -> vec3<f32> {
+    let along = fract(vec2<f32>(on_screen.x + on_screen.y, on_screen.x - on_screen.y) / 12.0);
+    return select(vec3<f32>(0.02, 0.0, 0.0), vec3<f32>(0.9, 0.02, 0.02), min(along.x, along.y) < 0.18);
+}
+
 // Muted is drained of colour and hatched; scaled is hatched; edited has a magenta corner.
 fn marked(given: vec3<f32>, q: Quad, cell: vec2<f32>) -> vec3<f32> {
     var colour = given;

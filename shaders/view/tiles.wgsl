@@ -2,8 +2,8 @@
 // coarse level; between them, four weights stand for the cells under a pixel.
 #import pixel_llm::view::bindings::{coarse, palette, quads, view, Quad}
 #import pixel_llm::view::weight::{Weight, matrix_weight, vector_weight}
-#import pixel_llm::view::bytes::pixel_at
-#import pixel_llm::view::marks::marked
+#import pixel_llm::view::bytes::{pixel_at, place_of, ABSENT, DAMAGED}
+#import pixel_llm::view::marks::{damaged, marked}
 
 struct Corner {
     @builtin(position) position: vec4<f32>,
@@ -15,8 +15,7 @@ struct Corner {
 @vertex
 fn corner(@builtin(vertex_index) vertex: u32, @builtin(instance_index) instance: u32) -> Corner {
     let q = quads[min(instance, arrayLength(&quads) - 1u)];
-    let side = vec2<f32>(f32(vertex & 1u), f32(vertex >> 1u));
-    let cell = side * vec2<f32>(f32(q.width), f32(q.height));
+    let cell = vec2<f32>(f32(vertex & 1u), f32(vertex >> 1u)) * vec2<f32>(f32(q.width), f32(q.height));
     let from_centre = vec2<f32>(vec2<i32>(q.x, q.y) - view.centre) - view.rest + cell;
     let place = from_centre * view.scale / view.size * 2.0;
     return Corner(vec4<f32>(place.x, -place.y, 0.5, 1.0), cell, instance);
@@ -59,7 +58,7 @@ fn between(q: Quad, place: vec2<f32>, cells_per_pixel: f32) -> Seen {
     return all;
 }
 
-// The coarse level: an eighth by an eighth of the tile.
+// The coarse level: an eighth by an eighth of the tile. Of errors it knows nothing.
 fn far(q: Quad, cell: vec2<u32>) -> Seen {
     var row = u32(max(q.row, 0));
     var column = q.column;
@@ -71,11 +70,11 @@ fn far(q: Quad, cell: vec2<u32>) -> Seen {
     let at = min(row * 8u / q.rows, 7u) * 8u + min(column * 8u / q.columns, 7u);
     let found = unpack2x16float(coarse[min(q.tile * 64u + at, arrayLength(&coarse) - 1u)]) * q.scale;
     let count = max(f32(q.rows) * f32(q.columns) / 64.0, 1.0);
-    return Seen(found.x, length(found), count, 0.0);
+    return Seen(found.x, length(found), count, -1.0);
 }
 
 fn colour_of(seen: Seen) -> vec3<f32> {
-    if view.colouring == 2u {
+    if view.colouring == 2u && seen.error >= 0.0 {
         return palette[256u + u32(clamp(seen.error * 3.0, 0.0, 1.0) * 255.0)].rgb;
     }
     let away = min(seen.size / view.range, 1.0) * 127.0;
@@ -92,14 +91,16 @@ fn colour_of(seen: Seen) -> vec3<f32> {
 @fragment
 fn tiles(in: Corner) -> @location(0) vec4<f32> {
     let q = quads[min(in.quad, arrayLength(&quads) - 1u)];
-    let own = vec4<f32>(bitcast<vec3<f32>>(vec3<u32>(q.rows, q.columns, q.first_byte)), 1.0);
-    if q.kind == 255u { return select(view.water, own, q.tile == 1u); }
-    if q.kind == 254u { return view.ground; }
+    let own = bitcast<vec3<f32>>(vec3<u32>(q.rows, q.columns, q.first_byte));
+    if q.kind == 255u || q.kind == 254u { return select(select(view.ground, view.water, q.kind == 255u), vec4<f32>(own, 1.0), q.kind == 255u && q.tile == 1u); }
     let cell = vec2<u32>(clamp(in.cell, vec2<f32>(0.0), vec2<f32>(f32(q.width), f32(q.height)) - 0.5));
     if q.kind >> 8u == 2u {
         let element = q.row + i32(cell.y * q.column + cell.x);
         if element < 0 || element >= i32(q.columns) { return view.ground; }
     }
+    let place = place_of(q.tile);
+    if place == DAMAGED { return vec4<f32>(damaged(in.position.xy), 1.0); }
+    if place == ABSENT { return vec4<f32>(marked(colour_of(far(q, cell)), q, in.cell), 1.0); }
     let wide = 1.0 / view.scale;
     var colour: vec3<f32>;
     if view.colouring == 1u && wide < 64.0 {

@@ -20,6 +20,7 @@ use bevy::window::{ExitCondition, WindowResolution};
 use bevy::winit::WinitPlugin;
 use clap::Args;
 
+use super::cli::engine::GpuMemory;
 use super::cli::output::{Exit, Output, print_warning};
 use super::gpu_engine::Plan;
 use super::headless::{AdapterFacts, GpuChoice};
@@ -29,6 +30,8 @@ use crate::mods::live::LiveModsPlugin;
 use crate::panel::PanelPlugin;
 use crate::passes::network::{NetworkModel, NetworkPlugin, Sizes};
 use crate::passes::{InterventionsPlugin, OverlayPlugin, PassesPlugin};
+use crate::residency::ResidencyBudgets;
+use crate::residency::compute::weights_in_bytes;
 use crate::shaders::{ShadersPlugin, load_sources};
 use crate::tiles::{TilesPlugin, spawn_model};
 use crate::world::frames::Frames;
@@ -91,16 +94,29 @@ pub struct WorldSetup {
     pub size: [u32; 2],
 }
 
+/// What the tiles in view may take of the device where a model is streamed: a quarter of what the model may, and at most as much as a screen full of them.
+fn view_budgets(memory: Option<u64>) -> ResidencyBudgets {
+    let usual = ResidencyBudgets::default();
+    let memory_in_bytes = memory.map_or(usual.memory_in_bytes, |cap| usual.memory_in_bytes.min(cap / 4));
+    ResidencyBudgets { memory_in_bytes, ..usual }
+}
+
 /// Opens the world in a window and stays until it is closed.
 ///
 /// # Errors
 /// There is no display or no adapter; an asset cannot be read.
-pub fn run(model: PixelModel, args: &WorldArgs, assets: &Assets, out: &mut Output) -> anyhow::Result<Exit> {
+pub fn run(
+    model: PixelModel,
+    args: &WorldArgs,
+    memory: GpuMemory,
+    assets: &Assets,
+    out: &mut Output,
+) -> anyhow::Result<Exit> {
     let tour = open_tour(args, assets)?;
     // A run that leaves pictures begins the same each time.
     let settings = if tour.is_some() { SettingsFile::default() } else { SettingsFile::usual() };
     let setup = WorldSetup { model: Arc::new(model), assets: assets.clone(), settings, size: args.size };
-    let mut app = windowed_app(&setup)?;
+    let mut app = windowed_app(&setup, memory)?;
     match tour {
         Some(tour) => drop(app.insert_resource(tour)),
         None if args.no_agents => {}
@@ -126,6 +142,7 @@ pub fn run(model: PixelModel, args: &WorldArgs, assets: &Assets, out: &mut Outpu
 pub fn run_offscreen(
     model: PixelModel,
     args: &WorldArgs,
+    memory: GpuMemory,
     assets: &Assets,
     out: &mut Output,
 ) -> anyhow::Result<Exit> {
@@ -134,7 +151,7 @@ pub fn run_offscreen(
     anyhow::ensure!(args.screenshots.is_some(), "--tour without a window needs --screenshots DIR");
     let settings = SettingsFile::default();
     let setup = WorldSetup { model: Arc::new(model), assets: assets.clone(), settings, size: args.size };
-    let mut world = Offscreen::new(&setup)?;
+    let mut world = Offscreen::with_memory(&setup, memory)?;
     world.app.insert_resource(tour);
     let complaints = world.take_tour()?;
     let shots = world.app.world().resource::<Shots>();
@@ -161,7 +178,7 @@ fn no_window(why: &str) -> anyhow::Error {
     anyhow::anyhow!("{why}; answer in the terminal with --no-window --prompt TEXT")
 }
 
-fn windowed_app(setup: &WorldSetup) -> anyhow::Result<App> {
+fn windowed_app(setup: &WorldSetup, memory: GpuMemory) -> anyhow::Result<App> {
     let choice = GpuChoice::default();
     let facts = AdapterFacts::find(&choice).map_err(|error| no_window(&error.to_string()))?;
     let mut app = App::new();
@@ -174,7 +191,7 @@ fn windowed_app(setup: &WorldSetup) -> anyhow::Result<App> {
     let plugins = DefaultPlugins
         .set(WindowPlugin { primary_window: Some(window), ..default() })
         .set(log())
-        .set(RenderPlugin { synchronous_pipeline_compilation: true, ..default() })
+        .set(render_plugin())
         // The forward pass and the picture share one device: a thread of its own for the picture gains nothing.
         .disable::<PipelinedRenderingPlugin>()
         .disable::<WinitPlugin>();
@@ -191,9 +208,14 @@ fn windowed_app(setup: &WorldSetup) -> anyhow::Result<App> {
     std::panic::set_hook(hook);
     opened.map_err(|_| no_window("the display does not answer, so there can be no window"))?;
     app.add_plugins(plugins);
-    add_world(&mut app, setup, facts)?;
+    add_world(&mut app, setup, facts, memory)?;
     app.world_mut().spawn((Camera2d, Msaa::Off));
     Ok(app)
+}
+
+fn render_plugin() -> RenderPlugin {
+    let render_creation = GpuChoice::default().settings().into();
+    RenderPlugin { render_creation, synchronous_pipeline_compilation: true, ..default() }
 }
 
 fn log() -> LogPlugin {
@@ -205,7 +227,12 @@ fn log() -> LogPlugin {
 }
 
 /// Everything but the window: the model, its forward pass, the map and the panels.
-fn add_world(app: &mut App, setup: &WorldSetup, facts: AdapterFacts) -> anyhow::Result<()> {
+fn add_world(
+    app: &mut App,
+    setup: &WorldSetup,
+    facts: AdapterFacts,
+    memory: GpuMemory,
+) -> anyhow::Result<()> {
     let model = &Arc::new(setup.model.laid_out(&setup.assets.rules()?));
     let settings = setup.settings.read();
     let palettes = setup.assets.palettes()?;
@@ -215,8 +242,14 @@ fn add_world(app: &mut App, setup: &WorldSetup, facts: AdapterFacts) -> anyhow::
     let sizes = Sizes { slots: 1, context, columns: COLUMNS, repeats: 1 };
     // No crews of workgroups that wait for each other: they would wait for the threads that draw.
     let family = Plan::usual(&facts).family;
-    let network = NetworkModel { model: Arc::clone(model), sizes, family, crew: 0, memory: None };
+    let memory = memory.gpu_memory.map(|size| size.0).or_else(|| facts.memory_for_weights());
+    let budgets = view_budgets(memory);
+    // The tiles in view and those of the forward pass share what there is.
+    let streamed = memory.filter(|&cap| weights_in_bytes(model) > cap);
+    let memory = streamed.map(|cap| cap - budgets.memory_in_bytes).or(memory);
+    let network = NetworkModel { model: Arc::clone(model), sizes, family, crew: 0, memory };
     app.insert_resource(facts)
+        .insert_resource(budgets)
         .insert_resource(Map::new(Atlas::new(Arc::clone(model)), palettes))
         .insert_resource(setup.settings.clone())
         .insert_resource(settings)

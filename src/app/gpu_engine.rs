@@ -415,10 +415,6 @@ impl Engine for GpuEngine {
     }
 
     fn profile(&mut self, batch: &Batch) -> Result<Option<Profile>, EngineError> {
-        // The kernels of a streamed model cannot be told from the streaming.
-        if self.pool().is_some() {
-            return Ok(None);
-        }
         profile::profile(self, batch).map(Some)
     }
 }

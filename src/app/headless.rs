@@ -77,14 +77,20 @@ pub struct GpuChoice {
     pub software: bool,
     /// Bytes of its memory that a model's weights may take; a model that needs more is streamed. `None` is what it has.
     pub memory: Option<u64>,
+    /// Percent of each of its heaps, as far as its driver tells their sizes, that may be in use when something is put on it. `None` is no such limit: small
+    /// heaps count as well, and many cards have one of 256 MiB beside the one that large textures go to.
+    pub most_percent: Option<u8>,
 }
 
 impl GpuChoice {
-    fn settings(&self) -> WgpuSettings {
+    /// What Bevy is to open.
+    pub(super) fn settings(&self) -> WgpuSettings {
         let adapter_name = std::env::var("WGPU_ADAPTER_NAME").ok().or_else(|| self.name.clone());
         let force_fallback_adapter = std::env::var("WGPU_FORCE_FALLBACK_ADAPTER")
             .map_or(self.software, |value| !matches!(value.as_str(), "" | "0" | "false"));
-        WgpuSettings { adapter_name, force_fallback_adapter, ..default() }
+        let instance_memory_budget_thresholds =
+            wgpu::MemoryBudgetThresholds { for_resource_creation: self.most_percent, for_device_loss: None };
+        WgpuSettings { adapter_name, force_fallback_adapter, instance_memory_budget_thresholds, ..default() }
     }
 }
 
@@ -177,7 +183,7 @@ impl AdapterFacts {
     }
 
     /// Bytes that a model's weights may take where nobody says: of a software adapter, whose memory is the host's, half of what the host has to spare.
-    /// `None` where the adapter does not tell.
+    /// `None` where the adapter does not tell: then what fits is found out by putting it there (`specs/residency.md`, section 2).
     pub fn memory_for_weights(&self) -> Option<u64> {
         self.is_software().then(available_memory).flatten().map(|bytes| bytes / 2)
     }
@@ -201,6 +207,7 @@ fn instance(settings: &WgpuSettings) -> Instance {
         // Only a build for browsers has none.
         backends: settings.backends.unwrap_or_default(),
         flags: settings.instance_flags,
+        memory_budget_thresholds: settings.instance_memory_budget_thresholds,
         ..InstanceDescriptor::new_without_display_handle()
     })
 }

@@ -111,8 +111,9 @@ pub fn main() -> ExitCode {
         }
         #[cfg(feature = "world")]
         None if arguments.world.tour.is_some() && arguments.batch.no_window => {
-            cli::open_model(arguments.batch.model.as_deref(), &assets)
-                .and_then(|model| explore::run_offscreen(model, &arguments.world, &assets, &mut out))
+            cli::open_model(arguments.batch.model.as_deref(), &assets).and_then(|model| {
+                explore::run_offscreen(model, &arguments.world, arguments.batch.memory, &assets, &mut out)
+            })
         }
         Some(Command::Mods(args)) => mods::run(&args, arguments.mods.as_deref(), &mut out),
         None if arguments.experiment.experiment.is_some() => {
@@ -120,8 +121,9 @@ pub fn main() -> ExitCode {
         }
         None if arguments.batch.no_window => run::run(&arguments.batch, &assets, &mut out),
         #[cfg(feature = "world")]
-        None => cli::open_model(arguments.batch.model.as_deref(), &assets)
-            .and_then(|model| explore::run(model, &arguments.world, &assets, &mut out)),
+        None => cli::open_model(arguments.batch.model.as_deref(), &assets).and_then(|model| {
+            explore::run(model, &arguments.world, arguments.batch.memory, &assets, &mut out)
+        }),
         #[cfg(not(feature = "world"))]
         None => Err(anyhow::anyhow!(
             "this program was built without the window; answer in the terminal with --no-window --prompt TEXT"

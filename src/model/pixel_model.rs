@@ -184,6 +184,17 @@ impl PixelModel {
         }
     }
 
+    /// A tile's bytes, checked against its digest again: for whoever lets them go and reads them anew, since a medium may give other bytes the second time.
+    ///
+    /// # Errors
+    /// The tile is damaged, now or when it was checked before.
+    pub fn load_tile(&self, tile: u32) -> Result<&[u8], ModelError> {
+        let state = &self.checked[tile as usize];
+        // What was found to be damaged stays so.
+        let _ = state.compare_exchange(GOOD, UNCHECKED, Ordering::Relaxed, Ordering::Relaxed);
+        self.tile(tile)
+    }
+
     /// A tile's bytes as they are.
     pub fn tile_unverified(&self, tile: u32) -> &[u8] {
         &self.source.payload()[self.tile_range(tile)]

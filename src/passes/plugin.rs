@@ -38,7 +38,7 @@ impl Plugin for PassesPlugin {
             .init_resource::<ForwardStatus>()
             .add_schedule(Forward::base_schedule())
             .add_systems(RenderStartup, kernels::queue_kernels.in_set(PassesSystems::Kernels))
-            // The only system that writes the main world during extraction, and only our two resources there.
+            // It writes the main world during extraction, but only our two resources there.
             .add_systems(ExtractSchedule, driver::exchange.ambiguous_with_all())
             .add_systems(
                 RenderGraph,

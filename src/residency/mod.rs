@@ -26,4 +26,4 @@ pub use plugin::{
 };
 pub use size::{MemorySize, NoMemorySize};
 #[cfg(feature = "world")]
-pub use upload::{SLOT_LINES, ViewAtlas};
+pub use upload::{ABSENT, DAMAGED, SLOT_LINES, ViewAtlas};

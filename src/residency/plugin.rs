@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use bevy::prelude::*;
+use bevy::render::extract_resource::ExtractResourcePlugin;
 use bevy::render::renderer::{RenderDevice, RenderQueue};
+use bevy::render::{MainWorld, RenderApp};
 
+use super::compute::Pool;
 use super::stream::Reads;
-use super::upload::ViewAtlas;
+use super::upload::{ABSENT, DAMAGED, ViewAtlas};
 use super::view::{Budgets, TileIndex, TileState, View, ViewCache, rank};
 use super::{Counters, Figures};
 use crate::model::PixelModel;
@@ -16,8 +19,9 @@ use crate::tiles::ModelIndex;
 /// The view set.
 ///
 /// Adds [`ResidencyBudgets`], [`WantedView`] and [`ResidencyFigures`], and in `PostUpdate` the chained sets of [`ResidencySystems`]. It does nothing until there is
-/// a [`ViewTiles`]. In the world it puts [`ViewSlot`] and [`BadTile`] on the tiles' entities, which [`crate::tiles::spawn_model`] makes, and tells of
-/// changes by [`TileUploaded`] and [`TileEvicted`]. Where there is a device, the tiles are in the texture of [`ViewAtlas`]. Needs Bevy's `TaskPoolPlugin`.
+/// a [`ViewTiles`], which comes by itself where the forward pass streams its model through a [`Pool`]. In the world it puts [`ViewSlot`] and [`BadTile`] on the
+/// tiles' entities, which [`crate::tiles::spawn_model`] makes, and tells of changes by [`TileUploaded`] and [`TileEvicted`]. Where there is a device, the
+/// tiles are in the texture of [`ViewAtlas`], of which the render world has a copy. Needs Bevy's `TaskPoolPlugin`.
 ///
 /// The coarse level of every tile is in the model's head ([`PixelModel::tile_grid`]) and needs no plugin: what is not resident is drawn from it.
 pub struct ResidencyPlugin;
@@ -47,7 +51,7 @@ pub struct WantedView {
     pub zoom: f32,
 }
 
-/// The model whose tiles are drawn. Inserting another one starts anew.
+/// The model whose tiles are drawn through the view set. Inserting another one starts anew.
 #[derive(Resource, Debug)]
 pub struct ViewTiles {
     model: Arc<PixelModel>,
@@ -59,11 +63,23 @@ impl ViewTiles {
     pub fn new(model: Arc<PixelModel>) -> Self {
         Self { index: TileIndex::of_model(&model), model }
     }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<PixelModel> {
+        &self.model
+    }
 }
 
-/// What streaming for the view has done.
+/// What streaming has done so far, of each set: for whoever shows it. Both are `None` while everything is on the device and nothing is streamed.
+///
+/// Two readings give what was done between them, by [`Figures::since`]; `stall_seconds` of that by its time is the share of waiting.
 #[derive(Resource, Debug, Clone, Copy, Default, PartialEq)]
-pub struct ResidencyFigures(pub Figures);
+pub struct ResidencyFigures {
+    /// Tiles for the picture.
+    pub view: Option<Figures>,
+    /// Tiles for the forward pass.
+    pub compute: Option<Figures>,
+}
 
 /// On a tile's entity: it is resident, in this slot of the [`ViewAtlas`].
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -111,14 +127,32 @@ impl Plugin for ResidencyPlugin {
             .configure_sets(PostUpdate, (ResidencySystems::Rank, ResidencySystems::Upload).chain())
             .add_systems(
                 PostUpdate,
-                (rank_tiles.in_set(ResidencySystems::Rank), upload_tiles.in_set(ResidencySystems::Upload))
+                (
+                    (make_atlas, rank_tiles).chain().in_set(ResidencySystems::Rank),
+                    upload_tiles.in_set(ResidencySystems::Upload),
+                )
                     .run_if(resource_exists::<ViewTiles>),
             );
+        if let Some(render_app) = app.get_sub_app_mut(RenderApp) {
+            // It writes the main world during extraction, but only our two resources there, which nothing else extracts.
+            let follow = follow_pool.run_if(resource_exists::<Pool>).ambiguous_with_all();
+            render_app.add_systems(ExtractSchedule, follow);
+            app.add_plugins(ExtractResourcePlugin::<ViewAtlas>::default());
+        }
     }
 }
 
-/// Below this many pixels per cell the coarse level, whose points are eight cells wide or more, shows all that there is to see.
-const FINE_FROM: f32 = 0.125;
+/// A model that is streamed for the forward pass is drawn through the view set, since no page texture holds all of it.
+fn follow_pool(pool: Res<Pool>, mut main: ResMut<MainWorld>) {
+    let known = main.get_resource::<ViewTiles>().is_some_and(|tiles| Arc::ptr_eq(&tiles.model, pool.model()));
+    if !known {
+        main.insert_resource(ViewTiles::new(Arc::clone(pool.model())));
+    }
+    main.resource_mut::<ResidencyFigures>().compute = Some(pool.counters().figures());
+}
+
+/// Below this many pixels per cell the coarse level, whose points are eight cells wide or more, is all that is drawn (`view/tiles.wgsl`).
+const FINE_FROM: f32 = 0.1;
 /// Bytes of a slot: the largest tile.
 const SLOT_BYTES: u64 = 64 << 10;
 
@@ -131,6 +165,7 @@ struct Working {
     slots: super::upload::Slots,
     upload: Vec<u32>,
     evict: Vec<u32>,
+    bad: Vec<u32>,
 }
 
 impl Default for Working {
@@ -142,6 +177,32 @@ impl Default for Working {
             slots: super::upload::Slots::default(),
             upload: Vec::new(),
             evict: Vec::new(),
+            bad: Vec::new(),
+        }
+    }
+}
+
+/// Makes the texture for the tiles of a model, and anew for another one and on another device.
+fn make_atlas(
+    tiles: Res<ViewTiles>,
+    budgets: Res<ResidencyBudgets>,
+    device: Option<Res<RenderDevice>>,
+    mut working: ResMut<Working>,
+    mut commands: Commands,
+) {
+    let Some(device) = device else { return };
+    if !tiles.is_changed() && !device.is_changed() {
+        return;
+    }
+    // What another texture held is not in this one.
+    let all: Vec<u32> = working.slots.tiles().collect();
+    *working = Working { evict: all, slots: std::mem::take(&mut working.slots), ..Working::default() };
+    let slots = u32::try_from(budgets.memory_in_bytes / SLOT_BYTES).unwrap_or(u32::MAX);
+    match ViewAtlas::new(&device, slots, tiles.model.tile_count()) {
+        Ok(atlas) => commands.insert_resource(atlas),
+        Err(error) => {
+            error!("there is no texture for tiles in view, which are drawn from afar only: {error}");
+            commands.remove_resource::<ViewAtlas>();
         }
     }
 }
@@ -151,18 +212,16 @@ fn rank_tiles(
     budgets: Res<ResidencyBudgets>,
     view: Res<WantedView>,
     entities: Option<Res<ModelIndex>>,
+    atlas: Option<Res<ViewAtlas>>,
     mut commands: Commands,
     mut working: ResMut<Working>,
     mut figures: ResMut<ResidencyFigures>,
 ) {
     let working = &mut *working;
-    if tiles.is_changed() {
-        let all: Vec<u32> = working.slots.tiles().collect();
-        *working = Working { evict: all, slots: std::mem::take(&mut working.slots), ..Working::default() };
-    }
+    // A tile takes a slot whatever its size.
+    let slots = atlas.as_ref().map_or(u64::MAX, |atlas| atlas.slots().into());
     working.cache.set_budgets(Budgets {
-        // A tile takes a slot whatever its size.
-        memory_in_bytes: budgets.memory_in_bytes / SLOT_BYTES * SLOT_BYTES,
+        memory_in_bytes: (budgets.memory_in_bytes / SLOT_BYTES).min(slots) * SLOT_BYTES,
         upload_in_bytes: budgets.upload_in_bytes,
     });
     for read in working.reads.done() {
@@ -175,6 +234,7 @@ fn rank_tiles(
                 warn!("{error}: it is drawn as damaged");
                 working.counters.bad();
                 working.cache.damaged(read.tile);
+                working.bad.push(read.tile);
                 if let Some(entity) = entities.as_ref().and_then(|index| index.tile(read.tile)) {
                     commands.entity(entity).try_insert(BadTile);
                 }
@@ -201,16 +261,15 @@ fn rank_tiles(
     working.counters.evict(changes.evict.len() as u64);
     working.upload.extend(changes.upload);
     working.evict.extend(changes.evict);
-    figures.0 = Figures { bytes_in_flight: working.cache.bytes_in_flight(), ..working.counters.figures() };
+    let bytes_in_flight = working.cache.bytes_in_flight();
+    figures.view = Some(Figures { bytes_in_flight, ..working.counters.figures() });
 }
 
 fn upload_tiles(
     tiles: Res<ViewTiles>,
-    budgets: Res<ResidencyBudgets>,
-    device: Option<Res<RenderDevice>>,
     queue: Option<Res<RenderQueue>>,
     entities: Option<Res<ModelIndex>>,
-    mut atlas: Option<ResMut<ViewAtlas>>,
+    atlas: Option<Res<ViewAtlas>>,
     mut commands: Commands,
     mut working: ResMut<Working>,
     mut uploaded: MessageWriter<TileUploaded>,
@@ -218,32 +277,25 @@ fn upload_tiles(
 ) {
     let working = &mut *working;
     let entity = |tile: u32| entities.as_ref().and_then(|index| index.tile(tile));
+    let device = atlas.as_ref().zip(queue.as_ref());
+    let tell = |tile, word| device.iter().for_each(|(atlas, queue)| atlas.tell(queue, tile, word));
     for tile in working.evict.drain(..) {
         let Some(slot) = working.slots.give_back(tile) else { continue };
+        tell(tile, ABSENT);
         evicted.write(TileEvicted { tile, slot });
         if let Some(entity) = entity(tile) {
             commands.entity(entity).try_remove::<ViewSlot>();
         }
     }
-    if let Some(device) = &device
-        && atlas.is_none()
-        && !working.upload.is_empty()
-    {
-        // It is there from the next frame on; until then nothing is lost, since what is due stays due.
-        match ViewAtlas::new(device, budgets.memory_in_bytes / SLOT_BYTES) {
-            Ok(atlas) => commands.insert_resource(atlas),
-            Err(error) => error!("no texture for tiles in view: {error}"),
-        }
-        return;
-    }
+    working.bad.drain(..).for_each(|tile| tell(tile, DAMAGED));
     for tile in std::mem::take(&mut working.upload) {
         if working.cache.state(tile) != Some(TileState::Resident) {
             continue;
         }
         let slot = working.slots.take(tile);
         // It was verified when it was read, and is not again.
-        if let (Some(atlas), Some(queue), Ok(bytes)) = (&mut atlas, &queue, tiles.model.tile(tile)) {
-            atlas.write(queue, slot, bytes);
+        if let (Some((atlas, queue)), Ok(bytes)) = (device, tiles.model.tile(tile)) {
+            atlas.write(queue, tile, slot, bytes);
         }
         working.counters.upload(tiles.model.tile_range(tile).len() as u64);
         tiles.model.release(tile..tile + 1);

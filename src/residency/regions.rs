@@ -1,7 +1,8 @@
 //! Keys, values and activations as regions of an infinite map, so that they can be looked at as the weights can.
 //!
 //! In: numbers of a running model. Out: pixels in regions named `cache LAYER keys`, `cache LAYER values` and `activations NAME`: a pixel per number, a row per
-//! position or column; red for what is above zero, blue for what is below, as bright as it is large beside the largest of its region.
+//! position or column; red for what is above zero, blue for what is below, as bright as it is large beside the median of its
+//! region: some numbers of a residual stream are hundreds of times as large as the others, which would be black beside the largest.
 
 use crate::map::{InfiniteMap, MapError, Region};
 use crate::model::ModelConfig;
@@ -21,11 +22,16 @@ impl CacheRegions {
     pub fn place(map: &mut InfiniteMap, config: &ModelConfig, positions: u32) -> Result<Self, MapError> {
         let row = config.kv_size();
         let mut place = |layer: u32, what: &str| {
-            map.allocate(&format!("cache {layer} {what}"), row.into(), positions.max(1).into())
+            map.allocate(&Self::name(layer, what), row.into(), positions.max(1).into())
         };
         let layers =
             (0..config.layer_count).map(|layer| Ok([place(layer, "keys")?, place(layer, "values")?]));
         Ok(Self { layers: layers.collect::<Result<_, MapError>>()?, row: row as usize })
+    }
+
+    /// The name of a layer's region of `keys` or `values`.
+    pub fn name(layer: u32, what: &str) -> String {
+        format!("cache {layer} {what}")
     }
 
     /// The regions of a layer's keys and values.
@@ -83,16 +89,22 @@ fn write_rows(map: &mut InfiniteMap, region: &Region, numbers: &[f32], width: us
     map.write_pixels(&rect, &pixels(numbers))
 }
 
-/// A pixel per number, which are compared with the largest of them.
+/// As bright as there is are numbers of so many times the median size, and all that are larger: of numbers with a normal distribution, one in a hundred.
+pub const BRIGHTEST: f32 = 4.0;
+
+/// A pixel per number, which are compared with the median of them by size.
 pub fn pixels(numbers: &[f32]) -> Vec<u8> {
-    let finite = numbers.iter().copied().filter(|number| number.is_finite());
-    let most = finite.fold(0f32, |most, number| most.max(number.abs()));
-    let scale = if most > 0.0 { 255.0 / most } else { 0.0 };
+    let mut sizes: Vec<f32> =
+        numbers.iter().map(|number| number.abs()).filter(|size| size.is_finite() && *size > 0.0).collect();
+    let middle = sizes.len() / 2;
+    let median = if sizes.is_empty() { 1.0 } else { *sizes.select_nth_unstable_by(middle, f32::total_cmp).1 };
+    // The least positive numbers would give a scale that is none.
+    let scale = (255.0 / (BRIGHTEST * median)).min(f32::MAX);
     let pixel = |&number: &f32| {
         if !number.is_finite() {
             return [255, 0, 255];
         }
-        // Under 256, as it is compared with the largest.
+        // What is brighter than can be is cut off.
         let bright = (number.abs() * scale).round() as u8;
         if number > 0.0 { [bright, bright / 3, 0] } else { [0, bright / 3, bright] }
     };
@@ -106,8 +118,12 @@ mod tests {
 
     #[test]
     fn numbers_have_the_colour_of_their_sign_and_the_brightness_of_their_size() {
-        assert_eq!(pixels(&[2.0, -1.0, 0.0, f32::NAN]), [255, 85, 0, 0, 42, 128, 0, 0, 0, 255, 0, 255]);
+        assert_eq!(
+            pixels(&[2.0, -1.0, 0.0, f32::NAN, 1.0, 1e9, -0.5]),
+            [128, 42, 0, 0, 21, 64, 0, 0, 0, 255, 0, 255, 64, 21, 0, 255, 85, 0, 0, 10, 32]
+        );
         assert_eq!(pixels(&[0.0]), [0, 0, 0]);
+        assert_eq!(pixels(&[f32::MIN_POSITIVE / 8.0]).len(), 3);
     }
 
     #[test]
@@ -119,6 +135,6 @@ mod tests {
         assert_eq!(again.rect, region.rect);
         let patch = map.read_pixels(&region.rect).unwrap();
         let last = crate::map::Point { x: region.rect.corner().x + 1, y: region.rect.corner().y + 1 };
-        assert_eq!(patch.pixel(last), Some([255, 85, 0]));
+        assert_eq!(patch.pixel(last), Some([64, 21, 0]));
     }
 }

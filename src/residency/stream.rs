@@ -1,4 +1,4 @@
-//! Reads tiles on Bevy's IO task pool: each is touched in the mapped file and verified, once.
+//! Reads tiles on Bevy's IO task pool: each is touched in the mapped file and verified.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ impl Reads {
         let model = Arc::clone(model);
         let task = IoTaskPool::get().spawn(async move {
             let start = Instant::now();
-            let result = model.tile(tile).map(|_| ());
+            let result = model.load_tile(tile).map(|_| ());
             (result, start.elapsed())
         });
         self.0.insert(tile, task);

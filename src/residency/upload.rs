@@ -3,42 +3,55 @@
 use std::collections::HashMap;
 
 use bevy::prelude::*;
-use bevy::render::render_resource::{BufferInitDescriptor, BufferUsages, Texture, TextureView};
+use bevy::render::extract_resource::ExtractResource;
+use bevy::render::render_resource::{BufferInitDescriptor, BufferUsages};
 use bevy::render::renderer::{RenderDevice, RenderQueue};
 
 use crate::tiles::{Pages, PagesError, Shape};
 
 /// Lines of a slot: those of the tallest tile.
 pub const SLOT_LINES: u32 = 64;
+/// Instead of a tile's place: it is not there, and its coarse level is drawn. As in `view/bytes.wgsl`.
+pub const ABSENT: u32 = u32::MAX;
+/// Instead of a tile's place: its bytes do not match its checksum. As in `view/bytes.wgsl`.
+pub const DAMAGED: u32 = u32::MAX - 1;
 
-/// An array texture of slots of 64 lines of 64 `Rgba32Uint` texels, one under the other, in as many layers as they need.
-#[derive(Resource, Debug)]
+/// An array texture of slots of 64 lines of 64 `Rgba32Uint` texels, one under the other, in as many layers as they need; with a buffer that has a word per
+/// tile of the model: its place, [`ABSENT`] or [`DAMAGED`].
+///
+/// In the world from when a model is drawn through the view set. In the render world a copy shares the texture and the buffer, for whoever draws.
+#[derive(Resource, Debug, Clone, ExtractResource)]
 pub struct ViewAtlas {
     pages: Pages,
+    slots: u32,
 }
 
 impl ViewAtlas {
-    /// A texture of so many slots.
-    pub(super) fn new(device: &RenderDevice, slots: u64) -> Result<Self, PagesError> {
+    /// A texture of so many slots for a model of so many tiles, none of which is there. Where the device has no room for it, it has half as many slots.
+    pub(super) fn new(device: &RenderDevice, slots: u32, tiles: u32) -> Result<Self, PagesError> {
         let limits = device.limits();
-        let lines = slots.max(1) * u64::from(SLOT_LINES);
+        let lines = u64::from(slots.max(1)) * u64::from(SLOT_LINES);
         let shape = Shape::new(lines, Shape::most_height(&limits), limits.max_texture_array_layers)?;
         let places = device.create_buffer_with_data(&BufferInitDescriptor {
             label: Some("residency:slot_place"),
-            contents: bytemuck::bytes_of(&0u32),
-            usage: BufferUsages::STORAGE,
+            contents: bytemuck::cast_slice(&vec![ABSENT; tiles.max(1) as usize]),
+            usage: BufferUsages::STORAGE | BufferUsages::COPY_DST,
         });
-        Ok(Self { pages: Pages::empty(device, shape, places) })
+        match Pages::empty(device, shape, places) {
+            Ok(pages) => Ok(Self { pages, slots: slots.max(1) }),
+            Err(PagesError::NoRoom { .. }) if slots > 1 => Self::new(device, slots / 2, tiles),
+            Err(error) => Err(error),
+        }
     }
 
-    /// The texture.
-    pub fn texture(&self) -> &Texture {
-        &self.pages.texture
+    /// Its slots.
+    pub fn slots(&self) -> u32 {
+        self.slots
     }
 
-    /// All its layers.
-    pub fn view(&self) -> &TextureView {
-        &self.pages.view
+    /// The texture and the places of tiles.
+    pub fn pages(&self) -> &Pages {
+        &self.pages
     }
 
     /// Where a slot begins: the layer, and the line there.
@@ -47,9 +60,21 @@ impl ViewAtlas {
         [slot / per_layer, slot % per_layer * SLOT_LINES]
     }
 
-    pub(super) fn write(&self, queue: &RenderQueue, slot: u32, bytes: &[u8]) {
+    /// Puts a tile in a slot.
+    pub(super) fn write(&self, queue: &RenderQueue, tile: u32, slot: u32, bytes: &[u8]) {
         let [layer, line] = self.place(slot);
-        self.pages.write_lines(queue, layer * self.pages.shape.height + line, bytes);
+        let line = layer * self.pages.shape.height + line;
+        self.pages.write_lines(queue, line, bytes);
+        self.tell(queue, tile, self.pages.shape.word(line));
+    }
+
+    /// Says where a tile is: a place, [`ABSENT`] or [`DAMAGED`].
+    pub(super) fn tell(&self, queue: &RenderQueue, tile: u32, word: u32) {
+        let at = u64::from(tile) * 4;
+        // Tiles of a model that was drawn before may be more than this one has.
+        if at < self.pages.tile_place.size() {
+            queue.write_buffer(&self.pages.tile_place, at, &word.to_le_bytes());
+        }
     }
 }
 

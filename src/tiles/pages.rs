@@ -36,6 +36,14 @@ pub enum PagesError {
         /// Lines of the device's largest texture.
         most: u64,
     },
+    /// The device has no room for it.
+    #[error("the device has no room for a texture of {size} bytes: {source}")]
+    NoRoom {
+        /// Bytes of the texture.
+        size: u64,
+        /// What the graphics library said.
+        source: wgpu::Error,
+    },
     /// The device was lost.
     #[error("waiting for the GPU: {0}")]
     Wait(#[from] wgpu::PollError),
@@ -136,13 +144,18 @@ impl Pages {
             contents: bytemuck::cast_slice(&places),
             usage: BufferUsages::STORAGE,
         });
-        let pages = Self { first_lines, ..Self::empty(device, shape, tile_place) };
+        let pages = Self { first_lines, ..Self::empty(device, shape, tile_place)? };
         pages.write_tiles(device, queue, model, (0..).zip(pages.first_lines.iter().copied()))?;
         Ok(pages)
     }
 
     /// A texture without tiles, whose places are told by the caller's buffer.
-    pub(crate) fn empty(device: &RenderDevice, shape: Shape, tile_place: Buffer) -> Self {
+    ///
+    /// # Errors
+    /// The device has no room for it.
+    pub(crate) fn empty(device: &RenderDevice, shape: Shape, tile_place: Buffer) -> Result<Self, PagesError> {
+        // Otherwise what does not fit would end the program.
+        let scope = device.wgpu_device().push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let texture = device.create_texture(&TextureDescriptor {
             label: Some("tiles:pages"),
             size: Extent3d { width: WIDTH, height: shape.height, depth_or_array_layers: shape.layers },
@@ -160,7 +173,10 @@ impl Pages {
             dimension: Some(TextureViewDimension::D2Array),
             ..TextureViewDescriptor::default()
         });
-        Self { texture, view, tile_place, shape, first_lines: Vec::new() }
+        if let Some(source) = bevy::tasks::block_on(scope.pop()) {
+            return Err(PagesError::NoRoom { size: shape.size_in_bytes(), source });
+        }
+        Ok(Self { texture, view, tile_place, shape, first_lines: Vec::new() })
     }
 
     /// Writes tiles, each from a line on, and waits for the copies.

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Answer {
     /// The text, without the stop string that ended it.
     pub text: String,
+    /// The tokens that were made, one that ended the answer included.
+    pub tokens: Vec<u32>,
     /// Why it ended.
     pub finish: FinishReason,
     /// How many tokens the prompt has.

@@ -1,6 +1,6 @@
 //! The one render pass of the map: quads in, pixels out, weights decoded in the fragment shader from the page texture of the kernels.
 //!
-//! In: a [`MapFrame`] of the main world, copied each frame, and the [`Network`]'s pages. Out: colours in the camera's target, before egui draws
+//! In: a [`MapFrame`] of the main world, copied each frame, and the [`Network`]'s pages, or those of a [`ViewAtlas`]. Out: colours in the camera's target, before egui draws
 //! text and panels over them. The minimap is the same draw through a second view.
 
 use std::sync::Arc;
@@ -33,7 +33,9 @@ use super::palette::{Colouring, ENTRIES, RANGE, Theme, linear};
 use super::view::View;
 use crate::model::{PixelModel, coarse::GRID};
 use crate::passes::network::Network;
+use crate::residency::ViewAtlas;
 use crate::shaders::Shaders;
+use crate::tiles::Pages;
 
 mod layout;
 
@@ -168,6 +170,7 @@ fn bindings() -> BindGroupLayoutDescriptor {
 fn prepare(
     frame: Res<MapFrame>,
     network: Option<Res<Network>>,
+    atlas: Option<Res<ViewAtlas>>,
     mut drawing: ResMut<Drawing>,
     targets: Query<&ViewTarget>,
     (device, queue, cache, shaders): (Res<RenderDevice>, Res<RenderQueue>, Res<PipelineCache>, Res<Shaders>),
@@ -181,12 +184,14 @@ fn prepare(
             .entry(format)
             .or_insert_with(|| cache.queue_render_pipeline(pipeline(&shaders, format)));
     }
-    if network.is_changed() {
+    // Where the model is streamed, what is near is in the atlas of the view set.
+    let pages = atlas.as_ref().map_or(&network.pages, |atlas| atlas.pages());
+    if network.is_changed() || atlas.as_ref().is_some_and(|atlas| atlas.is_changed()) {
         drawing.on_device = None;
     }
     let on_device = match &mut drawing.on_device {
         Some(on_device) if on_device.quads.len() == frame.quads.len() => on_device,
-        place => place.insert(OnDevice::new(&frame, &network, &device, &cache)),
+        place => place.insert(OnDevice::new(&frame, pages, &device, &cache)),
     };
     if !Arc::ptr_eq(&on_device.quads, &frame.quads) {
         queue.write_buffer(&on_device.quad_buffer, 0, bytemuck::cast_slice(&frame.quads));
@@ -206,7 +211,7 @@ fn prepare(
 }
 
 impl OnDevice {
-    fn new(frame: &MapFrame, network: &Network, device: &RenderDevice, cache: &PipelineCache) -> Self {
+    fn new(frame: &MapFrame, pages: &Pages, device: &RenderDevice, cache: &PipelineCache) -> Self {
         let filled = |label, contents: &[u8], usage| {
             let usage = usage | BufferUsages::COPY_DST;
             device.create_buffer_with_data(&BufferInitDescriptor { label: Some(label), contents, usage })
@@ -227,8 +232,8 @@ impl OnDevice {
         let layout = cache.get_bind_group_layout(&bindings());
         let groups = [0, 1].map(|at: usize| {
             let resources = [
-                BindingResource::TextureView(&network.pages.view),
-                network.pages.tile_place.as_entire_binding(),
+                BindingResource::TextureView(&pages.view),
+                pages.tile_place.as_entire_binding(),
                 quad_buffer.as_entire_binding(),
                 coarse_buffer.as_entire_binding(),
                 palette_buffer.as_entire_binding(),

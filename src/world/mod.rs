@@ -17,6 +17,7 @@ pub mod palette;
 mod plugin;
 pub mod settings;
 pub mod shot;
+mod stream;
 pub mod think;
 pub mod tour;
 pub mod view;

@@ -12,6 +12,7 @@ use super::layout::{Atlas, FLAT, GROUND, Place, Quad, STATE_EDITED, STATE_MUTED,
 use super::palette::Palette;
 use super::settings::Settings;
 use super::shot::ShotPlugin;
+use super::stream::StreamPlugin;
 use super::think::ThinkPlugin;
 use super::tour::TourPlugin;
 use super::view::{Flight, View};
@@ -184,7 +185,7 @@ impl Plugin for WorldPlugin {
             .init_resource::<super::frames::Frames>()
             .init_resource::<super::instruments::Shown>()
             .add_systems(Last, (super::frames::record, super::frames::write).chain())
-            .add_plugins((ShotPlugin, ThinkPlugin, TourPlugin, DrawPlugin, LabPlugin));
+            .add_plugins((ShotPlugin, ThinkPlugin, TourPlugin, DrawPlugin, LabPlugin, StreamPlugin));
         let (map, settings) = (app.world().resource::<Map>(), app.world().resource::<Settings>());
         let palette = map.palette(&settings.palette).bake(settings.theme);
         let frame = MapFrame {

@@ -17,28 +17,6 @@ use super::think::{Mind, lens::Lens};
 use super::{Map, WorldSystems};
 use crate::tiles::{ModelIndex, Muted};
 
-/// Why a tour cannot be taken.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TourError {
-    /// The file is not what a tour's schema says.
-    #[error("tour {name}: {source}")]
-    Ron {
-        /// The file.
-        name: String,
-        /// Where and why; boxed because it is large.
-        source: Box<ron::error::SpannedError>,
-    },
-    /// No tour has this name.
-    #[error("no tour is named {name:?}; there are: {}", available.join(", "))]
-    NotThere {
-        /// The name.
-        name: String,
-        /// Those there are.
-        available: Vec<String>,
-    },
-}
-
 /// One step of a tour.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,22 +73,6 @@ pub struct Tour {
     pub title: String,
     /// Its steps.
     pub steps: Vec<TourStep>,
-}
-
-impl Tour {
-    /// Finds a tour by its name, `first-steps` for `first-steps.tour.ron`, among some texts.
-    ///
-    /// # Errors
-    /// There is none of that name, or it is not what the schema says.
-    pub fn find(name: &str, files: &[(String, String)]) -> Result<Self, TourError> {
-        let stem = |file: &str| file.strip_suffix(".tour.ron").map(str::to_owned);
-        let found = files.iter().find(|(file, _)| stem(file).as_deref() == Some(name));
-        let Some((file, text)) = found else {
-            let available = files.iter().filter_map(|(file, _)| stem(file)).collect();
-            return Err(TourError::NotThere { name: name.into(), available });
-        };
-        ron::from_str(text).map_err(|source| TourError::Ron { name: file.clone(), source: Box::new(source) })
-    }
 }
 
 /// A tour that is being taken.
@@ -266,14 +228,5 @@ mod tests {
         for (name, tour) in tours {
             assert!(tour.steps.iter().any(|step| matches!(step, TourStep::Shot(_))), "{name}");
         }
-    }
-
-    #[test]
-    fn a_tour_that_is_not_there_or_broken_is_told_with_its_place() {
-        let files = [("a.tour.ron".to_owned(), "(title: \"a\", steps: [Fly])".to_owned())];
-        let error = Tour::find("b", &files).unwrap_err().to_string();
-        assert!(error.contains("\"b\"") && error.contains('a'), "{error}");
-        let error = Tour::find("a", &files).unwrap_err().to_string();
-        assert!(error.contains("a.tour.ron") && error.contains("1:"), "{error}");
     }
 }

@@ -26,7 +26,7 @@ const GPU_CONTEXT: u32 = 2048;
 /// How much of a GPU a model may take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct GpuMemory {
-    /// GPU memory that the model's weights may take, such as 32M or 4GiB: a larger model is streamed through it, layer by layer. [default: what the adapter has]
+    /// GPU memory that the model's weights may take, such as 32M or 4GiB: a larger model is streamed through it, layer by layer. [default: what the adapter gives, less 256 MiB; of a software adapter half of what the host has free]
     #[arg(long, value_name = "SIZE", help_heading = "Running")]
     pub gpu_memory: Option<MemorySize>,
 }
@@ -80,8 +80,18 @@ pub fn open_engine_without(
         return open_engine(device, model, slots, context, memory);
     }
     anyhow::ensure!(device != Device::Gpu, "--mute is computed on the processor: use --device cpu or auto");
-    let config = model.config();
-    check_context(config, context)?;
+    check_context(model.config(), context)?;
+    let controls = controls_without(muted, model.config())?;
+    let mut engine = open_engine(Device::Cpu, model, slots, context, memory)?;
+    anyhow::ensure!(engine.set_controls(&controls), "--mute: {} mutes no heads", engine.device());
+    Ok(engine)
+}
+
+/// What mutes some heads, by layer and head.
+///
+/// # Errors
+/// There is no such head.
+pub fn controls_without(muted: &[(u32, u32)], config: &ModelConfig) -> anyhow::Result<Controls> {
     let mut controls = Controls::default();
     for &(layer, head) in muted {
         let (layers, heads) = (config.layer_count, config.head_count);
@@ -91,9 +101,7 @@ pub fn open_engine_without(
         );
         controls.set_head_scale(config, layer, head, 0.0);
     }
-    let mut engine = open_engine(Device::Cpu, model, slots, context, memory)?;
-    anyhow::ensure!(engine.set_controls(&controls), "--mute: {} mutes no heads", engine.device());
-    Ok(engine)
+    Ok(controls)
 }
 
 fn check_context(config: &ModelConfig, context: Option<u32>) -> anyhow::Result<()> {

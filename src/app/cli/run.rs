@@ -3,6 +3,7 @@
 //! Comes in: the arguments. Goes out: text as it is made for `--prompt`, a line of JSON per request for `--input`.
 
 mod drive;
+mod trace;
 
 use std::path::PathBuf;
 
@@ -23,6 +24,7 @@ const DEFAULT_PARALLEL: usize = 8;
 #[command(after_help = "Examples:
   pixel-llm --no-window --prompt \"Once upon a time\"
   pixel-llm --no-window model.gguf --chat --prompt \"Why is the sky blue?\" --temperature 0
+  pixel-llm --no-window --prompt \"Once upon a time\" --save-activations thought.map && pixel-llm map png thought.map
   pixel-llm --no-window model.gguf --input requests.jsonl --output results.jsonl --parallel 8
   pixel-llm --no-window model.gguf --input requests.jsonl --output results.jsonl --resume --retry-failed
   cat requests.jsonl | pixel-llm --no-window --input - > results.jsonl
@@ -80,6 +82,10 @@ pub struct BatchArgs {
     /// Report the log-probabilities of the prompt's tokens, and of this many alternatives.
     #[arg(long, value_name = "K", value_parser = top_logprobs(), help_heading = "Results")]
     pub prompt_logprobs: Option<u32>,
+    /// Draw what the model computed for the prompt and its answer on the infinite map in this folder: keys, values, heads and the residual stream of
+    /// every layer. Look at it with `pixel-llm map stats` and `pixel-llm map png`.
+    #[arg(long, value_name = "MAP", requires = "prompt", conflicts_with_all = ["input", "output"], help_heading = "Results")]
+    pub save_activations: Option<PathBuf>,
     /// No progress and no summary; warnings and errors stay.
     #[arg(long, short, help_heading = "Results")]
     pub quiet: bool,
@@ -199,6 +205,9 @@ impl BatchArgs {
         match &self.input {
             Some(path) if path.as_os_str() == "-" => Ok(Source::StandardInput),
             Some(path) => Ok(Source::File(path)),
+            None if self.save_activations.is_some() && self.prompt.len() != 1 => {
+                anyhow::bail!("--save-activations shows one sequence: give one --prompt")
+            }
             None if self.prompt.is_empty() => {
                 anyhow::bail!("nothing to answer: give --prompt TEXT or --input FILE")
             }
@@ -270,6 +279,8 @@ mod tests {
             "--prompt x --parallel 0",
             "--prompt x --logprobs 21",
             "--prompt x --skip-bad",
+            "--save-activations a.map",
+            "--input x --save-activations a.map",
         ] {
             assert!(parse(arguments).is_err(), "{arguments}");
         }

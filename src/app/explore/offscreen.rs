@@ -48,7 +48,7 @@ impl Offscreen {
     /// # Errors
     /// There is no adapter, the model does not fit it, or an asset cannot be read.
     pub fn new(setup: &WorldSetup) -> Result<Self, OffscreenError> {
-        Self::with(setup, |_| Ok(()))
+        Self::open(setup, GpuMemory::default(), |_| Ok(()))
     }
 
     /// Opens it with something more, such as [`Inhabitants`].
@@ -59,16 +59,32 @@ impl Offscreen {
         setup: &WorldSetup,
         add: impl FnOnce(&mut App) -> anyhow::Result<()>,
     ) -> Result<Self, OffscreenError> {
+        Self::open(setup, GpuMemory::default(), add)
+    }
+
+    /// Opens it with a cap on what the model may take of the device: a larger one is streamed.
+    ///
+    /// # Errors
+    /// As for [`Self::new`], or the cap is too small for that.
+    pub fn with_memory(setup: &WorldSetup, memory: GpuMemory) -> Result<Self, OffscreenError> {
+        Self::open(setup, memory, |_| Ok(()))
+    }
+
+    fn open(
+        setup: &WorldSetup,
+        memory: GpuMemory,
+        add: impl FnOnce(&mut App) -> anyhow::Result<()>,
+    ) -> Result<Self, OffscreenError> {
         let facts = AdapterFacts::find(&GpuChoice::default())?;
         let mut app = App::new();
         let plugins = DefaultPlugins
             .set(WindowPlugin { primary_window: None, exit_condition: ExitCondition::DontExit, ..default() })
             .set(log())
-            .set(RenderPlugin { synchronous_pipeline_compilation: true, ..default() })
+            .set(render_plugin())
             .disable::<PipelinedRenderingPlugin>()
             .disable::<WinitPlugin>();
         app.add_plugins(plugins).insert_resource(TimeUpdateStrategy::ManualDuration(FRAME));
-        add_world(&mut app, setup, facts)
+        add_world(&mut app, setup, facts, memory)
             .and_then(|()| add(&mut app))
             .map_err(|error| OffscreenError::Asset(format!("{error:#}")))?;
         let [width, height] = setup.size;

@@ -1,4 +1,5 @@
-//! What each kernel takes: all its dispatches of a step by themselves, between two waits.
+//! What each kernel takes: all its dispatches of a step by themselves, between two waits. Where the model is streamed, they run on the tiles that are there;
+//! what the step takes beyond them is the streaming.
 
 use std::time::Instant;
 
@@ -17,7 +18,8 @@ pub(super) fn profile(engine: &mut GpuEngine, batch: &Batch) -> Result<Profile, 
         engine.write_columns(batch, &rows);
         engine.wait()?;
         let choose = if wanted > 0 { Choice::Greedy } else { Choice::None };
-        let step = Step { columns, wanted, choose, only: Some(kernel.name), ..Step::default() };
+        let tokens = batch.columns.iter().map(|column| column.token).collect();
+        let step = Step { columns, wanted, choose, tokens, only: Some(kernel.name), ..Step::default() };
         let start = Instant::now();
         engine.run_step(step, 1)?;
         engine.wait()?;

@@ -65,13 +65,17 @@ impl Streamer<'_> {
         let layer_count = count(network.layers.len(), step.columns);
         let last = layer_count + count(network.output_pieces.len() + 1, step.wanted);
         if layer_count > 0 {
-            let mut pass = pool.begin(step.wanted > 0)?;
+            // To see what a kernel takes, any tiles will do: those that are there.
+            let streams = step.only.is_none();
+            let mut pass = if streams { Some(pool.begin(step.wanted > 0)?) } else { None };
             for (unit, (label, stage, columns)) in layers.chain(output).take(last).enumerate() {
-                pass.have(unit, device, &mut encoder)?;
-                pass.go_ahead(unit, last, &mut encoder)?;
+                if let Some(pass) = &mut pass {
+                    pass.have(unit, device, &mut encoder)?;
+                    pass.go_ahead(unit, last, &mut encoder)?;
+                }
                 let layer = if unit < layer_count { unit as u32 } else { 0 };
                 self.stage(&mut encoder, label, step, layer, stage, columns)?;
-                if pass.has_copies() {
+                if let Some(pass) = pass.as_mut().filter(|pass| pass.has_copies()) {
                     self.queue.submit([std::mem::replace(&mut encoder, self.encoder()).finish()]);
                     pass.submitted(device);
                 }

@@ -20,6 +20,12 @@ use crate::residency::Counters;
 /// Buffers between the thread and the device: one is filled, one is full, one is copied from.
 const BUFFERS: usize = 3;
 
+/// Of the units of a pass, one in so many is checked again although it was found good before, in turn. Checking all of them would take a core as long as computing
+/// does (`specs/residency.md`, section 2).
+const RECHECK: usize = 8;
+/// Units that the system is asked to read from the medium while one is checked and copied.
+const AHEAD: usize = 2;
+
 /// A unit's tiles in a buffer, one after another.
 pub(super) struct Filled {
     pub unit: usize,
@@ -140,20 +146,21 @@ impl Reader {
     fn run(&self, orders: &Receiver<usize>, empty: &Receiver<Buffer>, full: &Sender<Filled>) {
         // How far every pass goes: the output matrix is not always wanted.
         let layers = self.units.iter().filter(|(_, unit)| matches!(unit.part, Part::Layer(_))).count();
-        let (mut next, mut ordered) = (0, None);
+        let (mut next, mut ordered, mut pass) = (0, None, 0usize);
         loop {
             if ordered.is_none() {
                 ordered = orders.try_recv().ok();
             }
             match ordered {
-                Some(end) if next >= end => (next, ordered) = (0, None),
+                Some(end) if next >= end => (next, ordered, pass) = (0, None, pass.wrapping_add(1)),
                 None if next >= layers => match orders.recv() {
                     Ok(end) => ordered = Some(end),
                     Err(_) => return,
                 },
                 _ => {
                     let Some(buffer) = self.wait(orders, empty, &mut ordered) else { return };
-                    if full.send(self.fill(next, buffer)).is_err() {
+                    let again = next % RECHECK == pass % RECHECK;
+                    if full.send(self.fill(next, buffer, again)).is_err() {
                         return;
                     }
                     next += 1;
@@ -183,15 +190,18 @@ impl Reader {
         }
     }
 
-    fn fill(&self, index: usize, buffer: Buffer) -> Filled {
+    /// Reads a unit; `again` checks tiles that were found good before.
+    fn fill(&self, index: usize, buffer: Buffer, again: bool) -> Filled {
         let (number, unit) = &self.units[index];
-        let (_, after) = &self.units[(index + 1) % self.units.len()];
-        runs(&after.tiles).for_each(|run| self.model.will_need(run));
+        for ahead in 1..=AHEAD {
+            let (_, after) = &self.units[(index + ahead) % self.units.len()];
+            runs(&after.tiles).for_each(|run| self.model.will_need(run));
+        }
         let start = Instant::now();
         let mut view = buffer.slice(..).get_mapped_range_mut();
         let (mut at, mut result) = (0, Ok(()));
         for &tile in &unit.tiles {
-            match self.model.tile(tile) {
+            match if again { self.model.load_tile(tile) } else { self.model.tile(tile) } {
                 Ok(bytes) => {
                     view.slice(at..at + bytes.len()).copy_from_slice(bytes);
                     at += bytes.len();

@@ -12,6 +12,7 @@ use super::plan::{Part, Plan, PlanError, Unit};
 use super::rows::RowPlaces;
 use crate::model::{ModelError, PixelModel};
 use crate::residency::Counters;
+use crate::residency::upload::ABSENT;
 use crate::tiles::{Pages, PagesError};
 
 /// Why tiles cannot be brought to the device.
@@ -74,10 +75,11 @@ impl Pool {
             })
         };
         let tile_place = buffer("residency:tile_place", &places);
-        let slots: Vec<Pages> =
-            (0..plan.slots).map(|_| Pages::empty(device, plan.slot, tile_place.clone())).collect();
-        let row_place = buffer("residency:row_place", &vec![0; places.len()]);
-        let rows = Pages::empty(device, plan.rows, row_place);
+        let slots: Vec<Pages> = (0..plan.slots)
+            .map(|_| Pages::empty(device, plan.slot, tile_place.clone()))
+            .collect::<Result<_, _>>()?;
+        let row_place = buffer("residency:row_place", &vec![ABSENT; places.len()]);
+        let rows = Pages::empty(device, plan.rows, row_place)?;
         for unit in plan.units.iter().filter(|unit| !unit.streamed) {
             let tiles = unit.tiles.iter().copied().zip(unit.first_lines.iter().copied());
             slots[unit.slot].write_tiles(device, queue, model, tiles)?;
@@ -88,6 +90,11 @@ impl Pool {
         let row_places = RowPlaces::new(plan.row_tiles);
         let model = Arc::clone(model);
         Ok(Self { plan, model, slots, rows, row_places, counters, feed, broken: false })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<PixelModel> {
+        &self.model
     }
 
     /// The plan.
@@ -131,10 +138,10 @@ impl Pool {
         let bring = self.row_places.want(&tiles);
         self.counters.hit((tiles.len() - bring.len()) as u64);
         self.counters.miss(bring.len() as u64);
-        self.counters.evict(bring.iter().filter(|bring| bring.evicts).count() as u64);
+        self.counters.evict(bring.iter().filter(|bring| bring.evicts.is_some()).count() as u64);
         for bring in bring {
             let start = Instant::now();
-            let bytes = self.model.tile(bring.tile).inspect_err(|_| {
+            let bytes = self.model.load_tile(bring.tile).inspect_err(|_| {
                 self.counters.bad();
                 self.broken = true;
             })?;
@@ -144,7 +151,12 @@ impl Pool {
             let line = layer * self.plan.rows.height + at * self.plan.row_tile_lines;
             self.rows.write_lines(queue, line, bytes);
             let word = self.plan.rows.word(line);
-            queue.write_buffer(&self.rows.tile_place, u64::from(bring.tile) * 4, &word.to_le_bytes());
+            let place = |tile: u32, word: u32| {
+                queue.write_buffer(&self.rows.tile_place, u64::from(tile) * 4, &word.to_le_bytes());
+            };
+            // Nobody computes with a tile that is gone, and a drawing sees that it is.
+            bring.evicts.into_iter().for_each(|gone| place(gone, ABSENT));
+            place(bring.tile, word);
             let size = bytes.len() as u64;
             self.counters.read(size, start.elapsed());
             self.counters.landed(size);

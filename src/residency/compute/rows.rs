@@ -16,8 +16,8 @@ pub(super) struct RowPlaces {
 pub(super) struct Bring {
     pub tile: u32,
     pub place: u32,
-    /// Whether another tile goes for it.
-    pub evicts: bool,
+    /// The tile that goes for it, if one does.
+    pub evicts: Option<u32>,
 }
 
 impl RowPlaces {
@@ -41,11 +41,11 @@ impl RowPlaces {
                 continue;
             }
             let (place, evicts) = if self.tiles.len() < self.capacity {
-                (self.tiles.len() as u32, false)
+                (self.tiles.len() as u32, None)
             } else {
-                let (_, place) =
+                let (gone, place) =
                     self.tiles.pop_lru().expect("there is at least one place, and all are taken");
-                (place, true)
+                (place, Some(gone))
             };
             self.tiles.put(tile, place);
             bring.push(Bring { tile, place, evicts });
@@ -63,11 +63,11 @@ mod tests {
         let mut places = RowPlaces::new(3);
         let brought =
             |bring: Vec<Bring>| bring.iter().map(|b| (b.tile, b.place, b.evicts)).collect::<Vec<_>>();
-        assert_eq!(brought(places.want(&[7, 8, 9])), [(7, 0, false), (8, 1, false), (9, 2, false)]);
+        assert_eq!(brought(places.want(&[7, 8, 9])), [(7, 0, None), (8, 1, None), (9, 2, None)]);
         assert_eq!(brought(places.want(&[7])), []);
-        assert_eq!(brought(places.want(&[1])), [(1, 1, true)], "8 was used longest ago");
+        assert_eq!(brought(places.want(&[1])), [(1, 1, Some(8))], "8 was used longest ago");
         // 9 is the oldest but wanted.
-        assert_eq!(brought(places.want(&[2, 9])), [(2, 0, true)]);
+        assert_eq!(brought(places.want(&[2, 9])), [(2, 0, Some(7))]);
         assert_eq!(brought(places.want(&[9, 2, 1])), []);
     }
 }

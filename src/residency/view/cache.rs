@@ -1,7 +1,8 @@
 //! What a view has of what it wants: a set of tiles that stays within its budgets.
 //!
-//! A tile is first read, which takes as long as it takes, and then uploaded, so many bytes a frame. Room is made by tiles that were not wanted for the longest
-//! time, the finest of them first; what is on screen and what always stays never goes.
+//! Of what is wanted, the most wanted that fit the budget together are brought: the coarser levels whole, and of the first that does not fit the part in the
+//! middle. A tile is first read, which takes as long as it takes, and then uploaded, so many bytes a frame. Room is made by tiles that were not wanted for
+//! the longest time, the finest of them first; what is drawn and what always stays never goes.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -31,6 +32,8 @@ pub struct Changes {
     pub hits: u64,
     /// Tiles on screen that are not there.
     pub misses: u64,
+    /// Tiles on screen that the budget has no room for: coarser ones are drawn in their place.
+    pub left_out: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +64,7 @@ pub struct ViewCache {
     budgets: Budgets,
     frame: u64,
     entries: HashMap<u32, Entry>,
-    /// Entries that may make room, by their keys.
+    /// Resident entries that are not wanted and may make room, by their keys.
     order: BTreeSet<(u64, u8, u32)>,
     bad: BTreeSet<u32>,
     /// Bytes of all entries, and of those that always stay.
@@ -101,15 +104,12 @@ impl ViewCache {
         self.budgets = budgets;
     }
 
-    /// Begins a frame in which these tiles are wanted, the most wanted first.
+    /// Begins a frame in which these tiles are wanted, the most wanted first. Those behind the first that does not fit the budget are left out.
     pub fn update(&mut self, wanted: &[Wanted]) -> Changes {
         self.frame += 1;
         let mut changes = Changes::default();
-        for tile in wanted {
-            if self.pinned.contains_key(&tile.id) {
-                changes.hits += 1;
-                continue;
-            }
+        let wanted = self.that_fit(wanted, &mut changes);
+        for tile in &wanted {
             match self.entries.get_mut(&tile.id) {
                 Some(entry) => {
                     self.order.remove(&entry.key(tile.id));
@@ -119,35 +119,48 @@ impl ViewCache {
                     } else {
                         changes.misses += u64::from(tile.visible);
                     }
-                    // What is on screen never goes; what is beside it goes last.
-                    if !tile.visible {
-                        self.order.insert(entry.key(tile.id));
-                    }
                 }
                 None => changes.misses += u64::from(tile.visible),
             }
         }
         self.cancel(&mut changes);
-        self.shrink(&mut changes);
-        for tile in wanted {
-            let known = self.pinned.contains_key(&tile.id) || self.entries.contains_key(&tile.id);
-            if !known && !self.bad.contains(&tile.id) && self.make_room(tile, &mut changes) {
-                self.taken += u64::from(tile.bytes);
-                let entry = Entry {
-                    bytes: tile.bytes,
-                    level: tile.level,
-                    last_wanted: self.frame,
-                    stage: Stage::Reading,
-                };
-                if !tile.visible {
-                    self.order.insert(entry.key(tile.id));
-                }
-                self.entries.insert(tile.id, entry);
-                changes.read.push(tile.id);
+        // A budget may have become smaller.
+        self.make_room(0, &mut changes);
+        for tile in &wanted {
+            if self.entries.contains_key(&tile.id) || self.bad.contains(&tile.id) {
+                continue;
             }
+            self.make_room(u64::from(tile.bytes), &mut changes);
+            self.taken += u64::from(tile.bytes);
+            let Wanted { bytes, level, .. } = *tile;
+            let entry = Entry { bytes, level, last_wanted: self.frame, stage: Stage::Reading };
+            self.entries.insert(tile.id, entry);
+            changes.read.push(tile.id);
         }
-        self.upload(wanted, &mut changes);
+        self.upload(&wanted, &mut changes);
         changes
+    }
+
+    /// The most wanted tiles that fit the budget together, without those that always stay. What is damaged takes no room.
+    fn that_fit(&self, wanted: &[Wanted], changes: &mut Changes) -> Vec<Wanted> {
+        let pinned: u64 = self.pinned.values().map(|&bytes| u64::from(bytes)).sum();
+        let mut left = self.budgets.memory_in_bytes.saturating_sub(pinned);
+        let mut fit = Vec::with_capacity(wanted.len());
+        for (at, tile) in wanted.iter().enumerate() {
+            if self.pinned.contains_key(&tile.id) {
+                changes.hits += 1;
+                continue;
+            }
+            let bytes = if self.bad.contains(&tile.id) { 0 } else { u64::from(tile.bytes) };
+            if bytes > left {
+                let seen = |tile: &&Wanted| tile.visible && !self.pinned.contains_key(&tile.id);
+                changes.left_out = wanted[at..].iter().filter(seen).count() as u64;
+                break;
+            }
+            left -= bytes;
+            fit.push(*tile);
+        }
+        fit
     }
 
     /// A tile has been read. `false` if nobody wants it any more: its bytes can go.
@@ -192,61 +205,32 @@ impl ViewCache {
         self.entries.values().filter(waits).map(|entry| u64::from(entry.bytes)).sum()
     }
 
-    /// What is not wanted any more need not be read.
+    /// What is not wanted any more need not be read, and what is there may make room.
     fn cancel(&mut self, changes: &mut Changes) {
-        let gone = |entry: &Entry| entry.stage != Stage::Resident && entry.last_wanted < self.frame;
-        let mut ids: Vec<u32> =
-            self.entries.iter().filter(|(_, entry)| gone(entry)).map(|(&id, _)| id).collect();
-        ids.sort_unstable();
-        for &id in &ids {
-            self.remove(id);
-        }
-        changes.cancel = ids;
-        // What was drawn in the frame before and is not wanted now may make room.
         let frame = self.frame;
-        for (&id, entry) in self.entries.iter().filter(|(_, entry)| entry.last_wanted + 1 == frame) {
-            self.order.insert(entry.key(id));
+        let mut gone = Vec::new();
+        for (&id, entry) in self.entries.iter().filter(|(_, entry)| entry.last_wanted < frame) {
+            match entry.stage {
+                Stage::Resident => _ = self.order.insert(entry.key(id)),
+                Stage::Reading | Stage::Read => gone.push(id),
+            }
         }
+        gone.sort_unstable();
+        gone.iter().for_each(|&id| self.remove(id));
+        changes.cancel = gone;
     }
 
-    /// Room for a tile: `false` where only tiles that are wanted more could make it.
-    fn make_room(&mut self, tile: &Wanted, changes: &mut Changes) -> bool {
-        let most = self.budgets.memory_in_bytes;
-        let needed = (self.taken + u64::from(tile.bytes)).saturating_sub(most);
-        // Looked at first, so that nothing goes in vain.
-        let mut found = 0;
-        let enough =
-            self.order.iter().take_while(|key| tile.visible || key.0 < self.frame).any(|&(_, _, id)| {
-                found += u64::from(self.entries[&id].bytes);
-                found >= needed
-            });
-        if needed > 0 && !enough {
-            return false;
-        }
-        while self.taken + u64::from(tile.bytes) > most {
-            self.evict_first(changes);
-        }
-        true
-    }
-
-    /// After a budget has become smaller.
-    fn shrink(&mut self, changes: &mut Changes) {
-        while self.taken > self.budgets.memory_in_bytes && !self.order.is_empty() {
+    /// Has tiles go that are not wanted until so many bytes more fit. All that are wanted fit together, so that there are enough.
+    fn make_room(&mut self, bytes: u64, changes: &mut Changes) {
+        while self.taken + bytes > self.budgets.memory_in_bytes && !self.order.is_empty() {
             self.evict_first(changes);
         }
     }
 
     fn evict_first(&mut self, changes: &mut Changes) {
         let Some(&(_, _, id)) = self.order.first() else { return };
-        let was = self.entries[&id].stage;
         self.remove(id);
-        match was {
-            Stage::Resident => changes.evict.push(id),
-            Stage::Reading | Stage::Read => {
-                changes.read.retain(|&read| read != id);
-                changes.cancel.push(id);
-            }
-        }
+        changes.evict.push(id);
     }
 
     fn remove(&mut self, id: u32) {
@@ -317,7 +301,7 @@ mod tests {
         let found = frame(&mut cache, &[wanted(3, 0, true), wanted(4, 0, true)]);
         assert_eq!((found.evict, found.read), (vec![2], vec![4]), "1 is as old and coarser");
         let full = frame(&mut cache, &[3, 4, 5, 6].map(|id| wanted(id, 0, true)));
-        assert_eq!((full.evict, full.read), (vec![1], vec![5]), "there is no room for 6");
+        assert_eq!((full.evict, full.read, full.left_out), (vec![1], vec![5], 1), "there is no room for 6");
         assert_eq!(cache.size_in_bytes(), 40);
         assert_eq!(cache.state(9), Some(TileState::Resident));
     }
@@ -345,8 +329,38 @@ mod tests {
         let mut cache = cache(20);
         frame(&mut cache, &[wanted(1, 0, true), wanted(2, 0, false)]);
         let found = frame(&mut cache, &[wanted(1, 0, true), wanted(3, 0, true), wanted(2, 0, false)]);
-        assert_eq!((found.cancel, found.read), (vec![2], vec![3]));
+        assert_eq!((found.cancel, found.read, found.left_out), (vec![2], vec![3], 0));
         let found = frame(&mut cache, &[wanted(1, 0, true), wanted(3, 0, true), wanted(2, 0, false)]);
         assert_eq!(found.read, [0u32; 0], "but not the other way round");
+    }
+
+    #[test]
+    fn a_screen_of_more_than_the_budget_has_the_coarse_tiles_first_and_then_the_nearest() {
+        let mut cache = cache(30);
+        let fine = [1, 2, 3].map(|id| wanted(id, 0, true));
+        for _ in 0..3 {
+            frame(&mut cache, &fine);
+        }
+        assert!([1, 2, 3].map(|id| cache.state(id)).iter().all(|&state| state == Some(TileState::Resident)));
+        // Further out two coarse tiles are on the screen too: fine ones that are on it make room for them.
+        let all = [wanted(8, 1, true), wanted(9, 1, true), fine[0], fine[1], fine[2]];
+        let found = frame(&mut cache, &all);
+        assert_eq!((found.evict, found.read, found.left_out), (vec![2, 3], vec![8, 9], 2));
+        frame(&mut cache, &all);
+        let there = [8, 9, 1].map(|id| cache.state(id));
+        assert_eq!(there, [Some(TileState::Resident); 3]);
+        assert!(frame(&mut cache, &all).read.is_empty(), "it comes to rest");
+    }
+
+    #[test]
+    fn a_smaller_budget_is_kept_at_once() {
+        let mut cache = cache(40);
+        let tiles = [1, 2, 3, 4].map(|id| wanted(id, 0, true));
+        for _ in 0..3 {
+            frame(&mut cache, &tiles);
+        }
+        cache.set_budgets(Budgets { memory_in_bytes: 25, upload_in_bytes: 20 });
+        assert_eq!(frame(&mut cache, &tiles).evict, [3, 4]);
+        assert_eq!(cache.size_in_bytes(), 20);
     }
 }

@@ -126,6 +126,7 @@ impl<'m> Running<'m> {
     ) -> Option<FinishReason> {
         self.first_token.get_or_insert(now);
         self.answer.completion_tokens += 1;
+        self.answer.tokens.push(sampled.token);
         if text.is_end(sampled.token) {
             return Some(FinishReason::Stop);
         }

@@ -10,7 +10,7 @@ use bevy::render::renderer::{PendingCommandBuffers, RenderDevice, RenderQueue};
 use super::Link;
 use super::session::Order;
 use super::trace::Seen;
-use crate::passes::network::{NO_LOGITS, Network, Step, Unread, take_unread, watch_layers};
+use crate::passes::network::{NO_LOGITS, Network, Step, StreamFailure, Unread, take_unread, watch_layers};
 use crate::passes::readback::Later;
 use crate::passes::reference::Column;
 use crate::passes::{Forward, ForwardState, ForwardStatus};
@@ -94,6 +94,9 @@ fn take_off(world: &mut World, order: &Order) -> Result<(Unread, Later), String>
     world.run_schedule(Forward);
     let commands = world.resource_mut::<PendingCommandBuffers>().take();
     queue.submit(commands);
+    if let Some(error) = world.resource_mut::<StreamFailure>().0.take() {
+        return Err(error.to_string());
+    }
     let unread = take_unread(world).ok_or("the step was watched by nothing")?;
     let network = world.resource::<Network>();
     let size = if order.logits { (network.logits_stride() * 4) as u64 } else { 0 };

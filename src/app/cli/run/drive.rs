@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,10 +11,10 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::{BatchArgs, Source};
-use crate::app::cli::engine::open_engine_without;
+use super::{BatchArgs, Source, trace};
+use crate::app::cli::engine::{controls_without, open_engine_without};
 use crate::app::cli::open_model;
-use crate::app::cli::output::{Exit, Output, print_warning};
+use crate::app::cli::output::{Exit, Output, print_note, print_warning};
 use crate::assets::Assets;
 use crate::model::PixelModel;
 use crate::tokens::output::{ResultContext, Resumed, result_line};
@@ -114,6 +116,9 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
     }
     let mut output = open_output(args, input.as_mut())?;
     let opened = open_text(args, assets).and_then(|(model, text)| {
+        if let Some(folder) = &args.save_activations {
+            trace::check(folder, model.config())?;
+        }
         let context = args.context.or_else(|| context_of(source, &defaults, &text, &model));
         Ok((open_engine_without(&args.mute, args.device, model, args.slots(), context, args.memory)?, text))
     });
@@ -153,6 +158,7 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
         bar: bar(args, input.is_some(), total),
         live: BTreeMap::new(),
         shown: 0,
+        tokens: None,
         model: text.name().to_owned(),
         start: Instant::now(),
     };
@@ -172,6 +178,9 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
             return Err(error).with_context(|| ended_early(args, kept));
         }
     };
+    if let (Some(folder), Some(answer)) = (&args.save_activations, &view.tokens) {
+        save_activations(folder, args, assets, &text, answer)?;
+    }
     let skipped = input.as_ref().map_or(0, InputFile::skipped_count);
     let summary = Summary::new(&progress, skipped, view.start.elapsed(), cancelled);
     let to_file = args.output.as_ref().is_some_and(|path| path.as_os_str() != "-");
@@ -182,6 +191,26 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
         let _ = writeln!(io::stderr(), "{}", summary.line());
     }
     Ok(summary.exit())
+}
+
+/// Computes the prompt and its answer once more and draws what comes of it.
+fn save_activations(
+    folder: &Path,
+    args: &BatchArgs,
+    assets: &Assets,
+    text: &ModelText,
+    answer: &[u32],
+) -> anyhow::Result<()> {
+    let model = open_model(args.model.as_deref(), assets)?;
+    let controls = controls_without(&args.mute, model.config())?;
+    let prompt = args.defaults().request(String::new(), &args.prompt[0]).prompt;
+    let tokens = [text.encode(&prompt)?.as_slice(), answer].concat();
+    if tokens.is_empty() {
+        return Ok(());
+    }
+    let regions = trace::save(folder, Arc::new(model), &tokens, &controls)?;
+    print_note(&format!("{}: {regions} regions, {} tokens down", folder.display(), tokens.len()));
+    Ok(())
 }
 
 /// What is there when a run ended early, and how to go on.
@@ -282,6 +311,8 @@ struct View {
     live: BTreeMap<u64, (String, bool)>,
     /// The prompt whose text is being shown.
     shown: u64,
+    /// Of the answer that was shown last.
+    tokens: Option<Vec<u32>>,
     model: String,
     start: Instant,
 }
@@ -294,23 +325,19 @@ impl View {
                 self.show()
             }
             Report::Text { .. } => Ok(()),
-            Report::Finished { number, request, outcome } => match &mut self.output {
-                Some(output) => {
+            Report::Finished { number, request, outcome } => {
+                self.tokens = outcome.as_ref().ok().map(|answer| answer.tokens.clone());
+                if let Some(output) = &mut self.output {
                     let created = jiff::Timestamp::now().as_second();
-                    output.write_line(&result_line(
-                        request,
-                        outcome,
-                        &ResultContext { model: &self.model, created },
-                    ))
+                    let context = ResultContext { model: &self.model, created };
+                    return output.write_line(&result_line(request, outcome, &context));
                 }
-                None => {
-                    if let Err(failure) = outcome {
-                        print_warning(&format!("{}: {failure}", request.id));
-                    }
-                    self.live.entry(number).or_default().1 = true;
-                    self.show()
+                if let Err(failure) = outcome {
+                    print_warning(&format!("{}: {failure}", request.id));
                 }
-            },
+                self.live.entry(number).or_default().1 = true;
+                self.show()
+            }
             Report::Step(progress) => {
                 let snapshot = progress.snapshot(self.start.elapsed());
                 self.bar.set_position(progress.already_finished + snapshot.done);
