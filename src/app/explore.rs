@@ -2,8 +2,8 @@
 //!
 //! Comes in: a model, and maybe a tour. Goes out: the window, or PNG files.
 
-mod experiments;
 mod agents;
+mod experiments;
 mod offscreen;
 
 use std::path::PathBuf;

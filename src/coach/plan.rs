@@ -108,7 +108,8 @@ pub fn parse(file: &str, text: &str, now: &Zoned) -> Result<Queue, CoachError> {
 /// What does not hold together in a plan, and where.
 #[derive(Debug)]
 struct Fault {
-    error: CoachError,
+    /// Boxed because it is large.
+    error: Box<CoachError>,
     /// The task and the field of it that is to blame, and what stands there.
     at: Option<(TaskId, &'static str, String)>,
     /// The nearest name that would be right, where the error does not say it itself.
@@ -204,7 +205,7 @@ fn check_references(tasks: &[Task], commands: &[Command]) -> Result<(), Fault> {
         if !known.contains(&named) {
             let reason = format!("{}: there is no {what} \"{named}\"", task.id);
             return Err(Fault {
-                error: CoachError::Reference(reason),
+                error: CoachError::Reference(reason).into(),
                 at: Some((task.id.clone(), "action", named.to_owned())),
                 nearest: nearest(named, known),
             });
@@ -226,12 +227,12 @@ impl Fault {
             CoachError::Priority { id, .. } => Some((id.clone(), "priority", "priority".into())),
             _ => None,
         };
-        Self { error, at, nearest: None }
+        Self { error: error.into(), at, nearest: None }
     }
 
     /// The error with its place in the plan's text.
     fn in_text(self, file: &str, text: &str) -> CoachError {
-        let Some((id, field, needle)) = self.at else { return self.error };
+        let Some((id, field, needle)) = self.at else { return *self.error };
         let (line, column) = if field == "id" {
             let quoted = format!("\"{id}\"");
             line_and_column(text, text.match_indices(&quoted).nth(1).map_or(0, |(at, _)| at))

@@ -125,7 +125,7 @@ fn row(ui: &mut Ui, theme: Theme, name: &str, part: f32, colour: Color32) {
     ui.horizontal(|ui| {
         let (label, _) = ui.allocate_exact_size(vec2(56.0, 13.0), Sense::hover());
         let font = egui::FontId::proportional(11.5);
-        ui.painter().text(label.left_center(), egui::Align2::LEFT_CENTER, name, font, faint(theme));
+        ui.painter().text(label.left_center(), Align2::LEFT_CENTER, name, font, faint(theme));
         let (bar, _) = ui.allocate_exact_size(vec2(BAR, 7.0), Sense::hover());
         ui.painter().rect_filled(bar, 3.0, faint(theme).gamma_multiply(0.25));
         let full = egui::Rect::from_min_size(bar.min, vec2(BAR * part.clamp(0.0, 1.0), bar.height()));

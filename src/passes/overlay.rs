@@ -86,7 +86,7 @@ fn apply(
     }
     let (shown, model) = (overlaid.shown(), &wanted.model);
     for (tile, bytes) in differences(&on_device, &shown) {
-        let bytes = bytes.map_or_else(|| model.tile_unverified(tile), |bytes| bytes);
+        let bytes = bytes.unwrap_or_else(|| model.tile_unverified(tile));
         network.pages.write_lines(&queue, network.pages.first_line(tile), bytes);
         let (tensor, shape) = model.tile_shape(tile);
         let tensor = &model.tensors()[tensor];

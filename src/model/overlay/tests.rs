@@ -23,7 +23,7 @@ fn an_edit_changes_what_was_asked_and_undo_and_redo_are_exact() {
     let mut overlay = Overlay::default();
     let region = Region { tensor, rows: 3..5, columns: 7..40 };
     let before = weight(&model, &overlay, tensor, 4, 8);
-    let painted = overlay.paint(&model, &[region.clone()], Brush::Zero).unwrap();
+    let painted = overlay.paint(&model, std::slice::from_ref(&region), Brush::Zero).unwrap();
     assert_eq!((painted.weights, painted.tiles), (66, 1));
     let zeroed = weight(&model, &overlay, tensor, 4, 8);
     assert!(zeroed.abs() <= painted.largest_miss && before != zeroed);
