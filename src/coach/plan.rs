@@ -84,7 +84,7 @@ pub fn load(name: &str, assets: &Assets, now: &Zoned) -> Result<Queue, CoachErro
     if name.contains(['/', '\\']) || name.ends_with(".ron") {
         return parse(name, &read(name.as_ref())?, now);
     }
-    assets.content::<PlanFile>("plan", name)?.queue(now).map_err(|fault| fault.error)
+    assets.content::<PlanFile>("plan", name)?.queue(now).map_err(|fault| *fault.error)
 }
 
 fn read(path: &std::path::Path) -> Result<String, CoachError> {

@@ -86,7 +86,10 @@ fn apply(
     }
     let (shown, model) = (overlaid.shown(), &wanted.model);
     for (tile, bytes) in differences(&on_device, &shown) {
-        let bytes = bytes.unwrap_or_else(|| model.tile_unverified(tile));
+        let bytes = match bytes {
+            Some(bytes) => bytes,
+            None => model.tile_unverified(tile),
+        };
         network.pages.write_lines(&queue, network.pages.first_line(tile), bytes);
         let (tensor, shape) = model.tile_shape(tile);
         let tensor = &model.tensors()[tensor];

@@ -146,7 +146,10 @@ impl Overlay {
 
     /// A tile's bytes, as edited or else as in the file.
     pub fn tile<'a>(&'a self, model: &'a PixelModel, tile: u32) -> &'a [u8] {
-        self.tiles.get(&tile).unwrap_or_else(|| model.tile_unverified(tile))
+        match self.tiles.get(&tile) {
+            Some(bytes) => bytes,
+            None => model.tile_unverified(tile),
+        }
     }
 
     /// Edits that can be taken back, and edits that can be done again.
