@@ -159,8 +159,8 @@ fn a_folder_of_assets_replaces_kinds_and_adds_some() {
     std::fs::write(agents.join("surveyor.agent.ron"), renamed("scout")).unwrap();
     std::fs::write(agents.join("mine.agent.ron"), renamed("miner")).unwrap();
     // A reviewer in the same folder is none of them.
-    std::fs::write(agents.join("gemini.agent.ron"), include_str!("../assets/agents/gemini.agent.ron"))
-        .unwrap();
+    let reviewer = include_str!("../assets/agents/gemini.reviewer.ron");
+    std::fs::write(agents.join("gemini.reviewer.ron"), reviewer).unwrap();
     let assets = Assets::new(Some(folder.path().into()));
     let names: Vec<_> = load_profiles(&assets).unwrap().into_iter().map(|profile| profile.name).collect();
     assert_eq!(names, ["archivist", "experimenter", "miner", "scout", "writer"]);
