@@ -199,5 +199,5 @@ fn a_broken_mod_is_told_of_and_the_rest_goes_on() {
     program(&folder, &["--no-window", "--prompt", "Once", "--max-tokens", "1", "--device", "cpu"])
         .assert()
         .success()
-        .stderr(predicates::str::contains("left out").not());
+        .stderr(contains("left out").not());
 }
