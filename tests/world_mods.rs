@@ -163,3 +163,38 @@ fn a_save_is_seen_within_half_a_second_and_a_bad_one_keeps_what_was_good() {
         world.resource::<Map>().atlas.model().plan() == Assets::default().default_model().unwrap().plan()
     });
 }
+
+#[test]
+fn an_experiment_measures_the_same_on_the_gpu() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let inside = folder.path().join("mods/experiments");
+    fs::create_dir_all(&inside).unwrap();
+    let text = r#"(title: "T", max_tokens: 1, prompts: [Text(id: "a", text: "Once upon a time", target: " there")],
+        interventions: [EachLayer(scale: 0.0), Heads(id: "heads", heads: [(layer: 0, head: 1), (layer: 1, head: 0)], scale: 0.5)])"#;
+    fs::write(inside.join("e.experiment.ron"), text).unwrap();
+    let values = |device: &str| -> Option<Vec<f64>> {
+        let mut command = assert_cmd::Command::cargo_bin("pixel-llm").unwrap();
+        command.env("PIXEL_LLM_MODS", folder.path()).env("XDG_CACHE_HOME", folder.path());
+        command.arg("--assets").arg(folder.path().join("mods"));
+        let output = command.args(["--no-window", "--experiment", "e", "--device", device]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if said.contains("no graphics adapter") && std::env::var_os("PIXEL_LLM_REQUIRE_GPU").is_none() {
+            eprintln!("SKIPPED, nothing was tested: {said}");
+            return None;
+        }
+        assert!(output.status.success(), "{said}");
+        let lines = String::from_utf8(output.stdout).unwrap();
+        let value = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            line.pointer("/target/value").and_then(serde_json::Value::as_f64).unwrap()
+        };
+        Some(lines.lines().map(value).collect())
+    };
+    let (Some(gpu), Some(cpu)) = (values("gpu"), values("cpu")) else { return };
+    assert!(gpu.len() > 4 && gpu.len() == cpu.len());
+    for (gpu, cpu) in gpu.iter().zip(&cpu) {
+        assert!((gpu - cpu).abs() < 2e-3, "{gpu} {cpu}");
+    }
+    assert!(cpu.windows(2).all(|pair| pair[0] != pair[1]), "every condition is another: {cpu:?}");
+}
