@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use pixel_llm::agents::load_profiles;
 use pixel_llm::assets::Assets;
 use pixel_llm::coach::reviewer::Reviewer;
-use pixel_llm::model::plan::rules::{Arrangement, Start, Turn};
+use pixel_llm::model::plan::rules::{Arrangement, Bank, Districts, Rules, Side, Spacing, Start, Turn};
+use pixel_llm::model::plan::{MapPlan, Rect};
 use pixel_llm::mods::experiment::Experiment;
 use pixel_llm::mods::source::{MAX_FILE_IN_BYTES, Source, SourceFile, read_archive};
 use pixel_llm::mods::watch::{Reload, Reloader, Watcher};
@@ -352,6 +353,55 @@ proptest! {
         let loaded = load_all(vec![source("m", "", &[("e.experiment.ron", &text), ("e.experiment.patch.ron", &text)])]);
         prop_assert!(loaded.find("m").is_some());
     }
+}
+
+/// Any rules that a world may have.
+fn random_rules() -> impl Strategy<Value = Rules> {
+    let turn = prop_oneof![Just(Turn::Clockwise), Just(Turn::Counterclockwise)];
+    let start = prop_oneof![Just(Start::Inside), Just(Start::Outside)];
+    let layers = prop_oneof![
+        (0.05_f32..20.0).prop_map(|aspect| Arrangement::Snake { aspect }),
+        (1_u32..9).prop_map(|across| Arrangement::Rows { across }),
+        (turn, start).prop_map(|(turn, start)| Arrangement::Spiral { turn, start }),
+    ];
+    let side = || prop_oneof![Just(Side::North), Just(Side::South)];
+    let spaces = (prop::option::of(1_u32..20), prop::array::uniform5(0_u32..=64), 4_u32..=64);
+    (layers, prop_oneof![Just(Bank::West), Just(Bank::East)], spaces, (side(), side())).prop_map(
+        |(layers, heads, (unit, [a, b, c, d, e], river), (embedding, output))| Rules {
+            layers,
+            heads,
+            spacing: Spacing { unit, layers: a, groups: b, plots: c, river, banks: d, districts: e },
+            districts: Districts { embedding, output },
+            decorations: Vec::new(),
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn whatever_the_rules_every_weight_has_one_place_of_its_own(rules in random_rules()) {
+        prop_assert_eq!(rules.problems(), []);
+        let model = Assets::default().default_model().unwrap();
+        let plan = MapPlan::with_rules(model.config(), model.tensors(), &rules);
+        let map = Rect::new(0, 0, plan.size[0], plan.size[1]);
+        for (index, plot) in plan.plots.iter().enumerate() {
+            prop_assert!(map.contains(&plot.rect), "{:?} leaves {:?}", plot, map);
+            for other in &plan.plots[index + 1..] {
+                prop_assert!(!plot.rect.overlaps(&other.rect), "{:?} {:?}", plot, other);
+            }
+        }
+        let shown = plan.plots.iter().map(|plot| (plot.rows.end - plot.rows.start) * (plot.columns.end - plot.columns.start));
+        let weights = model.tensors().iter().map(|tensor| tensor.tiling.rows * tensor.tiling.columns);
+        prop_assert_eq!(shown.sum::<u64>(), weights.sum::<u64>());
+    }
+}
+
+#[test]
+fn the_usual_rules_are_the_map_that_the_file_has() {
+    let model = Assets::default().default_model().unwrap();
+    assert_eq!(model.laid_out(&Rules::default()).plan(), model.plan());
 }
 
 #[test]
