@@ -15,7 +15,8 @@ use pixel_llm::panel::CoachPanel;
 use pixel_llm::world::Map;
 use pixel_llm::world::agents::{restore, snapshot};
 use pixel_llm::world::overlay::Overlays;
-use pixel_llm::world::settings::SettingsFile;
+use pixel_llm::world::palette::Theme;
+use pixel_llm::world::settings::{Settings, SettingsFile};
 use pixel_llm::world::think::Mind;
 
 const PLAN: &str = r#"Plan(name: "p", phases: [
@@ -114,6 +115,12 @@ fn agents_do_the_plan_in_the_world_and_it_comes_back_from_its_file() {
     });
     until(&mut world, "work", |world| status(world, "verify-tiles") != Status::Pending);
     shoot(&mut world, "2-work");
+    world.app.world_mut().resource_mut::<Settings>().theme = Theme::Light;
+    world.app.world_mut().resource_mut::<CoachPanel>().open = true;
+    world.app.world_mut().resource_mut::<CoachPanel>().task = Some("verify-tiles".parse().unwrap());
+    shoot(&mut world, "2-paper");
+    world.app.world_mut().resource_mut::<Settings>().theme = Theme::Dark;
+    world.app.world_mut().resource_mut::<CoachPanel>().open = false;
     until(&mut world, "the survey", |world| {
         status(world, "survey-statistics") == Status::Completed
             && status(world, "head-importance") == Status::InProgress

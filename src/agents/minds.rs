@@ -48,7 +48,10 @@ pub(super) fn add(app: &mut App) {
         app.add_schedule(schedule);
     }
     app.add_plugins(BigBrainPlugin::new(Thinking).set_cleanup_schedule(Tidying))
-        .add_systems(Thinking, (score.in_set(BigBrainSet::Scorers), carry_out.in_set(BigBrainSet::Actions)));
+        .add_systems(Thinking, (score.in_set(BigBrainSet::Scorers), carry_out.in_set(BigBrainSet::Actions)))
+        // big-brain's own scorers and actions are parts of other thinkers than these, and leave the order among themselves open.
+        .ignore_ambiguity(Thinking, BigBrainSet::Scorers, BigBrainSet::Scorers)
+        .ignore_ambiguity(Thinking, BigBrainSet::Actions, BigBrainSet::Actions);
 }
 
 /// Marks a scorer and an action by what they are for.

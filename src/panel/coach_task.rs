@@ -142,6 +142,9 @@ fn say(ui: &mut Ui, crew: &Crew, queue: &Queue, task: &Task, word: &mut String) 
             decide(desk, move |queue| queue.retry(&id, &Zoned::now()));
             crew.try_again();
         }
+        if task.status == Status::Pending && task.waiting.is_some() && ui.button("Try now").clicked() {
+            crew.try_again();
+        }
         if !word.trim().is_empty() && ui.button("Comment").clicked() {
             let (id, word) = (id.clone(), said(""));
             used = true;

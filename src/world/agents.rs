@@ -64,7 +64,8 @@ impl Plugin for InhabitedPlugin {
                     .after(super::camera::mouse)
                     .in_set(WorldSystems::Input),
             )
-            .add_systems(Last, save_at_the_end);
+            // It takes the world whole to write it, and changes nothing that others in this schedule look at.
+            .add_systems(Last, save_at_the_end.ambiguous_with_all());
     }
 }
 

@@ -24,7 +24,8 @@ pub enum SimulationSystems {
 
 impl Plugin for SimulationPlugin {
     fn build(&self, app: &mut App) {
-        app.add_systems(PreUpdate, run_ticks.in_set(SimulationSystems::Ticks));
+        // It takes the world whole to run a schedule in it, and that has nothing to do with Bevy's own systems here.
+        app.add_systems(PreUpdate, run_ticks.in_set(SimulationSystems::Ticks).ambiguous_with_all());
     }
 }
 
