@@ -46,11 +46,14 @@ pub(super) fn toggle(
     }
 }
 
-/// Writes the state of the world where the panel was asked to.
+/// Whether the state of the world is to be written.
+pub(super) fn is_to_be_kept(panel: Res<CoachPanel>) -> bool {
+    panel.save
+}
+
+/// Writes the state of the world.
 pub(super) fn keep(world: &mut World) {
-    if !std::mem::take(&mut world.resource_mut::<CoachPanel>().bypass_change_detection().save) {
-        return;
-    }
+    world.resource_mut::<CoachPanel>().save = false;
     let said = match save(world) {
         Ok(Some(path)) => format!("the world is kept in {}", path.display()),
         Ok(None) => "this world has no file".into(),

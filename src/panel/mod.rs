@@ -68,7 +68,7 @@ impl Plugin for PanelPlugin {
             .init_resource::<Chips>()
             .add_systems(Update, (drawer::keys, attention::follow))
             .add_systems(Update, (help::toggle, experiment::toggle).chain())
-            .add_systems(Update, (coach::toggle, coach::keep).chain())
+            .add_systems(Update, (coach::toggle, coach::keep.run_if(coach::is_to_be_kept)).chain())
             .add_systems(
                 EguiPrimaryContextPass,
                 (
