@@ -87,6 +87,7 @@ impl Plugin for PanelPlugin {
                     inspector::draw,
                     mods::draw,
                     experiment::draw,
+                    side_by_side::draw,
                     bookmarks::draw,
                     help::draw,
                     (

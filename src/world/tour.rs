@@ -9,12 +9,14 @@ use serde::Deserialize;
 
 use super::camera::entity_of;
 use super::instruments::{Instrument, Shown};
+use super::lab::Edits;
 use super::layout::Place;
 use super::palette::{Colouring, Theme};
 use super::settings::Settings;
 use super::shot::Shots;
 use super::think::{Mind, lens::Lens};
 use super::{Map, WorldSystems};
+use crate::model::overlay::Brush;
 use crate::tiles::{ModelIndex, Muted};
 
 /// One step of a tour.
@@ -52,6 +54,15 @@ pub enum TourStep {
     Mute(Place),
     /// Lets it speak again.
     Unmute(Place),
+    /// Paints the weights of a place, over the file and not into it.
+    Paint {
+        /// Which.
+        at: Place,
+        /// How.
+        brush: Brush,
+    },
+    /// Takes back the last painting.
+    Undo,
     /// Gives the model a prompt and waits for so many tokens.
     Prompt {
         /// The text.
@@ -139,6 +150,7 @@ fn run(
     mut shots: ResMut<Shots>,
     mut mind: ResMut<Mind>,
     (mut shown, lens): (ResMut<Shown>, Res<Lens>),
+    mut edits: ResMut<Edits>,
     mut exit: MessageWriter<AppExit>,
     mut commands: Commands,
 ) {
@@ -206,6 +218,18 @@ fn run(
             }
         }
         TourStep::Show(instrument) => shown.0 = instrument,
+        TourStep::Paint { at, brush } => {
+            edits.mark_place(&map.atlas, &at);
+            if edits.count() == 0 {
+                complain(&mut run, &mut map, &at);
+            } else if edits.paint(map.atlas.model(), brush).is_none() {
+                run.complaints.extend(edits.problem.clone());
+            }
+            edits.clear();
+        }
+        TourStep::Undo => {
+            edits.undo();
+        }
         TourStep::Shot(name) => {
             if let Some(folder) = &run.shots {
                 shots.take(folder.join(format!("{name}.png")));
