@@ -24,8 +24,8 @@ pub(super) fn draw(
         .inner_margin(egui::Margin::symmetric(8, 4));
     let (mut chosen, mut forgotten) = (None, None);
     let area = egui::Area::new(egui::Id::new("bookmarks"));
-    // Beside the search box.
-    area.anchor(egui::Align2::RIGHT_TOP, egui::vec2(-240.0, 10.0)).show(context, |ui| {
+    // Beside the legend.
+    area.anchor(egui::Align2::LEFT_BOTTOM, egui::vec2(218.0, -10.0)).show(context, |ui| {
         frame.show(ui, |ui| {
             ui.menu_button(format!("Bookmarks ({})", list.len()), |ui| {
                 for (at, (name, _)) in list.iter().enumerate() {
