@@ -19,14 +19,14 @@ pub(super) fn mark(
         return;
     };
     // Over a panel there is no pointer on the map.
-    let Some(cell) = map.pointer.map(|pointer| map.view.cell_at(pointer)) else { return };
+    let cell = map.pointer.map(|pointer| map.view.cell_at(pointer));
     if buttons.just_pressed(MouseButton::Left) {
-        *from = Some(cell);
+        *from = cell;
     }
-    if let Some(first) = *from {
+    if let (Some(first), Some(cell)) = (*from, cell) {
         edits.mark(&map.atlas, first, cell);
-        if !buttons.pressed(MouseButton::Left) {
-            *from = None;
-        }
+    }
+    if !buttons.pressed(MouseButton::Left) {
+        *from = None;
     }
 }
