@@ -13,6 +13,7 @@ use bevy::{
 
 use super::buffers::Buffers;
 use super::tensors::{MatrixRef, Tensors};
+use super::vectors::{gains, vectors};
 use super::weights::Weights;
 use super::{NetworkError, NetworkFailure, NetworkModel, Quads, Sizes};
 use crate::model::{ModelConfig, PixelModel};
@@ -572,33 +573,4 @@ fn layer_parameters(
         down: DownParams { matrix: down.params, columns, layer_scale: 1.0, padding: [0; 2] },
     };
     Ok((params, LayerMatrices { qkv, output, gate, down }))
-}
-
-/// Weights of the two norms that follow the two sums of a layer.
-fn gains(index: u32, tensors: &Tensors<'_>, config: &ModelConfig) -> Result<Vec<f32>, NetworkError> {
-    let mut gains = tensors.vector(&format!("blk.{index}.ffn_norm.weight"))?;
-    gains.extend(if index + 1 < config.layer_count {
-        tensors.vector(&format!("blk.{}.attn_norm.weight", index + 1))?
-    } else {
-        tensors.vector("output_norm.weight")?
-    });
-    Ok(gains)
-}
-
-/// Biases of query, key and value, then the norms of a head's query and key.
-fn vectors(index: u32, tensors: &Tensors<'_>, config: &ModelConfig) -> Result<Vec<f32>, NetworkError> {
-    let mut vectors = Vec::new();
-    for name in ["attn_q.bias", "attn_k.bias", "attn_v.bias"] {
-        if config.qkv_biases {
-            vectors.extend(tensors.vector(&format!("blk.{index}.{name}"))?);
-        }
-    }
-    // The norms' place does not depend on whether there are biases.
-    vectors.resize((config.query_size() + 2 * config.kv_size()) as usize, 0.0);
-    for name in ["attn_q_norm.weight", "attn_k_norm.weight"] {
-        if config.qk_norms {
-            vectors.extend(tensors.vector(&format!("blk.{index}.{name}"))?);
-        }
-    }
-    Ok(vectors)
 }

@@ -2,7 +2,9 @@
 
 use bevy::render::{render_resource::Buffer, renderer::RenderQueue};
 
-use super::Network;
+use super::tensors::Tensors;
+use super::{Network, NetworkError};
+use crate::model::ModelConfig;
 
 impl Network {
     /// Writes numbers of a vector tensor, from element `first` on, for the next step. Gives whether the kernels read a vector of that name.
@@ -39,4 +41,41 @@ impl Network {
             _ => None,
         }
     }
+}
+
+/// Weights of the two norms that follow the two sums of a layer.
+pub(super) fn gains(
+    index: u32,
+    tensors: &Tensors<'_>,
+    config: &ModelConfig,
+) -> Result<Vec<f32>, NetworkError> {
+    let mut gains = tensors.vector(&format!("blk.{index}.ffn_norm.weight"))?;
+    gains.extend(if index + 1 < config.layer_count {
+        tensors.vector(&format!("blk.{}.attn_norm.weight", index + 1))?
+    } else {
+        tensors.vector("output_norm.weight")?
+    });
+    Ok(gains)
+}
+
+/// Biases of query, key and value, then the norms of a head's query and key.
+pub(super) fn vectors(
+    index: u32,
+    tensors: &Tensors<'_>,
+    config: &ModelConfig,
+) -> Result<Vec<f32>, NetworkError> {
+    let mut vectors = Vec::new();
+    for name in ["attn_q.bias", "attn_k.bias", "attn_v.bias"] {
+        if config.qkv_biases {
+            vectors.extend(tensors.vector(&format!("blk.{index}.{name}"))?);
+        }
+    }
+    // The norms' place does not depend on whether there are biases.
+    vectors.resize((config.query_size() + 2 * config.kv_size()) as usize, 0.0);
+    for name in ["attn_q_norm.weight", "attn_k_norm.weight"] {
+        if config.qk_norms {
+            vectors.extend(tensors.vector(&format!("blk.{index}.{name}"))?);
+        }
+    }
+    Ok(vectors)
 }
