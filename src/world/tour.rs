@@ -54,14 +54,14 @@ pub enum TourStep {
     Mute(Place),
     /// Lets it speak again.
     Unmute(Place),
-    /// Paints the weights of a place, over the file and not into it.
+    /// Marks and paints the weights of a place, over the file and not into it.
     Paint {
         /// Which.
         at: Place,
         /// How.
         brush: Brush,
     },
-    /// Takes back the last painting.
+    /// Takes back the last painting; nothing is marked then.
     Undo,
     /// Gives the model a prompt and waits for so many tokens.
     Prompt {
@@ -225,10 +225,10 @@ fn run(
             } else if edits.paint(map.atlas.model(), brush).is_none() {
                 run.complaints.extend(edits.problem.clone());
             }
-            edits.clear();
         }
         TourStep::Undo => {
             edits.undo();
+            edits.clear();
         }
         TourStep::Shot(name) => {
             if let Some(folder) = &run.shots {
