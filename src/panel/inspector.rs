@@ -40,7 +40,7 @@ fn count(model: &PixelModel, edits: &Edits, tensor: usize) -> Counted {
     let mut all = Vec::new();
     for tile in tensor.tiles() {
         let is_edited = edits.overlay.is_edited(tile);
-        let bytes = if is_edited { Ok(edits.tile(model, tile)) } else { model.tile(tile) };
+        let bytes = if is_edited { Ok(edits.overlay.tile(model, tile)) } else { model.tile(tile) };
         match bytes {
             Ok(bytes) => {
                 *(if is_edited { &mut edited } else { &mut good }) += 1;
