@@ -424,7 +424,7 @@ fn a_comparison_answers_as_the_file_says_and_as_it_was_changed() {
 fn a_tour_paints_and_takes_it_back() {
     let folder = tempfile::tempdir().unwrap();
     let Some(mut world) = open_world(seedling()) else { return };
-    let tour = Tour::find("what-if", &Assets::default().texts("tours").unwrap()).unwrap();
+    let tour: Tour = Assets::default().content("tour", "what-if").unwrap();
     let shots = tour.steps.iter().filter(|step| matches!(step, TourStep::Shot(_))).count();
     world.app.insert_resource(TourRun::new(tour, Some(folder.path().to_owned()), false));
     assert_eq!(world.take_tour().unwrap(), [""; 0]);
@@ -437,7 +437,7 @@ fn a_tour_paints_and_takes_it_back() {
     );
 
     let text = "(title: \"t\", steps: [Paint(at: Tensor(\"no\"), brush: Zero), Paint(at: Layer(0), brush: Set(inf))])";
-    let tour = Tour::find("t", &[("t.tour.ron".into(), text.into())]).unwrap();
+    let tour: Tour = ron::from_str(text).unwrap();
     world.app.insert_resource(TourRun::new(tour, None, false));
     let complaints = world.take_tour().unwrap();
     assert_eq!(complaints.len(), 2, "{complaints:?}");
