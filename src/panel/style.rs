@@ -29,10 +29,10 @@ pub fn backing(theme: Theme) -> Color32 {
     Color32::from_rgba_unmultiplied(r, g, b, 215)
 }
 
-/// What lies under panels with much to read: nothing shines through.
+/// What lies under panels with much to read: nothing shines through. Light is mixed here, and a little of what is bright is seen through almost anything.
 pub fn solid(theme: Theme) -> Color32 {
     let [r, g, b] = theme.ground();
-    Color32::from_rgba_unmultiplied(r, g, b, 246)
+    Color32::from_rgb(r, g, b)
 }
 
 /// What is selected.
