@@ -96,7 +96,7 @@ fn until(world: &mut Offscreen, what: &str, holds: impl Fn(&bevy::prelude::World
 #[test]
 fn a_save_is_seen_within_half_a_second_and_a_bad_one_keeps_what_was_good() {
     let _alone = alone();
-    let folder = tempfile::tempdir().unwrap();
+    let [folder, pictures] = [0, 1].map(|_| tempfile::tempdir().unwrap());
     let inside = folder.path().join("m");
     fs::create_dir(&inside).unwrap();
     let manifest = r#"(id: "m", name: "M", version: "1.0.0", pixel_llm: "*", author: "A", licence: "MIT")"#;
@@ -131,7 +131,7 @@ fn a_save_is_seen_within_half_a_second_and_a_bad_one_keeps_what_was_good() {
     println!("a save was seen after {best:?}; a frame takes {:?}", start.elapsed() / 4);
     assert!(best < Duration::from_millis(500), "{best:?}");
     assert_eq!(place(world.app.world()), before, "one stays where one was in the model");
-    world.shoot(folder.path().join("rows.png")).unwrap();
+    world.shoot(pictures.path().join("rows.png")).unwrap();
 
     fs::write(&file, land("Rovs(across: 1)")).unwrap();
     until(&mut world, "a bad save", |world| !world.resource::<LiveMods>().problems.is_empty());
@@ -140,10 +140,10 @@ fn a_save_is_seen_within_half_a_second_and_a_bad_one_keeps_what_was_good() {
     world.update(3);
     assert_eq!(layer(world.app.world(), 1).x, 0, "what was good stays");
     // The words are on the screen: the same place is another picture.
-    world.shoot(folder.path().join("error.png")).unwrap();
+    world.shoot(pictures.path().join("error.png")).unwrap();
     assert_ne!(
-        fs::read(folder.path().join("rows.png")).unwrap(),
-        fs::read(folder.path().join("error.png")).unwrap()
+        fs::read(pictures.path().join("rows.png")).unwrap(),
+        fs::read(pictures.path().join("error.png")).unwrap()
     );
 
     fs::write(inside.join("ember.palette.patch.ron"), "[(field: \"negative[0]\", value: \"#000001\")]")
