@@ -123,7 +123,8 @@ fn ask(world: &mut Offscreen, tokens: u32) {
 
 /// The logits after the prompt, on the device that draws.
 fn logits(world: &mut Offscreen) -> Vec<f32> {
-    ask(world, 0);
+    // One token is asked for, or no logits would be computed; after it none are.
+    ask(world, 1);
     let render = world.app.sub_app(RenderApp).world();
     let network = render.resource::<Network>();
     let (device, queue) = (render.resource::<RenderDevice>(), render.resource::<RenderQueue>());
@@ -142,7 +143,7 @@ fn logits_of_copy(world: &Offscreen, folder: &Path, name: &str) -> Vec<f32> {
     let copy = PixelModel::open(&path).unwrap();
     let mind = world.app.world().resource::<Mind>();
     let columns: Vec<Column> = (0..)
-        .zip(&mind.thoughts)
+        .zip(&mind.thoughts[..mind.prompt_len])
         .map(|(position, thought)| Column { token: thought.token, slot: 0, position, wants_logits: true })
         .collect();
     let mut cache = KvCache::new(copy.config(), 1, columns.len());
