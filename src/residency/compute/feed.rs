@@ -23,7 +23,7 @@ const BUFFERS: usize = 3;
 /// Of the units of a pass, one in so many is checked again although it was found good before, in turn. Checking all of them would take a core as long as computing
 /// does (`specs/residency.md`, section 2).
 const RECHECK: usize = 8;
-/// Units that the system is asked to read from the medium while one is checked and copied.
+/// How many units ahead of the one that is checked and copied the system is asked to read from the medium.
 const AHEAD: usize = 2;
 
 /// A unit's tiles in a buffer, one after another.
@@ -193,10 +193,9 @@ impl Reader {
     /// Reads a unit; `again` checks tiles that were found good before.
     fn fill(&self, index: usize, buffer: Buffer, again: bool) -> Filled {
         let (number, unit) = &self.units[index];
-        for ahead in 1..=AHEAD {
-            let (_, after) = &self.units[(index + ahead) % self.units.len()];
-            runs(&after.tiles).for_each(|run| self.model.will_need(run));
-        }
+        // Those between were asked for when the units before this one were filled.
+        let (_, after) = &self.units[(index + AHEAD) % self.units.len()];
+        runs(&after.tiles).for_each(|run| self.model.will_need(run));
         let start = Instant::now();
         let mut view = buffer.slice(..).get_mapped_range_mut();
         let (mut at, mut result) = (0, Ok(()));
