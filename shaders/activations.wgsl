@@ -65,8 +65,3 @@ fn inverse_rms(column: u32, width: u32, epsilon: f32, lane: u32) -> f32 {
     }
     return inverseSqrt(lane_sum(sum, lane) / f32(width) + epsilon);
 }
-
-// Four columns from `first` on; those past `count` repeat the last one.
-fn four_columns(first: u32, count: u32) -> vec4<u32> {
-    return min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(count - 1u));
-}

@@ -1,7 +1,7 @@
 // Token ids to rows of the residual stream: one workgroup per column.
 #import pixel_llm::types::EmbedParams
 #import pixel_llm::page::{locate, tiles_across, blocks_in_tile}
-#import pixel_llm::encoding::{lines_of, decode_block}
+#import pixel_llm::encoding::{lines_of, weights_at, values_of}
 #import pixel_llm::lanes::lane_sum
 #import pixel_llm::activations::{places, set_quad}
 
@@ -36,7 +36,7 @@ fn embed(
         let n = blocks_in_tile(m, t);
         let row = locate(m, columns[column].x, t, lines_of(n));
         for (var c = lane; c < n; c += 8u) {
-            var values = decode_block(row, c, n);
+            var values = values_of(weights_at(row, c, n));
             let quad = (t * (m.columns_per_tile >> 5u) + c) * 8u;
             let at = column * (m.columns >> 2u) + quad;
             for (var i = 0u; i < 8u; i++) {

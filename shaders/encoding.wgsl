@@ -1,7 +1,7 @@
 // The encoding that a kernel is compiled for.
 #define_import_path pixel_llm::encoding
 #import pixel_llm::page::Row
-#import pixel_llm::block::Block
+#import pixel_llm::block::Weights
 #ifdef ENCODING_F32
 #import pixel_llm::encodings::f32 as chosen
 #endif
@@ -46,12 +46,17 @@ fn lines_of(n: u32) -> u32 {
     return chosen::lines_of(n);
 }
 
-// Block `c` of a row in a tile of `n` blocks, times activations.
-fn dot_block(r: Row, c: u32, n: u32, b: Block) -> f32 {
-    return chosen::dot_block(r, c, n, b);
+// Block `c` of a row in a tile of `n` blocks.
+fn weights_at(r: Row, c: u32, n: u32) -> Weights {
+    return chosen::weights_at(r, c, n);
 }
 
-// Block `c` of a row in a tile of `n` blocks.
-fn decode_block(r: Row, c: u32, n: u32) -> array<vec4<f32>, 8> {
-    return chosen::decode_block(r, c, n);
+// The values of a block of weights.
+fn values_of(w: Weights) -> array<vec4<f32>, 8> {
+    var values = w.codes;
+    for (var i = 0u; i < 8u; i++) {
+        let high = i >= 4u;
+        values[i] = values[i] * prescale(i) * select(w.scale.x, w.scale.y, high) + select(w.offset.x, w.offset.y, high);
+    }
+    return values;
 }

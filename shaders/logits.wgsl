@@ -1,7 +1,8 @@
 // The last norm times the output matrix, for the columns that want logits; and the best logit of each workgroup.
 #import pixel_llm::types::LogitsParams
 #import pixel_llm::multiply::{multiply_eight, of_column}
-#import pixel_llm::activations::{places, inverse_rms, four_columns}
+#import pixel_llm::activations::{places, inverse_rms}
+#import pixel_llm::columns::{Chosen, columns_from}
 #import pixel_llm::lanes::{no_logit, better, lane_best}
 
 @group(0) @binding(4) var<uniform> params: LogitsParams;
@@ -19,8 +20,11 @@ fn logits(
 ) {
     let first = group.y * #{COLUMNS}u;
     let last = min(params.columns, arrayLength(&wanted)) - 1u;
-    let rows = four_columns(first, last + 1u);
-    let columns = vec4<u32>(wanted[rows.x], wanted[rows.y], wanted[rows.z], wanted[rows.w]);
+    let rows = columns_from(first, last + 1u);
+    let columns = Chosen(
+        vec4<u32>(wanted[rows.low.x], wanted[rows.low.y], wanted[rows.low.z], wanted[rows.low.w]),
+        vec4<u32>(wanted[rows.high.x], wanted[rows.high.y], wanted[rows.high.z], wanted[rows.high.w]),
+    );
     let row_group = params.first_group + group.x;
     let row = (row_group * 8u + lane) * 8u;
     let products = multiply_eight(params.matrix, row_group * 64u, params.matrix, row_group * 64u + 4u, 8u, places.scaled, columns, lane);
@@ -28,7 +32,7 @@ fn logits(
         if first + j > last {
             return;
         }
-        let scale = inverse_rms(columns[j], params.matrix.columns, params.norm_epsilon, lane);
+        let scale = inverse_rms(wanted[first + j], params.matrix.columns, params.norm_epsilon, lane);
         let low = of_column(products.low, j) * scale;
         let high = of_column(products.high, j) * scale;
         let place = (first + j) * params.groups + row_group;

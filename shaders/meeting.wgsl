@@ -3,7 +3,7 @@
 #import pixel_llm::activations::places
 
 // The first word counts meetings that came to nothing, and those that took long in its upper half; the second is the step's count of
-// columns; then one word per meeting of the step: how many have come.
+// columns; then, for each layer, one word per meeting, how many have come, and one per phase, how many units are taken.
 @group(0) @binding(12) var<storage, read_write> meetings: array<atomic<u32>>;
 
 // Turns of waiting in this dispatch. A software adapter ends every loop of an invocation after 65535 turns of all of them
@@ -16,6 +16,16 @@ var<private> waited: u32 = 0u;
 // Columns of the step.
 fn column_count() -> u32 {
     return atomicLoad(&meetings[1]);
+}
+
+// The next unit of a phase, which nobody else gets: a thread that other programs keep from its processor leaves more to the rest.
+fn take(index: u32, lane: u32) -> u32 {
+    let at = min(2u + index, arrayLength(&meetings) - 1u);
+    var unit = 0u;
+    if lane == 0u {
+        unit = atomicAdd(&meetings[at], 1u);
+    }
+    return subgroupShuffle(unit, 0u);
 }
 
 // Something that takes a while, for a lane that waits: 32 square roots, each of the one before.

@@ -4,17 +4,17 @@
 #import pixel_llm::types::MatrixParams
 #import pixel_llm::page::{Row, locate, after, tiles_across, blocks_in_tile}
 #import pixel_llm::encoding::lines_of
-#import pixel_llm::columns::{load_inputs, dot_columns}
+#import pixel_llm::columns::{Chosen, PerColumn, sum, number_of, load_inputs, dot_columns}
 #ifdef SPLIT
 #import pixel_llm::split::{multiply_row, sum_row}
 #endif
 
-// Four rows; a component per column.
+// Four rows.
 struct Four {
-    a: vec4<f32>,
-    b: vec4<f32>,
-    c: vec4<f32>,
-    d: vec4<f32>,
+    a: PerColumn,
+    b: PerColumn,
+    c: PerColumn,
+    d: PerColumn,
 }
 
 // Eight rows, which may be of two matrices.
@@ -25,12 +25,12 @@ struct Eight {
 
 // The four rows of one column.
 fn of_column(v: Four, j: u32) -> vec4<f32> {
-    return vec4<f32>(v.a[j], v.b[j], v.c[j], v.d[j]);
+    return vec4<f32>(number_of(v.a, j), number_of(v.b, j), number_of(v.c, j), number_of(v.d, j));
 }
 
 #ifdef SPLIT
 // As below: the lanes of the workgroup take one row each, and several of them share its inputs.
-fn multiply_eight(a: MatrixParams, first_a: u32, b: MatrixParams, first_b: u32, stride: u32, place: u32, columns: vec4<u32>, lane: u32) -> Eight {
+fn multiply_eight(a: MatrixParams, first_a: u32, b: MatrixParams, first_b: u32, stride: u32, place: u32, columns: Chosen, lane: u32) -> Eight {
     let i = lane & 7u;
     let start = ((lane & 63u) >> 3u) * stride;
     if i < 4u {
@@ -46,7 +46,7 @@ fn multiply_eight(a: MatrixParams, first_a: u32, b: MatrixParams, first_b: u32, 
     );
 }
 
-fn multiply_four(m: MatrixParams, first: u32, place: u32, columns: vec4<u32>, lane: u32) -> Four {
+fn multiply_four(m: MatrixParams, first: u32, place: u32, columns: Chosen, lane: u32) -> Four {
     multiply_row(m, first + (lane & 31u), place, columns, lane, lane >> 5u, 8u);
     workgroupBarrier();
     let row = lane * 4u;
@@ -55,7 +55,7 @@ fn multiply_four(m: MatrixParams, first: u32, place: u32, columns: vec4<u32>, la
 #else
 // For each of eight lanes, four rows of `a` and four of `b`: from the first row on, `stride` rows per lane. Both matrices have the
 // same inputs and the same encoding. Only the first eight lanes get a result.
-fn multiply_eight(a: MatrixParams, first_a: u32, b: MatrixParams, first_b: u32, stride: u32, place: u32, columns: vec4<u32>, lane: u32) -> Eight {
+fn multiply_eight(a: MatrixParams, first_a: u32, b: MatrixParams, first_b: u32, stride: u32, place: u32, columns: Chosen, lane: u32) -> Eight {
     let row_a = first_a + lane * stride;
     let row_b = first_b + lane * stride;
     var low: Four;
@@ -75,14 +75,14 @@ fn multiply_eight(a: MatrixParams, first_a: u32, b: MatrixParams, first_b: u32, 
         let b3 = after(b, b0, row_b, 3u);
         for (var c = 0u; c < n; c++) {
             let v = load_inputs(a, place, columns, t * blocks_per_tile + c, lane);
-            low.a += dot_columns(a0, c, n, v);
-            low.b += dot_columns(a1, c, n, v);
-            low.c += dot_columns(a2, c, n, v);
-            low.d += dot_columns(a3, c, n, v);
-            high.a += dot_columns(b0, c, n, v);
-            high.b += dot_columns(b1, c, n, v);
-            high.c += dot_columns(b2, c, n, v);
-            high.d += dot_columns(b3, c, n, v);
+            low.a = sum(low.a, dot_columns(a0, c, n, v));
+            low.b = sum(low.b, dot_columns(a1, c, n, v));
+            low.c = sum(low.c, dot_columns(a2, c, n, v));
+            low.d = sum(low.d, dot_columns(a3, c, n, v));
+            high.a = sum(high.a, dot_columns(b0, c, n, v));
+            high.b = sum(high.b, dot_columns(b1, c, n, v));
+            high.c = sum(high.c, dot_columns(b2, c, n, v));
+            high.d = sum(high.d, dot_columns(b3, c, n, v));
         }
     }
     return Eight(low, high);
@@ -90,7 +90,7 @@ fn multiply_eight(a: MatrixParams, first_a: u32, b: MatrixParams, first_b: u32, 
 
 // For each of eight lanes, four rows of one matrix from `first` on: half of what a lane could hold, so that two threads get equal
 // shares of a small matrix.
-fn multiply_four(m: MatrixParams, first: u32, place: u32, columns: vec4<u32>, lane: u32) -> Four {
+fn multiply_four(m: MatrixParams, first: u32, place: u32, columns: Chosen, lane: u32) -> Four {
     let row = first + lane * 4u;
     var sums: Four;
     let across = tiles_across(m);
@@ -104,10 +104,10 @@ fn multiply_four(m: MatrixParams, first: u32, place: u32, columns: vec4<u32>, la
         let r3 = after(m, r0, row, 3u);
         for (var c = 0u; c < n; c++) {
             let v = load_inputs(m, place, columns, t * blocks_per_tile + c, lane);
-            sums.a += dot_columns(r0, c, n, v);
-            sums.b += dot_columns(r1, c, n, v);
-            sums.c += dot_columns(r2, c, n, v);
-            sums.d += dot_columns(r3, c, n, v);
+            sums.a = sum(sums.a, dot_columns(r0, c, n, v));
+            sums.b = sum(sums.b, dot_columns(r1, c, n, v));
+            sums.c = sum(sums.c, dot_columns(r2, c, n, v));
+            sums.d = sum(sums.d, dot_columns(r3, c, n, v));
         }
     }
     return sums;

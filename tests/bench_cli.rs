@@ -31,7 +31,8 @@ fn the_figures_agree_with_one_another() {
     let rate = number(&speeds[1]["tokens_per_second"]["median"]) * bytes / 1e9;
     assert!((number(&speeds[1]["gigabytes_per_second"]) / rate - 1.0).abs() < 1e-9);
 
-    for (passes, count) in [(&report["decode"], 4), (&report["prefill"], 2)] {
+    for (passes, count) in [(&report["decode"], 4), (&report["decode_together"], 4), (&report["prefill"], 2)]
+    {
         assert_eq!(passes["passes"], count);
         let stages = passes["stages"].as_array().unwrap();
         let names: Vec<_> = stages.iter().map(|stage| stage["name"].as_str().unwrap()).collect();

@@ -1,27 +1,17 @@
-// Weights stored as F16: lines of a row group, one block of 32 columns times activations, and the block itself.
+// Weights stored as F16: lines of a row group, and one block of 32 columns.
 #define_import_path pixel_llm::encodings::f16
 #import pixel_llm::page::{Row, texel}
-#import pixel_llm::block::Block
+#import pixel_llm::block::Weights
 
 fn prescale(lane: u32) -> vec4<f32> { return vec4<f32>(1.0); }
 fn lines_of(n: u32) -> u32 { return n * 4u; }
-fn dot_four(a: u32, b: u32, x: vec4<f32>) -> f32 {
-  let xy = unpack2x16float(a); let zw = unpack2x16float(b);
-  return (xy.x * x.x + xy.y * x.y) + (zw.x * x.z + zw.y * x.w);
-}
-fn dot_block(r: Row, c: u32, n: u32, b: Block) -> f32 {
-  let t0 = texel(r, c * 4u);
-  let t1 = texel(r, c * 4u + 1u);
-  let t2 = texel(r, c * 4u + 2u);
-  let t3 = texel(r, c * 4u + 3u);
-  return ((dot_four(t0.x, t0.y, b.x[0]) + dot_four(t0.z, t0.w, b.x[1])) + (dot_four(t1.x, t1.y, b.x[2]) + dot_four(t1.z, t1.w, b.x[3])))
-       + ((dot_four(t2.x, t2.y, b.x[4]) + dot_four(t2.z, t2.w, b.x[5])) + (dot_four(t3.x, t3.y, b.x[6]) + dot_four(t3.z, t3.w, b.x[7])));
-}
 fn four(a: u32, b: u32) -> vec4<f32> { return vec4<f32>(unpack2x16float(a), unpack2x16float(b)); }
-fn decode_block(r: Row, c: u32, n: u32) -> array<vec4<f32>, 8> {
-  let t0 = texel(r, c * 4u + 0u);
-  let t1 = texel(r, c * 4u + 1u);
-  let t2 = texel(r, c * 4u + 2u);
-  let t3 = texel(r, c * 4u + 3u);
-  return array<vec4<f32>, 8>(four(t0.x, t0.y), four(t0.z, t0.w), four(t1.x, t1.y), four(t1.z, t1.w), four(t2.x, t2.y), four(t2.z, t2.w), four(t3.x, t3.y), four(t3.z, t3.w));
+fn weights_at(r: Row, c: u32, n: u32) -> Weights {
+  let s = texel(r, c * 4u);
+  let t = texel(r, c * 4u + 1u);
+  let u = texel(r, c * 4u + 2u);
+  let v = texel(r, c * 4u + 3u);
+  let codes = array<vec4<f32>, 8>(four(s.x, s.y), four(s.z, s.w), four(t.x, t.y), four(t.z, t.w),
+                                  four(u.x, u.y), four(u.z, u.w), four(v.x, v.y), four(v.z, v.w));
+  return Weights(codes, vec2<f32>(1.0), vec2<f32>(0.0));
 }

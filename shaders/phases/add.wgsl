@@ -2,14 +2,15 @@
 #define_import_path pixel_llm::phases::add
 #import pixel_llm::types::MatrixParams
 #import pixel_llm::lanes::lane_sum
-#import pixel_llm::activations::{places, quad_at, set_quad, four_columns}
+#import pixel_llm::activations::{places, quad_at, set_quad}
+#import pixel_llm::columns::columns_from
 #import pixel_llm::layer_bindings::gains
 #import pixel_llm::multiply::{multiply_four, of_column}
 
 // Adds to COLUMNS of `count` columns. The activations begin at `place`, the weight of the next norm at `gain`.
 fn add_to_residual(m: MatrixParams, factor: f32, place: u32, gain: u32, unit: u32, first: u32, count: u32, lane: u32) {
     let quad = unit * 8u + lane;
-    let product = multiply_four(m, unit * 32u, place, four_columns(first, count), lane);
+    let product = multiply_four(m, unit * 32u, place, columns_from(first, count), lane);
     for (var j = 0u; j < #{COLUMNS}u; j++) {
         let column = first + j;
         if column < count {

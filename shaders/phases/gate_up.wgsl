@@ -1,12 +1,13 @@
 // The norm of the residual stream times 32 rows of gate and of up: silu(gate) * up.
 #define_import_path pixel_llm::phases::gate_up
 #import pixel_llm::types::GateUpParams
-#import pixel_llm::activations::{places, set_quad, inverse_rms, four_columns}
+#import pixel_llm::activations::{places, set_quad, inverse_rms}
+#import pixel_llm::columns::columns_from
 #import pixel_llm::multiply::{multiply_eight, of_column}
 
 fn gate_and_up(params: GateUpParams, unit: u32, first: u32, lane: u32) {
     let quad = unit * 8u + lane;
-    let columns = four_columns(first, params.columns);
+    let columns = columns_from(first, params.columns);
     let products = multiply_eight(params.gate, unit * 32u, params.up, unit * 32u, 4u, places.scaled, columns, lane);
     for (var j = 0u; j < #{COLUMNS}u; j++) {
         let column = first + j;

@@ -2,7 +2,8 @@
 // FIRST_PART to LAST_PART, which share an encoding.
 #define_import_path pixel_llm::phases::qkv
 #import pixel_llm::types::QkvParams
-#import pixel_llm::activations::{places, set_quad, inverse_rms, four_columns}
+#import pixel_llm::activations::{places, set_quad, inverse_rms}
+#import pixel_llm::columns::columns_from
 #import pixel_llm::multiply::{multiply_eight, of_column}
 
 fn project_qkv(params: QkvParams, unit: u32, first: u32, lane: u32) {
@@ -32,7 +33,7 @@ fn project_qkv(params: QkvParams, unit: u32, first: u32, lane: u32) {
     }
 
     let row = (group * 8u + lane) * 8u;
-    let columns = four_columns(first, params.columns);
+    let columns = columns_from(first, params.columns);
     let products = multiply_eight(m, group * 64u, m, group * 64u + 4u, 8u, places.scaled, columns, lane);
     let start = select(select(0u, query_rows, part >= 1u), query_rows + key_rows, part == 2u);
     for (var j = 0u; j < #{COLUMNS}u; j++) {

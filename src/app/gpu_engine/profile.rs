@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::GpuEngine;
-use crate::passes::kernels::MANY_COLUMNS;
+use crate::passes::kernels::readings;
 use crate::passes::network::{Choice, Step};
 use crate::tokens::{Batch, Engine, EngineError, Profile, Stage};
 
@@ -28,7 +28,7 @@ pub(super) fn profile(engine: &mut GpuEngine, batch: &Batch) -> Result<Profile, 
             name: kernel.name,
             dispatches: if dispatched { kernel.dispatches * u64::from(passes) } else { 0 },
             time: start.elapsed() * passes,
-            weight_bytes: kernel.weight_bytes * u64::from(together.div_ceil(MANY_COLUMNS) * passes),
+            weight_bytes: kernel.weight_bytes * u64::from(readings(together) * passes),
         });
     }
     let start = Instant::now();

@@ -16,7 +16,7 @@ pub mod rotate;
 pub mod whole_layer;
 
 pub use family::Family;
-pub use layout::{MANY_COLUMNS, encoding_def, product_defs};
+pub use layout::{COLUMNS_TOGETHER, encoding_def, product_defs, readings, variant_for};
 
 use bevy::{
     prelude::*,

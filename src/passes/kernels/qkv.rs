@@ -4,7 +4,7 @@ use bevy::shader::ShaderDefVal;
 
 use super::{
     KernelSource,
-    layout::{MANY_COLUMNS, layer_layout, product_defs},
+    layout::{COLUMNS_TOGETHER, layer_layout, product_defs},
 };
 use crate::model::Encoding;
 
@@ -23,7 +23,7 @@ pub fn shader_defs(encoding: Encoding, first: u32, last: u32, columns: u32) -> V
 
 fn variants() -> Vec<Vec<ShaderDefVal>> {
     let mut variants = Vec::new();
-    for columns in [1, MANY_COLUMNS] {
+    for columns in COLUMNS_TOGETHER {
         variants.extend(Encoding::ALL.into_iter().map(|encoding| shader_defs(encoding, 0, 2, columns)));
         for (first, last) in [(0, 0), (0, 1), (1, 1), (1, 2), (2, 2)] {
             variants.push(shader_defs(Encoding::Q4_K, first, last, columns));

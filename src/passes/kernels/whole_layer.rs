@@ -7,7 +7,7 @@ use bevy::shader::ShaderDefVal;
 
 use super::{
     KernelSource, attend,
-    layout::{MANY_COLUMNS, layer_layout, product_defs},
+    layout::{COLUMNS_TOGETHER, layer_layout, product_defs},
 };
 use crate::model::Encoding;
 
@@ -15,10 +15,10 @@ use crate::model::Encoding;
 pub const SOURCE: KernelSource =
     KernelSource { name: "whole_layer", layout: |textures| layer_layout("whole_layer", textures), variants };
 
-/// Meetings of a layer.
-pub const MEETINGS: u32 = 4;
+/// Words that a layer counts in: one per meeting, and one per phase for its units.
+pub const WORDS_PER_LAYER: u32 = 9;
 
-/// Words before those of the meetings: what failed, and the columns of the step.
+/// Words before those of the layers: what failed, and the columns of the step.
 pub const WORDS: u32 = 2;
 
 /// The most columns of a step: beyond, what a dispatch costs is little beside what it does.
@@ -28,8 +28,8 @@ pub const MOST_COLUMNS: u32 = 8;
 /// take 40,000 of them.
 pub const MOST_TURNS: u32 = 20_000;
 
-/// What compiles the kernel for an encoding of all the layer's matrices, a head size, a number of heads together, and one column or
-/// [`MANY_COLUMNS`] at a time.
+/// What compiles the kernel for an encoding of all the layer's matrices, a head size, a number of heads together, and one of
+/// [`COLUMNS_TOGETHER`].
 pub fn shader_defs(encoding: Encoding, head_size: u32, heads: u32, columns: u32) -> Vec<ShaderDefVal> {
     let mut defs = product_defs(encoding, columns);
     defs.extend(attend::shader_defs(head_size, heads));
@@ -40,6 +40,6 @@ pub fn shader_defs(encoding: Encoding, head_size: u32, heads: u32, columns: u32)
 }
 
 fn variants() -> Vec<Vec<ShaderDefVal>> {
-    let variants = |encoding| [1, MANY_COLUMNS].map(|columns| shader_defs(encoding, 64, 3, columns));
+    let variants = |encoding| COLUMNS_TOGETHER.map(|columns| shader_defs(encoding, 64, 3, columns));
     Encoding::ALL.into_iter().flat_map(variants).collect()
 }

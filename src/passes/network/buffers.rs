@@ -7,7 +7,7 @@ use bevy::render::{
 
 use super::{NetworkError, Quads};
 use crate::model::ModelConfig;
-use crate::passes::kernels::whole_layer::{MEETINGS, WORDS};
+use crate::passes::kernels::whole_layer::{WORDS, WORDS_PER_LAYER};
 use crate::passes::params::Places;
 
 /// In a column's fourth word: no logits are wanted.
@@ -179,7 +179,7 @@ impl Buffers {
             head_scale: buffer("head_scale", layers * u64::from(config.head_count))?,
             cache: (0..config.layer_count).map(pair).collect::<Result<_, NetworkError>>()?,
             passing: buffer("passing", u64::from(sizes.rows()) * kv)?,
-            meetings: buffer("meetings", u64::from(WORDS) + layers * u64::from(MEETINGS))?,
+            meetings: buffer("meetings", u64::from(WORDS) + layers * u64::from(WORDS_PER_LAYER))?,
         })
     }
 }

@@ -17,8 +17,8 @@ use super::weights::Weights;
 use super::{NetworkError, NetworkFailure, NetworkModel, Quads, Sizes};
 use crate::model::{ModelConfig, PixelModel};
 use crate::passes::kernels::{
-    Family, KernelId, KernelSource, Kernels, MANY_COLUMNS, attend, choose, down, embed, encoding_def,
-    gate_up, logits, product_defs, project, qkv, rotate, whole_layer,
+    COLUMNS_TOGETHER, Family, KernelId, KernelSource, Kernels, attend, choose, down, embed, encoding_def,
+    gate_up, logits, product_defs, project, qkv, readings, rotate, variant_for, whole_layer,
 };
 use crate::passes::params::{
     AttendParams, ChooseParams, DownParams, EmbedParams, GateUpParams, LayerParams, LogitsParams,
@@ -30,15 +30,15 @@ use crate::residency::compute::Pool;
 use crate::shaders::Shaders;
 use crate::tiles::Pages;
 
-/// One dispatch: a kernel and its workgroups per column, or per [`MANY_COLUMNS`].
+/// One dispatch: a kernel and its workgroups per column, or per so many of [`COLUMNS_TOGETHER`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Dispatch {
     /// The kernel's name.
     pub name: &'static str,
     /// For one column at a time.
     kernel: KernelId,
-    /// For [`MANY_COLUMNS`] at a time, where the kernel is a product.
-    many: Option<KernelId>,
+    /// For each of [`COLUMNS_TOGETHER`], where the kernel is a product.
+    variants: Option<[KernelId; COLUMNS_TOGETHER.len()]>,
     /// The most columns that its workgroups go through themselves, or 0 where each has one workgroup more.
     most_columns: u32,
     workgroups: u32,
@@ -60,10 +60,12 @@ pub struct KernelUse {
 impl Dispatch {
     /// The kernel for so many columns, and its workgroups.
     pub fn plan(&self, columns: u32) -> (KernelId, [u32; 3]) {
-        match self.many {
-            Some(many) if columns > 1 && self.most_columns > 0 => (many, [self.workgroups, 1, 1]),
-            Some(many) if columns > 1 => (many, [self.workgroups, columns.div_ceil(MANY_COLUMNS), 1]),
-            _ => (self.kernel, [self.workgroups, columns, 1]),
+        match self.variants {
+            Some(variants) => {
+                let down = if self.most_columns > 0 { 1 } else { readings(columns) };
+                (variants[variant_for(columns)], [self.workgroups, down, 1])
+            }
+            None => (self.kernel, [self.workgroups, columns, 1]),
         }
     }
 }
@@ -265,10 +267,10 @@ impl Builder<'_> {
     ) -> Dispatch {
         defs.extend(self.family.shader_defs());
         let kernel = self.kernels.request(source, defs, self.shaders, self.cache);
-        Dispatch { name: source.name, kernel, many: None, most_columns: 0, workgroups, weight_bytes: 0 }
+        Dispatch { name: source.name, kernel, variants: None, most_columns: 0, workgroups, weight_bytes: 0 }
     }
 
-    /// A kernel that multiplies matrices, in its variants for one and for many columns.
+    /// A kernel that multiplies matrices, in its variants for one and for several columns.
     fn product(
         &mut self,
         source: &'static KernelSource,
@@ -276,9 +278,9 @@ impl Builder<'_> {
         workgroups: u32,
         weight_bytes: u64,
     ) -> Dispatch {
-        let one = self.dispatch(source, defs(1), workgroups);
-        let many = self.dispatch(source, defs(MANY_COLUMNS), workgroups).kernel;
-        Dispatch { many: Some(many), weight_bytes, ..one }
+        let [one, four, eight] =
+            COLUMNS_TOGETHER.map(|columns| self.dispatch(source, defs(columns), workgroups));
+        Dispatch { variants: Some([one.kernel, four.kernel, eight.kernel]), weight_bytes, ..one }
     }
 
     /// Binds what the kernels of a stage share, in the order of their layout; those that multiply begin with the pages.
@@ -476,9 +478,9 @@ impl Builder<'_> {
         }
         let products: u64 = all.iter().chain([&matrices.gate]).map(|matrix| turns(&matrix.params)).sum();
         let fits = |columns: u32| {
-            let attention = attention_turns(&params.attend, columns, crew, sizes.context);
-            let products = products * u64::from(columns.div_ceil(MANY_COLUMNS)) / u64::from(crew);
-            products + attention < u64::from(whole_layer::MOST_TURNS)
+            // One workgroup may do nearly all, where other programs keep the others from their processors.
+            let attention = attention_turns(&params.attend, columns, sizes.context);
+            products * u64::from(readings(columns)) + attention < u64::from(whole_layer::MOST_TURNS)
         };
         // The kernel for many takes a while to compile, and a single sequence has few columns only at its very beginning.
         let most = if sizes.slots > 1 { whole_layer::MOST_COLUMNS } else { 1 };
@@ -487,9 +489,11 @@ impl Builder<'_> {
         let defs = |columns| whole_layer::shader_defs(encoding, params.attend.head_size, together, columns);
         let weight_bytes = all.iter().map(|matrix| matrix.bytes).sum::<u64>() + 2 * matrices.gate.bytes;
         let one = self.dispatch(&whole_layer::SOURCE, defs(1), crew);
-        let many =
-            (most_columns > 1).then(|| self.dispatch(&whole_layer::SOURCE, defs(MANY_COLUMNS), crew).kernel);
-        Some(Dispatch { weight_bytes, many, most_columns, ..one })
+        let variants = COLUMNS_TOGETHER.map(|columns| {
+            let needed = variant_for(columns) <= variant_for(most_columns);
+            if needed { self.dispatch(&whole_layer::SOURCE, defs(columns), crew).kernel } else { one.kernel }
+        });
+        Some(Dispatch { weight_bytes, variants: Some(variants), most_columns, ..one })
     }
 }
 
@@ -498,12 +502,12 @@ fn turns(matrix: &MatrixParams) -> u64 {
     u64::from(by_four(matrix)) * (u64::from(matrix.columns.div_ceil(32)) + 16)
 }
 
-/// Turns of the loops of attention for one workgroup of a crew: one per eight positions, and some for RoPE.
-fn attention_turns(params: &AttendParams, columns: u32, crew: u32, context: u32) -> u64 {
+/// Turns of the loops of attention: one per eight positions, and some for RoPE.
+fn attention_turns(params: &AttendParams, columns: u32, context: u32) -> u64 {
     let kv_heads = params.head_count / params.heads_per_kv;
     let groups = params.heads_per_kv / attend::heads_together(params.heads_per_kv);
-    let units = u64::from((columns * kv_heads).div_ceil(crew));
-    units * (u64::from(groups) * u64::from(context.div_ceil(8)) + 8 * u64::from(params.heads_per_kv + 2))
+    u64::from(columns * kv_heads)
+        * (u64::from(groups) * u64::from(context.div_ceil(8)) + 8 * u64::from(params.heads_per_kv + 2))
 }
 
 /// The matrices of a layer; up is like gate.

@@ -42,10 +42,19 @@ pub struct Measured {
     pub prefill: Vec<f64>,
     /// Of all answers together, for each number of answers in each repetition.
     pub decode: Vec<Vec<f64>>,
-    /// Where the time of a token of one answer goes.
-    pub decode_profile: Option<Profile>,
-    /// Where the time of a pass over the prompt goes.
-    pub prefill_profile: Option<Profile>,
+    /// Where the time goes; `None` where the engine cannot tell.
+    pub profiles: Option<Profiles>,
+}
+
+/// Where the time of each kind of pass goes.
+#[derive(Clone, Debug, Default)]
+pub struct Profiles {
+    /// Of one token of one answer.
+    pub decode: Profile,
+    /// Of one token each of the most answers at once, if these are several.
+    pub together: Option<Profile>,
+    /// Of as much of the prompt as fits a pass.
+    pub prefill: Profile,
 }
 
 /// Measures all of it. `done` is called after each part.
@@ -75,7 +84,7 @@ pub fn measure(
             }
         }
     }
-    (measured.prefill_profile, measured.decode_profile) = profiles(engine, plan, &prompt)?;
+    measured.profiles = profiles(engine, plan, &prompt)?;
     done();
     Ok(measured)
 }
@@ -174,26 +183,29 @@ fn last_tokens(answers: &[Vec<crate::tokens::Sampled>], batch: &Batch) -> Result
     if found == expected { Ok(tokens) } else { Err(EngineError::Answers { found, expected }) }
 }
 
-/// Where the time goes, of the passes over a prompt and of a token of one answer; `None` where the engine cannot tell.
-fn profiles(
-    engine: &mut dyn Engine,
-    plan: &Plan,
-    prompt: &[u32],
-) -> Result<(Option<Profile>, Option<Profile>), EngineError> {
-    let mut sums = [Profile::default(), Profile::default()];
+/// Where the time goes; `None` where the engine cannot tell.
+fn profiles(engine: &mut dyn Engine, plan: &Plan, prompt: &[u32]) -> Result<Option<Profiles>, EngineError> {
+    let mut profiles = Profiles::default();
     for batch in prompt_batches(prompt, engine.capacity().columns) {
-        let Some(profile) = engine.profile(&batch)? else { return Ok((None, None)) };
-        sums[0].add(&profile);
+        let Some(profile) = engine.profile(&batch)? else { return Ok(None) };
+        profiles.prefill.add(&profile);
     }
-    // One token is over too fast to be timed alone, and those after it cost nearly the same. The same token goes in
-    // each time: what it is does not matter.
-    for made in 0..plan.tokens {
-        let batch = answer_batch(&prompt[..1], plan.prompt + made, 1);
-        let Some(profile) = engine.profile(&batch)? else { return Ok((None, None)) };
-        sums[1].add(&profile);
-    }
-    let [prefill, decode] = sums;
-    Ok((Some(prefill), Some(decode)))
+    // One token is over too fast to be timed alone, and those after it cost nearly the same. The same tokens go in
+    // each time: what they are does not matter.
+    let mut decode = |answers: usize| -> Result<Profile, EngineError> {
+        let tokens: Vec<u32> = prompt.iter().copied().cycle().take(answers).collect();
+        start_answers(engine, plan, answers, tokens[0])?;
+        let mut sum = Profile::default();
+        for made in 0..plan.tokens {
+            let batch = answer_batch(&tokens, plan.prompt + made, 1);
+            sum.add(&engine.profile(&batch)?.unwrap_or_default());
+        }
+        Ok(sum)
+    };
+    profiles.decode = decode(1)?;
+    let most = plan.parallel.iter().copied().max().filter(|&answers| answers > 1);
+    profiles.together = most.map(decode).transpose()?;
+    Ok(Some(profiles))
 }
 
 fn per_second(count: usize, time: Duration) -> f64 {

@@ -107,6 +107,8 @@ pub struct Report {
     /// Of one answer; `null` where the engine cannot tell.
     dispatches_per_token: Option<f64>,
     decode: Option<Passes>,
+    /// Of the most answers at once, if these are several.
+    decode_together: Option<Passes>,
     prefill: Option<Passes>,
     /// Where the model does not fit the device.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,6 +141,7 @@ impl Report {
             let gigabytes_per_second = Some(passes_per_second * weight_bytes as f64 / GIGA);
             Speed { what: "decode", parallel, tokens_per_second, gigabytes_per_second }
         });
+        let profiles = measured.profiles.as_ref();
         Self {
             model,
             device,
@@ -147,9 +150,10 @@ impl Report {
             repetitions: plan.repetitions,
             speeds: std::iter::once(prefill).chain(decode).collect(),
             weight_bytes_per_token: weight_bytes,
-            dispatches_per_token: measured.decode_profile.as_ref().map(Profile::dispatches_per_pass),
-            decode: measured.decode_profile.as_ref().map(Passes::of),
-            prefill: measured.prefill_profile.as_ref().map(Passes::of),
+            dispatches_per_token: profiles.map(|profiles| profiles.decode.dispatches_per_pass()),
+            decode: profiles.map(|profiles| Passes::of(&profiles.decode)),
+            decode_together: profiles.and_then(|profiles| profiles.together.as_ref().map(Passes::of)),
+            prefill: profiles.map(|profiles| Passes::of(&profiles.prefill)),
             streaming: None,
             startup,
             peak_memory_in_bytes: memory::peak_in_bytes(),
@@ -176,9 +180,16 @@ impl Report {
             self.repetitions,
         );
         text.push_str(&self.speed_table());
-        if let Some(decode) = &self.decode {
-            text.push('\n');
-            text.push_str(&stage_table(decode, self.prefill.as_ref()));
+        let most = self.speeds.iter().map(|speed| speed.parallel).max().unwrap_or(1);
+        for (title, passes) in [
+            ("STAGE OF A TOKEN".to_owned(), &self.decode),
+            (format!("STAGE OF {most} AT ONCE"), &self.decode_together),
+            ("STAGE OF PREFILL".to_owned(), &self.prefill),
+        ] {
+            if let Some(passes) = passes {
+                text.push('\n');
+                text.push_str(&stage_table(&title, passes));
+            }
         }
         if let Some(streaming) = &self.streaming {
             text.push('\n');
@@ -269,22 +280,19 @@ impl Passes {
     }
 }
 
-/// The stages of a token of one answer, with their shares of a prompt's pass beside them.
-fn stage_table(decode: &Passes, prefill: Option<&Passes>) -> String {
+/// The stages of a pass.
+fn stage_table(title: &str, passes: &Passes) -> String {
     let mut table = Table::new([
-        ("STAGE OF A TOKEN", Align::Left),
+        (title, Align::Left),
         ("DISPATCHES", Align::Right),
         ("TIME", Align::Right),
         ("SHARE", Align::Right),
         ("WEIGHTS", Align::Right),
         ("GB/S", Align::Right),
-        ("SHARE IN PREFILL", Align::Right),
     ]);
     let percent = |share: f64| format!("{:.1} %", share * 100.0);
-    for stage in &decode.stages {
+    for stage in &passes.stages {
         let reads = stage.weight_bytes > 0.0;
-        let of_prefill =
-            prefill.and_then(|passes| passes.stages.iter().find(|other| other.name == stage.name));
         table.row([
             stage.name.to_owned(),
             format!("{:.0}", stage.dispatches),
@@ -292,29 +300,26 @@ fn stage_table(decode: &Passes, prefill: Option<&Passes>) -> String {
             percent(stage.share),
             if reads { human_bytes(stage.weight_bytes as u64) } else { String::new() },
             if reads { format!("{:.2}", stage.gigabytes_per_second) } else { String::new() },
-            of_prefill.map_or(String::new(), |other| percent(other.share)),
         ]);
     }
-    let rest = |passes: &Passes| passes.rest_microseconds / passes.microseconds.max(1e-9);
     let blank = String::new;
+    let rest = passes.rest_microseconds;
     table.row([
         "between them".into(),
         blank(),
-        micros(decode.rest_microseconds),
-        percent(rest(decode)),
+        micros(rest),
+        percent(rest / passes.microseconds.max(1e-9)),
         blank(),
         blank(),
-        prefill.map_or(String::new(), |prefill| percent(rest(prefill))),
     ]);
-    let bytes: f64 = decode.stages.iter().map(|stage| stage.weight_bytes).sum();
+    let bytes: f64 = passes.stages.iter().map(|stage| stage.weight_bytes).sum();
     table.row([
         "all".into(),
-        format!("{:.0}", decode.dispatches),
-        micros(decode.microseconds),
+        format!("{:.0}", passes.dispatches),
+        micros(passes.microseconds),
         percent(1.0),
         human_bytes(bytes as u64),
-        format!("{:.2}", bytes / (decode.microseconds * 1e-6).max(1e-9) / GIGA),
-        prefill.map_or(String::new(), |_| percent(1.0)),
+        format!("{:.2}", bytes / (passes.microseconds * 1e-6).max(1e-9) / GIGA),
     ]);
     table.render()
 }
@@ -339,6 +344,7 @@ fn duration(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::measure::Profiles;
     use super::*;
     use crate::tokens::Stage;
 
@@ -347,8 +353,11 @@ mod tests {
         let measured = Measured {
             prefill: vec![900.0, 1000.0, 1300.0],
             decode: vec![vec![100.0; 3], vec![240.0; 3]],
-            decode_profile: profile.clone(),
-            prefill_profile: profile,
+            profiles: profile.map(|profile| Profiles {
+                decode: profile.clone(),
+                together: None,
+                prefill: profile,
+            }),
         };
         let subject = Subject {
             file: "x.pxi".into(),
@@ -391,10 +400,10 @@ mod tests {
             "prefill 1,000 900.0 1,300 30 %",
             "decode 100.0 100.0 100.0 0 % 2.00",
             "decode, 4 at once 240.0 240.0 240.0 0 % 60.0 1.20",
-            "qkv 6 30.0 us 60.0 % 195.3 KiB 6.67 60.0 %",
-            "attend 6 10.0 us 20.0 % 20.0 %",
-            "between them 10.0 us 20.0 % 20.0 %",
-            "all 12 50.0 us 100.0 % 195.3 KiB 4.00 100.0 %",
+            "qkv 6 30.0 us 60.0 % 195.3 KiB 6.67",
+            "attend 6 10.0 us 20.0 %",
+            "between them 10.0 us 20.0 %",
+            "all 12 50.0 us 100.0 % 195.3 KiB 4.00",
             "dispatches 12 per token",
             "start model open 2.00 ms, engine ready 30.0 us, first token 2.00 s: 2.00 s",
         ] {
