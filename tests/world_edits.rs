@@ -30,6 +30,7 @@ use pixel_llm::world::layout::{Place, STATE_EDITED};
 use pixel_llm::world::palette::Theme;
 use pixel_llm::world::settings::SettingsFile;
 use pixel_llm::world::think::Mind;
+use pixel_llm::world::tour::{Tour, TourRun, TourStep};
 
 /// Points per cell: large enough for a middle that no hairline reaches, too small for a number to be written into it.
 const SCALE: f64 = 16.0;
@@ -417,4 +418,28 @@ fn a_comparison_answers_as_the_file_says_and_as_it_was_changed() {
     // Afterwards the changes are in place again.
     assert!(!world.app.world().resource::<Edits>().bypassed && !marked_tiles(&world).is_empty());
     assert_eq!(texts(&answers(&mut world)), texts(&changed));
+}
+
+#[test]
+fn a_tour_paints_and_takes_it_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut world) = open_world(seedling()) else { return };
+    let tour = Tour::find("what-if", &Assets::default().texts("tours").unwrap()).unwrap();
+    let shots = tour.steps.iter().filter(|step| matches!(step, TourStep::Shot(_))).count();
+    world.app.insert_resource(TourRun::new(tour, Some(folder.path().to_owned()), false));
+    assert_eq!(world.take_tour().unwrap(), [""; 0]);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), shots);
+    let edits = world.app.world().resource::<Edits>();
+    assert!(
+        edits.overlay.tiles().is_empty() && edits.overlay.depth() == [0, 2],
+        "{:?}",
+        edits.overlay.depth()
+    );
+
+    let text = "(title: \"t\", steps: [Paint(at: Tensor(\"no\"), brush: Zero), Paint(at: Layer(0), brush: Set(inf))])";
+    let tour = Tour::find("t", &[("t.tour.ron".into(), text.into())]).unwrap();
+    world.app.insert_resource(TourRun::new(tour, None, false));
+    let complaints = world.take_tour().unwrap();
+    assert_eq!(complaints.len(), 2, "{complaints:?}");
+    assert!(complaints[0].contains("no") && complaints[1].contains("inf"), "{complaints:?}");
 }

@@ -72,10 +72,12 @@ pub(super) fn draw(
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
     let mut open = panels.experiment;
-    let window = egui::Window::new("Experiment").open(&mut open).resizable(false).default_width(WIDTH);
+    // Above the minimap.
+    let most = (map.view.size[1] as f32 - 290.0).max(150.0);
+    let window = egui::Window::new("Experiment").open(&mut open).resizable(false);
+    let window = window.default_size([WIDTH, most]).frame(super::style::opaque(context));
     window.anchor(egui::Align2::LEFT_TOP, egui::vec2(12.0, 52.0)).show(context, |ui| {
         ui.set_width(WIDTH);
-        let most = (map.view.size[1] as f32 - 130.0).max(120.0);
         egui::ScrollArea::vertical().max_height(most).show(ui, |ui| {
             section(ui, "Heads and layers", |ui| {
                 let index = index.as_deref();
@@ -88,10 +90,12 @@ pub(super) fn draw(
                             marks::is_solo(place, index, |entity| muted.contains(entity))
                         });
                         ui.horizontal(|ui| {
-                            if ui.selectable_label(muted.contains(entity), "Mute (M)").clicked() {
+                            let button =
+                                |text: &str, on: bool| egui::Button::new(text.to_owned()).selected(on);
+                            if ui.add(button("Mute (M)", muted.contains(entity))).clicked() {
                                 mute_selection(&mut map, index, &muted, &mut commands);
                             }
-                            if ui.selectable_label(is_solo, "Solo (O)").clicked() {
+                            if ui.add(button("Solo (O)", is_solo)).clicked() {
                                 let is_muted = |entity| muted.contains(entity);
                                 marks::solo_selection(&mut map, index, is_muted, &mut commands);
                             }
@@ -110,7 +114,7 @@ pub(super) fn draw(
             section(ui, "Weights", |ui| weights(ui, &mut map, &mut edits, &mut typed, theme));
             section(ui, "Side by side", |ui| {
                 let changed = !marked.is_empty() || !edits.overlay.tiles().is_empty();
-                side_by_side::section(ui, &mut comparison, &prompt, changed, theme);
+                side_by_side::ask(ui, &mut comparison, &prompt, changed, theme);
             });
         });
     });
@@ -160,7 +164,8 @@ fn listed(ui: &mut Ui, map: &mut Map, factors: &Factors, theme: Theme) {
 
 fn weights(ui: &mut Ui, map: &mut Map, edits: &mut Edits, typed: &mut Typed, theme: Theme) {
     ui.horizontal(|ui| {
-        if ui.selectable_label(edits.painting, "Mark on the map (G)").clicked() {
+        let on_map = egui::Button::new("Mark on the map (G)").selected(edits.painting);
+        if ui.add(on_map).clicked() {
             edits.painting = !edits.painting;
         }
         let selected = map.selection.clone();
@@ -229,9 +234,8 @@ fn weights(ui: &mut Ui, map: &mut Map, edits: &mut Edits, typed: &mut Typed, the
     ui.colored_label(super::style::edited(theme), format!("{what} The file is untouched."));
     ui.horizontal(|ui| {
         let path = typed.path.get_or_insert_with(|| {
-            let stem =
-                map.atlas.model().path().file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            format!("{stem}-edited.pxi")
+            let stem = map.atlas.model().path().file_stem().unwrap_or_default().to_string_lossy();
+            format!("{}-edited.pxi", stem.replace(' ', "-"))
         });
         ui.add(egui::TextEdit::singleline(path).desired_width(WIDTH - 120.0));
         let label = if edits.is_saving() { "Saving ..." } else { "Save a copy" };

@@ -60,6 +60,7 @@ impl Plugin for PanelPlugin {
                     search_box::draw,
                     inspector::draw,
                     experiment::draw,
+                    side_by_side::draw,
                     bookmarks::draw,
                     help::draw,
                 )

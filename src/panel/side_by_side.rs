@@ -1,23 +1,23 @@
 //! The same prompt answered as the file says and as the model was changed, one token under the other, with what differs marked.
 
-use bevy_egui::egui;
+use bevy::prelude::*;
+use bevy_egui::{EguiContexts, egui};
 use egui::{Color32, RichText, Ui};
 
 use super::PromptBox;
-use super::style::{accent, faint, ink};
+use super::style::{accent, faint, ink, opaque};
+use crate::world::Map;
 use crate::world::lab::{Asked, Comparison, Row, Side, Stage};
 use crate::world::palette::Theme;
+use crate::world::settings::Settings;
 
+/// Points across.
+const WIDTH: f32 = 312.0;
 /// Points that the list of tokens may take before it scrolls.
-const MOST_HEIGHT: f32 = 230.0;
+const MOST_HEIGHT: f32 = 210.0;
 
-pub(super) fn section(
-    ui: &mut Ui,
-    comparison: &mut Comparison,
-    prompt: &PromptBox,
-    changed: bool,
-    theme: Theme,
-) {
+/// In the experiment panel: the button that begins it.
+pub(super) fn ask(ui: &mut Ui, comparison: &mut Comparison, prompt: &PromptBox, changed: bool, theme: Theme) {
     ui.label(RichText::new(format!("{:?}", prompt.text)).size(12.5));
     ui.horizontal(|ui| {
         let button = egui::Button::new("Answer both ways");
@@ -29,19 +29,49 @@ pub(super) fn section(
             ui.colored_label(faint(theme), "nothing is changed yet");
         }
     });
+}
+
+/// Both answers, in a window of their own.
+pub(super) fn draw(
+    mut contexts: EguiContexts,
+    map: Res<Map>,
+    settings: Res<Settings>,
+    mut comparison: ResMut<Comparison>,
+) -> Result {
+    if comparison.stage == Stage::Idle {
+        return Ok(());
+    }
+    let context = contexts.ctx_mut()?;
+    let mut open = true;
+    let window = egui::Window::new("Side by side").resizable(false).frame(opaque(context));
+    let window = if comparison.is_running() { window } else { window.open(&mut open) };
+    // Beside the prompt.
+    window.anchor(egui::Align2::RIGHT_BOTTOM, egui::vec2(-12.0, -32.0)).show(context, |ui| {
+        ui.set_width(WIDTH.min(map.view.size[0] as f32 - 60.0).max(80.0));
+        answers(ui, &comparison, settings.theme);
+    });
+    if !open {
+        *comparison = Comparison::default();
+    }
+    Ok(())
+}
+
+fn answers(ui: &mut Ui, comparison: &Comparison, theme: Theme) {
+    if let Some(asked) = &comparison.asked {
+        ui.label(RichText::new(format!("{:?}", asked.prompt)).size(12.5));
+    }
     let said = match comparison.stage {
         Stage::Idle | Stage::Done => "",
         Stage::Waiting => "waiting for the answer that is under way",
-        Stage::Without => "answering as the file says",
-        Stage::With => "answering as changed",
+        Stage::Without => "1 of 2: answering as the file says",
+        Stage::With => "2 of 2: answering as changed",
     };
     if !said.is_empty() {
         ui.colored_label(accent(theme), said);
+        return;
     }
     if let Some(problem) = &comparison.problem {
         ui.colored_label(Color32::from_rgb(0xE0, 0x50, 0x50), problem);
-    }
-    if comparison.stage != Stage::Done || comparison.problem.is_some() {
         return;
     }
     let rows = comparison.rows();

@@ -45,6 +45,13 @@ pub fn edited(theme: Theme) -> Color32 {
     }
 }
 
+/// The frame of a window that is read and typed into: the map below does not shine through.
+pub fn opaque(context: &egui::Context) -> egui::Frame {
+    let style = context.global_style();
+    let fill = style.visuals.window_fill.to_opaque();
+    egui::Frame::window(&style).fill(fill)
+}
+
 pub(super) fn set_style(
     mut contexts: EguiContexts,
     settings: Res<Settings>,

@@ -225,7 +225,9 @@ fn make_frame(
     if factors.is_changed() || overlaid.is_changed() {
         let heads = map.atlas.model().config().head_count;
         let quads = map.atlas.quads().iter();
-        let marked = quads.map(|quad| with_edit(with_state(quad, &factors, heads), &overlaid));
+        let none = Factors::default();
+        let factors = if overlaid.bypassed { &none } else { &*factors };
+        let marked = quads.map(|quad| with_edit(with_state(quad, factors, heads), &overlaid));
         frame.quads = Arc::new(marked.collect());
     }
 }

@@ -8,12 +8,14 @@ use bevy::prelude::*;
 use serde::Deserialize;
 
 use super::camera::entity_of;
+use super::lab::Edits;
 use super::layout::Place;
 use super::palette::{Colouring, Theme};
 use super::settings::Settings;
 use super::shot::Shots;
 use super::think::Mind;
 use super::{Map, WorldSystems};
+use crate::model::overlay::Brush;
 use crate::tiles::{ModelIndex, Muted};
 
 /// Why a tour cannot be taken.
@@ -76,6 +78,15 @@ pub enum TourStep {
     Mute(Place),
     /// Lets it speak again.
     Unmute(Place),
+    /// Paints the weights of a place, over the file and not into it.
+    Paint {
+        /// Which.
+        at: Place,
+        /// How.
+        brush: Brush,
+    },
+    /// Takes back the last painting.
+    Undo,
     /// Gives the model a prompt and waits for so many tokens.
     Prompt {
         /// The text.
@@ -176,6 +187,7 @@ fn run(
     mut settings: ResMut<Settings>,
     mut shots: ResMut<Shots>,
     mut mind: ResMut<Mind>,
+    mut edits: ResMut<Edits>,
     mut exit: MessageWriter<AppExit>,
     mut commands: Commands,
 ) {
@@ -241,6 +253,18 @@ fn run(
                 }
                 None => complain(&mut run, &mut map, place),
             }
+        }
+        TourStep::Paint { at, brush } => {
+            edits.mark_place(&map.atlas, &at);
+            if edits.count() == 0 {
+                complain(&mut run, &mut map, &at);
+            } else if edits.paint(map.atlas.model(), brush).is_none() {
+                run.complaints.extend(edits.problem.clone());
+            }
+            edits.clear();
+        }
+        TourStep::Undo => {
+            edits.undo();
         }
         TourStep::Shot(name) => {
             if let Some(folder) = &run.shots {

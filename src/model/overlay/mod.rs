@@ -83,7 +83,7 @@ impl Region {
 }
 
 /// What is done to each weight.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Deserialize)]
 pub enum Brush {
     /// It becomes a value.
     Set(f32),
