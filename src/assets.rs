@@ -18,7 +18,7 @@ type Texts = &'static [(&'static str, &'static str)];
 
 const PALETTES: Texts =
     embed!["palettes": "ember.palette.ron", "lightness.palette.ron", "meadow.palette.ron"];
-const TOURS: Texts = embed!["tours": "first-steps.tour.ron"];
+const TOURS: Texts = embed!["tours": "first-steps.tour.ron", "what-if.tour.ron"];
 
 /// A text asset is written by hand; a file beyond this was named by mistake.
 pub const MAX_TEXT_BYTES: u64 = 1 << 20;
@@ -153,6 +153,6 @@ mod tests {
         std::fs::write(folder.path().join("tours/mine.tour.ron"), "(title: \"mine\", steps: [])").unwrap();
         let texts = Assets::new(Some(folder.path().to_owned())).texts("tours").unwrap();
         let names: Vec<&str> = texts.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["first-steps.tour.ron", "mine.tour.ron"]);
+        assert_eq!(names, ["first-steps.tour.ron", "mine.tour.ron", "what-if.tour.ron"]);
     }
 }

@@ -15,7 +15,7 @@ use bevy::{
 use pixel_llm::{
     assets::Assets as BuiltIn,
     passes::{
-        Forward, InterventionsPlugin, PassesPlugin,
+        Forward, InterventionsPlugin, OverlayPlugin, PassesPlugin,
         kernels::Family,
         network::{NetworkModel, NetworkPlugin, Sizes},
     },
@@ -78,6 +78,7 @@ fn our_schedules_have_no_ambiguities() {
         TilesPlugin,
         ResidencyPlugin,
         InterventionsPlugin,
+        OverlayPlugin,
     ));
     assert_eq!(ambiguities(app.world_mut()), [""; 0], "in the main world");
     let render_world = app.sub_app_mut(RenderApp).world_mut();

@@ -25,7 +25,7 @@ use crate::assets::Assets;
 use crate::model::PixelModel;
 use crate::panel::PanelPlugin;
 use crate::passes::network::{NetworkModel, NetworkPlugin, Sizes};
-use crate::passes::{InterventionsPlugin, PassesPlugin};
+use crate::passes::{InterventionsPlugin, OverlayPlugin, PassesPlugin};
 use crate::shaders::{ShadersPlugin, load_sources};
 use crate::tiles::{TilesPlugin, spawn_model};
 use crate::world::frames::Frames;
@@ -33,7 +33,7 @@ use crate::world::keys::Keys;
 use crate::world::layout::Atlas;
 use crate::world::settings::{Settings, SettingsFile};
 use crate::world::shot::Shots;
-use crate::world::tour::{Tour, TourRun};
+use crate::world::tour::{Tour, TourRun, Tours};
 use crate::world::{Map, WorldPlugin};
 
 pub use offscreen::{Offscreen, OffscreenError};
@@ -209,11 +209,12 @@ fn add_world(app: &mut App, setup: &WorldSetup, facts: AdapterFacts) -> anyhow::
         .insert_resource(setup.settings.clone())
         .insert_resource(settings)
         .insert_resource(keys)
+        .insert_resource(Tours(setup.assets.texts("tours")?))
         .add_plugins((
             ShadersPlugin { sources: load_sources(None)? },
             PassesPlugin,
             NetworkPlugin { model: network },
-            (TilesPlugin, InterventionsPlugin),
+            (TilesPlugin, InterventionsPlugin, OverlayPlugin),
             WorldPlugin,
             PanelPlugin,
         ))

@@ -14,6 +14,7 @@ mod error;
 pub mod export;
 pub mod gguf;
 pub mod header;
+pub mod overlay;
 mod pixel_model;
 pub mod plan;
 pub mod planes;

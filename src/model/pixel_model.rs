@@ -192,6 +192,11 @@ impl PixelModel {
         Some(self.tile_range(tiles.start).start..self.tile_range(last).end)
     }
 
+    /// Everything of the payload that comes before the tiles.
+    pub(super) fn head_bytes(&self) -> &[u8] {
+        &self.source.payload()[..self.header.sections.tiles as usize]
+    }
+
     /// A tensor's tiles as they lie in the file, one after another; nothing is checked.
     ///
     /// # Panics

@@ -62,7 +62,7 @@ pub(super) fn draw(
         corner.anchor(egui::Align2::RIGHT_BOTTOM, egui::vec2(-14.0, -10.0)).interactable(false).show(
             context,
             |ui| {
-                ui.colored_label(faint(theme), "F1 keys   I inspector   / search");
+                ui.colored_label(faint(theme), "F1 keys   I inspector   X experiment   / search");
             },
         );
     }

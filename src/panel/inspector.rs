@@ -7,12 +7,14 @@ use bevy_egui::{EguiContexts, egui};
 use egui::{Rect, pos2, vec2};
 
 use super::Panels;
-use super::style::{accent, faint};
+use super::experiment::asked_and_got;
+use super::style::{accent, edited, faint};
 use crate::model::PixelModel;
 use crate::model::weights::tile_weights;
 use crate::tiles::{ModelIndex, Muted, Scale};
 use crate::world::Map;
 use crate::world::camera::entity_of;
+use crate::world::lab::Edits;
 use crate::world::layout::Place;
 use crate::world::settings::Settings;
 
@@ -28,17 +30,19 @@ pub(super) struct Counted {
     bars: Vec<u32>,
     good: u32,
     damaged: u32,
+    edited: u32,
 }
 
-fn count(model: &PixelModel, tensor: usize) -> Counted {
+fn count(model: &PixelModel, edits: &Edits, tensor: usize) -> Counted {
     let tensor = &model.tensors()[tensor];
     let (mut sum, mut squares, mut n, mut peak) = (0.0f64, 0.0f64, 0u64, 0.0f32);
-    let (mut good, mut damaged) = (0, 0);
+    let (mut good, mut damaged, mut edited) = (0, 0, 0);
     let mut all = Vec::new();
     for tile in tensor.tiles() {
-        match model.tile(tile) {
+        let is_edited = edits.overlay.is_edited(tile);
+        match if is_edited { Ok(edits.tile(model, tile)) } else { model.tile(tile) } {
             Ok(bytes) => {
-                good += 1;
+                *(if is_edited { &mut edited } else { &mut good }) += 1;
                 let (_, shape) = model.tile_shape(tile);
                 let weights = tile_weights(&tensor.tiling, &shape, bytes);
                 for &weight in &weights {
@@ -59,7 +63,7 @@ fn count(model: &PixelModel, tensor: usize) -> Counted {
         let part = (f64::from(weight) / spread.max(f64::MIN_POSITIVE) / 8.0 + 0.5).clamp(0.0, 1.0);
         bars[((part * BARS as f64) as usize).min(BARS - 1)] += 1;
     }
-    Counted { mean, spread, peak, bars, good, damaged }
+    Counted { mean, spread, peak, bars, good, damaged, edited }
 }
 
 pub(super) fn draw(
@@ -69,7 +73,9 @@ pub(super) fn draw(
     index: Option<Res<ModelIndex>>,
     marks: Query<(Option<&Muted>, Option<&Scale>)>,
     mut panels: ResMut<Panels>,
+    edits: Res<Edits>,
     mut counted: Local<HashMap<usize, Counted>>,
+    mut of_edits: Local<u64>,
     mut commands: Commands,
 ) -> Result {
     let context = contexts.ctx_mut()?;
@@ -125,7 +131,10 @@ pub(super) fn draw(
         ui.separator();
         let model = map.atlas.model();
         let about = &model.tensors()[tensor];
-        let counted = counted.entry(tensor).or_insert_with(|| count(model, tensor));
+        if std::mem::replace(&mut *of_edits, edits.overlay.version()) != edits.overlay.version() {
+            counted.clear();
+        }
+        let counted = counted.entry(tensor).or_insert_with(|| count(model, &edits, tensor));
         egui::Grid::new("facts").spacing([16.0, 3.0]).show(ui, |ui| {
             let mut row = |what: &str, value: String| {
                 ui.colored_label(faint(theme), what);
@@ -141,8 +150,18 @@ pub(super) fn draw(
             row("tiles", format!("{}", about.tiles().len()));
             let damaged =
                 if counted.damaged == 0 { String::new() } else { format!(", {} DAMAGED", counted.damaged) };
-            row("SHA-256", format!("{} hold{damaged}", counted.good));
+            let changed =
+                if counted.edited == 0 { String::new() } else { format!(", {} EDITED", counted.edited) };
+            row("SHA-256", format!("{} hold{changed}{damaged}", counted.good));
         });
+        if counted.edited > 0 {
+            ui.colored_label(edited(theme), "checksums of edited tiles no longer hold");
+        }
+        if let Some(last) = edits.last.filter(|last| last.tensor == tensor)
+            && let Some(values) = last.painted.first
+        {
+            ui.label(asked_and_got(values, about.encoding().name()));
+        }
         histogram(ui, counted, accent(theme));
         ui.colored_label(faint(theme), "-4 to 4 spreads");
     });

@@ -8,6 +8,7 @@ use super::style::{accent, backing, faint, ink};
 use crate::model::plan::Rect as Cells;
 use crate::tiles::Factors;
 use crate::world::Map;
+use crate::world::lab::Edits;
 use crate::world::layout::labels::{Label, LabelKind, labels};
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
@@ -26,6 +27,7 @@ pub(super) fn draw(
     map: Res<Map>,
     settings: Res<Settings>,
     factors: Res<Factors>,
+    edits: Res<Edits>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let painter = context.layer_painter(LayerId::background());
@@ -33,7 +35,9 @@ pub(super) fn draw(
     for label in labels(&map.atlas, map.view.visible(), map.view.scale) {
         write(&painter, &map, theme, &label);
     }
-    marks(&painter, &map, theme, &factors);
+    if !edits.bypassed {
+        marks(&painter, &map, theme, &factors);
+    }
     if let Some(place) = &map.selection
         && let Some(cells) = map.atlas.rect(place)
     {

@@ -6,10 +6,13 @@
 mod activity;
 mod attention;
 mod beams;
+mod bookmarks;
 mod chrome;
 mod drawer;
+mod experiment;
 mod help;
 mod inspector;
+mod lab_marks;
 mod layers;
 mod lens;
 mod light;
@@ -17,6 +20,7 @@ mod map_text;
 mod prompt;
 mod search_box;
 mod settings;
+mod side_by_side;
 mod style;
 mod timings;
 mod values;
@@ -37,6 +41,8 @@ pub struct Panels {
     pub help: bool,
     /// What is selected, in numbers.
     pub inspector: bool,
+    /// Muting, painting and comparing.
+    pub experiment: bool,
 }
 
 /// Text and panels. Comes after `WorldPlugin`; its systems run in `EguiPrimaryContextPass`.
@@ -53,7 +59,7 @@ impl Plugin for PanelPlugin {
             .init_resource::<HeadShown>()
             .init_resource::<Chips>()
             .add_systems(Update, (drawer::keys, attention::follow))
-            .add_systems(Update, help::toggle)
+            .add_systems(Update, (help::toggle, experiment::toggle).chain())
             .add_systems(
                 EguiPrimaryContextPass,
                 (
@@ -62,10 +68,14 @@ impl Plugin for PanelPlugin {
                     light::draw,
                     map_text::draw,
                     values::draw,
+                    lab_marks::draw,
                     chrome::draw,
                     prompt::draw,
                     search_box::draw,
                     inspector::draw,
+                    experiment::draw,
+                    side_by_side::draw,
+                    bookmarks::draw,
                     help::draw,
                     (
                         beams::draw,

@@ -37,6 +37,21 @@ pub fn accent(theme: Theme) -> Color32 {
     }
 }
 
+/// What was edited: the colour of the corner that the shader gives an edited tile.
+pub fn edited(theme: Theme) -> Color32 {
+    match theme {
+        Theme::Dark => Color32::from_rgb(0xFF, 0x7A, 0xD0),
+        Theme::Light => Color32::from_rgb(0xA8, 0x00, 0x72),
+    }
+}
+
+/// The frame of a window that is read and typed into: the map below does not shine through.
+pub fn opaque(context: &egui::Context) -> egui::Frame {
+    let style = context.global_style();
+    let fill = style.visuals.window_fill.to_opaque();
+    egui::Frame::window(&style).fill(fill)
+}
+
 pub(super) fn set_style(
     mut contexts: EguiContexts,
     settings: Res<Settings>,

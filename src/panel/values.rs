@@ -13,6 +13,7 @@ use super::style::{backing, faint, ink};
 use crate::model::plan::Rect as Cells;
 use crate::model::weights::tile_weights;
 use crate::world::Map;
+use crate::world::lab::Edits;
 use crate::world::layout::{Atlas, Spot};
 use crate::world::palette::{Colouring, RANGE};
 use crate::world::settings::Settings;
@@ -24,18 +25,24 @@ const MOST_TILES: usize = 16;
 
 /// Tiles that were decoded lately.
 #[derive(Resource, Default)]
-pub(super) struct TileCache(HashMap<u32, Vec<f32>>);
+pub(super) struct TileCache {
+    weights: HashMap<u32, Vec<f32>>,
+    /// What edits they are of.
+    edits: (u64, bool),
+}
 
 impl TileCache {
-    /// The weight at a spot.
-    pub fn value(&mut self, atlas: &Atlas, spot: &Spot) -> Option<f32> {
+    /// The weight at a spot, as edited.
+    pub fn value(&mut self, atlas: &Atlas, edits: &Edits, spot: &Spot) -> Option<f32> {
         let model = atlas.model();
         let (tensor, shape) = model.tile_shape(spot.tile);
-        if self.0.len() >= MOST_TILES && !self.0.contains_key(&spot.tile) {
-            self.0.clear();
+        let now = (edits.overlay.version(), edits.bypassed);
+        let is_full = self.weights.len() >= MOST_TILES && !self.weights.contains_key(&spot.tile);
+        if is_full || std::mem::replace(&mut self.edits, now) != now {
+            self.weights.clear();
         }
-        let weights = self.0.entry(spot.tile).or_insert_with(|| {
-            tile_weights(&model.tensors()[tensor].tiling, &shape, model.tile_unverified(spot.tile))
+        let weights = self.weights.entry(spot.tile).or_insert_with(|| {
+            tile_weights(&model.tensors()[tensor].tiling, &shape, edits.tile(model, spot.tile))
         });
         let stride = shape.columns.end - shape.columns.start;
         let at = spot.row.checked_sub(shape.rows.start)? * stride
@@ -48,6 +55,7 @@ pub(super) fn draw(
     mut contexts: EguiContexts,
     map: Res<Map>,
     settings: Res<Settings>,
+    edits: Res<Edits>,
     mut cache: ResMut<TileCache>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
@@ -65,7 +73,7 @@ pub(super) fn draw(
                     continue;
                 }
                 let Some(spot) = map.atlas.spot(x, y) else { continue };
-                let Some(value) = cache.value(&map.atlas, &spot) else { continue };
+                let Some(value) = cache.value(&map.atlas, &edits, &spot) else { continue };
                 let colour = if settings.colouring == Colouring::Weights {
                     let spreads = value / map.atlas.spread(spot.tensor);
                     legible_on(palette.weight(settings.theme, spreads.clamp(-RANGE, RANGE)))
@@ -89,7 +97,7 @@ pub(super) fn draw(
     let tensor = &map.atlas.model().tensors()[spot.tensor];
     let mut text = format!("{}  [{}, {}]", tensor.name, spot.row, spot.column);
     if map.view.scale >= 1.0
-        && let Some(value) = cache.value(&map.atlas, &spot)
+        && let Some(value) = cache.value(&map.atlas, &edits, &spot)
     {
         text = format!("{text}\n{value:+.6}   {}   tile {}", tensor.encoding(), spot.tile);
     }

@@ -12,6 +12,7 @@ use bevy::{
     },
 };
 
+use super::Overlaid;
 use super::network::Network;
 use super::reference::Controls;
 use crate::tiles::Factors;
@@ -51,6 +52,7 @@ impl From<&Factors> for Controls {
 /// Writes the factors that differ from those that the device has.
 fn apply(
     factors: Res<Factors>,
+    overlaid: Option<Res<Overlaid>>,
     network: Res<Network>,
     queue: Res<RenderQueue>,
     mut on_device: Local<Factors>,
@@ -58,9 +60,11 @@ fn apply(
     if network.is_changed() {
         // Another device, where every factor is 1.
         *on_device = Factors::default();
-    } else if !factors.is_changed() {
+    } else if !factors.is_changed() && !overlaid.as_ref().is_some_and(DetectChanges::is_changed) {
         return;
     }
+    let none = Factors::default();
+    let factors = if overlaid.is_some_and(|overlaid| overlaid.bypassed) { &none } else { &*factors };
     let (layers, heads) = (network.config.layer_count, network.config.head_count);
     for (at, factor) in differences(&on_device.heads, &factors.heads, layers * heads) {
         network.set_head_scale(&queue, at / heads, at % heads, factor);
@@ -68,7 +72,7 @@ fn apply(
     for (layer, factor) in differences(&on_device.layers, &factors.layers, layers) {
         network.set_layer_scale(&queue, layer, factor);
     }
-    on_device.clone_from(&factors);
+    on_device.clone_from(factors);
 }
 
 /// The first `count` factors that changed, and what they are now; what a list lacks is 1.

@@ -13,6 +13,8 @@ mod interventions;
 pub mod kernels;
 #[cfg(feature = "world")]
 pub mod network;
+#[cfg(feature = "world")]
+mod overlay;
 pub mod params;
 #[cfg(feature = "world")]
 mod plugin;
@@ -27,6 +29,8 @@ pub use driver::{ForwardBudget, ForwardRequest, ForwardState, ForwardStatus};
 pub use hook_point::HookPoint;
 #[cfg(feature = "world")]
 pub use interventions::InterventionsPlugin;
+#[cfg(feature = "world")]
+pub use overlay::{Overlaid, OverlayPlugin};
 #[cfg(feature = "world")]
 pub use plugin::{PassesPlugin, PassesSystems};
 #[cfg(feature = "world")]

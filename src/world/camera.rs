@@ -175,14 +175,14 @@ pub(super) fn mouse(
     if let Some(from) = press.from {
         let moved = (pointer[0] - from[0]).hypot(pointer[1] - from[1]);
         press.dragged |= moved > CLICK_SLACK;
-        if press.dragged && buttons.pressed(button) {
+        if press.dragged && buttons.pressed(button) && !map.held {
             map.flight = None;
             map.view = map.view.panned(std::array::from_fn(|i| pointer[i] - press.last[i]), bounds);
         }
         press.last = pointer;
         if buttons.just_released(button) {
             press.from = None;
-            if !press.dragged {
+            if !press.dragged && !map.held {
                 click(map, pointer, &mut press, time.elapsed_secs_f64());
             }
         }

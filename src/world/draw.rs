@@ -26,15 +26,19 @@ use bevy::{
     },
 };
 use bytemuck::{Pod, Zeroable};
+use half::f16;
 
 use super::layout::Quad;
 use super::palette::{Colouring, ENTRIES, RANGE, Theme, linear};
 use super::view::View;
-use crate::model::PixelModel;
+use crate::model::{PixelModel, coarse::GRID};
 use crate::passes::network::Network;
 use crate::shaders::Shaders;
 
 mod layout;
+mod look;
+
+pub use look::Look;
 
 /// What is to be drawn this frame.
 #[derive(Resource, Clone)]
@@ -69,8 +73,13 @@ impl ExtractResource for MapFrame {
 
 /// The coarse level of a model as the shader reads it: 64 words per tile, mean and spread as two halves.
 pub fn coarse_words(model: &PixelModel) -> Vec<u32> {
-    let word = |[mean, spread]: [half::f16; 2]| u32::from(mean.to_bits()) | u32::from(spread.to_bits()) << 16;
-    (0..model.tile_count()).flat_map(|tile| model.tile_grid(tile).into_iter().flatten().map(word)).collect()
+    (0..model.tile_count()).flat_map(|tile| coarse_grid_words(&model.tile_grid(tile))).collect()
+}
+
+/// The same of one tile.
+pub(super) fn coarse_grid_words(grid: &[[[f16; 2]; GRID]; GRID]) -> impl Iterator<Item = u32> + use<> {
+    let word = |[mean, spread]: [f16; 2]| u32::from(mean.to_bits()) | u32::from(spread.to_bits()) << 16;
+    grid.as_flattened().to_vec().into_iter().map(word)
 }
 
 /// Draws the map. Comes after `NetworkPlugin` and `ShadersPlugin`.
@@ -139,7 +148,7 @@ impl ViewWords {
 /// What is on the device for the drawing.
 #[derive(Resource, Default)]
 struct Drawing {
-    pipelines: HashMap<TextureFormat, CachedRenderPipelineId>,
+    pipelines: HashMap<(TextureFormat, Look), CachedRenderPipelineId>,
     on_device: Option<OnDevice>,
 }
 
@@ -147,8 +156,12 @@ struct OnDevice {
     /// What the buffers were made of; others make others.
     quads: Arc<Vec<Quad>>,
     palette: Arc<Vec<[f32; 4]>>,
+    coarse: Arc<Vec<u32>>,
     quad_buffer: Buffer,
+    coarse_buffer: Buffer,
     palette_buffer: Buffer,
+    /// What the quads are, in the order in which they are drawn.
+    encodings: Vec<u32>,
     views: [Buffer; 2],
     groups: [BindGroup; 2],
 }
@@ -166,13 +179,6 @@ fn prepare(
 ) {
     let Some(network) = network else { return };
     let drawing = &mut *drawing;
-    for target in &targets {
-        let format = target.main_texture_format();
-        drawing
-            .pipelines
-            .entry(format)
-            .or_insert_with(|| cache.queue_render_pipeline(pipeline(&shaders, format)));
-    }
     if network.is_changed() {
         drawing.on_device = None;
     }
@@ -184,9 +190,22 @@ fn prepare(
         queue.write_buffer(&on_device.quad_buffer, 0, bytemuck::cast_slice(&frame.quads));
         on_device.quads = Arc::clone(&frame.quads);
     }
+    if !Arc::ptr_eq(&on_device.coarse, &frame.coarse) {
+        queue.write_buffer(&on_device.coarse_buffer, 0, bytemuck::cast_slice(&frame.coarse));
+        on_device.coarse = Arc::clone(&frame.coarse);
+    }
     if !Arc::ptr_eq(&on_device.palette, &frame.palette) {
         queue.write_buffer(&on_device.palette_buffer, 0, bytemuck::cast_slice(&frame.palette));
         on_device.palette = Arc::clone(&frame.palette);
+    }
+    for target in &targets {
+        let format = target.main_texture_format();
+        for look in frame.views().into_iter().flat_map(|view| frame.looks(view, &on_device.encodings)) {
+            drawing
+                .pipelines
+                .entry((format, look))
+                .or_insert_with(|| cache.queue_render_pipeline(pipeline(&shaders, format, look)));
+        }
     }
     for (buffer, view) in on_device.views.iter().zip([&frame.view, &frame.minimap_view]) {
         queue.write_buffer(buffer, 0, bytemuck::bytes_of(&ViewWords::new(&frame, view)));
@@ -200,7 +219,8 @@ impl OnDevice {
             device.create_buffer_with_data(&BufferInitDescriptor { label: Some(label), contents, usage })
         };
         let quad_buffer = filled("world:quads", bytemuck::cast_slice(&frame.quads), BufferUsages::STORAGE);
-        let coarse = filled("world:coarse", bytemuck::cast_slice(&frame.coarse), BufferUsages::STORAGE);
+        let coarse_buffer =
+            filled("world:coarse", bytemuck::cast_slice(&frame.coarse), BufferUsages::STORAGE);
         let palette_buffer =
             filled("world:palette", bytemuck::cast_slice(&frame.palette), BufferUsages::UNIFORM);
         let views = [0, 1].map(|_| {
@@ -217,7 +237,7 @@ impl OnDevice {
                 BindingResource::TextureView(&network.pages.view),
                 network.pages.tile_place.as_entire_binding(),
                 quad_buffer.as_entire_binding(),
-                coarse.as_entire_binding(),
+                coarse_buffer.as_entire_binding(),
                 palette_buffer.as_entire_binding(),
                 views[at].as_entire_binding(),
             ];
@@ -228,19 +248,22 @@ impl OnDevice {
             device.create_bind_group("world:map", &layout, &entries)
         });
         let (quads, palette) = (Arc::clone(&frame.quads), Arc::clone(&frame.palette));
-        Self { quads, palette, quad_buffer, palette_buffer, views, groups }
+        let coarse = Arc::clone(&frame.coarse);
+        let encodings = look::encodings(&quads);
+        Self { quads, palette, coarse, encodings, quad_buffer, coarse_buffer, palette_buffer, views, groups }
     }
 }
 
-fn pipeline(shaders: &Shaders, format: TextureFormat) -> RenderPipelineDescriptor {
+fn pipeline(shaders: &Shaders, format: TextureFormat, look: Look) -> RenderPipelineDescriptor {
     let shader = shaders.handle("view/tiles.wgsl");
     RenderPipelineDescriptor {
         label: Some("world:map".into()),
         layout: vec![bindings()],
-        vertex: VertexState { shader: shader.clone(), entry_point: Some("corner".into()), ..default() },
+        vertex: VertexState { shader: shader.clone(), shader_defs: look.shader_defs(), entry_point: Some("corner".into()), ..default() },
         primitive: PrimitiveState { topology: PrimitiveTopology::TriangleStrip, ..default() },
         fragment: Some(FragmentState {
             shader,
+            shader_defs: look.shader_defs(),
             entry_point: Some("tiles".into()),
             targets: vec![Some(ColorTargetState { format, blend: None, write_mask: ColorWrites::ALL })],
             ..default()
@@ -258,8 +281,13 @@ fn draw_map(
 ) {
     let target = view.into_inner();
     let (Some(frame), Some(on_device)) = (frame, &drawing.on_device) else { return };
-    let id = drawing.pipelines.get(&target.main_texture_format());
-    let Some(pipeline) = id.and_then(|&id| cache.get_render_pipeline(id)) else { return };
+    let format = target.main_texture_format();
+    let pipelines = |view: &View| {
+        let looks = frame.looks(view, &on_device.encodings);
+        let found = looks.filter_map(|look| cache.get_render_pipeline(*drawing.pipelines.get(&(format, look))?));
+        found.collect::<Vec<_>>()
+    };
+    let [map, minimap] = frame.views().map(pipelines);
     let size = target.main_texture().size();
     let [width, height] = [size.width as f32, size.height as f32];
     let attachments = [Some(target.get_color_attachment())];
@@ -268,18 +296,22 @@ fn draw_map(
         color_attachments: &attachments,
         ..default()
     });
-    pass.set_render_pipeline(pipeline);
     let quads = 0..on_device.quads.len() as u32;
-    pass.set_bind_group(0, &on_device.groups[0], &[]);
-    pass.draw(0..4, quads.clone());
-
-    let Some(minimap) = frame.minimap else { return };
-    let [left, top, across, down] = minimap.map(|side| side * frame.pixels_per_point);
+    for pipeline in map {
+        pass.set_render_pipeline(pipeline);
+        pass.set_bind_group(0, &on_device.groups[0], &[]);
+        pass.draw(0..4, quads.clone());
+    }
+    let Some(place) = frame.minimap else { return };
+    let [left, top, across, down] = place.map(|side| side * frame.pixels_per_point);
     if left < 0.0 || top < 0.0 || across < 1.0 || down < 1.0 || left + across > width || top + down > height {
         return;
     }
     pass.set_viewport(left, top, across, down, 0.0, 1.0);
     pass.set_scissor_rect(left as u32, top as u32, across as u32, down as u32);
-    pass.set_bind_group(0, &on_device.groups[1], &[]);
-    pass.draw(0..4, quads);
+    for pipeline in minimap {
+        pass.set_render_pipeline(pipeline);
+        pass.set_bind_group(0, &on_device.groups[1], &[]);
+        pass.draw(0..4, quads.clone());
+    }
 }

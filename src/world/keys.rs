@@ -34,16 +34,26 @@ pub enum Action {
     NextTheme,
     /// Mutes the head or layer that is selected, or lets it speak again.
     Mute,
+    /// Mutes all but the selected head of its layer, or all but the selected layer; or lets them speak again.
+    Solo,
+    /// A drag marks weights to be painted, or moves the map again.
+    Paint,
     /// Takes back the last change of weights.
     Undo,
+    /// Does it again.
+    Redo,
     /// Keeps this view.
     Bookmark,
+    /// To the next view that was kept.
+    NextBookmark,
     /// To the search box.
     Search,
     /// To the prompt.
     Prompt,
     /// Shows or hides the inspector.
     Inspector,
+    /// Shows or hides the experiment panel.
+    Experiment,
     /// Shows or hides this list.
     Help,
     /// Pauses the answer, or lets it go on.
@@ -64,7 +74,7 @@ pub enum Action {
     Timings,
     /// Shows or hides the settings.
     Settings,
-    /// Begins the introductory tour.
+    /// Begins the introductory tour, or ends it.
     TakeTour,
 }
 
@@ -85,11 +95,16 @@ impl Action {
             Self::NextPalette => "next palette",
             Self::NextTheme => "light or dark",
             Self::Mute => "mute what is selected",
+            Self::Solo => "hear what is selected alone",
+            Self::Paint => "mark weights to paint",
             Self::Undo => "take back a change of weights",
+            Self::Redo => "do it again",
             Self::Bookmark => "bookmark this view",
+            Self::NextBookmark => "next bookmark",
             Self::Search => "search",
             Self::Prompt => "prompt",
             Self::Inspector => "inspector",
+            Self::Experiment => "experiment",
             Self::Help => "this help",
             Self::Pause => "pause or go on",
             Self::Step => "one token further",
@@ -100,7 +115,7 @@ impl Action {
             Self::Layers => "layers in numbers",
             Self::Timings => "timings",
             Self::Settings => "settings",
-            Self::TakeTour => "take the tour",
+            Self::TakeTour => "take the tour, or leave it",
         }
     }
 }
@@ -212,7 +227,7 @@ mod tests {
         codes.sort();
         codes.dedup();
         assert_eq!(codes.len(), count);
-        assert_eq!(keys.list().count(), 29, "every action has a key");
+        assert_eq!(keys.list().count(), 34, "every action has a key");
     }
 
     #[test]

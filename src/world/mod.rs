@@ -9,6 +9,7 @@ pub mod draw;
 pub mod frames;
 pub mod instruments;
 pub mod keys;
+pub mod lab;
 pub mod layout;
 pub mod palette;
 mod plugin;

@@ -7,13 +7,15 @@ use bevy::prelude::*;
 use super::camera;
 use super::draw::{DrawPlugin, MapFrame, coarse_words};
 use super::keys::Keys;
-use super::layout::{Atlas, Place, Quad, STATE_MUTED, STATE_SCALED};
+use super::lab::LabPlugin;
+use super::layout::{Atlas, FLAT, GROUND, Place, Quad, STATE_EDITED, STATE_MUTED, STATE_SCALED};
 use super::palette::Palette;
 use super::settings::Settings;
 use super::shot::ShotPlugin;
 use super::think::ThinkPlugin;
 use super::tour::TourPlugin;
 use super::view::{Flight, View};
+use crate::passes::Overlaid;
 use crate::tiles::Factors;
 
 /// What is looked at, and from where.
@@ -35,6 +37,8 @@ pub struct Map {
     pub selection: Option<Place>,
     /// What a person is told for a while: the text and the seconds that it stays.
     pub notice: Option<(String, f32)>,
+    /// Whether the mouse's button is for something else than moving the map and selecting.
+    pub held: bool,
     /// All palettes.
     pub palettes: Vec<Palette>,
 }
@@ -55,6 +59,7 @@ impl Map {
             pointer: None,
             selection: None,
             notice: None,
+            held: false,
             palettes,
         }
     }
@@ -179,7 +184,7 @@ impl Plugin for WorldPlugin {
             .init_resource::<super::frames::Frames>()
             .init_resource::<super::instruments::Shown>()
             .add_systems(Last, (super::frames::record, super::frames::write).chain())
-            .add_plugins((ShotPlugin, ThinkPlugin, TourPlugin, DrawPlugin));
+            .add_plugins((ShotPlugin, ThinkPlugin, TourPlugin, DrawPlugin, LabPlugin));
         let (map, settings) = (app.world().resource::<Map>(), app.world().resource::<Settings>());
         let palette = map.palette(&settings.palette).bake(settings.theme);
         let frame = MapFrame {
@@ -202,6 +207,7 @@ fn make_frame(
     map: Res<Map>,
     settings: Res<Settings>,
     factors: Res<Factors>,
+    overlaid: Res<Overlaid>,
     cameras: Query<&Camera>,
     mut frame: ResMut<MapFrame>,
     mut clear: ResMut<ClearColor>,
@@ -219,10 +225,13 @@ fn make_frame(
         let [r, g, b] = settings.theme.ground();
         clear.0 = Color::srgb_u8(r, g, b);
     }
-    if factors.is_changed() {
+    if factors.is_changed() || overlaid.is_changed() {
         let heads = map.atlas.model().config().head_count;
-        frame.quads =
-            Arc::new(map.atlas.quads().iter().map(|quad| with_state(quad, &factors, heads)).collect());
+        let quads = map.atlas.quads().iter();
+        let none = Factors::default();
+        let factors = if overlaid.bypassed { &none } else { &*factors };
+        let marked = quads.map(|quad| with_edit(with_state(quad, factors, heads), &overlaid));
+        frame.quads = Arc::new(marked.collect());
     }
 }
 
@@ -243,6 +252,13 @@ fn with_state(quad: &Quad, factors: &Factors, heads: u32) -> Quad {
         0
     };
     Quad { state: quad.state | state, ..*quad }
+}
+
+/// A quad with the mark of a tile whose bytes are not those of the file.
+fn with_edit(quad: Quad, overlaid: &Overlaid) -> Quad {
+    let is_tile = quad.kind != FLAT && quad.kind != GROUND;
+    let edited = if is_tile && overlaid.is_shown(quad.tile) { STATE_EDITED } else { 0 };
+    Quad { state: quad.state | edited, ..quad }
 }
 
 impl Default for Keys {

@@ -9,12 +9,14 @@ use serde::Deserialize;
 
 use super::camera::entity_of;
 use super::instruments::{Instrument, Shown};
+use super::lab::Edits;
 use super::layout::Place;
 use super::palette::{Colouring, Theme};
 use super::settings::Settings;
 use super::shot::Shots;
 use super::think::{Mind, lens::Lens};
 use super::{Map, WorldSystems};
+use crate::model::overlay::Brush;
 use crate::tiles::{ModelIndex, Muted};
 
 /// Why a tour cannot be taken.
@@ -38,6 +40,10 @@ pub enum TourError {
         available: Vec<String>,
     },
 }
+
+/// Every tour that there is, by its file's name.
+#[derive(Resource, Debug, Clone, Default)]
+pub struct Tours(pub Vec<(String, String)>);
 
 /// One step of a tour.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -73,6 +79,15 @@ pub enum TourStep {
     Mute(Place),
     /// Lets it speak again.
     Unmute(Place),
+    /// Paints the weights of a place, over the file and not into it.
+    Paint {
+        /// Which.
+        at: Place,
+        /// How.
+        brush: Brush,
+    },
+    /// Takes back the last painting.
+    Undo,
     /// Gives the model a prompt and waits for so many tokens.
     Prompt {
         /// The text.
@@ -176,6 +191,7 @@ fn run(
     mut shots: ResMut<Shots>,
     mut mind: ResMut<Mind>,
     (mut shown, lens): (ResMut<Shown>, Res<Lens>),
+    mut edits: ResMut<Edits>,
     mut exit: MessageWriter<AppExit>,
     mut commands: Commands,
 ) {
@@ -243,6 +259,18 @@ fn run(
             }
         }
         TourStep::Show(instrument) => shown.0 = instrument,
+        TourStep::Paint { at, brush } => {
+            edits.mark_place(&map.atlas, &at);
+            if edits.count() == 0 {
+                complain(&mut run, &mut map, &at);
+            } else if edits.paint(map.atlas.model(), brush).is_none() {
+                run.complaints.extend(edits.problem.clone());
+            }
+            edits.clear();
+        }
+        TourStep::Undo => {
+            edits.undo();
+        }
         TourStep::Shot(name) => {
             if let Some(folder) = &run.shots {
                 shots.take(folder.join(format!("{name}.png")));

@@ -67,7 +67,7 @@ pub(super) fn q6_k(block: &[u8; 210], out: &mut [f32; 256]) {
 /// The 6-bit integers are packed in 12 bytes: those of groups 0 to 3 are the low six bits of bytes 0 to 3 (scales)
 /// and 4 to 7 (minima); those of groups 4 to 7 have their low four bits in bytes 8 to 11 (scales in the low half,
 /// minima in the high half) and their high two bits at the top of bytes 0 to 7.
-fn scaled_groups(head: &[u8; 16]) -> [(f32, f32); 8] {
+pub(super) fn scaled_groups(head: &[u8; 16]) -> [(f32, f32); 8] {
     let scale = half_at(head, 0);
     let minimum = half_at(head, 2);
     let (scales, minima, rest) = (&head[4..8], &head[8..12], &head[12..16]);

@@ -9,10 +9,13 @@
 mod floats;
 mod k_quants;
 mod legacy;
+mod nearest;
 
 use half::f16;
 
 use super::encoding::Encoding;
+
+pub use nearest::set_nearest;
 
 /// Writes the weights in `bytes`, whole blocks of `encoding` in GGUF order, to `out`.
 ///

@@ -98,6 +98,8 @@ pub struct Network {
     pub(super) family: Family,
     /// Weight of the norm after the embedding, then of each layer's two norms.
     pub(super) gains: Vec<Buffer>,
+    /// Of each layer: biases, then norms of heads.
+    pub(super) vectors: Vec<Buffer>,
     pub(super) embed: Stage,
     pub(super) layers: Vec<Stage>,
     /// Pieces of the output matrix that are streamed before the last one.
@@ -326,7 +328,8 @@ impl Builder<'_> {
         let bound: [&dyn Binding; _] = [&b.activations, &places, &params, &gain, &b.columns, &b.meetings];
         let embed = self.stage(Some(weights.embedding()), &bound, vec![embed]);
 
-        let (mut layers, mut layer_params, mut all_gains) = (Vec::new(), Vec::new(), vec![gain]);
+        let (mut layers, mut layer_params) = (Vec::new(), Vec::new());
+        let (mut all_gains, mut all_vectors) = (vec![gain], Vec::new());
         for index in 0..config.layer_count {
             let (params, matrices) = layer_parameters(index, &tensors, &config, sizes)?;
             let uniform = self.uniform(&params);
@@ -352,6 +355,7 @@ impl Builder<'_> {
             layers.push(stage);
             layer_params.push(uniform);
             all_gains.push(gains);
+            all_vectors.push(vectors);
         }
 
         let groups = by_eight(&output.params);
@@ -403,6 +407,7 @@ impl Builder<'_> {
             layer_params,
             family: self.family,
             gains,
+            vectors: all_vectors,
             embed,
             layers,
             output_pieces,

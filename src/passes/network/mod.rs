@@ -10,6 +10,7 @@ mod quads;
 mod record;
 mod streamed;
 mod tensors;
+mod vectors;
 mod weights;
 
 use std::sync::Arc;

@@ -1,0 +1,54 @@
+//! The views that were kept of this model: each is gone to by a click, or forgotten.
+
+use bevy::prelude::*;
+use bevy_egui::{EguiContexts, egui};
+
+use super::style::backing;
+use crate::world::Map;
+use crate::world::settings::Settings;
+
+pub(super) fn draw(
+    mut contexts: EguiContexts,
+    mut map: ResMut<Map>,
+    mut settings: ResMut<Settings>,
+) -> Result {
+    let context = contexts.ctx_mut()?;
+    let title = map.atlas.title();
+    let list = settings.bookmarks.get(&title).cloned().unwrap_or_default();
+    if list.is_empty() {
+        return Ok(());
+    }
+    let frame = egui::Frame::new()
+        .fill(backing(settings.theme))
+        .corner_radius(6.0)
+        .inner_margin(egui::Margin::symmetric(8, 4));
+    let (mut chosen, mut forgotten) = (None, None);
+    let area = egui::Area::new(egui::Id::new("bookmarks"));
+    // Beside the search box.
+    area.anchor(egui::Align2::RIGHT_TOP, egui::vec2(-240.0, 10.0)).show(context, |ui| {
+        frame.show(ui, |ui| {
+            ui.menu_button(format!("Bookmarks ({})", list.len()), |ui| {
+                for (at, (name, _)) in list.iter().enumerate() {
+                    ui.horizontal(|ui| {
+                        if ui.button("x").on_hover_text("forget it").clicked() {
+                            forgotten = Some(at);
+                        }
+                        if ui.button(format!("{}  {name}", at + 1)).clicked() {
+                            chosen = Some(at);
+                            ui.close();
+                        }
+                    });
+                }
+            });
+        });
+    });
+    if let Some((_, view)) = chosen.and_then(|at: usize| list.get(at)) {
+        map.go(*view, None);
+    }
+    if let Some(at) = forgotten
+        && let Some(list) = settings.bookmarks.get_mut(&title)
+    {
+        list.remove(at);
+    }
+    Ok(())
+}

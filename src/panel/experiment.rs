@@ -1,0 +1,293 @@
+//! The experiment panel: mute, scale and solo; paint weights, take it back, save a copy; answer a prompt both ways.
+
+use std::path::PathBuf;
+
+use bevy::prelude::*;
+use bevy_egui::{EguiContexts, egui, input::EguiWantsInput};
+use egui::{Color32, DragValue, RichText, Ui};
+
+use super::style::faint;
+use super::{Panels, PromptBox, side_by_side};
+use crate::model::overlay::{Brush, Region};
+use crate::model::weights::tile_weights;
+use crate::tiles::{Factors, ModelIndex, Muted, Scale};
+use crate::world::Map;
+use crate::world::camera::{entity_of, mute_selection};
+use crate::world::keys::{Action, Keys};
+use crate::world::lab::{Comparison, Edits, marks};
+use crate::world::layout::Place;
+use crate::world::palette::Theme;
+use crate::world::settings::Settings;
+
+/// Points across.
+const WIDTH: f32 = 310.0;
+/// Marks that are listed; more are counted.
+const MOST_LISTED: usize = 12;
+
+/// What is typed into the panel.
+pub(super) struct Typed {
+    value: f32,
+    factor: f32,
+    noise: f32,
+    path: Option<String>,
+}
+
+impl Default for Typed {
+    fn default() -> Self {
+        Self { value: 0.5, factor: -1.0, noise: 1.0, path: None }
+    }
+}
+
+pub(super) fn toggle(
+    keys: Res<Keys>,
+    input: Option<Res<ButtonInput<KeyCode>>>,
+    wants: Option<Res<EguiWantsInput>>,
+    edits: Res<Edits>,
+    mut was_painting: Local<bool>,
+    mut panels: ResMut<Panels>,
+) {
+    // Who begins to paint needs the brushes.
+    if edits.painting && !std::mem::replace(&mut *was_painting, edits.painting) {
+        panels.experiment = true;
+    }
+    *was_painting = edits.painting;
+    let typing = wants.is_some_and(|wants| wants.wants_any_keyboard_input());
+    if !typing && input.is_some_and(|input| keys.pressed(&input, Action::Experiment)) {
+        panels.experiment = !panels.experiment;
+    }
+}
+
+pub(super) fn draw(
+    mut contexts: EguiContexts,
+    mut map: ResMut<Map>,
+    (settings, factors, prompt): (Res<Settings>, Res<Factors>, Res<PromptBox>),
+    index: Option<Res<ModelIndex>>,
+    (muted, scales, marked): (Query<(), With<Muted>>, Query<&Scale>, marks::Marked),
+    mut edits: ResMut<Edits>,
+    mut comparison: ResMut<Comparison>,
+    mut panels: ResMut<Panels>,
+    mut typed: Local<Typed>,
+    mut commands: Commands,
+) -> Result {
+    let context = contexts.ctx_mut()?;
+    let theme = settings.theme;
+    let mut open = panels.experiment;
+    // Above the minimap.
+    let most = (map.view.size[1] as f32 - 290.0).max(150.0);
+    let window = egui::Window::new("Experiment").open(&mut open).resizable(false);
+    let window = window.default_size([WIDTH, most]).frame(super::style::opaque(context));
+    window.anchor(egui::Align2::LEFT_TOP, egui::vec2(12.0, 52.0)).show(context, |ui| {
+        ui.set_width(WIDTH);
+        egui::ScrollArea::vertical().max_height(most).show(ui, |ui| {
+            section(ui, "Heads and layers", |ui| {
+                let index = index.as_deref();
+                let selected = map.selection.clone();
+                let entity = selected.as_ref().zip(index).and_then(|(place, index)| entity_of(place, index));
+                match (entity, &selected) {
+                    (Some(entity), Some(place)) => {
+                        ui.label(RichText::new(map.atlas.name(place)).strong());
+                        let is_solo = index.is_some_and(|index| {
+                            marks::is_solo(place, index, |entity| muted.contains(entity))
+                        });
+                        ui.horizontal(|ui| {
+                            let button =
+                                |text: &str, on: bool| egui::Button::new(text.to_owned()).selected(on);
+                            if ui.add(button("Mute (M)", muted.contains(entity))).clicked() {
+                                mute_selection(&mut map, index, &muted, &mut commands);
+                            }
+                            if ui.add(button("Solo (O)", is_solo)).clicked() {
+                                let is_muted = |entity| muted.contains(entity);
+                                marks::solo_selection(&mut map, index, is_muted, &mut commands);
+                            }
+                        });
+                        scale(ui, entity, scales.get(entity).ok(), &mut commands);
+                    }
+                    _ => {
+                        ui.colored_label(faint(theme), "Click a head or a layer.");
+                    }
+                }
+                listed(ui, &mut map, &factors, theme);
+                if !marked.is_empty() && ui.button("All speak again").clicked() {
+                    marks::clear(&marked, &mut commands);
+                }
+            });
+            section(ui, "Weights", |ui| weights(ui, &mut map, &mut edits, &mut typed, theme));
+            section(ui, "Side by side", |ui| {
+                let changed = !marked.is_empty() || !edits.overlay.tiles().is_empty();
+                side_by_side::ask(ui, &mut comparison, &prompt, changed, theme);
+            });
+        });
+    });
+    panels.experiment = open;
+    Ok(())
+}
+
+fn section(ui: &mut Ui, title: &str, contents: impl FnOnce(&mut Ui)) {
+    let heading = RichText::new(title).strong();
+    egui::CollapsingHeader::new(heading).default_open(true).show_unindented(ui, contents);
+    ui.add_space(4.0);
+}
+
+fn scale(ui: &mut Ui, entity: Entity, scale: Option<&Scale>, commands: &mut Commands) {
+    let mut factor = scale.map_or(1.0, |scale| scale.0);
+    ui.horizontal(|ui| {
+        ui.label("times");
+        if ui.add(egui::Slider::new(&mut factor, -2.0..=4.0)).changed() {
+            commands.entity(entity).insert(Scale(factor));
+        }
+        if scale.is_some() && ui.button("1").clicked() {
+            commands.entity(entity).remove::<Scale>();
+        }
+    });
+}
+
+/// What is muted or scaled; each is gone to by a click.
+fn listed(ui: &mut Ui, map: &mut Map, factors: &Factors, theme: Theme) {
+    let heads = map.atlas.model().config().head_count.max(1) as usize;
+    let of_heads = factors.heads.iter().enumerate();
+    let of_heads =
+        of_heads.map(|(at, &factor)| (Place::Head((at / heads) as u32, (at % heads) as u32), factor));
+    let of_layers = factors.layers.iter().enumerate();
+    let of_layers = of_layers.map(|(at, &factor)| (Place::Layer(at as u32), factor));
+    let marked: Vec<(Place, f32)> = of_layers.chain(of_heads).filter(|(_, factor)| *factor != 1.0).collect();
+    for (place, factor) in marked.iter().take(MOST_LISTED) {
+        let what = if *factor == 0.0 { "muted".to_owned() } else { format!("x {factor:.2}") };
+        let text = RichText::new(format!("{}  {what}", map.atlas.name(place))).size(12.0);
+        if ui.selectable_label(false, text).clicked() {
+            map.go_to(place, None);
+        }
+    }
+    if marked.len() > MOST_LISTED {
+        ui.colored_label(faint(theme), format!("and {} more", marked.len() - MOST_LISTED));
+    }
+}
+
+fn weights(ui: &mut Ui, map: &mut Map, edits: &mut Edits, typed: &mut Typed, theme: Theme) {
+    ui.horizontal(|ui| {
+        let on_map = egui::Button::new("Mark on the map (G)").selected(edits.painting);
+        if ui.add(on_map).clicked() {
+            edits.painting = !edits.painting;
+        }
+        let selected = map.selection.clone();
+        if ui.add_enabled(selected.is_some(), egui::Button::new("Mark what is selected")).clicked()
+            && let Some(place) = selected
+        {
+            edits.mark_place(&map.atlas, &place);
+        }
+    });
+    let words = match edits.marked() {
+        [] => "Nothing is marked.".to_owned(),
+        [one] => describe(map, edits, one),
+        several => format!("{} weights in {} plots", edits.count(), several.len()),
+    };
+    ui.label(RichText::new(words).size(12.5));
+    let spread = edits.marked().first().map_or(1.0, |region| map.atlas.spread(region.tensor));
+    let mut brush = None;
+    ui.add_enabled_ui(!edits.marked().is_empty(), |ui| {
+        let mut row = |label: &str, number: Option<&mut f32>, unit: &str, chosen: Brush| {
+            ui.horizontal(|ui| {
+                if ui.add_sized([92.0, 20.0], egui::Button::new(label)).clicked() {
+                    brush = Some(chosen);
+                }
+                if let Some(number) = number {
+                    ui.add(DragValue::new(number).speed(0.01).max_decimals(5));
+                }
+                ui.colored_label(faint(theme), unit);
+            });
+        };
+        let (value, factor) = (typed.value, typed.factor);
+        let noise = Brush::Noise { spread: typed.noise * spread, seed: edits.overlay.version() };
+        row("Set to", Some(&mut typed.value), "", Brush::Set(value));
+        row("Multiply by", Some(&mut typed.factor), "", Brush::Scale(factor));
+        row("Add noise", Some(&mut typed.noise), "spreads of the tensor", noise);
+        row("Zero", None, "", Brush::Zero);
+    });
+    if let Some(brush) = brush {
+        edits.paint(map.atlas.model(), brush);
+    }
+    if let Some(problem) = &edits.problem {
+        ui.colored_label(Color32::from_rgb(0xE0, 0x50, 0x50), problem);
+    }
+    outcome(ui, map, edits);
+    let [undo, redo] = edits.overlay.depth();
+    ui.horizontal(|ui| {
+        if ui.add_enabled(undo > 0, egui::Button::new("Undo (Z)")).clicked() {
+            map.tell(edits.undo());
+        }
+        if ui.add_enabled(redo > 0, egui::Button::new("Redo (Y)")).clicked() {
+            map.tell(edits.redo());
+        }
+        let edited = edits.overlay.tiles().len();
+        if ui.add_enabled(edited > 0, egui::Button::new("As in the file")).clicked() {
+            edits.restore_all();
+        }
+    });
+    let edited = edits.overlay.tiles().len();
+    if edited == 0 {
+        return;
+    }
+    let what = if edited == 1 {
+        "1 tile is edited: its checksum no longer holds.".to_owned()
+    } else {
+        format!("{edited} tiles are edited: their checksums no longer hold.")
+    };
+    ui.colored_label(super::style::edited(theme), format!("{what} The file is untouched."));
+    ui.horizontal(|ui| {
+        let path = typed.path.get_or_insert_with(|| {
+            let stem = map.atlas.model().path().file_stem().unwrap_or_default().to_string_lossy();
+            format!("{}-edited.pxi", stem.replace(' ', "-"))
+        });
+        ui.add(egui::TextEdit::singleline(path).desired_width(WIDTH - 120.0));
+        let label = if edits.is_saving() { "Saving ..." } else { "Save a copy" };
+        if ui.add_enabled(!edits.is_saving(), egui::Button::new(label)).clicked() {
+            let path = PathBuf::from(path.trim());
+            edits.save(map.atlas.model(), path);
+        }
+    });
+}
+
+/// What became of the last edit: what was asked and what the encoding could hold.
+fn outcome(ui: &mut Ui, map: &Map, edits: &Edits) {
+    let Some(last) = edits.last else { return };
+    let painted = last.painted;
+    let encoding = map.atlas.model().tensors()[last.tensor].encoding();
+    let words = match painted.first {
+        Some(values) if painted.weights == 1 => asked_and_got(values, encoding.name()),
+        _ => format!(
+            "{} of {} weights changed, in {} tiles; none is farther than {:.2e} from what was asked.",
+            painted.changed, painted.weights, painted.tiles, painted.largest_miss
+        ),
+    };
+    ui.label(RichText::new(words).size(12.5));
+}
+
+/// In words: what a weight was, what was asked, and what it is.
+pub(super) fn asked_and_got([was, asked, got]: [f32; 3], encoding: &str) -> String {
+    let words = format!("was {was:+.5}, asked {asked:+.5}, got {got:+.5}");
+    if asked.to_bits() == got.to_bits() {
+        words
+    } else {
+        format!("{words}: the nearest that {encoding} can hold within the scale of its block")
+    }
+}
+
+/// A region in words, and its value where it is one weight.
+fn describe(map: &Map, edits: &Edits, region: &Region) -> String {
+    let model = map.atlas.model();
+    let tensor = &model.tensors()[region.tensor];
+    let (rows, columns) = (&region.rows, &region.columns);
+    if region.weights() != 1 {
+        let count = region.weights();
+        return format!(
+            "{}\nrows {}..{}, columns {}..{}: {count} weights",
+            tensor.name, rows.start, rows.end, columns.start, columns.end
+        );
+    }
+    let tile = tensor.first_tile + tensor.tiling.tile_of(rows.start, columns.start) as u32;
+    let (_, shape) = model.tile_shape(tile);
+    let weights = tile_weights(&tensor.tiling, &shape, edits.tile(model, tile));
+    let stride = shape.columns.end - shape.columns.start;
+    let at = (rows.start - shape.rows.start) * stride + columns.start - shape.columns.start;
+    let value = weights.get(at as usize).copied().unwrap_or_default();
+    format!("{} [{}, {}]\n{value:+.6}   {}", tensor.name, rows.start, columns.start, tensor.encoding())
+}

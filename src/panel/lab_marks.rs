@@ -1,0 +1,87 @@
+//! What the lab draws on the map: the frame around marked weights, what the model is doing for a comparison, and why there is no model.
+
+use bevy::prelude::*;
+use bevy_egui::{EguiContexts, egui};
+use egui::{Align2, FontId, Id, LayerId, Order, Stroke, StrokeKind, pos2, vec2};
+
+use super::map_text::{on_screen, tag};
+use super::style::{accent, backing, edited, faint, ink};
+use crate::world::Map;
+use crate::world::lab::{Comparison, DeviceState, Edits, Stage};
+use crate::world::settings::Settings;
+
+/// Frames that are drawn; of a layer's many plots the rest is left out.
+const MOST_FRAMES: usize = 64;
+
+pub(super) fn draw(
+    mut contexts: EguiContexts,
+    map: Res<Map>,
+    settings: Res<Settings>,
+    edits: Res<Edits>,
+    comparison: Res<Comparison>,
+    device: Res<DeviceState>,
+) -> Result {
+    let context = contexts.ctx_mut()?;
+    let theme = settings.theme;
+    let painter = context.layer_painter(LayerId::background());
+    let visible = map.view.visible();
+    for &cells in edits.cells().iter().filter(|cells| cells.overlaps(&visible)).take(MOST_FRAMES) {
+        let rect = on_screen(&map, cells).expand(1.5);
+        painter.rect_stroke(rect, 1.0, Stroke::new(3.5, backing(theme)), StrokeKind::Outside);
+        painter.rect_stroke(rect, 1.0, Stroke::new(2.0, edited(theme)), StrokeKind::Outside);
+    }
+    if let Some(cells) = edits.cells().first()
+        && cells.overlaps(&visible)
+    {
+        let count = edits.count();
+        let text = if count == 1 { "1 weight".to_owned() } else { format!("{count} weights") };
+        let below = on_screen(&map, *cells).center_bottom() + vec2(0.0, 14.0);
+        tag(&painter, below, &text, edited(theme), backing(theme));
+    }
+    let doing = match comparison.stage {
+        Stage::Without => "answering as the file says: without your changes",
+        Stage::With => "answering with your changes",
+        _ if edits.painting => "marking weights: click or drag; G moves the map again",
+        _ => "",
+    };
+    if !doing.is_empty() {
+        let top = painter.clip_rect().center_top() + vec2(0.0, 24.0);
+        tag(&painter, top, doing, accent(theme), backing(theme));
+    }
+    if let DeviceState::Refused(why) = &*device {
+        refused(context, &map, &settings, why);
+    }
+    Ok(())
+}
+
+/// In words, where the map would be: why it is empty.
+fn refused(context: &egui::Context, map: &Map, settings: &Settings, why: &str) {
+    let theme = settings.theme;
+    let painter = context.layer_painter(LayerId::new(Order::Middle, Id::new("refused")));
+    let screen = painter.clip_rect();
+    let wide = (screen.width() - 80.0).clamp(120.0, 640.0);
+    let path = map.atlas.model().path().display();
+    let text =
+        |text: String, size: f32, colour| painter.layout(text, FontId::proportional(size), colour, wide);
+    let parts = [
+        text(format!("{} cannot be shown here", map.atlas.title()), 22.0, ink(theme)),
+        text(why.to_owned(), 15.0, ink(theme)),
+        text(
+            format!("It answers in the terminal: pixel-llm --no-window --device cpu {path} --prompt TEXT"),
+            14.0,
+            faint(theme),
+        ),
+    ];
+    let gap = 12.0;
+    let tall: f32 = parts.iter().map(|part| part.size().y + gap).sum::<f32>() - gap;
+    let place = Align2::CENTER_CENTER.anchor_size(screen.center(), vec2(wide, tall));
+    let stroke = Stroke::new(1.0, accent(theme));
+    painter.rect(place.expand(24.0), 10.0, backing(theme), stroke, StrokeKind::Outside);
+    let mut top = place.top();
+    for part in parts {
+        let colour = ink(theme);
+        let height = part.size().y;
+        painter.galley(pos2(place.left(), top), part, colour);
+        top += height + gap;
+    }
+}

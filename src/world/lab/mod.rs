@@ -1,0 +1,91 @@
+//! The lab: what a person changes in the model that they look at, and how its answers differ then.
+//!
+//! In: marked weights and a brush, heads and layers that are to be muted, scaled or heard alone, a prompt to be answered twice. Out: [`Edits`] in
+//! an overlay that the device computes with and the map draws, marks on entities, and a [`Comparison`]. The model's file is never written.
+
+mod compare;
+mod device;
+mod edits;
+pub mod marks;
+mod mouse;
+mod shortcuts;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bevy::prelude::*;
+
+use super::draw::MapFrame;
+use super::{Map, WorldSystems};
+use crate::model::overlay::coarse_of;
+use crate::passes::Overlaid;
+
+pub use compare::{Asked, Comparison, Row, Side, Stage};
+pub use device::DeviceState;
+pub use edits::{Edits, Last};
+
+/// Painting, soloing and comparing. Needs what [`super::WorldPlugin`] needs, and `OverlayPlugin`.
+pub(super) struct LabPlugin;
+
+impl Plugin for LabPlugin {
+    fn build(&self, app: &mut App) {
+        app.init_resource::<Edits>()
+            .init_resource::<Comparison>()
+            .init_resource::<Overlaid>()
+            .add_plugins(device::DevicePlugin)
+            .add_systems(
+                Update,
+                (
+                    (shortcuts::keys, mouse::mark, compare::drive)
+                        .chain()
+                        .after(super::camera::mouse)
+                        .in_set(WorldSystems::Input),
+                    share.in_set(WorldSystems::Move),
+                    coarse.in_set(WorldSystems::Frame),
+                ),
+            );
+    }
+}
+
+/// Hands the edits to the device, and tells how saving went.
+fn share(mut edits: ResMut<Edits>, mut overlaid: ResMut<Overlaid>, mut map: ResMut<Map>) {
+    let edits = edits.bypass_change_detection();
+    if let Some(told) = edits.saved() {
+        map.tell(told);
+    }
+    let tiles = edits.overlay.tiles();
+    if !Arc::ptr_eq(tiles, &overlaid.tiles) || overlaid.bypassed != edits.bypassed {
+        *overlaid = Overlaid { tiles: Arc::clone(tiles), bypassed: edits.bypassed };
+    }
+}
+
+/// Gives edited tiles the look from afar that their weights have now.
+fn coarse(
+    overlaid: Res<Overlaid>,
+    map: Res<Map>,
+    mut frame: ResMut<MapFrame>,
+    mut of_file: Local<Option<Arc<Vec<u32>>>>,
+    mut known: Local<HashMap<u32, (Arc<[u8]>, Vec<u32>)>>,
+) {
+    if !overlaid.is_changed() {
+        return;
+    }
+    let of_file = of_file.get_or_insert_with(|| Arc::clone(&frame.coarse));
+    let shown = overlaid.shown();
+    if shown.is_empty() {
+        frame.coarse = Arc::clone(of_file);
+        return;
+    }
+    let mut words = Vec::clone(of_file);
+    known.retain(|tile, (bytes, _)| shown.get(tile).is_some_and(|now| Arc::ptr_eq(now, bytes)));
+    for (&tile, bytes) in shown.iter() {
+        let (_, grid) = known.entry(tile).or_insert_with(|| {
+            // A brush leaves only finite numbers; a tile that has others keeps the look that it had.
+            let grid = coarse_of(map.atlas.model(), tile, bytes).map(|coarse| coarse.grid);
+            let grid = grid.unwrap_or_else(|_| map.atlas.model().tile_grid(tile));
+            (Arc::clone(bytes), super::draw::coarse_grid_words(&grid).collect())
+        });
+        words[tile as usize * grid.len()..][..grid.len()].copy_from_slice(grid);
+    }
+    frame.coarse = Arc::new(words);
+}

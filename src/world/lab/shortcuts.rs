@@ -1,0 +1,72 @@
+//! Keys of the lab, of bookmarks and of the tour.
+
+use bevy::prelude::*;
+use bevy_egui::input::EguiWantsInput;
+
+use super::{Edits, marks};
+use crate::tiles::{ModelIndex, Muted};
+use crate::world::Map;
+use crate::world::keys::{Action, Keys};
+use crate::world::settings::Settings;
+use crate::world::tour::{Tour, TourRun, Tours};
+
+/// The tour that a key begins.
+const INTRODUCTION: &str = "first-steps";
+
+pub(super) fn keys(
+    keys: Res<Keys>,
+    input: Option<Res<ButtonInput<KeyCode>>>,
+    wants: Option<Res<EguiWantsInput>>,
+    settings: Res<Settings>,
+    index: Option<Res<ModelIndex>>,
+    muted: Query<(), With<Muted>>,
+    (tours, tour): (Option<Res<Tours>>, Option<Res<TourRun>>),
+    mut map: ResMut<Map>,
+    mut edits: ResMut<Edits>,
+    mut last_bookmark: Local<usize>,
+    mut commands: Commands,
+) {
+    let Some(input) = input else { return };
+    if wants.is_some_and(|wants| wants.wants_any_keyboard_input()) {
+        return;
+    }
+    let pressed = |action| keys.pressed(&input, action);
+    if pressed(Action::Undo) {
+        map.tell(edits.undo());
+    }
+    if pressed(Action::Redo) {
+        map.tell(edits.redo());
+    }
+    if pressed(Action::Paint) {
+        edits.painting = !edits.painting;
+        map.tell(if edits.painting {
+            "click a weight or drag over some to mark them; G again to move the map"
+        } else {
+            "a drag moves the map"
+        });
+    }
+    if pressed(Action::Solo) {
+        marks::solo_selection(&mut map, index.as_deref(), |entity| muted.contains(entity), &mut commands);
+    }
+    if pressed(Action::NextBookmark) {
+        let list = settings.bookmarks.get(&map.atlas.title()).map_or(&[][..], Vec::as_slice);
+        match list.get(*last_bookmark % list.len().max(1)) {
+            Some((name, view)) => {
+                map.go(*view, None);
+                map.tell(format!("bookmark: {name}"));
+                *last_bookmark = (*last_bookmark + 1) % list.len();
+            }
+            None => map.tell("no bookmarks here yet: B makes one"),
+        }
+    }
+    if pressed(Action::TakeTour) {
+        if tour.is_some() {
+            commands.remove_resource::<TourRun>();
+            return;
+        }
+        match Tour::find(INTRODUCTION, tours.as_ref().map_or(&[][..], |tours| &tours.0)) {
+            Ok(tour) => commands.insert_resource(TourRun::new(tour, None, false)),
+            Err(error) => map.tell(error.to_string()),
+        }
+    }
+}

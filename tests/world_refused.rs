@@ -1,0 +1,70 @@
+//! A model that the kernels cannot compute: the window opens all the same and says so in words, where the map would be.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking as tests do")]
+
+mod common;
+
+use std::io::BufReader;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use assert_cmd::cargo::CommandCargoExt;
+use common::tiny::{Shape, Tiny};
+use pixel_llm::model::Encoding;
+
+/// Pixels of the picture, row by row, in the middle half of it.
+fn middle(path: &Path) -> Vec<[u8; 3]> {
+    let decoder = png::Decoder::new(BufReader::new(std::fs::File::open(path).unwrap()));
+    let mut reader = decoder.read_info().unwrap();
+    let mut rgb = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut rgb).unwrap();
+    let (width, height) = (info.width as usize, info.height as usize);
+    let rows = rgb.chunks(width * 3).skip(height / 4).take(height / 2);
+    rows.flat_map(|row| row.chunks(3).skip(width / 4).take(width / 2))
+        .map(|pixel| [pixel[0], pixel[1], pixel[2]])
+        .collect()
+}
+
+#[test]
+fn a_model_that_the_kernels_refuse_is_told_in_the_window() {
+    if Command::new("xvfb-run").arg("--help").stdout(Stdio::null()).status().is_err() {
+        eprintln!("SKIPPED, nothing was tested: xvfb-run is not installed");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("tours")).unwrap();
+    let tour = "(title: \"t\", steps: [Wait(1.0), Shot(\"refused\")])";
+    std::fs::write(folder.path().join("tours/t.tour.ron"), tour).unwrap();
+    // Heads of 12 are no whole number of the kernels' lanes.
+    let shape = Shape { width: 48, vocab: 300, hidden: 96, heads: 4, kv_heads: 2, head_size: 12, layers: 1 };
+    let model = folder.path().join("odd.gguf");
+    Tiny::shaped("llama", Encoding::F32, 5, shape).write(&model);
+    let program = Command::cargo_bin("pixel-llm").unwrap();
+    let output = Command::new("xvfb-run")
+        .args(["-a", "-s", "-screen 0 1280x720x24"])
+        .arg(program.get_program())
+        .arg(&model)
+        .arg("--assets")
+        .arg(folder.path())
+        .args(["--tour", "t", "--screenshots"])
+        .arg(folder.path())
+        .env_remove("WAYLAND_DISPLAY")
+        .env_remove("WAYLAND_SOCKET")
+        .env("PIXEL_LLM_CACHE", folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if said.contains("no graphics adapter") && std::env::var_os("PIXEL_LLM_REQUIRE_GPU").is_none() {
+        eprintln!("SKIPPED, nothing was tested: {said}");
+        return;
+    }
+    assert!(output.status.success(), "{said}");
+    let pixels = middle(&folder.path().join("refused.png"));
+    // The frame around the words has the colour of what is selected, and there are some lines of light text in it.
+    let of = |colour: [u8; 3]| {
+        pixels.iter().filter(|pixel| pixel.iter().zip(colour).all(|(a, b)| a.abs_diff(b) < 24)).count()
+    };
+    assert!(of([0xFF, 0xD9, 0x66]) > 600, "the frame has {} pixels", of([0xFF, 0xD9, 0x66]));
+    assert!(of([0xE8, 0xEC, 0xF2]) > 600, "the text has {} pixels", of([0xE8, 0xEC, 0xF2]));
+}
