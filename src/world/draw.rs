@@ -259,7 +259,12 @@ fn pipeline(shaders: &Shaders, format: TextureFormat, look: Look) -> RenderPipel
     RenderPipelineDescriptor {
         label: Some("world:map".into()),
         layout: vec![bindings()],
-        vertex: VertexState { shader: shader.clone(), shader_defs: look.shader_defs(), entry_point: Some("corner".into()), ..default() },
+        vertex: VertexState {
+            shader: shader.clone(),
+            shader_defs: look.shader_defs(),
+            entry_point: Some("corner".into()),
+            ..default()
+        },
         primitive: PrimitiveState { topology: PrimitiveTopology::TriangleStrip, ..default() },
         fragment: Some(FragmentState {
             shader,
@@ -284,7 +289,8 @@ fn draw_map(
     let format = target.main_texture_format();
     let pipelines = |view: &View| {
         let looks = frame.looks(view, &on_device.encodings);
-        let found = looks.filter_map(|look| cache.get_render_pipeline(*drawing.pipelines.get(&(format, look))?));
+        let found =
+            looks.filter_map(|look| cache.get_render_pipeline(*drawing.pipelines.get(&(format, look))?));
         found.collect::<Vec<_>>()
     };
     let [map, minimap] = frame.views().map(pipelines);

@@ -27,9 +27,7 @@ impl Look {
     pub fn all() -> impl Iterator<Item = Self> {
         let encodings = Encoding::ALL.into_iter().map(Encoding::ggml).chain([FLAT]);
         encodings.flat_map(|encoding| {
-            (0..4).flat_map(move |mode| {
-                [false, true].map(|shows_error| Self { encoding, mode, shows_error })
-            })
+            (0..4).flat_map(move |mode| [false, true].map(|shows_error| Self { encoding, mode, shows_error }))
         })
     }
 
@@ -53,11 +51,14 @@ impl MapFrame {
     pub(super) fn looks(&self, view: &View, encodings: &[u32]) -> impl Iterator<Item = Look> + use<> {
         let wide = 1.0 / (view.scale * f64::from(self.pixels_per_point));
         let shows_error = self.colouring == Colouring::Error;
-        let mode = match () {
-            () if self.colouring == Colouring::Bytes && wide < MOST_BYTES => 3,
-            () if wide <= 1.0 => 0,
-            () if wide < FAR || shows_error => 1,
-            () => 2,
+        let mode = if self.colouring == Colouring::Bytes && wide < MOST_BYTES {
+            3
+        } else if wide <= 1.0 {
+            0
+        } else if wide < FAR || shows_error {
+            1
+        } else {
+            2
         };
         let look = move |encoding| match encoding {
             // A flat colour is the same however it is looked at.
