@@ -77,6 +77,7 @@ embed![
     "types.wgsl",
     "view/bindings.wgsl",
     "view/bytes.wgsl",
+    "view/colour.wgsl",
     "view/marks.wgsl",
     "view/super_blocks.wgsl",
     "view/tiles.wgsl",

@@ -13,6 +13,7 @@ use naga_oil::compose::{
 use pixel_llm::{
     passes::kernels::{Family, SOURCES},
     shaders::{EMBEDDED, is_library},
+    world::draw::Look,
 };
 
 use wgpu::naga::{AddressSpace, StorageAccess};
@@ -121,9 +122,13 @@ const DRAWING: &str = "view/tiles.wgsl";
 fn the_drawing_composes_and_has_its_two_entries() {
     let mut composer = composer(&libraries()).unwrap_or_else(|error| panic!("{error}"));
     let (name, text) = EMBEDDED.iter().find(|(name, _)| *name == DRAWING).unwrap();
-    let module = compose(&mut composer, name, text, Defs::new()).unwrap_or_else(|error| panic!("{error}"));
-    let entries: Vec<_> = module.entry_points.iter().map(|entry| entry.name.as_str()).collect();
-    assert_eq!(entries, ["corner", "tiles"]);
+    assert!(Look::all().count() > 40);
+    for look in Look::all() {
+        let module = compose(&mut composer, name, text, defs(&look.shader_defs()))
+            .unwrap_or_else(|error| panic!("{look:?}: {error}"));
+        let entries: Vec<_> = module.entry_points.iter().map(|entry| entry.name.as_str()).collect();
+        assert_eq!(entries, ["corner", "tiles"], "{look:?}");
+    }
 }
 
 #[test]

@@ -1,6 +1,14 @@
 // What the drawing of the map is bound to. Shapes: quads and their order as in `world::layout::Quad`.
 #define_import_path pixel_llm::view::bindings
 
+// What a variant draws: quads of one encoding (its GGML type number; 255 is what is flat), in one way of looking at them. Constants and not
+// conditions: the lanes of a software adapter walk through every branch that is compiled.
+const ENCODING: u32 = #{ENCODING}u;
+// 0: a cell is a pixel or more. 1: less. 2: far less, and the coarse level is seen. 3: bytes.
+const MODE: u32 = #{MODE}u;
+// Whether the error is shown in the place of the weight.
+const SHOWS_ERROR: bool = #{SHOWS_ERROR};
+
 struct Quad {
     x: i32, y: i32, width: u32, height: u32,
     row: i32, column: u32, tile: u32, kind: u32,

@@ -1,8 +1,9 @@
 // Draws the map: one quad per tile and plot. Near, each cell is decoded from the page texture that the kernels read; far, a tile is its
 // coarse level; between them, four weights stand for the cells under a pixel.
-#import pixel_llm::view::bindings::{coarse, palette, quads, view, Quad}
+#import pixel_llm::view::bindings::{coarse, quads, view, Quad, ENCODING, MODE, SHOWS_ERROR}
 #import pixel_llm::view::weight::{Weight, matrix_weight, vector_weight}
 #import pixel_llm::view::bytes::{pixel_at, place_of, ABSENT, DAMAGED}
+#import pixel_llm::view::colour::{Seen, colour_of}
 #import pixel_llm::view::marks::{damaged, marked}
 
 struct Corner {
@@ -15,24 +16,25 @@ struct Corner {
 @vertex
 fn corner(@builtin(vertex_index) vertex: u32, @builtin(instance_index) instance: u32) -> Corner {
     let q = quads[min(instance, arrayLength(&quads) - 1u)];
+    let encoding = q.kind & 0xFFu;
+    // Quads of other variants have no area here. What is flat is of two kinds.
+    if encoding != ENCODING && !(ENCODING == 255u && encoding == 254u) {
+        return Corner(vec4<f32>(2.0, 2.0, 0.5, 1.0), vec2<f32>(0.0), instance);
+    }
     let cell = vec2<f32>(f32(vertex & 1u), f32(vertex >> 1u)) * vec2<f32>(f32(q.width), f32(q.height));
     let from_centre = vec2<f32>(vec2<i32>(q.x, q.y) - view.centre) - view.rest + cell;
     let place = from_centre * view.scale / view.size * 2.0;
     return Corner(vec4<f32>(place.x, -place.y, 0.5, 1.0), cell, instance);
 }
 
-// Mean, root mean square and count of the weights that stand for a pixel, in spreads; then the error in spreads.
-struct Seen { mean: f32, size: f32, count: f32, error: f32 }
-
 fn weight_at(q: Quad, cell: vec2<u32>) -> Weight {
-    switch q.kind >> 8u {
-        case 0u: { return matrix_weight(q, u32(q.row) + cell.x, q.column + cell.y); }
-        case 1u: { return matrix_weight(q, u32(q.row) + cell.y, q.column + cell.x); }
-        default: {
-            let element = q.row + i32(cell.y * q.column + cell.x);
-            return vector_weight(q, u32(clamp(element, 0, i32(q.columns) - 1)));
-        }
+    // Only floats are in vectors.
+    if (ENCODING < 2u || ENCODING == 30u) && q.kind >> 8u == 2u {
+        let element = q.row + i32(cell.y * q.column + cell.x);
+        return vector_weight(q, u32(clamp(element, 0, i32(q.columns) - 1)));
     }
+    let place = select(cell.yx, cell.xy, q.kind >> 8u == 0u);
+    return matrix_weight(q, u32(q.row) + place.x, q.column + place.y);
 }
 
 fn near(q: Quad, cell: vec2<u32>) -> Seen {
@@ -73,26 +75,13 @@ fn far(q: Quad, cell: vec2<u32>) -> Seen {
     return Seen(found.x, length(found), count, -1.0);
 }
 
-fn colour_of(seen: Seen) -> vec3<f32> {
-    if view.colouring == 2u && seen.error >= 0.0 {
-        return palette[256u + u32(clamp(seen.error * 3.0, 0.0, 1.0) * 255.0)].rgb;
-    }
-    let away = min(seen.size / view.range, 1.0) * 127.0;
-    let cool = palette[127u - u32(round(away))].rgb;
-    let warm = palette[127u + u32(round(away))].rgb;
-    if seen.count < 1.5 { return select(warm, cool, seen.mean < 0.0); }
-    // The mean of many weights leans to a side by as many standard errors as it lies from zero; what balances out is grey.
-    let lean = clamp(seen.mean * min(sqrt(seen.count) * 0.6, 6.0), -1.0, 1.0);
-    let even = vec3<f32>(dot(cool + warm, vec3<f32>(0.1063, 0.3576, 0.0361)));
-    let slate = mix(even, view.water.rgb, 0.35);
-    return mix(slate, select(warm, cool, lean < 0.0), abs(lean));
-}
-
 @fragment
 fn tiles(in: Corner) -> @location(0) vec4<f32> {
     let q = quads[min(in.quad, arrayLength(&quads) - 1u)];
-    let own = bitcast<vec3<f32>>(vec3<u32>(q.rows, q.columns, q.first_byte));
-    if q.kind == 255u || q.kind == 254u { return select(select(view.ground, view.water, q.kind == 255u), vec4<f32>(own, 1.0), q.kind == 255u && q.tile == 1u); }
+    let own = vec4<f32>(bitcast<vec3<f32>>(vec3<u32>(q.rows, q.columns, q.first_byte)), 1.0);
+    if ENCODING == 255u {
+        return select(select(view.ground, view.water, q.kind == 255u), own, q.kind == 255u && q.tile == 1u);
+    }
     let cell = vec2<u32>(clamp(in.cell, vec2<f32>(0.0), vec2<f32>(f32(q.width), f32(q.height)) - 0.5));
     if q.kind >> 8u == 2u {
         let element = q.row + i32(cell.y * q.column + cell.x);
@@ -103,18 +92,20 @@ fn tiles(in: Corner) -> @location(0) vec4<f32> {
     if place == ABSENT { return vec4<f32>(marked(colour_of(far(q, cell)), q, in.cell), 1.0); }
     let wide = 1.0 / view.scale;
     var colour: vec3<f32>;
-    if view.colouring == 1u && wide < 64.0 {
+    if MODE == 3u {
         let pixel = pixel_at(q.tile, weight_at(q, cell).offset, q.phase);
         // The target turns linear light into sRGB again, so that the bytes on the screen are those of the file.
         colour = select(pow((pixel + 0.055) / 1.055, vec3<f32>(2.4)), pixel / 12.92, pixel <= vec3<f32>(0.04045));
-    } else if wide <= 1.0 {
+    } else if MODE == 0u {
         colour = colour_of(near(q, cell));
+    } else if MODE == 1u {
+        colour = colour_of(between(q, in.cell, wide));
+        if !SHOWS_ERROR {
+            // From eight cells a pixel on, four weights say less than the coarse level does; it fades in before.
+            colour = mix(colour, colour_of(far(q, cell)), clamp((wide - 5.0) / 5.0, 0.0, 1.0) * view.coarse);
+        }
     } else {
-        // From eight cells a pixel on, four weights say less than the coarse level does; it fades in before.
-        let fade = clamp((wide - 5.0) / 5.0, 0.0, 1.0) * view.coarse * select(1.0, 0.0, view.colouring == 2u);
-        colour = vec3<f32>(0.0);
-        if fade < 1.0 { colour += colour_of(between(q, in.cell, wide)) * (1.0 - fade); }
-        if fade > 0.0 { colour += colour_of(far(q, cell)) * fade; }
+        colour = colour_of(far(q, cell));
     }
     return vec4<f32>(marked(colour, q, in.cell), 1.0);
 }

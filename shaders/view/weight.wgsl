@@ -1,6 +1,6 @@
 // One weight of a tile, decoded where it lies: its value, the step of its block, and the byte of the tile where its code begins.
 #define_import_path pixel_llm::view::weight
-#import pixel_llm::view::bindings::Quad
+#import pixel_llm::view::bindings::{ENCODING, Quad}
 #import pixel_llm::view::bytes::{texel, byte_of, half_of}
 #import pixel_llm::view::super_blocks::super_weight
 
@@ -37,7 +37,7 @@ fn float_step(encoding: u32, value: f32) -> f32 {
 }
 
 fn vector_weight(q: Quad, element: u32) -> Weight {
-    let encoding = q.kind & 0xFFu;
+    let encoding = ENCODING;
     let size = select(2u, 4u, encoding == 0u);
     let offset = q.first_byte + element * size;
     let t = texel(q.tile, offset >> 10u, (offset >> 4u) & 63u);
@@ -46,7 +46,7 @@ fn vector_weight(q: Quad, element: u32) -> Weight {
 }
 
 fn matrix_weight(q: Quad, row: u32, column: u32) -> Weight {
-    let encoding = q.kind & 0xFFu;
+    let encoding = ENCODING;
     let x = row & 63u;
     let top = (row >> 6u) * lines(encoding, q.columns);
     let n = q.columns / 32u;

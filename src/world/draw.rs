@@ -38,6 +38,9 @@ use crate::shaders::Shaders;
 use crate::tiles::Pages;
 
 mod layout;
+mod look;
+
+pub use look::Look;
 
 /// What is to be drawn this frame.
 #[derive(Resource, Clone)]
@@ -147,7 +150,7 @@ impl ViewWords {
 /// What is on the device for the drawing.
 #[derive(Resource, Default)]
 struct Drawing {
-    pipelines: HashMap<TextureFormat, CachedRenderPipelineId>,
+    pipelines: HashMap<(TextureFormat, Look), CachedRenderPipelineId>,
     on_device: Option<OnDevice>,
 }
 
@@ -159,6 +162,8 @@ struct OnDevice {
     quad_buffer: Buffer,
     coarse_buffer: Buffer,
     palette_buffer: Buffer,
+    /// What the quads are, in the order in which they are drawn.
+    encodings: Vec<u32>,
     views: [Buffer; 2],
     groups: [BindGroup; 2],
 }
@@ -177,13 +182,6 @@ fn prepare(
 ) {
     let Some(network) = network else { return };
     let drawing = &mut *drawing;
-    for target in &targets {
-        let format = target.main_texture_format();
-        drawing
-            .pipelines
-            .entry(format)
-            .or_insert_with(|| cache.queue_render_pipeline(pipeline(&shaders, format)));
-    }
     // Where the model is streamed, what is near is in the atlas of the view set.
     let pages = atlas.as_ref().map_or(&network.pages, |atlas| atlas.pages());
     if network.is_changed() || atlas.as_ref().is_some_and(|atlas| atlas.is_changed()) {
@@ -204,6 +202,15 @@ fn prepare(
     if !Arc::ptr_eq(&on_device.palette, &frame.palette) {
         queue.write_buffer(&on_device.palette_buffer, 0, bytemuck::cast_slice(&frame.palette));
         on_device.palette = Arc::clone(&frame.palette);
+    }
+    for target in &targets {
+        let format = target.main_texture_format();
+        for look in frame.views().into_iter().flat_map(|view| frame.looks(view, &on_device.encodings)) {
+            drawing
+                .pipelines
+                .entry((format, look))
+                .or_insert_with(|| cache.queue_render_pipeline(pipeline(&shaders, format, look)));
+        }
     }
     for (buffer, view) in on_device.views.iter().zip([&frame.view, &frame.minimap_view]) {
         queue.write_buffer(buffer, 0, bytemuck::bytes_of(&ViewWords::new(&frame, view)));
@@ -247,19 +254,26 @@ impl OnDevice {
         });
         let (quads, palette) = (Arc::clone(&frame.quads), Arc::clone(&frame.palette));
         let coarse = Arc::clone(&frame.coarse);
-        Self { quads, palette, coarse, quad_buffer, coarse_buffer, palette_buffer, views, groups }
+        let encodings = look::encodings(&quads);
+        Self { quads, palette, coarse, encodings, quad_buffer, coarse_buffer, palette_buffer, views, groups }
     }
 }
 
-fn pipeline(shaders: &Shaders, format: TextureFormat) -> RenderPipelineDescriptor {
+fn pipeline(shaders: &Shaders, format: TextureFormat, look: Look) -> RenderPipelineDescriptor {
     let shader = shaders.handle("view/tiles.wgsl");
     RenderPipelineDescriptor {
         label: Some("world:map".into()),
         layout: vec![bindings()],
-        vertex: VertexState { shader: shader.clone(), entry_point: Some("corner".into()), ..default() },
+        vertex: VertexState {
+            shader: shader.clone(),
+            shader_defs: look.shader_defs(),
+            entry_point: Some("corner".into()),
+            ..default()
+        },
         primitive: PrimitiveState { topology: PrimitiveTopology::TriangleStrip, ..default() },
         fragment: Some(FragmentState {
             shader,
+            shader_defs: look.shader_defs(),
             entry_point: Some("tiles".into()),
             targets: vec![Some(ColorTargetState { format, blend: None, write_mask: ColorWrites::ALL })],
             ..default()
@@ -277,8 +291,14 @@ fn draw_map(
 ) {
     let target = view.into_inner();
     let (Some(frame), Some(on_device)) = (frame, &drawing.on_device) else { return };
-    let id = drawing.pipelines.get(&target.main_texture_format());
-    let Some(pipeline) = id.and_then(|&id| cache.get_render_pipeline(id)) else { return };
+    let format = target.main_texture_format();
+    let pipelines = |view: &View| {
+        let looks = frame.looks(view, &on_device.encodings);
+        let found =
+            looks.filter_map(|look| cache.get_render_pipeline(*drawing.pipelines.get(&(format, look))?));
+        found.collect::<Vec<_>>()
+    };
+    let [map, minimap] = frame.views().map(pipelines);
     let size = target.main_texture().size();
     let [width, height] = [size.width as f32, size.height as f32];
     let attachments = [Some(target.get_color_attachment())];
@@ -287,18 +307,22 @@ fn draw_map(
         color_attachments: &attachments,
         ..default()
     });
-    pass.set_render_pipeline(pipeline);
     let quads = 0..on_device.quads.len() as u32;
-    pass.set_bind_group(0, &on_device.groups[0], &[]);
-    pass.draw(0..4, quads.clone());
-
-    let Some(minimap) = frame.minimap else { return };
-    let [left, top, across, down] = minimap.map(|side| side * frame.pixels_per_point);
+    for pipeline in map {
+        pass.set_render_pipeline(pipeline);
+        pass.set_bind_group(0, &on_device.groups[0], &[]);
+        pass.draw(0..4, quads.clone());
+    }
+    let Some(place) = frame.minimap else { return };
+    let [left, top, across, down] = place.map(|side| side * frame.pixels_per_point);
     if left < 0.0 || top < 0.0 || across < 1.0 || down < 1.0 || left + across > width || top + down > height {
         return;
     }
     pass.set_viewport(left, top, across, down, 0.0, 1.0);
     pass.set_scissor_rect(left as u32, top as u32, across as u32, down as u32);
-    pass.set_bind_group(0, &on_device.groups[1], &[]);
-    pass.draw(0..4, quads);
+    for pipeline in minimap {
+        pass.set_render_pipeline(pipeline);
+        pass.set_bind_group(0, &on_device.groups[1], &[]);
+        pass.draw(0..4, quads.clone());
+    }
 }

@@ -1,0 +1,80 @@
+//! The variants of the drawing: one per encoding and per way of looking at it. A software adapter's lanes walk through every branch that is
+//! compiled, so that one shader for everything took ten times as long.
+
+use bevy::shader::ShaderDefVal;
+
+use super::MapFrame;
+use crate::model::Encoding;
+use crate::world::layout::{FLAT, GROUND, Quad};
+use crate::world::palette::Colouring;
+use crate::world::view::View;
+
+/// A variant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Look {
+    encoding: u32,
+    mode: u32,
+    shows_error: bool,
+}
+
+/// Cells of a pixel from which on only the coarse level is seen.
+const FAR: f64 = 10.0;
+/// Cells of a pixel up to which bytes are.
+const MOST_BYTES: f64 = 64.0;
+
+impl Look {
+    /// Every variant that there can be.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let encodings = Encoding::ALL.into_iter().map(Encoding::ggml).chain([FLAT]);
+        encodings.flat_map(|encoding| {
+            (0..4).flat_map(move |mode| [false, true].map(|shows_error| Self { encoding, mode, shows_error }))
+        })
+    }
+
+    /// What the shader is compiled with.
+    pub fn shader_defs(self) -> Vec<ShaderDefVal> {
+        vec![
+            ShaderDefVal::UInt("ENCODING".into(), self.encoding),
+            ShaderDefVal::UInt("MODE".into(), self.mode),
+            ShaderDefVal::Bool("SHOWS_ERROR".into(), self.shows_error),
+        ]
+    }
+}
+
+impl MapFrame {
+    /// The camera of the map and that of the minimap.
+    pub(super) fn views(&self) -> [&View; 2] {
+        [&self.view, &self.minimap_view]
+    }
+
+    /// The variants that draw quads of some encodings through a camera.
+    pub(super) fn looks(&self, view: &View, encodings: &[u32]) -> impl Iterator<Item = Look> + use<> {
+        let wide = 1.0 / (view.scale * f64::from(self.pixels_per_point));
+        let shows_error = self.colouring == Colouring::Error;
+        let mode = if self.colouring == Colouring::Bytes && wide < MOST_BYTES {
+            3
+        } else if wide <= 1.0 {
+            0
+        } else if wide < FAR || shows_error {
+            1
+        } else {
+            2
+        };
+        let look = move |encoding| match encoding {
+            // A flat colour is the same however it is looked at.
+            FLAT => Look { encoding, mode: 0, shows_error: false },
+            _ => Look { encoding, mode, shows_error },
+        };
+        encodings.to_vec().into_iter().map(look)
+    }
+}
+
+/// The encodings of quads, what is flat first: it lies under everything.
+pub(super) fn encodings(quads: &[Quad]) -> Vec<u32> {
+    let mut found: Vec<u32> = quads.iter().map(|quad| (quad.kind & 0xFF).min(FLAT)).collect();
+    found.retain(|&encoding| encoding != GROUND && encoding != FLAT);
+    found.sort_unstable();
+    found.dedup();
+    found.insert(0, FLAT);
+    found
+}
