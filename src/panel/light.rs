@@ -44,6 +44,8 @@ pub(super) fn draw(
     let above = context.layer_painter(LayerId::new(Order::Middle, Id::new("chrome")));
     let corner = pos2(222.0, above.clip_rect().bottom() - 26.0);
     let bar = Rect::from_min_size(corner, vec2(104.0, 7.0));
+    let under = Rect::from_min_size(corner - vec2(6.0, 18.0), vec2(150.0, 42.0));
+    above.rect_filled(under, 4.0, super::style::backing(theme));
     let steps = 52;
     for step in 0..steps {
         let wide = bar.width() / steps as f32;

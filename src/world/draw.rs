@@ -276,7 +276,6 @@ fn pipeline(shaders: &Shaders, format: TextureFormat, look: Look) -> RenderPipel
             shader_defs: look.shader_defs(),
             entry_point: Some("tiles".into()),
             targets: vec![Some(ColorTargetState { format, blend: None, write_mask: ColorWrites::ALL })],
-            ..default()
         }),
         ..default()
     }

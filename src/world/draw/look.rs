@@ -48,7 +48,11 @@ impl MapFrame {
     }
 
     /// The variants that draw quads of some encodings through a camera.
-    pub(super) fn looks(&self, view: &View, encodings: &[u32]) -> impl Iterator<Item = Look> + use<> {
+    pub(super) fn looks<'a>(
+        &self,
+        view: &View,
+        encodings: &'a [u32],
+    ) -> impl Iterator<Item = Look> + use<'a> {
         let wide = 1.0 / (view.scale * f64::from(self.pixels_per_point));
         let shows_error = self.colouring == Colouring::Error;
         let mode = if self.colouring == Colouring::Bytes && wide < MOST_BYTES {
@@ -65,7 +69,7 @@ impl MapFrame {
             FLAT => Look { encoding, mode: 0, shows_error: false },
             _ => Look { encoding, mode, shows_error },
         };
-        encodings.to_vec().into_iter().map(look)
+        encodings.iter().copied().map(look)
     }
 }
 
