@@ -18,17 +18,10 @@ fn corner(@builtin(vertex_index) vertex: u32, @builtin(instance_index) instance:
     let q = quads[min(instance, arrayLength(&quads) - 1u)];
     let encoding = q.kind & 0xFFu;
     // Quads of other variants have no area here. What is flat is of two kinds.
-<<<<<<< HEAD
     if encoding != ENCODING && !(ENCODING == 255u && encoding == 254u) {
         return Corner(vec4<f32>(2.0, 2.0, 0.5, 1.0), vec2<f32>(0.0), instance);
     }
     let cell = vec2<f32>(f32(vertex & 1u), f32(vertex >> 1u)) * vec2<f32>(f32(q.width), f32(q.height));
-=======
-    let is_ours = encoding == ENCODING || (ENCODING == 255u && encoding == 254u);
-    if !is_ours { return Corner(vec4<f32>(2.0, 2.0, 0.5, 1.0), vec2<f32>(0.0), instance); }
-    let side = vec2<f32>(f32(vertex & 1u), f32(vertex >> 1u));
-    let cell = side * vec2<f32>(f32(q.width), f32(q.height));
->>>>>>> 0d6ad3b (Keep the map's shader short; tell how long frames take)
     let from_centre = vec2<f32>(vec2<i32>(q.x, q.y) - view.centre) - view.rest + cell;
     let place = from_centre * view.scale / view.size * 2.0;
     return Corner(vec4<f32>(place.x, -place.y, 0.5, 1.0), cell, instance);
@@ -90,7 +83,6 @@ fn tiles(in: Corner) -> @location(0) vec4<f32> {
         return select(select(view.ground, view.water, q.kind == 255u), own, q.kind == 255u && q.tile == 1u);
     }
     let cell = vec2<u32>(clamp(in.cell, vec2<f32>(0.0), vec2<f32>(f32(q.width), f32(q.height)) - 0.5));
-<<<<<<< HEAD
     if q.kind >> 8u == 2u {
         let element = q.row + i32(cell.y * q.column + cell.x);
         if element < 0 || element >= i32(q.columns) { return view.ground; }
@@ -98,10 +90,6 @@ fn tiles(in: Corner) -> @location(0) vec4<f32> {
     let place = place_of(q.tile);
     if place == DAMAGED { return vec4<f32>(damaged(in.position.xy), 1.0); }
     if place == ABSENT { return vec4<f32>(marked(colour_of(far(q, cell)), q, in.cell), 1.0); }
-=======
-    let element = q.row + i32(cell.y * q.column + cell.x);
-    if q.kind >> 8u == 2u && (element < 0 || element >= i32(q.columns)) { return view.ground; }
->>>>>>> 0d6ad3b (Keep the map's shader short; tell how long frames take)
     let wide = 1.0 / view.scale;
     var colour = vec3<f32>(0.0);
     if MODE == 3u {
