@@ -99,6 +99,7 @@ fn tiles(in: Corner) -> @location(0) vec4<f32> {
     } else if MODE == 0u {
         colour = colour_of(near(q, cell));
     } else if MODE == 1u {
+        let wide = 1.0 / view.scale;
         colour = colour_of(between(q, in.cell, wide));
         if !SHOWS_ERROR {
             // From eight cells a pixel on, four weights say less than the coarse level does; it fades in before.
