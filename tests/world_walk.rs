@@ -157,7 +157,8 @@ fn a_person_types_a_prompt_drags_zooms_and_mutes_a_head() {
 
     screen.hand(&["key", "Return"]);
     std::thread::sleep(Duration::from_millis(500));
-    screen.hand(&["key", "ctrl+a"]);
+    screen.hand(&["key", "End"]);
+    screen.hand(&["key", "--repeat", "24", "BackSpace"]);
     screen.hand(&["type", "--delay", "60", "The little cat"]);
     let typed = screen.changed("2-typed", &whole, 100);
     screen.hand(&["key", "Return"]);

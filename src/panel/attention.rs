@@ -185,7 +185,7 @@ pub(super) fn arc(
     rise: f32,
     share: f32,
 ) {
-    let strength = share.clamp(0.0, 1.0).sqrt();
+    let strength = share.clamp(0.0, 1.0).powf(0.35);
     let colour = match theme {
         Theme::Dark => Color32::from_rgb_additive(
             (255.0 * strength) as u8,

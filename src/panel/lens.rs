@@ -75,7 +75,7 @@ pub(super) fn draw(
                 chosen = Some(Place::Output);
             }
         });
-        ui.colored_label(faint(theme), "The darker the chip the likelier; framed is what came next.");
+        ui.colored_label(faint(theme), "The stronger the chip the likelier; framed is what came next.");
     });
     if let Some(place) = chosen {
         map.go_to(&place, None);
