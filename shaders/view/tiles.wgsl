@@ -90,7 +90,6 @@ fn tiles(in: Corner) -> @location(0) vec4<f32> {
     let place = place_of(q.tile);
     if place == DAMAGED { return vec4<f32>(damaged(in.position.xy), 1.0); }
     if place == ABSENT { return vec4<f32>(marked(colour_of(far(q, cell)), q, in.cell), 1.0); }
-    let wide = 1.0 / view.scale;
     var colour = vec3<f32>(0.0);
     if MODE == 3u {
         let pixel = pixel_at(q.tile, weight_at(q, cell).offset, q.phase);
