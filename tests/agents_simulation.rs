@@ -175,7 +175,7 @@ fn a_snapshot_that_contradicts_itself_is_refused() {
 #[test]
 fn a_tired_agent_hands_over_and_another_goes_on_where_it_stopped() {
     let profile = || {
-        let mut profile = profiles().remove(0);
+        let mut profile = profiles().into_iter().find(|profile| profile.name == "surveyor").unwrap();
         (profile.count, profile.metabolism.work) = (2, 0.05);
         profile
     };

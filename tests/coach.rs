@@ -136,7 +136,8 @@ fn killed_at_any_moment_nothing_acknowledged_is_lost_and_nothing_is_stuck() {
         std::thread::sleep(Duration::from_millis((round * 7919) % 400));
         // What another process was told is done stays done.
         let name: TaskId = format!("round-{round}").parse().unwrap();
-        let task = Task::new(name.clone(), "x", Action::AskPerson { question: "?".into() }, &Zoned::now());
+        let title = format!("question {round}");
+        let task = Task::new(name.clone(), &title, Action::AskPerson { question: "?".into() }, &Zoned::now());
         store.change(|queue| queue.add(task, &Zoned::now())).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
@@ -226,8 +227,8 @@ fn reviewed_by(line: &str) -> Value {
     for name in ["agents", "coach"] {
         std::fs::create_dir_all(assets.join(name)).unwrap();
     }
-    let agent = format!("Agent(name: \"judge\", line: {line}, seconds: 1, max_reply_bytes: 1000)");
-    std::fs::write(assets.join("agents/gemini.agent.ron"), agent).unwrap();
+    let reviewer = format!("Reviewer(name: \"judge\", line: {line}, seconds: 1, max_reply_bytes: 1000)");
+    std::fs::write(assets.join("agents/gemini.reviewer.ron"), reviewer).unwrap();
     let task = "Task(id: \"t\", title: \"x\", action: generate(prompt: \"Once\", max_tokens: 4), priority: 5, reviewer: gemini)";
     std::fs::write(assets.join("coach/default.plan.ron"), plan_of(task, "")).unwrap();
     let queue = folder.path().join("coach.json");
