@@ -193,7 +193,7 @@ fn a_world_ends_with_its_state_written_and_begins_with_it() {
     let names = world.app.world().resource::<Roster>().entities().iter();
     let names: Vec<_> =
         names.map(|&entity| world.app.world().get::<Agent>(entity).unwrap().name.clone()).collect();
-    assert_eq!((names.len(), names[0].as_str()), (10, "surveyor 1"));
+    assert_eq!((names.len(), names[0].as_str()), (10, "archivist 1"));
     drop(world);
 
     // What is damaged is told of and left alone.
