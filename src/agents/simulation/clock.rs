@@ -75,11 +75,13 @@ impl Clock {
     }
 
     /// Goes on by a tick.
+    #[cfg(feature = "world")]
     pub(crate) const fn advance(&mut self) {
         self.tick += 1;
     }
 
     /// Whether what was read from a file can be.
+    #[cfg(feature = "world")]
     pub(super) fn check(&self) -> Result<(), String> {
         let sound = |value: f64| value.is_finite() && value > 0.0;
         if sound(self.ticks_per_second) && sound(self.speed) && self.speed <= MAX_SPEED {

@@ -23,6 +23,7 @@ pub struct Odds {
 #[repr(u64)]
 enum About {
     Place,
+    #[cfg(feature = "world")]
     Outcome,
     Work,
 }

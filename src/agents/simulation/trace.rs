@@ -108,6 +108,7 @@ impl Trace {
         &self.entries
     }
 
+    #[cfg(feature = "world")]
     pub(crate) fn note(&mut self, tick: u64, agent: AgentId, incident: Incident) {
         if self.enabled {
             self.entries.push(Entry { tick, agent, incident });
