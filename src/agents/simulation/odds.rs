@@ -22,10 +22,10 @@ pub struct Odds {
 #[derive(Debug, Clone, Copy)]
 #[repr(u64)]
 enum About {
-    Place,
+    Place = 0,
     #[cfg(feature = "world")]
-    Outcome,
-    Work,
+    Outcome = 1,
+    Work = 2,
 }
 
 impl Odds {
