@@ -104,8 +104,7 @@ fn a_save_is_seen_within_half_a_second_and_a_bad_one_keeps_what_was_good() {
     let land = |layers: &str| format!("(name: \"Land\", layers: {layers})");
     let file = inside.join("default.world.ron");
     fs::write(&file, land("Rows(across: 2)")).unwrap();
-    // What is timed is the way from the file to the frame, and not how fast a software adapter draws: a few hundred lines are enough.
-    let Some(mut world) = open_world(folder.path(), [400, 300]) else { return };
+    let Some(mut world) = open_world(folder.path(), [1280, 720]) else { return };
     let layer = |world: &bevy::prelude::World, at: usize| {
         world.resource::<Map>().atlas.model().plan().layers[at].rect
     };
