@@ -23,7 +23,3 @@ fn nibbles(q: vec4<u32>) -> array<vec4<f32>, 8> {
   return array<vec4<f32>, 8>(low_four(q.x), low_four(q.y), low_four(q.z), low_four(q.w),
                              high_four(q.x), high_four(q.y), high_four(q.z), high_four(q.w));
 }
-
-fn half_at(t: vec4<u32>, i: u32) -> f32 {
-  return unpack2x16float(t[i >> 1u] >> ((i & 1u) * 16u)).x;
-}

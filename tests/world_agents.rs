@@ -1,14 +1,16 @@
 //! Agents in the world that is drawn: they do the coach's tasks while one looks, wait for the prompt, and the whole state of the world comes back from its file.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking as tests do")]
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use common::world::opened;
 use pixel_llm::agents::simulation::{Clock, Snapshot};
 use pixel_llm::agents::{Activity, Agent, Board, Crew, Roster, Workshop};
-use pixel_llm::app::explore::{Inhabitants, Offscreen, OffscreenError, WorldSetup};
-use pixel_llm::app::headless::GpuError;
+use pixel_llm::app::explore::{Inhabitants, Offscreen, WorldSetup};
 use pixel_llm::assets::Assets;
 use pixel_llm::coach::{Consents, Status};
 use pixel_llm::panel::CoachPanel;
@@ -44,16 +46,7 @@ fn open(folder: &Path) -> Option<Offscreen> {
         world: Some(folder.join("world.ron")),
         consents: Some(Consents::new(folder.join("allowed.ron"))),
     };
-    match Offscreen::with(&setup, |app| inhabitants.move_in(app, &setup)) {
-        Ok(world) => Some(world),
-        Err(OffscreenError::Gpu(error @ GpuError::NoAdapter { .. }))
-            if std::env::var_os("PIXEL_LLM_REQUIRE_GPU").is_none() =>
-        {
-            eprintln!("SKIPPED, nothing was tested: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
+    opened(Offscreen::with(&setup, |app| inhabitants.move_in(app, &setup)))
 }
 
 /// Lets frames pass until something holds.

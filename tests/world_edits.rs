@@ -13,8 +13,8 @@ use bevy::render::RenderApp;
 use bevy::render::renderer::{RenderDevice, RenderQueue};
 use common::forward::open;
 use common::tiny::Tiny;
-use pixel_llm::app::explore::{Offscreen, OffscreenError, WorldSetup};
-use pixel_llm::app::headless::GpuError;
+use common::world::{Picture, open_world};
+use pixel_llm::app::explore::Offscreen;
 use pixel_llm::assets::Assets;
 use pixel_llm::model::overlay::{Brush, Painted, save_copy};
 use pixel_llm::model::weights::tile_weights;
@@ -28,7 +28,6 @@ use pixel_llm::world::draw::MapFrame;
 use pixel_llm::world::lab::{Asked, Comparison, Edits, Stage, marks};
 use pixel_llm::world::layout::{Place, STATE_EDITED};
 use pixel_llm::world::palette::Theme;
-use pixel_llm::world::settings::SettingsFile;
 use pixel_llm::world::think::Mind;
 use pixel_llm::world::tour::{Tour, TourRun, TourStep};
 
@@ -36,36 +35,12 @@ use pixel_llm::world::tour::{Tour, TourRun, TourStep};
 const SCALE: f64 = 16.0;
 /// What logits of the GPU may differ from the twin's, in parts of the largest: products of weights of 16 bits and fewer.
 const BUDGET: f32 = 2e-3;
+/// Of the picture.
+const SIZE: [u32; 2] = [640, 480];
 const PROMPT: &str = "Once upon a time";
-
-fn open_world(model: Arc<PixelModel>) -> Option<Offscreen> {
-    let setup =
-        WorldSetup { model, assets: Assets::default(), settings: SettingsFile::default(), size: [640, 480] };
-    match Offscreen::new(&setup) {
-        Ok(world) => Some(world),
-        Err(OffscreenError::Gpu(error @ GpuError::NoAdapter { .. }))
-            if std::env::var_os("PIXEL_LLM_REQUIRE_GPU").is_none() =>
-        {
-            eprintln!("SKIPPED, nothing was tested: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
 
 fn seedling() -> Arc<PixelModel> {
     Arc::new(Assets::default().default_model().unwrap())
-}
-
-/// A picture, row by row in three bytes a pixel, and its width.
-#[derive(PartialEq)]
-struct Picture(usize, Vec<u8>);
-
-impl Picture {
-    fn at(&self, [x, y]: [f64; 2]) -> [u8; 3] {
-        let at = (y as usize * self.0 + x as usize) * 3;
-        [self.1[at], self.1[at + 1], self.1[at + 2]]
-    }
 }
 
 fn shoot(world: &mut Offscreen, folder: &Path) -> Picture {
@@ -74,11 +49,7 @@ fn shoot(world: &mut Offscreen, folder: &Path) -> Picture {
     world.update(3);
     let path = folder.join("picture.png");
     world.shoot(path.clone()).unwrap();
-    let decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(path).unwrap()));
-    let mut reader = decoder.read_info().unwrap();
-    let mut rgb = vec![0; reader.output_buffer_size().unwrap()];
-    let width = reader.next_frame(&mut rgb).unwrap().width as usize;
-    Picture(width, rgb)
+    Picture::read(&path)
 }
 
 /// Marks a place and paints it, as the panel's buttons do.
@@ -214,7 +185,7 @@ fn colour(world: &Offscreen, spreads: f32) -> [u8; 3] {
 #[test]
 fn a_painted_weight_is_on_the_screen_and_in_the_logits_and_undo_is_exact() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(mut world) = open_world(seedling()) else { return };
+    let Some(mut world) = open_world(seedling(), SIZE) else { return };
     let name = "blk.1.ffn_down.weight";
     let (row, column) = (11, 21);
     let here = look_at(&mut world, name, row, column);
@@ -266,7 +237,7 @@ fn every_encoding_is_painted_where_the_kernels_read_it() {
     for encoding in Encoding::ALL {
         let path = folder.path().join(format!("{encoding}.gguf"));
         Tiny::new("llama", encoding, 5).write(&path);
-        let Some(mut world) = open_world(Arc::new(open(&path))) else { return };
+        let Some(mut world) = open_world(Arc::new(open(&path)), SIZE) else { return };
         for (name, row, column) in [
             ("blk.0.attn_q.weight", 70, 33),
             ("token_embd.weight", 9, 200),
@@ -290,7 +261,7 @@ fn every_encoding_is_painted_where_the_kernels_read_it() {
 #[test]
 fn norms_are_painted_where_the_kernels_read_them_which_is_not_the_page() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(mut world) = open_world(seedling()) else { return };
+    let Some(mut world) = open_world(seedling(), SIZE) else { return };
     let before = logits(&mut world);
     for name in
         ["blk.0.attn_norm.weight", "blk.1.attn_norm.weight", "blk.0.ffn_norm.weight", "output_norm.weight"]
@@ -310,7 +281,7 @@ fn norms_are_painted_where_the_kernels_read_them_which_is_not_the_page() {
 #[test]
 fn an_edited_tile_has_its_corner_from_afar_and_the_look_of_its_weights() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(mut world) = open_world(seedling()) else { return };
+    let Some(mut world) = open_world(seedling(), SIZE) else { return };
     let name = "blk.0.ffn_up.weight";
     {
         let mut map = world.app.world_mut().resource_mut::<Map>();
@@ -346,7 +317,7 @@ fn half(bits: u32) -> f32 {
 
 #[test]
 fn a_head_heard_alone_mutes_the_others_and_back() {
-    let Some(mut world) = open_world(seedling()) else { return };
+    let Some(mut world) = open_world(seedling(), SIZE) else { return };
     let solo = |world: &mut Offscreen| {
         let app = world.app.world_mut();
         app.resource_mut::<Map>().selection = Some(Place::Head(1, 2));
@@ -375,7 +346,7 @@ fn a_head_heard_alone_mutes_the_others_and_back() {
 
 #[test]
 fn a_comparison_answers_as_the_file_says_and_as_it_was_changed() {
-    let Some(mut world) = open_world(seedling()) else { return };
+    let Some(mut world) = open_world(seedling(), SIZE) else { return };
     let answers = |world: &mut Offscreen| {
         ask(world, 12);
         let mind = world.app.world().resource::<Mind>();
@@ -424,7 +395,7 @@ fn a_comparison_answers_as_the_file_says_and_as_it_was_changed() {
 #[test]
 fn a_tour_paints_and_takes_it_back() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(mut world) = open_world(seedling()) else { return };
+    let Some(mut world) = open_world(seedling(), SIZE) else { return };
     let tour: Tour = Assets::default().content("tour", "what-if").unwrap();
     let shots = tour.steps.iter().filter(|step| matches!(step, TourStep::Shot(_))).count();
     world.app.insert_resource(TourRun::new(tour, Some(folder.path().to_owned()), false));

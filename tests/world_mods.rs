@@ -2,13 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking as tests do")]
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use pixel_llm::app::explore::{Offscreen, OffscreenError, WorldSetup};
-use pixel_llm::app::headless::GpuError;
+use common::world::{Picture, opened};
+use pixel_llm::app::explore::{Offscreen, WorldSetup};
 use pixel_llm::assets::Assets;
 use pixel_llm::mods::live::LiveMods;
 use pixel_llm::world::Map;
@@ -26,16 +28,7 @@ fn open_world(mods: &Path, size: [u32; 2]) -> Option<Offscreen> {
     let model = Arc::new(Assets::default().default_model().unwrap());
     let assets = Assets::default().with_mods(Some(mods.to_owned()));
     let setup = WorldSetup { model, assets, settings: SettingsFile::default(), size };
-    match Offscreen::new(&setup) {
-        Ok(world) => Some(world),
-        Err(OffscreenError::Gpu(error @ GpuError::NoAdapter { .. }))
-            if std::env::var_os("PIXEL_LLM_REQUIRE_GPU").is_none() =>
-        {
-            eprintln!("SKIPPED, nothing was tested: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
+    opened(Offscreen::new(&setup))
 }
 
 fn examples() -> PathBuf {
@@ -44,11 +37,8 @@ fn examples() -> PathBuf {
 
 /// How many pixels of a picture have a colour.
 fn count(path: &Path, wanted: [u8; 3]) -> usize {
-    let decoder = png::Decoder::new(std::io::BufReader::new(fs::File::open(path).unwrap()));
-    let mut reader = decoder.read_info().unwrap();
-    let mut rgb = vec![0; reader.output_buffer_size().unwrap()];
-    reader.next_frame(&mut rgb).unwrap();
-    rgb.chunks_exact(3).filter(|pixel| pixel.iter().zip(wanted).all(|(a, b)| a.abs_diff(b) <= 1)).count()
+    let is_near = |pixel: &&[u8; 3]| pixel.iter().zip(wanted).all(|(a, b)| a.abs_diff(b) <= 1);
+    Picture::read(path).pixels.iter().filter(is_near).count()
 }
 
 #[test]

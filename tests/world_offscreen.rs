@@ -11,11 +11,11 @@ use std::sync::Arc;
 use bevy::prelude::Mut;
 use common::forward::open;
 use common::tiny::Tiny;
-use pixel_llm::app::explore::{Offscreen, OffscreenError, WorldSetup};
-use pixel_llm::app::headless::GpuError;
+use common::world::{Picture, open_world};
+use pixel_llm::app::explore::Offscreen;
 use pixel_llm::assets::Assets;
 use pixel_llm::model::weights::tile_weights;
-use pixel_llm::model::{Encoding, PixelModel, plan::Orientation};
+use pixel_llm::model::{Encoding, plan::Orientation};
 use pixel_llm::passes::reference::{
     Column, Controls, CpuModel, CpuOptions, HookPoint, HookValues, Hooks, KvCache,
 };
@@ -23,48 +23,14 @@ use pixel_llm::tiles::{ModelIndex, Muted};
 use pixel_llm::world::Map;
 use pixel_llm::world::layout::Place;
 use pixel_llm::world::palette::{Colouring, Theme};
-use pixel_llm::world::settings::{Settings, SettingsFile};
+use pixel_llm::world::settings::Settings;
 use pixel_llm::world::think::Mind;
 use pixel_llm::world::tour::{Tour, TourRun};
 
 /// Points per cell: large enough for a middle that no hairline reaches, too small for a number to be written into it.
 const SCALE: f64 = 16.0;
-
-fn open_world(model: Arc<PixelModel>) -> Option<Offscreen> {
-    let setup =
-        WorldSetup { model, assets: Assets::default(), settings: SettingsFile::default(), size: [640, 480] };
-    match Offscreen::new(&setup) {
-        Ok(world) => Some(world),
-        Err(OffscreenError::Gpu(error @ GpuError::NoAdapter { .. }))
-            if std::env::var_os("PIXEL_LLM_REQUIRE_GPU").is_none() =>
-        {
-            eprintln!("SKIPPED, nothing was tested: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
-
-struct Picture {
-    width: usize,
-    rgb: Vec<u8>,
-}
-
-impl Picture {
-    fn read(path: &Path) -> Self {
-        let decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(path).unwrap()));
-        let mut reader = decoder.read_info().unwrap();
-        let mut rgb = vec![0; reader.output_buffer_size().unwrap()];
-        let info = reader.next_frame(&mut rgb).unwrap();
-        assert_eq!(info.color_type, png::ColorType::Rgb);
-        Self { width: info.width as usize, rgb }
-    }
-
-    fn at(&self, [x, y]: [f64; 2]) -> [u8; 3] {
-        let at = (y as usize * self.width + x as usize) * 3;
-        [self.rgb[at], self.rgb[at + 1], self.rgb[at + 2]]
-    }
-}
+/// Of the picture.
+const SIZE: [u32; 2] = [640, 480];
 
 fn shoot(world: &mut Offscreen, folder: &Path, name: &str) -> Picture {
     world.update(3);
@@ -151,7 +117,7 @@ fn every_encoding_is_drawn_as_the_file_has_it() {
         let path = folder.path().join(format!("{encoding}.gguf"));
         Tiny::new("llama", encoding, 5).write(&path);
         let model = open(&path);
-        let Some(mut world) = open_world(Arc::new(model)) else { return };
+        let Some(mut world) = open_world(Arc::new(model), SIZE) else { return };
         for tensor in
             ["blk.0.attn_q.weight", "blk.0.ffn_down.weight", "token_embd.weight", "blk.0.attn_norm.weight"]
         {
@@ -164,7 +130,7 @@ fn every_encoding_is_drawn_as_the_file_has_it() {
 fn a_muted_head_is_drained_of_colour_and_its_neighbour_is_not() {
     let model = Arc::new(Assets::default().default_model().unwrap());
     let folder = tempfile::tempdir().unwrap();
-    let Some(mut world) = open_world(Arc::clone(&model)) else { return };
+    let Some(mut world) = open_world(Arc::clone(&model), SIZE) else { return };
     world.app.world_mut().resource_mut::<Map>().go_to(&Place::Layer(0), Some(0.0));
     world.app.world_mut().resource_mut::<Map>().selection = None;
     let colourful = |world: &mut Offscreen, picture: &Picture, head: u32| {
@@ -197,7 +163,7 @@ fn a_muted_head_is_drained_of_colour_and_its_neighbour_is_not() {
 fn a_tour_leaves_its_pictures_and_complains_of_what_is_not_there() {
     let folder = tempfile::tempdir().unwrap();
     let model = Arc::new(Assets::default().default_model().unwrap());
-    let Some(mut world) = open_world(model) else { return };
+    let Some(mut world) = open_world(model, SIZE) else { return };
     let text = "(title: \"t\", steps: [Look(at: Layer(999)), Mute(Head(0, 999)), Look(at: Model, seconds: Some(0.2)), \
                 Caption(\"here\"), Shot(\"one\"), Theme(Light), Shot(\"two\")])";
     let tour: Tour = ron::from_str(text).unwrap();
@@ -242,7 +208,7 @@ impl Hooks for Norms {
 #[test]
 fn what_is_thought_in_the_world_is_what_the_twin_computes() {
     let model = Arc::new(Assets::default().default_model().unwrap());
-    let Some(mut world) = open_world(Arc::clone(&model)) else { return };
+    let Some(mut world) = open_world(Arc::clone(&model), SIZE) else { return };
     world.app.world_mut().resource_scope(|world, mut mind: Mut<Mind>| {
         mind.ask(world.resource::<Map>(), "Once upon a time", false, 8, 0.0);
         assert_eq!(mind.problem, None);
@@ -295,7 +261,7 @@ fn what_is_thought_in_the_world_is_what_the_twin_computes() {
 #[test]
 fn a_prompt_that_cannot_be_is_told_in_words() {
     let model = Arc::new(Assets::default().default_model().unwrap());
-    let Some(mut world) = open_world(model) else { return };
+    let Some(mut world) = open_world(model, SIZE) else { return };
     for (prompt, word) in [("word ".repeat(5000), "room for"), (String::new(), "empty")] {
         world.app.world_mut().resource_scope(|world, mut mind: Mut<Mind>| {
             mind.ask(world.resource::<Map>(), &prompt, false, 8, 0.0);

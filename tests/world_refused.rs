@@ -5,25 +5,19 @@
 
 mod common;
 
-use std::io::BufReader;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use assert_cmd::cargo::CommandCargoExt;
 use common::tiny::{Shape, Tiny};
+use common::world::Picture;
 use pixel_llm::model::Encoding;
 
 /// Pixels of the picture, row by row, in the middle half of it.
 fn middle(path: &Path) -> Vec<[u8; 3]> {
-    let decoder = png::Decoder::new(BufReader::new(std::fs::File::open(path).unwrap()));
-    let mut reader = decoder.read_info().unwrap();
-    let mut rgb = vec![0; reader.output_buffer_size().unwrap()];
-    let info = reader.next_frame(&mut rgb).unwrap();
-    let (width, height) = (info.width as usize, info.height as usize);
-    let rows = rgb.chunks(width * 3).skip(height / 4).take(height / 2);
-    rows.flat_map(|row| row.chunks(3).skip(width / 4).take(width / 2))
-        .map(|pixel| [pixel[0], pixel[1], pixel[2]])
-        .collect()
+    let picture = Picture::read(path);
+    let rows = picture.pixels.chunks(picture.width).skip(picture.height / 4).take(picture.height / 2);
+    rows.flat_map(|row| row.iter().skip(picture.width / 4).take(picture.width / 2)).copied().collect()
 }
 
 #[test]

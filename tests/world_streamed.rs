@@ -11,9 +11,9 @@ use std::time::Duration;
 use bevy::prelude::Mut;
 use common::forward::convert_to;
 use common::tiny::Tiny;
+use common::world::{Picture, opened};
 use pixel_llm::app::cli::engine::GpuMemory;
 use pixel_llm::app::explore::{Offscreen, OffscreenError, WorldSetup};
-use pixel_llm::app::headless::GpuError;
 use pixel_llm::assets::Assets;
 use pixel_llm::model::{Encoding, PixelModel};
 use pixel_llm::passes::network::NetworkError;
@@ -40,16 +40,7 @@ fn open(model: &Arc<PixelModel>, memory: Option<u64>) -> Result<Offscreen, Offsc
 
 /// The world with the model on the device, and with it streamed through as little as will do.
 fn worlds(model: &Arc<PixelModel>) -> Option<[Offscreen; 2]> {
-    let whole = match open(model, None) {
-        Ok(world) => world,
-        Err(OffscreenError::Gpu(error @ GpuError::NoAdapter { .. }))
-            if std::env::var_os("PIXEL_LLM_REQUIRE_GPU").is_none() =>
-        {
-            eprintln!("SKIPPED, nothing was tested: {error}");
-            return None;
-        }
-        Err(error) => panic!("{error}"),
-    };
+    let whole = opened(open(model, None))?;
     Some([whole, streamed(model)])
 }
 
@@ -95,14 +86,10 @@ fn settle(world: &mut Offscreen) {
 fn shoot(world: &mut Offscreen, folder: &Path, name: &str) -> Vec<[u8; 3]> {
     let path = folder.join(name);
     world.shoot(path.clone()).unwrap();
-    let decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(path).unwrap()));
-    let mut reader = decoder.read_info().unwrap();
-    let mut rgb = vec![0; reader.output_buffer_size().unwrap()];
-    let info = reader.next_frame(&mut rgb).unwrap();
+    let picture = Picture::read(&path);
     let (rows, columns) = (110..300, 60..580);
-    let at = |x: usize, y: usize| (y * info.width as usize + x) * 3;
-    rows.flat_map(|y| columns.clone().map(move |x| at(x, y)))
-        .map(|at| [rgb[at], rgb[at + 1], rgb[at + 2]])
+    rows.flat_map(|y| columns.clone().map(move |x| y * picture.width + x))
+        .map(|at| picture.pixels[at])
         .collect()
 }
 

@@ -10,35 +10,22 @@ use std::sync::Arc;
 
 use bevy::prelude::Mut;
 use common::forward::open;
-use pixel_llm::app::explore::{Offscreen, OffscreenError, WorldSetup};
-use pixel_llm::app::headless::GpuError;
+use common::world::open_world;
+use pixel_llm::app::explore::Offscreen;
 use pixel_llm::assets::Assets;
 use pixel_llm::model::PixelModel;
 use pixel_llm::passes::reference::{
     Column, Controls, CpuModel, CpuOptions, HookPoint, HookValues, Hooks, KvCache,
 };
 use pixel_llm::world::Map;
-use pixel_llm::world::settings::{Settings, SettingsFile};
+use pixel_llm::world::settings::Settings;
 use pixel_llm::world::think::Mind;
 use pixel_llm::world::think::lens::{Lens, TOLD};
 
 /// The kernels' budget for products of weights of 16 bits, with the norms of many values.
 const RELATIVE: f32 = 3e-3;
-
-fn open_world(model: Arc<PixelModel>) -> Option<Offscreen> {
-    let setup =
-        WorldSetup { model, assets: Assets::default(), settings: SettingsFile::default(), size: [320, 240] };
-    match Offscreen::new(&setup) {
-        Ok(world) => Some(world),
-        Err(OffscreenError::Gpu(error @ GpuError::NoAdapter { .. }))
-            if std::env::var_os("PIXEL_LLM_REQUIRE_GPU").is_none() =>
-        {
-            eprintln!("SKIPPED, nothing was tested: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
+/// Of the picture, at which nobody looks.
+const SIZE: [u32; 2] = [320, 240];
 
 fn ask(world: &mut Offscreen, prompt: &str, tokens: u32) {
     world.app.world_mut().resource_scope(|world, mut mind: Mut<Mind>| {
@@ -82,7 +69,7 @@ fn norm(values: &[f32]) -> f32 {
 }
 
 fn compare_with_twin(model: Arc<PixelModel>, prompt: &str) {
-    let Some(mut world) = open_world(Arc::clone(&model)) else { return };
+    let Some(mut world) = open_world(Arc::clone(&model), SIZE) else { return };
     ask(&mut world, prompt, 6);
     answer(&mut world);
     let mind = mind(&world);
@@ -195,7 +182,7 @@ fn norms_attention_and_lens_of_smollm2_are_the_twins() {
 #[test]
 fn a_long_prompt_comes_in_pieces_and_says_the_same() {
     let model = Arc::new(Assets::default().default_model().unwrap());
-    let Some(mut world) = open_world(model) else { return };
+    let Some(mut world) = open_world(model, SIZE) else { return };
     let prompt = "Once upon a time there was a little girl who had a red ball. ".repeat(4);
     ask(&mut world, &prompt, 4);
     let prompt_len = mind(&world).prompt_len;
@@ -232,7 +219,7 @@ fn a_long_prompt_comes_in_pieces_and_says_the_same() {
 #[test]
 fn a_speed_is_kept_and_pause_stops_at_once() {
     let model = Arc::new(Assets::default().default_model().unwrap());
-    let Some(mut world) = open_world(model) else { return };
+    let Some(mut world) = open_world(model, SIZE) else { return };
     // A frame is 33 ms off-screen, so a token comes every sixth.
     world.app.world_mut().resource_mut::<Settings>().tokens_per_second = 5.0;
     ask(&mut world, "Once", 40);

@@ -3,11 +3,14 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking as tests do")]
 
+mod common;
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use assert_cmd::cargo::CommandCargoExt;
+use common::world::Picture;
 
 /// A virtual display, gone when dropped.
 struct Display {
@@ -47,13 +50,10 @@ fn program() -> Command {
     command
 }
 
-fn colours(path: &Path) -> (u32, u32, usize) {
-    let decoder = png::Decoder::new(BufReader::new(std::fs::File::open(path).unwrap()));
-    let mut reader = decoder.read_info().unwrap();
-    let mut rgb = vec![0; reader.output_buffer_size().unwrap()];
-    let info = reader.next_frame(&mut rgb).unwrap();
-    let distinct: std::collections::HashSet<&[u8]> = rgb.chunks(3).collect();
-    (info.width, info.height, distinct.len())
+fn colours(path: &Path) -> (usize, usize, usize) {
+    let picture = Picture::read(path);
+    let distinct: std::collections::HashSet<_> = picture.pixels.iter().collect();
+    (picture.width, picture.height, distinct.len())
 }
 
 #[test]

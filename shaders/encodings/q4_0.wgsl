@@ -2,7 +2,8 @@
 #define_import_path pixel_llm::encodings::q4_0
 #import pixel_llm::page::{Row, texel}
 #import pixel_llm::block::Weights
-#import pixel_llm::nibbles::{half_at, nibbles}
+#import pixel_llm::bytes::half_at
+#import pixel_llm::nibbles::nibbles
 
 fn prescale(lane: u32) -> vec4<f32> { return pixel_llm::nibbles::prescale(lane); }
 fn lines_of(n: u32) -> u32 { return n + (n + 7u) / 8u; }

@@ -23,6 +23,11 @@ pub(super) fn shown<'a>(mind: &'a Mind, scrubbed: &Scrubbed) -> Option<&'a Thoug
     chosen.or_else(|| mind.latest())
 }
 
+/// The greatest of some norms, by which the others are divided: never zero.
+pub(super) fn greatest(norms: &[f32]) -> f32 {
+    norms.iter().copied().fold(f32::MIN_POSITIVE, f32::max)
+}
+
 pub(super) fn draw(
     mut contexts: EguiContexts,
     map: Res<Map>,
@@ -35,7 +40,7 @@ pub(super) fn draw(
     let painter = context.layer_painter(LayerId::background());
     let plan = map.atlas.model().plan();
     let visible = map.view.visible();
-    let most = thought.head_norms.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
+    let most = greatest(&thought.head_norms);
     for (head, &norm) in plan.heads.iter().zip(&thought.head_norms) {
         if !head.rect.overlaps(&visible) {
             continue;
@@ -58,7 +63,7 @@ pub(super) fn draw(
             );
         }
     }
-    let most = thought.residual_norms.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
+    let most = greatest(&thought.residual_norms);
     for (layer, &norm) in plan.layers.iter().zip(&thought.residual_norms) {
         if !layer.river.overlaps(&visible) {
             continue;

@@ -5,7 +5,7 @@ use bevy_egui::{EguiContexts, egui};
 use egui::ScrollArea;
 
 use super::Panels;
-use super::activity::{Scrubbed, shown};
+use super::activity::{Scrubbed, greatest, shown};
 use super::drawer::{bar_cell, nothing_yet, place, show, written};
 use super::style::faint;
 use crate::world::Map;
@@ -35,10 +35,10 @@ pub(super) fn draw(
             return nothing_yet(ui, theme);
         };
         ui.colored_label(faint(theme), format!("Norms at token {at} {}", written(&thought.text)));
-        let most = |norms: &[f32]| norms.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
         let [residual, added, hidden] =
-            [&thought.residual_norms, &thought.added_norms, &thought.hidden_norms].map(|norms| most(norms));
-        let strongest_of_all = most(&thought.head_norms);
+            [&thought.residual_norms, &thought.added_norms, &thought.hidden_norms]
+                .map(|norms| greatest(norms));
+        let strongest_of_all = greatest(&thought.head_norms);
         let tall = (context.content_rect().height() - 220.0).clamp(80.0, 460.0);
         ScrollArea::vertical().max_height(tall).show(ui, |ui| {
             egui::Grid::new("layers").spacing([5.0, 1.0]).min_col_width(20.0).show(ui, |ui| {

@@ -4,7 +4,7 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{Align2, FontId, Id, LayerId, Order, Rect, Stroke, StrokeKind, pos2, vec2};
 
-use super::activity::{Scrubbed, glow, say, shown};
+use super::activity::{Scrubbed, glow, greatest, say, shown};
 use super::map_text::on_screen;
 use super::style::{faint, ink};
 use crate::world::Map;
@@ -22,8 +22,7 @@ pub(super) fn draw(
     let Some(thought) = shown(&mind, &scrubbed) else { return Ok(()) };
     let painter = context.layer_painter(LayerId::background());
     let (theme, visible) = (settings.theme, map.view.visible());
-    let most = |norms: &[f32]| norms.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
-    let most_hidden = most(&thought.hidden_norms);
+    let most_hidden = greatest(&thought.hidden_norms);
     for (layer, &norm) in map.atlas.model().plan().layers.iter().zip(&thought.hidden_norms) {
         if !layer.feed_forward.overlaps(&visible) {
             continue;
@@ -58,8 +57,8 @@ pub(super) fn draw(
     above.text(bar.left_bottom() + vec2(0.0, 2.0), Align2::LEFT_TOP, "0", font.clone(), ink(theme));
     let ends = format!(
         "heads {:.1}, river {:.0}, fields {:.1}",
-        most(&thought.head_norms),
-        most(&thought.residual_norms),
+        greatest(&thought.head_norms),
+        greatest(&thought.residual_norms),
         most_hidden
     );
     above.text(

@@ -9,6 +9,8 @@ pub mod golden;
 #[cfg(feature = "world")]
 pub mod gpu;
 pub mod tiny;
+#[cfg(feature = "world")]
+pub mod world;
 
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,57 @@
+//! What the tests of the world share: it is opened off-screen, and its pictures are read.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "these are steps of tests, which fail by panicking")]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use pixel_llm::app::explore::{Offscreen, OffscreenError, WorldSetup};
+use pixel_llm::app::headless::GpuError;
+use pixel_llm::assets::Assets;
+use pixel_llm::model::PixelModel;
+use pixel_llm::world::settings::SettingsFile;
+
+/// A model's world with everything else as built in, or `None` with a loud word where there is no adapter.
+pub fn open_world(model: Arc<PixelModel>, size: [u32; 2]) -> Option<Offscreen> {
+    let setup = WorldSetup { model, assets: Assets::default(), settings: SettingsFile::default(), size };
+    opened(Offscreen::new(&setup))
+}
+
+/// A world that was opened, or `None` with a loud word where there is no adapter. With `PIXEL_LLM_REQUIRE_GPU` set that is an error, as
+/// all else is.
+pub fn opened(world: Result<Offscreen, OffscreenError>) -> Option<Offscreen> {
+    match world {
+        Ok(world) => Some(world),
+        Err(OffscreenError::Gpu(error @ GpuError::NoAdapter { .. }))
+            if std::env::var_os("PIXEL_LLM_REQUIRE_GPU").is_none() =>
+        {
+            eprintln!("SKIPPED, nothing was tested: {error}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// A picture, its pixels row by row.
+#[derive(PartialEq)]
+pub struct Picture {
+    pub width: usize,
+    pub height: usize,
+    pub pixels: Vec<[u8; 3]>,
+}
+
+impl Picture {
+    pub fn read(path: &Path) -> Self {
+        let decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(path).unwrap()));
+        let mut reader = decoder.read_info().unwrap();
+        let mut rgb = vec![0; reader.output_buffer_size().unwrap()];
+        let info = reader.next_frame(&mut rgb).unwrap();
+        assert_eq!(info.color_type, png::ColorType::Rgb);
+        let pixels = rgb.chunks_exact(3).map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
+        Self { width: info.width as usize, height: info.height as usize, pixels }
+    }
+
+    /// The pixel at a point of the screen.
+    pub fn at(&self, [x, y]: [f64; 2]) -> [u8; 3] {
+        self.pixels[y as usize * self.width + x as usize]
+    }
+}
