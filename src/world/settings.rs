@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::palette::{Colouring, Theme};
 use super::view::View;
+use crate::folders;
 use crate::pxi::AtomicFile;
 
 /// Settings.
@@ -50,12 +51,9 @@ impl Settings {
 pub struct SettingsFile(pub Option<PathBuf>);
 
 impl SettingsFile {
-    /// `$PIXEL_LLM_CONFIG`, else the platform's folder for settings.
+    /// In the folder for settings.
     pub fn usual() -> Self {
-        let of_platform =
-            || directories::ProjectDirs::from("", "", "pixel-llm").map(|dirs| dirs.config_dir().to_owned());
-        let folder = std::env::var_os("PIXEL_LLM_CONFIG").map(PathBuf::from).or_else(of_platform);
-        Self(folder.map(|folder| folder.join("settings.ron")))
+        Self(folders::settings().map(|folder| folder.join("settings.ron")))
     }
 
     /// What was kept. A file that cannot be read is told of and counts as none.
@@ -75,12 +73,9 @@ impl SettingsFile {
     pub fn write(&self, settings: &Settings) {
         let Some(path) = &self.0 else { return };
         let write = || -> Result<(), Box<dyn std::error::Error>> {
-            use std::io::Write;
             path.parent().map(std::fs::create_dir_all).transpose()?;
             let text = ron::ser::to_string_pretty(settings, ron::ser::PrettyConfig::default())?;
-            let mut file = AtomicFile::create(path)?;
-            file.write_all(text.as_bytes())?;
-            Ok(file.commit()?)
+            Ok(AtomicFile::replace(path, text.as_bytes())?)
         };
         if let Err(error) = write() {
             warn!("{}: the settings cannot be kept: {error}", path.display());

@@ -85,7 +85,6 @@ fn ask(mut shots: ResMut<Shots>, mut commands: Commands) {
 
 /// Writes a picture without its alpha.
 fn write_png(image: &Image, path: &Path) -> Result<(), ShotError> {
-    use std::io::Write;
     let failed =
         |source: Box<dyn std::error::Error + Send + Sync>| ShotError::Write { path: path.to_owned(), source };
     let picture = image.clone().try_into_dynamic().map_err(|error| failed(error.into()))?.to_rgb8();
@@ -96,7 +95,5 @@ fn write_png(image: &Image, path: &Path) -> Result<(), ShotError> {
     let mut writer = encoder.write_header().map_err(|error| failed(error.into()))?;
     writer.write_image_data(picture.as_raw()).map_err(|error| failed(error.into()))?;
     writer.finish().map_err(|error| failed(error.into()))?;
-    let mut file = crate::pxi::AtomicFile::create(path).map_err(|error| failed(error.into()))?;
-    file.write_all(&bytes).map_err(|error| failed(error.into()))?;
-    file.commit().map_err(|error| failed(error.into()))
+    crate::pxi::AtomicFile::replace(path, &bytes).map_err(|error| failed(error.into()))
 }

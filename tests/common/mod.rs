@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "these are steps of tests, which fail by panicking")]
 
+#[cfg(all(feature = "world", target_os = "linux"))]
+pub mod display;
 #[cfg(feature = "world")]
 pub mod engine;
 pub mod forward;

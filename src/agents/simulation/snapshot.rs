@@ -1,7 +1,6 @@
 //! The whole state of a world in a file that a person can read: RON, an agent and a job a line.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -147,9 +146,7 @@ impl Snapshot {
     /// It cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), AgentsError> {
         let failed = |source| AgentsError::File { what: "write", path: path.into(), source };
-        let mut file = AtomicFile::create(path).map_err(std::io::Error::other).map_err(failed)?;
-        file.write_all(self.to_text().as_bytes()).map_err(failed)?;
-        file.commit().map_err(std::io::Error::other).map_err(failed)
+        AtomicFile::replace(path, self.to_text().as_bytes()).map_err(std::io::Error::other).map_err(failed)
     }
 
     /// Whether agents and jobs agree on who has what.

@@ -19,6 +19,7 @@ use crate::coach::plan::{self, DEFAULT_PLAN};
 use crate::coach::reviewer::Reviewer;
 use crate::coach::work::{Gate, Workshop};
 use crate::coach::{Action, Agent, Consents, Desk, Hands, Queue, Status, Store, Task, TaskId};
+use crate::folders;
 
 /// Arguments of `coach`.
 #[derive(Debug, Args)]
@@ -222,9 +223,8 @@ pub fn run(args: CoachArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
 /// # Errors
 /// There is no home folder.
 pub fn default_queue() -> anyhow::Result<PathBuf> {
-    let folders = directories::ProjectDirs::from("", "", "pixel-llm");
-    let folders = folders.context("there is no home folder: name the queue with --queue FILE")?;
-    Ok(folders.data_dir().join("coach").join("coach.json"))
+    let folder = folders::data().context("there is no home folder: name the queue with --queue FILE")?;
+    Ok(folder.join("coach").join("coach.json"))
 }
 
 fn change(

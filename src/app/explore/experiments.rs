@@ -14,6 +14,7 @@ use bevy_egui::{EguiContexts, EguiPrimaryContextPass, egui, input::EguiWantsInpu
 use crate::app::cli::engine::{Device, GpuMemory, open_engine};
 use crate::app::cli::experiment::{CellFile, Job};
 use crate::assets::Assets;
+use crate::folders;
 use crate::model::PixelModel;
 use crate::model::plan::Rules;
 use crate::mods::experiment::Experiment;
@@ -214,8 +215,7 @@ fn work(
 
 /// Where the lines of experiments go that the window runs.
 fn results_folder() -> anyhow::Result<PathBuf> {
-    let folders = directories::ProjectDirs::from("", "", "pixel-llm");
-    let folder = folders.context("there is no home folder for results")?.data_dir().join("experiments");
+    let folder = folders::data().context("there is no home folder for results")?.join("experiments");
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     Ok(folder)
 }

@@ -3,7 +3,6 @@
 //! In: a model and an adapter. Out: a [`Verdict`]: the fastest plan that gives the right logits, what a token takes with it, and on a software adapter
 //! what it takes on the processor. It is kept in `trials.ron` in the cache folder, by adapter, driver, program version and model.
 
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -110,9 +109,7 @@ pub fn keep(folder: &Path, verdict: &Verdict) -> std::io::Result<()> {
     let text =
         ron::ser::to_string_pretty(&all, ron::ser::PrettyConfig::default()).map_err(std::io::Error::other)?;
     std::fs::create_dir_all(folder)?;
-    let file = AtomicFile::create(folder.join("trials.ron")).map_err(std::io::Error::other)?;
-    (&mut file.file()).write_all(text.as_bytes())?;
-    file.commit().map_err(std::io::Error::other)
+    AtomicFile::replace(folder.join("trials.ron"), text.as_bytes()).map_err(std::io::Error::other)
 }
 
 /// A file that is not there or cannot be read is one without verdicts: the trial is made again.

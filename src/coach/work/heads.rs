@@ -1,13 +1,11 @@
 //! Which heads matter: mute one, measure the loss, take it back.
 
 use super::{Report, Result, Tell, WorkError, Workshop};
-use crate::coach::CoachError;
 use crate::model::tokenizer::EncodeOptions;
 use crate::passes::reference::Controls;
 use crate::pxi::AtomicFile;
 use crate::tokens::CpuEngine;
 use crate::tokens::perplexity::{Likelihood, Windows, score_window};
-use std::io::Write;
 
 /// The text on which losses are measured: of the kind that the built-in model knows, so that muting shows.
 pub const SURVEY_TEXT: &str = "Once upon a time, on the map, there was a little bird. Her name was Ivy. Ivy had a \
@@ -112,7 +110,5 @@ pub(super) fn survey(shop: &Workshop, progress: &mut Tell<'_>) -> Result<Report>
 /// Writes a file of a report, whole or not at all.
 pub(super) fn write_file(shop: &Workshop, name: &str, bytes: &[u8]) -> Result<()> {
     let path = shop.folder.join(name);
-    let mut file = AtomicFile::create(&path).map_err(WorkError::other)?;
-    file.write_all(bytes).map_err(CoachError::io(&path, "write")).map_err(WorkError::other)?;
-    file.commit().map_err(WorkError::other)
+    AtomicFile::replace(path, bytes).map_err(WorkError::other)
 }

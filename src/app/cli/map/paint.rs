@@ -207,9 +207,7 @@ pub(super) fn read(maps: &Maps, args: &ReadArgs, out: &mut Output) -> anyhow::Re
         out.bytes().write_all(&bytes)?;
         return Ok(Exit::Ok);
     }
-    let mut file = AtomicFile::create(&args.output)?;
-    file.write_all(&bytes).with_context(|| format!("{}: cannot write", args.output.display()))?;
-    file.commit()?;
+    AtomicFile::replace(&args.output, &bytes)?;
     let report = ReadReport {
         map: args.map.display().to_string(),
         length: bytes.len(),
