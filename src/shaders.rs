@@ -78,6 +78,7 @@ embed![
     "view/bindings.wgsl",
     "view/bytes.wgsl",
     "view/colour.wgsl",
+    "view/levels.wgsl",
     "view/marks.wgsl",
     "view/super_blocks.wgsl",
     "view/tiles.wgsl",

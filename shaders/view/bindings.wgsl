@@ -9,11 +9,14 @@ const MODE: u32 = #{MODE}u;
 // Whether the error is shown in the place of the weight.
 const SHOWS_ERROR: bool = #{SHOWS_ERROR};
 
+// What a pixel needs of a quad. It comes with the vertices: the lanes of a software adapter read a storage buffer one after the other.
 struct Quad {
-    x: i32, y: i32, width: u32, height: u32,
+    // Where the tile begins in the page texture: the layer, then the line; or why it is not there.
+    place: u32,
+    width: u32, height: u32,
     row: i32, column: u32, tile: u32, kind: u32,
     rows: u32, columns: u32, scale: f32, state: u32,
-    first_byte: u32, phase: u32, layer: u32, head: u32,
+    first_byte: u32, phase: u32,
 }
 
 struct View {
@@ -35,11 +38,13 @@ struct View {
     spare: vec2<f32>,
 }
 
+// As in `world::draw::on_device`.
+const COARSE_ACROSS: u32 = 8192u;
+
 @group(0) @binding(0) var pages: texture_2d_array<u32>;
 @group(0) @binding(1) var<storage, read> tile_place: array<u32>;
-@group(0) @binding(2) var<storage, read> quads: array<Quad>;
-// 64 words per tile: mean and spread of an eighth by an eighth as two halves, rows first.
-@group(0) @binding(3) var<storage, read> coarse: array<u32>;
+// 64 words per tile: mean and spread of an eighth by an eighth as two halves, rows first; tile after tile in lines of COARSE_ACROSS words.
+@group(0) @binding(2) var coarse: texture_2d<u32>;
 // Weights from the most negative to the most positive, 255 and a spare one; then 256 of the error.
-@group(0) @binding(4) var<uniform> palette: array<vec4<f32>, 512>;
-@group(0) @binding(5) var<uniform> view: View;
+@group(0) @binding(3) var<uniform> palette: array<vec4<f32>, 512>;
+@group(0) @binding(4) var<uniform> view: View;

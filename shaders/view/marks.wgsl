@@ -9,15 +9,13 @@ fn damaged(on_screen: vec2<f32>) -> vec3<f32> {
 }
 
 // Muted is drained of colour and hatched; scaled is hatched; edited has a magenta corner.
-fn marked(given: vec3<f32>, q: Quad, cell: vec2<f32>) -> vec3<f32> {
+fn marked(given: vec3<f32>, q: Quad, cell: vec2<f32>, on_screen: vec2<f32>) -> vec3<f32> {
     var colour = given;
     let pixel = cell * view.scale;
     if view.scale >= 12.0 {
         let edge = min(min(fract(cell.x), 1.0 - fract(cell.x)), min(fract(cell.y), 1.0 - fract(cell.y))) * view.scale;
         colour = mix(view.ground.rgb, colour, clamp(edge + 0.25, 0.0, 1.0));
     }
-    let place = vec2<f32>(vec2<i32>(q.x, q.y) - view.centre) - view.rest;
-    let on_screen = place * view.scale + pixel;
     let hatch = fract((on_screen.x + on_screen.y) / 10.0) < 0.22;
     if (q.state & 1u) != 0u {
         let grey = dot(colour, vec3<f32>(0.2126, 0.7152, 0.0722));

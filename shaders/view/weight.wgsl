@@ -40,7 +40,7 @@ fn vector_weight(q: Quad, element: u32) -> Weight {
     let encoding = ENCODING;
     let size = select(2u, 4u, encoding == 0u);
     let offset = q.first_byte + element * size;
-    let t = texel(q.tile, offset >> 10u, (offset >> 4u) & 63u);
+    let t = texel(q, offset >> 10u, (offset >> 4u) & 63u);
     let value = float_of(encoding, t, (offset & 15u) / size);
     return Weight(value, float_step(encoding, value), offset);
 }
@@ -56,47 +56,47 @@ fn matrix_weight(q: Quad, row: u32, column: u32) -> Weight {
     var at = i & 15u;
     var w = Weight(0.0, 0.0, 0u);
     // The nibble of the encodings that keep 32 of them in a texel.
-    let nibbles = texel(q.tile, top + min(c, max(n, 1u) - 1u), x);
+    let nibbles = texel(q, top + min(c, max(n, 1u) - 1u), x);
     let nibble = (byte_of(nibbles, i & 15u) >> ((i >> 4u) * 4u)) & 15u;
     switch encoding {
         case 0u, 1u, 30u: {
             let per = select(8u, 4u, encoding == 0u);
             line = column / per;
             at = (column % per) * (16u / per);
-            w.value = float_of(encoding, texel(q.tile, top + line, x), column % per);
+            w.value = float_of(encoding, texel(q, top + line, x), column % per);
             w.step = float_step(encoding, w.value);
         }
         case 2u: {
-            w.step = half_of(texel(q.tile, top + n + (c >> 3u), x), c & 7u);
+            w.step = half_of(texel(q, top + n + (c >> 3u), x), c & 7u);
             w.value = w.step * (f32(nibble) - 8.0);
         }
         case 3u: {
-            let dm = unpack2x16float(texel(q.tile, top + n + (c >> 2u), x)[c & 3u]);
+            let dm = unpack2x16float(texel(q, top + n + (c >> 2u), x)[c & 3u]);
             w.step = dm.x;
             w.value = dm.x * f32(nibble) + dm.y;
         }
         case 6u, 7u: {
-            let high = (texel(q.tile, top + n + (c >> 2u), x)[c & 3u] >> i) & 1u;
+            let high = (texel(q, top + n + (c >> 2u), x)[c & 3u] >> i) & 1u;
             let code = f32(nibble | (high << 4u));
             let behind = top + n + (n + 3u) / 4u;
             if encoding == 6u {
-                w.step = half_of(texel(q.tile, behind + (c >> 3u), x), c & 7u);
+                w.step = half_of(texel(q, behind + (c >> 3u), x), c & 7u);
                 w.value = w.step * (code - 16.0);
             } else {
-                let dm = unpack2x16float(texel(q.tile, behind + (c >> 2u), x)[c & 3u]);
+                let dm = unpack2x16float(texel(q, behind + (c >> 2u), x)[c & 3u]);
                 w.step = dm.x;
                 w.value = dm.x * code + dm.y;
             }
         }
         case 8u: {
             line = c * 2u + (i >> 4u);
-            w.step = half_of(texel(q.tile, top + n * 2u + (c >> 3u), x), c & 7u);
-            let code = byte_of(texel(q.tile, top + line, x), at);
+            w.step = half_of(texel(q, top + n * 2u + (c >> 3u), x), c & 7u);
+            let code = byte_of(texel(q, top + line, x), at);
             w.value = w.step * f32(i32(code << 24u) >> 24u);
         }
         default: {
             line = super_line(encoding, c, i);
-            let both = super_weight(q.tile, encoding, top, x, c, i, n);
+            let both = super_weight(q, encoding, top, x, c, i, n);
             w.value = both.x;
             w.step = both.y;
         }

@@ -11,10 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use bevy::camera::CameraMainTextureUsages;
 use bevy::log::{DEFAULT_FILTER, Level, LogPlugin};
 use bevy::prelude::*;
 use bevy::render::RenderPlugin;
 use bevy::render::pipelined_rendering::PipelinedRenderingPlugin;
+use bevy::render::render_resource::TextureUsages;
 use bevy::time::TimeUpdateStrategy;
 use bevy::window::{ExitCondition, WindowResolution};
 use bevy::winit::WinitPlugin;
@@ -209,8 +211,15 @@ fn windowed_app(setup: &WorldSetup, memory: GpuMemory) -> anyhow::Result<App> {
     opened.map_err(|_| no_window("the display does not answer, so there can be no window"))?;
     app.add_plugins(plugins);
     add_world(&mut app, setup, facts, memory)?;
-    app.world_mut().spawn((Camera2d, Msaa::Off));
+    app.world_mut().spawn(camera());
     Ok(app)
+}
+
+/// The camera of the map.
+fn camera() -> impl Bundle {
+    // A picture of the map that is still the same is copied to where it is shown.
+    let usages = CameraMainTextureUsages::default().with(TextureUsages::COPY_DST);
+    (Camera2d, Msaa::Off, usages)
 }
 
 fn render_plugin() -> RenderPlugin {

@@ -1,6 +1,8 @@
 //! The texture that tiles in view are drawn from, and which tile is in which of its slots.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bevy::prelude::*;
 use bevy::render::extract_resource::ExtractResource;
@@ -24,6 +26,7 @@ pub const DAMAGED: u32 = u32::MAX - 1;
 pub struct ViewAtlas {
     pages: Pages,
     slots: u32,
+    changes: Arc<AtomicU64>,
 }
 
 impl ViewAtlas {
@@ -38,7 +41,7 @@ impl ViewAtlas {
             usage: BufferUsages::STORAGE | BufferUsages::COPY_DST,
         });
         match Pages::empty(device, shape, places) {
-            Ok(pages) => Ok(Self { pages, slots: slots.max(1) }),
+            Ok(pages) => Ok(Self { pages, slots: slots.max(1), changes: Arc::default() }),
             Err(PagesError::NoRoom { .. }) if slots > 1 => Self::new(device, slots / 2, tiles),
             Err(error) => Err(error),
         }
@@ -52,6 +55,11 @@ impl ViewAtlas {
     /// The texture and the places of tiles.
     pub fn pages(&self) -> &Pages {
         &self.pages
+    }
+
+    /// A number that is another one whenever something else is to be seen.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// Where a slot begins: the layer, and the line there.
@@ -70,6 +78,7 @@ impl ViewAtlas {
 
     /// Says where a tile is: a place, [`ABSENT`] or [`DAMAGED`].
     pub(super) fn tell(&self, queue: &RenderQueue, tile: u32, word: u32) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
         let at = u64::from(tile) * 4;
         // Tiles of a model that was drawn before may be more than this one has.
         if at < self.pages.tile_place.size() {

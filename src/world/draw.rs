@@ -10,16 +10,16 @@ use bevy::{
         Core2d, Core2dSystems,
         core_2d::{main_opaque_pass_2d, main_transparent_pass_2d},
     },
+    mesh::VertexBufferLayout,
     platform::collections::HashMap,
     prelude::*,
     render::{
         Render, RenderApp, RenderSystems,
         extract_resource::{ExtractResource, ExtractResourcePlugin},
         render_resource::{
-            BindGroup, BindGroupEntry, BindGroupLayoutDescriptor, BindingResource, Buffer, BufferDescriptor,
-            BufferInitDescriptor, BufferUsages, CachedRenderPipelineId, ColorTargetState, ColorWrites,
+            BindGroupLayoutDescriptor, CachedRenderPipelineId, ColorTargetState, ColorWrites, Extent3d,
             FragmentState, PipelineCache, PrimitiveState, PrimitiveTopology, RenderPassDescriptor,
-            RenderPipelineDescriptor, TextureFormat, VertexState,
+            RenderPipelineDescriptor, TextureFormat, VertexFormat, VertexState, VertexStepMode,
         },
         renderer::{RenderContext, RenderDevice, RenderQueue, ViewQuery},
         view::ViewTarget,
@@ -35,10 +35,15 @@ use crate::model::{PixelModel, coarse::GRID};
 use crate::passes::network::Network;
 use crate::residency::ViewAtlas;
 use crate::shaders::Shaders;
-use crate::tiles::Pages;
+use canvas::Canvas;
+use on_device::OnDevice;
+use runs::visible;
 
+mod canvas;
 mod layout;
 mod look;
+mod on_device;
+mod runs;
 
 pub use look::Look;
 
@@ -124,22 +129,24 @@ struct ViewWords {
     spare: [f32; 2],
 }
 
+/// A colour as shaders and attachments have it.
+fn linear_light(bytes: [u8; 3]) -> [f32; 4] {
+    let [r, g, b] = bytes.map(|channel| linear(f32::from(channel) / 255.0));
+    [r, g, b, 1.0]
+}
+
 impl ViewWords {
     fn new(frame: &MapFrame, view: &View) -> Self {
         let pixels = f64::from(frame.pixels_per_point);
         let whole = view.centre.map(f64::floor);
-        let colour = |bytes: [u8; 3]| {
-            let [r, g, b] = bytes.map(|channel| linear(f32::from(channel) / 255.0));
-            [r, g, b, 1.0]
-        };
         Self {
             centre: whole.map(|cell| cell as i32),
             rest: std::array::from_fn(|i| (view.centre[i] - whole[i]) as f32),
             size: view.size.map(|side| (side * pixels) as f32),
             scale: (view.scale * pixels) as f32,
             colouring: frame.colouring as u32,
-            ground: colour(frame.theme.ground()),
-            water: colour(frame.theme.water()),
+            ground: linear_light(frame.theme.ground()),
+            water: linear_light(frame.theme.water()),
             range: RANGE,
             coarse: 1.0,
             spare: [0.0; 2],
@@ -147,25 +154,12 @@ impl ViewWords {
     }
 }
 
-/// What is on the device for the drawing.
+/// What the drawing has made so far.
 #[derive(Resource, Default)]
 struct Drawing {
     pipelines: HashMap<(TextureFormat, Look), CachedRenderPipelineId>,
     on_device: Option<OnDevice>,
-}
-
-struct OnDevice {
-    /// What the buffers were made of; others make others.
-    quads: Arc<Vec<Quad>>,
-    palette: Arc<Vec<[f32; 4]>>,
-    coarse: Arc<Vec<u32>>,
-    quad_buffer: Buffer,
-    coarse_buffer: Buffer,
-    palette_buffer: Buffer,
-    /// What the quads are, in the order in which they are drawn.
-    encodings: Vec<u32>,
-    views: [Buffer; 2],
-    groups: [BindGroup; 2],
+    canvas: Canvas,
 }
 
 fn bindings() -> BindGroupLayoutDescriptor {
@@ -188,74 +182,22 @@ fn prepare(
         drawing.on_device = None;
     }
     let on_device = match &mut drawing.on_device {
-        Some(on_device) if on_device.quads.len() == frame.quads.len() => on_device,
-        place => place.insert(OnDevice::new(&frame, pages, &device, &cache)),
+        Some(on_device) if on_device.fits(&frame) => on_device,
+        place => {
+            drawing.canvas.forget();
+            place.insert(OnDevice::new(&frame, pages, (&device, &queue, &cache)))
+        }
     };
-    if !Arc::ptr_eq(&on_device.quads, &frame.quads) {
-        queue.write_buffer(&on_device.quad_buffer, 0, bytemuck::cast_slice(&frame.quads));
-        on_device.quads = Arc::clone(&frame.quads);
-    }
-    if !Arc::ptr_eq(&on_device.coarse, &frame.coarse) {
-        queue.write_buffer(&on_device.coarse_buffer, 0, bytemuck::cast_slice(&frame.coarse));
-        on_device.coarse = Arc::clone(&frame.coarse);
-    }
-    if !Arc::ptr_eq(&on_device.palette, &frame.palette) {
-        queue.write_buffer(&on_device.palette_buffer, 0, bytemuck::cast_slice(&frame.palette));
-        on_device.palette = Arc::clone(&frame.palette);
-    }
+    on_device.write(&frame, &queue);
     for target in &targets {
         let format = target.main_texture_format();
-        for look in frame.views().into_iter().flat_map(|view| frame.looks(view, &on_device.encodings)) {
-            drawing
-                .pipelines
-                .entry((format, look))
-                .or_insert_with(|| cache.queue_render_pipeline(pipeline(&shaders, format, look)));
+        for look in frame.views().map(|view| frame.look(view)) {
+            for run in &on_device.runs {
+                let look = look(run.encoding);
+                let queue = || cache.queue_render_pipeline(pipeline(&shaders, format, look));
+                drawing.pipelines.entry((format, look)).or_insert_with(queue);
+            }
         }
-    }
-    for (buffer, view) in on_device.views.iter().zip([&frame.view, &frame.minimap_view]) {
-        queue.write_buffer(buffer, 0, bytemuck::bytes_of(&ViewWords::new(&frame, view)));
-    }
-}
-
-impl OnDevice {
-    fn new(frame: &MapFrame, pages: &Pages, device: &RenderDevice, cache: &PipelineCache) -> Self {
-        let filled = |label, contents: &[u8], usage| {
-            let usage = usage | BufferUsages::COPY_DST;
-            device.create_buffer_with_data(&BufferInitDescriptor { label: Some(label), contents, usage })
-        };
-        let quad_buffer = filled("world:quads", bytemuck::cast_slice(&frame.quads), BufferUsages::STORAGE);
-        let coarse_buffer =
-            filled("world:coarse", bytemuck::cast_slice(&frame.coarse), BufferUsages::STORAGE);
-        let palette_buffer =
-            filled("world:palette", bytemuck::cast_slice(&frame.palette), BufferUsages::UNIFORM);
-        let views = [0, 1].map(|_| {
-            device.create_buffer(&BufferDescriptor {
-                label: Some("world:view"),
-                size: size_of::<ViewWords>() as u64,
-                usage: BufferUsages::UNIFORM | BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            })
-        });
-        let layout = cache.get_bind_group_layout(&bindings());
-        let groups = [0, 1].map(|at: usize| {
-            let resources = [
-                BindingResource::TextureView(&pages.view),
-                pages.tile_place.as_entire_binding(),
-                quad_buffer.as_entire_binding(),
-                coarse_buffer.as_entire_binding(),
-                palette_buffer.as_entire_binding(),
-                views[at].as_entire_binding(),
-            ];
-            let entries: Vec<_> = (0..)
-                .zip(resources)
-                .map(|(binding, resource)| BindGroupEntry { binding, resource })
-                .collect();
-            device.create_bind_group("world:map", &layout, &entries)
-        });
-        let (quads, palette) = (Arc::clone(&frame.quads), Arc::clone(&frame.palette));
-        let coarse = Arc::clone(&frame.coarse);
-        let encodings = look::encodings(&quads);
-        Self { quads, palette, coarse, encodings, quad_buffer, coarse_buffer, palette_buffer, views, groups }
     }
 }
 
@@ -268,7 +210,10 @@ fn pipeline(shaders: &Shaders, format: TextureFormat, look: Look) -> RenderPipel
             shader: shader.clone(),
             shader_defs: look.shader_defs(),
             entry_point: Some("corner".into()),
-            ..default()
+            buffers: vec![VertexBufferLayout::from_vertex_formats(
+                VertexStepMode::Instance,
+                [VertexFormat::Uint32x4; size_of::<Quad>() / 16],
+            )],
         },
         primitive: PrimitiveState { topology: PrimitiveTopology::TriangleStrip, ..default() },
         fragment: Some(FragmentState {
@@ -284,44 +229,68 @@ fn pipeline(shaders: &Shaders, format: TextureFormat, look: Look) -> RenderPipel
 fn draw_map(
     view: ViewQuery<&ViewTarget>,
     frame: Option<Res<MapFrame>>,
-    drawing: Res<Drawing>,
-    cache: Res<PipelineCache>,
+    atlas: Option<Res<ViewAtlas>>,
+    (device, cache): (Res<RenderDevice>, Res<PipelineCache>),
+    mut drawing: ResMut<Drawing>,
     mut context: RenderContext,
 ) {
     let target = view.into_inner();
-    let (Some(frame), Some(on_device)) = (frame, &drawing.on_device) else { return };
-    let format = target.main_texture_format();
-    let pipelines = |view: &View| {
-        let looks = frame.looks(view, &on_device.encodings);
-        let found =
-            looks.filter_map(|look| cache.get_render_pipeline(*drawing.pipelines.get(&(format, look))?));
-        found.collect::<Vec<_>>()
-    };
-    let [map, minimap] = frame.views().map(pipelines);
-    let size = target.main_texture().size();
+    let Drawing { pipelines, on_device, canvas } = &mut *drawing;
+    let (Some(frame), Some(on_device)) = (frame, on_device) else { return };
+    let changes = atlas.map_or(0, |atlas| atlas.changes());
+    // The first to take it clears the target, which nobody is to do after a copy.
+    let own = target.get_color_attachment();
+    let plan = canvas.plan(&frame, changes, target.main_texture(), &device);
+    if plan != canvas::Plan::Copy {
+        let format = target.main_texture_format();
+        let [map, minimap] = frame.views().map(|view| {
+            let look = frame.look(view);
+            let runs = visible(&on_device.runs, &view.visible()).into_iter();
+            let call = |(encoding, quads)| {
+                let pipeline = pipelines.get(&(format, look(encoding)))?;
+                Some((cache.get_render_pipeline(*pipeline)?, quads))
+            };
+            runs.map(call).collect::<Option<Vec<_>>>()
+        });
+        if map.is_none() || minimap.is_none() {
+            // What is not whole is not kept.
+            canvas.forget();
+        }
+        let attachment = match plan {
+            canvas::Plan::Canvas => canvas.attachment(frame.theme),
+            _ => Some(own),
+        };
+        let mut pass = context.begin_tracked_render_pass(RenderPassDescriptor {
+            label: Some("world:map"),
+            color_attachments: &[attachment],
+            ..default()
+        });
+        pass.set_vertex_buffer(0, on_device.quad_buffer.slice(..));
+        for (pipeline, quads) in map.unwrap_or_default() {
+            pass.set_render_pipeline(pipeline);
+            pass.set_bind_group(0, &on_device.groups[0], &[]);
+            pass.draw(0..4, quads);
+        }
+        if let Some([left, top, across, down]) = minimap_on(&frame, target.main_texture().size()) {
+            pass.set_viewport(left, top, across, down, 0.0, 1.0);
+            pass.set_scissor_rect(left as u32, top as u32, across as u32, down as u32);
+            for (pipeline, quads) in minimap.unwrap_or_default() {
+                pass.set_render_pipeline(pipeline);
+                pass.set_bind_group(0, &on_device.groups[1], &[]);
+                pass.draw(0..4, quads);
+            }
+        }
+    }
+    if plan != canvas::Plan::Target {
+        canvas.copy_to(context.command_encoder(), target.main_texture());
+    }
+}
+
+/// Where the minimap lies on a screen in pixels, if there is one and it is wholly there.
+fn minimap_on(frame: &MapFrame, size: Extent3d) -> Option<[f32; 4]> {
+    let place = frame.minimap?.map(|side| side * frame.pixels_per_point);
+    let [left, top, across, down] = place;
     let [width, height] = [size.width as f32, size.height as f32];
-    let attachments = [Some(target.get_color_attachment())];
-    let mut pass = context.begin_tracked_render_pass(RenderPassDescriptor {
-        label: Some("world:map"),
-        color_attachments: &attachments,
-        ..default()
-    });
-    let quads = 0..on_device.quads.len() as u32;
-    for pipeline in map {
-        pass.set_render_pipeline(pipeline);
-        pass.set_bind_group(0, &on_device.groups[0], &[]);
-        pass.draw(0..4, quads.clone());
-    }
-    let Some(place) = frame.minimap else { return };
-    let [left, top, across, down] = place.map(|side| side * frame.pixels_per_point);
-    if left < 0.0 || top < 0.0 || across < 1.0 || down < 1.0 || left + across > width || top + down > height {
-        return;
-    }
-    pass.set_viewport(left, top, across, down, 0.0, 1.0);
-    pass.set_scissor_rect(left as u32, top as u32, across as u32, down as u32);
-    for pipeline in minimap {
-        pass.set_render_pipeline(pipeline);
-        pass.set_bind_group(0, &on_device.groups[1], &[]);
-        pass.draw(0..4, quads.clone());
-    }
+    let is_there = left >= 0.0 && top >= 0.0 && across >= 1.0 && down >= 1.0;
+    (is_there && left + across <= width && top + down <= height).then_some(place)
 }

@@ -8,7 +8,7 @@ use super::camera;
 use super::draw::{DrawPlugin, MapFrame, coarse_words};
 use super::keys::Keys;
 use super::lab::LabPlugin;
-use super::layout::{Atlas, FLAT, GROUND, Place, Quad, STATE_EDITED, STATE_MUTED, STATE_SCALED};
+use super::layout::{Atlas, Place, Quad, STATE_EDITED, STATE_MUTED, STATE_SCALED};
 use super::palette::Palette;
 use super::settings::Settings;
 use super::shot::ShotPlugin;
@@ -257,8 +257,7 @@ fn with_state(quad: &Quad, factors: &Factors, heads: u32) -> Quad {
 
 /// A quad with the mark of a tile whose bytes are not those of the file.
 fn with_edit(quad: Quad, overlaid: &Overlaid) -> Quad {
-    let is_tile = quad.kind != FLAT && quad.kind != GROUND;
-    let edited = if is_tile && overlaid.is_shown(quad.tile) { STATE_EDITED } else { 0 };
+    let edited = if quad.encoding().is_some() && overlaid.is_shown(quad.tile) { STATE_EDITED } else { 0 };
     Quad { state: quad.state | edited, ..quad }
 }
 

@@ -92,7 +92,7 @@ impl Offscreen {
         image.texture_descriptor.usage |= TextureUsages::COPY_SRC;
         let target = app.world_mut().resource_mut::<bevy::asset::Assets<Image>>().add(image);
         app.world_mut().resource_mut::<Shots>().target = Some(target.clone());
-        app.world_mut().spawn((Camera2d, Msaa::Off, RenderTarget::Image(target.into())));
+        app.world_mut().spawn((camera(), RenderTarget::Image(target.into())));
         crate::app::headless::prepare(&mut app);
         let mut world = Self { app };
         world.update(4);

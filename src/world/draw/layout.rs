@@ -19,12 +19,13 @@ pub(super) fn layout(view_bytes: u64, palette_bytes: u64) -> BindGroupLayoutDesc
         has_dynamic_offset: false,
         min_binding_size: NonZeroU64::new(bytes),
     };
-    let pages = BindingType::Texture {
+    let words = |view_dimension| BindingType::Texture {
         sample_type: TextureSampleType::Uint,
-        view_dimension: TextureViewDimension::D2Array,
+        view_dimension,
         multisampled: false,
     };
-    let bindings = [pages, read, read, read, uniform(palette_bytes), uniform(view_bytes)];
+    let (pages, coarse) = (words(TextureViewDimension::D2Array), words(TextureViewDimension::D2));
+    let bindings = [pages, read, coarse, uniform(palette_bytes), uniform(view_bytes)];
     let entry = |(binding, ty)| BindGroupLayoutEntry {
         binding,
         visibility: ShaderStages::VERTEX_FRAGMENT,

@@ -5,7 +5,7 @@ use bevy::shader::ShaderDefVal;
 
 use super::MapFrame;
 use crate::model::Encoding;
-use crate::world::layout::{FLAT, GROUND, Quad};
+use crate::world::layout::FLAT;
 use crate::world::palette::Colouring;
 use crate::world::view::View;
 
@@ -47,12 +47,8 @@ impl MapFrame {
         [&self.view, &self.minimap_view]
     }
 
-    /// The variants that draw quads of some encodings through a camera.
-    pub(super) fn looks<'a>(
-        &self,
-        view: &View,
-        encodings: &'a [u32],
-    ) -> impl Iterator<Item = Look> + use<'a> {
+    /// The variant that draws quads of an encoding through a camera; `None` is what is flat.
+    pub(super) fn look(&self, view: &View) -> impl Fn(Option<u32>) -> Look + use<> {
         let wide = 1.0 / (view.scale * f64::from(self.pixels_per_point));
         let shows_error = self.colouring == Colouring::Error;
         let mode = if self.colouring == Colouring::Bytes && wide < MOST_BYTES {
@@ -64,21 +60,10 @@ impl MapFrame {
         } else {
             2
         };
-        let look = move |encoding| match encoding {
+        move |encoding| match encoding {
             // A flat colour is the same however it is looked at.
-            FLAT => Look { encoding, mode: 0, shows_error: false },
-            _ => Look { encoding, mode, shows_error },
-        };
-        encodings.iter().copied().map(look)
+            None => Look { encoding: FLAT, mode: 0, shows_error: false },
+            Some(encoding) => Look { encoding, mode, shows_error },
+        }
     }
-}
-
-/// The encodings of quads, what is flat first: it lies under everything.
-pub(super) fn encodings(quads: &[Quad]) -> Vec<u32> {
-    let mut found: Vec<u32> = quads.iter().map(|quad| (quad.kind & 0xFF).min(FLAT)).collect();
-    found.retain(|&encoding| encoding != GROUND && encoding != FLAT);
-    found.sort_unstable();
-    found.dedup();
-    found.insert(0, FLAT);
-    found
 }

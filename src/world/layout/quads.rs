@@ -58,7 +58,14 @@ pub struct Quad {
     pub head: u32,
 }
 
-/// Every quad of a model; the ground, decorations and stretches of river come first, under everything.
+impl Quad {
+    /// GGML type number of the encoding; `None` where it is flat.
+    pub fn encoding(&self) -> Option<u32> {
+        (self.kind != FLAT && self.kind != GROUND).then_some(self.kind & 0xFF)
+    }
+}
+
+/// Every quad of a model; the ground, decorations and stretches of river come first, under everything, then one encoding after the other.
 pub(super) fn quads(model: &PixelModel, spreads: &[f32]) -> Vec<Quad> {
     let river = model.plan().layers.iter().map(|layer| Quad { layer: layer.layer, ..flat(layer.river) });
     let [width, height] = model.plan().size;
@@ -77,6 +84,7 @@ pub(super) fn quads(model: &PixelModel, spreads: &[f32]) -> Vec<Quad> {
             }
         }
     }
+    quads.sort_by_key(|quad| quad.encoding().map_or(0, |encoding| 1 + encoding));
     quads
 }
 

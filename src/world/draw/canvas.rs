@@ -1,0 +1,112 @@
+//! The picture of the map, kept while nothing on it changes: a software adapter copies it in a millisecond, and draws it in twenty.
+
+use bevy::render::render_resource::{
+    CommandEncoder, Extent3d, LoadOp, Operations, RenderPassColorAttachment, StoreOp, Texture,
+    TextureDescriptor, TextureDimension, TextureFormat, TextureUsages, TextureView, TextureViewDescriptor,
+};
+use bevy::render::renderer::RenderDevice;
+use std::sync::Arc;
+
+use super::{MapFrame, linear_light};
+use crate::world::palette::Theme;
+
+/// How the map comes to be on the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// It is drawn there: what moves is not kept.
+    Target,
+    /// It is drawn on the canvas and copied: it is the same as in the frame before.
+    Canvas,
+    /// It is copied: the canvas has it.
+    Copy,
+}
+
+/// What a picture shows.
+struct Shown {
+    frame: MapFrame,
+    /// The number of [`ViewAtlas::changes`](crate::residency::ViewAtlas::changes).
+    changes: u64,
+    size: Extent3d,
+    format: TextureFormat,
+}
+
+impl Shown {
+    fn is_same(&self, other: &Self) -> bool {
+        let rest = |shown: &Self| (shown.changes, shown.size, shown.format);
+        rest(self) == rest(other) && self.frame.looks_like(&other.frame)
+    }
+}
+
+impl MapFrame {
+    /// Whether the same is to be seen of another frame.
+    fn looks_like(&self, other: &Self) -> bool {
+        let cameras = |frame: &Self| (frame.view, frame.pixels_per_point, frame.minimap, frame.minimap_view);
+        cameras(self) == cameras(other)
+            && (self.colouring, self.theme) == (other.colouring, other.theme)
+            && Arc::ptr_eq(&self.palette, &other.palette)
+            && Arc::ptr_eq(&self.quads, &other.quads)
+            && Arc::ptr_eq(&self.coarse, &other.coarse)
+    }
+}
+
+/// A picture, and what it shows.
+#[derive(Default)]
+pub(super) struct Canvas {
+    /// What the last frame showed.
+    shown: Option<Shown>,
+    /// Whether that is on the texture.
+    is_filled: bool,
+    texture: Option<(Texture, TextureView)>,
+}
+
+impl Canvas {
+    /// How this frame is to be drawn, which is remembered.
+    pub fn plan(&mut self, frame: &MapFrame, changes: u64, target: &Texture, device: &RenderDevice) -> Plan {
+        let (size, format) = (target.size(), target.format());
+        let now = Shown { frame: frame.clone(), changes, size, format };
+        let is_same = self.shown.as_ref().is_some_and(|before| before.is_same(&now));
+        self.shown = Some(now);
+        if !is_same || !target.usage().contains(TextureUsages::COPY_DST) {
+            self.is_filled = false;
+            return Plan::Target;
+        }
+        if std::mem::replace(&mut self.is_filled, true) {
+            return Plan::Copy;
+        }
+        if !self.texture.as_ref().is_some_and(|(own, _)| (own.size(), own.format()) == (size, format)) {
+            let texture = device.create_texture(&TextureDescriptor {
+                label: Some("world:canvas"),
+                size,
+                mip_level_count: 1,
+                sample_count: 1,
+                dimension: TextureDimension::D2,
+                format,
+                usage: TextureUsages::RENDER_ATTACHMENT | TextureUsages::COPY_SRC,
+                view_formats: &[],
+            });
+            let view = texture.create_view(&TextureViewDescriptor::default());
+            self.texture = Some((texture, view));
+        }
+        Plan::Canvas
+    }
+
+    /// Draws anew next time, whatever it looks like.
+    pub fn forget(&mut self) {
+        (self.shown, self.is_filled) = (None, false);
+    }
+
+    /// The texture to draw on.
+    pub fn attachment(&self, theme: Theme) -> Option<RenderPassColorAttachment<'_>> {
+        let (_, view) = self.texture.as_ref()?;
+        let [r, g, b, a] = linear_light(theme.ground()).map(f64::from);
+        let ops = Operations { load: LoadOp::Clear(wgpu::Color { r, g, b, a }), store: StoreOp::Store };
+        Some(RenderPassColorAttachment { view, depth_slice: None, resolve_target: None, ops })
+    }
+
+    /// Copies it to a target of its size.
+    pub fn copy_to(&self, encoder: &mut CommandEncoder, target: &Texture) {
+        if let Some((texture, _)) = &self.texture {
+            encoder.copy_texture_to_texture(texture.as_image_copy(), target.as_image_copy(), target.size());
+        }
+    }
+}
