@@ -249,14 +249,14 @@ fn add_world(
     spawn_model(app.world_mut(), model);
     let context = model.config().context_length.min(CONTEXT);
     let sizes = Sizes { slots: 1, context, columns: COLUMNS, repeats: 1 };
-    // No crews of workgroups that wait for each other: they would wait for the threads that draw.
-    let family = Plan::usual(&facts).family;
+    let plan = Plan::usual(&facts);
     let memory = memory.gpu_memory.map(|size| size.0).or_else(|| facts.memory_for_weights());
     let budgets = view_budgets(memory);
     // The tiles in view and those of the forward pass share what there is.
     let streamed = memory.filter(|&cap| weights_in_bytes(model) > cap);
     let memory = streamed.map(|cap| cap - budgets.memory_in_bytes).or(memory);
-    let network = NetworkModel { model: Arc::clone(model), sizes, family, crew: 0, memory };
+    let network =
+        NetworkModel { model: Arc::clone(model), sizes, family: plan.family, crew: plan.crew(), memory };
     app.insert_resource(facts)
         .insert_resource(budgets)
         .insert_resource(Map::new(Atlas::new(Arc::clone(model)), palettes))

@@ -7,7 +7,6 @@ mod device;
 mod draws;
 mod hooks;
 mod profile;
-mod threads;
 pub mod trial;
 
 pub use device::open_device;
@@ -24,6 +23,7 @@ use crate::passes::network::{
 };
 use crate::passes::readback::read_starts;
 use crate::passes::reference::Controls;
+use crate::passes::threads::workers;
 use crate::passes::{ForwardRequest, ForwardState, ForwardStatus, InterventionsPlugin, PassesPlugin};
 use crate::residency::compute::Pool;
 use crate::residency::{Figures, MemorySize};
@@ -87,6 +87,11 @@ impl Plan {
         Self { family, whole_layers: software && subgroups }
     }
 
+    /// Workgroups that share a layer and wait for each other: one per thread of a software adapter, or 0 where layers are several dispatches.
+    pub fn crew(&self) -> u32 {
+        if self.whole_layers { workers() } else { 0 }
+    }
+
     /// In words.
     pub fn name(&self) -> String {
         let whole = if self.whole_layers { ", whole layers" } else { "" };
@@ -136,12 +141,17 @@ impl GpuEngine {
         let mut app = headless_app(choice)?;
         spawn_model(app.world_mut(), &model);
         let plan = plan.unwrap_or_else(|| Plan::usual(app.world().resource::<AdapterFacts>()));
-        let crew = if plan.whole_layers { threads::workers() } else { 0 };
         app.add_plugins((
             ShadersPlugin { sources: load_sources(None)? },
             PassesPlugin,
             NetworkPlugin {
-                model: NetworkModel { model, sizes, family: plan.family, crew, memory: choice.memory },
+                model: NetworkModel {
+                    model,
+                    sizes,
+                    family: plan.family,
+                    crew: plan.crew(),
+                    memory: choice.memory,
+                },
             },
             (TilesPlugin, InterventionsPlugin),
         ));

@@ -23,6 +23,8 @@ pub mod readback;
 pub mod reference;
 #[cfg(feature = "world")]
 mod schedule;
+#[cfg(feature = "world")]
+pub(crate) mod threads;
 
 #[cfg(feature = "world")]
 pub use driver::{ForwardBudget, ForwardRequest, ForwardState, ForwardStatus};

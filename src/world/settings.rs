@@ -34,8 +34,8 @@ pub struct Settings {
     pub bookmarks: BTreeMap<String, Vec<(String, View)>>,
 }
 
-/// Milliseconds of a frame that thinking takes where nobody says: with as much again for drawing, a frame is below a tenth of a second.
-pub const USUAL_THINKING: u32 = 40;
+/// Milliseconds of a frame that thinking takes where nobody says: with half as much again for drawing, a frame is below a tenth of a second.
+pub const USUAL_THINKING: u32 = 60;
 
 impl Settings {
     /// What a frame may spend on thinking.

@@ -4,6 +4,7 @@
 //! stream, the heads and the feed-forward fields, and the values from which attention and the logit lens are told. The main world says what is
 //! asked and how fast; the render world takes as many steps as a frame's budget holds. Both share one `Session`.
 
+mod crews;
 mod drive;
 pub mod lens;
 mod session;
@@ -204,15 +205,19 @@ impl Plugin for ThinkPlugin {
             .init_resource::<lens::Lens>()
             .add_systems(Update, think.in_set(WorldSystems::Move));
         let Some(render_app) = app.get_sub_app_mut(RenderApp) else { return };
-        render_app.insert_resource(link).init_resource::<drive::UnderWay>().add_systems(
-            RenderGraph,
-            drive::drive
-                // It says whether the kernels are there.
-                .after(PassesSystems::Forward)
-                .in_set(RenderGraphSystems::Render)
-                // What is drawn this frame shows what was computed this frame.
-                .before(camera_driver),
-        );
+        render_app
+            .insert_resource(link)
+            .init_resource::<drive::UnderWay>()
+            .init_resource::<crews::Crews>()
+            .add_systems(
+                RenderGraph,
+                drive::drive
+                    // It says whether the kernels are there.
+                    .after(PassesSystems::Forward)
+                    .in_set(RenderGraphSystems::Render)
+                    // What is drawn this frame shows what was computed this frame.
+                    .before(camera_driver),
+            );
     }
 }
 

@@ -9,12 +9,12 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::threads::{Busy, workers};
 use super::{GpuEngine, GpuEngineError, Plan};
 use crate::app::headless::{AdapterFacts, GpuChoice};
 use crate::model::PixelModel;
 use crate::passes::kernels::Family;
 use crate::passes::reference::{CpuModel, CpuOptions};
+use crate::passes::threads::{Busy, workers};
 use crate::pxi::AtomicFile;
 use crate::tokens::{Ask, Batch, Column, CpuEngine, Engine, EngineError};
 

@@ -18,7 +18,7 @@ use bevy::{
 
 use super::{Network, Quads};
 use crate::passes::HookPoint;
-use crate::passes::kernels::{KernelId, Kernels};
+use crate::passes::kernels::{KernelId, Kernels, whole_layer};
 use crate::passes::readback::{ReadbackError, read_buffer};
 use crate::passes::reference::Column;
 use crate::shaders::Shaders;
@@ -149,6 +149,8 @@ impl Watched {
 pub(super) struct StepHooks {
     placed: Vec<Placed>,
     watched: Vec<Watched>,
+    /// Whether something is to be done between the kernels of a layer, and not only at its end.
+    within_layers: bool,
     /// What is watched, one after the other. Not mapped itself: reading back copies it once more, which is little beside a step.
     staging: Option<Buffer>,
 }
@@ -173,9 +175,27 @@ pub(super) enum Effect {
     Change { kernel: KernelId, group: BindGroup, workgroups: [u32; 3] },
 }
 
+/// The last kernel of a layer.
+const LAST: &str = "down";
+
 impl StepHooks {
+    fn new(placed: Vec<Placed>, watched: Vec<Watched>, staging: Option<Buffer>) -> Self {
+        let copies = |effect: &Effect| matches!(effect, Effect::Copy { .. } | Effect::CopyQuads(_));
+        let ends = ["embed", LAST, "logits"];
+        let within_layers =
+            placed.iter().any(|placed| !ends.contains(&placed.after.0) || !copies(&placed.effect));
+        Self { placed, watched, within_layers, staging }
+    }
+
+    /// Whether a layer may be one dispatch.
+    pub fn allow_whole_layers(&self) -> bool {
+        !self.within_layers
+    }
+
     /// What is to be recorded after a kernel.
-    pub fn after(&self, kernel: &str, layer: u32) -> impl Iterator<Item = &Effect> {
+    pub fn after(&self, kernel: &'static str, layer: u32) -> impl Iterator<Item = &Effect> {
+        // A whole layer ends as its last kernel does.
+        let kernel = if kernel == whole_layer::SOURCE.name { LAST } else { kernel };
         let here = move |placed: &&Placed| placed.after.1 == layer && placed.after.0 == kernel;
         self.placed.iter().filter(here).map(|placed| &placed.effect)
     }

@@ -90,8 +90,8 @@ impl Recorder<'_> {
             pass.set_bind_group(0, &stage.group, &[]);
             let dispatches = match &self.hooks {
                 // Between the phases of a whole layer in one dispatch there is no place for a hook.
-                Some(_) => &stage.dispatches,
-                None => self.network.plan(stage, columns),
+                Some(hooks) if !hooks.allow_whole_layers() => &stage.dispatches,
+                _ => self.network.plan(stage, columns),
             };
             for dispatch in dispatches {
                 let (kernel, workgroups) = dispatch.plan(columns);

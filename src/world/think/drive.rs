@@ -8,11 +8,13 @@ use bevy::prelude::*;
 use bevy::render::renderer::{PendingCommandBuffers, RenderDevice, RenderQueue};
 
 use super::Link;
+use super::crews::Crews;
 use super::session::Order;
 use super::trace::Seen;
 use crate::passes::network::{NO_LOGITS, Network, Step, StreamFailure, Unread, take_unread, watch_layers};
 use crate::passes::readback::Later;
 use crate::passes::reference::Column;
+use crate::passes::threads::Busy;
 use crate::passes::{Forward, ForwardState, ForwardStatus};
 
 /// The step that is on the device.
@@ -24,6 +26,10 @@ struct Flying {
     unread: Unread,
     later: Later,
     since: Instant,
+    /// Whether a crew computes its layers.
+    crew: bool,
+    /// What the threads had done before it, if nothing but it has been done since.
+    before: Option<Busy>,
 }
 
 /// Takes steps until the frame's budget is spent.
@@ -36,37 +42,52 @@ pub(super) fn drive(world: &mut World) {
     let link = world.resource::<Link>().clone();
     let device = world.resource::<RenderDevice>().clone();
     let (start, budget) = (Instant::now(), link.with(|session| session.budget));
+    let left = || budget.saturating_sub(start.elapsed());
     let mut begun = false;
     loop {
         if let Some(flying) = world.resource_mut::<UnderWay>().0.take() {
-            let left = budget.saturating_sub(start.elapsed());
-            match flying.later.within(&device, left) {
+            match flying.later.within(&device, left()) {
                 Ok(None) => {
-                    world.resource_mut::<UnderWay>().0 = Some(flying);
+                    world.resource_mut::<UnderWay>().0 = Some(Flying { before: None, ..flying });
                     return;
                 }
-                Ok(Some(parts)) => land(world.resource::<Network>(), &link, flying, &parts),
+                Ok(Some(parts)) => {
+                    if let Some(order) = land(world, &link, flying, &parts, budget) {
+                        begin(world, &link, order, false);
+                        continue;
+                    }
+                }
                 Err(error) => link.with(|session| session.fail(&flying.order, error.to_string())),
             }
         }
         // One step is begun in every frame, so that the device has one while the frame is drawn.
-        if begun && start.elapsed() >= budget {
+        if begun && (left().is_zero() || world.resource::<Crews>().should_wait(left())) {
             return;
         }
         let Some(order) = link.with(|session| session.order()) else { return };
         begun = true;
-        match take_off(world, &order) {
-            Ok((unread, later)) => {
-                let since = Instant::now();
-                world.resource_mut::<UnderWay>().0 = Some(Flying { order, unread, later, since });
-            }
-            Err(problem) => link.with(|session| session.fail(&order, problem)),
+        let may = world.resource::<Network>().has_whole_layers() && order.tokens.len() == 1;
+        let crew = may && world.resource_mut::<Crews>().may_begin(left());
+        begin(world, &link, order, crew);
+    }
+}
+
+/// Begins a step, or tells why that cannot be.
+fn begin(world: &mut World, link: &Link, order: Order, crew: bool) {
+    let before = world.resource::<Crews>().is_new().then(Busy::now);
+    match take_off(world, &order, crew) {
+        Ok((unread, later)) => {
+            let since = Instant::now();
+            world.resource_mut::<UnderWay>().0 = Some(Flying { order, unread, later, since, crew, before });
         }
+        Err(problem) => link.with(|session| session.fail(&order, problem)),
     }
 }
 
 /// Submits a step and the reading of what it makes.
-fn take_off(world: &mut World, order: &Order) -> Result<(Unread, Later), String> {
+fn take_off(world: &mut World, order: &Order, crew: bool) -> Result<(Unread, Later), String> {
+    // What watches for changes of the network means another one.
+    world.resource_mut::<Network>().bypass_change_detection().whole_layers = crew;
     let network = world.resource::<Network>();
     let last = order.tokens.len() as u32 - 1;
     let position = order.first as u32;
@@ -84,6 +105,9 @@ fn take_off(world: &mut World, order: &Order) -> Result<(Unread, Later), String>
     let queue = world.resource::<RenderQueue>().clone();
     queue.write_buffer(&network.buffers.columns, 0, bytemuck::cast_slice(&words));
     queue.write_buffer(&network.buffers.wanted, 0, bytemuck::bytes_of(&last));
+    if crew {
+        queue.write_buffer(&network.buffers.meetings, 0, &[0; 4]);
+    }
     watch_layers(world, &columns).map_err(|error| error.to_string())?;
     world.insert_resource(Step {
         columns: last + 1,
@@ -92,6 +116,7 @@ fn take_off(world: &mut World, order: &Order) -> Result<(Unread, Later), String>
         ..Step::default()
     });
     world.run_schedule(Forward);
+    world.resource_mut::<Network>().bypass_change_detection().whole_layers = false;
     let commands = world.resource_mut::<PendingCommandBuffers>().take();
     queue.submit(commands);
     if let Some(error) = world.resource_mut::<StreamFailure>().0.take() {
@@ -99,23 +124,45 @@ fn take_off(world: &mut World, order: &Order) -> Result<(Unread, Later), String>
     }
     let unread = take_unread(world).ok_or("the step was watched by nothing")?;
     let network = world.resource::<Network>();
-    let size = if order.logits { (network.logits_stride() * 4) as u64 } else { 0 };
-    let logits = (&network.buffers.logits, size);
-    let watched = (unread.buffer(), unread.buffer().size());
-    let parts = if order.logits { vec![watched, logits] } else { vec![watched] };
+    let logits = if order.logits { (network.logits_stride() * 4) as u64 } else { 0 };
+    let parts = [
+        (unread.buffer(), unread.buffer().size()),
+        (&network.buffers.meetings, 4),
+        (&network.buffers.logits, logits),
+    ];
     let later = Later::new(world.resource::<RenderDevice>(), &queue, &parts);
     Ok((unread, later))
 }
 
-/// Takes in what came of a step.
-fn land(network: &Network, link: &Link, flying: Flying, parts: &[Vec<u8>]) {
-    let Flying { order, unread, since, .. } = flying;
-    let took: Duration = since.elapsed();
+/// Takes in what came of a step; gives it back where it is to be taken again.
+fn land(
+    world: &mut World,
+    link: &Link,
+    flying: Flying,
+    parts: &[Vec<u8>],
+    budget: Duration,
+) -> Option<Order> {
+    let Flying { order, unread, since, crew, before, .. } = flying;
+    let took = since.elapsed();
+    let mut crews = world.resource_mut::<Crews>();
+    if let Some(before) = before {
+        crews.settle(&before);
+    }
+    if crew {
+        let failed = bytemuck::pod_read_unaligned::<u32>(&parts[1]) & 0xFFFF;
+        if failed > 0 {
+            // Nothing that was computed counts, but everything that it began with is there still.
+            crews.failed();
+            return Some(order);
+        }
+        crews.done(took, budget);
+    }
+    let network = world.resource::<Network>();
     let watched = unread.filled(&parts[0]);
     let seen =
         (0..order.tokens.len()).map(|column| Seen::of_column(&watched, column, &network.config)).collect();
-    let mut logits: Vec<f32> =
-        parts.get(1).map(|bytes| bytemuck::pod_collect_to_vec(bytes)).unwrap_or_default();
+    let mut logits: Vec<f32> = bytemuck::pod_collect_to_vec(&parts[2]);
     logits.truncate(network.config.vocab_size as usize);
     link.with(|session| session.accept(&order, seen, &logits, took));
+    None
 }

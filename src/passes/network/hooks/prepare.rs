@@ -67,7 +67,7 @@ impl<'a> Builder<'a> {
         if size > most {
             return Err(HookError::TooMuch { size, most });
         }
-        Ok(StepHooks { placed, watched, staging: self.staging(size) })
+        Ok(StepHooks::new(placed, watched, self.staging(size)))
     }
 
     /// Room for what is watched.

@@ -26,7 +26,7 @@ impl Builder<'_> {
         if size > most {
             return Err(HookError::TooMuch { size, most });
         }
-        Ok(StepHooks { placed, watched, staging: self.staging(size) })
+        Ok(StepHooks::new(placed, watched, self.staging(size)))
     }
 
     /// Copies of all columns at some places to the end of what is watched, `size` bytes so far.

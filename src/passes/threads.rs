@@ -4,7 +4,7 @@
 //! to notice. So the threads that a step kept busy are given a processor each. Only Linux lets a program see its threads.
 
 /// Threads of a software adapter: Mesa's has one per processor, or as many as `LP_NUM_THREADS` says.
-pub(super) fn workers() -> u32 {
+pub(crate) fn workers() -> u32 {
     /// Mesa has no more.
     const MOST: u32 = 16;
     let available = std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
@@ -14,7 +14,7 @@ pub(super) fn workers() -> u32 {
 
 /// Times that the threads of this program have run, by their ids.
 #[derive(Debug, Default)]
-pub(super) struct Busy(Vec<(i32, u64)>);
+pub(crate) struct Busy(Vec<(i32, u64)>);
 
 #[cfg(target_os = "linux")]
 mod linux {

@@ -1,0 +1,89 @@
+//! When a crew of workgroups that wait for each other computes a step: where the frame waits for it too.
+//!
+//! On a software adapter that is nearly twice as fast as layers in several dispatches, but only while nothing else wants the processors; what draws the
+//! frame does. So a crew gets the steps that are expected to end within what is left of the frame's budget.
+
+use std::time::Duration;
+
+use bevy::prelude::Resource;
+
+use crate::passes::threads::{Busy, workers};
+
+/// Steps without a crew after one that came to nothing, or took longer than a frame may think.
+const REST: u32 = 32;
+
+/// What is known of crews.
+#[derive(Resource, Default)]
+pub(super) struct Crews {
+    /// What a step takes, by the last ones.
+    took: Option<Duration>,
+    /// Steps until the next is tried.
+    rest: u32,
+    /// Whether the threads of the adapter have a processor each.
+    settled: bool,
+}
+
+impl Crews {
+    /// Whether the next step is one for a crew, with so much of the budget left.
+    pub fn may_begin(&mut self, left: Duration) -> bool {
+        if self.rest > 0 {
+            self.rest -= 1;
+            return false;
+        }
+        self.settled && self.took.is_none_or(|took| took <= left)
+    }
+
+    /// Whether a step that follows another in a frame is better left to the next frame.
+    pub fn should_wait(&self, left: Duration) -> bool {
+        self.rest == 0 && self.settled && self.took.is_some_and(|took| took > left)
+    }
+
+    /// A step was computed in some time, of frames that may think for `budget`.
+    pub fn done(&mut self, took: Duration, budget: Duration) {
+        // A longer one counts at once, a shorter one with time.
+        self.took = Some(self.took.map_or(took, |before| took.max((before * 3 + took) / 4)));
+        if took > budget {
+            self.failed();
+        }
+    }
+
+    /// A crew did not come together: other programs want its processors.
+    pub fn failed(&mut self) {
+        (self.took, self.rest) = (None, REST);
+    }
+
+    /// After a step that was waited for, and in which nothing else was done: the threads that were busy are those of the adapter.
+    pub fn settle(&mut self, before: &Busy) {
+        if !std::mem::replace(&mut self.settled, true) {
+            before.pin_busiest(workers());
+        }
+    }
+
+    /// Whether [`Self::settle`] is still to come.
+    pub fn is_new(&self) -> bool {
+        !self.settled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crew_gets_what_fits_the_frame_and_rests_after_a_failure() {
+        let ms = Duration::from_millis;
+        let mut crews = Crews::default();
+        assert!(!crews.may_begin(ms(60)), "its threads have no processors yet");
+        crews.settled = true;
+        assert!(crews.may_begin(ms(60)));
+        crews.done(ms(25), ms(60));
+        assert!(crews.may_begin(ms(30)) && !crews.may_begin(ms(20)) && crews.should_wait(ms(20)));
+        crews.done(ms(40), ms(60));
+        assert!(!crews.may_begin(ms(30)), "a longer one counts at once");
+        (0..20).for_each(|_| crews.done(ms(25), ms(60)));
+        assert!(crews.may_begin(ms(30)));
+        crews.done(ms(70), ms(60));
+        assert!(!crews.should_wait(ms(1)), "meanwhile steps go on while the frame is drawn");
+        assert_eq!((0..100).position(|_| crews.may_begin(ms(60))), Some(REST as usize));
+    }
+}
