@@ -1,12 +1,18 @@
 //! The forward pass on the CPU against figures of a float64 oracle, on whole models.
 //!
-//! The models are not part of the repository: a test whose model is not there says so and passes.
+//! The models of the oracle are not part of the repository: a test whose model is not there says so and passes. The output matrix with
+//! edited tiles is compared with a saved copy.
 
 mod common;
 
+use std::sync::Arc;
+
 use common::forward::{next, one_by_one, open, prefill};
 use common::golden::{MARGIN, decode_greedily, seedling_cases, smollm2_cases};
+use common::tiny::{Random, Tiny, VOCAB, WIDTH};
 use common::{shared, smollm2};
+use pixel_llm::model::overlay::{Brush, Overlay, Region, Tiles, save_copy};
+use pixel_llm::model::{Encoding, PixelModel};
 use pixel_llm::passes::reference::{CpuModel, CpuOptions, KvCache};
 
 #[test]
@@ -44,5 +50,43 @@ fn the_seedling_has_pytorchs_logits_and_continuations() {
             }
         }
         println!("{file}: largest error of a logit {worst}");
+    }
+}
+
+#[test]
+fn the_output_with_edited_tiles_is_that_of_a_saved_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    for (encoding, is_tied) in Encoding::ALL.into_iter().zip([true, false].into_iter().cycle()) {
+        let gguf = folder.path().join(format!("{encoding}.gguf"));
+        let mut tiny = Tiny::new("llama", encoding, 3);
+        if !is_tied {
+            tiny.add(&mut Random(4), "output.weight", &[WIDTH, VOCAB], encoding);
+        }
+        tiny.write(&gguf);
+        let model = Arc::new(open(&gguf));
+        let states: Vec<f32> = (0..3 * WIDTH).map(|at| ((at * 37 % 101) as f32 - 50.0) * 0.02).collect();
+        let twin = CpuModel::new(Arc::clone(&model), CpuOptions::default()).unwrap();
+        let plain = twin.unembed(&states, &Tiles::new());
+        let output = if is_tied { "token_embd.weight" } else { "output.weight" };
+        let mut overlay = Overlay::default();
+        // A weight in every group of rows, the last included, and the norm.
+        for (name, row) in
+            [(output, 0), (output, 70), (output, 130), (output, VOCAB - 1), ("output_norm.weight", 0)]
+        {
+            let tensor = model.tensor_index(name).unwrap();
+            let region = Region { tensor, rows: row..row + 1, columns: 0..32 };
+            let painted = overlay.paint(&model, &[region], Brush::Scale(-3.0)).unwrap();
+            assert!(painted.changed > 0, "{encoding} {name} {row}");
+        }
+        let copy = folder.path().join(format!("{encoding}.pxi"));
+        save_copy(&model, &overlay, &copy, &|_| ()).unwrap();
+        let copy = CpuModel::new(PixelModel::open(&copy).unwrap(), CpuOptions::default()).unwrap();
+        let expected = copy.unembed(&states, &Tiles::new());
+        let found = twin.unembed(&states, overlay.tiles());
+        assert!(found == expected, "{encoding}, bit for bit");
+        assert!(found != plain, "{encoding}: the edits matter");
+        assert!(overlay.tiles().keys().all(|&tile| CpuModel::unembeds(&model, tile)), "{encoding}");
+        let other = model.tensor("blk.0.attn_q.weight").unwrap().first_tile;
+        assert!(!CpuModel::unembeds(&model, other), "{encoding}");
     }
 }

@@ -29,6 +29,7 @@ use pixel_llm::world::lab::{Asked, Comparison, Edits, Stage, marks};
 use pixel_llm::world::layout::{Place, STATE_EDITED};
 use pixel_llm::world::palette::Theme;
 use pixel_llm::world::think::Mind;
+use pixel_llm::world::think::lens::{Lens, LensView};
 use pixel_llm::world::tour::{Tour, TourRun, TourStep};
 
 /// Points per cell: large enough for a middle that no hairline reaches, too small for a number to be written into it.
@@ -414,4 +415,62 @@ fn a_tour_paints_and_takes_it_back() {
     let complaints = world.take_tour().unwrap();
     assert_eq!(complaints.len(), 2, "{complaints:?}");
     assert!(complaints[0].contains("no") && complaints[1].contains("inf"), "{complaints:?}");
+}
+
+/// What the lens shows of the last token of the prompt.
+fn lens_of_prompt(world: &mut Offscreen) -> LensView {
+    world.app.world_mut().resource_scope(|world, mut lens: Mut<Lens>| {
+        let (mind, map) = (world.resource::<Mind>(), world.resource::<Map>());
+        let at = mind.prompt_len - 1;
+        let start = std::time::Instant::now();
+        loop {
+            let view = lens.look(map.atlas.model(), mind, at).cloned();
+            if let Some(view) = view.filter(|view| view.generation == mind.generation() && view.at == at) {
+                return view;
+            }
+            assert!(start.elapsed().as_secs() < 60, "the lens shows nothing: {:?}", lens.problem);
+            std::thread::yield_now();
+        }
+    })
+}
+
+/// Asserts that the last layer of the lens says what the device says.
+fn assert_last_is_said(view: &LensView, logits: &[f32], what: &str) {
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f32 = logits.iter().map(|logit| (logit - most).exp()).sum();
+    for &(token, probability) in view.layers.last().unwrap() {
+        let said = (logits[token as usize] - most).exp() / sum;
+        assert!((probability - said).abs() < 5e-3, "{what}, token {token}: {probability}, {said} is said");
+    }
+    let likeliest = (0..).zip(logits).max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0;
+    assert_eq!(view.layers.last().unwrap()[0].0, likeliest, "{what}");
+}
+
+#[test]
+fn the_last_layer_of_the_lens_is_what_the_model_says_whatever_is_painted() {
+    let model = seedling();
+    let output = if model.config().tied_embeddings { "token_embd.weight" } else { "output.weight" };
+    let Some(mut world) = open_world(model, SIZE) else { return };
+    let plain = logits(&mut world);
+    let view = lens_of_prompt(&mut world);
+    assert_last_is_said(&view, &plain, "as in the file");
+    let token = u64::from(view.layers.last().unwrap()[0].0);
+    for (place, brush) in [
+        // One weight, so large that it is another token's turn; and the norm before the matrix.
+        (Place::Weight(output.into(), token, 3), Brush::Scale(-40.0)),
+        (Place::Tensor("output_norm.weight".into()), Brush::Scale(0.5)),
+    ] {
+        paint(&mut world, &place, brush);
+        let painted = logits(&mut world);
+        assert!(farthest(&painted, &plain) > 0.05, "{place:?} matters: {}", farthest(&painted, &plain));
+        let shown = lens_of_prompt(&mut world);
+        assert_last_is_said(&shown, &painted, &format!("{place:?}"));
+        assert_ne!(shown.layers, view.layers, "{place:?}");
+        // What was computed before it is taken back is still told as it was computed.
+        undo(&mut world);
+        world.app.world_mut().resource_mut::<Lens>().view = None;
+        assert_eq!(lens_of_prompt(&mut world).layers, shown.layers, "{place:?}");
+        assert!(logits(&mut world) == plain, "{place:?}: undo is exact");
+        assert_eq!(lens_of_prompt(&mut world).layers, view.layers, "{place:?} taken back");
+    }
 }

@@ -14,6 +14,7 @@ use common::world::open_world;
 use pixel_llm::app::explore::Offscreen;
 use pixel_llm::assets::Assets;
 use pixel_llm::model::PixelModel;
+use pixel_llm::model::overlay::Tiles;
 use pixel_llm::passes::reference::{
     Column, Controls, CpuModel, CpuOptions, HookPoint, HookValues, Hooks, KvCache,
 };
@@ -140,7 +141,7 @@ fn compare_with_twin(model: Arc<PixelModel>, prompt: &str) {
         for layer in 0..config.layer_count {
             states.extend(&values.0[&HookPoint::Residual(layer)][at]);
         }
-        let expected = twin.unembed(&states);
+        let expected = twin.unembed(&states, &Tiles::new());
         for ((state, row), told) in expected.iter().zip(&view.layers) {
             let probabilities = softmax(row);
             assert_eq!(told.len(), TOLD);

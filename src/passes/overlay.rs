@@ -3,7 +3,6 @@
 //! In: [`Overlaid`] of the main world, when it changes. Out: writes before the frame's forward steps are recorded, only of tiles that differ
 //! from those that the device has. While it is bypassed, the device has the file's own bytes, and [`super::InterventionsPlugin`] factors of 1.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bevy::{
@@ -16,26 +15,24 @@ use bevy::{
 };
 
 use super::network::{Network, NetworkModel};
+use crate::model::overlay::Tiles;
 use crate::model::tiling::Layout;
 use crate::model::weights::tile_weights;
 use crate::residency::compute::Pool;
-
-/// Tiles and their bytes.
-type Tiles = Arc<BTreeMap<u32, Arc<[u8]>>>;
 
 /// Tiles whose bytes on the device are to be others than those of the file.
 #[derive(Resource, Debug, Clone, Default)]
 pub struct Overlaid {
     /// Them, by their number.
-    pub tiles: Tiles,
+    pub tiles: Arc<Tiles>,
     /// Whether the model is, for now, to compute as its file says: without these tiles, and with every factor 1.
     pub bypassed: bool,
 }
 
 impl Overlaid {
     /// The tiles that are on the device.
-    pub fn shown(&self) -> Tiles {
-        if self.bypassed { Tiles::default() } else { Arc::clone(&self.tiles) }
+    pub fn shown(&self) -> Arc<Tiles> {
+        if self.bypassed { Arc::default() } else { Arc::clone(&self.tiles) }
     }
 
     /// Whether a tile on the device is not that of the file.
@@ -76,11 +73,11 @@ fn apply(
     network: Res<Network>,
     wanted: Res<NetworkModel>,
     queue: Res<RenderQueue>,
-    mut on_device: Local<Tiles>,
+    mut on_device: Local<Arc<Tiles>>,
 ) {
     if network.is_changed() {
         // Another device, which has the file's.
-        *on_device = Tiles::default();
+        *on_device = Arc::default();
     } else if !overlaid.is_changed() {
         return;
     }
@@ -120,7 +117,7 @@ mod tests {
     fn only_tiles_that_differ_are_written_and_what_goes_is_the_files_again() {
         let [one, two]: [Arc<[u8]>; 2] = [Arc::from([1u8]), Arc::from([2u8])];
         let tiles = |list: &[(u32, &Arc<[u8]>)]| -> Tiles {
-            Arc::new(list.iter().map(|&(tile, bytes)| (tile, Arc::clone(bytes))).collect())
+            list.iter().map(|&(tile, bytes)| (tile, Arc::clone(bytes))).collect()
         };
         let (before, after) = (tiles(&[(1, &one), (2, &one), (3, &one)]), tiles(&[(2, &one), (3, &two)]));
         let found: Vec<_> = differences(&before, &after).collect();
@@ -129,7 +126,7 @@ mod tests {
 
     #[test]
     fn what_is_bypassed_is_not_shown() {
-        let tiles: Tiles = Arc::new(BTreeMap::from([(7, Arc::from([1u8]))]));
+        let tiles = Arc::new(Tiles::from([(7, Arc::from([1u8]))]));
         let mut overlaid = Overlaid { tiles, bypassed: false };
         assert!(overlaid.is_shown(7) && !overlaid.is_shown(8));
         overlaid.bypassed = true;

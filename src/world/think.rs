@@ -21,7 +21,9 @@ use bevy::render::renderer::{RenderGraph, RenderGraphSystems};
 use super::settings::Settings;
 use super::{Map, WorldSystems};
 use crate::model::ModelConfig;
-use crate::passes::{ForwardState, ForwardStatus, PassesSystems};
+use crate::model::overlay::Tiles;
+use crate::passes::reference::CpuModel;
+use crate::passes::{ForwardState, ForwardStatus, Overlaid, PassesSystems};
 use crate::tokens::{Message, ModelText, Prompt, SamplingParams, TextModel};
 use session::{Pace, Report, Session};
 
@@ -51,6 +53,8 @@ pub struct Thought {
     pub hidden_norms: Vec<f32>,
     /// The values at this token, as far as they are kept.
     pub trace: Option<Arc<Trace>>,
+    /// Edited tiles of the output with which this token's step was computed.
+    pub edited: Arc<Tiles>,
 }
 
 /// What the model is thinking.
@@ -168,6 +172,7 @@ impl Mind {
             thought.added_norms = added_norms;
             thought.head_norms = head_norms;
             thought.hidden_norms = hidden_norms;
+            thought.edited = Arc::clone(&report.edited);
         }
         if columns > 0 {
             self.done = report.first + columns;
@@ -203,7 +208,9 @@ impl Plugin for ThinkPlugin {
         let link = mind.link.clone();
         app.insert_resource(mind)
             .init_resource::<lens::Lens>()
-            .add_systems(Update, think.in_set(WorldSystems::Move));
+            .add_systems(Update, think.in_set(WorldSystems::Move))
+            // What is shown was handed over in the set before.
+            .add_systems(Update, follow_edits.in_set(WorldSystems::Frame));
         let Some(render_app) = app.get_sub_app_mut(RenderApp) else { return };
         render_app
             .insert_resource(link)
@@ -254,4 +261,15 @@ fn think(time: Res<Time>, settings: Res<Settings>, status: Res<ForwardStatus>, m
             None => session.pace = Pace::Stopped,
         }
     });
+}
+
+/// Tells the render world which edits the steps of this frame are computed with, as far as the logit lens reads them.
+fn follow_edits(overlaid: Res<Overlaid>, map: Res<Map>, mind: Res<Mind>) {
+    if overlaid.is_changed() {
+        let model = map.atlas.model();
+        let shown = overlaid.shown();
+        let of_output = shown.iter().filter(|(tile, _)| CpuModel::unembeds(model, **tile));
+        let edited = Arc::new(of_output.map(|(&tile, bytes)| (tile, Arc::clone(bytes))).collect());
+        mind.link.with(|session| session.edited = edited);
+    }
 }

@@ -115,13 +115,16 @@ pub struct Painted {
     pub first: Option<[f32; 3]>,
 }
 
+/// Tiles by their number, and their bytes, where these are not those of the file.
+pub type Tiles = BTreeMap<u32, Arc<[u8]>>;
+
 /// A tile's bytes as edited; `None` are those of the file.
 type Bytes = Option<Arc<[u8]>>;
 
 /// Edited tiles over a model's file, with undo.
 #[derive(Debug, Clone, Default)]
 pub struct Overlay {
-    tiles: Arc<BTreeMap<u32, Arc<[u8]>>>,
+    tiles: Arc<Tiles>,
     /// What tiles were before each edit, the last one last.
     undo: Vec<Vec<(u32, Bytes)>>,
     redo: Vec<Vec<(u32, Bytes)>>,
@@ -130,7 +133,7 @@ pub struct Overlay {
 
 impl Overlay {
     /// The edited tiles; shared, so that others can hold them while editing goes on.
-    pub fn tiles(&self) -> &Arc<BTreeMap<u32, Arc<[u8]>>> {
+    pub fn tiles(&self) -> &Arc<Tiles> {
         &self.tiles
     }
 

@@ -6,7 +6,7 @@ use super::Column;
 use super::activations::{Panels, copy_runs};
 use super::hooks::Tap;
 use super::lanes::LANES;
-use super::matrix::Matrix;
+use super::matrix::{Edited, Matrix};
 use super::multiply::multiply_row_group;
 use super::norm::normalise;
 use crate::passes::HookPoint;
@@ -46,7 +46,7 @@ impl Logits {
 /// Appends the logits of the `wanted` columns of a batch whose first column is column `first` of the pass. The panels are scratch.
 pub(super) fn logits(
     params: &LogitsParams,
-    (weights, norm): (&[u8], &[f32]),
+    (weights, edited, norm): (&[u8], &Edited<'_>, &[f32]),
     (columns, first): (&[Column], usize),
     residual: &Panels,
     [chosen, normed, output]: [&mut Panels; 3],
@@ -65,7 +65,7 @@ pub(super) fn logits(
     normalise(params.norm_epsilon, norm, chosen, normed);
     tap.panels(HookPoint::FinalNorm, &columns, normed);
 
-    let matrix = Matrix::new(&params.matrix, weights);
+    let matrix = Matrix::new(&params.matrix, weights).edited(edited);
     output.resize(matrix.rows(), wanted.len());
     let input = normed.input();
     output.as_mut_slice().par_chunks_mut(LANES * wanted.len()).enumerate().for_each(|(group, out)| {

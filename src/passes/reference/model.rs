@@ -21,7 +21,9 @@ use super::qkv::{QkvOutput, QkvWeights, qkv};
 use super::rope::Rotation;
 
 use crate::model::dequant::dequantize;
+use crate::model::overlay::Tiles;
 use crate::model::planes::LINE_BYTES;
+use crate::model::weights::tile_weights;
 use crate::model::{ModelConfig, PixelModel};
 use crate::passes::HookPoint;
 use crate::passes::params::{
@@ -32,6 +34,12 @@ use crate::passes::params::{
 /// Columns that go through the layers together: enough that unpacking a weight costs little per column, few enough that their
 /// activations stay in the cache of a core.
 const BATCH: usize = 192;
+/// The token embeddings, which are the output matrix too where a model has no other.
+const EMBEDDING: &str = "token_embd.weight";
+/// The output matrix.
+const OUTPUT: &str = "output.weight";
+/// The norm before it.
+const OUTPUT_NORM: &str = "output_norm.weight";
 
 /// How a model is opened for computing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +99,7 @@ pub struct CpuModel {
     embedding: MatrixRef,
     layers: Vec<Layer>,
     output_norm: Vec<f32>,
+    output_norm_tensor: usize,
     output: MatrixRef,
 }
 
@@ -123,14 +132,15 @@ impl CpuModel {
             })
         };
         let layers = (0..config.layer_count).map(layer).collect::<Result<_, ForwardError>>()?;
-        let embedding = find.matrix("token_embd.weight")?;
-        let output = if config.tied_embeddings { embedding } else { find.matrix("output.weight")? };
-        let output_norm = find.vector("output_norm.weight")?;
+        let embedding = find.matrix(EMBEDDING)?;
+        let output = if config.tied_embeddings { embedding } else { find.matrix(OUTPUT)? };
+        let output_norm = find.vector(OUTPUT_NORM)?;
+        let output_norm_tensor = find.index(OUTPUT_NORM)?;
         let rope = rope_params(config);
         let factors =
             model.tensor("rope_freqs.weight").map(|_| find.vector("rope_freqs.weight")).transpose()?;
         let rotation = Rotation::new(&rope, factors.as_deref());
-        Ok(Self { rope, rotation, embedding, layers, output_norm, output, model })
+        Ok(Self { rope, rotation, embedding, layers, output_norm, output_norm_tensor, output, model })
     }
 
     /// The model it computes.
@@ -177,11 +187,12 @@ impl CpuModel {
         Ok(rayon::scope(|_| self.forward_checked(cache, columns, controls, Tap::new(None, Some(laps)))))
     }
 
-    /// The logits of some states of the residual stream, which lie one after the other: the last norm and the output matrix alone.
+    /// The logits of some states of the residual stream, which lie one after the other: the last norm and the output matrix alone, with tiles that
+    /// were edited in the place of the file's.
     ///
     /// # Panics
     /// The states are not whole.
-    pub fn unembed(&self, states: &[f32]) -> Logits {
+    pub fn unembed(&self, states: &[f32], edited: &Tiles) -> Logits {
         let width = self.config().embedding_size as usize;
         assert!(states.len().is_multiple_of(width), "{} values are no states of {width}", states.len());
         let count = states.len() / width;
@@ -208,10 +219,33 @@ impl CpuModel {
             groups: self.output.params.rows.div_ceil(64),
         };
         let mut out = Logits::new(self.config().vocab_size as usize);
-        let weights = (self.bytes(&self.output), self.output_norm.as_slice());
+        let tensors = self.model.tensors();
+        let norm = &tensors[self.output_norm_tensor];
+        let mut norm_weights = self.output_norm.clone();
+        for (&tile, bytes) in edited.range(norm.tiles()) {
+            let shape = norm.tiling.tile(u64::from(tile - norm.first_tile));
+            let columns = shape.columns.start as usize..shape.columns.end as usize;
+            norm_weights[columns].copy_from_slice(&tile_weights(&norm.tiling, &shape, bytes));
+        }
+        let output_tensor = &tensors[self.output.tensor];
+        let edited_output: Vec<(usize, &[u8])> = edited
+            .range(output_tensor.tiles())
+            .map(|(tile, bytes)| {
+                let shape = output_tensor.tiling.tile(u64::from(tile - output_tensor.first_tile));
+                ((shape.lines.start * LINE_BYTES) as usize, &bytes[..])
+            })
+            .collect();
+        let weights = (self.bytes(&self.output), &edited_output[..], norm_weights.as_slice());
         let mut tap = Tap::new(None, None);
         logits(&params, weights, (&columns, 0), residual, [chosen, normed, output], &mut out, &mut tap);
         out
+    }
+
+    /// Whether [`Self::unembed`] reads a tile.
+    pub fn unembeds(model: &PixelModel, tile: u32) -> bool {
+        let output = if model.config().tied_embeddings { EMBEDDING } else { OUTPUT };
+        let tensors = [OUTPUT_NORM, output].map(|name| model.tensor(name));
+        tensors.into_iter().flatten().any(|tensor| tensor.tiles().contains(&tile))
     }
 
     /// Bytes of tiles that a kernel reads in one pass over `columns` columns, all layers together. Each column's embedding is read
@@ -253,7 +287,7 @@ impl CpuModel {
                 first_group: 0,
                 groups: self.output.params.rows.div_ceil(64),
             };
-            let weights = (self.bytes(&self.output), self.output_norm.as_slice());
+            let weights = (self.bytes(&self.output), &[][..], self.output_norm.as_slice());
             logits(&params, weights, (batch, index * BATCH), &workspace.residual, chosen, &mut out, &mut tap);
             if params.columns > 0 {
                 tap.lap(Kernel::Logits);
@@ -457,16 +491,20 @@ struct Finder<'a> {
 }
 
 impl Finder<'_> {
+    fn index(&self, name: &str) -> Result<usize, ForwardError> {
+        self.model.tensor_index(name).ok_or_else(|| ForwardError::Tensor(name.to_owned()))
+    }
+
     fn matrix(&self, name: &str) -> Result<MatrixRef, ForwardError> {
-        let missing = || ForwardError::Tensor(name.to_owned());
-        let tensor = self.model.tensor_index(name).ok_or_else(missing)?;
-        let params = MatrixParams::new(&self.model.tensors()[tensor]).ok_or_else(missing)?;
+        let tensor = self.index(name)?;
+        let params = MatrixParams::new(&self.model.tensors()[tensor])
+            .ok_or_else(|| ForwardError::Tensor(name.to_owned()))?;
         Ok(MatrixRef { params, tensor })
     }
 
     /// A vector's numbers: a few thousand, so that each pass need not decode them.
     fn vector(&self, name: &str) -> Result<Vec<f32>, ForwardError> {
-        let index = self.model.tensor_index(name).ok_or_else(|| ForwardError::Tensor(name.to_owned()))?;
+        let index = self.index(name)?;
         let tiling = &self.model.tensors()[index].tiling;
         let mut numbers = vec![0.0; tiling.columns as usize];
         dequantize(

@@ -1,6 +1,6 @@
 //! The logit lens: what the model would say at a position if a layer's residual stream went straight to the output.
 //!
-//! In: the residual stream of a position, as the kernels made it. Out: each layer's most probable tokens. The output matrix is multiplied by the
+//! In: the residual stream of a position, as the kernels made it, and the output's weights as they were edited then. Out: each layer's most probable tokens. The output matrix is multiplied by the
 //! processor, on a thread of its own; a frame only asks whether it is done.
 
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use bevy::tasks::{AsyncComputeTaskPool, Task, futures::check_ready};
 
 use super::Mind;
 use crate::model::PixelModel;
+use crate::model::overlay::Tiles;
 use crate::passes::reference::{CpuModel, CpuOptions};
 use crate::tokens::sampling::Sampler;
 
@@ -53,7 +54,8 @@ impl Lens {
                 Err(problem) => self.problem = Some(problem),
             }
         }
-        let (generation, trace) = (mind.generation(), mind.thoughts.get(at)?.trace.clone());
+        let thought = mind.thoughts.get(at)?;
+        let (generation, trace) = (mind.generation(), thought.trace.clone());
         let known = self.view.as_ref().is_some_and(|view| (view.generation, view.at) == (generation, at));
         if let (false, None, Some(trace)) = (known, &self.work, trace) {
             let twin = match &self.twin {
@@ -66,8 +68,10 @@ impl Lens {
                     }
                 },
             };
-            let work =
-                async move { see(&twin, &trace.residual).map(|layers| LensView { generation, at, layers }) };
+            let edited = Arc::clone(&thought.edited);
+            let work = async move {
+                see(&twin, &trace.residual, &edited).map(|layers| LensView { generation, at, layers })
+            };
             self.work = Some(AsyncComputeTaskPool::get().spawn(work));
         }
         self.view.as_ref().filter(|view| view.generation == generation)
@@ -75,9 +79,9 @@ impl Lens {
 }
 
 /// The most probable tokens of some states of the residual stream, one after the other.
-fn see(twin: &CpuModel, states: &[f32]) -> Result<Vec<Vec<(u32, f32)>>, String> {
+fn see(twin: &CpuModel, states: &[f32], edited: &Tiles) -> Result<Vec<Vec<(u32, f32)>>, String> {
     let mut sampler = Sampler::default();
-    let logits = twin.unembed(states);
+    let logits = twin.unembed(states, edited);
     logits
         .iter()
         .map(|(_, logits)| {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::trace::Seen;
+use crate::model::overlay::Tiles;
 use crate::tokens::sampling::{Key, Sampler, SamplingParams};
 use crate::tokens::{ModelText, Sampled, TextModel};
 
@@ -38,6 +39,8 @@ pub(super) struct Order {
     pub tokens: Vec<u32>,
     /// Whether the logits of the last column are wanted.
     pub logits: bool,
+    /// Edited tiles of the output with which it is computed.
+    pub edited: Arc<Tiles>,
 }
 
 /// What came of a step.
@@ -50,6 +53,8 @@ pub(super) struct Report {
     /// The token that was drawn, unless the sequence is over.
     pub drawn: Option<Sampled>,
     pub problem: Option<String>,
+    /// Edited tiles of the output with which it was computed.
+    pub edited: Arc<Tiles>,
     /// From its submission until its values were there.
     pub took: Duration,
 }
@@ -70,6 +75,8 @@ pub(super) struct Session {
     pub pace: Pace,
     /// What a frame may spend on waiting.
     pub budget: Duration,
+    /// Edited tiles of the output that the device has this frame.
+    pub edited: Arc<Tiles>,
     pub reports: Vec<Report>,
 }
 
@@ -120,7 +127,7 @@ impl Session {
         self.ordered += count;
         let tokens = self.tokens[first..self.ordered].to_vec();
         let logits = self.ordered == self.tokens.len() && self.wanted > 0;
-        Some(Order { generation: self.generation, first, tokens, logits })
+        Some(Order { generation: self.generation, first, tokens, logits, edited: Arc::clone(&self.edited) })
     }
 
     /// Takes in what came of a step: draws the next token where there are logits.
@@ -135,8 +142,14 @@ impl Session {
             let fits = columns as f64 * self.budget.as_secs_f64() / took.as_secs_f64();
             self.chunk = (fits as usize).clamp(1, MOST_CHUNK);
         }
-        let mut report =
-            Report { generation: order.generation, first: order.first, seen, took, ..Report::default() };
+        let mut report = Report {
+            generation: order.generation,
+            first: order.first,
+            seen,
+            took,
+            edited: Arc::clone(&order.edited),
+            ..Report::default()
+        };
         if order.logits {
             match self.draw(logits) {
                 Ok(drawn) => report.drawn = drawn,
