@@ -15,7 +15,7 @@
 //! 10. [`agents`]: who does them, as entities that choose by utility, in a simulation of fixed ticks.
 //! 11. [`mods`]: contents as RON, from the program and from folders and archives.
 //!
-//! [`assets`] is what travels inside the program and what mods make of it, [`names`] what a misspelt one may mean, [`folders`] where the user's things are, [`app`] the modes and the command line.
+//! [`assets`] is what travels inside the program and what mods make of it, [`names`] what a misspelt one may mean, [`folders`] where the user's things are, [`memory`] what the program takes, [`app`] the modes and the command line.
 
 pub mod agents;
 pub mod app;
@@ -23,6 +23,7 @@ pub mod assets;
 pub mod coach;
 pub mod folders;
 pub mod map;
+pub mod memory;
 pub mod model;
 pub mod mods;
 pub mod names;

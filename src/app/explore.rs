@@ -8,7 +8,7 @@ mod offscreen;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use bevy::camera::CameraMainTextureUsages;
@@ -56,9 +56,12 @@ pub struct WorldArgs {
     /// Where a tour's pictures go, as PNG files; the program ends with the tour. With --no-window they are drawn off-screen.
     #[arg(long, value_name = "DIR", requires = "tour", help_heading = "The world")]
     pub screenshots: Option<PathBuf>,
-    /// Write how long a tour's frames took, as JSON; the program ends with the tour.
+    /// Write how long a tour's frames took and what memory came to, as JSON; the program ends with the tour.
     #[arg(long, value_name = "FILE", requires = "tour", help_heading = "The world")]
     pub frame_times: Option<PathBuf>,
+    /// Take the tour again and again for so long; the program ends after it.
+    #[arg(long = "for", value_name = "MINUTES", requires = "tour", conflicts_with = "no_window", value_parser = parse_minutes, help_heading = "The world")]
+    pub repeat_for: Option<Duration>,
     /// The size of the window or of pictures, in pixels.
     #[arg(long, value_name = "WxH", default_value = "1280x720", value_parser = parse_size, help_heading = "The world")]
     pub size: [u32; 2],
@@ -72,6 +75,8 @@ pub struct WorldArgs {
 
 /// The largest side of a window or picture: what textures of every adapter hold.
 const MOST_SIDE: u32 = 8192;
+/// The longest that a tour is repeated: a week is longer than anybody waits, and no clock overflows.
+const MOST_REPEATED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Positions of the sequence that the world computes.
 pub const CONTEXT: u32 = 1024;
 /// Columns of one step.
@@ -82,6 +87,14 @@ fn parse_size(text: &str) -> Result<[u32; 2], String> {
     sides
         .filter(|sides| sides.iter().all(|side| (1..=MOST_SIDE).contains(side)))
         .ok_or_else(|| format!("expected WIDTHxHEIGHT, such as 1280x720, of 1 to {MOST_SIDE}"))
+}
+
+fn parse_minutes(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().map(|minutes| minutes * 60.0);
+    let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    duration
+        .filter(|time| *time <= MOST_REPEATED)
+        .ok_or_else(|| "expected minutes, such as 10 or 0.5, up to a week".into())
 }
 
 /// What the world is opened with.
@@ -171,8 +184,10 @@ fn open_tour(args: &WorldArgs, assets: &Assets) -> anyhow::Result<Option<TourRun
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     }
-    let ends = args.screenshots.is_some() || args.frame_times.is_some();
-    Ok(Some(TourRun::new(tour, args.screenshots.clone(), ends)))
+    let ends = args.screenshots.is_some() || args.frame_times.is_some() || args.repeat_for.is_some();
+    let mut run = TourRun::new(tour, args.screenshots.clone(), ends);
+    run.repeat_until = args.repeat_for.map(|time| Instant::now() + time);
+    Ok(Some(run))
 }
 
 /// What is said where there is nothing to show a window on.

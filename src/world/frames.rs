@@ -1,4 +1,4 @@
-//! How long frames take and how fast tokens come: for the timing panel, and for a file that a tour leaves with `--frame-times`.
+//! How long frames take, how fast tokens come and whether memory grows: for the timing panel, and for a file that a tour leaves with `--frame-times`.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -7,6 +7,7 @@ use std::time::Instant;
 use bevy::prelude::*;
 
 use super::Map;
+use super::soak::Soak;
 use super::think::Mind;
 use crate::pxi::AtomicFile;
 
@@ -62,6 +63,7 @@ pub struct Frames {
     all: Vec<(Phase, f32)>,
     decoded: usize,
     decoding_ms: f32,
+    soak: Soak,
 }
 
 impl Frames {
@@ -107,10 +109,11 @@ impl Frames {
         }
         if self.file.is_some() {
             self.all.push((phase, milliseconds));
+            self.soak.sample(now);
         }
     }
 
-    /// What was measured, by phase, as JSON.
+    /// What was measured, by phase, and what memory came to, as JSON.
     pub fn summary(&self) -> serde_json::Value {
         let of = |wanted: Phase| {
             Spread::of(self.all.iter().filter(|(phase, _)| *phase == wanted).map(|(_, time)| *time))
@@ -122,6 +125,8 @@ impl Frames {
             "resting": of(Phase::Resting),
             "tokens": self.decoded,
             "tokens_per_second": speed,
+            "memory": self.soak.summary(),
+            "memory_mib_at_minutes": self.soak.samples().collect::<Vec<_>>(),
         })
     }
 }

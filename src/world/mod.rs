@@ -17,6 +17,7 @@ pub mod palette;
 mod plugin;
 pub mod settings;
 pub mod shot;
+pub mod soak;
 mod stream;
 pub mod think;
 pub mod tour;

@@ -3,6 +3,7 @@
 //! A step that names what the model does not have is told on the screen and in [`TourRun::complaints`], and the tour goes on.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use bevy::prelude::*;
 use serde::Deserialize;
@@ -101,6 +102,8 @@ pub struct TourRun {
     pub exit_at_end: bool,
     /// Whether flights are jumps and nothing is waited for: nobody watches.
     pub hurry: bool,
+    /// Until when it begins anew each time that it ends.
+    pub repeat_until: Option<Instant>,
     /// What the tour named that is not there.
     pub complaints: Vec<String>,
 }
@@ -119,13 +122,25 @@ impl TourRun {
             shots,
             exit_at_end,
             hurry: false,
+            repeat_until: None,
             complaints,
         }
     }
 
     /// Whether all its steps are done.
     pub fn is_over(&self) -> bool {
-        self.next >= self.tour.steps.len() && self.frames == 0 && self.wait <= 0.0
+        self.next >= self.tour.steps.len() && self.frames == 0 && self.wait <= 0.0 && !self.is_repeated()
+    }
+
+    fn is_repeated(&self) -> bool {
+        self.repeat_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Keeps what went wrong, once however often the tour begins anew.
+    fn complain(&mut self, complaint: String) {
+        if !self.complaints.contains(&complaint) {
+            self.complaints.push(complaint);
+        }
     }
 }
 
@@ -163,7 +178,9 @@ fn run(
         return;
     }
     let Some(step) = run.tour.steps.get(run.next).cloned() else {
-        if run.exit_at_end {
+        if run.is_repeated() {
+            run.next = 0;
+        } else if run.exit_at_end {
             exit.write(AppExit::Success);
         } else {
             commands.remove_resource::<TourRun>();
@@ -175,7 +192,7 @@ fn run(
         let text =
             format!("the tour names {}, which {} does not have", map.atlas.name(place), map.atlas.title());
         map.tell(text.clone());
-        run.complaints.push(text);
+        run.complain(text);
     };
     match step {
         TourStep::Caption(text) => run.caption = text,
@@ -199,7 +216,7 @@ fn run(
             mind.paused = false;
             mind.ask(&map, &text, false, tokens, 0.0);
             if let Some(problem) = &mind.problem {
-                run.complaints.push(format!("the tour's prompt: {problem}"));
+                run.complain(format!("the tour's prompt: {problem}"));
             }
         }
         TourStep::Colouring(colouring) => settings.colouring = colouring,
@@ -222,8 +239,10 @@ fn run(
             edits.mark_place(&map.atlas, &at);
             if edits.count() == 0 {
                 complain(&mut run, &mut map, &at);
-            } else if edits.paint(map.atlas.model(), brush).is_none() {
-                run.complaints.extend(edits.problem.clone());
+            } else if edits.paint(map.atlas.model(), brush).is_none()
+                && let Some(problem) = edits.problem.clone()
+            {
+                run.complain(problem);
             }
         }
         TourStep::Undo => {

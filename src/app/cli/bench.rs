@@ -4,7 +4,6 @@
 //! [`Engine`](crate::tokens::Engine); the stages are those that the engine tells of.
 
 mod measure;
-mod memory;
 mod report;
 mod statistics;
 mod streaming;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::measure::{Measured, Plan};
-use super::memory;
 use super::statistics::Spread;
 use super::streaming::Streaming;
 use crate::app::cli::numbers::{human_bytes, thousands};
@@ -156,7 +155,7 @@ impl Report {
             prefill: profiles.map(|profiles| Passes::of(&profiles.prefill)),
             streaming: None,
             startup,
-            peak_memory_in_bytes: memory::peak_in_bytes(),
+            peak_memory_in_bytes: crate::memory::peak_in_bytes(),
         }
     }
 
