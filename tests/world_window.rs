@@ -1,4 +1,5 @@
-//! The window as a person opens it, on a virtual display: a tour leaves its pictures, and where there is no display one line says so.
+//! The window as a person opens it, on a virtual display: a tour leaves its pictures, a graphics device that is lost is no end of it, and
+//! where there is no display one line says so.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking as tests do")]
@@ -42,6 +43,43 @@ fn a_tour_in_a_window_leaves_its_pictures_and_ends() {
         let (width, height, distinct) = colours(&folder.path().join(format!("{name}.png")));
         assert_eq!((width, height), (1280, 720), "{name}");
         assert!(distinct > 100, "{name} has only {distinct} colours");
+    }
+}
+
+#[test]
+fn a_window_lives_on_when_its_graphics_device_is_lost() {
+    let Some(display) = Display::start(&[]) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("tours")).unwrap();
+    // Twice: at rest, and right after a prompt. The second device lived so short that another is not opened at once.
+    let tour = "(title: \"t\", steps: [Look(at: Layer(0), seconds: Some(0.1)), Shot(\"before\"), LoseDevice, \
+                Wait(1.0), Shot(\"told\"), Prompt(text: \"Once\", tokens: 4), LoseDevice, Wait(6.0), Shot(\"after\"), \
+                Prompt(text: \"Once\", tokens: 4)])";
+    std::fs::write(folder.path().join("tours/t.tour.ron"), tour).unwrap();
+    let output = display
+        .program()
+        .arg("--assets")
+        .arg(folder.path())
+        .args(["--tour", "t", "--screenshots"])
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if said.contains("no graphics adapter") && std::env::var_os("PIXEL_LLM_REQUIRE_GPU").is_none() {
+        eprintln!("SKIPPED, nothing was tested: {said}");
+        return;
+    }
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said.matches("edits, muted heads and settings are kept").count(), 2, "{said}");
+    assert_eq!(said.matches("another graphics device was opened").count(), 2, "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+    for name in ["before", "told", "after"] {
+        let (width, height, distinct) = colours(&folder.path().join(format!("{name}.png")));
+        assert_eq!((width, height), (1280, 720), "{name}");
+        assert!(distinct > 100, "{name} has only {distinct} colours");
+    }
+    if let Some(kept) = std::env::var_os("PIXEL_LLM_SHOTS") {
+        std::fs::copy(folder.path().join("told.png"), Path::new(&kept).join("lost-device.png")).unwrap();
     }
 }
 

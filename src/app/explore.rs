@@ -25,7 +25,7 @@ use clap::Args;
 use super::cli::engine::GpuMemory;
 use super::cli::output::{Exit, Output, print_warning};
 use super::gpu_engine::Plan;
-use super::headless::{AdapterFacts, GpuChoice};
+use super::headless::{AdapterFacts, GpuChoice, reopen_gpu};
 use crate::assets::Assets;
 use crate::model::PixelModel;
 use crate::mods::live::LiveModsPlugin;
@@ -39,6 +39,7 @@ use crate::tiles::{TilesPlugin, spawn_model};
 use crate::world::frames::Frames;
 use crate::world::keys::Keys;
 use crate::world::layout::Atlas;
+use crate::world::lost::Device;
 use crate::world::settings::{Settings, SettingsFile};
 use crate::world::shot::Shots;
 use crate::world::tour::{Tour, TourRun};
@@ -273,6 +274,7 @@ fn add_world(
     let network =
         NetworkModel { model: Arc::clone(model), sizes, family: plan.family, crew: plan.crew(), memory };
     app.insert_resource(facts)
+        .insert_resource(Device::new(Some(reopen_gpu)))
         .insert_resource(budgets)
         .insert_resource(Map::new(Atlas::new(Arc::clone(model)), palettes))
         .insert_resource(setup.settings.clone())

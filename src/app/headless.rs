@@ -212,6 +212,16 @@ fn instance(settings: &WgpuSettings) -> Instance {
     })
 }
 
+/// Another device on the usual adapter, in the place of one that was lost.
+///
+/// # Errors
+/// There is none.
+pub fn reopen_gpu() -> Result<RenderCreation, String> {
+    open_gpu(&GpuChoice::default().settings())
+        .map(|(creation, _)| creation)
+        .map_err(|error| error.to_string())
+}
+
 fn open_gpu(settings: &WgpuSettings) -> Result<(RenderCreation, AdapterFacts), GpuError> {
     let instance = instance(settings);
     let adapter = find_adapter(&instance, settings)?;

@@ -12,6 +12,7 @@ mod bookmarks;
 mod chrome;
 mod coach;
 mod coach_task;
+mod device;
 mod drawer;
 mod experiment;
 mod help;
@@ -57,7 +58,7 @@ pub struct PanelPlugin;
 
 impl Plugin for PanelPlugin {
     fn build(&self, app: &mut App) {
-        app.add_plugins(EguiPlugin::default())
+        app.add_plugins((EguiPlugin::default(), device::DevicePlugin))
             .init_resource::<Panels>()
             .init_resource::<CoachPanel>()
             .init_resource::<SearchBox>()

@@ -14,7 +14,7 @@ use bevy::{
     platform::collections::HashMap,
     prelude::*,
     render::{
-        Render, RenderApp, RenderSystems,
+        GpuResourceAppExt, Render, RenderApp, RenderSystems,
         extract_resource::{ExtractResource, ExtractResourcePlugin},
         render_resource::{
             BindGroupLayoutDescriptor, CachedRenderPipelineId, ColorTargetState, ColorWrites, Extent3d,
@@ -96,7 +96,7 @@ impl Plugin for DrawPlugin {
     fn build(&self, app: &mut App) {
         let Some(render_app) = app.get_sub_app_mut(RenderApp) else { return };
         render_app
-            .init_resource::<Drawing>()
+            .init_gpu_resource::<Drawing>()
             .add_systems(
                 Render,
                 prepare.in_set(RenderSystems::PrepareBindGroups).run_if(resource_exists::<MapFrame>),

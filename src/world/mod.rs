@@ -12,6 +12,7 @@ pub mod instruments;
 pub mod keys;
 pub mod lab;
 pub mod layout;
+pub mod lost;
 pub mod overlay;
 pub mod palette;
 mod plugin;

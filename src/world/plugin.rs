@@ -9,6 +9,7 @@ use super::draw::{DrawPlugin, MapFrame, coarse_words};
 use super::keys::Keys;
 use super::lab::LabPlugin;
 use super::layout::{Atlas, Place, Quad, STATE_EDITED, STATE_MUTED, STATE_SCALED};
+use super::lost::LostPlugin;
 use super::palette::Palette;
 use super::settings::Settings;
 use super::shot::ShotPlugin;
@@ -185,7 +186,15 @@ impl Plugin for WorldPlugin {
             .init_resource::<super::frames::Frames>()
             .init_resource::<super::instruments::Shown>()
             .add_systems(Last, (super::frames::record, super::frames::write).chain())
-            .add_plugins((ShotPlugin, ThinkPlugin, TourPlugin, DrawPlugin, LabPlugin, StreamPlugin));
+            .add_plugins((
+                ShotPlugin,
+                ThinkPlugin,
+                TourPlugin,
+                DrawPlugin,
+                LabPlugin,
+                StreamPlugin,
+                LostPlugin,
+            ));
         let (map, settings) = (app.world().resource::<Map>(), app.world().resource::<Settings>());
         let palette = map.palette(&settings.palette).bake(settings.theme);
         let frame = MapFrame {

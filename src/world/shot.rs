@@ -7,6 +7,8 @@ use bevy::{
     render::view::screenshot::{Screenshot, ScreenshotCaptured},
 };
 
+use super::lost::Device;
+
 /// Why a picture was not written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -27,7 +29,8 @@ pub struct Shots {
     /// What is drawn off-screen; without it, the primary window.
     pub target: Option<Handle<Image>>,
     wanted: Vec<PathBuf>,
-    waiting: usize,
+    /// Those that are being taken.
+    waiting: Vec<(Entity, PathBuf)>,
     written: Vec<PathBuf>,
     failures: Vec<ShotError>,
 }
@@ -40,7 +43,7 @@ impl Shots {
 
     /// Whether pictures are still on their way.
     pub fn is_busy(&self) -> bool {
-        self.waiting > 0 || !self.wanted.is_empty()
+        !self.waiting.is_empty() || !self.wanted.is_empty()
     }
 
     /// What was written.
@@ -63,23 +66,31 @@ impl Plugin for ShotPlugin {
     }
 }
 
-fn ask(mut shots: ResMut<Shots>, mut commands: Commands) {
+fn ask(mut shots: ResMut<Shots>, device: Option<Res<Device>>, mut commands: Commands) {
+    if device.is_some_and(|device| device.lost.is_some()) {
+        // What was being taken went with the device, and is taken once there is another.
+        for (entity, path) in std::mem::take(&mut shots.waiting) {
+            commands.entity(entity).try_despawn();
+            shots.wanted.push(path);
+        }
+        return;
+    }
     let wanted = std::mem::take(&mut shots.wanted);
     for path in wanted {
         let screenshot = match &shots.target {
             Some(image) => Screenshot::image(image.clone()),
             None => Screenshot::primary_window(),
         };
-        shots.waiting += 1;
-        commands.spawn(screenshot).observe(
-            move |captured: On<ScreenshotCaptured>, mut shots: ResMut<Shots>| {
-                shots.waiting = shots.waiting.saturating_sub(1);
-                match write_png(&captured.image, &path) {
-                    Ok(()) => shots.written.push(path.clone()),
-                    Err(error) => shots.failures.push(error),
-                }
-            },
-        );
+        let file = path.clone();
+        let keep = move |captured: On<ScreenshotCaptured>, mut shots: ResMut<Shots>| {
+            shots.waiting.retain(|(_, waiting)| *waiting != file);
+            match write_png(&captured.image, &file) {
+                Ok(()) => shots.written.push(file.clone()),
+                Err(error) => shots.failures.push(error),
+            }
+        };
+        let entity = commands.spawn(screenshot).observe(keep).id();
+        shots.waiting.push((entity, path));
     }
 }
 

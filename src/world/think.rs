@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use bevy::core_pipeline::schedule::camera_driver;
 use bevy::prelude::*;
-use bevy::render::RenderApp;
 use bevy::render::renderer::{RenderGraph, RenderGraphSystems};
+use bevy::render::{GpuResourceAppExt, RenderApp};
 
 use super::settings::Settings;
 use super::{Map, WorldSystems};
@@ -77,12 +77,18 @@ pub struct Mind {
     kept: usize,
     credit: f32,
     text: Option<Arc<ModelText>>,
+    /// Why nothing can be asked now.
+    refusal: Option<String>,
     link: Link,
 }
 
 impl Mind {
     /// Begins a sequence: a prompt as it is, or as a user's message, and so many tokens after it.
     pub fn ask(&mut self, map: &Map, prompt: &str, chat: bool, tokens: u32, temperature: f32) {
+        if let Some(why) = &self.refusal {
+            self.problem = Some(format!("{why}: nothing can be asked until there is another"));
+            return;
+        }
         self.problem = None;
         let context = map.atlas.model().config().context_length.min(crate::app::explore::CONTEXT) as usize;
         match self.encode(map, prompt, chat) {
@@ -158,6 +164,21 @@ impl Mind {
         attention(traces, config, layer, head)
     }
 
+    /// Ends the sequence, of whose keys and values nothing is left, and refuses others.
+    pub(super) fn lose_device(&mut self, why: &str) {
+        let was_under_way = self.is_busy();
+        self.refusal = Some(why.to_owned());
+        self.link.with(Session::end);
+        if was_under_way {
+            self.problem = Some(format!("{why}: this answer has ended, ask again"));
+        }
+    }
+
+    /// Takes prompts again.
+    pub(super) fn find_device(&mut self) {
+        self.refusal = None;
+    }
+
     /// Takes in what came of a step.
     fn accept(&mut self, report: Report) {
         if let Some(problem) = report.problem {
@@ -214,8 +235,8 @@ impl Plugin for ThinkPlugin {
         let Some(render_app) = app.get_sub_app_mut(RenderApp) else { return };
         render_app
             .insert_resource(link)
-            .init_resource::<drive::UnderWay>()
-            .init_resource::<crews::Crews>()
+            .init_gpu_resource::<drive::UnderWay>()
+            .init_gpu_resource::<crews::Crews>()
             .add_systems(
                 RenderGraph,
                 drive::drive

@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use bevy::prelude::*;
+use bevy::render::renderer::RenderDevice;
 use serde::Deserialize;
 
 use super::camera::entity_of;
 use super::instruments::{Instrument, Shown};
 use super::lab::Edits;
 use super::layout::Place;
+use super::lost::Device;
 use super::palette::{Colouring, Theme};
 use super::settings::Settings;
 use super::shot::Shots;
@@ -75,6 +77,8 @@ pub enum TourStep {
     Show(Option<Instrument>),
     /// Leaves a picture of this name.
     Shot(String),
+    /// Gives the graphics device up, as a driver does that starts anew: to see that the window lives on.
+    LoseDevice,
 }
 
 /// A tour as it is written in its file.
@@ -147,6 +151,9 @@ impl TourRun {
 /// Frames that pass before a picture is taken, so that text of the step before is on it.
 const SETTLE: u32 = 3;
 
+/// Frames that pass after a device was given up: it is noticed, and another one is opened.
+const REOPENED: u32 = 8;
+
 /// Runs the [`TourRun`] that is there.
 pub(super) struct TourPlugin;
 
@@ -164,8 +171,8 @@ fn run(
     mut settings: ResMut<Settings>,
     mut shots: ResMut<Shots>,
     mut mind: ResMut<Mind>,
-    (mut shown, lens): (ResMut<Shown>, Res<Lens>),
-    mut edits: ResMut<Edits>,
+    (mut shown, lens, loss): (ResMut<Shown>, Res<Lens>, Res<Device>),
+    (mut edits, device): (ResMut<Edits>, Option<Res<RenderDevice>>),
     mut exit: MessageWriter<AppExit>,
     mut commands: Commands,
 ) {
@@ -174,7 +181,8 @@ fn run(
         run.frames -= 1;
         return;
     }
-    if run.wait > 0.0 || map.flight.is_some() || shots.is_busy() || mind.is_busy() || lens.is_working() {
+    let is_busy = map.flight.is_some() || shots.is_busy() || mind.is_busy() || lens.is_working();
+    if run.wait > 0.0 || is_busy || loss.lost.is_some() {
         return;
     }
     let Some(step) = run.tour.steps.get(run.next).cloned() else {
@@ -194,6 +202,7 @@ fn run(
         map.tell(text.clone());
         run.complain(text);
     };
+    let loses_device = step == TourStep::LoseDevice;
     match step {
         TourStep::Caption(text) => run.caption = text,
         TourStep::Look { at, seconds } => {
@@ -249,6 +258,11 @@ fn run(
             edits.undo();
             edits.clear();
         }
+        TourStep::LoseDevice => {
+            if let Some(device) = device {
+                super::lost::lose(&device);
+            }
+        }
         TourStep::Shot(name) => {
             if let Some(folder) = &run.shots {
                 shots.take(folder.join(format!("{name}.png")));
@@ -256,7 +270,13 @@ fn run(
         }
     }
     let next_is_shot = matches!(run.tour.steps.get(run.next), Some(TourStep::Shot(_)));
-    run.frames = if next_is_shot { SETTLE } else { 0 };
+    run.frames = if loses_device {
+        REOPENED
+    } else if next_is_shot {
+        SETTLE
+    } else {
+        0
+    };
 }
 
 #[cfg(test)]

@@ -176,6 +176,14 @@ impl Session {
         Ok(Some(scored))
     }
 
+    /// Ends the sequence: no step of it is taken any more, and what comes of the one under way does not count.
+    pub fn end(&mut self) {
+        self.generation += 1;
+        self.ordered = self.tokens.len();
+        self.wanted = 0;
+        self.reports.clear();
+    }
+
     /// Tells that a step came to nothing; the sequence is over.
     pub fn fail(&mut self, order: &Order, problem: String) {
         if order.generation == self.generation {
