@@ -16,11 +16,13 @@ use pixel_llm::app::cli::engine::GpuMemory;
 use pixel_llm::app::explore::{Offscreen, OffscreenError, WorldSetup};
 use pixel_llm::assets::Assets;
 use pixel_llm::model::{Encoding, PixelModel};
+use pixel_llm::panel::streaming::{Recent, rows};
 use pixel_llm::passes::network::NetworkError;
 use pixel_llm::residency::compute::{PlanError, PoolError};
 use pixel_llm::residency::{BadTile, MemorySize, ResidencyBudgets, ResidencyFigures, ViewAtlas};
 use pixel_llm::tiles::ModelIndex;
 use pixel_llm::world::Map;
+use pixel_llm::world::instruments::{Instrument, Shown};
 use pixel_llm::world::layout::Place;
 use pixel_llm::world::settings::SettingsFile;
 use pixel_llm::world::think::Mind;
@@ -196,4 +198,49 @@ fn a_streamed_model_thinks_the_same() {
     assert_eq!(expected.1, None);
     let figures = found.1.unwrap();
     assert!(figures.passes > 4 && figures.bytes_uploaded > 0, "{figures:?}");
+}
+
+#[test]
+fn the_timings_panel_tells_what_streaming_does() {
+    let model = Arc::new(Assets::default().default_model().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let Some([whole, mut world]) = worlds(&model) else { return };
+    let table = |world: &Offscreen| {
+        let (figures, atlas) =
+            (world.app.world().resource::<ResidencyFigures>(), world.app.world().get_resource::<ViewAtlas>());
+        rows(figures, atlas.map(ViewAtlas::slots), &Recent::default())
+    };
+    assert!(table(&whole).is_empty(), "what is all there is not streamed");
+
+    let without = shoot(&mut world, folder.path(), "without.png");
+    world.app.world_mut().resource_mut::<Shown>().0 = Some(Instrument::Timings);
+    go_to(&mut world, &model, "blk.0.attn_q.weight");
+    world.app.world_mut().resource_scope(|world, mut mind: Mut<Mind>| {
+        mind.ask(world.resource::<Map>(), "Once upon a time", false, 8, 0.0);
+    });
+    while world.app.world().resource::<Mind>().is_busy() {
+        world.update(1);
+    }
+    settle(&mut world);
+    let figures = *world.app.world().resource::<ResidencyFigures>();
+    let (compute, view, room) = (figures.compute.unwrap(), figures.view.unwrap(), figures.pool.unwrap());
+    let rows = table(&world);
+    let of = |name: &str| {
+        let row = rows.iter().find(|row| row[0] == name).unwrap_or_else(|| panic!("{name}: {rows:?}"));
+        [row[1].replace('\u{202f}', ""), row[2].replace('\u{202f}', "")]
+    };
+    assert_eq!(of("tiles there"), [compute.hits.to_string(), view.hits.to_string()]);
+    assert_eq!(of("tiles brought"), [compute.misses.to_string(), view.misses.to_string()]);
+    assert_eq!(of("made room"), [compute.evictions.to_string(), view.evictions.to_string()]);
+    assert_eq!(of("damaged"), ["0", "0"]);
+    let sizes = [compute.bytes_uploaded, view.bytes_uploaded].map(|bytes| MemorySize(bytes).to_string());
+    assert_eq!(of("uploaded"), sizes);
+    assert!(compute.bytes_uploaded > 0 && view.bytes_uploaded > 0, "{figures:?}");
+    assert_eq!(of("room")[0], MemorySize(room.in_bytes).to_string());
+    assert!(of("waits")[0].starts_with(&compute.stalls.to_string()), "{rows:?}");
+    // The pool is within what it was given: less than the weights.
+    let weights: u64 = model.tensors().iter().map(|tensor| tensor.tiling.size_in_bytes()).sum();
+    assert!(room.in_bytes < weights && room.slots > 0, "{room:?}, {weights} bytes of weights");
+    let with = shoot(&mut world, folder.path(), "with.png");
+    assert!(with != without, "the panel is drawn");
 }

@@ -28,6 +28,7 @@ mod prompt;
 mod search_box;
 mod settings;
 mod side_by_side;
+pub mod streaming;
 mod style;
 mod timings;
 mod values;

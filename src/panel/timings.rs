@@ -6,15 +6,18 @@ use egui::{Rect, pos2, vec2};
 
 use super::Panels;
 use super::drawer::{WIDE, show};
+use super::streaming::{Recent, table};
 use super::style::{accent, faint};
 use crate::app::headless::AdapterFacts;
-use crate::residency::MemorySize;
+use crate::residency::{MemorySize, ResidencyFigures, ViewAtlas};
 use crate::world::Map;
 use crate::world::frames::Frames;
 use crate::world::instruments::{Instrument, Shown};
 use crate::world::settings::Settings;
 use crate::world::think::Mind;
 
+/// Points for the names of what is told, and the gap after them.
+const NAMES: f32 = 112.0;
 /// Milliseconds at the top of the graph.
 const TALLEST: f32 = 120.0;
 
@@ -25,6 +28,8 @@ pub(super) fn draw(
     frames: Res<Frames>,
     settings: Res<Settings>,
     adapter: Option<Res<AdapterFacts>>,
+    (figures, atlas): (Res<ResidencyFigures>, Option<Res<ViewAtlas>>),
+    mut lately: Local<Recent>,
     panels: Res<Panels>,
     mut drawer: ResMut<Shown>,
 ) -> Result {
@@ -54,7 +59,11 @@ pub(super) fn draw(
         egui::Grid::new("timings").spacing([14.0, 3.0]).show(ui, |ui| {
             let mut row = |what: &str, value: String| {
                 ui.colored_label(faint(theme), what);
-                ui.add(egui::Label::new(egui::RichText::new(value).monospace()).wrap());
+                ui.vertical(|ui| {
+                    // Of its own accord a column of text that may wrap becomes as narrow as a word.
+                    ui.set_width(WIDE - NAMES);
+                    ui.add(egui::Label::new(egui::RichText::new(value).monospace()).wrap());
+                });
                 ui.end_row();
             };
             row("frame", format!("{:.1} ms, 95 % {:.1} ms", recent.median_ms, recent.p95_ms));
@@ -74,12 +83,14 @@ pub(super) fn draw(
             row("values kept", MemorySize(mind.kept_bytes() as u64).to_string());
             let weights: u64 =
                 map.atlas.model().tensors().iter().map(|tensor| tensor.tiling.size_in_bytes()).sum();
-            row("weights", format!("{}, all on the device", MemorySize(weights)));
+            let whereabouts = if figures.compute.is_some() { "streamed" } else { "all on the device" };
+            row("weights", format!("{}, {whereabouts}", MemorySize(weights)));
             row("tiles", map.atlas.model().tile_count().to_string());
             if let Some(adapter) = adapter {
                 row("adapter", adapter.info.name.clone());
             }
         });
+        table(ui, theme, &figures, atlas.as_deref(), &mut lately);
     });
     Ok(())
 }

@@ -21,8 +21,8 @@ pub mod view;
 pub use figures::{Counters, Figures};
 #[cfg(feature = "world")]
 pub use plugin::{
-    BadTile, ResidencyBudgets, ResidencyFigures, ResidencyPlugin, ResidencySystems, TileEvicted,
-    TileUploaded, ViewSlot, ViewTiles, WantedView,
+    BadTile, PoolRoom, ResidencyBudgets, ResidencyFigures, ResidencyPlugin, ResidencySystems, SLOT_BYTES,
+    TileEvicted, TileUploaded, ViewSlot, ViewTiles, WantedView,
 };
 pub use size::{MemorySize, NoMemorySize};
 #[cfg(feature = "world")]

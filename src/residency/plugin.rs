@@ -79,6 +79,19 @@ pub struct ResidencyFigures {
     pub view: Option<Figures>,
     /// Tiles for the forward pass.
     pub compute: Option<Figures>,
+    /// What the forward pass has room for.
+    pub pool: Option<PoolRoom>,
+}
+
+/// What a pool takes of the device.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PoolRoom {
+    /// Bytes of its textures.
+    pub in_bytes: u64,
+    /// Slots that parts of the model go through or stay in.
+    pub slots: usize,
+    /// Bytes of the parts that stay.
+    pub stays_in_bytes: u64,
 }
 
 /// On a tile's entity: it is resident, in this slot of the [`ViewAtlas`].
@@ -148,13 +161,21 @@ fn follow_pool(pool: Res<Pool>, mut main: ResMut<MainWorld>) {
     if !known {
         main.insert_resource(ViewTiles::new(Arc::clone(pool.model())));
     }
-    main.resource_mut::<ResidencyFigures>().compute = Some(pool.counters().figures());
+    let plan = pool.plan();
+    let room = PoolRoom {
+        in_bytes: plan.size_in_bytes(),
+        slots: plan.slots,
+        stays_in_bytes: plan.units.iter().filter(|unit| !unit.streamed).map(|unit| unit.bytes).sum(),
+    };
+    let mut figures = main.resource_mut::<ResidencyFigures>();
+    figures.compute = Some(pool.counters().figures());
+    figures.pool = Some(room);
 }
 
 /// Below this many pixels per cell the coarse level, whose points are eight cells wide or more, is all that is drawn (`view/tiles.wgsl`).
 const FINE_FROM: f32 = 0.1;
-/// Bytes of a slot: the largest tile.
-const SLOT_BYTES: u64 = 64 << 10;
+/// Bytes of a slot of the [`ViewAtlas`]: the largest tile.
+pub const SLOT_BYTES: u64 = 64 << 10;
 
 /// The state of the view set.
 #[derive(Resource)]
