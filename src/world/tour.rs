@@ -219,7 +219,10 @@ fn run(
             }
             None => complain(&mut run, &mut map, &at),
         },
-        TourStep::Select(place) => map.selection = place,
+        TourStep::Select(place) => match place {
+            Some(place) if map.atlas.rect(&place).is_none() => complain(&mut run, &mut map, &place),
+            place => map.selection = place,
+        },
         TourStep::Wait(seconds) => run.wait = if run.hurry { 0.0 } else { seconds },
         TourStep::Prompt { text, tokens } => {
             mind.paused = false;
@@ -229,7 +232,14 @@ fn run(
             }
         }
         TourStep::Colouring(colouring) => settings.colouring = colouring,
-        TourStep::Palette(name) => settings.palette = name,
+        TourStep::Palette(name) => {
+            if !map.palettes.iter().any(|palette| palette.name == name) {
+                let text = format!("the tour names the palette {name:?}, which is not there");
+                map.tell(text.clone());
+                run.complain(text);
+            }
+            settings.palette = name;
+        }
         TourStep::Theme(theme) => settings.theme = theme,
         TourStep::Mute(ref place) | TourStep::Unmute(ref place) => {
             let entity = index.and_then(|index| entity_of(place, &index));

@@ -66,6 +66,8 @@ impl View {
     #[must_use]
     pub fn zoomed(self, factor: f64, point: [f64; 2], bounds: Rect) -> Self {
         let held = self.to_plane(point);
+        // Beyond that both ends are reached from anywhere, and a product could leave the numbers that there are.
+        let factor = if factor.is_nan() { 1.0 } else { factor.clamp(1e-12, 1e12) };
         let mut view = Self { scale: self.scale * factor, ..self }.bounded(bounds);
         for i in 0..2 {
             view.centre[i] = held[i] - (point[i] - self.size[i] / 2.0) / view.scale;
@@ -198,6 +200,15 @@ mod tests {
                 assert!(view.centre.iter().all(|value| (0.0..=30_000.0).contains(value)), "{view:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_zoom_beyond_both_ends_stops_there() {
+        let view = View::default().fit(MAP);
+        let scale = |factor: f64| view.zoomed(factor, [600.0, 300.0], MAP).scale;
+        assert_eq!([1e9, 1e300, f64::INFINITY].map(scale), [MOST_SCALE; 3]);
+        assert_eq!([1e-9, 1e-300, 0.0, -5.0].map(scale), [view.scale * LEAST_PART; 4]);
+        assert_eq!(scale(f64::NAN), view.scale);
     }
 
     proptest! {
