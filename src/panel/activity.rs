@@ -1,12 +1,14 @@
-//! Light where the model thinks: each head by the norm of what it gave, the river by the norm of the residual stream. Gold, and never mixed up
-//! with weights; the scale stands beside it.
+//! Light where the model thinks: each head by the norm of what it gave, the fields by that of what they held, the river by the norm of the
+//! residual stream. Gold, to white where it is strongest, and never mixed up with weights; the scale stands beside the legend.
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
-use egui::{Align2, Color32, FontId, LayerId, Stroke, StrokeKind};
+use egui::{Color32, LayerId, Painter, Rect, Rgba, Stroke, pos2};
 
 use super::map_text::on_screen;
-use super::style::{backing, ink};
+use super::plain::Plain;
+use super::style::{ink, veil};
+use super::words::{Rank, Word, Words};
 use crate::world::Map;
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
@@ -34,64 +36,109 @@ pub(super) fn draw(
     mind: Res<Mind>,
     scrubbed: Res<Scrubbed>,
     settings: Res<Settings>,
+    mut words: ResMut<Words>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let Some(thought) = shown(&mind, &scrubbed) else { return Ok(()) };
     let painter = context.layer_painter(LayerId::background());
     let plan = map.atlas.model().plan();
-    let visible = map.view.visible();
+    let (theme, visible) = (settings.theme, map.view.visible());
+    let mut light = Plain::default();
+
     let most = greatest(&thought.head_norms);
     for (head, &norm) in plan.heads.iter().zip(&thought.head_norms) {
         if !head.rect.overlaps(&visible) {
             continue;
         }
-        let part = norm / most;
         let rect = on_screen(&map, head.rect);
-        painter.rect_filled(rect, 2.0, glow(settings.theme, part * 0.5));
-        painter.rect_stroke(
-            rect,
-            2.0,
-            Stroke::new(1.0 + part, glow(settings.theme, part)),
-            StrokeKind::Outside,
-        );
+        lit(&mut light, theme, rect, norm / most);
         if rect.width() > 76.0 {
-            say(
-                &painter,
-                &settings,
-                rect.center_bottom() - egui::vec2(0.0, 34.0),
-                &format!("gives {norm:.2}"),
-            );
+            let cell = [head.rect.x, head.rect.y];
+            words.say(number(&painter, theme, cell, format!("gives {norm:.2}"), low_in(&painter, rect)));
+        }
+    }
+    let most = greatest(&thought.hidden_norms);
+    for (layer, &norm) in plan.layers.iter().zip(&thought.hidden_norms) {
+        if !layer.feed_forward.overlaps(&visible) {
+            continue;
+        }
+        let rect = on_screen(&map, layer.feed_forward);
+        lit(&mut light, theme, rect, norm / most);
+        if rect.width() > 120.0 && rect.height() > 60.0 {
+            let cell = [layer.feed_forward.x, layer.feed_forward.y];
+            words.say(number(&painter, theme, cell, format!("fields {norm:.2}"), low_in(&painter, rect)));
         }
     }
     let most = greatest(&thought.residual_norms);
-    for (layer, &norm) in plan.layers.iter().zip(&thought.residual_norms) {
+    for (at, (layer, &norm)) in plan.layers.iter().zip(&thought.residual_norms).enumerate() {
         if !layer.river.overlaps(&visible) {
             continue;
         }
         let rect = on_screen(&map, layer.river);
-        painter.rect_filled(rect, 2.0, glow(settings.theme, (norm / most) * 0.9));
+        // The stream enters a layer with the norm that it left the one before with.
+        let before = at.checked_sub(1).map_or(norm, |before| thought.residual_norms[before]);
+        let [enters, leaves] = [before, norm].map(|norm| glow(theme, norm / most));
+        let [top, bottom] = if layer.northward { [leaves, enters] } else { [enters, leaves] };
+        light.fall(rect, top, bottom);
         if rect.height() > 90.0 {
-            say(&painter, &settings, rect.center_top() + egui::vec2(0.0, 16.0), &format!("{norm:.1}"));
+            let cell = [layer.river.x, layer.river.y];
+            let screen = painter.clip_rect();
+            let (first, last) = (rect.top().max(screen.top() + 52.0), rect.bottom().min(screen.bottom()));
+            let spots = [first + 20.0, first + 44.0, last - 24.0].map(|y| pos2(rect.center().x, y));
+            let text = if rect.width() > 90.0 { format!("stream {norm:.1}") } else { format!("{norm:.1}") };
+            words.say(number(&painter, theme, cell, text, spots.to_vec()));
         }
     }
+    light.paint(&painter);
     Ok(())
 }
 
-/// Gold, added to what is below; on paper, laid over it.
+/// A place that is lit: its edge by all of the light, what is within by a part, which is less the nearer one is: there, weights are looked at.
+fn lit(light: &mut Plain, theme: Theme, rect: Rect, part: f32) {
+    let within = 0.34 - 0.26 * ((rect.width() - 20.0) / 140.0).clamp(0.0, 1.0);
+    light.fill(rect, veil(glow(theme, part), within));
+    light.frame(rect, Stroke::new((1.0 + part).min(2.0), glow(theme, part)));
+}
+
+/// Middles of places for a number, low in what is seen of a rectangle.
+fn low_in(painter: &Painter, rect: Rect) -> Vec<egui::Pos2> {
+    let seen = rect.intersect(painter.clip_rect());
+    [34.0, 60.0, 110.0, 160.0].map(|up| pos2(seen.center().x, seen.bottom() - up)).to_vec()
+}
+
+fn number(painter: &Painter, theme: Theme, cell: [i64; 2], text: String, middles: Vec<egui::Pos2>) -> Word {
+    Word::new(painter, (Rank::Number, cell), (text, 11.0), ink(theme), |size| {
+        middles.into_iter().map(|middle| middle - size / 2.0).collect()
+    })
+}
+
+/// The light of a part of the most: as much light as the part says, gold, and white towards the most. It is added to what is below; on paper it is
+/// laid over it.
 pub(super) fn glow(theme: Theme, part: f32) -> Color32 {
-    let part = part.clamp(0.0, 1.0);
+    // Of what is no number there is no light.
+    let part = part.max(0.0).min(1.0);
     match theme {
         Theme::Dark => {
-            let channel = |full: f32| (full * part) as u8;
-            Color32::from_rgb_additive(channel(255.0), channel(196.0), channel(84.0))
+            let gold = Rgba::from(Color32::from_rgb(255, 190, 70));
+            let white = ((part - 0.6) / 0.4).clamp(0.0, 1.0) * 0.55;
+            let mix = |channel: f32| (channel + (1.0 - channel) * white) * part;
+            let [r, g, b, _] =
+                Color32::from(Rgba::from_rgb(mix(gold.r()), mix(gold.g()), mix(gold.b()))).to_array();
+            Color32::from_rgb_additive(r, g, b)
         }
-        Theme::Light => Color32::from_rgba_unmultiplied(196, 130, 0, (part * 190.0) as u8),
+        Theme::Light => veil(Color32::from_rgb(0xD9, 0x8A, 0x00), part * 0.85),
     }
 }
 
-pub(super) fn say(painter: &egui::Painter, settings: &Settings, middle: egui::Pos2, text: &str) {
-    let galley = painter.layout_no_wrap(text.to_owned(), FontId::proportional(11.0), ink(settings.theme));
-    let place = Align2::CENTER_CENTER.anchor_size(middle, galley.size());
-    painter.rect_filled(place.expand(3.0), 3.0, backing(settings.theme));
-    painter.galley(place.min, galley, ink(settings.theme));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_is_brighter_by_as_much() {
+        let light = |part: f32| Rgba::from(glow(Theme::Dark, part)).r();
+        assert_eq!(glow(Theme::Dark, 0.0), Color32::from_rgb_additive(0, 0, 0));
+        assert!((light(0.5) / light(0.25) - 2.0).abs() < 0.05, "{} {}", light(0.5), light(0.25));
+        assert!(light(f32::NAN).is_finite() && light(7.0) == light(1.0));
+    }
 }

@@ -68,7 +68,7 @@ pub(super) fn show(context: &egui::Context, theme: Theme, pointer: Pos2, colour:
         |ui| {
             let frame = egui::Frame::new()
                 .fill(solid(theme))
-                .stroke(egui::Stroke::new(1.0, colour.gamma_multiply(0.8)))
+                .stroke(egui::Stroke::new(1.0, colour.linear_multiply(0.8)))
                 .corner_radius(8.0)
                 .inner_margin(egui::Margin::same(10));
             frame.show(ui, |ui| {
@@ -127,7 +127,7 @@ fn row(ui: &mut Ui, theme: Theme, name: &str, part: f32, colour: Color32) {
         let font = egui::FontId::proportional(11.5);
         ui.painter().text(label.left_center(), Align2::LEFT_CENTER, name, font, faint(theme));
         let (bar, _) = ui.allocate_exact_size(vec2(BAR, 7.0), Sense::hover());
-        ui.painter().rect_filled(bar, 3.0, faint(theme).gamma_multiply(0.25));
+        ui.painter().rect_filled(bar, 3.0, faint(theme).linear_multiply(0.25));
         let full = egui::Rect::from_min_size(bar.min, vec2(BAR * part.clamp(0.0, 1.0), bar.height()));
         ui.painter().rect_filled(full, 3.0, colour);
         ui.label(RichText::new(format!("{part:.2}")).monospace().size(11.0).color(ink(theme)));

@@ -73,7 +73,7 @@ pub(super) fn draw(
         if let Some(to) = figure.to {
             let path = Shape::dashed_line(
                 &[figure.at, to],
-                Stroke::new(1.5, figure.colour.gamma_multiply(0.7)),
+                Stroke::new(1.5, figure.colour.linear_multiply(0.7)),
                 5.0,
                 5.0,
             );
@@ -200,7 +200,11 @@ fn body(
     painter.circle_filled(figure.at + vec2(0.0, RADIUS * 0.85), RADIUS * 0.7, Color32::from_black_alpha(70));
     painter.circle_filled(at, RADIUS + 3.0, backing(theme));
     arc(painter, at, RADIUS + 1.8, energy, energy_colour(energy));
-    painter.circle_filled(at, RADIUS, if rests { figure.colour.gamma_multiply(0.75) } else { figure.colour });
+    painter.circle_filled(
+        at,
+        RADIUS,
+        if rests { figure.colour.linear_multiply(0.75) } else { figure.colour },
+    );
     painter.circle_filled(at - vec2(2.8, 3.4), RADIUS * 0.36, Color32::from_white_alpha(60));
     let dark = Color32::from_rgb(0x14, 0x18, 0x20);
     let look = figure.to.map_or(Vec2::ZERO, |to| (to - figure.at).normalized() * 1.6);
@@ -218,7 +222,7 @@ fn body(
             for (turn, size) in [(0.0, 9.0), (0.5, 11.0)] {
                 let part = (moment * 0.5 + turn).fract();
                 let place = at + vec2(7.0 + 6.0 * part, -9.0 - 11.0 * part);
-                let colour = ink(theme).gamma_multiply(1.0 - part);
+                let colour = ink(theme).linear_multiply(1.0 - part);
                 painter.text(place, Align2::CENTER_CENTER, "z", FontId::proportional(size), colour);
             }
         }

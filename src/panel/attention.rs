@@ -7,7 +7,7 @@ use egui::{Color32, Mesh, Rect, RichText, pos2, vec2};
 use super::Panels;
 use super::activity::Scrubbed;
 use super::drawer::{WIDE, bar_cell, nothing_yet, place, show, written};
-use super::style::{accent, backing, faint};
+use super::style::{accent, backing, faint, veil};
 use crate::world::Map;
 use crate::world::instruments::{Instrument, Shown};
 use crate::world::layout::Place;
@@ -192,7 +192,7 @@ pub(super) fn arc(
             (200.0 * strength) as u8,
             (96.0 * strength) as u8,
         ),
-        Theme::Light => Color32::from_rgba_unmultiplied(0x9A, 0x5A, 0x00, (strength * 230.0) as u8),
+        Theme::Light => veil(Color32::from_rgb(0x9A, 0x5A, 0x00), strength * 0.9),
     };
     let top = from.y.min(to.y) - rise;
     let points = [from, pos2(from.x, top), pos2(to.x, top), to];

@@ -10,7 +10,8 @@ use super::activity::Scrubbed;
 use super::attention::{HeadShown, arc};
 use super::drawer::{place, written};
 use super::map_text::on_screen;
-use super::style::{accent, backing, faint, ink};
+use super::style::{accent, backing, hairline, ink};
+use super::words::Taken;
 use crate::world::Map;
 use crate::world::instruments::{Instrument, Shown};
 use crate::world::layout::Place;
@@ -18,7 +19,9 @@ use crate::world::settings::Settings;
 use crate::world::think::Mind;
 
 /// Shares below this are not drawn.
-const LEAST: f32 = 0.015;
+const LEAST: f32 = 0.02;
+/// The most beams of a head: the strongest. More would be a cloud.
+const MOST: usize = 12;
 /// Points across a head from which its beams are drawn.
 const LEAST_WIDTH: f32 = 110.0;
 
@@ -35,6 +38,7 @@ pub(super) fn draw(
     shown: Res<HeadShown>,
     chips: Res<Chips>,
     drawer: Res<Shown>,
+    mut taken: ResMut<Taken>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let Some(at) = place(&mind, &scrubbed) else { return Ok(()) };
@@ -47,7 +51,7 @@ pub(super) fn draw(
             continue;
         }
         if let Some(shares) = mind.attention(model.config(), at, head.layer, head.head) {
-            within(&painter, &map, &settings, &mind, rect, &shares);
+            within(&painter, &map, &settings, &mind, rect, &shares, &mut taken);
         }
     }
     let is_chosen = matches!(map.selection, Some(Place::Head(..))) || drawer.0 == Some(Instrument::Attention);
@@ -58,8 +62,8 @@ pub(super) fn draw(
     let above = context.layer_painter(LayerId::new(Order::Foreground, Id::new("beams")));
     let top = |at: usize| chips.0.iter().find(|(token, _)| *token == at).map(|(_, rect)| rect.center_top());
     let Some(from) = top(at) else { return Ok(()) };
-    for (to, &share) in shares.iter().enumerate() {
-        if let Some(end) = top(to).filter(|_| share > LEAST) {
+    for (to, share) in strongest(&shares) {
+        if let Some(end) = top(to) {
             let rise = 10.0 + 0.16 * (from.x - end.x).abs();
             arc(&above, theme, from, end, if to == at { 16.0 } else { rise }, share);
         }
@@ -70,13 +74,31 @@ pub(super) fn draw(
         let corner = leftmost.1.left_top() - vec2(0.0, 30.0);
         let place = Align2::LEFT_BOTTOM.anchor_size(corner, galley.size());
         above.rect_filled(place.expand2(vec2(6.0, 3.0)), 4.0, backing(theme));
+        taken.rects.push(place.expand2(vec2(6.0, 3.0)));
         above.galley(place.min, galley, ink(theme));
     }
     Ok(())
 }
 
+/// The strongest shares and whose they are, the weakest of them first: the strongest beam lies above.
+fn strongest(shares: &[f32]) -> Vec<(usize, f32)> {
+    let mut order: Vec<(usize, f32)> =
+        shares.iter().copied().enumerate().filter(|(_, share)| *share > LEAST).collect();
+    order.sort_by(|a, b| a.1.total_cmp(&b.1));
+    order.drain(..order.len().saturating_sub(MOST));
+    order
+}
+
 /// The beams of a head, within its rectangle.
-fn within(painter: &egui::Painter, map: &Map, settings: &Settings, mind: &Mind, rect: Rect, shares: &[f32]) {
+fn within(
+    painter: &egui::Painter,
+    map: &Map,
+    settings: &Settings,
+    mind: &Mind,
+    rect: Rect,
+    shares: &[f32],
+    taken: &mut Taken,
+) {
     let theme = settings.theme;
     let screen = Rect::from_min_size(Pos2::ZERO, vec2(map.view.size[0] as f32, map.view.size[1] as f32));
     let seen = rect.intersect(screen.shrink2(vec2(8.0, 60.0)));
@@ -85,22 +107,20 @@ fn within(painter: &egui::Painter, map: &Map, settings: &Settings, mind: &Mind, 
         return;
     }
     let strip = Rect::from_center_size(seen.center(), vec2((seen.width() - 12.0).min(620.0), tall));
-    painter.rect_filled(strip, 5.0, backing(theme));
-    painter.rect_stroke(
-        strip,
-        5.0,
-        Stroke::new(1.0, faint(theme).gamma_multiply(0.35)),
-        egui::StrokeKind::Outside,
-    );
+    if taken.meets(strip) {
+        return;
+    }
+    taken.rects.push(strip);
+    painter.rect(strip, 5.0, backing(theme), hairline(theme), egui::StrokeKind::Outside);
     let names = if tall > 60.0 { 18.0 } else { 12.0 };
     let base = strip.bottom() - names;
     let (left, right) = (strip.left() + 10.0, strip.right() - 10.0);
     let last = shares.len() - 1;
     let spot = |at: usize| pos2(left + (right - left) * (at as f32 + 0.5) / (last as f32 + 1.0), base);
     let painter = painter.with_clip_rect(strip);
-    painter.hline(left..=right, base, Stroke::new(1.0, faint(theme).gamma_multiply(0.5)));
+    painter.hline(left..=right, base, hairline(theme));
     let from = spot(last);
-    for (to, &share) in shares.iter().enumerate().filter(|(_, share)| **share > LEAST) {
+    for (to, share) in strongest(shares) {
         let end = spot(to);
         let rise = ((from.x - end.x) / (right - left)).max(0.12) * (tall - names) * 1.15;
         arc(&painter, theme, from, end, rise, share);
@@ -119,4 +139,16 @@ fn within(painter: &egui::Painter, map: &Map, settings: &Settings, mind: &Mind, 
         galley,
         ink(theme),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_strongest_beams_are_drawn_and_the_strongest_last() {
+        assert_eq!(strongest(&[0.5, 0.001, 0.3]), [(2, 0.3), (0, 0.5)]);
+        let many = strongest(&[0.04; 25]);
+        assert_eq!(many.len(), MOST);
+    }
 }

@@ -3,7 +3,7 @@
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 
-use super::style::backing;
+use super::style::card;
 use crate::world::Map;
 use crate::world::settings::Settings;
 
@@ -18,14 +18,11 @@ pub(super) fn draw(
     if list.is_empty() {
         return Ok(());
     }
-    let frame = egui::Frame::new()
-        .fill(backing(settings.theme))
-        .corner_radius(6.0)
-        .inner_margin(egui::Margin::symmetric(8, 4));
+    let frame = card(settings.theme);
     let (mut chosen, mut forgotten) = (None, None);
     let area = egui::Area::new(egui::Id::new("bookmarks"));
-    // Beside the legend.
-    area.anchor(egui::Align2::LEFT_BOTTOM, egui::vec2(218.0, -10.0)).show(context, |ui| {
+    // Above the keys.
+    area.anchor(egui::Align2::RIGHT_BOTTOM, egui::vec2(-12.0, -40.0)).show(context, |ui| {
         frame.show(ui, |ui| {
             ui.menu_button(format!("Bookmarks ({})", list.len()), |ui| {
                 for (at, (name, _)) in list.iter().enumerate() {

@@ -4,32 +4,43 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{Align2, Color32, FontId, Id, LayerId, Order, Rect, Stroke, StrokeKind, pos2, vec2};
 
-use super::style::{accent, backing, faint, ink};
+use super::plain::Plain;
+use super::style::{accent, card, faint, hairline, ink, solid, veil};
+use super::words::Taken;
 use crate::world::Map;
 use crate::world::layout::Place;
 use crate::world::palette::{Colouring, RANGE};
 use crate::world::settings::Settings;
 use crate::world::tour::TourRun;
 
+/// The legend's width, as wide as the widest minimap.
+const LEGEND: f32 = 190.0;
+/// What stands beside a caption on either side: the minimap with both legends, and the keys.
+const BESIDE: f32 = 322.0;
+
 pub(super) fn draw(
     mut contexts: EguiContexts,
     mut map: ResMut<Map>,
     settings: Res<Settings>,
     tour: Option<Res<TourRun>>,
+    mut taken: ResMut<Taken>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
     trail(context, &mut map, &settings);
     let painter = context.layer_painter(LayerId::new(Order::Middle, Id::new("chrome")));
     let theme = settings.theme;
     let screen = painter.clip_rect();
+    let at = pos2(14.0, screen.bottom() - 28.0);
+    let panel = Rect::from_min_max(at - vec2(8.0, 7.0), at + vec2(LEGEND + 8.0, 22.0));
     if let Some([left, top, across, down]) = map.minimap() {
         let frame = Rect::from_min_size(pos2(left, top), vec2(across, down));
-        painter.rect_stroke(
-            frame.expand(5.0),
-            4.0,
-            Stroke::new(1.0, faint(theme).gamma_multiply(0.6)),
-            StrokeKind::Outside,
-        );
+        // The minimap is drawn with the map; the panel is drawn around it.
+        let panel = panel.union(frame.expand(8.0));
+        let mut plain = Plain::default();
+        plain.around(panel, frame, solid(theme));
+        plain.paint(&painter);
+        painter.rect_stroke(panel, 4.0, hairline(theme), StrokeKind::Inside);
+        taken.rects.push(panel);
         let seen = map.view.visible();
         let small = map.minimap_view();
         let at = |x: i64, y: i64| {
@@ -37,67 +48,95 @@ pub(super) fn draw(
             pos2(left + x as f32, top + y as f32)
         };
         let here = Rect::from_min_max(at(seen.x, seen.y), at(seen.x + seen.width, seen.y + seen.height));
+        // Where one weight fills the screen, the mark is still to be seen.
+        let here = Rect::from_center_size(here.center(), here.size().max(vec2(5.0, 5.0)));
         let here = here.intersect(frame).expand(1.0);
         painter.rect_stroke(here, 1.0, Stroke::new(1.5, accent(theme)), StrokeKind::Outside);
+    } else {
+        painter.rect(panel, 4.0, solid(theme), hairline(theme), StrokeKind::Inside);
+        taken.rects.push(panel);
     }
-    legend(&painter, &map, &settings, pos2(14.0, screen.bottom() - 26.0), 190.0);
+    legend(&painter, &map, &settings, at);
     let caption = tour.map(|tour| tour.caption.clone()).filter(|caption| !caption.is_empty());
     if let Some(text) = caption {
-        let wide = 620.0f32.min(screen.width() - 40.0);
-        let galley = painter.layout(text, FontId::proportional(17.0), ink(theme), wide);
+        let wide = 600.0f32.min(screen.width() - 2.0 * BESIDE).max(260.0).min(screen.width() - 40.0);
+        let galley = painter.layout(text, FontId::proportional(16.0), ink(theme), wide);
         let place =
-            Align2::CENTER_BOTTOM.anchor_size(pos2(screen.center().x, screen.bottom() - 24.0), galley.size());
-        let stroke = Stroke::new(1.0, accent(theme).gamma_multiply(0.5));
-        painter.rect(place.expand2(vec2(18.0, 12.0)), 8.0, backing(theme), stroke, StrokeKind::Outside);
+            Align2::CENTER_BOTTOM.anchor_size(pos2(screen.center().x, screen.bottom() - 20.0), galley.size());
+        let panel = place.expand2(vec2(16.0, 11.0));
+        painter.rect(
+            panel,
+            8.0,
+            solid(theme),
+            Stroke::new(1.0, veil(accent(theme), 0.3)),
+            StrokeKind::Inside,
+        );
         painter.galley(place.min, galley, ink(theme));
+        taken.rects.push(panel);
+        taken.caption = Some(panel);
     }
-    if let Some((text, left)) = &map.notice {
-        let strength = left.min(1.0);
-        let galley = painter.layout_no_wrap(text.clone(), FontId::proportional(14.0), ink(theme));
-        let place = Align2::CENTER_TOP.anchor_size(pos2(screen.center().x, 56.0), galley.size());
-        painter.rect_filled(place.expand2(vec2(14.0, 8.0)), 6.0, backing(theme).gamma_multiply(strength));
-        painter.galley(place.min, galley, ink(theme).gamma_multiply(strength));
+    if let Some((text, _)) = &map.notice {
+        let wide = (screen.width() - 60.0).max(40.0);
+        let galley = painter.layout(text.clone(), FontId::proportional(14.0), ink(theme), wide);
+        let place = Align2::CENTER_TOP.anchor_size(pos2(screen.center().x, 60.0), galley.size());
+        let panel = place.expand2(vec2(14.0, 8.0));
+        painter.rect(panel, 6.0, solid(theme), hairline(theme), StrokeKind::Inside);
+        painter.galley(place.min, galley, ink(theme));
+        taken.rects.push(panel);
     }
     Ok(())
+}
+
+/// The places that one is in, from the model to the first that is seen whole.
+fn places(map: &Map) -> Vec<Place> {
+    let [across, down] = map.view.size;
+    let (x, y) = map.view.cell_at([across / 2.0, down / 2.0]);
+    let seen = map.view.visible();
+    let mut places = vec![Place::Model];
+    if seen.contains(&map.atlas.bounds()) {
+        return places;
+    }
+    for place in map.atlas.trail(x, y).into_iter().skip(1) {
+        let Some(rect) = map.atlas.rect(&place) else { continue };
+        let side = |cells: i64| cells as f64 * map.view.scale;
+        // Only what fills a good part of the screen is where one is.
+        if side(rect.width) < across * 0.45 && side(rect.height) < down * 0.6 {
+            break;
+        }
+        places.push(place);
+        if seen.contains(&rect) {
+            break;
+        }
+    }
+    places
 }
 
 /// The names of the places around the middle of the screen; each goes there.
 fn trail(context: &egui::Context, map: &mut Map, settings: &Settings) {
     let theme = settings.theme;
-    let (x, y) = map.view.cell_at(map.view.size.map(|side| side / 2.0));
-    let scale = map.view.scale;
-    let mut trail = map.atlas.trail(x, y);
-    // Only what fills a good part of the screen is where one is.
-    trail.retain(|place| {
-        let fills = map.atlas.rect(place).is_some_and(|rect| {
-            rect.width as f64 * scale > map.view.size[0] * 0.45
-                || rect.height as f64 * scale > map.view.size[1] * 0.6
-        });
-        *place == Place::Model || fills
-    });
+    let places = places(map);
     let mut chosen = None;
-    let frame = egui::Frame::new()
-        .fill(backing(theme))
-        .corner_radius(6.0)
-        .inner_margin(egui::Margin::symmetric(10, 5));
+    // The instruments and the search box have the other half of the line.
+    let room = (context.content_rect().width() - 540.0).max(160.0);
     egui::Area::new(Id::new("trail")).fixed_pos(pos2(12.0, 10.0)).show(context, |ui| {
-        frame.show(ui, |ui| {
+        card(theme).show(ui, |ui| {
+            ui.set_max_width(room);
             ui.horizontal(|ui| {
                 ui.spacing_mut().item_spacing.x = 6.0;
-                for (at, place) in trail.iter().enumerate() {
+                for (at, place) in places.iter().enumerate() {
                     if at > 0 {
                         ui.label(egui::RichText::new(">").color(faint(theme)));
                     }
-                    let text =
-                        egui::RichText::new(map.atlas.name(place)).size(if at == 0 { 16.0 } else { 14.0 });
-                    let text = if at == 0 { text.strong() } else { text };
-                    if ui.add(egui::Label::new(text).sense(egui::Sense::click()).selectable(false)).clicked()
-                    {
+                    let text = egui::RichText::new(map.atlas.short_name(place));
+                    let text = if at == 0 { text.size(16.0).strong() } else { text.size(14.0) };
+                    let label = egui::Label::new(text).sense(egui::Sense::click()).selectable(false);
+                    if ui.add(label.truncate()).clicked() {
                         chosen = Some(place.clone());
                     }
                 }
-                if trail.len() == 1 {
-                    ui.label(egui::RichText::new(facts(map)).color(faint(theme)).size(13.0));
+                if places.len() == 1 {
+                    let text = egui::RichText::new(facts(map)).color(faint(theme)).size(13.0);
+                    ui.add(egui::Label::new(text).truncate());
                 }
             });
         });
@@ -122,15 +161,12 @@ fn facts(map: &Map) -> String {
 }
 
 /// The scale of the colours, with numbers.
-fn legend(painter: &egui::Painter, map: &Map, settings: &Settings, at: egui::Pos2, across: f32) {
+fn legend(painter: &egui::Painter, map: &Map, settings: &Settings, at: egui::Pos2) {
     let (theme, palette) = (settings.theme, map.palette(&settings.palette));
-    let font = FontId::proportional(10.5);
-    let bar = Rect::from_min_size(at, vec2(across, 7.0));
-    let colour = |[r, g, b]: [f32; 3]| {
-        let byte = |channel: f32| (channel * 255.0).round() as u8;
-        Color32::from_rgb(byte(r), byte(g), byte(b))
+    let write = |x: f32, y: f32, align: Align2, text: &str| {
+        painter.text(pos2(x, y), align, text, FontId::proportional(11.0), ink(theme));
     };
-    let steps = 96;
+    let bar = Rect::from_min_size(at, vec2(LEGEND, 7.0));
     let words = match settings.colouring {
         Colouring::Weights => {
             let (x, y) = map.view.cell_at(map.view.size.map(|side| side / 2.0));
@@ -142,34 +178,29 @@ fn legend(painter: &egui::Painter, map: &Map, settings: &Settings, at: egui::Pos
                     [format!("-{end:.3}"), format!("+{end:.3}")]
                 },
             );
-            [ends[0].clone(), "0".into(), ends[1].clone()]
+            [ends[0].clone(), "weight 0".into(), ends[1].clone()]
         }
         Colouring::Error => ["exact".into(), "half a step".into(), "1/3 spread".into()],
         Colouring::Bytes => {
-            let text = "3 bytes of the file: red, green, blue";
-            painter.text(at, Align2::LEFT_TOP, text, FontId::proportional(11.0), ink(theme));
+            write(at.x, at.y + 1.0, Align2::LEFT_TOP, "3 bytes of the file: red, green, blue");
             return;
         }
     };
-    for step in 0..steps {
-        let part = step as f32 / (steps - 1) as f32;
-        let shade = match settings.colouring {
+    let colour = |[r, g, b]: [f32; 3]| {
+        let byte = |channel: f32| (channel * 255.0).round() as u8;
+        Color32::from_rgb(byte(r), byte(g), byte(b))
+    };
+    let mut plain = Plain::default();
+    plain.ramp(bar, |part| {
+        colour(match settings.colouring {
             Colouring::Error => palette.error(theme, part / 3.0),
             _ => palette.weight(theme, (part * 2.0 - 1.0) * RANGE),
-        };
-        let wide = bar.width() / steps as f32;
-        let cell =
-            Rect::from_min_size(bar.min + vec2(step as f32 * wide, 0.0), vec2(wide + 0.5, bar.height()));
-        painter.rect_filled(cell, 0.0, colour(shade));
-    }
-    painter.rect_stroke(bar, 0.0, Stroke::new(1.0, faint(theme).gamma_multiply(0.5)), StrokeKind::Outside);
-    let below = bar.bottom() + 2.0;
-    let places = [
-        (bar.left(), Align2::LEFT_TOP),
-        (bar.center().x, Align2::CENTER_TOP),
-        (bar.right(), Align2::RIGHT_TOP),
-    ];
-    for (word, (x, align)) in words.iter().zip(places) {
-        painter.text(pos2(x, below), align, word, font.clone(), ink(theme));
-    }
+        })
+    });
+    plain.frame(bar, hairline(theme));
+    plain.paint(painter);
+    let below = bar.bottom() + 1.0;
+    write(bar.left(), below, Align2::LEFT_TOP, &words[0]);
+    write(bar.center().x, below, Align2::CENTER_TOP, &words[1]);
+    write(bar.right(), below, Align2::RIGHT_TOP, &words[2]);
 }

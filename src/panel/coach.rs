@@ -83,7 +83,7 @@ pub(super) fn draw(
     }
     let frame = egui::Frame::new()
         .fill(solid(theme))
-        .stroke(egui::Stroke::new(1.0, faint(theme).gamma_multiply(0.35)))
+        .stroke(super::style::hairline(theme))
         .corner_radius(8.0)
         .inner_margin(egui::Margin::same(12));
     let bottom = map.minimap().map_or(14.0, |[_, top, ..]| map.view.size[1] as f32 - top + 16.0);
@@ -165,7 +165,7 @@ fn pill(context: &egui::Context, theme: Theme, queue: &Queue, clock: &Clock, pan
 /// A bar that is full up to a part.
 pub(super) fn bar(ui: &mut Ui, theme: Theme, part: f32, width: f32, colour: Color32) {
     let (rect, _) = ui.allocate_exact_size(vec2(width, 8.0), Sense::hover());
-    ui.painter().rect_filled(rect, 4.0, faint(theme).gamma_multiply(0.28));
+    ui.painter().rect_filled(rect, 4.0, faint(theme).linear_multiply(0.28));
     let full = egui::Rect::from_min_size(rect.min, vec2(width * part.clamp(0.0, 1.0), rect.height()));
     ui.painter().rect_filled(full, 4.0, colour);
 }

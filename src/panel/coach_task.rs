@@ -35,7 +35,7 @@ pub(super) fn draw(
     };
     let frame = egui::Frame::new()
         .fill(solid(theme))
-        .stroke(egui::Stroke::new(1.0, colour_of(task.status, theme).gamma_multiply(0.8)))
+        .stroke(egui::Stroke::new(1.0, colour_of(task.status, theme).linear_multiply(0.8)))
         .corner_radius(8.0)
         .inner_margin(egui::Margin::same(12));
     let most = (map.view.size[1] as f32 - 260.0).max(140.0);

@@ -6,7 +6,7 @@ use egui::{Align2, Id, RichText, vec2};
 
 use super::Panels;
 use super::activity::Scrubbed;
-use super::style::{accent, backing, faint};
+use super::style::{accent, card, faint, tint};
 use crate::world::instruments::{Instrument, Shown};
 use crate::world::keys::{Action, Keys};
 use crate::world::palette::Theme;
@@ -92,10 +92,7 @@ pub(super) fn bar(mut contexts: EguiContexts, settings: Res<Settings>, mut drawe
         return Ok(());
     }
     let theme = settings.theme;
-    let frame = egui::Frame::new()
-        .fill(backing(theme))
-        .corner_radius(6.0)
-        .inner_margin(egui::Margin::symmetric(8, 6));
+    let frame = card(theme).inner_margin(egui::Margin::symmetric(8, 6));
     let area = egui::Area::new(Id::new("instruments")).anchor(Align2::RIGHT_TOP, vec2(-238.0, 10.0));
     area.show(context, |ui| {
         frame.show(ui, |ui| {
@@ -138,7 +135,7 @@ pub(super) fn bar_cell(ui: &mut egui::Ui, theme: Theme, wide: f32, part: f32, te
     let (place, response) = ui.allocate_exact_size(vec2(wide, 16.0), egui::Sense::click());
     let full =
         egui::Rect::from_min_size(place.min, vec2(place.width() * part.clamp(0.0, 1.0), place.height()));
-    ui.painter().rect_filled(full.shrink2(vec2(0.0, 1.5)), 2.0, accent(theme).gamma_multiply(0.32));
+    ui.painter().rect_filled(full.shrink2(vec2(0.0, 1.5)), 2.0, tint(theme, 0.8));
     let font = egui::FontId::monospace(11.0);
     ui.painter().text(
         place.left_center() + vec2(4.0, 0.0),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui, input::EguiWantsInput};
-use egui::{Color32, DragValue, RichText, Ui};
+use egui::{DragValue, RichText, Ui};
 
 use super::style::faint;
 use super::{Panels, PromptBox, side_by_side};
@@ -206,7 +206,7 @@ fn weights(ui: &mut Ui, map: &mut Map, edits: &mut Edits, typed: &mut Typed, the
         edits.paint(map.atlas.model(), brush);
     }
     if let Some(problem) = &edits.problem {
-        ui.colored_label(Color32::from_rgb(0xE0, 0x50, 0x50), problem);
+        ui.colored_label(super::style::wrong(theme), problem);
     }
     outcome(ui, map, edits);
     let [undo, redo] = edits.overlay.depth();

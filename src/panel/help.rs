@@ -4,7 +4,7 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui, input::EguiWantsInput};
 
 use super::Panels;
-use super::style::{accent, faint};
+use super::style::{accent, card, faint};
 use crate::world::keys::{Action, Keys};
 use crate::world::settings::Settings;
 
@@ -59,10 +59,12 @@ pub(super) fn draw(
     panels.help = open;
     if !panels.help {
         let corner = egui::Area::new(egui::Id::new("help hint"));
-        corner.anchor(egui::Align2::RIGHT_BOTTOM, egui::vec2(-14.0, -10.0)).interactable(false).show(
+        corner.anchor(egui::Align2::RIGHT_BOTTOM, egui::vec2(-12.0, -8.0)).interactable(false).show(
             context,
             |ui| {
-                ui.colored_label(faint(theme), "F1 keys   I inspector   X experiment   / search");
+                card(theme).show(ui, |ui| {
+                    ui.colored_label(faint(theme), "F1 keys   I inspector   X experiment   / search");
+                });
             },
         );
     }

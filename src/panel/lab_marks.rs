@@ -6,6 +6,7 @@ use egui::{Align2, FontId, Id, LayerId, Order, Stroke, StrokeKind, pos2, vec2};
 
 use super::map_text::{on_screen, tag};
 use super::style::{accent, backing, edited, faint, ink};
+use super::words::{Rank, Word, Words};
 use crate::world::Map;
 use crate::world::lab::{Comparison, DeviceState, Edits, Stage};
 use crate::world::settings::Settings;
@@ -20,6 +21,7 @@ pub(super) fn draw(
     edits: Res<Edits>,
     comparison: Res<Comparison>,
     device: Res<DeviceState>,
+    mut words: ResMut<Words>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
@@ -35,8 +37,14 @@ pub(super) fn draw(
     {
         let count = edits.count();
         let text = if count == 1 { "1 weight".to_owned() } else { format!("{count} weights") };
-        let below = on_screen(&map, *cells).center_bottom() + vec2(0.0, 14.0);
-        tag(&painter, below, &text, edited(theme), backing(theme));
+        let rect = on_screen(&map, *cells);
+        let key = (Rank::State, [cells.x, cells.y]);
+        words.say(Word::new(&painter, key, (text, 12.0), edited(theme), |size| {
+            let above = rect.center_top() - vec2(0.0, 14.0);
+            [rect.center_bottom() + vec2(0.0, 14.0), above, rect.center()]
+                .map(|middle| middle - size / 2.0)
+                .to_vec()
+        }));
     }
     let doing = match comparison.stage {
         Stage::Without => "answering as the file says: without your changes",
@@ -45,7 +53,7 @@ pub(super) fn draw(
         _ => "",
     };
     if !doing.is_empty() {
-        let top = painter.clip_rect().center_top() + vec2(0.0, 24.0);
+        let top = painter.clip_rect().center_top() + vec2(0.0, 62.0);
         tag(&painter, top, doing, accent(theme), backing(theme));
     }
     if let DeviceState::Refused(why) = &*device {

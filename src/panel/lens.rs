@@ -7,7 +7,7 @@ use egui::{RichText, ScrollArea, vec2};
 use super::Panels;
 use super::activity::Scrubbed;
 use super::drawer::{nothing_yet, place, show, written};
-use super::style::{accent, faint, ink};
+use super::style::{accent, faint, ink, tint};
 use crate::world::Map;
 use crate::world::instruments::{Instrument, Shown};
 use crate::world::layout::Place;
@@ -49,17 +49,17 @@ pub(super) fn draw(
         };
         ui.horizontal_wrapped(|ui| {
             ui.spacing_mut().item_spacing.x = 4.0;
-            ui.colored_label(faint(theme), format!("after token {}", view.at));
+            ui.colored_label(faint(theme), format!("in each layer, after token {}", view.at));
             let text = mind.thoughts.get(view.at).map_or("", |thought| thought.text.as_str());
             ui.label(RichText::new(written(text)).color(accent(theme)));
-            ui.colored_label(faint(theme), "each layer would go on with");
+            ui.colored_label(faint(theme), "it would go on with");
         });
-        ui.add_space(4.0);
+        ui.spacing_mut().interact_size.y = 15.0;
         let next = mind.thoughts.get(view.at + 1).map(|thought| thought.token);
         let Some((last, before)) = view.layers.split_last() else { return };
-        let tall = (context.content_rect().height() - 300.0).clamp(80.0, 420.0);
+        let tall = (context.content_rect().height() - 216.0).clamp(80.0, 520.0);
         ScrollArea::vertical().max_height(tall).auto_shrink([false, true]).show(ui, |ui| {
-            egui::Grid::new("lens").spacing([6.0, 2.0]).min_col_width(34.0).show(ui, |ui| {
+            egui::Grid::new("lens").spacing([6.0, 1.0]).min_col_width(34.0).show(ui, |ui| {
                 for (state, tokens) in before.iter().enumerate() {
                     let name = state.checked_sub(1).map_or("input".into(), |layer| layer.to_string());
                     if row(ui, theme, &mind, &name, tokens, next) {
@@ -70,12 +70,12 @@ pub(super) fn draw(
             });
         });
         ui.separator();
-        egui::Grid::new("lens last").spacing([6.0, 2.0]).min_col_width(34.0).show(ui, |ui| {
+        egui::Grid::new("lens last").spacing([6.0, 1.0]).min_col_width(34.0).show(ui, |ui| {
             if row(ui, theme, &mind, "output", last, next) {
                 chosen = Some(Place::Output);
             }
         });
-        ui.colored_label(faint(theme), "The stronger the chip the likelier; framed is what came next.");
+        ui.colored_label(faint(theme), "Stronger is likelier; framed is what came next.");
     });
     if let Some(place) = chosen {
         map.go_to(&place, None);
@@ -92,17 +92,17 @@ fn row(
     tokens: &[(u32, f32)],
     next: Option<u32>,
 ) -> bool {
-    let label = egui::Label::new(RichText::new(name).color(faint(theme)).size(12.0));
+    let label = egui::Label::new(RichText::new(name).color(faint(theme)).size(11.5));
     let clicked = ui.add(label.sense(egui::Sense::click()).selectable(false)).clicked();
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 3.0;
         for (rank, &(token, probability)) in tokens.iter().enumerate() {
             let text = written(&mind.text_of(token));
             let wide = if rank == 0 { 104.0 } else { 54.0 };
-            let (place, response) = ui.allocate_exact_size(vec2(wide, 17.0), egui::Sense::hover());
+            let (place, response) = ui.allocate_exact_size(vec2(wide, 15.0), egui::Sense::hover());
             let painter = ui.painter().with_clip_rect(place);
-            painter.rect_filled(place, 3.0, accent(theme).gamma_multiply(0.06 + 0.5 * probability));
-            let font = egui::FontId::proportional(if rank == 0 { 12.5 } else { 11.0 });
+            painter.rect_filled(place, 3.0, tint(theme, probability));
+            let font = egui::FontId::proportional(if rank == 0 { 12.0 } else { 11.0 });
             let left = place.left_center() + vec2(4.0, 0.0);
             painter.text(left, egui::Align2::LEFT_CENTER, &text, font, ink(theme));
             if rank == 0 {
@@ -111,7 +111,6 @@ fn row(
                 let font = egui::FontId::proportional(11.0);
                 let galley = painter.layout_no_wrap(percent, font, ink(theme));
                 let percent_place = egui::Align2::RIGHT_CENTER.anchor_size(right, galley.size());
-                painter.rect_filled(percent_place.expand(2.0), 2.0, super::style::backing(theme));
                 painter.galley(percent_place.min, galley, ink(theme));
             }
             if next == Some(token) {

@@ -1,10 +1,12 @@
-//! Names on the map, the mark around what is selected, and what the cursor is over.
+//! Names on the map, the hairlines of districts, the words on what is muted or scaled, and the mark around what is selected.
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{Align2, Color32, FontId, LayerId, Painter, Pos2, Rect, Stroke, StrokeKind, pos2, vec2};
 
-use super::style::{accent, backing, faint, ink};
+use super::plain::Plain;
+use super::style::{accent, faint, hairline, ink};
+use super::words::{Rank, Word, Words};
 use crate::model::plan::Rect as Cells;
 use crate::tiles::Factors;
 use crate::world::Map;
@@ -12,6 +14,11 @@ use crate::world::lab::Edits;
 use crate::world::layout::labels::{Label, LabelKind, labels};
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
+
+/// Points under the upper edge where panels may be: names of what reaches beyond the screen keep below.
+const BAR: f32 = 52.0;
+/// Points across a layer from which its hairline is drawn.
+const LEAST_DISTRICT: f32 = 48.0;
 
 /// Where cells are on the screen.
 pub(super) fn on_screen(map: &Map, cells: Cells) -> Rect {
@@ -28,15 +35,17 @@ pub(super) fn draw(
     settings: Res<Settings>,
     factors: Res<Factors>,
     edits: Res<Edits>,
+    mut words: ResMut<Words>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let painter = context.layer_painter(LayerId::background());
     let theme = settings.theme;
+    districts(&painter, &map, theme);
     for label in labels(&map.atlas, map.view.visible(), map.view.scale) {
-        write(&painter, &map, theme, &label);
+        words.say(name(&painter, &map, theme, &label));
     }
     if !edits.bypassed {
-        marks(&painter, &map, theme, &factors);
+        marks(&painter, &map, theme, &factors, &mut words);
     }
     if let Some(place) = &map.selection
         && let Some(cells) = map.atlas.rect(place)
@@ -47,53 +56,86 @@ pub(super) fn draw(
     Ok(())
 }
 
-/// Writes a label above its rectangle where there is room, or else inside, on a backing.
-fn write(painter: &Painter, map: &Map, theme: Theme, label: &Label) {
-    let rect = on_screen(map, label.rect);
-    let (size, colour) = match label.kind {
-        LabelKind::District => (15.0, ink(theme)),
-        LabelKind::Layer => ((rect.width() / 14.0).clamp(11.0, 17.0), ink(theme)),
-        LabelKind::Head => ((rect.width() / 9.0).clamp(9.5, 14.0), ink(theme)),
-        LabelKind::Plot => (11.0, faint(theme)),
-        LabelKind::Sign => (13.0, accent(theme)),
-    };
-    let colour = colour.gamma_multiply(label.strength);
-    let galley = painter.layout_no_wrap(label.text.clone(), FontId::proportional(size), colour);
-    // A name as wide as its neighbour's place would be read as the neighbour's.
-    if galley.size().x > rect.width() + 2.0 && label.kind != LabelKind::Layer {
-        return;
-    }
-    let screen = painter.clip_rect();
-    let gap = map.atlas.model().plan().unit as f32 * map.view.scale as f32;
-    let above =
-        !matches!(label.kind, LabelKind::Plot | LabelKind::Sign) && gap * 2.0 >= galley.size().y * 0.9;
-    // Names of what is larger than the screen stay on it.
-    let left = rect.left().max(screen.left() + 12.0).min(rect.right() - galley.size().x);
-    let top = match label.kind {
-        // Above its rectangle stands the place's own name.
-        LabelKind::Plot | LabelKind::Sign => {
-            let bottom = rect.bottom().min(screen.bottom() - 8.0) - galley.size().y - 5.0;
-            bottom.max(rect.top() + 4.0)
+/// A hairline around each layer, in the middle of the space between it and the next.
+fn districts(painter: &Painter, map: &Map, theme: Theme) {
+    let visible = map.view.visible();
+    let space = (map.atlas.model().plan().unit as f32 * map.view.scale as f32).clamp(1.0, 6.0);
+    let mut lines = Plain::default();
+    for layer in map.atlas.model().plan().layers.iter().filter(|layer| layer.rect.overlaps(&visible)) {
+        let rect = on_screen(map, layer.rect);
+        if rect.width() >= LEAST_DISTRICT {
+            lines.frame(rect.expand(space), hairline(theme));
         }
-        _ if above && rect.top() > screen.top() + 60.0 => rect.top() - galley.size().y - 3.0,
-        _ => (rect.top() + 4.0).max(screen.top() + 56.0).min(rect.bottom() - galley.size().y - 4.0),
+    }
+    lines.paint(painter);
+}
+
+/// A label at the place that suits its kind, and where else it may stand.
+fn name(painter: &Painter, map: &Map, theme: Theme, label: &Label) -> Word {
+    let rect = on_screen(map, label.rect);
+    let (rank, size, colour) = match label.kind {
+        LabelKind::District => (Rank::District, 15.0, ink(theme)),
+        LabelKind::Layer => (Rank::Layer, (rect.width() / 14.0).clamp(11.0, 17.0), ink(theme)),
+        LabelKind::Head => (Rank::Head, (rect.width() / 9.0).clamp(10.0, 14.0), ink(theme)),
+        LabelKind::Plot => (Rank::Plot, 11.0, faint(theme)),
+        LabelKind::Sign => (Rank::Sign, 13.0, accent(theme)),
     };
-    let place = Rect::from_min_size(pos2(left + 2.0, top), galley.size());
-    painter.rect_filled(place.expand2(vec2(4.0, 1.5)), 3.0, backing(theme).gamma_multiply(label.strength));
-    painter.galley(place.min, galley, colour);
+    let screen = painter.clip_rect();
+    let gap = map.atlas.model().plan().unit as f32 * map.view.scale as f32 * 2.0;
+    let key = (rank, [label.rect.x, label.rect.y]);
+    let kind = label.kind;
+    let word = Word::new(painter, key, (label.text.clone(), size), colour, |size| {
+        // A name as wide as its neighbour's place would be read as the neighbour's.
+        if size.x > rect.width() + 2.0 && kind != LabelKind::Layer {
+            return Vec::new();
+        }
+        // What of the place is on the screen: names of what is larger stay on it.
+        let left = rect.left().max(screen.left() + 12.0) + 4.0;
+        let right = rect.right().min(screen.right() - 12.0) - size.x - 4.0;
+        let left = left.min(rect.right() - size.x);
+        let top = (rect.top() + 4.0).max(screen.top() + BAR).min(rect.bottom() - size.y - 4.0);
+        let bottom = (rect.bottom().min(screen.bottom() - 8.0) - size.y - 5.0).max(rect.top() + 4.0);
+        match kind {
+            // Above its rectangle stands the place's own name.
+            LabelKind::Plot | LabelKind::Sign => {
+                vec![pos2(left, bottom), pos2(right, bottom), pos2(left, top)]
+            }
+            _ => {
+                let mut spots = vec![pos2(left, top), pos2(right, top), pos2(left, top + 40.0)];
+                if gap >= size.y * 0.9 && rect.top() > screen.top() + 60.0 {
+                    spots.insert(0, pos2(left, rect.top() - size.y - 4.0));
+                }
+                if kind == LabelKind::Layer {
+                    spots.push(pos2(left, bottom));
+                }
+                spots
+            }
+        }
+    });
+    word.faded(label.strength)
 }
 
 /// Says of heads and layers that are muted or scaled that they are, beside the hatch that the shader draws.
-fn marks(painter: &Painter, map: &Map, theme: Theme, factors: &Factors) {
+fn marks(painter: &Painter, map: &Map, theme: Theme, factors: &Factors, words: &mut Words) {
     let plan = map.atlas.model().plan();
     let visible = map.view.visible();
-    let say = |cells: Cells, factor: f32| {
+    let screen = painter.clip_rect().shrink2(vec2(8.0, BAR));
+    let mut say = |cells: Cells, factor: f32| {
         let rect = on_screen(map, cells);
         if factor == 1.0 || !cells.overlaps(&visible) || rect.width() < 14.0 {
             return;
         }
         let text = if factor == 0.0 { "muted".to_owned() } else { format!("x {factor:.2}") };
-        tag(painter, rect.center(), &text, accent(theme), backing(theme));
+        let seen = rect.intersect(screen);
+        let key = (Rank::State, [cells.x, cells.y]);
+        words.say(Word::new(painter, key, (text, 12.5), accent(theme), |size| {
+            [0.5, 0.25, 0.75, 0.1]
+                .map(|part| {
+                    let middle = pos2(seen.center().x, seen.top() + seen.height() * part);
+                    middle - size / 2.0
+                })
+                .to_vec()
+        }));
     };
     for (head, &factor) in plan.heads.iter().zip(&factors.heads) {
         say(head.rect, factor);

@@ -24,6 +24,7 @@ mod light;
 mod map_text;
 mod mods;
 mod overlay;
+mod plain;
 mod prompt;
 mod search_box;
 mod settings;
@@ -32,6 +33,8 @@ pub mod streaming;
 mod style;
 mod timings;
 mod values;
+mod welcome;
+mod words;
 
 use bevy::prelude::*;
 use bevy_egui::{EguiPlugin, EguiPrimaryContextPass};
@@ -66,6 +69,8 @@ impl Plugin for PanelPlugin {
             .init_resource::<PromptBox>()
             .init_resource::<Scrubbed>()
             .init_resource::<values::TileCache>()
+            .init_resource::<words::Taken>()
+            .init_resource::<words::Words>()
             .init_resource::<HeadShown>()
             .init_resource::<Chips>()
             .add_systems(Update, (drawer::keys, attention::follow))
@@ -74,32 +79,30 @@ impl Plugin for PanelPlugin {
             .add_systems(
                 EguiPrimaryContextPass,
                 (
-                    style::set_style,
-                    overlay::draw,
-                    activity::draw,
-                    light::draw,
-                    map_text::draw,
-                    values::draw,
-                    agents::draw,
-                    lab_marks::draw,
-                    chrome::draw,
-                    coach::draw,
-                    prompt::draw,
-                    search_box::draw,
-                    inspector::draw,
-                    mods::draw,
-                    experiment::draw,
-                    side_by_side::draw,
-                    bookmarks::draw,
-                    help::draw,
+                    (style::set_style, words::clear, overlay::draw, activity::draw).chain(),
+                    // The frame around the map: what it covers is known before anything is written on the map.
                     (
+                        chrome::draw,
+                        light::draw,
+                        coach::draw,
+                        prompt::draw,
+                        welcome::draw,
+                        search_box::draw,
+                        inspector::draw,
+                    )
+                        .chain(),
+                    (mods::draw, experiment::draw, side_by_side::draw, bookmarks::draw, help::draw).chain(),
+                    (drawer::bar, lens::draw, attention::draw, layers::draw, timings::draw, settings::draw)
+                        .chain(),
+                    // The map has a layer of its own, below.
+                    (
+                        words::gather,
                         beams::draw,
-                        drawer::bar,
-                        lens::draw,
-                        attention::draw,
-                        layers::draw,
-                        timings::draw,
-                        settings::draw,
+                        map_text::draw,
+                        lab_marks::draw,
+                        words::draw,
+                        values::draw,
+                        agents::draw,
                     )
                         .chain(),
                 )

@@ -2,10 +2,12 @@
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
-use egui::{Align2, Color32, FontId, Id, LayerId, Order, Rect, Stroke, StrokeKind, pos2, vec2};
+use egui::{Align2, Color32, FontId, Id, LayerId, Order, Rect, StrokeKind, pos2, vec2};
 
 use super::map_text::on_screen;
-use super::style::{backing, faint, ink, solid};
+use super::plain::Plain;
+use super::style::{hairline, ink, solid, veil};
+use super::words::{Rank, Taken, Word, Words};
 use crate::world::Map;
 use crate::world::overlay::{Overlay, Overlays, Scale};
 use crate::world::palette::{Palette, RANGE, Theme};
@@ -19,6 +21,8 @@ pub(super) fn draw(
     map: Res<Map>,
     settings: Res<Settings>,
     overlays: Option<Res<Overlays>>,
+    mut words: ResMut<Words>,
+    mut taken: ResMut<Taken>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let Some(overlays) = overlays else { return Ok(()) };
@@ -26,23 +30,23 @@ pub(super) fn draw(
     let painter = context.layer_painter(LayerId::background());
     let (theme, palette) = (settings.theme, map.palette(&settings.palette));
     let visible = map.view.visible();
+    let mut plain = Plain::default();
     for (cells, value) in overlay.cells.iter().filter(|(cells, _)| cells.overlaps(&visible)) {
         let rect = on_screen(&map, *cells);
-        painter.rect_filled(rect, 0.0, colour(palette, theme, overlay, *value).gamma_multiply(COVER));
-        if rect.width() > 3.0 && rect.height() > 3.0 {
-            let stroke = Stroke::new(0.5, backing(theme).gamma_multiply(0.7));
-            painter.rect_stroke(rect, 0.0, stroke, StrokeKind::Inside);
-        }
+        let is_large = rect.width() > 3.0 && rect.height() > 3.0;
+        plain.fill(
+            rect.shrink(if is_large { 0.5 } else { 0.0 }),
+            veil(colour(palette, theme, overlay, *value), COVER),
+        );
         if rect.width() > 64.0 && rect.height() > 22.0 {
-            let shown = rect.intersect(painter.clip_rect());
-            let text = number(overlay, *value);
-            let galley = painter.layout_no_wrap(text, FontId::monospace(11.5), ink(theme));
-            let place = Align2::CENTER_CENTER.anchor_size(shown.center(), galley.size());
-            painter.rect_filled(place.expand2(vec2(5.0, 2.0)), 3.0, backing(theme));
-            painter.galley(place.min, galley, ink(theme));
+            let middle = rect.intersect(painter.clip_rect()).center();
+            let key = (Rank::Number, [cells.x, cells.y]);
+            let text = (number(overlay, *value), 11.5);
+            words.say(Word::new(&painter, key, text, ink(theme), |size| vec![middle - size / 2.0]));
         }
     }
-    legend(context, palette, theme, overlay);
+    plain.paint(&painter);
+    taken.rects.push(legend(context, palette, theme, overlay));
     Ok(())
 }
 
@@ -64,15 +68,14 @@ fn number(overlay: &Overlay, value: f32) -> String {
     }
 }
 
-/// What the colours stand for, at the top in the middle.
-fn legend(context: &egui::Context, palette: &Palette, theme: Theme, overlay: &Overlay) {
+/// What the colours stand for, at the top in the middle; gives what it covers.
+fn legend(context: &egui::Context, palette: &Palette, theme: Theme, overlay: &Overlay) -> Rect {
     let painter = context.layer_painter(LayerId::new(Order::Middle, Id::new("layer legend")));
     let screen = painter.clip_rect();
     let title = painter.layout_no_wrap(overlay.title.into(), FontId::proportional(12.5), ink(theme));
     let wide = title.size().x.max(230.0);
-    let frame = Rect::from_center_size(pos2(screen.center().x, 40.0), vec2(wide + 24.0, 56.0));
-    let stroke = Stroke::new(1.0, faint(theme).gamma_multiply(0.35));
-    painter.rect(frame, 6.0, solid(theme), stroke, StrokeKind::Outside);
+    let frame = Rect::from_center_size(pos2(screen.center().x, 84.0), vec2(wide + 24.0, 56.0));
+    painter.rect(frame, 6.0, solid(theme), hairline(theme), StrokeKind::Outside);
     painter.galley(pos2(frame.center().x - title.size().x / 2.0, frame.top() + 6.0), title, ink(theme));
     let bar = Rect::from_min_size(pos2(frame.left() + 12.0, frame.top() + 27.0), vec2(wide, 8.0));
     let [low, high] = overlay.range;
@@ -83,18 +86,15 @@ fn legend(context: &egui::Context, palette: &Palette, theme: Theme, overlay: &Ov
         }
         Scale::Logarithmic => [low.max(f32::MIN_POSITIVE), high],
     };
-    const STEPS: usize = 96;
-    for step in 0..STEPS {
-        let part = step as f32 / (STEPS - 1) as f32;
+    let mut plain = Plain::default();
+    plain.ramp(bar, |part| {
         let value = match overlay.scale {
             Scale::Signed => ends[0] + (ends[1] - ends[0]) * part,
             Scale::Logarithmic => ends[0] * (ends[1] / ends[0]).powf(part),
         };
-        let left = bar.left() + bar.width() * step as f32 / STEPS as f32;
-        let cell =
-            Rect::from_min_size(pos2(left, bar.top()), vec2(bar.width() / STEPS as f32 + 0.5, bar.height()));
-        painter.rect_filled(cell, 0.0, colour(palette, theme, overlay, value));
-    }
+        colour(palette, theme, overlay, value)
+    });
+    plain.paint(&painter);
     let font = FontId::monospace(10.5);
     let below = bar.bottom() + 3.0;
     painter.text(
@@ -105,4 +105,5 @@ fn legend(context: &egui::Context, palette: &Palette, theme: Theme, overlay: &Ov
         ink(theme),
     );
     painter.text(pos2(bar.right(), below), Align2::RIGHT_TOP, number(overlay, ends[1]), font, ink(theme));
+    frame
 }

@@ -2,17 +2,17 @@
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
-use egui::{Color32, Id, Key, RichText, vec2};
+use egui::{Id, Key, RichText, vec2};
 
 use super::activity::Scrubbed;
 use super::beams::Chips;
-use super::style::{accent, backing, faint, ink};
+use super::style::{card, faint, ink, tint, wrong};
+use super::words::Taken;
 use crate::world::Map;
 use crate::world::keys::{Action, Keys};
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
 use crate::world::think::Mind;
-use crate::world::tour::TourRun;
 
 /// What is typed, and how it is meant.
 #[derive(Resource, Debug, Clone)]
@@ -34,14 +34,14 @@ impl Default for PromptBox {
 }
 
 /// Tokens that are shown; those before them have scrolled out.
-const MOST_SHOWN: usize = 90;
+const MOST_SHOWN: usize = 64;
 
 pub(super) fn draw(
     mut contexts: EguiContexts,
     map: Res<Map>,
     settings: Res<Settings>,
     keys: Res<Keys>,
-    tour: Option<Res<TourRun>>,
+    taken: Res<Taken>,
     input: Option<Res<ButtonInput<KeyCode>>>,
     mut mind: ResMut<Mind>,
     mut prompt: ResMut<PromptBox>,
@@ -52,27 +52,23 @@ pub(super) fn draw(
     let theme = settings.theme;
     let had_keyboard = context.egui_wants_keyboard_input();
     let wanted = input.is_some_and(|input| keys.pressed(&input, Action::Prompt)) && !had_keyboard;
-    // A tour's caption has the bottom of the screen.
-    let has_caption = tour.is_some_and(|tour| !tour.caption.is_empty());
+    // A tour's caption has the bottom of the screen, and the tokens come above it.
+    let has_caption = taken.caption.is_some();
     if has_caption && mind.thoughts.is_empty() {
         return Ok(());
     }
-    let wide = 560.0f32.min(map.view.size[0] as f32 - 480.0).max(200.0);
-    let frame =
-        egui::Frame::new().fill(backing(theme)).corner_radius(8.0).inner_margin(egui::Margin::same(8));
-    let (anchor, offset) = if has_caption {
-        (egui::Align2::CENTER_TOP, vec2(0.0, 50.0))
-    } else {
-        (egui::Align2::CENTER_BOTTOM, vec2(0.0, -12.0))
-    };
-    egui::Area::new(Id::new("prompt")).anchor(anchor, offset).show(context, |ui| {
+    let wide = 560.0f32.min(map.view.size[0] as f32 - 644.0).max(220.0);
+    let frame = card(theme).corner_radius(8.0).inner_margin(egui::Margin::same(8));
+    let up = taken.caption.map_or(12.0, |caption| context.content_rect().bottom() - caption.top() + 6.0);
+    let area = egui::Area::new(Id::new("prompt")).anchor(egui::Align2::CENTER_BOTTOM, vec2(0.0, -up));
+    area.show(context, |ui| {
         frame.show(ui, |ui| {
             ui.set_width(wide);
             if !mind.thoughts.is_empty() {
                 tokens(ui, theme, &mind, &mut scrubbed, &mut chips);
             }
             if let Some(problem) = &mind.problem {
-                ui.colored_label(Color32::from_rgb(0xE0, 0x50, 0x50), problem);
+                ui.colored_label(wrong(theme), problem);
             }
             if has_caption {
                 return;
@@ -116,9 +112,7 @@ fn tokens(ui: &mut egui::Ui, theme: Theme, mind: &Mind, scrubbed: &mut Scrubbed,
         for (at, thought) in mind.thoughts.iter().enumerate().skip(first) {
             let text = RichText::new(thought.text.replace('\n', "\\n")).size(14.0).color(ink(theme));
             let text = match thought.probability {
-                Some(probability) => {
-                    text.background_color(accent(theme).gamma_multiply(0.08 + 0.4 * (1.0 - probability)))
-                }
+                Some(probability) => text.background_color(tint(theme, probability)),
                 None => text.color(faint(theme)),
             };
             let text = if scrubbed.0 == Some(at) { text.underline() } else { text };

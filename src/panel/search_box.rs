@@ -27,10 +27,7 @@ pub(super) fn draw(
     let context = contexts.ctx_mut()?;
     let wanted = input.is_some_and(|input| keys.pressed(&input, Action::Search));
     let had_keyboard = context.egui_wants_keyboard_input();
-    let frame = egui::Frame::new()
-        .fill(super::style::backing(settings.theme))
-        .corner_radius(6.0)
-        .inner_margin(egui::Margin::symmetric(10, 5));
+    let frame = super::style::card(settings.theme);
     let mut chosen = None;
     let area = egui::Area::new(Id::new("search")).anchor(egui::Align2::RIGHT_TOP, egui::vec2(-12.0, 10.0));
     area.show(context, |ui| {

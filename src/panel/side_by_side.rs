@@ -2,10 +2,10 @@
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
-use egui::{Color32, RichText, Ui};
+use egui::{RichText, Ui};
 
 use super::PromptBox;
-use super::style::{accent, faint, ink, opaque};
+use super::style::{accent, faint, ink, opaque, tint, wrong};
 use crate::world::Map;
 use crate::world::lab::{Asked, Comparison, Row, Side, Stage};
 use crate::world::palette::Theme;
@@ -46,7 +46,7 @@ pub(super) fn draw(
     let window = egui::Window::new("Side by side").resizable(false).frame(opaque(context));
     let window = if comparison.is_running() { window } else { window.open(&mut open) };
     // Beside the prompt.
-    window.anchor(egui::Align2::RIGHT_BOTTOM, egui::vec2(-12.0, -32.0)).show(context, |ui| {
+    window.anchor(egui::Align2::RIGHT_BOTTOM, egui::vec2(-12.0, -42.0)).show(context, |ui| {
         ui.set_width(WIDTH.min(map.view.size[0] as f32 - 60.0).max(80.0));
         answers(ui, &comparison, settings.theme);
     });
@@ -71,7 +71,7 @@ fn answers(ui: &mut Ui, comparison: &Comparison, theme: Theme) {
         return;
     }
     if let Some(problem) = &comparison.problem {
-        ui.colored_label(Color32::from_rgb(0xE0, 0x50, 0x50), problem);
+        ui.colored_label(wrong(theme), problem);
         return;
     }
     let rows = comparison.rows();
@@ -107,7 +107,7 @@ fn side(ui: &mut Ui, side: Option<&Side>, same: bool, theme: Theme) {
         return;
     };
     let text = RichText::new(side.text.replace('\n', "\\n")).size(13.0).color(ink(theme));
-    ui.label(if same { text } else { text.background_color(accent(theme).gamma_multiply(0.35)) });
+    ui.label(if same { text } else { text.background_color(tint(theme, 1.0)) });
     ui.monospace(RichText::new(format!("{:.0} %", side.probability * 100.0)).size(11.5).color(faint(theme)));
 }
 

@@ -1,4 +1,6 @@
 //! Colours and sizes of text and panels, in light and dark.
+//!
+//! What is drawn is mixed in linear light, so what is seen through is made by [`veil`], and nothing that is read is seen through.
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
@@ -19,27 +21,29 @@ pub fn ink(theme: Theme) -> Color32 {
 pub fn faint(theme: Theme) -> Color32 {
     match theme {
         Theme::Dark => Color32::from_rgb(0x9A, 0xA6, 0xB8),
-        Theme::Light => Color32::from_rgb(0x52, 0x5C, 0x6B),
+        Theme::Light => Color32::from_rgb(0x4C, 0x55, 0x63),
     }
 }
 
 /// What lies under text on the map.
 pub fn backing(theme: Theme) -> Color32 {
     let [r, g, b] = theme.ground();
-    Color32::from_rgba_unmultiplied(r, g, b, 215)
+    Color32::from_rgb(r, g, b)
 }
 
-/// What lies under panels with much to read: nothing shines through. Light is mixed here, and a little of what is bright is seen through almost anything.
+/// What lies under panels: a little above the ground, so that a panel is told from empty land.
 pub fn solid(theme: Theme) -> Color32 {
-    let [r, g, b] = theme.ground();
-    Color32::from_rgb(r, g, b)
+    match theme {
+        Theme::Dark => Color32::from_rgb(0x12, 0x17, 0x21),
+        Theme::Light => Color32::from_rgb(0xFC, 0xFA, 0xF6),
+    }
 }
 
 /// What is selected.
 pub fn accent(theme: Theme) -> Color32 {
     match theme {
         Theme::Dark => Color32::from_rgb(0xFF, 0xD9, 0x66),
-        Theme::Light => Color32::from_rgb(0x8A, 0x5A, 0x00),
+        Theme::Light => Color32::from_rgb(0x80, 0x52, 0x00),
     }
 }
 
@@ -49,6 +53,41 @@ pub fn edited(theme: Theme) -> Color32 {
         Theme::Dark => Color32::from_rgb(0xFF, 0x7A, 0xD0),
         Theme::Light => Color32::from_rgb(0xA8, 0x00, 0x72),
     }
+}
+
+/// What went wrong.
+pub fn wrong(theme: Theme) -> Color32 {
+    match theme {
+        Theme::Dark => Color32::from_rgb(0xFF, 0x7B, 0x72),
+        Theme::Light => Color32::from_rgb(0xB3, 0x1D, 0x1D),
+    }
+}
+
+/// A colour of which only a part of the light is laid over what is below.
+pub fn veil(colour: Color32, part: f32) -> Color32 {
+    colour.linear_multiply(part.max(0.0).min(1.0))
+}
+
+/// The line around a panel, a district.
+pub fn hairline(theme: Theme) -> Stroke {
+    Stroke::new(1.0, veil(faint(theme), if theme == Theme::Dark { 0.16 } else { 0.35 }))
+}
+
+/// What lies behind text that is as likely, or as large, as a part says: the most is as strong as the text on it allows.
+pub fn tint(theme: Theme, part: f32) -> Color32 {
+    match theme {
+        Theme::Dark => veil(accent(theme), 0.01 + 0.15 * part.max(0.0).min(1.0)),
+        Theme::Light => veil(Color32::from_rgb(0xE0, 0x9A, 0x1A), 0.05 + 0.75 * part.max(0.0).min(1.0)),
+    }
+}
+
+/// The frame of the small panels around the map.
+pub fn card(theme: Theme) -> egui::Frame {
+    egui::Frame::new()
+        .fill(solid(theme))
+        .stroke(hairline(theme))
+        .corner_radius(6.0)
+        .inner_margin(egui::Margin::symmetric(10, 5))
 }
 
 /// The frame of a window that is read and typed into: the map below does not shine through.
@@ -64,15 +103,64 @@ pub(super) fn set_style(
     mut shown: Local<Option<Theme>>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
-    if *shown == Some(settings.theme) {
+    let theme = settings.theme;
+    if *shown == Some(theme) {
         return Ok(());
     }
-    *shown = Some(settings.theme);
-    let mut visuals = if settings.theme == Theme::Dark { Visuals::dark() } else { Visuals::light() };
-    visuals.panel_fill = backing(settings.theme);
-    visuals.window_fill = backing(settings.theme).gamma_multiply(1.1);
-    visuals.window_stroke = Stroke::new(1.0, faint(settings.theme).gamma_multiply(0.35));
-    visuals.override_text_color = Some(ink(settings.theme));
+    *shown = Some(theme);
+    let mut visuals = if theme == Theme::Dark { Visuals::dark() } else { Visuals::light() };
+    visuals.panel_fill = solid(theme);
+    visuals.window_fill = solid(theme);
+    visuals.window_stroke = hairline(theme);
+    visuals.override_text_color = Some(ink(theme));
+    visuals.weak_text_color = Some(faint(theme));
+    visuals.extreme_bg_color = backing(theme);
+    // A shadow is a blur over many pixels, each of which a software adapter fills.
+    visuals.window_shadow = egui::Shadow::NONE;
+    visuals.popup_shadow = egui::Shadow::NONE;
+    // Dark letters that are mixed in linear light come out thin.
+    visuals.text_options.color_transfer_function = Visuals::dark().text_options.color_transfer_function;
     context.set_visuals(visuals);
+    // Panels are there at once: while they fade in, they cannot be read, and every frame of it is drawn.
+    context.all_styles_mut(|style| style.animation_time = 0.0);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use egui::Rgba;
+
+    use super::*;
+
+    /// The ratio of two colours' light, as WCAG has it; the first may be seen through.
+    fn contrast(text: Color32, above: Color32, below: Color32) -> f32 {
+        let light = |colour: Rgba| 0.2126 * colour.r() + 0.7152 * colour.g() + 0.0722 * colour.b();
+        let (above, below) = (Rgba::from(above), Rgba::from(below));
+        let ground = light(above) + light(below) * (1.0 - above.a());
+        let (text, ground) = (light(Rgba::from(text)) + 0.05, ground + 0.05);
+        (text / ground).max(ground / text)
+    }
+
+    #[test]
+    fn everything_that_is_written_is_read() {
+        let none = Color32::TRANSPARENT;
+        for theme in [Theme::Dark, Theme::Light] {
+            for ground in [backing(theme), solid(theme)] {
+                for text in [ink(theme), faint(theme), accent(theme), edited(theme), wrong(theme)] {
+                    let found = contrast(text, none, ground);
+                    assert!(found >= 4.5, "{theme:?}: {text:?} on {ground:?} has {found:.2}");
+                }
+                for part in [0.0, 0.5, 1.0] {
+                    let found = contrast(ink(theme), tint(theme, part), ground);
+                    assert!(found >= 4.5, "{theme:?}: ink on a tint of {part} has {found:.2}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn half_a_veil_is_half_of_the_light() {
+        let (whole, half) = (Rgba::from(Color32::WHITE), Rgba::from(veil(Color32::WHITE, 0.5)));
+        assert!((half.r() - whole.r() / 2.0).abs() < 0.01 && (half.a() - 0.5).abs() < 0.01, "{half:?}");
+    }
 }

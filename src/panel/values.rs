@@ -9,7 +9,8 @@ use bevy_egui::{EguiContexts, egui};
 use egui::{Color32, FontId, LayerId, vec2};
 
 use super::map_text::on_screen;
-use super::style::{backing, faint, ink};
+use super::style::{hairline, ink, solid};
+use super::words::Taken;
 use crate::model::plan::Rect as Cells;
 use crate::model::weights::tile_weights;
 use crate::world::Map;
@@ -57,21 +58,15 @@ pub(super) fn draw(
     settings: Res<Settings>,
     edits: Res<Edits>,
     mut cache: ResMut<TileCache>,
+    taken: Res<Taken>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let painter = context.layer_painter(LayerId::background());
     if map.view.scale >= READABLE && map.flight.is_none() {
         let visible = map.view.visible();
-        let (palette, minimap) = (map.palette(&settings.palette), map.minimap());
+        let palette = map.palette(&settings.palette);
         for y in visible.y..visible.y + visible.height {
             for x in visible.x..visible.x + visible.width {
-                let [left, top] = map.view.to_screen([x as f64, y as f64]);
-                let hidden = minimap.is_some_and(|[_, up, across, _]| {
-                    left < f64::from(across) + 24.0 && top + map.view.scale > f64::from(up) - 6.0
-                });
-                if hidden {
-                    continue;
-                }
                 let Some(spot) = map.atlas.spot(x, y) else { continue };
                 let Some(value) = cache.value(&map.atlas, &edits, &spot) else { continue };
                 let colour = if settings.colouring == Colouring::Weights {
@@ -84,6 +79,10 @@ pub(super) fn draw(
                 let size = (map.view.scale as f32 / 5.4).clamp(8.0, 15.0);
                 let galley = painter.layout_no_wrap(short(value), FontId::monospace(size), colour);
                 let place = egui::Align2::CENTER_CENTER.anchor_size(middle, galley.size());
+                // A number of which a part is covered would be read as another.
+                if taken.meets(place) || !painter.clip_rect().contains_rect(place) {
+                    continue;
+                }
                 if settings.colouring != Colouring::Weights {
                     painter.rect_filled(place.expand(1.0), 2.0, Color32::from_black_alpha(170));
                 }
@@ -110,8 +109,8 @@ pub(super) fn draw(
     painter.rect(
         place.expand2(vec2(8.0, 5.0)),
         4.0,
-        backing(theme),
-        egui::Stroke::new(1.0, faint(theme).gamma_multiply(0.4)),
+        solid(theme),
+        hairline(theme),
         egui::StrokeKind::Outside,
     );
     painter.galley(place.min, galley, ink(theme));

@@ -10,6 +10,12 @@ pub const MOST_SCALE: f64 = 160.0;
 const LEAST_PART: f64 = 0.1;
 /// Space around what is shown whole, in parts of the screen.
 const MARGIN: f64 = 0.06;
+/// Points above what is shown whole, where the breadcrumb, the instruments and the search box are.
+const ABOVE: f64 = 58.0;
+/// Points below it, where the prompt, the tokens or a caption are.
+const BELOW: f64 = 122.0;
+/// A screen that is smaller has no room to spare for them.
+const LEAST_SCREEN: [f64; 2] = [900.0, 600.0];
 /// Curvature of flights, from the paper's user study.
 const RHO: f64 = 1.42;
 
@@ -31,12 +37,18 @@ impl Default for View {
 }
 
 impl View {
-    /// The view that shows a rectangle whole, with some space around it.
+    /// The view that shows a rectangle whole, with some space around it: between what stands above and below on the screen, where there is room.
     pub fn fit(self, rect: Rect) -> Self {
         let centre = [rect.x as f64 + rect.width as f64 / 2.0, rect.y as f64 + rect.height as f64 / 2.0];
-        let inner = self.size.map(|side| side * (1.0 - 2.0 * MARGIN));
+        let mut inner = self.size.map(|side| side * (1.0 - 2.0 * MARGIN));
+        let mut up = 0.0;
+        if self.size[0] >= LEAST_SCREEN[0] && self.size[1] >= LEAST_SCREEN[1] {
+            inner[1] = self.size[1] - ABOVE - BELOW;
+            up = (BELOW - ABOVE) / 2.0;
+        }
         let scale = (inner[0] / rect.width.max(1) as f64).min(inner[1] / rect.height.max(1) as f64);
-        Self { centre, scale: scale.clamp(1e-9, MOST_SCALE), ..self }
+        let scale = scale.clamp(1e-9, MOST_SCALE);
+        Self { centre: [centre[0], centre[1] + up / scale], scale, ..self }
     }
 
     /// Where a place on the plane is on the screen.
@@ -181,13 +193,17 @@ mod tests {
     const MAP: Rect = Rect { x: 0, y: 0, width: 30_000, height: 20_000 };
 
     #[test]
-    fn what_is_fitted_is_whole_on_the_screen_and_in_its_middle() {
-        let view = View::default().fit(MAP);
-        let [left, top] = view.to_screen([0.0, 0.0]);
-        let [right, bottom] = view.to_screen([30_000.0, 20_000.0]);
-        assert!(left > 0.0 && top > 0.0 && right < 1280.0 && bottom < 720.0);
-        assert!((left - (1280.0 - right)).abs() < 1e-6 && (top - (720.0 - bottom)).abs() < 1e-6);
-        assert!(view.visible().contains(&MAP));
+    fn what_is_fitted_is_whole_and_neither_under_the_bar_nor_under_the_prompt() {
+        for (size, above, below) in [([1280.0, 720.0], ABOVE, BELOW), ([640.0, 480.0], 0.0, 0.0)] {
+            let view = View { size, ..View::default() }.fit(MAP);
+            let [left, top] = view.to_screen([0.0, 0.0]);
+            let [right, bottom] = view.to_screen([30_000.0, 20_000.0]);
+            assert!(left > 0.0 && right < size[0], "{left} {right}");
+            assert!(top > above - 1e-6 && bottom < size[1] - below + 1e-6, "{top} {bottom}");
+            let [beside, beyond] = [left - (size[0] - right), (top - above) - (size[1] - below - bottom)];
+            assert!(beside.abs() < 1e-6 && beyond.abs() < 1e-6, "in the middle of what is free");
+            assert!(view.visible().contains(&MAP));
+        }
     }
 
     #[test]

@@ -88,6 +88,24 @@ impl Atlas {
         }
     }
 
+    /// What a place is called where the places around it are named before it.
+    pub fn short_name(&self, place: &Place) -> String {
+        match place {
+            Place::Attention(_) => "heads".into(),
+            Place::FeedForward(_) => "feed-forward".into(),
+            Place::Head(_, head) => format!("head {head}"),
+            Place::Tensor(name) => match self.model().tensor_index(name) {
+                Some(tensor) => match self.model().tensors()[tensor].layer() {
+                    Some((_, name)) => super::labels::short(name).into(),
+                    None => name.clone(),
+                },
+                None => name.clone(),
+            },
+            Place::Weight(_, row, column) => format!("[{row}, {column}]"),
+            _ => self.name(place),
+        }
+    }
+
     /// What is at a cell.
     pub fn spot(&self, x: i64, y: i64) -> Option<Spot> {
         let plan = self.model().plan();
@@ -175,5 +193,7 @@ mod tests {
         let trail = atlas.trail(rect.x, rect.y);
         let tensor = Place::Tensor("blk.1.attn_q.weight".into());
         assert_eq!(trail, [Place::Model, Place::Layer(1), Place::Head(1, 2), tensor]);
+        let names: Vec<String> = trail[1..].iter().map(|place| atlas.short_name(place)).collect();
+        assert_eq!(names, ["layer 1", "head 2", "Q"]);
     }
 }

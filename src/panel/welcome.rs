@@ -1,0 +1,88 @@
+//! The first time: two sentences and the way to the tour, over a land that is already lit.
+
+use bevy::prelude::*;
+use bevy_egui::{EguiContexts, egui};
+use egui::{Id, RichText, vec2};
+
+use super::PromptBox;
+use super::style::{accent, card, ink, veil};
+use crate::assets::Assets;
+use crate::world::Map;
+use crate::world::settings::{Settings, SettingsFile};
+use crate::world::think::Mind;
+use crate::world::tour::{Tour, TourRun};
+use crate::world::view::View;
+
+/// The tour that one is invited to.
+const TOUR: &str = "first-steps";
+/// The most weights of a model that is asked something before a person asks: what takes long is asked when it is wanted.
+const MOST_WEIGHTS: u64 = 50_000_000;
+/// Tokens of its first words.
+const FIRST_WORDS: u32 = 24;
+
+/// Where one was and what was thought when the welcome was first shown: who goes on has read it.
+#[derive(Default)]
+pub(super) struct Since(Option<(View, u64)>);
+
+pub(super) fn draw(
+    mut contexts: EguiContexts,
+    mut map: ResMut<Map>,
+    file: Option<Res<SettingsFile>>,
+    assets: Option<Res<Assets>>,
+    tour: Option<Res<TourRun>>,
+    prompt: Res<PromptBox>,
+    mut settings: ResMut<Settings>,
+    mut mind: ResMut<Mind>,
+    mut since: Local<Since>,
+    mut commands: Commands,
+) -> Result {
+    // Where nothing is kept nobody could say that they were here before.
+    let is_kept = file.is_some_and(|file| file.0.is_some());
+    let Some(assets) = assets.filter(|_| is_kept && !settings.welcomed && tour.is_none()) else {
+        return Ok(());
+    };
+    let context = contexts.ctx_mut()?;
+    let theme = settings.theme;
+    let Some((view, generation)) = since.0 else {
+        let weights: u64 =
+            map.atlas.model().tensors().iter().map(|tensor| tensor.tiling.rows * tensor.tiling.columns).sum();
+        if weights <= MOST_WEIGHTS && mind.thoughts.is_empty() {
+            mind.ask(&map, &prompt.text, false, FIRST_WORDS, 0.0);
+        }
+        since.0 = Some((map.view, mind.generation()));
+        return Ok(());
+    };
+    let resized = map.view.size != view.size;
+    if resized {
+        since.0 = Some((map.view, generation));
+    }
+    let went_on = !resized && (map.view != view || mind.generation() != generation);
+    let [mut to_tour, mut done] = [false, went_on];
+    let area = egui::Area::new(Id::new("welcome")).anchor(egui::Align2::CENTER_CENTER, vec2(0.0, -40.0));
+    area.show(context, |ui| {
+        let frame = card(theme).stroke(egui::Stroke::new(1.0, veil(accent(theme), 0.4))).corner_radius(10.0);
+        frame.inner_margin(egui::Margin::symmetric(22, 16)).show(ui, |ui| {
+            ui.set_width(440.0f32.min(context.content_rect().width() - 80.0).max(120.0));
+            let name = map.atlas.title();
+            let text = format!(
+                "This land is {name}, a whole language model: each pixel is one of its numbers, and the river carries what it thinks. Walk anywhere, ask it something, and change what you like: the file stays as it is."
+            );
+            ui.label(RichText::new(text).size(15.5).color(ink(theme)));
+            ui.add_space(8.0);
+            ui.horizontal(|ui| {
+                to_tour = ui.button(RichText::new("Take the tour").size(15.0)).clicked();
+                done |= ui.button(RichText::new("Walk by myself").size(15.0)).clicked();
+            });
+        });
+    });
+    if to_tour {
+        match assets.content::<Tour>("tour", TOUR) {
+            Ok(tour) => commands.insert_resource(TourRun::new(tour, None, false)),
+            Err(error) => map.tell(error.to_string()),
+        }
+    }
+    if to_tour || done {
+        settings.welcomed = true;
+    }
+    Ok(())
+}
