@@ -3,11 +3,12 @@
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
-use egui::{Color32, LayerId, Painter, Rect, Rgba, Stroke, pos2};
+use egui::ecolor::gamma_u8_from_linear_f32;
+use egui::{Color32, LayerId, Painter, Rect, Rgba, Stroke, pos2, vec2};
 
-use super::map_text::on_screen;
+use super::map_text::{minimap, on_screen};
 use super::plain::Plain;
-use super::style::{ink, veil};
+use super::style::{ink, veil, within_one};
 use super::words::{Rank, Word, Words};
 use crate::world::Map;
 use crate::world::palette::Theme;
@@ -43,7 +44,7 @@ pub(super) fn draw(
     let painter = context.layer_painter(LayerId::background());
     let plan = map.atlas.model().plan();
     let (theme, visible) = (settings.theme, map.view.visible());
-    let mut light = Plain::default();
+    let mut light = Plain::beside(minimap(&map));
 
     let most = greatest(&thought.head_norms);
     for (head, &norm) in plan.heads.iter().zip(&thought.head_norms) {
@@ -85,8 +86,10 @@ pub(super) fn draw(
             let screen = painter.clip_rect();
             let (first, last) = (rect.top().max(screen.top() + 52.0), rect.bottom().min(screen.bottom()));
             let spots = [first + 20.0, first + 44.0, last - 24.0].map(|y| pos2(rect.center().x, y));
+            // A number in another layer's stretch would be read as that layer's.
+            let spots = spots.into_iter().filter(|spot| rect.shrink2(vec2(0.0, 12.0)).contains(*spot));
             let text = if rect.width() > 90.0 { format!("stream {norm:.1}") } else { format!("{norm:.1}") };
-            words.say(number(&painter, theme, cell, text, spots.to_vec()));
+            words.say(number(&painter, theme, cell, text, spots.collect()));
         }
     }
     light.paint(&painter);
@@ -95,7 +98,7 @@ pub(super) fn draw(
 
 /// A place that is lit: its edge by all of the light, what is within by a part, which is less the nearer one is: there, weights are looked at.
 fn lit(light: &mut Plain, theme: Theme, rect: Rect, part: f32) {
-    let within = 0.34 - 0.26 * ((rect.width() - 20.0) / 140.0).clamp(0.0, 1.0);
+    let within = 0.2 - 0.14 * ((rect.width() - 20.0) / 140.0).clamp(0.0, 1.0);
     light.fill(rect, veil(glow(theme, part), within));
     light.frame(rect, Stroke::new((1.0 + part).min(2.0), glow(theme, part)));
 }
@@ -103,7 +106,8 @@ fn lit(light: &mut Plain, theme: Theme, rect: Rect, part: f32) {
 /// Middles of places for a number, low in what is seen of a rectangle.
 fn low_in(painter: &Painter, rect: Rect) -> Vec<egui::Pos2> {
     let seen = rect.intersect(painter.clip_rect());
-    [34.0, 60.0, 110.0, 160.0].map(|up| pos2(seen.center().x, seen.bottom() - up)).to_vec()
+    let spots = [34.0, 60.0, 110.0, 160.0].map(|up| pos2(seen.center().x, seen.bottom() - up));
+    spots.into_iter().filter(|spot| seen.shrink2(vec2(20.0, 12.0)).contains(*spot)).collect()
 }
 
 fn number(painter: &Painter, theme: Theme, cell: [i64; 2], text: String, middles: Vec<egui::Pos2>) -> Word {
@@ -116,17 +120,15 @@ fn number(painter: &Painter, theme: Theme, cell: [i64; 2], text: String, middles
 /// laid over it.
 pub(super) fn glow(theme: Theme, part: f32) -> Color32 {
     // Of what is no number there is no light.
-    let part = part.max(0.0).min(1.0);
+    let part = within_one(part);
     match theme {
         Theme::Dark => {
             let gold = Rgba::from(Color32::from_rgb(255, 190, 70));
-            let white = ((part - 0.6) / 0.4).clamp(0.0, 1.0) * 0.55;
-            let mix = |channel: f32| (channel + (1.0 - channel) * white) * part;
-            let [r, g, b, _] =
-                Color32::from(Rgba::from_rgb(mix(gold.r()), mix(gold.g()), mix(gold.b()))).to_array();
-            Color32::from_rgb_additive(r, g, b)
+            let white = ((part - 0.6) / 0.4).max(0.0) * 0.55;
+            let mix = |channel: f32| gamma_u8_from_linear_f32((channel + (1.0 - channel) * white) * part);
+            Color32::from_rgb_additive(mix(gold.r()), mix(gold.g()), mix(gold.b()))
         }
-        Theme::Light => veil(Color32::from_rgb(0xD9, 0x8A, 0x00), part * 0.85),
+        Theme::Light => veil(Color32::from_rgb(0xE0, 0x92, 0x00), part * 0.9),
     }
 }
 

@@ -7,6 +7,7 @@ use bevy_egui::{EguiContexts, egui};
 use egui::{Align2, Color32, FontId, LayerId, Painter, Pos2, Shape, Stroke, Vec2, pos2, vec2};
 
 use super::agent_card::{self, Seen};
+use super::map_text::minimap;
 use super::style::{accent, backing, faint, ink};
 use crate::agents::simulation::Clock;
 use crate::agents::{
@@ -69,6 +70,9 @@ pub(super) fn draw(
         })
         .collect();
     spread(&mut figures);
+    if let Some(minimap) = minimap(&map) {
+        figures.retain(|figure| !minimap.expand(RADIUS).contains(figure.at));
+    }
     for figure in &figures {
         if let Some(to) = figure.to {
             let path = Shape::dashed_line(

@@ -6,6 +6,7 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{Align2, FontId, Id, LayerId, Order, Pos2, Rect, Stroke, pos2, vec2};
 
+use super::Panels;
 use super::activity::Scrubbed;
 use super::attention::{HeadShown, arc};
 use super::drawer::{place, written};
@@ -37,7 +38,7 @@ pub(super) fn draw(
     settings: Res<Settings>,
     shown: Res<HeadShown>,
     chips: Res<Chips>,
-    drawer: Res<Shown>,
+    (drawer, panels): (Res<Shown>, Res<Panels>),
     mut taken: ResMut<Taken>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
@@ -54,8 +55,9 @@ pub(super) fn draw(
             within(&painter, &map, &settings, &mind, rect, &shares, &mut taken);
         }
     }
+    // Above the text of the sequence, and below nothing: not while the keys are read.
     let is_chosen = matches!(map.selection, Some(Place::Head(..))) || drawer.0 == Some(Instrument::Attention);
-    if !is_chosen {
+    if !is_chosen || panels.help {
         return Ok(());
     }
     let Some(shares) = mind.attention(model.config(), at, shown.layer, shown.head) else { return Ok(()) };

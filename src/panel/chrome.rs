@@ -4,6 +4,7 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{Align2, Color32, FontId, Id, LayerId, Order, Rect, Stroke, StrokeKind, pos2, vec2};
 
+use super::map_text::minimap;
 use super::plain::Plain;
 use super::style::{accent, card, faint, hairline, ink, solid, veil};
 use super::words::Taken;
@@ -32,12 +33,11 @@ pub(super) fn draw(
     let screen = painter.clip_rect();
     let at = pos2(14.0, screen.bottom() - 28.0);
     let panel = Rect::from_min_max(at - vec2(8.0, 7.0), at + vec2(LEGEND + 8.0, 22.0));
-    if let Some([left, top, across, down]) = map.minimap() {
-        let frame = Rect::from_min_size(pos2(left, top), vec2(across, down));
+    if let Some(frame) = minimap(&map) {
         // The minimap is drawn with the map; the panel is drawn around it.
         let panel = panel.union(frame.expand(8.0));
         let mut plain = Plain::default();
-        plain.around(panel, frame, solid(theme));
+        plain.around(panel, frame.shrink(1.0), solid(theme));
         plain.paint(&painter);
         painter.rect_stroke(panel, 4.0, hairline(theme), StrokeKind::Inside);
         taken.rects.push(panel);
@@ -45,7 +45,7 @@ pub(super) fn draw(
         let small = map.minimap_view();
         let at = |x: i64, y: i64| {
             let [x, y] = small.to_screen([x as f64, y as f64]);
-            pos2(left + x as f32, top + y as f32)
+            frame.min + vec2(x as f32, y as f32)
         };
         let here = Rect::from_min_max(at(seen.x, seen.y), at(seen.x + seen.width, seen.y + seen.height));
         // Where one weight fills the screen, the mark is still to be seen.

@@ -99,7 +99,7 @@ pub(super) fn draw(
                 for_you(ui, theme, &queue, &mut panel);
                 phases(ui, theme, &queue, &crew, &mut panel);
                 if let Some(problem) = crew.hands().desk().problem() {
-                    ui.colored_label(RED, problem);
+                    ui.colored_label(super::style::wrong(theme), problem);
                 }
                 if file.is_some_and(|file| file.0.is_some()) && ui.small_button("keep this world").clicked() {
                     panel.save = true;

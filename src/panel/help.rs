@@ -37,22 +37,28 @@ pub(super) fn draw(
     let mut open = panels.help;
     let window = egui::Window::new("Keys").open(&mut open).collapsible(false).resizable(false);
     window.anchor(egui::Align2::CENTER_CENTER, egui::Vec2::ZERO).show(context, |ui| {
-        egui::Grid::new("keys").spacing([24.0, 4.0]).show(ui, |ui| {
-            for (what, how) in [
-                ("drag", "move the map"),
-                ("wheel", "zoom to the cursor"),
-                ("click", "select"),
-                ("double click", "dive"),
-            ] {
-                ui.colored_label(accent(theme), what);
-                ui.label(how);
-                ui.end_row();
-            }
-            for (action, names) in keys.list() {
-                ui.colored_label(accent(theme), names);
-                ui.label(action.name());
-                ui.end_row();
-            }
+        let by_hand = [
+            ("drag", "move the map"),
+            ("wheel", "zoom to the cursor"),
+            ("click", "select"),
+            ("double click", "dive"),
+        ];
+        let by_hand = by_hand.map(|(how, what)| (how.to_owned(), what.to_owned()));
+        let keys = keys.list().map(|(action, names)| (names, action.name().to_owned()));
+        let rows: Vec<(String, String)> = by_hand.into_iter().chain(keys).collect();
+        let half = rows.len().div_ceil(2);
+        let tall = (context.content_rect().height() - 120.0).max(60.0);
+        egui::ScrollArea::vertical().max_height(tall).show(ui, |ui| {
+            // Two to a line: all of them are seen at once.
+            egui::Grid::new("keys").spacing([18.0, 3.0]).show(ui, |ui| {
+                for at in 0..half {
+                    for (how, what) in rows.iter().skip(at).step_by(half).take(2) {
+                        ui.colored_label(accent(theme), how);
+                        ui.label(what);
+                    }
+                    ui.end_row();
+                }
+            });
         });
         ui.colored_label(faint(theme), "a mod can change them: keys/default");
     });

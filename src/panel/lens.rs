@@ -49,10 +49,10 @@ pub(super) fn draw(
         };
         ui.horizontal_wrapped(|ui| {
             ui.spacing_mut().item_spacing.x = 4.0;
-            ui.colored_label(faint(theme), format!("in each layer, after token {}", view.at));
+            ui.colored_label(faint(theme), format!("after token {}", view.at));
             let text = mind.thoughts.get(view.at).map_or("", |thought| thought.text.as_str());
             ui.label(RichText::new(written(text)).color(accent(theme)));
-            ui.colored_label(faint(theme), "it would go on with");
+            ui.colored_label(faint(theme), "each layer would say");
         });
         ui.spacing_mut().interact_size.y = 15.0;
         let next = mind.thoughts.get(view.at + 1).map(|thought| thought.token);

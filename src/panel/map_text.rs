@@ -2,7 +2,7 @@
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
-use egui::{Align2, Color32, FontId, LayerId, Painter, Pos2, Rect, Stroke, StrokeKind, pos2, vec2};
+use egui::{Align2, Color32, FontId, LayerId, Painter, Pos2, Rect, Stroke, pos2, vec2};
 
 use super::plain::Plain;
 use super::style::{accent, faint, hairline, ink};
@@ -29,6 +29,11 @@ pub(super) fn on_screen(map: &Map, cells: Cells) -> Rect {
     Rect::from_min_max(point(cells.x, cells.y), point(cells.x + cells.width, cells.y + cells.height))
 }
 
+/// Where the minimap is. It is drawn with the map, so that what is drawn on the map has to leave it out.
+pub(super) fn minimap(map: &Map) -> Option<Rect> {
+    map.minimap().map(|[left, top, across, down]| Rect::from_min_size(pos2(left, top), vec2(across, down)))
+}
+
 pub(super) fn draw(
     mut contexts: EguiContexts,
     map: Res<Map>,
@@ -50,8 +55,9 @@ pub(super) fn draw(
     if let Some(place) = &map.selection
         && let Some(cells) = map.atlas.rect(place)
     {
-        let rect = on_screen(&map, cells).expand(3.0);
-        painter.rect_stroke(rect, 3.0, Stroke::new(2.0, accent(theme)), StrokeKind::Outside);
+        let mut mark = Plain::beside(minimap(&map));
+        mark.frame(on_screen(&map, cells).expand(3.0), Stroke::new(2.0, accent(theme)));
+        mark.paint(&painter);
     }
     Ok(())
 }
@@ -60,7 +66,7 @@ pub(super) fn draw(
 fn districts(painter: &Painter, map: &Map, theme: Theme) {
     let visible = map.view.visible();
     let space = (map.atlas.model().plan().unit as f32 * map.view.scale as f32).clamp(1.0, 6.0);
-    let mut lines = Plain::default();
+    let mut lines = Plain::beside(minimap(map));
     for layer in map.atlas.model().plan().layers.iter().filter(|layer| layer.rect.overlaps(&visible)) {
         let rect = on_screen(map, layer.rect);
         if rect.width() >= LEAST_DISTRICT {

@@ -5,38 +5,56 @@ use egui::{Color32, Mesh, Painter, Rect, Stroke, pos2};
 
 /// Rectangles that are drawn together.
 #[derive(Default)]
-pub(super) struct Plain(Mesh);
+pub(super) struct Plain {
+    mesh: Mesh,
+    /// What is left out.
+    hole: Option<Rect>,
+}
 
 impl Plain {
+    /// Rectangles that leave something out.
+    pub fn beside(hole: Option<Rect>) -> Self {
+        Self { mesh: Mesh::default(), hole }
+    }
+
     /// A rectangle of one colour.
     pub fn fill(&mut self, rect: Rect, colour: Color32) {
-        if rect.is_positive() && colour != Color32::TRANSPARENT {
-            self.0.add_colored_rect(rect, colour);
-        }
+        self.fall(rect, colour, colour);
     }
 
     /// A rectangle whose colour goes from one at its top to another at its bottom.
     pub fn fall(&mut self, rect: Rect, top: Color32, bottom: Color32) {
-        let first = self.0.vertices.len() as u32;
+        if !rect.is_positive() || (top == Color32::TRANSPARENT && bottom == Color32::TRANSPARENT) {
+            return;
+        }
+        let Some(hole) = self.hole.map(|hole| hole.intersect(rect)).filter(Rect::is_positive) else {
+            return self.corners(rect, top, bottom);
+        };
+        let at = |y: f32| top.lerp_to_gamma(bottom, (y - rect.top()) / rect.height());
+        for part in parts_around(rect, hole).into_iter().filter(Rect::is_positive) {
+            self.corners(part, at(part.top()), at(part.bottom()));
+        }
+    }
+
+    fn corners(&mut self, rect: Rect, top: Color32, bottom: Color32) {
+        let first = self.mesh.vertices.len() as u32;
         for (corner, colour) in [
             (rect.left_top(), top),
             (rect.right_top(), top),
             (rect.left_bottom(), bottom),
             (rect.right_bottom(), bottom),
         ] {
-            self.0.colored_vertex(corner, colour);
+            self.mesh.colored_vertex(corner, colour);
         }
-        self.0.add_triangle(first, first + 1, first + 2);
-        self.0.add_triangle(first + 2, first + 1, first + 3);
+        self.mesh.add_triangle(first, first + 1, first + 2);
+        self.mesh.add_triangle(first + 2, first + 1, first + 3);
     }
 
     /// What of a rectangle is around another.
     pub fn around(&mut self, outer: Rect, hole: Rect, colour: Color32) {
-        let hole = hole.intersect(outer);
-        self.fill(Rect::from_min_max(outer.min, pos2(outer.right(), hole.top())), colour);
-        self.fill(Rect::from_min_max(pos2(outer.left(), hole.bottom()), outer.max), colour);
-        self.fill(Rect::from_x_y_ranges(outer.left()..=hole.left(), hole.y_range()), colour);
-        self.fill(Rect::from_x_y_ranges(hole.right()..=outer.right(), hole.y_range()), colour);
+        for part in parts_around(outer, hole.intersect(outer)) {
+            self.fill(part, colour);
+        }
     }
 
     /// A line around a rectangle, outside of it.
@@ -47,27 +65,37 @@ impl Plain {
     /// A scale from left to right.
     pub fn ramp(&mut self, rect: Rect, colour: impl Fn(f32) -> Color32) {
         const STEPS: u32 = 48;
-        let first = self.0.vertices.len() as u32;
+        let first = self.mesh.vertices.len() as u32;
         for step in 0..=STEPS {
             let part = step as f32 / STEPS as f32;
             let x = rect.left() + rect.width() * part;
             let colour = colour(part);
-            self.0.colored_vertex(pos2(x, rect.top()), colour);
-            self.0.colored_vertex(pos2(x, rect.bottom()), colour);
+            self.mesh.colored_vertex(pos2(x, rect.top()), colour);
+            self.mesh.colored_vertex(pos2(x, rect.bottom()), colour);
         }
         for step in 0..STEPS {
             let at = first + 2 * step;
-            self.0.add_triangle(at, at + 1, at + 2);
-            self.0.add_triangle(at + 2, at + 1, at + 3);
+            self.mesh.add_triangle(at, at + 1, at + 2);
+            self.mesh.add_triangle(at + 2, at + 1, at + 3);
         }
     }
 
     /// Draws them.
     pub fn paint(self, painter: &Painter) {
-        if !self.0.is_empty() {
-            painter.add(self.0);
+        if !self.mesh.is_empty() {
+            painter.add(self.mesh);
         }
     }
+}
+
+/// What of a rectangle is above, below, left and right of a hole in it.
+fn parts_around(outer: Rect, hole: Rect) -> [Rect; 4] {
+    [
+        Rect::from_min_max(outer.min, pos2(outer.right(), hole.top())),
+        Rect::from_min_max(pos2(outer.left(), hole.bottom()), outer.max),
+        Rect::from_x_y_ranges(outer.left()..=hole.left(), hole.y_range()),
+        Rect::from_x_y_ranges(hole.right()..=outer.right(), hole.y_range()),
+    ]
 }
 
 #[cfg(test)]
@@ -80,14 +108,18 @@ mod tests {
             Rect::from_min_max(pos2(0.0, 0.0), pos2(10.0, 8.0)),
             Rect::from_min_max(pos2(2.0, 1.0), pos2(7.0, 6.0)),
         );
-        let mut plain = Plain::default();
-        plain.around(outer, hole, Color32::WHITE);
-        let mut covered = 0.0;
-        for corners in plain.0.vertices.chunks(4) {
-            let part = Rect::from_points(&corners.iter().map(|corner| corner.pos).collect::<Vec<_>>());
-            assert!(!part.shrink(0.01).intersects(hole), "{part:?}");
-            covered += part.area();
+        let mut around = Plain::default();
+        around.around(outer, hole, Color32::WHITE);
+        let mut beside = Plain::beside(Some(hole));
+        beside.fill(outer, Color32::WHITE);
+        for plain in [around, beside] {
+            let mut covered = 0.0;
+            for corners in plain.mesh.vertices.chunks(4) {
+                let part = Rect::from_points(&corners.iter().map(|corner| corner.pos).collect::<Vec<_>>());
+                assert!(!part.shrink(0.01).intersects(hole), "{part:?}");
+                covered += part.area();
+            }
+            assert!((covered - (outer.area() - hole.area())).abs() < 1e-3, "{covered}");
         }
-        assert!((covered - (outer.area() - hole.area())).abs() < 1e-3, "{covered}");
     }
 }

@@ -66,6 +66,10 @@ pub(super) fn draw(
             ui.set_width(wide);
             if !mind.thoughts.is_empty() {
                 tokens(ui, theme, &mind, &mut scrubbed, &mut chips);
+                // A caption takes their place.
+                if !has_caption {
+                    alternatives(ui, theme, &mind);
+                }
             }
             if let Some(problem) = &mind.problem {
                 ui.colored_label(wrong(theme), problem);
@@ -133,6 +137,10 @@ fn tokens(ui: &mut egui::Ui, theme: Theme, mind: &Mind, scrubbed: &mut Scrubbed,
             }
         }
     });
+}
+
+/// What else might have stood where the latest token stands.
+fn alternatives(ui: &mut egui::Ui, theme: Theme, mind: &Mind) {
     let latest = mind.thoughts.last().filter(|thought| !thought.alternatives.is_empty());
     if let Some(thought) = latest {
         let list: Vec<String> = thought

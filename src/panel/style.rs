@@ -4,6 +4,7 @@
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
+use egui::ecolor::{gamma_u8_from_linear_f32, linear_f32_from_gamma_u8};
 use egui::{Color32, Stroke, Visuals};
 
 use crate::world::palette::Theme;
@@ -63,21 +64,30 @@ pub fn wrong(theme: Theme) -> Color32 {
     }
 }
 
-/// A colour of which only a part of the light is laid over what is below.
+/// A part of a whole; what is no number is none of it.
+pub fn within_one(part: f32) -> f32 {
+    if part > 0.0 { part.min(1.0) } else { 0.0 }
+}
+
+/// A colour of which only a part of the light is laid over what is below. Its channels are those that the shader of panels takes: light that is
+/// multiplied by the opacity, as sRGB.
 pub fn veil(colour: Color32, part: f32) -> Color32 {
-    colour.linear_multiply(part.max(0.0).min(1.0))
+    let part = within_one(part);
+    let [r, g, b, a] = colour.to_array();
+    let [r, g, b] = [r, g, b].map(|byte| gamma_u8_from_linear_f32(linear_f32_from_gamma_u8(byte) * part));
+    Color32::from_rgba_premultiplied(r, g, b, (f32::from(a) * part).round() as u8)
 }
 
 /// The line around a panel, a district.
 pub fn hairline(theme: Theme) -> Stroke {
-    Stroke::new(1.0, veil(faint(theme), if theme == Theme::Dark { 0.16 } else { 0.35 }))
+    Stroke::new(1.0, veil(faint(theme), if theme == Theme::Dark { 0.1 } else { 0.25 }))
 }
 
 /// What lies behind text that is as likely, or as large, as a part says: the most is as strong as the text on it allows.
 pub fn tint(theme: Theme, part: f32) -> Color32 {
     match theme {
-        Theme::Dark => veil(accent(theme), 0.01 + 0.15 * part.max(0.0).min(1.0)),
-        Theme::Light => veil(Color32::from_rgb(0xE0, 0x9A, 0x1A), 0.05 + 0.75 * part.max(0.0).min(1.0)),
+        Theme::Dark => veil(accent(theme), 0.01 + 0.15 * within_one(part)),
+        Theme::Light => veil(Color32::from_rgb(0xF0, 0xB4, 0x3C), 0.05 + 0.8 * within_one(part)),
     }
 }
 
@@ -128,16 +138,20 @@ pub(super) fn set_style(
 
 #[cfg(test)]
 mod tests {
-    use egui::Rgba;
-
     use super::*;
+
+    /// What the shader adds to a pixel, and how much of what is below it leaves.
+    fn mixed(colour: Color32) -> ([f32; 3], f32) {
+        let [r, g, b, a] = colour.to_array();
+        ([r, g, b].map(linear_f32_from_gamma_u8), 1.0 - f32::from(a) / 255.0)
+    }
 
     /// The ratio of two colours' light, as WCAG has it; the first may be seen through.
     fn contrast(text: Color32, above: Color32, below: Color32) -> f32 {
-        let light = |colour: Rgba| 0.2126 * colour.r() + 0.7152 * colour.g() + 0.0722 * colour.b();
-        let (above, below) = (Rgba::from(above), Rgba::from(below));
-        let ground = light(above) + light(below) * (1.0 - above.a());
-        let (text, ground) = (light(Rgba::from(text)) + 0.05, ground + 0.05);
+        let light = |[r, g, b]: [f32; 3]| 0.2126 * r + 0.7152 * g + 0.0722 * b;
+        let (above, left) = mixed(above);
+        let ground = light(above) + light(mixed(below).0) * left;
+        let (text, ground) = (light(mixed(text).0) + 0.05, ground + 0.05);
         (text / ground).max(ground / text)
     }
 
@@ -160,7 +174,8 @@ mod tests {
 
     #[test]
     fn half_a_veil_is_half_of_the_light() {
-        let (whole, half) = (Rgba::from(Color32::WHITE), Rgba::from(veil(Color32::WHITE, 0.5)));
-        assert!((half.r() - whole.r() / 2.0).abs() < 0.01 && (half.a() - 0.5).abs() < 0.01, "{half:?}");
+        let ([red, ..], left) = mixed(veil(Color32::WHITE, 0.5));
+        assert!((red - 0.5).abs() < 0.01 && (left - 0.5).abs() < 0.01, "{red} {left}");
+        assert_eq!(veil(Color32::WHITE, f32::NAN), Color32::TRANSPARENT);
     }
 }
