@@ -6,7 +6,8 @@ mod common;
 
 use std::sync::Arc;
 
-use bevy_egui::{EguiRenderOutput, egui};
+use bevy::prelude::*;
+use bevy_egui::{EguiPostUpdateSet, EguiRenderOutput, egui};
 use common::world::{Picture, open_world};
 use pixel_llm::app::explore::Offscreen;
 use pixel_llm::assets::Assets;
@@ -26,16 +27,27 @@ fn seedling() -> Arc<PixelModel> {
 }
 
 /// Corners and clipped parts of what the panels and the words on the map are drawn with.
-fn drawn(world: &mut Offscreen) -> (usize, usize) {
-    let world = world.app.world_mut();
-    let mut outputs = world.query::<&EguiRenderOutput>();
-    let jobs = outputs.iter(world).flat_map(|output| &output.paint_jobs);
+#[derive(Resource, Default, Clone, Copy)]
+struct Drawn {
+    corners: usize,
+    parts: usize,
+}
+
+/// Counts what is drawn before the renderer takes it.
+fn count(outputs: Query<&EguiRenderOutput>, mut drawn: ResMut<Drawn>) {
+    let jobs = outputs.iter().flat_map(|output| &output.paint_jobs);
     let corners = jobs.map(|job| match &job.primitive {
         egui::epaint::Primitive::Mesh(mesh) => mesh.vertices.len(),
         egui::epaint::Primitive::Callback(_) => 0,
     });
     let corners: Vec<usize> = corners.collect();
-    (corners.iter().sum(), corners.len())
+    *drawn = Drawn { corners: corners.iter().sum(), parts: corners.len() };
+}
+
+fn drawn(world: &Offscreen, what: &str) -> usize {
+    let Drawn { corners, parts } = *world.app.world().resource::<Drawn>();
+    println!("{what}: {corners} corners in {parts} parts");
+    corners
 }
 
 #[test]
@@ -81,18 +93,15 @@ fn what_is_seen_whole_is_neither_under_the_bar_nor_under_the_prompt() {
 #[test]
 fn a_lit_frame_at_rest_is_few_triangles() {
     let mut models = vec![("Seedling", seedling())];
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../shared/models/SmolLM2-135M-Instruct.Q4_1.gguf");
-    if path.exists() {
+    if let Some(path) = common::smollm2() {
         models.push(("SmolLM2", Arc::new(common::forward::open(&path))));
-    } else {
-        eprintln!("SKIPPED for SmolLM2: {} is not there", path.display());
     }
     for (name, model) in models {
         let Some(mut world) = open_world(model, [1280, 720]) else { return };
+        world.app.init_resource::<Drawn>();
+        world.app.add_systems(PostUpdate, count.after(EguiPostUpdateSet::ProcessOutput));
         world.update(4);
-        let (corners, parts) = drawn(&mut world);
-        println!("{name}, nothing thought: {corners} corners in {parts} parts");
+        let corners = drawn(&world, &format!("{name}, nothing thought"));
         assert!(corners > 500, "{name}: {corners}, so that something was counted");
         let app = world.app.world_mut();
         let map = app.resource::<Map>().clone();
@@ -104,13 +113,11 @@ fn a_lit_frame_at_rest_is_few_triangles() {
         }
         world.update(2);
         assert!(world.app.world().resource::<Mind>().latest().is_some(), "{name}: it thought");
-        let (corners, parts) = drawn(&mut world);
-        println!("{name}, lit: {corners} corners in {parts} parts");
+        let corners = drawn(&world, &format!("{name}, lit"));
         assert!(corners <= MOST_CORNERS, "{name}: {corners} corners");
         world.app.world_mut().resource_mut::<Map>().go_to(&Place::Layer(1), Some(0.0));
         world.update(3);
-        let (corners, parts) = drawn(&mut world);
-        println!("{name}, a lit layer: {corners} corners in {parts} parts");
+        let corners = drawn(&world, &format!("{name}, a lit layer"));
         assert!(corners <= MOST_CORNERS, "{name}: {corners} corners");
     }
 }
