@@ -79,6 +79,7 @@ embed![
     "view/bytes.wgsl",
     "view/colour.wgsl",
     "view/levels.wgsl",
+    "view/light.wgsl",
     "view/marks.wgsl",
     "view/super_blocks.wgsl",
     "view/tiles.wgsl",

@@ -117,6 +117,8 @@ fn every_kernel_composes_and_validates_in_every_variant() {
 
 /// The shader that draws the map.
 const DRAWING: &str = "view/tiles.wgsl";
+/// What draws light over the map.
+const LIGHT: &str = "view/light.wgsl";
 
 #[test]
 fn the_drawing_composes_and_has_its_two_entries() {
@@ -129,12 +131,16 @@ fn the_drawing_composes_and_has_its_two_entries() {
         let entries: Vec<_> = module.entry_points.iter().map(|entry| entry.name.as_str()).collect();
         assert_eq!(entries, ["corner", "tiles"], "{look:?}");
     }
+    let (name, text) = EMBEDDED.iter().find(|(name, _)| *name == LIGHT).unwrap();
+    let module = compose(&mut composer, name, text, Defs::new()).unwrap_or_else(|error| panic!("{error}"));
+    let entries: Vec<_> = module.entry_points.iter().map(|entry| entry.name.as_str()).collect();
+    assert_eq!(entries, ["corner", "light"]);
 }
 
 #[test]
 fn every_file_is_a_library_or_a_kernel() {
     for (name, text) in EMBEDDED {
-        let drawing = *name == DRAWING;
+        let drawing = [DRAWING, LIGHT].contains(name);
         let kernel = drawing || SOURCES.iter().any(|source| format!("{}.wgsl", source.name) == *name);
         assert!(kernel != is_library(name, text), "{name} is one of the two and not both");
     }

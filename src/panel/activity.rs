@@ -11,6 +11,7 @@ use super::plain::Plain;
 use super::style::{ink, veil, within_one};
 use super::words::{Rank, Word, Words};
 use crate::world::Map;
+use crate::world::draw::Lights;
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
 use crate::world::think::{Mind, Thought};
@@ -38,6 +39,7 @@ pub(super) fn draw(
     scrubbed: Res<Scrubbed>,
     settings: Res<Settings>,
     mut words: ResMut<Words>,
+    mut lights: ResMut<Lights>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let Some(thought) = shown(&mind, &scrubbed) else { return Ok(()) };
@@ -92,7 +94,7 @@ pub(super) fn draw(
             words.say(number(&painter, theme, cell, text, spots.collect()));
         }
     }
-    light.paint(&painter);
+    light.shine(painter.clip_rect(), &mut lights);
     Ok(())
 }
 

@@ -4,11 +4,12 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{Align2, Color32, FontId, Id, LayerId, Order, Rect, StrokeKind, pos2, vec2};
 
-use super::map_text::on_screen;
+use super::map_text::{minimap, on_screen};
 use super::plain::Plain;
 use super::style::{hairline, ink, solid, veil};
 use super::words::{Rank, Taken, Word, Words};
 use crate::world::Map;
+use crate::world::draw::Lights;
 use crate::world::overlay::{Overlay, Overlays, Scale};
 use crate::world::palette::{Palette, RANGE, Theme};
 use crate::world::settings::Settings;
@@ -23,6 +24,7 @@ pub(super) fn draw(
     overlays: Option<Res<Overlays>>,
     mut words: ResMut<Words>,
     mut taken: ResMut<Taken>,
+    mut lights: ResMut<Lights>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let Some(overlays) = overlays else { return Ok(()) };
@@ -30,7 +32,7 @@ pub(super) fn draw(
     let painter = context.layer_painter(LayerId::background());
     let (theme, palette) = (settings.theme, map.palette(&settings.palette));
     let visible = map.view.visible();
-    let mut plain = Plain::default();
+    let mut plain = Plain::beside(minimap(&map));
     for (cells, value) in overlay.cells.iter().filter(|(cells, _)| cells.overlaps(&visible)) {
         let rect = on_screen(&map, *cells);
         let is_large = rect.width() > 3.0 && rect.height() > 3.0;
@@ -45,7 +47,7 @@ pub(super) fn draw(
             words.say(Word::new(&painter, key, text, ink(theme), |size| vec![middle - size / 2.0]));
         }
     }
-    plain.paint(&painter);
+    plain.shine(painter.clip_rect(), &mut lights);
     taken.rects.push(legend(context, palette, theme, overlay));
     Ok(())
 }

@@ -3,6 +3,8 @@
 use bevy_egui::egui;
 use egui::{Color32, Mesh, Painter, Rect, Stroke, pos2};
 
+use crate::world::draw::{LightCorner, Lights};
+
 /// Rectangles that are drawn together.
 #[derive(Default)]
 pub(super) struct Plain {
@@ -78,6 +80,20 @@ impl Plain {
             self.mesh.add_triangle(at, at + 1, at + 2);
             self.mesh.add_triangle(at + 2, at + 1, at + 3);
         }
+    }
+
+    /// Has them drawn as light over the map, on a screen of some size in points: what is large is cheaper there than among the panels.
+    pub fn shine(self, screen: Rect, lights: &mut Lights) {
+        let first = lights.corners.len() as u32;
+        let part = |at: f32, from: f32, length: f32| (at - from) / length.max(1.0);
+        lights.corners.extend(self.mesh.vertices.iter().map(|corner| LightCorner {
+            place: [
+                part(corner.pos.x, screen.left(), screen.width()),
+                part(corner.pos.y, screen.top(), screen.height()),
+            ],
+            colour: corner.color.to_array(),
+        }));
+        lights.triangles.extend(self.mesh.indices.iter().map(|index| first + index));
     }
 
     /// Draws them.

@@ -12,6 +12,7 @@ use egui::{Color32, FontId, Galley, LayerId, Order, Painter, Pos2, Rect, Vec2, v
 
 use super::plain::Plain;
 use super::style::{backing, veil};
+use crate::world::draw::Lights;
 use crate::world::settings::Settings;
 
 /// What is covered in this frame.
@@ -133,9 +134,11 @@ pub(super) fn place(wishes: &[Wish<'_>], taken: &[Rect], screen: Rect) -> Vec<Op
     places
 }
 
-/// At the beginning of a frame nothing is covered.
-pub(super) fn clear(mut taken: ResMut<Taken>) {
+/// At the beginning of a frame nothing is covered, and nothing is lit.
+pub(super) fn clear(mut taken: ResMut<Taken>, mut lights: ResMut<Lights>) {
     *taken = Taken::default();
+    lights.corners.clear();
+    lights.triangles.clear();
 }
 
 /// Adds the panels of egui to what is covered.

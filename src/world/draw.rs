@@ -36,15 +36,18 @@ use crate::passes::network::Network;
 use crate::residency::ViewAtlas;
 use crate::shaders::Shaders;
 use canvas::Canvas;
+use light::Light;
 use on_device::OnDevice;
 use runs::visible;
 
 mod canvas;
 mod layout;
+mod light;
 mod look;
 mod on_device;
 mod runs;
 
+pub use light::{LightCorner, Lights};
 pub use look::Look;
 
 /// What is to be drawn this frame.
@@ -94,8 +97,10 @@ pub struct DrawPlugin;
 
 impl Plugin for DrawPlugin {
     fn build(&self, app: &mut App) {
+        app.init_resource::<Lights>();
         let Some(render_app) = app.get_sub_app_mut(RenderApp) else { return };
         render_app
+            .init_resource::<Lights>()
             .init_gpu_resource::<Drawing>()
             .add_systems(
                 Render,
@@ -109,7 +114,10 @@ impl Plugin for DrawPlugin {
                     .after(main_opaque_pass_2d)
                     .before(main_transparent_pass_2d),
             );
-        app.add_plugins(ExtractResourcePlugin::<MapFrame>::default());
+        app.add_plugins((
+            ExtractResourcePlugin::<MapFrame>::default(),
+            ExtractResourcePlugin::<Lights>::default(),
+        ));
     }
 }
 
@@ -160,6 +168,7 @@ struct Drawing {
     pipelines: HashMap<(TextureFormat, Look), CachedRenderPipelineId>,
     on_device: Option<OnDevice>,
     canvas: Canvas,
+    light: Light,
 }
 
 fn bindings() -> BindGroupLayoutDescriptor {
@@ -171,7 +180,7 @@ fn prepare(
     network: Option<Res<Network>>,
     atlas: Option<Res<ViewAtlas>>,
     mut drawing: ResMut<Drawing>,
-    targets: Query<&ViewTarget>,
+    (targets, lights): (Query<&ViewTarget>, Res<Lights>),
     (device, queue, cache, shaders): (Res<RenderDevice>, Res<RenderQueue>, Res<PipelineCache>, Res<Shaders>),
 ) {
     let Some(network) = network else { return };
@@ -191,6 +200,7 @@ fn prepare(
     on_device.write(&frame, &queue);
     for target in &targets {
         let format = target.main_texture_format();
+        drawing.light.prepare(&lights, format, (&device, &queue, &cache, &shaders));
         for look in frame.views().map(|view| frame.look(view)) {
             for run in &on_device.runs {
                 let look = look(run.encoding);
@@ -235,7 +245,7 @@ fn draw_map(
     mut context: RenderContext,
 ) {
     let target = view.into_inner();
-    let Drawing { pipelines, on_device, canvas } = &mut *drawing;
+    let Drawing { pipelines, on_device, canvas, light } = &mut *drawing;
     let (Some(frame), Some(on_device)) = (frame, on_device) else { return };
     let changes = atlas.map_or(0, |atlas| atlas.changes());
     // The first to take it clears the target, which nobody is to do after a copy.
@@ -271,6 +281,10 @@ fn draw_map(
             pass.set_bind_group(0, &on_device.groups[0], &[]);
             pass.draw(0..4, quads);
         }
+        if plan == canvas::Plan::Target {
+            light.draw(&mut pass, &cache);
+            pass.set_vertex_buffer(0, on_device.quad_buffer.slice(..));
+        }
         if let Some([left, top, across, down]) = minimap_on(&frame, target.main_texture().size()) {
             pass.set_viewport(left, top, across, down, 0.0, 1.0);
             pass.set_scissor_rect(left as u32, top as u32, across as u32, down as u32);
@@ -283,6 +297,14 @@ fn draw_map(
     }
     if plan != canvas::Plan::Target {
         canvas.copy_to(context.command_encoder(), target.main_texture());
+        if !light.is_dark() {
+            let mut pass = context.begin_tracked_render_pass(RenderPassDescriptor {
+                label: Some("world:light"),
+                color_attachments: &[Some(target.get_color_attachment())],
+                ..default()
+            });
+            light.draw(&mut pass, &cache);
+        }
     }
 }
 

@@ -34,8 +34,12 @@ pub struct Settings {
     pub bookmarks: BTreeMap<String, Vec<(String, View)>>,
 }
 
-/// Milliseconds of a frame that thinking takes where nobody says: with half as much again for drawing, a frame is below a tenth of a second.
-pub const USUAL_THINKING: u32 = 60;
+/// Milliseconds of a frame that thinking may take where nobody says.
+pub const USUAL_THINKING: u32 = 48;
+/// What a frame is to take at most with everything else in it: where drawing takes long, thinking takes less.
+const FRAME: Duration = Duration::from_millis(90);
+/// What thinking may take all the same.
+const LEAST_THINKING: Duration = Duration::from_millis(10);
 
 impl Settings {
     /// What a frame may spend on thinking.
@@ -43,6 +47,15 @@ impl Settings {
         let milliseconds =
             if self.thinking_milliseconds == 0 { USUAL_THINKING } else { self.thinking_milliseconds };
         Duration::from_millis(u64::from(milliseconds.min(1000)))
+    }
+
+    /// What a frame may spend on thinking where everything else in it takes so long. What somebody has chosen holds.
+    pub fn thinking_budget_beside(&self, rest: Duration) -> Duration {
+        let budget = self.thinking_budget();
+        if self.thinking_milliseconds > 0 {
+            return budget;
+        }
+        budget.min(FRAME.saturating_sub(rest)).max(LEAST_THINKING)
     }
 }
 
@@ -86,6 +99,17 @@ impl SettingsFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn thinking_makes_room_for_drawing_unless_somebody_has_chosen() {
+        let ms = Duration::from_millis;
+        let usual = Settings::default();
+        assert_eq!(usual.thinking_budget_beside(ms(15)), ms(USUAL_THINKING.into()));
+        assert_eq!(usual.thinking_budget_beside(ms(60)), FRAME - ms(60));
+        assert_eq!(usual.thinking_budget_beside(ms(400)), LEAST_THINKING);
+        let chosen = Settings { thinking_milliseconds: 200, ..usual };
+        assert_eq!(chosen.thinking_budget_beside(ms(400)), ms(200));
+    }
 
     #[test]
     fn settings_come_back_and_a_broken_file_is_no_end() {

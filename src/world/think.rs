@@ -274,7 +274,8 @@ fn think(time: Res<Time>, settings: Res<Settings>, status: Res<ForwardStatus>, m
         _ => Some(Pace::Free),
     };
     link.with(|session| {
-        session.budget = settings.thinking_budget();
+        let rest = time.delta().saturating_sub(std::mem::take(&mut session.spent));
+        session.budget = settings.thinking_budget_beside(rest);
         match pace {
             Some(pace) => session.pace = pace,
             // A single step that the device had no time for yet is still to come.

@@ -33,11 +33,6 @@ impl Crews {
         self.settled && self.took.is_none_or(|took| took <= left)
     }
 
-    /// Whether a step that follows another in a frame is better left to the next frame.
-    pub fn should_wait(&self, left: Duration) -> bool {
-        self.rest == 0 && self.settled && self.took.is_some_and(|took| took > left)
-    }
-
     /// A step was computed in some time, of frames that may think for `budget`.
     pub fn done(&mut self, took: Duration, budget: Duration) {
         // A longer one counts at once, a shorter one with time.
@@ -77,13 +72,12 @@ mod tests {
         crews.settled = true;
         assert!(crews.may_begin(ms(60)));
         crews.done(ms(25), ms(60));
-        assert!(crews.may_begin(ms(30)) && !crews.may_begin(ms(20)) && crews.should_wait(ms(20)));
+        assert!(crews.may_begin(ms(30)) && !crews.may_begin(ms(20)));
         crews.done(ms(40), ms(60));
         assert!(!crews.may_begin(ms(30)), "a longer one counts at once");
         (0..20).for_each(|_| crews.done(ms(25), ms(60)));
         assert!(crews.may_begin(ms(30)));
         crews.done(ms(70), ms(60));
-        assert!(!crews.should_wait(ms(1)), "meanwhile steps go on while the frame is drawn");
         assert_eq!((0..100).position(|_| crews.may_begin(ms(60))), Some(REST as usize));
     }
 }

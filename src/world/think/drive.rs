@@ -39,10 +39,18 @@ pub(super) fn drive(world: &mut World) {
     if !ready {
         return;
     }
+    let start = Instant::now();
+    take_steps(world, start);
+    world.resource::<Link>().with(|session| session.spent = start.elapsed());
+}
+
+fn take_steps(world: &mut World, start: Instant) {
     let link = world.resource::<Link>().clone();
     let device = world.resource::<RenderDevice>().clone();
-    let (start, budget) = (Instant::now(), link.with(|session| session.budget));
+    let budget = link.with(|session| session.budget);
     let left = || budget.saturating_sub(start.elapsed());
+    // What the step before took, of those that were begun in this frame.
+    let mut before: Option<Duration> = None;
     let mut begun = false;
     loop {
         if let Some(flying) = world.resource_mut::<UnderWay>().0.take() {
@@ -52,6 +60,7 @@ pub(super) fn drive(world: &mut World) {
                     return;
                 }
                 Ok(Some(parts)) => {
+                    before = begun.then(|| flying.since.elapsed());
                     if let Some(order) = land(world, &link, flying, &parts, budget) {
                         begin(world, &link, order, false);
                         continue;
@@ -60,8 +69,9 @@ pub(super) fn drive(world: &mut World) {
                 Err(error) => link.with(|session| session.fail(&flying.order, error.to_string())),
             }
         }
-        // One step is begun in every frame, so that the device has one while the frame is drawn.
-        if begun && (left().is_zero() || world.resource::<Crews>().should_wait(left())) {
+        // One step is begun in every frame, so that the device has one while the frame is drawn; another one only if it will end before that, since
+        // what is drawn waits for it.
+        if begun && before.is_none_or(|before| left() < before) {
             return;
         }
         let Some(order) = link.with(|session| session.order()) else { return };

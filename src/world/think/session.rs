@@ -75,6 +75,8 @@ pub(super) struct Session {
     pub pace: Pace,
     /// What a frame may spend on waiting.
     pub budget: Duration,
+    /// What the last frame spent on it.
+    pub spent: Duration,
     /// Edited tiles of the output that the device has this frame.
     pub edited: Arc<Tiles>,
     pub reports: Vec<Report>,
