@@ -119,7 +119,9 @@ fn a_save_is_seen_within_half_a_second_and_a_bad_one_keeps_what_was_good() {
     world.update(4);
     println!("a save was seen after {best:?}; a frame takes {:?}", start.elapsed() / 4);
     assert!(best < Duration::from_millis(500), "{best:?}");
-    assert_eq!(place(world.app.world()), before, "one stays where one was in the model");
+    let after = place(world.app.world());
+    let is_near = |at: usize| (after[at] - before[at]).abs() < 1e-6;
+    assert!(is_near(0) && is_near(1), "one stays where one was in the model: {before:?}, {after:?}");
     world.shoot(pictures.path().join("rows.png")).unwrap();
 
     fs::write(&file, land("Rovs(across: 1)")).unwrap();

@@ -1,8 +1,27 @@
 //! A tile's weights as numbers.
 
-use super::dequant::dequantize;
+use super::dequant::{Code, code_of, dequantize};
 use super::rearrange::gather;
 use super::tiling::{Layout, TileShape, Tiling};
+
+/// What a tile's weights are made of, in the order of [`tile_weights`]; nothing where they are floats.
+pub fn tile_codes(tiling: &Tiling, shape: &TileShape, tile: &[u8]) -> Vec<Code> {
+    let encoding = tiling.encoding;
+    let (len, bytes) = (encoding.block_len() as u64, encoding.block_bytes());
+    if len == 1 || tiling.layout == Layout::Vector {
+        return Vec::new();
+    }
+    let (rows, stride) = (shape.rows.end - shape.rows.start, (tiling.columns / len) as usize * bytes);
+    let mut band = vec![0; rows as usize * stride];
+    gather(tiling, shape, tile, &mut band);
+    let code = |row: &[u8], column: u64| {
+        let block = (column / len) as usize * bytes;
+        code_of(encoding, &row[block..block + bytes], (column % len) as usize)
+    };
+    band.chunks_exact(stride)
+        .flat_map(|row| shape.columns.clone().filter_map(move |at| code(row, at)))
+        .collect()
+}
 
 /// Decodes a tile: its rows one after another, each with the tile's columns.
 pub fn tile_weights(tiling: &Tiling, shape: &TileShape, tile: &[u8]) -> Vec<f32> {

@@ -3,16 +3,19 @@
 //! They are decoded by the formats' own reference, not by the shader that draws the cell: the two can be compared.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
-use egui::{Color32, FontId, LayerId, vec2};
+use egui::text::{LayoutJob, TextFormat};
+use egui::{Color32, FontId, Galley, LayerId, Painter, vec2};
 
 use super::map_text::on_screen;
 use super::style::{hairline, ink, solid};
 use super::words::Taken;
+use crate::model::dequant::Code;
 use crate::model::plan::Rect as Cells;
-use crate::model::weights::tile_weights;
+use crate::model::weights::{tile_codes, tile_weights};
 use crate::world::Map;
 use crate::world::lab::Edits;
 use crate::world::layout::{Atlas, Spot};
@@ -21,34 +24,37 @@ use crate::world::settings::Settings;
 
 /// Points that a cell must be wide for its number to be written into it.
 const READABLE: f64 = 40.0;
+/// Points that it must be wide for what its number is made of to be written beneath.
+const ROOMY: f64 = 80.0;
 /// Tiles that are kept decoded; a screen of readable numbers reaches into few.
 const MOST_TILES: usize = 16;
 
 /// Tiles that were decoded lately.
 #[derive(Resource, Default)]
 pub(super) struct TileCache {
-    weights: HashMap<u32, Vec<f32>>,
+    tiles: HashMap<u32, (Vec<f32>, Vec<Code>)>,
     /// What edits they are of.
     edits: (u64, bool),
 }
 
 impl TileCache {
-    /// The weight at a spot, as edited.
-    pub fn value(&mut self, atlas: &Atlas, edits: &Edits, spot: &Spot) -> Option<f32> {
+    /// The weight at a spot, as edited, and what it is made of where it is quantised.
+    pub fn value(&mut self, atlas: &Atlas, edits: &Edits, spot: &Spot) -> Option<(f32, Option<Code>)> {
         let model = atlas.model();
         let (tensor, shape) = model.tile_shape(spot.tile);
         let now = (edits.overlay.version(), edits.bypassed);
-        let is_full = self.weights.len() >= MOST_TILES && !self.weights.contains_key(&spot.tile);
+        let is_full = self.tiles.len() >= MOST_TILES && !self.tiles.contains_key(&spot.tile);
         if is_full || std::mem::replace(&mut self.edits, now) != now {
-            self.weights.clear();
+            self.tiles.clear();
         }
-        let weights = self.weights.entry(spot.tile).or_insert_with(|| {
-            tile_weights(&model.tensors()[tensor].tiling, &shape, edits.tile(model, spot.tile))
+        let (weights, codes) = self.tiles.entry(spot.tile).or_insert_with(|| {
+            let (tiling, bytes) = (&model.tensors()[tensor].tiling, edits.tile(model, spot.tile));
+            (tile_weights(tiling, &shape, bytes), tile_codes(tiling, &shape, bytes))
         });
         let stride = shape.columns.end - shape.columns.start;
         let at = spot.row.checked_sub(shape.rows.start)? * stride
             + spot.column.checked_sub(shape.columns.start)?;
-        weights.get(at as usize).copied()
+        Some((*weights.get(at as usize)?, codes.get(at as usize).copied()))
     }
 }
 
@@ -68,7 +74,7 @@ pub(super) fn draw(
         for y in visible.y..visible.y + visible.height {
             for x in visible.x..visible.x + visible.width {
                 let Some(spot) = map.atlas.spot(x, y) else { continue };
-                let Some(value) = cache.value(&map.atlas, &edits, &spot) else { continue };
+                let Some((value, code)) = cache.value(&map.atlas, &edits, &spot) else { continue };
                 let colour = if settings.colouring == Colouring::Weights {
                     let spreads = value / map.atlas.spread(spot.tensor);
                     legible_on(palette.weight(settings.theme, spreads.clamp(-RANGE, RANGE)))
@@ -77,7 +83,7 @@ pub(super) fn draw(
                 };
                 let middle = on_screen(&map, Cells::new(x, y, 1, 1)).center();
                 let size = (map.view.scale as f32 / 5.4).clamp(8.0, 15.0);
-                let galley = painter.layout_no_wrap(short(value), FontId::monospace(size), colour);
+                let galley = written(&painter, value, code.filter(|_| map.view.scale >= ROOMY), size, colour);
                 let place = egui::Align2::CENTER_CENTER.anchor_size(middle, galley.size());
                 // A number of which a part is covered would be read as another.
                 if taken.meets(place) || !painter.clip_rect().contains_rect(place) {
@@ -86,7 +92,8 @@ pub(super) fn draw(
                 if settings.colouring != Colouring::Weights {
                     painter.rect_filled(place.expand(1.0), 2.0, Color32::from_black_alpha(170));
                 }
-                painter.galley(place.min, galley, colour);
+                // Its lines are centred on where it is put.
+                painter.galley(place.center_top(), galley, colour);
             }
         }
     }
@@ -96,9 +103,15 @@ pub(super) fn draw(
     let tensor = &map.atlas.model().tensors()[spot.tensor];
     let mut text = format!("{}  [{}, {}]", tensor.name, spot.row, spot.column);
     if map.view.scale >= 1.0
-        && let Some(value) = cache.value(&map.atlas, &edits, &spot)
+        && let Some((value, code)) = cache.value(&map.atlas, &edits, &spot)
     {
         text = format!("{text}\n{value:+.6}   {}   tile {}", tensor.encoding(), spot.tile);
+        if let Some(Code { code, most, scale, base }) = code {
+            let block = spot.column / tensor.encoding().block_len() as u64;
+            text = format!(
+                "{text}\ncode {code} of 0 to {most}, x {scale:.3e} {base:+.3e}   block {block} of the row"
+            );
+        }
     }
     let theme = settings.theme;
     let galley = painter.layout_no_wrap(text, FontId::monospace(11.0), ink(theme));
@@ -115,6 +128,21 @@ pub(super) fn draw(
     );
     painter.galley(place.min, galley, ink(theme));
     Ok(())
+}
+
+/// A number, and beneath it what it is made of: code, scale and base.
+fn written(painter: &Painter, value: f32, code: Option<Code>, size: f32, colour: Color32) -> Arc<Galley> {
+    let mut job = LayoutJob { halign: egui::Align::Center, ..LayoutJob::default() };
+    let mut line = |text: String, size: f32, colour| {
+        job.append(&text, 0.0, TextFormat::simple(FontId::monospace(size), colour));
+    };
+    line(short(value), size, colour);
+    if let Some(Code { code, scale, base, .. }) = code {
+        let sign = if base < 0.0 { '-' } else { '+' };
+        let parts = format!("\n{code} x {}\n{sign} {}", short(scale), short(base.abs()));
+        line(parts, size * 0.68, colour.gamma_multiply(0.85));
+    }
+    painter.layout_job(job)
 }
 
 /// A number in five characters or so.

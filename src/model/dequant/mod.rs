@@ -6,6 +6,7 @@
 //! less than the 24 of an `f32`. Only adding a minimum rounds, so a fused multiply-add, here or on a GPU, gives
 //! the same bits. The loops have constant lengths and no branches, so that the compiler makes vector code of them.
 
+mod code;
 mod floats;
 mod k_quants;
 mod legacy;
@@ -15,6 +16,7 @@ use half::f16;
 
 use super::encoding::Encoding;
 
+pub use code::{Code, code_of};
 pub use nearest::set_nearest;
 
 /// Writes the weights in `bytes`, whole blocks of `encoding` in GGUF order, to `out`.

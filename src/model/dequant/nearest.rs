@@ -5,24 +5,8 @@
 
 use half::{bf16, f16};
 
-use super::half_at;
-use super::k_quants::scaled_groups;
+use super::code::{bits, flip, meaning};
 use crate::model::encoding::Encoding;
-
-/// Some bits of a weight's code: where in the block they lie, and where in the code they belong.
-#[derive(Clone, Copy, Default)]
-struct Bits {
-    byte: usize,
-    shift: usize,
-    width: usize,
-    at: usize,
-}
-
-impl Bits {
-    fn mask(self) -> u8 {
-        ((1u16 << self.width) - 1) as u8
-    }
-}
 
 /// Writes the code of weight `index` of a block that comes nearest to `wanted`, a number that is finite.
 ///
@@ -53,60 +37,13 @@ pub fn set_nearest(encoding: Encoding, block: &mut [u8], index: usize, wanted: f
             let bits = bits(encoding, index);
             let most = (1u32 << bits.iter().map(|bits| bits.width).sum::<usize>()) - 1;
             let code = ((f64::from(wanted) - f64::from(base)) / f64::from(scale)).round();
-            // The signed bytes of Q8_0 are codes from -128 on.
-            let flip = if encoding == Encoding::Q8_0 { 0x80 } else { 0 };
-            let code = (code.clamp(0.0, f64::from(most)) as u32) ^ flip;
+            let code = (code.clamp(0.0, f64::from(most)) as u32) ^ flip(encoding);
             for bits in bits {
                 let part = (code >> bits.at) as u8 & bits.mask();
                 let byte = &mut block[bits.byte];
                 *byte = *byte & !(bits.mask() << bits.shift) | part << bits.shift;
             }
         }
-    }
-}
-
-/// Where the code of a weight lies: its low bits, then those above them, if any.
-fn bits(encoding: Encoding, index: usize) -> [Bits; 2] {
-    let (group, i) = (index / 32, index % 32);
-    let low = |byte, shift| Bits { byte, shift, width: 4, at: 0 };
-    // Byte i of 16 holds weight i in its low half and weight i + 16 in its high half.
-    let halves = |first: usize| low(first + i % 16, 4 * (i / 16));
-    let fifth = |byte, shift| Bits { byte, shift, width: 1, at: 4 };
-    let none = Bits::default();
-    match encoding {
-        Encoding::Q4_0 => [halves(2), none],
-        Encoding::Q4_1 => [halves(4), none],
-        Encoding::Q5_0 => [halves(6), fifth(2 + i / 8, i % 8)],
-        Encoding::Q5_1 => [halves(8), fifth(4 + i / 8, i % 8)],
-        Encoding::Q8_0 => [Bits { byte: 2 + i, shift: 0, width: 8, at: 0 }, none],
-        Encoding::Q4_K => [low(16 + 32 * (group / 2) + i, 4 * (group % 2)), none],
-        Encoding::Q5_K => [low(48 + 32 * (group / 2) + i, 4 * (group % 2)), fifth(16 + i, group)],
-        Encoding::Q6_K => {
-            let (half, group) = (group / 4, group % 4);
-            let high = Bits { byte: 128 + 32 * half + i, shift: 2 * group, width: 2, at: 4 };
-            [low(32 * (2 * half + group % 2) + i, 4 * (group / 2)), high]
-        }
-        Encoding::F32 | Encoding::F16 | Encoding::BF16 => [none, none],
-    }
-}
-
-/// Scale and base of a weight: its value is `scale * code + base`, with codes from 0.
-fn meaning(encoding: Encoding, block: &[u8], index: usize) -> (f32, f32) {
-    let around = |scale: f32, zero: f32| (scale, -zero * scale);
-    match encoding {
-        Encoding::Q4_0 => around(half_at(block, 0), 8.0),
-        Encoding::Q5_0 => around(half_at(block, 0), 16.0),
-        Encoding::Q8_0 => around(half_at(block, 0), 128.0),
-        Encoding::Q4_1 | Encoding::Q5_1 => (half_at(block, 0), half_at(block, 2)),
-        Encoding::Q4_K | Encoding::Q5_K => {
-            let head = block.first_chunk().expect("these blocks begin with 16 bytes of scales");
-            let (scale, minimum) = scaled_groups(head)[index / 32];
-            (scale, -minimum)
-        }
-        Encoding::Q6_K => {
-            around(half_at(block, 208) * f32::from(block[192 + index / 16].cast_signed()), 32.0)
-        }
-        Encoding::F32 | Encoding::F16 | Encoding::BF16 => (1.0, 0.0),
     }
 }
 
