@@ -9,8 +9,10 @@ use bevy::prelude::Resource;
 
 use crate::passes::threads::{Busy, workers};
 
-/// Steps without a crew after one that came to nothing, or took longer than a frame may think.
+/// Steps without a crew after one that came to nothing.
 const REST: u32 = 32;
+/// Steps without a crew after one that took longer than a frame may think.
+const SHORT_REST: u32 = 4;
 
 /// What is known of crews.
 #[derive(Resource, Default)]
@@ -38,7 +40,7 @@ impl Crews {
         // A longer one counts at once, a shorter one with time.
         self.took = Some(self.took.map_or(took, |before| took.max((before * 3 + took) / 4)));
         if took > budget {
-            self.failed();
+            (self.took, self.rest) = (None, SHORT_REST);
         }
     }
 
@@ -78,6 +80,8 @@ mod tests {
         (0..20).for_each(|_| crews.done(ms(25), ms(60)));
         assert!(crews.may_begin(ms(30)));
         crews.done(ms(70), ms(60));
+        assert_eq!((0..100).position(|_| crews.may_begin(ms(60))), Some(SHORT_REST as usize));
+        crews.failed();
         assert_eq!((0..100).position(|_| crews.may_begin(ms(60))), Some(REST as usize));
     }
 }
