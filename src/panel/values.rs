@@ -140,7 +140,7 @@ fn written(painter: &Painter, value: f32, code: Option<Code>, size: f32, colour:
     if let Some(Code { code, scale, base, .. }) = code {
         let sign = if base < 0.0 { '-' } else { '+' };
         let parts = format!("\n{code} x {}\n{sign} {}", short(scale), short(base.abs()));
-        line(parts, size * 0.68, colour.gamma_multiply(0.85));
+        line(parts, size * 0.68, colour);
     }
     painter.layout_job(job)
 }
