@@ -5,7 +5,6 @@
 
 mod common;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use bevy::asset::Assets as BevyAssets;
@@ -15,7 +14,7 @@ use bevy::input::mouse::{MouseScrollUnit, MouseWheel};
 use bevy::prelude::{Entity, KeyCode, Mut, Window};
 use bevy::render::render_resource::Extent3d;
 use bevy::window::PrimaryWindow;
-use common::world::{Picture, open_world, opened};
+use common::world::{open_world, opened, shoot};
 use pixel_llm::agents::Place as Spot;
 use pixel_llm::agents::simulation::Camera;
 use pixel_llm::app::explore::{Inhabitants, Offscreen, WorldSetup};
@@ -62,14 +61,6 @@ fn assert_sane(world: &Offscreen, what: &str) {
     let [x, y] = view.centre;
     let inside = |at: f64, low: i64, size: i64| at >= low as f64 && at <= (low + size) as f64;
     assert!(inside(x, bounds.x, bounds.width) && inside(y, bounds.y, bounds.height), "{what}: {view:?}");
-}
-
-fn shoot(world: &mut Offscreen, folder: &Path) -> Picture {
-    world.app.world_mut().resource_mut::<Map>().notice = None;
-    world.update(3);
-    let path = folder.join("picture.png");
-    world.shoot(path.clone()).unwrap();
-    Picture::read(&path)
 }
 
 fn key(world: &mut Offscreen, code: KeyCode, frames: u32) {

@@ -13,7 +13,7 @@ use bevy::render::RenderApp;
 use bevy::render::renderer::{RenderDevice, RenderQueue};
 use common::forward::open;
 use common::tiny::Tiny;
-use common::world::{Picture, open_world};
+use common::world::{open_world, shoot};
 use pixel_llm::app::explore::Offscreen;
 use pixel_llm::assets::Assets;
 use pixel_llm::model::overlay::{Brush, Painted, save_copy};
@@ -42,15 +42,6 @@ const PROMPT: &str = "Once upon a time";
 
 fn seedling() -> Arc<PixelModel> {
     Arc::new(Assets::default().default_model().unwrap())
-}
-
-fn shoot(world: &mut Offscreen, folder: &Path) -> Picture {
-    // What is told fades; two pictures of the same are the same.
-    world.app.world_mut().resource_mut::<Map>().notice = None;
-    world.update(3);
-    let path = folder.join("picture.png");
-    world.shoot(path.clone()).unwrap();
-    Picture::read(&path)
 }
 
 /// Marks a place and paints it, as the panel's buttons do.

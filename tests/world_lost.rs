@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bevy::app::AppExit;
 use bevy::prelude::{Messages, Mut};
 use bevy::render::renderer::RenderDevice;
-use common::world::{Picture, open_world};
+use common::world::{Picture, open_world, shoot};
 use pixel_llm::app::explore::Offscreen;
 use pixel_llm::assets::Assets;
 use pixel_llm::model::overlay::Brush;
@@ -52,14 +52,6 @@ fn answer(world: &mut Offscreen, tokens: u32) -> Vec<Thought> {
 
 fn lose(world: &mut Offscreen) {
     pixel_llm::world::lost::lose(world.app.world().resource::<RenderDevice>());
-}
-
-fn shoot(world: &mut Offscreen, folder: &Path) -> Picture {
-    world.app.world_mut().resource_mut::<Map>().notice = None;
-    world.update(3);
-    let path = folder.join("picture.png");
-    world.shoot(path.clone()).unwrap();
-    Picture::read(&path)
 }
 
 fn notice(world: &Offscreen) -> String {

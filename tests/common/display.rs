@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use assert_cmd::cargo::CommandCargoExt;
@@ -48,6 +49,24 @@ impl Display {
         let mut command = undisplayed();
         command.env("DISPLAY", &self.name);
         command
+    }
+
+    /// Takes a tour in a window, which leaves its pictures in a folder, with more arguments and such of the program's. Gives what was said, or
+    /// `None` with a loud word where there is no adapter.
+    pub fn take_tour(&self, tour: &str, folder: &Path, more: impl FnOnce(&mut Command)) -> Option<String> {
+        std::fs::create_dir(folder.join("tours")).unwrap();
+        std::fs::write(folder.join("tours/t.tour.ron"), tour).unwrap();
+        let mut program = self.program();
+        program.arg("--assets").arg(folder).args(["--tour", "t", "--screenshots"]).arg(folder);
+        more(&mut program);
+        let output = program.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if said.contains("no graphics adapter") && std::env::var_os("PIXEL_LLM_REQUIRE_GPU").is_none() {
+            eprintln!("SKIPPED, nothing was tested: {said}");
+            return None;
+        }
+        assert!(output.status.success(), "{said}");
+        Some(said)
     }
 }
 

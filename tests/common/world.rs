@@ -8,6 +8,7 @@ use pixel_llm::app::explore::{Offscreen, OffscreenError, WorldSetup};
 use pixel_llm::app::headless::GpuError;
 use pixel_llm::assets::Assets;
 use pixel_llm::model::PixelModel;
+use pixel_llm::world::Map;
 use pixel_llm::world::settings::SettingsFile;
 
 /// A model's world with everything else as built in, or `None` with a loud word where there is no adapter.
@@ -29,6 +30,16 @@ pub fn opened(world: Result<Offscreen, OffscreenError>) -> Option<Offscreen> {
         }
         Err(error) => panic!("{error}"),
     }
+}
+
+/// A picture of what is seen now, by way of a file in a folder.
+pub fn shoot(world: &mut Offscreen, folder: &Path) -> Picture {
+    // What is told fades; two pictures of the same are the same.
+    world.app.world_mut().resource_mut::<Map>().notice = None;
+    world.update(3);
+    let path = folder.join("picture.png");
+    world.shoot(path.clone()).unwrap();
+    Picture::read(&path)
 }
 
 /// A picture, its pixels row by row.
