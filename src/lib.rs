@@ -15,7 +15,7 @@
 //! 10. [`agents`]: who does them, as entities that choose by utility, in a simulation of fixed ticks.
 //! 11. [`mods`]: contents as RON, from the program and from folders and archives.
 //!
-//! [`assets`] is what travels inside the program and what mods make of it, [`names`] what a misspelt one may mean, [`folders`] where the user's things are, [`memory`] what the program takes, [`app`] the modes and the command line.
+//! [`assets`] is what travels inside the program and what mods make of it, [`names`] what a misspelt one may mean, [`folders`] where the user's things are, [`terminal`] makes text from elsewhere safe to show, [`memory`] what the program takes, [`app`] the modes and the command line.
 
 pub mod agents;
 pub mod app;
@@ -34,6 +34,7 @@ pub mod pxi;
 pub mod residency;
 #[cfg(feature = "world")]
 pub mod shaders;
+pub mod terminal;
 #[cfg(feature = "world")]
 pub mod tiles;
 pub mod tokens;

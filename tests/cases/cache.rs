@@ -1,0 +1,1 @@
+//! Conversions that are kept: right, bounded, and healed.

@@ -1,0 +1,1 @@
+//! No file is lost.

@@ -1,0 +1,12 @@
+//! Inputs that went wrong once, each with what is right: the folders of `../shared/cases` and others of their kinds.
+
+mod cache;
+mod consent;
+mod files;
+mod models;
+mod mods;
+mod requests;
+mod seed;
+mod support;
+mod templates;
+mod terminal;

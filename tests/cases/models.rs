@@ -1,0 +1,1 @@
+//! Models and vocabularies that are odd and used.

@@ -1,0 +1,1 @@
+//! Mods and queues.

@@ -1,0 +1,1 @@
+//! Requests written for other engines.

@@ -1,0 +1,1 @@
+//! The same seed, the same text.

@@ -1,0 +1,1 @@
+//! Nothing from a file reaches a terminal as a command.
