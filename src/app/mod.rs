@@ -85,7 +85,7 @@ enum Command {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments: Arguments = output::arguments();
     remove_temporary_files_on_interrupt();
     let mut out = Output::new(arguments.json);
     let mods = arguments.mods.clone().or_else(crate::mods::user_folder);
@@ -129,6 +129,7 @@ pub fn main() -> ExitCode {
             "this program was built without the window; answer in the terminal with --no-window --prompt TEXT"
         )),
     };
+    crate::coach::work::process::end_all();
     let result = result.and_then(|exit| out.flush().map(|()| exit).map_err(Into::into));
     match result {
         Ok(exit) => exit.into(),
@@ -147,6 +148,7 @@ fn remove_temporary_files_on_interrupt() {
             return;
         }
         crate::pxi::abandon_all();
+        crate::coach::work::process::end_all();
         std::process::exit(output::INTERRUPTED);
     };
     // Without a handler the program still works; only an interrupt may leave a temporary file.

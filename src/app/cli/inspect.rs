@@ -10,6 +10,7 @@ use super::numbers::{human_bytes, thousands};
 use super::output::{Exit, Output, progress_bar};
 use crate::assets::Assets;
 use crate::model::{Encoding, PixelModel};
+use crate::terminal::one_line;
 
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
@@ -148,7 +149,7 @@ fn human(report: &Report<'_>) -> String {
     let mut line = |args: fmt::Arguments<'_>| {
         text.write_fmt(format_args!("{args}\n")).expect("writing to a String cannot fail")
     };
-    line(format_args!("{}", report.name.unwrap_or("A model without a name")));
+    line(format_args!("{}", one_line(report.name.unwrap_or("A model without a name"))));
     if let Some(description) = report.description {
         line(format_args!("{description}"));
     }
@@ -210,7 +211,7 @@ fn human(report: &Report<'_>) -> String {
     ];
     line(format_args!(""));
     for (label, value) in rows {
-        line(format_args!("  {label:<14} {value}"));
+        line(format_args!("  {label:<14} {}", one_line(&value)));
     }
     line(format_args!(""));
     line(format_args!("Encodings"));
@@ -235,7 +236,7 @@ fn human(report: &Report<'_>) -> String {
             let tiles = format!("{}..{}", tensor.tiles.start, tensor.tiles.end);
             line(format_args!(
                 "  {:<28} {:>15} {:<5} {:>10}  tiles {:<13} at {}, {}",
-                tensor.name,
+                one_line(tensor.name),
                 shape,
                 tensor.encoding.name(),
                 human_bytes(tensor.bytes),

@@ -4,9 +4,11 @@
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::{
-    io::{self, BufWriter, IsTerminal, StdoutLock, Write},
+    io::{self, BufWriter, IsTerminal, Write},
     process::ExitCode,
 };
+
+use crate::terminal::{self, Escapes, Terminal};
 
 /// The exit code of an interrupted program, by the convention of shells: 128 + SIGINT.
 pub const INTERRUPTED: i32 = 130;
@@ -32,13 +34,14 @@ impl From<Exit> for ExitCode {
 /// Standard output, in the form that the user asked for.
 pub struct Output {
     json: bool,
-    stdout: BufWriter<StdoutLock<'static>>,
+    stdout: BufWriter<Terminal<io::Stdout>>,
 }
 
 impl Output {
     /// Output as text, or with `json` as JSON.
     pub fn new(json: bool) -> Self {
-        Self { json, stdout: BufWriter::new(io::stdout().lock()) }
+        let escapes = if json { Escapes::Json } else { Escapes::Text };
+        Self { json, stdout: BufWriter::new(terminal::stdout().with_escapes(escapes)) }
     }
 
     /// Whether the user asked for JSON.
@@ -46,13 +49,15 @@ impl Output {
         self.json
     }
 
-    /// Prints a result: `value` as JSON, or the text that `human` makes of it.
+    /// Prints a result: `value` as JSON, or the text that `human` makes of it. The text is for people, wherever it goes:
+    /// control characters of names from files are written out in it.
     pub fn print<T: Serialize>(&mut self, value: &T, human: impl FnOnce(&T) -> String) -> io::Result<()> {
         if self.json {
             serde_json::to_writer_pretty(&mut self.stdout, value)?;
             return writeln!(self.stdout);
         }
         let text = human(value);
+        let text = terminal::lines(&text);
         self.stdout.write_all(text.as_bytes())?;
         if text.ends_with('\n') { Ok(()) } else { writeln!(self.stdout) }
     }
@@ -93,6 +98,23 @@ pub fn progress_bar(label: &'static str, len: u64) -> ProgressBar {
     ProgressBar::new(len).with_style(style.progress_chars("=> ")).with_message(label)
 }
 
+/// Reads the program's arguments. Where they are wrong, what is quoted of them is written out: a name of a file may hold
+/// anything.
+pub fn arguments<P: clap::Parser>() -> P {
+    let error = match P::try_parse() {
+        Ok(arguments) => return arguments,
+        Err(error) => error,
+    };
+    let shown = std::env::args_os().map(|text| terminal::one_line(&text.to_string_lossy()).into_owned());
+    match P::try_parse_from(shown) {
+        Err(shown) if shown.kind() == error.kind() => shown.exit(),
+        _ => {
+            let _ = write!(terminal::stderr(), "{}", terminal::lines(&error.to_string()));
+            std::process::exit(error.exit_code());
+        }
+    }
+}
+
 /// Prints one line on standard error: the error and its causes, each said once.
 pub fn print_error(error: &anyhow::Error) {
     print_line("error", &error_line(error));
@@ -131,7 +153,7 @@ pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 fn print_line(kind: &str, message: &str) {
     // When standard error is closed there is nobody left to tell.
-    let _ = writeln!(io::stderr(), "{kind}: {message}");
+    let _ = writeln!(terminal::stderr(), "{kind}: {}", terminal::one_line(message));
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::app::cli::open_model;
 use crate::app::cli::output::{Exit, Output, print_note, print_warning};
 use crate::assets::Assets;
 use crate::model::PixelModel;
+use crate::terminal::{self, Escapes};
 use crate::tokens::output::{ResultContext, Resumed, result_line};
 use crate::tokens::request::Defaults;
 use crate::tokens::{
@@ -151,7 +152,7 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
     };
     let stream_text = input.is_none() && output.is_none() && !out.is_json();
     if !stream_text && output.is_none() {
-        output = Some(OutputFile::stream(io::stdout()));
+        output = Some(OutputFile::stream(terminal::stdout().with_escapes(Escapes::Json)));
     }
     let mut view = View {
         output,
@@ -188,7 +189,7 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
         out.print(&summary, |_| String::new())?;
     } else if !args.quiet && !stream_text {
         // When standard error is closed there is nobody left to tell.
-        let _ = writeln!(io::stderr(), "{}", summary.line());
+        let _ = writeln!(terminal::stderr(), "{}", summary.line());
     }
     Ok(summary.exit())
 }
@@ -254,7 +255,7 @@ fn open_output(args: &BatchArgs, input: Option<&mut InputFile>) -> anyhow::Resul
     let Some(path) = &args.output else { return Ok(None) };
     if path.as_os_str() == "-" {
         anyhow::ensure!(!args.resume, "standard output cannot be resumed; give --output a file");
-        return Ok(Some(OutputFile::stream(io::stdout())));
+        return Ok(Some(OutputFile::stream(terminal::stdout().with_escapes(Escapes::Json))));
     }
     anyhow::ensure!(!args.resume || input.is_some(), "--resume goes on with a run over a file; give --input");
     let (output, resumed) = match input {
@@ -264,7 +265,7 @@ fn open_output(args: &BatchArgs, input: Option<&mut InputFile>) -> anyhow::Resul
     let Resumed { kept, strangers, retried, torn_in_bytes } = resumed;
     if args.resume && !args.quiet {
         let torn = if torn_in_bytes > 0 { ", one torn line cut off" } else { "" };
-        let _ = writeln!(io::stderr(), "resuming: {kept} results kept, {retried} to retry{torn}");
+        let _ = writeln!(terminal::stderr(), "resuming: {kept} results kept, {retried} to retry{torn}");
     }
     if strangers > 0 {
         print_warning(&format!(
@@ -352,7 +353,7 @@ impl View {
 
     /// Shows what there is of the prompt whose turn it is, and of those after it that are finished.
     fn show(&mut self) -> Result<(), OutputError> {
-        let mut stdout = io::stdout().lock();
+        let mut stdout = terminal::stdout();
         let mut write = |text: &str| {
             stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(OutputError::Write)
         };
