@@ -35,6 +35,7 @@ use crate::passes::{InterventionsPlugin, OverlayPlugin, PassesPlugin};
 use crate::residency::ResidencyBudgets;
 use crate::residency::compute::weights_in_bytes;
 use crate::shaders::{ShadersPlugin, load_sources};
+use crate::terminal::one_line;
 use crate::tiles::{TilesPlugin, spawn_model};
 use crate::world::frames::Frames;
 use crate::world::keys::Keys;
@@ -202,7 +203,7 @@ fn windowed_app(setup: &WorldSetup, memory: GpuMemory) -> anyhow::Result<App> {
     let mut app = App::new();
     let [width, height] = setup.size;
     let window = Window {
-        title: format!("pixel-llm - {}", setup.model.path().display()),
+        title: one_line(&format!("pixel-llm - {}", setup.model.path().display())).into_owned(),
         resolution: WindowResolution::new(width, height),
         ..default()
     };

@@ -47,7 +47,10 @@ impl Drop for Runner {
 impl Store {
     /// A queue in this file, which need not be there yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), runner: None }
+        let path = path.into();
+        // Two names of one file are one queue with one lock, and a link stays one.
+        let path = if path.is_symlink() { path.canonicalize().unwrap_or(path) } else { path };
+        Self { path, runner: None }
     }
 
     /// The file.

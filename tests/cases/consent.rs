@@ -64,7 +64,10 @@ fn divisions_of_words_and_letters_that_look_alike_stay_apart() {
         &["sh", "-c", "\u{202e}a b"],
         &["sh", "-c", "a b", ""],
     ];
-    let shown = lines.map(|words| coach(&with_command("c", words, 5), &["run"]).split("leave to run ").nth(1).unwrap().to_owned());
+    let shown = lines.map(|words| {
+        let said = coach(&with_command("c", words, 5), &["run"]);
+        said.split("leave to run ").nth(1).unwrap().lines().next().unwrap().to_owned()
+    });
     for (at, one) in shown.iter().enumerate() {
         assert!(one.is_ascii() && is_plain(one), "{one}");
         assert!(shown[..at].iter().all(|other| other != one), "{one}");
