@@ -25,7 +25,7 @@ use clap::Args;
 use super::cli::engine::GpuMemory;
 use super::cli::output::{Exit, Output, print_warning};
 use super::gpu_engine::Plan;
-use super::headless::{AdapterFacts, GpuChoice, reopen_gpu};
+use super::headless::{AdapterFacts, GpuChoice, log_layer, reopen_gpu};
 use crate::assets::Assets;
 use crate::model::PixelModel;
 use crate::mods::live::LiveModsPlugin;
@@ -248,6 +248,7 @@ fn log() -> LogPlugin {
     LogPlugin {
         level: Level::WARN,
         filter: format!("{DEFAULT_FILTER},wgpu_hal::gles=off,bevy_winit=error"),
+        fmt_layer: log_layer,
         ..default()
     }
 }

@@ -14,7 +14,7 @@ use bevy::{
     core_pipeline::CorePipelinePlugin,
     diagnostic::{DiagnosticsPlugin, FrameCountPlugin},
     ecs::schedule::SingleThreadedExecutor,
-    log::{DEFAULT_FILTER, Level, LogPlugin},
+    log::{BoxedFmtLayer, DEFAULT_FILTER, Level, LogPlugin, tracing_subscriber::fmt::Layer},
     mesh::MeshPlugin,
     prelude::*,
     render::{
@@ -108,7 +108,12 @@ pub fn headless_app(choice: &GpuChoice) -> Result<App, GpuError> {
     static HAS_LOG: AtomicBool = AtomicBool::new(false);
     if !HAS_LOG.swap(true, Ordering::SeqCst) {
         // The results of a run go to the standard output, and its log, of warnings, to the standard error.
-        app.add_plugins(LogPlugin { level: Level::WARN, filter: log_filter(), ..default() });
+        app.add_plugins(LogPlugin {
+            level: Level::WARN,
+            filter: log_filter(),
+            fmt_layer: log_layer,
+            ..default()
+        });
     }
     app.add_plugins((
         TaskPoolPlugin::default(),
@@ -124,6 +129,11 @@ pub fn headless_app(choice: &GpuChoice) -> Result<App, GpuError> {
         CorePipelinePlugin,
     ));
     Ok(app)
+}
+
+/// What writes the log: on a terminal nothing that is quoted in it is obeyed. So it has no colours either.
+pub fn log_layer(_: &mut App) -> Option<BoxedFmtLayer> {
+    Some(Box::new(Layer::default().with_ansi(false).with_writer(crate::terminal::stderr)))
 }
 
 /// GL that fails to start is nothing to report where another back end works, and where none does [`GpuError`] says
