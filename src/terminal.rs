@@ -261,6 +261,8 @@ mod tests {
         let shown = line(&odd);
         assert!(shown.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{shown}");
         assert_eq!(serde_json::from_str::<Vec<String>>(&shown).unwrap(), odd);
-        assert!(is_plain_word("a-b.c_1") && !is_plain_word("-a") && !is_plain_word("a b") && !is_plain_word(""));
+        assert!(
+            is_plain_word("a-b.c_1") && !is_plain_word("-a") && !is_plain_word("a b") && !is_plain_word("")
+        );
     }
 }

@@ -180,9 +180,8 @@ impl Hands {
         let Some(command) = queue.commands().iter().find(|command| command.name == name) else {
             return Outcome::Failed(format!("the plan declares no command \"{name}\""));
         };
-        let allowed = self.consents.as_ref().map(|consents| {
-            consents.allows(&working_folder()?, &command.line)
-        });
+        let allowed =
+            self.consents.as_ref().map(|consents| consents.allows(&working_folder()?, &command.line));
         match allowed.transpose() {
             Ok(Some(true)) => {}
             Ok(_) => {

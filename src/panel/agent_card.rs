@@ -80,7 +80,9 @@ pub(super) fn show(context: &egui::Context, theme: Theme, pointer: Pos2, colour:
                     ui.painter().circle_filled(dot.center(), 5.5, colour);
                     ui.label(RichText::new(one_line(&seen.agent.name)).size(15.0).strong());
                 });
-                ui.label(RichText::new(one_line(&seen.agent.profile.description)).size(11.5).color(faint(theme)));
+                ui.label(
+                    RichText::new(one_line(&seen.agent.profile.description)).size(11.5).color(faint(theme)),
+                );
                 ui.label(RichText::new(seen.activity()).size(13.0));
                 if let Some(doing) = &seen.doing {
                     ui.label(RichText::new(doing).size(11.5).color(accent(theme)));

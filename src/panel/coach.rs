@@ -296,7 +296,9 @@ fn line(ui: &mut Ui, theme: Theme, task: &Task, doing: Option<&str>, panel: &mut
     if let Some(doing) = doing {
         ui.horizontal(|ui| {
             ui.add_space(18.0);
-            ui.add(egui::Label::new(RichText::new(one_line(doing)).size(11.0).color(faint(theme))).truncate());
+            ui.add(
+                egui::Label::new(RichText::new(one_line(doing)).size(11.0).color(faint(theme))).truncate(),
+            );
         });
     }
 }

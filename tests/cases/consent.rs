@@ -168,7 +168,11 @@ fn everything_that_a_command_began_ends_with_the_program() {
         let case = with_command("c", &["sh", "-c", "sleep 302 & sleep 303"], 290);
         coach(&case, &["allow", "c"]);
         let mut program = Command::new(assert_cmd::cargo::cargo_bin("pixel-llm"));
-        program.current_dir(case.folder()).env("HOME", case.home()).stdout(Stdio::null()).stderr(Stdio::null());
+        program
+            .current_dir(case.folder())
+            .env("HOME", case.home())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let mut program = program.args([&["coach", "run"][..], &QUEUE].concat()).spawn().unwrap();
         while at_work(&case.folder(), "sleep") < 2 {
             assert!(program.try_wait().unwrap().is_none(), "it runs");

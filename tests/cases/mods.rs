@@ -54,7 +54,12 @@ fn archives_of_file_managers_are_mods() {
         ],
         &[(".DS_Store", b"x"), ("__MACOSX/._mod.ron", b"x"), ("mod.ron", manifest), ("x.world.ron", world)],
         // Windows, of today and of old.
-        &[("m/mod.ron", manifest), ("m/Thumbs.db", b"x"), ("m/desktop.ini", b"x"), ("m/worlds/x.world.ron", world)],
+        &[
+            ("m/mod.ron", manifest),
+            ("m/Thumbs.db", b"x"),
+            ("m/desktop.ini", b"x"),
+            ("m/worlds/x.world.ron", world),
+        ],
         &[("m\\mod.ron", manifest), ("m\\worlds\\x.world.ron", world), ("m\\THUMBS.DB", b"x")],
         // GNOME and others: every folder has an entry.
         &[("m/", b""), ("m/worlds/", b""), ("m/worlds/x.world.ron", world), ("m/mod.ron", manifest)],
@@ -82,8 +87,11 @@ fn archives_of_file_managers_are_mods() {
 #[test]
 fn names_that_lead_out_of_a_mod_are_refused_in_any_spelling() {
     let case = Case::empty();
-    for name in ["m\\..\\..\\x.world.ron", "..\\x.world.ron", "C:\\x.world.ron", "\\x.world.ron", "m/../x.world.ron"] {
-        let (is_sound, text) = check(&case, &zip(&[("mod.ron", MANIFEST.as_bytes()), (name, WORLD.as_bytes())]));
+    for name in
+        ["m\\..\\..\\x.world.ron", "..\\x.world.ron", "C:\\x.world.ron", "\\x.world.ron", "m/../x.world.ron"]
+    {
+        let (is_sound, text) =
+            check(&case, &zip(&[("mod.ron", MANIFEST.as_bytes()), (name, WORLD.as_bytes())]));
         assert!(!is_sound, "{name}: {text}");
     }
 }
@@ -92,9 +100,13 @@ fn names_that_lead_out_of_a_mod_are_refused_in_any_spelling() {
 fn what_file_managers_leave_in_folders_is_no_part_of_a_mod() {
     let case = Case::empty();
     fs::create_dir_all(case.file("mods/m/__MACOSX")).unwrap();
-    for (name, text) in
-        [("mod.ron", MANIFEST), ("x.world.ron", WORLD), ("Thumbs.db", "x"), ("desktop.ini", "x"), ("__MACOSX/x.exe", "x")]
-    {
+    for (name, text) in [
+        ("mod.ron", MANIFEST),
+        ("x.world.ron", WORLD),
+        ("Thumbs.db", "x"),
+        ("desktop.ini", "x"),
+        ("__MACOSX/x.exe", "x"),
+    ] {
         fs::write(case.file("mods/m").join(name), text).unwrap();
     }
     fs::write(case.file("mods/Thumbs.db"), "x").unwrap();
@@ -123,10 +135,13 @@ fn a_packed_mod_has_all_its_files() {
     let misses = || predicates::str::contains("the mod has no file \"tiny.pxi\"");
     case.program(&["mods", "check", "m"]).assert().code(1).stdout(misses());
     case.program(&["mods", "pack", "m", "-o", "n.zip"]).assert().code(1).stdout(misses());
-    let (is_sound, text) = check(&case, &zip(&[
-        ("mod.ron", &fs::read(case.file("m/mod.ron")).unwrap()),
-        ("tiny.model.ron", &fs::read(case.file("m/tiny.model.ron")).unwrap()),
-    ]));
+    let (is_sound, text) = check(
+        &case,
+        &zip(&[
+            ("mod.ron", &fs::read(case.file("m/mod.ron")).unwrap()),
+            ("tiny.model.ron", &fs::read(case.file("m/tiny.model.ron")).unwrap()),
+        ]),
+    );
     assert!(!is_sound && text.contains("the mod has no file"), "{text}");
 }
 

@@ -41,7 +41,18 @@ fn shows(case: &Case, args: &[&str], words: &str) {
 #[test]
 fn an_answer_is_safe_on_a_terminal_and_whole_in_a_pipe() {
     let Some(case) = Case::of("terminal-escapes-elsewhere") else { return };
-    let say = ["--no-window", "say.gguf", "--prompt", "hi", "--device", "cpu", "--max-tokens", "3", "--temperature", "0"];
+    let say = [
+        "--no-window",
+        "say.gguf",
+        "--prompt",
+        "hi",
+        "--device",
+        "cpu",
+        "--max-tokens",
+        "3",
+        "--temperature",
+        "0",
+    ];
     // The conversion has its bar once.
     let piped = case.program(&say).output().unwrap().stdout;
     assert!(piped.contains(&0x1b), "{}", String::from_utf8_lossy(&piped));
@@ -107,7 +118,8 @@ fn names_of_files_and_wrong_arguments_are_safe() {
         let Some(shown) = on_terminal(&case, args, "") else { return };
         // The program's own colours are the one thing that a terminal may obey.
         let own = shown.replace("\x1b[0m", "").replace("\x1b[1m", "").replace("\x1b[4m", "");
-        let own = ["\x1b[31m", "\x1b[32m", "\x1b[33m"].iter().fold(own, |text, colour| text.replace(colour, ""));
+        let own =
+            ["\x1b[31m", "\x1b[32m", "\x1b[33m"].iter().fold(own, |text, colour| text.replace(colour, ""));
         assert!(is_safe(&own), "{args:?}: {shown:?}");
         assert!(!shown.contains("a\x1b") && !shown.contains("x\x1b[31m'"), "{args:?}: {shown:?}");
     }

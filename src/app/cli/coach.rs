@@ -22,8 +22,8 @@ use crate::coach::{
     Action, Agent, Command, Consents, Desk, Hands, ModelMark, Queue, Status, Store, Task, TaskId, command_id,
     working_folder,
 };
-use crate::model::PixelModel;
 use crate::folders;
+use crate::model::PixelModel;
 
 /// Arguments of `coach`.
 #[derive(Debug, Args)]
@@ -245,7 +245,8 @@ pub fn default_queue() -> anyhow::Result<PathBuf> {
 pub fn default_queue_of(model: &ModelMark) -> anyhow::Result<PathBuf> {
     let usual = default_queue()?;
     let store = Store::new(&usual);
-    let Some(own) = store.exists().then(|| store.read()).transpose()?.and_then(|queue| queue.model().cloned())
+    let Some(own) =
+        store.exists().then(|| store.read()).transpose()?.and_then(|queue| queue.model().cloned())
     else {
         return Ok(usual);
     };

@@ -10,7 +10,6 @@ use serde::Serialize;
 
 use super::output::{Exit, Output};
 use super::table::{Align, Table};
-use crate::terminal::{self, one_line};
 use crate::mods::registry::check_id;
 use crate::mods::settings::{Consent, command_id};
 use crate::mods::source::Source;
@@ -18,6 +17,7 @@ use crate::mods::{
     Change, Loaded, ModReport, Problem, Registry, Settings, State, What, load, load_sources, model, pack,
     user_folder,
 };
+use crate::terminal::{self, one_line};
 
 /// Arguments of `mods`.
 #[derive(Debug, Args)]

@@ -42,7 +42,6 @@ fn end_group(leader: u32) {
 #[cfg(not(unix))]
 fn end_group(_: u32) {}
 
-
 /// Why a program gave nothing that can be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
