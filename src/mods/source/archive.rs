@@ -86,9 +86,12 @@ fn shown(name: &str) -> String {
     crate::mods::tree::shortened(name)
 }
 
-/// The name of an entry, with `/` between folders. Those who write UTF-8 do not always say so, and some systems write `\`.
+/// The name of an entry, with `/` between folders. Those who write UTF-8 do not always say so, and some systems write `\`,
+/// which is taken for `/` where that makes a path; else the name is refused as it stands.
 fn name_of(raw: &[u8], decoded: &str) -> String {
-    std::str::from_utf8(raw).unwrap_or(decoded).replace('\\', "/")
+    let name = std::str::from_utf8(raw).unwrap_or(decoded);
+    let path = name.replace('\\', "/");
+    if super::check_path(path.trim_end_matches('/')).is_ok() { path } else { name.to_owned() }
 }
 
 /// The folder that holds everything, with its `/`, where the manifest is not at the top: archives are often made of a folder.
