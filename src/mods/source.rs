@@ -116,8 +116,8 @@ pub struct Others {
 pub fn is_litter(name: &str) -> bool {
     const NAMES: [&str; 6] =
         ["__macosx", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"];
-    // `..` is no such file: it leads somewhere.
-    let is_hidden = name.starts_with('.') && !name.chars().all(|letter| letter == '.');
+    // `..` is no such file, nor is `..\x`: they lead somewhere.
+    let is_hidden = name.starts_with('.') && !name.contains('\\') && name.chars().any(|letter| letter != '.');
     is_hidden || NAMES.contains(&name.to_lowercase().as_str())
 }
 

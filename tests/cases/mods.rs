@@ -203,3 +203,17 @@ fn a_queue_shows_no_model_the_work_of_another() {
     assert!(code == 0 && text.contains("does not say whose work it is"), "{text}");
     assert_eq!(run(&["--queue", "q/coach.json"]).0, 2);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_queue_behind_a_link_is_the_queue_itself() {
+    let case = Case::empty();
+    fs::create_dir(case.file("real")).unwrap();
+    case.program(&["coach", "init", "--queue", "real/coach.json"]).assert().success();
+    std::os::unix::fs::symlink("real/coach.json", case.file("coach.json")).unwrap();
+    let action = "ask_person(question: \"x\")";
+    let add = ["coach", "add", "new-task", "--title", "t", "--action", action, "--queue", "coach.json"];
+    case.program(&add).assert().success();
+    assert!(case.file("coach.json").is_symlink() && !case.file("coach.json.lock").exists());
+    case.program(&["coach", "show", "new-task", "--queue", "real/coach.json"]).assert().success();
+}
