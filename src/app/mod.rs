@@ -28,11 +28,10 @@ const EXAMPLES: &str = "Examples:
   pixel-llm chat model.gguf                   a conversation in the terminal
   pixel-llm --prompt \"Tell me a story\"        one answer; so does: echo \"...\" | pixel-llm run
   pixel-llm run model.gguf --input in.jsonl --output out.jsonl
-  pixel-llm inspect model.gguf                what a model is
 A .gguf or .pxi file will do wherever a model is named; COMMAND --help has more examples.";
 
 /// The options that the short help shows without a command.
-const FIRST_OPTIONS: [&str; 6] = ["model", "no_window", "prompt", "input", "tour", "json"];
+const FIRST_OPTIONS: [&str; 5] = ["model", "no_window", "prompt", "input", "json"];
 
 /// A language model is a world, and its weights are pixels.
 #[derive(Debug, Parser)]
@@ -86,7 +85,7 @@ enum Command {
     Convert(convert::ConvertArgs),
     /// Tell what a model is; list its tensors; paint it.
     Inspect(inspect::InspectArgs),
-    /// Work with infinite maps: pixels and bytes anywhere on a plane of 64-bit coordinates.
+    /// Work with infinite maps: pixels and bytes at 64-bit coordinates.
     Map(map::MapArgs),
     /// Check every tile of a model against its checksum.
     Verify(verify::VerifyArgs),
@@ -113,6 +112,8 @@ fn command_line() -> clap::Command {
             let first = FIRST_OPTIONS.contains(&arg.get_id().as_str());
             if first { arg } else { arg.hide_short_help(true) }
         })
+        // There it says nothing, but who is used to it may go on writing it.
+        .mut_subcommand("run", |run| run.mut_arg("no_window", |arg| arg.hide(true)))
 }
 
 /// Reads the arguments. What cannot be read is told, and ends the program.

@@ -37,11 +37,11 @@ const DEFAULT_PARALLEL: usize = 8;
   pixel-llm run model.gguf --input requests.jsonl --output results.jsonl --resume --retry-failed
   cat requests.jsonl | pixel-llm run --input - > results.jsonl
 
-A prompt is a message to a model that brings a chat template, and its answer follows; --raw goes on with the text
-as it is.
+A prompt is a message to a model that brings a chat template, and its answer follows; \
+--raw goes on with the text as it is.
 
-A line of the input is {\"id\": \"1\", \"prompt\": \"...\"}, {\"id\": \"1\", \"messages\": [...]}, or of OpenAI's batch
-shape: {\"custom_id\": \"1\", \"method\": \"POST\", \"url\": \"/v1/chat/completions\", \"body\": {...}}. What a line says
+A line of the input is {\"id\": \"1\", \"prompt\": \"...\"}, {\"id\": \"1\", \"messages\": [...]}, or of OpenAI's batch \
+shape: {\"custom_id\": \"1\", \"method\": \"POST\", \"url\": \"/v1/chat/completions\", \"body\": {...}}. What a line says \
 goes before what the options say.")]
 pub struct BatchArgs {
     /// Answer in the terminal instead of opening the world, as `run` does.
@@ -50,7 +50,7 @@ pub struct BatchArgs {
     /// A PXI-LLM or GGUF file; the built-in model when left out.
     pub model: Option<PathBuf>,
 
-    /// A prompt to answer; may be given several times. A text through a pipe is one too.
+    /// A prompt to answer; give it again for more. A piped text is one too.
     #[arg(
         long,
         value_name = "TEXT",
