@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::borrow::BorrowMut;
 use std::fs;
 
 use assert_cmd::Command;
@@ -20,8 +21,8 @@ fn program(folder: &TempDir, args: &[&str]) -> Command {
 }
 
 /// Exit code, standard output and standard error.
-fn said(command: &mut Command) -> (i32, String, String) {
-    let output = command.output().unwrap();
+fn said(mut command: impl BorrowMut<Command>) -> (i32, String, String) {
+    let output = command.borrow_mut().output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
@@ -51,7 +52,8 @@ fn a_prompt_is_a_message_unless_it_is_raw() {
     assert!(error.contains("--system has no effect"), "{error}");
     // A line of a file is a document: it says itself when it is a message.
     let document = "{\"id\": \"a\", \"prompt\": \"Who are you?\"}\n";
-    let (_, line, _) = said(program(&folder, &[&["run", "--input", "-"], &ASK[..]].concat()).write_stdin(document));
+    let (_, line, _) =
+        said(program(&folder, &[&["run", "--input", "-"], &ASK[..]].concat()).write_stdin(document));
     let line: Value = serde_json::from_str(&line).unwrap();
     assert_eq!(line["response"]["body"]["choices"][0]["text"].as_str().unwrap(), raw.trim_end_matches('\n'));
 }
@@ -62,7 +64,8 @@ fn a_text_through_a_pipe_is_a_prompt() {
     let expected = said(program(&folder, &[&ASK[..], &["--prompt", "Who are you?"]].concat())).1;
     for before in ["run", "--no-window"] {
         for piped in ["Who are you?", "Who are you?\n", "Who are you?\r\n"] {
-            let (code, answer, _) = said(program(&folder, &[&[before], &ASK[..]].concat()).write_stdin(piped));
+            let (code, answer, _) =
+                said(program(&folder, &[&[before], &ASK[..]].concat()).write_stdin(piped));
             assert_eq!((code, &answer), (0, &expected), "{before}: {piped:?}");
         }
     }
@@ -75,14 +78,16 @@ fn a_text_through_a_pipe_is_a_prompt() {
 #[test]
 fn an_answer_without_a_word_is_told() {
     let folder = tempfile::tempdir().unwrap();
-    let stop = [&ASK[..], &["--prompt", "Who are you?", "--stop", "M"]].concat();
+    let stop = [&ASK[..], &["--prompt", "Who are you?", "--stop", "I"]].concat();
     let (code, answer, error) = said(&mut program(&folder, &stop));
     assert_eq!((code, answer.as_str()), (0, "\n"));
     assert!(error.contains("prompt-1: a --stop text came before any other"), "{error}");
     // What is complete is ended at once.
-    let complete = "<|im_start|>user\nWho are you?<|im_end|>\n<|im_start|>assistant\nMy name is Seedling. \
-                    I am small, but I like to tell stories.";
-    let (_, answer, error) = said(program(&folder, &[&ASK[..], &["--raw", "--prompt", complete]].concat()));
+    let ask = ["--device", "cpu", "--temperature", "0", "--prompt"];
+    let (_, answer, _) = said(program(&folder, &ask).arg("Who are you?"));
+    let turns = "<|im_start|>user\nWho are you?<|im_end|>\n<|im_start|>assistant\n";
+    let complete = format!("{turns}{}", answer.trim_end());
+    let (_, answer, error) = said(program(&folder, &ask).args([&complete, "--raw"]));
     assert_eq!(answer, "\n");
     assert!(error.contains("ended at once, without a word") && error.contains("--chat"), "{error}");
 }
@@ -92,8 +97,9 @@ fn answers_to_several_prompts_are_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     let two = ["--prompt", "Hello", "--prompt", "Who\nare you?"];
     let (_, both, _) = said(program(&folder, &[&ASK[..], &two].concat()));
-    let alone: Vec<String> =
-        ["Hello", "Who\nare you?"].map(|one| said(program(&folder, &[&ASK[..], &["--prompt", one]].concat())).1).into();
+    let alone: Vec<String> = ["Hello", "Who\nare you?"]
+        .map(|one| said(program(&folder, &[&ASK[..], &["--prompt", one]].concat())).1)
+        .into();
     assert_eq!(both, format!("==> Hello <==\n{}\n==> Who\\nare you? <==\n{}", alone[0], alone[1]));
 }
 
@@ -154,7 +160,8 @@ fn a_turn_is_answered_as_the_whole_conversation_is() {
 #[test]
 fn what_cannot_be_done_in_a_conversation_is_told_in_words() {
     let folder = tempfile::tempdir().unwrap();
-    let (code, answers, error) = chat(&folder, "/celar\n/undo\n/retry\n/dance\nHello\n/exit\nHello\n", &["--quiet"]);
+    let (code, answers, error) =
+        chat(&folder, "/celar\n/undo\n/retry\n/dance\nHello\n/exit\nHello\n", &["--quiet"]);
     assert_eq!((code, answers.lines().count()), (1, 1), "{error}");
     assert!(error.contains("there is no /celar; did you mean /clear?"), "{error}");
     for words in ["nothing to take back", "no answer to give anew", "no /dance; /help"] {
@@ -171,7 +178,10 @@ fn a_full_context_is_told_and_the_conversation_goes_on() {
     let lines = "Hello\nWho are you?\nHello\nWho are you?\nHello\n/save all.jsonl\n";
     let (code, answers, error) = chat(&folder, lines, &["--context", "96"]);
     assert_eq!((code, answers.lines().count()), (0, 5), "{error}");
-    assert!(error.contains("the context of 96 tokens is full: the model no longer sees the oldest"), "{error}");
+    assert!(
+        error.contains("the context of 96 tokens is full: the model no longer sees the oldest"),
+        "{error}"
+    );
     let saved = fs::read_to_string(folder.path().join("all.jsonl")).unwrap();
     assert_eq!(saved.matches("\"user\"").count(), 5, "the whole conversation is kept");
     // A message that is too long by itself is refused, and the next is answered.
@@ -232,4 +242,105 @@ fn shells_and_man_are_told_the_commands() {
     assert_eq!(said(&mut program(&folder, &["man", "pages"])).0, 0);
     let chat = fs::read_to_string(folder.path().join("pages/pixel-llm-chat.1")).unwrap();
     assert!(chat.contains("probabilities"), "{chat}");
+}
+
+/// The chat on a terminal of its own, by way of `script`.
+#[cfg(target_os = "linux")]
+mod on_a_terminal {
+    use std::io::{Read, Write};
+    use std::process::{Child, ChildStdin, Command, Stdio};
+    use std::sync::{Arc, Mutex};
+    use std::time::{Duration, Instant};
+
+    struct Terminal {
+        child: Child,
+        keys: ChildStdin,
+        screen: Arc<Mutex<String>>,
+        _home: tempfile::TempDir,
+    }
+
+    impl Terminal {
+        /// `None` with a loud word where there is no `script`.
+        fn open(args: &str, variables: &[(&str, &str)]) -> Option<Self> {
+            let home = tempfile::tempdir().unwrap();
+            let program = assert_cmd::cargo::cargo_bin("pixel-llm");
+            let line = format!("{} chat --device cpu {args}", program.display());
+            let mut command = Command::new("script");
+            command.args(["-qec", &line, "/dev/null"]).env("HOME", home.path()).env("TERM", "xterm-256color");
+            command.env_remove("NO_COLOR").envs(variables.iter().copied());
+            for name in ["XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "PIXEL_LLM_CACHE"] {
+                command.env_remove(name);
+            }
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+            let Ok(mut child) = command.spawn() else {
+                eprintln!("SKIPPED: there is no `script` to make a terminal");
+                return None;
+            };
+            let (keys, mut shown) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+            let screen = Arc::new(Mutex::new(String::new()));
+            let copy = Arc::clone(&screen);
+            std::thread::spawn(move || {
+                let mut bytes = [0; 4096];
+                while let Ok(len @ 1..) = shown.read(&mut bytes) {
+                    copy.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..len]));
+                }
+            });
+            Some(Self { child, keys, screen, _home: home })
+        }
+
+        fn press(&mut self, keys: &str) {
+            self.keys.write_all(keys.as_bytes()).unwrap();
+            self.keys.flush().unwrap();
+        }
+
+        fn count(&self, text: &str) -> usize {
+            self.screen.lock().unwrap().matches(text).count()
+        }
+
+        /// Waits until a text was shown so often; the time is only there so that a fault ends.
+        fn wait(&self, text: &str, times: usize) {
+            let start = Instant::now();
+            while self.count(text) < times {
+                let screen = || self.screen.lock().unwrap().clone();
+                assert!(start.elapsed() < Duration::from_secs(300), "{text:?} never came: {:?}", screen());
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+    }
+
+    #[test]
+    fn an_interrupt_ends_the_answer_and_not_the_program() {
+        let wild = "--temperature 2 --top-k 0 --top-p 1 --min-p 0 --show-probabilities";
+        let Some(mut terminal) = Terminal::open(wild, &[]) else { return };
+        terminal.wait("A chat with", 1);
+        let mut answers = 0;
+        // An answer may end by itself before the key arrives; then the next is interrupted.
+        while terminal.count("stopped") == 0 {
+            assert!(answers < 50, "no answer could be interrupted");
+            let shades = terminal.count("\x1b[38;5;");
+            terminal.press("Tell me a story.\r");
+            terminal.wait("\x1b[38;5;", shades + 1);
+            terminal.press("\x03");
+            answers += 1;
+            terminal.wait(" after ", answers);
+        }
+        // The conversation goes on.
+        terminal.press("Hello\r");
+        terminal.wait(" after ", answers + 1);
+        terminal.press("/exit\r");
+        assert!(terminal.child.wait().unwrap().success());
+    }
+
+    #[test]
+    fn colours_are_left_out_where_nobody_wants_them() {
+        let wild = "--temperature 2 --max-tokens 20 --show-probabilities";
+        let Some(mut terminal) = Terminal::open(wild, &[("NO_COLOR", "1")]) else { return };
+        terminal.wait("probabilities are not shown", 1);
+        terminal.press("Hello\r");
+        terminal.wait(" after ", 1);
+        assert_eq!(terminal.count("\x1b[38;5;"), 0);
+        // Ctrl-D at the prompt ends it.
+        terminal.press("\x04");
+        assert!(terminal.child.wait().unwrap().success());
+    }
 }
