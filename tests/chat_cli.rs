@@ -1,4 +1,5 @@
-//! What a person first tries: a prompt as a message, a conversation, a text through a pipe, and names mistyped.
+//! What a person first tries: a prompt as a message, a conversation, a text through a pipe, and
+//! names mistyped.
 #![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 mod common;
@@ -45,13 +46,13 @@ fn a_prompt_is_a_message_unless_it_is_raw() {
     assert!(!answer.contains("<|") && answer.ends_with('\n'), "{answer}");
     assert!(error.contains("tokens/s"), "{error}");
     assert_eq!(ask(&["--chat", "--prompt", "Who are you?"]).1, answer);
-    let (_, raw, error) = ask(&["--raw", "--quiet", "--prompt", "Who are you?"]);
-    assert_ne!(raw, answer);
+    let (_, raw, error) = ask(&["--raw", "--quiet", "--prompt", "Once upon a time"]);
+    assert!(raw.starts_with(", there was"), "{raw}");
     assert_eq!(error, "", "quiet is quiet");
     let (_, _, error) = ask(&["--raw", "--prompt", "Once", "--system", "x"]);
     assert!(error.contains("--system has no effect"), "{error}");
     // A line of a file is a document: it says itself when it is a message.
-    let document = "{\"id\": \"a\", \"prompt\": \"Who are you?\"}\n";
+    let document = "{\"id\": \"a\", \"prompt\": \"Once upon a time\"}\n";
     let (_, line, _) =
         said(program(&folder, &[&["run", "--input", "-"], &ASK[..]].concat()).write_stdin(document));
     let line: Value = serde_json::from_str(&line).unwrap();
@@ -118,7 +119,7 @@ fn a_conversation_keeps_what_was_said_and_obeys() {
     let (code, answers, error) = chat(&folder, lines, &[]);
     assert_eq!(answers.lines().count(), 2, "an answer is a line, and nothing else is: {answers}");
     assert!(answers.contains("Seedling") && !answers.contains("<|"), "{answers}");
-    assert_eq!(error.matches("tokens/s]").count(), 2, "{error}");
+    assert_eq!(error.matches("tokens/s, the first after").count(), 2, "{error}");
     assert!(error.contains("taken back: Who are you?"), "{error}");
     // What is there is not replaced, and that is an error of the run.
     assert!(code == 1 && error.contains("two.jsonl: not saved"), "{error}");
@@ -226,7 +227,7 @@ fn mistyped_names_are_answered_with_near_ones() {
         let (code, _, error) = said(&mut program(&folder, args));
         assert!(code == 2 && error.contains(expected) && error.lines().count() == 1, "{args:?}: {error}");
     }
-    let (code, _, error) = said(&mut program(&folder, &["run", "--device", "cup", "--prompt", "x"]));
+    let (code, _, error) = said(&mut program(&folder, &["run", "--device", "cpuu", "--prompt", "x"]));
     assert!(code == 2 && error.contains("'cpu'"), "{error}");
 }
 
@@ -310,8 +311,8 @@ mod on_a_terminal {
 
     #[test]
     fn an_interrupt_ends_the_answer_and_not_the_program() {
-        let wild = "--temperature 2 --top-k 0 --top-p 1 --min-p 0 --show-probabilities";
-        let Some(mut terminal) = Terminal::open(wild, &[]) else { return };
+        let sure = "--temperature 0 --show-probabilities";
+        let Some(mut terminal) = Terminal::open(sure, &[]) else { return };
         terminal.wait("A chat with", 1);
         let mut answers = 0;
         // An answer may end by itself before the key arrives; then the next is interrupted.
@@ -323,6 +324,8 @@ mod on_a_terminal {
             terminal.press("\x03");
             answers += 1;
             terminal.wait(" after ", answers);
+            // The editor drops what is typed before it shows its prompt again.
+            std::thread::sleep(Duration::from_millis(500));
         }
         // The conversation goes on.
         terminal.press("Hello\r");

@@ -103,7 +103,8 @@ enum Command {
     Man(pages::ManArgs),
 }
 
-/// The command line. Without a command its short help is one screen, and the long one has everything.
+/// The command line. Without a command its short help is one screen, and the long one has
+/// everything.
 fn command_line() -> clap::Command {
     Arguments::command()
         .about("A language model is a world, and its weights are pixels.")

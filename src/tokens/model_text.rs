@@ -34,8 +34,8 @@ impl ModelText {
         &self.tokenizer
     }
 
-    /// Whether the model brings a chat template, so that a prompt is a message to it unless somebody says
-    /// otherwise. Without one, conversations are written as ChatML.
+    /// Whether the model brings a chat template, so that a prompt is a message to it unless
+    /// somebody says otherwise. Without one, conversations are written as ChatML.
     pub fn brings_chat_template(&self) -> bool {
         self.brings_template
     }

@@ -75,8 +75,9 @@ pub fn run(
     run_on(&mut scheduler, engine, requests, progress, cancel, report)
 }
 
-/// The same on a scheduler that was used before, whose slots still hold the beginnings of earlier sequences: the
-/// turns of a conversation. After a cancelled run, [`Scheduler::stop`] ends what was running.
+/// The same on a scheduler that was used before, whose slots still hold the beginnings of earlier
+/// sequences: the turns of a conversation. After a cancelled run, [`Scheduler::stop`] ends what was
+/// running.
 pub fn run_on(
     scheduler: &mut Scheduler<'_>,
     engine: &mut dyn Engine,

@@ -83,8 +83,8 @@ pub struct Mind {
 }
 
 impl Mind {
-    /// Begins a sequence: a prompt as it is, or in a chat as a user's message where the model brings a chat template,
-    /// and so many tokens after it.
+    /// Begins a sequence: a prompt as it is, or in a chat as a user's message where the model
+    /// brings a chat template, and so many tokens after it.
     pub fn ask(&mut self, map: &Map, prompt: &str, chat: bool, tokens: u32, temperature: f32) {
         if let Some(why) = &self.refusal {
             self.problem = Some(format!("{why}: nothing can be asked until there is another"));

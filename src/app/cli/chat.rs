@@ -1,7 +1,7 @@
 //! `pixel-llm chat`: a conversation in the terminal.
 //!
-//! Comes in: lines of a person, or of a pipe. Goes out: answers on standard output as they are made; everything else,
-//! such as replies to `/commands` and tokens per second, on standard error.
+//! Comes in: lines of a person, or of a pipe. Goes out: answers on standard output as they are
+//! made; everything else, such as replies to `/commands` and tokens per second, on standard error.
 
 mod commands;
 mod conversation;
@@ -26,7 +26,8 @@ use crate::terminal;
 use crate::tokens::request::{Defaults, MAX_STOPS, PromptMode};
 use crate::tokens::{ModelText, TextModel};
 
-/// Positions of a conversation where nobody says: the cache of keys and values takes memory for each.
+/// Positions of a conversation where nobody says: the cache of keys and values takes memory for
+/// each.
 const CONTEXT: u32 = 4096;
 
 /// The most tokens of an answer where nobody says.
@@ -116,8 +117,12 @@ pub fn run(args: &ChatArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
     }
     let defaults = args.defaults(&text);
     let mut conversation = Conversation::new(&text, &mut *engine, defaults, args.system.clone());
-    run::interrupts_end_nothing();
     let mut exit = Exit::Ok;
+    // A person sees what was refused; whoever reads the exit code of a pipe does not.
+    let refused = if lines.is_terminal() { Exit::Ok } else { Exit::FoundBad };
+    if lines.is_terminal() {
+        run::interrupts_end_nothing();
+    }
     let mut interrupted = false;
     loop {
         let line = match lines.next()? {
@@ -138,13 +143,13 @@ pub fn run(args: &ChatArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
             Ok(Some(Command::Retry)) => conversation.retry(),
             Ok(Some(command)) => {
                 if !obey(&mut conversation, command) {
-                    exit = Exit::FoundBad;
+                    exit = refused;
                 }
                 continue;
             }
             Err(problem) => {
                 print_warning(&problem);
-                exit = Exit::FoundBad;
+                exit = refused;
                 continue;
             }
         };
@@ -156,8 +161,11 @@ pub fn run(args: &ChatArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
             }
             Turn::Refused(problem) => {
                 print_warning(&problem);
-                exit = Exit::FoundBad;
+                exit = refused;
             }
+        }
+        if !lines.is_terminal() && run::was_interrupted() {
+            return Ok(Exit::FoundBad);
         }
     }
 }
@@ -200,7 +208,8 @@ fn obey(conversation: &mut Conversation<'_, '_>, command: Command) -> bool {
     true
 }
 
-/// Writes the conversation as one line that `pixel-llm run --input` reads; how many messages it has.
+/// Writes the conversation as one line that `pixel-llm run --input` reads; how many messages it
+/// has.
 fn save(conversation: &Conversation<'_, '_>, path: &Path) -> io::Result<usize> {
     let messages = conversation.messages();
     let objects: Vec<_> = messages

@@ -1,4 +1,5 @@
-//! What shells and `man` read of the command line: completions and manual pages, made of the same definitions.
+//! What shells and `man` read of the command line: completions and manual pages, made of the same
+//! definitions.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,7 +1,8 @@
 //! `pixel-llm run`: answer prompts without opening the world.
 //!
-//! Comes in: the arguments, or a text through a pipe. Goes out: text as it is made for prompts, a line of JSON per
-//! request for `--input`. A prompt is a message to a model that brings a chat template.
+//! Comes in: the arguments, or a text through a pipe. Goes out: text as it is made for prompts, a
+//! line of JSON per request for `--input`. A prompt is a message to a model that brings a chat
+//! template.
 
 mod drive;
 mod sampling;
@@ -11,15 +12,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-pub use drive::{interrupt, interruptible, run};
 pub(in crate::app::cli) use drive::{
-    forget_interrupt, interrupts_end_nothing, nothing_visible, speed_line, write_answer,
+    forget_interrupt, interrupts_end_nothing, nothing_visible, speed_line, was_interrupted, write_answer,
 };
+pub use drive::{interrupt, interruptible, run};
 pub use sampling::SamplingArgs;
 
 use super::engine::{Device, GpuMemory};
-use crate::tokens::output::Existing;
 use crate::tokens::ModelText;
+use crate::tokens::output::Existing;
 use crate::tokens::request::{DEFAULT_MAX_TOKENS, Defaults, MAX_STOPS, PromptMode};
 
 /// Slots of a run over a file, if nobody says: more gain little on most machines, and each takes memory.
@@ -62,8 +63,8 @@ pub struct BatchArgs {
     /// A file of requests, one JSON object a line; - is standard input.
     #[arg(long, value_name = "FILE", help_heading = "Prompts")]
     pub input: Option<PathBuf>,
-    /// Give prompts as a user's message, also those of --input. This is the default for --prompt where the model
-    /// brings a chat template; without one it is ChatML.
+    /// Give prompts as a user's message, also those of --input. This is the default for --prompt
+    /// where the model brings a chat template; without one it is ChatML.
     #[arg(long, conflicts_with = "raw", help_heading = "Prompts")]
     pub chat: bool,
     /// Give prompts as they are, for the model to go on with.
@@ -73,7 +74,13 @@ pub struct BatchArgs {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = "Prompts")]
     pub system: Option<String>,
     /// Leave out lines that are no requests instead of running nothing.
-    #[arg(long, requires = "input", conflicts_with = "prompt", hide_short_help = true, help_heading = "Prompts")]
+    #[arg(
+        long,
+        requires = "input",
+        conflicts_with = "prompt",
+        hide_short_help = true,
+        help_heading = "Prompts"
+    )]
     pub skip_bad: bool,
 
     /// Where results go, one JSON object a line; - is standard output.
@@ -154,8 +161,8 @@ impl BatchArgs {
         }
     }
 
-    /// What prompts of the command line and of a pipe get: where the model brings a chat template they are messages,
-    /// unless somebody says otherwise. Lines of a file are what they say.
+    /// What prompts of the command line and of a pipe get: where the model brings a chat template
+    /// they are messages, unless somebody says otherwise. Lines of a file are what they say.
     pub(in crate::app::cli) fn defaults_of_prompts(&self, text: &ModelText) -> Defaults {
         let mut defaults = self.defaults();
         if !self.raw && text.brings_chat_template() {

@@ -1,6 +1,7 @@
 //! What somebody may have meant who has misspelt a command or a file.
 //!
-//! Comes in: the arguments as they were typed. Goes out: the command or the file of a near name, in words.
+//! Comes in: the arguments as they were typed. Goes out: the command or the file of a near name, in
+//! words.
 
 use std::ffi::OsString;
 use std::io;
@@ -9,11 +10,12 @@ use std::path::Path;
 use crate::names::nearest;
 use crate::terminal::one_line;
 
-/// How many names of a folder are compared; a folder of more is not one that a person looks through.
+/// How many names of a folder are compared; a folder of more is not one that a person looks
+/// through.
 const MOST_NAMES: usize = 10_000;
 
-/// The problem with a first argument that is neither a command nor a file, where something has a near name. `arguments`
-/// are those behind the program's name.
+/// The problem with a first argument that is neither a command nor a file, where something has a
+/// near name. `arguments` are those behind the program's name.
 pub fn mistyped_command(command: &clap::Command, arguments: &[OsString]) -> Option<String> {
     let first = first_positional(command, arguments)?.to_str()?;
     if command.find_subcommand(first).is_some() || first == "help" || Path::new(first).exists() {
@@ -52,19 +54,20 @@ fn first_positional<'a>(command: &clap::Command, arguments: &'a [OsString]) -> O
     None
 }
 
-/// The name in the folder of a file that is not there that is nearest to its own, with the folder before it.
+/// The name in the folder of a file that is not there that is nearest to its own, with the folder
+/// before it.
 pub fn near_file(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
     let folder = path.parent()?;
     let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let entries = here.read_dir().ok()?.take(MOST_NAMES);
-    let names: Vec<String> =
-        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    let names: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
     let near = nearest(name, names.iter().map(String::as_str))?;
     Some(folder.join(near).display().to_string())
 }
 
-/// The near name of the file that an error is about: of an argument that the error names and that is not there.
+/// The near name of the file that an error is about: of an argument that the error names and that
+/// is not there.
 pub fn for_error(error: &anyhow::Error, arguments: &[OsString]) -> Option<String> {
     let is_missing = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound)

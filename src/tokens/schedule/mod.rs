@@ -347,7 +347,8 @@ impl<'m> Scheduler<'m> {
         self.events.push(Event::Finished { number, request: Box::new(request), outcome: Ok(answer) });
     }
 
-    /// Ends every request with what it has so far. Call it between a batch's answers and the next plan.
+    /// Ends every request with what it has so far. Call it between a batch's answers and the next
+    /// plan.
     pub fn stop(&mut self, now: Duration) {
         for index in 0..self.slots.len() {
             self.finish(index, FinishReason::Length, now);

@@ -16,8 +16,7 @@ pub const HELP: &str = "\
 /exit          end, as Ctrl-D does
 A message that begins with a slash is written with two: //like this. Ctrl-C stops an answer.";
 
-const NAMES: [&str; 9] =
-    ["help", "clear", "system", "undo", "retry", "regenerate", "save", "exit", "quit"];
+const NAMES: [&str; 9] = ["help", "clear", "system", "undo", "retry", "regenerate", "save", "exit", "quit"];
 
 /// What a line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The turns of a conversation, and the model that answers them.
 //!
-//! One slot of one scheduler serves all turns: it still holds the keys and values of the turns before, so that only
-//! what is new of the conversation is computed.
+//! One slot of one scheduler serves all turns: it still holds the keys and values of the turns
+//! before, so that only what is new of the conversation is computed.
 
 use std::time::Instant;
 
@@ -113,7 +113,8 @@ impl<'t, 'e> Conversation<'t, 'e> {
         system.chain(messages.iter().cloned()).collect()
     }
 
-    /// The prompt that fits, with room for an answer; oldest turns are left out for it, and that is said.
+    /// The prompt that fits, with room for an answer; oldest turns are left out for it, and that is
+    /// said.
     fn fit(&mut self) -> Result<(Prompt, u32), String> {
         let context = self.engine.capacity().context;
         let wanted = (self.defaults.max_tokens as usize).min(context / 4).max(1);
@@ -168,7 +169,9 @@ impl<'t, 'e> Conversation<'t, 'e> {
         if cancelled {
             print_note("stopped; what was said so far stays in the conversation");
         } else if answer.finish == FinishReason::Length && max_tokens == room {
-            print_warning("the context is full, so the answer ends here; a larger --context has room for more");
+            print_warning(
+                "the context is full, so the answer ends here; a larger --context has room for more",
+            );
         } else if answer.finish == FinishReason::Length {
             print_note(&format!("the answer is cut off at {max_tokens} tokens (--max-tokens)"));
         }
@@ -176,7 +179,8 @@ impl<'t, 'e> Conversation<'t, 'e> {
         Ok(Turn::Answered(answer))
     }
 
-    /// Runs a request to its end, or until it is interrupted, which is the second part of what it gives.
+    /// Runs a request to its end, or until it is interrupted, which is the second part of what it
+    /// gives.
     fn run(&mut self, request: Request) -> anyhow::Result<(Option<Result<Answer, Failure>>, bool)> {
         let mut finished = None;
         let mut progress = Progress::new(1, 0);

@@ -1,4 +1,5 @@
-//! Where a conversation's lines come from: an editor with a history on a terminal, else a pipe or a file as it is.
+//! Where a conversation's lines come from: an editor with a history on a terminal, else a pipe or a
+//! file as it is.
 
 use std::io::{self, BufRead, IsTerminal};
 use std::path::PathBuf;
@@ -83,8 +84,8 @@ impl Lines {
         }
     }
 
-    /// Keeps the history at once, so that a conversation that is killed is remembered too. What cannot be kept is told
-    /// of once.
+    /// Keeps the history at once, so that a conversation that is killed is remembered too. What
+    /// cannot be kept is told of once.
     fn keep(&mut self) {
         let (Some(editor), Some(path)) = (&mut self.editor, &self.history) else { return };
         let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);

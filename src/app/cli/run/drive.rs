@@ -21,13 +21,13 @@ use crate::terminal;
 use crate::tokens::output::{ResultContext, Resumed, result_line};
 use crate::tokens::request::{Defaults, PromptMode};
 use crate::tokens::{
-    Answer, FinishReason, InputError, InputFile, ModelText, Outcome, OutputError, OutputFile, Progress, Prompt,
-    Report, Request, RunError, TextModel, run as run_requests,
+    Answer, FinishReason, InputError, InputFile, ModelText, Outcome, OutputError, OutputFile, Progress,
+    Prompt, Report, Request, RunError, TextModel, run as run_requests,
 };
 
 static RUNNING: AtomicBool = AtomicBool::new(false);
 static CANCELLED: AtomicBool = AtomicBool::new(false);
-/// Whether an interrupt only ever ends what is running, as in a conversation.
+/// Whether an interrupt only ever ends what is running, as in a conversation on a terminal.
 static STAYS: AtomicBool = AtomicBool::new(false);
 
 /// The longest prompt that is read from a pipe: more than any context holds.
@@ -39,6 +39,7 @@ const MOST_OF_PROMPT: usize = 60;
 /// For the interrupt handler: asks a run to end after its present step. False where there is none to ask, or it
 /// was asked before, so that the program is to end at once.
 pub fn interrupt() -> bool {
+    // At the prompt of a conversation a signal to end the program ends it.
     RUNNING.load(Ordering::SeqCst)
         && (!CANCELLED.swap(true, Ordering::SeqCst) || STAYS.load(Ordering::SeqCst))
 }
@@ -51,6 +52,11 @@ pub(in crate::app::cli) fn interrupts_end_nothing() {
 /// For a conversation: what is asked next was not interrupted.
 pub(in crate::app::cli) fn forget_interrupt() {
     CANCELLED.store(false, Ordering::SeqCst);
+}
+
+/// Whether there was an interrupt since the last one was forgotten.
+pub(in crate::app::cli) fn was_interrupted() -> bool {
+    CANCELLED.load(Ordering::SeqCst)
 }
 
 /// Runs work that looks at the flag it is given, which an interrupt sets.
@@ -266,7 +272,8 @@ fn piped_prompt(args: &BatchArgs) -> anyhow::Result<Option<String>> {
     Ok((!text.is_empty()).then(|| text.to_owned()))
 }
 
-/// Says what an option does not do to the prompts, and refuses a template that cannot be used before anything runs.
+/// Says what an option does not do to the prompts, and refuses a template that cannot be used
+/// before anything runs.
 fn check_prompts(
     args: &BatchArgs,
     source: Source<'_>,
@@ -346,8 +353,9 @@ pub(in crate::app::cli) fn nothing_visible(
     })
 }
 
-/// Writes text of an answer to standard output, at once, with the terminal's codes for a style around it where there
-/// is one. All text of models that a person reads as it is made goes through here.
+/// Writes text of an answer to standard output, at once, with the terminal's codes for a style
+/// around it where there is one. All text of models that a person reads as it is made goes through
+/// here.
 pub(in crate::app::cli) fn write_answer(style: Option<&str>, text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     match style {
