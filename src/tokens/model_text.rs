@@ -12,6 +12,7 @@ pub struct ModelText {
     tokenizer: Tokenizer,
     /// A template that does not compile is only an error for those who chat.
     template: Result<ChatTemplate, ChatError>,
+    brings_template: bool,
 }
 
 impl ModelText {
@@ -21,15 +22,22 @@ impl ModelText {
         let spec = TokenizerSpec::from_metadata(model.metadata()).map_err(|error| failed(&error))?;
         let tokenizer = Tokenizer::new(&spec).map_err(|error| failed(&error))?;
         let template = ChatTemplate::from_spec(&spec, &tokenizer);
+        let brings_template = spec.chat_template.as_ref().is_some_and(|source| !source.trim().is_empty());
         let stem = || model.path().file_stem().map(|stem| stem.to_string_lossy().into_owned());
         let named = model.metadata().str("general.name").ok().flatten().map(str::to_owned);
         let name = named.filter(|name| !name.is_empty()).or_else(stem).unwrap_or_default();
-        Ok(Self { name, tokenizer, template })
+        Ok(Self { name, tokenizer, template, brings_template })
     }
 
     /// The tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
+    }
+
+    /// Whether the model brings a chat template, so that a prompt is a message to it unless
+    /// somebody says otherwise. Without one, conversations are written as ChatML.
+    pub fn brings_chat_template(&self) -> bool {
+        self.brings_template
     }
 }
 

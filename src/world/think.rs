@@ -83,7 +83,8 @@ pub struct Mind {
 }
 
 impl Mind {
-    /// Begins a sequence: a prompt as it is, or as a user's message, and so many tokens after it.
+    /// Begins a sequence: a prompt as it is, or in a chat as a user's message where the model
+    /// brings a chat template, and so many tokens after it.
     pub fn ask(&mut self, map: &Map, prompt: &str, chat: bool, tokens: u32, temperature: f32) {
         if let Some(why) = &self.refusal {
             self.problem = Some(format!("{why}: nothing can be asked until there is another"));
@@ -118,7 +119,11 @@ impl Mind {
         }
         let text = self.text.as_ref().expect("it was opened above");
         let message = Message { role: "user".into(), content: prompt.to_owned() };
-        let prompt = if chat { Prompt::Chat(vec![message]) } else { Prompt::Text(prompt.to_owned()) };
+        let prompt = if chat && text.brings_chat_template() {
+            Prompt::Chat(vec![message])
+        } else {
+            Prompt::Text(prompt.to_owned())
+        };
         text.encode(&prompt).map_err(|error| error.to_string())
     }
 

@@ -6,6 +6,7 @@ use crate::assets::Assets;
 use crate::model::{Cache, PixelModel};
 
 pub mod bench;
+pub mod chat;
 pub mod coach;
 pub mod convert;
 pub mod engine;
@@ -16,9 +17,11 @@ pub mod map;
 pub mod mods;
 mod numbers;
 pub mod output;
+pub mod pages;
 pub mod perplexity;
 pub mod run;
 pub mod simulate;
+pub mod suggest;
 mod table;
 pub mod verify;
 

@@ -4,6 +4,7 @@
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::{
+    ffi::OsString,
     io::{self, BufWriter, IsTerminal, Write},
     process::ExitCode,
 };
@@ -98,15 +99,11 @@ pub fn progress_bar(label: &'static str, len: u64) -> ProgressBar {
     ProgressBar::new(len).with_style(style.progress_chars("=> ")).with_message(label)
 }
 
-/// Reads the program's arguments. Where they are wrong, what is quoted of them is written out: a name of a file may hold
-/// anything.
-pub fn arguments<P: clap::Parser>() -> P {
-    let error = match P::try_parse() {
-        Ok(arguments) => return arguments,
-        Err(error) => error,
-    };
-    let shown = std::env::args_os().map(|text| terminal::one_line(&text.to_string_lossy()).into_owned());
-    match P::try_parse_from(shown) {
+/// Ends the program with what clap says of arguments that cannot be read. What it quotes of them is
+/// written out: a name of a file may hold anything.
+pub fn refuse_arguments(command: clap::Command, typed: &[OsString], error: &clap::Error) -> ! {
+    let shown = typed.iter().map(|text| terminal::one_line(&text.to_string_lossy()).into_owned());
+    match command.try_get_matches_from(shown) {
         Err(shown) if shown.kind() == error.kind() => shown.exit(),
         _ => {
             let _ = write!(terminal::stderr(), "{}", terminal::lines(&error.to_string()));

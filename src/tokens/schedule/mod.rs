@@ -32,6 +32,8 @@ pub enum Event {
         number: u64,
         /// The text that is new.
         text: String,
+        /// The log-probability of the token that it came with, where the request asks for them.
+        logprob: Option<f32>,
     },
     /// The request is finished.
     Finished {
@@ -324,7 +326,7 @@ impl<'m> Scheduler<'m> {
             let (mut text, number) = (String::new(), running.number);
             let end = running.take_token(sampled, self.text, slot.tokens.len(), context, &mut text, now);
             if !text.is_empty() {
-                self.events.push(Event::Text { number, text });
+                self.events.push(Event::Text { number, text, logprob: sampled.logprob });
             }
             if let Some(reason) = end {
                 self.finish(index, reason, now);
@@ -340,9 +342,17 @@ impl<'m> Scheduler<'m> {
         let number = running.number;
         let (request, answer, text) = running.finish(reason, now);
         if !text.is_empty() {
-            self.events.push(Event::Text { number, text });
+            self.events.push(Event::Text { number, text, logprob: None });
         }
         self.events.push(Event::Finished { number, request: Box::new(request), outcome: Ok(answer) });
+    }
+
+    /// Ends every request with what it has so far. Call it between a batch's answers and the next
+    /// plan.
+    pub fn stop(&mut self, now: Duration) {
+        for index in 0..self.slots.len() {
+            self.finish(index, FinishReason::Length, now);
+        }
     }
 
     /// Copies to every slot whose wait is over. A slot that ended early still has what it computed, since no
