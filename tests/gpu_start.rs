@@ -7,15 +7,14 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
-use assert_cmd::assert::OutputAssertExt;
-use assert_cmd::cargo::CommandCargoExt;
 use common::gpu::has_adapter;
 
 /// What a program says on standard error in a home of its own.
 fn said(home: &Path, args: &[&str]) -> String {
-    let mut command = Command::cargo_bin("pixel-llm").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pixel-llm"));
     command.current_dir(home).env("HOME", home).env_remove("XDG_CACHE_HOME").args(args);
-    let output = command.assert().success().get_output().clone();
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
     assert!(!output.stdout.is_empty(), "there is an answer");
     String::from_utf8(output.stderr).unwrap()
 }
