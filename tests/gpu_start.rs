@@ -109,12 +109,12 @@ fn a_trial_binds_no_thread_but_those_of_the_adapter() {
         let others = ["main", "later", "doing", "ctrl-c", "Task Po", "Async"];
         assert!(!others.iter().any(|other| name.contains(other)), "{name} is no adapter's: {list}");
     }
-    assert_eq!(workers, early_workers(&allowed), "the program may still run on all of {allowed}");
+    assert_eq!(workers, processors_in(&allowed), "the program may still run on all of {allowed}");
 }
 
 /// Processors in a list such as `0-3,8`.
 #[cfg(target_os = "linux")]
-fn early_workers(list: &str) -> usize {
+fn processors_in(list: &str) -> usize {
     let number = |text: &str| text.parse::<usize>().unwrap();
     let span = |span: &str| span.split_once('-').map_or(1, |(from, to)| number(to) - number(from) + 1);
     list.split(',').map(span).sum()
