@@ -35,7 +35,13 @@ pub fn open_model(model: Option<&Path>, assets: &Assets) -> anyhow::Result<Pixel
     };
     let model = Cache::default().open(path, |work| {
         let bar = output::progress_bytes("converting", Some(work));
-        Box::new(move |done| if done < work { bar.set_position(done) } else { bar.finish_and_clear() })
+        // Where no bar shows, a line says it.
+        // Where no bar shows, a line says it, until this closure goes.
+        let said = bar.is_hidden().then(|| output::doing("converting the model, once"));
+        Box::new(move |done| {
+            let _ = &said;
+            if done < work { bar.set_position(done) } else { bar.finish_and_clear() }
+        })
     })?;
     Ok(model)
 }

@@ -7,6 +7,9 @@ use std::{
     ffi::OsString,
     io::{self, BufWriter, IsTerminal, Write},
     process::ExitCode,
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use crate::terminal::{self, Escapes, Terminal};
@@ -112,6 +115,56 @@ pub fn refuse_arguments(command: clap::Command, typed: &[OsString], error: &clap
     }
 }
 
+/// Work may take so long before it is said what is being done.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Work that says on standard error what it is, if it lasts; it ends when this is dropped.
+#[must_use = "the work ends when this is dropped"]
+pub struct Doing {
+    end: Option<mpsc::Sender<()>>,
+    teller: Option<JoinHandle<()>>,
+}
+
+/// Begins work that may take long. After half a second a terminal shows what is being done until the
+/// work ends, and anything else gets one line.
+pub fn doing(what: impl Into<String>) -> Doing {
+    let (what, (end, ended)) = (what.into(), mpsc::channel());
+    let tell = move || {
+        if outlasts(PATIENCE, &ended) {
+            show(&what, &ended);
+        }
+    };
+    // A thread that cannot be had leaves the work without words, not undone.
+    let teller = thread::Builder::new().name("doing".into()).spawn(tell).ok();
+    Doing { end: Some(end), teller }
+}
+
+/// Whether the other end is still there after some time.
+fn outlasts(patience: Duration, ended: &Receiver<()>) -> bool {
+    ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout)
+}
+
+fn show(what: &str, ended: &Receiver<()>) {
+    if !io::stderr().is_terminal() {
+        return print_note(what);
+    }
+    let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
+    let style = style.expect("the template is well formed");
+    let bar = ProgressBar::new_spinner().with_style(style).with_message(what.to_owned());
+    bar.enable_steady_tick(PATIENCE / 5);
+    // Nothing is ever sent: this waits for the other end to go.
+    let _ = ended.recv();
+    bar.finish_and_clear();
+}
+
+impl Drop for Doing {
+    fn drop(&mut self) {
+        self.end = None;
+        // What comes next finds the line cleared.
+        let _ = self.teller.take().map(JoinHandle::join);
+    }
+}
+
 /// Prints one line on standard error: the error and its causes, each said once.
 pub fn print_error(error: &anyhow::Error) {
     print_line("error", &error_line(error));
@@ -157,6 +210,14 @@ fn print_line(kind: &str, message: &str) {
 mod tests {
     use super::*;
     use anyhow::Context;
+
+    #[test]
+    fn only_work_that_lasts_says_what_it_is() {
+        let (end, ended) = mpsc::channel();
+        assert!(outlasts(Duration::ZERO, &ended));
+        drop(end);
+        assert!(!outlasts(Duration::from_secs(3600), &ended));
+    }
 
     #[test]
     fn causes_are_said_once() {

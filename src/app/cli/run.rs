@@ -119,7 +119,7 @@ pub struct BatchArgs {
     /// How many tokens of prompt and answer to have room for [default: what --prompt needs; else what the model was made for, on a GPU at most 2048].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Running")]
     pub context: Option<u32>,
-    /// What computes. Auto takes a GPU where there is one, else what a short trial finds faster.
+    /// What computes. Auto takes a GPU where there is one, else the processor.
     #[arg(long, value_enum, default_value_t = Device::Auto, help_heading = "Running")]
     pub device: Device,
     /// How much of a GPU the model may take.

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::{BatchArgs, Source, trace};
 use crate::app::cli::engine::{controls_without, open_engine_without};
 use crate::app::cli::open_model;
-use crate::app::cli::output::{Exit, Output, print_note, print_warning};
+use crate::app::cli::output::{Doing, Exit, Output, doing, print_note, print_warning};
 use crate::assets::Assets;
 use crate::model::PixelModel;
 use crate::terminal::{self, Escapes};
@@ -196,12 +196,14 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
         shown: 0,
         model: text.name().to_owned(),
         start: Instant::now(),
+        reading: (stream_text && !args.quiet).then(|| doing("reading the prompt")),
     };
     let mut progress = Progress::new(total, total - remaining);
     let outcome = interruptible(|cancelled| {
         run_requests(&mut *engine, &text, requests, &mut progress, cancelled, |report| view.take(report))
     });
     view.bar.finish_and_clear();
+    view.reading = None;
     let synced = view.output.as_mut().map_or(Ok(()), OutputFile::sync);
     let outcome = outcome.and_then(|outcome| Ok(synced.map(|()| outcome)?));
     let cancelled = match outcome {
@@ -474,10 +476,15 @@ struct View<'t> {
     text: &'t ModelText,
     model: String,
     start: Instant,
+    /// Until the first word, where words are shown.
+    reading: Option<Doing>,
 }
 
 impl View<'_> {
     fn take(&mut self, report: Report<'_>) -> Result<(), OutputError> {
+        if !matches!(report, Report::Step(_)) {
+            self.reading = None;
+        }
         match report {
             Report::Text { number, text, .. } if self.output.is_none() => {
                 self.live.entry(number).or_default().0.push_str(text);
