@@ -45,12 +45,13 @@ impl TextModel for ModelText {
             Prompt::Text(text) => {
                 Ok(self.tokenizer.encode(text, EncodeOptions { add_special: true, parse_special: true }))
             }
-            Prompt::Chat(messages) => {
+            Prompt::Chat(chat) => {
                 let failed = |error: &ChatError| TextError::ChatTemplate(error.to_string());
                 let template = self.template.as_ref().map_err(failed)?;
-                let messages: Vec<ChatMessage> = messages
+                let messages: Vec<ChatMessage> = chat
+                    .messages
                     .iter()
-                    .map(|message| ChatMessage::new(&message.role, &message.content))
+                    .map(|m| ChatMessage::new(&m.role, m.content.clone().unwrap_or_default()))
                     .collect();
                 let text = template.render(&messages, true).map_err(|error| failed(&error))?;
                 // The template has written the beginning of the sequence itself.
@@ -69,6 +70,10 @@ impl TextModel for ModelText {
 
     fn decoder(&self) -> Box<dyn Decode + '_> {
         Box::new(Stream { tokenizer: &self.tokenizer, stream: DecodeStream::continuing(true) })
+    }
+
+    fn decoder_of_all(&self) -> Box<dyn Decode + '_> {
+        Box::new(Stream { tokenizer: &self.tokenizer, stream: DecodeStream::continuing(false) })
     }
 }
 

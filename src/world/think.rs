@@ -117,8 +117,10 @@ impl Mind {
             self.text = Some(Arc::new(text));
         }
         let text = self.text.as_ref().expect("it was opened above");
-        let message = Message { role: "user".into(), content: prompt.to_owned() };
-        let prompt = if chat { Prompt::Chat(vec![message]) } else { Prompt::Text(prompt.to_owned()) };
+        let prompt = match chat {
+            true => Prompt::Chat(vec![Message::new("user", prompt)].into()),
+            false => Prompt::Text(prompt.to_owned()),
+        };
         text.encode(&prompt).map_err(|error| error.to_string())
     }
 

@@ -3,6 +3,7 @@
 //! Comes in: the arguments. Goes out: text as it is made for `--prompt`, a line of JSON per request for `--input`.
 
 mod drive;
+mod resume;
 mod trace;
 
 use std::path::PathBuf;
@@ -60,7 +61,10 @@ pub struct BatchArgs {
     /// The system message of chats that have none.
     #[arg(long, value_name = "TEXT", help_heading = "Prompts")]
     pub system: Option<String>,
-    /// Leave out lines that are no requests instead of running nothing.
+    /// What the chat template may read, such as '{"enable_thinking": false}'.
+    #[arg(long, value_name = "JSON", value_parser = template_variables, help_heading = "Prompts")]
+    pub chat_template_kwargs: Option<TemplateVariables>,
+    /// Give lines that are no requests an error as their result, instead of running nothing.
     #[arg(long, requires = "input", conflicts_with = "prompt", help_heading = "Prompts")]
     pub skip_bad: bool,
 
@@ -73,6 +77,9 @@ pub struct BatchArgs {
     /// With --resume, run requests that ended in an error again.
     #[arg(long, requires = "resume", help_heading = "Results")]
     pub retry_failed: bool,
+    /// With --resume, run requests again whose result is of another prompt or other options.
+    #[arg(long, requires = "resume", help_heading = "Results")]
+    pub retry_changed: bool,
     /// Start an output file that is there anew.
     #[arg(long, requires = "output", help_heading = "Results")]
     pub overwrite: bool,
@@ -99,7 +106,7 @@ pub struct BatchArgs {
     /// Choose among this many of the most probable tokens; 0 is all.
     #[arg(long, value_name = "K", default_value_t = SamplingParams::default().top_k, help_heading = "Sampling")]
     pub top_k: u32,
-    /// Choose among the most probable tokens that together have this share; 1 is all.
+    /// Choose among the most probable tokens that together have this share; 1 is all, 0 is one.
     #[arg(long, value_name = "P", default_value_t = SamplingParams::default().top_p, value_parser = ranged(&TOP_P), help_heading = "Sampling")]
     pub top_p: f32,
     /// Choose among tokens at least this probable, relative to the most probable; 0 is all.
@@ -141,6 +148,14 @@ pub struct BatchArgs {
     pub mute: Vec<(u32, u32)>,
 }
 
+/// Names and JSON of what a chat template may read.
+#[derive(Clone, Debug, Default)]
+pub struct TemplateVariables(Vec<(String, String)>);
+
+fn template_variables(json: &str) -> Result<TemplateVariables, String> {
+    crate::tokens::request::template_variables(json).map(TemplateVariables).map_err(|error| error.to_string())
+}
+
 fn head(text: &str) -> Result<(u32, u32), String> {
     let parts =
         text.split_once('.').and_then(|(layer, head)| Some((layer.parse().ok()?, head.parse().ok()?)));
@@ -177,6 +192,7 @@ impl BatchArgs {
             prompt_logprobs: self.prompt_logprobs,
             mode: if self.chat { PromptMode::Chat } else { PromptMode::Raw },
             system: self.system.clone(),
+            template_variables: self.chat_template_kwargs.clone().unwrap_or_default().0,
         }
     }
 
@@ -274,7 +290,10 @@ mod tests {
             "--prompt x --chat --raw",
             "--prompt x --resume",
             "--input x --output y --resume --overwrite",
-            "--prompt x --top-p 0",
+            "--prompt x --top-p -1",
+            "--prompt x --chat-template-kwargs [1]",
+            "--prompt x --chat-template-kwargs {\"messages\":1}",
+            "--input x --output y --retry-changed",
             "--prompt x --temperature nan",
             "--prompt x --parallel 0",
             "--prompt x --logprobs 21",
@@ -285,7 +304,7 @@ mod tests {
             assert!(parse(arguments).is_err(), "{arguments}");
         }
         let message = parse("--prompt x --top-p 2").unwrap_err().to_string();
-        assert!(message.contains("expected a number above 0 and at most 1"), "{message}");
+        assert!(message.contains("expected a number from 0 to 1"), "{message}");
         assert!(parse("").unwrap().source().is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! From arguments to a finished run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,13 +11,14 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use super::resume::Found;
 use super::{BatchArgs, Source, trace};
 use crate::app::cli::engine::{controls_without, open_engine_without};
 use crate::app::cli::open_model;
 use crate::app::cli::output::{Exit, Output, print_note, print_warning};
 use crate::assets::Assets;
 use crate::model::PixelModel;
-use crate::tokens::output::{ResultContext, Resumed, result_line};
+use crate::tokens::output::{ResultContext, Resumed, bad_line, result_line};
 use crate::tokens::request::Defaults;
 use crate::tokens::{
     InputError, InputFile, ModelText, Outcome, OutputError, OutputFile, Progress, Report, Request, RunError,
@@ -114,15 +115,22 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
     if let Some(input) = &input {
         warn_of(input);
     }
-    let mut output = open_output(args, input.as_mut())?;
+    let mut found = Found::new(args.retry_changed);
+    let mut output = open_output(args, input.as_mut(), &mut found)?;
     let opened = open_text(args, assets).and_then(|(model, text)| {
         if let Some(folder) = &args.save_activations {
             trace::check(folder, model.config())?;
         }
+        let digest = model_digest(&model, &args.mute);
+        if let Some(path) = &args.output {
+            found.check(path, &digest, text.name())?;
+        }
         let context = args.context.or_else(|| context_of(source, &defaults, &text, &model));
-        Ok((open_engine_without(&args.mute, args.device, model, args.slots(), context, args.memory)?, text))
+        let slots = args.slots();
+        let engine = open_engine_without(&args.mute, args.device, model, slots, context, args.memory)?;
+        Ok((engine, text, digest))
     });
-    let (mut engine, text) = match opened {
+    let (mut engine, text, model_digest) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             // Where nothing could run, the results of an earlier run are as they were, and no new file is left.
@@ -153,6 +161,13 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
     if !stream_text && output.is_none() {
         output = Some(OutputFile::stream(io::stdout()));
     }
+    // A line that cannot run is answered too, under its id.
+    if let (Some(input), Some(output)) = (&input, &mut output) {
+        for bad in input.bad_requests(&defaults) {
+            let (id, problem) = bad?;
+            output.write_line(&bad_line(&id, &problem))?;
+        }
+    }
     let mut view = View {
         output,
         bar: bar(args, input.is_some(), total),
@@ -160,6 +175,7 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
         shown: 0,
         tokens: None,
         model: text.name().to_owned(),
+        model_digest,
         start: Instant::now(),
     };
     let mut progress = Progress::new(total, total - remaining);
@@ -250,7 +266,19 @@ fn warn_of(input: &InputFile) {
     }
 }
 
-fn open_output(args: &BatchArgs, input: Option<&mut InputFile>) -> anyhow::Result<Option<OutputFile>> {
+/// What stands for a model in results: the beginning of its root hash, and the heads that are muted.
+fn model_digest(model: &PixelModel, mute: &[(u32, u32)]) -> String {
+    let mut digest: String = crate::pxi::hex(&model.header().root[..16]);
+    let muted: BTreeSet<&(u32, u32)> = mute.iter().collect();
+    muted.into_iter().for_each(|(layer, head)| digest.push_str(&format!(" without {layer}.{head}")));
+    digest
+}
+
+fn open_output(
+    args: &BatchArgs,
+    input: Option<&mut InputFile>,
+    found: &mut Found,
+) -> anyhow::Result<Option<OutputFile>> {
     let Some(path) = &args.output else { return Ok(None) };
     if path.as_os_str() == "-" {
         anyhow::ensure!(!args.resume, "standard output cannot be resumed; give --output a file");
@@ -258,7 +286,7 @@ fn open_output(args: &BatchArgs, input: Option<&mut InputFile>) -> anyhow::Resul
     }
     anyhow::ensure!(!args.resume || input.is_some(), "--resume goes on with a run over a file; give --input");
     let (output, resumed) = match input {
-        Some(input) => OutputFile::open(path, args.existing(), |id| input.mark_finished(id))?,
+        Some(input) => OutputFile::open_judged(path, args.existing(), |line| found.judge(line, input))?,
         None => OutputFile::open(path, args.existing(), |_| false)?,
     };
     let Resumed { kept, strangers, retried, torn_in_bytes } = resumed;
@@ -314,6 +342,8 @@ struct View {
     /// Of the answer that was shown last.
     tokens: Option<Vec<u32>>,
     model: String,
+    /// See [`ResultContext::model_digest`].
+    model_digest: String,
     start: Instant,
 }
 
@@ -329,7 +359,11 @@ impl View {
                 self.tokens = outcome.as_ref().ok().map(|answer| answer.tokens.clone());
                 if let Some(output) = &mut self.output {
                     let created = jiff::Timestamp::now().as_second();
-                    let context = ResultContext { model: &self.model, created };
+                    let context = ResultContext {
+                        model: &self.model,
+                        created,
+                        model_digest: Some(&self.model_digest),
+                    };
                     return output.write_line(&result_line(request, outcome, &context));
                 }
                 if let Err(failure) = outcome {
