@@ -7,6 +7,7 @@
 //! `continue`, and `{% generation %}` blocks. A template comes from a file, so what it may cost is bounded.
 
 mod json;
+mod value;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Value;
@@ -208,11 +209,11 @@ impl ChatTemplate {
 
 /// Names and JSON as a map of the template's values.
 fn values_of(fields: &[(String, String)]) -> Result<Value, ChatError> {
-    let value = |(name, json): &(String, String)| match serde_json::from_str::<Value>(json) {
-        Ok(value) => Ok((name.clone(), value)),
+    let value = |(name, json): &(String, String)| match serde_json::from_str::<value::Json>(json) {
+        Ok(value::Json(value)) => Ok((name.clone(), value)),
         Err(error) => {
             let problem = format!("`{name}` cannot be given to the chat template: {error}");
-            Err(ChatError::Render { source: Error::new(ErrorKind::CannotDeserialize, problem) })
+            Err(ChatError::Render { source: Error::new(ErrorKind::BadSerialization, problem) })
         }
     };
     fields.iter().map(value).collect()
