@@ -216,7 +216,7 @@ fn values_of(fields: &[(String, String)]) -> Result<Value, ChatError> {
             Err(ChatError::Render { source: Error::new(ErrorKind::BadSerialization, problem) })
         }
     };
-    fields.iter().map(value).collect()
+    Ok(Value::from_pairs(fields.iter().map(value).collect::<Result<Vec<_>, _>>()?))
 }
 
 /// Finds out whether the template refused, ran too long or failed.

@@ -60,6 +60,6 @@ impl<'de> Visitor<'de> for Any {
         while let Some((name, Json(value))) = map.next_entry()? {
             fields.push((name, value));
         }
-        Ok(fields.into_iter().collect())
+        Ok(Value::from_pairs(fields))
     }
 }
