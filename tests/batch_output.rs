@@ -193,6 +193,7 @@ fn a_second_run_on_the_same_file_is_refused() {
 fn a_result_has_the_shape_of_openais() {
     let mut request = Defaults::default().request("id \"1\"", "Once");
     request.echo = true;
+    request.prompt_logprobs = Some(3);
     let token = |text: &str, offset| ScoredToken {
         bytes: text.into(),
         logprob: -0.5,
