@@ -46,7 +46,7 @@ fn run_batch(path: &Path, existing: Existing, slots: usize, steps: usize) -> Res
         |report| {
             match report {
                 Report::Finished { request, outcome, .. } => {
-                    let context = ResultContext { model: "toy", created: 1 };
+                    let context = ResultContext { model: "toy", created: 1, model_digest: None };
                     output.write_line(&result_line(request, outcome, &context))?;
                 }
                 Report::Step(_) => {
@@ -193,11 +193,14 @@ fn a_second_run_on_the_same_file_is_refused() {
 fn a_result_has_the_shape_of_openais() {
     let mut request = Defaults::default().request("id \"1\"", "Once");
     request.echo = true;
-    let token = |text: &str, offset_in_bytes| ScoredToken {
+    request.prompt_logprobs = Some(3);
+    let token = |text: &str, offset| ScoredToken {
         bytes: text.into(),
         logprob: -0.5,
         top: vec![(text.into(), -0.5), (vec![0xff], f32::NEG_INFINITY), (vec![0xfe], -20.0)],
-        offset_in_bytes,
+        id: 1,
+        top_ids: vec![1, 2, 3],
+        offset,
     };
     let answer = Answer {
         text: " upon".into(),
@@ -208,10 +211,11 @@ fn a_result_has_the_shape_of_openais() {
         completion_tokens: 3,
         logprobs: Some(vec![token(" u", 0), token("pon", 2)]),
         prompt_logprobs: Some(vec![None, Some(token("n", 0))]),
+        echo: None,
         prompt_time: std::time::Duration::from_millis(20),
         predicted_time: std::time::Duration::from_millis(8),
     };
-    let context = ResultContext { model: "toy", created: 1_700_000_000 };
+    let context = ResultContext { model: "toy", created: 1_700_000_000, model_digest: None };
     let line = result_line(&request, &Ok(answer.clone()), &context);
     let found: Value = serde_json::from_str(&line).unwrap();
     let hash = found["id"].as_str().unwrap().strip_prefix("batch_req_").unwrap();
@@ -232,7 +236,10 @@ fn a_result_has_the_shape_of_openais() {
                     "logprobs": {
                         "tokens": [" u", "pon"],
                         "token_logprobs": [-0.5, -0.5],
-                        "top_logprobs": [{" u": -0.5, "\u{fffd}": -9999.0}, {"pon": -0.5, "\u{fffd}": -9999.0}],
+                        "top_logprobs": [
+                            {" u": -0.5, "bytes:\\xff": -9999.0, "bytes:\\xfe": -20.0},
+                            {"pon": -0.5, "bytes:\\xff": -9999.0, "bytes:\\xfe": -20.0},
+                        ],
                         "text_offset": [4, 6],
                     },
                     "prompt_logprobs": [null, {
@@ -266,7 +273,7 @@ fn a_result_has_the_shape_of_openais() {
     assert_eq!(found, expected);
 
     request.endpoint = request::Endpoint::ChatCompletions;
-    request.prompt = Prompt::Chat(Vec::new());
+    request.prompt = Prompt::Chat(Vec::new().into());
     let found: Value = serde_json::from_str(&result_line(&request, &Ok(answer), &context)).unwrap();
     let body = &found["response"]["body"];
     assert_eq!(body["object"], "chat.completion");

@@ -1,10 +1,11 @@
 //! The file of results: locked, appended to line by line, resumed.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::resume::{Extent, ScanError, scan};
+use super::resume::{Extent, FinishedLine, ScanError, Verdict, scan};
 use crate::tokens::input::IdHash;
 
 /// What to do with an output file that is there already.
@@ -72,7 +73,7 @@ pub struct Resumed {
     pub kept: u64,
     /// Of them, results of requests that the input does not have.
     pub strangers: u64,
-    /// Errors that were taken out, to run again.
+    /// Lines that were taken out, to run again.
     pub retried: u64,
     /// The length of the torn line that was cut off.
     pub torn_in_bytes: u64,
@@ -117,6 +118,19 @@ impl OutputFile {
         existing: Existing,
         mut finished: impl FnMut(IdHash) -> bool,
     ) -> Result<(Self, Resumed), OutputError> {
+        Self::open_judged(path, existing, |line| match finished(line.id) {
+            true => Verdict::Keep,
+            false => Verdict::Stranger,
+        })
+    }
+
+    /// The same, where every line that would stay is judged by more than its id. An error that is to be tried again is
+    /// not asked about.
+    pub fn open_judged(
+        path: &Path,
+        existing: Existing,
+        mut judge: impl FnMut(&FinishedLine) -> Verdict,
+    ) -> Result<(Self, Resumed), OutputError> {
         let failed = |source| OutputError::Open { path: path.to_owned(), source };
         if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
             let stream = OpenOptions::new().write(true).open(path).map_err(failed)?;
@@ -139,20 +153,24 @@ impl OutputFile {
                     ScanError::Read(source) => OutputError::Open { path: path.to_owned(), source },
                     ScanError::Foreign { line } => OutputError::Foreign { path: path.to_owned(), line },
                 };
+                let (mut number, mut again) = (0, HashSet::new());
                 let extent = scan(BufReader::new(&file), |line, _| {
-                    if line.failed && retry_failed {
+                    let verdict = if line.failed && retry_failed { Verdict::Again } else { judge(&line) };
+                    if verdict == Verdict::Again {
                         resumed.retried += 1;
+                        again.insert(number);
                     } else {
                         resumed.kept += 1;
-                        resumed.strangers += u64::from(!finished(line.id));
+                        resumed.strangers += u64::from(verdict == Verdict::Stranger);
                     }
+                    number += 1;
                     Ok(())
                 });
                 let Extent { whole_in_bytes, torn_in_bytes } = extent.map_err(of_scan)?;
                 resumed.torn_in_bytes = torn_in_bytes;
                 len = whole_in_bytes;
                 if resumed.retried > 0 {
-                    let (without, kept) = without_failures(&mut file, path)?;
+                    let (without, kept) = without(&mut file, path, &again)?;
                     locks.push(std::mem::replace(&mut file, without));
                     len = kept;
                 }
@@ -244,9 +262,9 @@ fn lock(file: &File, path: &Path) -> Result<(), OutputError> {
     })
 }
 
-/// Puts a copy without the failed lines in the file's place, locked before anyone can see it, and gives it with
+/// Puts a copy without some lines, counted from 0, in the file's place, locked before anyone can see it, and gives it with
 /// its length. A run that is killed before the copy is complete leaves the file as it was.
-fn without_failures(file: &mut File, path: &Path) -> Result<(File, u64), OutputError> {
+fn without(file: &mut File, path: &Path, again: &HashSet<u64>) -> Result<(File, u64), OutputError> {
     let failed = |source| OutputError::Open { path: path.to_owned(), source };
     // The file a link leads to is replaced, not the link.
     let path = &path.canonicalize().map_err(failed)?;
@@ -256,8 +274,10 @@ fn without_failures(file: &mut File, path: &Path) -> Result<(File, u64), OutputE
     file.rewind().map_err(failed)?;
     let mut len = 0;
     let mut writer = BufWriter::new(copy.as_file_mut());
-    let scanned = scan(BufReader::new(&*file), |line, bytes| {
-        if line.failed {
+    let mut number = 0;
+    let scanned = scan(BufReader::new(&*file), |_, bytes| {
+        number += 1;
+        if again.contains(&(number - 1)) {
             return Ok(());
         }
         len += bytes.len() as u64;

@@ -9,4 +9,5 @@ mod result;
 mod resume;
 
 pub use file::{Existing, OutputError, OutputFile, Resumed};
-pub use result::{ResultContext, result_line};
+pub use result::{ResultContext, bad_line, result_line};
+pub use resume::{FinishedLine, Verdict};
