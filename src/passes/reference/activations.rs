@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::fixed::Rounded;
 use super::lanes::LANES;
 use super::matrix::Matrix;
-use super::unpack::CHUNK;
+use super::unpack::{CHUNK, is_signed};
 
 /// Chunks below which one thread has rounded them before another would have woken.
 const WORTH_SHARING: usize = 256;
@@ -87,15 +87,18 @@ pub fn copy_runs<'a>(runs: impl Iterator<Item = &'a [f32]>, mut to: &mut [f32]) 
     }
 }
 
-/// What a matrix reads: feature `f` of column `c` at `f / 64 * panel_stride + c * column_stride + f % 64`. For matrices of quantised
-/// weights it is there in fixed point too, rounded once for all row groups.
+/// What a matrix reads: feature `f` of column `c` at `f / 64 * panel_stride + c * column_stride + f
+/// % 64`. For matrices of quantised weights it is there in fixed point too, rounded once for all
+/// row groups.
 #[derive(Debug)]
 pub struct Input<'a> {
     data: &'a [f32],
     columns: usize,
     panel_stride: usize,
     column_stride: usize,
-    rounded: Vec<Rounded>,
+    /// For quantised weights that are not signed, and for those that are; empty where no matrix has
+    /// such.
+    rounded: [Vec<Rounded>; 2],
 }
 
 impl<'a> Input<'a> {
@@ -106,9 +109,16 @@ impl<'a> Input<'a> {
         column_stride: usize,
         matrices: &[&Matrix<'_>],
     ) -> Self {
-        let mut input = Self { data, columns, panel_stride, column_stride, rounded: Vec::new() };
-        if matrices.iter().any(|matrix| matrix.encoding().is_quantised()) {
-            input.round();
+        let mut input = Self { data, columns, panel_stride, column_stride, rounded: Default::default() };
+        let is_any = |signed: bool| {
+            let mut encodings = matrices.iter().map(|matrix| matrix.encoding());
+            encodings.any(|encoding| encoding.is_quantised() && is_signed(encoding) == signed)
+        };
+        if is_any(false) {
+            input.rounded[0] = input.round::<false>();
+        }
+        if is_any(true) {
+            input.rounded[1] = input.round::<true>();
         }
         input
     }
@@ -119,18 +129,18 @@ impl<'a> Input<'a> {
     }
 
     /// Rounds every chunk of every column.
-    fn round(&mut self) {
+    fn round<const SIGNED: bool>(&self) -> Vec<Rounded> {
         let count = self.data.len() / CHUNK;
         let mut rounded = vec![Rounded::default(); count];
         let piece = if count < WORTH_SHARING { count } else { WORTH_SHARING / 2 };
         let round = |(index, out): (usize, &mut [Rounded])| {
-            Arch::new().dispatch(Round { input: self, first: index * piece, out });
+            Arch::new().dispatch(Round::<SIGNED> { input: self, first: index * piece, out });
         };
         match count {
             0..WORTH_SHARING => round((0, &mut rounded)),
             _ => rounded.par_chunks_mut(piece).enumerate().for_each(round),
         }
-        self.rounded = rounded;
+        rounded
     }
 
     /// Columns.
@@ -145,31 +155,32 @@ impl<'a> Input<'a> {
         self.data[start..].first_chunk().expect("activations are padded to whole chunks")
     }
 
-    /// The 32 features from `first` of every column in fixed point.
+    /// The 32 features from `first` of every column in fixed point, for weights that are signed or
+    /// not.
     ///
     /// # Panics
-    /// When the input was made for plain floats alone.
+    /// When the input was made for no such matrix.
     #[inline(always)]
-    pub fn rounded(&self, first: usize) -> &[Rounded] {
-        &self.rounded[first / CHUNK * self.columns..][..self.columns]
+    pub fn rounded(&self, first: usize, signed: bool) -> &[Rounded] {
+        &self.rounded[usize::from(signed)][first / CHUNK * self.columns..][..self.columns]
     }
 }
 
 /// Rounds chunks from the `first`, the columns of a chunk one after another.
-struct Round<'a> {
+struct Round<'a, const SIGNED: bool> {
     input: &'a Input<'a>,
     first: usize,
     out: &'a mut [Rounded],
 }
 
-impl WithSimd for Round<'_> {
+impl<const SIGNED: bool> WithSimd for Round<'_, SIGNED> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let columns = self.input.columns;
         for (index, out) in (self.first..).zip(self.out) {
-            *out = Rounded::new(self.input.chunk(index % columns, index / columns * CHUNK));
+            *out = Rounded::new::<SIGNED>(self.input.chunk(index % columns, index / columns * CHUNK));
         }
     }
 }

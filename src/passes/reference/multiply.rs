@@ -1,9 +1,11 @@
 //! A row group of a matrix times every column: the one place where weights meet activations.
 //!
-//! In: a matrix in its tiles and the columns' activations. Out: 64 sums per column. Bytes are read once, in the order of the file, and
-//! a chunk of 64 rows by 32 columns is unpacked once for all columns. Quantised weights stay integers, and the block's scale is
-//! applied to the exact sum of the products; plain floats are multiplied as they are. Either way the additions to a column's sum and
-//! their order are the same for one column as for many: what is computed beside a column does not change a bit of it.
+//! In: a matrix in its tiles and the columns' activations. Out: 64 sums per column. Bytes are read
+//! once, in the order of the file, and a chunk of 64 rows by 32 columns is unpacked once for all
+//! columns. Quantised weights stay integers, and the block's scale is applied to the exact sum of
+//! the products; plain floats are multiplied as they are. Either way the additions to a column's
+//! sum and their order are the same for one column as for many: what is computed beside a column
+//! does not change a bit of it.
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -13,7 +15,8 @@ use super::lanes::{LANES, multiply_add};
 use super::matrix::Matrix;
 use super::unpack::{CHUNK, Quants, Values, quants, scales_differ, values};
 
-/// Columns of floats whose sums are held in registers together: with two vectors of rows each, twelve of the sixteen registers of AVX2.
+/// Columns of floats whose sums are held in registers together: with two vectors of rows each,
+/// twelve of the sixteen registers of AVX2.
 const BLOCK: usize = 6;
 /// Columns of integers, each with two sums.
 const INTEGER_BLOCK: usize = 4;
@@ -52,7 +55,7 @@ impl<P: Products> WithSimd for Multiply<'_, P> {
                 let first = segment.first_column + chunk * CHUNK;
                 if encoding.is_quantised() {
                     quants(encoding, &segment.planes, chunk, &mut packed);
-                    let x = input.rounded(first);
+                    let x = input.rounded(first, packed.signed);
                     match (packed.signed, scales_differ(encoding)) {
                         (true, _) => multiply_quants::<S, P, true, 8>(products, &packed, x, out),
                         (false, false) => multiply_quants::<S, P, false, 8>(products, &packed, x, out),
@@ -67,7 +70,8 @@ impl<P: Products> WithSimd for Multiply<'_, P> {
     }
 }
 
-/// Adds a chunk times every column to the sums; `WORDS` words of a row, all or half of them, share a scale.
+/// Adds a chunk times every column to the sums; `WORDS` words of a row, all or half of them, share
+/// a scale.
 #[inline(always)]
 fn multiply_quants<S: Simd, P: Products, const SIGNED: bool, const WORDS: usize>(
     products: P,
