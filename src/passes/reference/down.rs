@@ -21,7 +21,7 @@ pub(super) fn down(
     let point = HookPoint::FeedForwardOutput(layer);
     add_product(
         &matrix,
-        &hidden.input(),
+        &hidden.input(&[&matrix]),
         params.layer_scale,
         (point, columns),
         (update, &mut *residual),

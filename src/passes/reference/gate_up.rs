@@ -28,7 +28,7 @@ pub(super) fn gate_up(
     gate.resize(matrices[0].rows(), columns.len());
     up.resize(matrices[1].rows(), columns.len());
     let panel = LANES * columns.len();
-    let input = normed.input();
+    let input = normed.input(&matrices.each_ref());
     let watched = tap.wants(HookPoint::Gate(layer)) || tap.wants(HookPoint::Up(layer));
     let groups = gate.as_mut_slice().par_chunks_mut(panel).zip(up.as_mut_slice().par_chunks_mut(panel));
     groups.enumerate().for_each(|(group, (gate, up))| {

@@ -30,7 +30,7 @@ pub(super) fn project(
         }
     }
     let point = HookPoint::AttentionOutput(layer);
-    let input = Input::rows(attended, stride);
+    let input = Input::rows(attended, stride, &[&matrix]);
     add_product(&matrix, &input, params.layer_scale, (point, columns), (update, residual), tap);
 }
 
