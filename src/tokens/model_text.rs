@@ -12,6 +12,7 @@ pub struct ModelText {
     tokenizer: Tokenizer,
     /// A template that does not compile is only an error for those who chat.
     template: Result<ChatTemplate, ChatError>,
+    warnings: Vec<String>,
 }
 
 impl ModelText {
@@ -24,7 +25,14 @@ impl ModelText {
         let stem = || model.path().file_stem().map(|stem| stem.to_string_lossy().into_owned());
         let named = model.metadata().str("general.name").ok().flatten().map(str::to_owned);
         let name = named.filter(|name| !name.is_empty()).or_else(stem).unwrap_or_default();
-        Ok(Self { name, tokenizer, template })
+        let mut warnings = model.config().warnings(model.metadata());
+        warnings.extend(tokenizer.warnings().iter().cloned());
+        Ok(Self { name, tokenizer, template, warnings })
+    }
+
+    /// What the file says that is passed over and what it leaves out, a line each for a person to read.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// The tokenizer.

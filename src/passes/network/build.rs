@@ -26,6 +26,7 @@ use crate::passes::params::{
     MatrixParams, ProjectParams, QkvParams,
 };
 use crate::passes::reference::rope::Rotation;
+use crate::model::tensors::unused;
 use crate::passes::reference::{Column, rope_params};
 use crate::residency::compute::Pool;
 use crate::shaders::Shaders;
@@ -530,6 +531,17 @@ fn layer_parameters(
     config: &ModelConfig,
     sizes: Sizes,
 ) -> Result<(LayerParams, LayerMatrices), NetworkError> {
+    for (has, what) in [
+        (config.output_biases, "the attention's output"),
+        (config.feed_forward_biases, "gate, up or down"),
+    ] {
+        if has {
+            return Err(NetworkError::Biases { what });
+        }
+    }
+    if let Some(tensor) = unused(tensors.0.tensors()) {
+        return Err(NetworkError::Unused(tensor.name.clone()));
+    }
     let matrix = |name: &str| tensors.matrix(&format!("blk.{index}.{name}.weight"));
     let qkv = [matrix("attn_q")?, matrix("attn_k")?, matrix("attn_v")?];
     let (output, gate, up, down) =

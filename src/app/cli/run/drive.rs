@@ -290,6 +290,7 @@ fn context_of(source: Source<'_>, defaults: &Defaults, text: &ModelText, model: 
 fn open_text(args: &BatchArgs, assets: &Assets) -> anyhow::Result<(PixelModel, ModelText)> {
     let model = open_model(args.model.as_deref(), assets)?;
     let text = ModelText::new(&model).context("the model's tokenizer cannot be used")?;
+    text.warnings().iter().for_each(|warning| print_warning(warning));
     Ok((model, text))
 }
 
