@@ -52,8 +52,7 @@ pub fn convert(gguf: &Gguf, path: &Path, progress: Progress<'_>) -> Result<Conve
     check_vocabulary(&metadata, gguf.tensors())?;
     let shapes = gguf.tensors().iter().map(|t| (t.name.clone(), t.dims.clone(), t.encoding)).collect();
     let tensors = tensors::lay_out(shapes)?;
-    let config =
-        ModelConfig::from_metadata(&metadata, |name| tensors.iter().any(|tensor| tensor.name == name))?;
+    let config = ModelConfig::from_metadata(&metadata, tensors::has(&tensors))?;
     tensors::check_family(&config, &tensors)?;
     let plan = MapPlan::new(&config, &tensors);
     let map_size = plan.size.map(u32::try_from);

@@ -13,6 +13,7 @@ pub struct ModelText {
     /// A template that does not compile is only an error for those who chat.
     template: Result<ChatTemplate, ChatError>,
     brings_template: bool,
+    warnings: Vec<String>,
 }
 
 impl ModelText {
@@ -26,7 +27,14 @@ impl ModelText {
         let stem = || model.path().file_stem().map(|stem| stem.to_string_lossy().into_owned());
         let named = model.metadata().str("general.name").ok().flatten().map(str::to_owned);
         let name = named.filter(|name| !name.is_empty()).or_else(stem).unwrap_or_default();
-        Ok(Self { name, tokenizer, template, brings_template })
+        let mut warnings = model.config().warnings(model.metadata());
+        warnings.extend(tokenizer.warnings().iter().cloned());
+        Ok(Self { name, tokenizer, template, brings_template, warnings })
+    }
+
+    /// What the file says that is passed over and what it leaves out, a line each for a person to read.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// The tokenizer.
@@ -66,8 +74,9 @@ impl TextModel for ModelText {
                     })
                     .collect();
                 let opens = chat.opens_answer && !chat.continues_last;
-                let mut text =
-                    template.render_with(&messages, opens, &chat.variables).map_err(|error| failed(&error))?;
+                let mut text = template
+                    .render_with(&messages, opens, &chat.variables)
+                    .map_err(|error| failed(&error))?;
                 if chat.continues_last {
                     let last = chat.messages.last().and_then(|message| message.content.as_deref());
                     cut_behind(&mut text, last.unwrap_or_default())?;

@@ -5,8 +5,8 @@
 //! template.
 
 mod drive;
-mod sampling;
 mod resume;
+mod sampling;
 mod trace;
 
 use std::path::PathBuf;

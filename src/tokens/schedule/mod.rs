@@ -17,8 +17,8 @@ mod running;
 use std::time::Duration;
 
 use self::prefix::{View, place};
-use self::running::{Running, Wait};
 pub(super) use self::running::character_offsets;
+use self::running::{Running, Wait};
 use super::answer::{Answer, Failure, FinishReason};
 use super::engine::{Batch, Capacity, Column, EngineError, PrefixCopy, Sampled};
 use super::request::Request;
@@ -174,7 +174,8 @@ impl<'m> Scheduler<'m> {
         if let Some(from) = placement.copy_from {
             self.copy(from, placement.slot, placement.computed);
         }
-        let mut running = Running::new(request, number, &tokens, placement.computed, self.text, self.capacity.vocab, now);
+        let mut running =
+            Running::new(request, number, &tokens, placement.computed, self.text, self.capacity.vocab, now);
         running.wait = placement.wait_for.map(|(slot, positions)| Wait { slot, positions });
         self.counts.prompt_tokens += placement.computed as u64;
         self.counts.shared_tokens += placement.computed as u64;

@@ -476,6 +476,7 @@ fn context_of(source: Source<'_>, defaults: &Defaults, text: &ModelText, model: 
 fn open_text(args: &BatchArgs, assets: &Assets) -> anyhow::Result<(PixelModel, ModelText)> {
     let model = open_model(args.model.as_deref(), assets)?;
     let text = ModelText::new(&model).context("the model's tokenizer cannot be used")?;
+    text.warnings().iter().for_each(|warning| print_warning(warning));
     Ok((model, text))
 }
 
@@ -525,11 +526,8 @@ impl View<'_> {
                 self.answer = outcome.as_ref().ok().cloned();
                 if let Some(output) = &mut self.output {
                     let created = jiff::Timestamp::now().as_second();
-                    let context = ResultContext {
-                        model: &self.model,
-                        created,
-                        model_digest: Some(&self.model_digest),
-                    };
+                    let context =
+                        ResultContext { model: &self.model, created, model_digest: Some(&self.model_digest) };
                     return output.write_line(&result_line(request, outcome, &context));
                 }
                 let problem = match outcome {
