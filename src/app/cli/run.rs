@@ -8,7 +8,7 @@ mod drive;
 mod sampling;
 mod trace;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -19,6 +19,7 @@ pub use drive::{interrupt, interruptible, run};
 pub use sampling::SamplingArgs;
 
 use super::engine::{Device, GpuMemory};
+use crate::files::{self, Format, Refusal};
 use crate::tokens::ModelText;
 use crate::tokens::output::Existing;
 use crate::tokens::request::{DEFAULT_MAX_TOKENS, Defaults, MAX_STOPS, PromptMode};
@@ -186,6 +187,18 @@ impl BatchArgs {
             (_, true) => Existing::Overwrite,
             _ => Existing::Refuse,
         }
+    }
+
+    /// Refuses an output that is the requests, the model or standard input, or has the name of
+    /// another format. To be called before anything is opened.
+    ///
+    /// # Errors
+    /// It is one of these.
+    pub fn check_output(&self) -> Result<(), Refusal> {
+        let Some(output) = &self.output else { return Ok(()) };
+        let inputs = [self.input.as_deref(), self.model.as_deref(), Some(Path::new("-"))];
+        files::refuse_input(output, inputs.into_iter().flatten())?;
+        files::refuse_ending(output, Format::Text)
     }
 
     /// How many requests are answered at once.
