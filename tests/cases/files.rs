@@ -6,8 +6,6 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use pixel_llm::assets::Assets;
-
 use super::support::Case;
 
 /// No command here takes so long unless it waits for ever.
@@ -28,7 +26,8 @@ fn done(case: &Case, args: &[&str]) {
 /// The built-in model as a file `model.pxi`.
 fn with_model() -> Case {
     let case = Case::empty();
-    fs::copy(Assets::default().default_model().unwrap().path(), case.file("model.pxi")).unwrap();
+    let seedling = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/models/seedling.pxi");
+    fs::copy(seedling, case.file("model.pxi")).unwrap();
     case
 }
 
@@ -54,9 +53,6 @@ fn keeps_requests(case: &Case, file: &str) {
         #[cfg(unix)]
         for input in [&["--input", "-"][..], &["--input", "/dev/stdin"], &[]] {
             let args = [&["run"], input, &["--output", name, "--overwrite"]].concat();
-            let mut command = case.program(&args);
-            command.pipe_stdin(case.file(file)).unwrap();
-            let _ = command;
             let program = assert_cmd::cargo::cargo_bin("pixel-llm");
             let output = std::process::Command::new(program)
                 .args(&args)
@@ -194,14 +190,15 @@ mod unix {
 
     use super::*;
 
-    /// Puts something that is no file at a place, and says what it was.
-    fn strange(at: &Path) -> [fn(&Path); 3] {
-        let _ = at;
-        [
-            |at| assert!(std::process::Command::new("mkfifo").arg(at).status().unwrap().success()),
-            |at| drop(UnixListener::bind(at).unwrap()),
-            |at| std::os::unix::fs::symlink("/dev/zero", at).unwrap(),
-        ]
+    /// Each puts something that is no file at a place.
+    const STRANGE: [fn(&Path); 3] = [
+        make_pipe,
+        |at| drop(UnixListener::bind(at).unwrap()),
+        |at| std::os::unix::fs::symlink("/dev/zero", at).unwrap(),
+    ];
+
+    fn make_pipe(at: &Path) {
+        assert!(std::process::Command::new("mkfifo").arg(at).status().unwrap().success());
     }
 
     #[test]
@@ -209,8 +206,8 @@ mod unix {
         let case = Case::of("pipe-in-the-place-of-a-file").unwrap_or_else(Case::empty);
         fs::create_dir(case.file("mods")).unwrap();
         fs::write(case.file("in.jsonl"), REQUESTS).unwrap();
-        for make in strange(&case.folder()) {
-            for name in ["m.gguf", "m.pxi", "coach.json", "mods/x.zip", "mods/mods.ron"] {
+        for make in STRANGE {
+            for name in ["m.gguf", "m.pxi", "coach.json", "mods/x.zip", "mods/order.ron"] {
                 make(&case.file(name));
             }
             for command in [
@@ -233,7 +230,7 @@ mod unix {
             };
             let said = listed(&["--mods", "mods", "mods", "list"]);
             assert!(said.contains("not a regular file"), "{said}");
-            fs::remove_file(case.file("mods/mods.ron")).unwrap();
+            fs::remove_file(case.file("mods/order.ron")).unwrap();
             let said = listed(&["--mods", "mods", "mods", "list"]);
             assert!(said.contains("x.zip") && said.contains("not a regular file"), "{said}");
             for name in ["m.gguf", "m.pxi", "coach.json", "mods/x.zip"] {
@@ -255,9 +252,7 @@ mod unix {
     #[test]
     fn requests_may_come_through_a_pipe() {
         let case = Case::empty();
-        assert!(
-            std::process::Command::new("mkfifo").arg(case.file("p")).status().unwrap().success()
-        );
+        make_pipe(&case.file("p"));
         let pipe = case.file("p");
         let writer = std::thread::spawn(move || fs::write(pipe, REQUESTS).unwrap());
         done(&case, &["run", "--device", "cpu", "--input", "p", "--output", "out.jsonl"]);

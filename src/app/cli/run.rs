@@ -145,7 +145,7 @@ fn head(text: &str) -> Result<(u32, u32), String> {
 enum Source<'a> {
     Prompts(&'a [String]),
     StandardInput,
-    File(&'a std::path::Path),
+    File(&'a Path),
 }
 
 impl BatchArgs {
