@@ -80,7 +80,7 @@ fn what_stood_there_stands_when_a_conversion_fails() {
     let whole = fs::read(folder.path().join("a.gguf")).unwrap();
     fs::write(folder.path().join("cut.gguf"), &whole[..whole.len() - 1000]).unwrap();
     fs::write(folder.path().join("a.pxi"), "old").unwrap();
-    let message = error(&folder, &["convert", "cut.gguf", "a.pxi"]);
+    let message = error(&folder, &["convert", "cut.gguf", "a.pxi", "--force"]);
     assert!(message.contains("cut.gguf"), "{message}");
     assert_eq!(fs::read_to_string(folder.path().join("a.pxi")).unwrap(), "old");
     assert!(error(&folder, &["convert", "none.gguf", "b.pxi"]).contains("none.gguf"));

@@ -83,7 +83,7 @@ impl Consents {
             let source = io::Error::other(format!("{size} bytes, and it has at most {MAX_BYTES}"));
             return Err(CoachError::io(&self.path, "read")(source));
         }
-        let text = fs::read_to_string(&self.path).map_err(CoachError::io(&self.path, "read"))?;
+        let text = crate::files::read_to_string(&self.path).map_err(CoachError::io(&self.path, "read"))?;
         plan::parse_ron(&self.path.display().to_string(), &text)
     }
 

@@ -94,7 +94,7 @@ fn read(path: &std::path::Path) -> Result<String, CoachError> {
         let source = std::io::Error::other(format!("{size} bytes, and a plan has at most {MAX_PLAN_BYTES}"));
         return Err(CoachError::io(path, "read")(source));
     }
-    fs::read_to_string(path).map_err(CoachError::io(path, "read"))
+    crate::files::read_to_string(path).map_err(CoachError::io(path, "read"))
 }
 
 /// Reads the text of a plan; `file` is what errors call it.

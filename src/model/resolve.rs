@@ -85,6 +85,6 @@ pub fn is_gguf(path: &Path) -> Result<bool, ModelError> {
     use std::io::Read;
     let io = |source| ModelError::Io { action: format!("open {}", path.display()), source };
     let mut magic = [0; 4];
-    let mut file = std::fs::File::open(path).map_err(io)?;
+    let mut file = crate::files::open_regular(path).map_err(io)?;
     Ok(file.read_exact(&mut magic).is_ok() && magic == *b"GGUF")
 }

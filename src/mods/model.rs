@@ -124,7 +124,7 @@ pub fn check_files(contents: &Contents, mod_id: &str, path: &Path) -> Vec<Proble
 }
 
 fn digest(path: &Path) -> io::Result<String> {
-    let mut file = std::fs::File::open(path)?;
+    let mut file = crate::files::open_regular(path)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {

@@ -100,7 +100,7 @@ pub fn write_archive(
     for name in others {
         let path = folder.join(name);
         let failed = |source| PackError::File { path: path.clone(), source };
-        let mut file = fs::File::open(&path).map_err(failed)?;
+        let mut file = crate::files::open_regular(&path).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len();
         zip.start_file(name.as_str(), options.large_file(size > u64::from(u32::MAX)))?;
         io::copy(&mut file, &mut zip).map_err(failed)?;

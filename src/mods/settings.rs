@@ -76,7 +76,7 @@ impl Settings {
             Ok(_) => {}
         }
         let text =
-            std::fs::read_to_string(&path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+            crate::files::read_to_string(&path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
         let mut problems = Vec::new();
         let node = parse(&Arc::from(FILE_NAME), &text, &mut problems).map_err(|problem| vec![problem])?;
         if problems.is_empty() { decode(&node) } else { Err(problems) }

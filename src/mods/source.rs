@@ -10,6 +10,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::problem::Problem;
+use crate::files::open_regular;
 
 pub use archive::read_archive;
 
@@ -268,7 +269,7 @@ fn walk(folder: &Path, inside: &str, depth: usize, intake: &mut Intake<'_>) {
                     return;
                 }
                 if intake.wants(&path) {
-                    match fs::File::open(entry.path()) {
+                    match open_regular(&entry.path()) {
                         Ok(file) => intake.take(&path, file),
                         Err(error) => intake.wrong(&path, format!("cannot be read: {error}")),
                     }
@@ -281,7 +282,7 @@ fn walk(folder: &Path, inside: &str, depth: usize, intake: &mut Intake<'_>) {
 }
 
 fn read_zip(path: &Path, intake: &mut Intake<'_>) {
-    match fs::File::open(path) {
+    match open_regular(path) {
         Ok(file) => match file.metadata() {
             Ok(about) if about.len() > MAX_ARCHIVE_IN_BYTES => {
                 intake.wrong("", format!("the archive has more than {MAX_ARCHIVE_IN_BYTES} bytes"));

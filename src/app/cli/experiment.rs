@@ -45,6 +45,7 @@ pub fn run(
     assets: &Assets,
     out: &mut Output,
 ) -> anyhow::Result<Exit> {
+    batch.check_output()?;
     let name = args.experiment.as_deref().context("no experiment is named")?;
     let experiment: Experiment = assets.content("experiment", name)?;
     let model = open_model(batch.model.as_deref(), assets)?;

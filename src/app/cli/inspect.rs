@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::numbers::{human_bytes, thousands};
 use super::output::{Exit, Output, progress_bar};
 use crate::assets::Assets;
+use crate::files::{Format, check_output};
 use crate::model::{Encoding, PixelModel};
 use crate::terminal::one_line;
 
@@ -28,6 +29,9 @@ pub struct InspectArgs {
     /// Paint the whole model in its map layout into this PNG file.
     #[arg(long, value_name = "FILE")]
     png: Option<PathBuf>,
+    /// Replace the picture if it exists.
+    #[arg(long, requires = "png")]
+    force: bool,
     /// Pixels along the picture's longer side.
     #[arg(long, default_value_t = 1600, value_parser = clap::value_parser!(u32).range(64..=16384), requires = "png")]
     side: u32,
@@ -75,8 +79,13 @@ struct TensorRow<'a> {
 /// Runs `inspect`.
 ///
 /// # Errors
-/// The model cannot be opened, or the picture not written.
+/// The model cannot be opened; or the picture is the model, is there already without `--force`, or
+/// cannot be written.
 pub fn run(args: InspectArgs, assets: &Assets, out: &mut Output) -> anyhow::Result<Exit> {
+    // Before the model is opened, which may take long.
+    if let Some(path) = &args.png {
+        check_output(path, args.model.as_deref(), Format::Png, args.force)?;
+    }
     let model = super::open_model(args.model.as_deref(), assets)?;
     if let Some(path) = &args.png {
         let bar = progress_bar("painting", u64::from(model.tile_count()));

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::output::{Exit, Output};
 use super::table::{Align, Table};
+use crate::files::{self, Format};
 use crate::mods::registry::check_id;
 use crate::mods::settings::{Consent, command_id};
 use crate::mods::source::Source;
@@ -414,6 +415,10 @@ fn pack_mod(
     let changed = |_| anyhow::anyhow!("the mod has changed meanwhile");
     let source = Source::read(&from).map_err(changed)?;
     let others = Source::list_others(&from).map_err(changed)?;
+    let inputs: Vec<_> = source.files.iter().map(|file| &file.path).chain(&others.files).collect();
+    let inputs: Vec<_> = inputs.into_iter().map(|name| from.join(name)).collect();
+    files::refuse_input(&path, inputs.iter().map(PathBuf::as_path))?;
+    files::refuse_ending(&path, Format::Zip)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".pixel-llm-").tempfile_in(parent)?;
     pack::write_archive(&source, &from, &others.files, file.as_file_mut())?;

@@ -9,7 +9,7 @@ mod resume;
 mod sampling;
 mod trace;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -20,6 +20,7 @@ pub use drive::{interrupt, interruptible, run};
 pub use sampling::SamplingArgs;
 
 use super::engine::{Device, GpuMemory};
+use crate::files::{self, Format, Refusal};
 use crate::tokens::ModelText;
 use crate::tokens::output::Existing;
 use crate::tokens::request::{DEFAULT_MAX_TOKENS, Defaults, MAX_STOPS, PromptMode};
@@ -165,7 +166,7 @@ fn head(text: &str) -> Result<(u32, u32), String> {
 enum Source<'a> {
     Prompts(&'a [String]),
     StandardInput,
-    File(&'a std::path::Path),
+    File(&'a Path),
 }
 
 impl BatchArgs {
@@ -208,6 +209,18 @@ impl BatchArgs {
             (_, true) => Existing::Overwrite,
             _ => Existing::Refuse,
         }
+    }
+
+    /// Refuses an output that is the requests, the model or standard input, or has the name of
+    /// another format. To be called before anything is opened.
+    ///
+    /// # Errors
+    /// It is one of these.
+    pub fn check_output(&self) -> Result<(), Refusal> {
+        let Some(output) = &self.output else { return Ok(()) };
+        let inputs = [self.input.as_deref(), self.model.as_deref(), Some(Path::new("-"))];
+        files::refuse_input(output, inputs.into_iter().flatten())?;
+        files::refuse_ending(output, Format::Text)
     }
 
     /// How many requests are answered at once.

@@ -127,6 +127,7 @@ impl Summary {
 /// # Errors
 /// The input, the model or the output cannot be used, or gave out during the run.
 pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Result<Exit> {
+    args.check_output()?;
     let piped = piped_prompt(args)?;
     let source = match &piped {
         Some(text) => Source::Prompts(std::slice::from_ref(text)),
