@@ -103,9 +103,43 @@ pub enum Format {
 
 /// Endings of formats that are no text.
 const BINARY: [&str; 37] = [
-    "pxi", "gguf", "ggml", "safetensors", "onnx", "pt", "pth", "npy", "npz", "png", "jpg", "jpeg", "gif",
-    "webp", "bmp", "tif", "tiff", "ico", "pdf", "zip", "gz", "tgz", "xz", "zst", "bz2", "7z", "rar", "tar",
-    "mp3", "mp4", "wav", "exe", "dll", "so", "parquet", "sqlite", "docx",
+    "pxi",
+    "gguf",
+    "ggml",
+    "safetensors",
+    "onnx",
+    "pt",
+    "pth",
+    "npy",
+    "npz",
+    "png",
+    "jpg",
+    "jpeg",
+    "gif",
+    "webp",
+    "bmp",
+    "tif",
+    "tiff",
+    "ico",
+    "pdf",
+    "zip",
+    "gz",
+    "tgz",
+    "xz",
+    "zst",
+    "bz2",
+    "7z",
+    "rar",
+    "tar",
+    "mp3",
+    "mp4",
+    "wav",
+    "exe",
+    "dll",
+    "so",
+    "parquet",
+    "sqlite",
+    "docx",
 ];
 
 /// Endings of formats that are text.
@@ -178,10 +212,7 @@ pub enum Refusal {
 ///
 /// # Errors
 /// [`Refusal::SameFile`], or [`Refusal::Inside`] where an input is a folder.
-pub fn refuse_input<'a>(
-    output: &Path,
-    inputs: impl IntoIterator<Item = &'a Path>,
-) -> Result<(), Refusal> {
+pub fn refuse_input<'a>(output: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<(), Refusal> {
     let written = stream(output, "/dev/stdout");
     for input in inputs {
         let read = stream(input, "/dev/stdin");

@@ -49,16 +49,22 @@ fn bytes_go_in_and_come_out_through_files_and_pipes() {
     let payload: Vec<u8> = (0..100_000_u32).map(|i| (i / 100) as u8).collect();
     fs::write(folder.path().join("in.bin"), &payload).unwrap();
     for compression in ["none", "rle", "lz4"] {
-        succeed(&folder, &["write", "in.bin", "a.pxi", "--force", "--compression", compression, "--width", "100"]);
+        succeed(
+            &folder,
+            &["write", "in.bin", "a.pxi", "--force", "--compression", compression, "--width", "100"],
+        );
         assert!(succeed(&folder, &["read", "a.pxi"]) == payload);
         succeed(&folder, &["read", "a.pxi", "--output", "out.bin", "--force"]);
         assert!(fs::read(folder.path().join("out.bin")).unwrap() == payload);
         assert_eq!(succeed(&folder, &["read", "a.pxi", "--offset", "0x64", "--length", "3"]), [1, 1, 1]);
         assert_eq!(succeed(&folder, &["read", "a.pxi", "--offset", "99999"]), [payload[99_999]]);
-        fs_command(&folder, &["write", "-", "b.pxi", "--force", "--compression", compression, "--width", "100"])
-            .write_stdin(payload.clone())
-            .assert()
-            .success();
+        fs_command(
+            &folder,
+            &["write", "-", "b.pxi", "--force", "--compression", compression, "--width", "100"],
+        )
+        .write_stdin(payload.clone())
+        .assert()
+        .success();
         assert!(
             fs::read(folder.path().join("a.pxi")).unwrap() == fs::read(folder.path().join("b.pxi")).unwrap()
         );
@@ -233,10 +239,9 @@ mod unix {
         let before = fs::read(folder.path().join("a.pxi")).unwrap();
         // Reading a directory fails after the temporary file has been made.
         let directory = File::open(folder.path()).unwrap();
-        let output =
-            spawn(&folder, &["write", "a.pxi", "--force"], directory.into(), Stdio::piped())
-                .wait_with_output()
-                .unwrap();
+        let output = spawn(&folder, &["write", "a.pxi", "--force"], directory.into(), Stdio::piped())
+            .wait_with_output()
+            .unwrap();
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         assert!(String::from_utf8_lossy(&output.stderr).contains("cannot read"), "{output:?}");
         assert_eq!(names(folder.path()), ["a.pxi"]);

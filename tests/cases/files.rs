@@ -240,11 +240,9 @@ mod unix {
         for folder in ["m.gguf", "m.pxi", "coach.json"] {
             fs::create_dir(case.file(folder)).unwrap();
         }
-        for command in [
-            &["inspect", "m.gguf"][..],
-            &["inspect", "m.pxi"],
-            &["coach", "status", "--queue", "coach.json"],
-        ] {
+        for command in
+            [&["inspect", "m.gguf"][..], &["inspect", "m.pxi"], &["coach", "status", "--queue", "coach.json"]]
+        {
             assert!(refused(&case, command).contains("not a regular file"), "{command:?}");
         }
     }

@@ -5,9 +5,7 @@ use super::{
     output::{Exit, Output, error_line, progress_bytes},
     table::{Align, Table},
 };
-use crate::files::{
-    Format, check_output, open_regular, refuse_ending, refuse_existing, refuse_input,
-};
+use crate::files::{Format, check_output, open_regular, refuse_ending, refuse_existing, refuse_input};
 use crate::pxi::{self, Compression, Header, PxiError, PxiFile, Store, WriteOptions, Writer};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
@@ -44,12 +42,15 @@ pub struct FsArgs {
 #[derive(Debug, Subcommand)]
 enum FsCommand {
     /// Store bytes as pixels.
-    #[command(allow_missing_positional = true, after_help = "\
+    #[command(
+        allow_missing_positional = true,
+        after_help = "\
 Examples:
   pixel-llm fs write notes.txt notes.pxi --png
   pixel-llm fs write log.txt log.pxi --compression rle --width 256
   pixel-llm fs write notes.txt notes.pxi --force      Replace an old notes.pxi
-  some-program | pixel-llm fs write out.pxi")]
+  some-program | pixel-llm fs write out.pxi"
+    )]
     Write(WriteArgs),
     /// Get the bytes back: all of them, after checking them, or a slice.
     #[command(after_help = "\
@@ -115,7 +116,7 @@ struct WriteArgs {
     /// How to store the bytes. Only `none` can be read in slices without decoding.
     #[arg(long, value_enum, default_value_t = CompressionArg::None)]
     compression: CompressionArg,
-    /// Also write the picture, as FILE with .png.
+    /// Also write the picture, as OUTPUT with .png.
     #[arg(long)]
     png: bool,
 }
@@ -524,8 +525,9 @@ fn delete(files: &Files, names: &[String], out: &mut Output) -> anyhow::Result<E
 fn demo(files: &Files, name: &str, out: &mut Output) -> anyhow::Result<Exit> {
     let path = files.path(name)?;
     refuse_ending(&path, Format::Pxi)?;
-    let is_demo =
-        || PxiFile::open(&path).and_then(|file| file.read_all()).is_ok_and(|bytes| bytes == pxi::demo::payload());
+    let is_demo = || {
+        PxiFile::open(&path).and_then(|file| file.read_all()).is_ok_and(|bytes| bytes == pxi::demo::payload())
+    };
     if path.is_file() && !is_demo() {
         bail!("{} exists and is not the demo, so it is not replaced; give another name", path.display());
     }
