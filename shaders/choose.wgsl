@@ -1,6 +1,6 @@
 // The next token of each row of logits, by the chain of src/tokens/sampling: it becomes its column's token, one position on.
 #import pixel_llm::sampling::SamplingWords
-#import pixel_llm::lanes::{no_logit, better, lane_best}
+#import pixel_llm::lanes::{no_logit, better, lane_best, token_of_best}
 #import pixel_llm::row::{params, best_at, listed_at, quad_of}
 #import pixel_llm::penalise::{recent, penalise}
 #import pixel_llm::measure::{Kept, list_groups, stays}
@@ -57,10 +57,9 @@ fn choose(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
         top = better(top, best_at(index, i));
     }
     top = lane_best(top, lane);
-    var token = bitcast<u32>(top.y);
+    var token = token_of_best(top);
 #ifndef GREEDY
-    // Differences to infinity are not numbers, and nothing else has a share.
-    if words.temperature > 0.0 && top.x > -1e30 && top.x <= 0x1.fffffep127 {
+    if words.temperature > 0.0 && token < params.vocabulary {
         token = draw(index, words, count, top, lane);
     }
 #endif

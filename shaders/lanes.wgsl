@@ -42,6 +42,19 @@ fn better(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
     return select(a, b, other);
 }
 
+// The better of a logit of a token and those before it. One that is no number goes before all and is no token, so
+// that the draw fails. (Told by its bits: comparisons of floats may be compiled as if there were no such thing.)
+fn entered(top: vec2<f32>, logit: f32, token: u32) -> vec2<f32> {
+    let broken = (bitcast<u32>(logit) & 0x7FFFFFFFu) > 0x7F800000u;
+    let entry = vec2<f32>(logit, bitcast<f32>(token));
+    return better(top, select(entry, vec2<f32>(0x1.fffffep127, bitcast<f32>(0x7F000000u)), broken));
+}
+
+// The most probable token of the best logit, or what is no token where a logit is infinite or no number.
+fn token_of_best(top: vec2<f32>) -> u32 {
+    return select(0x7F000000u, bitcast<u32>(top.y), top.x < 0x1.fffffep127);
+}
+
 fn lane_best(v: vec2<f32>, lane: u32) -> vec2<f32> {
     var best = v;
     for (var i = 1u; i < 8u; i *= 2u) {

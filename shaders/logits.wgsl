@@ -3,7 +3,7 @@
 #import pixel_llm::multiply::{multiply_eight, of_column}
 #import pixel_llm::activations::{places, inverse_rms}
 #import pixel_llm::columns::{Chosen, columns_from}
-#import pixel_llm::lanes::{no_logit, better, lane_best}
+#import pixel_llm::lanes::{no_logit, entered, lane_best}
 
 @group(0) @binding(4) var<uniform> params: LogitsParams;
 // The column of each row of logits.
@@ -45,12 +45,12 @@ fn logits(
         var top = no_logit();
         for (var i = 0u; i < 4u; i++) {
             if row + i < params.matrix.rows {
-                top = better(top, vec2<f32>(low[i], bitcast<f32>(row + i)));
+                top = entered(top, low[i], row + i);
             }
         }
         for (var i = 0u; i < 4u; i++) {
             if row + 4u + i < params.matrix.rows {
-                top = better(top, vec2<f32>(high[i], bitcast<f32>(row + 4u + i)));
+                top = entered(top, high[i], row + 4u + i);
             }
         }
         top = lane_best(top, lane);

@@ -43,7 +43,8 @@ fn find_best_again(index: u32, token: u32, lane: u32) {
     }
     top = lane_best(top, lane);
     let at = index * params.groups + group;
-    if lane == 0u && group < params.groups && at < arrayLength(&best) {
+    // A group with a logit that is infinite or no number stays what it is.
+    if lane == 0u && group < params.groups && at < arrayLength(&best) && best[at].x < 0x1.fffffep127 {
         best[at] = top;
     }
 }

@@ -3,10 +3,14 @@
 /// The nearest of some names to one that is none of them, if it is near enough to be what was meant.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = name.to_lowercase();
-    let distance = |known: &str| strsim::damerau_levenshtein(&lower, &known.to_lowercase());
-    let best = known.into_iter().map(|known| (distance(known), known)).min()?;
     // A third of the letters may be others; of a short name, one.
-    (best.0 <= (name.chars().count() / 3).max(1)).then_some(best.1)
+    let most = (name.chars().count() / 3).max(1);
+    // Names whose lengths differ by more are further apart, and comparing long ones is slow.
+    let known =
+        known.into_iter().filter(|known| known.chars().count().abs_diff(name.chars().count()) <= most);
+    let distance = |known: &str| strsim::damerau_levenshtein(&lower, &known.to_lowercase());
+    let best = known.map(|known| (distance(known), known)).min()?;
+    (best.0 <= most).then_some(best.1)
 }
 
 /// Whether a name is probably a misspelling of another.

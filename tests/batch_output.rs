@@ -46,7 +46,7 @@ fn run_batch(path: &Path, existing: Existing, slots: usize, steps: usize) -> Res
         |report| {
             match report {
                 Report::Finished { request, outcome, .. } => {
-                    let context = ResultContext { model: "toy", created: 1 };
+                    let context = ResultContext { model: "toy", created: 1, model_digest: None };
                     output.write_line(&result_line(request, outcome, &context))?;
                 }
                 Report::Step(_) => {
@@ -193,11 +193,14 @@ fn a_second_run_on_the_same_file_is_refused() {
 fn a_result_has_the_shape_of_openais() {
     let mut request = Defaults::default().request("id \"1\"", "Once");
     request.echo = true;
-    let token = |text: &str, offset_in_bytes| ScoredToken {
+    request.prompt_logprobs = Some(3);
+    let token = |text: &str, offset| ScoredToken {
         bytes: text.into(),
         logprob: -0.5,
         top: vec![(text.into(), -0.5), (vec![0xff], f32::NEG_INFINITY), (vec![0xfe], -20.0)],
-        offset_in_bytes,
+        id: 1,
+        top_ids: vec![1, 2, 3],
+        offset,
     };
     let answer = Answer {
         text: " upon".into(),
@@ -208,10 +211,11 @@ fn a_result_has_the_shape_of_openais() {
         completion_tokens: 3,
         logprobs: Some(vec![token(" u", 0), token("pon", 2)]),
         prompt_logprobs: Some(vec![None, Some(token("n", 0))]),
+        echo: None,
         prompt_time: std::time::Duration::from_millis(20),
         predicted_time: std::time::Duration::from_millis(8),
     };
-    let context = ResultContext { model: "toy", created: 1_700_000_000 };
+    let context = ResultContext { model: "toy", created: 1_700_000_000, model_digest: None };
     let line = result_line(&request, &Ok(answer.clone()), &context);
     let found: Value = serde_json::from_str(&line).unwrap();
     let hash = found["id"].as_str().unwrap().strip_prefix("batch_req_").unwrap();
@@ -232,7 +236,10 @@ fn a_result_has_the_shape_of_openais() {
                     "logprobs": {
                         "tokens": [" u", "pon"],
                         "token_logprobs": [-0.5, -0.5],
-                        "top_logprobs": [{" u": -0.5, "\u{fffd}": -9999.0}, {"pon": -0.5, "\u{fffd}": -9999.0}],
+                        "top_logprobs": [
+                            {" u": -0.5, "bytes:\\xff": -9999.0, "bytes:\\xfe": -20.0},
+                            {"pon": -0.5, "bytes:\\xff": -9999.0, "bytes:\\xfe": -20.0},
+                        ],
                         "text_offset": [4, 6],
                     },
                     "prompt_logprobs": [null, {
@@ -266,7 +273,7 @@ fn a_result_has_the_shape_of_openais() {
     assert_eq!(found, expected);
 
     request.endpoint = request::Endpoint::ChatCompletions;
-    request.prompt = Prompt::Chat(Vec::new());
+    request.prompt = Prompt::Chat(Vec::new().into());
     let found: Value = serde_json::from_str(&result_line(&request, &Ok(answer), &context)).unwrap();
     let body = &found["response"]["body"];
     assert_eq!(body["object"], "chat.completion");
@@ -297,4 +304,38 @@ fn a_full_disk_and_a_closed_pipe_are_named() {
     drop(reader);
     let mut closed = OutputFile::stream(writer);
     assert!(closed.write_line("{}\n").unwrap_err().is_closed_pipe());
+}
+
+#[cfg(unix)]
+#[test]
+fn results_of_a_file_that_is_taken_away_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.jsonl");
+    let other = folder.path().join("other");
+    let begin = || {
+        let (mut output, _) = OutputFile::open(&path, Existing::Overwrite, |_| true).unwrap();
+        output.write_line("{\"one\":1}\n").unwrap();
+        output
+    };
+    // Replaced by a rename, and removed: the lines are put beside it.
+    for number in 1..=2 {
+        let mut output = begin();
+        if number == 1 {
+            std::fs::write(&other, "another's").unwrap();
+            std::fs::rename(&other, &path).unwrap();
+        } else {
+            std::fs::remove_file(&path).unwrap();
+        }
+        let error = output.write_line("{\"two\":2}\n").unwrap_err().to_string();
+        let kept = folder.path().join(format!("out.jsonl.kept-{number}"));
+        assert!(error.contains(&kept.display().to_string()), "{error}");
+        assert_eq!(std::fs::read_to_string(&kept).unwrap(), "{\"one\":1}\n{\"two\":2}\n");
+        assert!(number == 2 || std::fs::read_to_string(&path).unwrap() == "another's");
+    }
+    // Moved away: the lines go with it, also when it is noticed at the end only.
+    let mut output = begin();
+    std::fs::rename(&path, &other).unwrap();
+    let error = output.sync().unwrap_err().to_string();
+    assert!(error.contains("moved"), "{error}");
+    assert_eq!(std::fs::read_to_string(&other).unwrap(), "{\"one\":1}\n");
 }

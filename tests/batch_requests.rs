@@ -12,7 +12,7 @@ fn parsed(line: &str) -> Request {
 }
 
 fn message(role: &str, content: &str) -> Message {
-    Message { role: role.into(), content: content.into() }
+    Message::new(role, content)
 }
 
 #[test]
@@ -29,8 +29,8 @@ fn the_openai_shape_is_read_whole() {
             .as_str(),
     );
     assert_eq!((request.id.as_str(), request.endpoint), ("a-1", Endpoint::ChatCompletions));
-    let messages = vec![message("system", "Be brief."), message("user", "Hello there")];
-    assert_eq!(request.prompt, Prompt::Chat(messages));
+    let messages = vec![message("system", "Be brief."), message("user", "Hello \nthere")];
+    assert_eq!(request.prompt, Prompt::Chat(messages.into()));
     assert_eq!((request.max_tokens, request.logprobs, request.stream), (7, Some(3), 0));
     assert_eq!(request.stop, ["\n", "END"]);
     let expected = SamplingParams {
@@ -70,13 +70,13 @@ fn the_short_form_takes_what_the_command_line_says() {
     let request = |line| parse_line(line, &defaults).unwrap().request;
     let chat = request(r#"{"id": 17, "prompt": "Hi", "temperature": null}"#);
     assert_eq!((chat.id.as_str(), chat.endpoint, chat.max_tokens), ("17", Endpoint::ChatCompletions, 5));
-    assert_eq!(chat.prompt, Prompt::Chat(vec![message("system", "Be kind."), message("user", "Hi")]));
+    assert_eq!(chat.prompt, Prompt::Chat(vec![message("system", "Be kind."), message("user", "Hi")].into()));
     let own = request(
         r#"{"id":"b","messages":[{"role":"developer","content":"No."},{"role":"user","content":"Hi"}]}"#,
     );
-    assert_eq!(own.prompt, Prompt::Chat(vec![message("system", "No."), message("user", "Hi")]));
+    assert_eq!(own.prompt, Prompt::Chat(vec![message("system", "No."), message("user", "Hi")].into()));
     let system = request(r#"{"id":"b","system":"Yes.","prompt":"Hi"}"#);
-    assert_eq!(system.prompt, Prompt::Chat(vec![message("system", "Yes."), message("user", "Hi")]));
+    assert_eq!(system.prompt, Prompt::Chat(vec![message("system", "Yes."), message("user", "Hi")].into()));
     let raw = parsed(r#"{"id":"b","prompt":"Hi","stop":"."}"#);
     assert_eq!((raw.prompt, raw.stop), (Prompt::Text("Hi".into()), vec![".".to_owned()]));
 }
@@ -138,7 +138,7 @@ fn problems_name_the_column_the_field_and_what_was_expected() {
         ),
         (
             r#"{"id": "a", "prompt": "x", "top_p": "half"}"#,
-            r#"column 37: `top_p`: expected a number above 0 and at most 1, found "half""#,
+            r#"column 37: `top_p`: expected a number from 0 to 1, found "half""#,
         ),
         (
             r#"{"id": "a", "prompt": "x", "tempratur": 1}"#,
@@ -198,7 +198,7 @@ fn problems_name_the_column_the_field_and_what_was_expected() {
             r#"column 69: `body.prompt[1]`: expected a token id, found "y""#,
         ),
         (
-            r#"{"custom_id": "a", "url": "/v1/chat/completions", "body": {"messages": [{"role": "user", "content": "x"}], "tools": []}}"#,
+            r#"{"custom_id": "a", "url": "/v1/chat/completions", "body": {"messages": [{"role": "user", "content": "x"}], "tools": [{}]}}"#,
             "column 108: `body.tools`: not supported here: calling tools",
         ),
         (

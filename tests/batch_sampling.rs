@@ -178,8 +178,15 @@ fn logits_that_are_no_numbers_are_an_error() {
         sampler.draw(&[1.0], &words, &[], &[(4, 1.0)]).unwrap_err().to_string(),
         "token 4 is outside the vocabulary of 1"
     );
-    assert_eq!(sampler.draw(&[f32::NAN, 1.0, f32::NAN], &words, &[], &[]), Ok(1));
-    assert_eq!(sampler.draw(&[1.0, f32::INFINITY, 3.0], &words, &[], &[]), Ok(1));
+    let greedy = SamplingParams::greedy().words(Key::new(0, 0), 0);
+    for logits in [[f32::NAN, 1.0, 2.0], [1.0, f32::INFINITY, 3.0], [1.0, 2.0, -f32::NAN]] {
+        for words in [words, greedy] {
+            let error = Err(SamplingError::NoCandidate { vocab: 3 });
+            assert_eq!(sampler.draw(&logits, &words, &[], &[]), error, "{logits:?}");
+        }
+        assert!(sampler.score(&logits, 1, 0).is_err(), "{logits:?}");
+    }
+    assert_eq!(sampler.draw(&[f32::NEG_INFINITY, 1.0, f32::NEG_INFINITY], &words, &[], &[]), Ok(1));
 }
 
 #[test]

@@ -125,8 +125,7 @@ pub fn draft(gguf: &Gguf) -> Result<Draft, ModelError> {
     check_vocabulary(&metadata, gguf.tensors())?;
     let shapes = gguf.tensors().iter().map(|t| (t.name.clone(), t.dims.clone(), t.encoding)).collect();
     let tensors = tensors::lay_out(shapes)?;
-    let config =
-        ModelConfig::from_metadata(&metadata, |name| tensors.iter().any(|tensor| tensor.name == name))?;
+    let config = ModelConfig::from_metadata(&metadata, tensors::has(&tensors))?;
     tensors::check_family(&config, &tensors)?;
     let plan = MapPlan::new(&config, &tensors);
     map_size(&plan)?;

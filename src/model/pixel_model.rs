@@ -333,8 +333,7 @@ impl Head {
             header.tensor_count,
         )?;
         let tensors = tensors::lay_out(shapes)?;
-        let has = |name: &str| tensors.iter().any(|tensor| tensor.name == name);
-        let config = ModelConfig::from_metadata(&metadata, has)?;
+        let config = ModelConfig::from_metadata(&metadata, tensors::has(&tensors))?;
         tensors::check_family(&config, &tensors)?;
         let plan = MapPlan::new(&config, &tensors);
 

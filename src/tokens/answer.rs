@@ -17,6 +17,8 @@ pub struct Answer {
     pub shared_tokens: u32,
     /// How many tokens were made, one that ended the answer included.
     pub completion_tokens: u32,
+    /// The bytes of each token of the prompt, where the request wants its prompt in the text.
+    pub echo: Option<Vec<Vec<u8>>>,
     /// The tokens of the text with their log-probabilities, if asked for.
     pub logprobs: Option<Vec<ScoredToken>>,
     /// The tokens of the prompt with theirs; the first has none, since nothing comes before it.
@@ -56,8 +58,12 @@ pub struct ScoredToken {
     pub logprob: f32,
     /// The most probable tokens' bytes and log-probabilities, in order.
     pub top: Vec<(Vec<u8>, f32)>,
-    /// Where in the answer's bytes the token begins.
-    pub offset_in_bytes: usize,
+    /// The token's id.
+    pub id: u32,
+    /// The ids of `top`, in the same order.
+    pub top_ids: Vec<u32>,
+    /// In which character of the answer's text the token begins, from 0.
+    pub offset: usize,
 }
 
 /// Why a request has no answer. It goes into the request's result line, and the run goes on.
@@ -83,6 +89,16 @@ pub enum Failure {
         /// How many the model has.
         vocab: usize,
     },
+    /// A field names a token that the model does not have.
+    #[error("`{field}` has token {token}, and the vocabulary has {vocab}")]
+    OutsideVocabulary {
+        /// The field.
+        field: &'static str,
+        /// The token.
+        token: u32,
+        /// How many the model has.
+        vocab: usize,
+    },
     /// The prompt could not be tokenised or rendered.
     #[error("{0}")]
     Prompt(String),
@@ -94,13 +110,16 @@ impl Failure {
         match self {
             Self::PromptTooLong { .. } => "context_length_exceeded",
             Self::PromptEmpty => "empty_prompt",
-            Self::UnknownToken { .. } => "unknown_token",
+            Self::UnknownToken { .. } | Self::OutsideVocabulary { .. } => "unknown_token",
             Self::Prompt(_) => "invalid_prompt",
         }
     }
 
     /// The field that is to blame.
     pub fn param(&self) -> &'static str {
-        "prompt"
+        match self {
+            Self::OutsideVocabulary { field, .. } => field,
+            _ => "prompt",
+        }
     }
 }

@@ -3,8 +3,8 @@
 //! Comes in: a file, or standard input, which is first copied to a temporary file. Goes out: every line that is
 //! wrong, or an [`InputFile`] that gives the requests one by one.
 //!
-//! Memory is bounded: of each line only its offset, its number and a 128-bit hash of its id are kept, 32 bytes in
-//! all, and each line is read again when its turn comes.
+//! Memory is bounded: of each line only its offset, its number, a 128-bit hash of its id and one of what it asks are
+//! kept, 48 bytes in all, and each line is read again when its turn comes.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,7 +13,9 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::request::{Defaults, LineProblem, Parsed, Problem, Request, parse_line};
+use super::request::{
+    Defaults, LineProblem, Parsed, Problem, Request, RequestDigest, id_of_bad_line, parse_line,
+};
 
 /// The longest line that is read. It holds a prompt of more tokens than any context.
 pub const MAX_LINE_IN_BYTES: usize = 16 << 20;
@@ -111,6 +113,14 @@ struct Entry {
     id: IdHash,
     offset: u64,
     line: u32,
+    digest: RequestDigest,
+}
+
+/// A line that is no request and has an id of its own.
+#[derive(Clone, Copy, Debug)]
+struct BadEntry {
+    offset: u64,
+    finished: bool,
 }
 
 /// A checked input.
@@ -123,6 +133,8 @@ pub struct InputFile {
     by_id: Vec<u32>,
     /// Which entries need not run.
     finished: Vec<bool>,
+    /// By id.
+    bad: BTreeMap<IdHash, BadEntry>,
     skipped: Vec<LineError>,
     skipped_count: u64,
     ignored: BTreeMap<String, u64>,
@@ -162,6 +174,7 @@ impl InputFile {
             entries: Vec::new(),
             by_id: Vec::new(),
             finished: Vec::new(),
+            bad: BTreeMap::new(),
             skipped: Vec::new(),
             skipped_count: 0,
             ignored: BTreeMap::new(),
@@ -179,7 +192,11 @@ impl InputFile {
                 errors: input.skipped,
             })));
         }
-        if input.entries.is_empty() {
+        // A line whose id a request has is not told of under that id: it has the request's result.
+        for entry in &input.entries {
+            input.bad.remove(&entry.id);
+        }
+        if input.entries.is_empty() && input.bad.is_empty() {
             return Err(InputError::Empty { name: input.name });
         }
         input.finished = vec![false; input.entries.len()];
@@ -208,17 +225,25 @@ impl InputFile {
                 continue;
             }
             count += 1;
+            let id = text.as_ref().ok().copied();
             match text.and_then(|text| parse_line(text, defaults)) {
                 Ok(Parsed { request, ignored, .. }) => {
                     let id = IdHash::of(&request.id);
-                    self.entries.push(Entry { id, offset, line: u32::try_from(line).unwrap_or(u32::MAX) });
+                    let line = u32::try_from(line).unwrap_or(u32::MAX);
+                    self.entries.push(Entry { id, offset, line, digest: request.digest() });
                     for name in ignored {
                         if self.ignored.len() < MAX_IGNORED_NAMES || self.ignored.contains_key(&name) {
                             *self.ignored.entry(name).or_default() += 1;
                         }
                     }
                 }
-                Err(problem) => self.skip(line, problem),
+                Err(problem) => {
+                    if let Some(id) = id.and_then(id_of_bad_line) {
+                        let entry = BadEntry { offset, finished: false };
+                        self.bad.entry(IdHash::of(&id)).or_insert(entry);
+                    }
+                    self.skip(line, problem);
+                }
             }
         }
         Ok(count)
@@ -265,14 +290,47 @@ impl InputFile {
 
     fn parse_again(&self, entry: Entry, defaults: &Defaults) -> Result<Parsed, InputError> {
         let changed = || InputError::Changed { name: self.name.clone(), line: entry.line.into() };
-        let mut file = &self.file;
-        file.seek(SeekFrom::Start(entry.offset)).map_err(|source| self.failed(source))?;
-        let mut lines = Lines::new(BufReader::new(file));
-        let Some((_, _, Ok(text))) = lines.next().map_err(|source| self.failed(source))? else {
-            return Err(changed());
-        };
-        let parsed = parse_line(text, defaults).map_err(|_| changed())?;
+        let text = self.read_again(entry.offset)?.ok_or_else(changed)?;
+        let parsed = parse_line(&text, defaults).map_err(|_| changed())?;
         if IdHash::of(&parsed.request.id) == entry.id { Ok(parsed) } else { Err(changed()) }
+    }
+
+    /// The text of the line at an offset.
+    fn read_again(&self, offset: u64) -> Result<Option<String>, InputError> {
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(offset)).map_err(|source| self.failed(source))?;
+        let mut lines = Lines::new(BufReader::new(file));
+        let line = lines.next().map_err(|source| self.failed(source))?;
+        Ok(line.and_then(|(_, _, text)| text.ok().map(str::to_owned)))
+    }
+
+    /// The lines that are no requests and have an id that no request has, with what is wrong; without those that are
+    /// marked as finished.
+    pub fn bad_requests<'a>(
+        &'a self,
+        defaults: &'a Defaults,
+    ) -> impl Iterator<Item = Result<(String, LineProblem), InputError>> + 'a {
+        let mut offsets: Vec<u64> =
+            self.bad.values().filter(|entry| !entry.finished).map(|entry| entry.offset).collect();
+        offsets.sort_unstable();
+        offsets.into_iter().filter_map(|offset| {
+            let text = match self.read_again(offset) {
+                Ok(text) => text?,
+                Err(error) => return Some(Err(error)),
+            };
+            let problem = parse_line(&text, defaults).err()?;
+            Some(Ok((id_of_bad_line(&text)?, problem)))
+        })
+    }
+
+    /// The digest of the request with an id; `None` where there is none.
+    pub fn digest(&self, id: IdHash) -> Option<RequestDigest> {
+        self.place_of(id).map(|index| self.entries[index].digest)
+    }
+
+    fn place_of(&self, id: IdHash) -> Option<usize> {
+        let found = self.by_id.binary_search_by_key(&id, |&index| self.entries[index as usize].id);
+        found.ok().map(|place| self.by_id[place] as usize)
     }
 
     /// How many requests there are, finished or not.
@@ -280,7 +338,7 @@ impl InputFile {
         self.entries.len()
     }
 
-    /// Never true: a file without a request is an error.
+    /// Whether every line is one that cannot run.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -305,16 +363,17 @@ impl InputFile {
         &self.ignored
     }
 
-    /// Marks a request as one that need not run. False where the input has no such id.
+    /// Marks a request, or a line that is none, as one whose result is there. False where the input has no such id.
     pub fn mark_finished(&mut self, id: IdHash) -> bool {
-        let found = self.by_id.binary_search_by_key(&id, |&index| self.entries[index as usize].id);
-        match found {
-            Ok(place) => {
-                self.finished[self.by_id[place] as usize] = true;
-                true
-            }
-            Err(_) => false,
+        if let Some(bad) = self.bad.get_mut(&id) {
+            bad.finished = true;
+            return true;
         }
+        let place = self.place_of(id);
+        if let Some(index) = place {
+            self.finished[index] = true;
+        }
+        place.is_some()
     }
 
     /// The requests that are still to run, in the order of their lines, each read when it is asked for.

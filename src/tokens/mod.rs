@@ -40,4 +40,4 @@ pub use request::{Defaults, Request};
 pub use run::{Outcome, Report, RunError, run, run_on};
 pub use sampling::SamplingParams;
 pub use schedule::{Event, Scheduler};
-pub use text::{Decode, Message, Prompt, TextError, TextModel};
+pub use text::{Chat, Decode, Message, Prompt, TextError, TextModel};

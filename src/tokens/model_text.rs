@@ -13,6 +13,7 @@ pub struct ModelText {
     /// A template that does not compile is only an error for those who chat.
     template: Result<ChatTemplate, ChatError>,
     brings_template: bool,
+    warnings: Vec<String>,
 }
 
 impl ModelText {
@@ -26,7 +27,14 @@ impl ModelText {
         let stem = || model.path().file_stem().map(|stem| stem.to_string_lossy().into_owned());
         let named = model.metadata().str("general.name").ok().flatten().map(str::to_owned);
         let name = named.filter(|name| !name.is_empty()).or_else(stem).unwrap_or_default();
-        Ok(Self { name, tokenizer, template, brings_template })
+        let mut warnings = model.config().warnings(model.metadata());
+        warnings.extend(tokenizer.warnings().iter().cloned());
+        Ok(Self { name, tokenizer, template, brings_template, warnings })
+    }
+
+    /// What the file says that is passed over and what it leaves out, a line each for a person to read.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// The tokenizer.
@@ -53,14 +61,26 @@ impl TextModel for ModelText {
             Prompt::Text(text) => {
                 Ok(self.tokenizer.encode(text, EncodeOptions { add_special: true, parse_special: true }))
             }
-            Prompt::Chat(messages) => {
+            Prompt::Chat(chat) => {
                 let failed = |error: &ChatError| TextError::ChatTemplate(error.to_string());
                 let template = self.template.as_ref().map_err(failed)?;
-                let messages: Vec<ChatMessage> = messages
+                let messages: Vec<ChatMessage> = chat
+                    .messages
                     .iter()
-                    .map(|message| ChatMessage::new(&message.role, &message.content))
+                    .map(|message| ChatMessage {
+                        role: message.role.clone(),
+                        content: message.content.clone(),
+                        rest: message.rest.clone(),
+                    })
                     .collect();
-                let text = template.render(&messages, true).map_err(|error| failed(&error))?;
+                let opens = chat.opens_answer && !chat.continues_last;
+                let mut text = template
+                    .render_with(&messages, opens, &chat.variables)
+                    .map_err(|error| failed(&error))?;
+                if chat.continues_last {
+                    let last = chat.messages.last().and_then(|message| message.content.as_deref());
+                    cut_behind(&mut text, last.unwrap_or_default())?;
+                }
                 // The template has written the beginning of the sequence itself.
                 Ok(self.tokenizer.encode(&text, EncodeOptions { add_special: false, parse_special: true }))
             }
@@ -77,6 +97,26 @@ impl TextModel for ModelText {
 
     fn decoder(&self) -> Box<dyn Decode + '_> {
         Box::new(Stream { tokenizer: &self.tokenizer, stream: DecodeStream::continuing(true) })
+    }
+
+    fn decoder_of_all(&self) -> Box<dyn Decode + '_> {
+        Box::new(Stream { tokenizer: &self.tokenizer, stream: DecodeStream::continuing(false) })
+    }
+}
+
+/// Cuts off what a template writes behind the last message, so that the answer goes on with it.
+fn cut_behind(text: &mut String, last: &str) -> Result<(), TextError> {
+    // Templates trim what they print.
+    let last = last.trim();
+    match text.rfind(last).filter(|_| !last.is_empty()) {
+        Some(at) => {
+            text.truncate(at + last.len());
+            Ok(())
+        }
+        None => {
+            let problem = "`continue_final_message`: the chat template does not print the last message";
+            Err(TextError::ChatTemplate(problem.into()))
+        }
     }
 }
 

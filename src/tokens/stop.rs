@@ -16,6 +16,8 @@ pub struct StopMatcher {
     /// How many bytes were released before the held ones.
     released: usize,
     stopped: bool,
+    /// Whether the stop string that ends the answer stays in its text.
+    keeps_stop: bool,
 }
 
 impl StopMatcher {
@@ -23,6 +25,17 @@ impl StopMatcher {
     pub fn new<'a>(stops: impl IntoIterator<Item = &'a str>) -> Self {
         let stops = stops.into_iter().filter(|stop| !stop.is_empty());
         Self { stops: stops.map(|stop| stop.as_bytes().to_vec()).collect(), ..Self::default() }
+    }
+
+    /// A matcher that leaves the stop string in the text and cuts behind it.
+    pub fn keeping_stop(self, keeps_stop: bool) -> Self {
+        Self { keeps_stop, ..self }
+    }
+
+    /// Takes bytes in which no stop string is looked for, nor one that begins there.
+    pub fn push_unchecked(&mut self, bytes: &[u8], text: &mut String) {
+        self.held.extend_from_slice(bytes);
+        self.release(self.held.len(), text);
     }
 
     /// Takes the next bytes and adds to `text` what is certain to belong to it. True when a stop string was met;
@@ -39,11 +52,16 @@ impl StopMatcher {
             return true;
         }
         let certain = self.held.len() - self.longest_beginning();
+        self.release(certain, text);
+        false
+    }
+
+    /// Adds the whole characters of the first `certain` held bytes.
+    fn release(&mut self, certain: usize, text: &mut String) {
         let certain = whole_characters(&self.held[..certain]);
         text.push_str(&String::from_utf8_lossy(&self.held[..certain]));
         self.held.drain(..certain);
         self.released += certain;
-        false
     }
 
     /// Adds what was held back, at the end of an answer that no stop string ended.
@@ -62,14 +80,15 @@ impl StopMatcher {
         self.held.clear();
     }
 
-    /// Where the stop string starts that is complete first. Any that is complete lies in the held bytes, since its
+    /// Where the answer is cut: at the stop string that is complete first. Any that is complete lies in the held bytes, since its
     /// beginning was held back.
     fn first_stop(&self) -> Option<usize> {
         let place = |stop: &Vec<u8>| {
             let start = self.held.windows(stop.len()).position(|window| window == stop.as_slice())?;
             Some((start + stop.len(), start))
         };
-        self.stops.iter().filter_map(place).min().map(|(_, start)| start)
+        let first = self.stops.iter().filter_map(place).min();
+        first.map(|(end, start)| if self.keeps_stop { end } else { start })
     }
 
     /// The length of the longest end of the held bytes that begins a stop string.

@@ -8,7 +8,27 @@ pub enum Prompt {
     /// Tokens as they are, with no token added before them.
     Tokens(Vec<u32>),
     /// A conversation for the model's chat template.
-    Chat(Vec<Message>),
+    Chat(Chat),
+}
+
+/// A conversation, and what the chat template is told about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chat {
+    /// The messages in order.
+    pub messages: Vec<Message>,
+    /// What the template may read beside them: names, and JSON as it was written, whose order templates print.
+    pub variables: Vec<(String, String)>,
+    /// Whether the answer's turn is opened at the end (`add_generation_prompt`).
+    pub opens_answer: bool,
+    /// Whether the answer goes on with the last message, instead of beginning a turn.
+    pub continues_last: bool,
+}
+
+impl From<Vec<Message>> for Chat {
+    /// The conversation that waits for an answer.
+    fn from(messages: Vec<Message>) -> Self {
+        Self { messages, variables: Vec::new(), opens_answer: true, continues_last: false }
+    }
 }
 
 /// One message of a conversation.
@@ -16,8 +36,17 @@ pub enum Prompt {
 pub struct Message {
     /// `system`, `user`, `assistant` or another role that the template knows.
     pub role: String,
-    /// What was said.
-    pub content: String,
+    /// What was said; a message that calls a tool may say nothing.
+    pub content: Option<String>,
+    /// Its other fields, such as `tool_calls` and `name`: names, and JSON as it was written.
+    pub rest: Vec<(String, String)>,
+}
+
+impl Message {
+    /// A message that only says something.
+    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
+        Self { role: role.into(), content: Some(content.into()), rest: Vec::new() }
+    }
 }
 
 /// Why a prompt has no tokens.
@@ -48,6 +77,11 @@ pub trait TextModel {
 
     /// A decoder for one answer.
     fn decoder(&self) -> Box<dyn Decode + '_>;
+
+    /// A decoder that writes out special tokens too, where the model has a text for them.
+    fn decoder_of_all(&self) -> Box<dyn Decode + '_> {
+        self.decoder()
+    }
 }
 
 /// Turns the tokens of one answer into bytes, one by one.

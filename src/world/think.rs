@@ -118,9 +118,8 @@ impl Mind {
             self.text = Some(Arc::new(text));
         }
         let text = self.text.as_ref().expect("it was opened above");
-        let message = Message { role: "user".into(), content: prompt.to_owned() };
         let prompt = if chat && text.brings_chat_template() {
-            Prompt::Chat(vec![message])
+            Prompt::Chat(vec![Message::new("user", prompt)].into())
         } else {
             Prompt::Text(prompt.to_owned())
         };

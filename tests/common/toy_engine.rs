@@ -23,8 +23,10 @@ impl TextModel for Bytes {
         Ok(match prompt {
             Prompt::Text(text) => text.bytes().map(u32::from).collect(),
             Prompt::Tokens(tokens) => tokens.clone(),
-            Prompt::Chat(messages) => {
-                let text: String = messages.iter().map(|m| format!("<{}>{}\n", m.role, m.content)).collect();
+            Prompt::Chat(chat) => {
+                let content = |m: &Message| m.content.clone().unwrap_or_default();
+                let line = |m: &Message| format!("<{}>{}\n", m.role, content(m));
+                let text: String = chat.messages.iter().map(line).collect();
                 text.bytes().map(u32::from).collect()
             }
         })

@@ -83,6 +83,7 @@ impl ChatArgs {
             prompt_logprobs: None,
             mode: PromptMode::Chat,
             system: None,
+            template_variables: Vec::new(),
         }
     }
 }
@@ -227,7 +228,7 @@ fn save(conversation: &Conversation<'_, '_>, path: &Path) -> io::Result<usize> {
 /// A word of the program beside the conversation, on standard error.
 fn say(text: &str) {
     // When standard error is closed there is nobody left to tell.
-    let _ = writeln!(crate::terminal::stderr(), "{text}");
+    let _ = writeln!(terminal::stderr(), "{text}");
 }
 
 /// Whether a person sees the answers as they come.

@@ -93,6 +93,7 @@ impl Job {
     /// It does not fit the model, or the model's tokenizer cannot be used.
     pub fn new(name: &str, experiment: &Experiment, model: &PixelModel) -> anyhow::Result<Self> {
         let text = ModelText::new(model).context("the model's tokenizer cannot be used")?;
+        text.warnings().iter().for_each(|warning| super::output::print_warning(warning));
         let config = model.config().clone();
         let conditions = conditions(experiment, &config).with_context(|| format!("experiment/{name}"))?;
         let plan = Plan::new(experiment, &text, config.vocab_size)?;

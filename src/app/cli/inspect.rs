@@ -226,6 +226,8 @@ fn human(report: &Report<'_>) -> String {
     let mut notes =
         vec![if config.tied_embeddings { "output tied to the embedding" } else { "output of its own" }];
     notes.extend(config.qkv_biases.then_some("query, key, value biases"));
+    notes.extend(config.output_biases.then_some("attention output biases"));
+    notes.extend(config.feed_forward_biases.then_some("gate, up, down biases"));
     notes.extend(config.qk_norms.then_some("query and key norms"));
     let rows = [
         ("family", config.architecture.to_string()),

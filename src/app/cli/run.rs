@@ -5,6 +5,7 @@
 //! template.
 
 mod drive;
+mod resume;
 mod sampling;
 mod trace;
 
@@ -74,7 +75,16 @@ pub struct BatchArgs {
     /// The system message of chats that have none.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = "Prompts")]
     pub system: Option<String>,
-    /// Leave out lines that are no requests instead of running nothing.
+    /// What the chat template may read, such as '{"enable_thinking": false}'.
+    #[arg(
+        long,
+        value_name = "JSON",
+        value_parser = template_variables,
+        hide_short_help = true,
+        help_heading = "Prompts"
+    )]
+    pub chat_template_kwargs: Option<TemplateVariables>,
+    /// Give lines that are no requests an error as their result, instead of running nothing.
     #[arg(
         long,
         requires = "input",
@@ -93,6 +103,9 @@ pub struct BatchArgs {
     /// With --resume, run requests that ended in an error again.
     #[arg(long, requires = "resume", hide_short_help = true, help_heading = "Results")]
     pub retry_failed: bool,
+    /// With --resume, run requests again whose result is of another prompt or other options.
+    #[arg(long, requires = "resume", hide_short_help = true, help_heading = "Results")]
+    pub retry_changed: bool,
     /// Start an output file that is there anew.
     #[arg(long, requires = "output", hide_short_help = true, help_heading = "Results")]
     pub overwrite: bool,
@@ -134,6 +147,14 @@ pub struct BatchArgs {
 /// What ends a turn of ChatML, for models whose vocabulary does not know it as one token.
 pub(in crate::app::cli) const CHATML_ENDS: [&str; 2] = ["<|im_end|>", "<|im_start|>"];
 
+/// Names and JSON of what a chat template may read.
+#[derive(Clone, Debug, Default)]
+pub struct TemplateVariables(Vec<(String, String)>);
+
+fn template_variables(json: &str) -> Result<TemplateVariables, String> {
+    crate::tokens::request::template_variables(json).map(TemplateVariables).map_err(|error| error.to_string())
+}
+
 fn head(text: &str) -> Result<(u32, u32), String> {
     let parts =
         text.split_once('.').and_then(|(layer, head)| Some((layer.parse().ok()?, head.parse().ok()?)));
@@ -159,6 +180,7 @@ impl BatchArgs {
             prompt_logprobs: self.prompt_logprobs,
             mode: if self.chat { PromptMode::Chat } else { PromptMode::Raw },
             system: self.system.clone(),
+            template_variables: self.chat_template_kwargs.clone().unwrap_or_default().0,
         }
     }
 
@@ -278,7 +300,10 @@ mod tests {
             "--prompt x --chat --raw",
             "--prompt x --resume",
             "--input x --output y --resume --overwrite",
-            "--prompt x --top-p 0",
+            "--prompt x --top-p -1",
+            "--prompt x --chat-template-kwargs [1]",
+            "--prompt x --chat-template-kwargs {\"messages\":1}",
+            "--input x --output y --retry-changed",
             "--prompt x --temperature nan",
             "--prompt x --parallel 0",
             "--prompt x --logprobs 21",
@@ -290,7 +315,7 @@ mod tests {
             assert!(parse(arguments).is_err(), "{arguments}");
         }
         let message = parse("--prompt x --top-p 2").unwrap_err().to_string();
-        assert!(message.contains("expected a number above 0 and at most 1"), "{message}");
+        assert!(message.contains("expected a number from 0 to 1"), "{message}");
         assert!(parse("").unwrap().source().is_err());
     }
 

@@ -152,10 +152,10 @@ pub fn run(
         }
         thread::sleep(LOOK);
     };
-    match read.map(|read| read.recv_timeout(REST)) {
-        Some(Ok(Err(error))) => return Err(error.into()),
-        // All of it is read, or somebody out of reach holds the pipe: what the program itself wrote is there.
-        Some(Ok(Ok(())) | Err(_)) | None => {}
+    // Else all of it is read, or somebody out of reach holds the pipe: what the program itself wrote is
+    // there.
+    if let Some(Ok(Err(error))) = read.map(|read| read.recv_timeout(REST)) {
+        return Err(error.into());
     }
     let bytes = std::mem::take(&mut *locked(&said));
     if bytes.len() > max_bytes {

@@ -7,6 +7,7 @@
 //! `continue`, and `{% generation %}` blocks. A template comes from a file, so what it may cost is bounded.
 
 mod json;
+mod value;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Value;
@@ -43,13 +44,15 @@ pub struct ChatMessage {
     /// Who speaks: `system`, `user` or `assistant`, or what else the template knows.
     pub role: String,
     /// What is said.
-    pub content: String,
+    pub content: Option<String>,
+    /// Its other fields, such as `tool_calls`: names and JSON.
+    pub rest: Vec<(String, String)>,
 }
 
 impl ChatMessage {
     /// A turn in which `role` says `content`.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> ChatMessage {
-        ChatMessage { role: role.into(), content: content.into() }
+        ChatMessage { role: role.into(), content: Some(content.into()), rest: Vec::new() }
     }
 }
 
@@ -155,11 +158,21 @@ impl ChatTemplate {
 
     /// The text of a conversation; `add_generation_prompt` opens the assistant's next turn.
     pub fn render(&self, messages: &[ChatMessage], add_generation_prompt: bool) -> Result<String, ChatError> {
+        self.render_with(messages, add_generation_prompt, &[])
+    }
+
+    /// The same, with variables that the template may read: names and JSON.
+    pub fn render_with(
+        &self,
+        messages: &[ChatMessage],
+        add_generation_prompt: bool,
+        variables: &[(String, String)],
+    ) -> Result<String, ChatError> {
         std::thread::scope(|scope| {
             std::thread::Builder::new()
                 .name("chat template".to_owned())
                 .stack_size(STACK_IN_BYTES)
-                .spawn_scoped(scope, || self.render_here(messages, add_generation_prompt))
+                .spawn_scoped(scope, || self.render_here(messages, add_generation_prompt, variables))
                 .map_err(|source| ChatError::Thread { stack_in_bytes: STACK_IN_BYTES, source })?
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -170,11 +183,14 @@ impl ChatTemplate {
         &self,
         messages: &[ChatMessage],
         add_generation_prompt: bool,
+        variables: &[(String, String)],
     ) -> Result<String, ChatError> {
-        let messages: Vec<Value> = messages
-            .iter()
-            .map(|message| context! { role => message.role.as_str(), content => message.content.as_str() })
-            .collect();
+        let message = |message: &ChatMessage| {
+            let said = context! { role => message.role.as_str(), content => message.content.as_deref() };
+            Ok(context! { ..said, ..values_of(&message.rest)? })
+        };
+        let messages = messages.iter().map(message).collect::<Result<Vec<Value>, ChatError>>()?;
+        let variables = values_of(variables)?;
         let template = self.environment.get_template(NAME).expect("added when this was made");
         template
             .render(context! {
@@ -185,9 +201,22 @@ impl ChatTemplate {
                 // Defined and none, as the Python side passes them when there are no tools.
                 tools => Value::from(()),
                 documents => Value::from(()),
+                ..variables
             })
             .map_err(classify)
     }
+}
+
+/// Names and JSON as a map of the template's values.
+fn values_of(fields: &[(String, String)]) -> Result<Value, ChatError> {
+    let value = |(name, json): &(String, String)| match serde_json::from_str::<value::Json>(json) {
+        Ok(value::Json(value)) => Ok((name.clone(), value)),
+        Err(error) => {
+            let problem = format!("`{name}` cannot be given to the chat template: {error}");
+            Err(ChatError::Render { source: Error::new(ErrorKind::BadSerialization, problem) })
+        }
+    };
+    Ok(Value::from_pairs(fields.iter().map(value).collect::<Result<Vec<_>, _>>()?))
 }
 
 /// Finds out whether the template refused, ran too long or failed.

@@ -1,10 +1,12 @@
 //! The file of results: locked, appended to line by line, resumed.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::resume::{Extent, ScanError, scan};
+use super::place;
+use super::resume::{Extent, FinishedLine, ScanError, Verdict, scan};
 use crate::tokens::input::IdHash;
 
 /// What to do with an output file that is there already.
@@ -53,9 +55,24 @@ pub enum OutputError {
         /// Why.
         source: io::Error,
     },
+    /// Another process has taken the file away, or put another in its place.
+    #[error("{path} was moved, removed or replaced by another process, so the run stops; {}", where_kept(kept.as_deref()))]
+    Displaced {
+        /// Where the file was.
+        path: PathBuf,
+        /// Where its lines were put, if it had no name any more.
+        kept: Option<PathBuf>,
+    },
     /// A line could not be written. What was written before it is kept.
     #[error("cannot write results: {0}")]
     Write(#[source] io::Error),
+}
+
+fn where_kept(kept: Option<&Path>) -> String {
+    match kept {
+        Some(kept) => format!("its results are kept in {}, go on with it by --resume", kept.display()),
+        None => "its results are in the file that was moved, go on with it by --resume".into(),
+    }
 }
 
 impl OutputError {
@@ -72,7 +89,7 @@ pub struct Resumed {
     pub kept: u64,
     /// Of them, results of requests that the input does not have.
     pub strangers: u64,
-    /// Errors that were taken out, to run again.
+    /// Lines that were taken out, to run again.
     pub retried: u64,
     /// The length of the torn line that was cut off.
     pub torn_in_bytes: u64,
@@ -98,6 +115,8 @@ enum Target {
         untouched: bool,
         /// The path, if the file was not there before.
         created: Option<PathBuf>,
+        /// Where it is looked for, to notice when another process takes it away.
+        path: PathBuf,
         _locks: Vec<File>,
     },
     /// A pipe, a terminal or a device.
@@ -116,6 +135,19 @@ impl OutputFile {
         path: &Path,
         existing: Existing,
         mut finished: impl FnMut(IdHash) -> bool,
+    ) -> Result<(Self, Resumed), OutputError> {
+        Self::open_judged(path, existing, |line| match finished(line.id) {
+            true => Verdict::Keep,
+            false => Verdict::Stranger,
+        })
+    }
+
+    /// The same, where every line that would stay is judged by more than its id. An error that is to be tried again is
+    /// not asked about.
+    pub fn open_judged(
+        path: &Path,
+        existing: Existing,
+        mut judge: impl FnMut(&FinishedLine) -> Verdict,
     ) -> Result<(Self, Resumed), OutputError> {
         let failed = |source| OutputError::Open { path: path.to_owned(), source };
         if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
@@ -139,20 +171,24 @@ impl OutputFile {
                     ScanError::Read(source) => OutputError::Open { path: path.to_owned(), source },
                     ScanError::Foreign { line } => OutputError::Foreign { path: path.to_owned(), line },
                 };
+                let (mut number, mut again) = (0, HashSet::new());
                 let extent = scan(BufReader::new(&file), |line, _| {
-                    if line.failed && retry_failed {
+                    let verdict = if line.failed && retry_failed { Verdict::Again } else { judge(&line) };
+                    if verdict == Verdict::Again {
                         resumed.retried += 1;
+                        again.insert(number);
                     } else {
                         resumed.kept += 1;
-                        resumed.strangers += u64::from(!finished(line.id));
+                        resumed.strangers += u64::from(verdict == Verdict::Stranger);
                     }
+                    number += 1;
                     Ok(())
                 });
                 let Extent { whole_in_bytes, torn_in_bytes } = extent.map_err(of_scan)?;
                 resumed.torn_in_bytes = torn_in_bytes;
                 len = whole_in_bytes;
                 if resumed.retried > 0 {
-                    let (without, kept) = without_failures(&mut file, path)?;
+                    let (without, kept) = without(&mut file, path, &again)?;
                     locks.push(std::mem::replace(&mut file, without));
                     len = kept;
                 }
@@ -160,7 +196,8 @@ impl OutputFile {
         }
         file.seek(SeekFrom::Start(len)).map_err(failed)?;
         let created = created.then(|| path.to_owned());
-        let target = Target::File { file, len, untouched: true, created, _locks: locks };
+        let path = path.to_owned();
+        let target = Target::File { file, len, untouched: true, created, path, _locks: locks };
         Ok((Self { target, written: 0 }, resumed))
     }
 
@@ -169,13 +206,14 @@ impl OutputFile {
         debug_assert!(line.ends_with('\n'));
         self.begin()?;
         match &mut self.target {
-            Target::File { file, len, .. } => {
+            Target::File { file, len, path, .. } => {
                 if let Err(source) = file.write_all(line.as_bytes()) {
                     // A full disk may have taken half of the line. If this fails too, resuming cuts it off.
                     let _ = file.set_len(*len);
                     return Err(OutputError::Write(source));
                 }
                 *len += line.len() as u64;
+                place::check(path, file)?;
             }
             Target::Stream(stream) => {
                 stream
@@ -217,7 +255,10 @@ impl OutputFile {
     pub fn sync(&mut self) -> Result<(), OutputError> {
         self.begin()?;
         match &mut self.target {
-            Target::File { file, .. } => file.sync_data().map_err(OutputError::Write),
+            Target::File { file, path, .. } => {
+                file.sync_data().map_err(OutputError::Write)?;
+                place::check(path, file)
+            }
             Target::Stream(stream) => stream.flush().map_err(OutputError::Write),
         }
     }
@@ -244,9 +285,9 @@ fn lock(file: &File, path: &Path) -> Result<(), OutputError> {
     })
 }
 
-/// Puts a copy without the failed lines in the file's place, locked before anyone can see it, and gives it with
+/// Puts a copy without some lines, counted from 0, in the file's place, locked before anyone can see it, and gives it with
 /// its length. A run that is killed before the copy is complete leaves the file as it was.
-fn without_failures(file: &mut File, path: &Path) -> Result<(File, u64), OutputError> {
+fn without(file: &mut File, path: &Path, again: &HashSet<u64>) -> Result<(File, u64), OutputError> {
     let failed = |source| OutputError::Open { path: path.to_owned(), source };
     // The file a link leads to is replaced, not the link.
     let path = &path.canonicalize().map_err(failed)?;
@@ -256,8 +297,10 @@ fn without_failures(file: &mut File, path: &Path) -> Result<(File, u64), OutputE
     file.rewind().map_err(failed)?;
     let mut len = 0;
     let mut writer = BufWriter::new(copy.as_file_mut());
-    let scanned = scan(BufReader::new(&*file), |line, bytes| {
-        if line.failed {
+    let mut number = 0;
+    let scanned = scan(BufReader::new(&*file), |_, bytes| {
+        number += 1;
+        if again.contains(&(number - 1)) {
             return Ok(());
         }
         len += bytes.len() as u64;

@@ -5,8 +5,10 @@
 //! requests are finished, and goes on behind them.
 
 mod file;
+mod place;
 mod result;
 mod resume;
 
 pub use file::{Existing, OutputError, OutputFile, Resumed};
-pub use result::{ResultContext, result_line};
+pub use result::{ResultContext, bad_line, result_line};
+pub use resume::{FinishedLine, Verdict};

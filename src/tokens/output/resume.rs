@@ -9,10 +9,29 @@ use super::result::LINE_BEGINS;
 use crate::tokens::input::IdHash;
 
 /// A whole line of an output file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FinishedLine {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FinishedLine {
+    /// The hash of its id.
     pub id: IdHash,
+    /// Its id.
+    pub name: String,
+    /// Whether it is an error.
     pub failed: bool,
+    /// The digests of the request and of the model that it answers, where it says so.
+    pub answers: Option<(String, String)>,
+    /// The model's name, where it is an answer.
+    pub model: Option<String>,
+}
+
+/// What is to become of a line that is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It stays, and its request is done.
+    Keep,
+    /// It stays, and belongs to no request of the input.
+    Stranger,
+    /// It goes, and its request runs again.
+    Again,
 }
 
 /// What the lines of an output file came to.
@@ -40,11 +59,24 @@ struct Line<'a> {
     custom_id: std::borrow::Cow<'a, str>,
     response: Option<Response>,
     error: Option<IgnoredAny>,
+    answers: Option<Answers>,
 }
 
 #[derive(Deserialize)]
 struct Response {
     status_code: u16,
+    body: Option<Body>,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    model: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Answers {
+    request: String,
+    model: String,
 }
 
 /// Reads every line; `each` is given the whole ones with their bytes.
@@ -71,8 +103,15 @@ pub(super) fn scan(
         }
         let line: Line<'_> =
             serde_json::from_slice(&buffer).map_err(|_| ScanError::Foreign { line: number })?;
-        let failed = line.error.is_some() || line.response.is_none_or(|response| response.status_code != 200);
-        let finished = FinishedLine { id: IdHash::of(&line.custom_id), failed };
+        let failed =
+            line.error.is_some() || line.response.as_ref().is_none_or(|response| response.status_code != 200);
+        let finished = FinishedLine {
+            id: IdHash::of(&line.custom_id),
+            name: line.custom_id.into_owned(),
+            failed,
+            answers: line.answers.map(|answers| (answers.request, answers.model)),
+            model: line.response.and_then(|response| response.body).and_then(|body| body.model),
+        };
         each(finished, &buffer).map_err(ScanError::Read)?;
         extent.whole_in_bytes += len as u64;
     }

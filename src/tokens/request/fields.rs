@@ -1,9 +1,11 @@
 //! JSON whose values know where they stand in their line.
 //!
 //! serde_json checks the whole line once; its [`RawValue`]s are slices of it, so the place of a value is the
-//! distance between two pointers.
+//! distance between two pointers. Columns are counted only where a problem names one: counting takes time in
+//! proportion to the line.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -18,8 +20,8 @@ pub(super) struct Field<'a> {
     pub path: String,
     /// The last name of the path.
     pub name: Cow<'a, str>,
-    /// The column of the name, or of the value where the name holds escapes.
-    pub name_column: usize,
+    /// The name as it stands in the line, or the value where the name holds escapes.
+    name_place: &'a str,
     raw: &'a str,
     line: &'a str,
 }
@@ -29,12 +31,24 @@ impl<'a> Field<'a> {
     pub fn whole(line: &'a str) -> Result<Self, LineProblem> {
         let raw: &RawValue = serde_json::from_str(line).map_err(|error| syntax(line, &error))?;
         let raw = raw.get();
-        Ok(Self { path: String::new(), name: Cow::Borrowed(""), name_column: column(line, raw), raw, line })
+        Ok(Self { path: String::new(), name: Cow::Borrowed(""), name_place: raw, raw, line })
     }
 
     /// The column of the value.
     pub fn column(&self) -> usize {
         column(self.line, self.raw)
+    }
+
+    /// The column of the name, or of the value where the name holds escapes.
+    fn name_column(&self) -> usize {
+        let column = column(self.line, self.name_place);
+        // A name stands one character after its quote, and a value has no quote of another before it.
+        if std::ptr::eq(self.name_place, self.raw) { column } else { column - 1 }
+    }
+
+    /// The value as it stands in the line.
+    pub fn json(&self) -> &'a str {
+        self.raw
     }
 
     pub fn is_null(&self) -> bool {
@@ -62,16 +76,16 @@ impl<'a> Field<'a> {
     pub fn object(&self, expected: &str) -> Result<Vec<Field<'a>>, LineProblem> {
         let pairs: Pairs<'a> = self.read(expected)?;
         let mut fields: Vec<Field<'a>> = Vec::with_capacity(pairs.0.len());
+        let mut seen = HashSet::with_capacity(pairs.0.len());
         for (Text(name), raw) in pairs.0 {
             let raw = raw.get();
-            let name_column = match &name {
-                // The name stands one character after its quote.
-                Cow::Borrowed(name) => column(self.line, name) - 1,
-                Cow::Owned(_) => column(self.line, raw),
+            let name_place = match &name {
+                Cow::Borrowed(name) => name,
+                Cow::Owned(_) => raw,
             };
             let path = if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) };
-            let field = Field { path, name, name_column, raw, line: self.line };
-            if fields.iter().any(|other| other.name == field.name) {
+            let field = Field { path, name, name_place, raw, line: self.line };
+            if !seen.insert(field.name.clone()) {
                 return Err(field.at_name(Problem::Twice));
             }
             fields.push(field);
@@ -85,7 +99,7 @@ impl<'a> Field<'a> {
         let element = |(index, raw): (usize, &'a RawValue)| Field {
             path: format!("{}[{index}]", self.path),
             name: self.name.clone(),
-            name_column: self.name_column,
+            name_place: self.name_place,
             raw: raw.get(),
             line: self.line,
         };
@@ -93,8 +107,40 @@ impl<'a> Field<'a> {
     }
 
     pub fn at_name(&self, problem: Problem) -> LineProblem {
-        LineProblem { column: self.name_column, field: self.path.clone(), problem }
+        LineProblem { column: self.name_column(), field: self.path.clone(), problem }
     }
+}
+
+/// The line with U+FFFD in place of every escape that is half of a surrogate pair, as texts have that were cut in
+/// the middle of an emoji. Both are six characters long, so every column stays what it is.
+pub(super) fn without_lone_surrogates(line: &str) -> Cow<'_, str> {
+    let bytes = line.as_bytes();
+    let unit = |at: usize| {
+        let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        let digits =
+            std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let (mut mended, mut copied, mut at) = (String::new(), 0, 0);
+    while let Some(offset) = bytes.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == b'\\')) {
+        at += offset;
+        match (unit(at), unit(at + 6)) {
+            (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => at += 12,
+            (Some(0xd800..0xe000), _) => {
+                mended.push_str(&line[copied..at]);
+                mended.push_str("\\ufffd");
+                at += 6;
+                copied = at;
+            }
+            // The character after a backslash is no beginning of an escape itself.
+            _ => at += 2,
+        }
+    }
+    if copied == 0 {
+        return Cow::Borrowed(line);
+    }
+    mended.push_str(&line[copied..]);
+    Cow::Owned(mended)
 }
 
 /// The column of a slice of the line, in characters from 1.

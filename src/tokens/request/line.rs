@@ -1,11 +1,12 @@
 //! One line to one request.
 
 use super::error::{LineProblem, Problem};
-use super::fields::Field;
+use super::fields::{Field, without_lone_surrogates};
 use super::knobs::{self, Applied};
+use super::message::{self, messages_of};
 use super::{Defaults, Endpoint, PromptMode, Request};
 use crate::names::{is_near, nearest};
-use crate::tokens::text::{Message, Prompt};
+use crate::tokens::text::Prompt;
 
 /// A request, and the names of the fields of OpenAI's body that were passed over.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,18 +25,28 @@ const ENVELOPE: &[&str] = &["custom_id", "method", "url", "body"];
 /// The fields of the short form that are not knobs.
 const SHORT_FORM: &[&str] = &["id", "prompt", "messages", "system"];
 
-/// The fields of a message and of its parts.
-const MESSAGE: &[&str] = &["role", "content", "name", "type", "text"];
+/// How many fields that nothing knows are compared with those that something does.
+const MAX_COMPARED: usize = 256;
 
 /// Reads a line of either shape.
 pub fn parse_line(line: &str, defaults: &Defaults) -> Result<Parsed, LineProblem> {
-    let whole = Field::whole(line)?;
+    let line = without_lone_surrogates(line);
+    let whole = Field::whole(&line)?;
     let fields = whole.object("an object")?;
     if fields.iter().any(|field| ENVELOPE.contains(&field.name.as_ref())) {
         openai(&whole, &fields, defaults)
     } else {
         short(&whole, &fields, defaults)
     }
+}
+
+/// The id of a line that is JSON and has one, whatever else is wrong with it.
+pub fn id_of_bad_line(line: &str) -> Option<String> {
+    let line = without_lone_surrogates(line);
+    let whole = Field::whole(&line).ok()?;
+    let fields = whole.object("").ok()?;
+    let id = find(&fields, "custom_id").or_else(|| find(&fields, "id"))?;
+    id_of(id).ok()
 }
 
 fn openai(whole: &Field<'_>, fields: &[Field<'_>], defaults: &Defaults) -> Result<Parsed, LineProblem> {
@@ -58,7 +69,7 @@ fn openai(whole: &Field<'_>, fields: &[Field<'_>], defaults: &Defaults) -> Resul
     let prompt = match endpoint {
         Endpoint::Completions => prompt_of(required(body, &body_fields, "prompt")?)?,
         Endpoint::ChatCompletions => {
-            Prompt::Chat(defaults.with_system(messages_of(required(body, &body_fields, "messages")?)?))
+            Prompt::Chat(defaults.chat(messages_of(required(body, &body_fields, "messages")?)?))
         }
     };
     let mut request = Request { endpoint, prompt, ..defaults.request(id, "") };
@@ -67,9 +78,17 @@ fn openai(whole: &Field<'_>, fields: &[Field<'_>], defaults: &Defaults) -> Resul
         fields.iter().filter(|f| !ENVELOPE.contains(&f.name.as_ref())).map(|field| field.name.to_string()),
     );
     apply_knobs(&mut request, &body_fields, |field| {
-        if !matches!(field.name.as_ref(), "prompt" | "messages") {
-            ignored.push(field.path.clone());
+        if matches!(field.name.as_ref(), "prompt" | "messages") {
+            return Ok(());
         }
+        // A field that is spelt almost as a knob is one that was to change the answer. (A line with very many fields
+        // is no body of anybody's, and comparing all of them is slow.)
+        if ignored.len() < MAX_COMPARED
+            && let Some(near) = nearest(&field.name, knobs::NAMES.iter().copied())
+        {
+            return Err(field.at_name(Problem::Unknown { nearest: Some(near) }));
+        }
+        ignored.push(field.path.clone());
         Ok(())
     })?;
     Ok(Parsed { request, id_column: custom_id.column(), ignored })
@@ -90,7 +109,7 @@ fn short(whole: &Field<'_>, fields: &[Field<'_>], defaults: &Defaults) -> Result
             }));
         }
         (None, Some(messages)) => {
-            let prompt = Prompt::Chat(defaults.with_system(messages_of(messages)?));
+            let prompt = Prompt::Chat(defaults.chat(messages_of(messages)?));
             Request { endpoint: Endpoint::ChatCompletions, prompt, ..defaults.request(id, "") }
         }
         (prompt, None) => {
@@ -122,30 +141,20 @@ fn apply_knobs<'a>(
     fields: &[Field<'a>],
     mut unknown: impl FnMut(&Field<'a>) -> Result<(), LineProblem>,
 ) -> Result<(), LineProblem> {
-    let given = |name: &str| find(fields, name);
-    if let (Some(_), Some(second)) = (given("max_tokens"), given("max_completion_tokens")) {
-        return Err(second.at_name(Problem::Twice));
-    }
     for field in fields {
         if knobs::apply(request, field)? == Applied::Unknown {
             unknown(field)?;
         }
     }
-    // OpenAI's chat shape says how many in one field and whether at all in another, in either order.
-    if let Some(logprobs) = given("logprobs")
-        && logprobs.read::<bool>("").is_ok_and(|wanted| !wanted)
-    {
-        request.logprobs = None;
-    }
-    Ok(())
+    knobs::settle(request, fields)
 }
 
 /// A field that is there and not null.
-fn find<'f, 'a>(fields: &'f [Field<'a>], name: &str) -> Option<&'f Field<'a>> {
+pub(super) fn find<'f, 'a>(fields: &'f [Field<'a>], name: &str) -> Option<&'f Field<'a>> {
     fields.iter().find(|field| field.name == name && !field.is_null())
 }
 
-fn required<'f, 'a>(
+pub(super) fn required<'f, 'a>(
     object: &Field<'a>,
     fields: &'f [Field<'a>],
     name: &'static str,
@@ -168,7 +177,7 @@ fn misspelt(fields: &[Field<'_>], name: &'static str) -> Option<LineProblem> {
 
 /// Whether a field of this name means something in a line of either shape.
 fn is_known(name: &str) -> bool {
-    [ENVELOPE, SHORT_FORM, MESSAGE, knobs::NAMES].iter().any(|names| names.contains(&name))
+    [ENVELOPE, SHORT_FORM, message::NAMES, knobs::NAMES].iter().any(|names| names.contains(&name))
 }
 
 fn id_of(field: &Field<'_>) -> Result<String, LineProblem> {
@@ -196,34 +205,4 @@ fn prompt_of(field: &Field<'_>) -> Result<Prompt, LineProblem> {
             tokens.iter().map(token).collect::<Result<_, _>>().map(Prompt::Tokens)
         }
     }
-}
-
-fn messages_of(field: &Field<'_>) -> Result<Vec<Message>, LineProblem> {
-    const EXPECTED: &str = "a list of messages that is not empty";
-    match field.elements() {
-        Some(elements) if !elements.is_empty() => elements.iter().map(message_of).collect(),
-        _ => Err(field.expected(EXPECTED)),
-    }
-}
-
-fn message_of(message: &Field<'_>) -> Result<Message, LineProblem> {
-    let fields = message.object("a message with `role` and `content`")?;
-    let role = required(message, &fields, "role")?.string("a string")?;
-    // The newer name of the same role.
-    let role = if role == "developer" { "system".to_owned() } else { role.into_owned() };
-    let content = required(message, &fields, "content")?;
-    let content = match content.elements() {
-        None => content.string("a string or a list of text parts")?.into_owned(),
-        Some(parts) => parts.iter().map(text_part).collect::<Result<String, _>>()?,
-    };
-    Ok(Message { role, content })
-}
-
-fn text_part(part: &Field<'_>) -> Result<String, LineProblem> {
-    let fields = part.object("a part of type \"text\"")?;
-    let kind = required(part, &fields, "type")?;
-    if kind.string("\"text\"")? != "text" {
-        return Err(kind.expected("\"text\""));
-    }
-    required(part, &fields, "text")?.string("a string").map(|text| text.into_owned())
 }

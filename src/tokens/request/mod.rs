@@ -6,16 +6,20 @@
 //! The OpenAI batch shape is `{"custom_id", "method", "url", "body"}`; the short form is the body itself with an
 //! `id` beside it. Both know the same knobs; see [`knobs`] for the list.
 
+mod digest;
 mod error;
 mod fields;
+mod foreign;
 pub mod knobs;
 mod line;
+mod message;
 
+pub use digest::RequestDigest;
 pub use error::{LineProblem, Problem};
-pub use line::{Parsed, parse_line};
+pub use line::{Parsed, id_of_bad_line, parse_line};
 
 use super::sampling::{Key, SamplingParams};
-use super::text::{Message, Prompt};
+use super::text::{Chat, Message, Prompt};
 
 /// The shape of a result's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,12 +59,41 @@ pub struct Request {
     pub prompt_logprobs: Option<u32>,
     /// Whether a completion's text begins with its prompt.
     pub echo: bool,
+    /// Tokens that end the answer, beside the model's own.
+    pub stop_tokens: Vec<u32>,
+    /// Whether the answer goes on where the model would end it.
+    pub ignore_end: bool,
+    /// So many tokens are made before the answer may end.
+    pub min_tokens: u32,
+    /// Whether the stop string or stop token that ends the answer stays in its text.
+    pub keep_stop: bool,
+    /// Whether special tokens are written out in the text.
+    pub show_special: bool,
 }
 
 impl Request {
     /// The key of the request's draws.
     pub fn key(&self) -> Key {
         Key::new(self.sampling.seed, self.stream)
+    }
+
+    /// With how many alternatives the prompt's tokens are scored: for `prompt_logprobs`, or because a completion
+    /// with log-probabilities begins with its prompt.
+    pub fn scored_prompt(&self) -> Option<u32> {
+        let echoed = self.echoed_logprobs();
+        // `None` is less than any number.
+        self.prompt_logprobs.max(echoed)
+    }
+
+    /// With how many alternatives an echoed prompt stands among the answer's log-probabilities.
+    pub fn echoed_logprobs(&self) -> Option<u32> {
+        self.logprobs.filter(|_| self.echo && self.endpoint == Endpoint::Completions)
+    }
+
+    /// Every token that a field names, with the field.
+    pub fn named_tokens(&self) -> impl Iterator<Item = (&'static str, u32)> + '_ {
+        let biased = self.sampling.logit_bias.iter().map(|&(token, _)| ("logit_bias", token));
+        biased.chain(self.stop_tokens.iter().map(|&token| ("stop_token_ids", token)))
     }
 }
 
@@ -91,6 +124,8 @@ pub struct Defaults {
     pub mode: PromptMode,
     /// The system message of conversations that have none.
     pub system: Option<String>,
+    /// What a chat template may read beside the messages: names and JSON. See [`template_variables`].
+    pub template_variables: Vec<(String, String)>,
 }
 
 /// How many tokens an answer has at most, if nobody says.
@@ -106,6 +141,7 @@ impl Default for Defaults {
             prompt_logprobs: None,
             mode: PromptMode::Raw,
             system: None,
+            template_variables: Vec::new(),
         }
     }
 }
@@ -117,8 +153,7 @@ impl Defaults {
         let (endpoint, prompt) = match self.mode {
             PromptMode::Raw => (Endpoint::Completions, Prompt::Text(prompt.into())),
             PromptMode::Chat => {
-                let message = Message { role: "user".into(), content: prompt.into() };
-                (Endpoint::ChatCompletions, Prompt::Chat(self.with_system(vec![message])))
+                (Endpoint::ChatCompletions, Prompt::Chat(self.chat(vec![Message::new("user", prompt)])))
             }
         };
         Request {
@@ -132,18 +167,31 @@ impl Defaults {
             logprobs: self.logprobs,
             prompt_logprobs: self.prompt_logprobs,
             echo: false,
+            stop_tokens: Vec::new(),
+            ignore_end: false,
+            min_tokens: 0,
+            keep_stop: false,
+            show_special: false,
         }
     }
 
-    /// The messages, after the run's system message where they have none.
-    fn with_system(&self, mut messages: Vec<Message>) -> Vec<Message> {
+    /// A conversation, after the run's system message where it has none.
+    fn chat(&self, mut messages: Vec<Message>) -> Chat {
         if let Some(system) = &self.system
             && messages.iter().all(|message| message.role != "system")
         {
-            messages.insert(0, Message { role: "system".into(), content: system.clone() });
+            messages.insert(0, Message::new("system", system));
         }
-        messages
+        Chat { variables: self.template_variables.clone(), ..Chat::from(messages) }
     }
+}
+
+/// The variables of a chat template from an object of JSON, for [`Defaults`].
+///
+/// # Errors
+/// The text is no object, or sets what a template is given anyway.
+pub fn template_variables(json: &str) -> Result<Vec<(String, String)>, LineProblem> {
+    knobs::variables_of(&fields::Field::whole(json)?)
 }
 
 /// The stream of requests that share the run's seed: each id has its own, so that the same prompt under two ids

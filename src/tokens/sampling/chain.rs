@@ -1,5 +1,7 @@
 //! The chain on the CPU: the reference for the GPU's and the sampler of the CPU path.
 
+use std::collections::HashMap;
+
 use super::params::SamplingWords;
 use super::random::{Key, gumbel, gumbel_bound};
 use super::rank::{best, rank, sort_front, token_of, top};
@@ -9,8 +11,8 @@ use crate::tokens::engine::Sampled;
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SamplingError {
-    /// Every logit was a NaN or minus infinity.
-    #[error("none of the {vocab} logits is a number: the weights are damaged or the computation overflowed")]
+    /// A logit is a NaN or plus infinity, or all are minus infinity.
+    #[error("the {vocab} logits are not all numbers: the weights are damaged or the computation overflowed")]
     NoCandidate {
         /// How many logits there were.
         vocab: usize,
@@ -67,15 +69,11 @@ impl Sampler {
 
     /// Steps 3 to 7 of the chain.
     fn choose(&mut self, logits: &[f32], words: &SamplingWords) -> Result<u32, SamplingError> {
-        let best = best(logits).ok_or(SamplingError::NoCandidate { vocab: logits.len() })?;
+        let best = sound_best(logits)?;
         if words.temperature == 0.0 {
             return Ok(best);
         }
         let max = logits[best as usize];
-        if max == f32::INFINITY {
-            // Differences to infinity are not numbers, and nothing else has a share.
-            return Ok(best);
-        }
         let mut contest = Contest::new(words, best, max);
         if words.top_k == 0 && words.top_p >= 1.0 {
             let least = least_logit(words, max);
@@ -110,8 +108,7 @@ impl Sampler {
         let wanted = if words.top_p >= 1.0 {
             f64::INFINITY
         } else {
-            // A NaN's share is left out here; it ranks last and is never drawn.
-            let all: f64 = ranks.iter().map(|&rank| share(rank)).filter(|share| share.is_finite()).sum();
+            let all: f64 = ranks.iter().map(|&rank| share(rank)).sum();
             f64::from(words.top_p) * all
         };
         let mut sum = 0.0;
@@ -139,9 +136,9 @@ impl Sampler {
         let vocab = logits.len();
         let of_token =
             *logits.get(token as usize).ok_or(SamplingError::OutsideVocabulary { token, vocab })?;
-        let best = best(logits).ok_or(SamplingError::NoCandidate { vocab })?;
+        let best = sound_best(logits)?;
         let max = logits[best as usize];
-        let sum: f64 = logits.iter().filter(|l| !l.is_nan()).map(|&l| f64::from((l - max).exp())).sum();
+        let sum: f64 = logits.iter().map(|&l| f64::from((l - max).exp())).sum();
         let log_sum = f64::from(max) + sum.ln();
         let logprob = |logit: f32| (f64::from(logit) - log_sum) as f32;
         let top = if count == 0 { Vec::new() } else { top(logits, count, &mut self.ranks) };
@@ -151,6 +148,13 @@ impl Sampler {
             top: top.into_iter().map(|token| (token, logprob(logits[token as usize]))).collect(),
         })
     }
+}
+
+/// The most probable token of logits that are all numbers or minus infinity.
+fn sound_best(logits: &[f32]) -> Result<u32, SamplingError> {
+    // Without an early end, so that it is done many logits at a time. A NaN is not below infinity either.
+    let sound = logits.iter().fold(true, |sound, &logit| sound & (logit < f32::INFINITY));
+    best(logits).filter(|_| sound).ok_or(SamplingError::NoCandidate { vocab: logits.len() })
 }
 
 /// The least logit that min-p keeps.
@@ -166,13 +170,13 @@ fn bias_logits(logits: &mut [f32], bias: &[(u32, f32)]) -> Result<(), SamplingEr
     Ok(())
 }
 
-/// Step 2. A token is penalised where it occurs first in the window, for all its occurrences at once.
+/// Step 2. A token is penalised once for all its occurrences, in time linear in the window.
 fn penalise(logits: &mut [f32], words: &SamplingWords, window: &[u32]) -> Result<(), SamplingError> {
-    for (place, &token) in window.iter().enumerate() {
-        if window[..place].contains(&token) {
-            continue;
-        }
-        let count = window[place..].iter().filter(|&&other| other == token).count();
+    let mut counts: HashMap<u32, usize> = HashMap::new();
+    for &token in window {
+        *counts.entry(token).or_default() += 1;
+    }
+    for (token, count) in counts {
         let logit = logit_of(logits, token)?;
         *logit = if *logit <= 0.0 { *logit * words.repeat_penalty } else { *logit / words.repeat_penalty };
         *logit -= count as f32 * words.frequency_penalty + words.presence_penalty;

@@ -18,6 +18,9 @@
 //! 6. **Min-p**: what is at least `max + ln(min_p)` stays; the first token always does.
 //! 7. **Temperature and draw**: the largest `logit / temperature + gumbel(noise)`; see [`random`].
 //!
+//! A logit that is no number or plus infinity makes the draw an error, whatever the others are; minus infinity is
+//! the logit of a token that cannot come.
+//!
 //! Log-probabilities are of the raw distribution, before step 1, as OpenAI gives them.
 //!
 //! What is exact and what is not: noise, ties and order are the same on every device. Logits, and so the last

@@ -11,7 +11,7 @@ pub struct SamplingParams {
     pub temperature: f32,
     /// Keep this many of the most probable tokens; 0 keeps all.
     pub top_k: u32,
-    /// Keep the shortest list of the most probable tokens that holds this share; 1 keeps all.
+    /// Keep the shortest list of the most probable tokens that holds this share; 1 keeps all, 0 one token.
     pub top_p: f32,
     /// Keep the tokens at least this probable, relative to the most probable one; 0 keeps all.
     pub min_p: f32,
@@ -25,7 +25,7 @@ pub struct SamplingParams {
     pub repeat_last_n: u32,
     /// The seed of the draws.
     pub seed: u64,
-    /// Added to the logits of these tokens before anything else.
+    /// Added to the logits of these tokens before anything else. No token comes twice.
     pub logit_bias: Vec<(u32, f32)>,
 }
 
@@ -65,12 +65,14 @@ impl SamplingParams {
 
     /// The words of draw number `index`, as kernels and their twins read them.
     pub fn words(&self, key: Key, index: u32) -> SamplingWords {
+        // A share of 0 is reached by the first token. Said as top-k it needs no rounding of sums.
+        let (top_k, top_p) = if self.top_p > 0.0 { (self.top_k, self.top_p) } else { (1, 1.0) };
         SamplingWords {
             key: key.0,
             index,
-            top_k: self.top_k,
+            top_k,
             temperature: self.temperature,
-            top_p: self.top_p,
+            top_p,
             min_p: self.min_p,
             repeat_penalty: self.repeat_penalty,
             frequency_penalty: self.frequency_penalty,
@@ -146,7 +148,7 @@ impl Range {
 /// Temperatures. 100 flattens any model's distribution; more says nothing more.
 pub const TEMPERATURE: Range = Range::new(0.0, 100.0, false, "a number from 0 to 100");
 /// Shares of probability for top-p.
-pub const TOP_P: Range = Range::new(0.0, 1.0, true, "a number above 0 and at most 1");
+pub const TOP_P: Range = Range::new(0.0, 1.0, false, "a number from 0 to 1");
 /// Shares of probability for min-p.
 pub const MIN_P: Range = Range::new(0.0, 1.0, false, "a number from 0 to 1");
 /// Repetition penalties.
@@ -172,6 +174,11 @@ mod tests {
 
     #[test]
     fn ranges_refuse_what_is_not_a_number() {
-        assert!(!TOP_P.holds(f64::NAN) && !TOP_P.holds(0.0) && TOP_P.holds(1.0) && TEMPERATURE.holds(0.0));
+        assert!(
+            !TOP_P.holds(f64::NAN)
+                && !REPEAT_PENALTY.holds(0.0)
+                && TOP_P.holds(1.0)
+                && TEMPERATURE.holds(0.0)
+        );
     }
 }

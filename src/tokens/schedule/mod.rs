@@ -17,6 +17,7 @@ mod running;
 use std::time::Duration;
 
 use self::prefix::{View, place};
+pub(super) use self::running::character_offsets;
 use self::running::{Running, Wait};
 use super::answer::{Answer, Failure, FinishReason};
 use super::engine::{Batch, Capacity, Column, EngineError, PrefixCopy, Sampled};
@@ -156,8 +157,11 @@ impl<'m> Scheduler<'m> {
         if tokens.len() > context {
             return Err(Failure::PromptTooLong { prompt: tokens.len(), context });
         }
-        match tokens.iter().find(|&&token| token as usize >= vocab) {
-            Some(&token) => Err(Failure::UnknownToken { token, vocab }),
+        if let Some(&token) = tokens.iter().find(|&&token| token as usize >= vocab) {
+            return Err(Failure::UnknownToken { token, vocab });
+        }
+        match request.named_tokens().find(|&(_, token)| token as usize >= vocab) {
+            Some((field, token)) => Err(Failure::OutsideVocabulary { field, token, vocab }),
             None => Ok(tokens),
         }
     }
@@ -165,12 +169,13 @@ impl<'m> Scheduler<'m> {
     fn start(&mut self, request: Request, number: u64, tokens: Vec<u32>, now: Duration) {
         let views: Vec<View<'_>> = self.slots.iter().map(Slot::view).collect();
         // A position that is taken over has no logits, so the last one never is, and none where all are asked for.
-        let limit = if request.prompt_logprobs.is_some() { 0 } else { tokens.len() - 1 };
+        let limit = if request.scored_prompt().is_some() { 0 } else { tokens.len() - 1 };
         let placement = place(&views, &tokens, limit).expect("admit is only called when there is room");
         if let Some(from) = placement.copy_from {
             self.copy(from, placement.slot, placement.computed);
         }
-        let mut running = Running::new(request, number, tokens.len(), placement.computed, self.text, now);
+        let mut running =
+            Running::new(request, number, &tokens, placement.computed, self.text, self.capacity.vocab, now);
         running.wait = placement.wait_for.map(|(slot, positions)| Wait { slot, positions });
         self.counts.prompt_tokens += placement.computed as u64;
         self.counts.shared_tokens += placement.computed as u64;
@@ -273,7 +278,7 @@ impl<'m> Scheduler<'m> {
         for &(index, _) in &self.planned.pieces {
             let slot = &self.slots[index];
             if let Some(running) = &slot.running {
-                room = room.min(self.capacity.context - slot.computed);
+                room = room.min(self.capacity.context - slot.computed).min(running.alike());
                 wanted = wanted.max(running.request.max_tokens.saturating_sub(running.drawn()));
             }
         }

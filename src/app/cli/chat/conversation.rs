@@ -72,7 +72,7 @@ impl<'t, 'e> Conversation<'t, 'e> {
         self.messages.pop()?;
         let question = self.messages.pop();
         self.left_out = self.left_out.min(self.messages.len());
-        question.map(|message| message.content)
+        question.and_then(|message| message.content)
     }
 
     /// All that was said, the system message first.
@@ -120,7 +120,7 @@ impl<'t, 'e> Conversation<'t, 'e> {
         let wanted = (self.defaults.max_tokens as usize).min(context / 4).max(1);
         let before = self.left_out;
         loop {
-            let prompt = Prompt::Chat(self.with_system(&self.messages[self.left_out..]));
+            let prompt = Prompt::Chat(self.with_system(&self.messages[self.left_out..]).into());
             let len = self.text.encode(&prompt).map_err(|error| error.to_string())?.len();
             // The question itself is never left out.
             let older = self.messages.len() - self.left_out > 2;
@@ -217,5 +217,5 @@ fn show(text: &str, logprob: Option<f32>) -> Result<(), OutputError> {
 }
 
 fn message(role: &str, content: &str) -> Message {
-    Message { role: role.into(), content: content.into() }
+    Message::new(role, content)
 }

@@ -1,6 +1,6 @@
 //! From arguments to a finished run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use super::resume::Found;
 use super::{BatchArgs, Source, trace};
 use crate::app::cli::engine::{controls_without, open_engine_without};
 use crate::app::cli::open_model;
@@ -18,7 +19,7 @@ use crate::app::cli::output::{Doing, Exit, Output, doing, print_note, print_warn
 use crate::assets::Assets;
 use crate::model::PixelModel;
 use crate::terminal::{self, Escapes};
-use crate::tokens::output::{ResultContext, Resumed, result_line};
+use crate::tokens::output::{ResultContext, Resumed, bad_line, result_line};
 use crate::tokens::request::{Defaults, PromptMode};
 use crate::tokens::{
     Answer, FinishReason, InputError, InputFile, ModelText, Outcome, OutputError, OutputFile, Progress,
@@ -145,17 +146,24 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
     if let Some(input) = &input {
         warn_of(input);
     }
-    let mut output = open_output(args, input.as_mut())?;
+    let mut found = Found::new(args.retry_changed);
+    let mut output = open_output(args, input.as_mut(), &mut found)?;
     let opened = open_text(args, assets).and_then(|(model, text)| {
         if let Some(folder) = &args.save_activations {
             trace::check(folder, model.config())?;
         }
+        let digest = model_digest(&model, &args.mute);
+        if let Some(path) = &args.output {
+            found.check(path, &digest, text.name())?;
+        }
         let for_prompts = args.defaults_of_prompts(&text);
         check_prompts(args, source, &for_prompts, &text)?;
         let context = args.context.or_else(|| context_of(source, &for_prompts, &text, &model));
-        Ok((open_engine_without(&args.mute, args.device, model, args.slots(), context, args.memory)?, text))
+        let slots = args.slots();
+        let engine = open_engine_without(&args.mute, args.device, model, slots, context, args.memory)?;
+        Ok((engine, text, digest))
     });
-    let (mut engine, text) = match opened {
+    let (mut engine, text, model_digest) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             // Where nothing could run, the results of an earlier run are as they were, and no new file is left.
@@ -187,6 +195,13 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
     if !stream_text && output.is_none() {
         output = Some(OutputFile::stream(terminal::stdout().with_escapes(Escapes::Json)));
     }
+    // A line that cannot run is answered too, under its id.
+    if let (Some(input), Some(output)) = (&input, &mut output) {
+        for bad in input.bad_requests(&defaults) {
+            let (id, problem) = bad?;
+            output.write_line(&bad_line(&id, &problem))?;
+        }
+    }
     let mut view = View {
         output,
         titles: titles(source),
@@ -196,6 +211,7 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
         live: BTreeMap::new(),
         shown: 0,
         model: text.name().to_owned(),
+        model_digest,
         start: Instant::now(),
         reading: (stream_text && !args.quiet).then(|| doing("reading the prompt")),
     };
@@ -211,6 +227,8 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
         Ok(outcome) => outcome == Outcome::Cancelled,
         // Whoever read the results has seen enough.
         Err(RunError::Output(error)) if error.is_closed_pipe() => return Ok(Exit::Ok),
+        // It says itself where the results are.
+        Err(RunError::Output(error @ OutputError::Displaced { .. })) => return Err(error.into()),
         Err(error) => {
             let kept = progress.already_finished + progress.done();
             return Err(error).with_context(|| ended_early(args, kept));
@@ -409,7 +427,19 @@ fn warn_of(input: &InputFile) {
     }
 }
 
-fn open_output(args: &BatchArgs, input: Option<&mut InputFile>) -> anyhow::Result<Option<OutputFile>> {
+/// What stands for a model in results: the beginning of its root hash, and the heads that are muted.
+fn model_digest(model: &PixelModel, mute: &[(u32, u32)]) -> String {
+    let mut digest: String = crate::pxi::hex(&model.header().root[..16]);
+    let muted: BTreeSet<&(u32, u32)> = mute.iter().collect();
+    muted.into_iter().for_each(|(layer, head)| digest.push_str(&format!(" without {layer}.{head}")));
+    digest
+}
+
+fn open_output(
+    args: &BatchArgs,
+    input: Option<&mut InputFile>,
+    found: &mut Found,
+) -> anyhow::Result<Option<OutputFile>> {
     let Some(path) = &args.output else { return Ok(None) };
     if path.as_os_str() == "-" {
         anyhow::ensure!(!args.resume, "standard output cannot be resumed; give --output a file");
@@ -417,7 +447,7 @@ fn open_output(args: &BatchArgs, input: Option<&mut InputFile>) -> anyhow::Resul
     }
     anyhow::ensure!(!args.resume || input.is_some(), "--resume goes on with a run over a file; give --input");
     let (output, resumed) = match input {
-        Some(input) => OutputFile::open(path, args.existing(), |id| input.mark_finished(id))?,
+        Some(input) => OutputFile::open_judged(path, args.existing(), |line| found.judge(line, input))?,
         None => OutputFile::open(path, args.existing(), |_| false)?,
     };
     let Resumed { kept, strangers, retried, torn_in_bytes } = resumed;
@@ -449,6 +479,7 @@ fn context_of(source: Source<'_>, defaults: &Defaults, text: &ModelText, model: 
 fn open_text(args: &BatchArgs, assets: &Assets) -> anyhow::Result<(PixelModel, ModelText)> {
     let model = open_model(args.model.as_deref(), assets)?;
     let text = ModelText::new(&model).context("the model's tokenizer cannot be used")?;
+    text.warnings().iter().for_each(|warning| print_warning(warning));
     Ok((model, text))
 }
 
@@ -476,6 +507,8 @@ struct View<'t> {
     answer: Option<Answer>,
     text: &'t ModelText,
     model: String,
+    /// See [`ResultContext::model_digest`].
+    model_digest: String,
     start: Instant,
     /// Until the first word, where words are shown.
     reading: Option<Doing>,
@@ -496,7 +529,8 @@ impl View<'_> {
                 self.answer = outcome.as_ref().ok().cloned();
                 if let Some(output) = &mut self.output {
                     let created = jiff::Timestamp::now().as_second();
-                    let context = ResultContext { model: &self.model, created };
+                    let context =
+                        ResultContext { model: &self.model, created, model_digest: Some(&self.model_digest) };
                     return output.write_line(&result_line(request, outcome, &context));
                 }
                 let problem = match outcome {

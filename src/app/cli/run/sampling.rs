@@ -28,7 +28,8 @@ pub struct SamplingArgs {
         help_heading = "Sampling"
     )]
     pub top_k: u32,
-    /// Choose among the most probable tokens that together have this share; 1 is all.
+    /// Choose among the most probable tokens that together have this share; 1 is all,
+    /// 0 is one.
     #[arg(
         long,
         value_name = "P",

@@ -1,0 +1,216 @@
+//! Fields of other engines that this program does not have: which of their values ask for nothing, and what the others
+//! ask for.
+//!
+//! A field is honoured (see [`knobs`](super::knobs)), asks for nothing, or is refused by its name: whoever writes it
+//! wants another answer than the one without it.
+
+use serde_json::Value;
+
+use super::error::{LineProblem, Problem};
+use super::fields::Field;
+
+/// Fields that cannot change an answer here: what a client says about itself, how a server is to schedule or keep
+/// things, and details of methods that are refused themselves where they are on.
+const WITHOUT_EFFECT: &[&str] = &[
+    "model",
+    "user",
+    "metadata",
+    "store",
+    "service_tier",
+    "stream",
+    "stream_options",
+    "parallel_tool_calls",
+    "prediction",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "request_id",
+    "priority",
+    "cache_prompt",
+    "id_slot",
+    "slot_id",
+    "timings_per_token",
+    "return_progress",
+    "keep_alive",
+    "cache_salt",
+    "guided_decoding_backend",
+    "guided_whitespace_pattern",
+    "mirostat_tau",
+    "mirostat_eta",
+    "dry_base",
+    "dry_allowed_length",
+    "dry_penalty_last_n",
+    "dry_sequence_breakers",
+    "xtc_threshold",
+    "dynatemp_exponent",
+    "smoothing_curve",
+    "tool_call_parser",
+    "details",
+    "decoder_input_details",
+    "best_of_details",
+];
+
+const OFF: &[&str] = &["false"];
+const ON: &[&str] = &["true"];
+const ZERO: &[&str] = &["0", "false"];
+const ONE: &[&str] = &["1"];
+const NO_TEXT: &[&str] = &["\"\""];
+const NO_LIST: &[&str] = &["[]"];
+const NO_OBJECT: &[&str] = &["{}", "\"\""];
+const NONE: &[&str] = &[];
+
+/// A field, the values that ask for nothing (as JSON), and what the others ask for.
+const REFUSED: &[(&str, &[&str], &str)] = &[
+    ("tools", NO_LIST, "calling tools"),
+    ("tool_choice", &["\"none\"", "\"auto\""], "calling tools"),
+    ("functions", NO_LIST, "calling functions"),
+    ("function_call", &["\"none\"", "\"auto\""], "calling functions"),
+    ("response_format", &[r#"{"type":"text"}"#], "forcing the form of an answer"),
+    ("guided_json", NO_OBJECT, "forcing the form of an answer"),
+    ("guided_regex", NO_TEXT, "forcing the form of an answer"),
+    ("guided_choice", NO_LIST, "forcing the form of an answer"),
+    ("guided_grammar", NO_TEXT, "forcing the form of an answer"),
+    ("structured_outputs", NO_OBJECT, "forcing the form of an answer"),
+    ("structural_tag", NO_OBJECT, "forcing the form of an answer"),
+    ("grammar", NO_OBJECT, "forcing the form of an answer"),
+    ("json_schema", NO_OBJECT, "forcing the form of an answer"),
+    ("regex", NO_TEXT, "forcing the form of an answer"),
+    ("ebnf", NO_TEXT, "forcing the form of an answer"),
+    ("format", NO_TEXT, "forcing the form of an answer"),
+    ("modalities", &[r#"["text"]"#, "[]"], "answers that are no text"),
+    ("audio", NONE, "answers that are no text"),
+    ("images", NO_LIST, "pictures"),
+    ("image_data", NO_LIST, "pictures"),
+    ("mm_processor_kwargs", NO_OBJECT, "pictures"),
+    ("web_search_options", NONE, "searching the web"),
+    ("documents", NO_LIST, "documents beside the messages"),
+    ("suffix", NO_TEXT, "filling in before a suffix"),
+    ("input_prefix", NO_TEXT, "filling in before a suffix"),
+    ("input_suffix", NO_TEXT, "filling in before a suffix"),
+    ("prompt_embeds", NONE, "prompts that are no tokens"),
+    ("chat_template", NO_TEXT, "another chat template than the model's"),
+    ("typical_p", ONE, "typical sampling"),
+    ("typical", ONE, "typical sampling"),
+    ("top_a", ZERO, "top-a sampling"),
+    ("tfs_z", ONE, "tail-free sampling"),
+    ("tfs", ONE, "tail-free sampling"),
+    ("top_n_sigma", &["0", "-1"], "top-n-sigma sampling"),
+    ("nsigma", &["0", "-1"], "top-n-sigma sampling"),
+    ("epsilon_cutoff", ZERO, "epsilon sampling"),
+    ("eta_cutoff", ZERO, "eta sampling"),
+    ("mirostat", ZERO, "Mirostat sampling"),
+    ("mirostat_mode", ZERO, "Mirostat sampling"),
+    ("dry_multiplier", ZERO, "the DRY penalty"),
+    ("xtc_probability", ZERO, "XTC sampling"),
+    ("dynatemp_range", ZERO, "a temperature that changes"),
+    ("dynatemp_low", ZERO, "a temperature that changes"),
+    ("dynatemp_high", ZERO, "a temperature that changes"),
+    ("dynamic_temperature", OFF, "a temperature that changes"),
+    ("smoothing_factor", ZERO, "smoothed sampling"),
+    ("temperature_last", ON, "another order of the samplers"),
+    ("samplers", NO_LIST, "another order of the samplers"),
+    ("sampler_order", NO_LIST, "another order of the samplers"),
+    ("sampler_priority", NO_LIST, "another order of the samplers"),
+    ("adaptive_target", &["-1"], "adaptive sampling"),
+    ("penalize_nl", ON, "sparing line breaks from the penalties"),
+    ("no_repeat_ngram_size", ZERO, "forbidding repeated sequences"),
+    ("encoder_repetition_penalty", ONE, "a penalty of the prompt alone"),
+    ("penalty_alpha", ZERO, "contrastive search"),
+    ("guidance_scale", ONE, "guidance by a second prompt"),
+    ("cfg_scale", ONE, "guidance by a second prompt"),
+    ("negative_prompt", NO_TEXT, "guidance by a second prompt"),
+    ("use_beam_search", OFF, "beam search"),
+    ("num_beams", ONE, "beam search"),
+    ("beam_width", ONE, "beam search"),
+    ("length_penalty", &["1", "0"], "beam search"),
+    ("early_stopping", OFF, "beam search"),
+    ("bad_words", NO_LIST, "forbidding words; `logit_bias` forbids tokens"),
+    ("bad_words_ids", NO_LIST, "forbidding words; `logit_bias` forbids tokens"),
+    ("allowed_token_ids", NO_LIST, "allowing some tokens alone; `logit_bias` favours tokens"),
+    ("logits_processors", NO_LIST, "code of a request's own"),
+    ("custom_logit_processor", NO_TEXT, "code of a request's own"),
+    ("lora", NO_LIST, "adapters"),
+    ("lora_path", NO_TEXT, "adapters"),
+    ("adapter_id", NO_TEXT, "adapters"),
+    ("truncate_prompt_tokens", &["-1", "0"], "cutting prompts to a length"),
+    ("truncate", &["-1", "0"], "cutting prompts to a length"),
+    ("max_length", NONE, "a length of prompt and answer together; `max_tokens` is the answer's"),
+    ("num_ctx", NONE, "a context of a request's own; --context sets that of the run"),
+    ("n_keep", &["0", "-1"], "shifting the context"),
+    ("num_keep", &["0", "-1"], "shifting the context"),
+    ("n_discard", ZERO, "shifting the context"),
+    ("n_indent", ZERO, "an indentation of the answer"),
+    ("min_keep", ZERO, "a least number of tokens that filters keep"),
+    ("n_probs", ZERO, "`n_probs`; `logprobs` says how many alternatives"),
+    ("top_n_tokens", ZERO, "`top_n_tokens`; `logprobs` says how many alternatives"),
+    ("post_sampling_probs", OFF, "probabilities after the filters"),
+    ("prompt_logprobs_start", NONE, "scoring a part of the prompt"),
+    ("logprob_start_len", &["-1"], "scoring a part of the prompt"),
+    ("return_tokens", OFF, "token ids in results"),
+    ("return_token_ids", OFF, "token ids in results"),
+    ("return_tokens_as_token_ids", OFF, "token ids in results"),
+    ("return_hidden_states", OFF, "hidden states in results"),
+    ("return_full_text", OFF, "`return_full_text`; `echo` does the same for a completion"),
+    ("response_fields", NO_LIST, "results of another shape"),
+    ("include_reasoning", ON, "taking thoughts out of an answer"),
+    ("separate_reasoning", OFF, "taking thoughts out of an answer"),
+    ("reasoning_format", &["\"none\"", "\"auto\""], "taking thoughts out of an answer"),
+    ("reasoning_budget", &["-1"], "a limit of thoughts; `chat_template_kwargs` may switch them off"),
+    ("thinking_budget", &["-1"], "a limit of thoughts; `chat_template_kwargs` may switch them off"),
+    ("thinking_budget_tokens", &["-1"], "a limit of thoughts; `chat_template_kwargs` may switch them off"),
+    ("thinking_forced_open", OFF, "thoughts that are opened for the model"),
+    ("thinking", NONE, "`thinking`; `chat_template_kwargs` has what the template reads"),
+    ("reasoning", NONE, "`reasoning`; `chat_template_kwargs` has what the template reads"),
+    ("t_max_predict_ms", &["0", "-1"], "a limit of time"),
+    ("max_time", NONE, "a limit of time"),
+    ("watermark", OFF, "watermarks"),
+    ("kv_transfer_params", NO_OBJECT, "keys and values from elsewhere"),
+    ("options", NO_OBJECT, "fields within `options`; give them beside the prompt"),
+    ("sampling_params", NO_OBJECT, "fields within `sampling_params`; give them beside the prompt"),
+    ("parameters", NO_OBJECT, "fields within `parameters`; give them beside the prompt"),
+    ("extra_body", NO_OBJECT, "fields within `extra_body`; give them beside the prompt"),
+];
+
+/// Whether a field is one of these and asks for nothing; the problem with one that asks for something.
+pub(super) fn asks_for_nothing(field: &Field<'_>) -> Result<bool, LineProblem> {
+    let name = field.name.as_ref();
+    if WITHOUT_EFFECT.contains(&name) {
+        return Ok(true);
+    }
+    let Some((_, neutral, what)) = REFUSED.iter().find(|(other, ..)| *other == name) else {
+        return Ok(false);
+    };
+    let is = |value: &Value, json: &&str| {
+        serde_json::from_str::<Value>(json).is_ok_and(|neutral| same(value, &neutral))
+    };
+    let asks_nothing = field.is_null()
+        || field.read::<Value>("").is_ok_and(|value| neutral.iter().any(|json| is(&value, json)));
+    if asks_nothing { Ok(true) } else { Err(field.at_name(Problem::Unsupported(what))) }
+}
+
+/// Whether two values are equal, numbers by their value: 1.0 is 1.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a.as_f64(), b.as_f64()) {
+        (Some(a), Some(b)) => a == b,
+        _ => a == b,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_is_listed_once_and_every_neutral_value_is_json() {
+        let mut names: Vec<&str> = REFUSED.iter().map(|(name, ..)| *name).collect();
+        names.extend(WITHOUT_EFFECT);
+        names.extend(super::super::knobs::NAMES);
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        for json in REFUSED.iter().flat_map(|(_, neutral, _)| *neutral) {
+            assert!(serde_json::from_str::<Value>(json).is_ok(), "{json}");
+        }
+    }
+}
