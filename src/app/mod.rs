@@ -14,7 +14,7 @@ pub mod headless;
 use crate::assets::Assets;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use cli::{
-    bench, chat, coach, convert, experiment, fs, inspect, map, mods,
+    bench, cache, chat, coach, convert, experiment, fs, inspect, map, mods,
     output::{self, Exit, Output},
     pages, perplexity, run, simulate, suggest, verify,
 };
@@ -97,6 +97,8 @@ enum Command {
     Mods(mods::ModsArgs),
     /// Measure how well a model foresees a text.
     Perplexity(perplexity::PerplexityArgs),
+    /// List or remove what is kept of GGUF models.
+    Cache(cache::CacheArgs),
     /// Print what a shell needs to complete the command line.
     Completions(pages::CompletionsArgs),
     /// Write manual pages.
@@ -176,6 +178,7 @@ pub fn main() -> ExitCode {
         Some(Command::Verify(args)) => verify::run(args, &assets, &mut out),
         Some(Command::Bench(args)) => bench::run(args, &assets, &mut out),
         Some(Command::Coach(args)) => coach::run(args, &assets, &mut out),
+        Some(Command::Cache(args)) => cache::run(&args, &mut out),
         Some(Command::Perplexity(args)) => perplexity::run(args, &assets, &mut out),
         None if arguments.simulation.ticks.is_some() => {
             simulate::run(&arguments.simulation, &arguments.batch, &assets, &mut out)

@@ -155,7 +155,7 @@ impl Loaded {
 
 /// The user's mods folder: `$PIXEL_LLM_MODS`, else `mods` in the platform's data folder for `pixel-llm`.
 pub fn user_folder() -> Option<PathBuf> {
-    let own = std::env::var_os("PIXEL_LLM_MODS").map(PathBuf::from);
+    let own = folders::variable("PIXEL_LLM_MODS").map(PathBuf::from);
     own.or_else(|| Some(folders::data()?.join("mods")))
 }
 

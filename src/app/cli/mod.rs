@@ -6,6 +6,7 @@ use crate::assets::Assets;
 use crate::model::{Cache, PixelModel};
 
 pub mod bench;
+pub mod cache;
 pub mod chat;
 pub mod coach;
 pub mod convert;
@@ -33,7 +34,7 @@ pub fn open_model(model: Option<&Path>, assets: &Assets) -> anyhow::Result<Pixel
     let Some(path) = model else {
         return Ok(assets.default_model()?);
     };
-    let model = Cache::default().open(path, |work| {
+    let model = Cache::default().open(path, &mut |note| output::print_note(&note.to_string()), |work| {
         let bar = output::progress_bytes("converting", Some(work));
         // Where no bar shows, a line says it.
         // Where no bar shows, a line says it, until this closure goes.

@@ -112,6 +112,14 @@ impl Gguf {
         self.parts.iter().map(|part| part.path.as_path())
     }
 
+    /// The size of all files in bytes.
+    ///
+    /// # Errors
+    /// Where the system does not tell it.
+    pub fn file_size_in_bytes(&self) -> std::io::Result<u64> {
+        self.parts.iter().map(|part| Ok(part.file.metadata()?.len())).sum()
+    }
+
     /// Fills `bytes` from byte `offset` of a tensor. Many threads may read at once.
     ///
     /// # Errors

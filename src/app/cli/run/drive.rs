@@ -227,6 +227,8 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
         Ok(outcome) => outcome == Outcome::Cancelled,
         // Whoever read the results has seen enough.
         Err(RunError::Output(error)) if error.is_closed_pipe() => return Ok(Exit::Ok),
+        // It says itself where the results are.
+        Err(RunError::Output(error @ OutputError::Displaced { .. })) => return Err(error.into()),
         Err(error) => {
             let kept = progress.already_finished + progress.done();
             return Err(error).with_context(|| ended_early(args, kept));
