@@ -213,14 +213,18 @@ impl PixelModel {
 
     /// Asks the system to read tiles that follow one another ahead of their use.
     pub fn will_need(&self, tiles: std::ops::Range<u32>) {
-        if let (Source::Mapped(file) | Source::Held(file, _), Some(range)) = (&*self.source, self.tiles_range(tiles)) {
+        if let (Source::Mapped(file) | Source::Held(file, _), Some(range)) =
+            (&*self.source, self.tiles_range(tiles))
+        {
             file.will_need(range);
         }
     }
 
     /// Lets the system take back the memory of tiles that follow one another. They can be read again.
     pub fn release(&self, tiles: std::ops::Range<u32>) {
-        if let (Source::Mapped(file) | Source::Held(file, _), Some(range)) = (&*self.source, self.tiles_range(tiles)) {
+        if let (Source::Mapped(file) | Source::Held(file, _), Some(range)) =
+            (&*self.source, self.tiles_range(tiles))
+        {
             file.release(range);
         }
     }

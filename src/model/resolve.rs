@@ -289,7 +289,8 @@ impl Cache {
         key: &Key,
         note: &mut dyn FnMut(CacheNote),
     ) -> Result<(), ModelError> {
-        let (old, others): (Vec<_>, Vec<_>) = self.entries()?.into_iter().partition(|entry| is_of(entry, key));
+        let (old, others): (Vec<_>, Vec<_>) =
+            self.entries()?.into_iter().partition(|entry| is_of(entry, key));
         old.iter().for_each(|entry| drop(entry.remove()));
         let mut kept: u64 = others.iter().map(|entry| entry.size_in_bytes).sum();
         let is_short = || free_bytes(&self.folder).is_some_and(|free| free < size.saturating_add(SPARE));

@@ -35,7 +35,8 @@ fn a_part_that_is_replaced_is_noticed() {
     let Some(case) = Case::of("split-part-replaced") else { return };
     let expected = case.json("expected.json");
     let run = |output: &str| {
-        let args = ["run", "m-00001-of-00002.gguf", "--input", "in.jsonl", "--output", output, "--device", "cpu"];
+        let args =
+            ["run", "m-00001-of-00002.gguf", "--input", "in.jsonl", "--output", output, "--device", "cpu"];
         case.program(&args).assert().success();
         let text = fs::read_to_string(case.file(output)).unwrap();
         serde_json::from_str::<Value>(text.lines().next().unwrap()).unwrap()
@@ -109,7 +110,8 @@ fn an_empty_variable_is_as_good_as_none() {
     let Some(case) = with_model() else { return };
     let args = ["inspect", "model.gguf", "--png", "p.png"];
     case.program(&args).env("PIXEL_LLM_CACHE", "").env("PIXEL_LLM_CONFIG", "").assert().success();
-    let names: Vec<_> = fs::read_dir(case.folder()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names: Vec<_> =
+        fs::read_dir(case.folder()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!names.iter().any(|name| Path::new(name).extension().is_some_and(|e| e == "pxi")), "{names:?}");
     assert_eq!(conversions(&case).len(), 1);
 }
@@ -152,7 +154,8 @@ fn the_cache_is_bounded_listed_and_cleared() {
     answer(&case, "model.gguf");
     answer(&case, "other.gguf");
     let listed = list();
-    let made_of: Vec<_> = listed["conversions"].as_array().unwrap().iter().map(|e| &e["made_of"][0]).collect();
+    let made_of: Vec<_> =
+        listed["conversions"].as_array().unwrap().iter().map(|e| &e["made_of"][0]).collect();
     assert!(made_of[0].as_str().unwrap().ends_with("model.gguf"), "the one used before comes first");
     assert_eq!(made_of.len(), 2);
     // A file of the user's own in the folder is nobody's to remove.
@@ -163,7 +166,8 @@ fn the_cache_is_bounded_listed_and_cleared() {
     let bounded = case.program(&args).env("PIXEL_LLM_CACHE_LIMIT", size.to_string()).assert().success();
     let said = String::from_utf8(bounded.get_output().stderr.clone()).unwrap();
     assert!(said.contains("1 old conversions are removed"), "{said}");
-    let files: Vec<_> = list()["conversions"].as_array().unwrap().iter().map(|e| e["file"].to_string()).collect();
+    let files: Vec<_> =
+        list()["conversions"].as_array().unwrap().iter().map(|e| e["file"].to_string()).collect();
     assert!(files.len() == 2 && !files.iter().any(|file| file.contains("/model-")), "{files:?}");
     let wrong = case.program(&["cache", "list"]).env("PIXEL_LLM_CACHE_LIMIT", "much").assert().code(2);
     assert!(String::from_utf8(wrong.get_output().stderr.clone()).unwrap().contains("PIXEL_LLM_CACHE_LIMIT"));

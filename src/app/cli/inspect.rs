@@ -121,7 +121,9 @@ fn in_place(path: &Path, with_tensors: bool, out: &mut Output) -> anyhow::Result
     let known = Cache::default().find(path, &mut |note| print_note(&note.to_string()));
     let about = About {
         file: path.display().to_string(),
-        size_in_bytes: gguf.file_size_in_bytes().with_context(|| format!("{}: cannot read", path.display()))?,
+        size_in_bytes: gguf
+            .file_size_in_bytes()
+            .with_context(|| format!("{}: cannot read", path.display()))?,
         metadata: &draft.metadata,
         config: &draft.config,
         tensors: &draft.tensors,

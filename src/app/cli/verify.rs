@@ -12,8 +12,8 @@ use super::output::{Exit, Output, print_note, progress_bytes};
 use crate::assets::Assets;
 use crate::model::convert::{check, work_in_bytes};
 use crate::model::gguf::Gguf;
-use crate::model::{Cache, resolve};
 use crate::model::verify::{DamagedTile, verify};
+use crate::model::{Cache, resolve};
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]

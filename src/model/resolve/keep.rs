@@ -176,9 +176,9 @@ impl Turn {
                 let _ = file.lock();
             }
             // Who had the lock took the file away: what is locked here is then nothing.
-            let is_there = path.metadata().is_ok_and(|there| {
-                file.metadata().is_ok_and(|held| state(&held) == state(&there))
-            });
+            let is_there = path
+                .metadata()
+                .is_ok_and(|there| file.metadata().is_ok_and(|held| state(&held) == state(&there)));
             if is_there {
                 return Ok(Self { path: path.to_owned(), _file: file });
             }
