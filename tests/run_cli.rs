@@ -69,7 +69,10 @@ fn a_bad_line_is_named_before_anything_runs() {
     assert!(!folder.path().join("out.jsonl").exists());
     let options = ["--input", "in.jsonl", "--output", "out.jsonl", "--skip-bad", "--max-tokens", "2"];
     program(&folder, &options).assert().code(1);
-    assert_eq!(fs::read_to_string(folder.path().join("out.jsonl")).unwrap().lines().count(), 1);
+    // The bad line has a result too, which says what is wrong with it.
+    let results = fs::read_to_string(folder.path().join("out.jsonl")).unwrap();
+    assert_eq!(results.lines().count(), 2, "{results}");
+    assert!(results.contains("did you mean `prompt`?"), "{results}");
 }
 
 /// How many whole lines a file has.
