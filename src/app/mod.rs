@@ -85,6 +85,10 @@ enum Command {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    // Before the arguments are read, and before anything takes memory.
+    if let Some(exit) = crate::model::chat::worker::serve_if_asked() {
+        return exit;
+    }
     let arguments = Arguments::parse();
     remove_temporary_files_on_interrupt();
     let mut out = Output::new(arguments.json);
