@@ -25,8 +25,12 @@ pub fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
     // Python's other options choose what is the default here.
     let _: Option<bool> = options.get("ensure_ascii")?;
     let sorts = options.get::<Option<bool>>("sort_keys")?.unwrap_or(false);
-    let (between, after_key) = match options.get::<Option<(String, String)>>("separators")? {
-        Some(pair) => pair,
+    let separators = options.get::<Option<Value>>("separators")?;
+    let (between, after_key) = match separators.filter(|pair| !pair.is_none()) {
+        Some(pair) => match &pair.try_iter()?.collect::<Vec<_>>()[..] {
+            [between, after_key] => (between.to_string(), after_key.to_string()),
+            _ => return Err(failure("separators needs two texts".to_owned())),
+        },
         None => (if indent.is_some() { "," } else { ", " }.to_owned(), ": ".to_owned()),
     };
     options.assert_all_used()?;
@@ -36,6 +40,14 @@ pub fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
     let mut out = String::new();
     write(value, &Style { indent, between, after_key, sorts }, 0, &mut out)?;
     Ok(Value::from(out))
+}
+
+/// A value as JSON.
+pub(super) fn written(value: &Value) -> Result<String, Error> {
+    let style = Style { indent: None, between: ",".into(), after_key: ":".into(), sorts: false };
+    let mut out = String::new();
+    write(value, &style, 0, &mut out)?;
+    Ok(out)
 }
 
 fn failure(message: String) -> Error {

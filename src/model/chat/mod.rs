@@ -68,17 +68,6 @@ pub enum ChatError {
         /// What and where.
         problem: String,
     },
-    /// A tag is longer than any template needs, so that its expressions may be nested too deep.
-    #[error("tokenizer.chat_template does not compile: a tag has {found} characters beside its strings; expected at most {limit}")]
-    TagTooLong {
-        /// Characters of the tag.
-        found: usize,
-        /// The most that are compiled.
-        limit: usize,
-    },
-    /// The engine met a fault of its own.
-    #[error("the chat template failed: it asks for what the template engine cannot do")]
-    Panicked,
     /// The template itself refused the conversation.
     #[error("the chat template refuses this conversation: {message}")]
     Raised {
@@ -118,6 +107,9 @@ pub enum ChatError {
         problem: String,
     },
 }
+
+/// What is done to each text that comes from outside of the template.
+pub type Mark<'a> = &'a dyn Fn(&str) -> String;
 
 /// A chat template, with the process that renders it, which is started when it is first needed.
 #[derive(Debug)]
@@ -164,11 +156,19 @@ impl ChatTemplate {
         messages: &[ChatMessage],
         add_generation_prompt: bool,
         variables: &[(String, String)],
+        mark: Mark<'_>,
     ) -> Result<String, ChatError> {
+        let message = |message: &ChatMessage| {
+            Ok(ChatMessage {
+                role: mark(&message.role),
+                content: message.content.as_deref().map(mark),
+                rest: value::marked(&message.rest, mark)?,
+            })
+        };
         let conversation = worker::Conversation {
-            messages: messages.to_vec(),
+            messages: messages.iter().map(message).collect::<Result<_, ChatError>>()?,
             add_generation_prompt,
-            variables: variables.to_vec(),
+            variables: value::marked(variables, mark)?,
         };
         self.ask(Some(conversation))
     }
