@@ -18,6 +18,10 @@ pub(super) const STACK_IN_BYTES: usize = FUEL as usize * 640;
 /// How deep macros, loops and blocks may nest at run time, which keeps the stack small.
 const MAX_RECURSION: usize = 128;
 
+/// The longest tag that is compiled, without the strings in it. An expression is nested no deeper
+/// than that, and the engine compiles and drops what is nested by recursion.
+const MAX_TAG: usize = 16 * 1024;
+
 /// The name under which the template is compiled, as it appears in messages.
 const NAME: &str = "chat_template";
 
@@ -53,6 +57,12 @@ impl Compiled {
         environment.add_function("strftime_now", strftime_now);
         // Jinja2 reads every end of a line as `\n`.
         let source = source.replace("\r\n", "\n").replace('\r', "\n");
+        let longest = longest_tag(&source);
+        if longest > MAX_TAG {
+            let problem =
+                format!("a tag has {longest} characters beside its strings; expected at most {MAX_TAG}");
+            return Err(ChatError::Syntax { problem });
+        }
         environment
             .add_template_owned(NAME, without_generation_tags(&source))
             .map_err(|error| ChatError::Syntax { problem: error.to_string() })?;
@@ -125,6 +135,36 @@ fn raise_exception(message: String) -> Result<Value, Error> {
 fn strftime_now(format: &str) -> Result<String, Error> {
     jiff::fmt::strtime::format(format, &jiff::Zoned::now())
         .map_err(|error| Error::new(ErrorKind::InvalidOperation, format!("strftime_now: {error}")))
+}
+
+/// The length of the longest tag, without the strings in it.
+fn longest_tag(source: &str) -> usize {
+    let mut longest = 0;
+    let mut rest = source;
+    while let Some(at) = rest.find("{{").into_iter().chain(rest.find("{%")).min() {
+        let close = if rest[at..].starts_with("{{") { "}}" } else { "%}" };
+        let tag = &rest[at + 2..];
+        let (mut quote, mut count, mut is_escaped, mut end) = (None, 0, false, tag.len());
+        for (place, letter) in tag.char_indices() {
+            match quote {
+                Some(_) if is_escaped => is_escaped = false,
+                Some(_) if letter == '\\' => is_escaped = true,
+                Some(open) if letter == open => quote = None,
+                Some(_) => {}
+                None if tag[place..].starts_with(close) => {
+                    end = place;
+                    break;
+                }
+                None => {
+                    count += 1;
+                    quote = Some(letter).filter(|letter| matches!(letter, '"' | '\''));
+                }
+            }
+        }
+        longest = longest.max(count);
+        rest = &tag[end..];
+    }
+    longest
 }
 
 /// Makes `{% generation %}` an empty condition. The tag marks what a trainer learns from and prints nothing.
