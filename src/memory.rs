@@ -12,6 +12,11 @@ pub fn own_in_bytes() -> Option<u64> {
     Some(field(&status, "RssAnon")? + field(&status, "RssShmem")?)
 }
 
+/// Bytes of addresses that the program has mapped, in memory or not.
+pub fn mapped_in_bytes() -> Option<u64> {
+    field(&status()?, "VmSize")
+}
+
 fn status() -> Option<String> {
     std::fs::read_to_string("/proc/self/status").ok()
 }

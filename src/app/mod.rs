@@ -150,6 +150,10 @@ fn refuse(problem: String) -> ExitCode {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    // Before the arguments are read, and before anything takes memory.
+    if let Some(exit) = crate::model::chat::worker::serve_if_asked() {
+        return exit;
+    }
     let typed: Vec<OsString> = std::env::args_os().collect();
     let arguments = match read_arguments(&typed) {
         Ok(arguments) => arguments,

@@ -5,13 +5,17 @@ use crate::model::chat::ChatError;
 use crate::model::tokenizer::{DecodeStream, EncodeOptions, TokenizerSpec};
 use crate::model::{ChatMessage, ChatTemplate, PixelModel, Tokenizer};
 
+/// Stands between the letters of a control token that a message writes out. Unicode keeps this
+/// code for the inner use of programs, so that no text has it.
+const MARK: char = '\u{10fffe}';
+
 /// A model's tokenizer and chat template.
 #[derive(Debug)]
 pub struct ModelText {
     name: String,
     tokenizer: Tokenizer,
-    /// A template that does not compile is only an error for those who chat.
-    template: Result<ChatTemplate, ChatError>,
+    /// Compiled when it is first used: one that does not compile is an error for those who chat.
+    template: ChatTemplate,
     brings_template: bool,
     warnings: Vec<String>,
 }
@@ -54,7 +58,8 @@ impl TextModel for ModelText {
         &self.name
     }
 
-    /// Special tokens that are written out are taken for what they are, in prompts as in rendered templates.
+    /// Control tokens that are written out are taken for what they are in prompts and where a
+    /// template writes them; in what messages say they are text.
     fn encode(&self, prompt: &Prompt) -> Result<Vec<u32>, TextError> {
         match prompt {
             Prompt::Tokens(tokens) => Ok(tokens.clone()),
@@ -62,8 +67,7 @@ impl TextModel for ModelText {
                 Ok(self.tokenizer.encode(text, EncodeOptions { add_special: true, parse_special: true }))
             }
             Prompt::Chat(chat) => {
-                let failed = |error: &ChatError| TextError::ChatTemplate(error.to_string());
-                let template = self.template.as_ref().map_err(failed)?;
+                let failed = |error: ChatError| TextError::ChatTemplate(error.to_string());
                 let messages: Vec<ChatMessage> = chat
                     .messages
                     .iter()
@@ -74,15 +78,15 @@ impl TextModel for ModelText {
                     })
                     .collect();
                 let opens = chat.opens_answer && !chat.continues_last;
-                let mut text = template
-                    .render_with(&messages, opens, &chat.variables)
-                    .map_err(|error| failed(&error))?;
+                let mark = |text: &str| self.tokenizer.mark_control_tokens(text, MARK);
+                let mut text =
+                    self.template.render_with(&messages, opens, &chat.variables, &mark).map_err(failed)?;
                 if chat.continues_last {
                     let last = chat.messages.last().and_then(|message| message.content.as_deref());
-                    cut_behind(&mut text, last.unwrap_or_default())?;
+                    cut_behind(&mut text, &mark(last.unwrap_or_default().trim()))?;
                 }
                 // The template has written the beginning of the sequence itself.
-                Ok(self.tokenizer.encode(&text, EncodeOptions { add_special: false, parse_special: true }))
+                Ok(self.tokenizer.encode_marked(&text, MARK))
             }
         }
     }
@@ -105,9 +109,8 @@ impl TextModel for ModelText {
 }
 
 /// Cuts off what a template writes behind the last message, so that the answer goes on with it.
+/// `last` is without white space at its ends, since templates trim what they print.
 fn cut_behind(text: &mut String, last: &str) -> Result<(), TextError> {
-    // Templates trim what they print.
-    let last = last.trim();
     match text.rfind(last).filter(|_| !last.is_empty()) {
         Some(at) => {
             text.truncate(at + last.len());

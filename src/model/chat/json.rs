@@ -10,25 +10,51 @@ const MAX_DEPTH: usize = 64;
 /// The most spaces that a level may be indented by.
 const MAX_INDENT: usize = 16;
 
-/// `value|tojson` and `value|tojson(indent=4)`.
+/// What is written between items, between a key and its value, and whether keys are sorted.
+#[derive(Debug)]
+struct Style {
+    indent: Option<usize>,
+    between: String,
+    after_key: String,
+    sorts: bool,
+}
+
+/// `value|tojson`, with the options of Python's `json.dumps`.
 pub fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
     // Python's other options choose what is the default here.
     let _: Option<bool> = options.get("ensure_ascii")?;
+    let sorts = options.get::<Option<bool>>("sort_keys")?.unwrap_or(false);
+    let separators = options.get::<Option<Value>>("separators")?;
+    let (between, after_key) = match separators.filter(|pair| !pair.is_none()) {
+        Some(pair) => match &pair.try_iter()?.collect::<Vec<_>>()[..] {
+            [between, after_key] => (between.to_string(), after_key.to_string()),
+            _ => return Err(failure("separators needs two texts".to_owned())),
+        },
+        None => (if indent.is_some() { "," } else { ", " }.to_owned(), ": ".to_owned()),
+    };
     options.assert_all_used()?;
     if let Some(found) = indent.filter(|&indent| indent > MAX_INDENT) {
         return Err(failure(format!("indent is {found}; expected at most {MAX_INDENT}")));
     }
     let mut out = String::new();
-    write(value, indent, 0, &mut out)?;
+    write(value, &Style { indent, between, after_key, sorts }, 0, &mut out)?;
     Ok(Value::from(out))
+}
+
+/// A value as JSON.
+pub(super) fn written(value: &Value) -> Result<String, Error> {
+    let style = Style { indent: None, between: ",".into(), after_key: ":".into(), sorts: false };
+    let mut out = String::new();
+    write(value, &style, 0, &mut out)?;
+    Ok(out)
 }
 
 fn failure(message: String) -> Error {
     Error::new(ErrorKind::InvalidOperation, format!("tojson: {message}"))
 }
 
-fn write(value: &Value, indent: Option<usize>, depth: usize, out: &mut String) -> Result<(), Error> {
+fn write(value: &Value, style: &Style, depth: usize, out: &mut String) -> Result<(), Error> {
     if depth > MAX_DEPTH {
         return Err(failure(format!("the value is nested deeper than {MAX_DEPTH}")));
     }
@@ -39,19 +65,22 @@ fn write(value: &Value, indent: Option<usize>, depth: usize, out: &mut String) -
         ValueKind::String => write_text(value.as_str().unwrap_or_default(), out),
         ValueKind::Seq | ValueKind::Iterable => {
             let items = value.try_iter()?;
-            write_list(['[', ']'], items, indent, depth, out, |item, out| {
-                write(&item, indent, depth + 1, out)
+            write_list(['[', ']'], items, style, depth, out, |item, out| {
+                write(&item, style, depth + 1, out)
             })?;
         }
         ValueKind::Map => {
-            let keys = value.try_iter()?;
-            write_list(['{', '}'], keys, indent, depth, out, |key, out| {
+            let mut keys: Vec<Value> = value.try_iter()?.collect();
+            if style.sorts {
+                keys.sort();
+            }
+            write_list(['{', '}'], keys.into_iter(), style, depth, out, |key, out| {
                 match key.as_str() {
                     Some(text) => write_text(text, out),
                     None => write_text(&key.to_string(), out),
                 }
-                out.push_str(": ");
-                write(&value.get_item(&key)?, indent, depth + 1, out)
+                out.push_str(&style.after_key);
+                write(&value.get_item(&key)?, style, depth + 1, out)
             })?;
         }
         other => return Err(failure(format!("a value of the kind {other} has no JSON form"))),
@@ -62,13 +91,13 @@ fn write(value: &Value, indent: Option<usize>, depth: usize, out: &mut String) -
 fn write_list(
     [open, close]: [char; 2],
     items: impl Iterator<Item = Value>,
-    indent: Option<usize>,
+    style: &Style,
     depth: usize,
     out: &mut String,
     mut write_item: impl FnMut(Value, &mut String) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let new_line = |depth: usize, out: &mut String| {
-        if let Some(indent) = indent {
+        if let Some(indent) = style.indent {
             out.push('\n');
             out.extend(std::iter::repeat_n(' ', indent * depth));
         }
@@ -77,7 +106,7 @@ fn write_list(
     let mut is_empty = true;
     for item in items {
         if !is_empty {
-            out.push_str(if indent.is_some() { "," } else { ", " });
+            out.push_str(&style.between);
         }
         new_line(depth + 1, out);
         write_item(item, out)?;

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use minijinja::Value;
+use minijinja::value::{Value, ValueKind};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::{ChatError, Mark};
 
 /// A value read from JSON.
 pub(super) struct Json(pub Value);
@@ -11,6 +13,43 @@ pub(super) struct Json(pub Value);
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Any).map(Json)
+    }
+}
+
+/// The same names and JSON, with each of its texts marked.
+pub(super) fn marked(
+    fields: &[(String, String)],
+    mark: Mark<'_>,
+) -> Result<Vec<(String, String)>, ChatError> {
+    let field = |(name, json): &(String, String)| {
+        let failed = |error: &dyn fmt::Display| ChatError::Render {
+            problem: format!("`{name}` cannot be given to it: {error}"),
+        };
+        let Json(value) = serde_json::from_str(json).map_err(|error| failed(&error))?;
+        let value = marked_value(value, mark).map_err(|error| failed(&error))?;
+        Ok((name.clone(), super::json::written(&value).map_err(|error| failed(&error))?))
+    };
+    fields.iter().map(field).collect()
+}
+
+fn marked_value(value: Value, mark: Mark<'_>) -> Result<Value, minijinja::Error> {
+    if let Some(text) = value.as_str() {
+        return Ok(Value::from(mark(text)));
+    }
+    match value.kind() {
+        ValueKind::Seq => {
+            let items = value.try_iter()?.map(|item| marked_value(item, mark));
+            Ok(Value::from(items.collect::<Result<Vec<_>, _>>()?))
+        }
+        ValueKind::Map => {
+            let pair = |key: Value| {
+                let item = value.get_item(&key)?;
+                Ok((marked_value(key, mark)?, marked_value(item, mark)?))
+            };
+            let pairs = value.try_iter()?.map(pair).collect::<Result<Vec<_>, minijinja::Error>>()?;
+            Ok(Value::from_pairs(pairs))
+        }
+        _ => Ok(value),
     }
 }
 

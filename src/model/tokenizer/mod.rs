@@ -149,6 +149,43 @@ impl Tokenizer {
         ids
     }
 
+    /// `text` with `mark` between the letters of each control token that is written out in it, so
+    /// that [`encode_marked`](Self::encode_marked) takes it for text. Other text is as it was.
+    pub fn mark_control_tokens(&self, text: &str, mark: char) -> String {
+        let mut out = String::with_capacity(text.len());
+        self.special.partition(text, |part| match part {
+            Part::Text(text) => out.push_str(text),
+            Part::Token(id) => {
+                let token = self.vocabulary.text(id).unwrap_or_default();
+                for letter in token.chars() {
+                    out.push(letter);
+                    if self.is_special(id) || self.is_end(id) {
+                        out.push(mark);
+                    }
+                }
+            }
+        });
+        out
+    }
+
+    /// The token ids of a rendered conversation: control tokens are matched but for those that
+    /// `mark` holds apart, and `mark` itself is no part of the text.
+    pub fn encode_marked(&self, text: &str, mark: char) -> Vec<u32> {
+        let mut ids = Vec::with_capacity(text.len() / 3 + 2);
+        let mut at_start = true;
+        self.special.partition(text, |part| match part {
+            Part::Text(text) => {
+                self.encode_text(&text.replace(mark, ""), at_start, &mut ids);
+                at_start = false;
+            }
+            Part::Token(id) => {
+                ids.push(id);
+                at_start = true;
+            }
+        });
+        ids
+    }
+
     fn encode_text(&self, text: &str, at_start: bool, ids: &mut Vec<u32>) {
         match &self.model {
             Model::ByteLevel(model) => model.encode(text, ids),
