@@ -1,6 +1,8 @@
 //! The text side of a model file: its tokenizer and its chat template.
 
-use super::text::{Decode, Prompt, TextError, TextModel};
+use std::sync::{Mutex, PoisonError};
+
+use super::text::{Chat, Decode, Prompt, TextError, TextModel};
 use crate::model::chat::ChatError;
 use crate::model::tokenizer::{DecodeStream, EncodeOptions, TokenizerSpec};
 use crate::model::{ChatMessage, ChatTemplate, PixelModel, Tokenizer};
@@ -18,6 +20,9 @@ pub struct ModelText {
     template: ChatTemplate,
     brings_template: bool,
     warnings: Vec<String>,
+    /// The conversation that was encoded last, and what came of it: a run asks for the same one when it
+    /// checks it, measures it and computes it, and a template that uses up its time takes it only once.
+    last_chat: Mutex<Option<(Chat, Result<Vec<u32>, TextError>)>>,
 }
 
 impl ModelText {
@@ -33,7 +38,7 @@ impl ModelText {
         let name = named.filter(|name| !name.is_empty()).or_else(stem).unwrap_or_default();
         let mut warnings = model.config().warnings(model.metadata());
         warnings.extend(tokenizer.warnings().iter().cloned());
-        Ok(Self { name, tokenizer, template, brings_template, warnings })
+        Ok(Self { name, tokenizer, template, brings_template, warnings, last_chat: Mutex::default() })
     }
 
     /// What the file says that is passed over and what it leaves out, a line each for a person to read.
@@ -51,6 +56,28 @@ impl ModelText {
     pub fn brings_chat_template(&self) -> bool {
         self.brings_template
     }
+
+    fn encode_chat(&self, chat: &Chat) -> Result<Vec<u32>, TextError> {
+        let failed = |error: ChatError| TextError::ChatTemplate(error.to_string());
+        let messages: Vec<ChatMessage> = chat
+            .messages
+            .iter()
+            .map(|message| ChatMessage {
+                role: message.role.clone(),
+                content: message.content.clone(),
+                rest: message.rest.clone(),
+            })
+            .collect();
+        let opens = chat.opens_answer && !chat.continues_last;
+        let mark = |text: &str| self.tokenizer.mark_control_tokens(text, MARK);
+        let mut text = self.template.render_with(&messages, opens, &chat.variables, &mark).map_err(failed)?;
+        if chat.continues_last {
+            let last = chat.messages.last().and_then(|message| message.content.as_deref());
+            cut_behind(&mut text, &mark(last.unwrap_or_default().trim()))?;
+        }
+        // The template has written the beginning of the sequence itself.
+        Ok(self.tokenizer.encode_marked(&text, MARK))
+    }
 }
 
 impl TextModel for ModelText {
@@ -67,26 +94,15 @@ impl TextModel for ModelText {
                 Ok(self.tokenizer.encode(text, EncodeOptions { add_special: true, parse_special: true }))
             }
             Prompt::Chat(chat) => {
-                let failed = |error: ChatError| TextError::ChatTemplate(error.to_string());
-                let messages: Vec<ChatMessage> = chat
-                    .messages
-                    .iter()
-                    .map(|message| ChatMessage {
-                        role: message.role.clone(),
-                        content: message.content.clone(),
-                        rest: message.rest.clone(),
-                    })
-                    .collect();
-                let opens = chat.opens_answer && !chat.continues_last;
-                let mark = |text: &str| self.tokenizer.mark_control_tokens(text, MARK);
-                let mut text =
-                    self.template.render_with(&messages, opens, &chat.variables, &mark).map_err(failed)?;
-                if chat.continues_last {
-                    let last = chat.messages.last().and_then(|message| message.content.as_deref());
-                    cut_behind(&mut text, &mark(last.unwrap_or_default().trim()))?;
+                let mut last = self.last_chat.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some((known, result)) = &*last
+                    && known == chat
+                {
+                    return result.clone();
                 }
-                // The template has written the beginning of the sequence itself.
-                Ok(self.tokenizer.encode_marked(&text, MARK))
+                let result = self.encode_chat(chat);
+                *last = Some((chat.clone(), result.clone()));
+                result
             }
         }
     }

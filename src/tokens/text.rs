@@ -50,7 +50,7 @@ impl Message {
 }
 
 /// Why a prompt has no tokens.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TextError {
     /// The chat template cannot be used, or refused the conversation.
