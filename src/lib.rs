@@ -15,12 +15,13 @@
 //! 10. [`agents`]: who does them, as entities that choose by utility, in a simulation of fixed ticks.
 //! 11. [`mods`]: contents as RON, from the program and from folders and archives.
 //!
-//! [`assets`] is what travels inside the program and what mods make of it, [`names`] what a misspelt one may mean, [`folders`] where the user's things are, [`terminal`] makes text from elsewhere safe to show, [`memory`] what the program takes, [`app`] the modes and the command line.
+//! [`assets`] is what travels inside the program and what mods make of it, [`names`] what a misspelt one may mean, [`folders`] where the user's things are, [`files`] which of them may be read and written, [`terminal`] makes text from elsewhere safe to show, [`memory`] what the program takes, [`app`] the modes and the command line.
 
 pub mod agents;
 pub mod app;
 pub mod assets;
 pub mod coach;
+pub mod files;
 pub mod folders;
 pub mod map;
 pub mod memory;

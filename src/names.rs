@@ -6,7 +6,8 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     // A third of the letters may be others; of a short name, one.
     let most = (name.chars().count() / 3).max(1);
     // Names whose lengths differ by more are further apart, and comparing long ones is slow.
-    let known = known.into_iter().filter(|known| known.chars().count().abs_diff(name.chars().count()) <= most);
+    let known =
+        known.into_iter().filter(|known| known.chars().count().abs_diff(name.chars().count()) <= most);
     let distance = |known: &str| strsim::damerau_levenshtein(&lower, &known.to_lowercase());
     let best = known.map(|known| (distance(known), known)).min()?;
     (best.0 <= most).then_some(best.1)

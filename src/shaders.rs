@@ -137,7 +137,7 @@ pub fn load_sources(folder: Option<&Path>) -> Result<Vec<ShaderSource>, ShaderEr
 fn read_shader(path: &Path) -> Result<String, ShaderError> {
     let failed = |source| ShaderError::Read { path: path.to_owned(), source };
     let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(failed)?;
+    let file = crate::files::open_regular(path).map_err(failed)?;
     // One byte over the limit is enough to know that the file is over it.
     file.take(MAX_SHADER_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
     if text.len() as u64 > MAX_SHADER_BYTES {

@@ -305,3 +305,37 @@ fn a_full_disk_and_a_closed_pipe_are_named() {
     let mut closed = OutputFile::stream(writer);
     assert!(closed.write_line("{}\n").unwrap_err().is_closed_pipe());
 }
+
+#[cfg(unix)]
+#[test]
+fn results_of_a_file_that_is_taken_away_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.jsonl");
+    let other = folder.path().join("other");
+    let begin = || {
+        let (mut output, _) = OutputFile::open(&path, Existing::Overwrite, |_| true).unwrap();
+        output.write_line("{\"one\":1}\n").unwrap();
+        output
+    };
+    // Replaced by a rename, and removed: the lines are put beside it.
+    for number in 1..=2 {
+        let mut output = begin();
+        if number == 1 {
+            std::fs::write(&other, "another's").unwrap();
+            std::fs::rename(&other, &path).unwrap();
+        } else {
+            std::fs::remove_file(&path).unwrap();
+        }
+        let error = output.write_line("{\"two\":2}\n").unwrap_err().to_string();
+        let kept = folder.path().join(format!("out.jsonl.kept-{number}"));
+        assert!(error.contains(&kept.display().to_string()), "{error}");
+        assert_eq!(std::fs::read_to_string(&kept).unwrap(), "{\"one\":1}\n{\"two\":2}\n");
+        assert!(number == 2 || std::fs::read_to_string(&path).unwrap() == "another's");
+    }
+    // Moved away: the lines go with it, also when it is noticed at the end only.
+    let mut output = begin();
+    std::fs::rename(&path, &other).unwrap();
+    let error = output.sync().unwrap_err().to_string();
+    assert!(error.contains("moved"), "{error}");
+    assert_eq!(std::fs::read_to_string(&other).unwrap(), "{\"one\":1}\n");
+}

@@ -111,7 +111,7 @@ fn run_all(requests: &[Request], mut toy: Toy) -> Ran {
         }
         for event in scheduler.take_events() {
             match event {
-                Event::Text { number, text } => shown[number as usize].push_str(&text),
+                Event::Text { number, text, .. } => shown[number as usize].push_str(&text),
                 Event::Finished { number, request, outcome } => {
                     assert_eq!(request.id, requests[number as usize].id);
                     assert!(answers[number as usize].replace(outcome).is_none(), "finished twice");

@@ -448,7 +448,11 @@ fn the_survey_is_what_muting_by_hand_gives() {
             "0",
             "--quiet",
         ]);
-        command.args(["--mute", &mute, "--prompt", SURVEY_TEXT, "--output"]).arg(&output).assert().success();
+        command
+            .args(["--mute", &mute, "--raw", "--prompt", SURVEY_TEXT, "--output"])
+            .arg(&output)
+            .assert()
+            .success();
         let line: Value = serde_json::from_str(&std::fs::read_to_string(&output).unwrap()).unwrap();
         let losses = logprobs(&line);
         let by_hand = -losses.iter().sum::<f64>() / losses.len() as f64;

@@ -35,6 +35,7 @@ fn prompts_get_the_processors_answers() {
     }
     let folder = tempfile::tempdir().unwrap();
     let args = [
+        "--raw",
         "--temperature",
         "0",
         "--max-tokens",
@@ -131,6 +132,7 @@ fn a_run_of_smollm2_is_the_processors_and_keeps_one_copy_of_the_weights() {
         "24",
         "--context",
         "512",
+        "--raw",
         "--prompt",
         "The capital of France is",
     ];

@@ -80,7 +80,7 @@ fn what_stood_there_stands_when_a_conversion_fails() {
     let whole = fs::read(folder.path().join("a.gguf")).unwrap();
     fs::write(folder.path().join("cut.gguf"), &whole[..whole.len() - 1000]).unwrap();
     fs::write(folder.path().join("a.pxi"), "old").unwrap();
-    let message = error(&folder, &["convert", "cut.gguf", "a.pxi"]);
+    let message = error(&folder, &["convert", "cut.gguf", "a.pxi", "--force"]);
     assert!(message.contains("cut.gguf"), "{message}");
     assert_eq!(fs::read_to_string(folder.path().join("a.pxi")).unwrap(), "old");
     assert!(error(&folder, &["convert", "none.gguf", "b.pxi"]).contains("none.gguf"));
@@ -96,23 +96,29 @@ fn a_gguf_is_taken_for_a_model_and_converted_once() {
     let folder = folder_with_model();
     let first = json(&folder, &["inspect", "a.gguf"]);
     assert_eq!((&first["name"], &first["config"]["qkv_biases"]), (&"Tiny".into(), &true.into()));
+    program(&folder, &["verify", "a.gguf"]).assert().success();
+    assert!(!folder.path().join("cache").exists(), "what only reads leaves nothing");
+    let poster = ["inspect", "a.gguf", "--png", "poster.png", "--force"];
+    let first = json(&folder, &poster);
     let cached = |folder: &TempDir| -> Vec<_> {
-        let entries = fs::read_dir(folder.path().join("cache")).unwrap();
+        let entries = fs::read_dir(folder.path().join("cache")).unwrap().map(|entry| entry.unwrap());
         entries
-            .map(|entry| entry.unwrap())
+            .filter(|entry| entry.path().extension().is_some_and(|ending| ending == "pxi"))
             .map(|e| (e.file_name(), e.metadata().unwrap().modified().unwrap()))
             .collect()
     };
     let before = cached(&folder);
     assert_eq!(before.len(), 1);
-    program(&folder, &["verify", "a.gguf"]).assert().success();
+    program(&folder, &poster).assert().success();
     assert_eq!(cached(&folder), before, "the second use finds the first's conversion");
-    // A damaged cache is made anew, a changed file converted anew.
+    assert_eq!(json(&folder, &["inspect", "a.gguf"])["root"], first["root"]);
+    // A damaged cache is made anew, a changed file converted anew in the old one's place.
     let path = folder.path().join("cache").join(&before[0].0);
     fs::write(&path, "nonsense").unwrap();
-    assert_eq!(json(&folder, &["inspect", "a.gguf"])["root"], first["root"]);
+    assert_eq!(json(&folder, &poster)["root"], first["root"]);
     Tiny::new("qwen2", Encoding::Q4_1, 6).write(&folder.path().join("a.gguf"));
-    assert_ne!(json(&folder, &["inspect", "a.gguf"])["root"], first["root"]);
+    assert_ne!(json(&folder, &poster)["root"], first["root"]);
+    assert_eq!(cached(&folder).len(), 1);
 }
 
 #[test]

@@ -488,7 +488,7 @@ fn a_packed_mod_is_the_mod() {
     pack::write_template(&registry, &folder.path().join("fresh"), "fresh", &all).unwrap();
     let source = Source::read(&folder.path().join("fresh")).unwrap();
     let mut archive = std::io::Cursor::new(Vec::new());
-    pack::write_archive(&source, &mut archive).unwrap();
+    pack::write_archive(&source, Path::new("."), &[], &mut archive).unwrap();
     assert_eq!(read_archive("fresh", archive.get_ref()).unwrap(), source.files);
     let loaded = load(&registry, Some(folder.path()));
     assert_eq!(problems(&loaded), [""; 0], "a template is sound");

@@ -49,16 +49,22 @@ fn bytes_go_in_and_come_out_through_files_and_pipes() {
     let payload: Vec<u8> = (0..100_000_u32).map(|i| (i / 100) as u8).collect();
     fs::write(folder.path().join("in.bin"), &payload).unwrap();
     for compression in ["none", "rle", "lz4"] {
-        succeed(&folder, &["write", "a.pxi", "in.bin", "--compression", compression, "--width", "100"]);
+        succeed(
+            &folder,
+            &["write", "in.bin", "a.pxi", "--force", "--compression", compression, "--width", "100"],
+        );
         assert!(succeed(&folder, &["read", "a.pxi"]) == payload);
-        succeed(&folder, &["read", "a.pxi", "--output", "out.bin"]);
+        succeed(&folder, &["read", "a.pxi", "--output", "out.bin", "--force"]);
         assert!(fs::read(folder.path().join("out.bin")).unwrap() == payload);
         assert_eq!(succeed(&folder, &["read", "a.pxi", "--offset", "0x64", "--length", "3"]), [1, 1, 1]);
         assert_eq!(succeed(&folder, &["read", "a.pxi", "--offset", "99999"]), [payload[99_999]]);
-        fs_command(&folder, &["write", "b.pxi", "-", "--compression", compression, "--width", "100"])
-            .write_stdin(payload.clone())
-            .assert()
-            .success();
+        fs_command(
+            &folder,
+            &["write", "-", "b.pxi", "--force", "--compression", compression, "--width", "100"],
+        )
+        .write_stdin(payload.clone())
+        .assert()
+        .success();
         assert!(
             fs::read(folder.path().join("a.pxi")).unwrap() == fs::read(folder.path().join("b.pxi")).unwrap()
         );
@@ -128,11 +134,11 @@ fn what_cannot_run_exits_with_2_and_one_line() {
     assert!(fail(&folder, &["read", "demo.pxi", "--offset", "3601"], 2).contains("range"));
     assert!(fail(&folder, &["read", "demo.pxi", "--offset", "1", "--length", "3600"], 2).contains("3600"));
     assert!(fail(&folder, &["info", "."], 2).contains("not a regular file"));
-    assert!(fail(&folder, &["write", "a.pxi", "missing.bin"], 2).contains("missing.bin: cannot open"));
-    assert!(fail(&folder, &["write", "missing/a.pxi", "demo.pxi"], 2).contains("missing/a.pxi"));
+    assert!(fail(&folder, &["write", "missing.bin", "a.pxi"], 2).contains("missing.bin: cannot open"));
+    assert!(fail(&folder, &["write", "demo.pxi", "missing/a.pxi"], 2).contains("missing/a.pxi"));
     assert!(fail(&folder, &["list", "missing"], 2).contains("missing"));
-    fs_command(&folder, &["write", "a.pxi", "demo.pxi", "--width", "0"]).assert().code(2);
-    fs_command(&folder, &["write", "a.pxi", "demo.pxi", "--compression", "zip"]).assert().code(2);
+    fs_command(&folder, &["write", "demo.pxi", "a.pxi", "--width", "0"]).assert().code(2);
+    fs_command(&folder, &["write", "demo.pxi", "a.pxi", "--compression", "zip"]).assert().code(2);
     fs_command(&folder, &[]).assert().code(2);
     assert_eq!(names(folder.path()), ["demo.pxi"]);
 }
@@ -147,7 +153,7 @@ fn pictures_are_written() {
     assert!(picture.starts_with(b"\x89PNG\r\n\x1a\n"));
     assert!(succeed(&folder, &["view", "demo.pxi", "--output", "-"]) == picture);
     succeed(&folder, &["read", "demo.pxi", "--output", "demo.txt"]);
-    let report = json(&folder, &["write", "twin.pxi", "demo.txt", "--png"]);
+    let report = json(&folder, &["write", "demo.txt", "twin.pxi", "--png"]);
     assert_eq!(report["png"], "twin.png");
     assert!(fs::read(folder.path().join("twin.png")).unwrap() == picture);
 }
@@ -233,8 +239,9 @@ mod unix {
         let before = fs::read(folder.path().join("a.pxi")).unwrap();
         // Reading a directory fails after the temporary file has been made.
         let directory = File::open(folder.path()).unwrap();
-        let output =
-            spawn(&folder, &["write", "a.pxi"], directory.into(), Stdio::piped()).wait_with_output().unwrap();
+        let output = spawn(&folder, &["write", "a.pxi", "--force"], directory.into(), Stdio::piped())
+            .wait_with_output()
+            .unwrap();
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         assert!(String::from_utf8_lossy(&output.stderr).contains("cannot read"), "{output:?}");
         assert_eq!(names(folder.path()), ["a.pxi"]);
@@ -246,7 +253,7 @@ mod unix {
         let folder = TempDir::new().unwrap();
         succeed(&folder, &["demo", "a.pxi"]);
         let before = fs::read(folder.path().join("a.pxi")).unwrap();
-        let mut child = spawn(&folder, &["write", "a.pxi"], Stdio::piped(), Stdio::null());
+        let mut child = spawn(&folder, &["write", "a.pxi", "--force"], Stdio::piped(), Stdio::null());
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(&[1; 100_000]).unwrap();
         for _ in 0..1000 {
@@ -266,7 +273,7 @@ mod unix {
     fn a_closed_pipe_is_no_error() {
         let folder = TempDir::new().unwrap();
         fs::write(folder.path().join("in.bin"), vec![5; 3_000_000]).unwrap();
-        succeed(&folder, &["write", "a.pxi", "in.bin"]);
+        succeed(&folder, &["write", "in.bin", "a.pxi"]);
         let mut child = spawn(&folder, &["read", "a.pxi"], Stdio::null(), Stdio::piped());
         let mut first = [0; 10];
         child.stdout.take().unwrap().read_exact(&mut first).unwrap();
@@ -288,6 +295,6 @@ mod unix {
         assert!(fail(&folder, &["read", "demo.pxi", "-o", "/dev/full"], 2).contains("/dev/full"));
         // A device is written to, and never replaced.
         succeed(&folder, &["read", "demo.pxi", "-o", "/dev/null"]);
-        assert!(fail(&folder, &["write", "/dev/full", "demo.pxi"], 2).contains("not a regular file"));
+        assert!(fail(&folder, &["write", "demo.pxi", "/dev/full"], 2).contains("not a regular file"));
     }
 }

@@ -25,7 +25,7 @@ fn stdout(command: &mut Command) -> String {
 #[test]
 fn a_prompt_is_answered_and_the_seed_decides() {
     let folder = tempfile::tempdir().unwrap();
-    let story = ["--prompt", "Once upon a time", "--max-tokens", "24"];
+    let story = ["--raw", "--prompt", "Once upon a time", "--max-tokens", "24"];
     let greedy = stdout(program(&folder, &story).args(["--temperature", "0"]));
     // The golden continuation of the F32 model, which the 8-bit one follows this far.
     assert!(greedy.contains(", there was a busy girl named Nora."), "{greedy}");
@@ -69,7 +69,10 @@ fn a_bad_line_is_named_before_anything_runs() {
     assert!(!folder.path().join("out.jsonl").exists());
     let options = ["--input", "in.jsonl", "--output", "out.jsonl", "--skip-bad", "--max-tokens", "2"];
     program(&folder, &options).assert().code(1);
-    assert_eq!(fs::read_to_string(folder.path().join("out.jsonl")).unwrap().lines().count(), 1);
+    // The bad line has a result too, which says what is wrong with it.
+    let results = fs::read_to_string(folder.path().join("out.jsonl")).unwrap();
+    assert_eq!(results.lines().count(), 2, "{results}");
+    assert!(results.contains("did you mean `prompt`?"), "{results}");
 }
 
 /// How many whole lines a file has.
@@ -137,7 +140,7 @@ fn what_cannot_run_says_what_to_do() {
 #[test]
 fn what_was_computed_for_a_prompt_can_be_looked_at_on_a_map() {
     let folder = tempfile::tempdir().unwrap();
-    let args = ["--prompt", "Once upon a time", "--max-tokens", "12", "--temperature", "0"];
+    let args = ["--raw", "--prompt", "Once upon a time", "--max-tokens", "12", "--temperature", "0"];
     let plain = stdout(&mut program(&folder, &args));
     let save = [&args[..], &["--save-activations", "thought.map"]].concat();
     assert_eq!(stdout(&mut program(&folder, &save)), plain, "saving changes no answer");

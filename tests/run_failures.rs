@@ -60,7 +60,7 @@ fn every_bad_line_of_standard_input_is_named() {
     let args = ["--input", "-", "--output", "out.jsonl", "--max-tokens", "1"];
     let error = stderr(&program(&folder, &args).write_stdin(input).assert().code(2));
     for line in [
-        "standard input: line 2, column 35: `top_p`: expected a number above 0 and at most 1, found 3",
+        "standard input: line 2, column 35: `top_p`: expected a number from 0 to 1, found 3",
         "standard input: line 4, column 8: the id \"1\" was already used on line 1",
         "standard input: line 5, column 1: not valid JSON: EOF while parsing an object",
         "3 of 4 lines cannot be run",
@@ -71,7 +71,10 @@ fn every_bad_line_of_standard_input_is_named() {
     assert!(!folder.path().join("out.jsonl").exists());
     let assert = program(&folder, &args).arg("--skip-bad").write_stdin(input).assert().code(1);
     assert!(stderr(&assert).contains("left out: line 5, column 1"));
-    assert_eq!(results(&folder.path().join("out.jsonl")).len(), 1);
+    // The answer, and the error of the bad line that has an id of its own.
+    let results = results(&folder.path().join("out.jsonl"));
+    let errors = results.iter().filter(|result| !result["error"].is_null()).count();
+    assert_eq!((results.len(), errors), (2, 1));
 }
 
 #[test]

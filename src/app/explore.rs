@@ -25,7 +25,7 @@ use clap::Args;
 use super::cli::engine::GpuMemory;
 use super::cli::output::{Exit, Output, print_warning};
 use super::gpu_engine::Plan;
-use super::headless::{AdapterFacts, GpuChoice, reopen_gpu};
+use super::headless::{AdapterFacts, GpuChoice, log_layer, reopen_gpu};
 use crate::assets::Assets;
 use crate::model::PixelModel;
 use crate::mods::live::LiveModsPlugin;
@@ -35,6 +35,7 @@ use crate::passes::{InterventionsPlugin, OverlayPlugin, PassesPlugin};
 use crate::residency::ResidencyBudgets;
 use crate::residency::compute::weights_in_bytes;
 use crate::shaders::{ShadersPlugin, load_sources};
+use crate::terminal::one_line;
 use crate::tiles::{TilesPlugin, spawn_model};
 use crate::world::frames::Frames;
 use crate::world::keys::Keys;
@@ -202,7 +203,7 @@ fn windowed_app(setup: &WorldSetup, memory: GpuMemory) -> anyhow::Result<App> {
     let mut app = App::new();
     let [width, height] = setup.size;
     let window = Window {
-        title: format!("pixel-llm - {}", setup.model.path().display()),
+        title: one_line(&format!("pixel-llm - {}", setup.model.path().display())).into_owned(),
         resolution: WindowResolution::new(width, height),
         ..default()
     };
@@ -247,6 +248,7 @@ fn log() -> LogPlugin {
     LogPlugin {
         level: Level::WARN,
         filter: format!("{DEFAULT_FILTER},wgpu_hal::gles=off,bevy_winit=error"),
+        fmt_layer: log_layer,
         ..default()
     }
 }

@@ -3,9 +3,12 @@
 //! It renders on the thread that updates it, and it compiles pipelines before it goes on, so that a run is the same
 //! each time. It is driven by [`prepare`] and then `App::update`, as often as there is work.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bevy::{
@@ -14,7 +17,7 @@ use bevy::{
     core_pipeline::CorePipelinePlugin,
     diagnostic::{DiagnosticsPlugin, FrameCountPlugin},
     ecs::schedule::SingleThreadedExecutor,
-    log::{DEFAULT_FILTER, Level, LogPlugin},
+    log::{BoxedFmtLayer, DEFAULT_FILTER, Level, LogPlugin, tracing_subscriber::fmt::Layer},
     mesh::MeshPlugin,
     prelude::*,
     render::{
@@ -33,6 +36,7 @@ use wgpu::{
 };
 
 use crate::passes::kernels::Family;
+use crate::passes::threads::DriverThreads;
 
 /// Why there is no GPU to compute on. Each message is one line.
 #[derive(Debug, thiserror::Error)]
@@ -80,9 +84,59 @@ pub struct GpuChoice {
     /// Percent of each of its heaps, as far as its driver tells their sizes, that may be in use when something is put on it. `None` is no such limit: small
     /// heaps count as well, and many cards have one of 256 MiB beside the one that large textures go to.
     pub most_percent: Option<u8>,
+    /// The adapter, where it has been looked for: [`GpuChoice::find`] puts it here.
+    pub found: Option<Found>,
+}
+
+/// An adapter that was found, to open devices on: finding it again takes a good part of a second.
+#[derive(Clone, Debug)]
+pub struct Found {
+    instance: Instance,
+    adapter: Adapter,
+    threads: DriverThreads,
+}
+
+impl Found {
+    fn new(settings: &WgpuSettings) -> Result<Self, GpuError> {
+        let (found, threads) = DriverThreads::of(|| {
+            let instance = instance(settings);
+            find_adapter(&instance, settings).map(|adapter| (instance, adapter))
+        });
+        let (instance, adapter) = found?;
+        Ok(Self { instance, adapter, threads })
+    }
+}
+
+/// Whether this machine may have a GPU, without asking the graphics library, which takes a good part of a second. Elsewhere than on Linux, whose drivers
+/// show themselves in `/dev`, it always may.
+pub fn may_have_gpu() -> bool {
+    !cfg!(target_os = "linux") || has_gpu_node(Path::new("/dev"))
+}
+
+/// Whether a folder of devices has one that computes: of the kernel's drivers, NVIDIA's, the Windows host's, Qualcomm's or Arm's.
+fn has_gpu_node(devices: &Path) -> bool {
+    let has = |folder: &Path, starts: &[&str]| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name()).any(|name| {
+            let name = name.to_string_lossy();
+            starts.iter().any(|start| name.starts_with(start))
+        })
+    };
+    has(&devices.join("dri"), &["renderD"]) || has(devices, &["nvidia", "dxg", "kgsl", "mali"])
 }
 
 impl GpuChoice {
+    /// Finds the adapter and keeps it: what is opened by this choice, or by a clone of it, is opened on it.
+    ///
+    /// # Errors
+    /// There is no such adapter.
+    pub fn find(&mut self) -> Result<AdapterFacts, GpuError> {
+        let found = Found::new(&self.settings())?;
+        let facts = AdapterFacts::of(&found);
+        self.found = Some(found);
+        Ok(facts)
+    }
+
     /// What Bevy is to open.
     pub(super) fn settings(&self) -> WgpuSettings {
         let adapter_name = std::env::var("WGPU_ADAPTER_NAME").ok().or_else(|| self.name.clone());
@@ -101,14 +155,19 @@ impl GpuChoice {
 /// takes 0.15 ms instead of 0.3 ms.
 pub fn headless_app(choice: &GpuChoice) -> Result<App, GpuError> {
     // Bevy would look for a GPU by itself, and panic where there is none.
-    let (render_creation, facts) = open_gpu(&choice.settings())?;
+    let (render_creation, facts) = open_gpu(&choice.settings(), choice.found.clone())?;
     let mut app = App::new();
     app.insert_resource(facts);
     // A program has one log, however many apps it opens one after the other.
     static HAS_LOG: AtomicBool = AtomicBool::new(false);
     if !HAS_LOG.swap(true, Ordering::SeqCst) {
         // The results of a run go to the standard output, and its log, of warnings, to the standard error.
-        app.add_plugins(LogPlugin { level: Level::WARN, filter: log_filter(), ..default() });
+        app.add_plugins(LogPlugin {
+            level: Level::WARN,
+            filter: log_filter(),
+            fmt_layer: log_layer,
+            ..default()
+        });
     }
     app.add_plugins((
         TaskPoolPlugin::default(),
@@ -124,6 +183,11 @@ pub fn headless_app(choice: &GpuChoice) -> Result<App, GpuError> {
         CorePipelinePlugin,
     ));
     Ok(app)
+}
+
+/// What writes the log: on a terminal nothing that is quoted in it is obeyed. So it has no colours either.
+pub fn log_layer(_: &mut App) -> Option<BoxedFmtLayer> {
+    Some(Box::new(Layer::default().with_ansi(false).with_writer(crate::terminal::stderr)))
 }
 
 /// GL that fails to start is nothing to report where another back end works, and where none does [`GpuError`] says
@@ -164,6 +228,8 @@ pub struct AdapterFacts {
     pub subgroups: bool,
     /// Whether activations can be in textures.
     pub textures: bool,
+    /// What its driver computes with, as far as that is known.
+    pub(crate) threads: DriverThreads,
 }
 
 impl AdapterFacts {
@@ -172,14 +238,14 @@ impl AdapterFacts {
     /// # Errors
     /// There is no such adapter.
     pub fn find(choice: &GpuChoice) -> Result<Self, GpuError> {
-        let settings = choice.settings();
-        Ok(Self::of(&find_adapter(&instance(&settings), &settings)?))
+        Ok(Self::of(&Found::new(&choice.settings())?))
     }
 
-    fn of(adapter: &Adapter) -> Self {
+    fn of(found: &Found) -> Self {
+        let Found { adapter, threads, .. } = found;
         let info = adapter.get_info();
         let subgroups = Family::can_use_subgroups(&info, adapter.features());
-        Self { info, subgroups, textures: Family::can_use_textures(adapter) }
+        Self { info, subgroups, textures: Family::can_use_textures(adapter), threads: threads.clone() }
     }
 
     /// Bytes that a model's weights may take where nobody says: of a software adapter, whose memory is the host's, half of what the host has to spare.
@@ -217,15 +283,18 @@ fn instance(settings: &WgpuSettings) -> Instance {
 /// # Errors
 /// There is none.
 pub fn reopen_gpu() -> Result<RenderCreation, String> {
-    open_gpu(&GpuChoice::default().settings())
+    open_gpu(&GpuChoice::default().settings(), None)
         .map(|(creation, _)| creation)
         .map_err(|error| error.to_string())
 }
 
-fn open_gpu(settings: &WgpuSettings) -> Result<(RenderCreation, AdapterFacts), GpuError> {
-    let instance = instance(settings);
-    let adapter = find_adapter(&instance, settings)?;
-    let facts = AdapterFacts::of(&adapter);
+fn open_gpu(
+    settings: &WgpuSettings,
+    found: Option<Found>,
+) -> Result<(RenderCreation, AdapterFacts), GpuError> {
+    let found = found.map_or_else(|| Found::new(settings), Ok)?;
+    let mut facts = AdapterFacts::of(&found);
+    let Found { instance, adapter, .. } = found;
     let info = facts.info.clone();
 
     // All that the adapter offers, as Bevy does. Experimental features would need a promise that we cannot give.
@@ -234,14 +303,17 @@ fn open_gpu(settings: &WgpuSettings) -> Result<(RenderCreation, AdapterFacts), G
         // Buffers that the CPU can map would lie across the bus.
         features.remove(Features::MAPPABLE_PRIMARY_BUFFERS);
     }
-    let (device, queue) = block_on(adapter.request_device(&DeviceDescriptor {
+    let request = adapter.request_device(&DeviceDescriptor {
         label: Some("pixel-llm"),
         required_features: features,
         required_limits: adapter.limits(),
         memory_hints: settings.memory_hints.clone(),
         ..default()
-    }))
-    .map_err(|source| GpuError::NoDevice { adapter: info.name.clone(), source })?;
+    });
+    let (opened, threads) = DriverThreads::of(|| block_on(request));
+    let (device, queue) =
+        opened.map_err(|source| GpuError::NoDevice { adapter: info.name.clone(), source })?;
+    facts.threads = facts.threads.and(threads);
 
     let creation = RenderCreation::manual(
         RenderDevice::from(device),
@@ -288,9 +360,34 @@ mod tests {
     }
 
     #[test]
+    fn a_gpu_shows_itself_among_the_devices() {
+        for (node, is_one) in [
+            ("dri/renderD128", true),
+            ("nvidia0", true),
+            ("dxg", true),
+            ("dri/card0", false),
+            ("tty0", false),
+        ] {
+            let devices = tempfile::tempdir().expect("a folder");
+            std::fs::create_dir(devices.path().join("dri")).expect("a folder in it");
+            std::fs::write(devices.path().join(node), "").expect("a file in it");
+            assert_eq!(has_gpu_node(devices.path()), is_one, "{node}");
+        }
+        assert!(!has_gpu_node(Path::new("there are no devices here")));
+    }
+
+    #[test]
+    fn an_adapter_is_found_once_for_all_that_is_opened_on_it() {
+        let mut choice = GpuChoice::default();
+        let Ok(facts) = choice.find() else { return eprintln!("SKIPPED: there is no adapter") };
+        let opened = [0, 1].map(|_| headless_app(&choice.clone()).expect("it was found"));
+        assert!(opened.iter().all(|app| app.world().resource::<AdapterFacts>().info == facts.info));
+    }
+
+    #[test]
     fn no_back_end_at_all_is_an_error_too() {
         let settings = WgpuSettings { backends: Some(wgpu::Backends::empty()), ..default() };
-        let error = open_gpu(&settings).err().expect("there is nothing to find");
+        let error = open_gpu(&settings, None).err().expect("there is nothing to find");
         assert!(matches!(error, GpuError::NoAdapter { .. } | GpuError::NoSuchAdapter { .. }), "{error}");
     }
 }

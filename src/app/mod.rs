@@ -12,14 +12,26 @@ pub mod gpu_engine;
 pub mod headless;
 
 use crate::assets::Assets;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use cli::{
-    bench, coach, convert, experiment, fs, inspect, map, mods,
+    bench, cache, chat, coach, convert, experiment, fs, inspect, map, mods,
     output::{self, Exit, Output},
-    perplexity, run, simulate, verify,
+    pages, perplexity, run, simulate, suggest, verify,
 };
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+/// What a newcomer may want to try, below the short help and the long.
+const EXAMPLES: &str = "Examples:
+  pixel-llm                                   the world of the built-in model, in a window
+  pixel-llm chat model.gguf                   a conversation in the terminal
+  pixel-llm --prompt \"Tell me a story\"        one answer; so does: echo \"...\" | pixel-llm run
+  pixel-llm run model.gguf --input in.jsonl --output out.jsonl
+A .gguf or .pxi file will do wherever a model is named; COMMAND --help has more examples.";
+
+/// The options that the short help shows without a command.
+const FIRST_OPTIONS: [&str; 5] = ["model", "no_window", "prompt", "input", "json"];
 
 /// A language model is a world, and its weights are pixels.
 #[derive(Debug, Parser)]
@@ -54,7 +66,7 @@ impl Arguments {
         let tour = self.world.tour.is_some();
         #[cfg(not(feature = "world"))]
         let tour = false;
-        !self.batch.no_window
+        !self.batch.answers()
             || tour
             || self.simulation.ticks.is_some()
             || self.experiment.experiment.is_some()
@@ -63,13 +75,17 @@ impl Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Talk with a model: a conversation in the terminal.
+    Chat(chat::ChatArgs),
+    /// Answer prompts, a text from a pipe or a file of requests.
+    Run(Box<run::BatchArgs>),
     /// Work with .pxi files: bytes stored as pixels.
     Fs(fs::FsArgs),
     /// Turn a GGUF model into pixels, or back.
     Convert(convert::ConvertArgs),
     /// Tell what a model is; list its tensors; paint it.
     Inspect(inspect::InspectArgs),
-    /// Work with infinite maps: pixels and bytes anywhere on a plane of 64-bit coordinates.
+    /// Work with infinite maps: pixels and bytes at 64-bit coordinates.
     Map(map::MapArgs),
     /// Check every tile of a model against its checksum.
     Verify(verify::VerifyArgs),
@@ -81,6 +97,55 @@ enum Command {
     Mods(mods::ModsArgs),
     /// Measure how well a model foresees a text.
     Perplexity(perplexity::PerplexityArgs),
+    /// List or remove what is kept of GGUF models.
+    Cache(cache::CacheArgs),
+    /// Print what a shell needs to complete the command line.
+    Completions(pages::CompletionsArgs),
+    /// Write manual pages.
+    Man(pages::ManArgs),
+}
+
+/// The command line. Without a command its short help is one screen, and the long one has
+/// everything.
+fn command_line() -> clap::Command {
+    Arguments::command()
+        .about("A language model is a world, and its weights are pixels.")
+        .after_help(EXAMPLES)
+        .mut_args(|arg| {
+            let first = FIRST_OPTIONS.contains(&arg.get_id().as_str());
+            if first { arg } else { arg.hide_short_help(true) }
+        })
+        // There it says nothing, but who is used to it may go on writing it.
+        .mut_subcommand("run", |run| run.mut_arg("no_window", |arg| arg.hide(true)))
+}
+
+/// Reads the arguments. What cannot be read is told, and ends the program.
+fn read_arguments(typed: &[OsString]) -> Result<Arguments, ExitCode> {
+    let command = command_line();
+    let matches = match command.clone().try_get_matches_from(typed) {
+        Ok(matches) => matches,
+        Err(error) => {
+            let wanted = matches!(
+                error.kind(),
+                clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion
+            );
+            match suggest::mistyped_command(&command, typed.get(1..).unwrap_or_default()) {
+                Some(problem) if !wanted => return Err(refuse(problem)),
+                _ => output::refuse_arguments(command, typed, &error),
+            }
+        }
+    };
+    if matches.subcommand_name().is_none()
+        && let Some(problem) = suggest::mistyped_command(&command, typed.get(1..).unwrap_or_default())
+    {
+        return Err(refuse(problem));
+    }
+    Arguments::from_arg_matches(&matches).map_err(|error| error.exit())
+}
+
+fn refuse(problem: String) -> ExitCode {
+    output::print_error(&anyhow::Error::msg(problem));
+    Exit::CannotRun.into()
 }
 
 /// Runs the program.
@@ -89,7 +154,11 @@ pub fn main() -> ExitCode {
     if let Some(exit) = crate::model::chat::worker::serve_if_asked() {
         return exit;
     }
-    let arguments = Arguments::parse();
+    let typed: Vec<OsString> = std::env::args_os().collect();
+    let arguments = match read_arguments(&typed) {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
     remove_temporary_files_on_interrupt();
     let mut out = Output::new(arguments.json);
     let mods = arguments.mods.clone().or_else(crate::mods::user_folder);
@@ -102,6 +171,10 @@ pub fn main() -> ExitCode {
         assets.warnings().iter().for_each(|warning| output::print_warning(warning));
     }
     let result = match arguments.command {
+        Some(Command::Chat(args)) => chat::run(&args, &assets, &mut out),
+        Some(Command::Run(args)) => run::run(&args, &assets, &mut out),
+        Some(Command::Completions(args)) => pages::completions(&args, command_line(), &mut out),
+        Some(Command::Man(args)) => pages::man(&args, command_line(), &mut out),
         Some(Command::Fs(args)) => fs::run(args, &mut out),
         Some(Command::Convert(args)) => convert::run(args, &mut out),
         Some(Command::Inspect(args)) => inspect::run(args, &assets, &mut out),
@@ -109,6 +182,7 @@ pub fn main() -> ExitCode {
         Some(Command::Verify(args)) => verify::run(args, &assets, &mut out),
         Some(Command::Bench(args)) => bench::run(args, &assets, &mut out),
         Some(Command::Coach(args)) => coach::run(args, &assets, &mut out),
+        Some(Command::Cache(args)) => cache::run(&args, &mut out),
         Some(Command::Perplexity(args)) => perplexity::run(args, &assets, &mut out),
         None if arguments.simulation.ticks.is_some() => {
             simulate::run(&arguments.simulation, &arguments.batch, &assets, &mut out)
@@ -123,22 +197,30 @@ pub fn main() -> ExitCode {
         None if arguments.experiment.experiment.is_some() => {
             experiment::run(&arguments.experiment, &arguments.batch, &assets, &mut out)
         }
-        None if arguments.batch.no_window => run::run(&arguments.batch, &assets, &mut out),
+        None if arguments.batch.answers() => run::run(&arguments.batch, &assets, &mut out),
         #[cfg(feature = "world")]
         None => cli::open_model(arguments.batch.model.as_deref(), &assets).and_then(|model| {
             explore::run(model, &arguments.world, arguments.batch.memory, &assets, &mut out)
         }),
         #[cfg(not(feature = "world"))]
         None => Err(anyhow::anyhow!(
-            "this program was built without the window; answer in the terminal with --no-window --prompt TEXT"
+            "this program was built without the window; answer in the terminal with --prompt TEXT, or talk with `pixel-llm chat`"
         )),
     };
+    crate::coach::work::process::end_all();
     let result = result.and_then(|exit| out.flush().map(|()| exit).map_err(Into::into));
     match result {
         Ok(exit) => exit.into(),
         // The reader of our output has seen enough, as `head` does; that is no failure of ours.
         Err(error) if output::is_closed_pipe(&error) => Exit::Ok.into(),
         Err(error) => {
+            let error = match suggest::for_error(&error, typed.get(1..).unwrap_or_default()) {
+                Some(near) => {
+                    let near = crate::terminal::one_line(&near).into_owned();
+                    anyhow::anyhow!("{}; did you mean {near}?", output::error_line(&error))
+                }
+                None => error,
+            };
             output::print_error(&error);
             Exit::CannotRun.into()
         }
@@ -151,6 +233,7 @@ fn remove_temporary_files_on_interrupt() {
             return;
         }
         crate::pxi::abandon_all();
+        crate::coach::work::process::end_all();
         std::process::exit(output::INTERRUPTED);
     };
     // Without a handler the program still works; only an interrupt may leave a temporary file.
@@ -161,10 +244,22 @@ fn remove_temporary_files_on_interrupt() {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     #[test]
     fn the_arguments_are_consistent() {
-        super::Arguments::command().debug_assert();
+        super::command_line().debug_assert();
+    }
+
+    #[test]
+    fn the_short_help_fits_a_screen_and_the_long_one_has_everything() {
+        let short = super::command_line().render_help().to_string();
+        let long = super::command_line().render_long_help().to_string();
+        let lines = short.lines().count();
+        assert!((24..=40).contains(&lines), "{lines} lines:\n{short}");
+        for part in ["Examples:", "chat", "run", "--prompt", "--no-window"] {
+            assert!(short.contains(part) && long.contains(part), "{part}:\n{short}");
+        }
+        for part in ["--retry-failed", "--ticks", "--experiment", "--repeat-last-n", "--mute"] {
+            assert!(long.contains(part) && !short.contains(part), "{part}:\n{short}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::{Status, TaskId};
+use super::{ModelMark, Status, TaskId};
 use crate::pxi::PxiError;
 
 /// What can go wrong with tasks, plans and the queue's file.
@@ -154,6 +154,17 @@ pub enum CoachError {
     /// There is a queue already.
     #[error("{} is there already: `coach init --force` would begin anew", .0.display())]
     Exists(PathBuf),
+    /// The queue is that of another model.
+    #[error(
+        "the queue is that of {own}, and {opened} is open: name another file with --queue, or begin this one anew with \
+         coach init --force"
+    )]
+    OtherModel {
+        /// Whose it is. Boxed because it is large.
+        own: Box<ModelMark>,
+        /// What is open.
+        opened: Box<ModelMark>,
+    },
     /// There is no queue yet.
     #[error("there is no {}: `coach init` makes one", .0.display())]
     NoQueue(PathBuf),

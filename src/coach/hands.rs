@@ -11,7 +11,10 @@ use jiff::Zoned;
 use super::reviewer::{ReviewError, Reviewer, review_prompt, verdict};
 use super::work::process::{self, ProcessError};
 use super::work::{WorkError, Workshop};
-use super::{Action, Agent, CoachError, Consents, Desk, Report, Status, Task, TaskId, Verdict};
+use super::{
+    Action, Agent, CoachError, Consents, Desk, Report, Status, Task, TaskId, Verdict, working_folder,
+};
+use crate::terminal;
 
 /// The most bytes of a command's output that a report keeps.
 const MAX_OUTPUT_BYTES: usize = 1 << 20;
@@ -177,12 +180,14 @@ impl Hands {
         let Some(command) = queue.commands().iter().find(|command| command.name == name) else {
             return Outcome::Failed(format!("the plan declares no command \"{name}\""));
         };
-        let allowed = self.consents.as_ref().map(|consents| consents.allows(&command.line)).transpose();
-        match allowed {
+        let allowed =
+            self.consents.as_ref().map(|consents| consents.allows(&working_folder()?, &command.line));
+        match allowed.transpose() {
             Ok(Some(true)) => {}
             Ok(_) => {
-                let line = command.line.join(" ");
-                return Outcome::Waits(format!("leave to run `{line}`: coach allow {name}"));
+                let words = terminal::command(&command.line);
+                let named = command.short_name();
+                return Outcome::Waits(format!("leave to run {words}: coach allow {named}"));
             }
             // Leave that cannot be read is none.
             Err(error) => return Outcome::Waits(format!("leave that can be read: {error}")),

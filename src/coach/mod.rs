@@ -21,11 +21,11 @@ pub mod work;
 
 pub use action::{Action, Subject};
 pub use check::Check;
-pub use consent::Consents;
+pub use consent::{Consents, command_id, working_folder};
 pub use desk::Desk;
 pub use error::CoachError;
 pub use hands::{Attempt, Hands, Step};
-pub use queue::{ACCEPTED_SCORE, Command, MAX_ROUNDS, Phase, Progress, Queue};
+pub use queue::{ACCEPTED_SCORE, Command, MAX_ROUNDS, ModelMark, Phase, Progress, Queue};
 pub use run::Runner;
 pub use store::Store;
 pub use task::{

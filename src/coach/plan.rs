@@ -2,6 +2,7 @@
 //!
 //! In: the text of a plan. Out: a [`Queue`], or an error with file, line, column and the nearest valid name.
 
+use std::collections::HashSet;
 use std::fs;
 
 use jiff::Zoned;
@@ -93,7 +94,7 @@ fn read(path: &std::path::Path) -> Result<String, CoachError> {
         let source = std::io::Error::other(format!("{size} bytes, and a plan has at most {MAX_PLAN_BYTES}"));
         return Err(CoachError::io(path, "read")(source));
     }
-    fs::read_to_string(path).map_err(CoachError::io(path, "read"))
+    crate::files::read_to_string(path).map_err(CoachError::io(path, "read"))
 }
 
 /// Reads the text of a plan; `file` is what errors call it.
@@ -196,13 +197,17 @@ fn task_of(task: TaskOfPlan, phase: u32, now: &Zoned) -> Task {
 
 /// Whether what actions name is there: commands, and tasks to review.
 fn check_references(tasks: &[Task], commands: &[Command]) -> Result<(), Fault> {
+    let of_commands: HashSet<&str> = commands.iter().map(|command| command.name.as_str()).collect();
+    let of_tasks: HashSet<&str> = tasks.iter().map(|task| task.id.as_str()).collect();
     for task in tasks {
-        let (named, what, known): (&str, &str, Vec<&str>) = match &task.action {
-            Action::Command { name } => (name, "command", commands.iter().map(|c| c.name.as_str()).collect()),
-            Action::Review { of } => (of.as_str(), "task", tasks.iter().map(|t| t.id.as_str()).collect()),
+        let (named, what, known) = match &task.action {
+            Action::Command { name } => (name.as_str(), "command", &of_commands),
+            Action::Review { of } => (of.as_str(), "task", &of_tasks),
             _ => continue,
         };
-        if !known.contains(&named) {
+        if !known.contains(named) {
+            let mut known: Vec<&str> = known.iter().copied().collect();
+            known.sort_unstable();
             let reason = format!("{}: there is no {what} \"{named}\"", task.id);
             return Err(Fault {
                 error: CoachError::Reference(reason).into(),

@@ -3,10 +3,15 @@
 //! In: what agents and people do. Out: which task is next, and every change of status that the table allows. Ready
 //! tasks come by priority, then by age, then in the order of the list, within the current phase.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 
 use jiff::Zoned;
 use serde::{Deserialize, Serialize};
+
+use crate::model::PixelModel;
+use crate::terminal;
 
 use super::{Agent, BlockKind, CoachError, Status, Task, TaskId, error::nearest, graph};
 
@@ -44,6 +49,40 @@ pub struct Command {
     pub seconds: u32,
 }
 
+impl Command {
+    /// What to call it in a line for a shell: its name where that is one plain word, else the id of its words.
+    pub fn short_name(&self) -> Cow<'_, str> {
+        if terminal::is_plain_word(&self.name) {
+            return Cow::Borrowed(&self.name);
+        }
+        Cow::Owned(super::command_id(&self.line))
+    }
+}
+
+/// The model whose work a queue is: what one model has done says nothing of another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelMark {
+    /// Its root hash, in hexadecimal digits: what it is known by.
+    pub root: String,
+    /// Its file's name, for people.
+    pub name: String,
+}
+
+impl fmt::Display for ModelMark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (root {:.12})", terminal::one_line(&self.name), terminal::one_line(&self.root))
+    }
+}
+
+impl ModelMark {
+    /// The mark of a model.
+    pub fn of(model: &PixelModel) -> Self {
+        let name = model.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Self { root: crate::model::hex(&model.header().root), name }
+    }
+}
+
 const fn default_command_seconds() -> u32 {
     60
 }
@@ -78,6 +117,9 @@ pub struct Queue {
     format: String,
     /// The plan that it came from.
     plan: String,
+    /// None until it is first worked on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<ModelMark>,
     phases: Vec<Phase>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     commands: Vec<Command>,
@@ -99,6 +141,8 @@ const FORMAT: &str = "pixel-llm coach 1";
 struct Stored {
     format: String,
     plan: String,
+    #[serde(default)]
+    model: Option<ModelMark>,
     phases: Vec<Phase>,
     #[serde(default)]
     commands: Vec<Command>,
@@ -113,7 +157,8 @@ impl TryFrom<Stored> for Queue {
             return Err(format!("the format is \"{}\", not \"{FORMAT}\"", stored.format));
         }
         let checked = Self::new(stored.plan, stored.phases, stored.commands, stored.tasks);
-        checked.map_err(|error| error.to_string())
+        let checked = checked.map_err(|error| error.to_string())?;
+        Ok(Self { model: stored.model, ..checked })
     }
 }
 
@@ -121,6 +166,7 @@ impl TryFrom<Stored> for Queue {
 impl PartialEq for Queue {
     fn eq(&self, other: &Self) -> bool {
         self.plan == other.plan
+            && self.model == other.model
             && self.phases == other.phases
             && self.commands == other.commands
             && self.tasks == other.tasks
@@ -144,6 +190,7 @@ impl Queue {
         let queue = Self {
             format: FORMAT.into(),
             plan: plan.into(),
+            model: None,
             phases,
             commands,
             tasks,
@@ -179,6 +226,35 @@ impl Queue {
     /// The plan that it came from.
     pub fn plan(&self) -> &str {
         &self.plan
+    }
+
+    /// The model whose work it is; none before it was first worked on.
+    pub fn model(&self) -> Option<&ModelMark> {
+        self.model.as_ref()
+    }
+
+    /// Makes it the queue of a model, or finds that it is. True where it had none before.
+    ///
+    /// # Errors
+    /// It is that of another model.
+    pub fn belong_to(&mut self, model: &ModelMark) -> Result<bool, CoachError> {
+        match &self.model {
+            Some(own) if own.root == model.root => Ok(false),
+            Some(own) => {
+                let (own, opened) = (own.clone().into(), model.clone().into());
+                Err(CoachError::OtherModel { own, opened })
+            }
+            None => {
+                self.model = Some(model.clone());
+                self.revision += 1;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Whether somebody has done something.
+    pub fn is_begun(&self) -> bool {
+        self.tasks.iter().any(|task| !matches!(task.status, Status::Pending | Status::Blocked))
     }
 
     /// The phases, in order.

@@ -57,7 +57,7 @@ impl Reviewer {
 
     /// Its command as `mods allow` takes it: a text that cannot be read in two ways.
     pub fn command_line(&self) -> String {
-        serde_json::to_string(&self.line).expect("texts are JSON")
+        crate::terminal::command(&self.line)
     }
 
     /// What it replies.

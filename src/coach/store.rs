@@ -16,6 +16,7 @@ use std::{
 use jiff::Zoned;
 
 use super::{Agent, CoachError, Queue, Status, TaskId, Worker};
+use crate::files::{self, open_regular, open_regular_with};
 use crate::pxi::AtomicFile;
 
 /// The largest file that is read: a hundred thousand tasks with their histories stay below it.
@@ -47,7 +48,10 @@ impl Drop for Runner {
 impl Store {
     /// A queue in this file, which need not be there yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), runner: None }
+        let path = path.into();
+        // Two names of one file are one queue with one lock, and a link stays one.
+        let path = if path.is_symlink() { path.canonicalize().unwrap_or(path) } else { path };
+        Self { path, runner: None }
     }
 
     /// The file.
@@ -155,7 +159,7 @@ impl Store {
             return Ok(false);
         }
         let path = self.runner_path(lock);
-        let file = match File::open(&path) {
+        let file = match open_regular(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(CoachError::io(path, "open")(error)),
@@ -184,7 +188,9 @@ impl Store {
     /// The right to change the file. It is on a file beside it, since the file itself is replaced.
     fn lock(&self) -> Result<File, CoachError> {
         let path = self.beside(".lock");
-        let open = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        let open = open_regular_with(&path, &mut options);
         let file = open.map_err(CoachError::io(&path, "open"))?;
         file.lock().map_err(CoachError::io(&path, "lock"))?;
         Ok(file)
@@ -197,7 +203,7 @@ impl Store {
         if size > MAX_FILE_BYTES {
             return Err(damaged(1, 1, format!("{size} bytes, and at most {MAX_FILE_BYTES} are read")));
         }
-        let bytes = fs::read(&self.path).map_err(CoachError::io(&self.path, "read"))?;
+        let bytes = files::read(&self.path).map_err(CoachError::io(&self.path, "read"))?;
         serde_json::from_slice(&bytes).map_err(|error| {
             // The place stands before the message already.
             let text = error.to_string();

@@ -101,12 +101,18 @@ pub struct ModelConfig {
     pub rope_scale_factor: f32,
     /// Context length before the stretch; 0 when unknown.
     pub rope_original_context: u32,
+    /// What turned dimensions are multiplied with, beside what YaRN does; 1 where the file does not say.
+    pub rope_attention_factor: f32,
     /// Epsilon of the RMS norms.
     pub norm_epsilon: f32,
     /// The output matrix is the token embedding.
     pub tied_embeddings: bool,
-    /// Query, key and value have biases.
+    /// Query, key or value have biases, in some layer at least.
     pub qkv_biases: bool,
+    /// The attention's output has a bias, in some layer at least.
+    pub output_biases: bool,
+    /// Gate, up or down have a bias, in some layer at least.
+    pub feed_forward_biases: bool,
     /// Query and key are normalised per head.
     pub qk_norms: bool,
 }
@@ -125,10 +131,15 @@ impl ModelConfig {
         let embedding_size = keys.size("embedding_length")?;
         let head_size = keys.head_size(embedding_size, head_count)?;
         let rope_size = keys.optional_size("rope.dimension_count")?.unwrap_or(head_size);
+        let layer_count = keys.size("block_count")?;
+        let some_layer_has = |names: &[&str]| {
+            (0..layer_count.min(MAX_LAYERS))
+                .any(|layer| names.iter().any(|name| has_tensor(&format!("blk.{layer}.{name}"))))
+        };
         let config = Self {
             architecture,
             vocab_size: keys.vocab_size()?,
-            layer_count: keys.size("block_count")?,
+            layer_count,
             embedding_size,
             head_count,
             kv_head_count,
@@ -141,13 +152,31 @@ impl ModelConfig {
             rope_scaling: keys.rope_scaling(has_tensor("rope_freqs.weight"))?,
             rope_scale_factor: keys.rope_factor()?,
             rope_original_context: keys.optional_size("rope.scaling.original_context_length")?.unwrap_or(0),
+            rope_attention_factor: keys.optional_float("rope.scaling.attn_factor")?.unwrap_or(1.0),
             norm_epsilon: keys.float("attention.layer_norm_rms_epsilon")?,
             tied_embeddings: !has_tensor("output.weight"),
-            qkv_biases: has_tensor("blk.0.attn_q.bias"),
+            qkv_biases: some_layer_has(&["attn_q.bias", "attn_k.bias", "attn_v.bias"]),
+            output_biases: some_layer_has(&["attn_output.bias"]),
+            feed_forward_biases: some_layer_has(&["ffn_gate.bias", "ffn_up.bias", "ffn_down.bias"]),
             qk_norms: has_tensor("blk.0.attn_q_norm.weight"),
         };
         config.check(&keys)?;
         Ok(config)
+    }
+
+    /// What the metadata asks of the computation and is not done, a line each for a person to read: settings that
+    /// llama.cpp does not read for these families either.
+    pub fn warnings(&self, metadata: &Metadata) -> Vec<String> {
+        let unread = ["log_multiplier", "ext_factor", "attn_factor", "beta_fast", "beta_slow"];
+        let keys = unread.map(|name| format!("{}.rope.scaling.yarn_{name}", self.architecture));
+        let stated = keys.into_iter().filter(|key| metadata.get(key).is_some());
+        stated
+            .map(|key| {
+                format!(
+                    "{key} is not used: llama.cpp does not read it for this family, and answers are equal"
+                )
+            })
+            .collect()
     }
 
     /// Query heads that share one key and value head.
@@ -188,6 +217,10 @@ impl ModelConfig {
         }
         if !(self.rope_base.is_finite() && self.rope_base > 0.0) {
             return bad("rope.freq_base", format!("{} is no positive number", self.rope_base));
+        }
+        if !self.rope_attention_factor.is_finite() {
+            let problem = format!("{} is no number", self.rope_attention_factor);
+            return bad("rope.scaling.attn_factor", problem);
         }
         if !(self.norm_epsilon.is_finite() && self.norm_epsilon >= 0.0) {
             let problem = format!("{} is no number from 0 up", self.norm_epsilon);

@@ -19,7 +19,7 @@ use super::planes::LINE_BYTES;
 use super::rearrange::scatter;
 use super::tensors::{self, Tensor};
 use super::tiling::Layout;
-use crate::pxi::{DEFAULT_WIDTH, PayloadFile};
+use crate::pxi::{DEFAULT_WIDTH, HEADER_LEN, PayloadFile};
 
 /// What a conversion has done.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -48,29 +48,12 @@ pub fn work_in_bytes(gguf: &Gguf) -> u64 {
 /// The model is of no supported family or does not hold together, a weight is NaN or infinite, or a file cannot be read or
 /// written. Nothing is left behind then, and a file that stood at `path` still stands.
 pub fn convert(gguf: &Gguf, path: &Path, progress: Progress<'_>) -> Result<Conversion, ModelError> {
-    let metadata = without_splits(gguf.metadata());
-    check_vocabulary(&metadata, gguf.tensors())?;
-    let shapes = gguf.tensors().iter().map(|t| (t.name.clone(), t.dims.clone(), t.encoding)).collect();
-    let tensors = tensors::lay_out(shapes)?;
-    let config =
-        ModelConfig::from_metadata(&metadata, |name| tensors.iter().any(|tensor| tensor.name == name))?;
-    tensors::check_family(&config, &tensors)?;
-    let plan = MapPlan::new(&config, &tensors);
-    let map_size = plan.size.map(u32::try_from);
-    let [Ok(map_width), Ok(map_height)] = map_size else {
-        return Err(ModelError::field("map", format!("{:?} cells", plan.size), "sides under 2^32"));
-    };
-
-    let metadata_block = metadata_bytes(&metadata);
-    let rects: Vec<_> = (0..tensors.len()).map(|tensor| plan.tensor_rect(tensor)).collect();
-    let table = tensors::encode_table(&tensors, &rects);
-    let tile_count: u64 = tensors.iter().map(|tensor| tensor.tiling.tile_count()).sum();
-    let line_count: u64 = tensors.iter().map(|tensor| tensor.tiling.line_count()).sum();
-    let sections = Sections::plan(metadata_block.len() as u64, table.len() as u64, tile_count, line_count)
-        .ok_or_else(|| ModelError::field("model", "sizes that overflow", "under 2^63 bytes"))?;
+    let Draft { metadata, metadata_block, table, config, tensors, plan, sections } = draft(gguf)?;
+    let [map_width, map_height] = map_size(&plan)?;
+    let tile_count = tile_count(&tensors);
 
     let output = PayloadFile::create(path, DEFAULT_WIDTH, sections.payload_size())?;
-    let records = write_tiles(gguf, &tensors, sections.tiles, &output, progress)?;
+    let records = write_tiles(gguf, &tensors, sections.tiles, Some(&output), progress)?;
     let mut root = Sha256::new();
     records.iter().for_each(|(digest, _)| root.update(digest));
     let header = Header {
@@ -117,6 +100,82 @@ pub fn convert(gguf: &Gguf, path: &Path, progress: Progress<'_>) -> Result<Conve
     })
 }
 
+/// What a GGUF file becomes, but for its tiles.
+#[derive(Debug)]
+pub struct Draft {
+    /// Every pair, without those of a split.
+    pub metadata: Metadata,
+    /// The hyperparameters.
+    pub config: ModelConfig,
+    /// The tensors in file order.
+    pub tensors: Vec<Tensor>,
+    /// Where everything lies on the map.
+    pub plan: MapPlan,
+    metadata_block: Vec<u8>,
+    table: Vec<u8>,
+    sections: Sections,
+}
+
+/// Lays out an opened GGUF file. No weight is read.
+///
+/// # Errors
+/// The model is of no supported family or does not hold together.
+pub fn draft(gguf: &Gguf) -> Result<Draft, ModelError> {
+    let metadata = without_splits(gguf.metadata());
+    check_vocabulary(&metadata, gguf.tensors())?;
+    let shapes = gguf.tensors().iter().map(|t| (t.name.clone(), t.dims.clone(), t.encoding)).collect();
+    let tensors = tensors::lay_out(shapes)?;
+    let config = ModelConfig::from_metadata(&metadata, tensors::has(&tensors))?;
+    tensors::check_family(&config, &tensors)?;
+    let plan = MapPlan::new(&config, &tensors);
+    map_size(&plan)?;
+
+    let metadata_block = metadata_bytes(&metadata);
+    let rects: Vec<_> = (0..tensors.len()).map(|tensor| plan.tensor_rect(tensor)).collect();
+    let table = tensors::encode_table(&tensors, &rects);
+    let tile_count = tile_count(&tensors);
+    let line_count: u64 = tensors.iter().map(|tensor| tensor.tiling.line_count()).sum();
+    let sections = Sections::plan(metadata_block.len() as u64, table.len() as u64, tile_count, line_count)
+        .ok_or_else(|| ModelError::field("model", "sizes that overflow", "under 2^63 bytes"))?;
+    Ok(Draft { metadata, config, tensors, plan, metadata_block, table, sections })
+}
+
+fn map_size(plan: &MapPlan) -> Result<[u32; 2], ModelError> {
+    match plan.size.map(u32::try_from) {
+        [Ok(width), Ok(height)] => Ok([width, height]),
+        _ => Err(ModelError::field("map", format!("{:?} cells", plan.size), "sides under 2^32")),
+    }
+}
+
+fn tile_count(tensors: &[Tensor]) -> u64 {
+    tensors.iter().map(|tensor| tensor.tiling.tile_count()).sum()
+}
+
+/// How large the file is that an opened GGUF file becomes.
+///
+/// # Errors
+/// As [`draft`].
+pub fn file_size_in_bytes(gguf: &Gguf) -> Result<u64, ModelError> {
+    let row = 3 * u64::from(DEFAULT_WIDTH);
+    let payload = draft(gguf)?.sections.payload_size();
+    Ok(HEADER_LEN as u64 + payload.div_ceil(row).saturating_mul(row))
+}
+
+/// Reads every weight as a conversion does, and writes nothing. `progress` hears of bytes done, half of [`work_in_bytes`].
+///
+/// # Errors
+/// As [`convert`], but for what is written.
+pub fn check(gguf: &Gguf, progress: Progress<'_>) -> Result<Conversion, ModelError> {
+    let Draft { tensors, sections, .. } = draft(gguf)?;
+    let records = write_tiles(gguf, &tensors, sections.tiles, None, progress)?;
+    Ok(Conversion {
+        tensors: tensors.len(),
+        tiles: records.len(),
+        model_size_in_bytes: tensors.iter().map(|tensor| tensor.tiling.size_in_bytes()).sum(),
+        payload_size_in_bytes: sections.payload_size(),
+    })
+}
+
 fn without_splits(metadata: &Metadata) -> Metadata {
     metadata.clone().without(&["split.no", "split.count", "split.tensors.count"])
 }
@@ -149,7 +208,7 @@ fn write_tiles(
     gguf: &Gguf,
     tensors: &[Tensor],
     tiles_offset: u64,
-    output: &PayloadFile,
+    output: Option<&PayloadFile>,
     progress: Progress<'_>,
 ) -> Result<Vec<TileRecord>, ModelError> {
     let done = std::sync::atomic::AtomicU64::new(0);
@@ -176,7 +235,7 @@ fn write_band(
     gguf: &Gguf,
     band: &Band<'_>,
     tiles_offset: u64,
-    output: &PayloadFile,
+    output: Option<&PayloadFile>,
     scratch: &mut Scratch,
 ) -> Result<Vec<TileRecord>, ModelError> {
     let tiling = &band.tensor.tiling;
@@ -200,7 +259,9 @@ fn write_band(
         records.push((Sha256::digest(&*tile).into(), coarse));
     }
     let offset = tiles_offset + (band.tensor.first_line + first_line) * LINE_BYTES;
-    output.write_at(offset, &scratch.tiles)?;
+    if let Some(output) = output {
+        output.write_at(offset, &scratch.tiles)?;
+    }
     Ok(records)
 }
 

@@ -37,6 +37,8 @@ pub struct PixelModel {
 enum Source {
     /// In a mapped file.
     Mapped(PxiFile),
+    /// The same, with a lock that lasts as long as the model.
+    Held(PxiFile, #[expect(dead_code, reason = "it is held")] std::fs::File),
     /// In the program itself.
     BuiltIn(&'static [u8]),
 }
@@ -44,7 +46,7 @@ enum Source {
 impl Source {
     fn payload(&self) -> &[u8] {
         match self {
-            Self::Mapped(file) => {
+            Self::Mapped(file) | Self::Held(file, _) => {
                 file.payload().expect("compression none was checked when the model was opened")
             }
             Self::BuiltIn(payload) => payload,
@@ -62,12 +64,21 @@ impl PixelModel {
     /// # Errors
     /// The file cannot be read, is no model, or its head is damaged or contradicts itself: the error names the field.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
+        Self::from_file(path, Source::Mapped)
+    }
+
+    /// The same with a lock on the file that is held as long as the model.
+    pub(super) fn open_held(path: &Path, lock: std::fs::File) -> Result<Self, ModelError> {
+        Self::from_file(path, |file| Source::Held(file, lock))
+    }
+
+    fn from_file(path: &Path, source: impl FnOnce(PxiFile) -> Source) -> Result<Self, ModelError> {
         let file = PxiFile::open(path)?;
         if file.header().compression() != Compression::None {
             let error = ModelError::field("compression", file.header().compression().name(), "none");
             return Err(error.in_file(path));
         }
-        Self::new(path, Source::Mapped(file)).map_err(|error| error.in_file(path))
+        Self::new(path, source(file)).map_err(|error| error.in_file(path))
     }
 
     /// Opens a model that is part of the program. `name` stands for its path.
@@ -202,14 +213,18 @@ impl PixelModel {
 
     /// Asks the system to read tiles that follow one another ahead of their use.
     pub fn will_need(&self, tiles: std::ops::Range<u32>) {
-        if let (Source::Mapped(file), Some(range)) = (&*self.source, self.tiles_range(tiles)) {
+        if let (Source::Mapped(file) | Source::Held(file, _), Some(range)) =
+            (&*self.source, self.tiles_range(tiles))
+        {
             file.will_need(range);
         }
     }
 
     /// Lets the system take back the memory of tiles that follow one another. They can be read again.
     pub fn release(&self, tiles: std::ops::Range<u32>) {
-        if let (Source::Mapped(file), Some(range)) = (&*self.source, self.tiles_range(tiles)) {
+        if let (Source::Mapped(file) | Source::Held(file, _), Some(range)) =
+            (&*self.source, self.tiles_range(tiles))
+        {
             file.release(range);
         }
     }
@@ -322,8 +337,7 @@ impl Head {
             header.tensor_count,
         )?;
         let tensors = tensors::lay_out(shapes)?;
-        let has = |name: &str| tensors.iter().any(|tensor| tensor.name == name);
-        let config = ModelConfig::from_metadata(&metadata, has)?;
+        let config = ModelConfig::from_metadata(&metadata, tensors::has(&tensors))?;
         tensors::check_family(&config, &tensors)?;
         let plan = MapPlan::new(&config, &tensors);
 

@@ -100,6 +100,49 @@ pub fn lay_out(shapes: Vec<(String, Vec<u64>, Encoding)>) -> Result<Vec<Tensor>,
     Ok(tensors)
 }
 
+/// Tensors of a layer that the forward pass reads, beside those that every layer has.
+const BIASES: [&str; 7] = [
+    "attn_q.bias",
+    "attn_k.bias",
+    "attn_v.bias",
+    "attn_output.bias",
+    "ffn_gate.bias",
+    "ffn_up.bias",
+    "ffn_down.bias",
+];
+
+/// Whether there is a tensor of a name.
+pub(super) fn has(tensors: &[Tensor]) -> impl Fn(&str) -> bool {
+    let names: HashSet<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+    move |name| names.contains(name)
+}
+
+/// The first tensor that the forward pass would pass over: an answer without it would be wrong, and nobody would
+/// see it. The angles that old converters wrote beside a layer say nothing new.
+pub fn unused(tensors: &[Tensor]) -> Option<&Tensor> {
+    const WHOLE: [&str; 4] =
+        ["token_embd.weight", "output_norm.weight", "output.weight", "rope_freqs.weight"];
+    const IN_LAYER: [&str; 13] = [
+        "attn_norm.weight",
+        "attn_q.weight",
+        "attn_k.weight",
+        "attn_v.weight",
+        "attn_output.weight",
+        "ffn_norm.weight",
+        "ffn_gate.weight",
+        "ffn_up.weight",
+        "ffn_down.weight",
+        "attn_q_norm.weight",
+        "attn_k_norm.weight",
+        "attn_rot_embd.weight",
+        "attn_rot_embd",
+    ];
+    tensors.iter().find(|tensor| match tensor.layer() {
+        Some((_, name)) => !IN_LAYER.contains(&name) && !BIASES.contains(&name),
+        None => !WHOLE.contains(&tensor.name.as_str()),
+    })
+}
+
 /// Checks that the tensors are those that the family computes with, in their shapes.
 ///
 /// # Errors
@@ -130,10 +173,10 @@ pub fn check_family(config: &ModelConfig, tensors: &[Tensor]) -> Result<(), Mode
     check("output_norm.weight", &[width], true)?;
     check("output.weight", &[width, vocab], false)?;
     check("rope_freqs.weight", &[u64::from(config.rope_size) / 2], false)?;
-    let biases = config.qkv_biases || config.architecture == Architecture::Qwen2;
+    let biases = config.architecture == Architecture::Qwen2;
     let norms = config.qk_norms || config.architecture == Architecture::Qwen3;
     for layer in 0..config.layer_count {
-        let in_layer: [(&str, &[u64], bool); 14] = [
+        let in_layer: [(&str, &[u64], bool); 18] = [
             ("attn_norm.weight", &[width], true),
             ("attn_q.weight", &[width, query], true),
             ("attn_k.weight", &[width, kv], true),
@@ -146,6 +189,10 @@ pub fn check_family(config: &ModelConfig, tensors: &[Tensor]) -> Result<(), Mode
             ("attn_q.bias", &[query], biases),
             ("attn_k.bias", &[kv], biases),
             ("attn_v.bias", &[kv], biases),
+            ("attn_output.bias", &[width], false),
+            ("ffn_gate.bias", &[hidden], false),
+            ("ffn_up.bias", &[hidden], false),
+            ("ffn_down.bias", &[width], false),
             ("attn_q_norm.weight", &[head], norms),
             ("attn_k_norm.weight", &[head], norms),
         ];

@@ -58,6 +58,11 @@ impl Findings {
         }
     }
 
+    /// Whether nothing more is looked for.
+    fn is_full(&self) -> bool {
+        self.problems.borrow().len() >= MAX_PROBLEMS
+    }
+
     /// Notes why an attempt ended. False if another attempt would end the same way.
     fn note(&self, error: Stop, root: &Node) -> bool {
         let place = error.place.unwrap_or_else(|| root.place.clone());
@@ -78,7 +83,7 @@ impl Findings {
         if is_new {
             self.push(Problem::at(&place, Some(&error.path), error.message));
         }
-        is_new && self.problems.borrow().len() < MAX_PROBLEMS
+        is_new && !self.is_full()
     }
 
     fn into_sorted(self) -> Vec<Problem> {

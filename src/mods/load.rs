@@ -22,9 +22,10 @@ use super::patch::Patch;
 use super::problem::Problem;
 use super::registry::Registry;
 use super::settings::{self, Settings};
-use super::source::Source;
+use super::source::{Source, is_litter};
 use super::tree::{FieldPath, Node};
 use crate::folders;
+use crate::terminal::one_line;
 
 /// The most mods of a folder.
 pub const MAX_MODS: usize = 2000;
@@ -112,10 +113,9 @@ pub struct Unallowed {
 impl std::fmt::Display for Unallowed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { mod_id, command } = self;
-        write!(
-            f,
-            "the mod {mod_id} would run {command}; allow it with: pixel-llm mods allow {mod_id} --command '{command}'"
-        )
+        let (command, command_id) = (one_line(command), settings::command_id(mod_id, command));
+        write!(f, "the mod {mod_id} would run {command}; ")?;
+        write!(f, "allow it with: pixel-llm mods allow {mod_id} --command-id {command_id}")
     }
 }
 
@@ -155,7 +155,7 @@ impl Loaded {
 
 /// The user's mods folder: `$PIXEL_LLM_MODS`, else `mods` in the platform's data folder for `pixel-llm`.
 pub fn user_folder() -> Option<PathBuf> {
-    let own = std::env::var_os("PIXEL_LLM_MODS").map(PathBuf::from);
+    let own = folders::variable("PIXEL_LLM_MODS").map(PathBuf::from);
     own.or_else(|| Some(folders::data()?.join("mods")))
 }
 
@@ -197,10 +197,10 @@ fn find(folder: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in entries.flatten() {
         let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-        if name.starts_with('.') || name == settings::FILE_NAME {
+        if is_litter(&name) || name == settings::FILE_NAME {
             continue;
         }
-        if path.is_dir() || path.extension().is_some_and(|ending| ending == "zip") {
+        if path.is_dir() || path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("zip")) {
             found.push(path);
         } else {
             problems.push(Problem::of_file(name, "is neither a folder nor a .zip file, so it is no mod"));

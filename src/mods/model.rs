@@ -6,8 +6,12 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::apply::Contents;
+use super::decode::decode;
+use super::problem::Problem;
 use super::registry::Review;
-use super::source::check_path;
+use super::source::{Source, check_path};
+use super::tree::{FieldPath, Step};
 
 /// A model that a mod brings.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -95,8 +99,32 @@ impl ModelFile {
     }
 }
 
+/// What is wrong with the files that the models of a mod on the disk name. In a folder the checksums are compared too;
+/// what lies in an archive is read when it has been unpacked.
+pub fn check_files(contents: &Contents, mod_id: &str, path: &Path) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let others = match Source::list_others(path) {
+        Ok(others) => others.files,
+        Err(problems) => return problems,
+    };
+    for (_, content) in contents.of_kind("model").filter(|(_, content)| content.last_mod() == Some(mod_id)) {
+        // One that the schema does not take is reported as such.
+        let Ok(model) = decode::<ModelFile>(&content.node) else { continue };
+        let place = |field: &str| &content.node.nearest(&FieldPath(vec![Step::Field(field.into())])).place;
+        if !others.contains(&model.file) {
+            let message = format!("the mod has no file {:?}", model.file);
+            problems.push(Problem::at(place("file"), Some("file"), message));
+        } else if path.is_dir()
+            && let Err(error) = model.open(path)
+        {
+            problems.push(Problem::at(place("sha256"), Some("sha256"), error.to_string()));
+        }
+    }
+    problems
+}
+
 fn digest(path: &Path) -> io::Result<String> {
-    let mut file = std::fs::File::open(path)?;
+    let mut file = crate::files::open_regular(path)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {

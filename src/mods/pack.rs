@@ -1,5 +1,6 @@
 //! Makes a mod: a folder with commented templates, and the archive to hand on.
 
+use std::fs;
 use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::registry::Registry;
-use super::source::Source;
+use super::source::{MAX_ARCHIVE_IN_BYTES, Source};
 
 /// Why a mod could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +27,16 @@ pub enum PackError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// Nobody could use the archive.
+    #[error(
+        "the archive would have {size} bytes, and a mod's has at most {most}: hand the mod on as a folder, or its model \
+         beside it",
+        most = MAX_ARCHIVE_IN_BYTES
+    )]
+    TooLarge {
+        /// Its size.
+        size: u64,
     },
     /// The archive cannot be written.
     #[error("cannot write the archive: {0}")]
@@ -54,11 +65,11 @@ pub fn write_template(
     let mut write = |name: String, text: &str| {
         let path = folder.join(name);
         let failed = |source| PackError::File { path: path.clone(), source };
-        std::fs::write(&path, text).map_err(failed)?;
+        fs::write(&path, text).map_err(failed)?;
         written.push(path);
         Ok::<_, PackError>(())
     };
-    std::fs::create_dir_all(folder).map_err(|source| PackError::File { path: folder.into(), source })?;
+    fs::create_dir_all(folder).map_err(|source| PackError::File { path: folder.into(), source })?;
     write(super::manifest::FILE_NAME.into(), &manifest_template(id))?;
     for kind in registry.kinds().iter().filter(|kind| kinds.contains(&kind.name())) {
         write(format!("{id}.{}.ron", kind.name()), kind.example())?;
@@ -66,11 +77,17 @@ pub fn write_template(
     Ok(written)
 }
 
-/// Writes the RON files of a mod, and what people read beside them, as a zip archive. The same files give the same bytes.
+/// Writes the files of a mod, and those of its folder that it has beside them, as a zip archive. The same files give the
+/// same bytes.
 ///
 /// # Errors
-/// A file cannot be read or the archive written.
-pub fn write_archive(source: &Source, archive: impl Write + Seek) -> Result<(), PackError> {
+/// A file cannot be read, or the archive cannot be written or is larger than one may be.
+pub fn write_archive(
+    source: &Source,
+    folder: &Path,
+    others: &[String],
+    archive: impl Write + Seek,
+) -> Result<(), PackError> {
     let mut zip = ZipWriter::new(archive);
     // Without a time of its own the archive does not change when nothing else does.
     let options = SimpleFileOptions::default()
@@ -80,6 +97,14 @@ pub fn write_archive(source: &Source, archive: impl Write + Seek) -> Result<(), 
         zip.start_file(file.path.as_str(), options)?;
         zip.write_all(file.text.as_bytes()).map_err(zip::result::ZipError::from)?;
     }
-    zip.finish()?;
-    Ok(())
+    for name in others {
+        let path = folder.join(name);
+        let failed = |source| PackError::File { path: path.clone(), source };
+        let mut file = crate::files::open_regular(&path).map_err(failed)?;
+        let size = file.metadata().map_err(failed)?.len();
+        zip.start_file(name.as_str(), options.large_file(size > u64::from(u32::MAX)))?;
+        io::copy(&mut file, &mut zip).map_err(failed)?;
+    }
+    let size = zip.finish()?.seek(io::SeekFrom::End(0)).map_err(zip::result::ZipError::from)?;
+    if size > MAX_ARCHIVE_IN_BYTES { Err(PackError::TooLarge { size }) } else { Ok(()) }
 }

@@ -3,8 +3,10 @@
 //! The language is RON's: structs, tuples, lists, maps, texts (plain and raw), characters, numbers, names, and both
 //! kinds of comment. What breaks the grammar ends the reading of a file; a field that is there twice does not.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::decode::MAX_PROBLEMS;
 use super::problem::Problem;
 use super::tree::{Field, Node, Place, Value, shortened};
 
@@ -179,6 +181,7 @@ impl<'a> Parser<'a> {
             return Ok(Value::Tuple(name, self.items(')', depth)?));
         }
         let mut fields: Vec<Field> = Vec::new();
+        let mut known = HashSet::new();
         loop {
             self.space()?;
             if self.take(")") {
@@ -188,15 +191,19 @@ impl<'a> Parser<'a> {
             if !self.rest.chars().next().is_some_and(is_name_start) {
                 return Err(self.expected("the name of a field or `)`"));
             }
-            let field = self.name().to_owned();
+            let field = self.name();
             self.space()?;
             if !self.take(":") {
                 return Err(self.expected(&format!("`:` after the field `{field}`")));
             }
             let node = self.value(depth + 1)?;
-            if fields.iter().any(|known| known.name == field) {
-                self.problems.push(Problem::at(&place, Some(&field), "this field is there twice".into()));
+            if !known.insert(field) {
+                // Whoever has so many mends the first ones first.
+                if self.problems.len() < MAX_PROBLEMS {
+                    self.problems.push(Problem::at(&place, Some(field), "this field is there twice".into()));
+                }
             } else {
+                let field = field.to_owned();
                 fields.push(Field { name: field, place, node });
             }
             self.separator(')')?;

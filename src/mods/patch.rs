@@ -4,6 +4,7 @@
 //! `(field: "about", remove: true)`, done from first to last. What it puts in keeps its place in the patch, so that a
 //! schema's complaint about it leads there.
 
+use super::decode::MAX_PROBLEMS;
 use super::problem::{Problem, did_you_mean, one_of};
 use super::tree::{Field, FieldPath, Node, Place, Step, Value};
 
@@ -51,7 +52,13 @@ impl Patch {
             return Err(vec![Problem::at(&node.place, None, message)]);
         }
         let mut problems = Vec::new();
-        let changes = items.iter().filter_map(|item| read_change(item, &mut problems)).collect();
+        let mut changes = Vec::new();
+        for item in items {
+            changes.extend(read_change(item, &mut problems));
+            if problems.len() >= MAX_PROBLEMS {
+                break;
+            }
+        }
         if problems.is_empty() { Ok(Self { changes }) } else { Err(problems) }
     }
 
@@ -65,7 +72,8 @@ impl Patch {
     /// # Errors
     /// A path leads nowhere; all such paths are named.
     pub fn apply(&self, content: &mut Node) -> Result<(), Vec<Problem>> {
-        let wrong: Vec<_> = self.changes.iter().filter_map(|change| change.apply(content).err()).collect();
+        let wrong = self.changes.iter().filter_map(|change| change.apply(content).err());
+        let wrong: Vec<_> = wrong.take(MAX_PROBLEMS).collect();
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
 }

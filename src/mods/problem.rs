@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::tree::Place;
 use crate::names::nearest;
+use crate::terminal::one_line;
 
 /// One thing that is wrong. Its text is `file:line:column: field: message`, without what is not known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -45,16 +46,15 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
+        f.write_str(&one_line(&self.file))?;
         if let (Some(line), Some(column)) = (self.line, self.column) {
             write!(f, ":{line}:{column}")?;
         }
         if let Some(field) = &self.field {
-            write!(f, ": {field}")?;
+            write!(f, ": {}", one_line(field))?;
         }
         // A name from a hostile mod must not move the terminal's cursor or begin a new line.
-        let message: String = self.message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        write!(f, ": {message}")
+        write!(f, ": {}", one_line(&self.message))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-use super::decode::decode;
+use super::decode::{MAX_PROBLEMS, decode};
 use super::problem::{Problem, did_you_mean};
 use super::tree::{FieldPath, Node};
 
@@ -102,6 +102,9 @@ impl Review<'_> {
     /// Something is wrong with the field of a path such as `prompts[2].text`. Where the field is left out, the place is that of what it
     /// would stand in.
     pub fn wrong(&mut self, path: &str, message: impl Into<String>) {
+        if self.problems.len() >= MAX_PROBLEMS {
+            return;
+        }
         let steps = FieldPath::parse(path).unwrap_or_default();
         let place = &self.node.nearest(&steps).place;
         self.problems.push(Problem::at(place, Some(path), message.into()));

@@ -76,7 +76,7 @@ impl Settings {
             Ok(_) => {}
         }
         let text =
-            std::fs::read_to_string(&path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+            crate::files::read_to_string(&path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
         let mut problems = Vec::new();
         let node = parse(&Arc::from(FILE_NAME), &text, &mut problems).map_err(|problem| vec![problem])?;
         if problems.is_empty() { decode(&node) } else { Err(problems) }
@@ -121,6 +121,12 @@ impl Settings {
     pub fn rank(&self, id: &str) -> usize {
         self.order.iter().position(|known| known == id).unwrap_or(usize::MAX)
     }
+}
+
+/// What stands for exactly this command of this mod where leave is given: half a
+/// SHA-256 in hexadecimal digits, which nobody can find a second text for.
+pub fn command_id(mod_id: &str, command: &str) -> String {
+    digest(mod_id, command)[..32].to_owned()
 }
 
 fn digest(mod_id: &str, command: &str) -> String {

@@ -10,6 +10,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::problem::Problem;
+use crate::files::open_regular;
 
 pub use archive::read_archive;
 
@@ -66,6 +67,25 @@ impl Source {
         Ok(Self { label, path: Some(path.to_owned()), files })
     }
 
+    /// Tells which files a mod on the disk has beside those that [`read`](Self::read) reads.
+    ///
+    /// # Errors
+    /// Everything about its files that cannot be.
+    pub fn list_others(path: &Path) -> Result<Others, Vec<Problem>> {
+        let label = label_of(path);
+        let mut intake = Intake::new(&label);
+        if path.is_dir() {
+            walk(path, "", 0, &mut intake);
+        } else {
+            read_zip(path, &mut intake);
+        }
+        let mut others = std::mem::take(&mut intake.others);
+        intake.finish()?;
+        others.files.sort();
+        others.left_out.sort();
+        Ok(others)
+    }
+
     /// Reads what some folders of a folder hold, without a manifest. What is not there holds nothing.
     ///
     /// # Errors
@@ -84,6 +104,24 @@ impl Source {
     }
 }
 
+/// The files of a mod that are no RON.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Others {
+    /// What belongs to the mod: what people read, and models. By path.
+    pub files: Vec<String>,
+    /// What systems, file managers and version control put there, and is none of the mod's.
+    pub left_out: Vec<String>,
+}
+
+/// Whether a file or folder is one that a system, a file manager or version control put there.
+pub fn is_litter(name: &str) -> bool {
+    const NAMES: [&str; 6] =
+        ["__macosx", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"];
+    // `..` is no such file, nor is `..\x`: they lead somewhere.
+    let is_hidden = name.starts_with('.') && !name.contains('\\') && name.chars().any(|letter| letter != '.');
+    is_hidden || NAMES.contains(&name.to_lowercase().as_str())
+}
+
 /// What problems call a mod.
 pub fn label_of(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
@@ -94,6 +132,7 @@ pub fn label_of(path: &Path) -> String {
 pub struct Intake<'a> {
     label: &'a str,
     files: Vec<SourceFile>,
+    others: Others,
     problems: Vec<Problem>,
     /// Every path that was seen, in small letters: two that differ in case are one file on some platforms.
     seen: std::collections::BTreeSet<String>,
@@ -105,6 +144,7 @@ impl<'a> Intake<'a> {
         Self {
             label,
             files: Vec::new(),
+            others: Others::default(),
             problems: Vec::new(),
             seen: std::collections::BTreeSet::new(),
             bytes: 0,
@@ -149,7 +189,17 @@ impl<'a> Intake<'a> {
                 );
                 false
             }
-            _ => false,
+            _ => {
+                self.others.files.push(path.to_owned());
+                false
+            }
+        }
+    }
+
+    /// Passes over what is none of the mod's.
+    fn leave_out(&mut self, path: &str) {
+        if self.others.left_out.len() < MAX_FILES {
+            self.others.left_out.push(path.to_owned());
         }
     }
 
@@ -204,11 +254,12 @@ fn walk(folder: &Path, inside: &str, depth: usize, intake: &mut Intake<'_>) {
     };
     for entry in entries {
         let name = entry.file_name().to_string_lossy().into_owned();
-        // Version control and desktops put files there that are none of the mod's.
-        if name.starts_with('.') {
+        let is_litter = is_litter(&name);
+        let path = if inside.is_empty() { name } else { format!("{inside}/{name}") };
+        if is_litter {
+            intake.leave_out(&path);
             continue;
         }
-        let path = if inside.is_empty() { name } else { format!("{inside}/{name}") };
         // The type of the entry itself: a link is not followed to see what it leads to.
         match entry.file_type() {
             Ok(kind) if kind.is_symlink() => intake.wrong(&path, "is a link; a mod holds its files itself"),
@@ -218,7 +269,7 @@ fn walk(folder: &Path, inside: &str, depth: usize, intake: &mut Intake<'_>) {
                     return;
                 }
                 if intake.wants(&path) {
-                    match fs::File::open(entry.path()) {
+                    match open_regular(&entry.path()) {
                         Ok(file) => intake.take(&path, file),
                         Err(error) => intake.wrong(&path, format!("cannot be read: {error}")),
                     }
@@ -231,7 +282,7 @@ fn walk(folder: &Path, inside: &str, depth: usize, intake: &mut Intake<'_>) {
 }
 
 fn read_zip(path: &Path, intake: &mut Intake<'_>) {
-    match fs::File::open(path) {
+    match open_regular(path) {
         Ok(file) => match file.metadata() {
             Ok(about) if about.len() > MAX_ARCHIVE_IN_BYTES => {
                 intake.wrong("", format!("the archive has more than {MAX_ARCHIVE_IN_BYTES} bytes"));

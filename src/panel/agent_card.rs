@@ -9,6 +9,7 @@ use super::agents::energy_colour;
 use super::style::{accent, faint, ink, solid};
 use crate::agents::{Activity, Agent, Board, Consideration, JobId, Memory, Thoughts};
 use crate::coach::Queue;
+use crate::terminal::one_line;
 use crate::world::palette::Theme;
 
 /// An agent as one sees it.
@@ -77,9 +78,11 @@ pub(super) fn show(context: &egui::Context, theme: Theme, pointer: Pos2, colour:
                 ui.horizontal(|ui| {
                     let (dot, _) = ui.allocate_exact_size(vec2(11.0, 11.0), Sense::hover());
                     ui.painter().circle_filled(dot.center(), 5.5, colour);
-                    ui.label(RichText::new(&seen.agent.name).size(15.0).strong());
+                    ui.label(RichText::new(one_line(&seen.agent.name)).size(15.0).strong());
                 });
-                ui.label(RichText::new(&seen.agent.profile.description).size(11.5).color(faint(theme)));
+                ui.label(
+                    RichText::new(one_line(&seen.agent.profile.description)).size(11.5).color(faint(theme)),
+                );
                 ui.label(RichText::new(seen.activity()).size(13.0));
                 if let Some(doing) = &seen.doing {
                     ui.label(RichText::new(doing).size(11.5).color(accent(theme)));

@@ -9,6 +9,7 @@ use super::style::{accent, faint, ink, solid};
 use crate::agents::simulation::Clock;
 use crate::agents::{Crew, Workshop};
 use crate::coach::{Progress, Queue, Status, Task, TaskId};
+use crate::terminal::{lines, one_line};
 use crate::world::Map;
 use crate::world::agents::{WorldFile, save};
 use crate::world::keys::{Action, Keys};
@@ -244,7 +245,7 @@ fn phases(ui: &mut Ui, theme: Theme, queue: &Queue, crew: &Crew, panel: &mut Coa
 fn heading(ui: &mut Ui, theme: Theme, progress: &Progress, is_current: bool) {
     ui.add_space(4.0);
     let row = ui.horizontal(|ui| {
-        let name = format!("{}  {}", progress.phase.number, progress.phase.name);
+        let name = format!("{}  {}", progress.phase.number, one_line(&progress.phase.name));
         let colour = if is_current { ink(theme) } else { faint(theme) };
         let (place, _) = ui.allocate_exact_size(vec2(136.0, 16.0), Sense::hover());
         let font = egui::FontId::proportional(13.5);
@@ -256,7 +257,7 @@ fn heading(ui: &mut Ui, theme: Theme, progress: &Progress, is_current: bool) {
             ui.label(RichText::new("now").size(11.5).color(accent(theme)));
         }
     });
-    row.response.on_hover_text(&progress.phase.description);
+    row.response.on_hover_text(lines(&progress.phase.description).into_owned());
 }
 
 /// A task in a line or two; a click looks at it.
@@ -276,7 +277,7 @@ fn line(ui: &mut Ui, theme: Theme, task: &Task, doing: Option<&str>, panel: &mut
             }
             _ => drop(painter.circle_filled(dot.center(), 4.6, colour)),
         }
-        let text = RichText::new(&task.title).size(12.5);
+        let text = RichText::new(one_line(&task.title)).size(12.5);
         let text = match task.status {
             Status::Pending | Status::Blocked => text.color(faint(theme)),
             _ => text.color(ink(theme)),
@@ -295,13 +296,19 @@ fn line(ui: &mut Ui, theme: Theme, task: &Task, doing: Option<&str>, panel: &mut
     if let Some(doing) = doing {
         ui.horizontal(|ui| {
             ui.add_space(18.0);
-            ui.add(egui::Label::new(RichText::new(doing).size(11.0).color(faint(theme))).truncate());
+            ui.add(
+                egui::Label::new(RichText::new(one_line(doing)).size(11.0).color(faint(theme))).truncate(),
+            );
         });
     }
 }
 
 /// The most telling line about a task.
 pub(super) fn found(task: &Task) -> String {
+    one_line(&words(task)).into_owned()
+}
+
+fn words(task: &Task) -> String {
     if let Some(block) = &task.block {
         return format!("blocked: {}", block.why);
     }

@@ -10,7 +10,8 @@ use jiff::Zoned;
 use super::coach::{CoachPanel, RED, colour_of, found};
 use super::style::{accent, faint, solid};
 use crate::agents::Crew;
-use crate::coach::{Action, Agent, CoachError, Desk, Queue, Status, Task, Worker};
+use crate::coach::{Action, Agent, CoachError, Desk, Queue, Status, Task, Worker, working_folder};
+use crate::terminal;
 use crate::world::Map;
 use crate::world::palette::Theme;
 
@@ -54,7 +55,7 @@ pub(super) fn draw(
 }
 
 fn about(ui: &mut Ui, theme: Theme, task: &Task) {
-    ui.label(RichText::new(&task.title).size(15.0).strong());
+    ui.label(RichText::new(terminal::one_line(&task.title)).size(15.0).strong());
     ui.horizontal_wrapped(|ui| {
         ui.label(RichText::new(task.status.name()).size(12.0).color(colour_of(task.status, theme)));
         let facts = format!(
@@ -64,16 +65,16 @@ fn about(ui: &mut Ui, theme: Theme, task: &Task) {
         ui.label(RichText::new(facts).size(11.5).color(faint(theme)));
     });
     if !task.description.is_empty() {
-        ui.label(RichText::new(&task.description).size(12.5));
+        ui.label(RichText::new(terminal::lines(&task.description)).size(12.5));
     }
     if let Action::AskPerson { question } = &task.action {
-        ui.label(RichText::new(question).size(13.0).color(accent(theme)));
+        ui.label(RichText::new(terminal::lines(question)).size(13.0).color(accent(theme)));
     }
     if task.report.is_none() || task.block.is_some() || task.waiting.is_some() {
-        ui.label(RichText::new(found(task)).size(12.0).color(accent(theme)));
+        ui.label(RichText::new(terminal::one_line(&found(task))).size(12.0).color(accent(theme)));
     }
     if let Some(report) = &task.report {
-        ui.label(RichText::new(&report.summary).size(12.5));
+        ui.label(RichText::new(terminal::one_line(&report.summary)).size(12.5));
         egui::Grid::new("figures").spacing([12.0, 1.0]).show(ui, |ui| {
             for (name, value) in &report.figures {
                 ui.label(RichText::new(name).size(11.0).color(faint(theme)));
@@ -82,16 +83,16 @@ fn about(ui: &mut Ui, theme: Theme, task: &Task) {
             }
         });
         if let Some(text) = &report.text {
-            ui.label(RichText::new(text).size(11.5).italics());
+            ui.label(RichText::new(terminal::lines(text)).size(11.5).italics());
         }
     }
     if let Some(verdict) = &task.verdict {
         let said = format!("{} gives {} of 10: {}", verdict.reviewer, verdict.score, verdict.feedback);
-        ui.label(RichText::new(said).size(12.0));
+        ui.label(RichText::new(terminal::lines(&said)).size(12.0));
     }
     for event in task.history.iter().rev().take(EVENTS).rev() {
         let text = format!("{}  {}", event.at.strftime("%H:%M:%S"), event.what);
-        ui.label(RichText::new(text).size(11.0).color(faint(theme)));
+        ui.label(RichText::new(terminal::one_line(&text)).size(11.0).color(faint(theme)));
     }
 }
 
@@ -165,9 +166,9 @@ fn leave(ui: &mut Ui, crew: &Crew, queue: &Queue, task: &Task) {
     if task.waiting.is_none() {
         return;
     }
-    ui.colored_label(RED, command.line.join(" "));
+    ui.colored_label(RED, terminal::command(&command.line));
     if ui.button("Allow this command").clicked() {
-        match consents.allow(&command.line, true) {
+        match working_folder().and_then(|folder| consents.allow(&folder, &command.line, true)) {
             Ok(()) => crew.try_again(),
             Err(error) => crew.hands().desk().complain(&error),
         }

@@ -11,6 +11,7 @@ use super::experiment::asked_and_got;
 use super::style::{accent, edited, faint};
 use crate::model::PixelModel;
 use crate::model::weights::tile_weights;
+use crate::terminal::one_line;
 use crate::tiles::{ModelIndex, Muted, Scale};
 use crate::world::Map;
 use crate::world::camera::entity_of;
@@ -182,7 +183,7 @@ fn tensors_of(ui: &mut egui::Ui, map: &mut Map, layer: u32) {
         .filter(|name| of_layer(name))
         .collect();
     for name in names {
-        if ui.selectable_label(false, &name).clicked() {
+        if ui.selectable_label(false, one_line(&name).into_owned()).clicked() {
             map.go_to(&Place::Tensor(name), None);
         }
     }

@@ -19,7 +19,7 @@ use crate::world::think::Mind;
 pub struct PromptBox {
     /// The text.
     pub text: String,
-    /// Whether it is a message in a chat.
+    /// Whether it is a message in a chat, where the model brings a chat template.
     pub chat: bool,
     /// The most tokens of the answer.
     pub tokens: u32,
@@ -29,7 +29,7 @@ pub struct PromptBox {
 
 impl Default for PromptBox {
     fn default() -> Self {
-        Self { text: "Once upon a time".into(), chat: false, tokens: 48, temperature: 0.0 }
+        Self { text: "Tell me a story.".into(), chat: true, tokens: 48, temperature: 0.0 }
     }
 }
 
@@ -100,7 +100,9 @@ pub(super) fn draw(
                     mind.paused = true;
                     mind.single = true;
                 }
-                ui.checkbox(&mut prompt.chat, "chat");
+                ui.checkbox(&mut prompt.chat, "chat").on_hover_text(
+                    "as a message, where the model brings a chat template; without, the text as it is",
+                );
             });
         });
     });

@@ -47,7 +47,7 @@ pub(super) fn draw(
         let weights: u64 =
             map.atlas.model().tensors().iter().map(|tensor| tensor.tiling.rows * tensor.tiling.columns).sum();
         if weights <= MOST_WEIGHTS && mind.thoughts.is_empty() {
-            mind.ask(&map, &prompt.text, false, FIRST_WORDS, 0.0);
+            mind.ask(&map, &prompt.text, prompt.chat, FIRST_WORDS, 0.0);
         }
         since.0 = Some((map.view, mind.generation()));
         return Ok(());

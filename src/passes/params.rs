@@ -65,8 +65,10 @@ pub struct RopeParams {
     pub base: f32,
     /// The factor of the stretch.
     pub factor: f32,
+    /// What cosine and sine are multiplied with, beside what YaRN does.
+    pub attention_factor: f32,
     /// Zero: fills the struct to a multiple of 16 bytes.
-    pub padding: [u32; 2],
+    pub padding: u32,
 }
 
 impl RopeParams {

@@ -1,45 +1,88 @@
-//! The threads of a software adapter: how many there are, and a processor for each of them.
+//! The threads of a software adapter: how many there are, which they are, and a processor for each of them.
 //!
-//! Workgroups that wait for each other lose a time slice whenever two of their threads share a processor while another is free, and the system is slow
-//! to notice. So the threads that a step kept busy are given a processor each. Only Linux lets a program see its threads.
+//! Workgroups that wait for each other lose a time slice whenever two of their threads share a
+//! processor while another is free, and the system is slow to notice. So the threads that compute
+//! are given a processor each. A thread hands its processors on to those that it makes: only threads
+//! that a driver has made are ever given one, and never the one that opened the driver, from which
+//! every later thread of the program comes. Only Linux lets a program see its threads.
+
+use std::sync::OnceLock;
 
 /// Threads of a software adapter: Mesa's has one per processor, or as many as `LP_NUM_THREADS` says.
+///
+/// It is counted once: what a program is bound to later makes no other adapter of it.
 pub(crate) fn workers() -> u32 {
     /// Mesa has no more.
     const MOST: u32 = 16;
-    let available = std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
-    let named = std::env::var("LP_NUM_THREADS").ok().and_then(|count| count.parse().ok());
-    named.unwrap_or(available).min(MOST)
+    static WORKERS: OnceLock<u32> = OnceLock::new();
+    *WORKERS.get_or_init(|| {
+        let available = std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
+        let named = std::env::var("LP_NUM_THREADS").ok().and_then(|count| count.parse().ok());
+        named.unwrap_or(available).min(MOST)
+    })
 }
 
-/// Times that the threads of this program have run, by their ids.
+/// Threads that a driver has made, by their ids.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct DriverThreads(Vec<i32>);
+
+/// How long threads have run, by their ids, in nanoseconds.
 #[derive(Debug, Default)]
-pub(crate) struct Busy(Vec<(i32, u64)>);
+pub(crate) struct Times(Vec<(i32, u64)>);
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
+    use std::fs;
+    use std::path::PathBuf;
 
-    use super::Busy;
+    use rustix::thread::{CpuSet, Pid, gettid, sched_getaffinity, sched_setaffinity};
 
-    impl Busy {
-        /// The times until now.
-        pub fn now() -> Self {
-            let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return Self::default() };
-            let time = |path: std::path::PathBuf| -> Option<(i32, u64)> {
-                let id = path.file_name()?.to_str()?.parse().ok()?;
-                let times = std::fs::read_to_string(path.join("schedstat")).ok()?;
-                Some((id, times.split_whitespace().next()?.parse().ok()?))
+    use super::{DriverThreads, Times};
+
+    const THREADS: &str = "/proc/self/task";
+
+    fn threads() -> Vec<i32> {
+        let Ok(threads) = fs::read_dir(THREADS) else { return Vec::new() };
+        threads.filter_map(|thread| thread.ok()?.file_name().to_str()?.parse().ok()).collect()
+    }
+
+    /// What `/proc` says of a thread.
+    fn read(id: i32, what: &str) -> Option<String> {
+        let path: PathBuf = [THREADS, &id.to_string(), what].iter().collect();
+        fs::read_to_string(path).ok()
+    }
+
+    impl DriverThreads {
+        /// Does work that has a driver start, and tells which threads that driver has made.
+        ///
+        /// Mesa names those that draw `llvmpipe-0` and so on. Those that compute have no name of
+        /// their own but that of the thread that opened the driver. Every thread with another name is
+        /// somebody else's, whenever it began.
+        pub fn of<T>(work: impl FnOnce() -> T) -> (T, Self) {
+            let opener = gettid().as_raw_nonzero().get();
+            let (before, result) = (threads(), work());
+            let name = read(opener, "comm");
+            let is_drivers = |id: &i32| {
+                let found = read(*id, "comm");
+                let named = found.as_ref().is_some_and(|found| found.starts_with("llvmpipe-"));
+                *id != opener && !before.contains(id) && (named || (found.is_some() && found == name))
             };
-            Self(threads.filter_map(|thread| time(thread.ok()?.path())).collect())
+            (result, Self(threads().into_iter().filter(is_drivers).collect()))
         }
 
-        /// Gives the `count` threads that were the busiest since then a processor each. Where there are fewer processors or fewer busy threads,
-        /// nothing happens.
-        pub fn pin_busiest(&self, count: u32) {
-            let before = |id| self.0.iter().find(|(known, _)| *known == id).map_or(0, |(_, time)| *time);
+        /// How long they have run until now.
+        pub fn times(&self) -> Times {
+            let time =
+                |&id: &i32| Some((id, read(id, "schedstat")?.split_whitespace().next()?.parse().ok()?));
+            Times(self.0.iter().filter_map(time).collect())
+        }
+
+        /// Gives the `count` threads that were the busiest since `before` a processor each. Where
+        /// there are fewer processors or fewer busy threads, nothing happens.
+        pub fn pin_busiest(&self, before: &Times, count: u32) {
+            let before = |id| before.0.iter().find(|(known, _)| *known == id).map_or(0, |(_, time)| *time);
             let mut spent: Vec<(u64, i32)> =
-                Self::now().0.into_iter().map(|(id, time)| (time - before(id).min(time), id)).collect();
+                self.times().0.into_iter().map(|(id, time)| (time - before(id).min(time), id)).collect();
             spent.sort_unstable_by(|a, b| b.cmp(a));
             spent.truncate(count as usize);
             let Ok(allowed) = sched_getaffinity(None) else { return };
@@ -62,12 +105,58 @@ mod linux {
 }
 
 #[cfg(not(target_os = "linux"))]
-impl Busy {
+impl DriverThreads {
+    /// Does the work; its threads are not known.
+    pub fn of<T>(work: impl FnOnce() -> T) -> (T, Self) {
+        (work(), Self::default())
+    }
+
     /// Nothing is known.
-    pub fn now() -> Self {
-        Self::default()
+    pub fn times(&self) -> Times {
+        Times::default()
     }
 
     /// Nothing can be done.
-    pub fn pin_busiest(&self, _count: u32) {}
+    pub fn pin_busiest(&self, _before: &Times, _count: u32) {}
+}
+
+impl DriverThreads {
+    /// Those of another start of the driver beside these.
+    pub fn and(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::thread;
+
+    #[test]
+    fn threads_that_were_there_before_and_those_with_names_are_no_drivers() {
+        let (said, begun) = mpsc::channel();
+        let wait = |builder: thread::Builder, said: mpsc::Sender<i32>| {
+            let (sender, receiver) = mpsc::channel::<()>();
+            builder
+                .spawn(move || {
+                    said.send(rustix::thread::gettid().as_raw_nonzero().get()).unwrap();
+                    receiver.recv().unwrap_err();
+                })
+                .unwrap();
+            sender
+        };
+        let _early = wait(thread::Builder::new(), said.clone());
+        let early = begun.recv().unwrap();
+        let ((own, other, _kept), found) = DriverThreads::of(|| {
+            let unnamed = wait(thread::Builder::new(), said.clone());
+            let own = begun.recv().unwrap();
+            let named = wait(thread::Builder::new().name("somebody".into()), said.clone());
+            (own, begun.recv().unwrap(), (unnamed, named))
+        });
+        let me = rustix::thread::gettid().as_raw_nonzero().get();
+        assert!(found.0.contains(&own), "{found:?} has {own}");
+        assert!(![early, other, me].iter().any(|id| found.0.contains(id)), "{found:?}");
+    }
 }

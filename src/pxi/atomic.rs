@@ -149,6 +149,8 @@ impl Temporary {
             }
             match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
                 Ok(file) => {
+                    // Tells who tidies up that this process lives, also where it cannot be seen.
+                    let _ = file.try_lock();
                     registry.temporary_paths.push(path.clone());
                     return Ok((file, Self { path, renamed: false }));
                 }

@@ -1,8 +1,8 @@
 //! A `.pxi` file on disk, memory-mapped: opening it costs the header, and reading a slice costs the slice.
 
 use super::{Contents, HEADER_LEN, Header, PxiError, map::Map, parse};
+use crate::files::{NotRegular, open_regular};
 use std::{
-    fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
 };
@@ -23,11 +23,10 @@ impl PxiFile {
     }
 
     fn open_unlocated(path: &Path) -> Result<Self, PxiError> {
-        // Asked before opening, since opening a named pipe waits for its writer.
-        if !fs::metadata(path).map_err(PxiError::io("open"))?.is_file() {
-            return Err(PxiError::NotRegular);
-        }
-        let file = File::open(path).map_err(PxiError::io("open"))?;
+        let file = open_regular(path).map_err(|error| match NotRegular::is_in(&error) {
+            true => PxiError::NotRegular,
+            false => PxiError::io("open")(error),
+        })?;
         let len = file.metadata().map_err(PxiError::io("read the length"))?.len();
         if len < HEADER_LEN as u64 {
             return Err(PxiError::Length { found: len, expected: HEADER_LEN as u64 });

@@ -37,7 +37,7 @@ pub use output::{OutputError, OutputFile};
 pub use profile::{Profile, Stage};
 pub use progress::{Progress, Snapshot};
 pub use request::{Defaults, Request};
-pub use run::{Outcome, Report, RunError, run};
+pub use run::{Outcome, Report, RunError, run, run_on};
 pub use sampling::SamplingParams;
 pub use schedule::{Event, Scheduler};
 pub use text::{Chat, Decode, Message, Prompt, TextError, TextModel};

@@ -16,6 +16,8 @@ pub struct ModelText {
     tokenizer: Tokenizer,
     /// Compiled when it is first used: one that does not compile is an error for those who chat.
     template: ChatTemplate,
+    brings_template: bool,
+    warnings: Vec<String>,
 }
 
 impl ModelText {
@@ -25,15 +27,29 @@ impl ModelText {
         let spec = TokenizerSpec::from_metadata(model.metadata()).map_err(|error| failed(&error))?;
         let tokenizer = Tokenizer::new(&spec).map_err(|error| failed(&error))?;
         let template = ChatTemplate::from_spec(&spec, &tokenizer);
+        let brings_template = spec.chat_template.as_ref().is_some_and(|source| !source.trim().is_empty());
         let stem = || model.path().file_stem().map(|stem| stem.to_string_lossy().into_owned());
         let named = model.metadata().str("general.name").ok().flatten().map(str::to_owned);
         let name = named.filter(|name| !name.is_empty()).or_else(stem).unwrap_or_default();
-        Ok(Self { name, tokenizer, template })
+        let mut warnings = model.config().warnings(model.metadata());
+        warnings.extend(tokenizer.warnings().iter().cloned());
+        Ok(Self { name, tokenizer, template, brings_template, warnings })
+    }
+
+    /// What the file says that is passed over and what it leaves out, a line each for a person to read.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// The tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
+    }
+
+    /// Whether the model brings a chat template, so that a prompt is a message to it unless
+    /// somebody says otherwise. Without one, conversations are written as ChatML.
+    pub fn brings_chat_template(&self) -> bool {
+        self.brings_template
     }
 }
 

@@ -45,6 +45,8 @@ pub enum Report<'a> {
         number: u64,
         /// The text that is new.
         text: &'a str,
+        /// The log-probability of the token that it came with, where the request asks for them.
+        logprob: Option<f32>,
     },
     /// A request is finished: its result is to be written.
     Finished {
@@ -67,10 +69,24 @@ pub fn run(
     requests: impl IntoIterator<Item = Result<Request, InputError>>,
     progress: &mut Progress,
     cancel: &AtomicBool,
+    report: impl FnMut(Report<'_>) -> Result<(), OutputError>,
+) -> Result<Outcome, RunError> {
+    let mut scheduler = Scheduler::new(text, engine.capacity());
+    run_on(&mut scheduler, engine, requests, progress, cancel, report)
+}
+
+/// The same on a scheduler that was used before, whose slots still hold the beginnings of earlier
+/// sequences: the turns of a conversation. After a cancelled run, [`Scheduler::stop`] ends what was
+/// running.
+pub fn run_on(
+    scheduler: &mut Scheduler<'_>,
+    engine: &mut dyn Engine,
+    requests: impl IntoIterator<Item = Result<Request, InputError>>,
+    progress: &mut Progress,
+    cancel: &AtomicBool,
     mut report: impl FnMut(Report<'_>) -> Result<(), OutputError>,
 ) -> Result<Outcome, RunError> {
     let start = Instant::now();
-    let mut scheduler = Scheduler::new(text, engine.capacity());
     let mut requests = requests.into_iter().fuse();
     loop {
         if cancel.load(Ordering::Relaxed) {
@@ -83,14 +99,14 @@ pub fn run(
                 None => exhausted = true,
             }
             // A request that failed at admission leaves its room to the next.
-            tell(&mut scheduler, progress, &mut report)?;
+            tell(scheduler, progress, &mut report)?;
         }
         let Some(batch) = scheduler.plan() else {
             return Ok(Outcome::Complete);
         };
         let answers = engine.step(&batch)?;
         scheduler.accept(&answers, start.elapsed())?;
-        tell(&mut scheduler, progress, &mut report)?;
+        tell(scheduler, progress, &mut report)?;
         progress.tick(start.elapsed());
         report(Report::Step(progress))?;
     }
@@ -104,7 +120,9 @@ fn tell(
 ) -> Result<(), OutputError> {
     for event in scheduler.take_events() {
         match &event {
-            Event::Text { number, text } => report(Report::Text { number: *number, text })?,
+            Event::Text { number, text, logprob } => {
+                report(Report::Text { number: *number, text, logprob: *logprob })?;
+            }
             Event::Finished { number, request, outcome } => {
                 report(Report::Finished { number: *number, request, outcome })?;
                 match outcome {

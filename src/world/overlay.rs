@@ -197,7 +197,7 @@ impl Overlays {
                     Ok(about) if about.len() > MAX_BYTES => {
                         Err(std::io::Error::other(format!("{} bytes, at most {MAX_BYTES}", about.len())))
                     }
-                    Ok(_) => std::fs::read_to_string(&path).map(Some),
+                    Ok(_) => crate::files::read_to_string(&path).map(Some),
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
                     Err(error) => Err(error),
                 }

@@ -72,7 +72,7 @@ impl SettingsFile {
     /// What was kept. A file that cannot be read is told of and counts as none.
     pub fn read(&self) -> Settings {
         let Some(path) = self.0.as_deref().filter(|path| path.is_file()) else { return Settings::default() };
-        let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
+        let text = crate::files::read_to_string(path).map_err(|error| error.to_string());
         match text.and_then(|text| ron::from_str(&text).map_err(|error| error.to_string())) {
             Ok(settings) => settings,
             Err(error) => {

@@ -83,7 +83,8 @@ pub struct Mind {
 }
 
 impl Mind {
-    /// Begins a sequence: a prompt as it is, or as a user's message, and so many tokens after it.
+    /// Begins a sequence: a prompt as it is, or in a chat as a user's message where the model
+    /// brings a chat template, and so many tokens after it.
     pub fn ask(&mut self, map: &Map, prompt: &str, chat: bool, tokens: u32, temperature: f32) {
         if let Some(why) = &self.refusal {
             self.problem = Some(format!("{why}: nothing can be asked until there is another"));
@@ -117,9 +118,10 @@ impl Mind {
             self.text = Some(Arc::new(text));
         }
         let text = self.text.as_ref().expect("it was opened above");
-        let prompt = match chat {
-            true => Prompt::Chat(vec![Message::new("user", prompt)].into()),
-            false => Prompt::Text(prompt.to_owned()),
+        let prompt = if chat && text.brings_chat_template() {
+            Prompt::Chat(vec![Message::new("user", prompt)].into())
+        } else {
+            Prompt::Text(prompt.to_owned())
         };
         text.encode(&prompt).map_err(|error| error.to_string())
     }

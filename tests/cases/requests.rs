@@ -9,7 +9,8 @@ use crate::support::Case;
 
 /// The results of a run, by id.
 fn results(case: &Case, args: &[&str]) -> BTreeMap<String, Value> {
-    let output = case.program(&[&["--no-window", "--device", "cpu", "--quiet"], args].concat()).output().unwrap();
+    let output =
+        case.program(&[&["--no-window", "--device", "cpu", "--quiet"], args].concat()).output().unwrap();
     let lines = String::from_utf8(output.stdout).unwrap();
     let line = |line: &str| {
         let line: Value = serde_json::from_str(line).unwrap();
@@ -25,7 +26,8 @@ fn choice(result: &Value) -> &Value {
 /// The rendered prompt without its first token, spelt from the scores of its bytes.
 fn prompt(result: &Value) -> String {
     let scores = choice(result)["prompt_logprobs"].as_array().unwrap();
-    let bytes = scores.iter().filter(|token| !token.is_null()).flat_map(|token| token["bytes"].as_array().unwrap());
+    let bytes =
+        scores.iter().filter(|token| !token.is_null()).flat_map(|token| token["bytes"].as_array().unwrap());
     String::from_utf8(bytes.map(|byte| byte.as_u64().unwrap() as u8).collect()).unwrap()
 }
 
@@ -92,7 +94,8 @@ fn an_echoed_prompt_is_scored_before_the_answer() {
 fn a_bias_outside_the_vocabulary_fails_its_request_alone() {
     let Some(case) = Case::of("logit-bias-outside-vocabulary") else { return };
     let found = results(&case, &["model.gguf", "--input", "in.jsonl"]);
-    let failed: Vec<&String> = found.iter().filter(|(_, line)| !line["error"].is_null()).map(|(id, _)| id).collect();
+    let failed: Vec<&String> =
+        found.iter().filter(|(_, line)| !line["error"].is_null()).map(|(id, _)| id).collect();
     assert_eq!((found.len(), failed), (12, vec![&"q05".to_owned()]));
     let error = &found["q05"]["error"];
     assert_eq!(error["message"], "`logit_bias` has token 50000, and the vocabulary has 260");

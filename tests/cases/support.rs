@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "these are steps of tests, which fail by panicking")]
 
 #[path = "../common/mod.rs"]
-mod common;
+pub mod common;
 
 use std::path::{Path, PathBuf};
 

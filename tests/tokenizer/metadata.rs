@@ -43,13 +43,16 @@ fn pairs_that_are_missing_or_of_another_type_are_refused() {
         ("tokenizer.ggml.scores", scores),
         ("tokenizer.ggml.model", Value::U32(1)),
         ("tokenizer.ggml.tokens", Value::from("a")),
-        ("tokenizer.ggml.eos_token_id", Value::I64(-1)),
+        ("tokenizer.ggml.eos_token_id", Value::from("a")),
         ("tokenizer.ggml.add_bos_token", Value::U8(1)),
     ] {
         let error = with(key, Some(value)).unwrap_err();
         assert!(matches!(error, TokenizerError::Metadata(_)), "{error}");
         assert!(error.to_string().contains(key), "{error}");
     }
+    // Converters write -1 for "none".
+    let none = with("tokenizer.ggml.eos_token_id", Some(Value::I64(-1))).unwrap();
+    assert!(none.warnings[0].contains("eos_token_id is -1"), "{:?}", none.warnings);
     let tokens = Value::Array(Array::String([&b"a"[..], b"\xff", b"ab"].into_iter().collect()));
     let error = with("tokenizer.ggml.tokens", Some(tokens)).unwrap_err();
     assert_eq!(error.to_string(), "tokenizer.ggml.tokens: entry 1 is not UTF-8; expected text");

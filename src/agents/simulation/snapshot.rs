@@ -126,7 +126,7 @@ impl Snapshot {
     /// # Errors
     /// It cannot be read, or is none.
     pub fn load(path: &Path) -> Result<Self, AgentsError> {
-        let text = std::fs::read_to_string(path).map_err(|source| AgentsError::File {
+        let text = crate::files::read_to_string(path).map_err(|source| AgentsError::File {
             what: "read",
             path: path.into(),
             source,

@@ -17,7 +17,7 @@ use clap::Args;
 use self::measure::Plan;
 use self::report::{Report, Startup};
 use self::streaming::Streaming;
-use super::engine::{Device, GpuMemory, open_engine};
+use super::engine::{Device, GpuMemory, open_fastest_engine};
 use super::output::{Exit, Output, progress_bar};
 use crate::assets::Assets;
 use crate::model::PixelModel;
@@ -55,7 +55,7 @@ pub struct BenchArgs {
     /// How many answers to make at once, one figure for each.
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_values_t = [1, 4, 8], value_parser = clap::value_parser!(u16).range(1..=256))]
     parallel: Vec<u16>,
-    /// What computes.
+    /// What computes. Auto is what a short trial finds faster, of a software adapter and the processor too.
     #[arg(long, value_enum, default_value_t = Device::Auto)]
     device: Device,
     #[command(flatten)]
@@ -93,7 +93,7 @@ pub fn run(args: BenchArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
     let subject = report::Subject::of(&model);
     let weight_bytes = weight_bytes(&model);
     let (mut engine, engine_ready) =
-        timed(|| open_engine(args.device, model, plan.slots(), Some(context), args.memory))?;
+        timed(|| open_fastest_engine(args.device, model, plan.slots(), Some(context), args.memory))?;
     let first_token = measure::first_token(&mut *engine)?;
     let (streamed, start) = (engine.residency(), Instant::now());
     let bar = progress_bar("measuring", plan.steps());

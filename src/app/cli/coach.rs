@@ -13,13 +13,17 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use jiff::Zoned;
 
-use super::output::{Exit, Output};
+use super::output::{Exit, Output, print_note};
 use crate::assets::Assets;
 use crate::coach::plan::{self, DEFAULT_PLAN};
 use crate::coach::reviewer::Reviewer;
 use crate::coach::work::{Gate, Workshop};
-use crate::coach::{Action, Agent, Consents, Desk, Hands, Queue, Status, Store, Task, TaskId};
+use crate::coach::{
+    Action, Agent, Command, Consents, Desk, Hands, ModelMark, Queue, Status, Store, Task, TaskId, command_id,
+    working_folder,
+};
 use crate::folders;
+use crate::model::PixelModel;
 
 /// Arguments of `coach`.
 #[derive(Debug, Args)]
@@ -95,7 +99,7 @@ enum CoachCommand {
     },
     /// Allow a command that the plan declares, or no longer.
     Allow {
-        /// The command's name; without one, the commands are listed.
+        /// The command's name, or the id of its words; without one, the commands are listed.
         name: Option<String>,
         /// Take the leave back.
         #[arg(long)]
@@ -160,6 +164,9 @@ pub fn run(args: CoachArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
     if let CoachCommand::Demo { model } = &args.command {
         return demo(model.as_deref(), assets, out);
     }
+    if let CoachCommand::Run(run) = &args.command {
+        return run_tasks(args.queue, run, assets, out);
+    }
     let store = Store::new(args.queue.map_or_else(default_queue, Ok)?);
     let now = Zoned::now();
     match args.command {
@@ -179,7 +186,6 @@ pub fn run(args: CoachArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
                 None => "nothing is ready".into(),
             })?;
         }
-        CoachCommand::Run(run) => return run_tasks(store, &run, assets, out),
         CoachCommand::Show { id } => {
             let queue = store.read()?;
             out.print(queue.task(&id.parse()?)?, show::task)?;
@@ -198,13 +204,18 @@ pub fn run(args: CoachArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
         CoachCommand::Allow { name, no } => {
             let queue = store.read()?;
             let consents = Consents::of_user().context("there is no home folder: set PIXEL_LLM_CONFIG")?;
+            let folder = &working_folder()?;
             if let Some(name) = name {
-                let command = queue.commands().iter().find(|command| command.name == name);
+                let is_meant = |command: &&Command| command.name == name || command_id(&command.line) == name;
+                let command = queue.commands().iter().find(is_meant);
                 let command = command.with_context(|| format!("the plan declares no command \"{name}\""))?;
-                consents.allow(&command.line, !no)?;
+                consents.allow(folder, &command.line, !no)?;
             }
             let commands: Vec<show::Leave<'_>> = (queue.commands().iter())
-                .map(|command| Ok(show::Leave { command, allowed: consents.allows(&command.line)? }))
+                .map(|command| {
+                    let allowed = consents.allows(folder, &command.line)?;
+                    Ok(show::Leave { command, id: command_id(&command.line), folder, allowed })
+                })
                 .collect::<Result<_, crate::coach::CoachError>>()?;
             out.print(&commands, |commands| show::commands(commands))?;
         }
@@ -213,7 +224,7 @@ pub fn run(args: CoachArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
             let kinds = crate::agents::load_profiles(assets)?;
             out.print(&show::Agents { reviewer, kinds }, show::agents)?;
         }
-        CoachCommand::Demo { .. } => unreachable!("it has no queue of the user's and was done above"),
+        CoachCommand::Run(_) | CoachCommand::Demo { .. } => unreachable!("they were done above"),
     }
     Ok(Exit::Ok)
 }
@@ -225,6 +236,43 @@ pub fn run(args: CoachArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
 pub fn default_queue() -> anyhow::Result<PathBuf> {
     let folder = folders::data().context("there is no home folder: name the queue with --queue FILE")?;
     Ok(folder.join("coach").join("coach.json"))
+}
+
+/// Where the user's queue for a model is kept: the first model has the usual file, every other one a folder beside it.
+///
+/// # Errors
+/// There is no home folder, or the usual queue cannot be read.
+pub fn default_queue_of(model: &ModelMark) -> anyhow::Result<PathBuf> {
+    let usual = default_queue()?;
+    let store = Store::new(&usual);
+    let Some(own) =
+        store.exists().then(|| store.read()).transpose()?.and_then(|queue| queue.model().cloned())
+    else {
+        return Ok(usual);
+    };
+    if own.root == model.root {
+        return Ok(usual);
+    }
+    let short: String = model.root.chars().take(12).collect();
+    let path = store.folder().join(short).join("coach.json");
+    print_note(&format!("the usual queue is that of {own}; that of {model} is {}", path.display()));
+    Ok(path)
+}
+
+/// Makes a queue that of a model, or finds that it is. A queue of an earlier version has none and is taken for this one's.
+///
+/// # Errors
+/// It is that of another model, or cannot be read or written.
+pub fn belong_to(store: &Store, model: &ModelMark) -> anyhow::Result<()> {
+    let was_begun = store.change(|queue| {
+        let is_begun = queue.is_begun();
+        Ok(queue.belong_to(model)? && is_begun)
+    })?;
+    if was_begun {
+        let path = store.path().display();
+        print_note(&format!("{path} does not say whose work it is: from now on it is that of {model}"));
+    }
+    Ok(())
 }
 
 fn change(
@@ -259,12 +307,20 @@ fn task_of(add: AddArgs, now: &Zoned) -> anyhow::Result<Task> {
     })
 }
 
-fn run_tasks(store: Store, run: &RunArgs, assets: &Assets, out: &mut Output) -> anyhow::Result<Exit> {
+fn run_tasks(
+    queue: Option<PathBuf>,
+    run: &RunArgs,
+    assets: &Assets,
+    out: &mut Output,
+) -> anyhow::Result<Exit> {
+    let model = super::open_model(run.model.as_deref(), assets)?;
+    let mark = ModelMark::of(&model);
+    let store = Store::new(queue.map_or_else(|| default_queue_of(&mark), Ok)?);
     if !store.exists() {
         store.create(&plan::load(&run.plan, assets, &Zoned::now())?, false)?;
     }
     let phases = run.phase.map_or_else(Vec::new, |phase| vec![phase]);
-    let queue = drive(store, run.model.as_deref(), phases, run.max_tasks, assets)?;
+    let queue = drive(store, model, phases, run.max_tasks, assets)?;
     out.print(&*queue, |queue| show::status(queue, run.phase))?;
     Ok(exit_of(&queue))
 }
@@ -277,13 +333,14 @@ fn exit_of(queue: &Queue) -> Exit {
 /// Does tasks and shows them as they are done; of the named phases in order, or of the current one as it moves on. The queue as it is then.
 fn drive(
     store: Store,
-    model: Option<&Path>,
+    model: PixelModel,
     phases: Vec<u32>,
     max_tasks: Option<u32>,
     assets: &Assets,
 ) -> anyhow::Result<Arc<Queue>> {
     let folder = store.folder().to_owned();
-    let shop = Workshop::new(super::open_model(model, assets)?, &folder, Arc::new(Gate::default()))?;
+    belong_to(&store, &ModelMark::of(&model))?;
+    let shop = Workshop::new(model, &folder, Arc::new(Gate::default()))?;
     #[cfg(feature = "world")]
     let shop = shop.with_device(crate::app::gpu_engine::open_device());
     let reviewer = Reviewer::load(Agent::Gemini.name(), assets)?;
@@ -326,7 +383,7 @@ fn demo(model: Option<&Path>, assets: &Assets, out: &mut Output) -> anyhow::Resu
     let folder = tempfile::tempdir().context("cannot make a folder for the demonstration")?;
     let store = Store::new(folder.path().join("coach.json"));
     store.create(&plan::load(DEFAULT_PLAN, assets, &Zoned::now())?, false)?;
-    let queue = drive(store, model, DEMO_PHASES.to_vec(), None, assets)?;
+    let queue = drive(store, super::open_model(model, assets)?, DEMO_PHASES.to_vec(), None, assets)?;
     out.print(&*queue, |queue| show::status(queue, None))?;
     let finished = queue.progress().iter().take(DEMO_PHASES.len()).all(|phase| phase.is_over());
     Ok(if finished { Exit::Ok } else { Exit::FoundBad })

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::numbers::{human_bytes, thousands};
 use super::output::{Exit, Output, progress_bytes};
+use crate::files::{Format, check_output};
 use crate::model::convert::{convert, work_in_bytes};
 use crate::model::gguf::Gguf;
 use crate::model::{PixelModel, export, resolve};
@@ -20,13 +21,17 @@ use crate::model::{PixelModel, export, resolve};
 Examples:
   pixel-llm convert model.gguf model.pxi
   pixel-llm convert model-00001-of-00003.gguf model.pxi     all parts of a split file
-  pixel-llm convert model.pxi again.gguf"
+  pixel-llm convert model.pxi again.gguf
+  pixel-llm convert model.gguf model.pxi --force            replace what is there"
 )]
 pub struct ConvertArgs {
     /// A GGUF or PXI-LLM file.
     input: PathBuf,
     /// The file to write; it appears when it is whole.
     output: PathBuf,
+    /// Replace the output if it exists. It is never the input.
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Serialize)]
@@ -43,11 +48,13 @@ struct Report {
 /// Runs `convert`.
 ///
 /// # Errors
-/// The input is unsound or of no supported family, or the output cannot be written.
+/// The input is unsound or of no supported family, or the output is an input, is there already without
+/// `--force`, says another format by its ending or cannot be written.
 pub fn run(args: ConvertArgs, out: &mut Output) -> anyhow::Result<Exit> {
     let start = Instant::now();
     let (tensors, tiles, size) = if resolve::is_gguf(&args.input)? {
         let gguf = Gguf::open(&args.input)?;
+        check_output(&args.output, gguf.paths(), Format::Pxi, args.force)?;
         let bar = progress_bytes("converting", Some(work_in_bytes(&gguf)));
         let done = convert(&gguf, &args.output, &|done| bar.set_position(done))
             .map_err(|error| error.in_file(&args.input))?;
@@ -55,6 +62,7 @@ pub fn run(args: ConvertArgs, out: &mut Output) -> anyhow::Result<Exit> {
         (done.tensors, done.tiles as u32, done.model_size_in_bytes)
     } else {
         let model = PixelModel::open(&args.input)?;
+        check_output(&args.output, [model.path()], Format::Gguf, args.force)?;
         let bar = progress_bytes("converting", Some(model.header().model_size_in_bytes));
         export::export(&model, &args.output, &|done| bar.set_position(done))?;
         bar.finish_and_clear();

@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 
+use super::output::doing;
 use crate::model::{ModelConfig, PixelModel};
 use crate::passes::reference::{Controls, CpuModel, CpuOptions};
 use crate::residency::MemorySize;
@@ -10,7 +11,7 @@ use crate::tokens::{CpuEngine, Engine};
 /// What computes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Device {
-    /// A GPU where there is one; else the processor or a software adapter, whichever a short trial finds faster.
+    /// A GPU where there is one, else the processor; `bench` also tries a software adapter.
     #[default]
     Auto,
     /// A GPU, or a software adapter in its place, through Bevy's render graph.
@@ -32,7 +33,7 @@ pub struct GpuMemory {
 }
 
 /// Opens a model for `slots` sequences of up to `context` positions; `None` is what the model was made for, on a
-/// GPU at most 2048.
+/// GPU at most 2048. `auto` is the processor at once where there is no GPU but a software adapter.
 ///
 /// # Errors
 /// The model was made for fewer positions, or the device cannot run it.
@@ -43,23 +44,49 @@ pub fn open_engine(
     context: Option<u32>,
     memory: GpuMemory,
 ) -> anyhow::Result<Box<dyn Engine>> {
+    open(device, false, model, slots, context, memory)
+}
+
+/// The same where time is no matter: `auto` is a software adapter too, if a trial finds it faster than the processor.
+///
+/// # Errors
+/// As for [`open_engine`].
+pub fn open_fastest_engine(
+    device: Device,
+    model: PixelModel,
+    slots: usize,
+    context: Option<u32>,
+    memory: GpuMemory,
+) -> anyhow::Result<Box<dyn Engine>> {
+    open(device, true, model, slots, context, memory)
+}
+
+fn open(
+    device: Device,
+    try_software: bool,
+    model: PixelModel,
+    slots: usize,
+    context: Option<u32>,
+    memory: GpuMemory,
+) -> anyhow::Result<Box<dyn Engine>> {
     check_context(model.config(), context)?;
     let most = model.config().context_length;
     let model = std::sync::Arc::new(model);
     #[cfg(feature = "world")]
     {
-        let context = context.unwrap_or(most.min(GPU_CONTEXT));
-        if let Some(engine) = on_gpu::open(device, &model, slots, context, memory)? {
+        let context = context.unwrap_or(most.min(GPU_CONTEXT)) as usize;
+        if let Some(engine) = on_gpu::open(device, try_software, &model, (slots, context), memory)? {
             return Ok(engine);
         }
     }
     #[cfg(not(feature = "world"))]
-    let _ = memory;
+    let _ = (memory, try_software);
     #[cfg(not(feature = "world"))]
     anyhow::ensure!(
         device != Device::Gpu,
         "--device gpu: this program was built without a GPU path; use cpu or auto"
     );
+    let _reading = doing("reading the model");
     let model = CpuModel::new(model, CpuOptions::default())?;
     Ok(Box::new(CpuEngine::new(model, slots, context.unwrap_or(most) as usize)))
 }
@@ -119,9 +146,9 @@ mod on_gpu {
     use std::sync::Arc;
 
     use super::{Device, GpuMemory};
-    use crate::app::cli::output::print_note;
+    use crate::app::cli::output::{doing, print_note};
     use crate::app::gpu_engine::{GpuEngine, Plan, trial};
-    use crate::app::headless::{AdapterFacts, GpuChoice};
+    use crate::app::headless::{GpuChoice, may_have_gpu};
     use crate::model::{Cache, PixelModel};
     use crate::residency::compute::weights_in_bytes;
     use crate::tokens::Engine;
@@ -129,47 +156,60 @@ mod on_gpu {
     /// The engine on the GPU, or `None` where the processor is to compute.
     pub fn open(
         device: Device,
+        try_software: bool,
         model: &Arc<PixelModel>,
-        slots: usize,
-        context: u32,
+        (slots, context): (usize, usize),
         memory: GpuMemory,
     ) -> anyhow::Result<Option<Box<dyn Engine>>> {
-        if device == Device::Cpu {
+        let auto = device == Device::Auto;
+        if device == Device::Cpu || (auto && !try_software && !may_have_gpu()) {
             return Ok(None);
         }
         let mut choice = GpuChoice::default();
-        let adapter = match AdapterFacts::find(&choice) {
+        let opening = doing("opening the graphics adapter");
+        let adapter = match choice.find() {
             Ok(adapter) => adapter,
             // Without an adapter the processor computes, as it was asked to where it is the faster one.
-            Err(_) if device == Device::Auto => return Ok(None),
+            Err(_) if auto => return Ok(None),
             Err(error) => return Err(error.into()),
         };
+        drop(opening);
+        let (name, software) = (&adapter.info.name, adapter.is_software());
+        // Whoever asks for no device in particular wants an answer, and so far the processor has been faster each time.
+        if auto && software && !try_software {
+            return Ok(None);
+        }
         choice.memory = memory.gpu_memory.map(|size| size.0).or_else(|| adapter.memory_for_weights());
+        let compiling = || doing(format!("compiling the kernels for {name}"));
+        let open = |plan| {
+            let _compiling = compiling();
+            GpuEngine::with_plan(Arc::clone(model), slots, context, &choice, Some(plan))
+        };
+        let time_processor = auto && software;
         let cache = Cache::default();
-        let known = trial::recall(cache.folder(), &adapter, model);
+        let known = trial::recall(cache.folder(), &adapter, model)
+            .filter(|known| !time_processor || known.cpu_milliseconds.is_some());
         let streamed = choice.memory.is_some_and(|cap| weights_in_bytes(model) > cap);
-        let verdict = match known.filter(|verdict| streamed || verdict.holds(device == Device::Auto)) {
-            Some(verdict) => verdict,
+        let (verdict, tried) = match known.filter(|verdict| streamed || verdict.holds()) {
+            Some(verdict) => (verdict, None),
             // A trial reads the whole model many times, and the processor can use the file's pages as they are.
-            None if streamed && device == Device::Auto && adapter.is_software() => return Ok(None),
-            None if streamed => {
-                let plan = Plan::usual(&adapter);
-                let engine =
-                    GpuEngine::with_plan(Arc::clone(model), slots, context as usize, &choice, Some(plan))?;
-                return Ok(Some(Box::new(engine)));
-            }
+            None if streamed && time_processor => return Ok(None),
+            None if streamed => return Ok(Some(Box::new(open(Plan::usual(&adapter))?))),
             None => {
-                let verdict = match trial::make(model, &choice) {
-                    Ok(verdict) => verdict,
+                let trying = doing(format!("trying what is fastest on {name}, once for this model"));
+                let made = trial::make(model, (slots, context), &choice, time_processor);
+                drop(trying);
+                let (verdict, engine) = match made {
+                    Ok(made) => made,
                     // What the GPU path cannot do, the processor can.
-                    Err(error) if device == Device::Auto => {
+                    Err(error) if auto => {
                         print_note(&format!("computing on the processor: {error}"));
                         return Ok(None);
                     }
                     Err(error) => return Err(error.into()),
                 };
-                print_note(&format!("{}: {}, by a short trial", adapter.info.name, verdict.line()));
-                if !verdict.holds(device == Device::Auto) {
+                print_note(&format!("{name}: {}, by a short trial", verdict.line()));
+                if !verdict.holds() {
                     print_note("other programs disturbed the trial: it is made again next time");
                 }
                 if let Err(error) = trial::keep(cache.folder(), &verdict) {
@@ -178,17 +218,21 @@ mod on_gpu {
                         cache.folder().display()
                     ));
                 }
-                verdict
+                (verdict, engine)
             }
         };
-        if device == Device::Auto && verdict.prefers_processor() {
+        if auto && verdict.prefers_processor() {
             return Ok(None);
         }
-        if adapter.is_software() {
-            print_note(&format!("{} is a software adapter: the processor does its work", adapter.info.name));
+        if software {
+            print_note(&format!("{name} is a software adapter: the processor does its work"));
         }
-        let mut engine =
-            GpuEngine::with_plan(Arc::clone(model), slots, context as usize, &choice, Some(verdict.plan()))?;
+        // What was tried has its threads where they belong already.
+        if let Some(engine) = tried {
+            return Ok(Some(Box::new(engine)));
+        }
+        let mut engine = open(verdict.plan())?;
+        let _compiling = compiling();
         trial::settle(&mut engine)?;
         Ok(Some(Box::new(engine)))
     }

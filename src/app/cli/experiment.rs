@@ -45,6 +45,7 @@ pub fn run(
     assets: &Assets,
     out: &mut Output,
 ) -> anyhow::Result<Exit> {
+    batch.check_output()?;
     let name = args.experiment.as_deref().context("no experiment is named")?;
     let experiment: Experiment = assets.content("experiment", name)?;
     let model = open_model(batch.model.as_deref(), assets)?;
@@ -92,6 +93,7 @@ impl Job {
     /// It does not fit the model, or the model's tokenizer cannot be used.
     pub fn new(name: &str, experiment: &Experiment, model: &PixelModel) -> anyhow::Result<Self> {
         let text = ModelText::new(model).context("the model's tokenizer cannot be used")?;
+        text.warnings().iter().for_each(|warning| super::output::print_warning(warning));
         let config = model.config().clone();
         let conditions = conditions(experiment, &config).with_context(|| format!("experiment/{name}"))?;
         let plan = Plan::new(experiment, &text, config.vocab_size)?;

@@ -5,6 +5,7 @@ use super::{
     output::{Exit, Output, error_line, progress_bytes},
     table::{Align, Table},
 };
+use crate::files::{Format, check_output, open_regular, refuse_ending, refuse_existing, refuse_input};
 use crate::pxi::{self, Compression, Header, PxiError, PxiFile, Store, WriteOptions, Writer};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
@@ -17,8 +18,8 @@ use std::{
 
 const EXAMPLES: &str = "\
 Examples:
-  pixel-llm fs write notes.pxi notes.txt          Store a file as pixels
-  tar c src | pixel-llm fs write src.pxi -        Store a stream of any length
+  pixel-llm fs write notes.txt notes.pxi          Store a file as pixels
+  tar c src | pixel-llm fs write - src.pxi        Store a stream of any length
   pixel-llm fs read notes.pxi > notes.txt         Get the bytes back
   pixel-llm fs read big.pxi --offset 0x1000 --length 64 | xxd
   pixel-llm fs verify *.pxi                       Exit code 1 if a file is damaged
@@ -41,11 +42,15 @@ pub struct FsArgs {
 #[derive(Debug, Subcommand)]
 enum FsCommand {
     /// Store bytes as pixels.
-    #[command(after_help = "\
+    #[command(
+        allow_missing_positional = true,
+        after_help = "\
 Examples:
-  pixel-llm fs write notes.pxi notes.txt --png
-  pixel-llm fs write log.pxi log.txt --compression rle --width 256
-  some-program | pixel-llm fs write out.pxi")]
+  pixel-llm fs write notes.txt notes.pxi --png
+  pixel-llm fs write log.txt log.pxi --compression rle --width 256
+  pixel-llm fs write notes.txt notes.pxi --force      Replace an old notes.pxi
+  some-program | pixel-llm fs write out.pxi"
+    )]
     Write(WriteArgs),
     /// Get the bytes back: all of them, after checking them, or a slice.
     #[command(after_help = "\
@@ -77,6 +82,9 @@ Examples:
         /// The picture, or - for standard output; FILE with .png by default.
         #[arg(long, short, value_name = "PNG")]
         output: Option<PathBuf>,
+        /// Replace the picture if it exists.
+        #[arg(long)]
+        force: bool,
     },
     /// Delete .pxi files.
     #[command(after_help = "Example:\n  pixel-llm fs delete notes.pxi")]
@@ -92,11 +100,15 @@ Examples:
 
 #[derive(Debug, Args)]
 struct WriteArgs {
-    /// The .pxi file to write. An old one is replaced only once the new one is complete.
-    file: String,
-    /// Where the bytes come from; - is standard input.
-    #[arg(default_value = "-")]
+    /// Where the bytes come from; - or nothing is standard input.
+    #[arg(value_name = "INPUT", default_value = "-")]
     input: PathBuf,
+    /// The .pxi file to write; it appears when it is whole.
+    #[arg(value_name = "OUTPUT")]
+    file: String,
+    /// Replace OUTPUT if it is a .pxi file, and its picture. What is no .pxi file is never replaced.
+    #[arg(long)]
+    force: bool,
     /// The width of the picture, in pixels.
     #[arg(long, default_value_t = pxi::DEFAULT_WIDTH,
           value_parser = clap::value_parser!(u32).range(1..=i64::from(pxi::MAX_WRITTEN_WIDTH)))]
@@ -104,7 +116,7 @@ struct WriteArgs {
     /// How to store the bytes. Only `none` can be read in slices without decoding.
     #[arg(long, value_enum, default_value_t = CompressionArg::None)]
     compression: CompressionArg,
-    /// Also write the picture, as FILE with .png.
+    /// Also write the picture, as OUTPUT with .png.
     #[arg(long)]
     png: bool,
 }
@@ -122,6 +134,9 @@ struct ReadArgs {
     /// Where the bytes go; - is standard output.
     #[arg(long, short, default_value = "-")]
     output: PathBuf,
+    /// Replace the output if it exists. It is never FILE itself.
+    #[arg(long)]
+    force: bool,
     /// Do not check the payload before reading the whole of it. (A slice is never checked.)
     #[arg(long)]
     unverified: bool,
@@ -166,7 +181,7 @@ pub fn run(args: FsArgs, out: &mut Output) -> anyhow::Result<Exit> {
         FsCommand::Info(FilesArgs { files: names }) => info(&files, &names, out),
         FsCommand::Verify(FilesArgs { files: names }) => verify(&files, &names, out),
         FsCommand::List { folder } => list(&files, folder, out),
-        FsCommand::View { file, output } => view(&files, &file, output, out),
+        FsCommand::View { file, output, force } => view(&files, &file, output, force, out),
         FsCommand::Delete(FilesArgs { files: names }) => delete(&files, &names, out),
         FsCommand::Demo { file } => demo(&files, &file, out),
     }
@@ -274,6 +289,7 @@ fn write(files: &Files, args: &WriteArgs, out: &mut Output) -> anyhow::Result<Ex
         let (len, file) = open().with_context(|| format!("{}: cannot open", args.input.display()))?;
         (Box::new(file), Some(len))
     };
+    check_write(files, args)?;
     let options = WriteOptions { width: args.width, compression: args.compression.into() };
     let mut writer = files.writer(&args.file, options)?;
     let bar = progress_bytes("writing", len);
@@ -303,6 +319,34 @@ fn write(files: &Files, args: &WriteArgs, out: &mut Output) -> anyhow::Result<Ex
     Ok(Exit::Ok)
 }
 
+/// Refuses an output, or a picture beside it, by which a file would be lost.
+fn check_write(files: &Files, args: &WriteArgs) -> anyhow::Result<()> {
+    let output = files.path(&args.file)?;
+    refuse_input(&output, [args.input.as_path()])?;
+    refuse_ending(&output, Format::Pxi)?;
+    refuse_other(&output)?;
+    refuse_existing(&output, args.force)?;
+    if args.png {
+        let picture = output.with_extension("png");
+        check_output(&picture, [args.input.as_path(), &output], Format::Png, args.force)?;
+    }
+    Ok(())
+}
+
+/// Refuses to replace a file that does not begin as a .pxi file does, whatever leave was given: who
+/// mixes up input and output has named something else.
+fn refuse_other(output: &Path) -> anyhow::Result<()> {
+    if !output.metadata().is_ok_and(|about| about.is_file()) {
+        return Ok(());
+    }
+    let mut magic = pxi::MAGIC.map(|_| 0);
+    let begins = open_regular(output).and_then(|mut file| file.read_exact(&mut magic)).is_ok();
+    if !begins || magic != pxi::MAGIC {
+        bail!("{} exists and is no .pxi file, so it is not replaced; give another name", output.display());
+    }
+    Ok(())
+}
+
 #[derive(Serialize)]
 struct ReadReport {
     file: String,
@@ -313,6 +357,7 @@ struct ReadReport {
 
 fn read(files: &Files, args: &ReadArgs, out: &mut Output) -> anyhow::Result<Exit> {
     let file = files.open(&args.file)?;
+    check_output(&args.output, [file.path()], Format::Bytes, args.force)?;
     let payload_len = file.header().original_size();
     let offset = args.offset.unwrap_or(0);
     let length = args.length.unwrap_or(payload_len.saturating_sub(offset));
@@ -437,9 +482,16 @@ struct ViewReport {
     height: u32,
 }
 
-fn view(files: &Files, name: &str, output: Option<PathBuf>, out: &mut Output) -> anyhow::Result<Exit> {
+fn view(
+    files: &Files,
+    name: &str,
+    output: Option<PathBuf>,
+    force: bool,
+    out: &mut Output,
+) -> anyhow::Result<Exit> {
     let file = files.open(name)?;
     let picture = output.unwrap_or_else(|| file.path().with_extension("png"));
+    check_output(&picture, [file.path()], Format::Png, force)?;
     if is_standard_stream(&picture) {
         pxi::view::write_png(&file.contents(), out.bytes()).map_err(|error| error.at(file.path()))?;
         return Ok(Exit::Ok);
@@ -471,6 +523,14 @@ fn delete(files: &Files, names: &[String], out: &mut Output) -> anyhow::Result<E
 }
 
 fn demo(files: &Files, name: &str, out: &mut Output) -> anyhow::Result<Exit> {
+    let path = files.path(name)?;
+    refuse_ending(&path, Format::Pxi)?;
+    let is_demo = || {
+        PxiFile::open(&path).and_then(|file| file.read_all()).is_ok_and(|bytes| bytes == pxi::demo::payload())
+    };
+    if path.is_file() && !is_demo() {
+        bail!("{} exists and is not the demo, so it is not replaced; give another name", path.display());
+    }
     let mut writer = files.writer(name, WriteOptions::default())?;
     writer.write_all(&pxi::demo::payload()).with_context(|| format!("{name}: cannot write"))?;
     writer.finish()?;

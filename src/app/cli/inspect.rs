@@ -1,15 +1,20 @@
 //! `pixel-llm inspect MODEL`: what a model is, in a page, as JSON, or as a picture.
 
 use std::fmt::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
 use super::numbers::{human_bytes, thousands};
-use super::output::{Exit, Output, progress_bar};
+use super::output::{Exit, Output, print_note, progress_bar};
 use crate::assets::Assets;
-use crate::model::{Encoding, PixelModel};
+use crate::files::{Format, check_output};
+use crate::model::convert::draft;
+use crate::model::gguf::{Gguf, Metadata};
+use crate::model::{Cache, Encoding, MapPlan, PixelModel, Tensor, resolve};
+use crate::terminal::one_line;
 
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
@@ -27,6 +32,9 @@ pub struct InspectArgs {
     /// Paint the whole model in its map layout into this PNG file.
     #[arg(long, value_name = "FILE")]
     png: Option<PathBuf>,
+    /// Replace the picture if it exists.
+    #[arg(long, requires = "png")]
+    force: bool,
     /// Pixels along the picture's longer side.
     #[arg(long, default_value_t = 1600, value_parser = clap::value_parser!(u32).range(64..=16384), requires = "png")]
     side: u32,
@@ -45,7 +53,8 @@ struct Report<'a> {
     tensor_count: usize,
     tile_count: u32,
     map: [i64; 2],
-    root: String,
+    /// `None` for a GGUF file that is not converted yet.
+    root: Option<String>,
     tokenizer: Option<&'a str>,
     chat_template: bool,
     encodings: Vec<EncodingShare>,
@@ -74,8 +83,20 @@ struct TensorRow<'a> {
 /// Runs `inspect`.
 ///
 /// # Errors
-/// The model cannot be opened, or the picture not written.
+/// The model cannot be opened; or the picture is the model, is there already without `--force`, or
+/// cannot be written.
 pub fn run(args: InspectArgs, assets: &Assets, out: &mut Output) -> anyhow::Result<Exit> {
+    // Before the model is opened, which may take long.
+    if let Some(path) = &args.png {
+        check_output(path, args.model.as_deref(), Format::Png, args.force)?;
+    }
+    // A GGUF file is told of as it is; only a picture needs every weight.
+    if args.png.is_none()
+        && let Some(path) = &args.model
+        && resolve::is_gguf(path)?
+    {
+        return in_place(path, args.tensors, out);
+    }
     let model = super::open_model(args.model.as_deref(), assets)?;
     if let Some(path) = &args.png {
         let bar = progress_bar("painting", u64::from(model.tile_count()));
@@ -94,51 +115,92 @@ pub fn run(args: InspectArgs, assets: &Assets, out: &mut Output) -> anyhow::Resu
     Ok(Exit::Ok)
 }
 
-fn report(model: &PixelModel, with_tensors: bool) -> Report<'_> {
-    // A text that is no text is as good as none here; `convert` keeps it as it is.
-    let text = |key: &str| model.metadata().str(key).ok().flatten();
-    let weights = |t: &crate::model::Tensor| t.tiling.rows * t.tiling.columns;
-    let share = |encoding| {
-        let of_it = || model.tensors().iter().filter(move |tensor| tensor.encoding() == encoding);
-        EncodingShare {
-            encoding,
-            tensors: of_it().count(),
-            weights: of_it().map(weights).sum(),
-            bytes: of_it().map(|tensor| tensor.tiling.size_in_bytes()).sum(),
-        }
+fn in_place(path: &Path, with_tensors: bool, out: &mut Output) -> anyhow::Result<Exit> {
+    let gguf = Gguf::open(path)?;
+    let draft = draft(&gguf).map_err(|error| error.in_file(path))?;
+    let known = Cache::default().find(path, &mut |note| print_note(&note.to_string()));
+    let about = About {
+        file: path.display().to_string(),
+        size_in_bytes: gguf
+            .file_size_in_bytes()
+            .with_context(|| format!("{}: cannot read", path.display()))?,
+        metadata: &draft.metadata,
+        config: &draft.config,
+        tensors: &draft.tensors,
+        plan: &draft.plan,
+        root: known.map(|model| crate::model::hex(&model.header().root)),
     };
-    let mut encodings: Vec<_> =
-        Encoding::ALL.into_iter().map(share).filter(|share| share.tensors > 0).collect();
-    encodings.sort_by_key(|share| std::cmp::Reverse(share.bytes));
-    let row = |(index, tensor)| row(model, index, tensor);
-    Report {
-        file: model.path().display().to_string(),
-        name: text("general.name"),
-        licence: text("general.license"),
-        description: text("general.description"),
-        config: model.config(),
-        parameters: model.tensors().iter().map(weights).sum(),
-        model_size_in_bytes: model.header().model_size_in_bytes,
-        file_size_in_bytes: model.header().sections.payload_size() + crate::pxi::HEADER_LEN as u64,
-        tensor_count: model.tensors().len(),
-        tile_count: model.tile_count(),
-        map: model.plan().size,
-        root: crate::model::hex(&model.header().root),
-        tokenizer: text("tokenizer.ggml.model"),
-        chat_template: text("tokenizer.chat_template").is_some(),
-        encodings,
-        tensors: with_tensors.then(|| model.tensors().iter().enumerate().map(row).collect()),
-    }
+    out.print(&about.report(with_tensors), |report| human(report))?;
+    Ok(Exit::Ok)
 }
 
-fn row<'a>(model: &PixelModel, index: usize, tensor: &'a crate::model::Tensor) -> TensorRow<'a> {
-    TensorRow {
-        name: &tensor.name,
-        dimensions: &tensor.dimensions,
-        encoding: tensor.encoding(),
-        bytes: tensor.tiling.size_in_bytes(),
-        tiles: tensor.tiles(),
-        map: model.plan().tensor_rect(index),
+fn report(model: &PixelModel, with_tensors: bool) -> Report<'_> {
+    let about = About {
+        file: model.path().display().to_string(),
+        size_in_bytes: model.header().sections.payload_size() + crate::pxi::HEADER_LEN as u64,
+        metadata: model.metadata(),
+        config: model.config(),
+        tensors: model.tensors(),
+        plan: model.plan(),
+        root: Some(crate::model::hex(&model.header().root)),
+    };
+    about.report(with_tensors)
+}
+
+/// What a model is, whichever kind of file holds it.
+struct About<'a> {
+    file: String,
+    size_in_bytes: u64,
+    metadata: &'a Metadata,
+    config: &'a crate::model::ModelConfig,
+    tensors: &'a [Tensor],
+    plan: &'a MapPlan,
+    root: Option<String>,
+}
+
+impl<'a> About<'a> {
+    fn report(self, with_tensors: bool) -> Report<'a> {
+        // A text that is no text is as good as none here; `convert` keeps it as it is.
+        let text = |key: &str| self.metadata.str(key).ok().flatten();
+        let weights = |t: &Tensor| t.tiling.rows * t.tiling.columns;
+        let share = |encoding| {
+            let of_it = || self.tensors.iter().filter(move |tensor| tensor.encoding() == encoding);
+            EncodingShare {
+                encoding,
+                tensors: of_it().count(),
+                weights: of_it().map(weights).sum(),
+                bytes: of_it().map(|tensor| tensor.tiling.size_in_bytes()).sum(),
+            }
+        };
+        let mut encodings: Vec<_> =
+            Encoding::ALL.into_iter().map(share).filter(|share| share.tensors > 0).collect();
+        encodings.sort_by_key(|share| std::cmp::Reverse(share.bytes));
+        let row = |(index, tensor): (usize, &'a Tensor)| TensorRow {
+            name: &tensor.name,
+            dimensions: &tensor.dimensions,
+            encoding: tensor.encoding(),
+            bytes: tensor.tiling.size_in_bytes(),
+            tiles: tensor.tiles(),
+            map: self.plan.tensor_rect(index),
+        };
+        Report {
+            name: text("general.name"),
+            licence: text("general.license"),
+            description: text("general.description"),
+            config: self.config,
+            parameters: self.tensors.iter().map(weights).sum(),
+            model_size_in_bytes: self.tensors.iter().map(|t| t.tiling.size_in_bytes()).sum(),
+            file_size_in_bytes: self.size_in_bytes,
+            tensor_count: self.tensors.len(),
+            tile_count: self.tensors.iter().map(|tensor| tensor.tiles().len() as u32).sum(),
+            map: self.plan.size,
+            tokenizer: text("tokenizer.ggml.model"),
+            chat_template: text("tokenizer.chat_template").is_some(),
+            encodings,
+            tensors: with_tensors.then(|| self.tensors.iter().enumerate().map(row).collect()),
+            file: self.file,
+            root: self.root,
+        }
     }
 }
 
@@ -148,7 +210,7 @@ fn human(report: &Report<'_>) -> String {
     let mut line = |args: fmt::Arguments<'_>| {
         text.write_fmt(format_args!("{args}\n")).expect("writing to a String cannot fail")
     };
-    line(format_args!("{}", report.name.unwrap_or("A model without a name")));
+    line(format_args!("{}", one_line(report.name.unwrap_or("A model without a name"))));
     if let Some(description) = report.description {
         line(format_args!("{description}"));
     }
@@ -166,6 +228,8 @@ fn human(report: &Report<'_>) -> String {
     let mut notes =
         vec![if config.tied_embeddings { "output tied to the embedding" } else { "output of its own" }];
     notes.extend(config.qkv_biases.then_some("query, key, value biases"));
+    notes.extend(config.output_biases.then_some("attention output biases"));
+    notes.extend(config.feed_forward_biases.then_some("gate, up, down biases"));
     notes.extend(config.qk_norms.then_some("query and key norms"));
     let rows = [
         ("family", config.architecture.to_string()),
@@ -206,11 +270,11 @@ fn human(report: &Report<'_>) -> String {
             ),
         ),
         ("file", format!("{}, {}", report.file, human_bytes(report.file_size_in_bytes))),
-        ("root hash", report.root.clone()),
+        ("root hash", report.root.clone().unwrap_or_else(|| "known when it is converted".to_owned())),
     ];
     line(format_args!(""));
     for (label, value) in rows {
-        line(format_args!("  {label:<14} {value}"));
+        line(format_args!("  {label:<14} {}", one_line(&value)));
     }
     line(format_args!(""));
     line(format_args!("Encodings"));
@@ -235,7 +299,7 @@ fn human(report: &Report<'_>) -> String {
             let tiles = format!("{}..{}", tensor.tiles.start, tensor.tiles.end);
             line(format_args!(
                 "  {:<28} {:>15} {:<5} {:>10}  tiles {:<13} at {}, {}",
-                tensor.name,
+                one_line(tensor.name),
                 shape,
                 tensor.encoding.name(),
                 human_bytes(tensor.bytes),

@@ -6,6 +6,8 @@ use crate::assets::Assets;
 use crate::model::{Cache, PixelModel};
 
 pub mod bench;
+pub mod cache;
+pub mod chat;
 pub mod coach;
 pub mod convert;
 pub mod engine;
@@ -16,9 +18,11 @@ pub mod map;
 pub mod mods;
 mod numbers;
 pub mod output;
+pub mod pages;
 pub mod perplexity;
 pub mod run;
 pub mod simulate;
+pub mod suggest;
 mod table;
 pub mod verify;
 
@@ -30,9 +34,15 @@ pub fn open_model(model: Option<&Path>, assets: &Assets) -> anyhow::Result<Pixel
     let Some(path) = model else {
         return Ok(assets.default_model()?);
     };
-    let model = Cache::default().open(path, |work| {
+    let model = Cache::default().open(path, &mut |note| output::print_note(&note.to_string()), |work| {
         let bar = output::progress_bytes("converting", Some(work));
-        Box::new(move |done| if done < work { bar.set_position(done) } else { bar.finish_and_clear() })
+        // Where no bar shows, a line says it.
+        // Where no bar shows, a line says it, until this closure goes.
+        let said = bar.is_hidden().then(|| output::doing("converting the model, once"));
+        Box::new(move |done| {
+            let _ = &said;
+            if done < work { bar.set_position(done) } else { bar.finish_and_clear() }
+        })
     })?;
     Ok(model)
 }

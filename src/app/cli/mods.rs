@@ -1,6 +1,7 @@
 //! `pixel-llm mods`: what mods there are, what is wrong with them, and how a new one begins.
 
 use std::fmt::Write;
+use std::io::{IsTerminal, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -9,12 +10,15 @@ use serde::Serialize;
 
 use super::output::{Exit, Output};
 use super::table::{Align, Table};
+use crate::files::{self, Format};
 use crate::mods::registry::check_id;
+use crate::mods::settings::{Consent, command_id};
 use crate::mods::source::Source;
 use crate::mods::{
-    Change, Loaded, ModReport, Problem, Registry, Settings, State, What, load, load_sources, pack,
+    Change, Loaded, ModReport, Problem, Registry, Settings, State, What, load, load_sources, model, pack,
     user_folder,
 };
+use crate::terminal::{self, one_line};
 
 /// Arguments of `mods`.
 #[derive(Debug, Args)]
@@ -75,11 +79,15 @@ enum Command {
     Allow {
         /// The mod's id.
         id: String,
+        /// A command by its id, as `mods show` gives it; may be given several times. Without one, each is shown and
+        /// asked for.
+        #[arg(long = "command-id", value_name = "ID")]
+        command_id: Vec<String>,
         /// A command, letter by letter as `mods show` gives it; may be given several times.
-        #[arg(long, value_name = "COMMAND", required_unless_present = "forget")]
+        #[arg(long, value_name = "COMMAND")]
         command: Vec<String>,
         /// Forget everything that was allowed to the mod.
-        #[arg(long, conflicts_with = "command")]
+        #[arg(long, conflicts_with_all = ["command", "command_id"])]
         forget: bool,
     },
 }
@@ -96,16 +104,17 @@ pub fn run(args: &ModsArgs, folder: Option<&Path>, out: &mut Output) -> anyhow::
         Command::List => list(&loaded(), folder.as_deref(), out),
         Command::Check { paths } if paths.is_empty() => {
             // What nobody has is nothing wrong, but what was named and is not there is.
-            check(&loaded(), out)
+            check(&with_models_checked(loaded()), out)
         }
-        Command::Check { paths } => check(&load_paths(&registry, paths)?, out),
+        Command::Check { paths } => check(&with_models_checked(load_paths(&registry, paths)?), out),
         Command::New { folder, kind } => new(&registry, folder, kind, out),
         Command::Enable { id } => switch(&loaded(), folder.as_deref(), id, true, out),
         Command::Disable { id } => switch(&loaded(), folder.as_deref(), id, false, out),
         Command::Show { id } => show(&loaded(), id, out),
         Command::Pack { folder, output } => pack_mod(&registry, folder, output.as_deref(), out),
-        Command::Allow { id, command, forget } => {
-            allow(&loaded(), folder.as_deref(), id, command, *forget, out)
+        Command::Allow { id, command_id, command, forget } => {
+            let wanted = Wanted { ids: command_id, texts: command, forget: *forget };
+            allow(&loaded(), folder.as_deref(), id, &wanted, out)
         }
     }
 }
@@ -119,6 +128,18 @@ fn load_paths(registry: &Registry, paths: &[PathBuf]) -> anyhow::Result<Loaded> 
         sources.push((path.clone(), Source::read(&path)));
     }
     Ok(load_sources(registry, sources, &Settings::default()))
+}
+
+/// The same after the files that models name have been looked at, which takes too long for every start.
+fn with_models_checked(mut loaded: Loaded) -> Loaded {
+    for report in &mut loaded.mods {
+        let Some(path) = report.path.as_deref().filter(|_| report.state == State::Loaded) else { continue };
+        let problems = model::check_files(&loaded.contents, report.id(), path);
+        if !problems.is_empty() {
+            (report.state, report.problems) = (State::Broken, problems);
+        }
+    }
+    loaded
 }
 
 #[derive(Serialize)]
@@ -248,30 +269,68 @@ fn allow(
     loaded: &Loaded,
     folder: Option<&Path>,
     id: &str,
-    commands: &[String],
-    forget: bool,
+    wanted: &Wanted<'_>,
     out: &mut Output,
 ) -> anyhow::Result<Exit> {
     let (folder, mut settings) = settings_of(folder)?;
-    if forget {
+    if wanted.forget {
         settings.forget(id);
     } else {
         let report = find(loaded, id)?;
-        for command in commands {
-            anyhow::ensure!(
-                report.commands.contains(command),
-                "{id} has no command {command:?}; `mods show {id}` lists those it has"
-            );
-            settings.allow(id, command);
+        for command in chosen(report, &settings, wanted)? {
+            settings.allow(id, &command);
         }
     }
     settings.write(folder)?;
     out.print(&settings.consents, |consents| {
-        let lines =
-            consents.iter().map(|consent| format!("{} may run: {}\n", consent.mod_id, consent.command));
-        lines.collect::<String>()
+        let line = |consent: &Consent| {
+            format!("{} may run: {}\n", one_line(&consent.mod_id), one_line(&consent.command))
+        };
+        consents.iter().map(line).collect::<String>()
     })?;
     Ok(Exit::Ok)
+}
+
+/// What leave is given for.
+struct Wanted<'a> {
+    ids: &'a [String],
+    texts: &'a [String],
+    forget: bool,
+}
+
+/// The commands that were named, or that the user says yes to.
+fn chosen(report: &ModReport, settings: &Settings, wanted: &Wanted<'_>) -> anyhow::Result<Vec<String>> {
+    let id = report.id();
+    let find = |wanted: &String, is_it: &dyn Fn(&String) -> bool| {
+        let found = report.commands.iter().find(|command| is_it(command)).cloned();
+        found.with_context(|| format!("{id} has no command {wanted:?}; `mods show {id}` lists those it has"))
+    };
+    let by_id = wanted.ids.iter().map(|wanted| find(wanted, &|command| command_id(id, command) == *wanted));
+    let by_text = wanted.texts.iter().map(|wanted| find(wanted, &|command| command == wanted));
+    let named: Vec<_> = by_id.chain(by_text).collect::<anyhow::Result<_>>()?;
+    if !named.is_empty() {
+        return Ok(named);
+    }
+    let waiting = || report.commands.iter().filter(|command| !settings.allows(id, command));
+    anyhow::ensure!(waiting().next().is_some(), "{id} has no command that waits for leave");
+    let mut terminal = terminal::stderr();
+    if !terminal.is_terminal() || !std::io::stdin().is_terminal() {
+        let lines = waiting().map(|command| format!("{command} is --command-id {}", command_id(id, command)));
+        anyhow::bail!(
+            "nobody is there to be asked; say which of its commands may run: {}",
+            lines.collect::<Vec<_>>().join("; ")
+        );
+    }
+    let mut allowed = Vec::new();
+    for command in waiting() {
+        write!(terminal, "{id} would run {}\nAllow it? [y/N] ", one_line(command))?;
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer)?;
+        if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+            allowed.push(command.clone());
+        }
+    }
+    Ok(allowed)
 }
 
 #[derive(Serialize)]
@@ -304,7 +363,8 @@ fn show(loaded: &Loaded, id: &str, out: &mut Output) -> anyhow::Result<Exit> {
         let changes: Vec<_> = all.filter(|shown| shown.content == id).collect();
         anyhow::ensure!(!changes.is_empty(), "there is no content {id}");
         out.print(&changes, |changes| {
-            changes.iter().map(|shown| change_line(&shown.content, shown.change) + "\n").collect()
+            let line = |shown: &ShownChange<'_>| change_line(&shown.content, shown.change);
+            changes.iter().map(|shown| format!("{}\n", one_line(&line(shown)))).collect()
         })?;
         return Ok(Exit::Ok);
     }
@@ -313,17 +373,19 @@ fn show(loaded: &Loaded, id: &str, out: &mut Output) -> anyhow::Result<Exit> {
     out.print(&shown, |shown| {
         let mut text = String::new();
         if let Some(about) = &report.about {
-            text = format!(
-                "{} {}: {}\n{}\nby {}, {}\n",
-                about.id, about.version, about.name, about.about, about.author, about.licence
-            );
+            let [id, version, name, words, author, licence] =
+                [&about.id, &about.version, &about.name, &about.about, &about.author, &about.licence]
+                    .map(|text| one_line(text));
+            text = format!("{id} {version}: {name}\n{words}\nby {author}, {licence}\n");
         }
         text.push_str(&format!("state: {}\n", word(report.state)));
         for shown in &shown.changes {
-            text.push_str(&format!("{}\n", change_line(&shown.content, shown.change)));
+            text.push_str(&format!("{}\n", one_line(&change_line(&shown.content, shown.change))));
         }
         for command in &report.commands {
-            text.push_str(&format!("has a command: {command}\n"));
+            let allowed = if loaded.settings.allows(id, command) { "allowed" } else { "not allowed" };
+            let (command, command_id) = (one_line(command), command_id(id, command));
+            text.push_str(&format!("has a command: {command}  ({command_id}, {allowed})\n"));
         }
         for problem in &report.problems {
             text.push_str(&format!("{problem}\n"));
@@ -339,7 +401,7 @@ fn pack_mod(
     output: Option<&Path>,
     out: &mut Output,
 ) -> anyhow::Result<Exit> {
-    let loaded = load_paths(registry, &[folder.to_owned()])?;
+    let loaded = with_models_checked(load_paths(registry, &[folder.to_owned()])?);
     let report = loaded.mods.iter().find(|report| report.path.is_some()).context("the mod was not read")?;
     // That another mod is needed says nothing against the archive.
     if report.state == State::Broken {
@@ -348,16 +410,29 @@ fn pack_mod(
     let about = report.about.as_ref().context("the mod has no manifest")?;
     let path =
         output.map_or_else(|| PathBuf::from(format!("{}-{}.zip", about.id, about.version)), Path::to_owned);
-    let source = Source::read(&folder.canonicalize()?)
-        .map_err(|_| anyhow::anyhow!("the mod has changed meanwhile"))?;
+    let from = folder.canonicalize()?;
+    anyhow::ensure!(from.is_dir(), "{} is no folder: an archive is packed already", folder.display());
+    let changed = |_| anyhow::anyhow!("the mod has changed meanwhile");
+    let source = Source::read(&from).map_err(changed)?;
+    let others = Source::list_others(&from).map_err(changed)?;
+    let inputs: Vec<_> = source.files.iter().map(|file| &file.path).chain(&others.files).collect();
+    let inputs: Vec<_> = inputs.into_iter().map(|name| from.join(name)).collect();
+    files::refuse_input(&path, inputs.iter().map(PathBuf::as_path))?;
+    files::refuse_ending(&path, Format::Zip)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".pixel-llm-").tempfile_in(parent)?;
-    pack::write_archive(&source, file.as_file_mut())?;
+    pack::write_archive(&source, &from, &others.files, file.as_file_mut())?;
     file.persist_noclobber(&path)
         .map_err(|error| error.error)
         .with_context(|| format!("cannot write {}", path.display()))?;
-    out.print(&serde_json::json!({"mod": about.id, "file": path, "files": source.files.len()}), |_| {
-        format!("wrote {}: {} files\n", path.display(), source.files.len())
+    let count = source.files.len() + others.files.len();
+    let report = serde_json::json!({
+        "mod": about.id, "file": path, "files": count, "left_out": others.left_out,
+    });
+    out.print(&report, |_| {
+        let left_out = others.left_out.iter().map(|name| format!("left out {}\n", one_line(name)));
+        let path = path.display().to_string();
+        format!("wrote {}: {count} files\n{}", one_line(&path), left_out.collect::<String>())
     })?;
     Ok(Exit::Ok)
 }

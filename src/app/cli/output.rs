@@ -4,9 +4,15 @@
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::{
-    io::{self, BufWriter, IsTerminal, StdoutLock, Write},
+    ffi::OsString,
+    io::{self, BufWriter, IsTerminal, Write},
     process::ExitCode,
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    thread::{self, JoinHandle},
+    time::Duration,
 };
+
+use crate::terminal::{self, Escapes, Terminal};
 
 /// The exit code of an interrupted program, by the convention of shells: 128 + SIGINT.
 pub const INTERRUPTED: i32 = 130;
@@ -32,13 +38,14 @@ impl From<Exit> for ExitCode {
 /// Standard output, in the form that the user asked for.
 pub struct Output {
     json: bool,
-    stdout: BufWriter<StdoutLock<'static>>,
+    stdout: BufWriter<Terminal<io::Stdout>>,
 }
 
 impl Output {
     /// Output as text, or with `json` as JSON.
     pub fn new(json: bool) -> Self {
-        Self { json, stdout: BufWriter::new(io::stdout().lock()) }
+        let escapes = if json { Escapes::Json } else { Escapes::Text };
+        Self { json, stdout: BufWriter::new(terminal::stdout().with_escapes(escapes)) }
     }
 
     /// Whether the user asked for JSON.
@@ -46,13 +53,15 @@ impl Output {
         self.json
     }
 
-    /// Prints a result: `value` as JSON, or the text that `human` makes of it.
+    /// Prints a result: `value` as JSON, or the text that `human` makes of it. The text is for people, wherever it goes:
+    /// control characters of names from files are written out in it.
     pub fn print<T: Serialize>(&mut self, value: &T, human: impl FnOnce(&T) -> String) -> io::Result<()> {
         if self.json {
             serde_json::to_writer_pretty(&mut self.stdout, value)?;
             return writeln!(self.stdout);
         }
         let text = human(value);
+        let text = terminal::lines(&text);
         self.stdout.write_all(text.as_bytes())?;
         if text.ends_with('\n') { Ok(()) } else { writeln!(self.stdout) }
     }
@@ -93,6 +102,69 @@ pub fn progress_bar(label: &'static str, len: u64) -> ProgressBar {
     ProgressBar::new(len).with_style(style.progress_chars("=> ")).with_message(label)
 }
 
+/// Ends the program with what clap says of arguments that cannot be read. What it quotes of them is
+/// written out: a name of a file may hold anything.
+pub fn refuse_arguments(command: clap::Command, typed: &[OsString], error: &clap::Error) -> ! {
+    let shown = typed.iter().map(|text| terminal::one_line(&text.to_string_lossy()).into_owned());
+    match command.try_get_matches_from(shown) {
+        Err(shown) if shown.kind() == error.kind() => shown.exit(),
+        _ => {
+            let _ = write!(terminal::stderr(), "{}", terminal::lines(&error.to_string()));
+            std::process::exit(error.exit_code());
+        }
+    }
+}
+
+/// Work may take so long before it is said what is being done.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Work that says on standard error what it is, if it lasts; it ends when this is dropped.
+#[must_use = "the work ends when this is dropped"]
+pub struct Doing {
+    end: Option<mpsc::Sender<()>>,
+    teller: Option<JoinHandle<()>>,
+}
+
+/// Begins work that may take long. After half a second a terminal shows what is being done until the
+/// work ends, and anything else gets one line.
+pub fn doing(what: impl Into<String>) -> Doing {
+    let (what, (end, ended)) = (what.into(), mpsc::channel());
+    let tell = move || {
+        if outlasts(PATIENCE, &ended) {
+            show(&what, &ended);
+        }
+    };
+    // A thread that cannot be had leaves the work without words, not undone.
+    let teller = thread::Builder::new().name("doing".into()).spawn(tell).ok();
+    Doing { end: Some(end), teller }
+}
+
+/// Whether the other end is still there after some time.
+fn outlasts(patience: Duration, ended: &Receiver<()>) -> bool {
+    ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout)
+}
+
+fn show(what: &str, ended: &Receiver<()>) {
+    if !io::stderr().is_terminal() {
+        return print_note(what);
+    }
+    let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
+    let style = style.expect("the template is well formed");
+    let bar = ProgressBar::new_spinner().with_style(style).with_message(what.to_owned());
+    bar.enable_steady_tick(PATIENCE / 5);
+    // Nothing is ever sent: this waits for the other end to go.
+    let _ = ended.recv();
+    bar.finish_and_clear();
+}
+
+impl Drop for Doing {
+    fn drop(&mut self) {
+        self.end = None;
+        // What comes next finds the line cleared.
+        let _ = self.teller.take().map(JoinHandle::join);
+    }
+}
+
 /// Prints one line on standard error: the error and its causes, each said once.
 pub fn print_error(error: &anyhow::Error) {
     print_line("error", &error_line(error));
@@ -131,13 +203,21 @@ pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 fn print_line(kind: &str, message: &str) {
     // When standard error is closed there is nobody left to tell.
-    let _ = writeln!(io::stderr(), "{kind}: {message}");
+    let _ = writeln!(terminal::stderr(), "{kind}: {}", terminal::one_line(message));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use anyhow::Context;
+
+    #[test]
+    fn only_work_that_lasts_says_what_it_is() {
+        let (end, ended) = mpsc::channel();
+        assert!(outlasts(Duration::ZERO, &ended));
+        drop(end);
+        assert!(!outlasts(Duration::from_secs(3600), &ended));
+    }
 
     #[test]
     fn causes_are_said_once() {

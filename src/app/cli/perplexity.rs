@@ -93,6 +93,7 @@ pub fn run(args: PerplexityArgs, assets: &Assets, out: &mut Output) -> anyhow::R
     let context = args.context.unwrap_or(DEFAULT_CONTEXT.min(most));
     let windows = windows(context, args.stride)?;
     let of_model = ModelText::new(&model).context("the model's tokenizer cannot be used")?;
+    of_model.warnings().iter().for_each(|warning| super::output::print_warning(warning));
     let tokenizer = of_model.tokenizer();
     let tokens = tokenise(tokenizer, &text, args.parse_special);
     anyhow::ensure!(

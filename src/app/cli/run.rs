@@ -1,21 +1,29 @@
-//! `pixel-llm --no-window`: answer prompts without opening the world.
+//! `pixel-llm run`: answer prompts without opening the world.
 //!
-//! Comes in: the arguments. Goes out: text as it is made for `--prompt`, a line of JSON per request for `--input`.
+//! Comes in: the arguments, or a text through a pipe. Goes out: text as it is made for prompts, a
+//! line of JSON per request for `--input`. A prompt is a message to a model that brings a chat
+//! template.
 
 mod drive;
 mod resume;
+mod sampling;
 mod trace;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+pub(in crate::app::cli) use drive::{
+    forget_interrupt, interrupts_end_nothing, nothing_visible, speed_line, was_interrupted, write_answer,
+};
 pub use drive::{interrupt, interruptible, run};
+pub use sampling::SamplingArgs;
 
 use super::engine::{Device, GpuMemory};
+use crate::files::{self, Format, Refusal};
+use crate::tokens::ModelText;
 use crate::tokens::output::Existing;
 use crate::tokens::request::{DEFAULT_MAX_TOKENS, Defaults, MAX_STOPS, PromptMode};
-use crate::tokens::sampling::{MIN_P, PENALTY, REPEAT_PENALTY, Range, SamplingParams, TEMPERATURE, TOP_P};
 
 /// Slots of a run over a file, if nobody says: more gain little on most machines, and each takes memory.
 const DEFAULT_PARALLEL: usize = 8;
@@ -23,49 +31,67 @@ const DEFAULT_PARALLEL: usize = 8;
 /// Arguments of a run without a window.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  pixel-llm --no-window --prompt \"Once upon a time\"
-  pixel-llm --no-window model.gguf --chat --prompt \"Why is the sky blue?\" --temperature 0
-  pixel-llm --no-window --prompt \"Once upon a time\" --save-activations thought.map && pixel-llm map png thought.map
-  pixel-llm --no-window model.gguf --input requests.jsonl --output results.jsonl --parallel 8
-  pixel-llm --no-window model.gguf --input requests.jsonl --output results.jsonl --resume --retry-failed
-  cat requests.jsonl | pixel-llm --no-window --input - > results.jsonl
+  pixel-llm run --prompt \"Tell me a story\"
+  pixel-llm run model.gguf --prompt \"Why is the sky blue?\" --temperature 0
+  echo \"Why is the sky blue?\" | pixel-llm run model.gguf
+  pixel-llm run --raw --prompt \"Once upon a time\"
+  pixel-llm run --prompt \"Hello\" --save-activations thought.map && pixel-llm map png thought.map
+  pixel-llm run model.gguf --input requests.jsonl --output results.jsonl --parallel 8
+  pixel-llm run model.gguf --input requests.jsonl --output results.jsonl --resume --retry-failed
+  cat requests.jsonl | pixel-llm run --input - > results.jsonl
 
-A line of the input is {\"id\": \"1\", \"prompt\": \"...\"}, {\"id\": \"1\", \"messages\": [...]}, or of OpenAI's batch
-shape: {\"custom_id\": \"1\", \"method\": \"POST\", \"url\": \"/v1/chat/completions\", \"body\": {...}}. What a line says
+A prompt is a message to a model that brings a chat template, and its answer follows; \
+--raw goes on with the text as it is.
+
+A line of the input is {\"id\": \"1\", \"prompt\": \"...\"}, {\"id\": \"1\", \"messages\": [...]}, or of OpenAI's batch \
+shape: {\"custom_id\": \"1\", \"method\": \"POST\", \"url\": \"/v1/chat/completions\", \"body\": {...}}. What a line says \
 goes before what the options say.")]
 pub struct BatchArgs {
-    /// Answer prompts in the terminal instead of opening the world.
+    /// Answer in the terminal instead of opening the world, as `run` does.
     #[arg(long)]
     pub no_window: bool,
     /// A PXI-LLM or GGUF file; the built-in model when left out.
     pub model: Option<PathBuf>,
 
-    /// A prompt to go on from; may be given several times.
+    /// A prompt to answer; give it again for more. A piped text is one too.
     #[arg(
         long,
         value_name = "TEXT",
-        requires = "no_window",
+        allow_hyphen_values = true,
         conflicts_with = "input",
         help_heading = "Prompts"
     )]
     pub prompt: Vec<String>,
     /// A file of requests, one JSON object a line; - is standard input.
-    #[arg(long, value_name = "FILE", requires = "no_window", help_heading = "Prompts")]
+    #[arg(long, value_name = "FILE", help_heading = "Prompts")]
     pub input: Option<PathBuf>,
-    /// Give prompts to the model as a user's message, through its chat template.
+    /// Give prompts as a user's message, also those of --input. This is the default for --prompt
+    /// where the model brings a chat template; without one it is ChatML.
     #[arg(long, conflicts_with = "raw", help_heading = "Prompts")]
     pub chat: bool,
-    /// Give prompts to the model as they are (the default).
+    /// Give prompts as they are, for the model to go on with.
     #[arg(long, help_heading = "Prompts")]
     pub raw: bool,
     /// The system message of chats that have none.
-    #[arg(long, value_name = "TEXT", help_heading = "Prompts")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = "Prompts")]
     pub system: Option<String>,
     /// What the chat template may read, such as '{"enable_thinking": false}'.
-    #[arg(long, value_name = "JSON", value_parser = template_variables, help_heading = "Prompts")]
+    #[arg(
+        long,
+        value_name = "JSON",
+        value_parser = template_variables,
+        hide_short_help = true,
+        help_heading = "Prompts"
+    )]
     pub chat_template_kwargs: Option<TemplateVariables>,
     /// Give lines that are no requests an error as their result, instead of running nothing.
-    #[arg(long, requires = "input", conflicts_with = "prompt", help_heading = "Prompts")]
+    #[arg(
+        long,
+        requires = "input",
+        conflicts_with = "prompt",
+        hide_short_help = true,
+        help_heading = "Prompts"
+    )]
     pub skip_bad: bool,
 
     /// Where results go, one JSON object a line; - is standard output.
@@ -75,61 +101,31 @@ pub struct BatchArgs {
     #[arg(long, requires = "output", conflicts_with = "overwrite", help_heading = "Results")]
     pub resume: bool,
     /// With --resume, run requests that ended in an error again.
-    #[arg(long, requires = "resume", help_heading = "Results")]
+    #[arg(long, requires = "resume", hide_short_help = true, help_heading = "Results")]
     pub retry_failed: bool,
     /// With --resume, run requests again whose result is of another prompt or other options.
-    #[arg(long, requires = "resume", help_heading = "Results")]
+    #[arg(long, requires = "resume", hide_short_help = true, help_heading = "Results")]
     pub retry_changed: bool,
     /// Start an output file that is there anew.
-    #[arg(long, requires = "output", help_heading = "Results")]
+    #[arg(long, requires = "output", hide_short_help = true, help_heading = "Results")]
     pub overwrite: bool,
     /// Report the log-probabilities of the answer's tokens, and of this many alternatives.
     #[arg(long, value_name = "K", value_parser = top_logprobs(), help_heading = "Results")]
     pub logprobs: Option<u32>,
     /// Report the log-probabilities of the prompt's tokens, and of this many alternatives.
-    #[arg(long, value_name = "K", value_parser = top_logprobs(), help_heading = "Results")]
+    #[arg(long, value_name = "K", value_parser = top_logprobs(), hide_short_help = true, help_heading = "Results")]
     pub prompt_logprobs: Option<u32>,
     /// Draw what the model computed for the prompt and its answer on the infinite map in this folder: keys, values, heads and the residual stream of
     /// every layer. Look at it with `pixel-llm map stats` and `pixel-llm map png`.
-    #[arg(long, value_name = "MAP", requires = "prompt", conflicts_with_all = ["input", "output"], help_heading = "Results")]
+    #[arg(long, value_name = "MAP", requires = "prompt", conflicts_with_all = ["input", "output"], hide_short_help = true, help_heading = "Results")]
     pub save_activations: Option<PathBuf>,
     /// No progress and no summary; warnings and errors stay.
     #[arg(long, short, help_heading = "Results")]
     pub quiet: bool,
 
-    /// The most tokens of an answer; 0 only looks at the prompt.
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_TOKENS, help_heading = "Sampling")]
-    pub max_tokens: u32,
-    /// How freely to choose: 0 always takes the most probable token.
-    #[arg(long, value_name = "T", default_value_t = SamplingParams::default().temperature, value_parser = ranged(&TEMPERATURE), help_heading = "Sampling")]
-    pub temperature: f32,
-    /// Choose among this many of the most probable tokens; 0 is all.
-    #[arg(long, value_name = "K", default_value_t = SamplingParams::default().top_k, help_heading = "Sampling")]
-    pub top_k: u32,
-    /// Choose among the most probable tokens that together have this share; 1 is all, 0 is one.
-    #[arg(long, value_name = "P", default_value_t = SamplingParams::default().top_p, value_parser = ranged(&TOP_P), help_heading = "Sampling")]
-    pub top_p: f32,
-    /// Choose among tokens at least this probable, relative to the most probable; 0 is all.
-    #[arg(long, value_name = "P", default_value_t = SamplingParams::default().min_p, value_parser = ranged(&MIN_P), help_heading = "Sampling")]
-    pub min_p: f32,
-    /// Make tokens that came before less probable, by this factor; 1 is off.
-    #[arg(long, value_name = "X", default_value_t = SamplingParams::default().repeat_penalty, value_parser = ranged(&REPEAT_PENALTY), help_heading = "Sampling")]
-    pub repeat_penalty: f32,
-    /// Make tokens less probable with every time they came before; 0 is off.
-    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = ranged(&PENALTY), allow_negative_numbers = true, help_heading = "Sampling")]
-    pub frequency_penalty: f32,
-    /// Make tokens less probable once they came before; 0 is off.
-    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = ranged(&PENALTY), allow_negative_numbers = true, help_heading = "Sampling")]
-    pub presence_penalty: f32,
-    /// How many of the last tokens the three penalties look at.
-    #[arg(long, value_name = "N", default_value_t = SamplingParams::default().repeat_last_n, help_heading = "Sampling")]
-    pub repeat_last_n: u32,
-    /// The same seed gives the same text, whatever runs beside it.
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Sampling")]
-    pub seed: u64,
-    /// End an answer before this text; may be given several times.
-    #[arg(long, value_name = "TEXT", help_heading = "Sampling")]
-    pub stop: Vec<String>,
+    /// How tokens are chosen.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
 
     /// How many requests to answer at once [default: 8, or the number of prompts].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Running")]
@@ -137,16 +133,19 @@ pub struct BatchArgs {
     /// How many tokens of prompt and answer to have room for [default: what --prompt needs; else what the model was made for, on a GPU at most 2048].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Running")]
     pub context: Option<u32>,
-    /// What computes. Auto takes a GPU where there is one, else what a short trial finds faster.
+    /// What computes. Auto takes a GPU where there is one, else the processor.
     #[arg(long, value_enum, default_value_t = Device::Auto, help_heading = "Running")]
     pub device: Device,
     /// How much of a GPU the model may take.
     #[command(flatten)]
     pub memory: GpuMemory,
     /// Mute a head, by layer and head counted from 0; may be given several times. Computes on the processor.
-    #[arg(long, value_name = "LAYER.HEAD", value_parser = head, requires = "no_window", help_heading = "Running")]
+    #[arg(long, value_name = "LAYER.HEAD", value_parser = head, hide_short_help = true, help_heading = "Running")]
     pub mute: Vec<(u32, u32)>,
 }
+
+/// What ends a turn of ChatML, for models whose vocabulary does not know it as one token.
+pub(in crate::app::cli) const CHATML_ENDS: [&str; 2] = ["<|im_end|>", "<|im_start|>"];
 
 /// Names and JSON of what a chat template may read.
 #[derive(Clone, Debug, Default)]
@@ -167,33 +166,40 @@ fn head(text: &str) -> Result<(u32, u32), String> {
 enum Source<'a> {
     Prompts(&'a [String]),
     StandardInput,
-    File(&'a std::path::Path),
+    File(&'a Path),
 }
 
 impl BatchArgs {
     /// What a request gets where its line does not say.
     pub fn defaults(&self) -> Defaults {
         Defaults {
-            sampling: SamplingParams {
-                temperature: self.temperature,
-                top_k: self.top_k,
-                top_p: self.top_p,
-                min_p: self.min_p,
-                repeat_penalty: self.repeat_penalty,
-                frequency_penalty: self.frequency_penalty,
-                presence_penalty: self.presence_penalty,
-                repeat_last_n: self.repeat_last_n,
-                seed: self.seed,
-                logit_bias: Vec::new(),
-            },
-            max_tokens: self.max_tokens,
-            stop: self.stop.iter().filter(|stop| !stop.is_empty()).cloned().collect(),
+            sampling: self.sampling.params(),
+            max_tokens: self.sampling.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS),
+            stop: self.sampling.stops(),
             logprobs: self.logprobs,
             prompt_logprobs: self.prompt_logprobs,
             mode: if self.chat { PromptMode::Chat } else { PromptMode::Raw },
             system: self.system.clone(),
             template_variables: self.chat_template_kwargs.clone().unwrap_or_default().0,
         }
+    }
+
+    /// What prompts of the command line and of a pipe get: where the model brings a chat template
+    /// they are messages, unless somebody says otherwise. Lines of a file are what they say.
+    pub(in crate::app::cli) fn defaults_of_prompts(&self, text: &ModelText) -> Defaults {
+        let mut defaults = self.defaults();
+        if !self.raw && text.brings_chat_template() {
+            defaults.mode = PromptMode::Chat;
+        }
+        if defaults.mode == PromptMode::Chat && !text.brings_chat_template() {
+            defaults.stop.extend(CHATML_ENDS.map(String::from));
+        }
+        defaults
+    }
+
+    /// Whether prompts are asked for, so that no window opens.
+    pub fn answers(&self) -> bool {
+        self.no_window || !self.prompt.is_empty() || self.input.is_some() || !self.mute.is_empty()
     }
 
     /// What to do with an output file that is there.
@@ -205,6 +211,18 @@ impl BatchArgs {
         }
     }
 
+    /// Refuses an output that is the requests, the model or standard input, or has the name of
+    /// another format. To be called before anything is opened.
+    ///
+    /// # Errors
+    /// It is one of these.
+    pub fn check_output(&self) -> Result<(), Refusal> {
+        let Some(output) = &self.output else { return Ok(()) };
+        let inputs = [self.input.as_deref(), self.model.as_deref(), Some(Path::new("-"))];
+        files::refuse_input(output, inputs.into_iter().flatten())?;
+        files::refuse_ending(output, Format::Text)
+    }
+
     /// How many requests are answered at once.
     pub fn slots(&self) -> usize {
         let by_prompts = self.prompt.len().clamp(1, DEFAULT_PARALLEL);
@@ -214,9 +232,9 @@ impl BatchArgs {
 
     fn source(&self) -> anyhow::Result<Source<'_>> {
         anyhow::ensure!(
-            self.stop.len() <= MAX_STOPS,
+            self.sampling.stop.len() <= MAX_STOPS,
             "{} stop texts; expected at most {MAX_STOPS}",
-            self.stop.len()
+            self.sampling.stop.len()
         );
         match &self.input {
             Some(path) if path.as_os_str() == "-" => Ok(Source::StandardInput),
@@ -225,7 +243,7 @@ impl BatchArgs {
                 anyhow::bail!("--save-activations shows one sequence: give one --prompt")
             }
             None if self.prompt.is_empty() => {
-                anyhow::bail!("nothing to answer: give --prompt TEXT or --input FILE")
+                anyhow::bail!("nothing to answer: give --prompt TEXT, --input FILE or a text through a pipe")
             }
             None => Ok(Source::Prompts(&self.prompt)),
         }
@@ -235,14 +253,6 @@ impl BatchArgs {
 fn top_logprobs() -> impl clap::builder::TypedValueParser<Value = u32> {
     let most = i64::from(crate::tokens::request::MAX_TOP_LOGPROBS);
     clap::value_parser!(u32).range(0..=most)
-}
-
-/// A parser of numbers within a range.
-fn ranged(range: &'static Range) -> impl Fn(&str) -> Result<f32, String> + Clone + Send + Sync + 'static {
-    move |text| match text.parse::<f32>() {
-        Ok(value) if range.holds(f64::from(value)) => Ok(value),
-        _ => Err(format!("expected {}", range.text)),
-    }
 }
 
 #[cfg(test)]
@@ -298,6 +308,7 @@ mod tests {
             "--prompt x --parallel 0",
             "--prompt x --logprobs 21",
             "--prompt x --skip-bad",
+            "--temperature --prompt x",
             "--save-activations a.map",
             "--input x --save-activations a.map",
         ] {
@@ -306,5 +317,13 @@ mod tests {
         let message = parse("--prompt x --top-p 2").unwrap_err().to_string();
         assert!(message.contains("expected a number from 0 to 1"), "{message}");
         assert!(parse("").unwrap().source().is_err());
+    }
+
+    #[test]
+    fn texts_may_begin_with_a_hyphen() {
+        let args = ["pixel-llm", "--prompt", "-5 + 3", "--stop", "--", "--system", "--- be brief"];
+        let args = Cli::try_parse_from(args).unwrap().batch;
+        assert_eq!((args.prompt[0].as_str(), args.system.as_deref()), ("-5 + 3", Some("--- be brief")));
+        assert_eq!(args.defaults().stop, ["--"]);
     }
 }

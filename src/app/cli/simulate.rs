@@ -40,6 +40,7 @@ pub fn run(
 ) -> anyhow::Result<Exit> {
     use std::io::{BufWriter, Write};
 
+    check_outputs(args, batch)?;
     let mut world = open(args, batch, assets)?;
     let mut file = match &batch.output {
         Some(path) if path.as_os_str() != "-" => Some(BufWriter::new(create(path, batch.overwrite)?)),
@@ -95,10 +96,28 @@ fn open(
         return Ok(Simulation::resume(&Snapshot::load(path)?)?);
     }
     let model = super::open_model(batch.model.as_deref(), assets)?.laid_out(&assets.rules()?);
-    let odds = Odds { seed: batch.seed, failure: FAILURE };
+    let odds = Odds { seed: batch.sampling.seed, failure: FAILURE };
     let jobs = crate::agents::jobs_of_model(&model, args.jobs as usize, &odds);
     let size = model.plan().size.map(|cells| cells as f64);
     Ok(Simulation::new(crate::agents::load_profiles(assets)?, jobs, size, odds)?)
+}
+
+/// Refuses a trace or a saved world that would take the place of the model or the other. A world may
+/// be saved where it was loaded from: it is replaced whole, by the one that has gone on.
+#[cfg(feature = "world")]
+fn check_outputs(args: &SimulationArgs, batch: &BatchArgs) -> anyhow::Result<()> {
+    use crate::files::{Format, refuse_ending, refuse_input};
+
+    batch.check_output()?;
+    if let Some(trace) = &batch.output {
+        refuse_input(trace, args.load.as_deref())?;
+    }
+    if let Some(save) = &args.save {
+        let others = [batch.model.as_deref(), batch.output.as_deref()];
+        refuse_input(save, others.into_iter().flatten())?;
+        refuse_ending(save, Format::Text)?;
+    }
+    Ok(())
 }
 
 #[cfg(feature = "world")]

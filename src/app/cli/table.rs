@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::terminal::one_line;
+
 /// How a column's cells are set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
@@ -27,9 +29,9 @@ impl<const N: usize> Table<N> {
         }
     }
 
-    /// Adds a row.
+    /// Adds a row, which stays one row whatever the cells hold.
     pub fn row(&mut self, cells: [String; N]) {
-        self.rows.push(cells);
+        self.rows.push(cells.map(|cell| one_line(&cell).into_owned()));
     }
 
     /// The table as text, two spaces between columns and none at the end of a line.
@@ -62,12 +64,12 @@ mod tests {
     fn columns_line_up() {
         let mut table = Table::new([("NAME", Align::Left), ("BYTES", Align::Right), ("", Align::Left)]);
         table.row(["é".into(), "1".into(), String::new()]);
-        table.row(["longer".into(), "1,234,567".into(), "x".into()]);
+        table.row(["long\n\x1b".into(), "1,234,567".into(), "x".into()]);
         assert_eq!(
             table.render(),
-            "NAME        BYTES\n\
-             é               1\n\
-             longer  1,234,567  x\n"
+            "NAME            BYTES\n\
+             é                   1\n\
+             long\\n\\x1b  1,234,567  x\n"
         );
     }
 }

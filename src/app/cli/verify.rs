@@ -1,22 +1,27 @@
 //! `pixel-llm verify MODEL`: every tile against its checksum, on every core.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
 use serde::Serialize;
 
 use super::numbers::{human_bytes, thousands};
-use super::output::{Exit, Output, progress_bytes};
+use super::output::{Exit, Output, print_note, progress_bytes};
 use crate::assets::Assets;
+use crate::model::convert::{check, work_in_bytes};
+use crate::model::gguf::Gguf;
 use crate::model::verify::{DamagedTile, verify};
+use crate::model::{Cache, resolve};
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit code 0: all is sound. 1: some tile is damaged; each is named with its tensor, rows and columns, and its place on the
 map. 2: the head itself is damaged or the file is no model, so that tiles cannot be told apart.
+
+A GGUF file has no checksums: its structure and every weight are read where they are, and a conversion of it that is kept is checked.
 
 Examples:
   pixel-llm verify model.pxi
@@ -42,6 +47,11 @@ struct Report {
 /// # Errors
 /// The model cannot be opened.
 pub fn run(args: VerifyArgs, assets: &Assets, out: &mut Output) -> anyhow::Result<Exit> {
+    if let Some(path) = &args.model
+        && resolve::is_gguf(path)?
+    {
+        return in_place(path, out);
+    }
     let model = super::open_model(args.model.as_deref(), assets)?;
     let bytes = model.header().sections.tiles_size;
     let bar = progress_bytes("verifying", Some(bytes));
@@ -55,6 +65,35 @@ pub fn run(args: VerifyArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
     let exit = if report.sound { Exit::Ok } else { Exit::FoundBad };
     out.print(&report, human)?;
     Ok(exit)
+}
+
+/// Reads every weight of a GGUF file, which has no checksums, and what is kept of its conversion.
+fn in_place(path: &Path, out: &mut Output) -> anyhow::Result<Exit> {
+    let gguf = Gguf::open(path)?;
+    let bar = progress_bytes("verifying", Some(work_in_bytes(&gguf) / 2));
+    let start = Instant::now();
+    let checked = check(&gguf, &|done| bar.set_position(done)).map_err(|error| error.in_file(path))?;
+    let seconds = start.elapsed().as_secs_f64();
+    bar.finish_and_clear();
+    if let Some(model) = Cache::default().find(path, &mut |note| print_note(&note.to_string())) {
+        let damaged = verify(&model, &|_| ());
+        if !damaged.is_empty() {
+            let kept = model.path().display();
+            print_note(&format!(
+                "the conversion {kept} is damaged, not the model; remove it by `pixel-llm cache clear`"
+            ));
+        }
+    }
+    let report = Report {
+        file: path.display().to_string(),
+        tiles: checked.tiles as u32,
+        bytes: checked.model_size_in_bytes,
+        seconds,
+        sound: true,
+        damaged: Vec::new(),
+    };
+    out.print(&report, human)?;
+    Ok(Exit::Ok)
 }
 
 fn human(report: &Report) -> String {

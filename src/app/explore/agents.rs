@@ -10,11 +10,12 @@ use jiff::Zoned;
 use super::WorldSetup;
 use crate::agents::load_profiles;
 use crate::agents::simulation::Snapshot;
+use crate::app::cli::coach::belong_to;
 use crate::app::cli::output::print_warning;
 use crate::coach::plan::{self, DEFAULT_PLAN};
 use crate::coach::reviewer::Reviewer;
 use crate::coach::work::{Gate, Workshop};
-use crate::coach::{Agent, Consents, Desk, Hands, Store};
+use crate::coach::{Agent, Consents, Desk, Hands, ModelMark, Store};
 use crate::world::agents::{InhabitedPlugin, WorldFile, inhabit};
 
 /// Who lives in the world, and where their state is kept.
@@ -34,10 +35,12 @@ impl Inhabitants {
     /// # Errors
     /// There is no home folder.
     pub fn of_user(setup: &WorldSetup, world: Option<PathBuf>) -> anyhow::Result<Self> {
-        let queue = crate::app::cli::coach::default_queue()?;
+        let queue = crate::app::cli::coach::default_queue_of(&ModelMark::of(&setup.model))?;
+        // Beside the usual queue, whichever model's is open.
+        let first = crate::app::cli::coach::default_queue()?;
         let usual = || {
             let stem = setup.model.path().file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            queue.with_file_name(format!("{stem}.world.ron"))
+            first.with_file_name(format!("{stem}.world.ron"))
         };
         let world = Some(world.unwrap_or_else(usual));
         Ok(Self { queue, world, consents: Consents::of_user() })
@@ -52,6 +55,7 @@ impl Inhabitants {
         if !store.exists() {
             store.create(&plan::load(DEFAULT_PLAN, &setup.assets, &Zoned::now())?, false)?;
         }
+        belong_to(&store, &ModelMark::of(&setup.model))?;
         let folder = store.folder().to_owned();
         let desk = Arc::new(Desk::new(store)?);
         desk.watch();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{GpuEngine, GpuEngineError, Plan};
-use crate::app::headless::{AdapterFacts, GpuChoice};
+use crate::app::headless::GpuChoice;
 use crate::coach::work::{Device, OpenDevice};
 use crate::passes::HookPoint;
 use crate::passes::network::Hook;
@@ -38,8 +38,8 @@ impl Device for GpuEngine {
 /// How work opens a GPU: with each kernel in dispatches of its own, so that each can be compared and timed.
 pub fn open_device() -> Box<OpenDevice> {
     Box::new(|model, context| {
-        let choice = GpuChoice::default();
-        let Ok(adapter) = AdapterFacts::find(&choice) else { return Ok(None) };
+        let mut choice = GpuChoice::default();
+        let Ok(adapter) = choice.find() else { return Ok(None) };
         let plan = Plan { whole_layers: false, ..Plan::usual(&adapter) };
         match GpuEngine::with_plan(Arc::clone(model), 1, context, &choice, Some(plan)) {
             Ok(engine) => Ok(Some(Box::new(engine))),

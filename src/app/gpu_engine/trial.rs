@@ -1,6 +1,6 @@
 //! A short timed trial that decides how a model is computed on this machine, and its outcome, which is kept.
 //!
-//! In: a model and an adapter. Out: a [`Verdict`]: the fastest plan that gives the right logits, what a token takes with it, and on a software adapter
+//! In: a model and an adapter. Out: a [`Verdict`]: the fastest plan that gives the right logits, what a token takes with it, and where it is asked for
 //! what it takes on the processor. It is kept in `trials.ron` in the cache folder, by adapter, driver, program version and model.
 
 use std::path::Path;
@@ -14,15 +14,18 @@ use crate::app::headless::{AdapterFacts, GpuChoice};
 use crate::model::PixelModel;
 use crate::passes::kernels::Family;
 use crate::passes::reference::{CpuModel, CpuOptions};
-use crate::passes::threads::{Busy, workers};
+use crate::passes::threads::workers;
 use crate::pxi::AtomicFile;
 use crate::tokens::{Ask, Batch, Column, CpuEngine, Engine, EngineError};
 
 /// Positions of the trial's sequence.
 const CONTEXT: usize = 64;
 /// Tokens of each timed run, and runs.
-const TOKENS: u32 = 8;
-const RUNS: usize = 5;
+const TOKENS: u32 = 4;
+const RUNS: usize = 3;
+/// How often workgroups may fail to meet before layers in one dispatch are given up: programs beside this one keep threads from their processors for
+/// some milliseconds.
+const TRIES: usize = 4;
 /// How far logits of two ways to compute may be apart. Two plans of one model differ by rounding alone.
 const TOLERANCE: f32 = 2e-3;
 
@@ -59,7 +62,7 @@ pub struct Verdict {
     pub whole_layers: bool,
     /// Milliseconds for a token on the adapter.
     pub gpu_milliseconds: f64,
-    /// Milliseconds for a token on the processor, where the adapter is a software one.
+    /// Milliseconds for a token on the processor, where that was asked for.
     pub cpu_milliseconds: Option<f64>,
     /// Whether the machine was too busy to try every way to compute.
     pub disturbed: bool,
@@ -72,16 +75,14 @@ impl Verdict {
         Plan { family, whole_layers: self.whole_layers }
     }
 
-    /// Whether the processor's own path is faster than the adapter, which is a software one.
+    /// Whether the processor's own path was timed and is faster than the adapter.
     pub fn prefers_processor(&self) -> bool {
         self.cpu_milliseconds.is_some_and(|cpu| cpu < self.gpu_milliseconds)
     }
 
-    /// Whether it holds although the machine was busy: `auto` need not know the fastest way on an adapter that is far behind the processor.
-    pub fn holds(&self, auto: bool) -> bool {
-        const FAR: f64 = 2.0;
-        let far = self.cpu_milliseconds.is_some_and(|cpu| cpu * FAR < self.gpu_milliseconds);
-        !self.disturbed || (auto && far)
+    /// Whether it need not be made again: every way to compute was tried.
+    pub fn holds(&self) -> bool {
+        !self.disturbed
     }
 
     /// In one line.
@@ -136,16 +137,20 @@ fn model_key(model: &PixelModel) -> String {
     )
 }
 
-/// Makes the trial.
+/// Makes the trial for an engine of `slots` sequences of `context` positions, and times the processor
+/// too if asked to. With the verdict comes that engine, ready to go on, where one was tried that fits.
 ///
 /// # Errors
 /// No plan runs on the adapter.
-pub fn make(model: &Arc<PixelModel>, choice: &GpuChoice) -> Result<Verdict, TrialError> {
-    let busy = Busy::now();
-    let mut engine = GpuEngine::new(Arc::clone(model), 1, CONTEXT, choice)?;
+pub fn make(
+    model: &Arc<PixelModel>,
+    (slots, context): (usize, usize),
+    choice: &GpuChoice,
+    time_processor: bool,
+) -> Result<(Verdict, Option<GpuEngine>), TrialError> {
+    let (mut engine, fits) = engine_for_trial(model, slots, context, choice)?;
     let adapter = engine.adapter().clone();
-    let software = adapter.is_software();
-    let usual = engine.plan();
+    let usual = Plan::usual(&adapter);
     let mut disturbed = false;
     let mut best: Option<(f64, Plan)> = None;
     let mut enter = |time: f64, plan: Plan| {
@@ -155,37 +160,48 @@ pub fn make(model: &Arc<PixelModel>, choice: &GpuChoice) -> Result<Verdict, Tria
     };
     // The plain form is what others are held to.
     engine.set_whole_layers(false);
+    let busy = adapter.threads.times();
     let expected = logits(&mut engine)?;
     enter(time(&mut engine)?, engine.plan());
     // Before any workgroup waits for another.
-    busy.pin_busiest(workers());
+    adapter.threads.pin_busiest(&busy, workers());
     engine.set_whole_layers(usual.whole_layers);
     if engine.plan().whole_layers {
-        let found = logits(&mut engine)?;
-        // A meeting that failed has switched it off again: other programs have kept a thread from its processor.
-        disturbed = !engine.plan().whole_layers;
-        if !disturbed && agree(&expected, &found) {
-            enter(time(&mut engine)?, engine.plan());
+        let whole = engine.plan();
+        let mut found = None;
+        for _ in 0..TRIES {
+            engine.set_whole_layers(true);
+            let logits = logits(&mut engine)?;
+            // A meeting that failed has switched it off again: other programs have kept a thread from its processor.
+            if engine.plan().whole_layers {
+                found = Some(logits);
+                break;
+            }
+        }
+        disturbed = found.is_none();
+        if found.is_some_and(|found| agree(&expected, &found)) {
+            enter(time(&mut engine)?, whole);
         }
     }
-    drop(engine);
-    if !software {
+    if !adapter.is_software() {
         let family = Family { split: !usual.family.split, ..usual.family };
         let plan = Plan { family, whole_layers: false };
-        if let Ok(mut engine) = GpuEngine::with_plan(Arc::clone(model), 1, CONTEXT, choice, Some(plan))
-            && agree(&expected, &logits(&mut engine)?)
+        if let Ok(mut other) = GpuEngine::with_plan(Arc::clone(model), 1, CONTEXT, choice, Some(plan))
+            && agree(&expected, &logits(&mut other)?)
         {
-            enter(time(&mut engine)?, plan);
+            enter(time(&mut other)?, plan);
         }
     }
-    let cpu_milliseconds = if software {
+    let cpu_milliseconds = if time_processor {
         let model = CpuModel::new(Arc::clone(model), CpuOptions { verify: false })?;
         Some(time(&mut CpuEngine::new(model, 1, CONTEXT))?)
     } else {
         None
     };
     let (gpu_milliseconds, plan) = best.expect("the plain form was entered");
-    Ok(Verdict {
+    engine.set_whole_layers(plan.whole_layers);
+    let goes_on = fits && engine.plan() == plan;
+    let verdict = Verdict {
         adapter: adapter_key(&adapter),
         model: model_key(model),
         split: plan.family.split,
@@ -195,7 +211,27 @@ pub fn make(model: &Arc<PixelModel>, choice: &GpuChoice) -> Result<Verdict, Tria
         gpu_milliseconds,
         cpu_milliseconds,
         disturbed,
-    })
+    };
+    Ok((verdict, goes_on.then_some(engine)))
+}
+
+/// An engine to try, and whether it is the one that is wanted: that is too small for a trial, or its
+/// context too long for layers in one dispatch, where another is not.
+fn engine_for_trial(
+    model: &Arc<PixelModel>,
+    slots: usize,
+    context: usize,
+    choice: &GpuChoice,
+) -> Result<(GpuEngine, bool), TrialError> {
+    if context >= CONTEXT {
+        let mut engine = GpuEngine::new(Arc::clone(model), slots, context, choice)?;
+        let whole = engine.plan().whole_layers;
+        engine.set_whole_layers(whole);
+        if engine.plan().whole_layers == whole {
+            return Ok((engine, true));
+        }
+    }
+    Ok((GpuEngine::new(Arc::clone(model), 1, CONTEXT, choice)?, false))
 }
 
 /// Has the threads of a software adapter run on processors of their own, if layers are computed by several that wait for each other.
@@ -204,12 +240,13 @@ pub fn make(model: &Arc<PixelModel>, choice: &GpuChoice) -> Result<Verdict, Tria
 /// The device was lost.
 pub fn settle(engine: &mut GpuEngine) -> Result<(), EngineError> {
     if engine.plan().whole_layers {
-        let busy = Busy::now();
+        let threads = engine.adapter().threads.clone();
+        let before = threads.times();
         let repeats = engine.sizes.repeats.min(engine.sizes.context);
         // In dispatches that nobody waits in.
         engine.set_whole_layers(false);
         step(engine, 0, repeats)?;
-        busy.pin_busiest(workers());
+        threads.pin_busiest(&before, workers());
         engine.set_whole_layers(true);
     }
     Ok(())

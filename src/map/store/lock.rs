@@ -17,11 +17,9 @@ pub(super) struct WriterLock {
 impl WriterLock {
     pub(super) fn take(folder: &Path) -> Result<Self, MapError> {
         let path = folder.join("lock");
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        let file = crate::files::open_regular_with(&path, &mut options)
             .map_err(|error| MapError::io("open to write")(error).at(&path))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),

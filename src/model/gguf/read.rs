@@ -8,6 +8,7 @@ use super::check::{check_names, check_vocabulary};
 use super::error::{At, GgufError};
 use super::split::{self, Split};
 use super::{GgufTensor, Header, Metadata, Result};
+use crate::files::open_regular;
 use crate::pxi::positioned::read_exact_at;
 
 /// An open GGUF model, whose header is read and checked and whose tensors' bytes are read on demand.
@@ -111,6 +112,14 @@ impl Gguf {
         self.parts.iter().map(|part| part.path.as_path())
     }
 
+    /// The size of all files in bytes.
+    ///
+    /// # Errors
+    /// Where the system does not tell it.
+    pub fn file_size_in_bytes(&self) -> std::io::Result<u64> {
+        self.parts.iter().map(|part| Ok(part.file.metadata()?.len())).sum()
+    }
+
     /// Fills `bytes` from byte `offset` of a tensor. Many threads may read at once.
     ///
     /// # Errors
@@ -148,7 +157,7 @@ impl Gguf {
 
 fn open_part(path: &Path) -> Result<(Part, Header)> {
     let open = || {
-        let file = File::open(path).map_err(GgufError::io("open the file"))?;
+        let file = open_regular(path).map_err(GgufError::io("open the file"))?;
         let file_len = file.metadata().map_err(GgufError::io("learn the file's length"))?.len();
         let header = Header::read(BufReader::with_capacity(1 << 16, &file), file_len)?;
         Ok((Part { path: path.to_owned(), file }, header))

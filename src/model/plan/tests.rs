@@ -29,9 +29,12 @@ fn config(
         rope_scaling: RopeScaling::None,
         rope_scale_factor: 1.0,
         rope_original_context: 0,
+        rope_attention_factor: 1.0,
         norm_epsilon: 1e-5,
         tied_embeddings: architecture != Architecture::Qwen3,
         qkv_biases: architecture == Architecture::Qwen2,
+        output_biases: false,
+        feed_forward_biases: false,
         qk_norms: architecture == Architecture::Qwen3,
     }
 }

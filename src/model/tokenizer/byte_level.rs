@@ -20,7 +20,19 @@ pub struct ByteLevel {
 
 impl ByteLevel {
     /// Builds the model from the merges of `spec`, whose tokens are `vocabulary`.
-    pub fn new(spec: &TokenizerSpec, vocabulary: &Vocabulary) -> Result<ByteLevel, TokenizerError> {
+    /// `warnings` gets what is passed over.
+    pub fn new(
+        spec: &TokenizerSpec,
+        vocabulary: &Vocabulary,
+        warnings: &mut Vec<String>,
+    ) -> Result<ByteLevel, TokenizerError> {
+        if spec.pre.as_deref().is_none_or(str::is_empty) {
+            warnings.push(
+                "tokenizer.ggml.pre is missing: text is cut as llama.cpp cuts it then, which is hardly as the \
+                 model has learnt it, so answers will be worse; look for a newer file of the model"
+                    .into(),
+            );
+        }
         let splitter = Splitter::new(spec.pre.as_deref())?;
         let lines = spec.merges.as_deref().ok_or(TokenizerError::Missing {
             field: "tokenizer.ggml.merges",
@@ -30,30 +42,55 @@ impl ByteLevel {
         // is let in where the merges were trained with it.
         let mut vocab: Vocab = vocabulary
             .iter()
-            .filter(|(_, _, kind)| !kind.is_special() && *kind != TokenType::UserDefined)
+            .filter(|(_, text, kind)| {
+                !text.is_empty() && !kind.is_special() && *kind != TokenType::UserDefined
+            })
             .map(|(id, text, _)| (text.to_owned(), id))
             .collect();
         let mut merges = Merges::with_capacity(lines.len());
         let mut seen = std::collections::HashSet::with_capacity(lines.len());
+        let mut without = Vec::new();
         for (index, line) in lines.iter().enumerate() {
-            let (left, right) =
-                halves(line).ok_or_else(|| TokenizerError::BadMerge { index, found: shorten(line) })?;
-            for part in [left, right, &format!("{left}{right}")] {
-                if !vocab.contains_key(part) {
-                    let id = plain_token(vocabulary, index, part)?;
-                    vocab.insert(part.to_owned(), id);
+            // A merge that is no pair, or of which a token is not there, never applies.
+            let Some((left, right)) = halves(line) else {
+                without.push(index);
+                continue;
+            };
+            let made = format!("{left}{right}");
+            let parts = [left, right, made.as_str()];
+            let [Some(of_left), Some(of_right), Some(of_made)] = parts.map(|part| vocabulary.id(part)) else {
+                without.push(index);
+                continue;
+            };
+            for (part, id) in parts.into_iter().zip([of_left, of_right, of_made]) {
+                if vocab.contains_key(part) {
+                    continue;
                 }
+                if vocabulary.kind(id).is_some_and(TokenType::is_special) {
+                    let found = shorten(part);
+                    return Err(TokenizerError::MergeOfControlToken { index, found });
+                }
+                vocab.insert(part.to_owned(), id);
             }
             // Should a pair stand twice, its first rank is the one that counts.
             if seen.insert(line) {
                 merges.push((left.to_owned(), right.to_owned()));
             }
         }
+        if let Some(&first) = without.first() {
+            let count = without.len();
+            let of = if count == 1 { "one merge is" } else { "some merges are" };
+            warnings.push(format!(
+                "tokenizer.ggml.merges: {of} not of two tokens that make a third ({count}, such as merge {first}, \
+                 {:?}) and never applied",
+                shorten(&lines[first])
+            ));
+        }
         let spelled = std::array::from_fn(|byte| {
             let byte = u8::try_from(byte).expect("an index of 256 elements fits a byte");
             vocab.contains_key(letter_of(byte).encode_utf8(&mut [0; 4]) as &str)
         });
-        let whole_words_first = matches!(spec.pre.as_deref(), Some("llama-bpe" | "llama3" | "llama-v3"));
+        let whole_words_first = splitter.whole_words_first;
         let bpe = BpeBuilder::new()
             .vocab_and_merges(vocab, merges)
             .ignore_merges(whole_words_first)
@@ -96,14 +133,4 @@ fn halves(line: &str) -> Option<(&str, &str)> {
     let (space, _) = line.char_indices().skip(1).find(|(_, letter)| *letter == ' ')?;
     let (left, right) = (&line[..space], &line[space + 1..]);
     (!right.is_empty()).then_some((left, right))
-}
-
-fn plain_token(vocabulary: &Vocabulary, index: usize, text: &str) -> Result<u32, TokenizerError> {
-    let id = vocabulary
-        .id(text)
-        .ok_or_else(|| TokenizerError::UnknownMergeToken { index, found: shorten(text) })?;
-    if vocabulary.kind(id).is_some_and(TokenType::is_special) {
-        return Err(TokenizerError::MergeOfControlToken { index, found: shorten(text) });
-    }
-    Ok(id)
 }

@@ -1,8 +1,8 @@
 //! What can be wrong with a vocabulary: every variant names the metadata field, what was found there and what
 //! was expected.
 
+use super::pre;
 use super::spec::MODELS;
-use super::split::PRE_TOKENIZERS;
 use crate::model::gguf::GgufError;
 
 /// Why a [`TokenizerSpec`](super::TokenizerSpec) makes no tokenizer.
@@ -16,7 +16,7 @@ pub enum TokenizerError {
         found: String,
     },
     /// The pre-tokeniser is none of the supported ones.
-    #[error("tokenizer.ggml.pre is {found:?}; expected one of {PRE_TOKENIZERS:?}")]
+    #[error("tokenizer.ggml.pre is {found:?}; expected one of {:?}", pre::names().collect::<Vec<_>>())]
     UnknownPreTokenizer {
         /// The name in the file.
         found: String,
@@ -42,14 +42,6 @@ pub enum TokenizerError {
         /// Where it stops being UTF-8.
         #[source]
         source: std::string::FromUtf8Error,
-    },
-    /// A number has no meaning as a token type.
-    #[error("tokenizer.ggml.token_type of token {id} is {found}; expected 1 to 6")]
-    UnknownTokenType {
-        /// The token.
-        id: usize,
-        /// The number in the file.
-        found: i64,
     },
     /// The vocabulary is empty or larger than a token id can count.
     #[error("tokenizer.ggml.tokens has {found} entries; expected 1 to {limit}")]
@@ -106,24 +98,6 @@ pub enum TokenizerError {
         /// The score in the file.
         found: f32,
     },
-    /// A merge is not two token texts with one space between them.
-    #[error(
-        "tokenizer.ggml.merges: merge {index} is {found:?}; expected two tokens with a space between them"
-    )]
-    BadMerge {
-        /// Its rank.
-        index: usize,
-        /// Its text, shortened.
-        found: String,
-    },
-    /// A merge names or makes a token that the vocabulary does not have.
-    #[error("tokenizer.ggml.merges: merge {index} needs the token {found:?}; expected one of the vocabulary")]
-    UnknownMergeToken {
-        /// Its rank.
-        index: usize,
-        /// The text without a token, shortened.
-        found: String,
-    },
     /// A merge names or makes a control token, which plain text must never become.
     #[error(
         "tokenizer.ggml.merges: merge {index} involves the control token {found:?}; expected plain tokens"
@@ -133,16 +107,6 @@ pub enum TokenizerError {
         index: usize,
         /// The control token, shortened.
         found: String,
-    },
-    /// A special token's id is not in the vocabulary.
-    #[error("{field} is {found}; expected less than the {vocab_size} tokens of the vocabulary")]
-    SpecialOutOfRange {
-        /// The metadata key.
-        field: &'static str,
-        /// The id in the file.
-        found: u32,
-        /// The number of tokens.
-        vocab_size: usize,
     },
     /// The search automaton for special tokens could not be built.
     #[error("tokenizer.ggml.tokens: the {count} special tokens make no search automaton")]

@@ -15,23 +15,41 @@ impl TokenizerSpec {
         let tokens = metadata.strings(tokens_key)?.ok_or_else(|| required(tokens_key))?;
         let merges = metadata.strings("tokenizer.ggml.merges")?;
         let types = metadata.i64s("tokenizer.ggml.token_type")?;
+        let mut warnings = Vec::new();
+        let types = types.map(|types| TokenType::list_from_gguf(&types, &mut warnings));
+        let mut id = |name: &str| special_id(metadata, name, &mut warnings);
+        let (bos, eos, eot) = (id("bos")?, id("eos")?, id("eot")?);
+        let (unk, pad) = (id("unknown")?, id("padding")?);
         Ok(TokenizerSpec {
             model: text(model_key)?.ok_or_else(|| required(model_key))?,
             pre: text("tokenizer.ggml.pre")?,
             tokens: texts(tokens_key, tokens)?,
             scores: metadata.f32s("tokenizer.ggml.scores")?.map(<[f32]>::to_vec),
-            types: types.as_deref().map(TokenType::list_from_gguf).transpose()?,
+            types,
             merges: merges.map(|merges| texts("tokenizer.ggml.merges", merges)).transpose()?,
-            bos: metadata.u32("tokenizer.ggml.bos_token_id")?,
-            eos: metadata.u32("tokenizer.ggml.eos_token_id")?,
-            eot: metadata.u32("tokenizer.ggml.eot_token_id")?,
-            unk: metadata.u32("tokenizer.ggml.unknown_token_id")?,
-            pad: metadata.u32("tokenizer.ggml.padding_token_id")?,
+            bos,
+            eos,
+            eot,
+            unk,
+            pad,
             add_bos: metadata.bool("tokenizer.ggml.add_bos_token")?,
             add_eos: metadata.bool("tokenizer.ggml.add_eos_token")?,
             add_space_prefix: metadata.bool("tokenizer.ggml.add_space_prefix")?,
+            warnings,
             chat_template: text("tokenizer.chat_template")?,
         })
+    }
+}
+
+/// The number of a special token; one below 0 means none.
+fn special_id(metadata: &Metadata, name: &str, warnings: &mut Vec<String>) -> Result<Option<u32>, GgufError> {
+    let key = format!("tokenizer.ggml.{name}_token_id");
+    match metadata.u32(&key) {
+        Err(GgufError::OutOfRange { found, .. }) => {
+            warnings.push(format!("{key} is {found}, which is no token: taken for none"));
+            Ok(None)
+        }
+        id => id,
     }
 }
 

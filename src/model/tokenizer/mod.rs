@@ -1,7 +1,7 @@
 //! Text to token ids and back, from a model file's own metadata.
 //!
 //! In: a [`TokenizerSpec`], the `tokenizer.*` pairs as plain values. Out: a [`Tokenizer`] for byte-level BPE
-//! (`gpt2`, with the pre-tokenisers in [`PRE_TOKENIZERS`]) or SentencePiece's BPE (`llama`).
+//! (`gpt2`, with the pre-tokenisers that [`pre_tokenizers`] names) or SentencePiece's BPE (`llama`).
 //! [`Tokenizer::new`] refuses a damaged vocabulary with a [`TokenizerError`]; nothing fails after that.
 //!
 //! Ids are those of llama.cpp, with one difference that is wanted: special tokens written out in a text, user-defined
@@ -15,23 +15,30 @@ mod alphabet;
 mod byte_level;
 mod error;
 mod metadata;
+mod pre;
 mod sentence_piece;
 mod spec;
 mod special;
+mod special_ids;
 mod split;
 mod stream;
 mod vocabulary;
 
 pub use error::TokenizerError;
 pub use spec::{MODELS, TokenType, TokenizerSpec};
-pub use split::PRE_TOKENIZERS;
 pub use stream::DecodeStream;
 pub use vocabulary::MAX_TOKENS;
 
 use byte_level::ByteLevel;
 use sentence_piece::SentencePiece;
 use special::{Part, SpecialTokens};
+use special_ids::SpecialIds;
 use vocabulary::Vocabulary;
+
+/// Every value of `tokenizer.ggml.pre` that is known; the first is what is meant where a file does not say.
+pub fn pre_tokenizers() -> impl Iterator<Item = &'static str> {
+    pre::names()
+}
 
 /// What [`Tokenizer::encode`] does beside cutting text into tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -54,6 +61,7 @@ pub struct Tokenizer {
     /// The tokens that `add_special` puts before and after a text.
     before: Option<u32>,
     after: Option<u32>,
+    warnings: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -69,8 +77,10 @@ impl Tokenizer {
             return Err(TokenizerError::UnknownModel { found: error::shorten(&spec.model) });
         }
         let is_llama = spec.model == "llama";
-        let vocabulary = Vocabulary::new(spec)?;
-        if let Some(found) = spec.scores.as_ref().map(Vec::len).filter(|&found| found != vocabulary.len()) {
+        let mut warnings = spec.warnings.clone();
+        let ids = SpecialIds::new(spec, &mut warnings);
+        let vocabulary = Vocabulary::new(spec, &ids, &mut warnings)?;
+        if let Some(found) = spec.scores.as_ref().map(Vec::len).filter(|&found| found < vocabulary.len()) {
             let field = "tokenizer.ggml.scores";
             return Err(TokenizerError::CountMismatch { field, found, expected: vocabulary.len() });
         }
@@ -80,34 +90,39 @@ impl Tokenizer {
             let id = vocabulary.id(name).filter(|_| is_llama)?;
             vocabulary.kind(id).filter(|kind| kind.is_special()).map(|_| id)
         };
-        let bos = spec.bos.or_else(|| usual("<s>"));
-        let eos = spec.eos.or_else(|| usual("</s>"));
-        let unknown = spec.unk.or_else(|| usual("<unk>"));
+        let mut bos = ids.bos.or_else(|| usual("<s>"));
+        let mut eos = ids.eos.or_else(|| usual("</s>"));
+        let unknown = ids.unk.or_else(|| usual("<unk>"));
         let model = if is_llama {
-            Model::SentencePiece(Box::new(SentencePiece::new(spec, &vocabulary, unknown)?))
+            Model::SentencePiece(Box::new(SentencePiece::new(spec, &vocabulary, unknown, &mut warnings)?))
         } else {
-            Model::ByteLevel(Box::new(ByteLevel::new(spec, &vocabulary)?))
+            Model::ByteLevel(Box::new(ByteLevel::new(spec, &vocabulary, &mut warnings)?))
         };
-        let usually_bos =
-            is_llama || matches!(spec.pre.as_deref(), Some("llama-bpe" | "llama3" | "llama-v3"));
-        let needed = |wanted: bool, id: Option<u32>, field, needed_by| match (wanted, id) {
-            (true, None) => Err(TokenizerError::Missing { field, needed_by }),
-            (true, id) => Ok(id),
-            (false, _) => Ok(None),
+        let begins = pre::named(spec.pre.as_deref()).is_some_and(|pre| pre.begins);
+        let count = vocabulary.len();
+        let mut added = |wanted: bool, id: &mut Option<u32>, name: &str, usual: u32| {
+            if !wanted {
+                return None;
+            }
+            if id.is_none() {
+                // The number that llama.cpp gives to a token of which a file says nothing.
+                *id = Some(usual).filter(|&usual| (usual as usize) < count);
+                let then = id.map_or("none is added".to_owned(), |id| {
+                    format!("token {id} is added, as llama.cpp does")
+                });
+                warnings.push(format!(
+                    "tokenizer.ggml.add_{name}_token is true, but there is no \
+                     tokenizer.ggml.{name}_token_id in the vocabulary of {count} tokens: {then}"
+                ));
+            }
+            *id
         };
         let before = match spec.add_bos {
-            Some(wanted) => {
-                needed(wanted, bos, "tokenizer.ggml.bos_token_id", "tokenizer.ggml.add_bos_token")?
-            }
-            None => bos.filter(|_| usually_bos),
+            Some(wanted) => added(wanted, &mut bos, "bos", special_ids::usual_bos(is_llama)),
+            None => bos.filter(|_| is_llama || begins),
         };
-        let after = needed(
-            spec.add_eos.unwrap_or(false),
-            eos,
-            "tokenizer.ggml.eos_token_id",
-            "tokenizer.ggml.add_eos_token",
-        )?;
-        Ok(Tokenizer { vocabulary, special, model, bos, eos, before, after })
+        let after = added(spec.add_eos.unwrap_or(false), &mut eos, "eos", special_ids::usual_eos(is_llama));
+        Ok(Tokenizer { vocabulary, special, model, bos, eos, before, after, warnings })
     }
 
     /// The token ids of `text`.
@@ -186,6 +201,12 @@ impl Tokenizer {
             stream.append(self, id);
         }
         stream.finish()
+    }
+
+    /// What the file says that makes no sense and was passed over, and what it leaves out that changes answers: a
+    /// line each, for a person to read.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// The number of tokens.

@@ -79,19 +79,25 @@ impl SentencePiece {
         spec: &TokenizerSpec,
         vocabulary: &Vocabulary,
         unknown: Option<u32>,
+        warnings: &mut Vec<String>,
     ) -> Result<SentencePiece, TokenizerError> {
-        let scores = spec.scores.as_deref().ok_or(TokenizerError::Missing {
-            field: "tokenizer.ggml.scores",
-            needed_by: "tokenizer.ggml.model \"llama\"",
-        })?;
+        if spec.scores.is_none() {
+            warnings.push(
+                "tokenizer.ggml.scores is missing: no piece is better than another, as in llama.cpp, and text \
+                 may be cut otherwise than the model has learnt"
+                    .into(),
+            );
+        }
+        let scores = spec.scores.iter().flatten().copied().chain(std::iter::repeat(0.0));
         let mut pieces = HashMap::with_capacity(vocabulary.len());
         let mut byte_tokens = [None; 256];
         let mut words_are_apart = true;
-        for ((id, text, kind), &score) in vocabulary.iter().zip(scores) {
+        for ((id, text, kind), score) in vocabulary.iter().zip(scores) {
             if score.is_nan() {
                 return Err(TokenizerError::BadScore { id, found: score });
             }
             match kind {
+                _ if text.is_empty() => {}
                 TokenType::Byte => byte_tokens[usize::from(vocabulary.bytes(id)[0])] = Some(id),
                 TokenType::Normal | TokenType::Unused => {
                     // Adding zero makes a score of -0 equal to one of +0.

@@ -1,9 +1,12 @@
 //! The tokenizer's part of a model file's metadata as plain values, before any of it is believed.
 
-use super::error::TokenizerError;
-
 /// The supported values of `tokenizer.ggml.model`.
 pub const MODELS: [&str; 2] = ["gpt2", "llama"];
+
+/// "1 token", "2 tokens".
+pub(super) fn tokens(count: usize) -> String {
+    format!("{count} token{}", if count == 1 { "" } else { "s" })
+}
 
 /// What a token is, as `tokenizer.ggml.token_type` counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,12 +26,25 @@ pub enum TokenType {
 }
 
 impl TokenType {
-    /// The types that a GGUF file means by the numbers of `tokenizer.ggml.token_type`.
-    pub fn list_from_gguf(numbers: &[i64]) -> Result<Vec<TokenType>, TokenizerError> {
-        let named = numbers.iter().enumerate().map(|(id, &found)| {
-            TokenType::from_gguf(found).ok_or(TokenizerError::UnknownTokenType { id, found })
+    /// The types that a GGUF file means by the numbers of `tokenizer.ggml.token_type`. A number without a meaning,
+    /// such as llama.cpp's 0 for "undefined", is told in `warnings`, and the token is taken for one that is not used.
+    pub fn list_from_gguf(numbers: &[i64], warnings: &mut Vec<String>) -> Vec<TokenType> {
+        let mut odd = Vec::new();
+        let types = (0..).zip(numbers).map(|(id, &found)| {
+            TokenType::from_gguf(found).unwrap_or_else(|| {
+                odd.push((id, found));
+                TokenType::Unused
+            })
         });
-        named.collect()
+        let types = types.collect();
+        if let Some(&(id, found)) = odd.first() {
+            warnings.push(format!(
+                "tokenizer.ggml.token_type: {} without a type from 1 to 6, such as token {id} with {found}; taken \
+                 for unused",
+                tokens(odd.len())
+            ));
+        }
+        types
     }
 
     /// The type that a GGUF file means by `number`.
@@ -60,7 +76,7 @@ pub struct TokenizerSpec {
     pub pre: Option<String>,
     /// `tokenizer.ggml.tokens`, by id.
     pub tokens: Vec<String>,
-    /// `tokenizer.ggml.scores`: which merge comes first in a `llama` vocabulary.
+    /// `tokenizer.ggml.scores`: which merge comes first in a `llama` vocabulary; absent means that all are equal.
     pub scores: Option<Vec<f32>>,
     /// `tokenizer.ggml.token_type`; absent means that all are normal, or bytes where `llama` names one.
     pub types: Option<Vec<TokenType>>,
@@ -76,12 +92,15 @@ pub struct TokenizerSpec {
     pub unk: Option<u32>,
     /// `tokenizer.ggml.padding_token_id`.
     pub pad: Option<u32>,
-    /// `tokenizer.ggml.add_bos_token`; absent means yes for `llama` and for the `llama-bpe` pre-tokeniser.
+    /// `tokenizer.ggml.add_bos_token`; absent means yes for `llama` and where the
+    /// pre-tokeniser is Llama 3's, Tekken or Chameleon.
     pub add_bos: Option<bool>,
     /// `tokenizer.ggml.add_eos_token`; absent means no.
     pub add_eos: Option<bool>,
     /// `tokenizer.ggml.add_space_prefix`, which means something for `llama` alone; absent means yes there.
     pub add_space_prefix: Option<bool>,
+    /// What was passed over in reading, a line each.
+    pub warnings: Vec<String>,
     /// `tokenizer.chat_template`, for [`ChatTemplate`](crate::model::chat::ChatTemplate).
     pub chat_template: Option<String>,
 }

@@ -8,77 +8,141 @@
 use regex::Regex;
 
 use super::error::TokenizerError;
+use super::pre::{self, Cut, Space};
 
-/// The supported values of `tokenizer.ggml.pre`.
-pub const PRE_TOKENIZERS: [&str; 5] = ["default", "gpt-2", "smollm", "llama-bpe", "qwen2"];
-
-const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+";
-const LLAMA_BPE: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+";
-const QWEN2: &str =
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+";
-
-/// One of the five pre-tokenisers, ready to cut.
+/// A pre-tokeniser, ready to cut.
 #[derive(Debug)]
 pub struct Splitter {
-    words: Regex,
-    /// Every numeric character is cut out first, so that what stands left and right of it is matched alone.
-    digits_first: bool,
-    /// Line breaks end a run of white space and belong to it (`\s*[\r\n]+` in the expression).
-    keeps_line_breaks: bool,
+    steps: Vec<Step>,
+    /// A word that is a token is that token, whatever the merges would make.
+    pub whole_words_first: bool,
+}
+
+/// A [`Cut`] with its expression made.
+#[derive(Debug)]
+enum Step {
+    Found(Regex, Space),
+    ThreesWithBefore,
+    ThreesApart,
 }
 
 impl Splitter {
-    /// The pre-tokeniser of that name; none means `default`, which is the one of GPT-2.
+    /// The pre-tokeniser of that name; none means `default`.
     pub fn new(name: Option<&str>) -> Result<Splitter, TokenizerError> {
-        let (words, digits_first, keeps_line_breaks) = match name.unwrap_or("default") {
-            "default" | "gpt-2" => (GPT2, false, false),
-            "smollm" => (GPT2, true, false),
-            "llama-bpe" | "llama3" | "llama-v3" => (LLAMA_BPE, false, true),
-            "qwen2" => (QWEN2, false, true),
-            other => return Err(TokenizerError::UnknownPreTokenizer { found: super::error::shorten(other) }),
+        let pre = pre::named(name).ok_or_else(|| TokenizerError::UnknownPreTokenizer {
+            found: super::error::shorten(name.unwrap_or_default()),
+        })?;
+        let step = |cut: &Cut| match *cut {
+            Cut::Found(words, space) => {
+                Step::Found(Regex::new(words).expect("the expressions of the table are valid"), space)
+            }
+            Cut::ThreesWithBefore => Step::ThreesWithBefore,
+            Cut::ThreesApart => Step::ThreesApart,
         };
-        let words = Regex::new(words).expect("the expressions above are valid");
-        Ok(Splitter { words, digits_first, keeps_line_breaks })
+        let steps = pre.cuts.iter().map(step).collect();
+        Ok(Splitter { steps, whole_words_first: pre.whole_words_first })
     }
 
     /// Calls `visit` with each piece of `text` in order; together they are the text.
     pub fn split<'t>(&self, text: &'t str, visit: &mut impl FnMut(&'t str)) {
-        if !self.digits_first {
-            return self.split_words(text, visit);
-        }
-        let mut start = 0;
-        for (at, digit) in text.char_indices().filter(|(_, letter)| letter.is_numeric()) {
-            let end = at + digit.len_utf8();
-            self.split_words(&text[start..at], visit);
-            visit(&text[at..end]);
-            start = end;
-        }
-        self.split_words(&text[start..], visit);
+        cut(&self.steps, text, visit);
     }
+}
 
-    fn split_words<'t>(&self, text: &'t str, visit: &mut impl FnMut(&'t str)) {
-        let mut start = 0;
-        while let Some(found) = self.words.find_at(text, start) {
-            let end = self.end_of_piece(&text[start..found.end()], start, text.len());
-            visit(&text[start..end]);
-            start = end;
+/// Cuts by the first step, and what it gives by those after it. No piece is empty.
+fn cut<'t>(steps: &[Step], text: &'t str, visit: &mut dyn FnMut(&'t str)) {
+    let Some((step, rest)) = steps.split_first() else {
+        if !text.is_empty() {
+            visit(text);
         }
-        // The expressions have an alternative for every character, so this is the end of the text.
-        if start < text.len() {
-            visit(&text[start..]);
+        return;
+    };
+    let mut piece = |piece: &'t str| cut(rest, piece, visit);
+    match step {
+        Step::Found(words, space) => cut_found(words, *space, text, &mut piece),
+        Step::ThreesWithBefore => cut_numbers(text, char::is_numeric, false, &mut piece),
+        Step::ThreesApart => cut_numbers(text, |letter| letter.is_ascii_digit(), true, &mut piece),
+    }
+}
+
+fn cut_found<'t>(words: &Regex, space: Space, text: &'t str, visit: &mut dyn FnMut(&'t str)) {
+    let mut start = 0;
+    while let Some(found) = words.find_at(text, start) {
+        if found.start() > start {
+            visit(&text[start..found.start()]);
+        }
+        let piece = &text[found.range()];
+        let whole = &piece[..end_of_piece(piece, space, found.end() < text.len())];
+        start = found.start() + whole.len();
+        if space == Space::Halved && whole.chars().all(char::is_whitespace) && !ends_line(whole) {
+            halve(whole, visit);
+        } else {
+            visit(whole);
         }
     }
+    if start < text.len() {
+        visit(&text[start..]);
+    }
+}
 
-    /// Where the match `piece` really ends: a run of white space before a word leaves it one character.
-    fn end_of_piece(&self, piece: &str, start: usize, text_len: usize) -> usize {
-        let end = start + piece.len();
-        match piece.chars().next_back() {
-            Some('\r' | '\n') if self.keeps_line_breaks => end,
-            Some(last) if last.is_whitespace() && end < text_len && last.len_utf8() < piece.len() => {
-                end - last.len_utf8()
+fn ends_line(piece: &str) -> bool {
+    piece.ends_with(['\r', '\n'])
+}
+
+/// How much of what an expression found is the piece: a run of white space before a word leaves it one character.
+fn end_of_piece(piece: &str, space: Space, more_follows: bool) -> usize {
+    let keeps_line_breaks = matches!(space, Space::KeepsLineBreaks | Space::Halved);
+    match piece.chars().next_back() {
+        _ if space == Space::AsFound || !more_follows => piece.len(),
+        Some('\r' | '\n') if keeps_line_breaks => piece.len(),
+        Some(last) if last.is_whitespace() && last.len_utf8() < piece.len() => piece.len() - last.len_utf8(),
+        _ => piece.len(),
+    }
+}
+
+/// Cuts a run of white space into runs of 512 characters, then of 256, and so on.
+fn halve<'t>(mut run: &'t str, visit: &mut dyn FnMut(&'t str)) {
+    let mut size = 512;
+    while !run.is_empty() {
+        match run.char_indices().nth(size - 1) {
+            Some((at, last)) => {
+                let (piece, rest) = run.split_at(at + last.len_utf8());
+                visit(piece);
+                run = rest;
             }
-            _ => end,
+            None => size /= 2,
         }
+    }
+}
+
+/// Cuts numbers into groups of three from the right. What stands before a number is a piece of its own if `apart`,
+/// and else the beginning of the first group.
+fn cut_numbers<'t>(
+    text: &'t str,
+    is_digit: impl Fn(char) -> bool,
+    apart: bool,
+    visit: &mut dyn FnMut(&'t str),
+) {
+    let (mut start, mut at) = (0, 0);
+    while let Some(first) = text[at..].find(&is_digit).map(|found| at + found) {
+        let end = text[first..].find(|letter| !is_digit(letter)).map_or(text.len(), |length| first + length);
+        let mut left = text[first..end].chars().count();
+        if apart && first > start {
+            visit(&text[start..first]);
+            start = first;
+        }
+        for (place, digit) in text[first..end].char_indices() {
+            left -= 1;
+            if left.is_multiple_of(3) {
+                let after = first + place + digit.len_utf8();
+                visit(&text[start..after]);
+                start = after;
+            }
+        }
+        at = end;
+    }
+    if start < text.len() {
+        visit(&text[start..]);
     }
 }
 
@@ -120,12 +184,14 @@ mod tests {
     #[test]
     fn a_very_long_run_of_white_space_is_one_piece() {
         let text = " ".repeat(3_000_000) + "x";
-        for name in PRE_TOKENIZERS {
+        for name in ["gpt-2", "smollm", "llama-bpe", "qwen2", "default"] {
             assert_eq!(
                 pieces(name, &text).iter().map(|piece| piece.len()).collect::<Vec<_>>(),
                 [2_999_999, 2]
             );
         }
+        let all: usize = pre::names().map(|name| pieces(name, &text[2_990_000..]).concat().len()).sum();
+        assert_eq!(all, pre::names().count() * 10_001);
     }
 
     #[test]

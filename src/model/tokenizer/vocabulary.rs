@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use super::alphabet;
 use super::error::{TokenizerError, shorten};
-use super::spec::{TokenType, TokenizerSpec};
+use super::spec::{self, TokenType, TokenizerSpec};
+use super::special_ids::SpecialIds;
 
 /// The most tokens a vocabulary may have. The largest known ones have 256 Ki; an id must also fit the 24 bits in
 /// which a float can carry it exactly.
@@ -41,20 +42,26 @@ pub struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// Checks the lists of `spec` against each other and spells every token.
-    pub fn new(spec: &TokenizerSpec) -> Result<Vocabulary, TokenizerError> {
+    /// Checks the lists of `spec` against each other and spells every token. `special` are those of `spec` that are
+    /// in the vocabulary; `warnings` gets what is passed over.
+    pub fn new(
+        spec: &TokenizerSpec,
+        special: &SpecialIds,
+        warnings: &mut Vec<String>,
+    ) -> Result<Vocabulary, TokenizerError> {
         let count = spec.tokens.len();
         if count == 0 || count > MAX_TOKENS {
             return Err(TokenizerError::VocabularySize { found: count, limit: MAX_TOKENS });
         }
-        check_special_ids(spec)?;
-        let ids = distinct(&spec.tokens)?;
-        let mut types = types_of(spec)?;
-        let ends = ends_of(spec, &ids, &mut types);
+        let ids = distinct(&spec.tokens, warnings)?;
+        let mut types = types_of(spec, special)?;
+        let ends = ends_of(special, &ids, &mut types);
         let (mut bytes, mut byte_ends) = (Vec::new(), Vec::with_capacity(count));
         for (id, (text, kind)) in (0_u32..).zip(spec.tokens.iter().zip(&types)) {
             match kind {
-                TokenType::Byte => bytes.push(
+                // An empty token adds nothing, whatever it is said to be.
+                _ if text.is_empty() => {}
+                TokenType::Byte if spec.model == "llama" => bytes.push(
                     byte_named(text)
                         .ok_or_else(|| TokenizerError::BadByteToken { id, found: shorten(text) })?,
                 ),
@@ -116,42 +123,38 @@ fn byte_named(text: &str) -> Option<u8> {
     plain.then(|| u8::from_str_radix(digits, 16).ok()).flatten()
 }
 
-fn check_special_ids(spec: &TokenizerSpec) -> Result<(), TokenizerError> {
-    let vocab_size = spec.tokens.len();
-    for (field, id) in [
-        ("tokenizer.ggml.bos_token_id", spec.bos),
-        ("tokenizer.ggml.eos_token_id", spec.eos),
-        ("tokenizer.ggml.eot_token_id", spec.eot),
-        ("tokenizer.ggml.unknown_token_id", spec.unk),
-        ("tokenizer.ggml.padding_token_id", spec.pad),
-    ] {
-        if let Some(found) = id.filter(|&id| id as usize >= vocab_size) {
-            return Err(TokenizerError::SpecialOutOfRange { field, found, vocab_size });
-        }
-    }
-    Ok(())
-}
-
-fn distinct(tokens: &[String]) -> Result<HashMap<String, u32>, TokenizerError> {
+/// The id of every text. A token without text is never found in one.
+fn distinct(tokens: &[String], warnings: &mut Vec<String>) -> Result<HashMap<String, u32>, TokenizerError> {
     let mut ids = HashMap::with_capacity(tokens.len());
+    let mut empty = Vec::new();
     for (id, token) in (0_u32..).zip(tokens) {
+        if token.is_empty() {
+            empty.push(id);
+            continue;
+        }
         if let Some(first) = ids.insert(token.clone(), id) {
             return Err(TokenizerError::DuplicateToken { token: shorten(token), first, second: id });
         }
     }
+    if let Some(first) = empty.first() {
+        warnings.push(format!(
+            "tokenizer.ggml.tokens: {} without text, such as {first}; no text becomes one",
+            spec::tokens(empty.len())
+        ));
+    }
     Ok(ids)
 }
 
-fn types_of(spec: &TokenizerSpec) -> Result<Vec<TokenType>, TokenizerError> {
+fn types_of(spec: &TokenizerSpec, special: &SpecialIds) -> Result<Vec<TokenType>, TokenizerError> {
     if let Some(types) = &spec.types {
-        if types.len() != spec.tokens.len() {
+        if types.len() < spec.tokens.len() {
             return Err(TokenizerError::CountMismatch {
                 field: "tokenizer.ggml.token_type",
                 found: types.len(),
                 expected: spec.tokens.len(),
             });
         }
-        return Ok(types.clone());
+        return Ok(types[..spec.tokens.len()].to_vec());
     }
     let mut types = vec![TokenType::Normal; spec.tokens.len()];
     if spec.model == "llama" {
@@ -161,7 +164,7 @@ fn types_of(spec: &TokenizerSpec) -> Result<Vec<TokenType>, TokenizerError> {
             }
         }
     }
-    for id in [spec.bos, spec.eos, spec.eot].into_iter().flatten() {
+    for id in [special.bos, special.eos, special.eot].into_iter().flatten() {
         types[id as usize] = TokenType::Control;
     }
     Ok(types)
@@ -169,8 +172,8 @@ fn types_of(spec: &TokenizerSpec) -> Result<Vec<TokenType>, TokenizerError> {
 
 /// Finds the tokens that end an answer. Some converters write `<|im_end|>` and its like as normal text; such a
 /// token becomes a control token here, or a chat template could not produce it.
-fn ends_of(spec: &TokenizerSpec, ids: &HashMap<String, u32>, types: &mut [TokenType]) -> Vec<u32> {
-    let mut ends: Vec<u32> = [spec.eos, spec.eot].into_iter().flatten().collect();
+fn ends_of(special: &SpecialIds, ids: &HashMap<String, u32>, types: &mut [TokenType]) -> Vec<u32> {
+    let mut ends: Vec<u32> = [special.eos, special.eot].into_iter().flatten().collect();
     for name in WELL_KNOWN_ENDS {
         let Some(&id) = ids.get(name) else { continue };
         let kind = &mut types[id as usize];

@@ -91,6 +91,9 @@ impl<'a> At<'a> {
         let missing =
             self.findings.missing.borrow().get(&std::ptr::from_ref(self.node)).cloned().unwrap_or_default();
         for field in fields.iter().filter(|field| !known.contains(&field.name.as_str())) {
+            if self.findings.is_full() {
+                break;
+            }
             let path = Path::Field(&self.path, &field.name).to_string();
             self.findings.push(Problem::at(&field.place, Some(&path), unknown_field(&field.name, known)));
         }

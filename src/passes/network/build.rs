@@ -16,6 +16,7 @@ use super::tensors::{MatrixRef, Tensors};
 use super::vectors::{gains, vectors};
 use super::weights::Weights;
 use super::{NetworkError, NetworkFailure, NetworkModel, Quads, Sizes};
+use crate::model::tensors::unused;
 use crate::model::{ModelConfig, PixelModel};
 use crate::passes::kernels::{
     COLUMNS_TOGETHER, Family, KernelId, KernelSource, Kernels, attend, choose, down, embed, encoding_def,
@@ -530,6 +531,16 @@ fn layer_parameters(
     config: &ModelConfig,
     sizes: Sizes,
 ) -> Result<(LayerParams, LayerMatrices), NetworkError> {
+    for (has, what) in
+        [(config.output_biases, "the attention's output"), (config.feed_forward_biases, "gate, up or down")]
+    {
+        if has {
+            return Err(NetworkError::Biases { what });
+        }
+    }
+    if let Some(tensor) = unused(tensors.0.tensors()) {
+        return Err(NetworkError::Unused(tensor.name.clone()));
+    }
     let matrix = |name: &str| tensors.matrix(&format!("blk.{index}.{name}.weight"));
     let qkv = [matrix("attn_q")?, matrix("attn_k")?, matrix("attn_v")?];
     let (output, gate, up, down) =

@@ -48,6 +48,17 @@ pub enum NetworkError {
     /// A tensor that the family needs is not there, or has the wrong layout.
     #[error("tensor {0}: missing, or a vector where a matrix is needed; convert the model again")]
     Tensor(String),
+    /// A tensor that the forward pass does not use: an answer without it would be wrong.
+    #[error(
+        "tensor {0:?} is not used by the forward pass, so answers would be wrong; the model can only be looked at"
+    )]
+    Unused(String),
+    /// Biases that the kernels do not add.
+    #[error("the model has biases on {what}, which the GPU kernels do not add: use --device cpu")]
+    Biases {
+        /// On which matrices.
+        what: &'static str,
+    },
     /// A size that the kernels do not take.
     #[error("{what} is {found}; the GPU kernels need a multiple of {multiple}: use --device cpu")]
     Shape {

@@ -65,13 +65,20 @@ pub(super) fn vectors(
     config: &ModelConfig,
 ) -> Result<Vec<f32>, NetworkError> {
     let mut vectors = Vec::new();
-    for name in ["attn_q.bias", "attn_k.bias", "attn_v.bias"] {
-        if config.qkv_biases {
-            vectors.extend(tensors.vector(&format!("blk.{index}.{name}"))?);
+    let mut end = 0;
+    for (name, size) in [
+        ("attn_q.bias", config.query_size()),
+        ("attn_k.bias", config.kv_size()),
+        ("attn_v.bias", config.kv_size()),
+    ] {
+        let name = format!("blk.{index}.{name}");
+        if tensors.0.tensor(&name).is_some() {
+            vectors.extend(tensors.vector(&name)?);
         }
+        // The place of what follows does not depend on whether there are biases.
+        end += size as usize;
+        vectors.resize(end, 0.0);
     }
-    // The norms' place does not depend on whether there are biases.
-    vectors.resize((config.query_size() + 2 * config.kv_size()) as usize, 0.0);
     for name in ["attn_q_norm.weight", "attn_k_norm.weight"] {
         if config.qk_norms {
             vectors.extend(tensors.vector(&format!("blk.{index}.{name}"))?);

@@ -4,9 +4,16 @@
 //! row group of a matrix writes one contiguous piece for all columns, and rayon can hand the pieces out. **Rows** are what attention
 //! writes: all features of a column side by side. A matrix reads either through [`Input`].
 
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::fixed::Rounded;
 use super::lanes::LANES;
-use super::pairs::{Rounded, Terms};
-use super::unpack::CHUNK;
+use super::matrix::Matrix;
+use super::unpack::{CHUNK, is_signed};
+
+/// Chunks below which one thread has rounded them before another would have woken.
+const WORTH_SHARING: usize = 256;
 
 /// Activations by panel. Features past the last are zero.
 #[derive(Debug, Default, Clone)]
@@ -65,9 +72,9 @@ impl Panels {
             .map(move |(panel, values)| &mut values[column * LANES..][..LANES.min(features - panel * LANES)])
     }
 
-    /// What a matrix reads.
-    pub fn input(&self) -> Input<'_> {
-        Input::new(&self.data, self.columns, LANES * self.columns, LANES)
+    /// What some matrices read.
+    pub fn input(&self, matrices: &[&Matrix<'_>]) -> Input<'_> {
+        Input::new(&self.data, self.columns, LANES * self.columns, LANES, matrices)
     }
 }
 
@@ -80,28 +87,60 @@ pub fn copy_runs<'a>(runs: impl Iterator<Item = &'a [f32]>, mut to: &mut [f32]) 
     }
 }
 
-/// What a matrix reads: feature `f` of column `c` at `f / 64 * panel_stride + c * column_stride + f % 64`. A single column is also there
-/// in 16 bits, rounded once for all row groups.
+/// What a matrix reads: feature `f` of column `c` at `f / 64 * panel_stride + c * column_stride + f
+/// % 64`. For matrices of quantised weights it is there in fixed point too, rounded once for all
+/// row groups.
 #[derive(Debug)]
 pub struct Input<'a> {
     data: &'a [f32],
     columns: usize,
     panel_stride: usize,
     column_stride: usize,
-    rounded: Vec<Terms>,
+    /// For quantised weights that are not signed, and for those that are; empty where no matrix has
+    /// such.
+    rounded: [Vec<Rounded>; 2],
 }
 
 impl<'a> Input<'a> {
-    fn new(data: &'a [f32], columns: usize, panel_stride: usize, column_stride: usize) -> Self {
-        // The strides of a single column make its features lie side by side.
-        let rounded =
-            if columns == 1 { data.as_chunks().0.iter().map(Rounded::terms).collect() } else { Vec::new() };
-        Self { data, columns, panel_stride, column_stride, rounded }
+    fn new(
+        data: &'a [f32],
+        columns: usize,
+        panel_stride: usize,
+        column_stride: usize,
+        matrices: &[&Matrix<'_>],
+    ) -> Self {
+        let mut input = Self { data, columns, panel_stride, column_stride, rounded: Default::default() };
+        let is_any = |signed: bool| {
+            let mut encodings = matrices.iter().map(|matrix| matrix.encoding());
+            encodings.any(|encoding| encoding.is_quantised() && is_signed(encoding) == signed)
+        };
+        if is_any(false) {
+            input.rounded[0] = input.round::<false>();
+        }
+        if is_any(true) {
+            input.rounded[1] = input.round::<true>();
+        }
+        input
     }
 
     /// Columns that lie one after another, each `stride` long: a multiple of 64, zero where the features end.
-    pub fn rows(data: &'a [f32], stride: usize) -> Self {
-        Self::new(data, data.len() / stride, LANES, stride)
+    pub fn rows(data: &'a [f32], stride: usize, matrices: &[&Matrix<'_>]) -> Self {
+        Self::new(data, data.len() / stride, LANES, stride, matrices)
+    }
+
+    /// Rounds every chunk of every column.
+    fn round<const SIGNED: bool>(&self) -> Vec<Rounded> {
+        let count = self.data.len() / CHUNK;
+        let mut rounded = vec![Rounded::default(); count];
+        let piece = if count < WORTH_SHARING { count } else { WORTH_SHARING / 2 };
+        let round = |(index, out): (usize, &mut [Rounded])| {
+            Arch::new().dispatch(Round::<SIGNED> { input: self, first: index * piece, out });
+        };
+        match count {
+            0..WORTH_SHARING => round((0, &mut rounded)),
+            _ => rounded.par_chunks_mut(piece).enumerate().for_each(round),
+        }
+        rounded
     }
 
     /// Columns.
@@ -116,9 +155,32 @@ impl<'a> Input<'a> {
         self.data[start..].first_chunk().expect("activations are padded to whole chunks")
     }
 
-    /// The 32 features from `first` of the only column, in 16 bits; `None` where there are more columns.
+    /// The 32 features from `first` of every column in fixed point, for weights that are signed or
+    /// not.
+    ///
+    /// # Panics
+    /// When the input was made for no such matrix.
     #[inline(always)]
-    pub fn rounded(&self, first: usize) -> Option<&[Rounded]> {
-        self.rounded.get(first / CHUNK).map(Terms::as_slice)
+    pub fn rounded(&self, first: usize, signed: bool) -> &[Rounded] {
+        &self.rounded[usize::from(signed)][first / CHUNK * self.columns..][..self.columns]
+    }
+}
+
+/// Rounds chunks from the `first`, the columns of a chunk one after another.
+struct Round<'a, const SIGNED: bool> {
+    input: &'a Input<'a>,
+    first: usize,
+    out: &'a mut [Rounded],
+}
+
+impl<const SIGNED: bool> WithSimd for Round<'_, SIGNED> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let columns = self.input.columns;
+        for (index, out) in (self.first..).zip(self.out) {
+            *out = Rounded::new::<SIGNED>(self.input.chunk(index % columns, index / columns * CHUNK));
+        }
     }
 }

@@ -8,10 +8,10 @@ use super::project::add_product;
 use crate::passes::HookPoint;
 use crate::passes::params::DownParams;
 
-/// Multiplies `hidden` and adds to `residual`; `update` is scratch.
+/// Multiplies `hidden`, adds the bias, which is empty where there is none, and adds to `residual`; `update` is scratch.
 pub(super) fn down(
     params: &DownParams,
-    weights: &[u8],
+    (weights, bias): (&[u8], &[f32]),
     (layer, columns): (u32, &[Column]),
     hidden: &Panels,
     (update, residual): (&mut Panels, &mut Panels),
@@ -20,8 +20,8 @@ pub(super) fn down(
     let matrix = Matrix::new(&params.matrix, weights);
     let point = HookPoint::FeedForwardOutput(layer);
     add_product(
-        &matrix,
-        &hidden.input(),
+        (&matrix, bias),
+        &hidden.input(&[&matrix]),
         params.layer_scale,
         (point, columns),
         (update, &mut *residual),

@@ -12,6 +12,11 @@ pub enum ForwardError {
     /// A tensor that the family needs is not there, or has the wrong layout.
     #[error("tensor {0}: missing, or a vector where a matrix is needed; convert the model again")]
     Tensor(String),
+    /// A tensor that the forward pass does not use: an answer without it would be wrong.
+    #[error(
+        "tensor {0:?} is not used by the forward pass, so answers would be wrong; the model can only be looked at"
+    )]
+    Unused(String),
     /// A column's token is not in the vocabulary.
     #[error("column {column}: token {token} is outside of the vocabulary of {vocab_size}")]
     Token {

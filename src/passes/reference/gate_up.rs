@@ -9,14 +9,15 @@ use super::lanes::LANES;
 use super::matrix::Matrix;
 use super::multiply::multiply_row_group;
 use super::norm::normalise;
+use super::project::add_bias;
 use crate::passes::HookPoint;
 use crate::passes::params::GateUpParams;
 
 /// Writes the hidden activations of every column to `gate`; `normed` and `up` are scratch. `weights` are the tiles of gate and up, `norm` the
-/// norm's weight.
+/// norm's weight, `biases` those of gate and up, empty where there are none.
 pub(super) fn gate_up(
     params: &GateUpParams,
-    (weights, norm): ([&[u8]; 2], &[f32]),
+    (weights, norm, biases): ([&[u8]; 2], &[f32], [&[f32]; 2]),
     (layer, columns): (u32, &[Column]),
     residual: &Panels,
     [normed, gate, up]: [&mut Panels; 3],
@@ -28,12 +29,14 @@ pub(super) fn gate_up(
     gate.resize(matrices[0].rows(), columns.len());
     up.resize(matrices[1].rows(), columns.len());
     let panel = LANES * columns.len();
-    let input = normed.input();
+    let input = normed.input(&matrices.each_ref());
     let watched = tap.wants(HookPoint::Gate(layer)) || tap.wants(HookPoint::Up(layer));
     let groups = gate.as_mut_slice().par_chunks_mut(panel).zip(up.as_mut_slice().par_chunks_mut(panel));
     groups.enumerate().for_each(|(group, (gate, up))| {
         multiply_row_group(&matrices[0], group, &input, gate);
         multiply_row_group(&matrices[1], group, &input, up);
+        add_bias(biases[0], group, gate);
+        add_bias(biases[1], group, up);
         if !watched {
             activate(gate, up);
         }

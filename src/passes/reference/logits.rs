@@ -67,7 +67,7 @@ pub(super) fn logits(
 
     let matrix = Matrix::new(&params.matrix, weights).edited(edited);
     output.resize(matrix.rows(), wanted.len());
-    let input = normed.input();
+    let input = normed.input(&[&matrix]);
     output.as_mut_slice().par_chunks_mut(LANES * wanted.len()).enumerate().for_each(|(group, out)| {
         multiply_row_group(&matrix, group, &input, out);
     });

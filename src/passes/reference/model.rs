@@ -23,6 +23,7 @@ use super::rope::Rotation;
 use crate::model::dequant::dequantize;
 use crate::model::overlay::Tiles;
 use crate::model::planes::LINE_BYTES;
+use crate::model::tensors::unused;
 use crate::model::weights::tile_weights;
 use crate::model::{ModelConfig, PixelModel};
 use crate::passes::HookPoint;
@@ -85,9 +86,12 @@ struct Layer {
     biases: [Vec<f32>; 3],
     head_norms: [Vec<f32>; 2],
     output: MatrixRef,
+    output_bias: Vec<f32>,
     feed_forward_norm: Vec<f32>,
     gate_up: [MatrixRef; 2],
+    gate_up_biases: [Vec<f32>; 2],
     down: MatrixRef,
+    down_bias: Vec<f32>,
 }
 
 /// A model that computes on the CPU.
@@ -107,9 +111,12 @@ impl CpuModel {
     /// Finds the tensors of a model.
     ///
     /// # Errors
-    /// A tile is damaged, or a tensor is not what the family needs.
+    /// A tile is damaged, or a tensor is not what the family needs or would be passed over.
     pub fn new(model: impl Into<Arc<PixelModel>>, options: CpuOptions) -> Result<Self, ForwardError> {
         let model: Arc<PixelModel> = model.into();
+        if let Some(tensor) = unused(model.tensors()) {
+            return Err(ForwardError::Unused(tensor.name.clone()));
+        }
         if options.verify {
             (0..model.tile_count()).into_par_iter().try_for_each(|tile| model.tile(tile).map(|_| ()))?;
         }
@@ -118,7 +125,11 @@ impl CpuModel {
         let layer = |index: u32| {
             let matrix = |name: &str| find.matrix(&format!("blk.{index}.{name}.weight"));
             let vector = |name: &str| find.vector(&format!("blk.{index}.{name}"));
-            let bias = |name: &str| if config.qkv_biases { vector(name) } else { Ok(Vec::new()) };
+            // Empty where this layer has none.
+            let bias = |name: &str| match model.tensor(&format!("blk.{index}.{name}")) {
+                Some(_) => vector(name),
+                None => Ok(Vec::new()),
+            };
             let head_norm = |name: &str| if config.qk_norms { vector(name) } else { Ok(Vec::new()) };
             Ok(Layer {
                 attention_norm: vector("attn_norm.weight")?,
@@ -126,9 +137,12 @@ impl CpuModel {
                 biases: [bias("attn_q.bias")?, bias("attn_k.bias")?, bias("attn_v.bias")?],
                 head_norms: [head_norm("attn_q_norm.weight")?, head_norm("attn_k_norm.weight")?],
                 output: matrix("attn_output")?,
+                output_bias: bias("attn_output.bias")?,
                 feed_forward_norm: vector("ffn_norm.weight")?,
                 gate_up: [matrix("ffn_gate")?, matrix("ffn_up")?],
+                gate_up_biases: [bias("ffn_gate.bias")?, bias("ffn_up.bias")?],
                 down: matrix("ffn_down")?,
+                down_bias: bias("ffn_down.bias")?,
             })
         };
         let layers = (0..config.layer_count).map(layer).collect::<Result<_, ForwardError>>()?;
@@ -387,7 +401,7 @@ impl CpuModel {
         let head_scale = head_scale.get(index * heads..(index + 1) * heads).unwrap_or_default();
         let attended = (work.attended.as_mut_slice(), stride);
         let outputs = (&mut work.update, &mut work.residual);
-        let weights = self.bytes(&layer.output);
+        let weights = (self.bytes(&layer.output), layer.output_bias.as_slice());
         project(&params, weights, (index as u32, columns), attended, head_scale, outputs, tap);
         tap.lap(Kernel::Project);
     }
@@ -409,7 +423,8 @@ impl CpuModel {
             norm_epsilon: config.norm_epsilon,
             padding: [0; 2],
         };
-        let weights = ([self.bytes(&gate), self.bytes(&up)], layer.feed_forward_norm.as_slice());
+        let biases = layer.gate_up_biases.each_ref().map(Vec::as_slice);
+        let weights = ([self.bytes(&gate), self.bytes(&up)], layer.feed_forward_norm.as_slice(), biases);
         let panels: [&mut Panels; 3] = [&mut work.normed, &mut work.gate, &mut work.up];
         gate_up(&params, weights, (index as u32, columns), &work.residual, panels, tap);
         tap.lap(Kernel::GateUp);
@@ -421,7 +436,8 @@ impl CpuModel {
             padding: [0; 2],
         };
         let outputs = (&mut work.update, &mut work.residual);
-        down(&params, self.bytes(&layer.down), (index as u32, columns), &work.gate, outputs, tap);
+        let weights = (self.bytes(&layer.down), layer.down_bias.as_slice());
+        down(&params, weights, (index as u32, columns), &work.gate, outputs, tap);
         tap.lap(Kernel::Down);
     }
 
@@ -481,7 +497,8 @@ pub fn rope_params(config: &ModelConfig) -> RopeParams {
         original_context,
         base: config.rope_base,
         factor: config.rope_scale_factor,
-        padding: [0; 2],
+        attention_factor: config.rope_attention_factor,
+        padding: 0,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::passes::params::ProjectParams;
 /// is empty.
 pub(super) fn project(
     params: &ProjectParams,
-    weights: &[u8],
+    (weights, bias): (&[u8], &[f32]),
     (layer, columns): (u32, &[Column]),
     (attended, stride): (&mut [f32], usize),
     head_scale: &[f32],
@@ -30,13 +30,13 @@ pub(super) fn project(
         }
     }
     let point = HookPoint::AttentionOutput(layer);
-    let input = Input::rows(attended, stride);
-    add_product(&matrix, &input, params.layer_scale, (point, columns), (update, residual), tap);
+    let input = Input::rows(attended, stride, &[&matrix]);
+    add_product((&matrix, bias), &input, params.layer_scale, (point, columns), (update, residual), tap);
 }
 
-/// Adds `scale * matrix * input` to the residual stream; hooks see the product before it is scaled.
+/// Adds `scale * (matrix * input + bias)` to the residual stream; an empty bias is none. Hooks see the sum before it is scaled.
 pub(super) fn add_product(
-    matrix: &Matrix<'_>,
+    (matrix, bias): (&Matrix<'_>, &[f32]),
     input: &Input<'_>,
     scale: f32,
     (point, columns): (HookPoint, &[Column]),
@@ -53,6 +53,7 @@ pub(super) fn add_product(
         update.as_mut_slice().par_chunks_mut(panel).zip(residual.as_mut_slice().par_chunks_mut(panel));
     groups.enumerate().for_each(|(group, (update, residual))| {
         multiply_row_group(matrix, group, input, update);
+        add_bias(bias, group, update);
         if !watched {
             add(residual, update);
         }
@@ -60,5 +61,13 @@ pub(super) fn add_product(
     if watched {
         tap.panels(point, columns, update);
         add(residual.as_mut_slice(), update.as_slice());
+    }
+}
+
+/// Adds a bias to what a row group gives, `[columns, 64]`; an empty bias is none.
+pub(super) fn add_bias(bias: &[f32], group: usize, out: &mut [f32]) {
+    let Some(bias) = bias.get(group * LANES..) else { return };
+    for column in out.chunks_exact_mut(LANES) {
+        column.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
     }
 }

@@ -56,7 +56,7 @@ pub(super) fn qkv(
     for (panels, matrix) in projected.iter_mut().zip(&matrices) {
         panels.resize(matrix.rows(), columns.len());
     }
-    let input = normed.input();
+    let input = normed.input(&matrices.each_ref());
     let panel = LANES * columns.len();
     // One parallel section for all three: their row groups are one list.
     let [query, key, value] =

@@ -2,7 +2,7 @@
 //!
 //! The angle of pair `i` is `position * base^(-2i / size)`, stretched for long contexts: divided by a factor (linear); by a factor per frequency
 //! that the model brings along (llama3); or as YaRN says (Peng et al. 2023, <https://arxiv.org/abs/2309.00071>): high frequencies as they are, low ones
-//! divided, a ramp between, and the turned dimensions made longer by `1 + 0.1 ln(factor)`. Angles are computed in `f64`, once per column and pass.
+//! divided, a ramp between, and the turned dimensions made longer by `1 + 0.1 ln(factor)`. A model may bring a factor on that length. Angles are computed in `f64`, once per column and pass.
 
 use std::f64::consts::TAU;
 
@@ -31,7 +31,7 @@ impl Rotation {
         for (frequency, &factor) in frequencies.iter_mut().zip(factors.unwrap_or_default()) {
             *frequency /= f64::from(factor);
         }
-        let mut length = 1.0;
+        let mut length = f64::from(params.attention_factor);
         if params.is_scaled(RopeScaling::Linear) {
             frequencies.iter_mut().for_each(|frequency| *frequency /= factor);
         } else if params.is_scaled(RopeScaling::Yarn) {
@@ -44,7 +44,7 @@ impl Rotation {
                 let ramp = ((pair as f64 - first) / (last - first).max(0.001)).clamp(0.0, 1.0);
                 *frequency *= (1.0 - ramp) + ramp / factor;
             }
-            length = 1.0 + 0.1 * factor.ln();
+            length *= 1.0 + 0.1 * factor.max(1.0).ln();
         }
         Self { frequencies, length }
     }
@@ -91,7 +91,8 @@ mod tests {
             original_context: 64,
             base: 10_000.0,
             factor: 4.0,
-            padding: [0; 2],
+            attention_factor: 1.0,
+            padding: 0,
         }
     }
 
@@ -132,6 +133,18 @@ mod tests {
         assert_eq!(rotation.frequencies[0], plain.frequencies[0]);
         assert!((rotation.frequencies[3] * 4.0 - plain.frequencies[3]).abs() < 1e-12);
         assert!((rotation.length - 1.138_629).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_attention_factor_lengthens_whatever_the_scaling() {
+        for (scaling, length) in [(RopeScaling::None, 1.5), (RopeScaling::Yarn, 1.5 * 1.138_629_436)] {
+            let params = RopeParams { attention_factor: 1.5, ..params(RopeKind::Pairs, scaling) };
+            let rotation = Rotation::new(&params, None);
+            assert!((rotation.length - length).abs() < 1e-6, "{scaling:?}: {}", rotation.length);
+        }
+        // A factor below one shortens nothing.
+        let params = RopeParams { factor: 0.5, ..params(RopeKind::Pairs, RopeScaling::Yarn) };
+        assert_eq!(Rotation::new(&params, None).length, 1.0);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use super::place;
 use super::resume::{Extent, FinishedLine, ScanError, Verdict, scan};
 use crate::tokens::input::IdHash;
 
@@ -54,9 +55,24 @@ pub enum OutputError {
         /// Why.
         source: io::Error,
     },
+    /// Another process has taken the file away, or put another in its place.
+    #[error("{path} was moved, removed or replaced by another process, so the run stops; {}", where_kept(kept.as_deref()))]
+    Displaced {
+        /// Where the file was.
+        path: PathBuf,
+        /// Where its lines were put, if it had no name any more.
+        kept: Option<PathBuf>,
+    },
     /// A line could not be written. What was written before it is kept.
     #[error("cannot write results: {0}")]
     Write(#[source] io::Error),
+}
+
+fn where_kept(kept: Option<&Path>) -> String {
+    match kept {
+        Some(kept) => format!("its results are kept in {}, go on with it by --resume", kept.display()),
+        None => "its results are in the file that was moved, go on with it by --resume".into(),
+    }
 }
 
 impl OutputError {
@@ -99,6 +115,8 @@ enum Target {
         untouched: bool,
         /// The path, if the file was not there before.
         created: Option<PathBuf>,
+        /// Where it is looked for, to notice when another process takes it away.
+        path: PathBuf,
         _locks: Vec<File>,
     },
     /// A pipe, a terminal or a device.
@@ -178,7 +196,8 @@ impl OutputFile {
         }
         file.seek(SeekFrom::Start(len)).map_err(failed)?;
         let created = created.then(|| path.to_owned());
-        let target = Target::File { file, len, untouched: true, created, _locks: locks };
+        let path = path.to_owned();
+        let target = Target::File { file, len, untouched: true, created, path, _locks: locks };
         Ok((Self { target, written: 0 }, resumed))
     }
 
@@ -187,13 +206,14 @@ impl OutputFile {
         debug_assert!(line.ends_with('\n'));
         self.begin()?;
         match &mut self.target {
-            Target::File { file, len, .. } => {
+            Target::File { file, len, path, .. } => {
                 if let Err(source) = file.write_all(line.as_bytes()) {
                     // A full disk may have taken half of the line. If this fails too, resuming cuts it off.
                     let _ = file.set_len(*len);
                     return Err(OutputError::Write(source));
                 }
                 *len += line.len() as u64;
+                place::check(path, file)?;
             }
             Target::Stream(stream) => {
                 stream
@@ -235,7 +255,10 @@ impl OutputFile {
     pub fn sync(&mut self) -> Result<(), OutputError> {
         self.begin()?;
         match &mut self.target {
-            Target::File { file, .. } => file.sync_data().map_err(OutputError::Write),
+            Target::File { file, path, .. } => {
+                file.sync_data().map_err(OutputError::Write)?;
+                place::check(path, file)
+            }
             Target::Stream(stream) => stream.flush().map_err(OutputError::Write),
         }
     }

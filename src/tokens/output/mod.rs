@@ -5,6 +5,7 @@
 //! requests are finished, and goes on behind them.
 
 mod file;
+mod place;
 mod result;
 mod resume;
 

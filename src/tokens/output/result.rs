@@ -170,9 +170,7 @@ pub fn result_line(
             message: failure.to_string(),
             param: Some(failure.param()),
         }),
-        answers: context
-            .model_digest
-            .map(|model| Answers { request: request.digest().hex(), model }),
+        answers: context.model_digest.map(|model| Answers { request: request.digest().hex(), model }),
     };
     written(&line)
 }

@@ -117,7 +117,8 @@ pub(super) fn without_lone_surrogates(line: &str) -> Cow<'_, str> {
     let bytes = line.as_bytes();
     let unit = |at: usize| {
         let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
-        let digits = std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        let digits =
+            std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()))?;
         u16::from_str_radix(digits, 16).ok()
     };
     let (mut mended, mut copied, mut at) = (String::new(), 0, 0);

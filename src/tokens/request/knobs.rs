@@ -36,13 +36,46 @@ use crate::tokens::text::{Chat, Prompt};
 
 /// Every knob, for the hint at a misspelt field.
 pub(super) const NAMES: &[&str] = &[
-    "max_tokens", "max_completion_tokens", "max_new_tokens", "n_predict", "num_predict", "min_tokens",
-    "min_new_tokens", "temperature", "do_sample", "top_p", "top_k", "min_p", "repeat_penalty",
-    "repetition_penalty", "repeat_last_n", "frequency_penalty", "presence_penalty", "seed", "stop",
-    "stop_sequences", "stop_token_ids", "include_stop_str_in_output", "no_stop_trim", "ignore_eos",
-    "skip_special_tokens", "spaces_between_special_tokens", "add_special_tokens", "logit_bias", "logprobs",
-    "top_logprobs", "prompt_logprobs", "echo", "n", "best_of", "chat_template_kwargs", "enable_thinking",
-    "think", "reasoning_effort", "add_generation_prompt", "continue_final_message",
+    "max_tokens",
+    "max_completion_tokens",
+    "max_new_tokens",
+    "n_predict",
+    "num_predict",
+    "min_tokens",
+    "min_new_tokens",
+    "temperature",
+    "do_sample",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repeat_penalty",
+    "repetition_penalty",
+    "repeat_last_n",
+    "frequency_penalty",
+    "presence_penalty",
+    "seed",
+    "stop",
+    "stop_sequences",
+    "stop_token_ids",
+    "include_stop_str_in_output",
+    "no_stop_trim",
+    "ignore_eos",
+    "skip_special_tokens",
+    "spaces_between_special_tokens",
+    "add_special_tokens",
+    "logit_bias",
+    "logprobs",
+    "top_logprobs",
+    "prompt_logprobs",
+    "echo",
+    "n",
+    "best_of",
+    "chat_template_kwargs",
+    "enable_thinking",
+    "think",
+    "reasoning_effort",
+    "add_generation_prompt",
+    "continue_final_message",
 ];
 
 /// Names of one thing each: a line may have only one of them.
@@ -156,7 +189,12 @@ pub(super) fn settle(request: &mut Request, fields: &[Field<'_>]) -> Result<(), 
     let given = |name: &str| fields.iter().find(|field| field.name == name && !field.is_null());
     let says = |name: &str, what: bool| given(name).filter(|field| yes(field).is_ok_and(|said| said == what));
     for names in SYNONYMS {
-        if let [_, second, ..] = fields.iter().filter(|field| names.contains(&field.name.as_ref()) && !field.is_null()).collect::<Vec<_>>().as_slice() {
+        if let [_, second, ..] = fields
+            .iter()
+            .filter(|field| names.contains(&field.name.as_ref()) && !field.is_null())
+            .collect::<Vec<_>>()
+            .as_slice()
+        {
             return Err(second.at_name(Problem::Twice));
         }
     }
@@ -175,7 +213,9 @@ pub(super) fn settle(request: &mut Request, fields: &[Field<'_>]) -> Result<(), 
     {
         return Err(field.at_name(Problem::Unsupported("spaces that the model has not written")));
     }
-    if let (Some(field), Some(_)) = (says("continue_final_message", true), says("add_generation_prompt", true)) {
+    if let (Some(field), Some(_)) =
+        (says("continue_final_message", true), says("add_generation_prompt", true))
+    {
         return Err(field.expected("either `continue_final_message` or `add_generation_prompt`"));
     }
     if let Some(field) = given("min_tokens").or_else(|| given("min_new_tokens"))
@@ -196,8 +236,17 @@ fn chat<'r>(prompt: &'r mut Prompt, field: &Field<'_>) -> Result<&'r mut Chat, L
 
 /// What a template is given by the program, so that nobody else may set it.
 const GIVEN: &[&str] = &[
-    "messages", "tools", "documents", "add_generation_prompt", "continue_final_message", "bos_token",
-    "eos_token", "chat_template", "tokenize", "raise_exception", "strftime_now",
+    "messages",
+    "tools",
+    "documents",
+    "add_generation_prompt",
+    "continue_final_message",
+    "bos_token",
+    "eos_token",
+    "chat_template",
+    "tokenize",
+    "raise_exception",
+    "strftime_now",
 ];
 
 /// Names and JSON of what a template may read.

@@ -84,7 +84,8 @@ fn openai(whole: &Field<'_>, fields: &[Field<'_>], defaults: &Defaults) -> Resul
         // A field that is spelt almost as a knob is one that was to change the answer. (A line with very many fields
         // is no body of anybody's, and comparing all of them is slow.)
         if ignored.len() < MAX_COMPARED
-            && let Some(near) = nearest(&field.name, knobs::NAMES.iter().copied()) {
+            && let Some(near) = nearest(&field.name, knobs::NAMES.iter().copied())
+        {
             return Err(field.at_name(Problem::Unknown { nearest: Some(near) }));
         }
         ignored.push(field.path.clone());

@@ -174,6 +174,11 @@ mod tests {
 
     #[test]
     fn ranges_refuse_what_is_not_a_number() {
-        assert!(!TOP_P.holds(f64::NAN) && !REPEAT_PENALTY.holds(0.0) && TOP_P.holds(1.0) && TEMPERATURE.holds(0.0));
+        assert!(
+            !TOP_P.holds(f64::NAN)
+                && !REPEAT_PENALTY.holds(0.0)
+                && TOP_P.holds(1.0)
+                && TEMPERATURE.holds(0.0)
+        );
     }
 }

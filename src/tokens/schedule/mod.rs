@@ -17,8 +17,8 @@ mod running;
 use std::time::Duration;
 
 use self::prefix::{View, place};
-use self::running::{Running, Wait};
 pub(super) use self::running::character_offsets;
+use self::running::{Running, Wait};
 use super::answer::{Answer, Failure, FinishReason};
 use super::engine::{Batch, Capacity, Column, EngineError, PrefixCopy, Sampled};
 use super::request::Request;
@@ -33,6 +33,8 @@ pub enum Event {
         number: u64,
         /// The text that is new.
         text: String,
+        /// The log-probability of the token that it came with, where the request asks for them.
+        logprob: Option<f32>,
     },
     /// The request is finished.
     Finished {
@@ -172,7 +174,8 @@ impl<'m> Scheduler<'m> {
         if let Some(from) = placement.copy_from {
             self.copy(from, placement.slot, placement.computed);
         }
-        let mut running = Running::new(request, number, &tokens, placement.computed, self.text, self.capacity.vocab, now);
+        let mut running =
+            Running::new(request, number, &tokens, placement.computed, self.text, self.capacity.vocab, now);
         running.wait = placement.wait_for.map(|(slot, positions)| Wait { slot, positions });
         self.counts.prompt_tokens += placement.computed as u64;
         self.counts.shared_tokens += placement.computed as u64;
@@ -328,7 +331,7 @@ impl<'m> Scheduler<'m> {
             let (mut text, number) = (String::new(), running.number);
             let end = running.take_token(sampled, self.text, slot.tokens.len(), context, &mut text, now);
             if !text.is_empty() {
-                self.events.push(Event::Text { number, text });
+                self.events.push(Event::Text { number, text, logprob: sampled.logprob });
             }
             if let Some(reason) = end {
                 self.finish(index, reason, now);
@@ -344,9 +347,17 @@ impl<'m> Scheduler<'m> {
         let number = running.number;
         let (request, answer, text) = running.finish(reason, now);
         if !text.is_empty() {
-            self.events.push(Event::Text { number, text });
+            self.events.push(Event::Text { number, text, logprob: None });
         }
         self.events.push(Event::Finished { number, request: Box::new(request), outcome: Ok(answer) });
+    }
+
+    /// Ends every request with what it has so far. Call it between a batch's answers and the next
+    /// plan.
+    pub fn stop(&mut self, now: Duration) {
+        for index in 0..self.slots.len() {
+            self.finish(index, FinishReason::Length, now);
+        }
     }
 
     /// Copies to every slot whose wait is over. A slot that ended early still has what it computed, since no

@@ -58,7 +58,8 @@ impl<'m> Running<'m> {
             ..Answer::default()
         };
         Self {
-            matcher: StopMatcher::new(request.stop.iter().map(String::as_str)).keeping_stop(request.keep_stop),
+            matcher: StopMatcher::new(request.stop.iter().map(String::as_str))
+                .keeping_stop(request.keep_stop),
             no_end: if request.min_tokens > 0 { without_ends(&request, text, vocab) } else { Vec::new() },
             decoder: if request.show_special { text.decoder_of_all() } else { text.decoder() },
             request,
@@ -220,9 +221,8 @@ const FORBIDDEN: f32 = -1e30;
 
 /// The biases that forbid every token that would end an answer.
 fn without_ends(request: &Request, text: &dyn TextModel, vocab: usize) -> Vec<(u32, f32)> {
-    let ends = |&token: &u32| {
-        text.is_end(token) && !request.ignore_end || request.stop_tokens.contains(&token)
-    };
+    let ends =
+        |&token: &u32| text.is_end(token) && !request.ignore_end || request.stop_tokens.contains(&token);
     (0..count(vocab)).filter(ends).map(|token| (token, FORBIDDEN)).collect()
 }
 

@@ -2,6 +2,7 @@
 
 use super::Atlas;
 use crate::model::plan::Rect;
+use crate::terminal::one_line;
 
 /// Something on the map that has a name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -76,15 +77,15 @@ impl Atlas {
     /// What a place is called, in words.
     pub fn name(&self, place: &Place) -> String {
         match place {
-            Place::Model => self.title(),
+            Place::Model => one_line(&self.title()).into_owned(),
             Place::Embedding => "token embedding".into(),
             Place::Output => "output".into(),
             Place::Layer(layer) => format!("layer {layer}"),
             Place::Attention(layer) => format!("layer {layer} attention"),
             Place::FeedForward(layer) => format!("layer {layer} feed-forward"),
             Place::Head(layer, head) => format!("layer {layer} head {head}"),
-            Place::Tensor(name) => name.clone(),
-            Place::Weight(name, row, column) => format!("{name} [{row}, {column}]"),
+            Place::Tensor(name) => one_line(name).into_owned(),
+            Place::Weight(name, row, column) => format!("{} [{row}, {column}]", one_line(name)),
         }
     }
 

@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use bevy::prelude::Resource;
 
-use crate::passes::threads::{Busy, workers};
-
 /// Steps without a crew after one that came to nothing.
 const REST: u32 = 32;
 /// Steps without a crew after one that took longer than a frame may think.
@@ -21,8 +19,6 @@ pub(super) struct Crews {
     took: Option<Duration>,
     /// Steps until the next is tried.
     rest: u32,
-    /// Whether the threads of the adapter have a processor each.
-    settled: bool,
 }
 
 impl Crews {
@@ -32,7 +28,7 @@ impl Crews {
             self.rest -= 1;
             return false;
         }
-        self.settled && self.took.is_none_or(|took| took <= left)
+        self.took.is_none_or(|took| took <= left)
     }
 
     /// A step was computed in some time, of frames that may think for `budget`.
@@ -48,18 +44,6 @@ impl Crews {
     pub fn failed(&mut self) {
         (self.took, self.rest) = (None, REST);
     }
-
-    /// After a step that was waited for, and in which nothing else was done: the threads that were busy are those of the adapter.
-    pub fn settle(&mut self, before: &Busy) {
-        if !std::mem::replace(&mut self.settled, true) {
-            before.pin_busiest(workers());
-        }
-    }
-
-    /// Whether [`Self::settle`] is still to come.
-    pub fn is_new(&self) -> bool {
-        !self.settled
-    }
 }
 
 #[cfg(test)]
@@ -70,8 +54,6 @@ mod tests {
     fn a_crew_gets_what_fits_the_frame_and_rests_after_a_failure() {
         let ms = Duration::from_millis;
         let mut crews = Crews::default();
-        assert!(!crews.may_begin(ms(60)), "its threads have no processors yet");
-        crews.settled = true;
         assert!(crews.may_begin(ms(60)));
         crews.done(ms(25), ms(60));
         assert!(crews.may_begin(ms(30)) && !crews.may_begin(ms(20)));

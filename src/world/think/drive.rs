@@ -14,7 +14,6 @@ use super::trace::Seen;
 use crate::passes::network::{NO_LOGITS, Network, Step, StreamFailure, Unread, take_unread, watch_layers};
 use crate::passes::readback::Later;
 use crate::passes::reference::Column;
-use crate::passes::threads::Busy;
 use crate::passes::{Forward, ForwardState, ForwardStatus};
 
 /// The step that is on the device.
@@ -28,8 +27,6 @@ struct Flying {
     since: Instant,
     /// Whether a crew computes its layers.
     crew: bool,
-    /// What the threads had done before it, if nothing but it has been done since.
-    before: Option<Busy>,
 }
 
 /// Takes steps until the frame's budget is spent.
@@ -56,7 +53,7 @@ fn take_steps(world: &mut World, start: Instant) {
         if let Some(flying) = world.resource_mut::<UnderWay>().0.take() {
             match flying.later.within(&device, left()) {
                 Ok(None) => {
-                    world.resource_mut::<UnderWay>().0 = Some(Flying { before: None, ..flying });
+                    world.resource_mut::<UnderWay>().0 = Some(flying);
                     return;
                 }
                 Ok(Some(parts)) => {
@@ -84,11 +81,10 @@ fn take_steps(world: &mut World, start: Instant) {
 
 /// Begins a step, or tells why that cannot be.
 fn begin(world: &mut World, link: &Link, order: Order, crew: bool) {
-    let before = world.resource::<Crews>().is_new().then(Busy::now);
     match take_off(world, &order, crew) {
         Ok((unread, later)) => {
             let since = Instant::now();
-            world.resource_mut::<UnderWay>().0 = Some(Flying { order, unread, later, since, crew, before });
+            world.resource_mut::<UnderWay>().0 = Some(Flying { order, unread, later, since, crew });
         }
         Err(problem) => link.with(|session| session.fail(&order, problem)),
     }
@@ -152,12 +148,9 @@ fn land(
     parts: &[Vec<u8>],
     budget: Duration,
 ) -> Option<Order> {
-    let Flying { order, unread, since, crew, before, .. } = flying;
+    let Flying { order, unread, since, crew, .. } = flying;
     let took = since.elapsed();
     let mut crews = world.resource_mut::<Crews>();
-    if let Some(before) = before {
-        crews.settle(&before);
-    }
     if crew {
         let failed = bytemuck::pod_read_unaligned::<u32>(&parts[1]) & 0xFFFF;
         if failed > 0 {

@@ -1,6 +1,8 @@
 //! How tasks look on a terminal.
 
 use std::fmt::Write;
+use std::io::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,6 +12,7 @@ use crate::agents::Profile;
 
 use crate::coach::reviewer::Reviewer;
 use crate::coach::{Command, Progress, Queue, Status, Step, Task};
+use crate::terminal::{self, one_line};
 
 /// A sign for each status that is told apart without colours.
 const fn sign(status: Status) -> &'static str {
@@ -33,8 +36,11 @@ fn bar(progress: &Progress) -> String {
 
 /// All phases with their tasks, and what each found.
 pub fn status(queue: &Queue, phase: Option<u32>) -> String {
-    let width = queue.tasks().iter().map(|task| task.title.chars().count()).max().unwrap_or(0);
-    let mut text = String::new();
+    let titles = queue.tasks().iter().map(|task| one_line(&task.title).chars().count());
+    let width = titles.max().unwrap_or(0);
+    let mut text = queue.model().map_or_else(String::new, |model| {
+        format!(" the queue of {}, root {:.12}\n", one_line(&model.name), one_line(&model.root))
+    });
     let mut add = |line: std::fmt::Arguments<'_>| writeln!(text, "{line}").expect("a String takes all text");
     for progress in queue.progress() {
         let of_phase = &progress.phase;
@@ -45,13 +51,13 @@ pub fn status(queue: &Queue, phase: Option<u32>) -> String {
         add(format_args!(
             "\n {}  {:<14} {}  {}/{}{current}",
             of_phase.number,
-            of_phase.name,
+            one_line(&of_phase.name),
             bar(&progress),
             progress.completed,
             progress.tasks
         ));
         for task in queue.tasks().iter().filter(|task| task.phase == of_phase.number) {
-            add(format_args!("    {} {:<width$}  {}", sign(task.status), task.title, said(task)));
+            add(format_args!("    {} {:<width$}  {}", sign(task.status), one_line(&task.title), said(task)));
         }
     }
     let done = queue.tasks().iter().filter(|task| task.status == Status::Completed).count();
@@ -61,6 +67,10 @@ pub fn status(queue: &Queue, phase: Option<u32>) -> String {
 
 /// The most telling line about a task.
 fn said(task: &Task) -> String {
+    one_line(&words(task)).into_owned()
+}
+
+fn words(task: &Task) -> String {
     if let Some(block) = &task.block {
         return format!("blocked: {}", block.why);
     }
@@ -76,14 +86,19 @@ fn said(task: &Task) -> String {
 
 /// A task in one line.
 pub fn line(task: &Task) -> String {
-    format!("{} {}  {}  [{}]  {}", sign(task.status), task.id, task.title, task.status, said(task))
+    let title = one_line(&task.title);
+    format!("{} {}  {title}  [{}]  {}", sign(task.status), task.id, task.status, said(task))
 }
 
 /// All about a task.
 pub fn task(task: &Task) -> String {
-    let mut text = format!("{} {}\n  {}\n", sign(task.status), task.title, task.description);
+    let (title, description) = (one_line(&task.title), terminal::lines(&task.description));
+    let mut text = format!("{} {title}\n  {description}\n", sign(task.status));
+    // What was written has lines of its own; everything else is one row.
     let mut add = |name: &str, value: String| {
+        let value = if name == "text" { terminal::lines(&value) } else { one_line(&value) };
         if !value.is_empty() {
+            let name = one_line(name);
             writeln!(text, "  {name:<13} {value}").expect("a String takes all text");
         }
     };
@@ -122,6 +137,10 @@ pub struct Leave<'a> {
     /// The command.
     #[serde(flatten)]
     pub command: &'a Command,
+    /// What stands for exactly its words where leave is given.
+    pub id: String,
+    /// Where it would run.
+    pub folder: &'a Path,
     /// Whether it may run.
     pub allowed: bool,
 }
@@ -131,11 +150,14 @@ pub fn commands(commands: &[Leave<'_>]) -> String {
     if commands.is_empty() {
         return "the plan declares no commands".into();
     }
-    let line = |Leave { command, allowed }: &Leave<'_>| {
+    let line = |Leave { command, id, allowed, .. }: &Leave<'_>| {
         let allowed = if *allowed { "allowed" } else { "not allowed" };
-        format!("{}  {allowed}  {}\n", command.name, command.line.join(" "))
+        let (name, words) = (one_line(&command.name), terminal::command(&command.line));
+        format!("{name}  {allowed}  {words}  ({id}, at most {} s)\n", command.seconds)
     };
-    commands.iter().map(line).collect()
+    let folder = commands[0].folder.display().to_string();
+    let lines: String = commands.iter().map(line).collect();
+    format!("{lines}they run in {}, with the environment of pixel-llm\n", one_line(&folder))
 }
 
 /// Who can do tasks here.
@@ -153,7 +175,8 @@ pub fn agents(agents: &Agents) -> String {
         Some(reviewer) => {
             let program = reviewer.line.first().map_or("", String::as_str);
             let there = if is_installed(program) { "installed" } else { "not installed: its tasks wait" };
-            format!("command `{program}`, {there}; {} s at most", reviewer.seconds)
+            let words = terminal::command(&reviewer.line);
+            format!("command {words}, {there}; {} s at most", reviewer.seconds)
         }
         None => "there is none, or its command is not allowed: its tasks wait".into(),
     };
@@ -166,8 +189,8 @@ pub fn agents(agents: &Agents) -> String {
         let line = format!(
             "{} x {:<13} {}\n{:17}{}\n",
             kind.count,
-            kind.name,
-            kind.description,
+            one_line(&kind.name),
+            one_line(&kind.description),
             "",
             skills.join(", ")
         );
@@ -203,21 +226,22 @@ impl Live {
     pub fn tell(&mut self, step: &Step) {
         match step {
             Step::Began(task, worker) => {
-                self.title = format!("{} ({worker})", task.title);
+                self.title = format!("{} ({worker})", one_line(&task.title));
                 self.worker.clone_from(worker);
                 self.bar.set_message(self.title.clone());
             }
-            Step::Doing(_, what) => self.bar.set_message(format!("{}: {what}", self.title)),
+            Step::Doing(_, what) => self.bar.set_message(format!("{}: {}", self.title, one_line(what))),
             Step::Ended(task, time) => {
                 let seconds = time.as_secs_f64();
                 let line = format!(
                     "  {} {seconds:>5.1} s  {:<14} {:<32} {}",
                     sign(task.status),
                     self.worker,
-                    task.title,
+                    one_line(&task.title),
                     said(task)
                 );
-                self.bar.suspend(|| eprintln!("{line}"));
+                // When standard error is closed there is nobody left to tell.
+                self.bar.suspend(|| writeln!(terminal::stderr(), "{line}").unwrap_or_default());
             }
         }
     }

@@ -9,6 +9,7 @@ use anyhow::Context;
 use serde::Deserialize;
 
 use super::cell::cell_id;
+use crate::terminal::{self, Escapes};
 use crate::tokens::output::Existing;
 
 /// How every line begins; what begins otherwise is another's file.
@@ -96,7 +97,7 @@ impl CellFile {
     pub fn write(&mut self, line: &str) -> anyhow::Result<()> {
         match &mut self.file {
             Some(file) => file.write_all(line.as_bytes()),
-            None => std::io::stdout().lock().write_all(line.as_bytes()),
+            None => terminal::stdout().with_escapes(Escapes::Json).write_all(line.as_bytes()),
         }
         .context("cannot write results")?;
         self.written += 1;
@@ -107,7 +108,7 @@ impl CellFile {
     pub fn sync(&mut self) -> anyhow::Result<()> {
         match &mut self.file {
             Some(file) => file.sync_data(),
-            None => std::io::stdout().lock().flush(),
+            None => terminal::stdout().flush(),
         }
         .context("cannot write results")
     }

@@ -9,6 +9,7 @@ use super::{
     arguments::{Numbers, parse_colour},
 };
 use crate::{
+    files::{Format, check_output},
     map::{InfiniteMap, MapError, Patch, Pixel, Rect, Region},
     pxi::AtomicFile,
 };
@@ -76,6 +77,9 @@ pub(super) struct ReadArgs {
     /// Where the bytes go; - is standard output.
     #[arg(long, short, default_value = "-")]
     output: PathBuf,
+    /// Replace the output if it exists. A file of the map itself never is.
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -88,6 +92,9 @@ pub(super) struct PngArgs {
     /// The picture, or - for standard output; MAP with .png by default.
     #[arg(long, short, value_name = "PNG")]
     output: Option<PathBuf>,
+    /// Replace the picture if it exists. A file of the map itself never is.
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Serialize)]
@@ -193,6 +200,7 @@ struct ReadReport {
 }
 
 pub(super) fn read(maps: &Maps, args: &ReadArgs, out: &mut Output) -> anyhow::Result<Exit> {
+    check_output(&args.output, [args.map.as_path()], Format::Bytes, args.force)?;
     let map = maps.read(&args.map)?;
     let bytes = match (&args.name, args.at, args.length) {
         (Some(name), _, _) => map.read_region(name).map_err(|error| with_names(error, &map))?,
@@ -241,6 +249,10 @@ struct PngReport {
 }
 
 pub(super) fn png(maps: &Maps, args: &PngArgs, out: &mut Output) -> anyhow::Result<Exit> {
+    let mut default = args.map.as_os_str().to_owned();
+    default.push(".png");
+    let path = args.output.clone().unwrap_or_else(|| default.into());
+    check_output(&path, [args.map.as_path()], Format::Png, args.force)?;
     let map = maps.read(&args.map)?;
     let rect = match args.rect {
         Some(rect) => rect.rect()?,
@@ -254,9 +266,6 @@ pub(super) fn png(maps: &Maps, args: &PngArgs, out: &mut Output) -> anyhow::Resu
         );
     }
     let patch = map.read_pixels(&rect)?;
-    let mut default = args.map.as_os_str().to_owned();
-    default.push(".png");
-    let path = args.output.clone().unwrap_or_else(|| default.into());
     if path == Path::new("-") {
         encode(&patch, out.bytes())?;
         return Ok(Exit::Ok);

@@ -1,7 +1,7 @@
 //! From arguments to a finished run.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,23 +15,49 @@ use super::resume::Found;
 use super::{BatchArgs, Source, trace};
 use crate::app::cli::engine::{controls_without, open_engine_without};
 use crate::app::cli::open_model;
-use crate::app::cli::output::{Exit, Output, print_note, print_warning};
+use crate::app::cli::output::{Doing, Exit, Output, doing, print_note, print_warning};
 use crate::assets::Assets;
 use crate::model::PixelModel;
+use crate::terminal::{self, Escapes};
 use crate::tokens::output::{ResultContext, Resumed, bad_line, result_line};
-use crate::tokens::request::Defaults;
+use crate::tokens::request::{Defaults, PromptMode};
 use crate::tokens::{
-    InputError, InputFile, ModelText, Outcome, OutputError, OutputFile, Progress, Report, Request, RunError,
-    TextModel, run as run_requests,
+    Answer, FinishReason, InputError, InputFile, ModelText, Outcome, OutputError, OutputFile, Progress,
+    Prompt, Report, Request, RunError, TextModel, run as run_requests,
 };
 
 static RUNNING: AtomicBool = AtomicBool::new(false);
 static CANCELLED: AtomicBool = AtomicBool::new(false);
+/// Whether an interrupt only ever ends what is running, as in a conversation on a terminal.
+static STAYS: AtomicBool = AtomicBool::new(false);
+
+/// The longest prompt that is read from a pipe: more than any context holds.
+const MOST_PIPED_IN_BYTES: u64 = 16 << 20;
+
+/// How much of a prompt stands above its answer.
+const MOST_OF_PROMPT: usize = 60;
 
 /// For the interrupt handler: asks a run to end after its present step. False where there is none to ask, or it
 /// was asked before, so that the program is to end at once.
 pub fn interrupt() -> bool {
-    RUNNING.load(Ordering::SeqCst) && !CANCELLED.swap(true, Ordering::SeqCst)
+    // At the prompt of a conversation a signal to end the program ends it.
+    RUNNING.load(Ordering::SeqCst)
+        && (!CANCELLED.swap(true, Ordering::SeqCst) || STAYS.load(Ordering::SeqCst))
+}
+
+/// For a conversation: from now on interrupts end what is running and never the program.
+pub(in crate::app::cli) fn interrupts_end_nothing() {
+    STAYS.store(true, Ordering::SeqCst);
+}
+
+/// For a conversation: what is asked next was not interrupted.
+pub(in crate::app::cli) fn forget_interrupt() {
+    CANCELLED.store(false, Ordering::SeqCst);
+}
+
+/// Whether there was an interrupt since the last one was forgotten.
+pub(in crate::app::cli) fn was_interrupted() -> bool {
+    CANCELLED.load(Ordering::SeqCst)
 }
 
 /// Runs work that looks at the flag it is given, which an interrupt sets.
@@ -101,7 +127,12 @@ impl Summary {
 /// # Errors
 /// The input, the model or the output cannot be used, or gave out during the run.
 pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Result<Exit> {
-    let source = args.source()?;
+    args.check_output()?;
+    let piped = piped_prompt(args)?;
+    let source = match &piped {
+        Some(text) => Source::Prompts(std::slice::from_ref(text)),
+        None => args.source()?,
+    };
     let defaults = args.defaults();
     // All lines are checked before the model is opened, which may take long.
     let mut input = match source {
@@ -125,7 +156,9 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
         if let Some(path) = &args.output {
             found.check(path, &digest, text.name())?;
         }
-        let context = args.context.or_else(|| context_of(source, &defaults, &text, &model));
+        let for_prompts = args.defaults_of_prompts(&text);
+        check_prompts(args, source, &for_prompts, &text)?;
+        let context = args.context.or_else(|| context_of(source, &for_prompts, &text, &model));
         let slots = args.slots();
         let engine = open_engine_without(&args.mute, args.device, model, slots, context, args.memory)?;
         Ok((engine, text, digest))
@@ -145,6 +178,7 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
     }
     let prompts: Vec<_> = match source {
         Source::Prompts(prompts) => {
+            let defaults = args.defaults_of_prompts(&text);
             let request =
                 |(i, prompt): (usize, &String)| Ok(defaults.request(format!("prompt-{}", i + 1), prompt));
             prompts.iter().enumerate().map(request).collect()
@@ -159,7 +193,7 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
     };
     let stream_text = input.is_none() && output.is_none() && !out.is_json();
     if !stream_text && output.is_none() {
-        output = Some(OutputFile::stream(io::stdout()));
+        output = Some(OutputFile::stream(terminal::stdout().with_escapes(Escapes::Json)));
     }
     // A line that cannot run is answered too, under its id.
     if let (Some(input), Some(output)) = (&input, &mut output) {
@@ -170,41 +204,52 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
     }
     let mut view = View {
         output,
+        titles: titles(source),
+        answer: None,
+        text: &text,
         bar: bar(args, input.is_some(), total),
         live: BTreeMap::new(),
         shown: 0,
-        tokens: None,
         model: text.name().to_owned(),
         model_digest,
         start: Instant::now(),
+        reading: (stream_text && !args.quiet).then(|| doing("reading the prompt")),
     };
     let mut progress = Progress::new(total, total - remaining);
     let outcome = interruptible(|cancelled| {
         run_requests(&mut *engine, &text, requests, &mut progress, cancelled, |report| view.take(report))
     });
     view.bar.finish_and_clear();
+    view.reading = None;
     let synced = view.output.as_mut().map_or(Ok(()), OutputFile::sync);
     let outcome = outcome.and_then(|outcome| Ok(synced.map(|()| outcome)?));
     let cancelled = match outcome {
         Ok(outcome) => outcome == Outcome::Cancelled,
         // Whoever read the results has seen enough.
         Err(RunError::Output(error)) if error.is_closed_pipe() => return Ok(Exit::Ok),
+        // It says itself where the results are.
+        Err(RunError::Output(error @ OutputError::Displaced { .. })) => return Err(error.into()),
         Err(error) => {
             let kept = progress.already_finished + progress.done();
             return Err(error).with_context(|| ended_early(args, kept));
         }
     };
-    if let (Some(folder), Some(answer)) = (&args.save_activations, &view.tokens) {
-        save_activations(folder, args, assets, &text, answer)?;
+    if let (Some(folder), Some(answer)) = (&args.save_activations, &view.answer) {
+        save_activations(folder, args, assets, &text, &answer.tokens)?;
     }
     let skipped = input.as_ref().map_or(0, InputFile::skipped_count);
     let summary = Summary::new(&progress, skipped, view.start.elapsed(), cancelled);
     let to_file = args.output.as_ref().is_some_and(|path| path.as_os_str() != "-");
     if out.is_json() && to_file {
         out.print(&summary, |_| String::new())?;
-    } else if !args.quiet && !stream_text {
+    } else if !args.quiet {
+        let line = match &view.answer {
+            Some(answer) if stream_text && total == 1 => speed_line(answer),
+            _ if stream_text && cancelled => String::new(),
+            _ => summary.line(),
+        };
         // When standard error is closed there is nobody left to tell.
-        let _ = writeln!(io::stderr(), "{}", summary.line());
+        let _ = if line.is_empty() { Ok(()) } else { writeln!(terminal::stderr(), "{line}") };
     }
     Ok(summary.exit())
 }
@@ -219,7 +264,7 @@ fn save_activations(
 ) -> anyhow::Result<()> {
     let model = open_model(args.model.as_deref(), assets)?;
     let controls = controls_without(&args.mute, model.config())?;
-    let prompt = args.defaults().request(String::new(), &args.prompt[0]).prompt;
+    let prompt = args.defaults_of_prompts(text).request(String::new(), &args.prompt[0]).prompt;
     let tokens = [text.encode(&prompt)?.as_slice(), answer].concat();
     if tokens.is_empty() {
         return Ok(());
@@ -227,6 +272,122 @@ fn save_activations(
     let regions = trace::save(folder, Arc::new(model), &tokens, &controls)?;
     print_note(&format!("{}: {regions} regions, {} tokens down", folder.display(), tokens.len()));
     Ok(())
+}
+
+/// The text that comes through a pipe where neither a prompt nor a file is named.
+fn piped_prompt(args: &BatchArgs) -> anyhow::Result<Option<String>> {
+    if !args.prompt.is_empty() || args.input.is_some() || io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    let read = io::stdin().lock().take(MOST_PIPED_IN_BYTES + 1).read_to_end(&mut bytes);
+    read.context("cannot read the prompt from standard input")?;
+    anyhow::ensure!(
+        bytes.len() as u64 <= MOST_PIPED_IN_BYTES,
+        "the prompt on standard input has more than {MOST_PIPED_IN_BYTES} bytes; --input FILE takes requests"
+    );
+    let text = String::from_utf8(bytes)
+        .map_err(|_| anyhow::anyhow!("the prompt on standard input is not text in UTF-8"))?;
+    // The last line break is the shell's, not the prompt's.
+    let text = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text)).unwrap_or(&text);
+    Ok((!text.is_empty()).then(|| text.to_owned()))
+}
+
+/// Says what an option does not do to the prompts, and refuses a template that cannot be used
+/// before anything runs.
+fn check_prompts(
+    args: &BatchArgs,
+    source: Source<'_>,
+    defaults: &Defaults,
+    text: &ModelText,
+) -> anyhow::Result<()> {
+    let Source::Prompts(prompts) = source else { return Ok(()) };
+    match defaults.mode {
+        PromptMode::Raw if args.system.is_some() && args.raw => {
+            print_warning("--system has no effect on prompts that are given as they are (--raw)");
+        }
+        PromptMode::Raw if args.system.is_some() => {
+            print_warning("--system has no effect: the model brings no chat template (--chat takes ChatML)");
+        }
+        PromptMode::Chat if !args.chat => {
+            // Nobody asked for the template, so what is wrong with it comes with the way round it.
+            for prompt in prompts {
+                let encoded = text.encode(&defaults.request(String::new(), prompt).prompt);
+                encoded.context("the chat template cannot be used; --raw gives the prompt as it is")?;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// What stands above each answer, where there are several.
+fn titles(source: Source<'_>) -> Vec<String> {
+    let Source::Prompts(prompts @ [_, _, ..]) = source else { return Vec::new() };
+    let title = |prompt: &String| {
+        let line = terminal::one_line(prompt);
+        let mut short: String = line.chars().take(MOST_OF_PROMPT).collect();
+        if short.len() < line.len() {
+            short.push_str("...");
+        }
+        format!("==> {short} <==\n")
+    };
+    prompts.iter().map(title).collect()
+}
+
+/// How long an answer took, for standard error.
+pub(in crate::app::cli) fn speed_line(answer: &Answer) -> String {
+    let tokens = answer.completion_tokens;
+    // The first token comes with the prompt; the time of the others is that of the answer.
+    let seconds = answer.predicted_time.as_secs_f64();
+    let plural = if tokens == 1 { "" } else { "s" };
+    let speed = if tokens > 1 && seconds > 0.0 {
+        format!(", {:.1} tokens/s", f64::from(tokens - 1) / seconds)
+    } else {
+        String::new()
+    };
+    let first = answer.prompt_time.as_secs_f64();
+    format!("{tokens} token{plural}{speed}, the first after {first:.2} s")
+}
+
+/// In words, why an answer shows nothing; `None` where it shows something, or none was wanted.
+pub(in crate::app::cli) fn nothing_visible(
+    answer: &Answer,
+    request: &Request,
+    text: &dyn TextModel,
+) -> Option<String> {
+    if request.max_tokens == 0 || !answer.text.trim().is_empty() {
+        return None;
+    }
+    let ended_itself = answer.tokens.last().is_some_and(|&token| text.is_end(token));
+    Some(match answer.finish {
+        FinishReason::Stop if ended_itself && matches!(request.prompt, Prompt::Chat(_)) => {
+            "the model ended its answer at once, without a word; ask in other words, or with another --seed".into()
+        }
+        FinishReason::Stop if ended_itself => {
+            "the model ended at once, without a word: to it the text is complete; --chat asks it as a question".into()
+        }
+        FinishReason::Stop => "a --stop text came before any other, so there is nothing to show".into(),
+        FinishReason::Length => {
+            format!("nothing can be seen of the {} tokens of the answer", answer.completion_tokens)
+        }
+    })
+}
+
+/// Writes text of an answer to standard output, at once, with the terminal's codes for a style
+/// around it where there is one. All text of models that a person reads as it is made goes through
+/// here.
+pub(in crate::app::cli) fn write_answer(style: Option<&str>, text: &str) -> io::Result<()> {
+    let mut stdout = terminal::stdout();
+    match style {
+        Some(style) if !text.is_empty() => {
+            stdout.write_trusted(style)?;
+            stdout.write_all(text.as_bytes())?;
+            stdout.write_trusted("\x1b[0m")?;
+        }
+        _ => stdout.write_all(text.as_bytes())?,
+    }
+    stdout.flush()
 }
 
 /// What is there when a run ended early, and how to go on.
@@ -282,7 +443,7 @@ fn open_output(
     let Some(path) = &args.output else { return Ok(None) };
     if path.as_os_str() == "-" {
         anyhow::ensure!(!args.resume, "standard output cannot be resumed; give --output a file");
-        return Ok(Some(OutputFile::stream(io::stdout())));
+        return Ok(Some(OutputFile::stream(terminal::stdout().with_escapes(Escapes::Json))));
     }
     anyhow::ensure!(!args.resume || input.is_some(), "--resume goes on with a run over a file; give --input");
     let (output, resumed) = match input {
@@ -292,7 +453,7 @@ fn open_output(
     let Resumed { kept, strangers, retried, torn_in_bytes } = resumed;
     if args.resume && !args.quiet {
         let torn = if torn_in_bytes > 0 { ", one torn line cut off" } else { "" };
-        let _ = writeln!(io::stderr(), "resuming: {kept} results kept, {retried} to retry{torn}");
+        let _ = writeln!(terminal::stderr(), "resuming: {kept} results kept, {retried} to retry{torn}");
     }
     if strangers > 0 {
         print_warning(&format!(
@@ -318,6 +479,7 @@ fn context_of(source: Source<'_>, defaults: &Defaults, text: &ModelText, model: 
 fn open_text(args: &BatchArgs, assets: &Assets) -> anyhow::Result<(PixelModel, ModelText)> {
     let model = open_model(args.model.as_deref(), assets)?;
     let text = ModelText::new(&model).context("the model's tokenizer cannot be used")?;
+    text.warnings().iter().for_each(|warning| print_warning(warning));
     Ok((model, text))
 }
 
@@ -331,7 +493,7 @@ fn bar(args: &BatchArgs, from_file: bool, total: u64) -> ProgressBar {
 }
 
 /// Where reports go: results to the output, text to the terminal, counts to the bar.
-struct View {
+struct View<'t> {
     /// `None` where text is shown as it comes.
     output: Option<OutputFile>,
     bar: ProgressBar,
@@ -339,35 +501,44 @@ struct View {
     live: BTreeMap<u64, (String, bool)>,
     /// The prompt whose text is being shown.
     shown: u64,
-    /// Of the answer that was shown last.
-    tokens: Option<Vec<u32>>,
+    /// What stands above each answer, where there are several.
+    titles: Vec<String>,
+    /// The one that came last.
+    answer: Option<Answer>,
+    text: &'t ModelText,
     model: String,
     /// See [`ResultContext::model_digest`].
     model_digest: String,
     start: Instant,
+    /// Until the first word, where words are shown.
+    reading: Option<Doing>,
 }
 
-impl View {
+impl View<'_> {
     fn take(&mut self, report: Report<'_>) -> Result<(), OutputError> {
+        if !matches!(report, Report::Step(_)) {
+            self.reading = None;
+        }
         match report {
-            Report::Text { number, text } if self.output.is_none() => {
+            Report::Text { number, text, .. } if self.output.is_none() => {
                 self.live.entry(number).or_default().0.push_str(text);
                 self.show()
             }
             Report::Text { .. } => Ok(()),
             Report::Finished { number, request, outcome } => {
-                self.tokens = outcome.as_ref().ok().map(|answer| answer.tokens.clone());
+                self.answer = outcome.as_ref().ok().cloned();
                 if let Some(output) = &mut self.output {
                     let created = jiff::Timestamp::now().as_second();
-                    let context = ResultContext {
-                        model: &self.model,
-                        created,
-                        model_digest: Some(&self.model_digest),
-                    };
+                    let context =
+                        ResultContext { model: &self.model, created, model_digest: Some(&self.model_digest) };
                     return output.write_line(&result_line(request, outcome, &context));
                 }
-                if let Err(failure) = outcome {
-                    print_warning(&format!("{}: {failure}", request.id));
+                let problem = match outcome {
+                    Err(failure) => Some(failure.to_string()),
+                    Ok(answer) => nothing_visible(answer, request, self.text),
+                };
+                if let Some(problem) = problem {
+                    print_warning(&format!("{}: {problem}", request.id));
                 }
                 self.live.entry(number).or_default().1 = true;
                 self.show()
@@ -386,16 +557,18 @@ impl View {
 
     /// Shows what there is of the prompt whose turn it is, and of those after it that are finished.
     fn show(&mut self) -> Result<(), OutputError> {
-        let mut stdout = io::stdout().lock();
-        let mut write = |text: &str| {
-            stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(OutputError::Write)
-        };
+        let write = |text: &str| write_answer(None, text).map_err(OutputError::Write);
         while let Some((text, finished)) = self.live.get_mut(&self.shown) {
+            if let Some(title) = self.titles.get_mut(self.shown as usize) {
+                // Once: it is empty from then on.
+                write(&std::mem::take(title))?;
+            }
             write(&std::mem::take(text))?;
             if !*finished {
                 break;
             }
-            write("\n")?;
+            let more_follow = (self.shown as usize + 1) < self.titles.len();
+            write(if more_follow { "\n\n" } else { "\n" })?;
             self.live.remove(&self.shown);
             self.shown += 1;
         }

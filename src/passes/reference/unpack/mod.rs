@@ -47,6 +47,19 @@ impl Default for Values {
     }
 }
 
+/// Whether the halves of a chunk have a scale and an offset each; in the other encodings they share
+/// both.
+#[inline(always)]
+pub fn scales_differ(encoding: Encoding) -> bool {
+    encoding == Encoding::Q6_K
+}
+
+/// Whether the bytes of a quantised encoding are two's complement.
+#[inline(always)]
+pub fn is_signed(encoding: Encoding) -> bool {
+    encoding == Encoding::Q8_0
+}
+
 /// Unpacks chunk `chunk` of planes in a quantised encoding; the plain floats go through `floats`.
 #[inline(always)]
 pub fn quants(encoding: Encoding, planes: &Planes<'_>, chunk: usize, out: &mut Quants) {

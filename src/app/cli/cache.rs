@@ -1,0 +1,136 @@
+//! `pixel-llm cache`: what is kept of GGUF models, and how to be rid of it.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::numbers::human_bytes;
+use super::output::{Exit, Output, print_warning};
+use super::table::{Align, Table};
+use crate::model::Cache;
+use crate::model::resolve::{Entry, limit};
+use crate::terminal::one_line;
+
+/// Arguments of `cache`.
+#[derive(Debug, Args)]
+#[command(
+    arg_required_else_help = true,
+    after_help = "A GGUF model is converted once, into $PIXEL_LLM_CACHE or the platform's cache folder. When a new conversion would \
+bring them above $PIXEL_LLM_CACHE_LIMIT (20 GiB; such as 500M or 8GiB), those go that were not used for longest and are not in use.
+
+Examples:
+  pixel-llm cache list
+  pixel-llm cache list --json | jq '.conversions[].size_in_bytes'
+  pixel-llm cache clear model.gguf
+  pixel-llm cache clear"
+)]
+pub struct CacheArgs {
+    #[command(subcommand)]
+    command: CacheCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum CacheCommand {
+    /// List the conversions, those first that were not used for longest.
+    #[command(after_help = "Example:\n  pixel-llm cache list --json")]
+    List,
+    /// Remove conversions and what killed runs left. What a process uses stays. Models themselves are never touched.
+    #[command(after_help = "Examples:\n  pixel-llm cache clear model.gguf\n  pixel-llm cache clear")]
+    Clear {
+        /// Of these models only: GGUF files, or names that the list shows.
+        #[arg(value_name = "MODEL")]
+        models: Vec<PathBuf>,
+    },
+}
+
+#[derive(Serialize)]
+struct Listed {
+    folder: PathBuf,
+    limit_in_bytes: u64,
+    size_in_bytes: u64,
+    conversions: Vec<Entry>,
+}
+
+#[derive(Serialize)]
+struct Cleared {
+    removed: Vec<Entry>,
+    size_in_bytes: u64,
+    leftovers: u32,
+    in_use: usize,
+}
+
+/// Runs `cache`.
+///
+/// # Errors
+/// The cache cannot be read, a file not removed, or a model is not in it.
+pub fn run(args: &CacheArgs, out: &mut Output) -> anyhow::Result<Exit> {
+    let cache = Cache::default();
+    match &args.command {
+        CacheCommand::List => list(&cache, out),
+        CacheCommand::Clear { models } => clear(&cache, models, out),
+    }
+}
+
+fn list(cache: &Cache, out: &mut Output) -> anyhow::Result<Exit> {
+    let conversions = cache.entries()?;
+    let size_in_bytes = conversions.iter().map(|entry| entry.size_in_bytes).sum();
+    let limit_in_bytes = limit()?;
+    let listed = Listed { folder: cache.folder().to_owned(), limit_in_bytes, size_in_bytes, conversions };
+    out.print(&listed, |listed| {
+        let mut table = Table::new([("NAME", Align::Left), ("SIZE", Align::Right), ("MADE OF", Align::Left)]);
+        for entry in &listed.conversions {
+            let made_of = entry.made_of.first().map_or_else(|| "-".into(), |path| shown(path));
+            table.row([name(entry), human_bytes(entry.size_in_bytes), made_of]);
+        }
+        let (size, limit) = (human_bytes(listed.size_in_bytes), human_bytes(listed.limit_in_bytes));
+        format!("{}{size} of at most {limit} in {}\n", table.render(), shown(&listed.folder))
+    })?;
+    Ok(Exit::Ok)
+}
+
+fn clear(cache: &Cache, models: &[PathBuf], out: &mut Output) -> anyhow::Result<Exit> {
+    let mut entries = if models.is_empty() { cache.entries()? } else { Vec::new() };
+    for model in models {
+        let of_model = match model.exists() {
+            true => cache.entries_of(model)?,
+            // The model itself may be gone.
+            false => cache.entries()?.into_iter().filter(|entry| is_called(entry, model)).collect(),
+        };
+        anyhow::ensure!(
+            !of_model.is_empty(),
+            "{}: nothing is kept of it; `pixel-llm cache list` shows what is",
+            shown(model)
+        );
+        entries.extend(of_model);
+    }
+    let (mut removed, mut in_use) = (Vec::new(), 0);
+    for entry in entries {
+        if entry.remove().map_err(|error| anyhow::anyhow!("{}: {error}", shown(&entry.file)))? {
+            removed.push(entry);
+        } else {
+            in_use += 1;
+            print_warning(&format!("{} is in use, so it stays", shown(&entry.file)));
+        }
+    }
+    let leftovers = if models.is_empty() { cache.remove_leftovers() } else { (0, 0) };
+    let size_in_bytes = removed.iter().map(|entry| entry.size_in_bytes).sum::<u64>() + leftovers.1;
+    let cleared = Cleared { removed, size_in_bytes, leftovers: leftovers.0, in_use };
+    out.print(&cleared, |cleared| {
+        let (count, size) = (cleared.removed.len(), human_bytes(cleared.size_in_bytes));
+        format!("{count} conversions and {} leftovers removed, {size}", cleared.leftovers)
+    })?;
+    Ok(if in_use > 0 { Exit::FoundBad } else { Exit::Ok })
+}
+
+fn is_called(entry: &Entry, model: &Path) -> bool {
+    entry.file.file_name() == Some(model.as_os_str()) || entry.made_of.iter().any(|path| path == model)
+}
+
+fn name(entry: &Entry) -> String {
+    shown(Path::new(entry.file.file_name().unwrap_or_default()))
+}
+
+fn shown(path: &Path) -> String {
+    one_line(&path.display().to_string()).into_owned()
+}

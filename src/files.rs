@@ -1,0 +1,344 @@
+//! Files that a person names: what is read is a regular file where it has to be one, and what is
+//! written is neither what is read nor something that nobody gave leave to replace.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// Something else than a plain file is where one belongs: the inside of an [`io::Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a regular file")]
+pub struct NotRegular;
+
+impl NotRegular {
+    /// Whether an error is this one.
+    pub fn is_in(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<Self>())
+    }
+}
+
+/// Opens a file to read it, and never waits: opening a named pipe would wait for its writer.
+///
+/// # Errors
+/// [`NotRegular`] for a folder, a pipe, a socket or a device; or the file cannot be opened.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    open_regular_with(path, OpenOptions::new().read(true))
+}
+
+/// The same with options of the caller's, which may make the file.
+///
+/// # Errors
+/// As [`open_regular`].
+pub fn open_regular_with(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    // Asked before opening, since that alone makes some devices do something.
+    if path.metadata().is_ok_and(|about| !about.is_file()) {
+        return Err(io::Error::other(NotRegular));
+    }
+    // What takes the place of the file meanwhile is not waited for either.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(options, nix::libc::O_NONBLOCK);
+    let file = options.open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other(NotRegular)) }
+}
+
+/// The bytes of a regular file.
+///
+/// # Errors
+/// As [`open_regular`], or the file cannot be read.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_regular(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The text of a regular file.
+///
+/// # Errors
+/// As [`read`], or the bytes are not UTF-8.
+pub fn read_to_string(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    open_regular(path)?.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Whether two names are of one file: by another path, a link, a hard link or a second mount. Of
+/// what is not there yet, the folder and the name are compared. Terminals, sockets and devices
+/// such as `/dev/null` lose nothing by being read and written, so they are no files here.
+pub fn is_same_file(one: &Path, other: &Path) -> bool {
+    #[cfg(unix)]
+    if let (Ok(one), Ok(other)) = (one.metadata(), other.metadata()) {
+        use std::os::unix::fs::{FileTypeExt, MetadataExt};
+        let kind = one.file_type();
+        let is_harmless = kind.is_char_device() || kind.is_socket();
+        return !is_harmless && (one.dev(), one.ino()) == (other.dev(), other.ino());
+    }
+    whole(one).is_some_and(|one| Some(one) == whole(other))
+}
+
+/// A path without links, also of a file that is not there yet.
+fn whole(path: &Path) -> Option<PathBuf> {
+    if let Ok(whole) = path.canonicalize() {
+        return Some(whole);
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    Some(parent.unwrap_or(Path::new(".")).canonicalize().ok()?.join(path.file_name()?))
+}
+
+/// What a command writes, as endings of names say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Pixels: `.pxi`.
+    Pxi,
+    /// A model of llama.cpp: `.gguf`.
+    Gguf,
+    /// A picture: `.png`.
+    Png,
+    /// An archive: `.zip`.
+    Zip,
+    /// Text, whatever its ending: results, traces.
+    Text,
+    /// Somebody's bytes, whatever they are.
+    Bytes,
+}
+
+/// Endings of formats that are no text.
+const BINARY: [&str; 37] = [
+    "pxi",
+    "gguf",
+    "ggml",
+    "safetensors",
+    "onnx",
+    "pt",
+    "pth",
+    "npy",
+    "npz",
+    "png",
+    "jpg",
+    "jpeg",
+    "gif",
+    "webp",
+    "bmp",
+    "tif",
+    "tiff",
+    "ico",
+    "pdf",
+    "zip",
+    "gz",
+    "tgz",
+    "xz",
+    "zst",
+    "bz2",
+    "7z",
+    "rar",
+    "tar",
+    "mp3",
+    "mp4",
+    "wav",
+    "exe",
+    "dll",
+    "so",
+    "parquet",
+    "sqlite",
+    "docx",
+];
+
+/// Endings of formats that are text.
+const TEXT: [&str; 20] = [
+    "txt", "md", "json", "jsonl", "ndjson", "csv", "tsv", "ron", "toml", "yaml", "yml", "xml", "html", "svg",
+    "wgsl", "rs", "py", "sh", "log", "c",
+];
+
+impl Format {
+    fn ending(self) -> Option<&'static str> {
+        match self {
+            Self::Pxi => Some("pxi"),
+            Self::Gguf => Some("gguf"),
+            Self::Png => Some("png"),
+            Self::Zip => Some("zip"),
+            Self::Text | Self::Bytes => None,
+        }
+    }
+
+    /// Whether an ending in small letters says that a file holds something else.
+    fn contradicts(self, ending: &str) -> bool {
+        match self {
+            Self::Bytes => false,
+            Self::Text => BINARY.contains(&ending),
+            _ => self.ending() != Some(ending) && (BINARY.contains(&ending) || TEXT.contains(&ending)),
+        }
+    }
+}
+
+/// Why a file is not written. Nothing has been touched.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The result would take the place of what it is made of.
+    #[error("{} and {} are the same file; name another output", input.display(), output.display())]
+    SameFile {
+        /// What is read.
+        input: PathBuf,
+        /// What would be written.
+        output: PathBuf,
+    },
+    /// The name says another format than that of the result.
+    #[error(
+        "{}: its name ends in .{ending}, but {} would be written; give it another name",
+        path.display(),
+        written.ending().map_or_else(|| "text".to_owned(), |written| format!("a .{written} file")),
+    )]
+    Ending {
+        /// What would be written.
+        path: PathBuf,
+        /// Its ending.
+        ending: String,
+        /// What it would hold.
+        written: Format,
+    },
+    /// Something is there.
+    #[error("{} exists already; give --force to replace it, or another name", .0.display())]
+    Exists(PathBuf),
+    /// The output lies in a folder that is read as a whole.
+    #[error("{} is inside {}, which is read; name another output", output.display(), input.display())]
+    Inside {
+        /// What is read.
+        input: PathBuf,
+        /// What would be written.
+        output: PathBuf,
+    },
+}
+
+/// Refuses an output that is one of the inputs. `-` is standard input or standard output.
+///
+/// # Errors
+/// [`Refusal::SameFile`], or [`Refusal::Inside`] where an input is a folder.
+pub fn refuse_input<'a>(output: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<(), Refusal> {
+    let written = stream(output, "/dev/stdout");
+    for input in inputs {
+        let read = stream(input, "/dev/stdin");
+        let pair = || (input.to_owned(), output.to_owned());
+        if is_same_file(read, written) {
+            let (input, output) = pair();
+            return Err(Refusal::SameFile { input, output });
+        }
+        // Standard input is what a shell opened, a folder only by mistake.
+        if read == input && read.is_dir() && is_inside(written, read) {
+            let (input, output) = pair();
+            return Err(Refusal::Inside { input, output });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file is in a folder or one of its folders.
+fn is_inside(path: &Path, folder: &Path) -> bool {
+    let (Some(path), Some(folder)) = (whole(path), whole(folder)) else { return false };
+    path.starts_with(folder)
+}
+
+fn stream<'a>(path: &'a Path, stream: &'a str) -> &'a Path {
+    if cfg!(unix) && path == Path::new("-") { Path::new(stream) } else { path }
+}
+
+/// Refuses a name whose ending says another format than the one that is written.
+///
+/// # Errors
+/// [`Refusal::Ending`].
+pub fn refuse_ending(output: &Path, written: Format) -> Result<(), Refusal> {
+    let ending = output.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    // A device or a pipe is called what it is called.
+    let is_special = output.metadata().is_ok_and(|about| !about.is_file());
+    match ending {
+        Some(ending) if !is_special && written.contradicts(&ending) => {
+            Err(Refusal::Ending { path: output.to_owned(), ending, written })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a file that is there, unless `force` gives leave to replace it. Standard output, pipes
+/// and devices are written to and not replaced, so they pass.
+///
+/// # Errors
+/// [`Refusal::Exists`].
+pub fn refuse_existing(output: &Path, force: bool) -> Result<(), Refusal> {
+    let is_there = output != Path::new("-") && output.metadata().is_ok_and(|about| about.is_file());
+    if is_there && !force { Err(Refusal::Exists(output.to_owned())) } else { Ok(()) }
+}
+
+/// All three: the output is no input, its ending is not that of another format, and nothing is
+/// replaced without leave.
+///
+/// # Errors
+/// The first [`Refusal`].
+pub fn check_output<'a>(
+    output: &Path,
+    inputs: impl IntoIterator<Item = &'a Path>,
+    written: Format,
+    force: bool,
+) -> Result<(), Refusal> {
+    refuse_input(output, inputs)?;
+    refuse_ending(output, written)?;
+    refuse_existing(output, force)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_file_has_many_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("a"), "a").unwrap();
+        std::fs::write(at("b"), "a").unwrap();
+        std::fs::create_dir(at("sub")).unwrap();
+        assert!(is_same_file(&at("a"), &at("a")));
+        assert!(is_same_file(&at("a"), &at("sub/../a")));
+        assert!(!is_same_file(&at("a"), &at("b")), "the same bytes are not the same file");
+        assert!(is_same_file(&at("new"), &at("sub/../new")), "also before it is there");
+        assert!(!is_same_file(&at("new"), &at("newer")));
+        assert!(!is_same_file(&at("none/a"), &at("none/a")), "nothing can be there");
+        std::fs::hard_link(at("a"), at("hard")).unwrap();
+        #[cfg(unix)]
+        {
+            assert!(is_same_file(&at("a"), &at("hard")));
+            std::os::unix::fs::symlink(at("a"), at("soft")).unwrap();
+            assert!(is_same_file(&at("soft"), &at("hard")));
+            let null = Path::new("/dev/null");
+            assert!(!is_same_file(null, null), "reading and writing it loses nothing");
+        }
+        let inside = refuse_input(&at("sub/x"), [at("sub").as_path()]);
+        assert!(matches!(inside, Err(Refusal::Inside { .. })), "{inside:?}");
+        assert_eq!(refuse_input(&at("x"), [at("sub").as_path()]), Ok(()));
+    }
+
+    #[test]
+    fn endings_say_formats() {
+        let refused = |name: &str, format| refuse_ending(Path::new(name), format).is_err();
+        for name in ["a.png", "a.ZIP", "a.gguf", "a.txt", "dir.pxi/a.json"] {
+            assert!(refused(name, Format::Pxi), "{name}");
+        }
+        for name in ["a.pxi", "a.PXI", "a", "a.tmp", "a.v2", "a.gguf.pxi", ".png", "-"] {
+            assert!(!refused(name, Format::Pxi), "{name}");
+        }
+        assert!(refused("a.pxi", Format::Gguf) && refused("a.jpg", Format::Png));
+        assert!(refused("a.gguf", Format::Text) && !refused("a.csv", Format::Text));
+        assert!(!refused("a.png", Format::Bytes), "bytes may be a picture");
+    }
+
+    #[test]
+    fn only_regular_files_are_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a");
+        std::fs::write(&file, "text").unwrap();
+        assert_eq!(read_to_string(&file).unwrap(), "text");
+        assert!(NotRegular::is_in(&open_regular(folder.path()).unwrap_err()));
+        let missing = open_regular(&folder.path().join("none")).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        #[cfg(unix)]
+        for device in ["/dev/null", "/dev/zero"] {
+            assert!(NotRegular::is_in(&read(Path::new(device)).unwrap_err()), "{device}");
+        }
+    }
+}
