@@ -103,7 +103,11 @@ impl fmt::Display for CacheNote {
                 write!(out, "{model} is converted once, to {size} in {}", folder.display())
             }
             Self::Damaged { file } => {
-                write!(out, "the conversion {} is damaged; it is made anew", file.display())
+                write!(
+                    out,
+                    "the conversion {} is damaged and removed; the next use makes it anew",
+                    file.display()
+                )
             }
             Self::Leftovers { count, size_in_bytes } => {
                 let size = megabytes(*size_in_bytes);

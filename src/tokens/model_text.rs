@@ -79,10 +79,8 @@ impl TextModel for ModelText {
                     .collect();
                 let opens = chat.opens_answer && !chat.continues_last;
                 let mark = |text: &str| self.tokenizer.mark_control_tokens(text, MARK);
-                let mut text = self
-                    .template
-                    .render_with(&messages, opens, &chat.variables, &mark)
-                    .map_err(failed)?;
+                let mut text =
+                    self.template.render_with(&messages, opens, &chat.variables, &mark).map_err(failed)?;
                 if chat.continues_last {
                     let last = chat.messages.last().and_then(|message| message.content.as_deref());
                     cut_behind(&mut text, &mark(last.unwrap_or_default().trim()))?;

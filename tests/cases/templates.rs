@@ -52,7 +52,8 @@ fn what_a_message_says_is_no_control_token() {
 
 #[test]
 fn line_ends_are_those_of_jinja() {
-    for source in ["a\r\n{% if true %}\r\nb\r\n{% endif %}\r\nc\r\n", "a\r{% if true %}\rb\r{% endif %}\rc\r"] {
+    for source in ["a\r\n{% if true %}\r\nb\r\n{% endif %}\r\nc\r\n", "a\r{% if true %}\rb\r{% endif %}\rc\r"]
+    {
         assert_eq!(ChatTemplate::new(Some(source), "", "").unwrap().render(&[], false).unwrap(), "a\nb\nc");
     }
 }

@@ -37,7 +37,8 @@ fn program() -> Result<PathBuf, String> {
         return this();
     }
     let name = format!("pixel-llm{}", std::env::consts::EXE_SUFFIX);
-    let found = this()?.ancestors().skip(1).take(2).map(|folder| folder.join(&name)).find(|path| path.is_file());
+    let found =
+        this()?.ancestors().skip(1).take(2).map(|folder| folder.join(&name)).find(|path| path.is_file());
     found.ok_or_else(|| format!("{name} is not beside this program; name it in {PROGRAM}"))
 }
 

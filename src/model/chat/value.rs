@@ -17,10 +17,13 @@ impl<'de> Deserialize<'de> for Json {
 }
 
 /// The same names and JSON, with each of its texts marked.
-pub(super) fn marked(fields: &[(String, String)], mark: Mark<'_>) -> Result<Vec<(String, String)>, ChatError> {
+pub(super) fn marked(
+    fields: &[(String, String)],
+    mark: Mark<'_>,
+) -> Result<Vec<(String, String)>, ChatError> {
     let field = |(name, json): &(String, String)| {
-        let failed = |error: &dyn fmt::Display| {
-            ChatError::Render { problem: format!("`{name}` cannot be given to it: {error}") }
+        let failed = |error: &dyn fmt::Display| ChatError::Render {
+            problem: format!("`{name}` cannot be given to it: {error}"),
         };
         let Json(value) = serde_json::from_str(json).map_err(|error| failed(&error))?;
         let value = marked_value(value, mark).map_err(|error| failed(&error))?;

@@ -93,8 +93,8 @@ fn serve() -> std::io::Result<()> {
 
 fn answer(line: &str, compiled: &mut Option<(String, Compiled)>) -> Reply {
     let work = std::panic::AssertUnwindSafe(|| {
-        let job: Job = serde_json::from_str(line)
-            .map_err(|error| ChatError::Render { problem: error.to_string() })?;
+        let job: Job =
+            serde_json::from_str(line).map_err(|error| ChatError::Render { problem: error.to_string() })?;
         if compiled.as_ref().is_none_or(|(source, _)| *source != job.source) {
             *compiled = Some((job.source.clone(), Compiled::new(&job.source)?));
         }
