@@ -84,3 +84,78 @@ fn a_template_that_never_ends_fails_its_request() {
         assert!(said.contains("budget"), "{model}: {said}");
     }
 }
+
+/// What Jinja2 3.1 prints in the environment of `transformers`.
+#[test]
+fn habits_of_jinja_are_known() {
+    let print = |source| ChatTemplate::new(Some(source), "", "").unwrap().render(&[], false).unwrap();
+    for (source, expected) in [
+        ("{{ '%02d|%s' % (7, 'x') }}", "07|x"),
+        ("{{ '%5.2f%%' % 1.5 }}", " 1.50%"),
+        ("{{ 'a-b'.partition('-')[2] }}{{ 'a-b-c'.rpartition('-')[0] }}", "ba-b"),
+        ("{{ 'abc'.removeprefix('a') }}{{ 'abc'.removesuffix('c') }}", "bcab"),
+        ("{{ 'a b c'|wordcount }}", "3"),
+        ("{% set c = cycler('a', 'b') %}{{ c.next() }}{{ c.next() }}{{ c.next() }}", "aba"),
+        ("{% set j = joiner(', ') %}{% for i in [1, 2] %}{{ j() }}{{ i }}{% endfor %}", "1, 2"),
+        ("{{ '7'.zfill(3) }}{{ '-7'.zfill(3) }}{{ 'a'.ljust(3, '.') }}{{ 'a'.center(4) }}|", "007-07a.. a  |"),
+        ("{{ 'a,b,c'.rsplit(',', 1)[0] }}{{ 'abc'.index('c') }}", "a,b2"),
+    ] {
+        assert_eq!(print(source), expected, "{source}");
+    }
+}
+
+/// Loops, growth, depth and shared structures around what templates call, by a fixed sequence.
+fn hostile(number: u64) -> String {
+    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut pick = |of: &[&str]| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        of[(state % of.len() as u64) as usize].to_owned()
+    };
+    let count = pick(&["20", "40", "3000", "99999"]);
+    let first = pick(&["'xxxxxxxx'", "['a', 'b']", "{'k': 'v'}", "1", "'a' * 9999", "range(9999)|list"]);
+    let step = pick(&[
+        "[ns.x, ns.x]", "ns.x ~ ns.x", "{'a': ns.x, 'b': ns.x}", "ns.x ~ ns.x ~ ns.x", "[[ns.x]]",
+        "(ns.x|string).replace('', ns.x|string)", "(ns.x|string).join([ns.x, ns.x, ns.x]|map('string'))",
+        "(ns.x|list) + (ns.x|list)", "ns.x|string|indent(99)", "(ns.x|string).center(9999999)",
+        "ns.x|tojson", "ns.x|string|urlencode", "(ns.x|string) * 99",
+    ]);
+    let end = pick(&[
+        "{{ ns.x }}", "{{ ns.x == ns.x }}", "{{ ns.x|tojson }}", "{{ ns.x|length }}", "{{ [ns.x, ns.x]|unique|list }}",
+        "{{ [ns.x, ns.x]|sort }}", "{{ '{:>99999999}'.format(ns.x|string) }}", "{{ '%.99999999f' % 1.5 }}",
+        "{{ ns.x in [ns.x] }}", "{{ range(99999)|batch(3)|list|string|length }}", "{{ ns.x|pprint }}",
+        "{% macro f(a) %}{{ f(a) }}{{ f(a) }}{% endmacro %}{{ f(ns.x) }}", "{{ debug() }}",
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        "{{ ns.x|string|list|groupby(0)|list|length }}", "{{ {ns.x: 1} }}",
+    ]);
+    let body = format!("{{% for i in range({count}) %}}{{% set ns.x = {step} %}}{{% endfor %}}");
+    format!("{{% set ns = namespace(x={first}) %}}{body}{end}")
+}
+
+#[test]
+fn five_hundred_hostile_templates_fail_alone() {
+    let try_one = |number: u64| {
+        let source = hostile(number);
+        let result = ChatTemplate::unchecked(Some(&source), "", "").render(&[], false);
+        let is_lost = matches!(result, Err(ChatError::NoProcess { .. }));
+        assert!(!is_lost, "{source}: {result:?}");
+        usize::from(result.is_err())
+    };
+    let some = |part: u64| (0..500).filter(move |number| number % 4 == part).map(try_one).sum::<usize>();
+    let failures: usize = std::thread::scope(|scope| {
+        let parts: Vec<_> = (0..4).map(|part| scope.spawn(move || some(part))).collect();
+        parts.into_iter().map(|part| part.join().unwrap()).sum()
+    });
+    assert!(failures > 250, "{failures}");
+}
+
+#[cfg(unix)]
+#[test]
+fn many_renderings_by_one_process() {
+    let template = ChatTemplate::new(None, "", "").unwrap();
+    for _ in 0..1000 {
+        let message = pixel_llm::model::ChatMessage::new("user", "hi");
+        assert!(template.render(&[message], true).unwrap().ends_with("assistant\n"));
+    }
+}

@@ -4,7 +4,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Value;
 use minijinja::{Environment, Error, ErrorKind, context};
 
-use super::{ChatError, ChatMessage, MAX_TEMPLATE_BYTES, json, value};
+use super::{ChatError, ChatMessage, MAX_TEMPLATE_BYTES, habits, json, value};
 
 /// What one rendering may cost, in instructions or in 64 bytes of text made: room for some
 /// megabytes of conversation, and an end well within a second for a template that loops.
@@ -48,7 +48,7 @@ impl Compiled {
                 .build()
                 .expect("the default delimiters are valid"),
         );
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        habits::add(&mut environment);
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(MAX_RECURSION);
         environment.set_debug(false);
@@ -64,7 +64,7 @@ impl Compiled {
             return Err(ChatError::Syntax { problem });
         }
         environment
-            .add_template_owned(NAME, without_generation_tags(&source))
+            .add_template_owned(NAME, habits::with_percent_formats(&without_generation_tags(&source)))
             .map_err(|error| ChatError::Syntax { problem: error.to_string() })?;
         Ok(Compiled(environment))
     }

@@ -11,6 +11,7 @@
 //! memory. Where a template ends that process, the request fails in words and all else goes on.
 
 mod engine;
+mod habits;
 mod json;
 mod process;
 mod value;
