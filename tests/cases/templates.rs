@@ -97,7 +97,10 @@ fn habits_of_jinja_are_known() {
         ("{{ 'a b c'|wordcount }}", "3"),
         ("{% set c = cycler('a', 'b') %}{{ c.next() }}{{ c.next() }}{{ c.next() }}", "aba"),
         ("{% set j = joiner(', ') %}{% for i in [1, 2] %}{{ j() }}{{ i }}{% endfor %}", "1, 2"),
-        ("{{ '7'.zfill(3) }}{{ '-7'.zfill(3) }}{{ 'a'.ljust(3, '.') }}{{ 'a'.center(4) }}|", "007-07a.. a  |"),
+        (
+            "{{ '7'.zfill(3) }}{{ '-7'.zfill(3) }}{{ 'a'.ljust(3, '.') }}{{ 'a'.center(4) }}|",
+            "007-07a.. a  |",
+        ),
         ("{{ 'a,b,c'.rsplit(',', 1)[0] }}{{ 'abc'.index('c') }}", "a,b2"),
     ] {
         assert_eq!(print(source), expected, "{source}");
@@ -116,18 +119,37 @@ fn hostile(number: u64) -> String {
     let count = pick(&["20", "40", "3000", "99999"]);
     let first = pick(&["'xxxxxxxx'", "['a', 'b']", "{'k': 'v'}", "1", "'a' * 9999", "range(9999)|list"]);
     let step = pick(&[
-        "[ns.x, ns.x]", "ns.x ~ ns.x", "{'a': ns.x, 'b': ns.x}", "ns.x ~ ns.x ~ ns.x", "[[ns.x]]",
-        "(ns.x|string).replace('', ns.x|string)", "(ns.x|string).join([ns.x, ns.x, ns.x]|map('string'))",
-        "(ns.x|list) + (ns.x|list)", "ns.x|string|indent(99)", "(ns.x|string).center(9999999)",
-        "ns.x|tojson", "ns.x|string|urlencode", "(ns.x|string) * 99",
+        "[ns.x, ns.x]",
+        "ns.x ~ ns.x",
+        "{'a': ns.x, 'b': ns.x}",
+        "ns.x ~ ns.x ~ ns.x",
+        "[[ns.x]]",
+        "(ns.x|string).replace('', ns.x|string)",
+        "(ns.x|string).join([ns.x, ns.x, ns.x]|map('string'))",
+        "(ns.x|list) + (ns.x|list)",
+        "ns.x|string|indent(99)",
+        "(ns.x|string).center(9999999)",
+        "ns.x|tojson",
+        "ns.x|string|urlencode",
+        "(ns.x|string) * 99",
     ]);
     let end = pick(&[
-        "{{ ns.x }}", "{{ ns.x == ns.x }}", "{{ ns.x|tojson }}", "{{ ns.x|length }}", "{{ [ns.x, ns.x]|unique|list }}",
-        "{{ [ns.x, ns.x]|sort }}", "{{ '{:>99999999}'.format(ns.x|string) }}", "{{ '%.99999999f' % 1.5 }}",
-        "{{ ns.x in [ns.x] }}", "{{ range(99999)|batch(3)|list|string|length }}", "{{ ns.x|pprint }}",
-        "{% macro f(a) %}{{ f(a) }}{{ f(a) }}{% endmacro %}{{ f(ns.x) }}", "{{ debug() }}",
+        "{{ ns.x }}",
+        "{{ ns.x == ns.x }}",
+        "{{ ns.x|tojson }}",
+        "{{ ns.x|length }}",
+        "{{ [ns.x, ns.x]|unique|list }}",
+        "{{ [ns.x, ns.x]|sort }}",
+        "{{ '{:>99999999}'.format(ns.x|string) }}",
+        "{{ '%.99999999f' % 1.5 }}",
+        "{{ ns.x in [ns.x] }}",
+        "{{ range(99999)|batch(3)|list|string|length }}",
+        "{{ ns.x|pprint }}",
+        "{% macro f(a) %}{{ f(a) }}{{ f(a) }}{% endmacro %}{{ f(ns.x) }}",
+        "{{ debug() }}",
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
-        "{{ ns.x|string|list|groupby(0)|list|length }}", "{{ {ns.x: 1} }}",
+        "{{ ns.x|string|list|groupby(0)|list|length }}",
+        "{{ {ns.x: 1} }}",
     ]);
     let body = format!("{{% for i in range({count}) %}}{{% set ns.x = {step} %}}{{% endfor %}}");
     format!("{{% set ns = namespace(x={first}) %}}{body}{end}")

@@ -38,15 +38,29 @@ fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Resul
 /// The methods of Python's texts that `pycompat` lacks.
 fn of_text(text: &str, name: &str, args: &[Value]) -> Result<Option<Value>, Error> {
     let known = [
-        "partition", "rpartition", "removeprefix", "removesuffix", "rsplit", "index", "rindex", "ljust",
-        "rjust", "center", "zfill", "casefold", "swapcase", "isdecimal",
+        "partition",
+        "rpartition",
+        "removeprefix",
+        "removesuffix",
+        "rsplit",
+        "index",
+        "rindex",
+        "ljust",
+        "rjust",
+        "center",
+        "zfill",
+        "casefold",
+        "swapcase",
+        "isdecimal",
     ];
     if !known.contains(&name) {
         return Ok(None);
     }
     let given = |at: usize| args.get(at).and_then(Value::as_str);
     let needed = |at: usize| given(at).ok_or_else(|| refused(format!("{name} needs a text")));
-    let split_at = |found: Option<usize>, len: usize| found.map(|at| [&text[..at], &text[at..at + len], &text[at + len..]]);
+    let split_at = |found: Option<usize>, len: usize| {
+        found.map(|at| [&text[..at], &text[at..at + len], &text[at + len..]])
+    };
     Ok(Some(match name {
         "partition" | "rpartition" => {
             let separator = needed(0)?;
@@ -127,7 +141,8 @@ pub(super) fn with_percent_formats(source: &str) -> String {
         };
         let (before, tag) = rest.split_at(at + 2);
         out.push_str(before);
-        let len = if close == "#}" { tag.find(close).unwrap_or(tag.len()) } else { copy_tag(tag, close, &mut out) };
+        let len =
+            if close == "#}" { tag.find(close).unwrap_or(tag.len()) } else { copy_tag(tag, close, &mut out) };
         if close == "#}" {
             out.push_str(&tag[..len]);
         }
@@ -213,7 +228,8 @@ fn operand_len(text: &str) -> usize {
     };
     loop {
         let rest = &text[at..];
-        let word = rest.len() - rest.trim_start_matches(|l: char| l == '_' || l == '.' || l.is_alphanumeric()).len();
+        let word =
+            rest.len() - rest.trim_start_matches(|l: char| l == '_' || l == '.' || l.is_alphanumeric()).len();
         let group = if rest.starts_with(['(', '[']) { group_len(rest) } else { 0 };
         if word + group == 0 {
             return at;
