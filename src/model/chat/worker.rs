@@ -1,8 +1,8 @@
-//! The process that renders chat templates: this program, started once more with [`ARGUMENT`].
+//! The process that renders chat templates: this program, started once more with `ARGUMENT`.
 //!
 //! It first limits itself, then reads one job as a line of JSON, writes the answer as a line of JSON,
 //! and so on until its input ends. A template that uses up its time or its memory ends the process;
-//! the [exit code](OUT_OF_TIME) or the last words on standard error tell why.
+//! the exit code or the last words on standard error tell why.
 
 use std::io::{BufRead, Write};
 use std::process::ExitCode;

@@ -23,7 +23,7 @@
 //! | `enable_thinking`, `think`, `reasoning_effort` | the same for one of them |
 //! | `add_generation_prompt`, `continue_final_message` | whether the answer's turn is opened, or the last message goes on |
 //!
-//! A `null` is as good as no field. Fields of other engines that are none of these are in [`foreign`].
+//! A `null` is as good as no field. Fields of other engines that are none of these are in `foreign`.
 
 use std::collections::HashSet;
 
