@@ -57,13 +57,7 @@ impl Source {
     /// Everything about its files that cannot be.
     pub fn read(path: &Path) -> Result<Self, Vec<Problem>> {
         let label = label_of(path);
-        let mut intake = Intake::new(&label);
-        if path.is_dir() {
-            walk(path, "", 0, &mut intake);
-        } else {
-            read_zip(path, &mut intake);
-        }
-        let files = intake.finish()?;
+        let files = Intake::of(path, &label).finish()?;
         Ok(Self { label, path: Some(path.to_owned()), files })
     }
 
@@ -73,12 +67,7 @@ impl Source {
     /// Everything about its files that cannot be.
     pub fn list_others(path: &Path) -> Result<Others, Vec<Problem>> {
         let label = label_of(path);
-        let mut intake = Intake::new(&label);
-        if path.is_dir() {
-            walk(path, "", 0, &mut intake);
-        } else {
-            read_zip(path, &mut intake);
-        }
+        let mut intake = Intake::of(path, &label);
         let mut others = std::mem::take(&mut intake.others);
         intake.finish()?;
         others.files.sort();
@@ -140,6 +129,17 @@ pub struct Intake<'a> {
 }
 
 impl<'a> Intake<'a> {
+    /// What a mod on the disk holds, a folder or a `.zip` file.
+    fn of(path: &Path, label: &'a str) -> Self {
+        let mut intake = Self::new(label);
+        if path.is_dir() {
+            walk(path, "", 0, &mut intake);
+        } else {
+            read_zip(path, &mut intake);
+        }
+        intake
+    }
+
     fn new(label: &'a str) -> Self {
         Self {
             label,
