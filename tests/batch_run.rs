@@ -109,7 +109,9 @@ fn exit_codes_tell_what_happened() {
     assert!(format!("{error:#}").contains("line 2, column 1: `prompt`: this field is missing"), "{error:#}");
     assert!(!output.exists(), "nothing is touched before the input is checked");
     assert_eq!(batch(&input, &output, &["--skip-bad"]).unwrap(), Exit::FoundBad);
-    assert_eq!(choices(&output).len(), 1);
+    let results = choices(&output);
+    assert_eq!(results.len(), 2, "what is left out is told as well: {results:?}");
+    assert!(results["b"]["code"].is_string(), "{results:?}");
 
     let long = "word ".repeat(5000);
     std::fs::write(&input, format!("{good}\n{{\"id\":\"b\",\"prompt\":\"{long}\"}}\n")).unwrap();
@@ -134,7 +136,7 @@ fn echo_and_chat_use_the_models_own_text() {
     assert!(text.starts_with("Once upon"), "{text}");
     let tokens: String =
         echo["logprobs"]["tokens"].as_array().unwrap().iter().map(|t| t.as_str().unwrap()).collect();
-    assert_eq!(format!("Once upon{tokens}"), text);
+    assert_eq!(tokens, text, "an echoed prompt has its log-probabilities too");
     let model = Assets::default().default_model().unwrap();
     let prompt = ModelText::new(&model).unwrap().encode(&Prompt::Text("Once upon".into())).unwrap();
     assert_eq!(echo["prompt_logprobs"].as_array().unwrap().len(), prompt.len());
