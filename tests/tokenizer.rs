@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as expected")]
 
+#[path = "tokenizer/corpus.rs"]
+mod corpus;
 #[path = "tokenizer/fixtures.rs"]
 mod fixtures;
 #[path = "tokenizer/hostile.rs"]

@@ -148,3 +148,56 @@ fn errors_can_be_told_apart() {
     spec.model = "bert".into();
     assert!(matches!(Tokenizer::new(&spec), Err(TokenizerError::UnknownModel { .. })));
 }
+
+#[test]
+fn no_byte_is_lost_where_a_merge_has_no_result() {
+    // llama.cpp loses the space, whose letter in the vocabulary is no ASCII.
+    let mut spec = byte_level("gpt-2");
+    let merge = spec.merges.as_ref().unwrap().iter().position(|merge| merge == "Ġ h").unwrap();
+    let made = spec.tokens.iter().position(|token| token == "Ġh").unwrap();
+    spec.tokens[made] = "[unused]".into();
+    let tokenizer = Tokenizer::new(&spec).unwrap();
+    let ids = tokenizer.encode("a ha", EncodeOptions::default());
+    assert_eq!(tokenizer.decode(&ids, false), "a ha", "{ids:?}");
+    assert!(tokenizer.warnings()[0].contains(&format!("merge {merge}")), "{:?}", tokenizer.warnings());
+}
+
+#[test]
+fn empty_tokens_are_no_text() {
+    for empty in [&[300][..], &[0, 1, 301], &[299, 300, 301, 302, 303]] {
+        let mut spec = byte_level("gpt-2");
+        empty.iter().for_each(|&id: &usize| spec.tokens[id].clear());
+        // Merges of what is now without text never have a result; they are not what is looked at here.
+        spec.merges = Some(Vec::new());
+        let tokenizer = Tokenizer::new(&spec).unwrap();
+        let [warning] = tokenizer.warnings() else { panic!("{:?}", tokenizer.warnings()) };
+        assert!(warning.contains("without text") && warning.contains(&format!("such as {}", empty[0])));
+        let ids = tokenizer.encode("hello", EncodeOptions { parse_special: true, add_special: false });
+        assert_eq!(tokenizer.decode(&ids, false), "hello");
+        assert!(empty.iter().all(|&id| tokenizer.token_bytes(id as u32).is_empty()));
+    }
+}
+
+#[test]
+fn kimi_needs_no_merges_and_others_do() {
+    let mut spec = byte_level("kimi-k2");
+    spec.merges = None;
+    let tokenizer = Tokenizer::new(&spec).unwrap();
+    assert_eq!(
+        tokenizer.decode(&tokenizer.encode("hello 日本", EncodeOptions::default()), false),
+        "hello 日本"
+    );
+    spec.pre = Some("qwen2".into());
+    assert!(Tokenizer::new(&spec).unwrap_err().to_string().starts_with("tokenizer.ggml.merges is missing"));
+}
+
+#[test]
+fn a_vocabulary_that_begins_texts_says_with_what() {
+    // llama.cpp takes 11 where a file does not say.
+    let mut spec = byte_level("llama-bpe");
+    (spec.bos, spec.add_bos) = (None, None);
+    let tokenizer = Tokenizer::new(&spec).unwrap();
+    assert_eq!(tokenizer.first_token(), Some(11));
+    let [warning] = tokenizer.warnings() else { panic!("{:?}", tokenizer.warnings()) };
+    assert!(warning.contains("bos_token_id") && warning.contains("token 11"), "{warning}");
+}

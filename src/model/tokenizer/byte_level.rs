@@ -1,9 +1,11 @@
 //! Byte-level BPE, the `gpt2` family: words of bytes in the byte alphabet, merged by the `tokenizers` crate.
 
+use std::collections::HashMap;
+
 use tokenizers::Model;
 use tokenizers::models::bpe::{BPE, BpeBuilder, Merges, Vocab};
 
-use super::alphabet::letter_of;
+use super::alphabet::{byte_of, letter_of};
 use super::error::{TokenizerError, shorten};
 use super::spec::{TokenType, TokenizerSpec};
 use super::split::Splitter;
@@ -14,8 +16,13 @@ use super::vocabulary::Vocabulary;
 pub struct ByteLevel {
     splitter: Splitter,
     bpe: BPE,
-    /// By byte, whether the vocabulary can spell it.
-    spelled: [bool; 256],
+    /// The tokens, where a word that is one stays whole and `bpe` knows more than tokens.
+    words: Option<HashMap<String, u32>>,
+    /// By byte, its number in `bpe`.
+    spelled: [Option<u32>; 256],
+    /// What merges take or make that is no token; `bpe` counts them after the tokens.
+    missing: Vec<String>,
+    token_count: usize,
 }
 
 impl ByteLevel {
@@ -34,10 +41,17 @@ impl ByteLevel {
             );
         }
         let splitter = Splitter::new(spec.pre.as_deref())?;
-        let lines = spec.merges.as_deref().ok_or(TokenizerError::Missing {
-            field: "tokenizer.ggml.merges",
-            needed_by: "tokenizer.ggml.model \"gpt2\"",
-        })?;
+        // Kimi K2's vocabulary has come without merges, and llama.cpp then goes on without.
+        let lines = match (spec.merges.as_deref(), spec.pre.as_deref()) {
+            (Some(lines), _) => lines,
+            (None, Some("kimi-k2")) => &[],
+            (None, _) => {
+                return Err(TokenizerError::Missing {
+                    field: "tokenizer.ggml.merges",
+                    needed_by: "tokenizer.ggml.model \"gpt2\"",
+                });
+            }
+        };
         // Special tokens stay outside the model, so that plain text can never become one. A user-defined token
         // is let in where the merges were trained with it.
         let mut vocab: Vocab = vocabulary
@@ -49,54 +63,68 @@ impl ByteLevel {
             .collect();
         let mut merges = Merges::with_capacity(lines.len());
         let mut seen = std::collections::HashSet::with_capacity(lines.len());
-        let mut without = Vec::new();
+        let mut odd = Vec::new();
+        let mut missing = Vec::new();
         for (index, line) in lines.iter().enumerate() {
-            // A merge that is no pair, or of which a token is not there, never applies.
             let Some((left, right)) = halves(line) else {
-                without.push(index);
+                odd.push(index);
                 continue;
             };
             let made = format!("{left}{right}");
-            let parts = [left, right, made.as_str()];
-            let [Some(of_left), Some(of_right), Some(of_made)] = parts.map(|part| vocabulary.id(part)) else {
-                without.push(index);
-                continue;
-            };
-            for (part, id) in parts.into_iter().zip([of_left, of_right, of_made]) {
-                if vocab.contains_key(part) {
-                    continue;
+            let before = missing.len();
+            for part in [left, right, made.as_str()] {
+                match vocabulary.id(part) {
+                    _ if vocab.contains_key(part) => {}
+                    Some(id) if vocabulary.kind(id).is_some_and(TokenType::is_special) => {
+                        let found = shorten(part);
+                        return Err(TokenizerError::MergeOfControlToken { index, found });
+                    }
+                    Some(id) => {
+                        vocab.insert(part.to_owned(), id);
+                    }
+                    // As in llama.cpp the merge applies all the same: it is in the way of others,
+                    // and others may make a token of what it makes.
+                    None => {
+                        vocab.insert(part.to_owned(), (vocabulary.len() + missing.len()) as u32);
+                        missing.push(part.to_owned());
+                    }
                 }
-                if vocabulary.kind(id).is_some_and(TokenType::is_special) {
-                    let found = shorten(part);
-                    return Err(TokenizerError::MergeOfControlToken { index, found });
-                }
-                vocab.insert(part.to_owned(), id);
+            }
+            if missing.len() > before {
+                odd.push(index);
             }
             // Should a pair stand twice, its first rank is the one that counts.
             if seen.insert(line) {
                 merges.push((left.to_owned(), right.to_owned()));
             }
         }
-        if let Some(&first) = without.first() {
-            let count = without.len();
+        if let Some(&first) = odd.first() {
+            let count = odd.len();
             let of = if count == 1 { "one merge is" } else { "some merges are" };
             warnings.push(format!(
                 "tokenizer.ggml.merges: {of} not of two tokens that make a third ({count}, such as merge {first}, \
-                 {:?}) and never applied",
+                 {:?}); what they make is spelled by its bytes",
                 shorten(&lines[first])
             ));
         }
         let spelled = std::array::from_fn(|byte| {
             let byte = u8::try_from(byte).expect("an index of 256 elements fits a byte");
-            vocab.contains_key(letter_of(byte).encode_utf8(&mut [0; 4]) as &str)
+            let mut letter = [0; 4];
+            vocab.get(letter_of(byte).encode_utf8(&mut letter) as &str).copied()
         });
-        let whole_words_first = splitter.whole_words_first;
+        // A word that no token is must not be found among what merges make on the way.
+        let is_token = |id: &u32| (*id as usize) < vocabulary.len();
+        let own_words = splitter.whole_words_first && !missing.is_empty();
+        let words = own_words.then(|| {
+            vocab.iter().filter(|(_, id)| is_token(id)).map(|(text, id)| (text.clone(), *id)).collect()
+        });
+        let whole_words_first = splitter.whole_words_first && !own_words;
         let bpe = BpeBuilder::new()
             .vocab_and_merges(vocab, merges)
             .ignore_merges(whole_words_first)
             .build()
             .map_err(|error| TokenizerError::MergeEngine { message: error.to_string() })?;
-        Ok(ByteLevel { splitter, bpe, spelled })
+        Ok(ByteLevel { splitter, bpe, words, spelled, missing, token_count: vocabulary.len() })
     }
 
     /// Appends the tokens of `text`. A byte that the vocabulary cannot spell is left out, as llama.cpp does.
@@ -104,7 +132,7 @@ impl ByteLevel {
         let mut word = String::new();
         self.splitter.split(text, &mut |piece| {
             for byte in piece.bytes() {
-                if self.spelled[usize::from(byte)] {
+                if self.spelled[usize::from(byte)].is_some() {
                     word.push(letter_of(byte));
                 } else {
                     // What stood left and right of the lost byte must not be merged over the gap.
@@ -118,13 +146,30 @@ impl ByteLevel {
     }
 
     fn encode_word(&self, word: &str, ids: &mut Vec<u32>) {
+        if let Some(&id) = self.words.as_ref().and_then(|words| words.get(word)) {
+            ids.push(id);
+            return;
+        }
         let tokens = self.bpe.tokenize(word).expect("BPE fails only for an unknown token, and none is set");
-        ids.extend(tokens.iter().map(|token| token.id));
+        for token in &tokens {
+            match (token.id as usize).checked_sub(self.token_count) {
+                None => ids.push(token.id),
+                // No token: llama.cpp spells those of its bytes that are ASCII; here none is lost.
+                Some(made) => ids.extend(
+                    self.missing[made].chars().filter_map(byte_of).filter_map(|byte| self.token_of(byte)),
+                ),
+            }
+        }
+    }
+
+    /// The token of one byte.
+    fn token_of(&self, byte: u8) -> Option<u32> {
+        self.spelled[usize::from(byte)].filter(|&id| (id as usize) < self.token_count)
     }
 
     /// The bytes without a token. Most are no part of any UTF-8 text; the others are lost in encoding.
     pub fn missing_bytes(&self) -> Vec<u8> {
-        (0..=255).filter(|&byte| !self.spelled[usize::from(byte)]).collect()
+        (0..=255).filter(|&byte| self.token_of(byte).is_none()).collect()
     }
 }
 

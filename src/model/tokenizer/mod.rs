@@ -100,7 +100,7 @@ impl Tokenizer {
         };
         let begins = pre::named(spec.pre.as_deref()).is_some_and(|pre| pre.begins);
         let count = vocabulary.len();
-        let mut added = |wanted: bool, id: &mut Option<u32>, name: &str, usual: u32| {
+        let mut added = |wanted: bool, stated: bool, id: &mut Option<u32>, name: &str, usual: u32| {
             if !wanted {
                 return None;
             }
@@ -110,18 +110,23 @@ impl Tokenizer {
                 let then = id.map_or("none is added".to_owned(), |id| {
                     format!("token {id} is added, as llama.cpp does")
                 });
+                let why = if stated {
+                    format!("tokenizer.ggml.add_{name}_token is true")
+                } else {
+                    "texts begin with a token of their own with this vocabulary".to_owned()
+                };
                 warnings.push(format!(
-                    "tokenizer.ggml.add_{name}_token is true, but there is no \
-                     tokenizer.ggml.{name}_token_id in the vocabulary of {count} tokens: {then}"
+                    "{why}, but there is no tokenizer.ggml.{name}_token_id in the vocabulary of {count} \
+                     tokens: {then}"
                 ));
             }
             *id
         };
-        let before = match spec.add_bos {
-            Some(wanted) => added(wanted, &mut bos, "bos", special_ids::usual_bos(is_llama)),
-            None => bos.filter(|_| is_llama || begins),
-        };
-        let after = added(spec.add_eos.unwrap_or(false), &mut eos, "eos", special_ids::usual_eos(is_llama));
+        let usual_bos = special_ids::usual_bos(is_llama);
+        let begins = spec.add_bos.unwrap_or(is_llama || begins);
+        let before = added(begins, spec.add_bos.is_some(), &mut bos, "bos", usual_bos);
+        let ends = spec.add_eos.unwrap_or(false);
+        let after = added(ends, true, &mut eos, "eos", special_ids::usual_eos(is_llama));
         Ok(Tokenizer { vocabulary, special, model, bos, eos, before, after, warnings })
     }
 

@@ -23,8 +23,8 @@ pub enum Cut {
     Found(&'static str, Space),
     /// Numbers in groups of three from the right; what stands before a number stays with its first group.
     ThreesWithBefore,
-    /// Runs of ASCII digits in groups of three from the right.
-    ThreesApart,
+    /// Before each group of three ASCII digits from the right.
+    BeforeThrees,
 }
 
 /// A pre-tokeniser: its names, its cuts, and how llama.cpp treats its vocabulary.
@@ -40,7 +40,7 @@ pub struct Pre {
     pub begins: bool,
 }
 
-use Cut::{Found, ThreesApart, ThreesWithBefore};
+use Cut::{BeforeThrees, Found, ThreesWithBefore};
 use Space::{AsFound, Halved, KeepsLineBreaks, LeavesOne};
 
 const GPT2: Cut = Found(r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+", LeavesOne);
@@ -62,6 +62,11 @@ const QWEN2: Cut = Found(
 );
 const QWEN35: Cut = Found(
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+",
+    KeepsLineBreaks,
+);
+/// Marks and the joiners of Indic and Persian text belong to a word.
+const K2_HORIZON: Cut = Found(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}\u{200C}\u{200D}]+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+",
     KeepsLineBreaks,
 );
 const UFAKZEKA: Cut =
@@ -94,21 +99,23 @@ const GRANITE_MULTI: Cut = Found(
     r"[^\r\n\p{L}\p{N}]?[[\p{L}\p{M}]--[a-z]]*[[\p{L}\p{M}]--[A-Z]]+(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?|[^\r\n\p{L}\p{N}]?[[\p{L}\p{M}]--[a-z]]+[[\p{L}\p{M}]--[A-Z]]*(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+",
     KeepsLineBreaks,
 );
+/// llama.cpp takes `\p{Lu}` and its like for `\p{L}`, so that the case of letters cuts nothing.
 const YOUTU: Cut = Found(
-    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+",
+    r"[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+",
     KeepsLineBreaks,
 );
 const TINY_AYA: Cut = Found(
-    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+",
+    r"[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+",
     KeepsLineBreaks,
 );
-/// llama.cpp's own rule for Kimi: letters whatever their case, Chinese apart.
+/// llama.cpp's own rule for Kimi: letters whatever their case, Chinese apart by its own list of ranges.
 const KIMI: Cut = Found(
-    r"\p{Han}+|[^\r\n\p{L}\p{N}]?[\p{L}--\p{Han}]+(?:'(?i:s|t|m|d|re|ve|ll))?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+",
+    r"[一-鿿㐀-䶿\x{20000}-\x{2A6DF}\x{2A700}-\x{2EBEF}\x{F900}-\x{FAFF}\x{2F800}-\x{2FA1F}]+|[^\r\n\p{L}\p{N}]?[\p{L}--[一-鿿㐀-䶿\x{20000}-\x{2A6DF}\x{2A700}-\x{2EBEF}\x{F900}-\x{FAFF}\x{2F800}-\x{2FA1F}]]+(?:'(?i:s|t|m|d|re|ve|ll))?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+",
     KeepsLineBreaks,
 );
 const HAN_AND_KANA: Cut = Found(r"[一-龥぀-ゟ゠-ヿ]+", AsFound);
-const HAN_TO_HANGUL: Cut = Found(r"[一-龥ࠀ-一가-퟿]+", AsFound);
+/// llama.cpp takes no white space for a character of such a range.
+const HAN_TO_HANGUL: Cut = Found(r"[[一-龥ࠀ-一가-퟿]--\s]+", AsFound);
 const DEEPSEEK3: Cut = Found(
     r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+"##,
     KeepsLineBreaks,
@@ -124,7 +131,7 @@ const fn pre(names: &'static [&'static str], cuts: &'static [Cut]) -> Pre {
 }
 
 /// All that are known, the one first that is meant where a file does not say.
-pub static ALL: [Pre; 30] = [
+pub static ALL: [Pre; 32] = [
     pre(&["default"], &[Found(r"[\p{P}$+<=>^~|]+", AsFound), GPT2, Found(r"\p{N}+", AsFound), THREE_ASCII]),
     pre(
         &[
@@ -186,7 +193,8 @@ pub static ALL: [Pre; 30] = [
         ],
         &[QWEN2],
     ),
-    pre(&["dbrx", "smaug-bpe", "glm4", "chatglm-bpe"], &[LLAMA3]),
+    pre(&["dbrx", "smaug-bpe", "chatglm-bpe"], &[LLAMA3]),
+    Pre { whole_words_first: true, ..pre(&["glm4", "glm5"], &[LLAMA3]) },
     pre(&["qwen35"], &[QWEN35]),
     pre(&["jais-2"], &[JAIS2]),
     pre(
@@ -194,7 +202,7 @@ pub static ALL: [Pre; 30] = [
         &[
             Found(r"[\r\n]", AsFound),
             Found(DEEPSEEK_LETTERS, AsFound),
-            Found(r"\s?[!-/:-~！-／：-～‘-‟　-。]+", AsFound),
+            Found(r"\s?[!-/:-~！-／：-～‘-‟、。]+", AsFound),
             Found(r"\s+$", AsFound),
             HAN_TO_HANGUL,
             Found(r"\p{N}+", AsFound),
@@ -241,7 +249,8 @@ pub static ALL: [Pre; 30] = [
     Pre { whole_words_first: true, ..pre(&["granite-embed-multi-97m"], &[GRANITE_MULTI]) },
     pre(&["tiny_aya", "cohere2moe"], &[ThreesWithBefore, TINY_AYA]),
     pre(&["kimi-k2"], &[KIMI]),
-    pre(&["superbpe"], &[Found(r"\p{N}+", AsFound), ThreesApart]),
+    pre(&["k2-horizon"], &[K2_HORIZON]),
+    pre(&["superbpe"], &[Found(r"\p{N}+", AsFound), BeforeThrees]),
     pre(&["bailingmoe", "bailingmoe2", "llada-moe"], &[BAILING]),
     pre(&["seed-coder"], &[SEED_CODER]),
     pre(&["ufakzeka"], &[UFAKZEKA]),

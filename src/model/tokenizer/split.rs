@@ -23,7 +23,7 @@ pub struct Splitter {
 enum Step {
     Found(Regex, Space),
     ThreesWithBefore,
-    ThreesApart,
+    BeforeThrees,
 }
 
 impl Splitter {
@@ -37,7 +37,7 @@ impl Splitter {
                 Step::Found(Regex::new(words).expect("the expressions of the table are valid"), space)
             }
             Cut::ThreesWithBefore => Step::ThreesWithBefore,
-            Cut::ThreesApart => Step::ThreesApart,
+            Cut::BeforeThrees => Step::BeforeThrees,
         };
         let steps = pre.cuts.iter().map(step).collect();
         Ok(Splitter { steps, whole_words_first: pre.whole_words_first })
@@ -60,8 +60,8 @@ fn cut<'t>(steps: &[Step], text: &'t str, visit: &mut dyn FnMut(&'t str)) {
     let mut piece = |piece: &'t str| cut(rest, piece, visit);
     match step {
         Step::Found(words, space) => cut_found(words, *space, text, &mut piece),
-        Step::ThreesWithBefore => cut_numbers(text, char::is_numeric, false, &mut piece),
-        Step::ThreesApart => cut_numbers(text, |letter| letter.is_ascii_digit(), true, &mut piece),
+        Step::ThreesWithBefore => cut_behind_threes(text, &mut piece),
+        Step::BeforeThrees => cut_before_threes(text, &mut piece),
     }
 }
 
@@ -115,35 +115,51 @@ fn halve<'t>(mut run: &'t str, visit: &mut dyn FnMut(&'t str)) {
     }
 }
 
-/// Cuts numbers into groups of three from the right. What stands before a number is a piece of its own if `apart`,
-/// and else the beginning of the first group.
-fn cut_numbers<'t>(
-    text: &'t str,
-    is_digit: impl Fn(char) -> bool,
-    apart: bool,
-    visit: &mut dyn FnMut(&'t str),
-) {
-    let (mut start, mut at) = (0, 0);
-    while let Some(first) = text[at..].find(&is_digit).map(|found| at + found) {
-        let end = text[first..].find(|letter| !is_digit(letter)).map_or(text.len(), |length| first + length);
-        let mut left = text[first..end].chars().count();
-        if apart && first > start {
-            visit(&text[start..first]);
-            start = first;
-        }
-        for (place, digit) in text[first..end].char_indices() {
+/// Cuts behind each group of three of a number's digits, counted from its end. What stands before a number is the
+/// beginning of its first group.
+fn cut_behind_threes<'t>(text: &'t str, visit: &mut dyn FnMut(&'t str)) {
+    let mut start = 0;
+    for (number, at) in runs(text, char::is_numeric) {
+        let mut left = number.chars().count();
+        for (place, digit) in number.char_indices() {
             left -= 1;
             if left.is_multiple_of(3) {
-                let after = first + place + digit.len_utf8();
+                let after = at + place + digit.len_utf8();
                 visit(&text[start..after]);
                 start = after;
             }
         }
-        at = end;
     }
     if start < text.len() {
         visit(&text[start..]);
     }
+}
+
+/// Cuts where a multiple of three ASCII digits follows, and then no digit.
+fn cut_before_threes<'t>(text: &'t str, visit: &mut dyn FnMut(&'t str)) {
+    let mut start = 0;
+    for (number, at) in runs(text, |letter| letter.is_ascii_digit()) {
+        for place in (number.len() % 3..number.len()).step_by(3) {
+            if at + place > start {
+                visit(&text[start..at + place]);
+                start = at + place;
+            }
+        }
+    }
+    if start < text.len() {
+        visit(&text[start..]);
+    }
+}
+
+/// The runs of such characters, and where each begins.
+fn runs(text: &str, is_part: impl Fn(char) -> bool) -> impl Iterator<Item = (&str, usize)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let first = at + text[at..].find(&is_part)?;
+        let length = text[first..].find(|letter| !is_part(letter));
+        at = length.map_or(text.len(), |length| first + length);
+        Some((&text[first..at], first))
+    })
 }
 
 #[cfg(test)]
@@ -179,6 +195,15 @@ mod tests {
             ["We", "'LL", " ", "123", "45", "!\n\n", " ", " x"]
         );
         assert_eq!(pieces("qwen2", "12 \n \n\t(a"), ["1", "2", " \n \n", "\t", "(a"]);
+    }
+
+    #[test]
+    fn numbers_are_cut_by_three_from_their_end() {
+        assert_eq!(pieces("superbpe", "a1234567 12"), ["a", "1", "234", "567", " ", "12"]);
+        // Digits of another script are numbers that no group counts.
+        assert_eq!(pieces("superbpe", "12٣34 1٣4567٣"), ["12٣34", " ", "1٣4", "567٣"]);
+        assert_eq!(pieces("tiny_aya", "a1234567 12"), ["a", "1", "234", "567", " ", "12"]);
+        assert_eq!(pieces("afmoe", "12٣34"), ["12", "٣34"]);
     }
 
     #[test]
