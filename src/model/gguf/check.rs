@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use super::error::{At, GgufError};
 use super::{Array, GgufTensor, Metadata, Result, align_up};
 
-/// Refuses tensors of one file that share a name, lie at odd offsets, overlap, leave gaps, or do not end with the
-/// file.
+/// Refuses tensors of one file that share a name, lie at odd offsets, overlap, leave gaps, or reach
+/// past its end.
 ///
-/// Every byte of the data belongs to a tensor or to the padding after one, as in every file that GGML's own
-/// writers make; the padding after the last tensor may be missing, since nothing reads it.
+/// Every byte between the tensors belongs to one of them or to the padding after it, as in every file
+/// that GGML's own writers make. What comes after the last tensor is nothing, as for llama.cpp: its
+/// padding may be missing, and some tools append to a file.
 ///
 /// # Errors
 /// For the first tensor, in the order of the data, that breaks a rule.
@@ -27,10 +28,7 @@ pub fn check_tensors(tensors: &[GgufTensor], alignment: u64, data_start: u64, fi
         padded_end = align_up(end, alignment).unwrap_or(u64::MAX);
         previous = Some(tensor);
     }
-    match file_len.saturating_sub(padded_end) {
-        0 => Ok(()),
-        count => Err(GgufError::Trailing { field: "tensors", count }),
-    }
+    Ok(())
 }
 
 /// Checks one tensor after the previous one, which ended at `end`, and gives where it ends.
@@ -69,7 +67,8 @@ pub(super) fn check_names(tensors: &[GgufTensor]) -> Result<()> {
     Ok(())
 }
 
-/// Refuses lists of the tokenizer that have the wrong type, or another length than the vocabulary.
+/// Refuses lists of the tokenizer that have the wrong type, tokens that are more or fewer than the
+/// vocabulary, and scores or types that are fewer. More of those are passed over, as llama.cpp does.
 ///
 /// The vocabulary is the rows of the embedding; where the file has none, what the metadata says it is.
 ///
@@ -99,7 +98,8 @@ pub fn check_vocabulary(metadata: &Metadata, tensors: &[GgufTensor]) -> Result<(
     let vocabulary = vocabulary.or_else(|| tokens.map(|tokens| (TOKENS.to_owned(), tokens)));
     let Some((vocabulary, expected)) = vocabulary else { return Ok(()) };
     for (key, found) in [(TOKENS, tokens), (SCORES, scores), (TYPES, types)] {
-        if let Some(found) = found.filter(|found| *found != expected) {
+        let fits = |found: u64| found == expected || (found > expected && key != TOKENS);
+        if let Some(found) = found.filter(|&found| !fits(found)) {
             return Err(GgufError::Vocabulary { key, found, vocabulary, expected });
         }
     }
