@@ -5,10 +5,12 @@
 
 mod common;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use common::forward::{one_by_one, open, prefill};
+use common::tiny::{Random, Tiny};
+use pixel_llm::model::Encoding;
 use pixel_llm::passes::reference::{
     Column, Controls, CpuModel, CpuOptions, ForwardError, HookPoint, HookValues, Hooks, KvCache,
 };
@@ -239,6 +241,77 @@ fn a_layer_at_zero_adds_nothing() {
     assert!(largest_difference(&without, &run(&model, &Controls::default(), None)) > 1e-2);
     let mut probe = Probe::changing(HookPoint::Embedding, 0..width, 2.0);
     assert!(largest_difference(&without, &run(&model, &controls, Some(&mut probe))) > 1e-2);
+}
+
+/// Adds a vector of its own to what some places give.
+struct Adds(HashMap<HookPoint, Vec<f32>>);
+
+impl Hooks for Adds {
+    fn wants(&self, point: HookPoint) -> bool {
+        self.0.contains_key(&point)
+    }
+
+    fn visit(&mut self, point: HookPoint, mut values: HookValues<'_>) {
+        for column in 0..values.columns.len() {
+            let numbers = values.column(column).iter_mut().zip(&self.0[&point]);
+            numbers.for_each(|(value, number)| *value += number);
+        }
+    }
+}
+
+#[test]
+fn biases_are_added_where_a_hook_would_add_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = |tiny: &Tiny| {
+        let path = folder.path().join("tiny.gguf");
+        tiny.write(&path);
+        CpuModel::new(open(&path), CpuOptions::default()).unwrap()
+    };
+    let kinds = [
+        ("llama", Encoding::F32, 0..2),
+        ("llama", Encoding::Q4_K, 1..2),
+        ("qwen2", Encoding::Q8_0, 0..1),
+        ("qwen3", Encoding::F16, 0..2),
+    ];
+    for (family, encoding, layers) in kinds {
+        let mut tiny = Tiny::new(family, encoding, 11);
+        // Those of query and key come before the turn by RoPE, where no hook is: they are in both.
+        tiny.add_biases(&mut Random(12), layers);
+        let with = opened(&tiny);
+        let mut adds = HashMap::new();
+        tiny.tensors.retain(|(info, bytes)| {
+            let Some((layer, name)) = info.name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'))
+            else {
+                return true;
+            };
+            let layer = layer.parse().unwrap();
+            let point = match name {
+                "attn_output.bias" => HookPoint::AttentionOutput(layer),
+                "ffn_gate.bias" => HookPoint::Gate(layer),
+                "ffn_up.bias" => HookPoint::Up(layer),
+                "ffn_down.bias" => HookPoint::FeedForwardOutput(layer),
+                _ => return true,
+            };
+            adds.insert(point, bytes.as_chunks().0.iter().map(|&four| f32::from_le_bytes(four)).collect());
+            false
+        });
+        let without = opened(&tiny);
+        let (has, lacks) = (with.config(), without.config());
+        assert!(has.output_biases && has.feed_forward_biases && has.qkv_biases, "{family}");
+        assert!(!lacks.output_biases && !lacks.feed_forward_biases && lacks.qkv_biases, "{family}");
+
+        // A layer's factor is for what its biases add as well.
+        for layer_scale in [Vec::new(), vec![0.5, 0.0], vec![0.0, 2.0]] {
+            let controls = Controls { head_scale: Vec::new(), layer_scale };
+            let expected = run(&without, &controls, Some(&mut Adds(adds.clone())));
+            let largest = expected.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
+            let error = largest_difference(&run(&with, &controls, None), &expected) / largest;
+            assert!(error < 1e-4, "{family} {encoding} {controls:?}: {error}");
+        }
+        let plain = run(&without, &Controls::default(), None);
+        let change = largest_difference(&run(&with, &Controls::default(), None), &plain);
+        assert!(change > 1e-3, "{family} {encoding}: {change}");
+    }
 }
 
 #[test]

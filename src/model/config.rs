@@ -252,6 +252,10 @@ impl<'a> Keys<'a> {
                 "mixtures of experts are not supported",
             ));
         }
+        if keys.metadata.bool(&keys.full("attention.causal"))? == Some(false) {
+            let problem = "false: tokens that see those after them are not supported";
+            return Err(ModelError::metadata(keys.full("attention.causal"), problem));
+        }
         Ok(keys)
     }
 
@@ -345,7 +349,8 @@ impl<'a> Keys<'a> {
         } else {
             "rope.scale_linear"
         };
-        let factor = self.optional_float(key)?.unwrap_or(1.0);
+        // Nothing divides by 0: llama.cpp takes it for no stretch.
+        let factor = self.optional_float(key)?.filter(|&factor| factor != 0.0).unwrap_or(1.0);
         if factor.is_finite() && factor > 0.0 {
             Ok(factor)
         } else {

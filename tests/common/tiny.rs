@@ -91,6 +91,18 @@ impl Tiny {
         tiny
     }
 
+    /// Gives some layers a bias on every matrix that has none.
+    pub fn add_biases(&mut self, random: &mut Random, layers: std::ops::Range<u32>) {
+        let matrices = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"];
+        for (layer, matrix) in layers.flat_map(|layer| matrices.map(|matrix| (layer, matrix))) {
+            let rows = self.tensor(&format!("blk.{layer}.{matrix}.weight")).0.dims[1];
+            let name = format!("blk.{layer}.{matrix}.bias");
+            if self.tensors.iter().all(|(info, _)| info.name != name) {
+                self.add(random, &name, &[rows], Encoding::F32);
+            }
+        }
+    }
+
     /// Leaves out the layers after the first `layers`.
     pub fn shorten(&mut self, layers: u32) {
         let is_left_out = |name: &str| {

@@ -135,6 +135,83 @@ mod tests {
         assert!((rotation.length - 1.138_629).abs() < 1e-6);
     }
 
+    /// What llama.cpp's `rope_yarn` does to pair `i` at position 1, in f64: the angle, and the factor on cosine
+    /// and sine. `ext` is 1 for YaRN and 0 for linear scaling, `scale` one over the factor.
+    fn of_llama_cpp(params: &RopeParams, ext: f64, pair: usize, divisor: f64) -> (f64, f64) {
+        let (size, base) = (f64::from(params.size), f64::from(params.base));
+        let (scale, context) = (1.0 / f64::from(params.factor), f64::from(params.original_context));
+        let extrapolated = base.powf(-2.0 * pair as f64 / size) / divisor;
+        let interpolated = scale * extrapolated;
+        let of_turns =
+            |turns: f64| size * (context / (turns * 2.0 * std::f64::consts::PI)).ln() / (2.0 * base.ln());
+        let low = of_turns(32.0).floor().max(0.0);
+        let high = of_turns(1.0).ceil().min(size - 1.0);
+        let ramp = 1.0 - ((pair as f64 - low) / (high - low).max(0.001)).clamp(0.0, 1.0);
+        let mix = ramp * ext;
+        let angle = interpolated * (1.0 - mix) + extrapolated * mix;
+        // The context sets a factor that undoes what `rope_yarn` multiplies with, times the scale of the paper.
+        let of_paper = if scale >= 1.0 { 1.0 } else { 1.0 + 0.1 * (1.0 / scale).ln() };
+        let length = f64::from(params.attention_factor) * if ext == 0.0 { 1.0 } else { of_paper };
+        (angle, length)
+    }
+
+    #[test]
+    fn frequencies_are_those_of_llama_cpp() {
+        let models = [
+            // size, base, factor, context before, factor on the length
+            (64, 10_000.0, 4.0, 4096, 1.0),
+            (128, 1_000_000.0, 4.0, 32_768, 1.0),
+            (128, 5_000_000.0, 40.0, 4096, 0.5),
+            (16, 500_000.0, 8.0, 32, 1.5),
+            (8, 100.0, 0.5, 100_000, 1.0),
+            (2, 10_000.0, 3.0, 1, 2.0),
+        ];
+        for (size, base, factor, original_context, attention_factor) in models {
+            for (scaling, ext) in [(RopeScaling::Linear, 0.0), (RopeScaling::Yarn, 1.0)] {
+                let divisors: Vec<f32> = (0..size / 2).map(|pair| 1.0 + pair as f32 / 3.0).collect();
+                for divisors in [None, Some(divisors.as_slice())] {
+                    let params = RopeParams {
+                        size,
+                        base,
+                        factor,
+                        original_context,
+                        attention_factor,
+                        ..params(RopeKind::Halves, scaling)
+                    };
+                    let rotation = Rotation::new(&params, divisors);
+                    assert_eq!(rotation.frequencies.len(), size as usize / 2);
+                    for (pair, &frequency) in rotation.frequencies.iter().enumerate() {
+                        let divisor = divisors.map_or(1.0, |divisors| f64::from(divisors[pair]));
+                        let (angle, length) = of_llama_cpp(&params, ext, pair, divisor);
+                        assert!((frequency / angle - 1.0).abs() < 1e-12, "{params:?}, pair {pair}");
+                        assert!((rotation.length - length).abs() < 1e-12, "{params:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn frequencies_are_those_of_transformers() {
+        // `_compute_yarn_parameters` with truncation, Qwen 2.5's published stretch to 128 Ki.
+        let params = RopeParams {
+            size: 128,
+            base: 1e6,
+            factor: 4.0,
+            original_context: 32_768,
+            ..params(RopeKind::Halves, RopeScaling::Yarn)
+        };
+        let rotation = Rotation::new(&params, None);
+        let (low, high) = (23.0, 40.0);
+        for (pair, &frequency) in rotation.frequencies.iter().enumerate() {
+            let kept = 1e6_f64.powf(-(2.0 * pair as f64) / 128.0);
+            let keep = 1.0 - ((pair as f64 - low) / (high - low)).clamp(0.0, 1.0);
+            let expected = kept / 4.0 * (1.0 - keep) + kept * keep;
+            assert!((frequency / expected - 1.0).abs() < 1e-12, "pair {pair}");
+        }
+        assert!((rotation.length - (0.1 * 4.0_f64.ln() + 1.0)).abs() < 1e-12);
+    }
+
     #[test]
     fn the_attention_factor_lengthens_whatever_the_scaling() {
         for (scaling, length) in [(RopeScaling::None, 1.5), (RopeScaling::Yarn, 1.5 * 1.138_629_436)] {
