@@ -115,6 +115,8 @@ impl Mind {
     fn encode(&mut self, map: &Map, prompt: &str, chat: bool) -> Result<Vec<u32>, String> {
         if self.text.is_none() {
             let text = ModelText::new(map.atlas.model()).map_err(|error| error.to_string())?;
+            // They hold for every answer, so once is enough.
+            text.warnings().iter().for_each(|warning| warn!("{}", crate::terminal::one_line(warning)));
             self.text = Some(Arc::new(text));
         }
         let text = self.text.as_ref().expect("it was opened above");

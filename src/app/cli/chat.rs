@@ -102,6 +102,7 @@ pub fn run(args: &ChatArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
     );
     let model = open_model(args.model.as_deref(), assets)?;
     let text = ModelText::new(&model).context("the model's tokenizer cannot be used")?;
+    text.warnings().iter().for_each(|warning| print_warning(warning));
     // On a GPU the engine has its own, lower, usual number.
     let usual = (model.config().context_length > CONTEXT && args.device != Device::Gpu).then_some(CONTEXT);
     let mut engine = open_engine(args.device, model, 1, args.context.or(usual), args.memory)?;

@@ -8,12 +8,14 @@ use clap::Args;
 use serde::Serialize;
 
 use super::numbers::{human_bytes, thousands};
-use super::output::{Exit, Output, print_note, progress_bar};
+use super::output::{Exit, Output, print_note, print_warning, progress_bar};
 use crate::assets::Assets;
 use crate::files::{Format, check_output};
 use crate::model::convert::draft;
 use crate::model::gguf::{Gguf, Metadata};
-use crate::model::{Cache, Encoding, MapPlan, PixelModel, Tensor, resolve};
+use crate::model::tensors::unused;
+use crate::model::tokenizer::TokenizerSpec;
+use crate::model::{Cache, Encoding, MapPlan, PixelModel, Tensor, Tokenizer, resolve};
 use crate::terminal::one_line;
 
 /// Arguments of `inspect`.
@@ -58,6 +60,8 @@ struct Report<'a> {
     tokenizer: Option<&'a str>,
     chat_template: bool,
     encodings: Vec<EncodingShare>,
+    /// What a person should know before it answers; also on standard error.
+    warnings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tensors: Option<Vec<TensorRow<'a>>>,
 }
@@ -105,6 +109,7 @@ pub fn run(args: InspectArgs, assets: &Assets, out: &mut Output) -> anyhow::Resu
         picture.write_png(path)?;
     }
     let report = report(&model, args.tensors);
+    report.warnings.iter().for_each(|warning| print_warning(warning));
     out.print(&report, |report| {
         let mut text = human(report);
         if let Some(path) = &args.png {
@@ -130,7 +135,9 @@ fn in_place(path: &Path, with_tensors: bool, out: &mut Output) -> anyhow::Result
         plan: &draft.plan,
         root: known.map(|model| crate::model::hex(&model.header().root)),
     };
-    out.print(&about.report(with_tensors), |report| human(report))?;
+    let report = about.report(with_tensors);
+    report.warnings.iter().for_each(|warning| print_warning(warning));
+    out.print(&report, |report| human(report))?;
     Ok(Exit::Ok)
 }
 
@@ -159,6 +166,25 @@ struct About<'a> {
 }
 
 impl<'a> About<'a> {
+    /// What answers will lack, and why there will be none.
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.config.warnings(self.metadata);
+        if let Some(tensor) = unused(self.tensors) {
+            warnings.push(format!(
+                "the forward pass does not use tensor {:?}, so the model can be looked at and gives no answers",
+                tensor.name
+            ));
+        }
+        let spec = TokenizerSpec::from_metadata(self.metadata);
+        match spec.and_then(|spec| Tokenizer::new(&spec)) {
+            Ok(tokenizer) => warnings.extend(tokenizer.warnings().iter().cloned()),
+            Err(error) => {
+                warnings.push(format!("the tokenizer cannot be used, so there are no answers: {error}"))
+            }
+        }
+        warnings
+    }
+
     fn report(self, with_tensors: bool) -> Report<'a> {
         // A text that is no text is as good as none here; `convert` keeps it as it is.
         let text = |key: &str| self.metadata.str(key).ok().flatten();
@@ -197,6 +223,7 @@ impl<'a> About<'a> {
             tokenizer: text("tokenizer.ggml.model"),
             chat_template: text("tokenizer.chat_template").is_some(),
             encodings,
+            warnings: self.warnings(),
             tensors: with_tensors.then(|| self.tensors.iter().enumerate().map(row).collect()),
             file: self.file,
             root: self.root,
