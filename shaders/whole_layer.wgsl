@@ -1,6 +1,6 @@
 // A whole layer in one dispatch, for one column or for all columns of the step, by a crew of workgroups that share the units of each
 // phase and wait for each other after it. A dispatch wakes the threads of a software adapter, which takes longer than most phases.
-#import pixel_llm::layer_bindings::{layer, head_scale}
+#import pixel_llm::layer_bindings::{layer, head_scale, output_biases, down_biases}
 #import pixel_llm::activations::places
 #import pixel_llm::meeting::{meet, take, column_count}
 #import pixel_llm::phases::qkv::project_qkv
@@ -55,7 +55,7 @@ fn whole_layer(@builtin(local_invocation_index) lane: u32) {
     let rows = (project.matrix.rows + 31u) / 32u;
     for (var unit = take(taken + 2u, lane); unit < rows; unit = take(taken + 2u, lane)) {
         for (var first = 0u; first < count; first += #{COLUMNS}u) {
-            add_to_residual(project.matrix, project.layer_scale, places.attended, 0u, unit, first, count, lane);
+            add_to_residual(project.matrix, project.layer_scale, places.attended, 0u, output_biases(), unit, first, count, lane);
         }
     }
     if !meet(meeting + 2u, lane) {
@@ -75,7 +75,7 @@ fn whole_layer(@builtin(local_invocation_index) lane: u32) {
     let down = layer.down;
     for (var unit = take(taken + 4u, lane); unit < rows; unit = take(taken + 4u, lane)) {
         for (var first = 0u; first < count; first += #{COLUMNS}u) {
-            add_to_residual(down.matrix, down.layer_scale, places.hidden, down.matrix.rows >> 2u, unit, first, count, lane);
+            add_to_residual(down.matrix, down.layer_scale, places.hidden, down.matrix.rows >> 2u, down_biases(), unit, first, count, lane);
         }
     }
 }

@@ -3,7 +3,7 @@
 #import pixel_llm::types::QkvParams
 #import pixel_llm::lanes::lane_sum
 #import pixel_llm::activations::{places, quad_at, set_quad}
-#import pixel_llm::layer_bindings::{vectors, angles, column_at}
+#import pixel_llm::layer_bindings::{vector_at, angles, column_at}
 #import pixel_llm::cache::{set_key, set_value}
 
 struct Place {
@@ -19,10 +19,6 @@ struct Place {
 // Whether a flag is set: see `tiles_across` for why it is not the flag alone.
 fn has(flag: u32) -> bool {
     return min(flag, arrayLength(&angles)) != 0u;
-}
-
-fn vector_at(i: u32) -> vec4<f32> {
-    return vectors[min(i, arrayLength(&vectors) - 1u)];
 }
 
 // Two pairs' cosines and sines.

@@ -531,13 +531,6 @@ fn layer_parameters(
     config: &ModelConfig,
     sizes: Sizes,
 ) -> Result<(LayerParams, LayerMatrices), NetworkError> {
-    for (has, what) in
-        [(config.output_biases, "the attention's output"), (config.feed_forward_biases, "gate, up or down")]
-    {
-        if has {
-            return Err(NetworkError::Biases { what });
-        }
-    }
     if let Some(tensor) = unused(tensors.0.tensors()) {
         return Err(NetworkError::Unused(tensor.name.clone()));
     }

@@ -53,12 +53,6 @@ pub enum NetworkError {
         "tensor {0:?} is not used by the forward pass, so answers would be wrong; the model can only be looked at"
     )]
     Unused(String),
-    /// Biases that the kernels do not add.
-    #[error("the model has biases on {what}, which the GPU kernels do not add: use --device cpu")]
-    Biases {
-        /// On which matrices.
-        what: &'static str,
-    },
     /// A size that the kernels do not take.
     #[error("{what} is {found}; the GPU kernels need a multiple of {multiple}: use --device cpu")]
     Shape {

@@ -28,7 +28,10 @@ impl Network {
         let (layer, part) = name.strip_prefix("blk.")?.split_once('.')?;
         let layer: usize = layer.parse().ok()?;
         let vectors = self.vectors.get(layer);
+        let hidden = self.config.hidden_size;
         let norms = query + 2 * kv;
+        // What the shaders call `output_biases`.
+        let biases = norms + 2 * self.config.head_size;
         match part {
             // The first is applied by the embedding; the others lie behind the norm of the layer before.
             "attn_norm.weight" => Some((self.gains.get(layer)?, if layer == 0 { 0 } else { width })),
@@ -38,6 +41,10 @@ impl Network {
             "attn_v.bias" => Some((vectors?, query + kv)),
             "attn_q_norm.weight" => Some((vectors?, norms)),
             "attn_k_norm.weight" => Some((vectors?, norms + self.config.head_size)),
+            "attn_output.bias" => Some((vectors?, biases)),
+            "ffn_gate.bias" => Some((vectors?, biases + width)),
+            "ffn_up.bias" => Some((vectors?, biases + width + hidden)),
+            "ffn_down.bias" => Some((vectors?, biases + width + 2 * hidden)),
             _ => None,
         }
     }
@@ -58,7 +65,8 @@ pub(super) fn gains(
     Ok(gains)
 }
 
-/// Biases of query, key and value, then the norms of a head's query and key.
+/// Biases of query, key and value, the norms of a head's query and key, then the biases of the attention's output,
+/// of gate, up and down. The place of each does not depend on what else there is: zeros stand for the others.
 pub(super) fn vectors(
     index: u32,
     tensors: &Tensors<'_>,
@@ -70,19 +78,21 @@ pub(super) fn vectors(
         ("attn_q.bias", config.query_size()),
         ("attn_k.bias", config.kv_size()),
         ("attn_v.bias", config.kv_size()),
+        ("attn_q_norm.weight", config.head_size),
+        ("attn_k_norm.weight", config.head_size),
+        ("attn_output.bias", config.embedding_size),
+        ("ffn_gate.bias", config.hidden_size),
+        ("ffn_up.bias", config.hidden_size),
+        ("ffn_down.bias", config.embedding_size),
     ] {
         let name = format!("blk.{index}.{name}");
-        if tensors.0.tensor(&name).is_some() {
+        // With the flag for norms, a layer without one is an error that names it.
+        let needed = config.qk_norms && name.ends_with("_norm.weight");
+        if needed || tensors.0.tensor(&name).is_some() {
             vectors.extend(tensors.vector(&name)?);
         }
-        // The place of what follows does not depend on whether there are biases.
         end += size as usize;
         vectors.resize(end, 0.0);
-    }
-    for name in ["attn_q_norm.weight", "attn_k_norm.weight"] {
-        if config.qk_norms {
-            vectors.extend(tensors.vector(&format!("blk.{index}.{name}"))?);
-        }
     }
     Ok(vectors)
 }
