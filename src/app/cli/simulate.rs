@@ -95,7 +95,7 @@ fn open(
     if let Some(path) = &args.load {
         return Ok(Simulation::resume(&Snapshot::load(path)?)?);
     }
-    let model = super::open_model(batch.model.as_deref(), assets)?.laid_out(&assets.rules()?);
+    let model = super::open_model_quickly(batch.model.as_deref(), assets)?.laid_out(&assets.rules()?);
     let odds = Odds { seed: batch.sampling.seed, failure: FAILURE };
     let jobs = crate::agents::jobs_of_model(&model, args.jobs as usize, &odds);
     let size = model.plan().size.map(|cells| cells as f64);

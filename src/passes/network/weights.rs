@@ -7,7 +7,7 @@ use bevy::render::render_resource::{BufferDescriptor, BufferUsages, PollType};
 use bevy::render::renderer::{RenderDevice, RenderQueue};
 
 use super::{NetworkError, NetworkModel, Sizes};
-use crate::residency::MemorySize;
+use crate::size::MemorySize;
 use crate::residency::compute::{Limits, Part, Plan, Pool, PoolError, weights_in_bytes};
 use crate::tiles::{Pages, PagesError, Shape};
 
