@@ -4,7 +4,6 @@
 //! for that many weights of the tensor's spread, its light how large the weights are beside the tensor's: structure shows
 //! where weights agree in sign or stand out in size, and pure noise stays an even grain.
 
-
 use rayon::prelude::*;
 
 use super::error::ModelError;

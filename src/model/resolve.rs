@@ -11,8 +11,8 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use keep::{Entry, free_bytes, remove_leftovers};
 pub(super) use keep::distrust;
+pub use keep::{Entry, free_bytes, remove_leftovers};
 use keep::{Note, Turn, entries, touch};
 use key::Key;
 pub use key::parts;

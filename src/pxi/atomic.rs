@@ -248,7 +248,7 @@ fn rename_to_new(temporary: &Path, place: &Path) -> Result<(), PxiError> {
 }
 
 /// Where a name leads through links, to a file that is there or not yet.
-fn followed(target: &Path, is_there: bool) -> io::Result<PathBuf> {
+pub fn followed(target: &Path, is_there: bool) -> io::Result<PathBuf> {
     if is_there && target.is_symlink() {
         return target.canonicalize();
     }

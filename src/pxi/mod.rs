@@ -25,6 +25,7 @@ mod store;
 pub mod view;
 mod writer;
 
+pub(crate) use atomic::followed;
 pub use atomic::{AtomicFile, Target, abandon_all};
 pub use contents::Contents;
 pub use error::PxiError;

@@ -1,7 +1,8 @@
 //! Writing a payload of known length in pieces, at any place, from many threads.
 
 use super::{
-    AtomicFile, Compression, HEADER_LEN, Header, PIECE_LEN, PxiError, Target, contents::HashWriter, positioned,
+    AtomicFile, Compression, HEADER_LEN, Header, PIECE_LEN, PxiError, Target, contents::HashWriter,
+    positioned,
 };
 use std::io::Write;
 

@@ -113,8 +113,9 @@ fn check_outputs(args: &SimulationArgs, batch: &BatchArgs) -> anyhow::Result<()>
         refuse_input(trace, args.load.as_deref())?;
     }
     if let Some(save) = &args.save {
-        let others = [batch.model.as_deref(), batch.output.as_deref()];
-        refuse_input(save, others.into_iter().flatten())?;
+        let parts = batch.model.as_deref().map(crate::model::resolve::parts).unwrap_or_default();
+        let others = parts.iter().map(PathBuf::as_path).chain(batch.output.as_deref());
+        refuse_input(save, others)?;
         refuse_ending(save, Format::Text)?;
     }
     Ok(())

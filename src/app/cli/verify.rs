@@ -86,10 +86,7 @@ impl Conversion {
             (Some(_), _) => "its head".to_owned(),
             (None, tiles) => counted(tiles, "tile").to_string(),
         };
-        format!(
-            "its conversion {}: damaged ({what}), not the model; the next run makes it anew",
-            self.file
-        )
+        format!("its conversion {}: damaged ({what}), not the model; the next run makes it anew", self.file)
     }
 }
 
@@ -111,8 +108,15 @@ pub fn run(args: VerifyArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
     let seconds = start.elapsed().as_secs_f64();
     bar.finish_and_clear();
     let file = model.path().display().to_string();
-    let report =
-        Report { file, tiles: model.tile_count(), bytes, seconds, sound: damaged.is_empty(), damaged, conversion: None };
+    let report = Report {
+        file,
+        tiles: model.tile_count(),
+        bytes,
+        seconds,
+        sound: damaged.is_empty(),
+        damaged,
+        conversion: None,
+    };
     let exit = if report.sound { Exit::Ok } else { Exit::FoundBad };
     out.print(&report, human)?;
     Ok(exit)
