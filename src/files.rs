@@ -222,9 +222,17 @@ pub enum Refusal {
     /// Something is there.
     #[error("{} exists already; give --force to replace it, or another name", .0.display())]
     Exists(PathBuf),
-    /// A folder is there.
+    /// A folder is there, or the name is that of one.
     #[error("{} is a folder; name a file in it", .0.display())]
     Folder(PathBuf),
+    /// The folder is not there.
+    #[error("{}: there is no folder {}; make it first", output.display(), folder.display())]
+    NoFolder {
+        /// What would be written.
+        output: PathBuf,
+        /// Where.
+        folder: PathBuf,
+    },
     /// The output lies in a folder that is read as a whole.
     #[error("{} is inside {}, which is read; name another output", output.display(), input.display())]
     Inside {
@@ -291,14 +299,27 @@ pub fn refuse_ending(output: &Path, written: Format) -> Result<(), Refusal> {
 pub fn refuse_existing(output: &Path, force: bool) -> Result<(), Refusal> {
     match output.metadata() {
         _ if output == Path::new("-") => Ok(()),
+        _ if crate::pxi::names_folder(output) => Err(Refusal::Folder(output.to_owned())),
         Ok(about) if about.is_dir() => Err(Refusal::Folder(output.to_owned())),
         Ok(about) if about.is_file() && !force => Err(Refusal::Exists(output.to_owned())),
         _ => Ok(()),
     }
 }
 
-/// All three: the output is no input, its ending is not that of another format, and nothing is
-/// replaced without leave.
+/// Refuses an output in a folder that is not there, before there is work that would be lost.
+///
+/// # Errors
+/// [`Refusal::NoFolder`].
+pub fn refuse_missing_folder(output: &Path) -> Result<(), Refusal> {
+    let folder = crate::pxi::Target::from(output).folder();
+    if output == Path::new("-") || folder.exists() {
+        return Ok(());
+    }
+    Err(Refusal::NoFolder { output: output.to_owned(), folder })
+}
+
+/// All four: the output is no input, its ending is not that of another format, nothing is replaced
+/// without leave, and its folder is there.
 ///
 /// # Errors
 /// The first [`Refusal`].
@@ -310,7 +331,8 @@ pub fn check_output<'a>(
 ) -> Result<(), Refusal> {
     refuse_input(output, inputs)?;
     refuse_ending(output, written)?;
-    refuse_existing(output, force)
+    refuse_existing(output, force)?;
+    refuse_missing_folder(output)
 }
 
 #[cfg(test)]

@@ -400,7 +400,7 @@ impl Cache {
         if !removed.is_empty() {
             note(CacheNote::MadeRoom { removed });
         }
-        check_room(&self.folder, size, FOLDER_ADVICE)?;
+        check_room(&self.folder, size, SPARE, FOLDER_ADVICE)?;
         Ok(is_kept)
     }
 
@@ -433,24 +433,49 @@ fn open_held(cached: &Path) -> Result<PixelModel, ModelError> {
 /// What to do where a conversion has no room.
 const FOLDER_ADVICE: &str = "make room or name a folder on another disk by PIXEL_LLM_CACHE";
 
-/// Refuses what a disk has no room for, before anything is written.
+/// Refuses what a disk has no room for, before anything is written. `spare` bytes are left to others.
 ///
 /// # Errors
-/// The disk of the folder has no room for so many bytes and something for others; `advice` says what
-/// to do then.
-pub fn check_room(folder: &Path, size: u64, advice: &str) -> Result<(), ModelError> {
-    match free_bytes(folder) {
-        Some(free) if free < size.saturating_add(SPARE) => {
-            let (size, free) = (megabytes(size), megabytes(free));
-            let source = io::Error::other(format!(
-                "it takes {size} and the disk has {free} free, of which {} are left to others; {advice}",
-                megabytes(SPARE)
-            ));
-            Err(ModelError::Io { action: format!("write to {}", folder.display()), source })
-        }
-        _ => Ok(()),
-    }
+/// The disk of the folder has no room; `advice` says what to do then.
+pub fn check_room(folder: &Path, size: u64, spare: u64, advice: &str) -> Result<(), ModelError> {
+    let Some(free) = free_bytes(folder).filter(|free| *free < size.saturating_add(spare)) else {
+        return Ok(());
+    };
+    let left = if spare > 0 { format!(", {} are left to others", megabytes(spare)) } else { String::new() };
+    let (size, free) = (megabytes(size), megabytes(free));
+    let source = io::Error::other(format!("it takes {size}{left}, and the disk has {free} free; {advice}"));
+    Err(ModelError::Io { action: format!("write to {}", folder.display()), source })
 }
+
+/// Refuses copies of a model, made for a while, that the disk for temporary files has no room for.
+///
+/// # Errors
+/// As [`check_room`].
+pub fn check_temporary_room(folder: &Path, size: u64) -> Result<(), ModelError> {
+    check_room(folder, size, SPARE, "make room or name a folder on another disk by TMPDIR")
+}
+
+/// Removes what killed runs left of conversions among temporary files.
+fn remove_temporary_leftovers() -> (u32, u64) {
+    let (mut count, mut size) = (0, 0);
+    for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let is_ours = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
+        // Not through a link, which anybody may have put there.
+        if !is_ours || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let (found, bytes) = remove_leftovers(&entry.path());
+        if found > 0 {
+            let _ = std::fs::remove_dir(entry.path());
+        }
+        count += found;
+        size += bytes;
+    }
+    (count, size)
+}
+
+/// How folders for temporary conversions begin.
+const TEMPORARY: &str = "pixel-llm-";
 
 fn convert_to(
     path: &Path,
@@ -472,8 +497,12 @@ fn convert_for_now(
     start: impl FnOnce(u64) -> Box<dyn Fn(u64) + Sync>,
 ) -> Result<PixelModel, ModelError> {
     let failed = |source| ModelError::Io { action: "make a folder for temporary files".into(), source };
-    let folder = tempfile::Builder::new().prefix("pixel-llm-").tempdir().map_err(failed)?;
-    check_room(folder.path(), size, FOLDER_ADVICE)?;
+    let (count, size_in_bytes) = remove_temporary_leftovers();
+    if count > 0 {
+        note(CacheNote::Leftovers { count, size_in_bytes });
+    }
+    let folder = tempfile::Builder::new().prefix(TEMPORARY).tempdir().map_err(failed)?;
+    check_room(folder.path(), size, SPARE, FOLDER_ADVICE)?;
     let at = folder.path().to_owned();
     note(CacheNote::Converting { model: path.into(), folder: at, size_in_bytes: size });
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();

@@ -64,6 +64,12 @@ impl Target {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// The folder that the file will be in: a link is followed.
+    pub fn folder(&self) -> PathBuf {
+        let place = followed(&self.path, self.path.exists()).unwrap_or_else(|_| self.path.clone());
+        folder_of(&place).to_owned()
+    }
 }
 
 impl<P: AsRef<Path>> From<P> for Target {
@@ -95,7 +101,7 @@ impl AtomicFile {
     }
 
     fn create_unlocated(target: &Path, may_replace: bool) -> Result<Self, PxiError> {
-        if target.file_name().is_none() {
+        if target.file_name().is_none() || names_folder(target) {
             return Err(PxiError::NotRegular);
         }
         let replaced = match fs::metadata(target) {
@@ -247,6 +253,13 @@ fn rename_to_new(temporary: &Path, place: &Path) -> Result<(), PxiError> {
     fs::rename(temporary, place).map_err(failed)
 }
 
+/// Whether a name ends as only that of a folder does: `new/`.
+pub fn names_folder(path: &Path) -> bool {
+    let name = path.as_os_str().as_encoded_bytes();
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    name.last().is_some_and(|last| std::path::is_separator(char::from(*last)))
+}
+
 /// Where a name leads through links, to a file that is there or not yet.
 pub fn followed(target: &Path, is_there: bool) -> io::Result<PathBuf> {
     if is_there && target.is_symlink() {
@@ -313,6 +326,9 @@ mod tests {
         let refused = AtomicFile::create(folder.path()).unwrap_err();
         assert!(matches!(refused.inner(), PxiError::NotRegular), "{refused}");
         assert!(AtomicFile::create("..").is_err());
+        for name in ["new/", "new/."] {
+            assert!(AtomicFile::create(folder.path().join(name)).is_err(), "{name}");
+        }
         assert!(AtomicFile::create("").is_err());
     }
 

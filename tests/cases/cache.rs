@@ -120,6 +120,45 @@ fn temporary_files(folder: &Path) -> Vec<String> {
     names.map(|name| name.into_string().unwrap()).filter(|name| name.ends_with(".tmp")).collect()
 }
 
+#[cfg(unix)]
+#[test]
+fn leftovers_among_temporary_files_go_too() {
+    let Some(case) = with_model() else { return };
+    let mut gone = std::process::Command::new("true").spawn().unwrap();
+    gone.wait().unwrap();
+    let left = case.file("tmp/pixel-llm-killed");
+    fs::create_dir_all(&left).unwrap();
+    fs::write(left.join(format!(".pixel-llm-{}-0.tmp", gone.id())), "left").unwrap();
+    // What others have there is theirs.
+    fs::create_dir(case.file("tmp/pixel-llm-alive")).unwrap();
+    let args = [&["run", "model.gguf"], &PROMPT[1..], &["cpu"]].concat();
+    let mut program = case.program(&args);
+    let run = program.env("HOME", "/proc/nohome").env("TMPDIR", case.file("tmp")).assert().success();
+    let said = String::from_utf8(run.get_output().stderr.clone()).unwrap();
+    assert!(said.contains("1 unfinished conversion of runs"), "{said}");
+    assert!(!left.exists() && case.file("tmp/pixel-llm-alive").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_model_and_a_link_to_it_have_one_conversion() {
+    let Some(case) = with_model() else { return };
+    std::os::unix::fs::symlink("model.gguf", case.file("link.gguf")).unwrap();
+    answer(&case, "model.gguf");
+    for name in ["link.gguf", "model.gguf", "./link.gguf"] {
+        let (_, said) = answer(&case, name);
+        assert!(!said.contains("converted") && !said.contains("removed"), "{name}: {said}");
+    }
+    assert_eq!(conversions(&case).len(), 1);
+    // It is another model once it leads to another file.
+    fs::copy(case.file("model.gguf"), case.file("other.gguf")).unwrap();
+    fs::remove_file(case.file("link.gguf")).unwrap();
+    std::os::unix::fs::symlink("other.gguf", case.file("link.gguf")).unwrap();
+    let (_, said) = answer(&case, "link.gguf");
+    assert!(said.contains("is converted once") && !said.contains("removed"), "{said}");
+    assert_eq!(conversions(&case).len(), 2);
+}
+
 /// Everything about the files of the cache, down to their times.
 fn snapshot(case: &Case) -> Vec<(PathBuf, Vec<u8>, std::time::SystemTime)> {
     let mut files: Vec<_> = fs::read_dir(cache(case))

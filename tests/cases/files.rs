@@ -198,6 +198,13 @@ fn a_folder_is_no_output() {
         let said = refused(&case, command);
         assert!(said.contains("folder is a folder; name a file in it"), "{command:?}: {said}");
     }
+    let said = refused(&case, &["convert", "model.pxi", "new/"]);
+    assert!(said.contains("new/ is a folder; name a file in it"), "{said}");
+    let said = refused(&case, &["convert", "model.pxi", "none/new.gguf"]);
+    assert!(said.contains("there is no folder none; make it first"), "{said}");
+    // A store makes the folders of its names.
+    done(&case, &["fs", "--store", "folder", "write", "notes.txt", "sub/notes", "--png"]);
+    assert!(case.file("folder/sub/notes.png").is_file());
 }
 
 #[test]
@@ -255,11 +262,8 @@ mod unix {
     use super::*;
 
     /// Each puts something that is no file at a place.
-    const STRANGE: [fn(&Path); 3] = [
-        make_pipe,
-        |at| drop(UnixListener::bind(at).unwrap()),
-        |at| symlink("/dev/zero", at).unwrap(),
-    ];
+    const STRANGE: [fn(&Path); 3] =
+        [make_pipe, |at| drop(UnixListener::bind(at).unwrap()), |at| symlink("/dev/zero", at).unwrap()];
 
     fn make_pipe(at: &Path) {
         assert!(std::process::Command::new("mkfifo").arg(at).status().unwrap().success());

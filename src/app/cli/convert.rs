@@ -1,6 +1,6 @@
 //! `pixel-llm convert`: GGUF to PXI-LLM and back.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
@@ -105,11 +105,10 @@ pub fn run(args: ConvertArgs, out: &mut Output) -> anyhow::Result<Exit> {
 /// Removes what killed conversions left where the output goes, and refuses what the disk has no room
 /// for.
 fn make_room(args: &ConvertArgs, size: u64) -> anyhow::Result<()> {
-    let folder = args.output.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
+    let folder = &Target::from(&args.output).folder();
     let (count, size_in_bytes) = resolve::remove_leftovers(folder);
     if count > 0 {
         print_note(&CacheNote::Leftovers { count, size_in_bytes }.to_string());
     }
-    Ok(resolve::check_room(folder, size, "make room or name an output on another disk")?)
+    Ok(resolve::check_room(folder, size, 0, "make room or name an output on another disk")?)
 }

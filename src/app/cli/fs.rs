@@ -328,7 +328,9 @@ fn check_write(files: &Files, args: &WriteArgs) -> anyhow::Result<()> {
     refuse_existing(&output, args.force)?;
     if args.png {
         let picture = output.with_extension("png");
-        check_output(&picture, [args.input.as_path(), &output], Format::Png, args.force)?;
+        // Its folder may be one that a store makes.
+        refuse_input(&picture, [args.input.as_path(), &output])?;
+        refuse_existing(&picture, args.force)?;
     }
     Ok(())
 }
@@ -556,7 +558,7 @@ fn write_output(
         return produce(&mut sink).with_context(context);
     }
     let mut file = pxi::AtomicFile::create(Target::new(path, force))?;
-    produce(&mut file)?;
+    produce(&mut file).with_context(|| format!("{}: cannot write", path.display()))?;
     Ok(file.commit()?)
 }
 

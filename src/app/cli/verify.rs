@@ -15,7 +15,7 @@ use crate::model::gguf::Gguf;
 use crate::model::resolve::Kept;
 use crate::model::verify::{DamagedTile, verify};
 use crate::model::{Cache, resolve};
-use crate::words::counted;
+use crate::words::{counted, one_or_more};
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
@@ -164,9 +164,10 @@ fn human(report: &Report) -> String {
         bad => format!("{bad} damaged"),
     };
     let (tiles, bytes) = (thousands(u64::from(report.tiles)), human_bytes(report.bytes));
+    let noun = one_or_more(report.tiles, "tile", "tiles");
     let _ = write!(
         text,
-        "{}: {state}: {tiles} tiles, {bytes} in {:.2} s ({rate:.0} MB/s)",
+        "{}: {state}: {tiles} {noun}, {bytes} in {:.2} s ({rate:.0} MB/s)",
         report.file, report.seconds
     );
     if let Some(conversion) = &report.conversion {
