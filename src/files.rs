@@ -291,8 +291,8 @@ pub fn refuse_ending(output: &Path, written: Format) -> Result<(), Refusal> {
     }
 }
 
-/// Refuses a file that is there, unless `force` gives leave to replace it, and a folder in any case.
-/// Standard output, pipes and devices are written to and not replaced, so they pass.
+/// Refuses a file that is there, unless `force` gives leave to replace it, and a folder in any
+/// case. Standard output, pipes and devices are written to and not replaced, so they pass.
 ///
 /// # Errors
 /// [`Refusal::Exists`] or [`Refusal::Folder`].

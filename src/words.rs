@@ -2,8 +2,8 @@
 
 use std::fmt::Display;
 
-/// A number and what it counts, in English: `1 conversion`, `2 conversions`, `0 leftovers`. `one` is
-/// a noun whose plural takes an `s`.
+/// A number and what it counts, in English: `1 conversion`, `2 conversions`, `0 leftovers`. `one`
+/// is a noun whose plural takes an `s`.
 pub fn counted(number: impl Into<u64>, one: &str) -> impl Display {
     let number = number.into();
     format!("{number} {one}{}", if number == 1 { "" } else { "s" })

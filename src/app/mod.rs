@@ -191,7 +191,7 @@ pub fn main() -> ExitCode {
         }
         #[cfg(feature = "world")]
         None if arguments.world.tour.is_some() && arguments.batch.no_window => {
-            cli::open_model_quickly(arguments.batch.model.as_deref(), &assets).and_then(|model| {
+            open_world(&arguments.world, &arguments.batch, &assets).and_then(|model| {
                 explore::run_offscreen(model, &arguments.world, arguments.batch.memory, &assets, &mut out)
             })
         }
@@ -201,7 +201,7 @@ pub fn main() -> ExitCode {
         }
         None if arguments.batch.answers() => run::run(&arguments.batch, &assets, &mut out),
         #[cfg(feature = "world")]
-        None => cli::open_model_quickly(arguments.batch.model.as_deref(), &assets).and_then(|model| {
+        None => open_world(&arguments.world, &arguments.batch, &assets).and_then(|model| {
             explore::run(model, &arguments.world, arguments.batch.memory, &assets, &mut out)
         }),
         #[cfg(not(feature = "world"))]
@@ -229,6 +229,18 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The model of the window, or of pictures of it, once it is sure that nothing takes its place.
+#[cfg(feature = "world")]
+fn open_world(
+    world: &explore::WorldArgs,
+    batch: &run::BatchArgs,
+    assets: &Assets,
+) -> anyhow::Result<crate::model::PixelModel> {
+    let model = batch.model.as_deref();
+    world.check_outputs(model)?;
+    cli::open_model_quickly(model, assets)
+}
+
 fn remove_temporary_files_on_interrupt() {
     let handler = || {
         if run::interrupt() {
@@ -244,8 +256,8 @@ fn remove_temporary_files_on_interrupt() {
     }
 }
 
-/// A file that grows beyond what the shell allows (`ulimit -f`) fails to be written, like one on a full
-/// disk. Otherwise the system would end the program, and its temporary file would stay.
+/// A file that grows beyond what the shell allows (`ulimit -f`) fails to be written, like one on a
+/// full disk. Otherwise the system would end the program, and its temporary file would stay.
 #[cfg(unix)]
 fn let_writes_fail() {
     use nix::sys::signal::{SigSet, Signal};

@@ -7,7 +7,6 @@ mod keep;
 mod key;
 
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +20,7 @@ use super::PixelModel;
 use super::convert::{Progress, convert, file_size_in_bytes, work_in_bytes};
 use super::error::ModelError;
 use super::gguf::Gguf;
+use crate::files::open_regular;
 use crate::folders;
 use crate::size::MemorySize;
 use crate::words::{counted, one_or_more};
@@ -128,8 +128,8 @@ impl fmt::Display for CacheNote {
                 megabytes(*size_in_bytes)
             ),
             Self::Outdated { removed } => {
-                let what = counted(removed.len() as u64, "conversion");
-                write!(out, "the model has changed: {what} of what it was before {}", Removed(removed))
+                let what = counted(removed.len() as u64, "outdated conversion");
+                write!(out, "{what} {}", Removed(removed))
             }
             Self::MadeRoom { removed } => {
                 let what = counted(removed.len() as u64, "old conversion");
@@ -209,8 +209,8 @@ pub enum Look {
     /// Every tile: for whoever is about to read them all. Each is found good once, so that it costs
     /// nothing twice.
     Whole,
-    /// The head, and tiles only where something has touched the file: for whoever shows the model at
-    /// once and reads tiles as they come into view. See [`PixelModel::tile`] for those.
+    /// The head, and tiles only where something has touched the file: for whoever shows the model
+    /// at once and reads tiles as they come into view. See [`PixelModel::tile`] for those.
     Quick,
 }
 
@@ -424,7 +424,7 @@ fn read_error(path: &Path, source: io::Error) -> ModelError {
 
 /// Opens a conversion and holds a lock on it, so that no other process removes it.
 fn open_held(cached: &Path) -> Result<PixelModel, ModelError> {
-    let held = File::open(cached).map_err(|source| read_error(cached, source))?;
+    let held = open_regular(cached).map_err(|source| read_error(cached, source))?;
     // Without a lock it can be removed while it is used, which costs no more than another conversion.
     let _ = held.try_lock_shared();
     PixelModel::open_held(cached, held)
@@ -433,7 +433,8 @@ fn open_held(cached: &Path) -> Result<PixelModel, ModelError> {
 /// What to do where a conversion has no room.
 const FOLDER_ADVICE: &str = "make room or name a folder on another disk by PIXEL_LLM_CACHE";
 
-/// Refuses what a disk has no room for, before anything is written. `spare` bytes are left to others.
+/// Refuses what a disk has no room for, before anything is written. `spare` bytes are left to
+/// others.
 ///
 /// # Errors
 /// The disk of the folder has no room; `advice` says what to do then.
@@ -525,6 +526,6 @@ pub fn is_gguf(path: &Path) -> Result<bool, ModelError> {
     use std::io::Read;
     let io = |source| ModelError::Io { action: format!("open {}", path.display()), source };
     let mut magic = [0; 4];
-    let mut file = crate::files::open_regular(path).map_err(io)?;
+    let mut file = open_regular(path).map_err(io)?;
     Ok(file.read_exact(&mut magic).is_ok() && magic == *b"GGUF")
 }

@@ -2,8 +2,9 @@
 //! renamed over it. Dropped without [`AtomicFile::commit`], one leaves nothing, and what was at the target
 //! stays.
 //!
-//! A link is followed: the file that it leads to is the one that is replaced, and the link stays one.
-//! A [`Target`] without leave to replace never does, also not what comes to be there meanwhile.
+//! A link is followed: the file that it leads to is the one that is replaced, and the link stays
+//! one. A [`Target`] without leave to replace never does, also not what comes to be there
+//! meanwhile.
 //!
 //! Every temporary file is in a registry, so that an interrupt handler can remove them with [`abandon_all`].
 
@@ -143,7 +144,8 @@ impl AtomicFile {
     /// Syncs the file, renames it over the target, and syncs the folder.
     ///
     /// # Errors
-    /// A file has come to be there that may not be replaced, or the system refuses. Nothing is left.
+    /// A file has come to be there that may not be replaced, or the system refuses. Nothing is
+    /// left.
     pub fn commit(self) -> Result<(), PxiError> {
         let Self { file, target, place, mut temporary } = self;
         let committed = file
@@ -238,8 +240,8 @@ impl Drop for Temporary {
     }
 }
 
-/// Gives a file a name that no file has. The system does both in one step, so that a file which comes
-/// to be there at the same time is not lost.
+/// Gives a file a name that no file has. The system does both in one step, so that a file which
+/// comes to be there at the same time is not lost.
 fn rename_to_new(temporary: &Path, place: &Path) -> Result<(), PxiError> {
     let failed = PxiError::io("rename into place");
     let Err(refused) = TempPath::try_from_path(temporary).map_err(&failed)?.persist_noclobber(place) else {

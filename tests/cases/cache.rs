@@ -49,7 +49,7 @@ fn a_part_that_is_replaced_is_noticed() {
     fs::copy(case.file("second/m-00002-of-00002.gguf"), &part).unwrap();
     fs::File::options().write(true).open(&part).unwrap().set_modified(time).unwrap();
     let (second, said) = run("two.jsonl");
-    assert!(said.contains("1 conversion of what it was before is removed"), "{said}");
+    assert!(said.contains("1 outdated conversion is removed"), "{said}");
     for (result, name) in [(&first, "first_run"), (&second, "after_the_second_part_was_replaced")] {
         let found = numbers(result);
         for wanted in expected[name]["log_probability_of_each_next_id"].as_array().unwrap() {

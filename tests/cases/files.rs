@@ -227,6 +227,20 @@ fn every_part_of_a_model_outlives_being_named_as_output() {
     assert_eq!(fs::read(case.file(part)).unwrap(), before);
 }
 
+#[cfg(feature = "world")]
+#[test]
+fn a_model_outlives_being_named_for_frame_times() {
+    let case = with_model();
+    fs::hard_link(case.file("model.pxi"), case.file("twin")).unwrap();
+    let before = fs::read(case.file("model.pxi")).unwrap();
+    let tour = ["model.pxi", "--tour", "first-steps", "--no-window", "--screenshots", "shots"];
+    let said = refused(&case, &[&tour[..], &["--frame-times", "twin"]].concat());
+    assert!(said.contains("are the same file"), "{said}");
+    let said = refused(&case, &[&tour[..], &["--frame-times", "times.pxi"]].concat());
+    assert!(said.contains("ends in .pxi"), "{said}");
+    assert_eq!(fs::read(case.file("twin")).unwrap(), before);
+}
+
 #[test]
 fn what_comes_to_be_there_meanwhile_is_not_replaced() {
     use std::io::Write;

@@ -27,8 +27,9 @@ Examples:
   pixel-llm convert model.pxi again.gguf
   pixel-llm convert model.gguf model.pxi --force            replace what is there
 
-The output is a new file beside what it may replace, and appears when it is whole: the disk needs room for it, which is looked at
-before anything is written. What conversions that were killed left in the output's folder is removed."
+The output is a new file beside what it may replace, and appears when it is whole: the disk needs
+room for it, which is looked at before anything is written. What conversions that were killed left
+in the output's folder is removed."
 )]
 pub struct ConvertArgs {
     /// A GGUF or PXI-LLM file.
@@ -102,8 +103,8 @@ pub fn run(args: ConvertArgs, out: &mut Output) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// Removes what killed conversions left where the output goes, and refuses what the disk has no room
-/// for.
+/// Removes what killed conversions left where the output goes, and refuses what the disk has no
+/// room for.
 fn make_room(args: &ConvertArgs, size: u64) -> anyhow::Result<()> {
     let folder = &Target::from(&args.output).folder();
     let (count, size_in_bytes) = resolve::remove_leftovers(folder);

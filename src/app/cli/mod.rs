@@ -27,8 +27,8 @@ pub mod suggest;
 mod table;
 pub mod verify;
 
-/// Opens the model that was named, or the built-in one, for whoever reads every weight. A GGUF file is
-/// converted into the cache when it is new, and anew when its conversion is damaged.
+/// Opens the model that was named, or the built-in one, for whoever reads every weight. A GGUF file
+/// is converted into the cache when it is new, and anew when its conversion is damaged.
 ///
 /// # Errors
 /// The file cannot be read, converted or opened.

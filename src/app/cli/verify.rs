@@ -23,9 +23,10 @@ use crate::words::{counted, one_or_more};
     after_help = "Exit code 0: all is sound. 1: some tile is damaged; each is named with its tensor, rows and columns, and its place on the
 map. 2: the head itself is damaged or the file is no model, so that tiles cannot be told apart.
 
-A GGUF file has no checksums: its structure and every weight are read where they are. A conversion of it that is kept is checked
-too, and told of by itself (`conversion` in JSON): if only that is damaged, the exit code is 1, the model is sound, and the next
-run makes the conversion anew. Nothing is changed.
+A GGUF file has no checksums: its structure and every weight are read where they are. A conversion
+of it that is kept is checked too, and told of by itself (`conversion` in JSON): if only that is
+damaged, the exit code is 1, the model is sound, and the next run makes the conversion anew. Nothing
+is changed.
 
 Examples:
   pixel-llm verify model.pxi

@@ -37,8 +37,8 @@ pub struct GgufWriter {
 }
 
 impl GgufWriter {
-    /// Begins a file at `target` and writes its header. The alignment is that of `general.alignment` in `metadata`,
-    /// or 32.
+    /// Begins a file at `target` and writes its header. The alignment is that of
+    /// `general.alignment` in `metadata`, or 32.
     ///
     /// # Errors
     /// Where the header would not be one that this module reads, or the folder cannot be written.
@@ -95,7 +95,8 @@ impl GgufWriter {
         Ok(())
     }
 
-    /// Syncs the file to disk and gives it its name. What had that name is replaced, where it may be.
+    /// Syncs the file to disk and gives it its name. What had that name is replaced, where it may
+    /// be.
     ///
     /// # Errors
     /// Where bytes of tensors are missing, or the file cannot be synced or renamed.

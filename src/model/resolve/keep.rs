@@ -60,8 +60,8 @@ impl Note {
 /// use.
 pub fn distrust(file: &Path) {
     let Some(note) = Note::read(file) else { return };
-    // Where it cannot be kept, whoever uses the file finds the damage again. What it was made of stays
-    // known.
+    // Where it cannot be kept, whoever uses the file finds the damage again. What it was made of
+    // stays known.
     let text = serde_json::to_vec(&Note { sound: String::new(), ..note });
     let _ = text.map(|text| crate::pxi::AtomicFile::replace(note_path(file), &text));
 }
@@ -121,7 +121,8 @@ impl Entry {
     }
 }
 
-/// Removes from a folder the temporary files of processes that are gone, and gives their number and size in bytes.
+/// Removes from a folder the temporary files of processes that are gone, and gives their number and
+/// size in bytes.
 pub fn remove_leftovers(folder: &Path) -> (u32, u64) {
     let (mut count, mut size) = (0, 0);
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
