@@ -193,7 +193,7 @@ pub enum Kept {
     /// Nothing.
     Nothing,
     /// A conversion with a sound head. Its tiles have not been looked at.
-    Conversion(PixelModel),
+    Conversion(Box<PixelModel>),
     /// A conversion whose head is damaged, so that its tiles cannot be told apart.
     Damaged {
         /// The file.
@@ -238,7 +238,7 @@ impl Cache {
         let Ok(key) = Key::of(path) else { return Kept::Nothing };
         let file = self.folder.join(key.file_name);
         match open_held(&file) {
-            Ok(model) => Kept::Conversion(model),
+            Ok(model) => Kept::Conversion(Box::new(model)),
             Err(_) if !file.exists() => Kept::Nothing,
             Err(error) => Kept::Damaged { file, error },
         }
