@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use pixel_llm::app::gpu_engine::GpuEngine;
 use pixel_llm::app::headless::GpuChoice;
 use pixel_llm::model::PixelModel;
-use pixel_llm::residency::MemorySize;
 use pixel_llm::residency::compute::weights_in_bytes;
+use pixel_llm::size::MemorySize;
 use pixel_llm::tokens::{Ask, Batch, Column, Engine};
 
 /// Passes over the file.

@@ -67,12 +67,33 @@ pub fn read_to_string(path: &Path) -> io::Result<String> {
 pub fn is_same_file(one: &Path, other: &Path) -> bool {
     #[cfg(unix)]
     if let (Ok(one), Ok(other)) = (one.metadata(), other.metadata()) {
-        use std::os::unix::fs::{FileTypeExt, MetadataExt};
+        use std::os::unix::fs::FileTypeExt;
         let kind = one.file_type();
         let is_harmless = kind.is_char_device() || kind.is_socket();
-        return !is_harmless && (one.dev(), one.ino()) == (other.dev(), other.ino());
+        return !is_harmless && identity(&one) == identity(&other);
     }
-    whole(one).is_some_and(|one| Some(one) == whole(other))
+    let (Some(one), Some(other)) = (whole(one), whole(other)) else { return false };
+    let is_one_folder = || match (one.parent(), other.parent()) {
+        (Some(one), Some(other)) => is_same_folder(one, other),
+        _ => false,
+    };
+    one == other || (one.file_name() == other.file_name() && is_one_folder())
+}
+
+/// What the system knows a file by, whatever its name and wherever it is mounted.
+#[cfg(unix)]
+fn identity(about: &std::fs::Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    (about.dev(), about.ino())
+}
+
+/// Whether two whole names are of one folder, which may be mounted in two places.
+fn is_same_folder(one: &Path, other: &Path) -> bool {
+    #[cfg(unix)]
+    if let (Ok(one), Ok(other)) = (one.metadata(), other.metadata()) {
+        return identity(&one) == identity(&other);
+    }
+    one == other
 }
 
 /// A path without links, also of a file that is not there yet.
@@ -80,6 +101,9 @@ fn whole(path: &Path) -> Option<PathBuf> {
     if let Ok(whole) = path.canonicalize() {
         return Some(whole);
     }
+    // A link to nowhere names what is made when it is written to.
+    let ahead = crate::pxi::followed(path, false).ok()?;
+    let path = &ahead;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     Some(parent.unwrap_or(Path::new(".")).canonicalize().ok()?.join(path.file_name()?))
 }
@@ -198,6 +222,17 @@ pub enum Refusal {
     /// Something is there.
     #[error("{} exists already; give --force to replace it, or another name", .0.display())]
     Exists(PathBuf),
+    /// A folder is there, or the name is that of one.
+    #[error("{} is a folder; name a file in it", .0.display())]
+    Folder(PathBuf),
+    /// The folder is not there.
+    #[error("{}: there is no folder {}; make it first", output.display(), folder.display())]
+    NoFolder {
+        /// What would be written.
+        output: PathBuf,
+        /// Where.
+        folder: PathBuf,
+    },
     /// The output lies in a folder that is read as a whole.
     #[error("{} is inside {}, which is read; name another output", output.display(), input.display())]
     Inside {
@@ -233,7 +268,7 @@ pub fn refuse_input<'a>(output: &Path, inputs: impl IntoIterator<Item = &'a Path
 /// Whether a file is in a folder or one of its folders.
 fn is_inside(path: &Path, folder: &Path) -> bool {
     let (Some(path), Some(folder)) = (whole(path), whole(folder)) else { return false };
-    path.starts_with(folder)
+    path.ancestors().any(|above| is_same_folder(above, &folder))
 }
 
 fn stream<'a>(path: &'a Path, stream: &'a str) -> &'a Path {
@@ -256,18 +291,35 @@ pub fn refuse_ending(output: &Path, written: Format) -> Result<(), Refusal> {
     }
 }
 
-/// Refuses a file that is there, unless `force` gives leave to replace it. Standard output, pipes
-/// and devices are written to and not replaced, so they pass.
+/// Refuses a file that is there, unless `force` gives leave to replace it, and a folder in any
+/// case. Standard output, pipes and devices are written to and not replaced, so they pass.
 ///
 /// # Errors
-/// [`Refusal::Exists`].
+/// [`Refusal::Exists`] or [`Refusal::Folder`].
 pub fn refuse_existing(output: &Path, force: bool) -> Result<(), Refusal> {
-    let is_there = output != Path::new("-") && output.metadata().is_ok_and(|about| about.is_file());
-    if is_there && !force { Err(Refusal::Exists(output.to_owned())) } else { Ok(()) }
+    match output.metadata() {
+        _ if output == Path::new("-") => Ok(()),
+        _ if crate::pxi::names_folder(output) => Err(Refusal::Folder(output.to_owned())),
+        Ok(about) if about.is_dir() => Err(Refusal::Folder(output.to_owned())),
+        Ok(about) if about.is_file() && !force => Err(Refusal::Exists(output.to_owned())),
+        _ => Ok(()),
+    }
 }
 
-/// All three: the output is no input, its ending is not that of another format, and nothing is
-/// replaced without leave.
+/// Refuses an output in a folder that is not there, before there is work that would be lost.
+///
+/// # Errors
+/// [`Refusal::NoFolder`].
+pub fn refuse_missing_folder(output: &Path) -> Result<(), Refusal> {
+    let folder = crate::pxi::Target::from(output).folder();
+    if output == Path::new("-") || folder.exists() {
+        return Ok(());
+    }
+    Err(Refusal::NoFolder { output: output.to_owned(), folder })
+}
+
+/// All four: the output is no input, its ending is not that of another format, nothing is replaced
+/// without leave, and its folder is there.
 ///
 /// # Errors
 /// The first [`Refusal`].
@@ -279,7 +331,8 @@ pub fn check_output<'a>(
 ) -> Result<(), Refusal> {
     refuse_input(output, inputs)?;
     refuse_ending(output, written)?;
-    refuse_existing(output, force)
+    refuse_existing(output, force)?;
+    refuse_missing_folder(output)
 }
 
 #[cfg(test)]
@@ -308,6 +361,12 @@ mod tests {
             let null = Path::new("/dev/null");
             assert!(!is_same_file(null, null), "reading and writing it loses nothing");
         }
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("sub/new", at("ahead")).unwrap();
+            assert!(is_same_file(&at("ahead"), &at("sub/new")), "a link to what is not there yet");
+        }
+        assert_eq!(refuse_existing(&at("sub"), true), Err(Refusal::Folder(at("sub"))));
         let inside = refuse_input(&at("sub/x"), [at("sub").as_path()]);
         assert!(matches!(inside, Err(Refusal::Inside { .. })), "{inside:?}");
         assert_eq!(refuse_input(&at("x"), [at("sub").as_path()]), Ok(()));

@@ -15,7 +15,7 @@
 //! 10. [`agents`]: who does them, as entities that choose by utility, in a simulation of fixed ticks.
 //! 11. [`mods`]: contents as RON, from the program and from folders and archives.
 //!
-//! [`assets`] is what travels inside the program and what mods make of it, [`names`] what a misspelt one may mean, [`folders`] where the user's things are, [`files`] which of them may be read and written, [`terminal`] makes text from elsewhere safe to show, [`memory`] what the program takes, [`app`] the modes and the command line.
+//! [`assets`] is what travels inside the program and what mods make of it, [`names`] what a misspelt one may mean, [`folders`] where the user's things are, [`files`] which of them may be read and written, [`size`] how many bytes a person means, [`words`] counts things in sentences, [`terminal`] makes text from elsewhere safe to show, [`memory`] what the program takes, [`app`] the modes and the command line.
 
 pub mod agents;
 pub mod app;
@@ -35,9 +35,11 @@ pub mod pxi;
 pub mod residency;
 #[cfg(feature = "world")]
 pub mod shaders;
+pub mod size;
 pub mod terminal;
 #[cfg(feature = "world")]
 pub mod tiles;
 pub mod tokens;
+pub mod words;
 #[cfg(feature = "world")]
 pub mod world;

@@ -29,7 +29,7 @@ fn a_mod_is_made_checked_disabled_shown_and_packed() {
     program(&folder, &["mods", "check"])
         .assert()
         .success()
-        .stdout(contains("1 mods checked, 0 with something wrong"));
+        .stdout(contains("1 mod checked, 0 with something wrong"));
     program(&folder, &["mods", "check", "mods/mine"]).assert().success();
     program(&folder, &["mods", "disable", "mine"]).assert().success().stdout("mine is now disabled\n");
     program(&folder, &["mods", "list"]).assert().success().stdout(contains("mine  0.1.0    disabled"));

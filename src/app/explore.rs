@@ -6,7 +6,7 @@ mod agents;
 mod experiments;
 mod offscreen;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,8 @@ use super::cli::output::{Exit, Output, print_warning};
 use super::gpu_engine::Plan;
 use super::headless::{AdapterFacts, GpuChoice, log_layer, reopen_gpu};
 use crate::assets::Assets;
-use crate::model::PixelModel;
+use crate::files;
+use crate::model::{PixelModel, resolve};
 use crate::mods::live::LiveModsPlugin;
 use crate::panel::PanelPlugin;
 use crate::passes::network::{NetworkModel, NetworkPlugin, Sizes};
@@ -73,6 +74,20 @@ pub struct WorldArgs {
     /// Explore without agents: nobody works on the coach's tasks meanwhile.
     #[arg(long, conflicts_with = "no_window", help_heading = "The world")]
     pub no_agents: bool,
+}
+
+impl WorldArgs {
+    /// Refuses a file of frame times that is a part of the model, or whose ending says another
+    /// format. To be called before anything is opened.
+    ///
+    /// # Errors
+    /// It is one of these.
+    pub fn check_outputs(&self, model: Option<&Path>) -> Result<(), files::Refusal> {
+        let Some(output) = &self.frame_times else { return Ok(()) };
+        let parts = model.map(resolve::parts).unwrap_or_default();
+        files::refuse_input(output, parts.iter().map(PathBuf::as_path))?;
+        files::refuse_ending(output, files::Format::Text)
+    }
 }
 
 /// The largest side of a window or picture: what textures of every adapter hold.

@@ -159,6 +159,8 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
+    #[cfg(unix)]
+    let_writes_fail();
     remove_temporary_files_on_interrupt();
     let mut out = Output::new(arguments.json);
     let mods = arguments.mods.clone().or_else(crate::mods::user_folder);
@@ -189,7 +191,7 @@ pub fn main() -> ExitCode {
         }
         #[cfg(feature = "world")]
         None if arguments.world.tour.is_some() && arguments.batch.no_window => {
-            cli::open_model(arguments.batch.model.as_deref(), &assets).and_then(|model| {
+            open_world(&arguments.world, &arguments.batch, &assets).and_then(|model| {
                 explore::run_offscreen(model, &arguments.world, arguments.batch.memory, &assets, &mut out)
             })
         }
@@ -199,7 +201,7 @@ pub fn main() -> ExitCode {
         }
         None if arguments.batch.answers() => run::run(&arguments.batch, &assets, &mut out),
         #[cfg(feature = "world")]
-        None => cli::open_model(arguments.batch.model.as_deref(), &assets).and_then(|model| {
+        None => open_world(&arguments.world, &arguments.batch, &assets).and_then(|model| {
             explore::run(model, &arguments.world, arguments.batch.memory, &assets, &mut out)
         }),
         #[cfg(not(feature = "world"))]
@@ -227,6 +229,18 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The model of the window, or of pictures of it, once it is sure that nothing takes its place.
+#[cfg(feature = "world")]
+fn open_world(
+    world: &explore::WorldArgs,
+    batch: &run::BatchArgs,
+    assets: &Assets,
+) -> anyhow::Result<crate::model::PixelModel> {
+    let model = batch.model.as_deref();
+    world.check_outputs(model)?;
+    cli::open_model_quickly(model, assets)
+}
+
 fn remove_temporary_files_on_interrupt() {
     let handler = || {
         if run::interrupt() {
@@ -240,6 +254,17 @@ fn remove_temporary_files_on_interrupt() {
     if let Err(error) = ctrlc::set_handler(handler) {
         output::print_warning(&format!("an interrupt may leave a temporary file: {error}"));
     }
+}
+
+/// A file that grows beyond what the shell allows (`ulimit -f`) fails to be written, like one on a
+/// full disk. Otherwise the system would end the program, and its temporary file would stay.
+#[cfg(unix)]
+fn let_writes_fail() {
+    use nix::sys::signal::{SigSet, Signal};
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGXFSZ);
+    // Before there are other threads, which take it over. Without it the program still works.
+    let _ = signals.thread_block();
 }
 
 #[cfg(test)]

@@ -3,8 +3,6 @@
 //! Bands of rows are read, rearranged, hashed and written on every core; when all tiles are in place the head is written
 //! and the container's own checksum taken. The file appears under its name only when it is whole.
 
-use std::path::Path;
-
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -19,7 +17,7 @@ use super::planes::LINE_BYTES;
 use super::rearrange::scatter;
 use super::tensors::{self, Tensor};
 use super::tiling::Layout;
-use crate::pxi::{DEFAULT_WIDTH, HEADER_LEN, PayloadFile};
+use crate::pxi::{DEFAULT_WIDTH, HEADER_LEN, PayloadFile, Target};
 
 /// What a conversion has done.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -42,17 +40,21 @@ pub fn work_in_bytes(gguf: &Gguf) -> u64 {
     2 * gguf.tensors().iter().map(|tensor| tensor.len).sum::<u64>()
 }
 
-/// Converts an opened GGUF file into `path`.
+/// Converts an opened GGUF file into `target`.
 ///
 /// # Errors
 /// The model is of no supported family or does not hold together, a weight is NaN or infinite, or a file cannot be read or
-/// written. Nothing is left behind then, and a file that stood at `path` still stands.
-pub fn convert(gguf: &Gguf, path: &Path, progress: Progress<'_>) -> Result<Conversion, ModelError> {
+/// written. Nothing is left behind then, and a file that stood there still stands.
+pub fn convert(
+    gguf: &Gguf,
+    target: impl Into<Target>,
+    progress: Progress<'_>,
+) -> Result<Conversion, ModelError> {
     let Draft { metadata, metadata_block, table, config, tensors, plan, sections } = draft(gguf)?;
     let [map_width, map_height] = map_size(&plan)?;
     let tile_count = tile_count(&tensors);
 
-    let output = PayloadFile::create(path, DEFAULT_WIDTH, sections.payload_size())?;
+    let output = PayloadFile::create(target, DEFAULT_WIDTH, sections.payload_size())?;
     let records = write_tiles(gguf, &tensors, sections.tiles, Some(&output), progress)?;
     let mut root = Sha256::new();
     records.iter().for_each(|(digest, _)| root.update(digest));

@@ -55,7 +55,7 @@ pub enum ModelError {
     },
     /// A tile's bytes are not those that were written.
     #[error(
-        "tile {tile} of {tensor} (rows {rows}, columns {columns}): SHA-256 does not match; the tile is damaged"
+        "tile {tile} of {tensor} (rows {rows}, columns {columns}): SHA-256 does not match; the tile is damaged; {what_next}"
     )]
     Tile {
         /// Index in the tile table.
@@ -66,6 +66,8 @@ pub enum ModelError {
         rows: String,
         /// Its columns, as `a..b`.
         columns: String,
+        /// What mends it.
+        what_next: &'static str,
     },
     /// The operating system said no.
     #[error("{action}: {source}")]

@@ -1,7 +1,5 @@
 //! PXI-LLM back to GGUF: every tensor's bytes and every metadata pair as they were.
 
-use std::path::Path;
-
 use rayon::prelude::*;
 
 use super::convert::{Progress, band_bytes};
@@ -11,6 +9,7 @@ use super::pixel_model::PixelModel;
 use super::rearrange::gather;
 use super::tensors::Tensor;
 use super::tiling::Layout;
+use crate::pxi::Target;
 
 /// Bands that are gathered side by side before they are written in order: enough for every core, little in memory.
 const BANDS_AT_ONCE: usize = 32;
@@ -19,7 +18,11 @@ const BANDS_AT_ONCE: usize = 32;
 ///
 /// # Errors
 /// A tile is damaged, or the file cannot be written. Nothing is left behind then.
-pub fn export(model: &PixelModel, path: &Path, progress: Progress<'_>) -> Result<(), ModelError> {
+pub fn export(
+    model: &PixelModel,
+    target: impl Into<Target>,
+    progress: Progress<'_>,
+) -> Result<(), ModelError> {
     let infos: Vec<TensorInfo> = (model.tensors().iter())
         .map(|tensor| TensorInfo {
             name: tensor.name.clone(),
@@ -27,7 +30,7 @@ pub fn export(model: &PixelModel, path: &Path, progress: Progress<'_>) -> Result
             encoding: tensor.encoding(),
         })
         .collect();
-    let mut writer = GgufWriter::create(path, model.metadata(), &infos)?;
+    let mut writer = GgufWriter::create(target, model.metadata(), &infos)?;
     let mut done = 0;
     for tensor in model.tensors() {
         let step = match tensor.tiling.layout {

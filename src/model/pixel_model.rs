@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::coarse::{Coarse, GRID, Statistics};
@@ -53,6 +54,9 @@ impl Source {
         }
     }
 }
+
+/// Tiles that a core checks at a time: a few MiB.
+const TILES_AT_ONCE: usize = 64;
 
 const UNCHECKED: u8 = 0;
 const GOOD: u8 = 1;
@@ -188,11 +192,35 @@ impl PixelModel {
         if state.load(Ordering::Relaxed) == UNCHECKED {
             let good = Sha256::digest(bytes)[..] == *self.tile_digest(tile);
             state.store(if good { GOOD } else { DAMAGED }, Ordering::Relaxed);
+            if !good && self.is_kept() {
+                // So that the next start finds it before it computes, and makes it anew.
+                super::resolve::distrust(&self.path);
+            }
         }
         match state.load(Ordering::Relaxed) {
             DAMAGED => Err(self.damaged(tile).in_file(&self.path)),
             _ => Ok(bytes),
         }
+    }
+
+    /// Checks every tile that was not checked yet, on every core. Nothing is kept in memory for it.
+    ///
+    /// # Errors
+    /// A tile is damaged.
+    pub fn check_tiles(&self) -> Result<(), ModelError> {
+        let tiles: Vec<u32> = (0..self.tile_count()).collect();
+        tiles.par_chunks(TILES_AT_ONCE).try_for_each(|tiles| {
+            let checked = tiles.iter().try_for_each(|&tile| self.tile(tile).map(drop));
+            if let (Some(first), Some(last)) = (tiles.first(), tiles.last()) {
+                self.release(*first..*last + 1);
+            }
+            checked
+        })
+    }
+
+    /// Whether the file is a conversion that can be made anew from its source.
+    fn is_kept(&self) -> bool {
+        matches!(*self.source, Source::Held(..))
     }
 
     /// A tile's bytes, checked against its digest again: for whoever lets them go and reads them anew, since a medium may give other bytes the second time.
@@ -292,6 +320,11 @@ impl PixelModel {
             tensor: self.tensors[tensor].name.clone(),
             rows: format!("{}..{}", shape.rows.start, shape.rows.end),
             columns: format!("{}..{}", shape.columns.start, shape.columns.end),
+            what_next: if self.is_kept() {
+                "this conversion is made anew from its GGUF model at the next start"
+            } else {
+                "convert the model again or get a sound copy"
+            },
         }
     }
 

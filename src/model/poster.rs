@@ -4,8 +4,6 @@
 //! for that many weights of the tensor's spread, its light how large the weights are beside the tensor's: structure shows
 //! where weights agree in sign or stand out in size, and pure noise stays an even grain.
 
-use std::path::Path;
-
 use rayon::prelude::*;
 
 use super::error::ModelError;
@@ -13,7 +11,7 @@ use super::pixel_model::PixelModel;
 use super::plan::{Plot, Rect};
 use super::tiling::TileShape;
 use super::weights::tile_weights;
-use crate::pxi::AtomicFile;
+use crate::pxi::{AtomicFile, Target};
 
 /// A picture of 8-bit RGB, row by row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,8 +179,10 @@ impl Picture {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn write_png(&self, path: &Path) -> Result<(), ModelError> {
-        let file = AtomicFile::create(path)?;
+    pub fn write_png(&self, target: impl Into<Target>) -> Result<(), ModelError> {
+        let target = target.into();
+        let path = target.path().to_owned();
+        let file = AtomicFile::create(target)?;
         let mut buffered = std::io::BufWriter::new(file);
         let mut encoder = png::Encoder::new(&mut buffered, self.width, self.height);
         encoder.set_color(png::ColorType::Rgb);

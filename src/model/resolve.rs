@@ -7,20 +7,23 @@ mod keep;
 mod key;
 
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use keep::{Entry, free_bytes};
-use keep::{Note, Turn, entries, remove_leftovers, touch};
-use key::{Key, parts};
+pub(super) use keep::distrust;
+pub use keep::{Entry, free_bytes, remove_leftovers};
+use keep::{Note, Turn, entries, touch};
+use key::Key;
+pub use key::parts;
 
 use super::PixelModel;
 use super::convert::{Progress, convert, file_size_in_bytes, work_in_bytes};
 use super::error::ModelError;
 use super::gguf::Gguf;
-use super::verify::verify;
+use crate::files::open_regular;
 use crate::folders;
+use crate::size::MemorySize;
+use crate::words::{counted, one_or_more};
 
 /// The variable that names the cache's folder.
 pub const FOLDER_VARIABLE: &str = "PIXEL_LLM_CACHE";
@@ -66,7 +69,7 @@ pub enum CacheNote {
         /// How large it becomes.
         size_in_bytes: u64,
     },
-    /// A conversion was damaged; it is made anew.
+    /// A conversion was damaged; it is removed and made anew.
     Damaged {
         /// The file.
         file: PathBuf,
@@ -78,12 +81,24 @@ pub enum CacheNote {
         /// Their size.
         size_in_bytes: u64,
     },
+    /// Conversions of what the model was before have been removed.
+    Outdated {
+        /// Which.
+        removed: Vec<Entry>,
+    },
     /// Conversions have been removed to make room.
     MadeRoom {
-        /// How many.
-        count: u32,
-        /// Their size.
+        /// Which.
+        removed: Vec<Entry>,
+    },
+    /// A conversion is larger than the bound leaves room for, so it is not kept.
+    TooLarge {
+        /// Its size.
         size_in_bytes: u64,
+        /// The size of those that are in use, which stay.
+        in_use: u64,
+        /// The bound.
+        limit: u64,
     },
     /// The cache's folder cannot be used, so the conversion is not kept.
     NotKept {
@@ -103,21 +118,32 @@ impl fmt::Display for CacheNote {
                 write!(out, "{model} is converted once, to {size} in {}", folder.display())
             }
             Self::Damaged { file } => {
-                write!(
-                    out,
-                    "the conversion {} is damaged and removed; the next use makes it anew",
-                    file.display()
-                )
+                write!(out, "the conversion {} was damaged; it is made anew from the model", file.display())
             }
-            Self::Leftovers { count, size_in_bytes } => {
-                let size = megabytes(*size_in_bytes);
-                write!(out, "{count} unfinished conversions of runs that were killed are removed ({size})")
-            }
-            Self::MadeRoom { count, size_in_bytes } => write!(
+            Self::Leftovers { count, size_in_bytes } => write!(
                 out,
-                "{count} old conversions are removed to make room ({}); {LIMIT_VARIABLE} sets how much is kept",
+                "{} of runs that were killed {} removed ({})",
+                counted(*count, "unfinished conversion"),
+                one_or_more(*count, "is", "are"),
                 megabytes(*size_in_bytes)
             ),
+            Self::Outdated { removed } => {
+                let what = counted(removed.len() as u64, "outdated conversion");
+                write!(out, "{what} {}", Removed(removed))
+            }
+            Self::MadeRoom { removed } => {
+                let what = counted(removed.len() as u64, "old conversion");
+                write!(out, "{what} {} to make room; ", Removed(removed))?;
+                write!(out, "{LIMIT_VARIABLE} sets how much is kept")
+            }
+            Self::TooLarge { size_in_bytes, in_use, limit } => {
+                let (size, limit) = (megabytes(*size_in_bytes), megabytes(*limit));
+                write!(out, "the conversion takes {size}, and {limit} may be kept")?;
+                if *in_use > 0 {
+                    write!(out, ", {} of which are in use", megabytes(*in_use))?;
+                }
+                write!(out, "; it is not kept, unless {LIMIT_VARIABLE} is raised")
+            }
             Self::NotKept { folder, why } => write!(
                 out,
                 "{}: {why}; the conversion is not kept; {FOLDER_VARIABLE} names another folder to keep it in",
@@ -127,38 +153,65 @@ impl fmt::Display for CacheNote {
     }
 }
 
+/// Conversions that are removed, by size and by the models that they were made of.
+struct Removed<'a>(&'a [Entry]);
+
+impl fmt::Display for Removed<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size = self.0.iter().map(|entry| entry.size_in_bytes).sum();
+        let is = one_or_more(self.0.len() as u64, "is", "are");
+        write!(out, "{is} removed ({}", megabytes(size))?;
+        for (index, entry) in self.0.iter().enumerate() {
+            let of = entry.made_of.first().unwrap_or(&entry.file);
+            write!(out, "{} {}", if index == 0 { ":" } else { "," }, of.display())?;
+        }
+        write!(out, ")")
+    }
+}
+
 fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
-/// The bound of the cache in bytes: `$PIXEL_LLM_CACHE_LIMIT`, such as `500M` or `8G`, else 20 GiB.
+/// The bound of the cache in bytes: `$PIXEL_LLM_CACHE_LIMIT`, such as `500M` or `8GiB`, as
+/// [`MemorySize`] reads it, else 20 GiB.
 ///
 /// # Errors
 /// The variable is no size.
 pub fn limit() -> Result<u64, ModelError> {
     let Some(text) = folders::variable(LIMIT_VARIABLE) else { return Ok(DEFAULT_LIMIT) };
     let text = text.to_string_lossy().into_owned();
-    parse_size(&text).ok_or_else(|| {
-        ModelError::field(LIMIT_VARIABLE, format!("{text:?}"), "a size such as 500M, 8G or 8GiB")
-    })
+    let size = text.parse::<MemorySize>().map_err(|_| {
+        ModelError::field(LIMIT_VARIABLE, format!("{text:?}"), "a size such as 500M, 8GiB or 8GB")
+    });
+    size.map(|size| size.0)
 }
 
-fn parse_size(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kb" => 1000,
-        "m" | "mb" => 1_000_000,
-        "g" | "gb" => 1_000_000_000,
-        "t" | "tb" => 1_000_000_000_000,
-        "kib" => 1 << 10,
-        "mib" => 1 << 20,
-        "gib" => 1 << 30,
-        "tib" => 1 << 40,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(factor)
+/// What is kept of a model as it is now.
+#[derive(Debug)]
+pub enum Kept {
+    /// Nothing.
+    Nothing,
+    /// A conversion with a sound head. Its tiles have not been looked at.
+    Conversion(Box<PixelModel>),
+    /// A conversion whose head is damaged, so that its tiles cannot be told apart.
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        error: ModelError,
+    },
+}
+
+/// How closely a conversion is looked at before it is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Every tile: for whoever is about to read them all. Each is found good once, so that it costs
+    /// nothing twice.
+    Whole,
+    /// The head, and tiles only where something has touched the file: for whoever shows the model
+    /// at once and reads tiles as they come into view. See [`PixelModel::tile`] for those.
+    Quick,
 }
 
 impl Cache {
@@ -180,10 +233,15 @@ impl Cache {
         entries(&self.folder).map_err(self.failed("read"))
     }
 
-    /// The conversion of a model as it is now, if it is there and sound. Nothing is made.
-    pub fn find(&self, path: &Path, note: &mut dyn FnMut(CacheNote)) -> Option<PixelModel> {
-        let cached = self.folder.join(Key::of(path).ok()?.file_name);
-        self.known(&cached, path, note)
+    /// What is kept of a model as it is now. Nothing is made, removed or changed.
+    pub fn find(&self, path: &Path) -> Kept {
+        let Ok(key) = Key::of(path) else { return Kept::Nothing };
+        let file = self.folder.join(key.file_name);
+        match open_held(&file) {
+            Ok(model) => Kept::Conversion(Box::new(model)),
+            Err(_) if !file.exists() => Kept::Nothing,
+            Err(error) => Kept::Damaged { file, error },
+        }
     }
 
     /// The conversions of a model, of now and of what its files were before.
@@ -201,6 +259,7 @@ impl Cache {
     }
 
     /// Opens a model. A `.gguf` is converted into the cache unless a conversion of the same files is there and sound.
+    /// A damaged one is made anew. A model that is no conversion is not looked at beyond its head.
     /// `note` hears what the user should; `start` is told the bytes of work when a conversion begins, and gives what hears of
     /// its progress.
     ///
@@ -209,6 +268,7 @@ impl Cache {
     pub fn open(
         &self,
         path: &Path,
+        look: Look,
         note: &mut dyn FnMut(CacheNote),
         start: impl FnOnce(u64) -> Box<dyn Fn(u64) + Sync>,
     ) -> Result<PixelModel, ModelError> {
@@ -222,7 +282,7 @@ impl Cache {
         }
         let key = Key::of(path).map_err(|source| read_error(path, source))?;
         let cached = self.folder.join(&key.file_name);
-        if let Some(model) = self.known(&cached, path, note) {
+        if let Some(model) = self.known(&cached, path, look, note) {
             return Ok(model);
         }
         let gguf = Gguf::open(path)?;
@@ -237,10 +297,10 @@ impl Cache {
         let turn = self.folder.join(format!(".{}.lock", key.file_name));
         let turn = Turn::take(&turn, || note(CacheNote::Waiting)).map_err(self.failed("lock"))?;
         // Who had the turn before has made it.
-        if let Some(model) = self.known(&cached, path, note) {
+        if let Some(model) = self.known(&cached, path, look, note) {
             return Ok(model);
         }
-        self.make_room(size, limit, &key, note)?;
+        let is_kept = self.make_room(size, limit, &key, note)?;
         note(CacheNote::Converting { model: path.into(), folder: self.folder.clone(), size_in_bytes: size });
         convert_to(path, &gguf, &cached, start)?;
         if Key::of(path).ok().as_ref() != Some(&key) {
@@ -249,30 +309,40 @@ impl Cache {
             let source = io::Error::other("the file changed while it was converted; try again");
             return Err(read_error(path, source));
         }
-        Note::write(&cached, whole(path));
+        if is_kept {
+            Note::write(&cached, whole(path));
+        }
         let model = open_held(&cached);
+        // A mapped file may lose its name here, and its bytes go with the process; elsewhere it is
+        // what goes first when room is needed.
+        if !is_kept && cfg!(unix) {
+            let _ = std::fs::remove_file(&cached);
+        }
         drop(turn);
         model
     }
 
-    /// A conversion that is there and sound.
-    fn known(&self, cached: &Path, path: &Path, note: &mut dyn FnMut(CacheNote)) -> Option<PixelModel> {
+    /// A conversion that is there and sound. One that is not is removed.
+    fn known(
+        &self,
+        cached: &Path,
+        path: &Path,
+        look: Look,
+        note: &mut dyn FnMut(CacheNote),
+    ) -> Option<PixelModel> {
         if !cached.exists() {
             return None;
         }
-        let damaged = |note: &mut dyn FnMut(CacheNote)| note(CacheNote::Damaged { file: cached.into() });
-        let Ok(model) = open_held(cached) else {
-            damaged(note);
+        // What something touched is looked at whole, once.
+        let is_noted = || Note::read(cached).is_some_and(|noted| noted.holds(cached));
+        let looks_whole = look == Look::Whole || !is_noted();
+        let model = open_held(cached).ok().filter(|model| !looks_whole || model.check_tiles().is_ok());
+        let Some(model) = model else {
             let _ = std::fs::remove_file(cached);
+            note(CacheNote::Damaged { file: cached.into() });
             return None;
         };
-        if !Note::read(cached).is_some_and(|noted| noted.holds(cached)) {
-            // Something touched it: every tile is looked at, once.
-            if !verify(&model, &|_| ()).is_empty() {
-                damaged(note);
-                let _ = std::fs::remove_file(cached);
-                return None;
-            }
+        if looks_whole && !is_noted() {
             Note::write(cached, whole(path));
         }
         touch(cached);
@@ -285,34 +355,53 @@ impl Cache {
         tempfile::tempfile_in(&self.folder).map(drop)
     }
 
-    /// Removes conversions of what the model was before, and those that were not used for longest, until a new one has room.
+    /// Removes conversions of what the model was before, and those that were not used for longest,
+    /// until a new one has room on the disk and within the bound. What removing cannot help stays.
+    /// Gives whether the new one may be kept.
     fn make_room(
         &self,
         size: u64,
         limit: u64,
         key: &Key,
         note: &mut dyn FnMut(CacheNote),
-    ) -> Result<(), ModelError> {
-        let (old, others): (Vec<_>, Vec<_>) =
+    ) -> Result<bool, ModelError> {
+        let remove = |entry: &Entry| entry.remove().unwrap_or(false);
+        // Nothing finds those again: the files that they were made of are no more.
+        let (outdated, others): (Vec<_>, Vec<_>) =
             self.entries()?.into_iter().partition(|entry| is_of(entry, key));
-        old.iter().for_each(|entry| drop(entry.remove()));
-        let mut kept: u64 = others.iter().map(|entry| entry.size_in_bytes).sum();
-        let is_short = || free_bytes(&self.folder).is_some_and(|free| free < size.saturating_add(SPARE));
-        let (mut count, mut removed) = (0, 0);
-        for entry in &others {
-            if kept.saturating_add(size) <= limit && !is_short() {
-                break;
-            }
-            if entry.remove().unwrap_or(false) {
-                count += 1;
-                kept -= entry.size_in_bytes;
-                removed += entry.size_in_bytes;
+        let (removed, stuck): (Vec<_>, Vec<_>) = outdated.into_iter().partition(remove);
+        if !removed.is_empty() {
+            note(CacheNote::Outdated { removed });
+        }
+        let sum = |entries: &[Entry]| entries.iter().map(|entry| entry.size_in_bytes).sum::<u64>();
+        let (used, idle): (Vec<_>, Vec<_>) = others.into_iter().partition(Entry::is_in_use);
+        let in_use = sum(&used).saturating_add(sum(&stuck));
+        let is_kept = in_use.saturating_add(size) <= limit;
+        if !is_kept {
+            note(CacheNote::TooLarge { size_in_bytes: size, in_use, limit });
+        }
+        let free = || free_bytes(&self.folder).unwrap_or(u64::MAX);
+        let needed = size.saturating_add(SPARE);
+        let mut kept = in_use.saturating_add(sum(&idle));
+        let is_enough = |kept: u64| (!is_kept || kept.saturating_add(size) <= limit) && free() >= needed;
+        let mut removed = Vec::new();
+        // Where even removing all would leave the disk too full, nothing goes for it.
+        if free().saturating_add(sum(&idle)) >= needed {
+            for entry in idle {
+                if is_enough(kept) {
+                    break;
+                }
+                if remove(&entry) {
+                    kept -= entry.size_in_bytes;
+                    removed.push(entry);
+                }
             }
         }
-        if count > 0 {
-            note(CacheNote::MadeRoom { count, size_in_bytes: removed });
+        if !removed.is_empty() {
+            note(CacheNote::MadeRoom { removed });
         }
-        check_room(&self.folder, size)
+        check_room(&self.folder, size, SPARE, FOLDER_ADVICE)?;
+        Ok(is_kept)
     }
 
     fn failed(&self, what: &str) -> impl Fn(io::Error) -> ModelError {
@@ -335,26 +424,59 @@ fn read_error(path: &Path, source: io::Error) -> ModelError {
 
 /// Opens a conversion and holds a lock on it, so that no other process removes it.
 fn open_held(cached: &Path) -> Result<PixelModel, ModelError> {
-    let held = File::open(cached).map_err(|source| read_error(cached, source))?;
+    let held = open_regular(cached).map_err(|source| read_error(cached, source))?;
     // Without a lock it can be removed while it is used, which costs no more than another conversion.
     let _ = held.try_lock_shared();
     PixelModel::open_held(cached, held)
 }
 
-/// Refuses what a disk has no room for, before anything is written.
-fn check_room(folder: &Path, size: u64) -> Result<(), ModelError> {
-    match free_bytes(folder) {
-        Some(free) if free < size.saturating_add(SPARE) => {
-            let (size, free) = (megabytes(size), megabytes(free));
-            let source = io::Error::other(format!(
-                "the conversion takes {size} and the disk has {free} free; make room or name a folder on another \
-                 disk by {FOLDER_VARIABLE}"
-            ));
-            Err(ModelError::Io { action: format!("write to {}", folder.display()), source })
-        }
-        _ => Ok(()),
-    }
+/// What to do where a conversion has no room.
+const FOLDER_ADVICE: &str = "make room or name a folder on another disk by PIXEL_LLM_CACHE";
+
+/// Refuses what a disk has no room for, before anything is written. `spare` bytes are left to
+/// others.
+///
+/// # Errors
+/// The disk of the folder has no room; `advice` says what to do then.
+pub fn check_room(folder: &Path, size: u64, spare: u64, advice: &str) -> Result<(), ModelError> {
+    let Some(free) = free_bytes(folder).filter(|free| *free < size.saturating_add(spare)) else {
+        return Ok(());
+    };
+    let left = if spare > 0 { format!(", {} are left to others", megabytes(spare)) } else { String::new() };
+    let (size, free) = (megabytes(size), megabytes(free));
+    let source = io::Error::other(format!("it takes {size}{left}, and the disk has {free} free; {advice}"));
+    Err(ModelError::Io { action: format!("write to {}", folder.display()), source })
 }
+
+/// Refuses copies of a model, made for a while, that the disk for temporary files has no room for.
+///
+/// # Errors
+/// As [`check_room`].
+pub fn check_temporary_room(folder: &Path, size: u64) -> Result<(), ModelError> {
+    check_room(folder, size, SPARE, "make room or name a folder on another disk by TMPDIR")
+}
+
+/// Removes what killed runs left of conversions among temporary files.
+fn remove_temporary_leftovers() -> (u32, u64) {
+    let (mut count, mut size) = (0, 0);
+    for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let is_ours = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
+        // Not through a link, which anybody may have put there.
+        if !is_ours || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let (found, bytes) = remove_leftovers(&entry.path());
+        if found > 0 {
+            let _ = std::fs::remove_dir(entry.path());
+        }
+        count += found;
+        size += bytes;
+    }
+    (count, size)
+}
+
+/// How folders for temporary conversions begin.
+const TEMPORARY: &str = "pixel-llm-";
 
 fn convert_to(
     path: &Path,
@@ -376,8 +498,12 @@ fn convert_for_now(
     start: impl FnOnce(u64) -> Box<dyn Fn(u64) + Sync>,
 ) -> Result<PixelModel, ModelError> {
     let failed = |source| ModelError::Io { action: "make a folder for temporary files".into(), source };
-    let folder = tempfile::Builder::new().prefix("pixel-llm-").tempdir().map_err(failed)?;
-    check_room(folder.path(), size)?;
+    let (count, size_in_bytes) = remove_temporary_leftovers();
+    if count > 0 {
+        note(CacheNote::Leftovers { count, size_in_bytes });
+    }
+    let folder = tempfile::Builder::new().prefix(TEMPORARY).tempdir().map_err(failed)?;
+    check_room(folder.path(), size, SPARE, FOLDER_ADVICE)?;
     let at = folder.path().to_owned();
     note(CacheNote::Converting { model: path.into(), folder: at, size_in_bytes: size });
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -400,21 +526,6 @@ pub fn is_gguf(path: &Path) -> Result<bool, ModelError> {
     use std::io::Read;
     let io = |source| ModelError::Io { action: format!("open {}", path.display()), source };
     let mut magic = [0; 4];
-    let mut file = crate::files::open_regular(path).map_err(io)?;
+    let mut file = open_regular(path).map_err(io)?;
     Ok(file.read_exact(&mut magic).is_ok() && magic == *b"GGUF")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_read_as_people_write_them() {
-        for (text, size) in [("0", 0), ("500M", 500_000_000), ("8 GiB", 8 << 30), ("7kb", 7000)] {
-            assert_eq!(parse_size(text), Some(size), "{text}");
-        }
-        for text in ["", "x", "-1", "1.5G", "9e9", "99999999999T"] {
-            assert_eq!(parse_size(text), None, "{text}");
-        }
-    }
 }

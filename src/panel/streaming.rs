@@ -6,7 +6,8 @@ use bevy::prelude::*;
 use bevy_egui::egui;
 
 use super::style::{accent, faint};
-use crate::residency::{Figures, MemorySize, ResidencyFigures, ViewAtlas};
+use crate::residency::{Figures, ResidencyFigures, ViewAtlas};
+use crate::size::MemorySize;
 use crate::world::palette::Theme;
 
 /// Over how long rates are told.

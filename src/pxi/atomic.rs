@@ -2,6 +2,10 @@
 //! renamed over it. Dropped without [`AtomicFile::commit`], one leaves nothing, and what was at the target
 //! stays.
 //!
+//! A link is followed: the file that it leads to is the one that is replaced, and the link stays
+//! one. A [`Target`] without leave to replace never does, also not what comes to be there
+//! meanwhile.
+//!
 //! Every temporary file is in a registry, so that an interrupt handler can remove them with [`abandon_all`].
 
 use super::PxiError;
@@ -16,6 +20,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
+use tempfile::TempPath;
 
 static REGISTRY: Mutex<Registry> = Mutex::new(Registry { temporary_paths: Vec::new(), abandoned: false });
 
@@ -40,37 +45,79 @@ pub fn abandon_all() {
     }
 }
 
-/// A file that replaces its target when it is committed.
+/// Links that are followed one after another: as many as Linux does.
+const MOST_LINKS: usize = 40;
+
+/// Where a file is to be, and whether it may take the place of one that is there. A mere path may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    path: PathBuf,
+    may_replace: bool,
+}
+
+impl Target {
+    /// A place with a person's leave to replace what is there, or without.
+    pub fn new(path: impl Into<PathBuf>, may_replace: bool) -> Self {
+        Self { path: path.into(), may_replace }
+    }
+
+    /// The place.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder that the file will be in: a link is followed.
+    pub fn folder(&self) -> PathBuf {
+        let place = followed(&self.path, self.path.exists()).unwrap_or_else(|_| self.path.clone());
+        folder_of(&place).to_owned()
+    }
+}
+
+impl<P: AsRef<Path>> From<P> for Target {
+    fn from(path: P) -> Self {
+        Self::new(path.as_ref(), true)
+    }
+}
+
+/// A file that takes its place when it is committed.
 #[derive(Debug)]
 pub struct AtomicFile {
     file: File,
+    /// As it was named.
     target: PathBuf,
+    /// Where that leads.
+    place: Target,
     temporary: Temporary,
 }
 
 impl AtomicFile {
     /// Makes a temporary file in the target's folder, readable and writable.
     ///
-    /// The target may exist if it is a regular file; its permissions are kept. A link is replaced, not followed.
-    pub fn create(target: impl AsRef<Path>) -> Result<Self, PxiError> {
-        let target = target.as_ref();
-        Self::create_unlocated(target).map_err(|error| error.at(target))
+    /// # Errors
+    /// Something else than a regular file is at the target, or any file where none may be replaced;
+    /// or the file cannot be made. Permissions of a file that is replaced are kept.
+    pub fn create(target: impl Into<Target>) -> Result<Self, PxiError> {
+        let Target { path, may_replace } = target.into();
+        Self::create_unlocated(&path, may_replace).map_err(|error| error.at(&path))
     }
 
-    fn create_unlocated(target: &Path) -> Result<Self, PxiError> {
-        if target.file_name().is_none() {
+    fn create_unlocated(target: &Path, may_replace: bool) -> Result<Self, PxiError> {
+        if target.file_name().is_none() || names_folder(target) {
             return Err(PxiError::NotRegular);
         }
         let replaced = match fs::metadata(target) {
             Ok(metadata) if !metadata.is_file() => return Err(PxiError::NotRegular),
+            Ok(_) if !may_replace => return Err(PxiError::Exists),
             Ok(metadata) => Some(metadata),
             Err(_) => None,
         };
-        let (file, temporary) = Temporary::create(folder_of(target))?;
+        let place = followed(target, replaced.is_some()).map_err(PxiError::io("follow the link"))?;
+        let (file, temporary) = Temporary::create(folder_of(&place))?;
         if let Some(metadata) = replaced {
             file.set_permissions(metadata.permissions()).map_err(PxiError::io("keep the permissions"))?;
         }
-        Ok(Self { file, target: target.to_owned(), temporary })
+        let place = Target::new(place, may_replace);
+        Ok(Self { file, target: target.to_owned(), place, temporary })
     }
 
     /// Puts bytes in the place of what is at the target.
@@ -95,13 +142,17 @@ impl AtomicFile {
     }
 
     /// Syncs the file, renames it over the target, and syncs the folder.
+    ///
+    /// # Errors
+    /// A file has come to be there that may not be replaced, or the system refuses. Nothing is
+    /// left.
     pub fn commit(self) -> Result<(), PxiError> {
-        let Self { file, target, mut temporary } = self;
+        let Self { file, target, place, mut temporary } = self;
         let committed = file
             .sync_all()
             .map_err(PxiError::io("sync"))
-            .and_then(|()| temporary.rename(&target))
-            .and_then(|()| sync_folder(folder_of(&target)).map_err(PxiError::io("sync the folder")));
+            .and_then(|()| temporary.rename(&place))
+            .and_then(|()| sync_folder(folder_of(&place.path)).map_err(PxiError::io("sync the folder")));
         committed.map_err(|error| error.at(&target))
     }
 }
@@ -161,12 +212,16 @@ impl Temporary {
         }
     }
 
-    fn rename(&mut self, target: &Path) -> Result<(), PxiError> {
+    fn rename(&mut self, place: &Target) -> Result<(), PxiError> {
         let mut registry = registry();
         if registry.abandoned {
             return Err(PxiError::Interrupted);
         }
-        fs::rename(&self.path, target).map_err(PxiError::io("rename into place"))?;
+        if place.may_replace {
+            fs::rename(&self.path, &place.path).map_err(PxiError::io("rename into place"))?;
+        } else {
+            rename_to_new(&self.path, &place.path)?;
+        }
         registry.temporary_paths.retain(|path| path != &self.path);
         self.renamed = true;
         Ok(())
@@ -183,6 +238,41 @@ impl Drop for Temporary {
         // A destructor has nobody to tell, and the interrupt handler may have been here first.
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// Gives a file a name that no file has. The system does both in one step, so that a file which
+/// comes to be there at the same time is not lost.
+fn rename_to_new(temporary: &Path, place: &Path) -> Result<(), PxiError> {
+    let failed = PxiError::io("rename into place");
+    let Err(refused) = TempPath::try_from_path(temporary).map_err(&failed)?.persist_noclobber(place) else {
+        return Ok(());
+    };
+    let temporary = refused.path.keep().map_err(|error| failed(error.error))?;
+    // A few file systems have neither such a step nor hard links: there, one looks just before.
+    if refused.error.kind() == io::ErrorKind::AlreadyExists || place.symlink_metadata().is_ok() {
+        return Err(PxiError::Exists);
+    }
+    fs::rename(temporary, place).map_err(failed)
+}
+
+/// Whether a name ends as only that of a folder does: `new/`.
+pub fn names_folder(path: &Path) -> bool {
+    let name = path.as_os_str().as_encoded_bytes();
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    name.last().is_some_and(|last| std::path::is_separator(char::from(*last)))
+}
+
+/// Where a name leads through links, to a file that is there or not yet.
+pub fn followed(target: &Path, is_there: bool) -> io::Result<PathBuf> {
+    if is_there && target.is_symlink() {
+        return target.canonicalize();
+    }
+    let mut place = target.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(next) = fs::read_link(&place) else { return Ok(place) };
+        place = folder_of(&place).join(next);
+    }
+    Err(io::Error::other("it leads in a circle"))
 }
 
 fn folder_of(target: &Path) -> &Path {
@@ -238,7 +328,53 @@ mod tests {
         let refused = AtomicFile::create(folder.path()).unwrap_err();
         assert!(matches!(refused.inner(), PxiError::NotRegular), "{refused}");
         assert!(AtomicFile::create("..").is_err());
+        for name in ["new/", "new/."] {
+            assert!(AtomicFile::create(folder.path().join(name)).is_err(), "{name}");
+        }
         assert!(AtomicFile::create("").is_err());
+    }
+
+    #[test]
+    fn what_comes_to_be_there_meanwhile_is_not_replaced_without_leave() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("a");
+        let mut file = AtomicFile::create(Target::new(&target, false)).unwrap();
+        file.write_all(b"new").unwrap();
+        fs::write(&target, "precious").unwrap();
+        let refused = file.commit().unwrap_err();
+        assert!(matches!(refused.inner(), PxiError::Exists), "{refused}");
+        assert_eq!(fs::read(&target).unwrap(), b"precious");
+        assert_eq!(names(folder.path()), ["a"], "and nothing is left");
+        let refused = AtomicFile::create(Target::new(&target, false)).unwrap_err();
+        assert!(refused.to_string().contains("exists already"), "{refused}");
+        let other = folder.path().join("b");
+        AtomicFile::create(Target::new(&other, false)).unwrap().commit().unwrap();
+        assert!(other.exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_followed_and_stays() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("real")).unwrap();
+        fs::write(at("real/a"), "old").unwrap();
+        symlink("real/a", at("near")).unwrap();
+        symlink(at("near"), at("far")).unwrap();
+        AtomicFile::replace(at("far"), b"new").unwrap();
+        assert!(at("near").is_symlink() && at("far").is_symlink());
+        assert_eq!(fs::read(at("real/a")).unwrap(), b"new");
+        // A link to nowhere says where the file is to be.
+        symlink("real/b", at("ahead")).unwrap();
+        AtomicFile::create(Target::new(at("ahead"), false)).unwrap().commit().unwrap();
+        assert!(at("ahead").is_symlink() && at("real/b").is_file());
+        symlink("none/b", at("lost")).unwrap();
+        assert!(AtomicFile::replace(at("lost"), b"new").is_err() && at("lost").is_symlink());
+        symlink("circle", at("circle")).unwrap();
+        let circle = AtomicFile::create(at("circle")).unwrap_err().to_string();
+        assert!(circle.contains("in a circle"), "{circle}");
+        assert_eq!(names(&at("real")).len(), 2, "nothing else is left");
     }
 
     #[cfg(unix)]

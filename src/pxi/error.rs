@@ -98,6 +98,9 @@ pub enum PxiError {
     /// Something else than a plain file is at the path.
     #[error("not a regular file")]
     NotRegular,
+    /// A file is at the path that may not be replaced.
+    #[error("exists already and is not replaced; give --force if it may be, or another name")]
+    Exists,
     /// The program is being interrupted and starts no new files.
     #[error("interrupted")]
     Interrupted,

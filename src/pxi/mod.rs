@@ -25,7 +25,8 @@ mod store;
 pub mod view;
 mod writer;
 
-pub use atomic::{AtomicFile, abandon_all};
+pub use atomic::{AtomicFile, Target, abandon_all};
+pub(crate) use atomic::{followed, names_folder};
 pub use contents::Contents;
 pub use error::PxiError;
 pub use header::{Compression, DEFAULT_WIDTH, HEADER_LEN, Header, MAGIC, MAX_WRITTEN_WIDTH, VERSION};

@@ -1,9 +1,10 @@
 //! Writing a payload of known length in pieces, at any place, from many threads.
 
 use super::{
-    AtomicFile, Compression, HEADER_LEN, Header, PIECE_LEN, PxiError, contents::HashWriter, positioned,
+    AtomicFile, Compression, HEADER_LEN, Header, PIECE_LEN, PxiError, Target, contents::HashWriter,
+    positioned,
 };
-use std::{io::Write, path::Path};
+use std::io::Write;
 
 /// An uncompressed payload being filled in. What is not written stays zero. The file appears when
 /// [`Self::finish`] succeeds; dropped before that, it leaves nothing, and an old file stands.
@@ -16,14 +17,15 @@ pub struct PayloadFile {
 
 impl PayloadFile {
     /// Starts a file of `payload_len` zeros that will be at `path`.
-    pub fn create(path: impl AsRef<Path>, width: u32, payload_len: u64) -> Result<Self, PxiError> {
-        let path = path.as_ref();
+    pub fn create(target: impl Into<Target>, width: u32, payload_len: u64) -> Result<Self, PxiError> {
+        let target = target.into();
+        let path = target.path().to_owned();
         let draft =
-            Header::new(payload_len, width, Compression::None, [0; 32]).map_err(|error| error.at(path))?;
-        let file = AtomicFile::create(path)?;
+            Header::new(payload_len, width, Compression::None, [0; 32]).map_err(|error| error.at(&path))?;
+        let file = AtomicFile::create(target)?;
         file.file()
             .set_len(HEADER_LEN as u64 + draft.padded_len())
-            .map_err(|error| PxiError::io("set the length")(error).at(path))?;
+            .map_err(|error| PxiError::io("set the length")(error).at(&path))?;
         Ok(Self { file, draft })
     }
 

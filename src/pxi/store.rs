@@ -3,7 +3,7 @@
 //! A name is one or more parts joined by `/`; the file is at the same place with `.pxi` added, if the name has
 //! not got it. Parts that some system gives another meaning are refused everywhere, so that a store can be moved.
 
-use super::{Header, PxiError, PxiFile, WriteOptions, Writer};
+use super::{Header, PxiError, PxiFile, Target, WriteOptions, Writer};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -75,11 +75,21 @@ impl Store {
 
     /// Starts a file, and makes the folders of its name.
     pub fn write(&self, name: &str, options: WriteOptions) -> Result<Writer, PxiError> {
+        self.write_with(name, options, true)
+    }
+
+    /// The same, with leave to replace a file of this name or without.
+    pub fn write_with(
+        &self,
+        name: &str,
+        options: WriteOptions,
+        may_replace: bool,
+    ) -> Result<Writer, PxiError> {
         let path = self.path(name)?;
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(|error| PxiError::io("make the folder")(error).at(folder))?;
         }
-        Writer::create(path, options)
+        Writer::create(Target::new(path, may_replace), options)
     }
 
     /// The header and the length in bytes of a file.

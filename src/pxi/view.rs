@@ -1,10 +1,7 @@
 //! The payload as a picture: an RGB PNG of the header's width and height, the tail of the last row black.
 
-use super::{AtomicFile, Contents, MAX_WRITTEN_WIDTH, PIECE_LEN, PxiError, PxiFile};
-use std::{
-    io::{self, BufWriter, Write},
-    path::Path,
-};
+use super::{AtomicFile, Contents, MAX_WRITTEN_WIDTH, PIECE_LEN, PxiError, PxiFile, Target};
+use std::io::{self, BufWriter, Write};
 
 /// The tallest picture: PNG keeps the upper bit of its sizes clear.
 const MAX_HEIGHT: u32 = i32::MAX as u32;
@@ -34,11 +31,12 @@ pub fn write_png(contents: &Contents<'_>, out: impl Write) -> Result<(), PxiErro
 }
 
 /// Writes the picture to a file, atomically.
-pub fn write_png_file(file: &PxiFile, path: impl AsRef<Path>) -> Result<(), PxiError> {
-    let path = path.as_ref();
-    let mut out = BufWriter::with_capacity(PIECE_LEN / 4, AtomicFile::create(path)?);
-    write_png(&file.contents(), &mut out).map_err(|error| error.at(path))?;
-    let picture = out.into_inner().map_err(|error| PxiError::io("write")(error.into_error()).at(path))?;
+pub fn write_png_file(file: &PxiFile, target: impl Into<Target>) -> Result<(), PxiError> {
+    let target = target.into();
+    let path = target.path().to_owned();
+    let mut out = BufWriter::with_capacity(PIECE_LEN / 4, AtomicFile::create(target)?);
+    write_png(&file.contents(), &mut out).map_err(|error| error.at(&path))?;
+    let picture = out.into_inner().map_err(|error| PxiError::io("write")(error.into_error()).at(&path))?;
     picture.commit()
 }
 

@@ -3,15 +3,12 @@
 //! The header's place is kept free until [`Writer::finish`], when the payload's length and checksum are known.
 
 use super::{
-    AtomicFile, Compression, DEFAULT_WIDTH, HEADER_LEN, Header, PIECE_LEN, PxiError,
+    AtomicFile, Compression, DEFAULT_WIDTH, HEADER_LEN, Header, PIECE_LEN, PxiError, Target,
     header::{check_written_width, max_payload_len},
     lz4, run_length,
 };
 use sha2::{Digest, Sha256};
-use std::{
-    io::{self, BufWriter, Seek, SeekFrom, Write},
-    path::Path,
-};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 
 /// How a payload is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,11 +45,12 @@ enum Encoder {
 
 impl Writer {
     /// Starts a file that will be at `path`.
-    pub fn create(path: impl AsRef<Path>, options: WriteOptions) -> Result<Self, PxiError> {
-        let path = path.as_ref();
-        check_written_width(options.width).map_err(|error| error.at(path))?;
-        let mut out = BufWriter::with_capacity(PIECE_LEN / 4, AtomicFile::create(path)?);
-        out.write_all(&[0; HEADER_LEN]).map_err(|error| PxiError::io("write")(error).at(path))?;
+    pub fn create(target: impl Into<Target>, options: WriteOptions) -> Result<Self, PxiError> {
+        let target = target.into();
+        let path = target.path().to_owned();
+        check_written_width(options.width).map_err(|error| error.at(&path))?;
+        let mut out = BufWriter::with_capacity(PIECE_LEN / 4, AtomicFile::create(target)?);
+        out.write_all(&[0; HEADER_LEN]).map_err(|error| PxiError::io("write")(error).at(&path))?;
         let widest = max_payload_len(options.width);
         let (encoder, max_len) = match options.compression {
             Compression::None => (Encoder::None, widest),

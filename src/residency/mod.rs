@@ -11,7 +11,6 @@ mod figures;
 #[cfg(feature = "world")]
 mod plugin;
 pub mod regions;
-mod size;
 #[cfg(feature = "world")]
 mod stream;
 #[cfg(feature = "world")]
@@ -24,6 +23,5 @@ pub use plugin::{
     BadTile, PoolRoom, ResidencyBudgets, ResidencyFigures, ResidencyPlugin, ResidencySystems, SLOT_BYTES,
     TileEvicted, TileUploaded, ViewSlot, ViewTiles, WantedView,
 };
-pub use size::{MemorySize, NoMemorySize};
 #[cfg(feature = "world")]
 pub use upload::{ABSENT, DAMAGED, SLOT_LINES, ViewAtlas};

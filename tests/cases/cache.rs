@@ -37,17 +37,19 @@ fn a_part_that_is_replaced_is_noticed() {
     let run = |output: &str| {
         let args =
             ["run", "m-00001-of-00002.gguf", "--input", "in.jsonl", "--output", output, "--device", "cpu"];
-        case.program(&args).assert().success();
+        let said = case.program(&args).assert().success().get_output().stderr.clone();
         let text = fs::read_to_string(case.file(output)).unwrap();
-        serde_json::from_str::<Value>(text.lines().next().unwrap()).unwrap()
+        let first = serde_json::from_str::<Value>(text.lines().next().unwrap()).unwrap();
+        (first, String::from_utf8(said).unwrap())
     };
-    let first = run("one.jsonl");
+    let (first, _) = run("one.jsonl");
     // Of the same size and time as the one before.
     let part = case.file("m-00002-of-00002.gguf");
     let time = part.metadata().unwrap().modified().unwrap();
     fs::copy(case.file("second/m-00002-of-00002.gguf"), &part).unwrap();
     fs::File::options().write(true).open(&part).unwrap().set_modified(time).unwrap();
-    let second = run("two.jsonl");
+    let (second, said) = run("two.jsonl");
+    assert!(said.contains("1 outdated conversion is removed"), "{said}");
     for (result, name) in [(&first, "first_run"), (&second, "after_the_second_part_was_replaced")] {
         let found = numbers(result);
         for wanted in expected[name]["log_probability_of_each_next_id"].as_array().unwrap() {
@@ -102,7 +104,224 @@ fn leftovers_of_processes_that_are_gone_go() {
     fs::write(&alive, "alive").unwrap();
     let (_, said) = answer(&case, "model.gguf");
     assert!(!left.exists() && alive.exists(), "{said}");
-    assert!(said.contains("1 unfinished conversions"), "{said}");
+    assert!(said.contains("1 unfinished conversion of runs that were killed is removed"), "{said}");
+    // Also where `convert` writes to, and several.
+    for number in 0..2 {
+        fs::write(case.file(&format!(".pixel-llm-{}-{number}.tmp", gone.id())), "left").unwrap();
+    }
+    let output = case.program(&["convert", "model.gguf", "own.pxi"]).assert().success().get_output().clone();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("2 unfinished conversions of runs that were killed are removed"), "{said}");
+    assert_eq!(temporary_files(&case.folder()), Vec::<String>::new());
+}
+
+fn temporary_files(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    names.map(|name| name.into_string().unwrap()).filter(|name| name.ends_with(".tmp")).collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn leftovers_among_temporary_files_go_too() {
+    let Some(case) = with_model() else { return };
+    let mut gone = std::process::Command::new("true").spawn().unwrap();
+    gone.wait().unwrap();
+    let left = case.file("tmp/pixel-llm-killed");
+    fs::create_dir_all(&left).unwrap();
+    fs::write(left.join(format!(".pixel-llm-{}-0.tmp", gone.id())), "left").unwrap();
+    // What others have there is theirs.
+    fs::create_dir(case.file("tmp/pixel-llm-alive")).unwrap();
+    let args = [&["run", "model.gguf"], &PROMPT[1..], &["cpu"]].concat();
+    let mut program = case.program(&args);
+    let run = program.env("HOME", "/proc/nohome").env("TMPDIR", case.file("tmp")).assert().success();
+    let said = String::from_utf8(run.get_output().stderr.clone()).unwrap();
+    assert!(said.contains("1 unfinished conversion of runs"), "{said}");
+    assert!(!left.exists() && case.file("tmp/pixel-llm-alive").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_model_and_a_link_to_it_have_one_conversion() {
+    let Some(case) = with_model() else { return };
+    std::os::unix::fs::symlink("model.gguf", case.file("link.gguf")).unwrap();
+    answer(&case, "model.gguf");
+    for name in ["link.gguf", "model.gguf", "./link.gguf"] {
+        let (_, said) = answer(&case, name);
+        assert!(!said.contains("converted") && !said.contains("removed"), "{name}: {said}");
+    }
+    assert_eq!(conversions(&case).len(), 1);
+    // It is another model once it leads to another file.
+    fs::copy(case.file("model.gguf"), case.file("other.gguf")).unwrap();
+    fs::remove_file(case.file("link.gguf")).unwrap();
+    std::os::unix::fs::symlink("other.gguf", case.file("link.gguf")).unwrap();
+    let (_, said) = answer(&case, "link.gguf");
+    assert!(said.contains("is converted once") && !said.contains("removed"), "{said}");
+    assert_eq!(conversions(&case).len(), 2);
+}
+
+/// Everything about the files of the cache, down to their times.
+fn snapshot(case: &Case) -> Vec<(PathBuf, Vec<u8>, std::time::SystemTime)> {
+    let mut files: Vec<_> = fs::read_dir(cache(case))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.clone(), fs::read(&path).unwrap(), path.metadata().unwrap().modified().unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+/// Changes a byte of the one conversion.
+fn damage(case: &Case, at: impl Fn(usize) -> usize) -> PathBuf {
+    let path = conversions(case).remove(0);
+    let mut bytes = fs::read(&path).unwrap();
+    let at = at(bytes.len());
+    bytes[at] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+#[test]
+fn who_only_reads_changes_nothing() {
+    let Some(case) = with_model() else { return };
+    answer(&case, "model.gguf");
+    let verify = |code: i32| {
+        let text = case.program(&["verify", "model.gguf"]).assert().code(code).get_output().clone();
+        let json = case.program(&["verify", "model.gguf", "--json"]).assert().code(code).get_output().clone();
+        let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+        assert_eq!(json["sound"], true, "the model is sound whatever became of its conversion: {json}");
+        (String::from_utf8(text.stdout).unwrap(), json["conversion"].clone())
+    };
+    let (text, conversion) = verify(0);
+    assert!(conversion["sound"] == true && text.contains("conversion"), "{text}");
+    let inspected = |root_is_known: bool| {
+        let json = case.program(&["inspect", "model.gguf", "--json"]).assert().success().get_output().clone();
+        let document: Value = serde_json::from_slice(&json.stdout).unwrap();
+        assert_eq!(document["root"].is_string(), root_is_known, "{document}");
+        String::from_utf8(json.stderr).unwrap()
+    };
+    inspected(true);
+    // A tile, then the head.
+    damage(&case, |length| length - 3000);
+    let before = snapshot(&case);
+    let (text, conversion) = verify(1);
+    assert_eq!(conversion["sound"], false);
+    assert_eq!(conversion["damaged"].as_array().unwrap().len(), 1, "{conversion}");
+    assert!(text.contains("model.gguf: sound") && text.contains("damaged (1 tile), not the model"), "{text}");
+    inspected(true);
+    assert!(snapshot(&case) == before);
+    damage(&case, |_| 100);
+    let before = snapshot(&case);
+    let (text, conversion) = verify(1);
+    assert!(conversion["error"].is_string() && text.contains("damaged (its head)"), "{text}");
+    let said = inspected(false);
+    assert!(said.contains("damaged") && said.contains("makes it anew"), "{said}");
+    assert!(snapshot(&case) == before);
+    // The next use heals it.
+    let (_, said) = answer(&case, "model.gguf");
+    assert!(said.contains("was damaged; it is made anew"), "{said}");
+    verify(0);
+}
+
+/// Damages a tile of the conversion as a medium does, which tells no time of it.
+#[cfg(unix)]
+fn rot(case: &Case) -> PathBuf {
+    use std::os::unix::fs::MetadataExt;
+    let path = damage(case, |length| length - 3000);
+    let note = path.with_file_name(format!(".{}.used", path.file_name().unwrap().to_str().unwrap()));
+    let mut noted: Value = serde_json::from_slice(&fs::read(&note).unwrap()).unwrap();
+    let about = path.metadata().unwrap();
+    let time = about.modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    let changed = (about.ctime(), about.ctime_nsec(), about.ino());
+    noted["sound"] = format!("{} {time} {changed:?}", about.len()).into();
+    fs::write(&note, noted.to_string()).unwrap();
+    path
+}
+
+#[cfg(unix)]
+#[test]
+fn rot_that_no_time_tells_of_is_healed() {
+    let Some(case) = with_model() else { return };
+    let (text, _) = answer(&case, "model.gguf");
+    let whole = fs::read(&conversions(&case)[0]).unwrap();
+    rot(&case);
+    let (again, said) = answer(&case, "model.gguf");
+    assert_eq!(again, text);
+    assert!(said.contains("was damaged; it is made anew") && said.contains("is converted once"), "{said}");
+    assert!(fs::read(&conversions(&case)[0]).unwrap() == whole);
+    rot(&case);
+    let painted = case.program(&["inspect", "model.gguf", "--png", "p.png"]).assert().success();
+    let said = String::from_utf8(painted.get_output().stderr.clone()).unwrap();
+    assert!(said.contains("was damaged; it is made anew"), "{said}");
+    let (_, said) = answer(&case, "model.gguf");
+    assert!(!said.contains("damaged") && !said.contains("converted"), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn rot_that_is_met_on_the_way_is_told_and_healed_by_the_next_start() {
+    use pixel_llm::model::Cache;
+    use pixel_llm::model::resolve::{CacheNote, Look};
+    let Some(case) = with_model() else { return };
+    answer(&case, "model.gguf");
+    let whole = fs::read(&conversions(&case)[0]).unwrap();
+    rot(&case);
+    let open = || {
+        let mut notes = Vec::new();
+        let mut note = |note: CacheNote| notes.push(note.to_string());
+        let start = |_| Box::new(|_| ()) as Box<dyn Fn(u64) + Sync>;
+        let model = Cache::new(cache(&case)).open(&case.file("model.gguf"), Look::Quick, &mut note, start);
+        (model.unwrap(), notes)
+    };
+    let (model, notes) = open();
+    assert!(notes.is_empty(), "{notes:?}");
+    let error = (0..model.tile_count()).find_map(|tile| model.tile(tile).err()).unwrap().to_string();
+    assert!(error.contains("made anew from its GGUF model at the next start"), "{error}");
+    drop(model);
+    let (model, notes) = open();
+    assert!(notes[0].contains("was damaged"), "{notes:?}");
+    model.check_tiles().unwrap();
+    assert!(fs::read(&conversions(&case)[0]).unwrap() == whole);
+}
+
+#[test]
+fn what_has_no_room_in_the_bound_is_not_kept_and_removes_nothing() {
+    let Some(case) = with_model() else { return };
+    fs::copy(case.file("model.gguf"), case.file("other.gguf")).unwrap();
+    let (text, _) = answer(&case, "model.gguf");
+    let kept = conversions(&case);
+    let args = ["run", "other.gguf", "--raw", "--prompt", "hi", "--max-tokens", "2", "--device", "cpu"];
+    for limit in ["0", "1k"] {
+        let run = case.program(&args).env("PIXEL_LLM_CACHE_LIMIT", limit).assert().success();
+        let said = String::from_utf8(run.get_output().stderr.clone()).unwrap();
+        assert!(said.contains("it is not kept, unless PIXEL_LLM_CACHE_LIMIT is raised"), "{said}");
+        assert!(!said.contains("removed"), "{said}");
+        assert_eq!(run.get_output().stdout, text.as_bytes());
+        assert_eq!(conversions(&case), kept);
+    }
+    // What is in use stays, so that removing another would not help.
+    let held = fs::File::open(&kept[0]).unwrap();
+    held.lock_shared().unwrap();
+    let size = held.metadata().unwrap().len();
+    let run = case.program(&args).env("PIXEL_LLM_CACHE_LIMIT", (size + 1).to_string()).assert().success();
+    let said = String::from_utf8(run.get_output().stderr.clone()).unwrap();
+    assert!(said.contains("of which are in use"), "{said}");
+    assert_eq!(conversions(&case), kept);
+}
+
+#[test]
+fn a_size_means_the_same_everywhere() {
+    let case = Case::empty();
+    for (limit, bytes) in [("500M", 500 << 20), ("500MiB", 500 << 20), ("500MB", 500_000_000), ("1.5k", 1536)]
+    {
+        let list = case.program(&["cache", "list", "--json"]).env("PIXEL_LLM_CACHE_LIMIT", limit).assert();
+        let list: Value = serde_json::from_slice(&list.success().get_output().stdout).unwrap();
+        assert_eq!(list["limit_in_bytes"], bytes, "{limit}");
+    }
+    for command in ["cache", "run"] {
+        let help = case.program(&[command, "--help"]).assert().success().get_output().stdout.clone();
+        let help = String::from_utf8(help).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(help.contains("powers of 1024"), "{command}: {help}");
+    }
 }
 
 #[test]
@@ -165,13 +384,15 @@ fn the_cache_is_bounded_listed_and_cleared() {
     let args = ["inspect", "third.gguf", "--png", "p.png"];
     let bounded = case.program(&args).env("PIXEL_LLM_CACHE_LIMIT", size.to_string()).assert().success();
     let said = String::from_utf8(bounded.get_output().stderr.clone()).unwrap();
-    assert!(said.contains("1 old conversions are removed"), "{said}");
+    assert!(said.contains("1 old conversion is removed") && said.contains("/model.gguf)"), "{said}");
     let files: Vec<_> =
         list()["conversions"].as_array().unwrap().iter().map(|e| e["file"].to_string()).collect();
     assert!(files.len() == 2 && !files.iter().any(|file| file.contains("/model-")), "{files:?}");
     let wrong = case.program(&["cache", "list"]).env("PIXEL_LLM_CACHE_LIMIT", "much").assert().code(2);
     assert!(String::from_utf8(wrong.get_output().stderr.clone()).unwrap().contains("PIXEL_LLM_CACHE_LIMIT"));
-    case.program(&["cache", "clear", "other.gguf"]).assert().success();
+    let cleared = case.program(&["cache", "clear", "other.gguf"]).assert().success();
+    let said = String::from_utf8(cleared.get_output().stdout.clone()).unwrap();
+    assert!(said.starts_with("1 conversion and 0 leftovers removed"), "{said}");
     assert_eq!(list()["conversions"].as_array().unwrap().len(), 1);
     case.program(&["cache", "clear", "other.gguf"]).assert().code(2);
     case.program(&["cache", "clear"]).assert().success();

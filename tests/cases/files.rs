@@ -184,18 +184,100 @@ fn an_ending_that_says_another_format_is_refused() {
     assert_eq!(fs::read_dir(case.folder()).unwrap().count(), before);
 }
 
+#[test]
+fn a_folder_is_no_output() {
+    let case = with_model();
+    fs::write(case.file("notes.txt"), "notes").unwrap();
+    fs::create_dir(case.file("folder")).unwrap();
+    for command in [
+        &["convert", "model.pxi", "folder"][..],
+        &["inspect", "model.pxi", "--png", "folder"],
+        &["fs", "read", "model.pxi", "--output", "folder"],
+        &["fs", "write", "notes.txt", "folder"],
+    ] {
+        let said = refused(&case, command);
+        assert!(said.contains("folder is a folder; name a file in it"), "{command:?}: {said}");
+    }
+    let said = refused(&case, &["convert", "model.pxi", "new/"]);
+    assert!(said.contains("new/ is a folder; name a file in it"), "{said}");
+    let said = refused(&case, &["convert", "model.pxi", "none/new.gguf"]);
+    assert!(said.contains("there is no folder none; make it first"), "{said}");
+    // A store makes the folders of its names.
+    done(&case, &["fs", "--store", "folder", "write", "notes.txt", "sub/notes", "--png"]);
+    assert!(case.file("folder/sub/notes.png").is_file());
+}
+
+#[test]
+fn every_part_of_a_model_outlives_being_named_as_output() {
+    let Some(case) = Case::of("split-part-replaced") else { return };
+    let part = "m-00002-of-00002.gguf";
+    let before = fs::read(case.file(part)).unwrap();
+    for name in ["hard.jsonl", "hard.png", "hard.pxi"] {
+        fs::hard_link(case.file(part), case.file(name)).unwrap();
+    }
+    let first = "m-00001-of-00002.gguf";
+    for command in [
+        &["run", first, "--input", "in.jsonl", "--output", "hard.jsonl", "--overwrite"][..],
+        &["inspect", first, "--png", "hard.png", "--force"],
+        &["convert", first, "hard.pxi", "--force"],
+    ] {
+        let said = refused(&case, command);
+        assert!(said.contains("are the same file"), "{command:?}: {said}");
+    }
+    assert_eq!(fs::read(case.file(part)).unwrap(), before);
+}
+
+#[cfg(feature = "world")]
+#[test]
+fn a_model_outlives_being_named_for_frame_times() {
+    let case = with_model();
+    fs::hard_link(case.file("model.pxi"), case.file("twin")).unwrap();
+    let before = fs::read(case.file("model.pxi")).unwrap();
+    let tour = ["model.pxi", "--tour", "first-steps", "--no-window", "--screenshots", "shots"];
+    let said = refused(&case, &[&tour[..], &["--frame-times", "twin"]].concat());
+    assert!(said.contains("are the same file"), "{said}");
+    let said = refused(&case, &[&tour[..], &["--frame-times", "times.pxi"]].concat());
+    assert!(said.contains("ends in .pxi"), "{said}");
+    assert_eq!(fs::read(case.file("twin")).unwrap(), before);
+}
+
+#[test]
+fn what_comes_to_be_there_meanwhile_is_not_replaced() {
+    use std::io::Write;
+    let case = Case::empty();
+    let mut writer = std::process::Command::new(assert_cmd::cargo::cargo_bin("pixel-llm"))
+        .args(["fs", "write", "-", "out.pxi"])
+        .current_dir(case.folder())
+        .stdin(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = writer.stdin.take().unwrap();
+    input.write_all(b"first").unwrap();
+    // Its temporary file says that it has looked and begun.
+    while fs::read_dir(case.folder()).unwrap().count() == 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    fs::write(case.file("out.pxi"), "precious").unwrap();
+    drop(input);
+    let output = writer.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("out.pxi: exists already") && said.contains("--force"), "{said}");
+    assert_eq!(fs::read(case.file("out.pxi")).unwrap(), b"precious");
+    assert_eq!(fs::read_dir(case.folder()).unwrap().count(), 1, "nothing else is left");
+}
+
 #[cfg(unix)]
 mod unix {
+    use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
 
     use super::*;
 
     /// Each puts something that is no file at a place.
-    const STRANGE: [fn(&Path); 3] = [
-        make_pipe,
-        |at| drop(UnixListener::bind(at).unwrap()),
-        |at| std::os::unix::fs::symlink("/dev/zero", at).unwrap(),
-    ];
+    const STRANGE: [fn(&Path); 3] =
+        [make_pipe, |at| drop(UnixListener::bind(at).unwrap()), |at| symlink("/dev/zero", at).unwrap()];
 
     fn make_pipe(at: &Path) {
         assert!(std::process::Command::new("mkfifo").arg(at).status().unwrap().success());
@@ -245,6 +327,62 @@ mod unix {
         {
             assert!(refused(&case, command).contains("not a regular file"), "{command:?}");
         }
+    }
+
+    #[test]
+    fn settings_behind_a_link_are_written_where_it_leads() {
+        use pixel_llm::coach::Consents;
+        use pixel_llm::mods::Settings;
+        let case = Case::empty();
+        fs::create_dir(case.file("real")).unwrap();
+        fs::create_dir(case.file("mods")).unwrap();
+        // One leads to a file, one ahead of it.
+        fs::write(case.file("real/allowed.ron"), "()").unwrap();
+        symlink("real/allowed.ron", case.file("allowed-commands.ron")).unwrap();
+        symlink("../real/order.ron", case.file("mods/order.ron")).unwrap();
+        let line = ["df".to_owned()];
+        Consents::new(case.file("allowed-commands.ron")).allow(&case.folder(), &line, true).unwrap();
+        let settings = Settings { order: vec!["a".into()], ..Settings::default() };
+        settings.write(&case.file("mods")).unwrap();
+        for link in ["allowed-commands.ron", "mods/order.ron"] {
+            assert!(case.file(link).is_symlink(), "{link}");
+        }
+        assert!(Consents::new(case.file("real/allowed.ron")).allows(&case.folder(), &line).unwrap());
+        assert_eq!(Settings::read(&case.file("real")).unwrap(), settings);
+    }
+
+    #[test]
+    fn a_link_to_nowhere_says_where_the_output_goes() {
+        let case = with_model();
+        fs::create_dir(case.file("real")).unwrap();
+        symlink("real/new.gguf", case.file("link.gguf")).unwrap();
+        done(&case, &["convert", "model.pxi", "link.gguf"]);
+        assert!(case.file("link.gguf").is_symlink() && case.file("real/new.gguf").is_file());
+        let said = refused(&case, &["convert", "model.pxi", "link.gguf"]);
+        assert!(said.contains("give --force to replace it"), "{said}");
+        symlink("none/new.gguf", case.file("lost.gguf")).unwrap();
+        refused(&case, &["convert", "model.pxi", "lost.gguf"]);
+        assert!(case.file("lost.gguf").is_symlink());
+    }
+
+    #[test]
+    fn a_file_that_may_not_grow_is_told_and_leaves_nothing() {
+        let case = with_model();
+        done(&case, &["convert", "model.pxi", "model.gguf"]);
+        let program = assert_cmd::cargo::cargo_bin("pixel-llm");
+        for (input, output) in [("model.gguf", "new.pxi"), ("model.pxi", "new.gguf")] {
+            let ended = std::process::Command::new("sh")
+                .args(["-c", "ulimit -f 16; exec \"$0\" convert \"$1\" \"$2\""])
+                .arg(&program)
+                .args([input, output])
+                .current_dir(case.folder())
+                .output()
+                .unwrap();
+            let said = String::from_utf8(ended.stderr).unwrap();
+            assert_eq!(ended.status.code(), Some(2), "{input}: {said}");
+            assert!(said.contains(output) && said.contains("File too large"), "{said}");
+        }
+        assert_eq!(fs::read_dir(case.folder()).unwrap().count(), 2, "nothing is left");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod consent;
 mod files;
 mod models;
 mod mods;
+mod queues;
 mod requests;
 mod seed;
 mod support;

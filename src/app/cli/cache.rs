@@ -11,13 +11,17 @@ use super::table::{Align, Table};
 use crate::model::Cache;
 use crate::model::resolve::{Entry, limit};
 use crate::terminal::one_line;
+use crate::words::counted;
 
 /// Arguments of `cache`.
 #[derive(Debug, Args)]
 #[command(
     arg_required_else_help = true,
-    after_help = "A GGUF model is converted once, into $PIXEL_LLM_CACHE or the platform's cache folder. When a new conversion would \
-bring them above $PIXEL_LLM_CACHE_LIMIT (20 GiB; such as 500M or 8GiB), those go that were not used for longest and are not in use.
+    after_help = "A GGUF model is converted once, into $PIXEL_LLM_CACHE or the platform's cache folder. When a
+new conversion would bring them above $PIXEL_LLM_CACHE_LIMIT (20 GiB where nobody says), those go
+that were not used for longest and are not in use; one that is larger by itself is not kept. The
+limit is a number and a unit, such as 500M or 8GiB: K, M, G and T are powers of 1024, as are KiB and
+the like; KB, MB, GB and TB are powers of 1000. 0 keeps nothing.
 
 Examples:
   pixel-llm cache list
@@ -117,8 +121,9 @@ fn clear(cache: &Cache, models: &[PathBuf], out: &mut Output) -> anyhow::Result<
     let size_in_bytes = removed.iter().map(|entry| entry.size_in_bytes).sum::<u64>() + leftovers.1;
     let cleared = Cleared { removed, size_in_bytes, leftovers: leftovers.0, in_use };
     out.print(&cleared, |cleared| {
-        let (count, size) = (cleared.removed.len(), human_bytes(cleared.size_in_bytes));
-        format!("{count} conversions and {} leftovers removed, {size}", cleared.leftovers)
+        let conversions = counted(cleared.removed.len() as u64, "conversion");
+        let leftovers = counted(cleared.leftovers, "leftover");
+        format!("{conversions} and {leftovers} removed, {}", human_bytes(cleared.size_in_bytes))
     })?;
     Ok(if in_use > 0 { Exit::FoundBad } else { Exit::Ok })
 }

@@ -32,6 +32,7 @@ use crate::model::PixelModel;
   pixel-llm coach init --plan default
   pixel-llm coach run --max-tasks 3
   pixel-llm coach status --phase 1
+  pixel-llm coach status --model model.gguf      of another model, which has a queue of its own
   pixel-llm coach show head-importance --json
   pixel-llm coach add ablate-0-1 --title \"Without head 0.1\" --action 'ablate(layer: 0, head: 1)'
 
@@ -42,6 +43,9 @@ pub struct CoachArgs {
     /// The queue's file [default: coach.json in the user's data folder].
     #[arg(long, global = true, value_name = "FILE")]
     queue: Option<PathBuf>,
+    /// The model whose queue is meant, where several models have one [default: the first model's].
+    #[arg(id = "of_model", long = "model", global = true, value_name = "MODEL")]
+    of_model: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -162,12 +166,25 @@ struct AddArgs {
 /// The queue, the plan or the model cannot be used, or a task cannot be changed so.
 pub fn run(args: CoachArgs, assets: &Assets, out: &mut Output) -> anyhow::Result<Exit> {
     if let CoachCommand::Demo { model } = &args.command {
-        return demo(model.as_deref(), assets, out);
+        return demo(one_model(model.as_ref(), args.of_model.as_ref())?, assets, out);
     }
     if let CoachCommand::Run(run) = &args.command {
-        return run_tasks(args.queue, run, assets, out);
+        let model = one_model(run.model.as_ref(), args.of_model.as_ref())?;
+        return run_tasks(args.queue, run, model, assets, out);
     }
-    let store = Store::new(args.queue.map_or_else(default_queue, Ok)?);
+    let store = match (args.queue, &args.of_model) {
+        (Some(_), Some(_)) => anyhow::bail!("--queue and --model both name a queue: give one of them"),
+        (Some(queue), None) => Store::new(queue),
+        // It is asked for its root hash alone.
+        (None, Some(model)) => Store::new(queue_of(&super::open_model_quickly(Some(model), assets)?)?),
+        (None, None) => {
+            let store = Store::new(default_queue()?);
+            if !matches!(args.command, CoachCommand::Agents) {
+                tell_of_others(&store);
+            }
+            store
+        }
+    };
     let now = Zoned::now();
     match args.command {
         CoachCommand::Init { plan, force } => {
@@ -235,8 +252,62 @@ pub fn run(args: CoachArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
 /// There is no home folder.
 pub fn default_queue() -> anyhow::Result<PathBuf> {
     let folder = folders::data().context("there is no home folder: name the queue with --queue FILE")?;
-    Ok(folder.join("coach").join("coach.json"))
+    Ok(folder.join("coach").join(FILE_NAME))
 }
+
+/// The model that was named in one of two ways.
+fn one_model<'a>(
+    argument: Option<&'a PathBuf>,
+    option: Option<&'a PathBuf>,
+) -> anyhow::Result<Option<&'a Path>> {
+    if let (Some(argument), Some(option)) = (argument, option)
+        && argument != option
+    {
+        let (argument, option) = (argument.display(), option.display());
+        anyhow::bail!("two models are named, {argument} and {option}; name one");
+    }
+    Ok(argument.or(option).map(PathBuf::as_path))
+}
+
+fn queue_of(model: &PixelModel) -> anyhow::Result<PathBuf> {
+    default_queue_of(&ModelMark::of(model))
+}
+
+/// Says whose queue the usual one is, where other models have queues of their own.
+fn tell_of_others(usual: &Store) {
+    let others = other_queues(usual);
+    if others.is_empty() {
+        return;
+    }
+    let owner = |store: &Store| store.read().ok().and_then(|queue| queue.model().cloned());
+    let named = |store: &Store| match owner(store) {
+        Some(model) => format!("{model}: {}", store.path().display()),
+        None => store.path().display().to_string(),
+    };
+    let own = owner(usual).map_or_else(|| "of no model yet".to_owned(), |model| format!("of {model}"));
+    let others = others.iter().map(named).collect::<Vec<_>>().join(", ");
+    print_note(&format!(
+        "this is the queue {own}; others have their own ({others}), which --model MODEL or --queue FILE names"
+    ));
+}
+
+/// The queues of models that came after the first one.
+fn other_queues(usual: &Store) -> Vec<Store> {
+    let is_short = |name: &str| name.len() == SHORT_ROOT && name.bytes().all(|b| b.is_ascii_hexdigit());
+    let folders = std::fs::read_dir(usual.folder()).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = folders
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_short))
+        .map(|entry| entry.path().join(FILE_NAME))
+        .filter(|path| path.is_file())
+        .collect();
+    paths.sort();
+    paths.into_iter().map(Store::new).collect()
+}
+
+/// The name of a queue's file in the user's data folder.
+const FILE_NAME: &str = "coach.json";
+/// Digits of a root hash in the name of a model's folder.
+const SHORT_ROOT: usize = 12;
 
 /// Where the user's queue for a model is kept: the first model has the usual file, every other one a folder beside it.
 ///
@@ -253,8 +324,8 @@ pub fn default_queue_of(model: &ModelMark) -> anyhow::Result<PathBuf> {
     if own.root == model.root {
         return Ok(usual);
     }
-    let short: String = model.root.chars().take(12).collect();
-    let path = store.folder().join(short).join("coach.json");
+    let short: String = model.root.chars().take(SHORT_ROOT).collect();
+    let path = store.folder().join(short).join(FILE_NAME);
     print_note(&format!("the usual queue is that of {own}; that of {model} is {}", path.display()));
     Ok(path)
 }
@@ -310,12 +381,12 @@ fn task_of(add: AddArgs, now: &Zoned) -> anyhow::Result<Task> {
 fn run_tasks(
     queue: Option<PathBuf>,
     run: &RunArgs,
+    model: Option<&Path>,
     assets: &Assets,
     out: &mut Output,
 ) -> anyhow::Result<Exit> {
-    let model = super::open_model(run.model.as_deref(), assets)?;
-    let mark = ModelMark::of(&model);
-    let store = Store::new(queue.map_or_else(|| default_queue_of(&mark), Ok)?);
+    let model = super::open_model(model, assets)?;
+    let store = Store::new(queue.map_or_else(|| queue_of(&model), Ok)?);
     if !store.exists() {
         store.create(&plan::load(&run.plan, assets, &Zoned::now())?, false)?;
     }

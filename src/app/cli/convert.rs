@@ -7,11 +7,14 @@ use clap::Args;
 use serde::Serialize;
 
 use super::numbers::{human_bytes, thousands};
-use super::output::{Exit, Output, progress_bytes};
+use super::output::{Exit, Output, print_note, progress_bytes};
 use crate::files::{Format, check_output};
-use crate::model::convert::{convert, work_in_bytes};
+use crate::model::convert::{convert, file_size_in_bytes, work_in_bytes};
 use crate::model::gguf::Gguf;
+use crate::model::resolve::CacheNote;
 use crate::model::{PixelModel, export, resolve};
+use crate::pxi::Target;
+use crate::words::{counted, one_or_more};
 
 /// Arguments of `convert`.
 #[derive(Debug, Args)]
@@ -22,7 +25,11 @@ Examples:
   pixel-llm convert model.gguf model.pxi
   pixel-llm convert model-00001-of-00003.gguf model.pxi     all parts of a split file
   pixel-llm convert model.pxi again.gguf
-  pixel-llm convert model.gguf model.pxi --force            replace what is there"
+  pixel-llm convert model.gguf model.pxi --force            replace what is there
+
+The output is a new file beside what it may replace, and appears when it is whole: the disk needs
+room for it, which is looked at before anything is written. What conversions that were killed left
+in the output's folder is removed."
 )]
 pub struct ConvertArgs {
     /// A GGUF or PXI-LLM file.
@@ -52,19 +59,23 @@ struct Report {
 /// `--force`, says another format by its ending or cannot be written.
 pub fn run(args: ConvertArgs, out: &mut Output) -> anyhow::Result<Exit> {
     let start = Instant::now();
+    let target = Target::new(&args.output, args.force);
     let (tensors, tiles, size) = if resolve::is_gguf(&args.input)? {
         let gguf = Gguf::open(&args.input)?;
         check_output(&args.output, gguf.paths(), Format::Pxi, args.force)?;
+        make_room(&args, file_size_in_bytes(&gguf).map_err(|error| error.in_file(&args.input))?)?;
         let bar = progress_bytes("converting", Some(work_in_bytes(&gguf)));
-        let done = convert(&gguf, &args.output, &|done| bar.set_position(done))
+        let done = convert(&gguf, target, &|done| bar.set_position(done))
             .map_err(|error| error.in_file(&args.input))?;
         bar.finish_and_clear();
         (done.tensors, done.tiles as u32, done.model_size_in_bytes)
     } else {
         let model = PixelModel::open(&args.input)?;
         check_output(&args.output, [model.path()], Format::Gguf, args.force)?;
-        let bar = progress_bytes("converting", Some(model.header().model_size_in_bytes));
-        export::export(&model, &args.output, &|done| bar.set_position(done))?;
+        let size = model.header().model_size_in_bytes;
+        make_room(&args, size.saturating_add(model.header().sections.metadata_size))?;
+        let bar = progress_bytes("converting", Some(size));
+        export::export(&model, target, &|done| bar.set_position(done))?;
         bar.finish_and_clear();
         (model.tensors().len(), model.tile_count(), model.header().model_size_in_bytes)
     };
@@ -79,14 +90,26 @@ pub fn run(args: ConvertArgs, out: &mut Output) -> anyhow::Result<Exit> {
     };
     out.print(&report, |report| {
         format!(
-            "{} -> {}: {} tensors, {} tiles, {} in {:.2} s",
+            "{} -> {}: {}, {} {}, {} in {:.2} s",
             report.input,
             report.output,
-            report.tensors,
+            counted(report.tensors as u64, "tensor"),
             thousands(u64::from(report.tiles)),
+            one_or_more(report.tiles, "tile", "tiles"),
             human_bytes(report.file_size_in_bytes),
             report.seconds,
         )
     })?;
     Ok(Exit::Ok)
+}
+
+/// Removes what killed conversions left where the output goes, and refuses what the disk has no
+/// room for.
+fn make_room(args: &ConvertArgs, size: u64) -> anyhow::Result<()> {
+    let folder = &Target::from(&args.output).folder();
+    let (count, size_in_bytes) = resolve::remove_leftovers(folder);
+    if count > 0 {
+        print_note(&CacheNote::Leftovers { count, size_in_bytes }.to_string());
+    }
+    Ok(resolve::check_room(folder, size, 0, "make room or name an output on another disk")?)
 }

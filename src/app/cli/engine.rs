@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use super::output::doing;
 use crate::model::{ModelConfig, PixelModel};
 use crate::passes::reference::{Controls, CpuModel, CpuOptions};
-use crate::residency::MemorySize;
+use crate::size::MemorySize;
 use crate::tokens::{CpuEngine, Engine};
 
 /// What computes.
@@ -27,7 +27,7 @@ const GPU_CONTEXT: u32 = 2048;
 /// How much of a GPU a model may take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct GpuMemory {
-    /// GPU memory that the model's weights may take, such as 32M or 4GiB: a larger model is streamed through it, layer by layer. [default: what the adapter gives, less 256 MiB; of a software adapter half of what the host has free]
+    /// GPU memory that the model's weights may take, such as 32M or 4GiB (K, M, G and T are powers of 1024, KB, MB, GB and TB of 1000): a larger model is streamed through it, layer by layer. [default: what the adapter gives, less 256 MiB; of a software adapter half of what the host has free]
     #[arg(long, value_name = "SIZE", help_heading = "Running")]
     pub gpu_memory: Option<MemorySize>,
 }

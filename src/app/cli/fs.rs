@@ -6,7 +6,7 @@ use super::{
     table::{Align, Table},
 };
 use crate::files::{Format, check_output, open_regular, refuse_ending, refuse_existing, refuse_input};
-use crate::pxi::{self, Compression, Header, PxiError, PxiFile, Store, WriteOptions, Writer};
+use crate::pxi::{self, Compression, Header, PxiError, PxiFile, Store, Target, WriteOptions, Writer};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
@@ -205,10 +205,10 @@ impl Files {
         PxiFile::open(self.path(name)?)
     }
 
-    fn writer(&self, name: &str, options: WriteOptions) -> Result<Writer, PxiError> {
+    fn writer(&self, name: &str, options: WriteOptions, force: bool) -> Result<Writer, PxiError> {
         match self {
-            Self::ByPath => Writer::create(name, options),
-            Self::InStore(store) => store.write(name, options),
+            Self::ByPath => Writer::create(Target::new(name, force), options),
+            Self::InStore(store) => store.write_with(name, options, force),
         }
     }
 }
@@ -291,7 +291,7 @@ fn write(files: &Files, args: &WriteArgs, out: &mut Output) -> anyhow::Result<Ex
     };
     check_write(files, args)?;
     let options = WriteOptions { width: args.width, compression: args.compression.into() };
-    let mut writer = files.writer(&args.file, options)?;
+    let mut writer = files.writer(&args.file, options, args.force)?;
     let bar = progress_bytes("writing", len);
     let mut piece = vec![0; pxi::PIECE_LEN];
     loop {
@@ -312,7 +312,7 @@ fn write(files: &Files, args: &WriteArgs, out: &mut Output) -> anyhow::Result<Ex
     let mut report = Report::of_file(&args.file, &file);
     if args.png {
         let picture = file.path().with_extension("png");
-        pxi::view::write_png_file(&file, &picture)?;
+        pxi::view::write_png_file(&file, Target::new(&picture, args.force))?;
         report.png = Some(picture.display().to_string());
     }
     out.print(&report, Report::lines)?;
@@ -328,7 +328,9 @@ fn check_write(files: &Files, args: &WriteArgs) -> anyhow::Result<()> {
     refuse_existing(&output, args.force)?;
     if args.png {
         let picture = output.with_extension("png");
-        check_output(&picture, [args.input.as_path(), &output], Format::Png, args.force)?;
+        // Its folder may be one that a store makes.
+        refuse_input(&picture, [args.input.as_path(), &output])?;
+        refuse_existing(&picture, args.force)?;
     }
     Ok(())
 }
@@ -371,7 +373,7 @@ fn read(files: &Files, args: &ReadArgs, out: &mut Output) -> anyhow::Result<Exit
         file.copy_range(offset, length, out.bytes())?;
         return Ok(Exit::Ok);
     }
-    write_output(&args.output, |sink| file.copy_range(offset, length, sink))?;
+    write_output(&args.output, args.force, |sink| file.copy_range(offset, length, sink))?;
     let report =
         ReadReport { file: args.file.clone(), offset, length, output: args.output.display().to_string() };
     out.print(&report, |report| format!("{}: {} bytes", report.output, thousands(report.length)))?;
@@ -496,7 +498,7 @@ fn view(
         pxi::view::write_png(&file.contents(), out.bytes()).map_err(|error| error.at(file.path()))?;
         return Ok(Exit::Ok);
     }
-    pxi::view::write_png_file(&file, &picture)?;
+    pxi::view::write_png_file(&file, Target::new(&picture, force))?;
     let (width, height) = (file.header().width(), file.header().height());
     let report = ViewReport { file: name.into(), png: picture.display().to_string(), width, height };
     out.print(&report, |report| format!("{}: {} x {} pixels", report.png, report.width, report.height))?;
@@ -531,7 +533,7 @@ fn demo(files: &Files, name: &str, out: &mut Output) -> anyhow::Result<Exit> {
     if path.is_file() && !is_demo() {
         bail!("{} exists and is not the demo, so it is not replaced; give another name", path.display());
     }
-    let mut writer = files.writer(name, WriteOptions::default())?;
+    let mut writer = files.writer(name, WriteOptions::default(), path.is_file())?;
     writer.write_all(&pxi::demo::payload()).with_context(|| format!("{name}: cannot write"))?;
     writer.finish()?;
     let file = files.open(name)?;
@@ -546,6 +548,7 @@ fn demo(files: &Files, name: &str, out: &mut Output) -> anyhow::Result<Exit> {
 /// Writes a result to a file atomically, or straight to what is no regular file, such as a device or a pipe.
 fn write_output(
     path: &Path,
+    force: bool,
     produce: impl FnOnce(&mut dyn Write) -> Result<(), PxiError>,
 ) -> anyhow::Result<()> {
     let is_special = fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
@@ -554,8 +557,8 @@ fn write_output(
         let mut sink = File::options().write(true).open(path).with_context(context)?;
         return produce(&mut sink).with_context(context);
     }
-    let mut file = pxi::AtomicFile::create(path)?;
-    produce(&mut file)?;
+    let mut file = pxi::AtomicFile::create(Target::new(path, force))?;
+    produce(&mut file).with_context(|| format!("{}: cannot write", path.display()))?;
     Ok(file.commit()?)
 }
 

@@ -13,9 +13,11 @@ use crate::assets::Assets;
 use crate::files::{Format, check_output};
 use crate::model::convert::draft;
 use crate::model::gguf::{Gguf, Metadata};
+use crate::model::resolve::Kept;
 use crate::model::tensors::unused;
 use crate::model::tokenizer::TokenizerSpec;
 use crate::model::{Cache, Encoding, MapPlan, PixelModel, Tensor, Tokenizer, resolve};
+use crate::pxi::Target;
 use crate::terminal::one_line;
 
 /// Arguments of `inspect`.
@@ -92,7 +94,8 @@ struct TensorRow<'a> {
 pub fn run(args: InspectArgs, assets: &Assets, out: &mut Output) -> anyhow::Result<Exit> {
     // Before the model is opened, which may take long.
     if let Some(path) = &args.png {
-        check_output(path, args.model.as_deref(), Format::Png, args.force)?;
+        let inputs = args.model.as_deref().map(resolve::parts).unwrap_or_default();
+        check_output(path, inputs.iter().map(PathBuf::as_path), Format::Png, args.force)?;
     }
     // A GGUF file is told of as it is; only a picture needs every weight.
     if args.png.is_none()
@@ -106,7 +109,7 @@ pub fn run(args: InspectArgs, assets: &Assets, out: &mut Output) -> anyhow::Resu
         let bar = progress_bar("painting", u64::from(model.tile_count()));
         let picture = crate::model::poster::paint(&model, args.side, &|done| bar.set_position(done))?;
         bar.finish_and_clear();
-        picture.write_png(path)?;
+        picture.write_png(Target::new(path, args.force))?;
     }
     let report = report(&model, args.tensors);
     report.warnings.iter().for_each(|warning| print_warning(warning));
@@ -123,7 +126,15 @@ pub fn run(args: InspectArgs, assets: &Assets, out: &mut Output) -> anyhow::Resu
 fn in_place(path: &Path, with_tensors: bool, out: &mut Output) -> anyhow::Result<Exit> {
     let gguf = Gguf::open(path)?;
     let draft = draft(&gguf).map_err(|error| error.in_file(path))?;
-    let known = Cache::default().find(path, &mut |note| print_note(&note.to_string()));
+    let root = match Cache::default().find(path) {
+        Kept::Nothing => None,
+        Kept::Conversion(model) => Some(crate::model::hex(&model.header().root)),
+        Kept::Damaged { file, .. } => {
+            let file = file.display();
+            print_note(&format!("the kept conversion {file} is damaged; the next run makes it anew"));
+            None
+        }
+    };
     let about = About {
         file: path.display().to_string(),
         size_in_bytes: gguf
@@ -133,7 +144,7 @@ fn in_place(path: &Path, with_tensors: bool, out: &mut Output) -> anyhow::Result
         config: &draft.config,
         tensors: &draft.tensors,
         plan: &draft.plan,
-        root: known.map(|model| crate::model::hex(&model.header().root)),
+        root,
     };
     let report = about.report(with_tensors);
     report.warnings.iter().for_each(|warning| print_warning(warning));

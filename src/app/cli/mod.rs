@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::assets::Assets;
+use crate::model::resolve::{CacheNote, Look};
 use crate::model::{Cache, PixelModel};
 
 pub mod bench;
@@ -26,17 +27,30 @@ pub mod suggest;
 mod table;
 pub mod verify;
 
-/// Opens the model that was named, or the built-in one. A GGUF file is converted into the cache when it is new.
+/// Opens the model that was named, or the built-in one, for whoever reads every weight. A GGUF file
+/// is converted into the cache when it is new, and anew when its conversion is damaged.
 ///
 /// # Errors
 /// The file cannot be read, converted or opened.
 pub fn open_model(model: Option<&Path>, assets: &Assets) -> anyhow::Result<PixelModel> {
+    open_with(model, Look::Whole, assets)
+}
+
+/// The same for whoever needs few weights at first, and checks each as it comes.
+///
+/// # Errors
+/// As [`open_model`].
+pub fn open_model_quickly(model: Option<&Path>, assets: &Assets) -> anyhow::Result<PixelModel> {
+    open_with(model, Look::Quick, assets)
+}
+
+fn open_with(model: Option<&Path>, look: Look, assets: &Assets) -> anyhow::Result<PixelModel> {
     let Some(path) = model else {
         return Ok(assets.default_model()?);
     };
-    let model = Cache::default().open(path, &mut |note| output::print_note(&note.to_string()), |work| {
+    let mut note = |note: CacheNote| output::print_note(&note.to_string());
+    let model = Cache::default().open(path, look, &mut note, |work| {
         let bar = output::progress_bytes("converting", Some(work));
-        // Where no bar shows, a line says it.
         // Where no bar shows, a line says it, until this closure goes.
         let said = bar.is_hidden().then(|| output::doing("converting the model, once"));
         Box::new(move |done| {

@@ -19,6 +19,7 @@ use crate::mods::{
     user_folder,
 };
 use crate::terminal::{self, one_line};
+use crate::words::counted;
 
 /// Arguments of `mods`.
 #[derive(Debug, Args)]
@@ -199,7 +200,8 @@ fn check(loaded: &Loaded, out: &mut Output) -> anyhow::Result<Exit> {
         let bad = loaded.mods.iter().filter(|report| !report.problems.is_empty()).count();
         // The built-in mod is no finding.
         let count = loaded.mods.len().saturating_sub(1);
-        format!("{}{count} mods checked, {bad} with something wrong\n", problems_text(loaded))
+        let checked = counted(count as u64, "mod");
+        format!("{}{checked} checked, {bad} with something wrong\n", problems_text(loaded))
     })?;
     Ok(if loaded.is_sound() { Exit::Ok } else { Exit::FoundBad })
 }

@@ -21,6 +21,7 @@ pub use sampling::SamplingArgs;
 
 use super::engine::{Device, GpuMemory};
 use crate::files::{self, Format, Refusal};
+use crate::model::resolve::parts;
 use crate::tokens::ModelText;
 use crate::tokens::output::Existing;
 use crate::tokens::request::{DEFAULT_MAX_TOKENS, Defaults, MAX_STOPS, PromptMode};
@@ -218,8 +219,10 @@ impl BatchArgs {
     /// It is one of these.
     pub fn check_output(&self) -> Result<(), Refusal> {
         let Some(output) = &self.output else { return Ok(()) };
-        let inputs = [self.input.as_deref(), self.model.as_deref(), Some(Path::new("-"))];
-        files::refuse_input(output, inputs.into_iter().flatten())?;
+        // All parts of a split model are read.
+        let parts = self.model.as_deref().map(parts).unwrap_or_default();
+        let inputs = [self.input.as_deref(), Some(Path::new("-"))].into_iter().flatten();
+        files::refuse_input(output, inputs.chain(parts.iter().map(PathBuf::as_path)))?;
         files::refuse_ending(output, Format::Text)
     }
 

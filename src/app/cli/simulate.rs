@@ -95,7 +95,7 @@ fn open(
     if let Some(path) = &args.load {
         return Ok(Simulation::resume(&Snapshot::load(path)?)?);
     }
-    let model = super::open_model(batch.model.as_deref(), assets)?.laid_out(&assets.rules()?);
+    let model = super::open_model_quickly(batch.model.as_deref(), assets)?.laid_out(&assets.rules()?);
     let odds = Odds { seed: batch.sampling.seed, failure: FAILURE };
     let jobs = crate::agents::jobs_of_model(&model, args.jobs as usize, &odds);
     let size = model.plan().size.map(|cells| cells as f64);
@@ -113,8 +113,9 @@ fn check_outputs(args: &SimulationArgs, batch: &BatchArgs) -> anyhow::Result<()>
         refuse_input(trace, args.load.as_deref())?;
     }
     if let Some(save) = &args.save {
-        let others = [batch.model.as_deref(), batch.output.as_deref()];
-        refuse_input(save, others.into_iter().flatten())?;
+        let parts = batch.model.as_deref().map(crate::model::resolve::parts).unwrap_or_default();
+        let others = parts.iter().map(PathBuf::as_path).chain(batch.output.as_deref());
+        refuse_input(save, others)?;
         refuse_ending(save, Format::Text)?;
     }
     Ok(())

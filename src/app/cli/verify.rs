@@ -8,12 +8,14 @@ use clap::Args;
 use serde::Serialize;
 
 use super::numbers::{human_bytes, thousands};
-use super::output::{Exit, Output, print_note, progress_bytes};
+use super::output::{Exit, Output, error_line, progress_bytes};
 use crate::assets::Assets;
 use crate::model::convert::{check, work_in_bytes};
 use crate::model::gguf::Gguf;
+use crate::model::resolve::Kept;
 use crate::model::verify::{DamagedTile, verify};
 use crate::model::{Cache, resolve};
+use crate::words::{counted, one_or_more};
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
@@ -21,7 +23,10 @@ use crate::model::{Cache, resolve};
     after_help = "Exit code 0: all is sound. 1: some tile is damaged; each is named with its tensor, rows and columns, and its place on the
 map. 2: the head itself is damaged or the file is no model, so that tiles cannot be told apart.
 
-A GGUF file has no checksums: its structure and every weight are read where they are, and a conversion of it that is kept is checked.
+A GGUF file has no checksums: its structure and every weight are read where they are. A conversion
+of it that is kept is checked too, and told of by itself (`conversion` in JSON): if only that is
+damaged, the exit code is 1, the model is sound, and the next run makes the conversion anew. Nothing
+is changed.
 
 Examples:
   pixel-llm verify model.pxi
@@ -40,6 +45,50 @@ struct Report {
     seconds: f64,
     sound: bool,
     damaged: Vec<DamagedTile>,
+    /// What is kept of a GGUF file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conversion: Option<Conversion>,
+}
+
+#[derive(Serialize)]
+struct Conversion {
+    file: String,
+    sound: bool,
+    damaged: Vec<DamagedTile>,
+    /// What is wrong with the head, so that tiles cannot be told apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+impl Conversion {
+    /// Looks at all of what is kept of a model, and changes nothing.
+    fn look_at(path: &Path) -> Option<Self> {
+        match Cache::default().find(path) {
+            Kept::Nothing => None,
+            Kept::Damaged { file, error } => {
+                let (file, error) = (file.display().to_string(), error_line(&error.into()));
+                Some(Self { file, sound: false, damaged: Vec::new(), error: Some(error) })
+            }
+            Kept::Conversion(model) => {
+                let bar = progress_bytes("conversion", Some(model.header().sections.tiles_size));
+                let damaged = verify(&model, &|done| bar.set_position(done));
+                bar.finish_and_clear();
+                let file = model.path().display().to_string();
+                Some(Self { file, sound: damaged.is_empty(), damaged, error: None })
+            }
+        }
+    }
+
+    fn line(&self) -> String {
+        if self.sound {
+            return format!("its conversion {}: sound", self.file);
+        }
+        let what = match (&self.error, self.damaged.len() as u64) {
+            (Some(_), _) => "its head".to_owned(),
+            (None, tiles) => counted(tiles, "tile").to_string(),
+        };
+        format!("its conversion {}: damaged ({what}), not the model; the next run makes it anew", self.file)
+    }
 }
 
 /// Runs `verify`.
@@ -60,8 +109,15 @@ pub fn run(args: VerifyArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
     let seconds = start.elapsed().as_secs_f64();
     bar.finish_and_clear();
     let file = model.path().display().to_string();
-    let report =
-        Report { file, tiles: model.tile_count(), bytes, seconds, sound: damaged.is_empty(), damaged };
+    let report = Report {
+        file,
+        tiles: model.tile_count(),
+        bytes,
+        seconds,
+        sound: damaged.is_empty(),
+        damaged,
+        conversion: None,
+    };
     let exit = if report.sound { Exit::Ok } else { Exit::FoundBad };
     out.print(&report, human)?;
     Ok(exit)
@@ -75,15 +131,8 @@ fn in_place(path: &Path, out: &mut Output) -> anyhow::Result<Exit> {
     let checked = check(&gguf, &|done| bar.set_position(done)).map_err(|error| error.in_file(path))?;
     let seconds = start.elapsed().as_secs_f64();
     bar.finish_and_clear();
-    if let Some(model) = Cache::default().find(path, &mut |note| print_note(&note.to_string())) {
-        let damaged = verify(&model, &|_| ());
-        if !damaged.is_empty() {
-            let kept = model.path().display();
-            print_note(&format!(
-                "the conversion {kept} is damaged, not the model; remove it by `pixel-llm cache clear`"
-            ));
-        }
-    }
+    let conversion = Conversion::look_at(path);
+    let is_bad = conversion.as_ref().is_some_and(|conversion| !conversion.sound);
     let report = Report {
         file: path.display().to_string(),
         tiles: checked.tiles as u32,
@@ -91,9 +140,11 @@ fn in_place(path: &Path, out: &mut Output) -> anyhow::Result<Exit> {
         seconds,
         sound: true,
         damaged: Vec::new(),
+        conversion,
     };
     out.print(&report, human)?;
-    Ok(Exit::Ok)
+    // The check was made, and it found something bad, though not in the model.
+    Ok(if is_bad { Exit::FoundBad } else { Exit::Ok })
 }
 
 fn human(report: &Report) -> String {
@@ -114,10 +165,14 @@ fn human(report: &Report) -> String {
         bad => format!("{bad} damaged"),
     };
     let (tiles, bytes) = (thousands(u64::from(report.tiles)), human_bytes(report.bytes));
+    let noun = one_or_more(report.tiles, "tile", "tiles");
     let _ = write!(
         text,
-        "{}: {state}: {tiles} tiles, {bytes} in {:.2} s ({rate:.0} MB/s)",
+        "{}: {state}: {tiles} {noun}, {bytes} in {:.2} s ({rate:.0} MB/s)",
         report.file, report.seconds
     );
+    if let Some(conversion) = &report.conversion {
+        let _ = write!(text, "\n{}", conversion.line());
+    }
     text
 }

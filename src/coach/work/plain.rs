@@ -6,6 +6,7 @@ use super::{Result, WorkError, Workshop};
 use crate::model::dequant::dequantize;
 use crate::model::export::export;
 use crate::model::gguf::{Gguf, GgufWriter, TensorInfo};
+use crate::model::resolve::check_temporary_room;
 use crate::model::{Encoding, ModelError};
 
 /// The GGUF file of a model in a folder that goes with this value.
@@ -28,6 +29,7 @@ impl Plain {
     pub fn new(shop: &Workshop) -> Result<Self> {
         let folder = tempfile::tempdir().map_err(WorkError::other)?;
         let path = folder.path().join("source.gguf");
+        check_temporary_room(folder.path(), shop.model.header().model_size_in_bytes)?;
         export(&shop.model, &path, &|_| ())?;
         let gguf = Gguf::open(&path).map_err(ModelError::from)?;
         Ok(Self { folder, path, gguf })
@@ -58,6 +60,8 @@ impl Plain {
             encoding: Encoding::F32,
         };
         let infos: Vec<TensorInfo> = self.gguf.tensors().iter().map(info).collect();
+        let weights: u64 = infos.iter().map(|info| info.dims.iter().product::<u64>()).sum();
+        check_temporary_room(self.folder.path(), weights.saturating_mul(4))?;
         let mut writer = GgufWriter::create(&path, self.gguf.metadata(), &infos).map_err(ModelError::from)?;
         for info in &infos {
             let weights = self.tensor(&info.name)?.weights;

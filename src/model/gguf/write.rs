@@ -1,14 +1,14 @@
 //! A GGUF 3 file from metadata, tensors and a stream of their bytes, atomically.
 
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::codec::{metadata_bytes, put_string, put_u32, put_u64};
 use super::error::{At, GgufError};
 use super::header::alignment;
 use super::{Header, MAGIC, Result, VERSION, Value, align_up};
 use crate::model::encoding::Encoding;
-use crate::pxi::AtomicFile;
+use crate::pxi::{AtomicFile, Target};
 
 /// A tensor to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,30 +37,32 @@ pub struct GgufWriter {
 }
 
 impl GgufWriter {
-    /// Begins a file at `path` and writes its header. The alignment is that of `general.alignment` in `metadata`,
-    /// or 32.
+    /// Begins a file at `target` and writes its header. The alignment is that of
+    /// `general.alignment` in `metadata`, or 32.
     ///
     /// # Errors
     /// Where the header would not be one that this module reads, or the folder cannot be written.
     pub fn create(
-        path: impl AsRef<Path>,
+        target: impl Into<Target>,
         metadata: &[(String, Value)],
         tensors: &[TensorInfo],
     ) -> Result<Self> {
-        let path = path.as_ref();
-        Self::begin(path, metadata, tensors).in_file(path)
+        let target = target.into();
+        let path = target.path().to_owned();
+        Self::begin(target, metadata, tensors).in_file(&path)
     }
 
-    fn begin(path: &Path, metadata: &[(String, Value)], tensors: &[TensorInfo]) -> Result<Self> {
+    fn begin(target: Target, metadata: &[(String, Value)], tensors: &[TensorInfo]) -> Result<Self> {
         let alignment = alignment(metadata)?;
         let (header, file_len) = header_bytes(metadata, tensors, alignment)?;
         // The reader has all the rules, so it is asked whether it would take what is about to be written.
         let parsed = Header::read(header.as_slice(), file_len)?;
         let lens = parsed.tensors.iter().map(|tensor| tensor.len).collect();
 
-        let mut file = BufWriter::with_capacity(1 << 20, AtomicFile::create(path)?);
+        let path = target.path().to_owned();
+        let mut file = BufWriter::with_capacity(1 << 20, AtomicFile::create(target)?);
         file.write_all(&header).map_err(GgufError::io("write the header"))?;
-        let mut writer = Self { path: path.to_owned(), file, alignment, lens, current: 0, written: 0 };
+        let mut writer = Self { path, file, alignment, lens, current: 0, written: 0 };
         if !writer.lens.is_empty() {
             writer.pad(header.len() as u64)?;
         }
@@ -93,7 +95,8 @@ impl GgufWriter {
         Ok(())
     }
 
-    /// Syncs the file to disk and gives it its name, replacing what had that name.
+    /// Syncs the file to disk and gives it its name. What had that name is replaced, where it may
+    /// be.
     ///
     /// # Errors
     /// Where bytes of tensors are missing, or the file cannot be synced or renamed.

@@ -11,7 +11,7 @@ use crate::model::convert::Progress;
 use crate::model::error::ModelError;
 use crate::model::header::{COARSE_RECORD_BYTES, HEAD_CHECKSUM, HEADER_BYTES, Header, TILE_RECORD_BYTES};
 use crate::model::pixel_model::{PixelModel, head_checksum};
-use crate::pxi::{DEFAULT_WIDTH, PayloadFile};
+use crate::pxi::{DEFAULT_WIDTH, PayloadFile, Target};
 
 /// What was saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub fn save_copy(
     let checksum = head_checksum(&head);
     head[HEAD_CHECKSUM].copy_from_slice(&checksum);
 
-    let output = PayloadFile::create(path, DEFAULT_WIDTH, sections.payload_size())?;
+    let output = PayloadFile::create(Target::new(path, false), DEFAULT_WIDTH, sections.payload_size())?;
     output.write_at(0, &head)?;
     let done = AtomicU64::new(0);
     (0..model.tile_count()).into_par_iter().try_for_each(|tile| {

@@ -3,7 +3,7 @@
 //! Beside `NAME.pxi` lies `.NAME.pxi.used`: which files it was made of, and how the system described it when it was
 //! last known to be sound. Its time of change is that of the last use. Who uses a conversion holds a shared lock on it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError::WouldBlock};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -56,6 +56,16 @@ impl Note {
     }
 }
 
+/// Says that a conversion is not known to be sound any more: it is looked at whole before its next
+/// use.
+pub fn distrust(file: &Path) {
+    let Some(note) = Note::read(file) else { return };
+    // Where it cannot be kept, whoever uses the file finds the damage again. What it was made of
+    // stays known.
+    let text = serde_json::to_vec(&Note { sound: String::new(), ..note });
+    let _ = text.map(|text| crate::pxi::AtomicFile::replace(note_path(file), &text));
+}
+
 /// Says that a conversion is used now.
 pub(super) fn touch(file: &Path) {
     // Only the order in which conversions go depends on it.
@@ -90,13 +100,19 @@ pub fn entries(folder: &Path) -> io::Result<Vec<Entry>> {
 }
 
 impl Entry {
+    /// Whether a process uses the conversion now.
+    pub fn is_in_use(&self) -> bool {
+        let locked = File::open(&self.file).map(|file| matches!(file.try_lock(), Err(WouldBlock)));
+        locked.unwrap_or(false)
+    }
+
     /// Removes the conversion, unless a process uses it: then `false`.
     ///
     /// # Errors
     /// The file cannot be removed.
     pub fn remove(&self) -> io::Result<bool> {
         let file = File::open(&self.file)?;
-        if matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)) {
+        if matches!(file.try_lock(), Err(WouldBlock)) {
             return Ok(false);
         }
         fs::remove_file(&self.file)?;
@@ -105,7 +121,8 @@ impl Entry {
     }
 }
 
-/// Removes the temporary files of processes that are gone, and gives their number and size in bytes.
+/// Removes from a folder the temporary files of processes that are gone, and gives their number and
+/// size in bytes.
 pub fn remove_leftovers(folder: &Path) -> (u32, u64) {
     let (mut count, mut size) = (0, 0);
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -170,7 +187,7 @@ impl Turn {
             let mut options = File::options();
             options.write(true).create(true).truncate(false);
             let file = crate::files::open_regular_with(path, &mut options)?;
-            if matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)) {
+            if matches!(file.try_lock(), Err(WouldBlock)) {
                 waiting();
                 // Where locks are not to be had, two conversions cost time and each is whole.
                 let _ = file.lock();

@@ -68,7 +68,9 @@ impl Key {
             states.update(format!("{}\n{}\n", whole.display(), state(&whole.metadata()?)));
         }
         let short = |hash: Sha256| hex(&hash.finalize())[..16].to_owned();
-        let stem = parts[0].file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        // A link gives no name of its own: by any name a model has one conversion.
+        let first = parts[0].canonicalize()?;
+        let stem = first.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let stem: String = stem.chars().take(LONGEST_STEM).collect();
         let place = format!("-{}-", short(places));
         Ok(Self { file_name: format!("{stem}{place}{}.pxi", short(states)), place })
@@ -103,6 +105,20 @@ mod tests {
         let after = Key::of(&at(names[0])).unwrap();
         assert_ne!(before.file_name, after.file_name);
         assert_eq!(before.place, after.place);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_names_the_conversion_of_what_it_leads_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("a.gguf"), "a").unwrap();
+        std::fs::write(at("b.gguf"), "b").unwrap();
+        std::os::unix::fs::symlink("a.gguf", at("link.gguf")).unwrap();
+        assert_eq!(Key::of(&at("link.gguf")).unwrap(), Key::of(&at("a.gguf")).unwrap());
+        std::fs::remove_file(at("link.gguf")).unwrap();
+        std::os::unix::fs::symlink("b.gguf", at("link.gguf")).unwrap();
+        assert_eq!(Key::of(&at("link.gguf")).unwrap(), Key::of(&at("b.gguf")).unwrap());
     }
 
     #[test]

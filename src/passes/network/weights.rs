@@ -7,8 +7,8 @@ use bevy::render::render_resource::{BufferDescriptor, BufferUsages, PollType};
 use bevy::render::renderer::{RenderDevice, RenderQueue};
 
 use super::{NetworkError, NetworkModel, Sizes};
-use crate::residency::MemorySize;
 use crate::residency::compute::{Limits, Part, Plan, Pool, PoolError, weights_in_bytes};
+use crate::size::MemorySize;
 use crate::tiles::{Pages, PagesError, Shape};
 
 /// Of the device's memory, what is left free beside the weights and the keys and values where nobody says how much the weights may take: for activations, the

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     files::{Format, check_output},
     map::{InfiniteMap, MapError, Patch, Pixel, Rect, Region},
-    pxi::AtomicFile,
+    pxi::{AtomicFile, Target},
 };
 use anyhow::{Context, bail};
 use clap::Args;
@@ -215,7 +215,9 @@ pub(super) fn read(maps: &Maps, args: &ReadArgs, out: &mut Output) -> anyhow::Re
         out.bytes().write_all(&bytes)?;
         return Ok(Exit::Ok);
     }
-    AtomicFile::replace(&args.output, &bytes)?;
+    let mut file = AtomicFile::create(Target::new(&args.output, args.force))?;
+    file.write_all(&bytes).with_context(|| format!("{}: cannot write", args.output.display()))?;
+    file.commit()?;
     let report = ReadReport {
         map: args.map.display().to_string(),
         length: bytes.len(),
@@ -270,7 +272,7 @@ pub(super) fn png(maps: &Maps, args: &PngArgs, out: &mut Output) -> anyhow::Resu
         encode(&patch, out.bytes())?;
         return Ok(Exit::Ok);
     }
-    let mut file = BufWriter::new(AtomicFile::create(&path)?);
+    let mut file = BufWriter::new(AtomicFile::create(Target::new(&path, args.force))?);
     encode(&patch, &mut file).with_context(|| format!("{}: cannot write", path.display()))?;
     file.into_inner().map_err(io::IntoInnerError::into_error)?.commit()?;
     let report = PngReport { png: path.display().to_string(), rect };

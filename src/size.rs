@@ -1,10 +1,10 @@
-//! Sizes as people write them: `32M`, `4GiB`.
+//! Sizes as people write and read them, in one way for everything that takes one: `32M`, `4GiB`.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A number of bytes, written as a number and a unit: `1000`, `32M`, `1.5 GiB`. K, M, G and T are powers of 1024, as are KiB and the like; KB, MB, GB and TB
-/// are powers of 1000.
+/// A number of bytes, written as a number and a unit: `1000`, `32M`, `1.5 GiB`. K, M, G and T are
+/// powers of 1024, as are KiB and the like; KB, MB, GB and TB are powers of 1000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemorySize(pub u64);
 
