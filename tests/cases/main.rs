@@ -8,6 +8,7 @@ mod models;
 mod mods;
 mod requests;
 mod seed;
+mod signs;
 mod support;
 mod templates;
 mod terminal;

@@ -4,6 +4,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Value;
 use minijinja::{Environment, Error, ErrorKind, context};
 
+use super::source::{self, Signs};
 use super::{ChatError, ChatMessage, MAX_TEMPLATE_BYTES, habits, json, value};
 
 /// What one rendering may cost, in instructions or in 64 bytes of text made: room for some
@@ -35,8 +36,8 @@ struct Raised(String);
 pub(super) struct Compiled(Environment<'static>);
 
 impl Compiled {
-    /// Compiles `source`.
-    pub fn new(source: &str) -> Result<Compiled, ChatError> {
+    /// Compiles `source`, in which control tokens get their signs.
+    pub fn new(source: &str, signs: &Signs) -> Result<Compiled, ChatError> {
         if source.len() > MAX_TEMPLATE_BYTES {
             return Err(ChatError::TooLarge { found: source.len(), limit: MAX_TEMPLATE_BYTES });
         }
@@ -64,7 +65,7 @@ impl Compiled {
             return Err(ChatError::Syntax { problem });
         }
         environment
-            .add_template_owned(NAME, habits::with_percent_formats(&without_generation_tags(&source)))
+            .add_template_owned(NAME, source::prepared(&source, signs))
             .map_err(|error| ChatError::Syntax { problem: error.to_string() })?;
         Ok(Compiled(environment))
     }
@@ -165,42 +166,4 @@ fn longest_tag(source: &str) -> usize {
         rest = &tag[end..];
     }
     longest
-}
-
-/// Makes `{% generation %}` an empty condition. The tag marks what a trainer learns from and prints nothing.
-fn without_generation_tags(source: &str) -> String {
-    let mut out = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some((before, after)) = rest.split_once("{%") {
-        out.push_str(before);
-        out.push_str("{%");
-        rest = after;
-        let Some((tag, _)) = after.split_once("%}") else { continue };
-        let replacement = match tag.trim_matches(['-', '+']).trim() {
-            "generation" => " if true ",
-            "endgeneration" => " endif ",
-            _ => continue,
-        };
-        let sign = |sign: Option<char>| sign.filter(|sign| matches!(sign, '-' | '+'));
-        out.extend(sign(tag.chars().next()));
-        out.push_str(replacement);
-        out.extend(sign(tag.chars().next_back()));
-        rest = &after[tag.len()..];
-    }
-    out.push_str(rest);
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn generation_tags_keep_their_white_space_control() {
-        assert_eq!(
-            without_generation_tags("a{%- generation -%}b{% endgeneration %}c{% if generation %}"),
-            "a{%- if true -%}b{% endif %}c{% if generation %}"
-        );
-        assert_eq!(without_generation_tags("{% generation"), "{% generation");
-    }
 }

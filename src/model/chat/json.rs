@@ -42,14 +42,6 @@ pub fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
     Ok(Value::from(out))
 }
 
-/// A value as JSON.
-pub(super) fn written(value: &Value) -> Result<String, Error> {
-    let style = Style { indent: None, between: ",".into(), after_key: ":".into(), sorts: false };
-    let mut out = String::new();
-    write(value, &style, 0, &mut out)?;
-    Ok(out)
-}
-
 fn failure(message: String) -> Error {
     Error::new(ErrorKind::InvalidOperation, format!("tojson: {message}"))
 }
