@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as expected")]
 
-use pixel_llm::model::chat::{ChatError, ChatMessage, ChatTemplate, MAX_TEMPLATE_BYTES};
+use pixel_llm::model::chat::{ChatError, ChatMessage, ChatTemplate, MAX_TEMPLATE_BYTES, Signs};
 
 fn conversation(turns: &[(&str, &str)]) -> Vec<ChatMessage> {
     turns.iter().map(|(role, content)| ChatMessage::new(*role, *content)).collect()
@@ -317,4 +317,44 @@ fn a_long_conversation_fits_the_budget() {
     for source in [CHATML_WITH_DEFAULT, LLAMA_2, LLAMA_3, QWEN_3, ZEPHYR] {
         assert!(render(source, &turns, true).unwrap().len() > 1_900_000);
     }
+}
+
+/// What Python's jinja2 prints in the environment of `transformers`: see `vectors/make_templates.py`.
+#[test]
+fn templates_print_what_jinja_prints() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/chat_templates.json");
+    let file: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let mut wrong = Vec::new();
+    for vector in file["vectors"].as_array().unwrap() {
+        let named = vector["template"].as_str().unwrap();
+        let source = file["families"][named].as_str().unwrap_or(named);
+        let fields = |of: &serde_json::Value, without: &[&str]| -> Vec<(String, String)> {
+            let fields = of.as_object().unwrap().iter();
+            let fields = fields.filter(|(name, _)| !without.contains(&name.as_str()));
+            fields.map(|(name, value)| (name.clone(), value.to_string())).collect()
+        };
+        let message = |message: &serde_json::Value| ChatMessage {
+            role: message["role"].as_str().unwrap().into(),
+            content: message["content"].as_str().map(String::from),
+            rest: fields(message, &["role", "content"]),
+        };
+        let messages: Vec<ChatMessage> = vector["messages"].as_array().unwrap().iter().map(message).collect();
+        let variables = fields(&vector["variables"], &[]);
+        let opens = vector["opens"].as_bool().unwrap();
+        let found = ChatTemplate::unchecked(Some(source), "<s>", "</s>").render_with(
+            &messages,
+            opens,
+            &variables,
+            &Signs::default(),
+        );
+        match (&found, vector["text"].as_str()) {
+            (Ok(found), Some(expected)) if found == expected => {}
+            (Err(_), None) => {}
+            (found, expected) => {
+                let found = found.as_ref().map_err(ToString::to_string);
+                wrong.push(format!("{named}\n  wants {expected:?}\n  has   {found:?}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -1,8 +1,8 @@
 //! The engine of templates: compiles one and prints a conversation by it, inside the process that is made for that.
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Value;
-use minijinja::{Environment, Error, ErrorKind, context};
+use minijinja::value::{Value, ValueKind};
+use minijinja::{Environment, Error, ErrorKind, Output, State, context, escape_formatter};
 
 use super::source::{self, Signs};
 use super::{ChatError, ChatMessage, MAX_TEMPLATE_BYTES, habits, json, value};
@@ -53,6 +53,7 @@ impl Compiled {
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(MAX_RECURSION);
         environment.set_debug(false);
+        environment.set_formatter(print);
         environment.add_filter("tojson", json::to_json);
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", strftime_now);
@@ -79,11 +80,22 @@ impl Compiled {
         variables: &[(String, String)],
     ) -> Result<String, ChatError> {
         let message = |message: &ChatMessage| {
-            let said = context! { role => message.role.as_str(), content => message.content.as_deref() };
-            Ok(context! { ..said, ..values_of(&message.rest)? })
+            // In this order, which templates print.
+            let said = [
+                ("role", Value::from(message.role.as_str())),
+                ("content", Value::from(message.content.as_deref())),
+            ];
+            let said = said.into_iter().map(|(name, value)| (name.to_owned(), value));
+            Ok(Value::from_pairs(said.chain(fields_of(&message.rest)?)))
         };
         let messages = messages.iter().map(message).collect::<Result<Vec<Value>, ChatError>>()?;
-        let variables = values_of(variables)?;
+        let mut variables = fields_of(variables)?;
+        // Defined and none, as the Python side passes them when there are none.
+        for name in ["tools", "documents"] {
+            if variables.iter().all(|(other, _)| other != name) {
+                variables.push((name.to_owned(), Value::from(())));
+            }
+        }
         let template = self.0.get_template(NAME).expect("added when this was made");
         template
             .render(context! {
@@ -91,17 +103,14 @@ impl Compiled {
                 add_generation_prompt => add_generation_prompt,
                 bos_token => bos,
                 eos_token => eos,
-                // Defined and none, as the Python side passes them when there are no tools.
-                tools => Value::from(()),
-                documents => Value::from(()),
-                ..variables
+                ..Value::from_pairs(variables)
             })
             .map_err(classify)
     }
 }
 
-/// Names and JSON as a map of the template's values.
-fn values_of(fields: &[(String, String)]) -> Result<Value, ChatError> {
+/// Names and JSON as a template's values.
+fn fields_of(fields: &[(String, String)]) -> Result<Vec<(String, Value)>, ChatError> {
     let value = |(name, json): &(String, String)| match serde_json::from_str::<value::Json>(json) {
         Ok(value::Json(value)) => Ok((name.clone(), value)),
         Err(error) => {
@@ -109,7 +118,15 @@ fn values_of(fields: &[(String, String)]) -> Result<Value, ChatError> {
             Err(ChatError::Render { problem })
         }
     };
-    Ok(Value::from_pairs(fields.iter().map(value).collect::<Result<Vec<_>, _>>()?))
+    fields.iter().map(value).collect()
+}
+
+/// Prints a value as Python does, where the engine does otherwise.
+fn print(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
+    if value.kind() == ValueKind::Number && !value.is_integer() {
+        return out.write_str(&json::float(value)).map_err(Error::from);
+    }
+    escape_formatter(out, state, value)
 }
 
 /// Finds out whether the template refused, ran too long or failed.

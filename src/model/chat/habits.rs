@@ -17,6 +17,13 @@ pub(super) fn add(environment: &mut Environment<'static>) {
     environment.add_function("cycler", |items: Rest<Value>| minijinja_contrib::globals::cycler(items.0));
     environment.add_function("joiner", minijinja_contrib::globals::joiner);
     environment.add_filter("wordcount", wordcount);
+    environment.add_filter("striptags", minijinja_contrib::filters::striptags);
+    environment.add_filter("truncate", minijinja_contrib::filters::truncate);
+    environment.add_filter("filesizeformat", minijinja_contrib::filters::filesizeformat);
+    environment.add_filter("center", |text: String, width: Option<usize>| {
+        of_text(&text, "center", &[Value::from(width.unwrap_or(80))])
+    });
+    environment.add_test("callable", |value: &Value| value.kind() == ValueKind::Plain);
     environment.add_filter(PERCENT, percent);
     environment.add_function(VARIADIC, |inner: Value, names: Vec<String>| {
         Value::from_object(Variadic { inner, names })
@@ -78,7 +85,8 @@ fn of_text(text: &str, name: &str, args: &[Value]) -> Result<Option<Value>, Erro
             let is_last = name == "rpartition";
             let found = if is_last { text.rfind(separator) } else { text.find(separator) };
             let whole = if is_last { ["", "", text] } else { [text, "", ""] };
-            Value::from(split_at(found, separator.len()).unwrap_or(whole).map(Value::from).to_vec())
+            let parts = split_at(found, separator.len()).unwrap_or(whole).map(Value::from);
+            Value::from_object(Tuple::from(parts))
         }
         "removeprefix" => Value::from(text.strip_prefix(needed(0)?).unwrap_or(text)),
         "removesuffix" => Value::from(text.strip_suffix(needed(0)?).unwrap_or(text)),
