@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as expected")]
 
+use std::collections::BTreeMap;
+
 use pixel_llm::model::chat::{ChatError, ChatMessage, ChatTemplate, MAX_TEMPLATE_BYTES, Signs};
+use serde_json::value::RawValue;
 
 fn conversation(turns: &[(&str, &str)]) -> Vec<ChatMessage> {
     turns.iter().map(|(role, content)| ChatMessage::new(*role, *content)).collect()
@@ -319,35 +322,47 @@ fn a_long_conversation_fits_the_budget() {
     }
 }
 
-/// What Python's jinja2 prints in the environment of `transformers`: see `vectors/make_templates.py`.
+/// A file of `vectors/make_templates.py`.
+#[derive(serde::Deserialize)]
+struct Vectors {
+    families: BTreeMap<String, String>,
+    vectors: Vec<Vector>,
+}
+
+/// A template, or the name of a family's, and what it prints; none where it refuses. Values stay as
+/// they are written, since their order is printed.
+#[derive(serde::Deserialize)]
+struct Vector {
+    template: String,
+    messages: Vec<BTreeMap<String, Box<RawValue>>>,
+    variables: BTreeMap<String, Box<RawValue>>,
+    opens: bool,
+    text: Option<String>,
+}
+
+/// What Python's jinja2 prints in the environment of `transformers`.
 #[test]
 fn templates_print_what_jinja_prints() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/chat_templates.json");
-    let file: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let file: Vectors = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let mut wrong = Vec::new();
-    for vector in file["vectors"].as_array().unwrap() {
-        let named = vector["template"].as_str().unwrap();
-        let source = file["families"][named].as_str().unwrap_or(named);
-        let fields = |of: &serde_json::Value, without: &[&str]| -> Vec<(String, String)> {
-            let fields = of.as_object().unwrap().iter();
-            let fields = fields.filter(|(name, _)| !without.contains(&name.as_str()));
-            fields.map(|(name, value)| (name.clone(), value.to_string())).collect()
+    for vector in &file.vectors {
+        let named = &vector.template;
+        let source = file.families.get(named).unwrap_or(named);
+        let fields = |fields: &BTreeMap<String, Box<RawValue>>| -> Vec<(String, String)> {
+            let others = fields.iter().filter(|(name, _)| !matches!(name.as_str(), "role" | "content"));
+            others.map(|(name, value)| (name.clone(), value.get().to_owned())).collect()
         };
-        let message = |message: &serde_json::Value| ChatMessage {
-            role: message["role"].as_str().unwrap().into(),
-            content: message["content"].as_str().map(String::from),
-            rest: fields(message, &["role", "content"]),
+        let message = |message: &BTreeMap<String, Box<RawValue>>| ChatMessage {
+            role: serde_json::from_str(message["role"].get()).unwrap(),
+            content: serde_json::from_str(message["content"].get()).unwrap(),
+            rest: fields(message),
         };
-        let messages: Vec<ChatMessage> = vector["messages"].as_array().unwrap().iter().map(message).collect();
-        let variables = fields(&vector["variables"], &[]);
-        let opens = vector["opens"].as_bool().unwrap();
-        let found = ChatTemplate::unchecked(Some(source), "<s>", "</s>").render_with(
-            &messages,
-            opens,
-            &variables,
-            &Signs::default(),
-        );
-        match (&found, vector["text"].as_str()) {
+        let messages: Vec<ChatMessage> = vector.messages.iter().map(message).collect();
+        let variables = fields(&vector.variables);
+        let template = ChatTemplate::unchecked(Some(source), "<s>", "</s>");
+        let found = template.render_with(&messages, vector.opens, &variables, &Signs::default());
+        match (&found, &vector.text) {
             (Ok(found), Some(expected)) if found == expected => {}
             (Err(_), None) => {}
             (found, expected) => {

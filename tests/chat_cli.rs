@@ -367,7 +367,7 @@ fn a_conversation_ends_when_it_is_told_to() {
     let folder = tempfile::tempdir().unwrap();
     for answers in [false, true] {
         let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("pixel-llm"))
-            .args(["chat", "--device", "cpu", "--max-tokens", "100000", "--context", "1024"])
+            .args(["chat", "--device", "cpu", "--max-tokens", "100000"])
             .current_dir(folder.path())
             .env("HOME", folder.path())
             .stdin(Stdio::piped())

@@ -189,7 +189,7 @@ fn ends_of_answers_are_those_that_a_request_names() {
         ask(
             "late",
             serde_json::json!({
-                "stop_token_ids": (0..1024).collect::<Vec<u32>>(), "min_tokens": 3
+                "stop_token_ids": (0..512).collect::<Vec<u32>>(), "min_tokens": 3
             }),
         ),
         ask("none", serde_json::json!({"stop_token_ids": [99_999_999]})),
@@ -260,12 +260,12 @@ fn a_failed_request_runs_again_after_it_is_mended() {
         (output.status.code(), results)
     };
     let good = "{\"id\": \"good\", \"prompt\": \"Once\", \"max_tokens\": 2}\n";
-    let bad = "{\"id\": \"bad\", \"prompt\": \"Once\", \"max_tokens\": 2, \"temperature\": 99}\n\
+    let bad = "{\"id\": \"bad\", \"prompt\": \"Once\", \"max_tokens\": 2, \"temperature\": 999}\n\
                {\"id\": \"bias\", \"prompt\": \"Once\", \"max_tokens\": 2, \"logit_bias\": {\"9999999\": 1}}\n";
     let (code, first) = run(&format!("{good}{bad}"), &["--skip-bad"]);
     assert_eq!((code, first.len()), (Some(1), 3));
     assert!(first["bad"]["error"].is_object() && first["bias"]["error"].is_object());
-    let mended = format!("{good}{}", bad.replace("99}", "1}").replace("{\"9999999\": 1}", "{\"9\": 1}"));
+    let mended = format!("{good}{}", bad.replace("999}", "1}").replace("{\"9999999\": 1}", "{\"9\": 1}"));
     let (code, resumed) = run(&mended, &["--resume", "--retry-failed"]);
     assert_eq!((code, resumed.len()), (Some(0), 3));
     assert!(resumed.values().all(|line| line["error"].is_null()), "{resumed:?}");

@@ -18,10 +18,16 @@ pub(super) fn add(environment: &mut Environment<'static>) {
     environment.add_function("joiner", minijinja_contrib::globals::joiner);
     environment.add_filter("wordcount", wordcount);
     environment.add_filter("striptags", minijinja_contrib::filters::striptags);
-    environment.add_filter("truncate", minijinja_contrib::filters::truncate);
+    environment.add_filter("truncate", truncate);
+    environment.add_filter("urlencode", urlencode);
     environment.add_filter("filesizeformat", minijinja_contrib::filters::filesizeformat);
     environment.add_filter("center", |text: String, width: Option<usize>| {
         of_text(&text, "center", &[Value::from(width.unwrap_or(80))])
+    });
+    // To Python none is no list of nothing, and a text is one of its letters.
+    environment.add_test("iterable", |value: &Value| !value.is_none() && value.try_iter().is_ok());
+    environment.add_test("sequence", |value: &Value| {
+        matches!(value.kind(), ValueKind::String | ValueKind::Seq | ValueKind::Map)
     });
     environment.add_test("callable", |value: &Value| value.kind() == ValueKind::Plain);
     environment.add_filter(PERCENT, percent);
@@ -29,6 +35,46 @@ pub(super) fn add(environment: &mut Environment<'static>) {
         Value::from_object(Variadic { inner, names })
     });
     environment.set_unknown_method_callback(method);
+}
+
+/// A text of at most `length` letters, but for a few more, cut between words.
+fn truncate(text: String, args: Rest<Value>) -> Result<String, Error> {
+    let named = args.last().filter(|last| last.is_kwargs()).cloned();
+    let positional = &args[..args.len() - usize::from(named.is_some())];
+    let named = named.map(Kwargs::try_from).transpose()?;
+    let given = |at: usize, name: &str| -> Option<Value> {
+        let by_name = || named.as_ref().and_then(|named| named.get::<Value>(name).ok());
+        positional.get(at).cloned().or_else(by_name).filter(|value| !value.is_none())
+    };
+    let number = |at: usize, name: &str, usual: usize| match given(at, name) {
+        Some(value) => usize::try_from(value).map_err(|_| refused(format!("truncate: {name} is no number"))),
+        None => Ok(usual),
+    };
+    let (length, leeway) = (number(0, "length", 255)?, number(3, "leeway", 5)?);
+    let end = given(2, "end").map_or("...".to_owned(), |end| end.to_string());
+    if text.chars().count() <= length.saturating_add(leeway) {
+        return Ok(text);
+    }
+    let kept: String = text.chars().take(length.saturating_sub(end.chars().count())).collect();
+    let cuts_words = given(1, "killwords").is_some_and(|value| value.is_true());
+    let kept = match kept.rsplit_once(' ') {
+        Some((words, _)) if !cuts_words => words,
+        _ => &kept,
+    };
+    Ok(format!("{kept}{end}"))
+}
+
+/// The text as a part of an address.
+fn urlencode(text: String) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
 }
 
 fn wordcount(text: String) -> usize {
