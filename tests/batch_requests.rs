@@ -214,8 +214,8 @@ fn problems_name_the_column_the_field_and_what_was_expected() {
 
 #[test]
 fn fields_of_openai_that_nothing_knows_are_passed_over() {
-    let line = r#"{"custom_id":"a","url":"/v1/completions","extra":1,"body":{"prompt":"x","verbosity":"low","model":"m"}}"#;
-    assert_eq!(parse_line(line, &Defaults::default()).unwrap().ignored, ["extra", "body.verbosity"]);
+    let line = r#"{"custom_id":"a","url":"/v1/completions","extra":1,"body":{"prompt":"x","frobnicate":"low","model":"m"}}"#;
+    assert_eq!(parse_line(line, &Defaults::default()).unwrap().ignored, ["extra", "body.frobnicate"]);
 }
 
 fn spooled(text: &[u8], skip_bad: bool) -> Result<InputFile, InputError> {
@@ -328,4 +328,66 @@ proptest! {
             prop_assert!((1..=characters.len() + 1).contains(&problem.column), "{problem}: {line}");
         }
     }
+}
+
+#[test]
+fn fields_of_other_engines_are_never_passed_over() {
+    let line = |name: &str, value: &str| {
+        format!(r#"{{"custom_id":"a","url":"/v1/completions","body":{{"prompt":"x","{name}":{value}}}}}"#)
+    };
+    // vLLM, SGLang, TGI, llama.cpp, Ollama, `transformers`, KoboldCpp: what changes an answer is refused by name.
+    for (name, value) in [
+        ("bad_words", r#"["x"]"#),
+        ("allowed_token_ids", "[1]"),
+        ("stop_regex", r#""x""#),
+        ("input_ids", "[1]"),
+        ("inputs", r#""x""#),
+        ("return_logprob", "true"),
+        ("logprob_token_ids", "[1]"),
+        ("details", "true"),
+        ("decoder_input_details", "true"),
+        ("raw", "true"),
+        ("template", r#""x""#),
+        ("system", r#""x""#),
+        ("options", r#"{"num_ctx": 9}"#),
+        ("num_beams", "2"),
+        ("num_return_sequences", "2"),
+        ("suppress_tokens", "[1]"),
+        ("forced_eos_token_id", "1"),
+        ("eos_token_id", "1"),
+        ("sequence_bias", r#"{"x": 1}"#),
+        ("min_length", "3"),
+        ("rep_pen", "1.1"),
+        ("sampler_seed", "3"),
+        ("token_healing", "true"),
+        ("banned_strings", r#"["x"]"#),
+        ("top_n_sigma", "1"),
+        ("dry_multiplier", "0.8"),
+        ("grammar", r#""root ::= x""#),
+        ("verbosity", r#""low""#),
+        ("thinking_token_budget", "5"),
+        ("detokenize", "false"),
+    ] {
+        let error = parse_line(&line(name, value), &Defaults::default()).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("not supported here"), "{name}: {error}");
+    }
+    // What asks for nothing, and what only says how to schedule, is taken.
+    for (name, value) in [
+        ("num_beams", "1"),
+        ("raw", "false"),
+        ("details", "false"),
+        ("detokenize", "true"),
+        ("rep_pen", "1.0"),
+        ("suppress_tokens", "[]"),
+        ("eos_token_id", "null"),
+        ("rid", r#""r""#),
+        ("num_gpu", "1"),
+        ("use_cache", "true"),
+    ] {
+        let found = parse_line(&line(name, value), &Defaults::default()).unwrap();
+        assert!(found.ignored.is_empty(), "{name}: {:?}", found.ignored);
+        assert_eq!(found.request, parsed(&line("user", "null")), "{name}");
+    }
+    let unknown = parse_line(&line("frobnicate", "1"), &Defaults::default()).unwrap();
+    assert_eq!(unknown.ignored, ["body.frobnicate"], "what nobody knows is told");
 }

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as expected")]
 
-use pixel_llm::model::chat::{ChatError, ChatMessage, ChatTemplate, MAX_TEMPLATE_BYTES};
+use std::collections::BTreeMap;
+
+use pixel_llm::model::chat::{ChatError, ChatMessage, ChatTemplate, MAX_TEMPLATE_BYTES, Signs};
+use serde_json::value::RawValue;
 
 fn conversation(turns: &[(&str, &str)]) -> Vec<ChatMessage> {
     turns.iter().map(|(role, content)| ChatMessage::new(*role, *content)).collect()
@@ -317,4 +320,56 @@ fn a_long_conversation_fits_the_budget() {
     for source in [CHATML_WITH_DEFAULT, LLAMA_2, LLAMA_3, QWEN_3, ZEPHYR] {
         assert!(render(source, &turns, true).unwrap().len() > 1_900_000);
     }
+}
+
+/// A file of `vectors/make_templates.py`.
+#[derive(serde::Deserialize)]
+struct Vectors {
+    families: BTreeMap<String, String>,
+    vectors: Vec<Vector>,
+}
+
+/// A template, or the name of a family's, and what it prints; none where it refuses. Values stay as
+/// they are written, since their order is printed.
+#[derive(serde::Deserialize)]
+struct Vector {
+    template: String,
+    messages: Vec<BTreeMap<String, Box<RawValue>>>,
+    variables: BTreeMap<String, Box<RawValue>>,
+    opens: bool,
+    text: Option<String>,
+}
+
+/// What Python's jinja2 prints in the environment of `transformers`.
+#[test]
+fn templates_print_what_jinja_prints() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/chat_templates.json");
+    let file: Vectors = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let mut wrong = Vec::new();
+    for vector in &file.vectors {
+        let named = &vector.template;
+        let source = file.families.get(named).unwrap_or(named);
+        let fields = |fields: &BTreeMap<String, Box<RawValue>>| -> Vec<(String, String)> {
+            let others = fields.iter().filter(|(name, _)| !matches!(name.as_str(), "role" | "content"));
+            others.map(|(name, value)| (name.clone(), value.get().to_owned())).collect()
+        };
+        let message = |message: &BTreeMap<String, Box<RawValue>>| ChatMessage {
+            role: serde_json::from_str(message["role"].get()).unwrap(),
+            content: serde_json::from_str(message["content"].get()).unwrap(),
+            rest: fields(message),
+        };
+        let messages: Vec<ChatMessage> = vector.messages.iter().map(message).collect();
+        let variables = fields(&vector.variables);
+        let template = ChatTemplate::unchecked(Some(source), "<s>", "</s>");
+        let found = template.render_with(&messages, vector.opens, &variables, &Signs::default());
+        match (&found, &vector.text) {
+            (Ok(found), Some(expected)) if found == expected => {}
+            (Err(_), None) => {}
+            (found, expected) => {
+                let found = found.as_ref().map_err(ToString::to_string);
+                wrong.push(format!("{named}\n  wants {expected:?}\n  has   {found:?}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -347,3 +347,52 @@ mod on_a_terminal {
         assert!(terminal.child.wait().unwrap().success());
     }
 }
+
+#[test]
+fn options_about_answers_open_no_window() {
+    let folder = tempfile::tempdir().unwrap();
+    for args in [&["--temperature", "0"][..], &["--raw"], &["--system", "Be brief."]] {
+        let (code, _, error) = said(program(&folder, args));
+        assert!(code == 2 && error.contains(args[0]) && error.contains("--prompt TEXT"), "{error}");
+    }
+}
+
+/// A signal that ends programs ends a conversation, also while it answers.
+#[cfg(unix)]
+#[test]
+fn a_conversation_ends_when_it_is_told_to() {
+    use std::io::Write;
+    use std::process::Stdio;
+    use std::time::{Duration, Instant};
+    let folder = tempfile::tempdir().unwrap();
+    for answers in [false, true] {
+        let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("pixel-llm"))
+            .args(["chat", "--device", "cpu", "--max-tokens", "100000"])
+            .current_dir(folder.path())
+            .env("HOME", folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        if answers {
+            input.write_all(b"Tell me a long story\n").unwrap();
+            input.flush().unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(1500));
+        let pid = child.id().to_string();
+        assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(start.elapsed() < Duration::from_secs(20), "the conversation goes on");
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        // At the prompt it is what a shell says of the signal; an answer is first ended.
+        assert!(matches!(status.code(), Some(1 | 143)), "{status}");
+        drop(input);
+    }
+}

@@ -54,7 +54,7 @@ pub use offscreen::{Offscreen, OffscreenError};
 #[derive(Debug, Args)]
 pub struct WorldArgs {
     /// Take a tour; its steps move the camera, speak and leave pictures.
-    #[arg(long, value_name = "NAME", help_heading = "The world")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["prompt", "input", "mute", "ticks", "experiment"], help_heading = "The world")]
     pub tour: Option<String>,
     /// Where a tour's pictures go, as PNG files; the program ends with the tour. With --no-window they are drawn off-screen.
     #[arg(long, value_name = "DIR", requires = "tour", help_heading = "The world")]

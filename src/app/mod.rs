@@ -140,7 +140,33 @@ fn read_arguments(typed: &[OsString]) -> Result<Arguments, ExitCode> {
     {
         return Err(refuse(problem));
     }
+    if let Some(problem) = without_effect(&command, &matches) {
+        return Err(refuse(problem));
+    }
     Arguments::from_arg_matches(&matches).map_err(|error| error.exit())
+}
+
+/// What is wrong with options about answers where a window would open, in which nothing is
+/// answered.
+fn without_effect(command: &clap::Command, matches: &clap::ArgMatches) -> Option<String> {
+    /// Options that say what is done.
+    const DEEDS: [&str; 6] = ["no_window", "prompt", "input", "mute", "ticks", "experiment"];
+    /// What `run` has and the window too.
+    const SHARED: [&str; 3] = ["model", "gpu_memory", "quiet"];
+    let is_given = |id: &str| matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine);
+    if matches.subcommand_name().is_some() || DEEDS.iter().any(|id| is_given(id)) {
+        return None;
+    }
+    let of_answers = command.find_subcommand("run")?.get_arguments();
+    let mut own = of_answers.filter(|arg| {
+        let id = arg.get_id().as_str();
+        !SHARED.contains(&id) && command.get_arguments().any(|other| other.get_id() == arg.get_id())
+    });
+    let option = own.find(|arg| is_given(arg.get_id().as_str()))?.get_long()?;
+    Some(format!(
+        "--{option} is about answers, and the window gives none; add --prompt TEXT or --input FILE, \
+         or see `pixel-llm run --help`"
+    ))
 }
 
 fn refuse(problem: String) -> ExitCode {
@@ -243,13 +269,11 @@ fn open_world(
 
 fn remove_temporary_files_on_interrupt() {
     let handler = || {
-        if run::interrupt() {
-            return;
+        if !run::interrupt() {
+            end_at_once(output::INTERRUPTED);
         }
-        crate::pxi::abandon_all();
-        crate::coach::work::process::end_all();
-        std::process::exit(output::INTERRUPTED);
     };
+    end_when_told();
     // Without a handler the program still works; only an interrupt may leave a temporary file.
     if let Err(error) = ctrlc::set_handler(handler) {
         output::print_warning(&format!("an interrupt may leave a temporary file: {error}"));
@@ -267,11 +291,74 @@ fn let_writes_fail() {
     let _ = signals.thread_block();
 }
 
+/// Ends the program where it stands, without what it was making.
+fn end_at_once(code: i32) -> ! {
+    crate::pxi::abandon_all();
+    crate::coach::work::process::end_all();
+    chat::give_terminal_back();
+    std::process::exit(code);
+}
+
+/// Has the signal that ends a program end this one, a conversation too; an interrupt may only stop
+/// an answer. It waits for one thread: whoever calls this has started no other.
+#[cfg(unix)]
+fn end_when_told() {
+    use nix::sys::signal::{SigSet, Signal};
+    let mut ends = SigSet::empty();
+    ends.add(Signal::SIGTERM);
+    let wait = move || {
+        while let Ok(signal) = ends.wait() {
+            if !run::end() {
+                // What a shell says of a program that a signal has ended.
+                end_at_once(128 + signal as i32);
+            }
+        }
+    };
+    // Without the thread it does what an interrupt does.
+    if ends.thread_block().is_ok() && std::thread::Builder::new().name("signals".into()).spawn(wait).is_err()
+    {
+        let _ = ends.thread_unblock();
+    }
+}
+
+#[cfg(not(unix))]
+fn end_when_told() {}
+
 #[cfg(test)]
 mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         super::command_line().debug_assert();
+    }
+
+    #[test]
+    fn options_about_answers_alone_are_refused() {
+        let problem = |arguments: &str| {
+            let command = super::command_line();
+            let words = ["pixel-llm"].into_iter().chain(arguments.split_whitespace());
+            super::without_effect(&command, &command.clone().try_get_matches_from(words).unwrap())
+        };
+        for (arguments, option) in [
+            ("--temperature 0", "--temperature"),
+            ("model.gguf --raw", "--raw"),
+            ("--system x", "--system"),
+            ("--context 64", "--context"),
+            ("--logprobs 2", "--logprobs"),
+        ] {
+            let problem = problem(arguments).unwrap();
+            assert!(problem.starts_with(option) && problem.contains("--prompt TEXT"), "{problem}");
+        }
+        for arguments in [
+            "",
+            "model.gguf",
+            "--raw --prompt x",
+            "--no-window --seed 1",
+            "run --raw",
+            "chat --seed 1",
+            "--json",
+        ] {
+            assert_eq!(problem(arguments), None, "{arguments}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! before the first request runs), [`sampling`] (how a token is chosen), [`engine`] (what runs a model),
 //! [`text`] and [`stop`] (tokens to text, and where a text ends), [`schedule`] (many requests over few slots),
 //! [`output`] (result lines, and resuming), [`progress`], and [`run`](run()), which ties them together. Beside the
-//! requests, [`perplexity`] scores a text, and a [`Profile`] tells where the time goes.
+//! requests, [`perplexity`] scores a text, [`signs`] tells a template's control tokens from what messages say, and a [`Profile`] tells where the time goes.
 //!
 //! [`CpuEngine`] and [`ModelText`] are the engine and the text side of a model file. Nothing here knows Bevy or a
 //! GPU.
@@ -25,6 +25,7 @@ pub mod request;
 mod run;
 pub mod sampling;
 pub mod schedule;
+pub mod signs;
 pub mod stop;
 pub mod text;
 

@@ -1,15 +1,12 @@
 //! The text side of a model file: its tokenizer and its chat template.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
+use super::signs::TemplateTokens;
 use super::text::{Chat, Decode, Prompt, TextError, TextModel};
 use crate::model::chat::ChatError;
 use crate::model::tokenizer::{DecodeStream, EncodeOptions, TokenizerSpec};
 use crate::model::{ChatMessage, ChatTemplate, PixelModel, Tokenizer};
-
-/// Stands between the letters of a control token that a message writes out. Unicode keeps this
-/// code for the inner use of programs, so that no text has it.
-const MARK: char = '\u{10fffe}';
 
 /// A model's tokenizer and chat template.
 #[derive(Debug)]
@@ -18,6 +15,7 @@ pub struct ModelText {
     tokenizer: Tokenizer,
     /// Compiled when it is first used: one that does not compile is an error for those who chat.
     template: ChatTemplate,
+    template_tokens: OnceLock<TemplateTokens>,
     brings_template: bool,
     warnings: Vec<String>,
     /// The conversation that was encoded last, and what came of it: a run asks for the same one when it
@@ -38,7 +36,15 @@ impl ModelText {
         let name = named.filter(|name| !name.is_empty()).or_else(stem).unwrap_or_default();
         let mut warnings = model.config().warnings(model.metadata());
         warnings.extend(tokenizer.warnings().iter().cloned());
-        Ok(Self { name, tokenizer, template, brings_template, warnings, last_chat: Mutex::default() })
+        Ok(Self {
+            name,
+            tokenizer,
+            template,
+            template_tokens: OnceLock::new(),
+            brings_template,
+            warnings,
+            last_chat: Mutex::default(),
+        })
     }
 
     /// What the file says that is passed over and what it leaves out, a line each for a person to read.
@@ -69,14 +75,17 @@ impl ModelText {
             })
             .collect();
         let opens = chat.opens_answer && !chat.continues_last;
-        let mark = |text: &str| self.tokenizer.mark_control_tokens(text, MARK);
-        let mut text = self.template.render_with(&messages, opens, &chat.variables, &mark).map_err(failed)?;
+        let written =
+            self.template_tokens.get_or_init(|| TemplateTokens::new(&self.tokenizer, self.template.source()));
+        let signs = written.signs(&messages, &chat.variables).map_err(failed)?;
+        let mut text =
+            self.template.render_with(&messages, opens, &chat.variables, &signs).map_err(failed)?;
         if chat.continues_last {
             let last = chat.messages.last().and_then(|message| message.content.as_deref());
-            cut_behind(&mut text, &mark(last.unwrap_or_default().trim()))?;
+            cut_behind(&mut text, last.unwrap_or_default().trim())?;
         }
         // The template has written the beginning of the sequence itself.
-        Ok(self.tokenizer.encode_marked(&text, MARK))
+        Ok(written.encode(&self.tokenizer, &text, &signs))
     }
 }
 

@@ -9,6 +9,7 @@ mod mods;
 mod queues;
 mod requests;
 mod seed;
+mod signs;
 mod support;
 mod templates;
 mod terminal;

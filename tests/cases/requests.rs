@@ -1,5 +1,5 @@
 //! Requests written for other engines.
-#![allow(clippy::unwrap_used, reason = "these are tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
 use std::collections::BTreeMap;
 
@@ -150,4 +150,126 @@ fn a_result_of_another_request_or_model_is_not_taken_for_done() {
     assert_eq!(run(&["--input", "first.jsonl", "--resume"]).0, Some(0));
     assert_eq!(run(&["--input", "second.jsonl", "--resume", "--retry-changed"]).0, Some(0));
     assert_ne!(std::fs::read(case.file("o.jsonl")).unwrap(), first);
+}
+
+/// A run over lines with the built-in model, greedily.
+fn answers(lines: &[Value]) -> BTreeMap<String, Value> {
+    let case = Case::empty();
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    std::fs::write(case.file("in.jsonl"), text).unwrap();
+    results(&case, &["--input", "in.jsonl", "--temperature", "0", "--skip-bad"])
+}
+
+fn chat_text(result: &Value) -> &str {
+    choice(result)["message"]["content"].as_str().unwrap_or_else(|| panic!("{result}"))
+}
+
+#[test]
+fn ends_of_answers_are_those_that_a_request_names() {
+    let ask = |id: &str, more: Value| {
+        let mut line = serde_json::json!({
+            "id": id, "messages": [{"role": "user", "content": "Who are you?"}], "max_tokens": 60, "logprobs": true,
+        });
+        line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        line
+    };
+    let prompt = serde_json::json!({"id": "p", "prompt": "Once upon a time", "max_tokens": 8, "logprobs": 0});
+    let first = answers(&[ask("plain", serde_json::json!({})), prompt.clone()]);
+    let made = |line: &Value| line["response"]["body"]["usage"]["completion_tokens"].as_u64().unwrap();
+    let plain = made(&first["plain"]);
+    assert_eq!(choice(&first["plain"])["finish_reason"], "stop");
+    // The ids of a text's tokens are those that a prompt of ids gives back.
+    let second = choice(&first["p"])["logprobs"]["tokens"][1].as_str().unwrap().to_owned();
+    let found = answers(&[
+        ask("more", serde_json::json!({"min_tokens": plain + 5})),
+        ask("new", serde_json::json!({"min_new_tokens": 2})),
+        ask("on", serde_json::json!({"ignore_eos": true})),
+        ask("much", serde_json::json!({"min_tokens": 61})),
+        ask("stop", serde_json::json!({"stop_token_ids": (0..1024).collect::<Vec<u32>>()})),
+        ask(
+            "late",
+            serde_json::json!({
+                "stop_token_ids": (0..512).collect::<Vec<u32>>(), "min_tokens": 3
+            }),
+        ),
+        ask("none", serde_json::json!({"stop_token_ids": [99_999_999]})),
+        ask("texts", serde_json::json!({"stop_strings": ["am"]})),
+    ]);
+    assert!(made(&found["more"]) >= plain + 5, "{}", found["more"]);
+    assert_eq!(chat_text(&found["new"]), chat_text(&first["plain"]));
+    assert_eq!((made(&found["on"]), choice(&found["on"])["finish_reason"].as_str()), (60, Some("length")));
+    assert!(found["much"]["error"]["message"].as_str().unwrap().contains("at most `max_tokens`, 60"));
+    // The token that ends the answer is none of its text.
+    assert_eq!((chat_text(&found["stop"]), made(&found["stop"])), ("", 1));
+    assert!(made(&found["late"]) >= 3 && !chat_text(&found["late"]).is_empty());
+    assert_eq!(found["none"]["error"]["param"], "stop_token_ids");
+    assert!(chat_text(&first["plain"]).starts_with(&format!("{}am", chat_text(&found["texts"]))));
+    assert!(!second.is_empty());
+}
+
+#[test]
+fn a_turn_is_opened_left_out_or_continued() {
+    let Some(case) = Case::of("chat-template-kwargs") else { return };
+    let messages =
+        serde_json::json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": " Well, "}]);
+    let ask = |id: &str, more: Value| {
+        let mut line = serde_json::json!({
+            "id": id, "messages": messages, "max_tokens": 0, "prompt_logprobs": 0,
+        });
+        line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        format!("{line}\n")
+    };
+    let lines = [
+        ask("opened", serde_json::json!({})),
+        ask("closed", serde_json::json!({"add_generation_prompt": false})),
+        ask("continued", serde_json::json!({"continue_final_message": true})),
+        ask("both", serde_json::json!({"continue_final_message": true, "add_generation_prompt": true})),
+        ask("quiet", serde_json::json!({"chat_template_kwargs": {"enable_thinking": false}})),
+        ask("same", serde_json::json!({"enable_thinking": false})),
+        ask("given", serde_json::json!({"chat_template_kwargs": {"messages": []}})),
+        ask("list", serde_json::json!({"chat_template_kwargs": []})),
+    ];
+    std::fs::write(case.file("turns.jsonl"), lines.concat()).unwrap();
+    let found = results(&case, &["model.gguf", "--input", "turns.jsonl", "--skip-bad"]);
+    let [opened, closed, continued] = ["opened", "closed", "continued"].map(|id| prompt(&found[id]));
+    assert!(opened.starts_with(&closed) && opened.len() > closed.len(), "{opened}");
+    assert!(continued.trim_end().ends_with("Well,") && closed.starts_with(&continued), "{continued}");
+    assert_eq!(prompt(&found["quiet"]), prompt(&found["same"]));
+    assert_ne!(prompt(&found["quiet"]), opened);
+    for (id, why) in
+        [("both", "either `continue_final_message`"), ("given", "given anyway"), ("list", "an object")]
+    {
+        let said = found[id]["error"]["message"].as_str().unwrap();
+        assert!(said.contains(why), "{id}: {said}");
+    }
+}
+
+#[test]
+fn a_failed_request_runs_again_after_it_is_mended() {
+    let case = Case::empty();
+    let run = |lines: &str, more: &[&str]| {
+        std::fs::write(case.file("in.jsonl"), lines).unwrap();
+        let common = ["--no-window", "--input", "in.jsonl", "--output", "o.jsonl", "--device", "cpu"];
+        let output = case.program(&[&common, more].concat()).output().unwrap();
+        let results = std::fs::read_to_string(case.file("o.jsonl")).unwrap();
+        let results: BTreeMap<String, Value> = results
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap())
+            .map(|line| (line["custom_id"].as_str().unwrap().to_owned(), line))
+            .collect();
+        (output.status.code(), results)
+    };
+    let good = "{\"id\": \"good\", \"prompt\": \"Once\", \"max_tokens\": 2}\n";
+    let bad = "{\"id\": \"bad\", \"prompt\": \"Once\", \"max_tokens\": 2, \"temperature\": 999}\n\
+               {\"id\": \"bias\", \"prompt\": \"Once\", \"max_tokens\": 2, \"logit_bias\": {\"9999999\": 1}}\n";
+    let (code, first) = run(&format!("{good}{bad}"), &["--skip-bad"]);
+    assert_eq!((code, first.len()), (Some(1), 3));
+    assert!(first["bad"]["error"].is_object() && first["bias"]["error"].is_object());
+    let mended = format!("{good}{}", bad.replace("999}", "1}").replace("{\"9999999\": 1}", "{\"9\": 1}"));
+    let (code, resumed) = run(&mended, &["--resume", "--retry-failed"]);
+    assert_eq!((code, resumed.len()), (Some(0), 3));
+    assert!(resumed.values().all(|line| line["error"].is_null()), "{resumed:?}");
+    assert_eq!(resumed["good"], first["good"]);
+    // What is mended and answered is not run again.
+    assert_eq!(run(&mended, &["--resume", "--retry-failed"]).1, resumed);
 }

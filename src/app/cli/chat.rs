@@ -16,6 +16,7 @@ use clap::Args;
 
 use self::commands::{Command, HELP};
 use self::conversation::{Conversation, Turn};
+pub use self::lines::give_terminal_back;
 use self::lines::{Line, Lines};
 use super::engine::{Device, GpuMemory, open_engine};
 use super::open_model;
@@ -41,7 +42,8 @@ const MAX_TOKENS: u32 = 1024;
   pixel-llm chat model.gguf --show-probabilities
   printf 'Hello\\nWho are you?\\n' | pixel-llm chat --quiet
 
-In the conversation, /help lists the commands. Ctrl-C stops an answer; at the prompt, Ctrl-D or Ctrl-C twice ends.")]
+In the conversation, /help lists the commands. Ctrl-C stops an answer, and once more
+the program where the answer goes on; at the prompt, Ctrl-D or Ctrl-C twice ends.")]
 pub struct ChatArgs {
     /// A PXI-LLM or GGUF file; the built-in model when left out.
     pub model: Option<PathBuf>,
@@ -166,7 +168,7 @@ pub fn run(args: &ChatArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
                 exit = refused;
             }
         }
-        if !lines.is_terminal() && run::was_interrupted() {
+        if run::is_to_end() || (!lines.is_terminal() && run::was_interrupted()) {
             return Ok(Exit::FoundBad);
         }
     }

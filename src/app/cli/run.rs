@@ -13,10 +13,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+pub use drive::{end, interrupt, interruptible, run};
 pub(in crate::app::cli) use drive::{
-    forget_interrupt, interrupts_end_nothing, nothing_visible, speed_line, was_interrupted, write_answer,
+    forget_interrupt, interrupts_end_nothing, is_to_end, nothing_visible, speed_line, was_interrupted,
+    write_answer,
 };
-pub use drive::{interrupt, interruptible, run};
 pub use sampling::SamplingArgs;
 
 use super::engine::{Device, GpuMemory};

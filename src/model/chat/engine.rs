@@ -1,9 +1,10 @@
 //! The engine of templates: compiles one and prints a conversation by it, inside the process that is made for that.
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Value;
-use minijinja::{Environment, Error, ErrorKind, context};
+use minijinja::value::{Value, ValueKind};
+use minijinja::{Environment, Error, ErrorKind, Output, State, context, escape_formatter};
 
+use super::source::{self, Signs};
 use super::{ChatError, ChatMessage, MAX_TEMPLATE_BYTES, habits, json, value};
 
 /// What one rendering may cost, in instructions or in 64 bytes of text made: room for some
@@ -35,8 +36,8 @@ struct Raised(String);
 pub(super) struct Compiled(Environment<'static>);
 
 impl Compiled {
-    /// Compiles `source`.
-    pub fn new(source: &str) -> Result<Compiled, ChatError> {
+    /// Compiles `source`, in which control tokens get their signs.
+    pub fn new(source: &str, signs: &Signs) -> Result<Compiled, ChatError> {
         if source.len() > MAX_TEMPLATE_BYTES {
             return Err(ChatError::TooLarge { found: source.len(), limit: MAX_TEMPLATE_BYTES });
         }
@@ -52,6 +53,7 @@ impl Compiled {
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(MAX_RECURSION);
         environment.set_debug(false);
+        environment.set_formatter(print);
         environment.add_filter("tojson", json::to_json);
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", strftime_now);
@@ -64,7 +66,7 @@ impl Compiled {
             return Err(ChatError::Syntax { problem });
         }
         environment
-            .add_template_owned(NAME, habits::with_percent_formats(&without_generation_tags(&source)))
+            .add_template_owned(NAME, source::prepared(&source, signs))
             .map_err(|error| ChatError::Syntax { problem: error.to_string() })?;
         Ok(Compiled(environment))
     }
@@ -78,11 +80,22 @@ impl Compiled {
         variables: &[(String, String)],
     ) -> Result<String, ChatError> {
         let message = |message: &ChatMessage| {
-            let said = context! { role => message.role.as_str(), content => message.content.as_deref() };
-            Ok(context! { ..said, ..values_of(&message.rest)? })
+            // In this order, which templates print.
+            let said = [
+                ("role", Value::from(message.role.as_str())),
+                ("content", Value::from(message.content.as_deref())),
+            ];
+            let said = said.into_iter().map(|(name, value)| (name.to_owned(), value));
+            Ok(Value::from_pairs(said.chain(fields_of(&message.rest)?)))
         };
         let messages = messages.iter().map(message).collect::<Result<Vec<Value>, ChatError>>()?;
-        let variables = values_of(variables)?;
+        let mut variables = fields_of(variables)?;
+        // Defined and none, as the Python side passes them when there are none.
+        for name in ["tools", "documents"] {
+            if variables.iter().all(|(other, _)| other != name) {
+                variables.push((name.to_owned(), Value::from(())));
+            }
+        }
         let template = self.0.get_template(NAME).expect("added when this was made");
         template
             .render(context! {
@@ -90,17 +103,14 @@ impl Compiled {
                 add_generation_prompt => add_generation_prompt,
                 bos_token => bos,
                 eos_token => eos,
-                // Defined and none, as the Python side passes them when there are no tools.
-                tools => Value::from(()),
-                documents => Value::from(()),
-                ..variables
+                ..Value::from_pairs(variables)
             })
             .map_err(classify)
     }
 }
 
-/// Names and JSON as a map of the template's values.
-fn values_of(fields: &[(String, String)]) -> Result<Value, ChatError> {
+/// Names and JSON as a template's values.
+fn fields_of(fields: &[(String, String)]) -> Result<Vec<(String, Value)>, ChatError> {
     let value = |(name, json): &(String, String)| match serde_json::from_str::<value::Json>(json) {
         Ok(value::Json(value)) => Ok((name.clone(), value)),
         Err(error) => {
@@ -108,7 +118,15 @@ fn values_of(fields: &[(String, String)]) -> Result<Value, ChatError> {
             Err(ChatError::Render { problem })
         }
     };
-    Ok(Value::from_pairs(fields.iter().map(value).collect::<Result<Vec<_>, _>>()?))
+    fields.iter().map(value).collect()
+}
+
+/// Prints a value as Python does, where the engine does otherwise.
+fn print(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
+    if value.kind() == ValueKind::Number && !value.is_integer() {
+        return out.write_str(&json::float(value)).map_err(Error::from);
+    }
+    escape_formatter(out, state, value)
 }
 
 /// Finds out whether the template refused, ran too long or failed.
@@ -165,42 +183,4 @@ fn longest_tag(source: &str) -> usize {
         rest = &tag[end..];
     }
     longest
-}
-
-/// Makes `{% generation %}` an empty condition. The tag marks what a trainer learns from and prints nothing.
-fn without_generation_tags(source: &str) -> String {
-    let mut out = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some((before, after)) = rest.split_once("{%") {
-        out.push_str(before);
-        out.push_str("{%");
-        rest = after;
-        let Some((tag, _)) = after.split_once("%}") else { continue };
-        let replacement = match tag.trim_matches(['-', '+']).trim() {
-            "generation" => " if true ",
-            "endgeneration" => " endif ",
-            _ => continue,
-        };
-        let sign = |sign: Option<char>| sign.filter(|sign| matches!(sign, '-' | '+'));
-        out.extend(sign(tag.chars().next()));
-        out.push_str(replacement);
-        out.extend(sign(tag.chars().next_back()));
-        rest = &after[tag.len()..];
-    }
-    out.push_str(rest);
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn generation_tags_keep_their_white_space_control() {
-        assert_eq!(
-            without_generation_tags("a{%- generation -%}b{% endgeneration %}c{% if generation %}"),
-            "a{%- if true -%}b{% endif %}c{% if generation %}"
-        );
-        assert_eq!(without_generation_tags("{% generation"), "{% generation");
-    }
 }

@@ -1,8 +1,12 @@
 //! What templates use of Jinja2 and Python that the engine does not have by itself.
 
-use minijinja::value::{Rest, Value};
+use std::sync::Arc;
+
+use minijinja::value::{Kwargs, Object, Rest, Tuple, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State};
 use minijinja_contrib::pycompat::unknown_method_callback;
+
+use super::source::{PERCENT, VARIADIC};
 
 /// The widest field that a method pads to.
 const MAX_WIDTH: usize = 1 << 20;
@@ -13,7 +17,64 @@ pub(super) fn add(environment: &mut Environment<'static>) {
     environment.add_function("cycler", |items: Rest<Value>| minijinja_contrib::globals::cycler(items.0));
     environment.add_function("joiner", minijinja_contrib::globals::joiner);
     environment.add_filter("wordcount", wordcount);
+    environment.add_filter("striptags", minijinja_contrib::filters::striptags);
+    environment.add_filter("truncate", truncate);
+    environment.add_filter("urlencode", urlencode);
+    environment.add_filter("filesizeformat", minijinja_contrib::filters::filesizeformat);
+    environment.add_filter("center", |text: String, width: Option<usize>| {
+        of_text(&text, "center", &[Value::from(width.unwrap_or(80))])
+    });
+    // To Python none is no list of nothing, and a text is one of its letters.
+    environment.add_test("iterable", |value: &Value| !value.is_none() && value.try_iter().is_ok());
+    environment.add_test("sequence", |value: &Value| {
+        matches!(value.kind(), ValueKind::String | ValueKind::Seq | ValueKind::Map)
+    });
+    environment.add_test("callable", |value: &Value| value.kind() == ValueKind::Plain);
+    environment.add_filter(PERCENT, percent);
+    environment.add_function(VARIADIC, |inner: Value, names: Vec<String>| {
+        Value::from_object(Variadic { inner, names })
+    });
     environment.set_unknown_method_callback(method);
+}
+
+/// A text of at most `length` letters, but for a few more, cut between words.
+fn truncate(text: String, args: Rest<Value>) -> Result<String, Error> {
+    let named = args.last().filter(|last| last.is_kwargs()).cloned();
+    let positional = &args[..args.len() - usize::from(named.is_some())];
+    let named = named.map(Kwargs::try_from).transpose()?;
+    let given = |at: usize, name: &str| -> Option<Value> {
+        let by_name = || named.as_ref().and_then(|named| named.get::<Value>(name).ok());
+        positional.get(at).cloned().or_else(by_name).filter(|value| !value.is_none())
+    };
+    let number = |at: usize, name: &str, usual: usize| match given(at, name) {
+        Some(value) => usize::try_from(value).map_err(|_| refused(format!("truncate: {name} is no number"))),
+        None => Ok(usual),
+    };
+    let (length, leeway) = (number(0, "length", 255)?, number(3, "leeway", 5)?);
+    let end = given(2, "end").map_or("...".to_owned(), |end| end.to_string());
+    if text.chars().count() <= length.saturating_add(leeway) {
+        return Ok(text);
+    }
+    let kept: String = text.chars().take(length.saturating_sub(end.chars().count())).collect();
+    let cuts_words = given(1, "killwords").is_some_and(|value| value.is_true());
+    let kept = match kept.rsplit_once(' ') {
+        Some((words, _)) if !cuts_words => words,
+        _ => &kept,
+    };
+    Ok(format!("{kept}{end}"))
+}
+
+/// The text as a part of an address.
+fn urlencode(text: String) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
 }
 
 fn wordcount(text: String) -> usize {
@@ -70,7 +131,8 @@ fn of_text(text: &str, name: &str, args: &[Value]) -> Result<Option<Value>, Erro
             let is_last = name == "rpartition";
             let found = if is_last { text.rfind(separator) } else { text.find(separator) };
             let whole = if is_last { ["", "", text] } else { [text, "", ""] };
-            Value::from(split_at(found, separator.len()).unwrap_or(whole).map(Value::from).to_vec())
+            let parts = split_at(found, separator.len()).unwrap_or(whole).map(Value::from);
+            Value::from_object(Tuple::from(parts))
         }
         "removeprefix" => Value::from(text.strip_prefix(needed(0)?).unwrap_or(text)),
         "removesuffix" => Value::from(text.strip_suffix(needed(0)?).unwrap_or(text)),
@@ -128,131 +190,59 @@ fn of_text(text: &str, name: &str, args: &[Value]) -> Result<Option<Value>, Erro
     }))
 }
 
-/// `'...' % values` as `'...'|format(values)`, which the engine has. Only a string that is written
-/// out is known to be one while reading; `%` behind anything else stays the rest of a division.
-pub(super) fn with_percent_formats(source: &str) -> String {
-    let mut out = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(at) = rest.find("{{").into_iter().chain(rest.find("{%")).chain(rest.find("{#")).min() {
-        let close = match &rest[at..at + 2] {
-            "{{" => "}}",
-            "{%" => "%}",
-            _ => "#}",
-        };
-        let (before, tag) = rest.split_at(at + 2);
-        out.push_str(before);
-        let len =
-            if close == "#}" { tag.find(close).unwrap_or(tag.len()) } else { copy_tag(tag, close, &mut out) };
-        if close == "#}" {
-            out.push_str(&tag[..len]);
+/// `a % b`: Python's formatting of a text, or the remainder with the sign of the divisor.
+fn percent(state: &mut State, left: &Value, right: &Value) -> Result<Value, Error> {
+    if left.as_str().is_some() {
+        let mut args = vec![left.clone()];
+        match right.downcast_object_ref::<Tuple>() {
+            Some(values) => args.extend(values.iter().cloned()),
+            None => args.push(right.clone()),
         }
-        rest = &tag[len..];
+        return state.apply_filter("format", &args);
     }
-    out.push_str(rest);
-    out
+    let unfit = || refused(format!("% takes numbers, or a text on its left; found {}", left.kind()));
+    let is_whole = |value: &Value| value.is_integer() || value.kind() == ValueKind::Bool;
+    if is_whole(left) && is_whole(right) {
+        let whole = |value: &Value| i128::try_from(value.clone()).map_err(|_| unfit());
+        let (left, right) = (whole(left)?, whole(right)?);
+        let rest = left.checked_rem(right).ok_or_else(|| refused("% by zero"))?;
+        let has_sign_of_other = rest != 0 && (rest < 0) != (right < 0);
+        return Ok(Value::from(if has_sign_of_other { rest + right } else { rest }));
+    }
+    let number = |value: &Value| f64::try_from(value.clone()).map_err(|_| unfit());
+    let (left, right) = (number(left)?, number(right)?);
+    if right == 0.0 {
+        return Err(refused("% by zero"));
+    }
+    let rest = left % right;
+    Ok(Value::from(if rest != 0.0 && (rest < 0.0) != (right < 0.0) { rest + right } else { rest }))
 }
 
-/// Copies a tag up to `close` and tells its length.
-fn copy_tag(tag: &str, close: &str, out: &mut String) -> usize {
-    let mut at = 0;
-    while at < tag.len() && !tag[at..].starts_with(close) {
-        let letter = tag[at..].chars().next().unwrap_or(' ');
-        if !matches!(letter, '"' | '\'') {
-            out.push(letter);
-            at += letter.len_utf8();
-            continue;
-        }
-        let string = string_len(&tag[at..]);
-        out.push_str(&tag[at..at + string]);
-        at += string;
-        let behind = tag[at..].trim_start();
-        let operand = behind.strip_prefix('%').filter(|after| !after.starts_with('}'));
-        if let Some(operand) = operand.map(str::trim_start) {
-            let start = tag.len() - operand.len();
-            let len = operand_len(operand);
-            let is_tuple = operand.starts_with('(') && len == group_len(operand);
-            let inner = if is_tuple { &operand[1..len.saturating_sub(1)] } else { &operand[..len] };
-            out.push_str("|format(");
-            out.push_str(inner.trim_end().trim_end_matches(','));
-            out.push(')');
-            at = start + len;
-        }
-    }
-    at
+/// A macro that is given its surplus arguments as `varargs` and `kwargs`.
+#[derive(Debug)]
+struct Variadic {
+    inner: Value,
+    names: Vec<String>,
 }
 
-/// The length of a string with its quotes.
-fn string_len(text: &str) -> usize {
-    let mut letters = text.char_indices();
-    let Some((_, quote)) = letters.next() else { return 0 };
-    let mut is_escaped = false;
-    for (at, letter) in letters {
-        if is_escaped {
-            is_escaped = false;
-        } else if letter == '\\' {
-            is_escaped = true;
-        } else if letter == quote {
-            return at + 1;
-        }
-    }
-    text.len()
-}
-
-/// The length of what is in brackets, with them.
-fn group_len(text: &str) -> usize {
-    let (mut at, mut open) = (0, 0_usize);
-    while let Some(letter) = text[at..].chars().next() {
-        match letter {
-            '"' | '\'' => {
-                at += string_len(&text[at..]);
-                continue;
+impl Object for Variadic {
+    fn call(self: &Arc<Self>, state: &mut State<'_, '_>, args: &[Value]) -> Result<Value, Error> {
+        let named =
+            args.last().and_then(|last| Kwargs::try_from(last.clone()).ok().filter(|_| last.is_kwargs()));
+        let positional = &args[..args.len() - usize::from(named.is_some())];
+        let (own, surplus) = positional.split_at(positional.len().min(self.names.len()));
+        let (mut known, mut others) = (Vec::new(), Vec::new());
+        if let Some(named) = &named {
+            for name in named.args() {
+                let is_known = name == "caller" || self.names.iter().any(|own| own == name);
+                let pair = (name.to_owned(), named.get::<Value>(name)?);
+                if is_known { known.push(pair) } else { others.push(pair) }
             }
-            '(' | '[' | '{' => open += 1,
-            ')' | ']' | '}' => open = open.saturating_sub(1),
-            _ => {}
         }
-        at += letter.len_utf8();
-        if open == 0 {
-            return at;
-        }
-    }
-    text.len()
-}
-
-/// The length of a name, number, string or group, with the attributes, indices and calls behind it.
-fn operand_len(text: &str) -> usize {
-    let mut at = match text.chars().next() {
-        Some('"' | '\'') => string_len(text),
-        Some('(' | '[' | '{') => group_len(text),
-        _ => 0,
-    };
-    loop {
-        let rest = &text[at..];
-        let word =
-            rest.len() - rest.trim_start_matches(|l: char| l == '_' || l == '.' || l.is_alphanumeric()).len();
-        let group = if rest.starts_with(['(', '[']) { group_len(rest) } else { 0 };
-        if word + group == 0 {
-            return at;
-        }
-        at += if word > 0 { word } else { group };
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_strings_are_formatted() {
-        for (source, expected) in [
-            ("{{ '%d|%s' % (7, 'x') }}", "{{ '%d|%s'|format(7, 'x') }}"),
-            ("{{ '%s' % a.b[1] ~ 'c' }}", "{{ '%s'|format(a.b[1]) ~ 'c' }}"),
-            ("{{ '%s' % ('a',) }}", "{{ '%s'|format('a') }}"),
-            ("{{ '%s' % f('}') }}%", "{{ '%s'|format(f('}')) }}%"),
-            ("{% if a == 'x' %}'y' % z{% endif %}", "{% if a == 'x' %}'y' % z{% endif %}"),
-            ("{{ a % 2 }}{# '%s' % a #}", "{{ a % 2 }}{# '%s' % a #}"),
-        ] {
-            assert_eq!(with_percent_formats(source), expected);
-        }
+        known.push(("varargs".to_owned(), Value::from_object(Tuple::new(surplus.to_vec()))));
+        known.push(("kwargs".to_owned(), Value::from_pairs(others)));
+        let mut all = own.to_vec();
+        all.push(known.into_iter().collect::<Kwargs>().into());
+        self.inner.call(state, &all)
     }
 }

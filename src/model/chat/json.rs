@@ -17,13 +17,14 @@ struct Style {
     between: String,
     after_key: String,
     sorts: bool,
+    /// Whether letters outside ASCII are escaped.
+    is_ascii: bool,
 }
 
 /// `value|tojson`, with the options of Python's `json.dumps`.
 pub fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
-    // Python's other options choose what is the default here.
-    let _: Option<bool> = options.get("ensure_ascii")?;
+    let is_ascii = options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false);
     let sorts = options.get::<Option<bool>>("sort_keys")?.unwrap_or(false);
     let separators = options.get::<Option<Value>>("separators")?;
     let (between, after_key) = match separators.filter(|pair| !pair.is_none()) {
@@ -38,16 +39,8 @@ pub fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
         return Err(failure(format!("indent is {found}; expected at most {MAX_INDENT}")));
     }
     let mut out = String::new();
-    write(value, &Style { indent, between, after_key, sorts }, 0, &mut out)?;
+    write(value, &Style { indent, between, after_key, sorts, is_ascii }, 0, &mut out)?;
     Ok(Value::from(out))
-}
-
-/// A value as JSON.
-pub(super) fn written(value: &Value) -> Result<String, Error> {
-    let style = Style { indent: None, between: ",".into(), after_key: ":".into(), sorts: false };
-    let mut out = String::new();
-    write(value, &style, 0, &mut out)?;
-    Ok(out)
 }
 
 fn failure(message: String) -> Error {
@@ -61,8 +54,9 @@ fn write(value: &Value, style: &Style, depth: usize, out: &mut String) -> Result
     match value.kind() {
         ValueKind::None => out.push_str("null"),
         ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
-        ValueKind::Number => out.push_str(&value.to_string()),
-        ValueKind::String => write_text(value.as_str().unwrap_or_default(), out),
+        ValueKind::Number if value.is_integer() => out.push_str(&value.to_string()),
+        ValueKind::Number => out.push_str(&float(value)),
+        ValueKind::String => write_text(value.as_str().unwrap_or_default(), style.is_ascii, out),
         ValueKind::Seq | ValueKind::Iterable => {
             let items = value.try_iter()?;
             write_list(['[', ']'], items, style, depth, out, |item, out| {
@@ -76,8 +70,8 @@ fn write(value: &Value, style: &Style, depth: usize, out: &mut String) -> Result
             }
             write_list(['{', '}'], keys.into_iter(), style, depth, out, |key, out| {
                 match key.as_str() {
-                    Some(text) => write_text(text, out),
-                    None => write_text(&key.to_string(), out),
+                    Some(text) => write_text(text, style.is_ascii, out),
+                    None => write_text(&key.to_string(), style.is_ascii, out),
                 }
                 out.push_str(&style.after_key);
                 write(&value.get_item(&key)?, style, depth + 1, out)
@@ -119,7 +113,33 @@ fn write_list(
     Ok(())
 }
 
-fn write_text(text: &str, out: &mut String) {
+/// A number as Python writes it: the shortest digits that read back as the same, with an exponent
+/// where it is large or small.
+pub(super) fn float(value: &Value) -> String {
+    let Ok(number) = f64::try_from(value.clone()) else { return value.to_string() };
+    if number.is_nan() {
+        return "nan".to_owned();
+    }
+    if number.is_infinite() {
+        return if number > 0.0 { "inf" } else { "-inf" }.to_owned();
+    }
+    if number == 0.0 || (1e-4..1e16).contains(&number.abs()) {
+        return format!("{number:?}");
+    }
+    let text = format!("{number:e}");
+    match text.split_once('e') {
+        Some((digits, exponent)) => {
+            let (sign, exponent) = match exponent.strip_prefix('-') {
+                Some(exponent) => ('-', exponent),
+                None => ('+', exponent),
+            };
+            format!("{digits}e{sign}{exponent:0>2}")
+        }
+        None => text,
+    }
+}
+
+fn write_text(text: &str, is_ascii: bool, out: &mut String) {
     out.push('"');
     for letter in text.chars() {
         match letter {
@@ -131,6 +151,11 @@ fn write_text(text: &str, out: &mut String) {
             '\u{8}' => out.push_str("\\b"),
             '\u{c}' => out.push_str("\\f"),
             control if control < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(control))),
+            other if is_ascii && !other.is_ascii() => {
+                for unit in other.encode_utf16(&mut [0; 2]) {
+                    out.push_str(&format!("\\u{unit:04x}"));
+                }
+            }
             other => out.push(other),
         }
     }

@@ -14,12 +14,15 @@ mod engine;
 mod habits;
 mod json;
 mod process;
+mod source;
 mod value;
 pub mod worker;
 
 use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::source::Signs;
 
 use self::process::Process;
 use self::worker::{Job, Reply};
@@ -49,6 +52,23 @@ impl ChatMessage {
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> ChatMessage {
         ChatMessage { role: role.into(), content: Some(content.into()), rest: Vec::new() }
     }
+}
+
+/// Shows `visit` each text of a conversation that comes from outside of the template.
+///
+/// # Errors
+/// A field's JSON cannot be read.
+pub fn visit_texts(
+    messages: &[ChatMessage],
+    variables: &[(String, String)],
+    visit: &mut dyn FnMut(&str),
+) -> Result<(), ChatError> {
+    for message in messages {
+        visit(&message.role);
+        message.content.iter().for_each(|content| visit(content));
+        message.rest.iter().try_for_each(|field| value::visit_texts(field, visit))?;
+    }
+    variables.iter().try_for_each(|field| value::visit_texts(field, visit))
 }
 
 /// Why a chat template is refused or a conversation does not fit it.
@@ -84,10 +104,10 @@ pub enum ChatError {
         budget: u64,
     },
     /// The template used up its time.
-    #[error("the chat template used up its budget of {seconds} s of processor time")]
+    #[error("the chat template used up its budget of {milliseconds} ms of processor time")]
     OutOfTime {
         /// The budget.
-        seconds: u64,
+        milliseconds: u64,
     },
     /// The template used up its memory.
     #[error("the chat template used up its budget of {mebibytes} MiB of memory")]
@@ -109,9 +129,6 @@ pub enum ChatError {
     },
 }
 
-/// What is done to each text that comes from outside of the template.
-pub type Mark<'a> = &'a dyn Fn(&str) -> String;
-
 /// A chat template, with the process that renders it, which is started when it is first needed.
 #[derive(Debug)]
 pub struct ChatTemplate {
@@ -126,7 +143,7 @@ impl ChatTemplate {
     /// tokens, empty where the model has none.
     pub fn new(source: Option<&str>, bos: &str, eos: &str) -> Result<ChatTemplate, ChatError> {
         let template = ChatTemplate::unchecked(source, bos, eos);
-        template.ask(None)?;
+        template.ask(None, Signs::default())?;
         Ok(template)
     }
 
@@ -146,40 +163,39 @@ impl ChatTemplate {
 
     /// The text of a conversation; `add_generation_prompt` opens the assistant's next turn.
     pub fn render(&self, messages: &[ChatMessage], add_generation_prompt: bool) -> Result<String, ChatError> {
-        self.render_with(messages, add_generation_prompt, &[], &str::to_owned)
+        self.render_with(messages, add_generation_prompt, &[], &Signs::default())
     }
 
-    /// The same, with variables that the template may read: names and JSON. Each text of the
-    /// messages and variables goes through `mark` first, so that what is said can be told from
-    /// what the template writes.
+    /// The same, with variables that the template may read: names and JSON. Control tokens that the
+    /// template itself writes are given by their signs, so that they can be told from what is said.
     pub fn render_with(
         &self,
         messages: &[ChatMessage],
         add_generation_prompt: bool,
         variables: &[(String, String)],
-        mark: Mark<'_>,
+        signs: &Signs,
     ) -> Result<String, ChatError> {
-        let message = |message: &ChatMessage| {
-            Ok(ChatMessage {
-                role: mark(&message.role),
-                content: message.content.as_deref().map(mark),
-                rest: value::marked(&message.rest, mark)?,
-            })
-        };
-        let conversation = worker::Conversation {
-            messages: messages.iter().map(message).collect::<Result<_, ChatError>>()?,
-            add_generation_prompt,
-            variables: value::marked(variables, mark)?,
-        };
-        self.ask(Some(conversation))
+        let (messages, variables) = (messages.to_vec(), variables.to_vec());
+        let conversation = worker::Conversation { messages, add_generation_prompt, variables };
+        self.ask(Some(conversation), signs.clone()).map_err(|error| match error {
+            // What the template says of its own tokens is for a person to read.
+            ChatError::Raised { message } => ChatError::Raised { message: signs.written_out(&message) },
+            ChatError::Render { problem } => ChatError::Render { problem: signs.written_out(&problem) },
+            other => other,
+        })
     }
 
-    fn ask(&self, conversation: Option<worker::Conversation>) -> Reply {
+    /// The source, with CHATML in place of none.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    fn ask(&self, conversation: Option<worker::Conversation>, signs: Signs) -> Reply {
         if self.source.len() > MAX_TEMPLATE_BYTES {
             return Err(ChatError::TooLarge { found: self.source.len(), limit: MAX_TEMPLATE_BYTES });
         }
         let (source, bos, eos) = (self.source.clone(), self.bos.clone(), self.eos.clone());
-        let job = Job { source, bos, eos, conversation };
+        let job = Job { source, bos, eos, signs, conversation };
         // A process is put back only after it has answered, so one that a panic left is whole.
         let mut kept = self.process.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut process = match kept.take() {

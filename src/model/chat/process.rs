@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use super::ChatError;
-use super::worker::{ARGUMENT, Job, MEBIBYTES, OUT_OF_TIME, Reply, SECONDS};
+use super::worker::{ARGUMENT, Job, MEBIBYTES, MILLISECONDS, OUT_OF_TIME, Reply};
 
 /// The time by the clock that a job may take, on a machine with much else to do.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -126,7 +126,7 @@ impl Process {
             Err(error) => return ChatError::NoProcess { problem: error.to_string() },
         };
         if status.code() == Some(OUT_OF_TIME) {
-            return ChatError::OutOfTime { seconds: SECONDS };
+            return ChatError::OutOfTime { milliseconds: MILLISECONDS };
         }
         if words.contains("memory allocation of") {
             return ChatError::OutOfMemory { mebibytes: MEBIBYTES };

@@ -5,7 +5,7 @@ use std::fmt;
 use minijinja::value::{Value, ValueKind};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::{ChatError, Mark};
+use super::ChatError;
 
 /// A value read from JSON.
 pub(super) struct Json(pub Value);
@@ -16,40 +16,32 @@ impl<'de> Deserialize<'de> for Json {
     }
 }
 
-/// The same names and JSON, with each of its texts marked.
-pub(super) fn marked(
-    fields: &[(String, String)],
-    mark: Mark<'_>,
-) -> Result<Vec<(String, String)>, ChatError> {
-    let field = |(name, json): &(String, String)| {
-        let failed = |error: &dyn fmt::Display| ChatError::Render {
-            problem: format!("`{name}` cannot be given to it: {error}"),
-        };
-        let Json(value) = serde_json::from_str(json).map_err(|error| failed(&error))?;
-        let value = marked_value(value, mark).map_err(|error| failed(&error))?;
-        Ok((name.clone(), super::json::written(&value).map_err(|error| failed(&error))?))
-    };
-    fields.iter().map(field).collect()
+/// Shows each text in a field's JSON to `visit`.
+pub(super) fn visit_texts(
+    (name, json): &(String, String),
+    visit: &mut dyn FnMut(&str),
+) -> Result<(), ChatError> {
+    let Json(value) = serde_json::from_str(json).map_err(|error| {
+        let problem = format!("`{name}` cannot be given to it: {error}");
+        ChatError::Render { problem }
+    })?;
+    visit(name);
+    visit_value(&value, visit);
+    Ok(())
 }
 
-fn marked_value(value: Value, mark: Mark<'_>) -> Result<Value, minijinja::Error> {
+fn visit_value(value: &Value, visit: &mut dyn FnMut(&str)) {
     if let Some(text) = value.as_str() {
-        return Ok(Value::from(mark(text)));
+        return visit(text);
     }
-    match value.kind() {
-        ValueKind::Seq => {
-            let items = value.try_iter()?.map(|item| marked_value(item, mark));
-            Ok(Value::from(items.collect::<Result<Vec<_>, _>>()?))
+    // A map gives its names.
+    for item in value.try_iter().into_iter().flatten() {
+        visit_value(&item, visit);
+        if let Ok(of_name) = value.get_item(&item)
+            && value.kind() == ValueKind::Map
+        {
+            visit_value(&of_name, visit);
         }
-        ValueKind::Map => {
-            let pair = |key: Value| {
-                let item = value.get_item(&key)?;
-                Ok((marked_value(key, mark)?, marked_value(item, mark)?))
-            };
-            let pairs = value.try_iter()?.map(pair).collect::<Result<Vec<_>, minijinja::Error>>()?;
-            Ok(Value::from_pairs(pairs))
-        }
-        _ => Ok(value),
     }
 }
 

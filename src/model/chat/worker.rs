@@ -12,13 +12,15 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::engine::{Compiled, STACK_IN_BYTES};
+use super::source::Signs;
 use super::{ChatError, ChatMessage};
 
 /// The first argument that makes the program such a process.
 pub(super) const ARGUMENT: &str = "__render-chat-templates";
 
-/// The processor time that one job may take.
-pub(super) const SECONDS: u64 = 1;
+/// The processor time that one job may take. With what the process takes to start it ends within a
+/// second; templates of known models take some milliseconds.
+pub(super) const MILLISECONDS: u64 = 800;
 
 /// What a template and its values may take, beside the stack.
 pub(super) const MEBIBYTES: u64 = 96;
@@ -35,6 +37,7 @@ pub(super) struct Job {
     pub source: String,
     pub bos: String,
     pub eos: String,
+    pub signs: Signs,
     pub conversation: Option<Conversation>,
 }
 
@@ -91,17 +94,18 @@ fn serve() -> std::io::Result<()> {
         .unwrap_or_else(|_| Err(std::io::Error::other("the thread of chat templates panicked")))
 }
 
-fn answer(line: &str, compiled: &mut Option<(String, Compiled)>) -> Reply {
+fn answer(line: &str, compiled: &mut Option<(String, Signs, Compiled)>) -> Reply {
     let work = std::panic::AssertUnwindSafe(|| {
         let job: Job =
             serde_json::from_str(line).map_err(|error| ChatError::Render { problem: error.to_string() })?;
-        if compiled.as_ref().is_none_or(|(source, _)| *source != job.source) {
-            *compiled = Some((job.source.clone(), Compiled::new(&job.source)?));
+        if compiled.as_ref().is_none_or(|(source, signs, _)| *source != job.source || *signs != job.signs) {
+            let template = Compiled::new(&job.source, &job.signs)?;
+            *compiled = Some((job.source, job.signs.clone(), template));
         }
         match (&job.conversation, compiled.as_ref()) {
-            (Some(of), Some((_, template))) => {
-                let tokens = [job.bos.as_str(), job.eos.as_str()];
-                template.render(tokens, &of.messages, of.add_generation_prompt, &of.variables)
+            (Some(of), Some((_, signs, template))) => {
+                let [bos, eos] = [&job.bos, &job.eos].map(|text| signs.signed(text));
+                template.render([&bos, &eos], &of.messages, of.add_generation_prompt, &of.variables)
             }
             _ => Ok(String::new()),
         }
@@ -118,7 +122,7 @@ fn watch(begun: &mpsc::Receiver<()>, ended: &mpsc::Receiver<()>) {
     while begun.recv().is_ok() {
         let since = time_used();
         while let Err(mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(Duration::from_millis(20)) {
-            if time_used().saturating_sub(since) > Duration::from_secs(SECONDS) {
+            if time_used().saturating_sub(since) > Duration::from_millis(MILLISECONDS) {
                 std::process::exit(OUT_OF_TIME);
             }
         }

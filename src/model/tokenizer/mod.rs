@@ -55,6 +55,9 @@ pub struct EncodeOptions {
 pub struct Tokenizer {
     vocabulary: Vocabulary,
     special: SpecialTokens,
+    /// Those of `special` that steer the model, and the others, which are text.
+    control: SpecialTokens,
+    user_defined: SpecialTokens,
     model: Model,
     bos: Option<u32>,
     eos: Option<u32>,
@@ -85,6 +88,8 @@ impl Tokenizer {
             return Err(TokenizerError::CountMismatch { field, found, expected: vocabulary.len() });
         }
         let special = SpecialTokens::new(&vocabulary)?;
+        let control = SpecialTokens::of(&vocabulary, TokenType::is_special)?;
+        let user_defined = SpecialTokens::of(&vocabulary, |kind| kind == TokenType::UserDefined)?;
         // SentencePiece names these tokens itself, so a file need not say which they are.
         let usual = |name: &str| {
             let id = vocabulary.id(name).filter(|_| is_llama)?;
@@ -127,7 +132,7 @@ impl Tokenizer {
         let before = added(begins, spec.add_bos.is_some(), &mut bos, "bos", usual_bos);
         let ends = spec.add_eos.unwrap_or(false);
         let after = added(ends, true, &mut eos, "eos", special_ids::usual_eos(is_llama));
-        Ok(Tokenizer { vocabulary, special, model, bos, eos, before, after, warnings })
+        Ok(Tokenizer { vocabulary, special, control, user_defined, model, bos, eos, before, after, warnings })
     }
 
     /// The token ids of `text`.
@@ -154,40 +159,47 @@ impl Tokenizer {
         ids
     }
 
-    /// `text` with `mark` between the letters of each control token that is written out in it, so
-    /// that [`encode_marked`](Self::encode_marked) takes it for text. Other text is as it was.
-    pub fn mark_control_tokens(&self, text: &str, mark: char) -> String {
-        let mut out = String::with_capacity(text.len());
-        self.special.partition(text, |part| match part {
-            Part::Text(text) => out.push_str(text),
-            Part::Token(id) => {
-                let token = self.vocabulary.text(id).unwrap_or_default();
-                for letter in token.chars() {
-                    out.push(letter);
-                    if self.is_special(id) || self.is_end(id) {
-                        out.push(mark);
-                    }
-                }
+    /// The control tokens that are written out in `text`, each once.
+    pub fn control_tokens_in<'t>(&'t self, text: &str) -> Vec<(u32, &'t str)> {
+        let mut ids = Vec::new();
+        self.control.partition(text, |part| {
+            if let Part::Token(id) = part {
+                ids.push(id);
             }
         });
-        out
+        ids.sort_unstable();
+        ids.dedup();
+        ids.into_iter().filter_map(|id| Some((id, self.token_text(id)?))).collect()
     }
 
-    /// The token ids of a rendered conversation: control tokens are matched but for those that
-    /// `mark` holds apart, and `mark` itself is no part of the text.
-    pub fn encode_marked(&self, text: &str, mark: char) -> Vec<u32> {
-        let mut ids = Vec::with_capacity(text.len() / 3 + 2);
-        let mut at_start = true;
-        self.special.partition(text, |part| match part {
-            Part::Text(text) => {
-                self.encode_text(&text.replace(mark, ""), at_start, &mut ids);
-                at_start = false;
+    /// The control tokens whose text holds `part`.
+    pub fn control_tokens_with<'t>(&'t self, part: &'t str) -> impl Iterator<Item = &'t str> {
+        let texts = self.vocabulary.iter().filter(|(_, _, kind)| kind.is_special()).map(|(_, text, _)| text);
+        texts.filter(move |text| text.contains(part))
+    }
+
+    /// The token ids of what several parts say together. Control tokens are given by their ids;
+    /// one that is written out in a text is text.
+    pub fn encode_parts<'t>(&self, parts: impl IntoIterator<Item = Result<u32, &'t str>>) -> Vec<u32> {
+        let (mut ids, mut at_start) = (Vec::new(), true);
+        for part in parts {
+            match part {
+                Ok(id) => {
+                    ids.push(id);
+                    at_start = true;
+                }
+                Err(text) => self.user_defined.partition(text, |part| match part {
+                    Part::Text(text) => {
+                        self.encode_text(text, at_start, &mut ids);
+                        at_start = false;
+                    }
+                    Part::Token(id) => {
+                        ids.push(id);
+                        at_start = true;
+                    }
+                }),
             }
-            Part::Token(id) => {
-                ids.push(id);
-                at_start = true;
-            }
-        });
+        }
         ids
     }
 

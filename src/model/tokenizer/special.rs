@@ -27,11 +27,17 @@ pub struct SpecialTokens {
 impl SpecialTokens {
     /// Collects the control, unknown and user-defined tokens of `vocabulary`.
     pub fn new(vocabulary: &Vocabulary) -> Result<SpecialTokens, TokenizerError> {
+        Self::of(vocabulary, |kind| kind.is_special() || kind == TokenType::UserDefined)
+    }
+
+    /// Collects the tokens whose type is wanted.
+    pub fn of(
+        vocabulary: &Vocabulary,
+        is_wanted: impl Fn(TokenType) -> bool,
+    ) -> Result<SpecialTokens, TokenizerError> {
         let (ids, texts): (Vec<u32>, Vec<&str>) = vocabulary
             .iter()
-            .filter(|(_, text, kind)| {
-                !text.is_empty() && (kind.is_special() || *kind == TokenType::UserDefined)
-            })
+            .filter(|(_, text, kind)| !text.is_empty() && is_wanted(*kind))
             .map(|(id, text, _)| (id, text))
             .unzip();
         let search = AhoCorasick::builder()

@@ -9,7 +9,7 @@
 //! | `repeat_penalty`, `repeat_last_n`, `frequency_penalty`, `presence_penalty` | the same; `repeat_last_n` -1 is all |
 //! | `repetition_penalty` | `repeat_penalty` over all tokens, unless `repeat_last_n` says otherwise |
 //! | `seed` | a whole number |
-//! | `stop`, `stop_sequences` | a string, or a list of up to 16 |
+//! | `stop`, `stop_sequences`, `stop_strings`, `stop_sequence` | a string, or a list of up to 16 |
 //! | `stop_token_ids` | a list of token ids that end the answer, beside the model's own |
 //! | `include_stop_str_in_output`, `no_stop_trim` | whether what ended the answer stays in its text |
 //! | `ignore_eos` | whether the answer goes on where the model would end it |
@@ -56,6 +56,8 @@ pub(super) const NAMES: &[&str] = &[
     "seed",
     "stop",
     "stop_sequences",
+    "stop_strings",
+    "stop_sequence",
     "stop_token_ids",
     "include_stop_str_in_output",
     "no_stop_trim",
@@ -83,7 +85,7 @@ pub(super) const SYNONYMS: &[&[&str]] = &[
     &["max_tokens", "max_completion_tokens", "max_new_tokens", "n_predict", "num_predict"],
     &["min_tokens", "min_new_tokens"],
     &["repeat_penalty", "repetition_penalty"],
-    &["stop", "stop_sequences"],
+    &["stop", "stop_sequences", "stop_strings", "stop_sequence"],
     &["include_stop_str_in_output", "no_stop_trim"],
     &["enable_thinking", "think"],
 ];
@@ -129,7 +131,7 @@ pub(super) fn apply(request: &mut Request, field: &Field<'_>) -> Result<Applied,
             };
             request.stream = 0;
         }
-        "stop" | "stop_sequences" => request.stop = stops(field)?,
+        "stop" | "stop_sequences" | "stop_strings" | "stop_sequence" => request.stop = stops(field)?,
         "stop_token_ids" => request.stop_tokens = field.read("a list of token ids")?,
         "include_stop_str_in_output" | "no_stop_trim" => request.keep_stop = yes(field)?,
         "ignore_eos" => request.ignore_end = yes(field)?,

@@ -81,6 +81,10 @@ fn openai(whole: &Field<'_>, fields: &[Field<'_>], defaults: &Defaults) -> Resul
         if matches!(field.name.as_ref(), "prompt" | "messages") {
             return Ok(());
         }
+        if field.name == "system" && !field.is_null() {
+            let what = "a system message beside the others; give it as the first of `messages`";
+            return Err(field.at_name(Problem::Unsupported(what)));
+        }
         // A field that is spelt almost as a knob is one that was to change the answer. (A line with very many fields
         // is no body of anybody's, and comparing all of them is slow.)
         if ignored.len() < MAX_COMPARED

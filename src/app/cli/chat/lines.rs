@@ -46,6 +46,7 @@ impl Lines {
         if !io::stdin().is_terminal() {
             return Ok(Self { editor: None, history: None });
         }
+        remember_terminal();
         let config = Config::builder()
             .max_history_size(MOST_REMEMBERED)
             .context("the history cannot be used")?
@@ -94,6 +95,31 @@ impl Lines {
             print_note(&format!("{}: what is typed is not remembered: {error}", path.display()));
             self.history = None;
         }
+    }
+}
+
+/// How the terminal was before a conversation changed it.
+#[cfg(unix)]
+static TERMINAL: std::sync::Mutex<Option<nix::sys::termios::Termios>> = std::sync::Mutex::new(None);
+
+#[cfg(unix)]
+fn remember_terminal() {
+    if let (Ok(mut kept), Ok(now)) = (TERMINAL.lock(), nix::sys::termios::tcgetattr(io::stdin())) {
+        *kept = Some(now);
+    }
+}
+
+#[cfg(not(unix))]
+fn remember_terminal() {}
+
+/// Sets the terminal as it was before a conversation, for an end while somebody types.
+pub fn give_terminal_back() {
+    #[cfg(unix)]
+    if let Ok(mut kept) = TERMINAL.lock()
+        && let Some(before) = kept.take()
+    {
+        // Where it is gone there is nothing to give back.
+        let _ = nix::sys::termios::tcsetattr(io::stdin(), nix::sys::termios::SetArg::TCSANOW, &before);
     }
 }
 

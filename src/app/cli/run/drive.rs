@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -30,6 +30,13 @@ static RUNNING: AtomicBool = AtomicBool::new(false);
 static CANCELLED: AtomicBool = AtomicBool::new(false);
 /// Whether an interrupt only ever ends what is running, as in a conversation on a terminal.
 static STAYS: AtomicBool = AtomicBool::new(false);
+/// Whether the program was told to end.
+static ENDS: AtomicBool = AtomicBool::new(false);
+/// When a run was asked to end.
+static ASKED: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// How soon a second interrupt may come that means no more than the first one.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The longest prompt that is read from a pipe: more than any context holds.
 const MOST_PIPED_IN_BYTES: u64 = 16 << 20;
@@ -41,8 +48,33 @@ const MOST_OF_PROMPT: usize = 60;
 /// was asked before, so that the program is to end at once.
 pub fn interrupt() -> bool {
     // At the prompt of a conversation a signal to end the program ends it.
-    RUNNING.load(Ordering::SeqCst)
-        && (!CANCELLED.swap(true, Ordering::SeqCst) || STAYS.load(Ordering::SeqCst))
+    if !RUNNING.load(Ordering::SeqCst) {
+        return false;
+    }
+    let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !CANCELLED.swap(true, Ordering::SeqCst) {
+        *asked = Some(Instant::now());
+        return true;
+    }
+    // Who presses the keys twice wants the answer to end, not the conversation, unless it goes on.
+    let just_now = asked.is_some_and(|since| since.elapsed() < PATIENCE);
+    STAYS.load(Ordering::SeqCst) && just_now
+}
+
+/// For the handler of signals that end the program: as [`interrupt`], and a conversation ends with
+/// its answer.
+pub fn end() -> bool {
+    let is_first = !ENDS.swap(true, Ordering::SeqCst);
+    let ends_softly = is_first && RUNNING.load(Ordering::SeqCst);
+    if ends_softly {
+        CANCELLED.store(true, Ordering::SeqCst);
+    }
+    ends_softly
+}
+
+/// For a conversation: whether the program is to end.
+pub(in crate::app::cli) fn is_to_end() -> bool {
+    ENDS.load(Ordering::SeqCst)
 }
 
 /// For a conversation: from now on interrupts end what is running and never the program.
