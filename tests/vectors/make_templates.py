@@ -314,7 +314,7 @@ HABITS = r"""
 {{ 'Today' ~ ': ' ~ (date if date is defined else 'none') }}{{ ['a', 'b'][true] }}{{ 3 ~ none }}
 {{ 'İ'.lower()|length }}{{ 'ß'.upper() }}{{ '你好'|length }}{{ '🤷🏽‍♀️'|length }}
 {{ '<p>x</p>'|striptags }}|{{ 'hello world foo'|truncate(11) }}|{{ 'a'|center(5) }}|{{ range is callable }}{{ 1 is callable }}
-{{ 'a b c d e f g'|truncate(5, true, '!', 0) }}{{ 'a b c d e f g'|truncate(length=5, leeway=0) }}{{ 'a é/&'|urlencode }}
+{{ 'a b c d e f g'|truncate(5, true, '!', leeway=0) }}{{ 'a b c d e f g'|truncate(length=5, leeway=0) }}{{ 'a é/&'|urlencode }}
 {{ 'a' is sequence }}{{ {} is sequence }}{{ [] is sequence }}{{ 1 is sequence }}{{ none is iterable }}{{ none is sequence }}{{ 'a' is iterable }}{{ {} is iterable }}
 {{ {'a': 1.0, 'b': [1e20, 1e-7, 1e16, 0.0001]}|tojson }}{{ 'é😀'|tojson(ensure_ascii=true) }}{{ messages[0]|tojson(separators=(',', ':')) }}
 {% macro f() %}{{ varargs|length }}{{ kwargs|length }}{% endmacro %}{{ f(1, 2, a=3) }}

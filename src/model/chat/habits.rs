@@ -38,25 +38,23 @@ pub(super) fn add(environment: &mut Environment<'static>) {
 }
 
 /// A text of at most `length` letters, but for a few more, cut between words.
-fn truncate(text: String, args: Rest<Value>) -> Result<String, Error> {
-    let named = args.last().filter(|last| last.is_kwargs()).cloned();
-    let positional = &args[..args.len() - usize::from(named.is_some())];
-    let named = named.map(Kwargs::try_from).transpose()?;
-    let given = |at: usize, name: &str| -> Option<Value> {
-        let by_name = || named.as_ref().and_then(|named| named.get::<Value>(name).ok());
-        positional.get(at).cloned().or_else(by_name).filter(|value| !value.is_none())
-    };
-    let number = |at: usize, name: &str, usual: usize| match given(at, name) {
-        Some(value) => usize::try_from(value).map_err(|_| refused(format!("truncate: {name} is no number"))),
-        None => Ok(usual),
-    };
-    let (length, leeway) = (number(0, "length", 255)?, number(3, "leeway", 5)?);
-    let end = given(2, "end").map_or("...".to_owned(), |end| end.to_string());
+fn truncate(
+    text: String,
+    length: Option<usize>,
+    killwords: Option<bool>,
+    end: Option<String>,
+    named: Kwargs,
+) -> Result<String, Error> {
+    // What is given by its name goes before what is left out.
+    let length = length.or(named.get("length")?).unwrap_or(255);
+    let cuts_words = killwords.or(named.get("killwords")?).unwrap_or(false);
+    let end = end.or(named.get("end")?).unwrap_or_else(|| "...".to_owned());
+    let leeway = named.get::<Option<usize>>("leeway")?.unwrap_or(5);
+    named.assert_all_used()?;
     if text.chars().count() <= length.saturating_add(leeway) {
         return Ok(text);
     }
     let kept: String = text.chars().take(length.saturating_sub(end.chars().count())).collect();
-    let cuts_words = given(1, "killwords").is_some_and(|value| value.is_true());
     let kept = match kept.rsplit_once(' ') {
         Some((words, _)) if !cuts_words => words,
         _ => &kept,

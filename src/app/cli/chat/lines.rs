@@ -120,6 +120,8 @@ pub fn give_terminal_back() {
     {
         // Where it is gone there is nothing to give back.
         let _ = nix::sys::termios::tcsetattr(io::stdin(), nix::sys::termios::SetArg::TCSANOW, &before);
+        // The editor asked to be told of what is pasted.
+        let _ = io::Write::write_all(&mut io::stdout(), b"\x1b[?2004l\n");
     }
 }
 
