@@ -181,10 +181,7 @@ mod on_gpu {
         }
         choice.memory = memory.gpu_memory.map(|size| size.0).or_else(|| adapter.memory_for_weights());
         let compiling = || doing(format!("compiling the kernels for {name}"));
-        let open = |plan| {
-            let _compiling = compiling();
-            GpuEngine::with_plan(Arc::clone(model), slots, context, &choice, Some(plan))
-        };
+        let open = |plan| GpuEngine::with_plan(Arc::clone(model), slots, context, &choice, Some(plan));
         let time_processor = auto && software;
         let cache = Cache::default();
         let known = trial::recall(cache.folder(), &adapter, model)
@@ -194,7 +191,10 @@ mod on_gpu {
             Some(verdict) => (verdict, None),
             // A trial reads the whole model many times, and the processor can use the file's pages as they are.
             None if streamed && time_processor => return Ok(None),
-            None if streamed => return Ok(Some(Box::new(open(Plan::usual(&adapter))?))),
+            None if streamed => {
+                let _compiling = compiling();
+                return Ok(Some(Box::new(open(Plan::usual(&adapter))?)));
+            }
             None => {
                 let trying = doing(format!("trying what is fastest on {name}, once for this model"));
                 let made = trial::make(model, (slots, context), &choice, time_processor);
@@ -231,8 +231,8 @@ mod on_gpu {
         if let Some(engine) = tried {
             return Ok(Some(Box::new(engine)));
         }
-        let mut engine = open(verdict.plan())?;
         let _compiling = compiling();
+        let mut engine = open(verdict.plan())?;
         trial::settle(&mut engine)?;
         Ok(Some(Box::new(engine)))
     }

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::profile::run_alone;
 use super::{GpuEngine, GpuEngineError, Plan};
 use crate::app::headless::{AdapterFacts, GpuChoice};
 use crate::model::PixelModel;
@@ -23,6 +24,8 @@ const CONTEXT: usize = 64;
 /// Tokens of each timed run, and runs.
 const TOKENS: u32 = 4;
 const RUNS: usize = 3;
+/// Dispatches after which the threads that compute are known from the others.
+const SETTLING: usize = 4;
 /// How often workgroups may fail to meet before layers in one dispatch are given up: programs beside this one keep threads from their processors for
 /// some milliseconds.
 const TRIES: usize = 4;
@@ -242,25 +245,25 @@ pub fn settle(engine: &mut GpuEngine) -> Result<(), EngineError> {
     if engine.plan().whole_layers {
         let threads = engine.adapter().threads.clone();
         let before = threads.times();
-        let repeats = engine.sizes.repeats.min(engine.sizes.context);
-        // In dispatches that nobody waits in.
-        engine.set_whole_layers(false);
-        step(engine, 0, repeats)?;
+        // A kernel of which no workgroup waits for another. Every plan has this one, so that no
+        // other is compiled for it, which would take half a second.
+        for _ in 0..SETTLING {
+            run_alone(engine, &one_column(0, 1), "logits")?;
+        }
         threads.pin_busiest(&before, workers());
-        engine.set_whole_layers(true);
     }
     Ok(())
 }
 
 fn step(engine: &mut dyn Engine, position: u32, repeats: u32) -> Result<(), EngineError> {
-    let asks = vec![Ask::greedy(0)];
-    engine.step(&Batch {
-        columns: vec![Column { token: 1, slot: 0, position }],
-        asks,
-        repeats,
-        ..Batch::default()
-    })?;
+    engine.step(&one_column(position, repeats))?;
     Ok(())
+}
+
+/// A token, and `repeats` that follow it.
+fn one_column(position: u32, repeats: u32) -> Batch {
+    let columns = vec![Column { token: 1, slot: 0, position }];
+    Batch { columns, asks: vec![Ask::greedy(0)], repeats, ..Batch::default() }
 }
 
 /// Milliseconds for a token: the median of some runs, of which the first does not count.
