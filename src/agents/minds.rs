@@ -168,7 +168,7 @@ fn carry_out(
     for (id, actor) in broken_off {
         let Ok((_, mut activity, _)) = agents.get_mut(actor) else { continue };
         if let Some(job) = activity.job() {
-            debug_assert!(
+            assert!(
                 workshop.is_none() || matches!(*activity, Activity::Walking(_)),
                 "work is not broken off"
             );

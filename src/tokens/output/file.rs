@@ -203,7 +203,7 @@ impl OutputFile {
 
     /// Writes a whole line with its newline, at once, so that a killed run tears at most its last line.
     pub fn write_line(&mut self, line: &str) -> Result<(), OutputError> {
-        debug_assert!(line.ends_with('\n'));
+        assert!(line.ends_with('\n'));
         self.begin()?;
         match &mut self.target {
             Target::File { file, len, path, .. } => {

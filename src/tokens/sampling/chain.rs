@@ -63,7 +63,7 @@ impl Sampler {
             .and_then(|()| penalise(&mut adjusted, words, window))
             .and_then(|()| self.choose(&adjusted, words));
         self.adjusted = adjusted;
-        debug_assert!(token.is_err() || token.as_ref().is_ok_and(|&token| (token as usize) < vocab));
+        assert!(token.is_err() || token.as_ref().is_ok_and(|&token| (token as usize) < vocab));
         token
     }
 

@@ -225,7 +225,7 @@ impl<'m> Scheduler<'m> {
             self.plan_slot(index, room, &mut batch);
         }
         if batch.columns.is_empty() {
-            debug_assert!(self.is_idle(), "a request can only wait for one that runs");
+            assert!(self.is_idle(), "a request can only wait for one that runs");
             self.copies = batch.copies;
             return None;
         }
