@@ -68,6 +68,8 @@ pub struct Mind {
     pub paused: bool,
     /// What went wrong, in words.
     pub problem: Option<String>,
+    /// Whether the model ended its answer before the first token.
+    pub ended_at_once: bool,
     /// Whether one step is taken though it is paused.
     pub single: bool,
     /// How long the last step took and how many tokens it had.
@@ -91,6 +93,7 @@ impl Mind {
             return;
         }
         self.problem = None;
+        self.ended_at_once = false;
         let context = map.atlas.model().config().context_length.min(crate::app::explore::CONTEXT) as usize;
         match self.encode(map, prompt, chat) {
             Ok(ids) if ids.is_empty() => self.problem = Some("the prompt is empty".into()),
@@ -190,6 +193,7 @@ impl Mind {
         if let Some(problem) = report.problem {
             self.problem = Some(problem);
         }
+        self.ended_at_once |= report.ended_at_once;
         let columns = report.seen.len();
         for (thought, seen) in self.thoughts.iter_mut().skip(report.first).zip(report.seen) {
             let Seen { residual_norms, added_norms, head_norms, hidden_norms, trace } = seen;

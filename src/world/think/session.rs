@@ -52,6 +52,8 @@ pub(super) struct Report {
     pub seen: Vec<Seen>,
     /// The token that was drawn, unless the sequence is over.
     pub drawn: Option<Sampled>,
+    /// Whether the answer is over before its first token.
+    pub ended_at_once: bool,
     pub problem: Option<String>,
     /// Edited tiles of the output with which it was computed.
     pub edited: Arc<Tiles>,
@@ -154,7 +156,10 @@ impl Session {
         };
         if order.logits {
             match self.draw(logits) {
-                Ok(drawn) => report.drawn = drawn,
+                Ok(drawn) => {
+                    report.ended_at_once = drawn.is_none() && self.tokens.len() == self.prompt_len;
+                    report.drawn = drawn;
+                }
                 Err(problem) => {
                     self.wanted = 0;
                     report.problem = Some(problem);
@@ -246,6 +251,24 @@ mod tests {
             accept(&mut session, &order, 1);
         }
         assert_eq!(session.order(), None);
+    }
+
+    #[test]
+    fn an_answer_that_ends_at_once_says_so() {
+        let mut session = session(2, 8);
+        session.pace = Pace::Free;
+        let text = Arc::clone(session.text.as_ref().unwrap());
+        let end = (0..512).find(|&token| text.is_end(token)).unwrap();
+        let step = |session: &mut Session, token: u32| {
+            let mut logits = vec![0.0; 512];
+            logits[token as usize] = 1.0;
+            let order = session.order().unwrap();
+            session.accept(&order, vec![Seen::default()], &logits, Duration::ZERO);
+            session.reports.pop().unwrap().ended_at_once
+        };
+        assert!(step(&mut session, end));
+        session.begin(vec![5; 2], 8, SamplingParams::greedy(), text);
+        assert!(!step(&mut session, 7) && !step(&mut session, end), "there was a word before");
     }
 
     #[test]
