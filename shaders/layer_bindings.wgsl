@@ -5,8 +5,8 @@
 @group(0) @binding(4) var<uniform> layer: LayerParams;
 // Weight of the norm after attention, then that of the next layer's first norm or the last one.
 @group(0) @binding(5) var<storage, read> gains: array<vec4<f32>>;
-// Biases of query, key and value, then the norm of a head's query and that of its key, then biases of
-// the attention's output, of gate, up and down. Zeros where a layer has none.
+// Biases of query, key and value, then the norm of a head's query and that of its key, then biases
+// of the attention's output, of gate, up and down. Zeros where a layer has none.
 @group(0) @binding(6) var<storage, read> vectors: array<vec4<f32>>;
 // Cosine and sine of every pair, by position: two pairs per quad.
 @group(0) @binding(7) var<storage, read> angles: array<vec4<f32>>;

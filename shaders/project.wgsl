@@ -6,5 +6,15 @@
 @compute @workgroup_size(#{WORKGROUP})
 fn project(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let params = layer.project;
-    add_to_residual(params.matrix, params.layer_scale, places.attended, 0u, output_biases(), group.x, group.y * #{COLUMNS}u, params.columns, lane);
+    add_to_residual(
+        params.matrix,
+        params.layer_scale,
+        places.attended,
+        0u,
+        output_biases(),
+        group.x,
+        group.y * #{COLUMNS}u,
+        params.columns,
+        lane,
+    );
 }

@@ -55,7 +55,17 @@ fn whole_layer(@builtin(local_invocation_index) lane: u32) {
     let rows = (project.matrix.rows + 31u) / 32u;
     for (var unit = take(taken + 2u, lane); unit < rows; unit = take(taken + 2u, lane)) {
         for (var first = 0u; first < count; first += #{COLUMNS}u) {
-            add_to_residual(project.matrix, project.layer_scale, places.attended, 0u, output_biases(), unit, first, count, lane);
+            add_to_residual(
+                project.matrix,
+                project.layer_scale,
+                places.attended,
+                0u,
+                output_biases(),
+                unit,
+                first,
+                count,
+                lane,
+            );
         }
     }
     if !meet(meeting + 2u, lane) {
@@ -75,7 +85,17 @@ fn whole_layer(@builtin(local_invocation_index) lane: u32) {
     let down = layer.down;
     for (var unit = take(taken + 4u, lane); unit < rows; unit = take(taken + 4u, lane)) {
         for (var first = 0u; first < count; first += #{COLUMNS}u) {
-            add_to_residual(down.matrix, down.layer_scale, places.hidden, down.matrix.rows >> 2u, down_biases(), unit, first, count, lane);
+            add_to_residual(
+                down.matrix,
+                down.layer_scale,
+                places.hidden,
+                down.matrix.rows >> 2u,
+                down_biases(),
+                unit,
+                first,
+                count,
+                lane,
+            );
         }
     }
 }

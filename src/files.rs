@@ -247,9 +247,13 @@ pub enum Refusal {
 ///
 /// # Errors
 /// [`Refusal::SameFile`], or [`Refusal::Inside`] where an input is a folder.
-pub fn refuse_input<'a>(output: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<(), Refusal> {
+pub fn refuse_input(
+    output: &Path,
+    inputs: impl IntoIterator<Item = impl AsRef<Path>>,
+) -> Result<(), Refusal> {
     let written = stream(output, "/dev/stdout");
     for input in inputs {
+        let input = input.as_ref();
         let read = stream(input, "/dev/stdin");
         let pair = || (input.to_owned(), output.to_owned());
         if is_same_file(read, written) {
@@ -323,9 +327,9 @@ pub fn refuse_missing_folder(output: &Path) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// The first [`Refusal`].
-pub fn check_output<'a>(
+pub fn check_output(
     output: &Path,
-    inputs: impl IntoIterator<Item = &'a Path>,
+    inputs: impl IntoIterator<Item = impl AsRef<Path>>,
     written: Format,
     force: bool,
 ) -> Result<(), Refusal> {

@@ -9,8 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use common::forward::{one_by_one, open, prefill};
-use common::tiny::{Random, Tiny};
-use pixel_llm::model::Encoding;
+use common::tiny::Tiny;
 use pixel_llm::passes::reference::{
     Column, Controls, CpuModel, CpuOptions, ForwardError, HookPoint, HookValues, Hooks, KvCache,
 };
@@ -267,16 +266,8 @@ fn biases_are_added_where_a_hook_would_add_them() {
         tiny.write(&path);
         CpuModel::new(open(&path), CpuOptions::default()).unwrap()
     };
-    let kinds = [
-        ("llama", Encoding::F32, 0..2),
-        ("llama", Encoding::Q4_K, 1..2),
-        ("qwen2", Encoding::Q8_0, 0..1),
-        ("qwen3", Encoding::F16, 0..2),
-    ];
-    for (family, encoding, layers) in kinds {
-        let mut tiny = Tiny::new(family, encoding, 11);
-        // Those of query and key come before the turn by RoPE, where no hook is: they are in both.
-        tiny.add_biases(&mut Random(12), layers);
+    // Those of query and key come before the turn by RoPE, where no hook is: they are in both.
+    for (name, mut tiny) in Tiny::biased() {
         let with = opened(&tiny);
         let mut adds = HashMap::new();
         tiny.tensors.retain(|(info, bytes)| {
@@ -297,8 +288,8 @@ fn biases_are_added_where_a_hook_would_add_them() {
         });
         let without = opened(&tiny);
         let (has, lacks) = (with.config(), without.config());
-        assert!(has.output_biases && has.feed_forward_biases && has.qkv_biases, "{family}");
-        assert!(!lacks.output_biases && !lacks.feed_forward_biases && lacks.qkv_biases, "{family}");
+        assert!(has.output_biases && has.feed_forward_biases && has.qkv_biases, "{name}");
+        assert!(!lacks.output_biases && !lacks.feed_forward_biases && lacks.qkv_biases, "{name}");
 
         // A layer's factor is for what its biases add as well.
         for layer_scale in [Vec::new(), vec![0.5, 0.0], vec![0.0, 2.0]] {
@@ -306,11 +297,11 @@ fn biases_are_added_where_a_hook_would_add_them() {
             let expected = run(&without, &controls, Some(&mut Adds(adds.clone())));
             let largest = expected.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
             let error = largest_difference(&run(&with, &controls, None), &expected) / largest;
-            assert!(error < 1e-4, "{family} {encoding} {controls:?}: {error}");
+            assert!(error < 1e-4, "{name} {controls:?}: {error}");
         }
         let plain = run(&without, &Controls::default(), None);
         let change = largest_difference(&run(&with, &Controls::default(), None), &plain);
-        assert!(change > 1e-3, "{family} {encoding}: {change}");
+        assert!(change > 1e-3, "{name}: {change}");
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use common::engine::{batch, cpu, largest_difference, on_cpu, on_gpu, tiny, vectors};
 use common::forward::open;
 use common::gpu::{engine, engine_for};
-use common::tiny::{Random, Tiny};
+use common::tiny::Tiny;
 use pixel_llm::app::gpu_engine::GpuEngine;
 use pixel_llm::app::headless::GpuChoice;
 use pixel_llm::model::Encoding;
@@ -142,16 +142,7 @@ fn a_muted_head_is_as_its_columns_of_the_output_matrix_zeroed() {
 fn biases_of_every_matrix_are_the_twins() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tiny.gguf");
-    // Of all layers, of one alone, and beside norms of heads.
-    let kinds = [
-        ("llama", Encoding::F32, 0..2),
-        ("llama", Encoding::Q4_K, 1..2),
-        ("qwen2", Encoding::Q8_0, 0..1),
-        ("qwen3", Encoding::F16, 0..2),
-    ];
-    for (family, encoding, layers) in kinds {
-        let mut tiny = Tiny::new(family, encoding, 11);
-        tiny.add_biases(&mut Random(12), layers);
+    for (name, tiny) in Tiny::biased() {
         tiny.write(&path);
         let model = Arc::new(open(&path));
         let Some(mut gpu) = engine(Arc::clone(&model), 2) else { return };
@@ -168,7 +159,7 @@ fn biases_of_every_matrix_are_the_twins() {
         let largest = expected.iter().flatten().fold(1.0, |most: f32, value| most.max(value.abs()));
         for (how, found) in [("together", &together[..]), ("few", &few[..]), ("plain", &plain[..])] {
             let error = largest_difference(found, &expected[..found.len()]) / largest;
-            assert!(error < 1e-3, "{family} {encoding} {how}: {error}");
+            assert!(error < 1e-3, "{name} {how}: {error}");
         }
     }
 }

@@ -1,5 +1,5 @@
-// 32 rows of a product with their biases, times a factor, added to the residual stream, which is left
-// as the next norm reads it.
+// 32 rows of a product with their biases, times a factor, added to the residual stream, which is
+// left as the next norm reads it.
 #define_import_path pixel_llm::phases::add
 #import pixel_llm::types::MatrixParams
 #import pixel_llm::lanes::lane_sum
@@ -8,10 +8,22 @@
 #import pixel_llm::layer_bindings::{gains, vector_at}
 #import pixel_llm::multiply::{multiply_four, of_column}
 
-// Adds to COLUMNS of `count` columns. The activations begin at `place`, the weight of the next norm at
-// `gain`, the biases at `bias`.
-fn add_to_residual(m: MatrixParams, factor: f32, place: u32, gain: u32, bias: u32, unit: u32, first: u32, count: u32, lane: u32) {
+// Adds to COLUMNS of `count` columns. The activations begin at `place`, the weight of the next norm
+// at `gain`, the biases at `bias`.
+fn add_to_residual(
+    m: MatrixParams,
+    factor: f32,
+    place: u32,
+    gain: u32,
+    bias: u32,
+    unit: u32,
+    first: u32,
+    count: u32,
+    lane: u32,
+) {
     let quad = unit * 8u + lane;
+    // The same for every column.
+    let biases = vector_at(bias + quad);
     let product = multiply_four(m, unit * 32u, place, columns_from(first, count), lane);
     for (var j = 0u; j < #{COLUMNS}u; j++) {
         let column = first + j;
@@ -19,7 +31,7 @@ fn add_to_residual(m: MatrixParams, factor: f32, place: u32, gain: u32, bias: u3
             var v = vec4<f32>();
             if lane < 8u && quad * 4u < m.rows {
                 let at = column * (m.rows >> 2u) + quad;
-                v = quad_at(places.residual + at) + (of_column(product, j) + vector_at(bias + quad)) * factor;
+                v = quad_at(places.residual + at) + (of_column(product, j) + biases) * factor;
                 set_quad(places.residual + at, v);
                 set_quad(places.scaled + at, v * gains[min(gain + quad, arrayLength(&gains) - 1u)]);
             }

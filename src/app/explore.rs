@@ -85,7 +85,7 @@ impl WorldArgs {
     pub fn check_outputs(&self, model: Option<&Path>) -> Result<(), files::Refusal> {
         let Some(output) = &self.frame_times else { return Ok(()) };
         let parts = model.map(resolve::parts).unwrap_or_default();
-        files::refuse_input(output, parts.iter().map(PathBuf::as_path))?;
+        files::refuse_input(output, parts)?;
         files::refuse_ending(output, files::Format::Text)
     }
 }

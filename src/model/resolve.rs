@@ -205,7 +205,7 @@ pub enum Kept {
 
 /// How closely a conversion is looked at before it is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
+pub enum TileCheck {
     /// Every tile: for whoever is about to read them all. Each is found good once, so that it costs
     /// nothing twice.
     Whole,
@@ -268,7 +268,7 @@ impl Cache {
     pub fn open(
         &self,
         path: &Path,
-        look: Look,
+        check: TileCheck,
         note: &mut dyn FnMut(CacheNote),
         start: impl FnOnce(u64) -> Box<dyn Fn(u64) + Sync>,
     ) -> Result<PixelModel, ModelError> {
@@ -282,7 +282,7 @@ impl Cache {
         }
         let key = Key::of(path).map_err(|source| read_error(path, source))?;
         let cached = self.folder.join(&key.file_name);
-        if let Some(model) = self.known(&cached, path, look, note) {
+        if let Some(model) = self.known(&cached, path, check, note) {
             return Ok(model);
         }
         let gguf = Gguf::open(path)?;
@@ -297,7 +297,7 @@ impl Cache {
         let turn = self.folder.join(format!(".{}.lock", key.file_name));
         let turn = Turn::take(&turn, || note(CacheNote::Waiting)).map_err(self.failed("lock"))?;
         // Who had the turn before has made it.
-        if let Some(model) = self.known(&cached, path, look, note) {
+        if let Some(model) = self.known(&cached, path, check, note) {
             return Ok(model);
         }
         let is_kept = self.make_room(size, limit, &key, note)?;
@@ -327,22 +327,22 @@ impl Cache {
         &self,
         cached: &Path,
         path: &Path,
-        look: Look,
+        check: TileCheck,
         note: &mut dyn FnMut(CacheNote),
     ) -> Option<PixelModel> {
         if !cached.exists() {
             return None;
         }
         // What something touched is looked at whole, once.
-        let is_noted = || Note::read(cached).is_some_and(|noted| noted.holds(cached));
-        let looks_whole = look == Look::Whole || !is_noted();
+        let is_noted = Note::read(cached).is_some_and(|noted| noted.holds(cached));
+        let looks_whole = check == TileCheck::Whole || !is_noted;
         let model = open_held(cached).ok().filter(|model| !looks_whole || model.check_tiles().is_ok());
         let Some(model) = model else {
             let _ = std::fs::remove_file(cached);
             note(CacheNote::Damaged { file: cached.into() });
             return None;
         };
-        if looks_whole && !is_noted() {
+        if !is_noted {
             Note::write(cached, whole(path));
         }
         touch(cached);

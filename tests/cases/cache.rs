@@ -260,7 +260,7 @@ fn rot_that_no_time_tells_of_is_healed() {
 #[test]
 fn rot_that_is_met_on_the_way_is_told_and_healed_by_the_next_start() {
     use pixel_llm::model::Cache;
-    use pixel_llm::model::resolve::{CacheNote, Look};
+    use pixel_llm::model::resolve::{CacheNote, TileCheck};
     let Some(case) = with_model() else { return };
     answer(&case, "model.gguf");
     let whole = fs::read(&conversions(&case)[0]).unwrap();
@@ -269,7 +269,8 @@ fn rot_that_is_met_on_the_way_is_told_and_healed_by_the_next_start() {
         let mut notes = Vec::new();
         let mut note = |note: CacheNote| notes.push(note.to_string());
         let start = |_| Box::new(|_| ()) as Box<dyn Fn(u64) + Sync>;
-        let model = Cache::new(cache(&case)).open(&case.file("model.gguf"), Look::Quick, &mut note, start);
+        let model =
+            Cache::new(cache(&case)).open(&case.file("model.gguf"), TileCheck::Quick, &mut note, start);
         (model.unwrap(), notes)
     };
     let (model, notes) = open();

@@ -91,6 +91,21 @@ impl Tiny {
         tiny
     }
 
+    /// Models with biases on every matrix: of all layers, of one alone, and beside norms of heads.
+    pub fn biased() -> impl Iterator<Item = (String, Self)> {
+        let kinds = [
+            ("llama", Encoding::F32, 0..2),
+            ("llama", Encoding::Q4_K, 1..2),
+            ("qwen2", Encoding::Q8_0, 0..1),
+            ("qwen3", Encoding::F16, 0..2),
+        ];
+        kinds.into_iter().map(|(family, encoding, layers)| {
+            let mut tiny = Self::new(family, encoding, 11);
+            tiny.add_biases(&mut Random(12), layers);
+            (format!("{family} {encoding}"), tiny)
+        })
+    }
+
     /// Gives some layers a bias on every matrix that has none.
     pub fn add_biases(&mut self, random: &mut Random, layers: std::ops::Range<u32>) {
         let matrices = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"];

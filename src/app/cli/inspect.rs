@@ -95,7 +95,7 @@ pub fn run(args: InspectArgs, assets: &Assets, out: &mut Output) -> anyhow::Resu
     // Before the model is opened, which may take long.
     if let Some(path) = &args.png {
         let inputs = args.model.as_deref().map(resolve::parts).unwrap_or_default();
-        check_output(path, inputs.iter().map(PathBuf::as_path), Format::Png, args.force)?;
+        check_output(path, inputs, Format::Png, args.force)?;
     }
     // A GGUF file is told of as it is; only a picture needs every weight.
     if args.png.is_none()

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::assets::Assets;
-use crate::model::resolve::{CacheNote, Look};
+use crate::model::resolve::{CacheNote, TileCheck};
 use crate::model::{Cache, PixelModel};
 
 pub mod bench;
@@ -33,7 +33,7 @@ pub mod verify;
 /// # Errors
 /// The file cannot be read, converted or opened.
 pub fn open_model(model: Option<&Path>, assets: &Assets) -> anyhow::Result<PixelModel> {
-    open_with(model, Look::Whole, assets)
+    open_with(model, TileCheck::Whole, assets)
 }
 
 /// The same for whoever needs few weights at first, and checks each as it comes.
@@ -41,15 +41,15 @@ pub fn open_model(model: Option<&Path>, assets: &Assets) -> anyhow::Result<Pixel
 /// # Errors
 /// As [`open_model`].
 pub fn open_model_quickly(model: Option<&Path>, assets: &Assets) -> anyhow::Result<PixelModel> {
-    open_with(model, Look::Quick, assets)
+    open_with(model, TileCheck::Quick, assets)
 }
 
-fn open_with(model: Option<&Path>, look: Look, assets: &Assets) -> anyhow::Result<PixelModel> {
+fn open_with(model: Option<&Path>, check: TileCheck, assets: &Assets) -> anyhow::Result<PixelModel> {
     let Some(path) = model else {
         return Ok(assets.default_model()?);
     };
     let mut note = |note: CacheNote| output::print_note(&note.to_string());
-    let model = Cache::default().open(path, look, &mut note, |work| {
+    let model = Cache::default().open(path, check, &mut note, |work| {
         let bar = output::progress_bytes("converting", Some(work));
         // Where no bar shows, a line says it, until this closure goes.
         let said = bar.is_hidden().then(|| output::doing("converting the model, once"));

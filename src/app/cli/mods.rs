@@ -419,7 +419,7 @@ fn pack_mod(
     let others = Source::list_others(&from).map_err(changed)?;
     let inputs: Vec<_> = source.files.iter().map(|file| &file.path).chain(&others.files).collect();
     let inputs: Vec<_> = inputs.into_iter().map(|name| from.join(name)).collect();
-    files::refuse_input(&path, inputs.iter().map(PathBuf::as_path))?;
+    files::refuse_input(&path, inputs)?;
     files::refuse_ending(&path, Format::Zip)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".pixel-llm-").tempfile_in(parent)?;

@@ -222,8 +222,8 @@ impl BatchArgs {
         let Some(output) = &self.output else { return Ok(()) };
         // All parts of a split model are read.
         let parts = self.model.as_deref().map(parts).unwrap_or_default();
-        let inputs = [self.input.as_deref(), Some(Path::new("-"))].into_iter().flatten();
-        files::refuse_input(output, inputs.chain(parts.iter().map(PathBuf::as_path)))?;
+        files::refuse_input(output, self.input.as_deref().into_iter().chain([Path::new("-")]))?;
+        files::refuse_input(output, parts)?;
         files::refuse_ending(output, Format::Text)
     }
 

@@ -114,8 +114,8 @@ fn check_outputs(args: &SimulationArgs, batch: &BatchArgs) -> anyhow::Result<()>
     }
     if let Some(save) = &args.save {
         let parts = batch.model.as_deref().map(crate::model::resolve::parts).unwrap_or_default();
-        let others = parts.iter().map(PathBuf::as_path).chain(batch.output.as_deref());
-        refuse_input(save, others)?;
+        refuse_input(save, parts)?;
+        refuse_input(save, batch.output.as_deref())?;
         refuse_ending(save, Format::Text)?;
     }
     Ok(())

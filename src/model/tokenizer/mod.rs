@@ -141,17 +141,7 @@ impl Tokenizer {
         let mut ids = Vec::with_capacity(text.len() / 3 + 2);
         ids.extend(self.before.filter(|_| options.add_special));
         if options.parse_special {
-            let mut at_start = true;
-            self.special.partition(text, |part| match part {
-                Part::Text(text) => {
-                    self.encode_text(text, at_start, &mut ids);
-                    at_start = false;
-                }
-                Part::Token(id) => {
-                    ids.push(id);
-                    at_start = true;
-                }
-            });
+            self.encode_around(&self.special, text, &mut true, &mut ids);
         } else if !text.is_empty() {
             self.encode_text(text, true, &mut ids);
         }
@@ -188,19 +178,25 @@ impl Tokenizer {
                     ids.push(id);
                     at_start = true;
                 }
-                Err(text) => self.user_defined.partition(text, |part| match part {
-                    Part::Text(text) => {
-                        self.encode_text(text, at_start, &mut ids);
-                        at_start = false;
-                    }
-                    Part::Token(id) => {
-                        ids.push(id);
-                        at_start = true;
-                    }
-                }),
+                Err(text) => self.encode_around(&self.user_defined, text, &mut at_start, &mut ids),
             }
         }
         ids
+    }
+
+    /// Adds the ids of `text`, in which `whole` tokens stay whole. After one, as `at_start` tells, a
+    /// text begins anew.
+    fn encode_around(&self, whole: &SpecialTokens, text: &str, at_start: &mut bool, ids: &mut Vec<u32>) {
+        whole.partition(text, |part| match part {
+            Part::Text(text) => {
+                self.encode_text(text, *at_start, ids);
+                *at_start = false;
+            }
+            Part::Token(id) => {
+                ids.push(id);
+                *at_start = true;
+            }
+        });
     }
 
     fn encode_text(&self, text: &str, at_start: bool, ids: &mut Vec<u32>) {
