@@ -68,8 +68,6 @@ embed![
     "phases/rotate.wgsl",
     "project.wgsl",
     "qkv.wgsl",
-    "reduce.wgsl",
-    "rms_norm.wgsl",
     "rotate.wgsl",
     "row.wgsl",
     "sampling.wgsl",
@@ -113,7 +111,7 @@ pub enum ShaderError {
 /// One shader's text and whether it is our own.
 #[derive(Clone, Debug)]
 pub struct ShaderSource {
-    /// Its name in `shaders/`, such as `rms_norm.wgsl`.
+    /// Its name in `shaders/`, such as `embed.wgsl`.
     pub name: &'static str,
     /// WGSL with naga_oil's directives.
     pub text: String,
@@ -232,10 +230,10 @@ mod tests {
     #[test]
     fn a_folder_replaces_file_by_file() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("rms_norm.wgsl"), "// mine").unwrap();
+        std::fs::write(folder.path().join("embed.wgsl"), "// mine").unwrap();
         let sources = load_sources(Some(folder.path())).unwrap();
         for source in &sources {
-            let mine = source.name == "rms_norm.wgsl";
+            let mine = source.name == "embed.wgsl";
             assert_eq!(source.replaced_by.is_some(), mine, "{}", source.name);
             assert_eq!(source.text == "// mine", mine, "{}", source.name);
         }

@@ -46,6 +46,7 @@ fn network_model() -> NetworkModel {
     NetworkModel {
         model,
         crew: 0,
+        compile_ahead: false,
         memory: None,
         family: Family::ALL[1],
         sizes: Sizes { slots: 1, context: 16, columns: 1, repeats: 1 },

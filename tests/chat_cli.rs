@@ -298,6 +298,26 @@ mod on_a_terminal {
             self.screen.lock().unwrap().matches(text).count()
         }
 
+        /// The program ends, and as if nothing were wrong.
+        fn ends_well(&mut self) {
+            let status = self.child.wait().unwrap();
+            assert!(status.success(), "{status}: {:?}", self.screen.lock().unwrap());
+        }
+
+        /// Sends the program what the keys send it while it answers.
+        fn interrupt_from_outside(&self) {
+            let mut pid = self.child.id().to_string();
+            loop {
+                let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+                if name.trim() == "pixel-llm" {
+                    break;
+                }
+                let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+                pid = children.split_whitespace().next().expect("it runs").to_string();
+            }
+            assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        }
+
         /// Waits until a text was shown so often; the time is only there so that a fault ends.
         fn wait(&self, text: &str, times: usize) {
             let start = Instant::now();
@@ -327,11 +347,13 @@ mod on_a_terminal {
             // The editor drops what is typed before it shows its prompt again.
             std::thread::sleep(Duration::from_millis(500));
         }
-        // The conversation goes on.
+        // The conversation goes on, and keys that were pressed as the answer came to its end do not end it.
         terminal.press("Hello\r");
         terminal.wait(" after ", answers + 1);
+        terminal.interrupt_from_outside();
+        std::thread::sleep(Duration::from_millis(500));
         terminal.press("/exit\r");
-        assert!(terminal.child.wait().unwrap().success());
+        terminal.ends_well();
     }
 
     #[test]
@@ -344,7 +366,7 @@ mod on_a_terminal {
         assert_eq!(terminal.count("\x1b[38;5;"), 0);
         // Ctrl-D at the prompt ends it.
         terminal.press("\x04");
-        assert!(terminal.child.wait().unwrap().success());
+        terminal.ends_well();
     }
 }
 

@@ -288,8 +288,14 @@ fn add_world(
     // The tiles in view and those of the forward pass share what there is.
     let streamed = memory.filter(|&cap| weights_in_bytes(model) > cap);
     let memory = streamed.map(|cap| cap - budgets.memory_in_bytes).or(memory);
-    let network =
-        NetworkModel { model: Arc::clone(model), sizes, family: plan.family, crew: plan.crew(), memory };
+    let network = NetworkModel {
+        model: Arc::clone(model),
+        sizes,
+        family: plan.family,
+        crew: plan.crew(),
+        compile_ahead: true,
+        memory,
+    };
     app.insert_resource(facts)
         .insert_resource(Device::new(Some(reopen_gpu)))
         .insert_resource(budgets)

@@ -151,6 +151,7 @@ impl GpuEngine {
                     sizes,
                     family: plan.family,
                     crew: plan.crew(),
+                    compile_ahead: false,
                     memory: choice.memory,
                 },
             },
@@ -294,9 +295,12 @@ impl GpuEngine {
         // The status is that after the frame before, so the first frame may already have done it all.
         for _ in 0..STARTING_FRAMES {
             self.app.update();
-            let done = self.app.sub_app(RenderApp).world().resource::<ForwardStatus>().steps_done;
-            if done >= self.steps {
+            let status = self.app.sub_app(RenderApp).world().resource::<ForwardStatus>();
+            if status.steps_done >= self.steps {
                 return self.streamed_well();
+            }
+            if let ForwardState::Failed(why) = &status.state {
+                return Err(EngineError::Other(format!("the GPU kernels do not compile: {why}").into()));
             }
         }
         Err(EngineError::DeviceLost("the forward pass does not come to an end".into()))

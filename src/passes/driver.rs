@@ -1,40 +1,26 @@
-//! Runs the [`Forward`] schedule as often per frame as is asked for and the budget allows.
+//! Runs the [`Forward`] schedule as often as is asked for, without waiting for any step.
 //!
 //! Each step is submitted by itself: a buffer written by the queue between two steps is then seen by the second.
-
-use std::time::{Duration, Instant};
 
 use bevy::{
     prelude::*,
     render::{
         MainWorld,
-        render_resource::{PipelineCache, PollType},
-        renderer::{PendingCommandBuffers, RenderDevice, RenderQueue},
+        render_resource::PipelineCache,
+        renderer::{PendingCommandBuffers, RenderQueue},
     },
 };
 
+use super::network::compile_needed;
 use super::{Forward, kernels::Kernels};
 
-/// How many forward steps are wanted, counted from the start of the program, and how fast.
+/// How many forward steps are wanted, counted from the start of the program.
 ///
 /// A sum and not a queue, so that it can be copied to the render world without a step being lost or done twice.
-#[derive(Resource, Clone, Debug, Default)]
+#[derive(Resource, Clone, Copy, Debug, Default)]
 pub struct ForwardRequest {
     /// Steps wanted since the start of the program.
     pub steps: u64,
-    /// What one frame may spend on them.
-    pub budget: ForwardBudget,
-}
-
-/// What one frame may spend on forward steps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ForwardBudget {
-    /// All that are wanted, without waiting for any: nobody watches. The default.
-    #[default]
-    Unbounded,
-    /// Steps are begun until this much time is spent. At least one is done each frame. The GPU's time counts, so
-    /// each step is waited for.
-    Time(Duration),
 }
 
 /// How far the forward pass is: the render world's answer to [`ForwardRequest`], in both worlds. The main world's is
@@ -50,10 +36,10 @@ pub struct ForwardStatus {
 /// Whether the kernels can run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ForwardState {
-    /// The pipelines are still being compiled. Steps wait.
+    /// Pipelines are still being compiled. Steps wait.
     #[default]
     Starting,
-    /// All pipelines are there.
+    /// The pipelines of the next step are there.
     Ready,
     /// A kernel does not compile; its name and why, in one line. Steps wait until its shader changes. Bevy logs the
     /// place in the shader.
@@ -66,12 +52,13 @@ pub(super) fn exchange(
     mut request: ResMut<ForwardRequest>,
     status: Res<ForwardStatus>,
 ) {
-    *request = main_world.resource::<ForwardRequest>().clone();
+    *request = *main_world.resource::<ForwardRequest>();
     *main_world.resource_mut::<ForwardStatus>() = status.clone();
 }
 
 /// Does this frame's forward steps.
 pub(super) fn drive_forward(world: &mut World) {
+    compile_needed(world);
     let state = world.resource::<Kernels>().state(world.resource::<PipelineCache>());
     let mut status = world.resource_mut::<ForwardStatus>();
     status.state = state;
@@ -79,18 +66,11 @@ pub(super) fn drive_forward(world: &mut World) {
         return;
     }
 
-    let ForwardRequest { steps, budget } = world.resource::<ForwardRequest>().clone();
-    let start = Instant::now();
+    let ForwardRequest { steps } = *world.resource::<ForwardRequest>();
     while world.resource::<ForwardStatus>().steps_done < steps {
         world.run_schedule(Forward);
         submit(world);
         world.resource_mut::<ForwardStatus>().steps_done += 1;
-        if let ForwardBudget::Time(limit) = budget {
-            wait(world);
-            if start.elapsed() >= limit {
-                return;
-            }
-        }
     }
 }
 
@@ -98,13 +78,5 @@ fn submit(world: &mut World) {
     let commands = world.resource_mut::<PendingCommandBuffers>().take();
     if !commands.is_empty() {
         world.resource::<RenderQueue>().submit(commands);
-    }
-}
-
-fn wait(world: &World) {
-    // A lost device is reported by Bevy's device error handler at the start of the next frame, which also decides
-    // what is done about it.
-    if let Err(error) = world.resource::<RenderDevice>().poll(PollType::wait_indefinitely()) {
-        warn!("waiting for a forward step: {error}");
     }
 }

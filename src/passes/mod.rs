@@ -27,7 +27,7 @@ mod schedule;
 pub(crate) mod threads;
 
 #[cfg(feature = "world")]
-pub use driver::{ForwardBudget, ForwardRequest, ForwardState, ForwardStatus};
+pub use driver::{ForwardRequest, ForwardState, ForwardStatus};
 pub use hook_point::HookPoint;
 #[cfg(feature = "world")]
 pub use interventions::InterventionsPlugin;

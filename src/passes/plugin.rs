@@ -22,7 +22,7 @@ pub struct PassesPlugin;
 /// Where the systems of [`PassesPlugin`] are in the render world's schedules.
 #[derive(SystemSet, Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PassesSystems {
-    /// In `RenderStartup`: the kernels' pipelines are queued. What needs their layouts comes after.
+    /// In `RenderStartup`: there are no kernels yet on this device. What asks for them comes after.
     Kernels,
     /// In `RenderGraph`: the driver, which runs [`Forward`] once per step.
     Forward,
@@ -37,7 +37,7 @@ impl Plugin for PassesPlugin {
             .init_resource::<ForwardRequest>()
             .init_resource::<ForwardStatus>()
             .add_schedule(Forward::base_schedule())
-            .add_systems(RenderStartup, kernels::queue_kernels.in_set(PassesSystems::Kernels))
+            .add_systems(RenderStartup, kernels::forget_kernels.in_set(PassesSystems::Kernels))
             // It writes the main world during extraction, but only our two resources there.
             .add_systems(ExtractSchedule, driver::exchange.ambiguous_with_all())
             .add_systems(

@@ -13,6 +13,8 @@ pub(super) fn profile(engine: &mut GpuEngine, batch: &Batch) -> Result<Profile, 
     let (columns, wanted) = (batch.columns.len() as u32, batch.asks.len() as u32);
     let passes = batch.repeats.max(1);
     let mut stages = Vec::new();
+    // What its kernels take to compile is no part of what they take.
+    engine.step(batch)?;
     for kernel in engine.network().0.kernels(columns) {
         let time = run_alone(engine, batch, kernel.name)?;
         let of_rows = matches!(kernel.name, "logits" | "choose");

@@ -11,12 +11,13 @@ mod layout;
 pub mod logits;
 pub mod project;
 pub mod qkv;
-pub mod rms_norm;
 pub mod rotate;
 pub mod whole_layer;
 
 pub use family::Family;
 pub use layout::{COLUMNS_TOGETHER, encoding_def, product_defs, readings, variant_for};
+
+use std::sync::OnceLock;
 
 use bevy::{
     prelude::*,
@@ -76,38 +77,43 @@ pub const SOURCES: &[&KernelSource] = &[
     &logits::SOURCE,
     &project::SOURCE,
     &qkv::SOURCE,
-    &rms_norm::SOURCE,
     &rotate::SOURCE,
     &whole_layer::SOURCE,
 ];
 
-/// A kernel on the device.
+/// A kernel on the device, compiled when it is first needed.
 pub struct Kernel {
     source: &'static KernelSource,
     layout: BindGroupLayoutDescriptor,
-    pipeline: CachedComputePipelineId,
+    shader: Handle<Shader>,
     shader_defs: Vec<ShaderDefVal>,
+    pipeline: OnceLock<CachedComputePipelineId>,
 }
 
 impl Kernel {
-    fn queue(
-        source: &'static KernelSource,
-        shader_defs: Vec<ShaderDefVal>,
-        shaders: &Shaders,
-        cache: &PipelineCache,
-    ) -> Self {
+    fn new(source: &'static KernelSource, shader_defs: Vec<ShaderDefVal>, shaders: &Shaders) -> Self {
         let layout = (source.layout)(family::has_textures(&shader_defs));
-        let pipeline = cache.queue_compute_pipeline(ComputePipelineDescriptor {
-            label: Some(format!("passes:{}", source.name).into()),
-            layout: vec![layout.clone()],
-            immediate_size: 0,
-            shader: shaders.handle(&format!("{}.wgsl", source.name)),
-            shader_defs: shader_defs.clone(),
-            entry_point: Some(source.name.into()),
-            // Every kernel writes its workgroup memory before it reads it.
-            zero_initialize_workgroup_memory: false,
+        let shader = shaders.handle(&format!("{}.wgsl", source.name));
+        Self { source, layout, shader, shader_defs, pipeline: OnceLock::new() }
+    }
+
+    /// Queues its pipeline. False where that was done before.
+    fn queue(&self, cache: &PipelineCache) -> bool {
+        let mut is_first = false;
+        self.pipeline.get_or_init(|| {
+            is_first = true;
+            cache.queue_compute_pipeline(ComputePipelineDescriptor {
+                label: Some(format!("passes:{}", self.source.name).into()),
+                layout: vec![self.layout.clone()],
+                immediate_size: 0,
+                shader: self.shader.clone(),
+                shader_defs: self.shader_defs.clone(),
+                entry_point: Some(self.source.name.into()),
+                // Every kernel writes its workgroup memory before it reads it.
+                zero_initialize_workgroup_memory: false,
+            })
         });
-        Self { source, layout, pipeline, shader_defs }
+        is_first
     }
 
     /// Its one name.
@@ -138,7 +144,8 @@ impl Kernel {
         workgroups: [u32; 3],
     ) -> Result<(), KernelError> {
         let name = self.name();
-        let pipeline = cache.get_compute_pipeline(self.pipeline).ok_or(KernelError::NotReady { name })?;
+        let pipeline = self.pipeline.get().and_then(|&id| cache.get_compute_pipeline(id));
+        let pipeline = pipeline.ok_or(KernelError::NotReady { name })?;
         let limit = device.limits().max_compute_workgroups_per_dimension;
         if let Some(&needed) = workgroups.iter().find(|&&needed| needed > limit) {
             return Err(KernelError::TooManyWorkgroups { name, needed, limit });
@@ -149,7 +156,9 @@ impl Kernel {
     }
 
     fn state(&self, cache: &PipelineCache) -> ForwardState {
-        match cache.get_compute_pipeline_state(self.pipeline) {
+        // Nobody waits for what nobody needs.
+        let Some(&pipeline) = self.pipeline.get() else { return ForwardState::Ready };
+        match cache.get_compute_pipeline_state(pipeline) {
             CachedPipelineState::Ok(_) => ForwardState::Ready,
             CachedPipelineState::Queued | CachedPipelineState::Creating(_) => ForwardState::Starting,
             // The shaders are assets and arrive a frame late; the cache tries these two again by itself.
@@ -162,11 +171,11 @@ impl Kernel {
 }
 
 /// All kernels on the device.
-#[derive(Resource)]
+#[derive(Resource, Default)]
 pub struct Kernels {
-    /// Root-mean-square normalisation.
-    pub rms_norm: Kernel,
     variants: Vec<Kernel>,
+    /// Whether all that are asked for are compiled, and not only those that a step needs.
+    pub(super) ahead: bool,
 }
 
 /// A kernel's variant that was asked for.
@@ -174,11 +183,9 @@ pub struct Kernels {
 pub struct KernelId(usize);
 
 impl Kernels {
-    fn iter(&self) -> impl Iterator<Item = &Kernel> {
-        [&self.rms_norm].into_iter().chain(&self.variants)
-    }
-
-    /// Queues the pipeline of a variant, once however often it is asked for. Steps wait until it is compiled.
+    /// A variant, the same however often it is asked for. It is compiled when a step first needs it:
+    /// of the 27 variants of a small model an answer needs 10, and each takes 30 to 40 ms on two
+    /// processors.
     pub fn request(
         &mut self,
         source: &'static KernelSource,
@@ -190,7 +197,11 @@ impl Kernels {
         if let Some(known) = self.variants.iter().position(same) {
             return KernelId(known);
         }
-        self.variants.push(Kernel::queue(source, shader_defs, shaders, cache));
+        let kernel = Kernel::new(source, shader_defs, shaders);
+        if self.ahead {
+            kernel.queue(cache);
+        }
+        self.variants.push(kernel);
         KernelId(self.variants.len() - 1)
     }
 
@@ -199,10 +210,15 @@ impl Kernels {
         &self.variants[id.0]
     }
 
-    /// The state of all kernels together: the first that failed, else the first that is not there yet.
+    /// Queues the pipelines of some variants; whether any of them is new.
+    pub(super) fn queue(&self, ids: impl Iterator<Item = KernelId>, cache: &PipelineCache) -> bool {
+        ids.fold(false, |any, id| self.get(id).queue(cache) | any)
+    }
+
+    /// The state of all queued kernels together: the first that failed, else the first that is not there yet.
     pub(super) fn state(&self, cache: &PipelineCache) -> ForwardState {
         let mut all = ForwardState::Ready;
-        for kernel in self.iter() {
+        for kernel in &self.variants {
             match kernel.state(cache) {
                 ForwardState::Ready => {}
                 ForwardState::Starting => all = ForwardState::Starting,
@@ -213,10 +229,7 @@ impl Kernels {
     }
 }
 
-/// Queues every kernel's pipeline. Runs once per device.
-pub(super) fn queue_kernels(mut commands: Commands, shaders: Res<Shaders>, cache: Res<PipelineCache>) {
-    commands.insert_resource(Kernels {
-        rms_norm: Kernel::queue(&rms_norm::SOURCE, rms_norm::shader_defs(), &shaders, &cache),
-        variants: Vec::new(),
-    });
+/// Forgets the kernels of an earlier device. Runs once per device.
+pub(super) fn forget_kernels(mut commands: Commands) {
+    commands.insert_resource(Kernels::default());
 }

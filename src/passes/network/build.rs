@@ -15,7 +15,7 @@ use super::buffers::Buffers;
 use super::tensors::{MatrixRef, Tensors};
 use super::vectors::{gains, vectors};
 use super::weights::Weights;
-use super::{NetworkError, NetworkFailure, NetworkModel, Quads, Sizes};
+use super::{Choice, NetworkError, NetworkFailure, NetworkModel, Quads, Sizes, Step};
 use crate::model::tensors::unused;
 use crate::model::{ModelConfig, PixelModel};
 use crate::passes::kernels::{
@@ -118,6 +118,28 @@ impl Network {
         self.layers.iter().all(|stage| stage.whole.is_some())
     }
 
+    /// What chooses the next tokens as a step wants it.
+    pub(super) fn choice(&self, step: &Step) -> Option<&Stage> {
+        match step.choose {
+            Choice::None => None,
+            Choice::Chain => Some(&self.choose[0]),
+            Choice::Greedy => Some(&self.choose[1]),
+        }
+    }
+
+    /// The kernels of a step without its hooks, some of them more than once.
+    pub(super) fn needed(&self, step: &Step, whole_layers: bool) -> impl Iterator<Item = KernelId> {
+        let with = |columns| move |stage| (stage, columns);
+        let layers = [&self.embed].into_iter().chain(&self.layers).map(with(step.columns));
+        let output = self.output_pieces.iter().chain([&self.logits]).chain(self.choice(step));
+        let stages = layers.chain(output.map(with(step.wanted))).filter(|(_, columns)| *columns > 0);
+        stages.flat_map(move |(stage, columns)| {
+            let dispatches = if whole_layers { self.plan(stage, columns) } else { &stage.dispatches };
+            let wanted = dispatches.iter().filter(|dispatch| step.has(dispatch.name));
+            wanted.map(move |dispatch| dispatch.plan(columns).0)
+        })
+    }
+
     /// The dispatches of one layer for so many columns.
     pub(super) fn plan<'a>(&self, stage: &'a Stage, columns: u32) -> &'a [Dispatch] {
         match &stage.whole {
@@ -187,6 +209,7 @@ pub(super) fn build_network(
     let result = if wanted.family.subgroups && !Family::can_use_subgroups(&adapter, device.features()) {
         Err(NetworkError::Subgroups { least: adapter.subgroup_min_size, most: adapter.subgroup_max_size })
     } else {
+        kernels.ahead = wanted.compile_ahead;
         let builder = Builder {
             family: wanted.family,
             kernels: &mut kernels,

@@ -192,6 +192,14 @@ impl StepHooks {
         !self.within_layers
     }
 
+    /// The kernels of its changes.
+    pub fn kernels(&self) -> impl Iterator<Item = KernelId> {
+        self.placed.iter().filter_map(|placed| match placed.effect {
+            Effect::Change { kernel, .. } => Some(kernel),
+            _ => None,
+        })
+    }
+
     /// What is to be recorded after a kernel.
     pub fn after(&self, kernel: &'static str, layer: u32) -> impl Iterator<Item = &Effect> {
         // A whole layer ends as its last kernel does.

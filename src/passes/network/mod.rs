@@ -29,6 +29,7 @@ pub use hooks::{
     Hook, HookAction, HookError, Unread, Watched, set_hooks, take_unread, take_watched, watch_layers,
 };
 pub use quads::Quads;
+pub(super) use record::compile_needed;
 pub use record::{Choice, Copy, Step};
 pub use streamed::StreamFailure;
 
@@ -109,6 +110,9 @@ pub struct NetworkModel {
     /// Workgroups that share a layer of one column and wait for each other, one per thread of a software adapter; 0 where
     /// they must not.
     pub crew: u32,
+    /// Whether all kernels are compiled at once, beside the frames of a window, so that none keeps a step waiting later on.
+    /// Otherwise each is compiled when a step first needs it.
+    pub compile_ahead: bool,
     /// Bytes of the device's memory that the weights may take; more are streamed. `None` is as many as it has.
     pub memory: Option<u64>,
 }

@@ -56,7 +56,8 @@ pub struct Step {
 }
 
 impl Step {
-    fn has(&self, kernel: &str) -> bool {
+    /// Whether it has the dispatches of a kernel.
+    pub(super) fn has(&self, kernel: &str) -> bool {
         self.only.is_none_or(|only| only == kernel)
     }
 }
@@ -121,6 +122,22 @@ impl Recorder<'_> {
     }
 }
 
+/// Has those kernels of the next step compiled that are not yet.
+pub(in crate::passes) fn compile_needed(world: &mut World) {
+    let (Some(network), Some(step)) = (world.get_resource::<Network>(), world.get_resource::<Step>()) else {
+        return;
+    };
+    let (kernels, cache) = (world.resource::<Kernels>(), world.resource::<PipelineCache>());
+    let hooks = world.get_resource::<StepHooks>();
+    let of_hooks = hooks.into_iter().flat_map(StepHooks::kernels);
+    let whole_layers = hooks.is_none_or(StepHooks::allow_whole_layers);
+    let is_new = kernels.queue(network.needed(step, whole_layers).chain(of_hooks), cache);
+    if is_new {
+        // The cache does this once per frame, before there is a step.
+        world.resource_mut::<PipelineCache>().process_queue();
+    }
+}
+
 /// Copies keys and values between sequences.
 pub(super) fn record_copies(network: &Network, encoder: &mut CommandEncoder, step: &mut Step) {
     let slot = network.sizes.rows() / ROW_POSITIONS;
@@ -159,12 +176,7 @@ pub(super) fn record_head(mut context: RenderContext, recorder: Recorder, step: 
 }
 
 pub(super) fn record_choice(mut context: RenderContext, recorder: Recorder, step: Res<Step>) -> Result {
-    let index = match step.choose {
-        Choice::None => return Ok(()),
-        Choice::Chain => 0,
-        Choice::Greedy => 1,
-    };
-    let stages = [(0, &recorder.network.choose[index])];
+    let stages = recorder.network.choice(&step).map(|stage| (0, stage));
     recorder.dispatch(context.command_encoder(), "passes:choose", &step, stages.into_iter(), step.wanted)?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use bevy::render::render_resource::{CommandEncoder, CommandEncoderDescriptor};
 use bevy::render::renderer::RenderQueue;
 
 use super::build::Stage;
-use super::record::{Choice, Recorder, Step, record_copies};
+use super::record::{Recorder, Step, record_copies};
 use crate::passes::kernels::KernelError;
 use crate::residency::compute::{Pool, PoolError};
 
@@ -81,12 +81,7 @@ impl Streamer<'_> {
                 }
             }
         }
-        let choose = match step.choose {
-            Choice::None => None,
-            Choice::Chain => Some(&network.choose[0]),
-            Choice::Greedy => Some(&network.choose[1]),
-        };
-        if let Some(choose) = choose {
+        if let Some(choose) = network.choice(step) {
             self.stage(&mut encoder, "passes:choose", step, 0, choose, step.wanted)?;
         }
         self.queue.submit([encoder.finish()]);

@@ -25,7 +25,6 @@ pub mod multiply;
 pub mod norm;
 pub mod project;
 pub mod qkv;
-mod rms_norm;
 pub mod rope;
 pub mod unpack;
 
@@ -37,7 +36,6 @@ pub use hooks::{HookValues, Hooks};
 pub use laps::{Kernel, Lap, Laps};
 pub use logits::Logits;
 pub use model::{Controls, CpuModel, CpuOptions, rope_params};
-pub use rms_norm::rms_norm;
 
 /// One token at one position of one sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
