@@ -95,15 +95,23 @@ fn a_trial_binds_no_thread_but_those_of_the_adapter() {
     choice.find().unwrap();
     let (verdict, engine) = trial::make(&model, (1, 256), &choice, true).unwrap();
     let mut engine = engine.expect("a context of 256 suits the built-in model");
-    trial::settle(&mut engine).unwrap();
+    let bound = || -> Vec<_> { threads().into_iter().filter(|(_, _, list)| *list != allowed).collect() };
+    let workers = std::thread::available_parallelism().unwrap().get();
+    // Other programs may keep one of the adapter's threads from its work for a moment.
+    for _ in 0..20 {
+        trial::settle(&mut engine).unwrap();
+        if bound().len() == workers {
+            break;
+        }
+    }
     // Threads inherit what they may run on from the one that makes them.
     let (end, ended) = std::sync::mpsc::channel::<()>();
     let later = std::thread::Builder::new().name("later".into()).spawn(move || ended.recv()).unwrap();
-    let bound: Vec<_> = threads().into_iter().filter(|(_, _, list)| *list != allowed).collect();
+    let bound = bound();
     drop(end);
     later.join().unwrap().unwrap_err();
-    let workers = std::thread::available_parallelism().unwrap().get();
-    assert!(bound.len() <= workers, "{bound:?}, {verdict:?}");
+    let expected = if engine.plan().whole_layers { workers } else { bound.len().min(workers) };
+    assert_eq!(bound.len(), expected, "{bound:?}, {verdict:?}");
     for (id, name, list) in &bound {
         assert!(early.iter().all(|(known, ..)| known != id), "{name} was there before: {list}");
         let others = ["main", "later", "doing", "ctrl-c", "Task Po", "Async"];

@@ -303,14 +303,15 @@ fn open_gpu(
         // Buffers that the CPU can map would lie across the bus.
         features.remove(Features::MAPPABLE_PRIMARY_BUFFERS);
     }
-    let request = adapter.request_device(&DeviceDescriptor {
+    let descriptor = DeviceDescriptor {
         label: Some("pixel-llm"),
         required_features: features,
         required_limits: adapter.limits(),
         memory_hints: settings.memory_hints.clone(),
         ..default()
-    });
-    let (opened, threads) = DriverThreads::of(|| block_on(request));
+    };
+    // A driver is asked for its device when the request is made, not when it is waited for.
+    let (opened, threads) = DriverThreads::of(|| block_on(adapter.request_device(&descriptor)));
     let (device, queue) =
         opened.map_err(|source| GpuError::NoDevice { adapter: info.name.clone(), source })?;
     facts.threads = facts.threads.and(threads);
