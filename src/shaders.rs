@@ -191,7 +191,7 @@ impl Shaders {
     /// The handle of the shader `name`, which must be in [`EMBEDDED`].
     ///
     /// # Panics
-    /// If it is not: a kernel names its shader in the source, and `tests/shaders.rs` looks each one up.
+    /// If it is not: a kernel names its shader in the source, and `tests/gpu/shaders.rs` looks each one up.
     pub fn handle(&self, name: &str) -> Handle<Shader> {
         self.handles.get(name).unwrap_or_else(|| panic!("no shader is named {name}")).clone()
     }

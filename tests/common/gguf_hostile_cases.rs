@@ -3,7 +3,7 @@
 use pixel_llm::model::encoding::Encoding;
 use pixel_llm::model::gguf::{Array, GgufError, Value};
 
-use crate::gguf_builder::{GgufBuilder, RawTensor, noise, raw_pair, string};
+use super::gguf_builder::{GgufBuilder, RawTensor, noise, raw_pair, string};
 
 /// A file, the error it must give, and words that the message must hold.
 pub struct Case {

@@ -7,10 +7,13 @@ pub mod display;
 #[cfg(feature = "world")]
 pub mod engine;
 pub mod forward;
+pub mod gguf_builder;
+pub mod gguf_hostile_cases;
 pub mod golden;
 #[cfg(feature = "world")]
 pub mod gpu;
 pub mod tiny;
+pub mod toy_engine;
 #[cfg(feature = "world")]
 pub mod world;
 

@@ -3,7 +3,7 @@
 //! The published expressions end in `\s+(?!\S)|\s+`: a run of white space gives its last character to the word
 //! that follows. That look-ahead needs a backtracking engine, which stops at a step limit on long runs. Here the
 //! expressions are written without it for an engine of linear time, and [`Splitter`] moves the end of such a run
-//! itself. `tests/tokenizer.rs` holds the published expressions and compares the ids on random text.
+//! itself. `tests/model/tokenizer` holds the published expressions and compares the ids on random text.
 
 use regex::Regex;
 

@@ -1,0 +1,9 @@
+//! Agents: what they choose, and what a simulation of many does.
+
+#[cfg(feature = "world")]
+mod big_brain;
+#[cfg(feature = "world")]
+mod crew;
+#[cfg(feature = "world")]
+mod simulation;
+mod utility;

@@ -1,0 +1,8 @@
+//! Commands that answer a person: a conversation, a bench, a perplexity.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bench;
+mod chat;
+mod perplexity;

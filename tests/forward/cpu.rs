@@ -1,0 +1,91 @@
+//! The forward pass on the CPU against figures of a float64 oracle, on whole models.
+//!
+//! The models of the oracle are not part of the repository: a test whose model is not there says so and passes. The output matrix with
+//! edited tiles is compared with a saved copy.
+
+use std::sync::Arc;
+
+use crate::common::forward::{next, one_by_one, open, prefill};
+use crate::common::golden::{MARGIN, decode_greedily, seedling_cases, smollm2_cases};
+use crate::common::tiny::{Random, Tiny, VOCAB, WIDTH};
+use crate::common::{shared, smollm2};
+use pixel_llm::model::overlay::{Brush, Overlay, Region, Tiles, save_copy};
+use pixel_llm::model::{Encoding, PixelModel};
+use pixel_llm::passes::reference::{CpuModel, CpuOptions, KvCache};
+
+#[test]
+fn smollm2_has_the_oracles_probabilities_and_continuations() {
+    let Some(path) = smollm2() else { return };
+    let model = CpuModel::new(open(&path), CpuOptions::default()).unwrap();
+    let mut cache = KvCache::new(model.config(), 1, 128);
+    for case in smollm2_cases() {
+        let alone = one_by_one(&model, &mut cache, &case.ids);
+        case.check("one by one", &alone, 1e-3);
+        let rows = prefill(&model, &mut cache, &case.ids);
+        assert!(rows == alone, "{}: together and one by one, bit for bit", case.name);
+        case.check("together", &rows, 1e-3);
+        let step = |token| next(&model, &mut cache, token);
+        decode_greedily(rows.last().unwrap(), &case.greedy, MARGIN, &case.name, step);
+    }
+}
+
+#[test]
+fn the_seedling_has_pytorchs_logits_and_continuations() {
+    let Some(folder) = shared("models/seedling") else { return };
+    // The goldens are for F32; rounding the weights to halves and bytes moves logits by what is seen here.
+    for (file, tolerance) in
+        [("seedling-f32.gguf", 1e-3), ("seedling-f16.gguf", 0.05), ("seedling-q8_0.gguf", 0.5)]
+    {
+        let model = CpuModel::new(open(&folder.join(file)), CpuOptions::default()).unwrap();
+        let mut cache = KvCache::new(model.config(), 1, 512);
+        let mut worst = 0f32;
+        for case in seedling_cases(&folder) {
+            let rows = prefill(&model, &mut cache, &case.ids);
+            let last = rows.last().unwrap();
+            worst = worst.max(case.check(file, last, tolerance));
+            if tolerance < 0.01 {
+                let step = |token| next(&model, &mut cache, token);
+                decode_greedily(last, &case.greedy, 0.005, &case.prompt, step);
+            }
+        }
+        println!("{file}: largest error of a logit {worst}");
+    }
+}
+
+#[test]
+fn the_output_with_edited_tiles_is_that_of_a_saved_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    for (encoding, is_tied) in Encoding::ALL.into_iter().zip([true, false].into_iter().cycle()) {
+        let gguf = folder.path().join(format!("{encoding}.gguf"));
+        let mut tiny = Tiny::new("llama", encoding, 3);
+        if !is_tied {
+            tiny.add(&mut Random(4), "output.weight", &[WIDTH, VOCAB], encoding);
+        }
+        tiny.write(&gguf);
+        let model = Arc::new(open(&gguf));
+        let states: Vec<f32> = (0..3 * WIDTH).map(|at| ((at * 37 % 101) as f32 - 50.0) * 0.02).collect();
+        let twin = CpuModel::new(Arc::clone(&model), CpuOptions::default()).unwrap();
+        let plain = twin.unembed(&states, &Tiles::new());
+        let output = if is_tied { "token_embd.weight" } else { "output.weight" };
+        let mut overlay = Overlay::default();
+        // A weight in every group of rows, the last included, and the norm.
+        for (name, row) in
+            [(output, 0), (output, 70), (output, 130), (output, VOCAB - 1), ("output_norm.weight", 0)]
+        {
+            let tensor = model.tensor_index(name).unwrap();
+            let region = Region { tensor, rows: row..row + 1, columns: 0..32 };
+            let painted = overlay.paint(&model, &[region], Brush::Scale(-3.0)).unwrap();
+            assert!(painted.changed > 0, "{encoding} {name} {row}");
+        }
+        let copy = folder.path().join(format!("{encoding}.pxi"));
+        save_copy(&model, &overlay, &copy, &|_| ()).unwrap();
+        let copy = CpuModel::new(PixelModel::open(&copy).unwrap(), CpuOptions::default()).unwrap();
+        let expected = copy.unembed(&states, &Tiles::new());
+        let found = twin.unembed(&states, overlay.tiles());
+        assert!(found == expected, "{encoding}, bit for bit");
+        assert!(found != plain, "{encoding}: the edits matter");
+        assert!(overlay.tiles().keys().all(|&tile| CpuModel::unembeds(&model, tile)), "{encoding}");
+        let other = model.tensor("blk.0.attn_q.weight").unwrap().first_tile;
+        assert!(!CpuModel::unembeds(&model, other), "{encoding}");
+    }
+}

@@ -1,0 +1,18 @@
+//! The forward pass on an adapter, and the engine around it.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod coach;
+mod forward;
+mod golden;
+mod hooks;
+mod interventions;
+mod kernels;
+mod memory;
+mod run;
+mod sampling;
+mod shader_folder;
+mod shaders;
+mod start;
+mod streaming;

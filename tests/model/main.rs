@@ -1,0 +1,15 @@
+//! Models: GGUF in and out, encodings, tokenizers, chat templates, and the commands on them.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod chat_template;
+mod cli;
+mod dequant;
+mod gguf_hostile;
+mod gguf_read;
+mod gguf_real;
+mod gguf_write;
+mod hostile;
+mod roundtrip;
+mod tokenizer;

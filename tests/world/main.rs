@@ -1,0 +1,20 @@
+//! The world: what is drawn, what is thought in it, and a person in its window.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod absurd;
+mod agents;
+mod ambiguity;
+mod edits;
+mod entities;
+mod looks;
+mod lost;
+mod memory;
+mod mods;
+mod offscreen;
+mod refused;
+mod streamed;
+mod think;
+mod walk;
+mod window;

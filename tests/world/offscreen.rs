@@ -1,0 +1,275 @@
+//! The world off-screen: what is drawn is what the file says, cell by cell and byte by byte, for every encoding; a muted head is seen to be
+//! muted; a tour leaves its pictures and tells what it cannot find.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking as tests do")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::common::forward::open;
+use crate::common::tiny::Tiny;
+use crate::common::world::{Picture, open_world};
+use bevy::prelude::Mut;
+use pixel_llm::app::explore::Offscreen;
+use pixel_llm::assets::Assets;
+use pixel_llm::model::weights::tile_weights;
+use pixel_llm::model::{Encoding, plan::Orientation};
+use pixel_llm::passes::reference::{
+    Column, Controls, CpuModel, CpuOptions, HookPoint, HookValues, Hooks, KvCache,
+};
+use pixel_llm::tiles::{ModelIndex, Muted};
+use pixel_llm::world::Map;
+use pixel_llm::world::layout::Place;
+use pixel_llm::world::palette::{Colouring, Theme};
+use pixel_llm::world::settings::Settings;
+use pixel_llm::world::think::Mind;
+use pixel_llm::world::tour::{Tour, TourRun};
+
+/// Points per cell: large enough for a middle that no hairline reaches, too small for a number to be written into it.
+const SCALE: f64 = 16.0;
+/// Of the picture.
+const SIZE: [u32; 2] = [640, 480];
+
+fn shoot(world: &mut Offscreen, folder: &Path, name: &str) -> Picture {
+    world.update(3);
+    let path: PathBuf = folder.join(name);
+    world.shoot(path.clone()).unwrap();
+    Picture::read(&path)
+}
+
+fn is_near(a: [u8; 3], b: [u8; 3], budget: u8) -> bool {
+    a.iter().zip(b).all(|(&a, b)| a.abs_diff(b) <= budget)
+}
+
+/// Goes to a tensor's first plot and compares the cells in the middle of the screen with the file, in colours of weights and of bytes.
+fn compare(world: &mut Offscreen, folder: &Path, name: &str) {
+    let mut map = world.app.world_mut().resource_mut::<Map>();
+    let model = Arc::clone(map.atlas.model());
+    let tensor = model.tensor_index(name).unwrap();
+    let plot = model.plan().plots_of(tensor)[0].clone();
+    let middle = ((plot.rows.start + plot.rows.end) / 2, (plot.columns.start + plot.columns.end) / 2);
+    assert!(map.go_to(&Place::Weight(name.into(), middle.0, middle.1), Some(0.0)), "{name}");
+    map.view.scale = SCALE;
+    map.selection = None;
+    let (view, spread) = (map.view, map.atlas.spread(tensor));
+    let palette = map.palettes[0].clone();
+
+    for colouring in [Colouring::Weights, Colouring::Bytes] {
+        world.app.world_mut().resource_mut::<Settings>().colouring = colouring;
+        let picture = shoot(world, folder, "compare.png");
+        let (mut compared, mut distinct) = (0, std::collections::HashSet::new());
+        for row in middle.0.saturating_sub(6)..(middle.0 + 7).min(plot.rows.end) {
+            for column in middle.1.saturating_sub(6)..(middle.1 + 7).min(plot.columns.end) {
+                let (x, y) = plot.cell(row, column);
+                let point = view.to_screen([x as f64 + 0.5, y as f64 + 0.5]);
+                if point[0] < 2.0 || point[1] < 100.0 || point[0] > 630.0 || point[1] > 300.0 {
+                    continue;
+                }
+                let tile = model.tensors()[tensor].first_tile
+                    + model.tensors()[tensor].tiling.tile_of(row, column) as u32;
+                let (_, shape) = model.tile_shape(tile);
+                let found = picture.at(point);
+                let stride = shape.columns.end - shape.columns.start;
+                let weights =
+                    tile_weights(&model.tensors()[tensor].tiling, &shape, model.tile(tile).unwrap());
+                let weight =
+                    weights[((row - shape.rows.start) * stride + column - shape.columns.start) as usize];
+                match colouring {
+                    Colouring::Weights => {
+                        let wanted = palette
+                            .weight(Theme::Dark, weight / spread)
+                            .map(|part| (part * 255.0).round() as u8);
+                        // The table has 127 steps to a side.
+                        assert!(
+                            is_near(found, wanted, 6),
+                            "{name} [{row}, {column}] = {weight}: {found:?}, expected {wanted:?}"
+                        );
+                        compared += 1;
+                        distinct.insert(found);
+                    }
+                    _ => {
+                        // The three bytes are somewhere in the tile, together and at a pixel's place.
+                        let range = model.tile_range(tile);
+                        let phase = (3 - range.start % 3) % 3;
+                        let bytes = model.tile(tile).unwrap();
+                        let is_pixel = bytes[phase..]
+                            .chunks_exact(3)
+                            .any(|pixel| is_near([pixel[0], pixel[1], pixel[2]], found, 1));
+                        assert!(is_pixel, "{name} [{row}, {column}]: {found:?} is no pixel of tile {tile}");
+                        compared += 1;
+                        distinct.insert(found);
+                    }
+                }
+            }
+        }
+        assert!(compared >= 7, "{name}: only {compared} cells were compared");
+        assert!(distinct.len() >= 2, "{name}: every cell has one colour");
+    }
+    world.app.world_mut().resource_mut::<Settings>().colouring = Colouring::Weights;
+}
+
+#[test]
+fn every_encoding_is_drawn_as_the_file_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for encoding in Encoding::ALL {
+        let path = folder.path().join(format!("{encoding}.gguf"));
+        Tiny::new("llama", encoding, 5).write(&path);
+        let model = open(&path);
+        let Some(mut world) = open_world(Arc::new(model), SIZE) else { return };
+        for tensor in
+            ["blk.0.attn_q.weight", "blk.0.ffn_down.weight", "token_embd.weight", "blk.0.attn_norm.weight"]
+        {
+            compare(&mut world, folder.path(), tensor);
+        }
+    }
+}
+
+#[test]
+fn a_muted_head_is_drained_of_colour_and_its_neighbour_is_not() {
+    let model = Arc::new(Assets::default().default_model().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut world) = open_world(Arc::clone(&model), SIZE) else { return };
+    world.app.world_mut().resource_mut::<Map>().go_to(&Place::Layer(0), Some(0.0));
+    world.app.world_mut().resource_mut::<Map>().selection = None;
+    let colourful = |world: &mut Offscreen, picture: &Picture, head: u32| {
+        let map = world.app.world().resource::<Map>();
+        let plot =
+            model.plan().plots_of(model.tensor_index("blk.0.attn_q.weight").unwrap())[head as usize].clone();
+        assert_eq!(plot.orientation, Orientation::RowsAlongX);
+        let mut sum = 0u64;
+        for part in 0..400u32 {
+            let x = plot.rect.x as f64 + plot.rect.width as f64 * (f64::from(part % 20) + 0.5) / 20.0;
+            let y = plot.rect.y as f64 + plot.rect.height as f64 * (f64::from(part / 20) * 0.02 + 0.25);
+            let [r, _, b] = picture.at(map.view.to_screen([x, y]));
+            sum += u64::from(r.abs_diff(b));
+        }
+        sum
+    };
+    let before = shoot(&mut world, folder.path(), "before.png");
+    let [first, second] = [0, 1].map(|head| colourful(&mut world, &before, head));
+    let entity = world.app.world().resource::<ModelIndex>().head(0, 0).unwrap();
+    world.app.world_mut().entity_mut(entity).insert(Muted);
+    let muted = shoot(&mut world, folder.path(), "muted.png");
+    assert!(colourful(&mut world, &muted, 0) * 3 < first, "the muted head has lost its colour");
+    assert_eq!(colourful(&mut world, &muted, 1), second, "its neighbour has not");
+    world.app.world_mut().entity_mut(entity).remove::<Muted>();
+    let after = shoot(&mut world, folder.path(), "after.png");
+    assert_eq!(colourful(&mut world, &after, 0), first, "it speaks again");
+}
+
+#[test]
+fn a_tour_leaves_its_pictures_and_complains_of_what_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = Arc::new(Assets::default().default_model().unwrap());
+    let Some(mut world) = open_world(model, SIZE) else { return };
+    let text = "(title: \"t\", steps: [Look(at: Layer(999)), Mute(Head(0, 999)), Look(at: Model, seconds: Some(0.2)), \
+                Caption(\"here\"), Shot(\"one\"), Theme(Light), Shot(\"two\")])";
+    let tour: Tour = ron::from_str(text).unwrap();
+    world.app.insert_resource(TourRun::new(tour, Some(folder.path().to_owned()), false));
+    let complaints = world.take_tour().unwrap();
+    assert_eq!(complaints.len(), 2, "{complaints:?}");
+    assert!(complaints[0].contains("layer 999") && complaints[1].contains("head 999"), "{complaints:?}");
+    let [one, two] = ["one.png", "two.png"].map(|name| Picture::read(&folder.path().join(name)));
+    // The corner that neither text nor map reaches is the ground.
+    assert!(is_near(one.at([630.0, 240.0]), Theme::Dark.ground(), 1), "{:?}", one.at([630.0, 240.0]));
+    assert!(is_near(two.at([630.0, 240.0]), Theme::Light.ground(), 1), "{:?}", two.at([630.0, 240.0]));
+}
+
+/// Norms of the residual stream and of the heads' outputs, of every column, as the CPU twin has them.
+#[derive(Default)]
+struct Norms {
+    residual: Vec<Vec<f32>>,
+    heads: Vec<Vec<f32>>,
+    head_size: usize,
+}
+
+impl Hooks for Norms {
+    fn wants(&self, point: HookPoint) -> bool {
+        matches!(point, HookPoint::Residual(_) | HookPoint::HeadOutput(_))
+    }
+
+    fn visit(&mut self, point: HookPoint, mut values: HookValues<'_>) {
+        let norm = |values: &[f32]| values.iter().map(|value| value * value).sum::<f32>().sqrt();
+        let columns = values.columns.len();
+        self.residual.resize(columns, Vec::new());
+        self.heads.resize(columns, Vec::new());
+        for column in 0..columns {
+            let row = values.column(column);
+            match point {
+                HookPoint::Residual(_) => self.residual[column].push(norm(row)),
+                _ => self.heads[column].extend(row.chunks(self.head_size).map(norm)),
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_thought_in_the_world_is_what_the_twin_computes() {
+    let model = Arc::new(Assets::default().default_model().unwrap());
+    let Some(mut world) = open_world(Arc::clone(&model), SIZE) else { return };
+    world.app.world_mut().resource_scope(|world, mut mind: Mut<Mind>| {
+        mind.ask(world.resource::<Map>(), "Once upon a time", false, 8, 0.0);
+        assert_eq!(mind.problem, None);
+    });
+    for _ in 0..200 {
+        world.update(1);
+        if !world.app.world().resource::<Mind>().is_busy() {
+            break;
+        }
+    }
+    let mind = world.app.world().resource::<Mind>();
+    assert!(!mind.is_busy() && mind.problem.is_none(), "{:?}", mind.problem);
+    let count = mind.thoughts.len();
+    assert_eq!(count, mind.prompt_len + 8, "{}", mind.answer());
+
+    let twin = CpuModel::new(Arc::clone(&model), CpuOptions::default()).unwrap();
+    let mut cache = KvCache::new(model.config(), 1, count);
+    let columns: Vec<Column> = (0..)
+        .zip(&mind.thoughts)
+        .map(|(position, thought)| Column { token: thought.token, slot: 0, position, wants_logits: true })
+        .collect();
+    let mut norms = Norms { head_size: model.config().head_size as usize, ..Norms::default() };
+    let logits = twin.forward(&mut cache, &columns, &Controls::default(), Some(&mut norms)).unwrap();
+    for (at, thought) in mind.thoughts.iter().enumerate() {
+        for (found, expected) in
+            [(&thought.residual_norms, &norms.residual[at]), (&thought.head_norms, &norms.heads[at])]
+        {
+            assert_eq!(found.len(), expected.len(), "token {at}");
+            for (found, expected) in found.iter().zip(expected) {
+                // The kernels' budget is a thousandth for products of weights of 16 bits.
+                assert!(
+                    (found - expected).abs() <= 2e-3 * expected.abs().max(1.0),
+                    "token {at}: {found}, {expected}"
+                );
+            }
+        }
+        if at < mind.prompt_len {
+            continue;
+        }
+        let row = logits.column(at - 1).unwrap();
+        let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f32 = row.iter().map(|logit| (logit - most).exp()).sum();
+        let probability = (row[thought.token as usize] - most).exp() / sum;
+        let said = thought.probability.unwrap();
+        assert!((said - probability).abs() < 5e-3, "token {at}: {said}, {probability}");
+        assert!(row[thought.token as usize] >= most - 1e-2, "token {at} is the most probable");
+    }
+}
+
+#[test]
+fn a_prompt_that_cannot_be_is_told_in_words() {
+    let model = Arc::new(Assets::default().default_model().unwrap());
+    let Some(mut world) = open_world(model, SIZE) else { return };
+    for (prompt, word) in [("word ".repeat(5000), "room for"), (String::new(), "empty")] {
+        world.app.world_mut().resource_scope(|world, mut mind: Mut<Mind>| {
+            mind.ask(world.resource::<Map>(), &prompt, false, 8, 0.0);
+        });
+        world.update(2);
+        let mind = world.app.world().resource::<Mind>();
+        // A model with a first token of its own makes one token of nothing.
+        let problem = mind.problem.clone();
+        assert!(
+            problem.is_some_and(|problem| problem.contains(word)) || word == "empty" && mind.prompt_len == 1
+        );
+    }
+}
