@@ -5,7 +5,6 @@
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use pixel_llm::agents::simulation::{Odds, Simulation};
 use pixel_llm::agents::{Profile, jobs_of_model, load_profiles};
-use pixel_llm::assets::Assets;
 use std::time::{Duration, Instant};
 
 const AGENTS: u32 = 1_000;
@@ -14,7 +13,7 @@ const TASKS: usize = 10_000;
 const TICKS: usize = 200;
 
 fn simulation() -> Simulation {
-    let assets = Assets::default();
+    let assets = pixel_llm::app::kinds::assets();
     let model = assets.default_model().expect("the built-in model is sound");
     let odds = Odds { seed: 1, failure: 0.02 };
     let profiles: Vec<Profile> = load_profiles(&assets)

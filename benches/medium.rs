@@ -13,12 +13,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pixel_llm::app::gpu_engine::GpuEngine;
-use pixel_llm::app::headless::GpuChoice;
+use pixel_llm::engine::gpu::GpuEngine;
+use pixel_llm::engine::gpu::headless::GpuChoice;
+use pixel_llm::engine::{Ask, Batch, Column, Engine};
 use pixel_llm::model::PixelModel;
 use pixel_llm::residency::compute::weights_in_bytes;
 use pixel_llm::size::MemorySize;
-use pixel_llm::tokens::{Ask, Batch, Column, Engine};
 
 /// Passes over the file.
 const READS: usize = 7;

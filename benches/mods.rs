@@ -4,13 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use pixel_llm::mods::{Registry, load};
+use pixel_llm::content::load;
 
 const MODS: usize = 200;
 const CONTENTS: usize = 25;
 
 fn write_mods(folder: &Path) -> std::io::Result<()> {
-    let registry = Registry::default();
+    let registry = pixel_llm::app::kinds::registry();
     for at in 0..MODS {
         let inside = folder.join(format!("mod-{at}"));
         std::fs::create_dir(&inside)?;
@@ -36,7 +36,7 @@ fn write_mods(folder: &Path) -> std::io::Result<()> {
 fn mods(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().expect("the system has room for a folder");
     write_mods(folder.path()).expect("the folder can be written to");
-    let registry = Registry::default();
+    let registry = pixel_llm::app::kinds::registry();
     let loaded = load(&registry, Some(folder.path()));
     assert!(
         loaded.is_sound() && loaded.contents.len() > MODS * CONTENTS,

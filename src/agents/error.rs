@@ -28,7 +28,7 @@ pub enum AgentsError {
     },
     /// An asset cannot be used.
     #[error(transparent)]
-    Asset(#[from] crate::assets::AssetError),
+    Asset(#[from] crate::content::assets::AssetError),
     /// A file cannot be read or written.
     #[error("cannot {what} {path}: {source}")]
     File {

@@ -1,4 +1,4 @@
-//! 10. Agents: who does the tasks of the [`coach`](crate::coach), as entities that choose by utility.
+//! Agents: who does the tasks of the [`coach`](crate::coach), as entities that choose by utility.
 //!
 //! In: kinds of agents ([`Profile`], RON) and jobs, which are tasks with a place and an amount of work, on a [`Board`]. Out: jobs taken, walked
 //! to and done, one agent at a time and each once; for those who watch, every agent's place, activity and scores, and why.
@@ -8,6 +8,7 @@
 
 mod board;
 mod bridge;
+pub mod content;
 mod curve;
 mod error;
 mod job;

@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn every_part_of_the_built_in_model_has_a_place() {
-        let model = crate::assets::Assets::default().default_model().unwrap();
+        let model = crate::app::kinds::assets().default_model().unwrap();
         let plan = model.plan();
         let [width, height] = plan.size;
         let inside = |place: Place| {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{AgentsError, Curve, Utility};
-use crate::assets::Assets;
 use crate::coach;
+use crate::content::assets::Assets;
 use crate::names::nearest;
 
 /// More agents than this of one kind no file may ask for.
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn the_built_in_kinds_are_sound_and_cover_every_action_of_theirs() {
-        let profiles = load_profiles(&Assets::default()).unwrap();
+        let profiles = load_profiles(&crate::app::kinds::assets()).unwrap();
         assert_eq!(profiles.len(), 4);
         for action in coach::Action::NAMES.into_iter().filter(|name| !["ask_person", "needs"].contains(name))
         {
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn the_utility_of_built_in_kinds_vetoes_only_what_they_cannot_do() {
         use super::super::Situation;
-        for profile in load_profiles(&Assets::default()).unwrap() {
+        for profile in load_profiles(&crate::app::kinds::assets()).unwrap() {
             let worst = Situation { skill: 0.5, distance: 1.0, ..Situation::default() };
             assert!(profile.utility.worth(&worst).score > 0.0, "{} would let tasks starve", profile.name);
             assert_eq!(profile.utility.worth(&Situation { skill: 0.0, ..worst }).score, 0.0);

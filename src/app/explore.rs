@@ -24,21 +24,21 @@ use clap::Args;
 
 use super::cli::engine::GpuMemory;
 use super::cli::output::{Exit, Output, print_warning};
-use super::gpu_engine::Plan;
-use super::headless::{AdapterFacts, GpuChoice, log_layer, reopen_gpu};
-use crate::assets::Assets;
-use crate::files;
+use crate::content::assets::Assets;
+use crate::engine::gpu::Plan;
+use crate::engine::gpu::headless::{AdapterFacts, GpuChoice, log_layer, reopen_gpu};
+use crate::forward::gpu::network::{NetworkModel, NetworkPlugin, Sizes};
+use crate::forward::gpu::shaders::{ShadersPlugin, load_sources};
+use crate::forward::gpu::{InterventionsPlugin, OverlayPlugin, PassesPlugin};
 use crate::model::{PixelModel, resolve};
-use crate::mods::live::LiveModsPlugin;
+use crate::outputs;
 use crate::panel::PanelPlugin;
-use crate::passes::network::{NetworkModel, NetworkPlugin, Sizes};
-use crate::passes::{InterventionsPlugin, OverlayPlugin, PassesPlugin};
 use crate::residency::ResidencyBudgets;
 use crate::residency::compute::weights_in_bytes;
-use crate::shaders::{ShadersPlugin, load_sources};
 use crate::terminal::one_line;
 use crate::tiles::{TilesPlugin, spawn_model};
 use crate::world::frames::Frames;
+use crate::world::hot_reload::LiveModsPlugin;
 use crate::world::keys::Keys;
 use crate::world::layout::Atlas;
 use crate::world::lost::Device;
@@ -82,11 +82,11 @@ impl WorldArgs {
     ///
     /// # Errors
     /// It is one of these.
-    pub fn check_outputs(&self, model: Option<&Path>) -> Result<(), files::Refusal> {
+    pub fn check_outputs(&self, model: Option<&Path>) -> Result<(), outputs::Refusal> {
         let Some(output) = &self.frame_times else { return Ok(()) };
         let parts = model.map(resolve::parts).unwrap_or_default();
-        files::refuse_input(output, parts)?;
-        files::refuse_ending(output, files::Format::Text)
+        outputs::refuse_input(output, parts)?;
+        outputs::refuse_ending(output, outputs::Format::Text)
     }
 }
 
@@ -94,8 +94,6 @@ impl WorldArgs {
 const MOST_SIDE: u32 = 8192;
 /// The longest that a tour is repeated: a week is longer than anybody waits, and no clock overflows.
 const MOST_REPEATED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// Positions of the sequence that the world computes.
-pub const CONTEXT: u32 = 1024;
 /// Columns of one step.
 const COLUMNS: u32 = 64;
 
@@ -277,10 +275,10 @@ fn add_world(
 ) -> anyhow::Result<()> {
     let model = &Arc::new(setup.model.laid_out(&setup.assets.rules()?));
     let settings = setup.settings.read();
-    let palettes = setup.assets.palettes()?;
-    let keys: Keys = setup.assets.keys()?;
+    let palettes = crate::world::content::palettes(&setup.assets)?;
+    let keys: Keys = crate::world::content::keys(&setup.assets)?;
     spawn_model(app.world_mut(), model);
-    let context = model.config().context_length.min(CONTEXT);
+    let context = model.config().context_length.min(crate::world::think::CONTEXT);
     let sizes = Sizes { slots: 1, context, columns: COLUMNS, repeats: 1 };
     let plan = Plan::usual(&facts);
     let memory = memory.gpu_memory.map(|size| size.0).or_else(|| facts.memory_for_weights());

@@ -6,12 +6,10 @@
 pub mod cli;
 #[cfg(feature = "world")]
 pub mod explore;
-#[cfg(feature = "world")]
-pub mod gpu_engine;
-#[cfg(feature = "world")]
-pub mod headless;
+pub mod kinds;
 
-use crate::assets::Assets;
+#[cfg(feature = "world")]
+use crate::content::Assets;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use cli::{
     bench, cache, chat, coach, convert, experiment, fs, inspect, map, mods,
@@ -189,8 +187,8 @@ pub fn main() -> ExitCode {
     let_writes_fail();
     remove_temporary_files_on_interrupt();
     let mut out = Output::new(arguments.json);
-    let mods = arguments.mods.clone().or_else(crate::mods::user_folder);
-    let assets = Assets::new(arguments.assets.clone()).with_mods(mods);
+    let mods = arguments.mods.clone().or_else(crate::content::user_folder);
+    let assets = kinds::assets().with_folder(arguments.assets.clone()).with_mods(mods);
     let uses_mods = match &arguments.command {
         Some(command) => matches!(command, Command::Coach(_)),
         None => arguments.uses_mods(),

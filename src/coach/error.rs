@@ -150,7 +150,7 @@ pub enum CoachError {
     Reference(String),
     /// An asset cannot be used.
     #[error(transparent)]
-    Asset(#[from] crate::assets::AssetError),
+    Asset(#[from] crate::content::assets::AssetError),
     /// There is a queue already.
     #[error("{} is there already: `coach init --force` would begin anew", .0.display())]
     Exists(PathBuf),

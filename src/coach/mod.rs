@@ -1,4 +1,4 @@
-//! 9. Tasks that do useful things to the loaded model, in phases, with dependencies and acceptance checks.
+//! Tasks that do useful things to the loaded model, in phases, with dependencies and acceptance checks.
 //!
 //! In: a plan in RON, what agents and people do, the loaded model. Out: a [`Queue`] in which every change of a
 //! task's status is in [`TRANSITIONS`], kept by a [`Store`] as one JSON file and shared by a [`Desk`]; [`Hands`] do the tasks. Nothing here knows Bevy: the agents
@@ -7,6 +7,7 @@
 mod action;
 mod check;
 mod consent;
+pub mod content;
 mod desk;
 mod error;
 mod graph;

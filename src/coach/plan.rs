@@ -13,7 +13,7 @@ use super::{
     Action, Agent, Check, CoachError, Command, DEFAULT_ATTEMPT_LIMIT, Phase, Queue, Task, TaskId,
     error::nearest,
 };
-use crate::assets::Assets;
+use crate::content::assets::Assets;
 
 /// The plan that is used when none is named.
 pub const DEFAULT_PLAN: &str = "default";

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::work::process::{self, ProcessError};
 use super::{CoachError, Task, Verdict};
-use crate::assets::{AssetError, Assets};
+use crate::content::assets::{AssetError, Assets};
 
 /// The longest that a reviewer may take, in seconds.
 pub const MAX_SECONDS: u32 = 3600;

@@ -1,4 +1,4 @@
-//! 3  InfiniteMap: a plane of pixels in 64-bit coordinates, of which only the tiles exist that were written.
+//! InfiniteMap: a plane of pixels in 64-bit coordinates, of which only the tiles exist that were written.
 //!
 //! Comes in: pixels and bytes at places, rectangles with names, things to be placed. Goes out: the same pixels,
 //! and answers to what is where: in a rectangle, around a tile, near a point, along a ray. Stored in a folder of

@@ -4,7 +4,7 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 
 use super::style::{accent, faint, ink};
-use crate::mods::live::LiveMods;
+use crate::world::hot_reload::LiveMods;
 use crate::world::settings::Settings;
 
 /// The most problems that are written out.

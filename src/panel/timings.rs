@@ -8,7 +8,7 @@ use super::Panels;
 use super::drawer::{WIDE, show};
 use super::streaming::{Recent, table};
 use super::style::{accent, faint};
-use crate::app::headless::AdapterFacts;
+use crate::engine::gpu::headless::AdapterFacts;
 use crate::residency::{ResidencyFigures, ViewAtlas};
 use crate::size::MemorySize;
 use crate::world::Map;
@@ -79,7 +79,7 @@ pub(super) fn draw(
             });
             row("last step", step.unwrap_or_else(|| "-".into()));
             row("a frame thinks", format!("up to {} ms", settings.thinking_budget().as_millis()));
-            let context_length = map.atlas.model().config().context_length.min(crate::app::explore::CONTEXT);
+            let context_length = map.atlas.model().config().context_length.min(crate::world::think::CONTEXT);
             row("context", format!("{} of {context_length} tokens", mind.thoughts.len()));
             row("values kept", MemorySize(mind.kept_bytes() as u64).to_string());
             let weights: u64 =

@@ -6,7 +6,7 @@ use egui::{Id, RichText, vec2};
 
 use super::PromptBox;
 use super::style::{accent, card, ink, veil};
-use crate::assets::Assets;
+use crate::content::assets::Assets;
 use crate::world::Map;
 use crate::world::settings::{Settings, SettingsFile};
 use crate::world::think::Mind;

@@ -1,4 +1,4 @@
-//! 1  PixelFS: bytes as RGB pixels in a `.pxi` file.
+//! PixelFS: bytes as RGB pixels in a `.pxi` file.
 //!
 //! Comes in: bytes. Goes out: a file of 64 header bytes and then rows of RGB pixels, and the same bytes back.
 //! The format is fixed and stated byte by byte in `specs/pxi.md`.

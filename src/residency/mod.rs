@@ -1,4 +1,4 @@
-//! 5  Residency: which tiles are in memory, and which should be.
+//! Residency: which tiles are in memory, and which should be.
 //!
 //! Two sets. The *compute* set is what a forward pass reads: where a model's tiles do not fit the memory that they may take, its layers go through a pool of
 //! slots ahead of the passes, in the order in which the layers run. The *view* set is what a camera sees: ranked, within a budget of bytes and of

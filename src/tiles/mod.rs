@@ -1,4 +1,4 @@
-//! 4  Tiles: the pixels of a model as textures on the GPU, and the model as entities of the main world.
+//! Tiles: the pixels of a model as textures on the GPU, and the model as entities of the main world.
 //!
 //! In: a [`PixelModel`](crate::model::PixelModel). Out: [`Pages`], an array texture of `Rgba32Uint` texels with the first line of each tile in it;
 //! entities for the model, its layers, heads, tensors and tiles, found through a [`ModelIndex`]; and [`Factors`], what [`Muted`] and [`Scale`] on

@@ -202,11 +202,10 @@ keys!(KeyA KeyB KeyC KeyD KeyE KeyF KeyG KeyH KeyI KeyJ KeyK KeyL KeyM KeyN KeyO
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::assets::Assets;
 
     #[test]
     fn the_built_in_keys_are_there_and_none_does_two_things() {
-        let keys = Assets::default().keys().unwrap();
+        let keys = crate::world::content::keys(&crate::app::kinds::assets()).unwrap();
         let mut codes: Vec<KeyCode> = keys.bindings.values().flatten().map(|&(_, code)| code).collect();
         let count = codes.len();
         codes.sort();

@@ -1,13 +1,15 @@
-//! 8  The world: the model as a land seen from above, drawn from the very texture that the kernels read.
+//! The world: the model as a land seen from above, drawn from the very texture that the kernels read.
 //!
-//! In: a model whose tiles are on the device ([`Network`](crate::passes::network::Network)), the person's mouse and keys, or a [`tour`].
+//! In: a model whose tiles are on the device ([`Network`](crate::forward::gpu::network::Network)), the person's mouse and keys, or a [`tour`].
 //! Out: pictures, and marks on the model's entities. [`layout`] and [`view`] are pure: where everything lies, and what a camera sees of it.
 //! [`draw`] is the one render pass that decodes weights in the fragment shader; text and panels lie above it, in `panel`.
 
 pub mod agents;
 pub mod camera;
+pub mod content;
 pub mod draw;
 pub mod frames;
+pub mod hot_reload;
 pub mod instruments;
 pub mod keys;
 pub mod lab;

@@ -223,14 +223,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::assets::Assets;
     use crate::coach::Action;
     use crate::coach::work::{Gate, Workshop};
 
     #[test]
     fn what_surveys_find_becomes_layers_whose_places_are_on_the_map() {
         let folder = tempfile::tempdir().unwrap();
-        let model = Arc::new(Assets::default().default_model().unwrap());
+        let model = Arc::new(crate::app::kinds::assets().default_model().unwrap());
         let shop = Workshop::new(Arc::clone(&model), folder.path(), Arc::new(Gate::default())).unwrap();
         let mut overlays = Overlays::default();
         assert!(overlays.load(folder.path(), &model).is_empty() && overlays.all.is_empty());
@@ -262,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_survey_of_another_model_and_no_survey_are_refused() {
-        let model = Assets::default().default_model().unwrap();
+        let model = crate::app::kinds::assets().default_model().unwrap();
         let error = of_heads("h.json", "{\"heads\": []}", &model).unwrap_err().to_string();
         assert!(error.contains("a survey of 0 heads"), "{error}");
         assert!(

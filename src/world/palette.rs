@@ -238,10 +238,9 @@ fn linear_of([lightness, a, b]: [f32; 3]) -> [f32; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::assets::Assets;
 
     fn all() -> Vec<Palette> {
-        Assets::default().palettes().unwrap()
+        crate::world::content::palettes(&crate::app::kinds::assets()).unwrap()
     }
 
     #[test]

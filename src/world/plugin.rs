@@ -17,7 +17,7 @@ use super::stream::StreamPlugin;
 use super::think::ThinkPlugin;
 use super::tour::TourPlugin;
 use super::view::{Flight, View};
-use crate::passes::Overlaid;
+use crate::forward::gpu::Overlaid;
 use crate::tiles::Factors;
 
 /// What is looked at, and from where.
@@ -272,6 +272,7 @@ fn with_edit(quad: Quad, overlaid: &Overlaid) -> Quad {
 
 impl Default for Keys {
     fn default() -> Self {
-        crate::assets::Assets::default().keys().expect("the built-in keys are read by a test")
+        crate::world::content::keys(&crate::app::kinds::assets())
+            .expect("the built-in keys are read by a test")
     }
 }

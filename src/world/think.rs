@@ -20,14 +20,18 @@ use bevy::render::{GpuResourceAppExt, RenderApp};
 
 use super::settings::Settings;
 use super::{Map, WorldSystems};
+use crate::batch::{Message, ModelText, Prompt, TextModel};
+use crate::forward::cpu::CpuModel;
+use crate::forward::gpu::{ForwardState, ForwardStatus, Overlaid, PassesSystems};
+use crate::forward::sampling::SamplingParams;
 use crate::model::ModelConfig;
 use crate::model::overlay::Tiles;
-use crate::passes::reference::CpuModel;
-use crate::passes::{ForwardState, ForwardStatus, Overlaid, PassesSystems};
-use crate::tokens::{Message, ModelText, Prompt, SamplingParams, TextModel};
 use session::{Pace, Report, Session};
 
 pub use trace::{Seen, Trace, attention};
+
+/// Positions of the sequence that the world computes.
+pub const CONTEXT: u32 = 1024;
 
 /// Bytes of values that are kept of a sequence. Later positions keep their norms only, and attention cannot be told of them.
 const MOST_KEPT: usize = 256 << 20;
@@ -94,7 +98,7 @@ impl Mind {
         }
         self.problem = None;
         self.ended_at_once = false;
-        let context = map.atlas.model().config().context_length.min(crate::app::explore::CONTEXT) as usize;
+        let context = map.atlas.model().config().context_length.min(CONTEXT) as usize;
         match self.encode(map, prompt, chat) {
             Ok(ids) if ids.is_empty() => self.problem = Some("the prompt is empty".into()),
             Ok(ids) if ids.len() >= context => {

@@ -292,11 +292,10 @@ fn run(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::assets::Assets;
 
     #[test]
     fn every_built_in_tour_is_read_and_leaves_pictures() {
-        let tours = Assets::default().all::<Tour>("tour").unwrap();
+        let tours = crate::app::kinds::assets().all::<Tour>("tour").unwrap();
         assert!(!tours.is_empty());
         for (name, tour) in tours {
             assert!(tour.steps.iter().any(|step| matches!(step, TourStep::Shot(_))), "{name}");

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use jiff::Zoned;
 use pixel_llm::agents::simulation::{Odds, Simulation};
 use pixel_llm::agents::{Crew, load_profiles};
-use pixel_llm::assets::Assets;
 use pixel_llm::coach::work::{Gate, Workshop};
 use pixel_llm::coach::{Action, Desk, Hands, Status, Step, Store, Task, TaskId, plan};
 use pixel_llm::model::PixelModel;
@@ -24,7 +23,7 @@ fn crew(path: &Path, model: &Arc<PixelModel>, began: &Began) -> Simulation {
     let shop = Workshop::new(Arc::clone(model), path.parent().unwrap(), Arc::new(Gate::default())).unwrap();
     let hands = Arc::new(Hands::new(desk, shop, None, None));
     let size = model.plan().size.map(|cells| cells as f64);
-    let profiles = load_profiles(&Assets::default()).unwrap();
+    let profiles = load_profiles(&pixel_llm::app::kinds::assets()).unwrap();
     let mut simulation = Simulation::new(profiles, [], size, Odds::default()).unwrap();
     let began = Arc::clone(began);
     let tell = move |step| {
@@ -51,7 +50,7 @@ fn two_crews_on_one_queue_do_each_task_once_and_in_order() {
     }
     Store::new(&path).create(&queue, false).unwrap();
 
-    let model = Arc::new(Assets::default().default_model().unwrap());
+    let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
     let began = Began::default();
     let mut crews = [crew(&path, &model, &began), crew(&path, &model, &began)];
     let start = Instant::now();
@@ -87,7 +86,7 @@ fn a_crew_that_has_asked_its_question_is_done() {
     let question = Action::AskPerson { question: "?".into() };
     queue.add(Task::new("ask".parse().unwrap(), "x", question, &now), &now).unwrap();
     Store::new(&path).create(&queue, false).unwrap();
-    let model = Arc::new(Assets::default().default_model().unwrap());
+    let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
     let mut crew = crew(&path, &model, &Began::default());
     let start = Instant::now();
     loop {

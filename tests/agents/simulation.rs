@@ -12,18 +12,17 @@ use pixel_llm::agents::{
     ATTEMPT_LIMIT, Activity, Agent, AgentId, Doing, Energy, Job, JobEntities, JobId, JobState, Outcome,
     Place, Profile, Roster, Standing, Thoughts, Workshop, jobs_of_model, load_profiles,
 };
-use pixel_llm::assets::Assets;
 
 const JOBS: usize = 1000;
 /// Far more than ten agents need for a thousand jobs of 25 ticks.
 const TICKS_AT_MOST: u64 = 30_000;
 
 fn profiles() -> Vec<Profile> {
-    load_profiles(&Assets::default()).unwrap()
+    load_profiles(&pixel_llm::app::kinds::assets()).unwrap()
 }
 
 fn simulation(seed: u64) -> Simulation {
-    let model = Assets::default().default_model().unwrap();
+    let model = pixel_llm::app::kinds::assets().default_model().unwrap();
     let odds = Odds { seed, failure: 0.02 };
     let jobs = jobs_of_model(&model, JOBS, &odds);
     let size = model.plan().size.map(|cells| cells as f64);
@@ -204,7 +203,7 @@ fn a_tired_agent_hands_over_and_another_goes_on_where_it_stopped() {
 
 #[test]
 fn real_work_runs_beside_the_ticks_once_per_job_and_within_its_benches() {
-    let model = Arc::new(Assets::default().default_model().unwrap());
+    let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
     let jobs: Vec<Job> = (0..12)
         .map(|tile| Job::new(tile.to_string(), "verify_tiles", Place::new(f64::from(tile), 0.0), 1.0))
         .collect();

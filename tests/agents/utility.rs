@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 
 use pixel_llm::agents::{Board, Deed, Job, JobId, Place, Profile, Thinker, levels, load_profiles};
-use pixel_llm::assets::Assets;
 use pixel_llm::coach;
 
 const SURVEYOR: &str = include_str!("../../assets/agents/surveyor.agent.ron");
@@ -161,12 +160,12 @@ fn a_folder_of_assets_replaces_kinds_and_adds_some() {
     // A reviewer in the same folder is none of them.
     let reviewer = include_str!("../../assets/agents/gemini.reviewer.ron");
     std::fs::write(agents.join("gemini.reviewer.ron"), reviewer).unwrap();
-    let assets = Assets::new(Some(folder.path().into()));
+    let assets = pixel_llm::app::kinds::assets().with_folder(Some(folder.path().into()));
     let names: Vec<_> = load_profiles(&assets).unwrap().into_iter().map(|profile| profile.name).collect();
     assert_eq!(names, ["archivist", "experimenter", "miner", "scout", "writer"]);
 
     // What was read stays; another start reads anew.
-    let assets = || Assets::new(Some(folder.path().into()));
+    let assets = || pixel_llm::app::kinds::assets().with_folder(Some(folder.path().into()));
     std::fs::write(agents.join("mine.agent.ron"), renamed("scout")).unwrap();
     let message = load_profiles(&assets()).unwrap_err().to_string();
     assert!(message.contains("\"scout\" is that of agent/"), "{message}");

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::common::toy_engine::{Bytes, Toy};
-use pixel_llm::tokens::output::{Existing, ResultContext, Resumed, result_line};
-use pixel_llm::tokens::*;
+use pixel_llm::batch::output::{Existing, ResultContext, Resumed, result_line};
+use pixel_llm::batch::*;
 use serde_json::Value;
 
 /// Seven requests, two of which fail.

@@ -3,8 +3,9 @@
 
 use std::io::Write;
 
-use pixel_llm::tokens::request::{Endpoint, PromptMode, parse_line};
-use pixel_llm::tokens::*;
+use pixel_llm::batch::request::{Endpoint, PromptMode, parse_line};
+use pixel_llm::batch::*;
+use pixel_llm::forward::sampling::SamplingParams;
 use proptest::prelude::*;
 
 fn parsed(line: &str) -> Request {

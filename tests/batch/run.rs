@@ -7,8 +7,7 @@ use std::path::Path;
 use clap::Parser;
 use pixel_llm::app::cli::output::{Exit, Output};
 use pixel_llm::app::cli::run::{BatchArgs, run};
-use pixel_llm::assets::Assets;
-use pixel_llm::tokens::{ModelText, Prompt, TextModel};
+use pixel_llm::batch::{ModelText, Prompt, TextModel};
 use serde_json::Value;
 
 #[derive(Parser)]
@@ -21,7 +20,7 @@ fn batch(input: &Path, output: &Path, more: &[&str]) -> anyhow::Result<Exit> {
     let (input, output) = (input.to_str().unwrap(), output.to_str().unwrap());
     let arguments = ["pixel-llm", "--no-window", "--quiet", "--input", input, "--output", output];
     let cli = Cli::try_parse_from(arguments.iter().chain(more)).unwrap();
-    run(&cli.batch, &Assets::default(), &mut Output::new(false))
+    run(&cli.batch, &pixel_llm::app::kinds::assets(), &mut Output::new(false))
 }
 
 fn choices(path: &Path) -> BTreeMap<String, Value> {
@@ -137,7 +136,7 @@ fn echo_and_chat_use_the_models_own_text() {
     let tokens: String =
         echo["logprobs"]["tokens"].as_array().unwrap().iter().map(|t| t.as_str().unwrap()).collect();
     assert_eq!(tokens, text, "an echoed prompt has its log-probabilities too");
-    let model = Assets::default().default_model().unwrap();
+    let model = pixel_llm::app::kinds::assets().default_model().unwrap();
     let prompt = ModelText::new(&model).unwrap().encode(&Prompt::Text("Once upon".into())).unwrap();
     assert_eq!(echo["prompt_logprobs"].as_array().unwrap().len(), prompt.len());
     assert_eq!(results["chat"]["message"]["role"], "assistant");

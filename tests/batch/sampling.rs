@@ -1,7 +1,7 @@
 //! The sampler keeps what it promises, and draws what the distribution says.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
-use pixel_llm::tokens::sampling::{Key, Sampler, SamplingError, SamplingParams};
+use pixel_llm::forward::sampling::{Key, Sampler, SamplingError, SamplingParams};
 use proptest::prelude::*;
 
 fn off() -> SamplingParams {

@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use crate::common::toy_engine::{Bytes, Toy, logits, mix};
-use pixel_llm::tokens::engine::answer;
-use pixel_llm::tokens::request::Endpoint;
-use pixel_llm::tokens::sampling::Sampler;
-use pixel_llm::tokens::*;
+use pixel_llm::batch::request::Endpoint;
+use pixel_llm::batch::*;
+use pixel_llm::engine::answer;
+use pixel_llm::engine::*;
+use pixel_llm::forward::sampling::Sampler;
+use pixel_llm::forward::sampling::SamplingParams;
 
 const SYSTEM: &str = "You are a careful assistant who answers in one short line. ";
 

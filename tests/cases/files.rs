@@ -332,7 +332,7 @@ mod unix {
     #[test]
     fn settings_behind_a_link_are_written_where_it_leads() {
         use pixel_llm::coach::Consents;
-        use pixel_llm::mods::Settings;
+        use pixel_llm::content::Settings;
         let case = Case::empty();
         fs::create_dir(case.file("real")).unwrap();
         fs::create_dir(case.file("mods")).unwrap();

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use pixel_llm::forward::cpu::{Column, Controls, CpuModel, CpuOptions, KvCache};
 use pixel_llm::model::Encoding;
-use pixel_llm::passes::reference::{Column, Controls, CpuModel, CpuOptions, KvCache};
 use proptest::prelude::*;
 use serde_json::Value;
 

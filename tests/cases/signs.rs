@@ -1,9 +1,9 @@
 //! What a message says never becomes a control token, whatever a template does to it.
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+use pixel_llm::batch::signs::TemplateTokens;
 use pixel_llm::model::chat::{ChatMessage, ChatTemplate};
 use pixel_llm::model::tokenizer::{TokenType, Tokenizer, TokenizerSpec};
-use pixel_llm::tokens::signs::TemplateTokens;
 
 const CONTROL: [&str; 8] =
     ["<|im_start|>", "<|im_end|>", "<|user|>", "<|assistant|>", "<|end|>", "<s>", "</s>", "[INST]"];

@@ -3,11 +3,11 @@
 
 use crate::common::toy_engine::{Toy, VOCAB, logits, mix};
 use assert_cmd::Command;
-use pixel_llm::assets::Assets;
+use pixel_llm::batch::ModelText;
+use pixel_llm::batch::perplexity::{Likelihood, Windows, score_window};
+use pixel_llm::engine::Engine;
+use pixel_llm::forward::cpu::{Column, Controls, CpuModel, CpuOptions, KvCache};
 use pixel_llm::model::tokenizer::EncodeOptions;
-use pixel_llm::passes::reference::{Column, Controls, CpuModel, CpuOptions, KvCache};
-use pixel_llm::tokens::perplexity::{Likelihood, Windows, score_window};
-use pixel_llm::tokens::{Engine, ModelText};
 use serde_json::Value;
 
 const TEXT: &str = "Once upon a time, on the map, there was a little bird. Her name was Ivy. Ivy had a good friend, \
@@ -31,7 +31,9 @@ fn mean_and_error(losses: &[f64]) -> (f64, f64) {
 
 /// The losses of the tokens that `scored` names in each window, by whole forward passes.
 fn losses(tokens: &[u32], starts: &[usize], length: usize, scored: std::ops::Range<usize>) -> Vec<f64> {
-    let model = CpuModel::new(Assets::default().default_model().unwrap(), CpuOptions::default()).unwrap();
+    let model =
+        CpuModel::new(pixel_llm::app::kinds::assets().default_model().unwrap(), CpuOptions::default())
+            .unwrap();
     let mut cache = KvCache::new(model.config(), 1, length);
     let mut losses = Vec::new();
     for &start in starts {
@@ -55,7 +57,7 @@ fn perplexity(args: &[&str], text: &str) -> Value {
 
 #[test]
 fn the_seedlings_perplexity_is_that_of_its_logits() {
-    let model = Assets::default().default_model().unwrap();
+    let model = pixel_llm::app::kinds::assets().default_model().unwrap();
     let text = ModelText::new(&model).unwrap();
     let tokens = text.tokenizer().encode(TEXT, EncodeOptions::default());
     assert!(tokens.len() > 100, "{}", tokens.len());

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use pixel_llm::app::gpu_engine::GpuEngine;
+use pixel_llm::engine::Batch;
+use pixel_llm::engine::gpu::GpuEngine;
+use pixel_llm::forward::cpu::{Column as CpuColumn, Controls, CpuModel, CpuOptions, Hooks, KvCache};
 use pixel_llm::model::{Encoding, PixelModel};
-use pixel_llm::passes::reference::{Column as CpuColumn, Controls, CpuModel, CpuOptions, Hooks, KvCache};
-use pixel_llm::tokens::Batch;
 
 use super::forward::open;
 use super::gpu::columns;

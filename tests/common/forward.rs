@@ -4,9 +4,9 @@
 
 use std::path::Path;
 
+use pixel_llm::forward::cpu::{Column, Controls, CpuModel, KvCache};
 use pixel_llm::model::gguf::Gguf;
 use pixel_llm::model::{PixelModel, convert::convert};
-use pixel_llm::passes::reference::{Column, Controls, CpuModel, KvCache};
 
 /// Converts a GGUF file and opens the result, whose file is gone when the test ends.
 pub fn open(gguf: &Path) -> PixelModel {

@@ -5,15 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bevy::app::App;
-use pixel_llm::{
-    app::gpu_engine::{GpuEngine, GpuEngineError},
-    app::headless::{GpuChoice, GpuError, headless_app},
-    model::PixelModel,
-    passes::{PassesPlugin, network::Quads, readback::read_buffer},
-    shaders::{ShadersPlugin, load_sources},
-    tokens::sampling::{Key, SamplingParams},
-    tokens::{Ask, AskKind, Column, Engine},
-};
+use pixel_llm::engine::gpu::headless::{GpuChoice, GpuError, headless_app};
+use pixel_llm::engine::gpu::{GpuEngine, GpuEngineError};
+use pixel_llm::engine::{Ask, AskKind, Column, Engine};
+use pixel_llm::forward::gpu::PassesPlugin;
+use pixel_llm::forward::gpu::network::Quads;
+use pixel_llm::forward::gpu::readback::read_buffer;
+use pixel_llm::forward::gpu::shaders::{ShadersPlugin, load_sources};
+use pixel_llm::forward::sampling::{Key, SamplingParams};
+use pixel_llm::model::PixelModel;
 
 use super::engine::{batch, on_gpu};
 

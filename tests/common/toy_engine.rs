@@ -3,9 +3,10 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test helper")]
 
-use pixel_llm::tokens::engine::answer;
-use pixel_llm::tokens::sampling::Sampler;
-use pixel_llm::tokens::*;
+use pixel_llm::batch::*;
+use pixel_llm::engine::answer;
+use pixel_llm::engine::*;
+use pixel_llm::forward::sampling::Sampler;
 
 /// Tokens are bytes, and one that ends an answer.
 pub const END: u32 = 256;

@@ -5,15 +5,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pixel_llm::app::explore::{Offscreen, OffscreenError, WorldSetup};
-use pixel_llm::app::headless::GpuError;
-use pixel_llm::assets::Assets;
+use pixel_llm::engine::gpu::headless::GpuError;
 use pixel_llm::model::PixelModel;
 use pixel_llm::world::Map;
 use pixel_llm::world::settings::SettingsFile;
 
 /// A model's world with everything else as built in, or `None` with a loud word where there is no adapter.
 pub fn open_world(model: Arc<PixelModel>, size: [u32; 2]) -> Option<Offscreen> {
-    let setup = WorldSetup { model, assets: Assets::default(), settings: SettingsFile::default(), size };
+    let setup = WorldSetup {
+        model,
+        assets: pixel_llm::app::kinds::assets(),
+        settings: SettingsFile::default(),
+        size,
+    };
     opened(Offscreen::new(&setup))
 }
 

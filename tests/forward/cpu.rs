@@ -9,9 +9,9 @@ use crate::common::forward::{next, one_by_one, open, prefill};
 use crate::common::golden::{MARGIN, decode_greedily, seedling_cases, smollm2_cases};
 use crate::common::tiny::{Random, Tiny, VOCAB, WIDTH};
 use crate::common::{shared, smollm2};
+use pixel_llm::forward::cpu::{CpuModel, CpuOptions, KvCache};
 use pixel_llm::model::overlay::{Brush, Overlay, Region, Tiles, save_copy};
 use pixel_llm::model::{Encoding, PixelModel};
-use pixel_llm::passes::reference::{CpuModel, CpuOptions, KvCache};
 
 #[test]
 fn smollm2_has_the_oracles_probabilities_and_continuations() {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::common::forward::{one_by_one, open, prefill};
 use crate::common::tiny::Tiny;
-use pixel_llm::passes::reference::{
+use pixel_llm::forward::cpu::{
     Column, Controls, CpuModel, CpuOptions, ForwardError, HookPoint, HookValues, Hooks, KvCache,
 };
 use serde::Deserialize;

@@ -142,12 +142,11 @@ fn a_path_over_100_000_tiles_keeps_its_budgets_and_is_the_same_each_time() {
 
 #[test]
 fn keys_and_values_are_shown_on_a_map() {
-    use pixel_llm::assets::Assets;
+    use pixel_llm::forward::cpu::{Column, Controls, CpuModel, CpuOptions, KvCache};
     use pixel_llm::map::{InfiniteMap, Point, TileSize};
-    use pixel_llm::passes::reference::{Column, Controls, CpuModel, CpuOptions, KvCache};
     use pixel_llm::residency::regions::CacheRegions;
 
-    let model = std::sync::Arc::new(Assets::default().default_model().unwrap());
+    let model = std::sync::Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
     let config = model.config().clone();
     let cpu = CpuModel::new(model, CpuOptions::default()).unwrap();
     let mut cache = KvCache::new(&config, 1, 80);

@@ -8,11 +8,11 @@ use crate::common::engine::{batch, cpu, largest_difference, on_cpu, on_gpu, tiny
 use crate::common::forward::open;
 use crate::common::gpu::{engine, engine_for};
 use crate::common::tiny::Tiny;
-use pixel_llm::app::gpu_engine::GpuEngine;
-use pixel_llm::app::headless::GpuChoice;
+use pixel_llm::engine::Batch;
+use pixel_llm::engine::gpu::GpuEngine;
+use pixel_llm::engine::gpu::headless::GpuChoice;
+use pixel_llm::forward::cpu::Controls;
 use pixel_llm::model::Encoding;
-use pixel_llm::passes::reference::Controls;
-use pixel_llm::tokens::Batch;
 
 #[test]
 fn every_family_and_encoding_gives_the_logits_of_the_twin() {

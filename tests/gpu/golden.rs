@@ -13,13 +13,12 @@ use crate::common::forward::{next, open, prefill};
 use crate::common::golden::{GoldenCase, MARGIN, decode_greedily, seedling_cases, smollm2_cases};
 use crate::common::gpu::{alone, engine_for, failed_meetings, together};
 use crate::common::{shared, smollm2};
-use pixel_llm::app::gpu_engine::GpuEngine;
+use pixel_llm::batch::{Defaults, ModelText, Progress, Prompt, Report, Request, TextModel, run};
+use pixel_llm::engine::gpu::GpuEngine;
+use pixel_llm::engine::{Batch, Capacity, CpuEngine, Engine, EngineError, Sampled};
+use pixel_llm::forward::cpu::{CpuModel, CpuOptions, KvCache};
+use pixel_llm::forward::sampling::SamplingParams;
 use pixel_llm::model::PixelModel;
-use pixel_llm::passes::reference::{CpuModel, CpuOptions, KvCache};
-use pixel_llm::tokens::{
-    Batch, Capacity, CpuEngine, Defaults, Engine, EngineError, ModelText, Progress, Prompt, Report, Request,
-    Sampled, SamplingParams, TextModel, run,
-};
 
 /// What a log-probability may be off by, in nats, where the weights have four bits.
 const BUDGET: f32 = 0.01;

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use crate::common::engine::{batch, cpu, largest_difference, on_cpu, on_gpu, tiny};
 use crate::common::gpu::engine;
 use bytemuck::Zeroable;
+use pixel_llm::forward::HookPoint;
+use pixel_llm::forward::cpu::{Controls, HookValues, Hooks, change};
+use pixel_llm::forward::gpu::network::{Hook, HookAction};
+use pixel_llm::forward::params::ChangeParams;
 use pixel_llm::model::{Encoding, ModelConfig};
-use pixel_llm::passes::HookPoint;
-use pixel_llm::passes::network::{Hook, HookAction};
-use pixel_llm::passes::params::ChangeParams;
-use pixel_llm::passes::reference::{Controls, HookValues, Hooks, change};
 
 /// What values on their way may differ from the twin's, relative to the largest at their place: both add the same products in another order,
 /// so a place that is some thousand additions deep is within a few thousand half-units (2^-24) of the largest.

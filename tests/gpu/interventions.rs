@@ -6,9 +6,9 @@ use std::sync::Arc;
 use crate::common::engine::{batch, cpu, largest_difference, on_cpu, on_gpu, tiny, vectors};
 use crate::common::gpu::engine;
 use bevy::prelude::*;
-use pixel_llm::app::gpu_engine::GpuEngine;
+use pixel_llm::engine::gpu::GpuEngine;
+use pixel_llm::forward::cpu::Controls;
 use pixel_llm::model::Encoding;
-use pixel_llm::passes::reference::Controls;
 use pixel_llm::tiles::{Factors, ModelIndex, Muted, Scale};
 
 /// What logits of the GPU may differ from the twin's: the budget of tests/gpu/forward.rs.

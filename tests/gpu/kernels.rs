@@ -10,15 +10,15 @@ use std::sync::Arc;
 use crate::common::forward::open;
 use crate::common::gpu::{ask, engine, read_numbers};
 use crate::common::tiny::{Shape, Tiny};
-use pixel_llm::app::gpu_engine::GpuEngine;
+use pixel_llm::engine::gpu::GpuEngine;
+use pixel_llm::engine::{AskKind, Batch, Column, Engine};
+use pixel_llm::forward::cpu::{
+    Column as CpuColumn, Controls, CpuModel, CpuOptions, HookPoint, HookValues, Hooks, KvCache,
+};
+use pixel_llm::forward::sampling::{Sampler, SamplingParams};
 use pixel_llm::model::dequant::dequantize;
 use pixel_llm::model::gguf::Value;
 use pixel_llm::model::{Encoding, ModelConfig, PixelModel};
-use pixel_llm::passes::reference::{
-    Column as CpuColumn, Controls, CpuModel, CpuOptions, HookPoint, HookValues, Hooks, KvCache,
-};
-use pixel_llm::tokens::sampling::{Sampler, SamplingParams};
-use pixel_llm::tokens::{AskKind, Batch, Column, Engine};
 
 /// Positions of a slot, as `engine` makes them.
 const CONTEXT: usize = 64;

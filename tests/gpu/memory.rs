@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::common::gpu::{ask, columns, engine};
-use pixel_llm::app::gpu_engine::GpuEngine;
+use pixel_llm::engine::gpu::GpuEngine;
+use pixel_llm::engine::{Batch, Engine};
+use pixel_llm::forward::sampling::SamplingParams;
 use pixel_llm::model::PixelModel;
-use pixel_llm::tokens::sampling::SamplingParams;
-use pixel_llm::tokens::{Batch, Engine};
 
 /// Memory of the process that no file stands behind, in KiB.
 fn anonymous_kib() -> u64 {

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::common::gpu::{ask, columns, engine};
-use pixel_llm::app::gpu_engine::GpuEngine;
+use pixel_llm::engine::gpu::GpuEngine;
+use pixel_llm::engine::{AskKind, Batch, Column, Engine};
+use pixel_llm::forward::sampling::{Sampler, SamplingParams};
 use pixel_llm::model::PixelModel;
-use pixel_llm::tokens::sampling::{Sampler, SamplingParams};
-use pixel_llm::tokens::{AskKind, Batch, Column, Engine};
 
 fn seedling() -> Arc<PixelModel> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/models/seedling.pxi");

@@ -4,16 +4,11 @@
 use std::sync::Arc;
 
 use bevy::render::RenderApp;
-use pixel_llm::{
-    app::headless::prepare,
-    assets::Assets,
-    passes::{
-        ForwardRequest, ForwardState, ForwardStatus,
-        kernels::Family,
-        network::{NetworkModel, NetworkPlugin, Sizes, Step},
-    },
-    shaders::EMBEDDED,
-};
+use pixel_llm::engine::gpu::headless::prepare;
+use pixel_llm::forward::gpu::kernels::Family;
+use pixel_llm::forward::gpu::network::{NetworkModel, NetworkPlugin, Sizes, Step};
+use pixel_llm::forward::gpu::shaders::EMBEDDED;
+use pixel_llm::forward::gpu::{ForwardRequest, ForwardState, ForwardStatus};
 
 /// The status after a step was wanted for some frames, with `text` as `embed.wgsl`.
 fn status_with(text: &str) -> Option<ForwardStatus> {
@@ -22,7 +17,9 @@ fn status_with(text: &str) -> Option<ForwardStatus> {
     let mut app = crate::common::gpu::forward_app(Some(folder.path()))?;
     app.add_plugins(NetworkPlugin {
         model: NetworkModel {
-            model: Arc::new(Assets::new(None).default_model().expect("the built-in model is sound")),
+            model: Arc::new(
+                pixel_llm::app::kinds::assets().default_model().expect("the built-in model is sound"),
+            ),
             sizes: Sizes { slots: 1, context: 16, columns: 1, repeats: 1 },
             family: Family { split: true, subgroups: false, textures: false },
             crew: 0,

@@ -10,11 +10,9 @@ use bevy::{
 use naga_oil::compose::{
     ComposableModuleDescriptor, Composer, NagaModuleDescriptor, ShaderDefValue, ShaderType,
 };
-use pixel_llm::{
-    passes::kernels::{Family, SOURCES},
-    shaders::{EMBEDDED, is_library},
-    world::draw::Look,
-};
+use pixel_llm::forward::gpu::kernels::{Family, SOURCES};
+use pixel_llm::forward::gpu::shaders::{EMBEDDED, is_library};
+use pixel_llm::world::draw::Look;
 
 use wgpu::naga::{AddressSpace, StorageAccess};
 

@@ -44,7 +44,7 @@ fn a_second_start_makes_no_trial() {
 #[test]
 fn auto_keeps_a_software_adapter_for_bench() {
     let home = tempfile::tempdir().unwrap();
-    let mut choice = pixel_llm::app::headless::GpuChoice::default();
+    let mut choice = pixel_llm::engine::gpu::headless::GpuChoice::default();
     if !choice.find().is_ok_and(|adapter| adapter.is_software()) {
         return eprintln!("SKIPPED, nothing was tested: there is no software adapter");
     }
@@ -79,8 +79,8 @@ fn threads() -> Vec<(i32, String, String)> {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_trial_binds_no_thread_but_those_of_the_adapter() {
-    use pixel_llm::app::{gpu_engine::trial, headless::GpuChoice};
-    use pixel_llm::assets::Assets;
+    use pixel_llm::engine::gpu::headless::GpuChoice;
+    use pixel_llm::engine::gpu::trial;
     use std::sync::Arc;
 
     if !has_adapter() {
@@ -88,7 +88,7 @@ fn a_trial_binds_no_thread_but_those_of_the_adapter() {
     }
     let early = threads();
     let allowed = early[0].2.clone();
-    let model = Arc::new(Assets::default().default_model().unwrap());
+    let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
     let mut choice = GpuChoice::default();
     choice.find().unwrap();
     let (verdict, engine) = trial::make(&model, (1, 256), &choice, true).unwrap();

@@ -11,10 +11,10 @@ use crate::common::forward::convert_to;
 use crate::common::golden::smollm2_cases;
 use crate::common::gpu::has_adapter;
 use crate::common::smollm2;
-use pixel_llm::app::gpu_engine::GpuEngine;
-use pixel_llm::app::headless::GpuChoice;
+use pixel_llm::engine::gpu::GpuEngine;
+use pixel_llm::engine::gpu::headless::GpuChoice;
+use pixel_llm::engine::{Ask, Batch, Column, Engine};
 use pixel_llm::model::{Encoding, PixelModel};
-use pixel_llm::tokens::{Ask, Batch, Column, Engine};
 
 fn engine(model: &Arc<PixelModel>, memory: Option<u64>, slots: usize, whole: bool) -> GpuEngine {
     let choice = GpuChoice { memory, ..GpuChoice::default() };

@@ -8,16 +8,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use pixel_llm::agents::load_profiles;
-use pixel_llm::assets::Assets;
 use pixel_llm::coach::reviewer::Reviewer;
+use pixel_llm::content::assets::Assets;
+use pixel_llm::content::source::{MAX_FILE_IN_BYTES, Source, SourceFile, read_archive};
+use pixel_llm::content::watch::{Reload, Reloader, Watcher};
+use pixel_llm::content::{Loaded, ModReport, Settings, State, What, built_in, load, load_sources, pack};
+use pixel_llm::experiment::Experiment;
 use pixel_llm::model::plan::rules::{Arrangement, Bank, Districts, Rules, Side, Spacing, Start, Turn};
 use pixel_llm::model::plan::{MapPlan, Rect};
-use pixel_llm::mods::experiment::Experiment;
-use pixel_llm::mods::source::{MAX_FILE_IN_BYTES, Source, SourceFile, read_archive};
-use pixel_llm::mods::watch::{Reload, Reloader, Watcher};
-use pixel_llm::mods::{
-    Loaded, ModReport, Registry, Settings, State, What, built_in, load, load_sources, pack,
-};
 use proptest::prelude::*;
 
 const EXPERIMENT: &str =
@@ -33,15 +31,15 @@ fn source(
     id: &str,
     more: &str,
     files: &[(&str, &str)],
-) -> (PathBuf, Result<Source, Vec<pixel_llm::mods::Problem>>) {
+) -> (PathBuf, Result<Source, Vec<pixel_llm::content::Problem>>) {
     let file = |(path, text): &(&str, &str)| SourceFile { path: (*path).into(), text: (*text).into() };
     let mut files: Vec<_> = files.iter().map(file).collect();
     files.push(SourceFile { path: "mod.ron".into(), text: manifest(id, more) });
     (id.into(), Ok(Source { label: id.into(), path: Some(id.into()), files }))
 }
 
-fn load_all(sources: Vec<(PathBuf, Result<Source, Vec<pixel_llm::mods::Problem>>)>) -> Loaded {
-    load_sources(&Registry::default(), sources, &Settings::default())
+fn load_all(sources: Vec<(PathBuf, Result<Source, Vec<pixel_llm::content::Problem>>)>) -> Loaded {
+    load_sources(&pixel_llm::app::kinds::registry(), sources, &Settings::default())
 }
 
 fn in_use(loaded: &Loaded) -> Vec<&str> {
@@ -168,7 +166,7 @@ fn a_single_field_of_the_land_an_agent_and_the_keys_is_patched() {
         ],
     )]);
     assert_eq!(problems(&loaded), [""; 0]);
-    let assets = Assets::default().with_loaded(loaded);
+    let assets = pixel_llm::app::kinds::assets().with_loaded(loaded);
     let rules = assets.rules().unwrap();
     assert_eq!(
         (rules.layers, rules.spacing.river),
@@ -183,14 +181,14 @@ fn a_single_field_of_the_land_an_agent_and_the_keys_is_patched() {
 fn a_command_of_a_mod_runs_only_with_the_users_leave_for_just_that_command() {
     let reviewer = "(name: \"gemini\", line: [\"judge\", \"a b\"], seconds: 5, max_reply_bytes: 100)";
     let load_with = |settings: &Settings, files: &[(&str, &str)]| {
-        let loaded = load_sources(&Registry::default(), vec![source("m", "", files)], settings);
+        let loaded = load_sources(&pixel_llm::app::kinds::registry(), vec![source("m", "", files)], settings);
         assert_eq!(problems(&loaded), [""; 0]);
-        Assets::default().with_loaded(loaded)
+        pixel_llm::app::kinds::assets().with_loaded(loaded)
     };
     let allowed = |assets: &Assets| Reviewer::load("gemini", assets).unwrap().is_some();
     let nothing = Settings::default();
     // The program's own needs no leave: it is the user's program.
-    assert!(allowed(&Assets::default()));
+    assert!(allowed(&pixel_llm::app::kinds::assets()));
     let brought = [("gemini.reviewer.ron", reviewer)];
     let assets = load_with(&nothing, &brought);
     assert!(!allowed(&assets));
@@ -274,7 +272,7 @@ fn the_order_is_that_of_dependencies_then_of_the_user_then_of_ids() {
     assert!(said.contains("needs: needs itself: `r1` needs `r2` needs `r1`"), "{said}");
     assert!(said.contains("needs: needs itself: `r2` needs `r1` needs `r2`"), "{said}");
     let settings = Settings { order: vec!["x".into(), "d".into()], ..Settings::default() };
-    let loaded = load_sources(&Registry::default(), make(), &settings);
+    let loaded = load_sources(&pixel_llm::app::kinds::registry(), make(), &settings);
     assert_eq!(in_use(&loaded), ["core", "x", "c", "d", "b"]);
 }
 
@@ -302,7 +300,7 @@ fn text_of(kind: usize, title: &str) -> (&'static str, &'static str, String) {
     (kind, field, text)
 }
 
-fn make_mods(mods: &[RandomMod]) -> Vec<(PathBuf, Result<Source, Vec<pixel_llm::mods::Problem>>)> {
+fn make_mods(mods: &[RandomMod]) -> Vec<(PathBuf, Result<Source, Vec<pixel_llm::content::Problem>>)> {
     let one = |(at, (kind, content, needs, is_patch)): (usize, &RandomMod)| {
         let needs: Vec<_> =
             needs.iter().filter(|need| **need != at).map(|need| format!(r#"(id: "m{need}")"#)).collect();
@@ -383,7 +381,7 @@ proptest! {
     #[test]
     fn whatever_the_rules_every_weight_has_one_place_of_its_own(rules in random_rules()) {
         prop_assert_eq!(rules.problems(), []);
-        let model = Assets::default().default_model().unwrap();
+        let model = pixel_llm::app::kinds::assets().default_model().unwrap();
         let plan = MapPlan::with_rules(model.config(), model.tensors(), &rules);
         let map = Rect::new(0, 0, plan.size[0], plan.size[1]);
         for (index, plot) in plan.plots.iter().enumerate() {
@@ -400,7 +398,7 @@ proptest! {
 
 #[test]
 fn the_usual_rules_are_the_map_that_the_file_has() {
-    let model = Assets::default().default_model().unwrap();
+    let model = pixel_llm::app::kinds::assets().default_model().unwrap();
     assert_eq!(model.laid_out(&Rules::default()).plan(), model.plan());
 }
 
@@ -411,7 +409,7 @@ fn of_two_mods_with_one_id_the_second_is_explained() {
         fs::create_dir(folder.path().join(name)).unwrap();
         fs::write(folder.path().join(name).join("mod.ron"), manifest("same", "")).unwrap();
     }
-    let loaded = load(&Registry::default(), Some(folder.path()));
+    let loaded = load(&pixel_llm::app::kinds::registry(), Some(folder.path()));
     assert_eq!(problems(&loaded), ["two/mod.ron: the id `same` is that of one too, which is taken"]);
 }
 
@@ -424,7 +422,7 @@ fn a_link_inside_a_mod_is_refused_wherever_it_leads() {
     fs::write(inside.join("mod.ron"), manifest("m", "")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", inside.join("e.experiment.ron")).unwrap();
     std::os::unix::fs::symlink("/", inside.join("all")).unwrap();
-    let loaded = load(&Registry::default(), Some(folder.path()));
+    let loaded = load(&pixel_llm::app::kinds::registry(), Some(folder.path()));
     let said = problems(&loaded);
     assert_eq!(said[0], "m/all: is a link; a mod holds its files itself");
     assert_eq!(said[1], "m/e.experiment.ron: is a link; a mod holds its files itself");
@@ -483,7 +481,7 @@ fn an_archive_cannot_reach_out_link_or_swell() {
 #[test]
 fn a_packed_mod_is_the_mod() {
     let folder = tempfile::tempdir().unwrap();
-    let registry = Registry::default();
+    let registry = pixel_llm::app::kinds::registry();
     let all: Vec<_> = registry.kinds().iter().map(|kind| kind.name()).collect();
     pack::write_template(&registry, &folder.path().join("fresh"), "fresh", &all).unwrap();
     let source = Source::read(&folder.path().join("fresh")).unwrap();
@@ -503,8 +501,15 @@ fn a_bad_save_keeps_the_last_good_state_and_a_good_one_is_seen_soon() {
     fs::write(inside.join("mod.ron"), manifest("m", "")).unwrap();
     let file = inside.join("e.experiment.ron");
     fs::write(&file, EXPERIMENT).unwrap();
-    let loaded = load(&Registry::default(), Some(folder.path()));
-    let reloader = || Reloader::new(Registry::default(), Some(folder.path().into()), None, loaded.clone());
+    let loaded = load(&pixel_llm::app::kinds::registry(), Some(folder.path()));
+    let reloader = || {
+        Reloader::new(
+            pixel_llm::app::kinds::registry().into(),
+            Some(folder.path().into()),
+            None,
+            loaded.clone(),
+        )
+    };
     let mut by_hand = reloader();
     assert_eq!((by_hand.reload(), title(by_hand.good(), "e").as_str()), (Reload::Unchanged, "T"));
     let watcher = Watcher::new(reloader()).unwrap();
@@ -557,7 +562,7 @@ fn a_bad_save_keeps_the_last_good_state_and_a_good_one_is_seen_soon() {
 /// A folder of 200 mods with 25 contents each, of all kinds in turn.
 fn many_mods() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let registry = Registry::default();
+    let registry = pixel_llm::app::kinds::registry();
     for at in 0..200 {
         let inside = folder.path().join(format!("mod-{at}"));
         fs::create_dir(&inside).unwrap();
@@ -581,7 +586,7 @@ fn many_mods() -> tempfile::TempDir {
 #[test]
 fn two_hundred_mods_with_five_thousand_contents_load_in_under_two_seconds() {
     let folder = many_mods();
-    let registry = Registry::default();
+    let registry = pixel_llm::app::kinds::registry();
     let loaded = load(&registry, Some(folder.path()));
     assert_eq!(problems(&loaded), [""; 0]);
     assert_eq!(in_use(&loaded).len(), 201);
@@ -606,7 +611,7 @@ fn the_examples_of_the_specification_are_those_of_the_program_and_sound() {
         let name = body.lines().next().unwrap().trim_start_matches("// ").to_owned();
         examples.insert(name, body.split_once('\n').unwrap().1.to_owned());
     }
-    let registry = Registry::default();
+    let registry = pixel_llm::app::kinds::registry();
     assert_eq!(examples["mod.ron"], pack::manifest_template("my-mod"));
     let mut files = vec![("mod.ron".to_owned(), examples["mod.ron"].clone())];
     for kind in registry.kinds() {
@@ -623,7 +628,8 @@ fn the_examples_of_the_specification_are_those_of_the_program_and_sound() {
 
 #[test]
 fn the_example_mods_are_sound() {
-    let loaded = load(&Registry::default(), Some(&Path::new(env!("CARGO_MANIFEST_DIR")).join("mods")));
+    let loaded =
+        load(&pixel_llm::app::kinds::registry(), Some(&Path::new(env!("CARGO_MANIFEST_DIR")).join("mods")));
     assert_eq!(problems(&loaded), [""; 0]);
     assert!(loaded.is_sound() && loaded.contents.get("experiment", "induction-heads").is_some());
 }

@@ -16,7 +16,6 @@ use bevy::window::PrimaryWindow;
 use pixel_llm::agents::Place as Spot;
 use pixel_llm::agents::simulation::Camera;
 use pixel_llm::app::explore::{Inhabitants, Offscreen, WorldSetup};
-use pixel_llm::assets::Assets;
 use pixel_llm::coach::Consents;
 use pixel_llm::model::PixelModel;
 use pixel_llm::panel::Panels;
@@ -40,7 +39,7 @@ const ABSURD: [View; 3] = [
 ];
 
 fn seedling() -> Arc<PixelModel> {
-    Arc::new(Assets::default().default_model().unwrap())
+    Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap())
 }
 
 fn view(world: &Offscreen) -> View {
@@ -221,7 +220,10 @@ fn a_tour_of_numbers_that_are_none_is_refused_with_their_place() {
     ] {
         let text = format!("(title: \"t\", steps: [Shot(\"a\"), {step}])");
         std::fs::write(folder.path().join("tours/t.tour.ron"), text).unwrap();
-        let error = Assets::new(Some(folder.path().to_owned())).content::<Tour>("tour", "t").unwrap_err();
+        let error = pixel_llm::app::kinds::assets()
+            .with_folder(Some(folder.path().to_owned()))
+            .content::<Tour>("tour", "t")
+            .unwrap_err();
         let said = format!("{error:#}");
         let is_told = said.contains("expected") || said.contains("is no number");
         assert!(is_told && said.contains("t.tour.ron"), "{step}: {said}");
@@ -238,7 +240,7 @@ fn bookmarks_of_numbers_that_are_none_lead_to_a_place_that_there_is() {
     let model = seedling();
     let setup = WorldSetup {
         model: Arc::clone(&model),
-        assets: Assets::default(),
+        assets: pixel_llm::app::kinds::assets(),
         settings: SettingsFile(Some(path)),
         size: SIZE,
     };
@@ -265,7 +267,7 @@ fn a_saved_world_with_an_absurd_camera_opens_at_a_place_that_there_is() {
     let folder = tempfile::tempdir().unwrap();
     let setup = WorldSetup {
         model: seedling(),
-        assets: Assets::default(),
+        assets: pixel_llm::app::kinds::assets(),
         settings: SettingsFile::default(),
         size: SIZE,
     };

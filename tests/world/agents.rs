@@ -9,7 +9,6 @@ use crate::common::world::opened;
 use pixel_llm::agents::simulation::{Clock, Snapshot};
 use pixel_llm::agents::{Activity, Agent, Board, Crew, Roster, Workshop};
 use pixel_llm::app::explore::{Inhabitants, Offscreen, WorldSetup};
-use pixel_llm::assets::Assets;
 use pixel_llm::coach::{Consents, Status};
 use pixel_llm::panel::CoachPanel;
 use pixel_llm::world::Map;
@@ -34,7 +33,7 @@ fn open(folder: &Path) -> Option<Offscreen> {
     let assets = folder.join("assets");
     std::fs::create_dir_all(assets.join("coach")).unwrap();
     std::fs::write(assets.join("coach/default.plan.ron"), PLAN).unwrap();
-    let assets = Assets::new(Some(assets));
+    let assets = pixel_llm::app::kinds::assets().with_folder(Some(assets));
     let model = Arc::new(assets.default_model().unwrap());
     // Small, since a software adapter draws it; pictures are to be looked at.
     let size = if std::env::var_os("PIXEL_LLM_SHOTS").is_some() { [1280, 720] } else { [480, 320] };
@@ -190,7 +189,7 @@ fn a_world_ends_with_its_state_written_and_begins_with_it() {
     // What is damaged is told of and left alone.
     std::fs::write(folder.path().join("world.ron"), &text[..text.len() / 2]).unwrap();
     let setup = |folder: &Path| {
-        let assets = Assets::new(Some(folder.join("assets")));
+        let assets = pixel_llm::app::kinds::assets().with_folder(Some(folder.join("assets")));
         WorldSetup {
             model: Arc::new(assets.default_model().unwrap()),
             assets,

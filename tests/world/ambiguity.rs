@@ -12,19 +12,14 @@ use bevy::{
     render::{MainWorld, Render, RenderApp, RenderStartup},
     shader::Shader,
 };
-use pixel_llm::{
-    agents::Tick,
-    assets::Assets as BuiltIn,
-    passes::{
-        Forward, InterventionsPlugin, OverlayPlugin, PassesPlugin,
-        kernels::Family,
-        network::{NetworkModel, NetworkPlugin, Sizes},
-    },
-    residency::ResidencyPlugin,
-    shaders::{ShadersPlugin, load_sources},
-    tiles::TilesPlugin,
-    world::agents::InhabitedPlugin,
-};
+use pixel_llm::agents::Tick;
+use pixel_llm::forward::gpu::kernels::Family;
+use pixel_llm::forward::gpu::network::{NetworkModel, NetworkPlugin, Sizes};
+use pixel_llm::forward::gpu::shaders::{ShadersPlugin, load_sources};
+use pixel_llm::forward::gpu::{Forward, InterventionsPlugin, OverlayPlugin, PassesPlugin};
+use pixel_llm::residency::ResidencyPlugin;
+use pixel_llm::tiles::TilesPlugin;
+use pixel_llm::world::agents::InhabitedPlugin;
 
 fn app() -> App {
     let mut app = App::new();
@@ -42,7 +37,8 @@ fn app() -> App {
 }
 
 fn network_model() -> NetworkModel {
-    let model = Arc::new(BuiltIn::new(None).default_model().expect("the built-in model is sound"));
+    let model =
+        Arc::new(pixel_llm::app::kinds::assets().default_model().expect("the built-in model is sound"));
     NetworkModel {
         model,
         crew: 0,

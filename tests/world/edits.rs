@@ -13,13 +13,12 @@ use bevy::prelude::{Mut, World};
 use bevy::render::RenderApp;
 use bevy::render::renderer::{RenderDevice, RenderQueue};
 use pixel_llm::app::explore::Offscreen;
-use pixel_llm::assets::Assets;
+use pixel_llm::forward::cpu::{Column, Controls, CpuModel, CpuOptions, KvCache};
+use pixel_llm::forward::gpu::network::Network;
+use pixel_llm::forward::gpu::readback::read_buffer;
 use pixel_llm::model::overlay::{Brush, Painted, save_copy};
 use pixel_llm::model::weights::tile_weights;
 use pixel_llm::model::{Encoding, PixelModel};
-use pixel_llm::passes::network::Network;
-use pixel_llm::passes::readback::read_buffer;
-use pixel_llm::passes::reference::{Column, Controls, CpuModel, CpuOptions, KvCache};
 use pixel_llm::tiles::{Factors, ModelIndex, Muted};
 use pixel_llm::world::Map;
 use pixel_llm::world::draw::MapFrame;
@@ -39,7 +38,7 @@ const SIZE: [u32; 2] = [640, 480];
 const PROMPT: &str = "Once upon a time";
 
 fn seedling() -> Arc<PixelModel> {
-    Arc::new(Assets::default().default_model().unwrap())
+    Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap())
 }
 
 /// Marks a place and paints it, as the panel's buttons do.
@@ -386,7 +385,7 @@ fn a_comparison_answers_as_the_file_says_and_as_it_was_changed() {
 fn a_tour_paints_and_takes_it_back() {
     let folder = tempfile::tempdir().unwrap();
     let Some(mut world) = open_world(seedling(), SIZE) else { return };
-    let tour: Tour = Assets::default().content("tour", "what-if").unwrap();
+    let tour: Tour = pixel_llm::app::kinds::assets().content("tour", "what-if").unwrap();
     let shots = tour.steps.iter().filter(|step| matches!(step, TourStep::Shot(_))).count();
     world.app.insert_resource(TourRun::new(tour, Some(folder.path().to_owned()), false));
     assert_eq!(world.take_tour().unwrap(), [""; 0]);

@@ -10,9 +10,10 @@ use bevy::{
     prelude::*,
     render::{MainWorld, Render, RenderApp},
 };
+use pixel_llm::forward::cpu::Controls;
+use pixel_llm::forward::gpu::InterventionsPlugin;
 use pixel_llm::model::tensors::lay_out;
 use pixel_llm::model::{Encoding, PixelModel};
-use pixel_llm::passes::{InterventionsPlugin, reference::Controls};
 use pixel_llm::tiles::{
     Factors, Head, HeadOf, Heads, Layer, LayerOf, Layers, Model, ModelIndex, Muted, Scale, Tensor, TensorOf,
     Tensors, Tile, TileOf, Tiles, TilesPlugin, despawn_model, spawn_model, spawn_parts,

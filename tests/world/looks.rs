@@ -8,7 +8,6 @@ use crate::common::world::{Picture, open_world};
 use bevy::prelude::*;
 use bevy_egui::{EguiPostUpdateSet, EguiRenderOutput, egui};
 use pixel_llm::app::explore::Offscreen;
-use pixel_llm::assets::Assets;
 use pixel_llm::model::PixelModel;
 use pixel_llm::world::Map;
 use pixel_llm::world::layout::Place;
@@ -21,7 +20,7 @@ use pixel_llm::world::tour::{Tour, TourRun};
 const MOST_CORNERS: usize = 12_000;
 
 fn seedling() -> Arc<PixelModel> {
-    Arc::new(Assets::default().default_model().unwrap())
+    Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap())
 }
 
 /// Corners and clipped parts of what the panels and the words on the map are drawn with.

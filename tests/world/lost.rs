@@ -10,7 +10,6 @@ use bevy::app::AppExit;
 use bevy::prelude::{Messages, Mut};
 use bevy::render::renderer::RenderDevice;
 use pixel_llm::app::explore::Offscreen;
-use pixel_llm::assets::Assets;
 use pixel_llm::model::overlay::Brush;
 use pixel_llm::tiles::{ModelIndex, Muted};
 use pixel_llm::world::Map;
@@ -24,7 +23,7 @@ const SIZE: [u32; 2] = [640, 480];
 const PROMPT: &str = "Once upon a time";
 
 fn world() -> Option<Offscreen> {
-    open_world(Arc::new(Assets::default().default_model().unwrap()), SIZE)
+    open_world(Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap()), SIZE)
 }
 
 fn ask(world: &mut Offscreen, tokens: u32) -> Option<String> {

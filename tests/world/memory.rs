@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use crate::common::world::open_world;
 use pixel_llm::app::explore::Offscreen;
-use pixel_llm::assets::Assets;
 use pixel_llm::memory::own_in_bytes;
 use pixel_llm::world::tour::{Tour, TourRun};
 
@@ -24,10 +23,11 @@ fn rounds(world: &mut Offscreen, tour: &Tour, count: u32) -> u64 {
 
 #[test]
 fn further_rounds_take_no_more_memory_than_the_first() {
-    let model = Arc::new(Assets::default().default_model().unwrap());
+    let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
     let Some(mut world) = open_world(model, [320, 240]) else { return };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/frames");
-    let tour: Tour = Assets::new(Some(folder)).content("tour", "soak").unwrap();
+    let tour: Tour =
+        pixel_llm::app::kinds::assets().with_folder(Some(folder)).content("tour", "soak").unwrap();
     let before = rounds(&mut world, &tour, 2);
     let after = rounds(&mut world, &tour, 4);
     let grown = after.saturating_sub(before);

@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::common::world::{Picture, opened};
 use pixel_llm::app::explore::{Offscreen, WorldSetup};
-use pixel_llm::assets::Assets;
-use pixel_llm::mods::live::LiveMods;
 use pixel_llm::world::Map;
+use pixel_llm::world::hot_reload::LiveMods;
 use pixel_llm::world::layout::Place;
 use pixel_llm::world::settings::SettingsFile;
 use pixel_llm::world::tour::{Tour, TourRun};
@@ -23,8 +22,8 @@ fn alone() -> MutexGuard<'static, ()> {
 }
 
 fn open_world(mods: &Path, size: [u32; 2]) -> Option<Offscreen> {
-    let model = Arc::new(Assets::default().default_model().unwrap());
-    let assets = Assets::default().with_mods(Some(mods.to_owned()));
+    let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
+    let assets = pixel_llm::app::kinds::assets().with_mods(Some(mods.to_owned()));
     let setup = WorldSetup { model, assets, settings: SettingsFile::default(), size };
     opened(Offscreen::new(&setup))
 }
@@ -47,7 +46,7 @@ fn the_spiral_city_is_what_is_drawn_and_its_tour_leaves_its_pictures() {
     let map = world.app.world().resource::<Map>();
     let plan = map.atlas.model().plan();
     assert_eq!(plan.signs.len(), 2);
-    assert_ne!(plan, Assets::default().default_model().unwrap().plan());
+    assert_ne!(plan, pixel_llm::app::kinds::assets().default_model().unwrap().plan());
     // Each layer is beside the one before, and the last farther from the middle than the first.
     let middle = |layer: usize| {
         let rect = plan.layers[layer].rect;
@@ -58,7 +57,7 @@ fn the_spiral_city_is_what_is_drawn_and_its_tour_leaves_its_pictures() {
         assert!((x == z) != (y == w), "layer {layer}");
     }
     for name in ["spiral-city", "cartographers"] {
-        let assets = Assets::default().with_mods(Some(examples()));
+        let assets = pixel_llm::app::kinds::assets().with_mods(Some(examples()));
         let tour = assets.content::<Tour>("tour", name).unwrap();
         world.app.insert_resource(TourRun::new(tour, Some(folder.path().to_owned()), false));
         assert_eq!(world.take_tour().unwrap(), [""; 0]);
@@ -143,13 +142,15 @@ fn a_save_is_seen_within_half_a_second_and_a_bad_one_keeps_what_was_good() {
     world.update(2);
     let keys = world.app.world().resource::<pixel_llm::world::keys::Keys>();
     assert!(keys.list().any(|(_, names)| names == "F9"), "the keys follow");
-    let changed = Assets::default().palettes().unwrap()[0] != world.app.world().resource::<Map>().palettes[0];
+    let changed = pixel_llm::world::content::palettes(&pixel_llm::app::kinds::assets()).unwrap()[0]
+        != world.app.world().resource::<Map>().palettes[0];
     assert!(changed, "the palettes follow");
 
     // With the mod gone, all is as it was without it.
     fs::remove_dir_all(&inside).unwrap();
     until(&mut world, "the mod's end", |world| {
-        world.resource::<Map>().atlas.model().plan() == Assets::default().default_model().unwrap().plan()
+        world.resource::<Map>().atlas.model().plan()
+            == pixel_llm::app::kinds::assets().default_model().unwrap().plan()
     });
 }
 

@@ -11,12 +11,11 @@ use crate::common::tiny::Tiny;
 use crate::common::world::{Picture, open_world};
 use bevy::prelude::Mut;
 use pixel_llm::app::explore::Offscreen;
-use pixel_llm::assets::Assets;
-use pixel_llm::model::weights::tile_weights;
-use pixel_llm::model::{Encoding, plan::Orientation};
-use pixel_llm::passes::reference::{
+use pixel_llm::forward::cpu::{
     Column, Controls, CpuModel, CpuOptions, HookPoint, HookValues, Hooks, KvCache,
 };
+use pixel_llm::model::weights::tile_weights;
+use pixel_llm::model::{Encoding, plan::Orientation};
 use pixel_llm::tiles::{ModelIndex, Muted};
 use pixel_llm::world::Map;
 use pixel_llm::world::layout::Place;
@@ -126,7 +125,7 @@ fn every_encoding_is_drawn_as_the_file_has_it() {
 
 #[test]
 fn a_muted_head_is_drained_of_colour_and_its_neighbour_is_not() {
-    let model = Arc::new(Assets::default().default_model().unwrap());
+    let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let Some(mut world) = open_world(Arc::clone(&model), SIZE) else { return };
     world.app.world_mut().resource_mut::<Map>().go_to(&Place::Layer(0), Some(0.0));
@@ -160,7 +159,7 @@ fn a_muted_head_is_drained_of_colour_and_its_neighbour_is_not() {
 #[test]
 fn a_tour_leaves_its_pictures_and_complains_of_what_is_not_there() {
     let folder = tempfile::tempdir().unwrap();
-    let model = Arc::new(Assets::default().default_model().unwrap());
+    let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
     let Some(mut world) = open_world(model, SIZE) else { return };
     let text = "(title: \"t\", steps: [Look(at: Layer(999)), Mute(Head(0, 999)), Look(at: Model, seconds: Some(0.2)), \
                 Caption(\"here\"), Shot(\"one\"), Theme(Light), Shot(\"two\")])";
@@ -205,7 +204,7 @@ impl Hooks for Norms {
 
 #[test]
 fn what_is_thought_in_the_world_is_what_the_twin_computes() {
-    let model = Arc::new(Assets::default().default_model().unwrap());
+    let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
     let Some(mut world) = open_world(Arc::clone(&model), SIZE) else { return };
     world.app.world_mut().resource_scope(|world, mut mind: Mut<Mind>| {
         mind.ask(world.resource::<Map>(), "Once upon a time", false, 8, 0.0);
@@ -258,7 +257,7 @@ fn what_is_thought_in_the_world_is_what_the_twin_computes() {
 
 #[test]
 fn a_prompt_that_cannot_be_is_told_in_words() {
-    let model = Arc::new(Assets::default().default_model().unwrap());
+    let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
     let Some(mut world) = open_world(model, SIZE) else { return };
     for (prompt, word) in [("word ".repeat(5000), "room for"), (String::new(), "empty")] {
         world.app.world_mut().resource_scope(|world, mut mind: Mut<Mind>| {

@@ -12,10 +12,9 @@ use crate::common::world::{Picture, opened};
 use bevy::prelude::Mut;
 use pixel_llm::app::cli::engine::GpuMemory;
 use pixel_llm::app::explore::{Offscreen, OffscreenError, WorldSetup};
-use pixel_llm::assets::Assets;
+use pixel_llm::forward::gpu::network::NetworkError;
 use pixel_llm::model::{Encoding, PixelModel};
 use pixel_llm::panel::streaming::{Recent, rows};
-use pixel_llm::passes::network::NetworkError;
 use pixel_llm::residency::compute::{PlanError, PoolError};
 use pixel_llm::residency::{BadTile, ResidencyBudgets, ResidencyFigures, ViewAtlas};
 use pixel_llm::size::MemorySize;
@@ -32,7 +31,7 @@ const SCALE: f64 = 16.0;
 fn open(model: &Arc<PixelModel>, memory: Option<u64>) -> Result<Offscreen, OffscreenError> {
     let setup = WorldSetup {
         model: Arc::clone(model),
-        assets: Assets::default(),
+        assets: pixel_llm::app::kinds::assets(),
         settings: SettingsFile::default(),
         size: [640, 480],
     };
@@ -100,7 +99,7 @@ fn colours(picture: &[[u8; 3]]) -> usize {
 
 #[test]
 fn what_is_near_is_drawn_as_where_all_of_it_fits() {
-    let model = Arc::new(Assets::default().default_model().unwrap());
+    let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let Some([mut whole, mut streamed]) = worlds(&model) else { return };
     // More places than the view has room for tiles, and back to the first.
@@ -177,7 +176,7 @@ fn a_damaged_tile_is_seen_and_the_others_stay() {
 
 #[test]
 fn a_streamed_model_thinks_the_same() {
-    let model = Arc::new(Assets::default().default_model().unwrap());
+    let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
     let Some(worlds) = worlds(&model) else { return };
     let [expected, found] = worlds.map(|mut world| {
         world.app.world_mut().resource_scope(|world, mut mind: Mut<Mind>| {
@@ -201,7 +200,7 @@ fn a_streamed_model_thinks_the_same() {
 
 #[test]
 fn the_timings_panel_tells_what_streaming_does() {
-    let model = Arc::new(Assets::default().default_model().unwrap());
+    let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let Some([whole, mut world]) = worlds(&model) else { return };
     let table = |world: &Offscreen| {

@@ -10,12 +10,11 @@ use crate::common::forward::open;
 use crate::common::world::open_world;
 use bevy::prelude::Mut;
 use pixel_llm::app::explore::Offscreen;
-use pixel_llm::assets::Assets;
-use pixel_llm::model::PixelModel;
-use pixel_llm::model::overlay::Tiles;
-use pixel_llm::passes::reference::{
+use pixel_llm::forward::cpu::{
     Column, Controls, CpuModel, CpuOptions, HookPoint, HookValues, Hooks, KvCache,
 };
+use pixel_llm::model::PixelModel;
+use pixel_llm::model::overlay::Tiles;
 use pixel_llm::world::Map;
 use pixel_llm::world::settings::Settings;
 use pixel_llm::world::think::Mind;
@@ -169,7 +168,10 @@ fn softmax(logits: &[f32]) -> Vec<f32> {
 
 #[test]
 fn norms_attention_and_lens_of_the_built_in_model_are_the_twins() {
-    compare_with_twin(Arc::new(Assets::default().default_model().unwrap()), "Once upon a time there was a");
+    compare_with_twin(
+        Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap()),
+        "Once upon a time there was a",
+    );
 }
 
 #[test]
@@ -180,7 +182,7 @@ fn norms_attention_and_lens_of_smollm2_are_the_twins() {
 
 #[test]
 fn a_long_prompt_comes_in_pieces_and_says_the_same() {
-    let model = Arc::new(Assets::default().default_model().unwrap());
+    let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
     let Some(mut world) = open_world(model, SIZE) else { return };
     let prompt = "Once upon a time there was a little girl who had a red ball. ".repeat(4);
     ask(&mut world, &prompt, 4);
@@ -217,7 +219,7 @@ fn a_long_prompt_comes_in_pieces_and_says_the_same() {
 
 #[test]
 fn a_speed_is_kept_and_pause_stops_at_once() {
-    let model = Arc::new(Assets::default().default_model().unwrap());
+    let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
     let Some(mut world) = open_world(model, SIZE) else { return };
     // A frame is 33 ms off-screen, so a token comes every sixth.
     world.app.world_mut().resource_mut::<Settings>().tokens_per_second = 5.0;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "world")]
 use crate::agents::Outcome;
 use crate::agents::{AgentId, JobId};
-use crate::tokens::sampling::Key;
+use crate::forward::sampling::Key;
 
 /// What a seed decides.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

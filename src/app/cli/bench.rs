@@ -1,7 +1,7 @@
 //! `pixel-llm bench [MODEL]`: how fast a model answers here, and where the time goes.
 //!
 //! Comes in: a model and what to measure. Goes out: a page of tables, or the same as JSON. It measures any
-//! [`Engine`](crate::tokens::Engine); the stages are those that the engine tells of.
+//! [`Engine`](crate::engine::Engine); the stages are those that the engine tells of.
 
 mod measure;
 mod report;
@@ -19,7 +19,7 @@ use self::report::{Report, Startup};
 use self::streaming::Streaming;
 use super::engine::{Device, GpuMemory, open_fastest_engine};
 use super::output::{Exit, Output, progress_bar};
-use crate::assets::Assets;
+use crate::content::assets::Assets;
 use crate::model::PixelModel;
 use crate::model::planes::LINE_BYTES;
 use crate::model::tiling::Layout;

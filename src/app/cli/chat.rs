@@ -22,10 +22,10 @@ use super::engine::{Device, GpuMemory, open_engine};
 use super::open_model;
 use super::output::{Exit, Output, print_note, print_warning};
 use super::run::{self, CHATML_ENDS, SamplingArgs};
-use crate::assets::Assets;
+use crate::batch::request::{Defaults, MAX_STOPS, PromptMode};
+use crate::batch::{ModelText, TextModel};
+use crate::content::assets::Assets;
 use crate::terminal;
-use crate::tokens::request::{Defaults, MAX_STOPS, PromptMode};
-use crate::tokens::{ModelText, TextModel};
 
 /// Positions of a conversation where nobody says: the cache of keys and values takes memory for
 /// each.

@@ -14,7 +14,6 @@ use clap::{Args, Subcommand};
 use jiff::Zoned;
 
 use super::output::{Exit, Output, print_note};
-use crate::assets::Assets;
 use crate::coach::plan::{self, DEFAULT_PLAN};
 use crate::coach::reviewer::Reviewer;
 use crate::coach::work::{Gate, Workshop};
@@ -22,6 +21,7 @@ use crate::coach::{
     Action, Agent, Command, Consents, Desk, Hands, ModelMark, Queue, Status, Store, Task, TaskId, command_id,
     working_folder,
 };
+use crate::content::assets::Assets;
 use crate::folders;
 use crate::model::PixelModel;
 
@@ -413,7 +413,7 @@ fn drive(
     belong_to(&store, &ModelMark::of(&model))?;
     let shop = Workshop::new(model, &folder, Arc::new(Gate::default()))?;
     #[cfg(feature = "world")]
-    let shop = shop.with_device(crate::app::gpu_engine::open_device());
+    let shop = shop.with_device(crate::coach::work::open_device());
     let reviewer = Reviewer::load(Agent::Gemini.name(), assets)?;
     let desk = Arc::new(Desk::new(store)?);
     let hands = Hands::new(Arc::clone(&desk), shop, reviewer, Consents::of_user());

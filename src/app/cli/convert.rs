@@ -8,11 +8,11 @@ use serde::Serialize;
 
 use super::numbers::{human_bytes, thousands};
 use super::output::{Exit, Output, print_note, progress_bytes};
-use crate::files::{Format, check_output};
 use crate::model::convert::{convert, file_size_in_bytes, work_in_bytes};
 use crate::model::gguf::Gguf;
 use crate::model::resolve::CacheNote;
 use crate::model::{PixelModel, export, resolve};
+use crate::outputs::{Format, check_output};
 use crate::pxi::Target;
 use crate::words::{counted, one_or_more};
 

@@ -3,10 +3,10 @@
 use clap::ValueEnum;
 
 use super::output::doing;
+use crate::engine::{CpuEngine, Engine};
+use crate::forward::cpu::{Controls, CpuModel, CpuOptions};
 use crate::model::{ModelConfig, PixelModel};
-use crate::passes::reference::{Controls, CpuModel, CpuOptions};
 use crate::size::MemorySize;
-use crate::tokens::{CpuEngine, Engine};
 
 /// What computes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -147,11 +147,11 @@ mod on_gpu {
 
     use super::{Device, GpuMemory};
     use crate::app::cli::output::{doing, print_note};
-    use crate::app::gpu_engine::{GpuEngine, Plan, trial};
-    use crate::app::headless::{GpuChoice, may_have_gpu};
+    use crate::engine::Engine;
+    use crate::engine::gpu::headless::{GpuChoice, may_have_gpu};
+    use crate::engine::gpu::{GpuEngine, Plan, trial};
     use crate::model::{Cache, PixelModel};
     use crate::residency::compute::weights_in_bytes;
-    use crate::tokens::Engine;
 
     /// The engine on the GPU, or `None` where the processor is to compute.
     pub fn open(

@@ -19,10 +19,11 @@ use super::engine::{Device, open_engine};
 use super::output::{Exit, Output, print_note};
 use super::run::{BatchArgs, interruptible};
 use super::{open_model, output::progress_bar};
-use crate::assets::Assets;
+use crate::batch::{Answer, ModelText, Outcome, Progress, Report, run as run_requests};
+use crate::content::assets::Assets;
+use crate::engine::Engine;
+use crate::experiment::{Condition, Experiment, conditions};
 use crate::model::{ModelConfig, PixelModel};
-use crate::mods::experiment::{Condition, Experiment, conditions};
-use crate::tokens::{Answer, Engine, ModelText, Outcome, Progress, Report, run as run_requests};
 
 /// Arguments of a run of an experiment.
 #[derive(Debug, Args)]
@@ -162,7 +163,7 @@ impl Job {
 }
 
 fn text_name(text: &ModelText) -> &str {
-    use crate::tokens::TextModel;
+    use crate::batch::TextModel;
     text.name()
 }
 

@@ -5,7 +5,8 @@ use super::{
     output::{Exit, Output, error_line, progress_bytes},
     table::{Align, Table},
 };
-use crate::files::{Format, check_output, open_regular, refuse_ending, refuse_existing, refuse_input};
+use crate::files::open_regular;
+use crate::outputs::{Format, check_output, refuse_ending, refuse_existing, refuse_input};
 use crate::pxi::{self, Compression, Header, PxiError, PxiFile, Store, Target, WriteOptions, Writer};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};

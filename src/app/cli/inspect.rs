@@ -9,14 +9,14 @@ use serde::Serialize;
 
 use super::numbers::{human_bytes, thousands};
 use super::output::{Exit, Output, print_note, print_warning, progress_bar};
-use crate::assets::Assets;
-use crate::files::{Format, check_output};
+use crate::content::assets::Assets;
 use crate::model::convert::draft;
 use crate::model::gguf::{Gguf, Metadata};
 use crate::model::resolve::Kept;
 use crate::model::tensors::unused;
 use crate::model::tokenizer::TokenizerSpec;
 use crate::model::{Cache, Encoding, MapPlan, PixelModel, Tensor, Tokenizer, resolve};
+use crate::outputs::{Format, check_output};
 use crate::pxi::Target;
 use crate::terminal::one_line;
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::assets::Assets;
+use crate::content::assets::Assets;
 use crate::model::resolve::{CacheNote, TileCheck};
 use crate::model::{Cache, PixelModel};
 

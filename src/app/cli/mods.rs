@@ -10,14 +10,15 @@ use serde::Serialize;
 
 use super::output::{Exit, Output};
 use super::table::{Align, Table};
-use crate::files::{self, Format};
-use crate::mods::registry::check_id;
-use crate::mods::settings::{Consent, command_id};
-use crate::mods::source::Source;
-use crate::mods::{
+use crate::content::registry::check_id;
+use crate::content::settings::{Consent, command_id};
+use crate::content::source::Source;
+use crate::content::{
     Change, Loaded, ModReport, Problem, Registry, Settings, State, What, load, load_sources, model, pack,
     user_folder,
 };
+use crate::outputs;
+use crate::outputs::Format;
 use crate::terminal::{self, one_line};
 use crate::words::counted;
 
@@ -98,7 +99,7 @@ enum Command {
 /// # Errors
 /// A folder cannot be read or written, or a mod is named that is not there.
 pub fn run(args: &ModsArgs, folder: Option<&Path>, out: &mut Output) -> anyhow::Result<Exit> {
-    let registry = Registry::default();
+    let registry = crate::app::kinds::registry();
     let folder = folder.map(Path::to_owned).or_else(user_folder);
     let loaded = || load(&registry, folder.as_deref());
     match &args.command {
@@ -169,7 +170,7 @@ fn list(loaded: &Loaded, folder: Option<&Path>, out: &mut Output) -> anyhow::Res
             ("NAME", Align::Left),
         ]);
         for report in &loaded.mods {
-            let of = |text: fn(&crate::mods::About) -> &String| {
+            let of = |text: fn(&crate::content::About) -> &String| {
                 report.about.as_ref().map_or_else(String::new, |about| text(about).clone())
             };
             table.row([
@@ -209,7 +210,7 @@ fn check(loaded: &Loaded, out: &mut Output) -> anyhow::Result<Exit> {
 fn new(registry: &Registry, folder: &Path, kinds: &[String], out: &mut Output) -> anyhow::Result<Exit> {
     let id = folder.file_name().unwrap_or_default().to_string_lossy();
     check_id(&id).map_err(|why| anyhow::anyhow!("the mod's id {why}"))?;
-    let known: Vec<_> = registry.kinds().iter().map(crate::mods::Kind::name).collect();
+    let known: Vec<_> = registry.kinds().iter().map(crate::content::Kind::name).collect();
     for kind in kinds {
         anyhow::ensure!(
             known.contains(&kind.as_str()),
@@ -419,8 +420,8 @@ fn pack_mod(
     let others = Source::list_others(&from).map_err(changed)?;
     let inputs: Vec<_> = source.files.iter().map(|file| &file.path).chain(&others.files).collect();
     let inputs: Vec<_> = inputs.into_iter().map(|name| from.join(name)).collect();
-    files::refuse_input(&path, inputs)?;
-    files::refuse_ending(&path, Format::Zip)?;
+    outputs::refuse_input(&path, inputs)?;
+    outputs::refuse_ending(&path, Format::Zip)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".pixel-llm-").tempfile_in(parent)?;
     pack::write_archive(&source, &from, &others.files, file.as_file_mut())?;

@@ -12,10 +12,10 @@ use serde::Serialize;
 use super::engine::{Device, GpuMemory, open_engine};
 use super::numbers::thousands;
 use super::output::{Exit, Output};
-use crate::assets::Assets;
+use crate::batch::ModelText;
+use crate::batch::perplexity::{Likelihood, MIN_WINDOW, Windows, score_window};
+use crate::content::assets::Assets;
 use crate::model::tokenizer::{EncodeOptions, Tokenizer};
-use crate::tokens::ModelText;
-use crate::tokens::perplexity::{Likelihood, MIN_WINDOW, Windows, score_window};
 
 /// The window if nobody says, unless the model was made for less: that of llama.cpp.
 const DEFAULT_CONTEXT: u32 = 512;

@@ -21,11 +21,12 @@ pub(in crate::app::cli) use drive::{
 pub use sampling::SamplingArgs;
 
 use super::engine::{Device, GpuMemory};
-use crate::files::{self, Format, Refusal};
+use crate::batch::ModelText;
+use crate::batch::output::Existing;
+use crate::batch::request::{DEFAULT_MAX_TOKENS, Defaults, MAX_STOPS, PromptMode};
 use crate::model::resolve::parts;
-use crate::tokens::ModelText;
-use crate::tokens::output::Existing;
-use crate::tokens::request::{DEFAULT_MAX_TOKENS, Defaults, MAX_STOPS, PromptMode};
+use crate::outputs;
+use crate::outputs::{Format, Refusal};
 
 /// Slots of a run over a file, if nobody says: more gain little on most machines, and each takes memory.
 const DEFAULT_PARALLEL: usize = 8;
@@ -154,7 +155,7 @@ pub(in crate::app::cli) const CHATML_ENDS: [&str; 2] = ["<|im_end|>", "<|im_star
 pub struct TemplateVariables(Vec<(String, String)>);
 
 fn template_variables(json: &str) -> Result<TemplateVariables, String> {
-    crate::tokens::request::template_variables(json).map(TemplateVariables).map_err(|error| error.to_string())
+    crate::batch::request::template_variables(json).map(TemplateVariables).map_err(|error| error.to_string())
 }
 
 fn head(text: &str) -> Result<(u32, u32), String> {
@@ -222,9 +223,9 @@ impl BatchArgs {
         let Some(output) = &self.output else { return Ok(()) };
         // All parts of a split model are read.
         let parts = self.model.as_deref().map(parts).unwrap_or_default();
-        files::refuse_input(output, self.input.as_deref().into_iter().chain([Path::new("-")]))?;
-        files::refuse_input(output, parts)?;
-        files::refuse_ending(output, Format::Text)
+        outputs::refuse_input(output, self.input.as_deref().into_iter().chain([Path::new("-")]))?;
+        outputs::refuse_input(output, parts)?;
+        outputs::refuse_ending(output, Format::Text)
     }
 
     /// How many requests are answered at once.
@@ -255,7 +256,7 @@ impl BatchArgs {
 }
 
 fn top_logprobs() -> impl clap::builder::TypedValueParser<Value = u32> {
-    let most = i64::from(crate::tokens::request::MAX_TOP_LOGPROBS);
+    let most = i64::from(crate::batch::request::MAX_TOP_LOGPROBS);
     clap::value_parser!(u32).range(0..=most)
 }
 

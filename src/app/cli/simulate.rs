@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::output::{Exit, Output};
 use super::run::BatchArgs;
-use crate::assets::Assets;
+use crate::content::assets::Assets;
 
 /// Arguments of a simulation.
 #[derive(Debug, Args)]
@@ -106,7 +106,7 @@ fn open(
 /// be saved where it was loaded from: it is replaced whole, by the one that has gone on.
 #[cfg(feature = "world")]
 fn check_outputs(args: &SimulationArgs, batch: &BatchArgs) -> anyhow::Result<()> {
-    use crate::files::{Format, refuse_ending, refuse_input};
+    use crate::outputs::{Format, refuse_ending, refuse_input};
 
     batch.check_output()?;
     if let Some(trace) = &batch.output {

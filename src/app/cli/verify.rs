@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::numbers::{human_bytes, thousands};
 use super::output::{Exit, Output, error_line, progress_bytes};
-use crate::assets::Assets;
+use crate::content::assets::Assets;
 use crate::model::convert::{check, work_in_bytes};
 use crate::model::gguf::Gguf;
 use crate::model::resolve::Kept;

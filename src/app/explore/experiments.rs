@@ -13,13 +13,13 @@ use bevy_egui::{EguiContexts, EguiPrimaryContextPass, egui, input::EguiWantsInpu
 
 use crate::app::cli::engine::{Device, GpuMemory, open_engine};
 use crate::app::cli::experiment::{CellFile, Job};
-use crate::assets::Assets;
+use crate::batch::Outcome;
+use crate::batch::output::Existing;
+use crate::content::assets::Assets;
+use crate::experiment::Experiment;
 use crate::folders;
 use crate::model::PixelModel;
 use crate::model::plan::Rules;
-use crate::mods::experiment::Experiment;
-use crate::tokens::Outcome;
-use crate::tokens::output::Existing;
 use crate::world::Map;
 use crate::world::keys::{Action, Keys};
 

@@ -1,8 +1,8 @@
 //! The world without a window: drawn into an image, at a clock of its own, so that a tour is the same each time.
 
 use super::*;
-use crate::app::headless::GpuError;
-use crate::passes::network::{NetworkError, NetworkFailure};
+use crate::engine::gpu::headless::GpuError;
+use crate::forward::gpu::network::{NetworkError, NetworkFailure};
 use bevy::camera::RenderTarget;
 use bevy::image::Image;
 use bevy::render::RenderApp;
@@ -93,7 +93,7 @@ impl Offscreen {
         let target = app.world_mut().resource_mut::<bevy::asset::Assets<Image>>().add(image);
         app.world_mut().resource_mut::<Shots>().target = Some(target.clone());
         app.world_mut().spawn((camera(), RenderTarget::Image(target.into())));
-        crate::app::headless::prepare(&mut app);
+        crate::engine::gpu::headless::prepare(&mut app);
         let mut world = Self { app };
         world.update(4);
         let failure = world.app.sub_app_mut(RenderApp).world_mut().resource_mut::<NetworkFailure>().0.take();

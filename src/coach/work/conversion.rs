@@ -6,6 +6,7 @@ use std::path::Path;
 use super::heads::SURVEY_TEXT;
 use super::plain::Plain;
 use super::{Report, Result, Tell, WorkError, Workshop};
+use crate::forward::cpu::{Column, Controls, CpuModel, CpuOptions, KvCache};
 use crate::model::convert::{convert, file_size_in_bytes};
 use crate::model::export::export;
 use crate::model::gguf::Gguf;
@@ -13,7 +14,6 @@ use crate::model::resolve::check_temporary_room;
 use crate::model::tokenizer::EncodeOptions;
 use crate::model::verify::verify;
 use crate::model::{ModelError, PixelModel};
-use crate::passes::reference::{Column, Controls, CpuModel, CpuOptions, KvCache};
 
 fn to_pixels(gguf: &Gguf, path: &Path) -> Result<PixelModel> {
     check_temporary_room(path.parent().unwrap_or(path), file_size_in_bytes(gguf)?)?;

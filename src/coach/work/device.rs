@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::engine::{Engine, EngineError};
+use crate::forward::HookPoint;
 use crate::model::PixelModel;
-use crate::passes::HookPoint;
-use crate::tokens::{Engine, EngineError};
 
 /// A model on a GPU.
 pub trait Device {

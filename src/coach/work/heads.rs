@@ -1,11 +1,11 @@
 //! Which heads matter: mute one, measure the loss, take it back.
 
 use super::{Report, Result, Tell, WorkError, Workshop};
+use crate::batch::perplexity::{Likelihood, Windows, score_window};
+use crate::engine::CpuEngine;
+use crate::forward::cpu::Controls;
 use crate::model::tokenizer::EncodeOptions;
-use crate::passes::reference::Controls;
 use crate::pxi::AtomicFile;
-use crate::tokens::CpuEngine;
-use crate::tokens::perplexity::{Likelihood, Windows, score_window};
 
 /// The text on which losses are measured: of the kind that the built-in model knows, so that muting shows.
 pub const SURVEY_TEXT: &str = "Once upon a time, on the map, there was a little bird. Her name was Ivy. Ivy had a \

@@ -3,12 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::{Report, Result, Tell, WorkError, Workshop};
-use crate::passes::reference::{Column, Controls, CpuModel, KvCache};
-use crate::tokens::request::Defaults;
-use crate::tokens::{
-    Answer, Ask, Batch, Engine, Failure, Profile, Progress, Prompt, Report as RunReport, SamplingParams,
-    TextModel, run,
-};
+use crate::batch::request::Defaults;
+use crate::batch::{Answer, Failure, Progress, Prompt, Report as RunReport, TextModel, run};
+use crate::engine::{Ask, Batch, Engine, Profile};
+use crate::forward::cpu::{Column, Controls, CpuModel, KvCache};
+use crate::forward::sampling::SamplingParams;
 
 /// Tokens whose time is taken.
 const TIMED: u32 = 32;
@@ -25,7 +24,7 @@ fn timed_answer(shop: &Workshop, engine: &mut dyn Engine) -> Result<(Profile, Du
         for position in 0..count {
             shop.go_on()?;
             let batch = Batch {
-                columns: vec![crate::tokens::Column { token, slot: 0, position }],
+                columns: vec![crate::engine::Column { token, slot: 0, position }],
                 asks: vec![Ask::greedy(0)],
                 repeats: 1,
                 ..Batch::default()

@@ -6,6 +6,8 @@
 mod conversion;
 mod device;
 mod gate;
+#[cfg(feature = "world")]
+mod gpu;
 mod heads;
 mod inference;
 mod plain;
@@ -18,12 +20,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Action, Report, Subject};
+use crate::batch::{ModelText, TextError};
+use crate::engine::{CpuEngine, EngineError};
+use crate::forward::cpu::{CpuModel, CpuOptions, ForwardError};
 use crate::model::{ModelError, PixelModel};
-use crate::passes::reference::{CpuModel, CpuOptions, ForwardError};
-use crate::tokens::{CpuEngine, EngineError, ModelText, TextError};
 
 pub use device::{Device, OpenDevice};
 pub use gate::Gate;
+#[cfg(feature = "world")]
+pub use gpu::open_device;
 pub use heads::{HEAD_IMPORTANCE_FILE, SURVEY_TEXT, loss};
 pub use storage::TILE_STATISTICS_FILE;
 

@@ -8,10 +8,10 @@ use std::collections::HashMap;
 
 use super::plain::Plain;
 use super::{Report, Result, Tell, Workshop};
+use crate::forward::HookPoint;
+use crate::forward::cpu::{Column, Controls, HookValues, Hooks, KvCache};
 use crate::model::ModelConfig;
 use crate::model::tokenizer::EncodeOptions;
-use crate::passes::HookPoint;
-use crate::passes::reference::{Column, Controls, HookValues, Hooks, KvCache};
 
 const PROMPT: &str = "Once upon a time there was a little bird. Her name was Ivy.";
 /// Columns of the pass: more than one, so that the kernels work as they do on a prompt.

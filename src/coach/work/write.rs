@@ -5,11 +5,12 @@ use std::io::Write;
 use super::heads::write_file;
 use super::inference::answers;
 use super::{Report, Result, WorkError, Workshop};
-use crate::passes::HookPoint;
-use crate::passes::reference::{Column, Controls, HookValues, Hooks, KvCache};
+use crate::batch::request::{Defaults, PromptMode};
+use crate::batch::{Prompt, TextModel};
+use crate::forward::HookPoint;
+use crate::forward::cpu::{Column, Controls, HookValues, Hooks, KvCache};
+use crate::forward::sampling::SamplingParams;
 use crate::pxi::{WriteOptions, Writer};
-use crate::tokens::request::{Defaults, PromptMode};
-use crate::tokens::{Prompt, SamplingParams, TextModel};
 
 /// The values of one place.
 struct Watch {

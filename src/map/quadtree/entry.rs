@@ -1,13 +1,9 @@
 //! An item as the tree keeps it, in 32 bytes, and the squares that its corner lies in.
 
-use super::{
-    super::{
-        MapError,
-        geometry::{Point, Rect},
-        item::{Item, Kind},
-    },
-    Sums,
-};
+use super::Sums;
+use crate::map::MapError;
+use crate::map::geometry::{Point, Rect};
+use crate::map::item::{Item, Kind};
 
 /// The longest side of an item: its side less one has 32 bits.
 const MAX_SIDE: u128 = 1 << 32;

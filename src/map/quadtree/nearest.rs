@@ -1,12 +1,8 @@
 //! What is nearest to a point, by exact distances.
 
-use super::{
-    super::{
-        geometry::{Point, Rect},
-        item::{Item, Kinds},
-    },
-    Body, Quadtree, present,
-};
+use super::{Body, Quadtree, present};
+use crate::map::geometry::{Point, Rect};
+use crate::map::item::{Item, Kinds};
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 /// The square of a distance between two pixels of the plane: up to 129 bits, so one of them is kept apart.

@@ -1,13 +1,9 @@
 //! What a ray crosses, in the order in which it does, by exact fractions.
 
-use super::{
-    super::{
-        MapError,
-        geometry::{Point, Rect},
-        item::{Item, Kinds},
-    },
-    Body, Quadtree, present,
-};
+use super::{Body, Quadtree, present};
+use crate::map::MapError;
+use crate::map::geometry::{Point, Rect};
+use crate::map::item::{Item, Kinds};
 use std::{
     cmp::{Ordering, Reverse},
     collections::BinaryHeap,

@@ -1,12 +1,8 @@
 //! What lies in a rectangle.
 
-use super::{
-    super::{
-        geometry::Rect,
-        item::{Item, Kinds},
-    },
-    Body, Quadtree, present,
-};
+use super::{Body, Quadtree, present};
+use crate::map::geometry::Rect;
+use crate::map::item::{Item, Kinds};
 use std::ops::ControlFlow;
 
 impl Quadtree {

@@ -2,13 +2,9 @@
 //!
 //! Spec: `specs/map.md`, "Directory". Integers are little-endian.
 
-use super::{
-    super::{
-        MapError,
-        geometry::{TilePos, TileSize},
-    },
-    fields::Fields,
-};
+use super::fields::Fields;
+use crate::map::MapError;
+use crate::map::geometry::{TilePos, TileSize};
 use crate::pxi::hex;
 
 pub(super) const MAGIC: [u8; 4] = *b"PXMD";

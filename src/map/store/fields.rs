@@ -1,6 +1,6 @@
 //! Reading little-endian fields from bytes that may be anything.
 
-use super::super::MapError;
+use crate::map::MapError;
 
 /// The bytes of an index or a directory that are still to be read.
 pub(super) struct Fields<'a> {

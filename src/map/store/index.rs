@@ -3,15 +3,12 @@
 //!
 //! Spec: `specs/map.md`, "Index". Integers are little-endian.
 
-use super::{
-    super::{
-        MapError,
-        geometry::{Rect, TileSize},
-        regions::{Region, check_name},
-    },
-    directory::{self, Counts, MapId},
-    fields::Fields,
-};
+use super::directory;
+use super::directory::{Counts, MapId};
+use super::fields::Fields;
+use crate::map::MapError;
+use crate::map::geometry::{Rect, TileSize};
+use crate::map::regions::{Region, check_name};
 
 pub(super) const MAGIC: [u8; 4] = *b"PXMI";
 const PACK_LEN: usize = 56;

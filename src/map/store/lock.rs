@@ -1,7 +1,7 @@
 //! One writer at a time, in any process: a lock on the file `lock` of the map's folder, held by the operating
 //! system, which gives it back when the process ends in whatever way.
 
-use super::super::MapError;
+use crate::map::MapError;
 use std::{
     fs::{File, OpenOptions, TryLockError},
     path::Path,

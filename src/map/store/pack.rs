@@ -1,14 +1,10 @@
 //! A pack: two finished files that are never written again. `tiles-N.pxi` holds the pixels of its tiles one after
 //! another, and then a second copy of the directory; `directory-N.pxi` holds the directory.
 
-use super::{
-    super::{
-        MapError,
-        geometry::{TilePos, TileSize},
-    },
-    directory::{Directory, MapId},
-    index::PackRecord,
-};
+use super::directory::{Directory, MapId};
+use super::index::PackRecord;
+use crate::map::MapError;
+use crate::map::geometry::{TilePos, TileSize};
 use crate::pxi::{PxiFile, hex};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};

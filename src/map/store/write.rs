@@ -1,12 +1,12 @@
 //! Writing a pack: fresh tiles and tiles of older packs, equal pixels once, as two files that appear whole.
 
-use super::{
-    super::{MapError, geometry::TilePos, tile::Tile},
-    Store,
-    directory::{self, Counts},
-    index::PackRecord,
-    pack::{self, Pack},
-};
+use super::directory::Counts;
+use super::index::PackRecord;
+use super::pack::Pack;
+use super::{Store, directory, pack};
+use crate::map::MapError;
+use crate::map::geometry::TilePos;
+use crate::map::tile::Tile;
 use crate::pxi::{Compression, WriteOptions, Writer};
 use sha2::{Digest, Sha256};
 use std::{collections::HashMap, fs, io::Write, path::Path};

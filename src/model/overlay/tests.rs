@@ -1,10 +1,9 @@
 use super::*;
-use crate::assets::Assets;
 use crate::model::verify::verify;
 use crate::model::weights::tile_weights;
 
 fn model() -> PixelModel {
-    Assets::default().default_model().unwrap()
+    crate::app::kinds::assets().default_model().unwrap()
 }
 
 fn weight(model: &PixelModel, overlay: &Overlay, tensor: usize, row: u64, column: u64) -> f32 {

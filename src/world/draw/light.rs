@@ -13,7 +13,7 @@ use bevy::render::render_resource::{
 use bevy::render::renderer::{RenderDevice, RenderQueue};
 use bytemuck::{Pod, Zeroable};
 
-use crate::shaders::Shaders;
+use crate::forward::gpu::shaders::Shaders;
 
 /// A corner of a triangle of light.
 #[repr(C)]

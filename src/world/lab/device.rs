@@ -6,7 +6,7 @@ use bevy::prelude::*;
 use bevy::render::{Render, RenderApp, RenderSystems};
 
 use super::Edits;
-use crate::passes::network::{Network, NetworkFailure};
+use crate::forward::gpu::network::{Network, NetworkFailure};
 use crate::residency::compute::Pool;
 
 /// What became of putting the model on the device.

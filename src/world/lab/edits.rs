@@ -209,10 +209,9 @@ fn regions_of(plot: &Plot, cells: Rect) -> Vec<Region> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::assets::Assets;
 
     fn atlas() -> Atlas {
-        Atlas::new(Arc::new(Assets::default().default_model().unwrap()))
+        Atlas::new(Arc::new(crate::app::kinds::assets().default_model().unwrap()))
     }
 
     #[test]

@@ -17,8 +17,8 @@ use bevy::prelude::*;
 
 use super::draw::MapFrame;
 use super::{Map, WorldSystems};
+use crate::forward::gpu::Overlaid;
 use crate::model::overlay::coarse_of;
-use crate::passes::Overlaid;
 
 pub use compare::{Asked, Comparison, Row, Side, Stage};
 pub use device::DeviceState;

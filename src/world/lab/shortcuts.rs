@@ -4,7 +4,7 @@ use bevy::prelude::*;
 use bevy_egui::input::EguiWantsInput;
 
 use super::{Edits, marks};
-use crate::assets::Assets;
+use crate::content::assets::Assets;
 use crate::tiles::{ModelIndex, Muted};
 use crate::world::Map;
 use crate::world::keys::{Action, Keys};

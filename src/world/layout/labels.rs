@@ -96,11 +96,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::assets::Assets;
 
     #[test]
     fn names_come_with_the_scale_at_which_they_can_be_read() {
-        let atlas = Atlas::new(Arc::new(Assets::default().default_model().unwrap()));
+        let atlas = Atlas::new(Arc::new(crate::app::kinds::assets().default_model().unwrap()));
         let all = atlas.bounds();
         let kinds = |scale: f64| {
             let labels = labels(&atlas, all, scale);

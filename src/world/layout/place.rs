@@ -158,10 +158,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::assets::Assets;
 
     fn atlas() -> Atlas {
-        Atlas::new(Arc::new(Assets::default().default_model().unwrap()))
+        Atlas::new(Arc::new(crate::app::kinds::assets().default_model().unwrap()))
     }
 
     #[test]

@@ -159,11 +159,10 @@ mod tests {
 
     use super::super::Atlas;
     use super::*;
-    use crate::assets::Assets;
 
     #[test]
     fn every_cell_of_every_plot_is_in_exactly_one_quad_and_at_its_own_weight() {
-        let model = Arc::new(Assets::default().default_model().unwrap());
+        let model = Arc::new(crate::app::kinds::assets().default_model().unwrap());
         let atlas = Atlas::new(Arc::clone(&model));
         let cells: u64 = model
             .plan()

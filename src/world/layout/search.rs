@@ -70,11 +70,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::assets::Assets;
 
     #[test]
     fn people_find_what_they_name() {
-        let atlas = Atlas::new(Arc::new(Assets::default().default_model().unwrap()));
+        let atlas = Atlas::new(Arc::new(crate::app::kinds::assets().default_model().unwrap()));
         let first = |text: &str| search(&atlas, text).into_iter().next();
         assert_eq!(first("layer 1 head 2"), Some(Place::Head(1, 2)));
         assert_eq!(first("l1 h2"), Some(Place::Head(1, 2)));

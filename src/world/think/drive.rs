@@ -11,10 +11,12 @@ use super::Link;
 use super::crews::Crews;
 use super::session::Order;
 use super::trace::Seen;
-use crate::passes::network::{NO_LOGITS, Network, Step, StreamFailure, Unread, take_unread, watch_layers};
-use crate::passes::readback::Later;
-use crate::passes::reference::Column;
-use crate::passes::{Forward, ForwardState, ForwardStatus};
+use crate::forward::cpu::Column;
+use crate::forward::gpu::network::{
+    NO_LOGITS, Network, Step, StreamFailure, Unread, take_unread, watch_layers,
+};
+use crate::forward::gpu::readback::Later;
+use crate::forward::gpu::{Forward, ForwardState, ForwardStatus};
 
 /// The step that is on the device.
 #[derive(Resource, Default)]

@@ -9,10 +9,10 @@ use bevy::prelude::Resource;
 use bevy::tasks::{AsyncComputeTaskPool, Task, futures::check_ready};
 
 use super::Mind;
+use crate::forward::cpu::{CpuModel, CpuOptions};
+use crate::forward::sampling::Sampler;
 use crate::model::PixelModel;
 use crate::model::overlay::Tiles;
-use crate::passes::reference::{CpuModel, CpuOptions};
-use crate::tokens::sampling::Sampler;
 
 /// Tokens that are told of each layer.
 pub const TOLD: usize = 4;

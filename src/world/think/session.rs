@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::trace::Seen;
+use crate::batch::{ModelText, TextModel};
+use crate::engine::Sampled;
+use crate::forward::sampling::{Key, Sampler, SamplingParams};
 use crate::model::overlay::Tiles;
-use crate::tokens::sampling::{Key, Sampler, SamplingParams};
-use crate::tokens::{ModelText, Sampled, TextModel};
 
 /// Alternatives that are kept of each token.
 const ALTERNATIVES: usize = 6;
@@ -205,10 +206,9 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::assets::Assets;
 
     fn session(prompt: usize, wanted: u32) -> Session {
-        let model = Assets::default().default_model().unwrap();
+        let model = crate::app::kinds::assets().default_model().unwrap();
         let text = Arc::new(ModelText::new(&model).unwrap());
         let mut session = Session { budget: Duration::from_millis(40), ..Session::default() };
         session.begin(vec![5; prompt], wanted, SamplingParams::greedy(), text);

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::forward::HookPoint;
+use crate::forward::gpu::network::Watched;
 use crate::model::ModelConfig;
-use crate::passes::HookPoint;
-use crate::passes::network::Watched;
 
 /// The values of a position, as the kernels made them.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -105,11 +105,10 @@ pub fn attention<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::assets::Assets;
 
     #[test]
     fn a_head_looks_where_key_and_query_agree_and_nowhere_if_one_was_not_kept() {
-        let model = Assets::default().default_model().unwrap();
+        let model = crate::app::kinds::assets().default_model().unwrap();
         let config = model.config();
         let position = |value: f32| {
             let layers = config.layer_count as usize;

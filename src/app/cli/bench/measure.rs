@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::tokens::{Ask, Batch, Column, Engine, EngineError, PrefixCopy, Profile};
+use crate::engine::{Ask, Batch, Column, Engine, EngineError, PrefixCopy, Profile};
 
 /// What is to be measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,7 +176,7 @@ fn column(token: u32, slot: usize, position: usize) -> Column {
 }
 
 /// The last token that each ask was answered with.
-fn last_tokens(answers: &[Vec<crate::tokens::Sampled>], batch: &Batch) -> Result<Vec<u32>, EngineError> {
+fn last_tokens(answers: &[Vec<crate::engine::Sampled>], batch: &Batch) -> Result<Vec<u32>, EngineError> {
     let tokens: Vec<u32> =
         answers.iter().filter_map(|answers| answers.last()).map(|last| last.token).collect();
     let (found, expected) = (tokens.len(), batch.asks.len());

@@ -10,9 +10,9 @@ use super::statistics::Spread;
 use super::streaming::Streaming;
 use crate::app::cli::numbers::{human_bytes, thousands};
 use crate::app::cli::table::{Align, Table};
+use crate::engine::Profile;
 use crate::model::tensors::main_encoding;
 use crate::model::{Architecture, Encoding, PixelModel};
-use crate::tokens::Profile;
 
 /// The model that was measured.
 #[derive(Debug, Serialize)]
@@ -257,7 +257,7 @@ impl Passes {
         let passes = f64::from(profile.passes.max(1));
         let micros = |time: Duration| time.as_secs_f64() * 1e6;
         let total = micros(profile.total).max(1e-3);
-        let stage = |stage: &crate::tokens::Stage| {
+        let stage = |stage: &crate::engine::Stage| {
             let seconds = stage.time.as_secs_f64();
             let rate = if seconds > 0.0 { stage.weight_bytes as f64 / seconds / GIGA } else { 0.0 };
             StageReport {
@@ -345,7 +345,7 @@ fn duration(seconds: f64) -> String {
 mod tests {
     use super::super::measure::Profiles;
     use super::*;
-    use crate::tokens::Stage;
+    use crate::engine::Stage;
 
     fn report(profile: Option<Profile>) -> Report {
         let plan = Plan { prompt: 8, tokens: 4, repetitions: 3, parallel: vec![1, 4] };

@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use crate::app::cli::output::{print_note, print_warning};
 use crate::app::cli::run::{forget_interrupt, interruptible, nothing_visible, write_answer};
-use crate::tokens::request::{Defaults, Request};
-use crate::tokens::{
-    Answer, Engine, Event, Failure, FinishReason, Message, ModelText, Outcome, OutputError, Progress, Prompt,
-    Report, Scheduler, TextModel, run_on,
+use crate::batch::request::{Defaults, Request};
+use crate::batch::{
+    Answer, Event, Failure, FinishReason, Message, ModelText, Outcome, OutputError, Progress, Prompt, Report,
+    Scheduler, TextModel, run_on,
 };
+use crate::engine::Engine;
 
 use super::{is_seen, shade};
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::agents::simulation::{Odds, Simulation};
 use crate::agents::{Crew, load_profiles};
-use crate::assets::Assets;
 use crate::coach::{Hands, Step};
+use crate::content::assets::Assets;
 
 /// A tick while everybody is at work or waits.
 const TICK: Duration = Duration::from_millis(4);

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use crate::mods::experiment::{BASELINE, Condition, Experiment, Head, Trial};
-use crate::tokens::request::Defaults;
-use crate::tokens::sampling::SamplingParams;
-use crate::tokens::{Answer, ModelText, Prompt, Request, TextModel};
+use crate::batch::request::Defaults;
+use crate::batch::{Answer, ModelText, Prompt, Request, TextModel};
+use crate::experiment::{BASELINE, Condition, Experiment, Head, Trial};
+use crate::forward::sampling::SamplingParams;
 
 /// The requests of all prompts, which are the same under every condition.
 pub struct Plan {

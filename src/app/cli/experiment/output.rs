@@ -9,8 +9,8 @@ use anyhow::Context;
 use serde::Deserialize;
 
 use super::cell::cell_id;
+use crate::batch::output::Existing;
 use crate::terminal::{self, Escapes};
-use crate::tokens::output::Existing;
 
 /// How every line begins; what begins otherwise is another's file.
 const LINE_BEGINS: &str = "{\"cell\":";

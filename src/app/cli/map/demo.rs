@@ -1,11 +1,9 @@
 //! `pixel-llm map demo`: text at four places of the plane, the farthest more than 2^41 pixels apart, read back,
 //! and what is around a pixel of each.
 
-use super::{
-    super::output::{Exit, Output},
-    Maps,
-    look::{NeighbourReport, around, grid},
-};
+use super::Maps;
+use super::look::{NeighbourReport, around, grid};
+use crate::app::cli::output::{Exit, Output};
 use crate::map::{Point, Rect};
 use serde::Serialize;
 use std::{fmt::Write, path::Path};

@@ -1,14 +1,10 @@
 //! The commands that only look: `get`, `near`, `query`, `stats` and `verify`.
 
-use super::{
-    super::{
-        numbers::{human_bytes, thousands},
-        output::{Exit, Output, progress_bytes},
-        table::{Align, Table},
-    },
-    Maps,
-    arguments::{Numbers, colour},
-};
+use super::Maps;
+use super::arguments::{Numbers, colour};
+use crate::app::cli::numbers::{human_bytes, thousands};
+use crate::app::cli::output::{Exit, Output, progress_bytes};
+use crate::app::cli::table::{Align, Table};
 use crate::map::{InfiniteMap, Item, Kinds, MapError, MapStats, Pixel, Point, Ray, Rect, TilePos, Verified};
 use serde::Serialize;
 use std::{fmt::Write, path::Path};

@@ -1,18 +1,12 @@
 //! The commands that move pixels and bytes: `set`, `write`, `read` and `png`.
 
-use super::{
-    super::{
-        numbers::thousands,
-        output::{Exit, Output},
-    },
-    Maps,
-    arguments::{Numbers, parse_colour},
-};
-use crate::{
-    files::{Format, check_output},
-    map::{InfiniteMap, MapError, Patch, Pixel, Rect, Region},
-    pxi::{AtomicFile, Target},
-};
+use super::Maps;
+use super::arguments::{Numbers, parse_colour};
+use crate::app::cli::numbers::thousands;
+use crate::app::cli::output::{Exit, Output};
+use crate::map::{InfiniteMap, MapError, Patch, Pixel, Rect, Region};
+use crate::outputs::{Format, check_output};
+use crate::pxi::{AtomicFile, Target};
 use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;

@@ -16,15 +16,15 @@ use super::{BatchArgs, Source, trace};
 use crate::app::cli::engine::{controls_without, open_engine_without};
 use crate::app::cli::open_model;
 use crate::app::cli::output::{Doing, Exit, Output, doing, print_note, print_warning};
-use crate::assets::Assets;
-use crate::model::PixelModel;
-use crate::terminal::{self, Escapes};
-use crate::tokens::output::{ResultContext, Resumed, bad_line, result_line};
-use crate::tokens::request::{Defaults, PromptMode};
-use crate::tokens::{
+use crate::batch::output::{ResultContext, Resumed, bad_line, result_line};
+use crate::batch::request::{Defaults, PromptMode};
+use crate::batch::{
     Answer, FinishReason, InputError, InputFile, ModelText, Outcome, OutputError, OutputFile, Progress,
     Prompt, Report, Request, RunError, TextModel, run as run_requests,
 };
+use crate::content::assets::Assets;
+use crate::model::PixelModel;
+use crate::terminal::{self, Escapes};
 
 static RUNNING: AtomicBool = AtomicBool::new(false);
 static CANCELLED: AtomicBool = AtomicBool::new(false);

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::app::cli::output::print_warning;
+use crate::batch::InputFile;
+use crate::batch::output::{FinishedLine, Verdict};
 use crate::terminal::one_line;
-use crate::tokens::InputFile;
-use crate::tokens::output::{FinishedLine, Verdict};
 
 /// How many ids a message names.
 const NAMED: usize = 10;

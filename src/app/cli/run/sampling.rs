@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::tokens::sampling::{MIN_P, PENALTY, REPEAT_PENALTY, Range, SamplingParams, TEMPERATURE, TOP_P};
+use crate::forward::sampling::{MIN_P, PENALTY, REPEAT_PENALTY, Range, SamplingParams, TEMPERATURE, TOP_P};
 
 /// How tokens are chosen.
 #[derive(Clone, Debug, Args)]

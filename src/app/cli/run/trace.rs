@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
+use crate::forward::HookPoint;
+use crate::forward::cpu::{Column, Controls, CpuModel, CpuOptions, HookValues, Hooks, KvCache};
 use crate::map::{InfiniteMap, MapOptions};
 use crate::model::{ModelConfig, PixelModel};
-use crate::passes::HookPoint;
-use crate::passes::reference::{Column, Controls, CpuModel, CpuOptions, HookValues, Hooks, KvCache};
 use crate::residency::regions::{CacheRegions, write_activations};
 
 /// Refuses a folder that has such regions already, before anything is computed.

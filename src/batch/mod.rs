@@ -1,0 +1,35 @@
+//! Batches: from lines of requests to lines of results.
+//!
+//! In: requests (a file of JSON lines, or prompts of the command line), a [`TextModel`] and an
+//! [`Engine`](crate::engine::Engine). Out: one result per request, and [`Progress`] to draw.
+//!
+//! Read in this order: [`request`] (what may be asked, and how a line is read), [`input`] (a whole
+//! file checked before the first request runs), [`text`] and [`stop`] (tokens to text, and where a
+//! text ends), [`schedule`] (many requests over few slots), [`output`] (result lines, and resuming),
+//! [`progress`], and [`run`](run()), which ties them together. Beside the requests, [`perplexity`]
+//! scores a text, and [`signs`] tells a template's control tokens from what messages say.
+//!
+//! [`ModelText`] is the text side of a model file. Nothing here knows Bevy or a GPU.
+
+pub mod answer;
+pub mod input;
+mod model_text;
+pub mod output;
+pub mod perplexity;
+pub mod progress;
+pub mod request;
+mod run;
+pub mod schedule;
+pub mod signs;
+pub mod stop;
+pub mod text;
+
+pub use answer::{Answer, Failure, FinishReason, ScoredToken};
+pub use input::{InputError, InputFile, LineError};
+pub use model_text::ModelText;
+pub use output::{OutputError, OutputFile};
+pub use progress::{Progress, Snapshot};
+pub use request::{Defaults, Request};
+pub use run::{Outcome, Report, RunError, run, run_on};
+pub use schedule::{Event, Scheduler};
+pub use text::{Chat, Decode, Message, Prompt, TextError, TextModel};

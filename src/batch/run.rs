@@ -1,0 +1,140 @@
+//! The loop of a batch run: admit, step, write.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use super::answer::{Answer, Failure};
+use super::input::InputError;
+use super::output::OutputError;
+use super::progress::Progress;
+use super::request::Request;
+use super::schedule::{Event, Scheduler};
+use super::text::TextModel;
+use crate::engine::{Engine, EngineError};
+
+/// Why a run ended before its last request. What was finished before is written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The input changed or cannot be read any more.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// The model cannot be run any more.
+    #[error("the model stopped: {0}")]
+    Engine(#[from] EngineError),
+    /// Results cannot be written any more.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every request has a result or an error.
+    Complete,
+    /// It was cancelled. Requests that were running have no result.
+    Cancelled,
+}
+
+/// What a run tells its caller.
+#[derive(Clone, Copy, Debug)]
+pub enum Report<'a> {
+    /// New text of a running request, by the order of admission from 0.
+    Text {
+        /// The request.
+        number: u64,
+        /// The text that is new.
+        text: &'a str,
+        /// The log-probability of the token that it came with, where the request asks for them.
+        logprob: Option<f32>,
+    },
+    /// A request is finished: its result is to be written.
+    Finished {
+        /// The request, by the order of admission from 0.
+        number: u64,
+        /// The request.
+        request: &'a Request,
+        /// What became of it.
+        outcome: &'a Result<Answer, Failure>,
+    },
+    /// A step is done, and these are the counts.
+    Step(&'a Progress),
+}
+
+/// Runs requests to their end. `report` writes results and shows progress; its error ends the run. `cancel` is
+/// looked at between steps.
+pub fn run(
+    engine: &mut dyn Engine,
+    text: &dyn TextModel,
+    requests: impl IntoIterator<Item = Result<Request, InputError>>,
+    progress: &mut Progress,
+    cancel: &AtomicBool,
+    report: impl FnMut(Report<'_>) -> Result<(), OutputError>,
+) -> Result<Outcome, RunError> {
+    let mut scheduler = Scheduler::new(text, engine.capacity());
+    run_on(&mut scheduler, engine, requests, progress, cancel, report)
+}
+
+/// The same on a scheduler that was used before, whose slots still hold the beginnings of earlier
+/// sequences: the turns of a conversation. After a cancelled run, [`Scheduler::stop`] ends what was
+/// running.
+pub fn run_on(
+    scheduler: &mut Scheduler<'_>,
+    engine: &mut dyn Engine,
+    requests: impl IntoIterator<Item = Result<Request, InputError>>,
+    progress: &mut Progress,
+    cancel: &AtomicBool,
+    mut report: impl FnMut(Report<'_>) -> Result<(), OutputError>,
+) -> Result<Outcome, RunError> {
+    let start = Instant::now();
+    let mut requests = requests.into_iter().fuse();
+    loop {
+        if cancel.load(Ordering::Relaxed) {
+            return Ok(Outcome::Cancelled);
+        }
+        let mut exhausted = false;
+        while scheduler.has_room() && !exhausted {
+            match requests.next() {
+                Some(request) => scheduler.admit(request?, start.elapsed()),
+                None => exhausted = true,
+            }
+            // A request that failed at admission leaves its room to the next.
+            tell(scheduler, progress, &mut report)?;
+        }
+        let Some(batch) = scheduler.plan() else {
+            return Ok(Outcome::Complete);
+        };
+        let answers = engine.step(&batch)?;
+        scheduler.accept(&answers, start.elapsed())?;
+        tell(scheduler, progress, &mut report)?;
+        progress.tick(start.elapsed());
+        report(Report::Step(progress))?;
+    }
+}
+
+/// Passes the scheduler's events on and counts them.
+fn tell(
+    scheduler: &mut Scheduler<'_>,
+    progress: &mut Progress,
+    report: &mut impl FnMut(Report<'_>) -> Result<(), OutputError>,
+) -> Result<(), OutputError> {
+    for event in scheduler.take_events() {
+        match &event {
+            Event::Text { number, text, logprob } => {
+                report(Report::Text { number: *number, text, logprob: *logprob })?;
+            }
+            Event::Finished { number, request, outcome } => {
+                report(Report::Finished { number: *number, request, outcome })?;
+                match outcome {
+                    Ok(_) => progress.succeeded += 1,
+                    Err(_) => progress.failed += 1,
+                }
+            }
+        }
+    }
+    let counts = scheduler.counts();
+    progress.prompt_tokens = counts.prompt_tokens;
+    progress.shared_tokens = counts.shared_tokens;
+    progress.completion_tokens = counts.completion_tokens;
+    Ok(())
+}

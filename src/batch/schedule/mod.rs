@@ -1,0 +1,402 @@
+//! Continuous batching: many requests over few slots.
+//!
+//! Comes in: requests, and the answers to batches. Goes out: batches, and [`Event`]s. Nothing here runs a model or
+//! reads a clock: the caller does both, in a loop or frame by frame.
+//!
+//! 1. [`Scheduler::admit`] gives a request a free slot and finds what of its prompt is computed already.
+//! 2. [`Scheduler::plan`] fills the columns of a batch: first one for every request that is being answered, then
+//!    pieces of prompts in the order of admission.
+//! 3. [`Scheduler::accept`] takes the answers; requests end and free their slots in the middle of others.
+//!
+//! A request's tokens depend on nothing but the request, as long as the engine's columns do not depend on each
+//! other beyond their slot: not on the number of slots, nor on how prompts are cut into pieces.
+
+mod prefix;
+mod running;
+
+use std::time::Duration;
+
+use self::prefix::{View, place};
+pub(super) use self::running::character_offsets;
+use self::running::{Running, Wait};
+use super::answer::{Answer, Failure, FinishReason};
+use super::request::Request;
+use super::text::TextModel;
+use crate::engine::{Batch, Capacity, Column, EngineError, PrefixCopy, Sampled};
+
+/// Something that happened to a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Text that no later token can take back.
+    Text {
+        /// The request, by the order of admission from 0.
+        number: u64,
+        /// The text that is new.
+        text: String,
+        /// The log-probability of the token that it came with, where the request asks for them.
+        logprob: Option<f32>,
+    },
+    /// The request is finished.
+    Finished {
+        /// The request, by the order of admission from 0.
+        number: u64,
+        /// The request.
+        request: Box<Request>,
+        /// What became of it.
+        outcome: Result<Answer, Failure>,
+    },
+}
+
+/// What was done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Prompt tokens of admitted requests whose keys and values are there.
+    pub prompt_tokens: u64,
+    /// Of them, those that were taken over instead of computed.
+    pub shared_tokens: u64,
+    /// Tokens drawn.
+    pub completion_tokens: u64,
+    /// Batches accepted.
+    pub steps: u64,
+}
+
+/// The scheduler of one engine.
+pub struct Scheduler<'m> {
+    text: &'m dyn TextModel,
+    capacity: Capacity,
+    slots: Vec<Slot<'m>>,
+    admitted: u64,
+    copies: Vec<PrefixCopy>,
+    planned: Planned,
+    events: Vec<Event>,
+    counts: Counts,
+}
+
+#[derive(Default)]
+struct Slot<'m> {
+    /// The tokens it knows; when nothing runs, those that have keys and values.
+    tokens: Vec<u32>,
+    computed: usize,
+    last_used: u64,
+    running: Option<Running<'m>>,
+}
+
+/// What the batch that is out was made of.
+#[derive(Default)]
+struct Planned {
+    /// Slots, and how many columns each has.
+    pieces: Vec<(usize, usize)>,
+    /// The slot of each ask, and whether it is a draw.
+    asks: Vec<(usize, bool)>,
+}
+
+impl<'m> Scheduler<'m> {
+    /// A scheduler with all slots free.
+    ///
+    /// # Panics
+    /// If the capacity has no slot, no column or no position.
+    pub fn new(text: &'m dyn TextModel, capacity: Capacity) -> Self {
+        assert!(
+            capacity.slots > 0 && capacity.columns > 0 && capacity.context > 0,
+            "an engine needs a slot, a column and a position: {capacity:?}"
+        );
+        Self {
+            text,
+            capacity,
+            slots: (0..capacity.slots).map(|_| Slot::default()).collect(),
+            admitted: 0,
+            copies: Vec::new(),
+            planned: Planned::default(),
+            events: Vec::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Whether a slot is free.
+    pub fn has_room(&self) -> bool {
+        self.slots.iter().any(|slot| slot.running.is_none())
+    }
+
+    /// Whether no request is running.
+    pub fn is_idle(&self) -> bool {
+        self.slots.iter().all(|slot| slot.running.is_none())
+    }
+
+    /// What was done so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// What happened since this was last asked, in order.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Gives a request a free slot. A request that cannot run is finished at once, with its failure.
+    ///
+    /// # Panics
+    /// If there is no room.
+    pub fn admit(&mut self, request: Request, now: Duration) {
+        let number = self.admitted;
+        self.admitted += 1;
+        match self.prompt_tokens(&request) {
+            Ok(tokens) => self.start(request, number, tokens, now),
+            Err(failure) => {
+                let (request, outcome) = (Box::new(request), Err(failure));
+                self.events.push(Event::Finished { number, request, outcome });
+            }
+        }
+    }
+
+    fn prompt_tokens(&self, request: &Request) -> Result<Vec<u32>, Failure> {
+        let tokens = self.text.encode(&request.prompt).map_err(|error| Failure::Prompt(error.to_string()))?;
+        let Capacity { context, vocab, .. } = self.capacity;
+        if tokens.is_empty() {
+            return Err(Failure::PromptEmpty);
+        }
+        if tokens.len() > context {
+            return Err(Failure::PromptTooLong { prompt: tokens.len(), context });
+        }
+        if let Some(&token) = tokens.iter().find(|&&token| token as usize >= vocab) {
+            return Err(Failure::UnknownToken { token, vocab });
+        }
+        match request.named_tokens().find(|&(_, token)| token as usize >= vocab) {
+            Some((field, token)) => Err(Failure::OutsideVocabulary { field, token, vocab }),
+            None => Ok(tokens),
+        }
+    }
+
+    fn start(&mut self, request: Request, number: u64, tokens: Vec<u32>, now: Duration) {
+        let views: Vec<View<'_>> = self.slots.iter().map(Slot::view).collect();
+        // A position that is taken over has no logits, so the last one never is, and none where all are asked for.
+        let limit = if request.scored_prompt().is_some() { 0 } else { tokens.len() - 1 };
+        let placement = place(&views, &tokens, limit).expect("admit is only called when there is room");
+        if let Some(from) = placement.copy_from {
+            self.copy(from, placement.slot, placement.computed);
+        }
+        let mut running =
+            Running::new(request, number, &tokens, placement.computed, self.text, self.capacity.vocab, now);
+        running.wait = placement.wait_for.map(|(slot, positions)| Wait { slot, positions });
+        self.counts.prompt_tokens += placement.computed as u64;
+        self.counts.shared_tokens += placement.computed as u64;
+        let slot = &mut self.slots[placement.slot];
+        slot.last_used = number + 1;
+        slot.computed = placement.computed;
+        slot.tokens = tokens;
+        slot.running = Some(running);
+        self.finish_if_only_looking(placement.slot, now);
+    }
+
+    fn copy(&mut self, from: usize, to: usize, positions: usize) {
+        self.copies.push(PrefixCopy { from: from as u32, to: to as u32, positions: positions as u32 });
+    }
+
+    /// Ends a request that wanted no tokens once its prompt is scored.
+    fn finish_if_only_looking(&mut self, index: usize, now: Duration) {
+        let slot = &self.slots[index];
+        let done = slot.running.as_ref().is_some_and(|running| {
+            running.request.max_tokens == 0 && slot.computed >= running.goal(slot.tokens.len())
+        });
+        if done {
+            self.finish(index, FinishReason::Length, now);
+        }
+    }
+
+    /// The next batch, or `None` when nothing is running. Its answers are due before the next plan.
+    pub fn plan(&mut self) -> Option<Batch> {
+        let mut batch = Batch { copies: std::mem::take(&mut self.copies), repeats: 1, ..Batch::default() };
+        self.planned = Planned::default();
+        let mut ready: Vec<(bool, u64, usize)> = Vec::new();
+        let mut left_out = false;
+        for (index, slot) in self.slots.iter().enumerate() {
+            match &slot.running {
+                Some(running) if running.wait.is_some() => left_out = true,
+                // Answers come before prompts; among answers the one whose turn is longest ago, among prompts the
+                // oldest.
+                Some(running) if running.drawn() > 0 => ready.push((false, running.served, index)),
+                Some(running) => ready.push((true, running.number, index)),
+                None => {}
+            }
+        }
+        ready.sort_unstable();
+        for (_, _, index) in ready {
+            let room = self.capacity.columns - batch.columns.len();
+            left_out |= room == 0;
+            self.plan_slot(index, room, &mut batch);
+        }
+        if batch.columns.is_empty() {
+            assert!(self.is_idle(), "a request can only wait for one that runs");
+            self.copies = batch.copies;
+            return None;
+        }
+        let answering = self.planned.pieces.iter().all(|&(index, columns)| {
+            columns == 1 && self.slots[index].running.as_ref().is_some_and(|running| running.drawn() > 0)
+        });
+        if answering && !left_out {
+            batch.repeats = self.repeats();
+        }
+        Some(batch)
+    }
+
+    /// Puts up to `room` columns of a slot into the batch.
+    fn plan_slot(&mut self, index: usize, room: usize, batch: &mut Batch) {
+        let slot = &mut self.slots[index];
+        let Some(running) = &mut slot.running else { return };
+        let end = running.goal(slot.tokens.len()).min(slot.computed + room);
+        if end <= slot.computed {
+            return;
+        }
+        running.served = self.counts.steps + 1;
+        for position in slot.computed..end {
+            let column = batch.columns.len() as u32;
+            batch.columns.push(Column {
+                token: slot.tokens[position],
+                slot: index as u32,
+                position: position as u32,
+            });
+            let next = position + 1;
+            let ask = if next == slot.tokens.len() {
+                Some((running.draw(column, &slot.tokens), true))
+            } else if next < running.prompt_len {
+                running.score(column, slot.tokens[next]).map(|ask| (ask, false))
+            } else {
+                None
+            };
+            if let Some((ask, is_draw)) = ask {
+                batch.asks.push(ask);
+                self.planned.asks.push((index, is_draw));
+            }
+        }
+        self.planned.pieces.push((index, end - slot.computed));
+    }
+
+    /// How many tokens each of the planned slots can have in one submit: no more than the longest of them may still
+    /// want, nor than the fullest has room for.
+    fn repeats(&self) -> u32 {
+        let mut room = self.capacity.repeats;
+        let mut wanted = 1;
+        for &(index, _) in &self.planned.pieces {
+            let slot = &self.slots[index];
+            if let Some(running) = &slot.running {
+                room = room.min(self.capacity.context - slot.computed).min(running.alike());
+                wanted = wanted.max(running.request.max_tokens.saturating_sub(running.drawn()));
+            }
+        }
+        u32::try_from(room).unwrap_or(u32::MAX).clamp(1, wanted)
+    }
+
+    /// Takes the answers to the batch that was planned last.
+    pub fn accept(&mut self, answers: &[Vec<Sampled>], now: Duration) -> Result<(), EngineError> {
+        let planned = std::mem::take(&mut self.planned);
+        let empty = answers.iter().filter(|answers| answers.is_empty()).count();
+        if answers.len() != planned.asks.len() || empty > 0 {
+            let found = answers.len() - empty;
+            return Err(EngineError::Answers { found, expected: planned.asks.len() });
+        }
+        self.counts.steps += 1;
+        for &(index, columns) in &planned.pieces {
+            let slot = &mut self.slots[index];
+            let prompt_len = slot.running.as_ref().map_or(0, |running| running.prompt_len);
+            let before = slot.computed.min(prompt_len);
+            slot.computed += columns;
+            self.counts.prompt_tokens += (slot.computed.min(prompt_len) - before) as u64;
+        }
+        for (&(index, is_draw), answers) in planned.asks.iter().zip(answers) {
+            if is_draw {
+                self.accept_draws(index, answers, now)?;
+            } else if let Some(running) = &mut self.slots[index].running {
+                running.take_score(&answers[0], self.text);
+            }
+        }
+        for &(index, _) in &planned.pieces {
+            self.finish_if_only_looking(index, now);
+        }
+        self.end_waits();
+        Ok(())
+    }
+
+    fn accept_draws(&mut self, index: usize, answers: &[Sampled], now: Duration) -> Result<(), EngineError> {
+        let Capacity { context, vocab, .. } = self.capacity;
+        for (pass, sampled) in answers.iter().enumerate() {
+            if sampled.token as usize >= vocab {
+                let message = format!("it drew token {} of a vocabulary of {vocab}", sampled.token);
+                return Err(EngineError::Other(message.into()));
+            }
+            let slot = &mut self.slots[index];
+            let Some(running) = &mut slot.running else { return Ok(()) };
+            // Each pass after the first has computed the position of the token before.
+            slot.computed += usize::from(pass > 0);
+            slot.tokens.push(sampled.token);
+            self.counts.completion_tokens += 1;
+            let (mut text, number) = (String::new(), running.number);
+            let end = running.take_token(sampled, self.text, slot.tokens.len(), context, &mut text, now);
+            if !text.is_empty() {
+                self.events.push(Event::Text { number, text, logprob: sampled.logprob });
+            }
+            if let Some(reason) = end {
+                self.finish(index, reason, now);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, index: usize, reason: FinishReason, now: Duration) {
+        let slot = &mut self.slots[index];
+        let Some(running) = slot.running.take() else { return };
+        slot.tokens.truncate(slot.computed);
+        let number = running.number;
+        let (request, answer, text) = running.finish(reason, now);
+        if !text.is_empty() {
+            self.events.push(Event::Text { number, text, logprob: None });
+        }
+        self.events.push(Event::Finished { number, request: Box::new(request), outcome: Ok(answer) });
+    }
+
+    /// Ends every request with what it has so far. Call it between a batch's answers and the next
+    /// plan.
+    pub fn stop(&mut self, now: Duration) {
+        for index in 0..self.slots.len() {
+            self.finish(index, FinishReason::Length, now);
+        }
+    }
+
+    /// Copies to every slot whose wait is over. A slot that ended early still has what it computed, since no
+    /// request can have been admitted to it since.
+    fn end_waits(&mut self) {
+        for index in 0..self.slots.len() {
+            let Some(Wait { slot: from, positions }) =
+                self.slots[index].running.as_ref().and_then(|r| r.wait)
+            else {
+                continue;
+            };
+            let source = &self.slots[from];
+            if source.running.is_some() && source.computed < positions {
+                continue;
+            }
+            let positions = positions.min(source.computed);
+            let slot = &mut self.slots[index];
+            let gained = positions.saturating_sub(slot.computed);
+            slot.computed += gained;
+            if let Some(running) = &mut slot.running {
+                running.wait = None;
+                running.add_shared(gained);
+            }
+            self.counts.prompt_tokens += gained as u64;
+            self.counts.shared_tokens += gained as u64;
+            if gained > 0 {
+                self.copy(from, index, positions);
+            }
+        }
+    }
+}
+
+impl Slot<'_> {
+    fn view(&self) -> View<'_> {
+        View {
+            tokens: &self.tokens,
+            computed: self.computed,
+            running: self.running.is_some(),
+            last_used: self.last_used,
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The GPU engine as the coach's work sees it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{Device, OpenDevice};
+use crate::engine::gpu::headless::GpuChoice;
+use crate::engine::gpu::{GpuEngine, GpuEngineError, Plan};
+use crate::engine::{Batch, Column, Engine, EngineError};
+use crate::forward::HookPoint;
+use crate::forward::gpu::network::Hook;
+
+impl Device for GpuEngine {
+    fn name(&self) -> String {
+        self.adapter().info.name.clone()
+    }
+
+    fn engine(&mut self) -> &mut dyn Engine {
+        self
+    }
+
+    fn watch(
+        &mut self,
+        tokens: &[u32],
+        points: &[HookPoint],
+    ) -> Result<HashMap<HookPoint, Vec<f32>>, EngineError> {
+        let columns =
+            (0..).zip(tokens).map(|(position, &token)| Column { token, slot: 0, position }).collect();
+        let batch = Batch { columns, repeats: 1, ..Batch::default() };
+        let count = tokens.len() as u32;
+        let wanted: Vec<u32> = (0..count).collect();
+        let hooks: Vec<Hook> = points.iter().map(|&point| Hook::watch(point, 0..count)).collect();
+        let hooked = self.logits_with_hooks(&batch, &wanted, &hooks)?;
+        Ok(hooked.watched.into_iter().map(|seen| (seen.point, seen.values)).collect())
+    }
+}
+
+/// How work opens a GPU: with each kernel in dispatches of its own, so that each can be compared and timed.
+pub fn open_device() -> Box<OpenDevice> {
+    Box::new(|model, context| {
+        let mut choice = GpuChoice::default();
+        let Ok(adapter) = choice.find() else { return Ok(None) };
+        let plan = Plan { whole_layers: false, ..Plan::usual(&adapter) };
+        match GpuEngine::with_plan(Arc::clone(model), 1, context, &choice, Some(plan)) {
+            Ok(engine) => Ok(Some(Box::new(engine))),
+            Err(GpuEngineError::Gpu(_)) => Ok(None),
+            Err(error) => Err(EngineError::Other(Box::new(error))),
+        }
+    })
+}

@@ -1,0 +1,136 @@
+//! The engine on the CPU: the reference forward pass, and the sampler on its logits.
+
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+
+use super::profile::{Profile, Stage};
+use super::{Ask, Batch, Capacity, Engine, EngineError, Sampled, answer};
+use crate::forward::cpu::{Column, Controls, CpuModel, ForwardError, Kernel, KvCache, Laps, Logits};
+use crate::forward::sampling::Sampler;
+
+/// The most columns of a pass: enough that reading the weights costs little per column, few enough that the
+/// answers that are running do not wait long for a prompt.
+const COLUMNS: usize = 128;
+
+/// A model on the CPU with places for some sequences.
+#[derive(Debug)]
+pub struct CpuEngine {
+    model: CpuModel,
+    cache: KvCache,
+    controls: Controls,
+    /// One for each thread.
+    samplers: Vec<Sampler>,
+}
+
+impl CpuEngine {
+    /// An engine for `slots` sequences of up to `context` positions.
+    pub fn new(model: CpuModel, slots: usize, context: usize) -> Self {
+        let cache = KvCache::new(model.config(), slots, context);
+        let samplers = (0..rayon::current_num_threads()).map(|_| Sampler::default()).collect();
+        Self { model, cache, controls: Controls::default(), samplers }
+    }
+
+    /// The factors by which heads and layers are muted or strengthened, from the next step on.
+    pub fn controls_mut(&mut self) -> &mut Controls {
+        &mut self.controls
+    }
+
+    fn copy_prefixes(&mut self, batch: &Batch) {
+        for copy in &batch.copies {
+            self.cache.copy(copy.from as usize, copy.to as usize);
+            self.cache.truncate(copy.to as usize, copy.positions as usize);
+        }
+    }
+
+    fn answer_asks(&mut self, batch: &Batch, logits: &Logits) -> Result<Vec<Vec<Sampled>>, EngineError> {
+        let pieces = batch.asks.chunks(batch.asks.len().div_ceil(self.samplers.len()).max(1));
+        let answers: Result<Vec<Vec<Vec<Sampled>>>, EngineError> = self
+            .samplers
+            .par_iter_mut()
+            .zip(pieces.collect::<Vec<_>>())
+            .map(|(sampler, asks)| {
+                let one = |ask: &Ask| {
+                    let row = logits.column(ask.column as usize).expect("every ask's column wanted logits");
+                    Ok(vec![answer(sampler, row, ask)?])
+                };
+                asks.iter().map(one).collect()
+            })
+            .collect();
+        answers.map(|pieces| pieces.into_iter().flatten().collect())
+    }
+}
+
+impl From<ForwardError> for EngineError {
+    fn from(error: ForwardError) -> Self {
+        match error {
+            ForwardError::Model(source) => Self::Model(source.to_string()),
+            other => Self::Other(Box::new(other)),
+        }
+    }
+}
+
+impl Engine for CpuEngine {
+    fn capacity(&self) -> Capacity {
+        Capacity {
+            slots: self.cache.slots(),
+            context: self.cache.capacity(),
+            vocab: self.model.config().vocab_size as usize,
+            columns: COLUMNS.max(self.cache.slots()),
+            repeats: 1,
+        }
+    }
+
+    fn step(&mut self, batch: &Batch) -> Result<Vec<Vec<Sampled>>, EngineError> {
+        self.copy_prefixes(batch);
+        let logits = self.model.forward(&mut self.cache, &columns(batch), &self.controls, None)?;
+        self.answer_asks(batch, &logits)
+    }
+
+    fn set_controls(&mut self, controls: &Controls) -> bool {
+        self.controls.clone_from(controls);
+        true
+    }
+
+    fn device(&self) -> String {
+        match rayon::current_num_threads() {
+            1 => "processor, 1 thread".into(),
+            threads => format!("processor, {threads} threads"),
+        }
+    }
+
+    fn profile(&mut self, batch: &Batch) -> Result<Option<Profile>, EngineError> {
+        let start = Instant::now();
+        self.copy_prefixes(batch);
+        let columns = columns(batch);
+        let mut laps = Laps::start();
+        let logits = self.model.forward_timed(&mut self.cache, &columns, &self.controls, &mut laps)?;
+        let choosing = Instant::now();
+        self.answer_asks(batch, &logits)?;
+        let choose = choosing.elapsed();
+        let stage = |kernel: Kernel| {
+            let lap = laps.of(kernel);
+            let is_read = kernel != Kernel::Logits || columns.iter().any(|column| column.wants_logits);
+            let weight_bytes = if is_read { self.model.weight_bytes(kernel, columns.len()) } else { 0 };
+            Stage { name: kernel.name(), dispatches: lap.runs, time: lap.time, weight_bytes }
+        };
+        let mut stages: Vec<Stage> = Kernel::ALL.into_iter().map(stage).collect();
+        stages.push(choose_stage(batch, choose));
+        Ok(Some(Profile { stages, total: start.elapsed(), passes: 1 }))
+    }
+}
+
+fn columns(batch: &Batch) -> Vec<Column> {
+    let column = |(column, wants_logits): (&super::Column, bool)| Column {
+        token: column.token,
+        slot: column.slot,
+        position: column.position,
+        wants_logits,
+    };
+    batch.columns.iter().zip(batch.wants_logits()).map(column).collect()
+}
+
+fn choose_stage(batch: &Batch, time: Duration) -> Stage {
+    let dispatches = u64::from(!batch.asks.is_empty());
+    Stage { name: "choose", dispatches, time, weight_bytes: 0 }
+}

@@ -1,0 +1,58 @@
+//! Draws on the device: what is written for them, and what is left to the CPU's sampler.
+
+use bevy::render::renderer::RenderQueue;
+
+use crate::engine::{Ask, AskKind};
+use crate::forward::gpu::network::{Choice, MOST_BIASES, MOST_RECENT, Network};
+use crate::forward::sampling::SamplingWords;
+
+/// Whether the device can answer by itself: a draw within the sizes of its buffers, and nothing about it.
+pub(super) fn draws_on_device(ask: &Ask) -> bool {
+    let AskKind::Draw { window, window_limit, bias, .. } = &ask.kind else { return false };
+    let most = MOST_RECENT as usize;
+    let fits = window.len() <= most && *window_limit as usize <= most && bias.len() <= MOST_BIASES as usize;
+    fits && !ask.logprob && ask.top == 0
+}
+
+/// How all the draws of a step are made.
+pub(super) fn choice(draws: &[Ask]) -> Choice {
+    let is_greedy = |ask: &Ask| match &ask.kind {
+        AskKind::Draw { words, window, bias, .. } => {
+            words.temperature <= 0.0 && window.is_empty() && bias.is_empty()
+        }
+        AskKind::Score { .. } => false,
+    };
+    match draws {
+        [] => Choice::None,
+        _ if draws.iter().all(is_greedy) => Choice::Greedy,
+        _ => Choice::Chain,
+    }
+}
+
+/// Writes how each row of logits is to be drawn from.
+pub(super) fn write_draws(network: &Network, queue: &RenderQueue, draws: &[Ask]) {
+    let (buffers, stride) = (&network.buffers.sampling, network.sizes.recent_stride());
+    let zeros = vec![0u32; draws.len() * (network.sizes.repeats as usize + 1)];
+    let mut all_words = Vec::with_capacity(draws.len());
+    for (row, ask) in (0..).zip(draws) {
+        let AskKind::Draw { words, window, window_limit, bias } = &ask.kind else { continue };
+        let (window_start, bias_start) = (row * stride, row * MOST_BIASES);
+        if !window.is_empty() {
+            queue.write_buffer(&buffers.recent, u64::from(window_start) * 4, bytemuck::cast_slice(window));
+        }
+        if !bias.is_empty() {
+            let pairs: Vec<[u32; 2]> = bias.iter().map(|&(token, bias)| [token, bias.to_bits()]).collect();
+            queue.write_buffer(&buffers.biases, u64::from(bias_start) * 8, bytemuck::cast_slice(&pairs));
+        }
+        all_words.push(SamplingWords {
+            window_start,
+            window_len: window.len() as u32,
+            bias_start,
+            bias_len: bias.len() as u32,
+            window_limit: *window_limit,
+            ..*words
+        });
+    }
+    queue.write_buffer(&buffers.drawn, 0, bytemuck::cast_slice(&zeros));
+    queue.write_buffer(&buffers.words, 0, bytemuck::cast_slice(&all_words));
+}

@@ -1,0 +1,52 @@
+//! What each kernel takes: all its dispatches of a step by themselves, between two waits. Where the model is streamed, they run on the tiles that are there;
+//! what the step takes beyond them is the streaming.
+
+use std::time::{Duration, Instant};
+
+use super::GpuEngine;
+use crate::engine::{Batch, Engine, EngineError, Profile, Stage};
+use crate::forward::gpu::kernels::readings;
+use crate::forward::gpu::network::{Choice, Step};
+
+/// Runs a batch as [`Engine::step`] does, after a look at each of its kernels.
+pub(super) fn profile(engine: &mut GpuEngine, batch: &Batch) -> Result<Profile, EngineError> {
+    let (columns, wanted) = (batch.columns.len() as u32, batch.asks.len() as u32);
+    let passes = batch.repeats.max(1);
+    let mut stages = Vec::new();
+    // What its kernels take to compile is no part of what they take.
+    engine.step(batch)?;
+    for kernel in engine.network().0.kernels(columns) {
+        let time = run_alone(engine, batch, kernel.name)?;
+        let of_rows = matches!(kernel.name, "logits" | "choose");
+        let dispatched = !of_rows || wanted > 0;
+        let together = if of_rows { wanted } else { columns };
+        stages.push(Stage {
+            name: kernel.name,
+            dispatches: if dispatched { kernel.dispatches * u64::from(passes) } else { 0 },
+            time: time * passes,
+            weight_bytes: kernel.weight_bytes * u64::from(readings(together) * passes),
+        });
+    }
+    let start = Instant::now();
+    engine.step(batch)?;
+    Ok(Profile { stages, total: start.elapsed(), passes })
+}
+
+/// Runs all dispatches of one kernel of a step, and tells how long that takes.
+pub(super) fn run_alone(
+    engine: &mut GpuEngine,
+    batch: &Batch,
+    kernel: &'static str,
+) -> Result<Duration, EngineError> {
+    let (columns, wanted) = (batch.columns.len() as u32, batch.asks.len() as u32);
+    let rows: Vec<u32> = batch.asks.iter().map(|ask| ask.column).collect();
+    let tokens = batch.columns.iter().map(|column| column.token).collect();
+    engine.write_columns(batch, &rows);
+    engine.wait()?;
+    let choose = if wanted > 0 { Choice::Greedy } else { Choice::None };
+    let step = Step { columns, wanted, choose, tokens, only: Some(kernel), ..Step::default() };
+    let start = Instant::now();
+    engine.run_step(step, 1)?;
+    engine.wait()?;
+    Ok(start.elapsed())
+}

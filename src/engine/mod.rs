@@ -1,0 +1,200 @@
+//! What runs a model: a [`Batch`] goes in, tokens and the asked log-probabilities come out. [`CpuEngine`] runs it on the
+//! processor, `gpu` on an adapter.
+//!
+//! The scheduler plans batches and accepts their results; an [`Engine`] only runs them. An engine on the GPU
+//! samples there and gives back a few words per ask; one on the CPU computes logits and hands them to
+//! [`answer`]. A driver inside a render graph need not implement [`Engine`] at all: it can take a batch from the
+//! scheduler in one frame and hand in its results in a later one.
+
+use crate::forward::cpu::Controls;
+use crate::forward::sampling::{Key, Sampler, SamplingError, SamplingParams, SamplingWords};
+use crate::residency::Figures;
+
+mod cpu;
+#[cfg(feature = "world")]
+pub mod gpu;
+mod profile;
+
+pub use crate::forward::sampling::Sampled;
+pub use cpu::CpuEngine;
+pub use profile::{Profile, Stage};
+
+/// What an engine can hold and do at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// How many sequences have a place in the KV cache.
+    pub slots: usize,
+    /// How many positions each of them has.
+    pub context: usize,
+    /// How many tokens the model knows.
+    pub vocab: usize,
+    /// The most columns of one forward pass.
+    pub columns: usize,
+    /// The most tokens per sequence of one submit: over 1 where drawn tokens are fed back on the device.
+    pub repeats: usize,
+}
+
+/// One token at one position of one sequence: a column of the activations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Column {
+    /// The token that goes in.
+    pub token: u32,
+    /// The sequence it belongs to.
+    pub slot: u32,
+    /// Its position there. Keys and values before it are in the slot's cache or in this batch.
+    pub position: u32,
+}
+
+/// Keys and values to copy from one slot to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PrefixCopy {
+    /// The slot that has them.
+    pub from: u32,
+    /// The slot that gets them.
+    pub to: u32,
+    /// How many positions, counted from 0.
+    pub positions: u32,
+}
+
+/// A question about the logits of one column.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ask {
+    /// The column, as an index into the batch's.
+    pub column: u32,
+    /// Draw a token, or score a given one.
+    pub kind: AskKind,
+    /// Whether the log-probability of the token is wanted.
+    pub logprob: bool,
+    /// How many of the most probable tokens are wanted, with their log-probabilities.
+    pub top: u32,
+}
+
+impl Ask {
+    /// The most probable token after a column, and nothing about it: the draw that costs least.
+    pub fn greedy(column: u32) -> Self {
+        let words = SamplingParams::greedy().words(Key::new(0, 0), 0);
+        let kind = AskKind::Draw { words, window: Vec::new(), window_limit: 0, bias: Vec::new() };
+        Self { column, kind, logprob: false, top: 0 }
+    }
+}
+
+/// What an [`Ask`] wants to know.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AskKind {
+    /// Which token comes next.
+    Draw {
+        /// How to choose, as a kernel reads it.
+        words: SamplingWords,
+        /// The recent tokens that penalties look at, oldest first; empty where there are no penalties.
+        window: Vec<u32>,
+        /// The length at which the window starts to lose its oldest token, for engines that repeat.
+        window_limit: u32,
+        /// Biases of single tokens.
+        bias: Vec<(u32, f32)>,
+    },
+    /// How probable this token is.
+    Score {
+        /// The token.
+        token: u32,
+    },
+}
+
+/// One submit: first the copies in their order, then one forward pass over the columns, then the asks.
+///
+/// Where `repeats` is over 1, every column has a draw, and after each pass the drawn token becomes the next
+/// pass's column at the next position, with `words.index` one higher and the window one token on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    /// Keys and values to copy first.
+    pub copies: Vec<PrefixCopy>,
+    /// The columns, those of one slot in ascending positions.
+    pub columns: Vec<Column>,
+    /// The questions, at ascending columns.
+    pub asks: Vec<Ask>,
+    /// How many passes.
+    pub repeats: u32,
+}
+
+impl Batch {
+    /// Whether the logits of each column are wanted.
+    pub fn wants_logits(&self) -> Vec<bool> {
+        let mut wants = vec![false; self.columns.len()];
+        for ask in &self.asks {
+            wants[ask.column as usize] = true;
+        }
+        wants
+    }
+}
+
+/// Why an engine could not run a batch. Every one ends the run: what was finished before is kept.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The device is gone.
+    #[error("the device was lost: {0}")]
+    DeviceLost(String),
+    /// A tile of the model does not match its checksum, or could not be read.
+    #[error("the model is damaged: {0}")]
+    Model(String),
+    /// No token could be chosen.
+    #[error(transparent)]
+    Sampling(#[from] SamplingError),
+    /// The engine gave back something other than one answer per ask and pass.
+    #[error("the engine gave {found} answers for {expected} asks")]
+    Answers {
+        /// How many came back.
+        found: usize,
+        /// How many were due.
+        expected: usize,
+    },
+    /// Anything else.
+    #[error("{0}")]
+    Other(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Something that runs batches to their end before it returns.
+pub trait Engine {
+    /// What it can hold and do.
+    fn capacity(&self) -> Capacity;
+
+    /// Runs a batch. The result has, for every ask in order, its answers: one per pass. An engine that cannot repeat a batch may
+    /// stop after the first pass.
+    fn step(&mut self, batch: &Batch) -> Result<Vec<Vec<Sampled>>, EngineError>;
+
+    /// Mutes or strengthens heads and layers from the next step on; keys and values of earlier steps are not computed anew. False where
+    /// the engine cannot.
+    fn set_controls(&mut self, controls: &Controls) -> bool {
+        let _ = controls;
+        false
+    }
+
+    /// What computes, in a few words.
+    fn device(&self) -> String {
+        "unknown".into()
+    }
+
+    /// What the streaming of the model's tiles has done; `None` where all of them are there.
+    fn residency(&self) -> Option<Figures> {
+        None
+    }
+
+    /// Runs a batch as [`step`](Self::step) does and tells how long each stage took. `None` where the engine cannot
+    /// tell; the batch has not run then.
+    fn profile(&mut self, batch: &Batch) -> Result<Option<Profile>, EngineError> {
+        let _ = batch;
+        Ok(None)
+    }
+}
+
+/// Answers one ask from the logits of its column.
+pub fn answer(sampler: &mut Sampler, logits: &[f32], ask: &Ask) -> Result<Sampled, SamplingError> {
+    let token = match &ask.kind {
+        AskKind::Draw { words, window, bias, .. } => sampler.draw(logits, words, window, bias)?,
+        AskKind::Score { token } => *token,
+    };
+    if ask.logprob || ask.top > 0 {
+        sampler.score(logits, token, ask.top as usize)
+    } else {
+        Ok(Sampled { token, ..Sampled::default() })
+    }
+}

@@ -1,0 +1,57 @@
+//! `gate_up`: RMS norm, the gate and up matrices, and `silu(gate) * up`.
+
+use rayon::prelude::*;
+
+use super::Column;
+use super::activations::Panels;
+use super::hooks::Tap;
+use super::lanes::LANES;
+use super::matrix::Matrix;
+use super::multiply::multiply_row_group;
+use super::norm::normalise;
+use super::project::add_bias;
+use crate::forward::HookPoint;
+use crate::forward::params::GateUpParams;
+
+/// Writes the hidden activations of every column to `gate`; `normed` and `up` are scratch. `weights` are the tiles of gate and up, `norm` the
+/// norm's weight, `biases` those of gate and up, empty where there are none.
+pub(super) fn gate_up(
+    params: &GateUpParams,
+    (weights, norm, biases): ([&[u8]; 2], &[f32], [&[f32]; 2]),
+    (layer, columns): (u32, &[Column]),
+    residual: &Panels,
+    [normed, gate, up]: [&mut Panels; 3],
+    tap: &mut Tap<'_>,
+) {
+    normalise(params.norm_epsilon, norm, residual, normed);
+    tap.panels(HookPoint::FeedForwardNorm(layer), columns, normed);
+    let matrices = [Matrix::new(&params.gate, weights[0]), Matrix::new(&params.up, weights[1])];
+    gate.resize(matrices[0].rows(), columns.len());
+    up.resize(matrices[1].rows(), columns.len());
+    let panel = LANES * columns.len();
+    let input = normed.input(&matrices.each_ref());
+    let watched = tap.wants(HookPoint::Gate(layer)) || tap.wants(HookPoint::Up(layer));
+    let groups = gate.as_mut_slice().par_chunks_mut(panel).zip(up.as_mut_slice().par_chunks_mut(panel));
+    groups.enumerate().for_each(|(group, (gate, up))| {
+        multiply_row_group(&matrices[0], group, &input, gate);
+        multiply_row_group(&matrices[1], group, &input, up);
+        add_bias(biases[0], group, gate);
+        add_bias(biases[1], group, up);
+        if !watched {
+            activate(gate, up);
+        }
+    });
+    if watched {
+        tap.panels(HookPoint::Gate(layer), columns, gate);
+        tap.panels(HookPoint::Up(layer), columns, up);
+        activate(gate.as_mut_slice(), up.as_slice());
+    }
+    tap.panels(HookPoint::Hidden(layer), columns, gate);
+}
+
+/// `silu(gate) * up`, in place of the gate.
+fn activate(gate: &mut [f32], up: &[f32]) {
+    for (gate, up) in gate.iter_mut().zip(up) {
+        *gate = *gate / (1.0 + (-*gate).exp()) * up;
+    }
+}

@@ -1,0 +1,95 @@
+//! A matrix as it lies in the file, maybe with tiles that were edited since: a walk over the chunks of a row group in the order of their bytes.
+
+use super::unpack::{CHUNK, Planes};
+use crate::forward::params::MatrixParams;
+use crate::model::encoding::Encoding;
+use crate::model::planes::{LINE_BYTES, plane_lines, planes, row_group_lines};
+
+/// Tiles of a matrix whose bytes are others than those of the file, in their order: where each begins in the bytes of all, and its own bytes.
+pub type Edited<'a> = [(usize, &'a [u8])];
+
+/// A matrix: its shape and its tiles' bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a> {
+    params: MatrixParams,
+    encoding: Encoding,
+    bytes: &'a [u8],
+    edited: &'a Edited<'a>,
+}
+
+/// The part of a row group that lies in one tile.
+pub struct Segment<'a> {
+    /// First column.
+    pub first_column: usize,
+    /// Chunks of 32 columns; the last may be partial in the plain floats.
+    pub chunks: usize,
+    /// The planes.
+    pub planes: Planes<'a>,
+}
+
+impl<'a> Matrix<'a> {
+    /// A matrix over the bytes of its tiles.
+    ///
+    /// # Panics
+    /// When the encoding is unknown or the bytes are not those of its lines: parameters come from the tensor table, which was
+    /// checked when the model was opened.
+    pub fn new(params: &MatrixParams, bytes: &'a [u8]) -> Self {
+        let encoding =
+            Encoding::from_ggml(params.encoding).expect("parameters are made from a checked tensor");
+        let matrix = Self { params: *params, encoding, bytes, edited: &[] };
+        let expected = matrix.row_groups() as u64 * u64::from(params.lines_per_row_group) * LINE_BYTES;
+        assert_eq!(bytes.len() as u64, expected, "bytes of the tiles of {params:?}");
+        matrix
+    }
+
+    /// The same with edited tiles.
+    pub fn edited(self, edited: &'a Edited<'a>) -> Self {
+        Self { edited, ..self }
+    }
+
+    /// Outputs.
+    pub fn rows(&self) -> usize {
+        self.params.rows as usize
+    }
+
+    /// Inputs.
+    pub fn columns(&self) -> usize {
+        self.params.columns as usize
+    }
+
+    /// How its weights are stored.
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Groups of 64 rows.
+    pub fn row_groups(&self) -> usize {
+        self.rows().div_ceil(super::lanes::LANES)
+    }
+
+    /// The parts of a row group, one per tile, in the order of their bytes.
+    pub fn segments(&self, group: usize) -> impl Iterator<Item = Segment<'a>> + use<'a> {
+        let Self { params, encoding, bytes, edited } = *self;
+        let (columns, per_tile) = (params.columns as usize, params.columns_per_tile as usize);
+        let size = params.lines_per_row_group as usize * LINE_BYTES as usize;
+        let mut start = group * size;
+        (0..columns).step_by(per_tile).map(move |first_column| {
+            let width = per_tile.min(columns - first_column);
+            let size = (row_group_lines(encoding, width as u64) * LINE_BYTES) as usize;
+            // The last edited tile that begins no later has the bytes, if it reaches so far.
+            let before = edited.partition_point(|(first, _)| *first <= start);
+            let of_edited = before.checked_sub(1).and_then(|at| {
+                let (first, bytes) = edited[at];
+                bytes.get(start - first..)?.get(..size)
+            });
+            let mut rest = of_edited.unwrap_or_else(|| &bytes[start..start + size]);
+            start += size;
+            let mut of_tile: Planes<'a> = [&[]; 4];
+            for (slot, plane) in of_tile.iter_mut().zip(planes(encoding)) {
+                let lines = plane_lines(encoding, plane, width as u64) as usize;
+                (*slot, rest) = rest.split_at(lines * LINE_BYTES as usize);
+            }
+            Segment { first_column, chunks: width.div_ceil(CHUNK), planes: of_tile }
+        })
+    }
+}

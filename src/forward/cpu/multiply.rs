@@ -1,0 +1,277 @@
+//! A row group of a matrix times every column: the one place where weights meet activations.
+//!
+//! In: a matrix in its tiles and the columns' activations. Out: 64 sums per column. Bytes are read
+//! once, in the order of the file, and a chunk of 64 rows by 32 columns is unpacked once for all
+//! columns. Quantised weights stay integers, and the block's scale is applied to the exact sum of
+//! the products; plain floats are multiplied as they are. Either way the additions to a column's
+//! sum and their order are the same for one column as for many: what is computed beside a column
+//! does not change a bit of it.
+
+use pulp::{Arch, Simd, WithSimd};
+
+use super::activations::Input;
+use super::fixed::{Portable, Products, Rounded};
+use super::lanes::{LANES, multiply_add};
+use super::matrix::Matrix;
+use super::unpack::{CHUNK, Quants, Values, quants, scales_differ, values};
+
+/// Columns of floats whose sums are held in registers together: with two vectors of rows each,
+/// twelve of the sixteen registers of AVX2.
+const BLOCK: usize = 6;
+
+/// Writes row group `group` of `matrix * input` to `out`: 64 sums per column, the rows past the matrix zero.
+pub fn multiply_row_group(matrix: &Matrix<'_>, group: usize, input: &Input<'_>, out: &mut [f32]) {
+    match Arch::new() {
+        #[cfg(target_arch = "x86_64")]
+        Arch::V4(simd) => Simd::vectorize(simd, Multiply { matrix, group, input, out, products: simd }),
+        #[cfg(target_arch = "x86_64")]
+        Arch::V3(simd) => Simd::vectorize(simd, Multiply { matrix, group, input, out, products: simd }),
+        other => other.dispatch(Multiply { matrix, group, input, out, products: Portable }),
+    }
+}
+
+struct Multiply<'a, P> {
+    matrix: &'a Matrix<'a>,
+    group: usize,
+    input: &'a Input<'a>,
+    out: &'a mut [f32],
+    products: P,
+}
+
+impl<P: Products> WithSimd for Multiply<'_, P> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { matrix, group, input, out, products } = self;
+        let (out, _) = out.as_chunks_mut::<LANES>();
+        out.as_flattened_mut().fill(0.0);
+        let encoding = matrix.encoding();
+        let (mut packed, mut unpacked) = (Quants::default(), Values::default());
+        for segment in matrix.segments(group) {
+            for chunk in 0..segment.chunks {
+                let first = segment.first_column + chunk * CHUNK;
+                if encoding.is_quantised() {
+                    quants(encoding, &segment.planes, chunk, &mut packed);
+                    let x = input.rounded(first, packed.signed);
+                    match (packed.signed, scales_differ(encoding)) {
+                        (true, _) => multiply_quants::<S, P, true, 8>(products, &packed, x, out),
+                        (false, false) => multiply_quants::<S, P, false, 8>(products, &packed, x, out),
+                        (false, true) => multiply_quants::<S, P, false, 4>(products, &packed, x, out),
+                    }
+                } else {
+                    values(encoding, &segment.planes, chunk, &mut packed, &mut unpacked);
+                    multiply_values(simd, &unpacked, input, first, out);
+                }
+            }
+        }
+    }
+}
+
+/// Adds a chunk times every column to the sums; `WORDS` words of a row, all or half of them, share
+/// a scale.
+#[inline(always)]
+fn multiply_quants<S: Simd, P: Products, const SIGNED: bool, const WORDS: usize>(
+    products: P,
+    quants: &Quants,
+    x: &[Rounded],
+    out: &mut [[f32; LANES]],
+) {
+    // A signed byte is widened in three instructions, which two columns share. Else a column by
+    // itself is the fastest, by 0 to 4 % before two and by 15 % before four: what is loaded most
+    // often are activations, and one column's meet four vectors of rows each.
+    if SIGNED {
+        multiply_columns::<S, P, SIGNED, WORDS, 2>(products, quants, x, out);
+    } else {
+        multiply_columns::<S, P, SIGNED, WORDS, 1>(products, quants, x, out);
+    }
+}
+
+/// The same, `COLUMNS` columns at a time.
+#[inline(always)]
+fn multiply_columns<S: Simd, P: Products, const SIGNED: bool, const WORDS: usize, const COLUMNS: usize>(
+    products: P,
+    quants: &Quants,
+    x: &[Rounded],
+    out: &mut [[f32; LANES]],
+) {
+    let (blocks, rest) = out.as_chunks_mut::<COLUMNS>();
+    let (x, x_rest) = x.as_chunks::<COLUMNS>();
+    for (x, out) in x.iter().zip(blocks) {
+        multiply_few::<S, P, SIGNED, WORDS, COLUMNS>(products, quants, x, out);
+    }
+    for (x, out) in x_rest.as_chunks::<1>().0.iter().zip(rest.as_chunks_mut::<1>().0) {
+        multiply_few::<S, P, SIGNED, WORDS, 1>(products, quants, x, out);
+    }
+}
+
+/// Adds a chunk times `COLUMNS` columns to their sums.
+#[inline(always)]
+fn multiply_few<S: Simd, P: Products, const SIGNED: bool, const WORDS: usize, const COLUMNS: usize>(
+    products: P,
+    quants: &Quants,
+    x: &[Rounded; COLUMNS],
+    out: &mut [[f32; LANES]; COLUMNS],
+) {
+    let (words, _) = quants.bytes.as_chunks::<WORDS>();
+    for (part, words) in words.iter().enumerate() {
+        let fours = x.each_ref().map(|x| &x.fours.as_chunks::<WORDS>().0[part]);
+        let mut integers = [[0; LANES]; COLUMNS];
+        products.products::<SIGNED, WORDS, COLUMNS>(words, fours, &mut integers);
+        let (scale, offset) = (&quants.scale[part], &quants.offset[part]);
+        for ((x, integers), sums) in x.iter().zip(&integers).zip(out.iter_mut()) {
+            let total = if WORDS < CHUNK / 4 { x.sums[part] } else { x.sums[0] + x.sums[1] };
+            for row in 0..LANES {
+                let sum = multiply_add::<S>(offset[row], total, sums[row]);
+                sums[row] = multiply_add::<S>(scale[row] * x.scale, integers[row] as f32, sum);
+            }
+        }
+    }
+}
+
+/// Adds a chunk times every column to the sums.
+#[inline(always)]
+fn multiply_values<S: Simd>(
+    simd: S,
+    values: &Values,
+    input: &Input<'_>,
+    first: usize,
+    out: &mut [[f32; LANES]],
+) {
+    let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
+    let mut column = 0;
+    for block in blocks {
+        multiply_block(simd, values, input, first, column, block);
+        column += BLOCK;
+    }
+    let (pairs, rest) = rest.as_chunks_mut::<2>();
+    for pair in pairs {
+        multiply_block(simd, values, input, first, column, pair);
+        column += 2;
+    }
+    for one in rest.as_chunks_mut::<1>().0 {
+        multiply_block(simd, values, input, first, column, one);
+    }
+}
+
+/// Adds a chunk times `COLUMNS` columns from `column` to their sums.
+#[inline(always)]
+fn multiply_block<S: Simd, const COLUMNS: usize>(
+    simd: S,
+    values: &Values,
+    input: &Input<'_>,
+    first: usize,
+    column: usize,
+    out: &mut [[f32; LANES]; COLUMNS],
+) {
+    let x: [&[f32; CHUNK]; COLUMNS] = std::array::from_fn(|index| input.chunk(column + index, first));
+    let pairs = LANES / (2 * S::F32_LANES);
+    for pair in 0..pairs {
+        let mut sums = [[simd.splat_f32s(0.0); 2]; COLUMNS];
+        for (sums, out) in sums.iter_mut().zip(out.iter()) {
+            let vectors = S::as_simd_f32s(out).0;
+            *sums = [vectors[2 * pair], vectors[2 * pair + 1]];
+        }
+        for (k, rows) in values.0.iter().enumerate() {
+            let vectors = S::as_simd_f32s(rows).0;
+            let (low, high) = (vectors[2 * pair], vectors[2 * pair + 1]);
+            for index in 0..COLUMNS {
+                let x = simd.splat_f32s(x[index][k]);
+                sums[index][0] = simd.mul_add_e_f32s(low, x, sums[index][0]);
+                sums[index][1] = simd.mul_add_e_f32s(high, x, sums[index][1]);
+            }
+        }
+        for (sums, out) in sums.iter().zip(out.iter_mut()) {
+            let vectors = S::as_mut_simd_f32s(out).0;
+            (vectors[2 * pair], vectors[2 * pair + 1]) = (sums[0], sums[1]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::forward::params::MatrixParams;
+    use crate::model::Encoding;
+    use crate::model::dequant::dequantize;
+    use crate::model::rearrange::scatter;
+    use crate::model::tensors::lay_out;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(120))]
+        /// One row may span several tiles, rows need not fill a group, columns need not fill a block: the sums are those of the
+        /// reference decoder's weights in f64, within the rounding of a sum of that many products.
+        #[test]
+        fn products_are_those_of_the_decoded_weights(
+            encoding in prop::sample::select(Encoding::ALL.to_vec()),
+            blocks in 1usize..9, rows in 1usize..150, wide: bool, count in 1usize..15, seed: u64,
+        ) {
+            let columns = match (encoding.block_len(), wide) {
+                (1, false) => blocks * 13,
+                (1, true) => 700 + blocks * 13,
+                (32, true) => 1600 + blocks * 32,
+                (len, _) => blocks * len,
+            };
+            let mut state = seed | 1;
+            let mut next = || {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                state >> 40
+            };
+            let row_bytes = encoding.row_bytes(columns as u64).unwrap() as usize;
+            let mut data: Vec<u8> = (0..row_bytes * rows).map(|_| next() as u8).collect();
+            tame(encoding, &mut data);
+            let tensors = lay_out(vec![("m".into(), vec![columns as u64, rows as u64], encoding)]).unwrap();
+            let tiling = tensors[0].tiling;
+            let mut bytes = vec![0; (tiling.line_count() * 1024) as usize];
+            for shape in tiling.tiles() {
+                let band = &data[shape.rows.start as usize * row_bytes..shape.rows.end as usize * row_bytes];
+                let lines = shape.lines.start as usize * 1024..shape.lines.end as usize * 1024;
+                scatter(&tiling, &shape, band, &mut bytes[lines]);
+            }
+            let stride = columns.next_multiple_of(LANES);
+            let mut x = vec![0.0; stride * count];
+            for x in x.chunks_exact_mut(stride) {
+                x[..columns].iter_mut().for_each(|x| *x = next() as f32 / (1 << 23) as f32 - 1.0);
+            }
+            let mut weights = vec![0.0; rows * columns];
+            dequantize(encoding, &data, &mut weights);
+
+            let params = MatrixParams::new(&tensors[0]).unwrap();
+            let matrix = Matrix::new(&params, &bytes);
+            for group in 0..matrix.row_groups() {
+                let mut out = vec![f32::NAN; LANES * count];
+                multiply_row_group(&matrix, group, &Input::rows(&x, stride, &[&matrix]), &mut out);
+                for (column, out) in out.chunks_exact(LANES).enumerate() {
+                    for (lane, &found) in out.iter().enumerate() {
+                        let row = group * LANES + lane;
+                        let products = weights.chunks_exact(columns).nth(row).unwrap_or(&[]).iter().zip(&x[column * stride..]);
+                        let products = products.map(|(&weight, &x)| f64::from(weight) * f64::from(x));
+                        let (sum, size) = products.fold((0.0, 0.0), |(sum, size), p| (sum + p, size + p.abs()));
+                        let error = (f64::from(found) - sum).abs();
+                        prop_assert!(error <= size * 3e-6 + 1e-9, "{encoding} {columns} row {row}: {found} for {sum}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes every scale a half between 2^-7 and 2^-3, positive or negative, so that no block drowns another.
+    fn tame(encoding: Encoding, data: &mut [u8]) {
+        let offsets: &[usize] = match encoding {
+            Encoding::F32 | Encoding::BF16 => &[],
+            Encoding::F16 | Encoding::Q4_0 | Encoding::Q5_0 | Encoding::Q8_0 => &[1],
+            Encoding::Q4_1 | Encoding::Q5_1 | Encoding::Q4_K | Encoding::Q5_K => &[1, 3],
+            Encoding::Q6_K => &[209],
+        };
+        for block in data.chunks_exact_mut(encoding.block_bytes()) {
+            offsets.iter().for_each(|&offset| block[offset] = block[offset] & 0x8f | 0x20);
+            match encoding {
+                Encoding::F32 => block[3] = block[3] & 0x80 | 0x3c,
+                Encoding::BF16 => block[1] = block[1] & 0x80 | 0x3c,
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! A caller's change to values on their way.
+
+use super::{
+    KernelSource,
+    layout::{Bound::*, layout},
+};
+use crate::forward::params::ChangeParams;
+
+/// The kernel as it is written down.
+pub const SOURCE: KernelSource = KernelSource {
+    name: "change",
+    layout: |textures| {
+        layout("change", &[Params(size_of::<ChangeParams>()), Read, Read, Write, Read], textures)
+    },
+    variants: || vec![vec![]],
+};
+
+/// The workgroups that change all columns.
+pub fn workgroups(params: &ChangeParams) -> [u32; 3] {
+    [params.features.div_ceil(32), params.columns, 1]
+}

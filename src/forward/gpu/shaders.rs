@@ -1,0 +1,254 @@
+//! The shaders: the table of their names, their text, and the handles that keep them loaded.
+//!
+//! Every file of the top-level `shaders/` folder is embedded in the binary. A folder given at run time may replace
+//! any of them, file by file, so that a kernel can be changed without building the program. A file with a first
+//! line `#define_import_path pixel_llm::NAME` is a library; any other is the one entry file of the kernel of its
+//! name, or draws the map.
+
+use std::{
+    collections::BTreeMap,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use bevy::{
+    prelude::*,
+    render::RenderApp,
+    shader::{Shader, ShaderImport, ValidateShader},
+};
+
+macro_rules! embed {
+    ($($name:literal),* $(,)?) => {
+        /// Every shader: its name in `shaders/`, and its text as it was when the program was built.
+        pub const EMBEDDED: &[(&str, &str)] = &[$(($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $name)))),*];
+    };
+}
+
+embed![
+    "activations.wgsl",
+    "attend.wgsl",
+    "block.wgsl",
+    "bytes.wgsl",
+    "cache.wgsl",
+    "change.wgsl",
+    "choose.wgsl",
+    "columns.wgsl",
+    "down.wgsl",
+    "embed.wgsl",
+    "encoding.wgsl",
+    "encodings/bf16.wgsl",
+    "encodings/f16.wgsl",
+    "encodings/f32.wgsl",
+    "encodings/q4_0.wgsl",
+    "encodings/q4_1.wgsl",
+    "encodings/q4_k.wgsl",
+    "encodings/q5_0.wgsl",
+    "encodings/q5_1.wgsl",
+    "encodings/q5_k.wgsl",
+    "encodings/q6_k.wgsl",
+    "encodings/q8_0.wgsl",
+    "fifth_bit.wgsl",
+    "filter.wgsl",
+    "gate_up.wgsl",
+    "k_scales.wgsl",
+    "lanes.wgsl",
+    "layer_bindings.wgsl",
+    "logits.wgsl",
+    "measure.wgsl",
+    "meeting.wgsl",
+    "multiply.wgsl",
+    "nibbles.wgsl",
+    "noise.wgsl",
+    "page.wgsl",
+    "penalise.wgsl",
+    "phases/add.wgsl",
+    "phases/attend.wgsl",
+    "phases/gate_up.wgsl",
+    "phases/qkv.wgsl",
+    "phases/rotate.wgsl",
+    "project.wgsl",
+    "qkv.wgsl",
+    "rotate.wgsl",
+    "row.wgsl",
+    "sampling.wgsl",
+    "split.wgsl",
+    "types.wgsl",
+    "view/bindings.wgsl",
+    "view/bytes.wgsl",
+    "view/colour.wgsl",
+    "view/levels.wgsl",
+    "view/light.wgsl",
+    "view/marks.wgsl",
+    "view/super_blocks.wgsl",
+    "view/tiles.wgsl",
+    "view/weight.wgsl",
+    "whole_layer.wgsl",
+];
+
+/// A shader is a few hundred lines of text; a file beyond this was named by mistake.
+pub const MAX_SHADER_BYTES: u64 = 1 << 20;
+
+/// What can go wrong with a shader that replaces an embedded one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShaderError {
+    /// The file is there but cannot be read as text.
+    #[error("cannot read the shader {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is larger than any shader.
+    #[error("the shader {} is over the limit of {MAX_SHADER_BYTES} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// One shader's text and whether it is our own.
+#[derive(Clone, Debug)]
+pub struct ShaderSource {
+    /// Its name in `shaders/`, such as `embed.wgsl`.
+    pub name: &'static str,
+    /// WGSL with naga_oil's directives.
+    pub text: String,
+    /// The file that replaced the embedded text, if one did.
+    pub replaced_by: Option<PathBuf>,
+}
+
+/// Every shader's text, with the files of `folder` in the place of the embedded ones of the same name.
+pub fn load_sources(folder: Option<&Path>) -> Result<Vec<ShaderSource>, ShaderError> {
+    let load = |&(name, embedded): &(&'static str, &str)| {
+        let path = folder.map(|folder| folder.join(name)).filter(|path| path.is_file());
+        let text = match &path {
+            Some(path) => read_shader(path)?,
+            None => embedded.to_owned(),
+        };
+        Ok(ShaderSource { name, text, replaced_by: path })
+    };
+    EMBEDDED.iter().map(load).collect()
+}
+
+fn read_shader(path: &Path) -> Result<String, ShaderError> {
+    let failed = |source| ShaderError::Read { path: path.to_owned(), source };
+    let mut text = String::new();
+    let file = crate::files::open_regular(path).map_err(failed)?;
+    // One byte over the limit is enough to know that the file is over it.
+    file.take(MAX_SHADER_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() as u64 > MAX_SHADER_BYTES {
+        return Err(ShaderError::TooLarge { path: path.to_owned() });
+    }
+    Ok(text)
+}
+
+/// Puts the shaders into `Assets<Shader>` and keeps their handles, as [`Shaders`], in both worlds.
+///
+/// Needs `Assets<Shader>`, so Bevy's `RenderPlugin` comes first.
+pub struct ShadersPlugin {
+    /// What [`load_sources`] gave.
+    pub sources: Vec<ShaderSource>,
+}
+
+impl Plugin for ShadersPlugin {
+    fn build(&self, app: &mut App) {
+        let validation = validation(&self.sources);
+        let mut assets = app.world_mut().resource_mut::<Assets<Shader>>();
+        let mut add = |source: &ShaderSource| {
+            let mut shader = Shader::from_wgsl(source.text.clone(), format!("shaders/{}", source.name));
+            shader.validate_shader = validation.clone();
+            (source.name, assets.add(shader))
+        };
+        let handles = self.sources.iter().map(&mut add).collect();
+        let shaders = Shaders { handles };
+        if let Some(render_app) = app.get_sub_app_mut(RenderApp) {
+            render_app.insert_resource(shaders.clone());
+        }
+        app.insert_resource(shaders);
+    }
+}
+
+// Our own kernels guard every index and are tested for it. Once a stranger's text replaces one of them, all are
+// compiled with the driver's bounds checks: Bevy asks the entry file alone, which may be ours and import theirs.
+fn validation(sources: &[ShaderSource]) -> ValidateShader {
+    if sources.iter().any(|source| source.replaced_by.is_some()) {
+        ValidateShader::Enabled
+    } else {
+        ValidateShader::Disabled
+    }
+}
+
+/// The handles of all shaders. A library that nothing holds would be unloaded, and the pipelines that import it
+/// would wait for it for ever.
+#[derive(Resource, Clone, Debug)]
+pub struct Shaders {
+    handles: BTreeMap<&'static str, Handle<Shader>>,
+}
+
+impl Shaders {
+    /// The handle of the shader `name`, which must be in [`EMBEDDED`].
+    ///
+    /// # Panics
+    /// If it is not: a kernel names its shader in the source, and `tests/gpu/shaders.rs` looks each one up.
+    pub fn handle(&self, name: &str) -> Handle<Shader> {
+        self.handles.get(name).unwrap_or_else(|| panic!("no shader is named {name}")).clone()
+    }
+}
+
+/// Whether a shader's text is a library, which other shaders import, and not a kernel's entry file.
+pub fn is_library(name: &str, text: &str) -> bool {
+    matches!(Shader::from_wgsl(text.to_owned(), name).import_path, ShaderImport::Custom(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_holds_every_file_of_the_folder() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+        let mut on_disk = Vec::new();
+        let mut folders = vec![folder.clone()];
+        while let Some(next) = folders.pop() {
+            for entry in std::fs::read_dir(next).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let name = path.strip_prefix(&folder).unwrap().to_str().unwrap();
+                    on_disk.push(name.replace(std::path::MAIN_SEPARATOR, "/"));
+                }
+            }
+        }
+        on_disk.sort();
+        let in_table: Vec<_> = EMBEDDED.iter().map(|(name, _)| name.to_string()).collect();
+        assert_eq!(in_table, on_disk, "the table is in order of names and complete");
+    }
+
+    #[test]
+    fn a_folder_replaces_file_by_file() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("embed.wgsl"), "// mine").unwrap();
+        let sources = load_sources(Some(folder.path())).unwrap();
+        for source in &sources {
+            let mine = source.name == "embed.wgsl";
+            assert_eq!(source.replaced_by.is_some(), mine, "{}", source.name);
+            assert_eq!(source.text == "// mine", mine, "{}", source.name);
+        }
+        assert!(matches!(validation(&sources), ValidateShader::Enabled));
+        assert!(matches!(validation(&load_sources(None).unwrap()), ValidateShader::Disabled));
+    }
+
+    #[test]
+    fn a_file_beyond_the_limit_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("types.wgsl");
+        std::fs::write(&path, vec![b' '; MAX_SHADER_BYTES as usize]).unwrap();
+        assert!(load_sources(Some(folder.path())).is_ok());
+        std::fs::write(&path, vec![b' '; MAX_SHADER_BYTES as usize + 1]).unwrap();
+        let error = load_sources(Some(folder.path())).unwrap_err();
+        assert!(error.to_string().contains("types.wgsl"), "{error}");
+    }
+}
