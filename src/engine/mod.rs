@@ -13,10 +13,12 @@ use crate::residency::Figures;
 mod cpu;
 #[cfg(feature = "world")]
 pub mod gpu;
+pub mod open;
 mod profile;
 
 pub use crate::forward::sampling::Sampled;
 pub use cpu::CpuEngine;
+pub use open::Device;
 pub use profile::{Profile, Stage};
 
 /// What an engine can hold and do at once.

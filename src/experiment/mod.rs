@@ -1,5 +1,5 @@
-//! `*.experiment.ron`: prompts times interventions. [`conditions`] makes the interventions concrete for a model; running
-//! them is for `pixel-llm --no-window --experiment`.
+//! `*.experiment.ron`: prompts times interventions. [`conditions`] makes the interventions concrete
+//! for a model, and a [`Job`] runs them.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +7,12 @@ use crate::batch::request::MAX_TOP_LOGPROBS;
 use crate::content::registry::{Review, check_id};
 use crate::forward::cpu::Controls;
 use crate::model::ModelConfig;
+
+mod cell;
+mod job;
+
+pub use cell::cell_id;
+pub use job::{Cell, CellSink, Job, JobError, SLOTS};
 
 /// The most prompts of an experiment.
 const MAX_PROMPTS: usize = 10_000;

@@ -12,11 +12,11 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, EguiPrimaryContextPass, egui, input::EguiWantsInput};
 
 use crate::app::cli::engine::{Device, GpuMemory, open_engine};
-use crate::app::cli::experiment::{CellFile, Job};
+use crate::app::cli::experiment::CellFile;
 use crate::batch::Outcome;
 use crate::batch::output::Existing;
 use crate::content::assets::Assets;
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, Job, SLOTS};
 use crate::folders;
 use crate::model::PixelModel;
 use crate::model::plan::Rules;
@@ -204,7 +204,7 @@ fn work(
     let _ = tell.send(Report::Begun(job.cells()));
     let mut file = CellFile::open(Some(&path), Existing::Overwrite)?;
     let memory = GpuMemory::default();
-    let mut engine = open_engine(Device::Cpu, model, job.slots(), Some(job.context()), memory)?;
+    let mut engine = open_engine(Device::Cpu, model, job.slots(SLOTS), Some(job.context()), memory)?;
     let (outcome, failed) = job.run(&mut *engine, &mut file, cancel, &mut |cell| {
         let _ = tell.send(Report::Cell(cell.condition.to_owned(), cell.difference));
     })?;

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use anyhow::Context;
 use serde::Deserialize;
 
-use super::cell::cell_id;
 use crate::batch::output::Existing;
+use crate::experiment::{CellSink, cell_id};
 use crate::terminal::{self, Escapes};
 
 /// How every line begins; what begins otherwise is another's file.
@@ -83,25 +83,9 @@ impl CellFile {
         Ok(Self { file: Some(file), done, written: 0 })
     }
 
-    /// Whether a cell is there already.
-    pub fn has(&self, experiment: &str, prompt: &str, condition: &str) -> bool {
-        self.done.contains(&cell_id(experiment, prompt, condition))
-    }
-
     /// How many cells were there already.
     pub fn kept(&self) -> usize {
         self.done.len()
-    }
-
-    /// Writes a whole line at once, so that a killed run tears at most its last one.
-    pub fn write(&mut self, line: &str) -> anyhow::Result<()> {
-        match &mut self.file {
-            Some(file) => file.write_all(line.as_bytes()),
-            None => terminal::stdout().with_escapes(Escapes::Json).write_all(line.as_bytes()),
-        }
-        .context("cannot write results")?;
-        self.written += 1;
-        Ok(())
     }
 
     /// Waits until the disk has everything.
@@ -111,5 +95,21 @@ impl CellFile {
             None => terminal::stdout().flush(),
         }
         .context("cannot write results")
+    }
+}
+
+impl CellSink for CellFile {
+    fn has(&self, experiment: &str, prompt: &str, condition: &str) -> bool {
+        self.done.contains(&cell_id(experiment, prompt, condition))
+    }
+
+    /// Writes a whole line at once, so that a killed run tears at most its last one.
+    fn write(&mut self, line: &str) -> io::Result<()> {
+        match &mut self.file {
+            Some(file) => file.write_all(line.as_bytes()),
+            None => terminal::stdout().with_escapes(Escapes::Json).write_all(line.as_bytes()),
+        }?;
+        self.written += 1;
+        Ok(())
     }
 }

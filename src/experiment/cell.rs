@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
+use super::job::JobError;
+use super::{BASELINE, Condition, Experiment, Head, Trial};
 use crate::batch::request::Defaults;
 use crate::batch::{Answer, ModelText, Prompt, Request, TextModel};
-use crate::experiment::{BASELINE, Condition, Experiment, Head, Trial};
 use crate::forward::sampling::SamplingParams;
 
 /// The requests of all prompts, which are the same under every condition.
@@ -56,7 +57,7 @@ impl Measured {
 
 impl Plan {
     /// The requests of an experiment for a model of `vocab` tokens.
-    pub fn new(experiment: &Experiment, model: &ModelText, vocab: u32) -> anyhow::Result<Self> {
+    pub fn new(experiment: &Experiment, model: &ModelText, vocab: u32) -> Result<Self, JobError> {
         let mut plan = Self { requests: Vec::new(), trials: Vec::new(), longest: 1 };
         let sampling = SamplingParams::greedy();
         for trial in &experiment.prompts {
@@ -84,7 +85,7 @@ impl Plan {
             };
             // Without an answer the next token is still looked at.
             let text = request(tokens.clone(), experiment.max_tokens.max(1), repeated.unwrap_or(0));
-            let mut score = |after: &Option<String>| -> anyhow::Result<Option<(usize, usize)>> {
+            let mut score = |after: &Option<String>| -> Result<Option<(usize, usize)>, JobError> {
                 let (Some(after), Trial::Text { text, .. }) = (after, trial) else { return Ok(None) };
                 // Tokenised with the text: what comes after a space is another token than what begins a text.
                 let whole = model.encode(&Prompt::Text(format!("{text}{after}")))?;
@@ -134,7 +135,7 @@ fn last_logprobs(answer: &Answer, count: usize) -> Option<Vec<f32>> {
 }
 
 /// Random tokens twice, after the model's own first token where it wants one.
-fn repeated(model: &ModelText, count: u32, seed: u64, vocab: u32) -> anyhow::Result<Vec<u32>> {
+fn repeated(model: &ModelText, count: u32, seed: u64, vocab: u32) -> Result<Vec<u32>, JobError> {
     // SplitMix64 (Steele, Lea and Flood 2014): the same seed gives the same tokens in every version.
     let mut state = seed;
     let mut random = || {
@@ -149,7 +150,9 @@ fn repeated(model: &ModelText, count: u32, seed: u64, vocab: u32) -> anyhow::Res
     while once.len() < count as usize {
         let token = (random() % u64::from(vocab.max(1))) as u32;
         tries += 1;
-        anyhow::ensure!(tries < count.saturating_mul(1000), "the vocabulary has hardly any tokens of text");
+        if tries >= count.saturating_mul(1000) {
+            return Err(JobError::FewTokens);
+        }
         if !model.is_end(token) && !model.token_bytes(token).is_empty() {
             once.push(token);
         }
