@@ -3,7 +3,7 @@
 //! Every tick of many is measured; the slowest are what a person would notice.
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use pixel_llm::agents::simulation::{Odds, Simulation};
+use pixel_llm::agents::simulation::{Simulation, SimulationRng};
 use pixel_llm::agents::{Profile, jobs_of_model, load_profiles};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ const TICKS: usize = 200;
 fn simulation() -> Simulation {
     let assets = pixel_llm::app::kinds::assets();
     let model = assets.default_model().expect("the built-in model is sound");
-    let odds = Odds { seed: 1, failure: 0.02 };
+    let odds = SimulationRng { seed: 1, failure: 0.02 };
     let profiles: Vec<Profile> = load_profiles(&assets)
         .expect("the built-in agents are sound")
         .into_iter()

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use pixel_llm::engine::gpu::GpuEngine;
 use pixel_llm::engine::gpu::headless::GpuChoice;
-use pixel_llm::engine::{Ask, Batch, Column, Engine};
+use pixel_llm::engine::{Batch, Column, Engine, LogitsQuery};
 use pixel_llm::model::PixelModel;
 use pixel_llm::residency::compute::weights_in_bytes;
 use pixel_llm::size::MemorySize;
@@ -63,7 +63,7 @@ fn make(engine: &mut GpuEngine, first: u32, between: &mut dyn FnMut()) -> (Vec<D
     for position in first..first + TOKENS {
         between();
         let columns = vec![Column { token, slot: 0, position }];
-        let batch = Batch { columns, asks: vec![Ask::greedy(0)], repeats: 1, ..Batch::default() };
+        let batch = Batch { columns, asks: vec![LogitsQuery::greedy(0)], repeats: 1, ..Batch::default() };
         let start = Instant::now();
         token = engine.step(&batch).expect("the file is sound")[0][0].token;
         times.push(start.elapsed());

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use assert_cmd::Command;
 use jiff::Zoned;
 use pixel_llm::coach::work::process::{self, ProcessError};
-use pixel_llm::coach::work::{Gate, SURVEY_TEXT, WorkError, Workshop};
+use pixel_llm::coach::work::{ModelContext, PauseToken, SURVEY_TEXT, WorkError};
 use pixel_llm::coach::{
     Action, Agent, Check, Phase, Queue, Report, Status, Store, Subject, Task, TaskId, Verdict, Worker, plan,
 };
@@ -355,9 +355,9 @@ fn the_demonstration_finishes_three_phases() {
 #[test]
 fn every_action_on_the_model_measures_something_and_leaves_the_files_that_it_names() {
     let folder = tempfile::tempdir().unwrap();
-    let gate = Arc::new(Gate::default());
+    let gate = Arc::new(PauseToken::default());
     let model = pixel_llm::app::kinds::assets().default_model().unwrap();
-    let shop = Workshop::new(model, folder.path(), Arc::clone(&gate)).unwrap().with_threads(1).unwrap();
+    let shop = ModelContext::new(model, folder.path(), Arc::clone(&gate)).unwrap().with_threads(1).unwrap();
     let prompts = || vec!["Once upon a time".to_owned(), "The map".to_owned()];
     let table = [
         (Action::VerifyTiles, "tiles"),
@@ -392,8 +392,8 @@ fn every_action_on_the_model_measures_something_and_leaves_the_files_that_it_nam
 #[test]
 fn work_waits_at_its_next_step_while_it_is_held_and_ends_there_when_cancelled() {
     let folder = tempfile::tempdir().unwrap();
-    let gate = Arc::new(Gate::default());
-    let shop = Workshop::new(
+    let gate = Arc::new(PauseToken::default());
+    let shop = ModelContext::new(
         pixel_llm::app::kinds::assets().default_model().unwrap(),
         folder.path(),
         Arc::clone(&gate),
@@ -429,9 +429,10 @@ fn work_waits_at_its_next_step_while_it_is_held_and_ends_there_when_cancelled() 
 #[test]
 fn the_survey_is_what_muting_by_hand_gives() {
     let folder = tempfile::tempdir().unwrap();
-    let gate = Arc::new(Gate::default());
+    let gate = Arc::new(PauseToken::default());
     let shop =
-        Workshop::new(pixel_llm::app::kinds::assets().default_model().unwrap(), folder.path(), gate).unwrap();
+        ModelContext::new(pixel_llm::app::kinds::assets().default_model().unwrap(), folder.path(), gate)
+            .unwrap();
     shop.perform(&Action::SurveyHeads, &mut |_| ()).unwrap();
     let text = std::fs::read_to_string(folder.path().join("head-importance.json")).unwrap();
     let survey: Value = serde_json::from_str(&text).unwrap();

@@ -15,7 +15,7 @@ pub const ATTEMPT_LIMIT: u32 = coach::DEFAULT_ATTEMPT_LIMIT;
 
 /// What a job asks for: an action, and whom. Numbered in the order in which they first came.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Craft {
+pub struct JobKind {
     /// The name of the action.
     pub action: String,
     /// Whom it asks for.
@@ -45,8 +45,8 @@ pub struct Board {
     entries: Vec<Entry>,
     craft_of: Vec<u32>,
     dependents: Vec<Vec<JobId>>,
-    crafts: Vec<Craft>,
-    craft_numbers: HashMap<Craft, u32>,
+    crafts: Vec<JobKind>,
+    craft_numbers: HashMap<JobKind, u32>,
     ready: Vec<ReadyJobs>,
     open_by_phase: BTreeMap<u32, u32>,
     open: usize,
@@ -116,7 +116,7 @@ impl Board {
     }
 
     fn number_of(&mut self, job: &Job) -> u32 {
-        let craft = Craft { action: job.action.clone(), wanted: job.wanted };
+        let craft = JobKind { action: job.action.clone(), wanted: job.wanted };
         if let Some(&number) = self.craft_numbers.get(&craft) {
             return number;
         }
@@ -146,7 +146,7 @@ impl Board {
     }
 
     /// What jobs ask for, by number.
-    pub fn crafts(&self) -> &[Craft] {
+    pub fn crafts(&self) -> &[JobKind] {
         &self.crafts
     }
 

@@ -7,13 +7,13 @@
 //! `compat`) and the [`simulation`] in which all of it advances.
 
 mod board;
-mod bridge;
 pub mod content;
 mod curve;
 mod error;
 mod job;
 mod place;
 mod profile;
+mod queue_sync;
 mod ready;
 pub mod simulation;
 mod think;
@@ -21,37 +21,39 @@ mod utility;
 mod workload;
 
 #[cfg(feature = "world")]
-mod body;
-#[cfg(feature = "world")]
-mod crew;
-#[cfg(feature = "world")]
-mod live;
-#[cfg(feature = "world")]
-mod minds;
+mod components;
 #[cfg(feature = "world")]
 mod plugin;
 #[cfg(feature = "world")]
-mod workshop;
+mod queue_workers;
+#[cfg(feature = "world")]
+mod systems;
+#[cfg(feature = "world")]
+mod thinker;
+#[cfg(feature = "world")]
+mod worker_pool;
 
-pub use board::{ATTEMPT_LIMIT, Board, Craft, Entry, MAX_JOBS};
-pub use bridge::Bridge;
+pub use board::{ATTEMPT_LIMIT, Board, Entry, JobKind, MAX_JOBS};
 pub use curve::Curve;
 pub use error::AgentsError;
 pub use job::{AgentId, Job, JobId, JobState};
 pub use place::{Place, place_of, place_of_tile};
-pub use profile::{MAX_COUNT, MAX_MEMORY, Metabolism, Profile, Rest, load_profiles};
+pub use profile::{EnergyRates, MAX_COUNT, MAX_MEMORY, Profile, Rest, load_profiles};
+pub use queue_sync::QueueSync;
 pub use ready::LOOKED_AT;
-pub use think::{Considered, Deed, Thinker, levels};
+pub use think::{CompletedJob, Considered, Thinker, levels};
 pub use utility::{Consideration, Situation, Utility, Weighted, Worth};
 pub use workload::{job_of_task, jobs_of_model};
 
 #[cfg(feature = "world")]
-pub use body::{Activity, Agent, Doing, Energy, JobEntities, Memory, OnBoard, Roster, Standing, Thoughts};
-#[cfg(feature = "world")]
-pub use crew::{Crew, Tell};
-#[cfg(feature = "world")]
-pub use live::THOUGHTS_PER_TICK;
+pub use components::{
+    Activity, Agent, Doing, Energy, JobEntities, Memory, OnBoard, Roster, Standing, Thoughts,
+};
 #[cfg(feature = "world")]
 pub use plugin::{AgentsPlugin, AgentsSystems, Tick, spawn_agent, spawn_agents};
 #[cfg(feature = "world")]
-pub use workshop::{Outcome, Work, Workshop};
+pub use queue_workers::{QueueWorkers, Tell};
+#[cfg(feature = "world")]
+pub use systems::THOUGHTS_PER_TICK;
+#[cfg(feature = "world")]
+pub use worker_pool::{Outcome, Work, WorkerPool};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bevy::ecs::schedule::{ScheduleLabel, SingleThreadedExecutor};
 use bevy::prelude::*;
 
-use super::body::{Agent, JobEntities, Roster};
-use super::simulation::{Clock, Odds, Trace};
-use super::{AgentId, Board, Crew, Place, Profile, crew, live, minds};
+use super::components::{Agent, JobEntities, Roster};
+use super::simulation::{Clock, SimulationRng, Trace};
+use super::{AgentId, Board, Place, Profile, QueueWorkers, queue_workers, systems, thinker};
 
 /// A tick of the world. [`super::simulation::SimulationPlugin`] runs it from the frame's time; a run without a window as fast as it can.
 #[derive(ScheduleLabel, Debug, Clone, PartialEq, Eq, Hash)]
@@ -31,7 +31,7 @@ pub enum AgentsSystems {
 /// Agents on big-brain.
 ///
 /// Adds the schedule [`Tick`] with the sets of [`AgentsSystems`], and the resources [`Board`], [`Roster`], [`JobEntities`], [`Clock`], [`Trace`]
-/// and [`Odds`]. Agents come with [`spawn_agents`], jobs with [`Board::push`]. With a [`super::Workshop`] work is real, without it simulated.
+/// and [`SimulationRng`]. Agents come with [`spawn_agents`], jobs with [`Board::push`]. With a [`super::WorkerPool`] work is real, without it simulated.
 /// Needs nothing, and no GPU.
 pub struct AgentsPlugin;
 
@@ -42,22 +42,24 @@ impl Plugin for AgentsPlugin {
             .init_resource::<JobEntities>()
             .init_resource::<Clock>()
             .init_resource::<Trace>()
-            .init_resource::<Odds>()
-            .init_resource::<live::Attention>();
+            .init_resource::<SimulationRng>()
+            .init_resource::<systems::Attention>();
         // A tick has no work for two threads, and handing systems to them takes longer than running them.
         let mut tick = Schedule::new(Tick);
         tick.set_executor(SingleThreadedExecutor::new());
         app.add_schedule(tick);
-        minds::add(app);
+        thinker::add(app);
         use AgentsSystems::{Act, Begin, Mirror, Sense, Think};
         app.configure_sets(Tick, (Begin, Sense, Think, Act, Mirror).chain()).add_systems(
             Tick,
             (
-                (live::begin, crew::follow.run_if(resource_exists::<Crew>)).chain().in_set(Begin),
-                live::sense.in_set(Sense),
-                minds::think.in_set(Think),
-                live::act.in_set(Act),
-                live::mirror.in_set(Mirror),
+                (systems::begin, queue_workers::follow.run_if(resource_exists::<QueueWorkers>))
+                    .chain()
+                    .in_set(Begin),
+                systems::sense.in_set(Sense),
+                thinker::think.in_set(Think),
+                systems::act.in_set(Act),
+                systems::mirror.in_set(Mirror),
             ),
         );
     }
@@ -67,7 +69,7 @@ impl Plugin for AgentsPlugin {
 pub fn spawn_agent(world: &mut World, profile: &Arc<Profile>, name: String, place: Place) -> Entity {
     let id = AgentId(world.resource::<Roster>().entities().len() as u32);
     let agent = Agent::new(id, name.clone(), profile.clone());
-    let bundle = (agent, place, minds::thinker(world), Name::new(name));
+    let bundle = (agent, place, thinker::thinker(world), Name::new(name));
     let entity = world.spawn(bundle).id();
     world.resource_mut::<Roster>().0.push(entity);
     entity
@@ -78,7 +80,7 @@ pub fn spawn_agents(world: &mut World, profiles: &[Arc<Profile>], size: [f64; 2]
     for profile in profiles {
         for number in 1..=profile.count {
             let id = world.resource::<Roster>().entities().len() as u32;
-            let [x, y] = world.resource::<Odds>().place_of(AgentId(id));
+            let [x, y] = world.resource::<SimulationRng>().place_of(AgentId(id));
             let place = Place::new(x * size[0], y * size[1]);
             spawn_agent(world, profile, format!("{} {number}", profile.name), place);
         }

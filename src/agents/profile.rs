@@ -17,7 +17,7 @@ pub const MAX_MEMORY: usize = 64;
 /// What an agent spends and gains of its energy in a tick; it has 1 at most.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Metabolism {
+pub struct EnergyRates {
     /// Spent on a tick of work.
     pub work: f32,
     /// Spent on a tick of walking.
@@ -66,7 +66,7 @@ pub struct Profile {
     /// How much better another task must be, as a share, for it to turn round on its way.
     pub inertia: f32,
     /// Its energy.
-    pub metabolism: Metabolism,
+    pub metabolism: EnergyRates,
     /// When it rests.
     pub rest: Rest,
     /// How it judges tasks.
@@ -126,7 +126,7 @@ impl Profile {
             let holds = value.is_finite() && value > 0.0;
             expect(holds, field, format!("is {value}, expected a number above 0"));
         }
-        let Metabolism { work, walk, rest } = self.metabolism;
+        let EnergyRates { work, walk, rest } = self.metabolism;
         for (field, value) in
             [("inertia", self.inertia), ("metabolism.work", work), ("metabolism.walk", walk)]
         {

@@ -13,7 +13,7 @@ const REMEMBERED_BEST: usize = 3;
 /// Something that an agent did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Deed {
+pub struct CompletedJob {
     /// The task's name.
     pub task: String,
     /// The name of its action.
@@ -40,7 +40,7 @@ pub struct Thinker<'a> {
     /// How well it does each craft of the board.
     pub levels: &'a [f32],
     /// What it did lately.
-    pub memory: &'a VecDeque<Deed>,
+    pub memory: &'a VecDeque<CompletedJob>,
     /// Where it is.
     pub place: Place,
     /// Its energy.

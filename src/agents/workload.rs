@@ -1,6 +1,6 @@
 //! Where jobs come from: the coach's queue, or the parts of a model. Pure.
 
-use super::simulation::Odds;
+use super::simulation::SimulationRng;
 use super::{Job, JobId, Place, place_of, place_of_tile};
 use crate::coach::{self, Action};
 use crate::model::{MapPlan, PixelModel};
@@ -50,7 +50,7 @@ fn usual_ticks(action: &Action) -> f64 {
 
 /// Work on the parts of a model, as much as is asked for: tiles are verified, then heads ablated and layers probed; again and again where the
 /// model has fewer parts. Lengths and priorities are the seed's. A job of a head or layer waits for one of its tiles.
-pub fn jobs_of_model(model: &PixelModel, count: usize, odds: &Odds) -> Vec<Job> {
+pub fn jobs_of_model(model: &PixelModel, count: usize, odds: &SimulationRng) -> Vec<Job> {
     let (config, plan) = (model.config(), model.plan());
     let (layers, heads) = (config.layer_count.max(1), config.head_count.max(1));
     (0..count as u32)

@@ -25,11 +25,11 @@ use clap::Args;
 use super::cli::engine::GpuMemory;
 use super::cli::output::{Exit, Output, print_warning};
 use crate::content::assets::Assets;
-use crate::engine::gpu::Plan;
+use crate::engine::gpu::KernelConfig;
 use crate::engine::gpu::headless::{AdapterFacts, GpuChoice, log_layer, reopen_gpu};
-use crate::forward::gpu::network::{NetworkModel, NetworkPlugin, Sizes};
+use crate::forward::gpu::model::{GpuModelPlugin, GpuModelSource, Sizes};
 use crate::forward::gpu::shaders::{ShadersPlugin, load_sources};
-use crate::forward::gpu::{InterventionsPlugin, OverlayPlugin, PassesPlugin};
+use crate::forward::gpu::{ForwardPlugin, InterventionsPlugin, WeightEditsPlugin};
 use crate::model::{PixelModel, resolve};
 use crate::outputs;
 use crate::panel::PanelPlugin;
@@ -37,13 +37,13 @@ use crate::residency::ResidencyBudgets;
 use crate::residency::compute::weights_in_bytes;
 use crate::terminal::one_line;
 use crate::tiles::{TilesPlugin, spawn_model};
+use crate::world::device_recovery::Device;
 use crate::world::frames::Frames;
 use crate::world::hot_reload::LiveModsPlugin;
 use crate::world::keys::Keys;
 use crate::world::layout::Atlas;
-use crate::world::lost::Device;
+use crate::world::screenshot::Shots;
 use crate::world::settings::{Settings, SettingsFile};
-use crate::world::shot::Shots;
 use crate::world::tour::{Tour, TourRun};
 use crate::world::{Map, WorldPlugin};
 
@@ -280,13 +280,13 @@ fn add_world(
     spawn_model(app.world_mut(), model);
     let context = model.config().context_length.min(crate::world::think::CONTEXT);
     let sizes = Sizes { slots: 1, context, columns: COLUMNS, repeats: 1 };
-    let plan = Plan::usual(&facts);
+    let plan = KernelConfig::usual(&facts);
     let memory = memory.gpu_memory.map(|size| size.0).or_else(|| facts.memory_for_weights());
     let budgets = view_budgets(memory);
     // The tiles in view and those of the forward pass share what there is.
     let streamed = memory.filter(|&cap| weights_in_bytes(model) > cap);
     let memory = streamed.map(|cap| cap - budgets.memory_in_bytes).or(memory);
-    let network = NetworkModel {
+    let network = GpuModelSource {
         model: Arc::clone(model),
         sizes,
         family: plan.family,
@@ -304,9 +304,9 @@ fn add_world(
         .insert_resource(setup.assets.clone())
         .add_plugins((
             ShadersPlugin { sources: load_sources(None)? },
-            PassesPlugin,
-            NetworkPlugin { model: network },
-            (TilesPlugin, InterventionsPlugin, OverlayPlugin),
+            ForwardPlugin,
+            GpuModelPlugin { model: network },
+            (TilesPlugin, InterventionsPlugin, WeightEditsPlugin),
             WorldPlugin,
             LiveModsPlugin,
             PanelPlugin,

@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use crate::engine::{Ask, AskKind, Batch, Column, Engine, EngineError};
+use crate::engine::{Batch, Column, Engine, EngineError, LogitsQuery, QueryKind};
 
 /// How a text is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,9 +135,9 @@ pub fn score_window(
             slot: 0,
             position: position as u32,
         };
-        let ask = |position: usize| Ask {
+        let ask = |position: usize| LogitsQuery {
             column: (position - start) as u32,
-            kind: AskKind::Score { token: window[position + 1] },
+            kind: QueryKind::Score { token: window[position + 1] },
             logprob: true,
             top: 0,
         };

@@ -14,13 +14,14 @@ pub fn review_plan(plan: &PlanFile, review: &mut Review<'_>) {
 
 /// What is wrong with a reviewer that its type cannot say.
 pub fn review_reviewer(reviewer: &Reviewer, review: &mut Review<'_>) {
-    review.expect(!reviewer.name.trim().is_empty(), "name", || "expected a name, found an empty text".into());
+    review
+        .require(!reviewer.name.trim().is_empty(), "name", || "expected a name, found an empty text".into());
     let program = reviewer.line.first().is_some_and(|program| !program.is_empty());
-    review.expect(program, "line", || "expected a program and its arguments, found no program".into());
-    review.expect((1..=MAX_SECONDS).contains(&reviewer.seconds), "seconds", || {
+    review.require(program, "line", || "expected a program and its arguments, found no program".into());
+    review.require((1..=MAX_SECONDS).contains(&reviewer.seconds), "seconds", || {
         format!("expected 1 to {MAX_SECONDS}, found {}", reviewer.seconds)
     });
-    review.expect((1..=MAX_REPLY).contains(&reviewer.max_reply_bytes), "max_reply_bytes", || {
+    review.require((1..=MAX_REPLY).contains(&reviewer.max_reply_bytes), "max_reply_bytes", || {
         format!("expected 1 to {MAX_REPLY}, found {}", reviewer.max_reply_bytes)
     });
 }

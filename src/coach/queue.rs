@@ -36,7 +36,7 @@ pub struct Phase {
     pub description: String,
 }
 
-/// A command that a plan declares. It runs only if the user has allowed exactly this line ([`super::Consents`]).
+/// A command that a plan declares. It runs only if the user has allowed exactly this line ([`super::AllowedCommands`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Command {

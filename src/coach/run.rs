@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::{Attempt, CoachError, Hands, Step, TaskId};
+use super::{Attempt, CoachError, Step, TaskId, TaskRunner};
 
 /// Does tasks of a queue, one after the other.
 pub struct Runner<'a> {
-    hands: &'a Hands,
+    hands: &'a TaskRunner,
     /// Only this phase, or the current one.
     phase: Option<u32>,
     /// Tasks that wait for something that will not come during this run.
@@ -15,7 +15,7 @@ pub struct Runner<'a> {
 
 impl<'a> Runner<'a> {
     /// A runner for a phase, or for the current one as it moves on.
-    pub fn new(hands: &'a Hands, phase: Option<u32>) -> Self {
+    pub fn new(hands: &'a TaskRunner, phase: Option<u32>) -> Self {
         Self { hands, phase, waiting: HashSet::new() }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::load::Files;
-use super::order::{CORE, OWN};
+use super::order::{CORE, USER_OVERRIDES};
 use super::problem::{Problem, did_you_mean};
 use super::registry::Registry;
 use super::tree::{FieldPath, Node, Step};
@@ -54,7 +54,7 @@ impl Content {
     /// The mod that changed it last, where that is none of the program's and the user's own.
     pub fn last_mod(&self) -> Option<&str> {
         let mut ids = self.history.iter().rev().map(|change| change.mod_id.as_str());
-        ids.find(|id| !matches!(*id, CORE | OWN))
+        ids.find(|id| !matches!(*id, CORE | USER_OVERRIDES))
     }
 }
 

@@ -8,8 +8,8 @@ use std::sync::{Arc, OnceLock};
 
 use serde::de::DeserializeOwned;
 
-use crate::content::order::OWN;
-use crate::content::{HOME, Land};
+use crate::content::order::USER_OVERRIDES;
+use crate::content::{DEFAULT_NAME, WorldRules};
 use crate::content::{Loaded, Problem, Registry, State, load_with};
 use crate::model::plan::Rules;
 use crate::model::{ModelError, PixelModel};
@@ -142,7 +142,11 @@ impl Assets {
     /// What is loaded, unless the user's own folder is broken: who names a folder wants it, and a mod is only left out.
     fn sound(&self) -> Result<&Loaded, AssetError> {
         let loaded = self.loaded();
-        match loaded.mods.iter().find(|report| report.label == OWN && report.state == State::Broken) {
+        match loaded
+            .mods
+            .iter()
+            .find(|report| report.label == USER_OVERRIDES && report.state == State::Broken)
+        {
             Some(report) => Err(AssetError::Broken(report.problems.clone())),
             None => Ok(loaded),
         }
@@ -153,7 +157,7 @@ impl Assets {
     /// # Errors
     /// The user's own folder is broken.
     pub fn rules(&self) -> Result<Rules, AssetError> {
-        self.content::<Land>("world", HOME).map(Land::rules)
+        self.content::<WorldRules>("world", DEFAULT_NAME).map(WorldRules::rules)
     }
 
     /// The path of a model in the user's own folder, if it is there.

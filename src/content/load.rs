@@ -16,7 +16,7 @@ use super::apply::{Contents, apply};
 use super::built_in::{FOLDERS, core};
 use super::decode::decode;
 use super::manifest::{self, Manifest};
-use super::order::{CORE, OWN, order};
+use super::order::{CORE, USER_OVERRIDES, order};
 use super::parse::parse;
 use super::patch::Patch;
 use super::problem::Problem;
@@ -335,9 +335,9 @@ fn apply_own(
             (ModReport { state: State::Broken, problems, ..blank(String::new(), None) }, Files::default())
         }
     };
-    report.label = OWN.into();
+    report.label = USER_OVERRIDES.into();
     if report.state == State::Loaded
-        && let Err(problems) = apply(registry, contents, OWN, &files)
+        && let Err(problems) = apply(registry, contents, USER_OVERRIDES, &files)
     {
         (report.state, report.problems) = (State::Broken, problems);
     }

@@ -137,7 +137,7 @@ impl Written {
         }
         for (field, text) in [("name", &self.name), ("author", &self.author), ("licence", &self.licence)] {
             let length = text.chars().count();
-            review.expect((1..=200).contains(&length), field, || {
+            review.require((1..=200).contains(&length), field, || {
                 format!("expected 1 to 200 characters, found {length}")
             });
         }
@@ -151,7 +151,7 @@ impl Written {
         for (field, relations) in
             [("needs", &self.needs), ("wants", &self.wants), ("conflicts", &self.conflicts)]
         {
-            review.expect(relations.len() <= MAX_RELATIONS, field, || {
+            review.require(relations.len() <= MAX_RELATIONS, field, || {
                 format!("expected at most {MAX_RELATIONS} mods, found {}", relations.len())
             });
             for (at, relation) in relations.iter().enumerate() {

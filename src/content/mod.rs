@@ -12,7 +12,7 @@
 //! Read in this order: [`tree`] and [`parse`] (RON with places), [`decode`] (a schema is a serde type),
 //! [`registry`] (what there can be), [`manifest`], [`source`] (folders and archives), [`order`],
 //! [`patch`], [`apply`](Contents), [`load`](load()), [`watch`] (hot reload), [`assets`], and the two
-//! kinds whose types are here: [`model`] and [`Land`].
+//! kinds whose types are here: [`model`] and [`WorldRules`].
 
 mod apply;
 pub mod assets;
@@ -42,4 +42,4 @@ pub use manifest::Manifest;
 pub use problem::{Problem, did_you_mean};
 pub use registry::{Kind, Registry, Review};
 pub use settings::Settings;
-pub use world_rules::{HOME, Land, review_world};
+pub use world_rules::{DEFAULT_NAME, WorldRules, review_world};

@@ -63,19 +63,21 @@ pub enum ModelFileError {
 impl ModelFile {
     /// What a type cannot say.
     pub fn review(&self, review: &mut Review<'_>) {
-        review.expect(!self.name.trim().is_empty(), "name", || "expected a name, found an empty text".into());
-        review.expect(!self.licence.trim().is_empty(), "licence", || {
+        review
+            .require(!self.name.trim().is_empty(), "name", || "expected a name, found an empty text".into());
+        review.require(!self.licence.trim().is_empty(), "licence", || {
             "expected a licence, found an empty text".into()
         });
         if let Err(why) = check_path(&self.file) {
             review.wrong("file", why);
         } else {
             let is_model = self.file.ends_with(".pxi") || self.file.ends_with(".gguf");
-            review
-                .expect(is_model, "file", || format!("expected a .pxi or .gguf file, found {:?}", self.file));
+            review.require(is_model, "file", || {
+                format!("expected a .pxi or .gguf file, found {:?}", self.file)
+            });
         }
         let digits = self.sha256.len() == 64 && self.sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
-        review.expect(digits, "sha256", || "expected 64 hexadecimal digits".into());
+        review.require(digits, "sha256", || "expected 64 hexadecimal digits".into());
     }
 
     /// The file, after its checksum has been compared.

@@ -15,7 +15,7 @@ use super::settings::Settings;
 pub const CORE: &str = "core";
 
 /// What stands for an id where the user's own folder of assets is meant, which comes after everything. No mod can have it.
-pub const OWN: &str = "--assets";
+pub const USER_OVERRIDES: &str = "--assets";
 
 /// The order: indices of the manifests that load, and for each of the others why it does not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

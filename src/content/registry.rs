@@ -111,7 +111,7 @@ impl Review<'_> {
     }
 
     /// The problem, if `holds` is false.
-    pub fn expect(&mut self, holds: bool, path: &str, message: impl FnOnce() -> String) {
+    pub fn require(&mut self, holds: bool, path: &str, message: impl FnOnce() -> String) {
         if !holds {
             self.wrong(path, message());
         }

@@ -6,12 +6,12 @@ use crate::content::registry::Review;
 use crate::model::plan::rules::{Arrangement, Bank, Decoration, Districts, Rules, Spacing};
 
 /// The name of the world that the window shows.
-pub const HOME: &str = "default";
+pub const DEFAULT_NAME: &str = "default";
 
 /// A world as it is written in its file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Land {
+pub struct WorldRules {
     /// What people call it.
     pub name: String,
     /// What it is like.
@@ -29,7 +29,7 @@ pub struct Land {
     decorations: Vec<Decoration>,
 }
 
-impl Land {
+impl WorldRules {
     /// The rules that the map is laid out by.
     pub fn rules(self) -> Rules {
         let Self { layers, heads, spacing, districts, decorations, .. } = self;
@@ -38,8 +38,8 @@ impl Land {
 }
 
 /// What is wrong with a world that its type cannot say.
-pub fn review_world(land: &Land, review: &mut Review<'_>) {
-    review.expect(!land.name.trim().is_empty(), "name", || "expected a name, found an empty text".into());
+pub fn review_world(land: &WorldRules, review: &mut Review<'_>) {
+    review.require(!land.name.trim().is_empty(), "name", || "expected a name, found an empty text".into());
     for (path, message) in land.clone().rules().problems() {
         review.wrong(&path, message);
     }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use rayon::prelude::*;
 
 use super::profile::{Profile, Stage};
-use super::{Ask, Batch, Capacity, Engine, EngineError, Sampled, answer};
-use crate::forward::cpu::{Column, Controls, CpuModel, ForwardError, Kernel, KvCache, Laps, Logits};
+use super::{Batch, Capacity, Engine, EngineError, LogitsQuery, Sampled, answer};
+use crate::forward::cpu::{Column, Controls, CpuModel, ForwardError, Kernel, KernelTimings, KvCache, Logits};
 use crate::forward::sampling::Sampler;
 
 /// The most columns of a pass: enough that reading the weights costs little per column, few enough that the
@@ -50,7 +50,7 @@ impl CpuEngine {
             .par_iter_mut()
             .zip(pieces.collect::<Vec<_>>())
             .map(|(sampler, asks)| {
-                let one = |ask: &Ask| {
+                let one = |ask: &LogitsQuery| {
                     let row = logits.column(ask.column as usize).expect("every ask's column wanted logits");
                     Ok(vec![answer(sampler, row, ask)?])
                 };
@@ -103,7 +103,7 @@ impl Engine for CpuEngine {
         let start = Instant::now();
         self.copy_prefixes(batch);
         let columns = columns(batch);
-        let mut laps = Laps::start();
+        let mut laps = KernelTimings::start();
         let logits = self.model.forward_timed(&mut self.cache, &columns, &self.controls, &mut laps)?;
         let choosing = Instant::now();
         self.answer_asks(batch, &logits)?;

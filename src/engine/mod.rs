@@ -8,7 +8,7 @@
 
 use crate::forward::cpu::Controls;
 use crate::forward::sampling::{Key, Sampler, SamplingError, SamplingParams, SamplingWords};
-use crate::residency::Figures;
+use crate::residency::ResidencyMetrics;
 
 mod cpu;
 #[cfg(feature = "world")]
@@ -60,29 +60,29 @@ pub struct PrefixCopy {
 
 /// A question about the logits of one column.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Ask {
+pub struct LogitsQuery {
     /// The column, as an index into the batch's.
     pub column: u32,
     /// Draw a token, or score a given one.
-    pub kind: AskKind,
+    pub kind: QueryKind,
     /// Whether the log-probability of the token is wanted.
     pub logprob: bool,
     /// How many of the most probable tokens are wanted, with their log-probabilities.
     pub top: u32,
 }
 
-impl Ask {
+impl LogitsQuery {
     /// The most probable token after a column, and nothing about it: the draw that costs least.
     pub fn greedy(column: u32) -> Self {
         let words = SamplingParams::greedy().words(Key::new(0, 0), 0);
-        let kind = AskKind::Draw { words, window: Vec::new(), window_limit: 0, bias: Vec::new() };
+        let kind = QueryKind::Draw { words, window: Vec::new(), window_limit: 0, bias: Vec::new() };
         Self { column, kind, logprob: false, top: 0 }
     }
 }
 
-/// What an [`Ask`] wants to know.
+/// What an [`LogitsQuery`] wants to know.
 #[derive(Clone, Debug, PartialEq)]
-pub enum AskKind {
+pub enum QueryKind {
     /// Which token comes next.
     Draw {
         /// How to choose, as a kernel reads it.
@@ -112,7 +112,7 @@ pub struct Batch {
     /// The columns, those of one slot in ascending positions.
     pub columns: Vec<Column>,
     /// The questions, at ascending columns.
-    pub asks: Vec<Ask>,
+    pub asks: Vec<LogitsQuery>,
     /// How many passes.
     pub repeats: u32,
 }
@@ -176,7 +176,7 @@ pub trait Engine {
     }
 
     /// What the streaming of the model's tiles has done; `None` where all of them are there.
-    fn residency(&self) -> Option<Figures> {
+    fn residency(&self) -> Option<ResidencyMetrics> {
         None
     }
 
@@ -189,10 +189,10 @@ pub trait Engine {
 }
 
 /// Answers one ask from the logits of its column.
-pub fn answer(sampler: &mut Sampler, logits: &[f32], ask: &Ask) -> Result<Sampled, SamplingError> {
+pub fn answer(sampler: &mut Sampler, logits: &[f32], ask: &LogitsQuery) -> Result<Sampled, SamplingError> {
     let token = match &ask.kind {
-        AskKind::Draw { words, window, bias, .. } => sampler.draw(logits, words, window, bias)?,
-        AskKind::Score { token } => *token,
+        QueryKind::Draw { words, window, bias, .. } => sampler.draw(logits, words, window, bias)?,
+        QueryKind::Score { token } => *token,
     };
     if ask.logprob || ask.top > 0 {
         sampler.score(logits, token, ask.top as usize)

@@ -133,7 +133,7 @@ mod on_gpu {
     use super::{Device, EngineOptions, GPU_CONTEXT, OpenError, OpenProgress};
     use crate::engine::Engine;
     use crate::engine::gpu::headless::{AdapterFacts, GpuChoice, may_have_gpu};
-    use crate::engine::gpu::{GpuEngine, Plan, trial};
+    use crate::engine::gpu::{GpuEngine, KernelConfig, trial};
     use crate::model::{Cache, PixelModel};
     use crate::residency::compute::weights_in_bytes;
 
@@ -179,7 +179,7 @@ mod on_gpu {
             None if streamed && time_processor => return Ok(None),
             None if streamed => {
                 let _compiling = compiling();
-                return Ok(Some(Box::new(open(Plan::usual(&adapter))?)));
+                return Ok(Some(Box::new(open(KernelConfig::usual(&adapter))?)));
             }
             None => {
                 let sizes = (slots, context);
@@ -218,7 +218,7 @@ mod on_gpu {
         (adapter, time_processor): (&AdapterFacts, bool),
         cache: &Cache,
         progress: &dyn OpenProgress,
-    ) -> Result<(trial::Verdict, Option<GpuEngine>), trial::TrialError> {
+    ) -> Result<(trial::TrialResult, Option<GpuEngine>), trial::TrialError> {
         let name = &adapter.info.name;
         let trying = progress.begin(&format!("trying what is fastest on {name}, once for this model"));
         let made = trial::make(model, sizes, choice, time_processor);

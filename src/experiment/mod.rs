@@ -260,7 +260,7 @@ pub fn conditions(experiment: &Experiment, config: &ModelConfig) -> Result<Vec<C
 impl Experiment {
     /// What a type cannot say.
     pub(super) fn review(&self, review: &mut Review<'_>) {
-        review.expect(!self.title.trim().is_empty(), "title", || {
+        review.require(!self.title.trim().is_empty(), "title", || {
             "expected a title, found an empty text".into()
         });
         let counts = [
@@ -268,15 +268,15 @@ impl Experiment {
             ("interventions", self.interventions.len(), MAX_INTERVENTIONS),
         ];
         for (field, count, most) in counts {
-            review.expect((1..=most).contains(&count), field, || {
+            review.require((1..=most).contains(&count), field, || {
                 format!("expected 1 to {most} of them, found {count}")
             });
         }
-        review.expect(self.max_tokens <= 4096, "max_tokens", || {
+        review.require(self.max_tokens <= 4096, "max_tokens", || {
             format!("expected at most 4096, found {}", self.max_tokens)
         });
         let range = 1..=MAX_TOP_LOGPROBS;
-        review.expect(range.contains(&self.top), "top", || {
+        review.require(range.contains(&self.top), "top", || {
             format!("expected 1 to {MAX_TOP_LOGPROBS}, found {}", self.top)
         });
         let mut ids = std::collections::BTreeSet::new();
@@ -285,20 +285,20 @@ impl Experiment {
             review_id(review, &path("id"), trial.id(), &mut ids);
             match trial {
                 Trial::Text { text, target, foil, .. } => {
-                    review.expect((1..=MAX_TEXT).contains(&text.len()), &path("text"), || {
+                    review.require((1..=MAX_TEXT).contains(&text.len()), &path("text"), || {
                         format!("expected 1 to {MAX_TEXT} bytes, found {}", text.len())
                     });
-                    review.expect(foil.is_none() || target.is_some(), &path("foil"), || {
+                    review.require(foil.is_none() || target.is_some(), &path("foil"), || {
                         "a foil is compared with a target; the field `target` is missing".into()
                     });
                     for (field, text) in [("target", target), ("foil", foil)] {
-                        review.expect(text.as_deref() != Some(""), &path(field), || {
+                        review.require(text.as_deref() != Some(""), &path(field), || {
                             "expected a text, found an empty one".into()
                         });
                     }
                 }
                 Trial::Repeated { tokens, .. } => {
-                    review.expect((2..=MAX_REPEATED).contains(tokens), &path("tokens"), || {
+                    review.require((2..=MAX_REPEATED).contains(tokens), &path("tokens"), || {
                         format!("expected 2 to {MAX_REPEATED}, found {tokens}")
                     })
                 }
@@ -318,12 +318,12 @@ impl Experiment {
                 review_id(review, &path("id"), id, &mut ids);
             }
             if let Some((field, count)) = list {
-                review.expect((1..=100_000).contains(&count), &path(field), || {
+                review.require((1..=100_000).contains(&count), &path(field), || {
                     format!("expected 1 or more of them, found {count}")
                 });
             }
             let in_range = scale.is_finite() && scale.abs() <= MAX_SCALE;
-            review.expect(in_range, &path("scale"), || {
+            review.require(in_range, &path("scale"), || {
                 format!("expected a number from -{MAX_SCALE} to {MAX_SCALE}, found {scale}")
             });
         }

@@ -6,22 +6,22 @@ use bevy_egui::{EguiContexts, egui};
 use egui::ecolor::gamma_u8_from_linear_f32;
 use egui::{Color32, LayerId, Painter, Rect, Rgba, Stroke, pos2, vec2};
 
+use super::label_placement::{Rank, Word, Words};
 use super::map_text::{minimap, on_screen};
-use super::plain::Plain;
+use super::rect_mesh::Plain;
 use super::style::{ink, veil, within_one};
-use super::words::{Rank, Word, Words};
 use crate::world::Map;
 use crate::world::draw::Lights;
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
-use crate::world::think::{Mind, Thought};
+use crate::world::think::{GeneratedToken, Generation};
 
 /// What is looked at of a sequence: a token of it, or the latest.
 #[derive(Resource, Debug, Clone, Default)]
 pub struct Scrubbed(pub Option<usize>);
 
 /// The thought that is shown.
-pub(super) fn shown<'a>(mind: &'a Mind, scrubbed: &Scrubbed) -> Option<&'a Thought> {
+pub(super) fn shown<'a>(mind: &'a Generation, scrubbed: &Scrubbed) -> Option<&'a GeneratedToken> {
     let chosen =
         scrubbed.0.and_then(|at| mind.thoughts.get(at)).filter(|thought| !thought.head_norms.is_empty());
     chosen.or_else(|| mind.latest())
@@ -35,7 +35,7 @@ pub(super) fn greatest(norms: &[f32]) -> f32 {
 pub(super) fn draw(
     mut contexts: EguiContexts,
     map: Res<Map>,
-    mind: Res<Mind>,
+    mind: Res<Generation>,
     scrubbed: Res<Scrubbed>,
     settings: Res<Settings>,
     mut words: ResMut<Words>,

@@ -11,7 +11,8 @@ use super::map_text::minimap;
 use super::style::{accent, backing, faint, ink};
 use crate::agents::simulation::Clock;
 use crate::agents::{
-    Activity, Agent, Board, Crew, Energy, JobId, JobState, Memory, Place, Profile, Thoughts, Workshop,
+    Activity, Agent, Board, Energy, JobId, JobState, Memory, Place, Profile, QueueWorkers, Thoughts,
+    WorkerPool,
 };
 use crate::world::Map;
 use crate::world::agents::Before;
@@ -41,8 +42,8 @@ pub(super) fn draw(
         Option<Res<Clock>>,
         Option<Res<Board>>,
         Option<Res<Before>>,
-        Option<Res<Crew>>,
-        Option<Res<Workshop>>,
+        Option<Res<QueueWorkers>>,
+        Option<Res<WorkerPool>>,
     ),
     agents: Query<(Entity, &Agent, &Place, &Energy, &Activity, &Thoughts, &Memory)>,
 ) -> Result {

@@ -9,11 +9,11 @@ use super::activity::Scrubbed;
 use super::drawer::{WIDE, bar_cell, nothing_yet, place, show, written};
 use super::style::{accent, backing, faint, veil};
 use crate::world::Map;
-use crate::world::instruments::{Instrument, Shown};
 use crate::world::layout::Place;
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
-use crate::world::think::Mind;
+use crate::world::tabs::{Instrument, Shown};
+use crate::world::think::Generation;
 
 /// Tokens of the square: the last so many up to the chosen one.
 const MOST_SHOWN: usize = 64;
@@ -42,7 +42,7 @@ pub(super) fn follow(map: Res<Map>, mut shown: ResMut<HeadShown>, mut last: Loca
 pub(super) fn draw(
     mut contexts: EguiContexts,
     map: Res<Map>,
-    mind: Res<Mind>,
+    mind: Res<Generation>,
     settings: Res<Settings>,
     panels: Res<Panels>,
     mut scrubbed: ResMut<Scrubbed>,
@@ -100,7 +100,7 @@ pub(super) fn draw(
 fn square(
     ui: &mut egui::Ui,
     theme: Theme,
-    mind: &Mind,
+    mind: &Generation,
     config: &crate::model::ModelConfig,
     (layer, head): (u32, u32),
     (at, latest): (usize, usize),

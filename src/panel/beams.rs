@@ -10,14 +10,14 @@ use super::Panels;
 use super::activity::Scrubbed;
 use super::attention::{HeadShown, arc};
 use super::drawer::{place, written};
+use super::label_placement::Taken;
 use super::map_text::on_screen;
 use super::style::{accent, backing, hairline, ink};
-use super::words::Taken;
 use crate::world::Map;
-use crate::world::instruments::{Instrument, Shown};
 use crate::world::layout::Place;
 use crate::world::settings::Settings;
-use crate::world::think::Mind;
+use crate::world::tabs::{Instrument, Shown};
+use crate::world::think::Generation;
 
 /// Shares below this are not drawn.
 const LEAST: f32 = 0.02;
@@ -33,7 +33,7 @@ pub struct Chips(pub Vec<(usize, Rect)>);
 pub(super) fn draw(
     mut contexts: EguiContexts,
     map: Res<Map>,
-    mind: Res<Mind>,
+    mind: Res<Generation>,
     scrubbed: Res<Scrubbed>,
     settings: Res<Settings>,
     shown: Res<HeadShown>,
@@ -96,7 +96,7 @@ fn within(
     painter: &egui::Painter,
     map: &Map,
     settings: &Settings,
-    mind: &Mind,
+    mind: &Generation,
     rect: Rect,
     shares: &[f32],
     taken: &mut Taken,

@@ -4,10 +4,10 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{Align2, Color32, FontId, Id, LayerId, Order, Rect, Stroke, StrokeKind, pos2, vec2};
 
+use super::label_placement::Taken;
 use super::map_text::minimap;
-use super::plain::Plain;
+use super::rect_mesh::Plain;
 use super::style::{accent, card, faint, hairline, ink, solid, veil};
-use super::words::Taken;
 use crate::world::Map;
 use crate::world::layout::Place;
 use crate::world::palette::{Colouring, RANGE};
@@ -116,7 +116,7 @@ fn trail(context: &egui::Context, map: &mut Map, settings: &Settings) {
     let theme = settings.theme;
     let places = places(map);
     let mut chosen = None;
-    // The instruments and the search box have the other half of the line.
+    // The tabs and the search box have the other half of the line.
     let room = (context.content_rect().width() - 540.0).max(160.0);
     egui::Area::new(Id::new("trail")).fixed_pos(pos2(12.0, 10.0)).show(context, |ui| {
         card(theme).show(ui, |ui| {

@@ -7,13 +7,13 @@ use egui::{Align2, Color32, Id, RichText, ScrollArea, Sense, Ui, pos2, vec2};
 use super::coach_task;
 use super::style::{accent, faint, ink, solid};
 use crate::agents::simulation::Clock;
-use crate::agents::{Crew, Workshop};
+use crate::agents::{QueueWorkers, WorkerPool};
 use crate::coach::{Progress, Queue, Status, Task, TaskId};
 use crate::terminal::{lines, one_line};
 use crate::world::Map;
 use crate::world::agents::{WorldFile, save};
+use crate::world::heatmap::Heatmaps;
 use crate::world::keys::{Action, Keys};
-use crate::world::overlay::Overlays;
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
 
@@ -67,10 +67,10 @@ pub(super) fn draw(
     mut contexts: EguiContexts,
     map: Res<Map>,
     settings: Res<Settings>,
-    crew: Option<Res<Crew>>,
-    workshop: Option<Res<Workshop>>,
+    crew: Option<Res<QueueWorkers>>,
+    workshop: Option<Res<WorkerPool>>,
     clock: Option<ResMut<Clock>>,
-    overlays: Option<ResMut<Overlays>>,
+    overlays: Option<ResMut<Heatmaps>>,
     file: Option<Res<WorldFile>>,
     mut panel: ResMut<CoachPanel>,
 ) -> Result {
@@ -172,7 +172,7 @@ pub(super) fn bar(ui: &mut Ui, theme: Theme, part: f32, width: f32, colour: Colo
 }
 
 /// The agents' time: stop, go on, faster.
-fn time(ui: &mut Ui, theme: Theme, clock: &mut Clock, workshop: Option<&Workshop>) {
+fn time(ui: &mut Ui, theme: Theme, clock: &mut Clock, workshop: Option<&WorkerPool>) {
     ui.horizontal(|ui| {
         let word = if clock.is_paused() { "Go on" } else { "Pause" };
         if ui.button(word).on_hover_text("the agents' time (K)").clicked() {
@@ -196,7 +196,7 @@ fn time(ui: &mut Ui, theme: Theme, clock: &mut Clock, workshop: Option<&Workshop
 }
 
 /// What surveys have found, as layers of colour.
-fn layers(ui: &mut Ui, theme: Theme, overlays: &mut Overlays) {
+fn layers(ui: &mut Ui, theme: Theme, overlays: &mut Heatmaps) {
     if overlays.all.is_empty() {
         return;
     }
@@ -231,7 +231,7 @@ fn for_you(ui: &mut Ui, theme: Theme, queue: &Queue, panel: &mut CoachPanel) {
     ui.add_space(4.0);
 }
 
-fn phases(ui: &mut Ui, theme: Theme, queue: &Queue, crew: &Crew, panel: &mut CoachPanel) {
+fn phases(ui: &mut Ui, theme: Theme, queue: &Queue, crew: &QueueWorkers, panel: &mut CoachPanel) {
     let current = queue.current_phase();
     for progress in queue.progress() {
         heading(ui, theme, &progress, current == Some(progress.phase.number));

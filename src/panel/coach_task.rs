@@ -9,8 +9,8 @@ use jiff::Zoned;
 
 use super::coach::{CoachPanel, RED, colour_of, found};
 use super::style::{accent, faint, solid};
-use crate::agents::Crew;
-use crate::coach::{Action, Agent, CoachError, Desk, Queue, Status, Task, Worker, working_folder};
+use crate::agents::QueueWorkers;
+use crate::coach::{Action, Agent, CoachError, Queue, SharedQueue, Status, Task, Worker, working_folder};
 use crate::terminal;
 use crate::world::Map;
 use crate::world::palette::Theme;
@@ -26,7 +26,7 @@ pub(super) fn draw(
     context: &egui::Context,
     theme: Theme,
     map: &Map,
-    crew: &Crew,
+    crew: &QueueWorkers,
     queue: &Queue,
     panel: &mut CoachPanel,
 ) {
@@ -106,7 +106,7 @@ fn number(value: f64) -> String {
 }
 
 /// What a person can do with a task where it stands.
-fn say(ui: &mut Ui, crew: &Crew, queue: &Queue, task: &Task, word: &mut String) {
+fn say(ui: &mut Ui, crew: &QueueWorkers, queue: &Queue, task: &Task, word: &mut String) {
     let desk = crew.hands().desk();
     let edit = egui::TextEdit::singleline(word).hint_text("a word on it").desired_width(f32::INFINITY);
     ui.add(edit);
@@ -159,7 +159,7 @@ fn say(ui: &mut Ui, crew: &Crew, queue: &Queue, task: &Task, word: &mut String) 
 }
 
 /// For a task that runs a command: the user's leave.
-fn leave(ui: &mut Ui, crew: &Crew, queue: &Queue, task: &Task) {
+fn leave(ui: &mut Ui, crew: &QueueWorkers, queue: &Queue, task: &Task) {
     let (Action::Command { name }, Some(consents)) = (&task.action, crew.hands().consents()) else { return };
     let Some(command) = queue.commands().iter().find(|command| command.name == *name) else { return };
     // Only a task that said that it waits for leave asks for it: the file is not read in every frame.
@@ -176,7 +176,10 @@ fn leave(ui: &mut Ui, crew: &Crew, queue: &Queue, task: &Task) {
 }
 
 /// Changes the queue on a thread of its own: a frame waits for no disk.
-fn decide(desk: &Arc<Desk>, change: impl FnOnce(&mut Queue) -> Result<(), CoachError> + Send + 'static) {
+fn decide(
+    desk: &Arc<SharedQueue>,
+    change: impl FnOnce(&mut Queue) -> Result<(), CoachError> + Send + 'static,
+) {
     let desk = Arc::clone(desk);
     thread::spawn(move || {
         if let Err(error) = desk.change(change) {

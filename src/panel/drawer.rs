@@ -7,11 +7,11 @@ use egui::{Align2, Id, RichText, vec2};
 use super::Panels;
 use super::activity::Scrubbed;
 use super::style::{accent, card, faint, tint};
-use crate::world::instruments::{Instrument, Shown};
 use crate::world::keys::{Action, Keys};
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
-use crate::world::think::Mind;
+use crate::world::tabs::{Instrument, Shown};
+use crate::world::think::Generation;
 
 /// The instruments with their names and keys.
 const ALL: [(Instrument, &str, Action); 5] = [
@@ -55,7 +55,7 @@ pub(super) fn keys(
     input: Option<Res<ButtonInput<KeyCode>>>,
     wants: Option<Res<EguiWantsInput>>,
     mut drawer: ResMut<Shown>,
-    mut mind: ResMut<Mind>,
+    mut mind: ResMut<Generation>,
     mut scrubbed: ResMut<Scrubbed>,
 ) {
     let Some(input) = input else { return };
@@ -115,7 +115,7 @@ pub(super) fn bar(mut contexts: EguiContexts, settings: Res<Settings>, mut drawe
 }
 
 /// Where what is looked at is: the token that was chosen, if its step is done, or the latest.
-pub(super) fn place(mind: &Mind, scrubbed: &Scrubbed) -> Option<usize> {
+pub(super) fn place(mind: &Generation, scrubbed: &Scrubbed) -> Option<usize> {
     let latest = mind.latest_place()?;
     Some(scrubbed.0.filter(|&at| at <= latest).unwrap_or(latest))
 }

@@ -8,7 +8,7 @@ use egui::{DragValue, RichText, Ui};
 
 use super::style::faint;
 use super::{Panels, PromptBox, side_by_side};
-use crate::model::overlay::{Brush, Region};
+use crate::model::edits::{Brush, Region};
 use crate::model::weights::tile_weights;
 use crate::tiles::{Factors, ModelIndex, Muted, Scale};
 use crate::world::Map;

@@ -4,9 +4,9 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{Align2, FontId, Id, LayerId, Order, Stroke, StrokeKind, pos2, vec2};
 
+use super::label_placement::{Rank, Word, Words};
 use super::map_text::{on_screen, tag};
 use super::style::{accent, backing, edited, faint, ink};
-use super::words::{Rank, Word, Words};
 use crate::world::Map;
 use crate::world::lab::{Comparison, DeviceState, Edits, Stage};
 use crate::world::settings::Settings;

@@ -9,15 +9,15 @@ use super::activity::{Scrubbed, greatest, shown};
 use super::drawer::{bar_cell, nothing_yet, place, show, written};
 use super::style::faint;
 use crate::world::Map;
-use crate::world::instruments::{Instrument, Shown};
 use crate::world::layout::Place;
 use crate::world::settings::Settings;
-use crate::world::think::Mind;
+use crate::world::tabs::{Instrument, Shown};
+use crate::world::think::Generation;
 
 pub(super) fn draw(
     mut contexts: EguiContexts,
     mut map: ResMut<Map>,
-    mind: Res<Mind>,
+    mind: Res<Generation>,
     scrubbed: Res<Scrubbed>,
     settings: Res<Settings>,
     panels: Res<Panels>,

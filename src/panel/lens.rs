@@ -9,17 +9,17 @@ use super::activity::Scrubbed;
 use super::drawer::{nothing_yet, place, show, written};
 use super::style::{accent, faint, ink, tint};
 use crate::world::Map;
-use crate::world::instruments::{Instrument, Shown};
 use crate::world::layout::Place;
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
-use crate::world::think::Mind;
+use crate::world::tabs::{Instrument, Shown};
+use crate::world::think::Generation;
 use crate::world::think::lens::Lens;
 
 pub(super) fn draw(
     mut contexts: EguiContexts,
     mut map: ResMut<Map>,
-    mind: Res<Mind>,
+    mind: Res<Generation>,
     scrubbed: Res<Scrubbed>,
     settings: Res<Settings>,
     panels: Res<Panels>,
@@ -87,7 +87,7 @@ pub(super) fn draw(
 fn row(
     ui: &mut egui::Ui,
     theme: Theme,
-    mind: &Mind,
+    mind: &Generation,
     name: &str,
     tokens: &[(u32, f32)],
     next: Option<u32>,

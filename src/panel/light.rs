@@ -5,12 +5,12 @@ use bevy_egui::{EguiContexts, egui};
 use egui::{FontId, Id, LayerId, Order, Rect, StrokeKind, pos2, vec2};
 
 use super::activity::{Scrubbed, glow, greatest, shown};
-use super::plain::Plain;
+use super::label_placement::Taken;
+use super::rect_mesh::Plain;
 use super::style::{faint, hairline, ink, solid};
-use super::words::Taken;
 use crate::world::Map;
 use crate::world::settings::Settings;
-use crate::world::think::Mind;
+use crate::world::think::Generation;
 
 /// Where it begins: right of the legend of the weights.
 const LEFT: f32 = 218.0;
@@ -20,7 +20,7 @@ const SIZE: egui::Vec2 = vec2(92.0, 70.0);
 pub(super) fn draw(
     mut contexts: EguiContexts,
     map: Res<Map>,
-    mind: Res<Mind>,
+    mind: Res<Generation>,
     scrubbed: Res<Scrubbed>,
     settings: Res<Settings>,
     mut taken: ResMut<Taken>,

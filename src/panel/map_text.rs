@@ -4,9 +4,9 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{Align2, Color32, FontId, LayerId, Painter, Pos2, Rect, Stroke, pos2, vec2};
 
-use super::plain::Plain;
+use super::label_placement::{Rank, Word, Words};
+use super::rect_mesh::Plain;
 use super::style::{accent, faint, hairline, ink};
-use super::words::{Rank, Word, Words};
 use crate::model::plan::Rect as Cells;
 use crate::tiles::Factors;
 use crate::world::Map;

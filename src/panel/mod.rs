@@ -15,17 +15,18 @@ mod coach_task;
 mod device;
 mod drawer;
 mod experiment;
+mod heatmap;
 mod help;
 mod inspector;
 mod lab_marks;
+mod label_placement;
 mod layers;
 mod lens;
 mod light;
 mod map_text;
 mod mods;
-mod overlay;
-mod plain;
 mod prompt;
+mod rect_mesh;
 mod search_box;
 mod settings;
 mod side_by_side;
@@ -34,7 +35,6 @@ mod style;
 mod timings;
 mod values;
 mod welcome;
-mod words;
 
 use bevy::prelude::*;
 use bevy_egui::{EguiPlugin, EguiPrimaryContextPass};
@@ -69,8 +69,8 @@ impl Plugin for PanelPlugin {
             .init_resource::<PromptBox>()
             .init_resource::<Scrubbed>()
             .init_resource::<values::TileCache>()
-            .init_resource::<words::Taken>()
-            .init_resource::<words::Words>()
+            .init_resource::<label_placement::Taken>()
+            .init_resource::<label_placement::Words>()
             .init_resource::<HeadShown>()
             .init_resource::<Chips>()
             .add_systems(Update, (drawer::keys, attention::follow))
@@ -79,7 +79,7 @@ impl Plugin for PanelPlugin {
             .add_systems(
                 EguiPrimaryContextPass,
                 (
-                    (style::set_style, words::clear, overlay::draw, activity::draw).chain(),
+                    (style::set_style, label_placement::clear, heatmap::draw, activity::draw).chain(),
                     // The frame around the map: what it covers is known before anything is written on the map.
                     (
                         chrome::draw,
@@ -96,11 +96,11 @@ impl Plugin for PanelPlugin {
                         .chain(),
                     // The map has a layer of its own, below.
                     (
-                        words::gather,
+                        label_placement::gather,
                         beams::draw,
                         map_text::draw,
                         lab_marks::draw,
-                        words::draw,
+                        label_placement::draw,
                         values::draw,
                         agents::draw,
                     )

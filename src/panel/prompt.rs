@@ -6,13 +6,13 @@ use egui::{Id, Key, RichText, vec2};
 
 use super::activity::Scrubbed;
 use super::beams::Chips;
+use super::label_placement::Taken;
 use super::style::{card, faint, ink, tint, wrong};
-use super::words::Taken;
 use crate::world::Map;
 use crate::world::keys::{Action, Keys};
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
-use crate::world::think::Mind;
+use crate::world::think::Generation;
 
 /// What is typed, and how it is meant.
 #[derive(Resource, Debug, Clone)]
@@ -43,7 +43,7 @@ pub(super) fn draw(
     keys: Res<Keys>,
     taken: Res<Taken>,
     input: Option<Res<ButtonInput<KeyCode>>>,
-    mut mind: ResMut<Mind>,
+    mut mind: ResMut<Generation>,
     mut prompt: ResMut<PromptBox>,
     mut scrubbed: ResMut<Scrubbed>,
     mut chips: ResMut<Chips>,
@@ -114,7 +114,7 @@ pub(super) fn draw(
 }
 
 /// The sequence as chips: the shade is the probability; a click looks back at the token.
-fn tokens(ui: &mut egui::Ui, theme: Theme, mind: &Mind, scrubbed: &mut Scrubbed, chips: &mut Chips) {
+fn tokens(ui: &mut egui::Ui, theme: Theme, mind: &Generation, scrubbed: &mut Scrubbed, chips: &mut Chips) {
     chips.0.clear();
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing = vec2(1.0, 2.0);
@@ -146,7 +146,7 @@ fn tokens(ui: &mut egui::Ui, theme: Theme, mind: &Mind, scrubbed: &mut Scrubbed,
 }
 
 /// What else might have stood where the latest token stands.
-fn alternatives(ui: &mut egui::Ui, theme: Theme, mind: &Mind) {
+fn alternatives(ui: &mut egui::Ui, theme: Theme, mind: &Generation) {
     let latest = mind.thoughts.last().filter(|thought| !thought.alternatives.is_empty());
     if let Some(thought) = latest {
         let list: Vec<String> = thought

@@ -7,10 +7,10 @@ use super::drawer::show;
 use super::style::{accent, faint};
 use super::{Panels, PromptBox};
 use crate::world::Map;
-use crate::world::instruments::{Instrument, Shown};
 use crate::world::keys::Keys;
 use crate::world::palette::{Colouring, Theme};
 use crate::world::settings::{Settings, USUAL_THINKING};
+use crate::world::tabs::{Instrument, Shown};
 
 /// The fastest that the slider goes; beyond it there is no limit.
 const FASTEST: f32 = 60.0;

@@ -6,7 +6,7 @@ use bevy::prelude::*;
 use bevy_egui::egui;
 
 use super::style::{accent, faint};
-use crate::residency::{Figures, ResidencyFigures, ViewAtlas};
+use crate::residency::{ResidencyFigures, ResidencyMetrics, ViewAtlas};
 use crate::size::MemorySize;
 use crate::world::palette::Theme;
 
@@ -19,7 +19,7 @@ pub type Row = [String; 3];
 /// What streaming does now: what it did in the last whole second.
 #[derive(Debug, Default)]
 pub struct Recent {
-    since: Option<(Instant, [Figures; 2])>,
+    since: Option<(Instant, [ResidencyMetrics; 2])>,
     /// Bytes a second that were handed to the device: for the forward pass and for the picture.
     pub uploaded: [f64; 2],
     /// The part of the time that the forward pass waited for tiles.
@@ -48,10 +48,11 @@ pub fn rows(figures: &ResidencyFigures, view_slots: Option<u32>, recent: &Recent
     let view = figures.view.unwrap_or_default();
     let size = |bytes: u64| MemorySize(bytes).to_string();
     let rate = |bytes: f64| format!("{}/s", size(bytes as u64));
-    let both =
-        |name: &str, of: fn(&Figures) -> u64| [name.to_owned(), grouped(of(&compute)), grouped(of(&view))];
+    let both = |name: &str, of: fn(&ResidencyMetrics) -> u64| {
+        [name.to_owned(), grouped(of(&compute)), grouped(of(&view))]
+    };
     let both_sizes =
-        |name: &str, of: fn(&Figures) -> u64| [name.to_owned(), size(of(&compute)), size(of(&view))];
+        |name: &str, of: fn(&ResidencyMetrics) -> u64| [name.to_owned(), size(of(&compute)), size(of(&view))];
     let none = || "-".to_owned();
     let room = figures.pool.map_or_else(none, |pool| size(pool.in_bytes));
     let parts = figures.pool.map_or_else(none, |pool| format!("{} slots", pool.slots));
@@ -59,7 +60,7 @@ pub fn rows(figures: &ResidencyFigures, view_slots: Option<u32>, recent: &Recent
     let view_room =
         view_slots.map_or_else(none, |slots| size(u64::from(slots) * crate::residency::SLOT_BYTES));
     let view_parts = view_slots.map_or_else(none, |slots| format!("{slots} tiles"));
-    let read_rate = |figures: &Figures| figures.read_rate().map_or_else(none, rate);
+    let read_rate = |figures: &ResidencyMetrics| figures.read_rate().map_or_else(none, rate);
     vec![
         ["room".into(), room, view_room],
         ["in".into(), parts, view_parts],
@@ -132,7 +133,11 @@ mod tests {
         let mut recent = Recent::default();
         let start = Instant::now();
         let mut at = |seconds: u64, uploaded: u64, stalled: f64| {
-            let compute = Figures { bytes_uploaded: uploaded, stall_seconds: stalled, ..Figures::default() };
+            let compute = ResidencyMetrics {
+                bytes_uploaded: uploaded,
+                stall_seconds: stalled,
+                ..ResidencyMetrics::default()
+            };
             let figures = ResidencyFigures { compute: Some(compute), ..ResidencyFigures::default() };
             recent.follow(start + Duration::from_secs(seconds), &figures);
             (recent.uploaded[0], recent.waiting)

@@ -13,9 +13,9 @@ use crate::residency::{ResidencyFigures, ViewAtlas};
 use crate::size::MemorySize;
 use crate::world::Map;
 use crate::world::frames::Frames;
-use crate::world::instruments::{Instrument, Shown};
 use crate::world::settings::Settings;
-use crate::world::think::Mind;
+use crate::world::tabs::{Instrument, Shown};
+use crate::world::think::Generation;
 
 /// Points for the names of what is told, and the gap after them.
 const NAMES: f32 = 112.0;
@@ -25,7 +25,7 @@ const TALLEST: f32 = 120.0;
 pub(super) fn draw(
     mut contexts: EguiContexts,
     map: Res<Map>,
-    mind: Res<Mind>,
+    mind: Res<Generation>,
     frames: Res<Frames>,
     settings: Res<Settings>,
     adapter: Option<Res<AdapterFacts>>,

@@ -10,9 +10,9 @@ use bevy_egui::{EguiContexts, egui};
 use egui::text::{LayoutJob, TextFormat};
 use egui::{Color32, FontId, Galley, LayerId, Painter, vec2};
 
+use super::label_placement::Taken;
 use super::map_text::on_screen;
 use super::style::{hairline, ink, solid};
-use super::words::Taken;
 use crate::model::dequant::Code;
 use crate::model::plan::Rect as Cells;
 use crate::model::weights::{tile_codes, tile_weights};

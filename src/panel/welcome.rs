@@ -9,7 +9,7 @@ use super::style::{accent, card, ink, veil};
 use crate::content::assets::Assets;
 use crate::world::Map;
 use crate::world::settings::{Settings, SettingsFile};
-use crate::world::think::Mind;
+use crate::world::think::Generation;
 use crate::world::tour::{Tour, TourRun};
 use crate::world::view::View;
 
@@ -32,7 +32,7 @@ pub(super) fn draw(
     tour: Option<Res<TourRun>>,
     prompt: Res<PromptBox>,
     mut settings: ResMut<Settings>,
-    mut mind: ResMut<Mind>,
+    mut mind: ResMut<Generation>,
     mut since: Local<Since>,
     mut commands: Commands,
 ) -> Result {

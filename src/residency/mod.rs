@@ -7,7 +7,7 @@
 
 #[cfg(feature = "world")]
 pub mod compute;
-mod figures;
+mod metrics;
 #[cfg(feature = "world")]
 mod plugin;
 pub mod regions;
@@ -17,7 +17,7 @@ mod stream;
 mod upload;
 pub mod view;
 
-pub use figures::{Counters, Figures};
+pub use metrics::{Counters, ResidencyMetrics};
 #[cfg(feature = "world")]
 pub use plugin::{
     BadTile, PoolRoom, ResidencyBudgets, ResidencyFigures, ResidencyPlugin, ResidencySystems, SLOT_BYTES,

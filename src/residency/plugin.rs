@@ -11,7 +11,7 @@ use super::compute::Pool;
 use super::stream::Reads;
 use super::upload::{ABSENT, DAMAGED, ViewAtlas};
 use super::view::{Budgets, TileIndex, TileState, View, ViewCache, rank};
-use super::{Counters, Figures};
+use super::{Counters, ResidencyMetrics};
 use crate::model::PixelModel;
 use crate::model::plan::Rect;
 use crate::tiles::ModelIndex;
@@ -72,13 +72,13 @@ impl ViewTiles {
 
 /// What streaming has done so far, of each set: for whoever shows it. Both are `None` while everything is on the device and nothing is streamed.
 ///
-/// Two readings give what was done between them, by [`Figures::since`]; `stall_seconds` of that by its time is the share of waiting.
+/// Two readings give what was done between them, by [`ResidencyMetrics::since`]; `stall_seconds` of that by its time is the share of waiting.
 #[derive(Resource, Debug, Clone, Copy, Default, PartialEq)]
 pub struct ResidencyFigures {
     /// Tiles for the picture.
-    pub view: Option<Figures>,
+    pub view: Option<ResidencyMetrics>,
     /// Tiles for the forward pass.
-    pub compute: Option<Figures>,
+    pub compute: Option<ResidencyMetrics>,
     /// What the forward pass has room for.
     pub pool: Option<PoolRoom>,
 }
@@ -283,7 +283,7 @@ fn rank_tiles(
     working.upload.extend(changes.upload);
     working.evict.extend(changes.evict);
     let bytes_in_flight = working.cache.bytes_in_flight();
-    figures.view = Some(Figures { bytes_in_flight, ..working.counters.figures() });
+    figures.view = Some(ResidencyMetrics { bytes_in_flight, ..working.counters.figures() });
 }
 
 fn upload_tiles(

@@ -1,6 +1,6 @@
 //! Agents in the window's world: they work while the user explores, and wait while the model answers.
 //!
-//! In: [`Hands`] for the coach's queue. Out: agents and jobs as entities that move, their layers of colour, and the whole state of the world in a file. What is
+//! In: [`TaskRunner`] for the coach's queue. Out: agents and jobs as entities that move, their layers of colour, and the whole state of the world in a file. What is
 //! drawn of it is `panel`'s.
 
 use std::collections::HashMap;
@@ -10,16 +10,17 @@ use std::sync::Arc;
 use bevy::ecs::message::Messages;
 use bevy::prelude::*;
 
+use super::heatmap::Heatmaps;
 use super::keys::{Action, Keys};
-use super::overlay::Overlays;
-use super::think::Mind;
+use super::think::Generation;
 use super::view::View;
 use super::{Map, WorldSystems};
 use crate::agents::simulation::{Camera, Clock, SimulationPlugin, Snapshot};
 use crate::agents::{
-    AgentsError, AgentsPlugin, AgentsSystems, Crew, Place, Profile, Roster, Tick, Workshop, spawn_agents,
+    AgentsError, AgentsPlugin, AgentsSystems, Place, Profile, QueueWorkers, Roster, Tick, WorkerPool,
+    spawn_agents,
 };
-use crate::coach::Hands;
+use crate::coach::TaskRunner;
 
 /// Works that go on at once: each takes all threads that work may have.
 const BENCHES: usize = 1;
@@ -47,13 +48,13 @@ pub struct WorldFile(pub Option<PathBuf>);
 
 /// Puts agents into the world. Comes after [`super::WorldPlugin`].
 ///
-/// Adds [`AgentsPlugin`], [`SimulationPlugin`], [`Overlays`], [`Before`] and [`WorldFile`]. Agents come with [`inhabit`].
+/// Adds [`AgentsPlugin`], [`SimulationPlugin`], [`Heatmaps`], [`Before`] and [`WorldFile`]. Agents come with [`inhabit`].
 pub struct InhabitedPlugin;
 
 impl Plugin for InhabitedPlugin {
     fn build(&self, app: &mut App) {
         app.add_plugins((AgentsPlugin, SimulationPlugin))
-            .init_resource::<Overlays>()
+            .init_resource::<Heatmaps>()
             .init_resource::<Before>()
             .init_resource::<WorldFile>()
             .add_systems(Tick, remember.after(AgentsSystems::Begin).before(AgentsSystems::Sense))
@@ -75,11 +76,11 @@ impl Plugin for InhabitedPlugin {
 /// The saved world contradicts itself.
 pub fn inhabit(
     world: &mut World,
-    hands: Arc<Hands>,
+    hands: Arc<TaskRunner>,
     profiles: Vec<Profile>,
     saved: Option<&Snapshot>,
 ) -> Result<(), AgentsError> {
-    Crew::employ(world, hands, Vec::new(), None, (BENCHES, SHARE), Arc::new(|_| ()));
+    QueueWorkers::employ(world, hands, Vec::new(), None, (BENCHES, SHARE), Arc::new(|_| ()));
     match saved {
         Some(saved) => restore(world, saved),
         None => {
@@ -97,7 +98,7 @@ pub fn snapshot(world: &mut World) -> Snapshot {
     let place = Place::new(centre[0], centre[1]);
     world.insert_resource(Camera { place, pixels_per_cell: scale });
     let mut snapshot = Snapshot::of(world);
-    if let Some(shown) = &world.resource::<Overlays>().shown {
+    if let Some(shown) = &world.resource::<Heatmaps>().shown {
         snapshot.overlays.insert(SHOWN.into(), shown.clone());
     }
     snapshot
@@ -110,7 +111,7 @@ pub fn snapshot(world: &mut World) -> Snapshot {
 pub fn restore(world: &mut World, saved: &Snapshot) -> Result<(), AgentsError> {
     saved.restore(world)?;
     world.resource_mut::<Before>().0.clear();
-    world.resource_mut::<Overlays>().shown = saved.overlays.get(SHOWN).cloned();
+    world.resource_mut::<Heatmaps>().shown = saved.overlays.get(SHOWN).cloned();
     if let Some(Camera { place, pixels_per_cell }) = saved.camera {
         let mut map = world.resource_mut::<Map>();
         let bounds = map.atlas.bounds();
@@ -141,7 +142,11 @@ fn remember(roster: Res<Roster>, places: Query<&Place>, mut before: ResMut<Befor
 }
 
 /// Work waits at its next step while the model answers.
-fn yield_to_the_prompt(mind: Res<Mind>, crew: Option<Res<Crew>>, workshop: Option<ResMut<Workshop>>) {
+fn yield_to_the_prompt(
+    mind: Res<Generation>,
+    crew: Option<Res<QueueWorkers>>,
+    workshop: Option<ResMut<WorkerPool>>,
+) {
     let (Some(crew), Some(mut workshop)) = (crew, workshop) else { return };
     let answers = mind.is_busy() && !mind.paused;
     if workshop.on_hold != answers {
@@ -152,9 +157,9 @@ fn yield_to_the_prompt(mind: Res<Mind>, crew: Option<Res<Crew>>, workshop: Optio
 
 /// Reads what surveys have found whenever the queue has changed.
 fn read_surveys(
-    crew: Option<Res<Crew>>,
+    crew: Option<Res<QueueWorkers>>,
     map: Res<Map>,
-    mut overlays: ResMut<Overlays>,
+    mut overlays: ResMut<Heatmaps>,
     mut seen: Local<Option<usize>>,
 ) {
     let Some(crew) = crew else { return };
@@ -194,7 +199,7 @@ fn save_at_the_end(world: &mut World, mut ended: Local<bool>) {
     if !exits || std::mem::replace(&mut *ended, true) {
         return;
     }
-    if let Some(crew) = world.get_resource::<Crew>() {
+    if let Some(crew) = world.get_resource::<QueueWorkers>() {
         // What is under way goes back to the queue, and is begun anew next time.
         crew.hands().shop().gate().cancel();
     }

@@ -6,7 +6,7 @@ use super::keys::{KEY_NAMES, KeyNames, Keys, key_code};
 use super::palette::{Palette, PaletteFile};
 use crate::content::did_you_mean;
 use crate::content::registry::Review;
-use crate::content::{AssetError, Assets, HOME};
+use crate::content::{AssetError, Assets, DEFAULT_NAME};
 use crate::world::tour::{Tour, TourStep};
 
 /// Every palette, "ember and ice" first.
@@ -25,7 +25,7 @@ pub fn palettes(assets: &Assets) -> Result<Vec<Palette>, AssetError> {
 /// # Errors
 /// The user's own folder is broken.
 pub fn keys(assets: &Assets) -> Result<Keys, AssetError> {
-    assets.content("keys", HOME).map(Keys::new)
+    assets.content("keys", DEFAULT_NAME).map(Keys::new)
 }
 
 /// The most steps of a tour.
@@ -63,9 +63,9 @@ pub fn review_palette(palette: &PaletteFile, review: &mut Review<'_>) {
 
 /// What is wrong with a tour that its type cannot say.
 pub fn review_tour(tour: &Tour, review: &mut Review<'_>) {
-    review.expect(!tour.title.trim().is_empty(), "title", || "expected a title, found an empty text".into());
+    review.require(!tour.title.trim().is_empty(), "title", || "expected a title, found an empty text".into());
     let count = tour.steps.len();
-    review.expect((1..=MAX_STEPS).contains(&count), "steps", || {
+    review.require((1..=MAX_STEPS).contains(&count), "steps", || {
         format!("expected 1 to {MAX_STEPS} of them, found {count}")
     });
     for (at, step) in tour.steps.iter().enumerate() {
@@ -75,28 +75,28 @@ pub fn review_tour(tour: &Tour, review: &mut Review<'_>) {
             TourStep::Shot(name) => {
                 let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
                 let holds = (1..=64).contains(&name.len()) && name.chars().all(plain);
-                review.expect(holds, &path, || {
+                review.require(holds, &path, || {
                     format!("{name:?} is no name of a picture; expected 1 to 64 letters, digits, `-` and `_`")
                 });
             }
             TourStep::Caption(text) | TourStep::Prompt { text, .. } => {
-                review.expect(text.len() <= MAX_TEXT, &path, || {
+                review.require(text.len() <= MAX_TEXT, &path, || {
                     format!("expected at most {MAX_TEXT} bytes of text, found {}", text.len())
                 });
             }
             TourStep::Wait(seconds) => {
-                review.expect((0.0..=600.0).contains(seconds), &path, || {
+                review.require((0.0..=600.0).contains(seconds), &path, || {
                     format!("expected 0 to 600 seconds, found {seconds}")
                 });
             }
             TourStep::Look { seconds: Some(seconds), .. } => {
-                review.expect((0.0..=600.0).contains(seconds), &path, || {
+                review.require((0.0..=600.0).contains(seconds), &path, || {
                     format!("expected 0 to 600 seconds, found {seconds}")
                 });
             }
             TourStep::Zoom { scale, .. } => {
                 let holds = scale.is_finite() && *scale > 0.0;
-                review.expect(holds, &path, || format!("expected a scale above 0, found {scale}"));
+                review.require(holds, &path, || format!("expected a scale above 0, found {scale}"));
             }
             _ => {}
         }

@@ -1,6 +1,6 @@
 //! The one render pass of the map: quads in, pixels out, weights decoded in the fragment shader from the page texture of the kernels.
 //!
-//! In: a [`MapFrame`] of the main world, copied each frame, and the [`Network`]'s pages, or those of a [`ViewAtlas`]. Out: colours in the camera's target, before egui draws
+//! In: a [`MapFrame`] of the main world, copied each frame, and the [`GpuModel`]'s pages, or those of a [`ViewAtlas`]. Out: colours in the camera's target, before egui draws
 //! text and panels over them. The minimap is the same draw through a second view.
 
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use half::f16;
 use super::layout::Quad;
 use super::palette::{Colouring, ENTRIES, RANGE, Theme, linear};
 use super::view::View;
-use crate::forward::gpu::network::Network;
+use crate::forward::gpu::model::GpuModel;
 use crate::forward::gpu::shaders::Shaders;
 use crate::model::{PixelModel, coarse::GRID};
 use crate::residency::ViewAtlas;
@@ -92,7 +92,7 @@ pub(super) fn coarse_grid_words(grid: &[[[f16; 2]; GRID]; GRID]) -> impl Iterato
     grid.as_flattened().to_vec().into_iter().map(word)
 }
 
-/// Draws the map. Comes after `NetworkPlugin` and `ShadersPlugin`.
+/// Draws the map. Comes after `GpuModelPlugin` and `ShadersPlugin`.
 pub struct DrawPlugin;
 
 impl Plugin for DrawPlugin {
@@ -177,7 +177,7 @@ fn bindings() -> BindGroupLayoutDescriptor {
 
 fn prepare(
     frame: Res<MapFrame>,
-    network: Option<Res<Network>>,
+    network: Option<Res<GpuModel>>,
     atlas: Option<Res<ViewAtlas>>,
     mut drawing: ResMut<Drawing>,
     (targets, lights): (Query<&ViewTarget>, Res<Lights>),

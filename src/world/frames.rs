@@ -7,8 +7,8 @@ use std::time::Instant;
 use bevy::prelude::*;
 
 use super::Map;
-use super::soak::Soak;
-use super::think::Mind;
+use super::memory_samples::Soak;
+use super::think::Generation;
 use crate::pxi::AtomicFile;
 
 /// Frames that are remembered for the panel.
@@ -85,7 +85,7 @@ impl Frames {
         (generation == latest && after > before && seconds > 0.2).then(|| (after - before) as f32 / seconds)
     }
 
-    fn record(&mut self, now: Instant, phase: Phase, mind: &Mind) {
+    fn record(&mut self, now: Instant, phase: Phase, mind: &Generation) {
         let milliseconds = self.last.replace(now).map(|last| (now - last).as_secs_f32() * 1e3);
         let Some(milliseconds) = milliseconds else { return };
         self.recent.push_back(milliseconds);
@@ -131,7 +131,7 @@ impl Frames {
     }
 }
 
-pub(super) fn record(map: Res<Map>, mind: Res<Mind>, mut frames: ResMut<Frames>) {
+pub(super) fn record(map: Res<Map>, mind: Res<Generation>, mut frames: ResMut<Frames>) {
     let phase = if mind.is_busy() && !mind.paused {
         Phase::Thinking
     } else if map.flight.is_some() {

@@ -5,19 +5,18 @@ use std::sync::Arc;
 use bevy::prelude::*;
 
 use super::camera;
+use super::device_recovery::DeviceRecoveryPlugin;
 use super::draw::{DrawPlugin, MapFrame, coarse_words};
-use super::keys::Keys;
 use super::lab::LabPlugin;
 use super::layout::{Atlas, Place, Quad, STATE_EDITED, STATE_MUTED, STATE_SCALED};
-use super::lost::LostPlugin;
 use super::palette::Palette;
+use super::screenshot::ScreenshotPlugin;
 use super::settings::Settings;
-use super::shot::ShotPlugin;
 use super::stream::StreamPlugin;
 use super::think::ThinkPlugin;
 use super::tour::TourPlugin;
 use super::view::{Flight, View};
-use crate::forward::gpu::Overlaid;
+use crate::forward::gpu::EditedWeights;
 use crate::tiles::Factors;
 
 /// What is looked at, and from where.
@@ -156,7 +155,7 @@ const WEIGHT_SCALE: f64 = 64.0;
 
 /// The map as a place: camera, drawing, tours and screenshots.
 ///
-/// Needs a [`Map`], [`Keys`] and [`Settings`] as resources, a camera, and `NetworkPlugin` before it. Its systems are in [`WorldSystems`], in
+/// Needs a [`Map`], [`Keys`](super::keys::Keys) and [`Settings`] as resources, a camera, and `GpuModelPlugin` before it. Its systems are in [`WorldSystems`], in
 /// `Update`.
 pub struct WorldPlugin;
 
@@ -184,16 +183,16 @@ impl Plugin for WorldPlugin {
                 ),
             )
             .init_resource::<super::frames::Frames>()
-            .init_resource::<super::instruments::Shown>()
+            .init_resource::<super::tabs::Shown>()
             .add_systems(Last, (super::frames::record, super::frames::write).chain())
             .add_plugins((
-                ShotPlugin,
+                ScreenshotPlugin,
                 ThinkPlugin,
                 TourPlugin,
                 DrawPlugin,
                 LabPlugin,
                 StreamPlugin,
-                LostPlugin,
+                DeviceRecoveryPlugin,
             ));
         let (map, settings) = (app.world().resource::<Map>(), app.world().resource::<Settings>());
         let palette = map.palette(&settings.palette).bake(settings.theme);
@@ -208,7 +207,7 @@ impl Plugin for WorldPlugin {
             quads: Arc::new(map.atlas.quads().to_vec()),
             coarse: Arc::new(coarse_words(map.atlas.model())),
         };
-        app.insert_resource(frame).init_resource::<Keys>();
+        app.insert_resource(frame);
     }
 }
 
@@ -217,7 +216,7 @@ fn make_frame(
     map: Res<Map>,
     settings: Res<Settings>,
     factors: Res<Factors>,
-    overlaid: Res<Overlaid>,
+    overlaid: Res<EditedWeights>,
     cameras: Query<&Camera>,
     mut frame: ResMut<MapFrame>,
     mut clear: ResMut<ClearColor>,
@@ -265,14 +264,7 @@ fn with_state(quad: &Quad, factors: &Factors, heads: u32) -> Quad {
 }
 
 /// A quad with the mark of a tile whose bytes are not those of the file.
-fn with_edit(quad: Quad, overlaid: &Overlaid) -> Quad {
+fn with_edit(quad: Quad, overlaid: &EditedWeights) -> Quad {
     let edited = if quad.encoding().is_some() && overlaid.is_shown(quad.tile) { STATE_EDITED } else { 0 };
     Quad { state: quad.state | edited, ..quad }
-}
-
-impl Default for Keys {
-    fn default() -> Self {
-        crate::world::content::keys(&crate::app::kinds::assets())
-            .expect("the built-in keys are read by a test")
-    }
 }

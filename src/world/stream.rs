@@ -6,7 +6,7 @@ use super::WorldSystems;
 use super::draw::MapFrame;
 use crate::residency::{ResidencyPlugin, WantedView};
 
-/// Tells the view set what is on the screen. Comes after `NetworkPlugin`.
+/// Tells the view set what is on the screen. Comes after `GpuModelPlugin`.
 pub(super) struct StreamPlugin;
 
 impl Plugin for StreamPlugin {

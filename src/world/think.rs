@@ -1,11 +1,11 @@
 //! It thinks while one watches: forward steps in the app that draws, on the pages that are drawn.
 //!
-//! In: a prompt, by [`Mind::ask`]. Out: tokens with their probabilities and alternatives, and of each what took part: norms of the residual
+//! In: a prompt, by [`Generation::ask`]. Out: tokens with their probabilities and alternatives, and of each what took part: norms of the residual
 //! stream, the heads and the feed-forward fields, and the values from which attention and the logit lens are told. The main world says what is
 //! asked and how fast; the render world takes as many steps as a frame's budget holds. Both share one `Session`.
 
-mod crews;
 mod drive;
+mod fused_layer_policy;
 pub mod lens;
 mod session;
 mod trace;
@@ -22,10 +22,10 @@ use super::settings::Settings;
 use super::{Map, WorldSystems};
 use crate::batch::{Message, ModelText, Prompt, TextModel};
 use crate::forward::cpu::CpuModel;
-use crate::forward::gpu::{ForwardState, ForwardStatus, Overlaid, PassesSystems};
+use crate::forward::gpu::{EditedWeights, ForwardPluginSystems, ForwardState, ForwardStatus};
 use crate::forward::sampling::SamplingParams;
 use crate::model::ModelConfig;
-use crate::model::overlay::Tiles;
+use crate::model::edits::Tiles;
 use session::{Pace, Report, Session};
 
 pub use trace::{Seen, Trace, attention};
@@ -38,7 +38,7 @@ const MOST_KEPT: usize = 256 << 20;
 
 /// A token of the sequence, and what took part in what comes after it.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Thought {
+pub struct GeneratedToken {
     /// Its id.
     pub token: u32,
     /// Its text.
@@ -63,9 +63,9 @@ pub struct Thought {
 
 /// What the model is thinking.
 #[derive(Resource, Default)]
-pub struct Mind {
+pub struct Generation {
     /// The sequence so far.
-    pub thoughts: Vec<Thought>,
+    pub thoughts: Vec<GeneratedToken>,
     /// How many of them were the prompt.
     pub prompt_len: usize,
     /// Whether no further step is taken.
@@ -88,7 +88,7 @@ pub struct Mind {
     link: Link,
 }
 
-impl Mind {
+impl Generation {
     /// Begins a sequence: a prompt as it is, or in a chat as a user's message where the model
     /// brings a chat template, and so many tokens after it.
     pub fn ask(&mut self, map: &Map, prompt: &str, chat: bool, tokens: u32, temperature: f32) {
@@ -107,7 +107,11 @@ impl Mind {
             }
             Ok(ids) => {
                 let wanted = tokens.min((context - ids.len()) as u32);
-                let thought = |&id: &u32| Thought { token: id, text: self.text_of(id), ..Thought::default() };
+                let thought = |&id: &u32| GeneratedToken {
+                    token: id,
+                    text: self.text_of(id),
+                    ..GeneratedToken::default()
+                };
                 self.thoughts = ids.iter().map(thought).collect();
                 self.prompt_len = self.thoughts.len();
                 (self.done, self.kept, self.credit) = (0, 0, 0.0);
@@ -167,7 +171,7 @@ impl Mind {
     }
 
     /// The last token whose step is done.
-    pub fn latest(&self) -> Option<&Thought> {
+    pub fn latest(&self) -> Option<&GeneratedToken> {
         self.thoughts.get(self.latest_place()?)
     }
 
@@ -218,7 +222,13 @@ impl Mind {
                 drawn.top.iter().map(|&(id, logprob)| (self.text_of(id), logprob.exp())).collect();
             let (token, text) = (drawn.token, self.text_of(drawn.token));
             let probability = drawn.logprob.map(f32::exp);
-            self.thoughts.push(Thought { token, text, probability, alternatives, ..Thought::default() });
+            self.thoughts.push(GeneratedToken {
+                token,
+                text,
+                probability,
+                alternatives,
+                ..GeneratedToken::default()
+            });
         }
     }
 }
@@ -234,12 +244,12 @@ impl Link {
     }
 }
 
-/// Adds [`Mind`] and [`lens::Lens`]. Comes after `NetworkPlugin`.
+/// Adds [`Generation`] and [`lens::Lens`]. Comes after `GpuModelPlugin`.
 pub(super) struct ThinkPlugin;
 
 impl Plugin for ThinkPlugin {
     fn build(&self, app: &mut App) {
-        let mind = Mind::default();
+        let mind = Generation::default();
         let link = mind.link.clone();
         app.insert_resource(mind)
             .init_resource::<lens::Lens>()
@@ -250,12 +260,12 @@ impl Plugin for ThinkPlugin {
         render_app
             .insert_resource(link)
             .init_gpu_resource::<drive::UnderWay>()
-            .init_gpu_resource::<crews::Crews>()
+            .init_gpu_resource::<fused_layer_policy::FusedLayerPolicy>()
             .add_systems(
                 RenderGraph,
                 drive::drive
                     // It says whether the kernels are there.
-                    .after(PassesSystems::Forward)
+                    .after(ForwardPluginSystems::Forward)
                     .in_set(RenderGraphSystems::Render)
                     // What is drawn this frame shows what was computed this frame.
                     .before(camera_driver),
@@ -264,7 +274,7 @@ impl Plugin for ThinkPlugin {
 }
 
 /// Takes in what was thought, and says how fast to go on.
-fn think(time: Res<Time>, settings: Res<Settings>, status: Res<ForwardStatus>, mut mind: ResMut<Mind>) {
+fn think(time: Res<Time>, settings: Res<Settings>, status: Res<ForwardStatus>, mut mind: ResMut<Generation>) {
     let link = mind.link.clone();
     let reports = link.with(|session| std::mem::take(&mut session.reports));
     let generation = mind.generation;
@@ -300,7 +310,7 @@ fn think(time: Res<Time>, settings: Res<Settings>, status: Res<ForwardStatus>, m
 }
 
 /// Tells the render world which edits the steps of this frame are computed with, as far as the logit lens reads them.
-fn follow_edits(overlaid: Res<Overlaid>, map: Res<Map>, mind: Res<Mind>) {
+fn follow_edits(overlaid: Res<EditedWeights>, map: Res<Map>, mind: Res<Generation>) {
     if overlaid.is_changed() {
         let model = map.atlas.model();
         let shown = overlaid.shown();

@@ -10,16 +10,16 @@ use bevy::render::renderer::RenderDevice;
 use serde::Deserialize;
 
 use super::camera::entity_of;
-use super::instruments::{Instrument, Shown};
+use super::device_recovery::Device;
 use super::lab::Edits;
 use super::layout::Place;
-use super::lost::Device;
 use super::palette::{Colouring, Theme};
+use super::screenshot::Shots;
 use super::settings::Settings;
-use super::shot::Shots;
-use super::think::{Mind, lens::Lens};
+use super::tabs::{Instrument, Shown};
+use super::think::{Generation, lens::Lens};
 use super::{Map, WorldSystems};
-use crate::model::overlay::Brush;
+use crate::model::edits::Brush;
 use crate::tiles::{ModelIndex, Muted};
 
 /// One step of a tour.
@@ -170,7 +170,7 @@ fn run(
     mut map: ResMut<Map>,
     mut settings: ResMut<Settings>,
     mut shots: ResMut<Shots>,
-    mut mind: ResMut<Mind>,
+    mut mind: ResMut<Generation>,
     (mut shown, lens, loss): (ResMut<Shown>, Res<Lens>, Res<Device>),
     (mut edits, device): (ResMut<Edits>, Option<Res<RenderDevice>>),
     mut exit: MessageWriter<AppExit>,
@@ -270,7 +270,7 @@ fn run(
         }
         TourStep::LoseDevice => {
             if let Some(device) = device {
-                super::lost::lose(&device);
+                super::device_recovery::lose(&device);
             }
         }
         TourStep::Shot(name) => {

@@ -10,20 +10,20 @@ struct Hunger(f32);
 
 /// What was done to its end, in order.
 #[derive(Resource, Default, Debug, PartialEq)]
-struct Done(Vec<Deed>);
+struct Done(Vec<CompletedJob>);
 
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
-enum Deed {
+enum CompletedJob {
     Eat,
     Rest,
 }
 
 /// Marks the scorer of a deed.
 #[derive(Component)]
-struct WantsTo(Deed);
+struct WantsTo(CompletedJob);
 
 #[derive(Debug)]
-struct Wanting(Deed);
+struct Wanting(CompletedJob);
 
 impl ScorerBuilder for Wanting {
     fn build(&self, commands: &mut BrainCommands, scorer: Entity, _actor: Entity) {
@@ -36,7 +36,7 @@ impl ScorerBuilder for Wanting {
 }
 
 #[derive(Debug)]
-struct Doing(Deed);
+struct Doing(CompletedJob);
 
 impl ActionBuilder for Doing {
     fn build(&self, commands: &mut BrainCommands, action: Entity, _actor: Entity) {
@@ -49,14 +49,14 @@ fn score(actors: Query<&Hunger>, mut scorers: Query<(&Actor, &WantsTo, &mut Scor
         // The scorers of an actor that is gone live until the end of the frame.
         let Ok(&Hunger(hunger)) = actors.get(*actor) else { continue };
         score.set(match deed {
-            Deed::Eat => hunger,
-            Deed::Rest => 1.0 - hunger,
+            CompletedJob::Eat => hunger,
+            CompletedJob::Rest => 1.0 - hunger,
         });
     }
 }
 
 /// A deed takes two frames: it begins in one and ends in the next.
-fn act(mut done: ResMut<Done>, mut actions: Query<(&Deed, &mut ActionState)>) {
+fn act(mut done: ResMut<Done>, mut actions: Query<(&CompletedJob, &mut ActionState)>) {
     for (deed, mut state) in &mut actions {
         match *state {
             ActionState::Requested => *state = ActionState::Executing,
@@ -77,13 +77,13 @@ fn world_with_a_thinker(hunger: f32) -> (App, Entity) {
         .add_systems(PreUpdate, (score.in_set(BigBrainSet::Scorers), act.in_set(BigBrainSet::Actions)));
     let thinker = Thinker::build()
         .picker(Highest)
-        .when(Wanting(Deed::Eat), Doing(Deed::Eat))
-        .when(Wanting(Deed::Rest), Doing(Deed::Rest));
+        .when(Wanting(CompletedJob::Eat), Doing(CompletedJob::Eat))
+        .when(Wanting(CompletedJob::Rest), Doing(CompletedJob::Rest));
     let actor = app.world_mut().spawn((Hunger(hunger), thinker)).id();
     (app, actor)
 }
 
-fn update_until_done(app: &mut App, count: usize) -> Vec<Deed> {
+fn update_until_done(app: &mut App, count: usize) -> Vec<CompletedJob> {
     for _ in 0..50 {
         app.update();
         let done = &app.world().resource::<Done>().0;
@@ -96,7 +96,7 @@ fn update_until_done(app: &mut App, count: usize) -> Vec<Deed> {
 
 #[test]
 fn a_thinker_does_what_scores_highest_to_its_end() {
-    for (hunger, deed) in [(0.9, Deed::Eat), (0.1, Deed::Rest)] {
+    for (hunger, deed) in [(0.9, CompletedJob::Eat), (0.1, CompletedJob::Rest)] {
         let (mut app, _) = world_with_a_thinker(hunger);
         assert_eq!(update_until_done(&mut app, 1), [deed], "at a hunger of {hunger}");
     }
@@ -105,11 +105,11 @@ fn a_thinker_does_what_scores_highest_to_its_end() {
 #[test]
 fn another_score_is_another_choice() {
     let (mut app, actor) = world_with_a_thinker(0.9);
-    assert_eq!(update_until_done(&mut app, 1), [Deed::Eat]);
+    assert_eq!(update_until_done(&mut app, 1), [CompletedJob::Eat]);
     app.world_mut().get_mut::<Hunger>(actor).unwrap().0 = 0.1;
     // A deed that has begun may still end; the next one is the new choice.
     let done = update_until_done(&mut app, 3);
-    assert_eq!(done.last(), Some(&Deed::Rest), "{done:?}");
+    assert_eq!(done.last(), Some(&CompletedJob::Rest), "{done:?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 #[cfg(feature = "world")]
 mod big_brain;
 #[cfg(feature = "world")]
-mod crew;
+mod queue_workers;
 #[cfg(feature = "world")]
 mod simulation;
 mod utility;

@@ -7,10 +7,10 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use pixel_llm::agents::simulation::{Incident, Odds, Simulation, Snapshot, Trace};
+use pixel_llm::agents::simulation::{Incident, Simulation, SimulationRng, Snapshot, Trace};
 use pixel_llm::agents::{
     ATTEMPT_LIMIT, Activity, Agent, AgentId, Doing, Energy, Job, JobEntities, JobId, JobState, Outcome,
-    Place, Profile, Roster, Standing, Thoughts, Workshop, jobs_of_model, load_profiles,
+    Place, Profile, Roster, Standing, Thoughts, WorkerPool, jobs_of_model, load_profiles,
 };
 
 const JOBS: usize = 1000;
@@ -23,7 +23,7 @@ fn profiles() -> Vec<Profile> {
 
 fn simulation(seed: u64) -> Simulation {
     let model = pixel_llm::app::kinds::assets().default_model().unwrap();
-    let odds = Odds { seed, failure: 0.02 };
+    let odds = SimulationRng { seed, failure: 0.02 };
     let jobs = jobs_of_model(&model, JOBS, &odds);
     let size = model.plan().size.map(|cells| cells as f64);
     let simulation = Simulation::new(profiles(), jobs, size, odds).unwrap();
@@ -179,7 +179,8 @@ fn a_tired_agent_hands_over_and_another_goes_on_where_it_stopped() {
         profile
     };
     let job = Job::new("long", "verify_tiles", Place::new(10.0, 10.0), 30.0);
-    let mut simulation = Simulation::new(vec![profile()], [job], [20.0, 20.0], Odds::default()).unwrap();
+    let mut simulation =
+        Simulation::new(vec![profile()], [job], [20.0, 20.0], SimulationRng::default()).unwrap();
     let mut workers = Vec::new();
     while simulation.board().open() > 0 && simulation.now() < 200 {
         simulation.tick();
@@ -207,7 +208,7 @@ fn real_work_runs_beside_the_ticks_once_per_job_and_within_its_benches() {
     let jobs: Vec<Job> = (0..12)
         .map(|tile| Job::new(tile.to_string(), "verify_tiles", Place::new(f64::from(tile), 0.0), 1.0))
         .collect();
-    let mut simulation = Simulation::new(profiles(), jobs, [10.0, 10.0], Odds::default()).unwrap();
+    let mut simulation = Simulation::new(profiles(), jobs, [10.0, 10.0], SimulationRng::default()).unwrap();
     let (calls, at_once, most_at_once) =
         (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
     let work = {
@@ -223,11 +224,11 @@ fn real_work_runs_beside_the_ticks_once_per_job_and_within_its_benches() {
             if sound && tile != 5 { Outcome::Done } else { Outcome::Failed(format!("tile {tile}")) }
         }
     };
-    simulation.world_mut().insert_resource(Workshop::new(Arc::new(work), 2, 1.0));
-    simulation.world_mut().resource_mut::<Workshop>().on_hold = true;
+    simulation.world_mut().insert_resource(WorkerPool::new(Arc::new(work), 2, 1.0));
+    simulation.world_mut().resource_mut::<WorkerPool>().on_hold = true;
     (0..30).for_each(|_| simulation.tick());
     assert_eq!(calls.load(Ordering::Relaxed), 0, "nothing begins while it is on hold");
-    simulation.world_mut().resource_mut::<Workshop>().on_hold = false;
+    simulation.world_mut().resource_mut::<WorkerPool>().on_hold = false;
     let start = std::time::Instant::now();
     while simulation.board().open() > 0 && start.elapsed().as_secs() < 60 {
         simulation.tick();
@@ -238,7 +239,7 @@ fn real_work_runs_beside_the_ticks_once_per_job_and_within_its_benches() {
     assert_eq!(states, (0..12).map(expected).collect::<Vec<_>>());
     assert_eq!(calls.load(Ordering::Relaxed), 11 + ATTEMPT_LIMIT);
     assert!(most_at_once.load(Ordering::SeqCst) <= 2);
-    let failures = simulation.world_mut().resource_mut::<Workshop>().take_failures();
+    let failures = simulation.world_mut().resource_mut::<WorkerPool>().take_failures();
     assert_eq!(failures.len() as u32, ATTEMPT_LIMIT);
     assert_eq!(failures[0], (JobId(5), "tile 5".into()));
 }

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use pixel_llm::agents::{Board, Deed, Job, JobId, Place, Profile, Thinker, levels, load_profiles};
+use pixel_llm::agents::{Board, CompletedJob, Job, JobId, Place, Profile, Thinker, levels, load_profiles};
 use pixel_llm::coach;
 
 const SURVEYOR: &str = include_str!("../../assets/agents/surveyor.agent.ron");
@@ -22,8 +22,8 @@ fn choice(profile: &Profile, energy: f32, memory: &[&str], jobs: Vec<(u64, Job)>
     for (since, job) in jobs {
         board.push(job, since).unwrap();
     }
-    let deed = |action: &&str| Deed { task: String::new(), action: (*action).into(), tick: 0 };
-    let memory: VecDeque<Deed> = memory.iter().map(deed).collect();
+    let deed = |action: &&str| CompletedJob { task: String::new(), action: (*action).into(), tick: 0 };
+    let memory: VecDeque<CompletedJob> = memory.iter().map(deed).collect();
     let levels = levels(profile, &board);
     let thinker = Thinker { profile, levels: &levels, memory: &memory, place: Place::default(), energy };
     thinker.consider(&board, 100, &mut Vec::new()).first().map(|best| best.job)

@@ -62,9 +62,9 @@ fn alone(request: &Request) -> (String, u32, FinishReason) {
         let entry = |(at, &token): (usize, &u32)| mix(u64::from(token) + 1, at as u64);
         let state = tokens.iter().enumerate().map(entry).fold(1, mix);
         let from = tokens.len().saturating_sub(request.sampling.window_len());
-        let ask = Ask {
+        let ask = LogitsQuery {
             column: 0,
-            kind: AskKind::Draw {
+            kind: QueryKind::Draw {
                 words: request.sampling.words(request.key(), (tokens.len() - prompt_len) as u32),
                 window: tokens[from..].to_vec(),
                 window_limit: 0,

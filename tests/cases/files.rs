@@ -331,7 +331,7 @@ mod unix {
 
     #[test]
     fn settings_behind_a_link_are_written_where_it_leads() {
-        use pixel_llm::coach::Consents;
+        use pixel_llm::coach::AllowedCommands;
         use pixel_llm::content::Settings;
         let case = Case::empty();
         fs::create_dir(case.file("real")).unwrap();
@@ -341,13 +341,13 @@ mod unix {
         symlink("real/allowed.ron", case.file("allowed-commands.ron")).unwrap();
         symlink("../real/order.ron", case.file("mods/order.ron")).unwrap();
         let line = ["df".to_owned()];
-        Consents::new(case.file("allowed-commands.ron")).allow(&case.folder(), &line, true).unwrap();
+        AllowedCommands::new(case.file("allowed-commands.ron")).allow(&case.folder(), &line, true).unwrap();
         let settings = Settings { order: vec!["a".into()], ..Settings::default() };
         settings.write(&case.file("mods")).unwrap();
         for link in ["allowed-commands.ron", "mods/order.ron"] {
             assert!(case.file(link).is_symlink(), "{link}");
         }
-        assert!(Consents::new(case.file("real/allowed.ron")).allows(&case.folder(), &line).unwrap());
+        assert!(AllowedCommands::new(case.file("real/allowed.ron")).allows(&case.folder(), &line).unwrap());
         assert_eq!(Settings::read(&case.file("real")).unwrap(), settings);
     }
 

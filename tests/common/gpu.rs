@@ -7,9 +7,9 @@ use std::sync::Arc;
 use bevy::app::App;
 use pixel_llm::engine::gpu::headless::{GpuChoice, GpuError, headless_app};
 use pixel_llm::engine::gpu::{GpuEngine, GpuEngineError};
-use pixel_llm::engine::{Ask, AskKind, Column, Engine};
-use pixel_llm::forward::gpu::PassesPlugin;
-use pixel_llm::forward::gpu::network::Quads;
+use pixel_llm::engine::{Column, Engine, LogitsQuery, QueryKind};
+use pixel_llm::forward::gpu::ForwardPlugin;
+use pixel_llm::forward::gpu::model::Quads;
 use pixel_llm::forward::gpu::readback::read_buffer;
 use pixel_llm::forward::gpu::shaders::{ShadersPlugin, load_sources};
 use pixel_llm::forward::sampling::{Key, SamplingParams};
@@ -23,7 +23,7 @@ pub fn forward_app(folder: Option<&Path>) -> Option<App> {
     match headless_app(&GpuChoice::default()) {
         Ok(mut app) => {
             let sources = load_sources(folder).expect("the test wrote these files");
-            app.add_plugins((ShadersPlugin { sources }, PassesPlugin));
+            app.add_plugins((ShadersPlugin { sources }, ForwardPlugin));
             Some(app)
         }
         Err(error @ GpuError::NoAdapter { .. }) if std::env::var_os("PIXEL_LLM_REQUIRE_GPU").is_none() => {
@@ -64,16 +64,16 @@ pub fn columns(ids: &[u32], slot: u32, first: u32) -> Vec<Column> {
 }
 
 /// A draw from the logits of a column, number `index` of its request; `window` holds all its tokens so far.
-pub fn ask(column: u32, params: &SamplingParams, index: u32, window: &[u32]) -> Ask {
+pub fn ask(column: u32, params: &SamplingParams, index: u32, window: &[u32]) -> LogitsQuery {
     let window_limit = params.window_len() as u32;
     let recent = &window[window.len() - window.len().min(params.window_len())..];
-    let kind = AskKind::Draw {
+    let kind = QueryKind::Draw {
         words: params.words(Key::new(params.seed, 7), index),
         window: recent.to_vec(),
         window_limit,
         bias: params.logit_bias.clone(),
     };
-    Ask { column, kind, logprob: false, top: 0 }
+    LogitsQuery { column, kind, logprob: false, top: 0 }
 }
 
 /// The logits of a prompt's tokens in as few passes as there is room for.

@@ -130,7 +130,7 @@ impl Engine for Toy {
                 assert_eq!(columns.len(), asks.len());
                 for (ask, answers) in asks.iter_mut().zip(&answers) {
                     let column = &mut columns[ask.column as usize];
-                    let AskKind::Draw { words, window, window_limit, .. } = &mut ask.kind else { panic!() };
+                    let QueryKind::Draw { words, window, window_limit, .. } = &mut ask.kind else { panic!() };
                     column.token = answers.last().map(|sampled: &Sampled| sampled.token).unwrap();
                     column.position += 1;
                     words.index += 1;

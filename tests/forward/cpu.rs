@@ -10,7 +10,7 @@ use crate::common::golden::{MARGIN, decode_greedily, seedling_cases, smollm2_cas
 use crate::common::tiny::{Random, Tiny, VOCAB, WIDTH};
 use crate::common::{shared, smollm2};
 use pixel_llm::forward::cpu::{CpuModel, CpuOptions, KvCache};
-use pixel_llm::model::overlay::{Brush, Overlay, Region, Tiles, save_copy};
+use pixel_llm::model::edits::{Brush, Region, Tiles, WeightEdits, save_copy};
 use pixel_llm::model::{Encoding, PixelModel};
 
 #[test]
@@ -67,7 +67,7 @@ fn the_output_with_edited_tiles_is_that_of_a_saved_copy() {
         let twin = CpuModel::new(Arc::clone(&model), CpuOptions::default()).unwrap();
         let plain = twin.unembed(&states, &Tiles::new());
         let output = if is_tied { "token_embd.weight" } else { "output.weight" };
-        let mut overlay = Overlay::default();
+        let mut overlay = WeightEdits::default();
         // A weight in every group of rows, the last included, and the norm.
         for (name, row) in
             [(output, 0), (output, 70), (output, 130), (output, VOCAB - 1), ("output_norm.weight", 0)]

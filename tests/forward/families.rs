@@ -14,7 +14,7 @@ use pixel_llm::forward::cpu::{
 use serde::Deserialize;
 
 #[derive(Deserialize)]
-struct Figures {
+struct ResidencyMetrics {
     name: String,
     ids: Vec<u32>,
     logits: Vec<(usize, Vec<f32>)>,
@@ -28,7 +28,7 @@ fn tiny(name: &str) -> CpuModel {
     CpuModel::new(open(&vectors().join(format!("{name}.gguf"))), CpuOptions::default()).unwrap()
 }
 
-fn figures() -> Vec<Figures> {
+fn figures() -> Vec<ResidencyMetrics> {
     serde_json::from_str(&std::fs::read_to_string(vectors().join("figures.json")).unwrap()).unwrap()
 }
 
@@ -49,7 +49,7 @@ fn columns(ids: &[u32], slot: u32, first: u32) -> Vec<Column> {
 fn logits_are_the_oracles_in_one_pass_and_token_by_token() {
     let all = figures();
     assert_eq!(all.len(), 11);
-    for Figures { name, ids, logits } in all {
+    for ResidencyMetrics { name, ids, logits } in all {
         let model = tiny(&name);
         let mut cache = KvCache::new(model.config(), 1, ids.len());
         let together = prefill(&model, &mut cache, &ids);

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use pixel_llm::coach::work::open_device;
-use pixel_llm::coach::work::{Gate, Workshop};
+use pixel_llm::coach::work::{ModelContext, PauseToken};
 use pixel_llm::coach::{Action, Subject};
 
 #[test]
 fn kernels_are_compared_with_their_twins_and_timed_on_the_gpu_too() {
     let folder = tempfile::tempdir().unwrap();
     let model = pixel_llm::app::kinds::assets().default_model().unwrap();
-    let shop = Workshop::new(model, folder.path(), Arc::new(Gate::default())).unwrap();
+    let shop = ModelContext::new(model, folder.path(), Arc::new(PauseToken::default())).unwrap();
     let alone = shop.perform(&Action::KernelTwins, &mut |_| ()).unwrap();
     assert!(alone.summary.contains("no GPU was compared"), "{}", alone.summary);
 

@@ -79,7 +79,7 @@ fn eight_sequences_at_once_are_the_same_in_whole_layers_and_kernel_by_kernel() {
     let columns = (0..8).flat_map(|slot| batch(&[slot + 5], slot, LENGTH - 9 * slot).columns).collect();
     let step = Batch { columns, repeats: 1, ..Batch::default() };
     let whole = on_gpu(&mut engine, &step);
-    engine.set_whole_layers(false);
+    engine.set_fused_layers(false);
     let plain = on_gpu(&mut engine, &step);
     let error = largest_difference(&whole, &plain);
     println!("eight sequences: {error}");
@@ -151,7 +151,7 @@ fn biases_of_every_matrix_are_the_twins() {
         for (piece, first) in ids.chunks(4).zip((0..).step_by(4)) {
             few.extend(on_gpu(&mut gpu, &batch(piece, 0, first)));
         }
-        gpu.set_whole_layers(false);
+        gpu.set_fused_layers(false);
         let plain = on_gpu(&mut gpu, &batch(&ids[..4], 0, 0));
         let largest = expected.iter().flatten().fold(1.0, |most: f32, value| most.max(value.abs()));
         for (how, found) in [("together", &together[..]), ("few", &few[..]), ("plain", &plain[..])] {

@@ -10,7 +10,7 @@ use crate::common::gpu::engine;
 use bytemuck::Zeroable;
 use pixel_llm::forward::HookPoint;
 use pixel_llm::forward::cpu::{Controls, HookValues, Hooks, change};
-use pixel_llm::forward::gpu::network::{Hook, HookAction};
+use pixel_llm::forward::gpu::model::{Hook, HookAction};
 use pixel_llm::forward::params::ChangeParams;
 use pixel_llm::model::{Encoding, ModelConfig};
 

@@ -53,12 +53,12 @@ fn a_muted_head_is_muted_from_the_next_step_on_and_back_bit_for_bit_when_the_mar
 fn a_mark_that_goes_while_layers_change_how_they_are_dispatched_goes_on_the_device_too() {
     let Some(mut gpu) = engine(vectors("q8_0"), 1) else { return };
     let batch = batch(&IDS, 0, 0);
-    gpu.set_whole_layers(false);
+    gpu.set_fused_layers(false);
     let before = on_gpu(&mut gpu, &batch);
     let entity = head(&mut gpu, 1, 0);
     gpu.world_mut().entity_mut(entity).insert(Muted);
     assert_ne!(on_gpu(&mut gpu, &batch), before, "the head matters");
-    gpu.set_whole_layers(true);
+    gpu.set_fused_layers(true);
     gpu.world_mut().entity_mut(entity).remove::<Muted>();
     assert_eq!(on_gpu(&mut gpu, &batch), before);
 }

@@ -11,7 +11,7 @@ use crate::common::forward::open;
 use crate::common::gpu::{ask, engine, read_numbers};
 use crate::common::tiny::{Shape, Tiny};
 use pixel_llm::engine::gpu::GpuEngine;
-use pixel_llm::engine::{AskKind, Batch, Column, Engine};
+use pixel_llm::engine::{Batch, Column, Engine, QueryKind};
 use pixel_llm::forward::cpu::{
     Column as CpuColumn, Controls, CpuModel, CpuOptions, HookPoint, HookValues, Hooks, KvCache,
 };
@@ -417,7 +417,7 @@ fn draw_among_ties(ways: &[SamplingParams]) {
         for (index, ask) in asks.iter().enumerate() {
             let ties = logits[index].iter().filter(|&&logit| logit == logits[index][40]).count();
             assert!(ties >= 8, "equal rows give equal logits");
-            let AskKind::Draw { words, window, bias, .. } = &ask.kind else { unreachable!() };
+            let QueryKind::Draw { words, window, bias, .. } = &ask.kind else { unreachable!() };
             let expected = Sampler::default().draw(&logits[index], words, window, bias).unwrap();
             assert_eq!(drawn[index][0].token, expected, "{:?}", ways[index]);
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::common::gpu::{ask, columns, engine};
 use pixel_llm::engine::gpu::GpuEngine;
-use pixel_llm::engine::{AskKind, Batch, Column, Engine};
+use pixel_llm::engine::{Batch, Column, Engine, QueryKind};
 use pixel_llm::forward::sampling::{Sampler, SamplingParams};
 use pixel_llm::model::PixelModel;
 
@@ -57,7 +57,7 @@ fn expected(gpu: &mut GpuEngine, params: &SamplingParams, ids: &[u32], first: u3
         let logits = gpu
             .logits(&Batch { columns: columns(&ids, 0, 0), repeats: 1, ..Batch::default() }, &[last])
             .unwrap();
-        let AskKind::Draw { words, window, bias, .. } = ask(0, params, index, &ids).kind else {
+        let QueryKind::Draw { words, window, bias, .. } = ask(0, params, index, &ids).kind else {
             unreachable!()
         };
         let token = Sampler::default().draw(&logits[0], &words, &window, &bias).unwrap();

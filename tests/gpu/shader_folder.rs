@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bevy::render::RenderApp;
 use pixel_llm::engine::gpu::headless::prepare;
-use pixel_llm::forward::gpu::kernels::Family;
-use pixel_llm::forward::gpu::network::{NetworkModel, NetworkPlugin, Sizes, Step};
+use pixel_llm::forward::gpu::kernels::KernelFamily;
+use pixel_llm::forward::gpu::model::{GpuModelPlugin, GpuModelSource, Sizes, Step};
 use pixel_llm::forward::gpu::shaders::EMBEDDED;
 use pixel_llm::forward::gpu::{ForwardRequest, ForwardState, ForwardStatus};
 
@@ -15,13 +15,13 @@ fn status_with(text: &str) -> Option<ForwardStatus> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     std::fs::write(folder.path().join("embed.wgsl"), text).expect("a file in it");
     let mut app = crate::common::gpu::forward_app(Some(folder.path()))?;
-    app.add_plugins(NetworkPlugin {
-        model: NetworkModel {
+    app.add_plugins(GpuModelPlugin {
+        model: GpuModelSource {
             model: Arc::new(
                 pixel_llm::app::kinds::assets().default_model().expect("the built-in model is sound"),
             ),
             sizes: Sizes { slots: 1, context: 16, columns: 1, repeats: 1 },
-            family: Family { split: true, subgroups: false, textures: false },
+            family: KernelFamily { split: true, subgroups: false, textures: false },
             crew: 0,
             compile_ahead: false,
             memory: None,

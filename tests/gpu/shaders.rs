@@ -10,7 +10,7 @@ use bevy::{
 use naga_oil::compose::{
     ComposableModuleDescriptor, Composer, NagaModuleDescriptor, ShaderDefValue, ShaderType,
 };
-use pixel_llm::forward::gpu::kernels::{Family, SOURCES};
+use pixel_llm::forward::gpu::kernels::{KernelFamily, SOURCES};
 use pixel_llm::forward::gpu::shaders::{EMBEDDED, is_library};
 use pixel_llm::world::draw::Look;
 
@@ -92,10 +92,9 @@ fn every_kernel_composes_and_validates_in_every_variant() {
             EMBEDDED.iter().find(|(name, _)| *name == file).unwrap_or_else(|| panic!("no {file}"));
         let variants = (source.variants)();
         assert!(!variants.is_empty(), "{file} is compiled at least once");
-        for variant in variants
-            .into_iter()
-            .flat_map(|variant| Family::ALL.map(|family| [variant.clone(), family.shader_defs()].concat()))
-        {
+        for variant in variants.into_iter().flat_map(|variant| {
+            KernelFamily::ALL.map(|family| [variant.clone(), family.shader_defs()].concat())
+        }) {
             let module = compose(&mut composer, &file, text, defs(&variant))
                 .unwrap_or_else(|error| panic!("{file} with {variant:?}:\n{error}"));
             let entry = module.entry_points.iter().find(|entry| entry.name == source.name);

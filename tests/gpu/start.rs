@@ -108,7 +108,7 @@ fn a_trial_binds_no_thread_but_those_of_the_adapter() {
     let bound = bound();
     drop(end);
     later.join().unwrap().unwrap_err();
-    let expected = if engine.plan().whole_layers { workers } else { bound.len().min(workers) };
+    let expected = if engine.plan().fused_layers { workers } else { bound.len().min(workers) };
     assert_eq!(bound.len(), expected, "{bound:?}, {verdict:?}");
     for (id, name, list) in &bound {
         assert!(early.iter().all(|(known, ..)| known != id), "{name} was there before: {list}");

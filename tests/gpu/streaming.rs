@@ -13,13 +13,13 @@ use crate::common::gpu::has_adapter;
 use crate::common::smollm2;
 use pixel_llm::engine::gpu::GpuEngine;
 use pixel_llm::engine::gpu::headless::GpuChoice;
-use pixel_llm::engine::{Ask, Batch, Column, Engine};
+use pixel_llm::engine::{Batch, Column, Engine, LogitsQuery};
 use pixel_llm::model::{Encoding, PixelModel};
 
 fn engine(model: &Arc<PixelModel>, memory: Option<u64>, slots: usize, whole: bool) -> GpuEngine {
     let choice = GpuChoice { memory, ..GpuChoice::default() };
     let mut engine = GpuEngine::new(Arc::clone(model), slots, 128, &choice).unwrap();
-    engine.set_whole_layers(whole);
+    engine.set_fused_layers(whole);
     engine
 }
 
@@ -46,7 +46,7 @@ fn drawn(engine: &mut GpuEngine, first: u32, count: u32) -> Vec<u32> {
     let repeats = count.min(engine.capacity().repeats as u32);
     while tokens.len() < count as usize {
         let columns = vec![Column { token, slot: 0, position }];
-        let asks = vec![Ask::greedy(0)];
+        let asks = vec![LogitsQuery::greedy(0)];
         let answers = engine.step(&Batch { columns, asks, repeats, ..Batch::default() }).unwrap().remove(0);
         position += answers.len() as u32;
         tokens.extend(answers.iter().map(|answer| answer.token));

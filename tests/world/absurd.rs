@@ -16,16 +16,16 @@ use bevy::window::PrimaryWindow;
 use pixel_llm::agents::Place as Spot;
 use pixel_llm::agents::simulation::Camera;
 use pixel_llm::app::explore::{Inhabitants, Offscreen, WorldSetup};
-use pixel_llm::coach::Consents;
+use pixel_llm::coach::AllowedCommands;
 use pixel_llm::model::PixelModel;
 use pixel_llm::panel::Panels;
 use pixel_llm::world::Map;
 use pixel_llm::world::agents::{restore, snapshot};
-use pixel_llm::world::instruments::{Instrument, Shown};
 use pixel_llm::world::layout::Place;
+use pixel_llm::world::screenshot::Shots;
 use pixel_llm::world::settings::{Settings, SettingsFile};
-use pixel_llm::world::shot::Shots;
-use pixel_llm::world::think::Mind;
+use pixel_llm::world::tabs::{Instrument, Shown};
+use pixel_llm::world::think::Generation;
 use pixel_llm::world::tour::{Tour, TourRun};
 use pixel_llm::world::view::{MOST_SCALE, View};
 
@@ -152,7 +152,7 @@ fn a_screen_of_one_pixel_is_survived_with_every_panel_open() {
 }
 
 fn ask(world: &mut Offscreen, prompt: &str, tokens: u32) -> Option<String> {
-    world.app.world_mut().resource_scope(|world, mut mind: Mut<Mind>| {
+    world.app.world_mut().resource_scope(|world, mut mind: Mut<Generation>| {
         mind.ask(world.resource::<Map>(), prompt, false, tokens, 0.0);
         mind.problem.clone()
     })
@@ -160,7 +160,7 @@ fn ask(world: &mut Offscreen, prompt: &str, tokens: u32) -> Option<String> {
 
 fn settle(world: &mut Offscreen) {
     for _ in 0..2000 {
-        if !world.app.world().resource::<Mind>().is_busy() {
+        if !world.app.world().resource::<Generation>().is_busy() {
             return;
         }
         world.update(1);
@@ -173,17 +173,20 @@ fn a_prompt_past_the_context_is_told_and_changes_nothing() {
     let Some(mut world) = open_world(seedling(), SIZE) else { return };
     assert_eq!(ask(&mut world, "Once upon a time", 6), None);
     settle(&mut world);
-    let before = world.app.world().resource::<Mind>().thoughts.clone();
+    let before = world.app.world().resource::<Generation>().thoughts.clone();
     let problem = ask(&mut world, &"word ".repeat(5000), 6).unwrap();
     assert!(problem.contains("tokens") && problem.contains("room for"), "{problem}");
     world.update(5);
-    assert!(world.app.world().resource::<Mind>().thoughts == before, "the answer before is still there");
+    assert!(
+        world.app.world().resource::<Generation>().thoughts == before,
+        "the answer before is still there"
+    );
     // More tokens than there is room for are as many as there is room for.
     assert_eq!(ask(&mut world, "Once upon a time", u32::MAX), None);
     world.update(3);
     assert_eq!(ask(&mut world, "Once upon a time", 6), None, "and another takes its place");
     settle(&mut world);
-    assert!(world.app.world().resource::<Mind>().thoughts == before);
+    assert!(world.app.world().resource::<Generation>().thoughts == before);
 }
 
 #[test]
@@ -201,7 +204,7 @@ fn a_tour_that_names_what_is_not_there_says_so_and_goes_on() {
     }
     assert_eq!(complaints.len(), 5, "{complaints:?}");
     assert!(folder.path().join("end.png").is_file(), "it went on to its end");
-    assert!(world.app.world().resource::<Mind>().answer().len() > 1);
+    assert!(world.app.world().resource::<Generation>().answer().len() > 1);
     assert_eq!(view(&world).scale, MOST_SCALE);
 }
 
@@ -274,7 +277,7 @@ fn a_saved_world_with_an_absurd_camera_opens_at_a_place_that_there_is() {
     let inhabitants = Inhabitants {
         queue: folder.path().join("coach.json"),
         world: Some(folder.path().join("world.ron")),
-        consents: Some(Consents::new(folder.path().join("allowed.ron"))),
+        consents: Some(AllowedCommands::new(folder.path().join("allowed.ron"))),
     };
     let Some(mut world) = opened(Offscreen::with(&setup, |app| inhabitants.move_in(app, &setup))) else {
         return;

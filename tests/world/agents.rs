@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 
 use crate::common::world::opened;
 use pixel_llm::agents::simulation::{Clock, Snapshot};
-use pixel_llm::agents::{Activity, Agent, Board, Crew, Roster, Workshop};
+use pixel_llm::agents::{Activity, Agent, Board, QueueWorkers, Roster, WorkerPool};
 use pixel_llm::app::explore::{Inhabitants, Offscreen, WorldSetup};
-use pixel_llm::coach::{Consents, Status};
+use pixel_llm::coach::{AllowedCommands, Status};
 use pixel_llm::panel::CoachPanel;
 use pixel_llm::world::Map;
 use pixel_llm::world::agents::{restore, snapshot};
-use pixel_llm::world::overlay::Overlays;
+use pixel_llm::world::heatmap::Heatmaps;
 use pixel_llm::world::palette::Theme;
 use pixel_llm::world::settings::{Settings, SettingsFile};
-use pixel_llm::world::think::Mind;
+use pixel_llm::world::think::Generation;
 
 const PLAN: &str = r#"Plan(name: "p", phases: [
     Phase(name: "look", tasks: [
@@ -41,7 +41,7 @@ fn open(folder: &Path) -> Option<Offscreen> {
     let inhabitants = Inhabitants {
         queue: folder.join("coach.json"),
         world: Some(folder.join("world.ron")),
-        consents: Some(Consents::new(folder.join("allowed.ron"))),
+        consents: Some(AllowedCommands::new(folder.join("allowed.ron"))),
     };
     opened(Offscreen::with(&setup, |app| inhabitants.move_in(app, &setup)))
 }
@@ -56,7 +56,7 @@ fn until(world: &mut Offscreen, what: &str, holds: impl Fn(&mut Offscreen) -> bo
 }
 
 fn status(world: &Offscreen, id: &str) -> Status {
-    let queue = world.app.world().resource::<Crew>().hands().desk().queue();
+    let queue = world.app.world().resource::<QueueWorkers>().hands().desk().queue();
     queue.task(&id.parse().unwrap()).unwrap().status
 }
 
@@ -89,16 +89,16 @@ fn agents_do_the_plan_in_the_world_and_it_comes_back_from_its_file() {
 
     // Nothing begins while the model answers.
     let ask = |world: &mut Offscreen| {
-        world.app.world_mut().resource_scope(|world, mut mind: bevy::prelude::Mut<Mind>| {
+        world.app.world_mut().resource_scope(|world, mut mind: bevy::prelude::Mut<Generation>| {
             mind.ask(world.resource::<Map>(), "Once upon a time", false, 12, 0.0);
         });
     };
     ask(&mut world);
     until(&mut world, "an answer", |world| {
-        let busy = world.app.world().resource::<Mind>().is_busy();
+        let busy = world.app.world().resource::<Generation>().is_busy();
         if busy {
             assert_eq!(
-                world.app.world().resource::<Workshop>().busy(),
+                world.app.world().resource::<WorkerPool>().busy(),
                 0,
                 "work began while the model answered"
             );
@@ -120,15 +120,15 @@ fn agents_do_the_plan_in_the_world_and_it_comes_back_from_its_file() {
     point_at(&mut world, |activity| matches!(activity, Activity::Working(_)));
     world.app.world_mut().resource_mut::<CoachPanel>().open = true;
     shoot(&mut world, "3-panel");
-    until(&mut world, "both layers", |world| world.app.world().resource::<Overlays>().all.len() == 3);
-    world.app.world_mut().resource_mut::<Overlays>().shown = Some("heads".into());
+    until(&mut world, "both layers", |world| world.app.world().resource::<Heatmaps>().all.len() == 3);
+    world.app.world_mut().resource_mut::<Heatmaps>().shown = Some("heads".into());
     world.app.world_mut().resource_mut::<CoachPanel>().task = Some("mine".parse().unwrap());
     shoot(&mut world, "4-heads");
 
     // The person's task holds the phase; nobody does it, and nobody is stuck for it.
     assert_eq!(status(&world, "mine"), Status::Pending);
     assert_eq!(status(&world, "tune"), Status::Pending);
-    let desk = world.app.world().resource::<Crew>().hands().desk().clone();
+    let desk = world.app.world().resource::<QueueWorkers>().hands().desk().clone();
     desk.change(|queue| queue.accept(&"mine".parse().unwrap(), "a person", "head 2.1", &jiff::Zoned::now()))
         .unwrap();
     until(&mut world, "the next phase", |world| status(world, "tune") == Status::Completed);
@@ -142,7 +142,7 @@ fn agents_do_the_plan_in_the_world_and_it_comes_back_from_its_file() {
     }
 
     // The state of the world, whatever happens after it.
-    world.app.world_mut().resource_mut::<Overlays>().shown = Some("spread".into());
+    world.app.world_mut().resource_mut::<Heatmaps>().shown = Some("spread".into());
     world.app.world_mut().resource_mut::<Clock>().set_paused(true);
     world.update(2);
     shoot(&mut world, "5-spread");
@@ -150,7 +150,7 @@ fn agents_do_the_plan_in_the_world_and_it_comes_back_from_its_file() {
     let path = folder.path().join("saved.ron");
     saved.save(&path).unwrap();
     world.app.world_mut().resource_mut::<Clock>().set_paused(false);
-    world.app.world_mut().resource_mut::<Overlays>().shown = None;
+    world.app.world_mut().resource_mut::<Heatmaps>().shown = None;
     world.app.world_mut().resource_mut::<Map>().view.scale *= 3.0;
     world.update(20);
     assert!(snapshot(world.app.world_mut()).to_text() != saved.to_text(), "nothing has changed since");

@@ -13,10 +13,10 @@ use bevy::{
     shader::Shader,
 };
 use pixel_llm::agents::Tick;
-use pixel_llm::forward::gpu::kernels::Family;
-use pixel_llm::forward::gpu::network::{NetworkModel, NetworkPlugin, Sizes};
+use pixel_llm::forward::gpu::kernels::KernelFamily;
+use pixel_llm::forward::gpu::model::{GpuModelPlugin, GpuModelSource, Sizes};
 use pixel_llm::forward::gpu::shaders::{ShadersPlugin, load_sources};
-use pixel_llm::forward::gpu::{Forward, InterventionsPlugin, OverlayPlugin, PassesPlugin};
+use pixel_llm::forward::gpu::{Forward, ForwardPlugin, InterventionsPlugin, WeightEditsPlugin};
 use pixel_llm::residency::ResidencyPlugin;
 use pixel_llm::tiles::TilesPlugin;
 use pixel_llm::world::agents::InhabitedPlugin;
@@ -36,15 +36,15 @@ fn app() -> App {
     app
 }
 
-fn network_model() -> NetworkModel {
+fn network_model() -> GpuModelSource {
     let model =
         Arc::new(pixel_llm::app::kinds::assets().default_model().expect("the built-in model is sound"));
-    NetworkModel {
+    GpuModelSource {
         model,
         crew: 0,
         compile_ahead: false,
         memory: None,
-        family: Family::ALL[1],
+        family: KernelFamily::ALL[1],
         sizes: Sizes { slots: 1, context: 16, columns: 1, repeats: 1 },
     }
 }
@@ -72,14 +72,14 @@ fn our_schedules_have_no_ambiguities() {
     let mut app = app();
     app.add_plugins((
         ShadersPlugin { sources: load_sources(None).unwrap() },
-        PassesPlugin,
-        NetworkPlugin { model: network_model() },
+        ForwardPlugin,
+        GpuModelPlugin { model: network_model() },
         TilesPlugin,
         ResidencyPlugin,
         InterventionsPlugin,
         // With it come the agents, their minds and the simulation that runs them.
         InhabitedPlugin,
-        OverlayPlugin,
+        WeightEditsPlugin,
     ));
     assert!(app.world().resource::<Schedules>().contains(Tick), "the simulation was added to this world");
     assert_eq!(ambiguities(app.world_mut()), [""; 0], "in the main world");
@@ -100,7 +100,7 @@ fn two_writers_without_an_order_are_found() {
     fn other(_: ResMut<Contested>) {}
 
     let mut app = app();
-    app.add_plugins((ShadersPlugin { sources: load_sources(None).unwrap() }, PassesPlugin));
+    app.add_plugins((ShadersPlugin { sources: load_sources(None).unwrap() }, ForwardPlugin));
     let render_app = app.sub_app_mut(RenderApp);
     render_app.add_systems(Forward, (one, other));
     let found = ambiguities(render_app.world_mut());

@@ -14,9 +14,9 @@ use bevy::render::RenderApp;
 use bevy::render::renderer::{RenderDevice, RenderQueue};
 use pixel_llm::app::explore::Offscreen;
 use pixel_llm::forward::cpu::{Column, Controls, CpuModel, CpuOptions, KvCache};
-use pixel_llm::forward::gpu::network::Network;
+use pixel_llm::forward::gpu::model::GpuModel;
 use pixel_llm::forward::gpu::readback::read_buffer;
-use pixel_llm::model::overlay::{Brush, Painted, save_copy};
+use pixel_llm::model::edits::{Brush, Painted, save_copy};
 use pixel_llm::model::weights::tile_weights;
 use pixel_llm::model::{Encoding, PixelModel};
 use pixel_llm::tiles::{Factors, ModelIndex, Muted};
@@ -25,7 +25,7 @@ use pixel_llm::world::draw::MapFrame;
 use pixel_llm::world::lab::{Asked, Comparison, Edits, Stage, marks};
 use pixel_llm::world::layout::{Place, STATE_EDITED};
 use pixel_llm::world::palette::Theme;
-use pixel_llm::world::think::Mind;
+use pixel_llm::world::think::Generation;
 use pixel_llm::world::think::lens::{Lens, LensView};
 use pixel_llm::world::tour::{Tour, TourRun, TourStep};
 
@@ -73,12 +73,12 @@ fn settle(world: &mut Offscreen, is_busy: impl Fn(&World) -> bool) {
 }
 
 fn ask(world: &mut Offscreen, tokens: u32) {
-    world.app.world_mut().resource_scope(|world, mut mind: Mut<Mind>| {
+    world.app.world_mut().resource_scope(|world, mut mind: Mut<Generation>| {
         mind.ask(world.resource::<Map>(), PROMPT, false, tokens, 0.0);
         assert_eq!(mind.problem, None);
     });
-    settle(world, |world| world.resource::<Mind>().is_busy());
-    assert_eq!(world.app.world().resource::<Mind>().problem, None);
+    settle(world, |world| world.resource::<Generation>().is_busy());
+    assert_eq!(world.app.world().resource::<Generation>().problem, None);
 }
 
 /// The logits after the prompt, on the device that draws.
@@ -86,7 +86,7 @@ fn logits(world: &mut Offscreen) -> Vec<f32> {
     // One token is asked for, or no logits would be computed; after it none are.
     ask(world, 1);
     let render = world.app.sub_app(RenderApp).world();
-    let network = render.resource::<Network>();
+    let network = render.resource::<GpuModel>();
     let (device, queue) = (render.resource::<RenderDevice>(), render.resource::<RenderQueue>());
     let bytes = read_buffer(device, queue, &network.buffers.logits).unwrap();
     let mut logits: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
@@ -101,7 +101,7 @@ fn logits_of_copy(world: &Offscreen, folder: &Path, name: &str) -> Vec<f32> {
     let saved = save_copy(map.atlas.model(), &edits.overlay, &path, &|_| ()).unwrap();
     assert_eq!(saved.edited, edits.overlay.tiles().len());
     let copy = PixelModel::open(&path).unwrap();
-    let mind = world.app.world().resource::<Mind>();
+    let mind = world.app.world().resource::<Generation>();
     let columns: Vec<Column> = (0..)
         .zip(&mind.thoughts[..mind.prompt_len])
         .map(|(position, thought)| Column { token: thought.token, slot: 0, position, wants_logits: true })
@@ -338,7 +338,7 @@ fn a_comparison_answers_as_the_file_says_and_as_it_was_changed() {
     let Some(mut world) = open_world(seedling(), SIZE) else { return };
     let answers = |world: &mut Offscreen| {
         ask(world, 12);
-        let mind = world.app.world().resource::<Mind>();
+        let mind = world.app.world().resource::<Generation>();
         mind.thoughts[mind.prompt_len..].to_vec()
     };
     let plain = answers(&mut world);
@@ -346,7 +346,7 @@ fn a_comparison_answers_as_the_file_says_and_as_it_was_changed() {
     world.app.world_mut().entity_mut(head).insert(Muted);
     paint(&mut world, &Place::Tensor("blk.1.ffn_down.weight".into()), Brush::Scale(0.0));
     let changed = answers(&mut world);
-    let texts = |thoughts: &[pixel_llm::world::think::Thought]| -> Vec<String> {
+    let texts = |thoughts: &[pixel_llm::world::think::GeneratedToken]| -> Vec<String> {
         thoughts.iter().map(|thought| thought.text.clone()).collect()
     };
     assert_ne!(texts(&plain), texts(&changed), "a layer without its fields answers otherwise");
@@ -362,7 +362,7 @@ fn a_comparison_answers_as_the_file_says_and_as_it_was_changed() {
     assert_eq!((comparison.stage, &comparison.problem), (Stage::Done, &None));
     assert_eq!(texts(&comparison.without), texts(&plain));
     assert_eq!(texts(&comparison.with), texts(&changed));
-    let probabilities = |thoughts: &[pixel_llm::world::think::Thought]| -> Vec<Option<f32>> {
+    let probabilities = |thoughts: &[pixel_llm::world::think::GeneratedToken]| -> Vec<Option<f32>> {
         thoughts.iter().map(|thought| thought.probability).collect()
     };
     assert_eq!(probabilities(&comparison.without), probabilities(&plain), "bit for bit");
@@ -408,7 +408,7 @@ fn a_tour_paints_and_takes_it_back() {
 /// What the lens shows of the last token of the prompt.
 fn lens_of_prompt(world: &mut Offscreen) -> LensView {
     world.app.world_mut().resource_scope(|world, mut lens: Mut<Lens>| {
-        let (mind, map) = (world.resource::<Mind>(), world.resource::<Map>());
+        let (mind, map) = (world.resource::<Generation>(), world.resource::<Map>());
         let at = mind.prompt_len - 1;
         let start = std::time::Instant::now();
         loop {

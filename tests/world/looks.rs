@@ -13,7 +13,7 @@ use pixel_llm::world::Map;
 use pixel_llm::world::layout::Place;
 use pixel_llm::world::palette::Theme;
 use pixel_llm::world::settings::Settings;
-use pixel_llm::world::think::Mind;
+use pixel_llm::world::think::Generation;
 use pixel_llm::world::tour::{Tour, TourRun};
 
 /// Corners of triangles that a frame of the model at a glance may have while it is lit.
@@ -102,14 +102,14 @@ fn a_lit_frame_at_rest_is_few_triangles() {
         assert!(corners > 500, "{name}: {corners}, so that something was counted");
         let app = world.app.world_mut();
         let map = app.resource::<Map>().clone();
-        app.resource_mut::<Mind>().ask(&map, "Once upon a time", false, 4, 0.0);
+        app.resource_mut::<Generation>().ask(&map, "Once upon a time", false, 4, 0.0);
         let mut frames = 0;
-        while world.app.world().resource::<Mind>().is_busy() && frames < 2000 {
+        while world.app.world().resource::<Generation>().is_busy() && frames < 2000 {
             world.update(1);
             frames += 1;
         }
         world.update(2);
-        assert!(world.app.world().resource::<Mind>().latest().is_some(), "{name}: it thought");
+        assert!(world.app.world().resource::<Generation>().latest().is_some(), "{name}: it thought");
         let corners = drawn(&world, &format!("{name}, lit"));
         assert!(corners <= MOST_CORNERS, "{name}: {corners} corners");
         world.app.world_mut().resource_mut::<Map>().go_to(&Place::Layer(1), Some(0.0));

@@ -10,13 +10,13 @@ use bevy::app::AppExit;
 use bevy::prelude::{Messages, Mut};
 use bevy::render::renderer::RenderDevice;
 use pixel_llm::app::explore::Offscreen;
-use pixel_llm::model::overlay::Brush;
+use pixel_llm::model::edits::Brush;
 use pixel_llm::tiles::{ModelIndex, Muted};
 use pixel_llm::world::Map;
+use pixel_llm::world::device_recovery::Device;
 use pixel_llm::world::lab::Edits;
 use pixel_llm::world::layout::Place;
-use pixel_llm::world::lost::Device;
-use pixel_llm::world::think::{Mind, Thought};
+use pixel_llm::world::think::{GeneratedToken, Generation};
 use pixel_llm::world::tour::{Tour, TourRun};
 
 const SIZE: [u32; 2] = [640, 480];
@@ -27,28 +27,28 @@ fn world() -> Option<Offscreen> {
 }
 
 fn ask(world: &mut Offscreen, tokens: u32) -> Option<String> {
-    world.app.world_mut().resource_scope(|world, mut mind: Mut<Mind>| {
+    world.app.world_mut().resource_scope(|world, mut mind: Mut<Generation>| {
         mind.ask(world.resource::<Map>(), PROMPT, false, tokens, 0.0);
         mind.problem.clone()
     })
 }
 
-fn answer(world: &mut Offscreen, tokens: u32) -> Vec<Thought> {
+fn answer(world: &mut Offscreen, tokens: u32) -> Vec<GeneratedToken> {
     assert_eq!(ask(world, tokens), None);
     for _ in 0..2000 {
-        if !world.app.world().resource::<Mind>().is_busy() {
+        if !world.app.world().resource::<Generation>().is_busy() {
             break;
         }
         world.update(1);
     }
-    let mind = world.app.world().resource::<Mind>();
+    let mind = world.app.world().resource::<Generation>();
     assert_eq!(mind.problem, None);
     assert_eq!(mind.thoughts.len(), mind.prompt_len + tokens as usize);
     mind.thoughts.clone()
 }
 
 fn lose(world: &mut Offscreen) {
-    pixel_llm::world::lost::lose(world.app.world().resource::<RenderDevice>());
+    pixel_llm::world::device_recovery::lose(world.app.world().resource::<RenderDevice>());
 }
 
 fn notice(world: &Offscreen) -> String {
@@ -86,14 +86,14 @@ fn a_lost_device_is_followed_by_another_on_which_all_is_as_it_was() {
     // In the middle of an answer.
     assert_eq!(ask(&mut world, 200), None);
     world.update(4);
-    assert!(world.app.world().resource::<Mind>().is_busy());
+    assert!(world.app.world().resource::<Generation>().is_busy());
     lose(&mut world);
     world.update(12);
     let device = world.app.world().resource::<Device>();
     assert_eq!((device.losses, &device.lost), (1, &None), "there is another");
     let told = notice(&world);
     assert!(told.contains("device is lost") && told.contains("another was opened"), "{told}");
-    let mind = world.app.world().resource::<Mind>();
+    let mind = world.app.world().resource::<Generation>();
     let problem = mind.problem.clone().unwrap_or_default();
     assert!(!mind.is_busy() && problem.contains("ask again"), "{problem}");
 
@@ -115,7 +115,7 @@ fn a_lost_device_is_followed_by_another_on_which_all_is_as_it_was() {
 }
 
 /// Asserts that the answer is that of before, bit for bit, and so is the picture.
-fn answered(world: &mut Offscreen, thoughts: &[Thought], picture: &Picture, folder: &Path) {
+fn answered(world: &mut Offscreen, thoughts: &[GeneratedToken], picture: &Picture, folder: &Path) {
     assert!(answer(world, 8) == thoughts, "the answer is that of before, bit for bit");
     assert!(shoot(world, folder) == *picture, "the picture is that of before");
 }
@@ -136,7 +136,7 @@ fn without_another_device_frames_go_on_and_prompts_are_refused_in_words() {
     let problem = ask(&mut world, 4).unwrap();
     assert!(problem.contains("device is lost") && problem.contains("until there is another"), "{problem}");
     world.update(3);
-    let mind = world.app.world().resource::<Mind>();
+    let mind = world.app.world().resource::<Generation>();
     assert!(!mind.is_busy() && mind.thoughts == before, "nothing changed");
     let map = world.app.world_mut().resource_mut::<Map>().into_inner();
     assert!(map.go_to(&Place::Layer(1), Some(0.0)), "one can go about");
@@ -174,5 +174,5 @@ fn a_tour_goes_on_over_a_lost_device() {
         let colours: std::collections::HashSet<_> = picture.pixels.iter().collect();
         assert!(colours.len() > 100, "{name} has {} colours", colours.len());
     }
-    assert!(world.app.world().resource::<Mind>().answer().len() > 3);
+    assert!(world.app.world().resource::<Generation>().answer().len() > 3);
 }

@@ -21,7 +21,7 @@ use pixel_llm::world::Map;
 use pixel_llm::world::layout::Place;
 use pixel_llm::world::palette::{Colouring, Theme};
 use pixel_llm::world::settings::Settings;
-use pixel_llm::world::think::Mind;
+use pixel_llm::world::think::Generation;
 use pixel_llm::world::tour::{Tour, TourRun};
 
 /// Points per cell: large enough for a middle that no hairline reaches, too small for a number to be written into it.
@@ -206,17 +206,17 @@ impl Hooks for Norms {
 fn what_is_thought_in_the_world_is_what_the_twin_computes() {
     let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
     let Some(mut world) = open_world(Arc::clone(&model), SIZE) else { return };
-    world.app.world_mut().resource_scope(|world, mut mind: Mut<Mind>| {
+    world.app.world_mut().resource_scope(|world, mut mind: Mut<Generation>| {
         mind.ask(world.resource::<Map>(), "Once upon a time", false, 8, 0.0);
         assert_eq!(mind.problem, None);
     });
     for _ in 0..200 {
         world.update(1);
-        if !world.app.world().resource::<Mind>().is_busy() {
+        if !world.app.world().resource::<Generation>().is_busy() {
             break;
         }
     }
-    let mind = world.app.world().resource::<Mind>();
+    let mind = world.app.world().resource::<Generation>();
     assert!(!mind.is_busy() && mind.problem.is_none(), "{:?}", mind.problem);
     let count = mind.thoughts.len();
     assert_eq!(count, mind.prompt_len + 8, "{}", mind.answer());
@@ -260,11 +260,11 @@ fn a_prompt_that_cannot_be_is_told_in_words() {
     let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
     let Some(mut world) = open_world(model, SIZE) else { return };
     for (prompt, word) in [("word ".repeat(5000), "room for"), (String::new(), "empty")] {
-        world.app.world_mut().resource_scope(|world, mut mind: Mut<Mind>| {
+        world.app.world_mut().resource_scope(|world, mut mind: Mut<Generation>| {
             mind.ask(world.resource::<Map>(), &prompt, false, 8, 0.0);
         });
         world.update(2);
-        let mind = world.app.world().resource::<Mind>();
+        let mind = world.app.world().resource::<Generation>();
         // A model with a first token of its own makes one token of nothing.
         let problem = mind.problem.clone();
         assert!(

@@ -12,7 +12,7 @@ use crate::common::world::{Picture, opened};
 use bevy::prelude::Mut;
 use pixel_llm::app::cli::engine::GpuMemory;
 use pixel_llm::app::explore::{Offscreen, OffscreenError, WorldSetup};
-use pixel_llm::forward::gpu::network::NetworkError;
+use pixel_llm::forward::gpu::model::GpuModelError;
 use pixel_llm::model::{Encoding, PixelModel};
 use pixel_llm::panel::streaming::{Recent, rows};
 use pixel_llm::residency::compute::{PlanError, PoolError};
@@ -20,10 +20,10 @@ use pixel_llm::residency::{BadTile, ResidencyBudgets, ResidencyFigures, ViewAtla
 use pixel_llm::size::MemorySize;
 use pixel_llm::tiles::ModelIndex;
 use pixel_llm::world::Map;
-use pixel_llm::world::instruments::{Instrument, Shown};
 use pixel_llm::world::layout::Place;
 use pixel_llm::world::settings::SettingsFile;
-use pixel_llm::world::think::Mind;
+use pixel_llm::world::tabs::{Instrument, Shown};
+use pixel_llm::world::think::Generation;
 
 /// Points per cell: the screen shows no more tiles than the view has room for.
 const SCALE: f64 = 16.0;
@@ -45,8 +45,9 @@ fn worlds(model: &Arc<PixelModel>) -> Option<[Offscreen; 2]> {
 }
 
 fn streamed(model: &Arc<PixelModel>) -> Offscreen {
-    let Err(OffscreenError::Network(NetworkError::Pool(PoolError::Plan(PlanError::TooSmall {
-        least, ..
+    let Err(OffscreenError::GpuModel(GpuModelError::Pool(PoolError::Plan(PlanError::TooSmall {
+        least,
+        ..
     })))) = open(model, Some(4))
     else {
         panic!("4 bytes are enough");
@@ -179,16 +180,16 @@ fn a_streamed_model_thinks_the_same() {
     let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
     let Some(worlds) = worlds(&model) else { return };
     let [expected, found] = worlds.map(|mut world| {
-        world.app.world_mut().resource_scope(|world, mut mind: Mut<Mind>| {
+        world.app.world_mut().resource_scope(|world, mut mind: Mut<Generation>| {
             mind.ask(world.resource::<Map>(), "Once upon a time", false, 8, 0.0);
         });
         for _ in 0..2000 {
             world.update(1);
-            if !world.app.world().resource::<Mind>().is_busy() {
+            if !world.app.world().resource::<Generation>().is_busy() {
                 break;
             }
         }
-        let mind = world.app.world().resource::<Mind>();
+        let mind = world.app.world().resource::<Generation>();
         assert_eq!(mind.problem, None);
         (mind.thoughts.clone(), world.app.world().resource::<ResidencyFigures>().compute)
     });
@@ -213,10 +214,10 @@ fn the_timings_panel_tells_what_streaming_does() {
     let without = shoot(&mut world, folder.path(), "without.png");
     world.app.world_mut().resource_mut::<Shown>().0 = Some(Instrument::Timings);
     go_to(&mut world, &model, "blk.0.attn_q.weight");
-    world.app.world_mut().resource_scope(|world, mut mind: Mut<Mind>| {
+    world.app.world_mut().resource_scope(|world, mut mind: Mut<Generation>| {
         mind.ask(world.resource::<Map>(), "Once upon a time", false, 8, 0.0);
     });
-    while world.app.world().resource::<Mind>().is_busy() {
+    while world.app.world().resource::<Generation>().is_busy() {
         world.update(1);
     }
     settle(&mut world);

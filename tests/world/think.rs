@@ -14,10 +14,10 @@ use pixel_llm::forward::cpu::{
     Column, Controls, CpuModel, CpuOptions, HookPoint, HookValues, Hooks, KvCache,
 };
 use pixel_llm::model::PixelModel;
-use pixel_llm::model::overlay::Tiles;
+use pixel_llm::model::edits::Tiles;
 use pixel_llm::world::Map;
 use pixel_llm::world::settings::Settings;
-use pixel_llm::world::think::Mind;
+use pixel_llm::world::think::Generation;
 use pixel_llm::world::think::lens::{Lens, TOLD};
 
 /// The kernels' budget for products of weights of 16 bits, with the norms of many values.
@@ -26,14 +26,14 @@ const RELATIVE: f32 = 3e-3;
 const SIZE: [u32; 2] = [320, 240];
 
 fn ask(world: &mut Offscreen, prompt: &str, tokens: u32) {
-    world.app.world_mut().resource_scope(|world, mut mind: Mut<Mind>| {
+    world.app.world_mut().resource_scope(|world, mut mind: Mut<Generation>| {
         mind.ask(world.resource::<Map>(), prompt, false, tokens, 0.0);
         assert_eq!(mind.problem, None);
     });
 }
 
-fn mind(world: &Offscreen) -> &Mind {
-    world.app.world().resource::<Mind>()
+fn mind(world: &Offscreen) -> &Generation {
+    world.app.world().resource::<Generation>()
 }
 
 /// Frames until the answer is whole.
@@ -126,7 +126,7 @@ fn compare_with_twin(model: Arc<PixelModel>, prompt: &str) {
     // The lens of the last layer is what the model says, and that of every layer what the twin makes of the twin's own stream.
     let at = count - 2;
     world.app.world_mut().resource_scope(|world, mut lens: Mut<Lens>| {
-        let mind = world.resource::<Mind>();
+        let mind = world.resource::<Generation>();
         let start = std::time::Instant::now();
         while lens.look(&model, mind, at).is_none() {
             assert!(start.elapsed().as_secs() < 60, "the lens shows nothing: {:?}", lens.problem);
@@ -199,10 +199,10 @@ fn a_long_prompt_comes_in_pieces_and_says_the_same() {
     let pieces_answer = mind(&world).answer();
     let norms = mind(&world).thoughts[prompt_len - 1].residual_norms.clone();
     // One token at a time, by hand.
-    world.app.world_mut().resource_mut::<Mind>().paused = true;
+    world.app.world_mut().resource_mut::<Generation>().paused = true;
     ask(&mut world, &prompt, 4);
     for step in 0..prompt_len + 4 {
-        world.app.world_mut().resource_mut::<Mind>().single = true;
+        world.app.world_mut().resource_mut::<Generation>().single = true;
         for _ in 0..20 {
             world.update(1);
             if mind(&world).latest_place() == Some(step) {
@@ -227,13 +227,13 @@ fn a_speed_is_kept_and_pause_stops_at_once() {
     world.update(60);
     let made = mind(&world).thoughts.len() - mind(&world).prompt_len;
     assert!((8..=12).contains(&made), "{made} tokens in two seconds");
-    world.app.world_mut().resource_mut::<Mind>().paused = true;
+    world.app.world_mut().resource_mut::<Generation>().paused = true;
     world.update(3);
     let paused = mind(&world).thoughts.len();
     world.update(30);
     assert_eq!(mind(&world).thoughts.len(), paused);
     // A prompt in the middle of another takes its place.
-    world.app.world_mut().resource_mut::<Mind>().paused = false;
+    world.app.world_mut().resource_mut::<Generation>().paused = false;
     world.app.world_mut().resource_mut::<Settings>().tokens_per_second = 0.0;
     ask(&mut world, "Once upon a time", 3);
     answer(&mut world);

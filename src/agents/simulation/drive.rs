@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bevy::prelude::*;
 
-use super::{Clock, Odds, Snapshot, Trace};
+use super::{Clock, SimulationRng, Snapshot, Trace};
 use crate::agents::{
     Agent, AgentId, AgentsError, AgentsPlugin, Board, Job, Profile, Roster, Tick, spawn_agents,
 };
@@ -51,7 +51,7 @@ impl Simulation {
         profiles: Vec<Profile>,
         jobs: impl IntoIterator<Item = Job>,
         size: [f64; 2],
-        odds: Odds,
+        odds: SimulationRng,
     ) -> Result<Self, AgentsError> {
         let board = Board::new(jobs, 0)?;
         let mut app = Self::empty();

@@ -1,10 +1,10 @@
 //! The simulation: the world's own time, what a seed decides, what happened, and the whole of it in a file.
 //!
-//! The world advances in ticks of a fixed length, whatever the frames do. With the same seed and without a [`super::Workshop`] every run of one
+//! The world advances in ticks of a fixed length, whatever the frames do. With the same seed and without a [`super::WorkerPool`] every run of one
 //! program is the same, tick by tick; a world that was saved goes on as it would have.
 
 mod clock;
-mod odds;
+mod rng;
 mod trace;
 
 #[cfg(feature = "world")]
@@ -13,7 +13,7 @@ mod drive;
 mod snapshot;
 
 pub use clock::{Clock, DEFAULT_TICKS_PER_SECOND, MAX_SPEED, MAX_TICKS_PER_FRAME};
-pub use odds::Odds;
+pub use rng::SimulationRng;
 pub use trace::{Entry as TraceEntry, Incident, Trace};
 
 #[cfg(feature = "world")]

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use bevy::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Clock, Odds};
+use super::{Clock, SimulationRng};
 use crate::agents::{
     Activity, Agent, AgentId, AgentsError, Board, Doing, Energy, Entry, JobEntities, JobState, Memory, Place,
-    Profile, Roster, Thoughts, minds, spawn_agent,
+    Profile, Roster, Thoughts, spawn_agent, thinker,
 };
 use crate::pxi::AtomicFile;
 
@@ -27,7 +27,7 @@ pub struct Snapshot {
     /// Its time.
     pub clock: Clock,
     /// Its seed.
-    pub odds: Odds,
+    pub odds: SimulationRng,
     /// The view into it, if there is a window.
     #[serde(default)]
     pub camera: Option<Camera>,
@@ -98,7 +98,7 @@ impl Snapshot {
         Self {
             format: FORMAT.into(),
             clock: world.resource::<Clock>().clone(),
-            odds: world.resource::<Odds>().clone(),
+            odds: world.resource::<SimulationRng>().clone(),
             camera: world.get_resource::<Camera>().copied(),
             overlays: BTreeMap::new(),
             profiles,
@@ -220,7 +220,7 @@ impl Snapshot {
                 (saved.energy, saved.activity, saved.doing, saved.memory.clone(), saved.thoughts.clone());
             world.entity_mut(entity).insert(state);
         }
-        minds::resume(world);
+        thinker::resume(world);
         Ok(())
     }
 }

@@ -16,10 +16,10 @@ use jiff::Zoned;
 use super::output::{Exit, Output, print_note};
 use crate::coach::plan::{self, DEFAULT_PLAN};
 use crate::coach::reviewer::Reviewer;
-use crate::coach::work::{Gate, Workshop};
+use crate::coach::work::{ModelContext, PauseToken};
 use crate::coach::{
-    Action, Agent, Command, Consents, Desk, Hands, ModelMark, Queue, Status, Store, Task, TaskId, command_id,
-    working_folder,
+    Action, Agent, AllowedCommands, Command, ModelMark, Queue, SharedQueue, Status, Store, Task, TaskId,
+    TaskRunner, command_id, working_folder,
 };
 use crate::content::assets::Assets;
 use crate::folders;
@@ -220,7 +220,8 @@ pub fn run(args: CoachArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
         CoachCommand::Retry { id } => change(&store, &id, out, |q, id| q.retry(id, &now))?,
         CoachCommand::Allow { name, no } => {
             let queue = store.read()?;
-            let consents = Consents::of_user().context("there is no home folder: set PIXEL_LLM_CONFIG")?;
+            let consents =
+                AllowedCommands::of_user().context("there is no home folder: set PIXEL_LLM_CONFIG")?;
             let folder = &working_folder()?;
             if let Some(name) = name {
                 let is_meant = |command: &&Command| command.name == name || command_id(&command.line) == name;
@@ -411,12 +412,12 @@ fn drive(
 ) -> anyhow::Result<Arc<Queue>> {
     let folder = store.folder().to_owned();
     belong_to(&store, &ModelMark::of(&model))?;
-    let shop = Workshop::new(model, &folder, Arc::new(Gate::default()))?;
+    let shop = ModelContext::new(model, &folder, Arc::new(PauseToken::default()))?;
     #[cfg(feature = "world")]
     let shop = shop.with_device(crate::coach::work::open_device());
     let reviewer = Reviewer::load(Agent::Gemini.name(), assets)?;
-    let desk = Arc::new(Desk::new(store)?);
-    let hands = Hands::new(Arc::clone(&desk), shop, reviewer, Consents::of_user());
+    let desk = Arc::new(SharedQueue::new(store)?);
+    let hands = TaskRunner::new(Arc::clone(&desk), shop, reviewer, AllowedCommands::of_user());
     let mut live = show::Live::new();
     #[cfg(feature = "world")]
     crew::drive(hands, phases, max_tasks, assets, &mut |step| live.tell(&step))?;
@@ -430,7 +431,7 @@ fn drive(
 /// Without a world there are no agents, and one worker does the tasks.
 #[cfg(not(feature = "world"))]
 fn alone(
-    hands: &Hands,
+    hands: &TaskRunner,
     phases: Vec<u32>,
     max_tasks: Option<u32>,
     tell: &mut (dyn FnMut(crate::coach::Step) + Send),

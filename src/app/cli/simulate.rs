@@ -90,13 +90,13 @@ fn open(
     batch: &BatchArgs,
     assets: &Assets,
 ) -> anyhow::Result<crate::agents::simulation::Simulation> {
-    use crate::agents::simulation::{Odds, Simulation, Snapshot};
+    use crate::agents::simulation::{Simulation, SimulationRng, Snapshot};
 
     if let Some(path) = &args.load {
         return Ok(Simulation::resume(&Snapshot::load(path)?)?);
     }
     let model = super::open_model_quickly(batch.model.as_deref(), assets)?.laid_out(&assets.rules()?);
-    let odds = Odds { seed: batch.sampling.seed, failure: FAILURE };
+    let odds = SimulationRng { seed: batch.sampling.seed, failure: FAILURE };
     let jobs = crate::agents::jobs_of_model(&model, args.jobs as usize, &odds);
     let size = model.plan().size.map(|cells| cells as f64);
     Ok(Simulation::new(crate::agents::load_profiles(assets)?, jobs, size, odds)?)

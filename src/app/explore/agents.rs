@@ -14,8 +14,8 @@ use crate::app::cli::coach::belong_to;
 use crate::app::cli::output::print_warning;
 use crate::coach::plan::{self, DEFAULT_PLAN};
 use crate::coach::reviewer::Reviewer;
-use crate::coach::work::{Gate, Workshop};
-use crate::coach::{Agent, Consents, Desk, Hands, ModelMark, Store};
+use crate::coach::work::{ModelContext, PauseToken};
+use crate::coach::{Agent, AllowedCommands, ModelMark, SharedQueue, Store, TaskRunner};
 use crate::world::agents::{InhabitedPlugin, WorldFile, inhabit};
 
 /// Who lives in the world, and where their state is kept.
@@ -26,7 +26,7 @@ pub struct Inhabitants {
     /// Where the state of the world is kept, if anywhere.
     pub world: Option<PathBuf>,
     /// The user's leave for commands.
-    pub consents: Option<Consents>,
+    pub consents: Option<AllowedCommands>,
 }
 
 impl Inhabitants {
@@ -43,7 +43,7 @@ impl Inhabitants {
             first.with_file_name(format!("{stem}.world.ron"))
         };
         let world = Some(world.unwrap_or_else(usual));
-        Ok(Self { queue, world, consents: Consents::of_user() })
+        Ok(Self { queue, world, consents: AllowedCommands::of_user() })
     }
 
     /// Puts them into an app that has the world already.
@@ -57,14 +57,14 @@ impl Inhabitants {
         }
         belong_to(&store, &ModelMark::of(&setup.model))?;
         let folder = store.folder().to_owned();
-        let desk = Arc::new(Desk::new(store)?);
+        let desk = Arc::new(SharedQueue::new(store)?);
         desk.watch();
         // Half of the processor's threads: the others draw and answer.
         let threads = std::thread::available_parallelism().map_or(1, |count| count.get() / 2);
-        let shop = Workshop::new(Arc::clone(&setup.model), &folder, Arc::new(Gate::default()))?
+        let shop = ModelContext::new(Arc::clone(&setup.model), &folder, Arc::new(PauseToken::default()))?
             .with_threads(threads)?;
         let reviewer = Reviewer::load(Agent::Gemini.name(), &setup.assets)?;
-        let hands = Arc::new(Hands::new(desk, shop, reviewer, self.consents));
+        let hands = Arc::new(TaskRunner::new(desk, shop, reviewer, self.consents));
         let saved = match self.world.as_deref().filter(|path| path.exists()) {
             Some(path) => Some(Snapshot::load(path).context("the saved world is left as it is")?),
             None => None,

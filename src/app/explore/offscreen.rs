@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::engine::gpu::headless::GpuError;
-use crate::forward::gpu::network::{NetworkError, NetworkFailure};
+use crate::forward::gpu::model::{GpuModelError, GpuModelFailure};
 use bevy::camera::RenderTarget;
 use bevy::image::Image;
 use bevy::render::RenderApp;
@@ -17,7 +17,7 @@ pub enum OffscreenError {
     Gpu(#[from] GpuError),
     /// The model cannot be put on it.
     #[error(transparent)]
-    Network(#[from] NetworkError),
+    GpuModel(#[from] GpuModelError),
     /// An asset is not what it should be.
     #[error("{0}")]
     Asset(String),
@@ -96,7 +96,7 @@ impl Offscreen {
         crate::engine::gpu::headless::prepare(&mut app);
         let mut world = Self { app };
         world.update(4);
-        let failure = world.app.sub_app_mut(RenderApp).world_mut().resource_mut::<NetworkFailure>().0.take();
+        let failure = world.app.sub_app_mut(RenderApp).world_mut().resource_mut::<GpuModelFailure>().0.take();
         failure.map_or(Ok(world), |error| Err(error.into()))
     }
 

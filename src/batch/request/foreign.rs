@@ -320,7 +320,7 @@ mod tests {
     fn every_field_is_listed_once_and_every_neutral_value_is_json() {
         let mut names: Vec<&str> = REFUSED.iter().map(|(name, ..)| *name).collect();
         names.extend(WITHOUT_EFFECT);
-        names.extend(super::super::knobs::NAMES);
+        names.extend(super::super::options::NAMES);
         let count = names.len();
         names.sort_unstable();
         names.dedup();

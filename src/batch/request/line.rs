@@ -2,8 +2,8 @@
 
 use super::error::{LineProblem, Problem};
 use super::fields::{Field, without_lone_surrogates};
-use super::knobs::{self, Applied};
 use super::message::{self, messages_of};
+use super::options::{self, Applied};
 use super::{Defaults, Endpoint, PromptMode, Request};
 use crate::batch::text::Prompt;
 use crate::names::{is_near, nearest};
@@ -88,7 +88,7 @@ fn openai(whole: &Field<'_>, fields: &[Field<'_>], defaults: &Defaults) -> Resul
         // A field that is spelt almost as a knob is one that was to change the answer. (A line with very many fields
         // is no body of anybody's, and comparing all of them is slow.)
         if ignored.len() < MAX_COMPARED
-            && let Some(near) = nearest(&field.name, knobs::NAMES.iter().copied())
+            && let Some(near) = nearest(&field.name, options::NAMES.iter().copied())
         {
             return Err(field.at_name(Problem::Unknown { nearest: Some(near) }));
         }
@@ -133,7 +133,7 @@ fn short(whole: &Field<'_>, fields: &[Field<'_>], defaults: &Defaults) -> Result
         if SHORT_FORM.contains(&field.name.as_ref()) {
             return Ok(());
         }
-        let names = SHORT_FORM.iter().chain(knobs::NAMES).copied();
+        let names = SHORT_FORM.iter().chain(options::NAMES).copied();
         Err(field.at_name(Problem::Unknown { nearest: nearest(&field.name, names) }))
     })?;
     Ok(Parsed { request, id_column: id_field.column(), ignored: Vec::new() })
@@ -146,11 +146,11 @@ fn apply_knobs<'a>(
     mut unknown: impl FnMut(&Field<'a>) -> Result<(), LineProblem>,
 ) -> Result<(), LineProblem> {
     for field in fields {
-        if knobs::apply(request, field)? == Applied::Unknown {
+        if options::apply(request, field)? == Applied::Unknown {
             unknown(field)?;
         }
     }
-    knobs::settle(request, fields)
+    options::settle(request, fields)
 }
 
 /// A field that is there and not null.
@@ -181,7 +181,7 @@ fn misspelt(fields: &[Field<'_>], name: &'static str) -> Option<LineProblem> {
 
 /// Whether a field of this name means something in a line of either shape.
 fn is_known(name: &str) -> bool {
-    [ENVELOPE, SHORT_FORM, message::NAMES, knobs::NAMES].iter().any(|names| names.contains(&name))
+    [ENVELOPE, SHORT_FORM, message::NAMES, options::NAMES].iter().any(|names| names.contains(&name))
 }
 
 fn id_of(field: &Field<'_>) -> Result<String, LineProblem> {

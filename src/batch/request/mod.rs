@@ -10,9 +10,9 @@ mod digest;
 mod error;
 mod fields;
 mod foreign;
-pub mod knobs;
 mod line;
 mod message;
+pub mod options;
 
 pub use digest::RequestDigest;
 pub use error::{LineProblem, Problem};
@@ -191,7 +191,7 @@ impl Defaults {
 /// # Errors
 /// The text is no object, or sets what a template is given anyway.
 pub fn template_variables(json: &str) -> Result<Vec<(String, String)>, LineProblem> {
-    knobs::variables_of(&fields::Field::whole(json)?)
+    options::variables_of(&fields::Field::whole(json)?)
 }
 
 /// The stream of requests that share the run's seed: each id has its own, so that the same prompt under two ids

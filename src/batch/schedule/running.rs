@@ -6,7 +6,7 @@ use crate::batch::answer::{Answer, FinishReason, ScoredToken};
 use crate::batch::request::Request;
 use crate::batch::stop::StopMatcher;
 use crate::batch::text::{Decode, TextModel};
-use crate::engine::{Ask, AskKind, Sampled};
+use crate::engine::{LogitsQuery, QueryKind, Sampled};
 
 /// A slot to copy from as soon as it has computed enough.
 #[derive(Clone, Copy, Debug)]
@@ -105,7 +105,7 @@ impl<'m> Running<'m> {
     }
 
     /// The ask for the next token, at a column.
-    pub fn draw(&self, column: u32, tokens: &[u32]) -> Ask {
+    pub fn draw(&self, column: u32, tokens: &[u32]) -> LogitsQuery {
         let sampling = &self.request.sampling;
         // No longer than all the tokens there will be, so that "all" is a length that a device has room for.
         let most = self.prompt_len.saturating_add(self.request.max_tokens as usize);
@@ -115,9 +115,9 @@ impl<'m> Running<'m> {
         if self.drawn() < self.request.min_tokens {
             bias.extend(&self.no_end);
         }
-        Ask {
+        LogitsQuery {
             column,
-            kind: AskKind::Draw {
+            kind: QueryKind::Draw {
                 words: sampling.words(self.request.key(), self.drawn()),
                 window: tokens[window..].to_vec(),
                 window_limit: count(window_len),
@@ -129,9 +129,9 @@ impl<'m> Running<'m> {
     }
 
     /// The ask for a token of the prompt, at the column before it, where the request wants it.
-    pub fn score(&self, column: u32, token: u32) -> Option<Ask> {
+    pub fn score(&self, column: u32, token: u32) -> Option<LogitsQuery> {
         let top = self.request.scored_prompt()?;
-        Some(Ask { column, kind: AskKind::Score { token }, logprob: true, top })
+        Some(LogitsQuery { column, kind: QueryKind::Score { token }, logprob: true, top })
     }
 
     /// Takes the answer to a score.

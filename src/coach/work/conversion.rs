@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::heads::SURVEY_TEXT;
 use super::plain::Plain;
-use super::{Report, Result, Tell, WorkError, Workshop};
+use super::{ModelContext, Report, Result, Tell, WorkError};
 use crate::forward::cpu::{Column, Controls, CpuModel, CpuOptions, KvCache};
 use crate::model::convert::{convert, file_size_in_bytes};
 use crate::model::export::export;
@@ -21,7 +21,7 @@ fn to_pixels(gguf: &Gguf, path: &Path) -> Result<PixelModel> {
     Ok(PixelModel::open(path)?)
 }
 
-pub(super) fn round_trip(shop: &Workshop, progress: &mut Tell<'_>) -> Result<Report> {
+pub(super) fn round_trip(shop: &ModelContext, progress: &mut Tell<'_>) -> Result<Report> {
     progress("to GGUF".into());
     let plain = Plain::new(shop)?;
     progress("back to pixels".into());
@@ -42,7 +42,7 @@ pub(super) fn round_trip(shop: &Workshop, progress: &mut Tell<'_>) -> Result<Rep
     Ok(report.with("different_gguf_bytes", bytes as f64).with("gguf_bytes", one.len() as f64))
 }
 
-pub(super) fn validate_loader(shop: &Workshop, progress: &mut Tell<'_>) -> Result<Report> {
+pub(super) fn validate_loader(shop: &ModelContext, progress: &mut Tell<'_>) -> Result<Report> {
     /// Places of the head and of the tiles that are broken, one at a time.
     const PLACES: usize = 48;
     let plain = Plain::new(shop)?;
@@ -100,7 +100,7 @@ fn logits(model: &CpuModel, tokens: &[u32]) -> Result<Vec<Vec<f32>>> {
     Ok(out.iter().map(|(_, row)| row.to_vec()).collect())
 }
 
-pub(super) fn compare_logits(shop: &Workshop, progress: &mut Tell<'_>) -> Result<Report> {
+pub(super) fn compare_logits(shop: &ModelContext, progress: &mut Tell<'_>) -> Result<Report> {
     let options = EncodeOptions { add_special: true, parse_special: true };
     let mut tokens = shop.text.tokenizer().encode(SURVEY_TEXT, options);
     tokens.truncate(TOKENS.min(shop.model.config().context_length as usize));

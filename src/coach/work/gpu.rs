@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::{Device, OpenDevice};
 use crate::engine::gpu::headless::GpuChoice;
-use crate::engine::gpu::{GpuEngine, GpuEngineError, Plan};
+use crate::engine::gpu::{GpuEngine, GpuEngineError, KernelConfig};
 use crate::engine::{Batch, Column, Engine, EngineError};
 use crate::forward::HookPoint;
-use crate::forward::gpu::network::Hook;
+use crate::forward::gpu::model::Hook;
 
 impl Device for GpuEngine {
     fn name(&self) -> String {
@@ -40,7 +40,7 @@ pub fn open_device() -> Box<OpenDevice> {
     Box::new(|model, context| {
         let mut choice = GpuChoice::default();
         let Ok(adapter) = choice.find() else { return Ok(None) };
-        let plan = Plan { whole_layers: false, ..Plan::usual(&adapter) };
+        let plan = KernelConfig { fused_layers: false, ..KernelConfig::usual(&adapter) };
         match GpuEngine::with_plan(Arc::clone(model), 1, context, &choice, Some(plan)) {
             Ok(engine) => Ok(Some(Box::new(engine))),
             Err(GpuEngineError::Gpu(_)) => Ok(None),

@@ -1,6 +1,6 @@
 //! Which heads matter: mute one, measure the loss, take it back.
 
-use super::{Report, Result, Tell, WorkError, Workshop};
+use super::{ModelContext, Report, Result, Tell, WorkError};
 use crate::batch::perplexity::{Likelihood, Windows, score_window};
 use crate::engine::CpuEngine;
 use crate::forward::cpu::Controls;
@@ -30,7 +30,7 @@ pub fn loss(engine: &mut CpuEngine, tokens: &[u32]) -> Result<f64> {
     Ok(likelihood.mean())
 }
 
-fn tokens(shop: &Workshop) -> Vec<u32> {
+fn tokens(shop: &ModelContext) -> Vec<u32> {
     let options = EncodeOptions { add_special: true, parse_special: true };
     let mut tokens = shop.text.tokenizer().encode(SURVEY_TEXT, options);
     tokens.truncate(MAX_TOKENS.min(shop.model.config().context_length as usize));
@@ -38,14 +38,14 @@ fn tokens(shop: &Workshop) -> Vec<u32> {
 }
 
 /// The factors with which one head is muted.
-fn muted(shop: &Workshop, layer: u32, head: u32) -> Controls {
+fn muted(shop: &ModelContext, layer: u32, head: u32) -> Controls {
     let mut controls = Controls::default();
     controls.set_head_scale(shop.model.config(), layer, head, 0.0);
     controls
 }
 
 /// The losses with nothing muted, and with one head muted; the head is on again afterwards.
-pub(super) fn ablate(shop: &Workshop, layer: u32, head: u32) -> Result<Report> {
+pub(super) fn ablate(shop: &ModelContext, layer: u32, head: u32) -> Result<Report> {
     let config = shop.model.config();
     if layer >= config.layer_count || head >= config.head_count {
         let (layers, heads) = (config.layer_count, config.head_count);
@@ -70,7 +70,7 @@ pub(super) fn ablate(shop: &Workshop, layer: u32, head: u32) -> Result<Report> {
 }
 
 /// Every head in turn, most important first.
-pub(super) fn survey(shop: &Workshop, progress: &mut Tell<'_>) -> Result<Report> {
+pub(super) fn survey(shop: &ModelContext, progress: &mut Tell<'_>) -> Result<Report> {
     let (layers, heads) = (shop.model.config().layer_count, shop.model.config().head_count);
     let tokens = tokens(shop);
     let mut engine = shop.engine(1, tokens.len())?;
@@ -108,7 +108,7 @@ pub(super) fn survey(shop: &Workshop, progress: &mut Tell<'_>) -> Result<Report>
 }
 
 /// Writes a file of a report, whole or not at all.
-pub(super) fn write_file(shop: &Workshop, name: &str, bytes: &[u8]) -> Result<()> {
+pub(super) fn write_file(shop: &ModelContext, name: &str, bytes: &[u8]) -> Result<()> {
     let path = shop.folder.join(name);
     AtomicFile::replace(path, bytes).map_err(WorkError::other)
 }

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Report, Result, Tell, WorkError, Workshop};
+use super::{ModelContext, Report, Result, Tell, WorkError};
 use crate::batch::request::Defaults;
 use crate::batch::{Answer, Failure, Progress, Prompt, Report as RunReport, TextModel, run};
-use crate::engine::{Ask, Batch, Engine, Profile};
+use crate::engine::{Batch, Engine, LogitsQuery, Profile};
 use crate::forward::cpu::{Column, Controls, CpuModel, KvCache};
 use crate::forward::sampling::SamplingParams;
 
@@ -13,7 +13,7 @@ use crate::forward::sampling::SamplingParams;
 const TIMED: u32 = 32;
 
 /// One greedy answer, token by token, with the clock of each kernel.
-fn timed_answer(shop: &Workshop, engine: &mut dyn Engine) -> Result<(Profile, Duration)> {
+fn timed_answer(shop: &ModelContext, engine: &mut dyn Engine) -> Result<(Profile, Duration)> {
     let mut sum = Profile::default();
     let mut plain = Duration::ZERO;
     let first = shop.text.tokenizer().first_token().unwrap_or(0);
@@ -25,7 +25,7 @@ fn timed_answer(shop: &Workshop, engine: &mut dyn Engine) -> Result<(Profile, Du
             shop.go_on()?;
             let batch = Batch {
                 columns: vec![crate::engine::Column { token, slot: 0, position }],
-                asks: vec![Ask::greedy(0)],
+                asks: vec![LogitsQuery::greedy(0)],
                 repeats: 1,
                 ..Batch::default()
             };
@@ -66,7 +66,7 @@ fn speeds(report: &mut Report, prefix: &str, (profile, per_token): &(Profile, Du
     (speed, format!("{} ({:.0} us)", slowest.0, slowest.1))
 }
 
-pub(super) fn bench_kernels(shop: &Workshop, progress: &mut Tell<'_>) -> Result<Report> {
+pub(super) fn bench_kernels(shop: &ModelContext, progress: &mut Tell<'_>) -> Result<Report> {
     progress("on the processor".into());
     let timed = timed_answer(shop, &mut shop.engine(1, 2 * TIMED as usize)?)?;
     let mut report = Report::default();
@@ -85,7 +85,7 @@ pub(super) fn bench_kernels(shop: &Workshop, progress: &mut Tell<'_>) -> Result<
     Ok(report)
 }
 
-pub(super) fn bench_answers(shop: &Workshop) -> Result<Report> {
+pub(super) fn bench_answers(shop: &ModelContext) -> Result<Report> {
     let (_, per_token) = timed_answer(shop, &mut shop.engine(1, 2 * TIMED as usize)?)?;
     let speed = 1.0 / per_token.as_secs_f64().max(1e-9);
     Ok(Report::new(format!("{speed:.0} tokens/s, one answer at a time")).with("tokens_per_second", speed))
@@ -93,7 +93,7 @@ pub(super) fn bench_answers(shop: &Workshop) -> Result<Report> {
 
 /// Answers requests greedily, several at once.
 pub(super) fn answers(
-    shop: &Workshop,
+    shop: &ModelContext,
     prompts: &[String],
     slots: usize,
     defaults: &Defaults,
@@ -131,7 +131,7 @@ pub(super) fn answers(
 /// Nearer than this, in nats, two tokens are equally right: rounding decides.
 const MARGIN: f32 = 0.05;
 
-pub(super) fn check_coordinator(shop: &Workshop) -> Result<Report> {
+pub(super) fn check_coordinator(shop: &ModelContext) -> Result<Report> {
     const SHARED: &str = "Once upon a time, on the map, there was a little ";
     let endings = ["bird", "robot", "fox", "hedgehog named Tidex", "owl. Her", "lamp", "river", "map of"];
     let prompts: Vec<String> = endings.iter().map(|ending| format!("{SHARED}{ending}")).collect();
@@ -162,7 +162,7 @@ pub(super) fn check_coordinator(shop: &Workshop) -> Result<Report> {
 }
 
 /// Wrong tokens, tokens, and the largest error of a log-probability of one answer against one token at a time.
-fn compare(shop: &Workshop, model: &CpuModel, prompt: &str, answer: &Answer) -> Result<(u32, u32, f32)> {
+fn compare(shop: &ModelContext, model: &CpuModel, prompt: &str, answer: &Answer) -> Result<(u32, u32, f32)> {
     let ids = shop.text.encode(&Prompt::Text(prompt.into()))?;
     let scored = answer.logprobs.as_deref().unwrap_or_default();
     let mut cache = KvCache::new(model.config(), 1, ids.len() + scored.len() + 1);

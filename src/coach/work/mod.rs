@@ -1,15 +1,15 @@
 //! The work itself: each action on the model that is loaded.
 //!
-//! In: an [`Action`] and a [`Workshop`]. Out: a [`Report`] of what was measured, or why there is none. Nothing here
+//! In: an [`Action`] and a [`ModelContext`]. Out: a [`Report`] of what was measured, or why there is none. Nothing here
 //! decides what a report is worth: checks and reviews do.
 
 mod conversion;
 mod device;
-mod gate;
 #[cfg(feature = "world")]
 mod gpu;
 mod heads;
 mod inference;
+mod pause_token;
 mod plain;
 pub mod process;
 mod storage;
@@ -26,10 +26,10 @@ use crate::forward::cpu::{CpuModel, CpuOptions, ForwardError};
 use crate::model::{ModelError, PixelModel};
 
 pub use device::{Device, OpenDevice};
-pub use gate::Gate;
 #[cfg(feature = "world")]
 pub use gpu::open_device;
 pub use heads::{HEAD_IMPORTANCE_FILE, SURVEY_TEXT, loss};
+pub use pause_token::PauseToken;
 pub use storage::TILE_STATISTICS_FILE;
 
 /// Hears what is being done.
@@ -72,22 +72,22 @@ impl WorkError {
 pub type Result<T, E = WorkError> = std::result::Result<T, E>;
 
 /// What work is done on and with.
-pub struct Workshop {
+pub struct ModelContext {
     model: Arc<PixelModel>,
     text: ModelText,
     folder: PathBuf,
-    gate: Arc<Gate>,
+    gate: Arc<PauseToken>,
     /// The threads that work may use; all of the program's where none are named.
     threads: Option<rayon::ThreadPool>,
     device: Option<Box<OpenDevice>>,
 }
 
-impl Workshop {
+impl ModelContext {
     /// A workshop for a model. Files of reports go to `folder`; work waits and stops at the gate.
     ///
     /// # Errors
     /// The model's tokenizer cannot be used.
-    pub fn new(model: impl Into<Arc<PixelModel>>, folder: &Path, gate: Arc<Gate>) -> Result<Self> {
+    pub fn new(model: impl Into<Arc<PixelModel>>, folder: &Path, gate: Arc<PauseToken>) -> Result<Self> {
         let model = model.into();
         let text = ModelText::new(&model)?;
         Ok(Self { model, text, folder: folder.to_owned(), gate, threads: None, device: None })
@@ -116,7 +116,7 @@ impl Workshop {
     }
 
     /// Where work waits and stops.
-    pub fn gate(&self) -> &Arc<Gate> {
+    pub fn gate(&self) -> &Arc<PauseToken> {
         &self.gate
     }
 

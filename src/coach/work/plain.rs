@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Result, WorkError, Workshop};
+use super::{ModelContext, Result, WorkError};
 use crate::model::dequant::dequantize;
 use crate::model::export::export;
 use crate::model::gguf::{Gguf, GgufWriter, TensorInfo};
@@ -26,7 +26,7 @@ pub(super) struct PlainTensor {
 
 impl Plain {
     /// Exports the model.
-    pub fn new(shop: &Workshop) -> Result<Self> {
+    pub fn new(shop: &ModelContext) -> Result<Self> {
         let folder = tempfile::tempdir().map_err(WorkError::other)?;
         let path = folder.path().join("source.gguf");
         check_temporary_room(folder.path(), shop.model.header().model_size_in_bytes)?;

@@ -5,12 +5,12 @@ use std::io::Write;
 use std::time::Instant;
 
 use super::heads::write_file;
-use super::{Report, Result, Tell, WorkError, Workshop};
+use super::{ModelContext, Report, Result, Tell, WorkError};
 use crate::map::{Access, InfiniteMap, Item, Kind, Kinds, MapOptions, Point, Quadtree, Rect, Tile, TilePos};
 use crate::model::verify::verify;
 use crate::pxi::{Compression, PxiFile, WriteOptions, Writer};
 
-pub(super) fn verify_tiles(shop: &Workshop) -> Result<Report> {
+pub(super) fn verify_tiles(shop: &ModelContext) -> Result<Report> {
     let start = Instant::now();
     let damaged = verify(&shop.model, &|_| ());
     let seconds = start.elapsed().as_secs_f64();
@@ -31,7 +31,7 @@ pub(super) fn verify_tiles(shop: &Workshop) -> Result<Report> {
 /// Where the survey of tiles is kept, in the folder of the queue.
 pub const TILE_STATISTICS_FILE: &str = "tile-statistics.json";
 
-pub(super) fn survey_statistics(shop: &Workshop) -> Result<Report> {
+pub(super) fn survey_statistics(shop: &ModelContext) -> Result<Report> {
     let model = &shop.model;
     let mut largest = (0, 0.0_f32);
     let mut spread = 0.0;
@@ -65,7 +65,7 @@ pub(super) fn survey_statistics(shop: &Workshop) -> Result<Report> {
 /// The most bytes of tiles that are compressed: enough for a ratio that holds for the model.
 const MAX_COMPRESSED_BYTES: usize = 64 << 20;
 
-pub(super) fn compression_ratios(shop: &Workshop, progress: &mut Tell<'_>) -> Result<Report> {
+pub(super) fn compression_ratios(shop: &ModelContext, progress: &mut Tell<'_>) -> Result<Report> {
     let folder = tempfile::tempdir().map_err(WorkError::other)?;
     let mut payload = Vec::new();
     for tensor in 0..shop.model.tensors().len() {
@@ -98,7 +98,7 @@ pub(super) fn compression_ratios(shop: &Workshop, progress: &mut Tell<'_>) -> Re
     Ok(report.with("different_bytes", different as f64))
 }
 
-pub(super) fn warm_up(shop: &Workshop, layer: Option<u32>) -> Result<Report> {
+pub(super) fn warm_up(shop: &ModelContext, layer: Option<u32>) -> Result<Report> {
     let layers = shop.model.config().layer_count;
     if let Some(layer) = layer.filter(|&layer| layer >= layers) {
         return Err(WorkError::Other(format!("there is no layer {layer}: the model has {layers}")));
@@ -137,7 +137,7 @@ struct Scene {
 const TILE_BYTES: usize = 64 * 64 * 3;
 
 impl Scene {
-    fn new(shop: &Workshop) -> Result<Self> {
+    fn new(shop: &ModelContext) -> Result<Self> {
         let folder = tempfile::tempdir().map_err(WorkError::other)?;
         let mut bytes = Vec::new();
         for tensor in 0..shop.model.tensors().len() {
@@ -195,7 +195,7 @@ impl Scene {
     }
 }
 
-pub(super) fn bench_cache(shop: &Workshop) -> Result<Report> {
+pub(super) fn bench_cache(shop: &ModelContext) -> Result<Report> {
     let scene = Scene::new(shop)?;
     let cached = (scene.tiles() / 4).max(16);
     let (hits, misses, _, seconds) = scene.walk(cached, false)?;
@@ -214,7 +214,7 @@ pub(super) fn bench_cache(shop: &Workshop) -> Result<Report> {
 /// How near to the best rate the chosen cache must come.
 const GOOD_SHARE: f64 = 0.95;
 
-pub(super) fn tune_residency(shop: &Workshop, progress: &mut Tell<'_>) -> Result<Report> {
+pub(super) fn tune_residency(shop: &ModelContext, progress: &mut Tell<'_>) -> Result<Report> {
     let scene = Scene::new(shop)?;
     let mut sizes: Vec<usize> =
         (4..=16).map(|power| 1 << power).take_while(|&size| size < scene.tiles()).collect();
@@ -235,7 +235,7 @@ pub(super) fn tune_residency(shop: &Workshop, progress: &mut Tell<'_>) -> Result
     Ok(report.with("resident_tiles", size as f64).with("resident_bytes", (size * TILE_BYTES) as f64))
 }
 
-pub(super) fn bench_index(shop: &Workshop) -> Result<Report> {
+pub(super) fn bench_index(shop: &ModelContext) -> Result<Report> {
     const QUERIES: usize = 2000;
     /// Those that are answered a second time by looking at every rectangle.
     const CHECKED: usize = 200;

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::plain::Plain;
-use super::{Report, Result, Tell, Workshop};
+use super::{ModelContext, Report, Result, Tell};
 use crate::forward::HookPoint;
 use crate::forward::cpu::{Column, Controls, HookValues, Hooks, KvCache};
 use crate::model::ModelConfig;
@@ -34,7 +34,7 @@ fn relative_error(found: &[f32], expected: &[f64]) -> f64 {
     if found.len() == expected.len() { distances.fold(0.0, f64::max) / largest } else { f64::MAX }
 }
 
-pub(super) fn kernel_twins(shop: &Workshop, progress: &mut Tell<'_>) -> Result<Report> {
+pub(super) fn kernel_twins(shop: &ModelContext, progress: &mut Tell<'_>) -> Result<Report> {
     let config = shop.model.config().clone();
     let options = EncodeOptions { add_special: true, parse_special: true };
     let mut tokens = shop.text.tokenizer().encode(PROMPT, options);
@@ -82,7 +82,7 @@ fn largest<'a>(errors: &[(&'a str, f64)]) -> (&'a str, f64) {
 
 /// Adds what the kernels of a GPU make of the same prompt, against their twins. The largest error counts for both.
 fn on_device(
-    shop: &Workshop,
+    shop: &ModelContext,
     tokens: &[u32],
     kept: &HashMap<HookPoint, Vec<f32>>,
     mut report: Report,

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::heads::write_file;
 use super::inference::answers;
-use super::{Report, Result, WorkError, Workshop};
+use super::{ModelContext, Report, Result, WorkError};
 use crate::batch::request::{Defaults, PromptMode};
 use crate::batch::{Prompt, TextModel};
 use crate::forward::HookPoint;
@@ -29,7 +29,7 @@ impl Hooks for Watch {
 }
 
 /// Runs prompts and keeps the residual stream after a layer, as pixels.
-pub(super) fn probe(shop: &Workshop, prompts: &[String], layer: Option<u32>) -> Result<Report> {
+pub(super) fn probe(shop: &ModelContext, prompts: &[String], layer: Option<u32>) -> Result<Report> {
     let config = shop.model.config();
     let layer = layer.unwrap_or(config.layer_count - 1);
     if layer >= config.layer_count {
@@ -70,7 +70,7 @@ pub(super) fn probe(shop: &Workshop, prompts: &[String], layer: Option<u32>) -> 
     Ok(report)
 }
 
-pub(super) fn generate(shop: &Workshop, prompt: &str, max_tokens: u32) -> Result<Report> {
+pub(super) fn generate(shop: &ModelContext, prompt: &str, max_tokens: u32) -> Result<Report> {
     // A model without a chat template goes on from the text instead.
     let modes = [PromptMode::Chat, PromptMode::Raw];
     let works = |mode: &PromptMode| {
@@ -87,7 +87,7 @@ pub(super) fn generate(shop: &Workshop, prompt: &str, max_tokens: u32) -> Result
     Ok(report)
 }
 
-pub(super) fn training_data(shop: &Workshop, prompts: &[String]) -> Result<Report> {
+pub(super) fn training_data(shop: &ModelContext, prompts: &[String]) -> Result<Report> {
     let defaults = Defaults {
         sampling: SamplingParams::greedy(),
         max_tokens: 48,

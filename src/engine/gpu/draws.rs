@@ -2,25 +2,25 @@
 
 use bevy::render::renderer::RenderQueue;
 
-use crate::engine::{Ask, AskKind};
-use crate::forward::gpu::network::{Choice, MOST_BIASES, MOST_RECENT, Network};
+use crate::engine::{LogitsQuery, QueryKind};
+use crate::forward::gpu::model::{Choice, GpuModel, MOST_BIASES, MOST_RECENT};
 use crate::forward::sampling::SamplingWords;
 
 /// Whether the device can answer by itself: a draw within the sizes of its buffers, and nothing about it.
-pub(super) fn draws_on_device(ask: &Ask) -> bool {
-    let AskKind::Draw { window, window_limit, bias, .. } = &ask.kind else { return false };
+pub(super) fn draws_on_device(ask: &LogitsQuery) -> bool {
+    let QueryKind::Draw { window, window_limit, bias, .. } = &ask.kind else { return false };
     let most = MOST_RECENT as usize;
     let fits = window.len() <= most && *window_limit as usize <= most && bias.len() <= MOST_BIASES as usize;
     fits && !ask.logprob && ask.top == 0
 }
 
 /// How all the draws of a step are made.
-pub(super) fn choice(draws: &[Ask]) -> Choice {
-    let is_greedy = |ask: &Ask| match &ask.kind {
-        AskKind::Draw { words, window, bias, .. } => {
+pub(super) fn choice(draws: &[LogitsQuery]) -> Choice {
+    let is_greedy = |ask: &LogitsQuery| match &ask.kind {
+        QueryKind::Draw { words, window, bias, .. } => {
             words.temperature <= 0.0 && window.is_empty() && bias.is_empty()
         }
-        AskKind::Score { .. } => false,
+        QueryKind::Score { .. } => false,
     };
     match draws {
         [] => Choice::None,
@@ -30,12 +30,12 @@ pub(super) fn choice(draws: &[Ask]) -> Choice {
 }
 
 /// Writes how each row of logits is to be drawn from.
-pub(super) fn write_draws(network: &Network, queue: &RenderQueue, draws: &[Ask]) {
+pub(super) fn write_draws(network: &GpuModel, queue: &RenderQueue, draws: &[LogitsQuery]) {
     let (buffers, stride) = (&network.buffers.sampling, network.sizes.recent_stride());
     let zeros = vec![0u32; draws.len() * (network.sizes.repeats as usize + 1)];
     let mut all_words = Vec::with_capacity(draws.len());
     for (row, ask) in (0..).zip(draws) {
-        let AskKind::Draw { words, window, window_limit, bias } = &ask.kind else { continue };
+        let QueryKind::Draw { words, window, window_limit, bias } = &ask.kind else { continue };
         let (window_start, bias_start) = (row * stride, row * MOST_BIASES);
         if !window.is_empty() {
             queue.write_buffer(&buffers.recent, u64::from(window_start) * 4, bytemuck::cast_slice(window));

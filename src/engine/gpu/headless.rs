@@ -36,7 +36,7 @@ use wgpu::{
 };
 
 use crate::engine::gpu::threads::DriverThreads;
-use crate::forward::gpu::kernels::Family;
+use crate::forward::gpu::kernels::KernelFamily;
 
 /// Why there is no GPU to compute on. Each message is one line.
 #[derive(Debug, thiserror::Error)]
@@ -244,8 +244,8 @@ impl AdapterFacts {
     fn of(found: &Found) -> Self {
         let Found { adapter, threads, .. } = found;
         let info = adapter.get_info();
-        let subgroups = Family::can_use_subgroups(&info, adapter.features());
-        Self { info, subgroups, textures: Family::can_use_textures(adapter), threads: threads.clone() }
+        let subgroups = KernelFamily::can_use_subgroups(&info, adapter.features());
+        Self { info, subgroups, textures: KernelFamily::can_use_textures(adapter), threads: threads.clone() }
     }
 
     /// Bytes that a model's weights may take where nobody says: of a software adapter, whose memory is the host's, half of what the host has to spare.

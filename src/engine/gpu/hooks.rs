@@ -5,7 +5,7 @@ use bevy::{ecs::world::World, render::RenderApp};
 use super::GpuEngine;
 use crate::engine::{Batch, EngineError};
 use crate::forward::cpu::Column;
-use crate::forward::gpu::network::{Hook, Watched, set_hooks, take_watched};
+use crate::forward::gpu::model::{Hook, Watched, set_hooks, take_watched};
 
 /// What a step with hooks gives.
 #[derive(Debug, Clone, PartialEq)]

@@ -16,19 +16,19 @@ use std::sync::Arc;
 
 use self::headless::{AdapterFacts, GpuChoice, GpuError, headless_app, prepare};
 use self::threads::workers;
-use super::{Ask, Batch, Capacity, Column, Engine, EngineError, Profile, Sampled, answer};
+use super::{Batch, Capacity, Column, Engine, EngineError, LogitsQuery, Profile, Sampled, answer};
 use crate::forward::cpu::Controls;
-use crate::forward::gpu::kernels::Family;
-use crate::forward::gpu::network::{
-    Copy, NO_LOGITS, Network, NetworkError, NetworkFailure, NetworkModel, NetworkPlugin, Sizes, Step,
+use crate::forward::gpu::kernels::KernelFamily;
+use crate::forward::gpu::model::{
+    Copy, GpuModel, GpuModelError, GpuModelFailure, GpuModelPlugin, GpuModelSource, NO_LOGITS, Sizes, Step,
     StreamFailure,
 };
 use crate::forward::gpu::readback::read_starts;
 use crate::forward::gpu::shaders::{ShaderError, ShadersPlugin, load_sources};
-use crate::forward::gpu::{ForwardRequest, ForwardState, ForwardStatus, InterventionsPlugin, PassesPlugin};
+use crate::forward::gpu::{ForwardPlugin, ForwardRequest, ForwardState, ForwardStatus, InterventionsPlugin};
 use crate::forward::sampling::{Sampler, SamplingError};
 use crate::model::PixelModel;
-use crate::residency::Figures;
+use crate::residency::ResidencyMetrics;
 use crate::residency::compute::Pool;
 use crate::size::MemorySize;
 use crate::tiles::{ModelIndex, Muted, Scale, TilesPlugin, spawn_model};
@@ -65,7 +65,7 @@ pub enum GpuEngineError {
     Shader(#[from] ShaderError),
     /// The model cannot be put there.
     #[error(transparent)]
-    Network(#[from] NetworkError),
+    GpuModel(#[from] GpuModelError),
     /// A kernel does not compile.
     #[error("the GPU kernels do not compile: {0}")]
     Kernels(String),
@@ -73,29 +73,29 @@ pub enum GpuEngineError {
 
 /// How a model is computed on an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Plan {
+pub struct KernelConfig {
     /// How the kernels share their work.
-    pub family: Family,
+    pub family: KernelFamily,
     /// Whether a layer of one column is one dispatch, where that is possible.
-    pub whole_layers: bool,
+    pub fused_layers: bool,
 }
 
-impl Plan {
+impl KernelConfig {
     /// What suits an adapter as far as it says what it is.
     pub fn usual(adapter: &AdapterFacts) -> Self {
         let (software, subgroups) = (adapter.is_software(), adapter.subgroups);
-        let family = Family { split: !software, subgroups, textures: software && adapter.textures };
-        Self { family, whole_layers: software && subgroups }
+        let family = KernelFamily { split: !software, subgroups, textures: software && adapter.textures };
+        Self { family, fused_layers: software && subgroups }
     }
 
     /// Workgroups that share a layer and wait for each other: one per thread of a software adapter, or 0 where layers are several dispatches.
     pub fn crew(&self) -> u32 {
-        if self.whole_layers { workers() } else { 0 }
+        if self.fused_layers { workers() } else { 0 }
     }
 
     /// In words.
     pub fn name(&self) -> String {
-        let whole = if self.whole_layers { ", whole layers" } else { "" };
+        let whole = if self.fused_layers { ", fused layers" } else { "" };
         format!("{}{whole}", self.family.name())
     }
 }
@@ -108,7 +108,7 @@ pub struct GpuEngine {
     stride: usize,
     steps: u64,
     sampler: Sampler,
-    plan: Plan,
+    plan: KernelConfig,
 }
 
 impl GpuEngine {
@@ -134,19 +134,19 @@ impl GpuEngine {
         slots: usize,
         context: usize,
         choice: &GpuChoice,
-        plan: Option<Plan>,
+        plan: Option<KernelConfig>,
     ) -> Result<Self, GpuEngineError> {
         let vocab = model.config().vocab_size as usize;
         let (slots, context) = (slots as u32, context as u32);
         let sizes = Sizes { slots, context, columns: COLUMNS.max(slots), repeats: REPEATS };
         let mut app = headless_app(choice)?;
         spawn_model(app.world_mut(), &model);
-        let plan = plan.unwrap_or_else(|| Plan::usual(app.world().resource::<AdapterFacts>()));
+        let plan = plan.unwrap_or_else(|| KernelConfig::usual(app.world().resource::<AdapterFacts>()));
         app.add_plugins((
             ShadersPlugin { sources: load_sources(None)? },
-            PassesPlugin,
-            NetworkPlugin {
-                model: NetworkModel {
+            ForwardPlugin,
+            GpuModelPlugin {
+                model: GpuModelSource {
                     model,
                     sizes,
                     family: plan.family,
@@ -160,7 +160,7 @@ impl GpuEngine {
         prepare(&mut app);
         for _ in 0..STARTING_FRAMES {
             app.update();
-            let failure = app.sub_app_mut(RenderApp).world_mut().resource_mut::<NetworkFailure>().0.take();
+            let failure = app.sub_app_mut(RenderApp).world_mut().resource_mut::<GpuModelFailure>().0.take();
             if let Some(error) = failure {
                 return Err(error.into());
             }
@@ -180,7 +180,7 @@ impl GpuEngine {
     }
 
     /// The model on the device, to look at it or change it.
-    pub fn network(&self) -> (&Network, &RenderDevice, &RenderQueue) {
+    pub fn network(&self) -> (&GpuModel, &RenderDevice, &RenderQueue) {
         let world = self.app.world();
         (network(&self.app), world.resource::<RenderDevice>(), world.resource::<RenderQueue>())
     }
@@ -191,17 +191,17 @@ impl GpuEngine {
     }
 
     /// How it computes.
-    pub fn plan(&self) -> Plan {
+    pub fn plan(&self) -> KernelConfig {
         self.plan
     }
 
     /// Computes a layer of one column in one dispatch from now on, or not.
-    pub fn set_whole_layers(&mut self, whole_layers: bool) {
-        let mut network = self.app.sub_app_mut(RenderApp).world_mut().resource_mut::<Network>();
+    pub fn set_fused_layers(&mut self, fused_layers: bool) {
+        let mut network = self.app.sub_app_mut(RenderApp).world_mut().resource_mut::<GpuModel>();
         // What watches for changes of the network means another one, on another device.
         let network = network.bypass_change_detection();
-        network.whole_layers = whole_layers && network.has_whole_layers();
-        self.plan.whole_layers = network.whole_layers;
+        network.fused_layers = fused_layers && network.has_fused_layers();
+        self.plan.fused_layers = network.fused_layers;
     }
 
     /// Runs columns through the model and returns the logits of those that `wanted` names.
@@ -220,8 +220,8 @@ impl GpuEngine {
         &mut self,
         batch: &Batch,
         wanted: &[u32],
-        draws: &[Ask],
-        read: impl Fn(&Network) -> (&Buffer, u64),
+        draws: &[LogitsQuery],
+        read: impl Fn(&GpuModel) -> (&Buffer, u64),
     ) -> Result<Vec<u8>, EngineError> {
         self.submit(batch, wanted, draws)?;
         let (meetings, bytes) = self.read(&read)?;
@@ -233,9 +233,9 @@ impl GpuEngine {
         queue.write_buffer(&network.buffers.meetings, 0, &[0; 4]);
         if failed > 0 || slow > MOST_SLOW_MEETINGS {
             bevy::log::debug!(
-                "{failed} meetings of a crew failed and {slow} took long: no more whole layers"
+                "{failed} meetings of a crew failed and {slow} took long: no more fused layers"
             );
-            self.set_whole_layers(false);
+            self.set_fused_layers(false);
         }
         if failed == 0 {
             return Ok(bytes);
@@ -246,14 +246,14 @@ impl GpuEngine {
     }
 
     /// What meetings of crews came to since this was last asked, and the first bytes of a buffer.
-    fn read(&self, read: &impl Fn(&Network) -> (&Buffer, u64)) -> Result<(u32, Vec<u8>), EngineError> {
+    fn read(&self, read: &impl Fn(&GpuModel) -> (&Buffer, u64)) -> Result<(u32, Vec<u8>), EngineError> {
         let (network, device, queue) = self.network();
         let [meetings, bytes] =
             read_starts(device, queue, [(&network.buffers.meetings, 4), read(network)]).map_err(lost)?;
         Ok((bytemuck::pod_read_unaligned(&meetings), bytes))
     }
 
-    fn submit(&mut self, batch: &Batch, wanted: &[u32], draws: &[Ask]) -> Result<(), EngineError> {
+    fn submit(&mut self, batch: &Batch, wanted: &[u32], draws: &[LogitsQuery]) -> Result<(), EngineError> {
         let repeats = if draws.is_empty() { 1 } else { u64::from(batch.repeats.max(1)) };
         let too_many = batch.columns.len() > self.sizes.columns as usize;
         let outside = batch.columns.iter().any(|column| {
@@ -374,8 +374,8 @@ fn set_factors(world: &mut World, controls: &Controls) -> bool {
     true
 }
 
-fn network(app: &App) -> &Network {
-    app.sub_app(RenderApp).world().resource::<Network>()
+fn network(app: &App) -> &GpuModel {
+    app.sub_app(RenderApp).world().resource::<GpuModel>()
 }
 
 fn lost(error: impl std::error::Error) -> EngineError {
@@ -425,7 +425,7 @@ impl Engine for GpuEngine {
         format!("{} ({:?}), {}{streamed}", adapter.name, adapter.backend, self.plan.name())
     }
 
-    fn residency(&self) -> Option<Figures> {
+    fn residency(&self) -> Option<ResidencyMetrics> {
         self.pool().map(|pool| pool.counters().figures())
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::GpuEngine;
 use crate::engine::{Batch, Engine, EngineError, Profile, Stage};
 use crate::forward::gpu::kernels::readings;
-use crate::forward::gpu::network::{Choice, Step};
+use crate::forward::gpu::model::{Choice, Step};
 
 /// Runs a batch as [`Engine::step`] does, after a look at each of its kernels.
 pub(super) fn profile(engine: &mut GpuEngine, batch: &Batch) -> Result<Profile, EngineError> {

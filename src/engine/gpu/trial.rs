@@ -1,6 +1,6 @@
 //! A short timed trial that decides how a model is computed on this machine, and its outcome, which is kept.
 //!
-//! In: a model and an adapter. Out: a [`Verdict`]: the fastest plan that gives the right logits, what a token takes with it, and where it is asked for
+//! In: a model and an adapter. Out: a [`TrialResult`]: the fastest plan that gives the right logits, what a token takes with it, and where it is asked for
 //! what it takes on the processor. It is kept in `trials.ron` in the cache folder, by adapter, driver, program version and model.
 
 use std::path::Path;
@@ -10,12 +10,12 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::profile::run_alone;
-use super::{GpuEngine, GpuEngineError, Plan};
+use super::{GpuEngine, GpuEngineError, KernelConfig};
 use crate::engine::gpu::headless::{AdapterFacts, GpuChoice};
 use crate::engine::gpu::threads::workers;
-use crate::engine::{Ask, Batch, Column, CpuEngine, Engine, EngineError};
+use crate::engine::{Batch, Column, CpuEngine, Engine, EngineError, LogitsQuery};
 use crate::forward::cpu::{CpuModel, CpuOptions};
-use crate::forward::gpu::kernels::Family;
+use crate::forward::gpu::kernels::KernelFamily;
 use crate::model::PixelModel;
 use crate::pxi::AtomicFile;
 
@@ -50,7 +50,7 @@ pub enum TrialError {
 /// What a trial has found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Verdict {
+pub struct TrialResult {
     /// Adapter, driver and the version of this program.
     pub adapter: String,
     /// Name, parameters and size of the model.
@@ -62,7 +62,8 @@ pub struct Verdict {
     /// Whether activations are in textures.
     pub textures: bool,
     /// Whether a layer of one column is one dispatch.
-    pub whole_layers: bool,
+    #[serde(alias = "whole_layers")]
+    pub fused_layers: bool,
     /// Milliseconds for a token on the adapter.
     pub gpu_milliseconds: f64,
     /// Milliseconds for a token on the processor, where that was asked for.
@@ -71,11 +72,11 @@ pub struct Verdict {
     pub disturbed: bool,
 }
 
-impl Verdict {
+impl TrialResult {
     /// The fastest plan.
-    pub fn plan(&self) -> Plan {
-        let family = Family { split: self.split, subgroups: self.subgroups, textures: self.textures };
-        Plan { family, whole_layers: self.whole_layers }
+    pub fn plan(&self) -> KernelConfig {
+        let family = KernelFamily { split: self.split, subgroups: self.subgroups, textures: self.textures };
+        KernelConfig { family, fused_layers: self.fused_layers }
     }
 
     /// Whether the processor's own path was timed and is faster than the adapter.
@@ -97,7 +98,7 @@ impl Verdict {
 }
 
 /// The verdict that is kept for an adapter and a model.
-pub fn recall(folder: &Path, adapter: &AdapterFacts, model: &PixelModel) -> Option<Verdict> {
+pub fn recall(folder: &Path, adapter: &AdapterFacts, model: &PixelModel) -> Option<TrialResult> {
     let (adapter, model) = (adapter_key(adapter), model_key(model));
     verdicts(folder).into_iter().find(|known| known.adapter == adapter && known.model == model)
 }
@@ -106,7 +107,7 @@ pub fn recall(folder: &Path, adapter: &AdapterFacts, model: &PixelModel) -> Opti
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn keep(folder: &Path, verdict: &Verdict) -> std::io::Result<()> {
+pub fn keep(folder: &Path, verdict: &TrialResult) -> std::io::Result<()> {
     let mut all = verdicts(folder);
     all.retain(|known| known.adapter != verdict.adapter || known.model != verdict.model);
     all.push(verdict.clone());
@@ -117,7 +118,7 @@ pub fn keep(folder: &Path, verdict: &Verdict) -> std::io::Result<()> {
 }
 
 /// A file that is not there or cannot be read is one without verdicts: the trial is made again.
-fn verdicts(folder: &Path) -> Vec<Verdict> {
+fn verdicts(folder: &Path) -> Vec<TrialResult> {
     let text = std::fs::read_to_string(folder.join("trials.ron")).unwrap_or_default();
     ron::from_str(&text).unwrap_or_default()
 }
@@ -150,28 +151,28 @@ pub fn make(
     (slots, context): (usize, usize),
     choice: &GpuChoice,
     time_processor: bool,
-) -> Result<(Verdict, Option<GpuEngine>), TrialError> {
+) -> Result<(TrialResult, Option<GpuEngine>), TrialError> {
     let (mut engine, fits) = engine_for_trial(model, slots, context, choice)?;
     let adapter = engine.adapter().clone();
-    let usual = Plan::usual(&adapter);
+    let usual = KernelConfig::usual(&adapter);
     // The plain form is what others are held to.
-    engine.set_whole_layers(false);
+    engine.set_fused_layers(false);
     let plain = engine.plan();
     let busy = adapter.threads.times();
     let expected = logits(&mut engine)?;
     timed_run(&mut engine)?;
     // Before any workgroup waits for another.
     adapter.threads.pin_busiest(&busy, workers());
-    engine.set_whole_layers(usual.whole_layers);
-    let whole = engine.plan().whole_layers.then_some(engine.plan());
+    engine.set_fused_layers(usual.fused_layers);
+    let whole = engine.plan().fused_layers.then_some(engine.plan());
     let (mut has_whole, mut disturbed) = (false, false);
     if whole.is_some() {
         let mut found = None;
         for _ in 0..TRIES {
-            engine.set_whole_layers(true);
+            engine.set_fused_layers(true);
             let logits = logits(&mut engine)?;
             // A meeting that failed has switched it off again: other programs have kept a thread from its processor.
-            if engine.plan().whole_layers {
+            if engine.plan().fused_layers {
                 found = Some(logits);
                 break;
             }
@@ -180,7 +181,7 @@ pub fn make(
         has_whole = found.is_some_and(|found| agree(&expected, &found));
     }
     let mut best = (f64::INFINITY, plain);
-    let mut enter = |time: f64, plan: Plan| {
+    let mut enter = |time: f64, plan: KernelConfig| {
         if time < best.0 {
             best = (time, plan);
         }
@@ -188,19 +189,19 @@ pub fn make(
     // They take turns, and the least time counts: what other programs take comes on top of any. One
     // after the other, a busy second made the slower one win two times of five.
     for _ in 0..RUNS {
-        engine.set_whole_layers(false);
+        engine.set_fused_layers(false);
         enter(timed_run(&mut engine)?, plain);
         if let Some(whole) = whole.filter(|_| has_whole) {
-            engine.set_whole_layers(true);
+            engine.set_fused_layers(true);
             let time = timed_run(&mut engine)?;
-            if engine.plan().whole_layers {
+            if engine.plan().fused_layers {
                 enter(time, whole);
             }
         }
     }
     if !adapter.is_software() {
-        let family = Family { split: !usual.family.split, ..usual.family };
-        let plan = Plan { family, whole_layers: false };
+        let family = KernelFamily { split: !usual.family.split, ..usual.family };
+        let plan = KernelConfig { family, fused_layers: false };
         if let Ok(mut other) = GpuEngine::with_plan(Arc::clone(model), 1, CONTEXT, choice, Some(plan))
             && agree(&expected, &logits(&mut other)?)
         {
@@ -214,15 +215,15 @@ pub fn make(
         None
     };
     let (gpu_milliseconds, plan) = best;
-    engine.set_whole_layers(plan.whole_layers);
+    engine.set_fused_layers(plan.fused_layers);
     let goes_on = fits && engine.plan() == plan;
-    let verdict = Verdict {
+    let verdict = TrialResult {
         adapter: adapter_key(&adapter),
         model: model_key(model),
         split: plan.family.split,
         subgroups: plan.family.subgroups,
         textures: plan.family.textures,
-        whole_layers: plan.whole_layers,
+        fused_layers: plan.fused_layers,
         gpu_milliseconds,
         cpu_milliseconds,
         disturbed,
@@ -240,9 +241,9 @@ fn engine_for_trial(
 ) -> Result<(GpuEngine, bool), TrialError> {
     if context >= CONTEXT {
         let mut engine = GpuEngine::new(Arc::clone(model), slots, context, choice)?;
-        let whole = engine.plan().whole_layers;
-        engine.set_whole_layers(whole);
-        if engine.plan().whole_layers == whole {
+        let whole = engine.plan().fused_layers;
+        engine.set_fused_layers(whole);
+        if engine.plan().fused_layers == whole {
             return Ok((engine, true));
         }
     }
@@ -254,7 +255,7 @@ fn engine_for_trial(
 /// # Errors
 /// The device was lost.
 pub fn settle(engine: &mut GpuEngine) -> Result<(), EngineError> {
-    if engine.plan().whole_layers {
+    if engine.plan().fused_layers {
         let threads = engine.adapter().threads.clone();
         let before = threads.times();
         // A kernel of which no workgroup waits for another. Every plan has this one, so that no
@@ -275,7 +276,7 @@ fn step(engine: &mut dyn Engine, position: u32, repeats: u32) -> Result<(), Engi
 /// A token, and `repeats` that follow it.
 fn one_column(position: u32, repeats: u32) -> Batch {
     let columns = vec![Column { token: 1, slot: 0, position }];
-    Batch { columns, asks: vec![Ask::greedy(0)], repeats, ..Batch::default() }
+    Batch { columns, asks: vec![LogitsQuery::greedy(0)], repeats, ..Batch::default() }
 }
 
 /// Milliseconds for a token: the least of some runs, after one that does not count.

@@ -5,7 +5,7 @@
 
 use super::Column;
 use super::activations::{Panels, copy_runs};
-use super::laps::{Kernel, Laps};
+use super::kernel_timings::{Kernel, KernelTimings};
 use crate::forward::HookPoint;
 
 /// Values at a place: one row of features per column.
@@ -41,12 +41,12 @@ pub trait Hooks: Send {
 /// The hooks of a pass and its clock, if there are any.
 pub(super) struct Tap<'h> {
     hooks: Option<&'h mut dyn Hooks>,
-    laps: Option<&'h mut Laps>,
+    laps: Option<&'h mut KernelTimings>,
     rows: Vec<f32>,
 }
 
 impl<'h> Tap<'h> {
-    pub fn new(hooks: Option<&'h mut dyn Hooks>, laps: Option<&'h mut Laps>) -> Self {
+    pub fn new(hooks: Option<&'h mut dyn Hooks>, laps: Option<&'h mut KernelTimings>) -> Self {
         Self { hooks, laps, rows: Vec::new() }
     }
 

@@ -16,8 +16,8 @@ mod error;
 pub mod fixed;
 pub mod gate_up;
 mod hooks;
+mod kernel_timings;
 pub mod lanes;
-mod laps;
 pub mod logits;
 pub mod matrix;
 mod model;
@@ -33,7 +33,7 @@ pub use cache::{KvCache, PAGE};
 pub use change::change;
 pub use error::ForwardError;
 pub use hooks::{HookValues, Hooks};
-pub use laps::{Kernel, Lap, Laps};
+pub use kernel_timings::{Kernel, KernelTimings, Lap};
 pub use logits::Logits;
 pub use model::{Controls, CpuModel, CpuOptions, rope_params};
 

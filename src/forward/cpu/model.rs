@@ -13,8 +13,8 @@ use super::embed::embed;
 use super::error::ForwardError;
 use super::gate_up::gate_up;
 use super::hooks::{Hooks, Tap};
+use super::kernel_timings::{Kernel, KernelTimings};
 use super::lanes::LANES;
-use super::laps::{Kernel, Laps};
 use super::logits::{Logits, logits};
 use super::project::project;
 use super::qkv::{QkvOutput, QkvWeights, qkv};
@@ -26,7 +26,7 @@ use crate::forward::params::{
     QkvParams, RopeParams,
 };
 use crate::model::dequant::dequantize;
-use crate::model::overlay::Tiles;
+use crate::model::edits::Tiles;
 use crate::model::planes::LINE_BYTES;
 use crate::model::tensors::unused;
 use crate::model::weights::tile_weights;
@@ -195,7 +195,7 @@ impl CpuModel {
         cache: &mut KvCache,
         columns: &[Column],
         controls: &Controls,
-        laps: &mut Laps,
+        laps: &mut KernelTimings,
     ) -> Result<Logits, ForwardError> {
         self.check(cache, columns, controls)?;
         Ok(rayon::scope(|_| self.forward_checked(cache, columns, controls, Tap::new(None, Some(laps)))))

@@ -11,7 +11,7 @@ use bevy::{
     },
 };
 
-use super::network::compile_needed;
+use super::model::compile_needed;
 use super::{Forward, kernels::Kernels};
 
 /// How many forward steps are wanted, counted from the start of the program.

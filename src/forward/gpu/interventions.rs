@@ -1,6 +1,6 @@
 //! Carries the factors of muted, weakened and strengthened heads and layers to the model on the device.
 //!
-//! In: [`Factors`] of the main world, when they change. Out: [`Network::set_head_scale`] and [`Network::set_layer_scale`] before the frame's
+//! In: [`Factors`] of the main world, when they change. Out: [`GpuModel::set_head_scale`] and [`GpuModel::set_layer_scale`] before the frame's
 //! forward steps are recorded, only for what differs.
 
 use bevy::{
@@ -12,15 +12,15 @@ use bevy::{
     },
 };
 
-use super::Overlaid;
-use super::network::Network;
+use super::EditedWeights;
+use super::model::GpuModel;
 use crate::forward::cpu::Controls;
 use crate::tiles::Factors;
 
 /// Lets `Muted` and `Scale` on entities act on the device.
 ///
-/// In the render world it keeps a copy of [`Factors`] and writes them to the [`Network`] in `RenderSystems::PrepareResources`, which is before
-/// the forward pass. Comes after `TilesPlugin` and `PassesPlugin`.
+/// In the render world it keeps a copy of [`Factors`] and writes them to the [`GpuModel`] in `RenderSystems::PrepareResources`, which is before
+/// the forward pass. Comes after `TilesPlugin` and `ForwardPlugin`.
 pub struct InterventionsPlugin;
 
 impl Plugin for InterventionsPlugin {
@@ -28,7 +28,7 @@ impl Plugin for InterventionsPlugin {
         let Some(render_app) = app.get_sub_app_mut(RenderApp) else { return };
         render_app.init_resource::<Factors>().add_systems(
             Render,
-            apply.in_set(RenderSystems::PrepareResources).run_if(resource_exists::<Network>),
+            apply.in_set(RenderSystems::PrepareResources).run_if(resource_exists::<GpuModel>),
         );
         app.add_plugins(ExtractResourcePlugin::<Factors>::default());
     }
@@ -52,8 +52,8 @@ impl From<&Factors> for Controls {
 /// Writes the factors that differ from those that the device has.
 fn apply(
     factors: Res<Factors>,
-    overlaid: Option<Res<Overlaid>>,
-    network: Res<Network>,
+    overlaid: Option<Res<EditedWeights>>,
+    network: Res<GpuModel>,
     queue: Res<RenderQueue>,
     mut on_device: Local<Factors>,
 ) {

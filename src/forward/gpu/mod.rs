@@ -1,20 +1,20 @@
 //! The forward pass in Bevy's render graph.
 //!
-//! In: a [`NetworkModel`](network::NetworkModel), and a [`Step`](network::Step) before each forward
-//! step. Out: logits and drawn tokens in the buffers of [`Network`](network::Network).
+//! In: a [`GpuModelSource`](model::NetworkModel), and a [`Step`](model::Step) before each forward
+//! step. Out: logits and drawn tokens in the buffers of [`GpuModel`](model::Network).
 
 mod driver;
 mod interventions;
 pub mod kernels;
-pub mod network;
-mod overlay;
+pub mod model;
 mod plugin;
 pub mod readback;
 mod schedule;
 pub mod shaders;
+mod weight_edits;
 
 pub use driver::{ForwardRequest, ForwardState, ForwardStatus};
 pub use interventions::InterventionsPlugin;
-pub use overlay::{Overlaid, OverlayPlugin};
-pub use plugin::{PassesPlugin, PassesSystems};
+pub use plugin::{ForwardPlugin, ForwardPluginSystems};
 pub use schedule::{Forward, ForwardSystems};
+pub use weight_edits::{EditedWeights, WeightEditsPlugin};

@@ -82,7 +82,7 @@ embed![
     "view/super_blocks.wgsl",
     "view/tiles.wgsl",
     "view/weight.wgsl",
-    "whole_layer.wgsl",
+    "fused_layer.wgsl",
 ];
 
 /// A shader is a few hundred lines of text; a file beyond this was named by mistake.

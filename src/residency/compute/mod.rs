@@ -3,10 +3,10 @@
 //! In: a model and a cap in bytes. Out: [`Pool`], whose page textures the kernels' bind groups are made with once, and which brings tiles into them just ahead
 //! of the dispatches that read them. A thread of its own reads and verifies, the caller records copies and submits.
 
-mod feed;
+mod embedding_rows;
 mod plan;
 mod pool;
-mod rows;
+mod prefetcher;
 
 pub use plan::{Limits, Part, Plan, PlanError, Unit, weights_in_bytes};
 pub use pool::{Pass, Pool, PoolError};

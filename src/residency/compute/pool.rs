@@ -7,9 +7,9 @@ use bevy::prelude::*;
 use bevy::render::render_resource::{Buffer, BufferInitDescriptor, BufferUsages, CommandEncoder};
 use bevy::render::renderer::{RenderDevice, RenderQueue};
 
-use super::feed::{Feed, Filled};
+use super::embedding_rows::EmbeddingRowCache;
 use super::plan::{Part, Plan, PlanError, Unit};
-use super::rows::RowPlaces;
+use super::prefetcher::{Filled, Prefetcher};
 use crate::model::{ModelError, PixelModel};
 use crate::residency::Counters;
 use crate::residency::upload::ABSENT;
@@ -43,9 +43,9 @@ pub struct Pool {
     model: Arc<PixelModel>,
     slots: Vec<Pages>,
     rows: Pages,
-    row_places: RowPlaces,
+    row_places: EmbeddingRowCache,
     counters: Arc<Counters>,
-    feed: Feed,
+    feed: Prefetcher,
     broken: bool,
 }
 
@@ -85,9 +85,9 @@ impl Pool {
             slots[unit.slot].write_tiles(device, queue, model, tiles)?;
             counters.upload(unit.bytes);
         }
-        let feed = Feed::start(device, model, &plan, &counters)
+        let feed = Prefetcher::start(device, model, &plan, &counters)
             .map_err(|error| PoolError::Thread(error.to_string()))?;
-        let row_places = RowPlaces::new(plan.row_tiles);
+        let row_places = EmbeddingRowCache::new(plan.row_tiles);
         let model = Arc::clone(model);
         Ok(Self { plan, model, slots, rows, row_places, counters, feed, broken: false })
     }

@@ -4,7 +4,7 @@ use bevy::prelude::*;
 
 use super::Edits;
 use crate::world::Map;
-use crate::world::think::{Mind, Thought};
+use crate::world::think::{GeneratedToken, Generation};
 
 /// A prompt that is answered twice.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,9 +43,9 @@ pub struct Comparison {
     /// What was asked.
     pub asked: Option<Asked>,
     /// The answer as the file says.
-    pub without: Vec<Thought>,
+    pub without: Vec<GeneratedToken>,
     /// The answer as the model was changed.
-    pub with: Vec<Thought>,
+    pub with: Vec<GeneratedToken>,
     /// What went wrong, in words.
     pub problem: Option<String>,
     /// The prompt's tokens: whoever asks something else meanwhile ends the comparison.
@@ -96,8 +96,8 @@ impl Comparison {
     }
 }
 
-fn rows(without: &[Thought], with: &[Thought]) -> Vec<Row> {
-    let side = |thought: &Thought| Side {
+fn rows(without: &[GeneratedToken], with: &[GeneratedToken]) -> Vec<Row> {
+    let side = |thought: &GeneratedToken| Side {
         text: thought.text.clone(),
         probability: thought.probability.unwrap_or_default(),
     };
@@ -122,7 +122,7 @@ fn rows(without: &[Thought], with: &[Thought]) -> Vec<Row> {
 pub(super) fn drive(
     map: Res<Map>,
     mut edits: ResMut<Edits>,
-    mut mind: ResMut<Mind>,
+    mut mind: ResMut<Generation>,
     mut comparison: ResMut<Comparison>,
 ) {
     if !comparison.is_running() {
@@ -132,7 +132,7 @@ pub(super) fn drive(
         comparison.stage = Stage::Idle;
         return;
     };
-    let ask = |mind: &mut Mind| {
+    let ask = |mind: &mut Generation| {
         mind.ask(&map, &asked.prompt, asked.chat, asked.tokens, asked.temperature);
     };
     mind.paused = false;
@@ -151,7 +151,7 @@ pub(super) fn drive(
     if mind.is_busy() {
         return;
     }
-    let answer = |mind: &Mind| mind.thoughts.get(mind.prompt_len..).unwrap_or_default().to_vec();
+    let answer = |mind: &Generation| mind.thoughts.get(mind.prompt_len..).unwrap_or_default().to_vec();
     match comparison.stage {
         Stage::Waiting => {
             edits.bypassed = true;
@@ -172,7 +172,7 @@ pub(super) fn drive(
     }
 }
 
-fn prompt_of(mind: &Mind) -> Vec<u32> {
+fn prompt_of(mind: &Generation) -> Vec<u32> {
     mind.thoughts.iter().take(mind.prompt_len).map(|thought| thought.token).collect()
 }
 
@@ -180,9 +180,9 @@ fn prompt_of(mind: &Mind) -> Vec<u32> {
 mod tests {
     use super::*;
 
-    fn thought(token: u32, probability: f32, alternatives: &[(u32, f32)]) -> Thought {
+    fn thought(token: u32, probability: f32, alternatives: &[(u32, f32)]) -> GeneratedToken {
         let text = |token: u32| format!("t{token}");
-        Thought {
+        GeneratedToken {
             token,
             text: text(token),
             probability: Some(probability),
@@ -190,7 +190,7 @@ mod tests {
                 .iter()
                 .map(|&(token, probability)| (text(token), probability))
                 .collect(),
-            ..Thought::default()
+            ..GeneratedToken::default()
         }
     }
 

@@ -6,7 +6,7 @@ use bevy::prelude::*;
 use bevy::render::{Render, RenderApp, RenderSystems};
 
 use super::Edits;
-use crate::forward::gpu::network::{Network, NetworkFailure};
+use crate::forward::gpu::model::{GpuModel, GpuModelFailure};
 use crate::residency::compute::Pool;
 
 /// What became of putting the model on the device.
@@ -41,9 +41,9 @@ impl Plugin for DevicePlugin {
 
 fn look(
     seen: Res<Seen>,
-    network: Option<Res<Network>>,
+    network: Option<Res<GpuModel>>,
     pool: Option<Res<Pool>>,
-    failure: Option<Res<NetworkFailure>>,
+    failure: Option<Res<GpuModelFailure>>,
 ) {
     let mut state = seen.0.lock().unwrap_or_else(PoisonError::into_inner);
     *state = match (network, failure.and_then(|failure| failure.0.as_ref().map(ToString::to_string))) {

@@ -8,7 +8,7 @@ use bevy::tasks::futures::check_ready;
 use bevy::tasks::{AsyncComputeTaskPool, Task};
 
 use crate::model::PixelModel;
-use crate::model::overlay::{Brush, Overlay, Painted, Region, save_copy};
+use crate::model::edits::{Brush, Painted, Region, WeightEdits, save_copy};
 use crate::model::plan::{Orientation, Plot, Rect};
 use crate::world::layout::{Atlas, Place};
 
@@ -25,7 +25,7 @@ pub struct Last {
 #[derive(Resource, Default)]
 pub struct Edits {
     /// The edited tiles, with undo.
-    pub overlay: Overlay,
+    pub overlay: WeightEdits,
     /// Whether a drag on the map marks weights instead of moving the map.
     pub painting: bool,
     /// What went wrong, in words.

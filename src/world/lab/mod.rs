@@ -17,21 +17,21 @@ use bevy::prelude::*;
 
 use super::draw::MapFrame;
 use super::{Map, WorldSystems};
-use crate::forward::gpu::Overlaid;
-use crate::model::overlay::coarse_of;
+use crate::forward::gpu::EditedWeights;
+use crate::model::edits::coarse_of;
 
 pub use compare::{Asked, Comparison, Row, Side, Stage};
 pub use device::DeviceState;
 pub use edits::{Edits, Last};
 
-/// Painting, soloing and comparing. Needs what [`super::WorldPlugin`] needs, and `OverlayPlugin`.
+/// Painting, soloing and comparing. Needs what [`super::WorldPlugin`] needs, and `WeightEditsPlugin`.
 pub(super) struct LabPlugin;
 
 impl Plugin for LabPlugin {
     fn build(&self, app: &mut App) {
         app.init_resource::<Edits>()
             .init_resource::<Comparison>()
-            .init_resource::<Overlaid>()
+            .init_resource::<EditedWeights>()
             .add_plugins(device::DevicePlugin)
             .add_systems(
                 Update,
@@ -48,20 +48,20 @@ impl Plugin for LabPlugin {
 }
 
 /// Hands the edits to the device, and tells how saving went.
-fn share(mut edits: ResMut<Edits>, mut overlaid: ResMut<Overlaid>, mut map: ResMut<Map>) {
+fn share(mut edits: ResMut<Edits>, mut overlaid: ResMut<EditedWeights>, mut map: ResMut<Map>) {
     let edits = edits.bypass_change_detection();
     if let Some(told) = edits.saved() {
         map.tell(told);
     }
     let tiles = edits.overlay.tiles();
     if !Arc::ptr_eq(tiles, &overlaid.tiles) || overlaid.bypassed != edits.bypassed {
-        *overlaid = Overlaid { tiles: Arc::clone(tiles), bypassed: edits.bypassed };
+        *overlaid = EditedWeights { tiles: Arc::clone(tiles), bypassed: edits.bypassed };
     }
 }
 
 /// Gives edited tiles the look from afar that their weights have now.
 fn coarse(
-    overlaid: Res<Overlaid>,
+    overlaid: Res<EditedWeights>,
     map: Res<Map>,
     mut frame: ResMut<MapFrame>,
     mut of_file: Local<Option<Arc<Vec<u32>>>>,

@@ -8,22 +8,22 @@ use bevy::prelude::*;
 use bevy::render::renderer::{PendingCommandBuffers, RenderDevice, RenderQueue};
 
 use super::Link;
-use super::crews::Crews;
-use super::session::Order;
+use super::fused_layer_policy::FusedLayerPolicy;
+use super::session::StepRequest;
 use super::trace::Seen;
 use crate::forward::cpu::Column;
-use crate::forward::gpu::network::{
-    NO_LOGITS, Network, Step, StreamFailure, Unread, take_unread, watch_layers,
+use crate::forward::gpu::model::{
+    GpuModel, NO_LOGITS, Step, StreamFailure, Unread, take_unread, watch_layers,
 };
 use crate::forward::gpu::readback::Later;
 use crate::forward::gpu::{Forward, ForwardState, ForwardStatus};
 
 /// The step that is on the device.
 #[derive(Resource, Default)]
-pub(super) struct UnderWay(Option<Flying>);
+pub(super) struct UnderWay(Option<InFlightStep>);
 
-struct Flying {
-    order: Order,
+struct InFlightStep {
+    order: StepRequest,
     unread: Unread,
     later: Later,
     since: Instant,
@@ -33,7 +33,7 @@ struct Flying {
 
 /// Takes steps until the frame's budget is spent.
 pub(super) fn drive(world: &mut World) {
-    let ready = world.contains_resource::<Network>()
+    let ready = world.contains_resource::<GpuModel>()
         && world.resource::<ForwardStatus>().state == ForwardState::Ready;
     if !ready {
         return;
@@ -60,7 +60,7 @@ fn take_steps(world: &mut World, start: Instant) {
                 }
                 Ok(Some(parts)) => {
                     before = begun.then(|| flying.since.elapsed());
-                    if let Some(order) = land(world, &link, flying, &parts, budget) {
+                    if let Some(order) = complete(world, &link, flying, &parts, budget) {
                         begin(world, &link, order, false);
                         continue;
                     }
@@ -75,28 +75,28 @@ fn take_steps(world: &mut World, start: Instant) {
         }
         let Some(order) = link.with(|session| session.order()) else { return };
         begun = true;
-        let may = world.resource::<Network>().has_whole_layers() && order.tokens.len() == 1;
-        let crew = may && world.resource_mut::<Crews>().may_begin(left());
+        let may = world.resource::<GpuModel>().has_fused_layers() && order.tokens.len() == 1;
+        let crew = may && world.resource_mut::<FusedLayerPolicy>().may_begin(left());
         begin(world, &link, order, crew);
     }
 }
 
 /// Begins a step, or tells why that cannot be.
-fn begin(world: &mut World, link: &Link, order: Order, crew: bool) {
-    match take_off(world, &order, crew) {
+fn begin(world: &mut World, link: &Link, order: StepRequest, crew: bool) {
+    match submit(world, &order, crew) {
         Ok((unread, later)) => {
             let since = Instant::now();
-            world.resource_mut::<UnderWay>().0 = Some(Flying { order, unread, later, since, crew });
+            world.resource_mut::<UnderWay>().0 = Some(InFlightStep { order, unread, later, since, crew });
         }
         Err(problem) => link.with(|session| session.fail(&order, problem)),
     }
 }
 
 /// Submits a step and the reading of what it makes.
-fn take_off(world: &mut World, order: &Order, crew: bool) -> Result<(Unread, Later), String> {
+fn submit(world: &mut World, order: &StepRequest, crew: bool) -> Result<(Unread, Later), String> {
     // What watches for changes of the network means another one.
-    world.resource_mut::<Network>().bypass_change_detection().whole_layers = crew;
-    let network = world.resource::<Network>();
+    world.resource_mut::<GpuModel>().bypass_change_detection().fused_layers = crew;
+    let network = world.resource::<GpuModel>();
     let last = order.tokens.len() as u32 - 1;
     let position = order.first as u32;
     let columns: Vec<Column> = (position..)
@@ -124,14 +124,14 @@ fn take_off(world: &mut World, order: &Order, crew: bool) -> Result<(Unread, Lat
         ..Step::default()
     });
     world.run_schedule(Forward);
-    world.resource_mut::<Network>().bypass_change_detection().whole_layers = false;
+    world.resource_mut::<GpuModel>().bypass_change_detection().fused_layers = false;
     let commands = world.resource_mut::<PendingCommandBuffers>().take();
     queue.submit(commands);
     if let Some(error) = world.resource_mut::<StreamFailure>().0.take() {
         return Err(error.to_string());
     }
     let unread = take_unread(world).ok_or("the step was watched by nothing")?;
-    let network = world.resource::<Network>();
+    let network = world.resource::<GpuModel>();
     let logits = if order.logits { (network.logits_stride() * 4) as u64 } else { 0 };
     let parts = [
         (unread.buffer(), unread.buffer().size()),
@@ -143,16 +143,16 @@ fn take_off(world: &mut World, order: &Order, crew: bool) -> Result<(Unread, Lat
 }
 
 /// Takes in what came of a step; gives it back where it is to be taken again.
-fn land(
+fn complete(
     world: &mut World,
     link: &Link,
-    flying: Flying,
+    flying: InFlightStep,
     parts: &[Vec<u8>],
     budget: Duration,
-) -> Option<Order> {
-    let Flying { order, unread, since, crew, .. } = flying;
+) -> Option<StepRequest> {
+    let InFlightStep { order, unread, since, crew, .. } = flying;
     let took = since.elapsed();
-    let mut crews = world.resource_mut::<Crews>();
+    let mut crews = world.resource_mut::<FusedLayerPolicy>();
     if crew {
         let failed = bytemuck::pod_read_unaligned::<u32>(&parts[1]) & 0xFFFF;
         if failed > 0 {
@@ -162,7 +162,7 @@ fn land(
         }
         crews.done(took, budget);
     }
-    let network = world.resource::<Network>();
+    let network = world.resource::<GpuModel>();
     let watched = unread.filled(&parts[0]);
     let seen =
         (0..order.tokens.len()).map(|column| Seen::of_column(&watched, column, &network.config)).collect();

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use bevy::prelude::Resource;
 use bevy::tasks::{AsyncComputeTaskPool, Task, futures::check_ready};
 
-use super::Mind;
+use super::Generation;
 use crate::forward::cpu::{CpuModel, CpuOptions};
 use crate::forward::sampling::Sampler;
 use crate::model::PixelModel;
-use crate::model::overlay::Tiles;
+use crate::model::edits::Tiles;
 
 /// Tokens that are told of each layer.
 pub const TOLD: usize = 4;
@@ -46,7 +46,7 @@ impl Lens {
     }
 
     /// Looks at a position: gives what is known, and begins to find it out where it is not.
-    pub fn look(&mut self, model: &Arc<PixelModel>, mind: &Mind, at: usize) -> Option<&LensView> {
+    pub fn look(&mut self, model: &Arc<PixelModel>, mind: &Generation, at: usize) -> Option<&LensView> {
         if let Some(found) = self.work.as_mut().and_then(check_ready) {
             self.work = None;
             match found {

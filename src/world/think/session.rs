@@ -1,6 +1,6 @@
 //! The sequence as the render world computes it: which columns come next, what is drawn from logits, and what is told of it.
 //!
-//! In: a prompt by [`Session::begin`] and a [`Pace`] each frame. Out: an [`Order`] per step, and [`Report`]s that the main world takes. No ECS.
+//! In: a prompt by [`Session::begin`] and a [`Pace`] each frame. Out: an [`StepRequest`] per step, and [`Report`]s that the main world takes. No ECS.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::trace::Seen;
 use crate::batch::{ModelText, TextModel};
 use crate::engine::Sampled;
 use crate::forward::sampling::{Key, Sampler, SamplingParams};
-use crate::model::overlay::Tiles;
+use crate::model::edits::Tiles;
 
 /// Alternatives that are kept of each token.
 const ALTERNATIVES: usize = 6;
@@ -34,7 +34,7 @@ pub(super) enum Pace {
 
 /// A step that is to be taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Order {
+pub(super) struct StepRequest {
     pub generation: u64,
     pub first: usize,
     pub tokens: Vec<u32>,
@@ -107,7 +107,7 @@ impl Session {
     }
 
     /// The next step, if one may be taken.
-    pub fn order(&mut self) -> Option<Order> {
+    pub fn order(&mut self) -> Option<StepRequest> {
         let left = self.tokens.len() - self.ordered;
         let of_prompt = self.ordered + 1 < self.prompt_len;
         let most = match &mut self.pace {
@@ -132,11 +132,17 @@ impl Session {
         self.ordered += count;
         let tokens = self.tokens[first..self.ordered].to_vec();
         let logits = self.ordered == self.tokens.len() && self.wanted > 0;
-        Some(Order { generation: self.generation, first, tokens, logits, edited: Arc::clone(&self.edited) })
+        Some(StepRequest {
+            generation: self.generation,
+            first,
+            tokens,
+            logits,
+            edited: Arc::clone(&self.edited),
+        })
     }
 
     /// Takes in what came of a step: draws the next token where there are logits.
-    pub fn accept(&mut self, order: &Order, seen: Vec<Seen>, logits: &[f32], took: Duration) {
+    pub fn accept(&mut self, order: &StepRequest, seen: Vec<Seen>, logits: &[f32], took: Duration) {
         if order.generation != self.generation {
             // Another sequence has begun since.
             return;
@@ -193,7 +199,7 @@ impl Session {
     }
 
     /// Tells that a step came to nothing; the sequence is over.
-    pub fn fail(&mut self, order: &Order, problem: String) {
+    pub fn fail(&mut self, order: &StepRequest, problem: String) {
         if order.generation == self.generation {
             self.ordered = self.tokens.len();
             self.wanted = 0;
@@ -216,7 +222,7 @@ mod tests {
     }
 
     /// Accepts an order with logits that prefer token 7.
-    fn accept(session: &mut Session, order: &Order, took: u64) {
+    fn accept(session: &mut Session, order: &StepRequest, took: u64) {
         let mut logits = vec![0.0; 32];
         logits[7] = 1.0;
         let seen = order.tokens.iter().map(|_| Seen::default()).collect();

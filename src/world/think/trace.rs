@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::forward::HookPoint;
-use crate::forward::gpu::network::Watched;
+use crate::forward::gpu::model::Watched;
 use crate::model::ModelConfig;
 
 /// The values of a position, as the kernels made them.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::engine::{Ask, Batch, Column, Engine, EngineError, PrefixCopy, Profile};
+use crate::engine::{Batch, Column, Engine, EngineError, LogitsQuery, PrefixCopy, Profile};
 
 /// What is to be measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,7 +125,7 @@ fn prompt_batches(prompt: &[u32], columns: usize) -> Vec<Batch> {
         let column = |(at, &token): (usize, &u32)| column(token, 0, first + at);
         Batch {
             columns: tokens.iter().enumerate().map(column).collect(),
-            asks: if is_last { vec![Ask::greedy(tokens.len() as u32 - 1)] } else { Vec::new() },
+            asks: if is_last { vec![LogitsQuery::greedy(tokens.len() as u32 - 1)] } else { Vec::new() },
             repeats: 1,
             ..Batch::default()
         }
@@ -165,7 +165,7 @@ fn start_answers(
 fn answer_batch(tokens: &[u32], position: usize, repeats: usize) -> Batch {
     Batch {
         columns: tokens.iter().enumerate().map(|(slot, &token)| column(token, slot, position)).collect(),
-        asks: (0..tokens.len() as u32).map(Ask::greedy).collect(),
+        asks: (0..tokens.len() as u32).map(LogitsQuery::greedy).collect(),
         repeats: repeats as u32,
         ..Batch::default()
     }

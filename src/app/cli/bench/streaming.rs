@@ -6,13 +6,13 @@ use serde::Serialize;
 
 use crate::app::cli::numbers::{human_bytes, thousands};
 use crate::app::cli::table::{Align, Table};
-use crate::residency::Figures;
+use crate::residency::ResidencyMetrics;
 
 /// What streaming did while the speeds were measured.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Streaming {
     #[serde(flatten)]
-    figures: Figures,
+    figures: ResidencyMetrics,
     /// Bytes that came from the file for one pass, which is one token of one answer, or a part of a prompt.
     bytes_per_pass: f64,
     /// Of all the time, that in which nothing could be computed because tiles were missing.
@@ -27,7 +27,7 @@ pub struct Streaming {
 
 impl Streaming {
     /// From the figures of so much time.
-    pub fn of(figures: &Figures, time: Duration) -> Self {
+    pub fn of(figures: &ResidencyMetrics, time: Duration) -> Self {
         let (passes, seconds) = (figures.passes.max(1) as f64, time.as_secs_f64().max(1e-9));
         let (bytes_per_pass, rate) = (figures.bytes_read as f64 / passes, figures.read_rate());
         Self {
@@ -73,12 +73,12 @@ mod tests {
 
     #[test]
     fn what_reading_allows_is_its_speed_by_the_bytes_of_a_pass() {
-        let figures = Figures {
+        let figures = ResidencyMetrics {
             bytes_read: 8_000_000_000,
             read_seconds: 2.0,
             passes: 100,
             stall_seconds: 1.0,
-            ..Figures::default()
+            ..ResidencyMetrics::default()
         };
         let streaming = Streaming::of(&figures, Duration::from_secs(4));
         assert_eq!(streaming.bytes_per_pass, 80_000_000.0);

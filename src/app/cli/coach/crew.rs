@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use crate::agents::simulation::{Odds, Simulation};
-use crate::agents::{Crew, load_profiles};
-use crate::coach::{Hands, Step};
+use crate::agents::simulation::{Simulation, SimulationRng};
+use crate::agents::{QueueWorkers, load_profiles};
+use crate::coach::{Step, TaskRunner};
 use crate::content::assets::Assets;
 
 /// A tick while everybody is at work or waits.
@@ -20,7 +20,7 @@ const BENCHES: usize = 1;
 /// # Errors
 /// The agents cannot be loaded, or the queue cannot be read or written.
 pub fn drive(
-    hands: Hands,
+    hands: TaskRunner,
     phases: Vec<u32>,
     max_tasks: Option<u32>,
     assets: &Assets,
@@ -28,7 +28,7 @@ pub fn drive(
 ) -> anyhow::Result<()> {
     let size = hands.shop().model().plan().size.map(|cells| cells as f64);
     let desk = Arc::clone(hands.desk());
-    let mut simulation = Simulation::new(load_profiles(assets)?, [], size, Odds::default())?;
+    let mut simulation = Simulation::new(load_profiles(assets)?, [], size, SimulationRng::default())?;
     let (sender, steps) = mpsc::channel();
     let sender = Mutex::new(sender);
     let hear = move |step| {
@@ -36,20 +36,20 @@ pub fn drive(
         let _ = sender.lock().unwrap_or_else(PoisonError::into_inner).send(step);
     };
     let hands = Arc::new(hands);
-    Crew::employ(simulation.world_mut(), hands, phases, max_tasks, (BENCHES, 1.0), Arc::new(hear));
+    QueueWorkers::employ(simulation.world_mut(), hands, phases, max_tasks, (BENCHES, 1.0), Arc::new(hear));
     let mut looked = Instant::now();
     loop {
         simulation.tick();
         simulation.write_trace(&mut std::io::sink())?;
         steps.try_iter().for_each(&mut *tell);
-        if Crew::is_done(simulation.world()) {
+        if QueueWorkers::is_done(simulation.world()) {
             break;
         }
         if looked.elapsed() >= LOOK {
             desk.refresh()?;
             looked = Instant::now();
         }
-        if !Crew::is_anybody_under_way(simulation.world()) {
+        if !QueueWorkers::is_anybody_under_way(simulation.world()) {
             std::thread::sleep(TICK);
         }
     }

@@ -5,7 +5,7 @@ use wgpu::{Adapter, AdapterInfo, Features, TextureFormat, TextureFormatFeatureFl
 
 /// How the lanes of a workgroup share the work of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Family {
+pub struct KernelFamily {
     /// Whether 256 lanes take a row each and share its inputs among them, with a sum through shared memory: for GPUs. Otherwise eight
     /// lanes take several rows each, without barriers: for software adapters, whose vectors have eight lanes.
     pub split: bool,
@@ -23,7 +23,7 @@ pub(super) fn has_textures(defs: &[ShaderDefVal]) -> bool {
     defs.contains(&ShaderDefVal::Bool(TEXTURES.into(), true))
 }
 
-impl Family {
+impl KernelFamily {
     /// All of them.
     pub const ALL: [Self; 6] = [
         Self { split: false, subgroups: true, textures: true },

@@ -6,15 +6,15 @@ pub mod choose;
 pub mod down;
 pub mod embed;
 mod family;
+pub mod fused_layer;
 pub mod gate_up;
 mod layout;
 pub mod logits;
 pub mod project;
 pub mod qkv;
 pub mod rotate;
-pub mod whole_layer;
 
-pub use family::Family;
+pub use family::KernelFamily;
 pub use layout::{COLUMNS_TOGETHER, encoding_def, product_defs, readings, variant_for};
 
 use std::sync::OnceLock;
@@ -78,7 +78,7 @@ pub const SOURCES: &[&KernelSource] = &[
     &project::SOURCE,
     &qkv::SOURCE,
     &rotate::SOURCE,
-    &whole_layer::SOURCE,
+    &fused_layer::SOURCE,
 ];
 
 /// A kernel on the device, compiled when it is first needed.

@@ -1,0 +1,165 @@
+//! An agent as an entity: what it is, where it is, what it does and why. All of it is for others to read and draw.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bevy::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::think::{CompletedJob, Considered, Thinker};
+use super::{AgentId, Board, JobId, JobState, Place, Profile, think};
+
+/// An agent. Beside it are [`Place`], [`Energy`], [`Memory`], [`Activity`], [`Doing`] and [`Thoughts`].
+#[derive(Component, Debug, Clone)]
+#[require(Place, Energy, Memory, Activity, Doing, Thoughts)]
+pub struct Agent {
+    /// Its number: agents act in the order of these.
+    pub id: AgentId,
+    /// What it is called.
+    pub name: String,
+    /// Its kind.
+    pub profile: Arc<Profile>,
+    /// How well it does each craft of the board.
+    pub(super) levels: Vec<f32>,
+}
+
+impl Agent {
+    /// An agent of a kind.
+    pub fn new(id: AgentId, name: impl Into<String>, profile: Arc<Profile>) -> Self {
+        Self { id, name: name.into(), profile, levels: Vec::new() }
+    }
+
+    /// Learns what new crafts of the board mean to it.
+    pub(super) fn learn(&mut self, board: &Board) {
+        if self.levels.len() != board.crafts().len() {
+            self.levels = think::levels(&self.profile, board);
+        }
+    }
+
+    pub(super) fn thinker<'a>(&'a self, place: Place, energy: &Energy, memory: &'a Memory) -> Thinker<'a> {
+        Thinker { profile: &self.profile, levels: &self.levels, memory: &memory.0, place, energy: energy.0 }
+    }
+}
+
+/// From 0, worn out, to 1.
+#[derive(Component, Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Energy(pub f32);
+
+impl Default for Energy {
+    fn default() -> Self {
+        Self(1.0)
+    }
+}
+
+impl Energy {
+    pub(super) fn change(&mut self, by: f32) {
+        self.0 = (self.0 + by).clamp(0.0, 1.0);
+    }
+}
+
+/// What an agent did lately, the oldest first.
+#[derive(Component, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Memory(pub VecDeque<CompletedJob>);
+
+impl Memory {
+    pub(super) fn keep(&mut self, deed: CompletedJob, at_most: usize) {
+        self.0.push_back(deed);
+        while self.0.len() > at_most {
+            self.0.pop_front();
+        }
+    }
+}
+
+/// What an agent is about, as one sees it.
+#[derive(Component, Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Activity {
+    /// Nothing.
+    #[default]
+    Idle,
+    /// On the way to a job that it has taken.
+    Walking(JobId),
+    /// At work there.
+    Working(JobId),
+    /// Gathering energy.
+    Resting,
+}
+
+impl Activity {
+    /// The job that it has.
+    pub fn job(self) -> Option<JobId> {
+        match self {
+            Self::Walking(job) | Self::Working(job) => Some(job),
+            Self::Idle | Self::Resting => None,
+        }
+    }
+}
+
+/// What an agent's thinker has decided for.
+#[derive(Component, Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Doing {
+    /// Taking jobs, walking there and doing them.
+    Work,
+    /// Resting.
+    Rest,
+    /// Neither.
+    #[default]
+    Wait,
+}
+
+/// An agent's current scores, and why.
+#[derive(Component, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Thoughts {
+    /// The tick in which it last looked at the board.
+    pub tick: u64,
+    /// The best jobs that it found then, the best first. With a job of its own, that comes first.
+    pub considered: Vec<Considered>,
+    /// What work is worth to it.
+    pub work: f32,
+    /// What rest is worth to it.
+    pub rest: f32,
+}
+
+/// All agents, in the order of their numbers.
+#[derive(Resource, Debug, Default)]
+pub struct Roster(pub(in crate::agents) Vec<Entity>);
+
+impl Roster {
+    /// All agents, in the order of their numbers.
+    pub fn entities(&self) -> &[Entity] {
+        &self.0
+    }
+
+    /// The entity of an agent.
+    pub fn entity(&self, agent: AgentId) -> Option<Entity> {
+        self.0.get(agent.0 as usize).copied()
+    }
+}
+
+/// A job of the board as an entity, with its [`Place`] and [`Standing`].
+#[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
+#[require(Place, Standing)]
+pub struct OnBoard(pub JobId);
+
+/// Where the job of an entity stands.
+#[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing(pub JobState);
+
+impl Default for Standing {
+    fn default() -> Self {
+        Self(JobState::Waiting(0))
+    }
+}
+
+/// The entities of the board's jobs, in the order of their numbers.
+#[derive(Resource, Debug, Default)]
+pub struct JobEntities(pub(in crate::agents) Vec<Entity>);
+
+impl JobEntities {
+    /// The entity of a job.
+    pub fn entity(&self, job: JobId) -> Option<Entity> {
+        self.0.get(job.0 as usize).copied()
+    }
+}

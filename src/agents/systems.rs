@@ -1,0 +1,253 @@
+//! How agents live: in each tick they look about, and then walk, work or rest.
+//!
+//! A thought costs microseconds, and there may be thousands of agents. So who works does not look at the board, who walks looks now and then,
+//! and in one tick no more than [`THOUGHTS_PER_TICK`] do; the others come first in the next.
+
+use bevy::ecs::query::QueryData;
+use bevy::prelude::*;
+
+use super::components::{
+    Activity, Agent, Doing, Energy, JobEntities, Memory, OnBoard, Roster, Standing, Thoughts,
+};
+use super::simulation::{Clock, Incident, SimulationRng, Trace};
+use super::think::CompletedJob;
+use super::{Board, JobId, JobState, Outcome, Place, WorkerPool};
+
+/// How many agents look at the board in one tick, at most.
+pub const THOUGHTS_PER_TICK: u32 = 96;
+/// Ticks between looks of one who walks.
+const TICKS_BETWEEN_LOOKS: u64 = 16;
+
+/// How many thoughts are left in this tick.
+#[derive(Resource, Debug, Default)]
+pub(super) struct Attention {
+    left: u32,
+    scratch: Vec<JobId>,
+}
+
+#[derive(QueryData)]
+#[query_data(mutable)]
+pub(super) struct Body {
+    agent: &'static mut Agent,
+    place: &'static mut Place,
+    energy: &'static mut Energy,
+    memory: &'static mut Memory,
+    activity: &'static mut Activity,
+    doing: &'static Doing,
+    thoughts: &'static mut Thoughts,
+}
+
+pub(super) fn begin(mut clock: ResMut<Clock>, mut attention: ResMut<Attention>) {
+    clock.advance();
+    attention.left = THOUGHTS_PER_TICK;
+}
+
+/// What work and rest are worth to each agent now.
+pub(super) fn sense(
+    clock: Res<Clock>,
+    roster: Res<Roster>,
+    workshop: Option<Res<WorkerPool>>,
+    mut board: ResMut<Board>,
+    mut trace: ResMut<Trace>,
+    mut attention: ResMut<Attention>,
+    mut bodies: Query<Body>,
+) {
+    let (tick, entities) = (clock.tick(), roster.entities());
+    if entities.is_empty() {
+        return;
+    }
+    // Where thoughts run out, others are first in the next tick.
+    let first = (tick.wrapping_mul(u64::from(THOUGHTS_PER_TICK)) % entities.len() as u64) as usize;
+    for entity in entities[first..].iter().chain(&entities[..first]) {
+        let Ok(mut body) = bodies.get_mut(*entity) else { continue };
+        if body.agent.levels.len() != board.crafts().len() {
+            body.agent.learn(&board);
+        }
+        let activity = *body.activity;
+        body.thoughts.rest = match activity {
+            // Real work is not broken off.
+            Activity::Working(_) if workshop.is_some() => 0.0,
+            Activity::Resting => body.agent.profile.rest.go_on.evaluate(body.energy.0),
+            _ => body.agent.profile.rest.begin.evaluate(body.energy.0),
+        };
+        match activity {
+            Activity::Working(_) => {}
+            Activity::Resting if body.thoughts.rest >= 1.0 => body.thoughts.work = 0.0,
+            Activity::Idle | Activity::Resting => body.look(&board, tick, &mut attention),
+            Activity::Walking(job) => {
+                if (tick + u64::from(body.agent.id.0)).is_multiple_of(TICKS_BETWEEN_LOOKS) {
+                    body.look_again(job, &mut board, tick, &mut attention, &mut trace);
+                }
+            }
+        }
+    }
+}
+
+/// Everybody does what they decided for.
+pub(super) fn act(
+    clock: Res<Clock>,
+    odds: Res<SimulationRng>,
+    roster: Res<Roster>,
+    mut workshop: Option<ResMut<WorkerPool>>,
+    mut board: ResMut<Board>,
+    mut trace: ResMut<Trace>,
+    mut attention: ResMut<Attention>,
+    mut bodies: Query<Body>,
+) {
+    let tick = clock.tick();
+    for entity in roster.entities() {
+        let Ok(mut body) = bodies.get_mut(*entity) else { continue };
+        let (id, spend) = (body.agent.id, body.agent.profile.metabolism.clone());
+        match *body.activity {
+            Activity::Resting => body.energy.change(spend.rest),
+            Activity::Idle if *body.doing == Doing::Work => {
+                body.take_up(&mut board, tick, &mut attention, &mut trace);
+            }
+            Activity::Idle => {}
+            Activity::Walking(job) => {
+                body.energy.change(-spend.walk);
+                let to = board.entry(job).job.place;
+                let (place, arrived) = body.place.step_towards(to, body.agent.profile.speed);
+                *body.place = place;
+                if arrived {
+                    *body.activity = Activity::Working(job);
+                    trace.note(tick, id, Incident::Begins { job });
+                }
+            }
+            Activity::Working(job) => {
+                body.energy.change(-spend.work);
+                let outcome = match workshop.as_deref_mut() {
+                    Some(workshop) => workshop.attend(job, &board.entry(job).job, &body.agent.name),
+                    None => {
+                        let level = body.agent.levels.get(board.craft_of(job)).copied().unwrap_or(0.0);
+                        let left = board.work_on(job, f64::from(level));
+                        (left <= 0.0).then(|| odds.outcome(job, board.entry(job).failures))
+                    }
+                };
+                let Some(outcome) = outcome else { continue };
+                body.wrap_up(job, &outcome, &mut board, tick, &mut trace);
+                // Who is not tired goes on at once.
+                body.look(&board, tick, &mut attention);
+                let rest = body.agent.profile.rest.begin.evaluate(body.energy.0);
+                if body.thoughts.work > rest {
+                    body.take_up(&mut board, tick, &mut attention, &mut trace);
+                }
+            }
+        }
+    }
+}
+
+impl BodyItem<'_, '_> {
+    /// Looks for the best jobs, if there is attention left.
+    fn look(&mut self, board: &Board, tick: u64, attention: &mut Attention) {
+        let any = self
+            .agent
+            .levels
+            .iter()
+            .enumerate()
+            .any(|(craft, &level)| level > 0.0 && board.ready_count(craft) > 0);
+        if !any {
+            // Nothing to look at costs nothing.
+            self.thoughts.considered.clear();
+            self.thoughts.work = 0.0;
+            return;
+        }
+        if attention.left == 0 {
+            return;
+        }
+        attention.left -= 1;
+        let thinker = self.agent.thinker(*self.place, &self.energy, &self.memory);
+        let considered = thinker.consider(board, tick, &mut attention.scratch);
+        self.thoughts.work = considered.first().map_or(0.0, |best| best.worth.score);
+        self.thoughts.considered = considered;
+        self.thoughts.tick = tick;
+    }
+
+    /// On the way to a job: is there a better one by now?
+    fn look_again(
+        &mut self,
+        own: JobId,
+        board: &mut Board,
+        tick: u64,
+        attention: &mut Attention,
+        trace: &mut Trace,
+    ) {
+        let current = self.agent.thinker(*self.place, &self.energy, &self.memory).judge(board, own, tick);
+        let wanted = current.worth.score * (1.0 + self.agent.profile.inertia);
+        self.look(board, tick, attention);
+        let is_better = self.thoughts.work > wanted && self.thoughts.tick == tick;
+        if is_better {
+            let left = board.entry(own).left;
+            board.hand_over(own, left);
+            trace.note(tick, self.agent.id, Incident::Leaves { job: own });
+            self.take_up(board, tick, attention, trace);
+        } else {
+            self.thoughts.work = current.worth.score;
+            self.thoughts.considered.insert(0, current);
+        }
+    }
+
+    /// Takes the best of the jobs that were considered. Where others were faster, looks once more.
+    fn take_up(&mut self, board: &mut Board, tick: u64, attention: &mut Attention, trace: &mut Trace) {
+        for _ in 0..2 {
+            let id = self.agent.id;
+            let taken = self.thoughts.considered.iter().position(|considered| board.take(considered.job, id));
+            if let Some(at) = taken {
+                let chosen = self.thoughts.considered.remove(at);
+                *self.activity = Activity::Walking(chosen.job);
+                self.thoughts.work = chosen.worth.score;
+                trace.note(tick, id, Incident::Takes { job: chosen.job, worth: chosen.worth });
+                self.thoughts.considered.insert(0, chosen);
+                return;
+            }
+            self.look(board, tick, attention);
+        }
+    }
+
+    fn wrap_up(&mut self, job: JobId, outcome: &Outcome, board: &mut Board, tick: u64, trace: &mut Trace) {
+        let id = self.agent.id;
+        *self.activity = Activity::Idle;
+        match outcome {
+            Outcome::Done => {
+                let done = &board.entry(job).job;
+                let deed = CompletedJob { task: done.task.clone(), action: done.action.clone(), tick };
+                let at_most = self.agent.profile.memory;
+                self.memory.keep(deed, at_most);
+                board.finish(job, tick);
+                trace.note(tick, id, Incident::Finishes { job });
+            }
+            Outcome::Returned(_) => {
+                board.withdraw(job);
+                trace.note(tick, id, Incident::Returns { job });
+            }
+            Outcome::Failed(_) => {
+                let again = board.fail(job) == JobState::Ready;
+                trace.note(tick, id, Incident::Fails { job, again });
+            }
+        }
+    }
+}
+
+/// Gives each job an entity, and tells it where the job stands.
+pub(super) fn mirror(
+    mut commands: Commands,
+    mut board: ResMut<Board>,
+    mut entities: ResMut<JobEntities>,
+    mut standings: Query<&mut Standing>,
+) {
+    for job in board.take_changes() {
+        let entry = board.entry(job);
+        match entities.entity(job) {
+            Some(entity) => {
+                if let Ok(mut standing) = standings.get_mut(entity) {
+                    standing.0 = entry.state;
+                }
+            }
+            None => {
+                let name = Name::new(entry.job.task.clone());
+                let bundle = (OnBoard(job), entry.job.place, Standing(entry.state), name);
+                entities.0.push(commands.spawn(bundle).id());
+            }
+        }
+    }
+}

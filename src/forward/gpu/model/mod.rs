@@ -1,0 +1,158 @@
+//! A model on the device: its tiles, its activations, its cache of keys and values, and every dispatch of a forward step.
+//!
+//! In: a [`GpuModelSource`] in the render world before the app is prepared, and a [`Step`] before each forward step. Out: logits and drawn tokens in
+//! the buffers of [`GpuModel`].
+
+mod buffers;
+mod build;
+mod hooks;
+mod quads;
+mod record;
+mod streamed;
+mod tensors;
+mod vectors;
+mod weights;
+
+use std::sync::Arc;
+
+use bevy::{prelude::*, render::RenderApp, render::RenderStartup};
+
+use super::kernels::KernelFamily;
+use super::{Forward, ForwardPluginSystems, ForwardSystems};
+use crate::model::{ModelError, PixelModel};
+use crate::residency::compute::{Pool, PoolError};
+use crate::tiles::PagesError;
+
+pub use buffers::{Buffers, MOST_BIASES, MOST_RECENT, NO_LOGITS, SamplingBuffers, Sizes};
+pub use build::{GpuModel, KernelUse};
+pub use hooks::{
+    Hook, HookAction, HookError, Unread, Watched, set_hooks, take_unread, take_watched, watch_layers,
+};
+pub use quads::Quads;
+pub(super) use record::compile_needed;
+pub use record::{Choice, Copy, Step};
+pub use streamed::StreamFailure;
+
+/// Why a model cannot run on the device.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GpuModelError {
+    /// Its tiles cannot be put there.
+    #[error(transparent)]
+    Pages(#[from] PagesError),
+    /// Its tiles cannot be streamed through it.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// It cannot be read.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A tensor that the family needs is not there, or has the wrong layout.
+    #[error("tensor {0}: missing, or a vector where a matrix is needed; convert the model again")]
+    Tensor(String),
+    /// A tensor that the forward pass does not use: an answer without it would be wrong.
+    #[error(
+        "tensor {0:?} is not used by the forward pass, so answers would be wrong; the model can only be looked at"
+    )]
+    Unused(String),
+    /// A size that the kernels do not take.
+    #[error("{what} is {found}; the GPU kernels need a multiple of {multiple}: use --device cpu")]
+    Shape {
+        /// Which size.
+        what: &'static str,
+        /// What it is.
+        found: u32,
+        /// What it would have to be a multiple of.
+        multiple: u32,
+    },
+    /// Gate and up are stored in different encodings.
+    #[error(
+        "layer {layer}: gate is {gate} and up is {up}; the GPU kernels need one encoding: use --device cpu"
+    )]
+    Encodings {
+        /// The layer.
+        layer: u32,
+        /// Encoding of gate.
+        gate: &'static str,
+        /// Encoding of up.
+        up: &'static str,
+    },
+    /// The adapter has no subgroups of eight lanes or more, and the kernels that were asked for need them.
+    #[error("the adapter's subgroups have {least} to {most} lanes; these kernels need 8 or more")]
+    Subgroups {
+        /// Fewest lanes of a subgroup.
+        least: u32,
+        /// Most lanes.
+        most: u32,
+    },
+    /// A buffer beyond what the device binds.
+    #[error(
+        "{what} would take {size} bytes; the device binds at most {most}: ask for less context or --parallel"
+    )]
+    Buffer {
+        /// Which buffer.
+        what: &'static str,
+        /// Its size in bytes.
+        size: u64,
+        /// The device's limit.
+        most: u64,
+    },
+}
+
+/// The model to compute with and the sizes to make room for.
+#[derive(Resource, Clone, Debug)]
+pub struct GpuModelSource {
+    /// The model.
+    pub model: Arc<PixelModel>,
+    /// Room for sequences and columns.
+    pub sizes: Sizes,
+    /// How the kernels share their work.
+    pub family: KernelFamily,
+    /// Workgroups that share a layer of one column and wait for each other, one per thread of a software adapter; 0 where
+    /// they must not.
+    pub crew: u32,
+    /// Whether all kernels are compiled at once, beside the frames of a window, so that none keeps a step waiting later on.
+    /// Otherwise each is compiled when a step first needs it.
+    pub compile_ahead: bool,
+    /// Bytes of the device's memory that the weights may take; more are streamed. `None` is as many as it has.
+    pub memory: Option<u64>,
+}
+
+/// Puts a [`GpuModelSource`] on the device and runs it in the [`Forward`] schedule. Comes after `ForwardPlugin`.
+pub struct GpuModelPlugin {
+    /// The model and its sizes.
+    pub model: GpuModelSource,
+}
+
+/// What came of putting the model on the device.
+#[derive(Resource, Debug, Default)]
+pub struct GpuModelFailure(pub Option<GpuModelError>);
+
+impl Plugin for GpuModelPlugin {
+    fn build(&self, app: &mut App) {
+        let Some(render_app) = app.get_sub_app_mut(RenderApp) else { return };
+        render_app
+            .insert_resource(self.model.clone())
+            .init_resource::<GpuModelFailure>()
+            .init_resource::<Step>()
+            .init_resource::<StreamFailure>()
+            .add_systems(RenderStartup, build::build_network.after(ForwardPluginSystems::Kernels))
+            .add_systems(
+                Forward,
+                (
+                    record::record_start.in_set(ForwardSystems::Embed),
+                    record::record_layers.in_set(ForwardSystems::Layers),
+                    record::record_head.in_set(ForwardSystems::Head),
+                    record::record_choice.in_set(ForwardSystems::Sample),
+                )
+                    .run_if(resource_exists::<GpuModel>.and_then(not(resource_exists::<Pool>))),
+            )
+            .add_systems(
+                Forward,
+                streamed::stream_step
+                    .in_set(ForwardSystems::Layers)
+                    // Only one of them ever runs: this is for whoever looks for systems that could run in any order.
+                    .after(record::record_layers)
+                    .run_if(resource_exists::<GpuModel>.and_then(resource_exists::<Pool>)),
+            );
+    }
+}

@@ -1,0 +1,182 @@
+//! Records the dispatches of one forward step.
+
+use bevy::{
+    ecs::system::SystemParam,
+    prelude::*,
+    render::{
+        render_resource::{CommandEncoder, ComputePassDescriptor, PipelineCache},
+        renderer::{RenderContext, RenderDevice},
+    },
+};
+
+use super::GpuModel;
+use super::buffers::ROW_POSITIONS;
+use super::build::Stage;
+use super::hooks::{Effect, StepHooks};
+use crate::forward::gpu::kernels::{KernelError, Kernels};
+
+/// Keys and values to copy between sequences before a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Copy {
+    /// The sequence that has them.
+    pub from: u32,
+    /// The sequence that gets them.
+    pub to: u32,
+    /// How many positions, from 0.
+    pub positions: u32,
+}
+
+/// How the next tokens are chosen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// Not at all.
+    #[default]
+    None,
+    /// By the chain of `forward::sampling`.
+    Chain,
+    /// The most probable ones.
+    Greedy,
+}
+
+/// What the next step is to do. The columns themselves are in the network's buffers.
+#[derive(Resource, Debug, Clone, Default)]
+pub struct Step {
+    /// Copies to make first, once.
+    pub copies: Vec<Copy>,
+    /// Columns in the buffer.
+    pub columns: u32,
+    /// Rows of logits wanted.
+    pub wanted: u32,
+    /// Whether and how the next tokens are chosen and fed back.
+    pub choose: Choice,
+    /// The token of each column, which the streaming of a model's tiles goes by.
+    pub tokens: Vec<u32>,
+    /// Only the dispatches of this kernel, to see what it takes.
+    pub only: Option<&'static str>,
+}
+
+impl Step {
+    /// Whether it has the dispatches of a kernel.
+    pub(super) fn has(&self, kernel: &str) -> bool {
+        self.only.is_none_or(|only| only == kernel)
+    }
+}
+
+/// What recording needs.
+#[derive(SystemParam)]
+pub(super) struct Recorder<'w> {
+    pub network: Res<'w, GpuModel>,
+    pub device: Res<'w, RenderDevice>,
+    cache: Res<'w, PipelineCache>,
+    kernels: Res<'w, Kernels>,
+    hooks: Option<Res<'w, StepHooks>>,
+}
+
+impl Recorder<'_> {
+    /// Records the dispatches of some stages, each with the number of its layer.
+    pub fn dispatch<'a>(
+        &self,
+        encoder: &mut CommandEncoder,
+        label: &'static str,
+        step: &Step,
+        stages: impl Iterator<Item = (u32, &'a Stage)>,
+        columns: u32,
+    ) -> Result<(), KernelError> {
+        if columns == 0 {
+            return Ok(());
+        }
+        let descriptor = ComputePassDescriptor { label: Some(label), timestamp_writes: None };
+        let mut pass = encoder.begin_compute_pass(&descriptor);
+        for (layer, stage) in stages {
+            pass.set_bind_group(0, &stage.group, &[]);
+            let dispatches = match &self.hooks {
+                // Between the phases of a whole layer in one dispatch there is no place for a hook.
+                Some(hooks) if !hooks.allow_fused_layers() => &stage.dispatches,
+                _ => self.network.plan(stage, columns),
+            };
+            for dispatch in dispatches {
+                let (kernel, workgroups) = dispatch.plan(columns);
+                if step.has(dispatch.name) {
+                    self.kernels.get(kernel).dispatch(&mut pass, &self.device, &self.cache, workgroups)?;
+                }
+                let Some(hooks) = &self.hooks else { continue };
+                for effect in hooks.after(dispatch.name, layer) {
+                    match effect {
+                        Effect::Change { kernel, group, workgroups } => {
+                            pass.set_bind_group(0, group, &[]);
+                            let kernel = self.kernels.get(*kernel);
+                            kernel.dispatch(&mut pass, &self.device, &self.cache, *workgroups)?;
+                        }
+                        copy => {
+                            // There are no copies within a compute pass.
+                            drop(pass);
+                            hooks.copy(encoder, copy);
+                            pass = encoder.begin_compute_pass(&descriptor);
+                        }
+                    }
+                    pass.set_bind_group(0, &stage.group, &[]);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Has those kernels of the next step compiled that are not yet.
+pub(in crate::forward) fn compile_needed(world: &mut World) {
+    let (Some(network), Some(step)) = (world.get_resource::<GpuModel>(), world.get_resource::<Step>()) else {
+        return;
+    };
+    let (kernels, cache) = (world.resource::<Kernels>(), world.resource::<PipelineCache>());
+    let hooks = world.get_resource::<StepHooks>();
+    let of_hooks = hooks.into_iter().flat_map(StepHooks::kernels);
+    let fused_layers = hooks.is_none_or(StepHooks::allow_fused_layers);
+    let is_new = kernels.queue(network.needed(step, fused_layers).chain(of_hooks), cache);
+    if is_new {
+        // The cache does this once per frame, before there is a step.
+        world.resource_mut::<PipelineCache>().process_queue();
+    }
+}
+
+/// Copies keys and values between sequences.
+pub(super) fn record_copies(network: &GpuModel, encoder: &mut CommandEncoder, step: &mut Step) {
+    let slot = network.sizes.rows() / ROW_POSITIONS;
+    for copy in std::mem::take(&mut step.copies) {
+        // Positions past those that were asked for are written before they are read.
+        let rows = copy.positions.div_ceil(ROW_POSITIONS);
+        if rows == 0 || copy.from == copy.to {
+            continue;
+        }
+        // A copy within one buffer or texture has to go by way of another.
+        for quads in network.buffers.cache.iter().flatten() {
+            quads.copy_to(encoder, copy.from * slot, rows, &network.buffers.passing);
+            quads.copy_from(encoder, copy.to * slot, rows, &network.buffers.passing);
+        }
+    }
+}
+
+pub(super) fn record_start(mut context: RenderContext, recorder: Recorder, mut step: ResMut<Step>) -> Result {
+    let encoder = context.command_encoder();
+    record_copies(&recorder.network, encoder, &mut step);
+    let stages = [(0, &recorder.network.embed)];
+    recorder.dispatch(encoder, "passes:embed", &step, stages.into_iter(), step.columns)?;
+    Ok(())
+}
+
+pub(super) fn record_layers(mut context: RenderContext, recorder: Recorder, step: Res<Step>) -> Result {
+    let stages = (0..).zip(&recorder.network.layers);
+    recorder.dispatch(context.command_encoder(), "passes:layers", &step, stages, step.columns)?;
+    Ok(())
+}
+
+pub(super) fn record_head(mut context: RenderContext, recorder: Recorder, step: Res<Step>) -> Result {
+    let stages = [(0, &recorder.network.logits)];
+    recorder.dispatch(context.command_encoder(), "passes:logits", &step, stages.into_iter(), step.wanted)?;
+    Ok(())
+}
+
+pub(super) fn record_choice(mut context: RenderContext, recorder: Recorder, step: Res<Step>) -> Result {
+    let stages = recorder.network.choice(&step).map(|stage| (0, stage));
+    recorder.dispatch(context.command_encoder(), "passes:choose", &step, stages.into_iter(), step.wanted)?;
+    Ok(())
+}

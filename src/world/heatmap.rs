@@ -1,0 +1,272 @@
+//! Colour layers over the map, made of what the coach's surveys found: a value per tile or per head.
+//!
+//! In: the files of reports in the queue's folder. Out: rectangles of cells with values; `panel` draws them. A file of another model is refused: its tiles or
+//! heads are not these. Spec: `specs/agents.md`.
+
+use std::path::Path;
+
+use bevy::prelude::Resource;
+use serde::Deserialize;
+
+use crate::coach::work::{HEAD_IMPORTANCE_FILE, TILE_STATISTICS_FILE};
+use crate::model::PixelModel;
+use crate::model::plan::Rect;
+
+/// The largest file of a survey that is read: 7 billion weights have some tens of thousands of tiles.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// Why there is no layer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OverlayError {
+    /// The file cannot be read.
+    #[error("{file}: {source}")]
+    File {
+        /// The file.
+        file: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is no survey.
+    #[error("{file}: {source}")]
+    Json {
+        /// The file.
+        file: String,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// The survey is of another model.
+    #[error("{file}: a survey of {found} {what}, and this model has {expected}")]
+    OtherModel {
+        /// The file.
+        file: String,
+        /// Tiles or heads.
+        what: &'static str,
+        /// How many it has.
+        found: usize,
+        /// How many there are.
+        expected: usize,
+    },
+}
+
+/// How values become colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// From the smallest to the largest, by their logarithms.
+    Logarithmic,
+    /// Below and above zero, as far as the largest of either.
+    Signed,
+}
+
+/// A value per rectangle of cells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeatmapLayer {
+    /// Its name, by which it is chosen and saved.
+    pub name: &'static str,
+    /// What it shows, with the unit.
+    pub title: &'static str,
+    /// How values become colours.
+    pub scale: Scale,
+    /// The values.
+    pub cells: Vec<(Rect, f32)>,
+    /// The smallest and the largest value.
+    pub range: [f32; 2],
+}
+
+impl HeatmapLayer {
+    fn new(name: &'static str, title: &'static str, scale: Scale, cells: Vec<(Rect, f32)>) -> Self {
+        let cells: Vec<(Rect, f32)> = cells.into_iter().filter(|(_, value)| value.is_finite()).collect();
+        let values = || cells.iter().map(|&(_, value)| value);
+        let range = [values().fold(f32::INFINITY, f32::min), values().fold(f32::NEG_INFINITY, f32::max)];
+        Self { name, title, scale, cells, range }
+    }
+
+    /// Where a value stands: from 0 to 1, or from -1 to 1 where it has a sign.
+    pub fn part(&self, value: f32) -> f32 {
+        let [low, high] = self.range;
+        match self.scale {
+            Scale::Signed => value / low.abs().max(high.abs()).max(f32::MIN_POSITIVE),
+            Scale::Logarithmic => {
+                let log = |value: f32| value.max(f32::MIN_POSITIVE).ln();
+                ((log(value) - log(low)) / (log(high) - log(low)).max(1e-6)).clamp(0.0, 1.0)
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Statistics {
+    tiles: Vec<Tile>,
+}
+
+#[derive(Deserialize)]
+struct Tile {
+    spread: f32,
+    peak: f32,
+    map: Vec<[i64; 4]>,
+}
+
+#[derive(Deserialize)]
+struct Heads {
+    heads: Vec<Head>,
+}
+
+#[derive(Deserialize)]
+struct Head {
+    layer: u32,
+    head: u32,
+    importance: f32,
+}
+
+/// The layers of a survey of tiles.
+///
+/// # Errors
+/// It is none, or one of another model.
+pub fn of_statistics(file: &str, text: &str, model: &PixelModel) -> Result<Vec<HeatmapLayer>, OverlayError> {
+    let read: Statistics =
+        serde_json::from_str(text).map_err(|source| OverlayError::Json { file: file.into(), source })?;
+    let (found, expected) = (read.tiles.len(), model.tile_count() as usize);
+    if found != expected {
+        return Err(OverlayError::OtherModel { file: file.into(), what: "tiles", found, expected });
+    }
+    let cells = |value: fn(&Tile) -> f32| -> Vec<(Rect, f32)> {
+        let of_tile = |tile: &Tile| {
+            let value = value(tile);
+            tile.map
+                .iter()
+                .map(move |&[x, y, width, height]| (Rect::new(x, y, width, height), value))
+                .collect::<Vec<_>>()
+        };
+        read.tiles.iter().flat_map(of_tile).collect()
+    };
+    Ok(vec![
+        HeatmapLayer::new("spread", "spread of each tile", Scale::Logarithmic, cells(|tile| tile.spread)),
+        HeatmapLayer::new("peak", "largest weight of each tile", Scale::Logarithmic, cells(|tile| tile.peak)),
+    ])
+}
+
+/// The layer of a survey of heads.
+///
+/// # Errors
+/// It is none, or one of another model.
+pub fn of_heads(file: &str, text: &str, model: &PixelModel) -> Result<HeatmapLayer, OverlayError> {
+    let read: Heads =
+        serde_json::from_str(text).map_err(|source| OverlayError::Json { file: file.into(), source })?;
+    let config = model.config();
+    let (found, expected) = (read.heads.len(), (config.layer_count * config.head_count) as usize);
+    let rect_of = |head: &Head| {
+        let heads = &model.plan().heads;
+        heads
+            .iter()
+            .find(|place| (place.layer, place.head) == (head.layer, head.head))
+            .map(|place| place.rect)
+    };
+    let cells: Vec<(Rect, f32)> =
+        read.heads.iter().filter_map(|head| Some((rect_of(head)?, head.importance))).collect();
+    if found != expected || cells.len() != expected {
+        return Err(OverlayError::OtherModel { file: file.into(), what: "heads", found, expected });
+    }
+    let title = "importance of each head: nats of loss that muting it costs";
+    Ok(HeatmapLayer::new("heads", title, Scale::Signed, cells))
+}
+
+/// The layers that there are, and the one that is shown.
+#[derive(Resource, Debug, Clone, Default, PartialEq)]
+pub struct Heatmaps {
+    /// Those that there are.
+    pub all: Vec<HeatmapLayer>,
+    /// The name of the one that is shown.
+    pub shown: Option<String>,
+}
+
+impl Heatmaps {
+    /// The layer that is shown.
+    pub fn current(&self) -> Option<&HeatmapLayer> {
+        let shown = self.shown.as_deref()?;
+        self.all.iter().find(|overlay| overlay.name == shown)
+    }
+
+    /// Reads the surveys in a folder; what is of another model, or none, is left out.
+    pub fn load(&mut self, folder: &Path, model: &PixelModel) -> Vec<OverlayError> {
+        let mut problems = Vec::new();
+        let mut found = Vec::new();
+        for file in [TILE_STATISTICS_FILE, HEAD_IMPORTANCE_FILE] {
+            let path = folder.join(file);
+            let read = || -> std::io::Result<Option<String>> {
+                match std::fs::metadata(&path) {
+                    Ok(about) if about.len() > MAX_BYTES => {
+                        Err(std::io::Error::other(format!("{} bytes, at most {MAX_BYTES}", about.len())))
+                    }
+                    Ok(_) => crate::files::read_to_string(&path).map(Some),
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                    Err(error) => Err(error),
+                }
+            };
+            let overlays = match read() {
+                Ok(None) => continue,
+                Ok(Some(text)) if file == TILE_STATISTICS_FILE => of_statistics(file, &text, model),
+                Ok(Some(text)) => of_heads(file, &text, model).map(|overlay| vec![overlay]),
+                Err(source) => Err(OverlayError::File { file: file.into(), source }),
+            };
+            match overlays {
+                Ok(overlays) => found.extend(overlays),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        self.all = found;
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::coach::Action;
+    use crate::coach::work::{ModelContext, PauseToken};
+
+    #[test]
+    fn what_surveys_find_becomes_layers_whose_places_are_on_the_map() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = Arc::new(crate::app::kinds::assets().default_model().unwrap());
+        let shop =
+            ModelContext::new(Arc::clone(&model), folder.path(), Arc::new(PauseToken::default())).unwrap();
+        let mut overlays = Heatmaps::default();
+        assert!(overlays.load(folder.path(), &model).is_empty() && overlays.all.is_empty());
+        shop.perform(&Action::SurveyStatistics, &mut |_| ()).unwrap();
+        shop.perform(&Action::SurveyHeads, &mut |_| ()).unwrap();
+        let problems = overlays.load(folder.path(), &model);
+        assert!(problems.is_empty(), "{problems:?}");
+        assert_eq!(
+            overlays.all.iter().map(|overlay| overlay.name).collect::<Vec<_>>(),
+            ["spread", "peak", "heads"]
+        );
+        let [width, height] = model.plan().size;
+        for overlay in &overlays.all {
+            for (rect, value) in &overlay.cells {
+                assert!(
+                    rect.x >= 0 && rect.x + rect.width <= width && rect.y + rect.height <= height,
+                    "{rect:?}"
+                );
+                assert!((-1.0..=1.0).contains(&overlay.part(*value)), "{value}");
+            }
+        }
+        let heads = &overlays.all[2];
+        assert_eq!(heads.cells.len() as u32, model.config().layer_count * model.config().head_count);
+        assert!(
+            heads.cells.iter().any(|(_, value)| heads.part(*value).abs() == 1.0),
+            "the largest has the full colour"
+        );
+    }
+
+    #[test]
+    fn a_survey_of_another_model_and_no_survey_are_refused() {
+        let model = crate::app::kinds::assets().default_model().unwrap();
+        let error = of_heads("h.json", "{\"heads\": []}", &model).unwrap_err().to_string();
+        assert!(error.contains("a survey of 0 heads"), "{error}");
+        assert!(
+            of_statistics("s.json", "{\"tiles\": 3}", &model).unwrap_err().to_string().contains("s.json")
+        );
+    }
+}

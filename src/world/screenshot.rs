@@ -1,0 +1,110 @@
+//! Screenshots: what the camera's target shows, as PNG files.
+
+use std::path::{Path, PathBuf};
+
+use bevy::{
+    prelude::*,
+    render::view::screenshot::{Screenshot, ScreenshotCaptured},
+};
+
+use super::device_recovery::Device;
+
+/// Why a picture was not written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShotError {
+    /// The file cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Screenshots that are wanted and how they went.
+#[derive(Resource, Default, Debug)]
+pub struct Shots {
+    /// What is drawn off-screen; without it, the primary window.
+    pub target: Option<Handle<Image>>,
+    wanted: Vec<PathBuf>,
+    /// Those that are being taken.
+    waiting: Vec<(Entity, PathBuf)>,
+    written: Vec<PathBuf>,
+    failures: Vec<ShotError>,
+}
+
+impl Shots {
+    /// Asks for a picture of the next frame.
+    pub fn take(&mut self, path: PathBuf) {
+        self.wanted.push(path);
+    }
+
+    /// Whether pictures are still on their way.
+    pub fn is_busy(&self) -> bool {
+        !self.waiting.is_empty() || !self.wanted.is_empty()
+    }
+
+    /// What was written.
+    pub fn written(&self) -> &[PathBuf] {
+        &self.written
+    }
+
+    /// What could not be written.
+    pub fn failures(&self) -> &[ShotError] {
+        &self.failures
+    }
+}
+
+/// Adds [`Shots`].
+pub(super) struct ScreenshotPlugin;
+
+impl Plugin for ScreenshotPlugin {
+    fn build(&self, app: &mut App) {
+        app.init_resource::<Shots>().add_systems(Last, ask);
+    }
+}
+
+fn ask(mut shots: ResMut<Shots>, device: Option<Res<Device>>, mut commands: Commands) {
+    if device.is_some_and(|device| device.lost.is_some()) {
+        // What was being taken went with the device, and is taken once there is another.
+        for (entity, path) in std::mem::take(&mut shots.waiting) {
+            commands.entity(entity).try_despawn();
+            shots.wanted.push(path);
+        }
+        return;
+    }
+    let wanted = std::mem::take(&mut shots.wanted);
+    for path in wanted {
+        let screenshot = match &shots.target {
+            Some(image) => Screenshot::image(image.clone()),
+            None => Screenshot::primary_window(),
+        };
+        let file = path.clone();
+        let keep = move |captured: On<ScreenshotCaptured>, mut shots: ResMut<Shots>| {
+            shots.waiting.retain(|(_, waiting)| *waiting != file);
+            match write_png(&captured.image, &file) {
+                Ok(()) => shots.written.push(file.clone()),
+                Err(error) => shots.failures.push(error),
+            }
+        };
+        let entity = commands.spawn(screenshot).observe(keep).id();
+        shots.waiting.push((entity, path));
+    }
+}
+
+/// Writes a picture without its alpha.
+fn write_png(image: &Image, path: &Path) -> Result<(), ShotError> {
+    let failed =
+        |source: Box<dyn std::error::Error + Send + Sync>| ShotError::Write { path: path.to_owned(), source };
+    let picture = image.clone().try_into_dynamic().map_err(|error| failed(error.into()))?.to_rgb8();
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, picture.width(), picture.height());
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    let mut writer = encoder.write_header().map_err(|error| failed(error.into()))?;
+    writer.write_image_data(picture.as_raw()).map_err(|error| failed(error.into()))?;
+    writer.finish().map_err(|error| failed(error.into()))?;
+    crate::pxi::AtomicFile::replace(path, &bytes).map_err(|error| failed(error.into()))
+}
