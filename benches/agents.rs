@@ -50,13 +50,16 @@ fn ticks(criterion: &mut Criterion) {
 
     let mut group = criterion.benchmark_group("agents");
     group.sample_size(10).measurement_time(Duration::from_secs(8));
-    group.bench_function(format!("{TICKS} ticks of {AGENTS} agents and {TASKS} tasks"), |bencher| {
-        bencher.iter_batched(
-            simulation,
-            |mut world| (0..TICKS).for_each(|_| world.tick()),
-            BatchSize::LargeInput,
-        );
-    });
+    group.bench_function(
+        format!("{TICKS} ticks of {AGENTS} agents and {TASKS} tasks"),
+        |bencher| {
+            bencher.iter_batched(
+                simulation,
+                |mut world| (0..TICKS).for_each(|_| world.tick()),
+                BatchSize::LargeInput,
+            );
+        },
+    );
     group.finish();
 }
 

@@ -1,11 +1,13 @@
-//! The infinite map with a million tiles: what lies in a rectangle of 16 tiles, what is nearest, and a tile that
-//! is in the cache; the same questions beside them on a plain list and on the `rstar` crate's R*-tree.
+//! The infinite map with a million tiles: what lies in a rectangle of 16 tiles, what is nearest,
+//! and a tile that is in the cache; the same questions beside them on a plain list and on the
+//! `rstar` crate's R*-tree.
 //!
 //! `benches/map_chart` draws docs/map-queries.svg from what this measures.
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use pixel_llm::map::{
-    Distance, InfiniteMap, Item, Kind, Kinds, MapOptions, Point, Quadtree, Ray, Rect, Tile, TilePos, TileSize,
+    Distance, InfiniteMap, Item, Kind, Kinds, MapOptions, Point, Quadtree, Ray, Rect, Tile,
+    TilePos, TileSize,
 };
 use rstar::{AABB, RTree, primitives::Rectangle};
 use std::{hint::black_box, time::Duration};
@@ -79,8 +81,10 @@ fn compare(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("rstar", count), |bencher| {
             bencher.iter(|| {
                 let rect = walk.next_rect();
-                let envelope = AABB::from_corners([rect.left(), rect.top()], [rect.right(), rect.bottom()]);
-                let found: Vec<_> = rstar.locate_in_envelope_intersecting(envelope).copied().collect();
+                let envelope =
+                    AABB::from_corners([rect.left(), rect.top()], [rect.right(), rect.bottom()]);
+                let found: Vec<_> =
+                    rstar.locate_in_envelope_intersecting(envelope).copied().collect();
                 assert_eq!(found.len(), 16);
                 found
             });
@@ -89,7 +93,8 @@ fn compare(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("linear", count), |bencher| {
             bencher.iter(|| {
                 let rect = walk.next_rect();
-                let found: Vec<_> = list.iter().filter(|item| item.rect.overlaps(&rect)).copied().collect();
+                let found: Vec<_> =
+                    list.iter().filter(|item| item.rect.overlaps(&rect)).copied().collect();
                 assert_eq!(found.len(), 16);
                 found
             });
@@ -134,12 +139,14 @@ fn compare(criterion: &mut Criterion) {
 fn million(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let options = MapOptions { unsaved_in_bytes: 512 << 20, ..MapOptions::default() };
-    let mut map = InfiniteMap::create(folder.path().join("map"), &options).expect("a map can be made");
+    let mut map =
+        InfiniteMap::create(folder.path().join("map"), &options).expect("a map can be made");
     let size = map.tile_size();
     let side = 1000;
     let tiles: Vec<_> = items(side).iter().map(|item| size.tile_of(item.rect.corner())).collect();
     for (index, tile) in tiles.iter().enumerate() {
-        // A thousand different tiles: equal ones are stored once in a pack, so that this takes 1 and not 12 GB.
+        // A thousand different tiles: equal ones are stored once in a pack, so that this takes 1
+        // and not 12 GB.
         let colour = [(index % 250) as u8, (index / 250 % 4) as u8, 1];
         map.put_tile(*tile, Tile::filled(size, colour)).expect("the tile can be put");
     }
@@ -200,7 +207,8 @@ fn million(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("map/1,000,000 tiles");
     group.sample_size(10);
     group.bench_function("open", |bencher| {
-        let open = || InfiniteMap::open(folder.path().join("map"), pixel_llm::map::Access::Read, &options);
+        let open =
+            || InfiniteMap::open(folder.path().join("map"), pixel_llm::map::Access::Read, &options);
         bencher.iter(|| open().expect("the map can be opened"));
     });
     group.finish();

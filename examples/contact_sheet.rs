@@ -1,4 +1,5 @@
-//! Lays folders of pictures out as one contact sheet, a row per folder: `contact_sheet SHEET.png FOLDER...`
+//! Lays folders of pictures out as one contact sheet, a row per folder:
+//! `contact_sheet SHEET.png FOLDER...`
 //!
 //! `docs/make-contact-sheet` takes the pictures by tours of the world.
 
@@ -41,14 +42,16 @@ impl Picture {
             // Five bits of a channel: half the file, and nobody sees the difference at this size.
             (square.sum::<u32>() / (SHRINK * SHRINK) as u32) as u8 & 0xF8 | 0x04
         };
-        let rgb = (0..width * height * 3).map(|i| mean(i / 3 % width, i / 3 / width, i % 3)).collect();
+        let rgb =
+            (0..width * height * 3).map(|i| mean(i / 3 % width, i / 3 / width, i % 3)).collect();
         Self { width, height, rgb }
     }
 }
 
 fn pictures(folder: &Path) -> Result<Vec<Picture>, Failure> {
-    let mut paths: Vec<PathBuf> =
-        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_, Failure>>()?;
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_, Failure>>()?;
     paths.retain(|path| path.extension().is_some_and(|end| end == "png"));
     paths.sort();
     paths.iter().map(|path| Ok(Picture::read(path)?.shrunk())).collect()
@@ -57,7 +60,8 @@ fn pictures(folder: &Path) -> Result<Vec<Picture>, Failure> {
 fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
     let sheet = arguments.next().ok_or("usage: contact_sheet SHEET.png FOLDER...")?;
-    let rows: Vec<Vec<Picture>> = arguments.map(|folder| pictures(&folder)).collect::<Result<_, _>>()?;
+    let rows: Vec<Vec<Picture>> =
+        arguments.map(|folder| pictures(&folder)).collect::<Result<_, _>>()?;
     let all = || rows.iter().flatten();
     let across = all().map(|picture| picture.width).max().ok_or("there are no pictures")? + GAP;
     let down = all().map(|picture| picture.height).max().unwrap_or(0) + GAP;
@@ -72,7 +76,8 @@ fn main() -> Result<(), Failure> {
             }
         }
     }
-    let mut encoder = png::Encoder::new(BufWriter::new(File::create(&sheet)?), width as u32, height as u32);
+    let mut encoder =
+        png::Encoder::new(BufWriter::new(File::create(&sheet)?), width as u32, height as u32);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_compression(png::Compression::High);

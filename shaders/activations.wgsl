@@ -1,6 +1,6 @@
-// All activations of a step, in one place: kernels that do one thing after another can then do them in one dispatch.
-// They are quads of four numbers, in a buffer or in a texture: a software adapter reads a texture for all lanes at once, and a
-// buffer lane by lane.
+// All activations of a step, in one place: kernels that do one thing after another can then do them
+// in one dispatch. They are quads of four numbers, in a buffer or in a texture: a software adapter
+// reads a texture for all lanes at once, and a buffer lane by lane.
 #define_import_path pixel_llm::activations
 #import pixel_llm::lanes::lane_sum
 
@@ -55,8 +55,9 @@ fn set_quad(i: u32, v: vec4<f32>) {
 }
 #endif
 
-// The norm of the residual stream is folded into the products after it: what wrote the residual left it multiplied with
-// the norm's weight, and a sum of squares per 32 numbers. This factor is applied to the product.
+// The norm of the residual stream is folded into the products after it: what wrote the residual
+// left it multiplied with the norm's weight, and a sum of squares per 32 numbers. This factor is
+// applied to the product.
 fn inverse_rms(column: u32, width: u32, epsilon: f32, lane: u32) -> f32 {
     let groups = (width + 31u) / 32u;
     var sum = 0.0;

@@ -1,5 +1,6 @@
-// One block of 32 activations, in every lane. Lane i loads values 4i to 4i + 3; shuffles by a constant lane then cost one
-// instruction per value on a software adapter, where a load at a loop's index costs one per lane. And one block of weights.
+// One block of 32 activations, in every lane. Lane i loads values 4i to 4i + 3; shuffles by a
+// constant lane then cost one instruction per value on a software adapter, where a load at a loop's
+// index costs one per lane. And one block of weights.
 #define_import_path pixel_llm::block
 #import pixel_llm::lanes::{shuffle, broadcast}
 
@@ -25,8 +26,9 @@ fn share_block(v: vec4<f32>, scale: vec4<f32>, lane: u32) -> Block {
     return block;
 }
 
-// 32 weights of a row. Each is its code times the encoding's prescale, times a scale and plus an offset of its half of the block.
-// So a product needs scales and offsets once per half: the scaled activations are multiplied with codes.
+// 32 weights of a row. Each is its code times the encoding's prescale, times a scale and plus an
+// offset of its half of the block. So a product needs scales and offsets once per half: the scaled
+// activations are multiplied with codes.
 struct Weights {
     codes: array<vec4<f32>, 8>,
     scale: vec2<f32>,

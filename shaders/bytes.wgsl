@@ -1,8 +1,8 @@
 // Bytes of a word as weights.
 #define_import_path pixel_llm::bytes
 
-// Unsigned bytes are converted where they lie, all but the last, and the activations carry the powers of two. A signed conversion
-// is one instruction where an unsigned one is several.
+// Unsigned bytes are converted where they lie, all but the last, and the activations carry the
+// powers of two. A signed conversion is one instruction where an unsigned one is several.
 fn prescale(lane: u32) -> vec4<f32> { return vec4<f32>(1.0, 0.00390625, 1.52587890625e-5, 1.0); }
 
 fn four_bytes(w: u32) -> vec4<f32> {

@@ -1,4 +1,5 @@
-// The keys and values of a layer: rows of `quads` quads, one per position of a sequence, [sequences, positions, KV heads, head / 4].
+// The keys and values of a layer: rows of `quads` quads, one per position of a sequence,
+// [sequences, positions, KV heads, head / 4].
 #define_import_path pixel_llm::cache
 
 #ifdef TEXTURES

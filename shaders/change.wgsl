@@ -1,5 +1,5 @@
-// A caller's change to values on their way, v * scale + added: one workgroup per column and 32 features. Where the values
-// are the residual stream, what the next norm reads of it is made anew.
+// A caller's change to values on their way, v * scale + added: one workgroup per column and 32
+// features. Where the values are the residual stream, what the next norm reads of it is made anew.
 #import pixel_llm::types::ChangeParams
 #import pixel_llm::lanes::lane_sum
 

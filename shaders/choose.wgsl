@@ -1,4 +1,5 @@
-// The next token of each row of logits, by the chain of src/forward/sampling: it becomes its column's token, one position on.
+// The next token of each row of logits, by the chain of src/forward/sampling: it becomes its
+// column's token, one position on.
 #import pixel_llm::sampling::SamplingWords
 #import pixel_llm::lanes::{no_logit, better, lane_best, token_of_best}
 #import pixel_llm::row::{params, best_at, listed_at, quad_of}
@@ -27,7 +28,8 @@ fn enter_quad(index: u32, words: SamplingWords, count: u32, kept: Kept, top: f32
     return best;
 }
 
-// Step 7: the largest of logit / temperature + noise among the tokens that stay. `top` is the best logit and its token.
+// Step 7: the largest of logit / temperature + noise among the tokens that stay. `top` is the best
+// logit and its token.
 fn draw(index: u32, words: SamplingWords, count: u32, top: vec2<f32>, lane: u32) -> u32 {
     let kept = filter_tokens(index, words, top.x, lane);
     let groups = list_groups(index, kept.least, lane);

@@ -1,4 +1,5 @@
-// The columns that a workgroup multiplies at once: one, four or eight, which share every block of weights.
+// The columns that a workgroup multiplies at once: one, four or eight, which share every block of
+// weights.
 #define_import_path pixel_llm::columns
 #import pixel_llm::types::MatrixParams
 #import pixel_llm::page::Row

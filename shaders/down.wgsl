@@ -1,4 +1,5 @@
-// The matrix back from the hidden layer, added to the residual stream: a workgroup per 32 rows and COLUMNS columns.
+// The matrix back from the hidden layer, added to the residual stream: a workgroup per 32 rows and
+// COLUMNS columns.
 #import pixel_llm::layer_bindings::{layer, down_biases}
 #import pixel_llm::activations::places
 #import pixel_llm::phases::add::add_to_residual

@@ -10,8 +10,8 @@
 @group(0) @binding(5) var<storage, read> gain: array<vec4<f32>>;
 // Token, position, first row of its sequence in the cache, a spare word.
 @group(0) @binding(6) var<storage, read> columns: array<vec4<u32>>;
-// What the crews of the layers count with, which begins at 0 in every step, but for the first word; the second is how many
-// columns there are.
+// What the crews of the layers count with, which begins at 0 in every step, but for the first word;
+// the second is how many columns there are.
 @group(0) @binding(7) var<storage, read_write> meetings: array<u32>;
 
 @compute @workgroup_size(8)

@@ -36,7 +36,8 @@
 #import pixel_llm::encodings::q6_k as chosen
 #endif
 
-// What activation 4 * lane and the next three are multiplied with, so that bits need not be shifted into place.
+// What activation 4 * lane and the next three are multiplied with, so that bits need not be shifted
+// into place.
 fn prescale(lane: u32) -> vec4<f32> {
     return chosen::prescale(lane);
 }

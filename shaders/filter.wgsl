@@ -1,4 +1,5 @@
-// Steps 4 to 6 of the chain: the least logit that top-k, top-p and min-p keep, found by sixteenths of its range.
+// Steps 4 to 6 of the chain: the least logit that top-k, top-p and min-p keep, found by sixteenths
+// of its range.
 #define_import_path pixel_llm::filter
 #import pixel_llm::sampling::SamplingWords
 #import pixel_llm::lanes::lane_sum
@@ -9,7 +10,8 @@
 const NEGLIGIBLE: f32 = 30.0;
 const ALL: u32 = 0xFFFFFFFFu;
 
-// `first` and the fifteen numbers after it in steps of `step`, in four parts; past `last` the largest number there is.
+// `first` and the fifteen numbers after it in steps of `step`, in four parts; past `last` the
+// largest number there is.
 fn stepped(first: u32, step: u32, last: u32, part: u32) -> vec4<u32> {
     let v = vec4<u32>(first) + (vec4<u32>(part * 4u) + vec4<u32>(0u, 1u, 2u, 3u)) * step;
     return select(vec4<u32>(ALL), v, (v >= vec4<u32>(first)) & (v <= vec4<u32>(last)));
@@ -21,7 +23,8 @@ fn numbers(keys: vec4<u32>) -> vec4<f32> {
     return select(v, vec4<f32>(0x1.fffffep127), keys == vec4<u32>(ALL));
 }
 
-// The shortest list of first tokens within `outer` whose number, or where `by_share` share, reaches `wanted`.
+// The shortest list of first tokens within `outer` whose number, or where `by_share` share, reaches
+// `wanted`.
 fn shortest(index: u32, outer: Kept, wanted: f32, by_share: bool, top: f32, lane: u32) -> Kept {
     // The largest bound that is low enough.
     var low = ascending(outer.least);

@@ -1,5 +1,6 @@
-// A whole layer in one dispatch, for one column or for all columns of the step, by a crew of workgroups that share the units of each
-// phase and wait for each other after it. A dispatch wakes the threads of a software adapter, which takes longer than most phases.
+// A whole layer in one dispatch, for one column or for all columns of the step, by a crew of
+// workgroups that share the units of each phase and wait for each other after it. A dispatch wakes
+// the threads of a software adapter, which takes longer than most phases.
 #import pixel_llm::layer_bindings::{layer, head_scale, output_biases, down_biases}
 #import pixel_llm::activations::places
 #import pixel_llm::meeting::{meet, take, column_count}
@@ -30,8 +31,8 @@ fn fused_layer(@builtin(local_invocation_index) lane: u32) {
         return;
     }
 
-    // Who attends with a head has turned it, and its key and value, before: what a lane wrote, the others of its
-    // workgroup read.
+    // Who attends with a head has turned it, and its key and value, before: what a lane wrote, the
+    // others of its workgroup read.
     let attend = layer.attend;
     let heads_per_kv = min(attend.heads_per_kv, arrayLength(&head_scale));
     let kv_heads = attend.head_count / heads_per_kv;

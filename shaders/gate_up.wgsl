@@ -1,4 +1,5 @@
-// The norm of the residual stream times gate and up, silu(gate) * up: a workgroup per 32 rows and COLUMNS columns.
+// The norm of the residual stream times gate and up, silu(gate) * up: a workgroup per 32 rows and
+// COLUMNS columns.
 #import pixel_llm::layer_bindings::layer
 #import pixel_llm::phases::gate_up::gate_and_up
 

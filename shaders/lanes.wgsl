@@ -1,4 +1,5 @@
-// Values shared by the first eight lanes of a workgroup. Where there are subgroups, those lanes lie in one.
+// Values shared by the first eight lanes of a workgroup. Where there are subgroups, those lanes lie
+// in one.
 #define_import_path pixel_llm::lanes
 
 #ifdef SUBGROUPS
@@ -42,15 +43,17 @@ fn better(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
     return select(a, b, other);
 }
 
-// The better of a logit of a token and those before it. One that is no number goes before all and is no token, so
-// that the draw fails. (Told by its bits: comparisons of floats may be compiled as if there were no such thing.)
+// The better of a logit of a token and those before it. One that is no number goes before all and
+// is no token, so that the draw fails. (Told by its bits: comparisons of floats may be compiled as
+// if there were no such thing.)
 fn entered(top: vec2<f32>, logit: f32, token: u32) -> vec2<f32> {
     let broken = (bitcast<u32>(logit) & 0x7FFFFFFFu) > 0x7F800000u;
     let entry = vec2<f32>(logit, bitcast<f32>(token));
     return better(top, select(entry, vec2<f32>(0x1.fffffep127, bitcast<f32>(0x7F000000u)), broken));
 }
 
-// The most probable token of the best logit, or what is no token where a logit is infinite or no number.
+// The most probable token of the best logit, or what is no token where a logit is infinite or no
+// number.
 fn token_of_best(top: vec2<f32>) -> u32 {
     return select(0x7F000000u, bitcast<u32>(top.y), top.x < 0x1.fffffep127);
 }

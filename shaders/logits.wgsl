@@ -1,4 +1,5 @@
-// The last norm times the output matrix, for the columns that want logits; and the best logit of each workgroup.
+// The last norm times the output matrix, for the columns that want logits; and the best logit of
+// each workgroup.
 #import pixel_llm::types::LogitsParams
 #import pixel_llm::multiply::{multiply_eight, of_column}
 #import pixel_llm::activations::{places, inverse_rms}

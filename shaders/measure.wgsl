@@ -23,7 +23,8 @@ fn stays(kept: Kept, logit: f32, token: u32) -> bool {
     return logit > kept.least || (logit == kept.least && token <= kept.last);
 }
 
-// Writes down the groups whose best logit is at least `least`, and returns their number. All lanes must call it.
+// Writes down the groups whose best logit is at least `least`, and returns their number. All lanes
+// must call it.
 fn list_groups(index: u32, least: f32, lane: u32) -> u32 {
     var found = 0u;
     // See `tiles_across`.
@@ -71,8 +72,9 @@ fn sum_lanes(v: vec4<f32>, lane: u32) -> vec4<f32> {
     return vec4<f32>(lane_sum(v.x, lane), lane_sum(v.y, lane), lane_sum(v.z, lane), lane_sum(v.w, lane));
 }
 
-// Of the tokens of the listed groups, the number above each bound, or where `by_share` their share relative to the best one's.
-// One turn per group: a software adapter ends all loops after 65535 turns.
+// Of the tokens of the listed groups, the number above each bound, or where `by_share` their share
+// relative to the best one's. One turn per group: a software adapter ends all loops after 65535
+// turns.
 fn measure(index: u32, groups: u32, bounds: Bounds, by_share: bool, top: f32, lane: u32) -> Sums {
     var sums: Sums;
     for (var i = 0u; i < groups; i++) {

@@ -1,15 +1,19 @@
-// Workgroups that wait for each other within a dispatch: only where each has a thread of its own, as on a software adapter.
+// Workgroups that wait for each other within a dispatch: only where each has a thread of its own,
+// as on a software adapter.
 #define_import_path pixel_llm::meeting
 #import pixel_llm::activations::places
 
-// The first word counts meetings that came to nothing, and those that took long in its upper half; the second is the step's count of
-// columns; then, for each layer, one word per meeting, how many have come, and one per phase, how many units are taken.
+// The first word counts meetings that came to nothing, and those that took long in its upper half;
+// the second is the step's count of columns; then, for each layer, one word per meeting, how many
+// have come, and one per phase, how many units are taken.
 @group(0) @binding(12) var<storage, read_write> meetings: array<atomic<u32>>;
 
-// Turns of waiting in this dispatch. A software adapter ends every loop of an invocation after 65535 turns of all of them
-// together, without a word, so waiting must leave enough for the computing.
+// Turns of waiting in this dispatch. A software adapter ends every loop of an invocation after
+// 65535 turns of all of them together, without a word, so waiting must leave enough for the
+// computing.
 const PATIENCE: u32 = 40000u;
-// A meeting that took longer than a time slice or two: other programs keep a thread of the crew from its processor.
+// A meeting that took longer than a time slice or two: other programs keep a thread of the crew
+// from its processor.
 const SLOW: u32 = 0x10000u;
 var<private> waited: u32 = 0u;
 
@@ -18,7 +22,8 @@ fn column_count() -> u32 {
     return atomicLoad(&meetings[1]);
 }
 
-// The next unit of a phase, which nobody else gets: a thread that other programs keep from its processor leaves more to the rest.
+// The next unit of a phase, which nobody else gets: a thread that other programs keep from its
+// processor leaves more to the rest.
 fn take(index: u32, lane: u32) -> u32 {
     let at = min(2u + index, arrayLength(&meetings) - 1u);
     var unit = 0u;
@@ -42,7 +47,8 @@ fn linger_long(v: f32) -> f32 {
     return linger(linger(linger(linger(linger(linger(linger(linger(v))))))));
 }
 
-// Waits until the whole crew has come to meeting `index`. False if it did not: then nothing that was computed counts.
+// Waits until the whole crew has come to meeting `index`. False if it did not: then nothing that
+// was computed counts.
 fn meet(index: u32, lane: u32) -> bool {
     let at = min(2u + index, arrayLength(&meetings) - 1u);
     var here = 0u;

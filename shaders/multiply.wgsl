@@ -1,5 +1,5 @@
-// Matrices times activations: consecutive rows per lane, a block of 32 inputs per step, for COLUMNS columns at once.
-// The activations begin at `place`.
+// Matrices times activations: consecutive rows per lane, a block of 32 inputs per step, for COLUMNS
+// columns at once. The activations begin at `place`.
 #define_import_path pixel_llm::multiply
 #import pixel_llm::types::MatrixParams
 #import pixel_llm::page::{Row, locate, after, tiles_across, blocks_in_tile}
@@ -53,8 +53,9 @@ fn multiply_four(m: MatrixParams, first: u32, place: u32, columns: Chosen, lane:
     return Four(sum_row(row, 32u), sum_row(row + 1u, 32u), sum_row(row + 2u, 32u), sum_row(row + 3u, 32u));
 }
 #else
-// For each of eight lanes, four rows of `a` and four of `b`: from the first row on, `stride` rows per lane. Both matrices have the
-// same inputs and the same encoding. Only the first eight lanes get a result.
+// For each of eight lanes, four rows of `a` and four of `b`: from the first row on, `stride` rows
+// per lane. Both matrices have the same inputs and the same encoding. Only the first eight lanes
+// get a result.
 fn multiply_eight(a: MatrixParams, first_a: u32, b: MatrixParams, first_b: u32, stride: u32, place: u32, columns: Chosen, lane: u32) -> Eight {
     let row_a = first_a + lane * stride;
     let row_b = first_b + lane * stride;
@@ -88,8 +89,8 @@ fn multiply_eight(a: MatrixParams, first_a: u32, b: MatrixParams, first_b: u32, 
     return Eight(low, high);
 }
 
-// For each of eight lanes, four rows of one matrix from `first` on: half of what a lane could hold, so that two threads get equal
-// shares of a small matrix.
+// For each of eight lanes, four rows of one matrix from `first` on: half of what a lane could hold,
+// so that two threads get equal shares of a small matrix.
 fn multiply_four(m: MatrixParams, first: u32, place: u32, columns: Chosen, lane: u32) -> Four {
     let row = first + lane * 4u;
     var sums: Four;

@@ -1,4 +1,5 @@
-// Noise that depends on the request, the index of the token to draw and the token, and on nothing else.
+// Noise that depends on the request, the index of the token to draw and the token, and on nothing
+// else.
 #define_import_path pixel_llm::noise
 
 fn stir(v: vec4<u32>) -> vec4<u32> {
@@ -16,7 +17,8 @@ fn pcg4d(v: vec4<u32>) -> vec4<u32> {
     return stir(s ^ (s >> vec4<u32>(16u)));
 }
 
-// Gumbel noise of uniform words. Near 1 the logarithm is only precise to 2^-21, so a series is taken there.
+// Gumbel noise of uniform words. Near 1 the logarithm is only precise to 2^-21, so a series is
+// taken there.
 fn gumbel(words: vec4<u32>) -> vec4<f32> {
     let one = vec4<f32>(1.0);
     let w = min((vec4<f32>(words) + vec4<f32>(0.5)) * 2.3283064365386963e-10, vec4<f32>(0.99999994));

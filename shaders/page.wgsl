@@ -1,5 +1,5 @@
-// The page texture: the lines of every tile, 64 texels wide. Storage textures are read without the mip-level work that
-// a sampled texture costs on a software adapter.
+// The page texture: the lines of every tile, 64 texels wide. Storage textures are read without the
+// mip-level work that a sampled texture costs on a software adapter.
 #define_import_path pixel_llm::page
 #import pixel_llm::types::MatrixParams
 
@@ -14,8 +14,9 @@ struct Row {
     layer: u32,
 }
 
-// Lavapipe compiles a kernel anew, each time it is bound, where a condition hangs on uniforms alone and unrolling a loop makes it
-// larger; and it never frees what it made. So the conditions of all kernels have something else in them, as the minimum here.
+// Lavapipe compiles a kernel anew, each time it is bound, where a condition hangs on uniforms alone
+// and unrolling a loop makes it larger; and it never frees what it made. So the conditions of all
+// kernels have something else in them, as the minimum here.
 fn tiles_across(m: MatrixParams) -> u32 {
     return min((m.columns + m.columns_per_tile - 1u) / m.columns_per_tile, arrayLength(&tile_place));
 }

@@ -1,5 +1,5 @@
-// Steps 1 and 2 of the chain: biases, and penalties for tokens that came before. The logits are changed in place, and the
-// best of every group that was changed is found again.
+// Steps 1 and 2 of the chain: biases, and penalties for tokens that came before. The logits are
+// changed in place, and the best of every group that was changed is found again.
 #define_import_path pixel_llm::penalise
 #import pixel_llm::sampling::SamplingWords
 #import pixel_llm::lanes::{no_logit, better, lane_best}

@@ -1,4 +1,5 @@
-// The norm of the residual stream times the query, key and value matrices: a workgroup per 64 rows and COLUMNS columns.
+// The norm of the residual stream times the query, key and value matrices: a workgroup per 64 rows
+// and COLUMNS columns.
 #import pixel_llm::layer_bindings::layer
 #import pixel_llm::phases::qkv::project_qkv
 

@@ -1,4 +1,5 @@
-// One row of logits, 64 per group, with the best of each group; and the groups that are still of interest.
+// One row of logits, 64 per group, with the best of each group; and the groups that are still of
+// interest.
 #define_import_path pixel_llm::row
 #import pixel_llm::sampling::ChooseParams
 
@@ -12,7 +13,8 @@
 
 const LOWEST: f32 = -0x1.fffffep127;
 
-// Four logits, those that are no numbers or no tokens as the lowest number; the two zeros are one value.
+// Four logits, those that are no numbers or no tokens as the lowest number; the two zeros are one
+// value.
 fn quad_of(index: u32, quad: u32) -> vec4<f32> {
     let v = logits[min(index * params.groups * 16u + quad, arrayLength(&logits) - 1u)] + vec4<f32>();
     let tokens = vec4<u32>(quad * 4u) + vec4<u32>(0u, 1u, 2u, 3u);

@@ -1,4 +1,5 @@
-// How the next token is chosen, field for field as in src/forward/params.rs and src/forward/sampling/params.rs.
+// How the next token is chosen, field for field as in src/forward/params.rs and
+// src/forward/sampling/params.rs.
 #define_import_path pixel_llm::sampling
 
 struct ChooseParams {

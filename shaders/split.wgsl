@@ -1,5 +1,5 @@
-// One row per lane of a workgroup of 256, and several lanes per row, each with a slice of the inputs: for GPUs, whose lanes
-// are many and read side by side.
+// One row per lane of a workgroup of 256, and several lanes per row, each with a slice of the
+// inputs: for GPUs, whose lanes are many and read side by side.
 #define_import_path pixel_llm::split
 #import pixel_llm::types::MatrixParams
 #import pixel_llm::page::{locate, tiles_across, blocks_in_tile}

@@ -1,12 +1,13 @@
-//! A language model is a world: its weights are pixels, its pixels are tiles on an infinite map, and the
-//! textures that are drawn are what the forward pass reads.
+//! A language model is a world: its weights are pixels, its pixels are tiles on an infinite map,
+//! and the textures that are drawn are what the forward pass reads.
 //!
-//! Follow a byte from the disk to the screen; each floor uses only those above it in this list, which
-//! `tests/floors.rs` holds:
+//! Follow a byte from the disk to the screen; each floor uses only those above it in this list,
+//! which `tests/house/floors.rs` holds:
 //!
-//! - [`names`], [`size`], [`words`], [`terminal`], [`memory`], [`folders`], [`files`]: what a misspelt
-//!   name may mean, bytes as a person writes them, counts in sentences, text from elsewhere made safe
-//!   to show, what the program takes, where the user's things are, and files that are read.
+//! - [`names`], [`size`], [`words`], [`terminal`], [`memory`], [`folders`], [`files`]: what a
+//!   misspelt name may mean, bytes as a person writes them, counts in sentences, text from
+//!   elsewhere made safe to show, what the program takes, where the user's things are, and files
+//!   that are read.
 //! - [`pxi`]: PixelFS, bytes as RGB pixels in a `.pxi` file.
 //! - [`outputs`]: which files may be written.
 //! - [`model`]: PXI-LLM, a model as a `.pxi` file; GGUF in and out; tokenizer and chat template.

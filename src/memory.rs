@@ -1,12 +1,14 @@
-//! How much memory the program has, as the system accounts for it. Where the system does not tell, there is `None`.
+//! How much memory the program has, as the system accounts for it. Where the system does not tell,
+//! there is `None`.
 
 /// The most bytes that lay in memory at once since the program began.
 pub fn peak_in_bytes() -> Option<u64> {
     field(&status()?, "VmHWM")
 }
 
-/// Bytes in memory now that no file stands behind: what the program itself asked for, and the textures and buffers of a software adapter. Pages of
-/// mapped files are not among them: the system takes these back as it likes.
+/// Bytes in memory now that no file stands behind: what the program itself asked for, and the
+/// textures and buffers of a software adapter. Pages of mapped files are not among them: the system
+/// takes these back as it likes.
 pub fn own_in_bytes() -> Option<u64> {
     let status = status()?;
     Some(field(&status, "RssAnon")? + field(&status, "RssShmem")?)

@@ -1,13 +1,15 @@
 //! What somebody may have meant who has misspelt a name.
 
-/// The nearest of some names to one that is none of them, if it is near enough to be what was meant.
+/// The nearest of some names to one that is none of them, if it is near enough to be what was
+/// meant.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = name.to_lowercase();
     // A third of the letters may be others; of a short name, one.
     let most = (name.chars().count() / 3).max(1);
     // Names whose lengths differ by more are further apart, and comparing long ones is slow.
-    let known =
-        known.into_iter().filter(|known| known.chars().count().abs_diff(name.chars().count()) <= most);
+    let known = known
+        .into_iter()
+        .filter(|known| known.chars().count().abs_diff(name.chars().count()) <= most);
     let distance = |known: &str| strsim::damerau_levenshtein(&lower, &known.to_lowercase());
     let best = known.map(|known| (distance(known), known)).min()?;
     (best.0 <= most).then_some(best.1)

@@ -110,8 +110,8 @@ const BINARY: [&str; 37] = [
 
 /// Endings of formats that are text.
 const TEXT: [&str; 20] = [
-    "txt", "md", "json", "jsonl", "ndjson", "csv", "tsv", "ron", "toml", "yaml", "yml", "xml", "html", "svg",
-    "wgsl", "rs", "py", "sh", "log", "c",
+    "txt", "md", "json", "jsonl", "ndjson", "csv", "tsv", "ron", "toml", "yaml", "yml", "xml",
+    "html", "svg", "wgsl", "rs", "py", "sh", "log", "c",
 ];
 
 impl Format {
@@ -130,7 +130,10 @@ impl Format {
         match self {
             Self::Bytes => false,
             Self::Text => BINARY.contains(&ending),
-            _ => self.ending() != Some(ending) && (BINARY.contains(&ending) || TEXT.contains(&ending)),
+            _ => {
+                self.ending() != Some(ending)
+                    && (BINARY.contains(&ending) || TEXT.contains(&ending))
+            }
         }
     }
 }

@@ -19,7 +19,8 @@ impl FromStr for MemorySize {
     fn from_str(text: &str) -> Result<Self, NoMemorySize> {
         let wrong = || NoMemorySize(text.to_owned());
         let trimmed = text.trim();
-        let digits = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
+        let digits =
+            trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
         let (number, unit) = trimmed.split_at(digits);
         let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
             "" | "b" => 1,
@@ -52,7 +53,11 @@ impl fmt::Display for MemorySize {
             }
             (value, unit) = (value / 1024.0, larger);
         }
-        if value.fract() == 0.0 { write!(f, "{value} {unit}") } else { write!(f, "{value:.1} {unit}") }
+        if value.fract() == 0.0 {
+            write!(f, "{value} {unit}")
+        } else {
+            write!(f, "{value:.1} {unit}")
+        }
     }
 }
 
@@ -74,7 +79,9 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(MemorySize(bytes)), "{text}");
         }
-        for text in ["", "M", "-1", "1X", "1e9", "1.2.3M", "99999999999999999999", "20000000T", "NaN"] {
+        for text in
+            ["", "M", "-1", "1X", "1e9", "1.2.3M", "99999999999999999999", "20000000T", "NaN"]
+        {
             assert!(text.parse::<MemorySize>().is_err(), "{text}");
         }
     }

@@ -1,9 +1,9 @@
-//! Text from elsewhere on its way to a terminal: models, files, mods, requests and answers hold what strangers
-//! wrote, and a terminal obeys control characters.
+//! Text from elsewhere on its way to a terminal: models, files, mods, requests and answers hold
+//! what strangers wrote, and a terminal obeys control characters.
 //!
-//! In: any text. Out: the same text with every character that a terminal would obey, or that would reorder what a
-//! person reads, written out as `\x1b` or `\u{202e}`. [`Terminal`] is the one writer through which it goes: JSON, files
-//! and pipes get the bytes as they are.
+//! In: any text. Out: the same text with every character that a terminal would obey, or that would
+//! reorder what a person reads, written out as `\x1b` or `\u{202e}`. [`Terminal`] is the one writer
+//! through which it goes: JSON, files and pipes get the bytes as they are.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
@@ -18,9 +18,11 @@ pub fn lines(text: &str) -> Cow<'_, str> {
     escape(text, |letter| is_unsafe(letter) && !matches!(letter, '\n' | '\t'))
 }
 
-/// Whether a terminal would obey the character, or show what follows in another direction or not at all.
+/// Whether a terminal would obey the character, or show what follows in another direction or not at
+/// all.
 pub fn is_unsafe(letter: char) -> bool {
-    // C0, DEL and C1; embeddings, overrides and isolates; the marks of a direction; line and paragraph separators.
+    // C0, DEL and C1; embeddings, overrides and isolates; the marks of a direction; line and
+    // paragraph separators.
     letter.is_control()
         || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -35,7 +37,8 @@ pub enum Escapes {
     Json,
 }
 
-/// The writer that everything for people goes through: a terminal gets [`lines`] of it, and a pipe or a file the bytes.
+/// The writer that everything for people goes through: a terminal gets [`lines`] of it, and a pipe
+/// or a file the bytes.
 ///
 /// Characters may be cut in two between writes. Bytes that are no UTF-8 are written out too.
 #[derive(Debug)]
@@ -148,8 +151,8 @@ impl<W: Write> Drop for Terminal<W> {
     }
 }
 
-/// A program and its arguments as a JSON list of words, in ASCII alone: it can be read in one way only, and no letter
-/// looks like another one.
+/// A program and its arguments as a JSON list of words, in ASCII alone: it can be read in one way
+/// only, and no letter looks like another one.
 pub fn command(words: &[String]) -> String {
     let text = serde_json::to_string(words).unwrap_or_default();
     let mut out = String::with_capacity(text.len());
@@ -238,7 +241,8 @@ mod tests {
     #[test]
     fn json_on_a_terminal_stays_json() {
         let value = serde_json::json!({"a": "\u{202e}\u{9b}\u{7f}é\n"});
-        let shown = shown(&[serde_json::to_string(&value).unwrap().as_bytes()], true, Escapes::Json);
+        let shown =
+            shown(&[serde_json::to_string(&value).unwrap().as_bytes()], true, Escapes::Json);
         assert_eq!(serde_json::from_slice::<serde_json::Value>(&shown).unwrap(), value);
         assert!(!String::from_utf8(shown).unwrap().contains(is_unsafe));
     }
@@ -255,14 +259,20 @@ mod tests {
 
     #[test]
     fn a_command_is_read_in_one_way_only() {
-        let line = |words: &[&str]| command(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
+        let line = |words: &[&str]| {
+            command(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>())
+        };
         assert_eq!(line(&["sh", "-c", "a \"b\""]), r#"["sh","-c","a \"b\""]"#);
-        let odd = ["\u{1b}[2K\rdf", "\u{202e}", "a\u{200b}", "\u{430}", "\u{1f600}", "\u{7f}", "\\u0061"];
+        let odd =
+            ["\u{1b}[2K\rdf", "\u{202e}", "a\u{200b}", "\u{430}", "\u{1f600}", "\u{7f}", "\\u0061"];
         let shown = line(&odd);
         assert!(shown.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{shown}");
         assert_eq!(serde_json::from_str::<Vec<String>>(&shown).unwrap(), odd);
         assert!(
-            is_plain_word("a-b.c_1") && !is_plain_word("-a") && !is_plain_word("a b") && !is_plain_word("")
+            is_plain_word("a-b.c_1")
+                && !is_plain_word("-a")
+                && !is_plain_word("a b")
+                && !is_plain_word("")
         );
     }
 }

@@ -20,7 +20,8 @@ mod tests {
 
     #[test]
     fn one_thing_is_no_plural() {
-        let texts = [0_u32, 1, 2].map(|n| format!("{} {}", counted(n, "tile"), one_or_more(n, "is", "are")));
+        let texts = [0_u32, 1, 2]
+            .map(|n| format!("{} {}", counted(n, "tile"), one_or_more(n, "is", "are")));
         assert_eq!(texts, ["0 tiles are", "1 tile is", "2 tiles are"]);
     }
 }

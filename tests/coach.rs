@@ -1,4 +1,5 @@
-//! The coach: the queue under random histories, its file under `kill -9`, bad plans and reviewers, and the program.
+//! The coach: the queue under random histories, its file under `kill -9`, bad plans and reviewers,
+//! and the program.
 #![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use std::process::{Command as Process, Stdio};
@@ -11,7 +12,8 @@ use jiff::Zoned;
 use pixel_llm::coach::work::process::{self, ProcessError};
 use pixel_llm::coach::work::{ModelContext, PauseToken, SURVEY_TEXT, WorkError};
 use pixel_llm::coach::{
-    Action, Agent, Check, Phase, Queue, Report, Status, Store, Subject, Task, TaskId, Verdict, Worker, plan,
+    Action, Agent, Check, Phase, Queue, Report, Status, Store, Subject, Task, TaskId, Verdict,
+    Worker, plan,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -37,8 +39,13 @@ fn queue(shape: &[(u8, u8, u8)], now: &Zoned) -> Queue {
         task
     };
     let phase = |number| Phase { number, name: "p".into(), description: String::new() };
-    Queue::new("test", vec![phase(1), phase(2)], Vec::new(), shape.iter().enumerate().map(task).collect())
-        .unwrap()
+    Queue::new(
+        "test",
+        vec![phase(1), phase(2)],
+        Vec::new(),
+        shape.iter().enumerate().map(task).collect(),
+    )
+    .unwrap()
 }
 
 proptest! {
@@ -72,8 +79,8 @@ proptest! {
                 }
             };
             for (old, new) in before.tasks().iter().zip(queue.tasks()) {
-                // One step may be two changes: a person's word begins and completes, and what is tried again may still be in the way
-                // of something.
+                // One step may be two changes: a person's word begins and completes, and what is
+                // tried again may still be in the way of something.
                 let by_person = what == 7 && old.status == Status::Pending && new.status == Status::Completed;
                 let retried = what == 6 && old.status == Status::Failed && new.status == Status::Blocked;
                 prop_assert!(
@@ -136,12 +143,20 @@ fn killed_at_any_moment_nothing_acknowledged_is_lost_and_nothing_is_stuck() {
         // What another process was told is done stays done.
         let name: TaskId = format!("round-{round}").parse().unwrap();
         let title = format!("question {round}");
-        let task = Task::new(name.clone(), &title, Action::AskPerson { question: "?".into() }, &Zoned::now());
+        let task = Task::new(
+            name.clone(),
+            &title,
+            Action::AskPerson { question: "?".into() },
+            &Zoned::now(),
+        );
         store.change(|queue| queue.add(task, &Zoned::now())).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
         let queue = store.read().unwrap();
-        assert!(queue.tasks().iter().all(|task| task.status != Status::InProgress), "round {round}");
+        assert!(
+            queue.tasks().iter().all(|task| task.status != Status::InProgress),
+            "round {round}"
+        );
         // What the killed process said is completed, is.
         let said = std::fs::read_to_string(&said).unwrap();
         for task in queue.tasks() {
@@ -155,14 +170,20 @@ fn killed_at_any_moment_nothing_acknowledged_is_lost_and_nothing_is_stuck() {
         for id in &acknowledged {
             assert_eq!(queue.task(id).unwrap().status, Status::Completed, "round {round}: {id}");
         }
-        (0..=round).for_each(|n| assert!(queue.task(&format!("round-{n}").parse().unwrap()).is_ok()));
+        (0..=round)
+            .for_each(|n| assert!(queue.task(&format!("round-{n}").parse().unwrap()).is_ok()));
     }
-    assert!(acknowledged.len() > 3, "the processes were killed before they did anything: {acknowledged:?}");
+    assert!(
+        acknowledged.len() > 3,
+        "the processes were killed before they did anything: {acknowledged:?}"
+    );
 }
 
 /// A plan of one task in one phase, with what else a plan has.
 fn plan_of(task: &str, commands: &str) -> String {
-    format!("Plan(name: \"p\", phases: [Phase(name: \"a\", tasks: [{task}])], commands: [{commands}])")
+    format!(
+        "Plan(name: \"p\", phases: [Phase(name: \"a\", tasks: [{task}])], commands: [{commands}])"
+    )
 }
 
 #[cfg(unix)]
@@ -173,7 +194,8 @@ fn a_command_runs_only_once_the_user_has_allowed_exactly_its_line() {
         ["coach.json", "c.plan.ron", "marker", "other"].map(|name| folder.path().join(name));
     let write = |file: &std::path::Path| {
         let task = "Task(id: \"t\", title: \"x\", action: command(name: \"mark\"), priority: 5)";
-        let command = format!("Command(name: \"mark\", line: [\"touch\", {:?}])", file.display().to_string());
+        let command =
+            format!("Command(name: \"mark\", line: [\"touch\", {:?}])", file.display().to_string());
         std::fs::write(&plan, plan_of(task, &command)).unwrap();
     };
     let settings = folder.path().join("settings");
@@ -190,8 +212,11 @@ fn a_command_runs_only_once_the_user_has_allowed_exactly_its_line() {
     // A queue that brings its own leave is none.
     let text = std::fs::read_to_string(&queue).unwrap();
     assert!(!text.contains("allowed"), "{text}");
-    std::fs::write(&queue, text.replace("\"name\": \"mark\"", "\"name\": \"mark\", \"allowed\": true"))
-        .unwrap();
+    std::fs::write(
+        &queue,
+        text.replace("\"name\": \"mark\"", "\"name\": \"mark\", \"allowed\": true"),
+    )
+    .unwrap();
     pixel_llm(&queue, &["run"]).env("PIXEL_LLM_CONFIG", &settings).assert().code(2);
     assert!(!marker.exists());
     std::fs::write(&queue, text).unwrap();
@@ -218,7 +243,8 @@ fn a_command_runs_only_once_the_user_has_allowed_exactly_its_line() {
     assert!(!marker.exists());
 }
 
-/// Runs a task that is written by the model and judged by a reviewer of this line; the task as it is then.
+/// Runs a task that is written by the model and judged by a reviewer of this line; the task as it
+/// is then.
 #[cfg(unix)]
 fn reviewed_by(line: &str) -> Value {
     let folder = tempfile::tempdir().unwrap();
@@ -226,14 +252,16 @@ fn reviewed_by(line: &str) -> Value {
     for name in ["agents", "coach"] {
         std::fs::create_dir_all(assets.join(name)).unwrap();
     }
-    let reviewer = format!("Reviewer(name: \"judge\", line: {line}, seconds: 1, max_reply_bytes: 1000)");
+    let reviewer =
+        format!("Reviewer(name: \"judge\", line: {line}, seconds: 1, max_reply_bytes: 1000)");
     std::fs::write(assets.join("agents/gemini.reviewer.ron"), reviewer).unwrap();
     let task = "Task(id: \"t\", title: \"x\", action: generate(prompt: \"Once\", max_tokens: 4), priority: 5, reviewer: gemini)";
     std::fs::write(assets.join("coach/default.plan.ron"), plan_of(task, "")).unwrap();
     let queue = folder.path().join("coach.json");
     let mut command = pixel_llm(&queue, &["run", "--json"]);
     let start = Instant::now();
-    let found = command.arg("--assets").arg(&assets).timeout(Duration::from_secs(60)).assert().success();
+    let found =
+        command.arg("--assets").arg(&assets).timeout(Duration::from_secs(60)).assert().success();
     assert!(start.elapsed() < Duration::from_secs(50), "{line} is not cut off");
     let queue: Value = serde_json::from_slice(&found.get_output().stdout).unwrap();
     queue["tasks"][0].clone()
@@ -255,7 +283,11 @@ fn a_reviewer_that_hangs_floods_or_talks_nonsense_is_recorded_and_the_task_goes_
         assert_eq!(noted.len(), 3, "{line}: {history:#?}");
         let back = noted.iter().filter(|event| event["status"] == "pending").count();
         assert_eq!(back, 2, "{line}: it is done again until the last round");
-        assert_eq!((&task["status"], &task["needs_person"]), (&"review".into(), &true.into()), "{line}");
+        assert_eq!(
+            (&task["status"], &task["needs_person"]),
+            (&"review".into(), &true.into()),
+            "{line}"
+        );
         assert!(task["waiting"].as_str().unwrap().contains("a person"), "{line}: {task:#}");
     }
 }
@@ -318,7 +350,8 @@ fn bad_plans_are_refused_with_place_and_hint() {
         ("priority: 5)", "priority: 5, dependencies: [\"two\"])", "p.ron:", "wait for each other"),
         ("priority: 5)", "priority: 11)", "p.ron:2:", "from 1 to 10"),
     ] {
-        let error = plan::parse("p.ron", &good.replacen(from, to, 1), &now).unwrap_err().to_string();
+        let error =
+            plan::parse("p.ron", &good.replacen(from, to, 1), &now).unwrap_err().to_string();
         assert!(error.starts_with(line) && error.contains(hint), "{to}: {error}");
     }
 }
@@ -346,7 +379,9 @@ fn the_demonstration_finishes_three_phases() {
     let mut command = Command::cargo_bin("pixel-llm").unwrap();
     let found = command.args(["coach", "demo", "--json"]).assert().success();
     let queue: Value = serde_json::from_slice(&found.get_output().stdout).unwrap();
-    for task in queue["tasks"].as_array().unwrap().iter().filter(|task| task["phase"].as_u64() <= Some(3)) {
+    for task in
+        queue["tasks"].as_array().unwrap().iter().filter(|task| task["phase"].as_u64() <= Some(3))
+    {
         assert_eq!(task["status"], "completed", "{task:#}");
     }
     assert!(start.elapsed() < Duration::from_secs(120));
@@ -357,7 +392,10 @@ fn every_action_on_the_model_measures_something_and_leaves_the_files_that_it_nam
     let folder = tempfile::tempdir().unwrap();
     let gate = Arc::new(PauseToken::default());
     let model = pixel_llm::app::kinds::assets().default_model().unwrap();
-    let shop = ModelContext::new(model, folder.path(), Arc::clone(&gate)).unwrap().with_threads(1).unwrap();
+    let shop = ModelContext::new(model, folder.path(), Arc::clone(&gate))
+        .unwrap()
+        .with_threads(1)
+        .unwrap();
     let prompts = || vec!["Once upon a time".to_owned(), "The map".to_owned()];
     let table = [
         (Action::VerifyTiles, "tiles"),
@@ -380,7 +418,10 @@ fn every_action_on_the_model_measures_something_and_leaves_the_files_that_it_nam
             assert!(size > 0, "{action}: {file} is empty");
         }
         if let Action::Ablate { .. } = action {
-            assert_eq!(report.figures["loss"], report.figures["loss_unmuted"], "the head speaks again");
+            assert_eq!(
+                report.figures["loss"], report.figures["loss_unmuted"],
+                "the head speaks again"
+            );
         }
     }
     for wrong in [Action::Ablate { layer: 99, head: 0 }, Action::WarmUp { layer: Some(99) }] {
@@ -430,9 +471,12 @@ fn work_waits_at_its_next_step_while_it_is_held_and_ends_there_when_cancelled() 
 fn the_survey_is_what_muting_by_hand_gives() {
     let folder = tempfile::tempdir().unwrap();
     let gate = Arc::new(PauseToken::default());
-    let shop =
-        ModelContext::new(pixel_llm::app::kinds::assets().default_model().unwrap(), folder.path(), gate)
-            .unwrap();
+    let shop = ModelContext::new(
+        pixel_llm::app::kinds::assets().default_model().unwrap(),
+        folder.path(),
+        gate,
+    )
+    .unwrap();
     shop.perform(&Action::SurveyHeads, &mut |_| ()).unwrap();
     let text = std::fs::read_to_string(folder.path().join("head-importance.json")).unwrap();
     let survey: Value = serde_json::from_str(&text).unwrap();
@@ -473,7 +517,9 @@ fn the_survey_is_what_muting_by_hand_gives() {
 fn logprobs(value: &Value) -> Vec<f64> {
     fn find(value: &Value) -> Option<&Value> {
         match value {
-            Value::Object(fields) => fields.get("prompt_logprobs").or_else(|| fields.values().find_map(find)),
+            Value::Object(fields) => {
+                fields.get("prompt_logprobs").or_else(|| fields.values().find_map(find))
+            }
             Value::Array(values) => values.iter().find_map(find),
             _ => None,
         }

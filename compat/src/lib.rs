@@ -1,13 +1,13 @@
-//! Lets [big-brain](https://crates.io/crates/big-brain) 0.22, written for Bevy 0.15, compile unmodified on the
-//! Bevy that this workspace uses.
+//! Lets [big-brain](https://crates.io/crates/big-brain) 0.22, written for Bevy 0.15, compile
+//! unmodified on the Bevy that this workspace uses.
 //!
-//! The crate is named `bevy` and calls itself 0.15.99, so that `[patch.crates-io]` in the workspace gives it to
-//! big-brain in the place of Bevy 0.15. It is today's Bevy under its own name, with the few things put back that
-//! big-brain uses and that have since been renamed, moved or given another return type. Both sides therefore
-//! share one `World`, one `App` and one set of components.
+//! The crate is named `bevy` and calls itself 0.15.99, so that `[patch.crates-io]` in the workspace
+//! gives it to big-brain in the place of Bevy 0.15. It is today's Bevy under its own name, with the
+//! few things put back that big-brain uses and that have since been renamed, moved or given another
+//! return type. Both sides therefore share one `World`, one `App` and one set of components.
 //!
-//! It also gives the rest of the workspace the one type it must name to implement big-brain's builder traits by
-//! hand: [`Commands`].
+//! It also gives the rest of the workspace the one type it must name to implement big-brain's
+//! builder traits by hand: [`Commands`].
 //!
 //! This crate may go when a big-brain on crates.io depends on today's Bevy.
 
@@ -72,8 +72,8 @@ pub trait DespawnRecursiveExt {
 }
 
 impl DespawnRecursiveExt for EntityCommands<'_> {
-    // big-brain may ask for a parent and for its child in one frame; the second request finds nothing to do, and
-    // that is not worth the warning that a plain `despawn` would log.
+    // big-brain may ask for a parent and for its child in one frame; the second request finds
+    // nothing to do, and that is not worth the warning that a plain `despawn` would log.
     fn despawn_recursive(mut self) {
         self.try_despawn();
     }

@@ -1,4 +1,5 @@
-//! Any bytes are a valid GGUF file or a typed error, and metadata that was read is written as it was.
+//! Any bytes are a valid GGUF file or a typed error, and metadata that was read is written as it
+//! was.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! The two tables of a map's folder: an index or a directory that is accepted gives back the bytes it was read
-//! from, and everything it names is on the plane.
+//! The two tables of a map's folder: an index or a directory that is accepted gives back the bytes
+//! it was read from, and everything it names is on the plane.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

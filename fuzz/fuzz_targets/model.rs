@@ -1,5 +1,5 @@
-//! PXI-LLM files: the head is parsed as it is, then again with its checksums made right, so that the rules behind them are
-//! reached; every tile of a head that holds is decoded.
+//! PXI-LLM files: the head is parsed as it is, then again with its checksums made right, so that
+//! the rules behind them are reached; every tile of a head that holds is decoded.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

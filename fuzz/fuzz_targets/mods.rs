@@ -1,4 +1,5 @@
-//! Mods: any text as manifest, as a content of each kind and as a patch; any bytes as an archive. What is accepted must decode again alike.
+//! Mods: any text as manifest, as a content of each kind and as a patch; any bytes as an archive.
+//! What is accepted must decode again alike.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,5 @@
-//! A whole `.pxi` file: what is accepted must decode to what its header says, in every way of reading it.
+//! A whole `.pxi` file: what is accepted must decode to what its header says, in every way of
+//! reading it.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,6 @@
-// Query heads over the keys and values of their sequence: HEADS heads that share a KV head, online softmax over eight
-// positions at a time. For scores a lane is a position, for values some of the dimensions.
+// Query heads over the keys and values of their sequence: HEADS heads that share a KV head, online
+// softmax over eight positions at a time. For scores a lane is a position, for values some of the
+// dimensions.
 #define_import_path pixel_llm::phases::attend
 #import pixel_llm::types::AttendParams
 #import pixel_llm::lanes::{shuffle, lane_sum, lane_max, broadcast}
@@ -11,7 +12,8 @@ const HEADS: u32 = #{HEADS}u;
 const QUADS: u32 = #{HEAD_SIZE}u / 4u;
 const QUADS_PER_LANE: u32 = (QUADS + 7u) / 8u;
 
-// Eight quads of keys from `i` on; one past the head's end counts for nothing, since the query is zero there.
+// Eight quads of keys from `i` on; one past the head's end counts for nothing, since the query is
+// zero there.
 fn eight_keys(row: u32, quads: u32, head: u32, i: u32) -> array<vec4<f32>, 8> {
     let end = QUADS - 1u;
     return array<vec4<f32>, 8>(

@@ -1,5 +1,5 @@
-// The norm of the residual stream times 64 rows of the query, key and value matrices, or of those of them from
-// FIRST_PART to LAST_PART, which share an encoding.
+// The norm of the residual stream times 64 rows of the query, key and value matrices, or of those
+// of them from FIRST_PART to LAST_PART, which share an encoding.
 #define_import_path pixel_llm::phases::qkv
 #import pixel_llm::types::QkvParams
 #import pixel_llm::activations::{places, set_quad, inverse_rms}

@@ -1,4 +1,5 @@
-// What follows the products of query, key and value for one head: bias, norm, RoPE. Keys and values go to the cache.
+// What follows the products of query, key and value for one head: bias, norm, RoPE. Keys and values
+// go to the cache.
 #define_import_path pixel_llm::phases::rotate
 #import pixel_llm::types::QkvParams
 #import pixel_llm::lanes::lane_sum

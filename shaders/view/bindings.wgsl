@@ -1,15 +1,18 @@
-// What the drawing of the map is bound to. Shapes: quads and their order as in `world::layout::Quad`.
+// What the drawing of the map is bound to. Shapes: quads and their order as in
+// `world::layout::Quad`.
 #define_import_path pixel_llm::view::bindings
 
-// What a variant draws: quads of one encoding (its GGML type number; 255 is what is flat), in one way of looking at them. Constants and not
-// conditions: the lanes of a software adapter walk through every branch that is compiled.
+// What a variant draws: quads of one encoding (its GGML type number; 255 is what is flat), in one
+// way of looking at them. Constants and not conditions: the lanes of a software adapter walk
+// through every branch that is compiled.
 const ENCODING: u32 = #{ENCODING}u;
 // 0: a cell is a pixel or more. 1: less. 2: far less, and the coarse level is seen. 3: bytes.
 const MODE: u32 = #{MODE}u;
 // Whether the error is shown in the place of the weight.
 const SHOWS_ERROR: bool = #{SHOWS_ERROR};
 
-// What a pixel needs of a quad. It comes with the vertices: the lanes of a software adapter read a storage buffer one after the other.
+// What a pixel needs of a quad. It comes with the vertices: the lanes of a software adapter read a
+// storage buffer one after the other.
 struct Quad {
     // Where the tile begins in the page texture: the layer, then the line; or why it is not there.
     place: u32,
@@ -20,7 +23,8 @@ struct Quad {
 }
 
 struct View {
-    // The cell in the middle of the screen: whole part, then the rest. Differences of whole cells are exact however large the map is.
+    // The cell in the middle of the screen: whole part, then the rest. Differences of whole cells
+    // are exact however large the map is.
     centre: vec2<i32>,
     rest: vec2<f32>,
     // The screen in pixels.
@@ -43,7 +47,8 @@ const COARSE_ACROSS: u32 = 8192u;
 
 @group(0) @binding(0) var pages: texture_2d_array<u32>;
 @group(0) @binding(1) var<storage, read> tile_place: array<u32>;
-// 64 words per tile: mean and spread of an eighth by an eighth as two halves, rows first; tile after tile in lines of COARSE_ACROSS words.
+// 64 words per tile: mean and spread of an eighth by an eighth as two halves, rows first; tile
+// after tile in lines of COARSE_ACROSS words.
 @group(0) @binding(2) var coarse: texture_2d<u32>;
 // Weights from the most negative to the most positive, 255 and a spare one; then 256 of the error.
 @group(0) @binding(3) var<uniform> palette: array<vec4<f32>, 512>;

@@ -2,7 +2,8 @@
 #define_import_path pixel_llm::view::bytes
 #import pixel_llm::view::bindings::{pages, Quad}
 
-// Instead of a place, where tiles are streamed: not there, or not what its checksum says. As in `residency::upload`.
+// Instead of a place, where tiles are streamed: not there, or not what its checksum says. As in
+// `residency::upload`.
 const ABSENT: u32 = 0xFFFFFFFFu;
 const DAMAGED: u32 = 0xFFFFFFFEu;
 

@@ -37,7 +37,8 @@ fn between(q: Quad, place: vec2<f32>, cells_per_pixel: f32) -> Seen {
     return all;
 }
 
-// In which eighth of so many cells a cell is. As floats, which are exact here: lanes divide whole numbers one after the other.
+// In which eighth of so many cells a cell is. As floats, which are exact here: lanes divide whole
+// numbers one after the other.
 fn eighth(cell: u32, cells: u32) -> u32 {
     return u32((f32(cell * 8u) + 0.5) / f32(cells));
 }

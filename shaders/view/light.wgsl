@@ -1,4 +1,5 @@
-// Draws light over the map: triangles of colours, which are added to it or laid over it as their alpha says.
+// Draws light over the map: triangles of colours, which are added to it or laid over it as their
+// alpha says.
 
 struct Corner {
     @builtin(position) position: vec4<f32>,

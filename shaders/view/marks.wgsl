@@ -1,8 +1,10 @@
-// What is drawn over the weights: a hairline between cells that are large, and the state of the quad.
+// What is drawn over the weights: a hairline between cells that are large, and the state of the
+// quad.
 #define_import_path pixel_llm::view::marks
 #import pixel_llm::view::bindings::{view, Quad}
 
-// A tile whose bytes do not match its checksum: crossed lines on black, whatever it looks like from afar.
+// A tile whose bytes do not match its checksum: crossed lines on black, whatever it looks like from
+// afar.
 fn damaged(on_screen: vec2<f32>) -> vec3<f32> {
     let along = fract(vec2<f32>(on_screen.x + on_screen.y, on_screen.x - on_screen.y) / 12.0);
     return select(vec3<f32>(0.02, 0.0, 0.0), vec3<f32>(0.9, 0.02, 0.02), min(along.x, along.y) < 0.18);

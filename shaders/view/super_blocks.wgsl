@@ -4,7 +4,8 @@
 #import pixel_llm::view::bytes::{texel, byte_of, half_of}
 #import pixel_llm::k_scales::scale_and_minimum
 
-// Weight `i` of the 32 of group `c`, in a row group of `n` groups that begins at line `top`; `x` is the row's texel.
+// Weight `i` of the 32 of group `c`, in a row group of `n` groups that begins at line `top`; `x` is
+// the row's texel.
 fn super_weight(q: Quad, encoding: u32, top: u32, x: u32, c: u32, i: u32, n: u32) -> vec2<f32> {
     let block = c >> 3u;
     let half = i >> 4u;

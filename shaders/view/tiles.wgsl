@@ -1,5 +1,6 @@
-// Draws the map: one quad per tile and plot. Near, each cell is decoded from the page texture that the kernels read; far, a tile is its
-// coarse level; between them, four weights stand for the cells under a pixel.
+// Draws the map: one quad per tile and plot. Near, each cell is decoded from the page texture that
+// the kernels read; far, a tile is its coarse level; between them, four weights stand for the cells
+// under a pixel.
 #import pixel_llm::view::bindings::{tile_place, view, Quad, ENCODING, MODE, SHOWS_ERROR}
 #import pixel_llm::view::bytes::{pixel_at, ABSENT, DAMAGED}
 #import pixel_llm::view::colour::colour_of
@@ -63,7 +64,8 @@ fn tiles(in: Corner) -> @location(0) vec4<f32> {
     var colour = vec3<f32>(0.0);
     if MODE == 3u {
         let pixel = pixel_at(q, weight_at(q, cell).offset);
-        // The target turns linear light into sRGB again, so that the bytes on the screen are those of the file.
+        // The target turns linear light into sRGB again, so that the bytes on the screen are those
+        // of the file.
         colour = select(pow((pixel + 0.055) / 1.055, vec3<f32>(2.4)), pixel / 12.92, pixel <= vec3<f32>(0.04045));
     } else if MODE == 0u {
         colour = colour_of(near(q, cell));
@@ -71,7 +73,8 @@ fn tiles(in: Corner) -> @location(0) vec4<f32> {
         let wide = 1.0 / view.scale;
         colour = colour_of(between(q, in.cell, wide));
         if !SHOWS_ERROR {
-            // From eight cells a pixel on, four weights say less than the coarse level does; it fades in before.
+            // From eight cells a pixel on, four weights say less than the coarse level does; it
+            // fades in before.
             colour = mix(colour, colour_of(far(q, cell)), clamp((wide - 5.0) / 5.0, 0.0, 1.0) * view.coarse);
         }
     } else {

@@ -1,4 +1,5 @@
-// One weight of a tile, decoded where it lies: its value, the step of its block, and the byte of the tile where its code begins.
+// One weight of a tile, decoded where it lies: its value, the step of its block, and the byte of
+// the tile where its code begins.
 #define_import_path pixel_llm::view::weight
 #import pixel_llm::view::bindings::{ENCODING, Quad}
 #import pixel_llm::view::bytes::{texel, byte_of, half_of}

@@ -1,7 +1,8 @@
 //! The board: every job, who has it, and which can be taken. Pure.
 //!
-//! In: jobs, in an order in which each comes after what it depends on. Out: short lists for agents that look for work. A job is one agent's
-//! at a time, and done once. [`crate::coach::Queue`] is what lasts; the board is what a thousand agents can ask in every tick.
+//! In: jobs, in an order in which each comes after what it depends on. Out: short lists for agents
+//! that look for work. A job is one agent's at a time, and done once. [`crate::coach::Queue`] is
+//! what lasts; the board is what a thousand agents can ask in every tick.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -69,10 +70,14 @@ impl Board {
     /// Adds a job.
     ///
     /// # Errors
-    /// It depends on one that does not come before it, its place is no number, or there are too many.
+    /// It depends on one that does not come before it, its place is no number, or there are too
+    /// many.
     pub fn push(&mut self, job: Job, tick: u64) -> Result<JobId, AgentsError> {
         let waits = job.after.iter().filter(|&&before| {
-            !matches!(self.entries.get(before.0 as usize), Some(Entry { state: JobState::Done, .. }))
+            !matches!(
+                self.entries.get(before.0 as usize),
+                Some(Entry { state: JobState::Done, .. })
+            )
         });
         let state = match waits.count() as u32 {
             0 => JobState::Ready,
@@ -175,7 +180,8 @@ impl Board {
         self.open
     }
 
-    /// The jobs of a craft that are worth a thought from a place: a few of the most urgent, the oldest and the nearest.
+    /// The jobs of a craft that are worth a thought from a place: a few of the most urgent, the
+    /// oldest and the nearest.
     pub fn shortlist(&self, craft: usize, from: Place, list: &mut Vec<JobId>) {
         if let Some(ready) = self.ready.get(craft) {
             ready.shortlist(from, list);
@@ -202,7 +208,8 @@ impl Board {
         *left
     }
 
-    /// The jobs that came or changed their state since this was last asked; some may be named twice.
+    /// The jobs that came or changed their state since this was last asked; some may be named
+    /// twice.
     pub fn take_changes(&mut self) -> Vec<JobId> {
         std::mem::take(&mut self.changed)
     }
@@ -241,7 +248,8 @@ impl Board {
         freed
     }
 
-    /// An attempt failed: the job can be taken again from its beginning, or, at its limit, has failed.
+    /// An attempt failed: the job can be taken again from its beginning, or, at its limit, has
+    /// failed.
     ///
     /// # Panics
     /// Nobody has it.
@@ -333,7 +341,10 @@ mod tests {
             assert!(board.take(JobId(0), ANNA));
             board.fail(JobId(0));
         }
-        assert_eq!((board.entry(JobId(0)).state, board.current_phase()), (JobState::Failed, Some(2)));
+        assert_eq!(
+            (board.entry(JobId(0)).state, board.current_phase()),
+            (JobState::Failed, Some(2))
+        );
     }
 
     #[test]
@@ -356,7 +367,8 @@ mod tests {
     }
 
     proptest! {
-        /// The three orders and the states never tell different stories, and a short list has the best of each order.
+        /// The three orders and the states never tell different stories, and a short list has the
+        /// best of each order.
         #[test]
         fn the_index_follows_the_states(
             kinds in prop::collection::vec((1u8..=10, 0i32..4000, 0u32..3), 1..80),

@@ -1,4 +1,5 @@
-//! An agent as an entity: what it is, where it is, what it does and why. All of it is for others to read and draw.
+//! An agent as an entity: what it is, where it is, what it does and why. All of it is for others to
+//! read and draw.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::think::{CompletedJob, Considered, Thinker};
 use super::{AgentId, Board, JobId, JobState, Place, Profile, think};
 
-/// An agent. Beside it are [`Place`], [`Energy`], [`Memory`], [`Activity`], [`Doing`] and [`Thoughts`].
+/// An agent. Beside it are [`Place`], [`Energy`], [`Memory`], [`Activity`], [`Doing`] and
+/// [`Thoughts`].
 #[derive(Component, Debug, Clone)]
 #[require(Place, Energy, Memory, Activity, Doing, Thoughts)]
 pub struct Agent {
@@ -36,8 +38,19 @@ impl Agent {
         }
     }
 
-    pub(super) fn thinker<'a>(&'a self, place: Place, energy: &Energy, memory: &'a Memory) -> Thinker<'a> {
-        Thinker { profile: &self.profile, levels: &self.levels, memory: &memory.0, place, energy: energy.0 }
+    pub(super) fn thinker<'a>(
+        &'a self,
+        place: Place,
+        energy: &Energy,
+        memory: &'a Memory,
+    ) -> Thinker<'a> {
+        Thinker {
+            profile: &self.profile,
+            levels: &self.levels,
+            memory: &memory.0,
+            place,
+            energy: energy.0,
+        }
     }
 }
 

@@ -48,7 +48,8 @@ const fn one() -> f32 {
 }
 
 impl Curve {
-    /// The appeal of a circumstance; one outside of 0 to 1 counts as the nearer end, and one that is no number as 0.
+    /// The appeal of a circumstance; one outside of 0 to 1 counts as the nearer end, and one that
+    /// is no number as 0.
     pub fn evaluate(&self, circumstance: f32) -> f32 {
         let x = if circumstance.is_nan() { 0.0 } else { circumstance.clamp(0.0, 1.0) };
         match self {
@@ -92,16 +93,19 @@ impl Curve {
                 unit("midpoint", *midpoint)?;
                 unit("from", *from).and_then(|()| unit("to", *to))
             }
-            Self::Piecewise(points) if points.is_empty() => Err("no points, expected one at least".into()),
+            Self::Piecewise(points) if points.is_empty() => {
+                Err("no points, expected one at least".into())
+            }
             Self::Piecewise(points) => {
                 for &(x, y) in points {
                     unit("x of a point", x)?;
                     unit("y of a point", y)?;
                 }
                 match points.windows(2).find(|pair| pair[0].0 >= pair[1].0) {
-                    Some(pair) => {
-                        Err(format!("points from x = {} to {}, expected a rise", pair[0].0, pair[1].0))
-                    }
+                    Some(pair) => Err(format!(
+                        "points from x = {} to {}, expected a rise",
+                        pair[0].0, pair[1].0
+                    )),
                     None => Ok(()),
                 }
             }
@@ -135,7 +139,11 @@ mod tests {
             (steps, 1.0, 0.9),
         ];
         for (curve, x, y) in table {
-            assert!((curve.evaluate(x) - y).abs() < 1e-6, "{curve:?} at {x}: {}", curve.evaluate(x));
+            assert!(
+                (curve.evaluate(x) - y).abs() < 1e-6,
+                "{curve:?} at {x}: {}",
+                curve.evaluate(x)
+            );
         }
         assert_eq!(Curve::Linear { from: 0.25, to: 1.0 }.evaluate(f32::NAN), 0.25);
     }
@@ -145,7 +153,10 @@ mod tests {
         for (curve, part) in [
             (Curve::Linear { from: -0.1, to: 1.0 }, "from is -0.1"),
             (Curve::Power { exponent: 0.0, from: 0.0, to: 1.0 }, "exponent is 0"),
-            (Curve::Logistic { midpoint: 2.0, steepness: 1.0, from: 0.0, to: 1.0 }, "midpoint is 2"),
+            (
+                Curve::Logistic { midpoint: 2.0, steepness: 1.0, from: 0.0, to: 1.0 },
+                "midpoint is 2",
+            ),
             (Curve::Piecewise(vec![]), "no points"),
             (Curve::Piecewise(vec![(0.5, 0.0), (0.5, 1.0)]), "expected a rise"),
             (Curve::Piecewise(vec![(0.5, f32::NAN)]), "y of a point is NaN"),
@@ -164,9 +175,11 @@ mod tests {
                 from,
                 to
             }),
-            (unit(), -100.0f32..100.0, unit(), unit()).prop_map(|(midpoint, steepness, from, to)| {
-                Curve::Logistic { midpoint, steepness, from, to }
-            }),
+            (unit(), -100.0f32..100.0, unit(), unit()).prop_map(
+                |(midpoint, steepness, from, to)| {
+                    Curve::Logistic { midpoint, steepness, from, to }
+                }
+            ),
         ]
     }
 

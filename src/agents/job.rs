@@ -41,7 +41,12 @@ pub struct Job {
 
 impl Job {
     /// A job of phase 1 and middle priority that anyone with the skill may do.
-    pub fn new(task: impl Into<String>, action: impl Into<String>, place: Place, work: f64) -> Self {
+    pub fn new(
+        task: impl Into<String>,
+        action: impl Into<String>,
+        place: Place,
+        work: f64,
+    ) -> Self {
         Self {
             task: task.into(),
             action: action.into(),

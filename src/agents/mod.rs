@@ -1,10 +1,12 @@
 //! Agents: who does the tasks of the [`coach`](crate::coach), as entities that choose by utility.
 //!
-//! In: kinds of agents ([`Profile`], RON) and jobs, which are tasks with a place and an amount of work, on a [`Board`]. Out: jobs taken, walked
-//! to and done, one agent at a time and each once; for those who watch, every agent's place, activity and scores, and why.
+//! In: kinds of agents ([`Profile`], RON) and jobs, which are tasks with a place and an amount of
+//! work, on a [`Board`]. Out: jobs taken, walked to and done, one agent at a time and each once;
+//! for those who watch, every agent's place, activity and scores, and why.
 //!
-//! What is pure (curves, utility, the board, thoughts) comes first and knows no Bevy. On it stand the entities, their minds (big-brain, through
-//! `compat`) and the [`simulation`] in which all of it advances.
+//! What is pure (curves, utility, the board, thoughts) comes first and knows no Bevy. On it stand
+//! the entities, their minds (big-brain, through `compat`) and the [`simulation`] in which all of
+//! it advances.
 
 mod board;
 pub mod content;

@@ -101,7 +101,9 @@ mod tests {
         assert!(place_of(plan, Some(0), Some(0)).is_some_and(inside));
         assert_eq!(place_of(plan, Some(9999), None), None);
         assert_eq!(place_of(plan, Some(0), Some(9999)), None);
-        assert!((0..model.tile_count()).all(|tile| place_of_tile(&model, tile).is_some_and(inside)));
+        assert!(
+            (0..model.tile_count()).all(|tile| place_of_tile(&model, tile).is_some_and(inside))
+        );
         assert_eq!(place_of_tile(&model, model.tile_count()), None);
     }
 }

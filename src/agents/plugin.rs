@@ -9,7 +9,8 @@ use super::components::{Agent, JobEntities, Roster};
 use super::simulation::{Clock, SimulationRng, Trace};
 use super::{AgentId, Board, Place, Profile, QueueWorkers, queue_workers, systems, thinker};
 
-/// A tick of the world. [`super::simulation::SimulationPlugin`] runs it from the frame's time; a run without a window as fast as it can.
+/// A tick of the world. [`super::simulation::SimulationPlugin`] runs it from the frame's time; a
+/// run without a window as fast as it can.
 #[derive(ScheduleLabel, Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Tick;
 
@@ -30,9 +31,10 @@ pub enum AgentsSystems {
 
 /// Agents on big-brain.
 ///
-/// Adds the schedule [`Tick`] with the sets of [`AgentsSystems`], and the resources [`Board`], [`Roster`], [`JobEntities`], [`Clock`], [`Trace`]
-/// and [`SimulationRng`]. Agents come with [`spawn_agents`], jobs with [`Board::push`]. With a [`super::WorkerPool`] work is real, without it simulated.
-/// Needs nothing, and no GPU.
+/// Adds the schedule [`Tick`] with the sets of [`AgentsSystems`], and the resources [`Board`],
+/// [`Roster`], [`JobEntities`], [`Clock`], [`Trace`] and [`SimulationRng`]. Agents come with
+/// [`spawn_agents`], jobs with [`Board::push`]. With a [`super::WorkerPool`] work is real, without
+/// it simulated. Needs nothing, and no GPU.
 pub struct AgentsPlugin;
 
 impl Plugin for AgentsPlugin {
@@ -44,7 +46,8 @@ impl Plugin for AgentsPlugin {
             .init_resource::<Trace>()
             .init_resource::<SimulationRng>()
             .init_resource::<systems::Attention>();
-        // A tick has no work for two threads, and handing systems to them takes longer than running them.
+        // A tick has no work for two threads, and handing systems to them takes longer than running
+        // them.
         let mut tick = Schedule::new(Tick);
         tick.set_executor(SingleThreadedExecutor::new());
         app.add_schedule(tick);
@@ -66,7 +69,12 @@ impl Plugin for AgentsPlugin {
 }
 
 /// Puts an agent into the world, with the next number.
-pub fn spawn_agent(world: &mut World, profile: &Arc<Profile>, name: String, place: Place) -> Entity {
+pub fn spawn_agent(
+    world: &mut World,
+    profile: &Arc<Profile>,
+    name: String,
+    place: Place,
+) -> Entity {
     let id = AgentId(world.resource::<Roster>().entities().len() as u32);
     let agent = Agent::new(id, name.clone(), profile.clone());
     let bundle = (agent, place, thinker::thinker(world), Name::new(name));
@@ -75,7 +83,8 @@ pub fn spawn_agent(world: &mut World, profile: &Arc<Profile>, name: String, plac
     entity
 }
 
-/// Puts as many agents of each kind into the world as it says, at places over a rectangle from (0, 0) to `size` that the seed decides.
+/// Puts as many agents of each kind into the world as it says, at places over a rectangle from
+/// (0, 0) to `size` that the seed decides.
 pub fn spawn_agents(world: &mut World, profiles: &[Arc<Profile>], size: [f64; 2]) {
     for profile in profiles {
         for number in 1..=profile.count {

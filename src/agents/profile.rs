@@ -80,9 +80,10 @@ impl Profile {
     /// It is no RON, a field is missing or unknown (with line and column), or a value cannot be.
     pub fn parse(file: &str, text: &str) -> Result<Self, AgentsError> {
         // What is there is meant: nobody should have to write Some(...) around it.
-        let options =
-            ron::Options::default().with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME);
-        let profile: Self = options.from_str(text).map_err(|error| AgentsError::syntax(file, &error))?;
+        let options = ron::Options::default()
+            .with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME);
+        let profile: Self =
+            options.from_str(text).map_err(|error| AgentsError::syntax(file, &error))?;
         match profile.problems().into_iter().next() {
             Some((path, problem)) => Err(AgentsError::content(file, format!("{path}: {problem}"))),
             None => Ok(profile),
@@ -101,7 +102,11 @@ impl Profile {
             self.name.chars().all(|letter| letter.is_alphanumeric() || "-_ ".contains(letter));
         let problem = format!("is {:?}, expected letters, digits, '-', '_' and spaces", self.name);
         expect(!self.name.trim().is_empty() && name_is_plain, "name", problem);
-        expect(self.count <= MAX_COUNT, "count", format!("is {}, expected at most {MAX_COUNT}", self.count));
+        expect(
+            self.count <= MAX_COUNT,
+            "count",
+            format!("is {}, expected at most {MAX_COUNT}", self.count),
+        );
         expect(
             self.memory <= MAX_MEMORY,
             "memory",
@@ -113,15 +118,18 @@ impl Profile {
         for (skill, level) in &self.skills {
             let path = format!("skills.{skill}");
             let known = coach::Action::NAMES;
-            let meant =
-                nearest(skill, known).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-            let problem =
-                format!("{skill:?} is no action; expected \"any\" or one of {}{meant}", known.join(", "));
+            let meant = nearest(skill, known)
+                .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+            let problem = format!(
+                "{skill:?} is no action; expected \"any\" or one of {}{meant}",
+                known.join(", ")
+            );
             expect(skill == ANY_SKILL || known.contains(&skill.as_str()), &path, problem);
             let holds = *level > 0.0 && *level <= 1.0;
             expect(holds, &path, format!("is {level}, expected above 0 and at most 1"));
         }
-        let positive = [("speed", self.speed), ("reach", self.reach), ("patience", self.patience as f64)];
+        let positive =
+            [("speed", self.speed), ("reach", self.reach), ("patience", self.patience as f64)];
         for (field, value) in positive {
             let holds = value.is_finite() && value > 0.0;
             expect(holds, field, format!("is {value}, expected a number above 0"));
@@ -150,7 +158,8 @@ impl Profile {
 
     /// Its colour, where it says one.
     pub fn rgb(&self) -> Option<[u8; 3]> {
-        let digits = self.colour.as_deref()?.strip_prefix('#').filter(|digits| digits.len() == 6)?;
+        let digits =
+            self.colour.as_deref()?.strip_prefix('#').filter(|digits| digits.len() == 6)?;
         let number = u32::from_str_radix(digits, 16).ok()?;
         let [_, red, green, blue] = number.to_be_bytes();
         Some([red, green, blue])
@@ -170,7 +179,8 @@ const ANY_SKILL: &str = "any";
 /// Rest with this appeal is above any task.
 const REST_AT_MOST: f32 = 1.0;
 
-/// The kinds of agents of this program, of the mods and of the user's own folder, by their names as contents.
+/// The kinds of agents of this program, of the mods and of the user's own folder, by their names as
+/// contents.
 ///
 /// # Errors
 /// The user's own folder is broken.
@@ -189,9 +199,11 @@ mod tests {
     fn the_built_in_kinds_are_sound_and_cover_every_action_of_theirs() {
         let profiles = load_profiles(&crate::app::kinds::assets()).unwrap();
         assert_eq!(profiles.len(), 4);
-        for action in coach::Action::NAMES.into_iter().filter(|name| !["ask_person", "needs"].contains(name))
+        for action in
+            coach::Action::NAMES.into_iter().filter(|name| !["ask_person", "needs"].contains(name))
         {
-            let able = profiles.iter().any(|profile| profile.level(action, coach::Agent::Auto) > 0.0);
+            let able =
+                profiles.iter().any(|profile| profile.level(action, coach::Agent::Auto) > 0.0);
             assert!(able, "nobody can {action}");
         }
     }
@@ -201,7 +213,11 @@ mod tests {
         use super::super::Situation;
         for profile in load_profiles(&crate::app::kinds::assets()).unwrap() {
             let worst = Situation { skill: 0.5, distance: 1.0, ..Situation::default() };
-            assert!(profile.utility.worth(&worst).score > 0.0, "{} would let tasks starve", profile.name);
+            assert!(
+                profile.utility.worth(&worst).score > 0.0,
+                "{} would let tasks starve",
+                profile.name
+            );
             assert_eq!(profile.utility.worth(&Situation { skill: 0.0, ..worst }).score, 0.0);
         }
     }
@@ -209,10 +225,15 @@ mod tests {
     #[test]
     fn a_misspelt_field_is_refused_with_its_place() {
         let (file, text) = SURVEYOR;
-        let message = Profile::parse(file, &text.replace("patience", "pacience")).unwrap_err().to_string();
-        assert!(message.contains("surveyor.agent.ron:") && message.contains("pacience"), "{message}");
         let message =
-            Profile::parse(file, &text.replace("verify_tiles", "verify_tile")).unwrap_err().to_string();
+            Profile::parse(file, &text.replace("patience", "pacience")).unwrap_err().to_string();
+        assert!(
+            message.contains("surveyor.agent.ron:") && message.contains("pacience"),
+            "{message}"
+        );
+        let message = Profile::parse(file, &text.replace("verify_tiles", "verify_tile"))
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("\"verify_tile\" is no action"), "{message}");
     }
 

@@ -1,7 +1,9 @@
-//! The board of agents beside the coach's queue: what programs can do now is a job, and nothing else is. Pure.
+//! The board of agents beside the coach's queue: what programs can do now is a job, and nothing
+//! else is. Pure.
 //!
-//! In: the queue as it is, and the board. Out: new jobs for tasks that are ready or to be reviewed, and jobs withdrawn that no longer are. The queue
-//! decides: a job is only an offer, and whoever takes it has to begin the task there, which one alone can.
+//! In: the queue as it is, and the board. Out: new jobs for tasks that are ready or to be reviewed,
+//! and jobs withdrawn that no longer are. The queue decides: a job is only an offer, and whoever
+//! takes it has to begin the task there, which one alone can.
 
 use std::collections::{HashMap, HashSet};
 
@@ -32,7 +34,8 @@ pub struct QueueSync {
 }
 
 impl QueueSync {
-    /// A bridge for some phases, one after the other; without any, for the current one as it moves on.
+    /// A bridge for some phases, one after the other; without any, for the current one as it moves
+    /// on.
     pub fn new(phases: Vec<u32>) -> Self {
         Self { phases, seen: None }
     }
@@ -40,7 +43,11 @@ impl QueueSync {
     /// The tasks that are on offer, without those that wait for something.
     fn offers<'a>(&self, queue: &'a Queue, waiting: &HashSet<TaskId>) -> Vec<&'a Task> {
         let of_phase = |phase: Option<u32>| -> Vec<&'a Task> {
-            queue.for_programs(phase).into_iter().filter(|task| !waiting.contains(&task.id)).collect()
+            queue
+                .for_programs(phase)
+                .into_iter()
+                .filter(|task| !waiting.contains(&task.id))
+                .collect()
         };
         if self.phases.is_empty() {
             return of_phase(None);
@@ -48,7 +55,8 @@ impl QueueSync {
         // The next phase begins when nothing of the one before can be done and nobody is on it.
         for &phase in &self.phases {
             let offers = of_phase(Some(phase));
-            let busy = queue.tasks().iter().any(|task| task.phase == phase && task.worker.is_some());
+            let busy =
+                queue.tasks().iter().any(|task| task.phase == phase && task.worker.is_some());
             if busy || !offers.is_empty() {
                 return offers;
             }
@@ -79,7 +87,8 @@ impl QueueSync {
         };
         let mut on_board: HashMap<String, (JobId, JobState)> =
             (0..).zip(board.entries()).filter_map(open).collect();
-        // Whoever has a job finds out by themselves that it is gone; only what nobody has is withdrawn.
+        // Whoever has a job finds out by themselves that it is gone; only what nobody has is
+        // withdrawn.
         on_board.retain(|task, (job, state)| {
             let stays = matches!(state, JobState::Taken(_)) || wanted.contains(task.as_str());
             if !stays {
@@ -148,7 +157,11 @@ mod tests {
         board.finish(JobId(0), 4);
         follow(&mut board, &queue, 3, &waiting);
         assert_eq!(open(&board), ["two"]);
-        assert_ne!(board.entry(JobId(1)).job.place, board.entry(JobId(0)).job.place, "it is about a head");
+        assert_ne!(
+            board.entry(JobId(1)).job.place,
+            board.entry(JobId(0)).job.place,
+            "it is about a head"
+        );
 
         // What waits is no job until it does not; what a person does meanwhile is withdrawn.
         waiting.insert("two".parse().unwrap());

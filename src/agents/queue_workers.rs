@@ -1,6 +1,8 @@
-//! Agents on the coach's tasks: the board follows the queue, and the workshop does what the queue gives out.
+//! Agents on the coach's tasks: the board follows the queue, and the workshop does what the queue
+//! gives out.
 //!
-//! In: [`TaskRunner`] for the tasks of a queue. Out: a [`WorkerPool`] and a [`QueueWorkers`], as resources of a world with [`super::AgentsPlugin`].
+//! In: [`TaskRunner`] for the tasks of a queue. Out: a [`WorkerPool`] and a [`QueueWorkers`], as
+//! resources of a world with [`super::AgentsPlugin`].
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,8 +28,9 @@ pub struct QueueWorkers {
 }
 
 impl QueueWorkers {
-    /// Puts agents of a world to work on a queue: in these phases, or in the current one as it moves on; at most so many tasks; on as many benches and for
-    /// such a share of the time as [`WorkerPool::new`] has them.
+    /// Puts agents of a world to work on a queue: in these phases, or in the current one as it
+    /// moves on; at most so many tasks; on as many benches and for such a share of the time as
+    /// [`WorkerPool::new`] has them.
     pub fn employ(
         world: &mut World,
         hands: Arc<TaskRunner>,
@@ -58,7 +61,8 @@ impl QueueWorkers {
 
     /// Whether nothing is left that these agents can do: to be asked after a tick.
     pub fn is_done(world: &World) -> bool {
-        let (Some(crew), Some(workshop)) = (world.get_resource::<Self>(), world.get_resource::<WorkerPool>())
+        let (Some(crew), Some(workshop)) =
+            (world.get_resource::<Self>(), world.get_resource::<WorkerPool>())
         else {
             return true;
         };
@@ -74,10 +78,15 @@ impl QueueWorkers {
             // The next tick brings what has become ready.
             return false;
         }
-        let agents =
-            world.resource::<Roster>().entities().iter().filter_map(|&entity| world.get::<Agent>(entity));
+        let agents = world
+            .resource::<Roster>()
+            .entities()
+            .iter()
+            .filter_map(|&entity| world.get::<Agent>(entity));
         let agents: Vec<&Agent> = agents.collect();
-        let can = |job: &Job| agents.iter().any(|agent| agent.profile.level(&job.action, job.wanted) > 0.0);
+        let can = |job: &Job| {
+            agents.iter().any(|agent| agent.profile.level(&job.action, job.wanted) > 0.0)
+        };
         // A job that nobody can do stays on the board, and nobody waits for it.
         let is_left = |entry: &super::Entry| match entry.state {
             JobState::Taken(_) => true,
@@ -88,7 +97,8 @@ impl QueueWorkers {
 
     /// Whether some agent is on its way: then time may go as fast as it can.
     pub fn is_anybody_under_way(world: &World) -> bool {
-        let walks = |&entity: &Entity| matches!(world.get::<Activity>(entity), Some(Activity::Walking(_)));
+        let walks =
+            |&entity: &Entity| matches!(world.get::<Activity>(entity), Some(Activity::Walking(_)));
         world.resource::<Roster>().entities().iter().any(walks)
     }
 }

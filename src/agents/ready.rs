@@ -1,4 +1,5 @@
-//! Jobs that can be taken, by what they ask for: a thought looks at a few of them, however many there are. Pure.
+//! Jobs that can be taken, by what they ask for: a thought looks at a few of them, however many
+//! there are. Pure.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -9,8 +10,9 @@ use crate::map::{Item, Kind, Kinds, Quadtree, Rect};
 /// How many of each list a thought looks at: the most urgent, the oldest, the nearest.
 pub const LOOKED_AT: usize = 6;
 
-/// Ready jobs of one craft, in three orders. The most urgent are what the coach would give out, the nearest save a way, and the oldest see
-/// to it that nothing waits for ever behind what is urgent or near.
+/// Ready jobs of one craft, in three orders. The most urgent are what the coach would give out, the
+/// nearest save a way, and the oldest see to it that nothing waits for ever behind what is urgent
+/// or near.
 #[derive(Debug, Default)]
 pub(super) struct ReadyJobs {
     urgent: BTreeSet<(u32, Reverse<u8>, u64, JobId)>,
@@ -27,7 +29,9 @@ impl ReadyJobs {
         self.urgent.insert((job.phase, Reverse(job.priority), since, id));
         self.oldest.insert((since, id));
         // It takes up to 2^32 items of one cell; a board has fewer jobs.
-        self.near.insert(item(id, job)).expect("an item of one cell with a small number can be kept");
+        self.near
+            .insert(item(id, job))
+            .expect("an item of one cell with a small number can be kept");
     }
 
     pub fn remove(&mut self, id: JobId, job: &Job, since: u64) {

@@ -1,7 +1,8 @@
 //! How agents live: in each tick they look about, and then walk, work or rest.
 //!
-//! A thought costs microseconds, and there may be thousands of agents. So who works does not look at the board, who walks looks now and then,
-//! and in one tick no more than [`THOUGHTS_PER_TICK`] do; the others come first in the next.
+//! A thought costs microseconds, and there may be thousands of agents. So who works does not look
+//! at the board, who walks looks now and then, and in one tick no more than [`THOUGHTS_PER_TICK`]
+//! do; the others come first in the next.
 
 use bevy::ecs::query::QueryData;
 use bevy::prelude::*;
@@ -119,7 +120,8 @@ pub(super) fn act(
                 let outcome = match workshop.as_deref_mut() {
                     Some(workshop) => workshop.attend(job, &board.entry(job).job, &body.agent.name),
                     None => {
-                        let level = body.agent.levels.get(board.craft_of(job)).copied().unwrap_or(0.0);
+                        let level =
+                            body.agent.levels.get(board.craft_of(job)).copied().unwrap_or(0.0);
                         let left = board.work_on(job, f64::from(level));
                         (left <= 0.0).then(|| odds.outcome(job, board.entry(job).failures))
                     }
@@ -172,7 +174,8 @@ impl BodyItem<'_, '_> {
         attention: &mut Attention,
         trace: &mut Trace,
     ) {
-        let current = self.agent.thinker(*self.place, &self.energy, &self.memory).judge(board, own, tick);
+        let current =
+            self.agent.thinker(*self.place, &self.energy, &self.memory).judge(board, own, tick);
         let wanted = current.worth.score * (1.0 + self.agent.profile.inertia);
         self.look(board, tick, attention);
         let is_better = self.thoughts.work > wanted && self.thoughts.tick == tick;
@@ -188,10 +191,20 @@ impl BodyItem<'_, '_> {
     }
 
     /// Takes the best of the jobs that were considered. Where others were faster, looks once more.
-    fn take_up(&mut self, board: &mut Board, tick: u64, attention: &mut Attention, trace: &mut Trace) {
+    fn take_up(
+        &mut self,
+        board: &mut Board,
+        tick: u64,
+        attention: &mut Attention,
+        trace: &mut Trace,
+    ) {
         for _ in 0..2 {
             let id = self.agent.id;
-            let taken = self.thoughts.considered.iter().position(|considered| board.take(considered.job, id));
+            let taken = self
+                .thoughts
+                .considered
+                .iter()
+                .position(|considered| board.take(considered.job, id));
             if let Some(at) = taken {
                 let chosen = self.thoughts.considered.remove(at);
                 *self.activity = Activity::Walking(chosen.job);
@@ -204,13 +217,21 @@ impl BodyItem<'_, '_> {
         }
     }
 
-    fn wrap_up(&mut self, job: JobId, outcome: &Outcome, board: &mut Board, tick: u64, trace: &mut Trace) {
+    fn wrap_up(
+        &mut self,
+        job: JobId,
+        outcome: &Outcome,
+        board: &mut Board,
+        tick: u64,
+        trace: &mut Trace,
+    ) {
         let id = self.agent.id;
         *self.activity = Activity::Idle;
         match outcome {
             Outcome::Done => {
                 let done = &board.entry(job).job;
-                let deed = CompletedJob { task: done.task.clone(), action: done.action.clone(), tick };
+                let deed =
+                    CompletedJob { task: done.task.clone(), action: done.action.clone(), tick };
                 let at_most = self.agent.profile.memory;
                 self.memory.keep(deed, at_most);
                 board.finish(job, tick);

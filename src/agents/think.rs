@@ -1,4 +1,5 @@
-//! What an agent makes of the board: the jobs that it considers, what each is worth to it, and why. Pure.
+//! What an agent makes of the board: the jobs that it considers, what each is worth to it, and why.
+//! Pure.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -48,7 +49,8 @@ pub struct Thinker<'a> {
 }
 
 impl Thinker<'_> {
-    /// The best jobs that can be taken, the best first; none that it cannot do or that is vetoed. `scratch` is emptied and used.
+    /// The best jobs that can be taken, the best first; none that it cannot do or that is vetoed.
+    /// `scratch` is emptied and used.
     pub fn consider(&self, board: &Board, tick: u64, scratch: &mut Vec<JobId>) -> Vec<Considered> {
         let mut best: Vec<Considered> = Vec::with_capacity(REMEMBERED_BEST + 1);
         for (craft, _) in self.levels.iter().enumerate().filter(|(_, level)| **level > 0.0) {
@@ -102,7 +104,8 @@ impl Thinker<'_> {
     }
 }
 
-/// Where `other` stands to a job of that score: the better comes first, and of equal ones the one with the lower number.
+/// Where `other` stands to a job of that score: the better comes first, and of equal ones the one
+/// with the lower number.
 fn before(other: &Considered, score: f32, job: JobId) -> Ordering {
     score.total_cmp(&other.worth.score).then_with(|| other.job.cmp(&job))
 }

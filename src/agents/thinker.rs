@@ -1,7 +1,9 @@
-//! Agents' minds, on big-brain: each has a thinker that chooses between work, rest and waiting by the scores in [`Thoughts`].
+//! Agents' minds, on big-brain: each has a thinker that chooses between work, rest and waiting by
+//! the scores in [`Thoughts`].
 //!
-//! Within a tick a choice is made until it is settled: every thinker has been asked, and what it broke off is wrapped up. So a choice takes
-//! effect in the tick in which it is made, and a world that was saved goes on as it would have.
+//! Within a tick a choice is made until it is settled: every thinker has been asked, and what it
+//! broke off is wrapped up. So a choice takes effect in the tick in which it is made, and a world
+//! that was saved goes on as it would have.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +22,8 @@ use super::{Board, WorkerPool};
 #[derive(ScheduleLabel, Debug, Clone, PartialEq, Eq, Hash)]
 struct Thinking;
 
-/// The schedule in which big-brain attaches thinkers to new agents and takes them from agents that are gone.
+/// The schedule in which big-brain attaches thinkers to new agents and takes them from agents that
+/// are gone.
 #[derive(ScheduleLabel, Debug, Clone, PartialEq, Eq, Hash)]
 struct Tidying;
 
@@ -28,16 +31,19 @@ struct Tidying;
 const WAIT: f32 = 0.005;
 /// What work is worth at least where there is some.
 const WORK_AT_LEAST: f32 = 0.01;
-/// Rounds of thought in which choices settle: one to break off, one to begin anew, and as many for new thinkers.
+/// Rounds of thought in which choices settle: one to break off, one to begin anew, and as many for
+/// new thinkers.
 const ROUNDS: usize = 8;
-/// big-brain looks at its clock after so many thinkers, and may go on with the others in the next round.
+/// big-brain looks at its clock after so many thinkers, and may go on with the others in the next
+/// round.
 const THINKERS_PER_LOOK: usize = 500;
 
 /// How often thinkers were asked.
 #[derive(Resource, Debug, Clone, Default)]
 struct Picks(Arc<AtomicUsize>);
 
-/// Whether thinkers shall decide for what [`Doing`] says, whatever the scores: after a world has been restored.
+/// Whether thinkers shall decide for what [`Doing`] says, whatever the scores: after a world has
+/// been restored.
 #[derive(Resource, Debug, Default)]
 struct Resuming(bool);
 
@@ -48,8 +54,12 @@ pub(super) fn add(app: &mut App) {
         app.add_schedule(schedule);
     }
     app.add_plugins(BigBrainPlugin::new(Thinking).set_cleanup_schedule(Tidying))
-        .add_systems(Thinking, (score.in_set(BigBrainSet::Scorers), carry_out.in_set(BigBrainSet::Actions)))
-        // big-brain's own scorers and actions are parts of other thinkers than these, and leave the order among themselves open.
+        .add_systems(
+            Thinking,
+            (score.in_set(BigBrainSet::Scorers), carry_out.in_set(BigBrainSet::Actions)),
+        )
+        // big-brain's own scorers and actions are parts of other thinkers than these, and leave the
+        // order among themselves open.
         .ignore_ambiguity(Thinking, BigBrainSet::Scorers, BigBrainSet::Scorers)
         .ignore_ambiguity(Thinking, BigBrainSet::Actions, BigBrainSet::Actions);
 }
@@ -100,11 +110,10 @@ impl Picker for CountedHighest {
 /// The thinker of an agent of this world.
 pub(super) fn thinker(world: &World) -> ThinkerBuilder {
     // Of equal scores the first wins.
-    [Doing::Rest, Doing::Work, Doing::Wait]
-        .into_iter()
-        .fold(Thinker::build().picker(CountedHighest(world.resource::<Picks>().clone())), |thinker, doing| {
-            thinker.when(For(doing), For(doing))
-        })
+    [Doing::Rest, Doing::Work, Doing::Wait].into_iter().fold(
+        Thinker::build().picker(CountedHighest(world.resource::<Picks>().clone())),
+        |thinker, doing| thinker.when(For(doing), For(doing)),
+    )
 }
 
 fn score(
@@ -128,7 +137,8 @@ fn score(
     }
 }
 
-/// Begins what thinkers ask for, and wraps up what they break off: a job goes back to the board with what is left of it.
+/// Begins what thinkers ask for, and wraps up what they break off: a job goes back to the board
+/// with what is left of it.
 fn carry_out(
     clock: Res<Clock>,
     workshop: Option<Res<WorkerPool>>,
@@ -156,7 +166,10 @@ fn carry_out(
                     broken_off.push((agent.id, *actor));
                 }
             }
-            ActionState::Init | ActionState::Executing | ActionState::Success | ActionState::Failure => {}
+            ActionState::Init
+            | ActionState::Executing
+            | ActionState::Success
+            | ActionState::Failure => {}
         }
     }
     // Entities come in any order, agents in that of their numbers.

@@ -1,7 +1,8 @@
 //! Utility: what a task is worth to an agent in a situation. Pure.
 //!
-//! Each consideration is a circumstance between 0 and 1, bent by a [`Curve`]. The worth of a task is the geometric mean of their appeals,
-//! weighted: an appeal of 0 is a veto, and what has no weight does not count.
+//! Each consideration is a circumstance between 0 and 1, bent by a [`Curve`]. The worth of a task
+//! is the geometric mean of their appeals, weighted: an appeal of 0 is a veto, and what has no
+//! weight does not count.
 
 use serde::{Deserialize, Serialize};
 
@@ -34,8 +35,15 @@ impl Consideration {
     /// How many there are.
     pub const COUNT: usize = 7;
     /// All of them.
-    pub const ALL: [Self; Self::COUNT] =
-        [Self::Priority, Self::Distance, Self::Skill, Self::Age, Self::Phase, Self::Energy, Self::Focus];
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Priority,
+        Self::Distance,
+        Self::Skill,
+        Self::Age,
+        Self::Phase,
+        Self::Energy,
+        Self::Focus,
+    ];
 
     /// The name as it is written in files.
     pub const fn name(self) -> &'static str {
@@ -119,7 +127,8 @@ pub struct Utility {
 pub struct Worth {
     /// From 0, a veto, to 1.
     pub score: f32,
-    /// The appeal of each consideration, in the order of [`Consideration::ALL`]; 1 where one does not count.
+    /// The appeal of each consideration, in the order of [`Consideration::ALL`]; 1 where one does
+    /// not count.
     pub appeals: [f32; Consideration::COUNT],
 }
 
@@ -154,7 +163,9 @@ impl Utility {
         let (mut logarithms, mut total, mut vetoed) = (0.0, 0.0, false);
         let parts = self.parts().into_iter().zip(situation.circumstances());
         for (appeal, (part, circumstance)) in appeals.iter_mut().zip(parts) {
-            let Some(Weighted { weight, curve }) = part.filter(|part| part.weight > 0.0) else { continue };
+            let Some(Weighted { weight, curve }) = part.filter(|part| part.weight > 0.0) else {
+                continue;
+            };
             *appeal = curve.evaluate(circumstance);
             vetoed |= *appeal < VETO_BELOW;
             logarithms += weight * appeal.max(VETO_BELOW).ln();
@@ -180,7 +191,8 @@ mod tests {
             distance: linear(1.0, 1.0, 0.0),
             ..Utility::default()
         };
-        let worth = utility.worth(&Situation { priority: 0.5, distance: 0.75, ..Situation::default() });
+        let worth =
+            utility.worth(&Situation { priority: 0.5, distance: 0.75, ..Situation::default() });
         let expected = (0.5_f32.powi(3) * 0.25).powf(0.25);
         assert!((worth.score - expected).abs() < 1e-6, "{worth:?}, expected {expected}");
         assert_eq!(worth.appeals, [0.5, 0.25, 1.0, 1.0, 1.0, 1.0, 1.0]);
@@ -188,8 +200,11 @@ mod tests {
 
     #[test]
     fn no_appeal_is_a_veto_unless_it_has_no_weight() {
-        let mut utility =
-            Utility { priority: linear(1.0, 0.0, 1.0), skill: linear(1.0, 0.0, 1.0), ..Utility::default() };
+        let mut utility = Utility {
+            priority: linear(1.0, 0.0, 1.0),
+            skill: linear(1.0, 0.0, 1.0),
+            ..Utility::default()
+        };
         let unskilled = Situation { priority: 1.0, ..Situation::default() };
         assert_eq!(utility.worth(&unskilled).score, 0.0);
         utility.skill = linear(0.0, 0.0, 1.0);

@@ -1,7 +1,8 @@
 //! The workshop: where real work is done, off the tick and within a budget.
 //!
-//! Without one, work is simulated: it takes the ticks that its job says. With one, it takes as long as it takes. Few works run at once, and
-//! after each the bench stays free for a while, so that whoever explores or prompts meanwhile hardly notices.
+//! Without one, work is simulated: it takes the ticks that its job says. With one, it takes as long
+//! as it takes. Few works run at once, and after each the bench stays free for a while, so that
+//! whoever explores or prompts meanwhile hardly notices.
 
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +23,8 @@ pub enum Outcome {
     Done,
     /// It is not, for this reason; the job can be taken again, up to its limit of attempts.
     Failed(String),
-    /// It is not, and the coach's queue says what is next: the job is closed, and comes anew where the task is to be done again.
+    /// It is not, and the coach's queue says what is next: the job is closed, and comes anew where
+    /// the task is to be done again.
     Returned(String),
 }
 
@@ -89,18 +91,19 @@ impl WorkerPool {
             return Some(outcome);
         }
         let now = Instant::now();
-        let is_free =
-            |bench: &&mut Bench| matches!(bench, Bench::Free { from } if from.is_none_or(|from| from <= now));
+        let is_free = |bench: &&mut Bench| matches!(bench, Bench::Free { from } if from.is_none_or(|from| from <= now));
         if !self.on_hold
             && let Some(bench) = self.benches.iter_mut().find(is_free)
         {
             let (work, job, agent) = (self.work.clone(), job.clone(), agent.to_owned());
             let (sender, outcome) = channel();
-            // A thread of its own: work takes seconds, and a task pool's threads are for what a frame waits for.
-            let spawned = thread::Builder::new().name(format!("{agent} at work")).spawn(move || {
-                // Where nobody listens any more, the world is gone.
-                let _ = sender.send(work(&job, &agent));
-            });
+            // A thread of its own: work takes seconds, and a task pool's threads are for what a
+            // frame waits for.
+            let spawned =
+                thread::Builder::new().name(format!("{agent} at work")).spawn(move || {
+                    // Where nobody listens any more, the world is gone.
+                    let _ = sender.send(work(&job, &agent));
+                });
             if let Err(error) = spawned {
                 return Some(Outcome::Failed(format!("there is no thread for it: {error}")));
             }

@@ -25,7 +25,8 @@ pub fn job_of_task(task: &coach::Task, plan: &MapPlan) -> Job {
     }
 }
 
-/// Where what is about the whole model is done: at one of its plots, the same each time, so that agents do not all stand in one spot.
+/// Where what is about the whole model is done: at one of its plots, the same each time, so that
+/// agents do not all stand in one spot.
 fn place_of_whole(task: &str, plan: &MapPlan) -> Place {
     // FNV-1a: any number will do that tells names apart.
     let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
@@ -40,16 +41,18 @@ fn place_of_whole(task: &str, plan: &MapPlan) -> Place {
 fn usual_ticks(action: &Action) -> f64 {
     match action {
         Action::VerifyTiles | Action::SurveyStatistics | Action::WarmUp { .. } => 20.0,
-        Action::Ablate { .. } | Action::Probe { .. } | Action::Generate { .. } | Action::Review { .. } => {
-            40.0
-        }
+        Action::Ablate { .. }
+        | Action::Probe { .. }
+        | Action::Generate { .. }
+        | Action::Review { .. } => 40.0,
         Action::SurveyHeads | Action::WriteTrainingData { .. } => 200.0,
         _ => 80.0,
     }
 }
 
-/// Work on the parts of a model, as much as is asked for: tiles are verified, then heads ablated and layers probed; again and again where the
-/// model has fewer parts. Lengths and priorities are the seed's. A job of a head or layer waits for one of its tiles.
+/// Work on the parts of a model, as much as is asked for: tiles are verified, then heads ablated
+/// and layers probed; again and again where the model has fewer parts. Lengths and priorities are
+/// the seed's. A job of a head or layer waits for one of its tiles.
 pub fn jobs_of_model(model: &PixelModel, count: usize, odds: &SimulationRng) -> Vec<Job> {
     let (config, plan) = (model.config(), model.plan());
     let (layers, heads) = (config.layer_count.max(1), config.head_count.max(1));
@@ -59,7 +62,11 @@ pub fn jobs_of_model(model: &PixelModel, count: usize, odds: &SimulationRng) -> 
             let (layer, head) = (round % layers, round / layers % heads);
             let tile = number % model.tile_count().max(1);
             let (action, name, place) = match number % 8 {
-                6 => ("ablate", format!("ablate-{layer}.{head}"), place_of(plan, Some(layer), Some(head))),
+                6 => (
+                    "ablate",
+                    format!("ablate-{layer}.{head}"),
+                    place_of(plan, Some(layer), Some(head)),
+                ),
                 7 => ("probe", format!("probe-{layer}"), place_of(plan, Some(layer), None)),
                 _ => ("verify_tiles", format!("verify-tile-{tile}"), place_of_tile(model, tile)),
             };

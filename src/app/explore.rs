@@ -56,10 +56,12 @@ pub struct WorldArgs {
     /// Take a tour; its steps move the camera, speak and leave pictures.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["prompt", "input", "mute", "ticks", "experiment"], help_heading = "The world")]
     pub tour: Option<String>,
-    /// Where a tour's pictures go, as PNG files; the program ends with the tour. With --no-window they are drawn off-screen.
+    /// Where a tour's pictures go, as PNG files; the program ends with the tour. With --no-window
+    /// they are drawn off-screen.
     #[arg(long, value_name = "DIR", requires = "tour", help_heading = "The world")]
     pub screenshots: Option<PathBuf>,
-    /// Write how long a tour's frames took and what memory came to, as JSON; the program ends with the tour.
+    /// Write how long a tour's frames took and what memory came to, as JSON; the program ends with
+    /// the tour.
     #[arg(long, value_name = "FILE", requires = "tour", help_heading = "The world")]
     pub frame_times: Option<PathBuf>,
     /// Take the tour again and again for so long; the program ends after it.
@@ -68,7 +70,8 @@ pub struct WorldArgs {
     /// The size of the window or of pictures, in pixels.
     #[arg(long, value_name = "WxH", default_value = "1280x720", value_parser = parse_size, help_heading = "The world")]
     pub size: [u32; 2],
-    /// Where the state of agents, jobs, layers and camera is kept: read at the start where it is there, written at the end. [default: a file for each model in the user's data folder]
+    /// Where the state of agents, jobs, layers and camera is kept: read at the start where it is
+    /// there, written at the end. [default: a file for each model in the user's data folder]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["tour", "no_window"], help_heading = "The world")]
     pub world: Option<PathBuf>,
     /// Explore without agents: nobody works on the coach's tasks meanwhile.
@@ -92,7 +95,8 @@ impl WorldArgs {
 
 /// The largest side of a window or picture: what textures of every adapter hold.
 const MOST_SIDE: u32 = 8192;
-/// The longest that a tour is repeated: a week is longer than anybody waits, and no clock overflows.
+/// The longest that a tour is repeated: a week is longer than anybody waits, and no clock
+/// overflows.
 const MOST_REPEATED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Columns of one step.
 const COLUMNS: u32 = 64;
@@ -124,10 +128,12 @@ pub struct WorldSetup {
     pub size: [u32; 2],
 }
 
-/// What the tiles in view may take of the device where a model is streamed: a quarter of what the model may, and at most as much as a screen full of them.
+/// What the tiles in view may take of the device where a model is streamed: a quarter of what the
+/// model may, and at most as much as a screen full of them.
 fn view_budgets(memory: Option<u64>) -> ResidencyBudgets {
     let usual = ResidencyBudgets::default();
-    let memory_in_bytes = memory.map_or(usual.memory_in_bytes, |cap| usual.memory_in_bytes.min(cap / 4));
+    let memory_in_bytes =
+        memory.map_or(usual.memory_in_bytes, |cap| usual.memory_in_bytes.min(cap / 4));
     ResidencyBudgets { memory_in_bytes, ..usual }
 }
 
@@ -145,7 +151,8 @@ pub fn run(
     let tour = open_tour(args, assets)?;
     // A run that leaves pictures begins the same each time.
     let settings = if tour.is_some() { SettingsFile::default() } else { SettingsFile::usual() };
-    let setup = WorldSetup { model: Arc::new(model), assets: assets.clone(), settings, size: args.size };
+    let setup =
+        WorldSetup { model: Arc::new(model), assets: assets.clone(), settings, size: args.size };
     let mut app = windowed_app(&setup, memory)?;
     match tour {
         Some(tour) => drop(app.insert_resource(tour)),
@@ -180,7 +187,8 @@ pub fn run_offscreen(
         .context("--no-window draws pictures only for --tour NAME --screenshots DIR")?;
     anyhow::ensure!(args.screenshots.is_some(), "--tour without a window needs --screenshots DIR");
     let settings = SettingsFile::default();
-    let setup = WorldSetup { model: Arc::new(model), assets: assets.clone(), settings, size: args.size };
+    let setup =
+        WorldSetup { model: Arc::new(model), assets: assets.clone(), settings, size: args.size };
     let mut world = Offscreen::with_memory(&setup, memory)?;
     world.app.insert_resource(tour);
     let complaints = world.take_tour()?;
@@ -199,7 +207,8 @@ fn open_tour(args: &WorldArgs, assets: &Assets) -> anyhow::Result<Option<TourRun
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     }
-    let ends = args.screenshots.is_some() || args.frame_times.is_some() || args.repeat_for.is_some();
+    let ends =
+        args.screenshots.is_some() || args.frame_times.is_some() || args.repeat_for.is_some();
     let mut run = TourRun::new(tour, args.screenshots.clone(), ends);
     run.repeat_until = args.repeat_for.map(|time| Instant::now() + time);
     Ok(Some(run))
@@ -224,7 +233,8 @@ fn windowed_app(setup: &WorldSetup, memory: GpuMemory) -> anyhow::Result<App> {
         .set(WindowPlugin { primary_window: Some(window), ..default() })
         .set(log())
         .set(render_plugin())
-        // The forward pass and the picture share one device: a thread of its own for the picture gains nothing.
+        // The forward pass and the picture share one device: a thread of its own for the picture
+        // gains nothing.
         .disable::<PipelinedRenderingPlugin>()
         .disable::<WinitPlugin>();
     let display = ["DISPLAY", "WAYLAND_DISPLAY", "WAYLAND_SOCKET"];

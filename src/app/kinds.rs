@@ -1,7 +1,8 @@
 //! The list of all kinds of content of this program: the only place that knows them all.
 //!
-//! A build without the window has no types for palettes, tours and keys. It takes them as they are, as long as they are RON, so that mods
-//! with them load; `mods check` of the whole program is the one that counts.
+//! A build without the window has no types for palettes, tours and keys. It takes them as they are,
+//! as long as they are RON, so that mods with them load; `mods check` of the whole program is the
+//! one that counts.
 
 use std::sync::Arc;
 
@@ -32,13 +33,21 @@ pub fn registry() -> Registry {
         include_str!("../content/examples/experiment.ron"),
         Experiment::review,
     ));
-    registry.register(Kind::new("model", include_str!("../content/examples/model.ron"), ModelFile::review));
+    registry.register(Kind::new(
+        "model",
+        include_str!("../content/examples/model.ron"),
+        ModelFile::review,
+    ));
     registry.register(Kind::new("plan", include_str!("../content/examples/plan.ron"), review_plan));
     registry.register(
         Kind::new("reviewer", include_str!("../content/examples/reviewer.ron"), review_reviewer)
             .with_commands::<Reviewer>(|reviewer| vec![reviewer.command_line()]),
     );
-    registry.register(Kind::new("world", include_str!("../content/examples/world.ron"), review_world));
+    registry.register(Kind::new(
+        "world",
+        include_str!("../content/examples/world.ron"),
+        review_world,
+    ));
     let (keys, palette, tour) = (
         include_str!("../content/examples/keys.ron"),
         include_str!("../content/examples/palette.ron"),

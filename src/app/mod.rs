@@ -1,7 +1,7 @@
 //! The modes of the program: arguments come in, an exit code goes out.
 //!
-//! This module and what is below it are the only ones that know the user's terminal, and the only ones that use
-//! `anyhow`.
+//! This module and what is below it are the only ones that know the user's terminal, and the only
+//! ones that use `anyhow`.
 
 pub mod cli;
 #[cfg(feature = "world")]
@@ -58,7 +58,8 @@ struct Arguments {
 }
 
 impl Arguments {
-    /// Whether what is done without a command asks for contents of mods: a window, a tour, agents, an experiment; not plain prompts.
+    /// Whether what is done without a command asks for contents of mods: a window, a tour, agents,
+    /// an experiment; not plain prompts.
     fn uses_mods(&self) -> bool {
         #[cfg(feature = "world")]
         let tour = self.world.tour.is_some();
@@ -134,7 +135,8 @@ fn read_arguments(typed: &[OsString]) -> Result<Arguments, ExitCode> {
         }
     };
     if matches.subcommand_name().is_none()
-        && let Some(problem) = suggest::mistyped_command(&command, typed.get(1..).unwrap_or_default())
+        && let Some(problem) =
+            suggest::mistyped_command(&command, typed.get(1..).unwrap_or_default())
     {
         return Err(refuse(problem));
     }
@@ -151,7 +153,8 @@ fn without_effect(command: &clap::Command, matches: &clap::ArgMatches) -> Option
     const DEEDS: [&str; 6] = ["no_window", "prompt", "input", "mute", "ticks", "experiment"];
     /// What `run` has and the window too.
     const SHARED: [&str; 3] = ["model", "gpu_memory", "quiet"];
-    let is_given = |id: &str| matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine);
+    let is_given =
+        |id: &str| matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine);
     if matches.subcommand_name().is_some() || DEEDS.iter().any(|id| is_given(id)) {
         return None;
     }
@@ -216,7 +219,13 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "world")]
         None if arguments.world.tour.is_some() && arguments.batch.no_window => {
             open_world(&arguments.world, &arguments.batch, &assets).and_then(|model| {
-                explore::run_offscreen(model, &arguments.world, arguments.batch.memory, &assets, &mut out)
+                explore::run_offscreen(
+                    model,
+                    &arguments.world,
+                    arguments.batch.memory,
+                    &assets,
+                    &mut out,
+                )
             })
         }
         Some(Command::Mods(args)) => mods::run(&args, arguments.mods.as_deref(), &mut out),
@@ -313,7 +322,8 @@ fn end_when_told() {
         }
     };
     // Without the thread it does what an interrupt does.
-    if ends.thread_block().is_ok() && std::thread::Builder::new().name("signals".into()).spawn(wait).is_err()
+    if ends.thread_block().is_ok()
+        && std::thread::Builder::new().name("signals".into()).spawn(wait).is_err()
     {
         let _ = ends.thread_unblock();
     }

@@ -1,10 +1,10 @@
 //! A file of requests, checked as a whole before the first one runs.
 //!
-//! Comes in: a file, or standard input, which is first copied to a temporary file. Goes out: every line that is
-//! wrong, or an [`InputFile`] that gives the requests one by one.
+//! Comes in: a file, or standard input, which is first copied to a temporary file. Goes out: every
+//! line that is wrong, or an [`InputFile`] that gives the requests one by one.
 //!
-//! Memory is bounded: of each line only its offset, its number, a 128-bit hash of its id and one of what it asks are
-//! kept, 48 bytes in all, and each line is read again when its turn comes.
+//! Memory is bounded: of each line only its offset, its number, a 128-bit hash of its id and one of
+//! what it asks are kept, 48 bytes in all, and each line is read again when its turn comes.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -96,7 +96,9 @@ impl IdHash {
     pub fn of(id: &str) -> Self {
         let digest = Sha256::digest(id.as_bytes());
         let word = |at: usize| {
-            u64::from_be_bytes(digest[at..at + 8].try_into().expect("a slice of 8 bytes is an array of 8"))
+            u64::from_be_bytes(
+                digest[at..at + 8].try_into().expect("a slice of 8 bytes is an array of 8"),
+            )
         };
         Self([word(0), word(8)])
     }
@@ -145,7 +147,8 @@ impl InputFile {
     /// [`skipped`](Self::skipped); without, they are the error.
     pub fn open(path: &Path, defaults: &Defaults, skip_bad: bool) -> Result<Self, InputError> {
         let name = path.display().to_string();
-        let file = File::open(path).map_err(|source| InputError::Read { name: name.clone(), source })?;
+        let file =
+            File::open(path).map_err(|source| InputError::Read { name: name.clone(), source })?;
         // A pipe cannot be read twice, so it goes the way of standard input.
         if file.metadata().is_ok_and(|metadata| metadata.is_file()) {
             Self::check(name, file, defaults, skip_bad)
@@ -167,7 +170,12 @@ impl InputFile {
         Self::check(name, file, defaults, skip_bad)
     }
 
-    fn check(name: String, file: File, defaults: &Defaults, skip_bad: bool) -> Result<Self, InputError> {
+    fn check(
+        name: String,
+        file: File,
+        defaults: &Defaults,
+        skip_bad: bool,
+    ) -> Result<Self, InputError> {
         let mut input = Self {
             name,
             file,
@@ -209,7 +217,8 @@ impl InputFile {
 
     fn skip(&mut self, line: u64, problem: LineProblem) {
         self.skipped_count += 1;
-        // Duplicates are found after all other problems and may come before them, hence twice the room.
+        // Duplicates are found after all other problems and may come before them, hence twice the
+        // room.
         if self.skipped.len() < 2 * MAX_REPORTED_LINES {
             self.skipped.push(LineError { line, problem });
         }
@@ -232,7 +241,9 @@ impl InputFile {
                     let line = u32::try_from(line).unwrap_or(u32::MAX);
                     self.entries.push(Entry { id, offset, line, digest: request.digest() });
                     for name in ignored {
-                        if self.ignored.len() < MAX_IGNORED_NAMES || self.ignored.contains_key(&name) {
+                        if self.ignored.len() < MAX_IGNORED_NAMES
+                            || self.ignored.contains_key(&name)
+                        {
                             *self.ignored.entry(name).or_default() += 1;
                         }
                     }
@@ -271,9 +282,13 @@ impl InputFile {
             let entry = self.entries[index as usize];
             let Parsed { request, id_column, .. } = self.parse_again(entry, defaults)?;
             let problem = Problem::DuplicateId { id: request.id, first_line };
-            self.skip(entry.line.into(), LineProblem { column: id_column, field: String::new(), problem });
+            self.skip(
+                entry.line.into(),
+                LineProblem { column: id_column, field: String::new(), problem },
+            );
         }
-        let taken: std::collections::HashSet<u32> = duplicates.iter().map(|&(index, _)| index).collect();
+        let taken: std::collections::HashSet<u32> =
+            duplicates.iter().map(|&(index, _)| index).collect();
         let mut index = 0;
         self.entries.retain(|_| {
             index += 1;
@@ -304,8 +319,8 @@ impl InputFile {
         Ok(line.and_then(|(_, _, text)| text.ok().map(str::to_owned)))
     }
 
-    /// The lines that are no requests and have an id that no request has, with what is wrong; without those that are
-    /// marked as finished.
+    /// The lines that are no requests and have an id that no request has, with what is wrong;
+    /// without those that are marked as finished.
     pub fn bad_requests<'a>(
         &'a self,
         defaults: &'a Defaults,
@@ -363,7 +378,8 @@ impl InputFile {
         &self.ignored
     }
 
-    /// Marks a request, or a line that is none, as one whose result is there. False where the input has no such id.
+    /// Marks a request, or a line that is none, as one whose result is there. False where the input
+    /// has no such id.
     pub fn mark_finished(&mut self, id: IdHash) -> bool {
         if let Some(bad) = self.bad.get_mut(&id) {
             bad.finished = true;
@@ -376,7 +392,8 @@ impl InputFile {
         place.is_some()
     }
 
-    /// The requests that are still to run, in the order of their lines, each read when it is asked for.
+    /// The requests that are still to run, in the order of their lines, each read when it is asked
+    /// for.
     pub fn requests<'a>(
         &'a self,
         defaults: &'a Defaults,
@@ -422,11 +439,14 @@ impl<R: BufRead> Lines<R> {
             Err(whole(Problem::TooLong { limit_in_bytes: MAX_LINE_IN_BYTES }))
         } else {
             match str::from_utf8(&self.buffer) {
-                Ok(text) => {
-                    Ok(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).trim_end_matches(['\r', '\n']))
-                }
+                Ok(text) => Ok(text
+                    .strip_prefix(BYTE_ORDER_MARK)
+                    .unwrap_or(text)
+                    .trim_end_matches(['\r', '\n'])),
                 Err(error) => {
-                    let before = String::from_utf8_lossy(&self.buffer[..error.valid_up_to()]).chars().count();
+                    let before = String::from_utf8_lossy(&self.buffer[..error.valid_up_to()])
+                        .chars()
+                        .count();
                     Err(LineProblem { column: before + 1, ..whole(Problem::NotUtf8) })
                 }
             }

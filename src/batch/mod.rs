@@ -5,9 +5,10 @@
 //!
 //! Read in this order: [`request`] (what may be asked, and how a line is read), [`input`] (a whole
 //! file checked before the first request runs), [`text`] and [`stop`] (tokens to text, and where a
-//! text ends), [`schedule`] (many requests over few slots), [`output`] (result lines, and resuming),
-//! [`progress`], and [`run`](run()), which ties them together. Beside the requests, [`perplexity`]
-//! scores a text, and [`signs`] tells a template's control tokens from what messages say.
+//! text ends), [`schedule`] (many requests over few slots), [`output`] (result lines, and
+//! resuming), [`progress`], and [`run`](run()), which ties them together. Beside the requests,
+//! [`perplexity`] scores a text, and [`signs`] tells a template's control tokens from what messages
+//! say.
 //!
 //! [`ModelText`] is the text side of a model file. Nothing here knows Bevy or a GPU.
 

@@ -18,8 +18,9 @@ pub struct ModelText {
     template_tokens: OnceLock<TemplateTokens>,
     brings_template: bool,
     warnings: Vec<String>,
-    /// The conversation that was encoded last, and what came of it: a run asks for the same one when it
-    /// checks it, measures it and computes it, and a template that uses up its time takes it only once.
+    /// The conversation that was encoded last, and what came of it: a run asks for the same one
+    /// when it checks it, measures it and computes it, and a template that uses up its time takes
+    /// it only once.
     last_chat: Mutex<Option<(Chat, Result<Vec<u32>, TextError>)>>,
 }
 
@@ -27,10 +28,12 @@ impl ModelText {
     /// Reads both from a model's metadata.
     pub fn new(model: &PixelModel) -> Result<Self, TextError> {
         let failed = |error: &dyn std::error::Error| TextError::Tokenizer(error.to_string());
-        let spec = TokenizerSpec::from_metadata(model.metadata()).map_err(|error| failed(&error))?;
+        let spec =
+            TokenizerSpec::from_metadata(model.metadata()).map_err(|error| failed(&error))?;
         let tokenizer = Tokenizer::new(&spec).map_err(|error| failed(&error))?;
         let template = ChatTemplate::from_spec(&spec, &tokenizer);
-        let brings_template = spec.chat_template.as_ref().is_some_and(|source| !source.trim().is_empty());
+        let brings_template =
+            spec.chat_template.as_ref().is_some_and(|source| !source.trim().is_empty());
         let stem = || model.path().file_stem().map(|stem| stem.to_string_lossy().into_owned());
         let named = model.metadata().str("general.name").ok().flatten().map(str::to_owned);
         let name = named.filter(|name| !name.is_empty()).or_else(stem).unwrap_or_default();
@@ -47,7 +50,8 @@ impl ModelText {
         })
     }
 
-    /// What the file says that is passed over and what it leaves out, a line each for a person to read.
+    /// What the file says that is passed over and what it leaves out, a line each for a person to
+    /// read.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -75,8 +79,9 @@ impl ModelText {
             })
             .collect();
         let opens = chat.opens_answer && !chat.continues_last;
-        let written =
-            self.template_tokens.get_or_init(|| TemplateTokens::new(&self.tokenizer, self.template.source()));
+        let written = self
+            .template_tokens
+            .get_or_init(|| TemplateTokens::new(&self.tokenizer, self.template.source()));
         let signs = written.signs(&messages, &chat.variables).map_err(failed)?;
         let mut text =
             self.template.render_with(&messages, opens, &chat.variables, &signs).map_err(failed)?;
@@ -99,9 +104,9 @@ impl TextModel for ModelText {
     fn encode(&self, prompt: &Prompt) -> Result<Vec<u32>, TextError> {
         match prompt {
             Prompt::Tokens(tokens) => Ok(tokens.clone()),
-            Prompt::Text(text) => {
-                Ok(self.tokenizer.encode(text, EncodeOptions { add_special: true, parse_special: true }))
-            }
+            Prompt::Text(text) => Ok(self
+                .tokenizer
+                .encode(text, EncodeOptions { add_special: true, parse_special: true })),
             Prompt::Chat(chat) => {
                 let mut last = self.last_chat.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some((known, result)) = &*last
@@ -142,7 +147,8 @@ fn cut_behind(text: &mut String, last: &str) -> Result<(), TextError> {
             Ok(())
         }
         None => {
-            let problem = "`continue_final_message`: the chat template does not print the last message";
+            let problem =
+                "`continue_final_message`: the chat template does not print the last message";
             Err(TextError::ChatTemplate(problem.into()))
         }
     }

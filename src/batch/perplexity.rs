@@ -1,11 +1,12 @@
-//! How well a model foresees a text: the mean negative log-likelihood of its tokens, and the perplexity, which is
-//! the exponential of it.
+//! How well a model foresees a text: the mean negative log-likelihood of its tokens, and the
+//! perplexity, which is the exponential of it.
 //!
-//! Comes in: the tokens of a text, how it is cut into [`Windows`], and an [`Engine`]. Goes out: a [`Likelihood`] that
-//! grows window by window.
+//! Comes in: the tokens of a text, how it is cut into [`Windows`], and an [`Engine`]. Goes out: a
+//! [`Likelihood`] that grows window by window.
 //!
-//! A window is run from an empty context. Its first token is replaced by the token that begins a sequence, where the
-//! model has one, and of the others the last ones are scored: those that have enough of the text before them.
+//! A window is run from an empty context. Its first token is replaced by the token that begins a
+//! sequence, where the model has one, and of the others the last ones are scored: those that have
+//! enough of the text before them.
 
 use std::ops::Range;
 
@@ -23,8 +24,8 @@ pub struct Windows {
 pub const MIN_WINDOW: usize = 4;
 
 impl Windows {
-    /// Windows of `length` tokens side by side, of which the second half is scored, but for its first token: the
-    /// convention of llama.cpp's `llama-perplexity`.
+    /// Windows of `length` tokens side by side, of which the second half is scored, but for its
+    /// first token: the convention of llama.cpp's `llama-perplexity`.
     ///
     /// # Panics
     /// When a window is shorter than [`MIN_WINDOW`].
@@ -33,13 +34,17 @@ impl Windows {
         Self { length, step: length, first_scored: length / 2 + 1 }
     }
 
-    /// Windows of `length` tokens that begin `stride` tokens after one another, of which the last `stride` are
-    /// scored, so that none is scored twice: the convention of `llama-perplexity --ppl-stride`.
+    /// Windows of `length` tokens that begin `stride` tokens after one another, of which the last
+    /// `stride` are scored, so that none is scored twice: the convention of
+    /// `llama-perplexity --ppl-stride`.
     ///
     /// # Panics
     /// When a window is shorter than [`MIN_WINDOW`], or the stride not from 1 to one less than it.
     pub fn striding(length: usize, stride: usize) -> Self {
-        assert!(length >= MIN_WINDOW && (1..length).contains(&stride), "{length} tokens, stride {stride}");
+        assert!(
+            length >= MIN_WINDOW && (1..length).contains(&stride),
+            "{length} tokens, stride {stride}"
+        );
         Self { length, step: stride, first_scored: length - stride }
     }
 

@@ -24,7 +24,8 @@ pub struct Progress {
     moments: VecDeque<(Duration, u64, u64)>,
 }
 
-/// The span over which the speed of late is measured: long enough to be steady, short enough to follow.
+/// The span over which the speed of late is measured: long enough to be steady, short enough to
+/// follow.
 const SPAN: Duration = Duration::from_secs(20);
 
 /// The time between two moments that are kept.
@@ -75,10 +76,10 @@ impl Progress {
         let done = self.done();
         let remaining = self.total.saturating_sub(self.already_finished + done);
         let since = self.moments.front().filter(|(then, ..)| *then < now);
-        let tokens_per_second =
-            since.map(|&(then, _, tokens)| (self.tokens() - tokens) as f64 / (now - then).as_secs_f64());
-        // The time left goes by the whole run: requests of one kind often stand together, and the last 20
-        // seconds may have finished none.
+        let tokens_per_second = since
+            .map(|&(then, _, tokens)| (self.tokens() - tokens) as f64 / (now - then).as_secs_f64());
+        // The time left goes by the whole run: requests of one kind often stand together, and the
+        // last 20 seconds may have finished none.
         let time_left = (done > 0 && !now.is_zero())
             .then(|| now.as_secs_f64() / done as f64 * remaining as f64)
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());

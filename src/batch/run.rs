@@ -61,8 +61,8 @@ pub enum Report<'a> {
     Step(&'a Progress),
 }
 
-/// Runs requests to their end. `report` writes results and shows progress; its error ends the run. `cancel` is
-/// looked at between steps.
+/// Runs requests to their end. `report` writes results and shows progress; its error ends the run.
+/// `cancel` is looked at between steps.
 pub fn run(
     engine: &mut dyn Engine,
     text: &dyn TextModel,

@@ -61,7 +61,9 @@ impl TemplateTokens {
         for role in ROLES {
             let texts = tokenizer.control_tokens_with(role);
             let around = texts.filter_map(|text| text.split_once(role));
-            for (before, after) in around.filter(|(before, after)| !before.is_empty() && !after.is_empty()) {
+            for (before, after) in
+                around.filter(|(before, after)| !before.is_empty() && !after.is_empty())
+            {
                 let joint = (before.to_owned(), after.to_owned());
                 if source.contains(before) && source.contains(after) && !joints.contains(&joint) {
                     joints.push(joint);
@@ -124,8 +126,9 @@ impl TemplateTokens {
             } else if let Some([open, close]) = signs.around_role
                 && (letter == open || letter == close)
             {
-                let Some((id, before, len)) =
-                    (letter == open).then(|| around_role(tokenizer, &said, after, signs, close)).flatten()
+                let Some((id, before, len)) = (letter == open)
+                    .then(|| around_role(tokenizer, &said, after, signs, close))
+                    .flatten()
                 else {
                     continue;
                 };
@@ -144,7 +147,8 @@ impl TemplateTokens {
             }
         }
         parts.extend((!said.is_empty()).then_some(Err(said)));
-        tokenizer.encode_parts(parts.iter().map(|part| part.as_ref().copied().map_err(String::as_str)))
+        tokenizer
+            .encode_parts(parts.iter().map(|part| part.as_ref().copied().map_err(String::as_str)))
     }
 }
 

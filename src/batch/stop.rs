@@ -2,9 +2,10 @@
 //!
 //! Comes in: bytes as tokens bring them. Goes out: text that no later byte can take back.
 //!
-//! The definition: an answer is cut at the first byte where a stop string is complete; of the stop strings that
-//! end there the one that starts first is cut off with all that follows. What is left is decoded as UTF-8, with
-//! U+FFFD for what is not. The same bytes give the same text however they are split.
+//! The definition: an answer is cut at the first byte where a stop string is complete; of the stop
+//! strings that end there the one that starts first is cut off with all that follows. What is left
+//! is decoded as UTF-8, with U+FFFD for what is not. The same bytes give the same text however they
+//! are split.
 
 /// The text of one answer as it grows.
 #[derive(Clone, Debug, Default)]
@@ -38,8 +39,8 @@ impl StopMatcher {
         self.release(self.held.len(), text);
     }
 
-    /// Takes the next bytes and adds to `text` what is certain to belong to it. True when a stop string was met;
-    /// then nothing more comes.
+    /// Takes the next bytes and adds to `text` what is certain to belong to it. True when a stop
+    /// string was met; then nothing more comes.
     pub fn push(&mut self, bytes: &[u8], text: &mut String) -> bool {
         if self.stopped {
             return true;
@@ -80,11 +81,12 @@ impl StopMatcher {
         self.held.clear();
     }
 
-    /// Where the answer is cut: at the stop string that is complete first. Any that is complete lies in the held bytes, since its
-    /// beginning was held back.
+    /// Where the answer is cut: at the stop string that is complete first. Any that is complete
+    /// lies in the held bytes, since its beginning was held back.
     fn first_stop(&self) -> Option<usize> {
         let place = |stop: &Vec<u8>| {
-            let start = self.held.windows(stop.len()).position(|window| window == stop.as_slice())?;
+            let start =
+                self.held.windows(stop.len()).position(|window| window == stop.as_slice())?;
             Some((start + stop.len(), start))
         };
         let first = self.stops.iter().filter_map(place).min();
@@ -120,8 +122,9 @@ mod tests {
     /// The definition, word for word, on the whole answer.
     fn naive(stops: &[String], bytes: &[u8]) -> (String, bool) {
         for end in 1..=bytes.len() {
-            let starts =
-                stops.iter().filter(|stop| !stop.is_empty() && bytes[..end].ends_with(stop.as_bytes()));
+            let starts = stops
+                .iter()
+                .filter(|stop| !stop.is_empty() && bytes[..end].ends_with(stop.as_bytes()));
             if let Some(start) = starts.map(|stop| end - stop.len()).min() {
                 return (String::from_utf8_lossy(&bytes[..start]).into_owned(), true);
             }

@@ -16,7 +16,8 @@ pub enum Prompt {
 pub struct Chat {
     /// The messages in order.
     pub messages: Vec<Message>,
-    /// What the template may read beside them: names, and JSON as it was written, whose order templates print.
+    /// What the template may read beside them: names, and JSON as it was written, whose order
+    /// templates print.
     pub variables: Vec<(String, String)>,
     /// Whether the answer's turn is opened at the end (`add_generation_prompt`).
     pub opens_answer: bool,

@@ -47,13 +47,15 @@ pub enum Action {
     RoundTrip,
     /// Each kernel against its twin.
     KernelTwins,
-    /// The coordinator (many requests at once, in chunks, with shared beginnings) against one token at a time.
+    /// The coordinator (many requests at once, in chunks, with shared beginnings) against one token
+    /// at a time.
     CheckCoordinator,
     /// Breaks copies of the model file: is each refused?
     ValidateLoader,
     /// The logits of the model against those of its source, after a conversion.
     CompareLogits,
-    /// Tries sizes of the cache of tiles on a real walk, and finds the smallest that serves it well.
+    /// Tries sizes of the cache of tiles on a real walk, and finds the smallest that serves it
+    /// well.
     TuneResidency,
     /// The loaded model writes.
     Generate {
@@ -63,7 +65,8 @@ pub enum Action {
         #[serde(default = "default_max_tokens")]
         max_tokens: u32,
     },
-    /// The loaded model writes training data about itself: what it answers, with how sure it was of each answer.
+    /// The loaded model writes training data about itself: what it answers, with how sure it was of
+    /// each answer.
     WriteTrainingData {
         /// What it is asked.
         prompts: Vec<String>,

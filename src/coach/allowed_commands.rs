@@ -1,7 +1,9 @@
-//! Which commands the user has allowed: in the user's settings, never in a plan or a queue, so that no file from elsewhere can bring its own leave.
+//! Which commands the user has allowed: in the user's settings, never in a plan or a queue, so that
+//! no file from elsewhere can bring its own leave.
 //!
-//! Leave is given to a line, word for word, in one folder: a plan that changes its command by a letter, and a command that
-//! would run elsewhere, where its words mean other files, has to ask again. Spec: `specs/coach.md`.
+//! Leave is given to a line, word for word, in one folder: a plan that changes its command by a
+//! letter, and a command that would run elsewhere, where its words mean other files, has to ask
+//! again. Spec: `specs/coach.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -83,7 +85,8 @@ impl AllowedCommands {
             let source = io::Error::other(format!("{size} bytes, and it has at most {MAX_BYTES}"));
             return Err(CoachError::io(&self.path, "read")(source));
         }
-        let text = crate::files::read_to_string(&self.path).map_err(CoachError::io(&self.path, "read"))?;
+        let text =
+            crate::files::read_to_string(&self.path).map_err(CoachError::io(&self.path, "read"))?;
         plan::parse_ron(&self.path.display().to_string(), &text)
     }
 
@@ -115,7 +118,8 @@ impl AllowedCommands {
             fs::create_dir_all(folder).map_err(CoachError::io(folder, "make the folder"))?;
         }
         let style = ron::ser::PrettyConfig::new().depth_limit(3).new_line("\n");
-        let text = ron::ser::to_string_pretty(&kept, style).expect("lists of words can be written as RON");
+        let text =
+            ron::ser::to_string_pretty(&kept, style).expect("lists of words can be written as RON");
         Ok(AtomicFile::replace(&self.path, format!("{text}\n").as_bytes())?)
     }
 }
@@ -152,8 +156,16 @@ mod tests {
 
     #[test]
     fn an_id_stands_for_the_words_and_their_division() {
-        let id = |words: &[&str]| command_id(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
-        let ids = [id(&["df -h"]), id(&["df", "-h"]), id(&["df", "-", "h"]), id(&["df", "-h", ""]), id(&[])];
+        let id = |words: &[&str]| {
+            command_id(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>())
+        };
+        let ids = [
+            id(&["df -h"]),
+            id(&["df", "-h"]),
+            id(&["df", "-", "h"]),
+            id(&["df", "-h", ""]),
+            id(&[]),
+        ];
         assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{ids:?}");
         assert!(ids.iter().all(|id| crate::terminal::is_plain_word(id) && id.len() == 32));
     }

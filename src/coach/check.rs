@@ -44,9 +44,15 @@ impl Check {
     /// What does not hold, with the value that was found.
     pub fn holds(&self, report: &Report) -> Result<(), String> {
         match self {
-            Self::Equals { figure, value } => compare(report, figure, "=", *value, |found| found == *value),
-            Self::AtMost { figure, value } => compare(report, figure, "<=", *value, |found| found <= *value),
-            Self::AtLeast { figure, value } => compare(report, figure, ">=", *value, |found| found >= *value),
+            Self::Equals { figure, value } => {
+                compare(report, figure, "=", *value, |found| found == *value)
+            }
+            Self::AtMost { figure, value } => {
+                compare(report, figure, "<=", *value, |found| found <= *value)
+            }
+            Self::AtLeast { figure, value } => {
+                compare(report, figure, ">=", *value, |found| found >= *value)
+            }
             Self::Mentions(words) => {
                 let text = report.text.as_deref().unwrap_or_default().to_lowercase();
                 match words.iter().find(|word| !text.contains(&word.to_lowercase())) {
@@ -79,7 +85,9 @@ fn compare(
     match report.figures.get(figure) {
         Some(&found) if holds(found) => Ok(()),
         Some(found) => Err(format!("{figure} = {found}, but {figure} {sign} {value} is asked for")),
-        None => Err(format!("no figure {figure} was reported, but {figure} {sign} {value} is asked for")),
+        None => Err(format!(
+            "no figure {figure} was reported, but {figure} {sign} {value} is asked for"
+        )),
     }
 }
 
@@ -97,7 +105,8 @@ mod tests {
         assert!(Check::Any(vec![at_most(0.0), at_most(2.0)]).holds(&report).is_ok());
         assert!(Check::All(vec![at_most(0.0), at_most(2.0)]).holds(&report).is_err());
         assert!(Check::Any(Vec::new()).holds(&report).is_err(), "of nothing, nothing holds");
-        let missing = Check::AtLeast { figure: "tiles".into(), value: 1.0 }.holds(&report).unwrap_err();
+        let missing =
+            Check::AtLeast { figure: "tiles".into(), value: 1.0 }.holds(&report).unwrap_err();
         assert!(missing.starts_with("no figure tiles"), "{missing}");
     }
 

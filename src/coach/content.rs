@@ -7,17 +7,21 @@ use crate::content::{Review, did_you_mean};
 /// What is wrong with a plan that its type cannot say.
 pub fn review_plan(plan: &PlanFile, review: &mut Review<'_>) {
     for fault in plan.faults() {
-        let meant = fault.nearest.as_deref().map_or_else(String::new, |near| did_you_mean(near, [near]));
+        let meant =
+            fault.nearest.as_deref().map_or_else(String::new, |near| did_you_mean(near, [near]));
         review.wrong(&fault.path, format!("{}{meant}", fault.reason));
     }
 }
 
 /// What is wrong with a reviewer that its type cannot say.
 pub fn review_reviewer(reviewer: &Reviewer, review: &mut Review<'_>) {
-    review
-        .require(!reviewer.name.trim().is_empty(), "name", || "expected a name, found an empty text".into());
+    review.require(!reviewer.name.trim().is_empty(), "name", || {
+        "expected a name, found an empty text".into()
+    });
     let program = reviewer.line.first().is_some_and(|program| !program.is_empty());
-    review.require(program, "line", || "expected a program and its arguments, found no program".into());
+    review.require(program, "line", || {
+        "expected a program and its arguments, found no program".into()
+    });
     review.require((1..=MAX_SECONDS).contains(&reviewer.seconds), "seconds", || {
         format!("expected 1 to {MAX_SECONDS}, found {}", reviewer.seconds)
     });

@@ -185,7 +185,10 @@ pub enum CoachError {
 
 impl CoachError {
     /// Adds what was done, and to which file.
-    pub(super) fn io(path: impl Into<PathBuf>, action: &'static str) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn io(
+        path: impl Into<PathBuf>,
+        action: &'static str,
+    ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, action, source }
     }

@@ -52,7 +52,11 @@ pub(super) fn dependents(
             }
         }
     }
-    if taken < tasks.len() { Err(CoachError::Cycle(cycle(tasks, index, &open))) } else { Ok(dependents) }
+    if taken < tasks.len() {
+        Err(CoachError::Cycle(cycle(tasks, index, &open)))
+    } else {
+        Ok(dependents)
+    }
 }
 
 /// One cycle among the tasks that are left, from a task back to itself.

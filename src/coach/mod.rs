@@ -1,8 +1,10 @@
-//! Tasks that do useful things to the loaded model, in phases, with dependencies and acceptance checks.
+//! Tasks that do useful things to the loaded model, in phases, with dependencies and acceptance
+//! checks.
 //!
-//! In: a plan in RON, what agents and people do, the loaded model. Out: a [`Queue`] in which every change of a
-//! task's status is in [`TRANSITIONS`], kept by a [`Store`] as one JSON file and shared by a [`SharedQueue`]; [`TaskRunner`] do the tasks. Nothing here knows Bevy: the agents
-//! of the world and the command line use the same functions. Normative text: `specs/coach.md`.
+//! In: a plan in RON, what agents and people do, the loaded model. Out: a [`Queue`] in which every
+//! change of a task's status is in [`TRANSITIONS`], kept by a [`Store`] as one JSON file and shared
+//! by a [`SharedQueue`]; [`TaskRunner`] do the tasks. Nothing here knows Bevy: the agents of the
+//! world and the command line use the same functions. Normative text: `specs/coach.md`.
 
 mod action;
 mod allowed_commands;
@@ -29,7 +31,7 @@ pub use run::Runner;
 pub use shared_queue::SharedQueue;
 pub use store::Store;
 pub use task::{
-    Agent, Block, BlockKind, DEFAULT_ATTEMPT_LIMIT, Event, MAX_HISTORY, MAX_ID_LENGTH, Report, Status,
-    TRANSITIONS, Task, TaskId, Verdict, Worker,
+    Agent, Block, BlockKind, DEFAULT_ATTEMPT_LIMIT, Event, MAX_HISTORY, MAX_ID_LENGTH, Report,
+    Status, TRANSITIONS, Task, TaskId, Verdict, Worker,
 };
 pub use task_runner::{Attempt, Step, TaskRunner};

@@ -1,6 +1,7 @@
 //! Plans: phases of tasks in RON, as people write them.
 //!
-//! In: the text of a plan. Out: a [`Queue`], or an error with file, line, column and the nearest valid name.
+//! In: the text of a plan. Out: a [`Queue`], or an error with file, line, column and the nearest
+//! valid name.
 
 use std::collections::HashSet;
 use std::fs;
@@ -91,7 +92,8 @@ pub fn load(name: &str, assets: &Assets, now: &Zoned) -> Result<Queue, CoachErro
 fn read(path: &std::path::Path) -> Result<String, CoachError> {
     let size = fs::metadata(path).map_err(CoachError::io(path, "read"))?.len();
     if size > MAX_PLAN_BYTES {
-        let source = std::io::Error::other(format!("{size} bytes, and a plan has at most {MAX_PLAN_BYTES}"));
+        let source =
+            std::io::Error::other(format!("{size} bytes, and a plan has at most {MAX_PLAN_BYTES}"));
         return Err(CoachError::io(path, "read")(source));
     }
     crate::files::read_to_string(path).map_err(CoachError::io(path, "read"))
@@ -100,7 +102,8 @@ fn read(path: &std::path::Path) -> Result<String, CoachError> {
 /// Reads the text of a plan; `file` is what errors call it.
 ///
 /// # Errors
-/// The text is no plan, or its tasks do not hold together. The error has the place and the nearest valid name.
+/// The text is no plan, or its tasks do not hold together. The error has the place and the nearest
+/// valid name.
 pub fn parse(file: &str, text: &str, now: &Zoned) -> Result<Queue, CoachError> {
     let plan: PlanFile = parse_ron(file, text)?;
     plan.queue(now).map_err(|fault| fault.in_text(file, text))
@@ -132,19 +135,21 @@ impl PlanFile {
     /// Everything that does not hold together, as far as it can be told at once.
     pub fn faults(&self) -> Vec<PlanFault> {
         let Err(fault) = self.clone().queue(&Zoned::now()) else { return Vec::new() };
-        let path = fault.at.as_ref().map_or_else(String::new, |(id, field, _)| self.path_of(id, field));
+        let path =
+            fault.at.as_ref().map_or_else(String::new, |(id, field, _)| self.path_of(id, field));
         vec![PlanFault { path, reason: fault.error.to_string(), nearest: fault.nearest }]
     }
 
     /// The path of a task's field; of two tasks with one name, the second's.
     fn path_of(&self, id: &TaskId, field: &str) -> String {
-        let all =
-            self.phases.iter().enumerate().flat_map(|(phase, of)| {
-                of.tasks.iter().enumerate().map(move |(task, of)| (phase, task, &of.id))
-            });
+        let all = self.phases.iter().enumerate().flat_map(|(phase, of)| {
+            of.tasks.iter().enumerate().map(move |(task, of)| (phase, task, &of.id))
+        });
         let found: Vec<_> = all.filter(|(.., known)| *known == id).collect();
         let at = if field == "id" { found.last() } else { found.first() };
-        at.map_or_else(String::new, |(phase, task, _)| format!("phases[{phase}].tasks[{task}].{field}"))
+        at.map_or_else(String::new, |(phase, task, _)| {
+            format!("phases[{phase}].tasks[{task}].{field}")
+        })
     }
 
     fn queue(self, now: &Zoned) -> Result<Queue, Fault> {
@@ -177,7 +182,13 @@ pub(super) fn parse_ron<T: DeserializeOwned>(file: &str, text: &str) -> Result<T
         };
         let start = error.span.start;
         let (line, column) = (start.line, start.col);
-        CoachError::Content { file: file.into(), line, column, reason: error.code.to_string(), nearest }
+        CoachError::Content {
+            file: file.into(),
+            line,
+            column,
+            reason: error.code.to_string(),
+            nearest,
+        }
     })
 }
 

@@ -1,7 +1,9 @@
-//! All tasks, and the only ways in which they change. Pure: the time is given, nothing is read or written.
+//! All tasks, and the only ways in which they change. Pure: the time is given, nothing is read or
+//! written.
 //!
-//! In: what agents and people do. Out: which task is next, and every change of status that the table allows. Ready
-//! tasks come by priority, then by age, then in the order of the list, within the current phase.
+//! In: what agents and people do. Out: which task is next, and every change of status that the
+//! table allows. Ready tasks come by priority, then by age, then in the order of the list, within
+//! the current phase.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -36,7 +38,8 @@ pub struct Phase {
     pub description: String,
 }
 
-/// A command that a plan declares. It runs only if the user has allowed exactly this line ([`super::AllowedCommands`]).
+/// A command that a plan declares. It runs only if the user has allowed exactly this line
+/// ([`super::AllowedCommands`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Command {
@@ -50,7 +53,8 @@ pub struct Command {
 }
 
 impl Command {
-    /// What to call it in a line for a shell: its name where that is one plain word, else the id of its words.
+    /// What to call it in a line for a shell: its name where that is one plain word, else the id of
+    /// its words.
     pub fn short_name(&self) -> Cow<'_, str> {
         if terminal::is_plain_word(&self.name) {
             return Cow::Borrowed(&self.name);
@@ -71,7 +75,12 @@ pub struct ModelMark {
 
 impl fmt::Display for ModelMark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (root {:.12})", terminal::one_line(&self.name), terminal::one_line(&self.root))
+        write!(
+            f,
+            "{} (root {:.12})",
+            terminal::one_line(&self.name),
+            terminal::one_line(&self.root)
+        )
     }
 }
 
@@ -177,8 +186,8 @@ impl Queue {
     /// A queue of these tasks.
     ///
     /// # Errors
-    /// Two tasks of one name, a dependency that is not there, a cycle, a phase or priority that does not exist, or
-    /// fields that contradict a status.
+    /// Two tasks of one name, a dependency that is not there, a cycle, a phase or priority that
+    /// does not exist, or fields that contradict a status.
     pub fn new(
         plan: impl Into<String>,
         phases: Vec<Phase>,
@@ -213,8 +222,12 @@ impl Queue {
         let wrong = match task.status {
             Status::InProgress if task.worker.is_none() => Some("nobody is on it"),
             Status::Blocked if task.block.is_none() => Some("nothing blocks it"),
-            status if status != Status::InProgress && task.worker.is_some() => Some("somebody is on it"),
-            status if status != Status::Blocked && task.block.is_some() => Some("something blocks it"),
+            status if status != Status::InProgress && task.worker.is_some() => {
+                Some("somebody is on it")
+            }
+            status if status != Status::Blocked && task.block.is_some() => {
+                Some("something blocks it")
+            }
             _ => None,
         };
         match wrong {
@@ -349,7 +362,8 @@ impl Queue {
         self.current_phase().map(|phase| self.ready_in(phase)).unwrap_or_default()
     }
 
-    /// The tasks of a phase that can be begun, the next one first: by priority, then age, then place in the list.
+    /// The tasks of a phase that can be begun, the next one first: by priority, then age, then
+    /// place in the list.
     pub fn ready_in(&self, phase: u32) -> Vec<&Task> {
         let ready = |task: &&Task| {
             task.phase == phase && task.status == Status::Pending && self.unmet(task).is_none()
@@ -365,7 +379,8 @@ impl Queue {
         self.ready().into_iter().find(|task| agent.may_take(task.preferred_agent))
     }
 
-    /// What programs can do now, in a phase or in the current one: reviews first, since they finish what was begun, then the ready tasks.
+    /// What programs can do now, in a phase or in the current one: reviews first, since they finish
+    /// what was begun, then the ready tasks.
     pub fn for_programs(&self, phase: Option<u32>) -> Vec<&Task> {
         let Some(phase) = phase.or_else(|| self.current_phase()) else { return Vec::new() };
         let reviewable = |task: &&Task| {
@@ -374,13 +389,15 @@ impl Queue {
                 && !task.needs_person
                 && task.reviewer.is_some_and(|reviewer| reviewer != Agent::Human)
         };
-        let possible =
-            |task: &&Task| Agent::Auto.may_take(task.preferred_agent) && task.attempts < task.attempt_limit;
+        let possible = |task: &&Task| {
+            Agent::Auto.may_take(task.preferred_agent) && task.attempts < task.attempt_limit
+        };
         let reviews = self.tasks.iter().filter(reviewable);
         reviews.chain(self.ready_in(phase).into_iter().filter(possible)).collect()
     }
 
-    /// What waits for a person: questions, what reviews could not settle, and tasks that ask for one and are ready.
+    /// What waits for a person: questions, what reviews could not settle, and tasks that ask for
+    /// one and are ready.
     pub fn for_persons(&self) -> Vec<&Task> {
         let is_ready = |task: &Task| task.status == Status::Pending && self.unmet(task).is_none();
         let waits = |task: &&Task| match task.status {

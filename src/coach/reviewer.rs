@@ -1,4 +1,5 @@
-//! Reviewers that are reached by a command: an agent's file in RON says which, and code reads the reply.
+//! Reviewers that are reached by a command: an agent's file in RON says which, and code reads the
+//! reply.
 
 use std::sync::atomic::AtomicBool;
 
@@ -43,13 +44,16 @@ pub enum ReviewError {
 }
 
 impl Reviewer {
-    /// The reviewer of that name among the assets; none where a mod has a word in its command and the user has not allowed it.
+    /// The reviewer of that name among the assets; none where a mod has a word in its command and
+    /// the user has not allowed it.
     ///
     /// # Errors
     /// The user's own folder is broken.
     pub fn load(name: &str, assets: &Assets) -> Result<Option<Self>, CoachError> {
         match assets.content("reviewer", name) {
-            Ok(reviewer) if assets.loaded().unallowed("reviewer", name).is_empty() => Ok(Some(reviewer)),
+            Ok(reviewer) if assets.loaded().unallowed("reviewer", name).is_empty() => {
+                Ok(Some(reviewer))
+            }
             Ok(_) | Err(AssetError::NotThere { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }

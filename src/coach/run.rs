@@ -1,4 +1,5 @@
-//! One worker alone: takes the next task, does it, until nothing is left that a program can do. Where there is a world, agents do the same.
+//! One worker alone: takes the next task, does it, until nothing is left that a program can do.
+//! Where there is a world, agents do the same.
 
 use std::collections::HashSet;
 
@@ -29,7 +30,10 @@ impl<'a> Runner<'a> {
         }
         self.hands.desk().refresh()?;
         let queue = self.hands.desk().queue();
-        let next = queue.for_programs(self.phase).into_iter().find(|task| !self.waiting.contains(&task.id));
+        let next = queue
+            .for_programs(self.phase)
+            .into_iter()
+            .find(|task| !self.waiting.contains(&task.id));
         let Some(task) = next else { return Ok(false) };
         if let Attempt::Waits(_) = self.hands.attempt(&task.id, "coach run", tell)? {
             self.waiting.insert(task.id.clone());

@@ -1,6 +1,8 @@
-//! The queue as a whole program uses it: changes from any thread, and the newest state for those who must never wait for a disk.
+//! The queue as a whole program uses it: changes from any thread, and the newest state for those
+//! who must never wait for a disk.
 //!
-//! In: changes, one after the other. Out: the queue as it was after the last of them, or after another process has changed the file.
+//! In: changes, one after the other. Out: the queue as it was after the last of them, or after
+//! another process has changed the file.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -84,7 +86,8 @@ impl SharedQueue {
         Ok(())
     }
 
-    /// Looks at the file now and then, on a thread of its own, for as long as somebody has this desk.
+    /// Looks at the file now and then, on a thread of its own, for as long as somebody has this
+    /// desk.
     pub fn watch(self: &Arc<Self>) {
         let desk = Arc::downgrade(self);
         let look = move || {

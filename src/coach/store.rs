@@ -1,9 +1,10 @@
 //! The queue in its file: one JSON document that a person can read, replaced whole on every change.
 //!
-//! In: changes. Out: the file, and the queue as it is now. Any number of processes may use one file: each change
-//! takes a lock, reads, changes and replaces the file before it gives the lock back, so what is acknowledged is on
-//! the disk. A worker's process holds a lock of its own while it lives; work whose lock nobody holds comes back.
-//! Locks are the operating system's, which lets go of them however a process ends. Spec: `specs/coach.md`.
+//! In: changes. Out: the file, and the queue as it is now. Any number of processes may use one
+//! file: each change takes a lock, reads, changes and replaces the file before it gives the lock
+//! back, so what is acknowledged is on the disk. A worker's process holds a lock of its own while
+//! it lives; work whose lock nobody holds comes back. Locks are the operating system's, which lets
+//! go of them however a process ends. Spec: `specs/coach.md`.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -94,7 +95,8 @@ impl Store {
         self.change(|queue| Ok(queue.clone()))
     }
 
-    /// Changes the queue. When this returns, the change is on the disk; when it fails, nothing has changed.
+    /// Changes the queue. When this returns, the change is on the disk; when it fails, nothing has
+    /// changed.
     ///
     /// # Errors
     /// What `change` says; or there is no queue, it is damaged, or it cannot be read or written.
@@ -138,8 +140,8 @@ impl Store {
     /// Gives back every task whose worker's process is gone.
     fn take_back(&self, queue: &mut Queue) -> Result<(), CoachError> {
         let in_progress = queue.tasks().iter().filter(|task| task.status == Status::InProgress);
-        let locks =
-            in_progress.filter_map(|task| Some((task.id.clone(), task.worker.as_ref()?.lock.clone()?)));
+        let locks = in_progress
+            .filter_map(|task| Some((task.id.clone(), task.worker.as_ref()?.lock.clone()?)));
         let held: Vec<(TaskId, String)> = locks.collect();
         for (id, lock) in held {
             if self.is_alive(&lock)? {
@@ -198,10 +200,18 @@ impl Store {
 
     fn parse(&self) -> Result<Queue, CoachError> {
         let size = fs::metadata(&self.path).map_err(CoachError::io(&self.path, "read"))?.len();
-        let damaged =
-            |line, column, reason| CoachError::Damaged { path: self.path.clone(), line, column, reason };
+        let damaged = |line, column, reason| CoachError::Damaged {
+            path: self.path.clone(),
+            line,
+            column,
+            reason,
+        };
         if size > MAX_FILE_BYTES {
-            return Err(damaged(1, 1, format!("{size} bytes, and at most {MAX_FILE_BYTES} are read")));
+            return Err(damaged(
+                1,
+                1,
+                format!("{size} bytes, and at most {MAX_FILE_BYTES} are read"),
+            ));
         }
         let bytes = files::read(&self.path).map_err(CoachError::io(&self.path, "read"))?;
         serde_json::from_slice(&bytes).map_err(|error| {

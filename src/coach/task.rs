@@ -1,7 +1,8 @@
 //! What a task is: what is to be done, by whom, in which state it is, and how it came there.
 //!
-//! Everything here is data that serialises the same in JSON (the queue's file) and in RON (plans). The rules of its
-//! change are [`TRANSITIONS`] and the methods of [`super::Queue`]. Normative text: `specs/coach.md`.
+//! Everything here is data that serialises the same in JSON (the queue's file) and in RON (plans).
+//! The rules of its change are [`TRANSITIONS`] and the methods of [`super::Queue`]. Normative text:
+//! `specs/coach.md`.
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
@@ -16,7 +17,8 @@ pub const MAX_ID_LENGTH: usize = 64;
 /// How often a task is tried before it counts as failed, where its plan says nothing.
 pub const DEFAULT_ATTEMPT_LIMIT: u32 = 3;
 
-/// How much of its history a task keeps: the newest events. A file that people read must not grow for ever.
+/// How much of its history a task keeps: the newest events. A file that people read must not grow
+/// for ever.
 pub const MAX_HISTORY: usize = 60;
 
 /// A task's name: small letters, digits, `-`, `_` and `.`.
@@ -41,7 +43,8 @@ impl FromStr for TaskId {
     type Err = CoachError;
 
     fn from_str(text: &str) -> Result<Self, CoachError> {
-        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+        let allowed =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
         if text.is_empty() || text.len() > MAX_ID_LENGTH || !text.bytes().all(allowed) {
             return Err(CoachError::BadId(text.into()));
         }
@@ -64,7 +67,9 @@ impl From<TaskId> for String {
 }
 
 /// Where a task stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// To be done; ready once what it depends on is completed.
@@ -104,8 +109,14 @@ pub const TRANSITIONS: [(Status, Status); 13] = {
 
 impl Status {
     /// Every status, in the order of a task's life.
-    pub const ALL: [Self; 6] =
-        [Self::Pending, Self::InProgress, Self::Review, Self::Completed, Self::Failed, Self::Blocked];
+    pub const ALL: [Self; 6] = [
+        Self::Pending,
+        Self::InProgress,
+        Self::Review,
+        Self::Completed,
+        Self::Failed,
+        Self::Blocked,
+    ];
 
     /// Whether [`TRANSITIONS`] has this change.
     pub fn may_become(self, to: Self) -> bool {
@@ -132,7 +143,9 @@ impl fmt::Display for Status {
 }
 
 /// Who should do a task.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Agent {
     /// The loaded model, and the program around it.
@@ -162,7 +175,8 @@ impl Agent {
 
     /// Whether an agent of this kind may take a task that prefers `wanted`.
     ///
-    /// A person may take anything. `auto`, as a worker, is a program: it takes all but a person's tasks.
+    /// A person may take anything. `auto`, as a worker, is a program: it takes all but a person's
+    /// tasks.
     pub fn may_take(self, wanted: Self) -> bool {
         match self {
             Self::Human => true,
@@ -186,8 +200,8 @@ pub struct Worker {
     pub name: String,
     /// What kind of agent it is.
     pub agent: Agent,
-    /// The name of the lock that the worker's process holds while it lives (see [`super::Store`]); without one the
-    /// work is a person's, and outlives every process.
+    /// The name of the lock that the worker's process holds while it lives (see [`super::Store`]);
+    /// without one the work is a person's, and outlives every process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<String>,
 }

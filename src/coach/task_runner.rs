@@ -1,7 +1,8 @@
-//! One task from its beginning to where it is afterwards, by whoever takes it: agents of the world and the command line do it alike.
+//! One task from its beginning to where it is afterwards, by whoever takes it: agents of the world
+//! and the command line do it alike.
 //!
-//! In: a task's name. Out: its report and status in the queue, and what became of the attempt. The coaching loop is here: generate, review, accept
-//! or do it again with the feedback.
+//! In: a task's name. Out: its report and status in the queue, and what became of the attempt. The
+//! coaching loop is here: generate, review, accept or do it again with the feedback.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -65,7 +66,8 @@ pub struct TaskRunner {
 }
 
 impl TaskRunner {
-    /// Hands for the tasks of a desk. `reviewer` is who stands for `gemini`; without `consents` no command runs.
+    /// Hands for the tasks of a desk. `reviewer` is who stands for `gemini`; without `consents` no
+    /// command runs.
     pub fn new(
         desk: Arc<SharedQueue>,
         shop: ModelContext,
@@ -140,7 +142,8 @@ impl TaskRunner {
             Action::Review { of } => match self.desk.queue().task(of) {
                 Ok(other) => match self.judge(other, task.preferred_agent) {
                     Ok(verdict) => {
-                        let summary = format!("{} gives {of} {} of 10", verdict.reviewer, verdict.score);
+                        let summary =
+                            format!("{} gives {of} {} of 10", verdict.reviewer, verdict.score);
                         let mut report = Report::new(summary).with("score", verdict.score);
                         report.text = Some(verdict.feedback);
                         Outcome::Done(report)
@@ -162,7 +165,12 @@ impl TaskRunner {
         }
     }
 
-    fn perform(&self, id: &TaskId, action: &Action, tell: &mut (dyn FnMut(Step) + Send)) -> Outcome {
+    fn perform(
+        &self,
+        id: &TaskId,
+        action: &Action,
+        tell: &mut (dyn FnMut(Step) + Send),
+    ) -> Outcome {
         let done = self.shop.perform(action, &mut |what| {
             self.desk.say(id, Some(what.clone()));
             tell(Step::Doing(id.clone(), what));
@@ -181,8 +189,10 @@ impl TaskRunner {
         let Some(command) = queue.commands().iter().find(|command| command.name == name) else {
             return Outcome::Failed(format!("the plan declares no command \"{name}\""));
         };
-        let allowed =
-            self.consents.as_ref().map(|consents| consents.allows(&working_folder()?, &command.line));
+        let allowed = self
+            .consents
+            .as_ref()
+            .map(|consents| consents.allows(&working_folder()?, &command.line));
         match allowed.transpose() {
             Ok(Some(true)) => {}
             Ok(_) => {
@@ -205,10 +215,13 @@ impl TaskRunner {
     }
 
     fn ask(&self, prompt: &str) -> Outcome {
-        let Some(reviewer) = &self.reviewer else { return Outcome::Waits("an agent \"gemini\"".into()) };
+        let Some(reviewer) = &self.reviewer else {
+            return Outcome::Waits("an agent \"gemini\"".into());
+        };
         match reviewer.ask(prompt, self.shop.gate().cancellation()) {
             Ok(text) => {
-                let mut report = Report::new(format!("{} wrote {} bytes", reviewer.name, text.len()));
+                let mut report =
+                    Report::new(format!("{} wrote {} bytes", reviewer.name, text.len()));
                 report.text = Some(text);
                 Outcome::Done(report)
             }
@@ -218,14 +231,18 @@ impl TaskRunner {
 
     fn judge(&self, task: &Task, agent: Agent) -> Result<Verdict, ReviewError> {
         match (agent, &self.reviewer) {
-            (Agent::Gemini, Some(reviewer)) => reviewer.review(task, self.shop.gate().cancellation()),
+            (Agent::Gemini, Some(reviewer)) => {
+                reviewer.review(task, self.shop.gate().cancellation())
+            }
             (Agent::Gemini, None) => Err(ProcessError::Missing("gemini".into()).into()),
             _ => {
-                let action = Action::Generate { prompt: review_prompt(task), max_tokens: REVIEW_TOKENS };
-                let report = self.shop.perform(&action, &mut |_| ()).map_err(|error| match error {
-                    WorkError::Cancelled => ProcessError::Cancelled.into(),
-                    error => ReviewError::Work(error.to_string()),
-                })?;
+                let action =
+                    Action::Generate { prompt: review_prompt(task), max_tokens: REVIEW_TOKENS };
+                let report =
+                    self.shop.perform(&action, &mut |_| ()).map_err(|error| match error {
+                        WorkError::Cancelled => ProcessError::Cancelled.into(),
+                        error => ReviewError::Work(error.to_string()),
+                    })?;
                 let text = report.text.unwrap_or_default();
                 verdict(&text, Agent::LocalLlm.name()).ok_or(ReviewError::Nonsense)
             }
@@ -243,7 +260,9 @@ impl TaskRunner {
                 self.desk.change(|queue| queue.wait(&task.id, what.clone(), &now))?;
                 return Ok(Attempt::Waits(what));
             }
-            Err(ReviewError::Process(ProcessError::Cancelled)) => return Ok(Attempt::Open("stopped".into())),
+            Err(ReviewError::Process(ProcessError::Cancelled)) => {
+                return Ok(Attempt::Open("stopped".into()));
+            }
             Err(error) => {
                 let why = format!("{agent}: {error}");
                 self.desk.change(|queue| queue.review_gave_nothing(&task.id, &why, &now))
@@ -270,7 +289,9 @@ impl TaskRunner {
                 Ok(status) => Ok(Attempt::Open(format!("not accepted: it is {status}"))),
                 Err(error) => Err(error),
             },
-            Outcome::Failed(why) => queue.give_back(id, why.clone(), &now).map(|_| Attempt::Open(why)),
+            Outcome::Failed(why) => {
+                queue.give_back(id, why.clone(), &now).map(|_| Attempt::Open(why))
+            }
             Outcome::Missing(what) => {
                 queue.block_missing(id, what.clone(), &now).map(|()| Attempt::Open(what))
             }
@@ -282,9 +303,9 @@ impl TaskRunner {
             Outcome::Asks(question) => {
                 queue.ask_person(id, &question, &now).map(|()| Attempt::Open(question))
             }
-            Outcome::Stopped => {
-                queue.release(id, "stopped: given back", &now).map(|()| Attempt::Open("stopped".into()))
-            }
+            Outcome::Stopped => queue
+                .release(id, "stopped: given back", &now)
+                .map(|()| Attempt::Open("stopped".into())),
         });
         match done {
             // A person had a word on it meanwhile, and that stands.
@@ -296,7 +317,9 @@ impl TaskRunner {
 
 fn with_feedback(prompt: &str, task: &Task) -> String {
     match &task.verdict {
-        Some(verdict) => format!("{prompt}\n\nA reviewer said of the last try: {}", verdict.feedback),
+        Some(verdict) => {
+            format!("{prompt}\n\nA reviewer said of the last try: {}", verdict.feedback)
+        }
         None => prompt.to_owned(),
     }
 }

@@ -161,7 +161,9 @@ fn twins(contents: &Contents, touched: &BTreeMap<(String, String), Content>) -> 
         let others = contents.0.range(of_kind).take_while(|(id, _)| id.0 == *kind);
         let mut others = others.filter(|(id, _)| !touched.contains_key(*id)).chain(touched);
         let is_twin = |(id, other): &(&(String, String), &Content)| {
-            id.0 == *kind && id.1 != *name && other.own_text.as_ref().is_some_and(|own| own.1 == *text)
+            id.0 == *kind
+                && id.1 != *name
+                && other.own_text.as_ref().is_some_and(|own| own.1 == *text)
         };
         if let Some(((_, other), _)) = others.find(is_twin) {
             let place = &content.node.nearest(&FieldPath(vec![Step::Field((*field).into())])).place;

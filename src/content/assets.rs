@@ -1,7 +1,8 @@
 //! What travels inside the program, and what the user's mods and own folder make of it.
 //!
-//! Everything in RON is a content of the [content](super): the built-in files are the mod `core`, then come the user's mods, then the
-//! folder that `--assets` names, whose files stand in for those of the same name. They are read when first asked for.
+//! Everything in RON is a content of the [content](super): the built-in files are the mod `core`,
+//! then come the user's mods, then the folder that `--assets` names, whose files stand in for those
+//! of the same name. They are read when first asked for.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -18,7 +19,8 @@ use crate::names::nearest;
 /// The name of the model that answers when none is named.
 pub const DEFAULT_MODEL: &str = "models/seedling.pxi";
 
-/// Bytes that begin where a memory page does, as a mapped file's would: tiles inside keep their alignment.
+/// Bytes that begin where a memory page does, as a mapped file's would: tiles inside keep their
+/// alignment.
 #[repr(C, align(4096))]
 struct PageAligned<const N: usize>([u8; N]);
 
@@ -100,7 +102,8 @@ impl Assets {
 
     /// All contents, and what became of every mod.
     pub fn loaded(&self) -> &Loaded {
-        self.loaded.get_or_init(|| load_with(&self.registry, self.mods.as_deref(), self.folder.as_deref()))
+        self.loaded
+            .get_or_init(|| load_with(&self.registry, self.mods.as_deref(), self.folder.as_deref()))
     }
 
     /// What the user should know: what was left out and why, and what waits for leave to run.
@@ -110,7 +113,8 @@ impl Assets {
         let mods = loaded.mods.iter().flat_map(|report| {
             report.problems.iter().map(|problem| format!("{} is left out: {problem}", report.id()))
         });
-        let waiting = loaded.contents.iter().flat_map(|(kind, name, _)| loaded.unallowed(kind, name));
+        let waiting =
+            loaded.contents.iter().flat_map(|(kind, name, _)| loaded.unallowed(kind, name));
         folder.chain(mods).chain(waiting.map(|waiting| waiting.to_string())).collect()
     }
 
@@ -134,12 +138,14 @@ impl Assets {
     /// The user's own folder is broken.
     pub fn all<T: DeserializeOwned>(&self, kind: &str) -> Result<Vec<(String, T)>, AssetError> {
         let loaded = self.sound()?;
-        let read =
-            |name: &str| loaded.get(kind, name).map(|value| value.map(|value| (name.to_owned(), value)));
+        let read = |name: &str| {
+            loaded.get(kind, name).map(|value| value.map(|value| (name.to_owned(), value)))
+        };
         loaded.names(kind).filter_map(read).collect::<Result<_, _>>().map_err(AssetError::Broken)
     }
 
-    /// What is loaded, unless the user's own folder is broken: who names a folder wants it, and a mod is only left out.
+    /// What is loaded, unless the user's own folder is broken: who names a folder wants it, and a
+    /// mod is only left out.
     fn sound(&self) -> Result<&Loaded, AssetError> {
         let loaded = self.loaded();
         match loaded
@@ -187,19 +193,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let inside = folder.path().join("experiments");
         std::fs::create_dir(&inside).unwrap();
-        let text =
-            r#"(title: "mine", prompts: [Text(id: "a", text: "x")], interventions: [EachLayer(scale: 0.0)])"#;
+        let text = r#"(title: "mine", prompts: [Text(id: "a", text: "x")], interventions: [EachLayer(scale: 0.0)])"#;
         std::fs::write(inside.join("mine.experiment.ron"), text).unwrap();
-        std::fs::write(inside.join("layers.experiment.ron"), text.replace("mine", "other")).unwrap();
+        std::fs::write(inside.join("layers.experiment.ron"), text.replace("mine", "other"))
+            .unwrap();
         let title = |name: &str| {
             crate::app::kinds::assets()
                 .with_folder(Some(folder.path().to_owned()))
                 .content::<Experiment>("experiment", name)
                 .map(|experiment| experiment.title)
         };
-        assert_eq!((title("mine").unwrap(), title("layers").unwrap()), ("mine".into(), "other".into()));
+        assert_eq!(
+            (title("mine").unwrap(), title("layers").unwrap()),
+            ("mine".into(), "other".into())
+        );
         let error = title("mime").unwrap_err().to_string();
-        assert_eq!(error, r#"there is no experiment "mime"; did you mean "mine"?; there are: layers, mine"#);
+        assert_eq!(
+            error,
+            r#"there is no experiment "mime"; did you mean "mine"?; there are: layers, mine"#
+        );
         std::fs::write(inside.join("mine.experiment.ron"), text.replace("title", "titel")).unwrap();
         let error = title("layers").unwrap_err().to_string();
         assert!(error.contains("mine.experiment.ron:1:2: titel: unknown field"), "{error}");

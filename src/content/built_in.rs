@@ -4,7 +4,8 @@ use include_dir::{Dir, include_dir};
 
 use super::source::{Source, SourceFile};
 
-/// The folders of `assets` that hold content, by name. A folder that the user gives by `--assets` has the same.
+/// The folders of `assets` that hold content, by name. A folder that the user gives by `--assets`
+/// has the same.
 pub(super) static FOLDERS: [(&str, Dir<'_>); 7] = [
     ("agents", include_dir!("$CARGO_MANIFEST_DIR/assets/agents")),
     ("coach", include_dir!("$CARGO_MANIFEST_DIR/assets/coach")),
@@ -17,10 +18,13 @@ pub(super) static FOLDERS: [(&str, Dir<'_>); 7] = [
 
 /// The built-in assets.
 pub fn core() -> Source {
-    let manifest = include_str!("../../assets/mod.ron").replace("{version}", env!("CARGO_PKG_VERSION"));
+    let manifest =
+        include_str!("../../assets/mod.ron").replace("{version}", env!("CARGO_PKG_VERSION"));
     let mut files = vec![SourceFile { path: super::manifest::FILE_NAME.into(), text: manifest }];
     for (folder, dir) in &FOLDERS {
-        let ron = dir.files().filter(|file| file.path().extension().is_some_and(|ending| ending == "ron"));
+        let ron = dir
+            .files()
+            .filter(|file| file.path().extension().is_some_and(|ending| ending == "ron"));
         files.extend(ron.map(|file| SourceFile {
             path: format!("{folder}/{}", file.path().display()),
             text: file.contents_utf8().expect("built-in RON is UTF-8, as the tests find").into(),

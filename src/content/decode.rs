@@ -1,8 +1,10 @@
-//! Gives a [`Node`] to a schema, which is any type with serde's `Deserialize`, and finds everything that is wrong.
+//! Gives a [`Node`] to a schema, which is any type with serde's `Deserialize`, and finds everything
+//! that is wrong.
 //!
-//! A derived `Deserialize` stops at the first thing that it cannot take. So what it stopped at is noted, in the next
-//! attempt any value that the type takes stands in for it (see `stand_in`), and so on until an attempt goes through.
-//! Unknown fields are found on the way: they are never passed over.
+//! A derived `Deserialize` stops at the first thing that it cannot take. So what it stopped at is
+//! noted, in the next attempt any value that the type takes stands in for it (see `stand_in`), and
+//! so on until an attempt goes through. Unknown fields are found on the way: they are never passed
+//! over.
 
 mod access;
 mod stand_in;
@@ -17,7 +19,8 @@ use super::problem::{Problem, did_you_mean, one_of};
 use super::tree::{Node, Place};
 use access::At;
 
-/// The most problems that are looked for in one file; whoever has so many mends the first ones first.
+/// The most problems that are looked for in one file; whoever has so many mends the first ones
+/// first.
 pub const MAX_PROBLEMS: usize = 50;
 
 /// Reads a value by a schema.
@@ -40,7 +43,8 @@ pub fn decode<T: DeserializeOwned>(node: &Node) -> Result<T, Vec<Problem>> {
     }
 }
 
-/// What the attempts so far have found. Nodes are known by their addresses, which stay while the tree is borrowed.
+/// What the attempts so far have found. Nodes are known by their addresses, which stay while the
+/// tree is borrowed.
 #[derive(Default)]
 struct Findings {
     problems: RefCell<Vec<Problem>>,
@@ -171,12 +175,17 @@ impl de::Error for DecodeError {
 
 /// What is said of a field that no schema has.
 fn unknown_field(name: &str, expected: &[&str]) -> String {
-    format!("unknown field; expected {}{}", one_of(expected), did_you_mean(name, expected.iter().copied()))
+    format!(
+        "unknown field; expected {}{}",
+        one_of(expected),
+        did_you_mean(name, expected.iter().copied())
+    )
 }
 
 /// What serde calls a type, in the words of somebody who edits a text.
 fn plain(expected: &str) -> String {
-    let named = |prefix: &str| expected.strip_prefix(prefix).map(|name| name.trim_matches('`').to_owned());
+    let named =
+        |prefix: &str| expected.strip_prefix(prefix).map(|name| name.trim_matches('`').to_owned());
     let word = match expected {
         "u8" => "a whole number from 0 to 255",
         "u16" => "a whole number from 0 to 65535",

@@ -1,7 +1,8 @@
-//! From folders of mods to contents: finds, reads, orders and applies them, and tells what became of each.
+//! From folders of mods to contents: finds, reads, orders and applies them, and tells what became
+//! of each.
 //!
-//! A mod is applied whole or not at all. Whatever is wrong with it is in its report, it is left out, and the rest
-//! goes on as if it were not there.
+//! A mod is applied whole or not at all. Whatever is wrong with it is in its report, it is left
+//! out, and the rest goes on as if it were not there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -124,7 +125,11 @@ impl Loaded {
     ///
     /// # Errors
     /// The type is another than the one that is registered for the kind.
-    pub fn get<T: DeserializeOwned>(&self, kind: &str, name: &str) -> Option<Result<T, Vec<Problem>>> {
+    pub fn get<T: DeserializeOwned>(
+        &self,
+        kind: &str,
+        name: &str,
+    ) -> Option<Result<T, Vec<Problem>>> {
         self.contents.get(kind, name).map(|content| decode(&content.node))
     }
 
@@ -133,18 +138,25 @@ impl Loaded {
         self.contents.of_kind(kind).map(|(name, _)| name)
     }
 
-    /// The commands of a content that the user has not allowed. What is the program's or the user's own needs no leave.
+    /// The commands of a content that the user has not allowed. What is the program's or the user's
+    /// own needs no leave.
     pub fn unallowed(&self, kind: &str, name: &str) -> Vec<Unallowed> {
         let Some(content) = self.contents.get(kind, name) else { return Vec::new() };
         let Some(mod_id) = content.last_mod() else { return Vec::new() };
-        let waiting = content.commands.iter().filter(|command| !self.settings.allows(mod_id, command));
-        waiting.map(|command| Unallowed { mod_id: mod_id.into(), command: command.clone() }).collect()
+        let waiting =
+            content.commands.iter().filter(|command| !self.settings.allows(mod_id, command));
+        waiting
+            .map(|command| Unallowed { mod_id: mod_id.into(), command: command.clone() })
+            .collect()
     }
 
     /// Whether nothing is wrong.
     pub fn is_sound(&self) -> bool {
         self.problems.is_empty()
-            && self.mods.iter().all(|report| !matches!(report.state, State::Broken | State::Incompatible))
+            && self
+                .mods
+                .iter()
+                .all(|report| !matches!(report.state, State::Broken | State::Incompatible))
     }
 
     /// The mod of an id.
@@ -153,7 +165,8 @@ impl Loaded {
     }
 }
 
-/// The user's mods folder: `$PIXEL_LLM_MODS`, else `mods` in the platform's data folder for `pixel-llm`.
+/// The user's mods folder: `$PIXEL_LLM_MODS`, else `mods` in the platform's data folder for
+/// `pixel-llm`.
 pub fn user_folder() -> Option<PathBuf> {
     let own = folders::variable("PIXEL_LLM_MODS").map(PathBuf::from);
     own.or_else(|| Some(folders::data()?.join("mods")))
@@ -164,7 +177,8 @@ pub fn load(registry: &Registry, folder: Option<&Path>) -> Loaded {
     load_with(registry, folder, None)
 }
 
-/// As [`load()`], and after all mods the user's own assets: a folder laid out as that of the built-in ones.
+/// As [`load()`], and after all mods the user's own assets: a folder laid out as that of the
+/// built-in ones.
 pub fn load_with(registry: &Registry, folder: Option<&Path>, own: Option<&Path>) -> Loaded {
     let mut problems = Vec::new();
     let (mut sources, mut settings) = (Vec::new(), Settings::default());
@@ -200,15 +214,21 @@ fn find(folder: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
         if is_litter(&name) || name == settings::FILE_NAME {
             continue;
         }
-        if path.is_dir() || path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("zip")) {
+        if path.is_dir()
+            || path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("zip"))
+        {
             found.push(path);
         } else {
-            problems.push(Problem::of_file(name, "is neither a folder nor a .zip file, so it is no mod"));
+            problems.push(Problem::of_file(
+                name,
+                "is neither a folder nor a .zip file, so it is no mod",
+            ));
         }
     }
     found.sort();
     if found.len() > MAX_MODS {
-        let message = format!("the folder has {} mods; only the first {MAX_MODS} are looked at", found.len());
+        let message =
+            format!("the folder has {} mods; only the first {MAX_MODS} are looked at", found.len());
         problems.push(Problem::of_file(shown, message));
         found.truncate(MAX_MODS);
     }
@@ -282,7 +302,9 @@ fn assemble(
         .map(|manifest| manifest.needs.iter().map(|need| need.id.clone()).collect())
         .collect();
     for (at, reasons) in &order.skipped {
-        reasons.iter().for_each(|reason| parsed[candidates[*at]].reject(&reason.field, &reason.message));
+        reasons
+            .iter()
+            .for_each(|reason| parsed[candidates[*at]].reject(&reason.field, &reason.message));
     }
     let mut contents = Contents::default();
     let mut in_use = BTreeSet::new();
@@ -290,8 +312,13 @@ fn assemble(
     for &at in &order.loads {
         let one = &mut parsed[candidates[at]];
         // What it needs may have been broken by a patch only now.
-        if let Some((place, need)) = needs[at].iter().enumerate().find(|(_, need)| !in_use.contains(*need)) {
-            one.reject(&format!("needs[{place}]"), &format!("needs `{need}`, which was not loaded"));
+        if let Some((place, need)) =
+            needs[at].iter().enumerate().find(|(_, need)| !in_use.contains(*need))
+        {
+            one.reject(
+                &format!("needs[{place}]"),
+                &format!("needs `{need}`, which was not loaded"),
+            );
             continue;
         }
         match apply(registry, &mut contents, one.report.id(), &one.files) {
@@ -305,8 +332,10 @@ fn assemble(
             }
         }
     }
-    let mut reports: Vec<Option<ModReport>> = parsed.into_iter().map(|one| Some(one.report)).collect();
-    let mut mods: Vec<ModReport> = sequence.into_iter().filter_map(|at| reports[at].take()).collect();
+    let mut reports: Vec<Option<ModReport>> =
+        parsed.into_iter().map(|one| Some(one.report)).collect();
+    let mut mods: Vec<ModReport> =
+        sequence.into_iter().filter_map(|at| reports[at].take()).collect();
     if let Some(own) = own {
         mods.push(apply_own(registry, &mut contents, own));
     }
@@ -331,9 +360,10 @@ fn apply_own(
             let parsed = parse_source(registry, &source, false);
             (parsed.report, parsed.files)
         }
-        Err(problems) => {
-            (ModReport { state: State::Broken, problems, ..blank(String::new(), None) }, Files::default())
-        }
+        Err(problems) => (
+            ModReport { state: State::Broken, problems, ..blank(String::new(), None) },
+            Files::default(),
+        ),
     };
     report.label = USER_OVERRIDES.into();
     if report.state == State::Loaded
@@ -410,9 +440,12 @@ fn parse_source(registry: &Registry, source: &Source, is_mod: bool) -> Parsed {
         }
         if content.is_patch {
             match Patch::read(&node) {
-                Ok(patch) => {
-                    files.patches.push((content.kind.name().into(), content.name, patch, node.place))
-                }
+                Ok(patch) => files.patches.push((
+                    content.kind.name().into(),
+                    content.name,
+                    patch,
+                    node.place,
+                )),
                 Err(wrong) => problems.extend(wrong),
             }
         } else {
@@ -455,7 +488,8 @@ fn mark_doubles(parsed: &mut [Parsed]) {
         let Some(manifest) = &one.manifest else { continue };
         if let Some(other) = first.get(&manifest.id) {
             let file = format!("{}/{}", one.report.label, manifest::FILE_NAME);
-            let message = format!("the id `{}` is that of {other} too, which is taken", manifest.id);
+            let message =
+                format!("the id `{}` is that of {other} too, which is taken", manifest.id);
             one.report.problems.push(Problem::of_file(file, message));
             one.report.state = State::Broken;
         } else {

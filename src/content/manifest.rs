@@ -103,8 +103,9 @@ impl Manifest {
             return Err(problems);
         }
         let written: Written = decode(node)?;
-        let read =
-            |relations: Vec<WrittenRelation>| relations.into_iter().map(WrittenRelation::read).collect();
+        let read = |relations: Vec<WrittenRelation>| {
+            relations.into_iter().map(WrittenRelation::read).collect()
+        };
         Ok(Self {
             version: Version::parse(&written.version).expect("the review has parsed it"),
             pixel_llm: requirement(Some(&written.pixel_llm)),
@@ -135,7 +136,9 @@ impl Written {
         if let Err(why) = check_id(&self.id) {
             review.wrong("id", why);
         }
-        for (field, text) in [("name", &self.name), ("author", &self.author), ("licence", &self.licence)] {
+        for (field, text) in
+            [("name", &self.name), ("author", &self.author), ("licence", &self.licence)]
+        {
             let length = text.chars().count();
             review.require((1..=200).contains(&length), field, || {
                 format!("expected 1 to 200 characters, found {length}")
@@ -171,6 +174,9 @@ impl Written {
 
 fn review_requirement(review: &mut Review<'_>, path: &str, text: &str) {
     if let Err(error) = VersionReq::parse(text) {
-        review.wrong(path, format!("expected versions such as \">=0.1, <0.3\", found {text:?}: {error}"));
+        review.wrong(
+            path,
+            format!("expected versions such as \">=0.1, <0.3\", found {text:?}: {error}"),
+        );
     }
 }

@@ -63,8 +63,9 @@ pub enum ModelFileError {
 impl ModelFile {
     /// What a type cannot say.
     pub fn review(&self, review: &mut Review<'_>) {
-        review
-            .require(!self.name.trim().is_empty(), "name", || "expected a name, found an empty text".into());
+        review.require(!self.name.trim().is_empty(), "name", || {
+            "expected a name, found an empty text".into()
+        });
         review.require(!self.licence.trim().is_empty(), "licence", || {
             "expected a licence, found an empty text".into()
         });
@@ -76,7 +77,8 @@ impl ModelFile {
                 format!("expected a .pxi or .gguf file, found {:?}", self.file)
             });
         }
-        let digits = self.sha256.len() == 64 && self.sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let digits =
+            self.sha256.len() == 64 && self.sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
         review.require(digits, "sha256", || "expected 64 hexadecimal digits".into());
     }
 
@@ -87,32 +89,41 @@ impl ModelFile {
     pub fn open(&self, folder: &Path) -> Result<PathBuf, ModelFileError> {
         let outside = || ModelFileError::Outside { path: self.file.clone() };
         check_path(&self.file).map_err(|_| outside())?;
-        let inside =
-            |folder: &Path| Some((folder.canonicalize().ok()?, folder.join(&self.file).canonicalize().ok()?));
+        let inside = |folder: &Path| {
+            Some((folder.canonicalize().ok()?, folder.join(&self.file).canonicalize().ok()?))
+        };
         let (folder, path) = inside(folder).ok_or_else(outside)?;
         if !path.starts_with(&folder) || !path.is_file() {
             return Err(outside());
         }
-        let found = digest(&path).map_err(|source| ModelFileError::Read { path: path.clone(), source })?;
+        let found =
+            digest(&path).map_err(|source| ModelFileError::Read { path: path.clone(), source })?;
         if !found.eq_ignore_ascii_case(&self.sha256) {
-            return Err(ModelFileError::Checksum { path, found, expected: self.sha256.to_ascii_lowercase() });
+            return Err(ModelFileError::Checksum {
+                path,
+                found,
+                expected: self.sha256.to_ascii_lowercase(),
+            });
         }
         Ok(path)
     }
 }
 
-/// What is wrong with the files that the models of a mod on the disk name. In a folder the checksums are compared too;
-/// what lies in an archive is read when it has been unpacked.
+/// What is wrong with the files that the models of a mod on the disk name. In a folder the
+/// checksums are compared too; what lies in an archive is read when it has been unpacked.
 pub fn check_files(contents: &Contents, mod_id: &str, path: &Path) -> Vec<Problem> {
     let mut problems = Vec::new();
     let others = match Source::list_others(path) {
         Ok(others) => others.files,
         Err(problems) => return problems,
     };
-    for (_, content) in contents.of_kind("model").filter(|(_, content)| content.last_mod() == Some(mod_id)) {
+    for (_, content) in
+        contents.of_kind("model").filter(|(_, content)| content.last_mod() == Some(mod_id))
+    {
         // One that the schema does not take is reported as such.
         let Ok(model) = decode::<ModelFile>(&content.node) else { continue };
-        let place = |field: &str| &content.node.nearest(&FieldPath(vec![Step::Field(field.into())])).place;
+        let place =
+            |field: &str| &content.node.nearest(&FieldPath(vec![Step::Field(field.into())])).place;
         if !others.contains(&model.file) {
             let message = format!("the mod has no file {:?}", model.file);
             problems.push(Problem::at(place("file"), Some("file"), message));

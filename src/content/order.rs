@@ -1,7 +1,8 @@
 //! The order in which mods are loaded, and which of them cannot be.
 //!
-//! What a mod needs and wants comes before it; where that leaves a choice, the user's order decides, then the id. Nothing
-//! else matters: not the order in which folders list their entries, nor the clock.
+//! What a mod needs and wants comes before it; where that leaves a choice, the user's order
+//! decides, then the id. Nothing else matters: not the order in which folders list their entries,
+//! nor the clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +15,8 @@ use super::settings::Settings;
 /// The id of the built-in assets, which come before everything.
 pub const CORE: &str = "core";
 
-/// What stands for an id where the user's own folder of assets is meant, which comes after everything. No mod can have it.
+/// What stands for an id where the user's own folder of assets is meant, which comes after
+/// everything. No mod can have it.
 pub const USER_OVERRIDES: &str = "--assets";
 
 /// The order: indices of the manifests that load, and for each of the others why it does not.
@@ -69,7 +71,8 @@ pub fn order(manifests: &[&Manifest], settings: &Settings, program: &Version) ->
     result
 }
 
-/// Everything that works with this version, in an order that dependencies allow. Rings of needs are left out and explained.
+/// Everything that works with this version, in an order that dependencies allow. Rings of needs are
+/// left out and explained.
 fn sequence<'m>(
     manifests: &[&'m Manifest],
     by_id: &BTreeMap<&str, usize>,
@@ -98,12 +101,14 @@ fn sequence<'m>(
             ring.sort_by_key(|&at| rank(at));
             let rings: Vec<_> = ring.iter().filter_map(|&at| ring_through(at, &waiting)).collect();
             for path in rings {
-                let names: Vec<_> = path.iter().map(|&at| format!("`{}`", manifests[at].id)).collect();
+                let names: Vec<_> =
+                    path.iter().map(|&at| format!("`{}`", manifests[at].id)).collect();
                 let why = format!("needs itself: {}", names.join(" needs "));
                 result.skipped.entry(path[0]).or_default().push(Reason::new("needs", why));
                 waiting.remove(&path[0]);
             }
-            // Whatever hangs on the ring is free now, and is told that what it needs was not loaded.
+            // Whatever hangs on the ring is free now, and is told that what it needs was not
+            // loaded.
             let left: BTreeSet<_> = waiting.keys().copied().collect();
             for (needs, wants) in waiting.values_mut() {
                 needs.retain(|at| left.contains(at));
@@ -168,11 +173,13 @@ fn reasons_against(
         match by_id.get(need.id.as_str()) {
             None => {
                 let meant = did_you_mean(&need.id, by_id.keys().copied());
-                reasons.push(Reason::new(field, format!("needs {need}, which is not there{meant}")));
+                reasons
+                    .push(Reason::new(field, format!("needs {need}, which is not there{meant}")));
             }
             Some(&other) if !need.is_met_by(manifests[other]) => {
                 let version = &manifests[other].version;
-                reasons.push(Reason::new(field, format!("needs {need}; there is version {version}")));
+                reasons
+                    .push(Reason::new(field, format!("needs {need}; there is version {version}")));
             }
             Some(other) if !so_far.loads.contains(other) => {
                 reasons.push(Reason::new(field, format!("needs {need}, which was not loaded")));
@@ -185,7 +192,8 @@ fn reasons_against(
         let conflicts = mine.iter().any(|c| c.is_met_by(manifests[other]))
             || theirs.iter().any(|c| c.is_met_by(manifest));
         if conflicts {
-            let message = format!("cannot be beside `{}`, which comes before it", manifests[other].id);
+            let message =
+                format!("cannot be beside `{}`, which comes before it", manifests[other].id);
             reasons.push(Reason::new("conflicts", message));
         }
     }

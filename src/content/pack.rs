@@ -77,8 +77,8 @@ pub fn write_template(
     Ok(written)
 }
 
-/// Writes the files of a mod, and those of its folder that it has beside them, as a zip archive. The same files give the
-/// same bytes.
+/// Writes the files of a mod, and those of its folder that it has beside them, as a zip archive.
+/// The same files give the same bytes.
 ///
 /// # Errors
 /// A file cannot be read, or the archive cannot be written or is larger than one may be.

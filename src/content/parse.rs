@@ -1,7 +1,8 @@
 //! Reads a RON text into a [`Node`].
 //!
-//! The language is RON's: structs, tuples, lists, maps, texts (plain and raw), characters, numbers, names, and both
-//! kinds of comment. What breaks the grammar ends the reading of a file; a field that is there twice does not.
+//! The language is RON's: structs, tuples, lists, maps, texts (plain and raw), characters, numbers,
+//! names, and both kinds of comment. What breaks the grammar ends the reading of a file; a field
+//! that is there twice does not.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -107,7 +108,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Skips `#![enable(...)]`, which says what is the rule here: `Some` may be left out, and so may a newtype's parentheses.
+    /// Skips `#![enable(...)]`, which says what is the rule here: `Some` may be left out, and so
+    /// may a newtype's parentheses.
     fn attributes(&mut self) -> Result<(), Problem> {
         self.space()?;
         while self.rest.starts_with("#!") {
@@ -200,7 +202,11 @@ impl<'a> Parser<'a> {
             if !known.insert(field) {
                 // Whoever has so many mends the first ones first.
                 if self.problems.len() < MAX_PROBLEMS {
-                    self.problems.push(Problem::at(&place, Some(field), "this field is there twice".into()));
+                    self.problems.push(Problem::at(
+                        &place,
+                        Some(field),
+                        "this field is there twice".into(),
+                    ));
                 }
             } else {
                 let field = field.to_owned();
@@ -214,7 +220,9 @@ impl<'a> Parser<'a> {
         let rest = self.rest.strip_prefix("r#").unwrap_or(self.rest);
         let end = rest.find(|character| !is_name(character)).unwrap_or(rest.len());
         // A comment may stand between a field's name and its colon, but nobody writes one there.
-        end > 0 && rest.chars().next().is_some_and(is_name_start) && rest[end..].trim_start().starts_with(':')
+        end > 0
+            && rest.chars().next().is_some_and(is_name_start)
+            && rest[end..].trim_start().starts_with(':')
     }
 
     fn items(&mut self, close: char, depth: usize) -> Result<Vec<Node>, Problem> {
@@ -267,8 +275,10 @@ impl<'a> Parser<'a> {
 
     fn number(&mut self) -> Result<Value, Problem> {
         let start = self.place();
-        let problem = |text: &str| Problem::at(&start, None, format!("`{}` is no number", shortened(text)));
-        let written = self.take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '+' | '-'));
+        let problem =
+            |text: &str| Problem::at(&start, None, format!("`{}` is no number", shortened(text)));
+        let written =
+            self.take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '+' | '-'));
         let text = written.replace('_', "");
         let (negative, digits) = match text.strip_prefix('-') {
             Some(digits) => (true, digits),
@@ -285,7 +295,9 @@ impl<'a> Parser<'a> {
             return match (negative, 0_i64.checked_sub_unsigned(whole)) {
                 (false, _) => Ok(Value::Unsigned(whole)),
                 (true, Some(signed)) => Ok(Value::Signed(signed)),
-                (true, None) => Err(Problem::at(&start, None, format!("`{written}` is too small a number"))),
+                (true, None) => {
+                    Err(Problem::at(&start, None, format!("`{written}` is too small a number")))
+                }
             };
         }
         let is_float = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
@@ -345,7 +357,8 @@ impl<'a> Parser<'a> {
             'x' | 'u' => {
                 let braces = kind == 'u' && self.take("{");
                 let digits = self.take_while(|c| c.is_ascii_hexdigit());
-                // `\x` takes two digits, and more belong to the text: only the braced form has any length.
+                // `\x` takes two digits, and more belong to the text: only the braced form has any
+                // length.
                 let code = u32::from_str_radix(digits, 16).ok().and_then(char::from_u32);
                 let closed = if braces { self.take("}") } else { digits.len() == 2 || kind == 'u' };
                 return match code {

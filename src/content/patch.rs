@@ -1,8 +1,8 @@
 //! `NAME.KIND.patch.ron`: changes of single fields of what an earlier mod brings.
 //!
-//! A patch is a list of `(field: "prompts[0].text", value: ...)`, `(field: "prompts", append: ...)` and
-//! `(field: "about", remove: true)`, done from first to last. What it puts in keeps its place in the patch, so that a
-//! schema's complaint about it leads there.
+//! A patch is a list of `(field: "prompts[0].text", value: ...)`, `(field: "prompts", append: ...)`
+//! and `(field: "about", remove: true)`, done from first to last. What it puts in keeps its place
+//! in the patch, so that a schema's complaint about it leads there.
 
 use super::decode::MAX_PROBLEMS;
 use super::problem::{Problem, did_you_mean, one_of};
@@ -89,8 +89,11 @@ fn read_change(item: &Node, problems: &mut Vec<Problem>) -> Option<Change> {
     };
     let before = problems.len();
     for field in fields.iter().filter(|field| !FIELDS.contains(&field.name.as_str())) {
-        let message =
-            format!("unknown field; expected {}{}", one_of(&FIELDS), did_you_mean(&field.name, FIELDS));
+        let message = format!(
+            "unknown field; expected {}{}",
+            one_of(&FIELDS),
+            did_you_mean(&field.name, FIELDS)
+        );
         problems.push(Problem::at(&field.place, Some(&field.name), message));
     }
     let find = |name: &str| fields.iter().find(|field| field.name == name).map(|field| &field.node);
@@ -150,8 +153,10 @@ impl Change {
             Action::Append(value) => {
                 let target = self.step_into(parent, last)?;
                 let Value::List(items) = &mut target.value else {
-                    return Err(self
-                        .wrong(format!("expected a list to append to, found {}", target.value.describe())));
+                    return Err(self.wrong(format!(
+                        "expected a list to append to, found {}",
+                        target.value.describe()
+                    )));
                 };
                 items.push(value.clone());
                 Ok(())
@@ -161,7 +166,8 @@ impl Change {
     }
 
     fn step_into<'n>(&self, node: &'n mut Node, step: &Step) -> Result<&'n mut Node, Problem> {
-        // Looked up twice, since the borrow of a successful look would otherwise outlive the failing one.
+        // Looked up twice, since the borrow of a successful look would otherwise outlive the
+        // failing one.
         if node.child(step).is_none() {
             return Err(self.nowhere(node, step));
         }
@@ -174,7 +180,8 @@ impl Change {
                 let names = node.names();
                 let meant = did_you_mean(name, names.iter().copied());
                 match names.is_empty() {
-                    true => self.wrong(format!("there is no field `{name}` in {}", node.value.describe())),
+                    true => self
+                        .wrong(format!("there is no field `{name}` in {}", node.value.describe())),
                     false => self.wrong(format!(
                         "there is no field `{name}`; there are {}{meant}",
                         one_of_all(&names)
@@ -191,14 +198,18 @@ impl Change {
         }
     }
 
-    /// Puts a value in. A struct gets the field if it left it out: the schema says whether it may have it.
+    /// Puts a value in. A struct gets the field if it left it out: the schema says whether it may
+    /// have it.
     fn set(&self, parent: &mut Node, step: &Step, value: &Node) -> Result<(), Problem> {
         if let Some(child) = parent.child_mut(step) {
             *child = value.clone();
             return Ok(());
         }
-        let new_field =
-            |name: &str| Field { name: name.into(), place: self.place.clone(), node: value.clone() };
+        let new_field = |name: &str| Field {
+            name: name.into(),
+            place: self.place.clone(),
+            node: value.clone(),
+        };
         match (&mut parent.value, step) {
             (Value::Struct(_, fields), Step::Field(name)) => fields.push(new_field(name)),
             (Value::Map(pairs), Step::Field(name)) => {
@@ -219,11 +230,15 @@ impl Change {
             return Err(self.nowhere(parent, step));
         }
         match (&mut parent.value, step) {
-            (Value::Struct(_, fields), Step::Field(name)) => fields.retain(|field| field.name != *name),
+            (Value::Struct(_, fields), Step::Field(name)) => {
+                fields.retain(|field| field.name != *name)
+            }
             (Value::Map(pairs), Step::Field(name)) => {
                 pairs.retain(|(key, _)| !super::tree::key_is(key, name))
             }
-            (Value::List(items) | Value::Tuple(_, items), Step::Index(index)) => drop(items.remove(*index)),
+            (Value::List(items) | Value::Tuple(_, items), Step::Index(index)) => {
+                drop(items.remove(*index))
+            }
             _ => return Err(self.nowhere(parent, step)),
         }
         Ok(())

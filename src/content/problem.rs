@@ -8,7 +8,8 @@ use super::tree::Place;
 use crate::names::nearest;
 use crate::terminal::one_line;
 
-/// One thing that is wrong. Its text is `file:line:column: field: message`, without what is not known.
+/// One thing that is wrong. Its text is `file:line:column: field: message`, without what is not
+/// known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The mod's folder or archive and the file in it.

@@ -1,4 +1,5 @@
-//! The kinds of content that a mod may bring. The loader knows none of them: the list of this program's is given to it.
+//! The kinds of content that a mod may bring. The loader knows none of them: the list of this
+//! program's is given to it.
 
 use serde::de::DeserializeOwned;
 
@@ -21,7 +22,8 @@ pub struct Kind {
 type Read = dyn Fn(&Node) -> Option<String> + Send + Sync;
 
 impl Kind {
-    /// A kind whose schema is a type. `review` looks for what a type cannot say, such as a number out of its range.
+    /// A kind whose schema is a type. `review` looks for what a type cannot say, such as a number
+    /// out of its range.
     pub fn new<T: DeserializeOwned + 'static>(
         name: &'static str,
         example: &'static str,
@@ -35,7 +37,13 @@ impl Kind {
                 findings.problems
             }
         };
-        Self { name, example, check: Box::new(check), commands: Box::new(|_| Vec::new()), unique: None }
+        Self {
+            name,
+            example,
+            check: Box::new(check),
+            commands: Box::new(|_| Vec::new()),
+            unique: None,
+        }
     }
 
     /// A kind that this build has no type for: whatever is RON is taken.
@@ -62,11 +70,16 @@ impl Kind {
         Some((field, read(node)?))
     }
 
-    /// The same kind with what gives the commands that a content would have run. Each needs the user's consent.
+    /// The same kind with what gives the commands that a content would have run. Each needs the
+    /// user's consent.
     #[must_use]
-    pub fn with_commands<T: DeserializeOwned + 'static>(mut self, commands: fn(&T) -> Vec<String>) -> Self {
-        self.commands =
-            Box::new(move |node| decode::<T>(node).map_or_else(|_| Vec::new(), |value| commands(&value)));
+    pub fn with_commands<T: DeserializeOwned + 'static>(
+        mut self,
+        commands: fn(&T) -> Vec<String>,
+    ) -> Self {
+        self.commands = Box::new(move |node| {
+            decode::<T>(node).map_or_else(|_| Vec::new(), |value| commands(&value))
+        });
         self
     }
 
@@ -99,8 +112,8 @@ pub struct Review<'a> {
 }
 
 impl Review<'_> {
-    /// Something is wrong with the field of a path such as `prompts[2].text`. Where the field is left out, the place is that of what it
-    /// would stand in.
+    /// Something is wrong with the field of a path such as `prompts[2].text`. Where the field is
+    /// left out, the place is that of what it would stand in.
     pub fn wrong(&mut self, path: &str, message: impl Into<String>) {
         if self.problems.len() >= MAX_PROBLEMS {
             return;
@@ -191,9 +204,11 @@ const MAX_ID: usize = 64;
 /// # Errors
 /// The error completes a sentence that begins with what the text is.
 pub fn check_id(id: &str) -> Result<(), String> {
-    let allowed =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
-    if id.is_empty() || id.len() > MAX_ID || !id.bytes().all(allowed) || id.starts_with(['-', '_']) {
+    let allowed = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
+    };
+    if id.is_empty() || id.len() > MAX_ID || !id.bytes().all(allowed) || id.starts_with(['-', '_'])
+    {
         return Err(format!(
             "{:?} is not of 1 to {MAX_ID} small letters, digits, `-` and `_`, with a letter or digit first",
             super::tree::shortened(id)

@@ -1,6 +1,8 @@
-//! `order.ron` in the mods' folder: the user's own order, what is turned off, and which commands may run.
+//! `order.ron` in the mods' folder: the user's own order, what is turned off, and which commands
+//! may run.
 //!
-//! Only the user's tools write it; no mod can, since a file of this name inside a mod is none of its content.
+//! Only the user's tools write it; no mod can, since a file of this name inside a mod is none of
+//! its content.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -24,7 +26,8 @@ const MAX_BYTES: u64 = 1 << 20;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Ids in the order that is wanted where dependencies leave it open; others come after them, by id.
+    /// Ids in the order that is wanted where dependencies leave it open; others come after them, by
+    /// id.
     pub order: Vec<String>,
     /// Ids of mods that are not loaded.
     pub disabled: BTreeSet<String>,
@@ -68,17 +71,20 @@ impl Settings {
         let path = folder.join(FILE_NAME);
         let wrong = |message: String| vec![Problem::of_file(FILE_NAME, message)];
         match path.metadata() {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
             Err(error) => return Err(wrong(format!("cannot be read: {error}"))),
             Ok(about) if about.len() > MAX_BYTES => {
                 return Err(wrong(format!("the file has more than {MAX_BYTES} bytes")));
             }
             Ok(_) => {}
         }
-        let text =
-            crate::files::read_to_string(&path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+        let text = crate::files::read_to_string(&path)
+            .map_err(|error| wrong(format!("cannot be read: {error}")))?;
         let mut problems = Vec::new();
-        let node = parse(&Arc::from(FILE_NAME), &text, &mut problems).map_err(|problem| vec![problem])?;
+        let node =
+            parse(&Arc::from(FILE_NAME), &text, &mut problems).map_err(|problem| vec![problem])?;
         if problems.is_empty() { decode(&node) } else { Err(problems) }
     }
 
@@ -90,11 +96,12 @@ impl Settings {
         let path = folder.join(FILE_NAME);
         let failed = |source| SettingsError::Write { path: path.clone(), source };
         let style = ron::ser::PrettyConfig::new();
-        let text =
-            ron::ser::to_string_pretty(self, style).map_err(|error| failed(std::io::Error::other(error)))?;
+        let text = ron::ser::to_string_pretty(self, style)
+            .map_err(|error| failed(std::io::Error::other(error)))?;
         std::fs::create_dir_all(folder).map_err(failed)?;
-        let text =
-            format!("// The user's order of mods, what is disabled, and which commands may run.\n{text}\n");
+        let text = format!(
+            "// The user's order of mods, what is disabled, and which commands may run.\n{text}\n"
+        );
         AtomicFile::replace(&path, text.as_bytes()).map_err(std::io::Error::other).map_err(failed)
     }
 
@@ -160,7 +167,9 @@ mod tests {
         settings.allow("a", "make");
         assert!(settings.allows("a", "make"));
         assert!(
-            !settings.allows("a", "make ") && !settings.allows("b", "make") && !settings.allows("am", "ake")
+            !settings.allows("a", "make ")
+                && !settings.allows("b", "make")
+                && !settings.allows("am", "ake")
         );
         settings.forget("a");
         assert!(!settings.allows("a", "make"));

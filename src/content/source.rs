@@ -1,7 +1,9 @@
-//! The files of a mod, from a folder, a zip archive or the program itself. Nothing outside the mod can be reached.
+//! The files of a mod, from a folder, a zip archive or the program itself. Nothing outside the mod
+//! can be reached.
 //!
-//! Links, `..`, absolute paths and names that some platform reads as another file are refused; so are kinds of file
-//! that a mod has no use for. Sizes and counts are bounded, for an archive by what really comes out of it.
+//! Links, `..`, absolute paths and names that some platform reads as another file are refused; so
+//! are kinds of file that a mod has no use for. Sizes and counts are bounded, for an archive by
+//! what really comes out of it.
 
 mod archive;
 
@@ -75,7 +77,8 @@ impl Source {
         Ok(others)
     }
 
-    /// Reads what some folders of a folder hold, without a manifest. What is not there holds nothing.
+    /// Reads what some folders of a folder hold, without a manifest. What is not there holds
+    /// nothing.
     ///
     /// # Errors
     /// Everything about the files that cannot be.
@@ -107,7 +110,8 @@ pub fn is_litter(name: &str) -> bool {
     const NAMES: [&str; 6] =
         ["__macosx", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"];
     // `..` is no such file, nor is `..\x`: they lead somewhere.
-    let is_hidden = name.starts_with('.') && !name.contains('\\') && name.chars().any(|letter| letter != '.');
+    let is_hidden =
+        name.starts_with('.') && !name.contains('\\') && name.chars().any(|letter| letter != '.');
     is_hidden || NAMES.contains(&name.to_lowercase().as_str())
 }
 
@@ -123,7 +127,8 @@ pub struct Intake<'a> {
     files: Vec<SourceFile>,
     others: Others,
     problems: Vec<Problem>,
-    /// Every path that was seen, in small letters: two that differ in case are one file on some platforms.
+    /// Every path that was seen, in small letters: two that differ in case are one file on some
+    /// platforms.
     seen: std::collections::BTreeSet<String>,
     bytes: u64,
 }
@@ -153,7 +158,11 @@ impl<'a> Intake<'a> {
 
     fn wrong(&mut self, path: &str, message: impl Into<String>) {
         if self.problems.len() < super::decode::MAX_PROBLEMS {
-            let file = if path.is_empty() { self.label.to_owned() } else { format!("{}/{path}", self.label) };
+            let file = if path.is_empty() {
+                self.label.to_owned()
+            } else {
+                format!("{}/{path}", self.label)
+            };
             self.problems.push(Problem::of_file(file, message));
         }
     }
@@ -176,7 +185,12 @@ impl<'a> Intake<'a> {
             self.wrong(path, "two files have this name");
             return false;
         }
-        match path.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map(|(_, ending)| ending) {
+        match path
+            .rsplit('/')
+            .next()
+            .and_then(|name| name.rsplit_once('.'))
+            .map(|(_, ending)| ending)
+        {
             Some("ron") => true,
             Some("wgsl" | "spv" | "glsl" | "hlsl" | "metal") => {
                 self.wrong(path, "a mod cannot bring shaders");
@@ -262,7 +276,9 @@ fn walk(folder: &Path, inside: &str, depth: usize, intake: &mut Intake<'_>) {
         }
         // The type of the entry itself: a link is not followed to see what it leads to.
         match entry.file_type() {
-            Ok(kind) if kind.is_symlink() => intake.wrong(&path, "is a link; a mod holds its files itself"),
+            Ok(kind) if kind.is_symlink() => {
+                intake.wrong(&path, "is a link; a mod holds its files itself")
+            }
             Ok(kind) if kind.is_dir() => walk(&entry.path(), &path, depth + 1, intake),
             Ok(kind) if kind.is_file() => {
                 if !intake.has_room() {
@@ -320,7 +336,9 @@ pub fn check_path(path: &str) -> Result<(), String> {
             _ if part.ends_with(['.', ' ']) => {
                 return Err(format!("{shown:?} has a part that ends with a dot or space"));
             }
-            _ if is_device(part) => return Err(format!("{shown:?} names a device on some platforms")),
+            _ if is_device(part) => {
+                return Err(format!("{shown:?} names a device on some platforms"));
+            }
             _ => {}
         }
     }

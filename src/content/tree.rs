@@ -1,8 +1,8 @@
 //! A RON text as a tree in which every value knows its file, line and column.
 //!
-//! Serde has lost the places of values by the time a schema looks at them, and a patch mixes values of two files.
-//! The tree keeps both. It is read by [`parse`](super::parse::parse) and given to schemas by
-//! [`decode`](super::decode::decode).
+//! Serde has lost the places of values by the time a schema looks at them, and a patch mixes values
+//! of two files. The tree keeps both. It is read by [`parse`](super::parse::parse) and given to
+//! schemas by [`decode`](super::decode::decode).
 
 use std::fmt;
 use std::sync::Arc;
@@ -96,7 +96,8 @@ pub fn shortened(text: &str) -> String {
 }
 
 impl Node {
-    /// The value at a path such as `prompts[2].text`; of a path that leads nowhere, the last value on the way.
+    /// The value at a path such as `prompts[2].text`; of a path that leads nowhere, the last value
+    /// on the way.
     pub fn nearest(&self, path: &FieldPath) -> &Self {
         let mut node = self;
         for step in &path.0 {
@@ -131,7 +132,9 @@ impl Node {
             (Step::Field(name), Value::Map(pairs)) => {
                 pairs.iter_mut().find(|(key, _)| key_is(key, name)).map(|(_, value)| value)
             }
-            (Step::Index(index), Value::List(items) | Value::Tuple(_, items)) => items.get_mut(*index),
+            (Step::Index(index), Value::List(items) | Value::Tuple(_, items)) => {
+                items.get_mut(*index)
+            }
             _ => None,
         }
     }
@@ -180,7 +183,8 @@ impl FieldPath {
     /// # Errors
     /// The text is no path.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = |what: &str| Err(format!("{:?} is no path of a field: {what}", shortened(text)));
+        let wrong =
+            |what: &str| Err(format!("{:?} is no path of a field: {what}", shortened(text)));
         let mut steps = Vec::new();
         for part in text.split('.') {
             let (name, mut rest) = part.split_at(part.find('[').unwrap_or(part.len()));
@@ -191,7 +195,9 @@ impl FieldPath {
                 steps.push(Step::Field(name.into()));
             }
             while let Some(after) = rest.strip_prefix('[') {
-                let Some((digits, after)) = after.split_once(']') else { return wrong("`]` is missing") };
+                let Some((digits, after)) = after.split_once(']') else {
+                    return wrong("`]` is missing");
+                };
                 let Ok(index) = digits.parse() else {
                     return wrong("between `[` and `]` goes a number from 0");
                 };

@@ -1,7 +1,9 @@
-//! Hot reload: hears that a folder of mods has changed, loads it again on a thread of its own, and keeps the last good state.
+//! Hot reload: hears that a folder of mods has changed, loads it again on a thread of its own, and
+//! keeps the last good state.
 //!
-//! In: two folders, that of the mods and the user's own. Out: [`News`], which a window asks for once a frame. [`Reloader`] decides what is
-//! good; [`Watcher`] is told by the platform, through `notify`, when to look.
+//! In: two folders, that of the mods and the user's own. Out: [`News`], which a window asks for
+//! once a frame. [`Reloader`] decides what is good; [`Watcher`] is told by the platform, through
+//! `notify`, when to look.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -14,7 +16,8 @@ use super::load::{Loaded, ModReport, State, load_with};
 use super::problem::Problem;
 use super::registry::Registry;
 
-/// How long nothing must be written before the folder is read: editors write a file in several steps.
+/// How long nothing must be written before the folder is read: editors write a file in several
+/// steps.
 const QUIET: Duration = Duration::from_millis(40);
 /// How long is waited at most where something is always being written.
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
@@ -26,7 +29,8 @@ pub enum Reload {
     Unchanged,
     /// What the folders hold is in use.
     Taken,
-    /// Something is wrong that was not wrong before: the last good state stays in use, and [`Reloader::latest`] says what is wrong.
+    /// Something is wrong that was not wrong before: the last good state stays in use, and
+    /// [`Reloader::latest`] says what is wrong.
     Kept,
 }
 
@@ -41,7 +45,12 @@ pub struct Reloader {
 
 impl Reloader {
     /// Begins with what was loaded of the folders.
-    pub fn new(registry: Arc<Registry>, mods: Option<PathBuf>, own: Option<PathBuf>, loaded: Loaded) -> Self {
+    pub fn new(
+        registry: Arc<Registry>,
+        mods: Option<PathBuf>,
+        own: Option<PathBuf>,
+        loaded: Loaded,
+    ) -> Self {
         Self { registry, mods, own, good: loaded.clone(), latest: loaded }
     }
 
@@ -65,8 +74,10 @@ impl Reloader {
             return Reload::Unchanged;
         }
         self.latest = now;
-        // A mod that is in use and is bad now is somebody's unfinished work; one that never was in use harms nobody.
-        let is_bad = |report: &ModReport| matches!(report.state, State::Broken | State::Incompatible);
+        // A mod that is in use and is bad now is somebody's unfinished work; one that never was in
+        // use harms nobody.
+        let is_bad =
+            |report: &ModReport| matches!(report.state, State::Broken | State::Incompatible);
         let lost = |report: &ModReport| {
             report.state == State::Loaded
                 && self.latest.mods.iter().any(|now| is_bad(now) && now.label == report.label)
@@ -82,7 +93,12 @@ impl Reloader {
 
 /// Everything that is wrong with some mods and their folder.
 pub fn problems(loaded: &Loaded) -> Vec<Problem> {
-    loaded.problems.iter().chain(loaded.mods.iter().flat_map(|report| &report.problems)).cloned().collect()
+    loaded
+        .problems
+        .iter()
+        .chain(loaded.mods.iter().flat_map(|report| &report.problems))
+        .cloned()
+        .collect()
 }
 
 /// What became of a change.
@@ -109,15 +125,19 @@ impl Watcher {
     pub fn new(mut reloader: Reloader) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let (changed, changes) = channel();
         let (tell, news) = channel();
-        let mut platform = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Reading the files is an event too, and would go on for ever. Events that were lost are looked for.
-            if event.is_ok_and(|event| event.kind.is_access()) {
-                return;
-            }
-            // When the other end is gone, nobody wants to know.
-            let _ = changed.send(());
-        })?;
-        for folder in [&reloader.mods, &reloader.own].into_iter().flatten().filter(|folder| folder.is_dir()) {
+        let mut platform =
+            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+                // Reading the files is an event too, and would go on for ever. Events that were
+                // lost are looked for.
+                if event.is_ok_and(|event| event.kind.is_access()) {
+                    return;
+                }
+                // When the other end is gone, nobody wants to know.
+                let _ = changed.send(());
+            })?;
+        for folder in
+            [&reloader.mods, &reloader.own].into_iter().flatten().filter(|folder| folder.is_dir())
+        {
             platform.watch(folder, RecursiveMode::Recursive)?;
         }
         std::thread::Builder::new()
@@ -132,7 +152,8 @@ impl Watcher {
     }
 }
 
-/// Waits for a change, and until nothing has changed for a while. False when nobody watches any more.
+/// Waits for a change, and until nothing has changed for a while. False when nobody watches any
+/// more.
 fn wait(changes: &Receiver<()>) -> bool {
     if changes.recv().is_err() {
         return false;

@@ -39,7 +39,9 @@ impl WorldRules {
 
 /// What is wrong with a world that its type cannot say.
 pub fn review_world(land: &WorldRules, review: &mut Review<'_>) {
-    review.require(!land.name.trim().is_empty(), "name", || "expected a name, found an empty text".into());
+    review.require(!land.name.trim().is_empty(), "name", || {
+        "expected a name, found an empty text".into()
+    });
     for (path, message) in land.clone().rules().problems() {
         review.wrong(&path, message);
     }

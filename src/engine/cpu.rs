@@ -6,11 +6,13 @@ use rayon::prelude::*;
 
 use super::profile::{Profile, Stage};
 use super::{Batch, Capacity, Engine, EngineError, LogitsQuery, Sampled, answer};
-use crate::forward::cpu::{Column, Controls, CpuModel, ForwardError, Kernel, KernelTimings, KvCache, Logits};
+use crate::forward::cpu::{
+    Column, Controls, CpuModel, ForwardError, Kernel, KernelTimings, KvCache, Logits,
+};
 use crate::forward::sampling::Sampler;
 
-/// The most columns of a pass: enough that reading the weights costs little per column, few enough that the
-/// answers that are running do not wait long for a prompt.
+/// The most columns of a pass: enough that reading the weights costs little per column, few enough
+/// that the answers that are running do not wait long for a prompt.
 const COLUMNS: usize = 128;
 
 /// A model on the CPU with places for some sequences.
@@ -43,7 +45,11 @@ impl CpuEngine {
         }
     }
 
-    fn answer_asks(&mut self, batch: &Batch, logits: &Logits) -> Result<Vec<Vec<Sampled>>, EngineError> {
+    fn answer_asks(
+        &mut self,
+        batch: &Batch,
+        logits: &Logits,
+    ) -> Result<Vec<Vec<Sampled>>, EngineError> {
         let pieces = batch.asks.chunks(batch.asks.len().div_ceil(self.samplers.len()).max(1));
         let answers: Result<Vec<Vec<Vec<Sampled>>>, EngineError> = self
             .samplers
@@ -51,7 +57,9 @@ impl CpuEngine {
             .zip(pieces.collect::<Vec<_>>())
             .map(|(sampler, asks)| {
                 let one = |ask: &LogitsQuery| {
-                    let row = logits.column(ask.column as usize).expect("every ask's column wanted logits");
+                    let row = logits
+                        .column(ask.column as usize)
+                        .expect("every ask's column wanted logits");
                     Ok(vec![answer(sampler, row, ask)?])
                 };
                 asks.iter().map(one).collect()
@@ -104,14 +112,17 @@ impl Engine for CpuEngine {
         self.copy_prefixes(batch);
         let columns = columns(batch);
         let mut laps = KernelTimings::start();
-        let logits = self.model.forward_timed(&mut self.cache, &columns, &self.controls, &mut laps)?;
+        let logits =
+            self.model.forward_timed(&mut self.cache, &columns, &self.controls, &mut laps)?;
         let choosing = Instant::now();
         self.answer_asks(batch, &logits)?;
         let choose = choosing.elapsed();
         let stage = |kernel: Kernel| {
             let lap = laps.of(kernel);
-            let is_read = kernel != Kernel::Logits || columns.iter().any(|column| column.wants_logits);
-            let weight_bytes = if is_read { self.model.weight_bytes(kernel, columns.len()) } else { 0 };
+            let is_read =
+                kernel != Kernel::Logits || columns.iter().any(|column| column.wants_logits);
+            let weight_bytes =
+                if is_read { self.model.weight_bytes(kernel, columns.len()) } else { 0 };
             Stage { name: kernel.name(), dispatches: lap.runs, time: lap.time, weight_bytes }
         };
         let mut stages: Vec<Stage> = Kernel::ALL.into_iter().map(stage).collect();

@@ -1,10 +1,10 @@
-//! What runs a model: a [`Batch`] goes in, tokens and the asked log-probabilities come out. [`CpuEngine`] runs it on the
-//! processor, `gpu` on an adapter.
+//! What runs a model: a [`Batch`] goes in, tokens and the asked log-probabilities come out.
+//! [`CpuEngine`] runs it on the processor, `gpu` on an adapter.
 //!
-//! The scheduler plans batches and accepts their results; an [`Engine`] only runs them. An engine on the GPU
-//! samples there and gives back a few words per ask; one on the CPU computes logits and hands them to
-//! [`answer`]. A driver inside a render graph need not implement [`Engine`] at all: it can take a batch from the
-//! scheduler in one frame and hand in its results in a later one.
+//! The scheduler plans batches and accepts their results; an [`Engine`] only runs them. An engine
+//! on the GPU samples there and gives back a few words per ask; one on the CPU computes logits and
+//! hands them to [`answer`]. A driver inside a render graph need not implement [`Engine`] at all:
+//! it can take a batch from the scheduler in one frame and hand in its results in a later one.
 
 use crate::forward::cpu::Controls;
 use crate::forward::sampling::{Key, Sampler, SamplingError, SamplingParams, SamplingWords};
@@ -32,7 +32,8 @@ pub struct Capacity {
     pub vocab: usize,
     /// The most columns of one forward pass.
     pub columns: usize,
-    /// The most tokens per sequence of one submit: over 1 where drawn tokens are fed back on the device.
+    /// The most tokens per sequence of one submit: over 1 where drawn tokens are fed back on the
+    /// device.
     pub repeats: usize,
 }
 
@@ -87,7 +88,8 @@ pub enum QueryKind {
     Draw {
         /// How to choose, as a kernel reads it.
         words: SamplingWords,
-        /// The recent tokens that penalties look at, oldest first; empty where there are no penalties.
+        /// The recent tokens that penalties look at, oldest first; empty where there are no
+        /// penalties.
         window: Vec<u32>,
         /// The length at which the window starts to lose its oldest token, for engines that repeat.
         window_limit: u32,
@@ -101,10 +103,12 @@ pub enum QueryKind {
     },
 }
 
-/// One submit: first the copies in their order, then one forward pass over the columns, then the asks.
+/// One submit: first the copies in their order, then one forward pass over the columns, then the
+/// asks.
 ///
-/// Where `repeats` is over 1, every column has a draw, and after each pass the drawn token becomes the next
-/// pass's column at the next position, with `words.index` one higher and the window one token on.
+/// Where `repeats` is over 1, every column has a draw, and after each pass the drawn token becomes
+/// the next pass's column at the next position, with `words.index` one higher and the window one
+/// token on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// Keys and values to copy first.
@@ -159,12 +163,12 @@ pub trait Engine {
     /// What it can hold and do.
     fn capacity(&self) -> Capacity;
 
-    /// Runs a batch. The result has, for every ask in order, its answers: one per pass. An engine that cannot repeat a batch may
-    /// stop after the first pass.
+    /// Runs a batch. The result has, for every ask in order, its answers: one per pass. An engine
+    /// that cannot repeat a batch may stop after the first pass.
     fn step(&mut self, batch: &Batch) -> Result<Vec<Vec<Sampled>>, EngineError>;
 
-    /// Mutes or strengthens heads and layers from the next step on; keys and values of earlier steps are not computed anew. False where
-    /// the engine cannot.
+    /// Mutes or strengthens heads and layers from the next step on; keys and values of earlier
+    /// steps are not computed anew. False where the engine cannot.
     fn set_controls(&mut self, controls: &Controls) -> bool {
         let _ = controls;
         false
@@ -180,8 +184,8 @@ pub trait Engine {
         None
     }
 
-    /// Runs a batch as [`step`](Self::step) does and tells how long each stage took. `None` where the engine cannot
-    /// tell; the batch has not run then.
+    /// Runs a batch as [`step`](Self::step) does and tells how long each stage took. `None` where
+    /// the engine cannot tell; the batch has not run then.
     fn profile(&mut self, batch: &Batch) -> Result<Option<Profile>, EngineError> {
         let _ = batch;
         Ok(None)
@@ -189,7 +193,11 @@ pub trait Engine {
 }
 
 /// Answers one ask from the logits of its column.
-pub fn answer(sampler: &mut Sampler, logits: &[f32], ask: &LogitsQuery) -> Result<Sampled, SamplingError> {
+pub fn answer(
+    sampler: &mut Sampler,
+    logits: &[f32],
+    ask: &LogitsQuery,
+) -> Result<Sampled, SamplingError> {
     let token = match &ask.kind {
         QueryKind::Draw { words, window, bias, .. } => sampler.draw(logits, words, window, bias)?,
         QueryKind::Score { token } => *token,

@@ -38,10 +38,11 @@ pub struct EngineOptions {
     pub try_software: bool,
     /// Sequences at once.
     pub slots: usize,
-    /// Positions of each sequence. `None` is what the model was made for, on an adapter at most 2048.
+    /// Positions of each sequence. `None` is what the model was made for, on an adapter at
+    /// most 2048.
     pub context: Option<u32>,
-    /// Bytes of an adapter's memory that the weights may take; a larger model is streamed. `None` is
-    /// what the adapter gives.
+    /// Bytes of an adapter's memory that the weights may take; a larger model is streamed. `None`
+    /// is what the adapter gives.
     pub gpu_memory: Option<u64>,
 }
 
@@ -153,7 +154,8 @@ mod on_gpu {
         let opening = progress.begin("opening the graphics adapter");
         let adapter = match choice.find() {
             Ok(adapter) => adapter,
-            // Without an adapter the processor computes, as it was asked to where it is the faster one.
+            // Without an adapter the processor computes, as it was asked to where it is the faster
+            // one.
             Err(_) if auto => return Ok(None),
             Err(error) => return Err(error.into()),
         };
@@ -166,7 +168,8 @@ mod on_gpu {
         }
         choice.memory = gpu_memory.or_else(|| adapter.memory_for_weights());
         let compiling = || progress.begin(&format!("compiling the kernels for {name}"));
-        let open = |plan| GpuEngine::with_plan(Arc::clone(model), slots, context, &choice, Some(plan));
+        let open =
+            |plan| GpuEngine::with_plan(Arc::clone(model), slots, context, &choice, Some(plan));
         let time_processor = auto && software;
         let cache = Cache::default();
         let known = trial::recall(cache.folder(), &adapter, model)
@@ -220,7 +223,8 @@ mod on_gpu {
         progress: &dyn OpenProgress,
     ) -> Result<(trial::TrialResult, Option<GpuEngine>), trial::TrialError> {
         let name = &adapter.info.name;
-        let trying = progress.begin(&format!("trying what is fastest on {name}, once for this model"));
+        let trying =
+            progress.begin(&format!("trying what is fastest on {name}, once for this model"));
         let made = trial::make(model, sizes, choice, time_processor);
         drop(trying);
         let (verdict, engine) = made?;
@@ -229,7 +233,10 @@ mod on_gpu {
             progress.note("other programs disturbed the trial: it is made again next time");
         }
         if let Err(error) = trial::keep(cache.folder(), &verdict) {
-            progress.note(&format!("the trial could not be kept in {}: {error}", cache.folder().display()));
+            progress.note(&format!(
+                "the trial could not be kept in {}: {error}",
+                cache.folder().display()
+            ));
         }
         Ok((verdict, engine))
     }

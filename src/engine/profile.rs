@@ -1,7 +1,7 @@
 //! Where the time of a batch goes, stage by stage.
 //!
-//! An engine that can tell gives a [`Profile`] from [`Engine::profile`](super::Engine::profile). Profiles of batches
-//! of one shape add up, so that a caller can look at the mean of many.
+//! An engine that can tell gives a [`Profile`] from [`Engine::profile`](super::Engine::profile).
+//! Profiles of batches of one shape add up, so that a caller can look at the mean of many.
 
 use std::time::Duration;
 
@@ -78,11 +78,15 @@ mod tests {
             time: Duration::from_micros(micros),
             weight_bytes: 100 * dispatches,
         };
-        let of = |stages: Vec<Stage>| Profile { stages, total: Duration::from_micros(50), passes: 1 };
+        let of =
+            |stages: Vec<Stage>| Profile { stages, total: Duration::from_micros(50), passes: 1 };
         let mut sum = Profile::default();
         sum.add(&of(vec![stage("qkv", 6, 20), stage("logits", 1, 10)]));
         sum.add(&of(vec![stage("qkv", 6, 24), stage("choose", 1, 1)]));
-        assert_eq!(sum.stages, [stage("qkv", 12, 44), stage("logits", 1, 10), stage("choose", 1, 1)]);
+        assert_eq!(
+            sum.stages,
+            [stage("qkv", 12, 44), stage("logits", 1, 10), stage("choose", 1, 1)]
+        );
         assert_eq!((sum.dispatches_per_pass(), sum.weight_bytes_per_pass()), (7.0, 700.0));
         assert_eq!(sum.rest(), Duration::from_micros(45));
     }

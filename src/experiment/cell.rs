@@ -45,10 +45,13 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// How far the measure that says most is from that of the unchanged model: the copy score, else the logit difference, else the target.
+    /// How far the measure that says most is from that of the unchanged model: the copy score, else
+    /// the logit difference, else the target.
     pub fn difference(&self, baseline: &Self) -> Option<f32> {
         let between = |of: &Self| of.target.zip(of.foil).map(|(target, foil)| target - foil);
-        let of = |now: Option<f32>, before: Option<f32>| now.zip(before).map(|(now, before)| now - before);
+        let of = |now: Option<f32>, before: Option<f32>| {
+            now.zip(before).map(|(now, before)| now - before)
+        };
         of(self.copy, baseline.copy)
             .or_else(|| of(between(self), between(baseline)))
             .or_else(|| of(self.target, baseline.target))
@@ -66,7 +69,8 @@ impl Plan {
                 Trial::Repeated { tokens, seed, .. } => repeated(model, *tokens, *seed, vocab)?,
             };
             let mut request = |tokens: Vec<u32>, max_tokens: u32, scored: usize| {
-                let length = u32::try_from(tokens.len()).unwrap_or(u32::MAX).saturating_add(max_tokens);
+                let length =
+                    u32::try_from(tokens.len()).unwrap_or(u32::MAX).saturating_add(max_tokens);
                 plan.longest = plan.longest.max(length);
                 let defaults = Defaults {
                     sampling: sampling.clone(),
@@ -76,7 +80,8 @@ impl Plan {
                     ..Defaults::default()
                 };
                 let id = format!("{}", plan.requests.len());
-                plan.requests.push(Request { prompt: Prompt::Tokens(tokens), ..defaults.request(id, "") });
+                plan.requests
+                    .push(Request { prompt: Prompt::Tokens(tokens), ..defaults.request(id, "") });
                 plan.requests.len() - 1
             };
             let repeated = match trial {
@@ -86,8 +91,11 @@ impl Plan {
             // Without an answer the next token is still looked at.
             let text = request(tokens.clone(), experiment.max_tokens.max(1), repeated.unwrap_or(0));
             let mut score = |after: &Option<String>| -> Result<Option<(usize, usize)>, JobError> {
-                let (Some(after), Trial::Text { text, .. }) = (after, trial) else { return Ok(None) };
-                // Tokenised with the text: what comes after a space is another token than what begins a text.
+                let (Some(after), Trial::Text { text, .. }) = (after, trial) else {
+                    return Ok(None);
+                };
+                // Tokenised with the text: what comes after a space is another token than what
+                // begins a text.
                 let whole = model.encode(&Prompt::Text(format!("{text}{after}")))?;
                 let shared = whole.iter().zip(&tokens).take_while(|(a, b)| a == b).count();
                 let counted = whole.len().saturating_sub(shared);
@@ -136,7 +144,8 @@ fn last_logprobs(answer: &Answer, count: usize) -> Option<Vec<f32>> {
 
 /// Random tokens twice, after the model's own first token where it wants one.
 fn repeated(model: &ModelText, count: u32, seed: u64, vocab: u32) -> Result<Vec<u32>, JobError> {
-    // SplitMix64 (Steele, Lea and Flood 2014): the same seed gives the same tokens in every version.
+    // SplitMix64 (Steele, Lea and Flood 2014): the same seed gives the same tokens in every
+    // version.
     let mut state = seed;
     let mut random = || {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -145,7 +154,8 @@ fn repeated(model: &ModelText, count: u32, seed: u64, vocab: u32) -> Result<Vec<
         mixed ^ (mixed >> 31)
     };
     let mut once = Vec::new();
-    // Tokens without text, such as those that begin and end a sequence, would be no plain text to the model.
+    // Tokens without text, such as those that begin and end a sequence, would be no plain text to
+    // the model.
     let mut tries = 0_u32;
     while once.len() < count as usize {
         let token = (random() % u64::from(vocab.max(1))) as u32;
@@ -187,7 +197,8 @@ struct Line<'a> {
     copy_score: Option<Score>,
 }
 
-/// A token that may come next, with its log-probability and that in the unchanged model; none where it is not among the most probable.
+/// A token that may come next, with its log-probability and that in the unchanged model; none where
+/// it is not among the most probable.
 #[derive(Serialize)]
 struct Next {
     token: String,
@@ -236,7 +247,8 @@ pub fn line(
             difference: now.zip(before).map(|(now, before)| now - before),
         }
     });
-    // Softmax takes the same from both logits, so the difference of log-probabilities is that of the logits.
+    // Softmax takes the same from both logits, so the difference of log-probabilities is that of
+    // the logits.
     let between = |of: &Measured| of.target.zip(of.foil).map(|(target, foil)| target - foil);
     let line = Line {
         cell: cell_id(experiment, &trial.id, &condition.id),

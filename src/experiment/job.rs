@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::cell::{Measured, Plan, line};
 use super::{Condition, Experiment, ExperimentError, conditions};
 use crate::batch::{
-    Answer, ModelText, Outcome, Progress, Report, RunError, TextError, TextModel, run as run_requests,
+    Answer, ModelText, Outcome, Progress, Report, RunError, TextError, TextModel,
+    run as run_requests,
 };
 use crate::engine::Engine;
 use crate::model::{ModelConfig, PixelModel};
@@ -76,8 +77,8 @@ pub struct Job {
 pub struct Cell<'a> {
     /// The condition.
     pub condition: &'a str,
-    /// How far what the experiment looks at is from that of the unchanged model; none where it looks
-    /// at nothing.
+    /// How far what the experiment looks at is from that of the unchanged model; none where it
+    /// looks at nothing.
     pub difference: Option<f32>,
 }
 
@@ -139,8 +140,8 @@ impl Job {
         for (at, condition) in conditions.iter().enumerate() {
             let wanted: Vec<bool> =
                 plan.trials.iter().map(|trial| !sink.has(name, &trial.id, &condition.id)).collect();
-            // The unchanged model's answers are what all others are compared with, so they are always
-            // made.
+            // The unchanged model's answers are what all others are compared with, so they are
+            // always made.
             if at > 0 && !wanted.contains(&true) {
                 continue;
             }

@@ -202,15 +202,20 @@ pub enum ExperimentError {
 ///
 /// # Errors
 /// A layer or head is named that the model does not have.
-pub fn conditions(experiment: &Experiment, config: &ModelConfig) -> Result<Vec<Condition>, ExperimentError> {
+pub fn conditions(
+    experiment: &Experiment,
+    config: &ModelConfig,
+) -> Result<Vec<Condition>, ExperimentError> {
     let none = |id: String| Condition { id, heads: Vec::new(), layers: Vec::new(), scale: 1.0 };
     let mut conditions = vec![none(BASELINE.into())];
     let all_layers = 0..config.layer_count;
     let check_layer = |id: &str, layer: u32| match layer < config.layer_count {
         true => Ok(()),
-        false => {
-            Err(ExperimentError::NoLayer { id: id.into(), layer, last: config.layer_count.saturating_sub(1) })
-        }
+        false => Err(ExperimentError::NoLayer {
+            id: id.into(),
+            layer,
+            last: config.layer_count.saturating_sub(1),
+        }),
     };
     for intervention in &experiment.interventions {
         match intervention {
@@ -236,14 +241,26 @@ pub fn conditions(experiment: &Experiment, config: &ModelConfig) -> Result<Vec<C
                     check_layer(id, head.layer)?;
                     if head.head >= config.head_count {
                         let last = config.head_count.saturating_sub(1);
-                        return Err(ExperimentError::NoHead { id: id.clone(), head: head.head, last });
+                        return Err(ExperimentError::NoHead {
+                            id: id.clone(),
+                            head: head.head,
+                            last,
+                        });
                     }
                 }
-                conditions.push(Condition { heads: heads.clone(), scale: *scale, ..none(id.clone()) });
+                conditions.push(Condition {
+                    heads: heads.clone(),
+                    scale: *scale,
+                    ..none(id.clone())
+                });
             }
             Intervention::Layers { id, layers, scale } => {
                 layers.iter().try_for_each(|&layer| check_layer(id, layer))?;
-                conditions.push(Condition { layers: layers.clone(), scale: *scale, ..none(id.clone()) });
+                conditions.push(Condition {
+                    layers: layers.clone(),
+                    scale: *scale,
+                    ..none(id.clone())
+                });
             }
         }
     }
@@ -308,8 +325,12 @@ impl Experiment {
         for (at, intervention) in self.interventions.iter().enumerate() {
             let path = |field: &str| format!("interventions[{at}].{field}");
             let (id, list, scale) = match intervention {
-                Intervention::EachHead { scale } | Intervention::EachLayer { scale } => (None, None, scale),
-                Intervention::Heads { id, heads, scale } => (Some(id), Some(("heads", heads.len())), scale),
+                Intervention::EachHead { scale } | Intervention::EachLayer { scale } => {
+                    (None, None, scale)
+                }
+                Intervention::Heads { id, heads, scale } => {
+                    (Some(id), Some(("heads", heads.len())), scale)
+                }
                 Intervention::Layers { id, layers, scale } => {
                     (Some(id), Some(("layers", layers.len())), scale)
                 }
@@ -330,7 +351,12 @@ impl Experiment {
     }
 }
 
-fn review_id(review: &mut Review<'_>, path: &str, id: &str, known: &mut std::collections::BTreeSet<String>) {
+fn review_id(
+    review: &mut Review<'_>,
+    path: &str,
+    id: &str,
+    known: &mut std::collections::BTreeSet<String>,
+) {
     if let Err(why) = check_id(id) {
         review.wrong(path, why);
     } else if !known.insert(id.into()) {

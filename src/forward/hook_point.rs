@@ -1,4 +1,5 @@
-//! The places in the forward pass where a caller may watch or change values, on the CPU and on the GPU.
+//! The places in the forward pass where a caller may watch or change values, on the CPU and on the
+//! GPU.
 
 use std::fmt;
 

@@ -2,9 +2,9 @@
 //! lie in the file, and the choice of the next token from logits.
 //!
 //! In: the tiles of a model, columns (a token at a position of a sequence) and a cache of keys and
-//! values. Out: logits, or tokens. A kernel is one name everywhere: its parameters in [`params`], its
-//! twin on the processor in [`cpu`], its shader in `shaders/`. In the world, the schedule of one
-//! forward step runs in Bevy's render graph, before the cameras (`gpu`).
+//! values. Out: logits, or tokens. A kernel is one name everywhere: its parameters in [`params`],
+//! its twin on the processor in [`cpu`], its shader in `shaders/`. In the world, the schedule of
+//! one forward step runs in Bevy's render graph, before the cameras (`gpu`).
 
 pub mod cpu;
 #[cfg(feature = "world")]

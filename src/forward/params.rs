@@ -1,7 +1,9 @@
-//! The parameters of every kernel, one struct per kernel: the CPU twin takes it by reference, the shader as a uniform.
+//! The parameters of every kernel, one struct per kernel: the CPU twin takes it by reference, the
+//! shader as a uniform.
 //!
-//! All fields are four bytes wide and every struct is a multiple of 16 bytes, so that the memory layout is the same in Rust and
-//! in WGSL. Words used here: a *column* is one token at one position of one sequence; a *row* is one output of a matrix.
+//! All fields are four bytes wide and every struct is a multiple of 16 bytes, so that the memory
+//! layout is the same in Rust and in WGSL. Words used here: a *column* is one token at one position
+//! of one sequence; a *row* is one output of a matrix.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -35,7 +37,8 @@ impl MatrixParams {
     /// The parameters of a tensor, or `None` where it is a vector.
     pub fn new(tensor: &Tensor) -> Option<Self> {
         let tiling = &tensor.tiling;
-        // The table's limits keep all of these within 32 bits: columns under 2^20, rows under 2^31, lines under 2^32.
+        // The table's limits keep all of these within 32 bits: columns under 2^20, rows under 2^31,
+        // lines under 2^32.
         (tiling.layout == Layout::Matrix).then(|| Self {
             rows: tiling.rows as u32,
             columns: tiling.columns as u32,
@@ -197,7 +200,8 @@ pub struct Places {
     pub residual: u32,
     /// The residual stream times the weight of the next norm, `[columns, width]`.
     pub scaled: u32,
-    /// Query, key and value side by side as the matrices give them, `[columns, query + key + value]`.
+    /// Query, key and value side by side as the matrices give them,
+    /// `[columns, query + key + value]`.
     pub projected: u32,
     /// Query as attention reads it, `[columns, query]`.
     pub query: u32,

@@ -8,7 +8,8 @@ use lru::LruCache;
 use serde::Serialize;
 use std::sync::Arc;
 
-/// Tiles that equal what is stored, so that any of them may be dropped. The one not asked for longest goes first.
+/// Tiles that equal what is stored, so that any of them may be dropped. The one not asked for
+/// longest goes first.
 pub(super) struct TileCache {
     tiles: LruCache<TilePos, Arc<Tile>>,
     /// How many tiles fit into the bytes allowed: all are of the same size.
@@ -85,7 +86,10 @@ impl TileCache {
 
 impl std::fmt::Debug for TileCache {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("TileCache").field("tiles", &self.tiles.len()).finish_non_exhaustive()
+        formatter
+            .debug_struct("TileCache")
+            .field("tiles", &self.tiles.len())
+            .finish_non_exhaustive()
     }
 }
 

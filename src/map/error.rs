@@ -7,8 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// An error of the infinite map. Variants carry what was found and what was expected; the file is attached where
-/// one is read or written.
+/// An error of the infinite map. Variants carry what was found and what was expected; the file is
+/// attached where one is read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MapError {
@@ -41,7 +41,11 @@ pub enum MapError {
         expected: TileSize,
     },
     /// A tile size that no map can have.
-    #[error("tile size is {found}, expected a power of two from {} to {}", TileSize::MIN, TileSize::MAX)]
+    #[error(
+        "tile size is {found}, expected a power of two from {} to {}",
+        TileSize::MIN,
+        TileSize::MAX
+    )]
     NoTileSize {
         /// The size that was asked for.
         found: u64,
@@ -83,7 +87,9 @@ pub enum MapError {
         height: u64,
     },
     /// A ray that points nowhere, or whose direction is too long to be exact.
-    #[error("a ray cannot have the direction ({dx}, {dy}): expected (0, 0) not, and no part beyond 2^62")]
+    #[error(
+        "a ray cannot have the direction ({dx}, {dy}): expected (0, 0) not, and no part beyond 2^62"
+    )]
     Direction {
         /// Its part along x.
         dx: i64,
@@ -210,9 +216,10 @@ impl MapError {
     /// Whether the bytes of the map are at fault, rather than the request or the machine.
     pub fn is_damage(&self) -> bool {
         match self.inner() {
-            Self::Field { .. } | Self::Foreign { .. } | Self::Checksum { .. } | Self::Unreadable { .. } => {
-                true
-            }
+            Self::Field { .. }
+            | Self::Foreign { .. }
+            | Self::Checksum { .. }
+            | Self::Unreadable { .. } => true,
             Self::Pxi(error) => error.is_damage(),
             Self::NoIndex { index, copy } => index.is_damage() || copy.is_damage(),
             _ => false,

@@ -11,9 +11,9 @@ use super::{
 use std::sync::Arc;
 
 impl InfiniteMap {
-    /// Makes every change since the last flush part of the stored map, all together. When this returns, neither a
-    /// killed process nor a lost power supply undoes them; when it fails, the stored map is as it was, the
-    /// changes are still in memory, and it may be tried again.
+    /// Makes every change since the last flush part of the stored map, all together. When this
+    /// returns, neither a killed process nor a lost power supply undoes them; when it fails, the
+    /// stored map is as it was, the changes are still in memory, and it may be tried again.
     ///
     /// # Errors
     /// The folder cannot be written to.
@@ -41,8 +41,8 @@ impl InfiniteMap {
         self.flush()
     }
 
-    /// Takes up what another process has flushed since, in a map opened for reading, and tells whether there was
-    /// anything. What was placed stays.
+    /// Takes up what another process has flushed since, in a map opened for reading, and tells
+    /// whether there was anything. What was placed stays.
     ///
     /// # Errors
     /// The map cannot be opened any more.
@@ -68,10 +68,12 @@ impl InfiniteMap {
         Ok(true)
     }
 
-    /// Writes the changed tiles into a new pack, which is no part of the stored map yet. To `merge` is to take
-    /// older packs in that are small or hold little of use.
+    /// Writes the changed tiles into a new pack, which is no part of the stored map yet. To `merge`
+    /// is to take older packs in that are small or hold little of use.
     pub(super) fn pack_unsaved(&mut self, merge: bool) -> Result<(), MapError> {
-        let Self { store: Some(store), tree, unsaved, removed, tile_size, .. } = self else { return Ok(()) };
+        let Self { store: Some(store), tree, unsaved, removed, tile_size, .. } = self else {
+            return Ok(());
+        };
         if unsaved.is_empty() && removed.is_empty() {
             return Ok(());
         }
@@ -90,14 +92,19 @@ impl InfiniteMap {
         let new = loop {
             let mut tiles: Vec<(TilePos, Source<'_>)> =
                 unsaved.iter().map(|(pos, tile)| (*pos, Source::Fresh(tile))).collect();
-            // A position without a tile needs to be told only as long as an older pack may have one for it.
+            // A position without a tile needs to be told only as long as an older pack may have one
+            // for it.
             let is_all = merged.len() == store.packs().len();
-            let mut gone: Vec<_> = if is_all { Vec::new() } else { removed.iter().copied().collect() };
+            let mut gone: Vec<_> =
+                if is_all { Vec::new() } else { removed.iter().copied().collect() };
             for key in &merged {
-                let Some(directory) = store.pack(*key).and_then(|pack| pack.directory()) else { continue };
+                let Some(directory) = store.pack(*key).and_then(|pack| pack.directory()) else {
+                    continue;
+                };
                 tiles.extend(directory.tiles().filter_map(|(tile, slot)| {
                     let location = Location { key: *key, slot };
-                    is_current(tile, location.number()).then_some((tile, Source::Stored { key: *key, slot }))
+                    is_current(tile, location.number())
+                        .then_some((tile, Source::Stored { key: *key, slot }))
                 }));
                 if !is_all {
                     let has_tile = |tile: &TilePos| {
@@ -127,7 +134,9 @@ impl InfiniteMap {
                 }
             }
         };
-        if let Some(directory) = new.and_then(|key| store.pack(key)).and_then(|pack| pack.directory()) {
+        if let Some(directory) =
+            new.and_then(|key| store.pack(key)).and_then(|pack| pack.directory())
+        {
             let key = new.unwrap_or_default();
             for (tile, slot) in directory.tiles() {
                 let corner = tile_size.rect_of(tile)?.corner();

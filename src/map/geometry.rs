@@ -1,7 +1,8 @@
-//! The plane: points, rectangles and tile positions in 64-bit coordinates, exact up to the plane's edge.
+//! The plane: points, rectangles and tile positions in 64-bit coordinates, exact up to the plane's
+//! edge.
 //!
-//! x grows to the right and y downwards. A rectangle keeps its last column and row rather than the ones after
-//! them, so that the whole plane is a rectangle too.
+//! x grows to the right and y downwards. A rectangle keeps its last column and row rather than the
+//! ones after them, so that the whole plane is a rectangle too.
 
 use super::MapError;
 use serde::Serialize;
@@ -22,7 +23,8 @@ impl Point {
         Self { x, y }
     }
 
-    /// The eight points around this one, in the order of [`DIRECTIONS`]; none beyond the plane's edge.
+    /// The eight points around this one, in the order of [`DIRECTIONS`]; none beyond the plane's
+    /// edge.
     pub fn neighbours(self) -> [Option<Self>; 8] {
         DIRECTIONS.map(|(dx, dy)| {
             Some(Self { x: self.x.checked_add(dx.into())?, y: self.y.checked_add(dy.into())? })
@@ -36,8 +38,10 @@ impl fmt::Display for Point {
     }
 }
 
-/// The eight neighbours, row by row: north-west, north, north-east, west, east, south-west, south, south-east.
-pub const DIRECTIONS: [(i8, i8); 8] = [(-1, -1), (0, -1), (1, -1), (-1, 0), (1, 0), (-1, 1), (0, 1), (1, 1)];
+/// The eight neighbours, row by row: north-west, north, north-east, west, east, south-west, south,
+/// south-east.
+pub const DIRECTIONS: [(i8, i8); 8] =
+    [(-1, -1), (0, -1), (1, -1), (-1, 0), (1, 0), (-1, 1), (0, 1), (1, 1)];
 
 /// A rectangle of pixels; it is never empty and never leaves the plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,7 +54,8 @@ pub struct Rect {
 
 impl Rect {
     /// Every pixel there is.
-    pub const PLANE: Self = Self { left: i64::MIN, top: i64::MIN, right: i64::MAX, bottom: i64::MAX };
+    pub const PLANE: Self =
+        Self { left: i64::MIN, top: i64::MIN, right: i64::MAX, bottom: i64::MAX };
 
     /// A rectangle from its top left pixel and its size in pixels.
     ///
@@ -116,7 +121,10 @@ impl Rect {
 
     /// Whether the pixel lies inside.
     pub fn contains(&self, point: Point) -> bool {
-        self.left <= point.x && point.x <= self.right && self.top <= point.y && point.y <= self.bottom
+        self.left <= point.x
+            && point.x <= self.right
+            && self.top <= point.y
+            && point.y <= self.bottom
     }
 
     /// Whether every pixel of `other` lies inside.
@@ -162,7 +170,8 @@ impl fmt::Display for Rect {
     }
 }
 
-/// A tile's column and row among the tiles of a map; tile (0, 0) has pixel (0, 0) in its top left corner.
+/// A tile's column and row among the tiles of a map; tile (0, 0) has pixel (0, 0) in its top left
+/// corner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct TilePos {
     /// Column.
@@ -251,7 +260,9 @@ impl TileSize {
         let last = i64::MAX >> self.log2;
         let inside = -last - 1..=last;
         if !inside.contains(&tile.x) || !inside.contains(&tile.y) {
-            return Err(MapError::OutsidePlane { what: format!("tile {tile} of {self} x {self} pixels") });
+            return Err(MapError::OutsidePlane {
+                what: format!("tile {tile} of {self} x {self} pixels"),
+            });
         }
         let (left, top) = (tile.x << self.log2, tile.y << self.log2);
         let reach = i64::from(self.side()) - 1;
@@ -266,7 +277,8 @@ impl TileSize {
     /// How many tiles a rectangle touches.
     pub fn tile_count(self, rect: &Rect) -> u128 {
         let (first, last) = self.tiles_of(rect);
-        (u128::from(last.x.abs_diff(first.x)) + 1).saturating_mul(u128::from(last.y.abs_diff(first.y)) + 1)
+        (u128::from(last.x.abs_diff(first.x)) + 1)
+            .saturating_mul(u128::from(last.y.abs_diff(first.y)) + 1)
     }
 
     /// The rectangle of whole tiles around a rectangle.

@@ -19,12 +19,13 @@ use std::{
 /// How a map is made or opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapOptions {
-    /// The tiles' size. A new map gets it, or the usual 64 pixels; a map of another tile size is refused.
+    /// The tiles' size. A new map gets it, or the usual 64 pixels; a map of another tile size is
+    /// refused.
     pub tile_size: Option<TileSize>,
     /// The most bytes of stored tiles that are kept in memory.
     pub cache_in_bytes: usize,
-    /// The most bytes of changed tiles that wait in memory; more are written to the folder early, where they
-    /// become part of the map with the next flush all the same.
+    /// The most bytes of changed tiles that wait in memory; more are written to the folder early,
+    /// where they become part of the map with the next flush all the same.
     pub unsaved_in_bytes: usize,
 }
 
@@ -45,9 +46,9 @@ pub enum Access {
 
 /// A plane of pixels without an end, of which only the tiles exist that were written.
 ///
-/// Reading takes `&self` and may be done by many threads. Changes are in memory, and seen by whoever reads this
-/// value, until [`Self::flush`] makes them part of the stored map, all together. A map that is dropped keeps
-/// what was flushed and nothing else.
+/// Reading takes `&self` and may be done by many threads. Changes are in memory, and seen by
+/// whoever reads this value, until [`Self::flush`] makes them part of the stored map, all together.
+/// A map that is dropped keeps what was flushed and nothing else.
 #[derive(Debug)]
 pub struct InfiniteMap {
     pub(super) tile_size: TileSize,
@@ -79,20 +80,25 @@ impl InfiniteMap {
         Ok(Self { store: Some(store), ..Self::empty(tile_size, options) })
     }
 
-    /// Opens a map. Tiles that cannot be read are named by [`Self::problems`] and are errors when they are asked
-    /// for; all others can be used.
+    /// Opens a map. Tiles that cannot be read are named by [`Self::problems`] and are errors when
+    /// they are asked for; all others can be used.
     ///
     /// # Errors
-    /// There is no map, or it has another version or tile size, or both copies of its index are damaged, or it
-    /// is to be written to and another process does so.
-    pub fn open(folder: impl AsRef<Path>, access: Access, options: &MapOptions) -> Result<Self, MapError> {
+    /// There is no map, or it has another version or tile size, or both copies of its index are
+    /// damaged, or it is to be written to and another process does so.
+    pub fn open(
+        folder: impl AsRef<Path>,
+        access: Access,
+        options: &MapOptions,
+    ) -> Result<Self, MapError> {
         let folder = folder.as_ref();
         let (store, regions) = Store::open(folder, access == Access::Write, options.tile_size)?;
         let mut map = Self::empty(store.tile_size(), options);
         map.store = Some(store);
         map.index_stored_tiles()?;
         for region in regions {
-            // Each was checked alone; together they may still overlap, which no writer of ours leaves.
+            // Each was checked alone; together they may still overlap, which no writer of ours
+            // leaves.
             map.regions.add(&mut map.tree, map.tile_size, region).map_err(|error| {
                 MapError::field("index", "region", error, "regions that share no tile").at(folder)
             })?;
@@ -104,7 +110,10 @@ impl InfiniteMap {
     ///
     /// # Errors
     /// Those of [`Self::open`] and [`Self::create`].
-    pub fn open_or_create(folder: impl AsRef<Path>, options: &MapOptions) -> Result<Self, MapError> {
+    pub fn open_or_create(
+        folder: impl AsRef<Path>,
+        options: &MapOptions,
+    ) -> Result<Self, MapError> {
         match Self::open(folder.as_ref(), Access::Write, options) {
             Err(error) if matches!(error.inner(), MapError::NoMap) => Self::create(folder, options),
             opened => opened,
@@ -135,7 +144,8 @@ impl InfiniteMap {
             if let Some(directory) = store.pack(key).and_then(|pack| pack.directory()) {
                 for (tile, slot) in directory.tiles() {
                     let rect = tile_size.rect_of(tile)?;
-                    let item = Item { rect, kind: Kind::PIXELS, number: Location { key, slot }.number() };
+                    let item =
+                        Item { rect, kind: Kind::PIXELS, number: Location { key, slot }.number() };
                     match tree.find(rect.corner(), Kind::PIXELS) {
                         Some(old) => {
                             outdated.push(old.number);
@@ -195,7 +205,8 @@ impl InfiniteMap {
         let at_tile = |error| MapError::Tile { tile: pos, source: Box::new(error) };
         let pack = self.store.as_ref().and_then(|store| store.pack(key));
         let pack = pack.expect("the index names packs that are held");
-        let tile = pack.read(slot).and_then(|rgb| Tile::from_rgb(self.tile_size, rgb)).map_err(at_tile)?;
+        let tile =
+            pack.read(slot).and_then(|rgb| Tile::from_rgb(self.tile_size, rgb)).map_err(at_tile)?;
         let tile = Arc::new(tile);
         self.lock_cache().put(pos, tile.clone());
         Ok(Some(tile))
@@ -206,7 +217,8 @@ impl InfiniteMap {
         self.tile_item(pos).is_some()
     }
 
-    /// The colour of a pixel; none where its tile was never written, which is not the same as black.
+    /// The colour of a pixel; none where its tile was never written, which is not the same as
+    /// black.
     ///
     /// # Errors
     /// The pixel's tile is damaged or missing in its file.
@@ -228,7 +240,8 @@ impl InfiniteMap {
     /// Replaces a tile, whatever was there.
     ///
     /// # Errors
-    /// The map cannot be written to, the tile is outside the plane or of another size, or there is no room.
+    /// The map cannot be written to, the tile is outside the plane or of another size, or there is
+    /// no room.
     pub fn put_tile(&mut self, pos: TilePos, tile: Tile) -> Result<(), MapError> {
         if tile.size() != self.tile_size {
             return Err(MapError::TileSize { found: self.tile_size, expected: tile.size() });
@@ -259,9 +272,13 @@ impl InfiniteMap {
         Ok(true)
     }
 
-    /// A tile to be changed: what it was, or a new one; with `overwrite` a new one in any case, so that what is
-    /// stored is not even read.
-    pub(super) fn tile_mut(&mut self, pos: TilePos, overwrite: bool) -> Result<&mut Tile, MapError> {
+    /// A tile to be changed: what it was, or a new one; with `overwrite` a new one in any case, so
+    /// that what is stored is not even read.
+    pub(super) fn tile_mut(
+        &mut self,
+        pos: TilePos,
+        overwrite: bool,
+    ) -> Result<&mut Tile, MapError> {
         if !self.unsaved.contains_key(&pos) {
             self.check_writable()?;
             let rect = self.tile_size.rect_of(pos)?;
@@ -276,11 +293,17 @@ impl InfiniteMap {
             match stored {
                 Some(item) => {
                     self.tree.renumber(rect.corner(), Kind::PIXELS, Location::UNSAVED);
-                    if let (Some(store), Some(location)) = (&mut self.store, Location::of(item.number)) {
+                    if let (Some(store), Some(location)) =
+                        (&mut self.store, Location::of(item.number))
+                    {
                         release(store, location);
                     }
                 }
-                None => self.tree.insert(Item { rect, kind: Kind::PIXELS, number: Location::UNSAVED })?,
+                None => self.tree.insert(Item {
+                    rect,
+                    kind: Kind::PIXELS,
+                    number: Location::UNSAVED,
+                })?,
             }
             // Its place in the cache would make the tile shared, and changing it a copy.
             self.lock_cache().remove(pos);

@@ -1,7 +1,7 @@
 //! What lies on the map: things of a kind and a number, each with its rectangle.
 //!
-//! Pixel tiles, regions, the tiles of a model, notes and agents share one index; a kind tells them apart
-//! (`specs/map.md`, "What shares the index").
+//! Pixel tiles, regions, the tiles of a model, notes and agents share one index; a kind tells them
+//! apart (`specs/map.md`, "What shares the index").
 
 use super::{MapError, geometry::Rect};
 use serde::Serialize;
@@ -12,7 +12,8 @@ use std::{fmt, ops::BitOr};
 pub struct Kind(u8);
 
 impl Kind {
-    /// A tile of the map's own pixels. Its number says where it is stored and means nothing outside the map.
+    /// A tile of the map's own pixels. Its number says where it is stored and means nothing outside
+    /// the map.
     pub const PIXELS: Self = Self(0);
     /// A named region. See [`super::InfiniteMap::region_of`].
     pub const REGION: Self = Self(1);
@@ -37,7 +38,11 @@ impl Kind {
         if (Self::FIRST_FREE..Self::COUNT).contains(&number) {
             return Ok(Self(number));
         }
-        Err(MapError::TooLarge { what: "kind", found: number.into(), limit: (Self::COUNT - 1).into() })
+        Err(MapError::TooLarge {
+            what: "kind",
+            found: number.into(),
+            limit: (Self::COUNT - 1).into(),
+        })
     }
 
     /// The name that people read.
@@ -142,7 +147,9 @@ mod tests {
     #[test]
     fn sets_hold_what_was_put_in() {
         let set = Kind::NOTE | Kind::AGENT;
-        assert!(set.contains(Kind::NOTE) && set.contains(Kind::AGENT) && !set.contains(Kind::PIXELS));
+        assert!(
+            set.contains(Kind::NOTE) && set.contains(Kind::AGENT) && !set.contains(Kind::PIXELS)
+        );
         assert!(Kinds::ALL.contains(Kind::free(31).unwrap()));
         assert!(Kind::free(32).is_err() && Kind::free(5).is_err());
     }

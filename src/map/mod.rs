@@ -1,13 +1,16 @@
-//! InfiniteMap: a plane of pixels in 64-bit coordinates, of which only the tiles exist that were written.
+//! InfiniteMap: a plane of pixels in 64-bit coordinates, of which only the tiles exist that were
+//! written.
 //!
-//! Comes in: pixels and bytes at places, rectangles with names, things to be placed. Goes out: the same pixels,
-//! and answers to what is where: in a rectangle, around a tile, near a point, along a ray. Stored in a folder of
-//! `.pxi` files that one process writes and any number read; `specs/map.md` states it byte by byte.
+//! Comes in: pixels and bytes at places, rectangles with names, things to be placed. Goes out: the
+//! same pixels, and answers to what is where: in a rectangle, around a tile, near a point, along a
+//! ray. Stored in a folder of `.pxi` files that one process writes and any number read;
+//! `specs/map.md` states it byte by byte.
 //!
-//! Read in this order: the plane ([`Point`], [`Rect`], [`TileSize`]), what lies on it ([`Item`], [`Kind`]) and
-//! the index that finds it ([`Quadtree`]), [`Tile`] and the cache of them, [`Region`] and the allocator, the
-//! folder (`store`), and [`InfiniteMap`], which holds them together: single pixels and tiles here, then
-//! rectangles (`pixels`), names (`named`), questions (`places`), saving (`flush`) and figures (`stats`).
+//! Read in this order: the plane ([`Point`], [`Rect`], [`TileSize`]), what lies on it ([`Item`],
+//! [`Kind`]) and the index that finds it ([`Quadtree`]), [`Tile`] and the cache of them, [`Region`]
+//! and the allocator, the folder (`store`), and [`InfiniteMap`], which holds them together: single
+//! pixels and tiles here, then rectangles (`pixels`), names (`named`), questions (`places`), saving
+//! (`flush`) and figures (`stats`).
 //!
 //! Nothing here knows models, and nothing here knows Bevy.
 

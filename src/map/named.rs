@@ -8,7 +8,8 @@ use super::{
 };
 
 impl InfiniteMap {
-    /// Finds room for a rectangle and gives it a name. Nothing was written there, and no other region will be.
+    /// Finds room for a rectangle and gives it a name. Nothing was written there, and no other
+    /// region will be.
     ///
     /// # Errors
     /// The name or the size cannot be, or the map cannot be written to.
@@ -22,7 +23,8 @@ impl InfiniteMap {
     /// Gives a rectangle a name, with whatever was written there.
     ///
     /// # Errors
-    /// It would share a tile with another region, the name or the size cannot be, or the map cannot be written to.
+    /// It would share a tile with another region, the name or the size cannot be, or the map cannot
+    /// be written to.
     pub fn reserve(&mut self, name: &str, rect: Rect) -> Result<Region, MapError> {
         self.check_writable()?;
         let region = Region { name: name.to_owned(), rect, length: 0 };
@@ -62,7 +64,8 @@ impl InfiniteMap {
         Ok(region)
     }
 
-    /// Stores bytes under a name: in the region of that name if they fit, in a new one if there is none.
+    /// Stores bytes under a name: in the region of that name if they fit, in a new one if there is
+    /// none.
     ///
     /// # Errors
     /// They do not fit, or those of [`Self::allocate`] and [`Self::write_bytes`].
@@ -72,7 +75,11 @@ impl InfiniteMap {
         let rect = match self.regions.get(name) {
             Some(region) if length > region.capacity() => {
                 let (found, limit) = (length.into(), region.capacity().into());
-                return Err(MapError::TooLarge { what: "number of bytes for the region", found, limit });
+                return Err(MapError::TooLarge {
+                    what: "number of bytes for the region",
+                    found,
+                    limit,
+                });
             }
             Some(region) => region.rect,
             None => {
@@ -92,7 +99,8 @@ impl InfiniteMap {
     /// # Errors
     /// There is no such region, or a tile of it is damaged or missing.
     pub fn read_region(&self, name: &str) -> Result<Vec<u8>, MapError> {
-        let region = self.region(name).ok_or_else(|| MapError::NoRegion { name: name.to_owned() })?;
+        let region =
+            self.region(name).ok_or_else(|| MapError::NoRegion { name: name.to_owned() })?;
         self.read_bytes(&region.rect, 0, region.length)
     }
 }

@@ -1,7 +1,8 @@
 //! Rectangles of pixels, and bytes in them, across any number of tiles.
 //!
-//! The bytes of a rectangle are those of its pixels, row by row: byte `i` is channel `i mod 3` of pixel `i div 3`.
-//! A window is a run of them, and falls into spans: the parts of one row in one tile.
+//! The bytes of a rectangle are those of its pixels, row by row: byte `i` is channel `i mod 3` of
+//! pixel `i div 3`. A window is a run of them, and falls into spans: the parts of one row in one
+//! tile.
 
 use super::{
     InfiniteMap, MapError,
@@ -57,10 +58,17 @@ impl Window {
         let limit = 3 * rect.width().saturating_mul(rect.height()).min(u128::MAX / 3);
         let end = u128::from(start) + u128::from(len);
         if end > limit {
-            return Err(MapError::TooLarge { what: "end of the bytes in the rectangle", found: end, limit });
+            return Err(MapError::TooLarge {
+                what: "end of the bytes in the rectangle",
+                found: end,
+                limit,
+            });
         }
-        let too_large =
-            |found| MapError::TooLarge { what: "bytes of a rectangle", found, limit: u64::MAX.into() };
+        let too_large = |found| MapError::TooLarge {
+            what: "bytes of a rectangle",
+            found,
+            limit: u64::MAX.into(),
+        };
         let row_len = u64::try_from(3 * rect.width()).map_err(|_| too_large(limit))?;
         let end = u64::try_from(end).map_err(|_| too_large(end))?;
         Ok(Self { rect, row_len, start, end })
@@ -80,13 +88,17 @@ impl Window {
     /// The tiles that it touches, row by row.
     fn tiles(&self, size: TileSize) -> impl Iterator<Item = TilePos> + use<> {
         // One row may be very wide, and the window a short part of it.
-        let (first_row, last_row) = (self.start / self.row_len, self.end.saturating_sub(1) / self.row_len);
+        let (first_row, last_row) =
+            (self.start / self.row_len, self.end.saturating_sub(1) / self.row_len);
         let whole = (0, self.row_len - 1);
         let within_row = (self.start % self.row_len, self.end.saturating_sub(1) % self.row_len);
         let (left, right) = if first_row == last_row { within_row } else { whole };
         let tile_at = |byte: u64, row: u64| {
             let (left, top) = (self.rect.left(), self.rect.top());
-            size.tile_of(Point::new(left.saturating_add_unsigned(byte / 3), top.saturating_add_unsigned(row)))
+            size.tile_of(Point::new(
+                left.saturating_add_unsigned(byte / 3),
+                top.saturating_add_unsigned(row),
+            ))
         };
         let (first, last) = (tile_at(left, first_row), tile_at(right, last_row));
         let rows = (self.len() > 0).then_some(first.y..=last.y);
@@ -107,7 +119,8 @@ impl Window {
     }
 
     fn span(&self, size: TileSize, area: &Rect, y: i64) -> Option<Span> {
-        // The row may lie past the end of a window whose rectangle has more bytes than 64 bits count.
+        // The row may lie past the end of a window whose rectangle has more bytes than 64 bits
+        // count.
         let row_start = y.abs_diff(self.rect.top()).checked_mul(self.row_len)?;
         let first = row_start.checked_add(3 * area.left().abs_diff(self.rect.left()))?;
         // A part of a tile's row is short.
@@ -190,7 +203,8 @@ impl InfiniteMap {
     /// Reads `len` bytes of a rectangle from its byte `start` on.
     ///
     /// # Errors
-    /// They are not all in the rectangle or more than 2^28, some were never written, or a tile is damaged.
+    /// They are not all in the rectangle or more than 2^28, some were never written, or a tile is
+    /// damaged.
     pub fn read_bytes(&self, rect: &Rect, start: u64, len: u64) -> Result<Vec<u8>, MapError> {
         let window = Window::new(*rect, start, len)?;
         let mut bytes = zeros(len)?;
@@ -210,8 +224,9 @@ impl InfiniteMap {
     /// Writes bytes of a rectangle from its byte `start` on; the other bytes keep their values.
     ///
     /// # Errors
-    /// They do not fit, the map cannot be written to, a tile is damaged, or there is no room for changes. Some of
-    /// the bytes may have been written then, in memory; the stored map changes with a flush only.
+    /// They do not fit, the map cannot be written to, a tile is damaged, or there is no room for
+    /// changes. Some of the bytes may have been written then, in memory; the stored map changes
+    /// with a flush only.
     pub fn write_bytes(&mut self, rect: &Rect, start: u64, bytes: &[u8]) -> Result<(), MapError> {
         let window = Window::new(*rect, start, bytes.len() as u64)?;
         self.write_window(&window, |tile, span| {
@@ -219,7 +234,11 @@ impl InfiniteMap {
         })
     }
 
-    fn write_window(&mut self, window: &Window, change: impl Fn(&mut [u8], Span)) -> Result<(), MapError> {
+    fn write_window(
+        &mut self,
+        window: &Window,
+        change: impl Fn(&mut [u8], Span),
+    ) -> Result<(), MapError> {
         self.check_writable()?;
         let size = self.tile_size;
         for pos in window.tiles(size) {
@@ -247,11 +266,14 @@ mod tests {
     #[test]
     fn every_byte_of_a_window_is_in_one_span() {
         let size = TileSize::new(8).unwrap();
-        for rect in
-            [Rect::new(-5, -9, 20, 19).unwrap(), Rect::new(i64::MAX - 9, i64::MAX - 6, 10, 7).unwrap()]
-        {
+        for rect in [
+            Rect::new(-5, -9, 20, 19).unwrap(),
+            Rect::new(i64::MAX - 9, i64::MAX - 6, 10, 7).unwrap(),
+        ] {
             let all = 3 * (rect.width() * rect.height()) as u64;
-            for (start, end) in [(0, all), (1, all - 1), (70, 71), (59, 62), (100, 333.min(all)), (5, 5)] {
+            for (start, end) in
+                [(0, all), (1, all - 1), (70, 71), (59, 62), (100, 333.min(all)), (5, 5)]
+            {
                 let window = Window::new(rect, start, end - start).unwrap();
                 let mut seen = vec![0; (end - start) as usize];
                 let mut last = None;

@@ -1,5 +1,5 @@
-//! What lies where: placing things on the map, and asking for what is in a rectangle, near a point, around a tile
-//! or along a ray.
+//! What lies where: placing things on the map, and asking for what is in a rectangle, near a point,
+//! around a tile or along a ray.
 
 use super::{
     InfiniteMap, MapError,
@@ -44,7 +44,8 @@ impl InfiniteMap {
         self.tile_size.neighbours(tile).map(|tile| tile.filter(|tile| self.has_tile(*tile)))
     }
 
-    /// The eight pixels around a pixel, in the order of [`super::DIRECTIONS`]; none beyond the plane's edge.
+    /// The eight pixels around a pixel, in the order of [`super::DIRECTIONS`]; none beyond the
+    /// plane's edge.
     ///
     /// # Errors
     /// A tile is damaged or missing in its file.
@@ -58,8 +59,8 @@ impl InfiniteMap {
         Ok(found)
     }
 
-    /// Puts something on the map that is not its own to keep: a tile of a model, a note, an agent. It is found
-    /// by every query, and is gone when the map is closed.
+    /// Puts something on the map that is not its own to keep: a tile of a model, a note, an agent.
+    /// It is found by every query, and is gone when the map is closed.
     ///
     /// # Errors
     /// The item is too large, or of a kind that the map itself keeps.

@@ -95,7 +95,8 @@ impl Regions {
         let footprint = size.footprint(&region.rect);
         // A neighbour that ends in the same tile is found by the whole tiles of this one.
         if let Some(other) = tree.region(&footprint, Kind::REGION.into()).first() {
-            let other = self.by_number(other.number).map_or_else(String::new, |other| other.name.clone());
+            let other =
+                self.by_number(other.number).map_or_else(String::new, |other| other.name.clone());
             return Err(MapError::Overlap { name: region.name, other });
         }
         let number = self.next;
@@ -120,17 +121,26 @@ impl Regions {
             return Err(MapError::RegionExists { name: name.to_owned() });
         }
         if side > MAX_SIDE.into() {
-            return Err(MapError::TooLarge { what: "side of a region", found: side, limit: MAX_SIDE.into() });
+            return Err(MapError::TooLarge {
+                what: "side of a region",
+                found: side,
+                limit: MAX_SIDE.into(),
+            });
         }
         if self.by_name.len() >= MAX_REGIONS {
             let found = self.by_name.len() as u128 + 1;
-            return Err(MapError::TooLarge { what: "number of regions", found, limit: MAX_REGIONS as u128 });
+            return Err(MapError::TooLarge {
+                what: "number of regions",
+                found,
+                limit: MAX_REGIONS as u128,
+            });
         }
         Ok(())
     }
 }
 
-/// Width and height of a region for some bytes: whole tiles across, as near to a square as that allows.
+/// Width and height of a region for some bytes: whole tiles across, as near to a square as that
+/// allows.
 pub(super) fn shape_for(length: u64, size: TileSize) -> (u64, u64) {
     let pixels = length.div_ceil(3).max(1);
     let side = u64::from(size.side());
@@ -138,9 +148,14 @@ pub(super) fn shape_for(length: u64, size: TileSize) -> (u64, u64) {
     (width, pixels.div_ceil(width))
 }
 
-/// A rectangle whose tiles are free of pixels and regions: the one nearest to the origin among those that lean on
-/// what is there, right of it and below.
-pub(super) fn free_place(tree: &Quadtree, size: TileSize, width: u64, height: u64) -> Result<Rect, MapError> {
+/// A rectangle whose tiles are free of pixels and regions: the one nearest to the origin among
+/// those that lean on what is there, right of it and below.
+pub(super) fn free_place(
+    tree: &Quadtree,
+    size: TileSize,
+    width: u64,
+    height: u64,
+) -> Result<Rect, MapError> {
     let mut places = BinaryHeap::new();
     let mut seen = HashSet::new();
     let mut offer = |places: &mut BinaryHeap<_>, x: i64, y: i64| {
@@ -156,7 +171,9 @@ pub(super) fn free_place(tree: &Quadtree, size: TileSize, width: u64, height: u6
     for _ in 0..MAX_TRIES {
         let Some(Reverse((_, y, x))) = places.pop() else { break };
         let rect = Rect::new(x, y, width, height)?;
-        let Some(Point { x: right, y: bottom }) = blocked_until(tree, size, &rect) else { return Ok(rect) };
+        let Some(Point { x: right, y: bottom }) = blocked_until(tree, size, &rect) else {
+            return Ok(rect);
+        };
         // Whatever is in the way is in the way of every place before its end, too.
         right.checked_add(1).into_iter().for_each(|x| offer(&mut places, x, y));
         bottom.checked_add(1).into_iter().for_each(|y| offer(&mut places, x, y));
@@ -171,17 +188,21 @@ fn blocked_until(tree: &Quadtree, size: TileSize, rect: &Rect) -> Option<Point> 
     let _ = tree.visit_region(&size.footprint(rect), blocking(), &mut |item| {
         let end = size.footprint(&item.rect);
         let (right, bottom) = (end.right(), end.bottom());
-        until =
-            Some(until.map_or(Point::new(right, bottom), |until| {
-                Point::new(until.x.max(right), until.y.max(bottom))
-            }));
+        until = Some(until.map_or(Point::new(right, bottom), |until| {
+            Point::new(until.x.max(right), until.y.max(bottom))
+        }));
         looked_at += 1;
         if looked_at < MAX_BLOCKERS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     until
 }
 
-fn beside_everything(tree: &Quadtree, size: TileSize, width: u64, height: u64) -> Result<Rect, MapError> {
+fn beside_everything(
+    tree: &Quadtree,
+    size: TileSize,
+    width: u64,
+    height: u64,
+) -> Result<Rect, MapError> {
     let bounds = tree.bounds().map_or(Rect::PLANE, |bounds| size.footprint(&bounds));
     let whole = |side: u64| side.next_multiple_of(size.side().into());
     let corners = [
@@ -190,11 +211,9 @@ fn beside_everything(tree: &Quadtree, size: TileSize, width: u64, height: u64) -
         bounds.left().checked_sub_unsigned(whole(width)).map(|x| (x, 0)),
         bounds.top().checked_sub_unsigned(whole(height)).map(|y| (0, y)),
     ];
-    corners
-        .into_iter()
-        .flatten()
-        .find_map(|(x, y)| Rect::new(x, y, width, height).ok())
-        .ok_or_else(|| MapError::OutsidePlane { what: format!("a region of {width} x {height} pixels") })
+    corners.into_iter().flatten().find_map(|(x, y)| Rect::new(x, y, width, height).ok()).ok_or_else(
+        || MapError::OutsidePlane { what: format!("a region of {width} x {height} pixels") },
+    )
 }
 
 fn blocking() -> Kinds {

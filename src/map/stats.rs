@@ -66,8 +66,10 @@ pub struct Verified {
 impl InfiniteMap {
     /// Figures about the map. This counts the nodes of the index one by one.
     pub fn stats(&self) -> MapStats {
-        let packs: Vec<_> = self.store.iter().flat_map(|store| store.packs()).map(|(_, pack)| pack).collect();
-        let outdated = |pack: &&Pack| u64::from(pack.record().counts.tiles.saturating_sub(pack.live));
+        let packs: Vec<_> =
+            self.store.iter().flat_map(|store| store.packs()).map(|(_, pack)| pack).collect();
+        let outdated =
+            |pack: &&Pack| u64::from(pack.record().counts.tiles.saturating_sub(pack.live));
         let index = self.tree.stats();
         let mut tiles = 0;
         let _ = self.tree.visit_region(&Rect::PLANE, Kind::PIXELS.into(), &mut |_| {
@@ -98,8 +100,8 @@ impl InfiniteMap {
         packs.map(|(_, pack)| slots(pack) * self.tile_size.tile_len() as u64).sum()
     }
 
-    /// Checks everything stored: both indexes, both directories of each pack, and the pixels of every tile; reports how many
-    /// bytes of tiles have been hashed.
+    /// Checks everything stored: both indexes, both directories of each pack, and the pixels of
+    /// every tile; reports how many bytes of tiles have been hashed.
     pub fn verify(&self, progress: &dyn Fn(u64)) -> Verified {
         let mut verified = Verified::default();
         let Some(store) = &self.store else { return verified };
@@ -114,11 +116,13 @@ impl InfiniteMap {
                 if let Err(error) = pack.read(slot) {
                     let location = Location { key, slot }.number();
                     // What a newer pack has replaced is no loss.
-                    let lost = pack
-                        .tiles_in(slot)
-                        .into_iter()
-                        .filter(|tile| self.tile_item(*tile).is_some_and(|item| item.number == location));
-                    let name = |tile| Problem { tile: Some(tile), problem: format!("tile {tile}: {error}") };
+                    let lost = pack.tiles_in(slot).into_iter().filter(|tile| {
+                        self.tile_item(*tile).is_some_and(|item| item.number == location)
+                    });
+                    let name = |tile| Problem {
+                        tile: Some(tile),
+                        problem: format!("tile {tile}: {error}"),
+                    };
                     problems.extend(lost.map(name));
                 }
                 progress(verified.bytes);

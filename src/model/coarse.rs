@@ -1,4 +1,5 @@
-//! What a tile looks like from afar: its statistics and an 8 x 8 grid of means and spreads (specs/pxi_llm.md section 7).
+//! What a tile looks like from afar: its statistics and an 8 x 8 grid of means and spreads
+//! (specs/pxi_llm.md section 7).
 
 use half::f16;
 
@@ -40,14 +41,16 @@ struct Sums {
 
 impl Sums {
     fn of(weights: &[f32]) -> Self {
-        // Eight lanes each, so that the loop becomes vector code; f32 is enough for the few hundred weights of a run.
+        // Eight lanes each, so that the loop becomes vector code; f32 is enough for the few hundred
+        // weights of a run.
         let (mut sum, mut squares, mut peak) = ([0f32; 8], [0f32; 8], [0f32; 8]);
         let (lanes, rest) = weights.as_chunks::<8>();
         for chunk in lanes {
             for lane in 0..8 {
                 sum[lane] += chunk[lane];
                 squares[lane] += chunk[lane] * chunk[lane];
-                peak[lane] = if chunk[lane].abs() > peak[lane] { chunk[lane].abs() } else { peak[lane] };
+                peak[lane] =
+                    if chunk[lane].abs() > peak[lane] { chunk[lane].abs() } else { peak[lane] };
             }
         }
         let mut sums = Self {
@@ -102,7 +105,8 @@ impl Coarse {
                 bytes_of(encoding, tiling.columns as usize),
                 bytes_of(encoding, shape.columns.start as usize),
             ),
-            // The band of a vector's tile begins with the tile's first line, and so may the rest of a block.
+            // The band of a vector's tile begins with the tile's first line, and so may the rest of
+            // a block.
             Layout::Vector => {
                 let first = bytes_of(encoding, shape.columns.start as usize);
                 (0, first - shape.lines.start as usize * super::planes::LINE_BYTES as usize)
@@ -113,7 +117,8 @@ impl Coarse {
         for row in 0..rows {
             let at = row as usize * stride + start;
             // A block that the vector's tile cuts in two is counted as far as whole blocks go.
-            let whole = band.len().saturating_sub(at) / encoding.block_bytes() * encoding.block_len();
+            let whole =
+                band.len().saturating_sub(at) / encoding.block_bytes() * encoding.block_len();
             let columns = columns.min(whole);
             let weights = &mut weights[..columns];
             dequantize(encoding, &band[at..at + bytes_of(encoding, columns)], weights);
@@ -124,7 +129,8 @@ impl Coarse {
                 squares += part.squares;
                 sums.add(part);
             }
-            // Squares of finite f32 weights of real models never overflow; where they do, look at each weight.
+            // Squares of finite f32 weights of real models never overflow; where they do, look at
+            // each weight.
             if !squares.is_finite() && weights.iter().any(|weight| !weight.is_finite()) {
                 return Err(NotFinite { row });
             }
@@ -181,7 +187,10 @@ mod tests {
         for rows in 1..200u64 {
             for row in 0..rows {
                 let i = range_of(row, rows) as u64;
-                assert!((i * rows / 8..(i + 1) * rows / 8).contains(&row), "{row} of {rows} in {i}");
+                assert!(
+                    (i * rows / 8..(i + 1) * rows / 8).contains(&row),
+                    "{row} of {rows} in {i}"
+                );
             }
         }
     }

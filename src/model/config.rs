@@ -5,7 +5,8 @@ use std::fmt;
 use super::error::ModelError;
 use super::gguf::Metadata;
 
-/// More layers than this no model of these families has; it bounds what a hostile file can make a reader do.
+/// More layers than this no model of these families has; it bounds what a hostile file can make a
+/// reader do.
 pub const MAX_LAYERS: u32 = 1024;
 /// The largest width that a field may state: fits every sum and product of two of them in 64 bits.
 const MAX_WIDTH: u32 = 1 << 24;
@@ -101,7 +102,8 @@ pub struct ModelConfig {
     pub rope_scale_factor: f32,
     /// Context length before the stretch; 0 when unknown.
     pub rope_original_context: u32,
-    /// What turned dimensions are multiplied with, beside what YaRN does; 1 where the file does not say.
+    /// What turned dimensions are multiplied with, beside what YaRN does; 1 where the file does not
+    /// say.
     pub rope_attention_factor: f32,
     /// Epsilon of the RMS norms.
     pub norm_epsilon: f32,
@@ -118,12 +120,16 @@ pub struct ModelConfig {
 }
 
 impl ModelConfig {
-    /// Reads the configuration from GGUF metadata. `has_tensor` tells whether the file has a tensor of a name, which settles
-    /// what metadata does not say: tied embeddings, biases, llama3 RoPE factors.
+    /// Reads the configuration from GGUF metadata. `has_tensor` tells whether the file has a tensor
+    /// of a name, which settles what metadata does not say: tied embeddings, biases, llama3 RoPE
+    /// factors.
     ///
     /// # Errors
     /// Names the key that is missing, of the wrong type or without sense.
-    pub fn from_metadata(metadata: &Metadata, has_tensor: impl Fn(&str) -> bool) -> Result<Self, ModelError> {
+    pub fn from_metadata(
+        metadata: &Metadata,
+        has_tensor: impl Fn(&str) -> bool,
+    ) -> Result<Self, ModelError> {
         let keys = Keys::new(metadata)?;
         let architecture = keys.architecture;
         let head_count = keys.size("attention.head_count")?;
@@ -148,10 +154,16 @@ impl ModelConfig {
             context_length: keys.size("context_length")?,
             rope_size,
             rope_base: keys.optional_float("rope.freq_base")?.unwrap_or(10_000.0),
-            rope_kind: if architecture == Architecture::Llama { RopeKind::Pairs } else { RopeKind::Halves },
+            rope_kind: if architecture == Architecture::Llama {
+                RopeKind::Pairs
+            } else {
+                RopeKind::Halves
+            },
             rope_scaling: keys.rope_scaling(has_tensor("rope_freqs.weight"))?,
             rope_scale_factor: keys.rope_factor()?,
-            rope_original_context: keys.optional_size("rope.scaling.original_context_length")?.unwrap_or(0),
+            rope_original_context: keys
+                .optional_size("rope.scaling.original_context_length")?
+                .unwrap_or(0),
             rope_attention_factor: keys.optional_float("rope.scaling.attn_factor")?.unwrap_or(1.0),
             norm_epsilon: keys.float("attention.layer_norm_rms_epsilon")?,
             tied_embeddings: !has_tensor("output.weight"),
@@ -164,8 +176,8 @@ impl ModelConfig {
         Ok(config)
     }
 
-    /// What the metadata asks of the computation and is not done, a line each for a person to read: settings that
-    /// llama.cpp does not read for these families either.
+    /// What the metadata asks of the computation and is not done, a line each for a person to read:
+    /// settings that llama.cpp does not read for these families either.
     pub fn warnings(&self, metadata: &Metadata) -> Vec<String> {
         let unread = ["log_multiplier", "ext_factor", "attn_factor", "beta_fast", "beta_slow"];
         let keys = unread.map(|name| format!("{}.rope.scaling.yarn_{name}", self.architecture));
@@ -197,10 +209,14 @@ impl ModelConfig {
     fn check(&self, keys: &Keys) -> Result<(), ModelError> {
         let bad = |key: &str, problem: String| Err(ModelError::metadata(keys.full(key), problem));
         if self.layer_count > MAX_LAYERS {
-            return bad("block_count", format!("{} layers, at most {MAX_LAYERS} expected", self.layer_count));
+            return bad(
+                "block_count",
+                format!("{} layers, at most {MAX_LAYERS} expected", self.layer_count),
+            );
         }
         if !self.head_count.is_multiple_of(self.kv_head_count) {
-            let problem = format!("{} KV heads do not divide {} heads", self.kv_head_count, self.head_count);
+            let problem =
+                format!("{} KV heads do not divide {} heads", self.kv_head_count, self.head_count);
             return bad("attention.head_count_kv", problem);
         }
         if !self.head_size.is_multiple_of(2) {
@@ -211,8 +227,10 @@ impl ModelConfig {
             return bad("attention.head_count", problem);
         }
         if self.rope_size > self.head_size || !self.rope_size.is_multiple_of(2) {
-            let problem =
-                format!("{}, expected an even number up to the head size {}", self.rope_size, self.head_size);
+            let problem = format!(
+                "{}, expected an even number up to the head size {}",
+                self.rope_size, self.head_size
+            );
             return bad("rope.dimension_count", problem);
         }
         if !(self.rope_base.is_finite() && self.rope_base > 0.0) {
@@ -240,10 +258,15 @@ impl<'a> Keys<'a> {
     fn new(metadata: &'a Metadata) -> Result<Self, ModelError> {
         let key = "general.architecture";
         let name = metadata.str(key)?.ok_or_else(|| ModelError::metadata(key, "missing"))?;
-        let architecture =
-            Architecture::ALL.into_iter().find(|family| family.name() == name).ok_or_else(|| {
+        let architecture = Architecture::ALL
+            .into_iter()
+            .find(|family| family.name() == name)
+            .ok_or_else(|| {
                 let names = Architecture::ALL.map(Architecture::name).join(", ");
-                ModelError::metadata(key, format!("{name:?} is not supported; supported are {names}"))
+                ModelError::metadata(
+                    key,
+                    format!("{name:?} is not supported; supported are {names}"),
+                )
             })?;
         let keys = Self { metadata, architecture };
         if keys.optional_size_or_zero("expert_count")?.is_some_and(|count| count > 0) {
@@ -266,9 +289,10 @@ impl<'a> Keys<'a> {
     fn optional_size_or_zero(&self, key: &str) -> Result<Option<u32>, ModelError> {
         let full = self.full(key);
         match self.metadata.u64(&full)? {
-            Some(size) if size > u64::from(MAX_WIDTH) => {
-                Err(ModelError::metadata(full, format!("found {size}, expected at most {MAX_WIDTH}")))
-            }
+            Some(size) if size > u64::from(MAX_WIDTH) => Err(ModelError::metadata(
+                full,
+                format!("found {size}, expected at most {MAX_WIDTH}"),
+            )),
             size => Ok(size.map(|size| size as u32)),
         }
     }
@@ -301,7 +325,9 @@ impl<'a> Keys<'a> {
                 format!("{value} differs from the key length {key}, which is not supported"),
             )),
             (Some(size), _) | (None, Some(size)) => Ok(size),
-            (None, None) if embedding_size.is_multiple_of(head_count) => Ok(embedding_size / head_count),
+            (None, None) if embedding_size.is_multiple_of(head_count) => {
+                Ok(embedding_size / head_count)
+            }
             (None, None) => Err(ModelError::metadata(
                 self.full("attention.head_count"),
                 format!(
@@ -322,7 +348,9 @@ impl<'a> Keys<'a> {
                 format!("{count} tokens, but {} is {stated}", self.full("vocab_size")),
             )),
             (Some(count), _) if count <= u64::from(MAX_WIDTH) => Ok(count as u32),
-            (Some(count), _) => Err(ModelError::metadata(key, format!("{count} tokens are too many"))),
+            (Some(count), _) => {
+                Err(ModelError::metadata(key, format!("{count} tokens are too many")))
+            }
             (None, Some(stated)) => Ok(stated),
             (None, None) => Err(ModelError::metadata(key, "missing")),
         }
@@ -337,9 +365,10 @@ impl<'a> Keys<'a> {
             None | Some("none") => Ok(RopeScaling::None),
             Some("linear") => Ok(RopeScaling::Linear),
             Some("yarn") => Ok(RopeScaling::Yarn),
-            Some(other) => {
-                Err(ModelError::metadata(key, format!("found {other:?}, expected none, linear or yarn")))
-            }
+            Some(other) => Err(ModelError::metadata(
+                key,
+                format!("found {other:?}, expected none, linear or yarn"),
+            )),
         }
     }
 

@@ -1,7 +1,8 @@
 //! GGUF to PXI-LLM, in memory that does not grow with the model.
 //!
-//! Bands of rows are read, rearranged, hashed and written on every core; when all tiles are in place the head is written
-//! and the container's own checksum taken. The file appears under its name only when it is whole.
+//! Bands of rows are read, rearranged, hashed and written on every core; when all tiles are in
+//! place the head is written and the container's own checksum taken. The file appears under its
+//! name only when it is whole.
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -35,7 +36,8 @@ pub struct Conversion {
 /// What is told while work goes on: bytes done so far, out of [`work_in_bytes`].
 pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 
-/// The bytes that a conversion will report: every tile once when written and once when the container is sealed.
+/// The bytes that a conversion will report: every tile once when written and once when the
+/// container is sealed.
 pub fn work_in_bytes(gguf: &Gguf) -> u64 {
     2 * gguf.tensors().iter().map(|tensor| tensor.len).sum::<u64>()
 }
@@ -43,8 +45,9 @@ pub fn work_in_bytes(gguf: &Gguf) -> u64 {
 /// Converts an opened GGUF file into `target`.
 ///
 /// # Errors
-/// The model is of no supported family or does not hold together, a weight is NaN or infinite, or a file cannot be read or
-/// written. Nothing is left behind then, and a file that stood there still stands.
+/// The model is of no supported family or does not hold together, a weight is NaN or infinite, or a
+/// file cannot be read or written. Nothing is left behind then, and a file that stood there still
+/// stands.
 pub fn convert(
     gguf: &Gguf,
     target: impl Into<Target>,
@@ -71,7 +74,8 @@ pub fn convert(
         head_checksum: [0; 32],
     };
     let mut head = vec![0; sections.tiles as usize];
-    let mut put = |offset: u64, bytes: &[u8]| head[offset as usize..][..bytes.len()].copy_from_slice(bytes);
+    let mut put =
+        |offset: u64, bytes: &[u8]| head[offset as usize..][..bytes.len()].copy_from_slice(bytes);
     put(0, &header.encode(&config));
     put(super::header::HEADER_BYTES as u64, &metadata_block);
     put(sections.tensor_table, &table);
@@ -79,17 +83,23 @@ pub fn convert(
         let record = sections.tile_table + index as u64 * super::header::TILE_RECORD_BYTES;
         put(record, digest);
         let statistics = coarse.statistics;
-        for (place, value) in [statistics.mean, statistics.spread, statistics.peak].into_iter().enumerate() {
+        for (place, value) in
+            [statistics.mean, statistics.spread, statistics.peak].into_iter().enumerate()
+        {
             put(record + 32 + 4 * place as u64, &value.to_le_bytes());
         }
-        put(sections.coarse_table + index as u64 * super::header::COARSE_RECORD_BYTES, &coarse.grid_bytes());
+        put(
+            sections.coarse_table + index as u64 * super::header::COARSE_RECORD_BYTES,
+            &coarse.grid_bytes(),
+        );
     }
     let checksum = head_checksum(&head);
     head[HEAD_CHECKSUM].copy_from_slice(&checksum);
     output.write_at(0, &head)?;
 
     let written = work_in_bytes(gguf) / 2;
-    // The container's bytes include padding that the tensors' do not: scale, so that the end is the end.
+    // The container's bytes include padding that the tensors' do not: scale, so that the end is the
+    // end.
     let scale = |done: u64| {
         written + (done as u128 * written as u128 / sections.payload_size().max(1) as u128) as u64
     };
@@ -125,7 +135,8 @@ pub struct Draft {
 pub fn draft(gguf: &Gguf) -> Result<Draft, ModelError> {
     let metadata = without_splits(gguf.metadata());
     check_vocabulary(&metadata, gguf.tensors())?;
-    let shapes = gguf.tensors().iter().map(|t| (t.name.clone(), t.dims.clone(), t.encoding)).collect();
+    let shapes =
+        gguf.tensors().iter().map(|t| (t.name.clone(), t.dims.clone(), t.encoding)).collect();
     let tensors = tensors::lay_out(shapes)?;
     let config = ModelConfig::from_metadata(&metadata, tensors::has(&tensors))?;
     tensors::check_family(&config, &tensors)?;
@@ -137,8 +148,9 @@ pub fn draft(gguf: &Gguf) -> Result<Draft, ModelError> {
     let table = tensors::encode_table(&tensors, &rects);
     let tile_count = tile_count(&tensors);
     let line_count: u64 = tensors.iter().map(|tensor| tensor.tiling.line_count()).sum();
-    let sections = Sections::plan(metadata_block.len() as u64, table.len() as u64, tile_count, line_count)
-        .ok_or_else(|| ModelError::field("model", "sizes that overflow", "under 2^63 bytes"))?;
+    let sections =
+        Sections::plan(metadata_block.len() as u64, table.len() as u64, tile_count, line_count)
+            .ok_or_else(|| ModelError::field("model", "sizes that overflow", "under 2^63 bytes"))?;
     Ok(Draft { metadata, config, tensors, plan, metadata_block, table, sections })
 }
 
@@ -163,7 +175,8 @@ pub fn file_size_in_bytes(gguf: &Gguf) -> Result<u64, ModelError> {
     Ok(HEADER_LEN as u64 + payload.div_ceil(row).saturating_mul(row))
 }
 
-/// Reads every weight as a conversion does, and writes nothing. `progress` hears of bytes done, half of [`work_in_bytes`].
+/// Reads every weight as a conversion does, and writes nothing. `progress` hears of bytes done,
+/// half of [`work_in_bytes`].
 ///
 /// # Errors
 /// As [`convert`], but for what is written.

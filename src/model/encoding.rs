@@ -1,8 +1,8 @@
 //! How a tensor's weights are stored: the encodings this project reads, by their GGML type numbers.
 //!
-//! In: a type number from a file or a name from a person. Out: the block geometry that every size in the
-//! formats is computed from. A row of a tensor is a whole number of blocks, and a block is a fixed number
-//! of weights in a fixed number of bytes.
+//! In: a type number from a file or a name from a person. Out: the block geometry that every size
+//! in the formats is computed from. A row of a tensor is a whole number of blocks, and a block is a
+//! fixed number of weights in a fixed number of bytes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -24,7 +24,8 @@ pub enum Encoding {
     Q4_1 = 3,
     /// 32 weights: a half scale and 5-bit values from -16, their fifth bits in a word of their own.
     Q5_0 = 6,
-    /// 32 weights: a half scale, a half minimum and 5-bit values, their fifth bits in a word of their own.
+    /// 32 weights: a half scale, a half minimum and 5-bit values, their fifth bits in a word of
+    /// their own.
     Q5_1 = 7,
     /// 32 weights: a half scale and signed bytes.
     Q8_0 = 8,
@@ -117,8 +118,8 @@ impl Encoding {
         self.block_len() > 1
     }
 
-    /// Bytes in a row of `cols` weights, or `None` where the row is no whole number of blocks or its size
-    /// overflows.
+    /// Bytes in a row of `cols` weights, or `None` where the row is no whole number of blocks or
+    /// its size overflows.
     #[must_use]
     pub fn row_bytes(self, cols: u64) -> Option<u64> {
         let block_len = self.block_len() as u64;

@@ -1,4 +1,5 @@
-//! What can be wrong with a model, in words that name the field or tile, what was found and what was expected.
+//! What can be wrong with a model, in words that name the field or tile, what was found and what
+//! was expected.
 
 use std::path::PathBuf;
 
@@ -89,8 +90,16 @@ pub enum ModelError {
 
 impl ModelError {
     /// A field that does not hold what it should.
-    pub(crate) fn field(field: impl Into<String>, found: impl ToString, expected: impl ToString) -> Self {
-        Self::Field { field: field.into(), found: found.to_string(), expected: expected.to_string() }
+    pub(crate) fn field(
+        field: impl Into<String>,
+        found: impl ToString,
+        expected: impl ToString,
+    ) -> Self {
+        Self::Field {
+            field: field.into(),
+            found: found.to_string(),
+            expected: expected.to_string(),
+        }
     }
 
     /// A metadata pair with a problem.

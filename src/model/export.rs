@@ -11,7 +11,8 @@ use super::tensors::Tensor;
 use super::tiling::Layout;
 use crate::pxi::Target;
 
-/// Bands that are gathered side by side before they are written in order: enough for every core, little in memory.
+/// Bands that are gathered side by side before they are written in order: enough for every core,
+/// little in memory.
 const BANDS_AT_ONCE: usize = 32;
 
 /// Writes the model as a GGUF file. Every tile is verified on the way.
@@ -53,7 +54,12 @@ pub fn export(
 }
 
 /// The GGUF bytes of a row of tiles.
-fn band(model: &PixelModel, tensor: &Tensor, first: u64, count: u64) -> Result<Vec<u8>, ModelError> {
+fn band(
+    model: &PixelModel,
+    tensor: &Tensor,
+    first: u64,
+    count: u64,
+) -> Result<Vec<u8>, ModelError> {
     let (_, size) = band_bytes(tensor, first);
     let mut band = vec![0; size as usize];
     for index in first..first + count {

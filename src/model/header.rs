@@ -60,7 +60,8 @@ pub struct Sections {
 pub const TILE_RECORD_BYTES: u64 = 48;
 /// Bytes of a tile's record in the coarse table.
 pub const COARSE_RECORD_BYTES: u64 = 256;
-/// What tiles are aligned to in the file: a memory page, so that a mapped tile can be handed on as it is.
+/// What tiles are aligned to in the file: a memory page, so that a mapped tile can be handed on as
+/// it is.
 const TILES_ALIGNMENT: u64 = 4096;
 /// Bytes of the `.pxi` header in front of the payload.
 const CONTAINER_HEADER: u64 = crate::pxi::HEADER_LEN as u64;
@@ -76,10 +77,11 @@ impl Sections {
         let align = |offset: u64| offset.checked_next_multiple_of(16);
         let tensor_table = align((HEADER_BYTES as u64).checked_add(metadata_size)?)?;
         let tile_table = align(tensor_table.checked_add(tensor_table_size)?)?;
-        let coarse_table = align(tile_table.checked_add(tile_count.checked_mul(TILE_RECORD_BYTES)?)?)?;
+        let coarse_table =
+            align(tile_table.checked_add(tile_count.checked_mul(TILE_RECORD_BYTES)?)?)?;
         let end = coarse_table.checked_add(tile_count.checked_mul(COARSE_RECORD_BYTES)?)?;
-        let tiles =
-            end.checked_add(CONTAINER_HEADER)?.checked_next_multiple_of(TILES_ALIGNMENT)? - CONTAINER_HEADER;
+        let tiles = end.checked_add(CONTAINER_HEADER)?.checked_next_multiple_of(TILES_ALIGNMENT)?
+            - CONTAINER_HEADER;
         let tiles_size = line_count.checked_mul(LINE_BYTES)?;
         tiles.checked_add(tiles_size)?;
         Some(Self {
@@ -103,8 +105,9 @@ impl Header {
     /// The header's bytes. `config` is the summary of the metadata that the header repeats.
     pub fn encode(&self, config: &ModelConfig) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
-        let mut put =
-            |offset: usize, value: &[u8]| bytes[offset..offset + value.len()].copy_from_slice(value);
+        let mut put = |offset: usize, value: &[u8]| {
+            bytes[offset..offset + value.len()].copy_from_slice(value)
+        };
         put(0x00, &MAGIC);
         put(0x04, &[1, 0]);
         put(0x06, &(config.architecture as u16).to_le_bytes());
@@ -155,16 +158,23 @@ impl Header {
         bytes
     }
 
-    /// Reads and checks what can be checked without the other sections. `payload_size` is what the container holds.
+    /// Reads and checks what can be checked without the other sections. `payload_size` is what the
+    /// container holds.
     ///
     /// # Errors
     /// Names the field that is out of bounds.
     pub fn parse(bytes: &[u8], payload_size: u64) -> Result<Self, ModelError> {
         let Some(bytes) = bytes.first_chunk::<HEADER_BYTES>() else {
-            return Err(ModelError::field("payload", format!("{} bytes", bytes.len()), "at least 256"));
+            return Err(ModelError::field(
+                "payload",
+                format!("{} bytes", bytes.len()),
+                "at least 256",
+            ));
         };
         let u16_at = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
-        let u32_at = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let u32_at = |at: usize| {
+            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
         let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;
         let array_at = |at: usize| -> [u8; 32] { std::array::from_fn(|index| bytes[at + index]) };
         if bytes[..4] != MAGIC {
@@ -180,8 +190,9 @@ impl Header {
         if u64::from(u16_at(0x2A)) != TILE_SIZE {
             return Err(ModelError::field("tile_size", u16_at(0x2A), TILE_SIZE));
         }
-        let weight_encoding = Encoding::from_ggml(u32::from(bytes[0x28]))
-            .ok_or_else(|| ModelError::field("weight_encoding", bytes[0x28], "a GGML type of section 5"))?;
+        let weight_encoding = Encoding::from_ggml(u32::from(bytes[0x28])).ok_or_else(|| {
+            ModelError::field("weight_encoding", bytes[0x28], "a GGML type of section 5")
+        })?;
         let (tensor_count, tile_count) = (u32_at(0x78), u32_at(0x7C));
         let sections = Sections {
             metadata_size: u64_at(0x90),
@@ -199,7 +210,8 @@ impl Header {
             sections.tiles_size / LINE_BYTES,
         );
         if planned != Some(sections) || u64_at(0x88) != HEADER_BYTES as u64 {
-            let expected = planned.map_or("sizes that fit 64 bits".to_owned(), |plan| format!("{plan:?}"));
+            let expected =
+                planned.map_or("sizes that fit 64 bits".to_owned(), |plan| format!("{plan:?}"));
             return Err(ModelError::field("sections", format!("{sections:?}"), expected));
         }
         if sections.payload_size() != payload_size {
@@ -230,5 +242,7 @@ fn precision(encoding: Encoding) -> u8 {
 }
 
 fn flags(config: &ModelConfig) -> u8 {
-    u8::from(config.tied_embeddings) | u8::from(config.qkv_biases) << 1 | u8::from(config.qk_norms) << 2
+    u8::from(config.tied_embeddings)
+        | u8::from(config.qkv_biases) << 1
+        | u8::from(config.qk_norms) << 2
 }

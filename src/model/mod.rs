@@ -1,8 +1,9 @@
 //! PXI-LLM: a language model as a `.pxi` file.
 //!
-//! In comes a GGUF file of the llama, qwen2 or qwen3 family; out goes a file whose payload is the model: metadata, a tensor
-//! table, and tiles of 64 x 64 texels in the order the GPU reads, each with its own SHA-256. The way back gives every byte.
-//! The map plan gives every tensor, layer, head and tile its place. The specification is `specs/pxi_llm.md`.
+//! In comes a GGUF file of the llama, qwen2 or qwen3 family; out goes a file whose payload is the
+//! model: metadata, a tensor table, and tiles of 64 x 64 texels in the order the GPU reads, each
+//! with its own SHA-256. The way back gives every byte. The map plan gives every tensor, layer,
+//! head and tile its place. The specification is `specs/pxi_llm.md`.
 
 pub mod chat;
 pub mod coarse;

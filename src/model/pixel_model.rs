@@ -1,4 +1,5 @@
-//! Opens a PXI-LLM file: maps it, checks the head, and hands out tiles that are verified one by one, when first asked for.
+//! Opens a PXI-LLM file: maps it, checks the head, and hands out tiles that are verified one by
+//! one, when first asked for.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -66,7 +67,8 @@ impl PixelModel {
     /// Opens a model. The head is checked whole; tiles are not touched.
     ///
     /// # Errors
-    /// The file cannot be read, is no model, or its head is damaged or contradicts itself: the error names the field.
+    /// The file cannot be read, is no model, or its head is damaged or contradicts itself: the
+    /// error names the field.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         Self::from_file(path, Source::Mapped)
     }
@@ -79,7 +81,8 @@ impl PixelModel {
     fn from_file(path: &Path, source: impl FnOnce(PxiFile) -> Source) -> Result<Self, ModelError> {
         let file = PxiFile::open(path)?;
         if file.header().compression() != Compression::None {
-            let error = ModelError::field("compression", file.header().compression().name(), "none");
+            let error =
+                ModelError::field("compression", file.header().compression().name(), "none");
             return Err(error.in_file(path));
         }
         Self::new(path, source(file)).map_err(|error| error.in_file(path))
@@ -100,10 +103,21 @@ impl PixelModel {
         let checked = (0..header.tile_count).map(|_| AtomicU8::new(UNCHECKED)).collect();
         let path = path.to_owned();
         let (source, metadata) = (Arc::new(source), Arc::new(metadata));
-        Ok(Self { path, source, header, config, metadata, tensors, plan, checked, names: OnceLock::new() })
+        Ok(Self {
+            path,
+            source,
+            header,
+            config,
+            metadata,
+            tensors,
+            plan,
+            checked,
+            names: OnceLock::new(),
+        })
     }
 
-    /// The same model, of the same bytes, on a map that is laid out by rules, which must have no [`Rules::problems`].
+    /// The same model, of the same bytes, on a map that is laid out by rules, which must have no
+    /// [`Rules::problems`].
     #[must_use]
     pub fn laid_out(&self, rules: &Rules) -> Self {
         Self {
@@ -152,7 +166,11 @@ impl PixelModel {
     /// The index of a tensor by its GGUF name.
     pub fn tensor_index(&self, name: &str) -> Option<usize> {
         let names = self.names.get_or_init(|| {
-            self.tensors.iter().enumerate().map(|(index, tensor)| (tensor.name.clone(), index)).collect()
+            self.tensors
+                .iter()
+                .enumerate()
+                .map(|(index, tensor)| (tensor.name.clone(), index))
+                .collect()
         });
         names.get(name).copied()
     }
@@ -170,15 +188,16 @@ impl PixelModel {
     /// The tensor of a tile, and which part of it the tile holds.
     pub fn tile_shape(&self, tile: u32) -> (usize, TileShape) {
         let tensor = self.tensors.partition_point(|tensor| tensor.first_tile <= tile) - 1;
-        let shape = self.tensors[tensor].tiling.tile(u64::from(tile - self.tensors[tensor].first_tile));
+        let shape =
+            self.tensors[tensor].tiling.tile(u64::from(tile - self.tensors[tensor].first_tile));
         (tensor, shape)
     }
 
     /// Where a tile's bytes lie in the payload.
     pub fn tile_range(&self, tile: u32) -> std::ops::Range<usize> {
         let (tensor, shape) = self.tile_shape(tile);
-        let start =
-            self.header.sections.tiles + (self.tensors[tensor].first_line + shape.lines.start) * LINE_BYTES;
+        let start = self.header.sections.tiles
+            + (self.tensors[tensor].first_line + shape.lines.start) * LINE_BYTES;
         start as usize..(start + shape.size_in_bytes()) as usize
     }
 
@@ -223,7 +242,8 @@ impl PixelModel {
         matches!(*self.source, Source::Held(..))
     }
 
-    /// A tile's bytes, checked against its digest again: for whoever lets them go and reads them anew, since a medium may give other bytes the second time.
+    /// A tile's bytes, checked against its digest again: for whoever lets them go and reads them
+    /// anew, since a medium may give other bytes the second time.
     ///
     /// # Errors
     /// The tile is damaged, now or when it was checked before.
@@ -248,7 +268,8 @@ impl PixelModel {
         }
     }
 
-    /// Lets the system take back the memory of tiles that follow one another. They can be read again.
+    /// Lets the system take back the memory of tiles that follow one another. They can be read
+    /// again.
     pub fn release(&self, tiles: std::ops::Range<u32>) {
         if let (Source::Mapped(file) | Source::Held(file, _), Some(range)) =
             (&*self.source, self.tiles_range(tiles))
@@ -275,7 +296,8 @@ impl PixelModel {
     pub fn tensor_bytes(&self, tensor: usize) -> &[u8] {
         let tensor = &self.tensors[tensor];
         let start = self.header.sections.tiles + tensor.first_line * LINE_BYTES;
-        &self.source.payload()[start as usize..][..(tensor.tiling.line_count() * LINE_BYTES) as usize]
+        &self.source.payload()[start as usize..]
+            [..(tensor.tiling.line_count() * LINE_BYTES) as usize]
     }
 
     /// A tile's stored SHA-256.
@@ -283,15 +305,17 @@ impl PixelModel {
         self.tile_record(tile).first_chunk().expect("a record has 48 bytes")
     }
 
-    /// Root mean square of a tensor's weights, from its tiles' statistics: the unit of its colours. A tensor of zeros has the least
-    /// positive number, so that it is drawn as zeros.
+    /// Root mean square of a tensor's weights, from its tiles' statistics: the unit of its colours.
+    /// A tensor of zeros has the least positive number, so that it is drawn as zeros.
     pub fn tensor_spread(&self, tensor: &Tensor) -> f32 {
         let (mut squares, mut count) = (0.0f64, 0.0f64);
         for tile in tensor.tiles() {
             let statistics = self.tile_statistics(tile);
             let (_, shape) = self.tile_shape(tile);
-            let n = ((shape.rows.end - shape.rows.start) * (shape.columns.end - shape.columns.start)) as f64;
-            squares += n * (f64::from(statistics.mean).powi(2) + f64::from(statistics.spread).powi(2));
+            let n = ((shape.rows.end - shape.rows.start)
+                * (shape.columns.end - shape.columns.start)) as f64;
+            squares +=
+                n * (f64::from(statistics.mean).powi(2) + f64::from(statistics.spread).powi(2));
             count += n;
         }
         (squares / count.max(1.0)).sqrt().max(f64::from(f32::MIN_POSITIVE)) as f32
@@ -300,15 +324,18 @@ impl PixelModel {
     /// A tile's statistics.
     pub fn tile_statistics(&self, tile: u32) -> Statistics {
         let record = self.tile_record(tile);
-        let f32_at =
-            |at: usize| f32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
+        let f32_at = |at: usize| {
+            f32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]])
+        };
         Statistics { mean: f32_at(32), spread: f32_at(36), peak: f32_at(40) }
     }
 
     /// A tile from afar: mean and spread on an 8 x 8 grid, rows first.
     pub fn tile_grid(&self, tile: u32) -> [[[half::f16; 2]; GRID]; GRID] {
-        let start = self.header.sections.coarse_table as usize + tile as usize * COARSE_RECORD_BYTES as usize;
-        let record = self.source.payload()[start..].first_chunk().expect("the head's bounds were checked");
+        let start = self.header.sections.coarse_table as usize
+            + tile as usize * COARSE_RECORD_BYTES as usize;
+        let record =
+            self.source.payload()[start..].first_chunk().expect("the head's bounds were checked");
         Coarse::parse_grid(record)
     }
 
@@ -329,7 +356,8 @@ impl PixelModel {
     }
 
     fn tile_record(&self, tile: u32) -> &[u8] {
-        let start = self.header.sections.tile_table as usize + tile as usize * TILE_RECORD_BYTES as usize;
+        let start =
+            self.header.sections.tile_table as usize + tile as usize * TILE_RECORD_BYTES as usize;
         &self.source.payload()[start..start + TILE_RECORD_BYTES as usize]
     }
 }
@@ -350,7 +378,8 @@ pub struct Head {
 }
 
 impl Head {
-    /// Parses the head of `payload`, which must be whole, and checks every rule of the specification that needs no tile.
+    /// Parses the head of `payload`, which must be whole, and checks every rule of the
+    /// specification that needs no tile.
     ///
     /// # Errors
     /// Names the field that is wrong, with what was found and expected.
@@ -363,8 +392,10 @@ impl Head {
             return Err(ModelError::Head { section: "head_checksum", found, expected });
         }
         let slice = |start: u64, size: u64| &payload[start as usize..(start + size) as usize];
-        let metadata =
-            parse_metadata(slice(HEADER_BYTES as u64, sections.metadata_size), header.metadata_count)?;
+        let metadata = parse_metadata(
+            slice(HEADER_BYTES as u64, sections.metadata_size),
+            header.metadata_count,
+        )?;
         let shapes = tensors::parse_table(
             slice(sections.tensor_table, sections.tensor_table_size),
             header.tensor_count,
@@ -385,14 +416,19 @@ impl Head {
             ));
         }
         let rects: Vec<_> = (0..tensors.len()).map(|tensor| plan.tensor_rect(tensor)).collect();
-        if tensors::encode_table(&tensors, &rects) != slice(sections.tensor_table, sections.tensor_table_size)
+        if tensors::encode_table(&tensors, &rects)
+            != slice(sections.tensor_table, sections.tensor_table_size)
         {
             let expected = "tiles, lines and rectangles that follow from the shapes";
             return Err(ModelError::field("tensor table", "others", expected));
         }
         let root = root(payload, &header);
         if root != header.root {
-            return Err(ModelError::Head { section: "root", found: hex(&root), expected: hex(&header.root) });
+            return Err(ModelError::Head {
+                section: "root",
+                found: hex(&root),
+                expected: hex(&header.root),
+            });
         }
         let rebuilt = Header {
             model_size_in_bytes: tensors.iter().map(|tensor| tensor.tiling.size_in_bytes()).sum(),

@@ -1,7 +1,8 @@
 //! How an encoding's GGUF block splits into planes (specs/pxi_llm.md section 5).
 //!
-//! A plane holds a fixed run of bytes of every block. Its texels for one row are successive blocks' runs, so a
-//! GPU lane that owns a row reads its quants with aligned 16-byte loads and finds the scales of several blocks in one.
+//! A plane holds a fixed run of bytes of every block. Its texels for one row are successive blocks'
+//! runs, so a GPU lane that owns a row reads its quants with aligned 16-byte loads and finds the
+//! scales of several blocks in one.
 
 use std::ops::Range;
 
@@ -15,7 +16,8 @@ pub const LINE_TEXELS: u64 = 64;
 pub const LINE_BYTES: u64 = LINE_TEXELS * TEXEL_BYTES;
 /// The side of a tile in texels, and so the most lines that a tile may have.
 pub const TILE_SIZE: u64 = 64;
-/// Matrices too wide for one tile are cut at multiples of this many columns: the largest block of any encoding.
+/// Matrices too wide for one tile are cut at multiples of this many columns: the largest block of
+/// any encoding.
 pub const SPLIT_COLUMNS: u64 = 256;
 
 /// One plane: the bytes of a GGUF block that it takes.
@@ -105,9 +107,13 @@ mod tests {
         for encoding in Encoding::ALL {
             for columns in [576u64, 1536, 896, 4864, 2048, 4096, 14336] {
                 if columns % encoding.block_len() as u64 == 0 {
-                    let bytes = columns / encoding.block_len() as u64 * encoding.block_bytes() as u64;
+                    let bytes =
+                        columns / encoding.block_len() as u64 * encoding.block_bytes() as u64;
                     let stored = row_group_lines(encoding, columns) * TEXEL_BYTES;
-                    assert!(stored * 100 <= bytes * 106, "{encoding} {columns}: {stored} for {bytes}");
+                    assert!(
+                        stored * 100 <= bytes * 106,
+                        "{encoding} {columns}: {stored} for {bytes}"
+                    );
                 }
             }
         }

@@ -1,8 +1,9 @@
 //! The whole model as one picture, in its map layout.
 //!
-//! Each pixel stands for a square of cells. Its hue is the sign of their mean, its strength how far the mean lies from zero
-//! for that many weights of the tensor's spread, its light how large the weights are beside the tensor's: structure shows
-//! where weights agree in sign or stand out in size, and pure noise stays an even grain.
+//! Each pixel stands for a square of cells. Its hue is the sign of their mean, its strength how far
+//! the mean lies from zero for that many weights of the tensor's spread, its light how large the
+//! weights are beside the tensor's: structure shows where weights agree in sign or stand out in
+//! size, and pure noise stays an even grain.
 
 use rayon::prelude::*;
 
@@ -55,7 +56,8 @@ pub fn paint(
 ) -> Result<Picture, ModelError> {
     let [across, down] = model.plan().size;
     let canvas = Canvas::new(across, down, side);
-    let spreads: Vec<f32> = model.tensors().iter().map(|tensor| model.tensor_spread(tensor)).collect();
+    let spreads: Vec<f32> =
+        model.tensors().iter().map(|tensor| model.tensor_spread(tensor)).collect();
     let done = std::sync::atomic::AtomicU64::new(0);
     let picture = std::sync::Mutex::new(canvas.blank(model));
     (0..model.tile_count()).into_par_iter().try_for_each(|tile| {
@@ -120,12 +122,14 @@ impl Canvas {
         for dy in 0..part.height {
             let line = (self.at(part.y + dy) - y) * width;
             for dx in 0..part.width {
-                let Some((row, column)) = plot.weight_at(part.x + dx, part.y + dy) else { continue };
+                let Some((row, column)) = plot.weight_at(part.x + dx, part.y + dy) else {
+                    continue;
+                };
                 if !shape.rows.contains(&row) || !shape.columns.contains(&column) {
                     continue;
                 }
-                let weight = weights
-                    [(row - shape.rows.start) as usize * stride + (column - shape.columns.start) as usize];
+                let weight = weights[(row - shape.rows.start) as usize * stride
+                    + (column - shape.columns.start) as usize];
                 let pixel = &mut pixels[(line + columns_at[dx as usize]) as usize];
                 pixel.count += 1.0;
                 pixel.sum += weight;
@@ -145,7 +149,8 @@ struct Patch {
 
 impl Patch {
     fn lay(&self, picture: &mut Picture, spread: f32) {
-        for (index, pixel) in self.pixels.iter().enumerate().filter(|(_, pixel)| pixel.count > 0.0) {
+        for (index, pixel) in self.pixels.iter().enumerate().filter(|(_, pixel)| pixel.count > 0.0)
+        {
             let (x, y) = (self.x + index as u32 % self.width, self.y + index as u32 / self.width);
             picture.set(x, y, colour(pixel, spread));
         }
@@ -204,7 +209,8 @@ impl Picture {
     fn set(&mut self, x: u32, y: u32, colour: [f32; 3]) {
         if x < self.width && y < self.height {
             let at = ((y * self.width + x) * 3) as usize;
-            self.rgb[at..at + 3].copy_from_slice(&colour.map(|channel| channel.clamp(0.0, 255.0) as u8));
+            self.rgb[at..at + 3]
+                .copy_from_slice(&colour.map(|channel| channel.clamp(0.0, 255.0) as u8));
         }
     }
 }

@@ -1,12 +1,14 @@
-//! Moves blocks between GGUF order and tile order, byte for byte (specs/pxi_llm.md sections 5 and 6).
+//! Moves blocks between GGUF order and tile order, byte for byte (specs/pxi_llm.md sections 5 and
+//! 6).
 //!
-//! A *band* is the GGUF bytes of the rows of one tile, all columns: what is read or written in one piece.
+//! A *band* is the GGUF bytes of the rows of one tile, all columns: what is read or written in one
+//! piece.
 
 use super::planes::{LINE_BYTES, LINE_TEXELS, TEXEL_BYTES, plane_lines, planes, row_group_lines};
 use super::tiling::{Layout, TileShape, Tiling};
 
-/// Fills `tile` (the tile's whole bytes) from `band`, the GGUF bytes of the tile's rows, or of the whole vector's
-/// lines for a vector. Bytes that no block reaches become zero.
+/// Fills `tile` (the tile's whole bytes) from `band`, the GGUF bytes of the tile's rows, or of the
+/// whole vector's lines for a vector. Bytes that no block reaches become zero.
 pub fn scatter(tiling: &Tiling, shape: &TileShape, band: &[u8], tile: &mut [u8]) {
     tile.fill(0);
     if tiling.layout == Layout::Vector {
@@ -34,7 +36,8 @@ pub fn gather(tiling: &Tiling, shape: &TileShape, tile: &[u8], band: &mut [u8]) 
     });
 }
 
-/// Calls `copy(offset in band, offset in tile, length)` for every run of bytes that stays together: at most a texel.
+/// Calls `copy(offset in band, offset in tile, length)` for every run of bytes that stays together:
+/// at most a texel.
 fn for_each_run(tiling: &Tiling, shape: &TileShape, mut copy: impl FnMut(usize, usize, usize)) {
     let encoding = tiling.encoding;
     let (block_len, block_bytes) = (encoding.block_len() as u64, encoding.block_bytes());
@@ -54,7 +57,11 @@ fn for_each_run(tiling: &Tiling, shape: &TileShape, mut copy: impl FnMut(usize, 
                 // Plain values lie side by side in the row as they do in texels.
                 let bytes = blocks * size;
                 for start in (0..bytes).step_by(texel) {
-                    copy(source + start, plane_start + start / texel * line, texel.min(bytes - start));
+                    copy(
+                        source + start,
+                        plane_start + start / texel * line,
+                        texel.min(bytes - start),
+                    );
                 }
             } else if size >= texel {
                 let texels = size / texel;
@@ -86,7 +93,8 @@ mod tests {
     use super::*;
     use crate::model::encoding::Encoding;
 
-    /// Where byte `byte` of block `block` of `row` must lie, straight from the words of the specification.
+    /// Where byte `byte` of block `block` of `row` must lie, straight from the words of the
+    /// specification.
     fn place(tiling: &Tiling, row: u64, block: u64, byte: usize) -> (u64, usize) {
         let encoding = tiling.encoding;
         let index = tiling.tile_of(row, block * encoding.block_len() as u64);
@@ -97,7 +105,8 @@ mod tests {
         let mut line = row / 64 * row_group_lines(encoding, columns);
         for plane in planes(encoding) {
             if plane.source.contains(&byte) {
-                let at = block * plane.bytes_per_block() as u64 + (byte - plane.source.start) as u64;
+                let at =
+                    block * plane.bytes_per_block() as u64 + (byte - plane.source.start) as u64;
                 return (index, ((line + at / 16) * 1024 + row % 64 * 16 + at % 16) as usize);
             }
             line += plane_lines(encoding, plane, columns);

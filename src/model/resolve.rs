@@ -1,7 +1,8 @@
-//! From what a person names to an opened model: a PXI-LLM file, or a GGUF file that is converted into a cache on first use.
+//! From what a person names to an opened model: a PXI-LLM file, or a GGUF file that is converted
+//! into a cache on first use.
 //!
-//! A conversion is known by all files it was made of. Before it is used, what is damaged is noticed and made anew; what
-//! was not used for longest goes when there is too much.
+//! A conversion is known by all files it was made of. Before it is used, what is damaged is noticed
+//! and made anew; what was not used for longest goes when there is too much.
 
 mod keep;
 mod key;
@@ -43,7 +44,8 @@ pub struct Cache {
 }
 
 impl Default for Cache {
-    /// `$PIXEL_LLM_CACHE`, else the platform's cache folder for `pixel-llm`, else a folder beside the temporary files.
+    /// `$PIXEL_LLM_CACHE`, else the platform's cache folder for `pixel-llm`, else a folder beside
+    /// the temporary files.
     fn default() -> Self {
         if let Some(own) = folders::variable(FOLDER_VARIABLE) {
             return Self::new(PathBuf::from(own));
@@ -118,7 +120,11 @@ impl fmt::Display for CacheNote {
                 write!(out, "{model} is converted once, to {size} in {}", folder.display())
             }
             Self::Damaged { file } => {
-                write!(out, "the conversion {} was damaged; it is made anew from the model", file.display())
+                write!(
+                    out,
+                    "the conversion {} was damaged; it is made anew from the model",
+                    file.display()
+                )
             }
             Self::Leftovers { count, size_in_bytes } => write!(
                 out,
@@ -258,10 +264,10 @@ impl Cache {
         remove_leftovers(&self.folder)
     }
 
-    /// Opens a model. A `.gguf` is converted into the cache unless a conversion of the same files is there and sound.
-    /// A damaged one is made anew. A model that is no conversion is not looked at beyond its head.
-    /// `note` hears what the user should; `start` is told the bytes of work when a conversion begins, and gives what hears of
-    /// its progress.
+    /// Opens a model. A `.gguf` is converted into the cache unless a conversion of the same files
+    /// is there and sound. A damaged one is made anew. A model that is no conversion is not looked
+    /// at beyond its head. `note` hears what the user should; `start` is told the bytes of work
+    /// when a conversion begins, and gives what hears of its progress.
     ///
     /// # Errors
     /// The file cannot be read, converted or opened, or the disk has no room.
@@ -301,7 +307,11 @@ impl Cache {
             return Ok(model);
         }
         let is_kept = self.make_room(size, limit, &key, note)?;
-        note(CacheNote::Converting { model: path.into(), folder: self.folder.clone(), size_in_bytes: size });
+        note(CacheNote::Converting {
+            model: path.into(),
+            folder: self.folder.clone(),
+            size_in_bytes: size,
+        });
         convert_to(path, &gguf, &cached, start)?;
         if Key::of(path).ok().as_ref() != Some(&key) {
             // Made of neither the old files nor the new ones.
@@ -336,7 +346,8 @@ impl Cache {
         // What something touched is looked at whole, once.
         let is_noted = Note::read(cached).is_some_and(|noted| noted.holds(cached));
         let looks_whole = check == TileCheck::Whole || !is_noted;
-        let model = open_held(cached).ok().filter(|model| !looks_whole || model.check_tiles().is_ok());
+        let model =
+            open_held(cached).ok().filter(|model| !looks_whole || model.check_tiles().is_ok());
         let Some(model) = model else {
             let _ = std::fs::remove_file(cached);
             note(CacheNote::Damaged { file: cached.into() });
@@ -383,7 +394,8 @@ impl Cache {
         let free = || free_bytes(&self.folder).unwrap_or(u64::MAX);
         let needed = size.saturating_add(SPARE);
         let mut kept = in_use.saturating_add(sum(&idle));
-        let is_enough = |kept: u64| (!is_kept || kept.saturating_add(size) <= limit) && free() >= needed;
+        let is_enough =
+            |kept: u64| (!is_kept || kept.saturating_add(size) <= limit) && free() >= needed;
         let mut removed = Vec::new();
         // Where even removing all would leave the disk too full, nothing goes for it.
         if free().saturating_add(sum(&idle)) >= needed {
@@ -425,7 +437,8 @@ fn read_error(path: &Path, source: io::Error) -> ModelError {
 /// Opens a conversion and holds a lock on it, so that no other process removes it.
 fn open_held(cached: &Path) -> Result<PixelModel, ModelError> {
     let held = open_regular(cached).map_err(|source| read_error(cached, source))?;
-    // Without a lock it can be removed while it is used, which costs no more than another conversion.
+    // Without a lock it can be removed while it is used, which costs no more than another
+    // conversion.
     let _ = held.try_lock_shared();
     PixelModel::open_held(cached, held)
 }
@@ -442,9 +455,14 @@ pub fn check_room(folder: &Path, size: u64, spare: u64, advice: &str) -> Result<
     let Some(free) = free_bytes(folder).filter(|free| *free < size.saturating_add(spare)) else {
         return Ok(());
     };
-    let left = if spare > 0 { format!(", {} are left to others", megabytes(spare)) } else { String::new() };
+    let left = if spare > 0 {
+        format!(", {} are left to others", megabytes(spare))
+    } else {
+        String::new()
+    };
     let (size, free) = (megabytes(size), megabytes(free));
-    let source = io::Error::other(format!("it takes {size}{left}, and the disk has {free} free; {advice}"));
+    let source =
+        io::Error::other(format!("it takes {size}{left}, and the disk has {free} free; {advice}"));
     Err(ModelError::Io { action: format!("write to {}", folder.display()), source })
 }
 
@@ -497,7 +515,8 @@ fn convert_for_now(
     note: &mut dyn FnMut(CacheNote),
     start: impl FnOnce(u64) -> Box<dyn Fn(u64) + Sync>,
 ) -> Result<PixelModel, ModelError> {
-    let failed = |source| ModelError::Io { action: "make a folder for temporary files".into(), source };
+    let failed =
+        |source| ModelError::Io { action: "make a folder for temporary files".into(), source };
     let (count, size_in_bytes) = remove_temporary_leftovers();
     if count > 0 {
         note(CacheNote::Leftovers { count, size_in_bytes });
@@ -511,7 +530,8 @@ fn convert_for_now(
     let target = folder.path().join(format!("{short}.pxi"));
     convert_to(path, gguf, &target, start)?;
     let model = PixelModel::open(&target)?;
-    // A mapped file may lose its name here, and its bytes go with the process; elsewhere it has to stay.
+    // A mapped file may lose its name here, and its bytes go with the process; elsewhere it has to
+    // stay.
     if cfg!(not(unix)) {
         let _ = folder.keep();
     }

@@ -1,4 +1,5 @@
-//! The tensors of a model: names, shapes, which a family must have, and the table in the file (specs/pxi_llm.md section 4).
+//! The tensors of a model: names, shapes, which a family must have, and the table in the file
+//! (specs/pxi_llm.md section 4).
 
 use std::collections::HashSet;
 
@@ -45,7 +46,8 @@ impl Tensor {
         self.first_tile..self.first_tile + self.tiling.tile_count() as u32
     }
 
-    /// The layer it belongs to and its name within the layer: `blk.3.attn_q.weight` gives `(3, "attn_q.weight")`.
+    /// The layer it belongs to and its name within the layer: `blk.3.attn_q.weight` gives
+    /// `(3, "attn_q.weight")`.
     pub fn layer(&self) -> Option<(u32, &str)> {
         let (layer, rest) = self.name.strip_prefix("blk.")?.split_once('.')?;
         Some((layer.parse().ok()?, rest))
@@ -58,13 +60,18 @@ impl Tensor {
 /// Names the tensor whose name, shape or size cannot be.
 pub fn lay_out(shapes: Vec<(String, Vec<u64>, Encoding)>) -> Result<Vec<Tensor>, ModelError> {
     if shapes.len() > MAX_TENSORS as usize {
-        return Err(ModelError::field("tensor_count", shapes.len(), format!("at most {MAX_TENSORS}")));
+        return Err(ModelError::field(
+            "tensor_count",
+            shapes.len(),
+            format!("at most {MAX_TENSORS}"),
+        ));
     }
     let (mut first_tile, mut first_line) = (0u64, 0u64);
     let mut names = HashSet::new();
     let mut tensors = Vec::new();
     for (name, dimensions, encoding) in shapes {
-        let bad = |problem: String| Err(ModelError::tensor(name.escape_debug().to_string(), problem));
+        let bad =
+            |problem: String| Err(ModelError::tensor(name.escape_debug().to_string(), problem));
         if name.is_empty() || name.len() > MAX_NAME_BYTES {
             return bad(format!("name of {} bytes, expected 1 to {MAX_NAME_BYTES}", name.len()));
         }
@@ -75,10 +82,15 @@ pub fn lay_out(shapes: Vec<(String, Vec<u64>, Encoding)>) -> Result<Vec<Tensor>,
             || dimensions.len() > 4
             || dimensions.iter().any(|&n| n == 0 || n > MAX_DIMENSION)
         {
-            return bad(format!("dimensions {dimensions:?}, expected 1 to 4 of 1 to {MAX_DIMENSION}"));
+            return bad(format!(
+                "dimensions {dimensions:?}, expected 1 to 4 of 1 to {MAX_DIMENSION}"
+            ));
         }
         if dimensions.len() > 1 && dimensions[0] > MAX_COLUMNS {
-            return bad(format!("rows of {} columns, at most {MAX_COLUMNS} expected", dimensions[0]));
+            return bad(format!(
+                "rows of {} columns, at most {MAX_COLUMNS} expected",
+                dimensions[0]
+            ));
         }
         let Some(tiling) = Tiling::new(encoding, &dimensions) else {
             let block = encoding.block_len();
@@ -117,8 +129,8 @@ pub(super) fn has(tensors: &[Tensor]) -> impl Fn(&str) -> bool {
     move |name| names.contains(name)
 }
 
-/// The first tensor that the forward pass would pass over: an answer without it would be wrong, and nobody would
-/// see it. The angles that old converters wrote beside a layer say nothing new.
+/// The first tensor that the forward pass would pass over: an answer without it would be wrong, and
+/// nobody would see it. The angles that old converters wrote beside a layer say nothing new.
 pub fn unused(tensors: &[Tensor]) -> Option<&Tensor> {
     const WHOLE: [&str; 4] =
         ["token_embd.weight", "output_norm.weight", "output.weight", "rope_freqs.weight"];
@@ -152,17 +164,23 @@ pub fn check_family(config: &ModelConfig, tensors: &[Tensor]) -> Result<(), Mode
         tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
     // Nine tensors make a layer: a count that cannot be is told before the loop runs over it.
     if u64::from(config.layer_count) * 9 > tensors.len() as u64 {
-        let problem =
-            format!("{} layers need more than the file's {} tensors", config.layer_count, tensors.len());
+        let problem = format!(
+            "{} layers need more than the file's {} tensors",
+            config.layer_count,
+            tensors.len()
+        );
         return Err(ModelError::metadata(format!("{}.block_count", config.architecture), problem));
     }
     let check = |name: &str, shape: &[u64], required: bool| match by_name.get(name) {
         Some(tensor) if tensor.dimensions == shape => Ok(()),
         Some(tensor) => {
-            let problem = format!("dimensions {:?}, expected {shape:?} from the metadata", tensor.dimensions);
+            let problem =
+                format!("dimensions {:?}, expected {shape:?} from the metadata", tensor.dimensions);
             Err(ModelError::tensor(name, problem))
         }
-        None if required => Err(ModelError::tensor(name, format!("missing; expected dimensions {shape:?}"))),
+        None if required => {
+            Err(ModelError::tensor(name, format!("missing; expected dimensions {shape:?}")))
+        }
         None => Ok(()),
     };
     let width = u64::from(config.embedding_size);
@@ -203,7 +221,8 @@ pub fn check_family(config: &ModelConfig, tensors: &[Tensor]) -> Result<(), Mode
     if let Some(tensor) =
         tensors.iter().find(|t| t.layer().is_some_and(|(layer, _)| layer >= config.layer_count))
     {
-        let problem = format!("belongs to a layer beyond the {} of the metadata", config.layer_count);
+        let problem =
+            format!("belongs to a layer beyond the {} of the metadata", config.layer_count);
         return Err(ModelError::tensor(&tensor.name, problem));
     }
     Ok(())
@@ -215,7 +234,10 @@ pub fn main_encoding(tensors: &[Tensor]) -> Encoding {
         let of_it = tensors.iter().filter(|tensor| tensor.encoding() == encoding);
         of_it.map(|tensor| tensor.tiling.rows * tensor.tiling.columns).sum()
     };
-    Encoding::ALL.into_iter().max_by_key(|&encoding| weights(encoding)).expect("there are eleven encodings")
+    Encoding::ALL
+        .into_iter()
+        .max_by_key(|&encoding| weights(encoding))
+        .expect("there are eleven encodings")
 }
 
 /// The table's bytes. `rects` has each tensor's rectangle on the map.
@@ -244,18 +266,26 @@ pub fn table_size(tensors: &[Tensor]) -> u64 {
     tensors.iter().map(|tensor| (RECORD_BYTES + tensor.name.len()) as u64).sum()
 }
 
-/// Names, shapes and encodings from a table of `count` records; what follows from them is for the caller to compare
-/// by encoding the table anew.
+/// Names, shapes and encodings from a table of `count` records; what follows from them is for the
+/// caller to compare by encoding the table anew.
 ///
 /// # Errors
 /// Names the record and field that cannot be.
-pub fn parse_table(mut bytes: &[u8], count: u32) -> Result<Vec<(String, Vec<u64>, Encoding)>, ModelError> {
+pub fn parse_table(
+    mut bytes: &[u8],
+    count: u32,
+) -> Result<Vec<(String, Vec<u64>, Encoding)>, ModelError> {
     if u64::from(count) * RECORD_BYTES as u64 > bytes.len() as u64 || count > MAX_TENSORS {
-        return Err(ModelError::field("tensor_count", count, format!("what {} bytes hold", bytes.len())));
+        return Err(ModelError::field(
+            "tensor_count",
+            count,
+            format!("what {} bytes hold", bytes.len()),
+        ));
     }
     let mut shapes = Vec::with_capacity(count as usize);
     for index in 0..count {
-        let cut_off = || ModelError::field(format!("tensor {index}"), "the table's end", "a whole record");
+        let cut_off =
+            || ModelError::field(format!("tensor {index}"), "the table's end", "a whole record");
         let (record, rest) = bytes.split_at_checked(RECORD_BYTES).ok_or_else(cut_off)?;
         let name_size = usize::from(u16::from_le_bytes([record[0], record[1]]));
         let (name, rest) = rest.split_at_checked(name_size).ok_or_else(cut_off)?;
@@ -265,17 +295,28 @@ pub fn parse_table(mut bytes: &[u8], count: u32) -> Result<Vec<(String, Vec<u64>
         })?;
         let dimension_count = usize::from(record[2]);
         if !(1..=4).contains(&dimension_count) {
-            return Err(ModelError::tensor(name, format!("{dimension_count} dimensions, expected 1 to 4")));
+            return Err(ModelError::tensor(
+                name,
+                format!("{dimension_count} dimensions, expected 1 to 4"),
+            ));
         }
         let number = u32::from_le_bytes([record[4], record[5], record[6], record[7]]);
         let encoding = Encoding::from_ggml(number).ok_or_else(|| {
-            ModelError::tensor(name, format!("GGML type {number} is not one of the eleven encodings"))
+            ModelError::tensor(
+                name,
+                format!("GGML type {number} is not one of the eleven encodings"),
+            )
         })?;
-        let dimensions = record[8..40].as_chunks::<8>().0.iter().map(|&bytes| u64::from_le_bytes(bytes));
+        let dimensions =
+            record[8..40].as_chunks::<8>().0.iter().map(|&bytes| u64::from_le_bytes(bytes));
         shapes.push((name.to_owned(), dimensions.take(dimension_count).collect(), encoding));
     }
     if !bytes.is_empty() {
-        return Err(ModelError::field("tensor table", format!("{} bytes more", bytes.len()), "its end"));
+        return Err(ModelError::field(
+            "tensor table",
+            format!("{} bytes more", bytes.len()),
+            "its end",
+        ));
     }
     Ok(shapes)
 }

@@ -1,4 +1,5 @@
-//! How a tensor is cut into tiles (specs/pxi_llm.md section 6): pure geometry, from shape and encoding alone.
+//! How a tensor is cut into tiles (specs/pxi_llm.md section 6): pure geometry, from shape and
+//! encoding alone.
 
 use std::ops::Range;
 
@@ -51,8 +52,8 @@ impl TileShape {
 }
 
 impl Tiling {
-    /// The tiling of a tensor with `dimensions` in GGUF order (columns first). `None` when a row is no whole number of
-    /// blocks, a dimension is zero, or a size overflows.
+    /// The tiling of a tensor with `dimensions` in GGUF order (columns first). `None` when a row is
+    /// no whole number of blocks, a dimension is zero, or a size overflows.
     pub fn new(encoding: Encoding, dimensions: &[u64]) -> Option<Self> {
         let columns = *dimensions.first()?;
         let rows = dimensions[1..].iter().try_fold(1u64, |rows, &n| rows.checked_mul(n))?;
@@ -64,7 +65,8 @@ impl Tiling {
             .checked_mul(rows.checked_next_multiple_of(LINE_TEXELS)?)?
             .checked_mul(2)?;
         let (layout, row_groups_per_tile, columns_per_tile) = if dimensions.len() == 1 {
-            // Whole blocks need not end where a tile does: a vector's tiles are cut by bytes, its columns rounded down.
+            // Whole blocks need not end where a tile does: a vector's tiles are cut by bytes, its
+            // columns rounded down.
             let blocks = TILE_SIZE * LINE_BYTES / encoding.block_bytes() as u64;
             (Layout::Vector, 1, blocks * encoding.block_len() as u64)
         } else {
@@ -73,7 +75,9 @@ impl Tiling {
                 (Layout::Matrix, TILE_SIZE / lines, columns)
             } else {
                 let units = (1..)
-                    .take_while(|units| row_group_lines(encoding, units * SPLIT_COLUMNS) <= TILE_SIZE)
+                    .take_while(|units| {
+                        row_group_lines(encoding, units * SPLIT_COLUMNS) <= TILE_SIZE
+                    })
                     .last()
                     .expect("one split unit of any encoding fits a tile, by a test in planes.rs");
                 (Layout::Matrix, 1, units * SPLIT_COLUMNS)
@@ -104,7 +108,8 @@ impl Tiling {
     pub fn lines_per_row_group(&self) -> u64 {
         let full = self.columns / self.columns_per_tile;
         let rest = self.columns % self.columns_per_tile;
-        full * row_group_lines(self.encoding, self.columns_per_tile) + row_group_lines(self.encoding, rest)
+        full * row_group_lines(self.encoding, self.columns_per_tile)
+            + row_group_lines(self.encoding, rest)
     }
 
     /// Lines of the tensor.
@@ -117,7 +122,9 @@ impl Tiling {
 
     /// Bytes of the tensor in GGUF.
     pub fn size_in_bytes(&self) -> u64 {
-        self.columns / self.encoding.block_len() as u64 * self.encoding.block_bytes() as u64 * self.rows
+        self.columns / self.encoding.block_len() as u64
+            * self.encoding.block_bytes() as u64
+            * self.rows
     }
 
     /// The part of the tensor in tile `index`, which must be below [`Tiling::tile_count`].
@@ -141,7 +148,8 @@ impl Tiling {
                 down * self.tiles_across() + column / self.columns_per_tile
             }
             Layout::Vector => {
-                let byte = column / self.encoding.block_len() as u64 * self.encoding.block_bytes() as u64;
+                let byte =
+                    column / self.encoding.block_len() as u64 * self.encoding.block_bytes() as u64;
                 byte / (TILE_SIZE * LINE_BYTES)
             }
         }
@@ -151,7 +159,8 @@ impl Tiling {
         let (down, across) = (index / self.tiles_across(), index % self.tiles_across());
         let first_group = down * self.row_groups_per_tile;
         let groups = self.row_groups_per_tile.min(self.row_groups() - first_group);
-        let columns = across * self.columns_per_tile..self.columns.min((across + 1) * self.columns_per_tile);
+        let columns =
+            across * self.columns_per_tile..self.columns.min((across + 1) * self.columns_per_tile);
         let first_line = first_group * self.lines_per_row_group()
             + across * row_group_lines(self.encoding, self.columns_per_tile);
         let lines = groups * row_group_lines(self.encoding, columns.end - columns.start);
@@ -187,7 +196,10 @@ mod tests {
         let tiling = Tiling::new(Encoding::Q4_1, &[1536, 576]).unwrap();
         assert_eq!((tiling.lines_per_row_group(), tiling.tile_count()), (60, 9));
         let tiling = Tiling::new(Encoding::Q4_1, &[4096, 128]).unwrap();
-        assert_eq!((tiling.columns_per_tile, tiling.tiles_across(), tiling.tile_count()), (1536, 3, 6));
+        assert_eq!(
+            (tiling.columns_per_tile, tiling.tiles_across(), tiling.tile_count()),
+            (1536, 3, 6)
+        );
     }
 
     #[test]

@@ -33,7 +33,8 @@ pub struct DamagedTile {
 /// Tiles handed to a core at a time: a few MiB, so that the bar moves and cores seldom wait.
 const TILES_AT_ONCE: usize = 64;
 
-/// Hashes every tile again, whatever was checked before. `progress` hears of bytes done out of the tiles' size.
+/// Hashes every tile again, whatever was checked before. `progress` hears of bytes done out of the
+/// tiles' size.
 pub fn verify(model: &PixelModel, progress: Progress<'_>) -> Vec<DamagedTile> {
     let done = AtomicU64::new(0);
     let tiles: Vec<u32> = (0..model.tile_count()).collect();

@@ -4,14 +4,16 @@ use super::dequant::{Code, code_of, dequantize};
 use super::rearrange::gather;
 use super::tiling::{Layout, TileShape, Tiling};
 
-/// What a tile's weights are made of, in the order of [`tile_weights`]; nothing where they are floats.
+/// What a tile's weights are made of, in the order of [`tile_weights`]; nothing where they are
+/// floats.
 pub fn tile_codes(tiling: &Tiling, shape: &TileShape, tile: &[u8]) -> Vec<Code> {
     let encoding = tiling.encoding;
     let (len, bytes) = (encoding.block_len() as u64, encoding.block_bytes());
     if len == 1 || tiling.layout == Layout::Vector {
         return Vec::new();
     }
-    let (rows, stride) = (shape.rows.end - shape.rows.start, (tiling.columns / len) as usize * bytes);
+    let (rows, stride) =
+        (shape.rows.end - shape.rows.start, (tiling.columns / len) as usize * bytes);
     let mut band = vec![0; rows as usize * stride];
     gather(tiling, shape, tile, &mut band);
     let code = |row: &[u8], column: u64| {
@@ -41,11 +43,17 @@ pub fn tile_weights(tiling: &Tiling, shape: &TileShape, tile: &[u8]) -> Vec<f32>
             }
         }
         Layout::Vector => {
-            let start =
-                bytes_of(shape.columns.start) - (shape.lines.start * super::planes::LINE_BYTES) as usize;
-            // A block cut in two by the tile's end is left zero; real vectors are F32, whose blocks are never cut.
-            let whole = ((tile.len() - start) / encoding.block_bytes() * encoding.block_len()).min(columns);
-            dequantize(encoding, &tile[start..start + bytes_of(whole as u64)], &mut weights[..whole]);
+            let start = bytes_of(shape.columns.start)
+                - (shape.lines.start * super::planes::LINE_BYTES) as usize;
+            // A block cut in two by the tile's end is left zero; real vectors are F32, whose blocks
+            // are never cut.
+            let whole =
+                ((tile.len() - start) / encoding.block_bytes() * encoding.block_len()).min(columns);
+            dequantize(
+                encoding,
+                &tile[start..start + bytes_of(whole as u64)],
+                &mut weights[..whole],
+            );
         }
     }
     weights

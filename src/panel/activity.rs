@@ -1,5 +1,6 @@
-//! Light where the model thinks: each head by the norm of what it gave, the fields by that of what they held, the river by the norm of the
-//! residual stream. Gold, to white where it is strongest, and never mixed up with weights; the scale stands beside the legend.
+//! Light where the model thinks: each head by the norm of what it gave, the fields by that of what
+//! they held, the river by the norm of the residual stream. Gold, to white where it is strongest,
+//! and never mixed up with weights; the scale stands beside the legend.
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
@@ -22,8 +23,10 @@ pub struct Scrubbed(pub Option<usize>);
 
 /// The thought that is shown.
 pub(super) fn shown<'a>(mind: &'a Generation, scrubbed: &Scrubbed) -> Option<&'a GeneratedToken> {
-    let chosen =
-        scrubbed.0.and_then(|at| mind.thoughts.get(at)).filter(|thought| !thought.head_norms.is_empty());
+    let chosen = scrubbed
+        .0
+        .and_then(|at| mind.thoughts.get(at))
+        .filter(|thought| !thought.head_norms.is_empty());
     chosen.or_else(|| mind.latest())
 }
 
@@ -57,7 +60,13 @@ pub(super) fn draw(
         lit(&mut light, theme, rect, norm / most);
         if rect.width() > 76.0 {
             let cell = [head.rect.x, head.rect.y];
-            words.say(number(&painter, theme, cell, format!("gives {norm:.2}"), low_in(&painter, rect)));
+            words.say(number(
+                &painter,
+                theme,
+                cell,
+                format!("gives {norm:.2}"),
+                low_in(&painter, rect),
+            ));
         }
     }
     let most = greatest(&thought.hidden_norms);
@@ -69,7 +78,13 @@ pub(super) fn draw(
         lit(&mut light, theme, rect, norm / most);
         if rect.width() > 120.0 && rect.height() > 60.0 {
             let cell = [layer.feed_forward.x, layer.feed_forward.y];
-            words.say(number(&painter, theme, cell, format!("fields {norm:.2}"), low_in(&painter, rect)));
+            words.say(number(
+                &painter,
+                theme,
+                cell,
+                format!("fields {norm:.2}"),
+                low_in(&painter, rect),
+            ));
         }
     }
     let most = greatest(&thought.residual_norms);
@@ -86,11 +101,17 @@ pub(super) fn draw(
         if rect.height() > 90.0 {
             let cell = [layer.river.x, layer.river.y];
             let screen = painter.clip_rect();
-            let (first, last) = (rect.top().max(screen.top() + 52.0), rect.bottom().min(screen.bottom()));
+            let (first, last) =
+                (rect.top().max(screen.top() + 52.0), rect.bottom().min(screen.bottom()));
             let spots = [first + 20.0, first + 44.0, last - 24.0].map(|y| pos2(rect.center().x, y));
             // A number in another layer's stretch would be read as that layer's.
-            let spots = spots.into_iter().filter(|spot| rect.shrink2(vec2(0.0, 12.0)).contains(*spot));
-            let text = if rect.width() > 90.0 { format!("stream {norm:.1}") } else { format!("{norm:.1}") };
+            let spots =
+                spots.into_iter().filter(|spot| rect.shrink2(vec2(0.0, 12.0)).contains(*spot));
+            let text = if rect.width() > 90.0 {
+                format!("stream {norm:.1}")
+            } else {
+                format!("{norm:.1}")
+            };
             words.say(number(&painter, theme, cell, text, spots.collect()));
         }
     }
@@ -98,7 +119,8 @@ pub(super) fn draw(
     Ok(())
 }
 
-/// A place that is lit: its edge by all of the light, what is within by a part, which is less the nearer one is: there, weights are looked at.
+/// A place that is lit: its edge by all of the light, what is within by a part, which is less the
+/// nearer one is: there, weights are looked at.
 fn lit(light: &mut Plain, theme: Theme, rect: Rect, part: f32) {
     let within = 0.2 - 0.14 * ((rect.width() - 20.0) / 140.0).clamp(0.0, 1.0);
     light.fill(rect, veil(glow(theme, part), within));
@@ -112,14 +134,20 @@ fn low_in(painter: &Painter, rect: Rect) -> Vec<egui::Pos2> {
     spots.into_iter().filter(|spot| seen.shrink2(vec2(20.0, 12.0)).contains(*spot)).collect()
 }
 
-fn number(painter: &Painter, theme: Theme, cell: [i64; 2], text: String, middles: Vec<egui::Pos2>) -> Word {
+fn number(
+    painter: &Painter,
+    theme: Theme,
+    cell: [i64; 2],
+    text: String,
+    middles: Vec<egui::Pos2>,
+) -> Word {
     Word::new(painter, (Rank::Number, cell), (text, 11.0), ink(theme), |size| {
         middles.into_iter().map(|middle| middle - size / 2.0).collect()
     })
 }
 
-/// The light of a part of the most: as much light as the part says, gold, and white towards the most. It is added to what is below; on paper it is
-/// laid over it.
+/// The light of a part of the most: as much light as the part says, gold, and white towards the
+/// most. It is added to what is below; on paper it is laid over it.
 pub(super) fn glow(theme: Theme, part: f32) -> Color32 {
     // Of what is no number there is no light.
     let part = within_one(part);
@@ -127,7 +155,8 @@ pub(super) fn glow(theme: Theme, part: f32) -> Color32 {
         Theme::Dark => {
             let gold = Rgba::from(Color32::from_rgb(255, 190, 70));
             let white = ((part - 0.6) / 0.4).max(0.0) * 0.55;
-            let mix = |channel: f32| gamma_u8_from_linear_f32((channel + (1.0 - channel) * white) * part);
+            let mix =
+                |channel: f32| gamma_u8_from_linear_f32((channel + (1.0 - channel) * white) * part);
             Color32::from_rgb_additive(mix(gold.r()), mix(gold.g()), mix(gold.b()))
         }
         Theme::Light => veil(Color32::from_rgb(0xE0, 0x92, 0x00), part * 0.9),

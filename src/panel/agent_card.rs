@@ -1,4 +1,5 @@
-//! What an agent does and why, on a card beside the pointer: its scores, consideration by consideration, and what else it thought of.
+//! What an agent does and why, on a card beside the pointer: its scores, consideration by
+//! consideration, and what else it thought of.
 
 use std::sync::Arc;
 
@@ -41,7 +42,8 @@ impl Seen<'_> {
     fn title(&self, job: JobId) -> String {
         let name = &self.board.entry(job).job.task;
         let id = name.parse().ok();
-        let task = id.and_then(|id| self.queue.as_ref()?.task(&id).ok().map(|task| task.title.clone()));
+        let task =
+            id.and_then(|id| self.queue.as_ref()?.task(&id).ok().map(|task| task.title.clone()));
         task.unwrap_or_else(|| name.clone())
     }
 
@@ -53,7 +55,9 @@ impl Seen<'_> {
             Activity::Working(job) if self.waits_for_a_bench => {
                 format!("waits for its turn: {}", self.title(job))
             }
-            Activity::Working(job) if self.held => format!("lets the prompt go first: {}", self.title(job)),
+            Activity::Working(job) if self.held => {
+                format!("lets the prompt go first: {}", self.title(job))
+            }
             Activity::Working(job) => format!("works on: {}", self.title(job)),
         }
     }
@@ -62,7 +66,13 @@ impl Seen<'_> {
 /// Width of a bar.
 const BAR: f32 = 96.0;
 
-pub(super) fn show(context: &egui::Context, theme: Theme, pointer: Pos2, colour: Color32, seen: &Seen<'_>) {
+pub(super) fn show(
+    context: &egui::Context,
+    theme: Theme,
+    pointer: Pos2,
+    colour: Color32,
+    seen: &Seen<'_>,
+) {
     let area = egui::Area::new(Id::new("agent card")).order(Order::Tooltip).interactable(false);
     area.pivot(Align2::LEFT_BOTTOM).fixed_pos(pointer + vec2(18.0, -14.0)).constrain(true).show(
         context,
@@ -81,7 +91,9 @@ pub(super) fn show(context: &egui::Context, theme: Theme, pointer: Pos2, colour:
                     ui.label(RichText::new(one_line(&seen.agent.name)).size(15.0).strong());
                 });
                 ui.label(
-                    RichText::new(one_line(&seen.agent.profile.description)).size(11.5).color(faint(theme)),
+                    RichText::new(one_line(&seen.agent.profile.description))
+                        .size(11.5)
+                        .color(faint(theme)),
                 );
                 ui.label(RichText::new(seen.activity()).size(13.0));
                 if let Some(doing) = &seen.doing {
@@ -103,16 +115,20 @@ pub(super) fn show(context: &egui::Context, theme: Theme, pointer: Pos2, colour:
     );
 }
 
-/// The best job that it considered, with the appeal of each consideration, and the others with their scores.
+/// The best job that it considered, with the appeal of each consideration, and the others with
+/// their scores.
 fn why(ui: &mut Ui, theme: Theme, colour: Color32, seen: &Seen<'_>) {
     let Some(best) = seen.thoughts.considered.first() else {
         if seen.activity == Activity::Idle {
-            ui.label(RichText::new("nothing on the board that it can do").size(11.5).color(faint(theme)));
+            ui.label(
+                RichText::new("nothing on the board that it can do").size(11.5).color(faint(theme)),
+            );
         }
         return;
     };
     ui.add_space(4.0);
-    let against = format!("why: {:.2} for it, {:.2} for a rest", best.worth.score, seen.thoughts.rest);
+    let against =
+        format!("why: {:.2} for it, {:.2} for a rest", best.worth.score, seen.thoughts.rest);
     ui.label(RichText::new(against).size(12.5).strong());
     for (consideration, appeal) in Consideration::ALL.into_iter().zip(best.worth.appeals) {
         row(ui, theme, consideration.name(), appeal, colour);
@@ -131,7 +147,8 @@ fn row(ui: &mut Ui, theme: Theme, name: &str, part: f32, colour: Color32) {
         ui.painter().text(label.left_center(), Align2::LEFT_CENTER, name, font, faint(theme));
         let (bar, _) = ui.allocate_exact_size(vec2(BAR, 7.0), Sense::hover());
         ui.painter().rect_filled(bar, 3.0, faint(theme).linear_multiply(0.25));
-        let full = egui::Rect::from_min_size(bar.min, vec2(BAR * part.clamp(0.0, 1.0), bar.height()));
+        let full =
+            egui::Rect::from_min_size(bar.min, vec2(BAR * part.clamp(0.0, 1.0), bar.height()));
         ui.painter().rect_filled(full, 3.0, colour);
         ui.label(RichText::new(format!("{part:.2}")).monospace().size(11.0).color(ink(theme)));
     });

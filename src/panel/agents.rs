@@ -11,8 +11,8 @@ use super::map_text::minimap;
 use super::style::{accent, backing, faint, ink};
 use crate::agents::simulation::Clock;
 use crate::agents::{
-    Activity, Agent, Board, Energy, JobId, JobState, Memory, Place, Profile, QueueWorkers, Thoughts,
-    WorkerPool,
+    Activity, Agent, Board, Energy, JobId, JobState, Memory, Place, Profile, QueueWorkers,
+    Thoughts, WorkerPool,
 };
 use crate::world::Map;
 use crate::world::agents::Before;
@@ -86,7 +86,9 @@ pub(super) fn draw(
         }
     }
     let pointer = map.pointer.map(|[x, y]| pos2(x as f32, y as f32));
-    let near = |figure: &&Figure| pointer.is_some_and(|pointer| figure.at.distance(pointer) < RADIUS + 4.0);
+    let near = |figure: &&Figure| {
+        pointer.is_some_and(|pointer| figure.at.distance(pointer) < RADIUS + 4.0)
+    };
     let hovered = figures.iter().rfind(near).map(|figure| figure.entity);
     for figure in &figures {
         let Ok((_, agent, _, energy, activity, ..)) = agents.get(figure.entity) else { continue };
@@ -98,7 +100,12 @@ pub(super) fn draw(
         if hovered == Some(figure.entity) {
             painter.circle_stroke(figure.at, RADIUS + 5.0, Stroke::new(1.5, accent(theme)));
         } else if matches!(activity, Activity::Working(_)) && !waits {
-            below(&painter, theme, figure.at, &board.entry(activity.job().unwrap_or(JobId(0))).job.task);
+            below(
+                &painter,
+                theme,
+                figure.at,
+                &board.entry(activity.job().unwrap_or(JobId(0))).job.task,
+            );
         }
     }
     if let (Some(entity), Some(pointer)) = (hovered, pointer)
@@ -137,7 +144,10 @@ pub(super) fn colour_of(profile: &Profile) -> Color32 {
     if let Some([r, g, b]) = profile.rgb() {
         return Color32::from_rgb(r, g, b);
     }
-    let hue = profile.name.bytes().fold(7_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    let hue = profile
+        .name
+        .bytes()
+        .fold(7_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
     egui::ecolor::Hsva::new((hue % 360) as f32 / 360.0, 0.55, 0.9, 1.0).into()
 }
 
@@ -157,7 +167,8 @@ fn spread(figures: &mut [Figure]) {
     }
 }
 
-/// Where there is work: a diamond at each place, full where somebody is on it, with the number where there is more than one.
+/// Where there is work: a diamond at each place, full where somebody is on it, with the number
+/// where there is more than one.
 fn jobs(painter: &Painter, map: &Map, theme: Theme, board: &Board) {
     let mut places: HashMap<[i64; 2], (Place, u32, bool)> = HashMap::new();
     for entry in board.entries().iter().filter(|entry| entry.state.is_open()) {
@@ -172,7 +183,8 @@ fn jobs(painter: &Painter, map: &Map, theme: Theme, board: &Board) {
         if !painter.clip_rect().expand(20.0).contains(at) {
             continue;
         }
-        let corners = [vec2(0.0, -6.5), vec2(6.5, 0.0), vec2(0.0, 6.5), vec2(-6.5, 0.0)].map(|to| at + to);
+        let corners =
+            [vec2(0.0, -6.5), vec2(6.5, 0.0), vec2(0.0, 6.5), vec2(-6.5, 0.0)].map(|to| at + to);
         let fill = if taken { accent(theme) } else { backing(theme) };
         painter.add(Shape::convex_polygon(corners.to_vec(), fill, Stroke::new(1.5, accent(theme))));
         if count > 1 {
@@ -202,7 +214,11 @@ fn body(
     let rests = matches!(activity, Activity::Resting);
     let hop = if walks { (moment * 9.0).sin().abs() * 3.0 } else { 0.0 };
     let at = figure.at - vec2(0.0, hop);
-    painter.circle_filled(figure.at + vec2(0.0, RADIUS * 0.85), RADIUS * 0.7, Color32::from_black_alpha(70));
+    painter.circle_filled(
+        figure.at + vec2(0.0, RADIUS * 0.85),
+        RADIUS * 0.7,
+        Color32::from_black_alpha(70),
+    );
     painter.circle_filled(at, RADIUS + 3.0, backing(theme));
     arc(painter, at, RADIUS + 1.8, energy, energy_colour(energy));
     painter.circle_filled(
@@ -216,7 +232,8 @@ fn body(
     for side in [-3.1, 3.1] {
         let eye = at + vec2(side, -0.6);
         if rests {
-            painter.line_segment([eye - vec2(1.8, 0.0), eye + vec2(1.8, 0.0)], Stroke::new(1.4, dark));
+            painter
+                .line_segment([eye - vec2(1.8, 0.0), eye + vec2(1.8, 0.0)], Stroke::new(1.4, dark));
         } else {
             painter.circle_filled(eye, 2.4, Color32::WHITE);
             painter.circle_filled(eye + look * 0.6, 1.4, dark);
@@ -252,7 +269,8 @@ fn body(
 fn arc(painter: &Painter, at: Pos2, radius: f32, part: f32, colour: Color32) {
     let steps = (part.clamp(0.0, 1.0) * 32.0).ceil() as usize;
     let point = |step: usize| {
-        let angle = -std::f32::consts::FRAC_PI_2 + (step as f32 / 32.0).min(part) * std::f32::consts::TAU;
+        let angle =
+            -std::f32::consts::FRAC_PI_2 + (step as f32 / 32.0).min(part) * std::f32::consts::TAU;
         at + radius * Vec2::angled(angle)
     };
     painter.add(Shape::line((0..=steps).map(point).collect(), Stroke::new(2.0, colour)));
@@ -261,7 +279,9 @@ fn arc(painter: &Painter, at: Pos2, radius: f32, part: f32, colour: Color32) {
 /// Green when fresh, red when worn out.
 pub(super) fn energy_colour(energy: f32) -> Color32 {
     let (worn, fresh) = ([0xE5, 0x53, 0x4B], [0x57, 0xC9, 0x6B]);
-    let mix = |i: usize| (worn[i] as f32 + (fresh[i] as f32 - worn[i] as f32) * energy.clamp(0.0, 1.0)) as u8;
+    let mix = |i: usize| {
+        (worn[i] as f32 + (fresh[i] as f32 - worn[i] as f32) * energy.clamp(0.0, 1.0)) as u8
+    };
     Color32::from_rgb(mix(0), mix(1), mix(2))
 }
 

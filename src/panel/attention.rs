@@ -1,4 +1,5 @@
-//! A head's attention over the sequence: a square with a row per token and a column per token that it could look at, and the strongest in words.
+//! A head's attention over the sequence: a square with a row per token and a column per token that
+//! it could look at, and the strongest in words.
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
@@ -81,8 +82,12 @@ pub(super) fn draw(
         let mut order: Vec<usize> = (0..shares.len()).collect();
         order.sort_by(|&a, &b| shares[b].total_cmp(&shares[a]));
         for &to in order.iter().take(TOLD) {
-            let text =
-                format!("{:5.1} %  {:>4}  {}", shares[to] * 100.0, to, written(&mind.thoughts[to].text));
+            let text = format!(
+                "{:5.1} %  {:>4}  {}",
+                shares[to] * 100.0,
+                to,
+                written(&mind.thoughts[to].text)
+            );
             if bar_cell(ui, theme, WIDE, shares[to], &text).clicked() {
                 scrubbed.0 = Some(to);
             }
@@ -110,7 +115,8 @@ fn square(
     let first = (end + 1).saturating_sub(MOST_SHOWN);
     let count = end + 1 - first;
     let cell = (WIDE / count as f32).min(16.0);
-    let (place, response) = ui.allocate_exact_size(vec2(WIDE, cell * count as f32), egui::Sense::click());
+    let (place, response) =
+        ui.allocate_exact_size(vec2(WIDE, cell * count as f32), egui::Sense::click());
     let painter = ui.painter();
     painter.rect_filled(
         Rect::from_min_size(place.min, vec2(cell * count as f32, place.height())),
@@ -150,7 +156,12 @@ fn square(
     let clicked = response.clicked();
     if let Some((from, to, share)) = told {
         let name = |at: usize| format!("{at} {}", written(&mind.thoughts[at].text));
-        response.on_hover_text(format!("{}  looks at  {}:  {:.2} %", name(from), name(to), share * 100.0));
+        response.on_hover_text(format!(
+            "{}  looks at  {}:  {:.2} %",
+            name(from),
+            name(to),
+            share * 100.0
+        ));
     }
     let words = if first > 0 { format!("tokens {first} to {end}; ") } else { String::new() };
     ui.colored_label(

@@ -1,6 +1,8 @@
-//! Attention as beams: within each head that is large on the screen, and over the text of the sequence for the head that is chosen.
+//! Attention as beams: within each head that is large on the screen, and over the text of the
+//! sequence for the head that is chosen.
 //!
-//! A head's beams run along the sequence, the first token on the left: from the chosen token to those it looked at, as strong as their shares.
+//! A head's beams run along the sequence, the first token on the left: from the chosen token to
+//! those it looked at, as strong as their shares.
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
@@ -56,13 +58,18 @@ pub(super) fn draw(
         }
     }
     // Above the text of the sequence, and below nothing: not while the keys are read.
-    let is_chosen = matches!(map.selection, Some(Place::Head(..))) || drawer.0 == Some(Instrument::Attention);
+    let is_chosen =
+        matches!(map.selection, Some(Place::Head(..))) || drawer.0 == Some(Instrument::Attention);
     if !is_chosen || panels.help {
         return Ok(());
     }
-    let Some(shares) = mind.attention(model.config(), at, shown.layer, shown.head) else { return Ok(()) };
+    let Some(shares) = mind.attention(model.config(), at, shown.layer, shown.head) else {
+        return Ok(());
+    };
     let above = context.layer_painter(LayerId::new(Order::Foreground, Id::new("beams")));
-    let top = |at: usize| chips.0.iter().find(|(token, _)| *token == at).map(|(_, rect)| rect.center_top());
+    let top = |at: usize| {
+        chips.0.iter().find(|(token, _)| *token == at).map(|(_, rect)| rect.center_top())
+    };
     let Some(from) = top(at) else { return Ok(()) };
     for (to, share) in strongest(&shares) {
         if let Some(end) = top(to) {
@@ -82,7 +89,8 @@ pub(super) fn draw(
     Ok(())
 }
 
-/// The strongest shares and whose they are, the weakest of them first: the strongest beam lies above.
+/// The strongest shares and whose they are, the weakest of them first: the strongest beam lies
+/// above.
 fn strongest(shares: &[f32]) -> Vec<(usize, f32)> {
     let mut order: Vec<(usize, f32)> =
         shares.iter().copied().enumerate().filter(|(_, share)| *share > LEAST).collect();
@@ -102,7 +110,8 @@ fn within(
     taken: &mut Taken,
 ) {
     let theme = settings.theme;
-    let screen = Rect::from_min_size(Pos2::ZERO, vec2(map.view.size[0] as f32, map.view.size[1] as f32));
+    let screen =
+        Rect::from_min_size(Pos2::ZERO, vec2(map.view.size[0] as f32, map.view.size[1] as f32));
     let seen = rect.intersect(screen.shrink2(vec2(8.0, 60.0)));
     let tall = (rect.width() * 0.32).clamp(34.0, 150.0);
     if seen.height() < tall + 60.0 || seen.width() < LEAST_WIDTH * 0.8 {
@@ -118,7 +127,8 @@ fn within(
     let base = strip.bottom() - names;
     let (left, right) = (strip.left() + 10.0, strip.right() - 10.0);
     let last = shares.len() - 1;
-    let spot = |at: usize| pos2(left + (right - left) * (at as f32 + 0.5) / (last as f32 + 1.0), base);
+    let spot =
+        |at: usize| pos2(left + (right - left) * (at as f32 + 0.5) / (last as f32 + 1.0), base);
     let painter = painter.with_clip_rect(strip);
     painter.hline(left..=right, base, hairline(theme));
     let from = spot(last);
@@ -130,12 +140,17 @@ fn within(
     }
     painter.circle_stroke(from, 3.5, Stroke::new(1.2, ink(theme)));
     let strongest = (0..=last).max_by(|&a, &b| shares[a].total_cmp(&shares[b])).unwrap_or(last);
-    let text = format!("{} {:.0} %", written(&mind.thoughts[strongest].text), shares[strongest] * 100.0);
-    let galley =
-        painter.layout_no_wrap(text, FontId::proportional(if tall > 60.0 { 12.0 } else { 9.5 }), ink(theme));
+    let text =
+        format!("{} {:.0} %", written(&mind.thoughts[strongest].text), shares[strongest] * 100.0);
+    let galley = painter.layout_no_wrap(
+        text,
+        FontId::proportional(if tall > 60.0 { 12.0 } else { 9.5 }),
+        ink(theme),
+    );
     let half = galley.size().x / 2.0 + 4.0;
-    let middle =
-        spot(strongest).x.clamp(strip.left() + half, (strip.right() - half).max(strip.left() + half));
+    let middle = spot(strongest)
+        .x
+        .clamp(strip.left() + half, (strip.right() - half).max(strip.left() + half));
     painter.galley(
         pos2(middle - galley.size().x / 2.0, strip.bottom() - names / 2.0 - galley.size().y / 2.0),
         galley,

@@ -47,7 +47,8 @@ pub(super) fn draw(
             let [x, y] = small.to_screen([x as f64, y as f64]);
             frame.min + vec2(x as f32, y as f32)
         };
-        let here = Rect::from_min_max(at(seen.x, seen.y), at(seen.x + seen.width, seen.y + seen.height));
+        let here =
+            Rect::from_min_max(at(seen.x, seen.y), at(seen.x + seen.width, seen.y + seen.height));
         // Where one weight fills the screen, the mark is still to be seen.
         let here = Rect::from_center_size(here.center(), here.size().max(vec2(5.0, 5.0)));
         let here = here.intersect(frame).expand(1.0);
@@ -59,10 +60,11 @@ pub(super) fn draw(
     legend(&painter, &map, &settings, at);
     let caption = tour.map(|tour| tour.caption.clone()).filter(|caption| !caption.is_empty());
     if let Some(text) = caption {
-        let wide = 600.0f32.min(screen.width() - 2.0 * BESIDE).max(260.0).min(screen.width() - 40.0);
+        let wide =
+            600.0f32.min(screen.width() - 2.0 * BESIDE).max(260.0).min(screen.width() - 40.0);
         let galley = painter.layout(text, FontId::proportional(16.0), ink(theme), wide);
-        let place =
-            Align2::CENTER_BOTTOM.anchor_size(pos2(screen.center().x, screen.bottom() - 20.0), galley.size());
+        let place = Align2::CENTER_BOTTOM
+            .anchor_size(pos2(screen.center().x, screen.bottom() - 20.0), galley.size());
         let panel = place.expand2(vec2(16.0, 11.0));
         painter.rect(
             panel,
@@ -129,7 +131,8 @@ fn trail(context: &egui::Context, map: &mut Map, settings: &Settings) {
                     }
                     let text = egui::RichText::new(map.atlas.short_name(place));
                     let text = if at == 0 { text.size(16.0).strong() } else { text.size(14.0) };
-                    let label = egui::Label::new(text).sense(egui::Sense::click()).selectable(false);
+                    let label =
+                        egui::Label::new(text).sense(egui::Sense::click()).selectable(false);
                     if ui.add(label.truncate()).clicked() {
                         chosen = Some(place.clone());
                     }
@@ -150,14 +153,18 @@ fn trail(context: &egui::Context, map: &mut Map, settings: &Settings) {
 fn facts(map: &Map) -> String {
     let model = map.atlas.model();
     let config = model.config();
-    let weights: u64 = model.tensors().iter().map(|tensor| tensor.tiling.rows * tensor.tiling.columns).sum();
+    let weights: u64 =
+        model.tensors().iter().map(|tensor| tensor.tiling.rows * tensor.tiling.columns).sum();
     let weights = match weights {
         0..1_000_000 => format!("{:.0} K", weights as f64 / 1e3),
         1_000_000..1_000_000_000 => format!("{:.1} M", weights as f64 / 1e6),
         _ => format!("{:.2} B", weights as f64 / 1e9),
     };
     let encoding = crate::model::tensors::main_encoding(model.tensors());
-    format!("{weights} weights, {encoding}, {} layers of {} heads", config.layer_count, config.head_count)
+    format!(
+        "{weights} weights, {encoding}, {} layers of {} heads",
+        config.layer_count, config.head_count
+    )
 }
 
 /// The scale of the colours, with numbers.

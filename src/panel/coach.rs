@@ -1,4 +1,5 @@
-//! The coach: the plan and how far it is, what waits for a person, the agents' time, and the layers of colour.
+//! The coach: the plan and how far it is, what waits for a person, the agents' time, and the layers
+//! of colour.
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui, input::EguiWantsInput};
@@ -75,7 +76,9 @@ pub(super) fn draw(
     mut panel: ResMut<CoachPanel>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
-    let (Some(crew), Some(mut clock), Some(mut overlays)) = (crew, clock, overlays) else { return Ok(()) };
+    let (Some(crew), Some(mut clock), Some(mut overlays)) = (crew, clock, overlays) else {
+        return Ok(());
+    };
     let theme = settings.theme;
     let queue = crew.hands().desk().queue();
     pill(context, theme, &queue, &clock, &mut panel);
@@ -102,7 +105,9 @@ pub(super) fn draw(
                 if let Some(problem) = crew.hands().desk().problem() {
                     ui.colored_label(super::style::wrong(theme), problem);
                 }
-                if file.is_some_and(|file| file.0.is_some()) && ui.small_button("keep this world").clicked() {
+                if file.is_some_and(|file| file.0.is_some())
+                    && ui.small_button("keep this world").clicked()
+                {
                     panel.save = true;
                 }
             });
@@ -129,11 +134,19 @@ pub(super) fn colour_of(status: Status, theme: Theme) -> Color32 {
 }
 
 /// A line that is always there: how far the plan is, and whether somebody is asked.
-fn pill(context: &egui::Context, theme: Theme, queue: &Queue, clock: &Clock, panel: &mut CoachPanel) {
+fn pill(
+    context: &egui::Context,
+    theme: Theme,
+    queue: &Queue,
+    clock: &Clock,
+    panel: &mut CoachPanel,
+) {
     let done = queue.tasks().iter().filter(|task| task.status == Status::Completed).count();
     let asked = queue.for_persons().len();
-    let frame =
-        egui::Frame::new().fill(solid(theme)).corner_radius(6.0).inner_margin(egui::Margin::symmetric(10, 4));
+    let frame = egui::Frame::new()
+        .fill(solid(theme))
+        .corner_radius(6.0)
+        .inner_margin(egui::Margin::symmetric(10, 4));
     egui::Area::new(Id::new("coach pill")).fixed_pos(pos2(12.0, 48.0)).show(context, |ui| {
         let inner = frame.show(ui, |ui| {
             ui.horizontal(|ui| {
@@ -147,7 +160,10 @@ fn pill(context: &egui::Context, theme: Theme, queue: &Queue, clock: &Clock, pan
                 }
                 if asked > 0 {
                     ui.label(
-                        RichText::new(format!("{asked} for you")).size(12.0).color(accent(theme)).strong(),
+                        RichText::new(format!("{asked} for you"))
+                            .size(12.0)
+                            .color(accent(theme))
+                            .strong(),
                     );
                 }
                 ui.label(
@@ -167,7 +183,8 @@ fn pill(context: &egui::Context, theme: Theme, queue: &Queue, clock: &Clock, pan
 pub(super) fn bar(ui: &mut Ui, theme: Theme, part: f32, width: f32, colour: Color32) {
     let (rect, _) = ui.allocate_exact_size(vec2(width, 8.0), Sense::hover());
     ui.painter().rect_filled(rect, 4.0, faint(theme).linear_multiply(0.28));
-    let full = egui::Rect::from_min_size(rect.min, vec2(width * part.clamp(0.0, 1.0), rect.height()));
+    let full =
+        egui::Rect::from_min_size(rect.min, vec2(width * part.clamp(0.0, 1.0), rect.height()));
     ui.painter().rect_filled(full, 4.0, colour);
 }
 
@@ -268,12 +285,16 @@ fn line(ui: &mut Ui, theme: Theme, task: &Task, doing: Option<&str>, panel: &mut
         let (dot, _) = ui.allocate_exact_size(vec2(12.0, 14.0), Sense::hover());
         let painter = ui.painter();
         match task.status {
-            Status::Pending => drop(painter.circle_stroke(dot.center(), 4.0, egui::Stroke::new(1.4, colour))),
+            Status::Pending => {
+                painter.circle_stroke(dot.center(), 4.0, egui::Stroke::new(1.4, colour));
+            }
             Status::Blocked => {
                 let side = vec2(3.6, 0.0);
                 painter.circle_stroke(dot.center(), 4.4, egui::Stroke::new(1.2, colour));
-                painter
-                    .line_segment([dot.center() - side, dot.center() + side], egui::Stroke::new(1.4, colour));
+                painter.line_segment(
+                    [dot.center() - side, dot.center() + side],
+                    egui::Stroke::new(1.4, colour),
+                );
             }
             _ => drop(painter.circle_filled(dot.center(), 4.6, colour)),
         }
@@ -297,7 +318,8 @@ fn line(ui: &mut Ui, theme: Theme, task: &Task, doing: Option<&str>, panel: &mut
         ui.horizontal(|ui| {
             ui.add_space(18.0);
             ui.add(
-                egui::Label::new(RichText::new(one_line(doing)).size(11.0).color(faint(theme))).truncate(),
+                egui::Label::new(RichText::new(one_line(doing)).size(11.0).color(faint(theme)))
+                    .truncate(),
             );
         });
     }
@@ -317,6 +339,8 @@ fn words(task: &Task) -> String {
     }
     match (task.status, &task.report) {
         (Status::Completed, Some(report)) => report.summary.clone(),
-        _ => task.history.last().map_or_else(|| task.status.to_string(), |event| event.what.clone()),
+        _ => {
+            task.history.last().map_or_else(|| task.status.to_string(), |event| event.what.clone())
+        }
     }
 }

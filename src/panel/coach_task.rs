@@ -10,7 +10,9 @@ use jiff::Zoned;
 use super::coach::{CoachPanel, RED, colour_of, found};
 use super::style::{accent, faint, solid};
 use crate::agents::QueueWorkers;
-use crate::coach::{Action, Agent, CoachError, Queue, SharedQueue, Status, Task, Worker, working_folder};
+use crate::coach::{
+    Action, Agent, CoachError, Queue, SharedQueue, Status, Task, Worker, working_folder,
+};
 use crate::terminal;
 use crate::world::Map;
 use crate::world::palette::Theme;
@@ -87,7 +89,8 @@ fn about(ui: &mut Ui, theme: Theme, task: &Task) {
         }
     }
     if let Some(verdict) = &task.verdict {
-        let said = format!("{} gives {} of 10: {}", verdict.reviewer, verdict.score, verdict.feedback);
+        let said =
+            format!("{} gives {} of 10: {}", verdict.reviewer, verdict.score, verdict.feedback);
         ui.label(RichText::new(terminal::lines(&said)).size(12.0));
     }
     for event in task.history.iter().rev().take(EVENTS).rev() {
@@ -108,21 +111,29 @@ fn number(value: f64) -> String {
 /// What a person can do with a task where it stands.
 fn say(ui: &mut Ui, crew: &QueueWorkers, queue: &Queue, task: &Task, word: &mut String) {
     let desk = crew.hands().desk();
-    let edit = egui::TextEdit::singleline(word).hint_text("a word on it").desired_width(f32::INFINITY);
+    let edit =
+        egui::TextEdit::singleline(word).hint_text("a word on it").desired_width(f32::INFINITY);
     ui.add(edit);
     let id = task.id.clone();
-    let said = |usual: &str| if word.trim().is_empty() { usual.to_owned() } else { word.trim().to_owned() };
+    let said = |usual: &str| {
+        if word.trim().is_empty() { usual.to_owned() } else { word.trim().to_owned() }
+    };
     let mut used = false;
     ui.horizontal_wrapped(|ui| {
         let open = matches!(task.status, Status::Pending | Status::InProgress | Status::Review);
         let by_person = task.worker.as_ref().is_some_and(|worker| worker.lock.is_none());
         if task.status == Status::Pending && ui.button("Do it myself").clicked() {
             let id = id.clone();
-            decide(desk, move |queue| queue.start(&id, Worker::new(PERSON, Agent::Human), &Zoned::now()));
+            decide(desk, move |queue| {
+                queue.start(&id, Worker::new(PERSON, Agent::Human), &Zoned::now())
+            });
         }
         let accept = if by_person { "Done" } else { "Accept" };
         if open
-            && ui.button(accept).on_hover_text("it is as it should be; a check still has to pass").clicked()
+            && ui
+                .button(accept)
+                .on_hover_text("it is as it should be; a check still has to pass")
+                .clicked()
         {
             let (id, word) = (id.clone(), said("accepted"));
             used = true;
@@ -143,7 +154,10 @@ fn say(ui: &mut Ui, crew: &QueueWorkers, queue: &Queue, task: &Task, word: &mut 
             decide(desk, move |queue| queue.retry(&id, &Zoned::now()));
             crew.try_again();
         }
-        if task.status == Status::Pending && task.waiting.is_some() && ui.button("Try now").clicked() {
+        if task.status == Status::Pending
+            && task.waiting.is_some()
+            && ui.button("Try now").clicked()
+        {
             crew.try_again();
         }
         if !word.trim().is_empty() && ui.button("Comment").clicked() {
@@ -160,9 +174,14 @@ fn say(ui: &mut Ui, crew: &QueueWorkers, queue: &Queue, task: &Task, word: &mut 
 
 /// For a task that runs a command: the user's leave.
 fn leave(ui: &mut Ui, crew: &QueueWorkers, queue: &Queue, task: &Task) {
-    let (Action::Command { name }, Some(consents)) = (&task.action, crew.hands().consents()) else { return };
-    let Some(command) = queue.commands().iter().find(|command| command.name == *name) else { return };
-    // Only a task that said that it waits for leave asks for it: the file is not read in every frame.
+    let (Action::Command { name }, Some(consents)) = (&task.action, crew.hands().consents()) else {
+        return;
+    };
+    let Some(command) = queue.commands().iter().find(|command| command.name == *name) else {
+        return;
+    };
+    // Only a task that said that it waits for leave asks for it: the file is not read in every
+    // frame.
     if task.waiting.is_none() {
         return;
     }

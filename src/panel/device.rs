@@ -1,4 +1,5 @@
-//! What egui has on the graphics device, made anew where the device is another: `bevy_egui` makes it once.
+//! What egui has on the graphics device, made anew where the device is another: `bevy_egui` makes
+//! it once.
 
 use bevy::prelude::*;
 use bevy::render::render_resource::SpecializedRenderPipelines;

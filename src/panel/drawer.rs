@@ -36,7 +36,8 @@ pub(super) fn show(
     // The inspector has the corner.
     let left = if panels.inspector { -286.0 } else { -12.0 };
     let window = egui::Window::new(title).id(Id::new("drawer")).open(&mut open).resizable(false);
-    let window = window.collapsible(false).default_width(WIDE).anchor(Align2::RIGHT_TOP, vec2(left, 56.0));
+    let window =
+        window.collapsible(false).default_width(WIDE).anchor(Align2::RIGHT_TOP, vec2(left, 56.0));
     window.show(context, |ui| {
         ui.set_width(WIDE);
         contents(ui);
@@ -86,14 +87,19 @@ pub(super) fn keys(
 }
 
 /// The names of the instruments, left of the search box.
-pub(super) fn bar(mut contexts: EguiContexts, settings: Res<Settings>, mut drawer: ResMut<Shown>) -> Result {
+pub(super) fn bar(
+    mut contexts: EguiContexts,
+    settings: Res<Settings>,
+    mut drawer: ResMut<Shown>,
+) -> Result {
     let context = contexts.ctx_mut()?;
     if context.content_rect().width() < 900.0 {
         return Ok(());
     }
     let theme = settings.theme;
     let frame = card(theme).inner_margin(egui::Margin::symmetric(8, 6));
-    let area = egui::Area::new(Id::new("instruments")).anchor(Align2::RIGHT_TOP, vec2(-238.0, 10.0));
+    let area =
+        egui::Area::new(Id::new("instruments")).anchor(Align2::RIGHT_TOP, vec2(-238.0, 10.0));
     area.show(context, |ui| {
         frame.show(ui, |ui| {
             ui.horizontal(|ui| {
@@ -103,7 +109,8 @@ pub(super) fn bar(mut contexts: EguiContexts, settings: Res<Settings>, mut drawe
                     let colour = if is_open { accent(theme) } else { faint(theme) };
                     let text = RichText::new(name).size(13.0).color(colour);
                     let text = if is_open { text.underline() } else { text };
-                    let label = egui::Label::new(text).sense(egui::Sense::click()).selectable(false);
+                    let label =
+                        egui::Label::new(text).sense(egui::Sense::click()).selectable(false);
                     if ui.add(label).clicked() {
                         drawer.0 = (!is_open).then_some(tab);
                     }
@@ -131,10 +138,18 @@ pub(super) fn nothing_yet(ui: &mut egui::Ui, theme: Theme) {
 }
 
 /// A number with a bar behind it.
-pub(super) fn bar_cell(ui: &mut egui::Ui, theme: Theme, wide: f32, part: f32, text: &str) -> egui::Response {
+pub(super) fn bar_cell(
+    ui: &mut egui::Ui,
+    theme: Theme,
+    wide: f32,
+    part: f32,
+    text: &str,
+) -> egui::Response {
     let (place, response) = ui.allocate_exact_size(vec2(wide, 16.0), egui::Sense::click());
-    let full =
-        egui::Rect::from_min_size(place.min, vec2(place.width() * part.clamp(0.0, 1.0), place.height()));
+    let full = egui::Rect::from_min_size(
+        place.min,
+        vec2(place.width() * part.clamp(0.0, 1.0), place.height()),
+    );
     ui.painter().rect_filled(full.shrink2(vec2(0.0, 1.5)), 2.0, tint(theme, 0.8));
     let font = egui::FontId::monospace(11.0);
     ui.painter().text(

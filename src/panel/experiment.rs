@@ -1,4 +1,5 @@
-//! The experiment panel: mute, scale and solo; paint weights, take it back, save a copy; answer a prompt both ways.
+//! The experiment panel: mute, scale and solo; paint weights, take it back, save a copy; answer a
+//! prompt both ways.
 
 use std::path::PathBuf;
 
@@ -82,7 +83,8 @@ pub(super) fn draw(
             section(ui, "Heads and layers", |ui| {
                 let index = index.as_deref();
                 let selected = map.selection.clone();
-                let entity = selected.as_ref().zip(index).and_then(|(place, index)| entity_of(place, index));
+                let entity =
+                    selected.as_ref().zip(index).and_then(|(place, index)| entity_of(place, index));
                 match (entity, &selected) {
                     (Some(entity), Some(place)) => {
                         ui.label(RichText::new(map.atlas.name(place)).strong());
@@ -90,8 +92,9 @@ pub(super) fn draw(
                             marks::is_solo(place, index, |entity| muted.contains(entity))
                         });
                         ui.horizontal(|ui| {
-                            let button =
-                                |text: &str, on: bool| egui::Button::new(text.to_owned()).selected(on);
+                            let button = |text: &str, on: bool| {
+                                egui::Button::new(text.to_owned()).selected(on)
+                            };
                             if ui.add(button("Mute (M)", muted.contains(entity))).clicked() {
                                 mute_selection(&mut map, index, &muted, &mut commands);
                             }
@@ -145,11 +148,12 @@ fn scale(ui: &mut Ui, entity: Entity, scale: Option<&Scale>, commands: &mut Comm
 fn listed(ui: &mut Ui, map: &mut Map, factors: &Factors, theme: Theme) {
     let heads = map.atlas.model().config().head_count.max(1) as usize;
     let of_heads = factors.heads.iter().enumerate();
-    let of_heads =
-        of_heads.map(|(at, &factor)| (Place::Head((at / heads) as u32, (at % heads) as u32), factor));
+    let of_heads = of_heads
+        .map(|(at, &factor)| (Place::Head((at / heads) as u32, (at % heads) as u32), factor));
     let of_layers = factors.layers.iter().enumerate();
     let of_layers = of_layers.map(|(at, &factor)| (Place::Layer(at as u32), factor));
-    let marked: Vec<(Place, f32)> = of_layers.chain(of_heads).filter(|(_, factor)| *factor != 1.0).collect();
+    let marked: Vec<(Place, f32)> =
+        of_layers.chain(of_heads).filter(|(_, factor)| *factor != 1.0).collect();
     for (place, factor) in marked.iter().take(MOST_LISTED) {
         let what = if *factor == 0.0 { "muted".to_owned() } else { format!("x {factor:.2}") };
         let text = RichText::new(format!("{}  {what}", map.atlas.name(place))).size(12.0);
@@ -289,5 +293,11 @@ fn describe(map: &Map, edits: &Edits, region: &Region) -> String {
     let stride = shape.columns.end - shape.columns.start;
     let at = (rows.start - shape.rows.start) * stride + columns.start - shape.columns.start;
     let value = weights.get(at as usize).copied().unwrap_or_default();
-    format!("{} [{}, {}]\n{value:+.6}   {}", tensor.name, rows.start, columns.start, tensor.encoding())
+    format!(
+        "{} [{}, {}]\n{value:+.6}   {}",
+        tensor.name,
+        rows.start,
+        columns.start,
+        tensor.encoding()
+    )
 }

@@ -71,14 +71,24 @@ fn number(overlay: &HeatmapLayer, value: f32) -> String {
 }
 
 /// What the colours stand for, at the top in the middle; gives what it covers.
-fn legend(context: &egui::Context, palette: &Palette, theme: Theme, overlay: &HeatmapLayer) -> Rect {
+fn legend(
+    context: &egui::Context,
+    palette: &Palette,
+    theme: Theme,
+    overlay: &HeatmapLayer,
+) -> Rect {
     let painter = context.layer_painter(LayerId::new(Order::Middle, Id::new("layer legend")));
     let screen = painter.clip_rect();
-    let title = painter.layout_no_wrap(overlay.title.into(), FontId::proportional(12.5), ink(theme));
+    let title =
+        painter.layout_no_wrap(overlay.title.into(), FontId::proportional(12.5), ink(theme));
     let wide = title.size().x.max(230.0);
     let frame = Rect::from_center_size(pos2(screen.center().x, 84.0), vec2(wide + 24.0, 56.0));
     painter.rect(frame, 6.0, solid(theme), hairline(theme), StrokeKind::Outside);
-    painter.galley(pos2(frame.center().x - title.size().x / 2.0, frame.top() + 6.0), title, ink(theme));
+    painter.galley(
+        pos2(frame.center().x - title.size().x / 2.0, frame.top() + 6.0),
+        title,
+        ink(theme),
+    );
     let bar = Rect::from_min_size(pos2(frame.left() + 12.0, frame.top() + 27.0), vec2(wide, 8.0));
     let [low, high] = overlay.range;
     let ends = match overlay.scale {
@@ -106,6 +116,12 @@ fn legend(context: &egui::Context, palette: &Palette, theme: Theme, overlay: &He
         font.clone(),
         ink(theme),
     );
-    painter.text(pos2(bar.right(), below), Align2::RIGHT_TOP, number(overlay, ends[1]), font, ink(theme));
+    painter.text(
+        pos2(bar.right(), below),
+        Align2::RIGHT_TOP,
+        number(overlay, ends[1]),
+        font,
+        ink(theme),
+    );
     frame
 }

@@ -65,14 +65,17 @@ pub(super) fn draw(
     panels.help = open;
     if !panels.help {
         let corner = egui::Area::new(egui::Id::new("help hint"));
-        corner.anchor(egui::Align2::RIGHT_BOTTOM, egui::vec2(-12.0, -8.0)).interactable(false).show(
-            context,
-            |ui| {
+        corner
+            .anchor(egui::Align2::RIGHT_BOTTOM, egui::vec2(-12.0, -8.0))
+            .interactable(false)
+            .show(context, |ui| {
                 card(theme).show(ui, |ui| {
-                    ui.colored_label(faint(theme), "F1 keys   I inspector   X experiment   / search");
+                    ui.colored_label(
+                        faint(theme),
+                        "F1 keys   I inspector   X experiment   / search",
+                    );
                 });
-            },
-        );
+            });
     }
     Ok(())
 }

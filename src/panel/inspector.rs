@@ -1,4 +1,5 @@
-//! What is selected, in numbers: place, shape, encoding, statistics, a histogram, checksums; and the marks of heads and layers.
+//! What is selected, in numbers: place, shape, encoding, statistics, a histogram, checksums; and
+//! the marks of heads and layers.
 
 use std::collections::HashMap;
 
@@ -83,7 +84,8 @@ pub(super) fn draw(
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
     let mut open = panels.inspector;
-    let window = egui::Window::new("Inspector").open(&mut open).default_width(250.0).resizable(false);
+    let window =
+        egui::Window::new("Inspector").open(&mut open).default_width(250.0).resizable(false);
     window.anchor(egui::Align2::RIGHT_TOP, vec2(-12.0, 56.0)).show(context, |ui| {
         let Some(place) = map.selection.clone() else {
             ui.label("Click a layer, a head or a tensor.");
@@ -124,7 +126,8 @@ pub(super) fn draw(
             _ => None,
         };
         let Some(tensor) = name.and_then(|name| map.atlas.model().tensor_index(&name)) else {
-            if let Place::Layer(layer) | Place::Attention(layer) | Place::FeedForward(layer) = place {
+            if let Place::Layer(layer) | Place::Attention(layer) | Place::FeedForward(layer) = place
+            {
                 ui.separator();
                 tensors_of(ui, &mut map, layer);
             }
@@ -150,10 +153,16 @@ pub(super) fn draw(
             row("spread", format!("{:.6}", counted.spread));
             row("largest", format!("{:.6}", counted.peak));
             row("tiles", format!("{}", about.tiles().len()));
-            let damaged =
-                if counted.damaged == 0 { String::new() } else { format!(", {} DAMAGED", counted.damaged) };
-            let changed =
-                if counted.edited == 0 { String::new() } else { format!(", {} EDITED", counted.edited) };
+            let damaged = if counted.damaged == 0 {
+                String::new()
+            } else {
+                format!(", {} DAMAGED", counted.damaged)
+            };
+            let changed = if counted.edited == 0 {
+                String::new()
+            } else {
+                format!(", {} EDITED", counted.edited)
+            };
             row("SHA-256", format!("{} hold{changed}{damaged}", counted.good));
         });
         if counted.edited > 0 {

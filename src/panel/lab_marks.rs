@@ -1,4 +1,5 @@
-//! What the lab draws on the map: the frame around marked weights, what the model is doing for a comparison, and why there is no model.
+//! What the lab draws on the map: the frame around marked weights, what the model is doing for a
+//! comparison, and why there is no model.
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
@@ -69,13 +70,16 @@ fn refused(context: &egui::Context, map: &Map, settings: &Settings, why: &str) {
     let screen = painter.clip_rect();
     let wide = (screen.width() - 80.0).clamp(120.0, 640.0);
     let path = map.atlas.model().path().display();
-    let text =
-        |text: String, size: f32, colour| painter.layout(text, FontId::proportional(size), colour, wide);
+    let text = |text: String, size: f32, colour| {
+        painter.layout(text, FontId::proportional(size), colour, wide)
+    };
     let parts = [
         text(format!("{} cannot be shown here", map.atlas.title()), 22.0, ink(theme)),
         text(why.to_owned(), 15.0, ink(theme)),
         text(
-            format!("It answers in the terminal: pixel-llm --no-window --device cpu {path} --prompt TEXT"),
+            format!(
+                "It answers in the terminal: pixel-llm --no-window --device cpu {path} --prompt TEXT"
+            ),
             14.0,
             faint(theme),
         ),

@@ -1,7 +1,9 @@
-//! Words on the map: each has places where it would stand, and stands at the first that neither a panel nor a word that matters more has.
+//! Words on the map: each has places where it would stand, and stands at the first that neither a
+//! panel nor a word that matters more has.
 //!
-//! In: what the labels, the light and the marks wish to say in this frame, and the rectangles that panels cover. Out: the words that there is
-//! room for. Of words that matter as much, those that stood in the frame before come first, so that a flight does not make them flicker.
+//! In: what the labels, the light and the marks wish to say in this frame, and the rectangles that
+//! panels cover. Out: the words that there is room for. Of words that matter as much, those that
+//! stood in the frame before come first, so that a flight does not make them flicker.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -36,7 +38,8 @@ fn overlap(a: Rect, b: Rect) -> bool {
     a.min.x < b.max.x && b.min.x < a.max.x && a.min.y < b.max.y && b.min.y < a.max.y
 }
 
-/// How much a word matters: what is said of a state before names, names of what is large before those of what is small.
+/// How much a word matters: what is said of a state before names, names of what is large before
+/// those of what is small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Rank {
     /// Muted, scaled, marked.
@@ -69,7 +72,8 @@ pub(super) struct Word {
 }
 
 impl Word {
-    /// A word at the first of some places that is free; the places are told of the size that it takes.
+    /// A word at the first of some places that is free; the places are told of the size that it
+    /// takes.
     pub fn new(
         painter: &Painter,
         (rank, cell): (Rank, [i64; 2]),
@@ -114,7 +118,8 @@ pub(super) struct Wish<'a> {
     pub spots: &'a [Pos2],
 }
 
-/// A place for each wish that there is room for: within the screen, and meeting neither what is taken nor each other.
+/// A place for each wish that there is room for: within the screen, and meeting neither what is
+/// taken nor each other.
 pub(super) fn place(wishes: &[Wish<'_>], taken: &[Rect], screen: Rect) -> Vec<Option<Rect>> {
     let mut order: Vec<usize> = (0..wishes.len()).collect();
     order.sort_by_key(|&at| (wishes[at].rank, !wishes[at].stood));
@@ -122,9 +127,11 @@ pub(super) fn place(wishes: &[Wish<'_>], taken: &[Rect], screen: Rect) -> Vec<Op
     let mut placed: Vec<Rect> = Vec::new();
     for at in order {
         let wish = &wishes[at];
-        let mut rects = wish.spots.iter().map(|spot| Rect::from_min_size(*spot, wish.size).expand2(AROUND));
+        let mut rects =
+            wish.spots.iter().map(|spot| Rect::from_min_size(*spot, wish.size).expand2(AROUND));
         let is_free = |rect: &Rect| {
-            screen.contains_rect(*rect) && !taken.iter().chain(&placed).any(|other| overlap(*other, *rect))
+            screen.contains_rect(*rect)
+                && !taken.iter().chain(&placed).any(|other| overlap(*other, *rect))
         };
         if let Some(rect) = rects.find(is_free) {
             placed.push(rect);
@@ -146,7 +153,8 @@ pub(super) fn gather(mut contexts: EguiContexts, mut taken: ResMut<Taken>) -> Re
     let context = contexts.ctx_mut()?;
     context.memory(|memory| {
         let layers = memory.areas().visible_layer_ids();
-        let panels = layers.iter().filter(|layer| matches!(layer.order, Order::Middle | Order::Foreground));
+        let panels =
+            layers.iter().filter(|layer| matches!(layer.order, Order::Middle | Order::Foreground));
         taken.rects.extend(panels.filter_map(|layer| memory.area_rect(layer.id)));
     });
     Ok(())
@@ -185,7 +193,11 @@ pub(super) fn draw(
         let Some(place) = place else { continue };
         let at = place.min + AROUND;
         if word.strength < 1.0 {
-            painter.galley_with_override_text_color(at, word.galley, veil(word.colour, word.strength));
+            painter.galley_with_override_text_color(
+                at,
+                word.galley,
+                veil(word.colour, word.strength),
+            );
         } else {
             painter.galley(at, word.galley, word.colour);
         }

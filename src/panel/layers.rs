@@ -1,4 +1,5 @@
-//! Each layer in numbers at the chosen token: the residual stream after it, what it added, its strongest head, its feed-forward activity.
+//! Each layer in numbers at the chosen token: the residual stream after it, what it added, its
+//! strongest head, its feed-forward activity.
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
@@ -48,14 +49,21 @@ pub(super) fn draw(
                 ui.end_row();
                 for (layer, of_layer) in thought.head_norms.chunks(heads).enumerate() {
                     ui.colored_label(faint(theme), layer.to_string());
-                    let strongest =
-                        (0..of_layer.len()).max_by(|&a, &b| of_layer[a].total_cmp(&of_layer[b])).unwrap_or(0);
+                    let strongest = (0..of_layer.len())
+                        .max_by(|&a, &b| of_layer[a].total_cmp(&of_layer[b]))
+                        .unwrap_or(0);
                     let (layer_place, head) =
                         (Place::Layer(layer as u32), Place::Head(layer as u32, strongest as u32));
                     let fields = Place::FeedForward(layer as u32);
                     let best = of_layer[strongest];
                     let cells = [
-                        (thought.residual_norms[layer], residual, 64.0, String::new(), &layer_place),
+                        (
+                            thought.residual_norms[layer],
+                            residual,
+                            64.0,
+                            String::new(),
+                            &layer_place,
+                        ),
                         (thought.added_norms[layer], added, 64.0, String::new(), &layer_place),
                         (best, strongest_of_all, 80.0, format!("h{strongest} "), &head),
                         (thought.hidden_norms[layer], hidden, 64.0, String::new(), &fields),

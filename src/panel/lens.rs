@@ -1,4 +1,5 @@
-//! The logit lens: what each layer would say at the chosen token, from the embedding to the last, which is what the model says.
+//! The logit lens: what each layer would say at the chosen token, from the embedding to the last,
+//! which is what the model says.
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
@@ -61,10 +62,14 @@ pub(super) fn draw(
         ScrollArea::vertical().max_height(tall).auto_shrink([false, true]).show(ui, |ui| {
             egui::Grid::new("lens").spacing([6.0, 1.0]).min_col_width(34.0).show(ui, |ui| {
                 for (state, tokens) in before.iter().enumerate() {
-                    let name = state.checked_sub(1).map_or("input".into(), |layer| layer.to_string());
+                    let name =
+                        state.checked_sub(1).map_or("input".into(), |layer| layer.to_string());
                     if row(ui, theme, &mind, &name, tokens, next) {
-                        chosen =
-                            Some(state.checked_sub(1).map_or(Place::Embedding, |at| Place::Layer(at as u32)));
+                        chosen = Some(
+                            state
+                                .checked_sub(1)
+                                .map_or(Place::Embedding, |at| Place::Layer(at as u32)),
+                        );
                     }
                 }
             });

@@ -35,8 +35,10 @@ pub(super) fn draw(
     let panel = Rect::from_min_size(pos2(LEFT, painter.clip_rect().bottom() - SIZE.y - 6.0), SIZE);
     painter.rect(panel, 4.0, solid(theme), hairline(theme), StrokeKind::Inside);
     taken.rects.push(panel);
-    let bar =
-        Rect::from_min_max(panel.min + vec2(8.0, 22.0), pos2(panel.left() + 15.0, panel.bottom() - 7.0));
+    let bar = Rect::from_min_max(
+        panel.min + vec2(8.0, 22.0),
+        pos2(panel.left() + 15.0, panel.bottom() - 7.0),
+    );
     let mut plain = Plain::default();
     const STEPS: u32 = 12;
     for step in 0..STEPS {

@@ -1,4 +1,5 @@
-//! Names on the map, the hairlines of districts, the words on what is muted or scaled, and the mark around what is selected.
+//! Names on the map, the hairlines of districts, the words on what is muted or scaled, and the mark
+//! around what is selected.
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
@@ -15,7 +16,8 @@ use crate::world::layout::labels::{Label, LabelKind, labels};
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
 
-/// Points under the upper edge where panels may be: names of what reaches beyond the screen keep below.
+/// Points under the upper edge where panels may be: names of what reaches beyond the screen keep
+/// below.
 const BAR: f32 = 52.0;
 /// Points across a layer from which its hairline is drawn.
 const LEAST_DISTRICT: f32 = 48.0;
@@ -26,12 +28,17 @@ pub(super) fn on_screen(map: &Map, cells: Cells) -> Rect {
         let [x, y] = map.view.to_screen([x as f64, y as f64]);
         pos2(x as f32, y as f32)
     };
-    Rect::from_min_max(point(cells.x, cells.y), point(cells.x + cells.width, cells.y + cells.height))
+    Rect::from_min_max(
+        point(cells.x, cells.y),
+        point(cells.x + cells.width, cells.y + cells.height),
+    )
 }
 
-/// Where the minimap is. It is drawn with the map, so that what is drawn on the map has to leave it out.
+/// Where the minimap is. It is drawn with the map, so that what is drawn on the map has to leave it
+/// out.
 pub(super) fn minimap(map: &Map) -> Option<Rect> {
-    map.minimap().map(|[left, top, across, down]| Rect::from_min_size(pos2(left, top), vec2(across, down)))
+    map.minimap()
+        .map(|[left, top, across, down]| Rect::from_min_size(pos2(left, top), vec2(across, down)))
 }
 
 pub(super) fn draw(
@@ -67,7 +74,9 @@ fn districts(painter: &Painter, map: &Map, theme: Theme) {
     let visible = map.view.visible();
     let space = (map.atlas.model().plan().unit as f32 * map.view.scale as f32).clamp(1.0, 6.0);
     let mut lines = Plain::beside(minimap(map));
-    for layer in map.atlas.model().plan().layers.iter().filter(|layer| layer.rect.overlaps(&visible)) {
+    for layer in
+        map.atlas.model().plan().layers.iter().filter(|layer| layer.rect.overlaps(&visible))
+    {
         let rect = on_screen(map, layer.rect);
         if rect.width() >= LEAST_DISTRICT {
             lines.frame(rect.expand(space), hairline(theme));
@@ -100,7 +109,8 @@ fn name(painter: &Painter, map: &Map, theme: Theme, label: &Label) -> Word {
         let right = rect.right().min(screen.right() - 12.0) - size.x - 4.0;
         let left = left.min(rect.right() - size.x);
         let top = (rect.top() + 4.0).max(screen.top() + BAR).min(rect.bottom() - size.y - 4.0);
-        let bottom = (rect.bottom().min(screen.bottom() - 8.0) - size.y - 5.0).max(rect.top() + 4.0);
+        let bottom =
+            (rect.bottom().min(screen.bottom() - 8.0) - size.y - 5.0).max(rect.top() + 4.0);
         match kind {
             // Above its rectangle stands the place's own name.
             LabelKind::Plot | LabelKind::Sign => {
@@ -121,7 +131,8 @@ fn name(painter: &Painter, map: &Map, theme: Theme, label: &Label) -> Word {
     word.faded(label.strength)
 }
 
-/// Says of heads and layers that are muted or scaled that they are, beside the hatch that the shader draws.
+/// Says of heads and layers that are muted or scaled that they are, beside the hatch that the
+/// shader draws.
 fn marks(painter: &Painter, map: &Map, theme: Theme, factors: &Factors, words: &mut Words) {
     let plan = map.atlas.model().plan();
     let visible = map.view.visible();

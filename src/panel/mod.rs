@@ -1,7 +1,8 @@
 //! Panels: the text on the map and the frame around it, in egui.
 //!
-//! In: the [`Map`](crate::world::Map), the settings, the tour. Out: what a person reads, and what they ask for by search, minimap and buttons.
-//! Text is chosen by its size on the screen ([`crate::world::layout::labels`]) before any of it is laid out.
+//! In: the [`Map`](crate::world::Map), the settings, the tour. Out: what a person reads, and what
+//! they ask for by search, minimap and buttons. Text is chosen by its size on the screen
+//! ([`crate::world::layout::labels`]) before any of it is laid out.
 
 mod activity;
 mod agent_card;
@@ -79,8 +80,10 @@ impl Plugin for PanelPlugin {
             .add_systems(
                 EguiPrimaryContextPass,
                 (
-                    (style::set_style, label_placement::clear, heatmap::draw, activity::draw).chain(),
-                    // The frame around the map: what it covers is known before anything is written on the map.
+                    (style::set_style, label_placement::clear, heatmap::draw, activity::draw)
+                        .chain(),
+                    // The frame around the map: what it covers is known before anything is written
+                    // on the map.
                     (
                         chrome::draw,
                         light::draw,
@@ -91,8 +94,16 @@ impl Plugin for PanelPlugin {
                         inspector::draw,
                     )
                         .chain(),
-                    (mods::draw, experiment::draw, side_by_side::draw, bookmarks::draw, help::draw).chain(),
-                    (drawer::bar, lens::draw, attention::draw, layers::draw, timings::draw, settings::draw)
+                    (mods::draw, experiment::draw, side_by_side::draw, bookmarks::draw, help::draw)
+                        .chain(),
+                    (
+                        drawer::bar,
+                        lens::draw,
+                        attention::draw,
+                        layers::draw,
+                        timings::draw,
+                        settings::draw,
+                    )
                         .chain(),
                     // The map has a layer of its own, below.
                     (

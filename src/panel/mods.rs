@@ -32,7 +32,12 @@ pub(super) fn draw(
             });
             ui.label(egui::RichText::new("What was good before stays in use.").color(faint(theme)));
             for problem in live.problems.iter().take(MOST) {
-                ui.label(egui::RichText::new(problem.to_string()).monospace().color(ink(theme)).size(12.0));
+                ui.label(
+                    egui::RichText::new(problem.to_string())
+                        .monospace()
+                        .color(ink(theme))
+                        .size(12.0),
+                );
             }
             let more = live.problems.len().saturating_sub(MOST);
             if more > 0 {

@@ -1,4 +1,5 @@
-//! The prompt: text in, tokens out as they are made, each with its probability and what else might have stood there.
+//! The prompt: text in, tokens out as they are made, each with its probability and what else might
+//! have stood there.
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
@@ -59,8 +60,10 @@ pub(super) fn draw(
     }
     let wide = 560.0f32.min(map.view.size[0] as f32 - 644.0).max(220.0);
     let frame = card(theme).corner_radius(8.0).inner_margin(egui::Margin::same(8));
-    let up = taken.caption.map_or(12.0, |caption| context.content_rect().bottom() - caption.top() + 6.0);
-    let area = egui::Area::new(Id::new("prompt")).anchor(egui::Align2::CENTER_BOTTOM, vec2(0.0, -up));
+    let up =
+        taken.caption.map_or(12.0, |caption| context.content_rect().bottom() - caption.top() + 6.0);
+    let area =
+        egui::Area::new(Id::new("prompt")).anchor(egui::Align2::CENTER_BOTTOM, vec2(0.0, -up));
     area.show(context, |ui| {
         frame.show(ui, |ui| {
             ui.set_width(wide);
@@ -114,19 +117,27 @@ pub(super) fn draw(
 }
 
 /// The sequence as chips: the shade is the probability; a click looks back at the token.
-fn tokens(ui: &mut egui::Ui, theme: Theme, mind: &Generation, scrubbed: &mut Scrubbed, chips: &mut Chips) {
+fn tokens(
+    ui: &mut egui::Ui,
+    theme: Theme,
+    mind: &Generation,
+    scrubbed: &mut Scrubbed,
+    chips: &mut Chips,
+) {
     chips.0.clear();
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing = vec2(1.0, 2.0);
         let first = mind.thoughts.len().saturating_sub(MOST_SHOWN);
         for (at, thought) in mind.thoughts.iter().enumerate().skip(first) {
-            let text = RichText::new(thought.text.replace('\n', "\\n")).size(14.0).color(ink(theme));
+            let text =
+                RichText::new(thought.text.replace('\n', "\\n")).size(14.0).color(ink(theme));
             let text = match thought.probability {
                 Some(probability) => text.background_color(tint(theme, probability)),
                 None => text.color(faint(theme)),
             };
             let text = if scrubbed.0 == Some(at) { text.underline() } else { text };
-            let label = ui.add(egui::Label::new(text).sense(egui::Sense::click()).selectable(false));
+            let label =
+                ui.add(egui::Label::new(text).sense(egui::Sense::click()).selectable(false));
             chips.0.push((at, label.rect));
             let label = label.on_hover_ui(|ui| {
                 let Some(probability) = thought.probability else {

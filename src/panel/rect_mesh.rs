@@ -1,4 +1,5 @@
-//! Rectangles without rounding in one mesh: what there are many of is neither rounded nor smoothed, and costs four corners each.
+//! Rectangles without rounding in one mesh: what there are many of is neither rounded nor smoothed,
+//! and costs four corners each.
 
 use bevy_egui::egui;
 use egui::{Color32, Mesh, Painter, Rect, Stroke, pos2};
@@ -29,7 +30,8 @@ impl Plain {
         if !rect.is_positive() || (top == Color32::TRANSPARENT && bottom == Color32::TRANSPARENT) {
             return;
         }
-        let Some(hole) = self.hole.map(|hole| hole.intersect(rect)).filter(Rect::is_positive) else {
+        let Some(hole) = self.hole.map(|hole| hole.intersect(rect)).filter(Rect::is_positive)
+        else {
             return self.corners(rect, top, bottom);
         };
         let at = |y: f32| top.lerp_to_gamma(bottom, (y - rect.top()) / rect.height());
@@ -82,7 +84,8 @@ impl Plain {
         }
     }
 
-    /// Has them drawn as light over the map, on a screen of some size in points: what is large is cheaper there than among the panels.
+    /// Has them drawn as light over the map, on a screen of some size in points: what is large is
+    /// cheaper there than among the panels.
     pub fn shine(self, screen: Rect, lights: &mut Lights) {
         let first = lights.corners.len() as u32;
         let part = |at: f32, from: f32, length: f32| (at - from) / length.max(1.0);
@@ -131,7 +134,8 @@ mod tests {
         for plain in [around, beside] {
             let mut covered = 0.0;
             for corners in plain.mesh.vertices.chunks(4) {
-                let part = Rect::from_points(&corners.iter().map(|corner| corner.pos).collect::<Vec<_>>());
+                let part =
+                    Rect::from_points(&corners.iter().map(|corner| corner.pos).collect::<Vec<_>>());
                 assert!(!part.shrink(0.01).intersects(hole), "{part:?}");
                 covered += part.area();
             }

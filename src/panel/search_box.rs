@@ -29,11 +29,14 @@ pub(super) fn draw(
     let had_keyboard = context.egui_wants_keyboard_input();
     let frame = super::style::card(settings.theme);
     let mut chosen = None;
-    let area = egui::Area::new(Id::new("search")).anchor(egui::Align2::RIGHT_TOP, egui::vec2(-12.0, 10.0));
+    let area =
+        egui::Area::new(Id::new("search")).anchor(egui::Align2::RIGHT_TOP, egui::vec2(-12.0, 10.0));
     area.show(context, |ui| {
         frame.show(ui, |ui| {
             let hint = "search: layer 2 head 3";
-            let edit = egui::TextEdit::singleline(&mut search_box.text).hint_text(hint).desired_width(190.0);
+            let edit = egui::TextEdit::singleline(&mut search_box.text)
+                .hint_text(hint)
+                .desired_width(190.0);
             let response = ui.add(edit);
             if wanted && !had_keyboard {
                 response.request_focus();

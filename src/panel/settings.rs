@@ -55,9 +55,11 @@ pub(super) fn draw(
             ui.end_row();
             name(ui, "a cell shows");
             ui.horizontal(|ui| {
-                for (colouring, text) in
-                    [(Colouring::Weights, "weight"), (Colouring::Bytes, "bytes"), (Colouring::Error, "error")]
-                {
+                for (colouring, text) in [
+                    (Colouring::Weights, "weight"),
+                    (Colouring::Bytes, "bytes"),
+                    (Colouring::Error, "error"),
+                ] {
                     ui.selectable_value(&mut edited.colouring, colouring, text);
                 }
             });
@@ -66,12 +68,18 @@ pub(super) fn draw(
             ui.checkbox(&mut edited.reduced_motion, "jump instead");
             ui.end_row();
             name(ui, "speed");
-            let mut speed = if edited.tokens_per_second > 0.0 { edited.tokens_per_second } else { FASTEST };
+            let mut speed =
+                if edited.tokens_per_second > 0.0 { edited.tokens_per_second } else { FASTEST };
             let words = |speed: f64, _: std::ops::RangeInclusive<usize>| {
-                if speed >= f64::from(FASTEST) { "no limit".into() } else { format!("{speed:.1} tokens/s") }
+                if speed >= f64::from(FASTEST) {
+                    "no limit".into()
+                } else {
+                    format!("{speed:.1} tokens/s")
+                }
             };
-            let slider =
-                egui::Slider::new(&mut speed, 0.5..=FASTEST).logarithmic(true).custom_formatter(words);
+            let slider = egui::Slider::new(&mut speed, 0.5..=FASTEST)
+                .logarithmic(true)
+                .custom_formatter(words);
             if ui.add(slider).changed() {
                 edited.tokens_per_second = if speed >= FASTEST { 0.0 } else { speed };
             }

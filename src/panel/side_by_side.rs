@@ -1,4 +1,5 @@
-//! The same prompt answered as the file says and as the model was changed, one token under the other, with what differs marked.
+//! The same prompt answered as the file says and as the model was changed, one token under the
+//! other, with what differs marked.
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
@@ -17,7 +18,13 @@ const WIDTH: f32 = 312.0;
 const MOST_HEIGHT: f32 = 210.0;
 
 /// In the experiment panel: the button that begins it.
-pub(super) fn ask(ui: &mut Ui, comparison: &mut Comparison, prompt: &PromptBox, changed: bool, theme: Theme) {
+pub(super) fn ask(
+    ui: &mut Ui,
+    comparison: &mut Comparison,
+    prompt: &PromptBox,
+    changed: bool,
+    theme: Theme,
+) {
     ui.label(RichText::new(format!("{:?}", prompt.text)).size(12.5));
     ui.horizontal(|ui| {
         let button = egui::Button::new("Answer both ways");
@@ -87,8 +94,9 @@ fn answers(ui: &mut Ui, comparison: &Comparison, theme: Theme) {
                 ui.colored_label(accent(theme), if row.same { " " } else { "\u{2260}" });
                 side(ui, row.without.as_ref(), row.same, theme);
                 side(ui, row.with.as_ref(), row.same, theme);
-                let difference =
-                    row.difference.map_or(String::new(), |points| format!("{:+.1}", points * 100.0));
+                let difference = row
+                    .difference
+                    .map_or(String::new(), |points| format!("{:+.1}", points * 100.0));
                 ui.monospace(RichText::new(difference).size(11.5));
                 ui.end_row();
             }
@@ -108,13 +116,16 @@ fn side(ui: &mut Ui, side: Option<&Side>, same: bool, theme: Theme) {
     };
     let text = RichText::new(side.text.replace('\n', "\\n")).size(13.0).color(ink(theme));
     ui.label(if same { text } else { text.background_color(tint(theme, 1.0)) });
-    ui.monospace(RichText::new(format!("{:.0} %", side.probability * 100.0)).size(11.5).color(faint(theme)));
+    ui.monospace(
+        RichText::new(format!("{:.0} %", side.probability * 100.0)).size(11.5).color(faint(theme)),
+    );
 }
 
 /// Both answers in a sentence.
 fn summary(rows: &[Row]) -> String {
     let points = |points: f32| format!("{:.1} points", points.abs() * 100.0);
-    let largest = rows.iter().filter_map(|row| row.difference).max_by(|a, b| a.abs().total_cmp(&b.abs()));
+    let largest =
+        rows.iter().filter_map(|row| row.difference).max_by(|a, b| a.abs().total_cmp(&b.abs()));
     match (rows.iter().position(|row| !row.same), largest) {
         (Some(at), _) => format!("The answers part at token {}.", at + 1),
         (None, Some(largest)) if largest != 0.0 => {

@@ -1,4 +1,5 @@
-//! What is on the device of a model that does not fit it: the room, and what streaming has done, of the forward pass and of the picture.
+//! What is on the device of a model that does not fit it: the room, and what streaming has done, of
+//! the forward pass and of the picture.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +35,8 @@ impl Recent {
         let seconds = (now - since).as_secs_f64();
         if now - since >= RATE_WINDOW {
             // Another device begins to count anew: then nothing is told of the time before.
-            let uploaded = |set: usize| both[set].bytes_uploaded.saturating_sub(before[set].bytes_uploaded);
+            let uploaded =
+                |set: usize| both[set].bytes_uploaded.saturating_sub(before[set].bytes_uploaded);
             self.uploaded = [0, 1].map(|set| uploaded(set) as f64 / seconds);
             self.waiting = ((both[0].stall_seconds - before[0].stall_seconds) / seconds).max(0.0);
             self.since = Some((now, both));
@@ -51,8 +53,9 @@ pub fn rows(figures: &ResidencyFigures, view_slots: Option<u32>, recent: &Recent
     let both = |name: &str, of: fn(&ResidencyMetrics) -> u64| {
         [name.to_owned(), grouped(of(&compute)), grouped(of(&view))]
     };
-    let both_sizes =
-        |name: &str, of: fn(&ResidencyMetrics) -> u64| [name.to_owned(), size(of(&compute)), size(of(&view))];
+    let both_sizes = |name: &str, of: fn(&ResidencyMetrics) -> u64| {
+        [name.to_owned(), size(of(&compute)), size(of(&view))]
+    };
     let none = || "-".to_owned();
     let room = figures.pool.map_or_else(none, |pool| size(pool.in_bytes));
     let parts = figures.pool.map_or_else(none, |pool| format!("{} slots", pool.slots));
@@ -74,7 +77,11 @@ pub fn rows(figures: &ResidencyFigures, view_slots: Option<u32>, recent: &Recent
         ["reading".into(), read_rate(&compute), read_rate(&view)],
         both_sizes("uploaded", |figures| figures.bytes_uploaded),
         ["uploading now".into(), rate(recent.uploaded[0]), rate(recent.uploaded[1])],
-        ["waits".into(), format!("{}, {:.1} s", grouped(compute.stalls), compute.stall_seconds), none()],
+        [
+            "waits".into(),
+            format!("{}, {:.1} s", grouped(compute.stalls), compute.stall_seconds),
+            none(),
+        ],
         ["waiting now".into(), format!("{:.0} %", recent.waiting * 100.0), none()],
     ]
 }
@@ -85,7 +92,8 @@ fn grouped(count: u64) -> String {
     let first = digits.len() % 3;
     let (head, tail) = digits.split_at(first);
     let groups = tail.as_bytes().chunks(3).map(|group| String::from_utf8_lossy(group).into_owned());
-    let parts: Vec<String> = (!head.is_empty()).then(|| head.to_owned()).into_iter().chain(groups).collect();
+    let parts: Vec<String> =
+        (!head.is_empty()).then(|| head.to_owned()).into_iter().chain(groups).collect();
     parts.join("\u{202f}")
 }
 
@@ -138,7 +146,8 @@ mod tests {
                 stall_seconds: stalled,
                 ..ResidencyMetrics::default()
             };
-            let figures = ResidencyFigures { compute: Some(compute), ..ResidencyFigures::default() };
+            let figures =
+                ResidencyFigures { compute: Some(compute), ..ResidencyFigures::default() };
             recent.follow(start + Duration::from_secs(seconds), &figures);
             (recent.uploaded[0], recent.waiting)
         };

@@ -1,6 +1,7 @@
 //! Colours and sizes of text and panels, in light and dark.
 //!
-//! What is drawn is mixed in linear light, so what is seen through is made by [`veil`], and nothing that is read is seen through.
+//! What is drawn is mixed in linear light, so what is seen through is made by [`veil`], and nothing
+//! that is read is seen through.
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
@@ -69,12 +70,13 @@ pub fn within_one(part: f32) -> f32 {
     if part > 0.0 { part.min(1.0) } else { 0.0 }
 }
 
-/// A colour of which only a part of the light is laid over what is below. Its channels are those that the shader of panels takes: light that is
-/// multiplied by the opacity, as sRGB.
+/// A colour of which only a part of the light is laid over what is below. Its channels are those
+/// that the shader of panels takes: light that is multiplied by the opacity, as sRGB.
 pub fn veil(colour: Color32, part: f32) -> Color32 {
     let part = within_one(part);
     let [r, g, b, a] = colour.to_array();
-    let [r, g, b] = [r, g, b].map(|byte| gamma_u8_from_linear_f32(linear_f32_from_gamma_u8(byte) * part));
+    let [r, g, b] =
+        [r, g, b].map(|byte| gamma_u8_from_linear_f32(linear_f32_from_gamma_u8(byte) * part));
     Color32::from_rgba_premultiplied(r, g, b, (f32::from(a) * part).round() as u8)
 }
 
@@ -83,7 +85,8 @@ pub fn hairline(theme: Theme) -> Stroke {
     Stroke::new(1.0, veil(faint(theme), if theme == Theme::Dark { 0.1 } else { 0.25 }))
 }
 
-/// What lies behind text that is as likely, or as large, as a part says: the most is as strong as the text on it allows.
+/// What lies behind text that is as likely, or as large, as a part says: the most is as strong as
+/// the text on it allows.
 pub fn tint(theme: Theme, part: f32) -> Color32 {
     match theme {
         Theme::Dark => veil(accent(theme), 0.01 + 0.15 * within_one(part)),
@@ -129,9 +132,11 @@ pub(super) fn set_style(
     visuals.window_shadow = egui::Shadow::NONE;
     visuals.popup_shadow = egui::Shadow::NONE;
     // Dark letters that are mixed in linear light come out thin.
-    visuals.text_options.color_transfer_function = Visuals::dark().text_options.color_transfer_function;
+    visuals.text_options.color_transfer_function =
+        Visuals::dark().text_options.color_transfer_function;
     context.set_visuals(visuals);
-    // Panels are there at once: while they fade in, they cannot be read, and every frame of it is drawn.
+    // Panels are there at once: while they fade in, they cannot be read, and every frame of it is
+    // drawn.
     context.all_styles_mut(|style| style.animation_time = 0.0);
     Ok(())
 }

@@ -45,10 +45,20 @@ pub(super) fn draw(
         let painter = ui.painter();
         for line in [33.0, 100.0] {
             let y = place.bottom() - place.height() * line / TALLEST;
-            painter.hline(place.x_range(), y, egui::Stroke::new(1.0, faint(theme).gamma_multiply(0.3)));
+            painter.hline(
+                place.x_range(),
+                y,
+                egui::Stroke::new(1.0, faint(theme).gamma_multiply(0.3)),
+            );
             let text = format!("{line:.0} ms");
             let font = egui::FontId::proportional(9.5);
-            painter.text(pos2(place.left(), y), egui::Align2::LEFT_BOTTOM, text, font, faint(theme));
+            painter.text(
+                pos2(place.left(), y),
+                egui::Align2::LEFT_BOTTOM,
+                text,
+                font,
+                faint(theme),
+            );
         }
         let wide = place.width() / 240.0;
         for (at, time) in frames.times().enumerate() {
@@ -79,12 +89,19 @@ pub(super) fn draw(
             });
             row("last step", step.unwrap_or_else(|| "-".into()));
             row("a frame thinks", format!("up to {} ms", settings.thinking_budget().as_millis()));
-            let context_length = map.atlas.model().config().context_length.min(crate::world::think::CONTEXT);
+            let context_length =
+                map.atlas.model().config().context_length.min(crate::world::think::CONTEXT);
             row("context", format!("{} of {context_length} tokens", mind.thoughts.len()));
             row("values kept", MemorySize(mind.kept_bytes() as u64).to_string());
-            let weights: u64 =
-                map.atlas.model().tensors().iter().map(|tensor| tensor.tiling.size_in_bytes()).sum();
-            let whereabouts = if figures.compute.is_some() { "streamed" } else { "all on the device" };
+            let weights: u64 = map
+                .atlas
+                .model()
+                .tensors()
+                .iter()
+                .map(|tensor| tensor.tiling.size_in_bytes())
+                .sum();
+            let whereabouts =
+                if figures.compute.is_some() { "streamed" } else { "all on the device" };
             row("weights", format!("{}, {whereabouts}", MemorySize(weights)));
             row("tiles", map.atlas.model().tile_count().to_string());
             if let Some(adapter) = adapter {

@@ -1,6 +1,8 @@
-//! The numbers of weights, where a cell is wide enough to write one into it, and of the cell under the cursor.
+//! The numbers of weights, where a cell is wide enough to write one into it, and of the cell under
+//! the cursor.
 //!
-//! They are decoded by the formats' own reference, not by the shader that draws the cell: the two can be compared.
+//! They are decoded by the formats' own reference, not by the shader that draws the cell: the two
+//! can be compared.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,7 +41,12 @@ pub(super) struct TileCache {
 
 impl TileCache {
     /// The weight at a spot, as edited, and what it is made of where it is quantised.
-    pub fn value(&mut self, atlas: &Atlas, edits: &Edits, spot: &Spot) -> Option<(f32, Option<Code>)> {
+    pub fn value(
+        &mut self,
+        atlas: &Atlas,
+        edits: &Edits,
+        spot: &Spot,
+    ) -> Option<(f32, Option<Code>)> {
         let model = atlas.model();
         let (tensor, shape) = model.tile_shape(spot.tile);
         let now = (edits.overlay.version(), edits.bypassed);
@@ -83,7 +90,13 @@ pub(super) fn draw(
                 };
                 let middle = on_screen(&map, Cells::new(x, y, 1, 1)).center();
                 let size = (map.view.scale as f32 / 5.4).clamp(8.0, 15.0);
-                let galley = written(&painter, value, code.filter(|_| map.view.scale >= ROOMY), size, colour);
+                let galley = written(
+                    &painter,
+                    value,
+                    code.filter(|_| map.view.scale >= ROOMY),
+                    size,
+                    colour,
+                );
                 let place = egui::Align2::CENTER_CENTER.anchor_size(middle, galley.size());
                 // A number of which a part is covered would be read as another.
                 if taken.meets(place) || !painter.clip_rect().contains_rect(place) {
@@ -131,7 +144,13 @@ pub(super) fn draw(
 }
 
 /// A number, and beneath it what it is made of: code, scale and base.
-fn written(painter: &Painter, value: f32, code: Option<Code>, size: f32, colour: Color32) -> Arc<Galley> {
+fn written(
+    painter: &Painter,
+    value: f32,
+    code: Option<Code>,
+    size: f32,
+    colour: Color32,
+) -> Arc<Galley> {
     let mut job = LayoutJob { halign: egui::Align::Center, ..LayoutJob::default() };
     let mut line = |text: String, size: f32, colour| {
         job.append(&text, 0.0, TextFormat::simple(FontId::monospace(size), colour));

@@ -15,7 +15,8 @@ use crate::world::view::View;
 
 /// The tour that one is invited to.
 const TOUR: &str = "first-steps";
-/// The most weights of a model that is asked something before a person asks: what takes long is asked when it is wanted.
+/// The most weights of a model that is asked something before a person asks: what takes long is
+/// asked when it is wanted.
 const MOST_WEIGHTS: u64 = 50_000_000;
 /// Tokens of its first words.
 const FIRST_WORDS: u32 = 24;
@@ -44,8 +45,13 @@ pub(super) fn draw(
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
     let Some((view, generation)) = since.0 else {
-        let weights: u64 =
-            map.atlas.model().tensors().iter().map(|tensor| tensor.tiling.rows * tensor.tiling.columns).sum();
+        let weights: u64 = map
+            .atlas
+            .model()
+            .tensors()
+            .iter()
+            .map(|tensor| tensor.tiling.rows * tensor.tiling.columns)
+            .sum();
         if weights <= MOST_WEIGHTS && mind.thoughts.is_empty() {
             mind.ask(&map, &prompt.text, prompt.chat, FIRST_WORDS, 0.0);
         }
@@ -58,7 +64,8 @@ pub(super) fn draw(
     }
     let went_on = !resized && (map.view != view || mind.generation() != generation);
     let [mut to_tour, mut done] = [false, went_on];
-    let area = egui::Area::new(Id::new("welcome")).anchor(egui::Align2::CENTER_CENTER, vec2(0.0, -40.0));
+    let area =
+        egui::Area::new(Id::new("welcome")).anchor(egui::Align2::CENTER_CENTER, vec2(0.0, -40.0));
     area.show(context, |ui| {
         let frame = card(theme).stroke(egui::Stroke::new(1.0, veil(accent(theme), 0.4))).corner_radius(10.0);
         frame.inner_margin(egui::Margin::symmetric(22, 16)).show(ui, |ui| {

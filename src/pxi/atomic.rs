@@ -1,12 +1,13 @@
-//! Files that appear whole or not at all: written under a temporary name beside the target, synced, and
-//! renamed over it. Dropped without [`AtomicFile::commit`], one leaves nothing, and what was at the target
-//! stays.
+//! Files that appear whole or not at all: written under a temporary name beside the target, synced,
+//! and renamed over it. Dropped without [`AtomicFile::commit`], one leaves nothing, and what was at
+//! the target stays.
 //!
 //! A link is followed: the file that it leads to is the one that is replaced, and the link stays
 //! one. A [`Target`] without leave to replace never does, also not what comes to be there
 //! meanwhile.
 //!
-//! Every temporary file is in a registry, so that an interrupt handler can remove them with [`abandon_all`].
+//! Every temporary file is in a registry, so that an interrupt handler can remove them with
+//! [`abandon_all`].
 
 use super::PxiError;
 use std::{
@@ -22,7 +23,8 @@ use std::{
 };
 use tempfile::TempPath;
 
-static REGISTRY: Mutex<Registry> = Mutex::new(Registry { temporary_paths: Vec::new(), abandoned: false });
+static REGISTRY: Mutex<Registry> =
+    Mutex::new(Registry { temporary_paths: Vec::new(), abandoned: false });
 
 struct Registry {
     temporary_paths: Vec<PathBuf>,
@@ -34,8 +36,8 @@ fn registry() -> MutexGuard<'static, Registry> {
     REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes every temporary file and lets no new one be made or committed: for an interrupt handler, just
-/// before the process ends.
+/// Removes every temporary file and lets no new one be made or committed: for an interrupt handler,
+/// just before the process ends.
 pub fn abandon_all() {
     let mut registry = registry();
     registry.abandoned = true;
@@ -111,10 +113,12 @@ impl AtomicFile {
             Ok(metadata) => Some(metadata),
             Err(_) => None,
         };
-        let place = followed(target, replaced.is_some()).map_err(PxiError::io("follow the link"))?;
+        let place =
+            followed(target, replaced.is_some()).map_err(PxiError::io("follow the link"))?;
         let (file, temporary) = Temporary::create(folder_of(&place))?;
         if let Some(metadata) = replaced {
-            file.set_permissions(metadata.permissions()).map_err(PxiError::io("keep the permissions"))?;
+            file.set_permissions(metadata.permissions())
+                .map_err(PxiError::io("keep the permissions"))?;
         }
         let place = Target::new(place, may_replace);
         Ok(Self { file, target: target.to_owned(), place, temporary })
@@ -152,7 +156,9 @@ impl AtomicFile {
             .sync_all()
             .map_err(PxiError::io("sync"))
             .and_then(|()| temporary.rename(&place))
-            .and_then(|()| sync_folder(folder_of(&place.path)).map_err(PxiError::io("sync the folder")));
+            .and_then(|()| {
+                sync_folder(folder_of(&place.path)).map_err(PxiError::io("sync the folder"))
+            });
         committed.map_err(|error| error.at(&target))
     }
 }
@@ -244,7 +250,9 @@ impl Drop for Temporary {
 /// comes to be there at the same time is not lost.
 fn rename_to_new(temporary: &Path, place: &Path) -> Result<(), PxiError> {
     let failed = PxiError::io("rename into place");
-    let Err(refused) = TempPath::try_from_path(temporary).map_err(&failed)?.persist_noclobber(place) else {
+    let Err(refused) =
+        TempPath::try_from_path(temporary).map_err(&failed)?.persist_noclobber(place)
+    else {
         return Ok(());
     };
     let temporary = refused.path.keep().map_err(|error| failed(error.error))?;

@@ -1,4 +1,5 @@
-//! The contents of a `.pxi` file whose header has been checked: borrowed, decoded, sliced and verified.
+//! The contents of a `.pxi` file whose header has been checked: borrowed, decoded, sliced and
+//! verified.
 //!
 //! This is the format without files: [`super::PxiFile`] gives it the bytes of a memory-mapped one.
 
@@ -32,7 +33,8 @@ impl<'a> Contents<'a> {
     /// The payload itself, without a copy; only an uncompressed file has it.
     pub fn payload(&self) -> Result<&'a [u8], PxiError> {
         match self.header.compression() {
-            // The length check made sure that the stored bytes hold the payload, so its length is a usize.
+            // The length check made sure that the stored bytes hold the payload, so its length is a
+            // usize.
             Compression::None => Ok(&self.stored[..self.header.original_size() as usize]),
             compression => Err(PxiError::Compressed { compression }),
         }
@@ -43,8 +45,8 @@ impl<'a> Contents<'a> {
         self.read_range(0, self.header.original_size())
     }
 
-    /// A slice of the payload. In an uncompressed file this touches nothing else; a compressed one is decoded
-    /// up to the end of the slice.
+    /// A slice of the payload. In an uncompressed file this touches nothing else; a compressed one
+    /// is decoded up to the end of the slice.
     pub fn read_range(&self, offset: u64, len: u64) -> Result<Vec<u8>, PxiError> {
         self.check_range(offset, len)?;
         if self.header.compression() == Compression::Lz4 {
@@ -55,7 +57,8 @@ impl<'a> Contents<'a> {
             return Ok(payload);
         }
         self.check_encoding()?;
-        // The check has shown that the stored bytes decode to as much, so this asks for no more than they hold.
+        // The check has shown that the stored bytes decode to as much, so this asks for no more
+        // than they hold.
         let mut slice = Vec::new();
         let reserved = usize::try_from(len).map(|len| slice.try_reserve_exact(len));
         if !matches!(reserved, Ok(Ok(()))) {
@@ -65,16 +68,16 @@ impl<'a> Contents<'a> {
         Ok(slice)
     }
 
-    /// Writes a slice of the payload to `out` in pieces, so that a payload larger than memory can be read.
-    /// (LZ4 is the exception: its one block is decoded whole.)
+    /// Writes a slice of the payload to `out` in pieces, so that a payload larger than memory can
+    /// be read. (LZ4 is the exception: its one block is decoded whole.)
     pub fn copy_range(&self, offset: u64, len: u64, out: &mut dyn Write) -> Result<(), PxiError> {
         self.check_range(offset, len)?;
         self.check_encoding()?;
         self.copy_decoded(offset, len, out)
     }
 
-    /// Checks everything that can be checked: the version's reserved bytes, the encoding, the tail of the last
-    /// row, and the payload's SHA-256.
+    /// Checks everything that can be checked: the version's reserved bytes, the encoding, the tail
+    /// of the last row, and the payload's SHA-256.
     pub fn verify(&self) -> Result<(), PxiError> {
         self.verify_with(&|_| ())
     }
@@ -84,22 +87,36 @@ impl<'a> Contents<'a> {
         let header = &self.header;
         if header.minor() != VERSION.1 {
             let found = format!("{}.{}", VERSION.0, header.minor());
-            return Err(PxiError::field("version", found, "1.0, the only one that can be vouched for"));
+            return Err(PxiError::field(
+                "version",
+                found,
+                "1.0, the only one that can be vouched for",
+            ));
         }
         if header.reserved() != &[0; 9] {
-            return Err(PxiError::field("reserved", hex(header.reserved()), "zeros in version 1.0"));
+            return Err(PxiError::field(
+                "reserved",
+                hex(header.reserved()),
+                "zeros in version 1.0",
+            ));
         }
         if header.compression() == Compression::None {
             let (payload, tail) = self.stored.split_at(header.original_size() as usize);
             if let Some(index) = tail.iter().position(|&byte| byte != 0) {
-                return Err(PxiError::Tail { offset: (payload.len() + index) as u64, found: tail[index] });
+                return Err(PxiError::Tail {
+                    offset: (payload.len() + index) as u64,
+                    found: tail[index],
+                });
             }
         }
         let mut hash = HashWriter::new(progress);
         self.copy_range(0, header.original_size(), &mut hash)?;
         let found = hash.finish();
         if &found != header.checksum() {
-            return Err(PxiError::Checksum { found: hex(&found), expected: hex(header.checksum()) });
+            return Err(PxiError::Checksum {
+                found: hex(&found),
+                expected: hex(header.checksum()),
+            });
         }
         Ok(())
     }

@@ -3,8 +3,8 @@
 use super::Compression;
 use std::{io, path::Path, path::PathBuf};
 
-/// An error of PixelFS. Variants carry the field, what was found and what was expected; the path is attached
-/// where a file is opened or created.
+/// An error of PixelFS. Variants carry the field, what was found and what was expected; the path is
+/// attached where a file is opened or created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PxiError {
@@ -157,16 +157,24 @@ impl PxiError {
         )
     }
 
-    pub(super) fn field(field: &'static str, found: impl ToString, expected: impl ToString) -> Self {
+    pub(super) fn field(
+        field: &'static str,
+        found: impl ToString,
+        expected: impl ToString,
+    ) -> Self {
         Self::Field { field, found: found.to_string(), expected: expected.to_string() }
     }
 
-    pub(super) fn encoding(compression: Compression, offset: usize, problem: impl ToString) -> Self {
+    pub(super) fn encoding(
+        compression: Compression,
+        offset: usize,
+        problem: impl ToString,
+    ) -> Self {
         Self::Encoding { compression, offset: offset as u64, problem: problem.to_string() }
     }
 
-    /// For `map_err`: an I/O error with what was being done. An error of ours that travelled through an
-    /// `io::Write` comes out as it went in.
+    /// For `map_err`: an I/O error with what was being done. An error of ours that travelled
+    /// through an `io::Write` comes out as it went in.
     pub(super) fn io(action: &'static str) -> impl Fn(io::Error) -> Self {
         move |source| match source.downcast::<Self>() {
             Ok(ours) => ours,

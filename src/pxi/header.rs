@@ -1,4 +1,5 @@
-//! The 64 bytes at the start of a `.pxi` file: what they say, and what they promise about the file's length.
+//! The 64 bytes at the start of a `.pxi` file: what they say, and what they promise about the
+//! file's length.
 //!
 //! Spec: `specs/pxi.md`, "Header". Integers are big-endian.
 
@@ -13,8 +14,8 @@ pub const VERSION: (u8, u8) = (1, 0);
 pub const HEADER_LEN: usize = 64;
 /// The width of a picture when none is asked for, in pixels.
 pub const DEFAULT_WIDTH: u32 = 1024;
-/// The widest picture that is written: a row of 3 MiB. Readers take any width, but padding the last row of a
-/// small payload to a width of billions would fill a disk with zeros.
+/// The widest picture that is written: a row of 3 MiB. Readers take any width, but padding the last
+/// row of a small payload to a width of billions would fill a disk with zeros.
 pub const MAX_WRITTEN_WIDTH: u32 = 1 << 20;
 
 const BYTES_PER_PIXEL: u64 = 3;
@@ -90,7 +91,15 @@ impl Header {
         }
         let height = u32::try_from(rows(original_size, width))
             .expect("a payload within the limit has at most u32::MAX rows");
-        Ok(Self { minor: VERSION.1, original_size, width, height, compression, checksum, reserved: [0; 9] })
+        Ok(Self {
+            minor: VERSION.1,
+            original_size,
+            width,
+            height,
+            compression,
+            checksum,
+            reserved: [0; 9],
+        })
     }
 
     /// Reads the header at the start of `file`, and checks each field against the others.
@@ -104,7 +113,11 @@ impl Header {
         }
         let [major, minor] = field(bytes, 4);
         if major != VERSION.0 {
-            return Err(PxiError::field("version", format!("{major}.{minor}"), format!("{}.x", VERSION.0)));
+            return Err(PxiError::field(
+                "version",
+                format!("{major}.{minor}"),
+                format!("{}.x", VERSION.0),
+            ));
         }
         let original_size = u64::from_be_bytes(field(bytes, 6));
         let width = u32::from_be_bytes(field(bytes, 14));
@@ -134,7 +147,11 @@ impl Header {
         };
         match header.checked_file_len() {
             Some(_) => Ok(header),
-            None => Err(PxiError::field("original_size", original_size, "a picture of less than 2^64 bytes")),
+            None => Err(PxiError::field(
+                "original_size",
+                original_size,
+                "a picture of less than 2^64 bytes",
+            )),
         }
     }
 
@@ -154,8 +171,8 @@ impl Header {
 
     /// Refuses a file that is too short or too long for this header.
     ///
-    /// An uncompressed file has exactly one length. The length of a compressed one bounds what it can decode
-    /// to, so that a small file cannot ask for a large allocation.
+    /// An uncompressed file has exactly one length. The length of a compressed one bounds what it
+    /// can decode to, so that a small file cannot ask for a large allocation.
     pub fn check_file_len(&self, found: u64) -> Result<(), PxiError> {
         let Some(stored_len) = found.checked_sub(HEADER_LEN as u64) else {
             return Err(PxiError::Length { found, expected: HEADER_LEN as u64 });
@@ -163,7 +180,11 @@ impl Header {
         let possible = match self.compression {
             Compression::None => {
                 let expected = HEADER_LEN as u64 + self.padded_len();
-                return if found == expected { Ok(()) } else { Err(PxiError::Length { found, expected }) };
+                return if found == expected {
+                    Ok(())
+                } else {
+                    Err(PxiError::Length { found, expected })
+                };
             }
             Compression::RunLength => run_length::decoded_len_range(stored_len),
             Compression::Lz4 => lz4::decoded_len_range(stored_len),
@@ -217,7 +238,8 @@ impl Header {
 
     /// The length of the picture in bytes: the payload and the zeros that fill its last row.
     pub fn padded_len(&self) -> u64 {
-        self.checked_file_len().expect("a header is only made when its file length fits") - HEADER_LEN as u64
+        self.checked_file_len().expect("a header is only made when its file length fits")
+            - HEADER_LEN as u64
     }
 
     fn checked_file_len(&self) -> Option<u64> {
@@ -269,7 +291,8 @@ mod tests {
 
     #[test]
     fn the_height_covers_the_payload_exactly() {
-        let height = |size, width| Header::new(size, width, Compression::None, [0; 32]).unwrap().height();
+        let height =
+            |size, width| Header::new(size, width, Compression::None, [0; 32]).unwrap().height();
         assert_eq!(height(0, 1024), 0);
         assert_eq!(height(1, 1024), 1);
         assert_eq!(height(3072, 1024), 1);
@@ -316,14 +339,20 @@ mod tests {
             let height = rows(u64::MAX, u32::MAX) as u32;
             bytes[18..22].copy_from_slice(&height.to_be_bytes());
         });
-        assert!(matches!(Header::parse(&bytes), Err(PxiError::Field { field: "original_size", .. })));
+        assert!(matches!(
+            Header::parse(&bytes),
+            Err(PxiError::Field { field: "original_size", .. })
+        ));
     }
 
     #[test]
     fn every_wrong_file_length_is_refused() {
         let header = Header::parse(&header_bytes(|_| ())).unwrap();
         for found in (0..6300).filter(|&length| length != 6208) {
-            assert!(matches!(header.check_file_len(found), Err(PxiError::Length { .. })), "{found}");
+            assert!(
+                matches!(header.check_file_len(found), Err(PxiError::Length { .. })),
+                "{found}"
+            );
         }
         header.check_file_len(6208).unwrap();
     }
@@ -333,7 +362,10 @@ mod tests {
         for compression in [Compression::RunLength, Compression::Lz4] {
             let claims = |size| Header::new(size, MAX_WRITTEN_WIDTH, compression, [0; 32]).unwrap();
             let refused = claims(1 << 50).check_file_len(80);
-            assert!(matches!(refused, Err(PxiError::Field { field: "original_size", .. })), "{refused:?}");
+            assert!(
+                matches!(refused, Err(PxiError::Field { field: "original_size", .. })),
+                "{refused:?}"
+            );
             claims(100).check_file_len(80).unwrap();
         }
     }

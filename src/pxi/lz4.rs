@@ -1,12 +1,13 @@
 //! LZ4: the whole payload as one block of the LZ4 block format, with no size before it.
 //!
-//! A block is walked before it is decoded, so that memory is asked for only when the block really decodes to
-//! the size that the header states. Spec: `specs/pxi.md`, "Compression 2".
+//! A block is walked before it is decoded, so that memory is asked for only when the block really
+//! decodes to the size that the header states. Spec: `specs/pxi.md`, "Compression 2".
 
 use super::{Compression, PxiError};
 use std::ops::RangeInclusive;
 
-/// The longest payload of one block: the limit of the reference implementation (`LZ4_MAX_INPUT_SIZE`).
+/// The longest payload of one block: the limit of the reference implementation
+/// (`LZ4_MAX_INPUT_SIZE`).
 pub const MAX_PAYLOAD_LEN: u64 = 0x7E00_0000;
 
 /// No byte of a block adds more than this to the payload: a length byte of 255 adds 255.
@@ -16,7 +17,8 @@ const SHORTEST_MATCH: u64 = 4;
 
 /// The payload lengths that so many stored bytes may decode to.
 ///
-/// The lower end is the format's worst case turned around: a block is at most payload + payload / 255 + 16.
+/// The lower end is the format's worst case turned around: a block is at most payload + payload /
+/// 255 + 16.
 pub(super) fn decoded_len_range(stored_len: u64) -> RangeInclusive<u64> {
     let least = stored_len.saturating_sub(16);
     least - least.div_ceil(256)..=stored_len.saturating_mul(MAX_RATIO).min(MAX_PAYLOAD_LEN)
@@ -86,8 +88,8 @@ impl Walk<'_> {
         }
     }
 
-    /// A length that starts with four bits of the token; 15 says that bytes follow, until one is not 255.
-    /// The sum stays under 255 times the block's length, which fits a u64.
+    /// A length that starts with four bits of the token; 15 says that bytes follow, until one is
+    /// not 255. The sum stays under 255 times the block's length, which fits a u64.
     fn length(&mut self, nibble: u8) -> Result<u64, PxiError> {
         let mut length = u64::from(nibble);
         if nibble == 15 {
@@ -120,7 +122,8 @@ mod tests {
     use super::*;
 
     fn samples() -> Vec<Vec<u8>> {
-        let noise: Vec<u8> = (0..70_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let noise: Vec<u8> =
+            (0..70_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
         vec![vec![], vec![1], vec![0; 100_000], noise, b"abcdabcdabcdabcdxyz".repeat(50)]
     }
 
@@ -154,7 +157,10 @@ mod tests {
     #[test]
     fn faults_name_their_place() {
         let problem = |stored: &[u8]| check(stored, 4).unwrap_err().to_string();
-        assert_eq!(problem(&[0x20, 1]), "lz4 encoding at stored byte 1: 2 literals run past the end");
+        assert_eq!(
+            problem(&[0x20, 1]),
+            "lz4 encoding at stored byte 1: 2 literals run past the end"
+        );
         assert_eq!(
             problem(&[0x10, 1, 0, 0, 0]),
             "lz4 encoding at stored byte 4: offset is 0, expected 1 to 1"
@@ -163,7 +169,13 @@ mod tests {
             problem(&[0x10, 1, 2, 0, 0]),
             "lz4 encoding at stored byte 4: offset is 2, expected 1 to 1"
         );
-        assert_eq!(problem(&[0xF0, 255]), "lz4 encoding at stored byte 2: ends where a length should be");
-        assert_eq!(problem(&[0x10, 1, 1]), "lz4 encoding at stored byte 3: ends where an offset should be");
+        assert_eq!(
+            problem(&[0xF0, 255]),
+            "lz4 encoding at stored byte 2: ends where a length should be"
+        );
+        assert_eq!(
+            problem(&[0x10, 1, 1]),
+            "lz4 encoding at stored byte 3: ends where an offset should be"
+        );
     }
 }

@@ -1,12 +1,12 @@
 //! PixelFS: bytes as RGB pixels in a `.pxi` file.
 //!
-//! Comes in: bytes. Goes out: a file of 64 header bytes and then rows of RGB pixels, and the same bytes back.
-//! The format is fixed and stated byte by byte in `specs/pxi.md`.
+//! Comes in: bytes. Goes out: a file of 64 header bytes and then rows of RGB pixels, and the same
+//! bytes back. The format is fixed and stated byte by byte in `specs/pxi.md`.
 //!
-//! Read in this order: [`Header`] (the 64 bytes and what they promise), [`parse`] and [`Contents`] (a whole
-//! file in memory, checked), [`PxiFile`] (the same over a memory-mapped file), [`Writer`] and [`PayloadFile`]
-//! (streams and parallel pieces, both atomic through [`AtomicFile`]), [`Store`] (names in a folder), and
-//! [`view`] (the payload as a picture).
+//! Read in this order: [`Header`] (the 64 bytes and what they promise), [`parse`] and [`Contents`]
+//! (a whole file in memory, checked), [`PxiFile`] (the same over a memory-mapped file), [`Writer`]
+//! and [`PayloadFile`] (streams and parallel pieces, both atomic through [`AtomicFile`]), [`Store`]
+//! (names in a folder), and [`view`] (the payload as a picture).
 //!
 //! Nothing here knows what the bytes mean, and nothing here knows Bevy.
 
@@ -29,15 +29,17 @@ pub use atomic::{AtomicFile, Target, abandon_all};
 pub(crate) use atomic::{followed, names_folder};
 pub use contents::Contents;
 pub use error::PxiError;
-pub use header::{Compression, DEFAULT_WIDTH, HEADER_LEN, Header, MAGIC, MAX_WRITTEN_WIDTH, VERSION};
+pub use header::{
+    Compression, DEFAULT_WIDTH, HEADER_LEN, Header, MAGIC, MAX_WRITTEN_WIDTH, VERSION,
+};
 pub use lz4::MAX_PAYLOAD_LEN as MAX_LZ4_PAYLOAD_LEN;
 pub use payload_file::PayloadFile;
 pub use reader::PxiFile;
 pub use store::{Entry, Store};
 pub use writer::{WriteOptions, Writer};
 
-/// The size of the pieces in which payloads are hashed, copied and reported: large enough that a call costs
-/// nothing, small enough that a progress bar moves.
+/// The size of the pieces in which payloads are hashed, copied and reported: large enough that a
+/// call costs nothing, small enough that a progress bar moves.
 pub(crate) const PIECE_LEN: usize = 1 << 20;
 
 /// Checks the header of a whole file in memory against the file's length, and gives its contents.

@@ -17,11 +17,15 @@ pub struct PayloadFile {
 
 impl PayloadFile {
     /// Starts a file of `payload_len` zeros that will be at `path`.
-    pub fn create(target: impl Into<Target>, width: u32, payload_len: u64) -> Result<Self, PxiError> {
+    pub fn create(
+        target: impl Into<Target>,
+        width: u32,
+        payload_len: u64,
+    ) -> Result<Self, PxiError> {
         let target = target.into();
         let path = target.path().to_owned();
-        let draft =
-            Header::new(payload_len, width, Compression::None, [0; 32]).map_err(|error| error.at(&path))?;
+        let draft = Header::new(payload_len, width, Compression::None, [0; 32])
+            .map_err(|error| error.at(&path))?;
         let file = AtomicFile::create(target)?;
         file.file()
             .set_len(HEADER_LEN as u64 + draft.padded_len())
@@ -47,16 +51,16 @@ impl PayloadFile {
         written.map_err(|error| error.at(self.file.target()))
     }
 
-    /// Reads the payload back to hash it, reporting how many bytes have been hashed, writes the header, and
-    /// puts the file in its place.
+    /// Reads the payload back to hash it, reporting how many bytes have been hashed, writes the
+    /// header, and puts the file in its place.
     pub fn finish(self, progress: &dyn Fn(u64)) -> Result<Header, PxiError> {
         let target = self.file.target().to_owned();
         self.finish_unlocated(progress).map_err(|error| error.at(&target))
     }
 
     fn finish_unlocated(self, progress: &dyn Fn(u64)) -> Result<Header, PxiError> {
-        // The disk takes the pixels while they are hashed. An error of this sync must be told: the one of the commit would
-        // not hear of it again.
+        // The disk takes the pixels while they are hashed. An error of this sync must be told: the
+        // one of the commit would not hear of it again.
         let checksum = std::thread::scope(|scope| {
             let synced = scope.spawn(|| self.file.file().sync_data());
             let checksum = self.hash(progress)?;
@@ -64,7 +68,8 @@ impl PayloadFile {
             synced.map_err(PxiError::io("sync"))?;
             Ok(checksum)
         })?;
-        let header = Header::new(self.payload_len(), self.draft.width(), Compression::None, checksum)?;
+        let header =
+            Header::new(self.payload_len(), self.draft.width(), Compression::None, checksum)?;
         positioned::write_all_at(self.file.file(), &header.encode(), 0)
             .map_err(PxiError::io("write the header"))?;
         self.file.commit()?;

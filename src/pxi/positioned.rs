@@ -1,4 +1,5 @@
-//! Reads and writes at a place in a file that leave its cursor alone, so that threads can share the file.
+//! Reads and writes at a place in a file that leave its cursor alone, so that threads can share the
+//! file.
 
 use std::{fs::File, io};
 

@@ -1,4 +1,5 @@
-//! A `.pxi` file on disk, memory-mapped: opening it costs the header, and reading a slice costs the slice.
+//! A `.pxi` file on disk, memory-mapped: opening it costs the header, and reading a slice costs the
+//! slice.
 
 use super::{Contents, HEADER_LEN, Header, PxiError, map::Map, parse};
 use crate::files::{NotRegular, open_regular};

@@ -1,7 +1,7 @@
 //! Run-length encoding: pairs of a count, 1 to 255, and the byte that is repeated that often.
 //!
-//! The encoder writes the longest runs, so a payload has one encoding. The decoder takes any valid pairs.
-//! Spec: `specs/pxi.md`, "Compression 1".
+//! The encoder writes the longest runs, so a payload has one encoding. The decoder takes any valid
+//! pairs. Spec: `specs/pxi.md`, "Compression 1".
 
 use super::{Compression, PIECE_LEN, PxiError};
 use std::{
@@ -50,7 +50,8 @@ impl Encoder {
 
 /// Refuses stored bytes that do not decode to exactly `original_size` bytes. Allocates nothing.
 pub(super) fn check(stored: &[u8], original_size: u64) -> Result<(), PxiError> {
-    let fault = |offset, problem: String| PxiError::encoding(Compression::RunLength, offset, problem);
+    let fault =
+        |offset, problem: String| PxiError::encoding(Compression::RunLength, offset, problem);
     let (pairs, rest) = stored.as_chunks::<2>();
     if !rest.is_empty() {
         return Err(fault(stored.len() - 1, "a count without its byte".into()));
@@ -70,8 +71,14 @@ pub(super) fn check(stored: &[u8], original_size: u64) -> Result<(), PxiError> {
     Ok(())
 }
 
-/// Decodes `len` bytes from `offset` on. The stored bytes must have passed [`check`] and hold the range.
-pub(super) fn copy_range(stored: &[u8], offset: u64, len: u64, out: &mut dyn Write) -> io::Result<()> {
+/// Decodes `len` bytes from `offset` on. The stored bytes must have passed [`check`] and hold the
+/// range.
+pub(super) fn copy_range(
+    stored: &[u8],
+    offset: u64,
+    len: u64,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let mut piece = Vec::with_capacity(PIECE_LEN);
     let mut skip = offset;
     let mut left = len;

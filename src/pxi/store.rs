@@ -1,7 +1,8 @@
 //! A folder of `.pxi` files that are known by name. A name never leaves the folder.
 //!
-//! A name is one or more parts joined by `/`; the file is at the same place with `.pxi` added, if the name has
-//! not got it. Parts that some system gives another meaning are refused everywhere, so that a store can be moved.
+//! A name is one or more parts joined by `/`; the file is at the same place with `.pxi` added, if
+//! the name has not got it. Parts that some system gives another meaning are refused everywhere, so
+//! that a store can be moved.
 
 use super::{Header, PxiError, PxiFile, Target, WriteOptions, Writer};
 use std::{
@@ -37,8 +38,9 @@ impl Store {
     /// Opens a folder, which must exist.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, PxiError> {
         let folder = folder.as_ref();
-        let root =
-            folder.canonicalize().map_err(|error| PxiError::io("open the folder")(error).at(folder))?;
+        let root = folder
+            .canonicalize()
+            .map_err(|error| PxiError::io("open the folder")(error).at(folder))?;
         if !root.is_dir() {
             let source = io::ErrorKind::NotADirectory.into();
             return Err(PxiError::Io { action: "open the folder", source }.at(folder));
@@ -54,14 +56,16 @@ impl Store {
     /// Where the file of this name is, or would be. Links that lead out of the folder are refused.
     pub fn path(&self, name: &str) -> Result<PathBuf, PxiError> {
         let path = self.root.join(file_name(name)?);
-        // What exists of the path must lie inside once its links are followed; what does not exist yet has no
-        // links. (A link made between this and the use of the path is not seen.)
+        // What exists of the path must lie inside once its links are followed; what does not exist
+        // yet has no links. (A link made between this and the use of the path is not seen.)
         for existing in path.ancestors() {
             match existing.canonicalize() {
                 Ok(real) if real.starts_with(&self.root) => return Ok(path),
                 Ok(_) => return Err(name_error(name, "leads out of the store through a link")),
                 // A link to nowhere would be followed once its target exists.
-                Err(_) if existing.is_symlink() => return Err(name_error(name, "is a link to nowhere")),
+                Err(_) if existing.is_symlink() => {
+                    return Err(name_error(name, "is a link to nowhere"));
+                }
                 Err(_) => {}
             }
         }
@@ -87,7 +91,8 @@ impl Store {
     ) -> Result<Writer, PxiError> {
         let path = self.path(name)?;
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(|error| PxiError::io("make the folder")(error).at(folder))?;
+            fs::create_dir_all(folder)
+                .map_err(|error| PxiError::io("make the folder")(error).at(folder))?;
         }
         Writer::create(Target::new(path, may_replace), options)
     }
@@ -103,7 +108,8 @@ impl Store {
         fs::remove_file(&path).map_err(|error| PxiError::io("delete")(error).at(&path))
     }
 
-    /// Every `.pxi` file of the folder and its subfolders, by name. Hidden files and linked folders are passed by.
+    /// Every `.pxi` file of the folder and its subfolders, by name. Hidden files and linked folders
+    /// are passed by.
     pub fn list(&self) -> Result<Vec<Entry>, PxiError> {
         let mut entries = Vec::new();
         let mut folders = vec![(self.root.clone(), String::new(), 0)];
@@ -133,7 +139,9 @@ impl Store {
 
     fn entry(&self, name: String, path: PathBuf) -> Entry {
         match self.read(&name) {
-            Ok(file) => Entry { name, path, file_len: Some(file.file_len()), header: Ok(*file.header()) },
+            Ok(file) => {
+                Entry { name, path, file_len: Some(file.file_len()), header: Ok(*file.header()) }
+            }
             Err(error) => {
                 let file_len = fs::metadata(&path).ok().map(|metadata| metadata.len());
                 Entry { name, path, file_len, header: Err(error) }
@@ -152,7 +160,9 @@ fn file_name(name: &str) -> Result<String, PxiError> {
             "has a part that starts with a dot"
         } else if part.ends_with(['.', ' ']) {
             "has a part that ends with a dot or a space"
-        } else if part.contains(|letter: char| letter.is_control() || r#"\:*?"<>|"#.contains(letter)) {
+        } else if part
+            .contains(|letter: char| letter.is_control() || r#"\:*?"<>|"#.contains(letter))
+        {
             "has a character that file names cannot have everywhere"
         } else {
             continue;

@@ -1,4 +1,5 @@
-//! The payload as a picture: an RGB PNG of the header's width and height, the tail of the last row black.
+//! The payload as a picture: an RGB PNG of the header's width and height, the tail of the last row
+//! black.
 
 use super::{AtomicFile, Contents, MAX_WRITTEN_WIDTH, PIECE_LEN, PxiError, PxiFile, Target};
 use std::io::{self, BufWriter, Write};
@@ -36,7 +37,8 @@ pub fn write_png_file(file: &PxiFile, target: impl Into<Target>) -> Result<(), P
     let path = target.path().to_owned();
     let mut out = BufWriter::with_capacity(PIECE_LEN / 4, AtomicFile::create(target)?);
     write_png(&file.contents(), &mut out).map_err(|error| error.at(&path))?;
-    let picture = out.into_inner().map_err(|error| PxiError::io("write")(error.into_error()).at(&path))?;
+    let picture =
+        out.into_inner().map_err(|error| PxiError::io("write")(error.into_error()).at(&path))?;
     picture.commit()
 }
 

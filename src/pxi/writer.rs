@@ -1,6 +1,8 @@
-//! Writing a payload as a stream: it is hashed and encoded as it comes, and may be larger than memory.
+//! Writing a payload as a stream: it is hashed and encoded as it comes, and may be larger than
+//! memory.
 //!
-//! The header's place is kept free until [`Writer::finish`], when the payload's length and checksum are known.
+//! The header's place is kept free until [`Writer::finish`], when the payload's length and checksum
+//! are known.
 
 use super::{
     AtomicFile, Compression, DEFAULT_WIDTH, HEADER_LEN, Header, PIECE_LEN, PxiError, Target,
@@ -25,8 +27,8 @@ impl Default for WriteOptions {
     }
 }
 
-/// Takes a payload through [`Write`]; the file appears when [`Self::finish`] succeeds. Dropped before that, it
-/// leaves nothing, and an old file stands.
+/// Takes a payload through [`Write`]; the file appears when [`Self::finish`] succeeds. Dropped
+/// before that, it leaves nothing, and an old file stands.
 pub struct Writer {
     out: BufWriter<AtomicFile>,
     options: WriteOptions,
@@ -73,14 +75,16 @@ impl Writer {
 
     fn finish_unlocated(self) -> Result<Header, PxiError> {
         let Self { mut out, options, encoder, hash, written_len, .. } = self;
-        let header = Header::new(written_len, options.width, options.compression, hash.finalize().into())?;
+        let header =
+            Header::new(written_len, options.width, options.compression, hash.finalize().into())?;
         let stored = match encoder {
             Encoder::None => write_zeros(&mut out, header.padded_len() - written_len),
             Encoder::RunLength(encoder) => encoder.finish(&mut out),
             Encoder::Lz4(payload) => out.write_all(&lz4::compress(&payload)),
         };
         stored.map_err(PxiError::io("write"))?;
-        let mut file = out.into_inner().map_err(|error| PxiError::io("write")(error.into_error()))?;
+        let mut file =
+            out.into_inner().map_err(|error| PxiError::io("write")(error.into_error()))?;
         file.seek(SeekFrom::Start(0))
             .and_then(|_| file.write_all(&header.encode()))
             .map_err(PxiError::io("write the header"))?;
@@ -104,7 +108,9 @@ impl Write for Writer {
             Encoder::None => self.out.write_all(bytes)?,
             Encoder::RunLength(encoder) => encoder.encode(bytes, &mut self.out)?,
             Encoder::Lz4(payload) => {
-                payload.try_reserve(bytes.len()).map_err(|_| PxiError::OutOfMemory { bytes: written_len })?;
+                payload
+                    .try_reserve(bytes.len())
+                    .map_err(|_| PxiError::OutOfMemory { bytes: written_len })?;
                 payload.extend_from_slice(bytes);
             }
         }

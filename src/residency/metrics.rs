@@ -169,7 +169,10 @@ mod tests {
         counters.landed(150);
         counters.stall(Duration::from_millis(5));
         let later = counters.figures().since(&earlier);
-        assert_eq!((later.bytes_read, later.bytes_in_flight, later.hits, later.stalls), (300, 250, 0, 1));
+        assert_eq!(
+            (later.bytes_read, later.bytes_in_flight, later.hits, later.stalls),
+            (300, 250, 0, 1)
+        );
         assert!((later.read_rate().unwrap() - 150_000.0).abs() < 1.0);
         assert_eq!(ResidencyMetrics::default().read_rate(), None);
     }

@@ -18,12 +18,16 @@ use crate::tiles::ModelIndex;
 
 /// The view set.
 ///
-/// Adds [`ResidencyBudgets`], [`WantedView`] and [`ResidencyFigures`], and in `PostUpdate` the chained sets of [`ResidencySystems`]. It does nothing until there is
-/// a [`ViewTiles`], which comes by itself where the forward pass streams its model through a [`Pool`]. In the world it puts [`ViewSlot`] and [`BadTile`] on the
-/// tiles' entities, which [`crate::tiles::spawn_model`] makes, and tells of changes by [`TileUploaded`] and [`TileEvicted`]. Where there is a device, the
-/// tiles are in the texture of [`ViewAtlas`], of which the render world has a copy. Needs Bevy's `TaskPoolPlugin`.
+/// Adds [`ResidencyBudgets`], [`WantedView`] and [`ResidencyFigures`], and in `PostUpdate` the
+/// chained sets of [`ResidencySystems`]. It does nothing until there is a [`ViewTiles`], which
+/// comes by itself where the forward pass streams its model through a [`Pool`]. In the world it
+/// puts [`ViewSlot`] and [`BadTile`] on the tiles' entities, which [`crate::tiles::spawn_model`]
+/// makes, and tells of changes by [`TileUploaded`] and [`TileEvicted`]. Where there is a device,
+/// the tiles are in the texture of [`ViewAtlas`], of which the render world has a copy. Needs
+/// Bevy's `TaskPoolPlugin`.
 ///
-/// The coarse level of every tile is in the model's head ([`PixelModel::tile_grid`]) and needs no plugin: what is not resident is drawn from it.
+/// The coarse level of every tile is in the model's head ([`PixelModel::tile_grid`]) and needs no
+/// plugin: what is not resident is drawn from it.
 pub struct ResidencyPlugin;
 
 /// What the view set may take.
@@ -70,9 +74,11 @@ impl ViewTiles {
     }
 }
 
-/// What streaming has done so far, of each set: for whoever shows it. Both are `None` while everything is on the device and nothing is streamed.
+/// What streaming has done so far, of each set: for whoever shows it. Both are `None` while
+/// everything is on the device and nothing is streamed.
 ///
-/// Two readings give what was done between them, by [`ResidencyMetrics::since`]; `stall_seconds` of that by its time is the share of waiting.
+/// Two readings give what was done between them, by [`ResidencyMetrics::since`]; `stall_seconds` of
+/// that by its time is the share of waiting.
 #[derive(Resource, Debug, Clone, Copy, Default, PartialEq)]
 pub struct ResidencyFigures {
     /// Tiles for the picture.
@@ -147,7 +153,8 @@ impl Plugin for ResidencyPlugin {
                     .run_if(resource_exists::<ViewTiles>),
             );
         if let Some(render_app) = app.get_sub_app_mut(RenderApp) {
-            // It writes the main world during extraction, but only our two resources there, which nothing else extracts.
+            // It writes the main world during extraction, but only our two resources there, which
+            // nothing else extracts.
             let follow = follow_pool.run_if(resource_exists::<Pool>).ambiguous_with_all();
             render_app.add_systems(ExtractSchedule, follow);
             app.add_plugins(ExtractResourcePlugin::<ViewAtlas>::default());
@@ -155,9 +162,12 @@ impl Plugin for ResidencyPlugin {
     }
 }
 
-/// A model that is streamed for the forward pass is drawn through the view set, since no page texture holds all of it.
+/// A model that is streamed for the forward pass is drawn through the view set, since no page
+/// texture holds all of it.
 fn follow_pool(pool: Res<Pool>, mut main: ResMut<MainWorld>) {
-    let known = main.get_resource::<ViewTiles>().is_some_and(|tiles| Arc::ptr_eq(&tiles.model, pool.model()));
+    let known = main
+        .get_resource::<ViewTiles>()
+        .is_some_and(|tiles| Arc::ptr_eq(&tiles.model, pool.model()));
     if !known {
         main.insert_resource(ViewTiles::new(Arc::clone(pool.model())));
     }
@@ -165,14 +175,20 @@ fn follow_pool(pool: Res<Pool>, mut main: ResMut<MainWorld>) {
     let room = PoolRoom {
         in_bytes: plan.size_in_bytes(),
         slots: plan.slots,
-        stays_in_bytes: plan.units.iter().filter(|unit| !unit.streamed).map(|unit| unit.bytes).sum(),
+        stays_in_bytes: plan
+            .units
+            .iter()
+            .filter(|unit| !unit.streamed)
+            .map(|unit| unit.bytes)
+            .sum(),
     };
     let mut figures = main.resource_mut::<ResidencyFigures>();
     figures.compute = Some(pool.counters().figures());
     figures.pool = Some(room);
 }
 
-/// Below this many pixels per cell the coarse level, whose points are eight cells wide or more, is all that is drawn (`view/tiles.wgsl`).
+/// Below this many pixels per cell the coarse level, whose points are eight cells wide or more, is
+/// all that is drawn (`view/tiles.wgsl`).
 const FINE_FROM: f32 = 0.1;
 /// Bytes of a slot of the [`ViewAtlas`]: the largest tile.
 pub const SLOT_BYTES: u64 = 64 << 10;
@@ -217,12 +233,15 @@ fn make_atlas(
     }
     // What another texture held is not in this one.
     let all: Vec<u32> = working.slots.tiles().collect();
-    *working = Working { evict: all, slots: std::mem::take(&mut working.slots), ..Working::default() };
+    *working =
+        Working { evict: all, slots: std::mem::take(&mut working.slots), ..Working::default() };
     let slots = u32::try_from(budgets.memory_in_bytes / SLOT_BYTES).unwrap_or(u32::MAX);
     match ViewAtlas::new(&device, slots, tiles.model.tile_count()) {
         Ok(atlas) => commands.insert_resource(atlas),
         Err(error) => {
-            error!("there is no texture for tiles in view, which are drawn from afar only: {error}");
+            error!(
+                "there is no texture for tiles in view, which are drawn from afar only: {error}"
+            );
             commands.remove_resource::<ViewAtlas>();
         }
     }
@@ -266,7 +285,11 @@ fn rank_tiles(
     let wanted = if view.zoom >= FINE_FROM && rect.width > 0 && rect.height > 0 {
         let view = View { rect, level: 0, margin: rect.width.max(rect.height) / 4 };
         let near = tiles.index.in_rect(&view.reach(), view.level);
-        rank(&view, near.into_iter().map(|tile| super::view::Candidate { bytes: SLOT_BYTES as u32, ..tile }))
+        rank(
+            &view,
+            near.into_iter()
+                .map(|tile| super::view::Candidate { bytes: SLOT_BYTES as u32, ..tile }),
+        )
     } else {
         Vec::new()
     };

@@ -1,8 +1,11 @@
-//! Keys, values and activations as regions of an infinite map, so that they can be looked at as the weights can.
+//! Keys, values and activations as regions of an infinite map, so that they can be looked at as the
+//! weights can.
 //!
-//! In: numbers of a running model. Out: pixels in regions named `cache LAYER keys`, `cache LAYER values` and `activations NAME`: a pixel per number, a row per
-//! position or column; red for what is above zero, blue for what is below, as bright as it is large beside the median of its
-//! region: some numbers of a residual stream are hundreds of times as large as the others, which would be black beside the largest.
+//! In: numbers of a running model. Out: pixels in regions named `cache LAYER keys`,
+//! `cache LAYER values` and `activations NAME`: a pixel per number, a row per position or column;
+//! red for what is above zero, blue for what is below, as bright as it is large beside the median
+//! of its region: some numbers of a residual stream are hundreds of times as large as the others,
+//! which would be black beside the largest.
 
 use crate::map::{InfiniteMap, MapError, Region};
 use crate::model::ModelConfig;
@@ -19,13 +22,17 @@ impl CacheRegions {
     ///
     /// # Errors
     /// The map cannot be written to, or has regions of these names.
-    pub fn place(map: &mut InfiniteMap, config: &ModelConfig, positions: u32) -> Result<Self, MapError> {
+    pub fn place(
+        map: &mut InfiniteMap,
+        config: &ModelConfig,
+        positions: u32,
+    ) -> Result<Self, MapError> {
         let row = config.kv_size();
         let mut place = |layer: u32, what: &str| {
             map.allocate(&Self::name(layer, what), row.into(), positions.max(1).into())
         };
-        let layers =
-            (0..config.layer_count).map(|layer| Ok([place(layer, "keys")?, place(layer, "values")?]));
+        let layers = (0..config.layer_count)
+            .map(|layer| Ok([place(layer, "keys")?, place(layer, "values")?]));
         Ok(Self { layers: layers.collect::<Result<_, MapError>>()?, row: row as usize })
     }
 
@@ -39,7 +46,8 @@ impl CacheRegions {
         self.layers.get(layer as usize)
     }
 
-    /// Writes what a layer's keys and values are now, position by position from the first; what does not fit its region is left out.
+    /// Writes what a layer's keys and values are now, position by position from the first; what
+    /// does not fit its region is left out.
     ///
     /// # Errors
     /// The map cannot be written to.
@@ -55,7 +63,8 @@ impl CacheRegions {
     }
 }
 
-/// Finds room for activations of `width` numbers per column and writes them. A region of this name is written again if it has the same size.
+/// Finds room for activations of `width` numbers per column and writes them. A region of this name
+/// is written again if it has the same size.
 ///
 /// # Errors
 /// The map cannot be written to, or a region of this name has another size.
@@ -68,15 +77,22 @@ pub fn write_activations(
     let name = format!("activations {name}");
     let region = match map.region(&name) {
         Some(region) => region.clone(),
-        None => {
-            map.allocate(&name, width.max(1) as u64, numbers.len().div_ceil(width.max(1)).max(1) as u64)?
-        }
+        None => map.allocate(
+            &name,
+            width.max(1) as u64,
+            numbers.len().div_ceil(width.max(1)).max(1) as u64,
+        )?,
     };
     write_rows(map, &region, numbers, width)?;
     Ok(region)
 }
 
-fn write_rows(map: &mut InfiniteMap, region: &Region, numbers: &[f32], width: usize) -> Result<(), MapError> {
+fn write_rows(
+    map: &mut InfiniteMap,
+    region: &Region,
+    numbers: &[f32],
+    width: usize,
+) -> Result<(), MapError> {
     let room = usize::try_from(region.rect.height()).unwrap_or(usize::MAX);
     let rows = (numbers.len() / width.max(1)).min(room);
     let same_width = region.rect.width() == width as u128;
@@ -89,15 +105,23 @@ fn write_rows(map: &mut InfiniteMap, region: &Region, numbers: &[f32], width: us
     map.write_pixels(&rect, &pixels(numbers))
 }
 
-/// As bright as there is are numbers of so many times the median size, and all that are larger: of numbers with a normal distribution, one in a hundred.
+/// As bright as there is are numbers of so many times the median size, and all that are larger: of
+/// numbers with a normal distribution, one in a hundred.
 pub const BRIGHTEST: f32 = 4.0;
 
 /// A pixel per number, which are compared with the median of them by size.
 pub fn pixels(numbers: &[f32]) -> Vec<u8> {
-    let mut sizes: Vec<f32> =
-        numbers.iter().map(|number| number.abs()).filter(|size| size.is_finite() && *size > 0.0).collect();
+    let mut sizes: Vec<f32> = numbers
+        .iter()
+        .map(|number| number.abs())
+        .filter(|size| size.is_finite() && *size > 0.0)
+        .collect();
     let middle = sizes.len() / 2;
-    let median = if sizes.is_empty() { 1.0 } else { *sizes.select_nth_unstable_by(middle, f32::total_cmp).1 };
+    let median = if sizes.is_empty() {
+        1.0
+    } else {
+        *sizes.select_nth_unstable_by(middle, f32::total_cmp).1
+    };
     // The least positive numbers would give a scale that is none.
     let scale = (255.0 / (BRIGHTEST * median)).min(f32::MAX);
     let pixel = |&number: &f32| {
@@ -134,7 +158,8 @@ mod tests {
         let again = write_activations(&mut map, "residual", &[0.0, 0.0, 0.0, 4.0], 2).unwrap();
         assert_eq!(again.rect, region.rect);
         let patch = map.read_pixels(&region.rect).unwrap();
-        let last = crate::map::Point { x: region.rect.corner().x + 1, y: region.rect.corner().y + 1 };
+        let last =
+            crate::map::Point { x: region.rect.corner().x + 1, y: region.rect.corner().y + 1 };
         assert_eq!(patch.pixel(last), Some([64, 21, 0]));
     }
 }

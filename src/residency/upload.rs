@@ -13,15 +13,18 @@ use crate::tiles::{Pages, PagesError, Shape};
 
 /// Lines of a slot: those of the tallest tile.
 pub const SLOT_LINES: u32 = 64;
-/// Instead of a tile's place: it is not there, and its coarse level is drawn. As in `view/bytes.wgsl`.
+/// Instead of a tile's place: it is not there, and its coarse level is drawn. As in
+/// `view/bytes.wgsl`.
 pub const ABSENT: u32 = u32::MAX;
 /// Instead of a tile's place: its bytes do not match its checksum. As in `view/bytes.wgsl`.
 pub const DAMAGED: u32 = u32::MAX - 1;
 
-/// An array texture of slots of 64 lines of 64 `Rgba32Uint` texels, one under the other, in as many layers as they need; with a buffer that has a word per
-/// tile of the model: its place, [`ABSENT`] or [`DAMAGED`].
+/// An array texture of slots of 64 lines of 64 `Rgba32Uint` texels, one under the other, in as many
+/// layers as they need; with a buffer that has a word per tile of the model: its place, [`ABSENT`]
+/// or [`DAMAGED`].
 ///
-/// In the world from when a model is drawn through the view set. In the render world a copy shares the texture and the buffer, for whoever draws.
+/// In the world from when a model is drawn through the view set. In the render world a copy shares
+/// the texture and the buffer, for whoever draws.
 #[derive(Resource, Debug, Clone, ExtractResource)]
 pub struct ViewAtlas {
     pages: Pages,
@@ -30,11 +33,13 @@ pub struct ViewAtlas {
 }
 
 impl ViewAtlas {
-    /// A texture of so many slots for a model of so many tiles, none of which is there. Where the device has no room for it, it has half as many slots.
+    /// A texture of so many slots for a model of so many tiles, none of which is there. Where the
+    /// device has no room for it, it has half as many slots.
     pub(super) fn new(device: &RenderDevice, slots: u32, tiles: u32) -> Result<Self, PagesError> {
         let limits = device.limits();
         let lines = u64::from(slots.max(1)) * u64::from(SLOT_LINES);
-        let shape = Shape::new(lines, Shape::most_height(&limits), limits.max_texture_array_layers)?;
+        let shape =
+            Shape::new(lines, Shape::most_height(&limits), limits.max_texture_array_layers)?;
         let places = device.create_buffer_with_data(&BufferInitDescriptor {
             label: Some("residency:slot_place"),
             contents: bytemuck::cast_slice(&vec![ABSENT; tiles.max(1) as usize]),

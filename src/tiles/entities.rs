@@ -1,7 +1,8 @@
 //! What a model consists of, as components and the relationships between them.
 //!
-//! A model has layers and a layer has query heads; a tensor belongs to its layer, or to the model where it belongs to none, as the embedding
-//! does; a tensor has tiles. There is one entity per tile and none per weight. Whoever is despawned takes with it what belongs to it.
+//! A model has layers and a layer has query heads; a tensor belongs to its layer, or to the model
+//! where it belongs to none, as the embedding does; a tensor has tiles. There is one entity per
+//! tile and none per weight. Whoever is despawned takes with it what belongs to it.
 
 use bevy::{
     ecs::{lifecycle::HookContext, world::DeferredWorld},
@@ -77,12 +78,27 @@ macro_rules! relationship {
     };
 }
 
-relationship!(LayerOf, Layers, "The model that a layer belongs to.", "A model's layers, from the first.");
-relationship!(HeadOf, Heads, "The layer that a head belongs to.", "A layer's heads, from the first.");
+relationship!(
+    LayerOf,
+    Layers,
+    "The model that a layer belongs to.",
+    "A model's layers, from the first."
+);
+relationship!(
+    HeadOf,
+    Heads,
+    "The layer that a head belongs to.",
+    "A layer's heads, from the first."
+);
 relationship!(
     TensorOf,
     Tensors,
     "The layer that a tensor belongs to, or the model.",
     "Tensors of a layer, or those of a model that are of no layer, in file order."
 );
-relationship!(TileOf, Tiles, "The tensor that a tile is cut from.", "A tensor's tiles, in file order.");
+relationship!(
+    TileOf,
+    Tiles,
+    "The tensor that a tile is cut from.",
+    "A tensor's tiles, in file order."
+);

@@ -1,20 +1,25 @@
-//! Interventions: heads and layers that are muted, weakened or strengthened, and the factors that this comes to.
+//! Interventions: heads and layers that are muted, weakened or strengthened, and the factors that
+//! this comes to.
 
 use bevy::prelude::*;
 
 use super::{Head, Layer, ModelIndex};
 
-/// On a [`Head`]: it says nothing. On a [`Layer`]: it is skipped, since nothing of it is added to the residual stream. Stronger than [`Scale`].
+/// On a [`Head`]: it says nothing. On a [`Layer`]: it is skipped, since nothing of it is added to
+/// the residual stream. Stronger than [`Scale`].
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Muted;
 
-/// On a [`Head`]: a factor on what it gives. On a [`Layer`]: a factor on everything that it adds to the residual stream. Without it, 1.
+/// On a [`Head`]: a factor on what it gives. On a [`Layer`]: a factor on everything that it adds to
+/// the residual stream. Without it, 1.
 #[derive(Component, Debug, Clone, Copy, PartialEq)]
 pub struct Scale(pub f32);
 
-/// The factors of all heads and layers of the model in the world: what [`Muted`] and [`Scale`] on its entities come to.
+/// The factors of all heads and layers of the model in the world: what [`Muted`] and [`Scale`] on
+/// its entities come to.
 ///
-/// Written by [`super::TilesPlugin`] when one of them comes, changes or goes. A list is empty where all of its factors are 1.
+/// Written by [`super::TilesPlugin`] when one of them comes, changes or goes. A list is empty where
+/// all of its factors are 1.
 #[derive(Resource, Debug, Clone, PartialEq, Default)]
 pub struct Factors {
     /// A factor per query head, layer by layer.
@@ -24,7 +29,8 @@ pub struct Factors {
 }
 
 impl Factors {
-    /// The factors of a model of `layer_count` layers of `head_count` heads, of which some are marked. Marks outside of the model count nothing.
+    /// The factors of a model of `layer_count` layers of `head_count` heads, of which some are
+    /// marked. Marks outside of the model count nothing.
     pub fn new(
         [layer_count, head_count]: [u32; 2],
         heads: impl IntoIterator<Item = (Head, f32)>,
@@ -42,7 +48,8 @@ impl Factors {
         Self { heads: list(rows * row, heads), layers: list(rows, layers) }
     }
 
-    /// The factor that an entity's marks come to. One that is not a finite number would make every logit one that is not: it counts as 1.
+    /// The factor that an entity's marks come to. One that is not a finite number would make every
+    /// logit one that is not: it counts as 1.
     pub fn of(muted: Option<&Muted>, scale: Option<&Scale>) -> f32 {
         match (muted, scale) {
             (Some(Muted), _) => 0.0,
@@ -101,8 +108,11 @@ mod tests {
 
     #[test]
     fn a_mark_is_at_its_layer_and_head_and_the_rest_is_one() {
-        let factors =
-            Factors::new([2, 3], [(head(1, 0), 0.0), (head(0, 2), 2.5)], [(Layer { index: 1 }, 0.5)]);
+        let factors = Factors::new(
+            [2, 3],
+            [(head(1, 0), 0.0), (head(0, 2), 2.5)],
+            [(Layer { index: 1 }, 0.5)],
+        );
         assert_eq!(factors.heads, [1.0, 1.0, 2.5, 0.0, 1.0, 1.0]);
         assert_eq!(factors.layers, [1.0, 0.5]);
     }
@@ -110,8 +120,11 @@ mod tests {
     #[test]
     fn nothing_marked_is_no_list_and_marks_outside_count_nothing() {
         assert_eq!(Factors::new([2, 3], [], []), Factors::default());
-        let outside =
-            Factors::new([2, 3], [(head(2, 0), 0.0), (head(0, 3), 0.0)], [(Layer { index: 2 }, 0.0)]);
+        let outside = Factors::new(
+            [2, 3],
+            [(head(2, 0), 0.0), (head(0, 3), 0.0)],
+            [(Layer { index: 2 }, 0.0)],
+        );
         assert_eq!(outside, Factors::default(), "head 3 of layer 0 is not head 0 of layer 1");
     }
 

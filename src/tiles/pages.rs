@@ -2,9 +2,9 @@
 
 use bevy::render::{
     render_resource::{
-        Buffer, BufferInitDescriptor, BufferUsages, CommandEncoder, Extent3d, Origin3d, PollType, Texture,
-        TextureAspect, TextureDescriptor, TextureDimension, TextureFormat, TextureUsages, TextureView,
-        TextureViewDescriptor, TextureViewDimension,
+        Buffer, BufferInitDescriptor, BufferUsages, CommandEncoder, Extent3d, Origin3d, PollType,
+        Texture, TextureAspect, TextureDescriptor, TextureDimension, TextureFormat, TextureUsages,
+        TextureView, TextureViewDescriptor, TextureViewDimension,
     },
     renderer::{RenderDevice, RenderQueue},
 };
@@ -18,7 +18,8 @@ const TALLEST: u32 = 64;
 /// The tallest layer: some drivers are slow beyond, and a line's number has to fit in half a word.
 const MOST_HEIGHT: u32 = 8192;
 const LINE_BYTES: usize = 1024;
-/// Bytes handed to the queue before it is flushed: what the copies on their way take of the host's memory.
+/// Bytes handed to the queue before it is flushed: what the copies on their way take of the host's
+/// memory.
 const FLUSH_BYTES: usize = 16 << 20;
 
 /// Why a model's tiles cannot be put on the GPU.
@@ -59,7 +60,8 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The smallest shape that holds `lines` lines of tiles of which none is cut by the end of a layer.
+    /// The smallest shape that holds `lines` lines of tiles of which none is cut by the end of a
+    /// layer.
     ///
     /// # Errors
     /// The texture would be over the limits.
@@ -88,7 +90,8 @@ impl Shape {
         u64::from(self.height) * u64::from(self.layers) * LINE_BYTES as u64
     }
 
-    /// A line, counted over the layers, as shaders have it: the layer in the upper half of a word, the line there in the lower.
+    /// A line, counted over the layers, as shaders have it: the layer in the upper half of a word,
+    /// the line there in the lower.
     pub(crate) fn word(self, line: u32) -> u32 {
         ((line / self.height) << 16) | (line % self.height)
     }
@@ -116,7 +119,8 @@ pub struct Pages {
     pub texture: Texture,
     /// All layers of it.
     pub view: TextureView,
-    /// Where each tile begins, as a storage buffer: the layer in the upper half of a word, the line in the lower.
+    /// Where each tile begins, as a storage buffer: the layer in the upper half of a word, the line
+    /// in the lower.
     pub tile_place: Buffer,
     /// Height and layers.
     pub shape: Shape,
@@ -134,9 +138,11 @@ impl Pages {
         model: &PixelModel,
     ) -> Result<Self, PagesError> {
         let limits = device.limits();
-        let sizes = (0..model.tile_count()).map(|tile| (model.tile_range(tile).len() / LINE_BYTES) as u32);
+        let sizes =
+            (0..model.tile_count()).map(|tile| (model.tile_range(tile).len() / LINE_BYTES) as u32);
         let lines = sizes.clone().map(u64::from).sum();
-        let shape = Shape::new(lines, Shape::most_height(&limits), limits.max_texture_array_layers)?;
+        let shape =
+            Shape::new(lines, Shape::most_height(&limits), limits.max_texture_array_layers)?;
         let first_lines = shape.place(sizes);
         let places: Vec<u32> = first_lines.iter().map(|&line| shape.word(line)).collect();
         let tile_place = device.create_buffer_with_data(&BufferInitDescriptor {
@@ -153,12 +159,20 @@ impl Pages {
     ///
     /// # Errors
     /// The device has no room for it.
-    pub(crate) fn empty(device: &RenderDevice, shape: Shape, tile_place: Buffer) -> Result<Self, PagesError> {
+    pub(crate) fn empty(
+        device: &RenderDevice,
+        shape: Shape,
+        tile_place: Buffer,
+    ) -> Result<Self, PagesError> {
         // Otherwise what does not fit would end the program.
         let scope = device.wgpu_device().push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let texture = device.create_texture(&TextureDescriptor {
             label: Some("tiles:pages"),
-            size: Extent3d { width: WIDTH, height: shape.height, depth_or_array_layers: shape.layers },
+            size: Extent3d {
+                width: WIDTH,
+                height: shape.height,
+                depth_or_array_layers: shape.layers,
+            },
             mip_level_count: 1,
             sample_count: 1,
             dimension: TextureDimension::D2,
@@ -205,8 +219,14 @@ impl Pages {
         flush(device, queue)
     }
 
-    /// Records copies of lines that lie one after another in a buffer, to runs of lines here: the first of each, and how many.
-    pub(crate) fn copy_lines(&self, encoder: &mut CommandEncoder, from: &Buffer, runs: &[[u32; 2]]) {
+    /// Records copies of lines that lie one after another in a buffer, to runs of lines here: the
+    /// first of each, and how many.
+    pub(crate) fn copy_lines(
+        &self,
+        encoder: &mut CommandEncoder,
+        from: &Buffer,
+        runs: &[[u32; 2]],
+    ) {
         let mut offset = 0;
         for &[first, lines] in runs {
             encoder.copy_buffer_to_texture(

@@ -1,7 +1,8 @@
-//! Agents in the window's world: they work while the user explores, and wait while the model answers.
+//! Agents in the window's world: they work while the user explores, and wait while the model
+//! answers.
 //!
-//! In: [`TaskRunner`] for the coach's queue. Out: agents and jobs as entities that move, their layers of colour, and the whole state of the world in a file. What is
-//! drawn of it is `panel`'s.
+//! In: [`TaskRunner`] for the coach's queue. Out: agents and jobs as entities that move, their
+//! layers of colour, and the whole state of the world in a file. What is drawn of it is `panel`'s.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -17,8 +18,8 @@ use super::view::View;
 use super::{Map, WorldSystems};
 use crate::agents::simulation::{Camera, Clock, SimulationPlugin, Snapshot};
 use crate::agents::{
-    AgentsError, AgentsPlugin, AgentsSystems, Place, Profile, QueueWorkers, Roster, Tick, WorkerPool,
-    spawn_agents,
+    AgentsError, AgentsPlugin, AgentsSystems, Place, Profile, QueueWorkers, Roster, Tick,
+    WorkerPool, spawn_agents,
 };
 use crate::coach::TaskRunner;
 
@@ -48,7 +49,8 @@ pub struct WorldFile(pub Option<PathBuf>);
 
 /// Puts agents into the world. Comes after [`super::WorldPlugin`].
 ///
-/// Adds [`AgentsPlugin`], [`SimulationPlugin`], [`Heatmaps`], [`Before`] and [`WorldFile`]. Agents come with [`inhabit`].
+/// Adds [`AgentsPlugin`], [`SimulationPlugin`], [`Heatmaps`], [`Before`] and [`WorldFile`]. Agents
+/// come with [`inhabit`].
 pub struct InhabitedPlugin;
 
 impl Plugin for InhabitedPlugin {
@@ -65,7 +67,8 @@ impl Plugin for InhabitedPlugin {
                     .after(super::camera::mouse)
                     .in_set(WorldSystems::Input),
             )
-            // It takes the world whole to write it, and changes nothing that others in this schedule look at.
+            // It takes the world whole to write it, and changes nothing that others in this
+            // schedule look at.
             .add_systems(Last, save_at_the_end.ambiguous_with_all());
     }
 }
@@ -116,7 +119,8 @@ pub fn restore(world: &mut World, saved: &Snapshot) -> Result<(), AgentsError> {
         let mut map = world.resource_mut::<Map>();
         let bounds = map.atlas.bounds();
         map.flight = None;
-        map.view = View { centre: [place.x, place.y], scale: pixels_per_cell, ..map.view }.bounded(bounds);
+        map.view =
+            View { centre: [place.x, place.y], scale: pixels_per_cell, ..map.view }.bounded(bounds);
     }
     Ok(())
 }
@@ -127,7 +131,8 @@ pub fn restore(world: &mut World, saved: &Snapshot) -> Result<(), AgentsError> {
 /// It cannot be written.
 pub fn save(world: &mut World) -> Result<Option<PathBuf>, AgentsError> {
     let Some(path) = world.resource::<WorldFile>().0.clone() else { return Ok(None) };
-    let failed = |source| AgentsError::File { what: "make the folder of", path: path.clone(), source };
+    let failed =
+        |source| AgentsError::File { what: "make the folder of", path: path.clone(), source };
     path.parent().map(std::fs::create_dir_all).transpose().map_err(failed)?;
     snapshot(world).save(&path)?;
     Ok(Some(path))

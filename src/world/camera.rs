@@ -45,7 +45,10 @@ pub(super) fn keys(
     let bounds = map.atlas.bounds();
     let seconds = time.delta_secs_f64().min(0.1);
     let held = |action| f64::from(u8::from(keys.held(&input, action)));
-    let by = [held(Action::PanLeft) - held(Action::PanRight), held(Action::PanUp) - held(Action::PanDown)];
+    let by = [
+        held(Action::PanLeft) - held(Action::PanRight),
+        held(Action::PanUp) - held(Action::PanDown),
+    ];
     if by != [0.0; 2] {
         map.flight = None;
         map.view = map.view.panned(by.map(|part| part * PAN_SPEED * seconds), bounds);
@@ -54,8 +57,11 @@ pub(super) fn keys(
     if zoom != 0.0 {
         map.flight = None;
         let middle = map.view.size.map(|side| side / 2.0);
-        map.view =
-            map.view.zoomed((zoom * ZOOM_SPEED * seconds).exp2(), map.pointer.unwrap_or(middle), bounds);
+        map.view = map.view.zoomed(
+            (zoom * ZOOM_SPEED * seconds).exp2(),
+            map.pointer.unwrap_or(middle),
+            bounds,
+        );
     }
     let pressed = |action| keys.pressed(&input, action);
     if pressed(Action::Home) {
@@ -72,7 +78,8 @@ pub(super) fn keys(
         settings.colouring = Colouring::ALL[(at + 1) % Colouring::ALL.len()];
     }
     if pressed(Action::NextPalette) {
-        let at = map.palettes.iter().position(|palette| palette.name == settings.palette).unwrap_or(0);
+        let at =
+            map.palettes.iter().position(|palette| palette.name == settings.palette).unwrap_or(0);
         settings.palette = map.palettes[(at + 1) % map.palettes.len()].name.clone();
         map.tell(format!("palette: {}", settings.palette));
     }
@@ -81,7 +88,8 @@ pub(super) fn keys(
     }
     if pressed(Action::Bookmark) {
         let (x, y) = map.view.cell_at(map.view.size.map(|side| side / 2.0));
-        let name = map.atlas.trail(x, y).last().map_or_else(String::new, |place| map.atlas.name(place));
+        let name =
+            map.atlas.trail(x, y).last().map_or_else(String::new, |place| map.atlas.name(place));
         map.tell(format!("bookmarked: {name}"));
         settings.bookmarks.entry(map.atlas.title()).or_default().push((name, map.view));
     }
@@ -115,7 +123,9 @@ pub fn mute_selection(
 /// The entity of a head or layer.
 pub fn entity_of(place: &Place, index: &ModelIndex) -> Option<Entity> {
     match place {
-        Place::Layer(layer) | Place::Attention(layer) | Place::FeedForward(layer) => index.layer(*layer),
+        Place::Layer(layer) | Place::Attention(layer) | Place::FeedForward(layer) => {
+            index.layer(*layer)
+        }
         Place::Head(layer, head) => index.head(*layer, *head),
         _ => None,
     }
@@ -141,9 +151,12 @@ pub(super) fn mouse(
     mut map: ResMut<Map>,
     mut press: Local<Press>,
 ) {
-    let (Some(buttons), Some(mut wheel), Ok(window)) = (buttons, wheel, windows.single()) else { return };
+    let (Some(buttons), Some(mut wheel), Ok(window)) = (buttons, wheel, windows.single()) else {
+        return;
+    };
     let cursor = window.cursor_position();
-    // What egui wants is of the frame before; a pointer that has just come is looked up where it is now.
+    // What egui wants is of the frame before; a pointer that has just come is looked up where it is
+    // now.
     let on_area = cursor.zip(contexts.ctx_mut().ok()).is_some_and(|(place, context)| {
         let layer = context.layer_id_at(bevy_egui::egui::pos2(place.x, place.y));
         layer.is_some_and(|layer| layer.order != bevy_egui::egui::Order::Background)
@@ -204,16 +217,19 @@ fn click(map: &mut Map, pointer: [f64; 2], press: &mut Press, now: f64) {
     let depth = depth_for(map.view.scale, &trail);
     map.selection = trail.get(depth).filter(|place| **place != Place::Model).cloned();
     if now - press.clicked_at < DOUBLE_CLICK {
-        let next = trail.iter().position(|place| map.selection.as_ref() == Some(place)).unwrap_or(0);
+        let next =
+            trail.iter().position(|place| map.selection.as_ref() == Some(place)).unwrap_or(0);
         let place = map.selection.clone().unwrap_or(Place::Model);
         let here = map.atlas.rect(&place).map(|rect| map.view.fit(rect).scale);
         let place = match here {
             // Already there: one deeper, at last to the weight.
-            Some(scale) if map.view.scale >= scale * 0.9 => trail.get(next + 1).cloned().or_else(|| {
-                let spot = map.atlas.spot(x, y)?;
-                let name = map.atlas.model().tensors()[spot.tensor].name.clone();
-                Some(Place::Weight(name, spot.row, spot.column))
-            }),
+            Some(scale) if map.view.scale >= scale * 0.9 => {
+                trail.get(next + 1).cloned().or_else(|| {
+                    let spot = map.atlas.spot(x, y)?;
+                    let name = map.atlas.model().tensors()[spot.tensor].name.clone();
+                    Some(Place::Weight(name, spot.row, spot.column))
+                })
+            }
             _ => Some(place),
         };
         if let Some(place) = place {
@@ -223,7 +239,8 @@ fn click(map: &mut Map, pointer: [f64; 2], press: &mut Press, now: f64) {
     press.clicked_at = now;
 }
 
-/// How deep in a trail a click at a scale means: layers from afar, heads and fields nearer, tensors near.
+/// How deep in a trail a click at a scale means: layers from afar, heads and fields nearer, tensors
+/// near.
 fn depth_for(scale: f64, trail: &[Place]) -> usize {
     let deepest = trail.len().saturating_sub(1);
     let wanted = if scale < 0.15 {

@@ -63,7 +63,9 @@ pub fn review_palette(palette: &PaletteFile, review: &mut Review<'_>) {
 
 /// What is wrong with a tour that its type cannot say.
 pub fn review_tour(tour: &Tour, review: &mut Review<'_>) {
-    review.require(!tour.title.trim().is_empty(), "title", || "expected a title, found an empty text".into());
+    review.require(!tour.title.trim().is_empty(), "title", || {
+        "expected a title, found an empty text".into()
+    });
     let count = tour.steps.len();
     review.require((1..=MAX_STEPS).contains(&count), "steps", || {
         format!("expected 1 to {MAX_STEPS} of them, found {count}")

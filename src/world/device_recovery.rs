@@ -1,7 +1,9 @@
-//! A graphics device that is lost: a driver that starts anew, a machine that slept, a card that is gone. The window lives on.
+//! A graphics device that is lost: a driver that starts anew, a machine that slept, a card that is
+//! gone. The window lives on.
 //!
-//! In: what Bevy says of the device. Out: as soon as there is one, another device, on which Bevy's `RenderStartup` puts everything as it was: the
-//! model, edits, muted heads. Until then nothing is drawn, the window's title and the terminal say why, and prompts are refused in words.
+//! In: what Bevy says of the device. Out: as soon as there is one, another device, on which Bevy's
+//! `RenderStartup` puts everything as it was: the model, edits, muted heads. Until then nothing is
+//! drawn, the window's title and the terminal say why, and prompts are refused in words.
 
 use std::time::{Duration, Instant};
 
@@ -17,9 +19,11 @@ use bevy::window::PrimaryWindow;
 use super::Map;
 use super::think::Generation;
 
-/// Between two attempts to get another device: long enough for a driver to come back, short enough to wait for.
+/// Between two attempts to get another device: long enough for a driver to come back, short enough
+/// to wait for.
 const BETWEEN: Duration = Duration::from_secs(3);
-/// A device that lived shorter than this is not followed by another at once: it would be lost as soon.
+/// A device that lived shorter than this is not followed by another at once: it would be lost as
+/// soon.
 const SHORT_LIFE: Duration = Duration::from_secs(10);
 /// A frame without a device takes this long at least: nothing else slows it down.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -72,7 +76,8 @@ fn is_lost(device: Res<Device>) -> bool {
 /// Lets the graphics library find out whether the device is lost, before Bevy asks it.
 fn ask_device(device: Option<Res<RenderDevice>>) {
     let Some(device) = device else { return };
-    // A lost device is told to Bevy by a callback; what else may be wrong is told to whoever waits for something.
+    // A lost device is told to Bevy by a callback; what else may be wrong is told to whoever waits
+    // for something.
     if let Err(error) = device.poll(wgpu::PollType::Poll) {
         debug!("polling the device: {error}");
     }
@@ -87,7 +92,8 @@ pub fn lose(device: &RenderDevice) {
     }
 }
 
-/// What is done about an error of the graphics library. While a device is lost this is asked every frame.
+/// What is done about an error of the graphics library. While a device is lost this is asked every
+/// frame.
 fn answer(error: &RenderError, main: &mut World, render: &mut World) -> RenderErrorPolicy {
     if !matches!(error.ty, ErrorType::DeviceLost) {
         // It was used wrongly, and would be in the next frame too.
@@ -101,7 +107,8 @@ fn answer(error: &RenderError, main: &mut World, render: &mut World) -> RenderEr
     if device.lost.is_none() {
         device.losses += 1;
         let lived = now - device.since;
-        device.next_attempt = if lived < SHORT_LIFE && device.losses > 1 { now + BETWEEN } else { now };
+        device.next_attempt =
+            if lived < SHORT_LIFE && device.losses > 1 { now + BETWEEN } else { now };
         let why = match error.description.as_str() {
             "" => "the graphics device is lost".to_owned(),
             reason => format!("the graphics device is lost ({reason})"),
@@ -125,7 +132,8 @@ fn answer(error: &RenderError, main: &mut World, render: &mut World) -> RenderEr
     }
 }
 
-/// Drops what was extracted for a frame that is not drawn. Otherwise it would lie there until one is.
+/// Drops what was extracted for a frame that is not drawn. Otherwise it would lie there until one
+/// is.
 fn forget_the_frame(render: &mut World) {
     render.resource_scope(|render, mut schedules: Mut<Schedules>| {
         if let Some(schedule) = schedules.get_mut(ExtractSchedule) {

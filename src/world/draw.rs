@@ -1,7 +1,9 @@
-//! The one render pass of the map: quads in, pixels out, weights decoded in the fragment shader from the page texture of the kernels.
+//! The one render pass of the map: quads in, pixels out, weights decoded in the fragment shader
+//! from the page texture of the kernels.
 //!
-//! In: a [`MapFrame`] of the main world, copied each frame, and the [`GpuModel`]'s pages, or those of a [`ViewAtlas`]. Out: colours in the camera's target, before egui draws
-//! text and panels over them. The minimap is the same draw through a second view.
+//! In: a [`MapFrame`] of the main world, copied each frame, and the [`GpuModel`]'s pages, or those
+//! of a [`ViewAtlas`]. Out: colours in the camera's target, before egui draws text and panels over
+//! them. The minimap is the same draw through a second view.
 
 use std::sync::Arc;
 
@@ -17,9 +19,10 @@ use bevy::{
         GpuResourceAppExt, Render, RenderApp, RenderSystems,
         extract_resource::{ExtractResource, ExtractResourcePlugin},
         render_resource::{
-            BindGroupLayoutDescriptor, CachedRenderPipelineId, ColorTargetState, ColorWrites, Extent3d,
-            FragmentState, PipelineCache, PrimitiveState, PrimitiveTopology, RenderPassDescriptor,
-            RenderPipelineDescriptor, TextureFormat, VertexFormat, VertexState, VertexStepMode,
+            BindGroupLayoutDescriptor, CachedRenderPipelineId, ColorTargetState, ColorWrites,
+            Extent3d, FragmentState, PipelineCache, PrimitiveState, PrimitiveTopology,
+            RenderPassDescriptor, RenderPipelineDescriptor, TextureFormat, VertexFormat,
+            VertexState, VertexStepMode,
         },
         renderer::{RenderContext, RenderDevice, RenderQueue, ViewQuery},
         view::ViewTarget,
@@ -81,14 +84,18 @@ impl ExtractResource for MapFrame {
     }
 }
 
-/// The coarse level of a model as the shader reads it: 64 words per tile, mean and spread as two halves.
+/// The coarse level of a model as the shader reads it: 64 words per tile, mean and spread as two
+/// halves.
 pub fn coarse_words(model: &PixelModel) -> Vec<u32> {
     (0..model.tile_count()).flat_map(|tile| coarse_grid_words(&model.tile_grid(tile))).collect()
 }
 
 /// The same of one tile.
-pub(super) fn coarse_grid_words(grid: &[[[f16; 2]; GRID]; GRID]) -> impl Iterator<Item = u32> + use<> {
-    let word = |[mean, spread]: [f16; 2]| u32::from(mean.to_bits()) | u32::from(spread.to_bits()) << 16;
+pub(super) fn coarse_grid_words(
+    grid: &[[[f16; 2]; GRID]; GRID],
+) -> impl Iterator<Item = u32> + use<> {
+    let word =
+        |[mean, spread]: [f16; 2]| u32::from(mean.to_bits()) | u32::from(spread.to_bits()) << 16;
     grid.as_flattened().to_vec().into_iter().map(word)
 }
 
@@ -104,13 +111,16 @@ impl Plugin for DrawPlugin {
             .init_gpu_resource::<Drawing>()
             .add_systems(
                 Render,
-                prepare.in_set(RenderSystems::PrepareBindGroups).run_if(resource_exists::<MapFrame>),
+                prepare
+                    .in_set(RenderSystems::PrepareBindGroups)
+                    .run_if(resource_exists::<MapFrame>),
             )
             .add_systems(
                 Core2d,
                 draw_map
                     .in_set(Core2dSystems::MainPass)
-                    // Between the two passes of meshes and sprites, of which the map has none: the first clears.
+                    // Between the two passes of meshes and sprites, of which the map has none: the
+                    // first clears.
                     .after(main_opaque_pass_2d)
                     .before(main_transparent_pass_2d),
             );
@@ -181,7 +191,12 @@ fn prepare(
     atlas: Option<Res<ViewAtlas>>,
     mut drawing: ResMut<Drawing>,
     (targets, lights): (Query<&ViewTarget>, Res<Lights>),
-    (device, queue, cache, shaders): (Res<RenderDevice>, Res<RenderQueue>, Res<PipelineCache>, Res<Shaders>),
+    (device, queue, cache, shaders): (
+        Res<RenderDevice>,
+        Res<RenderQueue>,
+        Res<PipelineCache>,
+        Res<Shaders>,
+    ),
 ) {
     let Some(network) = network else { return };
     let drawing = &mut *drawing;
@@ -230,7 +245,11 @@ fn pipeline(shaders: &Shaders, format: TextureFormat, look: Look) -> RenderPipel
             shader,
             shader_defs: look.shader_defs(),
             entry_point: Some("tiles".into()),
-            targets: vec![Some(ColorTargetState { format, blend: None, write_mask: ColorWrites::ALL })],
+            targets: vec![Some(ColorTargetState {
+                format,
+                blend: None,
+                write_mask: ColorWrites::ALL,
+            })],
         }),
         ..default()
     }

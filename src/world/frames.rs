@@ -1,4 +1,5 @@
-//! How long frames take, how fast tokens come and whether memory grows: for the timing panel, and for a file that a tour leaves with `--frame-times`.
+//! How long frames take, how fast tokens come and whether memory grows: for the timing panel, and
+//! for a file that a tour leaves with `--frame-times`.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -82,7 +83,8 @@ impl Frames {
         let (&(first, generation, before), &(last, latest, after)) =
             (self.tokens.front()?, self.tokens.back()?);
         let seconds = (last - first).as_secs_f32();
-        (generation == latest && after > before && seconds > 0.2).then(|| (after - before) as f32 / seconds)
+        (generation == latest && after > before && seconds > 0.2)
+            .then(|| (after - before) as f32 / seconds)
     }
 
     fn record(&mut self, now: Instant, phase: Phase, mind: &Generation) {
@@ -94,7 +96,8 @@ impl Frames {
         }
         let made = mind.thoughts.len().saturating_sub(mind.prompt_len);
         if mind.is_busy() && made > 0 {
-            let before = self.tokens.back().filter(|last| last.1 == mind.generation()).map(|last| last.2);
+            let before =
+                self.tokens.back().filter(|last| last.1 == mind.generation()).map(|last| last.2);
             if let (Some(before), true) = (before, self.file.is_some()) {
                 self.decoded += made - before;
                 self.decoding_ms += milliseconds;

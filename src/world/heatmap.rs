@@ -1,7 +1,9 @@
-//! Colour layers over the map, made of what the coach's surveys found: a value per tile or per head.
+//! Colour layers over the map, made of what the coach's surveys found: a value per tile or per
+//! head.
 //!
-//! In: the files of reports in the queue's folder. Out: rectangles of cells with values; `panel` draws them. A file of another model is refused: its tiles or
-//! heads are not these. Spec: `specs/agents.md`.
+//! In: the files of reports in the queue's folder. Out: rectangles of cells with values; `panel`
+//! draws them. A file of another model is refused: its tiles or heads are not these. Spec:
+//! `specs/agents.md`.
 
 use std::path::Path;
 
@@ -12,7 +14,8 @@ use crate::coach::work::{HEAD_IMPORTANCE_FILE, TILE_STATISTICS_FILE};
 use crate::model::PixelModel;
 use crate::model::plan::Rect;
 
-/// The largest file of a survey that is read: 7 billion weights have some tens of thousands of tiles.
+/// The largest file of a survey that is read: 7 billion weights have some tens of thousands of
+/// tiles.
 const MAX_BYTES: u64 = 64 << 20;
 
 /// Why there is no layer.
@@ -75,9 +78,11 @@ pub struct HeatmapLayer {
 
 impl HeatmapLayer {
     fn new(name: &'static str, title: &'static str, scale: Scale, cells: Vec<(Rect, f32)>) -> Self {
-        let cells: Vec<(Rect, f32)> = cells.into_iter().filter(|(_, value)| value.is_finite()).collect();
+        let cells: Vec<(Rect, f32)> =
+            cells.into_iter().filter(|(_, value)| value.is_finite()).collect();
         let values = || cells.iter().map(|&(_, value)| value);
-        let range = [values().fold(f32::INFINITY, f32::min), values().fold(f32::NEG_INFINITY, f32::max)];
+        let range =
+            [values().fold(f32::INFINITY, f32::min), values().fold(f32::NEG_INFINITY, f32::max)];
         Self { name, title, scale, cells, range }
     }
 
@@ -122,9 +127,13 @@ struct Head {
 ///
 /// # Errors
 /// It is none, or one of another model.
-pub fn of_statistics(file: &str, text: &str, model: &PixelModel) -> Result<Vec<HeatmapLayer>, OverlayError> {
-    let read: Statistics =
-        serde_json::from_str(text).map_err(|source| OverlayError::Json { file: file.into(), source })?;
+pub fn of_statistics(
+    file: &str,
+    text: &str,
+    model: &PixelModel,
+) -> Result<Vec<HeatmapLayer>, OverlayError> {
+    let read: Statistics = serde_json::from_str(text)
+        .map_err(|source| OverlayError::Json { file: file.into(), source })?;
     let (found, expected) = (read.tiles.len(), model.tile_count() as usize);
     if found != expected {
         return Err(OverlayError::OtherModel { file: file.into(), what: "tiles", found, expected });
@@ -140,8 +149,18 @@ pub fn of_statistics(file: &str, text: &str, model: &PixelModel) -> Result<Vec<H
         read.tiles.iter().flat_map(of_tile).collect()
     };
     Ok(vec![
-        HeatmapLayer::new("spread", "spread of each tile", Scale::Logarithmic, cells(|tile| tile.spread)),
-        HeatmapLayer::new("peak", "largest weight of each tile", Scale::Logarithmic, cells(|tile| tile.peak)),
+        HeatmapLayer::new(
+            "spread",
+            "spread of each tile",
+            Scale::Logarithmic,
+            cells(|tile| tile.spread),
+        ),
+        HeatmapLayer::new(
+            "peak",
+            "largest weight of each tile",
+            Scale::Logarithmic,
+            cells(|tile| tile.peak),
+        ),
     ])
 }
 
@@ -150,8 +169,8 @@ pub fn of_statistics(file: &str, text: &str, model: &PixelModel) -> Result<Vec<H
 /// # Errors
 /// It is none, or one of another model.
 pub fn of_heads(file: &str, text: &str, model: &PixelModel) -> Result<HeatmapLayer, OverlayError> {
-    let read: Heads =
-        serde_json::from_str(text).map_err(|source| OverlayError::Json { file: file.into(), source })?;
+    let read: Heads = serde_json::from_str(text)
+        .map_err(|source| OverlayError::Json { file: file.into(), source })?;
     let config = model.config();
     let (found, expected) = (read.heads.len(), (config.layer_count * config.head_count) as usize);
     let rect_of = |head: &Head| {
@@ -194,9 +213,10 @@ impl Heatmaps {
             let path = folder.join(file);
             let read = || -> std::io::Result<Option<String>> {
                 match std::fs::metadata(&path) {
-                    Ok(about) if about.len() > MAX_BYTES => {
-                        Err(std::io::Error::other(format!("{} bytes, at most {MAX_BYTES}", about.len())))
-                    }
+                    Ok(about) if about.len() > MAX_BYTES => Err(std::io::Error::other(format!(
+                        "{} bytes, at most {MAX_BYTES}",
+                        about.len()
+                    ))),
                     Ok(_) => crate::files::read_to_string(&path).map(Some),
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
                     Err(error) => Err(error),
@@ -231,7 +251,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let model = Arc::new(crate::app::kinds::assets().default_model().unwrap());
         let shop =
-            ModelContext::new(Arc::clone(&model), folder.path(), Arc::new(PauseToken::default())).unwrap();
+            ModelContext::new(Arc::clone(&model), folder.path(), Arc::new(PauseToken::default()))
+                .unwrap();
         let mut overlays = Heatmaps::default();
         assert!(overlays.load(folder.path(), &model).is_empty() && overlays.all.is_empty());
         shop.perform(&Action::SurveyStatistics, &mut |_| ()).unwrap();
@@ -253,7 +274,10 @@ mod tests {
             }
         }
         let heads = &overlays.all[2];
-        assert_eq!(heads.cells.len() as u32, model.config().layer_count * model.config().head_count);
+        assert_eq!(
+            heads.cells.len() as u32,
+            model.config().layer_count * model.config().head_count
+        );
         assert!(
             heads.cells.iter().any(|(_, value)| heads.part(*value).abs() == 1.0),
             "the largest has the full colour"
@@ -266,7 +290,10 @@ mod tests {
         let error = of_heads("h.json", "{\"heads\": []}", &model).unwrap_err().to_string();
         assert!(error.contains("a survey of 0 heads"), "{error}");
         assert!(
-            of_statistics("s.json", "{\"tiles\": 3}", &model).unwrap_err().to_string().contains("s.json")
+            of_statistics("s.json", "{\"tiles\": 3}", &model)
+                .unwrap_err()
+                .to_string()
+                .contains("s.json")
         );
     }
 }

@@ -1,4 +1,5 @@
-//! Mods in the window: what the land, its colours and its keys are like follows the files, while they are edited.
+//! Mods in the window: what the land, its colours and its keys are like follows the files, while
+//! they are edited.
 
 use std::sync::Arc;
 
@@ -16,8 +17,9 @@ use crate::world::{Map, WorldSystems};
 
 /// Follows the mods' files.
 ///
-/// Needs [`Assets`], [`Map`], [`Keys`] and [`Settings`] as resources. Changes the resource [`Assets`]; who builds something of contents looks
-/// whether it has changed. Its systems run in `Update`, before [`WorldSystems::Input`].
+/// Needs [`Assets`], [`Map`], [`Keys`] and [`Settings`] as resources. Changes the resource
+/// [`Assets`]; who builds something of contents looks whether it has changed. Its systems run in
+/// `Update`, before [`WorldSystems::Input`].
 pub struct LiveModsPlugin;
 
 /// What is told of the mods.
@@ -37,7 +39,8 @@ impl Plugin for LiveModsPlugin {
         let mut live = LiveMods { problems: problems(assets.loaded()), ..default() };
         if can_watch(mods, own) {
             let [mods, own] = [mods, own].map(|folder| folder.map(Into::into));
-            let reloader = Reloader::new(assets.registry().clone(), mods, own, assets.loaded().clone());
+            let reloader =
+                Reloader::new(assets.registry().clone(), mods, own, assets.loaded().clone());
             match Watcher::new(reloader) {
                 Ok(watcher) => live.watcher = Some(watcher),
                 Err(error) => warn!("changes of mods are seen only at the next start: {error}"),
@@ -45,7 +48,9 @@ impl Plugin for LiveModsPlugin {
         }
         app.insert_resource(live).add_systems(
             Update,
-            (listen, refresh.run_if(resource_changed::<Assets>)).chain().before(WorldSystems::Input),
+            (listen, refresh.run_if(resource_changed::<Assets>))
+                .chain()
+                .before(WorldSystems::Input),
         );
     }
 }
@@ -98,7 +103,8 @@ fn refresh(
     }
 }
 
-/// Puts another atlas of the same model in the place of the map's, and stays where one is in the model.
+/// Puts another atlas of the same model in the place of the map's, and stays where one is in the
+/// model.
 fn lay_out(map: &mut Map, atlas: Atlas) {
     let (x, y) = map.view.cell_at(map.view.size.map(|side| side / 2.0));
     let here = map.atlas.trail(x, y).pop().unwrap_or(Place::Model);

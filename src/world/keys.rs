@@ -34,7 +34,8 @@ pub enum Action {
     NextTheme,
     /// Mutes the head or layer that is selected, or lets it speak again.
     Mute,
-    /// Mutes all but the selected head of its layer, or all but the selected layer; or lets them speak again.
+    /// Mutes all but the selected head of its layer, or all but the selected layer; or lets them
+    /// speak again.
     Solo,
     /// A drag marks weights to be painted, or moves the map again.
     Paint,
@@ -206,7 +207,8 @@ mod tests {
     #[test]
     fn the_built_in_keys_are_there_and_none_does_two_things() {
         let keys = crate::world::content::keys(&crate::app::kinds::assets()).unwrap();
-        let mut codes: Vec<KeyCode> = keys.bindings.values().flatten().map(|&(_, code)| code).collect();
+        let mut codes: Vec<KeyCode> =
+            keys.bindings.values().flatten().map(|&(_, code)| code).collect();
         let count = codes.len();
         codes.sort();
         codes.dedup();

@@ -18,7 +18,8 @@ pub struct Soak {
     samples: Vec<(Duration, u64)>,
 }
 
-/// What memory came to, in MiB. What is said of the time after the first minute is `None` where there was no such time.
+/// What memory came to, in MiB. What is said of the time after the first minute is `None` where
+/// there was no such time.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Memory {
     /// Seconds from the first sample to the last.
@@ -65,7 +66,9 @@ impl Soak {
 
     /// Minutes and MiB of each sample.
     pub fn samples(&self) -> impl Iterator<Item = [f64; 2]> + '_ {
-        self.samples.iter().map(|&(at, bytes)| [at.as_secs_f64() / 60.0, bytes as f64 / f64::from(1 << 20)])
+        self.samples
+            .iter()
+            .map(|&(at, bytes)| [at.as_secs_f64() / 60.0, bytes as f64 / f64::from(1 << 20)])
     }
 }
 

@@ -1,8 +1,11 @@
-//! The world: the model as a land seen from above, drawn from the very texture that the kernels read.
+//! The world: the model as a land seen from above, drawn from the very texture that the kernels
+//! read.
 //!
-//! In: a model whose tiles are on the device ([`GpuModel`](crate::forward::gpu::model::Network)), the person's mouse and keys, or a [`tour`].
-//! Out: pictures, and marks on the model's entities. [`layout`] and [`view`] are pure: where everything lies, and what a camera sees of it.
-//! [`draw`] is the one render pass that decodes weights in the fragment shader; text and panels lie above it, in `panel`.
+//! In: a model whose tiles are on the device ([`GpuModel`](crate::forward::gpu::model::GpuModel)),
+//! the person's mouse and keys, or a [`tour`]. Out: pictures, and marks on the model's entities.
+//! [`layout`] and [`view`] are pure: where everything lies, and what a camera sees of it. [`draw`]
+//! is the one render pass that decodes weights in the fragment shader; text and panels lie above
+//! it, in `panel`.
 
 pub mod agents;
 pub mod camera;

@@ -1,4 +1,5 @@
-//! Palettes: from a weight to a colour. They are `*.palette.ron`, baked into a table for the shader.
+//! Palettes: from a weight to a colour. They are `*.palette.ron`, baked into a table for the
+//! shader.
 //!
 //! Colours between two stops are mixed in OKLab, so that equal steps of a weight look equal.
 
@@ -6,9 +7,11 @@ use serde::Deserialize;
 
 use crate::model::plan::rules::parse_colour;
 
-/// Colours of the table for weights, from the most negative to the most positive; zero is entry 127.
+/// Colours of the table for weights, from the most negative to the most positive; zero is
+/// entry 127.
 pub const WEIGHT_ENTRIES: usize = 255;
-/// Entries of the whole table: weights, one that is spare, then 256 of the quantisation error from none to the most.
+/// Entries of the whole table: weights, one that is spare, then 256 of the quantisation error from
+/// none to the most.
 pub const ENTRIES: usize = 512;
 /// How many spreads away from zero the outermost colour stands.
 pub const RANGE: f32 = 3.0;
@@ -111,8 +114,10 @@ impl PaletteFile {
         for (field, list) in lists {
             let Some(list) = list else { continue };
             if !(1..=MAX_STOPS).contains(&list.len()) {
-                found
-                    .push((field.into(), format!("expected 1 to {MAX_STOPS} colours, found {}", list.len())));
+                found.push((
+                    field.into(),
+                    format!("expected 1 to {MAX_STOPS} colours, found {}", list.len()),
+                ));
             }
             let bad = list.iter().enumerate().filter(|(_, text)| parse_colour(text).is_none());
             found.extend(bad.map(|(at, text)| (format!("{field}[{at}]"), no_colour(text))));
@@ -145,7 +150,8 @@ impl Palette {
     pub fn new(file: &PaletteFile) -> Self {
         let colour = |text: &String| parse_colour(text).unwrap_or([0xff; 3]);
         let list = |list: &[String]| -> Vec<Rgb> { list.iter().map(colour).collect() };
-        let on_paper = |own: &Option<Vec<String>>, ink: &[String]| list(own.as_deref().unwrap_or(ink));
+        let on_paper =
+            |own: &Option<Vec<String>>, ink: &[String]| list(own.as_deref().unwrap_or(ink));
         Self {
             name: file.name.clone(),
             about: file.about.clone(),
@@ -164,7 +170,8 @@ impl Palette {
         along(zero, stops, (spreads / RANGE).abs().min(1.0))
     }
 
-    /// The colour of an error of so many spreads. A third of a spread is the most that the scale tells apart.
+    /// The colour of an error of so many spreads. A third of a spread is the most that the scale
+    /// tells apart.
     pub fn error(&self, theme: Theme, spreads: f32) -> [f32; 3] {
         along(theme.ground(), &self.error, (spreads * 3.0).clamp(0.0, 1.0))
     }
@@ -179,7 +186,12 @@ impl Palette {
         (0..ENTRIES)
             .map(|at| {
                 if at < 256 {
-                    entry(self.weight(theme, (at.min(WEIGHT_ENTRIES - 1) as f32 - half) / half * RANGE))
+                    entry(
+                        self.weight(
+                            theme,
+                            (at.min(WEIGHT_ENTRIES - 1) as f32 - half) / half * RANGE,
+                        ),
+                    )
                 } else {
                     entry(self.error(theme, (at - 256) as f32 / 255.0 / 3.0))
                 }
@@ -197,7 +209,8 @@ fn along(first: Rgb, stops: &[Rgb], part: f32) -> [f32; 3] {
 }
 
 fn mix(from: Rgb, to: Rgb, part: f32) -> [f32; 3] {
-    let [a, b] = [from, to].map(|colour| oklab(colour.map(|channel| linear(f32::from(channel) / 255.0))));
+    let [a, b] =
+        [from, to].map(|colour| oklab(colour.map(|channel| linear(f32::from(channel) / 255.0))));
     let mixed: [f32; 3] = std::array::from_fn(|i| a[i] + (b[i] - a[i]) * part);
     linear_of(mixed).map(|channel| gamma(channel).clamp(0.0, 1.0))
 }
@@ -209,7 +222,11 @@ pub fn linear(channel: f32) -> f32 {
 
 /// From linear light to sRGB.
 pub fn gamma(channel: f32) -> f32 {
-    if channel <= 0.003_130_8 { channel * 12.92 } else { 1.055 * channel.max(0.0).powf(1.0 / 2.4) - 0.055 }
+    if channel <= 0.003_130_8 {
+        channel * 12.92
+    } else {
+        1.055 * channel.max(0.0).powf(1.0 / 2.4) - 0.055
+    }
 }
 
 // The matrices are those of Björn Ottosson's OKLab (2020).

@@ -65,7 +65,8 @@ impl Map {
         }
     }
 
-    /// Flies to a view and remembers the one before; `seconds` of 0 is a jump, `None` as long as its way takes.
+    /// Flies to a view and remembers the one before; `seconds` of 0 is a jump, `None` as long as
+    /// its way takes.
     pub fn go(&mut self, to: View, seconds: Option<f64>) {
         self.back.push(self.view);
         if self.back.len() > MOST_BACK {
@@ -129,8 +130,8 @@ impl Map {
         named.or(self.palettes.first()).expect("the program has palettes of its own")
     }
 
-    /// Where the minimap lies on the screen, in points: left, top, width, height. None where the screen is too small for it, or shows the
-    /// whole map itself.
+    /// Where the minimap lies on the screen, in points: left, top, width, height. None where the
+    /// screen is too small for it, or shows the whole map itself.
     pub fn minimap(&self) -> Option<[f32; 4]> {
         let [width, height] = self.view.size.map(|side| side as f32);
         let bounds = self.atlas.bounds();
@@ -138,7 +139,12 @@ impl Map {
         let across = 190.0f32.min(150.0 / aspect.max(1e-3));
         let down = (across * aspect).max(20.0);
         let whole = self.view.visible().contains(&bounds);
-        (width > 600.0 && height > 400.0 && !whole).then_some([14.0, height - down - 44.0, across, down])
+        (width > 600.0 && height > 400.0 && !whole).then_some([
+            14.0,
+            height - down - 44.0,
+            across,
+            down,
+        ])
     }
 
     /// The camera of the minimap.
@@ -155,8 +161,8 @@ const WEIGHT_SCALE: f64 = 64.0;
 
 /// The map as a place: camera, drawing, tours and screenshots.
 ///
-/// Needs a [`Map`], [`Keys`](super::keys::Keys) and [`Settings`] as resources, a camera, and `GpuModelPlugin` before it. Its systems are in [`WorldSystems`], in
-/// `Update`.
+/// Needs a [`Map`], [`Keys`](super::keys::Keys) and [`Settings`] as resources, a camera, and
+/// `GpuModelPlugin` before it. Its systems are in [`WorldSystems`], in `Update`.
 pub struct WorldPlugin;
 
 /// The systems of [`WorldPlugin`], in `Update`, one after the other.
@@ -250,8 +256,11 @@ fn with_state(quad: &Quad, factors: &Factors, heads: u32) -> Quad {
     if quad.layer == u32::MAX {
         return *quad;
     }
-    let of_head =
-        if quad.head == u32::MAX { 1.0 } else { at(&factors.heads, quad.layer * heads + quad.head) };
+    let of_head = if quad.head == u32::MAX {
+        1.0
+    } else {
+        at(&factors.heads, quad.layer * heads + quad.head)
+    };
     let factor = of_head * at(&factors.layers, quad.layer);
     let state = if factor == 0.0 {
         STATE_MUTED
@@ -265,6 +274,7 @@ fn with_state(quad: &Quad, factors: &Factors, heads: u32) -> Quad {
 
 /// A quad with the mark of a tile whose bytes are not those of the file.
 fn with_edit(quad: Quad, overlaid: &EditedWeights) -> Quad {
-    let edited = if quad.encoding().is_some() && overlaid.is_shown(quad.tile) { STATE_EDITED } else { 0 };
+    let edited =
+        if quad.encoding().is_some() && overlaid.is_shown(quad.tile) { STATE_EDITED } else { 0 };
     Quad { state: quad.state | edited, ..quad }
 }

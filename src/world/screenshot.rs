@@ -96,8 +96,10 @@ fn ask(mut shots: ResMut<Shots>, device: Option<Res<Device>>, mut commands: Comm
 
 /// Writes a picture without its alpha.
 fn write_png(image: &Image, path: &Path) -> Result<(), ShotError> {
-    let failed =
-        |source: Box<dyn std::error::Error + Send + Sync>| ShotError::Write { path: path.to_owned(), source };
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| ShotError::Write {
+        path: path.to_owned(),
+        source,
+    };
     let picture = image.clone().try_into_dynamic().map_err(|error| failed(error.into()))?.to_rgb8();
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, picture.width(), picture.height());

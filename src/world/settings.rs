@@ -1,4 +1,5 @@
-//! What is kept between runs: theme, palette, bookmarks. A RON file in the platform's folder for settings.
+//! What is kept between runs: theme, palette, bookmarks. A RON file in the platform's folder for
+//! settings.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -36,7 +37,8 @@ pub struct Settings {
 
 /// Milliseconds of a frame that thinking may take where nobody says.
 pub const USUAL_THINKING: u32 = 48;
-/// What a frame is to take at most with everything else in it: where drawing takes long, thinking takes less.
+/// What a frame is to take at most with everything else in it: where drawing takes long, thinking
+/// takes less.
 const FRAME: Duration = Duration::from_millis(90);
 /// What thinking may take all the same.
 const LEAST_THINKING: Duration = Duration::from_millis(10);
@@ -44,12 +46,16 @@ const LEAST_THINKING: Duration = Duration::from_millis(10);
 impl Settings {
     /// What a frame may spend on thinking.
     pub fn thinking_budget(&self) -> Duration {
-        let milliseconds =
-            if self.thinking_milliseconds == 0 { USUAL_THINKING } else { self.thinking_milliseconds };
+        let milliseconds = if self.thinking_milliseconds == 0 {
+            USUAL_THINKING
+        } else {
+            self.thinking_milliseconds
+        };
         Duration::from_millis(u64::from(milliseconds.min(1000)))
     }
 
-    /// What a frame may spend on thinking where everything else in it takes so long. What somebody has chosen holds.
+    /// What a frame may spend on thinking where everything else in it takes so long. What somebody
+    /// has chosen holds.
     pub fn thinking_budget_beside(&self, rest: Duration) -> Duration {
         let budget = self.thinking_budget();
         if self.thinking_milliseconds > 0 {
@@ -71,7 +77,9 @@ impl SettingsFile {
 
     /// What was kept. A file that cannot be read is told of and counts as none.
     pub fn read(&self) -> Settings {
-        let Some(path) = self.0.as_deref().filter(|path| path.is_file()) else { return Settings::default() };
+        let Some(path) = self.0.as_deref().filter(|path| path.is_file()) else {
+            return Settings::default();
+        };
         let text = crate::files::read_to_string(path).map_err(|error| error.to_string());
         match text.and_then(|text| ron::from_str(&text).map_err(|error| error.to_string())) {
             Ok(settings) => settings,
@@ -116,7 +124,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = SettingsFile(Some(folder.path().join("deep/settings.ron")));
         assert_eq!(file.read(), Settings::default());
-        let mut settings = Settings { theme: Theme::Light, palette: "meadow".into(), ..Settings::default() };
+        let mut settings =
+            Settings { theme: Theme::Light, palette: "meadow".into(), ..Settings::default() };
         settings.bookmarks.insert("seedling".into(), vec![("home".into(), View::default())]);
         file.write(&settings);
         assert_eq!(file.read(), settings);

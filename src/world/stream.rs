@@ -1,4 +1,5 @@
-//! What the camera of the map sees, told to the view set of [`crate::residency`], which brings the tiles of a model that does not fit the device.
+//! What the camera of the map sees, told to the view set of [`crate::residency`], which brings the
+//! tiles of a model that does not fit the device.
 
 use bevy::prelude::*;
 

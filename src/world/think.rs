@@ -1,8 +1,10 @@
 //! It thinks while one watches: forward steps in the app that draws, on the pages that are drawn.
 //!
-//! In: a prompt, by [`Generation::ask`]. Out: tokens with their probabilities and alternatives, and of each what took part: norms of the residual
-//! stream, the heads and the feed-forward fields, and the values from which attention and the logit lens are told. The main world says what is
-//! asked and how fast; the render world takes as many steps as a frame's budget holds. Both share one `Session`.
+//! In: a prompt, by [`Generation::ask`]. Out: tokens with their probabilities and alternatives, and
+//! of each what took part: norms of the residual stream, the heads and the feed-forward fields, and
+//! the values from which attention and the logit lens are told. The main world says what is asked
+//! and how fast; the render world takes as many steps as a frame's budget holds. Both share one
+//! `Session`.
 
 mod drive;
 mod fused_layer_policy;
@@ -33,7 +35,8 @@ pub use trace::{Seen, Trace, attention};
 /// Positions of the sequence that the world computes.
 pub const CONTEXT: u32 = 1024;
 
-/// Bytes of values that are kept of a sequence. Later positions keep their norms only, and attention cannot be told of them.
+/// Bytes of values that are kept of a sequence. Later positions keep their norms only, and
+/// attention cannot be told of them.
 const MOST_KEPT: usize = 256 << 20;
 
 /// A token of the sequence, and what took part in what comes after it.
@@ -102,8 +105,10 @@ impl Generation {
         match self.encode(map, prompt, chat) {
             Ok(ids) if ids.is_empty() => self.problem = Some("the prompt is empty".into()),
             Ok(ids) if ids.len() >= context => {
-                self.problem =
-                    Some(format!("the prompt has {} tokens; there is room for {context}", ids.len()));
+                self.problem = Some(format!(
+                    "the prompt has {} tokens; there is room for {context}",
+                    ids.len()
+                ));
             }
             Ok(ids) => {
                 let wanted = tokens.min((context - ids.len()) as u32);
@@ -117,7 +122,8 @@ impl Generation {
                 (self.done, self.kept, self.credit) = (0, 0, 0.0);
                 let params = SamplingParams { temperature, ..SamplingParams::default() };
                 let text = Arc::clone(self.text.as_ref().expect("the prompt was encoded with it"));
-                self.generation = self.link.with(|session| session.begin(ids, wanted, params, text));
+                self.generation =
+                    self.link.with(|session| session.begin(ids, wanted, params, text));
             }
             Err(problem) => self.problem = Some(problem),
         }
@@ -127,7 +133,9 @@ impl Generation {
         if self.text.is_none() {
             let text = ModelText::new(map.atlas.model()).map_err(|error| error.to_string())?;
             // They hold for every answer, so once is enough.
-            text.warnings().iter().for_each(|warning| warn!("{}", crate::terminal::one_line(warning)));
+            text.warnings()
+                .iter()
+                .for_each(|warning| warn!("{}", crate::terminal::one_line(warning)));
             self.text = Some(Arc::new(text));
         }
         let text = self.text.as_ref().expect("it was opened above");
@@ -175,8 +183,15 @@ impl Generation {
         self.thoughts.get(self.latest_place()?)
     }
 
-    /// Where a head looked from a token: a share for each token up to it. `None` where its values are not there, or no longer.
-    pub fn attention(&self, config: &ModelConfig, at: usize, layer: u32, head: u32) -> Option<Vec<f32>> {
+    /// Where a head looked from a token: a share for each token up to it. `None` where its values
+    /// are not there, or no longer.
+    pub fn attention(
+        &self,
+        config: &ModelConfig,
+        at: usize,
+        layer: u32,
+        head: u32,
+    ) -> Option<Vec<f32>> {
         let traces = self.thoughts.get(..=at)?.iter().map(|thought| thought.trace.as_ref());
         attention(traces, config, layer, head)
     }
@@ -274,7 +289,12 @@ impl Plugin for ThinkPlugin {
 }
 
 /// Takes in what was thought, and says how fast to go on.
-fn think(time: Res<Time>, settings: Res<Settings>, status: Res<ForwardStatus>, mut mind: ResMut<Generation>) {
+fn think(
+    time: Res<Time>,
+    settings: Res<Settings>,
+    status: Res<ForwardStatus>,
+    mut mind: ResMut<Generation>,
+) {
     let link = mind.link.clone();
     let reports = link.with(|session| std::mem::take(&mut session.reports));
     let generation = mind.generation;
@@ -289,8 +309,8 @@ fn think(time: Res<Time>, settings: Res<Settings>, status: Res<ForwardStatus>, m
         (true, _) => None,
         (false, speed) if speed > 0.0 => {
             // What was not used is not saved up for more than a token.
-            mind.credit =
-                (mind.credit + time.delta_secs() * speed).min(1.0f32.max(time.delta_secs() * speed));
+            mind.credit = (mind.credit + time.delta_secs() * speed)
+                .min(1.0f32.max(time.delta_secs() * speed));
             let whole = mind.credit.floor();
             mind.credit -= whole;
             Some(Pace::Tokens(whole as u32))
@@ -309,7 +329,8 @@ fn think(time: Res<Time>, settings: Res<Settings>, status: Res<ForwardStatus>, m
     });
 }
 
-/// Tells the render world which edits the steps of this frame are computed with, as far as the logit lens reads them.
+/// Tells the render world which edits the steps of this frame are computed with, as far as the
+/// logit lens reads them.
 fn follow_edits(overlaid: Res<EditedWeights>, map: Res<Map>, mind: Res<Generation>) {
     if overlaid.is_changed() {
         let model = map.atlas.model();

@@ -1,6 +1,7 @@
 //! Tours: `*.tour.ron` move the camera, say something, mute, prompt and wait, and leave pictures.
 //!
-//! A step that names what the model does not have is told on the screen and in [`TourRun::complaints`], and the tour goes on.
+//! A step that names what the model does not have is told on the screen and in
+//! [`TourRun::complaints`], and the tour goes on.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -77,7 +78,8 @@ pub enum TourStep {
     Show(Option<Instrument>),
     /// Leaves a picture of this name.
     Shot(String),
-    /// Gives the graphics device up, as a driver does that starts anew: to see that the window lives on.
+    /// Gives the graphics device up, as a driver does that starts anew: to see that the window
+    /// lives on.
     LoseDevice,
 }
 
@@ -133,7 +135,10 @@ impl TourRun {
 
     /// Whether all its steps are done.
     pub fn is_over(&self) -> bool {
-        self.next >= self.tour.steps.len() && self.frames == 0 && self.wait <= 0.0 && !self.is_repeated()
+        self.next >= self.tour.steps.len()
+            && self.frames == 0
+            && self.wait <= 0.0
+            && !self.is_repeated()
     }
 
     fn is_repeated(&self) -> bool {
@@ -197,8 +202,11 @@ fn run(
     };
     run.next += 1;
     let complain = |run: &mut TourRun, map: &mut Map, place: &Place| {
-        let text =
-            format!("the tour names {}, which {} does not have", map.atlas.name(place), map.atlas.title());
+        let text = format!(
+            "the tour names {}, which {} does not have",
+            map.atlas.name(place),
+            map.atlas.title()
+        );
         map.tell(text.clone());
         run.complain(text);
     };

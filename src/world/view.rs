@@ -1,6 +1,8 @@
-//! What a camera above the plane sees: cells to screen points and back, zooms that hold the cell under the cursor, and flights.
+//! What a camera above the plane sees: cells to screen points and back, zooms that hold the cell
+//! under the cursor, and flights.
 //!
-//! Flights follow the path of van Wijk and Nuij, "Smooth and efficient zooming and panning" (2003). Nothing here knows entities.
+//! Flights follow the path of van Wijk and Nuij, "Smooth and efficient zooming and panning" (2003).
+//! Nothing here knows entities.
 
 use crate::model::plan::Rect;
 
@@ -37,9 +39,11 @@ impl Default for View {
 }
 
 impl View {
-    /// The view that shows a rectangle whole, with some space around it: between what stands above and below on the screen, where there is room.
+    /// The view that shows a rectangle whole, with some space around it: between what stands above
+    /// and below on the screen, where there is room.
     pub fn fit(self, rect: Rect) -> Self {
-        let centre = [rect.x as f64 + rect.width as f64 / 2.0, rect.y as f64 + rect.height as f64 / 2.0];
+        let centre =
+            [rect.x as f64 + rect.width as f64 / 2.0, rect.y as f64 + rect.height as f64 / 2.0];
         let mut inner = self.size.map(|side| side * (1.0 - 2.0 * MARGIN));
         let mut up = 0.0;
         if self.size[0] >= LEAST_SCREEN[0] && self.size[1] >= LEAST_SCREEN[1] {
@@ -78,7 +82,8 @@ impl View {
     #[must_use]
     pub fn zoomed(self, factor: f64, point: [f64; 2], bounds: Rect) -> Self {
         let held = self.to_plane(point);
-        // Beyond that both ends are reached from anywhere, and a product could leave the numbers that there are.
+        // Beyond that both ends are reached from anywhere, and a product could leave the numbers
+        // that there are.
         let factor = if factor.is_nan() { 1.0 } else { factor.clamp(1e-12, 1e12) };
         let mut view = Self { scale: self.scale * factor, ..self }.bounded(bounds);
         for i in 0..2 {
@@ -94,15 +99,20 @@ impl View {
         Self { centre, ..self }.bounded(bounds)
     }
 
-    /// The nearest view that is not lost: near the map, neither absurdly far nor absurdly close, and of numbers.
+    /// The nearest view that is not lost: near the map, neither absurdly far nor absurdly close,
+    /// and of numbers.
     #[must_use]
     pub fn bounded(self, bounds: Rect) -> Self {
         let size = self.size.map(|side| if side.is_finite() { side.max(1.0) } else { 1.0 });
         let whole = Self { size, ..self }.fit(bounds);
         let least = whole.scale * LEAST_PART;
-        let scale =
-            if self.scale.is_finite() { self.scale.clamp(least, MOST_SCALE.max(least)) } else { whole.scale };
-        let (low, high) = ([bounds.x, bounds.y], [bounds.x + bounds.width, bounds.y + bounds.height]);
+        let scale = if self.scale.is_finite() {
+            self.scale.clamp(least, MOST_SCALE.max(least))
+        } else {
+            whole.scale
+        };
+        let (low, high) =
+            ([bounds.x, bounds.y], [bounds.x + bounds.width, bounds.y + bounds.height]);
         let centre = std::array::from_fn(|i| {
             let centre = if self.centre[i].is_finite() { self.centre[i] } else { whole.centre[i] };
             centre.clamp(low[i] as f64, high[i] as f64)
@@ -200,7 +210,8 @@ mod tests {
             let [right, bottom] = view.to_screen([30_000.0, 20_000.0]);
             assert!(left > 0.0 && right < size[0], "{left} {right}");
             assert!(top > above - 1e-6 && bottom < size[1] - below + 1e-6, "{top} {bottom}");
-            let [beside, beyond] = [left - (size[0] - right), (top - above) - (size[1] - below - bottom)];
+            let [beside, beyond] =
+                [left - (size[0] - right), (top - above) - (size[1] - below - bottom)];
             assert!(beside.abs() < 1e-6 && beyond.abs() < 1e-6, "in the middle of what is free");
             assert!(view.visible().contains(&MAP));
         }
@@ -213,7 +224,10 @@ mod tests {
                 let lost = View { centre: [f64::NAN, 1e300], scale, size };
                 let view = lost.bounded(MAP);
                 assert!(view.scale > 0.0 && view.scale.is_finite(), "{view:?}");
-                assert!(view.centre.iter().all(|value| (0.0..=30_000.0).contains(value)), "{view:?}");
+                assert!(
+                    view.centre.iter().all(|value| (0.0..=30_000.0).contains(value)),
+                    "{view:?}"
+                );
             }
         }
     }

@@ -1,4 +1,5 @@
-//! big-brain, written for an older Bevy, thinks in a world of today's: the proof that `compat/` is enough.
+//! big-brain, written for an older Bevy, thinks in a world of today's: the proof that `compat/` is
+//! enough.
 
 use bevy::prelude::*;
 use bevy_for_big_brain::Commands as BrainCommands;
@@ -74,7 +75,10 @@ fn world_with_a_thinker(hunger: f32) -> (App, Entity) {
     let mut app = App::new();
     app.add_plugins((MinimalPlugins, BigBrainPlugin::new(PreUpdate)))
         .init_resource::<Done>()
-        .add_systems(PreUpdate, (score.in_set(BigBrainSet::Scorers), act.in_set(BigBrainSet::Actions)));
+        .add_systems(
+            PreUpdate,
+            (score.in_set(BigBrainSet::Scorers), act.in_set(BigBrainSet::Actions)),
+        );
     let thinker = Thinker::build()
         .picker(Highest)
         .when(Wanting(CompletedJob::Eat), Doing(CompletedJob::Eat))

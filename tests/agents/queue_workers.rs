@@ -1,4 +1,5 @@
-//! Agents on the coach's queue: two crews at once, each task done once, and what one has done is what the other sees.
+//! Agents on the coach's queue: two crews at once, each task done once, and what one has done is
+//! what the other sees.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking as tests do")]
 
 use std::collections::BTreeMap;
@@ -20,8 +21,12 @@ type Began = Arc<Mutex<BTreeMap<TaskId, u32>>>;
 
 fn crew(path: &Path, model: &Arc<PixelModel>, began: &Began) -> Simulation {
     let desk = Arc::new(SharedQueue::new(Store::new(path)).unwrap());
-    let shop = ModelContext::new(Arc::clone(model), path.parent().unwrap(), Arc::new(PauseToken::default()))
-        .unwrap();
+    let shop = ModelContext::new(
+        Arc::clone(model),
+        path.parent().unwrap(),
+        Arc::new(PauseToken::default()),
+    )
+    .unwrap();
     let hands = Arc::new(TaskRunner::new(desk, shop, None, None));
     let size = model.plan().size.map(|cells| cells as f64);
     let profiles = load_profiles(&pixel_llm::app::kinds::assets()).unwrap();
@@ -44,7 +49,8 @@ fn two_crews_on_one_queue_do_each_task_once_and_in_order() {
     let mut queue = plan::parse("p", PLAN, &now).unwrap();
     let name = |number: u32| -> TaskId { format!("t{number}").parse().unwrap() };
     for number in 0..TASKS {
-        let mut task = Task::new(name(number), "x", Action::WarmUp { layer: Some(number % 4) }, &now);
+        let mut task =
+            Task::new(name(number), "x", Action::WarmUp { layer: Some(number % 4) }, &now);
         // Threes in a row, one after the other.
         task.dependencies = if number % 3 == 0 { Vec::new() } else { vec![name(number - 1)] };
         queue.add(task, &now).unwrap();
@@ -69,11 +75,17 @@ fn two_crews_on_one_queue_do_each_task_once_and_in_order() {
         assert_eq!((task.status, began[&task.id]), (Status::Completed, 1), "{}", task.id);
         for before in &task.dependencies {
             let before = queue.task(before).unwrap();
-            assert!(before.finished <= task.started, "{} began before {} was done", task.id, before.id);
+            assert!(
+                before.finished <= task.started,
+                "{} began before {} was done",
+                task.id,
+                before.id
+            );
         }
     }
-    let workers =
-        |name: &str| queue.tasks().iter().filter(|task| task.history[0].what.contains(name)).count();
+    let workers = |name: &str| {
+        queue.tasks().iter().filter(|task| task.history[0].what.contains(name)).count()
+    };
     assert_eq!(workers("begun by"), TASKS as usize);
     assert!(workers("surveyor") > 0);
 }
@@ -99,5 +111,9 @@ fn a_crew_that_has_asked_its_question_is_done() {
         std::thread::sleep(Duration::from_millis(1));
     }
     let task = Store::new(&path).read().unwrap().tasks()[0].clone();
-    assert_eq!((task.status, task.needs_person), (Status::Review, true), "it is a person's to answer");
+    assert_eq!(
+        (task.status, task.needs_person),
+        (Status::Review, true),
+        "it is a person's to answer"
+    );
 }

@@ -1,4 +1,5 @@
-//! A world of agents in simulated time: every job done once, nobody idle who could work, and the same again under the same seed.
+//! A world of agents in simulated time: every job done once, nobody idle who could work, and the
+//! same again under the same seed.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking as tests do")]
 
 use std::collections::HashMap;
@@ -9,8 +10,8 @@ use std::sync::{
 
 use pixel_llm::agents::simulation::{Incident, Simulation, SimulationRng, Snapshot, Trace};
 use pixel_llm::agents::{
-    ATTEMPT_LIMIT, Activity, Agent, AgentId, Doing, Energy, Job, JobEntities, JobId, JobState, Outcome,
-    Place, Profile, Roster, Standing, Thoughts, WorkerPool, jobs_of_model, load_profiles,
+    ATTEMPT_LIMIT, Activity, Agent, AgentId, Doing, Energy, Job, JobEntities, JobId, JobState,
+    Outcome, Place, Profile, Roster, Standing, Thoughts, WorkerPool, jobs_of_model, load_profiles,
 };
 
 const JOBS: usize = 1000;
@@ -60,7 +61,8 @@ fn idle_beside_work(simulation: &Simulation) -> HashMap<AgentId, Vec<JobId>> {
 fn ten_agents_do_a_thousand_jobs_each_once_and_are_never_idle_beside_work() {
     let mut simulation = simulation(7);
     let (mut holder, mut finished, mut failures) = (HashMap::new(), HashMap::new(), HashMap::new());
-    let (mut rests, mut handed_over, mut idle_before) = (0, 0, HashMap::<AgentId, Vec<JobId>>::new());
+    let (mut rests, mut handed_over, mut idle_before) =
+        (0, 0, HashMap::<AgentId, Vec<JobId>>::new());
     while simulation.board().open() > 0 && simulation.now() < TICKS_AT_MOST {
         simulation.tick();
         for entry in simulation.world().resource::<Trace>().entries() {
@@ -97,19 +99,29 @@ fn ten_agents_do_a_thousand_jobs_each_once_and_are_never_idle_beside_work() {
             }
         }
         *simulation.world_mut().resource_mut::<Trace>() = Trace::enabled();
-        // What became ready in a tick is seen in the next: two ticks beside the same job are one too many.
+        // What became ready in a tick is seen in the next: two ticks beside the same job are one
+        // too many.
         let idle = idle_beside_work(&simulation);
         for (agent, jobs) in &idle {
-            let missed =
-                idle_before.get(agent).and_then(|before| jobs.iter().find(|job| before.contains(job)));
-            assert_eq!(missed, None, "agent {agent:?} is idle beside it in tick {}", simulation.now());
+            let missed = idle_before
+                .get(agent)
+                .and_then(|before| jobs.iter().find(|job| before.contains(job)));
+            assert_eq!(
+                missed,
+                None,
+                "agent {agent:?} is idle beside it in tick {}",
+                simulation.now()
+            );
         }
         idle_before = idle;
     }
     let board = simulation.board();
     let undone = board.entries().iter().filter(|entry| entry.state != JobState::Done).count();
     assert_eq!((undone, finished.len()), (0, JOBS), "after {} ticks", simulation.now());
-    assert!(rests > 0 && handed_over > 0 && !failures.is_empty(), "{rests} {handed_over} {failures:?}");
+    assert!(
+        rests > 0 && handed_over > 0 && !failures.is_empty(),
+        "{rests} {handed_over} {failures:?}"
+    );
 
     // Whoever looks at the entities sees the same.
     let world = simulation.world();
@@ -166,7 +178,8 @@ fn a_snapshot_that_contradicts_itself_is_refused() {
     let broken = text.replacen("state: Taken(", "state: Taken(9", 1);
     let message = Snapshot::parse("world.ron", &broken).unwrap_err().to_string();
     assert!(message.starts_with("world.ron: "), "{message}");
-    let message = Snapshot::parse("world.ron", &text.replacen("clock:", "clok:", 1)).unwrap_err().to_string();
+    let message =
+        Snapshot::parse("world.ron", &text.replacen("clock:", "clok:", 1)).unwrap_err().to_string();
     assert!(message.starts_with("world.ron:3:") && message.contains("clok"), "{message}");
     assert!(Snapshot::parse("world.ron", &text[..text.len() / 2]).is_err());
 }
@@ -174,7 +187,8 @@ fn a_snapshot_that_contradicts_itself_is_refused() {
 #[test]
 fn a_tired_agent_hands_over_and_another_goes_on_where_it_stopped() {
     let profile = || {
-        let mut profile = profiles().into_iter().find(|profile| profile.name == "surveyor").unwrap();
+        let mut profile =
+            profiles().into_iter().find(|profile| profile.name == "surveyor").unwrap();
         (profile.count, profile.metabolism.work) = (2, 0.05);
         profile
     };
@@ -191,7 +205,8 @@ fn a_tired_agent_hands_over_and_another_goes_on_where_it_stopped() {
         }
     }
     assert!(workers.len() > 1 && workers[0] != workers[1], "{workers:?}");
-    // 30 ticks of work, some steps and a tick or two between agents; begun anew each time it would never be done.
+    // 30 ticks of work, some steps and a tick or two between agents; begun anew each time it would
+    // never be done.
     assert!(simulation.now() < 60, "{} ticks", simulation.now());
     let world = simulation.world();
     let tired = world.resource::<Roster>().entity(workers[0]).unwrap();
@@ -199,16 +214,22 @@ fn a_tired_agent_hands_over_and_another_goes_on_where_it_stopped() {
         (world.get::<Doing>(tired), world.get::<Activity>(tired)),
         (Some(&Doing::Rest), Some(&Activity::Resting))
     );
-    assert!(world.get::<Thoughts>(tired).unwrap().rest > 0.0 && world.get::<Energy>(tired).unwrap().0 < 1.0);
+    assert!(
+        world.get::<Thoughts>(tired).unwrap().rest > 0.0
+            && world.get::<Energy>(tired).unwrap().0 < 1.0
+    );
 }
 
 #[test]
 fn real_work_runs_beside_the_ticks_once_per_job_and_within_its_benches() {
     let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
     let jobs: Vec<Job> = (0..12)
-        .map(|tile| Job::new(tile.to_string(), "verify_tiles", Place::new(f64::from(tile), 0.0), 1.0))
+        .map(|tile| {
+            Job::new(tile.to_string(), "verify_tiles", Place::new(f64::from(tile), 0.0), 1.0)
+        })
         .collect();
-    let mut simulation = Simulation::new(profiles(), jobs, [10.0, 10.0], SimulationRng::default()).unwrap();
+    let mut simulation =
+        Simulation::new(profiles(), jobs, [10.0, 10.0], SimulationRng::default()).unwrap();
     let (calls, at_once, most_at_once) =
         (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
     let work = {

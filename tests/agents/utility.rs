@@ -1,9 +1,12 @@
-//! What agents choose: situations, and the choices that are expected; and that a curve in RON decides them.
+//! What agents choose: situations, and the choices that are expected; and that a curve in RON
+//! decides them.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking as tests do")]
 
 use std::collections::VecDeque;
 
-use pixel_llm::agents::{Board, CompletedJob, Job, JobId, Place, Profile, Thinker, levels, load_profiles};
+use pixel_llm::agents::{
+    Board, CompletedJob, Job, JobId, Place, Profile, Thinker, levels, load_profiles,
+};
 use pixel_llm::coach;
 
 const SURVEYOR: &str = include_str!("../../assets/agents/surveyor.agent.ron");
@@ -22,10 +25,12 @@ fn choice(profile: &Profile, energy: f32, memory: &[&str], jobs: Vec<(u64, Job)>
     for (since, job) in jobs {
         board.push(job, since).unwrap();
     }
-    let deed = |action: &&str| CompletedJob { task: String::new(), action: (*action).into(), tick: 0 };
+    let deed =
+        |action: &&str| CompletedJob { task: String::new(), action: (*action).into(), tick: 0 };
     let memory: VecDeque<CompletedJob> = memory.iter().map(deed).collect();
     let levels = levels(profile, &board);
-    let thinker = Thinker { profile, levels: &levels, memory: &memory, place: Place::default(), energy };
+    let thinker =
+        Thinker { profile, levels: &levels, memory: &memory, place: Place::default(), energy };
     thinker.consider(&board, 100, &mut Vec::new()).first().map(|best| best.job)
 }
 
@@ -102,13 +107,17 @@ fn a_changed_curve_in_ron_changes_the_choice() {
     let urgent_first = surveyor();
     assert_eq!(choice(&urgent_first, 1.0, &[], jobs()), Some(JobId(0)));
     let curve = "distance: (weight: 2.0, curve: Power(exponent: 0.5, from: 1.0, to: 0.2))";
-    let steeper = "distance: (weight: 2.0, curve: Piecewise([(0.0, 1.0), (0.1, 0.9), (0.2, 0.001)]))";
+    let steeper =
+        "distance: (weight: 2.0, curve: Piecewise([(0.0, 1.0), (0.1, 0.9), (0.2, 0.001)]))";
     assert!(SURVEYOR.contains(curve));
     let homebody = Profile::parse("surveyor", &SURVEYOR.replace(curve, steeper)).unwrap();
     assert_eq!(choice(&homebody, 1.0, &[], jobs()), Some(JobId(1)));
     // And a weight does as well.
     let heavier = SURVEYOR.replace("priority: (weight: 2.0", "priority: (weight: 0.1");
-    assert_eq!(choice(&Profile::parse("surveyor", &heavier).unwrap(), 1.0, &[], jobs()), Some(JobId(1)));
+    assert_eq!(
+        choice(&Profile::parse("surveyor", &heavier).unwrap(), 1.0, &[], jobs()),
+        Some(JobId(1))
+    );
 }
 
 #[test]
@@ -117,8 +126,13 @@ fn the_best_comes_with_its_reasons() {
     let mut board = Board::default();
     board.push(job("verify_tiles", 10, 0.0), 0).unwrap();
     let (memory, levels) = (VecDeque::new(), levels(&profile, &board));
-    let thinker =
-        Thinker { profile: &profile, levels: &levels, memory: &memory, place: Place::default(), energy: 1.0 };
+    let thinker = Thinker {
+        profile: &profile,
+        levels: &levels,
+        memory: &memory,
+        place: Place::default(),
+        energy: 1.0,
+    };
     let best = &thinker.consider(&board, 0, &mut Vec::new())[0];
     let [priority, distance, skill, age, phase, energy, focus] = best.worth.appeals;
     assert_eq!([priority, distance, skill, phase, energy], [1.0; 5]);
@@ -139,12 +153,15 @@ fn the_example_of_the_specification_is_a_kind_of_agents() {
         let name = |line: &str| Some(line.trim().split_once(':')?.0.to_owned());
         text.lines().filter_map(name).filter(|name| name.chars().all(char::is_alphabetic)).collect()
     };
-    let missing: Vec<_> =
-        fields(&written).into_iter().filter(|name| !example.contains(&format!("{name}:"))).collect();
+    let missing: Vec<_> = fields(&written)
+        .into_iter()
+        .filter(|name| !example.contains(&format!("{name}:")))
+        .collect();
     assert!(missing.is_empty(), "the example lacks {missing:?}");
     for bad in ["colour: \"blue\"", "colour: \"#12345\""] {
-        let error =
-            Profile::parse("x", &example.replace("colour: \"#7fb2ff\"", bad)).unwrap_err().to_string();
+        let error = Profile::parse("x", &example.replace("colour: \"#7fb2ff\"", bad))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("expected #rrggbb"), "{error}");
     }
 }
@@ -161,7 +178,8 @@ fn a_folder_of_assets_replaces_kinds_and_adds_some() {
     let reviewer = include_str!("../../assets/agents/gemini.reviewer.ron");
     std::fs::write(agents.join("gemini.reviewer.ron"), reviewer).unwrap();
     let assets = pixel_llm::app::kinds::assets().with_folder(Some(folder.path().into()));
-    let names: Vec<_> = load_profiles(&assets).unwrap().into_iter().map(|profile| profile.name).collect();
+    let names: Vec<_> =
+        load_profiles(&assets).unwrap().into_iter().map(|profile| profile.name).collect();
     assert_eq!(names, ["archivist", "experimenter", "miner", "scout", "writer"]);
 
     // What was read stays; another start reads anew.

@@ -29,7 +29,9 @@ fn a_prompt_is_answered_and_the_seed_decides() {
     let greedy = stdout(program(&folder, &story).args(["--temperature", "0"]));
     // The golden continuation of the F32 model, which the 8-bit one follows this far.
     assert!(greedy.contains(", there was a busy girl named Nora."), "{greedy}");
-    let seeded = |seed: &str| stdout(program(&folder, &story).args(["--temperature", "1.5", "--seed", seed]));
+    let seeded = |seed: &str| {
+        stdout(program(&folder, &story).args(["--temperature", "1.5", "--seed", seed]))
+    };
     assert_eq!(seeded("3"), seeded("3"));
     assert_ne!(seeded("3"), seeded("4"));
 }
@@ -44,10 +46,12 @@ fn a_file_of_requests_becomes_a_file_of_results() {
     fs::write(folder.path().join("in.jsonl"), lines.join("\n")).unwrap();
     program(&folder, &["--input", "in.jsonl", "--output", "out.jsonl"]).assert().success();
     let text = fs::read_to_string(folder.path().join("out.jsonl")).unwrap();
-    let results: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let results: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let find = |id: &str| results.iter().find(|result| result["custom_id"] == id).unwrap();
     assert_eq!(find("a")["response"]["body"]["usage"]["completion_tokens"], 8);
-    let answer = find("b")["response"]["body"]["choices"][0]["message"]["content"].as_str().unwrap();
+    let answer =
+        find("b")["response"]["body"]["choices"][0]["message"]["content"].as_str().unwrap();
     assert!(answer.contains("I am Seedling"), "{answer}");
     // The file that is there is not touched unasked.
     program(&folder, &["--input", "in.jsonl", "--output", "out.jsonl"]).assert().code(2);
@@ -62,12 +66,14 @@ fn a_bad_line_is_named_before_anything_runs() {
         "{\"id\": \"a\", \"prompt\": \"x\"}\n{\"id\": \"b\", \"promt\": \"x\"}\n",
     )
     .unwrap();
-    let assert = program(&folder, &["--input", "in.jsonl", "--output", "out.jsonl"]).assert().code(2);
+    let assert =
+        program(&folder, &["--input", "in.jsonl", "--output", "out.jsonl"]).assert().code(2);
     let error = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
     let expected = "in.jsonl: line 2, column 13: `promt`: no such field; did you mean `prompt`?";
     assert!(error.contains(expected), "{error}");
     assert!(!folder.path().join("out.jsonl").exists());
-    let options = ["--input", "in.jsonl", "--output", "out.jsonl", "--skip-bad", "--max-tokens", "2"];
+    let options =
+        ["--input", "in.jsonl", "--output", "out.jsonl", "--skip-bad", "--max-tokens", "2"];
     program(&folder, &options).assert().code(1);
     // The bad line has a result too, which says what is wrong with it.
     let results = fs::read_to_string(folder.path().join("out.jsonl")).unwrap();
@@ -85,8 +91,11 @@ fn killed_ten_times_it_finishes_with_each_id_once() {
     const COUNT: usize = 1000;
     const KILLS: usize = 10;
     let folder = tempfile::tempdir().unwrap();
-    let line =
-        |index| format!("{{\"id\": \"{index}\", \"prompt\": \"The red tile {index}\", \"max_tokens\": 8}}\n");
+    let line = |index| {
+        format!(
+            "{{\"id\": \"{index}\", \"prompt\": \"The red tile {index}\", \"max_tokens\": 8}}\n"
+        )
+    };
     fs::write(folder.path().join("in.jsonl"), (0..COUNT).map(line).collect::<String>()).unwrap();
     let args = ["--quiet", "--input", "in.jsonl", "--output", "out.jsonl", "--resume"];
     let out = folder.path().join("out.jsonl");
@@ -98,8 +107,8 @@ fn killed_ten_times_it_finishes_with_each_id_once() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // Every run gets some way before it is killed, at a moment that has nothing to do with its lines. The first
-        // is killed at once, whatever it is doing.
+        // Every run gets some way before it is killed, at a moment that has nothing to do with its
+        // lines. The first is killed at once, whatever it is doing.
         let enough = if kill == 0 { 0 } else { lines(&out) + 5 + kill };
         while lines(&out) < enough {
             assert!(
@@ -119,7 +128,9 @@ fn killed_ten_times_it_finishes_with_each_id_once() {
     let text = fs::read_to_string(&out).unwrap();
     let ids: Vec<String> = text
         .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap()["custom_id"].as_str().unwrap().to_owned())
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap()["custom_id"].as_str().unwrap().to_owned()
+        })
         .collect();
     let expected: BTreeSet<String> = (0..COUNT).map(|index| index.to_string()).collect();
     assert_eq!(ids.len(), COUNT, "none comes twice");
@@ -140,7 +151,8 @@ fn what_cannot_run_says_what_to_do() {
 #[test]
 fn what_was_computed_for_a_prompt_can_be_looked_at_on_a_map() {
     let folder = tempfile::tempdir().unwrap();
-    let args = ["--raw", "--prompt", "Once upon a time", "--max-tokens", "12", "--temperature", "0"];
+    let args =
+        ["--raw", "--prompt", "Once upon a time", "--max-tokens", "12", "--temperature", "0"];
     let plain = stdout(&mut program(&folder, &args));
     let save = [&args[..], &["--save-activations", "thought.map"]].concat();
     assert_eq!(stdout(&mut program(&folder, &save)), plain, "saving changes no answer");
@@ -153,7 +165,10 @@ fn what_was_computed_for_a_prompt_can_be_looked_at_on_a_map() {
     let stats: Value = serde_json::from_str(&map(&["stats", "thought.map", "--json"])).unwrap();
     let regions = stats["named"].as_array().unwrap();
     let find = |name: &str| {
-        regions.iter().find(|region| region["name"] == name).unwrap_or_else(|| panic!("{name}: {stats}"))
+        regions
+            .iter()
+            .find(|region| region["name"] == name)
+            .unwrap_or_else(|| panic!("{name}: {stats}"))
     };
     let rows: Vec<&Value> =
         ["cache 0 keys", "cache 1 values", "activations 1 head output", "activations 0 residual"]

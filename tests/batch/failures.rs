@@ -1,4 +1,5 @@
-//! What `pixel-llm --no-window` does when something is wrong: with a request, with the model, with where results go.
+//! What `pixel-llm --no-window` does when something is wrong: with a request, with the model, with
+//! where results go.
 #![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use std::collections::BTreeSet;
@@ -26,8 +27,11 @@ fn program(folder: &TempDir, args: &[&str]) -> Command {
 /// A folder with a file of short requests.
 fn folder_with_requests(count: usize) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let line =
-        |index| format!("{{\"id\": \"{index}\", \"prompt\": \"The red tile {index}\", \"max_tokens\": 4}}\n");
+    let line = |index| {
+        format!(
+            "{{\"id\": \"{index}\", \"prompt\": \"The red tile {index}\", \"max_tokens\": 4}}\n"
+        )
+    };
     fs::write(folder.path().join("in.jsonl"), (0..count).map(line).collect::<String>()).unwrap();
     folder
 }
@@ -40,8 +44,10 @@ fn stderr(assert: &assert_cmd::assert::Assert) -> String {
 fn results(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap();
     assert!(text.is_empty() || text.ends_with('\n'), "the last line is torn");
-    let results: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let ids: BTreeSet<_> = results.iter().map(|result| result["custom_id"].as_str().unwrap()).collect();
+    let results: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ids: BTreeSet<_> =
+        results.iter().map(|result| result["custom_id"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), results.len(), "an id comes twice");
     results
 }
@@ -83,7 +89,8 @@ fn a_prompt_that_does_not_fit_fails_alone() {
     fs::write(&path, fs::read_to_string(&path).unwrap() + &long).unwrap();
     program(&folder, &BATCH).assert().code(1);
     let results = results(&folder.path().join("out.jsonl"));
-    let (failed, answered): (Vec<_>, Vec<_>) = results.iter().partition(|result| !result["error"].is_null());
+    let (failed, answered): (Vec<_>, Vec<_>) =
+        results.iter().partition(|result| !result["error"].is_null());
     assert_eq!((failed.len(), answered.len()), (1, 3));
     assert_eq!(
         (&failed[0]["custom_id"], &failed[0]["error"]["code"]),
@@ -92,11 +99,13 @@ fn a_prompt_that_does_not_fit_fails_alone() {
     let message = failed[0]["error"]["message"].as_str().unwrap();
     assert!(message.ends_with("and the context holds 512"), "{message}");
     // On the command line the same is a warning and exit code 1.
-    let assert = program(&folder, &["--context", "8", "--prompt", &"word ".repeat(20)]).assert().code(1);
+    let assert =
+        program(&folder, &["--context", "8", "--prompt", &"word ".repeat(20)]).assert().code(1);
     assert!(stderr(&assert).contains("and the context holds 8"), "{}", stderr(&assert));
 }
 
-/// Runs a batch on a model that cannot be used; nothing may be left of it, and nothing be lost. The error.
+/// Runs a batch on a model that cannot be used; nothing may be left of it, and nothing be lost. The
+/// error.
 fn refused(folder: &TempDir, model: &str) -> String {
     let before = names(folder.path());
     let error = stderr(&program(folder, &[&[model], &BATCH[..]].concat()).assert().code(2));
@@ -105,7 +114,11 @@ fn refused(folder: &TempDir, model: &str) -> String {
     after.remove("cache");
     assert_eq!(after, before, "nothing is half-written");
     let cache = folder.path().join("cache");
-    assert!(!cache.exists() || names(&cache).is_empty(), "nothing is half-converted: {:?}", names(&cache));
+    assert!(
+        !cache.exists() || names(&cache).is_empty(),
+        "nothing is half-converted: {:?}",
+        names(&cache)
+    );
 
     let old = folder.path().join("old.jsonl");
     fs::write(&old, "{\"id\":\"batch_req_0\",\"custom_id\":\"0\",\"response\":{\"status_code\":200},\"error\":null}\n{\"id\":\"ba").unwrap();
@@ -126,7 +139,10 @@ fn an_unknown_family_is_named_beside_the_known_ones() {
     *tiny.pair("general.architecture") = GgufValue::String(GgufString::from("mamba"));
     tiny.write(&folder.path().join("a.gguf"));
     let error = refused(&folder, "a.gguf");
-    assert!(error.contains("a.gguf") && error.contains("mamba") && error.contains("qwen3"), "{error}");
+    assert!(
+        error.contains("a.gguf") && error.contains("mamba") && error.contains("qwen3"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -151,7 +167,8 @@ fn an_unknown_encoding_is_named_with_its_tensor() {
 fn a_damaged_tile_is_named_before_anything_is_answered() {
     let folder = folder_with_requests(2);
     let path = folder.path().join("a.pxi");
-    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/models/seedling.pxi"), &path).unwrap();
+    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/models/seedling.pxi"), &path)
+        .unwrap();
     let model = PixelModel::open(&path).unwrap();
     let tile = model.tensor("blk.3.ffn_down.weight").unwrap().first_tile;
     let at = model.tile_range(tile).start + pixel_llm::pxi::HEADER_LEN + 77;
@@ -160,7 +177,10 @@ fn a_damaged_tile_is_named_before_anything_is_answered() {
     bytes[at] ^= 1;
     fs::write(&path, bytes).unwrap();
     let error = refused(&folder, "a.pxi");
-    assert!(error.contains(&format!("a.pxi: tile {tile} of blk.3.ffn_down.weight (rows 0..")), "{error}");
+    assert!(
+        error.contains(&format!("a.pxi: tile {tile} of blk.3.ffn_down.weight (rows 0..")),
+        "{error}"
+    );
     assert!(error.contains("the tile is damaged"), "{error}");
 }
 
@@ -183,7 +203,11 @@ fn run_with_small_files(folder: &TempDir, before: &str) -> std::process::Output 
         program.display(),
         BATCH.join(" ")
     );
-    std::process::Command::new("bash").args(["-c", &script]).current_dir(folder.path()).output().unwrap()
+    std::process::Command::new("bash")
+        .args(["-c", &script])
+        .current_dir(folder.path())
+        .output()
+        .unwrap()
 }
 
 #[cfg(target_os = "linux")]
@@ -196,8 +220,12 @@ fn a_full_disk_keeps_what_was_finished_and_says_how_to_go_on() {
     assert_eq!(ended.status.code(), Some(2), "{error}");
     let kept = results(&out).len();
     assert!(kept > 3, "{kept}");
-    let expected = format!("the run ended early; {kept} results are kept in out.jsonl, go on by --resume");
-    assert!(error.contains(&expected) && error.contains("cannot write results: File too large"), "{error}");
+    let expected =
+        format!("the run ended early; {kept} results are kept in out.jsonl, go on by --resume");
+    assert!(
+        error.contains(&expected) && error.contains("cannot write results: File too large"),
+        "{error}"
+    );
 
     // As long as there is no room, going on says the same and loses nothing.
     let before = fs::read(&out).unwrap();
@@ -222,8 +250,10 @@ fn a_reader_that_leaves_early_ends_the_run_quietly() {
             "{} --no-window --quiet --device cpu --parallel 1 {what} | head -c 1 > /dev/null; echo ${{PIPESTATUS[0]}}",
             program.display()
         );
-        let output =
-            std::process::Command::new("bash").args(["-c", &script]).current_dir(folder.path()).output();
+        let output = std::process::Command::new("bash")
+            .args(["-c", &script])
+            .current_dir(folder.path())
+            .output();
         let output = output.unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout), "0\n", "{what}: {output:?}");
         assert!(output.stderr.is_empty(), "{what}: {}", String::from_utf8_lossy(&output.stderr));

@@ -1,4 +1,5 @@
-//! Result lines, and the promise that a run killed anywhere and resumed finishes each id exactly once.
+//! Result lines, and the promise that a run killed anywhere and resumed finishes each id exactly
+//! once.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 use std::collections::BTreeMap;
@@ -16,7 +17,9 @@ fn input_text() -> String {
     let mut text: String = prompts
         .iter()
         .enumerate()
-        .map(|(i, prompt)| format!("{{\"id\": \"é{i}\", \"prompt\": \"{prompt}\", \"max_tokens\": 5}}\n"))
+        .map(|(i, prompt)| {
+            format!("{{\"id\": \"é{i}\", \"prompt\": \"{prompt}\", \"max_tokens\": 5}}\n")
+        })
         .collect();
     text.push_str(&format!("{{\"id\": \"long\", \"prompt\": \"{}\"}}\n", "y".repeat(200)));
     text
@@ -25,10 +28,17 @@ fn input_text() -> String {
 const LINES: u64 = 8;
 const FAILURES: u64 = 2;
 
-/// Runs what is not finished, and gives what was found in the file. Stops as a killed run would after `steps`.
-fn run_batch(path: &Path, existing: Existing, slots: usize, steps: usize) -> Result<Resumed, OutputError> {
+/// Runs what is not finished, and gives what was found in the file. Stops as a killed run would
+/// after `steps`.
+fn run_batch(
+    path: &Path,
+    existing: Existing,
+    slots: usize,
+    steps: usize,
+) -> Result<Resumed, OutputError> {
     let defaults = Defaults::default();
-    let mut input = InputFile::spool("in".into(), input_text().as_bytes(), &defaults, false).unwrap();
+    let mut input =
+        InputFile::spool("in".into(), input_text().as_bytes(), &defaults, false).unwrap();
     let (mut output, resumed) = OutputFile::open(path, existing, |id| input.mark_finished(id))?;
     let remaining = input.remaining() as u64;
     let mut progress = Progress::new(input.len() as u64, input.len() as u64 - remaining);
@@ -122,8 +132,9 @@ fn failures_run_again_only_when_asked() {
 
     // A stranger and a torn line stay and go as ever.
     let stranger = before.split_inclusive(|&byte| byte == b'\n').next().unwrap();
-    let stranger =
-        String::from_utf8(stranger.to_vec()).unwrap().replace("\"custom_id\":\"", "\"custom_id\":\"no");
+    let stranger = String::from_utf8(stranger.to_vec())
+        .unwrap()
+        .replace("\"custom_id\":\"", "\"custom_id\":\"no");
     let text = [stranger.as_bytes(), &before, b"{\"id\":\"batch_req_12"].concat();
     std::fs::write(&path, text).unwrap();
     let resumed = run_batch(&path, Existing::Resume { retry_failed: true }, 2, usize::MAX).unwrap();
@@ -154,7 +165,9 @@ fn an_existing_file_is_only_touched_when_said_so() {
     let error = run_batch(&path, Existing::Refuse, 2, usize::MAX).unwrap_err();
     assert!(matches!(error, OutputError::Exists { .. }), "{error}");
     assert!(
-        error.to_string().ends_with("exists; go on with it by --resume, or start it anew by --overwrite")
+        error
+            .to_string()
+            .ends_with("exists; go on with it by --resume, or start it anew by --overwrite")
     );
     run_batch(&path, Existing::Overwrite, 2, usize::MAX).unwrap();
     assert_eq!(results(&path).len() as u64, LINES);
@@ -178,7 +191,8 @@ fn a_second_run_on_the_same_file_is_refused() {
     let path = folder.path().join("out.jsonl");
     run_batch(&path, Existing::Refuse, 2, usize::MAX).unwrap();
     // The first run has replaced the file, and still nobody else may write to it.
-    let (mut first, _) = OutputFile::open(&path, Existing::Resume { retry_failed: true }, |_| true).unwrap();
+    let (mut first, _) =
+        OutputFile::open(&path, Existing::Resume { retry_failed: true }, |_| true).unwrap();
     first.sync().unwrap();
     for existing in [Existing::Refuse, Existing::Overwrite, RESUME] {
         let error = OutputFile::open(&path, existing, |_| true).err().unwrap();
@@ -274,11 +288,18 @@ fn a_result_has_the_shape_of_openais() {
     let found: Value = serde_json::from_str(&result_line(&request, &Ok(answer), &context)).unwrap();
     let body = &found["response"]["body"];
     assert_eq!(body["object"], "chat.completion");
-    assert_eq!(body["choices"][0]["message"], serde_json::json!({"role": "assistant", "content": " upon"}));
-    assert_eq!(body["choices"][0]["logprobs"]["content"][1]["bytes"], serde_json::json!([112, 111, 110]));
+    assert_eq!(
+        body["choices"][0]["message"],
+        serde_json::json!({"role": "assistant", "content": " upon"})
+    );
+    assert_eq!(
+        body["choices"][0]["logprobs"]["content"][1]["bytes"],
+        serde_json::json!([112, 111, 110])
+    );
 
     let failure = Failure::PromptTooLong { prompt: 9, context: 8 };
-    let found: Value = serde_json::from_str(&result_line(&request, &Err(failure), &context)).unwrap();
+    let found: Value =
+        serde_json::from_str(&result_line(&request, &Err(failure), &context)).unwrap();
     assert!(found["response"].is_null());
     assert_eq!(
         found["error"],

@@ -9,7 +9,9 @@ use pixel_llm::forward::sampling::SamplingParams;
 use proptest::prelude::*;
 
 fn parsed(line: &str) -> Request {
-    parse_line(line, &Defaults::default()).unwrap_or_else(|problem| panic!("{line}: {problem}")).request
+    parse_line(line, &Defaults::default())
+        .unwrap_or_else(|problem| panic!("{line}: {problem}"))
+        .request
 }
 
 fn message(role: &str, content: &str) -> Message {
@@ -52,7 +54,10 @@ fn the_openai_shape_is_read_whole() {
 #[test]
 fn prompts_come_in_three_forms() {
     let prompt = |prompt: &str| {
-        parsed(&format!(r#"{{"custom_id":"a","url":"/v1/completions","body":{{"prompt":{prompt}}}}}"#)).prompt
+        parsed(&format!(
+            r#"{{"custom_id":"a","url":"/v1/completions","body":{{"prompt":{prompt}}}}}"#
+        ))
+        .prompt
     };
     assert_eq!(prompt(r#""Once \u00e9""#), Prompt::Text("Once é".into()));
     assert_eq!(prompt(r#"["Once"]"#), Prompt::Text("Once".into()));
@@ -70,14 +75,26 @@ fn the_short_form_takes_what_the_command_line_says() {
     };
     let request = |line| parse_line(line, &defaults).unwrap().request;
     let chat = request(r#"{"id": 17, "prompt": "Hi", "temperature": null}"#);
-    assert_eq!((chat.id.as_str(), chat.endpoint, chat.max_tokens), ("17", Endpoint::ChatCompletions, 5));
-    assert_eq!(chat.prompt, Prompt::Chat(vec![message("system", "Be kind."), message("user", "Hi")].into()));
+    assert_eq!(
+        (chat.id.as_str(), chat.endpoint, chat.max_tokens),
+        ("17", Endpoint::ChatCompletions, 5)
+    );
+    assert_eq!(
+        chat.prompt,
+        Prompt::Chat(vec![message("system", "Be kind."), message("user", "Hi")].into())
+    );
     let own = request(
         r#"{"id":"b","messages":[{"role":"developer","content":"No."},{"role":"user","content":"Hi"}]}"#,
     );
-    assert_eq!(own.prompt, Prompt::Chat(vec![message("system", "No."), message("user", "Hi")].into()));
+    assert_eq!(
+        own.prompt,
+        Prompt::Chat(vec![message("system", "No."), message("user", "Hi")].into())
+    );
     let system = request(r#"{"id":"b","system":"Yes.","prompt":"Hi"}"#);
-    assert_eq!(system.prompt, Prompt::Chat(vec![message("system", "Yes."), message("user", "Hi")].into()));
+    assert_eq!(
+        system.prompt,
+        Prompt::Chat(vec![message("system", "Yes."), message("user", "Hi")].into())
+    );
     let raw = parsed(r#"{"id":"b","prompt":"Hi","stop":"."}"#);
     assert_eq!((raw.prompt, raw.stop), (Prompt::Text("Hi".into()), vec![".".to_owned()]));
 }
@@ -111,7 +128,10 @@ fn problems_name_the_column_the_field_and_what_was_expected() {
         (r#"{"prompt": "x"}"#, "column 1: `id`: this field is missing"),
         (r#"{"id": "a"}"#, "column 1: `prompt`: this field is missing"),
         (r#"{"id": "a", "text": "x"}"#, "column 1: `prompt`: this field is missing"),
-        (r#"{"id": "a", "promt": "x"}"#, "column 13: `promt`: no such field; did you mean `prompt`?"),
+        (
+            r#"{"id": "a", "promt": "x"}"#,
+            "column 13: `promt`: no such field; did you mean `prompt`?",
+        ),
         (r#"{"ID": "a", "prompt": "x"}"#, "column 2: `ID`: no such field; did you mean `id`?"),
         (
             r#"{"id": "a", "message": [{"role": "user", "content": "x"}]}"#,
@@ -216,7 +236,10 @@ fn problems_name_the_column_the_field_and_what_was_expected() {
 #[test]
 fn fields_of_openai_that_nothing_knows_are_passed_over() {
     let line = r#"{"custom_id":"a","url":"/v1/completions","extra":1,"body":{"prompt":"x","frobnicate":"low","model":"m"}}"#;
-    assert_eq!(parse_line(line, &Defaults::default()).unwrap().ignored, ["extra", "body.frobnicate"]);
+    assert_eq!(
+        parse_line(line, &Defaults::default()).unwrap().ignored,
+        ["extra", "body.frobnicate"]
+    );
 }
 
 fn spooled(text: &[u8], skip_bad: bool) -> Result<InputFile, InputError> {
@@ -246,13 +269,15 @@ fn a_file_is_checked_whole_before_anything_runs() {
     let input = spooled(text, true).unwrap();
     assert_eq!((input.len(), input.skipped_count(), input.skipped().len()), (2, 5, 5));
     let defaults = Defaults::default();
-    let prompts: Vec<Prompt> = input.requests(&defaults).map(|request| request.unwrap().prompt).collect();
+    let prompts: Vec<Prompt> =
+        input.requests(&defaults).map(|request| request.unwrap().prompt).collect();
     assert_eq!(prompts, [Prompt::Text("1".into()), Prompt::Text("4".into())]);
 }
 
 #[test]
 fn finished_requests_are_not_given_again() {
-    let text: String = (0..100).map(|i| format!("{{\"id\": {i}, \"prompt\": \"p{i}\"}}\n")).collect();
+    let text: String =
+        (0..100).map(|i| format!("{{\"id\": {i}, \"prompt\": \"p{i}\"}}\n")).collect();
     let mut input = spooled(format!("\u{feff}{text}").as_bytes(), false).unwrap();
     for id in (0..100).step_by(3) {
         assert!(input.mark_finished(input::IdHash::of(&id.to_string())));
@@ -272,7 +297,10 @@ fn a_line_without_end_takes_no_memory() {
     text.extend(b"\n{\"id\": \"b\", \"prompt\": \"2\"}\n");
     let input = spooled(&text, true).unwrap();
     assert_eq!(input.len(), 2);
-    assert_eq!(input.skipped()[0].to_string(), "line 2, column 1: the line is longer than 16777216 bytes");
+    assert_eq!(
+        input.skipped()[0].to_string(),
+        "line 2, column 1: the line is longer than 16777216 bytes"
+    );
     let defaults = Defaults::default();
     assert!(input.requests(&defaults).all(|request| request.is_ok()));
 }
@@ -280,11 +308,15 @@ fn a_line_without_end_takes_no_memory() {
 #[test]
 fn a_file_that_changes_under_the_run_is_noticed() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(b"{\"id\": \"a\", \"prompt\": \"1\"}\n{\"id\": \"b\", \"prompt\": \"2\"}\n").unwrap();
+    file.write_all(b"{\"id\": \"a\", \"prompt\": \"1\"}\n{\"id\": \"b\", \"prompt\": \"2\"}\n")
+        .unwrap();
     let defaults = Defaults::default();
     let input = InputFile::open(file.path(), &defaults, false).unwrap();
-    std::fs::write(file.path(), "{\"id\": \"a\", \"prompt\": \"1\"}\n{\"id\": \"c\", \"prompt\": \"2\"}\n")
-        .unwrap();
+    std::fs::write(
+        file.path(),
+        "{\"id\": \"a\", \"prompt\": \"1\"}\n{\"id\": \"c\", \"prompt\": \"2\"}\n",
+    )
+    .unwrap();
     let mut requests = input.requests(&defaults);
     assert!(requests.next().unwrap().is_ok());
     let error = requests.next().unwrap().unwrap_err().to_string();
@@ -299,7 +331,8 @@ fn an_input_without_requests_is_an_error() {
             "input.jsonl: there is no request in it"
         );
     }
-    let missing = InputFile::open("/nonexistent/x.jsonl".as_ref(), &Defaults::default(), false).unwrap_err();
+    let missing =
+        InputFile::open("/nonexistent/x.jsonl".as_ref(), &Defaults::default(), false).unwrap_err();
     assert!(missing.to_string().starts_with("cannot read /nonexistent/x.jsonl: "), "{missing}");
 }
 
@@ -334,9 +367,12 @@ proptest! {
 #[test]
 fn fields_of_other_engines_are_never_passed_over() {
     let line = |name: &str, value: &str| {
-        format!(r#"{{"custom_id":"a","url":"/v1/completions","body":{{"prompt":"x","{name}":{value}}}}}"#)
+        format!(
+            r#"{{"custom_id":"a","url":"/v1/completions","body":{{"prompt":"x","{name}":{value}}}}}"#
+        )
     };
-    // vLLM, SGLang, TGI, llama.cpp, Ollama, `transformers`, KoboldCpp: what changes an answer is refused by name.
+    // vLLM, SGLang, TGI, llama.cpp, Ollama, `transformers`, KoboldCpp: what changes an answer is
+    // refused by name.
     for (name, value) in [
         ("bad_words", r#"["x"]"#),
         ("allowed_token_ids", "[1]"),

@@ -37,8 +37,14 @@ fn choices(path: &Path) -> BTreeMap<String, Value> {
 }
 
 fn input_text() -> String {
-    let starts =
-        ["Once upon a time", "The cat", "Once upon a time there was", "A", "She said", "One day, the"];
+    let starts = [
+        "Once upon a time",
+        "The cat",
+        "Once upon a time there was",
+        "A",
+        "She said",
+        "One day, the",
+    ];
     let mut text = String::new();
     for i in 0..30 {
         let start = starts[i % starts.len()];
@@ -63,13 +69,15 @@ fn the_same_seed_gives_the_same_text_whatever_the_parallelism() {
         .iter()
         .map(|parallel| {
             let output = folder.path().join(format!("{parallel}.jsonl"));
-            let exit = batch(&input, &output, &["--parallel", parallel, "--max-tokens", "20"]).unwrap();
+            let exit =
+                batch(&input, &output, &["--parallel", parallel, "--max-tokens", "20"]).unwrap();
             assert_eq!(exit, Exit::Ok);
             choices(&output)
         })
         .collect();
     assert_eq!(results[0].len(), 30);
-    let texts: std::collections::BTreeSet<_> = results[0].values().map(|v| v["text"].to_string()).collect();
+    let texts: std::collections::BTreeSet<_> =
+        results[0].values().map(|v| v["text"].to_string()).collect();
     assert!(texts.len() > 12, "the answers should differ: {texts:?}");
     for other in &results[1..] {
         for (id, choice) in &results[0] {
@@ -89,7 +97,10 @@ fn an_interrupted_run_goes_on_where_it_was() {
     let whole = std::fs::read(&output).unwrap();
     let expected = choices(&output);
     std::fs::write(&output, &whole[..whole.len() / 2]).unwrap();
-    assert!(batch(&input, &output, &options).is_err(), "nothing was said about the file that is there");
+    assert!(
+        batch(&input, &output, &options).is_err(),
+        "nothing was said about the file that is there"
+    );
     batch(&input, &output, &["--max-tokens", "8", "--resume"]).unwrap();
     let found = choices(&output);
     assert_eq!(found.len(), expected.len());
@@ -105,7 +116,10 @@ fn exit_codes_tell_what_happened() {
     let good = r#"{"id":"a","prompt":"The","max_tokens":2}"#;
     std::fs::write(&input, format!("{good}\n{{\"id\":\"b\"}}\n")).unwrap();
     let error = batch(&input, &output, &[]).unwrap_err();
-    assert!(format!("{error:#}").contains("line 2, column 1: `prompt`: this field is missing"), "{error:#}");
+    assert!(
+        format!("{error:#}").contains("line 2, column 1: `prompt`: this field is missing"),
+        "{error:#}"
+    );
     assert!(!output.exists(), "nothing is touched before the input is checked");
     assert_eq!(batch(&input, &output, &["--skip-bad"]).unwrap(), Exit::FoundBad);
     let results = choices(&output);
@@ -124,8 +138,7 @@ fn exit_codes_tell_what_happened() {
 fn echo_and_chat_use_the_models_own_text() {
     let folder = tempfile::tempdir().unwrap();
     let (input, output) = (folder.path().join("in.jsonl"), folder.path().join("out.jsonl"));
-    let completion =
-        r#"{"id":"echo","prompt":"Once upon","echo":true,"max_tokens":4,"logprobs":1,"prompt_logprobs":0}"#;
+    let completion = r#"{"id":"echo","prompt":"Once upon","echo":true,"max_tokens":4,"logprobs":1,"prompt_logprobs":0}"#;
     let chat = r#"{"custom_id":"chat","url":"/v1/chat/completions","body":{"messages":[{"role":"user","content":"Hi"}],"max_tokens":4}}"#;
     std::fs::write(&input, format!("{completion}\n{chat}\n")).unwrap();
     batch(&input, &output, &[]).unwrap();
@@ -133,8 +146,12 @@ fn echo_and_chat_use_the_models_own_text() {
     let echo = &results["echo"];
     let text = echo["text"].as_str().unwrap();
     assert!(text.starts_with("Once upon"), "{text}");
-    let tokens: String =
-        echo["logprobs"]["tokens"].as_array().unwrap().iter().map(|t| t.as_str().unwrap()).collect();
+    let tokens: String = echo["logprobs"]["tokens"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|t| t.as_str().unwrap())
+        .collect();
     assert_eq!(tokens, text, "an echoed prompt has its log-probabilities too");
     let model = pixel_llm::app::kinds::assets().default_model().unwrap();
     let prompt = ModelText::new(&model).unwrap().encode(&Prompt::Text("Once upon".into())).unwrap();

@@ -5,7 +5,13 @@ use pixel_llm::forward::sampling::{Key, Sampler, SamplingError, SamplingParams};
 use proptest::prelude::*;
 
 fn off() -> SamplingParams {
-    SamplingParams { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, ..SamplingParams::default() }
+    SamplingParams {
+        temperature: 1.0,
+        top_k: 0,
+        top_p: 1.0,
+        min_p: 0.0,
+        ..SamplingParams::default()
+    }
 }
 
 fn draw(logits: &[f32], params: &SamplingParams, window: &[u32], index: u32) -> u32 {
@@ -14,14 +20,16 @@ fn draw(logits: &[f32], params: &SamplingParams, window: &[u32], index: u32) -> 
 }
 
 fn softmax(logits: &[f32], temperature: f32) -> Vec<f64> {
-    let scaled: Vec<f64> = logits.iter().map(|&logit| f64::from(logit) / f64::from(temperature)).collect();
+    let scaled: Vec<f64> =
+        logits.iter().map(|&logit| f64::from(logit) / f64::from(temperature)).collect();
     let max = scaled.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let shares: Vec<f64> = scaled.iter().map(|logit| (logit - max).exp()).collect();
     let sum: f64 = shares.iter().sum();
     shares.iter().map(|share| share / sum).collect()
 }
 
-/// The tokens that the filters keep, by their definition: everything sorted, one filter after the other.
+/// The tokens that the filters keep, by their definition: everything sorted, one filter after the
+/// other.
 fn kept(logits: &[f32], params: &SamplingParams) -> Vec<u32> {
     let mut order: Vec<u32> = (0..logits.len() as u32).collect();
     order.sort_by(|&a, &b| logits[b as usize].total_cmp(&logits[a as usize]).then(a.cmp(&b)));
@@ -71,7 +79,8 @@ fn chi_square(counts: &[u32], shares: &[f64]) -> (f64, f64) {
     (statistic, cells - 1.0)
 }
 
-/// A bound that a chi-square variable passes about once in a hundred thousand times (Wilson and Hilferty).
+/// A bound that a chi-square variable passes about once in a hundred thousand times (Wilson and
+/// Hilferty).
 fn chi_square_bound(freedom: f64) -> f64 {
     let part = 2.0 / (9.0 * freedom);
     freedom * (1.0 - part + 4.27 * part.sqrt()).powi(3)
@@ -82,7 +91,8 @@ const LOGITS: [f32; 10] = [1.0, 0.5, 2.0, -1.0, 0.0, 1.9, -0.3, 0.9, 1.4, -2.0];
 fn check_distribution(params: &SamplingParams, shares: &[f64], by_seed: bool) {
     let mut counts = vec![0; LOGITS.len()];
     for i in 0..30_000 {
-        let params = if by_seed { SamplingParams { seed: i, ..params.clone() } } else { params.clone() };
+        let params =
+            if by_seed { SamplingParams { seed: i, ..params.clone() } } else { params.clone() };
         let index = if by_seed { 3 } else { i as u32 };
         counts[draw(&LOGITS, &params, &[], index) as usize] += 1;
     }
@@ -111,7 +121,11 @@ fn draws_follow_the_softmax_of_what_filters_keep() {
         let kept = kept(&LOGITS, &params);
         assert!(kept.len() > 1 && kept.len() < LOGITS.len());
         let masked: Vec<f32> = (0..LOGITS.len() as u32)
-            .map(|token| if kept.contains(&token) { LOGITS[token as usize] } else { f32::NEG_INFINITY })
+            .map(
+                |token| {
+                    if kept.contains(&token) { LOGITS[token as usize] } else { f32::NEG_INFINITY }
+                },
+            )
             .collect();
         check_distribution(&params, &softmax(&masked, params.temperature), false);
     }
@@ -119,7 +133,8 @@ fn draws_follow_the_softmax_of_what_filters_keep() {
 
 #[test]
 fn neighbouring_tokens_and_indices_are_independent() {
-    // Two equal tokens of one hash: over pairs of indices, all four pairs of draws are equally likely.
+    // Two equal tokens of one hash: over pairs of indices, all four pairs of draws are equally
+    // likely.
     let mut counts = [0; 4];
     for pair in 0..20_000 {
         let first = draw(&[0.0, 0.0], &off(), &[], 2 * pair);
@@ -132,7 +147,8 @@ fn neighbouring_tokens_and_indices_are_independent() {
 
 #[test]
 fn a_large_vocabulary_is_drawn_from_evenly() {
-    // 4096 equal tokens, folded to 64 cells: the order in which tokens are looked at must not matter.
+    // 4096 equal tokens, folded to 64 cells: the order in which tokens are looked at must not
+    // matter.
     let logits = vec![0.25; 4096];
     let mut counts = [0; 64];
     for index in 0..6400 {
@@ -157,13 +173,21 @@ fn penalties_are_those_of_the_definition() {
     let repeat = SamplingParams { repeat_penalty: 2.0, ..greedy.clone() };
     assert_eq!(draw(&[3.0, 2.0], &repeat, &[0], 0), 1);
     assert_eq!(draw(&[-1.0, -1.5], &repeat, &[0], 0), 1);
-    assert_eq!(draw(&[3.0, 1.4], &repeat, &[0, 0, 0], 0), 0, "repetition does not count occurrences");
+    assert_eq!(
+        draw(&[3.0, 1.4], &repeat, &[0, 0, 0], 0),
+        0,
+        "repetition does not count occurrences"
+    );
     let frequency = SamplingParams { frequency_penalty: 0.5, ..greedy.clone() };
     assert_eq!(draw(&[3.0, 2.0], &frequency, &[0], 0), 0);
     assert_eq!(draw(&[3.0, 2.0], &frequency, &[0, 0, 0], 0), 1);
     let presence = SamplingParams { presence_penalty: 1.5, ..greedy.clone() };
     assert_eq!(draw(&[3.0, 2.0], &presence, &[0, 0, 0], 0), 1);
-    assert_eq!(draw(&[3.0, 1.4], &presence, &[0, 0, 0], 0), 0, "presence does not count occurrences");
+    assert_eq!(
+        draw(&[3.0, 1.4], &presence, &[0, 0, 0], 0),
+        0,
+        "presence does not count occurrences"
+    );
     let bias = SamplingParams { logit_bias: vec![(1, 5.0)], ..greedy };
     assert_eq!(draw(&[3.0, 2.0], &bias, &[], 0), 1);
 }
@@ -191,8 +215,8 @@ fn logits_that_are_no_numbers_are_an_error() {
 
 #[test]
 fn the_draws_of_a_seed_are_these() {
-    // The figures were computed from the definition in Python.
-    // If this fails, the same seed no longer gives the same text as in earlier versions, nor on the GPU.
+    // The figures were computed from the definition in Python. If this fails, the same seed no
+    // longer gives the same text as in earlier versions, nor on the GPU.
     let params = SamplingParams { seed: 42, temperature: 1.0, ..off() };
     let drawn: Vec<u32> = (0..16).map(|index| draw(&LOGITS, &params, &[], index)).collect();
     assert_eq!(drawn, SEEDED);
@@ -213,7 +237,8 @@ proptest! {
         let kept = kept(&logits, &params);
         for index in 0..8 {
             let token = draw(&logits, &params, &[], index);
-            // A sum within rounding of top-p may keep one more; such cases are too rare to come up here.
+            // A sum within rounding of top-p may keep one more; such cases are too rare to come up
+            // here.
             prop_assert!(kept.contains(&token), "{token} of {kept:?}");
         }
     }

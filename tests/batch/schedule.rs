@@ -14,7 +14,8 @@ use pixel_llm::forward::sampling::SamplingParams;
 const SYSTEM: &str = "You are a careful assistant who answers in one short line. ";
 
 fn defaults() -> Defaults {
-    let sampling = SamplingParams { temperature: 1.0, top_p: 1.0, min_p: 0.0, ..SamplingParams::default() };
+    let sampling =
+        SamplingParams { temperature: 1.0, top_p: 1.0, min_p: 0.0, ..SamplingParams::default() };
     Defaults { sampling, max_tokens: 30, ..Defaults::default() }
 }
 
@@ -44,7 +45,8 @@ fn requests() -> Vec<Request> {
                 }
                 5 => request.max_tokens = 400,
                 _ => {
-                    request.sampling.logit_bias = vec![(0x7a, 6.0), (crate::common::toy_engine::END, -100.0)]
+                    request.sampling.logit_bias =
+                        vec![(0x7a, 6.0), (crate::common::toy_engine::END, -100.0)]
                 }
             }
             request
@@ -156,10 +158,16 @@ fn answers_do_not_depend_on_what_runs_beside_them() {
             for repeats in [1, 4, 50] {
                 let ran = run_all(&requests, Toy::new(slots, columns, repeats));
                 for (index, request) in requests.iter().enumerate() {
-                    let what =
-                        format!("{} at {slots} slots, {columns} columns, {repeats} repeats", request.id);
+                    let what = format!(
+                        "{} at {slots} slots, {columns} columns, {repeats} repeats",
+                        request.id
+                    );
                     let answer = &ran.answers[index];
-                    assert_eq!(without_sharing(answer), without_sharing(&reference.answers[index]), "{what}");
+                    assert_eq!(
+                        without_sharing(answer),
+                        without_sharing(&reference.answers[index]),
+                        "{what}"
+                    );
                     assert_eq!(ran.shown[index], answer.as_ref().unwrap().text, "{what}");
                 }
             }
@@ -170,19 +178,28 @@ fn answers_do_not_depend_on_what_runs_beside_them() {
 #[test]
 fn a_shared_prefix_is_computed_once() {
     let requests: Vec<Request> = (0..12)
-        .map(|i| Request { max_tokens: 1, ..defaults().request(format!("{i}"), format!("{SYSTEM}{i:02}")) })
+        .map(|i| Request {
+            max_tokens: 1,
+            ..defaults().request(format!("{i}"), format!("{SYSTEM}{i:02}"))
+        })
         .collect();
     let prefix = SYSTEM.len();
     let ran = run_all(&requests, Toy::new(4, 16, 1));
-    // The first digit is part of what many share, so the suffix is one column where it was seen before.
+    // The first digit is part of what many share, so the suffix is one column where it was seen
+    // before.
     assert!(ran.toy.columns <= prefix + 2 * requests.len(), "{} columns", ran.toy.columns);
     assert!(ran.toy.columns >= prefix + requests.len());
     // Three copies while four run at once; later requests find the prefix in their own slots.
-    assert!(ran.toy.copied <= 3 * (prefix + 1) && ran.toy.copied >= 3 * prefix, "{} copied", ran.toy.copied);
+    assert!(
+        ran.toy.copied <= 3 * (prefix + 1) && ran.toy.copied >= 3 * prefix,
+        "{} copied",
+        ran.toy.copied
+    );
     let counts = ran.counts;
     assert_eq!(counts.prompt_tokens as usize, requests.len() * (prefix + 2));
     assert_eq!((counts.prompt_tokens - counts.shared_tokens) as usize, ran.toy.columns);
-    let shared: u64 = ran.answers.iter().map(|a| u64::from(a.as_ref().unwrap().shared_tokens)).sum();
+    let shared: u64 =
+        ran.answers.iter().map(|a| u64::from(a.as_ref().unwrap().shared_tokens)).sum();
     assert_eq!(shared, counts.shared_tokens);
 }
 
@@ -221,8 +238,10 @@ fn a_prompt_that_cannot_run_fails_alone() {
 
 #[test]
 fn log_probabilities_are_of_the_raw_distribution_and_of_the_text_alone() {
-    let mut request =
-        Request { stop: vec!["bc".into(), "d".into(), "e".into()], ..defaults().request("x", "hello") };
+    let mut request = Request {
+        stop: vec!["bc".into(), "d".into(), "e".into()],
+        ..defaults().request("x", "hello")
+    };
     request.logprobs = Some(4);
     request.prompt_logprobs = Some(2);
     request.sampling.temperature = 3.0;
@@ -239,7 +258,8 @@ fn log_probabilities_are_of_the_raw_distribution_and_of_the_text_alone() {
     let mut seen = b"hello".to_vec();
     for (index, token) in prompt[1..].iter().flatten().chain(tokens).enumerate() {
         let before = if index < 4 { &seen[..index + 1] } else { &seen[..] };
-        let entries = before.iter().enumerate().map(|(at, &byte)| mix(u64::from(byte) + 1, at as u64));
+        let entries =
+            before.iter().enumerate().map(|(at, &byte)| mix(u64::from(byte) + 1, at as u64));
         let raw = logits(entries.fold(1, mix));
         let total: f64 = raw.iter().map(|&logit| f64::from(logit).exp()).sum();
         let expected = f64::from(raw[token.bytes[0] as usize]) - total.ln();

@@ -35,8 +35,16 @@ fn a_part_that_is_replaced_is_noticed() {
     let Some(case) = Case::of("split-part-replaced") else { return };
     let expected = case.json("expected.json");
     let run = |output: &str| {
-        let args =
-            ["run", "m-00001-of-00002.gguf", "--input", "in.jsonl", "--output", output, "--device", "cpu"];
+        let args = [
+            "run",
+            "m-00001-of-00002.gguf",
+            "--input",
+            "in.jsonl",
+            "--output",
+            output,
+            "--device",
+            "cpu",
+        ];
         let said = case.program(&args).assert().success().get_output().stderr.clone();
         let text = fs::read_to_string(case.file(output)).unwrap();
         let first = serde_json::from_str::<Value>(text.lines().next().unwrap()).unwrap();
@@ -109,9 +117,13 @@ fn leftovers_of_processes_that_are_gone_go() {
     for number in 0..2 {
         fs::write(case.file(&format!(".pixel-llm-{}-{number}.tmp", gone.id())), "left").unwrap();
     }
-    let output = case.program(&["convert", "model.gguf", "own.pxi"]).assert().success().get_output().clone();
+    let output =
+        case.program(&["convert", "model.gguf", "own.pxi"]).assert().success().get_output().clone();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("2 unfinished conversions of runs that were killed are removed"), "{said}");
+    assert!(
+        said.contains("2 unfinished conversions of runs that were killed are removed"),
+        "{said}"
+    );
     assert_eq!(temporary_files(&case.folder()), Vec::<String>::new());
 }
 
@@ -133,7 +145,8 @@ fn leftovers_among_temporary_files_go_too() {
     fs::create_dir(case.file("tmp/pixel-llm-alive")).unwrap();
     let args = [&["run", "model.gguf"], &PROMPT[1..], &["cpu"]].concat();
     let mut program = case.program(&args);
-    let run = program.env("HOME", "/proc/nohome").env("TMPDIR", case.file("tmp")).assert().success();
+    let run =
+        program.env("HOME", "/proc/nohome").env("TMPDIR", case.file("tmp")).assert().success();
     let said = String::from_utf8(run.get_output().stderr.clone()).unwrap();
     assert!(said.contains("1 unfinished conversion of runs"), "{said}");
     assert!(!left.exists() && case.file("tmp/pixel-llm-alive").exists());
@@ -164,7 +177,9 @@ fn snapshot(case: &Case) -> Vec<(PathBuf, Vec<u8>, std::time::SystemTime)> {
     let mut files: Vec<_> = fs::read_dir(cache(case))
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .map(|path| (path.clone(), fs::read(&path).unwrap(), path.metadata().unwrap().modified().unwrap()))
+        .map(|path| {
+            (path.clone(), fs::read(&path).unwrap(), path.metadata().unwrap().modified().unwrap())
+        })
         .collect();
     files.sort();
     files
@@ -186,15 +201,28 @@ fn who_only_reads_changes_nothing() {
     answer(&case, "model.gguf");
     let verify = |code: i32| {
         let text = case.program(&["verify", "model.gguf"]).assert().code(code).get_output().clone();
-        let json = case.program(&["verify", "model.gguf", "--json"]).assert().code(code).get_output().clone();
+        let json = case
+            .program(&["verify", "model.gguf", "--json"])
+            .assert()
+            .code(code)
+            .get_output()
+            .clone();
         let json: Value = serde_json::from_slice(&json.stdout).unwrap();
-        assert_eq!(json["sound"], true, "the model is sound whatever became of its conversion: {json}");
+        assert_eq!(
+            json["sound"], true,
+            "the model is sound whatever became of its conversion: {json}"
+        );
         (String::from_utf8(text.stdout).unwrap(), json["conversion"].clone())
     };
     let (text, conversion) = verify(0);
     assert!(conversion["sound"] == true && text.contains("conversion"), "{text}");
     let inspected = |root_is_known: bool| {
-        let json = case.program(&["inspect", "model.gguf", "--json"]).assert().success().get_output().clone();
+        let json = case
+            .program(&["inspect", "model.gguf", "--json"])
+            .assert()
+            .success()
+            .get_output()
+            .clone();
         let document: Value = serde_json::from_slice(&json.stdout).unwrap();
         assert_eq!(document["root"].is_string(), root_is_known, "{document}");
         String::from_utf8(json.stderr).unwrap()
@@ -206,7 +234,10 @@ fn who_only_reads_changes_nothing() {
     let (text, conversion) = verify(1);
     assert_eq!(conversion["sound"], false);
     assert_eq!(conversion["damaged"].as_array().unwrap().len(), 1, "{conversion}");
-    assert!(text.contains("model.gguf: sound") && text.contains("damaged (1 tile), not the model"), "{text}");
+    assert!(
+        text.contains("model.gguf: sound") && text.contains("damaged (1 tile), not the model"),
+        "{text}"
+    );
     inspected(true);
     assert!(snapshot(&case) == before);
     damage(&case, |_| 100);
@@ -227,7 +258,8 @@ fn who_only_reads_changes_nothing() {
 fn rot(case: &Case) -> PathBuf {
     use std::os::unix::fs::MetadataExt;
     let path = damage(case, |length| length - 3000);
-    let note = path.with_file_name(format!(".{}.used", path.file_name().unwrap().to_str().unwrap()));
+    let note =
+        path.with_file_name(format!(".{}.used", path.file_name().unwrap().to_str().unwrap()));
     let mut noted: Value = serde_json::from_slice(&fs::read(&note).unwrap()).unwrap();
     let about = path.metadata().unwrap();
     let time = about.modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
@@ -246,7 +278,10 @@ fn rot_that_no_time_tells_of_is_healed() {
     rot(&case);
     let (again, said) = answer(&case, "model.gguf");
     assert_eq!(again, text);
-    assert!(said.contains("was damaged; it is made anew") && said.contains("is converted once"), "{said}");
+    assert!(
+        said.contains("was damaged; it is made anew") && said.contains("is converted once"),
+        "{said}"
+    );
     assert!(fs::read(&conversions(&case)[0]).unwrap() == whole);
     rot(&case);
     let painted = case.program(&["inspect", "model.gguf", "--png", "p.png"]).assert().success();
@@ -269,13 +304,18 @@ fn rot_that_is_met_on_the_way_is_told_and_healed_by_the_next_start() {
         let mut notes = Vec::new();
         let mut note = |note: CacheNote| notes.push(note.to_string());
         let start = |_| Box::new(|_| ()) as Box<dyn Fn(u64) + Sync>;
-        let model =
-            Cache::new(cache(&case)).open(&case.file("model.gguf"), TileCheck::Quick, &mut note, start);
+        let model = Cache::new(cache(&case)).open(
+            &case.file("model.gguf"),
+            TileCheck::Quick,
+            &mut note,
+            start,
+        );
         (model.unwrap(), notes)
     };
     let (model, notes) = open();
     assert!(notes.is_empty(), "{notes:?}");
-    let error = (0..model.tile_count()).find_map(|tile| model.tile(tile).err()).unwrap().to_string();
+    let error =
+        (0..model.tile_count()).find_map(|tile| model.tile(tile).err()).unwrap().to_string();
     assert!(error.contains("made anew from its GGUF model at the next start"), "{error}");
     drop(model);
     let (model, notes) = open();
@@ -290,7 +330,8 @@ fn what_has_no_room_in_the_bound_is_not_kept_and_removes_nothing() {
     fs::copy(case.file("model.gguf"), case.file("other.gguf")).unwrap();
     let (text, _) = answer(&case, "model.gguf");
     let kept = conversions(&case);
-    let args = ["run", "other.gguf", "--raw", "--prompt", "hi", "--max-tokens", "2", "--device", "cpu"];
+    let args =
+        ["run", "other.gguf", "--raw", "--prompt", "hi", "--max-tokens", "2", "--device", "cpu"];
     for limit in ["0", "1k"] {
         let run = case.program(&args).env("PIXEL_LLM_CACHE_LIMIT", limit).assert().success();
         let said = String::from_utf8(run.get_output().stderr.clone()).unwrap();
@@ -303,7 +344,8 @@ fn what_has_no_room_in_the_bound_is_not_kept_and_removes_nothing() {
     let held = fs::File::open(&kept[0]).unwrap();
     held.lock_shared().unwrap();
     let size = held.metadata().unwrap().len();
-    let run = case.program(&args).env("PIXEL_LLM_CACHE_LIMIT", (size + 1).to_string()).assert().success();
+    let run =
+        case.program(&args).env("PIXEL_LLM_CACHE_LIMIT", (size + 1).to_string()).assert().success();
     let said = String::from_utf8(run.get_output().stderr.clone()).unwrap();
     assert!(said.contains("of which are in use"), "{said}");
     assert_eq!(conversions(&case), kept);
@@ -312,15 +354,19 @@ fn what_has_no_room_in_the_bound_is_not_kept_and_removes_nothing() {
 #[test]
 fn a_size_means_the_same_everywhere() {
     let case = Case::empty();
-    for (limit, bytes) in [("500M", 500 << 20), ("500MiB", 500 << 20), ("500MB", 500_000_000), ("1.5k", 1536)]
+    for (limit, bytes) in
+        [("500M", 500 << 20), ("500MiB", 500 << 20), ("500MB", 500_000_000), ("1.5k", 1536)]
     {
-        let list = case.program(&["cache", "list", "--json"]).env("PIXEL_LLM_CACHE_LIMIT", limit).assert();
+        let list =
+            case.program(&["cache", "list", "--json"]).env("PIXEL_LLM_CACHE_LIMIT", limit).assert();
         let list: Value = serde_json::from_slice(&list.success().get_output().stdout).unwrap();
         assert_eq!(list["limit_in_bytes"], bytes, "{limit}");
     }
     for command in ["cache", "run"] {
-        let help = case.program(&[command, "--help"]).assert().success().get_output().stdout.clone();
-        let help = String::from_utf8(help).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+        let help =
+            case.program(&[command, "--help"]).assert().success().get_output().stdout.clone();
+        let help =
+            String::from_utf8(help).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(help.contains("powers of 1024"), "{command}: {help}");
     }
 }
@@ -332,7 +378,10 @@ fn an_empty_variable_is_as_good_as_none() {
     case.program(&args).env("PIXEL_LLM_CACHE", "").env("PIXEL_LLM_CONFIG", "").assert().success();
     let names: Vec<_> =
         fs::read_dir(case.folder()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert!(!names.iter().any(|name| Path::new(name).extension().is_some_and(|e| e == "pxi")), "{names:?}");
+    assert!(
+        !names.iter().any(|name| Path::new(name).extension().is_some_and(|e| e == "pxi")),
+        "{names:?}"
+    );
     assert_eq!(conversions(&case).len(), 1);
 }
 
@@ -353,12 +402,16 @@ fn no_writable_home_is_no_obstacle() {
     assert!(said.contains("not kept") && said.contains("PIXEL_LLM_CACHE"), "{said}");
     for command in ["inspect", "verify"] {
         let (_, said) = nowhere(&[command, "model.gguf"]);
-        assert!(!said.contains("PIXEL_LLM_CACHE") && !said.contains("converted"), "{command}: {said}");
+        assert!(
+            !said.contains("PIXEL_LLM_CACHE") && !said.contains("converted"),
+            "{command}: {said}"
+        );
     }
     assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0, "nothing is left");
     // Who names a folder wants it and no other.
     let mut named = case.program(&["inspect", "model.gguf", "--png", "p.png"]);
-    let said = named.env("PIXEL_LLM_CACHE", "/proc/nohome").assert().code(2).get_output().stderr.clone();
+    let said =
+        named.env("PIXEL_LLM_CACHE", "/proc/nohome").assert().code(2).get_output().stderr.clone();
     assert!(String::from_utf8(said).unwrap().contains("PIXEL_LLM_CACHE"));
 }
 
@@ -367,7 +420,8 @@ fn the_cache_is_bounded_listed_and_cleared() {
     let Some(case) = with_model() else { return };
     fs::copy(case.file("model.gguf"), case.file("other.gguf")).unwrap();
     let list = || -> Value {
-        let output = case.program(&["cache", "list", "--json"]).assert().success().get_output().clone();
+        let output =
+            case.program(&["cache", "list", "--json"]).assert().success().get_output().clone();
         serde_json::from_slice(&output.stdout).unwrap()
     };
     assert_eq!(list()["conversions"].as_array().unwrap().len(), 0);
@@ -376,21 +430,33 @@ fn the_cache_is_bounded_listed_and_cleared() {
     let listed = list();
     let made_of: Vec<_> =
         listed["conversions"].as_array().unwrap().iter().map(|e| &e["made_of"][0]).collect();
-    assert!(made_of[0].as_str().unwrap().ends_with("model.gguf"), "the one used before comes first");
+    assert!(
+        made_of[0].as_str().unwrap().ends_with("model.gguf"),
+        "the one used before comes first"
+    );
     assert_eq!(made_of.len(), 2);
     // A file of the user's own in the folder is nobody's to remove.
     fs::write(cache(&case).join("mine.pxi"), "mine").unwrap();
     fs::copy(case.file("model.gguf"), case.file("third.gguf")).unwrap();
     let size = listed["size_in_bytes"].as_u64().unwrap() + 1;
     let args = ["inspect", "third.gguf", "--png", "p.png"];
-    let bounded = case.program(&args).env("PIXEL_LLM_CACHE_LIMIT", size.to_string()).assert().success();
+    let bounded =
+        case.program(&args).env("PIXEL_LLM_CACHE_LIMIT", size.to_string()).assert().success();
     let said = String::from_utf8(bounded.get_output().stderr.clone()).unwrap();
-    assert!(said.contains("1 old conversion is removed") && said.contains("/model.gguf)"), "{said}");
+    assert!(
+        said.contains("1 old conversion is removed") && said.contains("/model.gguf)"),
+        "{said}"
+    );
     let files: Vec<_> =
         list()["conversions"].as_array().unwrap().iter().map(|e| e["file"].to_string()).collect();
     assert!(files.len() == 2 && !files.iter().any(|file| file.contains("/model-")), "{files:?}");
-    let wrong = case.program(&["cache", "list"]).env("PIXEL_LLM_CACHE_LIMIT", "much").assert().code(2);
-    assert!(String::from_utf8(wrong.get_output().stderr.clone()).unwrap().contains("PIXEL_LLM_CACHE_LIMIT"));
+    let wrong =
+        case.program(&["cache", "list"]).env("PIXEL_LLM_CACHE_LIMIT", "much").assert().code(2);
+    assert!(
+        String::from_utf8(wrong.get_output().stderr.clone())
+            .unwrap()
+            .contains("PIXEL_LLM_CACHE_LIMIT")
+    );
     let cleared = case.program(&["cache", "clear", "other.gguf"]).assert().success();
     let said = String::from_utf8(cleared.get_output().stdout.clone()).unwrap();
     assert!(said.starts_with("1 conversion and 0 leftovers removed"), "{said}");
@@ -425,11 +491,18 @@ fn two_processes_may_convert_one_model_at_once() {
         for name in ["XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "PIXEL_LLM_CACHE"] {
             command.env_remove(name);
         }
-        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
+        command
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap()
     };
     let children: Vec<_> = (0..4).map(spawn).collect();
-    let outputs: Vec<_> = children.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
-    assert!(outputs.iter().all(|output| output.status.success() && output.stdout == outputs[0].stdout));
+    let outputs: Vec<_> =
+        children.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
+    assert!(
+        outputs.iter().all(|output| output.status.success() && output.stdout == outputs[0].stdout)
+    );
     let converted = |output: &&std::process::Output| {
         String::from_utf8_lossy(&output.stderr).contains("is converted once")
     };

@@ -101,11 +101,19 @@ fn the_line_that_is_offered_runs_nothing_of_the_mod() {
     let agents = ["--mods", "mods", "--no-window", "--ticks", "1", "--jobs", "1", "--quiet"];
     let before = said(&case, &agents);
     let line = before.split("allow it with: ").nth(1).unwrap().lines().next().unwrap();
-    assert!(line.chars().all(|letter| letter.is_ascii_alphanumeric() || " -".contains(letter)), "{line}");
+    assert!(
+        line.chars().all(|letter| letter.is_ascii_alphanumeric() || " -".contains(letter)),
+        "{line}"
+    );
     let program = assert_cmd::cargo::cargo_bin("pixel-llm");
-    let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let path =
+        format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
     let mut shell = Command::new("sh");
-    shell.current_dir(case.folder()).env("HOME", case.home()).env("PATH", path).env("PIXEL_LLM_MODS", "mods");
+    shell
+        .current_dir(case.folder())
+        .env("HOME", case.home())
+        .env("PATH", path)
+        .env("PIXEL_LLM_MODS", "mods");
     assert!(shell.args(["-c", line]).stdout(Stdio::null()).status().unwrap().success());
     assert!(!case.file("taken").exists());
     assert!(!said(&case, &agents).contains("allow it with"));
@@ -122,7 +130,8 @@ fn at_work(folder: &Path, program: &str) -> usize {
     let folder = folder.canonicalize().unwrap();
     let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
     let is_one = |path: &std::path::PathBuf| {
-        let runs = fs::read(path.join("cmdline")).is_ok_and(|line| line.starts_with(program.as_bytes()));
+        let runs =
+            fs::read(path.join("cmdline")).is_ok_and(|line| line.starts_with(program.as_bytes()));
         runs && fs::read_link(path.join("cwd")).is_ok_and(|cwd| cwd == folder)
     };
     processes.filter(is_one).count()
@@ -150,7 +159,8 @@ fn everything_that_a_command_began_ends_when_it_is_cut_off() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_command_that_has_ended_leaves_nothing_running_and_nobody_waiting() {
-    let case = with_command("c", &["sh", "-c", "sleep 300 & sleep 301 >/dev/null & echo done"], 290);
+    let case =
+        with_command("c", &["sh", "-c", "sleep 300 & sleep 301 >/dev/null & echo done"], 290);
     coach(&case, &["allow", "c"]);
     assert!(coach(&case, &["run"]).contains("1 of 1 tasks completed"));
     assert!(coach(&case, &["show", "t"]).contains("done"));

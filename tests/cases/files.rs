@@ -127,7 +127,8 @@ fn nothing_is_replaced_without_leave() {
         assert_ne!(fs::read(case.file(output)).unwrap(), b"precious", "{command:?}");
     }
     // A map is a folder of files, and none of them is an output.
-    let inside = refused(&case, &["map", "read", "a.map", "region", "--output", "a.map/x", "--force"]);
+    let inside =
+        refused(&case, &["map", "read", "a.map", "region", "--output", "a.map/x", "--force"]);
     assert!(inside.contains("is inside a.map"), "{inside}");
 }
 
@@ -276,8 +277,11 @@ mod unix {
     use super::*;
 
     /// Each puts something that is no file at a place.
-    const STRANGE: [fn(&Path); 3] =
-        [make_pipe, |at| drop(UnixListener::bind(at).unwrap()), |at| symlink("/dev/zero", at).unwrap()];
+    const STRANGE: [fn(&Path); 3] = [
+        make_pipe,
+        |at| drop(UnixListener::bind(at).unwrap()),
+        |at| symlink("/dev/zero", at).unwrap(),
+    ];
 
     fn make_pipe(at: &Path) {
         assert!(std::process::Command::new("mkfifo").arg(at).status().unwrap().success());
@@ -322,9 +326,11 @@ mod unix {
         for folder in ["m.gguf", "m.pxi", "coach.json"] {
             fs::create_dir(case.file(folder)).unwrap();
         }
-        for command in
-            [&["inspect", "m.gguf"][..], &["inspect", "m.pxi"], &["coach", "status", "--queue", "coach.json"]]
-        {
+        for command in [
+            &["inspect", "m.gguf"][..],
+            &["inspect", "m.pxi"],
+            &["coach", "status", "--queue", "coach.json"],
+        ] {
             assert!(refused(&case, command).contains("not a regular file"), "{command:?}");
         }
     }
@@ -341,13 +347,19 @@ mod unix {
         symlink("real/allowed.ron", case.file("allowed-commands.ron")).unwrap();
         symlink("../real/order.ron", case.file("mods/order.ron")).unwrap();
         let line = ["df".to_owned()];
-        AllowedCommands::new(case.file("allowed-commands.ron")).allow(&case.folder(), &line, true).unwrap();
+        AllowedCommands::new(case.file("allowed-commands.ron"))
+            .allow(&case.folder(), &line, true)
+            .unwrap();
         let settings = Settings { order: vec!["a".into()], ..Settings::default() };
         settings.write(&case.file("mods")).unwrap();
         for link in ["allowed-commands.ron", "mods/order.ron"] {
             assert!(case.file(link).is_symlink(), "{link}");
         }
-        assert!(AllowedCommands::new(case.file("real/allowed.ron")).allows(&case.folder(), &line).unwrap());
+        assert!(
+            AllowedCommands::new(case.file("real/allowed.ron"))
+                .allows(&case.folder(), &line)
+                .unwrap()
+        );
         assert_eq!(Settings::read(&case.file("real")).unwrap(), settings);
     }
 

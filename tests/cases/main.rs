@@ -1,4 +1,5 @@
-//! Inputs that went wrong once, each with what is right: the folders of `../shared/cases` and others of their kinds.
+//! Inputs that went wrong once, each with what is right: the folders of `../shared/cases` and
+//! others of their kinds.
 #![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 mod cache;

@@ -31,7 +31,10 @@ fn biases_of_every_matrix_are_added() {
     let right = expected["right"]["log_probability_of_each_next_id"].as_array().unwrap();
     for (index, right) in right.iter().enumerate() {
         let found = tokens[index + 1]["logprob"].as_f64().unwrap();
-        assert!((found - right.as_f64().unwrap()).abs() < 0.01, "token {index}: {found}, not {right}");
+        assert!(
+            (found - right.as_f64().unwrap()).abs() < 0.01,
+            "token {index}: {found}, not {right}"
+        );
     }
 }
 
@@ -92,7 +95,8 @@ fn strings(texts: &[String]) -> Field {
     Field::Array(Array::String(strings))
 }
 
-/// Whether a model answers, with what it says: the one answer as text, or nothing; and standard error.
+/// Whether a model answers, with what it says: the one answer as text, or nothing; and standard
+/// error.
 fn asked(case: &Case, tiny: &Tiny, append: &[u8]) -> (Option<String>, String) {
     let path = case.file("tiny.gguf");
     tiny.write(&path);
@@ -125,8 +129,9 @@ fn a_vocabulary_that_is_not_the_embeddings_is_named() {
         tiny.set("tokenizer.ggml.tokens", strings(&tokens(count as usize)));
         let (answer, said) = asked(&Case::empty(), &tiny, b"");
         assert_eq!(answer, None);
-        let words =
-            format!("tokenizer.ggml.tokens: found {count}, but the vocabulary (rows of token_embd.weight)");
+        let words = format!(
+            "tokenizer.ggml.tokens: found {count}, but the vocabulary (rows of token_embd.weight)"
+        );
         assert!(said.contains(&words) && said.contains("has 300"), "{said}");
     }
 }

@@ -10,8 +10,7 @@ use zip::write::SimpleFileOptions;
 
 use super::support::Case;
 
-const MANIFEST: &str =
-    "(id: \"m\", name: \"M\", version: \"0.1.0\", pixel_llm: \">=0.1\", author: \"A\", licence: \"CC0-1.0\")";
+const MANIFEST: &str = "(id: \"m\", name: \"M\", version: \"0.1.0\", pixel_llm: \">=0.1\", author: \"A\", licence: \"CC0-1.0\")";
 const WORLD: &str = "(name: \"x\")";
 
 /// An archive of these entries; those that end with a slash are folders.
@@ -52,7 +51,12 @@ fn archives_of_file_managers_are_mods() {
             ("__MACOSX/._m", b"x"),
             ("__MACOSX/m/._mod.ron", b"x"),
         ],
-        &[(".DS_Store", b"x"), ("__MACOSX/._mod.ron", b"x"), ("mod.ron", manifest), ("x.world.ron", world)],
+        &[
+            (".DS_Store", b"x"),
+            ("__MACOSX/._mod.ron", b"x"),
+            ("mod.ron", manifest),
+            ("x.world.ron", world),
+        ],
         // Windows, of today and of old.
         &[
             ("m/mod.ron", manifest),
@@ -62,7 +66,12 @@ fn archives_of_file_managers_are_mods() {
         ],
         &[("m\\mod.ron", manifest), ("m\\worlds\\x.world.ron", world), ("m\\THUMBS.DB", b"x")],
         // GNOME and others: every folder has an entry.
-        &[("m/", b""), ("m/worlds/", b""), ("m/worlds/x.world.ron", world), ("m/mod.ron", manifest)],
+        &[
+            ("m/", b""),
+            ("m/worlds/", b""),
+            ("m/worlds/x.world.ron", world),
+            ("m/mod.ron", manifest),
+        ],
         &[("worlds/", b""), ("worlds/x.world.ron", world), ("mod.ron", manifest)],
     ];
     for entries in archives {
@@ -75,8 +84,11 @@ fn archives_of_file_managers_are_mods() {
     // A name in some encoding of its own, without a word on which; and UTF-8 without that word.
     for name in [b"m/r\x82sum.txt".as_slice(), "m/résum.txt".as_bytes()] {
         let stand_in = "m/".to_owned() + &"Q".repeat(name.len() - 2 - 4) + ".txt";
-        let mut archive = zip(&[("m/mod.ron", manifest), (&stand_in, b"x"), ("m/x.world.ron", world)]);
-        while let Some(at) = archive.windows(name.len()).position(|bytes| bytes == stand_in.as_bytes()) {
+        let mut archive =
+            zip(&[("m/mod.ron", manifest), (&stand_in, b"x"), ("m/x.world.ron", world)]);
+        while let Some(at) =
+            archive.windows(name.len()).position(|bytes| bytes == stand_in.as_bytes())
+        {
             archive[at..at + name.len()].copy_from_slice(name);
         }
         let (is_sound, text) = check(&case, &archive);
@@ -87,9 +99,13 @@ fn archives_of_file_managers_are_mods() {
 #[test]
 fn names_that_lead_out_of_a_mod_are_refused_in_any_spelling() {
     let case = Case::empty();
-    for name in
-        ["m\\..\\..\\x.world.ron", "..\\x.world.ron", "C:\\x.world.ron", "\\x.world.ron", "m/../x.world.ron"]
-    {
+    for name in [
+        "m\\..\\..\\x.world.ron",
+        "..\\x.world.ron",
+        "C:\\x.world.ron",
+        "\\x.world.ron",
+        "m/../x.world.ron",
+    ] {
         let (is_sound, text) =
             check(&case, &zip(&[("mod.ron", MANIFEST.as_bytes()), (name, WORLD.as_bytes())]));
         assert!(!is_sound, "{name}: {text}");
@@ -113,13 +129,19 @@ fn what_file_managers_leave_in_folders_is_no_part_of_a_mod() {
     case.program(&["--mods", "mods", "mods", "check"]).assert().success();
     let packed = case.program(&["mods", "pack", "mods/m", "-o", "m.zip"]).assert().success();
     let text = String::from_utf8(packed.get_output().stdout.clone()).unwrap();
-    assert_eq!(text, "wrote m.zip: 2 files\nleft out Thumbs.db\nleft out __MACOSX\nleft out desktop.ini\n");
+    assert_eq!(
+        text,
+        "wrote m.zip: 2 files\nleft out Thumbs.db\nleft out __MACOSX\nleft out desktop.ini\n"
+    );
 }
 
 #[test]
 fn a_packed_mod_has_all_its_files() {
     let Some(case) = Case::of("mods-pack-leaves-files-out") else { return };
-    case.program(&["mods", "pack", "m", "-o", "m.zip"]).assert().success().stdout("wrote m.zip: 5 files\n");
+    case.program(&["mods", "pack", "m", "-o", "m.zip"])
+        .assert()
+        .success()
+        .stdout("wrote m.zip: 5 files\n");
     let mut archive = zip::ZipArchive::new(File::open(case.file("m.zip")).unwrap()).unwrap();
     for name in ["mod.ron", "tiny.model.ron", "tiny.pxi", "README.md", "LICENCE"] {
         let mut bytes = Vec::new();
@@ -130,7 +152,10 @@ fn a_packed_mod_has_all_its_files() {
     case.program(&["mods", "check", "m"]).assert().success();
     // Another file than the one that was meant, and none.
     fs::write(case.file("m/tiny.pxi"), "x").unwrap();
-    case.program(&["mods", "check", "m"]).assert().code(1).stdout(predicates::str::contains("SHA-256"));
+    case.program(&["mods", "check", "m"])
+        .assert()
+        .code(1)
+        .stdout(predicates::str::contains("SHA-256"));
     fs::remove_file(case.file("m/tiny.pxi")).unwrap();
     let misses = || predicates::str::contains("the mod has no file \"tiny.pxi\"");
     case.program(&["mods", "check", "m"]).assert().code(1).stdout(misses());
@@ -159,8 +184,10 @@ fn very_many_fields_are_read_in_time() {
     ] {
         fs::write(case.file("m/x.world.ron"), format!("(name: \"x\", {fields})")).unwrap();
         // The square of the number would take minutes.
-        let output = case.program(&["mods", "check", "m"]).timeout(Duration::from_secs(60)).assert().code(1);
-        let problems = String::from_utf8(output.get_output().stdout.clone()).unwrap().lines().count();
+        let output =
+            case.program(&["mods", "check", "m"]).timeout(Duration::from_secs(60)).assert().code(1);
+        let problems =
+            String::from_utf8(output.get_output().stdout.clone()).unwrap().lines().count();
         assert!((2..200).contains(&problems), "{problems}");
     }
 }
@@ -178,7 +205,8 @@ fn a_queue_shows_no_model_the_work_of_another() {
     let run = |args: &[&str]| {
         let run = ["coach", "run", "--plan", "./p.plan.ron"];
         let output = case.program(&[&run[..], args].concat()).output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        let text =
+            String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
         (output.status.code().unwrap(), text)
     };
     // A queue that was named is refused to another model, in words.
@@ -187,12 +215,17 @@ fn a_queue_shows_no_model_the_work_of_another() {
     let before = fs::read(case.file("q/coach.json")).unwrap();
     let (code, text) = run(&["say.gguf", "--queue", "q/coach.json"]);
     assert!(code == 2 && text.contains("is that of") && text.contains("--queue"), "{text}");
-    assert!(!text.contains("tasks completed") && fs::read(case.file("q/coach.json")).unwrap() == before);
+    assert!(
+        !text.contains("tasks completed") && fs::read(case.file("q/coach.json")).unwrap() == before
+    );
     assert_eq!(run(&["--queue", "q/coach.json"]).0, 0, "its own model goes on");
     // The usual one has a neighbour for each further model.
     assert!(run(&[]).1.contains("1 of 1 tasks completed"));
     let (code, text) = run(&["say.gguf"]);
-    assert!(code == 0 && text.contains("the usual queue is that of") && text.contains("✓ "), "{text}");
+    assert!(
+        code == 0 && text.contains("the usual queue is that of") && text.contains("✓ "),
+        "{text}"
+    );
     let (_, again) = run(&["say.gguf", "--max-tasks", "0"]);
     assert!(again.contains("1 of 1 tasks completed"), "{again}");
     // One of an earlier version says nothing: it is taken, with a word.
@@ -212,7 +245,8 @@ fn a_queue_behind_a_link_is_the_queue_itself() {
     case.program(&["coach", "init", "--queue", "real/coach.json"]).assert().success();
     std::os::unix::fs::symlink("real/coach.json", case.file("coach.json")).unwrap();
     let action = "ask_person(question: \"x\")";
-    let add = ["coach", "add", "new-task", "--title", "t", "--action", action, "--queue", "coach.json"];
+    let add =
+        ["coach", "add", "new-task", "--title", "t", "--action", action, "--queue", "coach.json"];
     case.program(&add).assert().success();
     assert!(case.file("coach.json").is_symlink() && !case.file("coach.json.lock").exists());
     case.program(&["coach", "show", "new-task", "--queue", "real/coach.json"]).assert().success();

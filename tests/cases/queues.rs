@@ -32,7 +32,10 @@ fn plain_commands_say_whose_queue_they_read_and_others_can_be_named() {
         assert!(said.contains("this is the queue of"), "{command:?}: {said}");
         let of_other = [&["coach"], command, &["--model", "model.gguf"]].concat();
         let (_, said) = done(&case, &of_other);
-        assert!(said.contains("coach.json") && !said.contains("others have"), "{command:?}: {said}");
+        assert!(
+            said.contains("coach.json") && !said.contains("others have"),
+            "{command:?}: {said}"
+        );
     }
     let both = ["coach", "status", "--model", "model.gguf", "--queue", "q.json"];
     case.program(&both).assert().code(2);

@@ -9,8 +9,10 @@ use crate::support::Case;
 
 /// The results of a run, by id.
 fn results(case: &Case, args: &[&str]) -> BTreeMap<String, Value> {
-    let output =
-        case.program(&[&["--no-window", "--device", "cpu", "--quiet"], args].concat()).output().unwrap();
+    let output = case
+        .program(&[&["--no-window", "--device", "cpu", "--quiet"], args].concat())
+        .output()
+        .unwrap();
     let lines = String::from_utf8(output.stdout).unwrap();
     let line = |line: &str| {
         let line: Value = serde_json::from_str(line).unwrap();
@@ -26,8 +28,10 @@ fn choice(result: &Value) -> &Value {
 /// The rendered prompt without its first token, spelt from the scores of its bytes.
 fn prompt(result: &Value) -> String {
     let scores = choice(result)["prompt_logprobs"].as_array().unwrap();
-    let bytes =
-        scores.iter().filter(|token| !token.is_null()).flat_map(|token| token["bytes"].as_array().unwrap());
+    let bytes = scores
+        .iter()
+        .filter(|token| !token.is_null())
+        .flat_map(|token| token["bytes"].as_array().unwrap());
     String::from_utf8(bytes.map(|byte| byte.as_u64().unwrap() as u8).collect()).unwrap()
 }
 
@@ -37,7 +41,11 @@ fn prompts_are_those_of_jinja() {
         let Some(case) = Case::of(name) else { return };
         let found = results(&case, &["model.gguf", "--input", "in.jsonl"]);
         for (id, expected) in case.json("expected.json").as_object().unwrap() {
-            assert!(expected.as_str().unwrap().ends_with(&prompt(&found[id])), "{name}, {id}: {}", found[id]);
+            assert!(
+                expected.as_str().unwrap().ends_with(&prompt(&found[id])),
+                "{name}, {id}: {}",
+                found[id]
+            );
         }
     }
 }
@@ -76,14 +84,19 @@ fn an_echoed_prompt_is_scored_before_the_answer() {
     for (id, expected) in case.json("expected.json").as_object().unwrap() {
         let logprobs = &choice(&found[id])["logprobs"];
         for field in ["tokens", "text_offset"] {
-            assert!(expected[field].is_null() || expected[field] == logprobs[field], "{id}: {logprobs}");
+            assert!(
+                expected[field].is_null() || expected[field] == logprobs[field],
+                "{id}: {logprobs}"
+            );
         }
         let values = |of: &Value| of["token_logprobs"].as_array().unwrap().clone();
         let (found, expected) = (values(logprobs), values(expected));
         assert_eq!(found.len(), expected.len());
         for (found, expected) in found.iter().zip(&expected) {
             match (found.as_f64(), expected.as_f64()) {
-                (Some(found), Some(expected)) => assert!((found - expected).abs() < 0.01, "{id}: {found}"),
+                (Some(found), Some(expected)) => {
+                    assert!((found - expected).abs() < 0.01, "{id}: {found}")
+                }
                 (found, expected) => assert_eq!(found, expected, "{id}"),
             }
         }
@@ -106,7 +119,16 @@ fn a_bias_outside_the_vocabulary_fails_its_request_alone() {
 fn logits_that_are_no_numbers_are_said() {
     let Some(case) = Case::of("logits-that-overflow") else { return };
     for more in [&["--logprobs", "2"][..], &[]] {
-        let args = ["--no-window", "model.gguf", "--prompt", "hi", "--device", "cpu", "--temperature", "0"];
+        let args = [
+            "--no-window",
+            "model.gguf",
+            "--prompt",
+            "hi",
+            "--device",
+            "cpu",
+            "--temperature",
+            "0",
+        ];
         let output = case.program(&[&args[..], more].concat()).output().unwrap();
         assert_eq!(output.status.code(), Some(2));
         assert!(String::from_utf8_lossy(&output.stderr).contains("are not all numbers"));
@@ -125,8 +147,10 @@ fn sampling_fields_of_others_mean_what_they_mean_there() {
 #[test]
 fn many_fields_are_read() {
     let case = Case::empty();
-    let biases: serde_json::Map<String, Value> = (0..100_000).map(|i| (i.to_string(), 1.into())).collect();
-    let line = serde_json::json!({"id": "a", "prompt": "Once", "max_tokens": 2, "logit_bias": biases});
+    let biases: serde_json::Map<String, Value> =
+        (0..100_000).map(|i| (i.to_string(), 1.into())).collect();
+    let line =
+        serde_json::json!({"id": "a", "prompt": "Once", "max_tokens": 2, "logit_bias": biases});
     std::fs::write(case.file("in.jsonl"), format!("{line}\n")).unwrap();
     let found = results(&case, &["--input", "in.jsonl"]);
     assert_eq!(found["a"]["error"]["param"], "logit_bias");
@@ -175,7 +199,8 @@ fn ends_of_answers_are_those_that_a_request_names() {
     };
     let prompt = serde_json::json!({"id": "p", "prompt": "Once upon a time", "max_tokens": 8, "logprobs": 0});
     let first = answers(&[ask("plain", serde_json::json!({})), prompt.clone()]);
-    let made = |line: &Value| line["response"]["body"]["usage"]["completion_tokens"].as_u64().unwrap();
+    let made =
+        |line: &Value| line["response"]["body"]["usage"]["completion_tokens"].as_u64().unwrap();
     let plain = made(&first["plain"]);
     assert_eq!(choice(&first["plain"])["finish_reason"], "stop");
     // The ids of a text's tokens are those that a prompt of ids gives back.
@@ -197,8 +222,13 @@ fn ends_of_answers_are_those_that_a_request_names() {
     ]);
     assert!(made(&found["more"]) >= plain + 5, "{}", found["more"]);
     assert_eq!(chat_text(&found["new"]), chat_text(&first["plain"]));
-    assert_eq!((made(&found["on"]), choice(&found["on"])["finish_reason"].as_str()), (60, Some("length")));
-    assert!(found["much"]["error"]["message"].as_str().unwrap().contains("at most `max_tokens`, 60"));
+    assert_eq!(
+        (made(&found["on"]), choice(&found["on"])["finish_reason"].as_str()),
+        (60, Some("length"))
+    );
+    assert!(
+        found["much"]["error"]["message"].as_str().unwrap().contains("at most `max_tokens`, 60")
+    );
     // The token that ends the answer is none of its text.
     assert_eq!((chat_text(&found["stop"]), made(&found["stop"])), ("", 1));
     assert!(made(&found["late"]) >= 3 && !chat_text(&found["late"]).is_empty());
@@ -210,8 +240,7 @@ fn ends_of_answers_are_those_that_a_request_names() {
 #[test]
 fn a_turn_is_opened_left_out_or_continued() {
     let Some(case) = Case::of("chat-template-kwargs") else { return };
-    let messages =
-        serde_json::json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": " Well, "}]);
+    let messages = serde_json::json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": " Well, "}]);
     let ask = |id: &str, more: Value| {
         let mut line = serde_json::json!({
             "id": id, "messages": messages, "max_tokens": 0, "prompt_logprobs": 0,
@@ -223,7 +252,10 @@ fn a_turn_is_opened_left_out_or_continued() {
         ask("opened", serde_json::json!({})),
         ask("closed", serde_json::json!({"add_generation_prompt": false})),
         ask("continued", serde_json::json!({"continue_final_message": true})),
-        ask("both", serde_json::json!({"continue_final_message": true, "add_generation_prompt": true})),
+        ask(
+            "both",
+            serde_json::json!({"continue_final_message": true, "add_generation_prompt": true}),
+        ),
         ask("quiet", serde_json::json!({"chat_template_kwargs": {"enable_thinking": false}})),
         ask("same", serde_json::json!({"enable_thinking": false})),
         ask("given", serde_json::json!({"chat_template_kwargs": {"messages": []}})),
@@ -231,14 +263,20 @@ fn a_turn_is_opened_left_out_or_continued() {
     ];
     std::fs::write(case.file("turns.jsonl"), lines.concat()).unwrap();
     let found = results(&case, &["model.gguf", "--input", "turns.jsonl", "--skip-bad"]);
-    let [opened, closed, continued] = ["opened", "closed", "continued"].map(|id| prompt(&found[id]));
+    let [opened, closed, continued] =
+        ["opened", "closed", "continued"].map(|id| prompt(&found[id]));
     assert!(opened.starts_with(&closed) && opened.len() > closed.len(), "{opened}");
-    assert!(continued.trim_end().ends_with("Well,") && closed.starts_with(&continued), "{continued}");
+    assert!(
+        continued.trim_end().ends_with("Well,") && closed.starts_with(&continued),
+        "{continued}"
+    );
     assert_eq!(prompt(&found["quiet"]), prompt(&found["same"]));
     assert_ne!(prompt(&found["quiet"]), opened);
-    for (id, why) in
-        [("both", "either `continue_final_message`"), ("given", "given anyway"), ("list", "an object")]
-    {
+    for (id, why) in [
+        ("both", "either `continue_final_message`"),
+        ("given", "given anyway"),
+        ("list", "an object"),
+    ] {
         let said = found[id]["error"]["message"].as_str().unwrap();
         assert!(said.contains(why), "{id}: {said}");
     }
@@ -249,7 +287,8 @@ fn a_failed_request_runs_again_after_it_is_mended() {
     let case = Case::empty();
     let run = |lines: &str, more: &[&str]| {
         std::fs::write(case.file("in.jsonl"), lines).unwrap();
-        let common = ["--no-window", "--input", "in.jsonl", "--output", "o.jsonl", "--device", "cpu"];
+        let common =
+            ["--no-window", "--input", "in.jsonl", "--output", "o.jsonl", "--device", "cpu"];
         let output = case.program(&[&common, more].concat()).output().unwrap();
         let results = std::fs::read_to_string(case.file("o.jsonl")).unwrap();
         let results: BTreeMap<String, Value> = results
@@ -265,7 +304,8 @@ fn a_failed_request_runs_again_after_it_is_mended() {
     let (code, first) = run(&format!("{good}{bad}"), &["--skip-bad"]);
     assert_eq!((code, first.len()), (Some(1), 3));
     assert!(first["bad"]["error"].is_object() && first["bias"]["error"].is_object());
-    let mended = format!("{good}{}", bad.replace("999}", "1}").replace("{\"9999999\": 1}", "{\"9\": 1}"));
+    let mended =
+        format!("{good}{}", bad.replace("999}", "1}").replace("{\"9999999\": 1}", "{\"9\": 1}"));
     let (code, resumed) = run(&mended, &["--resume", "--retry-failed"]);
     assert_eq!((code, resumed.len()), (Some(0), 3));
     assert!(resumed.values().all(|line| line["error"].is_null()), "{resumed:?}");

@@ -21,8 +21,15 @@ const VOCAB: u64 = 70;
 fn model(encoding: Encoding) -> CpuModel {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tiny.gguf");
-    let shape =
-        Shape { width: 256, vocab: VOCAB, hidden: 256, heads: 4, kv_heads: 1, head_size: 64, layers: 1 };
+    let shape = Shape {
+        width: 256,
+        vocab: VOCAB,
+        hidden: 256,
+        heads: 4,
+        kv_heads: 1,
+        head_size: 64,
+        layers: 1,
+    };
     Tiny::shaped("llama", encoding, 5, shape).write(&path);
     CpuModel::new(open(&path), CpuOptions::default()).unwrap()
 }
@@ -45,7 +52,13 @@ fn alone(model: &CpuModel, slot: u32) -> Vec<Vec<u32>> {
 
 /// Computes the rest of every slot in passes of random pieces of random slots, some of whose logits
 /// nobody wants, and holds each row to that of the sequence alone.
-fn mix(model: &CpuModel, cache: &mut KvCache, expected: &[Vec<Vec<u32>>], random: &mut Random, of: &[u32]) {
+fn mix(
+    model: &CpuModel,
+    cache: &mut KvCache,
+    expected: &[Vec<Vec<u32>>],
+    random: &mut Random,
+    of: &[u32],
+) {
     let is_over = |cache: &KvCache| (0..of.len()).all(|slot| cache.length(slot) == LENGTH as usize);
     while !is_over(cache) {
         let mut columns = Vec::new();
@@ -63,7 +76,11 @@ fn mix(model: &CpuModel, cache: &mut KvCache, expected: &[Vec<Vec<u32>>], random
         for (index, row) in found.iter() {
             let Column { slot, position, .. } = columns[index];
             let expected = &expected[of[slot as usize] as usize][position as usize];
-            assert!(bits(row) == *expected, "position {position} of {slot} among {}", columns.len());
+            assert!(
+                bits(row) == *expected,
+                "position {position} of {slot} among {}",
+                columns.len()
+            );
         }
     }
 }

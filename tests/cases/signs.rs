@@ -159,7 +159,8 @@ fn pieces_of_two_messages_and_roles_make_no_control_token() {
 fn what_a_template_writes_is_a_control_token_also_around_a_role() {
     let tokenizer = tokenizer();
     let control = |source: &str, messages: &[ChatMessage]| encode(&tokenizer, source, messages).1;
-    let turns = [says("user", "hi"), says("assistant", "user"), says("end", "x"), says("user|><|end", "y")];
+    let turns =
+        [says("user", "hi"), says("assistant", "user"), says("end", "x"), says("user|><|end", "y")];
     for source in [
         "{% for m in messages %}{{ '<|' + m['role'] + '|>\n' + m['content'] + '<|end|>' }}{% endfor %}",
         "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}",
@@ -194,5 +195,8 @@ fn a_conversation_with_all_characters_of_private_use_is_refused_in_words() {
     assert!(refused.contains("private") || refused.contains("U+100000"), "{refused}");
     let most = all.replace(['\u{100007}', '\u{10f000}'], "");
     let signs = tokens.signs(&[says("user", &most)], &[]).unwrap();
-    assert_eq!(signs.tokens.iter().map(|(_, sign)| *sign).collect::<Vec<_>>(), ['\u{100007}', '\u{10f000}']);
+    assert_eq!(
+        signs.tokens.iter().map(|(_, sign)| *sign).collect::<Vec<_>>(),
+        ['\u{100007}', '\u{10f000}']
+    );
 }

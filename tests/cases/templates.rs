@@ -40,7 +40,10 @@ fn formats_and_texts_that_are_too_large_fail_their_request() {
 #[test]
 fn what_a_message_says_is_no_control_token() {
     let Some(case) = Case::of("chat-text-with-special-tokens") else { return };
-    let output = case.program(&["--no-window", "--input", "chat.jsonl", "--device", "cpu"]).output().unwrap();
+    let output = case
+        .program(&["--no-window", "--input", "chat.jsonl", "--device", "cpu"])
+        .output()
+        .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let count = |line: &str| {
         let line: Value = serde_json::from_str(line).unwrap();
@@ -52,16 +55,24 @@ fn what_a_message_says_is_no_control_token() {
 
 #[test]
 fn line_ends_are_those_of_jinja() {
-    for source in ["a\r\n{% if true %}\r\nb\r\n{% endif %}\r\nc\r\n", "a\r{% if true %}\rb\r{% endif %}\rc\r"]
+    for source in
+        ["a\r\n{% if true %}\r\nb\r\n{% endif %}\r\nc\r\n", "a\r{% if true %}\rb\r{% endif %}\rc\r"]
     {
-        assert_eq!(ChatTemplate::new(Some(source), "", "").unwrap().render(&[], false).unwrap(), "a\nb\nc");
+        assert_eq!(
+            ChatTemplate::new(Some(source), "", "").unwrap().render(&[], false).unwrap(),
+            "a\nb\nc"
+        );
     }
 }
 
 #[test]
 fn json_is_compact_and_sorted_on_request() {
-    let print = |source| ChatTemplate::new(Some(source), "", "").unwrap().render(&[], false).unwrap();
-    assert_eq!(print("{{ {'b': 1, 'a': [2, 3]}|tojson(separators=(',', ':')) }}"), r#"{"b":1,"a":[2,3]}"#);
+    let print =
+        |source| ChatTemplate::new(Some(source), "", "").unwrap().render(&[], false).unwrap();
+    assert_eq!(
+        print("{{ {'b': 1, 'a': [2, 3]}|tojson(separators=(',', ':')) }}"),
+        r#"{"b":1,"a":[2,3]}"#
+    );
     assert_eq!(print("{{ {'b': 1, 'a': 2}|tojson(sort_keys=true) }}"), r#"{"a": 2, "b": 1}"#);
 }
 
@@ -88,7 +99,8 @@ fn a_template_that_never_ends_fails_its_request() {
 /// What Jinja2 3.1 prints in the environment of `transformers`.
 #[test]
 fn habits_of_jinja_are_known() {
-    let print = |source| ChatTemplate::new(Some(source), "", "").unwrap().render(&[], false).unwrap();
+    let print =
+        |source| ChatTemplate::new(Some(source), "", "").unwrap().render(&[], false).unwrap();
     for (source, expected) in [
         ("{{ '%02d|%s' % (7, 'x') }}", "07|x"),
         ("{{ '%5.2f%%' % 1.5 }}", " 1.50%"),
@@ -104,13 +116,19 @@ fn habits_of_jinja_are_known() {
         ("{% set f = '<%s>' %}{{ f % 'x' }}{{ f % 1 }}{{ (f ~ f) % ('a', 'b') }}", "<x><1><a><b>"),
         ("{% set f = '%(a)s' %}{{ f % {'a': 1} }}{{ '%s' % [1] }}", "1[1]"),
         ("{{ 7 % 4 }}{{ -7 % 4 }}{{ 7 % -4 }}{{ 2 * 7 % 4 + 1 }}{{ 7.5 % 2 }}", "31-131.5"),
-        ("{% macro f() %}{{ varargs|length }}{{ kwargs|length }}{% endmacro %}{{ f(1, 2, a=3) }}", "21"),
+        (
+            "{% macro f() %}{{ varargs|length }}{{ kwargs|length }}{% endmacro %}{{ f(1, 2, a=3) }}",
+            "21",
+        ),
         (
             "{% macro f(a, b='-') %}{{ a }}{{ b }}{{ varargs|join }}{{ kwargs.k }}{% endmacro %}\
              {{ f(1) }}|{{ f(1, 2, 3, 4, k=5) }}|{{ f(b=2, a=1) }}",
             "1-|12345|12",
         ),
-        ("{% macro f(x) %}<{{ x }}{{ caller() }}>{% endmacro %}{% call f(1) %}in{% endcall %}", "<1in>"),
+        (
+            "{% macro f(x) %}<{{ x }}{{ caller() }}>{% endmacro %}{% call f(1) %}in{% endcall %}",
+            "<1in>",
+        ),
         (
             "{% macro f() %}{{ varargs[0] }}{{ caller(2) }}{% endmacro %}{% call(n) f(1) %}{{ n }}{% endcall %}",
             "12",
@@ -131,7 +149,8 @@ fn hostile(number: u64) -> String {
         of[(state % of.len() as u64) as usize].to_owned()
     };
     let count = pick(&["20", "40", "3000", "99999"]);
-    let first = pick(&["'xxxxxxxx'", "['a', 'b']", "{'k': 'v'}", "1", "'a' * 9999", "range(9999)|list"]);
+    let first =
+        pick(&["'xxxxxxxx'", "['a', 'b']", "{'k': 'v'}", "1", "'a' * 9999", "range(9999)|list"]);
     let step = pick(&[
         "[ns.x, ns.x]",
         "ns.x ~ ns.x",
@@ -176,8 +195,12 @@ fn hostile_templates(part: u64) {
     fn used() -> (f64, u64) {
         use nix::sys::resource::{UsageWho, getrusage};
         let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
-        let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
-        (seconds(usage.user_time()) + seconds(usage.system_time()), usage.max_rss().cast_unsigned() / 1024)
+        let seconds =
+            |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+        (
+            seconds(usage.user_time()) + seconds(usage.system_time()),
+            usage.max_rss().cast_unsigned() / 1024,
+        )
     }
     #[cfg(not(unix))]
     fn used() -> (f64, u64) {
@@ -197,7 +220,9 @@ fn hostile_templates(part: u64) {
     }
     // The most of any of them.
     let mebibytes = used().1;
-    println!("{failures} of 125 failed; at most {longest:.2} s of processor time and {mebibytes} MiB");
+    println!(
+        "{failures} of 125 failed; at most {longest:.2} s of processor time and {mebibytes} MiB"
+    );
     assert!(mebibytes <= 256, "{mebibytes} MiB");
     assert!(failures > 60, "{failures}");
 }

@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 
 use super::support::Case;
 
-/// What a terminal gets of a program: both streams, or one of them. `None` with a loud word without `script`.
+/// What a terminal gets of a program: both streams, or one of them. `None` with a loud word without
+/// `script`.
 fn on_terminal(case: &Case, args: &[&str], redirect: &str) -> Option<String> {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
     let program = assert_cmd::cargo::cargo_bin("pixel-llm");
@@ -28,7 +29,8 @@ fn on_terminal(case: &Case, args: &[&str], redirect: &str) -> Option<String> {
 }
 
 fn is_safe(text: &str) -> bool {
-    text.chars().all(|letter| matches!(letter, '\n' | '\t') || !pixel_llm::terminal::is_unsafe(letter))
+    text.chars()
+        .all(|letter| matches!(letter, '\n' | '\t') || !pixel_llm::terminal::is_unsafe(letter))
 }
 
 /// The same on a terminal and in a pipe: nothing to obey, and these words.
@@ -65,12 +67,17 @@ fn words_of_templates_fields_mods_and_tasks_are_safe_on_a_terminal() {
     let raise = ["--no-window", "raise.gguf", "--chat", "--prompt", "hi", "--device", "cpu"];
     case.program(&raise).output().unwrap();
     shows(&case, &raise, "\\x1b");
-    let fields = ["--no-window", "--input", "fields.jsonl", "--device", "cpu", "--skip-bad", "--quiet"];
+    let fields =
+        ["--no-window", "--input", "fields.jsonl", "--device", "cpu", "--skip-bad", "--quiet"];
     shows(&case, &fields, "");
     shows(&case, &["--mods", "mods", "mods", "list"], "\\x1b");
     shows(&case, &["--mods", "mods", "mods", "show", "m"], "\\x1b");
     let queue = ["--queue", "q/coach.json"];
-    shows(&case, &[&["--mods", "mods", "coach", "init", "--plan", "p"][..], &queue].concat(), "T\\x1b[31m");
+    shows(
+        &case,
+        &[&["--mods", "mods", "coach", "init", "--plan", "p"][..], &queue].concat(),
+        "T\\x1b[31m",
+    );
     shows(&case, &[&["coach", "show", "t"][..], &queue].concat(), "D\\x1b[31m");
     shows(&case, &[&["coach", "status"][..], &queue].concat(), "ph\\x1b[31m");
     shows(&case, &[&["coach", "next"][..], &queue].concat(), "T\\x1b[31m");
@@ -86,7 +93,8 @@ fn tables_of_a_models_names_have_no_control_characters_even_in_a_pipe() {
     let output = case.program(&["inspect", "model.gguf", "--tensors"]).assert().success();
     let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();
     assert!(is_safe(&text) && text.contains("\\x1b"), "{text:?}");
-    let json = case.program(&["--json", "inspect", "model.gguf", "--tensors"]).output().unwrap().stdout;
+    let json =
+        case.program(&["--json", "inspect", "model.gguf", "--tensors"]).output().unwrap().stdout;
     let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
     let tensors = json["tensors"].as_array().unwrap();
     let rows = text.split("Tensors\n").nth(1).unwrap().trim_end().lines().count();
@@ -118,8 +126,9 @@ fn names_of_files_and_wrong_arguments_are_safe() {
         let Some(shown) = on_terminal(&case, args, "") else { return };
         // The program's own colours are the one thing that a terminal may obey.
         let own = shown.replace("\x1b[0m", "").replace("\x1b[1m", "").replace("\x1b[4m", "");
-        let own =
-            ["\x1b[31m", "\x1b[32m", "\x1b[33m"].iter().fold(own, |text, colour| text.replace(colour, ""));
+        let own = ["\x1b[31m", "\x1b[32m", "\x1b[33m"]
+            .iter()
+            .fold(own, |text, colour| text.replace(colour, ""));
         assert!(is_safe(&own), "{args:?}: {shown:?}");
         assert!(!shown.contains("a\x1b") && !shown.contains("x\x1b[31m'"), "{args:?}: {shown:?}");
     }

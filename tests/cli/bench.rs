@@ -11,7 +11,8 @@ fn bench(args: &[&str]) -> assert_cmd::assert::Assert {
 
 #[test]
 fn the_figures_agree_with_one_another() {
-    let assert = bench(&["--tokens", "4", "--repetitions", "2", "--parallel", "1,3", "--json"]).success();
+    let assert =
+        bench(&["--tokens", "4", "--repetitions", "2", "--parallel", "1,3", "--json"]).success();
     let report: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
     let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{value} is no number"));
 
@@ -31,19 +32,24 @@ fn the_figures_agree_with_one_another() {
     let rate = number(&speeds[1]["tokens_per_second"]["median"]) * bytes / 1e9;
     assert!((number(&speeds[1]["gigabytes_per_second"]) / rate - 1.0).abs() < 1e-9);
 
-    for (passes, count) in [(&report["decode"], 4), (&report["decode_together"], 4), (&report["prefill"], 2)]
+    for (passes, count) in
+        [(&report["decode"], 4), (&report["decode_together"], 4), (&report["prefill"], 2)]
     {
         assert_eq!(passes["passes"], count);
         let stages = passes["stages"].as_array().unwrap();
         let names: Vec<_> = stages.iter().map(|stage| stage["name"].as_str().unwrap()).collect();
-        assert_eq!(names, ["embed", "qkv", "attend", "project", "gate_up", "down", "logits", "choose"]);
+        assert_eq!(
+            names,
+            ["embed", "qkv", "attend", "project", "gate_up", "down", "logits", "choose"]
+        );
         let sum: f64 = stages.iter().map(|stage| number(&stage["microseconds"])).sum();
         let total = number(&passes["microseconds"]);
         assert!(sum + number(&passes["rest_microseconds"]) - total < 1e-6 * total, "{passes}");
     }
     // All that a token reads but its embedding's row group is in the stages too.
     let stages = report["decode"]["stages"].as_array().unwrap();
-    let read: f64 = stages.iter().filter(|s| s["name"] != "embed").map(|s| number(&s["weight_bytes"])).sum();
+    let read: f64 =
+        stages.iter().filter(|s| s["name"] != "embed").map(|s| number(&s["weight_bytes"])).sum();
     assert_eq!(read, bytes);
     for step in ["open_model_seconds", "engine_ready_seconds", "first_token_seconds"] {
         assert!(number(&report["startup"][step]) > 0.0, "{step}");
@@ -57,9 +63,12 @@ fn the_figures_agree_with_one_another() {
 fn the_page_reads_well() {
     let assert = bench(&["--tokens", "4", "--repetitions", "1", "--parallel", "2"]).success();
     let text = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
-    for part in
-        ["Seedling: llama, 2,337,216 parameters, mostly Q8_0", "decode, 2 at once", "gate_up", "peak memory"]
-    {
+    for part in [
+        "Seedling: llama, 2,337,216 parameters, mostly Q8_0",
+        "decode, 2 at once",
+        "gate_up",
+        "peak memory",
+    ] {
         assert!(text.contains(part), "{part}\n{text}");
     }
     assert!(text.lines().all(|line| line.chars().count() <= 110), "{text}");
@@ -69,6 +78,9 @@ fn the_page_reads_well() {
 fn what_does_not_fit_the_model_is_told_before_it_runs() {
     let assert = bench(&["--tokens", "400"]).code(2);
     let error = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
-    assert!(error.contains("--prompt-length 150 and --tokens 400 need a context of 552"), "{error}");
+    assert!(
+        error.contains("--prompt-length 150 and --tokens 400 need a context of 552"),
+        "{error}"
+    );
     assert!(error.contains("made for 512"), "{error}");
 }

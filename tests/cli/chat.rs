@@ -51,10 +51,14 @@ fn a_prompt_is_a_message_unless_it_is_raw() {
     assert!(error.contains("--system has no effect"), "{error}");
     // A line of a file is a document: it says itself when it is a message.
     let document = "{\"id\": \"a\", \"prompt\": \"Once upon a time\"}\n";
-    let (_, line, _) =
-        said(program(&folder, &[&["run", "--input", "-"], &ASK[..]].concat()).write_stdin(document));
+    let (_, line, _) = said(
+        program(&folder, &[&["run", "--input", "-"], &ASK[..]].concat()).write_stdin(document),
+    );
     let line: Value = serde_json::from_str(&line).unwrap();
-    assert_eq!(line["response"]["body"]["choices"][0]["text"].as_str().unwrap(), raw.trim_end_matches('\n'));
+    assert_eq!(
+        line["response"]["body"]["choices"][0]["text"].as_str().unwrap(),
+        raw.trim_end_matches('\n')
+    );
 }
 
 #[test]
@@ -69,7 +73,8 @@ fn a_text_through_a_pipe_is_a_prompt() {
         }
     }
     for (piped, why) in [(&b""[..], "nothing to answer"), (b"\xff\xfe", "UTF-8")] {
-        let (code, _, error) = said(program(&folder, &["run", "--device", "cpu"]).write_stdin(piped));
+        let (code, _, error) =
+            said(program(&folder, &["run", "--device", "cpu"]).write_stdin(piped));
         assert!(code == 2 && error.contains(why) && error.lines().count() == 1, "{error}");
     }
 }
@@ -105,7 +110,8 @@ fn answers_to_several_prompts_are_told_apart() {
 #[test]
 fn texts_may_begin_with_a_hyphen() {
     let folder = tempfile::tempdir().unwrap();
-    let args = [&["run"], &ASK[..], &["--prompt", "-5 + 3", "--stop", "--", "--system", "-x"]].concat();
+    let args =
+        [&["run"], &ASK[..], &["--prompt", "-5 + 3", "--stop", "--", "--system", "-x"]].concat();
     let (code, _, error) = said(&mut program(&folder, &args));
     assert_eq!(code, 0, "{error}");
 }
@@ -153,7 +159,11 @@ fn a_turn_is_answered_as_the_whole_conversation_is() {
     let (_, line, _) = said(program(&folder, &args).write_stdin(format!("{request}\n")));
     let line: Value = serde_json::from_str(&line).unwrap();
     let content = &line["response"]["body"]["choices"][0]["message"]["content"];
-    assert_eq!(content.as_str(), answers.lines().nth(1), "what is kept of earlier turns changes no answer");
+    assert_eq!(
+        content.as_str(),
+        answers.lines().nth(1),
+        "what is kept of earlier turns changes no answer"
+    );
 }
 
 #[test]
@@ -214,7 +224,10 @@ fn mistyped_names_are_answered_with_near_ones() {
     fs::write(folder.path().join("story.txt"), "Once").unwrap();
     fs::write(folder.path().join("model.gguf"), "none").unwrap();
     let cases: [(&[&str], &str); 6] = [
-        (&["covnert", "a.gguf", "b.pxi"], "no file or command \"covnert\"; did you mean `convert`?"),
+        (
+            &["covnert", "a.gguf", "b.pxi"],
+            "no file or command \"covnert\"; did you mean `convert`?",
+        ),
         (&["--device", "cpu", "chta"], "did you mean `chat`?"),
         (&["modle.gguf", "--prompt", "x"], "did you mean `model.gguf`?"),
         (&["perplexity", "stoyr.txt"], "did you mean story.txt?"),
@@ -223,9 +236,13 @@ fn mistyped_names_are_answered_with_near_ones() {
     ];
     for (args, expected) in cases {
         let (code, _, error) = said(&mut program(&folder, args));
-        assert!(code == 2 && error.contains(expected) && error.lines().count() == 1, "{args:?}: {error}");
+        assert!(
+            code == 2 && error.contains(expected) && error.lines().count() == 1,
+            "{args:?}: {error}"
+        );
     }
-    let (code, _, error) = said(&mut program(&folder, &["run", "--device", "cpuu", "--prompt", "x"]));
+    let (code, _, error) =
+        said(&mut program(&folder, &["run", "--device", "cpuu", "--prompt", "x"]));
     assert!(code == 2 && error.contains("'cpu'"), "{error}");
 }
 
@@ -234,7 +251,10 @@ fn shells_and_man_are_told_the_commands() {
     let folder = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish"] {
         let (code, script, _) = said(&mut program(&folder, &["completions", shell]));
-        assert!(code == 0 && script.contains("perplexity") && script.contains("temperature"), "{shell}");
+        assert!(
+            code == 0 && script.contains("perplexity") && script.contains("temperature"),
+            "{shell}"
+        );
     }
     let (code, page, _) = said(&mut program(&folder, &["man"]));
     assert!(code == 0 && page.contains(".TH pixel-llm 1"), "{page}");
@@ -265,7 +285,10 @@ mod on_a_terminal {
             let program = assert_cmd::cargo::cargo_bin("pixel-llm");
             let line = format!("{} chat --device cpu {args}", program.display());
             let mut command = Command::new("script");
-            command.args(["-qec", &line, "/dev/null"]).env("HOME", home.path()).env("TERM", "xterm-256color");
+            command
+                .args(["-qec", &line, "/dev/null"])
+                .env("HOME", home.path())
+                .env("TERM", "xterm-256color");
             command.env_remove("NO_COLOR").envs(variables.iter().copied());
             for name in ["XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "PIXEL_LLM_CACHE"] {
                 command.env_remove(name);
@@ -310,7 +333,8 @@ mod on_a_terminal {
                 if name.trim() == "pixel-llm" {
                     break;
                 }
-                let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+                let children =
+                    std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
                 pid = children.split_whitespace().next().expect("it runs").to_string();
             }
             assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
@@ -321,7 +345,11 @@ mod on_a_terminal {
             let start = Instant::now();
             while self.count(text) < times {
                 let screen = || self.screen.lock().unwrap().clone();
-                assert!(start.elapsed() < Duration::from_secs(300), "{text:?} never came: {:?}", screen());
+                assert!(
+                    start.elapsed() < Duration::from_secs(300),
+                    "{text:?} never came: {:?}",
+                    screen()
+                );
                 std::thread::sleep(Duration::from_millis(2));
             }
         }
@@ -345,7 +373,8 @@ mod on_a_terminal {
             // The editor drops what is typed before it shows its prompt again.
             std::thread::sleep(Duration::from_millis(500));
         }
-        // The conversation goes on, and keys that were pressed as the answer came to its end do not end it.
+        // The conversation goes on, and keys that were pressed as the answer came to its end do not
+        // end it.
         terminal.press("Hello\r");
         terminal.wait(" after ", answers + 1);
         terminal.interrupt_from_outside();
@@ -402,7 +431,9 @@ fn a_conversation_ends_when_it_is_told_to() {
         }
         std::thread::sleep(Duration::from_millis(1500));
         let pid = child.id().to_string();
-        assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(
+            std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success()
+        );
         let start = Instant::now();
         let status = loop {
             if let Some(status) = child.try_wait().unwrap() {

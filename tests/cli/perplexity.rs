@@ -1,4 +1,5 @@
-//! `pixel-llm perplexity` and the scoring below it, against logits of the forward pass and a log-softmax of their own.
+//! `pixel-llm perplexity` and the scoring below it, against logits of the forward pass and a
+//! log-softmax of their own.
 #![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use crate::common::toy_engine::{Toy, VOCAB, logits, mix};
@@ -30,10 +31,17 @@ fn mean_and_error(losses: &[f64]) -> (f64, f64) {
 }
 
 /// The losses of the tokens that `scored` names in each window, by whole forward passes.
-fn losses(tokens: &[u32], starts: &[usize], length: usize, scored: std::ops::Range<usize>) -> Vec<f64> {
-    let model =
-        CpuModel::new(pixel_llm::app::kinds::assets().default_model().unwrap(), CpuOptions::default())
-            .unwrap();
+fn losses(
+    tokens: &[u32],
+    starts: &[usize],
+    length: usize,
+    scored: std::ops::Range<usize>,
+) -> Vec<f64> {
+    let model = CpuModel::new(
+        pixel_llm::app::kinds::assets().default_model().unwrap(),
+        CpuOptions::default(),
+    )
+    .unwrap();
     let mut cache = KvCache::new(model.config(), 1, length);
     let mut losses = Vec::new();
     for &start in starts {
@@ -72,21 +80,28 @@ fn the_seedlings_perplexity_is_that_of_its_logits() {
         let report = perplexity(&[&["-", "--context", "40"], more].concat(), TEXT);
         let near = |name: &str, expected: f64| {
             let found = report[name].as_f64().unwrap();
-            assert!((found / expected - 1.0).abs() < 1e-4, "{name} {more:?}: {found}, expected {expected}");
+            assert!(
+                (found / expected - 1.0).abs() < 1e-4,
+                "{name} {more:?}: {found}, expected {expected}"
+            );
         };
         near("mean_negative_log_likelihood", mean);
         near("standard_error", error);
         near("perplexity", mean.exp());
         near("perplexity_standard_error", mean.exp() * error);
         assert_eq!(report["scored_tokens"], expected.len());
-        assert_eq!((&report["windows"], &report["tokens"]), (&starts.len().into(), &tokens.len().into()));
+        assert_eq!(
+            (&report["windows"], &report["tokens"]),
+            (&starts.len().into(), &tokens.len().into())
+        );
     }
 }
 
 #[test]
 fn a_window_in_pieces_has_the_scores_of_a_whole_one() {
     let window: Vec<u32> = (0..50).map(|index| index * 31 % 200).collect();
-    // What the toy has at a position depends on every token before it, the first of which is another here.
+    // What the toy has at a position depends on every token before it, the first of which is
+    // another here.
     const FIRST: u32 = 7;
     let mut state = 1;
     let mut expected = Likelihood::default();
@@ -100,7 +115,8 @@ fn a_window_in_pieces_has_the_scores_of_a_whole_one() {
     for columns in [1, 7, 64] {
         let mut found = Likelihood::default();
         let mut toy = Toy::new(1, columns, 1);
-        score_window(&mut toy, &Windows::striding(50, 20), Some(FIRST), &window, &mut found).unwrap();
+        score_window(&mut toy, &Windows::striding(50, 20), Some(FIRST), &window, &mut found)
+            .unwrap();
         assert_eq!(found.count(), 20);
         assert!((found.mean() - expected.mean()).abs() < 1e-5, "{found:?}, expected {expected:?}");
         assert_eq!(toy.columns, 49, "the last token need not go in");
@@ -116,7 +132,10 @@ fn special_tokens_are_text_unless_said_otherwise() {
         (report["tokens"].as_u64().unwrap(), report["perplexity"].as_f64().unwrap())
     };
     let (as_text, as_tokens) = (tokens(&[]), tokens(&["--parse-special"]));
-    assert!(as_text.0 > as_tokens.0 + 8 * 4 && as_text.1 > as_tokens.1, "{as_text:?}, {as_tokens:?}");
+    assert!(
+        as_text.0 > as_tokens.0 + 8 * 4 && as_text.1 > as_tokens.1,
+        "{as_text:?}, {as_tokens:?}"
+    );
 }
 
 #[test]

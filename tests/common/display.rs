@@ -19,7 +19,8 @@ impl Drop for Guarded {
     }
 }
 
-/// A virtual display of 1280 x 720, gone when dropped. Its server is started by itself: `xvfb-run` wants a program more.
+/// A virtual display of 1280 x 720, gone when dropped. Its server is started by itself: `xvfb-run`
+/// wants a program more.
 pub struct Display {
     _server: Guarded,
     /// What `DISPLAY` is to be.
@@ -51,9 +52,15 @@ impl Display {
         command
     }
 
-    /// Takes a tour in a window, which leaves its pictures in a folder, with more arguments and such of the program's. Gives what was said, or
-    /// `None` with a loud word where there is no adapter.
-    pub fn take_tour(&self, tour: &str, folder: &Path, more: impl FnOnce(&mut Command)) -> Option<String> {
+    /// Takes a tour in a window, which leaves its pictures in a folder, with more arguments and
+    /// such of the program's. Gives what was said, or `None` with a loud word where there is no
+    /// adapter.
+    pub fn take_tour(
+        &self,
+        tour: &str,
+        folder: &Path,
+        more: impl FnOnce(&mut Command),
+    ) -> Option<String> {
         std::fs::create_dir(folder.join("tours")).unwrap();
         std::fs::write(folder.join("tours/t.tour.ron"), tour).unwrap();
         let mut program = self.program();
@@ -61,7 +68,9 @@ impl Display {
         more(&mut program);
         let output = program.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        if said.contains("no graphics adapter") && std::env::var_os("PIXEL_LLM_REQUIRE_GPU").is_none() {
+        if said.contains("no graphics adapter")
+            && std::env::var_os("PIXEL_LLM_REQUIRE_GPU").is_none()
+        {
             eprintln!("SKIPPED, nothing was tested: {said}");
             return None;
         }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use pixel_llm::engine::Batch;
 use pixel_llm::engine::gpu::GpuEngine;
-use pixel_llm::forward::cpu::{Column as CpuColumn, Controls, CpuModel, CpuOptions, Hooks, KvCache};
+use pixel_llm::forward::cpu::{
+    Column as CpuColumn, Controls, CpuModel, CpuOptions, Hooks, KvCache,
+};
 use pixel_llm::model::{Encoding, PixelModel};
 
 use super::forward::open;
@@ -59,7 +61,8 @@ pub fn on_cpu(
     logits.iter().map(|(_, row)| row.to_vec()).collect()
 }
 
-/// The largest difference between two lists of rows; a value that is no number is the largest of all.
+/// The largest difference between two lists of rows; a value that is no number is the largest of
+/// all.
 pub fn largest_difference(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {
     assert_eq!(a.len(), b.len());
     let rows = a.iter().zip(b).flat_map(|(a, b)| {

@@ -27,7 +27,12 @@ pub fn prefill(model: &CpuModel, cache: &mut KvCache, ids: &[u32]) -> Vec<Vec<f3
     let columns: Vec<Column> = ids
         .iter()
         .enumerate()
-        .map(|(position, &token)| Column { token, slot: 0, position: position as u32, wants_logits: true })
+        .map(|(position, &token)| Column {
+            token,
+            slot: 0,
+            position: position as u32,
+            wants_logits: true,
+        })
         .collect();
     let logits = model.forward(cache, &columns, &Controls::default(), None).unwrap();
     logits.iter().map(|(_, row)| row.to_vec()).collect()

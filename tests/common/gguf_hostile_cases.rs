@@ -46,7 +46,10 @@ macro_rules! case {
 }
 
 pub fn cases() -> Vec<Case> {
-    [header(), pair_cases(), list_cases(), tensor_cases(), place_cases()].into_iter().flatten().collect()
+    [header(), pair_cases(), list_cases(), tensor_cases(), place_cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn header() -> Vec<Case> {
@@ -55,15 +58,27 @@ fn header() -> Vec<Case> {
         Case {
             name: "empty file",
             file: Vec::new(),
-            expected: |error| matches!(error, Truncated { field: "magic", needed: 4, remaining: 0, .. }),
+            expected: |error| {
+                matches!(error, Truncated { field: "magic", needed: 4, remaining: 0, .. })
+            },
             words: &["magic", "4 bytes"],
         },
         case!("bad magic", valid().magic(b"GGML"), Magic { found } if found == b"GGML", ["magic", "GGML", "GGUF"]),
         case!("magic of a zip", valid().magic(b"PK\x03\x04"), Magic { .. }, ["magic", "PK\\"]),
         case!("version 0", valid().version(0), Version { found: 0 }, ["version", "found 0"]),
-        case!("version 1", valid().version(1), Version { found: 1 }, ["version", "found 1", "2 and 3"]),
+        case!(
+            "version 1",
+            valid().version(1),
+            Version { found: 1 },
+            ["version", "found 1", "2 and 3"]
+        ),
         case!("version 4", valid().version(4), Version { found: 4 }, ["version", "found 4"]),
-        case!("version of the future", valid().version(u32::MAX), Version { .. }, ["version", "4294967295"]),
+        case!(
+            "version of the future",
+            valid().version(u32::MAX),
+            Version { .. },
+            ["version", "4294967295"]
+        ),
         case!(
             "byte-swapped version",
             valid().version(3_u32.swap_bytes()),
@@ -88,7 +103,12 @@ fn header() -> Vec<Case> {
             TooMany { field: "tensor count", .. },
             ["40"]
         ),
-        case!("more pairs than bytes", valid().pair_count(100), TooMany { field: "pair count", .. }, ["100"]),
+        case!(
+            "more pairs than bytes",
+            valid().pair_count(100),
+            TooMany { field: "pair count", .. },
+            ["100"]
+        ),
     ]
 }
 
@@ -146,7 +166,12 @@ fn pair_cases() -> Vec<Case> {
             UnknownValueType { .. },
             ["odd"]
         ),
-        case!("array of arrays", array(9, 1, &[0; 12]), NestedArray, ["\"list\"", "array of arrays"]),
+        case!(
+            "array of arrays",
+            array(9, 1, &[0; 12]),
+            NestedArray,
+            ["\"list\"", "array of arrays"]
+        ),
         case!(
             "array of an unknown type",
             array(13, 1, &[0]),
@@ -161,10 +186,25 @@ fn pair_cases() -> Vec<Case> {
             TooMany { field: "array length", .. },
             ["list"]
         ),
-        case!("array of 2^61 u64, whose bytes overflow", array(10, 1 << 61, &[]), TooMany { .. }, ["list"]),
+        case!(
+            "array of 2^61 u64, whose bytes overflow",
+            array(10, 1 << 61, &[]),
+            TooMany { .. },
+            ["list"]
+        ),
         // Sizes that a machine would grant, where the ones above would abort.
-        case!("array of 2^22 u64", array(10, 1 << 22, &[]), TooMany { found: 4_194_304, .. }, ["list"]),
-        case!("array of 2^22 strings", array(8, 1 << 22, &[]), TooMany { found: 4_194_304, .. }, ["list"]),
+        case!(
+            "array of 2^22 u64",
+            array(10, 1 << 22, &[]),
+            TooMany { found: 4_194_304, .. },
+            ["list"]
+        ),
+        case!(
+            "array of 2^22 strings",
+            array(8, 1 << 22, &[]),
+            TooMany { found: 4_194_304, .. },
+            ["list"]
+        ),
         case!(
             "string of 2^24 bytes",
             valid().raw_pair(raw_pair("text", 8, &(1_u64 << 24).to_le_bytes())),
@@ -172,7 +212,12 @@ fn pair_cases() -> Vec<Case> {
             ["text"]
         ),
         case!("array of more u64 than bytes", array(10, 200, &[]), TooMany { .. }, ["list", "200"]),
-        case!("array of more strings than bytes", array(8, 100, &[]), TooMany { .. }, ["list", "100"]),
+        case!(
+            "array of more strings than bytes",
+            array(8, 100, &[]),
+            TooMany { .. },
+            ["list", "100"]
+        ),
         case!(
             "array string past the end",
             array(8, 1, &u64::MAX.to_le_bytes()),
@@ -197,7 +242,12 @@ fn pair_cases() -> Vec<Case> {
             NotBool { found: 2, .. },
             ["\"flag\"", "2"]
         ),
-        case!("array with a bool of 2", array(7, 2, &[1, 2]), NotBool { found: 2, .. }, ["\"list\""]),
+        case!(
+            "array with a bool of 2",
+            array(7, 2, &[1, 2]),
+            NotBool { found: 2, .. },
+            ["\"list\""]
+        ),
         case!(
             "duplicate key",
             valid().pair("llama.context_length", Value::U32(1)),
@@ -210,7 +260,12 @@ fn pair_cases() -> Vec<Case> {
             Alignment { found: 0 },
             ["general.alignment", "found 0"]
         ),
-        case!("alignment 1", alignment(Value::U32(1)), Alignment { found: 1 }, ["general.alignment"]),
+        case!(
+            "alignment 1",
+            alignment(Value::U32(1)),
+            Alignment { found: 1 },
+            ["general.alignment"]
+        ),
         case!(
             "alignment 13",
             alignment(Value::U32(13)),
@@ -304,8 +359,8 @@ fn list_cases() -> Vec<Case> {
 
 fn tensor_cases() -> Vec<Case> {
     use GgufError::{
-        Dimension, DimensionCount, DuplicateTensor, Empty, NotUtf8, PartBlock, SizeOverflow, TooLong,
-        Truncated, UnknownEncoding,
+        Dimension, DimensionCount, DuplicateTensor, Empty, NotUtf8, PartBlock, SizeOverflow,
+        TooLong, Truncated, UnknownEncoding,
     };
     let named = |name: &[u8]| {
         let name = name.to_vec();
@@ -477,7 +532,12 @@ fn place_cases() -> Vec<Case> {
             Unaligned { alignment: 32, .. },
             ["output_norm.weight", "32"]
         ),
-        case!("offset past the end", at(256), PastEnd { .. }, ["output_norm.weight", "offset", "past"]),
+        case!(
+            "offset past the end",
+            at(256),
+            PastEnd { .. },
+            ["output_norm.weight", "offset", "past"]
+        ),
         case!(
             "offset 2^64-32, whose sum overflows",
             at(u64::MAX - 31),

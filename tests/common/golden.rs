@@ -27,8 +27,8 @@ pub fn smollm2_cases() -> Vec<GoldenCase> {
 }
 
 impl GoldenCase {
-    /// Holds the logits of every position to the oracle's log-probabilities, its best tokens and its likelihood of the text, and
-    /// returns the largest error.
+    /// Holds the logits of every position to the oracle's log-probabilities, its best tokens and
+    /// its likelihood of the text, and returns the largest error.
     pub fn check(&self, how: &str, logits: &[Vec<f32>], budget: f32) -> f32 {
         assert_eq!(logits.len(), self.ids.len());
         let rows: Vec<Vec<f32>> = logits.iter().map(|row| log_softmax(row)).collect();
@@ -38,7 +38,10 @@ impl GoldenCase {
             for &(token, expected) in top {
                 let error = (row[token as usize] - expected).abs();
                 worst = worst.max(error);
-                assert!(error < budget, "{name} {how}, position {position}, token {token}: {error}");
+                assert!(
+                    error < budget,
+                    "{name} {how}, position {position}, token {token}: {error}"
+                );
             }
             if top[0].1 - top[1].1 > MARGIN {
                 let best = (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap();
@@ -87,8 +90,8 @@ impl SeedlingCase {
     }
 }
 
-/// Continues after the logits `start` always with the best token, whose logits `next` gives. The tokens must be `expected` until two
-/// are within `margin`; how many that were is returned.
+/// Continues after the logits `start` always with the best token, whose logits `next` gives. The
+/// tokens must be `expected` until two are within `margin`; how many that were is returned.
 pub fn decode_greedily(
     start: &[f32],
     expected: &[u32],

@@ -1,5 +1,9 @@
 //! What the GPU tests share.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "these are steps of tests, which fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "these are steps of tests, which fail by panicking"
+)]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,8 +21,9 @@ use pixel_llm::model::PixelModel;
 
 use super::engine::{batch, on_gpu};
 
-/// An app with a GPU, the forward pass and the shaders of `folder` in the place of ours, or `None` where there is no adapter, which is said aloud. With
-/// `PIXEL_LLM_REQUIRE_GPU` set, as on a machine that is known to have one, it is an error.
+/// An app with a GPU, the forward pass and the shaders of `folder` in the place of ours, or `None`
+/// where there is no adapter, which is said aloud. With `PIXEL_LLM_REQUIRE_GPU` set, as on a
+/// machine that is known to have one, it is an error.
 pub fn forward_app(folder: Option<&Path>) -> Option<App> {
     match headless_app(&GpuChoice::default()) {
         Ok(mut app) => {
@@ -26,7 +31,9 @@ pub fn forward_app(folder: Option<&Path>) -> Option<App> {
             app.add_plugins((ShadersPlugin { sources }, ForwardPlugin));
             Some(app)
         }
-        Err(error @ GpuError::NoAdapter { .. }) if std::env::var_os("PIXEL_LLM_REQUIRE_GPU").is_none() => {
+        Err(error @ GpuError::NoAdapter { .. })
+            if std::env::var_os("PIXEL_LLM_REQUIRE_GPU").is_none() =>
+        {
             eprintln!("SKIPPED, nothing was tested: {error}");
             None
         }
@@ -63,7 +70,8 @@ pub fn columns(ids: &[u32], slot: u32, first: u32) -> Vec<Column> {
     ids.iter().zip(first..).map(|(&token, position)| Column { token, slot, position }).collect()
 }
 
-/// A draw from the logits of a column, number `index` of its request; `window` holds all its tokens so far.
+/// A draw from the logits of a column, number `index` of its request; `window` holds all its tokens
+/// so far.
 pub fn ask(column: u32, params: &SamplingParams, index: u32, window: &[u32]) -> LogitsQuery {
     let window_limit = params.window_len() as u32;
     let recent = &window[window.len() - window.len().min(params.window_len())..];
@@ -88,7 +96,10 @@ pub fn together(engine: &mut GpuEngine, ids: &[u32]) -> Vec<Vec<f32>> {
 
 /// The logits of a prompt's tokens, one to a pass.
 pub fn alone(engine: &mut GpuEngine, ids: &[u32]) -> Vec<Vec<f32>> {
-    (0..).zip(ids.chunks(1)).flat_map(|(first, piece)| on_gpu(engine, &batch(piece, 0, first))).collect()
+    (0..)
+        .zip(ids.chunks(1))
+        .flat_map(|(first, piece)| on_gpu(engine, &batch(piece, 0, first)))
+        .collect()
 }
 
 /// Numbers on the device.
@@ -97,10 +108,11 @@ pub fn read_numbers(engine: &GpuEngine, quads: &Quads) -> Vec<f32> {
     quads.read(device, queue).unwrap()
 }
 
-/// How many meetings of a crew came to nothing so far. A busy machine makes them fail, and then what was computed in whole layers
-/// does not count.
+/// How many meetings of a crew came to nothing so far. A busy machine makes them fail, and then
+/// what was computed in whole layers does not count.
 pub fn failed_meetings(engine: &GpuEngine) -> u32 {
     let (network, device, queue) = engine.network();
-    bytemuck::pod_collect_to_vec::<u8, u32>(&read_buffer(device, queue, &network.buffers.meetings).unwrap())
-        [0]
+    bytemuck::pod_collect_to_vec::<u8, u32>(
+        &read_buffer(device, queue, &network.buffers.meetings).unwrap(),
+    )[0]
 }

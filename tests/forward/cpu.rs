@@ -1,7 +1,7 @@
 //! The forward pass on the CPU against figures of a float64 oracle, on whole models.
 //!
-//! The models of the oracle are not part of the repository: a test whose model is not there says so and passes. The output matrix with
-//! edited tiles is compared with a saved copy.
+//! The models of the oracle are not part of the repository: a test whose model is not there says so
+//! and passes. The output matrix with edited tiles is compared with a saved copy.
 
 use std::sync::Arc;
 
@@ -32,7 +32,8 @@ fn smollm2_has_the_oracles_probabilities_and_continuations() {
 #[test]
 fn the_seedling_has_pytorchs_logits_and_continuations() {
     let Some(folder) = shared("models/seedling") else { return };
-    // The goldens are for F32; rounding the weights to halves and bytes moves logits by what is seen here.
+    // The goldens are for F32; rounding the weights to halves and bytes moves logits by what is
+    // seen here.
     for (file, tolerance) in
         [("seedling-f32.gguf", 1e-3), ("seedling-f16.gguf", 0.05), ("seedling-q8_0.gguf", 0.5)]
     {
@@ -63,15 +64,20 @@ fn the_output_with_edited_tiles_is_that_of_a_saved_copy() {
         }
         tiny.write(&gguf);
         let model = Arc::new(open(&gguf));
-        let states: Vec<f32> = (0..3 * WIDTH).map(|at| ((at * 37 % 101) as f32 - 50.0) * 0.02).collect();
+        let states: Vec<f32> =
+            (0..3 * WIDTH).map(|at| ((at * 37 % 101) as f32 - 50.0) * 0.02).collect();
         let twin = CpuModel::new(Arc::clone(&model), CpuOptions::default()).unwrap();
         let plain = twin.unembed(&states, &Tiles::new());
         let output = if is_tied { "token_embd.weight" } else { "output.weight" };
         let mut overlay = WeightEdits::default();
         // A weight in every group of rows, the last included, and the norm.
-        for (name, row) in
-            [(output, 0), (output, 70), (output, 130), (output, VOCAB - 1), ("output_norm.weight", 0)]
-        {
+        for (name, row) in [
+            (output, 0),
+            (output, 70),
+            (output, 130),
+            (output, VOCAB - 1),
+            ("output_norm.weight", 0),
+        ] {
             let tensor = model.tensor_index(name).unwrap();
             let region = Region { tensor, rows: row..row + 1, columns: 0..32 };
             let painted = overlay.paint(&model, &[region], Brush::Scale(-3.0)).unwrap();

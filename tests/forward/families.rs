@@ -1,5 +1,6 @@
-//! Every family, encoding and kind of RoPE on tiny models, against the figures of a float64 oracle (tests/vectors/make_models.py); and what must
-//! hold between passes: batches, sequences, controls and hooks.
+//! Every family, encoding and kind of RoPE on tiny models, against the figures of a float64 oracle
+//! (tests/vectors/make_models.py); and what must hold between passes: batches, sequences, controls
+//! and hooks.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking as tests do")]
 
@@ -79,7 +80,10 @@ fn sequences_in_one_pass_do_not_see_one_another() {
         let logits = model.forward(&mut cache, &mixed, &Controls::default(), None).unwrap();
         for (index, column) in mixed.iter().enumerate() {
             let expected = &alone[column.slot as usize][column.position as usize];
-            assert!(largest_difference(logits.column(index).unwrap(), expected) < 1e-4, "{name} {column:?}");
+            assert!(
+                largest_difference(logits.column(index).unwrap(), expected) < 1e-4,
+                "{name} {column:?}"
+            );
         }
         assert_eq!([cache.length(0), cache.length(1), cache.length(2)], [5, 3, 9]);
     }
@@ -97,7 +101,10 @@ fn long_passes_are_the_same_in_pieces_of_any_size() {
             let piece = columns(piece, 0, (index * size) as u32);
             let logits = model.forward(&mut cache, &piece, &Controls::default(), None).unwrap();
             for (column, row) in logits.iter() {
-                assert!(largest_difference(row, &whole[index * size + column]) < 2e-3, "pieces of {size}");
+                assert!(
+                    largest_difference(row, &whole[index * size + column]) < 2e-3,
+                    "pieces of {size}"
+                );
             }
         }
     }
@@ -112,8 +119,9 @@ fn a_rewritten_position_forgets_what_came_after_and_a_copy_goes_its_own_way() {
     cache.copy(0, 1);
     for slot in [0, 1] {
         assert_eq!(cache.length(slot as usize), 6);
-        let logits =
-            model.forward(&mut cache, &columns(&[9, 10], slot, 2), &Controls::default(), None).unwrap();
+        let logits = model
+            .forward(&mut cache, &columns(&[9, 10], slot, 2), &Controls::default(), None)
+            .unwrap();
         assert_eq!(cache.length(slot as usize), 4);
         for (column, row) in logits.iter() {
             assert!(largest_difference(row, &expected[2 + column]) < 1e-4);
@@ -135,7 +143,8 @@ fn only_columns_that_want_logits_get_them() {
     assert!(largest_difference(logits.last().unwrap(), &all[3]) < 1e-4);
 }
 
-/// Writes down what it sees, and multiplies the values of one place with a factor from one feature on.
+/// Writes down what it sees, and multiplies the values of one place with a factor from one feature
+/// on.
 struct Probe {
     seen: Vec<(HookPoint, usize, usize)>,
     change: Option<(HookPoint, std::ops::Range<usize>, f32)>,
@@ -155,10 +164,13 @@ impl Hooks for Probe {
 
     fn visit(&mut self, point: HookPoint, mut values: HookValues<'_>) {
         self.seen.push((point, values.columns.len(), values.features));
-        if let Some((_, features, factor)) = self.change.as_ref().filter(|(changed, _, _)| *changed == point)
+        if let Some((_, features, factor)) =
+            self.change.as_ref().filter(|(changed, _, _)| *changed == point)
         {
             for column in 0..values.columns.len() {
-                values.column(column)[features.clone()].iter_mut().for_each(|value| *value *= factor);
+                values.column(column)[features.clone()]
+                    .iter_mut()
+                    .for_each(|value| *value *= factor);
             }
         }
     }
@@ -198,9 +210,15 @@ fn hooks_see_every_place_once_in_order_and_watching_changes_nothing() {
             (HookPoint::Residual(layer), 3, width),
         ]);
     }
-    expected.extend([(HookPoint::FinalNorm, 3, width), (HookPoint::Logits, 3, config.vocab_size as usize)]);
+    expected.extend([
+        (HookPoint::FinalNorm, 3, width),
+        (HookPoint::Logits, 3, config.vocab_size as usize),
+    ]);
     assert_eq!(probe.seen, expected);
-    assert_eq!(probe.seen.iter().map(|(point, ..)| point).collect::<HashSet<_>>().len(), expected.len());
+    assert_eq!(
+        probe.seen.iter().map(|(point, ..)| point).collect::<HashSet<_>>().len(),
+        expected.len()
+    );
 }
 
 #[test]
@@ -269,7 +287,8 @@ fn biases_are_added_where_a_hook_would_add_them() {
         let with = opened(&tiny);
         let mut adds = HashMap::new();
         tiny.tensors.retain(|(info, bytes)| {
-            let Some((layer, name)) = info.name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'))
+            let Some((layer, name)) =
+                info.name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'))
             else {
                 return true;
             };
@@ -281,7 +300,10 @@ fn biases_are_added_where_a_hook_would_add_them() {
                 "ffn_down.bias" => HookPoint::FeedForwardOutput(layer),
                 _ => return true,
             };
-            adds.insert(point, bytes.as_chunks().0.iter().map(|&four| f32::from_le_bytes(four)).collect());
+            adds.insert(
+                point,
+                bytes.as_chunks().0.iter().map(|&four| f32::from_le_bytes(four)).collect(),
+            );
             false
         });
         let without = opened(&tiny);
@@ -313,7 +335,10 @@ fn what_cannot_be_is_refused_and_leaves_no_position() {
         assert_eq!([cache.length(0), cache.length(1)], [0, 0], "{error}");
         error
     };
-    assert!(matches!(refused(&[column(70, 0, 0)]), ForwardError::Token { token: 70, vocab_size: 70, .. }));
+    assert!(matches!(
+        refused(&[column(70, 0, 0)]),
+        ForwardError::Token { token: 70, vocab_size: 70, .. }
+    ));
     assert!(matches!(refused(&[column(1, 2, 0)]), ForwardError::Slot { slot: 2, slots: 2, .. }));
     let gap = refused(&[column(1, 0, 0), column(1, 1, 0), column(1, 1, 2)]);
     assert!(matches!(gap, ForwardError::Position { column: 2, slot: 1, position: 2, length: 1 }));
@@ -324,7 +349,8 @@ fn what_cannot_be_is_refused_and_leaves_no_position() {
     let error = model.forward(&mut cache, &[column(1, 0, 0)], &controls, None).unwrap_err();
     assert!(matches!(error, ForwardError::Controls { name: "head_scale", found: 5, expected: 6 }));
     let mut other = KvCache::new(tiny("q8_0").config(), 1, 4);
-    let error = model.forward(&mut other, &[column(1, 0, 0)], &Controls::default(), None).unwrap_err();
+    let error =
+        model.forward(&mut other, &[column(1, 0, 0)], &Controls::default(), None).unwrap_err();
     assert!(matches!(error, ForwardError::Cache { .. }), "{error}");
 }
 

@@ -1,12 +1,14 @@
-//! A camera's path over a synthetic model of 100,000 tiles, by the pure parts of the view set: budgets hold, of what is on screen comes all that fits, and the trace
-//! is the same each time.
+//! A camera's path over a synthetic model of 100,000 tiles, by the pure parts of the view set:
+//! budgets hold, of what is on screen comes all that fits, and the trace is the same each time.
 #![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use pixel_llm::model::plan::Rect;
-use pixel_llm::residency::view::{Budgets, Candidate, TileIndex, TileState, View, ViewCache, Wanted, rank};
+use pixel_llm::residency::view::{
+    Budgets, Candidate, TileIndex, TileState, View, ViewCache, Wanted, rank,
+};
 
 const TILE: i64 = 64;
 /// Base tiles along a side: with the levels above them 100,000 and some.
@@ -45,7 +47,8 @@ fn camera(frame: i64) -> (i64, i64, f32) {
     }
 }
 
-/// The screen in pixels. At last it is so large that eight times as many tiles are on it as the budget holds.
+/// The screen in pixels. At last it is so large that eight times as many tiles are on it as the
+/// budget holds.
 fn screen(frame: usize) -> [f32; 2] {
     if frame < 700 { [1280.0, 720.0] } else { [7680.0, 4320.0] }
 }
@@ -67,11 +70,13 @@ fn fly() -> Trace {
     for tile in tiles.iter().filter(|tile| tile.level == COARSEST) {
         assert!(cache.pin(tile.id, tile.bytes), "the coarsest level is small");
     }
-    let coarse: Vec<Candidate> = tiles.iter().copied().filter(|tile| tile.level == COARSEST).collect();
+    let coarse: Vec<Candidate> =
+        tiles.iter().copied().filter(|tile| tile.level == COARSEST).collect();
     let mut reading: VecDeque<(usize, u32)> = VecDeque::new();
     let mut resident: HashSet<u32> = HashSet::new();
     let mut hash = DefaultHasher::new();
-    let (mut arrivals, mut cancelled, mut evicted, mut still, mut left_out) = (Vec::new(), 0, 0, 0u64, 0);
+    let (mut arrivals, mut cancelled, mut evicted, mut still, mut left_out) =
+        (Vec::new(), 0, 0, 0u64, 0);
     let mut before = None;
     for frame in 0..850usize {
         let (x, y, zoom) = camera(frame as i64);
@@ -102,10 +107,14 @@ fn fly() -> Trace {
         let uploaded = changes.upload.len() as u64 * u64::from(BYTES);
         assert!(uploaded <= BUDGETS.upload_in_bytes, "frame {frame}: {uploaded}");
         // The coarse cover is never missing.
-        assert!(coarse.iter().all(|tile| cache.state(tile.id) == Some(TileState::Resident)), "frame {frame}");
+        assert!(
+            coarse.iter().all(|tile| cache.state(tile.id) == Some(TileState::Resident)),
+            "frame {frame}"
+        );
 
-        // A camera that rests sees all that fits after the reads' latency and the frames that its uploads take: the coarser levels first, then what is near the
-        // middle. What does not fit has the coarsest level, which is always there.
+        // A camera that rests sees all that fits after the reads' latency and the frames that its
+        // uploads take: the coarser levels first, then what is near the middle. What does not fit
+        // has the coarsest level, which is always there.
         still = if before == Some((x, y, zoom.to_bits())) { still + 1 } else { 0 };
         before = Some((x, y, zoom.to_bits()));
         let room = BUDGETS.memory_in_bytes - coarse.len() as u64 * u64::from(BYTES);
@@ -163,13 +172,19 @@ fn keys_and_values_are_shown_on_a_map() {
         assert_eq!(rows[0].len(), 70 * config.kv_size() as usize);
         regions.write(&mut map, layer, [&rows[0], &rows[1]]).unwrap();
         let rect = regions.layer(layer).unwrap()[1].rect;
-        let pixel = |row: i64, x: i64| map.pixel(Point { x: rect.left() + x, y: rect.top() + row }).unwrap();
-        // The sign of a value is the colour of its pixel, in the last row that there is as in the first.
+        let pixel = |row: i64, x: i64| {
+            map.pixel(Point { x: rect.left() + x, y: rect.top() + row }).unwrap()
+        };
+        // The sign of a value is the colour of its pixel, in the last row that there is as in the
+        // first.
         for row in [0i64, 63, 64, 69] {
             for x in 0..i64::from(config.kv_size()) {
                 let value = rows[1][(row * i64::from(config.kv_size()) + x) as usize];
                 let [red, _, blue] = pixel(row, x).unwrap();
-                assert!(if value > 0.0 { blue == 0 } else { red == 0 }, "layer {layer} row {row} x {x}");
+                assert!(
+                    if value > 0.0 { blue == 0 } else { red == 0 },
+                    "layer {layer} row {row} x {x}"
+                );
             }
         }
         let anything =

@@ -27,13 +27,20 @@ fn kernels_are_compared_with_their_twins_and_timed_on_the_gpu_too() {
         assert!(error < 1e-4, "{kernel}: {error}");
     }
     let worst = twins.figures["gpu_max_relative_error"];
-    assert!(worst > 0.0, "sums in another order are not the same to the bit: was anything compared?");
+    assert!(
+        worst > 0.0,
+        "sums in another order are not the same to the bit: was anything compared?"
+    );
     assert!(twins.figures["max_relative_error"] >= worst);
 
     let speeds = shop.perform(&Action::Bench { subject: Subject::Kernels }, &mut |_| ()).unwrap();
-    for figure in
-        ["gpu_tokens_per_second", "gpu_qkv_us", "gpu_attend_us", "gpu_logits_us", "tokens_per_second"]
-    {
+    for figure in [
+        "gpu_tokens_per_second",
+        "gpu_qkv_us",
+        "gpu_attend_us",
+        "gpu_logits_us",
+        "tokens_per_second",
+    ] {
         assert!(speeds.figures[figure] > 0.0, "{figure}: {:?}", speeds.figures);
     }
 }

@@ -32,9 +32,10 @@ fn every_family_and_encoding_gives_the_logits_of_the_twin() {
         if !model.config().hidden_size.is_multiple_of(32) {
             // The GPU refuses such a width; the CPU computes it.
             let refused = GpuEngine::new(model, 1, 64, &GpuChoice::default()).err();
-            assert!(refused.is_some_and(
-                |error| error.to_string().contains("adapter") || error.to_string().contains("32")
-            ));
+            assert!(
+                refused.is_some_and(|error| error.to_string().contains("adapter")
+                    || error.to_string().contains("32"))
+            );
             continue;
         }
         let vocab = model.config().vocab_size;
@@ -76,7 +77,8 @@ fn eight_sequences_at_once_are_the_same_in_whole_layers_and_kernel_by_kernel() {
             on_gpu(&mut engine, &batch(piece, slot, first));
         }
     }
-    let columns = (0..8).flat_map(|slot| batch(&[slot + 5], slot, LENGTH - 9 * slot).columns).collect();
+    let columns =
+        (0..8).flat_map(|slot| batch(&[slot + 5], slot, LENGTH - 9 * slot).columns).collect();
     let step = Batch { columns, repeats: 1, ..Batch::default() };
     let whole = on_gpu(&mut engine, &step);
     engine.set_fused_layers(false);
@@ -154,7 +156,8 @@ fn biases_of_every_matrix_are_the_twins() {
         gpu.set_fused_layers(false);
         let plain = on_gpu(&mut gpu, &batch(&ids[..4], 0, 0));
         let largest = expected.iter().flatten().fold(1.0, |most: f32, value| most.max(value.abs()));
-        for (how, found) in [("together", &together[..]), ("few", &few[..]), ("plain", &plain[..])] {
+        for (how, found) in [("together", &together[..]), ("few", &few[..]), ("plain", &plain[..])]
+        {
             let error = largest_difference(found, &expected[..found.len()]) / largest;
             assert!(error < 1e-3, "{name} {how}: {error}");
         }

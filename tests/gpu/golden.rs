@@ -1,8 +1,12 @@
-//! The forward pass on the GPU against figures of a float64 oracle, on whole models; and many requests at once, which get the texts that
-//! each gets alone.
+//! The forward pass on the GPU against figures of a float64 oracle, on whole models; and many
+//! requests at once, which get the texts that each gets alone.
 //!
 //! A test whose model or adapter is not there says so and passes.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking as tests do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking as tests do"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,7 +38,8 @@ fn step(gpu: &mut GpuEngine, position: &mut usize, token: u32) -> Vec<f32> {
 fn smollm2_has_the_oracles_probabilities_and_continuations() {
     let Some(path) = smollm2() else { return };
     let Some(mut gpu) = engine_for(Arc::new(open(&path)), 1, 128) else { return };
-    let (one, many) = (gpu.network().0.dispatches_per_layer(1), gpu.network().0.dispatches_per_layer(2));
+    let (one, many) =
+        (gpu.network().0.dispatches_per_layer(1), gpu.network().0.dispatches_per_layer(2));
     println!("dispatches of a layer: {one} for one column, {many} for several");
     let (mut worst, mut continued) = ([0f32; 2], 0);
     for case in smollm2_cases() {
@@ -125,7 +130,8 @@ fn texts_of<E: Engine>(engine: E, text: &ModelText, requests: &[Request]) -> Tex
     Texts { texts, shared_tokens: progress.shared_tokens, watched }
 }
 
-/// The texts of the cases, texts that begin as they do and go on differently, and the same texts once more.
+/// The texts of the cases, texts that begin as they do and go on differently, and the same texts
+/// once more.
 fn requests(cases: &[GoldenCase]) -> Vec<Request> {
     let mut prompts: Vec<(String, Vec<u32>, usize)> =
         cases.iter().map(|case| (case.name.clone(), case.ids.clone(), case.greedy.len())).collect();
@@ -151,7 +157,8 @@ fn requests(cases: &[GoldenCase]) -> Vec<Request> {
 /// The text of tokens up to one that ends an answer, and whether one does.
 fn text_of(text: &ModelText, tokens: &[u32]) -> (String, bool) {
     let (mut bytes, mut decoder) = (Vec::new(), text.decoder());
-    let answer: Vec<u32> = tokens.iter().copied().take_while(|&token| !text.is_end(token)).collect();
+    let answer: Vec<u32> =
+        tokens.iter().copied().take_while(|&token| !text.is_end(token)).collect();
     answer.iter().for_each(|&token| decoder.push(token, &mut bytes));
     let ended = answer.len() < tokens.len();
     if ended {
@@ -185,7 +192,10 @@ fn requests_get_the_same_texts_together_and_one_after_another() {
         one.watched.most_repeats > 1 && eight.watched.most_repeats > 1,
         "tokens are fed back on the device"
     );
-    assert!(eight.watched.copies > 2 && eight.shared_tokens > 60, "beginnings are copied on the device");
+    assert!(
+        eight.watched.copies > 2 && eight.shared_tokens > 60,
+        "beginnings are copied on the device"
+    );
     for request in &requests {
         assert_eq!(one.texts[&request.id], eight.texts[&request.id], "{}", request.id);
     }
@@ -211,7 +221,11 @@ fn requests_get_the_same_texts_together_and_one_after_another() {
     let same = |a: &BTreeMap<String, String>, b: &BTreeMap<String, String>| {
         a.iter().filter(|(id, text)| b[*id] == **text).count()
     };
-    println!("{} of {} greedy texts are those of the CPU", same(&one.texts, &on_cpu.texts), requests.len());
+    println!(
+        "{} of {} greedy texts are those of the CPU",
+        same(&one.texts, &on_cpu.texts),
+        requests.len()
+    );
 
     for request in &mut requests {
         request.sampling = SamplingParams { seed: 5, ..SamplingParams::default() };
@@ -223,5 +237,9 @@ fn requests_get_the_same_texts_together_and_one_after_another() {
         assert_eq!(one.texts[&request.id], eight.texts[&request.id], "{} with seed 5", request.id);
     }
     let on_cpu = texts_of(on_cpu.watched.engine, &text, &requests);
-    println!("{} of {} drawn texts are those of the CPU", same(&one.texts, &on_cpu.texts), requests.len());
+    println!(
+        "{} of {} drawn texts are those of the CPU",
+        same(&one.texts, &on_cpu.texts),
+        requests.len()
+    );
 }

@@ -14,8 +14,9 @@ use pixel_llm::forward::gpu::model::{Hook, HookAction};
 use pixel_llm::forward::params::ChangeParams;
 use pixel_llm::model::{Encoding, ModelConfig};
 
-/// What values on their way may differ from the twin's, relative to the largest at their place: both add the same products in another order,
-/// so a place that is some thousand additions deep is within a few thousand half-units (2^-24) of the largest.
+/// What values on their way may differ from the twin's, relative to the largest at their place:
+/// both add the same products in another order, so a place that is some thousand additions deep is
+/// within a few thousand half-units (2^-24) of the largest.
 const RELATIVE: f32 = 1e-4;
 const IDS: [u32; 6] = [3, 14, 15, 9, 26, 5];
 /// With nothing, biases, and norms per head between the matrices and query, key and value.
@@ -97,15 +98,20 @@ fn every_place_with_a_buffer_is_watched_and_watching_changes_no_bit() {
         let all: Vec<u32> = (0..IDS.len() as u32).collect();
         let plain = on_gpu(&mut gpu, &batch);
         let points = places(model.config());
-        let hooks: Vec<Hook> = points.iter().map(|&point| Hook::watch(point, 0..IDS.len() as u32)).collect();
+        let hooks: Vec<Hook> =
+            points.iter().map(|&point| Hook::watch(point, 0..IDS.len() as u32)).collect();
         let hooked = gpu.logits_with_hooks(&batch, &all, &hooks).unwrap();
         assert_eq!(hooked.logits, plain, "watching changes nothing");
         assert_eq!(hooked.watched.len(), points.len());
         let mut most = 0f32;
         for (point, watched) in points.iter().zip(&hooked.watched) {
             assert_eq!(watched.point, *point);
-            let columns: Vec<_> = watched.columns.iter().map(|at| (at.token, at.slot, at.position)).collect();
-            assert_eq!(columns, IDS.iter().zip(0..).map(|(&id, at)| (id, 1, at)).collect::<Vec<_>>());
+            let columns: Vec<_> =
+                watched.columns.iter().map(|at| (at.token, at.slot, at.position)).collect();
+            assert_eq!(
+                columns,
+                IDS.iter().zip(0..).map(|(&id, at)| (id, 1, at)).collect::<Vec<_>>()
+            );
             most = most.max(check_seen(*point, &watched.values, &twin.seen[point]));
         }
         println!("{name}: {most} of the largest");
@@ -132,10 +138,17 @@ fn some_columns_are_watched_in_a_step_that_continues_a_sequence() {
         &twin.seen[&point][columns.start * features..columns.end * features]
     };
     check_seen(HookPoint::Key(1), &hooked.watched[0].values, part(HookPoint::Key(1), 4..6));
-    check_seen(HookPoint::Residual(0), &hooked.watched[1].values, part(HookPoint::Residual(0), 5..6));
+    check_seen(
+        HookPoint::Residual(0),
+        &hooked.watched[1].values,
+        part(HookPoint::Residual(0), 5..6),
+    );
     check_seen(HookPoint::Logits, &hooked.watched[2].values, part(HookPoint::Logits, 5..6));
     assert_eq!(hooked.watched[2].values, hooked.logits[0]);
-    assert_eq!(hooked.watched[0].column(1), &hooked.watched[0].values[hooked.watched[0].features..]);
+    assert_eq!(
+        hooked.watched[0].column(1),
+        &hooked.watched[0].values[hooked.watched[0].features..]
+    );
 }
 
 /// One column may go through a layer in one dispatch, and with hooks it does not.
@@ -165,7 +178,11 @@ fn a_single_column_is_watched_at_every_place_and_changed() {
         let features = point.features(model.config()) as usize;
         let size = largest(&seen.seen[&point]) / 2.0;
         let hook = |column: u32| {
-            [Hook { point, columns: column..column + 1, action: HookAction::Add(values(features, size)) }]
+            [Hook {
+                point,
+                columns: column..column + 1,
+                action: HookAction::Add(values(features, size)),
+            }]
         };
         let found = gpu.logits_with_hooks(&last, &[0], &hook(0)).unwrap().logits;
         let changes = hook(5);
@@ -190,7 +207,8 @@ fn a_change_at_every_place_gives_the_logits_of_the_twin_with_the_same_change() {
         on_cpu(&twin, &IDS, &Controls::default(), Some(&mut unchanged));
         let largest_logit = largest(plain.iter().flatten());
         let mut most = 0f32;
-        for point in places(model.config()).into_iter().filter(|&point| point != HookPoint::Logits) {
+        for point in places(model.config()).into_iter().filter(|&point| point != HookPoint::Logits)
+        {
             let features = point.features(model.config()) as usize;
             let size = largest(&unchanged.seen[&point]) / 2.0;
             let actions = [
@@ -237,7 +255,11 @@ fn hooks_at_one_place_act_in_their_order() {
     assert_ne!(watched[0].values, watched[1].values);
     assert_eq!(watched[1].values, vec![0.5; width]);
     assert_eq!(watched[2].column(1), vec![3.0; width]);
-    assert_ne!(watched[2].column(0), watched[2].column(1), "the columns beside it are as they were");
+    assert_ne!(
+        watched[2].column(0),
+        watched[2].column(1),
+        "the columns beside it are as they were"
+    );
 }
 
 #[test]
@@ -268,8 +290,12 @@ fn what_cannot_be_hooked_is_told_and_the_next_step_is_as_ever() {
     // The batch is what is wrong here, and the hook must not outlive it.
     let outside = crate::common::engine::batch(&IDS, 7, 0);
     assert!(
-        gpu.logits_with_hooks(&outside, &[5], &[change(HookPoint::Residual(0), HookAction::Scale(0.0))])
-            .is_err()
+        gpu.logits_with_hooks(
+            &outside,
+            &[5],
+            &[change(HookPoint::Residual(0), HookAction::Scale(0.0))]
+        )
+        .is_err()
     );
     assert_eq!(on_gpu(&mut gpu, &batch), plain);
 }

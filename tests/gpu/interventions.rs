@@ -77,7 +77,8 @@ fn layers_are_scaled_and_skipped_together_with_heads() {
     let loud = head(&mut gpu, 1, 0);
     gpu.world_mut().entity_mut(strong).insert(Scale(1.5));
     gpu.world_mut().entity_mut(loud).insert(Scale(-2.0));
-    let mut controls = Controls { head_scale: vec![1.0; layers * heads], layer_scale: vec![1.0; layers] };
+    let mut controls =
+        Controls { head_scale: vec![1.0; layers * heads], layer_scale: vec![1.0; layers] };
     (controls.layer_scale[0], controls.head_scale[heads]) = (1.5, -2.0);
     let scaled = on_gpu(&mut gpu, &batch);
     let error = largest_difference(&scaled, &on_cpu(&twin, &IDS, &controls, None));

@@ -1,5 +1,6 @@
-//! Every kernel of the forward pass on its own, at awkward sizes: what it leaves on the device against its CPU twin, place by place
-//! and layer by layer, or against its definition in `f64` on the device's own inputs.
+//! Every kernel of the forward pass on its own, at awkward sizes: what it leaves on the device
+//! against its CPU twin, place by place and layer by layer, or against its definition in `f64` on
+//! the device's own inputs.
 //!
 //! Errors are counted against the largest number of a row, since rounding is.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking as tests do")]
@@ -23,8 +24,9 @@ use pixel_llm::model::{Encoding, ModelConfig, PixelModel};
 /// Positions of a slot, as `engine` makes them.
 const CONTEXT: usize = 64;
 
-/// What every place may be off by, of the largest number of its row: sums of up to 288 products in `f32`, in another order. The processor rounds
-/// activations to 20 bits before it multiplies quantised weights, which moves a key by 1.3e-5 with Q5_K.
+/// What every place may be off by, of the largest number of its row: sums of up to 288 products in
+/// `f32`, in another order. The processor rounds activations to 20 bits before it multiplies
+/// quantised weights, which moves a key by 1.3e-5 with Q5_K.
 const BUDGETS: [(&str, f64); 8] = [
     ("embed", 1e-6),
     ("query", 1e-5),
@@ -36,11 +38,12 @@ const BUDGETS: [(&str, f64); 8] = [
     ("logits", 1e-5),
 ];
 
-/// Sizes of which none is a multiple of what kernels work in: heads of 24 of which 16 dimensions turn, three to a KV head, a
-/// vocabulary and matrices that end within a group of rows.
+/// Sizes of which none is a multiple of what kernels work in: heads of 24 of which 16 dimensions
+/// turn, three to a KV head, a vocabulary and matrices that end within a group of rows.
 fn awkward(architecture: &str, encoding: Encoding) -> Tiny {
     // The K encodings have blocks of 256.
-    let (width, heads, hidden) = if encoding.block_len() == 256 { (256, 32, 256) } else { (96, 12, 160) };
+    let (width, heads, hidden) =
+        if encoding.block_len() == 256 { (256, 32, 256) } else { (96, 12, 160) };
     let (kv_heads, head_size) = if heads == 32 { (4, 8) } else { (4, 24) };
     let shape = Shape { width, vocab: 301, hidden, heads, kv_heads, head_size, layers: 3 };
     let mut tiny = Tiny::shaped(architecture, encoding, 11, shape);
@@ -110,7 +113,12 @@ fn on_cpu(model: &Arc<PixelModel>, columns: &[Column]) -> Seen {
     let mut cache = KvCache::new(model.config(), 2, CONTEXT);
     let columns: Vec<CpuColumn> = columns
         .iter()
-        .map(|&Column { token, slot, position }| CpuColumn { token, slot, position, wants_logits: true })
+        .map(|&Column { token, slot, position }| CpuColumn {
+            token,
+            slot,
+            position,
+            wants_logits: true,
+        })
         .collect();
     let mut seen = Seen::default();
     cpu.forward(&mut cache, &columns, &Controls::default(), Some(&mut seen)).unwrap();
@@ -165,7 +173,9 @@ impl Activations {
 
 /// Runs columns and asks for the logits of none.
 fn pass(engine: &mut GpuEngine, columns: &[Column]) {
-    engine.logits(&Batch { columns: columns.to_vec(), repeats: 1, ..Batch::default() }, &[]).unwrap();
+    engine
+        .logits(&Batch { columns: columns.to_vec(), repeats: 1, ..Batch::default() }, &[])
+        .unwrap();
 }
 
 /// All columns but the last in one pass, then that one alone: the pieces of the columns.
@@ -189,14 +199,25 @@ fn compare_last_layer(engine: &mut GpuEngine, columns: &[Column], seen: &Seen, w
                 ("hidden", places.hidden, config.hidden_size, HookPoint::Hidden(layer)),
                 ("residual", places.residual, config.embedding_size, HookPoint::Residual(layer)),
             ] {
-                worst.compare(what, activations.row(place, index, features), &seen.0[&point][column]);
+                worst.compare(
+                    what,
+                    activations.row(place, index, features),
+                    &seen.0[&point][column],
+                );
             }
         }
     }
 }
 
-/// The residual stream after the first `layers` layers, the others muted; after none, it is the embedding.
-fn compare_residual(engine: &mut GpuEngine, columns: &[Column], seen: &Seen, layers: u32, worst: &mut Worst) {
+/// The residual stream after the first `layers` layers, the others muted; after none, it is the
+/// embedding.
+fn compare_residual(
+    engine: &mut GpuEngine,
+    columns: &[Column],
+    seen: &Seen,
+    layers: u32,
+    worst: &mut Worst,
+) {
     let (network, _, queue) = engine.network();
     let (width, place) = (network.config.embedding_size, network.buffers.places.residual);
     for layer in 0..network.config.layer_count {
@@ -253,8 +274,9 @@ fn every_place_of_every_layer_holds_what_the_twin_has_there() {
             compare_last_layer(&mut engine, &columns, &seen, &mut worst);
             if layers == 3 {
                 compare_cache(&engine, &columns, &seen, &mut worst);
-                (0..=layers)
-                    .for_each(|layers| compare_residual(&mut engine, &columns, &seen, layers, &mut worst));
+                (0..=layers).for_each(|layers| {
+                    compare_residual(&mut engine, &columns, &seen, layers, &mut worst)
+                });
             }
         }
         worst.check(&name);
@@ -263,13 +285,19 @@ fn every_place_of_every_layer_holds_what_the_twin_has_there() {
 
 /// Attention of one head by its definition, in `f64`.
 fn attend(query: &[f32], keys: &[&[f32]], values: &[&[f32]]) -> Vec<f64> {
-    let dot = |key: &&[f32]| query.iter().zip(*key).map(|(&q, &k)| f64::from(q) * f64::from(k)).sum::<f64>();
+    let dot = |key: &&[f32]| {
+        query.iter().zip(*key).map(|(&q, &k)| f64::from(q) * f64::from(k)).sum::<f64>()
+    };
     let scores: Vec<f64> = keys.iter().map(|key| dot(key) / (query.len() as f64).sqrt()).collect();
     let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = scores.iter().map(|score| (score - most).exp()).collect();
     let total: f64 = weights.iter().sum();
     let of_dimension = |dimension: usize| {
-        weights.iter().zip(values).map(|(weight, value)| weight * f64::from(value[dimension])).sum::<f64>()
+        weights
+            .iter()
+            .zip(values)
+            .map(|(weight, value)| weight * f64::from(value[dimension]))
+            .sum::<f64>()
             / total
     };
     (0..query.len()).map(of_dimension).collect()
@@ -282,7 +310,8 @@ fn attention_is_that_of_the_devices_own_queries_keys_and_values() {
         tiny.shorten(1);
         let model = written(&tiny);
         let ModelConfig { head_size, .. } = *model.config();
-        let (query_size, kv_size) = (model.config().query_size(), model.config().kv_size() as usize);
+        let (query_size, kv_size) =
+            (model.config().query_size(), model.config().kv_size() as usize);
         let heads_per_kv = model.config().heads_per_kv() as usize;
         let Some(mut engine) = engine(Arc::clone(&model), 2) else { return };
         let (places, size) = (engine.network().0.buffers.places, head_size as usize);
@@ -291,8 +320,9 @@ fn attention_is_that_of_the_devices_own_queries_keys_and_values() {
         for piece in pieces(&columns) {
             pass(&mut engine, &columns[piece.clone()]);
             let activations = Activations::of(&engine);
-            let [keys, values] =
-                engine.network().0.buffers.cache[0].each_ref().map(|buffer| read_numbers(&engine, buffer));
+            let [keys, values] = engine.network().0.buffers.cache[0]
+                .each_ref()
+                .map(|buffer| read_numbers(&engine, buffer));
             for (index, column) in columns[piece].iter().enumerate() {
                 let query = activations.row(places.query, index, query_size);
                 let found = activations.row(places.attended, index, query_size);
@@ -302,8 +332,9 @@ fn attention_is_that_of_the_devices_own_queries_keys_and_values() {
                     let first = column.slot as usize * CONTEXT;
                     let rows = first..=first + column.position as usize;
                     let [keys, values] = [&keys, &values].map(|numbers| {
-                        let of_row =
-                            |row: usize| &numbers[row * kv_size + head / heads_per_kv * size..][..size];
+                        let of_row = |row: usize| {
+                            &numbers[row * kv_size + head / heads_per_kv * size..][..size]
+                        };
                         rows.clone().map(of_row).collect::<Vec<_>>()
                     });
                     worst.compare_wide("attend", found, &attend(query, &keys, &values));
@@ -364,8 +395,13 @@ fn logits_are_the_output_matrix_times_the_norm_of_the_devices_own_residual_strea
 
 /// Ways to draw in which ties matter.
 fn ways() -> Vec<SamplingParams> {
-    let base =
-        SamplingParams { top_k: 0, top_p: 1.0, min_p: 0.0, temperature: 1.0, ..SamplingParams::default() };
+    let base = SamplingParams {
+        top_k: 0,
+        top_p: 1.0,
+        min_p: 0.0,
+        temperature: 1.0,
+        ..SamplingParams::default()
+    };
     let mut ways = vec![SamplingParams::greedy(), SamplingParams::default(), base.clone()];
     for top_k in [7, 8, 9, 10, 17, 63, 64, 65, 300, 301] {
         ways.push(SamplingParams { top_k, ..base.clone() });
@@ -375,15 +411,20 @@ fn ways() -> Vec<SamplingParams> {
         ways.push(SamplingParams { top_p, min_p: 0.2, ..base.clone() });
     }
     let logit_bias = vec![(300, 4.0), (0, -3.0), (63, 2.0), (64, 2.0)];
-    let penalties =
-        SamplingParams { repeat_penalty: 1.4, frequency_penalty: 0.3, repeat_last_n: 9, ..base.clone() };
+    let penalties = SamplingParams {
+        repeat_penalty: 1.4,
+        frequency_penalty: 0.3,
+        repeat_last_n: 9,
+        ..base.clone()
+    };
     ways.push(SamplingParams { logit_bias: logit_bias.clone(), ..SamplingParams::greedy() });
     ways.push(SamplingParams { logit_bias, top_k: 20, ..penalties.clone() });
     ways.push(SamplingParams { temperature: 0.0, ..penalties });
     ways
 }
 
-/// Draws seven at a time, each at a column of its own, from logits of which every one comes eight times or nine.
+/// Draws seven at a time, each at a column of its own, from logits of which every one comes eight
+/// times or nine.
 fn draw_among_ties(ways: &[SamplingParams]) {
     let mut tiny = awkward("llama", Encoding::Q4_1);
     tiny.shorten(1);
@@ -409,7 +450,8 @@ fn draw_among_ties(ways: &[SamplingParams]) {
             })
             .collect();
         let wanted: Vec<u32> = asks.iter().map(|ask| ask.column).collect();
-        let batch = Batch { columns: columns.clone(), asks: asks.clone(), repeats: 1, ..Batch::default() };
+        let batch =
+            Batch { columns: columns.clone(), asks: asks.clone(), repeats: 1, ..Batch::default() };
         let drawn = engine.step(&batch).unwrap();
         let logits = engine
             .logits(&Batch { columns: columns.clone(), repeats: 1, ..Batch::default() }, &wanted)
@@ -425,7 +467,8 @@ fn draw_among_ties(ways: &[SamplingParams]) {
     // And all of them greedy, which is a kernel of its own.
     let all_greedy: Vec<_> =
         (15..20u32).map(|column| ask(column, &SamplingParams::greedy(), 0, &[])).collect();
-    let batch = Batch { columns: columns.clone(), asks: all_greedy, repeats: 1, ..Batch::default() };
+    let batch =
+        Batch { columns: columns.clone(), asks: all_greedy, repeats: 1, ..Batch::default() };
     let drawn = engine.step(&batch).unwrap();
     assert!(
         drawn.iter().all(|drawn| drawn[0].token < 37),
@@ -440,9 +483,12 @@ fn many_draws_of_one_pass_among_equal_logits_are_those_of_the_twin() {
 
 #[test]
 fn equal_logits_at_the_edge_of_what_a_filter_begins_with_are_cut_as_the_twin_cuts_them() {
-    let base = SamplingParams { top_p: 1.0, min_p: 0.0, temperature: 1.0, ..SamplingParams::default() };
-    // The best of the groups of 64 tokens are so many equal logits that top-k finds its edge at once.
-    let mut ways: Vec<_> = [1, 2, 3, 4, 5].map(|top_k| SamplingParams { top_k, ..base.clone() }).to_vec();
+    let base =
+        SamplingParams { top_p: 1.0, min_p: 0.0, temperature: 1.0, ..SamplingParams::default() };
+    // The best of the groups of 64 tokens are so many equal logits that top-k finds its edge at
+    // once.
+    let mut ways: Vec<_> =
+        [1, 2, 3, 4, 5].map(|top_k| SamplingParams { top_k, ..base.clone() }).to_vec();
     // What top-k leaves is one set of equal logits, of which top-p needs some.
     let both = |top_k| SamplingParams { top_k, top_p: 0.61, temperature: 2.0, ..base.clone() };
     ways.extend([1, 2, 3, 7, 8, 9, 10, 17, 63, 64, 65, 300, 301].map(both));

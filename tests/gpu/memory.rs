@@ -1,4 +1,5 @@
-//! Memory stays flat while tokens are drawn on the GPU: lavapipe keeps whatever it compiles anew between two tokens.
+//! Memory stays flat while tokens are drawn on the GPU: lavapipe keeps whatever it compiles anew
+//! between two tokens.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking as tests do")]
 
@@ -19,7 +20,8 @@ fn anonymous_kib() -> u64 {
 }
 
 fn draw(engine: &mut GpuEngine, tokens: u32) {
-    let params = SamplingParams { temperature: 1.0, top_p: 0.9, top_k: 40, ..SamplingParams::default() };
+    let params =
+        SamplingParams { temperature: 1.0, top_p: 0.9, top_k: 40, ..SamplingParams::default() };
     for index in 0..tokens / 16 {
         let batch = Batch {
             columns: columns(&[1], 0, 0),

@@ -1,4 +1,5 @@
-//! `pixel-llm --no-window --device gpu` as a person uses it: the texts of the processor, whatever runs beside them, in little memory.
+//! `pixel-llm --no-window --device gpu` as a person uses it: the texts of the processor, whatever
+//! runs beside them, in little memory.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a step that fails is a test that fails")]
 
 use std::collections::BTreeMap;
@@ -72,7 +73,8 @@ fn a_seed_gives_the_same_texts_whatever_the_parallelism() {
         "Q: Where is the lamp? A:",
         "She said",
     ];
-    let line = |i: usize| format!("{{\"id\":\"{i}\",\"prompt\":\"{}\"}}\n", starts[i % starts.len()]);
+    let line =
+        |i: usize| format!("{{\"id\":\"{i}\",\"prompt\":\"{}\"}}\n", starts[i % starts.len()]);
     fs::write(folder.path().join("in.jsonl"), (0..12).map(line).collect::<String>()).unwrap();
     let results = ["1", "8"].map(|parallel| {
         let output = format!("{parallel}.jsonl");
@@ -139,7 +141,8 @@ fn a_run_of_smollm2_is_the_processors_and_keeps_one_copy_of_the_weights() {
     let size = fs::metadata(&model).unwrap().len();
     let [cpu, gpu] = ["cpu", "gpu"].map(|device| peak_of(program(folder.path(), device, &args)));
     println!("a file of {size} bytes; most memory {cpu:?} on the processor, {gpu:?} on the GPU");
-    // The mapped file and, where the adapter is software, the texture; what else there is does not grow with the model.
+    // The mapped file and, where the adapter is software, the texture; what else there is does not
+    // grow with the model.
     let Some(gpu) = gpu else { return };
     assert!(gpu < 2 * size + 300_000_000, "{gpu} bytes for a file of {size}");
 }

@@ -18,8 +18,13 @@ fn seedling() -> Arc<PixelModel> {
 /// Many ways to draw.
 fn ways() -> Vec<SamplingParams> {
     let mut ways = vec![SamplingParams::greedy()];
-    let base =
-        SamplingParams { top_k: 0, top_p: 1.0, min_p: 0.0, temperature: 1.0, ..SamplingParams::default() };
+    let base = SamplingParams {
+        top_k: 0,
+        top_p: 1.0,
+        min_p: 0.0,
+        temperature: 1.0,
+        ..SamplingParams::default()
+    };
     for temperature in [0.01, 0.7, 1.0, 5.0, 100.0] {
         ways.push(SamplingParams { temperature, ..base.clone() });
         for top_k in [1, 2, 5, 40, 200, 511, 100_000] {
@@ -43,19 +48,32 @@ fn ways() -> Vec<SamplingParams> {
         ..SamplingParams::default()
     };
     ways.push(SamplingParams { logit_bias: logit_bias.clone(), ..base });
-    ways.push(SamplingParams { temperature: 0.0, logit_bias: logit_bias.clone(), ..penalised.clone() });
+    ways.push(SamplingParams {
+        temperature: 0.0,
+        logit_bias: logit_bias.clone(),
+        ..penalised.clone()
+    });
     ways.push(SamplingParams { logit_bias, repeat_last_n: 64, ..penalised.clone() });
     ways.push(penalised);
     ways
 }
 
 /// What the CPU draws from the device's own logits, draw after draw.
-fn expected(gpu: &mut GpuEngine, params: &SamplingParams, ids: &[u32], first: u32, draws: u32) -> Vec<u32> {
+fn expected(
+    gpu: &mut GpuEngine,
+    params: &SamplingParams,
+    ids: &[u32],
+    first: u32,
+    draws: u32,
+) -> Vec<u32> {
     let (mut ids, mut drawn) = (ids.to_vec(), Vec::new());
     for index in first..first + draws {
         let last = ids.len() as u32 - 1;
         let logits = gpu
-            .logits(&Batch { columns: columns(&ids, 0, 0), repeats: 1, ..Batch::default() }, &[last])
+            .logits(
+                &Batch { columns: columns(&ids, 0, 0), repeats: 1, ..Batch::default() },
+                &[last],
+            )
             .unwrap();
         let QueryKind::Draw { words, window, bias, .. } = ask(0, params, index, &ids).kind else {
             unreachable!()
@@ -93,10 +111,12 @@ fn tokens_fed_back_on_the_device_are_those_of_one_step_after_the_other() {
     assert!(repeats > 1);
     for params in ways().into_iter().rev().step_by(9) {
         let (before, last) = ids.split_at(ids.len() - 1);
-        gpu.step(&Batch { columns: columns(before, 0, 0), repeats: 1, ..Batch::default() }).unwrap();
+        gpu.step(&Batch { columns: columns(before, 0, 0), repeats: 1, ..Batch::default() })
+            .unwrap();
         let column = Column { token: last[0], slot: 0, position: before.len() as u32 };
         let asks = vec![ask(0, &params, 3, &ids)];
-        let drawn = gpu.step(&Batch { columns: vec![column], asks, repeats, ..Batch::default() }).unwrap();
+        let drawn =
+            gpu.step(&Batch { columns: vec![column], asks, repeats, ..Batch::default() }).unwrap();
         let drawn: Vec<u32> = drawn[0].iter().map(|sampled| sampled.token).collect();
         assert_eq!(drawn, expected(&mut gpu, &params, &ids, 3, repeats), "{params:?}");
     }

@@ -1,5 +1,5 @@
-//! A shader from a folder takes the place of ours, and one that does not compile stops the forward pass with its
-//! name and not the program.
+//! A shader from a folder takes the place of ours, and one that does not compile stops the forward
+//! pass with its name and not the program.
 
 use std::sync::Arc;
 
@@ -18,7 +18,9 @@ fn status_with(text: &str) -> Option<ForwardStatus> {
     app.add_plugins(GpuModelPlugin {
         model: GpuModelSource {
             model: Arc::new(
-                pixel_llm::app::kinds::assets().default_model().expect("the built-in model is sound"),
+                pixel_llm::app::kinds::assets()
+                    .default_model()
+                    .expect("the built-in model is sound"),
             ),
             sizes: Sizes { slots: 1, context: 16, columns: 1, repeats: 1 },
             family: KernelFamily { split: true, subgroups: false, textures: false },
@@ -45,7 +47,8 @@ fn a_shader_from_a_folder_is_compiled_in_the_place_of_ours() {
     assert_eq!(unchanged.state, ForwardState::Ready);
     assert_eq!(unchanged.steps_done, 1);
 
-    let import = ours.lines().find(|line| line.starts_with("#import pixel_llm::")).expect("it imports");
+    let import =
+        ours.lines().find(|line| line.starts_with("#import pixel_llm::")).expect("it imports");
     let broken_import = ours.replacen(import, "#import pixel_llm::nothing::at_all", 1);
     for (broken, why) in [
         (

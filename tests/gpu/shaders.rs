@@ -1,5 +1,5 @@
-//! Every shader composes and validates, in every variant it is compiled with. No GPU is needed: this is the check
-//! that a release build leaves out.
+//! Every shader composes and validates, in every variant it is compiled with. No GPU is needed:
+//! this is the check that a release build leaves out.
 
 use std::collections::HashMap;
 
@@ -38,8 +38,10 @@ fn composer(libraries: &[(&str, &str)]) -> Result<Composer, String> {
         let before = waiting.len();
         let mut failures = Vec::new();
         waiting.retain(|(name, text)| {
-            let library = ComposableModuleDescriptor { source: text, file_path: name, ..Default::default() };
-            let failure = composer.add_composable_module(library).err().map(|error| error.to_string());
+            let library =
+                ComposableModuleDescriptor { source: text, file_path: name, ..Default::default() };
+            let failure =
+                composer.add_composable_module(library).err().map(|error| error.to_string());
             failures.extend(failure.iter().map(|error| format!("{name}: {error}")));
             failure.is_some()
         });
@@ -100,13 +102,19 @@ fn every_kernel_composes_and_validates_in_every_variant() {
             let entry = module.entry_points.iter().find(|entry| entry.name == source.name);
             assert!(entry.is_some(), "{file} has the entry point {}", source.name);
             let entries =
-                (source.layout)(variant.contains(&ShaderDefVal::Bool("TEXTURES".into(), true))).entries;
+                (source.layout)(variant.contains(&ShaderDefVal::Bool("TEXTURES".into(), true)))
+                    .entries;
             for (_, global) in module.global_variables.iter() {
                 let Some(place) = &global.binding else { continue };
                 let entry = entries.iter().find(|entry| entry.binding == place.binding);
-                let entry = entry.unwrap_or_else(|| panic!("{file} binds {place:?}, its layout does not"));
+                let entry =
+                    entry.unwrap_or_else(|| panic!("{file} binds {place:?}, its layout does not"));
                 let name = global.name.as_deref().unwrap_or_default();
-                assert!(is_bound(global.space, entry.ty), "{file}: {name} is not bound as {:?}", entry.ty);
+                assert!(
+                    is_bound(global.space, entry.ty),
+                    "{file}: {name} is not bound as {:?}",
+                    entry.ty
+                );
             }
         }
     }
@@ -129,7 +137,8 @@ fn the_drawing_composes_and_has_its_two_entries() {
         assert_eq!(entries, ["corner", "tiles"], "{look:?}");
     }
     let (name, text) = EMBEDDED.iter().find(|(name, _)| *name == LIGHT).unwrap();
-    let module = compose(&mut composer, name, text, Defs::new()).unwrap_or_else(|error| panic!("{error}"));
+    let module =
+        compose(&mut composer, name, text, Defs::new()).unwrap_or_else(|error| panic!("{error}"));
     let entries: Vec<_> = module.entry_points.iter().map(|entry| entry.name.as_str()).collect();
     assert_eq!(entries, ["corner", "light"]);
 }
@@ -138,7 +147,8 @@ fn the_drawing_composes_and_has_its_two_entries() {
 fn every_file_is_a_library_or_a_kernel() {
     for (name, text) in EMBEDDED {
         let drawing = [DRAWING, LIGHT].contains(name);
-        let kernel = drawing || SOURCES.iter().any(|source| format!("{}.wgsl", source.name) == *name);
+        let kernel =
+            drawing || SOURCES.iter().any(|source| format!("{}.wgsl", source.name) == *name);
         assert!(kernel != is_library(name, text), "{name} is one of the two and not both");
     }
 }
@@ -156,6 +166,7 @@ fn a_broken_shader_is_refused() {
     let broken = "@compute @workgroup_size(1) fn main() { let x: u32 = 1.5; }";
     let error = compose(&mut Composer::default(), "broken.wgsl", broken, Defs::new()).unwrap_err();
     assert!(error.contains("broken.wgsl"), "{error}");
-    let lonely = "#define_import_path lonely\n#import pixel_llm::absent::it\nfn f() -> f32 { return it(); }";
+    let lonely =
+        "#define_import_path lonely\n#import pixel_llm::absent::it\nfn f() -> f32 { return it(); }";
     assert!(composer(&[("lonely.wgsl", lonely)]).is_err(), "what it imports is nowhere");
 }

@@ -1,5 +1,5 @@
-//! The first seconds of `pixel-llm --no-window` on a machine that has no GPU but a software adapter, and on one that has: what a start leaves behind,
-//! and what it does not do again.
+//! The first seconds of `pixel-llm --no-window` on a machine that has no GPU but a software
+//! adapter, and on one that has: what a start leaves behind, and what it does not do again.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a step that fails is a test that fails")]
 
 use std::path::Path;
@@ -36,7 +36,8 @@ fn a_second_start_makes_no_trial() {
         let later = said(home.path(), &args);
         assert!(!later.contains(TRIAL), "{later}");
     }
-    // What a program is bound to after it has begun is no part of the key: the same adapter has one entry.
+    // What a program is bound to after it has begun is no part of the key: the same adapter has one
+    // entry.
     let kept = walk(home.path()).into_iter().find(|path| path.ends_with("trials.ron")).unwrap();
     assert_eq!(std::fs::read_to_string(kept).unwrap().matches("adapter:").count(), 1);
 }
@@ -50,8 +51,12 @@ fn auto_keeps_a_software_adapter_for_bench() {
     }
     let auto = said(home.path(), &SHORT);
     assert!(!auto.contains(TRIAL) && !auto.contains("adapter"), "{auto}");
-    assert!(!walk(home.path()).iter().any(|path| path.ends_with("trials.ron")), "nothing was tried");
-    let bench = ["bench", "--repetitions", "1", "--tokens", "2", "--prompt-length", "2", "--parallel", "1"];
+    assert!(
+        !walk(home.path()).iter().any(|path| path.ends_with("trials.ron")),
+        "nothing was tried"
+    );
+    let bench =
+        ["bench", "--repetitions", "1", "--tokens", "2", "--prompt-length", "2", "--parallel", "1"];
     let bench = said(home.path(), &bench);
     assert!(bench.contains(TRIAL) && bench.contains("processor"), "{bench}");
 }
@@ -93,7 +98,8 @@ fn a_trial_binds_no_thread_but_those_of_the_adapter() {
     choice.find().unwrap();
     let (verdict, engine) = trial::make(&model, (1, 256), &choice, true).unwrap();
     let mut engine = engine.expect("a context of 256 suits the built-in model");
-    let bound = || -> Vec<_> { threads().into_iter().filter(|(_, _, list)| *list != allowed).collect() };
+    let bound =
+        || -> Vec<_> { threads().into_iter().filter(|(_, _, list)| *list != allowed).collect() };
     let workers = std::thread::available_parallelism().unwrap().get();
     // Other programs may keep one of the adapter's threads from its work for a moment.
     for _ in 0..20 {
@@ -104,7 +110,8 @@ fn a_trial_binds_no_thread_but_those_of_the_adapter() {
     }
     // Threads inherit what they may run on from the one that makes them.
     let (end, ended) = std::sync::mpsc::channel::<()>();
-    let later = std::thread::Builder::new().name("later".into()).spawn(move || ended.recv()).unwrap();
+    let later =
+        std::thread::Builder::new().name("later".into()).spawn(move || ended.recv()).unwrap();
     let bound = bound();
     drop(end);
     later.join().unwrap().unwrap_err();
@@ -122,6 +129,7 @@ fn a_trial_binds_no_thread_but_those_of_the_adapter() {
 #[cfg(target_os = "linux")]
 fn processors_in(list: &str) -> usize {
     let number = |text: &str| text.parse::<usize>().unwrap();
-    let span = |span: &str| span.split_once('-').map_or(1, |(from, to)| number(to) - number(from) + 1);
+    let span =
+        |span: &str| span.split_once('-').map_or(1, |(from, to)| number(to) - number(from) + 1);
     list.split(',').map(span).sum()
 }

@@ -1,7 +1,12 @@
-//! A model that goes through a small part of the device's memory gives, to the bit, what it gives when all of it is there.
+//! A model that goes through a small part of the device's memory gives, to the bit, what it gives
+//! when all of it is there.
 //!
 //! A test whose model or adapter is not there says so and passes.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking as tests do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking as tests do"
+)]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -47,7 +52,8 @@ fn drawn(engine: &mut GpuEngine, first: u32, count: u32) -> Vec<u32> {
     while tokens.len() < count as usize {
         let columns = vec![Column { token, slot: 0, position }];
         let asks = vec![LogitsQuery::greedy(0)];
-        let answers = engine.step(&Batch { columns, asks, repeats, ..Batch::default() }).unwrap().remove(0);
+        let answers =
+            engine.step(&Batch { columns, asks, repeats, ..Batch::default() }).unwrap().remove(0);
         position += answers.len() as u32;
         tokens.extend(answers.iter().map(|answer| answer.token));
         token = *tokens.last().unwrap();
@@ -74,13 +80,26 @@ fn small_models_of_all_families_give_the_same_bits() {
             let expected = bits(&mut engine(&model, None, 1, whole), &prompt, 6);
             // As little as there can be, found by asking for less than that.
             let choice = GpuChoice { memory: Some(1), ..GpuChoice::default() };
-            let error = GpuEngine::new(Arc::clone(&model), 1, 128, &choice).err().unwrap().to_string();
-            let least = error.split(": ").last().unwrap().split(' ').next().unwrap().parse::<u64>().unwrap();
+            let error =
+                GpuEngine::new(Arc::clone(&model), 1, 128, &choice).err().unwrap().to_string();
+            let least = error
+                .split(": ")
+                .last()
+                .unwrap()
+                .split(' ')
+                .next()
+                .unwrap()
+                .parse::<u64>()
+                .unwrap();
             assert!(least < bytes, "{error}");
             for cap in [least, (least + bytes) / 2] {
                 let mut streamed = engine(&model, Some(cap), 1, whole);
                 let pool = streamed.pool().expect("it does not fit");
-                assert!(pool.plan().size_in_bytes() <= cap, "{} for {cap}", pool.plan().size_in_bytes());
+                assert!(
+                    pool.plan().size_in_bytes() <= cap,
+                    "{} for {cap}",
+                    pool.plan().size_in_bytes()
+                );
                 let found = bits(&mut streamed, &prompt, 6);
                 assert!(
                     found == expected,
@@ -143,7 +162,8 @@ fn a_damaged_tile_ends_a_streamed_run_by_its_name() {
     let model = Arc::new(PixelModel::open(&file).unwrap());
     let choice = GpuChoice { memory: Some(1), ..GpuChoice::default() };
     let error = GpuEngine::new(Arc::clone(&model), 1, 128, &choice).err().unwrap().to_string();
-    let least = error.split(": ").last().unwrap().split(' ').next().unwrap().parse::<u64>().unwrap();
+    let least =
+        error.split(": ").last().unwrap().split(' ').next().unwrap().parse::<u64>().unwrap();
     let mut streamed = engine(&model, Some(least), 1, false);
     for _ in 0..2 {
         let error = streamed.logits(&batch(&[1], 0, 0), &[0]).unwrap_err().to_string();
@@ -161,11 +181,14 @@ fn a_device_without_room_is_told_of_and_ends_nothing() {
     let choice = GpuChoice { most_percent: Some(0), ..GpuChoice::default() };
     match GpuEngine::new(model, 1, 128, &choice) {
         Err(error) => assert!(error.to_string().contains("has no room for a texture"), "{error}"),
-        Ok(_) => eprintln!("SKIPPED, nothing was tested: this driver does not tell how much memory there is"),
+        Ok(_) => eprintln!(
+            "SKIPPED, nothing was tested: this driver does not tell how much memory there is"
+        ),
     }
 }
 
-/// `cargo test --release --test gpu streaming -- --ignored --nocapture`: writes 9 GiB of files, of random weights, and runs what they hold.
+/// `cargo test --release --test gpu streaming -- --ignored --nocapture`: writes 9 GiB of files, of
+/// random weights, and runs what they hold.
 #[test]
 #[ignore = "takes 9 GiB of disk and some minutes"]
 fn a_model_of_4_gib_runs_in_256_mib_of_device_and_1_gib_of_host_memory() {
@@ -176,8 +199,15 @@ fn a_model_of_4_gib_runs_in_256_mib_of_device_and_1_gib_of_host_memory() {
         return;
     }
     const LAYERS: u32 = 92;
-    let shape =
-        Shape { width: 2048, vocab: 32_000, hidden: 5632, heads: 32, kv_heads: 4, head_size: 64, layers: 1 };
+    let shape = Shape {
+        width: 2048,
+        vocab: 32_000,
+        hidden: 5632,
+        heads: 32,
+        kv_heads: 4,
+        head_size: 64,
+        layers: 1,
+    };
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let (gguf, file) = (folder.path().join("large.gguf"), folder.path().join("large.pxi"));
     {
@@ -194,7 +224,10 @@ fn a_model_of_4_gib_runs_in_256_mib_of_device_and_1_gib_of_host_memory() {
         for layer in 0..LAYERS {
             for (index, (info, _)) in tiny.tensors.iter().enumerate() {
                 if let Some(rest) = of_layer(&info.name) {
-                    entries.push((TensorInfo { name: format!("blk.{layer}.{rest}"), ..info.clone() }, index));
+                    entries.push((
+                        TensorInfo { name: format!("blk.{layer}.{rest}"), ..info.clone() },
+                        index,
+                    ));
                 }
             }
         }
@@ -217,6 +250,10 @@ fn a_model_of_4_gib_runs_in_256_mib_of_device_and_1_gib_of_host_memory() {
         assert_anonymous_memory_below(Path::new("/proc/self/status"), 1 << 30);
     }
     let figures = engine.pool().unwrap().counters().figures().since(&before);
-    println!("{}\n{figures:#?}\n{:.2} GB/s read", engine.device(), figures.read_rate().unwrap() / 1e9);
+    println!(
+        "{}\n{figures:#?}\n{:.2} GB/s read",
+        engine.device(),
+        figures.read_rate().unwrap() / 1e9
+    );
     println!("{}", std::fs::read_to_string("/proc/self/status").unwrap_or_default());
 }

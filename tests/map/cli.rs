@@ -53,10 +53,15 @@ fn the_demo_writes_near_and_far_and_looks_around() {
     }
     assert_eq!(report["around"].as_array().unwrap().len(), 3);
     for around in report["around"].as_array().unwrap() {
-        let known: Vec<_> =
-            around["neighbours"].as_array().unwrap().iter().map(|pixel| !pixel["colour"].is_null()).collect();
+        let known: Vec<_> = around["neighbours"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|pixel| !pixel["colour"].is_null())
+            .collect();
         let y = around["y"].as_i64().unwrap();
-        // The row above is in another tile, and nothing is there; 2^40 is a multiple of the tiles' side.
+        // The row above is in another tile, and nothing is there; 2^40 is a multiple of the tiles'
+        // side.
         assert_eq!(known, [false, false, false, true, true, true, true, true], "{y}");
     }
     let again = succeed(&folder, &["demo"]);
@@ -84,12 +89,18 @@ fn pixels_are_set_got_and_found() {
     assert_eq!(succeed(&folder, &["get", "a.map", "-6,-7"]), "#000000\n");
     assert_eq!(succeed(&folder, &["get", "a.map", "5,7"]), "unallocated\n");
     let pixel = json(&folder, &["get", "a.map", "-1099511627776,0x10000000000"]);
-    assert_eq!((&pixel["colour"], &pixel["rgb"]), (&"#0000ff".into(), &serde_json::json!([0, 0, 255])));
+    assert_eq!(
+        (&pixel["colour"], &pixel["rgb"]),
+        (&"#0000ff".into(), &serde_json::json!([0, 0, 255]))
+    );
     assert_eq!(json(&folder, &["get", "a.map", "5,7"])["colour"], Value::Null);
     let all = json(&folder, &["query", "a.map"]);
     assert_eq!(all["found"], 2);
     let near = json(&folder, &["query", "a.map", "-64,-64,64,64"]);
-    assert_eq!((&near["items"][0]["x"], &near["items"][0]["kind"]), (&(-64).into(), &"pixels".into()));
+    assert_eq!(
+        (&near["items"][0]["x"], &near["items"][0]["kind"]),
+        (&(-64).into(), &"pixels".into())
+    );
     assert_eq!(json(&folder, &["query", "a.map", "0,0,64,64"])["found"], 0);
     let ray = json(&folder, &["query", "a.map", "--ray", "0,0,-1,1"]);
     assert_eq!((&ray["found"], &ray["items"][0]["y"]), (&1.into(), &(1_i64 << 40).into()));
@@ -123,9 +134,13 @@ fn bytes_have_names_or_places() {
     assert_eq!(report["length"], 50_000);
     assert!(fs::read(folder.path().join("out.bin")).unwrap() == payload);
     let stats = json(&folder, &["stats", "a.map"]);
-    assert_eq!((&stats["named"][0]["name"], &stats["named"][0]["length"]), (&"first".into(), &50_000.into()));
+    assert_eq!(
+        (&stats["named"][0]["name"], &stats["named"][0]["length"]),
+        (&"first".into(), &50_000.into())
+    );
     assert!(
-        fail(&folder, &["read", "a.map", "third"]).contains("no region \"third\"; there are first, second")
+        fail(&folder, &["read", "a.map", "third"])
+            .contains("no region \"third\"; there are first, second")
     );
     assert!(
         fail(&folder, &["write", "a.map", "second", "in.bin"])
@@ -176,7 +191,10 @@ fn pictures_tell_black_from_nothing() {
     assert_eq!(pixels[0], [0, 0, 0, 255]);
     assert_eq!(pixels[5], [255, 0, 0, 255]);
     assert!(
-        pixels.iter().enumerate().all(|(index, pixel)| (pixel[3] == 255) == (index % 4 < 2 && index < 8))
+        pixels
+            .iter()
+            .enumerate()
+            .all(|(index, pixel)| (pixel[3] == 255) == (index % 4 < 2 && index < 8))
     );
     assert_eq!(json(&folder, &["png", "a.map", "--force"])["width"], 8);
     succeed(&folder, &["set", "a.map", "2^40,0", "ff0000"]);
@@ -190,7 +208,8 @@ fn what_cannot_run_exits_with_2_and_one_line() {
     assert!(!folder.path().join("missing.map").exists());
     succeed(&folder, &["set", "a.map", "0,0", "fff"]);
     assert!(
-        fail(&folder, &["get", "a.map", "0,0", "--tile-size", "128"]).contains("tiles of 64 x 64 pixels")
+        fail(&folder, &["get", "a.map", "0,0", "--tile-size", "128"])
+            .contains("tiles of 64 x 64 pixels")
     );
     assert!(fail(&folder, &["get", "a.map", "2^63,0"]).contains("leaves the plane"));
     assert!(fail(&folder, &["set", "a.map", "2^63,0,1,1", "fff"]).contains("leaves the plane"));
@@ -207,7 +226,9 @@ fn what_cannot_run_exits_with_2_and_one_line() {
     ] {
         map_command(&folder, args).assert().code(2);
     }
-    for command in ["demo", "get", "set", "write", "read", "near", "query", "stats", "verify", "png"] {
+    for command in
+        ["demo", "get", "set", "write", "read", "near", "query", "stats", "verify", "png"]
+    {
         let help = succeed(&folder, &[command, "--help"]);
         assert!(help.contains("pixel-llm map ") && help.contains("Example"), "{help}");
     }
@@ -229,10 +250,15 @@ fn verify_names_what_is_damaged() {
     let mut bytes = fs::read(&path).unwrap();
     bytes[100] ^= 1;
     fs::write(&path, bytes).unwrap();
-    let output = map_command(&folder, &["verify", "a.map", "--json"]).assert().code(1).get_output().clone();
+    let output =
+        map_command(&folder, &["verify", "a.map", "--json"]).assert().code(1).get_output().clone();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let tiles: Vec<_> =
-        report["problems"].as_array().unwrap().iter().filter(|problem| !problem["tile"].is_null()).collect();
+    let tiles: Vec<_> = report["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|problem| !problem["tile"].is_null())
+        .collect();
     assert_eq!(
         (tiles.len(), &tiles[0]["tile"], &report["ok"]),
         (1, &serde_json::json!({ "x": 0, "y": 0 }), &false.into())

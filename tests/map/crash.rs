@@ -1,4 +1,5 @@
-//! Killed, out of space, or without the right to write: the stored map is always one that a flush made.
+//! Killed, out of space, or without the right to write: the stored map is always one that a flush
+//! made.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
@@ -25,7 +26,8 @@ fn program() -> Command {
     command
 }
 
-/// Line `step` of the list fills the whole tile `step % TILES` with the colour `step`; some tiles lie far out.
+/// Line `step` of the list fills the whole tile `step % TILES` with the colour `step`; some tiles
+/// lie far out.
 fn tile_of(step: u64) -> TilePos {
     let index = (step % TILES) as i64;
     if index % 5 == 0 {
@@ -48,8 +50,8 @@ fn next_random(state: &mut u64) -> u64 {
     *state
 }
 
-/// Writes from step `first` on until it is killed, and gives the last step whose flush was acknowledged and the
-/// number of the last line that the program can have seen.
+/// Writes from step `first` on until it is killed, and gives the last step whose flush was
+/// acknowledged and the number of the last line that the program can have seen.
 fn write_and_kill(folder: &Path, first: u64, delay: Duration) -> u64 {
     let mut child = program()
         .args(["set", "--from", "-", "--flush-every", &FLUSH_EVERY.to_string()])
@@ -104,11 +106,17 @@ fn a_killed_writer_loses_nothing_that_was_flushed_and_tears_no_tile() {
         let mut newest = 0;
         for slot in 0..TILES {
             let Some(tile) = map.tile(tile_of(slot)).unwrap() else {
-                assert!((1..end).all(|step| step % TILES != slot), "kill {kill}: tile {slot} is gone");
+                assert!(
+                    (1..end).all(|step| step % TILES != slot),
+                    "kill {kill}: tile {slot} is gone"
+                );
                 continue;
             };
             let [red, green, blue] = tile.pixel((0, 0)).unwrap();
-            assert!(tile.rgb().as_chunks().0.iter().all(|pixel| *pixel == [red, green, blue]), "a torn tile");
+            assert!(
+                tile.rgb().as_chunks().0.iter().all(|pixel| *pixel == [red, green, blue]),
+                "a torn tile"
+            );
             let step = u64::from(u32::from_be_bytes([0, red, green, blue]));
             assert_eq!(step % TILES, slot);
             // The last step on this tile that was acknowledged, or a later one.
@@ -119,15 +127,21 @@ fn a_killed_writer_loses_nothing_that_was_flushed_and_tears_no_tile() {
             );
             newest = newest.max(step);
         }
-        // A flush is all of its lines or none: what is there is whole multiples of them, from this run's start.
+        // A flush is all of its lines or none: what is there is whole multiples of them, from this
+        // run's start.
         assert!(newest + 1 >= end);
-        assert!(newest < next || (newest + 1 - next).is_multiple_of(FLUSH_EVERY), "{next} {newest}");
+        assert!(
+            newest < next || (newest + 1 - next).is_multiple_of(FLUSH_EVERY),
+            "{next} {newest}"
+        );
         let stats = map.stats();
         let files = fs::read_dir(&folder).unwrap().count();
         left_overs += usize::from(files > 2 * stats.packs + 3);
         next = newest + 1;
     }
-    eprintln!("{flushes} flushes acknowledged in {KILLS} lives; {left_overs} kills left files behind");
+    eprintln!(
+        "{flushes} flushes acknowledged in {KILLS} lives; {left_overs} kills left files behind"
+    );
     assert!(flushes > KILLS / 2, "{flushes} flushes: the kills came too early to mean anything");
     // The next writer tidies up.
     let mut map = InfiniteMap::open(&folder, Access::Write, &options).unwrap();
@@ -163,7 +177,10 @@ fn snapshot(folder: &Path) -> Vec<(String, Vec<u8>)> {
 fn fails(output: &Output, said: &str) {
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{error}");
-    assert!(error.starts_with("error: ") && error.lines().count() == 1 && error.contains(said), "{error}");
+    assert!(
+        error.starts_with("error: ") && error.lines().count() == 1 && error.contains(said),
+        "{error}"
+    );
 }
 
 #[test]
@@ -174,15 +191,21 @@ fn a_full_disk_leaves_the_map_as_it_was() {
     let before = snapshot(&folder);
     let input = folder.with_file_name("noise");
     fs::write(&input, noise()).unwrap();
-    // The limit on the size of files stands for the disk: writes beyond it fail, at some place of some file.
+    // The limit on the size of files stands for the disk: writes beyond it fail, at some place of
+    // some file.
     let program = program();
     for blocks in [0, 1, 2, 8, 40, 1000] {
         let script = format!(
             "trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" map write \"$1\" --at -3000,0 --width 640 \"$2\""
         );
         let mut shell = Command::new("sh");
-        let output =
-            shell.arg("-c").arg(script).arg(program.get_program()).args([&folder, &input]).output().unwrap();
+        let output = shell
+            .arg("-c")
+            .arg(script)
+            .arg(program.get_program())
+            .args([&folder, &input])
+            .output()
+            .unwrap();
         fails(&output, "File too large");
         assert!(snapshot(&folder) == before, "at {blocks} blocks");
     }
@@ -212,10 +235,16 @@ fn a_full_tmpfs_leaves_the_map_as_it_was() {
     // More than fits in what is left, in one file.
     let input = tempfile::NamedTempFile::new().unwrap();
     fs::write(input.path(), noise()).unwrap();
-    let output =
-        program().arg("write").arg(&folder).args(["--at", "-3000,0"]).arg(input.path()).output().unwrap();
+    let output = program()
+        .arg("write")
+        .arg(&folder)
+        .args(["--at", "-3000,0"])
+        .arg(input.path())
+        .output()
+        .unwrap();
     let after = snapshot(&folder);
-    let unmounted = Command::new("umount").arg(guard.path()).status().is_ok_and(|status| status.success());
+    let unmounted =
+        Command::new("umount").arg(guard.path()).status().is_ok_and(|status| status.success());
     fails(&output, "No space left");
     assert!(after == before && unmounted);
 }
@@ -247,7 +276,8 @@ fn a_read_only_folder_can_be_read_and_stays_as_it_was() {
     let folder = guard.path().join("map");
     make(&folder);
     let before = snapshot(&folder);
-    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let mode =
+        |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     mode(guard.path(), 0o755);
     mode(&folder, 0o555);
     mode(&folder.join("lock"), 0o444);
@@ -311,8 +341,8 @@ fn readers_see_whole_flushes_while_another_process_writes() {
         }
         let map = InfiniteMap::open(&folder, Access::Read, &MapOptions::default()).unwrap();
         assert!(map.problems().is_empty(), "{:?}", map.problems());
-        let colours =
-            [Point::new(0, 0), Point::new(-1 << 40, 1 << 40)].map(|point| map.pixel(point).unwrap());
+        let colours = [Point::new(0, 0), Point::new(-1 << 40, 1 << 40)]
+            .map(|point| map.pixel(point).unwrap());
         assert_eq!(colours[0], colours[1]);
         let colour = colours[0].unwrap_or_default();
         assert!(colour >= last);

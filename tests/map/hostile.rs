@@ -1,5 +1,5 @@
-//! Damaged, missing and foreign files of a map are named, and the rest of it stays usable; what cannot be opened
-//! is refused; what cannot be written leaves the map as it was.
+//! Damaged, missing and foreign files of a map are named, and the rest of it stays usable; what
+//! cannot be opened is refused; what cannot be written leaves the map as it was.
 #![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use pixel_llm::{
@@ -20,13 +20,14 @@ fn options() -> MapOptions {
     MapOptions { cache_in_bytes: 0, ..MapOptions::default() }
 }
 
-/// Three packs, of 100, 20 and 4 tiles: small enough, each, not to be merged with the one before. Pack `n` has
-/// the rows of tiles `10 n` to `10 n + 9`, and `n` is in every pixel's red.
+/// Three packs, of 100, 20 and 4 tiles: small enough, each, not to be merged with the one before.
+/// Pack `n` has the rows of tiles `10 n` to `10 n + 9`, and `n` is in every pixel's red.
 fn make(folder: &Path) {
     let mut map = InfiniteMap::create(folder, &options()).unwrap();
     for (pack, tiles) in (0..PACKS).zip([100, 20, 4]) {
         for index in 0..tiles {
-            let rect = map.tile_size().rect_of(TilePos::new(index % 10, 10 * pack + index / 10)).unwrap();
+            let rect =
+                map.tile_size().rect_of(TilePos::new(index % 10, 10 * pack + index / 10)).unwrap();
             map.fill(&rect, [pack as u8, index as u8, 7]).unwrap();
         }
         map.flush().unwrap();
@@ -66,7 +67,10 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 fn snapshot(folder: &Path) -> Vec<(String, Vec<u8>)> {
-    names(folder).into_iter().map(|name| (name.clone(), fs::read(folder.join(name)).unwrap())).collect()
+    names(folder)
+        .into_iter()
+        .map(|name| (name.clone(), fs::read(folder.join(name)).unwrap()))
+        .collect()
 }
 
 #[test]
@@ -80,7 +84,8 @@ fn a_flipped_bit_costs_one_tile() {
     assert!(refused.is_damage(), "{refused}");
     let message = refused.to_string();
     assert!(
-        message.starts_with("tile (3, 10): ") && message.contains("tiles-0000000001.pxi: SHA-256 is"),
+        message.starts_with("tile (3, 10): ")
+            && message.contains("tiles-0000000001.pxi: SHA-256 is"),
         "{message}"
     );
     for pack in 0..PACKS {
@@ -92,7 +97,8 @@ fn a_flipped_bit_costs_one_tile() {
         [TilePos::new(3, 10)]
     );
 
-    // The map can be written to, the pack is not merged into a new one, and the tile can be replaced.
+    // The map can be written to, the pack is not merged into a new one, and the tile can be
+    // replaced.
     let mut map = InfiniteMap::open(&folder, Access::Write, &options()).unwrap();
     assert!(map.set_pixel(Point::new(3 * 64, 640), [1; 3]).is_err());
     for x in 0..60 {
@@ -129,7 +135,11 @@ fn a_flipped_bit_in_any_byte_of_a_small_map_is_found() {
                     // With one file damaged, the other copy still tells what is where.
                     assert!(map.region("a").is_some());
                     if !name.starts_with("tiles") {
-                        assert_eq!(map.read_region("a").unwrap(), b"some bytes", "byte {offset} of {name}");
+                        assert_eq!(
+                            map.read_region("a").unwrap(),
+                            b"some bytes",
+                            "byte {offset} of {name}"
+                        );
                     }
                 }
                 // A version that is not known is no damage that a copy could help with.
@@ -154,7 +164,8 @@ fn a_missing_or_foreign_pack_costs_its_own_tiles() {
     let (_other_guard, other) = map();
     let name = "tiles-0000000001.pxi";
     fs::remove_file(folder.join(name)).unwrap();
-    for (state, said) in [("missing", "cannot open"), ("foreign", "is foreign: it belongs to map")] {
+    for (state, said) in [("missing", "cannot open"), ("foreign", "is foreign: it belongs to map")]
+    {
         if state == "foreign" {
             fs::copy(other.join(name), folder.join(name)).unwrap();
         }
@@ -167,7 +178,8 @@ fn a_missing_or_foreign_pack_costs_its_own_tiles() {
         assert_eq!(map.pixel(first_of(0)).unwrap(), Some([0, 0, 7]));
         assert_eq!(map.pixel(first_of(2)).unwrap(), Some([2, 0, 7]));
         assert_eq!(map.stats().tiles, 124);
-        let lost = map.verify(&|_| ()).problems.iter().filter(|problem| problem.tile.is_some()).count();
+        let lost =
+            map.verify(&|_| ()).problems.iter().filter(|problem| problem.tile.is_some()).count();
         assert_eq!(lost, 20);
     }
     // A writer keeps what may be mended.
@@ -289,7 +301,10 @@ fn a_map_that_is_read_is_not_changed() {
     let (_guard, folder) = map();
     let before = snapshot(&folder);
     let mut map = open(&folder);
-    assert!(matches!(map.set_pixel(Point::default(), [0; 3]).unwrap_err().inner(), MapError::ReadOnly));
+    assert!(matches!(
+        map.set_pixel(Point::default(), [0; 3]).unwrap_err().inner(),
+        MapError::ReadOnly
+    ));
     assert!(map.remove_tile(TilePos::default()).is_err());
     assert!(map.fill(&Rect::new(0, 0, 64, 64).unwrap(), [0; 3]).is_err());
     assert!(map.write_region("a", &[]).is_err() && map.allocate("a", 1, 1).is_err());

@@ -1,8 +1,10 @@
-//! The infinite map against a plain hash map: whatever is done, both say the same, also after the map was closed
-//! and opened again.
+//! The infinite map against a plain hash map: whatever is done, both say the same, also after the
+//! map was closed and opened again.
 #![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
-use pixel_llm::map::{Access, InfiniteMap, Kind, Kinds, MapOptions, Pixel, Point, Rect, TilePos, TileSize};
+use pixel_llm::map::{
+    Access, InfiniteMap, Kind, Kinds, MapOptions, Pixel, Point, Rect, TilePos, TileSize,
+};
 use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
 
@@ -96,7 +98,8 @@ fn check(map: &InfiniteMap, model: &Model) {
         for point in points_of(&rect) {
             assert_eq!(patch.pixel(point), model.get(size, point), "{point}");
         }
-        let expected = size.neighbours(*tile).map(|tile| tile.filter(|tile| model.tiles.contains(tile)));
+        let expected =
+            size.neighbours(*tile).map(|tile| tile.filter(|tile| model.tiles.contains(tile)));
         assert_eq!(map.tile_neighbours(*tile), expected);
     }
     assert!(map.verify(&|_| ()).problems.is_empty());
@@ -193,7 +196,8 @@ fn demo_at(map: &mut InfiniteMap, origin: Point) {
 fn data_near_and_far_comes_back_and_has_neighbours() {
     let mut map = InfiniteMap::in_memory(TileSize::default());
     let folder = tempfile::tempdir().unwrap();
-    let mut stored = InfiniteMap::create(folder.path().join("map"), &MapOptions::default()).unwrap();
+    let mut stored =
+        InfiniteMap::create(folder.path().join("map"), &MapOptions::default()).unwrap();
     let far = 1 << 40;
     for (x, y) in [(0, 0), (far, far), (-far, -far), (far, -far), (-far, far)] {
         demo_at(&mut map, Point::new(x, y));
@@ -217,7 +221,9 @@ fn threads_may_share_a_map() {
     std::thread::scope(|scope| {
         for index in -100..100 {
             let map = &map;
-            scope.spawn(move || assert_eq!(map.pixel(Point::new(index, -index - 1)).unwrap(), Some([4; 3])));
+            scope.spawn(move || {
+                assert_eq!(map.pixel(Point::new(index, -index - 1)).unwrap(), Some([4; 3]))
+            });
         }
     });
 }
@@ -225,7 +231,8 @@ fn threads_may_share_a_map() {
 #[test]
 fn the_edge_of_the_plane_can_be_written() {
     let mut map = InfiniteMap::in_memory(TileSize::default());
-    let corners = [(i64::MIN, i64::MIN), (i64::MAX, i64::MIN), (i64::MIN, i64::MAX), (i64::MAX, i64::MAX)];
+    let corners =
+        [(i64::MIN, i64::MIN), (i64::MAX, i64::MIN), (i64::MIN, i64::MAX), (i64::MAX, i64::MAX)];
     for (index, (x, y)) in corners.into_iter().enumerate() {
         map.set_pixel(Point::new(x, y), [index as u8; 3]).unwrap();
         assert_eq!(map.neighbours(Point::new(x, y)).unwrap().iter().flatten().count(), 3);
@@ -261,7 +268,8 @@ fn regions_are_kept_and_given_up_with_their_pixels() {
     let folder = folder.path().join("map");
     let mut map = InfiniteMap::create(&folder, &MapOptions::default()).unwrap();
     map.set_pixel(Point::new(3, 3), [7; 3]).unwrap();
-    let payloads: Vec<Vec<u8>> = (0..20_usize).map(|index| vec![index as u8; index * 3001]).collect();
+    let payloads: Vec<Vec<u8>> =
+        (0..20_usize).map(|index| vec![index as u8; index * 3001]).collect();
     for (index, payload) in payloads.iter().enumerate() {
         map.write_region(&format!("region {index}"), payload).unwrap();
     }
@@ -294,7 +302,8 @@ fn regions_are_kept_and_given_up_with_their_pixels() {
 fn many_flushes_leave_few_packs() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().join("map");
-    let options = MapOptions { tile_size: Some(TileSize::new(8).unwrap()), ..MapOptions::default() };
+    let options =
+        MapOptions { tile_size: Some(TileSize::new(8).unwrap()), ..MapOptions::default() };
     let mut map = InfiniteMap::create(&folder, &options).unwrap();
     let mut most = 0;
     for index in 0..200_i64 {
@@ -319,8 +328,11 @@ fn what_was_not_flushed_is_no_part_of_the_map() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().join("map");
     let size = TileSize::new(8).unwrap();
-    let options =
-        MapOptions { tile_size: Some(size), unsaved_in_bytes: 4 * size.tile_len(), ..MapOptions::default() };
+    let options = MapOptions {
+        tile_size: Some(size),
+        unsaved_in_bytes: 4 * size.tile_len(),
+        ..MapOptions::default()
+    };
     let mut map = InfiniteMap::create(&folder, &options).unwrap();
     map.set_pixel(Point::default(), [1; 3]).unwrap();
     map.flush().unwrap();
@@ -353,8 +365,12 @@ fn model_tiles_and_pixels_share_one_index() {
     let mut map = InfiniteMap::create(&folder, &MapOptions::default()).unwrap();
     let district = map.allocate("model", 4096, 640).unwrap();
     let tile = |number: u64| {
-        let rect =
-            Rect::new(district.rect.left() + 2048 * (number as i64 % 2), 64 * (number as i64 / 2), 2048, 64);
+        let rect = Rect::new(
+            district.rect.left() + 2048 * (number as i64 % 2),
+            64 * (number as i64 / 2),
+            2048,
+            64,
+        );
         Item { rect: rect.unwrap(), kind: Kind::MODEL_TILE, number }
     };
     (0..20).for_each(|number| map.place(tile(number)).unwrap());
@@ -364,7 +380,10 @@ fn model_tiles_and_pixels_share_one_index() {
     kinds.sort();
     assert_eq!(kinds, [Kind::PIXELS, Kind::REGION, Kind::MODEL_TILE]);
     assert_eq!(map.query(&district.rect, Kind::MODEL_TILE.into()).len(), 20);
-    assert_eq!(map.region_of(here.iter().find(|item| item.kind == Kind::REGION).unwrap()), Some(&district));
+    assert_eq!(
+        map.region_of(here.iter().find(|item| item.kind == Kind::REGION).unwrap()),
+        Some(&district)
+    );
     assert!(map.place(Item { kind: Kind::PIXELS, ..tile(0) }).is_err());
     assert!(map.unplace(&tile(3)) && !map.unplace(&tile(3)));
     map.close().unwrap();

@@ -11,8 +11,12 @@ fn conversation(turns: &[(&str, &str)]) -> Vec<ChatMessage> {
     turns.iter().map(|(role, content)| ChatMessage::new(*role, *content)).collect()
 }
 
-const TURNS: &[(&str, &str)] =
-    &[("system", "Be brief."), ("user", " Hi & <b>bye</b> "), ("assistant", "Hello."), ("user", "Why?")];
+const TURNS: &[(&str, &str)] = &[
+    ("system", "Be brief."),
+    ("user", " Hi & <b>bye</b> "),
+    ("assistant", "Hello."),
+    ("user", "Why?"),
+];
 
 fn render(source: &str, turns: &[(&str, &str)], open: bool) -> Result<String, ChatError> {
     ChatTemplate::new(Some(source), "<s>", "</s>")?.render(&conversation(turns), open)
@@ -57,7 +61,8 @@ fn chatml_with_a_default_system_message() {
     );
 }
 
-/// The shape of Llama 2: the system message inside the first question, and turns that must alternate.
+/// The shape of Llama 2: the system message inside the first question, and turns that must
+/// alternate.
 const LLAMA_2: &str = r"{% if messages[0]['role'] == 'system' %}
     {% set turns = messages[1:] %}
     {% set preface = '<<SYS>>\n' ~ messages[0]['content'] ~ '\n<</SYS>>\n\n' %}
@@ -100,7 +105,9 @@ fn a_template_refuses_in_its_own_words() {
 #[test]
 fn a_refusal_is_told_apart_inside_a_macro() {
     let source = "{% macro no(why) %}{{ raise_exception(why) }}{% endmacro %}{{ no('nested') }}";
-    assert!(matches!(render(source, &[], false), Err(ChatError::Raised { message }) if message == "nested"));
+    assert!(
+        matches!(render(source, &[], false), Err(ChatError::Raised { message }) if message == "nested")
+    );
 }
 
 /// The shape of Llama 3: headers, a date, and tools that are not there.
@@ -148,7 +155,8 @@ fn llama_3_writes_headers() {
     );
 }
 
-/// The shape of Qwen 3: tools, a namespace, a walk from the last message backwards, and thoughts that are cut out.
+/// The shape of Qwen 3: tools, a namespace, a walk from the last message backwards, and thoughts
+/// that are cut out.
 const QWEN_3: &str = r#"{%- if tools %}
     {{- '<|im_start|>system\nTools:' }}
     {%- for tool in tools %}{{- "\n" }}{{- tool | tojson }}{%- endfor %}
@@ -192,7 +200,8 @@ const QWEN_3: &str = r#"{%- if tools %}
 #[test]
 fn qwen_3_forgets_old_thoughts_and_keeps_new_ones() {
     let thought = "<think>\nhm\n</think>\n\nHello.";
-    let mut turns = vec![("system", "Be brief."), ("user", "Hi"), ("assistant", thought), ("user", "Why?")];
+    let mut turns =
+        vec![("system", "Be brief."), ("user", "Hi"), ("assistant", thought), ("user", "Why?")];
     assert_eq!(
         render(QWEN_3, &turns, true).unwrap(),
         "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n\
@@ -230,7 +239,10 @@ fn python_habits() {
         "02"
     );
     assert_eq!(print("    {% if true %}\n  x\n    {% endif %}\n"), "  x\n");
-    assert_eq!(print("{% generation %}x{% endgeneration %}{%- generation -%} y {%- endgeneration %}"), "xy");
+    assert_eq!(
+        print("{% generation %}x{% endgeneration %}{%- generation -%} y {%- endgeneration %}"),
+        "xy"
+    );
     assert_eq!(print("{{ tools is none }}{{ nothing is defined }}{{ nothing }}"), "TrueFalse");
     assert_eq!(print("{{ strftime_now('%Y')|length }}"), "4");
 }
@@ -297,11 +309,13 @@ fn a_template_cannot_run_or_grow_for_ever() {
 
 #[test]
 fn deeply_nested_values_do_not_end_the_program() {
-    // As deep as the budget goes: what is nested is walked, printed, compared and dropped by recursion.
+    // As deep as the budget goes: what is nested is walked, printed, compared and dropped by
+    // recursion.
     let (open, close) = ("[".repeat(40), "]".repeat(40));
     let nested = |rounds: usize, end: &str| {
-        let loops =
-            format!("{{% for i in range({rounds}) %}}{{% set ns.x = {open}ns.x{close} %}}{{% endfor %}}");
+        let loops = format!(
+            "{{% for i in range({rounds}) %}}{{% set ns.x = {open}ns.x{close} %}}{{% endfor %}}"
+        );
         render(&format!("{{% set ns = namespace(x=0) %}}{loops}{end}"), &[], false)
     };
     assert_eq!(nested(2000, "{{ ns.x }}").unwrap().len(), 2 * 40 * 2000 + 1);
@@ -350,7 +364,8 @@ fn templates_print_what_jinja_prints() {
         let named = &vector.template;
         let source = file.families.get(named).unwrap_or(named);
         let fields = |fields: &BTreeMap<String, Box<RawValue>>| -> Vec<(String, String)> {
-            let others = fields.iter().filter(|(name, _)| !matches!(name.as_str(), "role" | "content"));
+            let others =
+                fields.iter().filter(|(name, _)| !matches!(name.as_str(), "role" | "content"));
             others.map(|(name, value)| (name.clone(), value.get().to_owned())).collect()
         };
         let message = |message: &BTreeMap<String, Box<RawValue>>| ChatMessage {

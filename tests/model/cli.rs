@@ -13,7 +13,10 @@ use tempfile::TempDir;
 /// The program in a folder of its own, with a cache of its own.
 fn program(folder: &TempDir, args: &[&str]) -> Command {
     let mut command = Command::cargo_bin("pixel-llm").unwrap();
-    command.current_dir(folder.path()).env("PIXEL_LLM_CACHE", folder.path().join("cache")).args(args);
+    command
+        .current_dir(folder.path())
+        .env("PIXEL_LLM_CACHE", folder.path().join("cache"))
+        .args(args);
     command
 }
 
@@ -40,11 +43,15 @@ fn there_and_back() {
     let folder = folder_with_model();
     let report = json(&folder, &["convert", "a.gguf", "a.pxi"]);
     assert_eq!((&report["tensors"], &report["output"]), (&26.into(), &"a.pxi".into()));
-    program(&folder, &["verify", "a.pxi"]).assert().success().stdout(predicates::str::contains("sound"));
+    program(&folder, &["verify", "a.pxi"])
+        .assert()
+        .success()
+        .stdout(predicates::str::contains("sound"));
     program(&folder, &["fs", "verify", "a.pxi"]).assert().success();
     program(&folder, &["convert", "a.pxi", "b.gguf"]).assert().success();
     assert!(
-        fs::read(folder.path().join("a.gguf")).unwrap() == fs::read(folder.path().join("b.gguf")).unwrap()
+        fs::read(folder.path().join("a.gguf")).unwrap()
+            == fs::read(folder.path().join("b.gguf")).unwrap()
     );
 }
 
@@ -60,7 +67,8 @@ fn verify_names_the_tile_and_where_it_lies() {
     fs::write(&path, bytes).unwrap();
     let assert = program(&folder, &["verify", "a.pxi"]).assert().code(1);
     let text = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
-    let expected = format!("damaged: tile {tile} of blk.1.attn_v.weight (rows 0..128, columns 0..256)");
+    let expected =
+        format!("damaged: tile {tile} of blk.1.attn_v.weight (rows 0..128, columns 0..256)");
     assert!(text.contains(&expected) && text.contains("1 damaged"), "{text}");
     let report = json(&folder, &["verify", "a.pxi"]);
     assert_eq!((&report["sound"], &report["damaged"][0]["tile"]), (&false.into(), &tile.into()));
@@ -82,7 +90,10 @@ fn what_stood_there_stands_when_a_conversion_fails() {
     assert!(message.contains("cut.gguf"), "{message}");
     assert_eq!(fs::read_to_string(folder.path().join("a.pxi")).unwrap(), "old");
     assert!(error(&folder, &["convert", "none.gguf", "b.pxi"]).contains("none.gguf"));
-    assert!(error(&folder, &["convert", "a.gguf", "no/such/folder/b.pxi"]).contains("no/such/folder/b.pxi"));
+    assert!(
+        error(&folder, &["convert", "a.gguf", "no/such/folder/b.pxi"])
+            .contains("no/such/folder/b.pxi")
+    );
     assert!(error(&folder, &["verify", "a.pxi"]).contains("a.pxi"));
     let names: Vec<_> =
         fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -99,7 +110,8 @@ fn a_gguf_is_taken_for_a_model_and_converted_once() {
     let poster = ["inspect", "a.gguf", "--png", "poster.png", "--force"];
     let first = json(&folder, &poster);
     let cached = |folder: &TempDir| -> Vec<_> {
-        let entries = fs::read_dir(folder.path().join("cache")).unwrap().map(|entry| entry.unwrap());
+        let entries =
+            fs::read_dir(folder.path().join("cache")).unwrap().map(|entry| entry.unwrap());
         entries
             .filter(|entry| entry.path().extension().is_some_and(|ending| ending == "pxi"))
             .map(|e| (e.file_name(), e.metadata().unwrap().modified().unwrap()))
@@ -136,8 +148,12 @@ fn inspect_lists_tensors_and_paints_a_poster() {
     let report = json(&folder, &["inspect", "--tensors", "--png", "poster.png", "--side", "300"]);
     let tensors = report["tensors"].as_array().unwrap();
     assert_eq!(tensors.len(), report["tensor_count"].as_u64().unwrap() as usize);
-    let bytes: u64 =
-        report["encodings"].as_array().unwrap().iter().map(|share| share["bytes"].as_u64().unwrap()).sum();
+    let bytes: u64 = report["encodings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|share| share["bytes"].as_u64().unwrap())
+        .sum();
     assert_eq!(bytes, report["model_size_in_bytes"].as_u64().unwrap());
     let (width, height, rgb) = picture(&folder.path().join("poster.png"));
     assert_eq!(width.max(height), 300);
@@ -148,15 +164,22 @@ fn inspect_lists_tensors_and_paints_a_poster() {
         let pixel = ((y * scale + 6.0) as usize * width as usize + (x * scale + 6.0) as usize) * 3;
         [rgb[pixel], rgb[pixel + 1], rgb[pixel + 2]]
     };
-    for tensor in tensors.iter().filter(|tensor| tensor["dimensions"].as_array().unwrap().len() == 2) {
+    for tensor in
+        tensors.iter().filter(|tensor| tensor["dimensions"].as_array().unwrap().len() == 2)
+    {
         let side = |name: &str| tensor["map"][name].as_f64().unwrap();
         let (x, y, w, h) = (side("x"), side("y"), side("width"), side("height"));
-        let lit = (0..40).filter(|i| at(x + w * f64::from(*i) / 40.0, y + h / 3.0) != at(-1.0, -1.0)).count();
+        let lit = (0..40)
+            .filter(|i| at(x + w * f64::from(*i) / 40.0, y + h / 3.0) != at(-1.0, -1.0))
+            .count();
         assert!(lit > 4, "{}: {lit}", tensor["name"]);
     }
     let text = program(&folder, &["inspect"]).assert().success().get_output().stdout.clone();
     let text = String::from_utf8(text).unwrap();
-    assert!(text.contains("2,337,216") && text.contains("6 of 32, sharing 2 keys and values"), "{text}");
+    assert!(
+        text.contains("2,337,216") && text.contains("6 of 32, sharing 2 keys and values"),
+        "{text}"
+    );
 }
 
 fn picture(path: &Path) -> (u32, u32, Vec<u8>) {
@@ -171,8 +194,12 @@ fn picture(path: &Path) -> (u32, u32, Vec<u8>) {
 fn a_reader_that_leaves_early_is_no_error() {
     let folder = tempfile::tempdir().unwrap();
     let binary = assert_cmd::cargo::cargo_bin("pixel-llm");
-    let script = format!("{} inspect --tensors | head -1; echo ${{PIPESTATUS[0]}}", binary.display());
-    let output =
-        std::process::Command::new("bash").args(["-c", &script]).current_dir(folder.path()).output().unwrap();
+    let script =
+        format!("{} inspect --tensors | head -1; echo ${{PIPESTATUS[0]}}", binary.display());
+    let output = std::process::Command::new("bash")
+        .args(["-c", &script])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "Seedling\n0\n");
 }

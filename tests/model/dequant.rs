@@ -1,4 +1,5 @@
-//! Dequantisation against the vectors of the reference (tests/vectors/make_vectors.py), bit for bit.
+//! Dequantisation against the vectors of the reference (tests/vectors/make_vectors.py), bit for
+//! bit.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::PathBuf;
@@ -13,7 +14,8 @@ fn vectors(encoding: Encoding) -> (Vec<u8>, Vec<f32>) {
     let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap());
     assert_eq!(Encoding::from_ggml(word(0)), Some(encoding), "{name}");
     let (blocks, values) = file[8..].split_at(word(4) as usize * encoding.block_bytes());
-    let values: Vec<f32> = values.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    let values: Vec<f32> =
+        values.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
     assert_eq!(values.len(), word(4) as usize * encoding.block_len(), "{name}");
     (blocks.to_vec(), values)
 }
@@ -38,7 +40,10 @@ fn every_encoding_gives_the_bits_of_the_reference() {
         let mut found = vec![0.0; expected.len()];
         dequantize(encoding, &blocks, &mut found);
         assert_same(encoding, &found, &expected);
-        assert!(expected.iter().any(|value| value.is_nan()), "{encoding}: the vectors hold extremes");
+        assert!(
+            expected.iter().any(|value| value.is_nan()),
+            "{encoding}: the vectors hold extremes"
+        );
         assert!(expected.iter().any(|value| value.is_finite() && *value != 0.0), "{encoding}");
     }
 }
@@ -61,8 +66,10 @@ fn bytes_may_lie_at_any_address() {
 fn a_block_does_not_depend_on_its_neighbours() {
     for encoding in Encoding::ALL {
         let (blocks, expected) = vectors(encoding);
-        for (block, expected) in
-            blocks.chunks(encoding.block_bytes()).zip(expected.chunks(encoding.block_len())).take(64)
+        for (block, expected) in blocks
+            .chunks(encoding.block_bytes())
+            .zip(expected.chunks(encoding.block_len()))
+            .take(64)
         {
             let mut found = vec![0.0; encoding.block_len()];
             dequantize(encoding, block, &mut found);

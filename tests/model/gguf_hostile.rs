@@ -58,7 +58,8 @@ fn the_first_1_to_64_bytes_are_refused_as_cut() {
     let file = valid().build();
     for len in 1..=64 {
         let error = open(&file[..len]).unwrap_err();
-        let typed = matches!(error.problem(), GgufError::Truncated { .. } | GgufError::TooMany { .. });
+        let typed =
+            matches!(error.problem(), GgufError::Truncated { .. } | GgufError::TooMany { .. });
         assert!(typed, "the first {len} bytes: {error}");
     }
 }
@@ -92,9 +93,17 @@ fn no_field_of_eight_bytes_is_a_panic_at_its_extremes() {
     let file = valid().build();
     let header = parse(&file).unwrap().data_start as usize;
     for at in 0..header - 8 {
-        for extreme in
-            [0, 1, 1 << 31, u64::from(u32::MAX), 1 << 62, i64::MAX as u64, 1 << 63, u64::MAX - 31, u64::MAX]
-        {
+        for extreme in [
+            0,
+            1,
+            1 << 31,
+            u64::from(u32::MAX),
+            1 << 62,
+            i64::MAX as u64,
+            1 << 63,
+            u64::MAX - 31,
+            u64::MAX,
+        ] {
             let mut damaged = file.clone();
             damaged[at..at + 8].copy_from_slice(&extreme.to_le_bytes());
             let _ = parse(&damaged);
@@ -109,8 +118,9 @@ fn an_unknown_type_is_named_for_who_must_choose_another_file() {
     assert!(message.contains("IQ4_NL") && message.contains("Q4_K"), "{message}");
 }
 
-/// Memory, seen from outside: the process must not grow by more than a little for files of a few hundred bytes,
-/// even for an instant. The peak of the address space counts memory that was asked for and never touched.
+/// Memory, seen from outside: the process must not grow by more than a little for files of a few
+/// hundred bytes, even for an instant. The peak of the address space counts memory that was asked
+/// for and never touched.
 #[cfg(target_os = "linux")]
 #[test]
 fn no_hostile_file_makes_the_process_grow() {
@@ -121,8 +131,8 @@ fn no_hostile_file_makes_the_process_grow() {
         let line = status.lines().find(|line| line.starts_with(field)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
-    /// By how much `work` raises the peak. An untouched ballast lifts the present size to the peak first, or what
-    /// fits under an earlier peak would not be seen.
+    /// By how much `work` raises the peak. An untouched ballast lifts the present size to the peak
+    /// first, or what fits under an earlier peak would not be seen.
     fn growth_kib(work: impl FnOnce()) -> u64 {
         let slack_kib = status_kib("VmPeak:") - status_kib("VmSize:");
         let ballast = std::hint::black_box(Vec::<u8>::with_capacity((slack_kib as usize) << 10));

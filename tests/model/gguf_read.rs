@@ -9,7 +9,8 @@ use pixel_llm::model::gguf::{
     Array, Gguf, GgufError, Header, Value, ValueType, metadata_bytes, parse, parse_metadata,
 };
 
-/// One pair of every type and one array of every type, with the bytes that the format's text gives them.
+/// One pair of every type and one array of every type, with the bytes that the format's text gives
+/// them.
 fn every_type() -> Vec<(String, Value, Vec<u8>)> {
     let array = |element_type: u32, count: u64, elements: &[u8]| {
         [&element_type.to_le_bytes()[..], &count.to_le_bytes(), elements].concat()
@@ -43,7 +44,12 @@ fn every_type() -> Vec<(String, Value, Vec<u8>)> {
         ),
         ("[u64]", Value::Array(Array::U64(vec![1])), 9, array(10, 1, &[1, 0, 0, 0, 0, 0, 0, 0])),
         ("[i64]", Value::Array(Array::I64(vec![-1])), 9, array(11, 1, &[0xff; 8])),
-        ("[f64]", Value::Array(Array::F64(vec![-2.0])), 9, array(12, 1, &[0, 0, 0, 0, 0, 0, 0, 0xc0])),
+        (
+            "[f64]",
+            Value::Array(Array::F64(vec![-2.0])),
+            9,
+            array(12, 1, &[0, 0, 0, 0, 0, 0, 0, 0xc0]),
+        ),
     ];
     cases
         .into_iter()
@@ -64,7 +70,10 @@ fn every_type_of_value_has_the_bytes_of_the_format() {
     let all: Vec<u8> = cases.iter().flat_map(|(_, _, bytes)| bytes.clone()).collect();
     let metadata = parse_metadata(&all, cases.len() as u64).unwrap();
     assert_eq!(metadata_bytes(&metadata), all);
-    assert!(metadata.iter().map(|(key, _)| key).eq(cases.iter().map(|(key, ..)| key)), "the order is kept");
+    assert!(
+        metadata.iter().map(|(key, _)| key).eq(cases.iter().map(|(key, ..)| key)),
+        "the order is kept"
+    );
 }
 
 #[test]
@@ -93,7 +102,9 @@ fn save(builder: &GgufBuilder) -> (tempfile::TempDir, PathBuf) {
 #[test]
 fn a_file_gives_back_what_was_put_in() {
     for version in [2, 3] {
-        for builder in [two_tensors(), two_tensors().aligned(64), two_tensors().without_last_padding()] {
+        for builder in
+            [two_tensors(), two_tensors().aligned(64), two_tensors().without_last_padding()]
+        {
             let (_folder, path) = save(&builder.version(version));
             let gguf = Gguf::open(&path).unwrap();
             assert_eq!(gguf.version(), version);
@@ -121,7 +132,10 @@ fn positioned_reads_stay_inside_their_tensor() {
     gguf.read_at(a, 108, &mut []).unwrap();
     for offset in [101, 108, u64::MAX] {
         let error = gguf.read_at(a, offset, &mut bytes).unwrap_err();
-        assert!(matches!(error.problem(), GgufError::OutsideTensor { tensor_len: 108, .. }), "{error}");
+        assert!(
+            matches!(error.problem(), GgufError::OutsideTensor { tensor_len: 108, .. }),
+            "{error}"
+        );
         assert!(error.to_string().contains("model.gguf"), "{error}");
         assert!(error.to_string().contains("\"a\""), "{error}");
     }
@@ -183,7 +197,8 @@ fn a_file_without_tensors_is_a_vocabulary() {
 
 #[test]
 fn the_vocabulary_is_the_rows_of_the_embedding_or_the_size_that_is_named() {
-    let tokens = |count: usize| Value::Array(Array::String((0..count).map(|i| i.to_string()).collect()));
+    let tokens =
+        |count: usize| Value::Array(Array::String((0..count).map(|i| i.to_string()).collect()));
     let builder = |count: usize| {
         GgufBuilder::new()
             .pair("general.architecture", "llama")
@@ -191,8 +206,9 @@ fn the_vocabulary_is_the_rows_of_the_embedding_or_the_size_that_is_named() {
             .pair("tokenizer.ggml.scores", Value::Array(Array::F32(vec![0.0; count])))
             .pair("tokenizer.ggml.token_type", Value::Array(Array::I32(vec![1; count])))
     };
-    let embedding =
-        |builder: GgufBuilder| builder.tensor("token_embd.weight", &[8, 4], Encoding::F32, noise(1, 128));
+    let embedding = |builder: GgufBuilder| {
+        builder.tensor("token_embd.weight", &[8, 4], Encoding::F32, noise(1, 128))
+    };
     for good in [
         builder(4),
         embedding(builder(4)),
@@ -207,9 +223,11 @@ fn the_vocabulary_is_the_rows_of_the_embedding_or_the_size_that_is_named() {
         let (_folder, path) = save(&good);
         Gguf::open(path).unwrap();
     }
-    for bad in
-        [embedding(builder(5)), embedding(builder(3)), builder(4).pair("llama.vocab_size", Value::U32(5))]
-    {
+    for bad in [
+        embedding(builder(5)),
+        embedding(builder(3)),
+        builder(4).pair("llama.vocab_size", Value::U32(5)),
+    ] {
         let (_folder, path) = save(&bad);
         let error = Gguf::open(path).unwrap_err();
         assert!(matches!(error.problem(), GgufError::Vocabulary { .. }), "{error}");
@@ -222,7 +240,8 @@ fn three_parts() -> Vec<(String, GgufBuilder)> {
         .map(|number| {
             let mut builder = GgufBuilder::new();
             if number == 0 {
-                builder = builder.pair("general.name", "split").pair("general.architecture", "llama");
+                builder =
+                    builder.pair("general.name", "split").pair("general.architecture", "llama");
             }
             builder = builder
                 .pair("split.no", Value::U16(number))
@@ -278,22 +297,32 @@ fn parts_that_do_not_belong_together_are_refused() {
         parts[2].1 = changed;
     };
     let fewer_tensors: Change = |parts| {
-        parts[2].1 = GgufBuilder::new().pair("split.no", Value::U16(2)).pair("split.count", Value::U16(3));
+        parts[2].1 =
+            GgufBuilder::new().pair("split.no", Value::U16(2)).pair("split.count", Value::U16(3));
     };
     let too_high: Change = |parts| {
-        parts[1].1 = GgufBuilder::new().pair("split.no", Value::U16(3)).pair("split.count", Value::U16(3));
-    };
-    let no_number: Change = |parts| parts[1].1 = GgufBuilder::new().pair("split.count", Value::U16(3));
-    let too_many: Change = |parts| {
         parts[1].1 =
-            GgufBuilder::new().pair("split.no", Value::U16(0)).pair("split.count", Value::U32(1 << 20));
+            GgufBuilder::new().pair("split.no", Value::U16(3)).pair("split.count", Value::U16(3));
+    };
+    let no_number: Change =
+        |parts| parts[1].1 = GgufBuilder::new().pair("split.count", Value::U16(3));
+    let too_many: Change = |parts| {
+        parts[1].1 = GgufBuilder::new()
+            .pair("split.no", Value::U16(0))
+            .pair("split.count", Value::U32(1 << 20));
     };
     let cases: [(Change, fn(&GgufError) -> bool); 8] = [
-        (wrong_number, |e| matches!(e, GgufError::SplitDisagrees { key: "split.no", found: 1, expected: 2 })),
-        (whole, |e| matches!(e, GgufError::SplitDisagrees { key: "split.count", found: 1, expected: 3 })),
+        (wrong_number, |e| {
+            matches!(e, GgufError::SplitDisagrees { key: "split.no", found: 1, expected: 2 })
+        }),
+        (whole, |e| {
+            matches!(e, GgufError::SplitDisagrees { key: "split.count", found: 1, expected: 3 })
+        }),
         (renamed, |e| matches!(e, GgufError::SplitName { number: 2, count: 3, .. })),
         (same_tensor, |e| matches!(e, GgufError::DuplicateTensor { first: 1 })),
-        (fewer_tensors, |e| matches!(e, GgufError::SplitDisagrees { key: "split.tensors.count", .. })),
+        (fewer_tensors, |e| {
+            matches!(e, GgufError::SplitDisagrees { key: "split.tensors.count", .. })
+        }),
         (too_high, |e| matches!(e, GgufError::SplitNumber { number: 3, count: 3 })),
         (no_number, |e| matches!(e, GgufError::MissingKey { key } if key == "split.no")),
         (too_many, |e| matches!(e, GgufError::OutOfRange { key, .. } if key == "split.count")),

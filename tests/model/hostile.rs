@@ -1,4 +1,5 @@
-//! Models without sense are refused with an error that names what is wrong, and leave nothing behind.
+//! Models without sense are refused with an error that names what is wrong, and leave nothing
+//! behind.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -15,7 +16,9 @@ fn refusal(architecture: &str, encoding: Encoding, change: impl FnOnce(&mut Tiny
     change(&mut tiny);
     tiny.write(&gguf);
     std::fs::write(&pxi, "what stood there").unwrap();
-    let error = convert(&Gguf::open(&gguf).unwrap(), &pxi, &|_| ()).expect_err("it has no sense").to_string();
+    let error = convert(&Gguf::open(&gguf).unwrap(), &pxi, &|_| ())
+        .expect_err("it has no sense")
+        .to_string();
     assert_eq!(std::fs::read_to_string(&pxi).unwrap(), "what stood there");
     assert_eq!(folder.path().read_dir().unwrap().count(), 2, "nothing is left behind");
     assert_eq!(error.lines().count(), 1, "{error}");
@@ -38,7 +41,11 @@ fn hyperparameters_without_sense_are_named() {
         ("llama.attention.head_count", Value::I32(-4), "-4"),
         ("llama.attention.head_count_kv", Value::U32(3), "3 KV heads do not divide 4 heads"),
         ("llama.attention.head_count_kv", Value::U32(8), "8 KV heads do not divide 4 heads"),
-        ("llama.rope.dimension_count", Value::U32(66), "66, expected an even number up to the head size 64"),
+        (
+            "llama.rope.dimension_count",
+            Value::U32(66),
+            "66, expected an even number up to the head size 64",
+        ),
         ("llama.rope.dimension_count", Value::U32(3), "3, expected an even number"),
         ("llama.attention.key_length", Value::U32(65), "head size 65 is odd"),
         ("llama.attention.layer_norm_rms_epsilon", Value::F32(f32::NAN), "NaN"),
@@ -57,7 +64,11 @@ fn hyperparameters_without_sense_are_named() {
         ("llama.expert_count", Value::U32(8), "mixtures of experts"),
         ("llama.embedding_length", Value::U32(u32::MAX), "4294967295"),
         ("llama.vocab_size", Value::U32(299), "300 tokens"),
-        ("general.architecture", Value::String(GgufString::from("mamba")), "\"mamba\" is not supported"),
+        (
+            "general.architecture",
+            Value::String(GgufString::from("mamba")),
+            "\"mamba\" is not supported",
+        ),
     ] {
         let error = pair_refusal(key, value.clone());
         assert!(error.contains(expected), "{key} = {value:?}: {error}");
@@ -70,17 +81,25 @@ fn missing_and_misshapen_tensors_are_named() {
     let error = refusal("llama", Encoding::Q8_0, |tiny| {
         tiny.tensors.retain(|(t, _)| t.name != "blk.1.ffn_up.weight")
     });
-    assert!(error.contains("19 tensors") || error.contains("blk.1.ffn_up.weight: missing"), "{error}");
-    let error =
-        refusal("qwen2", Encoding::Q8_0, |tiny| tiny.tensors.retain(|(t, _)| t.name != "blk.1.attn_k.bias"));
+    assert!(
+        error.contains("19 tensors") || error.contains("blk.1.ffn_up.weight: missing"),
+        "{error}"
+    );
+    let error = refusal("qwen2", Encoding::Q8_0, |tiny| {
+        tiny.tensors.retain(|(t, _)| t.name != "blk.1.attn_k.bias")
+    });
     assert!(error.contains("blk.1.attn_k.bias: missing"), "{error}");
     let error = refusal("qwen3", Encoding::Q8_0, |tiny| {
         tiny.tensors.retain(|(t, _)| !t.name.ends_with("q_norm.weight"))
     });
     assert!(error.contains("attn_q_norm.weight: missing"), "{error}");
-    let error =
-        refusal("llama", Encoding::F32, |tiny| tiny.tensor("blk.0.attn_k.weight").0.dims = vec![128, WIDTH]);
-    assert!(error.contains("blk.0.attn_k.weight: dimensions [128, 256], expected [256, 128]"), "{error}");
+    let error = refusal("llama", Encoding::F32, |tiny| {
+        tiny.tensor("blk.0.attn_k.weight").0.dims = vec![128, WIDTH]
+    });
+    assert!(
+        error.contains("blk.0.attn_k.weight: dimensions [128, 256], expected [256, 128]"),
+        "{error}"
+    );
     let error = refusal("llama", Encoding::F32, |tiny| {
         tiny.add(&mut Random(1), "blk.7.attn_norm.weight", &[WIDTH], Encoding::F32);
     });
@@ -101,9 +120,8 @@ fn weights_and_scales_that_are_no_numbers_are_named_with_their_row() {
                 let block = 77 * row..77 * row + encoding.block_bytes();
                 match encoding {
                     Encoding::F32 => bytes[block][..4].copy_from_slice(&bad.to_f32().to_le_bytes()),
-                    Encoding::BF16 => {
-                        bytes[block][..2].copy_from_slice(&half::bf16::from_f32(bad.to_f32()).to_le_bytes())
-                    }
+                    Encoding::BF16 => bytes[block][..2]
+                        .copy_from_slice(&half::bf16::from_f32(bad.to_f32()).to_le_bytes()),
                     Encoding::Q6_K => bytes[block][208..].copy_from_slice(&bad.to_le_bytes()),
                     _ => bytes[block][..2].copy_from_slice(&bad.to_le_bytes()),
                 }
@@ -113,7 +131,8 @@ fn weights_and_scales_that_are_no_numbers_are_named_with_their_row() {
     }
 }
 
-/// A sound model file, to be spoilt. The checksum of the head is made right again, so that the rule itself is tested.
+/// A sound model file, to be spoilt. The checksum of the head is made right again, so that the rule
+/// itself is tested.
 fn spoilt(change: impl FnOnce(&mut Vec<u8>)) -> String {
     use sha2::{Digest, Sha256};
     let folder = tempfile::tempdir().unwrap();
@@ -166,8 +185,9 @@ fn a_head_that_contradicts_itself_is_refused() {
 #[test]
 fn a_table_that_disagrees_with_the_tiles_is_refused() {
     // The first record: name size 17, dimensions 2, matrix, Q8_0, then the columns.
-    let table =
-        |file: &[u8]| 64 + u64::from_le_bytes(file[64 + 0x98..64 + 0xA0].try_into().unwrap()) as usize;
+    let table = |file: &[u8]| {
+        64 + u64::from_le_bytes(file[64 + 0x98..64 + 0xA0].try_into().unwrap()) as usize
+    };
     for (at, value, expected) in [
         (0usize, 0u8, "tensor 1: found the table's end"),
         (2, 5, "5 dimensions, expected 1 to 4"),

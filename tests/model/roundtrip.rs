@@ -1,4 +1,5 @@
-//! GGUF to pixels and back gives every tensor's bytes and every pair; a flipped bit is told by its tile.
+//! GGUF to pixels and back gives every tensor's bytes and every pair; a flipped bit is told by its
+//! tile.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -50,7 +51,8 @@ fn every_encoding_and_family_comes_back() {
 #[test]
 fn the_seedling_comes_back() {
     for kind in ["f32", "f16", "q8_0"] {
-        if let Some(path) = crate::common::shared(&format!("models/seedling/seedling-{kind}.gguf")) {
+        if let Some(path) = crate::common::shared(&format!("models/seedling/seedling-{kind}.gguf"))
+        {
             round_trip(&path);
         }
     }
@@ -91,7 +93,8 @@ fn tiles_decode_to_the_same_numbers_as_gguf() {
             dequant::dequantize(source.encoding, &gguf.read(source).unwrap(), &mut expected);
             for tile in tensor.tiles() {
                 let (_, shape) = model.tile_shape(tile);
-                let mut weights = tile_weights(&tensor.tiling, &shape, model.tile(tile).unwrap()).into_iter();
+                let mut weights =
+                    tile_weights(&tensor.tiling, &shape, model.tile(tile).unwrap()).into_iter();
                 let (mut peak, mut sum, mut count) = (0f32, 0f64, 0u64);
                 for row in shape.rows.clone() {
                     for column in shape.columns.clone() {
@@ -142,12 +145,17 @@ fn any_flipped_bit_is_told_by_its_tile_or_refused_with_the_head() {
         let at = tiles + random.below((payload - tiles) as u64) as usize;
         let expected = ranges.iter().position(|range| range.contains(&at)).unwrap() as u32;
         let bit = random.below(8) as u32;
-        assert_eq!(flip(&pxi, &bytes, at + 64, bit).unwrap(), [expected], "payload byte {at}, bit {bit}");
+        assert_eq!(
+            flip(&pxi, &bytes, at + 64, bit).unwrap(),
+            [expected],
+            "payload byte {at}, bit {bit}"
+        );
     }
     for _ in 0..300 {
         let at = random.below(tiles as u64) as usize;
-        let error =
-            flip(&pxi, &bytes, at + 64, random.below(8) as u32).expect_err("the head is damaged").to_string();
+        let error = flip(&pxi, &bytes, at + 64, random.below(8) as u32)
+            .expect_err("the head is damaged")
+            .to_string();
         assert!(error.contains("a.pxi: ") && error.lines().count() == 1, "{error}");
     }
     for at in 0..256 {
@@ -164,8 +172,8 @@ fn swapped_tiles_are_both_told() {
     let mut bytes = std::fs::read(&pxi).unwrap();
     let model = PixelModel::open(&pxi).unwrap();
     // Two tiles of the same size: those of the gate and up matrices of layer 0.
-    let [a, b] =
-        ["ffn_gate", "ffn_up"].map(|name| model.tensor(&format!("blk.0.{name}.weight")).unwrap().first_tile);
+    let [a, b] = ["ffn_gate", "ffn_up"]
+        .map(|name| model.tensor(&format!("blk.0.{name}.weight")).unwrap().first_tile);
     let (from, to) = (model.tile_range(a), model.tile_range(b));
     let first = bytes[from.start + 64..from.end + 64].to_vec();
     bytes.copy_within(to.start + 64..to.end + 64, from.start + 64);

@@ -1,4 +1,5 @@
-//! `pixel-llm mods` and `--experiment` as a person uses them, on the built-in model and the processor.
+//! `pixel-llm mods` and `--experiment` as a person uses them, on the built-in model and the
+//! processor.
 #![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use std::fs;
@@ -25,21 +26,39 @@ fn a_mod_is_made_checked_disabled_shown_and_packed() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("mods")).unwrap();
     program(&folder, &["mods", "new", "mods/mine", "--kind", "experiment"]).assert().success();
-    program(&folder, &["mods", "new", "mods/mine"]).assert().code(2).stderr(contains("is there already"));
+    program(&folder, &["mods", "new", "mods/mine"])
+        .assert()
+        .code(2)
+        .stderr(contains("is there already"));
     program(&folder, &["mods", "check"])
         .assert()
         .success()
         .stdout(contains("1 mod checked, 0 with something wrong"));
     program(&folder, &["mods", "check", "mods/mine"]).assert().success();
-    program(&folder, &["mods", "disable", "mine"]).assert().success().stdout("mine is now disabled\n");
-    program(&folder, &["mods", "list"]).assert().success().stdout(contains("mine  0.1.0    disabled"));
-    program(&folder, &["mods", "enable", "mine"]).assert().success().stdout("mine is now enabled\n");
+    program(&folder, &["mods", "disable", "mine"])
+        .assert()
+        .success()
+        .stdout("mine is now disabled\n");
+    program(&folder, &["mods", "list"])
+        .assert()
+        .success()
+        .stdout(contains("mine  0.1.0    disabled"));
+    program(&folder, &["mods", "enable", "mine"])
+        .assert()
+        .success()
+        .stdout("mine is now enabled\n");
     program(&folder, &["mods", "show", "mine"])
         .assert()
         .success()
         .stdout(contains("experiment/mine: brought by mine"));
-    program(&folder, &["mods", "show", "mime"]).assert().code(2).stderr(contains("did you mean mine?"));
-    program(&folder, &["mods", "disable", "core"]).assert().code(2).stderr(contains("always there"));
+    program(&folder, &["mods", "show", "mime"])
+        .assert()
+        .code(2)
+        .stderr(contains("did you mean mine?"));
+    program(&folder, &["mods", "disable", "core"])
+        .assert()
+        .code(2)
+        .stderr(contains("always there"));
     program(&folder, &["mods", "pack", "mods/mine"])
         .assert()
         .success()
@@ -50,7 +69,8 @@ fn a_mod_is_made_checked_disabled_shown_and_packed() {
         .code(2)
         .stderr(contains("has no command"));
 
-    fs::write(folder.path().join("mods/mine/mine.experiment.ron"), "(\n    titel: 3,\n)\n").unwrap();
+    fs::write(folder.path().join("mods/mine/mine.experiment.ron"), "(\n    titel: 3,\n)\n")
+        .unwrap();
     let output = program(&folder, &["--json", "mods", "check", "mods/mine"])
         .assert()
         .code(1)
@@ -58,9 +78,14 @@ fn a_mod_is_made_checked_disabled_shown_and_packed() {
         .stdout
         .clone();
     let report: Value = serde_json::from_slice(&output).unwrap();
-    let mine = report["mods"].as_array().unwrap().iter().find(|report| report["label"] == "mine").unwrap();
-    let first =
-        mine["problems"].as_array().unwrap().iter().find(|problem| problem["field"] == "titel").unwrap();
+    let mine =
+        report["mods"].as_array().unwrap().iter().find(|report| report["label"] == "mine").unwrap();
+    let first = mine["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|problem| problem["field"] == "titel")
+        .unwrap();
     assert_eq!(
         (mine["state"].as_str(), first["line"].as_u64(), first["column"].as_u64()),
         (Some("broken"), Some(2), Some(5)),
@@ -86,7 +111,8 @@ fn with_experiment() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let inside = folder.path().join("mods/m");
     fs::create_dir_all(&inside).unwrap();
-    let manifest = r#"(id: "m", name: "M", version: "1.0.0", pixel_llm: "*", author: "A", licence: "MIT")"#;
+    let manifest =
+        r#"(id: "m", name: "M", version: "1.0.0", pixel_llm: "*", author: "A", licence: "MIT")"#;
     fs::write(inside.join("mod.ron"), manifest).unwrap();
     fs::write(inside.join("small.experiment.ron"), EXPERIMENT).unwrap();
     folder
@@ -109,14 +135,23 @@ fn an_experiment_is_a_line_per_cell_and_goes_on_where_it_was_killed() {
     let same = find("small/story/same");
     assert_eq!(
         (same["text"].as_str(), same["next"].clone()),
-        (find("small/story/baseline")["text"].as_str(), find("small/story/baseline")["next"].clone())
+        (
+            find("small/story/baseline")["text"].as_str(),
+            find("small/story/baseline")["next"].clone()
+        )
     );
     // Without its first layer the model is another one.
     let muted = find("small/story/L0");
-    assert!(muted["text_changed"] == true && number(muted, "/target/difference").abs() > 0.1, "{muted}");
+    assert!(
+        muted["text_changed"] == true && number(muted, "/target/difference").abs() > 0.1,
+        "{muted}"
+    );
     let next = &find("small/story/baseline")["next"];
     assert_eq!(next.as_array().unwrap().len(), 10);
-    assert!(number(next, "/0/logprob") >= number(next, "/1/logprob") && number(next, "/0/difference") == 0.0);
+    assert!(
+        number(next, "/0/logprob") >= number(next, "/1/logprob")
+            && number(next, "/0/difference") == 0.0
+    );
     assert!(number(find("small/copy/L0"), "/copy_score/difference").abs() > 0.01);
     let layers = cells.iter().filter(|cell| cell["layers"].is_array()).count() / 2;
     assert_eq!(cells.len(), 2 * (layers + 2));
@@ -184,7 +219,10 @@ fn the_cartographers_work_in_the_place_of_the_built_in_team() {
     for agent in ["pathfinder 1", "pathfinder 4", "listener 2"] {
         assert!(text.contains(&format!("\"{agent}\"")), "{agent} does nothing");
     }
-    assert!(!text.contains("surveyor") && !text.contains("writer"), "the built-in team stays at home");
+    assert!(
+        !text.contains("surveyor") && !text.contains("writer"),
+        "the built-in team stays at home"
+    );
     assert_eq!(text, trace("120"), "the same world is the same each time");
 }
 

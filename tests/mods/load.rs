@@ -1,4 +1,5 @@
-//! Mods as files on the disk: what loads, in which order, what is said of those that do not, and that nothing gets out.
+//! Mods as files on the disk: what loads, in which order, what is said of those that do not, and
+//! that nothing gets out.
 #![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use std::collections::BTreeMap;
@@ -12,9 +13,13 @@ use pixel_llm::coach::reviewer::Reviewer;
 use pixel_llm::content::assets::Assets;
 use pixel_llm::content::source::{MAX_FILE_IN_BYTES, Source, SourceFile, read_archive};
 use pixel_llm::content::watch::{Reload, Reloader, Watcher};
-use pixel_llm::content::{Loaded, ModReport, Settings, State, What, built_in, load, load_sources, pack};
+use pixel_llm::content::{
+    Loaded, ModReport, Settings, State, What, built_in, load, load_sources, pack,
+};
 use pixel_llm::experiment::Experiment;
-use pixel_llm::model::plan::rules::{Arrangement, Bank, Districts, Rules, Side, Spacing, Start, Turn};
+use pixel_llm::model::plan::rules::{
+    Arrangement, Bank, Districts, Rules, Side, Spacing, Start, Turn,
+};
 use pixel_llm::model::plan::{MapPlan, Rect};
 use proptest::prelude::*;
 
@@ -32,7 +37,8 @@ fn source(
     more: &str,
     files: &[(&str, &str)],
 ) -> (PathBuf, Result<Source, Vec<pixel_llm::content::Problem>>) {
-    let file = |(path, text): &(&str, &str)| SourceFile { path: (*path).into(), text: (*text).into() };
+    let file =
+        |(path, text): &(&str, &str)| SourceFile { path: (*path).into(), text: (*text).into() };
     let mut files: Vec<_> = files.iter().map(file).collect();
     files.push(SourceFile { path: "mod.ron".into(), text: manifest(id, more) });
     (id.into(), Ok(Source { label: id.into(), path: Some(id.into()), files }))
@@ -57,7 +63,8 @@ fn title(loaded: &Loaded, name: &str) -> String {
 #[test]
 fn every_broken_mod_is_explained_in_the_expected_words() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mods/broken");
-    let mut folders: Vec<_> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut folders: Vec<_> =
+        fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
     assert!(folders.len() >= 60, "{} broken mods", folders.len());
     let mut wrong = Vec::new();
@@ -112,7 +119,8 @@ fn every_built_in_file_can_be_overridden_and_patched() {
     let before = load_all(Vec::new());
     let contents: Vec<_> = core.files.iter().filter(|file| file.path != "mod.ron").collect();
     assert_eq!(contents.len(), before.contents.len());
-    let kinds: std::collections::BTreeSet<_> = before.contents.iter().map(|(kind, ..)| kind).collect();
+    let kinds: std::collections::BTreeSet<_> =
+        before.contents.iter().map(|(kind, ..)| kind).collect();
     assert_eq!(
         kinds.into_iter().collect::<Vec<_>>(),
         ["agent", "experiment", "keys", "palette", "plan", "reviewer", "tour", "world"]
@@ -127,7 +135,8 @@ fn every_built_in_file_can_be_overridden_and_patched() {
 
         let (field, value) = change_of(kind);
         let patch = format!("[(field: \"{field}\", value: {value})]");
-        let patched = load_all(vec![source("patch", "", &[(&format!("{id}.{kind}.patch.ron"), &patch)])]);
+        let patched =
+            load_all(vec![source("patch", "", &[(&format!("{id}.{kind}.patch.ron"), &patch)])]);
         assert_eq!(problems(&patched), [""; 0], "{name}");
         let content = patched.contents.get(kind, id).unwrap();
         assert_eq!(content.history[1].what, What::Patched { fields: vec![field.into()] }, "{name}");
@@ -172,16 +181,24 @@ fn a_single_field_of_the_land_an_agent_and_the_keys_is_patched() {
         (rules.layers, rules.spacing.river),
         (Arrangement::Spiral { turn: Turn::Clockwise, start: Start::Inside }, 12)
     );
-    let writer =
-        load_profiles(&assets).unwrap().into_iter().find(|profile| profile.name == "writer").unwrap();
+    let writer = load_profiles(&assets)
+        .unwrap()
+        .into_iter()
+        .find(|profile| profile.name == "writer")
+        .unwrap();
     assert_eq!(writer.count, 7);
 }
 
 #[test]
 fn a_command_of_a_mod_runs_only_with_the_users_leave_for_just_that_command() {
-    let reviewer = "(name: \"gemini\", line: [\"judge\", \"a b\"], seconds: 5, max_reply_bytes: 100)";
+    let reviewer =
+        "(name: \"gemini\", line: [\"judge\", \"a b\"], seconds: 5, max_reply_bytes: 100)";
     let load_with = |settings: &Settings, files: &[(&str, &str)]| {
-        let loaded = load_sources(&pixel_llm::app::kinds::registry(), vec![source("m", "", files)], settings);
+        let loaded = load_sources(
+            &pixel_llm::app::kinds::registry(),
+            vec![source("m", "", files)],
+            settings,
+        );
         assert_eq!(problems(&loaded), [""; 0]);
         pixel_llm::app::kinds::assets().with_loaded(loaded)
     };
@@ -232,7 +249,8 @@ fn what_must_be_its_own_is() {
 #[test]
 fn a_wrong_patch_leaves_everything_as_it_was_and_names_its_own_place() {
     let good = source("a-good", "", &[("e.experiment.ron", EXPERIMENT)]);
-    let patch = "[\n  (field: \"title\", value: \"New\"),\n  (field: \"prompts[0].text\", value: 7),\n]";
+    let patch =
+        "[\n  (field: \"title\", value: \"New\"),\n  (field: \"prompts[0].text\", value: 7),\n]";
     let bad = source(
         "b-bad",
         r#"needs: [(id: "a-good")]"#,
@@ -276,7 +294,8 @@ fn the_order_is_that_of_dependencies_then_of_the_user_then_of_ids() {
     assert_eq!(in_use(&loaded), ["core", "x", "c", "d", "b"]);
 }
 
-/// What a random mod does: to which kind, to which content of it, what it needs, and whether by a patch.
+/// What a random mod does: to which kind, to which content of it, what it needs, and whether by a
+/// patch.
 type RandomMod = (usize, usize, Vec<usize>, bool);
 
 /// Mods that override and patch one another at random.
@@ -287,9 +306,13 @@ fn random_mods() -> impl Strategy<Value = Vec<RandomMod>> {
 
 /// Of each kind, the name of its title and a whole text with it.
 fn text_of(kind: usize, title: &str) -> (&'static str, &'static str, String) {
-    let (kind, field) =
-        [("experiment", "title"), ("tour", "title"), ("world", "name"), ("plan", "name"), ("keys", "Help")]
-            [kind];
+    let (kind, field) = [
+        ("experiment", "title"),
+        ("tour", "title"),
+        ("world", "name"),
+        ("plan", "name"),
+        ("keys", "Help"),
+    ][kind];
     let text = match kind {
         "experiment" => EXPERIMENT.replace("\"T\"", &format!("\"{title}\"")),
         "tour" => format!("(title: \"{title}\", steps: [Wait(1.0)])"),
@@ -300,15 +323,23 @@ fn text_of(kind: usize, title: &str) -> (&'static str, &'static str, String) {
     (kind, field, text)
 }
 
-fn make_mods(mods: &[RandomMod]) -> Vec<(PathBuf, Result<Source, Vec<pixel_llm::content::Problem>>)> {
+fn make_mods(
+    mods: &[RandomMod],
+) -> Vec<(PathBuf, Result<Source, Vec<pixel_llm::content::Problem>>)> {
     let one = |(at, (kind, content, needs, is_patch)): (usize, &RandomMod)| {
-        let needs: Vec<_> =
-            needs.iter().filter(|need| **need != at).map(|need| format!(r#"(id: "m{need}")"#)).collect();
+        let needs: Vec<_> = needs
+            .iter()
+            .filter(|need| **need != at)
+            .map(|need| format!(r#"(id: "m{need}")"#))
+            .collect();
         let (kind, field, whole) = text_of(*kind, &format!("of {at}"));
         let (name, text) = match is_patch {
             true => {
-                let value =
-                    if kind == "keys" { format!("[\"F{}\"]", at + 1) } else { format!("\"by {at}\"") };
+                let value = if kind == "keys" {
+                    format!("[\"F{}\"]", at + 1)
+                } else {
+                    format!("\"by {at}\"")
+                };
                 let patch = format!("[(field: \"{field}\", value: {value})]");
                 (format!("e{content}.{kind}.patch.ron"), patch)
             }
@@ -368,7 +399,15 @@ fn random_rules() -> impl Strategy<Value = Rules> {
         |(layers, heads, (unit, [a, b, c, d, e], river), (embedding, output))| Rules {
             layers,
             heads,
-            spacing: Spacing { unit, layers: a, groups: b, plots: c, river, banks: d, districts: e },
+            spacing: Spacing {
+                unit,
+                layers: a,
+                groups: b,
+                plots: c,
+                river,
+                banks: d,
+                districts: e,
+            },
             districts: Districts { embedding, output },
             decorations: Vec::new(),
         },
@@ -410,7 +449,10 @@ fn of_two_mods_with_one_id_the_second_is_explained() {
         fs::write(folder.path().join(name).join("mod.ron"), manifest("same", "")).unwrap();
     }
     let loaded = load(&pixel_llm::app::kinds::registry(), Some(folder.path()));
-    assert_eq!(problems(&loaded), ["two/mod.ron: the id `same` is that of one too, which is taken"]);
+    assert_eq!(
+        problems(&loaded),
+        ["two/mod.ron: the id `same` is that of one too, which is taken"]
+    );
 }
 
 #[cfg(unix)]
@@ -447,31 +489,45 @@ fn an_archive_cannot_reach_out_link_or_swell() {
     assert!(refused("../e.experiment.ron", b"").contains("leads out of its folder"));
     assert!(refused("a/../../e.experiment.ron", b"").contains("leads out of its folder"));
     assert!(refused("/etc/e.experiment.ron", b"").contains("is an absolute path"));
-    assert!(refused("C:\\e.experiment.ron", b"").contains("has a character that paths cannot have"));
-    assert!(refused("a\\..\\e.experiment.ron", b"").contains("has a character that paths cannot have"));
+    assert!(
+        refused("C:\\e.experiment.ron", b"").contains("has a character that paths cannot have")
+    );
+    assert!(
+        refused("a\\..\\e.experiment.ron", b"").contains("has a character that paths cannot have")
+    );
     assert!(refused("con.experiment.ron", b"").contains("names a device"));
     assert!(refused("MOD.ron", b"").contains("two files have this name"));
     assert!(refused("a.wgsl", b"").contains("cannot bring shaders"));
-    // A bomb: four gigabytes would come out of a few kilobytes if they were believed; reading ends at the limit.
+    // A bomb: four gigabytes would come out of a few kilobytes if they were believed; reading ends
+    // at the limit.
     let bomb = vec![b' '; MAX_FILE_IN_BYTES as usize + 1];
     assert!(refused("e.experiment.ron", &bomb).contains("has more than"));
     let one = vec![b' '; MAX_FILE_IN_BYTES as usize];
     let names: Vec<_> = (0..9).map(|at| format!("e{at}.experiment.ron")).collect();
-    let many: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), one.as_slice())).collect();
+    let many: Vec<(&str, &[u8])> =
+        names.iter().map(|name| (name.as_str(), one.as_slice())).collect();
     assert!(
         read_archive("z.zip", &zip_of(&many)).unwrap_err()[0]
             .message
             .contains("the mod's files have more than")
     );
     let names: Vec<_> = (0..5000).map(|at| format!("e{at}.txt")).collect();
-    let many: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), b"".as_slice())).collect();
-    assert!(read_archive("z.zip", &zip_of(&many)).unwrap_err()[0].message.contains("more than 4096 files"));
+    let many: Vec<(&str, &[u8])> =
+        names.iter().map(|name| (name.as_str(), b"".as_slice())).collect();
+    assert!(
+        read_archive("z.zip", &zip_of(&many)).unwrap_err()[0]
+            .message
+            .contains("more than 4096 files")
+    );
 
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    zip.add_symlink("e.experiment.ron", "/etc/passwd", zip::write::SimpleFileOptions::default()).unwrap();
+    zip.add_symlink("e.experiment.ron", "/etc/passwd", zip::write::SimpleFileOptions::default())
+        .unwrap();
     let link = zip.finish().unwrap().into_inner();
     assert!(read_archive("z.zip", &link).unwrap_err()[0].message.contains("is a link"));
-    assert!(read_archive("z.zip", b"PK\x03\x04").unwrap_err()[0].message.contains("no zip archive"));
+    assert!(
+        read_archive("z.zip", b"PK\x03\x04").unwrap_err()[0].message.contains("no zip archive")
+    );
     let whole = zip_of(&[("mod.ron", good.as_bytes())]);
     for cut in 0..whole.len() {
         assert!(read_archive("z.zip", &whole[..cut]).is_err(), "cut at {cut}");
@@ -571,7 +627,9 @@ fn many_mods() -> tempfile::TempDir {
             let kind = &registry.kinds()[number % registry.kinds().len()];
             // Names of agents and palettes are their own.
             let text = kind.example();
-            let own = |name: &str| text.replace(name, &format!("{} {at} {number}", name.trim_matches('"')));
+            let own = |name: &str| {
+                text.replace(name, &format!("{} {at} {number}", name.trim_matches('"')))
+            };
             let text = match kind.name() {
                 "agent" => own("apprentice"),
                 "palette" => own("my colours"),
@@ -604,7 +662,8 @@ fn two_hundred_mods_with_five_thousand_contents_load_in_under_two_seconds() {
 
 #[test]
 fn the_examples_of_the_specification_are_those_of_the_program_and_sound() {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("specs/mods.md")).unwrap();
+    let text =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("specs/mods.md")).unwrap();
     let mut examples = BTreeMap::new();
     for block in text.split("```ron\n").skip(1) {
         let body = block.split("```").next().unwrap();
@@ -619,17 +678,24 @@ fn the_examples_of_the_specification_are_those_of_the_program_and_sound() {
         assert_eq!(examples.get(&name).map(String::as_str), Some(kind.example()), "{name}");
         files.push((name, kind.example().into()));
     }
-    files.push(("my-mod.experiment.patch.ron".into(), examples["my-mod.experiment.patch.ron"].clone()));
+    files.push((
+        "my-mod.experiment.patch.ron".into(),
+        examples["my-mod.experiment.patch.ron"].clone(),
+    ));
     let files = files.into_iter().map(|(path, text)| SourceFile { path, text }).collect();
-    let loaded =
-        load_all(vec![("m".into(), Ok(Source { label: "m".into(), path: Some("m".into()), files }))]);
+    let loaded = load_all(vec![(
+        "m".into(),
+        Ok(Source { label: "m".into(), path: Some("m".into()), files }),
+    )]);
     assert_eq!(problems(&loaded), [""; 0]);
 }
 
 #[test]
 fn the_example_mods_are_sound() {
-    let loaded =
-        load(&pixel_llm::app::kinds::registry(), Some(&Path::new(env!("CARGO_MANIFEST_DIR")).join("mods")));
+    let loaded = load(
+        &pixel_llm::app::kinds::registry(),
+        Some(&Path::new(env!("CARGO_MANIFEST_DIR")).join("mods")),
+    );
     assert_eq!(problems(&loaded), [""; 0]);
     assert!(loaded.is_sound() && loaded.contents.get("experiment", "induction-heads").is_some());
 }

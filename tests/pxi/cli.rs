@@ -26,13 +26,17 @@ fn fail(folder: &TempDir, args: &[&str], code: i32) -> String {
     let output = fs_command(folder, args).assert().code(code).get_output().clone();
     assert!(output.stdout.is_empty(), "{:?}", String::from_utf8_lossy(&output.stdout));
     let line = String::from_utf8(output.stderr).unwrap();
-    assert!(line.starts_with("error: ") && line.ends_with('\n') && line.lines().count() == 1, "{line:?}");
+    assert!(
+        line.starts_with("error: ") && line.ends_with('\n') && line.lines().count() == 1,
+        "{line:?}"
+    );
     line
 }
 
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
-    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -51,12 +55,24 @@ fn bytes_go_in_and_come_out_through_files_and_pipes() {
     for compression in ["none", "rle", "lz4"] {
         succeed(
             &folder,
-            &["write", "in.bin", "a.pxi", "--force", "--compression", compression, "--width", "100"],
+            &[
+                "write",
+                "in.bin",
+                "a.pxi",
+                "--force",
+                "--compression",
+                compression,
+                "--width",
+                "100",
+            ],
         );
         assert!(succeed(&folder, &["read", "a.pxi"]) == payload);
         succeed(&folder, &["read", "a.pxi", "--output", "out.bin", "--force"]);
         assert!(fs::read(folder.path().join("out.bin")).unwrap() == payload);
-        assert_eq!(succeed(&folder, &["read", "a.pxi", "--offset", "0x64", "--length", "3"]), [1, 1, 1]);
+        assert_eq!(
+            succeed(&folder, &["read", "a.pxi", "--offset", "0x64", "--length", "3"]),
+            [1, 1, 1]
+        );
         assert_eq!(succeed(&folder, &["read", "a.pxi", "--offset", "99999"]), [payload[99_999]]);
         fs_command(
             &folder,
@@ -66,7 +82,8 @@ fn bytes_go_in_and_come_out_through_files_and_pipes() {
         .assert()
         .success();
         assert!(
-            fs::read(folder.path().join("a.pxi")).unwrap() == fs::read(folder.path().join("b.pxi")).unwrap()
+            fs::read(folder.path().join("a.pxi")).unwrap()
+                == fs::read(folder.path().join("b.pxi")).unwrap()
         );
     }
     assert_eq!(names(folder.path()), ["a.pxi", "b.pxi", "in.bin", "out.bin"]);
@@ -101,15 +118,23 @@ fn verify_tells_good_damaged_and_missing_files_apart() {
     succeed(&folder, &["demo", "good.pxi"]);
     succeed(&folder, &["demo", "bad.pxi"]);
     damage(&folder.path().join("bad.pxi"));
-    fs_command(&folder, &["verify", "good.pxi"]).assert().success().stdout("ok          good.pxi\n");
-    let output =
-        fs_command(&folder, &["verify", "bad.pxi", "good.pxi"]).assert().code(1).get_output().clone();
+    fs_command(&folder, &["verify", "good.pxi"])
+        .assert()
+        .success()
+        .stdout("ok          good.pxi\n");
+    let output = fs_command(&folder, &["verify", "bad.pxi", "good.pxi"])
+        .assert()
+        .code(1)
+        .get_output()
+        .clone();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.starts_with("damaged     bad.pxi: header field `checksum`"), "{text}");
     assert!(text.ends_with("ok          good.pxi\n"), "{text}");
     let output = fs_command(&folder, &["verify", "bad.pxi", "missing.pxi", "good.pxi", "--json"]);
-    let report: Value = serde_json::from_slice(&{ output }.assert().code(2).get_output().stdout).unwrap();
-    let statuses: Vec<_> = report["files"].as_array().unwrap().iter().map(|file| &file["status"]).collect();
+    let report: Value =
+        serde_json::from_slice(&{ output }.assert().code(2).get_output().stdout).unwrap();
+    let statuses: Vec<_> =
+        report["files"].as_array().unwrap().iter().map(|file| &file["status"]).collect();
     assert_eq!(statuses, ["damaged", "unreadable", "ok"]);
     assert_eq!(report["ok"], false);
 }
@@ -132,9 +157,14 @@ fn what_cannot_run_exits_with_2_and_one_line() {
     succeed(&folder, &["demo"]);
     assert!(fail(&folder, &["read", "missing.pxi"], 2).contains("missing.pxi: cannot open"));
     assert!(fail(&folder, &["read", "demo.pxi", "--offset", "3601"], 2).contains("range"));
-    assert!(fail(&folder, &["read", "demo.pxi", "--offset", "1", "--length", "3600"], 2).contains("3600"));
+    assert!(
+        fail(&folder, &["read", "demo.pxi", "--offset", "1", "--length", "3600"], 2)
+            .contains("3600")
+    );
     assert!(fail(&folder, &["info", "."], 2).contains("not a regular file"));
-    assert!(fail(&folder, &["write", "missing.bin", "a.pxi"], 2).contains("missing.bin: cannot open"));
+    assert!(
+        fail(&folder, &["write", "missing.bin", "a.pxi"], 2).contains("missing.bin: cannot open")
+    );
     assert!(fail(&folder, &["write", "demo.pxi", "missing/a.pxi"], 2).contains("missing/a.pxi"));
     assert!(fail(&folder, &["list", "missing"], 2).contains("missing"));
     fs_command(&folder, &["write", "demo.pxi", "a.pxi", "--width", "0"]).assert().code(2);
@@ -182,7 +212,9 @@ fn a_store_keeps_its_names_inside() {
     assert_eq!(json(&folder, &["--store", "store", "list"])["files"][0]["file"], "sub/inside");
     succeed(&folder, &["--store", "store", "verify", "sub/inside"]);
     let absolute = folder.path().join("outside.pxi");
-    for name in ["../outside", "../outside.pxi", "sub/../../outside", absolute.to_str().unwrap(), "..", ""] {
+    for name in
+        ["../outside", "../outside.pxi", "sub/../../outside", absolute.to_str().unwrap(), "..", ""]
+    {
         for command in ["info", "read", "delete", "demo", "view"] {
             let line = fail(&folder, &["--store", "store", command, name], 2);
             assert!(line.contains("name "), "{line}");
@@ -239,9 +271,10 @@ mod unix {
         let before = fs::read(folder.path().join("a.pxi")).unwrap();
         // Reading a directory fails after the temporary file has been made.
         let directory = File::open(folder.path()).unwrap();
-        let output = spawn(&folder, &["write", "a.pxi", "--force"], directory.into(), Stdio::piped())
-            .wait_with_output()
-            .unwrap();
+        let output =
+            spawn(&folder, &["write", "a.pxi", "--force"], directory.into(), Stdio::piped())
+                .wait_with_output()
+                .unwrap();
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         assert!(String::from_utf8_lossy(&output.stderr).contains("cannot read"), "{output:?}");
         assert_eq!(names(folder.path()), ["a.pxi"]);
@@ -253,7 +286,8 @@ mod unix {
         let folder = TempDir::new().unwrap();
         succeed(&folder, &["demo", "a.pxi"]);
         let before = fs::read(folder.path().join("a.pxi")).unwrap();
-        let mut child = spawn(&folder, &["write", "a.pxi", "--force"], Stdio::piped(), Stdio::null());
+        let mut child =
+            spawn(&folder, &["write", "a.pxi", "--force"], Stdio::piped(), Stdio::null());
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(&[1; 100_000]).unwrap();
         for _ in 0..1000 {
@@ -286,15 +320,20 @@ mod unix {
     fn a_full_disk_is_reported() {
         let folder = TempDir::new().unwrap();
         succeed(&folder, &["demo"]);
-        for args in [&["read", "demo.pxi"][..], &["info", "demo.pxi"], &["view", "demo.pxi", "-o", "-"]] {
+        for args in
+            [&["read", "demo.pxi"][..], &["info", "demo.pxi"], &["view", "demo.pxi", "-o", "-"]]
+        {
             let full = File::options().write(true).open("/dev/full").unwrap();
-            let output = spawn(&folder, args, Stdio::null(), full.into()).wait_with_output().unwrap();
+            let output =
+                spawn(&folder, args, Stdio::null(), full.into()).wait_with_output().unwrap();
             assert_eq!(output.status.code(), Some(2), "{args:?}: {output:?}");
             assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: "), "{output:?}");
         }
         assert!(fail(&folder, &["read", "demo.pxi", "-o", "/dev/full"], 2).contains("/dev/full"));
         // A device is written to, and never replaced.
         succeed(&folder, &["read", "demo.pxi", "-o", "/dev/null"]);
-        assert!(fail(&folder, &["write", "demo.pxi", "/dev/full"], 2).contains("not a regular file"));
+        assert!(
+            fail(&folder, &["write", "demo.pxi", "/dev/full"], 2).contains("not a regular file")
+        );
     }
 }

@@ -7,7 +7,8 @@ use std::{fs, io::Write};
 fn file_bytes(payload: &[u8], compression: Compression) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.pxi");
-    let mut writer = Writer::create(&path, WriteOptions { compression, ..Default::default() }).unwrap();
+    let mut writer =
+        Writer::create(&path, WriteOptions { compression, ..Default::default() }).unwrap();
     writer.write_all(payload).unwrap();
     writer.finish().unwrap();
     fs::read(path).unwrap()
@@ -38,11 +39,12 @@ fn every_longer_file_is_refused() {
     }
 }
 
-/// What `specs/pxi.md` says is not covered: the width of a compressed or empty file, as far as it does not decide
-/// the height, and the choice among the LZ4 blocks that decode to the same payload.
+/// What `specs/pxi.md` says is not covered: the width of a compressed or empty file, as far as it
+/// does not decide the height, and the choice among the LZ4 blocks that decode to the same payload.
 fn is_uncovered(file: &[u8], byte: usize) -> bool {
     let (is_compressed, is_empty) = (file[22] != 0, file[6..14] == [0; 8]);
-    ((14..18).contains(&byte) && (is_compressed || is_empty)) || (byte >= HEADER_LEN && file[22] == 2)
+    ((14..18).contains(&byte) && (is_compressed || is_empty))
+        || (byte >= HEADER_LEN && file[22] == 2)
 }
 
 #[test]
@@ -57,7 +59,10 @@ fn every_flipped_bit_is_found() {
                 match check(&flipped) {
                     Err(refused) => assert!(refused.is_damage(), "{refused}"),
                     Ok(()) => {
-                        assert!(is_uncovered(&file, byte), "{compression}: bit {bit} of byte {byte}");
+                        assert!(
+                            is_uncovered(&file, byte),
+                            "{compression}: bit {bit} of byte {byte}"
+                        );
                         let payload = pxi::parse(&flipped).unwrap().read_all().unwrap();
                         assert_eq!(payload, pxi::parse(&file).unwrap().read_all().unwrap());
                         uncovered += 1;
@@ -111,7 +116,10 @@ fn a_small_file_cannot_claim_a_large_payload() {
             for width in [1 << 31, u32::MAX] {
                 let file = claim(size, width, compression, &[0xFF; 16]);
                 let refused = pxi::parse(&file).expect_err("a claim was believed");
-                assert!(matches!(refused, PxiError::Field { .. } | PxiError::Length { .. }), "{refused}");
+                assert!(
+                    matches!(refused, PxiError::Field { .. } | PxiError::Length { .. }),
+                    "{refused}"
+                );
             }
         }
     }

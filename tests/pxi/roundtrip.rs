@@ -1,20 +1,26 @@
 //! Any payload comes back, whole and in slices, from every kind of file; nothing else does.
 #![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
-use pixel_llm::pxi::{self, Compression, HEADER_LEN, PayloadFile, PxiError, PxiFile, WriteOptions, Writer};
+use pixel_llm::pxi::{
+    self, Compression, HEADER_LEN, PayloadFile, PxiError, PxiFile, WriteOptions, Writer,
+};
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 use std::{cell::Cell, fs, io::Write, path::PathBuf};
 
 /// The header of the golden file, as `specs/pxi.md` prints it.
 const GOLDEN_HEADER: [u8; 64] = [
-    0x50, 0x58, 0x49, 0x46, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x0e, 0x10, 0x00, 0x00, //
-    0x04, 0x00, 0x00, 0x00, 0x00, 0x02, 0x00, 0x5d, 0x27, 0xa9, 0xb0, 0xb2, 0x99, 0x22, 0x2c, 0x29, //
-    0x29, 0xb1, 0x6b, 0xbb, 0x03, 0x32, 0xe8, 0xfb, 0xec, 0xca, 0x4c, 0xc4, 0x95, 0x6c, 0xee, 0xbc, //
+    0x50, 0x58, 0x49, 0x46, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x0e, 0x10, 0x00,
+    0x00, //
+    0x04, 0x00, 0x00, 0x00, 0x00, 0x02, 0x00, 0x5d, 0x27, 0xa9, 0xb0, 0xb2, 0x99, 0x22, 0x2c,
+    0x29, //
+    0x29, 0xb1, 0x6b, 0xbb, 0x03, 0x32, 0xe8, 0xfb, 0xec, 0xca, 0x4c, 0xc4, 0x95, 0x6c, 0xee,
+    0xbc, //
     0x5d, 0xd6, 0x06, 0xca, 0xa6, 0xb8, 0xa6, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
 ];
 
-/// A file beside the repository that some checkouts have: `shared/...` in one of the parent folders.
+/// A file beside the repository that some checkouts have: `shared/...` in one of the parent
+/// folders.
 fn shared(path: &str) -> Option<PathBuf> {
     let parents = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     parents.ancestors().map(|folder| folder.join("shared").join(path)).find(|path| path.exists())
@@ -65,7 +71,9 @@ fn the_golden_file_of_the_original_is_the_same() {
 
 #[test]
 fn the_examples_of_the_spec_are_stored_as_it_says() {
-    for (compression, stored) in [(Compression::RunLength, &[3, b'a'][..]), (Compression::Lz4, b"\x30aaa")] {
+    for (compression, stored) in
+        [(Compression::RunLength, &[3, b'a'][..]), (Compression::Lz4, b"\x30aaa")]
+    {
         let file = file_bytes(b"aaa", WriteOptions { compression, ..Default::default() });
         assert_eq!(&file[HEADER_LEN..], stored);
     }
@@ -191,7 +199,8 @@ proptest! {
 
 #[test]
 fn threads_fill_a_payload() {
-    let payload: Vec<u8> = (0..5_000_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let payload: Vec<u8> =
+        (0..5_000_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.pxi");
     let file = PayloadFile::create(&path, 777, payload.len() as u64).unwrap();
@@ -249,7 +258,10 @@ fn a_dropped_writer_leaves_nothing_and_an_open_reader_keeps_its_bytes() {
 
 #[test]
 fn a_compressed_payload_cannot_be_borrowed() {
-    let file = file_bytes(b"aaa", WriteOptions { compression: Compression::RunLength, ..Default::default() });
+    let file = file_bytes(
+        b"aaa",
+        WriteOptions { compression: Compression::RunLength, ..Default::default() },
+    );
     assert!(matches!(pxi::parse(&file).unwrap().payload(), Err(PxiError::Compressed { .. })));
 }
 

@@ -1,7 +1,12 @@
-//! Absurd input of a person, a tour or a file of settings: zooms far beyond both ends, a screen of one pixel, numbers that are none, a prompt past the
-//! context. What can be done is done, what cannot is said in words, and the world goes on.
+//! Absurd input of a person, a tour or a file of settings: zooms far beyond both ends, a screen of
+//! one pixel, numbers that are none, a prompt past the context. What can be done is done, what
+//! cannot is said in words, and the world goes on.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking as tests do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking as tests do"
+)]
 
 use std::sync::Arc;
 
@@ -54,10 +59,16 @@ fn least_scale(world: &Offscreen) -> f64 {
 
 fn assert_sane(world: &Offscreen, what: &str) {
     let (view, bounds) = (view(world), world.app.world().resource::<Map>().atlas.bounds());
-    assert!(view.scale >= least_scale(world) * 0.999 && view.scale <= MOST_SCALE, "{what}: {view:?}");
+    assert!(
+        view.scale >= least_scale(world) * 0.999 && view.scale <= MOST_SCALE,
+        "{what}: {view:?}"
+    );
     let [x, y] = view.centre;
     let inside = |at: f64, low: i64, size: i64| at >= low as f64 && at <= (low + size) as f64;
-    assert!(inside(x, bounds.x, bounds.width) && inside(y, bounds.y, bounds.height), "{what}: {view:?}");
+    assert!(
+        inside(x, bounds.x, bounds.width) && inside(y, bounds.y, bounds.height),
+        "{what}: {view:?}"
+    );
 }
 
 fn key(world: &mut Offscreen, code: KeyCode, frames: u32) {
@@ -90,7 +101,11 @@ fn zooms_by_keys_and_wheel_stop_at_both_ends() {
         wheel(&mut world, window, y);
         assert_eq!(view(&world).scale, MOST_SCALE, "{y}");
         wheel(&mut world, window, -y);
-        assert!((view(&world).scale / least_scale(&world) - 1.0).abs() < 1e-6, "-{y}: {:?}", view(&world));
+        assert!(
+            (view(&world).scale / least_scale(&world) - 1.0).abs() < 1e-6,
+            "-{y}: {:?}",
+            view(&world)
+        );
     }
     let before = view(&world);
     wheel(&mut world, window, f32::NAN);
@@ -120,7 +135,11 @@ fn a_screen_of_one_pixel_is_survived_with_every_panel_open() {
     let resize = |world: &mut Offscreen, [width, height]: [u32; 2]| {
         let target = world.app.world().resource::<Shots>().target.clone().unwrap();
         let mut images = world.app.world_mut().resource_mut::<BevyAssets<Image>>();
-        images.get_mut(&target).unwrap().resize(Extent3d { width, height, depth_or_array_layers: 1 });
+        images.get_mut(&target).unwrap().resize(Extent3d {
+            width,
+            height,
+            depth_or_array_layers: 1,
+        });
         world.update(3);
     };
     *world.app.world_mut().resource_mut::<Panels>() =
@@ -199,7 +218,9 @@ fn a_tour_that_names_what_is_not_there_says_so_and_goes_on() {
     let tour: Tour = ron::from_str(text).unwrap();
     world.app.insert_resource(TourRun::new(tour, Some(folder.path().to_owned()), false));
     let complaints = world.take_tour().unwrap();
-    for (word, complaint) in ["none", "head 9", "layer 77", "nowhere", "99999999"].iter().zip(&complaints) {
+    for (word, complaint) in
+        ["none", "head 9", "layer 77", "nowhere", "99999999"].iter().zip(&complaints)
+    {
         assert!(complaint.contains(word), "{word}: {complaints:?}");
     }
     assert_eq!(complaints.len(), 5, "{complaints:?}");
@@ -279,7 +300,8 @@ fn a_saved_world_with_an_absurd_camera_opens_at_a_place_that_there_is() {
         world: Some(folder.path().join("world.ron")),
         consents: Some(AllowedCommands::new(folder.path().join("allowed.ron"))),
     };
-    let Some(mut world) = opened(Offscreen::with(&setup, |app| inhabitants.move_in(app, &setup))) else {
+    let Some(mut world) = opened(Offscreen::with(&setup, |app| inhabitants.move_in(app, &setup)))
+    else {
         return;
     };
     let mut saved = snapshot(world.app.world_mut());

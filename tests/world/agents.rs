@@ -1,5 +1,10 @@
-//! Agents in the world that is drawn: they do the coach's tasks while one looks, wait for the prompt, and the whole state of the world comes back from its file.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking as tests do")]
+//! Agents in the world that is drawn: they do the coach's tasks while one looks, wait for the
+//! prompt, and the whole state of the world comes back from its file.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking as tests do"
+)]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -120,7 +125,9 @@ fn agents_do_the_plan_in_the_world_and_it_comes_back_from_its_file() {
     point_at(&mut world, |activity| matches!(activity, Activity::Working(_)));
     world.app.world_mut().resource_mut::<CoachPanel>().open = true;
     shoot(&mut world, "3-panel");
-    until(&mut world, "both layers", |world| world.app.world().resource::<Heatmaps>().all.len() == 3);
+    until(&mut world, "both layers", |world| {
+        world.app.world().resource::<Heatmaps>().all.len() == 3
+    });
     world.app.world_mut().resource_mut::<Heatmaps>().shown = Some("heads".into());
     world.app.world_mut().resource_mut::<CoachPanel>().task = Some("mine".parse().unwrap());
     shoot(&mut world, "4-heads");
@@ -129,8 +136,10 @@ fn agents_do_the_plan_in_the_world_and_it_comes_back_from_its_file() {
     assert_eq!(status(&world, "mine"), Status::Pending);
     assert_eq!(status(&world, "tune"), Status::Pending);
     let desk = world.app.world().resource::<QueueWorkers>().hands().desk().clone();
-    desk.change(|queue| queue.accept(&"mine".parse().unwrap(), "a person", "head 2.1", &jiff::Zoned::now()))
-        .unwrap();
+    desk.change(|queue| {
+        queue.accept(&"mine".parse().unwrap(), "a person", "head 2.1", &jiff::Zoned::now())
+    })
+    .unwrap();
     until(&mut world, "the next phase", |world| status(world, "tune") == Status::Completed);
     let queue = desk.queue();
     let begun = |id: &str| {
@@ -153,10 +162,16 @@ fn agents_do_the_plan_in_the_world_and_it_comes_back_from_its_file() {
     world.app.world_mut().resource_mut::<Heatmaps>().shown = None;
     world.app.world_mut().resource_mut::<Map>().view.scale *= 3.0;
     world.update(20);
-    assert!(snapshot(world.app.world_mut()).to_text() != saved.to_text(), "nothing has changed since");
+    assert!(
+        snapshot(world.app.world_mut()).to_text() != saved.to_text(),
+        "nothing has changed since"
+    );
     let read = Snapshot::load(&path).unwrap();
     restore(world.app.world_mut(), &read).unwrap();
-    assert!(snapshot(world.app.world_mut()).to_text() == saved.to_text(), "it does not come back the same");
+    assert!(
+        snapshot(world.app.world_mut()).to_text() == saved.to_text(),
+        "it does not come back the same"
+    );
     world.update(3);
     assert_eq!(snapshot(world.app.world_mut()).camera, saved.camera);
     // An agent that was at work finds out that its task has been done meanwhile.
@@ -203,7 +218,11 @@ fn a_world_ends_with_its_state_written_and_begins_with_it() {
         world: Some(folder.path().join("world.ron")),
         consents: None,
     };
-    let error = Offscreen::with(&setup, |app| inhabitants.move_in(app, &setup)).err().unwrap().to_string();
+    let error =
+        Offscreen::with(&setup, |app| inhabitants.move_in(app, &setup)).err().unwrap().to_string();
     assert!(error.contains("world.ron:"), "{error}");
-    assert_eq!(std::fs::read_to_string(folder.path().join("world.ron")).unwrap(), text[..text.len() / 2]);
+    assert_eq!(
+        std::fs::read_to_string(folder.path().join("world.ron")).unwrap(),
+        text[..text.len() / 2]
+    );
 }

@@ -1,7 +1,7 @@
 //! No two of our systems touch the same data in an order that nobody chose.
 //!
-//! The render world is built here by hand, with Bevy's own sets and none of Bevy's systems, so that what is found is
-//! ours and no GPU is needed.
+//! The render world is built here by hand, with Bevy's own sets and none of Bevy's systems, so that
+//! what is found is ours and no GPU is needed.
 
 use std::sync::Arc;
 
@@ -37,8 +37,9 @@ fn app() -> App {
 }
 
 fn network_model() -> GpuModelSource {
-    let model =
-        Arc::new(pixel_llm::app::kinds::assets().default_model().expect("the built-in model is sound"));
+    let model = Arc::new(
+        pixel_llm::app::kinds::assets().default_model().expect("the built-in model is sound"),
+    );
     GpuModelSource {
         model,
         crew: 0,
@@ -51,7 +52,8 @@ fn network_model() -> GpuModelSource {
 
 /// Builds every schedule of a world with detection on, and returns what was found.
 fn ambiguities(world: &mut World) -> Vec<String> {
-    let labels: Vec<_> = world.resource::<Schedules>().iter().map(|(_, schedule)| schedule.label()).collect();
+    let labels: Vec<_> =
+        world.resource::<Schedules>().iter().map(|(_, schedule)| schedule.label()).collect();
     let mut found = Vec::new();
     for label in labels {
         let mut schedule = world.resource_mut::<Schedules>().remove(label).expect("it was listed");
@@ -81,7 +83,10 @@ fn our_schedules_have_no_ambiguities() {
         InhabitedPlugin,
         WeightEditsPlugin,
     ));
-    assert!(app.world().resource::<Schedules>().contains(Tick), "the simulation was added to this world");
+    assert!(
+        app.world().resource::<Schedules>().contains(Tick),
+        "the simulation was added to this world"
+    );
     assert_eq!(ambiguities(app.world_mut()), [""; 0], "in the main world");
     let render_world = app.sub_app_mut(RenderApp).world_mut();
     assert!(

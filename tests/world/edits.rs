@@ -1,7 +1,12 @@
-//! What is drawn is what computes: a weight that is painted in the world has the painted colour on the screen, changes the logits as the CPU
-//! twin says of a saved copy, and marks its tile as edited; undo brings all of it back bit for bit. Beside it: soloing, comparing.
+//! What is drawn is what computes: a weight that is painted in the world has the painted colour on
+//! the screen, changes the logits as the CPU twin says of a saved copy, and marks its tile as
+//! edited; undo brings all of it back bit for bit. Beside it: soloing, comparing.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking as tests do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking as tests do"
+)]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -29,9 +34,11 @@ use pixel_llm::world::think::Generation;
 use pixel_llm::world::think::lens::{Lens, LensView};
 use pixel_llm::world::tour::{Tour, TourRun, TourStep};
 
-/// Points per cell: large enough for a middle that no hairline reaches, too small for a number to be written into it.
+/// Points per cell: large enough for a middle that no hairline reaches, too small for a number to
+/// be written into it.
 const SCALE: f64 = 16.0;
-/// What logits of the GPU may differ from the twin's, in parts of the largest: products of weights of 16 bits and fewer.
+/// What logits of the GPU may differ from the twin's, in parts of the largest: products of weights
+/// of 16 bits and fewer.
 const BUDGET: f32 = 2e-3;
 /// Of the picture.
 const SIZE: [u32; 2] = [640, 480];
@@ -94,7 +101,8 @@ fn logits(world: &mut Offscreen) -> Vec<f32> {
     logits
 }
 
-/// The same of a saved copy with the same edits, by the CPU twin, which reads its tiles from that file.
+/// The same of a saved copy with the same edits, by the CPU twin, which reads its tiles from that
+/// file.
 fn logits_of_copy(world: &Offscreen, folder: &Path, name: &str) -> Vec<f32> {
     let (map, edits) = (world.app.world().resource::<Map>(), world.app.world().resource::<Edits>());
     let path = folder.join(name);
@@ -104,7 +112,12 @@ fn logits_of_copy(world: &Offscreen, folder: &Path, name: &str) -> Vec<f32> {
     let mind = world.app.world().resource::<Generation>();
     let columns: Vec<Column> = (0..)
         .zip(&mind.thoughts[..mind.prompt_len])
-        .map(|(position, thought)| Column { token: thought.token, slot: 0, position, wants_logits: true })
+        .map(|(position, thought)| Column {
+            token: thought.token,
+            slot: 0,
+            position,
+            wants_logits: true,
+        })
         .collect();
     let mut cache = KvCache::new(copy.config(), 1, columns.len());
     // Opening it for computing checks every tile against its new checksum.
@@ -146,7 +159,8 @@ fn edited_value(world: &Offscreen, name: &str, row: u64, column: u64) -> (u32, f
     (tile, weights[((row - shape.rows.start) * stride + column - shape.columns.start) as usize])
 }
 
-/// Looks at a weight so that its cell and those around it are seen, and gives the point in its middle.
+/// Looks at a weight so that its cell and those around it are seen, and gives the point in its
+/// middle.
 fn look_at(world: &mut Offscreen, name: &str, row: u64, column: u64) -> [f64; 2] {
     let mut map = world.app.world_mut().resource_mut::<Map>();
     assert!(map.go_to(&Place::Weight(name.into(), row, column), Some(0.0)), "{name}");
@@ -213,7 +227,10 @@ fn a_painted_weight_is_on_the_screen_and_in_the_logits_and_undo_is_exact() {
     undo(&mut world);
     assert_eq!(marked_tiles(&world), [0; 0]);
     assert!(logits(&mut world) == first_logits, "the logits are those of before, bit for bit");
-    assert!(shoot(&mut world, folder.path()) == before, "the picture is that of before, bit for bit");
+    assert!(
+        shoot(&mut world, folder.path()) == before,
+        "the picture is that of before, bit for bit"
+    );
     world.app.world_mut().resource_mut::<Edits>().redo();
     world.update(2);
     assert!(logits(&mut world) == edited_logits, "redo too is exact");
@@ -236,12 +253,16 @@ fn every_encoding_is_painted_where_the_kernels_read_it() {
             let here = look_at(&mut world, name, row, column);
             let (_, old) = edited_value(&world, name, row, column);
             let wanted = if old < 0.0 { 1.5 * spread } else { -1.5 * spread };
-            let painted = paint(&mut world, &Place::Weight(name.into(), row, column), Brush::Set(wanted));
+            let painted =
+                paint(&mut world, &Place::Weight(name.into(), row, column), Brush::Set(wanted));
             let (tile, value) = edited_value(&world, name, row, column);
             assert_eq!(painted.first, Some([old, wanted, value]), "{encoding} {name}");
             let (found, expected) =
                 (shoot(&mut world, folder.path()).at(here), colour(&world, value / spread));
-            assert!(is_near(found, expected, 6), "{encoding} {name}: {found:?}, expected {expected:?}");
+            assert!(
+                is_near(found, expected, 6),
+                "{encoding} {name}: {found:?}, expected {expected:?}"
+            );
             assert!(marked_tiles(&world).contains(&tile), "{encoding} {name}");
         }
     }
@@ -252,9 +273,12 @@ fn norms_are_painted_where_the_kernels_read_them_which_is_not_the_page() {
     let folder = tempfile::tempdir().unwrap();
     let Some(mut world) = open_world(seedling(), SIZE) else { return };
     let before = logits(&mut world);
-    for name in
-        ["blk.0.attn_norm.weight", "blk.1.attn_norm.weight", "blk.0.ffn_norm.weight", "output_norm.weight"]
-    {
+    for name in [
+        "blk.0.attn_norm.weight",
+        "blk.1.attn_norm.weight",
+        "blk.0.ffn_norm.weight",
+        "output_norm.weight",
+    ] {
         paint(&mut world, &Place::Tensor(name.into()), Brush::Scale(1.5));
         let edited = logits(&mut world);
         let twin = logits_of_copy(&world, folder.path(), name);
@@ -285,14 +309,16 @@ fn an_edited_tile_has_its_corner_from_afar_and_the_look_of_its_weights() {
     let quad = *frame.quads.iter().find(|quad| quad.state & STATE_EDITED != 0).unwrap();
     // A point inside of the right upper corner of the tile.
     let scale = frame.view.scale;
-    let mut corner = frame.view.to_screen([f64::from(quad.x) + f64::from(quad.width), f64::from(quad.y)]);
+    let mut corner =
+        frame.view.to_screen([f64::from(quad.x) + f64::from(quad.width), f64::from(quad.y)]);
     corner = [corner[0] - 2.5, corner[1] + 2.5];
     let [r, g, b] = after.at(corner);
     assert!(r > 150 && b > 120 && g < 90, "magenta: {:?} at scale {scale}", [r, g, b]);
     assert!(!is_near(before.at(corner), after.at(corner), 40));
     let words = quad.tile as usize * 64..(quad.tile as usize + 1) * 64;
     assert!(coarse[words.clone()].iter().any(|&word| word != 0));
-    // Both halves of a word, mean and spread, are zero or near it, as nearly as the encoding can hold zero.
+    // Both halves of a word, mean and spread, are zero or near it, as nearly as the encoding can
+    // hold zero.
     let peak = frame.coarse[words.clone()].iter().map(|&word| half(word >> 16)).fold(0.0, f32::max);
     let was = coarse[words].iter().map(|&word| half(word >> 16)).fold(0.0, f32::max);
     assert!(peak < was * 0.2, "{peak}, was {was}");
@@ -318,7 +344,12 @@ fn a_head_heard_alone_mutes_the_others_and_back() {
             let mut queue = bevy::ecs::world::CommandQueue::default();
             let mut commands = bevy::prelude::Commands::new(&mut queue, world);
             let index = world.resource::<ModelIndex>();
-            marks::solo_selection(&mut map, Some(index), |entity| muted.contains(&entity), &mut commands);
+            marks::solo_selection(
+                &mut map,
+                Some(index),
+                |entity| muted.contains(&entity),
+                &mut commands,
+            );
             queue.apply(world);
         });
         world.update(2);
@@ -372,7 +403,8 @@ fn a_comparison_answers_as_the_file_says_and_as_it_was_changed() {
     assert!(rows[..parted].iter().all(|row| row.difference.is_some()));
     let first = &rows[0];
     if first.same {
-        let [file, now] = [&first.without, &first.with].map(|side| side.as_ref().unwrap().probability);
+        let [file, now] =
+            [&first.without, &first.with].map(|side| side.as_ref().unwrap().probability);
         assert_eq!(first.difference, Some(now - file));
     }
     assert!(rows[parted + 1..].iter().all(|row| row.difference.is_none()));
@@ -413,7 +445,9 @@ fn lens_of_prompt(world: &mut Offscreen) -> LensView {
         let start = std::time::Instant::now();
         loop {
             let view = lens.look(map.atlas.model(), mind, at).cloned();
-            if let Some(view) = view.filter(|view| view.generation == mind.generation() && view.at == at) {
+            if let Some(view) =
+                view.filter(|view| view.generation == mind.generation() && view.at == at)
+            {
                 return view;
             }
             assert!(start.elapsed().as_secs() < 60, "the lens shows nothing: {:?}", lens.problem);
@@ -428,7 +462,10 @@ fn assert_last_is_said(view: &LensView, logits: &[f32], what: &str) {
     let sum: f32 = logits.iter().map(|logit| (logit - most).exp()).sum();
     for &(token, probability) in view.layers.last().unwrap() {
         let said = (logits[token as usize] - most).exp() / sum;
-        assert!((probability - said).abs() < 5e-3, "{what}, token {token}: {probability}, {said} is said");
+        assert!(
+            (probability - said).abs() < 5e-3,
+            "{what}, token {token}: {probability}, {said} is said"
+        );
     }
     let likeliest = (0..).zip(logits).max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0;
     assert_eq!(view.layers.last().unwrap()[0].0, likeliest, "{what}");
@@ -450,7 +487,11 @@ fn the_last_layer_of_the_lens_is_what_the_model_says_whatever_is_painted() {
     ] {
         paint(&mut world, &place, brush);
         let painted = logits(&mut world);
-        assert!(farthest(&painted, &plain) > 0.05, "{place:?} matters: {}", farthest(&painted, &plain));
+        assert!(
+            farthest(&painted, &plain) > 0.05,
+            "{place:?} matters: {}",
+            farthest(&painted, &plain)
+        );
         let shown = lens_of_prompt(&mut world);
         assert_last_is_said(&shown, &painted, &format!("{place:?}"));
         assert_ne!(shown.layers, view.layers, "{place:?}");

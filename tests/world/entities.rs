@@ -1,4 +1,5 @@
-//! The model as entities: who belongs to whom, where each is found, and what marks on them come to. No GPU is needed.
+//! The model as entities: who belongs to whom, where each is found, and what marks on them come to.
+//! No GPU is needed.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking as tests do")]
 
 use std::time::{Duration, Instant};
@@ -15,8 +16,8 @@ use pixel_llm::forward::gpu::InterventionsPlugin;
 use pixel_llm::model::tensors::lay_out;
 use pixel_llm::model::{Encoding, PixelModel};
 use pixel_llm::tiles::{
-    Factors, Head, HeadOf, Heads, Layer, LayerOf, Layers, Model, ModelIndex, Muted, Scale, Tensor, TensorOf,
-    Tensors, Tile, TileOf, Tiles, TilesPlugin, despawn_model, spawn_model, spawn_parts,
+    Factors, Head, HeadOf, Heads, Layer, LayerOf, Layers, Model, ModelIndex, Muted, Scale, Tensor,
+    TensorOf, Tensors, Tile, TileOf, Tiles, TilesPlugin, despawn_model, spawn_model, spawn_parts,
 };
 
 fn tiny() -> PixelModel {
@@ -73,7 +74,10 @@ fn every_part_is_found_by_its_number_and_belongs_where_it_should() {
         for head in 0..config.head_count {
             let found = index.head(number, head).unwrap();
             let kv_head = model.plan().heads[(number * config.head_count + head) as usize].kv_head;
-            assert_eq!(world.get::<Head>(found), Some(&Head { layer: number, index: head, kv_head }));
+            assert_eq!(
+                world.get::<Head>(found),
+                Some(&Head { layer: number, index: head, kv_head })
+            );
             assert_eq!(world.get::<HeadOf>(found), Some(&HeadOf(entity)));
             assert_eq!(world.get::<Heads>(entity).unwrap().iter().nth(head as usize), Some(found));
             assert_eq!(name(found), format!("layer {number} head {head}"));
@@ -129,8 +133,8 @@ fn a_model_goes_with_all_that_belongs_to_it_and_another_takes_its_place() {
 fn a_hundred_thousand_tiles_are_spawned_and_despawned_at_once() {
     let config = tiny().config().clone();
     let embedding = ("token_embd.weight".to_owned(), vec![4096, 64 * 520], Encoding::F16);
-    let shapes =
-        (0..25).map(|index| (format!("blk.{}.{index}", index % 2), embedding.1.clone(), Encoding::F16));
+    let shapes = (0..25)
+        .map(|index| (format!("blk.{}.{index}", index % 2), embedding.1.clone(), Encoding::F16));
     let tensors = lay_out(shapes.chain([embedding.clone()]).collect()).unwrap();
     let tiles = tensors.last().unwrap().tiles().end;
     assert!(tiles >= 100_000, "{tiles}");
@@ -227,7 +231,11 @@ fn factors_reach_the_render_world_when_they_change_and_not_each_frame() {
     let (factors, written) = extract(&mut app);
     assert_eq!(factors.heads[model.config().head_count as usize + 3], 0.0);
     for _ in 0..3 {
-        assert_eq!(extract(&mut app), (factors.clone(), written), "nothing changed, nothing is written");
+        assert_eq!(
+            extract(&mut app),
+            (factors.clone(), written),
+            "nothing changed, nothing is written"
+        );
     }
     app.world_mut().entity_mut(muted).remove::<Muted>();
     let (none, again) = extract(&mut app);

@@ -1,6 +1,11 @@
-//! How the world looks: nothing that is read is seen through, nothing of the map is written under a panel, and a frame at rest is few triangles.
+//! How the world looks: nothing that is read is seen through, nothing of the map is written under a
+//! panel, and a frame at rest is few triangles.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking as tests do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking as tests do"
+)]
 
 use std::sync::Arc;
 
@@ -62,7 +67,8 @@ fn a_caption_and_the_minimap_are_opaque_over_bright_weights_in_both_themes() {
         let land: std::collections::HashSet<_> =
             (0..40).map(|at| picture.at([300.0 + 16.0 * f64::from(at), 400.0])).collect();
         assert!(land.len() > 5, "{theme:?}: weights are seen, not {land:?}");
-        // Below the caption's only line and within its frame; left of the minimap and within its panel.
+        // Below the caption's only line and within its frame; left of the minimap and within its
+        // panel.
         let caption = (0..30).map(|at| [600.0 + 2.0 * f64::from(at), 706.0]);
         let panel = (0..30).map(|at| [10.0, 600.0 + 3.0 * f64::from(at)]);
         let first = picture.at([600.0, 706.0]);
@@ -109,7 +115,10 @@ fn a_lit_frame_at_rest_is_few_triangles() {
             frames += 1;
         }
         world.update(2);
-        assert!(world.app.world().resource::<Generation>().latest().is_some(), "{name}: it thought");
+        assert!(
+            world.app.world().resource::<Generation>().latest().is_some(),
+            "{name}: it thought"
+        );
         let corners = drawn(&world, &format!("{name}, lit"));
         assert!(corners <= MOST_CORNERS, "{name}: {corners} corners");
         world.app.world_mut().resource_mut::<Map>().go_to(&Place::Layer(1), Some(0.0));

@@ -1,6 +1,11 @@
-//! A graphics device that is lost in the middle: frames go on, what happened is said in words, prompts are refused until there is another, and on that one all is as it was.
+//! A graphics device that is lost in the middle: frames go on, what happened is said in words,
+//! prompts are refused until there is another, and on that one all is as it was.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking as tests do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking as tests do"
+)]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -52,7 +57,14 @@ fn lose(world: &mut Offscreen) {
 }
 
 fn notice(world: &Offscreen) -> String {
-    world.app.world().resource::<Map>().notice.as_ref().map(|(text, _)| text.clone()).unwrap_or_default()
+    world
+        .app
+        .world()
+        .resource::<Map>()
+        .notice
+        .as_ref()
+        .map(|(text, _)| text.clone())
+        .unwrap_or_default()
 }
 
 /// Mutes a head, paints a tensor and looks at a place where both are seen.
@@ -134,7 +146,10 @@ fn without_another_device_frames_go_on_and_prompts_are_refused_in_words() {
     assert!(why.contains("device is lost"), "{why}");
     assert!(notice(&world).contains("nothing is drawn"), "{}", notice(&world));
     let problem = ask(&mut world, 4).unwrap();
-    assert!(problem.contains("device is lost") && problem.contains("until there is another"), "{problem}");
+    assert!(
+        problem.contains("device is lost") && problem.contains("until there is another"),
+        "{problem}"
+    );
     world.update(3);
     let mind = world.app.world().resource::<Generation>();
     assert!(!mind.is_busy() && mind.thoughts == before, "nothing changed");

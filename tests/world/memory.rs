@@ -1,6 +1,11 @@
-//! Memory stays flat while one flies, prompts, mutes, paints and takes it back: the rounds of the tour that `benches/README.md` measures with, on the built-in model.
+//! Memory stays flat while one flies, prompts, mutes, paints and takes it back: the rounds of the
+//! tour that `benches/README.md` measures with, on the built-in model.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking as tests do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking as tests do"
+)]
 
 use std::path::Path;
 use std::sync::Arc;

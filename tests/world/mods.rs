@@ -1,6 +1,11 @@
-//! Mods in the world: another layout is what is drawn, a save is seen within half a second, and a bad one keeps what was good.
+//! Mods in the world: another layout is what is drawn, a save is seen within half a second, and a
+//! bad one keeps what was good.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking as tests do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking as tests do"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -62,7 +67,8 @@ fn the_spiral_city_is_what_is_drawn_and_its_tour_leaves_its_pictures() {
         world.app.insert_resource(TourRun::new(tour, Some(folder.path().to_owned()), false));
         assert_eq!(world.take_tour().unwrap(), [""; 0]);
     }
-    // The ground of every layer, and that of the first one, have the colours that the mod gives them.
+    // The ground of every layer, and that of the first one, have the colours that the mod gives
+    // them.
     let picture = folder.path().join("spiral-city.png");
     assert!(count(&picture, [0x23, 0x31, 0x4d]) > 200, "the ground of layers");
     assert!(count(&picture, [0x8a, 0x64, 0x20]) > 20, "the ground of the first");
@@ -71,7 +77,11 @@ fn the_spiral_city_is_what_is_drawn_and_its_tour_leaves_its_pictures() {
 }
 
 /// Frames until something holds; how long that took.
-fn until(world: &mut Offscreen, what: &str, holds: impl Fn(&bevy::prelude::World) -> bool) -> Duration {
+fn until(
+    world: &mut Offscreen,
+    what: &str,
+    holds: impl Fn(&bevy::prelude::World) -> bool,
+) -> Duration {
     let start = Instant::now();
     while !holds(world.app.world()) {
         assert!(start.elapsed() < Duration::from_secs(20), "{what} does not come");
@@ -86,7 +96,8 @@ fn a_save_is_seen_within_half_a_second_and_a_bad_one_keeps_what_was_good() {
     let [folder, pictures] = [0, 1].map(|_| tempfile::tempdir().unwrap());
     let inside = folder.path().join("m");
     fs::create_dir(&inside).unwrap();
-    let manifest = r#"(id: "m", name: "M", version: "1.0.0", pixel_llm: "*", author: "A", licence: "MIT")"#;
+    let manifest =
+        r#"(id: "m", name: "M", version: "1.0.0", pixel_llm: "*", author: "A", licence: "MIT")"#;
     fs::write(inside.join("mod.ron"), manifest).unwrap();
     let land = |layers: &str| format!("(name: \"Land\", layers: {layers})");
     let file = inside.join("default.world.ron");
@@ -109,7 +120,8 @@ fn a_save_is_seen_within_half_a_second_and_a_bad_one_keeps_what_was_good() {
     let mut best = Duration::MAX;
     for across in [1, 2, 1] {
         fs::write(&file, land(&format!("Rows(across: {across})"))).unwrap();
-        let seen = until(&mut world, "a good save", |world| (layer(world, 1).x == 0) == (across == 1));
+        let seen =
+            until(&mut world, "a good save", |world| (layer(world, 1).x == 0) == (across == 1));
         best = best.min(seen);
     }
     let start = Instant::now();
@@ -118,13 +130,19 @@ fn a_save_is_seen_within_half_a_second_and_a_bad_one_keeps_what_was_good() {
     assert!(best < Duration::from_millis(500), "{best:?}");
     let after = place(world.app.world());
     let is_near = |at: usize| (after[at] - before[at]).abs() < 1e-6;
-    assert!(is_near(0) && is_near(1), "one stays where one was in the model: {before:?}, {after:?}");
+    assert!(
+        is_near(0) && is_near(1),
+        "one stays where one was in the model: {before:?}, {after:?}"
+    );
     world.shoot(pictures.path().join("rows.png")).unwrap();
 
     fs::write(&file, land("Rovs(across: 1)")).unwrap();
     until(&mut world, "a bad save", |world| !world.resource::<LiveMods>().problems.is_empty());
     let problem = world.app.world().resource::<LiveMods>().problems[0].to_string();
-    assert!(problem.starts_with("m/default.world.ron:1:24: layers: unknown name `Rovs`"), "{problem}");
+    assert!(
+        problem.starts_with("m/default.world.ron:1:24: layers: unknown name `Rovs`"),
+        "{problem}"
+    );
     world.update(3);
     assert_eq!(layer(world.app.world(), 1).x, 0, "what was good stays");
     // The words are on the screen: the same place is another picture.
@@ -134,9 +152,13 @@ fn a_save_is_seen_within_half_a_second_and_a_bad_one_keeps_what_was_good() {
         fs::read(pictures.path().join("error.png")).unwrap()
     );
 
-    fs::write(inside.join("ember.palette.patch.ron"), "[(field: \"negative[0]\", value: \"#000001\")]")
+    fs::write(
+        inside.join("ember.palette.patch.ron"),
+        "[(field: \"negative[0]\", value: \"#000001\")]",
+    )
+    .unwrap();
+    fs::write(inside.join("default.keys.patch.ron"), "[(field: \"Help\", value: [\"F9\"])]")
         .unwrap();
-    fs::write(inside.join("default.keys.patch.ron"), "[(field: \"Help\", value: [\"F9\"])]").unwrap();
     fs::write(&file, land("Spiral(turn: Clockwise, start: Inside)")).unwrap();
     until(&mut world, "mending", |world| world.resource::<LiveMods>().problems.is_empty());
     world.update(2);
@@ -165,11 +187,18 @@ fn an_experiment_measures_the_same_on_the_gpu() {
     fs::write(inside.join("e.experiment.ron"), text).unwrap();
     let values = |device: &str| -> Option<Vec<f64>> {
         let mut command = assert_cmd::Command::cargo_bin("pixel-llm").unwrap();
-        command.env("PIXEL_LLM_MODS", folder.path().join("none")).env("XDG_CACHE_HOME", folder.path());
+        command
+            .env("PIXEL_LLM_MODS", folder.path().join("none"))
+            .env("XDG_CACHE_HOME", folder.path());
         command.arg("--assets").arg(folder.path().join("mods"));
-        let output = command.args(["--no-window", "--experiment", "e", "--device", device]).output().unwrap();
+        let output = command
+            .args(["--no-window", "--experiment", "e", "--device", device])
+            .output()
+            .unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        if said.contains("no graphics adapter") && std::env::var_os("PIXEL_LLM_REQUIRE_GPU").is_none() {
+        if said.contains("no graphics adapter")
+            && std::env::var_os("PIXEL_LLM_REQUIRE_GPU").is_none()
+        {
             eprintln!("SKIPPED, nothing was tested: {said}");
             return None;
         }

@@ -1,7 +1,12 @@
-//! The world off-screen: what is drawn is what the file says, cell by cell and byte by byte, for every encoding; a muted head is seen to be
-//! muted; a tour leaves its pictures and tells what it cannot find.
+//! The world off-screen: what is drawn is what the file says, cell by cell and byte by byte, for
+//! every encoding; a muted head is seen to be muted; a tour leaves its pictures and tells what it
+//! cannot find.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking as tests do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking as tests do"
+)]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +29,8 @@ use pixel_llm::world::settings::Settings;
 use pixel_llm::world::think::Generation;
 use pixel_llm::world::tour::{Tour, TourRun};
 
-/// Points per cell: large enough for a middle that no hairline reaches, too small for a number to be written into it.
+/// Points per cell: large enough for a middle that no hairline reaches, too small for a number to
+/// be written into it.
 const SCALE: f64 = 16.0;
 /// Of the picture.
 const SIZE: [u32; 2] = [640, 480];
@@ -40,13 +46,15 @@ fn is_near(a: [u8; 3], b: [u8; 3], budget: u8) -> bool {
     a.iter().zip(b).all(|(&a, b)| a.abs_diff(b) <= budget)
 }
 
-/// Goes to a tensor's first plot and compares the cells in the middle of the screen with the file, in colours of weights and of bytes.
+/// Goes to a tensor's first plot and compares the cells in the middle of the screen with the file,
+/// in colours of weights and of bytes.
 fn compare(world: &mut Offscreen, folder: &Path, name: &str) {
     let mut map = world.app.world_mut().resource_mut::<Map>();
     let model = Arc::clone(map.atlas.model());
     let tensor = model.tensor_index(name).unwrap();
     let plot = model.plan().plots_of(tensor)[0].clone();
-    let middle = ((plot.rows.start + plot.rows.end) / 2, (plot.columns.start + plot.columns.end) / 2);
+    let middle =
+        ((plot.rows.start + plot.rows.end) / 2, (plot.columns.start + plot.columns.end) / 2);
     assert!(map.go_to(&Place::Weight(name.into(), middle.0, middle.1), Some(0.0)), "{name}");
     map.view.scale = SCALE;
     map.selection = None;
@@ -69,10 +77,13 @@ fn compare(world: &mut Offscreen, folder: &Path, name: &str) {
                 let (_, shape) = model.tile_shape(tile);
                 let found = picture.at(point);
                 let stride = shape.columns.end - shape.columns.start;
-                let weights =
-                    tile_weights(&model.tensors()[tensor].tiling, &shape, model.tile(tile).unwrap());
-                let weight =
-                    weights[((row - shape.rows.start) * stride + column - shape.columns.start) as usize];
+                let weights = tile_weights(
+                    &model.tensors()[tensor].tiling,
+                    &shape,
+                    model.tile(tile).unwrap(),
+                );
+                let weight = weights
+                    [((row - shape.rows.start) * stride + column - shape.columns.start) as usize];
                 match colouring {
                     Colouring::Weights => {
                         let wanted = palette
@@ -87,14 +98,18 @@ fn compare(world: &mut Offscreen, folder: &Path, name: &str) {
                         distinct.insert(found);
                     }
                     _ => {
-                        // The three bytes are somewhere in the tile, together and at a pixel's place.
+                        // The three bytes are somewhere in the tile, together and at a pixel's
+                        // place.
                         let range = model.tile_range(tile);
                         let phase = (3 - range.start % 3) % 3;
                         let bytes = model.tile(tile).unwrap();
                         let is_pixel = bytes[phase..]
                             .chunks_exact(3)
                             .any(|pixel| is_near([pixel[0], pixel[1], pixel[2]], found, 1));
-                        assert!(is_pixel, "{name} [{row}, {column}]: {found:?} is no pixel of tile {tile}");
+                        assert!(
+                            is_pixel,
+                            "{name} [{row}, {column}]: {found:?} is no pixel of tile {tile}"
+                        );
                         compared += 1;
                         distinct.insert(found);
                     }
@@ -115,9 +130,12 @@ fn every_encoding_is_drawn_as_the_file_has_it() {
         Tiny::new("llama", encoding, 5).write(&path);
         let model = open(&path);
         let Some(mut world) = open_world(Arc::new(model), SIZE) else { return };
-        for tensor in
-            ["blk.0.attn_q.weight", "blk.0.ffn_down.weight", "token_embd.weight", "blk.0.attn_norm.weight"]
-        {
+        for tensor in [
+            "blk.0.attn_q.weight",
+            "blk.0.ffn_down.weight",
+            "token_embd.weight",
+            "blk.0.attn_norm.weight",
+        ] {
             compare(&mut world, folder.path(), tensor);
         }
     }
@@ -132,13 +150,16 @@ fn a_muted_head_is_drained_of_colour_and_its_neighbour_is_not() {
     world.app.world_mut().resource_mut::<Map>().selection = None;
     let colourful = |world: &mut Offscreen, picture: &Picture, head: u32| {
         let map = world.app.world().resource::<Map>();
-        let plot =
-            model.plan().plots_of(model.tensor_index("blk.0.attn_q.weight").unwrap())[head as usize].clone();
+        let plot = model.plan().plots_of(model.tensor_index("blk.0.attn_q.weight").unwrap())
+            [head as usize]
+            .clone();
         assert_eq!(plot.orientation, Orientation::RowsAlongX);
         let mut sum = 0u64;
         for part in 0..400u32 {
-            let x = plot.rect.x as f64 + plot.rect.width as f64 * (f64::from(part % 20) + 0.5) / 20.0;
-            let y = plot.rect.y as f64 + plot.rect.height as f64 * (f64::from(part / 20) * 0.02 + 0.25);
+            let x =
+                plot.rect.x as f64 + plot.rect.width as f64 * (f64::from(part % 20) + 0.5) / 20.0;
+            let y =
+                plot.rect.y as f64 + plot.rect.height as f64 * (f64::from(part / 20) * 0.02 + 0.25);
             let [r, _, b] = picture.at(map.view.to_screen([x, y]));
             sum += u64::from(r.abs_diff(b));
         }
@@ -167,14 +188,26 @@ fn a_tour_leaves_its_pictures_and_complains_of_what_is_not_there() {
     world.app.insert_resource(TourRun::new(tour, Some(folder.path().to_owned()), false));
     let complaints = world.take_tour().unwrap();
     assert_eq!(complaints.len(), 2, "{complaints:?}");
-    assert!(complaints[0].contains("layer 999") && complaints[1].contains("head 999"), "{complaints:?}");
+    assert!(
+        complaints[0].contains("layer 999") && complaints[1].contains("head 999"),
+        "{complaints:?}"
+    );
     let [one, two] = ["one.png", "two.png"].map(|name| Picture::read(&folder.path().join(name)));
     // The corner that neither text nor map reaches is the ground.
-    assert!(is_near(one.at([630.0, 240.0]), Theme::Dark.ground(), 1), "{:?}", one.at([630.0, 240.0]));
-    assert!(is_near(two.at([630.0, 240.0]), Theme::Light.ground(), 1), "{:?}", two.at([630.0, 240.0]));
+    assert!(
+        is_near(one.at([630.0, 240.0]), Theme::Dark.ground(), 1),
+        "{:?}",
+        one.at([630.0, 240.0])
+    );
+    assert!(
+        is_near(two.at([630.0, 240.0]), Theme::Light.ground(), 1),
+        "{:?}",
+        two.at([630.0, 240.0])
+    );
 }
 
-/// Norms of the residual stream and of the heads' outputs, of every column, as the CPU twin has them.
+/// Norms of the residual stream and of the heads' outputs, of every column, as the CPU twin has
+/// them.
 #[derive(Default)]
 struct Norms {
     residual: Vec<Vec<f32>>,
@@ -225,14 +258,21 @@ fn what_is_thought_in_the_world_is_what_the_twin_computes() {
     let mut cache = KvCache::new(model.config(), 1, count);
     let columns: Vec<Column> = (0..)
         .zip(&mind.thoughts)
-        .map(|(position, thought)| Column { token: thought.token, slot: 0, position, wants_logits: true })
+        .map(|(position, thought)| Column {
+            token: thought.token,
+            slot: 0,
+            position,
+            wants_logits: true,
+        })
         .collect();
     let mut norms = Norms { head_size: model.config().head_size as usize, ..Norms::default() };
-    let logits = twin.forward(&mut cache, &columns, &Controls::default(), Some(&mut norms)).unwrap();
+    let logits =
+        twin.forward(&mut cache, &columns, &Controls::default(), Some(&mut norms)).unwrap();
     for (at, thought) in mind.thoughts.iter().enumerate() {
-        for (found, expected) in
-            [(&thought.residual_norms, &norms.residual[at]), (&thought.head_norms, &norms.heads[at])]
-        {
+        for (found, expected) in [
+            (&thought.residual_norms, &norms.residual[at]),
+            (&thought.head_norms, &norms.heads[at]),
+        ] {
             assert_eq!(found.len(), expected.len(), "token {at}");
             for (found, expected) in found.iter().zip(expected) {
                 // The kernels' budget is a thousandth for products of weights of 16 bits.
@@ -268,7 +308,8 @@ fn a_prompt_that_cannot_be_is_told_in_words() {
         // A model with a first token of its own makes one token of nothing.
         let problem = mind.problem.clone();
         assert!(
-            problem.is_some_and(|problem| problem.contains(word)) || word == "empty" && mind.prompt_len == 1
+            problem.is_some_and(|problem| problem.contains(word))
+                || word == "empty" && mind.prompt_len == 1
         );
     }
 }

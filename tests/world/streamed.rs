@@ -1,6 +1,11 @@
-//! The world off-screen with a model that does not fit the device: what is near is drawn, through the view set, as where all of it fits; what is not there is drawn
-//! from afar; a damaged tile is seen to be damaged; and the model thinks as it does where it fits.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking as tests do")]
+//! The world off-screen with a model that does not fit the device: what is near is drawn, through
+//! the view set, as where all of it fits; what is not there is drawn from afar; a damaged tile is
+//! seen to be damaged; and the model thinks as it does where it fits.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking as tests do"
+)]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -104,7 +109,12 @@ fn what_is_near_is_drawn_as_where_all_of_it_fits() {
     let folder = tempfile::tempdir().unwrap();
     let Some([mut whole, mut streamed]) = worlds(&model) else { return };
     // More places than the view has room for tiles, and back to the first.
-    let names = ["blk.0.attn_q.weight", "blk.1.ffn_down.weight", "token_embd.weight", "blk.0.attn_q.weight"];
+    let names = [
+        "blk.0.attn_q.weight",
+        "blk.1.ffn_down.weight",
+        "token_embd.weight",
+        "blk.0.attn_q.weight",
+    ];
     for (at, name) in names.iter().enumerate() {
         let [expected, found] = [&mut whole, &mut streamed].map(|world| {
             go_to(world, &model, name);
@@ -129,7 +139,11 @@ fn what_is_near_is_drawn_as_where_all_of_it_fits() {
     let coarse = shoot(&mut streamed, folder.path(), "coarse.png");
     let near = shoot(&mut whole, folder.path(), "near.png");
     let same = coarse.iter().zip(&near).filter(|(a, b)| a == b).count();
-    assert!(colours(&coarse) > 4 && same < near.len() / 2, "{} colours, {same} the same", colours(&coarse));
+    assert!(
+        colours(&coarse) > 4 && same < near.len() / 2,
+        "{} colours, {same} the same",
+        colours(&coarse)
+    );
 }
 
 #[test]
@@ -154,7 +168,9 @@ fn a_damaged_tile_is_seen_and_the_others_stay() {
     go_to(&mut world, &broken, damaged);
     settle(&mut world);
     let picture = shoot(&mut world, folder.path(), "damaged.png");
-    let red = |picture: &[[u8; 3]]| picture.iter().filter(|[r, g, b]| *r > 230 && *g < 60 && *b < 60).count();
+    let red = |picture: &[[u8; 3]]| {
+        picture.iter().filter(|[r, g, b]| *r > 230 && *g < 60 && *b < 60).count()
+    };
     assert!(red(&picture) > 100, "{} red pixels", red(&picture));
     go_to(&mut sound, &model, damaged);
     settle(&mut sound);
@@ -193,7 +209,12 @@ fn a_streamed_model_thinks_the_same() {
         assert_eq!(mind.problem, None);
         (mind.thoughts.clone(), world.app.world().resource::<ResidencyFigures>().compute)
     });
-    assert!(expected.0.len() > 8 && expected.0 == found.0, "{:?}\n{:?}", expected.0.last(), found.0.last());
+    assert!(
+        expected.0.len() > 8 && expected.0 == found.0,
+        "{:?}\n{:?}",
+        expected.0.last(),
+        found.0.last()
+    );
     assert_eq!(expected.1, None);
     let figures = found.1.unwrap();
     assert!(figures.passes > 4 && figures.bytes_uploaded > 0, "{figures:?}");
@@ -205,8 +226,10 @@ fn the_timings_panel_tells_what_streaming_does() {
     let folder = tempfile::tempdir().unwrap();
     let Some([whole, mut world]) = worlds(&model) else { return };
     let table = |world: &Offscreen| {
-        let (figures, atlas) =
-            (world.app.world().resource::<ResidencyFigures>(), world.app.world().get_resource::<ViewAtlas>());
+        let (figures, atlas) = (
+            world.app.world().resource::<ResidencyFigures>(),
+            world.app.world().get_resource::<ViewAtlas>(),
+        );
         rows(figures, atlas.map(ViewAtlas::slots), &Recent::default())
     };
     assert!(table(&whole).is_empty(), "what is all there is not streamed");
@@ -222,17 +245,20 @@ fn the_timings_panel_tells_what_streaming_does() {
     }
     settle(&mut world);
     let figures = *world.app.world().resource::<ResidencyFigures>();
-    let (compute, view, room) = (figures.compute.unwrap(), figures.view.unwrap(), figures.pool.unwrap());
+    let (compute, view, room) =
+        (figures.compute.unwrap(), figures.view.unwrap(), figures.pool.unwrap());
     let rows = table(&world);
     let of = |name: &str| {
-        let row = rows.iter().find(|row| row[0] == name).unwrap_or_else(|| panic!("{name}: {rows:?}"));
+        let row =
+            rows.iter().find(|row| row[0] == name).unwrap_or_else(|| panic!("{name}: {rows:?}"));
         [row[1].replace('\u{202f}', ""), row[2].replace('\u{202f}', "")]
     };
     assert_eq!(of("tiles there"), [compute.hits.to_string(), view.hits.to_string()]);
     assert_eq!(of("tiles brought"), [compute.misses.to_string(), view.misses.to_string()]);
     assert_eq!(of("made room"), [compute.evictions.to_string(), view.evictions.to_string()]);
     assert_eq!(of("damaged"), ["0", "0"]);
-    let sizes = [compute.bytes_uploaded, view.bytes_uploaded].map(|bytes| MemorySize(bytes).to_string());
+    let sizes =
+        [compute.bytes_uploaded, view.bytes_uploaded].map(|bytes| MemorySize(bytes).to_string());
     assert_eq!(of("uploaded"), sizes);
     assert!(compute.bytes_uploaded > 0 && view.bytes_uploaded > 0, "{figures:?}");
     assert_eq!(of("room")[0], MemorySize(room.in_bytes).to_string());

@@ -1,7 +1,11 @@
-//! What the window tells of a thought is what the CPU twin computes: norms, attention and the logit lens; a long prompt comes in pieces, and
-//! thinking keeps the pace that is set.
+//! What the window tells of a thought is what the CPU twin computes: norms, attention and the logit
+//! lens; a long prompt comes in pieces, and thinking keeps the pace that is set.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking as tests do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking as tests do"
+)]
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -57,7 +61,8 @@ impl Hooks for Values {
     }
 
     fn visit(&mut self, point: HookPoint, mut values: HookValues<'_>) {
-        let columns = (0..values.columns.len()).map(|column| values.column(column).to_vec()).collect();
+        let columns =
+            (0..values.columns.len()).map(|column| values.column(column).to_vec()).collect();
         self.0.insert(point, columns);
     }
 }
@@ -77,10 +82,16 @@ fn compare_with_twin(model: Arc<PixelModel>, prompt: &str) {
     let mut cache = KvCache::new(config, 1, count);
     let columns: Vec<Column> = (0..)
         .zip(&mind.thoughts)
-        .map(|(position, thought)| Column { token: thought.token, slot: 0, position, wants_logits: true })
+        .map(|(position, thought)| Column {
+            token: thought.token,
+            slot: 0,
+            position,
+            wants_logits: true,
+        })
         .collect();
     let mut values = Values::default();
-    let logits = twin.forward(&mut cache, &columns, &Controls::default(), Some(&mut values)).unwrap();
+    let logits =
+        twin.forward(&mut cache, &columns, &Controls::default(), Some(&mut values)).unwrap();
     let size = config.head_size as usize;
     let close = |found: f32, expected: f32, what: &str| {
         let budget = RELATIVE * expected.abs().max(1.0);
@@ -102,10 +113,12 @@ fn compare_with_twin(model: Arc<PixelModel>, prompt: &str) {
             close(thought.added_norms[l], norm(&added), &format!("{place}: added"));
             close(thought.hidden_norms[l], hidden, &format!("{place}: fields"));
             for head in 0..config.head_count {
-                let out = &values.0[&HookPoint::HeadOutput(layer)][at][head as usize * size..][..size];
+                let out =
+                    &values.0[&HookPoint::HeadOutput(layer)][at][head as usize * size..][..size];
                 let told = thought.head_norms[(layer * config.head_count + head) as usize];
                 close(told, norm(out), &format!("{place}, head {head}"));
-                // Where a head looked is told truly if the values there, so weighted, are what the head gave.
+                // Where a head looked is told truly if the values there, so weighted, are what the
+                // head gave.
                 let shares = mind.attention(config, at, layer, head).unwrap();
                 assert_eq!(shares.len(), at + 1);
                 let group = (head / config.heads_per_kv()) as usize * size;
@@ -123,7 +136,8 @@ fn compare_with_twin(model: Arc<PixelModel>, prompt: &str) {
     }
     assert!(strongest > 0.2, "some head looks back: {strongest}");
 
-    // The lens of the last layer is what the model says, and that of every layer what the twin makes of the twin's own stream.
+    // The lens of the last layer is what the model says, and that of every layer what the twin
+    // makes of the twin's own stream.
     let at = count - 2;
     world.app.world_mut().resource_scope(|world, mut lens: Mut<Lens>| {
         let mind = world.resource::<Generation>();
@@ -150,7 +164,10 @@ fn compare_with_twin(model: Arc<PixelModel>, prompt: &str) {
                 );
             }
             let most = probabilities.iter().copied().fold(0.0, f32::max);
-            assert!((told[0].1 - most).abs() < 5e-3, "state {state}: the most probable comes first");
+            assert!(
+                (told[0].1 - most).abs() < 5e-3,
+                "state {state}: the most probable comes first"
+            );
         }
         let said = softmax(logits.column(at).unwrap());
         let last = view.layers.last().unwrap();

@@ -1,8 +1,13 @@
-//! The window driven as a person would: xdotool types a prompt, drags, zooms, looks for a head and mutes it, on a virtual display without a
-//! window manager; after each step there is a picture of the whole screen.
+//! The window driven as a person would: xdotool types a prompt, drags, zooms, looks for a head and
+//! mutes it, on a virtual display without a window manager; after each step there is a picture of
+//! the whole screen.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking as tests do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking as tests do"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use crate::common::display::{Display, Guarded};
 
-/// The longest that anything may take: the software adapter compiles its kernels first, and other tests run beside.
+/// The longest that anything may take: the software adapter compiles its kernels first, and other
+/// tests run beside.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A virtual display whose screen is a file.
@@ -46,16 +52,20 @@ impl Screen {
         Some(Self { display, frame: folder.join("Xvfb_screen0"), pictures })
     }
 
-    /// The screen as it is: an X window dump, of which the words before the pixels say how they lie.
+    /// The screen as it is: an X window dump, of which the words before the pixels say how they
+    /// lie.
     fn look(&self) -> Picture {
         let bytes = std::fs::read(&self.frame).unwrap();
-        let word = |at: usize| u32::from_be_bytes(bytes[at * 4..at * 4 + 4].try_into().unwrap()) as usize;
+        let word =
+            |at: usize| u32::from_be_bytes(bytes[at * 4..at * 4 + 4].try_into().unwrap()) as usize;
         let (header, width, height, bits, line, colours) =
             (word(0), word(4), word(5), word(11), word(12), word(19));
         assert_eq!((width, height, bits), (1280, 720, 32));
         let pixels = &bytes[header + colours * 12..];
         let rgb = (0..height)
-            .flat_map(|y| pixels[y * line..y * line + width * 4].chunks(4).flat_map(|p| [p[2], p[1], p[0]]))
+            .flat_map(|y| {
+                pixels[y * line..y * line + width * 4].chunks(4).flat_map(|p| [p[2], p[1], p[0]])
+            })
             .collect();
         Picture { width, rgb }
     }
@@ -69,8 +79,11 @@ impl Screen {
     }
 
     fn hand(&self, arguments: &[&str]) -> String {
-        let output =
-            Command::new("xdotool").env("DISPLAY", &self.display.name).args(arguments).output().unwrap();
+        let output = Command::new("xdotool")
+            .env("DISPLAY", &self.display.name)
+            .args(arguments)
+            .output()
+            .unwrap();
         assert!(
             output.status.success(),
             "xdotool {arguments:?}: {}",
@@ -79,7 +92,8 @@ impl Screen {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// Waits until so many pixels differ from a picture and the screen has come to rest, and keeps what is there then.
+    /// Waits until so many pixels differ from a picture and the screen has come to rest, and keeps
+    /// what is there then.
     fn changed(&self, name: &str, before: &Picture, least: usize) -> Picture {
         let start = Instant::now();
         let mut last = self.look();
@@ -95,7 +109,10 @@ impl Screen {
             last = now;
         }
         self.keep(name, &last);
-        panic!("{name}: at most {found} pixels changed, {least} should; see {}", self.pictures.display());
+        panic!(
+            "{name}: at most {found} pixels changed, {least} should; see {}",
+            self.pictures.display()
+        );
     }
 }
 
@@ -105,15 +122,21 @@ fn a_person_types_a_prompt_drags_zooms_and_mutes_a_head() {
     let Some(screen) = Screen::start(folder.path()) else { return };
     let mut program = screen.display.program();
     // This person's own settings and tasks would be another test, and are not to be touched.
-    program.env("PIXEL_LLM_CONFIG", folder.path()).env("XDG_DATA_HOME", folder.path()).stderr(Stdio::piped());
+    program
+        .env("PIXEL_LLM_CONFIG", folder.path())
+        .env("XDG_DATA_HOME", folder.path())
+        .stderr(Stdio::piped());
     let empty = screen.look();
     let mut program = Guarded(program.spawn().unwrap());
     let start = Instant::now();
     while screen.look().differs(&empty) < 10_000 {
         if let Some(status) = program.0.try_wait().unwrap() {
             let mut said = String::new();
-            std::io::Read::read_to_string(&mut program.0.stderr.take().unwrap(), &mut said).unwrap();
-            if said.contains("no graphics adapter") && std::env::var_os("PIXEL_LLM_REQUIRE_GPU").is_none() {
+            std::io::Read::read_to_string(&mut program.0.stderr.take().unwrap(), &mut said)
+                .unwrap();
+            if said.contains("no graphics adapter")
+                && std::env::var_os("PIXEL_LLM_REQUIRE_GPU").is_none()
+            {
                 eprintln!("SKIPPED, nothing was tested: {said}");
                 return;
             }

@@ -1,5 +1,5 @@
-//! The window as a person opens it, on a virtual display: a tour leaves its pictures, a graphics device that is lost is no end of it, and
-//! where there is no display one line says so.
+//! The window as a person opens it, on a virtual display: a tour leaves its pictures, a graphics
+//! device that is lost is no end of it, and where there is no display one line says so.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking as tests do")]
@@ -19,8 +19,7 @@ fn colours(path: &Path) -> (usize, usize, usize) {
 fn a_tour_in_a_window_leaves_its_pictures_and_ends() {
     let Some(display) = Display::start(&[]) else { return };
     let folder = tempfile::tempdir().unwrap();
-    let tour =
-        "(title: \"t\", steps: [Shot(\"whole\"), Look(at: Head(0, 0), seconds: Some(0.1)), Shot(\"head\")])";
+    let tour = "(title: \"t\", steps: [Shot(\"whole\"), Look(at: Head(0, 0), seconds: Some(0.1)), Shot(\"head\")])";
     let Some(_) = display.take_tour(tour, folder.path(), |_| {}) else { return };
     for name in ["whole", "head"] {
         let (width, height, distinct) = colours(&folder.path().join(format!("{name}.png")));
@@ -33,7 +32,8 @@ fn a_tour_in_a_window_leaves_its_pictures_and_ends() {
 fn a_window_lives_on_when_its_graphics_device_is_lost() {
     let Some(display) = Display::start(&[]) else { return };
     let folder = tempfile::tempdir().unwrap();
-    // Twice: at rest, and right after a prompt. The second device lived so short that another is not opened at once.
+    // Twice: at rest, and right after a prompt. The second device lived so short that another is
+    // not opened at once.
     let tour = "(title: \"t\", steps: [Look(at: Layer(0), seconds: Some(0.1)), Shot(\"before\"), LoseDevice, \
                 Wait(1.0), Shot(\"told\"), Prompt(text: \"Once\", tokens: 4), LoseDevice, Wait(6.0), Shot(\"after\"), \
                 Prompt(text: \"Once\", tokens: 4)])";
@@ -47,7 +47,8 @@ fn a_window_lives_on_when_its_graphics_device_is_lost() {
         assert!(distinct > 100, "{name} has only {distinct} colours");
     }
     if let Some(kept) = std::env::var_os("PIXEL_LLM_SHOTS") {
-        std::fs::copy(folder.path().join("told.png"), Path::new(&kept).join("lost-device.png")).unwrap();
+        std::fs::copy(folder.path().join("told.png"), Path::new(&kept).join("lost-device.png"))
+            .unwrap();
     }
 }
 

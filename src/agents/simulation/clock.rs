@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 pub const DEFAULT_TICKS_PER_SECOND: f64 = 10.0;
 /// The fastest that time may go.
 pub const MAX_SPEED: f64 = 64.0;
-/// Ticks of one frame at most. What a frame cannot do is left out, so that a slow one does not make the next slower.
+/// Ticks of one frame at most. What a frame cannot do is left out, so that a slow one does not make
+/// the next slower.
 pub const MAX_TICKS_PER_FRAME: u32 = 16;
 
 /// The world's own time.
@@ -51,7 +52,8 @@ impl Clock {
         self.speed
     }
 
-    /// Makes time go faster or slower; up to [`MAX_SPEED`], and what is no number or not above 0 changes nothing.
+    /// Makes time go faster or slower; up to [`MAX_SPEED`], and what is no number or not above 0
+    /// changes nothing.
     pub const fn set_speed(&mut self, speed: f64) {
         if speed > 0.0 {
             self.speed = speed.min(MAX_SPEED);

@@ -12,19 +12,22 @@ use crate::agents::{
 
 /// Runs ticks from the frames' time, as [`Clock`] says.
 ///
-/// Adds, in `PreUpdate`, set [`SimulationSystems::Ticks`], the system that runs them. Needs [`AgentsPlugin`] and Bevy's `TimePlugin`.
+/// Adds, in `PreUpdate`, set [`SimulationSystems::Ticks`], the system that runs them. Needs
+/// [`AgentsPlugin`] and Bevy's `TimePlugin`.
 pub struct SimulationPlugin;
 
 /// Where the systems of [`SimulationPlugin`] are.
 #[derive(SystemSet, Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SimulationSystems {
-    /// In `PreUpdate`: the ticks of a frame. Whoever draws agents in `Update` sees them as they are after it.
+    /// In `PreUpdate`: the ticks of a frame. Whoever draws agents in `Update` sees them as they are
+    /// after it.
     Ticks,
 }
 
 impl Plugin for SimulationPlugin {
     fn build(&self, app: &mut App) {
-        // It takes the world whole to run a schedule in it, and that has nothing to do with Bevy's own systems here.
+        // It takes the world whole to run a schedule in it, and that has nothing to do with Bevy's
+        // own systems here.
         app.add_systems(PreUpdate, run_ticks.in_set(SimulationSystems::Ticks).ambiguous_with_all());
     }
 }
@@ -84,7 +87,8 @@ impl Simulation {
     /// Goes on by a tick.
     pub fn tick(&mut self) {
         self.app.world_mut().run_schedule(Tick);
-        // Nothing else ends a frame here, and what big-brain and we remember of removed components would pile up.
+        // Nothing else ends a frame here, and what big-brain and we remember of removed components
+        // would pile up.
         self.app.world_mut().clear_trackers();
     }
 
@@ -124,7 +128,8 @@ impl Simulation {
     /// # Errors
     /// It cannot be written.
     pub fn write_trace(&mut self, to: &mut impl Write) -> io::Result<()> {
-        let mut trace = std::mem::replace(&mut *self.world_mut().resource_mut::<Trace>(), Trace::enabled());
+        let mut trace =
+            std::mem::replace(&mut *self.world_mut().resource_mut::<Trace>(), Trace::enabled());
         trace.write(to, self.board(), |agent| self.name(agent))
     }
 }

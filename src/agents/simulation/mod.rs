@@ -1,7 +1,9 @@
-//! The simulation: the world's own time, what a seed decides, what happened, and the whole of it in a file.
+//! The simulation: the world's own time, what a seed decides, what happened, and the whole of it in
+//! a file.
 //!
-//! The world advances in ticks of a fixed length, whatever the frames do. With the same seed and without a [`super::WorkerPool`] every run of one
-//! program is the same, tick by tick; a world that was saved goes on as it would have.
+//! The world advances in ticks of a fixed length, whatever the frames do. With the same seed and
+//! without a [`super::WorkerPool`] every run of one program is the same, tick by tick; a world that
+//! was saved goes on as it would have.
 
 mod clock;
 mod rng;

@@ -1,4 +1,5 @@
-//! Chance: what a seed decides. Each draw is a hash of what it is about, so that nothing depends on the order of draws. Pure.
+//! Chance: what a seed decides. Each draw is a hash of what it is about, so that nothing depends on
+//! the order of draws. Pure.
 
 use serde::{Deserialize, Serialize};
 

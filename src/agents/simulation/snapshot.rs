@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Clock, SimulationRng};
 use crate::agents::{
-    Activity, Agent, AgentId, AgentsError, Board, Doing, Energy, Entry, JobEntities, JobState, Memory, Place,
-    Profile, Roster, Thoughts, spawn_agent, thinker,
+    Activity, Agent, AgentId, AgentsError, Board, Doing, Energy, Entry, JobEntities, JobState,
+    Memory, Place, Profile, Roster, Thoughts, spawn_agent, thinker,
 };
 use crate::pxi::AtomicFile;
 
@@ -42,7 +42,8 @@ pub struct Snapshot {
     pub jobs: Vec<Entry>,
 }
 
-/// The view into the world: the place in its middle and how large a cell is. A resource where there is a window.
+/// The view into the world: the place in its middle and how large a cell is. A resource where there
+/// is a window.
 #[derive(Resource, Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Camera {
@@ -112,7 +113,8 @@ impl Snapshot {
     /// # Errors
     /// It is none (with line and column), or of another version.
     pub fn parse(file: &str, text: &str) -> Result<Self, AgentsError> {
-        let snapshot: Self = ron::from_str(text).map_err(|error| AgentsError::syntax(file, &error))?;
+        let snapshot: Self =
+            ron::from_str(text).map_err(|error| AgentsError::syntax(file, &error))?;
         if snapshot.format != FORMAT {
             let problem = format!("the format is {:?}, expected {FORMAT:?}", snapshot.format);
             return Err(AgentsError::content(file, problem));
@@ -146,7 +148,9 @@ impl Snapshot {
     /// It cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), AgentsError> {
         let failed = |source| AgentsError::File { what: "write", path: path.into(), source };
-        AtomicFile::replace(path, self.to_text().as_bytes()).map_err(std::io::Error::other).map_err(failed)
+        AtomicFile::replace(path, self.to_text().as_bytes())
+            .map_err(std::io::Error::other)
+            .map_err(failed)
     }
 
     /// Whether agents and jobs agree on who has what.
@@ -154,35 +158,59 @@ impl Snapshot {
         self.clock.check()?;
         for (number, agent) in (0..).map(AgentId).zip(&self.agents) {
             if !self.profiles.iter().any(|profile| profile.name == agent.kind) {
-                return Err(format!("{} is of the kind {:?}, which is not there", agent.name, agent.kind));
+                return Err(format!(
+                    "{} is of the kind {:?}, which is not there",
+                    agent.name, agent.kind
+                ));
             }
             if let Some(job) = agent.activity.job()
-                && self.jobs.get(job.0 as usize).is_none_or(|entry| entry.state != JobState::Taken(number))
+                && self
+                    .jobs
+                    .get(job.0 as usize)
+                    .is_none_or(|entry| entry.state != JobState::Taken(number))
             {
-                return Err(format!("{} has job {}, but the job does not say so", agent.name, job.0));
+                return Err(format!(
+                    "{} has job {}, but the job does not say so",
+                    agent.name, job.0
+                ));
             }
             let count = self.jobs.len();
-            if let Some(lost) = agent.thoughts.considered.iter().find(|other| other.job.0 as usize >= count) {
-                return Err(format!("{} thinks of job {}, there are {count}", agent.name, lost.job.0));
+            if let Some(lost) =
+                agent.thoughts.considered.iter().find(|other| other.job.0 as usize >= count)
+            {
+                return Err(format!(
+                    "{} thinks of job {}, there are {count}",
+                    agent.name, lost.job.0
+                ));
             }
         }
         let mut done = Vec::with_capacity(self.jobs.len());
         for (number, entry) in self.jobs.iter().enumerate() {
             let task = &entry.job.task;
             if let JobState::Taken(agent) = entry.state {
-                let holder = self.agents.get(agent.0 as usize).and_then(|agent| agent.activity.job());
+                let holder =
+                    self.agents.get(agent.0 as usize).and_then(|agent| agent.activity.job());
                 if holder.is_none_or(|job| job.0 as usize != number) {
-                    return Err(format!("{task} is agent {}'s, but the agent does not say so", agent.0));
+                    return Err(format!(
+                        "{task} is agent {}'s, but the agent does not say so",
+                        agent.0
+                    ));
                 }
             }
-            let open =
-                entry.job.after.iter().filter(|before| done.get(before.0 as usize) == Some(&false)).count();
+            let open = entry
+                .job
+                .after
+                .iter()
+                .filter(|before| done.get(before.0 as usize) == Some(&false))
+                .count();
             let waits = match entry.state {
                 JobState::Waiting(count) => count as usize,
                 _ => 0,
             };
             if open != waits {
-                return Err(format!("{task} waits for {waits} jobs, but {open} that it is after are open"));
+                return Err(format!(
+                    "{task} waits for {waits} jobs, but {open} that it is after are open"
+                ));
             }
             done.push(entry.state == JobState::Done);
         }
@@ -216,8 +244,13 @@ impl Snapshot {
             let kind = profiles.iter().find(|profile| profile.name == saved.kind);
             let kind = kind.expect("the check has found each agent's kind");
             let entity = spawn_agent(world, kind, saved.name.clone(), saved.place);
-            let state =
-                (saved.energy, saved.activity, saved.doing, saved.memory.clone(), saved.thoughts.clone());
+            let state = (
+                saved.energy,
+                saved.activity,
+                saved.doing,
+                saved.memory.clone(),
+                saved.thoughts.clone(),
+            );
             world.entity_mut(entity).insert(state);
         }
         thinker::resume(world);

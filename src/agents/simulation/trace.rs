@@ -115,7 +115,8 @@ impl Trace {
         }
     }
 
-    /// Writes what happened, a line of JSON each, and forgets it. `name` is what an agent is called.
+    /// Writes what happened, a line of JSON each, and forgets it. `name` is what an agent is
+    /// called.
     ///
     /// # Errors
     /// It cannot be written.
@@ -127,8 +128,15 @@ impl Trace {
     ) -> io::Result<()> {
         for Entry { tick, agent, incident } in self.entries.drain(..) {
             let task = |job: JobId| Some(board.entry(job).job.task.as_str());
-            let mut line =
-                Line { tick, agent: name(agent), event: "", task: None, score: None, why: None, again: None };
+            let mut line = Line {
+                tick,
+                agent: name(agent),
+                event: "",
+                task: None,
+                score: None,
+                why: None,
+                again: None,
+            };
             (line.event, line.task) = match incident {
                 Incident::Takes { job, worth } => {
                     line.score = Some(worth.score);

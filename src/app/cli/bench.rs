@@ -1,7 +1,7 @@
 //! `pixel-llm bench [MODEL]`: how fast a model answers here, and where the time goes.
 //!
-//! Comes in: a model and what to measure. Goes out: a page of tables, or the same as JSON. It measures any
-//! [`Engine`](crate::engine::Engine); the stages are those that the engine tells of.
+//! Comes in: a model and what to measure. Goes out: a page of tables, or the same as JSON. It
+//! measures any [`Engine`](crate::engine::Engine); the stages are those that the engine tells of.
 
 mod measure;
 mod report;
@@ -55,7 +55,8 @@ pub struct BenchArgs {
     /// How many answers to make at once, one figure for each.
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_values_t = [1, 4, 8], value_parser = clap::value_parser!(u16).range(1..=256))]
     parallel: Vec<u16>,
-    /// What computes. Auto is what a short trial finds faster, of a software adapter and the processor too.
+    /// What computes. Auto is what a short trial finds faster, of a software adapter and the
+    /// processor too.
     #[arg(long, value_enum, default_value_t = Device::Auto)]
     device: Device,
     #[command(flatten)]
@@ -92,8 +93,9 @@ pub fn run(args: BenchArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
     })?;
     let subject = report::Subject::of(&model);
     let weight_bytes = weight_bytes(&model);
-    let (mut engine, engine_ready) =
-        timed(|| open_fastest_engine(args.device, model, plan.slots(), Some(context), args.memory))?;
+    let (mut engine, engine_ready) = timed(|| {
+        open_fastest_engine(args.device, model, plan.slots(), Some(context), args.memory)
+    })?;
     let first_token = measure::first_token(&mut *engine)?;
     let (streamed, start) = (engine.residency(), Instant::now());
     let bar = progress_bar("measuring", plan.steps());
@@ -101,10 +103,12 @@ pub fn run(args: BenchArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
     bar.finish_and_clear();
     let startup = Startup::new(open_model, engine_ready, first_token);
     let measured = measured?;
-    let streaming =
-        engine.residency().zip(streamed).map(|(now, then)| Streaming::of(&now.since(&then), start.elapsed()));
-    let report =
-        Report::new(subject, engine.device(), &plan, &measured, weight_bytes, startup).streamed(streaming);
+    let streaming = engine
+        .residency()
+        .zip(streamed)
+        .map(|(now, then)| Streaming::of(&now.since(&then), start.elapsed()));
+    let report = Report::new(subject, engine.device(), &plan, &measured, weight_bytes, startup)
+        .streamed(streaming);
     out.print(&report, Report::text)?;
     Ok(Exit::Ok)
 }
@@ -115,10 +119,11 @@ fn timed<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<(T, Dura
     Ok((result, start.elapsed()))
 }
 
-/// Bytes of matrices that a pass reads, as they lie in the file; of an embedding that is no output matrix, a pass
-/// reads only its tokens' rows, which are not counted.
+/// Bytes of matrices that a pass reads, as they lie in the file; of an embedding that is no output
+/// matrix, a pass reads only its tokens' rows, which are not counted.
 fn weight_bytes(model: &PixelModel) -> u64 {
     let is_read = |name: &str| name != "token_embd.weight" || model.config().tied_embeddings;
-    let matrices = model.tensors().iter().filter(|t| t.tiling.layout == Layout::Matrix && is_read(&t.name));
+    let matrices =
+        model.tensors().iter().filter(|t| t.tiling.layout == Layout::Matrix && is_read(&t.name));
     matrices.map(|tensor| tensor.tiling.line_count() * LINE_BYTES).sum()
 }

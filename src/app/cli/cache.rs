@@ -39,8 +39,11 @@ enum CacheCommand {
     /// List the conversions, those first that were not used for longest.
     #[command(after_help = "Example:\n  pixel-llm cache list --json")]
     List,
-    /// Remove conversions and what killed runs left. What a process uses stays. Models themselves are never touched.
-    #[command(after_help = "Examples:\n  pixel-llm cache clear model.gguf\n  pixel-llm cache clear")]
+    /// Remove conversions and what killed runs left. What a process uses stays. Models themselves
+    /// are never touched.
+    #[command(
+        after_help = "Examples:\n  pixel-llm cache clear model.gguf\n  pixel-llm cache clear"
+    )]
     Clear {
         /// Of these models only: GGUF files, or names that the list shows.
         #[arg(value_name = "MODEL")]
@@ -80,9 +83,11 @@ fn list(cache: &Cache, out: &mut Output) -> anyhow::Result<Exit> {
     let conversions = cache.entries()?;
     let size_in_bytes = conversions.iter().map(|entry| entry.size_in_bytes).sum();
     let limit_in_bytes = limit()?;
-    let listed = Listed { folder: cache.folder().to_owned(), limit_in_bytes, size_in_bytes, conversions };
+    let listed =
+        Listed { folder: cache.folder().to_owned(), limit_in_bytes, size_in_bytes, conversions };
     out.print(&listed, |listed| {
-        let mut table = Table::new([("NAME", Align::Left), ("SIZE", Align::Right), ("MADE OF", Align::Left)]);
+        let mut table =
+            Table::new([("NAME", Align::Left), ("SIZE", Align::Right), ("MADE OF", Align::Left)]);
         for entry in &listed.conversions {
             let made_of = entry.made_of.first().map_or_else(|| "-".into(), |path| shown(path));
             table.row([name(entry), human_bytes(entry.size_in_bytes), made_of]);
@@ -129,7 +134,8 @@ fn clear(cache: &Cache, models: &[PathBuf], out: &mut Output) -> anyhow::Result<
 }
 
 fn is_called(entry: &Entry, model: &Path) -> bool {
-    entry.file.file_name() == Some(model.as_os_str()) || entry.made_of.iter().any(|path| path == model)
+    entry.file.file_name() == Some(model.as_os_str())
+        || entry.made_of.iter().any(|path| path == model)
 }
 
 fn name(entry: &Entry) -> String {

@@ -95,7 +95,10 @@ impl ChatArgs {
 /// # Errors
 /// The model cannot be used, or standard input or output gave out.
 pub fn run(args: &ChatArgs, assets: &Assets, out: &mut Output) -> anyhow::Result<Exit> {
-    anyhow::ensure!(!out.is_json(), "a chat has no JSON; `pixel-llm run --json` answers prompts as JSON");
+    anyhow::ensure!(
+        !out.is_json(),
+        "a chat has no JSON; `pixel-llm run --json` answers prompts as JSON"
+    );
     let stops = args.sampling.stop.len();
     anyhow::ensure!(stops <= MAX_STOPS, "{stops} stop texts; expected at most {MAX_STOPS}");
     anyhow::ensure!(
@@ -106,18 +109,23 @@ pub fn run(args: &ChatArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
     let text = ModelText::new(&model).context("the model's tokenizer cannot be used")?;
     text.warnings().iter().for_each(|warning| print_warning(warning));
     // On a GPU the engine has its own, lower, usual number.
-    let usual = (model.config().context_length > CONTEXT && args.device != Device::Gpu).then_some(CONTEXT);
+    let usual =
+        (model.config().context_length > CONTEXT && args.device != Device::Gpu).then_some(CONTEXT);
     let mut engine = open_engine(args.device, model, 1, args.context.or(usual), args.memory)?;
     if !text.brings_chat_template() {
         print_note("the model brings no chat template: the conversation is written as ChatML");
     }
     if args.show_probabilities && !shade::is_possible() {
-        print_note("there are no colours here (no terminal, or NO_COLOR): probabilities are not shown");
+        print_note(
+            "there are no colours here (no terminal, or NO_COLOR): probabilities are not shown",
+        );
     }
     let mut lines = Lines::open()?;
     if lines.is_terminal() && !args.quiet {
         let name = terminal::one_line(text.name());
-        say(&format!("A chat with {name}. /help lists the commands, Ctrl-C stops an answer, Ctrl-D ends."));
+        say(&format!(
+            "A chat with {name}. /help lists the commands, Ctrl-C stops an answer, Ctrl-D ends."
+        ));
     }
     let defaults = args.defaults(&text);
     let mut conversation = Conversation::new(&text, &mut *engine, defaults, args.system.clone());

@@ -18,8 +18,8 @@ use crate::coach::plan::{self, DEFAULT_PLAN};
 use crate::coach::reviewer::Reviewer;
 use crate::coach::work::{ModelContext, PauseToken};
 use crate::coach::{
-    Action, Agent, AllowedCommands, Command, ModelMark, Queue, SharedQueue, Status, Store, Task, TaskId,
-    TaskRunner, command_id, working_folder,
+    Action, Agent, AllowedCommands, Command, ModelMark, Queue, SharedQueue, Status, Store, Task,
+    TaskId, TaskRunner, command_id, working_folder,
 };
 use crate::content::assets::Assets;
 use crate::folders;
@@ -173,10 +173,14 @@ pub fn run(args: CoachArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
         return run_tasks(args.queue, run, model, assets, out);
     }
     let store = match (args.queue, &args.of_model) {
-        (Some(_), Some(_)) => anyhow::bail!("--queue and --model both name a queue: give one of them"),
+        (Some(_), Some(_)) => {
+            anyhow::bail!("--queue and --model both name a queue: give one of them")
+        }
         (Some(queue), None) => Store::new(queue),
         // It is asked for its root hash alone.
-        (None, Some(model)) => Store::new(queue_of(&super::open_model_quickly(Some(model), assets)?)?),
+        (None, Some(model)) => {
+            Store::new(queue_of(&super::open_model_quickly(Some(model), assets)?)?)
+        }
         (None, None) => {
             let store = Store::new(default_queue()?);
             if !matches!(args.command, CoachCommand::Agents) {
@@ -190,7 +194,9 @@ pub fn run(args: CoachArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
         CoachCommand::Init { plan, force } => {
             let queue = plan::load(&plan, assets, &now)?;
             store.create(&queue, force)?;
-            out.print(&queue, |queue| format!("{}\n{}", store.path().display(), show::status(queue, None)))?;
+            out.print(&queue, |queue| {
+                format!("{}\n{}", store.path().display(), show::status(queue, None))
+            })?;
         }
         CoachCommand::Status { phase } => {
             out.print(&store.read()?, |queue| show::status(queue, phase))?;
@@ -220,13 +226,15 @@ pub fn run(args: CoachArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
         CoachCommand::Retry { id } => change(&store, &id, out, |q, id| q.retry(id, &now))?,
         CoachCommand::Allow { name, no } => {
             let queue = store.read()?;
-            let consents =
-                AllowedCommands::of_user().context("there is no home folder: set PIXEL_LLM_CONFIG")?;
+            let consents = AllowedCommands::of_user()
+                .context("there is no home folder: set PIXEL_LLM_CONFIG")?;
             let folder = &working_folder()?;
             if let Some(name) = name {
-                let is_meant = |command: &&Command| command.name == name || command_id(&command.line) == name;
+                let is_meant =
+                    |command: &&Command| command.name == name || command_id(&command.line) == name;
                 let command = queue.commands().iter().find(is_meant);
-                let command = command.with_context(|| format!("the plan declares no command \"{name}\""))?;
+                let command =
+                    command.with_context(|| format!("the plan declares no command \"{name}\""))?;
                 consents.allow(folder, &command.line, !no)?;
             }
             let commands: Vec<show::Leave<'_>> = (queue.commands().iter())
@@ -252,7 +260,8 @@ pub fn run(args: CoachArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
 /// # Errors
 /// There is no home folder.
 pub fn default_queue() -> anyhow::Result<PathBuf> {
-    let folder = folders::data().context("there is no home folder: name the queue with --queue FILE")?;
+    let folder =
+        folders::data().context("there is no home folder: name the queue with --queue FILE")?;
     Ok(folder.join("coach").join(FILE_NAME))
 }
 
@@ -285,7 +294,8 @@ fn tell_of_others(usual: &Store) {
         Some(model) => format!("{model}: {}", store.path().display()),
         None => store.path().display().to_string(),
     };
-    let own = owner(usual).map_or_else(|| "of no model yet".to_owned(), |model| format!("of {model}"));
+    let own =
+        owner(usual).map_or_else(|| "of no model yet".to_owned(), |model| format!("of {model}"));
     let others = others.iter().map(named).collect::<Vec<_>>().join(", ");
     print_note(&format!(
         "this is the queue {own}; others have their own ({others}), which --model MODEL or --queue FILE names"
@@ -294,7 +304,8 @@ fn tell_of_others(usual: &Store) {
 
 /// The queues of models that came after the first one.
 fn other_queues(usual: &Store) -> Vec<Store> {
-    let is_short = |name: &str| name.len() == SHORT_ROOT && name.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_short =
+        |name: &str| name.len() == SHORT_ROOT && name.bytes().all(|b| b.is_ascii_hexdigit());
     let folders = std::fs::read_dir(usual.folder()).into_iter().flatten().flatten();
     let mut paths: Vec<_> = folders
         .filter(|entry| entry.file_name().to_str().is_some_and(is_short))
@@ -310,7 +321,8 @@ const FILE_NAME: &str = "coach.json";
 /// Digits of a root hash in the name of a model's folder.
 const SHORT_ROOT: usize = 12;
 
-/// Where the user's queue for a model is kept: the first model has the usual file, every other one a folder beside it.
+/// Where the user's queue for a model is kept: the first model has the usual file, every other one
+/// a folder beside it.
 ///
 /// # Errors
 /// There is no home folder, or the usual queue cannot be read.
@@ -331,7 +343,8 @@ pub fn default_queue_of(model: &ModelMark) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// Makes a queue that of a model, or finds that it is. A queue of an earlier version has none and is taken for this one's.
+/// Makes a queue that of a model, or finds that it is. A queue of an earlier version has none and
+/// is taken for this one's.
 ///
 /// # Errors
 /// It is that of another model, or cannot be read or written.
@@ -342,7 +355,9 @@ pub fn belong_to(store: &Store, model: &ModelMark) -> anyhow::Result<()> {
     })?;
     if was_begun {
         let path = store.path().display();
-        print_note(&format!("{path} does not say whose work it is: from now on it is that of {model}"));
+        print_note(&format!(
+            "{path} does not say whose work it is: from now on it is that of {model}"
+        ));
     }
     Ok(())
 }
@@ -365,7 +380,9 @@ fn print_task(store: &Store, id: &TaskId, out: &mut Output) -> anyhow::Result<()
 fn task_of(add: AddArgs, now: &Zoned) -> anyhow::Result<Task> {
     let agent = |name: &str| {
         let found = Agent::ALL.into_iter().find(|agent| agent.name() == name);
-        found.with_context(|| format!("no agent is called \"{name}\": use local_llm, gemini, human or auto"))
+        found.with_context(|| {
+            format!("no agent is called \"{name}\": use local_llm, gemini, human or auto")
+        })
     };
     let action: Action = plan::parse_action(&add.action)?;
     let dependencies = add.after.iter().map(|id| id.parse()).collect::<Result<_, _>>()?;
@@ -402,7 +419,8 @@ fn exit_of(queue: &Queue) -> Exit {
     if failed { Exit::FoundBad } else { Exit::Ok }
 }
 
-/// Does tasks and shows them as they are done; of the named phases in order, or of the current one as it moves on. The queue as it is then.
+/// Does tasks and shows them as they are done; of the named phases in order, or of the current one
+/// as it moves on. The queue as it is then.
 fn drive(
     store: Store,
     model: PixelModel,
@@ -455,7 +473,8 @@ fn demo(model: Option<&Path>, assets: &Assets, out: &mut Output) -> anyhow::Resu
     let folder = tempfile::tempdir().context("cannot make a folder for the demonstration")?;
     let store = Store::new(folder.path().join("coach.json"));
     store.create(&plan::load(DEFAULT_PLAN, assets, &Zoned::now())?, false)?;
-    let queue = drive(store, super::open_model(model, assets)?, DEMO_PHASES.to_vec(), None, assets)?;
+    let queue =
+        drive(store, super::open_model(model, assets)?, DEMO_PHASES.to_vec(), None, assets)?;
     out.print(&*queue, |queue| show::status(queue, None))?;
     let finished = queue.progress().iter().take(DEMO_PHASES.len()).all(|phase| phase.is_over());
     Ok(if finished { Exit::Ok } else { Exit::FoundBad })

@@ -55,8 +55,8 @@ struct Report {
 /// Runs `convert`.
 ///
 /// # Errors
-/// The input is unsound or of no supported family, or the output is an input, is there already without
-/// `--force`, says another format by its ending or cannot be written.
+/// The input is unsound or of no supported family, or the output is an input, is there already
+/// without `--force`, says another format by its ending or cannot be written.
 pub fn run(args: ConvertArgs, out: &mut Output) -> anyhow::Result<Exit> {
     let start = Instant::now();
     let target = Target::new(&args.output, args.force);

@@ -25,7 +25,9 @@ impl ValueEnum for Device {
                 "auto",
                 "A GPU where there is one, else the processor; `bench` also tries a software adapter",
             ),
-            Self::Gpu => ("gpu", "A GPU, or a software adapter in its place, through Bevy's render graph"),
+            Self::Gpu => {
+                ("gpu", "A GPU, or a software adapter in its place, through Bevy's render graph")
+            }
             Self::Cpu => ("cpu", "The processor"),
         };
         Some(PossibleValue::new(name).help(help))
@@ -35,7 +37,10 @@ impl ValueEnum for Device {
 /// How much of a GPU a model may take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct GpuMemory {
-    /// GPU memory that the model's weights may take, such as 32M or 4GiB (K, M, G and T are powers of 1024, KB, MB, GB and TB of 1000): a larger model is streamed through it, layer by layer. [default: what the adapter gives, less 256 MiB; of a software adapter half of what the host has free]
+    /// GPU memory that the model's weights may take, such as 32M or 4GiB (K, M, G and T are powers
+    /// of 1024, KB, MB, GB and TB of 1000): a larger model is streamed through it, layer by layer.
+    /// [default: what the adapter gives, less 256 MiB; of a software adapter half of what the host
+    /// has free]
     #[arg(long, value_name = "SIZE", help_heading = "Running")]
     pub gpu_memory: Option<MemorySize>,
 }
@@ -53,8 +58,9 @@ impl OpenProgress for OnTerminal {
     }
 }
 
-/// Opens a model for `slots` sequences of up to `context` positions; `None` is what the model was made for, on a
-/// GPU at most 2048. `auto` is the processor at once where there is no GPU but a software adapter.
+/// Opens a model for `slots` sequences of up to `context` positions; `None` is what the model was
+/// made for, on a GPU at most 2048. `auto` is the processor at once where there is no GPU but a
+/// software adapter.
 ///
 /// # Errors
 /// The model was made for fewer positions, or the device cannot run it.
@@ -70,7 +76,8 @@ pub fn open_engine(
     Ok(open::open_engine(model, options, &OnTerminal)?)
 }
 
-/// The same where time is no matter: `auto` is a software adapter too, if a trial finds it faster than the processor.
+/// The same where time is no matter: `auto` is a software adapter too, if a trial finds it faster
+/// than the processor.
 ///
 /// # Errors
 /// As for [`open_engine`].
@@ -101,7 +108,10 @@ pub fn open_engine_without(
     if muted.is_empty() {
         return open_engine(device, model, slots, context, memory);
     }
-    anyhow::ensure!(device != Device::Gpu, "--mute is computed on the processor: use --device cpu or auto");
+    anyhow::ensure!(
+        device != Device::Gpu,
+        "--mute is computed on the processor: use --device cpu or auto"
+    );
     check_context(&model, context)?;
     let controls = controls_without(muted, model.config())?;
     let mut engine = open_engine(Device::Cpu, model, slots, context, memory)?;

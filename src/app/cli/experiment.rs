@@ -1,8 +1,9 @@
-//! `pixel-llm --no-window --experiment NAME`: prompts times interventions, a line of JSON for each cell.
+//! `pixel-llm --no-window --experiment NAME`: prompts times interventions, a line of JSON for each
+//! cell.
 //!
-//! All prompts run as one batch under each condition, the unchanged model first; every line compares its cell with the
-//! same prompt's run without an intervention. The same experiment gives the same lines, so a run that was stopped goes on
-//! behind its last whole line.
+//! All prompts run as one batch under each condition, the unchanged model first; every line
+//! compares its cell with the same prompt's run without an intervention. The same experiment gives
+//! the same lines, so a run that was stopped goes on behind its last whole line.
 
 mod file;
 
@@ -23,7 +24,8 @@ use crate::experiment::{Experiment, Job, SLOTS};
 /// Arguments of a run of an experiment.
 #[derive(Debug, Args)]
 pub struct ExperimentArgs {
-    /// Run an experiment of the program or of a mod instead of prompts; on the processor, unless --device gpu.
+    /// Run an experiment of the program or of a mod instead of prompts; on the processor, unless
+    /// --device gpu.
     #[arg(long, value_name = "NAME", requires = "no_window", conflicts_with_all = ["prompt", "input"], help_heading = "Prompts")]
     pub experiment: Option<String>,
 }
@@ -44,10 +46,13 @@ pub fn run(
     let model = open_model(batch.model.as_deref(), assets)?;
     let job = Job::new(name, &experiment, &model)?;
     job.warnings().iter().for_each(|warning| print_warning(warning));
-    let mut file =
-        CellFile::open(batch.output.as_deref().filter(|path| *path != Path::new("-")), batch.existing())?;
+    let mut file = CellFile::open(
+        batch.output.as_deref().filter(|path| *path != Path::new("-")),
+        batch.existing(),
+    )?;
     let slots = job.slots(batch.parallel.map_or(SLOTS, usize::from));
-    // Of two devices, only the processor gives the same bits on every machine: who wants the other names it.
+    // Of two devices, only the processor gives the same bits on every machine: who wants the other
+    // names it.
     let device = if batch.device == Device::Gpu { Device::Gpu } else { Device::Cpu };
     let context = batch.context.unwrap_or(job.context());
     let mut engine = open_engine(device, model, slots, Some(context), batch.memory)?;

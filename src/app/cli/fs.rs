@@ -7,7 +7,9 @@ use super::{
 };
 use crate::files::open_regular;
 use crate::outputs::{Format, check_output, refuse_ending, refuse_existing, refuse_input};
-use crate::pxi::{self, Compression, Header, PxiError, PxiFile, Store, Target, WriteOptions, Writer};
+use crate::pxi::{
+    self, Compression, Header, PxiError, PxiFile, Store, Target, WriteOptions, Writer,
+};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
@@ -107,7 +109,8 @@ struct WriteArgs {
     /// The .pxi file to write; it appears when it is whole.
     #[arg(value_name = "OUTPUT")]
     file: String,
-    /// Replace OUTPUT if it is a .pxi file, and its picture. What is no .pxi file is never replaced.
+    /// Replace OUTPUT if it is a .pxi file, and its picture. What is no .pxi file is never
+    /// replaced.
     #[arg(long)]
     force: bool,
     /// The width of the picture, in pixels.
@@ -251,7 +254,13 @@ impl Report {
             compression: header.compression().name(),
             sha256: pxi::hex(header.checksum()),
         };
-        Self { file: name.into(), file_len: Some(file_len), header: Some(header), png: None, error: None }
+        Self {
+            file: name.into(),
+            file_len: Some(file_len),
+            header: Some(header),
+            png: None,
+            error: None,
+        }
     }
 
     fn of_file(name: &str, file: &PxiFile) -> Self {
@@ -260,7 +269,11 @@ impl Report {
 
     fn lines(&self) -> String {
         let Some(header) = &self.header else {
-            return format!("{}\n  error        {}\n", self.file, self.error.as_deref().unwrap_or_default());
+            return format!(
+                "{}\n  error        {}\n",
+                self.file,
+                self.error.as_deref().unwrap_or_default()
+            );
         };
         let mut lines = format!(
             "{}\n  version      {}\n  payload      {} bytes\n  picture      {} x {} pixels\n  \
@@ -287,7 +300,8 @@ fn write(files: &Files, args: &WriteArgs, out: &mut Output) -> anyhow::Result<Ex
         (Box::new(io::stdin().lock()), None)
     } else {
         let open = || File::open(&args.input).and_then(|file| Ok((file.metadata()?.len(), file)));
-        let (len, file) = open().with_context(|| format!("{}: cannot open", args.input.display()))?;
+        let (len, file) =
+            open().with_context(|| format!("{}: cannot open", args.input.display()))?;
         (Box::new(file), Some(len))
     };
     check_write(files, args)?;
@@ -301,10 +315,13 @@ fn write(files: &Files, args: &WriteArgs, out: &mut Output) -> anyhow::Result<Ex
             Ok(read_len) => read_len,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => {
-                return Err(error).with_context(|| format!("{}: cannot read", args.input.display()));
+                return Err(error)
+                    .with_context(|| format!("{}: cannot read", args.input.display()));
             }
         };
-        writer.write_all(&piece[..read_len]).with_context(|| format!("{}: cannot write", args.file))?;
+        writer
+            .write_all(&piece[..read_len])
+            .with_context(|| format!("{}: cannot write", args.file))?;
         bar.inc(read_len as u64);
     }
     writer.finish()?;
@@ -345,7 +362,10 @@ fn refuse_other(output: &Path) -> anyhow::Result<()> {
     let mut magic = pxi::MAGIC.map(|_| 0);
     let begins = open_regular(output).and_then(|mut file| file.read_exact(&mut magic)).is_ok();
     if !begins || magic != pxi::MAGIC {
-        bail!("{} exists and is no .pxi file, so it is not replaced; give another name", output.display());
+        bail!(
+            "{} exists and is no .pxi file, so it is not replaced; give another name",
+            output.display()
+        );
     }
     Ok(())
 }
@@ -375,17 +395,25 @@ fn read(files: &Files, args: &ReadArgs, out: &mut Output) -> anyhow::Result<Exit
         return Ok(Exit::Ok);
     }
     write_output(&args.output, args.force, |sink| file.copy_range(offset, length, sink))?;
-    let report =
-        ReadReport { file: args.file.clone(), offset, length, output: args.output.display().to_string() };
+    let report = ReadReport {
+        file: args.file.clone(),
+        offset,
+        length,
+        output: args.output.display().to_string(),
+    };
     out.print(&report, |report| format!("{}: {} bytes", report.output, thousands(report.length)))?;
     Ok(Exit::Ok)
 }
 
 fn info(files: &Files, names: &[String], out: &mut Output) -> anyhow::Result<Exit> {
-    let reports: Result<Vec<_>, PxiError> =
-        names.iter().map(|name| files.open(name).map(|file| Report::of_file(name, &file))).collect();
+    let reports: Result<Vec<_>, PxiError> = names
+        .iter()
+        .map(|name| files.open(name).map(|file| Report::of_file(name, &file)))
+        .collect();
     let reports = Reports { files: reports? };
-    out.print(&reports, |reports| reports.files.iter().map(Report::lines).collect::<Vec<_>>().join("\n"))?;
+    out.print(&reports, |reports| {
+        reports.files.iter().map(Report::lines).collect::<Vec<_>>().join("\n")
+    })?;
     Ok(Exit::Ok)
 }
 
@@ -496,13 +524,17 @@ fn view(
     let picture = output.unwrap_or_else(|| file.path().with_extension("png"));
     check_output(&picture, [file.path()], Format::Png, force)?;
     if is_standard_stream(&picture) {
-        pxi::view::write_png(&file.contents(), out.bytes()).map_err(|error| error.at(file.path()))?;
+        pxi::view::write_png(&file.contents(), out.bytes())
+            .map_err(|error| error.at(file.path()))?;
         return Ok(Exit::Ok);
     }
     pxi::view::write_png_file(&file, Target::new(&picture, force))?;
     let (width, height) = (file.header().width(), file.header().height());
-    let report = ViewReport { file: name.into(), png: picture.display().to_string(), width, height };
-    out.print(&report, |report| format!("{}: {} x {} pixels", report.png, report.width, report.height))?;
+    let report =
+        ViewReport { file: name.into(), png: picture.display().to_string(), width, height };
+    out.print(&report, |report| {
+        format!("{}: {} x {} pixels", report.png, report.width, report.height)
+    })?;
     Ok(Exit::Ok)
 }
 
@@ -514,14 +546,17 @@ struct DeleteReport {
 fn delete(files: &Files, names: &[String], out: &mut Output) -> anyhow::Result<Exit> {
     for name in names {
         let path = files.path(name)?;
-        // A damaged file may be deleted, so its contents are not asked; its name must be that of a .pxi file.
+        // A damaged file may be deleted, so its contents are not asked; its name must be that of a
+        // .pxi file.
         if path.extension().is_none_or(|extension| extension != "pxi") {
             bail!("{}: not a .pxi file, so it is not deleted", path.display());
         }
         fs::remove_file(&path).with_context(|| format!("{}: cannot delete", path.display()))?;
     }
     let report = DeleteReport { deleted: names.to_vec() };
-    out.print(&report, |report| report.deleted.iter().map(|name| format!("deleted {name}\n")).collect())?;
+    out.print(&report, |report| {
+        report.deleted.iter().map(|name| format!("deleted {name}\n")).collect()
+    })?;
     Ok(Exit::Ok)
 }
 
@@ -529,10 +564,15 @@ fn demo(files: &Files, name: &str, out: &mut Output) -> anyhow::Result<Exit> {
     let path = files.path(name)?;
     refuse_ending(&path, Format::Pxi)?;
     let is_demo = || {
-        PxiFile::open(&path).and_then(|file| file.read_all()).is_ok_and(|bytes| bytes == pxi::demo::payload())
+        PxiFile::open(&path)
+            .and_then(|file| file.read_all())
+            .is_ok_and(|bytes| bytes == pxi::demo::payload())
     };
     if path.is_file() && !is_demo() {
-        bail!("{} exists and is not the demo, so it is not replaced; give another name", path.display());
+        bail!(
+            "{} exists and is not the demo, so it is not replaced; give another name",
+            path.display()
+        );
     }
     let mut writer = files.writer(name, WriteOptions::default(), path.is_file())?;
     writer.write_all(&pxi::demo::payload()).with_context(|| format!("{name}: cannot write"))?;
@@ -546,13 +586,15 @@ fn demo(files: &Files, name: &str, out: &mut Output) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// Writes a result to a file atomically, or straight to what is no regular file, such as a device or a pipe.
+/// Writes a result to a file atomically, or straight to what is no regular file, such as a device
+/// or a pipe.
 fn write_output(
     path: &Path,
     force: bool,
     produce: impl FnOnce(&mut dyn Write) -> Result<(), PxiError>,
 ) -> anyhow::Result<()> {
-    let is_special = fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
+    let is_special =
+        fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
     if is_special {
         let context = || format!("{}: cannot write", path.display());
         let mut sink = File::options().write(true).open(path).with_context(context)?;

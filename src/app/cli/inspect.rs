@@ -107,7 +107,8 @@ pub fn run(args: InspectArgs, assets: &Assets, out: &mut Output) -> anyhow::Resu
     let model = super::open_model(args.model.as_deref(), assets)?;
     if let Some(path) = &args.png {
         let bar = progress_bar("painting", u64::from(model.tile_count()));
-        let picture = crate::model::poster::paint(&model, args.side, &|done| bar.set_position(done))?;
+        let picture =
+            crate::model::poster::paint(&model, args.side, &|done| bar.set_position(done))?;
         bar.finish_and_clear();
         picture.write_png(Target::new(path, args.force))?;
     }
@@ -131,7 +132,9 @@ fn in_place(path: &Path, with_tensors: bool, out: &mut Output) -> anyhow::Result
         Kept::Conversion(model) => Some(crate::model::hex(&model.header().root)),
         Kept::Damaged { file, .. } => {
             let file = file.display();
-            print_note(&format!("the kept conversion {file} is damaged; the next run makes it anew"));
+            print_note(&format!(
+                "the kept conversion {file} is damaged; the next run makes it anew"
+            ));
             None
         }
     };
@@ -189,9 +192,8 @@ impl<'a> About<'a> {
         let spec = TokenizerSpec::from_metadata(self.metadata);
         match spec.and_then(|spec| Tokenizer::new(&spec)) {
             Ok(tokenizer) => warnings.extend(tokenizer.warnings().iter().cloned()),
-            Err(error) => {
-                warnings.push(format!("the tokenizer cannot be used, so there are no answers: {error}"))
-            }
+            Err(error) => warnings
+                .push(format!("the tokenizer cannot be used, so there are no answers: {error}")),
         }
         warnings
     }
@@ -263,8 +265,11 @@ fn human(report: &Report<'_>) -> String {
         crate::model::RopeScaling::None => format!("base {}", config.rope_base),
         scaling => format!("base {}, {scaling:?} x {}", config.rope_base, config.rope_scale_factor),
     };
-    let mut notes =
-        vec![if config.tied_embeddings { "output tied to the embedding" } else { "output of its own" }];
+    let mut notes = vec![if config.tied_embeddings {
+        "output tied to the embedding"
+    } else {
+        "output of its own"
+    }];
     notes.extend(config.qkv_biases.then_some("query, key, value biases"));
     notes.extend(config.output_biases.then_some("attention output biases"));
     notes.extend(config.feed_forward_biases.then_some("gate, up, down biases"));
@@ -296,7 +301,11 @@ fn human(report: &Report<'_>) -> String {
         ("chat template", if report.chat_template { "yes" } else { "no" }.to_owned()),
         (
             "weights",
-            format!("{} in {} tensors", human_bytes(report.model_size_in_bytes), report.tensor_count),
+            format!(
+                "{} in {} tensors",
+                human_bytes(report.model_size_in_bytes),
+                report.tensor_count
+            ),
         ),
         (
             "tiles",
@@ -308,7 +317,10 @@ fn human(report: &Report<'_>) -> String {
             ),
         ),
         ("file", format!("{}, {}", report.file, human_bytes(report.file_size_in_bytes))),
-        ("root hash", report.root.clone().unwrap_or_else(|| "known when it is converted".to_owned())),
+        (
+            "root hash",
+            report.root.clone().unwrap_or_else(|| "known when it is converted".to_owned()),
+        ),
     ];
     line(format_args!(""));
     for (label, value) in rows {
@@ -332,7 +344,8 @@ fn human(report: &Report<'_>) -> String {
         line(format_args!(""));
         line(format_args!("Tensors"));
         for tensor in tensors {
-            let shape = tensor.dimensions.iter().map(u64::to_string).collect::<Vec<_>>().join(" x ");
+            let shape =
+                tensor.dimensions.iter().map(u64::to_string).collect::<Vec<_>>().join(" x ");
             let rect = tensor.map;
             let tiles = format!("{}..{}", tensor.tiles.start, tensor.tiles.end);
             line(format_args!(

@@ -1,4 +1,5 @@
-//! `pixel-llm map`: the infinite map from the command line. Each command is a few calls of [`crate::map`].
+//! `pixel-llm map`: the infinite map from the command line. Each command is a few calls of
+//! [`crate::map`].
 
 mod arguments;
 mod demo;
@@ -139,7 +140,9 @@ pub fn run(args: MapArgs, out: &mut Output) -> anyhow::Result<Exit> {
         MapCommand::Write(args) => paint::write(&maps, &args, out),
         MapCommand::Read(args) => paint::read(&maps, &args, out),
         MapCommand::Near { map, at, count } => look::near(&maps, &map, at, count, out),
-        MapCommand::Query { map, rect, ray, limit } => look::query(&maps, &map, rect, ray, limit, out),
+        MapCommand::Query { map, rect, ray, limit } => {
+            look::query(&maps, &map, rect, ray, limit, out)
+        }
         MapCommand::Stats { map } => look::stats(&maps, &map, out),
         MapCommand::Verify { map } => look::verify(&maps, &map, out),
         MapCommand::Png(args) => paint::png(&maps, &args, out),

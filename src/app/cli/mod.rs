@@ -1,4 +1,5 @@
-//! The command-line tools: each takes its arguments and an [`output::Output`], and gives an exit code.
+//! The command-line tools: each takes its arguments and an [`output::Output`], and gives an exit
+//! code.
 
 use std::path::Path;
 
@@ -44,7 +45,11 @@ pub fn open_model_quickly(model: Option<&Path>, assets: &Assets) -> anyhow::Resu
     open_with(model, TileCheck::Quick, assets)
 }
 
-fn open_with(model: Option<&Path>, check: TileCheck, assets: &Assets) -> anyhow::Result<PixelModel> {
+fn open_with(
+    model: Option<&Path>,
+    check: TileCheck,
+    assets: &Assets,
+) -> anyhow::Result<PixelModel> {
     let Some(path) = model else {
         return Ok(assets.default_model()?);
     };

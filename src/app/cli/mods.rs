@@ -14,8 +14,8 @@ use crate::content::registry::check_id;
 use crate::content::settings::{Consent, command_id};
 use crate::content::source::Source;
 use crate::content::{
-    Change, Loaded, ModReport, Problem, Registry, Settings, State, What, load, load_sources, model, pack,
-    user_folder,
+    Change, Loaded, ModReport, Problem, Registry, Settings, State, What, load, load_sources, model,
+    pack, user_folder,
 };
 use crate::outputs;
 use crate::outputs::Format;
@@ -43,7 +43,8 @@ enum Command {
     List,
     /// Find everything that is wrong with mods, and start nothing.
     Check {
-        /// Folders or .zip files of mods, which are checked together; all mods of the mods folder if left out.
+        /// Folders or .zip files of mods, which are checked together; all mods of the mods folder
+        /// if left out.
         paths: Vec<PathBuf>,
     },
     /// Write a new mod with comments.
@@ -81,8 +82,8 @@ enum Command {
     Allow {
         /// The mod's id.
         id: String,
-        /// A command by its id, as `mods show` gives it; may be given several times. Without one, each is shown and
-        /// asked for.
+        /// A command by its id, as `mods show` gives it; may be given several times. Without one,
+        /// each is shown and asked for.
         #[arg(long = "command-id", value_name = "ID")]
         command_id: Vec<String>,
         /// A command, letter by letter as `mods show` gives it; may be given several times.
@@ -126,16 +127,20 @@ fn load_paths(registry: &Registry, paths: &[PathBuf]) -> anyhow::Result<Loaded> 
     for path in paths {
         anyhow::ensure!(path.exists(), "{}: there is no such folder or file", path.display());
         // Through a path such as `.` the folder has no name.
-        let path = path.canonicalize().with_context(|| format!("cannot read {}", path.display()))?;
+        let path =
+            path.canonicalize().with_context(|| format!("cannot read {}", path.display()))?;
         sources.push((path.clone(), Source::read(&path)));
     }
     Ok(load_sources(registry, sources, &Settings::default()))
 }
 
-/// The same after the files that models name have been looked at, which takes too long for every start.
+/// The same after the files that models name have been looked at, which takes too long for every
+/// start.
 fn with_models_checked(mut loaded: Loaded) -> Loaded {
     for report in &mut loaded.mods {
-        let Some(path) = report.path.as_deref().filter(|_| report.state == State::Loaded) else { continue };
+        let Some(path) = report.path.as_deref().filter(|_| report.state == State::Loaded) else {
+            continue;
+        };
         let problems = model::check_files(&loaded.contents, report.id(), path);
         if !problems.is_empty() {
             (report.state, report.problems) = (State::Broken, problems);
@@ -207,7 +212,12 @@ fn check(loaded: &Loaded, out: &mut Output) -> anyhow::Result<Exit> {
     Ok(if loaded.is_sound() { Exit::Ok } else { Exit::FoundBad })
 }
 
-fn new(registry: &Registry, folder: &Path, kinds: &[String], out: &mut Output) -> anyhow::Result<Exit> {
+fn new(
+    registry: &Registry,
+    folder: &Path,
+    kinds: &[String],
+    out: &mut Output,
+) -> anyhow::Result<Exit> {
     let id = folder.file_name().unwrap_or_default().to_string_lossy();
     check_id(&id).map_err(|why| anyhow::anyhow!("the mod's id {why}"))?;
     let known: Vec<_> = registry.kinds().iter().map(crate::content::Kind::name).collect();
@@ -221,7 +231,8 @@ fn new(registry: &Registry, folder: &Path, kinds: &[String], out: &mut Output) -
     let kinds: Vec<_> = kinds.iter().map(String::as_str).collect();
     let written = pack::write_template(registry, folder, &id, &kinds)?;
     out.print(&written, |written| {
-        let lines: Vec<_> = written.iter().map(|path| format!("wrote {}", path.display())).collect();
+        let lines: Vec<_> =
+            written.iter().map(|path| format!("wrote {}", path.display())).collect();
         format!("{}\ncheck it with: pixel-llm mods check {}\n", lines.join("\n"), folder.display())
     })?;
     Ok(Exit::Ok)
@@ -236,7 +247,8 @@ fn find<'a>(loaded: &'a Loaded, id: &str) -> anyhow::Result<&'a ModReport> {
 }
 
 fn settings_of(folder: Option<&Path>) -> anyhow::Result<(&Path, Settings)> {
-    let folder = folder.context("this platform has no folder for mods; name one with --mods DIR")?;
+    let folder =
+        folder.context("this platform has no folder for mods; name one with --mods DIR")?;
     let settings = Settings::read(folder).map_err(|problems| {
         let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("correct the order file first: {}", lines.join("; "))
@@ -254,7 +266,8 @@ fn switch(
     let report = find(loaded, id)?;
     anyhow::ensure!(report.path.is_some(), "{id} is built in and always there");
     let (folder, mut settings) = settings_of(folder)?;
-    let changed = if on { settings.disabled.remove(id) } else { settings.disabled.insert(id.into()) };
+    let changed =
+        if on { settings.disabled.remove(id) } else { settings.disabled.insert(id.into()) };
     if changed {
         settings.write(folder)?;
     }
@@ -302,13 +315,20 @@ struct Wanted<'a> {
 }
 
 /// The commands that were named, or that the user says yes to.
-fn chosen(report: &ModReport, settings: &Settings, wanted: &Wanted<'_>) -> anyhow::Result<Vec<String>> {
+fn chosen(
+    report: &ModReport,
+    settings: &Settings,
+    wanted: &Wanted<'_>,
+) -> anyhow::Result<Vec<String>> {
     let id = report.id();
     let find = |wanted: &String, is_it: &dyn Fn(&String) -> bool| {
         let found = report.commands.iter().find(|command| is_it(command)).cloned();
-        found.with_context(|| format!("{id} has no command {wanted:?}; `mods show {id}` lists those it has"))
+        found.with_context(|| {
+            format!("{id} has no command {wanted:?}; `mods show {id}` lists those it has")
+        })
     };
-    let by_id = wanted.ids.iter().map(|wanted| find(wanted, &|command| command_id(id, command) == *wanted));
+    let by_id =
+        wanted.ids.iter().map(|wanted| find(wanted, &|command| command_id(id, command) == *wanted));
     let by_text = wanted.texts.iter().map(|wanted| find(wanted, &|command| command == wanted));
     let named: Vec<_> = by_id.chain(by_text).collect::<anyhow::Result<_>>()?;
     if !named.is_empty() {
@@ -318,7 +338,8 @@ fn chosen(report: &ModReport, settings: &Settings, wanted: &Wanted<'_>) -> anyho
     anyhow::ensure!(waiting().next().is_some(), "{id} has no command that waits for leave");
     let mut terminal = terminal::stderr();
     if !terminal.is_terminal() || !std::io::stdin().is_terminal() {
-        let lines = waiting().map(|command| format!("{command} is --command-id {}", command_id(id, command)));
+        let lines = waiting()
+            .map(|command| format!("{command} is --command-id {}", command_id(id, command)));
         anyhow::bail!(
             "nobody is there to be asked; say which of its commands may run: {}",
             lines.collect::<Vec<_>>().join("; ")
@@ -354,13 +375,18 @@ fn change_line(content: &str, change: &Change) -> String {
     match &change.what {
         What::Brought => format!("{content}: brought by {}", change.mod_id),
         What::Overrode => format!("{content}: overridden by {}", change.mod_id),
-        What::Patched { fields } => format!("{content}: {} patched by {}", fields.join(", "), change.mod_id),
+        What::Patched { fields } => {
+            format!("{content}: {} patched by {}", fields.join(", "), change.mod_id)
+        }
     }
 }
 
 fn show(loaded: &Loaded, id: &str, out: &mut Output) -> anyhow::Result<Exit> {
     let all = loaded.contents.iter().flat_map(|(kind, name, content)| {
-        content.history.iter().map(move |change| ShownChange { content: format!("{kind}/{name}"), change })
+        content
+            .history
+            .iter()
+            .map(move |change| ShownChange { content: format!("{kind}/{name}"), change })
     });
     if id.contains('/') {
         let changes: Vec<_> = all.filter(|shown| shown.content == id).collect();
@@ -376,9 +402,15 @@ fn show(loaded: &Loaded, id: &str, out: &mut Output) -> anyhow::Result<Exit> {
     out.print(&shown, |shown| {
         let mut text = String::new();
         if let Some(about) = &report.about {
-            let [id, version, name, words, author, licence] =
-                [&about.id, &about.version, &about.name, &about.about, &about.author, &about.licence]
-                    .map(|text| one_line(text));
+            let [id, version, name, words, author, licence] = [
+                &about.id,
+                &about.version,
+                &about.name,
+                &about.about,
+                &about.author,
+                &about.licence,
+            ]
+            .map(|text| one_line(text));
             text = format!("{id} {version}: {name}\n{words}\nby {author}, {licence}\n");
         }
         text.push_str(&format!("state: {}\n", word(report.state)));
@@ -386,7 +418,8 @@ fn show(loaded: &Loaded, id: &str, out: &mut Output) -> anyhow::Result<Exit> {
             text.push_str(&format!("{}\n", one_line(&change_line(&shown.content, shown.change))));
         }
         for command in &report.commands {
-            let allowed = if loaded.settings.allows(id, command) { "allowed" } else { "not allowed" };
+            let allowed =
+                if loaded.settings.allows(id, command) { "allowed" } else { "not allowed" };
             let (command, command_id) = (one_line(command), command_id(id, command));
             text.push_str(&format!("has a command: {command}  ({command_id}, {allowed})\n"));
         }
@@ -405,16 +438,23 @@ fn pack_mod(
     out: &mut Output,
 ) -> anyhow::Result<Exit> {
     let loaded = with_models_checked(load_paths(registry, &[folder.to_owned()])?);
-    let report = loaded.mods.iter().find(|report| report.path.is_some()).context("the mod was not read")?;
+    let report =
+        loaded.mods.iter().find(|report| report.path.is_some()).context("the mod was not read")?;
     // That another mod is needed says nothing against the archive.
     if report.state == State::Broken {
         return check(&loaded, out);
     }
     let about = report.about.as_ref().context("the mod has no manifest")?;
-    let path =
-        output.map_or_else(|| PathBuf::from(format!("{}-{}.zip", about.id, about.version)), Path::to_owned);
+    let path = output.map_or_else(
+        || PathBuf::from(format!("{}-{}.zip", about.id, about.version)),
+        Path::to_owned,
+    );
     let from = folder.canonicalize()?;
-    anyhow::ensure!(from.is_dir(), "{} is no folder: an archive is packed already", folder.display());
+    anyhow::ensure!(
+        from.is_dir(),
+        "{} is no folder: an archive is packed already",
+        folder.display()
+    );
     let changed = |_| anyhow::anyhow!("the mod has changed meanwhile");
     let source = Source::read(&from).map_err(changed)?;
     let others = Source::list_others(&from).map_err(changed)?;
@@ -422,7 +462,8 @@ fn pack_mod(
     let inputs: Vec<_> = inputs.into_iter().map(|name| from.join(name)).collect();
     outputs::refuse_input(&path, inputs)?;
     outputs::refuse_ending(&path, Format::Zip)?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent =
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".pixel-llm-").tempfile_in(parent)?;
     pack::write_archive(&source, &from, &others.files, file.as_file_mut())?;
     file.persist_noclobber(&path)

@@ -37,7 +37,9 @@ mod tests {
 
     #[test]
     fn thousands_are_set_apart() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (134_515_008, "134,515,008")] {
+        for (number, text) in
+            [(0, "0"), (999, "999"), (1000, "1,000"), (134_515_008, "134,515,008")]
+        {
             assert_eq!(thousands(number), text);
         }
     }

@@ -1,5 +1,5 @@
-//! What the command-line tools say, and where: results on standard output, as text or as one JSON document;
-//! progress, warnings and errors on standard error.
+//! What the command-line tools say, and where: results on standard output, as text or as one JSON
+//! document; progress, warnings and errors on standard error.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -53,9 +53,13 @@ impl Output {
         self.json
     }
 
-    /// Prints a result: `value` as JSON, or the text that `human` makes of it. The text is for people, wherever it goes:
-    /// control characters of names from files are written out in it.
-    pub fn print<T: Serialize>(&mut self, value: &T, human: impl FnOnce(&T) -> String) -> io::Result<()> {
+    /// Prints a result: `value` as JSON, or the text that `human` makes of it. The text is for
+    /// people, wherever it goes: control characters of names from files are written out in it.
+    pub fn print<T: Serialize>(
+        &mut self,
+        value: &T,
+        human: impl FnOnce(&T) -> String,
+    ) -> io::Result<()> {
         if self.json {
             serde_json::to_writer_pretty(&mut self.stdout, value)?;
             return writeln!(self.stdout);
@@ -83,12 +87,14 @@ pub fn progress_bytes(label: &'static str, len: Option<u64>) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let (bar, template) = match len {
-        Some(len) => {
-            (ProgressBar::new(len), "{msg:>10} [{bar:32}] {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}")
-        }
+        Some(len) => (
+            ProgressBar::new(len),
+            "{msg:>10} [{bar:32}] {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}",
+        ),
         None => (ProgressBar::no_length(), "{msg:>10} {spinner} {bytes} {binary_bytes_per_sec}"),
     };
-    let style = ProgressStyle::with_template(template).expect("the template is one of the two above");
+    let style =
+        ProgressStyle::with_template(template).expect("the template is one of the two above");
     bar.with_style(style.progress_chars("=> ")).with_message(label)
 }
 
@@ -125,8 +131,8 @@ pub struct Doing {
     teller: Option<JoinHandle<()>>,
 }
 
-/// Begins work that may take long. After half a second a terminal shows what is being done until the
-/// work ends, and anything else gets one line.
+/// Begins work that may take long. After half a second a terminal shows what is being done until
+/// the work ends, and anything else gets one line.
 pub fn doing(what: impl Into<String>) -> Doing {
     let (what, (end, ended)) = (what.into(), mpsc::channel());
     let tell = move || {
@@ -221,17 +227,20 @@ mod tests {
 
     #[test]
     fn causes_are_said_once() {
-        let error =
-            Err::<(), _>(io::Error::other("disk on fire")).context("cannot write: disk on fire").unwrap_err();
+        let error = Err::<(), _>(io::Error::other("disk on fire"))
+            .context("cannot write: disk on fire")
+            .unwrap_err();
         assert_eq!(error_line(&error), "cannot write: disk on fire");
-        let error = Err::<(), _>(io::Error::other("disk\non fire")).context("cannot write").unwrap_err();
+        let error =
+            Err::<(), _>(io::Error::other("disk\non fire")).context("cannot write").unwrap_err();
         assert_eq!(error_line(&error), "cannot write: disk on fire");
     }
 
     #[test]
     fn a_closed_pipe_is_known_below_other_errors() {
-        let closed =
-            Err::<(), _>(io::Error::from(io::ErrorKind::BrokenPipe)).context("cannot write").unwrap_err();
+        let closed = Err::<(), _>(io::Error::from(io::ErrorKind::BrokenPipe))
+            .context("cannot write")
+            .unwrap_err();
         assert!(is_closed_pipe(&closed));
         assert!(!is_closed_pipe(&anyhow::anyhow!("other")));
     }

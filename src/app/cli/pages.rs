@@ -36,7 +36,11 @@ pub struct ManArgs {
 ///
 /// # Errors
 /// Standard output is closed.
-pub fn completions(args: &CompletionsArgs, mut command: Command, out: &mut Output) -> anyhow::Result<Exit> {
+pub fn completions(
+    args: &CompletionsArgs,
+    mut command: Command,
+    out: &mut Output,
+) -> anyhow::Result<Exit> {
     let name = command.get_name().to_owned();
     // Into memory first: the generator panics where its output is closed.
     let mut script = Vec::new();

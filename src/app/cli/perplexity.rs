@@ -109,7 +109,8 @@ pub fn run(args: PerplexityArgs, assets: &Assets, out: &mut Output) -> anyhow::R
     for (done, range) in windows.of(tokens.len()).enumerate() {
         let first = tokenizer.first_token();
         score_window(&mut *engine, &windows, first, &tokens[range], &mut likelihood)?;
-        let speed = (done + 1) as f64 * f64::from(context) / start.elapsed().as_secs_f64().max(1e-9);
+        let speed =
+            (done + 1) as f64 * f64::from(context) / start.elapsed().as_secs_f64().max(1e-9);
         bar.inc(1);
         bar.set_message(format!("perplexity {:.4}, {speed:.1} tokens/s", likelihood.perplexity()));
     }
@@ -142,7 +143,10 @@ fn windows(context: u32, stride: Option<u32>) -> anyhow::Result<Windows> {
     // A model may be made for less than the shortest window.
     anyhow::ensure!(length >= MIN_WINDOW, "a context of {context}; expected at least {MIN_WINDOW}");
     let Some(stride) = stride else { return Ok(Windows::side_by_side(length)) };
-    anyhow::ensure!(stride < context, "--stride {stride}: expected less than the context of {context}");
+    anyhow::ensure!(
+        stride < context,
+        "--stride {stride}: expected less than the context of {context}"
+    );
     Ok(Windows::striding(length, stride as usize))
 }
 
@@ -181,7 +185,9 @@ fn bar(windows: u64) -> ProgressBar {
 
 fn human(report: &Report) -> String {
     let cut = match report.stride {
-        Some(stride) => format!("{} windows of {}, stride {stride}", report.windows, report.context),
+        Some(stride) => {
+            format!("{} windows of {}, stride {stride}", report.windows, report.context)
+        }
         None => format!("{} windows of {} side by side", report.windows, report.context),
     };
     format!(

@@ -15,8 +15,8 @@ use clap::Args;
 
 pub use drive::{end, interrupt, interruptible, run};
 pub(in crate::app::cli) use drive::{
-    forget_interrupt, interrupts_end_nothing, is_to_end, nothing_visible, speed_line, was_interrupted,
-    write_answer,
+    forget_interrupt, interrupts_end_nothing, is_to_end, nothing_visible, speed_line,
+    was_interrupted, write_answer,
 };
 pub use sampling::SamplingArgs;
 
@@ -28,7 +28,8 @@ use crate::model::resolve::parts;
 use crate::outputs;
 use crate::outputs::{Format, Refusal};
 
-/// Slots of a run over a file, if nobody says: more gain little on most machines, and each takes memory.
+/// Slots of a run over a file, if nobody says: more gain little on most machines, and each takes
+/// memory.
 const DEFAULT_PARALLEL: usize = 8;
 
 /// Arguments of a run without a window.
@@ -118,8 +119,9 @@ pub struct BatchArgs {
     /// Report the log-probabilities of the prompt's tokens, and of this many alternatives.
     #[arg(long, value_name = "K", value_parser = top_logprobs(), hide_short_help = true, help_heading = "Results")]
     pub prompt_logprobs: Option<u32>,
-    /// Draw what the model computed for the prompt and its answer on the infinite map in this folder: keys, values, heads and the residual stream of
-    /// every layer. Look at it with `pixel-llm map stats` and `pixel-llm map png`.
+    /// Draw what the model computed for the prompt and its answer on the infinite map in this
+    /// folder: keys, values, heads and the residual stream of every layer. Look at it with
+    /// `pixel-llm map stats` and `pixel-llm map png`.
     #[arg(long, value_name = "MAP", requires = "prompt", conflicts_with_all = ["input", "output"], hide_short_help = true, help_heading = "Results")]
     pub save_activations: Option<PathBuf>,
     /// No progress and no summary; warnings and errors stay.
@@ -133,7 +135,8 @@ pub struct BatchArgs {
     /// How many requests to answer at once [default: 8, or the number of prompts].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Running")]
     pub parallel: Option<u16>,
-    /// How many tokens of prompt and answer to have room for [default: what --prompt needs; else what the model was made for, on a GPU at most 2048].
+    /// How many tokens of prompt and answer to have room for [default: what --prompt needs; else
+    /// what the model was made for, on a GPU at most 2048].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Running")]
     pub context: Option<u32>,
     /// What computes. Auto takes a GPU where there is one, else the processor.
@@ -142,7 +145,8 @@ pub struct BatchArgs {
     /// How much of a GPU the model may take.
     #[command(flatten)]
     pub memory: GpuMemory,
-    /// Mute a head, by layer and head counted from 0; may be given several times. Computes on the processor.
+    /// Mute a head, by layer and head counted from 0; may be given several times. Computes on the
+    /// processor.
     #[arg(long, value_name = "LAYER.HEAD", value_parser = head, hide_short_help = true, help_heading = "Running")]
     pub mute: Vec<(u32, u32)>,
 }
@@ -155,12 +159,15 @@ pub(in crate::app::cli) const CHATML_ENDS: [&str; 2] = ["<|im_end|>", "<|im_star
 pub struct TemplateVariables(Vec<(String, String)>);
 
 fn template_variables(json: &str) -> Result<TemplateVariables, String> {
-    crate::batch::request::template_variables(json).map(TemplateVariables).map_err(|error| error.to_string())
+    crate::batch::request::template_variables(json)
+        .map(TemplateVariables)
+        .map_err(|error| error.to_string())
 }
 
 fn head(text: &str) -> Result<(u32, u32), String> {
-    let parts =
-        text.split_once('.').and_then(|(layer, head)| Some((layer.parse().ok()?, head.parse().ok()?)));
+    let parts = text
+        .split_once('.')
+        .and_then(|(layer, head)| Some((layer.parse().ok()?, head.parse().ok()?)));
     parts.ok_or_else(|| "expected LAYER.HEAD, such as 0.3".into())
 }
 
@@ -248,7 +255,9 @@ impl BatchArgs {
                 anyhow::bail!("--save-activations shows one sequence: give one --prompt")
             }
             None if self.prompt.is_empty() => {
-                anyhow::bail!("nothing to answer: give --prompt TEXT, --input FILE or a text through a pipe")
+                anyhow::bail!(
+                    "nothing to answer: give --prompt TEXT, --input FILE or a text through a pipe"
+                )
             }
             None => Ok(Source::Prompts(&self.prompt)),
         }
@@ -272,7 +281,8 @@ mod tests {
     }
 
     fn parse(arguments: &str) -> Result<BatchArgs, clap::Error> {
-        let arguments = ["pixel-llm", "--no-window"].into_iter().chain(arguments.split_whitespace());
+        let arguments =
+            ["pixel-llm", "--no-window"].into_iter().chain(arguments.split_whitespace());
         Cli::try_parse_from(arguments).map(|cli| cli.batch)
     }
 
@@ -293,7 +303,10 @@ mod tests {
         .unwrap();
         let defaults = args.defaults();
         assert_eq!((defaults.mode, defaults.system.as_deref()), (PromptMode::Chat, Some("hi")));
-        assert_eq!((defaults.sampling.temperature, defaults.sampling.frequency_penalty), (0.0, -1.0));
+        assert_eq!(
+            (defaults.sampling.temperature, defaults.sampling.frequency_penalty),
+            (0.0, -1.0)
+        );
         assert_eq!((defaults.stop.len(), defaults.max_tokens, defaults.logprobs), (2, 3, Some(2)));
         assert_eq!((args.existing(), args.slots()), (Existing::Resume { retry_failed: true }, 3));
     }
@@ -328,7 +341,10 @@ mod tests {
     fn texts_may_begin_with_a_hyphen() {
         let args = ["pixel-llm", "--prompt", "-5 + 3", "--stop", "--", "--system", "--- be brief"];
         let args = Cli::try_parse_from(args).unwrap().batch;
-        assert_eq!((args.prompt[0].as_str(), args.system.as_deref()), ("-5 + 3", Some("--- be brief")));
+        assert_eq!(
+            (args.prompt[0].as_str(), args.system.as_deref()),
+            ("-5 + 3", Some("--- be brief"))
+        );
         assert_eq!(args.defaults().stop, ["--"]);
     }
 }

@@ -1,6 +1,7 @@
 //! `pixel-llm --no-window --ticks N`: the agents' world without a window, as fast as it can.
 //!
-//! Comes in: the model whose parts are worked on, a seed, or a world that was saved. Goes out: the trace, a line of JSON per incident.
+//! Comes in: the model whose parts are worked on, a seed, or a world that was saved. Goes out: the
+//! trace, a line of JSON per incident.
 
 use std::path::PathBuf;
 
@@ -13,7 +14,8 @@ use crate::content::assets::Assets;
 /// Arguments of a simulation.
 #[derive(Debug, Args)]
 pub struct SimulationArgs {
-    /// Let agents work in simulated time for this many ticks and write what they do, instead of answering prompts.
+    /// Let agents work in simulated time for this many ticks and write what they do, instead of
+    /// answering prompts.
     #[arg(long, value_name = "N", requires = "no_window", conflicts_with_all = ["prompt", "input"], help_heading = "Simulation")]
     pub ticks: Option<u64>,
     /// How many jobs there are on the model's tiles, heads and layers.
@@ -30,7 +32,8 @@ pub struct SimulationArgs {
 /// Runs the simulation.
 ///
 /// # Errors
-/// The model, the agents or the saved world cannot be read; the trace or the world cannot be written.
+/// The model, the agents or the saved world cannot be read; the trace or the world cannot be
+/// written.
 #[cfg(feature = "world")]
 pub fn run(
     args: &SimulationArgs,
@@ -43,7 +46,9 @@ pub fn run(
     check_outputs(args, batch)?;
     let mut world = open(args, batch, assets)?;
     let mut file = match &batch.output {
-        Some(path) if path.as_os_str() != "-" => Some(BufWriter::new(create(path, batch.overwrite)?)),
+        Some(path) if path.as_os_str() != "-" => {
+            Some(BufWriter::new(create(path, batch.overwrite)?))
+        }
         _ => None,
     };
     let start = std::time::Instant::now();
@@ -80,7 +85,8 @@ pub fn run(_: &SimulationArgs, _: &BatchArgs, _: &Assets, _: &mut Output) -> any
     anyhow::bail!("this program was built without the feature \"world\", which agents live in")
 }
 
-/// The chance that an attempt at simulated work fails, so that a trace shows what becomes of such jobs.
+/// The chance that an attempt at simulated work fails, so that a trace shows what becomes of such
+/// jobs.
 #[cfg(feature = "world")]
 const FAILURE: f32 = 0.02;
 
@@ -95,15 +101,16 @@ fn open(
     if let Some(path) = &args.load {
         return Ok(Simulation::resume(&Snapshot::load(path)?)?);
     }
-    let model = super::open_model_quickly(batch.model.as_deref(), assets)?.laid_out(&assets.rules()?);
+    let model =
+        super::open_model_quickly(batch.model.as_deref(), assets)?.laid_out(&assets.rules()?);
     let odds = SimulationRng { seed: batch.sampling.seed, failure: FAILURE };
     let jobs = crate::agents::jobs_of_model(&model, args.jobs as usize, &odds);
     let size = model.plan().size.map(|cells| cells as f64);
     Ok(Simulation::new(crate::agents::load_profiles(assets)?, jobs, size, odds)?)
 }
 
-/// Refuses a trace or a saved world that would take the place of the model or the other. A world may
-/// be saved where it was loaded from: it is replaced whole, by the one that has gone on.
+/// Refuses a trace or a saved world that would take the place of the model or the other. A world
+/// may be saved where it was loaded from: it is replaced whole, by the one that has gone on.
 #[cfg(feature = "world")]
 fn check_outputs(args: &SimulationArgs, batch: &BatchArgs) -> anyhow::Result<()> {
     use crate::outputs::{Format, refuse_ending, refuse_input};

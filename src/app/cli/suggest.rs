@@ -33,7 +33,10 @@ pub fn mistyped_command(command: &clap::Command, arguments: &[OsString]) -> Opti
 }
 
 /// The first argument that is neither an option nor an option's value.
-fn first_positional<'a>(command: &clap::Command, arguments: &'a [OsString]) -> Option<&'a OsString> {
+fn first_positional<'a>(
+    command: &clap::Command,
+    arguments: &'a [OsString],
+) -> Option<&'a OsString> {
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         let text = argument.to_str()?;
@@ -61,7 +64,8 @@ pub fn near_file(path: &Path) -> Option<String> {
     let folder = path.parent()?;
     let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let entries = here.read_dir().ok()?.take(MOST_NAMES);
-    let names: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    let names: Vec<String> =
+        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
     let near = nearest(name, names.iter().map(String::as_str))?;
     Some(folder.join(near).display().to_string())
 }
@@ -70,7 +74,9 @@ pub fn near_file(path: &Path) -> Option<String> {
 /// is not there.
 pub fn for_error(error: &anyhow::Error, arguments: &[OsString]) -> Option<String> {
     let is_missing = |cause: &(dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
     };
     if !error.chain().any(is_missing) {
         return None;

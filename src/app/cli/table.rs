@@ -36,8 +36,9 @@ impl<const N: usize> Table<N> {
 
     /// The table as text, two spaces between columns and none at the end of a line.
     pub fn render(&self) -> String {
-        let width =
-            |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let width = |column: usize| {
+            self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
+        };
         let widths: [usize; N] = std::array::from_fn(width);
         let mut text = String::new();
         for row in &self.rows {
@@ -62,7 +63,8 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let mut table = Table::new([("NAME", Align::Left), ("BYTES", Align::Right), ("", Align::Left)]);
+        let mut table =
+            Table::new([("NAME", Align::Left), ("BYTES", Align::Right), ("", Align::Left)]);
         table.row(["é".into(), "1".into(), String::new()]);
         table.row(["long\n\x1b".into(), "1,234,567".into(), "x".into()]);
         assert_eq!(

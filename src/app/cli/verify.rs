@@ -87,7 +87,10 @@ impl Conversion {
             (Some(_), _) => "its head".to_owned(),
             (None, tiles) => counted(tiles, "tile").to_string(),
         };
-        format!("its conversion {}: damaged ({what}), not the model; the next run makes it anew", self.file)
+        format!(
+            "its conversion {}: damaged ({what}), not the model; the next run makes it anew",
+            self.file
+        )
     }
 }
 
@@ -128,7 +131,8 @@ fn in_place(path: &Path, out: &mut Output) -> anyhow::Result<Exit> {
     let gguf = Gguf::open(path)?;
     let bar = progress_bytes("verifying", Some(work_in_bytes(&gguf) / 2));
     let start = Instant::now();
-    let checked = check(&gguf, &|done| bar.set_position(done)).map_err(|error| error.in_file(path))?;
+    let checked =
+        check(&gguf, &|done| bar.set_position(done)).map_err(|error| error.in_file(path))?;
     let seconds = start.elapsed().as_secs_f64();
     bar.finish_and_clear();
     let conversion = Conversion::look_at(path);
@@ -152,7 +156,8 @@ fn human(report: &Report) -> String {
     for tile in &report.damaged {
         let [row, row_end] = tile.rows;
         let [column, column_end] = tile.columns;
-        let place = tile.map.first().map_or(String::new(), |rect| format!(", map {}, {}", rect.x, rect.y));
+        let place =
+            tile.map.first().map_or(String::new(), |rect| format!(", map {}, {}", rect.x, rect.y));
         let _ = writeln!(
             text,
             "damaged: tile {} of {} (rows {row}..{row_end}, columns {column}..{column_end}), file byte {}{place}",

@@ -39,7 +39,8 @@ impl Inhabitants {
         // Beside the usual queue, whichever model's is open.
         let first = crate::app::cli::coach::default_queue()?;
         let usual = || {
-            let stem = setup.model.path().file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let stem =
+                setup.model.path().file_stem().unwrap_or_default().to_string_lossy().into_owned();
             first.with_file_name(format!("{stem}.world.ron"))
         };
         let world = Some(world.unwrap_or_else(usual));
@@ -61,8 +62,9 @@ impl Inhabitants {
         desk.watch();
         // Half of the processor's threads: the others draw and answer.
         let threads = std::thread::available_parallelism().map_or(1, |count| count.get() / 2);
-        let shop = ModelContext::new(Arc::clone(&setup.model), &folder, Arc::new(PauseToken::default()))?
-            .with_threads(threads)?;
+        let shop =
+            ModelContext::new(Arc::clone(&setup.model), &folder, Arc::new(PauseToken::default()))?
+                .with_threads(threads)?;
         let reviewer = Reviewer::load(Agent::Gemini.name(), &setup.assets)?;
         let hands = Arc::new(TaskRunner::new(desk, shop, reviewer, self.consents));
         let saved = match self.world.as_deref().filter(|path| path.exists()) {

@@ -1,4 +1,5 @@
-//! Experiments from the window: a list, a button, and what they find. The cells go to the same file as those of a run without a window would.
+//! Experiments from the window: a list, a button, and what they find. The cells go to the same file
+//! as those of a run without a window would.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -114,7 +115,8 @@ fn draw(
         return Ok(());
     }
     let mut open = true;
-    let window = egui::Window::new("Experiments").open(&mut open).collapsible(false).resizable(false);
+    let window =
+        egui::Window::new("Experiments").open(&mut open).collapsible(false).resizable(false);
     window.anchor(egui::Align2::LEFT_CENTER, [12.0, 0.0]).show(contexts.ctx_mut()?, |ui| {
         ui.set_max_width(420.0);
         let running = experiments.run.as_ref().is_some_and(|run| !run.is_over);
@@ -169,7 +171,8 @@ fn show(ui: &mut egui::Ui, run: &Run) {
     }
 }
 
-/// Runs an experiment on a thread, on the processor: the device is busy with the picture and the prompt.
+/// Runs an experiment on a thread, on the processor: the device is busy with the picture and the
+/// prompt.
 fn begin(name: String, experiment: Experiment, map: &Map) -> Run {
     let (tell, reports) = channel();
     let cancel = Arc::new(AtomicBool::new(false));
@@ -185,7 +188,8 @@ fn begin(name: String, experiment: Experiment, map: &Map) -> Run {
         let _ = tell.send(Report::Over(end));
     });
     let is_over = thread.is_err();
-    let state = thread.err().map_or_else(|| "running on the processor".into(), |error| error.to_string());
+    let state =
+        thread.err().map_or_else(|| "running on the processor".into(), |error| error.to_string());
     let reports = Mutex::new(reports);
     Run { name, total: 0, done: 0, found: BTreeMap::new(), state, is_over, cancel, reports }
 }
@@ -198,13 +202,17 @@ fn work(
     cancel: &AtomicBool,
     tell: &Sender<Report>,
 ) -> anyhow::Result<String> {
-    let stem = model.path().file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    let stem = model
+        .path()
+        .file_stem()
+        .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
     let path = results_folder()?.join(format!("{name}-{stem}.jsonl"));
     let job = Job::new(name, experiment, &model)?;
     let _ = tell.send(Report::Begun(job.cells()));
     let mut file = CellFile::open(Some(&path), Existing::Overwrite)?;
     let memory = GpuMemory::default();
-    let mut engine = open_engine(Device::Cpu, model, job.slots(SLOTS), Some(job.context()), memory)?;
+    let mut engine =
+        open_engine(Device::Cpu, model, job.slots(SLOTS), Some(job.context()), memory)?;
     let (outcome, failed) = job.run(&mut *engine, &mut file, cancel, &mut |cell| {
         let _ = tell.send(Report::Cell(cell.condition.to_owned(), cell.difference));
     })?;
@@ -215,7 +223,9 @@ fn work(
 
 /// Where the lines of experiments go that the window runs.
 fn results_folder() -> anyhow::Result<PathBuf> {
-    let folder = folders::data().context("there is no home folder for results")?.join("experiments");
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let folder =
+        folders::data().context("there is no home folder for results")?.join("experiments");
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot make {}", folder.display()))?;
     Ok(folder)
 }

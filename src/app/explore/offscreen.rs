@@ -1,4 +1,5 @@
-//! The world without a window: drawn into an image, at a clock of its own, so that a tour is the same each time.
+//! The world without a window: drawn into an image, at a clock of its own, so that a tour is the
+//! same each time.
 
 use super::*;
 use crate::engine::gpu::headless::GpuError;
@@ -78,7 +79,11 @@ impl Offscreen {
         let facts = AdapterFacts::find(&GpuChoice::default())?;
         let mut app = App::new();
         let plugins = DefaultPlugins
-            .set(WindowPlugin { primary_window: None, exit_condition: ExitCondition::DontExit, ..default() })
+            .set(WindowPlugin {
+                primary_window: None,
+                exit_condition: ExitCondition::DontExit,
+                ..default()
+            })
             .set(log())
             .set(render_plugin())
             .disable::<PipelinedRenderingPlugin>()
@@ -88,7 +93,8 @@ impl Offscreen {
             .and_then(|()| add(&mut app))
             .map_err(|error| OffscreenError::Asset(format!("{error:#}")))?;
         let [width, height] = setup.size;
-        let mut image = Image::new_target_texture(width, height, TextureFormat::Rgba8UnormSrgb, None);
+        let mut image =
+            Image::new_target_texture(width, height, TextureFormat::Rgba8UnormSrgb, None);
         image.texture_descriptor.usage |= TextureUsages::COPY_SRC;
         let target = app.world_mut().resource_mut::<bevy::asset::Assets<Image>>().add(image);
         app.world_mut().resource_mut::<Shots>().target = Some(target.clone());
@@ -96,7 +102,8 @@ impl Offscreen {
         crate::engine::gpu::headless::prepare(&mut app);
         let mut world = Self { app };
         world.update(4);
-        let failure = world.app.sub_app_mut(RenderApp).world_mut().resource_mut::<GpuModelFailure>().0.take();
+        let failure =
+            world.app.sub_app_mut(RenderApp).world_mut().resource_mut::<GpuModelFailure>().0.take();
         failure.map_or(Ok(world), |error| Err(error.into()))
     }
 
@@ -128,7 +135,11 @@ impl Offscreen {
         Ok(self.app.world().resource::<TourRun>().complaints.clone())
     }
 
-    fn until(&mut self, what: &'static str, done: impl Fn(&World) -> bool) -> Result<(), OffscreenError> {
+    fn until(
+        &mut self,
+        what: &'static str,
+        done: impl Fn(&World) -> bool,
+    ) -> Result<(), OffscreenError> {
         for _ in 0..MOST_FRAMES {
             if done(self.app.world()) {
                 return Ok(());

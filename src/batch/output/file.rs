@@ -40,7 +40,9 @@ pub enum OutputError {
         path: PathBuf,
     },
     /// The file to resume holds something else.
-    #[error("{path}: line {line} is not a result of a batch, so the run cannot be resumed with this file")]
+    #[error(
+        "{path}: line {line} is not a result of a batch, so the run cannot be resumed with this file"
+    )]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -70,7 +72,9 @@ pub enum OutputError {
 
 fn where_kept(kept: Option<&Path>) -> String {
     match kept {
-        Some(kept) => format!("its results are kept in {}, go on with it by --resume", kept.display()),
+        Some(kept) => {
+            format!("its results are kept in {}, go on with it by --resume", kept.display())
+        }
         None => "its results are in the file that was moved, go on with it by --resume".into(),
     }
 }
@@ -97,8 +101,8 @@ pub struct Resumed {
 
 /// Where result lines go.
 ///
-/// A file is as it was found until [`begin`](Self::begin): whatever fails before, such as opening the model, costs no
-/// earlier result.
+/// A file is as it was found until [`begin`](Self::begin): whatever fails before, such as opening
+/// the model, costs no earlier result.
 pub struct OutputFile {
     target: Target,
     /// Lines are counted for the summary.
@@ -106,7 +110,8 @@ pub struct OutputFile {
 }
 
 enum Target {
-    /// A file of which only this run has the lock. `locks` holds the locks of files it has replaced.
+    /// A file of which only this run has the lock. `locks` holds the locks of files it has
+    /// replaced.
     File {
         file: File,
         /// Where the next line goes.
@@ -129,8 +134,8 @@ impl OutputFile {
         Self { target: Target::Stream(Box::new(stream)), written: 0 }
     }
 
-    /// Opens and locks a file. When it is resumed, `finished` is told the id of every result that stays, and says
-    /// whether the input has it.
+    /// Opens and locks a file. When it is resumed, `finished` is told the id of every result that
+    /// stays, and says whether the input has it.
     pub fn open(
         path: &Path,
         existing: Existing,
@@ -142,8 +147,8 @@ impl OutputFile {
         })
     }
 
-    /// The same, where every line that would stay is judged by more than its id. An error that is to be tried again is
-    /// not asked about.
+    /// The same, where every line that would stay is judged by more than its id. An error that is
+    /// to be tried again is not asked about.
     pub fn open_judged(
         path: &Path,
         existing: Existing,
@@ -169,11 +174,14 @@ impl OutputFile {
             Existing::Resume { retry_failed } => {
                 let of_scan = |error| match error {
                     ScanError::Read(source) => OutputError::Open { path: path.to_owned(), source },
-                    ScanError::Foreign { line } => OutputError::Foreign { path: path.to_owned(), line },
+                    ScanError::Foreign { line } => {
+                        OutputError::Foreign { path: path.to_owned(), line }
+                    }
                 };
                 let (mut number, mut again) = (0, HashSet::new());
                 let extent = scan(BufReader::new(&file), |line, _| {
-                    let verdict = if line.failed && retry_failed { Verdict::Again } else { judge(&line) };
+                    let verdict =
+                        if line.failed && retry_failed { Verdict::Again } else { judge(&line) };
                     if verdict == Verdict::Again {
                         resumed.retried += 1;
                         again.insert(number);
@@ -201,14 +209,16 @@ impl OutputFile {
         Ok((Self { target, written: 0 }, resumed))
     }
 
-    /// Writes a whole line with its newline, at once, so that a killed run tears at most its last line.
+    /// Writes a whole line with its newline, at once, so that a killed run tears at most its last
+    /// line.
     pub fn write_line(&mut self, line: &str) -> Result<(), OutputError> {
         assert!(line.ends_with('\n'));
         self.begin()?;
         match &mut self.target {
             Target::File { file, len, path, .. } => {
                 if let Err(source) = file.write_all(line.as_bytes()) {
-                    // A full disk may have taken half of the line. If this fails too, resuming cuts it off.
+                    // A full disk may have taken half of the line. If this fails too, resuming cuts
+                    // it off.
                     let _ = file.set_len(*len);
                     return Err(OutputError::Write(source));
                 }
@@ -231,7 +241,8 @@ impl OutputFile {
         self.written
     }
 
-    /// Leaves things as they were found: a file that was not there is gone again, unless the run has begun.
+    /// Leaves things as they were found: a file that was not there is gone again, unless the run
+    /// has begun.
     pub fn abandon(self) {
         if let Target::File { file, created: Some(path), untouched: true, .. } = self.target {
             drop(file);
@@ -285,14 +296,16 @@ fn lock(file: &File, path: &Path) -> Result<(), OutputError> {
     })
 }
 
-/// Puts a copy without some lines, counted from 0, in the file's place, locked before anyone can see it, and gives it with
-/// its length. A run that is killed before the copy is complete leaves the file as it was.
+/// Puts a copy without some lines, counted from 0, in the file's place, locked before anyone can
+/// see it, and gives it with its length. A run that is killed before the copy is complete leaves
+/// the file as it was.
 fn without(file: &mut File, path: &Path, again: &HashSet<u64>) -> Result<(File, u64), OutputError> {
     let failed = |source| OutputError::Open { path: path.to_owned(), source };
     // The file a link leads to is replaced, not the link.
     let path = &path.canonicalize().map_err(failed)?;
     let folder = path.parent().unwrap_or(Path::new("/"));
-    let mut copy = tempfile::Builder::new().prefix(".pixel-llm-").tempfile_in(folder).map_err(failed)?;
+    let mut copy =
+        tempfile::Builder::new().prefix(".pixel-llm-").tempfile_in(folder).map_err(failed)?;
     lock(copy.as_file(), path)?;
     file.rewind().map_err(failed)?;
     let mut len = 0;

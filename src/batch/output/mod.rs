@@ -1,8 +1,8 @@
 //! Result lines, and the file they go to.
 //!
-//! Comes in: what became of each request. Goes out: one line per request in the OpenAI batch result shape, each
-//! written whole. A run that is killed leaves at most one torn line; [`OutputFile::open`] cuts it off, reads which
-//! requests are finished, and goes on behind them.
+//! Comes in: what became of each request. Goes out: one line per request in the OpenAI batch result
+//! shape, each written whole. A run that is killed leaves at most one torn line;
+//! [`OutputFile::open`] cuts it off, reads which requests are finished, and goes on behind them.
 
 mod file;
 mod place;

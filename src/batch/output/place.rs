@@ -1,16 +1,19 @@
-//! Whether a file of results is still where it was: what rotates logs moves or replaces files that are being written.
+//! Whether a file of results is still where it was: what rotates logs moves or replaces files that
+//! are being written.
 
 use std::fs::File;
 use std::path::Path;
 
 use super::OutputError;
 
-/// Says when another process took the file away. What would be lost with the file is first put beside its place.
+/// Says when another process took the file away. What would be lost with the file is first put
+/// beside its place.
 #[cfg(unix)]
 pub(super) fn check(path: &Path, file: &mut File) -> Result<(), OutputError> {
     use std::os::unix::fs::MetadataExt;
     let held = file.metadata().map_err(OutputError::Write)?;
-    let is_there = |there: std::fs::Metadata| (there.dev(), there.ino()) == (held.dev(), held.ino());
+    let is_there =
+        |there: std::fs::Metadata| (there.dev(), there.ino()) == (held.dev(), held.ino());
     if path.metadata().is_ok_and(is_there) {
         return Ok(());
     }

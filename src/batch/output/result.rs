@@ -116,7 +116,8 @@ struct Alternative {
     logprob: f32,
 }
 
-/// The alternatives of the older shape: an object, in the order of their probability, with a name for each.
+/// The alternatives of the older shape: an object, in the order of their probability, with a name
+/// for each.
 struct TopOfCompletion(Vec<(String, f32)>);
 
 impl Serialize for TopOfCompletion {
@@ -170,17 +171,26 @@ pub fn result_line(
             message: failure.to_string(),
             param: Some(failure.param()),
         }),
-        answers: context.model_digest.map(|model| Answers { request: request.digest().hex(), model }),
+        answers: context
+            .model_digest
+            .map(|model| Answers { request: request.digest().hex(), model }),
     };
     written(&line)
 }
 
-/// The line of a request that could not be read, with its newline: whoever joins results to requests finds it.
+/// The line of a request that could not be read, with its newline: whoever joins results to
+/// requests finds it.
 pub fn bad_line(id: &str, problem: &LineProblem) -> String {
     let param = Some(problem.field.as_str()).filter(|field| !field.is_empty());
     let error = Error { code: "invalid_request", message: problem.to_string(), param };
     let id_of_result = format!("batch_req_{}", hash_of(id));
-    written(&Line { id: id_of_result, custom_id: id, response: None, error: Some(error), answers: None })
+    written(&Line {
+        id: id_of_result,
+        custom_id: id,
+        response: None,
+        error: Some(error),
+        answers: None,
+    })
 }
 
 fn hash_of(id: &str) -> String {
@@ -188,16 +198,23 @@ fn hash_of(id: &str) -> String {
 }
 
 fn written(line: &Line<'_>) -> String {
-    let mut line = serde_json::to_string(line).expect("strings, numbers and lists always have a JSON form");
+    let mut line =
+        serde_json::to_string(line).expect("strings, numbers and lists always have a JSON form");
     line.push('\n');
     line
 }
 
-fn body<'a>(request: &Request, answer: &'a Answer, context: &ResultContext<'a>, hash: &str) -> Body<'a> {
+fn body<'a>(
+    request: &Request,
+    answer: &'a Answer,
+    context: &ResultContext<'a>,
+    hash: &str,
+) -> Body<'a> {
     let chat = request.endpoint == Endpoint::ChatCompletions;
     let echo = Echo::of(request, answer);
     let top = request.prompt_logprobs.unwrap_or(0) as usize;
-    let scored_prompt = answer.prompt_logprobs.as_ref().filter(|_| request.prompt_logprobs.is_some());
+    let scored_prompt =
+        answer.prompt_logprobs.as_ref().filter(|_| request.prompt_logprobs.is_some());
     Body {
         id: format!("{}-{hash}", if chat { "chatcmpl" } else { "cmpl" }),
         object: if chat { "chat.completion" } else { "text_completion" },
@@ -211,8 +228,9 @@ fn body<'a>(request: &Request, answer: &'a Answer, context: &ResultContext<'a>, 
                 true => Logprobs::Chat { content: tokens.iter().map(token).collect() },
                 false => completion_logprobs(request, answer, &echo, tokens),
             }),
-            prompt_logprobs: scored_prompt
-                .map(|tokens| tokens.iter().map(|t| t.as_ref().map(|t| token_with(t, top))).collect()),
+            prompt_logprobs: scored_prompt.map(|tokens| {
+                tokens.iter().map(|t| t.as_ref().map(|t| token_with(t, top))).collect()
+            }),
             finish_reason: answer.finish.word(),
         }],
         usage: Usage {
@@ -242,7 +260,8 @@ fn timings(answer: &Answer) -> Timings {
     }
 }
 
-/// The prompt as it stands before an answer: its text, and in which character of it each of its tokens begins.
+/// The prompt as it stands before an answer: its text, and in which character of it each of its
+/// tokens begins.
 #[derive(Default)]
 struct Echo {
     text: String,
@@ -282,8 +301,14 @@ impl Echo {
 }
 
 /// OpenAI's older shape. Where the text begins with the prompt, so do these.
-fn completion_logprobs(request: &Request, answer: &Answer, echo: &Echo, tokens: &[ScoredToken]) -> Logprobs {
-    let (mut names, mut values, mut tops, mut offsets) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+fn completion_logprobs(
+    request: &Request,
+    answer: &Answer,
+    echo: &Echo,
+    tokens: &[ScoredToken],
+) -> Logprobs {
+    let (mut names, mut values, mut tops, mut offsets) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     if let (Some(top), Some(scores), Some(prompt)) =
         (request.echoed_logprobs(), &answer.prompt_logprobs, &answer.echo)
     {
@@ -301,11 +326,16 @@ fn completion_logprobs(request: &Request, answer: &Answer, echo: &Echo, tokens: 
         tops.push(Some(top_of(token, token.top.len())));
         offsets.push(length + token.offset);
     }
-    Logprobs::Completion { tokens: names, token_logprobs: values, top_logprobs: tops, text_offset: offsets }
+    Logprobs::Completion {
+        tokens: names,
+        token_logprobs: values,
+        top_logprobs: tops,
+        text_offset: offsets,
+    }
 }
 
-/// The alternatives of a token, each under a name of its own: of tokens with the same bytes the most probable has the
-/// text, and the others have their ids, as in vLLM.
+/// The alternatives of a token, each under a name of its own: of tokens with the same bytes the
+/// most probable has the text, and the others have their ids, as in vLLM.
 fn top_of(token: &ScoredToken, most: usize) -> TopOfCompletion {
     let mut seen = HashSet::new();
     let named = |((bytes, logprob), id): (&(Vec<u8>, f32), &u32)| {
@@ -316,7 +346,8 @@ fn top_of(token: &ScoredToken, most: usize) -> TopOfCompletion {
     TopOfCompletion(token.top.iter().zip(&token.top_ids).take(most).map(named).collect())
 }
 
-/// A token's name in the older shape: its text, or where it is a part of a character its bytes, as OpenAI writes them.
+/// A token's name in the older shape: its text, or where it is a part of a character its bytes, as
+/// OpenAI writes them.
 fn name(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),

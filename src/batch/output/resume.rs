@@ -93,7 +93,8 @@ pub(super) fn scan(
             break;
         }
         if buffer.last() != Some(&b'\n') {
-            // Only what can be the beginning of a result line may be cut off: the file may be another's.
+            // Only what can be the beginning of a result line may be cut off: the file may be
+            // another's.
             let begins = LINE_BEGINS.as_bytes();
             if !buffer.starts_with(begins) && !begins.starts_with(&buffer) {
                 return Err(ScanError::Foreign { line: number });
@@ -103,8 +104,8 @@ pub(super) fn scan(
         }
         let line: Line<'_> =
             serde_json::from_slice(&buffer).map_err(|_| ScanError::Foreign { line: number })?;
-        let failed =
-            line.error.is_some() || line.response.as_ref().is_none_or(|response| response.status_code != 200);
+        let failed = line.error.is_some()
+            || line.response.as_ref().is_none_or(|response| response.status_code != 200);
         let finished = FinishedLine {
             id: IdHash::of(&line.custom_id),
             name: line.custom_id.into_owned(),

@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 use super::Request;
 use crate::batch::text::Prompt;
 
-/// Requests with the same digest have the same answer from the same model. 128 bits, so that no two others share one.
+/// Requests with the same digest have the same answer from the same model. 128 bits, so that no two
+/// others share one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestDigest([u8; 16]);
 
@@ -18,8 +19,8 @@ impl RequestDigest {
     }
 }
 
-/// Named values in the order they are added. A value that asks for nothing is left out, so that a later version that
-/// knows more fields finds the digests of this one.
+/// Named values in the order they are added. A value that asks for nothing is left out, so that a
+/// later version that knows more fields finds the digests of this one.
 struct Writer(Sha256);
 
 impl Writer {
@@ -38,8 +39,9 @@ impl Writer {
 }
 
 impl Request {
-    /// The digest of all that changes the answer and what is told about it: the prompt, and every field that a line
-    /// or an option may set. The id has a part in it only where it changes the draws.
+    /// The digest of all that changes the answer and what is told about it: the prompt, and every
+    /// field that a line or an option may set. The id has a part in it only where it changes the
+    /// draws.
     pub fn digest(&self) -> RequestDigest {
         let mut writer = Writer(Sha256::new());
         writer.bytes("endpoint", format!("{:?}", self.endpoint).as_bytes());

@@ -1,8 +1,8 @@
 //! JSON whose values know where they stand in their line.
 //!
-//! serde_json checks the whole line once; its [`RawValue`]s are slices of it, so the place of a value is the
-//! distance between two pointers. Columns are counted only where a problem names one: counting takes time in
-//! proportion to the line.
+//! serde_json checks the whole line once; its [`RawValue`]s are slices of it, so the place of a
+//! value is the distance between two pointers. Columns are counted only where a problem names one:
+//! counting takes time in proportion to the line.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -42,7 +42,8 @@ impl<'a> Field<'a> {
     /// The column of the name, or of the value where the name holds escapes.
     fn name_column(&self) -> usize {
         let column = column(self.line, self.name_place);
-        // A name stands one character after its quote, and a value has no quote of another before it.
+        // A name stands one character after its quote, and a value has no quote of another before
+        // it.
         if std::ptr::eq(self.name_place, self.raw) { column } else { column - 1 }
     }
 
@@ -83,7 +84,11 @@ impl<'a> Field<'a> {
                 Cow::Borrowed(name) => name,
                 Cow::Owned(_) => raw,
             };
-            let path = if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) };
+            let path = if self.path.is_empty() {
+                name.to_string()
+            } else {
+                format!("{}.{name}", self.path)
+            };
             let field = Field { path, name, name_place, raw, line: self.line };
             if !seen.insert(field.name.clone()) {
                 return Err(field.at_name(Problem::Twice));
@@ -111,18 +116,22 @@ impl<'a> Field<'a> {
     }
 }
 
-/// The line with U+FFFD in place of every escape that is half of a surrogate pair, as texts have that were cut in
-/// the middle of an emoji. Both are six characters long, so every column stays what it is.
+/// The line with U+FFFD in place of every escape that is half of a surrogate pair, as texts have
+/// that were cut in the middle of an emoji. Both are six characters long, so every column stays
+/// what it is.
 pub(super) fn without_lone_surrogates(line: &str) -> Cow<'_, str> {
     let bytes = line.as_bytes();
     let unit = |at: usize| {
         let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
-        let digits =
-            std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        let digits = std::str::from_utf8(digits)
+            .ok()
+            .filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()))?;
         u16::from_str_radix(digits, 16).ok()
     };
     let (mut mended, mut copied, mut at) = (String::new(), 0, 0);
-    while let Some(offset) = bytes.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == b'\\')) {
+    while let Some(offset) =
+        bytes.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == b'\\'))
+    {
         at += offset;
         match (unit(at), unit(at + 6)) {
             (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => at += 12,
@@ -155,7 +164,11 @@ fn syntax(line: &str, error: &serde_json::Error) -> LineProblem {
     let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
     let bytes = error.column().saturating_sub(1).min(line.len());
     let before = String::from_utf8_lossy(&line.as_bytes()[..bytes]).chars().count();
-    LineProblem { column: before + 1, field: String::new(), problem: Problem::Syntax(message.to_owned()) }
+    LineProblem {
+        column: before + 1,
+        field: String::new(),
+        problem: Problem::Syntax(message.to_owned()),
+    }
 }
 
 /// How much of a value a message repeats.

@@ -1,16 +1,16 @@
-//! Fields of other engines that this program does not have: which of their values ask for nothing, and what the others
-//! ask for.
+//! Fields of other engines that this program does not have: which of their values ask for nothing,
+//! and what the others ask for.
 //!
-//! A field is honoured (see [`knobs`](super::knobs)), asks for nothing, or is refused by its name: whoever writes it
-//! wants another answer than the one without it.
+//! A field is honoured (see [`options`](super::options)), asks for nothing, or is refused by its name:
+//! whoever writes it wants another answer than the one without it.
 
 use serde_json::Value;
 
 use super::error::{LineProblem, Problem};
 use super::fields::Field;
 
-/// Fields that cannot change an answer here: what a client says about itself, how a server is to schedule or keep
-/// things, and details of methods that are refused themselves where they are on.
+/// Fields that cannot change an answer here: what a client says about itself, how a server is to
+/// schedule or keep things, and details of methods that are refused themselves where they are on.
 const WITHOUT_EFFECT: &[&str] = &[
     "model",
     "user",
@@ -177,9 +177,17 @@ const REFUSED: &[(&str, &[&str], &str)] = &[
     ("include_reasoning", ON, "taking thoughts out of an answer"),
     ("separate_reasoning", OFF, "taking thoughts out of an answer"),
     ("reasoning_format", &["\"none\"", "\"auto\""], "taking thoughts out of an answer"),
-    ("reasoning_budget", &["-1"], "a limit of thoughts; `chat_template_kwargs` may switch them off"),
+    (
+        "reasoning_budget",
+        &["-1"],
+        "a limit of thoughts; `chat_template_kwargs` may switch them off",
+    ),
     ("thinking_budget", &["-1"], "a limit of thoughts; `chat_template_kwargs` may switch them off"),
-    ("thinking_budget_tokens", &["-1"], "a limit of thoughts; `chat_template_kwargs` may switch them off"),
+    (
+        "thinking_budget_tokens",
+        &["-1"],
+        "a limit of thoughts; `chat_template_kwargs` may switch them off",
+    ),
     ("thinking_forced_open", OFF, "thoughts that are opened for the model"),
     ("thinking", NONE, "`thinking`; `chat_template_kwargs` has what the template reads"),
     ("reasoning", NONE, "`reasoning`; `chat_template_kwargs` has what the template reads"),
@@ -193,11 +201,23 @@ const REFUSED: &[(&str, &[&str], &str)] = &[
     ("extra_body", NO_OBJECT, "fields within `extra_body`; give them beside the prompt"),
     ("vllm_xargs", NO_OBJECT, "arguments of another engine"),
     ("repetition_detection", NO_OBJECT, "ending an answer that repeats itself"),
-    ("thinking_token_budget", &["-1"], "a limit of thoughts; `chat_template_kwargs` may switch them off"),
+    (
+        "thinking_token_budget",
+        &["-1"],
+        "a limit of thoughts; `chat_template_kwargs` may switch them off",
+    ),
     ("detokenize", ON, "answers without text"),
     ("flat_logprobs", OFF, "results of another shape"),
-    ("logprob_token_ids", NO_LIST, "log-probabilities of chosen tokens; `logprobs` has the most probable"),
-    ("token_ids_logprob", NO_LIST, "log-probabilities of chosen tokens; `logprobs` has the most probable"),
+    (
+        "logprob_token_ids",
+        NO_LIST,
+        "log-probabilities of chosen tokens; `logprobs` has the most probable",
+    ),
+    (
+        "token_ids_logprob",
+        NO_LIST,
+        "log-probabilities of chosen tokens; `logprobs` has the most probable",
+    ),
     (
         "return_logprob",
         OFF,
@@ -209,7 +229,11 @@ const REFUSED: &[(&str, &[&str], &str)] = &[
     ("return_prompt_token_ids", OFF, "token ids in results"),
     ("return_routed_experts", OFF, "results of another shape"),
     ("details", OFF, "`details`; `logprobs` has the answer's tokens"),
-    ("decoder_input_details", OFF, "`decoder_input_details`; `prompt_logprobs` has the prompt's tokens"),
+    (
+        "decoder_input_details",
+        OFF,
+        "`decoder_input_details`; `prompt_logprobs` has the prompt's tokens",
+    ),
     ("output_scores", OFF, "scores in results; `logprobs` has the tokens' log-probabilities"),
     ("output_logits", OFF, "logits in results; `logprobs` has the tokens' log-probabilities"),
     ("output_attentions", OFF, "attention in results; --save-activations draws it"),
@@ -231,7 +255,11 @@ const REFUSED: &[(&str, &[&str], &str)] = &[
     ("guideline", NO_TEXT, "a guideline; give it as a message"),
     ("instructions", NO_TEXT, "`instructions`; give them as the first message"),
     ("context", NO_LIST, "keys and values from elsewhere"),
-    ("generation_prompt", NO_TEXT, "beginning the answer; `continue_final_message` goes on with a message"),
+    (
+        "generation_prompt",
+        NO_TEXT,
+        "beginning the answer; `continue_final_message` goes on with a message",
+    ),
     ("grammar_lazy", OFF, "forcing the form of an answer"),
     ("grammar_triggers", NO_LIST, "forcing the form of an answer"),
     ("preserved_tokens", NO_LIST, "forcing the form of an answer"),
@@ -287,7 +315,8 @@ const REFUSED: &[(&str, &[&str], &str)] = &[
     ("loras", NO_LIST, "adapters"),
 ];
 
-/// Whether a field is one of these and asks for nothing; the problem with one that asks for something.
+/// Whether a field is one of these and asks for nothing; the problem with one that asks for
+/// something.
 pub(super) fn asks_for_nothing(field: &Field<'_>) -> Result<bool, LineProblem> {
     let name = field.name.as_ref();
     if WITHOUT_EFFECT.contains(&name) {

@@ -22,7 +22,7 @@ pub struct Parsed {
 /// The names that make a line one of the OpenAI batch shape.
 const ENVELOPE: &[&str] = &["custom_id", "method", "url", "body"];
 
-/// The fields of the short form that are not knobs.
+/// The fields of the short form that are not options.
 const SHORT_FORM: &[&str] = &["id", "prompt", "messages", "system"];
 
 /// How many fields that nothing knows are compared with those that something does.
@@ -49,7 +49,11 @@ pub fn id_of_bad_line(line: &str) -> Option<String> {
     id_of(id).ok()
 }
 
-fn openai(whole: &Field<'_>, fields: &[Field<'_>], defaults: &Defaults) -> Result<Parsed, LineProblem> {
+fn openai(
+    whole: &Field<'_>,
+    fields: &[Field<'_>],
+    defaults: &Defaults,
+) -> Result<Parsed, LineProblem> {
     let custom_id = required(whole, fields, "custom_id")?;
     let id = id_of(custom_id)?;
     if let Some(method) = find(fields, "method")
@@ -75,9 +79,12 @@ fn openai(whole: &Field<'_>, fields: &[Field<'_>], defaults: &Defaults) -> Resul
     let mut request = Request { endpoint, prompt, ..defaults.request(id, "") };
     let mut ignored: Vec<String> = Vec::new();
     ignored.extend(
-        fields.iter().filter(|f| !ENVELOPE.contains(&f.name.as_ref())).map(|field| field.name.to_string()),
+        fields
+            .iter()
+            .filter(|f| !ENVELOPE.contains(&f.name.as_ref()))
+            .map(|field| field.name.to_string()),
     );
-    apply_knobs(&mut request, &body_fields, |field| {
+    apply_options(&mut request, &body_fields, |field| {
         if matches!(field.name.as_ref(), "prompt" | "messages") {
             return Ok(());
         }
@@ -85,8 +92,8 @@ fn openai(whole: &Field<'_>, fields: &[Field<'_>], defaults: &Defaults) -> Resul
             let what = "a system message beside the others; give it as the first of `messages`";
             return Err(field.at_name(Problem::Unsupported(what)));
         }
-        // A field that is spelt almost as a knob is one that was to change the answer. (A line with very many fields
-        // is no body of anybody's, and comparing all of them is slow.)
+        // A field that is spelt almost as a knob is one that was to change the answer. (A line with
+        // very many fields is no body of anybody's, and comparing all of them is slow.)
         if ignored.len() < MAX_COMPARED
             && let Some(near) = nearest(&field.name, options::NAMES.iter().copied())
         {
@@ -98,7 +105,11 @@ fn openai(whole: &Field<'_>, fields: &[Field<'_>], defaults: &Defaults) -> Resul
     Ok(Parsed { request, id_column: custom_id.column(), ignored })
 }
 
-fn short(whole: &Field<'_>, fields: &[Field<'_>], defaults: &Defaults) -> Result<Parsed, LineProblem> {
+fn short(
+    whole: &Field<'_>,
+    fields: &[Field<'_>],
+    defaults: &Defaults,
+) -> Result<Parsed, LineProblem> {
     let id_field = required(whole, fields, "id")?;
     let id = id_of(id_field)?;
     let mut defaults = defaults.clone();
@@ -129,7 +140,7 @@ fn short(whole: &Field<'_>, fields: &[Field<'_>], defaults: &Defaults) -> Result
             }
         }
     };
-    apply_knobs(&mut request, fields, |field| {
+    apply_options(&mut request, fields, |field| {
         if SHORT_FORM.contains(&field.name.as_ref()) {
             return Ok(());
         }
@@ -140,7 +151,7 @@ fn short(whole: &Field<'_>, fields: &[Field<'_>], defaults: &Defaults) -> Result
 }
 
 /// Applies every knob, and leaves the other fields to `unknown`.
-fn apply_knobs<'a>(
+fn apply_options<'a>(
     request: &mut Request,
     fields: &[Field<'a>],
     mut unknown: impl FnMut(&Field<'a>) -> Result<(), LineProblem>,
@@ -167,7 +178,11 @@ pub(super) fn required<'f, 'a>(
         // A misspelt field is what is wrong, not that the right one is missing.
         misspelt(fields, name).unwrap_or_else(|| LineProblem {
             column: object.column(),
-            field: if object.path.is_empty() { name.to_owned() } else { format!("{}.{name}", object.path) },
+            field: if object.path.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{}.{name}", object.path)
+            },
             problem: Problem::Missing,
         })
     })
@@ -200,7 +215,9 @@ fn prompt_of(field: &Field<'_>) -> Result<Prompt, LineProblem> {
     }
     match field.elements().as_deref() {
         None | Some([]) => Err(field.expected(EXPECTED)),
-        Some([one]) if one.string("").is_ok() => Ok(Prompt::Text(one.string(EXPECTED)?.into_owned())),
+        Some([one]) if one.string("").is_ok() => {
+            Ok(Prompt::Text(one.string(EXPECTED)?.into_owned()))
+        }
         Some([first, ..]) if first.string("").is_ok() => {
             Err(field.expected("one prompt: give each prompt a line and an id of its own"))
         }

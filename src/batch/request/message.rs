@@ -26,17 +26,21 @@ fn message_of(message: &Field<'_>) -> Result<Message, LineProblem> {
         None => match find(&fields, "refusal") {
             Some(refusal) => Some(refusal.string("a string")?.into_owned()),
             // A message that calls a tool, or has only thought, need not say anything.
-            None if fields.iter().any(|field| says_something(&field.name) && !is_empty(field)) => None,
+            None if fields.iter().any(|field| says_something(&field.name) && !is_empty(field)) => {
+                None
+            }
             None => Some(content_of(required(message, &fields, "content")?)?),
         },
     };
     let mut rest = Vec::new();
     for field in fields.iter().filter(|field| !NAMES[..2].contains(&field.name.as_ref())) {
-        // Clients write out what a message does not have. A template asks whether a field is defined.
+        // Clients write out what a message does not have. A template asks whether a field is
+        // defined.
         if is_empty(field) || field.name == "refusal" {
             continue;
         }
-        let json = if field.name == "tool_calls" { tool_calls(field)? } else { field.json().to_owned() };
+        let json =
+            if field.name == "tool_calls" { tool_calls(field)? } else { field.json().to_owned() };
         rest.push((field.name.to_string(), json));
     }
     Ok(Message { role, content, rest })
@@ -72,8 +76,8 @@ fn text_part(part: &Field<'_>) -> Result<String, LineProblem> {
     required(part, &fields, field)?.string("a string").map(|text| text.into_owned())
 }
 
-/// The calls of a message as JSON. Clients send the arguments as a string of JSON; templates go over them as an object,
-/// as they are in `transformers` and vLLM.
+/// The calls of a message as JSON. Clients send the arguments as a string of JSON; templates go
+/// over them as an object, as they are in `transformers` and vLLM.
 fn tool_calls(field: &Field<'_>) -> Result<String, LineProblem> {
     const EXPECTED: &str = "a list of calls, each an object";
     let calls = field.elements().ok_or_else(|| field.expected(EXPECTED))?;

@@ -1,10 +1,11 @@
 //! What may be asked: a [`Request`], and the two shapes of line it is read from.
 //!
-//! Comes in: one line of JSON and the [`Defaults`] of the run. Goes out: a request in which nothing is left open,
-//! or a [`LineProblem`] that names the column, the field, what was expected and what was found.
+//! Comes in: one line of JSON and the [`Defaults`] of the run. Goes out: a request in which nothing
+//! is left open, or a [`LineProblem`] that names the column, the field, what was expected and what
+//! was found.
 //!
-//! The OpenAI batch shape is `{"custom_id", "method", "url", "body"}`; the short form is the body itself with an
-//! `id` beside it. Both know the same knobs; see [`knobs`] for the list.
+//! The OpenAI batch shape is `{"custom_id", "method", "url", "body"}`; the short form is the body
+//! itself with an `id` beside it. Both know the same options; see [`options`] for the list.
 
 mod digest;
 mod error;
@@ -77,8 +78,8 @@ impl Request {
         Key::new(self.sampling.seed, self.stream)
     }
 
-    /// With how many alternatives the prompt's tokens are scored: for `prompt_logprobs`, or because a completion
-    /// with log-probabilities begins with its prompt.
+    /// With how many alternatives the prompt's tokens are scored: for `prompt_logprobs`, or because
+    /// a completion with log-probabilities begins with its prompt.
     pub fn scored_prompt(&self) -> Option<u32> {
         let echoed = self.echoed_logprobs();
         // `None` is less than any number.
@@ -124,7 +125,8 @@ pub struct Defaults {
     pub mode: PromptMode,
     /// The system message of conversations that have none.
     pub system: Option<String>,
-    /// What a chat template may read beside the messages: names and JSON. See [`template_variables`].
+    /// What a chat template may read beside the messages: names and JSON. See
+    /// [`template_variables`].
     pub template_variables: Vec<(String, String)>,
 }
 
@@ -152,9 +154,10 @@ impl Defaults {
         let id = id.into();
         let (endpoint, prompt) = match self.mode {
             PromptMode::Raw => (Endpoint::Completions, Prompt::Text(prompt.into())),
-            PromptMode::Chat => {
-                (Endpoint::ChatCompletions, Prompt::Chat(self.chat(vec![Message::new("user", prompt)])))
-            }
+            PromptMode::Chat => (
+                Endpoint::ChatCompletions,
+                Prompt::Chat(self.chat(vec![Message::new("user", prompt)])),
+            ),
         };
         Request {
             stream: stream_of(&id),
@@ -194,10 +197,13 @@ pub fn template_variables(json: &str) -> Result<Vec<(String, String)>, LineProbl
     options::variables_of(&fields::Field::whole(json)?)
 }
 
-/// The stream of requests that share the run's seed: each id has its own, so that the same prompt under two ids
-/// has two answers. A request with a seed of its own has stream 0 and the same answer under any id.
+/// The stream of requests that share the run's seed: each id has its own, so that the same prompt
+/// under two ids has two answers. A request with a seed of its own has stream 0 and the same answer
+/// under any id.
 fn stream_of(id: &str) -> u64 {
-    // FNV-1a: the draws only need streams that differ, and resuming needs them to be the same in every version.
-    id.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+    // FNV-1a: the draws only need streams that differ, and resuming needs them to be the same in
+    // every version.
+    id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    })
 }

@@ -23,7 +23,8 @@
 //! | `enable_thinking`, `think`, `reasoning_effort` | the same for one of them |
 //! | `add_generation_prompt`, `continue_final_message` | whether the answer's turn is opened, or the last message goes on |
 //!
-//! A `null` is as good as no field. Fields of other engines that are none of these are in `foreign`.
+//! A `null` is as good as no field. Fields of other engines that are none of these are in
+//! `foreign`.
 
 use std::collections::HashSet;
 
@@ -131,7 +132,9 @@ pub(super) fn apply(request: &mut Request, field: &Field<'_>) -> Result<Applied,
             };
             request.stream = 0;
         }
-        "stop" | "stop_sequences" | "stop_strings" | "stop_sequence" => request.stop = stops(field)?,
+        "stop" | "stop_sequences" | "stop_strings" | "stop_sequence" => {
+            request.stop = stops(field)?
+        }
         "stop_token_ids" => request.stop_tokens = field.read("a list of token ids")?,
         "include_stop_str_in_output" | "no_stop_trim" => request.keep_stop = yes(field)?,
         "ignore_eos" => request.ignore_end = yes(field)?,
@@ -140,17 +143,23 @@ pub(super) fn apply(request: &mut Request, field: &Field<'_>) -> Result<Applied,
         "add_special_tokens" => {
             // What each kind of request does anyway: a template writes its special tokens itself.
             if yes(field)? != (request.endpoint == Endpoint::Completions) {
-                return Err(field.at_name(Problem::Unsupported("other special tokens than the model's")));
+                return Err(
+                    field.at_name(Problem::Unsupported("other special tokens than the model's"))
+                );
             }
         }
         "logit_bias" => sampling.logit_bias = biases(field)?,
         "logprobs" => request.logprobs = alternatives(field, request.logprobs)?,
         "top_logprobs" => request.logprobs = Some(whole(field, MAX_TOP_LOGPROBS)?),
-        "prompt_logprobs" => request.prompt_logprobs = alternatives(field, request.prompt_logprobs)?,
+        "prompt_logprobs" => {
+            request.prompt_logprobs = alternatives(field, request.prompt_logprobs)?
+        }
         "echo" => {
             request.echo = yes(field)?;
             if request.echo && request.endpoint == Endpoint::ChatCompletions {
-                return Err(field.at_name(Problem::Unsupported("the prompt of a chat in its answer")));
+                return Err(
+                    field.at_name(Problem::Unsupported("the prompt of a chat in its answer"))
+                );
             }
         }
         "n" | "best_of" => {
@@ -167,11 +176,19 @@ pub(super) fn apply(request: &mut Request, field: &Field<'_>) -> Result<Applied,
         }
         "enable_thinking" | "think" => {
             yes(field)?;
-            set_variable(chat(&mut request.prompt, field)?, "enable_thinking".into(), field.json().into());
+            set_variable(
+                chat(&mut request.prompt, field)?,
+                "enable_thinking".into(),
+                field.json().into(),
+            );
         }
         "reasoning_effort" => {
             field.string("a string")?;
-            set_variable(chat(&mut request.prompt, field)?, "reasoning_effort".into(), field.json().into());
+            set_variable(
+                chat(&mut request.prompt, field)?,
+                "reasoning_effort".into(),
+                field.json().into(),
+            );
         }
         "add_generation_prompt" => chat(&mut request.prompt, field)?.opens_answer = yes(field)?,
         "continue_final_message" => {
@@ -189,7 +206,9 @@ pub(super) fn apply(request: &mut Request, field: &Field<'_>) -> Result<Applied,
 /// What several fields say together, once all are applied.
 pub(super) fn settle(request: &mut Request, fields: &[Field<'_>]) -> Result<(), LineProblem> {
     let given = |name: &str| fields.iter().find(|field| field.name == name && !field.is_null());
-    let says = |name: &str, what: bool| given(name).filter(|field| yes(field).is_ok_and(|said| said == what));
+    let says = |name: &str, what: bool| {
+        given(name).filter(|field| yes(field).is_ok_and(|said| said == what))
+    };
     for names in SYNONYMS {
         if let [_, second, ..] = fields
             .iter()
@@ -200,7 +219,8 @@ pub(super) fn settle(request: &mut Request, fields: &[Field<'_>]) -> Result<(), 
             return Err(second.at_name(Problem::Twice));
         }
     }
-    // OpenAI's chat shape says how many in one field and whether at all in another, in either order.
+    // OpenAI's chat shape says how many in one field and whether at all in another, in either
+    // order.
     if says("logprobs", false).is_some() {
         request.logprobs = None;
     }
@@ -232,7 +252,9 @@ pub(super) fn settle(request: &mut Request, fields: &[Field<'_>]) -> Result<(), 
 fn chat<'r>(prompt: &'r mut Prompt, field: &Field<'_>) -> Result<&'r mut Chat, LineProblem> {
     match prompt {
         Prompt::Chat(chat) => Ok(chat),
-        _ => Err(field.at_name(Problem::Unsupported("a chat template for a prompt that is no chat"))),
+        _ => {
+            Err(field.at_name(Problem::Unsupported("a chat template for a prompt that is no chat")))
+        }
     }
 }
 
@@ -263,7 +285,8 @@ pub(super) fn variables_of(field: &Field<'_>) -> Result<Vec<(String, String)>, L
     field.object("an object of what the chat template may read")?.iter().map(variable).collect()
 }
 
-/// What a line says goes before what the run says. The run says little, so that this stays linear in the line.
+/// What a line says goes before what the run says. The run says little, so that this stays linear
+/// in the line.
 fn set_variable(chat: &mut Chat, name: String, json: String) {
     match chat.variables.iter_mut().find(|(other, _)| *other == name) {
         Some(variable) => variable.1 = json,
@@ -277,7 +300,11 @@ fn yes(field: &Field<'_>) -> Result<bool, LineProblem> {
 
 /// A whole number, or -1 for `all`.
 fn whole_or_all(field: &Field<'_>, all: u32) -> Result<u32, LineProblem> {
-    if field.read::<i64>("").is_ok_and(|value| value == -1) { Ok(all) } else { whole(field, u32::MAX) }
+    if field.read::<i64>("").is_ok_and(|value| value == -1) {
+        Ok(all)
+    } else {
+        whole(field, u32::MAX)
+    }
 }
 
 fn number(field: &Field<'_>, range: &Range) -> Result<f32, LineProblem> {

@@ -1,15 +1,18 @@
 //! Continuous batching: many requests over few slots.
 //!
-//! Comes in: requests, and the answers to batches. Goes out: batches, and [`Event`]s. Nothing here runs a model or
-//! reads a clock: the caller does both, in a loop or frame by frame.
+//! Comes in: requests, and the answers to batches. Goes out: batches, and [`Event`]s. Nothing here
+//! runs a model or reads a clock: the caller does both, in a loop or frame by frame.
 //!
-//! 1. [`Scheduler::admit`] gives a request a free slot and finds what of its prompt is computed already.
-//! 2. [`Scheduler::plan`] fills the columns of a batch: first one for every request that is being answered, then
-//!    pieces of prompts in the order of admission.
-//! 3. [`Scheduler::accept`] takes the answers; requests end and free their slots in the middle of others.
+//! 1. [`Scheduler::admit`] gives a request a free slot and finds what of its prompt is computed
+//!    already.
+//! 2. [`Scheduler::plan`] fills the columns of a batch: first one for every request that is being
+//!    answered, then pieces of prompts in the order of admission.
+//! 3. [`Scheduler::accept`] takes the answers; requests end and free their slots in the middle of
+//!    others.
 //!
-//! A request's tokens depend on nothing but the request, as long as the engine's columns do not depend on each
-//! other beyond their slot: not on the number of slots, nor on how prompts are cut into pieces.
+//! A request's tokens depend on nothing but the request, as long as the engine's columns do not
+//! depend on each other beyond their slot: not on the number of slots, nor on how prompts are cut
+//! into pieces.
 
 mod prefix;
 mod running;
@@ -132,7 +135,8 @@ impl<'m> Scheduler<'m> {
         std::mem::take(&mut self.events)
     }
 
-    /// Gives a request a free slot. A request that cannot run is finished at once, with its failure.
+    /// Gives a request a free slot. A request that cannot run is finished at once, with its
+    /// failure.
     ///
     /// # Panics
     /// If there is no room.
@@ -149,7 +153,10 @@ impl<'m> Scheduler<'m> {
     }
 
     fn prompt_tokens(&self, request: &Request) -> Result<Vec<u32>, Failure> {
-        let tokens = self.text.encode(&request.prompt).map_err(|error| Failure::Prompt(error.to_string()))?;
+        let tokens = self
+            .text
+            .encode(&request.prompt)
+            .map_err(|error| Failure::Prompt(error.to_string()))?;
         let Capacity { context, vocab, .. } = self.capacity;
         if tokens.is_empty() {
             return Err(Failure::PromptEmpty);
@@ -168,14 +175,23 @@ impl<'m> Scheduler<'m> {
 
     fn start(&mut self, request: Request, number: u64, tokens: Vec<u32>, now: Duration) {
         let views: Vec<View<'_>> = self.slots.iter().map(Slot::view).collect();
-        // A position that is taken over has no logits, so the last one never is, and none where all are asked for.
+        // A position that is taken over has no logits, so the last one never is, and none where all
+        // are asked for.
         let limit = if request.scored_prompt().is_some() { 0 } else { tokens.len() - 1 };
-        let placement = place(&views, &tokens, limit).expect("admit is only called when there is room");
+        let placement =
+            place(&views, &tokens, limit).expect("admit is only called when there is room");
         if let Some(from) = placement.copy_from {
             self.copy(from, placement.slot, placement.computed);
         }
-        let mut running =
-            Running::new(request, number, &tokens, placement.computed, self.text, self.capacity.vocab, now);
+        let mut running = Running::new(
+            request,
+            number,
+            &tokens,
+            placement.computed,
+            self.text,
+            self.capacity.vocab,
+            now,
+        );
         running.wait = placement.wait_for.map(|(slot, positions)| Wait { slot, positions });
         self.counts.prompt_tokens += placement.computed as u64;
         self.counts.shared_tokens += placement.computed as u64;
@@ -188,7 +204,11 @@ impl<'m> Scheduler<'m> {
     }
 
     fn copy(&mut self, from: usize, to: usize, positions: usize) {
-        self.copies.push(PrefixCopy { from: from as u32, to: to as u32, positions: positions as u32 });
+        self.copies.push(PrefixCopy {
+            from: from as u32,
+            to: to as u32,
+            positions: positions as u32,
+        });
     }
 
     /// Ends a request that wanted no tokens once its prompt is scored.
@@ -204,15 +224,16 @@ impl<'m> Scheduler<'m> {
 
     /// The next batch, or `None` when nothing is running. Its answers are due before the next plan.
     pub fn plan(&mut self) -> Option<Batch> {
-        let mut batch = Batch { copies: std::mem::take(&mut self.copies), repeats: 1, ..Batch::default() };
+        let mut batch =
+            Batch { copies: std::mem::take(&mut self.copies), repeats: 1, ..Batch::default() };
         self.planned = Planned::default();
         let mut ready: Vec<(bool, u64, usize)> = Vec::new();
         let mut left_out = false;
         for (index, slot) in self.slots.iter().enumerate() {
             match &slot.running {
                 Some(running) if running.wait.is_some() => left_out = true,
-                // Answers come before prompts; among answers the one whose turn is longest ago, among prompts the
-                // oldest.
+                // Answers come before prompts; among answers the one whose turn is longest ago,
+                // among prompts the oldest.
                 Some(running) if running.drawn() > 0 => ready.push((false, running.served, index)),
                 Some(running) => ready.push((true, running.number, index)),
                 None => {}
@@ -230,7 +251,8 @@ impl<'m> Scheduler<'m> {
             return None;
         }
         let answering = self.planned.pieces.iter().all(|&(index, columns)| {
-            columns == 1 && self.slots[index].running.as_ref().is_some_and(|running| running.drawn() > 0)
+            columns == 1
+                && self.slots[index].running.as_ref().is_some_and(|running| running.drawn() > 0)
         });
         if answering && !left_out {
             batch.repeats = self.repeats();
@@ -270,8 +292,8 @@ impl<'m> Scheduler<'m> {
         self.planned.pieces.push((index, end - slot.computed));
     }
 
-    /// How many tokens each of the planned slots can have in one submit: no more than the longest of them may still
-    /// want, nor than the fullest has room for.
+    /// How many tokens each of the planned slots can have in one submit: no more than the longest
+    /// of them may still want, nor than the fullest has room for.
     fn repeats(&self) -> u32 {
         let mut room = self.capacity.repeats;
         let mut wanted = 1;
@@ -315,7 +337,12 @@ impl<'m> Scheduler<'m> {
         Ok(())
     }
 
-    fn accept_draws(&mut self, index: usize, answers: &[Sampled], now: Duration) -> Result<(), EngineError> {
+    fn accept_draws(
+        &mut self,
+        index: usize,
+        answers: &[Sampled],
+        now: Duration,
+    ) -> Result<(), EngineError> {
         let Capacity { context, vocab, .. } = self.capacity;
         for (pass, sampled) in answers.iter().enumerate() {
             if sampled.token as usize >= vocab {
@@ -329,7 +356,8 @@ impl<'m> Scheduler<'m> {
             slot.tokens.push(sampled.token);
             self.counts.completion_tokens += 1;
             let (mut text, number) = (String::new(), running.number);
-            let end = running.take_token(sampled, self.text, slot.tokens.len(), context, &mut text, now);
+            let end =
+                running.take_token(sampled, self.text, slot.tokens.len(), context, &mut text, now);
             if !text.is_empty() {
                 self.events.push(Event::Text { number, text, logprob: sampled.logprob });
             }
@@ -349,7 +377,11 @@ impl<'m> Scheduler<'m> {
         if !text.is_empty() {
             self.events.push(Event::Text { number, text, logprob: None });
         }
-        self.events.push(Event::Finished { number, request: Box::new(request), outcome: Ok(answer) });
+        self.events.push(Event::Finished {
+            number,
+            request: Box::new(request),
+            outcome: Ok(answer),
+        });
     }
 
     /// Ends every request with what it has so far. Call it between a batch's answers and the next
@@ -360,8 +392,8 @@ impl<'m> Scheduler<'m> {
         }
     }
 
-    /// Copies to every slot whose wait is over. A slot that ended early still has what it computed, since no
-    /// request can have been admitted to it since.
+    /// Copies to every slot whose wait is over. A slot that ended early still has what it computed,
+    /// since no request can have been admitted to it since.
     fn end_waits(&mut self) {
         for index in 0..self.slots.len() {
             let Some(Wait { slot: from, positions }) =

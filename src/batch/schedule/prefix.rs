@@ -1,8 +1,9 @@
 //! Where a new request goes, and which part of its prompt need not be computed again.
 //!
-//! Every slot, running or not, still holds the keys and values of the tokens it last saw. A prompt that begins as
-//! one of them takes that beginning over: in place, by a copy, or, while another request is only now computing the
-//! same beginning, by waiting for it. So a prefix that many requests share is computed once.
+//! Every slot, running or not, still holds the keys and values of the tokens it last saw. A prompt
+//! that begins as one of them takes that beginning over: in place, by a copy, or, while another
+//! request is only now computing the same beginning, by waiting for it. So a prefix that many
+//! requests share is computed once.
 
 /// The shortest beginning worth a copy or a wait: below it, the pass that is due anyway costs less.
 pub(super) const LEAST_SHARED: usize = 8;
@@ -33,7 +34,8 @@ pub(super) struct Placement {
     pub wait_for: Option<(usize, usize)>,
 }
 
-/// Places a prompt of which at most `limit` positions may be taken over. `None` where every slot is taken.
+/// Places a prompt of which at most `limit` positions may be taken over. `None` where every slot is
+/// taken.
 pub(super) fn place(slots: &[View<'_>], prompt: &[u32], limit: usize) -> Option<Placement> {
     let common = |slot: &View<'_>| shared_len(slot.tokens, prompt).min(limit);
     let ready = |slot: &View<'_>| common(slot).min(slot.computed);
@@ -53,8 +55,11 @@ pub(super) fn place(slots: &[View<'_>], prompt: &[u32], limit: usize) -> Option<
     } else {
         Placement { slot: keeper, computed: kept, copy_from: None, wait_for: None }
     };
-    let promised =
-        slots.iter().enumerate().filter(|(_, slot)| slot.running).map(|(i, slot)| (i, common(slot)));
+    let promised = slots
+        .iter()
+        .enumerate()
+        .filter(|(_, slot)| slot.running)
+        .map(|(i, slot)| (i, common(slot)));
     let wait_for = promised
         .max_by_key(|&(index, promised)| (promised, std::cmp::Reverse(index)))
         .filter(|&(_, promised)| promised >= placement.computed + LEAST_SHARED);
@@ -87,7 +92,10 @@ mod tests {
         let long: Vec<u32> = (0..40).collect();
         let slots = [view(&long, 12, true, 1), view(&[5], 1, false, 3), view(&[6], 1, false, 2)];
         let placed = place(&slots, &long[..32], 31).unwrap();
-        assert_eq!(placed, Placement { slot: 2, computed: 12, copy_from: Some(0), wait_for: Some((0, 31)) });
+        assert_eq!(
+            placed,
+            Placement { slot: 2, computed: 12, copy_from: Some(0), wait_for: Some((0, 31)) }
+        );
         let barely = place(&slots, &long[..15], 14).unwrap();
         assert_eq!(barely.wait_for, None, "two more positions are not worth a wait");
     }

@@ -20,7 +20,8 @@ pub(super) struct Running<'m> {
     pub number: u64,
     pub prompt_len: usize,
     pub wait: Option<Wait>,
-    /// The step in which it last had a column, so that all get their turn when there are few columns.
+    /// The step in which it last had a column, so that all get their turn when there are few
+    /// columns.
     pub served: u64,
     pub admitted: Duration,
     first_token: Option<Duration>,
@@ -60,7 +61,11 @@ impl<'m> Running<'m> {
         Self {
             matcher: StopMatcher::new(request.stop.iter().map(String::as_str))
                 .keeping_stop(request.keep_stop),
-            no_end: if request.min_tokens > 0 { without_ends(&request, text, vocab) } else { Vec::new() },
+            no_end: if request.min_tokens > 0 {
+                without_ends(&request, text, vocab)
+            } else {
+                Vec::new()
+            },
             decoder: if request.show_special { text.decoder_of_all() } else { text.decoder() },
             request,
             number,
@@ -96,7 +101,8 @@ impl<'m> Running<'m> {
         }
     }
 
-    /// How many more draws are made like the next one: the answer may not end yet in all of them, or may in all.
+    /// How many more draws are made like the next one: the answer may not end yet in all of them,
+    /// or may in all.
     pub fn alike(&self) -> usize {
         match self.request.min_tokens.saturating_sub(self.drawn()) {
             0 => usize::MAX,
@@ -107,7 +113,8 @@ impl<'m> Running<'m> {
     /// The ask for the next token, at a column.
     pub fn draw(&self, column: u32, tokens: &[u32]) -> LogitsQuery {
         let sampling = &self.request.sampling;
-        // No longer than all the tokens there will be, so that "all" is a length that a device has room for.
+        // No longer than all the tokens there will be, so that "all" is a length that a device has
+        // room for.
         let most = self.prompt_len.saturating_add(self.request.max_tokens as usize);
         let window_len = sampling.window_len().min(most);
         let window = tokens.len().saturating_sub(window_len);
@@ -141,8 +148,9 @@ impl<'m> Running<'m> {
         }
     }
 
-    /// Takes a drawn token, adds what became certain of the answer to `shown`, and says whether the answer ends.
-    /// `known` is the number of tokens in the slot with this one, `context` the number of positions.
+    /// Takes a drawn token, adds what became certain of the answer to `shown`, and says whether the
+    /// answer ends. `known` is the number of tokens in the slot with this one, `context` the number
+    /// of positions.
     pub fn take_token(
         &mut self,
         sampled: &Sampled,
@@ -156,7 +164,9 @@ impl<'m> Running<'m> {
         self.answer.completion_tokens += 1;
         self.answer.tokens.push(sampled.token);
         let stops = self.request.stop_tokens.contains(&sampled.token);
-        if stops && !self.request.keep_stop || text.is_end(sampled.token) && !self.request.ignore_end {
+        if stops && !self.request.keep_stop
+            || text.is_end(sampled.token) && !self.request.ignore_end
+        {
             return Some(FinishReason::Stop);
         }
         if let Some(scores) = &mut self.answer.logprobs {
@@ -215,19 +225,20 @@ impl<'m> Running<'m> {
     }
 }
 
-/// What a forbidden token's logit gets: as good as minus infinity, and finite, since what kernels make of infinity
-/// is not certain.
+/// What a forbidden token's logit gets: as good as minus infinity, and finite, since what kernels
+/// make of infinity is not certain.
 const FORBIDDEN: f32 = -1e30;
 
 /// The biases that forbid every token that would end an answer.
 fn without_ends(request: &Request, text: &dyn TextModel, vocab: usize) -> Vec<(u32, f32)> {
-    let ends =
-        |&token: &u32| text.is_end(token) && !request.ignore_end || request.stop_tokens.contains(&token);
+    let ends = |&token: &u32| {
+        text.is_end(token) && !request.ignore_end || request.stop_tokens.contains(&token)
+    };
     (0..count(vocab)).filter(ends).map(|token| (token, FORBIDDEN)).collect()
 }
 
-/// In which character of the text of `bytes` each of the places lies. A place behind the last character is the
-/// number of characters.
+/// In which character of the text of `bytes` each of the places lies. A place behind the last
+/// character is the number of characters.
 pub(in crate::batch) fn character_offsets(bytes: &[u8], places: &[usize]) -> Vec<usize> {
     let mut starts = Vec::new();
     let mut at = 0;
@@ -251,7 +262,11 @@ fn scored(sampled: &Sampled, text: &dyn TextModel) -> ScoredToken {
     ScoredToken {
         bytes: text.token_bytes(sampled.token),
         logprob: sampled.logprob.unwrap_or(f32::NEG_INFINITY),
-        top: sampled.top.iter().map(|&(token, logprob)| (text.token_bytes(token), logprob)).collect(),
+        top: sampled
+            .top
+            .iter()
+            .map(|&(token, logprob)| (text.token_bytes(token), logprob))
+            .collect(),
         id: sampled.token,
         top_ids: sampled.top.iter().map(|&(token, _)| token).collect(),
         offset: 0,

@@ -1,9 +1,12 @@
-//! The only ways in which tasks change. Each is a change of status that [`TRANSITIONS`](crate::coach::TRANSITIONS) has, or a note.
+//! The only ways in which tasks change. Each is a change of status that
+//! [`TRANSITIONS`](crate::coach::TRANSITIONS) has, or a note.
 
 use jiff::Zoned;
 
 use super::{ACCEPTED_SCORE, MAX_ROUNDS, Queue};
-use crate::coach::{Agent, Block, BlockKind, CoachError, Report, Status, Task, TaskId, Verdict, Worker};
+use crate::coach::{
+    Agent, Block, BlockKind, CoachError, Report, Status, Task, TaskId, Verdict, Worker,
+};
 
 impl Queue {
     /// A worker begins a pending task whose dependencies are completed.
@@ -32,14 +35,24 @@ impl Queue {
         Ok(())
     }
 
-    /// The work is done. A check that it fails sends it back (or fails it at its limit of attempts); without a
-    /// reviewer it is completed, with one it waits for the review. Gives the status that it has now.
+    /// The work is done. A check that it fails sends it back (or fails it at its limit of
+    /// attempts); without a reviewer it is completed, with one it waits for the review. Gives the
+    /// status that it has now.
     ///
     /// # Errors
     /// Nobody was on it, or a figure is not finite.
-    pub fn finish(&mut self, id: &TaskId, report: Report, now: &Zoned) -> Result<Status, CoachError> {
+    pub fn finish(
+        &mut self,
+        id: &TaskId,
+        report: Report,
+        now: &Zoned,
+    ) -> Result<Status, CoachError> {
         if let Some((figure, value)) = report.figures.iter().find(|(_, value)| !value.is_finite()) {
-            return Err(CoachError::NotFinite { id: id.clone(), figure: figure.clone(), value: *value });
+            return Err(CoachError::NotFinite {
+                id: id.clone(),
+                figure: figure.clone(),
+                value: *value,
+            });
         }
         let task = self.task_mut(id)?;
         if task.status != Status::InProgress {
@@ -50,7 +63,9 @@ impl Queue {
         let checked = task.acceptance.as_ref().map(|check| check.holds(&report));
         task.report = Some(report);
         match (checked, task.reviewer) {
-            (Some(Err(reason)), _) => return self.give_back(id, format!("not accepted: {reason}"), now),
+            (Some(Err(reason)), _) => {
+                return self.give_back(id, format!("not accepted: {reason}"), now);
+            }
             (None, Some(_)) => {
                 task.become_status(Status::Review, summary, now)?;
                 task.worker = None;
@@ -64,7 +79,8 @@ impl Queue {
         Ok(self.task(id)?.status)
     }
 
-    /// The attempt did not succeed: the task is pending again, or failed if that was its last attempt.
+    /// The attempt did not succeed: the task is pending again, or failed if that was its last
+    /// attempt.
     ///
     /// # Errors
     /// Nobody was on it.
@@ -83,18 +99,30 @@ impl Queue {
         Ok(Status::Pending)
     }
 
-    /// The worker stops for no fault of the task: its process ended, or it hands over. The attempt does not count.
+    /// The worker stops for no fault of the task: its process ended, or it hands over. The attempt
+    /// does not count.
     ///
     /// # Errors
     /// Nobody was on it.
-    pub fn release(&mut self, id: &TaskId, why: impl Into<String>, now: &Zoned) -> Result<(), CoachError> {
+    pub fn release(
+        &mut self,
+        id: &TaskId,
+        why: impl Into<String>,
+        now: &Zoned,
+    ) -> Result<(), CoachError> {
         self.leave(id, Status::Pending, why.into(), now)?;
         let task = self.task_mut(id)?;
         task.attempts = task.attempts.saturating_sub(1);
         Ok(())
     }
 
-    fn leave(&mut self, id: &TaskId, to: Status, why: String, now: &Zoned) -> Result<(), CoachError> {
+    fn leave(
+        &mut self,
+        id: &TaskId,
+        to: Status,
+        why: String,
+        now: &Zoned,
+    ) -> Result<(), CoachError> {
         let task = self.task_mut(id)?;
         if task.status != Status::InProgress {
             return Err(CoachError::Transition { id: id.clone(), from: task.status, to });
@@ -108,7 +136,12 @@ impl Queue {
     ///
     /// # Errors
     /// It is completed, failed or blocked already.
-    pub fn fail(&mut self, id: &TaskId, why: impl Into<String>, now: &Zoned) -> Result<(), CoachError> {
+    pub fn fail(
+        &mut self,
+        id: &TaskId,
+        why: impl Into<String>,
+        now: &Zoned,
+    ) -> Result<(), CoachError> {
         let task = self.task_mut(id)?;
         task.become_status(Status::Failed, why, now)?;
         task.worker = None;
@@ -138,7 +171,8 @@ impl Queue {
         Ok(())
     }
 
-    /// What the task lacked may be there now: it is pending again, and so is what was blocked by it.
+    /// What the task lacked may be there now: it is pending again, and so is what was blocked by
+    /// it.
     ///
     /// # Errors
     /// It is not blocked by itself.
@@ -154,20 +188,30 @@ impl Queue {
         Ok(())
     }
 
-    /// A reviewer's word: from [`ACCEPTED_SCORE`] on the task is completed; below it goes back with the feedback;
-    /// after [`MAX_ROUNDS`] reviews it needs a person.
+    /// A reviewer's word: from [`ACCEPTED_SCORE`] on the task is completed; below it goes back with
+    /// the feedback; after [`MAX_ROUNDS`] reviews it needs a person.
     ///
     /// # Errors
     /// The task is not in review, or the score is not from 0 to 10.
-    pub fn judge(&mut self, id: &TaskId, verdict: Verdict, now: &Zoned) -> Result<Status, CoachError> {
+    pub fn judge(
+        &mut self,
+        id: &TaskId,
+        verdict: Verdict,
+        now: &Zoned,
+    ) -> Result<Status, CoachError> {
         if !(0.0..=10.0).contains(&verdict.score) {
             return Err(CoachError::Score { id: id.clone(), score: verdict.score });
         }
         let task = self.task_mut(id)?;
         if task.status != Status::Review {
-            return Err(CoachError::Transition { id: id.clone(), from: task.status, to: Status::Completed });
+            return Err(CoachError::Transition {
+                id: id.clone(),
+                from: task.status,
+                to: Status::Completed,
+            });
         }
-        let said = format!("{} gives {} of 10: {}", verdict.reviewer, verdict.score, verdict.feedback);
+        let said =
+            format!("{} gives {} of 10: {}", verdict.reviewer, verdict.score, verdict.feedback);
         let accepted = verdict.score >= ACCEPTED_SCORE;
         task.verdict = Some(verdict);
         task.waiting = None;
@@ -178,24 +222,36 @@ impl Queue {
             task.finished = Some(now.clone());
         } else if task.rounds < MAX_ROUNDS {
             task.become_status(Status::Pending, said, now)?;
-            // Asked for again by the review, not by a fault: it must not run out of attempts through it.
+            // Asked for again by the review, not by a fault: it must not run out of attempts
+            // through it.
             task.attempts = task.attempts.saturating_sub(1);
         } else {
             task.note(said, now);
             task.needs_person = true;
-            task.waiting = Some(format!("a person, after {MAX_ROUNDS} reviews below {ACCEPTED_SCORE}"));
+            task.waiting =
+                Some(format!("a person, after {MAX_ROUNDS} reviews below {ACCEPTED_SCORE}"));
         }
         Ok(self.task(id)?.status)
     }
 
-    /// A review gave nothing that can be used: the task goes back and is done again, up to [`MAX_ROUNDS`] reviews; then it needs a person.
+    /// A review gave nothing that can be used: the task goes back and is done again, up to
+    /// [`MAX_ROUNDS`] reviews; then it needs a person.
     ///
     /// # Errors
     /// The task is not in review.
-    pub fn review_gave_nothing(&mut self, id: &TaskId, why: &str, now: &Zoned) -> Result<Status, CoachError> {
+    pub fn review_gave_nothing(
+        &mut self,
+        id: &TaskId,
+        why: &str,
+        now: &Zoned,
+    ) -> Result<Status, CoachError> {
         let task = self.task_mut(id)?;
         if task.status != Status::Review {
-            return Err(CoachError::Transition { id: id.clone(), from: task.status, to: Status::Pending });
+            return Err(CoachError::Transition {
+                id: id.clone(),
+                from: task.status,
+                to: Status::Pending,
+            });
         }
         task.rounds += 1;
         task.waiting = None;
@@ -216,18 +272,26 @@ impl Queue {
     ///
     /// # Errors
     /// There is no such task.
-    pub fn comment(&mut self, id: &TaskId, who: &str, word: &str, now: &Zoned) -> Result<(), CoachError> {
+    pub fn comment(
+        &mut self,
+        id: &TaskId,
+        who: &str,
+        word: &str,
+        now: &Zoned,
+    ) -> Result<(), CoachError> {
         self.note(id, format!("{who}: {word}"), now)
     }
 
-    /// Blocks each task whose action this program cannot do, so that it says so before anybody tries.
+    /// Blocks each task whose action this program cannot do, so that it says so before anybody
+    /// tries.
     pub fn block_what_is_missing(&mut self, now: &Zoned) {
         let missing: Vec<(TaskId, String)> = (self.tasks.iter())
             .filter(|task| task.status == Status::Pending)
             .filter_map(|task| Some((task.id.clone(), task.action.missing()?)))
             .collect();
         for (id, what) in missing {
-            // What waits for another missing task was blocked through it a moment ago, which says it as well.
+            // What waits for another missing task was blocked through it a moment ago, which says
+            // it as well.
             if self.task(&id).is_ok_and(|task| task.status == Status::Pending) {
                 self.block_missing(&id, what, now).expect("a pending task can be blocked");
             }
@@ -238,7 +302,12 @@ impl Queue {
     ///
     /// # Errors
     /// There is no such task.
-    pub fn wait(&mut self, id: &TaskId, what: impl Into<String>, now: &Zoned) -> Result<(), CoachError> {
+    pub fn wait(
+        &mut self,
+        id: &TaskId,
+        what: impl Into<String>,
+        now: &Zoned,
+    ) -> Result<(), CoachError> {
         let what = what.into();
         let task = self.task_mut(id)?;
         if task.waiting.as_ref() != Some(&what) {
@@ -248,11 +317,17 @@ impl Queue {
         Ok(())
     }
 
-    /// The work ends in a question to a person, who answers by accepting, retrying or failing the task.
+    /// The work ends in a question to a person, who answers by accepting, retrying or failing the
+    /// task.
     ///
     /// # Errors
     /// Nobody was on it.
-    pub fn ask_person(&mut self, id: &TaskId, question: &str, now: &Zoned) -> Result<(), CoachError> {
+    pub fn ask_person(
+        &mut self,
+        id: &TaskId,
+        question: &str,
+        now: &Zoned,
+    ) -> Result<(), CoachError> {
         self.leave(id, Status::Review, format!("asks a person: {question}"), now)?;
         let task = self.task_mut(id)?;
         task.needs_person = true;
@@ -264,7 +339,12 @@ impl Queue {
     ///
     /// # Errors
     /// There is no such task.
-    pub fn note(&mut self, id: &TaskId, what: impl Into<String>, now: &Zoned) -> Result<(), CoachError> {
+    pub fn note(
+        &mut self,
+        id: &TaskId,
+        what: impl Into<String>,
+        now: &Zoned,
+    ) -> Result<(), CoachError> {
         self.task_mut(id)?.note(what, now);
         Ok(())
     }
@@ -272,9 +352,15 @@ impl Queue {
     /// A person says that it is done, with a word on it.
     ///
     /// # Errors
-    /// It has a check that its report does not pass (nobody's word outranks it), it waits for another task, or it is
-    /// completed, failed or blocked.
-    pub fn accept(&mut self, id: &TaskId, who: &str, word: &str, now: &Zoned) -> Result<(), CoachError> {
+    /// It has a check that its report does not pass (nobody's word outranks it), it waits for
+    /// another task, or it is completed, failed or blocked.
+    pub fn accept(
+        &mut self,
+        id: &TaskId,
+        who: &str,
+        word: &str,
+        now: &Zoned,
+    ) -> Result<(), CoachError> {
         let task = self.task(id)?;
         if let Some(check) = &task.acceptance {
             let none = Report::default();
@@ -308,7 +394,11 @@ impl Queue {
         }
         let task = self.task_mut(id)?;
         if task.status == Status::InProgress {
-            return Err(CoachError::Transition { id: id.clone(), from: task.status, to: Status::Pending });
+            return Err(CoachError::Transition {
+                id: id.clone(),
+                from: task.status,
+                to: Status::Pending,
+            });
         }
         task.become_status(Status::Pending, "retried", now)?;
         (task.attempts, task.rounds) = (0, 0);
@@ -319,7 +409,8 @@ impl Queue {
 
     /// Blocks what depends on failed or missing work, and frees what no longer does.
     pub(super) fn settle(&mut self, now: &Zoned) {
-        // What is downstream is visited until nothing changes: through each task at most once per change above it.
+        // What is downstream is visited until nothing changes: through each task at most once per
+        // change above it.
         let mut open: Vec<usize> = (0..self.tasks.len()).collect();
         while let Some(at) = open.pop() {
             let task = &self.tasks[at];
@@ -327,8 +418,10 @@ impl Queue {
             if own || !matches!(task.status, Status::Pending | Status::Blocked) {
                 continue;
             }
-            let wanted =
-                task.dependencies.iter().find_map(|id| stands_in_the_way(&self.tasks[self.index[id]]));
+            let wanted = task
+                .dependencies
+                .iter()
+                .find_map(|id| stands_in_the_way(&self.tasks[self.index[id]]));
             if wanted == task.block {
                 continue;
             }
@@ -353,7 +446,11 @@ fn stands_in_the_way(task: &Task) -> Option<Block> {
     match (task.status, &task.block) {
         (Status::Failed, _) => {
             let why = task.history.last().map_or("no reason is noted", |event| event.what.as_str());
-            Some(Block { through, kind: BlockKind::Failed, why: format!("{} failed: {why}", task.id) })
+            Some(Block {
+                through,
+                kind: BlockKind::Failed,
+                why: format!("{} failed: {why}", task.id),
+            })
         }
         (Status::Blocked, Some(block)) => {
             let why = match block.through {

@@ -31,14 +31,17 @@ pub(super) fn round_trip(shop: &ModelContext, progress: &mut Tell<'_>) -> Result
     export(&back, &again, &|_| ())?;
     let counts = [shop.model.tile_count(), back.tile_count()];
     let common = counts[0].min(counts[1]);
-    let differ = (0..common).filter(|&tile| shop.model.tile_unverified(tile) != back.tile_unverified(tile));
+    let differ =
+        (0..common).filter(|&tile| shop.model.tile_unverified(tile) != back.tile_unverified(tile));
     let tiles = differ.count() as u32 + counts[0].abs_diff(counts[1]);
     let [one, two] = [&plain.path, &again].map(|path| fs::read(path).map_err(WorkError::other));
     let (one, two) = (one?, two?);
-    let bytes = one.iter().zip(&two).filter(|(a, b)| a != b).count() + one.len().abs_diff(two.len());
+    let bytes =
+        one.iter().zip(&two).filter(|(a, b)| a != b).count() + one.len().abs_diff(two.len());
     let verdict = if tiles == 0 && bytes == 0 { "bit for bit the same" } else { "not the same" };
     let summary = format!("{} tiles and {} GGUF bytes are {verdict}", counts[0], one.len());
-    let report = Report::new(summary).with("different_tiles", tiles.into()).with("tiles", counts[0].into());
+    let report =
+        Report::new(summary).with("different_tiles", tiles.into()).with("tiles", counts[0].into());
     Ok(report.with("different_gguf_bytes", bytes as f64).with("gguf_bytes", one.len() as f64))
 }
 
@@ -119,8 +122,10 @@ pub(super) fn compare_logits(shop: &ModelContext, progress: &mut Tell<'_>) -> Re
         same += u32::from(best(ours) == best(source));
     }
     let count = ours.len();
-    let summary =
-        format!("largest error of a logit {worst:.1e}; {same} of {count} positions foresee the same token");
-    let report = Report::new(summary).with("max_logit_error", worst.into()).with("positions", count as f64);
+    let summary = format!(
+        "largest error of a logit {worst:.1e}; {same} of {count} positions foresee the same token"
+    );
+    let report =
+        Report::new(summary).with("max_logit_error", worst.into()).with("positions", count as f64);
     Ok(report.with("same_best_token", same.into()))
 }

@@ -15,7 +15,8 @@ pub trait Device {
     /// The engine on it.
     fn engine(&mut self) -> &mut dyn Engine;
 
-    /// Runs tokens from an empty context and keeps what passes at places that have a buffer: `values[column * features + feature]`.
+    /// Runs tokens from an empty context and keeps what passes at places that have a buffer:
+    /// `values[column * features + feature]`.
     ///
     /// # Errors
     /// The device was lost, or a place has no buffer.
@@ -26,6 +27,7 @@ pub trait Device {
     ) -> Result<HashMap<HookPoint, Vec<f32>>, EngineError>;
 }
 
-/// Opens the device for a context; `None` where there is no adapter. It is called on the thread that works.
+/// Opens the device for a context; `None` where there is no adapter. It is called on the thread
+/// that works.
 pub type OpenDevice =
     dyn Fn(&Arc<PixelModel>, usize) -> Result<Option<Box<dyn Device>>, EngineError> + Send + Sync;

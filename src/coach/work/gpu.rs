@@ -24,8 +24,10 @@ impl Device for GpuEngine {
         tokens: &[u32],
         points: &[HookPoint],
     ) -> Result<HashMap<HookPoint, Vec<f32>>, EngineError> {
-        let columns =
-            (0..).zip(tokens).map(|(position, &token)| Column { token, slot: 0, position }).collect();
+        let columns = (0..)
+            .zip(tokens)
+            .map(|(position, &token)| Column { token, slot: 0, position })
+            .collect();
         let batch = Batch { columns, repeats: 1, ..Batch::default() };
         let count = tokens.len() as u32;
         let wanted: Vec<u32> = (0..count).collect();
@@ -35,7 +37,8 @@ impl Device for GpuEngine {
     }
 }
 
-/// How work opens a GPU: with each kernel in dispatches of its own, so that each can be compared and timed.
+/// How work opens a GPU: with each kernel in dispatches of its own, so that each can be compared
+/// and timed.
 pub fn open_device() -> Box<OpenDevice> {
     Box::new(|model, context| {
         let mut choice = GpuChoice::default();

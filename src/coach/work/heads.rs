@@ -7,7 +7,8 @@ use crate::forward::cpu::Controls;
 use crate::model::tokenizer::EncodeOptions;
 use crate::pxi::AtomicFile;
 
-/// The text on which losses are measured: of the kind that the built-in model knows, so that muting shows.
+/// The text on which losses are measured: of the kind that the built-in model knows, so that muting
+/// shows.
 pub const SURVEY_TEXT: &str = "Once upon a time, on the map, there was a little bird. Her name was Ivy. Ivy had a \
 good friend, a careful hedgehog named Tidex. It was a rainy morning. The river was loud. \"I am faster than you,\" \
 said Tidex to Ivy. \"Let us race from the square to the workshop.\" Tidex was ahead. But Tidex took the wrong road, \
@@ -16,10 +17,12 @@ because she did not read the sign. Ivy read the sign and went on. Ivy came to th
 /// Where the survey of heads is kept, in the folder of the queue.
 pub const HEAD_IMPORTANCE_FILE: &str = "head-importance.json";
 
-/// The most tokens of the text that are scored: enough for a loss that tells heads apart, little for a large model.
+/// The most tokens of the text that are scored: enough for a loss that tells heads apart, little
+/// for a large model.
 const MAX_TOKENS: usize = 256;
 
-/// The mean negative log-likelihood, in nats, of every token of a text after its first, from an empty context.
+/// The mean negative log-likelihood, in nats, of every token of a text after its first, from an
+/// empty context.
 ///
 /// # Errors
 /// The engine fails.
@@ -60,8 +63,9 @@ pub(super) fn ablate(shop: &ModelContext, layer: u32, head: u32) -> Result<Repor
     let without = loss(&mut engine, &tokens)?;
     *engine.controls_mut() = Controls::default();
     let again = loss(&mut engine, &tokens)?;
-    let report =
-        Report::new(format!("without head {layer}.{head} the loss is {without:.4}, with it {whole:.4}"));
+    let report = Report::new(format!(
+        "without head {layer}.{head} the loss is {without:.4}, with it {whole:.4}"
+    ));
     Ok(report
         .with("loss", whole)
         .with("loss_without", without)
@@ -95,8 +99,9 @@ pub(super) fn survey(shop: &ModelContext, progress: &mut Tell<'_>) -> Result<Rep
     let document = serde_json::json!({"loss": whole, "tokens": tokens.len(), "heads": rows});
     write_file(shop, name, format!("{document:#}\n").as_bytes())?;
     let (layer, head, worst) = found.first().copied().unwrap_or((0, 0, whole));
-    let summary =
-        format!("head {layer}.{head} matters most: without it the loss is {worst:.3} for {whole:.3}");
+    let summary = format!(
+        "head {layer}.{head} matters most: without it the loss is {worst:.3} for {whole:.3}"
+    );
     let mut report = Report::new(summary)
         .with("loss", whole)
         .with("heads", found.len() as f64)

@@ -37,19 +37,27 @@ fn timed_answer(shop: &ModelContext, engine: &mut dyn Engine) -> Result<(Profile
                 let start = Instant::now();
                 let answers = engine.step(&batch)?;
                 plain += start.elapsed();
-                token =
-                    answers.first().and_then(|answer| answer.first()).map_or(first, |answer| answer.token);
+                token = answers
+                    .first()
+                    .and_then(|answer| answer.first())
+                    .map_or(first, |answer| answer.token);
             }
         }
     }
     Ok((sum, plain / count.max(1)))
 }
 
-/// Adds the speed of each kernel to a report, by names that begin with `prefix`; tokens per second, and the slowest kernel in words.
-fn speeds(report: &mut Report, prefix: &str, (profile, per_token): &(Profile, Duration)) -> (f64, String) {
+/// Adds the speed of each kernel to a report, by names that begin with `prefix`; tokens per second,
+/// and the slowest kernel in words.
+fn speeds(
+    report: &mut Report,
+    prefix: &str,
+    (profile, per_token): &(Profile, Duration),
+) -> (f64, String) {
     let passes = f64::from(profile.passes.max(1));
     let speed = 1.0 / per_token.as_secs_f64().max(1e-9);
-    let mut add = |name: String, value: f64| report.figures.insert(format!("{prefix}{name}"), value);
+    let mut add =
+        |name: String, value: f64| report.figures.insert(format!("{prefix}{name}"), value);
     add("tokens_per_second".into(), speed);
     let mut slowest = ("nothing", 0.0);
     for stage in &profile.stages {
@@ -88,7 +96,8 @@ pub(super) fn bench_kernels(shop: &ModelContext, progress: &mut Tell<'_>) -> Res
 pub(super) fn bench_answers(shop: &ModelContext) -> Result<Report> {
     let (_, per_token) = timed_answer(shop, &mut shop.engine(1, 2 * TIMED as usize)?)?;
     let speed = 1.0 / per_token.as_secs_f64().max(1e-9);
-    Ok(Report::new(format!("{speed:.0} tokens/s, one answer at a time")).with("tokens_per_second", speed))
+    Ok(Report::new(format!("{speed:.0} tokens/s, one answer at a time"))
+        .with("tokens_per_second", speed))
 }
 
 /// Answers requests greedily, several at once.
@@ -98,8 +107,10 @@ pub(super) fn answers(
     slots: usize,
     defaults: &Defaults,
 ) -> Result<Vec<Answer>> {
-    let requests: Vec<_> =
-        (0..).zip(prompts).map(|(n, prompt): (u32, _)| defaults.request(n.to_string(), prompt)).collect();
+    let requests: Vec<_> = (0..)
+        .zip(prompts)
+        .map(|(n, prompt): (u32, _)| defaults.request(n.to_string(), prompt))
+        .collect();
     let context = shop.model.config().context_length as usize;
     let mut engine = shop.engine(slots, context)?;
     let mut progress = Progress::new(requests.len() as u64, 0);
@@ -133,7 +144,8 @@ const MARGIN: f32 = 0.05;
 
 pub(super) fn check_coordinator(shop: &ModelContext) -> Result<Report> {
     const SHARED: &str = "Once upon a time, on the map, there was a little ";
-    let endings = ["bird", "robot", "fox", "hedgehog named Tidex", "owl. Her", "lamp", "river", "map of"];
+    let endings =
+        ["bird", "robot", "fox", "hedgehog named Tidex", "owl. Her", "lamp", "river", "map of"];
     let prompts: Vec<String> = endings.iter().map(|ending| format!("{SHARED}{ending}")).collect();
     let defaults = Defaults {
         sampling: SamplingParams::greedy(),
@@ -157,12 +169,19 @@ pub(super) fn check_coordinator(shop: &ModelContext) -> Result<Report> {
         answers.len(),
         tokens - wrong
     );
-    let report = Report::new(summary).with("wrong_tokens", wrong.into()).with("tokens", tokens.into());
+    let report =
+        Report::new(summary).with("wrong_tokens", wrong.into()).with("tokens", tokens.into());
     Ok(report.with("max_logprob_error", worst.into()).with("shared_tokens", shared.into()))
 }
 
-/// Wrong tokens, tokens, and the largest error of a log-probability of one answer against one token at a time.
-fn compare(shop: &ModelContext, model: &CpuModel, prompt: &str, answer: &Answer) -> Result<(u32, u32, f32)> {
+/// Wrong tokens, tokens, and the largest error of a log-probability of one answer against one token
+/// at a time.
+fn compare(
+    shop: &ModelContext,
+    model: &CpuModel,
+    prompt: &str,
+    answer: &Answer,
+) -> Result<(u32, u32, f32)> {
     let ids = shop.text.encode(&Prompt::Text(prompt.into()))?;
     let scored = answer.logprobs.as_deref().unwrap_or_default();
     let mut cache = KvCache::new(model.config(), 1, ids.len() + scored.len() + 1);
@@ -179,7 +198,8 @@ fn compare(shop: &ModelContext, model: &CpuModel, prompt: &str, answer: &Answer)
     }
     let (mut wrong, mut worst) = (0, 0.0_f32);
     for said in scored {
-        let named = (0..row.len()).filter(|&token| shop.text.token_bytes(token as u32) == said.bytes);
+        let named =
+            (0..row.len()).filter(|&token| shop.text.token_bytes(token as u32) == said.bytes);
         let best = row.iter().copied().fold(f32::MIN, f32::max);
         let Some(token) = named.max_by(|&a, &b| row[a].total_cmp(&row[b])) else {
             wrong += 1;

@@ -1,7 +1,7 @@
 //! The work itself: each action on the model that is loaded.
 //!
-//! In: an [`Action`] and a [`ModelContext`]. Out: a [`Report`] of what was measured, or why there is none. Nothing here
-//! decides what a report is worth: checks and reviews do.
+//! In: an [`Action`] and a [`ModelContext`]. Out: a [`Report`] of what was measured, or why there
+//! is none. Nothing here decides what a report is worth: checks and reviews do.
 
 mod conversion;
 mod device;
@@ -87,7 +87,11 @@ impl ModelContext {
     ///
     /// # Errors
     /// The model's tokenizer cannot be used.
-    pub fn new(model: impl Into<Arc<PixelModel>>, folder: &Path, gate: Arc<PauseToken>) -> Result<Self> {
+    pub fn new(
+        model: impl Into<Arc<PixelModel>>,
+        folder: &Path,
+        gate: Arc<PauseToken>,
+    ) -> Result<Self> {
         let model = model.into();
         let text = ModelText::new(&model)?;
         Ok(Self { model, text, folder: folder.to_owned(), gate, threads: None, device: None })
@@ -142,7 +146,8 @@ impl ModelContext {
 
     /// Does what an action says. `progress` hears what is being done.
     ///
-    /// Reviews, commands and questions are not done here but by whoever runs tasks: they need more than the model.
+    /// Reviews, commands and questions are not done here but by whoever runs tasks: they need more
+    /// than the model.
     ///
     /// # Errors
     /// The work could not be done.

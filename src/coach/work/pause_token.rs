@@ -1,4 +1,5 @@
-//! Whether work may go on: it stops at the next step once it is cancelled, and waits there while somebody else needs the machine.
+//! Whether work may go on: it stops at the next step once it is cancelled, and waits there while
+//! somebody else needs the machine.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

@@ -1,4 +1,5 @@
-//! The model's weights by another way than the kernels': exported to GGUF, read there and unpacked whole.
+//! The model's weights by another way than the kernels': exported to GGUF, read there and unpacked
+//! whole.
 
 use std::path::PathBuf;
 
@@ -38,7 +39,8 @@ impl Plain {
     /// A tensor's weights.
     pub fn tensor(&self, name: &str) -> Result<PlainTensor> {
         let tensor = self.gguf.tensor(name);
-        let tensor = tensor.ok_or_else(|| WorkError::Other(format!("the model has no tensor {name}")))?;
+        let tensor =
+            tensor.ok_or_else(|| WorkError::Other(format!("the model has no tensor {name}")))?;
         let bytes = self.gguf.read(tensor).map_err(ModelError::from)?;
         let count: u64 = tensor.dims.iter().product();
         let mut weights = vec![0.0; count as usize];
@@ -62,7 +64,8 @@ impl Plain {
         let infos: Vec<TensorInfo> = self.gguf.tensors().iter().map(info).collect();
         let weights: u64 = infos.iter().map(|info| info.dims.iter().product::<u64>()).sum();
         check_temporary_room(self.folder.path(), weights.saturating_mul(4))?;
-        let mut writer = GgufWriter::create(&path, self.gguf.metadata(), &infos).map_err(ModelError::from)?;
+        let mut writer =
+            GgufWriter::create(&path, self.gguf.metadata(), &infos).map_err(ModelError::from)?;
         for info in &infos {
             let weights = self.tensor(&info.name)?.weights;
             let bytes: Vec<u8> = weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
@@ -76,7 +79,8 @@ impl Plain {
 impl PlainTensor {
     /// Each row times `input`, in double precision.
     pub fn times(&self, input: &[f32]) -> Vec<f64> {
-        let row = |row: &[f32]| row.iter().zip(input).map(|(&w, &x)| f64::from(w) * f64::from(x)).sum();
+        let row =
+            |row: &[f32]| row.iter().zip(input).map(|(&w, &x)| f64::from(w) * f64::from(x)).sum();
         self.weights.chunks_exact(self.columns).map(row).collect()
     }
 }

@@ -1,8 +1,9 @@
 //! Other programs: with a time limit and a limit on what they may say, and never through a shell.
 //!
-//! In: a line of words. Out: what the program wrote. On Unix it leads a process group of its own, and whatever is left of
-//! the group ends with it: when it ends, is cut off or stopped, and when this program ends. What leaves the group by
-//! itself (`setsid`) is out of reach, as are, on other systems, the programs that it began.
+//! In: a line of words. Out: what the program wrote. On Unix it leads a process group of its own,
+//! and whatever is left of the group ends with it: when it ends, is cut off or stopped, and when
+//! this program ends. What leaves the group by itself (`setsid`) is out of reach, as are, on other
+//! systems, the programs that it began.
 
 use std::io::{self, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -111,7 +112,8 @@ impl Drop for Running {
     }
 }
 
-/// Runs a program with `input` on its standard input; what it wrote on its standard output until it ended.
+/// Runs a program with `input` on its standard input; what it wrote on its standard output until it
+/// ended.
 ///
 /// # Errors
 /// It is not there, ran longer than `seconds`, wrote more than `max_bytes`, or ended with an error.
@@ -152,8 +154,8 @@ pub fn run(
         }
         thread::sleep(LOOK);
     };
-    // Else all of it is read, or somebody out of reach holds the pipe: what the program itself wrote is
-    // there.
+    // Else all of it is read, or somebody out of reach holds the pipe: what the program itself
+    // wrote is there.
     if let Some(Ok(Err(error))) = read.map(|read| read.recv_timeout(REST)) {
         return Err(error.into());
     }
@@ -168,7 +170,10 @@ pub fn run(
 }
 
 /// Reads on a thread of its own into `said`, and tells when there is no more.
-fn hear(mut from: impl Read + Send + 'static, said: Arc<Mutex<Vec<u8>>>) -> mpsc::Receiver<io::Result<()>> {
+fn hear(
+    mut from: impl Read + Send + 'static,
+    said: Arc<Mutex<Vec<u8>>>,
+) -> mpsc::Receiver<io::Result<()>> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let mut piece = vec![0; 1 << 16];

@@ -1,4 +1,5 @@
-//! Work on how the model is stored: checksums, statistics, compression, the cache of tiles and the index of places.
+//! Work on how the model is stored: checksums, statistics, compression, the cache of tiles and the
+//! index of places.
 
 use std::hint::black_box;
 use std::io::Write;
@@ -6,7 +7,9 @@ use std::time::Instant;
 
 use super::heads::write_file;
 use super::{ModelContext, Report, Result, Tell, WorkError};
-use crate::map::{Access, InfiniteMap, Item, Kind, Kinds, MapOptions, Point, Quadtree, Rect, Tile, TilePos};
+use crate::map::{
+    Access, InfiniteMap, Item, Kind, Kinds, MapOptions, Point, Quadtree, Rect, Tile, TilePos,
+};
 use crate::model::verify::verify;
 use crate::pxi::{Compression, PxiFile, WriteOptions, Writer};
 
@@ -24,7 +27,8 @@ pub(super) fn verify_tiles(shop: &ModelContext) -> Result<Report> {
             first.tensor
         ),
     };
-    let report = Report::new(summary).with("tiles", tiles.into()).with("bad_tiles", damaged.len() as f64);
+    let report =
+        Report::new(summary).with("tiles", tiles.into()).with("bad_tiles", damaged.len() as f64);
     Ok(report.with("seconds", seconds))
 }
 
@@ -86,7 +90,8 @@ pub(super) fn compression_ratios(shop: &ModelContext, progress: &mut Tell<'_>) -
         let mut writer = Writer::create(&path, options).map_err(WorkError::other)?;
         writer.write_all(&payload).map_err(WorkError::other)?;
         writer.finish().map_err(WorkError::other)?;
-        let back = PxiFile::open(&path).and_then(|file| file.read_all()).map_err(WorkError::other)?;
+        let back =
+            PxiFile::open(&path).and_then(|file| file.read_all()).map_err(WorkError::other)?;
         different += back.len().abs_diff(payload.len());
         different += back.iter().zip(&payload).filter(|(a, b)| a != b).count();
         let size = std::fs::metadata(&path).map_err(WorkError::other)?.len();
@@ -146,7 +151,8 @@ impl Scene {
         let tiles = (bytes.len() / TILE_BYTES).clamp(1, MAX_MAP_TILES as usize);
         let side = tiles.isqrt().max(1) as i64;
         bytes.resize((side * side) as usize * TILE_BYTES, 0);
-        let mut map = InfiniteMap::create(folder.path(), &MapOptions::default()).map_err(WorkError::other)?;
+        let mut map =
+            InfiniteMap::create(folder.path(), &MapOptions::default()).map_err(WorkError::other)?;
         for (index, rgb) in bytes.chunks_exact(TILE_BYTES).enumerate() {
             let pos = TilePos::new(index as i64 % side, index as i64 / side);
             let rect = map.tile_size().rect_of(pos).map_err(WorkError::other)?;
@@ -163,7 +169,8 @@ impl Scene {
     /// Walks over the map with a cache of so many tiles; hits, misses, wrong tiles and seconds.
     fn walk(&self, cached: usize, check: bool) -> Result<(u64, u64, u64, f64)> {
         let options = MapOptions { cache_in_bytes: cached * TILE_BYTES, ..MapOptions::default() };
-        let map = InfiniteMap::open(self.folder.path(), Access::Read, &options).map_err(WorkError::other)?;
+        let map = InfiniteMap::open(self.folder.path(), Access::Read, &options)
+            .map_err(WorkError::other)?;
         let mut random = Random(0x5EED);
         let (mut x, mut y) = (self.side / 2, self.side / 2);
         let mut wrong = 0;
@@ -227,12 +234,18 @@ pub(super) fn tune_residency(shop: &ModelContext, progress: &mut Tell<'_>) -> Re
         rates.push(hits as f64 / (hits + misses).max(1) as f64);
     }
     let best = rates.iter().copied().fold(0.0, f64::max);
-    let chosen = rates.iter().position(|&rate| rate >= GOOD_SHARE * best).unwrap_or(sizes.len() - 1);
+    let chosen =
+        rates.iter().position(|&rate| rate >= GOOD_SHARE * best).unwrap_or(sizes.len() - 1);
     let (size, rate) = (sizes[chosen], rates[chosen]);
-    let summary =
-        format!("{size} of {} tiles in memory serve {:.1} % of a walk", scene.tiles(), 100.0 * rate);
+    let summary = format!(
+        "{size} of {} tiles in memory serve {:.1} % of a walk",
+        scene.tiles(),
+        100.0 * rate
+    );
     let report = Report::new(summary).with("hit_rate", rate).with("best_hit_rate", best);
-    Ok(report.with("resident_tiles", size as f64).with("resident_bytes", (size * TILE_BYTES) as f64))
+    Ok(report
+        .with("resident_tiles", size as f64)
+        .with("resident_bytes", (size * TILE_BYTES) as f64))
 }
 
 pub(super) fn bench_index(shop: &ModelContext) -> Result<Report> {
@@ -246,8 +259,8 @@ pub(super) fn bench_index(shop: &ModelContext) -> Result<Report> {
         let (tensor, _) = model.tile_shape(tile);
         let index = u64::from(tile - model.tensors()[tensor].first_tile);
         for rect in model.plan().tile_rects(model.tensors(), tensor, index) {
-            let rect =
-                Rect::new(rect.x, rect.y, rect.width as u64, rect.height as u64).map_err(WorkError::other)?;
+            let rect = Rect::new(rect.x, rect.y, rect.width as u64, rect.height as u64)
+                .map_err(WorkError::other)?;
             let item = Item { rect, kind: Kind::MODEL_TILE, number: items.len() as u64 };
             tree.insert(item).map_err(WorkError::other)?;
             items.push(item);
@@ -258,7 +271,8 @@ pub(super) fn bench_index(shop: &ModelContext) -> Result<Report> {
     let questions: Vec<Rect> = (0..QUERIES)
         .map(|_| {
             let one = Point::new(random.below(width) as i64, random.below(height) as i64);
-            let other = Point::new(one.x + random.below(512) as i64, one.y + random.below(512) as i64);
+            let other =
+                Point::new(one.x + random.below(512) as i64, one.y + random.below(512) as i64);
             Rect::from_corners(one, other)
         })
         .collect();
@@ -269,9 +283,13 @@ pub(super) fn bench_index(shop: &ModelContext) -> Result<Report> {
     }
     let seconds = start.elapsed().as_secs_f64();
     let wrong = questions.iter().take(CHECKED).filter(|question| {
-        let mut answer: Vec<u64> = tree.region(question, Kinds::ALL).iter().map(|item| item.number).collect();
-        let mut right: Vec<u64> =
-            items.iter().filter(|item| item.rect.overlaps(question)).map(|item| item.number).collect();
+        let mut answer: Vec<u64> =
+            tree.region(question, Kinds::ALL).iter().map(|item| item.number).collect();
+        let mut right: Vec<u64> = items
+            .iter()
+            .filter(|item| item.rect.overlaps(question))
+            .map(|item| item.number)
+            .collect();
         answer.sort_unstable();
         right.sort_unstable();
         answer != right
@@ -279,12 +297,15 @@ pub(super) fn bench_index(shop: &ModelContext) -> Result<Report> {
     let wrong = wrong.count();
     let speed = QUERIES as f64 / seconds.max(1e-9);
     let mean = found as f64 / QUERIES as f64;
-    let summary = format!("{} places, {speed:.0} questions/s with {mean:.1} answers each", items.len());
-    let report = Report::new(summary).with("places", items.len() as f64).with("queries_per_second", speed);
+    let summary =
+        format!("{} places, {speed:.0} questions/s with {mean:.1} answers each", items.len());
+    let report =
+        Report::new(summary).with("places", items.len() as f64).with("queries_per_second", speed);
     Ok(report.with("wrong_answers", wrong as f64))
 }
 
-/// Numbers in no order but the same each time (SplitMix64): a bench must be comparable with the next.
+/// Numbers in no order but the same each time (SplitMix64): a bench must be comparable with the
+/// next.
 struct Random(u64);
 
 impl Random {

@@ -1,8 +1,9 @@
-//! Each kernel against plain double precision: the activations of a real prompt are kept at every hook, and what a
-//! kernel made of its input is computed again from weights that were unpacked by another way.
+//! Each kernel against plain double precision: the activations of a real prompt are kept at every
+//! hook, and what a kernel made of its input is computed again from weights that were unpacked by
+//! another way.
 //!
-//! These are the kernels of the processor, which are the twins of those on a GPU. Where there is an adapter, its kernels run the same prompt and
-//! are compared with them, place by place.
+//! These are the kernels of the processor, which are the twins of those on a GPU. Where there is an
+//! adapter, its kernels run the same prompt and are compared with them, place by place.
 
 use std::collections::HashMap;
 
@@ -30,7 +31,8 @@ impl Hooks for Kept {
 /// The largest distance between two lists, relative to the largest value of the second.
 fn relative_error(found: &[f32], expected: &[f64]) -> f64 {
     let largest = expected.iter().fold(1e-12_f64, |most, value| most.max(value.abs()));
-    let distances = found.iter().zip(expected).map(|(&found, expected)| (f64::from(found) - expected).abs());
+    let distances =
+        found.iter().zip(expected).map(|(&found, expected)| (f64::from(found) - expected).abs());
     if found.len() == expected.len() { distances.fold(0.0, f64::max) / largest } else { f64::MAX }
 }
 
@@ -80,7 +82,8 @@ fn largest<'a>(errors: &[(&'a str, f64)]) -> (&'a str, f64) {
     errors.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or(("none", f64::MAX))
 }
 
-/// Adds what the kernels of a GPU make of the same prompt, against their twins. The largest error counts for both.
+/// Adds what the kernels of a GPU make of the same prompt, against their twins. The largest error
+/// counts for both.
 fn on_device(
     shop: &ModelContext,
     tokens: &[u32],
@@ -112,14 +115,17 @@ fn on_device(
     let found = device.watch(tokens, &points)?;
     let mut errors = Vec::new();
     for (kernel, point) in places {
-        let twin: Vec<f64> = kept.get(&point).into_iter().flatten().map(|&value| value.into()).collect();
+        let twin: Vec<f64> =
+            kept.get(&point).into_iter().flatten().map(|&value| value.into()).collect();
         let error = found.get(&point).map_or(f64::MAX, |found| relative_error(found, &twin));
         errors.push((kernel, error));
         let worst = report.figures.entry(format!("gpu_error_{kernel}")).or_insert(0.0);
         *worst = worst.max(error);
     }
     let (worst, error) = largest(&errors);
-    report.summary.push_str(&format!("; on {} against these: {error:.1e}, in {worst}", device.name()));
+    report
+        .summary
+        .push_str(&format!("; on {} against these: {error:.1e}, in {worst}", device.name()));
     let both = report.figures.get("max_relative_error").copied().unwrap_or(0.0).max(error);
     Ok(report.with("gpu_max_relative_error", error).with("max_relative_error", both))
 }
@@ -148,7 +154,9 @@ impl Twins<'_> {
         for column in self.rows(input) {
             let mut row = matrix.times(column);
             if let Some(bias) = &bias {
-                row.iter_mut().zip(&bias.weights).for_each(|(value, &bias)| *value += f64::from(bias));
+                row.iter_mut()
+                    .zip(&bias.weights)
+                    .for_each(|(value, &bias)| *value += f64::from(bias));
             }
             out.extend(row);
         }
@@ -159,15 +167,20 @@ impl Twins<'_> {
         let weights = self.plain.tensor(name)?.weights;
         let row = |row: &[f32]| {
             let squares: f64 = row.iter().map(|&x| f64::from(x).powi(2)).sum();
-            let scale = (squares / row.len() as f64 + f64::from(self.config.norm_epsilon)).sqrt().recip();
-            row.iter().zip(&weights).map(|(&x, &w)| f64::from(x) * scale * f64::from(w)).collect::<Vec<_>>()
+            let scale =
+                (squares / row.len() as f64 + f64::from(self.config.norm_epsilon)).sqrt().recip();
+            row.iter()
+                .zip(&weights)
+                .map(|(&x, &w)| f64::from(x) * scale * f64::from(w))
+                .collect::<Vec<_>>()
         };
         Ok(self.rows(input).flat_map(row).collect())
     }
 
     fn embed(&self) -> Result<f64> {
         let table = self.plain.tensor("token_embd.weight")?;
-        let row = |&token: &u32| table.weights[token as usize * table.columns..][..table.columns].iter();
+        let row =
+            |&token: &u32| table.weights[token as usize * table.columns..][..table.columns].iter();
         let expected: Vec<f64> = self.tokens.iter().flat_map(row).map(|&x| f64::from(x)).collect();
         Ok(relative_error(self.at(HookPoint::Embedding), &expected))
     }
@@ -184,23 +197,36 @@ impl Twins<'_> {
         let before = if l == 0 { H::Embedding } else { H::Residual(l - 1) };
         let silu = |gate: f64| gate / (1.0 + (-gate).exp());
         let gated = self.at(H::Gate(l)).iter().zip(self.at(H::Up(l)));
-        let hidden: Vec<f64> = gated.map(|(&gate, &up)| silu(gate.into()) * f64::from(up)).collect();
-        let parts = [before, H::AttentionOutput(l), H::FeedForwardOutput(l)].map(|point| self.at(point));
-        let residual: Vec<f64> =
-            (0..parts[0].len()).map(|at| parts.iter().map(|part| f64::from(part[at])).sum()).collect();
+        let hidden: Vec<f64> =
+            gated.map(|(&gate, &up)| silu(gate.into()) * f64::from(up)).collect();
+        let parts =
+            [before, H::AttentionOutput(l), H::FeedForwardOutput(l)].map(|point| self.at(point));
+        let residual: Vec<f64> = (0..parts[0].len())
+            .map(|at| parts.iter().map(|part| f64::from(part[at])).sum())
+            .collect();
         let mut errors = vec![
-            ("rms_norm", error(H::AttentionNorm(l), &self.norm(&name("attn_norm.weight"), before)?)),
+            (
+                "rms_norm",
+                error(H::AttentionNorm(l), &self.norm(&name("attn_norm.weight"), before)?),
+            ),
             ("qkv", error(H::Value(l), &self.linear(&name("attn_v"), H::AttentionNorm(l))?)),
             ("attend", error(H::HeadOutput(l), &self.attention(l))),
-            ("project", error(H::AttentionOutput(l), &self.linear(&name("attn_output"), H::HeadOutput(l))?)),
+            (
+                "project",
+                error(H::AttentionOutput(l), &self.linear(&name("attn_output"), H::HeadOutput(l))?),
+            ),
             ("gate_up", error(H::Gate(l), &self.linear(&name("ffn_gate"), H::FeedForwardNorm(l))?)),
             ("gate_up", error(H::Up(l), &self.linear(&name("ffn_up"), H::FeedForwardNorm(l))?)),
             ("gate_up", error(H::Hidden(l), &hidden)),
-            ("down", error(H::FeedForwardOutput(l), &self.linear(&name("ffn_down"), H::Hidden(l))?)),
+            (
+                "down",
+                error(H::FeedForwardOutput(l), &self.linear(&name("ffn_down"), H::Hidden(l))?),
+            ),
             ("down", error(H::Residual(l), &residual)),
         ];
         if !self.config.qk_norms {
-            // RoPE turns pairs within a head: the length of a head's vector stays what the matrix gave.
+            // RoPE turns pairs within a head: the length of a head's vector stays what the matrix
+            // gave.
             for (point, part) in [(H::Query(l), "attn_q"), (H::Key(l), "attn_k")] {
                 let lengths = |values: Vec<f64>| -> Vec<f64> {
                     let heads = values.chunks_exact(self.config.head_size as usize);
@@ -218,7 +244,8 @@ impl Twins<'_> {
     /// Causal attention, head by head.
     fn attention(&self, layer: u32) -> Vec<f64> {
         let size = self.config.head_size as usize;
-        let (heads, per_kv) = (self.config.head_count as usize, self.config.heads_per_kv() as usize);
+        let (heads, per_kv) =
+            (self.config.head_count as usize, self.config.heads_per_kv() as usize);
         let keys: Vec<&[f32]> = self.rows(HookPoint::Key(layer)).collect();
         let values: Vec<&[f32]> = self.rows(HookPoint::Value(layer)).collect();
         let mut out = Vec::new();

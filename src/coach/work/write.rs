@@ -61,7 +61,8 @@ pub(super) fn probe(shop: &ModelContext, prompts: &[String], layer: Option<u32>)
     writer.finish().map_err(WorkError::other)?;
     let squares: f64 = watch.values.iter().map(|&value| f64::from(value).powi(2)).sum();
     let root_mean_square = (squares / watch.values.len().max(1) as f64).sqrt();
-    let summary = format!("{tokens} columns of {} values after layer {layer}", config.embedding_size);
+    let summary =
+        format!("{tokens} columns of {} values after layer {layer}", config.embedding_size);
     let mut report = Report::new(summary)
         .with("columns", tokens as f64)
         .with("values", watch.values.len() as f64)
@@ -78,7 +79,8 @@ pub(super) fn generate(shop: &ModelContext, prompt: &str, max_tokens: u32) -> Re
         shop.text.encode(&defaults.request("x", prompt).prompt).is_ok()
     };
     let mode = modes.into_iter().find(works).unwrap_or_default();
-    let defaults = Defaults { sampling: SamplingParams::greedy(), max_tokens, mode, ..Defaults::default() };
+    let defaults =
+        Defaults { sampling: SamplingParams::greedy(), max_tokens, mode, ..Defaults::default() };
     let answers = answers(shop, &[prompt.to_owned()], 1, &defaults)?;
     let answer = answers.into_iter().next().unwrap_or_default();
     let mut report = Report::new(format!("wrote {} tokens", answer.completion_tokens));
@@ -99,18 +101,20 @@ pub(super) fn training_data(shop: &ModelContext, prompts: &[String]) -> Result<R
     let mut sum = 0.0;
     for (prompt, answer) in prompts.iter().zip(&answers) {
         let scored = answer.logprobs.as_deref().unwrap_or_default();
-        let mean =
-            scored.iter().map(|token| f64::from(token.logprob)).sum::<f64>() / scored.len().max(1) as f64;
+        let mean = scored.iter().map(|token| f64::from(token.logprob)).sum::<f64>()
+            / scored.len().max(1) as f64;
         sum += mean;
-        let line = serde_json::json!({"prompt": prompt, "completion": answer.text, "mean_logprob": mean});
+        let line =
+            serde_json::json!({"prompt": prompt, "completion": answer.text, "mean_logprob": mean});
         lines.push_str(&format!("{line}\n"));
     }
     let name = "training-data.jsonl";
     write_file(shop, name, lines.as_bytes())?;
     let mean = sum / answers.len().max(1) as f64;
-    let mut report = Report::new(format!("{} lines, {mean:.2} nats a token on average", answers.len()))
-        .with("lines", answers.len() as f64)
-        .with("mean_logprob", mean);
+    let mut report =
+        Report::new(format!("{} lines, {mean:.2} nats a token on average", answers.len()))
+            .with("lines", answers.len() as f64)
+            .with("mean_logprob", mean);
     report.files.push(name.into());
     Ok(report)
 }

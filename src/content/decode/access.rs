@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
-    VariantAccess, Visitor,
+    DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer, MapAccess, SeqAccess,
+    Unexpected, VariantAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 
@@ -59,7 +59,8 @@ impl<'a> At<'a> {
     }
 
     fn unlike<'de, V: Visitor<'de>>(&self, visitor: &V) -> DecodeError {
-        DecodeError::invalid_type(Unexpected::Other(&self.node.value.describe()), visitor).placed(self)
+        DecodeError::invalid_type(Unexpected::Other(&self.node.value.describe()), visitor)
+            .placed(self)
     }
 
     fn any<'de, V: Visitor<'de>>(self, visitor: V) -> Decoded<V::Value> {
@@ -74,7 +75,9 @@ impl<'a> At<'a> {
             Value::List(items) => visitor.visit_seq(Items { at: &self, items, next: 0 }),
             Value::Tuple(_, items) if items.is_empty() => visitor.visit_unit(),
             Value::Tuple(_, items) => visitor.visit_seq(Items { at: &self, items, next: 0 }),
-            Value::Map(pairs) => visitor.visit_map(Pairs { at: &self, pairs, next: 0, value: None }),
+            Value::Map(pairs) => {
+                visitor.visit_map(Pairs { at: &self, pairs, next: 0, value: None })
+            }
             Value::Struct(_, fields) => {
                 visitor.visit_map(Fields { at: &self, fields, known: None, missing: &[], next: 0 })
             }
@@ -88,14 +91,23 @@ impl<'a> At<'a> {
         fields: &[Field],
         visitor: V,
     ) -> Decoded<V::Value> {
-        let missing =
-            self.findings.missing.borrow().get(&std::ptr::from_ref(self.node)).cloned().unwrap_or_default();
+        let missing = self
+            .findings
+            .missing
+            .borrow()
+            .get(&std::ptr::from_ref(self.node))
+            .cloned()
+            .unwrap_or_default();
         for field in fields.iter().filter(|field| !known.contains(&field.name.as_str())) {
             if self.findings.is_full() {
                 break;
             }
             let path = Path::Field(&self.path, &field.name).to_string();
-            self.findings.push(Problem::at(&field.place, Some(&path), unknown_field(&field.name, known)));
+            self.findings.push(Problem::at(
+                &field.place,
+                Some(&path),
+                unknown_field(&field.name, known),
+            ));
         }
         let access = Fields { at: self, fields, known: Some(known), missing: &missing, next: 0 };
         visitor.visit_map(access).map_err(|error| error.placed(self))
@@ -121,7 +133,9 @@ impl<'de> Deserializer<'de> for At<'_> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Decoded<V::Value> {
         match &self.node.value {
-            Value::Name(name) => visitor.visit_str(name).map_err(|error: DecodeError| error.placed(&self)),
+            Value::Name(name) => {
+                visitor.visit_str(name).map_err(|error: DecodeError| error.placed(&self))
+            }
             _ => self.any(visitor),
         }
     }
@@ -149,7 +163,11 @@ impl<'de> Deserializer<'de> for At<'_> {
         }
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Decoded<V::Value> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Decoded<V::Value> {
         match &self.node.value {
             Value::Name(found) if found == name => visitor.visit_unit(),
             _ => self.deserialize_unit(visitor),
@@ -207,8 +225,9 @@ impl<'de> Deserializer<'de> for At<'_> {
         if self.is_bad() {
             return StandIn::new().deserialize_struct(name, known, visitor);
         }
-        let is_named =
-            |found: &Option<String>| self.is_content || found.as_deref().is_none_or(|found| found == name);
+        let is_named = |found: &Option<String>| {
+            self.is_content || found.as_deref().is_none_or(|found| found == name)
+        };
         match &self.node.value {
             Value::Struct(found, fields) if is_named(found) => self.fields(known, fields, visitor),
             Value::Tuple(found, items) if items.is_empty() && is_named(found) => {
@@ -225,20 +244,26 @@ impl<'de> Deserializer<'de> for At<'_> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Decoded<V::Value> {
-        let (Value::Name(variant) | Value::Tuple(Some(variant), _) | Value::Struct(Some(variant), _)) =
-            &self.node.value
+        let (Value::Name(variant)
+        | Value::Tuple(Some(variant), _)
+        | Value::Struct(Some(variant), _)) = &self.node.value
         else {
             if self.is_bad() {
                 return StandIn::new().deserialize_enum(name, variants, visitor);
             }
-            let message =
-                format!("expected {}, found {}", super::one_of(variants), self.node.value.describe());
+            let message = format!(
+                "expected {}, found {}",
+                super::one_of(variants),
+                self.node.value.describe()
+            );
             return Err(DecodeError::new(message).placed(&self));
         };
         if self.is_bad() {
             return StandIn::new().deserialize_enum(name, variants, visitor);
         }
-        visitor.visit_enum(Variant { at: &self, name: variant }).map_err(|error| error.placed(&self))
+        visitor
+            .visit_enum(Variant { at: &self, name: variant })
+            .map_err(|error| error.placed(&self))
     }
 
     forward_to_deserialize_any! { i128 u128 }
@@ -309,7 +334,8 @@ impl<'de> MapAccess<'de> for Fields<'_> {
     type Error = DecodeError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Decoded<Option<K::Value>> {
-        let is_known = |field: &Field| self.known.is_none_or(|known| known.contains(&field.name.as_str()));
+        let is_known =
+            |field: &Field| self.known.is_none_or(|known| known.contains(&field.name.as_str()));
         while self.fields.get(self.next).is_some_and(|field| !is_known(field)) {
             self.next += 1;
         }

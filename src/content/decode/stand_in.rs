@@ -1,9 +1,10 @@
-//! Some value of whatever type is asked for, to stand in for one that is wrong until the rest has been looked at.
-//! Nothing is ever made of it: what was decoded with a stand-in is thrown away.
+//! Some value of whatever type is asked for, to stand in for one that is wrong until the rest has
+//! been looked at. Nothing is ever made of it: what was decoded with a stand-in is thrown away.
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor,
+    DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
+    VariantAccess, Visitor,
 };
 
 use super::DecodeError;
@@ -70,11 +71,19 @@ impl<'de> Deserializer<'de> for StandIn {
         visitor.visit_unit()
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Decoded<V::Value> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Decoded<V::Value> {
         visitor.visit_unit()
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Decoded<V::Value> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Decoded<V::Value> {
         visitor.visit_newtype_struct(self.deeper()?)
     }
 

@@ -23,7 +23,9 @@ pub fn read_archive(label: &str, archive: &[u8]) -> Result<Vec<SourceFile>, Vec<
 pub(super) fn read_into(file: impl Read + Seek, intake: &mut Intake<'_>) {
     let mut archive = match ZipArchive::new(file) {
         Ok(archive) => archive,
-        Err(error) => return intake.wrong("", format!("is no zip archive that can be read: {error}")),
+        Err(error) => {
+            return intake.wrong("", format!("is no zip archive that can be read: {error}"));
+        }
     };
     if archive.len() > MAX_ENTRIES {
         return intake.wrong("", format!("the archive has more than {MAX_ENTRIES} entries"));
@@ -74,7 +76,10 @@ pub(super) fn read_into(file: impl Read + Seek, intake: &mut Intake<'_>) {
             return;
         }
         if path.split('/').count() > super::MAX_FOLDERS_DEEP + 1 {
-            intake.wrong(&shown(path), format!("folders are nested deeper than {}", super::MAX_FOLDERS_DEEP));
+            intake.wrong(
+                &shown(path),
+                format!("folders are nested deeper than {}", super::MAX_FOLDERS_DEEP),
+            );
         } else if intake.wants(path) {
             intake.take(path, entry);
         }
@@ -86,18 +91,20 @@ fn shown(name: &str) -> String {
     crate::content::tree::shortened(name)
 }
 
-/// The name of an entry, with `/` between folders. Those who write UTF-8 do not always say so, and some systems write `\`,
-/// which is taken for `/` where that makes a path; else the name is refused as it stands.
+/// The name of an entry, with `/` between folders. Those who write UTF-8 do not always say so, and
+/// some systems write `\`, which is taken for `/` where that makes a path; else the name is refused
+/// as it stands.
 fn name_of(raw: &[u8], decoded: &str) -> String {
     let name = std::str::from_utf8(raw).unwrap_or(decoded);
     let path = name.replace('\\', "/");
     if super::check_path(path.trim_end_matches('/')).is_ok() { path } else { name.to_owned() }
 }
 
-/// The folder that holds everything, with its `/`, where the manifest is not at the top: archives are often made of a folder.
-/// What file managers add beside it does not count.
+/// The folder that holds everything, with its `/`, where the manifest is not at the top: archives
+/// are often made of a folder. What file managers add beside it does not count.
 fn common_folder(names: &[String]) -> &str {
-    let mut names = names.iter().filter(|name| !name.is_empty() && !name.split('/').any(super::is_litter));
+    let mut names =
+        names.iter().filter(|name| !name.is_empty() && !name.split('/').any(super::is_litter));
     let Some(first) = names.next() else { return "" };
     let Some(end) = first.find('/') else { return "" };
     let folder = &first[..=end];

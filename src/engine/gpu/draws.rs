@@ -6,11 +6,14 @@ use crate::engine::{LogitsQuery, QueryKind};
 use crate::forward::gpu::model::{Choice, GpuModel, MOST_BIASES, MOST_RECENT};
 use crate::forward::sampling::SamplingWords;
 
-/// Whether the device can answer by itself: a draw within the sizes of its buffers, and nothing about it.
+/// Whether the device can answer by itself: a draw within the sizes of its buffers, and nothing
+/// about it.
 pub(super) fn draws_on_device(ask: &LogitsQuery) -> bool {
     let QueryKind::Draw { window, window_limit, bias, .. } = &ask.kind else { return false };
     let most = MOST_RECENT as usize;
-    let fits = window.len() <= most && *window_limit as usize <= most && bias.len() <= MOST_BIASES as usize;
+    let fits = window.len() <= most
+        && *window_limit as usize <= most
+        && bias.len() <= MOST_BIASES as usize;
     fits && !ask.logprob && ask.top == 0
 }
 
@@ -38,11 +41,20 @@ pub(super) fn write_draws(network: &GpuModel, queue: &RenderQueue, draws: &[Logi
         let QueryKind::Draw { words, window, window_limit, bias } = &ask.kind else { continue };
         let (window_start, bias_start) = (row * stride, row * MOST_BIASES);
         if !window.is_empty() {
-            queue.write_buffer(&buffers.recent, u64::from(window_start) * 4, bytemuck::cast_slice(window));
+            queue.write_buffer(
+                &buffers.recent,
+                u64::from(window_start) * 4,
+                bytemuck::cast_slice(window),
+            );
         }
         if !bias.is_empty() {
-            let pairs: Vec<[u32; 2]> = bias.iter().map(|&(token, bias)| [token, bias.to_bits()]).collect();
-            queue.write_buffer(&buffers.biases, u64::from(bias_start) * 8, bytemuck::cast_slice(&pairs));
+            let pairs: Vec<[u32; 2]> =
+                bias.iter().map(|&(token, bias)| [token, bias.to_bits()]).collect();
+            queue.write_buffer(
+                &buffers.biases,
+                u64::from(bias_start) * 8,
+                bytemuck::cast_slice(&pairs),
+            );
         }
         all_words.push(SamplingWords {
             window_start,

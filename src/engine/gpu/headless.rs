@@ -1,7 +1,8 @@
 //! A Bevy app with a GPU and without a window: the base of batch runs, tools and GPU tests.
 //!
-//! It renders on the thread that updates it, and it compiles pipelines before it goes on, so that a run is the same
-//! each time. It is driven by [`prepare`] and then `App::update`, as often as there is work.
+//! It renders on the thread that updates it, and it compiles pipelines before it goes on, so that a
+//! run is the same each time. It is driven by [`prepare`] and then `App::update`, as often as there
+//! is work.
 
 use std::{
     path::Path,
@@ -23,7 +24,8 @@ use bevy::{
     render::{
         RenderApp, RenderPlugin,
         renderer::{
-            RenderAdapter, RenderAdapterInfo, RenderDevice, RenderInstance, RenderQueue, WgpuWrapper,
+            RenderAdapter, RenderAdapterInfo, RenderDevice, RenderInstance, RenderQueue,
+            WgpuWrapper,
         },
         settings::{RenderCreation, WgpuSettings},
     },
@@ -32,7 +34,8 @@ use bevy::{
     window::ExitCondition,
 };
 use wgpu::{
-    Adapter, DeviceDescriptor, DeviceType, Features, Instance, InstanceDescriptor, RequestAdapterOptions,
+    Adapter, DeviceDescriptor, DeviceType, Features, Instance, InstanceDescriptor,
+    RequestAdapterOptions,
 };
 
 use crate::engine::gpu::threads::DriverThreads;
@@ -71,18 +74,20 @@ pub enum GpuError {
 
 /// Which adapter to compute on. The default is the one that the graphics library finds fastest.
 ///
-/// Of Bevy's variables, `WGPU_ADAPTER_NAME` and `WGPU_FORCE_FALLBACK_ADAPTER` win over what is said here, and
-/// `WGPU_BACKEND` says where to look.
+/// Of Bevy's variables, `WGPU_ADAPTER_NAME` and `WGPU_FORCE_FALLBACK_ADAPTER` win over what is said
+/// here, and `WGPU_BACKEND` says where to look.
 #[derive(Clone, Debug, Default)]
 pub struct GpuChoice {
     /// A part of the adapter's name, in any case.
     pub name: Option<String>,
     /// Only a software adapter, such as Mesa's lavapipe.
     pub software: bool,
-    /// Bytes of its memory that a model's weights may take; a model that needs more is streamed. `None` is what it has.
+    /// Bytes of its memory that a model's weights may take; a model that needs more is streamed.
+    /// `None` is what it has.
     pub memory: Option<u64>,
-    /// Percent of each of its heaps, as far as its driver tells their sizes, that may be in use when something is put on it. `None` is no such limit: small
-    /// heaps count as well, and many cards have one of 256 MiB beside the one that large textures go to.
+    /// Percent of each of its heaps, as far as its driver tells their sizes, that may be in use
+    /// when something is put on it. `None` is no such limit: small heaps count as well, and many
+    /// cards have one of 256 MiB beside the one that large textures go to.
     pub most_percent: Option<u8>,
     /// The adapter, where it has been looked for: [`GpuChoice::find`] puts it here.
     pub found: Option<Found>,
@@ -107,13 +112,15 @@ impl Found {
     }
 }
 
-/// Whether this machine may have a GPU, without asking the graphics library, which takes a good part of a second. Elsewhere than on Linux, whose drivers
-/// show themselves in `/dev`, it always may.
+/// Whether this machine may have a GPU, without asking the graphics library, which takes a good
+/// part of a second. Elsewhere than on Linux, whose drivers show themselves in `/dev`, it always
+/// may.
 pub fn may_have_gpu() -> bool {
     !cfg!(target_os = "linux") || has_gpu_node(Path::new("/dev"))
 }
 
-/// Whether a folder of devices has one that computes: of the kernel's drivers, NVIDIA's, the Windows host's, Qualcomm's or Arm's.
+/// Whether a folder of devices has one that computes: of the kernel's drivers, NVIDIA's, the
+/// Windows host's, Qualcomm's or Arm's.
 fn has_gpu_node(devices: &Path) -> bool {
     let has = |folder: &Path, starts: &[&str]| {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -126,7 +133,8 @@ fn has_gpu_node(devices: &Path) -> bool {
 }
 
 impl GpuChoice {
-    /// Finds the adapter and keeps it: what is opened by this choice, or by a clone of it, is opened on it.
+    /// Finds the adapter and keeps it: what is opened by this choice, or by a clone of it, is
+    /// opened on it.
     ///
     /// # Errors
     /// There is no such adapter.
@@ -142,17 +150,24 @@ impl GpuChoice {
         let adapter_name = std::env::var("WGPU_ADAPTER_NAME").ok().or_else(|| self.name.clone());
         let force_fallback_adapter = std::env::var("WGPU_FORCE_FALLBACK_ADAPTER")
             .map_or(self.software, |value| !matches!(value.as_str(), "" | "0" | "false"));
-        let instance_memory_budget_thresholds =
-            wgpu::MemoryBudgetThresholds { for_resource_creation: self.most_percent, for_device_loss: None };
-        WgpuSettings { adapter_name, force_fallback_adapter, instance_memory_budget_thresholds, ..default() }
+        let instance_memory_budget_thresholds = wgpu::MemoryBudgetThresholds {
+            for_resource_creation: self.most_percent,
+            for_device_loss: None,
+        };
+        WgpuSettings {
+            adapter_name,
+            force_fallback_adapter,
+            instance_memory_budget_thresholds,
+            ..default()
+        }
     }
 }
 
-/// Bevy without a window and with the GPU of `choice`. The stages' plugins are added to what it returns; then comes
-/// [`prepare`].
+/// Bevy without a window and with the GPU of `choice`. The stages' plugins are added to what it
+/// returns; then comes [`prepare`].
 ///
-/// It has the few plugins that the render graph needs and not `DefaultPlugins`: with them, an update without work
-/// takes 0.15 ms instead of 0.3 ms.
+/// It has the few plugins that the render graph needs and not `DefaultPlugins`: with them, an
+/// update without work takes 0.15 ms instead of 0.3 ms.
 pub fn headless_app(choice: &GpuChoice) -> Result<App, GpuError> {
     // Bevy would look for a GPU by itself, and panic where there is none.
     let (render_creation, facts) = open_gpu(&choice.settings(), choice.found.clone())?;
@@ -161,7 +176,8 @@ pub fn headless_app(choice: &GpuChoice) -> Result<App, GpuError> {
     // A program has one log, however many apps it opens one after the other.
     static HAS_LOG: AtomicBool = AtomicBool::new(false);
     if !HAS_LOG.swap(true, Ordering::SeqCst) {
-        // The results of a run go to the standard output, and its log, of warnings, to the standard error.
+        // The results of a run go to the standard output, and its log, of warnings, to the standard
+        // error.
         app.add_plugins(LogPlugin {
             level: Level::WARN,
             filter: log_filter(),
@@ -185,13 +201,14 @@ pub fn headless_app(choice: &GpuChoice) -> Result<App, GpuError> {
     Ok(app)
 }
 
-/// What writes the log: on a terminal nothing that is quoted in it is obeyed. So it has no colours either.
+/// What writes the log: on a terminal nothing that is quoted in it is obeyed. So it has no colours
+/// either.
 pub fn log_layer(_: &mut App) -> Option<BoxedFmtLayer> {
     Some(Box::new(Layer::default().with_ansi(false).with_writer(crate::terminal::stderr)))
 }
 
-/// GL that fails to start is nothing to report where another back end works, and where none does [`GpuError`] says
-/// so. RUST_LOG replaces all of it.
+/// GL that fails to start is nothing to report where another back end works, and where none does
+/// [`GpuError`] says so. RUST_LOG replaces all of it.
 fn log_filter() -> String {
     format!("{DEFAULT_FILTER},wgpu_hal::gles=off")
 }
@@ -204,8 +221,8 @@ pub fn prepare(app: &mut App) {
     app.finish();
     app.cleanup();
 
-    // Without a window no schedule has work for two threads, and handing the systems to them takes longer than
-    // running them: 1.1 ms an update instead of 0.3 ms on two cores.
+    // Without a window no schedule has work for two threads, and handing the systems to them takes
+    // longer than running them: 1.1 ms an update instead of 0.3 ms on two cores.
     let render_world = app.get_sub_app_mut(RenderApp).map(|render_app| render_app.world_mut());
     if let Some(world) = render_world {
         run_on_one_thread(world);
@@ -245,11 +262,17 @@ impl AdapterFacts {
         let Found { adapter, threads, .. } = found;
         let info = adapter.get_info();
         let subgroups = KernelFamily::can_use_subgroups(&info, adapter.features());
-        Self { info, subgroups, textures: KernelFamily::can_use_textures(adapter), threads: threads.clone() }
+        Self {
+            info,
+            subgroups,
+            textures: KernelFamily::can_use_textures(adapter),
+            threads: threads.clone(),
+        }
     }
 
-    /// Bytes that a model's weights may take where nobody says: of a software adapter, whose memory is the host's, half of what the host has to spare.
-    /// `None` where the adapter does not tell: then what fits is found out by putting it there (`specs/residency.md`, section 2).
+    /// Bytes that a model's weights may take where nobody says: of a software adapter, whose memory
+    /// is the host's, half of what the host has to spare. `None` where the adapter does not tell:
+    /// then what fits is found out by putting it there (`specs/residency.md`, section 2).
     pub fn memory_for_weights(&self) -> Option<u64> {
         self.is_software().then(available_memory).flatten().map(|bytes| bytes / 2)
     }
@@ -297,7 +320,8 @@ fn open_gpu(
     let Found { instance, adapter, .. } = found;
     let info = facts.info.clone();
 
-    // All that the adapter offers, as Bevy does. Experimental features would need a promise that we cannot give.
+    // All that the adapter offers, as Bevy does. Experimental features would need a promise that we
+    // cannot give.
     let mut features = adapter.features() - Features::all_experimental_mask();
     if info.device_type == DeviceType::DiscreteGpu {
         // Buffers that the CPU can map would lie across the bus.
@@ -333,7 +357,8 @@ fn find_adapter(instance: &Instance, settings: &WgpuSettings) -> Result<Adapter,
             force_fallback_adapter: settings.force_fallback_adapter,
             compatible_surface: None,
         };
-        return block_on(instance.request_adapter(&options)).map_err(|source| GpuError::NoAdapter { source });
+        return block_on(instance.request_adapter(&options))
+            .map_err(|source| GpuError::NoAdapter { source });
     };
 
     let wanted = name.to_lowercase();
@@ -389,6 +414,9 @@ mod tests {
     fn no_back_end_at_all_is_an_error_too() {
         let settings = WgpuSettings { backends: Some(wgpu::Backends::empty()), ..default() };
         let error = open_gpu(&settings, None).err().expect("there is nothing to find");
-        assert!(matches!(error, GpuError::NoAdapter { .. } | GpuError::NoSuchAdapter { .. }), "{error}");
+        assert!(
+            matches!(error, GpuError::NoAdapter { .. } | GpuError::NoSuchAdapter { .. }),
+            "{error}"
+        );
     }
 }

@@ -17,7 +17,8 @@ pub struct Hooked {
 }
 
 impl GpuEngine {
-    /// The main world, in which the model is entities: a `Muted` or `Scale` on a head or layer counts from the next step on.
+    /// The main world, in which the model is entities: a `Muted` or `Scale` on a head or layer
+    /// counts from the next step on.
     pub fn world_mut(&mut self) -> &mut World {
         self.app.world_mut()
     }

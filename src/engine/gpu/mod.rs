@@ -1,7 +1,7 @@
 //! The engine on the GPU: batches go through the forward pass in a headless app's render graph.
 //!
-//! Tokens are drawn on the device and fed back there for several steps of one submit. Where log-probabilities are asked for, the
-//! logits are read back and the CPU's sampler answers.
+//! Tokens are drawn on the device and fed back there for several steps of one submit. Where
+//! log-probabilities are asked for, the logits are read back and the CPU's sampler answers.
 
 mod draws;
 pub mod headless;
@@ -20,12 +20,14 @@ use super::{Batch, Capacity, Column, Engine, EngineError, LogitsQuery, Profile, 
 use crate::forward::cpu::Controls;
 use crate::forward::gpu::kernels::KernelFamily;
 use crate::forward::gpu::model::{
-    Copy, GpuModel, GpuModelError, GpuModelFailure, GpuModelPlugin, GpuModelSource, NO_LOGITS, Sizes, Step,
-    StreamFailure,
+    Copy, GpuModel, GpuModelError, GpuModelFailure, GpuModelPlugin, GpuModelSource, NO_LOGITS,
+    Sizes, Step, StreamFailure,
 };
 use crate::forward::gpu::readback::read_starts;
 use crate::forward::gpu::shaders::{ShaderError, ShadersPlugin, load_sources};
-use crate::forward::gpu::{ForwardPlugin, ForwardRequest, ForwardState, ForwardStatus, InterventionsPlugin};
+use crate::forward::gpu::{
+    ForwardPlugin, ForwardRequest, ForwardState, ForwardStatus, InterventionsPlugin,
+};
 use crate::forward::sampling::{Sampler, SamplingError};
 use crate::model::PixelModel;
 use crate::residency::ResidencyMetrics;
@@ -47,8 +49,9 @@ use draws::{choice, draws_on_device, write_draws};
 const COLUMNS: u32 = 64;
 /// The most tokens drawn on the device before they are read back.
 const REPEATS: u32 = 16;
-/// Meetings of a layer's workgroups in one submit that may take longer than a time slice. On a machine that is busy with other programs, layers in
-/// several dispatches are faster, which wait for no thread in particular.
+/// Meetings of a layer's workgroups in one submit that may take longer than a time slice. On a
+/// machine that is busy with other programs, layers in several dispatches are faster, which wait
+/// for no thread in particular.
 const MOST_SLOW_MEETINGS: u32 = 16;
 /// Frames in which pipelines must be compiled; they are compiled in the frame that asks for them.
 const STARTING_FRAMES: u32 = 64;
@@ -84,11 +87,13 @@ impl KernelConfig {
     /// What suits an adapter as far as it says what it is.
     pub fn usual(adapter: &AdapterFacts) -> Self {
         let (software, subgroups) = (adapter.is_software(), adapter.subgroups);
-        let family = KernelFamily { split: !software, subgroups, textures: software && adapter.textures };
+        let family =
+            KernelFamily { split: !software, subgroups, textures: software && adapter.textures };
         Self { family, fused_layers: software && subgroups }
     }
 
-    /// Workgroups that share a layer and wait for each other: one per thread of a software adapter, or 0 where layers are several dispatches.
+    /// Workgroups that share a layer and wait for each other: one per thread of a software adapter,
+    /// or 0 where layers are several dispatches.
     pub fn crew(&self) -> u32 {
         if self.fused_layers { workers() } else { 0 }
     }
@@ -112,7 +117,8 @@ pub struct GpuEngine {
 }
 
 impl GpuEngine {
-    /// An engine for `slots` sequences of up to `context` positions, computed as usual on its adapter.
+    /// An engine for `slots` sequences of up to `context` positions, computed as usual on its
+    /// adapter.
     ///
     /// # Errors
     /// There is no adapter, or the model does not fit what the kernels and the device can do.
@@ -141,7 +147,8 @@ impl GpuEngine {
         let sizes = Sizes { slots, context, columns: COLUMNS.max(slots), repeats: REPEATS };
         let mut app = headless_app(choice)?;
         spawn_model(app.world_mut(), &model);
-        let plan = plan.unwrap_or_else(|| KernelConfig::usual(app.world().resource::<AdapterFacts>()));
+        let plan =
+            plan.unwrap_or_else(|| KernelConfig::usual(app.world().resource::<AdapterFacts>()));
         app.add_plugins((
             ShadersPlugin { sources: load_sources(None)? },
             ForwardPlugin,
@@ -160,7 +167,8 @@ impl GpuEngine {
         prepare(&mut app);
         for _ in 0..STARTING_FRAMES {
             app.update();
-            let failure = app.sub_app_mut(RenderApp).world_mut().resource_mut::<GpuModelFailure>().0.take();
+            let failure =
+                app.sub_app_mut(RenderApp).world_mut().resource_mut::<GpuModelFailure>().0.take();
             if let Some(error) = failure {
                 return Err(error.into());
             }
@@ -246,14 +254,23 @@ impl GpuEngine {
     }
 
     /// What meetings of crews came to since this was last asked, and the first bytes of a buffer.
-    fn read(&self, read: &impl Fn(&GpuModel) -> (&Buffer, u64)) -> Result<(u32, Vec<u8>), EngineError> {
+    fn read(
+        &self,
+        read: &impl Fn(&GpuModel) -> (&Buffer, u64),
+    ) -> Result<(u32, Vec<u8>), EngineError> {
         let (network, device, queue) = self.network();
         let [meetings, bytes] =
-            read_starts(device, queue, [(&network.buffers.meetings, 4), read(network)]).map_err(lost)?;
+            read_starts(device, queue, [(&network.buffers.meetings, 4), read(network)])
+                .map_err(lost)?;
         Ok((bytemuck::pod_read_unaligned(&meetings), bytes))
     }
 
-    fn submit(&mut self, batch: &Batch, wanted: &[u32], draws: &[LogitsQuery]) -> Result<(), EngineError> {
+    fn submit(
+        &mut self,
+        batch: &Batch,
+        wanted: &[u32],
+        draws: &[LogitsQuery],
+    ) -> Result<(), EngineError> {
         let repeats = if draws.is_empty() { 1 } else { u64::from(batch.repeats.max(1)) };
         let too_many = batch.columns.len() > self.sizes.columns as usize;
         let outside = batch.columns.iter().any(|column| {
@@ -262,7 +279,8 @@ impl GpuEngine {
                 || column.token as usize >= self.vocab
         });
         if too_many || outside || repeats > u64::from(self.sizes.repeats) {
-            let what = format!("a batch of {} columns does not fit {:?}", batch.columns.len(), self.sizes);
+            let what =
+                format!("a batch of {} columns does not fit {:?}", batch.columns.len(), self.sizes);
             return Err(EngineError::Other(what.into()));
         }
         self.write_columns(batch, wanted);
@@ -275,13 +293,17 @@ impl GpuEngine {
             .collect();
         let tokens = batch.columns.iter().map(|column| column.token).collect();
         let (columns, wanted) = (batch.columns.len() as u32, wanted.len() as u32);
-        self.run_step(Step { copies, columns, wanted, choose: choice(draws), tokens, only: None }, repeats)
+        self.run_step(
+            Step { copies, columns, wanted, choose: choice(draws), tokens, only: None },
+            repeats,
+        )
     }
 
     /// Writes the columns of the next step, and which of them want logits.
     fn write_columns(&self, batch: &Batch, wanted: &[u32]) {
-        let word =
-            |column: &Column| [column.token, column.position, column.slot * self.sizes.rows(), NO_LOGITS];
+        let word = |column: &Column| {
+            [column.token, column.position, column.slot * self.sizes.rows(), NO_LOGITS]
+        };
         let columns: Vec<[u32; 4]> = batch.columns.iter().map(word).collect();
         let (network, _, queue) = self.network();
         queue.write_buffer(&network.buffers.columns, 0, bytemuck::cast_slice(&columns));
@@ -292,7 +314,8 @@ impl GpuEngine {
         self.app.sub_app_mut(RenderApp).world_mut().insert_resource(step);
         self.steps += repeats;
         self.app.world_mut().resource_mut::<ForwardRequest>().steps = self.steps;
-        // The status is that after the frame before, so the first frame may already have done it all.
+        // The status is that after the frame before, so the first frame may already have done it
+        // all.
         for _ in 0..STARTING_FRAMES {
             self.app.update();
             let status = self.app.sub_app(RenderApp).world().resource::<ForwardStatus>();
@@ -300,7 +323,9 @@ impl GpuEngine {
                 return self.streamed_well();
             }
             if let ForwardState::Failed(why) = &status.state {
-                return Err(EngineError::Other(format!("the GPU kernels do not compile: {why}").into()));
+                return Err(EngineError::Other(
+                    format!("the GPU kernels do not compile: {why}").into(),
+                ));
             }
         }
         Err(EngineError::DeviceLost("the forward pass does not come to an end".into()))
@@ -332,8 +357,8 @@ impl GpuEngine {
         let (repeats, vocab) = (batch.repeats.max(1) as usize, self.vocab);
         let words = self.sizes.repeats as usize + 1;
         let size = (wanted.len() * words * 4) as u64;
-        let bytes =
-            self.run(batch, wanted, &batch.asks, |network| (&network.buffers.sampling.drawn, size))?;
+        let bytes = self
+            .run(batch, wanted, &batch.asks, |network| (&network.buffers.sampling.drawn, size))?;
         let drawn: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
         let row = |row: &[u32]| {
             let found = row[0] as usize;
@@ -343,13 +368,17 @@ impl GpuEngine {
             if row[1..=repeats].iter().any(|&token| token as usize >= vocab) {
                 return Err(SamplingError::NoCandidate { vocab }.into());
             }
-            Ok(row[1..=repeats].iter().map(|&token| Sampled { token, ..Sampled::default() }).collect())
+            Ok(row[1..=repeats]
+                .iter()
+                .map(|&token| Sampled { token, ..Sampled::default() })
+                .collect())
         };
         drawn.chunks_exact(words).map(row).collect()
     }
 }
 
-/// Marks the entities of the model with factors, and takes all other marks away. False where there is no model.
+/// Marks the entities of the model with factors, and takes all other marks away. False where there
+/// is no model.
 fn set_factors(world: &mut World, controls: &Controls) -> bool {
     let Some(index) = world.get_resource::<ModelIndex>() else { return false };
     let heads = (0..index.layer_count()).flat_map(|layer| {
@@ -397,7 +426,10 @@ impl Engine for GpuEngine {
         // Two asks about one column share its logits.
         let mut wanted: Vec<u32> = batch.asks.iter().map(|ask| ask.column).collect();
         wanted.dedup();
-        if !wanted.is_empty() && wanted.len() == batch.asks.len() && batch.asks.iter().all(draws_on_device) {
+        if !wanted.is_empty()
+            && wanted.len() == batch.asks.len()
+            && batch.asks.iter().all(draws_on_device)
+        {
             return self.draw(batch, &wanted);
         }
         let logits = self.logits(batch, &wanted)?;
@@ -419,7 +451,8 @@ impl Engine for GpuEngine {
     fn device(&self) -> String {
         let adapter = &self.adapter().info;
         let streamed = self.pool().map_or(String::new(), |pool| {
-            let [slots, bytes] = [pool.plan().size_in_bytes(), pool.plan().streamed_bytes()].map(MemorySize);
+            let [slots, bytes] =
+                [pool.plan().size_in_bytes(), pool.plan().streamed_bytes()].map(MemorySize);
             format!(", streamed through {slots}, {bytes} per pass")
         });
         format!("{} ({:?}), {}{streamed}", adapter.name, adapter.backend, self.plan.name())

@@ -1,5 +1,6 @@
-//! What each kernel takes: all its dispatches of a step by themselves, between two waits. Where the model is streamed, they run on the tiles that are there;
-//! what the step takes beyond them is the streaming.
+//! What each kernel takes: all its dispatches of a step by themselves, between two waits. Where the
+//! model is streamed, they run on the tiles that are there; what the step takes beyond them is the
+//! streaming.
 
 use std::time::{Duration, Instant};
 

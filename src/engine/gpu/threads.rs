@@ -1,14 +1,16 @@
-//! The threads of a software adapter: how many there are, which they are, and a processor for each of them.
+//! The threads of a software adapter: how many there are, which they are, and a processor for each
+//! of them.
 //!
 //! Workgroups that wait for each other lose a time slice whenever two of their threads share a
 //! processor while another is free, and the system is slow to notice. So the threads that compute
-//! are given a processor each. A thread hands its processors on to those that it makes: only threads
-//! that a driver has made are ever given one, and never the one that opened the driver, from which
-//! every later thread of the program comes. Only Linux lets a program see its threads.
+//! are given a processor each. A thread hands its processors on to those that it makes: only
+//! threads that a driver has made are ever given one, and never the one that opened the driver,
+//! from which every later thread of the program comes. Only Linux lets a program see its threads.
 
 use std::sync::OnceLock;
 
-/// Threads of a software adapter: Mesa's has one per processor, or as many as `LP_NUM_THREADS` says.
+/// Threads of a software adapter: Mesa's has one per processor, or as many as `LP_NUM_THREADS`
+/// says.
 ///
 /// It is counted once: what a program is bound to later makes no other adapter of it.
 pub(crate) fn workers() -> u32 {
@@ -56,8 +58,8 @@ mod linux {
         /// Does work that has a driver start, and tells which threads that driver has made.
         ///
         /// Mesa names those that draw `llvmpipe-0` and so on. Those that compute have no name of
-        /// their own but that of the thread that opened the driver. Every thread with another name is
-        /// somebody else's, whenever it began.
+        /// their own but that of the thread that opened the driver. Every thread with another name
+        /// is somebody else's, whenever it began.
         pub fn of<T>(work: impl FnOnce() -> T) -> (T, Self) {
             let opener = gettid().as_raw_nonzero().get();
             let (before, result) = (threads(), work());
@@ -65,29 +67,39 @@ mod linux {
             let is_drivers = |id: &i32| {
                 let found = read(*id, "comm");
                 let named = found.as_ref().is_some_and(|found| found.starts_with("llvmpipe-"));
-                *id != opener && !before.contains(id) && (named || (found.is_some() && found == name))
+                *id != opener
+                    && !before.contains(id)
+                    && (named || (found.is_some() && found == name))
             };
             (result, Self(threads().into_iter().filter(is_drivers).collect()))
         }
 
         /// How long they have run until now.
         pub fn times(&self) -> Times {
-            let time =
-                |&id: &i32| Some((id, read(id, "schedstat")?.split_whitespace().next()?.parse().ok()?));
+            let time = |&id: &i32| {
+                Some((id, read(id, "schedstat")?.split_whitespace().next()?.parse().ok()?))
+            };
             Times(self.0.iter().filter_map(time).collect())
         }
 
         /// Gives the `count` threads that were the busiest since `before` a processor each. Where
         /// there are fewer processors or fewer busy threads, nothing happens.
         pub fn pin_busiest(&self, before: &Times, count: u32) {
-            let before = |id| before.0.iter().find(|(known, _)| *known == id).map_or(0, |(_, time)| *time);
-            let mut spent: Vec<(u64, i32)> =
-                self.times().0.into_iter().map(|(id, time)| (time - before(id).min(time), id)).collect();
+            let before =
+                |id| before.0.iter().find(|(known, _)| *known == id).map_or(0, |(_, time)| *time);
+            let mut spent: Vec<(u64, i32)> = self
+                .times()
+                .0
+                .into_iter()
+                .map(|(id, time)| (time - before(id).min(time), id))
+                .collect();
             spent.sort_unstable_by(|a, b| b.cmp(a));
             spent.truncate(count as usize);
             let Ok(allowed) = sched_getaffinity(None) else { return };
-            let processors: Vec<usize> =
-                (0..CpuSet::MAX_CPU).filter(|&index| allowed.is_set(index)).take(spent.len()).collect();
+            let processors: Vec<usize> = (0..CpuSet::MAX_CPU)
+                .filter(|&index| allowed.is_set(index))
+                .take(spent.len())
+                .collect();
             // A thread that did much less than the busiest is none of the adapter's workers.
             let least = spent.first().map_or(0, |(time, _)| time / 4).max(1);
             let few = spent.iter().filter(|(time, _)| *time >= least).count() < count as usize;

@@ -1,7 +1,9 @@
-//! A short timed trial that decides how a model is computed on this machine, and its outcome, which is kept.
+//! A short timed trial that decides how a model is computed on this machine, and its outcome, which
+//! is kept.
 //!
-//! In: a model and an adapter. Out: a [`TrialResult`]: the fastest plan that gives the right logits, what a token takes with it, and where it is asked for
-//! what it takes on the processor. It is kept in `trials.ron` in the cache folder, by adapter, driver, program version and model.
+//! In: a model and an adapter. Out: a [`TrialResult`]: the fastest plan that gives the right
+//! logits, what a token takes with it, and where it is asked for what it takes on the processor. It
+//! is kept in `trials.ron` in the cache folder, by adapter, driver, program version and model.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,10 +28,11 @@ const TOKENS: u32 = 4;
 const RUNS: usize = 4;
 /// Dispatches after which the threads that compute are known from the others.
 const SETTLING: usize = 4;
-/// How often workgroups may fail to meet before layers in one dispatch are given up: programs beside this one keep threads from their processors for
-/// some milliseconds.
+/// How often workgroups may fail to meet before layers in one dispatch are given up: programs
+/// beside this one keep threads from their processors for some milliseconds.
 const TRIES: usize = 4;
-/// How far logits of two ways to compute may be apart. Two plans of one model differ by rounding alone.
+/// How far logits of two ways to compute may be apart. Two plans of one model differ by rounding
+/// alone.
 const TOLERANCE: f32 = 2e-3;
 
 /// Why there is no verdict.
@@ -75,7 +78,8 @@ pub struct TrialResult {
 impl TrialResult {
     /// The fastest plan.
     pub fn plan(&self) -> KernelConfig {
-        let family = KernelFamily { split: self.split, subgroups: self.subgroups, textures: self.textures };
+        let family =
+            KernelFamily { split: self.split, subgroups: self.subgroups, textures: self.textures };
         KernelConfig { family, fused_layers: self.fused_layers }
     }
 
@@ -92,7 +96,8 @@ impl TrialResult {
     /// In one line.
     pub fn line(&self) -> String {
         let plan = self.plan().name();
-        let cpu = self.cpu_milliseconds.map_or(String::new(), |cpu| format!("; processor {cpu:.1} ms"));
+        let cpu =
+            self.cpu_milliseconds.map_or(String::new(), |cpu| format!("; processor {cpu:.1} ms"));
         format!("a token takes {:.1} ms on this adapter ({plan}){cpu}", self.gpu_milliseconds)
     }
 }
@@ -111,8 +116,8 @@ pub fn keep(folder: &Path, verdict: &TrialResult) -> std::io::Result<()> {
     let mut all = verdicts(folder);
     all.retain(|known| known.adapter != verdict.adapter || known.model != verdict.model);
     all.push(verdict.clone());
-    let text =
-        ron::ser::to_string_pretty(&all, ron::ser::PrettyConfig::default()).map_err(std::io::Error::other)?;
+    let text = ron::ser::to_string_pretty(&all, ron::ser::PrettyConfig::default())
+        .map_err(std::io::Error::other)?;
     std::fs::create_dir_all(folder)?;
     AtomicFile::replace(folder.join("trials.ron"), text.as_bytes()).map_err(std::io::Error::other)
 }
@@ -141,8 +146,9 @@ fn model_key(model: &PixelModel) -> String {
     )
 }
 
-/// Makes the trial for an engine of `slots` sequences of `context` positions, and times the processor
-/// too if asked to. With the verdict comes that engine, ready to go on, where one was tried that fits.
+/// Makes the trial for an engine of `slots` sequences of `context` positions, and times the
+/// processor too if asked to. With the verdict comes that engine, ready to go on, where one was
+/// tried that fits.
 ///
 /// # Errors
 /// No plan runs on the adapter.
@@ -171,7 +177,8 @@ pub fn make(
         for _ in 0..TRIES {
             engine.set_fused_layers(true);
             let logits = logits(&mut engine)?;
-            // A meeting that failed has switched it off again: other programs have kept a thread from its processor.
+            // A meeting that failed has switched it off again: other programs have kept a thread
+            // from its processor.
             if engine.plan().fused_layers {
                 found = Some(logits);
                 break;
@@ -202,7 +209,8 @@ pub fn make(
     if !adapter.is_software() {
         let family = KernelFamily { split: !usual.family.split, ..usual.family };
         let plan = KernelConfig { family, fused_layers: false };
-        if let Ok(mut other) = GpuEngine::with_plan(Arc::clone(model), 1, CONTEXT, choice, Some(plan))
+        if let Ok(mut other) =
+            GpuEngine::with_plan(Arc::clone(model), 1, CONTEXT, choice, Some(plan))
             && agree(&expected, &logits(&mut other)?)
         {
             enter(time(&mut other)?, plan);
@@ -231,8 +239,8 @@ pub fn make(
     Ok((verdict, goes_on.then_some(engine)))
 }
 
-/// An engine to try, and whether it is the one that is wanted: that is too small for a trial, or its
-/// context too long for layers in one dispatch, where another is not.
+/// An engine to try, and whether it is the one that is wanted: that is too small for a trial, or
+/// its context too long for layers in one dispatch, where another is not.
 fn engine_for_trial(
     model: &Arc<PixelModel>,
     slots: usize,
@@ -250,7 +258,8 @@ fn engine_for_trial(
     Ok((GpuEngine::new(Arc::clone(model), 1, CONTEXT, choice)?, false))
 }
 
-/// Has the threads of a software adapter run on processors of their own, if layers are computed by several that wait for each other.
+/// Has the threads of a software adapter run on processors of their own, if layers are computed by
+/// several that wait for each other.
 ///
 /// # Errors
 /// The device was lost.
@@ -304,12 +313,15 @@ fn logits(engine: &mut GpuEngine) -> Result<Vec<f32>, EngineError> {
     let mut all = Vec::new();
     for position in 0..4 {
         let columns = vec![Column { token: position + 1, slot: 0, position }];
-        all.extend(engine.logits(&Batch { columns, repeats: 1, ..Batch::default() }, &[0])?.remove(0));
+        all.extend(
+            engine.logits(&Batch { columns, repeats: 1, ..Batch::default() }, &[0])?.remove(0),
+        );
     }
     Ok(all)
 }
 
 fn agree(expected: &[f32], found: &[f32]) -> bool {
     // A NaN agrees with nothing.
-    expected.len() == found.len() && expected.iter().zip(found).all(|(a, b)| (a - b).abs() <= TOLERANCE)
+    expected.len() == found.len()
+        && expected.iter().zip(found).all(|(a, b)| (a - b).abs() <= TOLERANCE)
 }

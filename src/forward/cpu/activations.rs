@@ -1,8 +1,11 @@
-//! Activations: what flows between kernels, padded so that a matrix can read it in chunks and write it in row groups.
+//! Activations: what flows between kernels, padded so that a matrix can read it in chunks and write
+//! it in row groups.
 //!
-//! **Panels** are what matrices write: features in groups of 64, `data[(feature / 64 * columns + column) * 64 + feature % 64]`, so that each
-//! row group of a matrix writes one contiguous piece for all columns, and rayon can hand the pieces out. **Rows** are what attention
-//! writes: all features of a column side by side. A matrix reads either through [`Input`].
+//! **Panels** are what matrices write: features in groups of 64,
+//! `data[(feature / 64 * columns + column) * 64 + feature % 64]`, so that each row group of a
+//! matrix writes one contiguous piece for all columns, and rayon can hand the pieces out. **Rows**
+//! are what attention writes: all features of a column side by side. A matrix reads either through
+//! [`Input`].
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -24,7 +27,8 @@ pub struct Panels {
 }
 
 impl Panels {
-    /// Makes room for `columns` of `features`; what was there is lost. Allocates only when it never was this large.
+    /// Makes room for `columns` of `features`; what was there is lost. Allocates only when it never
+    /// was this large.
     pub fn resize(&mut self, features: usize, columns: usize) {
         if (self.features, self.columns) != (features, columns) {
             // Zeros where the features end have moved.
@@ -57,19 +61,17 @@ impl Panels {
     /// The features of a column in runs of at most 64.
     pub fn column(&self, column: usize) -> impl Iterator<Item = &[f32]> {
         let features = self.features;
-        self.data
-            .chunks_exact(LANES * self.columns)
-            .enumerate()
-            .map(move |(panel, values)| &values[column * LANES..][..LANES.min(features - panel * LANES)])
+        self.data.chunks_exact(LANES * self.columns).enumerate().map(move |(panel, values)| {
+            &values[column * LANES..][..LANES.min(features - panel * LANES)]
+        })
     }
 
     /// The features of a column in runs of at most 64.
     pub fn column_mut(&mut self, column: usize) -> impl Iterator<Item = &mut [f32]> {
         let features = self.features;
-        self.data
-            .chunks_exact_mut(LANES * self.columns)
-            .enumerate()
-            .map(move |(panel, values)| &mut values[column * LANES..][..LANES.min(features - panel * LANES)])
+        self.data.chunks_exact_mut(LANES * self.columns).enumerate().map(move |(panel, values)| {
+            &mut values[column * LANES..][..LANES.min(features - panel * LANES)]
+        })
     }
 
     /// What some matrices read.
@@ -109,7 +111,8 @@ impl<'a> Input<'a> {
         column_stride: usize,
         matrices: &[&Matrix<'_>],
     ) -> Self {
-        let mut input = Self { data, columns, panel_stride, column_stride, rounded: Default::default() };
+        let mut input =
+            Self { data, columns, panel_stride, column_stride, rounded: Default::default() };
         let is_any = |signed: bool| {
             let mut encodings = matrices.iter().map(|matrix| matrix.encoding());
             encodings.any(|encoding| encoding.is_quantised() && is_signed(encoding) == signed)
@@ -123,7 +126,8 @@ impl<'a> Input<'a> {
         input
     }
 
-    /// Columns that lie one after another, each `stride` long: a multiple of 64, zero where the features end.
+    /// Columns that lie one after another, each `stride` long: a multiple of 64, zero where the
+    /// features end.
     pub fn rows(data: &'a [f32], stride: usize, matrices: &[&Matrix<'_>]) -> Self {
         Self::new(data, data.len() / stride, LANES, stride, matrices)
     }
@@ -180,7 +184,8 @@ impl<const SIGNED: bool> WithSimd for Round<'_, SIGNED> {
     fn with_simd<S: Simd>(self, _: S) {
         let columns = self.input.columns;
         for (index, out) in (self.first..).zip(self.out) {
-            *out = Rounded::new::<SIGNED>(self.input.chunk(index % columns, index / columns * CHUNK));
+            *out =
+                Rounded::new::<SIGNED>(self.input.chunk(index % columns, index / columns * CHUNK));
         }
     }
 }

@@ -1,7 +1,8 @@
 //! `attend`: every query head over the keys and values of its sequence, up to its own position.
 //!
-//! The softmax is made page by page: a running maximum and sum, and an output that is scaled down whenever the maximum grows. Nothing is kept per
-//! position, so the context costs no scratch. Query heads of a group read the same keys and values.
+//! The softmax is made page by page: a running maximum and sum, and an output that is scaled down
+//! whenever the maximum grows. Nothing is kept per position, so the context costs no scratch. Query
+//! heads of a group read the same keys and values.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -65,7 +66,8 @@ impl WithSimd for Head<'_> {
         let mut scores = [0.0; PAGE];
         out.fill(0.0);
         let length = at.position as usize + 1;
-        for (keys, values) in cache.pages(params.layer as usize, at.slot as usize, kv_head, length) {
+        for (keys, values) in cache.pages(params.layer as usize, at.slot as usize, kv_head, length)
+        {
             let mut most_here = most;
             for (score, key) in scores.iter_mut().zip(keys.chunks_exact(size)) {
                 *score = dot(simd, query, key) * params.score_scale;

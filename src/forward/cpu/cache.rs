@@ -1,7 +1,8 @@
 //! Keys and values of the positions that sequences have so far, grown in pages.
 //!
-//! A *slot* is the place of one sequence. A page holds 64 positions of one slot for all layers and KV heads, `[layer][kv_head][position][dimension]`, so
-//! that a head's keys are read as one stream and a short sequence costs little of a long context.
+//! A *slot* is the place of one sequence. A page holds 64 positions of one slot for all layers and
+//! KV heads, `[layer][kv_head][position][dimension]`, so that a head's keys are read as one stream
+//! and a short sequence costs little of a long context.
 
 use super::activations::Panels;
 use super::error::ForwardError;
@@ -79,7 +80,8 @@ pub(super) struct Workspace {
 }
 
 impl KvCache {
-    /// A cache for `slots` sequences of at most `capacity` positions. Memory grows with the positions that are there.
+    /// A cache for `slots` sequences of at most `capacity` positions. Memory grows with the
+    /// positions that are there.
     pub fn new(config: &ModelConfig, slots: usize, capacity: usize) -> Self {
         let shape = Shape {
             layers: config.layer_count as usize,
@@ -105,14 +107,16 @@ impl KvCache {
         self.slots.get(slot).map_or(0, |slot| slot.length)
     }
 
-    /// Forgets the positions of a slot from `length` on; 0 forgets the sequence. Its memory is kept for the next.
+    /// Forgets the positions of a slot from `length` on; 0 forgets the sequence. Its memory is kept
+    /// for the next.
     pub fn truncate(&mut self, slot: usize, length: usize) {
         if let Some(slot) = self.slots.get_mut(slot) {
             slot.length = slot.length.min(length);
         }
     }
 
-    /// Makes `to` a copy of what `from` has, so that a prompt's beginning is computed once for many sequences.
+    /// Makes `to` a copy of what `from` has, so that a prompt's beginning is computed once for many
+    /// sequences.
     ///
     /// # Panics
     /// When one of the slots is not there.
@@ -121,7 +125,8 @@ impl KvCache {
             return;
         }
         self.grow(to, self.slots[from].length);
-        let [source, target] = self.slots.get_disjoint_mut([from, to]).expect("two slots of this cache");
+        let [source, target] =
+            self.slots.get_disjoint_mut([from, to]).expect("two slots of this cache");
         let used = source.length.div_ceil(PAGE);
         for (source, target) in source.pages[..used].iter().zip(&mut target.pages) {
             target.keys.copy_from_slice(&source.keys);
@@ -136,7 +141,12 @@ impl KvCache {
     }
 
     /// Makes room for a column's position and counts it.
-    pub(super) fn push(&mut self, column: usize, slot: u32, position: u32) -> Result<(), ForwardError> {
+    pub(super) fn push(
+        &mut self,
+        column: usize,
+        slot: u32,
+        position: u32,
+    ) -> Result<(), ForwardError> {
         let Some(length) = self.slots.get(slot as usize).map(|slot| slot.length) else {
             return Err(ForwardError::Slot { column, slot, slots: self.slots.len() });
         };
@@ -146,7 +156,8 @@ impl KvCache {
         if position as usize > length {
             return Err(ForwardError::Position { column, slot, position, length });
         }
-        // A position that is written anew ends what came after it: those keys followed from another token.
+        // A position that is written anew ends what came after it: those keys followed from another
+        // token.
         let length = position as usize + 1;
         self.grow(slot as usize, length);
         self.slots[slot as usize].length = length;
@@ -163,7 +174,14 @@ impl KvCache {
     }
 
     /// Writes key and value of one position, all KV heads side by side.
-    pub(super) fn write(&mut self, layer: usize, slot: usize, position: usize, key: &[f32], value: &[f32]) {
+    pub(super) fn write(
+        &mut self,
+        layer: usize,
+        slot: usize,
+        position: usize,
+        key: &[f32],
+        value: &[f32],
+    ) {
         let (shape, size) = (self.shape, self.shape.head_size);
         let page = &mut self.slots[slot].pages[position / PAGE];
         for (kv_head, (key, value)) in
@@ -175,7 +193,8 @@ impl KvCache {
         }
     }
 
-    /// Keys and values of a layer and slot, position by position: of each, the KV heads side by side.
+    /// Keys and values of a layer and slot, position by position: of each, the KV heads side by
+    /// side.
     ///
     /// # Panics
     /// There is no such slot or layer.
@@ -196,7 +215,8 @@ impl KvCache {
         rows
     }
 
-    /// Keys and values of a head, a page at a time: as many positions as lie in each page below `length`.
+    /// Keys and values of a head, a page at a time: as many positions as lie in each page below
+    /// `length`.
     pub(super) fn pages(
         &self,
         layer: usize,
@@ -205,9 +225,11 @@ impl KvCache {
         length: usize,
     ) -> impl Iterator<Item = (&[f32], &[f32])> {
         let (start, size) = (self.shape.head(layer, kv_head), self.shape.head_size);
-        self.slots[slot].pages.iter().take(length.div_ceil(PAGE)).enumerate().map(move |(index, page)| {
-            let end = start + PAGE.min(length - index * PAGE) * size;
-            (&page.keys[start..end], &page.values[start..end])
-        })
+        self.slots[slot].pages.iter().take(length.div_ceil(PAGE)).enumerate().map(
+            move |(index, page)| {
+                let end = start + PAGE.min(length - index * PAGE) * size;
+                (&page.keys[start..end], &page.values[start..end])
+            },
+        )
     }
 }

@@ -8,7 +8,8 @@ use super::project::add_product;
 use crate::forward::HookPoint;
 use crate::forward::params::DownParams;
 
-/// Multiplies `hidden`, adds the bias, which is empty where there is none, and adds to `residual`; `update` is scratch.
+/// Multiplies `hidden`, adds the bias, which is empty where there is none, and adds to `residual`;
+/// `update` is scratch.
 pub(super) fn down(
     params: &DownParams,
     (weights, bias): (&[u8], &[f32]),

@@ -14,7 +14,12 @@ pub fn embed(params: &EmbedParams, embedding: &[u8], columns: &[Column], residua
     let matrix = Matrix::new(&params.matrix, embedding);
     residual.resize(matrix.columns(), columns.len());
     for (index, column) in columns.iter().enumerate() {
-        Arch::new().dispatch(Row { matrix: &matrix, token: column.token as usize, column: index, residual });
+        Arch::new().dispatch(Row {
+            matrix: &matrix,
+            token: column.token as usize,
+            column: index,
+            residual,
+        });
     }
 }
 

@@ -361,7 +361,11 @@ mod tests {
     const FOURS: usize = CHUNK / 4;
 
     /// The products of one column, which must be those that it has among others.
-    fn products<const SIGNED: bool>(way: impl Products, words: &[Words; FOURS], x: &Rounded) -> [i32; LANES] {
+    fn products<const SIGNED: bool>(
+        way: impl Products,
+        words: &[Words; FOURS],
+        x: &Rounded,
+    ) -> [i32; LANES] {
         let other = Rounded::new::<SIGNED>(&std::array::from_fn(|i| i as f32));
         let mut one = [[0; LANES]];
         way.products::<SIGNED, FOURS, 1>(words, [&x.fours], &mut one);

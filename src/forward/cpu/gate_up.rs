@@ -13,8 +13,9 @@ use super::project::add_bias;
 use crate::forward::HookPoint;
 use crate::forward::params::GateUpParams;
 
-/// Writes the hidden activations of every column to `gate`; `normed` and `up` are scratch. `weights` are the tiles of gate and up, `norm` the
-/// norm's weight, `biases` those of gate and up, empty where there are none.
+/// Writes the hidden activations of every column to `gate`; `normed` and `up` are scratch.
+/// `weights` are the tiles of gate and up, `norm` the norm's weight, `biases` those of gate and up,
+/// empty where there are none.
 pub(super) fn gate_up(
     params: &GateUpParams,
     (weights, norm, biases): ([&[u8]; 2], &[f32], [&[f32]; 2]),
@@ -31,7 +32,8 @@ pub(super) fn gate_up(
     let panel = LANES * columns.len();
     let input = normed.input(&matrices.each_ref());
     let watched = tap.wants(HookPoint::Gate(layer)) || tap.wants(HookPoint::Up(layer));
-    let groups = gate.as_mut_slice().par_chunks_mut(panel).zip(up.as_mut_slice().par_chunks_mut(panel));
+    let groups =
+        gate.as_mut_slice().par_chunks_mut(panel).zip(up.as_mut_slice().par_chunks_mut(panel));
     groups.enumerate().for_each(|(group, (gate, up))| {
         multiply_row_group(&matrices[0], group, &input, gate);
         multiply_row_group(&matrices[1], group, &input, up);

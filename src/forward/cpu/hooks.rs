@@ -1,7 +1,7 @@
 //! Hooks of the forward pass on the CPU: they watch or change values at every [`HookPoint`].
 //!
-//! Kernels call [`Tap`] at each place; without hooks that costs one branch, with hooks the values are copied to rows, handed out, and
-//! copied back.
+//! Kernels call [`Tap`] at each place; without hooks that costs one branch, with hooks the values
+//! are copied to rows, handed out, and copied back.
 
 use super::Column;
 use super::activations::{Panels, copy_runs};
@@ -26,7 +26,8 @@ impl HookValues<'_> {
     }
 }
 
-/// Watches or changes values as they pass. A pass runs on one of rayon's threads, so hooks go there too.
+/// Watches or changes values as they pass. A pass runs on one of rayon's threads, so hooks go there
+/// too.
 pub trait Hooks: Send {
     /// Whether [`Hooks::visit`] wants to be called at a place; values at others are not copied.
     fn wants(&self, point: HookPoint) -> bool {

@@ -1,4 +1,5 @@
-//! How long each kernel of a pass takes: a clock that is read after every kernel, in the passes that are asked for it.
+//! How long each kernel of a pass takes: a clock that is read after every kernel, in the passes
+//! that are asked for it.
 
 use std::time::{Duration, Instant};
 
@@ -23,8 +24,15 @@ pub enum Kernel {
 
 impl Kernel {
     /// Every kernel, in the order in which a pass runs them.
-    pub const ALL: [Self; 7] =
-        [Self::Embed, Self::Qkv, Self::Attend, Self::Project, Self::GateUp, Self::Down, Self::Logits];
+    pub const ALL: [Self; 7] = [
+        Self::Embed,
+        Self::Qkv,
+        Self::Attend,
+        Self::Project,
+        Self::GateUp,
+        Self::Down,
+        Self::Logits,
+    ];
 
     /// Its name, the same as that of its file and of its shader.
     pub fn name(self) -> &'static str {

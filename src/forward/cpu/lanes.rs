@@ -1,7 +1,9 @@
-//! A line of texels as lanes: 64 rows side by side, one lane each, so that every loop over rows becomes vector code.
+//! A line of texels as lanes: 64 rows side by side, one lane each, so that every loop over rows
+//! becomes vector code.
 //!
-//! In: lines of 1 KiB from a tile. Out: arrays of 64 words, one per row. The loops have constant lengths and no branches, and
-//! everything here is inlined into a caller that was compiled for the processor's widest vectors.
+//! In: lines of 1 KiB from a tile. Out: arrays of 64 words, one per row. The loops have constant
+//! lengths and no branches, and everything here is inlined into a caller that was compiled for the
+//! processor's widest vectors.
 
 use crate::model::planes::{LINE_BYTES, LINE_TEXELS};
 
@@ -45,16 +47,19 @@ pub fn texel_word(line: &[u8; LINE], index: usize, words: &mut Words) {
     }
 }
 
-/// The half float in the low 16 bits of a word. Exact for every finite value; a converter refuses the others.
+/// The half float in the low 16 bits of a word. Exact for every finite value; a converter refuses
+/// the others.
 #[inline(always)]
 pub fn half(word: u32) -> f32 {
-    // The exponent's bias differs by 112, and multiplying by 2^112 also gives subnormal halves their value.
+    // The exponent's bias differs by 112, and multiplying by 2^112 also gives subnormal halves
+    // their value.
     const REBIAS: f32 = f32::from_bits((127 + 112) << 23);
     let magnitude = f32::from_bits((word & 0x7fff) << 13) * REBIAS;
     f32::from_bits(magnitude.to_bits() | (word & 0x8000) << 16)
 }
 
-/// `a * b + c`: fused where the processor does that in one instruction, in two steps where it would be a function call.
+/// `a * b + c`: fused where the processor does that in one instruction, in two steps where it would
+/// be a function call.
 #[inline(always)]
 pub fn multiply_add<S: pulp::Simd>(a: f32, b: f32, c: f32) -> f32 {
     if S::IS_SCALAR { a * b + c } else { a.mul_add(b, c) }
@@ -69,7 +74,11 @@ mod tests {
         for bits in 0..=u16::MAX {
             let expected = half::f16::from_bits(bits).to_f32();
             if expected.is_finite() {
-                assert_eq!(half(u32::from(bits) | 0xABCD_0000).to_bits(), expected.to_bits(), "{bits:#06x}");
+                assert_eq!(
+                    half(u32::from(bits) | 0xABCD_0000).to_bits(),
+                    expected.to_bits(),
+                    "{bits:#06x}"
+                );
             }
         }
     }

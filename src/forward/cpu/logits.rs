@@ -43,7 +43,8 @@ impl Logits {
     }
 }
 
-/// Appends the logits of the `wanted` columns of a batch whose first column is column `first` of the pass. The panels are scratch.
+/// Appends the logits of the `wanted` columns of a batch whose first column is column `first` of
+/// the pass. The panels are scratch.
 pub(super) fn logits(
     params: &LogitsParams,
     (weights, edited, norm): (&[u8], &Edited<'_>, &[f32]),
@@ -53,13 +54,17 @@ pub(super) fn logits(
     out: &mut Logits,
     tap: &mut Tap<'_>,
 ) {
-    let wanted: Vec<usize> = (0..columns.len()).filter(|&index| columns[index].wants_logits).collect();
+    let wanted: Vec<usize> =
+        (0..columns.len()).filter(|&index| columns[index].wants_logits).collect();
     if wanted.is_empty() {
         return;
     }
     chosen.resize(residual.features(), wanted.len());
     for (to, &from) in wanted.iter().enumerate() {
-        chosen.column_mut(to).zip(residual.column(from)).for_each(|(to, from)| to.copy_from_slice(from));
+        chosen
+            .column_mut(to)
+            .zip(residual.column(from))
+            .for_each(|(to, from)| to.copy_from_slice(from));
     }
     let columns: Vec<Column> = wanted.iter().map(|&index| columns[index]).collect();
     normalise(params.norm_epsilon, norm, chosen, normed);
@@ -68,9 +73,11 @@ pub(super) fn logits(
     let matrix = Matrix::new(&params.matrix, weights).edited(edited);
     output.resize(matrix.rows(), wanted.len());
     let input = normed.input(&[&matrix]);
-    output.as_mut_slice().par_chunks_mut(LANES * wanted.len()).enumerate().for_each(|(group, out)| {
-        multiply_row_group(&matrix, group, &input, out);
-    });
+    output.as_mut_slice().par_chunks_mut(LANES * wanted.len()).enumerate().for_each(
+        |(group, out)| {
+            multiply_row_group(&matrix, group, &input, out);
+        },
+    );
     tap.panels(HookPoint::Logits, &columns, output);
 
     let start = out.values.len();

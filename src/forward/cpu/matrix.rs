@@ -1,11 +1,13 @@
-//! A matrix as it lies in the file, maybe with tiles that were edited since: a walk over the chunks of a row group in the order of their bytes.
+//! A matrix as it lies in the file, maybe with tiles that were edited since: a walk over the chunks
+//! of a row group in the order of their bytes.
 
 use super::unpack::{CHUNK, Planes};
 use crate::forward::params::MatrixParams;
 use crate::model::encoding::Encoding;
 use crate::model::planes::{LINE_BYTES, plane_lines, planes, row_group_lines};
 
-/// Tiles of a matrix whose bytes are others than those of the file, in their order: where each begins in the bytes of all, and its own bytes.
+/// Tiles of a matrix whose bytes are others than those of the file, in their order: where each
+/// begins in the bytes of all, and its own bytes.
 pub type Edited<'a> = [(usize, &'a [u8])];
 
 /// A matrix: its shape and its tiles' bytes.
@@ -31,13 +33,14 @@ impl<'a> Matrix<'a> {
     /// A matrix over the bytes of its tiles.
     ///
     /// # Panics
-    /// When the encoding is unknown or the bytes are not those of its lines: parameters come from the tensor table, which was
-    /// checked when the model was opened.
+    /// When the encoding is unknown or the bytes are not those of its lines: parameters come from
+    /// the tensor table, which was checked when the model was opened.
     pub fn new(params: &MatrixParams, bytes: &'a [u8]) -> Self {
-        let encoding =
-            Encoding::from_ggml(params.encoding).expect("parameters are made from a checked tensor");
+        let encoding = Encoding::from_ggml(params.encoding)
+            .expect("parameters are made from a checked tensor");
         let matrix = Self { params: *params, encoding, bytes, edited: &[] };
-        let expected = matrix.row_groups() as u64 * u64::from(params.lines_per_row_group) * LINE_BYTES;
+        let expected =
+            matrix.row_groups() as u64 * u64::from(params.lines_per_row_group) * LINE_BYTES;
         assert_eq!(bytes.len() as u64, expected, "bytes of the tiles of {params:?}");
         matrix
     }

@@ -1,10 +1,14 @@
-//! The forward pass on the CPU: the twin of every GPU kernel, on the same parameters and the same bytes.
+//! The forward pass on the CPU: the twin of every GPU kernel, on the same parameters and the same
+//! bytes.
 //!
-//! In: a [`PixelModel`](crate::model::PixelModel), columns, a [`KvCache`]. Out: [`Logits`]. It is the oracle that the shaders are tested against, and what
-//! runs where there is no GPU. Weights are read from the mapped file's tiles as they lie there; nothing is unpacked into a second copy.
+//! In: a [`PixelModel`](crate::model::PixelModel), columns, a [`KvCache`]. Out: [`Logits`]. It is
+//! the oracle that the shaders are tested against, and what runs where there is no GPU. Weights are
+//! read from the mapped file's tiles as they lie there; nothing is unpacked into a second copy.
 //!
-//! One pass: [`embed`](mod@embed), then per layer [`qkv`](mod@qkv), [`attend`](mod@attend), [`project`], [`gate_up`], [`down`], and at the end
-//! [`logits`](mod@logits). Each parallel loop runs over row groups or heads on rayon's threads; vectors are chosen for the processor at run time.
+//! One pass: [`embed`](mod@embed), then per layer [`qkv`](mod@qkv), [`attend`](mod@attend),
+//! [`project`], [`gate_up`], [`down`], and at the end [`logits`](mod@logits). Each parallel loop
+//! runs over row groups or heads on rayon's threads; vectors are chosen for the processor at run
+//! time.
 
 pub mod activations;
 pub mod attend;

@@ -32,8 +32,8 @@ use crate::model::tensors::unused;
 use crate::model::weights::tile_weights;
 use crate::model::{ModelConfig, PixelModel};
 
-/// Columns that go through the layers together: enough that unpacking a weight costs little per column, few enough that their
-/// activations stay in the cache of a core.
+/// Columns that go through the layers together: enough that unpacking a weight costs little per
+/// column, few enough that their activations stay in the cache of a core.
 const BATCH: usize = 192;
 /// The token embeddings, which are the output matrix too where a model has no other.
 const EMBEDDING: &str = "token_embd.weight";
@@ -45,7 +45,8 @@ const OUTPUT_NORM: &str = "output_norm.weight";
 /// How a model is opened for computing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CpuOptions {
-    /// Check every tile against its SHA-256 first, so that a damaged file is refused rather than computed with.
+    /// Check every tile against its SHA-256 first, so that a damaged file is refused rather than
+    /// computed with.
     pub verify: bool,
 }
 
@@ -112,13 +113,18 @@ impl CpuModel {
     ///
     /// # Errors
     /// A tile is damaged, or a tensor is not what the family needs or would be passed over.
-    pub fn new(model: impl Into<Arc<PixelModel>>, options: CpuOptions) -> Result<Self, ForwardError> {
+    pub fn new(
+        model: impl Into<Arc<PixelModel>>,
+        options: CpuOptions,
+    ) -> Result<Self, ForwardError> {
         let model: Arc<PixelModel> = model.into();
         if let Some(tensor) = unused(model.tensors()) {
             return Err(ForwardError::Unused(tensor.name.clone()));
         }
         if options.verify {
-            (0..model.tile_count()).into_par_iter().try_for_each(|tile| model.tile(tile).map(|_| ()))?;
+            (0..model.tile_count())
+                .into_par_iter()
+                .try_for_each(|tile| model.tile(tile).map(|_| ()))?;
         }
         let config = model.config();
         let find = Finder { model: &model };
@@ -130,7 +136,8 @@ impl CpuModel {
                 Some(_) => vector(name),
                 None => Ok(Vec::new()),
             };
-            let head_norm = |name: &str| if config.qk_norms { vector(name) } else { Ok(Vec::new()) };
+            let head_norm =
+                |name: &str| if config.qk_norms { vector(name) } else { Ok(Vec::new()) };
             Ok(Layer {
                 attention_norm: vector("attn_norm.weight")?,
                 qkv: [matrix("attn_q")?, matrix("attn_k")?, matrix("attn_v")?],
@@ -151,10 +158,21 @@ impl CpuModel {
         let output_norm = find.vector(OUTPUT_NORM)?;
         let output_norm_tensor = find.index(OUTPUT_NORM)?;
         let rope = rope_params(config);
-        let factors =
-            model.tensor("rope_freqs.weight").map(|_| find.vector("rope_freqs.weight")).transpose()?;
+        let factors = model
+            .tensor("rope_freqs.weight")
+            .map(|_| find.vector("rope_freqs.weight"))
+            .transpose()?;
         let rotation = Rotation::new(&rope, factors.as_deref());
-        Ok(Self { rope, rotation, embedding, layers, output_norm, output_norm_tensor, output, model })
+        Ok(Self {
+            rope,
+            rotation,
+            embedding,
+            layers,
+            output_norm,
+            output_norm_tensor,
+            output,
+            model,
+        })
     }
 
     /// The model it computes.
@@ -167,13 +185,15 @@ impl CpuModel {
         self.model.config()
     }
 
-    /// Runs columns through the model: writes their keys and values to the cache and returns the logits that are wanted.
+    /// Runs columns through the model: writes their keys and values to the cache and returns the
+    /// logits that are wanted.
     ///
-    /// The columns of one sequence come in the order of their positions. A position that is already in the cache is written anew, and those after
-    /// it are forgotten.
+    /// The columns of one sequence come in the order of their positions. A position that is already
+    /// in the cache is written anew, and those after it are forgotten.
     ///
     /// # Errors
-    /// A token, slot or position cannot be, or controls do not fit the model. The cache then has no position of this pass.
+    /// A token, slot or position cannot be, or controls do not fit the model. The cache then has no
+    /// position of this pass.
     pub fn forward(
         &self,
         cache: &mut KvCache,
@@ -182,7 +202,8 @@ impl CpuModel {
         hooks: Option<&mut dyn Hooks>,
     ) -> Result<Logits, ForwardError> {
         self.check(cache, columns, controls)?;
-        // Inside the pool a parallel loop is a push on the own queue; from outside, each would wake another thread and wait for it.
+        // Inside the pool a parallel loop is a push on the own queue; from outside, each would wake
+        // another thread and wait for it.
         Ok(rayon::scope(|_| self.forward_checked(cache, columns, controls, Tap::new(hooks, None))))
     }
 
@@ -198,17 +219,23 @@ impl CpuModel {
         laps: &mut KernelTimings,
     ) -> Result<Logits, ForwardError> {
         self.check(cache, columns, controls)?;
-        Ok(rayon::scope(|_| self.forward_checked(cache, columns, controls, Tap::new(None, Some(laps)))))
+        Ok(rayon::scope(|_| {
+            self.forward_checked(cache, columns, controls, Tap::new(None, Some(laps)))
+        }))
     }
 
-    /// The logits of some states of the residual stream, which lie one after the other: the last norm and the output matrix alone, with tiles that
-    /// were edited in the place of the file's.
+    /// The logits of some states of the residual stream, which lie one after the other: the last
+    /// norm and the output matrix alone, with tiles that were edited in the place of the file's.
     ///
     /// # Panics
     /// The states are not whole.
     pub fn unembed(&self, states: &[f32], edited: &Tiles) -> Logits {
         let width = self.config().embedding_size as usize;
-        assert!(states.len().is_multiple_of(width), "{} values are no states of {width}", states.len());
+        assert!(
+            states.len().is_multiple_of(width),
+            "{} values are no states of {width}",
+            states.len()
+        );
         let count = states.len() / width;
         let mut panels: [Panels; 4] = Default::default();
         let [residual, chosen, normed, output] = &mut panels;
@@ -251,7 +278,15 @@ impl CpuModel {
             .collect();
         let weights = (self.bytes(&self.output), &edited_output[..], norm_weights.as_slice());
         let mut tap = Tap::new(None, None);
-        logits(&params, weights, (&columns, 0), residual, [chosen, normed, output], &mut out, &mut tap);
+        logits(
+            &params,
+            weights,
+            (&columns, 0),
+            residual,
+            [chosen, normed, output],
+            &mut out,
+            &mut tap,
+        );
         out
     }
 
@@ -262,13 +297,16 @@ impl CpuModel {
         tensors.into_iter().flatten().any(|tensor| tensor.tiles().contains(&tile))
     }
 
-    /// Bytes of tiles that a kernel reads in one pass over `columns` columns, all layers together. Each column's embedding is read
-    /// with the row group it lies in; a matrix is read once for all columns of a pass of up to 192.
+    /// Bytes of tiles that a kernel reads in one pass over `columns` columns, all layers together.
+    /// Each column's embedding is read with the row group it lies in; a matrix is read once for all
+    /// columns of a pass of up to 192.
     pub fn weight_bytes(&self, kernel: Kernel, columns: usize) -> u64 {
-        let all =
-            |matrices: &[MatrixRef]| matrices.iter().map(|matrix| self.bytes(matrix).len() as u64).sum();
-        let layers =
-            |of: fn(&Layer) -> &[MatrixRef]| self.layers.iter().map(|layer| -> u64 { all(of(layer)) }).sum();
+        let all = |matrices: &[MatrixRef]| {
+            matrices.iter().map(|matrix| self.bytes(matrix).len() as u64).sum()
+        };
+        let layers = |of: fn(&Layer) -> &[MatrixRef]| {
+            self.layers.iter().map(|layer| -> u64 { all(of(layer)) }).sum()
+        };
         match kernel {
             Kernel::Embed => {
                 columns as u64 * u64::from(self.embedding.params.lines_per_row_group) * LINE_BYTES
@@ -302,7 +340,15 @@ impl CpuModel {
                 groups: self.output.params.rows.div_ceil(64),
             };
             let weights = (self.bytes(&self.output), &[][..], self.output_norm.as_slice());
-            logits(&params, weights, (batch, index * BATCH), &workspace.residual, chosen, &mut out, &mut tap);
+            logits(
+                &params,
+                weights,
+                (batch, index * BATCH),
+                &workspace.residual,
+                chosen,
+                &mut out,
+                &mut tap,
+            );
             if params.columns > 0 {
                 tap.lap(Kernel::Logits);
             }
@@ -320,7 +366,8 @@ impl CpuModel {
         tap: &mut Tap<'_>,
     ) {
         let count = columns.len() as u32;
-        let embed_params = EmbedParams { matrix: self.embedding.params, columns: count, padding: [0; 3] };
+        let embed_params =
+            EmbedParams { matrix: self.embedding.params, columns: count, padding: [0; 3] };
         embed(&embed_params, self.bytes(&self.embedding), columns, &mut work.residual);
         tap.panels(HookPoint::Embedding, columns, &mut work.residual);
         tap.lap(Kernel::Embed);
@@ -384,7 +431,8 @@ impl CpuModel {
             score_scale: 1.0 / (config.head_size as f32).sqrt(),
             padding: [0; 2],
         };
-        // The padding stays zero: only heads are ever written, and the stride is the same in every pass.
+        // The padding stays zero: only heads are ever written, and the stride is the same in every
+        // pass.
         let stride = (config.query_size() as usize).next_multiple_of(LANES);
         work.attended.resize(stride * columns.len(), 0.0);
         attend(&params, columns, &work.query, cache, stride, &mut work.attended);
@@ -424,7 +472,8 @@ impl CpuModel {
             padding: [0; 2],
         };
         let biases = layer.gate_up_biases.each_ref().map(Vec::as_slice);
-        let weights = ([self.bytes(&gate), self.bytes(&up)], layer.feed_forward_norm.as_slice(), biases);
+        let weights =
+            ([self.bytes(&gate), self.bytes(&up)], layer.feed_forward_norm.as_slice(), biases);
         let panels: [&mut Panels; 3] = [&mut work.normed, &mut work.gate, &mut work.up];
         gate_up(&params, weights, (index as u32, columns), &work.residual, panels, tap);
         tap.lap(Kernel::GateUp);
@@ -453,7 +502,8 @@ impl CpuModel {
         controls: &Controls,
     ) -> Result<(), ForwardError> {
         let config = self.config();
-        let model = [config.layer_count, config.kv_head_count, config.head_size].map(|size| size as usize);
+        let model =
+            [config.layer_count, config.kv_head_count, config.head_size].map(|size| size as usize);
         if cache.shape() != model {
             return Err(ForwardError::Cache { cache: cache.shape(), model });
         }
@@ -488,8 +538,11 @@ impl CpuModel {
 /// How a model's positions turn query and key.
 pub fn rope_params(config: &ModelConfig) -> RopeParams {
     // Where the file does not say what the context was, it is what it is.
-    let original_context =
-        if config.rope_original_context == 0 { config.context_length } else { config.rope_original_context };
+    let original_context = if config.rope_original_context == 0 {
+        config.context_length
+    } else {
+        config.rope_original_context
+    };
     RopeParams {
         size: config.rope_size,
         kind: config.rope_kind as u32,

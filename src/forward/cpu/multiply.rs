@@ -19,13 +19,18 @@ use super::unpack::{CHUNK, Quants, Values, quants, scales_differ, values};
 /// twelve of the sixteen registers of AVX2.
 const BLOCK: usize = 6;
 
-/// Writes row group `group` of `matrix * input` to `out`: 64 sums per column, the rows past the matrix zero.
+/// Writes row group `group` of `matrix * input` to `out`: 64 sums per column, the rows past the
+/// matrix zero.
 pub fn multiply_row_group(matrix: &Matrix<'_>, group: usize, input: &Input<'_>, out: &mut [f32]) {
     match Arch::new() {
         #[cfg(target_arch = "x86_64")]
-        Arch::V4(simd) => Simd::vectorize(simd, Multiply { matrix, group, input, out, products: simd }),
+        Arch::V4(simd) => {
+            Simd::vectorize(simd, Multiply { matrix, group, input, out, products: simd })
+        }
         #[cfg(target_arch = "x86_64")]
-        Arch::V3(simd) => Simd::vectorize(simd, Multiply { matrix, group, input, out, products: simd }),
+        Arch::V3(simd) => {
+            Simd::vectorize(simd, Multiply { matrix, group, input, out, products: simd })
+        }
         other => other.dispatch(Multiply { matrix, group, input, out, products: Portable }),
     }
 }
@@ -56,8 +61,12 @@ impl<P: Products> WithSimd for Multiply<'_, P> {
                     let x = input.rounded(first, packed.signed);
                     match (packed.signed, scales_differ(encoding)) {
                         (true, _) => multiply_quants::<S, P, true, 8>(products, &packed, x, out),
-                        (false, false) => multiply_quants::<S, P, false, 8>(products, &packed, x, out),
-                        (false, true) => multiply_quants::<S, P, false, 4>(products, &packed, x, out),
+                        (false, false) => {
+                            multiply_quants::<S, P, false, 8>(products, &packed, x, out)
+                        }
+                        (false, true) => {
+                            multiply_quants::<S, P, false, 4>(products, &packed, x, out)
+                        }
                     }
                 } else {
                     values(encoding, &segment.planes, chunk, &mut packed, &mut unpacked);
@@ -89,7 +98,13 @@ fn multiply_quants<S: Simd, P: Products, const SIGNED: bool, const WORDS: usize>
 
 /// The same, `COLUMNS` columns at a time.
 #[inline(always)]
-fn multiply_columns<S: Simd, P: Products, const SIGNED: bool, const WORDS: usize, const COLUMNS: usize>(
+fn multiply_columns<
+    S: Simd,
+    P: Products,
+    const SIGNED: bool,
+    const WORDS: usize,
+    const COLUMNS: usize,
+>(
     products: P,
     quants: &Quants,
     x: &[Rounded],
@@ -107,7 +122,13 @@ fn multiply_columns<S: Simd, P: Products, const SIGNED: bool, const WORDS: usize
 
 /// Adds a chunk times `COLUMNS` columns to their sums.
 #[inline(always)]
-fn multiply_few<S: Simd, P: Products, const SIGNED: bool, const WORDS: usize, const COLUMNS: usize>(
+fn multiply_few<
+    S: Simd,
+    P: Products,
+    const SIGNED: bool,
+    const WORDS: usize,
+    const COLUMNS: usize,
+>(
     products: P,
     quants: &Quants,
     x: &[Rounded; COLUMNS],
@@ -164,7 +185,8 @@ fn multiply_block<S: Simd, const COLUMNS: usize>(
     column: usize,
     out: &mut [[f32; LANES]; COLUMNS],
 ) {
-    let x: [&[f32; CHUNK]; COLUMNS] = std::array::from_fn(|index| input.chunk(column + index, first));
+    let x: [&[f32; CHUNK]; COLUMNS] =
+        std::array::from_fn(|index| input.chunk(column + index, first));
     let pairs = LANES / (2 * S::F32_LANES);
     for pair in 0..pairs {
         let mut sums = [[simd.splat_f32s(0.0); 2]; COLUMNS];
@@ -201,8 +223,9 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(120))]
-        /// One row may span several tiles, rows need not fill a group, columns need not fill a block: the sums are those of the
-        /// reference decoder's weights in f64, within the rounding of a sum of that many products.
+        /// One row may span several tiles, rows need not fill a group, columns need not fill a
+        /// block: the sums are those of the reference decoder's weights in f64, within the rounding
+        /// of a sum of that many products.
         #[test]
         fn products_are_those_of_the_decoded_weights(
             encoding in prop::sample::select(Encoding::ALL.to_vec()),
@@ -257,7 +280,8 @@ mod tests {
         }
     }
 
-    /// Makes every scale a half between 2^-7 and 2^-3, positive or negative, so that no block drowns another.
+    /// Makes every scale a half between 2^-7 and 2^-3, positive or negative, so that no block
+    /// drowns another.
     fn tame(encoding: Encoding, data: &mut [u8]) {
         let offsets: &[usize] = match encoding {
             Encoding::F32 | Encoding::BF16 => &[],

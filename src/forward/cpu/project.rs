@@ -1,4 +1,5 @@
-//! `project`: the attention output matrix, added to the residual stream; each head's output has a factor, 0 where it is muted.
+//! `project`: the attention output matrix, added to the residual stream; each head's output has a
+//! factor, 0 where it is muted.
 
 use rayon::prelude::*;
 
@@ -11,8 +12,8 @@ use super::multiply::multiply_row_group;
 use crate::forward::HookPoint;
 use crate::forward::params::ProjectParams;
 
-/// Scales the heads in `attended` (columns `stride` apart), multiplies, and adds to `residual`. `update` is scratch. `head_scale` has a factor per head or
-/// is empty.
+/// Scales the heads in `attended` (columns `stride` apart), multiplies, and adds to `residual`.
+/// `update` is scratch. `head_scale` has a factor per head or is empty.
 pub(super) fn project(
     params: &ProjectParams,
     (weights, bias): (&[u8], &[f32]),
@@ -31,10 +32,18 @@ pub(super) fn project(
     }
     let point = HookPoint::AttentionOutput(layer);
     let input = Input::rows(attended, stride, &[&matrix]);
-    add_product((&matrix, bias), &input, params.layer_scale, (point, columns), (update, residual), tap);
+    add_product(
+        (&matrix, bias),
+        &input,
+        params.layer_scale,
+        (point, columns),
+        (update, residual),
+        tap,
+    );
 }
 
-/// Adds `scale * (matrix * input + bias)` to the residual stream; an empty bias is none. Hooks see the sum before it is scaled.
+/// Adds `scale * (matrix * input + bias)` to the residual stream; an empty bias is none. Hooks see
+/// the sum before it is scaled.
 pub(super) fn add_product(
     (matrix, bias): (&Matrix<'_>, &[f32]),
     input: &Input<'_>,
@@ -49,8 +58,10 @@ pub(super) fn add_product(
     let add = |residual: &mut [f32], update: &[f32]| {
         residual.iter_mut().zip(update).for_each(|(residual, update)| *residual += scale * update);
     };
-    let groups =
-        update.as_mut_slice().par_chunks_mut(panel).zip(residual.as_mut_slice().par_chunks_mut(panel));
+    let groups = update
+        .as_mut_slice()
+        .par_chunks_mut(panel)
+        .zip(residual.as_mut_slice().par_chunks_mut(panel));
     groups.enumerate().for_each(|(group, (update, residual))| {
         multiply_row_group(matrix, group, input, update);
         add_bias(bias, group, update);

@@ -36,7 +36,8 @@ pub struct QkvOutput<'a> {
     pub rows: [&'a mut Vec<f32>; 3],
 }
 
-/// Computes query, key and value of every column; `angles` has a cosine and sine per pair and column.
+/// Computes query, key and value of every column; `angles` has a cosine and sine per pair and
+/// column.
 pub(super) fn qkv(
     params: &QkvParams,
     weights: &QkvWeights<'_>,
@@ -51,8 +52,11 @@ pub(super) fn qkv(
     tap.panels(HookPoint::AttentionNorm(params.layer), columns, normed);
 
     let [query, key, value] = weights.matrices;
-    let matrices =
-        [Matrix::new(&params.query, query), Matrix::new(&params.key, key), Matrix::new(&params.value, value)];
+    let matrices = [
+        Matrix::new(&params.query, query),
+        Matrix::new(&params.key, key),
+        Matrix::new(&params.value, value),
+    ];
     for (panels, matrix) in projected.iter_mut().zip(&matrices) {
         panels.resize(matrix.rows(), columns.len());
     }
@@ -62,16 +66,24 @@ pub(super) fn qkv(
     let [query, key, value] =
         projected.each_mut().map(|panels| panels.as_mut_slice().par_chunks_mut(panel).enumerate());
     let of = |index: usize| move |(group, out)| (index, group, out);
-    query.map(of(0)).chain(key.map(of(1))).chain(value.map(of(2))).for_each(|(index, group, out)| {
-        multiply_row_group(&matrices[index], group, &input, out);
-    });
+    query.map(of(0)).chain(key.map(of(1))).chain(value.map(of(2))).for_each(
+        |(index, group, out)| {
+            multiply_row_group(&matrices[index], group, &input, out);
+        },
+    );
 
     for (index, (rows, panels)) in rows.into_iter().zip(projected.iter()).enumerate() {
         let features = panels.features();
         rows.resize(features * columns.len(), 0.0);
         let finish = |(column, row): (usize, &mut [f32])| {
             copy_runs(panels.column(column), row);
-            finish_row(params, weights, index, &angles[column * angles.len() / columns.len()..], row);
+            finish_row(
+                params,
+                weights,
+                index,
+                &angles[column * angles.len() / columns.len()..],
+                row,
+            );
         };
         match columns.len() {
             1 => finish((0, rows)),

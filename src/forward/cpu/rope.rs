@@ -1,8 +1,10 @@
 //! Rotary positions: pairs of dimensions turned by an angle that grows with the position.
 //!
-//! The angle of pair `i` is `position * base^(-2i / size)`, stretched for long contexts: divided by a factor (linear); by a factor per frequency
-//! that the model brings along (llama3); or as YaRN says (Peng et al. 2023, <https://arxiv.org/abs/2309.00071>): high frequencies as they are, low ones
-//! divided, a ramp between, and the turned dimensions made longer by `1 + 0.1 ln(factor)`. A model may bring a factor on that length. Angles are computed in `f64`, once per column and pass.
+//! The angle of pair `i` is `position * base^(-2i / size)`, stretched for long contexts: divided by
+//! a factor (linear); by a factor per frequency that the model brings along (llama3); or as YaRN
+//! says (Peng et al. 2023, <https://arxiv.org/abs/2309.00071>): high frequencies as they are, low
+//! ones divided, a ramp between, and the turned dimensions made longer by `1 + 0.1 ln(factor)`. A
+//! model may bring a factor on that length. Angles are computed in `f64`, once per column and pass.
 
 use std::f64::consts::TAU;
 
@@ -23,11 +25,14 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    /// The frequencies after stretching. `factors` are those of `rope_freqs.weight`, if the model has it.
+    /// The frequencies after stretching. `factors` are those of `rope_freqs.weight`, if the model
+    /// has it.
     pub fn new(params: &RopeParams, factors: Option<&[f32]>) -> Self {
-        let (size, base, factor) = (f64::from(params.size), f64::from(params.base), f64::from(params.factor));
+        let (size, base, factor) =
+            (f64::from(params.size), f64::from(params.base), f64::from(params.factor));
         let pairs = params.size as usize / 2;
-        let mut frequencies: Vec<f64> = (0..pairs).map(|pair| base.powf(-2.0 * pair as f64 / size)).collect();
+        let mut frequencies: Vec<f64> =
+            (0..pairs).map(|pair| base.powf(-2.0 * pair as f64 / size)).collect();
         for (frequency, &factor) in frequencies.iter_mut().zip(factors.unwrap_or_default()) {
             *frequency /= f64::from(factor);
         }
@@ -64,7 +69,8 @@ impl Rotation {
 
 /// Turns one head in place by the angles of its column.
 pub fn turn(params: &RopeParams, angles: &[[f32; 2]], head: &mut [f32]) {
-    let turned = |[cosine, sine]: [f32; 2], a: f32, b: f32| (a * cosine - b * sine, a * sine + b * cosine);
+    let turned =
+        |[cosine, sine]: [f32; 2], a: f32, b: f32| (a * cosine - b * sine, a * sine + b * cosine);
     let head = &mut head[..params.size as usize];
     if params.turns_pairs() {
         for ([a, b], &angle) in head.as_chunks_mut::<2>().0.iter_mut().zip(angles) {
@@ -119,8 +125,10 @@ mod tests {
     #[test]
     fn linear_scaling_is_a_smaller_position() {
         let (mut scaled, mut plain) = (Vec::new(), Vec::new());
-        Rotation::new(&params(RopeKind::Pairs, RopeScaling::Linear), None).angles(&[column(12)], &mut scaled);
-        Rotation::new(&params(RopeKind::Pairs, RopeScaling::None), None).angles(&[column(3)], &mut plain);
+        Rotation::new(&params(RopeKind::Pairs, RopeScaling::Linear), None)
+            .angles(&[column(12)], &mut scaled);
+        Rotation::new(&params(RopeKind::Pairs, RopeScaling::None), None)
+            .angles(&[column(3)], &mut plain);
         for (a, b) in scaled.iter().flatten().zip(plain.iter().flatten()) {
             assert!((a - b).abs() < 1e-6);
         }
@@ -135,21 +143,24 @@ mod tests {
         assert!((rotation.length - 1.138_629).abs() < 1e-6);
     }
 
-    /// What llama.cpp's `rope_yarn` does to pair `i` at position 1, in f64: the angle, and the factor on cosine
-    /// and sine. `ext` is 1 for YaRN and 0 for linear scaling, `scale` one over the factor.
+    /// What llama.cpp's `rope_yarn` does to pair `i` at position 1, in f64: the angle, and the
+    /// factor on cosine and sine. `ext` is 1 for YaRN and 0 for linear scaling, `scale` one over
+    /// the factor.
     fn of_llama_cpp(params: &RopeParams, ext: f64, pair: usize, divisor: f64) -> (f64, f64) {
         let (size, base) = (f64::from(params.size), f64::from(params.base));
         let (scale, context) = (1.0 / f64::from(params.factor), f64::from(params.original_context));
         let extrapolated = base.powf(-2.0 * pair as f64 / size) / divisor;
         let interpolated = scale * extrapolated;
-        let of_turns =
-            |turns: f64| size * (context / (turns * 2.0 * std::f64::consts::PI)).ln() / (2.0 * base.ln());
+        let of_turns = |turns: f64| {
+            size * (context / (turns * 2.0 * std::f64::consts::PI)).ln() / (2.0 * base.ln())
+        };
         let low = of_turns(32.0).floor().max(0.0);
         let high = of_turns(1.0).ceil().min(size - 1.0);
         let ramp = 1.0 - ((pair as f64 - low) / (high - low).max(0.001)).clamp(0.0, 1.0);
         let mix = ramp * ext;
         let angle = interpolated * (1.0 - mix) + extrapolated * mix;
-        // The context sets a factor that undoes what `rope_yarn` multiplies with, times the scale of the paper.
+        // The context sets a factor that undoes what `rope_yarn` multiplies with, times the scale
+        // of the paper.
         let of_paper = if scale >= 1.0 { 1.0 } else { 1.0 + 0.1 * (1.0 / scale).ln() };
         let length = f64::from(params.attention_factor) * if ext == 0.0 { 1.0 } else { of_paper };
         (angle, length)
@@ -168,7 +179,8 @@ mod tests {
         ];
         for (size, base, factor, original_context, attention_factor) in models {
             for (scaling, ext) in [(RopeScaling::Linear, 0.0), (RopeScaling::Yarn, 1.0)] {
-                let divisors: Vec<f32> = (0..size / 2).map(|pair| 1.0 + pair as f32 / 3.0).collect();
+                let divisors: Vec<f32> =
+                    (0..size / 2).map(|pair| 1.0 + pair as f32 / 3.0).collect();
                 for divisors in [None, Some(divisors.as_slice())] {
                     let params = RopeParams {
                         size,
@@ -214,7 +226,9 @@ mod tests {
 
     #[test]
     fn the_attention_factor_lengthens_whatever_the_scaling() {
-        for (scaling, length) in [(RopeScaling::None, 1.5), (RopeScaling::Yarn, 1.5 * 1.138_629_436)] {
+        for (scaling, length) in
+            [(RopeScaling::None, 1.5), (RopeScaling::Yarn, 1.5 * 1.138_629_436)]
+        {
             let params = RopeParams { attention_factor: 1.5, ..params(RopeKind::Pairs, scaling) };
             let rotation = Rotation::new(&params, None);
             assert!((rotation.length - length).abs() < 1e-6, "{scaling:?}: {}", rotation.length);
@@ -229,7 +243,9 @@ mod tests {
         let factors = [1.0, 2.0, 4.0, 8.0];
         let scaled = Rotation::new(&params(RopeKind::Pairs, RopeScaling::Llama3), Some(&factors));
         let plain = Rotation::new(&params(RopeKind::Pairs, RopeScaling::None), None);
-        for ((scaled, plain), factor) in scaled.frequencies.iter().zip(&plain.frequencies).zip(factors) {
+        for ((scaled, plain), factor) in
+            scaled.frequencies.iter().zip(&plain.frequencies).zip(factors)
+        {
             assert!((scaled * f64::from(factor) - plain).abs() < 1e-12);
         }
     }

@@ -1,6 +1,7 @@
 //! Runs the [`Forward`] schedule as often as is asked for, without waiting for any step.
 //!
-//! Each step is submitted by itself: a buffer written by the queue between two steps is then seen by the second.
+//! Each step is submitted by itself: a buffer written by the queue between two steps is then seen
+//! by the second.
 
 use bevy::{
     prelude::*,
@@ -16,15 +17,16 @@ use super::{Forward, kernels::Kernels};
 
 /// How many forward steps are wanted, counted from the start of the program.
 ///
-/// A sum and not a queue, so that it can be copied to the render world without a step being lost or done twice.
+/// A sum and not a queue, so that it can be copied to the render world without a step being lost or
+/// done twice.
 #[derive(Resource, Clone, Copy, Debug, Default)]
 pub struct ForwardRequest {
     /// Steps wanted since the start of the program.
     pub steps: u64,
 }
 
-/// How far the forward pass is: the render world's answer to [`ForwardRequest`], in both worlds. The main world's is
-/// the state after the frame before.
+/// How far the forward pass is: the render world's answer to [`ForwardRequest`], in both worlds.
+/// The main world's is the state after the frame before.
 #[derive(Resource, Clone, Debug, Default)]
 pub struct ForwardStatus {
     /// Steps handed to the GPU since the start of the program.
@@ -41,8 +43,8 @@ pub enum ForwardState {
     Starting,
     /// The pipelines of the next step are there.
     Ready,
-    /// A kernel does not compile; its name and why, in one line. Steps wait until its shader changes. Bevy logs the
-    /// place in the shader.
+    /// A kernel does not compile; its name and why, in one line. Steps wait until its shader
+    /// changes. Bevy logs the place in the shader.
     Failed(String),
 }
 

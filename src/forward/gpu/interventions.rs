@@ -1,7 +1,9 @@
-//! Carries the factors of muted, weakened and strengthened heads and layers to the model on the device.
+//! Carries the factors of muted, weakened and strengthened heads and layers to the model on the
+//! device.
 //!
-//! In: [`Factors`] of the main world, when they change. Out: [`GpuModel::set_head_scale`] and [`GpuModel::set_layer_scale`] before the frame's
-//! forward steps are recorded, only for what differs.
+//! In: [`Factors`] of the main world, when they change. Out: [`GpuModel::set_head_scale`] and
+//! [`GpuModel::set_layer_scale`] before the frame's forward steps are recorded, only for what
+//! differs.
 
 use bevy::{
     prelude::*,
@@ -19,8 +21,9 @@ use crate::tiles::Factors;
 
 /// Lets `Muted` and `Scale` on entities act on the device.
 ///
-/// In the render world it keeps a copy of [`Factors`] and writes them to the [`GpuModel`] in `RenderSystems::PrepareResources`, which is before
-/// the forward pass. Comes after `TilesPlugin` and `ForwardPlugin`.
+/// In the render world it keeps a copy of [`Factors`] and writes them to the [`GpuModel`] in
+/// `RenderSystems::PrepareResources`, which is before the forward pass. Comes after `TilesPlugin`
+/// and `ForwardPlugin`.
 pub struct InterventionsPlugin;
 
 impl Plugin for InterventionsPlugin {
@@ -64,7 +67,8 @@ fn apply(
         return;
     }
     let none = Factors::default();
-    let factors = if overlaid.is_some_and(|overlaid| overlaid.bypassed) { &none } else { &*factors };
+    let factors =
+        if overlaid.is_some_and(|overlaid| overlaid.bypassed) { &none } else { &*factors };
     let (layers, heads) = (network.config.layer_count, network.config.head_count);
     for (at, factor) in differences(&on_device.heads, &factors.heads, layers * heads) {
         network.set_head_scale(&queue, at / heads, at % heads, factor);
@@ -91,7 +95,8 @@ mod tests {
 
     #[test]
     fn only_what_differs_is_written_and_an_empty_list_is_all_ones() {
-        let changes = |before: &[f32], after: &[f32]| differences(before, after, 3).collect::<Vec<_>>();
+        let changes =
+            |before: &[f32], after: &[f32]| differences(before, after, 3).collect::<Vec<_>>();
         assert_eq!(changes(&[], &[1.0, 0.0, 1.0]), [(1, 0.0)]);
         assert_eq!(changes(&[1.0, 0.0, 2.0], &[]), [(1, 1.0), (2, 1.0)]);
         assert_eq!(changes(&[1.0, 0.0, 2.0], &[1.0, 0.0, 2.0]), []);

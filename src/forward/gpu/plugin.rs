@@ -13,10 +13,11 @@ use bevy::{
 
 /// The forward pass.
 ///
-/// Adds [`ForwardRequest`] and [`ForwardStatus`] to the main world. In the render world it makes [`kernels::Kernels`]
-/// in `RenderStartup`, set [`ForwardPluginSystems::Kernels`], and runs [`Forward`] in `RenderGraph`, before the cameras, in
-/// set [`ForwardPluginSystems::Forward`]. Needs Bevy's `RenderPlugin` and `CorePipelinePlugin` and our `ShadersPlugin`,
-/// all before it. Without a GPU there is no render world, and the status stays [`super::ForwardState::Starting`].
+/// Adds [`ForwardRequest`] and [`ForwardStatus`] to the main world. In the render world it makes
+/// [`kernels::Kernels`] in `RenderStartup`, set [`ForwardPluginSystems::Kernels`], and runs
+/// [`Forward`] in `RenderGraph`, before the cameras, in set [`ForwardPluginSystems::Forward`].
+/// Needs Bevy's `RenderPlugin` and `CorePipelinePlugin` and our `ShadersPlugin`, all before it.
+/// Without a GPU there is no render world, and the status stays [`super::ForwardState::Starting`].
 pub struct ForwardPlugin;
 
 /// Where the systems of [`ForwardPlugin`] are in the render world's schedules.
@@ -37,7 +38,10 @@ impl Plugin for ForwardPlugin {
             .init_resource::<ForwardRequest>()
             .init_resource::<ForwardStatus>()
             .add_schedule(Forward::base_schedule())
-            .add_systems(RenderStartup, kernels::forget_kernels.in_set(ForwardPluginSystems::Kernels))
+            .add_systems(
+                RenderStartup,
+                kernels::forget_kernels.in_set(ForwardPluginSystems::Kernels),
+            )
             // It writes the main world during extraction, but only our two resources there.
             .add_systems(ExtractSchedule, driver::exchange.ambiguous_with_all())
             .add_systems(

@@ -1,12 +1,14 @@
-//! Reading a GPU buffer back. Batch runs and tests wait for it, since nothing else is to be done meanwhile; a window asks for it with
-//! [`Later`] and goes on. Both see everything that was submitted before.
+//! Reading a GPU buffer back. Batch runs and tests wait for it, since nothing else is to be done
+//! meanwhile; a window asks for it with [`Later`] and goes on. Both see everything that was
+//! submitted before.
 
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
 use bevy::render::{
     render_resource::{
-        Buffer, BufferAsyncError, BufferDescriptor, BufferUsages, CommandEncoderDescriptor, MapMode, PollType,
+        Buffer, BufferAsyncError, BufferDescriptor, BufferUsages, CommandEncoderDescriptor,
+        MapMode, PollType,
     },
     renderer::{RenderDevice, RenderQueue},
 };
@@ -70,7 +72,9 @@ impl Later {
         }
         let size_in_bytes = self.sizes.iter().sum();
         match self.answer.get() {
-            Some(answer) => answer.clone().map_err(|source| ReadbackError::Map { size_in_bytes, source })?,
+            Some(answer) => {
+                answer.clone().map_err(|source| ReadbackError::Map { size_in_bytes, source })?
+            }
             None => return Ok(None),
         }
         let mapped = self.staging.slice(..).get_mapped_range();
@@ -85,7 +89,8 @@ impl Later {
     }
 }
 
-/// Submits copies of the first bytes of some buffers, one after the other, to a buffer that can be mapped.
+/// Submits copies of the first bytes of some buffers, one after the other, to a buffer that can be
+/// mapped.
 fn submit_copies(
     device: &RenderDevice,
     queue: &RenderQueue,

@@ -5,7 +5,8 @@ use bevy::{
     prelude::*,
 };
 
-/// One forward step. Run in the render world, beneath `RenderGraph`, so its systems may use `RenderContext`.
+/// One forward step. Run in the render world, beneath `RenderGraph`, so its systems may use
+/// `RenderContext`.
 #[derive(ScheduleLabel, Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Forward;
 
@@ -27,12 +28,21 @@ impl Forward {
     pub(super) fn base_schedule() -> Schedule {
         let mut schedule = Schedule::new(Self);
         schedule
-            // Commands are recorded in the order of the sets and handed over once, at the end of the step.
-            .set_build_settings(ScheduleBuildSettings { auto_insert_apply_deferred: false, ..default() })
+            // Commands are recorded in the order of the sets and handed over once, at the end of
+            // the step.
+            .set_build_settings(ScheduleBuildSettings {
+                auto_insert_apply_deferred: false,
+                ..default()
+            })
             // The sets are a chain, so there is nothing for a second thread to do.
             .set_executor(SingleThreadedExecutor::new())
             .configure_sets(
-                (ForwardSystems::Embed, ForwardSystems::Layers, ForwardSystems::Head, ForwardSystems::Sample)
+                (
+                    ForwardSystems::Embed,
+                    ForwardSystems::Layers,
+                    ForwardSystems::Head,
+                    ForwardSystems::Sample,
+                )
                     .chain(),
             );
         schedule

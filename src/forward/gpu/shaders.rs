@@ -1,9 +1,9 @@
 //! The shaders: the table of their names, their text, and the handles that keep them loaded.
 //!
-//! Every file of the top-level `shaders/` folder is embedded in the binary. A folder given at run time may replace
-//! any of them, file by file, so that a kernel can be changed without building the program. A file with a first
-//! line `#define_import_path pixel_llm::NAME` is a library; any other is the one entry file of the kernel of its
-//! name, or draws the map.
+//! Every file of the top-level `shaders/` folder is embedded in the binary. A folder given at run
+//! time may replace any of them, file by file, so that a kernel can be changed without building the
+//! program. A file with a first line `#define_import_path pixel_llm::NAME` is a library; any other
+//! is the one entry file of the kernel of its name, or draws the map.
 
 use std::{
     collections::BTreeMap,
@@ -119,7 +119,8 @@ pub struct ShaderSource {
     pub replaced_by: Option<PathBuf>,
 }
 
-/// Every shader's text, with the files of `folder` in the place of the embedded ones of the same name.
+/// Every shader's text, with the files of `folder` in the place of the embedded ones of the same
+/// name.
 pub fn load_sources(folder: Option<&Path>) -> Result<Vec<ShaderSource>, ShaderError> {
     let load = |&(name, embedded): &(&'static str, &str)| {
         let path = folder.map(|folder| folder.join(name)).filter(|path| path.is_file());
@@ -157,7 +158,8 @@ impl Plugin for ShadersPlugin {
         let validation = validation(&self.sources);
         let mut assets = app.world_mut().resource_mut::<Assets<Shader>>();
         let mut add = |source: &ShaderSource| {
-            let mut shader = Shader::from_wgsl(source.text.clone(), format!("shaders/{}", source.name));
+            let mut shader =
+                Shader::from_wgsl(source.text.clone(), format!("shaders/{}", source.name));
             shader.validate_shader = validation.clone();
             (source.name, assets.add(shader))
         };
@@ -170,8 +172,9 @@ impl Plugin for ShadersPlugin {
     }
 }
 
-// Our own kernels guard every index and are tested for it. Once a stranger's text replaces one of them, all are
-// compiled with the driver's bounds checks: Bevy asks the entry file alone, which may be ours and import theirs.
+// Our own kernels guard every index and are tested for it. Once a stranger's text replaces one of
+// them, all are compiled with the driver's bounds checks: Bevy asks the entry file alone, which may
+// be ours and import theirs.
 fn validation(sources: &[ShaderSource]) -> ValidateShader {
     if sources.iter().any(|source| source.replaced_by.is_some()) {
         ValidateShader::Enabled
@@ -180,8 +183,8 @@ fn validation(sources: &[ShaderSource]) -> ValidateShader {
     }
 }
 
-/// The handles of all shaders. A library that nothing holds would be unloaded, and the pipelines that import it
-/// would wait for it for ever.
+/// The handles of all shaders. A library that nothing holds would be unloaded, and the pipelines
+/// that import it would wait for it for ever.
 #[derive(Resource, Clone, Debug)]
 pub struct Shaders {
     handles: BTreeMap<&'static str, Handle<Shader>>,
@@ -191,7 +194,8 @@ impl Shaders {
     /// The handle of the shader `name`, which must be in [`EMBEDDED`].
     ///
     /// # Panics
-    /// If it is not: a kernel names its shader in the source, and `tests/gpu/shaders.rs` looks each one up.
+    /// If it is not: a kernel names its shader in the source, and `tests/gpu/shaders.rs` looks each
+    /// one up.
     pub fn handle(&self, name: &str) -> Handle<Shader> {
         self.handles.get(name).unwrap_or_else(|| panic!("no shader is named {name}")).clone()
     }

@@ -1,7 +1,9 @@
-//! Carries edited tiles to the model on the device: the page texture that kernels read and the map draws, and the buffers of norms and biases.
+//! Carries edited tiles to the model on the device: the page texture that kernels read and the map
+//! draws, and the buffers of norms and biases.
 //!
-//! In: [`EditedWeights`] of the main world, when it changes. Out: writes before the frame's forward steps are recorded, only of tiles that differ
-//! from those that the device has. While it is bypassed, the device has the file's own bytes, and [`super::InterventionsPlugin`] factors of 1.
+//! In: [`EditedWeights`] of the main world, when it changes. Out: writes before the frame's forward
+//! steps are recorded, only of tiles that differ from those that the device has. While it is
+//! bypassed, the device has the file's own bytes, and [`super::InterventionsPlugin`] factors of 1.
 
 use std::sync::Arc;
 
@@ -25,7 +27,8 @@ use crate::residency::compute::Pool;
 pub struct EditedWeights {
     /// Them, by their number.
     pub tiles: Arc<Tiles>,
-    /// Whether the model is, for now, to compute as its file says: without these tiles, and with every factor 1.
+    /// Whether the model is, for now, to compute as its file says: without these tiles, and with
+    /// every factor 1.
     pub bypassed: bool,
 }
 
@@ -49,8 +52,9 @@ impl ExtractResource for EditedWeights {
     }
 }
 
-/// Lets [`EditedWeights`] act on the device, in `RenderSystems::PrepareResources`, which is before the forward pass. Comes after `ForwardPlugin`. A
-/// model that is streamed through the device is left as it is.
+/// Lets [`EditedWeights`] act on the device, in `RenderSystems::PrepareResources`, which is before
+/// the forward pass. Comes after `ForwardPlugin`. A model that is streamed through the device is
+/// left as it is.
 pub struct WeightEditsPlugin;
 
 impl Plugin for WeightEditsPlugin {
@@ -99,7 +103,10 @@ fn apply(
 }
 
 /// Tiles that are others after than before, and their bytes; `None` are those of the file.
-fn differences<'a>(before: &'a Tiles, after: &'a Tiles) -> impl Iterator<Item = (u32, Option<&'a [u8]>)> {
+fn differences<'a>(
+    before: &'a Tiles,
+    after: &'a Tiles,
+) -> impl Iterator<Item = (u32, Option<&'a [u8]>)> {
     let gone = before.keys().filter(|tile| !after.contains_key(tile)).map(|&tile| (tile, None));
     let written = after
         .iter()
@@ -119,7 +126,8 @@ mod tests {
         let tiles = |list: &[(u32, &Arc<[u8]>)]| -> Tiles {
             list.iter().map(|&(tile, bytes)| (tile, Arc::clone(bytes))).collect()
         };
-        let (before, after) = (tiles(&[(1, &one), (2, &one), (3, &one)]), tiles(&[(2, &one), (3, &two)]));
+        let (before, after) =
+            (tiles(&[(1, &one), (2, &one), (3, &one)]), tiles(&[(2, &one), (3, &two)]));
         let found: Vec<_> = differences(&before, &after).collect();
         assert_eq!(found, [(1, None), (3, Some(&[2u8][..]))]);
     }

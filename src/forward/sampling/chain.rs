@@ -22,7 +22,9 @@ pub struct Sampled {
 #[non_exhaustive]
 pub enum SamplingError {
     /// A logit is a NaN or plus infinity, or all are minus infinity.
-    #[error("the {vocab} logits are not all numbers: the weights are damaged or the computation overflowed")]
+    #[error(
+        "the {vocab} logits are not all numbers: the weights are damaged or the computation overflowed"
+    )]
     NoCandidate {
         /// How many logits there were.
         vocab: usize,
@@ -46,12 +48,13 @@ pub struct Sampler {
     ranks: Vec<u64>,
 }
 
-/// The first list of tokens to sort when the length of a filter's list is not known beforehand. Most
-/// distributions reach their top-p within it.
+/// The first list of tokens to sort when the length of a filter's list is not known beforehand.
+/// Most distributions reach their top-p within it.
 const FIRST_SORT: usize = 64;
 
 impl Sampler {
-    /// Draws a token. `window` holds the recent tokens that penalties look at, `bias` the pairs to add.
+    /// Draws a token. `window` holds the recent tokens that penalties look at, `bias` the pairs to
+    /// add.
     pub fn draw(
         &mut self,
         logits: &[f32],
@@ -60,8 +63,9 @@ impl Sampler {
         bias: &[(u32, f32)],
     ) -> Result<u32, SamplingError> {
         let vocab = logits.len();
-        let penalised =
-            words.repeat_penalty != 1.0 || words.frequency_penalty != 0.0 || words.presence_penalty != 0.0;
+        let penalised = words.repeat_penalty != 1.0
+            || words.frequency_penalty != 0.0
+            || words.presence_penalty != 0.0;
         let window = if penalised { window } else { &[] };
         if window.is_empty() && bias.is_empty() {
             return self.choose(logits, words);
@@ -102,7 +106,8 @@ impl Sampler {
         Ok(contest.winner)
     }
 
-    /// Steps 4 to 6: sorts the kept tokens to the front of `ranks` and gives their number, at least 1.
+    /// Steps 4 to 6: sorts the kept tokens to the front of `ranks` and gives their number, at
+    /// least 1.
     fn keep(&mut self, logits: &[f32], words: &SamplingWords, max: f32) -> usize {
         let ranks = &mut self.ranks;
         ranks.clear();
@@ -141,8 +146,14 @@ impl Sampler {
         }
     }
 
-    /// The log-probability of `token` in the raw distribution, and the `count` most probable tokens with theirs.
-    pub fn score(&mut self, logits: &[f32], token: u32, count: usize) -> Result<Sampled, SamplingError> {
+    /// The log-probability of `token` in the raw distribution, and the `count` most probable tokens
+    /// with theirs.
+    pub fn score(
+        &mut self,
+        logits: &[f32],
+        token: u32,
+        count: usize,
+    ) -> Result<Sampled, SamplingError> {
         let vocab = logits.len();
         let of_token =
             *logits.get(token as usize).ok_or(SamplingError::OutsideVocabulary { token, vocab })?;
@@ -162,7 +173,8 @@ impl Sampler {
 
 /// The most probable token of logits that are all numbers or minus infinity.
 fn sound_best(logits: &[f32]) -> Result<u32, SamplingError> {
-    // Without an early end, so that it is done many logits at a time. A NaN is not below infinity either.
+    // Without an early end, so that it is done many logits at a time. A NaN is not below infinity
+    // either.
     let sound = logits.iter().fold(true, |sound, &logit| sound & (logit < f32::INFINITY));
     best(logits).filter(|_| sound).ok_or(SamplingError::NoCandidate { vocab: logits.len() })
 }
@@ -181,14 +193,22 @@ fn bias_logits(logits: &mut [f32], bias: &[(u32, f32)]) -> Result<(), SamplingEr
 }
 
 /// Step 2. A token is penalised once for all its occurrences, in time linear in the window.
-fn penalise(logits: &mut [f32], words: &SamplingWords, window: &[u32]) -> Result<(), SamplingError> {
+fn penalise(
+    logits: &mut [f32],
+    words: &SamplingWords,
+    window: &[u32],
+) -> Result<(), SamplingError> {
     let mut counts: HashMap<u32, usize> = HashMap::new();
     for &token in window {
         *counts.entry(token).or_default() += 1;
     }
     for (token, count) in counts {
         let logit = logit_of(logits, token)?;
-        *logit = if *logit <= 0.0 { *logit * words.repeat_penalty } else { *logit / words.repeat_penalty };
+        *logit = if *logit <= 0.0 {
+            *logit * words.repeat_penalty
+        } else {
+            *logit / words.repeat_penalty
+        };
         *logit -= count as f32 * words.frequency_penalty + words.presence_penalty;
     }
     Ok(())
@@ -204,7 +224,8 @@ struct Contest {
     key: Key,
     index: u32,
     temperature: f32,
-    /// The largest logit. Scores are of differences to it, so that a low temperature cannot overflow them.
+    /// The largest logit. Scores are of differences to it, so that a low temperature cannot
+    /// overflow them.
     max: f32,
     winner: u32,
     score: f32,
@@ -220,7 +241,8 @@ impl Contest {
             winner: best,
             score: f32::NEG_INFINITY,
         };
-        // The most probable token goes first, so that its score spares most others their logarithms.
+        // The most probable token goes first, so that its score spares most others their
+        // logarithms.
         contest.enter(best, max);
         contest
     }

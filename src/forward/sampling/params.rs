@@ -11,7 +11,8 @@ pub struct SamplingParams {
     pub temperature: f32,
     /// Keep this many of the most probable tokens; 0 keeps all.
     pub top_k: u32,
-    /// Keep the shortest list of the most probable tokens that holds this share; 1 keeps all, 0 one token.
+    /// Keep the shortest list of the most probable tokens that holds this share; 1 keeps all, 0 one
+    /// token.
     pub top_p: f32,
     /// Keep the tokens at least this probable, relative to the most probable one; 0 keeps all.
     pub min_p: f32,
@@ -55,7 +56,9 @@ impl SamplingParams {
     /// Whether the window of recent tokens can change a logit.
     pub fn has_penalties(&self) -> bool {
         self.repeat_last_n > 0
-            && (self.repeat_penalty != 1.0 || self.frequency_penalty != 0.0 || self.presence_penalty != 0.0)
+            && (self.repeat_penalty != 1.0
+                || self.frequency_penalty != 0.0
+                || self.presence_penalty != 0.0)
     }
 
     /// How many recent tokens a draw needs.
@@ -85,7 +88,8 @@ impl SamplingParams {
 /// One draw as a kernel reads it: 16 words, the layout of `struct SamplingWords` in WGSL.
 ///
 /// The last six words say where the draw's lists lie in the engine's own buffers; whoever makes
-/// [`SamplingWords`] for a request leaves them 0, and an engine that keeps such buffers fills them in.
+/// [`SamplingWords`] for a request leaves them 0, and an engine that keeps such buffers fills them
+/// in.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
 pub struct SamplingWords {
@@ -141,7 +145,8 @@ impl Range {
 
     /// Whether a value lies in the range. A NaN never does.
     pub fn holds(&self, value: f64) -> bool {
-        value <= self.most && if self.above_least { value > self.least } else { value >= self.least }
+        value <= self.most
+            && if self.above_least { value > self.least } else { value >= self.least }
     }
 }
 

@@ -1,16 +1,19 @@
 //! The random numbers of sampling: a function of (key, token index, token id) and nothing else.
 //!
-//! There is no state that advances, so a request draws the same tokens whatever else runs beside it, in
-//! whatever order, on whatever device. This file is the shared definition; the WGSL twin repeats it word by
-//! word. All integer arithmetic is on `u32` and wraps.
+//! There is no state that advances, so a request draws the same tokens whatever else runs beside
+//! it, in whatever order, on whatever device. This file is the shared definition; the WGSL twin
+//! repeats it word by word. All integer arithmetic is on `u32` and wraps.
 //!
-//! 1. `pcg4d` hashes four words to four words (Jarzynski and Olano, "Hash Functions for GPU Rendering", 2020).
-//! 2. The key of a request is the first two words of `pcg4d(seed_low, seed_high, stream_low, stream_high)`.
-//! 3. The noise of token `t` at index `i` (0 for the first token after the prompt) is word `t % 4` of
-//!    `pcg4d(key_0, key_1, i, t / 4)`: one hash serves four neighbouring tokens.
+//! 1. `pcg4d` hashes four words to four words (Jarzynski and Olano, "Hash Functions for GPU
+//!    Rendering", 2020).
+//! 2. The key of a request is the first two words of
+//!    `pcg4d(seed_low, seed_high, stream_low, stream_high)`.
+//! 3. The noise of token `t` at index `i` (0 for the first token after the prompt) is word `t % 4`
+//!    of `pcg4d(key_0, key_1, i, t / 4)`: one hash serves four neighbouring tokens.
 //! 4. [`gumbel`] turns a word into Gumbel noise. The drawn token is the one with the largest
-//!    `logit / temperature + gumbel`, ties to the lowest id. That is a draw from the softmax, and it needs
-//!    neither a sorted list nor a running sum, so the order of a parallel reduction cannot change it.
+//!    `logit / temperature + gumbel`, ties to the lowest id. That is a draw from the softmax, and
+//!    it needs neither a sorted list nor a running sum, so the order of a parallel reduction cannot
+//!    change it.
 
 /// Hashes four words to four words, each of which depends on all four.
 pub const fn pcg4d([x, y, z, w]: [u32; 4]) -> [u32; 4] {
@@ -36,7 +39,8 @@ impl Key {
     /// The key of a seed and a stream. Requests that share a seed and differ in their stream draw
     /// independently of each other.
     pub const fn new(seed: u64, stream: u64) -> Self {
-        let [x, y, _, _] = pcg4d([seed as u32, (seed >> 32) as u32, stream as u32, (stream >> 32) as u32]);
+        let [x, y, _, _] =
+            pcg4d([seed as u32, (seed >> 32) as u32, stream as u32, (stream >> 32) as u32]);
         Self([x, y])
     }
 
@@ -52,17 +56,20 @@ const SERIES_BELOW: f32 = 1.0 / 64.0;
 /// The largest `f32` below 1, so that `1 - w` is never 0.
 const BELOW_ONE: f32 = 1.0 - f32::EPSILON / 2.0;
 
-/// Gumbel noise of a uniform word: `-ln(e)` of an exponential variable `e = -ln(1 - w)`, with `w` the word
-/// as a fraction of 2^32. Small words give large noise; the largest is 22.9, of word 0.
+/// Gumbel noise of a uniform word: `-ln(e)` of an exponential variable `e = -ln(1 - w)`, with `w`
+/// the word as a fraction of 2^32. Small words give large noise; the largest is 22.9, of word 0.
 pub fn gumbel(word: u32) -> f32 {
     let w = ((word as f32 + 0.5) * 2.0_f32.powi(-32)).min(BELOW_ONE);
-    let exponential =
-        if w < SERIES_BELOW { w * (1.0 + w * (0.5 + w * (1.0 / 3.0 + w * 0.25))) } else { -(1.0 - w).ln() };
+    let exponential = if w < SERIES_BELOW {
+        w * (1.0 + w * (0.5 + w * (1.0 / 3.0 + w * 0.25)))
+    } else {
+        -(1.0 - w).ln()
+    };
     -exponential.ln()
 }
 
-/// An upper bound of [`gumbel`] from the word's leading zeros, with room for rounding. It lets a sampler pass
-/// over the tokens that cannot win without taking a logarithm.
+/// An upper bound of [`gumbel`] from the word's leading zeros, with room for rounding. It lets a
+/// sampler pass over the tokens that cannot win without taking a logarithm.
 pub(super) fn gumbel_bound(word: u32) -> f32 {
     // e >= w >= 2^-(zeros + 1), except for word 0, whose w is half of 2^-32.
     (word.leading_zeros() + 1) as f32 * std::f32::consts::LN_2 + 1e-3
@@ -93,8 +100,10 @@ mod tests {
     fn gumbel_has_the_mean_of_a_gumbel_variable() {
         let key = Key::new(7, 0);
         let count = 40_000;
-        let sum: f64 =
-            (0..count).flat_map(|group| key.noise(3, group)).map(|word| f64::from(gumbel(word))).sum();
+        let sum: f64 = (0..count)
+            .flat_map(|group| key.noise(3, group))
+            .map(|word| f64::from(gumbel(word)))
+            .sum();
         let mean = sum / f64::from(4 * count);
         // Euler's constant; the standard error of the mean is 1.28 / sqrt(160000) = 0.0032.
         assert!((mean - 0.577_216).abs() < 0.013, "{mean}");

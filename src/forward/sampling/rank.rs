@@ -1,4 +1,5 @@
-//! The one order of tokens that every filter and every tie uses: the larger logit first, then the lower id.
+//! The one order of tokens that every filter and every tie uses: the larger logit first, then the
+//! lower id.
 
 /// A token and its logit as one integer whose ascending order is the order of this module.
 ///
@@ -6,7 +7,8 @@
 pub(super) fn rank(logit: f32, token: u32) -> u64 {
     let logit = if logit.is_nan() { f32::NEG_INFINITY } else { logit + 0.0 };
     let bits = logit.to_bits();
-    // Flipping the sign bit of positive numbers and every bit of negative ones orders floats as integers.
+    // Flipping the sign bit of positive numbers and every bit of negative ones orders floats as
+    // integers.
     let ascending = if bits >> 31 == 0 { bits | 1 << 31 } else { !bits };
     u64::from(!ascending) << 32 | u64::from(token)
 }
@@ -54,7 +56,10 @@ mod tests {
     #[test]
     fn zeros_are_one_value_and_nan_is_last() {
         let mut scratch = Vec::new();
-        assert_eq!(top(&[0.0, -0.0, f32::NAN, -1.0, f32::NEG_INFINITY], 5, &mut scratch), [0, 1, 3, 2, 4]);
+        assert_eq!(
+            top(&[0.0, -0.0, f32::NAN, -1.0, f32::NEG_INFINITY], 5, &mut scratch),
+            [0, 1, 3, 2, 4]
+        );
         assert_eq!(best(&[f32::NAN, -3.0, -3.0]), Some(1));
         assert_eq!(best(&[f32::NAN, f32::NEG_INFINITY]), None);
     }

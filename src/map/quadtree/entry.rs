@@ -25,14 +25,27 @@ impl Entry {
         let Item { rect, kind, number } = item;
         let side = rect.width().max(rect.height());
         if side > MAX_SIDE {
-            return Err(MapError::TooLarge { what: "side of an item", found: side, limit: MAX_SIDE });
+            return Err(MapError::TooLarge {
+                what: "side of an item",
+                found: side,
+                limit: MAX_SIDE,
+            });
         }
         if number >= Item::NUMBER_LIMIT {
             let limit = u128::from(Item::NUMBER_LIMIT) - 1;
-            return Err(MapError::TooLarge { what: "number of an item", found: number.into(), limit });
+            return Err(MapError::TooLarge {
+                what: "number of an item",
+                found: number.into(),
+                limit,
+            });
         }
         let reach = [(rect.width() - 1) as u32, (rect.height() - 1) as u32];
-        Ok(Self { x: rect.left(), y: rect.top(), reach, tag: u64::from(kind.code()) << KIND_SHIFT | number })
+        Ok(Self {
+            x: rect.left(),
+            y: rect.top(),
+            reach,
+            tag: u64::from(kind.code()) << KIND_SHIFT | number,
+        })
     }
 
     pub(super) fn item(&self) -> Item {
@@ -58,7 +71,8 @@ impl Entry {
     }
 
     pub(super) fn renumber(&mut self, number: u64) {
-        self.tag = u64::from(self.kind().code()) << KIND_SHIFT | (number & (Item::NUMBER_LIMIT - 1));
+        self.tag =
+            u64::from(self.kind().code()) << KIND_SHIFT | (number & (Item::NUMBER_LIMIT - 1));
     }
 
     pub(super) fn corner(&self) -> Corner {
@@ -117,7 +131,8 @@ impl Cell {
         self.level == 0
     }
 
-    /// Which quarter of the square holds a point of it. A square that is divided is no single pixel.
+    /// Which quarter of the square holds a point of it. A square that is divided is no single
+    /// pixel.
     pub(super) fn quadrant(self, point: Corner) -> usize {
         let bit = self.level.saturating_sub(1);
         ((point.y >> bit & 1) << 1 | point.x >> bit & 1) as usize
@@ -144,7 +159,9 @@ mod tests {
         entry.renumber(5);
         assert_eq!(entry.item(), Item { number: 5, ..item });
         assert!(Entry::new(Item { number: Item::NUMBER_LIMIT, ..item }).is_err());
-        assert!(Entry::new(Item { rect: Rect::new(0, 0, 1, (1 << 32) + 1).unwrap(), ..item }).is_err());
+        assert!(
+            Entry::new(Item { rect: Rect::new(0, 0, 1, (1 << 32) + 1).unwrap(), ..item }).is_err()
+        );
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The index of the map: a quadtree over the whole plane that is as large as what lies in it.
 //!
-//! Items are kept by their top left corner. An inner node divides a square whose side is a power of two, the
-//! smallest one that holds the corners below it; squares in between that would have a single child are left out.
-//! So the tree grows by a node above the old root when something is put outside it, two heaps of items 2^41
-//! pixels apart cost one more node, and no path is longer than 64. Every node knows the tight rectangle around
-//! its items, whatever their size, and which kinds there are: that is what queries go by.
+//! Items are kept by their top left corner. An inner node divides a square whose side is a power of
+//! two, the smallest one that holds the corners below it; squares in between that would have a
+//! single child are left out. So the tree grows by a node above the old root when something is put
+//! outside it, two heaps of items 2^41 pixels apart cost one more node, and no path is longer
+//! than 64. Every node knows the tight rectangle around its items, whatever their size, and which
+//! kinds there are: that is what queries go by.
 //!
 //! Nodes lie in one vector and name each other by 32-bit numbers.
 
@@ -25,8 +26,8 @@ use entry::{Cell, Corner, Entry};
 
 /// A leaf with more items is divided, unless they all have the same corner.
 const LEAF_CAPACITY: usize = 16;
-/// An inner node with no more items becomes a leaf again; less than a leaf can hold, so that adding and removing
-/// one item does not divide and join for ever.
+/// An inner node with no more items becomes a leaf again; less than a leaf can hold, so that adding
+/// and removing one item does not divide and join for ever.
 const JOIN_AT: u32 = 8;
 /// The number of no node.
 const NONE: u32 = u32::MAX;
@@ -103,7 +104,11 @@ impl Quadtree {
         let limit = NONE as usize - 8;
         if self.len() >= limit || self.nodes.len() >= limit {
             let found = self.len() as u128 + 1;
-            return Err(MapError::TooLarge { what: "number of items", found, limit: limit as u128 });
+            return Err(MapError::TooLarge {
+                what: "number of items",
+                found,
+                limit: limit as u128,
+            });
         }
         self.root = Some(match self.root {
             Some(root) => self.insert_below(root, entry),
@@ -156,7 +161,9 @@ impl Quadtree {
         while let Some((index, depth)) = stack.pop() {
             stats.depth = stats.depth.max(depth);
             match &self.node(index).body {
-                Body::Leaf(entries) => stats.size_in_bytes += entries.capacity() * size_of::<Entry>(),
+                Body::Leaf(entries) => {
+                    stats.size_in_bytes += entries.capacity() * size_of::<Entry>()
+                }
                 Body::Inner { children, .. } => {
                     stack.extend(present(children).map(|child| (child, depth + 1)))
                 }
@@ -177,7 +184,8 @@ impl Quadtree {
             match &self.node(index).body {
                 Body::Leaf(_) => return Some(index),
                 Body::Inner { cell, children } => {
-                    // Outside the square the quadrant means nothing, and the leaf that is found will not have it.
+                    // Outside the square the quadrant means nothing, and the leaf that is found
+                    // will not have it.
                     index = children[cell.quadrant(corner)];
                     if index == NONE {
                         return None;
@@ -243,7 +251,8 @@ impl Quadtree {
             Body::Inner { children, .. } => children[quadrant],
             Body::Leaf(_) => return,
         };
-        let child = if child == NONE { self.new_leaf(entry) } else { self.insert_below(child, entry) };
+        let child =
+            if child == NONE { self.new_leaf(entry) } else { self.insert_below(child, entry) };
         self.set_child(index, quadrant, child);
     }
 

@@ -5,7 +5,8 @@ use crate::map::geometry::{Point, Rect};
 use crate::map::item::{Item, Kinds};
 use std::{cmp::Reverse, collections::BinaryHeap};
 
-/// The square of a distance between two pixels of the plane: up to 129 bits, so one of them is kept apart.
+/// The square of a distance between two pixels of the plane: up to 129 bits, so one of them is kept
+/// apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Distance {
     carry: bool,
@@ -50,10 +51,11 @@ pub struct Near {
 type Rank = (Distance, (i64, i64, u8, u64), (u32, u32));
 
 impl Quadtree {
-    /// The `count` items of some kinds that are nearest to a point, nearest first; of equally near ones the
-    /// upper, then the left one comes first.
+    /// The `count` items of some kinds that are nearest to a point, nearest first; of equally near
+    /// ones the upper, then the left one comes first.
     pub fn nearest(&self, point: Point, count: usize, kinds: Kinds) -> Vec<Near> {
-        // The nodes that are left, nearest first, and the best items so far, the worst of them first.
+        // The nodes that are left, nearest first, and the best items so far, the worst of them
+        // first.
         let mut nodes = BinaryHeap::new();
         let mut best: BinaryHeap<Rank> = BinaryHeap::new();
         let distance_of = |node: u32| Distance::between(point, &self.node(node).bounds);

@@ -9,8 +9,8 @@ use std::{
     collections::BinaryHeap,
 };
 
-/// The longest part of a direction. Differences of doubled coordinates are below 2^65, and their products with
-/// a part have to fit in 127 bits.
+/// The longest part of a direction. Differences of doubled coordinates are below 2^65, and their
+/// products with a part have to fit in 127 bits.
 const MAX_PART: u64 = 1 << 62;
 
 /// A ray: it starts at the centre of a pixel and goes on for ever.
@@ -33,15 +33,16 @@ impl Ray {
         Ok(Self { origin, direction: (dx, dy) })
     }
 
-    /// After how many steps the ray enters a rectangle, if it has more than a point in common with it; 0 when it
-    /// starts inside.
+    /// After how many steps the ray enters a rectangle, if it has more than a point in common with
+    /// it; 0 when it starts inside.
     pub fn enters(&self, rect: &Rect) -> Option<Crossing> {
         let mut entry = Crossing { numerator: 0, denominator: 1 };
         let mut exit: Option<Crossing> = None;
         let (dx, dy) = self.direction;
-        for (origin, step, first, last) in
-            [(self.origin.x, dx, rect.left(), rect.right()), (self.origin.y, dy, rect.top(), rect.bottom())]
-        {
+        for (origin, step, first, last) in [
+            (self.origin.x, dx, rect.left(), rect.right()),
+            (self.origin.y, dy, rect.top(), rect.bottom()),
+        ] {
             // In half pixels, so that centres and edges are whole numbers.
             let origin = 2 * i128::from(origin) + 1;
             let (near, far) = (2 * i128::from(first) - origin, 2 * (i128::from(last) + 1) - origin);
@@ -52,7 +53,8 @@ impl Ray {
                 Ordering::Greater => (near, far),
                 Ordering::Less => (-far, -near),
             };
-            let at = |numerator| Crossing { numerator, denominator: i128::from(step.unsigned_abs()) };
+            let at =
+                |numerator| Crossing { numerator, denominator: i128::from(step.unsigned_abs()) };
             entry = entry.max(at(near));
             exit = Some(exit.map_or(at(far), |exit| exit.min(at(far))));
         }
@@ -105,8 +107,8 @@ enum Place {
 }
 
 impl Quadtree {
-    /// The first `count` items of some kinds that a ray crosses, in the order in which it enters them; of those
-    /// entered together the upper, then the left one comes first.
+    /// The first `count` items of some kinds that a ray crosses, in the order in which it enters
+    /// them; of those entered together the upper, then the left one comes first.
     pub fn ray(&self, ray: &Ray, count: usize, kinds: Kinds) -> Vec<(Crossing, Item)> {
         let mut found = Vec::new();
         let mut heap: BinaryHeap<Reverse<Candidate>> = BinaryHeap::new();
@@ -127,12 +129,18 @@ impl Quadtree {
                             .filter_map(|child| self.crossed_node(child, ray)),
                     ),
                     Body::Leaf(entries) => {
-                        let wanted =
-                            entries.iter().zip(0..).filter(|(entry, _)| kinds.contains(entry.kind()));
+                        let wanted = entries
+                            .iter()
+                            .zip(0..)
+                            .filter(|(entry, _)| kinds.contains(entry.kind()));
                         heap.extend(wanted.filter_map(|(entry, place)| {
                             let Item { rect, kind, number } = entry.item();
                             let order = (rect.top(), rect.left(), kind.code(), number);
-                            Some(Reverse((ray.enters(&rect)?, Some(order), Place::Entry(index, place))))
+                            Some(Reverse((
+                                ray.enters(&rect)?,
+                                Some(order),
+                                Place::Entry(index, place),
+                            )))
                         }));
                     }
                 },

@@ -43,7 +43,9 @@ fn check(tree: &Quadtree, index: u32) -> Vec<Entry> {
             assert!(present(children).count() >= 2);
             assert!(node.count > JOIN_AT);
             let mut all = Vec::new();
-            for (quadrant, child) in children.iter().enumerate().filter(|(_, child)| **child != NONE) {
+            for (quadrant, child) in
+                children.iter().enumerate().filter(|(_, child)| **child != NONE)
+            {
                 let below = check(tree, *child);
                 assert!(below.iter().all(|entry| cell.contains(entry.corner())));
                 assert!(below.iter().all(|entry| cell.quadrant(entry.corner()) == quadrant));
@@ -169,7 +171,8 @@ fn many_items_may_lie_at_one_point() {
 #[test]
 fn rays_go_through_corners_without_touching() {
     let ray = |x, y, dx, dy| Ray::new(Point::new(x, y), dx, dy).unwrap();
-    // From the centre of (-1, -1) down right: through the corner at (0, 0), into tile (0, 0) and no other.
+    // From the centre of (-1, -1) down right: through the corner at (0, 0), into tile (0, 0) and no
+    // other.
     let diagonal = ray(-1, -1, 1, 1);
     assert!(diagonal.enters(&tile(0, 0).rect).is_some());
     assert!(diagonal.enters(&tile(0, -1).rect).is_none());

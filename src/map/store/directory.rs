@@ -1,4 +1,5 @@
-//! The directory of a pack: which tiles it holds, where in it, their digests, and which older tiles are gone.
+//! The directory of a pack: which tiles it holds, where in it, their digests, and which older tiles
+//! are gone.
 //!
 //! Spec: `specs/map.md`, "Directory". Integers are little-endian.
 
@@ -191,7 +192,11 @@ pub(super) fn check_start(fields: &mut Fields<'_>, magic: [u8; 4]) -> Result<(),
 pub(super) fn read_tile_size(fields: &mut Fields<'_>) -> Result<TileSize, MapError> {
     let side = fields.u16("tile_size")?;
     TileSize::new(side.into()).map_err(|_| {
-        fields.bad("tile_size", side, format!("a power of two from {} to {}", TileSize::MIN, TileSize::MAX))
+        fields.bad(
+            "tile_size",
+            side,
+            format!("a power of two from {} to {}", TileSize::MIN, TileSize::MAX),
+        )
     })
 }
 

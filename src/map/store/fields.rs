@@ -24,7 +24,10 @@ impl<'a> Fields<'a> {
         Ok(taken)
     }
 
-    pub(super) fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], MapError> {
+    pub(super) fn array<const N: usize>(
+        &mut self,
+        field: &'static str,
+    ) -> Result<[u8; N], MapError> {
         self.take(N, field).map(|taken| taken.try_into().expect("as many bytes were taken"))
     }
 
@@ -61,7 +64,8 @@ impl<'a> Fields<'a> {
         Err(self.bad("length", self.len, self.len - self.bytes.len()))
     }
 
-    /// Whether `count` records of at least `record_len` bytes can follow: asked before anything is allocated.
+    /// Whether `count` records of at least `record_len` bytes can follow: asked before anything is
+    /// allocated.
     pub(super) fn check_room(
         &self,
         count: u32,
@@ -75,7 +79,12 @@ impl<'a> Fields<'a> {
         Err(self.bad(field, count, format!("at most {room}, for which there is room")))
     }
 
-    pub(super) fn bad(&self, field: &'static str, found: impl ToString, expected: impl ToString) -> MapError {
+    pub(super) fn bad(
+        &self,
+        field: &'static str,
+        found: impl ToString,
+        expected: impl ToString,
+    ) -> MapError {
         MapError::field(self.part, field, found, expected)
     }
 }

@@ -1,5 +1,5 @@
-//! The index of a map: its tile size, its packs and its regions. Whatever the index names is the map; whatever
-//! it does not name is not.
+//! The index of a map: its tile size, its packs and its regions. Whatever the index names is the
+//! map; whatever it does not name is not.
 //!
 //! Spec: `specs/map.md`, "Index". Integers are little-endian.
 
@@ -65,7 +65,11 @@ impl Index {
             if packs.last().is_some_and(|last: &PackRecord| last.number >= pack.number)
                 || pack.number >= next_pack
             {
-                return Err(fields.bad("pack", pack.number, format!("ascending numbers below {next_pack}")));
+                return Err(fields.bad(
+                    "pack",
+                    pack.number,
+                    format!("ascending numbers below {next_pack}"),
+                ));
             }
             packs.push(pack);
         }
@@ -74,7 +78,11 @@ impl Index {
         for _ in 0..region_count {
             let region = read_region(&mut fields)?;
             if regions.last().is_some_and(|last| last.name >= region.name) {
-                return Err(fields.bad("name", format!("{:?}", region.name), "names in ascending order"));
+                return Err(fields.bad(
+                    "name",
+                    format!("{:?}", region.name),
+                    "names in ascending order",
+                ));
             }
             regions.push(region);
         }

@@ -1,5 +1,5 @@
-//! One writer at a time, in any process: a lock on the file `lock` of the map's folder, held by the operating
-//! system, which gives it back when the process ends in whatever way.
+//! One writer at a time, in any process: a lock on the file `lock` of the map's folder, held by the
+//! operating system, which gives it back when the process ends in whatever way.
 
 use crate::map::MapError;
 use std::{

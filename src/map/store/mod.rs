@@ -1,7 +1,9 @@
-//! A map's folder: packs of tiles, an index in two copies that names them, and a lock for the one writer.
+//! A map's folder: packs of tiles, an index in two copies that names them, and a lock for the one
+//! writer.
 //!
-//! Every file but the lock is a `.pxi` file that appears whole (written beside its place, synced, renamed) and
-//! is never changed. Renaming a new `index.pxi` into place is the one moment at which a change becomes true.
+//! Every file but the lock is a `.pxi` file that appears whole (written beside its place, synced,
+//! renamed) and is never changed. Renaming a new `index.pxi` into place is the one moment at which
+//! a change becomes true.
 
 mod directory;
 mod fields;
@@ -29,8 +31,9 @@ use std::{
 
 const INDEX: &str = "index.pxi";
 const INDEX_COPY: &str = "index-copy.pxi";
-/// How often a reader starts over because a writer has replaced what it was about to open. A flush takes
-/// milliseconds, and so does opening a small map; who never gets through is told what is missing.
+/// How often a reader starts over because a writer has replaced what it was about to open. A flush
+/// takes milliseconds, and so does opening a small map; who never gets through is told what is
+/// missing.
 const MAX_ATTEMPTS: usize = 200;
 
 /// An open folder.
@@ -70,7 +73,8 @@ impl Location {
     }
 
     pub(super) fn of(number: u64) -> Option<Self> {
-        (number != Self::UNSAVED).then_some(Self { key: (number >> 32) as u32, slot: number as u32 })
+        (number != Self::UNSAVED)
+            .then_some(Self { key: (number >> 32) as u32, slot: number as u32 })
     }
 }
 
@@ -94,7 +98,8 @@ enum IndexState {
 impl Store {
     /// Makes an empty map in a folder, which is made too if it is not there.
     pub(super) fn create(folder: &Path, tile_size: TileSize) -> Result<Self, MapError> {
-        fs::create_dir_all(folder).map_err(|error| MapError::io("make the folder")(error).at(folder))?;
+        fs::create_dir_all(folder)
+            .map_err(|error| MapError::io("make the folder")(error).at(folder))?;
         let occupied = |problem: String| Err(MapError::Occupied { problem }.at(folder));
         for entry in fs::read_dir(folder).map_err(|error| MapError::io("list")(error).at(folder))? {
             let name = entry.map_err(|error| MapError::io("list")(error).at(folder))?.file_name();
@@ -140,7 +145,9 @@ impl Store {
             if let Some(expected) = tile_size
                 && expected != found.index.tile_size
             {
-                return Err(MapError::TileSize { found: found.index.tile_size, expected }.at(folder));
+                return Err(
+                    MapError::TileSize { found: found.index.tile_size, expected }.at(folder)
+                );
             }
             let generation = found.index.generation;
             let state = found.state;
@@ -188,9 +195,10 @@ impl Store {
         (store, regions)
     }
 
-    /// Makes the copy of the index the same as the index, and removes what an earlier writer left when it was
-    /// killed. Where one of the two indexes may name a file that the other does not, and where anything is wrong
-    /// with the packs, nothing is removed: it may be what somebody needs to mend the map.
+    /// Makes the copy of the index the same as the index, and removes what an earlier writer left
+    /// when it was killed. Where one of the two indexes may name a file that the other does not,
+    /// and where anything is wrong with the packs, nothing is removed: it may be what somebody
+    /// needs to mend the map.
     fn take_over(&mut self, state: IndexState, regions: &[Region]) {
         let is_sound = match state {
             IndexState::Sound => true,
@@ -241,7 +249,8 @@ impl Store {
                     self.remove_files(number);
                 }
             }
-            // The map is saved all the same. The older copy still names the obsolete packs, so they stay for now.
+            // The map is saved all the same. The older copy still names the obsolete packs, so they
+            // stay for now.
             Err(error) => self.problems.push(error),
         }
         Ok(())
@@ -255,7 +264,8 @@ impl Store {
     }
 
     fn remove_files(&self, number: u64) {
-        // A reader on a system that keeps mapped files from being removed leaves them to the next writer.
+        // A reader on a system that keeps mapped files from being removed leaves them to the next
+        // writer.
         let _ = fs::remove_file(pack::tiles_path(&self.folder, number));
         let _ = fs::remove_file(pack::directory_path(&self.folder, number));
     }
@@ -338,7 +348,8 @@ impl Store {
         let mut problems = Vec::new();
         for name in [INDEX, INDEX_COPY] {
             let path = self.folder.join(name);
-            let verified = PxiFile::open(&path).and_then(|file| file.verify()).map_err(MapError::from);
+            let verified =
+                PxiFile::open(&path).and_then(|file| file.verify()).map_err(MapError::from);
             let checked = verified.and_then(|()| read_index(&path)).and_then(|index| {
                 if index.map_id == self.map_id {
                     Ok(())
@@ -353,7 +364,8 @@ impl Store {
 }
 
 impl Drop for Store {
-    /// What was written but never committed is no part of the map. It stays where an index may name it after all.
+    /// What was written but never committed is no part of the map. It stays where an index may name
+    /// it after all.
     fn drop(&mut self) {
         if !self.is_commit_in_doubt {
             self.uncommitted.iter().for_each(|number| self.remove_files(*number));
@@ -378,7 +390,8 @@ fn find_index(folder: &Path) -> Result<FoundIndex, MapError> {
                 Ok(copy) if *copy == index => IndexState::Sound,
                 _ => IndexState::CopyIsOld,
             };
-            // A missing or an older copy is what a writer leaves that was killed at the right moment.
+            // A missing or an older copy is what a writer leaves that was killed at the right
+            // moment.
             Ok(FoundIndex { index, problem: copy.err().filter(MapError::is_damage), state })
         }
         // A map of another version is not damaged, and its copy is not asked instead.
@@ -386,7 +399,9 @@ fn find_index(folder: &Path) -> Result<FoundIndex, MapError> {
         (Err(problem), Ok(copy)) => {
             Ok(FoundIndex { index: copy, problem: Some(problem), state: IndexState::FromCopy })
         }
-        (Err(index), Err(copy)) => Err(MapError::NoIndex { index: Box::new(index), copy: Box::new(copy) }),
+        (Err(index), Err(copy)) => {
+            Err(MapError::NoIndex { index: Box::new(index), copy: Box::new(copy) })
+        }
     }
 }
 
@@ -394,7 +409,8 @@ fn read_index(path: &Path) -> Result<Index, MapError> {
     let read = || -> Result<Index, MapError> {
         let file = PxiFile::open(path)?;
         let index = Index::parse(file.payload()?);
-        // A version is told even where the rest is not understood, but nothing else is believed unverified.
+        // A version is told even where the rest is not understood, but nothing else is believed
+        // unverified.
         if let Err(error) = &index
             && is_other_version(error)
         {
@@ -448,9 +464,10 @@ mod tests {
 
     #[test]
     fn locations_fit_into_numbers() {
-        for location in
-            [Location { key: 0, slot: 0 }, Location { key: Location::KEY_LIMIT as u32 - 1, slot: u32::MAX }]
-        {
+        for location in [
+            Location { key: 0, slot: 0 },
+            Location { key: Location::KEY_LIMIT as u32 - 1, slot: u32::MAX },
+        ] {
             assert_eq!(Location::of(location.number()), Some(location));
             assert!(location.number() < Location::UNSAVED);
         }

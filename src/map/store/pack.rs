@@ -1,5 +1,6 @@
-//! A pack: two finished files that are never written again. `tiles-N.pxi` holds the pixels of its tiles one after
-//! another, and then a second copy of the directory; `directory-N.pxi` holds the directory.
+//! A pack: two finished files that are never written again. `tiles-N.pxi` holds the pixels of its
+//! tiles one after another, and then a second copy of the directory; `directory-N.pxi` holds the
+//! directory.
 
 use super::directory::{Directory, MapId};
 use super::index::PackRecord;
@@ -41,7 +42,8 @@ pub(super) fn directory_path(folder: &Path, number: u64) -> PathBuf {
 }
 
 impl Pack {
-    /// Opens the files of a pack. What is wrong with them comes beside the pack, which gives what it still can.
+    /// Opens the files of a pack. What is wrong with them comes beside the pack, which gives what
+    /// it still can.
     pub(super) fn open(
         folder: &Path,
         record: PackRecord,
@@ -58,7 +60,9 @@ impl Pack {
         let path = directory_path(folder, record.number);
         let own = PxiFile::open(&path)
             .map_err(MapError::from)
-            .and_then(|file| check_directory(file.payload()?, &record, map_id, tile_size).map(|()| file))
+            .and_then(|file| {
+                check_directory(file.payload()?, &record, map_id, tile_size).map(|()| file)
+            })
             .map_err(|error| error.at(&path));
         let directory = match own {
             Ok(file) => DirectoryIn::OwnFile(file),
@@ -98,7 +102,8 @@ impl Pack {
         let tile_len = self.tile_size.tile_len();
         // The slot is below the count by which the file's length was checked.
         let start = slot as usize * tile_len;
-        // The copy is checked, and not the mapped bytes, which another program could change meanwhile.
+        // The copy is checked, and not the mapped bytes, which another program could change
+        // meanwhile.
         let pixels: Box<[u8]> = file.payload()?[start..start + tile_len].into();
         let found = Sha256::digest(&pixels);
         if found[..] != expected[..] {
@@ -129,9 +134,12 @@ impl Pack {
             problems.extend(file.verify().err().map(MapError::from));
             let own = self.directory();
             let copy = directory_copy(file, &self.record).map(Sha256::digest);
-            if own.is_some() && copy.is_none_or(|copy| copy[..] != self.record.directory_digest[..]) {
+            if own.is_some() && copy.is_none_or(|copy| copy[..] != self.record.directory_digest[..])
+            {
                 let (found, expected) = ("another one", "the same as in its own file");
-                problems.push(MapError::field("directory", "copy", found, expected).at(&self.tiles_path));
+                problems.push(
+                    MapError::field("directory", "copy", found, expected).at(&self.tiles_path),
+                );
             }
         }
         if let DirectoryIn::OwnFile(file) = &self.directory {
@@ -158,8 +166,8 @@ fn open_tiles(
 ) -> Result<PxiFile, MapError> {
     let file = PxiFile::open(path)?;
     let payload = file.payload()?;
-    let expected =
-        u64::from(record.counts.slots) * tile_size.tile_len() as u64 + record.counts.directory_len();
+    let expected = u64::from(record.counts.slots) * tile_size.tile_len() as u64
+        + record.counts.directory_len();
     // Said first, since a foreign file most often has another length as well.
     if let Some(copy) = directory_copy(&file, record)
         && let Ok(copy) = Directory::parse_header(copy)
@@ -194,7 +202,10 @@ fn check_directory(
         return Err(foreign(&directory.map_id, map_id));
     }
     if digest[..] != record.directory_digest[..] {
-        return Err(MapError::Checksum { found: hex(&digest), expected: hex(&record.directory_digest) });
+        return Err(MapError::Checksum {
+            found: hex(&digest),
+            expected: hex(&record.directory_digest),
+        });
     }
     let directory = directory?;
     let field = |field, found: &dyn ToString, expected: &dyn ToString| {
@@ -207,7 +218,11 @@ fn check_directory(
         return field("tile_size", &directory.tile_size, &tile_size);
     }
     if directory.counts() != record.counts {
-        return field("slot_count", &format!("{:?}", directory.counts()), &format!("{:?}", record.counts));
+        return field(
+            "slot_count",
+            &format!("{:?}", directory.counts()),
+            &format!("{:?}", record.counts),
+        );
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Writing a pack: fresh tiles and tiles of older packs, equal pixels once, as two files that appear whole.
+//! Writing a pack: fresh tiles and tiles of older packs, equal pixels once, as two files that
+//! appear whole.
 
 use super::directory::Counts;
 use super::index::PackRecord;
@@ -11,7 +12,8 @@ use crate::pxi::{Compression, WriteOptions, Writer};
 use sha2::{Digest, Sha256};
 use std::{collections::HashMap, fs, io::Write, path::Path};
 
-/// The width of the pictures that indexes and directories are, in pixels: their last row wastes little.
+/// The width of the pictures that indexes and directories are, in pixels: their last row wastes
+/// little.
 const PLAIN_WIDTH: u32 = 64;
 
 /// Where the pixels of a tile come from.
@@ -37,7 +39,8 @@ impl From<MapError> for Refusal {
 }
 
 impl Store {
-    /// Writes a pack and opens it; tiles and removed positions are in their order. The index does not know it yet.
+    /// Writes a pack and opens it; tiles and removed positions are in their order. The index does
+    /// not know it yet.
     pub(crate) fn write_pack(
         &mut self,
         tiles: &[(TilePos, Source<'_>)],
@@ -45,30 +48,45 @@ impl Store {
     ) -> Result<u32, Refusal> {
         let number = self.next_pack;
         let tiles_path = pack::tiles_path(&self.folder, number);
-        let options = WriteOptions { width: self.tile_size.side().into(), compression: Compression::None };
+        let options =
+            WriteOptions { width: self.tile_size.side().into(), compression: Compression::None };
         let mut writer = Writer::create(&tiles_path, options).map_err(MapError::from)?;
         let mut slots = Slots::default();
         let mut placed = Vec::with_capacity(tiles.len());
         for (tile, source) in tiles {
             let slot = match source {
-                Source::Fresh(tile) => slots.add(tile.digest(), tile.rgb(), &mut writer, &tiles_path)?,
+                Source::Fresh(tile) => {
+                    slots.add(tile.digest(), tile.rgb(), &mut writer, &tiles_path)?
+                }
                 Source::Stored { key, slot } => {
                     let damaged = Refusal::Damaged { key: *key };
                     let Some(pack) = self.pack(*key) else { return Err(damaged) };
-                    let digest = pack.directory().and_then(|directory| directory.digest(*slot).copied());
+                    let digest =
+                        pack.directory().and_then(|directory| directory.digest(*slot).copied());
                     match digest.and_then(|digest| slots.by_digest.get(&digest)) {
                         Some(known) => *known,
                         None => {
                             let Ok(rgb) = pack.read(*slot) else { return Err(damaged) };
-                            slots.add(Sha256::digest(&rgb).into(), &rgb, &mut writer, &tiles_path)?
+                            slots.add(
+                                Sha256::digest(&rgb).into(),
+                                &rgb,
+                                &mut writer,
+                                &tiles_path,
+                            )?
                         }
                     }
                 }
             };
             placed.push((*tile, slot));
         }
-        let directory =
-            directory::encode(&self.map_id, number, self.tile_size, &slots.digests, &placed, removed);
+        let directory = directory::encode(
+            &self.map_id,
+            number,
+            self.tile_size,
+            &slots.digests,
+            &placed,
+            removed,
+        );
         write_all(&mut writer, &directory, &tiles_path)?;
         let [slot_count, tile_count, removed_count] =
             [slots.digests.len(), placed.len(), removed.len()].map(|count| count as u32);
@@ -133,12 +151,13 @@ fn write_all(writer: &mut Writer, bytes: &[u8], path: &Path) -> Result<(), MapEr
     writer.write_all(bytes).map_err(|error| MapError::io("write")(error).at(path))
 }
 
-/// A pack of a million tiles is a file of 12 GB; merging stops short of what would be too long to wait for.
+/// A pack of a million tiles is a file of 12 GB; merging stops short of what would be too long to
+/// wait for.
 pub(crate) const MAX_MERGED_TILES: usize = 1 << 16;
 
-/// The packs that a pack of `fresh` records should take in: those not much larger than itself and what it has
-/// taken in already, so that every tile is copied a few times only (the logarithm of the number of flushes), and
-/// those that hold little that is still of use.
+/// The packs that a pack of `fresh` records should take in: those not much larger than itself and
+/// what it has taken in already, so that every tile is copied a few times only (the logarithm of
+/// the number of flushes), and those that hold little that is still of use.
 pub(crate) fn merge_candidates(store: &Store, fresh: usize) -> Vec<u32> {
     let mut total = fresh;
     let mut keys = Vec::new();

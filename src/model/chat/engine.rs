@@ -1,4 +1,5 @@
-//! The engine of templates: compiles one and prints a conversation by it, inside the process that is made for that.
+//! The engine of templates: compiles one and prints a conversation by it, inside the process that
+//! is made for that.
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Value, ValueKind};
@@ -61,8 +62,9 @@ impl Compiled {
         let source = source.replace("\r\n", "\n").replace('\r', "\n");
         let longest = longest_tag(&source);
         if longest > MAX_TAG {
-            let problem =
-                format!("a tag has {longest} characters beside its strings; expected at most {MAX_TAG}");
+            let problem = format!(
+                "a tag has {longest} characters beside its strings; expected at most {MAX_TAG}"
+            );
             return Err(ChatError::Syntax { problem });
         }
         environment
@@ -136,7 +138,8 @@ fn classify(error: Error) -> ChatError {
         if let Some(Raised(message)) = current.downcast_ref() {
             return ChatError::Raised { message: message.clone() };
         }
-        if current.downcast_ref::<Error>().is_some_and(|error| error.kind() == ErrorKind::OutOfFuel) {
+        if current.downcast_ref::<Error>().is_some_and(|error| error.kind() == ErrorKind::OutOfFuel)
+        {
             return ChatError::OutOfFuel { budget: FUEL };
         }
         cause = current.source();

@@ -14,7 +14,8 @@ const MAX_WIDTH: usize = 1 << 20;
 /// Adds the functions, filters and methods.
 pub(super) fn add(environment: &mut Environment<'static>) {
     // Jinja2 takes the items themselves, the engine a list of them.
-    environment.add_function("cycler", |items: Rest<Value>| minijinja_contrib::globals::cycler(items.0));
+    environment
+        .add_function("cycler", |items: Rest<Value>| minijinja_contrib::globals::cycler(items.0));
     environment.add_function("joiner", minijinja_contrib::globals::joiner);
     environment.add_filter("wordcount", wordcount);
     environment.add_filter("striptags", minijinja_contrib::filters::striptags);
@@ -165,9 +166,12 @@ fn of_text(text: &str, name: &str, args: &[Value]) -> Result<Option<Value>, Erro
         }
         "isdecimal" => Value::from(!text.is_empty() && text.chars().all(char::is_numeric)),
         _ => {
-            let width = args.first().and_then(|width| usize::try_from(width.clone()).ok()).unwrap_or(0);
+            let width =
+                args.first().and_then(|width| usize::try_from(width.clone()).ok()).unwrap_or(0);
             if width > MAX_WIDTH {
-                return Err(refused(format!("{name}: the width is {width}; expected at most {MAX_WIDTH}")));
+                return Err(refused(format!(
+                    "{name}: the width is {width}; expected at most {MAX_WIDTH}"
+                )));
             }
             let len = text.chars().count();
             let missing = width.saturating_sub(len);
@@ -198,7 +202,8 @@ fn percent(state: &mut State, left: &Value, right: &Value) -> Result<Value, Erro
         }
         return state.apply_filter("format", &args);
     }
-    let unfit = || refused(format!("% takes numbers, or a text on its left; found {}", left.kind()));
+    let unfit =
+        || refused(format!("% takes numbers, or a text on its left; found {}", left.kind()));
     let is_whole = |value: &Value| value.is_integer() || value.kind() == ValueKind::Bool;
     if is_whole(left) && is_whole(right) {
         let whole = |value: &Value| i128::try_from(value.clone()).map_err(|_| unfit());
@@ -225,8 +230,9 @@ struct Variadic {
 
 impl Object for Variadic {
     fn call(self: &Arc<Self>, state: &mut State<'_, '_>, args: &[Value]) -> Result<Value, Error> {
-        let named =
-            args.last().and_then(|last| Kwargs::try_from(last.clone()).ok().filter(|_| last.is_kwargs()));
+        let named = args
+            .last()
+            .and_then(|last| Kwargs::try_from(last.clone()).ok().filter(|_| last.is_kwargs()));
         let positional = &args[..args.len() - usize::from(named.is_some())];
         let (own, surplus) = positional.split_at(positional.len().min(self.names.len()));
         let (mut known, mut others) = (Vec::new(), Vec::new());

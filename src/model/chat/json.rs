@@ -1,5 +1,5 @@
-//! The `tojson` filter as Python's `json.dumps` writes: spaces after `,` and `:`, nothing escaped for HTML, letters
-//! outside ASCII as they are.
+//! The `tojson` filter as Python's `json.dumps` writes: spaces after `,` and `:`, nothing escaped
+//! for HTML, letters outside ASCII as they are.
 
 use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Error, ErrorKind};

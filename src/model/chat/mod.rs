@@ -1,13 +1,13 @@
 //! Chat templates: a conversation as the text that a model was trained to answer.
 //!
-//! In: the Jinja source that a model file carries and a list of [`ChatMessage`]. Out: one string, to
-//! be encoded with `parse_special` and without `add_special`, since a template writes its own
+//! In: the Jinja source that a model file carries and a list of [`ChatMessage`]. Out: one string,
+//! to be encoded with `parse_special` and without `add_special`, since a template writes its own
 //! beginning of a sequence. The environment is the one of Hugging Face's `transformers`, for which
 //! the templates are written: trimmed blocks, Python's string methods, `raise_exception`,
 //! `strftime_now`, Python's `tojson`, `break` and `continue`, and `{% generation %}` blocks.
 //!
-//! A template comes from a stranger's file, and no engine foresees all that one may cost. So each is
-//! compiled and rendered by [a process](worker) of this program with a limit on its time and its
+//! A template comes from a stranger's file, and no engine foresees all that one may cost. So each
+//! is compiled and rendered by [a process](worker) of this program with a limit on its time and its
 //! memory. Where a template ends that process, the request fails in words and all else goes on.
 
 mod engine;
@@ -162,7 +162,11 @@ impl ChatTemplate {
     }
 
     /// The text of a conversation; `add_generation_prompt` opens the assistant's next turn.
-    pub fn render(&self, messages: &[ChatMessage], add_generation_prompt: bool) -> Result<String, ChatError> {
+    pub fn render(
+        &self,
+        messages: &[ChatMessage],
+        add_generation_prompt: bool,
+    ) -> Result<String, ChatError> {
         self.render_with(messages, add_generation_prompt, &[], &Signs::default())
     }
 
@@ -179,8 +183,12 @@ impl ChatTemplate {
         let conversation = worker::Conversation { messages, add_generation_prompt, variables };
         self.ask(Some(conversation), signs.clone()).map_err(|error| match error {
             // What the template says of its own tokens is for a person to read.
-            ChatError::Raised { message } => ChatError::Raised { message: signs.written_out(&message) },
-            ChatError::Render { problem } => ChatError::Render { problem: signs.written_out(&problem) },
+            ChatError::Raised { message } => {
+                ChatError::Raised { message: signs.written_out(&message) }
+            }
+            ChatError::Render { problem } => {
+                ChatError::Render { problem: signs.written_out(&problem) }
+            }
             other => other,
         })
     }
@@ -192,7 +200,10 @@ impl ChatTemplate {
 
     fn ask(&self, conversation: Option<worker::Conversation>, signs: Signs) -> Reply {
         if self.source.len() > MAX_TEMPLATE_BYTES {
-            return Err(ChatError::TooLarge { found: self.source.len(), limit: MAX_TEMPLATE_BYTES });
+            return Err(ChatError::TooLarge {
+                found: self.source.len(),
+                limit: MAX_TEMPLATE_BYTES,
+            });
         }
         let (source, bos, eos) = (self.source.clone(), self.bos.clone(), self.eos.clone());
         let job = Job { source, bos, eos, signs, conversation };

@@ -1,4 +1,5 @@
-//! The other side of [`worker`](super::worker): starts the process, asks it, and tells why it ended.
+//! The other side of [`worker`](super::worker): starts the process, asks it, and tells why it
+//! ended.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
@@ -37,8 +38,12 @@ fn program() -> Result<PathBuf, String> {
         return this();
     }
     let name = format!("pixel-llm{}", std::env::consts::EXE_SUFFIX);
-    let found =
-        this()?.ancestors().skip(1).take(2).map(|folder| folder.join(&name)).find(|path| path.is_file());
+    let found = this()?
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join(&name))
+        .find(|path| path.is_file());
     found.ok_or_else(|| format!("{name} is not beside this program; name it in {PROGRAM}"))
 }
 
@@ -63,7 +68,8 @@ impl Process {
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command.spawn().map_err(|error| {
-            let problem = format!("{}: {error}", crate::terminal::one_line(&program.display().to_string()));
+            let problem =
+                format!("{}: {error}", crate::terminal::one_line(&program.display().to_string()));
             ChatError::NoProcess { problem }
         })?;
         let (input, last_words) = (child.stdin.take(), child.stderr.take());
@@ -136,7 +142,9 @@ impl Process {
             return ChatError::Render { problem };
         }
         let words = crate::terminal::one_line(words.trim());
-        ChatError::NoProcess { problem: format!("it ended with {status} {words}").trim_end().to_owned() }
+        ChatError::NoProcess {
+            problem: format!("it ended with {status} {words}").trim_end().to_owned(),
+        }
     }
 }
 

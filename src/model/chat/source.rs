@@ -75,8 +75,10 @@ const LOOKING: [&str; 18] = [
 ];
 
 /// Names that are no operands.
-const KEYWORDS: [&str; 14] =
-    ["and", "or", "not", "in", "is", "if", "else", "elif", "set", "for", "do", "print", "call", "with"];
+const KEYWORDS: [&str; 14] = [
+    "and", "or", "not", "in", "is", "if", "else", "elif", "set", "for", "do", "print", "call",
+    "with",
+];
 
 /// A part of a tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,7 +153,9 @@ pub(super) fn prepared(source: &str, signs: &Signs) -> String {
 fn parts(source: &str) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
     let mut rest = source;
-    while let Some(at) = rest.find("{{").into_iter().chain(rest.find("{%")).chain(rest.find("{#")).min() {
+    while let Some(at) =
+        rest.find("{{").into_iter().chain(rest.find("{%")).chain(rest.find("{#")).min()
+    {
         if rest[at..].starts_with("{#") {
             let end = rest[at..].find("#}").map_or(rest.len(), |end| at + end + 2);
             // A comment is told from text by its own part: nothing in it is printed or rewritten.
@@ -162,7 +166,8 @@ fn parts(source: &str) -> Vec<Part<'_>> {
         }
         let sign = usize::from(rest[at + 2..].starts_with(['-', '+']));
         let (open, inner) = rest[at..].split_at(2 + sign);
-        let Some((tokens, close)) = tag(inner, if open.starts_with("{{") { "}}" } else { "%}" }) else {
+        let Some((tokens, close)) = tag(inner, if open.starts_with("{{") { "}}" } else { "%}" })
+        else {
             break;
         };
         parts.push(Part::Data(rest[..at].to_owned()));
@@ -243,7 +248,8 @@ fn number_len(text: &str) -> usize {
             && matches!(bytes[at - 1], b'e' | b'E')
             && !text.starts_with("0x")
             && bytes.get(at + 1).is_some_and(u8::is_ascii_digit);
-        if !(bytes[at].is_ascii_alphanumeric() || bytes[at] == b'_' || is_point || is_exponent_sign) {
+        if !(bytes[at].is_ascii_alphanumeric() || bytes[at] == b'_' || is_point || is_exponent_sign)
+        {
             break;
         }
         at += 1;
@@ -294,7 +300,8 @@ fn sign_piece(text: &str, signs: &Signs, after_role: bool, before_role: bool) ->
 }
 
 fn sign_strings(tokens: &mut [Token<'_>], signs: &Signs) {
-    let places: Vec<usize> = (0..tokens.len()).filter(|at| !matches!(tokens[*at], Token::Space(_))).collect();
+    let places: Vec<usize> =
+        (0..tokens.len()).filter(|at| !matches!(tokens[*at], Token::Space(_))).collect();
     for place in 0..places.len() {
         let token = |offset: isize| {
             let at = place.checked_add_signed(offset)?;
@@ -370,7 +377,8 @@ fn left_of(tokens: &[Token<'_>], at: usize) -> Option<usize> {
     let (mut depth, mut start) = (0_usize, None);
     for place in (0..at).rev() {
         let token = &tokens[place];
-        let before = || tokens[..place].iter().rev().find(|token| !matches!(token, Token::Space(_)));
+        let before =
+            || tokens[..place].iter().rev().find(|token| !matches!(token, Token::Space(_)));
         match token.text() {
             _ if matches!(token, Token::Space(_)) => continue,
             ")" | "]" | "}" => depth += 1,
@@ -380,7 +388,9 @@ fn left_of(tokens: &[Token<'_>], at: usize) -> Option<usize> {
             "+" | "-" if before().is_some_and(is_operand_end) => break,
             "+" | "-" | "*" | "/" | "//" | "**" | "." | "|" => {}
             _ if matches!(token, Token::Op(_)) => break,
-            word if KEYWORDS.contains(&word) && !before().is_some_and(|token| token.is_op(".")) => break,
+            word if KEYWORDS.contains(&word) && !before().is_some_and(|token| token.is_op(".")) => {
+                break;
+            }
             _ => {}
         }
         start = Some(place);
@@ -561,7 +571,10 @@ mod tests {
         };
         for (source, expected) in [
             ("<|x|>{# <|x|> #}{{ '<|x|>a' + \"<|x|>\" }}", "X{# <|x|> #}{{ 'Xa' + \"X\" }}"),
-            ("{{ '<|x|>' in a }}{{ a.split('<|x|>') }}", "{{ '<|x|>' in a }}{{ a.split('<|x|>') }}"),
+            (
+                "{{ '<|x|>' in a }}{{ a.split('<|x|>') }}",
+                "{{ '<|x|>' in a }}{{ a.split('<|x|>') }}",
+            ),
             ("{{ a|replace('<|x|>', '<|x|>') }}", "{{ a|replace('<|x|>', 'X') }}"),
             ("{{ m['<|x|>'] == '<|x|>' }}", "{{ m['<|x|>'] == '<|x|>' }}"),
             ("{{ '<|' + m['role'] + '|>' }}", "{{ '<|O' + m['role'] + 'C|>' }}"),
@@ -569,7 +582,9 @@ mod tests {
             ("<|{{ m.role }}|>", "<|O{{ m.role }}C|>"),
         ] {
             let readable = |text: &str| {
-                text.replace('\u{100000}', "O").replace('\u{100001}', "C").replace('\u{100002}', "X")
+                text.replace('\u{100000}', "O")
+                    .replace('\u{100001}', "C")
+                    .replace('\u{100002}', "X")
             };
             assert_eq!(readable(&prepared(source, &signs)), expected);
         }

@@ -1,8 +1,8 @@
 //! The process that renders chat templates: this program, started once more with `ARGUMENT`.
 //!
-//! It first limits itself, then reads one job as a line of JSON, writes the answer as a line of JSON,
-//! and so on until its input ends. A template that uses up its time or its memory ends the process;
-//! the exit code or the last words on standard error tell why.
+//! It first limits itself, then reads one job as a line of JSON, writes the answer as a line of
+//! JSON, and so on until its input ends. A template that uses up its time or its memory ends the
+//! process; the exit code or the last words on standard error tell why.
 
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
@@ -96,9 +96,12 @@ fn serve() -> std::io::Result<()> {
 
 fn answer(line: &str, compiled: &mut Option<(String, Signs, Compiled)>) -> Reply {
     let work = std::panic::AssertUnwindSafe(|| {
-        let job: Job =
-            serde_json::from_str(line).map_err(|error| ChatError::Render { problem: error.to_string() })?;
-        if compiled.as_ref().is_none_or(|(source, signs, _)| *source != job.source || *signs != job.signs) {
+        let job: Job = serde_json::from_str(line)
+            .map_err(|error| ChatError::Render { problem: error.to_string() })?;
+        if compiled
+            .as_ref()
+            .is_none_or(|(source, signs, _)| *source != job.source || *signs != job.signs)
+        {
             let template = Compiled::new(&job.source, &job.signs)?;
             *compiled = Some((job.source, job.signs.clone(), template));
         }
@@ -121,7 +124,9 @@ fn answer(line: &str, compiled: &mut Option<(String, Signs, Compiled)>) -> Reply
 fn watch(begun: &mpsc::Receiver<()>, ended: &mpsc::Receiver<()>) {
     while begun.recv().is_ok() {
         let since = time_used();
-        while let Err(mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(Duration::from_millis(20)) {
+        while let Err(mpsc::RecvTimeoutError::Timeout) =
+            ended.recv_timeout(Duration::from_millis(20))
+        {
             if time_used().saturating_sub(since) > Duration::from_millis(MILLISECONDS) {
                 std::process::exit(OUT_OF_TIME);
             }
@@ -136,7 +141,8 @@ fn time_used() -> Duration {
     let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return Duration::MAX };
     let part = |time: nix::sys::time::TimeVal| {
         let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
-        Duration::from_secs(seconds) + Duration::from_micros(u64::try_from(time.tv_usec()).unwrap_or(0))
+        Duration::from_secs(seconds)
+            + Duration::from_micros(u64::try_from(time.tv_usec()).unwrap_or(0))
     };
     part(usage.user_time()) + part(usage.system_time())
 }
@@ -158,7 +164,8 @@ fn limit_memory() -> std::io::Result<()> {
         setrlimit(resource, wanted, wanted).map_err(std::io::Error::from)
     };
     limit(Resource::RLIMIT_CORE, 0)?;
-    // What the program has mapped already, its own file among it, takes no memory of the template's.
+    // What the program has mapped already, its own file among it, takes no memory of the
+    // template's.
     if let Some(mapped) = crate::memory::mapped_in_bytes() {
         let stack = STACK_IN_BYTES as u64;
         limit(Resource::RLIMIT_AS, mapped + stack + (MEBIBYTES << 20))?;

@@ -1,7 +1,9 @@
-//! What a quantised weight is made of: its code, and the scale and base of its block that give the code a meaning.
+//! What a quantised weight is made of: its code, and the scale and base of its block that give the
+//! code a meaning.
 //!
-//! In: a block as it lies in GGUF and the weight's place in it. Out: a [`Code`]. [`dequantize`](super::dequantize) decodes whole blocks and faster;
-//! this is for looking at one weight and for changing it.
+//! In: a block as it lies in GGUF and the weight's place in it. Out: a [`Code`].
+//! [`dequantize`](super::dequantize) decodes whole blocks and faster; this is for looking at one
+//! weight and for changing it.
 
 use super::half_at;
 use super::k_quants::scaled_groups;

@@ -10,8 +10,9 @@ pub(super) fn f32(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-/// IEEE half precision. The bytes may lie at an odd address, so they pass through a small aligned buffer, from
-/// which whole groups are converted by the processor's own instruction where it has one.
+/// IEEE half precision. The bytes may lie at an odd address, so they pass through a small aligned
+/// buffer, from which whole groups are converted by the processor's own instruction where it has
+/// one.
 pub(super) fn f16(bytes: &[u8], out: &mut [f32]) {
     const GROUP: usize = 256;
     let mut halves = [f16::ZERO; GROUP];

@@ -1,7 +1,7 @@
 //! The blocks of 32 weights with one scale: Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0.
 //!
-//! Where weights are 4 or 5 bits, byte i of the values holds weight i in its low half and weight i + 16 in its
-//! high half. A fifth bit is bit i of a 32-bit word.
+//! Where weights are 4 or 5 bits, byte i of the values holds weight i in its low half and weight
+//! i + 16 in its high half. A fifth bit is bit i of a 32-bit word.
 
 use super::half_at;
 
@@ -19,7 +19,8 @@ const BITS: [u32; 32] = {
 /// Scale (2 bytes), values (16): `scale * (value - 8)`.
 pub(super) fn q4_0(block: &[u8; 18], out: &mut [f32; 32]) {
     let scale = half_at(block, 0);
-    let values: &[u8; 16] = block[2..].first_chunk().expect("a Q4_0 block ends with 16 bytes of values");
+    let values: &[u8; 16] =
+        block[2..].first_chunk().expect("a Q4_0 block ends with 16 bytes of values");
     for i in 0..16 {
         out[i] = scale * (i32::from(values[i] & 0x0f) - 8) as f32;
         out[i + 16] = scale * (i32::from(values[i] >> 4) - 8) as f32;
@@ -30,7 +31,8 @@ pub(super) fn q4_0(block: &[u8; 18], out: &mut [f32; 32]) {
 pub(super) fn q4_1(block: &[u8; 20], out: &mut [f32; 32]) {
     let scale = half_at(block, 0);
     let minimum = half_at(block, 2);
-    let values: &[u8; 16] = block[4..].first_chunk().expect("a Q4_1 block ends with 16 bytes of values");
+    let values: &[u8; 16] =
+        block[4..].first_chunk().expect("a Q4_1 block ends with 16 bytes of values");
     for i in 0..16 {
         out[i] = scale * f32::from(values[i] & 0x0f) + minimum;
         out[i + 16] = scale * f32::from(values[i] >> 4) + minimum;
@@ -40,8 +42,9 @@ pub(super) fn q4_1(block: &[u8; 20], out: &mut [f32; 32]) {
 /// Scale (2 bytes), fifth bits (4), values (16): `scale * (value - 16)`.
 pub(super) fn q5_0(block: &[u8; 22], out: &mut [f32; 32]) {
     let scale = half_at(block, 0);
-    let values =
-        five_bits(block[2..].first_chunk().expect("a Q5_0 block ends with 20 bytes of bits and values"));
+    let values = five_bits(
+        block[2..].first_chunk().expect("a Q5_0 block ends with 20 bytes of bits and values"),
+    );
     for i in 0..32 {
         out[i] = scale * (i32::from(values[i]) - 16) as f32;
     }
@@ -51,8 +54,9 @@ pub(super) fn q5_0(block: &[u8; 22], out: &mut [f32; 32]) {
 pub(super) fn q5_1(block: &[u8; 24], out: &mut [f32; 32]) {
     let scale = half_at(block, 0);
     let minimum = half_at(block, 2);
-    let values =
-        five_bits(block[4..].first_chunk().expect("a Q5_1 block ends with 20 bytes of bits and values"));
+    let values = five_bits(
+        block[4..].first_chunk().expect("a Q5_1 block ends with 20 bytes of bits and values"),
+    );
     for i in 0..32 {
         out[i] = scale * f32::from(values[i]) + minimum;
     }
@@ -61,7 +65,8 @@ pub(super) fn q5_1(block: &[u8; 24], out: &mut [f32; 32]) {
 /// Scale (2 bytes), signed values (32): `scale * value`.
 pub(super) fn q8_0(block: &[u8; 34], out: &mut [f32; 32]) {
     let scale = half_at(block, 0);
-    let values: &[u8; 32] = block[2..].first_chunk().expect("a Q8_0 block ends with 32 bytes of values");
+    let values: &[u8; 32] =
+        block[2..].first_chunk().expect("a Q8_0 block ends with 32 bytes of values");
     for i in 0..32 {
         out[i] = scale * f32::from(values[i].cast_signed());
     }

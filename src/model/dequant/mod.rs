@@ -1,10 +1,11 @@
 //! Stored weights to `f32`: what every encoding means, in the order of a GGUF row.
 //!
-//! In: whole blocks as they lie in a GGUF tensor. Out: one `f32` per weight, equal bit for bit to the values of
-//! the `gguf` Python package, which is the reference (tests/vectors). Products are exact: a half float has 11
-//! significant bits, a group's scale at most 7 and a value at most 5 (7 in Q8_0, which has no groups), together
-//! less than the 24 of an `f32`. Only adding a minimum rounds, so a fused multiply-add, here or on a GPU, gives
-//! the same bits. The loops have constant lengths and no branches, so that the compiler makes vector code of them.
+//! In: whole blocks as they lie in a GGUF tensor. Out: one `f32` per weight, equal bit for bit to
+//! the values of the `gguf` Python package, which is the reference (tests/vectors). Products are
+//! exact: a half float has 11 significant bits, a group's scale at most 7 and a value at most 5 (7
+//! in Q8_0, which has no groups), together less than the 24 of an `f32`. Only adding a minimum
+//! rounds, so a fused multiply-add, here or on a GPU, gives the same bits. The loops have constant
+//! lengths and no branches, so that the compiler makes vector code of them.
 
 mod code;
 mod floats;
@@ -22,12 +23,13 @@ pub use nearest::set_nearest;
 /// Writes the weights in `bytes`, whole blocks of `encoding` in GGUF order, to `out`.
 ///
 /// # Panics
-/// When `out` has not exactly one place per weight, or `bytes` is no whole number of blocks: the caller sizes both
-/// from the same checked shape.
+/// When `out` has not exactly one place per weight, or `bytes` is no whole number of blocks: the
+/// caller sizes both from the same checked shape.
 pub fn dequantize(encoding: Encoding, bytes: &[u8], out: &mut [f32]) {
     let blocks = out.len() / encoding.block_len();
     assert!(
-        blocks * encoding.block_len() == out.len() && blocks * encoding.block_bytes() == bytes.len(),
+        blocks * encoding.block_len() == out.len()
+            && blocks * encoding.block_bytes() == bytes.len(),
         "{} bytes of {encoding} are not {} weights",
         bytes.len(),
         out.len()
@@ -47,7 +49,8 @@ pub fn dequantize(encoding: Encoding, bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-/// Applies `decode` to every block. `BYTES` and `LEN` are those of the encoding, inferred from `decode`.
+/// Applies `decode` to every block. `BYTES` and `LEN` are those of the encoding, inferred from
+/// `decode`.
 fn each_block<const BYTES: usize, const LEN: usize>(
     bytes: &[u8],
     out: &mut [f32],

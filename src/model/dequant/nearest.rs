@@ -1,14 +1,17 @@
-//! The way back for one weight: the code that comes nearest to a value, while the scales of its block stay as they are.
+//! The way back for one weight: the code that comes nearest to a value, while the scales of its
+//! block stay as they are.
 //!
-//! In: a block as it lies in GGUF, the weight's place in it and the value that is wanted. Out: the same block with at most that weight's
-//! code changed. Where every code means the same, because a scale is zero, the code stays.
+//! In: a block as it lies in GGUF, the weight's place in it and the value that is wanted. Out: the
+//! same block with at most that weight's code changed. Where every code means the same, because a
+//! scale is zero, the code stays.
 
 use half::{bf16, f16};
 
 use super::code::{bits, flip, meaning};
 use crate::model::encoding::Encoding;
 
-/// Writes the code of weight `index` of a block that comes nearest to `wanted`, a number that is finite.
+/// Writes the code of weight `index` of a block that comes nearest to `wanted`, a number that is
+/// finite.
 ///
 /// # Panics
 /// When `block` is no block of the encoding, or has no weight of that index.
@@ -64,7 +67,9 @@ mod tests {
     fn block(encoding: Encoding, seed: u64) -> Vec<u8> {
         let mut state = seed | 1;
         let mut next = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 56) as u8
         };
         let mut block: Vec<u8> = (0..encoding.block_bytes()).map(|_| next()).collect();

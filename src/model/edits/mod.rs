@@ -1,7 +1,9 @@
-//! Edited weights over a model's file, which stays as it is: tiles with other bytes, and the way back.
+//! Edited weights over a model's file, which stays as it is: tiles with other bytes, and the way
+//! back.
 //!
-//! In: [`Region`]s of weights and a [`Brush`]. Out: the bytes of tiles as edited, what became of each request ([`Painted`]), undo and redo bit
-//! for bit, and [`save_copy`], a new file with checksums of its own. A value that an encoding cannot hold becomes the nearest that it can,
+//! In: [`Region`]s of weights and a [`Brush`]. Out: the bytes of tiles as edited, what became of
+//! each request ([`Painted`]), undo and redo bit for bit, and [`save_copy`], a new file with
+//! checksums of its own. A value that an encoding cannot hold becomes the nearest that it can,
 //! within the scale of the weight's block.
 
 mod paint;
@@ -163,7 +165,8 @@ impl WeightEdits {
     /// Changes weights, in one step: all of them or, where one cannot be changed, none.
     ///
     /// # Errors
-    /// A region is not there or too large, the brush is no number, or a tile of the file is damaged.
+    /// A region is not there or too large, the brush is no number, or a tile of the file is
+    /// damaged.
     pub fn paint(
         &mut self,
         model: &PixelModel,
@@ -187,7 +190,10 @@ impl WeightEdits {
                 return Err(OverlayError::Fixed(tensor.name.clone()));
             }
             let tiling = &tensor.tiling;
-            if region.weights() == 0 || region.rows.end > tiling.rows || region.columns.end > tiling.columns {
+            if region.weights() == 0
+                || region.rows.end > tiling.rows
+                || region.columns.end > tiling.columns
+            {
                 let (rows, columns) = (region.rows.clone(), region.columns.clone());
                 return Err(OverlayError::Outside { tensor: tensor.name.clone(), rows, columns });
             }
@@ -207,7 +213,8 @@ impl WeightEdits {
                     let rows = row..region.rows.end.min(next_row);
                     let columns = column..region.columns.end.min(shape.columns.end);
                     column = columns.end;
-                    let bytes = edit_tile(tiling, &shape, bytes, (rows, columns), brush, &mut painted);
+                    let bytes =
+                        edit_tile(tiling, &shape, bytes, (rows, columns), brush, &mut painted);
                     edited.insert(tile, bytes);
                 }
                 row = next_row;
@@ -297,7 +304,10 @@ pub fn coarse_of(model: &PixelModel, tile: u32, bytes: &[u8]) -> Result<Coarse, 
     gather(&tensor.tiling, &shape, bytes, &mut band);
     Coarse::of(&tensor.tiling, &shape, &band).map_err(|bad| {
         let row = shape.rows.start + bad.row;
-        ModelError::tensor(&tensor.name, format!("row {row} has a weight or scale that is NaN or infinite"))
+        ModelError::tensor(
+            &tensor.name,
+            format!("row {row} has a weight or scale that is NaN or infinite"),
+        )
     })
 }
 

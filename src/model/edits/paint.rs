@@ -22,7 +22,8 @@ impl Brush {
     }
 }
 
-/// A number of mean 0 and variance 1, nearly normal: twelve even ones added, the same on every machine.
+/// A number of mean 0 and variance 1, nearly normal: twelve even ones added, the same on every
+/// machine.
 fn normal(seed: u64, row: u64, column: u64) -> f32 {
     let mut state = seed ^ row.wrapping_mul(0xD134_2543_DE82_EF95) ^ column.rotate_left(32);
     let mut even = || {

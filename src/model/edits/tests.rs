@@ -26,7 +26,10 @@ fn an_edit_changes_what_was_asked_and_undo_and_redo_are_exact() {
     assert_eq!((painted.weights, painted.tiles), (66, 1));
     let zeroed = weight(&model, &overlay, tensor, 4, 8);
     assert!(zeroed.abs() <= painted.largest_miss && before != zeroed);
-    assert_eq!(weight(&model, &overlay, tensor, 5, 8), weight(&model, &WeightEdits::default(), tensor, 5, 8));
+    assert_eq!(
+        weight(&model, &overlay, tensor, 5, 8),
+        weight(&model, &WeightEdits::default(), tensor, 5, 8)
+    );
     let tile = model.tensors()[tensor].first_tile;
     assert!(overlay.is_edited(tile) && !overlay.is_edited(tile + 1));
     let first: Vec<u8> = overlay.tile(&model, tile).to_vec();
@@ -69,9 +72,11 @@ fn what_cannot_be_painted_is_told_and_changes_nothing() {
     let mut overlay = WeightEdits::default();
     let columns = model.tensors()[tensor].tiling.columns;
     let outside = Region { tensor, rows: 0..1, columns: 0..columns + 1 };
-    let error = overlay.paint(&model, &[Region::weight(tensor, 0, 0), outside], Brush::Zero).unwrap_err();
+    let error =
+        overlay.paint(&model, &[Region::weight(tensor, 0, 0), outside], Brush::Zero).unwrap_err();
     assert!(error.to_string().contains("token_embd.weight"), "{error}");
-    let error = overlay.paint(&model, &[Region::weight(tensor, 0, 0)], Brush::Set(f32::NAN)).unwrap_err();
+    let error =
+        overlay.paint(&model, &[Region::weight(tensor, 0, 0)], Brush::Set(f32::NAN)).unwrap_err();
     assert!(error.to_string().contains("NaN"), "{error}");
     let all = Region { tensor, rows: 0..u64::MAX, columns: 0..columns };
     let error = overlay.paint(&model, &[all], Brush::Zero).unwrap_err();
@@ -84,7 +89,9 @@ fn a_copy_has_checksums_of_its_own_and_the_edit_and_nothing_else() {
     let model = model();
     let tensor = model.tensor_index("blk.1.ffn_down.weight").unwrap();
     let mut overlay = WeightEdits::default();
-    overlay.paint(&model, &[Region { tensor, rows: 0..9, columns: 0..64 }], Brush::Scale(-1.5)).unwrap();
+    overlay
+        .paint(&model, &[Region { tensor, rows: 0..9, columns: 0..64 }], Brush::Scale(-1.5))
+        .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("copy.pxi");
     let saved = save_copy(&model, &overlay, &path, &|_| ()).unwrap();
@@ -97,7 +104,10 @@ fn a_copy_has_checksums_of_its_own_and_the_edit_and_nothing_else() {
     }
     let edited = model.tensors()[tensor].first_tile;
     let coarse = coarse_of(&model, edited, overlay.tile(&model, edited)).unwrap();
-    assert_eq!((copy.tile_grid(edited), copy.tile_statistics(edited)), (coarse.grid, coarse.statistics));
+    assert_eq!(
+        (copy.tile_grid(edited), copy.tile_statistics(edited)),
+        (coarse.grid, coarse.statistics)
+    );
     assert_ne!(copy.header().root, model.header().root);
     let error = save_copy(&model, &overlay, &path, &|_| ()).unwrap_err().to_string();
     assert!(error.contains("already") && error.contains("copy.pxi"), "{error}");

@@ -8,13 +8,18 @@ use super::{Array, GgufTensor, Metadata, Result, align_up};
 /// Refuses tensors of one file that share a name, lie at odd offsets, overlap, leave gaps, or reach
 /// past its end.
 ///
-/// Every byte between the tensors belongs to one of them or to the padding after it, as in every file
-/// that GGML's own writers make. What comes after the last tensor is nothing, as for llama.cpp: its
-/// padding may be missing, and some tools append to a file.
+/// Every byte between the tensors belongs to one of them or to the padding after it, as in every
+/// file that GGML's own writers make. What comes after the last tensor is nothing, as for
+/// llama.cpp: its padding may be missing, and some tools append to a file.
 ///
 /// # Errors
 /// For the first tensor, in the order of the data, that breaks a rule.
-pub fn check_tensors(tensors: &[GgufTensor], alignment: u64, data_start: u64, file_len: u64) -> Result<()> {
+pub fn check_tensors(
+    tensors: &[GgufTensor],
+    alignment: u64,
+    data_start: u64,
+    file_len: u64,
+) -> Result<()> {
     check_names(tensors)?;
     let mut in_order: Vec<(u64, &GgufTensor)> = (0..).zip(tensors).collect();
     in_order.sort_by_key(|(_, tensor)| tensor.offset);
@@ -68,9 +73,11 @@ pub(super) fn check_names(tensors: &[GgufTensor]) -> Result<()> {
 }
 
 /// Refuses lists of the tokenizer that have the wrong type, tokens that are more or fewer than the
-/// vocabulary, and scores or types that are fewer. More of those are passed over, as llama.cpp does.
+/// vocabulary, and scores or types that are fewer. More of those are passed over, as llama.cpp
+/// does.
 ///
-/// The vocabulary is the rows of the embedding; where the file has none, what the metadata says it is.
+/// The vocabulary is the rows of the embedding; where the file has none, what the metadata says it
+/// is.
 ///
 /// # Errors
 /// For the first list that disagrees.

@@ -1,8 +1,8 @@
-//! Metadata pairs as bytes: the encoding of GGUF 3, which is that of GGUF 2. A PXI-LLM file holds its metadata in
-//! the same encoding, as a block of its own.
+//! Metadata pairs as bytes: the encoding of GGUF 3, which is that of GGUF 2. A PXI-LLM file holds
+//! its metadata in the same encoding, as a block of its own.
 //!
-//! A pair is a key (length u64, bytes), a value type (u32) and the value; a string is as a key; an array is an
-//! element type (u32), a count (u64) and the elements. All numbers are little-endian.
+//! A pair is a key (length u64, bytes), a value type (u32) and the value; a string is as a key; an
+//! array is an element type (u32), a count (u64) and the elements. All numbers are little-endian.
 
 use std::collections::HashMap;
 use std::io::Read;

@@ -1,7 +1,8 @@
-//! What can be wrong with a GGUF file: each variant names the field, what was found and what was expected.
+//! What can be wrong with a GGUF file: each variant names the field, what was found and what was
+//! expected.
 //!
-//! The wrappers [`GgufError::InFile`], [`GgufError::InPair`] and [`GgufError::InTensor`] say where; every message
-//! is complete, and [`GgufError::problem`] gives the innermost error.
+//! The wrappers [`GgufError::InFile`], [`GgufError::InPair`] and [`GgufError::InTensor`] say where;
+//! every message is complete, and [`GgufError::problem`] gives the innermost error.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -104,7 +105,9 @@ pub enum GgufError {
     #[error("{key}: found {found}, expected {expected} as in the other parts")]
     SplitDisagrees { key: &'static str, found: u64, expected: u64 },
 
-    #[error("the next tensor has {len} bytes, of which {written} are written and {more} more were given")]
+    #[error(
+        "the next tensor has {len} bytes, of which {written} are written and {more} more were given"
+    )]
     TooManyBytes { len: u64, written: u64, more: u64 },
     #[error("{written} of {expected} bytes of tensors were written")]
     Unfinished { written: u64, expected: u64 },
@@ -115,9 +118,9 @@ impl GgufError {
     #[must_use]
     pub fn problem(&self) -> &Self {
         match self {
-            Self::InFile { error, .. } | Self::InPair { error, .. } | Self::InTensor { error, .. } => {
-                error.problem()
-            }
+            Self::InFile { error, .. }
+            | Self::InPair { error, .. }
+            | Self::InTensor { error, .. } => error.problem(),
             _ => self,
         }
     }
@@ -150,11 +153,19 @@ impl<T> At<T> for Result<T> {
     }
 
     fn in_pair(self, index: u64, key: &str) -> Self {
-        self.map_err(|error| GgufError::InPair { index, key: key.to_owned(), error: Box::new(error) })
+        self.map_err(|error| GgufError::InPair {
+            index,
+            key: key.to_owned(),
+            error: Box::new(error),
+        })
     }
 
     fn in_tensor(self, index: u64, name: &str) -> Self {
-        self.map_err(|error| GgufError::InTensor { index, name: name.to_owned(), error: Box::new(error) })
+        self.map_err(|error| GgufError::InTensor {
+            index,
+            name: name.to_owned(),
+            error: Box::new(error),
+        })
     }
 }
 
@@ -195,7 +206,8 @@ fn known_as(number: u32) -> String {
 /// The first few of many paths.
 fn list(paths: &[PathBuf]) -> String {
     const SHOWN: usize = 4;
-    let shown: Vec<String> = paths.iter().take(SHOWN).map(|path| path.display().to_string()).collect();
+    let shown: Vec<String> =
+        paths.iter().take(SHOWN).map(|path| path.display().to_string()).collect();
     let more = if paths.len() > SHOWN { ", ..." } else { "" };
     format!("{}{more}", shown.join(", "))
 }

@@ -1,8 +1,9 @@
 //! The header of one file: everything before the tensors' bytes.
 //!
-//! Magic, version (u32), tensor count (u64), pair count (u64), the pairs, then per tensor a name, a dimension count
-//! (u32), the dimensions (u64 each, the contiguous one first), a type (u32) and an offset (u64) from the start of
-//! the data, which is the end of the header rounded up to the alignment.
+//! Magic, version (u32), tensor count (u64), pair count (u64), the pairs, then per tensor a name, a
+//! dimension count (u32), the dimensions (u64 each, the contiguous one first), a type (u32) and an
+//! offset (u64) from the start of the data, which is the end of the header rounded up to the
+//! alignment.
 
 use std::io::Read;
 
@@ -11,8 +12,8 @@ use super::codec::{MIN_PAIR_BYTES, read_pairs};
 use super::error::{At, GgufError};
 use super::source::Source;
 use super::{
-    ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, MAX_ALIGNMENT, MAX_DIMENSIONS, MAX_NAME_BYTES, MAX_PAIRS,
-    MAX_TENSORS, Metadata, Result, Value, align_up,
+    ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, MAX_ALIGNMENT, MAX_DIMENSIONS, MAX_NAME_BYTES,
+    MAX_PAIRS, MAX_TENSORS, Metadata, Result, Value, align_up,
 };
 use crate::model::encoding::Encoding;
 
@@ -74,7 +75,8 @@ pub fn parse(file: &[u8]) -> Result<Header> {
 }
 
 impl Header {
-    /// Reads a header from the start of a file of `file_len` bytes, and checks that the file holds its tensors.
+    /// Reads a header from the start of a file of `file_len` bytes, and checks that the file holds
+    /// its tensors.
     ///
     /// # Errors
     /// Where the header is not valid, or the file is too short or too long for it.
@@ -100,15 +102,16 @@ impl Header {
         }
 
         let header_end = source.offset();
-        let data_start =
-            align_up(header_end, alignment).expect("a file's length is far from the end of numbers");
+        let data_start = align_up(header_end, alignment)
+            .expect("a file's length is far from the end of numbers");
         for (index, tensor) in (0..).zip(&mut tensors) {
             tensor.offset = data_start
                 .checked_add(tensor.offset)
                 .ok_or(GgufError::PastEnd { offset: tensor.offset, len: tensor.len, file_len })
                 .in_tensor(index, &tensor.name)?;
         }
-        // Without tensors nothing need follow the header, not even the padding to where data would begin.
+        // Without tensors nothing need follow the header, not even the padding to where data would
+        // begin.
         let data_start = if tensors.is_empty() { data_start.min(file_len) } else { data_start };
         check_tensors(&tensors, alignment, data_start, file_len)?;
         Ok(Self { version, alignment, metadata, tensors, data_start })
@@ -152,7 +155,8 @@ fn read_tensor<R: Read>(source: &mut Source<R>, name: &str) -> Result<GgufTensor
         dims.push(source.u64("dimension")?);
     }
     let number = source.u32("type")?;
-    let encoding = Encoding::from_ggml(number).ok_or(GgufError::UnknownEncoding { found: number })?;
+    let encoding =
+        Encoding::from_ggml(number).ok_or(GgufError::UnknownEncoding { found: number })?;
     let offset = source.u64("offset")?;
     let len = size_in_bytes(encoding, &dims)?;
     Ok(GgufTensor { name: name.to_owned(), dims, encoding, part: 0, offset, len })
@@ -168,7 +172,8 @@ fn size_in_bytes(encoding: Encoding, dims: &[u64]) -> Result<u64> {
     }
     let overflow = || GgufError::SizeOverflow { dims: dims.to_vec() };
     let fits = |size: &u64| i64::try_from(*size).is_ok();
-    let product = |dims: &[u64]| dims.iter().try_fold(1_u64, |product, dim| product.checked_mul(*dim));
+    let product =
+        |dims: &[u64]| dims.iter().try_fold(1_u64, |product, dim| product.checked_mul(*dim));
     product(dims).filter(fits).ok_or_else(overflow)?;
     let cols = dims[0];
     if !cols.is_multiple_of(encoding.block_len() as u64) {

@@ -7,8 +7,8 @@ use super::{Array, Result, Strings, Value};
 
 /// Metadata pairs in the order of the file. It derefs to a slice of pairs.
 ///
-/// The typed getters give `None` where the key is absent and an error where its value is of another type; a key
-/// that must be there is asked for with `.ok_or_else(|| GgufError::missing(key))`.
+/// The typed getters give `None` where the key is absent and an error where its value is of another
+/// type; a key that must be there is asked for with `.ok_or_else(|| GgufError::missing(key))`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metadata(Vec<(String, Value)>);
 
@@ -39,7 +39,8 @@ impl Metadata {
         self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value)
     }
 
-    /// An unsigned number; writers disagree on the size, so an integer of any type that fits is taken.
+    /// An unsigned number; writers disagree on the size, so an integer of any type that fits is
+    /// taken.
     ///
     /// # Errors
     /// Where the value is no integer or does not fit.
@@ -90,9 +91,13 @@ impl Metadata {
             Some(Value::String(value)) => match value.to_str() {
                 Some(text) => Ok(Some(text)),
                 None => Err(GgufError::InPair {
-                    index: self.0.iter().position(|(known, _)| known == key).unwrap_or_default() as u64,
+                    index: self.0.iter().position(|(known, _)| known == key).unwrap_or_default()
+                        as u64,
                     key: key.to_owned(),
-                    error: Box::new(GgufError::NotUtf8 { field: "value", found: format!("{value:?}") }),
+                    error: Box::new(GgufError::NotUtf8 {
+                        field: "value",
+                        found: format!("{value:?}"),
+                    }),
                 }),
             },
             Some(other) => Err(wrong_type(key, other, "string")),
@@ -142,7 +147,9 @@ impl Metadata {
     pub fn i64s(&self, key: &str) -> Result<Option<Vec<i64>>> {
         match self.array(key)? {
             None => Ok(None),
-            Some(array) => array.to_i64s().map(Some).ok_or_else(|| wrong_element(key, array, "integers")),
+            Some(array) => {
+                array.to_i64s().map(Some).ok_or_else(|| wrong_element(key, array, "integers"))
+            }
         }
     }
 

@@ -1,11 +1,12 @@
 //! GGUF in and out: versions 2 and 3, little-endian, whole or split.
 //!
-//! In: a path, or bytes. Out: metadata pairs in their order, tensors with checked places, positioned reads of
-//! their bytes, and a writer for the way back. Nothing is allocated or read on the word of a number that was not
-//! compared with the bytes that remain. The format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
+//! In: a path, or bytes. Out: metadata pairs in their order, tensors with checked places,
+//! positioned reads of their bytes, and a writer for the way back. Nothing is allocated or read on
+//! the word of a number that was not compared with the bytes that remain. The format:
+//! <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 //!
-//! Read in this order: [`Value`] and its encoding (`codec`), [`Metadata`], [`Header`] with its checks, [`Gguf`],
-//! [`GgufWriter`].
+//! Read in this order: [`Value`] and its encoding (`codec`), [`Metadata`], [`Header`] with its
+//! checks, [`Gguf`], [`GgufWriter`].
 
 mod check;
 mod codec;
@@ -40,11 +41,14 @@ pub const VERSION: u32 = 3;
 pub const ALIGNMENT_KEY: &str = "general.alignment";
 /// The alignment of tensors where the metadata names none.
 pub const DEFAULT_ALIGNMENT: u64 = 32;
-/// The greatest alignment: that of the largest memory pages in use. A greater one could only waste space.
+/// The greatest alignment: that of the largest memory pages in use. A greater one could only waste
+/// space.
 pub const MAX_ALIGNMENT: u64 = 1 << 16;
-/// The most metadata pairs: real files have a few dozen, and the list in memory stays within a few megabytes.
+/// The most metadata pairs: real files have a few dozen, and the list in memory stays within a few
+/// megabytes.
 pub const MAX_PAIRS: u64 = 1 << 16;
-/// The most tensors: real files have a few thousand, and the list in memory stays within tens of megabytes.
+/// The most tensors: real files have a few thousand, and the list in memory stays within tens of
+/// megabytes.
 pub const MAX_TENSORS: u64 = 1 << 17;
 /// The most bytes of a key, from the format's text.
 pub const MAX_KEY_BYTES: u64 = (1 << 16) - 1;

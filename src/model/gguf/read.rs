@@ -11,7 +11,8 @@ use super::{GgufTensor, Header, Metadata, Result};
 use crate::files::open_regular;
 use crate::pxi::positioned::read_exact_at;
 
-/// An open GGUF model, whose header is read and checked and whose tensors' bytes are read on demand.
+/// An open GGUF model, whose header is read and checked and whose tensors' bytes are read on
+/// demand.
 #[derive(Debug)]
 pub struct Gguf {
     parts: Vec<Part>,
@@ -48,8 +49,8 @@ impl Gguf {
         Self { parts: vec![part], version, alignment, metadata, tensors }
     }
 
-    /// Opens all parts of the split that the part at `path` describes. The metadata is that of the first part,
-    /// without the keys that describe the split.
+    /// Opens all parts of the split that the part at `path` describes. The metadata is that of the
+    /// first part, without the keys that describe the split.
     fn join(path: &Path, split: &Split) -> Result<Self> {
         let paths = split.paths(path).in_file(path)?;
         let missing: Vec<PathBuf> = paths.iter().filter(|path| !path.is_file()).cloned().collect();
@@ -134,11 +135,13 @@ impl Gguf {
         let inside = offset.checked_add(len).is_some_and(|end| end <= tensor.len);
         let result = if inside {
             // No overflow: the header's check put the whole tensor inside the file.
-            read_exact_at(&part.file, bytes, tensor.offset + offset).map_err(GgufError::io("read a tensor"))
+            read_exact_at(&part.file, bytes, tensor.offset + offset)
+                .map_err(GgufError::io("read a tensor"))
         } else {
             Err(outside())
         };
-        let index = || self.tensors.iter().position(|other| other == tensor).unwrap_or_default() as u64;
+        let index =
+            || self.tensors.iter().position(|other| other == tensor).unwrap_or_default() as u64;
         result.or_else(|error| Err(error).in_tensor(index(), &tensor.name).in_file(&part.path))
     }
 
@@ -147,8 +150,8 @@ impl Gguf {
     /// # Errors
     /// Where the file cannot be read.
     pub fn read(&self, tensor: &GgufTensor) -> Result<Vec<u8>> {
-        let len =
-            usize::try_from(tensor.len).map_err(|_| GgufError::SizeOverflow { dims: tensor.dims.clone() })?;
+        let len = usize::try_from(tensor.len)
+            .map_err(|_| GgufError::SizeOverflow { dims: tensor.dims.clone() })?;
         let mut bytes = vec![0; len];
         self.read_at(tensor, 0, &mut bytes)?;
         Ok(bytes)

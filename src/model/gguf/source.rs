@@ -63,7 +63,13 @@ impl<R: Read> Source<R> {
     }
 
     /// Refuses a number of things that cannot be in the bytes that remain.
-    pub(super) fn check_count(&self, field: &'static str, found: u64, smallest: u64, cap: u64) -> Result<()> {
+    pub(super) fn check_count(
+        &self,
+        field: &'static str,
+        found: u64,
+        smallest: u64,
+        cap: u64,
+    ) -> Result<()> {
         let limit = cap.min(self.remaining() / smallest);
         if found > limit { Err(GgufError::TooMany { field, found, limit }) } else { Ok(()) }
     }
@@ -94,7 +100,12 @@ impl<R: Read> Source<R> {
     }
 
     /// Appends the next `length` bytes, once it is known that they are there.
-    pub(super) fn append(&mut self, field: &'static str, length: u64, to: &mut Vec<u8>) -> Result<()> {
+    pub(super) fn append(
+        &mut self,
+        field: &'static str,
+        length: u64,
+        to: &mut Vec<u8>,
+    ) -> Result<()> {
         self.take(field, length)?;
         let too_large = |_| GgufError::TooLong { field, found: length, limit: usize::MAX as u64 };
         let start = to.len();
@@ -109,13 +120,15 @@ impl<R: Read> Source<R> {
         count: u64,
         decode: impl Fn([u8; N]) -> Result<T>,
     ) -> Result<Vec<T>> {
-        // The count was compared with the bytes that remain at one byte each, so the product needs its own check.
+        // The count was compared with the bytes that remain at one byte each, so the product needs
+        // its own check.
         self.check_count(field, count, N as u64, u64::MAX)?;
-        let mut elements = Vec::with_capacity(usize::try_from(count).map_err(|_| GgufError::TooMany {
-            field,
-            found: count,
-            limit: usize::MAX as u64,
-        })?);
+        let mut elements =
+            Vec::with_capacity(usize::try_from(count).map_err(|_| GgufError::TooMany {
+                field,
+                found: count,
+                limit: usize::MAX as u64,
+            })?);
         for _ in 0..count {
             elements.push(decode(self.bytes(field)?)?);
         }

@@ -1,7 +1,8 @@
 //! Split models: `name-00001-of-00003.gguf` and its siblings.
 //!
-//! The first part has the model's metadata; every part says its number and their count in `split.no` (from 0) and
-//! `split.count`, and has tensors of its own. The names of all parts follow from the name of any.
+//! The first part has the model's metadata; every part says its number and their count in
+//! `split.no` (from 0) and `split.count`, and has tensors of its own. The names of all parts follow
+//! from the name of any.
 
 use std::path::{Path, PathBuf};
 
@@ -50,13 +51,17 @@ impl Split {
         };
         let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(wrong_name)?;
         let stem = name.strip_suffix(&suffix(self.number)).ok_or_else(wrong_name)?;
-        Ok((0..self.count).map(|number| path.with_file_name(format!("{stem}{}", suffix(number)))).collect())
+        Ok((0..self.count)
+            .map(|number| path.with_file_name(format!("{stem}{}", suffix(number))))
+            .collect())
     }
 
     /// Refuses a part that is not part `number` of the same split as this one.
     pub(super) fn check_part(&self, number: u64, part: Option<&Self>) -> Result<()> {
         let (found_number, found_count) = part.map_or((0, 1), |part| (part.number, part.count));
-        for (key, found, expected) in [(COUNT, found_count, self.count), (NUMBER, found_number, number)] {
+        for (key, found, expected) in
+            [(COUNT, found_count, self.count), (NUMBER, found_number, number)]
+        {
             if found != expected {
                 return Err(GgufError::SplitDisagrees { key, found, expected });
             }

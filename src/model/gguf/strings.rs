@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// A string of a GGUF file. It should be UTF-8 and nearly always is; odd vocabularies hold other bytes, which are
-/// kept so that the way back is exact.
+/// A string of a GGUF file. It should be UTF-8 and nearly always is; odd vocabularies hold other
+/// bytes, which are kept so that the way back is exact.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GgufString(Vec<u8>);
 
@@ -39,8 +39,8 @@ impl fmt::Debug for GgufString {
     }
 }
 
-/// An array of strings, flat: all bytes in one buffer, and where each string ends. A vocabulary of 150,000 tokens
-/// is two allocations, and takes no more memory than it took in the file.
+/// An array of strings, flat: all bytes in one buffer, and where each string ends. A vocabulary of
+/// 150,000 tokens is two allocations, and takes no more memory than it took in the file.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Strings {
     bytes: Vec<u8>,
@@ -48,7 +48,8 @@ pub struct Strings {
 }
 
 impl Strings {
-    /// No strings, with room for `count` of them; the caller has compared `count` with what can be there.
+    /// No strings, with room for `count` of them; the caller has compared `count` with what can be
+    /// there.
     pub(super) fn with_room(count: usize) -> Self {
         Self { bytes: Vec::new(), ends: Vec::with_capacity(count) }
     }
@@ -60,7 +61,10 @@ impl Strings {
     }
 
     /// Adds the string that `fill` appends to the bytes.
-    pub(super) fn push_with<E>(&mut self, fill: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+    pub(super) fn push_with<E>(
+        &mut self,
+        fill: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
         fill(&mut self.bytes)?;
         self.ends.push(self.bytes.len());
         Ok(())

@@ -75,8 +75,9 @@ impl fmt::Display for ValueType {
     }
 }
 
-/// The value of a metadata pair. Equality is that of the numbers, so a NaN is not equal to itself; to ask whether
-/// two lists of pairs are the same in a file, compare their [`metadata_bytes`](super::metadata_bytes).
+/// The value of a metadata pair. Equality is that of the numbers, so a NaN is not equal to itself;
+/// to ask whether two lists of pairs are the same in a file, compare their
+/// [`metadata_bytes`](super::metadata_bytes).
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names are the format's")]
 pub enum Value {

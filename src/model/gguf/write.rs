@@ -21,8 +21,8 @@ pub struct TensorInfo {
     pub encoding: Encoding,
 }
 
-/// Writes a file: the header at once, then the bytes of the tensors in order. The file appears under its name when
-/// it is complete; dropped before that, the writer leaves nothing.
+/// Writes a file: the header at once, then the bytes of the tensors in order. The file appears
+/// under its name when it is complete; dropped before that, the writer leaves nothing.
 #[derive(Debug)]
 pub struct GgufWriter {
     path: PathBuf,
@@ -55,7 +55,8 @@ impl GgufWriter {
     fn begin(target: Target, metadata: &[(String, Value)], tensors: &[TensorInfo]) -> Result<Self> {
         let alignment = alignment(metadata)?;
         let (header, file_len) = header_bytes(metadata, tensors, alignment)?;
-        // The reader has all the rules, so it is asked whether it would take what is about to be written.
+        // The reader has all the rules, so it is asked whether it would take what is about to be
+        // written.
         let parsed = Header::read(header.as_slice(), file_len)?;
         let lens = parsed.tensors.iter().map(|tensor| tensor.len).collect();
 
@@ -69,8 +70,8 @@ impl GgufWriter {
         Ok(writer)
     }
 
-    /// Writes the next bytes of the current tensor; when it is full, the next tensor is the current one. One call
-    /// gives bytes of one tensor, all of them or a part.
+    /// Writes the next bytes of the current tensor; when it is full, the next tensor is the current
+    /// one. One call gives bytes of one tensor, all of them or a part.
     ///
     /// # Errors
     /// Where the current tensor has no room for the bytes, or they cannot be written.
@@ -110,15 +111,18 @@ impl GgufWriter {
             let written = self.lens[..self.current].iter().sum::<u64>() + self.written;
             return Err(GgufError::Unfinished { written, expected: self.lens.iter().sum() });
         }
-        let file =
-            self.file.into_inner().map_err(|error| GgufError::io("write the file")(error.into_error()))?;
+        let file = self
+            .file
+            .into_inner()
+            .map_err(|error| GgufError::io("write the file")(error.into_error()))?;
         Ok(file.commit()?)
     }
 
     /// Writes zeros from `end`, counted from an aligned place, to the next aligned place.
     fn pad(&mut self, end: u64) -> Result<()> {
         let padding = end.next_multiple_of(self.alignment) - end;
-        let zeros = vec![0; usize::try_from(padding).expect("padding is less than the greatest alignment")];
+        let zeros =
+            vec![0; usize::try_from(padding).expect("padding is less than the greatest alignment")];
         self.file.write_all(&zeros).map_err(GgufError::io("write padding"))
     }
 }
@@ -141,7 +145,8 @@ fn header_bytes(
         dims.iter().for_each(|dim| put_u64(&mut bytes, *dim));
         put_u32(&mut bytes, encoding.ggml());
         put_u64(&mut bytes, offset);
-        // A row that is no whole number of blocks counts for nothing here: the reader refuses it by name.
+        // A row that is no whole number of blocks counts for nothing here: the reader refuses it by
+        // name.
         let row_bytes = dims.first().and_then(|cols| encoding.row_bytes(*cols)).unwrap_or(0);
         let len = dims.iter().skip(1).try_fold(row_bytes, |len, dim| len.checked_mul(*dim));
         offset = len
@@ -150,8 +155,11 @@ fn header_bytes(
             .ok_or_else(|| GgufError::SizeOverflow { dims: dims.clone() })
             .in_tensor(index, name)?;
     }
-    let data_start =
-        if tensors.is_empty() { Some(bytes.len() as u64) } else { align_up(bytes.len() as u64, alignment) };
+    let data_start = if tensors.is_empty() {
+        Some(bytes.len() as u64)
+    } else {
+        align_up(bytes.len() as u64, alignment)
+    };
     let file_len = data_start.and_then(|start| start.checked_add(offset));
     let file_len = file_len.ok_or_else(|| GgufError::SizeOverflow { dims: vec![offset] })?;
     Ok((bytes, file_len))

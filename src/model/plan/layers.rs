@@ -1,4 +1,5 @@
-//! Builds the plan: a layer once, then layers along the river, then the delta, the light and the yard.
+//! Builds the plan: a layer once, then layers along the river, then the delta, the light and the
+//! yard.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -9,11 +10,13 @@ use crate::model::config::ModelConfig;
 use crate::model::tensors::Tensor;
 use crate::model::tiling::Layout;
 
-/// Heads side by side: the multiple of `share` that divides `heads` nearest, as a ratio, to sqrt(2 heads).
+/// Heads side by side: the multiple of `share` that divides `heads` nearest, as a ratio, to sqrt(2
+/// heads).
 pub fn grid_width(heads: u32, share: u32) -> u32 {
     let target = f64::from(2 * heads).sqrt();
     let off = |width: &u32| (f64::from(*width) / target).ln().abs();
-    let widths = (1..=heads / share).map(|n| n * share).filter(|&width| heads.is_multiple_of(width));
+    let widths =
+        (1..=heads / share).map(|n| n * share).filter(|&width| heads.is_multiple_of(width));
     widths.min_by(|a, b| off(a).total_cmp(&off(b)).then(a.cmp(b))).unwrap_or(heads)
 }
 
@@ -33,7 +36,8 @@ pub(super) fn plan(config: &ModelConfig, tensors: &[Tensor], rules: &Rules) -> M
             y += builder.district(tensor, is_output, y, width).height + gap;
         }
     }
-    // The output norm is a bridge just above the last layer, at the end of the river; where layers leave no room for it, it goes to the yard.
+    // The output norm is a bridge just above the last layer, at the end of the river; where layers
+    // leave no room for it, it goes to the yard.
     let norm = builder.by_name.get("output_norm.weight").copied();
     let norm_height = norm.map_or(0, |norm| builder.bridge_height(norm) + 2 * builder.unit);
     // A snake has nothing but free ground north of its last layer.
@@ -161,8 +165,11 @@ impl<'a> Builder<'a> {
             let (width, height) = self.block_size(*columns, steps(layers, *columns));
             (width as f64 / height as f64 / aspect).ln().abs()
         };
-        // Of 30 layers in 7 columns of 5 the seventh would be empty, and the river end in the south.
-        let odd = (1..=layers).step_by(2).filter(|&columns| steps(layers, steps(layers, columns)) == columns);
+        // Of 30 layers in 7 columns of 5 the seventh would be empty, and the river end in the
+        // south.
+        let odd = (1..=layers)
+            .step_by(2)
+            .filter(|&columns| steps(layers, steps(layers, columns)) == columns);
         odd.min_by(|a, b| off(a).total_cmp(&off(b)).then(a.cmp(b))).unwrap_or(1)
     }
 
@@ -176,8 +183,10 @@ impl<'a> Builder<'a> {
             Bank::West => (attention, fields),
             Bank::East => (fields, attention),
         };
-        let [west, east] =
-            [Rect::new(x, y, west.0, west.1), Rect::new(x + west.0 + 2 * bank + river, y, east.0, east.1)];
+        let [west, east] = [
+            Rect::new(x, y, west.0, west.1),
+            Rect::new(x + west.0 + 2 * bank + river, y, east.0, east.1),
+        ];
         let plan = LayerPlan {
             layer,
             rect: Rect::new(x, y, width, height),
@@ -189,10 +198,17 @@ impl<'a> Builder<'a> {
         self.attention(layer, plan.attention);
         for (index, name) in ["ffn_gate", "ffn_up", "ffn_down"].into_iter().enumerate() {
             let y = y + index as i64 * (self.depth() + self.units(self.spacing.groups));
-            let orientation =
-                if name == "ffn_down" { Orientation::ColumnsAlongX } else { Orientation::RowsAlongX };
+            let orientation = if name == "ffn_down" {
+                Orientation::ColumnsAlongX
+            } else {
+                Orientation::RowsAlongX
+            };
             if let Some(tensor) = self.take(layer, name, "weight") {
-                self.whole(tensor, orientation, Rect::new(plan.feed_forward.x, y, fields.0, self.depth()));
+                self.whole(
+                    tensor,
+                    orientation,
+                    Rect::new(plan.feed_forward.x, y, fields.0, self.depth()),
+                );
             }
         }
         self.bridges(layer, plan.river, northward);
@@ -200,15 +216,17 @@ impl<'a> Builder<'a> {
     }
 
     fn attention(&mut self, layer: u32, bank: Rect) {
-        let [plot_gap, group_gap] = [self.spacing.plots, self.spacing.groups].map(|count| self.units(count));
+        let [plot_gap, group_gap] =
+            [self.spacing.plots, self.spacing.groups].map(|count| self.units(count));
         let (size, depth) = (i64::from(self.config.head_size), self.depth());
         let share = self.config.heads_per_kv();
         let groups_across = self.grid().0 / i64::from(share);
-        let weights =
-            ["attn_q", "attn_k", "attn_v", "attn_output"].map(|name| self.take(layer, name, "weight"));
+        let weights = ["attn_q", "attn_k", "attn_v", "attn_output"]
+            .map(|name| self.take(layer, name, "weight"));
         let biases = ["attn_q", "attn_k", "attn_v"].map(|name| self.take(layer, name, "bias"));
         for group in 0..self.config.kv_head_count {
-            let (across, down) = (i64::from(group) % groups_across, i64::from(group) / groups_across);
+            let (across, down) =
+                (i64::from(group) % groups_across, i64::from(group) / groups_across);
             let mut x = bank.x + across * (self.group_width() + group_gap);
             let y = bank.y + down * (depth + self.bias_room() + group_gap) + self.bias_room();
             for kind in [1, 2] {
@@ -218,7 +236,14 @@ impl<'a> Builder<'a> {
             for head in group * share..(group + 1) * share {
                 let rect = Rect::new(x, y, 2 * size + plot_gap, depth);
                 self.head_plot(weights[0], biases[0], head, Orientation::RowsAlongX, x, y);
-                self.head_plot(weights[3], None, head, Orientation::ColumnsAlongX, x + size + plot_gap, y);
+                self.head_plot(
+                    weights[3],
+                    None,
+                    head,
+                    Orientation::ColumnsAlongX,
+                    x + size + plot_gap,
+                    y,
+                );
                 self.heads.push(HeadPlan { layer, head, kv_head: group, rect });
                 x += 2 * (size + plot_gap);
             }
@@ -320,7 +345,13 @@ impl<'a> Builder<'a> {
             let y = y + index as i64 * (tiling.columns as i64 + 2 * self.unit);
             let rect = Rect::new(x, y, (rows.end - rows.start) as i64, tiling.columns as i64);
             let orientation = Orientation::RowsAlongX;
-            self.plots[tensor].push(Plot { tensor, rows, columns: 0..tiling.columns, orientation, rect });
+            self.plots[tensor].push(Plot {
+                tensor,
+                rows,
+                columns: 0..tiling.columns,
+                orientation,
+                rect,
+            });
             all = all.union(rect);
         }
         all
@@ -403,7 +434,11 @@ mod tests {
             (1, 1, 1),
             (7, 1, 7),
         ] {
-            assert_eq!(grid_width(heads, heads / kv_heads), expected, "{heads} heads, {kv_heads} KV heads");
+            assert_eq!(
+                grid_width(heads, heads / kv_heads),
+                expected,
+                "{heads} heads, {kv_heads} KV heads"
+            );
         }
     }
 }

@@ -1,9 +1,12 @@
-//! Where everything lies on the map (specs/pxi_llm.md section 8): every tensor, layer, head and tile gets its rectangles.
+//! Where everything lies on the map (specs/pxi_llm.md section 8): every tensor, layer, head and
+//! tile gets its rectangles.
 //!
-//! [`Rules`] say where layers, districts and decorations go; without any, the map is that of the specification.
+//! [`Rules`] say where layers, districts and decorations go; without any, the map is that of the
+//! specification.
 //!
-//! The rule that makes the map readable: a matrix that reads or writes the residual stream has the residual dimension
-//! along y. What it maps to or from lies along x, so a column of cells is one neuron, one dimension of a head, or one token.
+//! The rule that makes the map readable: a matrix that reads or writes the residual stream has the
+//! residual dimension along y. What it maps to or from lies along x, so a column of cells is one
+//! neuron, one dimension of a head, or one token.
 
 mod layers;
 pub mod rules;
@@ -57,7 +60,11 @@ impl Rect {
         let (x, y) = (self.x.max(other.x), self.y.max(other.y));
         let right = (self.x + self.width).min(other.x + other.width);
         let bottom = (self.y + self.height).min(other.y + other.height);
-        if right <= x || bottom <= y { Self::default() } else { Self::new(x, y, right - x, bottom - y) }
+        if right <= x || bottom <= y {
+            Self::default()
+        } else {
+            Self::new(x, y, right - x, bottom - y)
+        }
     }
 
     /// Whether they share a cell.
@@ -136,7 +143,8 @@ impl Plot {
             return None;
         }
         let (x, y) = self.cell(rows.start, columns.start);
-        let (height, width) = ((rows.end - rows.start) as i64, (columns.end - columns.start) as i64);
+        let (height, width) =
+            ((rows.end - rows.start) as i64, (columns.end - columns.start) as i64);
         Some(match self.orientation {
             Orientation::RowsAlongX => Rect::new(x, y, height, width),
             Orientation::ColumnsAlongX => Rect::new(x, y, width, height),
@@ -227,10 +235,14 @@ impl MapPlan {
         self.plots_of(tensor).iter().fold(Rect::default(), |rect, plot| rect.union(plot.rect))
     }
 
-    /// The rectangles that show tile `index` (counted in its tensor): one, or one per plot that the tile reaches into.
+    /// The rectangles that show tile `index` (counted in its tensor): one, or one per plot that the
+    /// tile reaches into.
     pub fn tile_rects(&self, tensors: &[Tensor], tensor: usize, index: u64) -> Vec<Rect> {
         let shape = tensors[tensor].tiling.tile(index);
-        self.plots_of(tensor).iter().filter_map(|plot| plot.part(&shape.rows, &shape.columns)).collect()
+        self.plots_of(tensor)
+            .iter()
+            .filter_map(|plot| plot.part(&shape.rows, &shape.columns))
+            .collect()
     }
 
     /// The plot and weight at a cell: tensor, row, column.

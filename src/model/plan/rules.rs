@@ -1,4 +1,5 @@
-//! The rules that a map is laid out by, as data: what a `*.world.ron` says. [`Rules::default`] is the map of `specs/pxi_llm.md`.
+//! The rules that a map is laid out by, as data: what a `*.world.ron` says. [`Rules::default`] is
+//! the map of `specs/pxi_llm.md`.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +32,8 @@ pub struct Rules {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum Arrangement {
-    /// Up one column and down the next, in as many columns as bring the map nearest to this width over its height.
+    /// Up one column and down the next, in as many columns as bring the map nearest to this width
+    /// over its height.
     Snake {
         /// Width over height.
         aspect: f32,
@@ -221,10 +223,20 @@ impl Rules {
         let Spacing { unit, layers, groups, plots, river, banks, districts } = self.spacing;
         if let Some(unit) = unit {
             let path = "spacing.unit".into();
-            expect((1..=4096).contains(&unit), path, format!("expected 1 to 4096 cells, found {unit}"));
+            expect(
+                (1..=4096).contains(&unit),
+                path,
+                format!("expected 1 to 4096 cells, found {unit}"),
+            );
         }
-        let spaces = [("layers", layers, 0), ("groups", groups, 0), ("plots", plots, 0), ("banks", banks, 0)];
-        // Norms lie across the river as bridges; in one of less than two units they would be longer than the river.
+        let spaces = [
+            ("layers", layers, 0),
+            ("groups", groups, 0),
+            ("plots", plots, 0),
+            ("banks", banks, 0),
+        ];
+        // Norms lie across the river as bridges; in one of less than two units they would be longer
+        // than the river.
         for (field, value, least) in
             spaces.into_iter().chain([("river", river, 4), ("districts", districts, 0)])
         {
@@ -279,7 +291,8 @@ pub fn parse_colour(text: &str) -> Option<[u8; 3]> {
     Some([channel(0)?, channel(2)?, channel(4)?])
 }
 
-/// Column and row of each layer, and whether the stream runs towards smaller y there; then columns and rows of all.
+/// Column and row of each layer, and whether the stream runs towards smaller y there; then columns
+/// and rows of all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Grid {
     pub places: Vec<(i64, i64, bool)>,
@@ -300,7 +313,8 @@ impl Grid {
                     let northward = column % 2 == 0;
                     (column, if northward { rows - 1 - step } else { step }, northward)
                 };
-                // The last column may be empty in part; its room is kept, as the specification has it.
+                // The last column may be empty in part; its room is kept, as the specification has
+                // it.
                 return Self { places: layers.map(place).collect(), columns, rows };
             }
             Arrangement::Rows { across } => {
@@ -340,7 +354,9 @@ fn spiral(count: usize, turn: Turn, start: Start) -> Vec<(i64, i64, bool)> {
     let least = |of: fn(&(i64, i64)) -> i64| cells.iter().map(of).min().unwrap_or(0);
     let (west, north) = (least(|cell| cell.0), least(|cell| cell.1));
     let next_is_north = |at: usize| cells.get(at + 1).is_some_and(|next| next.1 < cells[at].1);
-    (0..cells.len()).map(|at| (cells[at].0 - west, cells[at].1 - north, next_is_north(at))).collect()
+    (0..cells.len())
+        .map(|at| (cells[at].0 - west, cells[at].1 - north, next_is_north(at)))
+        .collect()
 }
 
 /// Puts the decorations on a map that is laid out.
@@ -367,14 +383,17 @@ pub(super) fn decorate(plan: &mut MapPlan, rules: &Rules) {
                 let pairs: Vec<_> =
                     plan.layers.windows(2).map(|pair| [pair[0].river, pair[1].river]).collect();
                 for [from, to] in pairs {
-                    let rects = canal(from, to, across, i64::from(rules.spacing.layers) * plan.unit);
+                    let rects =
+                        canal(from, to, across, i64::from(rules.spacing.layers) * plan.unit);
                     let inside = rects.into_iter().map(|rect| rect.intersection(map));
-                    plan.ornaments
-                        .extend(inside.filter(|rect| rect.width > 0).map(|rect| Ornament { rect, colour }));
+                    plan.ornaments.extend(
+                        inside.filter(|rect| rect.width > 0).map(|rect| Ornament { rect, colour }),
+                    );
                 }
             }
             Decoration::Sign { at, text } => {
-                let signs = anchors(plan, *at).into_iter().map(|rect| Sign { rect, text: text.clone() });
+                let signs =
+                    anchors(plan, *at).into_iter().map(|rect| Sign { rect, text: text.clone() });
                 plan.signs.extend(signs.collect::<Vec<_>>());
             }
         }
@@ -392,7 +411,9 @@ fn anchors(plan: &MapPlan, at: Anchor) -> Vec<Rect> {
         Anchor::Layer(index) => layer(index).map(|layer| layer.rect).into_iter().collect(),
         Anchor::LastLayer => plan.layers.last().map(|layer| layer.rect).into_iter().collect(),
         Anchor::Attention(index) => layer(index).map(|layer| layer.attention).into_iter().collect(),
-        Anchor::FeedForward(index) => layer(index).map(|layer| layer.feed_forward).into_iter().collect(),
+        Anchor::FeedForward(index) => {
+            layer(index).map(|layer| layer.feed_forward).into_iter().collect()
+        }
         Anchor::Head(layer, head) => plan
             .heads
             .iter()
@@ -403,7 +424,8 @@ fn anchors(plan: &MapPlan, at: Anchor) -> Vec<Rect> {
     found.into_iter().filter(|rect| rect.width > 0 && rect.height > 0).collect()
 }
 
-/// From one river to the next: straight on where they are in one column, or else through the space between two rows.
+/// From one river to the next: straight on where they are in one column, or else through the space
+/// between two rows.
 fn canal(from: Rect, to: Rect, across: i64, gap: i64) -> Vec<Rect> {
     let middle = |river: Rect| river.x + river.width / 2 - across / 2;
     if from.x == to.x {
@@ -428,7 +450,8 @@ mod tests {
 
     #[test]
     fn a_spiral_winds_around_its_middle_and_never_crosses_itself() {
-        let around = |turn, start, count| Grid::new(Arrangement::Spiral { turn, start }, count, |_| 1);
+        let around =
+            |turn, start, count| Grid::new(Arrangement::Spiral { turn, start }, count, |_| 1);
         let places = around(Turn::Clockwise, Start::Inside, 9).places;
         let cells: Vec<_> = places.iter().map(|place| (place.0, place.1)).collect();
         assert_eq!(cells, [(1, 1), (2, 1), (2, 2), (1, 2), (0, 2), (0, 1), (0, 0), (1, 0), (2, 0)]);
@@ -436,7 +459,8 @@ mod tests {
         for turn in [Turn::Clockwise, Turn::Counterclockwise] {
             for start in [Start::Inside, Start::Outside] {
                 let grid = around(turn, start, 30);
-                let mut cells: Vec<_> = grid.places.iter().map(|place| (place.0, place.1)).collect();
+                let mut cells: Vec<_> =
+                    grid.places.iter().map(|place| (place.0, place.1)).collect();
                 for pair in cells.windows(2) {
                     assert_eq!((pair[0].0 - pair[1].0).abs() + (pair[0].1 - pair[1].1).abs(), 1);
                 }

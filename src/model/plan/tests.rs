@@ -1,4 +1,5 @@
-//! The plan keeps its promises: plots never overlap, show every weight once, and stand where the specification says.
+//! The plan keeps its promises: plots never overlap, show every weight once, and stand where the
+//! specification says.
 
 use super::rules::{Anchor, Arrangement, Bank, Decoration, Districts, Side, Spacing, Start, Turn};
 use super::{MapPlan, Orientation, Rect, Rules};
@@ -53,8 +54,9 @@ fn tensors(config: &ModelConfig) -> Vec<Tensor> {
         shapes.push(("output.weight".to_owned(), vec![width, u64::from(config.vocab_size)]));
     }
     for layer in 0..config.layer_count {
-        let mut add =
-            |name: &str, dimensions: Vec<u64>| shapes.push((format!("blk.{layer}.{name}"), dimensions));
+        let mut add = |name: &str, dimensions: Vec<u64>| {
+            shapes.push((format!("blk.{layer}.{name}"), dimensions))
+        };
         add("attn_norm.weight", vec![width]);
         add("attn_q.weight", vec![width, query]);
         add("attn_k.weight", vec![width, kv]);
@@ -74,7 +76,10 @@ fn tensors(config: &ModelConfig) -> Vec<Tensor> {
             add("attn_k_norm.weight", vec![u64::from(config.head_size)]);
         }
     }
-    lay_out(shapes.into_iter().map(|(name, dimensions)| (name, dimensions, Encoding::F32)).collect()).unwrap()
+    lay_out(
+        shapes.into_iter().map(|(name, dimensions)| (name, dimensions, Encoding::F32)).collect(),
+    )
+    .unwrap()
 }
 
 fn models() -> Vec<ModelConfig> {
@@ -89,26 +94,36 @@ fn models() -> Vec<ModelConfig> {
 /// The usual rules, and some that go to their limits.
 fn rules() -> Vec<Rules> {
     let spiral = |turn, start| Arrangement::Spiral { turn, start };
-    let narrow = Spacing { unit: Some(1), layers: 0, groups: 0, plots: 0, river: 4, banks: 0, districts: 0 };
-    let [north, south] = [Side::North, Side::South].map(|side| Districts { embedding: side, output: side });
+    let narrow =
+        Spacing { unit: Some(1), layers: 0, groups: 0, plots: 0, river: 4, banks: 0, districts: 0 };
+    let [north, south] =
+        [Side::North, Side::South].map(|side| Districts { embedding: side, output: side });
     vec![
         Rules::default(),
         Rules { layers: Arrangement::Rows { across: 2 }, heads: Bank::East, ..Rules::default() },
-        Rules { layers: spiral(Turn::Clockwise, Start::Inside), districts: north, ..Rules::default() },
+        Rules {
+            layers: spiral(Turn::Clockwise, Start::Inside),
+            districts: north,
+            ..Rules::default()
+        },
         Rules {
             layers: spiral(Turn::Counterclockwise, Start::Outside),
             spacing: narrow,
             districts: south,
             ..Rules::default()
         },
-        Rules { spacing: Spacing { layers: 64, river: 64, banks: 64, ..narrow }, ..Rules::default() },
+        Rules {
+            spacing: Spacing { layers: 64, river: 64, banks: 64, ..narrow },
+            ..Rules::default()
+        },
     ]
 }
 
 #[test]
 fn plots_never_overlap_and_lie_on_the_map() {
-    for (config, rules) in
-        models().into_iter().flat_map(|config| rules().into_iter().map(move |r| (config.clone(), r)))
+    for (config, rules) in models()
+        .into_iter()
+        .flat_map(|config| rules().into_iter().map(move |r| (config.clone(), r)))
     {
         let tensors = tensors(&config);
         check_family(&config, &tensors).unwrap();
@@ -127,8 +142,9 @@ fn plots_never_overlap_and_lie_on_the_map() {
 
 #[test]
 fn plots_show_every_weight_once_and_tiles_fill_them() {
-    for (config, rules) in
-        models().into_iter().flat_map(|config| rules().into_iter().map(move |r| (config.clone(), r)))
+    for (config, rules) in models()
+        .into_iter()
+        .flat_map(|config| rules().into_iter().map(move |r| (config.clone(), r)))
     {
         let tensors = tensors(&config);
         let plan = MapPlan::with_rules(&config, &tensors, &rules);
@@ -137,7 +153,9 @@ fn plots_show_every_weight_once_and_tiles_fill_them() {
             let shown: u64 = plan
                 .plots_of(index)
                 .iter()
-                .map(|plot| (plot.rows.end - plot.rows.start) * (plot.columns.end - plot.columns.start))
+                .map(|plot| {
+                    (plot.rows.end - plot.rows.start) * (plot.columns.end - plot.columns.start)
+                })
                 .sum();
             assert_eq!(shown, rows * columns, "{}", tensor.name);
             for (row, column) in [(0, 0), (rows - 1, columns - 1), (rows / 2, columns / 3)] {
@@ -145,15 +163,17 @@ fn plots_show_every_weight_once_and_tiles_fill_them() {
                     .plots_of(index)
                     .iter()
                     .find(|p| p.rows.contains(&row) && p.columns.contains(&column));
-                let (x, y) =
-                    plot.unwrap_or_else(|| panic!("{} lacks {row}, {column}", tensor.name)).cell(row, column);
+                let (x, y) = plot
+                    .unwrap_or_else(|| panic!("{} lacks {row}, {column}", tensor.name))
+                    .cell(row, column);
                 assert_eq!(plan.weight_at(x, y), Some((index, row, column)), "{}", tensor.name);
             }
             let on_map: i64 = (0..tensor.tiling.tile_count())
                 .flat_map(|tile| plan.tile_rects(&tensors, index, tile))
                 .map(|rect| rect.width * rect.height)
                 .sum();
-            let room: i64 = plan.plots_of(index).iter().map(|plot| plot.rect.width * plot.rect.height).sum();
+            let room: i64 =
+                plan.plots_of(index).iter().map(|plot| plot.rect.width * plot.rect.height).sum();
             // A wrapped vector may leave the end of its last line empty.
             assert!(
                 on_map <= room && on_map >= (rows * columns) as i64,
@@ -207,7 +227,8 @@ fn a_neighbourhood_holds_its_heads_rows_of_q_and_columns_of_o() {
 fn the_river_winds_and_ends_in_the_north() {
     let config = config(Architecture::Llama, 30, [9, 3], 64, 576);
     let plan = MapPlan::new(&config, &tensors(&config));
-    let columns: std::collections::BTreeSet<i64> = plan.layers.iter().map(|layer| layer.rect.x).collect();
+    let columns: std::collections::BTreeSet<i64> =
+        plan.layers.iter().map(|layer| layer.rect.x).collect();
     assert_eq!(columns.len() % 2, 1);
     for pair in plan.layers.windows(2) {
         let (a, b) = (&pair[0].rect, &pair[1].rect);
@@ -230,17 +251,36 @@ fn decorations_lie_on_the_map_and_canals_join_the_rivers() {
         Decoration::Sign { at: Anchor::Layer(99), text: "nowhere".into() },
     ];
     let layers = Arrangement::Spiral { turn: Turn::Clockwise, start: Start::Inside };
-    let plan =
-        MapPlan::with_rules(&config, &tensors(&config), &Rules { layers, decorations, ..Rules::default() });
+    let plan = MapPlan::with_rules(
+        &config,
+        &tensors(&config),
+        &Rules { layers, decorations, ..Rules::default() },
+    );
     let map = Rect::new(0, 0, plan.size[0], plan.size[1]);
-    assert!(plan.ornaments.iter().all(|ornament| map.contains(&ornament.rect) && ornament.rect.width > 0));
-    assert_eq!(plan.ornaments.iter().filter(|ornament| ornament.colour == Some([1, 2, 3])).count(), 9);
-    let canals: Vec<_> = plan.ornaments.iter().filter(|ornament| ornament.colour.is_none()).collect();
+    assert!(
+        plan.ornaments
+            .iter()
+            .all(|ornament| map.contains(&ornament.rect) && ornament.rect.width > 0)
+    );
+    assert_eq!(
+        plan.ornaments.iter().filter(|ornament| ornament.colour == Some([1, 2, 3])).count(),
+        9
+    );
+    let canals: Vec<_> =
+        plan.ornaments.iter().filter(|ornament| ornament.colour.is_none()).collect();
     for pair in plan.layers.windows(2) {
         for layer in pair {
-            let around =
-                Rect::new(layer.river.x, layer.river.y - 1, layer.river.width, layer.river.height + 2);
-            assert!(canals.iter().any(|canal| canal.rect.overlaps(&around)), "layer {}", layer.layer);
+            let around = Rect::new(
+                layer.river.x,
+                layer.river.y - 1,
+                layer.river.width,
+                layer.river.height + 2,
+            );
+            assert!(
+                canals.iter().any(|canal| canal.rect.overlaps(&around)),
+                "layer {}",
+                layer.layer
+            );
         }
     }
     let signs: Vec<_> = plan.signs.iter().map(|sign| (sign.text.as_str(), sign.rect)).collect();

@@ -1,7 +1,8 @@
 //! What is kept in the cache: conversions, when each was last used, and what killed runs left.
 //!
-//! Beside `NAME.pxi` lies `.NAME.pxi.used`: which files it was made of, and how the system described it when it was
-//! last known to be sound. Its time of change is that of the last use. Who uses a conversion holds a shared lock on it.
+//! Beside `NAME.pxi` lies `.NAME.pxi.used`: which files it was made of, and how the system
+//! described it when it was last known to be sound. Its time of change is that of the last use. Who
+//! uses a conversion holds a shared lock on it.
 
 use std::fs::{self, File, TryLockError::WouldBlock};
 use std::io;
@@ -42,7 +43,8 @@ impl Note {
         serde_json::from_slice(&crate::files::read(&note_path(file)).ok()?).ok()
     }
 
-    /// Says that a conversion is sound as it is now. Where that cannot be kept it is found out again.
+    /// Says that a conversion is sound as it is now. Where that cannot be kept it is found out
+    /// again.
     pub fn write(file: &Path, made_of: Vec<PathBuf>) {
         let Ok(about) = file.metadata() else { return };
         let note = Self { made_of, sound: state(&about) };

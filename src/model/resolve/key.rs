@@ -15,13 +15,15 @@ const VERSION: &str = "1.1";
 /// Characters of a model's name in that of its conversion: names have a longest length.
 const LONGEST_STEM: usize = 60;
 
-/// The files that a model named by `path` is made of, in order: those of a split that are there, else the one.
+/// The files that a model named by `path` is made of, in order: those of a split that are there,
+/// else the one.
 pub fn parts(path: &Path) -> Vec<PathBuf> {
     let split = || {
         let stem = path.file_name()?.to_str()?.strip_suffix(".gguf")?;
         let (rest, count) = stem.rsplit_once("-of-")?;
         let (base, number) = rest.rsplit_once('-')?;
-        let is_number = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+        let is_number =
+            |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
         let last: u32 = count.parse().ok().filter(|_| is_number(number) && is_number(count))?;
         let part = |number| path.with_file_name(format!("{base}-{number:05}-of-{count}.gguf"));
         Some((1..=last).map(part).filter(|part| part == path || part.exists()).collect())
@@ -79,7 +81,8 @@ impl Key {
 
 /// Whether a name is one that conversions have, of now or of earlier versions of the program.
 pub fn is_conversion(name: &str) -> bool {
-    let digits = name.strip_suffix(".pxi").and_then(|stem| stem.rsplit_once('-')).map(|(_, digits)| digits);
+    let digits =
+        name.strip_suffix(".pxi").and_then(|stem| stem.rsplit_once('-')).map(|(_, digits)| digits);
     digits.is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 

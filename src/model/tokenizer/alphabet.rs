@@ -1,6 +1,6 @@
-//! The byte alphabet of byte-level BPE: each of the 256 bytes as one printable character, so that a vocabulary
-//! of arbitrary byte strings can be written as text. Printable Latin-1 bytes stand for themselves; the others
-//! take the characters from U+0100 on, in order.
+//! The byte alphabet of byte-level BPE: each of the 256 bytes as one printable character, so that a
+//! vocabulary of arbitrary byte strings can be written as text. Printable Latin-1 bytes stand for
+//! themselves; the others take the characters from U+0100 on, in order.
 
 use std::sync::LazyLock;
 

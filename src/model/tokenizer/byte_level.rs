@@ -1,4 +1,5 @@
-//! Byte-level BPE, the `gpt2` family: words of bytes in the byte alphabet, merged by the `tokenizers` crate.
+//! Byte-level BPE, the `gpt2` family: words of bytes in the byte alphabet, merged by the
+//! `tokenizers` crate.
 
 use std::collections::HashMap;
 
@@ -52,8 +53,8 @@ impl ByteLevel {
                 });
             }
         };
-        // Special tokens stay outside the model, so that plain text can never become one. A user-defined token
-        // is let in where the merges were trained with it.
+        // Special tokens stay outside the model, so that plain text can never become one. A
+        // user-defined token is let in where the merges were trained with it.
         let mut vocab: Vocab = vocabulary
             .iter()
             .filter(|(_, text, kind)| {
@@ -116,7 +117,11 @@ impl ByteLevel {
         let is_token = |id: &u32| (*id as usize) < vocabulary.len();
         let own_words = splitter.whole_words_first && !missing.is_empty();
         let words = own_words.then(|| {
-            vocab.iter().filter(|(_, id)| is_token(id)).map(|(text, id)| (text.clone(), *id)).collect()
+            vocab
+                .iter()
+                .filter(|(_, id)| is_token(id))
+                .map(|(text, id)| (text.clone(), *id))
+                .collect()
         });
         let whole_words_first = splitter.whole_words_first && !own_words;
         let bpe = BpeBuilder::new()
@@ -127,7 +132,8 @@ impl ByteLevel {
         Ok(ByteLevel { splitter, bpe, words, spelled, missing, token_count: vocabulary.len() })
     }
 
-    /// Appends the tokens of `text`. A byte that the vocabulary cannot spell is left out, as llama.cpp does.
+    /// Appends the tokens of `text`. A byte that the vocabulary cannot spell is left out, as
+    /// llama.cpp does.
     pub fn encode(&self, text: &str, ids: &mut Vec<u32>) {
         let mut word = String::new();
         self.splitter.split(text, &mut |piece| {
@@ -150,13 +156,17 @@ impl ByteLevel {
             ids.push(id);
             return;
         }
-        let tokens = self.bpe.tokenize(word).expect("BPE fails only for an unknown token, and none is set");
+        let tokens =
+            self.bpe.tokenize(word).expect("BPE fails only for an unknown token, and none is set");
         for token in &tokens {
             match (token.id as usize).checked_sub(self.token_count) {
                 None => ids.push(token.id),
                 // No token: llama.cpp spells those of its bytes that are ASCII; here none is lost.
                 Some(made) => ids.extend(
-                    self.missing[made].chars().filter_map(byte_of).filter_map(|byte| self.token_of(byte)),
+                    self.missing[made]
+                        .chars()
+                        .filter_map(byte_of)
+                        .filter_map(|byte| self.token_of(byte)),
                 ),
             }
         }
@@ -167,7 +177,8 @@ impl ByteLevel {
         self.spelled[usize::from(byte)].filter(|&id| (id as usize) < self.token_count)
     }
 
-    /// The bytes without a token. Most are no part of any UTF-8 text; the others are lost in encoding.
+    /// The bytes without a token. Most are no part of any UTF-8 text; the others are lost in
+    /// encoding.
     pub fn missing_bytes(&self) -> Vec<u8> {
         (0..=255).filter(|&byte| self.token_of(byte).is_none()).collect()
     }

@@ -1,5 +1,5 @@
-//! What can be wrong with a vocabulary: every variant names the metadata field, what was found there and what
-//! was expected.
+//! What can be wrong with a vocabulary: every variant names the metadata field, what was found
+//! there and what was expected.
 
 use super::pre;
 use super::spec::MODELS;

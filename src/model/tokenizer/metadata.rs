@@ -1,13 +1,13 @@
-//! From GGUF metadata to a [`TokenizerSpec`]. Only types are checked here; what the values mean together is for
-//! [`Tokenizer::new`](super::Tokenizer::new).
+//! From GGUF metadata to a [`TokenizerSpec`]. Only types are checked here; what the values mean
+//! together is for [`Tokenizer::new`](super::Tokenizer::new).
 
 use super::error::TokenizerError;
 use super::spec::{TokenType, TokenizerSpec};
 use crate::model::gguf::{GgufError, Metadata, Strings};
 
 impl TokenizerSpec {
-    /// Reads the `tokenizer.*` pairs of a model file. `tokenizer.ggml.model` and `tokenizer.ggml.tokens` must be
-    /// there.
+    /// Reads the `tokenizer.*` pairs of a model file. `tokenizer.ggml.model` and
+    /// `tokenizer.ggml.tokens` must be there.
     pub fn from_metadata(metadata: &Metadata) -> Result<TokenizerSpec, TokenizerError> {
         let required = GgufError::missing;
         let (model_key, tokens_key) = ("tokenizer.ggml.model", "tokenizer.ggml.tokens");
@@ -42,7 +42,11 @@ impl TokenizerSpec {
 }
 
 /// The number of a special token; one below 0 means none.
-fn special_id(metadata: &Metadata, name: &str, warnings: &mut Vec<String>) -> Result<Option<u32>, GgufError> {
+fn special_id(
+    metadata: &Metadata,
+    name: &str,
+    warnings: &mut Vec<String>,
+) -> Result<Option<u32>, GgufError> {
     let key = format!("tokenizer.ggml.{name}_token_id");
     match metadata.u32(&key) {
         Err(GgufError::OutOfRange { found, .. }) => {
@@ -55,7 +59,11 @@ fn special_id(metadata: &Metadata, name: &str, warnings: &mut Vec<String>) -> Re
 
 fn texts(field: &'static str, strings: &Strings) -> Result<Vec<String>, TokenizerError> {
     let text = |(index, bytes): (usize, &[u8])| {
-        String::from_utf8(bytes.to_vec()).map_err(|source| TokenizerError::NotUtf8 { field, index, source })
+        String::from_utf8(bytes.to_vec()).map_err(|source| TokenizerError::NotUtf8 {
+            field,
+            index,
+            source,
+        })
     };
     strings.iter().enumerate().map(text).collect()
 }

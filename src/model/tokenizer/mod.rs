@@ -1,15 +1,17 @@
 //! Text to token ids and back, from a model file's own metadata.
 //!
-//! In: a [`TokenizerSpec`], the `tokenizer.*` pairs as plain values. Out: a [`Tokenizer`] for byte-level BPE
-//! (`gpt2`, with the pre-tokenisers that [`pre_tokenizers`] names) or SentencePiece's BPE (`llama`).
-//! [`Tokenizer::new`] refuses a damaged vocabulary with a [`TokenizerError`]; nothing fails after that.
+//! In: a [`TokenizerSpec`], the `tokenizer.*` pairs as plain values. Out: a [`Tokenizer`] for
+//! byte-level BPE (`gpt2`, with the pre-tokenisers that [`pre_tokenizers`] names) or
+//! SentencePiece's BPE (`llama`). [`Tokenizer::new`] refuses a damaged vocabulary with a
+//! [`TokenizerError`]; nothing fails after that.
 //!
-//! Ids are those of llama.cpp, with one difference that is wanted: special tokens written out in a text, user-defined
-//! ones among them, are matched only where [`EncodeOptions::parse_special`] asks for it. Text from outside can
-//! then never end a turn.
+//! Ids are those of llama.cpp, with one difference that is wanted: special tokens written out in a
+//! text, user-defined ones among them, are matched only where [`EncodeOptions::parse_special`] asks
+//! for it. Text from outside can then never end a turn.
 //!
-//! `decode(encode(text))` is `text`, except where the vocabulary lacks a byte ([`Tokenizer::missing_bytes`]) and,
-//! for `llama`, that U+2581, its own sign for a space, comes back as a space.
+//! `decode(encode(text))` is `text`, except where the vocabulary lacks a byte
+//! ([`Tokenizer::missing_bytes`]) and, for `llama`, that U+2581, its own sign for a space, comes
+//! back as a space.
 
 mod alphabet;
 mod byte_level;
@@ -35,7 +37,8 @@ use special::{Part, SpecialTokens};
 use special_ids::SpecialIds;
 use vocabulary::Vocabulary;
 
-/// Every value of `tokenizer.ggml.pre` that is known; the first is what is meant where a file does not say.
+/// Every value of `tokenizer.ggml.pre` that is known; the first is what is meant where a file does
+/// not say.
 pub fn pre_tokenizers() -> impl Iterator<Item = &'static str> {
     pre::names()
 }
@@ -43,10 +46,11 @@ pub fn pre_tokenizers() -> impl Iterator<Item = &'static str> {
 /// What [`Tokenizer::encode`] does beside cutting text into tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EncodeOptions {
-    /// Add the beginning and the end of a sequence if the model wants them. A rendered chat template has its own.
+    /// Add the beginning and the end of a sequence if the model wants them. A rendered chat
+    /// template has its own.
     pub add_special: bool,
-    /// Match control and user-defined tokens that are written out in the text. For text that is trusted, such as a
-    /// rendered chat template.
+    /// Match control and user-defined tokens that are written out in the text. For text that is
+    /// trusted, such as a rendered chat template.
     pub parse_special: bool,
 }
 
@@ -83,7 +87,9 @@ impl Tokenizer {
         let mut warnings = spec.warnings.clone();
         let ids = SpecialIds::new(spec, &mut warnings);
         let vocabulary = Vocabulary::new(spec, &ids, &mut warnings)?;
-        if let Some(found) = spec.scores.as_ref().map(Vec::len).filter(|&found| found < vocabulary.len()) {
+        if let Some(found) =
+            spec.scores.as_ref().map(Vec::len).filter(|&found| found < vocabulary.len())
+        {
             let field = "tokenizer.ggml.scores";
             return Err(TokenizerError::CountMismatch { field, found, expected: vocabulary.len() });
         }
@@ -99,13 +105,22 @@ impl Tokenizer {
         let mut eos = ids.eos.or_else(|| usual("</s>"));
         let unknown = ids.unk.or_else(|| usual("<unk>"));
         let model = if is_llama {
-            Model::SentencePiece(Box::new(SentencePiece::new(spec, &vocabulary, unknown, &mut warnings)?))
+            Model::SentencePiece(Box::new(SentencePiece::new(
+                spec,
+                &vocabulary,
+                unknown,
+                &mut warnings,
+            )?))
         } else {
             Model::ByteLevel(Box::new(ByteLevel::new(spec, &vocabulary, &mut warnings)?))
         };
         let begins = pre::named(spec.pre.as_deref()).is_some_and(|pre| pre.begins);
         let count = vocabulary.len();
-        let mut added = |wanted: bool, stated: bool, id: &mut Option<u32>, name: &str, usual: u32| {
+        let mut added = |wanted: bool,
+                         stated: bool,
+                         id: &mut Option<u32>,
+                         name: &str,
+                         usual: u32| {
             if !wanted {
                 return None;
             }
@@ -132,7 +147,18 @@ impl Tokenizer {
         let before = added(begins, spec.add_bos.is_some(), &mut bos, "bos", usual_bos);
         let ends = spec.add_eos.unwrap_or(false);
         let after = added(ends, true, &mut eos, "eos", special_ids::usual_eos(is_llama));
-        Ok(Tokenizer { vocabulary, special, control, user_defined, model, bos, eos, before, after, warnings })
+        Ok(Tokenizer {
+            vocabulary,
+            special,
+            control,
+            user_defined,
+            model,
+            bos,
+            eos,
+            before,
+            after,
+            warnings,
+        })
     }
 
     /// The token ids of `text`.
@@ -164,13 +190,20 @@ impl Tokenizer {
 
     /// The control tokens whose text holds `part`.
     pub fn control_tokens_with<'t>(&'t self, part: &'t str) -> impl Iterator<Item = &'t str> {
-        let texts = self.vocabulary.iter().filter(|(_, _, kind)| kind.is_special()).map(|(_, text, _)| text);
+        let texts = self
+            .vocabulary
+            .iter()
+            .filter(|(_, _, kind)| kind.is_special())
+            .map(|(_, text, _)| text);
         texts.filter(move |text| text.contains(part))
     }
 
     /// The token ids of what several parts say together. Control tokens are given by their ids;
     /// one that is written out in a text is text.
-    pub fn encode_parts<'t>(&self, parts: impl IntoIterator<Item = Result<u32, &'t str>>) -> Vec<u32> {
+    pub fn encode_parts<'t>(
+        &self,
+        parts: impl IntoIterator<Item = Result<u32, &'t str>>,
+    ) -> Vec<u32> {
         let (mut ids, mut at_start) = (Vec::new(), true);
         for part in parts {
             match part {
@@ -184,9 +217,15 @@ impl Tokenizer {
         ids
     }
 
-    /// Adds the ids of `text`, in which `whole` tokens stay whole. After one, as `at_start` tells, a
-    /// text begins anew.
-    fn encode_around(&self, whole: &SpecialTokens, text: &str, at_start: &mut bool, ids: &mut Vec<u32>) {
+    /// Adds the ids of `text`, in which `whole` tokens stay whole. After one, as `at_start` tells,
+    /// a text begins anew.
+    fn encode_around(
+        &self,
+        whole: &SpecialTokens,
+        text: &str,
+        at_start: &mut bool,
+        ids: &mut Vec<u32>,
+    ) {
         whole.partition(text, |part| match part {
             Part::Text(text) => {
                 self.encode_text(text, *at_start, ids);
@@ -206,8 +245,9 @@ impl Tokenizer {
         }
     }
 
-    /// The text of a whole sequence, without its control tokens if `skip_special`. Bytes that are no UTF-8 become
-    /// U+FFFD; ids outside the vocabulary add nothing. To continue a text use a [`DecodeStream`].
+    /// The text of a whole sequence, without its control tokens if `skip_special`. Bytes that are
+    /// no UTF-8 become U+FFFD; ids outside the vocabulary add nothing. To continue a text use a
+    /// [`DecodeStream`].
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> String {
         let mut stream = DecodeStream::from_start(self, skip_special);
         for &id in ids {
@@ -216,8 +256,8 @@ impl Tokenizer {
         stream.finish()
     }
 
-    /// What the file says that makes no sense and was passed over, and what it leaves out that changes answers: a
-    /// line each, for a person to read.
+    /// What the file says that makes no sense and was passed over, and what it leaves out that
+    /// changes answers: a line each, for a person to read.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -227,7 +267,8 @@ impl Tokenizer {
         self.vocabulary.len()
     }
 
-    /// The raw bytes that one token adds to a text, a part of a character perhaps; none outside the vocabulary.
+    /// The raw bytes that one token adds to a text, a part of a character perhaps; none outside the
+    /// vocabulary.
     pub fn token_bytes(&self, id: u32) -> &[u8] {
         self.vocabulary.bytes(id)
     }
@@ -252,7 +293,8 @@ impl Tokenizer {
         self.token_type(id).is_some_and(TokenType::is_special)
     }
 
-    /// Whether the token ends an answer: the end of a sequence, of a turn, or one that is known to mean that.
+    /// Whether the token ends an answer: the end of a sequence, of a turn, or one that is known to
+    /// mean that.
     pub fn is_end(&self, id: u32) -> bool {
         self.end_tokens().binary_search(&id).is_ok()
     }
@@ -277,8 +319,8 @@ impl Tokenizer {
         self.eos
     }
 
-    /// The bytes for which the vocabulary has no token. In a byte-level vocabulary they are lost; in a
-    /// SentencePiece vocabulary a character with one of them becomes the unknown token.
+    /// The bytes for which the vocabulary has no token. In a byte-level vocabulary they are lost;
+    /// in a SentencePiece vocabulary a character with one of them becomes the unknown token.
     pub fn missing_bytes(&self) -> Vec<u8> {
         match &self.model {
             Model::ByteLevel(model) => model.missing_bytes(),

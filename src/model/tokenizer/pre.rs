@@ -1,4 +1,5 @@
-//! The pre-tokenisers of byte-level BPE by name: which expressions cut a text, one after another, as llama.cpp does.
+//! The pre-tokenisers of byte-level BPE by name: which expressions cut a text, one after another,
+//! as llama.cpp does.
 //!
 //! Published expressions end in `\s+(?!\S)|\s+`; here they are written without the look-ahead, and
 //! [`Space`] says what becomes of a run of white space (see [`super::split`]).
@@ -21,7 +22,8 @@ pub enum Space {
 pub enum Cut {
     /// An expression.
     Found(&'static str, Space),
-    /// Numbers in groups of three from the right; what stands before a number stays with its first group.
+    /// Numbers in groups of three from the right; what stands before a number stays with its first
+    /// group.
     ThreesWithBefore,
     /// Before each group of three ASCII digits from the right.
     BeforeThrees,
@@ -43,7 +45,8 @@ pub struct Pre {
 use Cut::{BeforeThrees, Found, ThreesWithBefore};
 use Space::{AsFound, Halved, KeepsLineBreaks, LeavesOne};
 
-const GPT2: Cut = Found(r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+", LeavesOne);
+const GPT2: Cut =
+    Found(r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+", LeavesOne);
 const DIGIT: Cut = Found(r"\p{N}", AsFound);
 const UP_TO_THREE: Cut = Found(r"\p{N}{1,3}", AsFound);
 const THREE_ASCII: Cut = Found(r"[0-9][0-9][0-9]", AsFound);
@@ -69,8 +72,10 @@ const K2_HORIZON: Cut = Found(
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}\u{200C}\u{200D}]+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+",
     KeepsLineBreaks,
 );
-const UFAKZEKA: Cut =
-    Found(r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+", KeepsLineBreaks);
+const UFAKZEKA: Cut = Found(
+    r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+",
+    KeepsLineBreaks,
+);
 const MINICPM5: Cut = Found(
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+",
     KeepsLineBreaks,
@@ -108,7 +113,8 @@ const TINY_AYA: Cut = Found(
     r"[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+",
     KeepsLineBreaks,
 );
-/// llama.cpp's own rule for Kimi: letters whatever their case, Chinese apart by its own list of ranges.
+/// llama.cpp's own rule for Kimi: letters whatever their case, Chinese apart by its own list of
+/// ranges.
 const KIMI: Cut = Found(
     r"[一-鿿㐀-䶿\x{20000}-\x{2A6DF}\x{2A700}-\x{2EBEF}\x{F900}-\x{FAFF}\x{2F800}-\x{2FA1F}]+|[^\r\n\p{L}\p{N}]?[\p{L}--[一-鿿㐀-䶿\x{20000}-\x{2A6DF}\x{2A700}-\x{2EBEF}\x{F900}-\x{FAFF}\x{2F800}-\x{2FA1F}]]+(?:'(?i:s|t|m|d|re|ve|ll))?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+",
     KeepsLineBreaks,
@@ -132,7 +138,10 @@ const fn pre(names: &'static [&'static str], cuts: &'static [Cut]) -> Pre {
 
 /// All that are known, the one first that is meant where a file does not say.
 pub static ALL: [Pre; 32] = [
-    pre(&["default"], &[Found(r"[\p{P}$+<=>^~|]+", AsFound), GPT2, Found(r"\p{N}+", AsFound), THREE_ASCII]),
+    pre(
+        &["default"],
+        &[Found(r"[\p{P}$+<=>^~|]+", AsFound), GPT2, Found(r"\p{N}+", AsFound), THREE_ASCII],
+    ),
     pre(
         &[
             "gpt-2",
@@ -158,7 +167,16 @@ pub static ALL: [Pre; 32] = [
         &[GPT2],
     ),
     pre(
-        &["smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b", "mellum2"],
+        &[
+            "smollm",
+            "starcoder",
+            "refact",
+            "command-r",
+            "codeshell",
+            "exaone",
+            "minerva-7b",
+            "mellum2",
+        ],
         &[DIGIT, GPT2],
     ),
     Pre {
@@ -218,13 +236,22 @@ pub static ALL: [Pre; 32] = [
             DIGIT,
         ],
     ),
-    pre(&["deepseek-v3", "hunyuan-dense", "hy_v4", "joyai-llm"], &[UP_TO_THREE, HAN_AND_KANA, DEEPSEEK3]),
+    pre(
+        &["deepseek-v3", "hunyuan-dense", "hy_v4", "joyai-llm"],
+        &[UP_TO_THREE, HAN_AND_KANA, DEEPSEEK3],
+    ),
     pre(&["spark2_5"], &[UP_TO_THREE, HAN_AND_KANA, SPARK, DIGIT]),
     Pre {
         whole_words_first: true,
         ..pre(
             &["youtu"],
-            &[Found(r"[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥぀-ゟ゠-ヿ]+", AsFound), YOUTU],
+            &[
+                Found(
+                    r"[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥぀-ゟ゠-ヿ]+",
+                    AsFound,
+                ),
+                YOUTU,
+            ],
         )
     },
     pre(&["falcon"], &[Found(r"[\p{P}$+<=>^~|`]+", AsFound), GPT2, THREE_ASCII]),

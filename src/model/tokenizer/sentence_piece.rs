@@ -1,10 +1,10 @@
-//! SentencePiece's BPE, the `llama` family: spaces become U+2581, the pair whose union has the best score is
-//! merged first, and what has no token falls back to byte tokens.
+//! SentencePiece's BPE, the `llama` family: spaces become U+2581, the pair whose union has the best
+//! score is merged first, and what has no token falls back to byte tokens.
 //!
-//! The merging is written out here because a score per token is not a rank per pair. The `tokenizers` crate's BPE
-//! wants ranked pairs of known tokens: equal scores would no longer be settled from left to right, and two
-//! characters without tokens of their own could not merge. Its Unigram model looks for the best
-//! total score, which is another algorithm with other ids.
+//! The merging is written out here because a score per token is not a rank per pair. The
+//! `tokenizers` crate's BPE wants ranked pairs of known tokens: equal scores would no longer be
+//! settled from left to right, and two characters without tokens of their own could not merge. Its
+//! Unigram model looks for the best total score, which is another algorithm with other ids.
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
@@ -16,8 +16,8 @@ use super::vocabulary::{SPACE_MARK, Vocabulary};
 /// A SentencePiece BPE model.
 #[derive(Debug)]
 pub struct SentencePiece {
-    /// Id and score of each plain piece. Control, byte and user-defined tokens are left out: plain text never
-    /// becomes one by merging.
+    /// Id and score of each plain piece. Control, byte and user-defined tokens are left out: plain
+    /// text never becomes one by merging.
     pieces: HashMap<String, (u32, f32)>,
     byte_tokens: [Option<u32>; 256],
     unknown: Option<u32>,
@@ -120,7 +120,8 @@ impl SentencePiece {
         self.add_space_prefix
     }
 
-    /// Appends the tokens of `text`, which begins the sequence or follows a special token if `at_start`.
+    /// Appends the tokens of `text`, which begins the sequence or follows a special token if
+    /// `at_start`.
     pub fn encode(&self, text: &str, at_start: bool, ids: &mut Vec<u32>) {
         let prefix = if at_start && self.add_space_prefix { " " } else { "" };
         let text = [prefix, text].concat().replace(' ', SPACE_MARK.encode_utf8(&mut [0; 4]));

@@ -26,8 +26,9 @@ pub enum TokenType {
 }
 
 impl TokenType {
-    /// The types that a GGUF file means by the numbers of `tokenizer.ggml.token_type`. A number without a meaning,
-    /// such as llama.cpp's 0 for "undefined", is told in `warnings`, and the token is taken for one that is not used.
+    /// The types that a GGUF file means by the numbers of `tokenizer.ggml.token_type`. A number
+    /// without a meaning, such as llama.cpp's 0 for "undefined", is told in `warnings`, and the
+    /// token is taken for one that is not used.
     pub fn list_from_gguf(numbers: &[i64], warnings: &mut Vec<String>) -> Vec<TokenType> {
         let mut odd = Vec::new();
         let types = (0..).zip(numbers).map(|(id, &found)| {
@@ -76,9 +77,11 @@ pub struct TokenizerSpec {
     pub pre: Option<String>,
     /// `tokenizer.ggml.tokens`, by id.
     pub tokens: Vec<String>,
-    /// `tokenizer.ggml.scores`: which merge comes first in a `llama` vocabulary; absent means that all are equal.
+    /// `tokenizer.ggml.scores`: which merge comes first in a `llama` vocabulary; absent means that
+    /// all are equal.
     pub scores: Option<Vec<f32>>,
-    /// `tokenizer.ggml.token_type`; absent means that all are normal, or bytes where `llama` names one.
+    /// `tokenizer.ggml.token_type`; absent means that all are normal, or bytes where `llama` names
+    /// one.
     pub types: Option<Vec<TokenType>>,
     /// `tokenizer.ggml.merges` of a `gpt2` vocabulary, the first merge first.
     pub merges: Option<Vec<String>>,
@@ -97,7 +100,8 @@ pub struct TokenizerSpec {
     pub add_bos: Option<bool>,
     /// `tokenizer.ggml.add_eos_token`; absent means no.
     pub add_eos: Option<bool>,
-    /// `tokenizer.ggml.add_space_prefix`, which means something for `llama` alone; absent means yes there.
+    /// `tokenizer.ggml.add_space_prefix`, which means something for `llama` alone; absent means yes
+    /// there.
     pub add_space_prefix: Option<bool>,
     /// What was passed over in reading, a line each.
     pub warnings: Vec<String>,

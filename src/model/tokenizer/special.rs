@@ -15,9 +15,9 @@ pub enum Part<'t> {
     Token(u32),
 }
 
-/// A search for all special tokens at once, in time linear in the text. Where several begin at the same place
-/// the longest is taken. That is what the models were trained with; llama.cpp takes the longest of the
-/// whole text first, which differs only where two special tokens overlap.
+/// A search for all special tokens at once, in time linear in the text. Where several begin at the
+/// same place the longest is taken. That is what the models were trained with; llama.cpp takes the
+/// longest of the whole text first, which differs only where two special tokens overlap.
 #[derive(Debug)]
 pub struct SpecialTokens {
     search: AhoCorasick,

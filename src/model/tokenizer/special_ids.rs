@@ -1,5 +1,6 @@
-//! The special tokens that a file names by number. A number that is no token of the vocabulary means none, as in
-//! llama.cpp, which then goes on with numbers of its own for the beginning and the end of a sequence.
+//! The special tokens that a file names by number. A number that is no token of the vocabulary
+//! means none, as in llama.cpp, which then goes on with numbers of its own for the beginning and
+//! the end of a sequence.
 
 use super::spec::TokenizerSpec;
 

@@ -1,9 +1,10 @@
 //! Pre-tokenisers: how byte-level BPE cuts text into the words that merges never cross.
 //!
-//! The published expressions end in `\s+(?!\S)|\s+`: a run of white space gives its last character to the word
-//! that follows. That look-ahead needs a backtracking engine, which stops at a step limit on long runs. Here the
-//! expressions are written without it for an engine of linear time, and [`Splitter`] moves the end of such a run
-//! itself. `tests/model/tokenizer` holds the published expressions and compares the ids on random text.
+//! The published expressions end in `\s+(?!\S)|\s+`: a run of white space gives its last character
+//! to the word that follows. That look-ahead needs a backtracking engine, which stops at a step
+//! limit on long runs. Here the expressions are written without it for an engine of linear time,
+//! and [`Splitter`] moves the end of such a run itself. `tests/model/tokenizer` holds the published
+//! expressions and compares the ids on random text.
 
 use regex::Regex;
 
@@ -33,9 +34,10 @@ impl Splitter {
             found: super::error::shorten(name.unwrap_or_default()),
         })?;
         let step = |cut: &Cut| match *cut {
-            Cut::Found(words, space) => {
-                Step::Found(Regex::new(words).expect("the expressions of the table are valid"), space)
-            }
+            Cut::Found(words, space) => Step::Found(
+                Regex::new(words).expect("the expressions of the table are valid"),
+                space,
+            ),
             Cut::ThreesWithBefore => Step::ThreesWithBefore,
             Cut::BeforeThrees => Step::BeforeThrees,
         };
@@ -89,13 +91,16 @@ fn ends_line(piece: &str) -> bool {
     piece.ends_with(['\r', '\n'])
 }
 
-/// How much of what an expression found is the piece: a run of white space before a word leaves it one character.
+/// How much of what an expression found is the piece: a run of white space before a word leaves it
+/// one character.
 fn end_of_piece(piece: &str, space: Space, more_follows: bool) -> usize {
     let keeps_line_breaks = matches!(space, Space::KeepsLineBreaks | Space::Halved);
     match piece.chars().next_back() {
         _ if space == Space::AsFound || !more_follows => piece.len(),
         Some('\r' | '\n') if keeps_line_breaks => piece.len(),
-        Some(last) if last.is_whitespace() && last.len_utf8() < piece.len() => piece.len() - last.len_utf8(),
+        Some(last) if last.is_whitespace() && last.len_utf8() < piece.len() => {
+            piece.len() - last.len_utf8()
+        }
         _ => piece.len(),
     }
 }
@@ -115,8 +120,8 @@ fn halve<'t>(mut run: &'t str, visit: &mut dyn FnMut(&'t str)) {
     }
 }
 
-/// Cuts behind each group of three of a number's digits, counted from its end. What stands before a number is the
-/// beginning of its first group.
+/// Cuts behind each group of three of a number's digits, counted from its end. What stands before a
+/// number is the beginning of its first group.
 fn cut_behind_threes<'t>(text: &'t str, visit: &mut dyn FnMut(&'t str)) {
     let mut start = 0;
     for (number, at) in runs(text, char::is_numeric) {
@@ -215,7 +220,8 @@ mod tests {
                 [2_999_999, 2]
             );
         }
-        let all: usize = pre::names().map(|name| pieces(name, &text[2_990_000..]).concat().len()).sum();
+        let all: usize =
+            pre::names().map(|name| pieces(name, &text[2_990_000..]).concat().len()).sum();
         assert_eq!(all, pre::names().count() * 10_001);
     }
 

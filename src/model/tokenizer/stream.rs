@@ -1,12 +1,13 @@
-//! Tokens to text one by one: a character's bytes may be spread over tokens, so they wait until it is complete.
+//! Tokens to text one by one: a character's bytes may be spread over tokens, so they wait until it
+//! is complete.
 
 use super::Tokenizer;
 use super::spec::TokenType;
 
 /// A text that grows by one token at a time and is handed out in whole characters.
 ///
-/// It borrows nothing, so that it can be kept beside the sequence that it belongs to; every call must be given
-/// the same tokenizer.
+/// It borrows nothing, so that it can be kept beside the sequence that it belongs to; every call
+/// must be given the same tokenizer.
 #[derive(Debug, Clone, Default)]
 pub struct DecodeStream {
     skip_special: bool,
@@ -27,8 +28,8 @@ impl DecodeStream {
         DecodeStream { skip_special, drops_space, pending: Vec::new() }
     }
 
-    /// Takes the next token and returns the text that is complete with it, which may be empty. Bytes that can no
-    /// longer become a character are returned as U+FFFD.
+    /// Takes the next token and returns the text that is complete with it, which may be empty.
+    /// Bytes that can no longer become a character are returned as U+FFFD.
     pub fn push(&mut self, tokenizer: &Tokenizer, id: u32) -> String {
         self.append(tokenizer, id);
         take_complete(&mut self.pending)

@@ -1,4 +1,5 @@
-//! The vocabulary: every token's text, type and bytes, checked once so that all later look-ups are by plain index.
+//! The vocabulary: every token's text, type and bytes, checked once so that all later look-ups are
+//! by plain index.
 
 use std::collections::HashMap;
 
@@ -7,8 +8,8 @@ use super::error::{TokenizerError, shorten};
 use super::spec::{self, TokenType, TokenizerSpec};
 use super::special_ids::SpecialIds;
 
-/// The most tokens a vocabulary may have. The largest known ones have 256 Ki; an id must also fit the 24 bits in
-/// which a float can carry it exactly.
+/// The most tokens a vocabulary may have. The largest known ones have 256 Ki; an id must also fit
+/// the 24 bits in which a float can carry it exactly.
 pub const MAX_TOKENS: usize = 1 << 24;
 
 /// SentencePiece's visible stand-in for a space.
@@ -42,8 +43,8 @@ pub struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// Checks the lists of `spec` against each other and spells every token. `special` are those of `spec` that are
-    /// in the vocabulary; `warnings` gets what is passed over.
+    /// Checks the lists of `spec` against each other and spells every token. `special` are those of
+    /// `spec` that are in the vocabulary; `warnings` gets what is passed over.
     pub fn new(
         spec: &TokenizerSpec,
         special: &SpecialIds,
@@ -70,7 +71,9 @@ impl Vocabulary {
                 }
                 _ if spec.model == "llama" => bytes.extend(text.replace(SPACE_MARK, " ").bytes()),
                 // A text that the byte alphabet cannot spell, such as padding, is shown as it is.
-                _ => bytes.extend(alphabet::spell(text).unwrap_or_else(|| text.clone().into_bytes())),
+                _ => {
+                    bytes.extend(alphabet::spell(text).unwrap_or_else(|| text.clone().into_bytes()))
+                }
             }
             byte_ends.push(bytes.len());
         }
@@ -112,7 +115,10 @@ impl Vocabulary {
 
     /// Id, text and type of every token, in the order of the ids.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &str, TokenType)> {
-        (0_u32..).zip(&self.texts).zip(&self.types).map(|((id, text), kind)| (id, text.as_str(), *kind))
+        (0_u32..)
+            .zip(&self.texts)
+            .zip(&self.types)
+            .map(|((id, text), kind)| (id, text.as_str(), *kind))
     }
 }
 
@@ -124,7 +130,10 @@ fn byte_named(text: &str) -> Option<u8> {
 }
 
 /// The id of every text. A token without text is never found in one.
-fn distinct(tokens: &[String], warnings: &mut Vec<String>) -> Result<HashMap<String, u32>, TokenizerError> {
+fn distinct(
+    tokens: &[String],
+    warnings: &mut Vec<String>,
+) -> Result<HashMap<String, u32>, TokenizerError> {
     let mut ids = HashMap::with_capacity(tokens.len());
     let mut empty = Vec::new();
     for (id, token) in (0_u32..).zip(tokens) {
@@ -133,7 +142,11 @@ fn distinct(tokens: &[String], warnings: &mut Vec<String>) -> Result<HashMap<Str
             continue;
         }
         if let Some(first) = ids.insert(token.clone(), id) {
-            return Err(TokenizerError::DuplicateToken { token: shorten(token), first, second: id });
+            return Err(TokenizerError::DuplicateToken {
+                token: shorten(token),
+                first,
+                second: id,
+            });
         }
     }
     if let Some(first) = empty.first() {
@@ -170,8 +183,8 @@ fn types_of(spec: &TokenizerSpec, special: &SpecialIds) -> Result<Vec<TokenType>
     Ok(types)
 }
 
-/// Finds the tokens that end an answer. Some converters write `<|im_end|>` and its like as normal text; such a
-/// token becomes a control token here, or a chat template could not produce it.
+/// Finds the tokens that end an answer. Some converters write `<|im_end|>` and its like as normal
+/// text; such a token becomes a control token here, or a chat template could not produce it.
 fn ends_of(special: &SpecialIds, ids: &HashMap<String, u32>, types: &mut [TokenType]) -> Vec<u32> {
     let mut ends: Vec<u32> = [special.eos, special.eot].into_iter().flatten().collect();
     for name in WELL_KNOWN_ENDS {

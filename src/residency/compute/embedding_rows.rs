@@ -1,4 +1,5 @@
-//! Which tiles of the embedding are on the device: those of the tokens of a pass, and the latest of those before.
+//! Which tiles of the embedding are on the device: those of the tokens of a pass, and the latest of
+//! those before.
 
 use std::num::NonZeroUsize;
 
@@ -29,7 +30,8 @@ impl EmbeddingRowCache {
         }
     }
 
-    /// Has these tiles, which must be no more than there are places, in their places; returns those that have to be brought.
+    /// Has these tiles, which must be no more than there are places, in their places; returns those
+    /// that have to be brought.
     pub fn want(&mut self, tiles: &[u32]) -> Vec<Bring> {
         let mut bring = Vec::new();
         // All that are there first, so that none of them goes for another of this pass.
@@ -61,8 +63,9 @@ mod tests {
     #[test]
     fn the_least_recently_used_goes_and_never_one_of_the_pass() {
         let mut places = EmbeddingRowCache::new(3);
-        let brought =
-            |bring: Vec<Bring>| bring.iter().map(|b| (b.tile, b.place, b.evicts)).collect::<Vec<_>>();
+        let brought = |bring: Vec<Bring>| {
+            bring.iter().map(|b| (b.tile, b.place, b.evicts)).collect::<Vec<_>>()
+        };
         assert_eq!(brought(places.want(&[7, 8, 9])), [(7, 0, None), (8, 1, None), (9, 2, None)]);
         assert_eq!(brought(places.want(&[7])), []);
         assert_eq!(brought(places.want(&[1])), [(1, 1, Some(8))], "8 was used longest ago");

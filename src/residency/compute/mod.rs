@@ -1,7 +1,9 @@
-//! The compute set: a model larger than the memory that its tiles may take goes through a pool of slots.
+//! The compute set: a model larger than the memory that its tiles may take goes through a pool of
+//! slots.
 //!
-//! In: a model and a cap in bytes. Out: [`Pool`], whose page textures the kernels' bind groups are made with once, and which brings tiles into them just ahead
-//! of the dispatches that read them. A thread of its own reads and verifies, the caller records copies and submits.
+//! In: a model and a cap in bytes. Out: [`Pool`], whose page textures the kernels' bind groups are
+//! made with once, and which brings tiles into them just ahead of the dispatches that read them. A
+//! thread of its own reads and verifies, the caller records copies and submits.
 
 mod embedding_rows;
 mod plan;

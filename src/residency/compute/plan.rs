@@ -1,4 +1,5 @@
-//! Which tiles go together, where they lie in a slot, and which of them stay: pure arithmetic on a model's table.
+//! Which tiles go together, where they lie in a slot, and which of them stay: pure arithmetic on a
+//! model's table.
 
 use crate::model::PixelModel;
 use crate::model::planes::{LINE_BYTES, LINE_TEXELS};
@@ -110,9 +111,11 @@ impl Plan {
             return Ok(None);
         }
         // That the tensors are there was found when the model was opened.
-        let named = |name: &str| model.tensor(name).expect("a model of a known family has an embedding");
+        let named =
+            |name: &str| model.tensor(name).expect("a model of a known family has an embedding");
         let embedding = named("token_embd.weight");
-        let output = if model.config().tied_embeddings { embedding } else { named("output.weight") };
+        let output =
+            if model.config().tied_embeddings { embedding } else { named("output.weight") };
 
         let lines_of = |tile: u32| (model.tile_range(tile).len() as u64 / LINE_BYTES) as u32;
         let mut units: Vec<Unit> = (0..model.config().layer_count)
@@ -128,8 +131,11 @@ impl Plan {
             unit.first_lines = slot.place(unit.tiles.iter().map(|&tile| lines_of(tile)));
             for (&tile, &first) in unit.tiles.iter().zip(&unit.first_lines) {
                 match unit.runs.last_mut() {
-                    // A run ends with its layer of the texture, where a tile that does not fit leaves a gap.
-                    Some([start, lines]) if *start + *lines == first && first % slot.height != 0 => {
+                    // A run ends with its layer of the texture, where a tile that does not fit
+                    // leaves a gap.
+                    Some([start, lines])
+                        if *start + *lines == first && first % slot.height != 0 =>
+                    {
                         *lines += lines_of(tile);
                     }
                     _ => unit.runs.push([first, lines_of(tile)]),
@@ -139,14 +145,19 @@ impl Plan {
 
         let row_tile_lines = embedding.tiles().map(lines_of).max().unwrap_or(1);
         let across = embedding.tiling.tiles_across();
-        // Room for the tokens of a whole pass: in smaller passes, other kernels would round differently.
+        // Room for the tokens of a whole pass: in smaller passes, other kernels would round
+        // differently.
         let row_tiles = (u64::from(columns) * across).min(embedding.tiling.tile_count());
         let rows = shape(row_tiles * u64::from(row_tile_lines))?;
-        let slots = usize::try_from(cap.saturating_sub(rows.size_in_bytes()) / slot.size_in_bytes())
-            .unwrap_or(usize::MAX)
-            .min(units.len());
+        let slots =
+            usize::try_from(cap.saturating_sub(rows.size_in_bytes()) / slot.size_in_bytes())
+                .unwrap_or(usize::MAX)
+                .min(units.len());
         if slots == 0 {
-            return Err(PlanError::TooSmall { cap, least: rows.size_in_bytes() + slot.size_in_bytes() });
+            return Err(PlanError::TooSmall {
+                cap,
+                least: rows.size_in_bytes() + slot.size_in_bytes(),
+            });
         }
         assign_slots(&mut units, slots);
         let row_tiles = usize::try_from(row_tiles).expect("their lines fit a texture");
@@ -164,7 +175,8 @@ impl Plan {
     }
 }
 
-/// Units that stay have a slot each, evenly among the others, so that reading has time to get ahead; the others take turns.
+/// Units that stay have a slot each, evenly among the others, so that reading has time to get
+/// ahead; the others take turns.
 fn assign_slots(units: &mut [Unit], slots: usize) {
     let ring = RING.min(slots);
     let (stay, all) = (slots - ring, units.len());
@@ -178,13 +190,22 @@ fn assign_slots(units: &mut [Unit], slots: usize) {
             next += 1;
         }
     }
-    // An odd number of streamed units would give the last of a pass and the first of the next one slot: harmless, since the queue keeps the order.
+    // An odd number of streamed units would give the last of a pass and the first of the next one
+    // slot: harmless, since the queue keeps the order.
 }
 
 impl Unit {
     fn new(part: Part, tiles: Vec<u32>, lines_of: &impl Fn(u32) -> u32) -> Self {
         let bytes = tiles.iter().map(|&tile| u64::from(lines_of(tile)) * LINE_BYTES).sum();
-        Self { part, tiles, first_lines: Vec::new(), runs: Vec::new(), bytes, slot: 0, streamed: true }
+        Self {
+            part,
+            tiles,
+            first_lines: Vec::new(),
+            runs: Vec::new(),
+            bytes,
+            slot: 0,
+            streamed: true,
+        }
     }
 }
 
@@ -193,7 +214,8 @@ fn layer_tiles(model: &PixelModel, layer: u32) -> Vec<u32> {
     let of_layer = |tensor: &&Tensor| {
         tensor.tiling.layout == Layout::Matrix && tensor.layer().is_some_and(|(of, _)| of == layer)
     };
-    let mut tiles: Vec<u32> = model.tensors().iter().filter(of_layer).flat_map(Tensor::tiles).collect();
+    let mut tiles: Vec<u32> =
+        model.tensors().iter().filter(of_layer).flat_map(Tensor::tiles).collect();
     tiles.sort_unstable();
     tiles
 }
@@ -208,10 +230,14 @@ fn output_units(output: &Tensor, most_lines: u64, lines_of: &impl Fn(u32) -> u32
         .step_by(usize::try_from(step).unwrap_or(usize::MAX))
         .map(|first| {
             let last = (first + step).min(down);
-            let groups = (last * per_tile).min(tiling.rows.div_ceil(LINE_TEXELS)) - first * per_tile;
+            let groups =
+                (last * per_tile).min(tiling.rows.div_ceil(LINE_TEXELS)) - first * per_tile;
             // A table's tiles and row groups are counted in 32 bits.
-            let part = Part::Output { first_group: (first * per_tile) as u32, groups: groups as u32 };
-            let tiles = (first * across..last * across).map(|tile| output.first_tile + tile as u32).collect();
+            let part =
+                Part::Output { first_group: (first * per_tile) as u32, groups: groups as u32 };
+            let tiles = (first * across..last * across)
+                .map(|tile| output.first_tile + tile as u32)
+                .collect();
             Unit::new(part, tiles, lines_of)
         })
         .collect()

@@ -195,7 +195,8 @@ pub struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Has a unit on the device before whatever is recorded next: records copies, and waits for the file where it must.
+    /// Has a unit on the device before whatever is recorded next: records copies, and waits for the
+    /// file where it must.
     ///
     /// # Errors
     /// A tile is damaged, or nobody reads any more.
@@ -224,7 +225,8 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Records the copies of the next streamed unit if it is read already and its slot is not that of `unit`, whose dispatches come after.
+    /// Records the copies of the next streamed unit if it is read already and its slot is not that
+    /// of `unit`, whose dispatches come after.
     ///
     /// # Errors
     /// A tile is damaged.
@@ -237,7 +239,8 @@ impl Pass<'_> {
         let slot = self.pool.plan.units[unit].slot;
         // Units that stay need no copies; they are counted when it is their turn.
         let next = self.pool.plan.units.get(self.ready);
-        let is_free = self.ready < last && next.is_some_and(|next| next.streamed && next.slot != slot);
+        let is_free =
+            self.ready < last && next.is_some_and(|next| next.streamed && next.slot != slot);
         if let Some(filled) = is_free.then(|| self.pool.feed.try_next()).flatten() {
             self.copy(filled, encoder)?;
         }

@@ -1,7 +1,9 @@
-//! The thread that reads tiles from the mapped file, verifies them and puts them where the device can copy them from.
+//! The thread that reads tiles from the mapped file, verifies them and puts them where the device
+//! can copy them from.
 //!
-//! In: how far each pass goes. Out: staging buffers, one per streamed unit, in the order in which the layers run. It is ahead by as many buffers as there
-//! are, and between passes begins with the first layers of the next one.
+//! In: how far each pass goes. Out: staging buffers, one per streamed unit, in the order in which
+//! the layers run. It is ahead by as many buffers as there are, and between passes begins with the
+//! first layers of the next one.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,10 +22,12 @@ use crate::residency::Counters;
 /// Buffers between the thread and the device: one is filled, one is full, one is copied from.
 const BUFFERS: usize = 3;
 
-/// Of the units of a pass, one in so many is checked again although it was found good before, in turn. Checking all of them would take a core as long as computing
-/// does (`specs/residency.md`, section 2).
+/// Of the units of a pass, one in so many is checked again although it was found good before, in
+/// turn. Checking all of them would take a core as long as computing does (`specs/residency.md`,
+/// section 2).
 const RECHECK: usize = 8;
-/// How many units ahead of the one that is checked and copied the system is asked to read from the medium.
+/// How many units ahead of the one that is checked and copied the system is asked to read from the
+/// medium.
 const AHEAD: usize = 2;
 
 /// A unit's tiles in a buffer, one after another.
@@ -58,7 +62,13 @@ impl Prefetcher {
         let (orders, ordered) = channel();
         let (full, filled) = channel();
         let (free, empty) = channel();
-        let size = plan.units.iter().filter(|unit| unit.streamed).map(|unit| unit.bytes).max().unwrap_or(16);
+        let size = plan
+            .units
+            .iter()
+            .filter(|unit| unit.streamed)
+            .map(|unit| unit.bytes)
+            .max()
+            .unwrap_or(16);
         for _ in 0..BUFFERS {
             let buffer = device.create_buffer(&BufferDescriptor {
                 label: Some("residency:staging"),
@@ -145,7 +155,8 @@ impl Reader {
     /// Until the other end is gone.
     fn run(&self, orders: &Receiver<usize>, empty: &Receiver<Buffer>, full: &Sender<Filled>) {
         // How far every pass goes: the output matrix is not always wanted.
-        let layers = self.units.iter().filter(|(_, unit)| matches!(unit.part, Part::Layer(_))).count();
+        let layers =
+            self.units.iter().filter(|(_, unit)| matches!(unit.part, Part::Layer(_))).count();
         let (mut next, mut ordered, mut pass) = (0, None, 0usize);
         loop {
             if ordered.is_none() {
@@ -180,7 +191,8 @@ impl Reader {
             match empty.recv_timeout(Duration::from_millis(50)) {
                 Ok(buffer) => return Some(buffer),
                 Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return None,
-                // Callbacks of the device hold the other end too: whether the pool is gone is told by its orders.
+                // Callbacks of the device hold the other end too: whether the pool is gone is told
+                // by its orders.
                 Err(std::sync::mpsc::RecvTimeoutError::Timeout) => match orders.try_recv() {
                     Ok(end) if ordered.is_none() => *ordered = Some(end),
                     Err(std::sync::mpsc::TryRecvError::Disconnected) => return None,

@@ -1,8 +1,10 @@
 //! What a view has of what it wants: a set of tiles that stays within its budgets.
 //!
-//! Of what is wanted, the most wanted that fit the budget together are brought: the coarser levels whole, and of the first that does not fit the part in the
-//! middle. A tile is first read, which takes as long as it takes, and then uploaded, so many bytes a frame. Room is made by tiles that were not wanted for
-//! the longest time, the finest of them first; what is drawn and what always stays never goes.
+//! Of what is wanted, the most wanted that fit the budget together are brought: the coarser levels
+//! whole, and of the first that does not fit the part in the middle. A tile is first read, which
+//! takes as long as it takes, and then uploaded, so many bytes a frame. Room is made by tiles that
+//! were not wanted for the longest time, the finest of them first; what is drawn and what always
+//! stays never goes.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -86,12 +88,15 @@ impl ViewCache {
         }
     }
 
-    /// Enters a tile that is there and always stays, such as the coarsest level. `false` if there is no room for it.
+    /// Enters a tile that is there and always stays, such as the coarsest level. `false` if there
+    /// is no room for it.
     pub fn pin(&mut self, id: u32, bytes: u32) -> bool {
         if self.pinned.contains_key(&id) {
             return true;
         }
-        if self.entries.contains_key(&id) || self.taken + u64::from(bytes) > self.budgets.memory_in_bytes {
+        if self.entries.contains_key(&id)
+            || self.taken + u64::from(bytes) > self.budgets.memory_in_bytes
+        {
             return false;
         }
         self.taken += u64::from(bytes);
@@ -104,7 +109,8 @@ impl ViewCache {
         self.budgets = budgets;
     }
 
-    /// Begins a frame in which these tiles are wanted, the most wanted first. Those behind the first that does not fit the budget are left out.
+    /// Begins a frame in which these tiles are wanted, the most wanted first. Those behind the
+    /// first that does not fit the budget are left out.
     pub fn update(&mut self, wanted: &[Wanted]) -> Changes {
         self.frame += 1;
         let mut changes = Changes::default();
@@ -141,7 +147,8 @@ impl ViewCache {
         changes
     }
 
-    /// The most wanted tiles that fit the budget together, without those that always stay. What is damaged takes no room.
+    /// The most wanted tiles that fit the budget together, without those that always stay. What is
+    /// damaged takes no room.
     fn that_fit(&self, wanted: &[Wanted], changes: &mut Changes) -> Vec<Wanted> {
         let pinned: u64 = self.pinned.values().map(|&bytes| u64::from(bytes)).sum();
         let mut left = self.budgets.memory_in_bytes.saturating_sub(pinned);
@@ -220,7 +227,8 @@ impl ViewCache {
         changes.cancel = gone;
     }
 
-    /// Has tiles go that are not wanted until so many bytes more fit. All that are wanted fit together, so that there are enough.
+    /// Has tiles go that are not wanted until so many bytes more fit. All that are wanted fit
+    /// together, so that there are enough.
     fn make_room(&mut self, bytes: u64, changes: &mut Changes) {
         while self.taken + bytes > self.budgets.memory_in_bytes && !self.order.is_empty() {
             self.evict_first(changes);
@@ -243,7 +251,8 @@ impl ViewCache {
     fn upload(&mut self, wanted: &[Wanted], changes: &mut Changes) {
         let mut left = self.budgets.upload_in_bytes;
         for tile in wanted {
-            let Some(entry) = self.entries.get_mut(&tile.id).filter(|entry| entry.stage == Stage::Read)
+            let Some(entry) =
+                self.entries.get_mut(&tile.id).filter(|entry| entry.stage == Stage::Read)
             else {
                 continue;
             };
@@ -301,7 +310,11 @@ mod tests {
         let found = frame(&mut cache, &[wanted(3, 0, true), wanted(4, 0, true)]);
         assert_eq!((found.evict, found.read), (vec![2], vec![4]), "1 is as old and coarser");
         let full = frame(&mut cache, &[3, 4, 5, 6].map(|id| wanted(id, 0, true)));
-        assert_eq!((full.evict, full.read, full.left_out), (vec![1], vec![5], 1), "there is no room for 6");
+        assert_eq!(
+            (full.evict, full.read, full.left_out),
+            (vec![1], vec![5], 1),
+            "there is no room for 6"
+        );
         assert_eq!(cache.size_in_bytes(), 40);
         assert_eq!(cache.state(9), Some(TileState::Resident));
     }
@@ -328,9 +341,11 @@ mod tests {
     fn what_lies_beside_the_screen_makes_room_for_what_is_on_it() {
         let mut cache = cache(20);
         frame(&mut cache, &[wanted(1, 0, true), wanted(2, 0, false)]);
-        let found = frame(&mut cache, &[wanted(1, 0, true), wanted(3, 0, true), wanted(2, 0, false)]);
+        let found =
+            frame(&mut cache, &[wanted(1, 0, true), wanted(3, 0, true), wanted(2, 0, false)]);
         assert_eq!((found.cancel, found.read, found.left_out), (vec![2], vec![3], 0));
-        let found = frame(&mut cache, &[wanted(1, 0, true), wanted(3, 0, true), wanted(2, 0, false)]);
+        let found =
+            frame(&mut cache, &[wanted(1, 0, true), wanted(3, 0, true), wanted(2, 0, false)]);
         assert_eq!(found.read, [0u32; 0], "but not the other way round");
     }
 
@@ -341,8 +356,14 @@ mod tests {
         for _ in 0..3 {
             frame(&mut cache, &fine);
         }
-        assert!([1, 2, 3].map(|id| cache.state(id)).iter().all(|&state| state == Some(TileState::Resident)));
-        // Further out two coarse tiles are on the screen too: fine ones that are on it make room for them.
+        assert!(
+            [1, 2, 3]
+                .map(|id| cache.state(id))
+                .iter()
+                .all(|&state| state == Some(TileState::Resident))
+        );
+        // Further out two coarse tiles are on the screen too: fine ones that are on it make room
+        // for them.
         let all = [wanted(8, 1, true), wanted(9, 1, true), fine[0], fine[1], fine[2]];
         let found = frame(&mut cache, &all);
         assert_eq!((found.evict, found.read, found.left_out), (vec![2, 3], vec![8, 9], 2));

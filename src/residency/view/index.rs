@@ -1,4 +1,5 @@
-//! Finds the tiles near a view among all of a model's: a grid of squares, each with the tiles that reach into it.
+//! Finds the tiles near a view among all of a model's: a grid of squares, each with the tiles that
+//! reach into it.
 
 use std::collections::HashMap;
 
@@ -6,7 +7,8 @@ use super::Candidate;
 use crate::model::PixelModel;
 use crate::model::plan::Rect;
 
-/// Cells along a side of a square: some tiles wide, so that a screen full of tiles is a few squares.
+/// Cells along a side of a square: some tiles wide, so that a screen full of tiles is a few
+/// squares.
 const SIDE: i64 = 2048;
 
 /// Candidates by where they are.
@@ -17,7 +19,8 @@ pub struct TileIndex {
 }
 
 impl TileIndex {
-    /// An index of these candidates. One that is drawn in several places is several of them, with one number.
+    /// An index of these candidates. One that is drawn in several places is several of them, with
+    /// one number.
     pub fn new(candidates: Vec<Candidate>) -> Self {
         let mut squares: HashMap<_, Vec<u32>> = HashMap::new();
         for (index, candidate) in (0..).zip(&candidates) {
@@ -28,7 +31,8 @@ impl TileIndex {
         Self { candidates, squares }
     }
 
-    /// All tiles of a model, in their places on its map; those of level 0, since coarser ones are in its head.
+    /// All tiles of a model, in their places on its map; those of level 0, since coarser ones are
+    /// in its head.
     pub fn of_model(model: &PixelModel) -> Self {
         let mut candidates = Vec::new();
         for (index, tensor) in model.tensors().iter().enumerate() {
@@ -36,7 +40,12 @@ impl TileIndex {
                 // A tile has at most 64 lines of 1 KiB.
                 let bytes = model.tile_range(id).len() as u32;
                 let rects = model.plan().tile_rects(model.tensors(), index, at as u64);
-                candidates.extend(rects.into_iter().map(|rect| Candidate { id, level: 0, rect, bytes }));
+                candidates.extend(rects.into_iter().map(|rect| Candidate {
+                    id,
+                    level: 0,
+                    rect,
+                    bytes,
+                }));
             }
         }
         Self::new(candidates)
@@ -49,7 +58,8 @@ impl TileIndex {
 
     /// Those of `finest` level or coarser that share a cell with a rectangle, each once.
     pub fn in_rect(&self, rect: &Rect, finest: u8) -> Vec<Candidate> {
-        let fits = |candidate: &Candidate| candidate.level >= finest && candidate.rect.overlaps(rect);
+        let fits =
+            |candidate: &Candidate| candidate.level >= finest && candidate.rect.overlaps(rect);
         let squares = (rect.width / SIDE + 2).saturating_mul(rect.height / SIDE + 2);
         // From afar there are fewer squares with tiles than on screen.
         if usize::try_from(squares).is_ok_and(|squares| squares > self.squares.len()) {
@@ -82,7 +92,8 @@ mod tests {
     #[test]
     fn what_reaches_into_a_rectangle_is_found_once() {
         let tile = |id, x, y| Candidate { id, level: 0, rect: Rect::new(x, y, 3000, 64), bytes: 1 };
-        let index = TileIndex::new(vec![tile(1, -2000, -10), tile(2, 4000, 0), tile(3, 100_000, 0)]);
+        let index =
+            TileIndex::new(vec![tile(1, -2000, -10), tile(2, 4000, 0), tile(3, 100_000, 0)]);
         let ids = |rect| index.in_rect(&rect, 0).iter().map(|c| c.id).collect::<Vec<_>>();
         assert_eq!(ids(Rect::new(0, 0, 5000, 100)), [1, 2]);
         assert_eq!(ids(Rect::new(-2000, -10, 1, 1)), [1]);

@@ -1,7 +1,7 @@
 //! The view set: which tiles a camera wants, which it has, and which make room.
 //!
-//! In: a [`View`] and the tiles near it, each frame. Out: what to read, what to give up and what to draw. Pure: no file, no device and no world; the plugin of
-//! [`crate::residency`] carries it out.
+//! In: a [`View`] and the tiles near it, each frame. Out: what to read, what to give up and what to
+//! draw. Pure: no file, no device and no world; the plugin of [`crate::residency`] carries it out.
 
 mod cache;
 mod index;

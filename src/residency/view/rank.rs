@@ -1,4 +1,5 @@
-//! The order in which tiles are wanted: those on screen before those beside it, coarse before fine, near the middle before far from it.
+//! The order in which tiles are wanted: those on screen before those beside it, coarse before fine,
+//! near the middle before far from it.
 
 use std::cmp::Reverse;
 
@@ -9,14 +10,16 @@ use crate::model::plan::Rect;
 pub struct View {
     /// The cells on screen.
     pub rect: Rect,
-    /// The finest level worth having: 0 is every weight, and each level has half as many cells along either axis.
+    /// The finest level worth having: 0 is every weight, and each level has half as many cells
+    /// along either axis.
     pub level: u8,
     /// Cells around the screen that are fetched ahead, once everything on it is there.
     pub margin: i64,
 }
 
 impl View {
-    /// The view of some cells at `zoom` screen pixels per cell, with half a screen around it. Levels go up to `coarsest`.
+    /// The view of some cells at `zoom` screen pixels per cell, with half a screen around it.
+    /// Levels go up to `coarsest`.
     pub fn new(rect: Rect, zoom: f32, coarsest: u8) -> Self {
         let cells_per_pixel = if zoom > 0.0 { 1.0 / zoom } else { f32::INFINITY };
         // A level is left for a coarser one when two of its cells would share a pixel.
@@ -63,7 +66,8 @@ pub struct Wanted {
     pub visible: bool,
 }
 
-/// Ranks the candidates that a view wants, the most wanted first. The order is the same whatever order they come in.
+/// Ranks the candidates that a view wants, the most wanted first. The order is the same whatever
+/// order they come in.
 pub fn rank(view: &View, candidates: impl IntoIterator<Item = Candidate>) -> Vec<Wanted> {
     let reach = view.reach();
     let mut wanted: Vec<_> = candidates
@@ -83,7 +87,10 @@ pub fn rank(view: &View, candidates: impl IntoIterator<Item = Candidate>) -> Vec
 /// Between the middles, in half cells; exact over the whole plane.
 fn distance_squared(a: &Rect, b: &Rect) -> u128 {
     let middle = |rect: &Rect| {
-        [2 * i128::from(rect.x) + i128::from(rect.width), 2 * i128::from(rect.y) + i128::from(rect.height)]
+        [
+            2 * i128::from(rect.x) + i128::from(rect.width),
+            2 * i128::from(rect.y) + i128::from(rect.height),
+        ]
     };
     let ([ax, ay], [bx, by]) = (middle(a), middle(b));
     // Each is under 2^66, and a square of that is rounded off by four bits to stay within 128.
@@ -102,7 +109,8 @@ mod tests {
     #[test]
     fn screen_first_then_coarse_then_near() {
         let view = View { rect: Rect::new(0, 0, 256, 64), level: 0, margin: 128 };
-        let candidates = [tile(1, 0, 300), tile(2, 0, 0), tile(3, 1, 0), tile(4, 0, 128), tile(5, 0, 5000)];
+        let candidates =
+            [tile(1, 0, 300), tile(2, 0, 0), tile(3, 1, 0), tile(4, 0, 128), tile(5, 0, 5000)];
         let ids = |candidates: &[Candidate]| -> Vec<u32> {
             rank(&view, candidates.iter().copied()).iter().map(|wanted| wanted.id).collect()
         };
@@ -125,7 +133,8 @@ mod tests {
     #[test]
     fn the_ends_of_the_plane_can_be_ranked() {
         let far = Rect::new(i64::MIN, i64::MIN, 64, 64);
-        let view = View { rect: Rect::new(i64::MAX - 64, i64::MAX - 64, 64, 64), level: 0, margin: 0 };
+        let view =
+            View { rect: Rect::new(i64::MAX - 64, i64::MAX - 64, 64, 64), level: 0, margin: 0 };
         assert!(distance_squared(&far, &view.rect) > 1 << 120);
     }
 }

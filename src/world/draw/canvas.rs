@@ -1,8 +1,10 @@
-//! The picture of the map, kept while nothing on it changes: a software adapter copies it in a millisecond, and draws it in twenty.
+//! The picture of the map, kept while nothing on it changes: a software adapter copies it in a
+//! millisecond, and draws it in twenty.
 
 use bevy::render::render_resource::{
     CommandEncoder, Extent3d, LoadOp, Operations, RenderPassColorAttachment, StoreOp, Texture,
-    TextureDescriptor, TextureDimension, TextureFormat, TextureUsages, TextureView, TextureViewDescriptor,
+    TextureDescriptor, TextureDimension, TextureFormat, TextureUsages, TextureView,
+    TextureViewDescriptor,
 };
 use bevy::render::renderer::RenderDevice;
 use std::sync::Arc;
@@ -40,7 +42,8 @@ impl Shown {
 impl MapFrame {
     /// Whether the same is to be seen of another frame.
     fn looks_like(&self, other: &Self) -> bool {
-        let cameras = |frame: &Self| (frame.view, frame.pixels_per_point, frame.minimap, frame.minimap_view);
+        let cameras =
+            |frame: &Self| (frame.view, frame.pixels_per_point, frame.minimap, frame.minimap_view);
         cameras(self) == cameras(other)
             && (self.colouring, self.theme) == (other.colouring, other.theme)
             && Arc::ptr_eq(&self.palette, &other.palette)
@@ -61,7 +64,13 @@ pub(super) struct Canvas {
 
 impl Canvas {
     /// How this frame is to be drawn, which is remembered.
-    pub fn plan(&mut self, frame: &MapFrame, changes: u64, target: &Texture, device: &RenderDevice) -> Plan {
+    pub fn plan(
+        &mut self,
+        frame: &MapFrame,
+        changes: u64,
+        target: &Texture,
+        device: &RenderDevice,
+    ) -> Plan {
         let (size, format) = (target.size(), target.format());
         let now = Shown { frame: frame.clone(), changes, size, format };
         let is_same = self.shown.as_ref().is_some_and(|before| before.is_same(&now));
@@ -73,7 +82,11 @@ impl Canvas {
         if std::mem::replace(&mut self.is_filled, true) {
             return Plan::Copy;
         }
-        if !self.texture.as_ref().is_some_and(|(own, _)| (own.size(), own.format()) == (size, format)) {
+        if !self
+            .texture
+            .as_ref()
+            .is_some_and(|(own, _)| (own.size(), own.format()) == (size, format))
+        {
             let texture = device.create_texture(&TextureDescriptor {
                 label: Some("world:canvas"),
                 size,
@@ -99,14 +112,19 @@ impl Canvas {
     pub fn attachment(&self, theme: Theme) -> Option<RenderPassColorAttachment<'_>> {
         let (_, view) = self.texture.as_ref()?;
         let [r, g, b, a] = linear_light(theme.ground()).map(f64::from);
-        let ops = Operations { load: LoadOp::Clear(wgpu::Color { r, g, b, a }), store: StoreOp::Store };
+        let ops =
+            Operations { load: LoadOp::Clear(wgpu::Color { r, g, b, a }), store: StoreOp::Store };
         Some(RenderPassColorAttachment { view, depth_slice: None, resolve_target: None, ops })
     }
 
     /// Copies it to a target of its size.
     pub fn copy_to(&self, encoder: &mut CommandEncoder, target: &Texture) {
         if let Some((texture, _)) = &self.texture {
-            encoder.copy_texture_to_texture(texture.as_image_copy(), target.as_image_copy(), target.size());
+            encoder.copy_texture_to_texture(
+                texture.as_image_copy(),
+                target.as_image_copy(),
+                target.size(),
+            );
         }
     }
 }

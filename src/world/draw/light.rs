@@ -1,5 +1,6 @@
-//! Light over the map: large areas of plain colours. The shader of panels looks up a texture and raises to powers at each pixel, which a software adapter
-//! feels where a whole screen is lit; this one does nothing.
+//! Light over the map: large areas of plain colours. The shader of panels looks up a texture and
+//! raises to powers at each pixel, which a software adapter feels where a whole screen is lit; this
+//! one does nothing.
 
 use bevy::mesh::VertexBufferLayout;
 use bevy::prelude::*;
@@ -7,8 +8,8 @@ use bevy::render::extract_resource::ExtractResource;
 use bevy::render::render_phase::TrackedRenderPass;
 use bevy::render::render_resource::{
     BlendState, BufferUsages, CachedRenderPipelineId, ColorTargetState, ColorWrites, FragmentState,
-    IndexFormat, PipelineCache, RawBufferVec, RenderPipelineDescriptor, TextureFormat, VertexFormat,
-    VertexState, VertexStepMode,
+    IndexFormat, PipelineCache, RawBufferVec, RenderPipelineDescriptor, TextureFormat,
+    VertexFormat, VertexState, VertexStepMode,
 };
 use bevy::render::renderer::{RenderDevice, RenderQueue};
 use bytemuck::{Pod, Zeroable};
@@ -82,7 +83,8 @@ impl Light {
 
     /// Draws it on the whole of a pass's target.
     pub fn draw<'a>(&'a self, pass: &mut TrackedRenderPass<'a>, cache: &'a PipelineCache) {
-        let (Some(corners), Some(triangles)) = (self.corners.buffer(), self.triangles.buffer()) else {
+        let (Some(corners), Some(triangles)) = (self.corners.buffer(), self.triangles.buffer())
+        else {
             return;
         };
         let pipeline = self.pipeline.and_then(|(_, pipeline)| cache.get_render_pipeline(pipeline));

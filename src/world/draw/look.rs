@@ -1,5 +1,6 @@
-//! The variants of the drawing: one per encoding and per way of looking at it. A software adapter's lanes walk through every branch that is
-//! compiled, so that one shader for everything took ten times as long.
+//! The variants of the drawing: one per encoding and per way of looking at it. A software adapter's
+//! lanes walk through every branch that is compiled, so that one shader for everything took ten
+//! times as long.
 
 use bevy::shader::ShaderDefVal;
 
@@ -27,7 +28,9 @@ impl Look {
     pub fn all() -> impl Iterator<Item = Self> {
         let encodings = Encoding::ALL.into_iter().map(Encoding::ggml).chain([FLAT]);
         encodings.flat_map(|encoding| {
-            (0..4).flat_map(move |mode| [false, true].map(|shows_error| Self { encoding, mode, shows_error }))
+            (0..4).flat_map(move |mode| {
+                [false, true].map(|shows_error| Self { encoding, mode, shows_error })
+            })
         })
     }
 

@@ -1,12 +1,14 @@
-//! What is on the device for the drawing: quads, the coarse level, the palette, and what the shader is bound to.
+//! What is on the device for the drawing: quads, the coarse level, the palette, and what the shader
+//! is bound to.
 
 use std::sync::Arc;
 
 use bevy::prelude::*;
 use bevy::render::render_resource::{
-    BindGroup, BindGroupEntry, BindingResource, Buffer, BufferDescriptor, BufferInitDescriptor, BufferUsages,
-    Extent3d, Origin3d, PipelineCache, TexelCopyBufferLayout, TexelCopyTextureInfo, Texture, TextureAspect,
-    TextureDescriptor, TextureDimension, TextureFormat, TextureUsages, TextureViewDescriptor,
+    BindGroup, BindGroupEntry, BindingResource, Buffer, BufferDescriptor, BufferInitDescriptor,
+    BufferUsages, Extent3d, Origin3d, PipelineCache, TexelCopyBufferLayout, TexelCopyTextureInfo,
+    Texture, TextureAspect, TextureDescriptor, TextureDimension, TextureFormat, TextureUsages,
+    TextureViewDescriptor,
 };
 use bevy::render::renderer::{RenderDevice, RenderQueue};
 
@@ -15,7 +17,8 @@ use super::{MapFrame, ViewWords, bindings};
 use crate::tiles::Pages;
 use crate::world::layout::Quad;
 
-/// Words in a line of the coarse level's texture, as in `view/bindings.wgsl`: room for a million tiles on every device.
+/// Words in a line of the coarse level's texture, as in `view/bindings.wgsl`: room for a million
+/// tiles on every device.
 const COARSE_ACROSS: u32 = 8192;
 
 /// Buffers and textures, and what they were made of.
@@ -42,9 +45,14 @@ impl OnDevice {
     ) -> Self {
         let filled = |label, contents: &[u8], usage| {
             let usage = usage | BufferUsages::COPY_DST;
-            device.create_buffer_with_data(&BufferInitDescriptor { label: Some(label), contents, usage })
+            device.create_buffer_with_data(&BufferInitDescriptor {
+                label: Some(label),
+                contents,
+                usage,
+            })
         };
-        let quad_buffer = filled("world:quads", bytemuck::cast_slice(&frame.quads), BufferUsages::VERTEX);
+        let quad_buffer =
+            filled("world:quads", bytemuck::cast_slice(&frame.quads), BufferUsages::VERTEX);
         let palette_buffer =
             filled("world:palette", bytemuck::cast_slice(&frame.palette), BufferUsages::UNIFORM);
         let coarse_texture = coarse_texture(device, frame.coarse.len());
@@ -75,7 +83,17 @@ impl OnDevice {
         });
         let (quads, palette) = (Arc::clone(&frame.quads), Arc::clone(&frame.palette));
         let (runs, coarse) = (runs(&quads), Arc::clone(&frame.coarse));
-        Self { quads, palette, coarse, coarse_texture, palette_buffer, views, quad_buffer, runs, groups }
+        Self {
+            quads,
+            palette,
+            coarse,
+            coarse_texture,
+            palette_buffer,
+            views,
+            quad_buffer,
+            runs,
+            groups,
+        }
     }
 
     /// Whether a frame's quads are at the same places as these.
@@ -104,7 +122,8 @@ impl OnDevice {
 }
 
 fn coarse_texture(device: &RenderDevice, words: usize) -> Texture {
-    let lines = (words as u32).div_ceil(COARSE_ACROSS).clamp(1, device.limits().max_texture_dimension_2d);
+    let lines =
+        (words as u32).div_ceil(COARSE_ACROSS).clamp(1, device.limits().max_texture_dimension_2d);
     device.create_texture(&TextureDescriptor {
         label: Some("world:coarse"),
         size: Extent3d { width: COARSE_ACROSS, height: lines, depth_or_array_layers: 1 },
@@ -135,9 +154,13 @@ fn write_coarse(queue: &RenderQueue, texture: &Texture, words: &[u32]) {
             origin: Origin3d { x: 0, y: first as u32, z: 0 },
             aspect: TextureAspect::All,
         };
-        let layout =
-            TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(width as u32 * 4), rows_per_image: None };
-        let size = Extent3d { width: width as u32, height: height as u32, depth_or_array_layers: 1 };
+        let layout = TexelCopyBufferLayout {
+            offset: 0,
+            bytes_per_row: Some(width as u32 * 4),
+            rows_per_image: None,
+        };
+        let size =
+            Extent3d { width: width as u32, height: height as u32, depth_or_array_layers: 1 };
         queue.write_texture(place, bytemuck::cast_slice(words), layout, size);
     }
 }

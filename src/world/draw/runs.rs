@@ -37,7 +37,9 @@ pub fn visible(runs: &[Run], seen: &Rect) -> Vec<(Option<u32>, Range<u32>)> {
     let mut found: Vec<(Option<u32>, Range<u32>)> = Vec::new();
     for run in runs.iter().filter(|run| run.bounds.overlaps(seen)) {
         match found.last_mut() {
-            Some((encoding, quads)) if *encoding == run.encoding && quads.end == run.quads.start => {
+            Some((encoding, quads))
+                if *encoding == run.encoding && quads.end == run.quads.start =>
+            {
                 quads.end = run.quads.end;
             }
             _ => found.push((run.encoding, run.quads.clone())),

@@ -1,4 +1,5 @@
-//! The same prompt answered twice, as the file says and as the model was changed, and where the two answers part.
+//! The same prompt answered twice, as the file says and as the model was changed, and where the two
+//! answers part.
 
 use bevy::prelude::*;
 
@@ -70,8 +71,9 @@ pub struct Row {
     pub with: Option<Side>,
     /// Whether both have the same token here.
     pub same: bool,
-    /// What the changed model gave to the file's token, less what the file's model gave; `None` where the texts before differ already, or where
-    /// that token is not among the likeliest that are known.
+    /// What the changed model gave to the file's token, less what the file's model gave; `None`
+    /// where the texts before differ already, or where that token is not among the likeliest that
+    /// are known.
     pub difference: Option<f32>,
 }
 
@@ -105,11 +107,15 @@ fn rows(without: &[GeneratedToken], with: &[GeneratedToken]) -> Vec<Row> {
     (0..without.len().max(with.len()))
         .map(|at| {
             let (file, changed) = (without.get(at), with.get(at));
-            let same = file.is_some() && file.map(|file| file.token) == changed.map(|changed| changed.token);
+            let same = file.is_some()
+                && file.map(|file| file.token) == changed.map(|changed| changed.token);
             let difference = file.zip(changed).filter(|_| !parted).and_then(|(file, changed)| {
                 let among = || changed.alternatives.iter().find(|(text, _)| *text == file.text);
-                let now =
-                    if same { changed.probability } else { among().map(|&(_, probability)| probability) };
+                let now = if same {
+                    changed.probability
+                } else {
+                    among().map(|&(_, probability)| probability)
+                };
                 Some(now? - file.probability?)
             });
             parted |= !same;
@@ -151,7 +157,8 @@ pub(super) fn drive(
     if mind.is_busy() {
         return;
     }
-    let answer = |mind: &Generation| mind.thoughts.get(mind.prompt_len..).unwrap_or_default().to_vec();
+    let answer =
+        |mind: &Generation| mind.thoughts.get(mind.prompt_len..).unwrap_or_default().to_vec();
     match comparison.stage {
         Stage::Waiting => {
             edits.bypassed = true;
@@ -197,7 +204,8 @@ mod tests {
     #[test]
     fn differences_are_told_until_the_texts_part_and_no_further() {
         let without = [thought(1, 0.5, &[]), thought(2, 0.75, &[]), thought(3, 0.5, &[])];
-        let with = [thought(1, 0.25, &[]), thought(4, 0.5, &[(4, 0.5), (2, 0.25)]), thought(3, 0.9, &[])];
+        let with =
+            [thought(1, 0.25, &[]), thought(4, 0.5, &[(4, 0.5), (2, 0.25)]), thought(3, 0.9, &[])];
         let rows = rows(&without, &with);
         let same: Vec<bool> = rows.iter().map(|row| row.same).collect();
         assert_eq!(same, [true, false, true]);

@@ -33,7 +33,9 @@ pub(super) struct DevicePlugin;
 impl Plugin for DevicePlugin {
     fn build(&self, app: &mut App) {
         let seen = Seen::default();
-        app.init_resource::<DeviceState>().insert_resource(seen.clone()).add_systems(First, take_in);
+        app.init_resource::<DeviceState>()
+            .insert_resource(seen.clone())
+            .add_systems(First, take_in);
         let Some(render_app) = app.get_sub_app_mut(RenderApp) else { return };
         render_app.insert_resource(seen).add_systems(Render, look.in_set(RenderSystems::Cleanup));
     }
@@ -46,12 +48,13 @@ fn look(
     failure: Option<Res<GpuModelFailure>>,
 ) {
     let mut state = seen.0.lock().unwrap_or_else(PoisonError::into_inner);
-    *state = match (network, failure.and_then(|failure| failure.0.as_ref().map(ToString::to_string))) {
-        (_, Some(why)) => DeviceState::Refused(why),
-        (Some(_), None) if pool.is_some() => DeviceState::Streamed,
-        (Some(_), None) => DeviceState::Ready,
-        (None, None) => return,
-    };
+    *state =
+        match (network, failure.and_then(|failure| failure.0.as_ref().map(ToString::to_string))) {
+            (_, Some(why)) => DeviceState::Refused(why),
+            (Some(_), None) if pool.is_some() => DeviceState::Streamed,
+            (Some(_), None) => DeviceState::Ready,
+            (None, None) => return,
+        };
 }
 
 fn take_in(seen: Res<Seen>, mut state: ResMut<DeviceState>, mut edits: ResMut<Edits>) {
@@ -59,10 +62,13 @@ fn take_in(seen: Res<Seen>, mut state: ResMut<DeviceState>, mut edits: ResMut<Ed
     if state.set_if_neq(found) {
         edits.fixed = match &*state {
             DeviceState::Starting | DeviceState::Ready => None,
-            DeviceState::Streamed => {
-                Some("this model is larger than the device's memory and streams: it cannot be painted".into())
+            DeviceState::Streamed => Some(
+                "this model is larger than the device's memory and streams: it cannot be painted"
+                    .into(),
+            ),
+            DeviceState::Refused(_) => {
+                Some("this model is not on the device: it cannot be painted".into())
             }
-            DeviceState::Refused(_) => Some("this model is not on the device: it cannot be painted".into()),
         };
     }
 }

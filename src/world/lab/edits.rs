@@ -62,20 +62,27 @@ impl Edits {
         if self.bypassed { model.tile_unverified(tile) } else { self.overlay.tile(model, tile) }
     }
 
-    /// Marks the weights between two cells, as far as the plot reaches that the first lies in. Where there is none, nothing is marked.
+    /// Marks the weights between two cells, as far as the plot reaches that the first lies in.
+    /// Where there is none, nothing is marked.
     pub fn mark(&mut self, atlas: &Atlas, from: (i64, i64), to: (i64, i64)) {
         self.clear();
         let plots = &atlas.model().plan().plots;
-        let Some(plot) = plots.iter().find(|plot| plot.weight_at(from.0, from.1).is_some()) else { return };
+        let Some(plot) = plots.iter().find(|plot| plot.weight_at(from.0, from.1).is_some()) else {
+            return;
+        };
         let rect = plot.rect;
-        let to = (to.0.clamp(rect.x, rect.x + rect.width - 1), to.1.clamp(rect.y, rect.y + rect.height - 1));
+        let to = (
+            to.0.clamp(rect.x, rect.x + rect.width - 1),
+            to.1.clamp(rect.y, rect.y + rect.height - 1),
+        );
         let (x, y) = (from.0.min(to.0), from.1.min(to.1));
         let cells = Rect::new(x, y, (from.0 - to.0).abs() + 1, (from.1 - to.1).abs() + 1);
         self.marked = regions_of(plot, cells);
         self.cells.push(cells);
     }
 
-    /// Marks the weights of a place: a weight, a tensor, or whatever lies wholly inside of a head, a layer or a field.
+    /// Marks the weights of a place: a weight, a tensor, or whatever lies wholly inside of a head,
+    /// a layer or a field.
     pub fn mark_place(&mut self, atlas: &Atlas, place: &Place) {
         self.clear();
         let Some(rect) = atlas.rect(place) else { return };
@@ -87,7 +94,8 @@ impl Edits {
             Place::Tensor(name) => atlas.model().tensor_index(name),
             _ => None,
         };
-        let inside = |plot: &&Plot| only.map_or(rect.contains(&plot.rect), |tensor| plot.tensor == tensor);
+        let inside =
+            |plot: &&Plot| only.map_or(rect.contains(&plot.rect), |tensor| plot.tensor == tensor);
         for plot in atlas.model().plan().plots.iter().filter(inside) {
             let (rows, columns) = (plot.rows.clone(), plot.columns.clone());
             self.marked.push(Region { tensor: plot.tensor, rows, columns });
@@ -257,7 +265,10 @@ mod tests {
         let tiling = &atlas.model().tensor(name).unwrap().tiling;
         assert_eq!(edits.count(), tiling.rows * tiling.columns);
         edits.mark_place(&atlas, &Place::Weight(name.into(), 2, 3));
-        assert_eq!(edits.marked(), [Region::weight(atlas.model().tensor_index(name).unwrap(), 2, 3)]);
+        assert_eq!(
+            edits.marked(),
+            [Region::weight(atlas.model().tensor_index(name).unwrap(), 2, 3)]
+        );
     }
 
     #[test]

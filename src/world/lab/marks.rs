@@ -14,7 +14,10 @@ fn with_others(place: &Place, index: &ModelIndex) -> Option<(Entity, Vec<Entity>
     let (own, all): (Entity, Vec<Entity>) = match place {
         Place::Head(layer, head) => {
             let heads = 0..index.heads_per_layer();
-            (index.head(*layer, *head)?, heads.filter_map(|head| index.head(*layer, head)).collect())
+            (
+                index.head(*layer, *head)?,
+                heads.filter_map(|head| index.head(*layer, head)).collect(),
+            )
         }
         Place::Layer(layer) | Place::Attention(layer) | Place::FeedForward(layer) => {
             let layers = 0..index.layer_count();
@@ -27,11 +30,13 @@ fn with_others(place: &Place, index: &ModelIndex) -> Option<(Entity, Vec<Entity>
 
 /// Whether the others of a place's kind are muted, and it is not.
 pub fn is_solo(place: &Place, index: &ModelIndex, is_muted: impl Fn(Entity) -> bool) -> bool {
-    with_others(place, index)
-        .is_some_and(|(own, others)| !is_muted(own) && !others.is_empty() && others.into_iter().all(is_muted))
+    with_others(place, index).is_some_and(|(own, others)| {
+        !is_muted(own) && !others.is_empty() && others.into_iter().all(is_muted)
+    })
 }
 
-/// Mutes the other heads of the selected head's layer, or the other layers; where they are muted already, lets them speak again.
+/// Mutes the other heads of the selected head's layer, or the other layers; where they are muted
+/// already, lets them speak again.
 pub fn solo_selection(
     map: &mut Map,
     index: Option<&ModelIndex>,

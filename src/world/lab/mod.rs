@@ -1,7 +1,8 @@
 //! The lab: what a person changes in the model that they look at, and how its answers differ then.
 //!
-//! In: marked weights and a brush, heads and layers that are to be muted, scaled or heard alone, a prompt to be answered twice. Out: [`Edits`] in
-//! an overlay that the device computes with and the map draws, marks on entities, and a [`Comparison`]. The model's file is never written.
+//! In: marked weights and a brush, heads and layers that are to be muted, scaled or heard alone, a
+//! prompt to be answered twice. Out: [`Edits`] in an overlay that the device computes with and the
+//! map draws, marks on entities, and a [`Comparison`]. The model's file is never written.
 
 mod compare;
 mod device;
@@ -24,7 +25,8 @@ pub use compare::{Asked, Comparison, Row, Side, Stage};
 pub use device::DeviceState;
 pub use edits::{Edits, Last};
 
-/// Painting, soloing and comparing. Needs what [`super::WorldPlugin`] needs, and `WeightEditsPlugin`.
+/// Painting, soloing and comparing. Needs what [`super::WorldPlugin`] needs, and
+/// `WeightEditsPlugin`.
 pub(super) struct LabPlugin;
 
 impl Plugin for LabPlugin {
@@ -80,7 +82,8 @@ fn coarse(
     known.retain(|tile, (bytes, _)| shown.get(tile).is_some_and(|now| Arc::ptr_eq(now, bytes)));
     for (&tile, bytes) in shown.iter() {
         let (_, grid) = known.entry(tile).or_insert_with(|| {
-            // A brush leaves only finite numbers; a tile that has others keeps the look that it had.
+            // A brush leaves only finite numbers; a tile that has others keeps the look that it
+            // had.
             let grid = coarse_of(map.atlas.model(), tile, bytes).map(|coarse| coarse.grid);
             let grid = grid.unwrap_or_else(|_| map.atlas.model().tile_grid(tile));
             (Arc::clone(bytes), super::draw::coarse_grid_words(&grid).collect())

@@ -1,4 +1,5 @@
-//! While weights are painted, a click or a drag on the map marks them; the wheel and the keys still move it.
+//! While weights are painted, a click or a drag on the map marks them; the wheel and the keys still
+//! move it.
 
 use bevy::prelude::*;
 

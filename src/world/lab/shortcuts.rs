@@ -47,7 +47,12 @@ pub(super) fn keys(
         });
     }
     if pressed(Action::Solo) {
-        marks::solo_selection(&mut map, index.as_deref(), |entity| muted.contains(entity), &mut commands);
+        marks::solo_selection(
+            &mut map,
+            index.as_deref(),
+            |entity| muted.contains(entity),
+            &mut commands,
+        );
     }
     if pressed(Action::NextBookmark) {
         let list = settings.bookmarks.get(&map.atlas.title()).map_or(&[][..], Vec::as_slice);

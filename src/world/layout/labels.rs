@@ -1,4 +1,5 @@
-//! Which names are written where, at the scale at hand: text is chosen by its size on the screen before it is laid out.
+//! Which names are written where, at the scale at hand: text is chosen by its size on the screen
+//! before it is laid out.
 
 use super::Atlas;
 use crate::model::plan::Rect;
@@ -32,7 +33,8 @@ pub struct Label {
     pub strength: f32,
 }
 
-/// The labels that are to be seen where a cell is `scale` screen points wide and `visible` is on the screen.
+/// The labels that are to be seen where a cell is `scale` screen points wide and `visible` is on
+/// the screen.
 pub fn labels(atlas: &Atlas, visible: Rect, scale: f64) -> Vec<Label> {
     let plan = atlas.model().plan();
     let config = atlas.model().config();
@@ -44,7 +46,8 @@ pub fn labels(atlas: &Atlas, visible: Rect, scale: f64) -> Vec<Label> {
         }
     };
     let tokens = config.vocab_size;
-    let both = if plan.output.width == 0 { "token embedding and output" } else { "token embedding" };
+    let both =
+        if plan.output.width == 0 { "token embedding and output" } else { "token embedding" };
     push(format!("{both}: {tokens} tokens"), LabelKind::District, plan.embedding, 60.0, 120.0);
     push(format!("output: {tokens} tokens"), LabelKind::District, plan.output, 60.0, 120.0);
     for sign in &plan.signs {
@@ -59,11 +62,16 @@ pub fn labels(atlas: &Atlas, visible: Rect, scale: f64) -> Vec<Label> {
     for plot in &plan.plots {
         let tensor = &atlas.model().tensors()[plot.tensor];
         let Some((_, name)) = tensor.layer() else { continue };
-        let (from, to) = if tensor.tiling.layout == Layout::Vector { (120.0, 160.0) } else { (70.0, 90.0) };
+        let (from, to) =
+            if tensor.tiling.layout == Layout::Vector { (120.0, 160.0) } else { (70.0, 90.0) };
         let shape = if tensor.tiling.layout == Layout::Vector {
             format!("{}", plot.columns.end - plot.columns.start)
         } else {
-            format!("{} x {}", plot.rows.end - plot.rows.start, plot.columns.end - plot.columns.start)
+            format!(
+                "{} x {}",
+                plot.rows.end - plot.rows.start,
+                plot.columns.end - plot.columns.start
+            )
         };
         push(format!("{}  {shape}", short(name)), LabelKind::Plot, plot.rect, from, to);
     }

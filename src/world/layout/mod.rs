@@ -1,6 +1,7 @@
 //! Where everything lies and what it is called: geometry on a model's map plan, without entities.
 //!
-//! In: a model. Out: an [`Atlas`] with a [`Quad`] per tile and plot, the [`Place`] at a cell, [`labels`] and a [`search`].
+//! In: a model. Out: an [`Atlas`] with a [`Quad`] per tile and plot, the [`Place`] at a cell,
+//! [`labels`] and a [`search`].
 
 pub mod labels;
 mod place;
@@ -27,7 +28,8 @@ pub struct Atlas {
 impl Atlas {
     /// The map of a model.
     pub fn new(model: Arc<PixelModel>) -> Self {
-        let spreads: Vec<f32> = model.tensors().iter().map(|tensor| model.tensor_spread(tensor)).collect();
+        let spreads: Vec<f32> =
+            model.tensors().iter().map(|tensor| model.tensor_spread(tensor)).collect();
         let quads = quads::quads(&model, &spreads);
         let [width, height] = model.plan().size;
         Self { quads, spreads, bounds: Rect::new(0, 0, width, height), model }
@@ -55,7 +57,13 @@ impl Atlas {
 
     /// The model's name as people know it.
     pub fn title(&self) -> String {
-        let named = self.model.metadata().str("general.name").ok().flatten().filter(|name| !name.is_empty());
+        let named = self
+            .model
+            .metadata()
+            .str("general.name")
+            .ok()
+            .flatten()
+            .filter(|name| !name.is_empty());
         let stem = || self.model.path().file_stem().map(|stem| stem.to_string_lossy().into_owned());
         named.map(str::to_owned).or_else(stem).unwrap_or_else(|| "model".into())
     }

@@ -62,7 +62,9 @@ impl Atlas {
                 .iter()
                 .find(|plan| plan.layer == *layer && plan.head == *head)
                 .map(|plan| plan.rect),
-            Place::Tensor(name) => self.model().tensor_index(name).map(|tensor| plan.tensor_rect(tensor)),
+            Place::Tensor(name) => {
+                self.model().tensor_index(name).map(|tensor| plan.tensor_rect(tensor))
+            }
             Place::Weight(name, row, column) => {
                 let tensor = self.model().tensor_index(name)?;
                 let plots = plan.plots_of(tensor).iter();
@@ -136,8 +138,10 @@ impl Atlas {
         }
         if let Some(layer) = plan.layers.iter().find(|layer| layer.rect.contains(&cell)) {
             trail.push(Place::Layer(layer.layer));
-            if let Some(head) =
-                plan.heads.iter().find(|head| head.layer == layer.layer && head.rect.contains(&cell))
+            if let Some(head) = plan
+                .heads
+                .iter()
+                .find(|head| head.layer == layer.layer && head.rect.contains(&cell))
             {
                 trail.push(Place::Head(head.layer, head.head));
             } else if layer.feed_forward.contains(&cell) {
@@ -169,10 +173,16 @@ mod tests {
         let config = atlas.model().config().clone();
         let mut places = vec![Place::Model, Place::Embedding, Place::Output];
         for layer in 0..config.layer_count {
-            places.extend([Place::Layer(layer), Place::Attention(layer), Place::FeedForward(layer)]);
+            places.extend([
+                Place::Layer(layer),
+                Place::Attention(layer),
+                Place::FeedForward(layer),
+            ]);
             places.extend((0..config.head_count).map(|head| Place::Head(layer, head)));
         }
-        places.extend(atlas.model().tensors().iter().map(|tensor| Place::Tensor(tensor.name.clone())));
+        places.extend(
+            atlas.model().tensors().iter().map(|tensor| Place::Tensor(tensor.name.clone())),
+        );
         for place in places {
             let rect = atlas.rect(&place).unwrap_or_else(|| panic!("{place:?}"));
             assert!(rect.width > 0 && atlas.bounds().contains(&rect), "{place:?} at {rect:?}");
@@ -189,7 +199,10 @@ mod tests {
         let place = Place::Weight("blk.1.attn_q.weight".into(), 2 * size + 3, 7);
         let rect = atlas.rect(&place).unwrap();
         let spot = atlas.spot(rect.x, rect.y).unwrap();
-        assert_eq!((spot.row, spot.column, spot.layer, spot.head), (2 * size + 3, 7, Some(1), Some(2)));
+        assert_eq!(
+            (spot.row, spot.column, spot.layer, spot.head),
+            (2 * size + 3, 7, Some(1), Some(2))
+        );
         let trail = atlas.trail(rect.x, rect.y);
         let tensor = Place::Tensor("blk.1.attn_q.weight".into());
         assert_eq!(trail, [Place::Model, Place::Layer(1), Place::Head(1, 2), tensor]);

@@ -1,4 +1,5 @@
-//! What is drawn of each tile: a rectangle of cells, and how to find a cell's weight in the page texture.
+//! What is drawn of each tile: a rectangle of cells, and how to find a cell's weight in the page
+//! texture.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -13,8 +14,8 @@ pub const STATE_SCALED: u32 = 2;
 /// In [`Quad::state`]: bytes of the tile were changed, so that its checksum no longer holds.
 pub const STATE_EDITED: u32 = 4;
 
-/// In [`Quad::kind`]: a flat colour, that of the river's bed; or where [`Quad::tile`] is 1, of red, green and blue in linear light as the bits
-/// of `rows`, `columns` and `first_byte`.
+/// In [`Quad::kind`]: a flat colour, that of the river's bed; or where [`Quad::tile`] is 1, of red,
+/// green and blue in linear light as the bits of `rows`, `columns` and `first_byte`.
 pub const FLAT: u32 = 255;
 
 /// In [`Quad::kind`]: the ground, under everything; the minimap hides with it what it lies on.
@@ -32,13 +33,15 @@ pub struct Quad {
     pub width: u32,
     /// Cells down.
     pub height: u32,
-    /// Row of the first cell, counted in the tile; of a vector, the element of the first cell, which may be negative.
+    /// Row of the first cell, counted in the tile; of a vector, the element of the first cell,
+    /// which may be negative.
     pub row: i32,
     /// Column of the first cell, counted in the tile; of a vector, elements per line of cells.
     pub column: u32,
     /// The tile.
     pub tile: u32,
-    /// GGML type number of the encoding; 8 bits further the [`Orientation`]: 0 rows along x, 1 columns along x, 2 a vector. Or [`FLAT`].
+    /// GGML type number of the encoding; 8 bits further the [`Orientation`]: 0 rows along x, 1
+    /// columns along x, 2 a vector. Or [`FLAT`].
     pub kind: u32,
     /// Rows of the tile.
     pub rows: u32,
@@ -65,12 +68,15 @@ impl Quad {
     }
 }
 
-/// Every quad of a model; the ground, decorations and stretches of river come first, under everything, then one encoding after the other.
+/// Every quad of a model; the ground, decorations and stretches of river come first, under
+/// everything, then one encoding after the other.
 pub(super) fn quads(model: &PixelModel, spreads: &[f32]) -> Vec<Quad> {
-    let river = model.plan().layers.iter().map(|layer| Quad { layer: layer.layer, ..flat(layer.river) });
+    let river =
+        model.plan().layers.iter().map(|layer| Quad { layer: layer.layer, ..flat(layer.river) });
     let [width, height] = model.plan().size;
     let ground = Quad { kind: GROUND, ..flat(Rect::new(0, 0, width, height)) };
-    let ornaments = model.plan().ornaments.iter().map(|ornament| coloured(ornament.rect, ornament.colour));
+    let ornaments =
+        model.plan().ornaments.iter().map(|ornament| coloured(ornament.rect, ornament.colour));
     let mut quads: Vec<Quad> = std::iter::once(ground).chain(ornaments).chain(river).collect();
     for (index, tensor) in model.tensors().iter().enumerate() {
         for tile in tensor.tiles() {
@@ -114,12 +120,14 @@ fn quad(tensor: &Tensor, shape: &TileShape, plot: &Plot, part: Rect) -> Quad {
     let (orientation, row, column) = match plot.orientation {
         Orientation::Wrapped => {
             let lines_down = part.y - plot.rect.y;
-            let element = lines_down * plot.rect.width + (part.x - plot.rect.x) + plot.columns.start as i64
-                - shape.columns.start as i64;
+            let element =
+                lines_down * plot.rect.width + (part.x - plot.rect.x) + plot.columns.start as i64
+                    - shape.columns.start as i64;
             (2, element as i32, plot.rect.width as u32)
         }
         along => {
-            let (row, column) = plot.weight_at(part.x, part.y).expect("a part lies within its plot");
+            let (row, column) =
+                plot.weight_at(part.x, part.y).expect("a part lies within its plot");
             let along_x = u32::from(along == Orientation::ColumnsAlongX);
             (along_x, (row - shape.rows.start) as i32, (column - shape.columns.start) as u32)
         }
@@ -175,7 +183,8 @@ mod tests {
             let (tensor, shape) = model.tile_shape(quad.tile);
             for dy in (0..quad.height).step_by(quad.height as usize / 2 + 1) {
                 for dx in (0..quad.width).step_by(quad.width as usize / 2 + 1) {
-                    let (x, y) = (i64::from(quad.x) + i64::from(dx), i64::from(quad.y) + i64::from(dy));
+                    let (x, y) =
+                        (i64::from(quad.x) + i64::from(dx), i64::from(quad.y) + i64::from(dy));
                     let (row, column) = match quad.kind >> 8 {
                         0 => (quad.row + dx as i32, (quad.column + dy) as i32),
                         1 => (quad.row + dy as i32, (quad.column + dx) as i32),
@@ -192,7 +201,11 @@ mod tests {
                     }
                 }
             }
-            drawn += if quad.kind >> 8 == 2 { 0 } else { u64::from(quad.width) * u64::from(quad.height) };
+            drawn += if quad.kind >> 8 == 2 {
+                0
+            } else {
+                u64::from(quad.width) * u64::from(quad.height)
+            };
         }
         let vectors: u64 = model
             .tensors()

@@ -26,7 +26,9 @@ pub fn search(atlas: &Atlas, text: &str) -> Vec<Place> {
             }
         }
         (None, Some(head)) => {
-            found.extend((0..atlas.model().config().layer_count).map(|layer| Place::Head(layer, head)));
+            found.extend(
+                (0..atlas.model().config().layer_count).map(|layer| Place::Head(layer, head)),
+            );
         }
         (None, None) => {}
     }
@@ -56,7 +58,8 @@ fn number_after(text: &str, words: &[&str]) -> Option<u32> {
         for (at, _) in text.match_indices(word) {
             let starts = at == 0 || !text[..at].ends_with(|c: char| c.is_alphanumeric());
             let rest = text[at + word.len()..].trim_start_matches([' ', '.', ':', '#']);
-            let digits: &str = &rest[..rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())];
+            let digits: &str =
+                &rest[..rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())];
             if starts && let Ok(number) = digits.parse() {
                 return Some(number);
             }

@@ -1,6 +1,8 @@
-//! The steps of a frame in the render world: as many as its budget holds, and none is ever waited for beyond it.
+//! The steps of a frame in the render world: as many as its budget holds, and none is ever waited
+//! for beyond it.
 //!
-//! A step that is not done when the budget is spent goes on while the frame is drawn, and the next frame takes in what came of it.
+//! A step that is not done when the budget is spent goes on while the frame is drawn, and the next
+//! frame takes in what came of it.
 
 use std::time::{Duration, Instant};
 
@@ -68,8 +70,8 @@ fn take_steps(world: &mut World, start: Instant) {
                 Err(error) => link.with(|session| session.fail(&flying.order, error.to_string())),
             }
         }
-        // One step is begun in every frame, so that the device has one while the frame is drawn; another one only if it will end before that, since
-        // what is drawn waits for it.
+        // One step is begun in every frame, so that the device has one while the frame is drawn;
+        // another one only if it will end before that, since what is drawn waits for it.
         if begun && before.is_none_or(|before| left() < before) {
             return;
         }
@@ -86,7 +88,8 @@ fn begin(world: &mut World, link: &Link, order: StepRequest, crew: bool) {
     match submit(world, &order, crew) {
         Ok((unread, later)) => {
             let since = Instant::now();
-            world.resource_mut::<UnderWay>().0 = Some(InFlightStep { order, unread, later, since, crew });
+            world.resource_mut::<UnderWay>().0 =
+                Some(InFlightStep { order, unread, later, since, crew });
         }
         Err(problem) => link.with(|session| session.fail(&order, problem)),
     }
@@ -164,8 +167,9 @@ fn complete(
     }
     let network = world.resource::<GpuModel>();
     let watched = unread.filled(&parts[0]);
-    let seen =
-        (0..order.tokens.len()).map(|column| Seen::of_column(&watched, column, &network.config)).collect();
+    let seen = (0..order.tokens.len())
+        .map(|column| Seen::of_column(&watched, column, &network.config))
+        .collect();
     let mut logits: Vec<f32> = bytemuck::pod_collect_to_vec(&parts[2]);
     logits.truncate(network.config.vocab_size as usize);
     link.with(|session| session.accept(&order, seen, &logits, took));

@@ -1,7 +1,9 @@
-//! When a crew of workgroups that wait for each other computes a step: where the frame waits for it too.
+//! When a crew of workgroups that wait for each other computes a step: where the frame waits for it
+//! too.
 //!
-//! On a software adapter that is nearly twice as fast as layers in several dispatches, but only while nothing else wants the processors; what draws the
-//! frame does. So a crew gets the steps that are expected to end within what is left of the frame's budget.
+//! On a software adapter that is nearly twice as fast as layers in several dispatches, but only
+//! while nothing else wants the processors; what draws the frame does. So a crew gets the steps
+//! that are expected to end within what is left of the frame's budget.
 
 use std::time::Duration;
 

@@ -1,6 +1,8 @@
-//! The logit lens: what the model would say at a position if a layer's residual stream went straight to the output.
+//! The logit lens: what the model would say at a position if a layer's residual stream went
+//! straight to the output.
 //!
-//! In: the residual stream of a position, as the kernels made it, and the output's weights as they were edited then. Out: each layer's most probable tokens. The output matrix is multiplied by the
+//! In: the residual stream of a position, as the kernels made it, and the output's weights as they
+//! were edited then. Out: each layer's most probable tokens. The output matrix is multiplied by the
 //! processor, on a thread of its own; a frame only asks whether it is done.
 
 use std::sync::Arc;
@@ -24,7 +26,8 @@ pub struct LensView {
     pub generation: u64,
     /// The position.
     pub at: usize,
-    /// The most probable tokens with their probabilities: of the embedding, then after each layer; the last is what the model says.
+    /// The most probable tokens with their probabilities: of the embedding, then after each layer;
+    /// the last is what the model says.
     pub layers: Vec<Vec<(u32, f32)>>,
 }
 
@@ -46,7 +49,12 @@ impl Lens {
     }
 
     /// Looks at a position: gives what is known, and begins to find it out where it is not.
-    pub fn look(&mut self, model: &Arc<PixelModel>, mind: &Generation, at: usize) -> Option<&LensView> {
+    pub fn look(
+        &mut self,
+        model: &Arc<PixelModel>,
+        mind: &Generation,
+        at: usize,
+    ) -> Option<&LensView> {
         if let Some(found) = self.work.as_mut().and_then(check_ready) {
             self.work = None;
             match found {
@@ -56,7 +64,8 @@ impl Lens {
         }
         let thought = mind.thoughts.get(at)?;
         let (generation, trace) = (mind.generation(), thought.trace.clone());
-        let known = self.view.as_ref().is_some_and(|view| (view.generation, view.at) == (generation, at));
+        let known =
+            self.view.as_ref().is_some_and(|view| (view.generation, view.at) == (generation, at));
         if let (false, None, Some(trace)) = (known, &self.work, trace) {
             let twin = match &self.twin {
                 Some(twin) => Arc::clone(twin),
@@ -70,7 +79,11 @@ impl Lens {
             };
             let edited = Arc::clone(&thought.edited);
             let work = async move {
-                see(&twin, &trace.residual, &edited).map(|layers| LensView { generation, at, layers })
+                see(&twin, &trace.residual, &edited).map(|layers| LensView {
+                    generation,
+                    at,
+                    layers,
+                })
             };
             self.work = Some(AsyncComputeTaskPool::get().spawn(work));
         }

@@ -1,6 +1,8 @@
-//! The sequence as the render world computes it: which columns come next, what is drawn from logits, and what is told of it.
+//! The sequence as the render world computes it: which columns come next, what is drawn from
+//! logits, and what is told of it.
 //!
-//! In: a prompt by [`Session::begin`] and a [`Pace`] each frame. Out: an [`StepRequest`] per step, and [`Report`]s that the main world takes. No ECS.
+//! In: a prompt by [`Session::begin`] and a [`Pace`] each frame. Out: an [`StepRequest`] per step,
+//! and [`Report`]s that the main world takes. No ECS.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -179,8 +181,10 @@ impl Session {
     fn draw(&mut self, logits: &[f32]) -> Result<Option<Sampled>, String> {
         let index = (self.tokens.len() - self.prompt_len) as u32;
         let words = self.params.words(Key::new(self.params.seed, 0), index);
-        let token = self.sampler.draw(logits, &words, &[], &[]).map_err(|error| error.to_string())?;
-        let scored = self.sampler.score(logits, token, ALTERNATIVES).map_err(|error| error.to_string())?;
+        let token =
+            self.sampler.draw(logits, &words, &[], &[]).map_err(|error| error.to_string())?;
+        let scored =
+            self.sampler.score(logits, token, ALTERNATIVES).map_err(|error| error.to_string())?;
         self.wanted -= 1;
         if self.text.as_ref().is_some_and(|text| text.is_end(token)) {
             self.wanted = 0;
@@ -190,7 +194,8 @@ impl Session {
         Ok(Some(scored))
     }
 
-    /// Ends the sequence: no step of it is taken any more, and what comes of the one under way does not count.
+    /// Ends the sequence: no step of it is taken any more, and what comes of the one under way does
+    /// not count.
     pub fn end(&mut self) {
         self.generation += 1;
         self.ordered = self.tokens.len();
@@ -282,7 +287,11 @@ mod tests {
         let mut session = session(4, 8);
         session.pace = Pace::One;
         let order = session.order().unwrap();
-        assert_eq!((order.tokens.len(), session.pace), (1, Pace::Stopped), "one token of the prompt");
+        assert_eq!(
+            (order.tokens.len(), session.pace),
+            (1, Pace::Stopped),
+            "one token of the prompt"
+        );
         session.pace = Pace::Tokens(1);
         let order = session.order().unwrap();
         assert_eq!((order.first, order.tokens.len()), (1, 3), "the rest of it is free");

@@ -1,4 +1,5 @@
-//! What took part in a token's step: norms of all that was made, and the values from which attention and lens are told.
+//! What took part in a token's step: norms of all that was made, and the values from which
+//! attention and lens are told.
 
 use std::sync::Arc;
 
@@ -50,7 +51,8 @@ impl Seen {
                 HookPoint::Embedding => seen.trace.residual.extend_from_slice(values),
                 HookPoint::Residual(_) => {
                     let before = &seen.trace.residual[seen.trace.residual.len() - size..];
-                    let added: f32 = values.iter().zip(before).map(|(a, b)| (a - b) * (a - b)).sum();
+                    let added: f32 =
+                        values.iter().zip(before).map(|(a, b)| (a - b) * (a - b)).sum();
                     seen.added_norms.push(added.sqrt());
                     seen.residual_norms.push(norm(values));
                     seen.trace.residual.extend_from_slice(values);
@@ -74,8 +76,8 @@ fn norm(values: &[f32]) -> f32 {
     values.iter().map(|value| value * value).sum::<f32>().sqrt()
 }
 
-/// Where a head of the last of some positions looked: a share for each of them, which sum to one. `None` where a position was not kept, or the
-/// model has no such head.
+/// Where a head of the last of some positions looked: a share for each of them, which sum to one.
+/// `None` where a position was not kept, or the model has no such head.
 pub fn attention<'a>(
     traces: impl DoubleEndedIterator<Item = Option<&'a Arc<Trace>>> + Clone,
     config: &ModelConfig,
@@ -87,7 +89,8 @@ pub fn attention<'a>(
     }
     let size = config.head_size as usize;
     let query_start = (layer * config.query_size()) as usize + head as usize * size;
-    let key_start = (layer * config.kv_size()) as usize + (head / config.heads_per_kv()) as usize * size;
+    let key_start =
+        (layer * config.kv_size()) as usize + (head / config.heads_per_kv()) as usize * size;
     let query = traces.clone().next_back()??.query.get(query_start..query_start + size)?;
     let scale = 1.0 / (size as f32).sqrt();
     let score = |trace: Option<&'a Arc<Trace>>| {
@@ -130,6 +133,9 @@ mod tests {
         assert!(even.iter().all(|share| (share - 1.0 / 3.0).abs() < 1e-6), "{even:?}");
         let lost = [position(0.0), None, position(0.0)];
         assert_eq!(attention(lost.iter().map(Option::as_ref), config, 1, 1), None);
-        assert_eq!(attention(traces.iter().map(Option::as_ref), config, 0, config.head_count), None);
+        assert_eq!(
+            attention(traces.iter().map(Option::as_ref), config, 0, config.head_count),
+            None
+        );
     }
 }

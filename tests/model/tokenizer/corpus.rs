@@ -21,8 +21,8 @@ struct Corpus {
     odd: Vec<Odd>,
 }
 
-/// A vocabulary of all bytes and some more tokens, in which merges make or take what is no token: the
-/// pre-tokeniser, those tokens, the merges, and texts with their ids.
+/// A vocabulary of all bytes and some more tokens, in which merges make or take what is no token:
+/// the pre-tokeniser, those tokens, the merges, and texts with their ids.
 #[derive(Deserialize)]
 struct Odd(String, Vec<String>, Vec<String>, Vec<(String, Vec<u32>)>);
 
@@ -64,12 +64,21 @@ fn every_pre_tokenizer_gives_the_ids_of_llama_cpp() {
                     let spell = |ids: &[u32]| {
                         ids.iter().map(|&id| tokenizer.decode(&[id], false)).collect::<Vec<_>>()
                     };
-                    differ.push(format!("{name}: {text:?}\n  {:?}\n  {:?}", spell(expected), spell(&found)));
+                    differ.push(format!(
+                        "{name}: {text:?}\n  {:?}\n  {:?}",
+                        spell(expected),
+                        spell(&found)
+                    ));
                 }
             }
         }
     }
-    assert!(differ.is_empty(), "{} differ, expected before found:\n{}", differ.len(), differ.join("\n"));
+    assert!(
+        differ.is_empty(),
+        "{} differ, expected before found:\n{}",
+        differ.len(),
+        differ.join("\n")
+    );
 }
 
 #[test]

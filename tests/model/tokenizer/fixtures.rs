@@ -9,14 +9,20 @@ pub fn letters() -> Vec<char> {
     let printable = |byte: &u32| matches!(byte, 33..=126 | 161..=172 | 174..=255);
     let mut spare = (256..).map(|code| char::from_u32(code).unwrap());
     (0..256_u32)
-        .map(|byte| if printable(&byte) { char::from_u32(byte).unwrap() } else { spare.next().unwrap() })
+        .map(
+            |byte| {
+                if printable(&byte) { char::from_u32(byte).unwrap() } else { spare.next().unwrap() }
+            },
+        )
         .collect()
 }
 
-/// All 256 bytes, then a merge for every pair of common bytes, so that a word cut in another place shows in the ids.
+/// All 256 bytes, then a merge for every pair of common bytes, so that a word cut in another place
+/// shows in the ids.
 pub fn byte_level(pre: &str) -> TokenizerSpec {
     let letters = letters();
-    let mut tokens: Vec<String> = vec!["<|endoftext|>".into(), "<|im_start|>".into(), "<|im_end|>".into()];
+    let mut tokens: Vec<String> =
+        vec!["<|endoftext|>".into(), "<|im_start|>".into(), "<|im_end|>".into()];
     tokens.push("<think>".into());
     let mut types = vec![TokenType::Control; 3];
     types.push(TokenType::UserDefined);
@@ -30,7 +36,8 @@ pub fn byte_level(pre: &str) -> TokenizerSpec {
             tokens.push(format!("{left}{right}"));
         }
     }
-    for (left, right) in [("Ġt", "he"), ("Ġthe", "re"), ("ll", "o"), ("he", "llo"), ("ĠĠ", "ĠĠ"), ("01", "9")]
+    for (left, right) in
+        [("Ġt", "he"), ("Ġthe", "re"), ("ll", "o"), ("he", "llo"), ("ĠĠ", "ĠĠ"), ("01", "9")]
     {
         merges.push(format!("{left} {right}"));
         tokens.push(format!("{left}{right}"));
@@ -50,7 +57,8 @@ pub fn byte_level(pre: &str) -> TokenizerSpec {
     }
 }
 
-/// A SentencePiece vocabulary: three control tokens, 256 bytes, some letters, and pieces with descending scores.
+/// A SentencePiece vocabulary: three control tokens, 256 bytes, some letters, and pieces with
+/// descending scores.
 pub fn sentence_piece(pieces: &[&str]) -> TokenizerSpec {
     let mut tokens: Vec<String> = ["<unk>", "<s>", "</s>"].map(String::from).to_vec();
     let mut types = vec![TokenType::Unknown, TokenType::Control, TokenType::Control];
@@ -59,8 +67,9 @@ pub fn sentence_piece(pieces: &[&str]) -> TokenizerSpec {
     tokens.extend(pieces.iter().map(|piece| piece.to_string()));
     types.resize(tokens.len(), TokenType::Normal);
     let first = tokens.len() - pieces.len();
-    let scores =
-        (0..tokens.len()).map(|id| if id < first { 0.0 } else { first as f32 - id as f32 }).collect();
+    let scores = (0..tokens.len())
+        .map(|id| if id < first { 0.0 } else { first as f32 - id as f32 })
+        .collect();
     TokenizerSpec {
         model: "llama".into(),
         tokens,

@@ -1,6 +1,9 @@
-//! Damaged vocabularies: each is refused with an error that names the field, what was found and what was expected.
+//! Damaged vocabularies: each is refused with an error that names the field, what was found and
+//! what was expected.
 
-use pixel_llm::model::tokenizer::{EncodeOptions, TokenType, Tokenizer, TokenizerError, TokenizerSpec};
+use pixel_llm::model::tokenizer::{
+    EncodeOptions, TokenType, Tokenizer, TokenizerError, TokenizerSpec,
+};
 
 use super::fixtures::{WORD_PIECES, byte_level, sentence_piece};
 
@@ -98,7 +101,9 @@ fn tokens_that_make_no_sense() {
             format!("tokenizer.ggml.tokens: byte token 7 is {bad:?}; expected <0x00> to <0xFF>")
         );
     }
-    assert!(spm(|spec| spec.scores.as_mut().unwrap()[270] = f32::NAN).contains("token 270 has NaN"));
+    assert!(
+        spm(|spec| spec.scores.as_mut().unwrap()[270] = f32::NAN).contains("token 270 has NaN")
+    );
     let no_bytes = |spec: &mut TokenizerSpec| {
         spec.types.as_mut().unwrap()[3..259].fill(TokenType::Normal);
         spec.types.as_mut().unwrap()[0] = TokenType::Control;
@@ -110,9 +115,11 @@ fn tokens_that_make_no_sense() {
 #[test]
 fn merges_that_make_no_sense() {
     let long = format!("{} h", "h".repeat(1000));
-    // No pair; the left half, the right half and the union without a token; a union longer than any token.
+    // No pair; the left half, the right half and the union without a token; a union longer than any
+    // token.
     for bad in ["ab", "", " ", "a ", " a", "ΩΩ a", "a ΩΩ", "z z", "a b c", &long] {
-        let said = warning(byte_level("gpt-2"), |spec| spec.merges.as_mut().unwrap()[2] = bad.into());
+        let said =
+            warning(byte_level("gpt-2"), |spec| spec.merges.as_mut().unwrap()[2] = bad.into());
         assert!(said.contains("such as merge 2,"), "{bad:?}: {said}");
     }
     let error = bpe(|spec| {
@@ -136,7 +143,8 @@ fn special_ids_out_of_range() {
         let vocab_size = byte_level("gpt-2").tokens.len();
         for id in [vocab_size as u32, u32::MAX] {
             let said = warning(byte_level("gpt-2"), |spec| *field(spec) = Some(id));
-            let start = format!("tokenizer.ggml.{name}_token_id is {id}, outside of the vocabulary");
+            let start =
+                format!("tokenizer.ggml.{name}_token_id is {id}, outside of the vocabulary");
             assert!(said.starts_with(&start) && said.contains(&vocab_size.to_string()), "{said}");
         }
     }
@@ -159,7 +167,11 @@ fn no_byte_is_lost_where_a_merge_has_no_result() {
     let tokenizer = Tokenizer::new(&spec).unwrap();
     let ids = tokenizer.encode("a ha", EncodeOptions::default());
     assert_eq!(tokenizer.decode(&ids, false), "a ha", "{ids:?}");
-    assert!(tokenizer.warnings()[0].contains(&format!("merge {merge}")), "{:?}", tokenizer.warnings());
+    assert!(
+        tokenizer.warnings()[0].contains(&format!("merge {merge}")),
+        "{:?}",
+        tokenizer.warnings()
+    );
 }
 
 #[test]
@@ -167,12 +179,16 @@ fn empty_tokens_are_no_text() {
     for empty in [&[300][..], &[0, 1, 301], &[299, 300, 301, 302, 303]] {
         let mut spec = byte_level("gpt-2");
         empty.iter().for_each(|&id: &usize| spec.tokens[id].clear());
-        // Merges of what is now without text never have a result; they are not what is looked at here.
+        // Merges of what is now without text never have a result; they are not what is looked at
+        // here.
         spec.merges = Some(Vec::new());
         let tokenizer = Tokenizer::new(&spec).unwrap();
         let [warning] = tokenizer.warnings() else { panic!("{:?}", tokenizer.warnings()) };
-        assert!(warning.contains("without text") && warning.contains(&format!("such as {}", empty[0])));
-        let ids = tokenizer.encode("hello", EncodeOptions { parse_special: true, add_special: false });
+        assert!(
+            warning.contains("without text") && warning.contains(&format!("such as {}", empty[0]))
+        );
+        let ids =
+            tokenizer.encode("hello", EncodeOptions { parse_special: true, add_special: false });
         assert_eq!(tokenizer.decode(&ids, false), "hello");
         assert!(empty.iter().all(|&id| tokenizer.token_bytes(id as u32).is_empty()));
     }
@@ -188,7 +204,12 @@ fn kimi_needs_no_merges_and_others_do() {
         "hello 日本"
     );
     spec.pre = Some("qwen2".into());
-    assert!(Tokenizer::new(&spec).unwrap_err().to_string().starts_with("tokenizer.ggml.merges is missing"));
+    assert!(
+        Tokenizer::new(&spec)
+            .unwrap_err()
+            .to_string()
+            .starts_with("tokenizer.ggml.merges is missing")
+    );
 }
 
 #[test]

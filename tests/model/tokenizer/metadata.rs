@@ -30,7 +30,10 @@ fn pairs_become_fields() {
     let spec = with("tokenizer.ggml.add_bos_token", Some(Value::Bool(false))).unwrap();
     assert_eq!((spec.model.as_str(), spec.tokens.len(), spec.eos), ("gpt2", 3, Some(2)));
     assert_eq!(spec.merges.as_deref(), Some(&["a b".to_owned()][..]));
-    assert_eq!((spec.types.unwrap()[2], spec.add_bos, spec.bos), (TokenType::Control, Some(false), None));
+    assert_eq!(
+        (spec.types.unwrap()[2], spec.add_bos, spec.bos),
+        (TokenType::Control, Some(false), None)
+    );
 }
 
 #[test]

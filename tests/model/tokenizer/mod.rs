@@ -11,14 +11,17 @@ mod sentence_piece;
 use std::sync::LazyLock;
 
 use fixtures::{WORD_PIECES, beside, byte_level, crossing_pieces};
-use pixel_llm::model::tokenizer::{DecodeStream, EncodeOptions, TokenType, Tokenizer, TokenizerSpec};
+use pixel_llm::model::tokenizer::{
+    DecodeStream, EncodeOptions, TokenType, Tokenizer, TokenizerSpec,
+};
 use proptest::prelude::*;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{PreTokenizerWrapper, SplitDelimiterBehavior};
 
-/// Pre-tokenisers whose expressions were published; the first is what is meant where a file does not say.
+/// Pre-tokenisers whose expressions were published; the first is what is meant where a file does
+/// not say.
 const PRE_TOKENIZERS: [&str; 5] = ["default", "gpt-2", "smollm", "llama-bpe", "qwen2"];
 
 const PLAIN: EncodeOptions = EncodeOptions { add_special: false, parse_special: false };
@@ -26,18 +29,23 @@ const PARSED: EncodeOptions = EncodeOptions { add_special: false, parse_special:
 const WHOLE: EncodeOptions = EncodeOptions { add_special: true, parse_special: true };
 
 /// One of each pre-tokeniser on the vocabulary made here.
-static BYTE_LEVEL: LazyLock<Vec<Tokenizer>> =
-    LazyLock::new(|| PRE_TOKENIZERS.iter().map(|pre| Tokenizer::new(&byte_level(pre)).unwrap()).collect());
+static BYTE_LEVEL: LazyLock<Vec<Tokenizer>> = LazyLock::new(|| {
+    PRE_TOKENIZERS.iter().map(|pre| Tokenizer::new(&byte_level(pre)).unwrap()).collect()
+});
 
 /// Without and with pieces that cross words.
 static SENTENCE_PIECE: LazyLock<[Tokenizer; 2]> = LazyLock::new(|| {
-    [WORD_PIECES, &crossing_pieces()].map(|pieces| Tokenizer::new(&fixtures::sentence_piece(pieces)).unwrap())
+    [WORD_PIECES, &crossing_pieces()]
+        .map(|pieces| Tokenizer::new(&fixtures::sentence_piece(pieces)).unwrap())
 });
 
-/// Any Unicode text, with more of what pre-tokenisers and merges care about than chance would bring.
+/// Any Unicode text, with more of what pre-tokenisers and merges care about than chance would
+/// bring.
 fn any_text() -> impl Strategy<Value = String> {
     let common = prop::sample::select(
-        " \n\r\t'sStTlLvabehinor0199.,!?_<|>日本éÉß\u{301}\u{a0}\u{2028}Ⅷ½٣🙂".chars().collect::<Vec<_>>(),
+        " \n\r\t'sStTlLvabehinor0199.,!?_<|>日本éÉß\u{301}\u{a0}\u{2028}Ⅷ½٣🙂"
+            .chars()
+            .collect::<Vec<_>>(),
     );
     let letter = prop_oneof![4 => common, 1 => any::<char>()];
     prop::collection::vec(letter, 0..80).prop_map(String::from_iter)
@@ -102,7 +110,8 @@ const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]
 const LLAMA_BPE: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// The same vocabulary in the pipeline of the `tokenizers` crate, with its own splitting on a backtracking engine.
+/// The same vocabulary in the pipeline of the `tokenizers` crate, with its own splitting on a
+/// backtracking engine.
 static PUBLISHED: LazyLock<Vec<tokenizers::Tokenizer>> = LazyLock::new(|| {
     let expressions = |pre: &str| match pre {
         "default" => vec![r"[\p{P}$+<=>^~|]+", GPT2, r"\p{N}+", r"[0-9][0-9][0-9]"],
@@ -136,7 +145,8 @@ fn published(pre: &str, expressions: &[&str]) -> tokenizers::Tokenizer {
     steps.push(ByteLevel::new(false, false, false).into());
     let mut tokenizer = tokenizers::Tokenizer::new(bpe);
     tokenizer.with_pre_tokenizer(Some(Sequence::new(steps)));
-    let special = spec.tokens[..4].iter().map(|text| tokenizers::AddedToken::from(text.as_str(), true));
+    let special =
+        spec.tokens[..4].iter().map(|text| tokenizers::AddedToken::from(text.as_str(), true));
     tokenizer.add_special_tokens(special.collect::<Vec<_>>()).unwrap();
     tokenizer
 }
@@ -166,7 +176,10 @@ fn ends_are_found_by_id_and_by_name() {
     spec.merges = Some(Vec::new());
     let tokenizer = Tokenizer::new(&spec).unwrap();
     assert_eq!(tokenizer.end_tokens(), [0, 2, 300]);
-    assert!(tokenizer.is_end(300) && tokenizer.is_special(300), "normal by mistake, so made a control token");
+    assert!(
+        tokenizer.is_end(300) && tokenizer.is_special(300),
+        "normal by mistake, so made a control token"
+    );
     assert!(!tokenizer.is_end(301), "plain text that looks like mark-up");
     assert!(!tokenizer.is_end(1) && tokenizer.is_special(1) && !tokenizer.is_special(3));
     assert_eq!((tokenizer.bos(), tokenizer.eos()), (Some(0), Some(0)));
@@ -222,7 +235,8 @@ fn a_stream_waits_for_whole_characters() {
 
 /// The cases of a golden file as JSON.
 fn cases(path: &str) -> Option<Vec<serde_json::Value>> {
-    let value: serde_json::Value = serde_json::from_slice(&std::fs::read(beside(path)?).unwrap()).unwrap();
+    let value: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(beside(path)?).unwrap()).unwrap();
     let cases = value.get("cases").unwrap_or(&value).as_array().unwrap();
     assert!(!cases.is_empty());
     Some(cases.clone())
@@ -241,7 +255,10 @@ fn smollm2_ids_are_golden() {
         let text = case["text"].as_str().unwrap();
         assert_eq!(tokenizer.encode(text, PARSED), ids_of(&case["ids"]), "{}", case["name"]);
         assert_eq!(tokenizer.decode(&ids_of(&case["ids"]), false), text);
-        assert_eq!(tokenizer.decode(&ids_of(&case["greedy"]), false), case["greedy_text"].as_str().unwrap());
+        assert_eq!(
+            tokenizer.decode(&ids_of(&case["greedy"]), false),
+            case["greedy_text"].as_str().unwrap()
+        );
     }
     assert!(tokenizer.is_end(0) && tokenizer.is_end(2) && !tokenizer.is_end(1));
 }
@@ -266,7 +283,8 @@ fn seedling_agrees_with_its_published_tokenizer() {
     let published = tokenizers::Tokenizer::from_file(published).unwrap();
     let tokenizer = Tokenizer::new(&metadata::read(&file)).unwrap();
     let corpus =
-        std::fs::read_to_string(beside("shared/models/seedling/corpus-sample.txt").unwrap()).unwrap();
+        std::fs::read_to_string(beside("shared/models/seedling/corpus-sample.txt").unwrap())
+            .unwrap();
     assert_eq!(
         tokenizer.encode(&corpus, PARSED),
         published.encode_fast(corpus.as_str(), false).unwrap().get_ids()

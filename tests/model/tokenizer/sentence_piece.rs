@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use pixel_llm::model::tokenizer::{DecodeStream, EncodeOptions, TokenType, Tokenizer, TokenizerSpec};
+use pixel_llm::model::tokenizer::{
+    DecodeStream, EncodeOptions, TokenType, Tokenizer, TokenizerSpec,
+};
 use proptest::prelude::*;
 
 use super::fixtures::{WORD_PIECES, crossing_pieces, sentence_piece};
@@ -17,9 +19,11 @@ fn by_definition(spec: &TokenizerSpec, text: &str) -> Vec<u32> {
     let plain = |id: &usize| types[*id] == TokenType::Normal;
     let pieces: HashMap<&str, usize> =
         (0..spec.tokens.len()).filter(plain).map(|id| (spec.tokens[id].as_str(), id)).collect();
-    let mut parts: Vec<String> = format!(" {text}").replace(' ', "▁").chars().map(String::from).collect();
+    let mut parts: Vec<String> =
+        format!(" {text}").replace(' ', "▁").chars().map(String::from).collect();
     loop {
-        let score = |at: &usize| pieces.get(parts[at - 1..=*at].concat().as_str()).map(|&id| scores[id]);
+        let score =
+            |at: &usize| pieces.get(parts[at - 1..=*at].concat().as_str()).map(|&id| scores[id]);
         let best = (1..parts.len())
             .filter_map(|at| Some((at, score(&at)?)))
             .reduce(|best, next| if next.1 > best.1 { next } else { best });

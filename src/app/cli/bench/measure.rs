@@ -23,7 +23,8 @@ impl Plan {
         self.parallel.iter().copied().max().unwrap_or(1).max(1)
     }
 
-    /// Positions that an answer needs: the prompt, one token before the clock starts, and those that are timed.
+    /// Positions that an answer needs: the prompt, one token before the clock starts, and those
+    /// that are timed.
     pub fn context(&self) -> usize {
         self.prompt + 1 + self.tokens + 1
     }
@@ -67,7 +68,8 @@ pub fn measure(
     done: &mut dyn FnMut(),
 ) -> Result<Measured, EngineError> {
     let prompt = prompt(plan.prompt, engine.capacity().vocab);
-    let mut measured = Measured { decode: vec![Vec::new(); plan.parallel.len()], ..Measured::default() };
+    let mut measured =
+        Measured { decode: vec![Vec::new(); plan.parallel.len()], ..Measured::default() };
     for repetition in 0..=plan.repetitions {
         // The first repetition brings pages and caches in and is not counted.
         let counts = repetition > 0;
@@ -125,7 +127,11 @@ fn prompt_batches(prompt: &[u32], columns: usize) -> Vec<Batch> {
         let column = |(at, &token): (usize, &u32)| column(token, 0, first + at);
         Batch {
             columns: tokens.iter().enumerate().map(column).collect(),
-            asks: if is_last { vec![LogitsQuery::greedy(tokens.len() as u32 - 1)] } else { Vec::new() },
+            asks: if is_last {
+                vec![LogitsQuery::greedy(tokens.len() as u32 - 1)]
+            } else {
+                Vec::new()
+            },
             repeats: 1,
             ..Batch::default()
         }
@@ -133,8 +139,14 @@ fn prompt_batches(prompt: &[u32], columns: usize) -> Vec<Batch> {
     prompt.chunks(columns).enumerate().map(piece).collect()
 }
 
-/// Goes on from the prompt in slot 0 with several answers at once; the time of the tokens after their first.
-fn decode(engine: &mut dyn Engine, plan: &Plan, answers: usize, first: u32) -> Result<Duration, EngineError> {
+/// Goes on from the prompt in slot 0 with several answers at once; the time of the tokens after
+/// their first.
+fn decode(
+    engine: &mut dyn Engine,
+    plan: &Plan,
+    answers: usize,
+    first: u32,
+) -> Result<Duration, EngineError> {
     let mut tokens = start_answers(engine, plan, answers, first)?;
     let repeats = engine.capacity().repeats.max(1);
     let start = Instant::now();
@@ -164,7 +176,11 @@ fn start_answers(
 /// One column and one draw for each answer.
 fn answer_batch(tokens: &[u32], position: usize, repeats: usize) -> Batch {
     Batch {
-        columns: tokens.iter().enumerate().map(|(slot, &token)| column(token, slot, position)).collect(),
+        columns: tokens
+            .iter()
+            .enumerate()
+            .map(|(slot, &token)| column(token, slot, position))
+            .collect(),
         asks: (0..tokens.len() as u32).map(LogitsQuery::greedy).collect(),
         repeats: repeats as u32,
         ..Batch::default()
@@ -176,7 +192,10 @@ fn column(token: u32, slot: usize, position: usize) -> Column {
 }
 
 /// The last token that each ask was answered with.
-fn last_tokens(answers: &[Vec<crate::engine::Sampled>], batch: &Batch) -> Result<Vec<u32>, EngineError> {
+fn last_tokens(
+    answers: &[Vec<crate::engine::Sampled>],
+    batch: &Batch,
+) -> Result<Vec<u32>, EngineError> {
     let tokens: Vec<u32> =
         answers.iter().filter_map(|answers| answers.last()).map(|last| last.token).collect();
     let (found, expected) = (tokens.len(), batch.asks.len());
@@ -184,14 +203,18 @@ fn last_tokens(answers: &[Vec<crate::engine::Sampled>], batch: &Batch) -> Result
 }
 
 /// Where the time goes; `None` where the engine cannot tell.
-fn profiles(engine: &mut dyn Engine, plan: &Plan, prompt: &[u32]) -> Result<Option<Profiles>, EngineError> {
+fn profiles(
+    engine: &mut dyn Engine,
+    plan: &Plan,
+    prompt: &[u32],
+) -> Result<Option<Profiles>, EngineError> {
     let mut profiles = Profiles::default();
     for batch in prompt_batches(prompt, engine.capacity().columns) {
         let Some(profile) = engine.profile(&batch)? else { return Ok(None) };
         profiles.prefill.add(&profile);
     }
-    // One token is over too fast to be timed alone, and those after it cost nearly the same. The same tokens go in
-    // each time: what they are does not matter.
+    // One token is over too fast to be timed alone, and those after it cost nearly the same. The
+    // same tokens go in each time: what they are does not matter.
     let mut decode = |answers: usize| -> Result<Profile, EngineError> {
         let tokens: Vec<u32> = prompt.iter().copied().cycle().take(answers).collect();
         start_answers(engine, plan, answers, tokens[0])?;
@@ -219,7 +242,8 @@ mod tests {
     #[test]
     fn a_prompt_is_cut_to_what_a_pass_holds_and_draws_at_its_end() {
         let batches = prompt_batches(&prompt(10, 100), 4);
-        let shape: Vec<_> = batches.iter().map(|batch| (batch.columns.len(), batch.asks.len())).collect();
+        let shape: Vec<_> =
+            batches.iter().map(|batch| (batch.columns.len(), batch.asks.len())).collect();
         assert_eq!(shape, [(4, 0), (4, 0), (2, 1)]);
         assert_eq!(batches[2].asks[0].column, 1);
         let positions: Vec<u32> =

@@ -63,8 +63,8 @@ struct Speed {
     /// Answers at once.
     parallel: usize,
     tokens_per_second: Spread,
-    /// Of weights, at the median: those of a pass by the time of a pass. Not told of a prompt, whose passes compute
-    /// more than they read.
+    /// Of weights, at the median: those of a pass by the time of a pass. Not told of a prompt,
+    /// whose passes compute more than they read.
     #[serde(skip_serializing_if = "Option::is_none")]
     gigabytes_per_second: Option<f64>,
 }
@@ -151,7 +151,8 @@ impl Report {
             weight_bytes_per_token: weight_bytes,
             dispatches_per_token: profiles.map(|profiles| profiles.decode.dispatches_per_pass()),
             decode: profiles.map(|profiles| Passes::of(&profiles.decode)),
-            decode_together: profiles.and_then(|profiles| profiles.together.as_ref().map(Passes::of)),
+            decode_together: profiles
+                .and_then(|profiles| profiles.together.as_ref().map(Passes::of)),
             prefill: profiles.map(|profiles| Passes::of(&profiles.prefill)),
             streaming: None,
             startup,
@@ -207,7 +208,8 @@ impl Report {
                 None => "this engine does not tell".into(),
             },
         );
-        let Startup { open_model_seconds, engine_ready_seconds, first_token_seconds } = self.startup;
+        let Startup { open_model_seconds, engine_ready_seconds, first_token_seconds } =
+            self.startup;
         line(
             "start",
             format!(
@@ -244,7 +246,11 @@ impl Report {
                 number(rate.least),
                 number(rate.most),
                 format!("{:.0} %", rate.noise() * 100.0),
-                if speed.parallel > 1 { number(rate.median / speed.parallel as f64) } else { String::new() },
+                if speed.parallel > 1 {
+                    number(rate.median / speed.parallel as f64)
+                } else {
+                    String::new()
+                },
                 speed.gigabytes_per_second.map_or(String::new(), |rate| format!("{rate:.2}")),
             ]);
         }
@@ -365,8 +371,11 @@ mod tests {
             encoding: Encoding::Q4_1,
             parameters: 1234,
         };
-        let startup =
-            Startup::new(Duration::from_millis(2), Duration::from_micros(30), Duration::from_secs(2));
+        let startup = Startup::new(
+            Duration::from_millis(2),
+            Duration::from_micros(30),
+            Duration::from_secs(2),
+        );
         Report::new(subject, "toy".into(), &plan, &measured, 20_000_000, startup)
     }
 
@@ -392,8 +401,10 @@ mod tests {
             passes: 2,
         };
         let text = report(Some(profile)).text();
-        let squeezed: Vec<String> =
-            text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let squeezed: Vec<String> = text
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
         for line in [
             "x.pxi: llama, 1,234 parameters, mostly Q4_1",
             "prefill 1,000 900.0 1,300 30 %",

@@ -39,7 +39,10 @@ mod tests {
     #[test]
     fn the_median_is_in_the_middle() {
         assert_eq!(Spread::of(&[5.0, 1.0, 3.0]), Spread { median: 3.0, least: 1.0, most: 5.0 });
-        assert_eq!(Spread::of(&[4.0, 1.0, 3.0, 100.0]), Spread { median: 3.5, least: 1.0, most: 100.0 });
+        assert_eq!(
+            Spread::of(&[4.0, 1.0, 3.0, 100.0]),
+            Spread { median: 3.5, least: 1.0, most: 100.0 }
+        );
         assert_eq!(Spread::of(&[7.0]), Spread { median: 7.0, least: 7.0, most: 7.0 });
         assert_eq!(Spread::of(&[]), Spread::default());
     }

@@ -13,7 +13,8 @@ use crate::residency::ResidencyMetrics;
 pub struct Streaming {
     #[serde(flatten)]
     figures: ResidencyMetrics,
-    /// Bytes that came from the file for one pass, which is one token of one answer, or a part of a prompt.
+    /// Bytes that came from the file for one pass, which is one token of one answer, or a part of a
+    /// prompt.
     bytes_per_pass: f64,
     /// Of all the time, that in which nothing could be computed because tiles were missing.
     waiting_share: f64,

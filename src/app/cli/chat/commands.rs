@@ -16,7 +16,8 @@ pub const HELP: &str = "\
 /exit          end, as Ctrl-D does
 A message that begins with a slash is written with two: //like this. Ctrl-C stops an answer.";
 
-const NAMES: [&str; 9] = ["help", "clear", "system", "undo", "retry", "regenerate", "save", "exit", "quit"];
+const NAMES: [&str; 9] =
+    ["help", "clear", "system", "undo", "retry", "regenerate", "save", "exit", "quit"];
 
 /// What a line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +49,9 @@ impl Command {
         if line.trim().is_empty() {
             return Ok(None);
         }
-        let Some(command) = line.trim().strip_prefix('/') else { return Ok(Some(Self::Say(line.into()))) };
+        let Some(command) = line.trim().strip_prefix('/') else {
+            return Ok(Some(Self::Say(line.into())));
+        };
         if command.starts_with('/') {
             return Ok(Some(Self::Say(command.into())));
         }
@@ -66,7 +69,10 @@ impl Command {
             unknown => {
                 let name = terminal::one_line(name);
                 let near = nearest(unknown, NAMES).map(|near| format!("did you mean /{near}? "));
-                return Err(format!("there is no /{name}; {}/help lists all", near.unwrap_or_default()));
+                return Err(format!(
+                    "there is no /{name}; {}/help lists all",
+                    near.unwrap_or_default()
+                ));
             }
         };
         Ok(Some(command))
@@ -86,7 +92,10 @@ mod tests {
         assert_eq!(parse("/System  Be brief. "), Some(Command::System(Some("Be brief.".into()))));
         assert_eq!(parse("/system"), Some(Command::System(None)));
         assert_eq!(parse("/save my talk.jsonl"), Some(Command::Save("my talk.jsonl".into())));
-        assert_eq!((parse("/quit"), parse("/regenerate")), (Some(Command::Exit), Some(Command::Retry)));
+        assert_eq!(
+            (parse("/quit"), parse("/regenerate")),
+            (Some(Command::Exit), Some(Command::Retry))
+        );
     }
 
     #[test]

@@ -9,8 +9,8 @@ use crate::app::cli::output::{print_note, print_warning};
 use crate::app::cli::run::{forget_interrupt, interruptible, nothing_visible, write_answer};
 use crate::batch::request::{Defaults, Request};
 use crate::batch::{
-    Answer, Event, Failure, FinishReason, Message, ModelText, Outcome, OutputError, Progress, Prompt, Report,
-    Scheduler, TextModel, run_on,
+    Answer, Event, Failure, FinishReason, Message, ModelText, Outcome, OutputError, Progress,
+    Prompt, Report, Scheduler, TextModel, run_on,
 };
 use crate::engine::Engine;
 
@@ -49,7 +49,16 @@ impl<'t, 'e> Conversation<'t, 'e> {
     ) -> Self {
         let scheduler = Scheduler::new(text, engine.capacity());
         let system = system.filter(|system| !system.is_empty());
-        Self { text, engine, scheduler, defaults, system, messages: Vec::new(), left_out: 0, asked: 0 }
+        Self {
+            text,
+            engine,
+            scheduler,
+            defaults,
+            system,
+            messages: Vec::new(),
+            left_out: 0,
+            asked: 0,
+        }
     }
 
     /// The system message.

@@ -52,13 +52,17 @@ impl Lines {
             .context("the history cannot be used")?
             .auto_add_history(true)
             .build();
-        let mut editor = DefaultEditor::with_config(config).context("the terminal cannot be used")?;
+        let mut editor =
+            DefaultEditor::with_config(config).context("the terminal cannot be used")?;
         // Without a home there is no history, which hinders nobody.
         let history = folders::data().map(|folder| folder.join("chat-history.txt"));
         if let Some(path) = history.as_deref().filter(|path| path.exists())
             && let Err(error) = editor.load_history(path)
         {
-            print_note(&format!("{}: what was typed before cannot be read: {error}", path.display()));
+            print_note(&format!(
+                "{}: what was typed before cannot be read: {error}",
+                path.display()
+            ));
         }
         Ok(Self { editor: Some(editor), history })
     }
@@ -119,7 +123,8 @@ pub fn give_terminal_back() {
         && let Some(before) = kept.take()
     {
         // Where it is gone there is nothing to give back.
-        let _ = nix::sys::termios::tcsetattr(io::stdin(), nix::sys::termios::SetArg::TCSANOW, &before);
+        let _ =
+            nix::sys::termios::tcsetattr(io::stdin(), nix::sys::termios::SetArg::TCSANOW, &before);
         // The editor asked to be told of what is pasted.
         let _ = io::Write::write_all(&mut io::stdout(), b"\x1b[?2004l\n");
     }

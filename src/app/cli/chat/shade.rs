@@ -4,8 +4,12 @@ use std::io::{self, IsTerminal};
 
 /// Least probabilities, and the terminal's code for tokens that have them. The surest have the
 /// terminal's own colour.
-const SHADES: [(f32, &str); 4] =
-    [(0.6, "\x1b[38;5;108m"), (0.3, "\x1b[38;5;179m"), (0.1, "\x1b[38;5;173m"), (0.0, "\x1b[38;5;167m")];
+const SHADES: [(f32, &str); 4] = [
+    (0.6, "\x1b[38;5;108m"),
+    (0.3, "\x1b[38;5;179m"),
+    (0.1, "\x1b[38;5;173m"),
+    (0.0, "\x1b[38;5;167m"),
+];
 
 /// The least probability of a token that needs no colour.
 const SURE: f32 = 0.9;

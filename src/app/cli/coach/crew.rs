@@ -1,4 +1,5 @@
-//! Agents at work on the queue without a window: time goes as fast as they walk, and waits for nothing but their work.
+//! Agents at work on the queue without a window: time goes as fast as they walk, and waits for
+//! nothing but their work.
 
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -28,7 +29,8 @@ pub fn drive(
 ) -> anyhow::Result<()> {
     let size = hands.shop().model().plan().size.map(|cells| cells as f64);
     let desk = Arc::clone(hands.desk());
-    let mut simulation = Simulation::new(load_profiles(assets)?, [], size, SimulationRng::default())?;
+    let mut simulation =
+        Simulation::new(load_profiles(assets)?, [], size, SimulationRng::default())?;
     let (sender, steps) = mpsc::channel();
     let sender = Mutex::new(sender);
     let hear = move |step| {
@@ -36,7 +38,14 @@ pub fn drive(
         let _ = sender.lock().unwrap_or_else(PoisonError::into_inner).send(step);
     };
     let hands = Arc::new(hands);
-    QueueWorkers::employ(simulation.world_mut(), hands, phases, max_tasks, (BENCHES, 1.0), Arc::new(hear));
+    QueueWorkers::employ(
+        simulation.world_mut(),
+        hands,
+        phases,
+        max_tasks,
+        (BENCHES, 1.0),
+        Arc::new(hear),
+    );
     let mut looked = Instant::now();
     loop {
         simulation.tick();

@@ -41,13 +41,15 @@ pub fn status(queue: &Queue, phase: Option<u32>) -> String {
     let mut text = queue.model().map_or_else(String::new, |model| {
         format!(" the queue of {}, root {:.12}\n", one_line(&model.name), one_line(&model.root))
     });
-    let mut add = |line: std::fmt::Arguments<'_>| writeln!(text, "{line}").expect("a String takes all text");
+    let mut add =
+        |line: std::fmt::Arguments<'_>| writeln!(text, "{line}").expect("a String takes all text");
     for progress in queue.progress() {
         let of_phase = &progress.phase;
         if phase.is_some_and(|phase| phase != of_phase.number) {
             continue;
         }
-        let current = if queue.current_phase() == Some(of_phase.number) { "  <- current" } else { "" };
+        let current =
+            if queue.current_phase() == Some(of_phase.number) { "  <- current" } else { "" };
         add(format_args!(
             "\n {}  {:<14} {}  {}/{}{current}",
             of_phase.number,
@@ -57,7 +59,12 @@ pub fn status(queue: &Queue, phase: Option<u32>) -> String {
             progress.tasks
         ));
         for task in queue.tasks().iter().filter(|task| task.phase == of_phase.number) {
-            add(format_args!("    {} {:<width$}  {}", sign(task.status), one_line(&task.title), said(task)));
+            add(format_args!(
+                "    {} {:<width$}  {}",
+                sign(task.status),
+                one_line(&task.title),
+                said(task)
+            ));
         }
     }
     let done = queue.tasks().iter().filter(|task| task.status == Status::Completed).count();
@@ -115,7 +122,10 @@ pub fn task(task: &Task) -> String {
     add("created", task.created.to_string());
     add("finished", task.finished.as_ref().map(ToString::to_string).unwrap_or_default());
     if let Some(verdict) = &task.verdict {
-        add("review", format!("{} of 10 by {}: {}", verdict.score, verdict.reviewer, verdict.feedback));
+        add(
+            "review",
+            format!("{} of 10 by {}: {}", verdict.score, verdict.reviewer, verdict.feedback),
+        );
     }
     if let Some(report) = &task.report {
         add("found", report.summary.clone());
@@ -126,7 +136,10 @@ pub fn task(task: &Task) -> String {
         add("text", report.text.clone().unwrap_or_default());
     }
     for event in &task.history {
-        add(&event.at.strftime("%H:%M:%S").to_string(), format!("{}: {}", event.status, event.what));
+        add(
+            &event.at.strftime("%H:%M:%S").to_string(),
+            format!("{}: {}", event.status, event.what),
+        );
     }
     text
 }
@@ -174,7 +187,8 @@ pub fn agents(agents: &Agents) -> String {
     let gemini = match &agents.reviewer {
         Some(reviewer) => {
             let program = reviewer.line.first().map_or("", String::as_str);
-            let there = if is_installed(program) { "installed" } else { "not installed: its tasks wait" };
+            let there =
+                if is_installed(program) { "installed" } else { "not installed: its tasks wait" };
             let words = terminal::command(&reviewer.line);
             format!("command {words}, {there}; {} s at most", reviewer.seconds)
         }
@@ -201,7 +215,8 @@ pub fn agents(agents: &Agents) -> String {
 
 fn is_installed(program: &str) -> bool {
     let folders = std::env::var_os("PATH").unwrap_or_default();
-    !program.is_empty() && std::env::split_paths(&folders).any(|folder| folder.join(program).is_file())
+    !program.is_empty()
+        && std::env::split_paths(&folders).any(|folder| folder.join(program).is_file())
 }
 
 /// Tasks on standard error as they are done: a line each, and on a terminal what is being done.
@@ -216,7 +231,8 @@ impl Live {
     pub fn new() -> Self {
         // Indicatif draws nothing where standard error is no terminal.
         let bar = ProgressBar::new_spinner();
-        let style = ProgressStyle::with_template("  {spinner} {msg}").expect("the template is well formed");
+        let style =
+            ProgressStyle::with_template("  {spinner} {msg}").expect("the template is well formed");
         bar.set_style(style);
         bar.enable_steady_tick(Duration::from_millis(120));
         Self { bar, title: String::new(), worker: String::new() }
@@ -230,7 +246,9 @@ impl Live {
                 self.worker.clone_from(worker);
                 self.bar.set_message(self.title.clone());
             }
-            Step::Doing(_, what) => self.bar.set_message(format!("{}: {}", self.title, one_line(what))),
+            Step::Doing(_, what) => {
+                self.bar.set_message(format!("{}: {}", self.title, one_line(what)))
+            }
             Step::Ended(task, time) => {
                 let seconds = time.as_secs_f64();
                 let line = format!(

@@ -1,4 +1,5 @@
-//! The file of an experiment's lines: locked, resumable, and never anything but whole lines after a resume.
+//! The file of an experiment's lines: locked, resumable, and never anything but whole lines after a
+//! resume.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -33,7 +34,9 @@ struct Line {
 impl CellFile {
     /// Opens and locks a file, and reads which cells it has.
     pub fn open(path: Option<&Path>, existing: Existing) -> anyhow::Result<Self> {
-        let Some(path) = path else { return Ok(Self { file: None, done: BTreeSet::new(), written: 0 }) };
+        let Some(path) = path else {
+            return Ok(Self { file: None, done: BTreeSet::new(), written: 0 });
+        };
         let shown = path.display();
         let mut file = OpenOptions::new()
             .read(true)
@@ -67,7 +70,10 @@ impl CellFile {
                     };
                     if line.last() != Some(&b'\n') {
                         let begins = LINE_BEGINS.as_bytes();
-                        anyhow::ensure!(line.starts_with(begins) || begins.starts_with(&line), foreign());
+                        anyhow::ensure!(
+                            line.starts_with(begins) || begins.starts_with(&line),
+                            foreign()
+                        );
                         break;
                     }
                     let read: Line = serde_json::from_slice(&line).with_context(foreign)?;

@@ -44,7 +44,8 @@ impl Numbers<4> {
 }
 
 fn coordinate(number: i128) -> Result<i64, MapError> {
-    i64::try_from(number).map_err(|_| MapError::OutsidePlane { what: format!("coordinate {number}") })
+    i64::try_from(number)
+        .map_err(|_| MapError::OutsidePlane { what: format!("coordinate {number}") })
 }
 
 /// A whole number: `1000`, `1_000`, `-0xff`, `2^40`.
@@ -75,7 +76,9 @@ pub(super) fn parse_colour(text: &str) -> Result<Pixel, String> {
     let number = u32::from_str_radix(digits, 16).ok().filter(|_| is_hex);
     match (number, digits.len()) {
         (Some(number), 6) => Ok([(number >> 16) as u8, (number >> 8) as u8, number as u8]),
-        (Some(number), 3) => Ok([number >> 8, number >> 4, number].map(|digit| (digit & 15) as u8 * 17)),
+        (Some(number), 3) => {
+            Ok([number >> 8, number >> 4, number].map(|digit| (digit & 15) as u8 * 17))
+        }
         _ => Err(format!("{text:?} is no colour such as ff8800")),
     }
 }
@@ -96,9 +99,14 @@ mod tests {
 
     #[test]
     fn numbers_are_read_as_people_write_them() {
-        for (text, number) in
-            [("0", 0), ("-12", -12), ("1_000", 1000), ("-2^40", -(1 << 40)), ("0xFf", 255), ("-0x10", -16)]
-        {
+        for (text, number) in [
+            ("0", 0),
+            ("-12", -12),
+            ("1_000", 1000),
+            ("-2^40", -(1 << 40)),
+            ("0xFf", 255),
+            ("-0x10", -16),
+        ] {
             assert_eq!(parse_number(text), Ok(number));
         }
         for text in ["", "-", "x", "2^65", "1.5", "--1", "+1", "0x"] {

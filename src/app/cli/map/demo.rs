@@ -1,5 +1,5 @@
-//! `pixel-llm map demo`: text at four places of the plane, the farthest more than 2^41 pixels apart, read back,
-//! and what is around a pixel of each.
+//! `pixel-llm map demo`: text at four places of the plane, the farthest more than 2^41 pixels
+//! apart, read back, and what is around a pixel of each.
 
 use super::Maps;
 use super::look::{NeighbourReport, around, grid};
@@ -64,7 +64,10 @@ pub(super) fn run(maps: &Maps, folder: &Path, out: &mut Output) -> anyhow::Resul
     let mut written = Vec::new();
     for (point, text) in &places {
         let bytes = map.read_bytes(&rect_of(*point, text)?, 0, text.len() as u64)?;
-        anyhow::ensure!(bytes == text.as_bytes(), "what was read at {point} is not what was written");
+        anyhow::ensure!(
+            bytes == text.as_bytes(),
+            "what was read at {point} is not what was written"
+        );
         let text = String::from_utf8_lossy(&bytes[..bytes.len() / 40]).trim_end().to_owned();
         written.push(WrittenReport { x: point.x, y: point.y, bytes: bytes.len(), text });
     }

@@ -5,7 +5,9 @@ use super::arguments::{Numbers, colour};
 use crate::app::cli::numbers::{human_bytes, thousands};
 use crate::app::cli::output::{Exit, Output, progress_bytes};
 use crate::app::cli::table::{Align, Table};
-use crate::map::{InfiniteMap, Item, Kinds, MapError, MapStats, Pixel, Point, Ray, Rect, TilePos, Verified};
+use crate::map::{
+    InfiniteMap, Item, Kinds, MapError, MapStats, Pixel, Point, Ray, Rect, TilePos, Verified,
+};
 use serde::Serialize;
 use std::{fmt::Write, path::Path};
 
@@ -29,7 +31,12 @@ struct PixelReport {
     tile: TilePos,
 }
 
-pub(super) fn get(maps: &Maps, folder: &Path, at: Numbers<2>, out: &mut Output) -> anyhow::Result<Exit> {
+pub(super) fn get(
+    maps: &Maps,
+    folder: &Path,
+    at: Numbers<2>,
+    out: &mut Output,
+) -> anyhow::Result<Exit> {
     let point = at.point()?;
     let map = maps.read(folder)?;
     let rgb = map.pixel(point)?;
@@ -40,7 +47,10 @@ pub(super) fn get(maps: &Maps, folder: &Path, at: Numbers<2>, out: &mut Output) 
 }
 
 /// The eight pixels around a pixel; null beyond the plane's edge.
-pub(super) fn around(map: &InfiniteMap, point: Point) -> Result<Vec<Option<NeighbourReport>>, MapError> {
+pub(super) fn around(
+    map: &InfiniteMap,
+    point: Point,
+) -> Result<Vec<Option<NeighbourReport>>, MapError> {
     let report = |neighbour: Option<crate::map::Neighbour>| {
         neighbour.map(|neighbour| NeighbourReport {
             x: neighbour.point.x,
@@ -193,7 +203,11 @@ pub(super) fn query(
             items.sort_by_key(|item| (item.rect.top(), item.rect.left(), item.kind));
             (
                 items.len(),
-                items.into_iter().take(limit).map(|item| ItemReport::new(&map, item, None)).collect(),
+                items
+                    .into_iter()
+                    .take(limit)
+                    .map(|item| ItemReport::new(&map, item, None))
+                    .collect(),
             )
         }
     };
@@ -281,8 +295,11 @@ fn tell(folder: &Path, verified: Verified, out: &mut Output) -> anyhow::Result<E
     let ok = verified.problems.is_empty();
     let report = VerifyReport { map: folder.display().to_string(), ok, verified };
     out.print(&report, |VerifyReport { map, verified, .. }| {
-        let mut text: String =
-            verified.problems.iter().map(|problem| format!("damaged: {}\n", problem.problem)).collect();
+        let mut text: String = verified
+            .problems
+            .iter()
+            .map(|problem| format!("damaged: {}\n", problem.problem))
+            .collect();
         let state = match verified.problems.len() {
             0 => "sound".to_owned(),
             count => format!("{count} found"),

@@ -112,7 +112,12 @@ pub(super) fn set(maps: &Maps, args: &SetArgs, out: &mut Output) -> anyhow::Resu
     Ok(Exit::Ok)
 }
 
-fn set_lines(maps: &Maps, args: &SetArgs, lines: Box<dyn BufRead>, out: &mut Output) -> anyhow::Result<Exit> {
+fn set_lines(
+    maps: &Maps,
+    args: &SetArgs,
+    lines: Box<dyn BufRead>,
+    out: &mut Output,
+) -> anyhow::Result<Exit> {
     let mut map = maps.write(&args.map)?;
     let mut count = 0;
     for line in lines.lines() {
@@ -165,7 +170,9 @@ pub(super) fn write(maps: &Maps, args: &WriteArgs, out: &mut Output) -> anyhow::
         (Some(_), _) => bail!("give --at or the name of a region, not both"),
     };
     let mut bytes = Vec::new();
-    open_input(Path::new(input))?.read_to_end(&mut bytes).with_context(|| format!("{input}: cannot read"))?;
+    open_input(Path::new(input))?
+        .read_to_end(&mut bytes)
+        .with_context(|| format!("{input}: cannot read"))?;
     let mut map = maps.write(&args.map)?;
     let region = match args.at {
         None => map.write_region(name, &bytes)?,
@@ -180,7 +187,11 @@ pub(super) fn write(maps: &Maps, args: &WriteArgs, out: &mut Output) -> anyhow::
     map.close()?;
     let report = BytesReport { map: args.map.display().to_string(), region };
     out.print(&report, |BytesReport { map, region }| {
-        let name = if region.name.is_empty() { String::new() } else { format!("region {}, ", region.name) };
+        let name = if region.name.is_empty() {
+            String::new()
+        } else {
+            format!("region {}, ", region.name)
+        };
         format!("{map}: {} bytes in {name}{}", thousands(region.length), region.rect)
     })?;
     Ok(Exit::Ok)
@@ -217,7 +228,9 @@ pub(super) fn read(maps: &Maps, args: &ReadArgs, out: &mut Output) -> anyhow::Re
         length: bytes.len(),
         output: args.output.display().to_string(),
     };
-    out.print(&report, |report| format!("{}: {} bytes", report.output, thousands(report.length as u64)))?;
+    out.print(&report, |report| {
+        format!("{}: {} bytes", report.output, thousands(report.length as u64))
+    })?;
     Ok(Exit::Ok)
 }
 
@@ -277,8 +290,13 @@ pub(super) fn png(maps: &Maps, args: &PngArgs, out: &mut Output) -> anyhow::Resu
 /// Black and unallocated are told apart by the picture's fourth channel.
 fn encode(patch: &Patch, out: &mut impl Write) -> anyhow::Result<()> {
     let width = patch.rect.width() as usize;
-    let mut rgba: Vec<u8> =
-        patch.rgb.as_chunks().0.iter().flat_map(|&[red, green, blue]| [red, green, blue, 255]).collect();
+    let mut rgba: Vec<u8> = patch
+        .rgb
+        .as_chunks()
+        .0
+        .iter()
+        .flat_map(|&[red, green, blue]| [red, green, blue, 255])
+        .collect();
     for rect in &patch.unallocated {
         let left = rect.left().abs_diff(patch.rect.left()) as usize;
         let top = rect.top().abs_diff(patch.rect.top()) as usize;

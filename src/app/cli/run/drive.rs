@@ -19,8 +19,8 @@ use crate::app::cli::output::{Doing, Exit, Output, doing, print_note, print_warn
 use crate::batch::output::{ResultContext, Resumed, bad_line, result_line};
 use crate::batch::request::{Defaults, PromptMode};
 use crate::batch::{
-    Answer, FinishReason, InputError, InputFile, ModelText, Outcome, OutputError, OutputFile, Progress,
-    Prompt, Report, Request, RunError, TextModel, run as run_requests,
+    Answer, FinishReason, InputError, InputFile, ModelText, Outcome, OutputError, OutputFile,
+    Progress, Prompt, Report, Request, RunError, TextModel, run as run_requests,
 };
 use crate::content::assets::Assets;
 use crate::model::PixelModel;
@@ -47,12 +47,13 @@ const MOST_PIPED_IN_BYTES: u64 = 16 << 20;
 /// How much of a prompt stands above its answer.
 const MOST_OF_PROMPT: usize = 60;
 
-/// For the interrupt handler: asks a run to end after its present step. False where there is none to ask, or it
-/// was asked before, so that the program is to end at once.
+/// For the interrupt handler: asks a run to end after its present step. False where there is none
+/// to ask, or it was asked before, so that the program is to end at once.
 pub fn interrupt() -> bool {
     if !RUNNING.load(Ordering::SeqCst) {
-        // The keys were pressed to stop an answer that ended by itself meanwhile. Later, at the prompt of a
-        // conversation, it is a signal to end the program, which keys do not send there.
+        // The keys were pressed to stop an answer that ended by itself meanwhile. Later, at the
+        // prompt of a conversation, it is a signal to end the program, which keys do not send
+        // there.
         let ended = ENDED.lock().unwrap_or_else(PoisonError::into_inner);
         let just_now = ended.is_some_and(|since| since.elapsed() < PATIENCE);
         return STAYS.load(Ordering::SeqCst) && just_now;
@@ -157,7 +158,11 @@ impl Summary {
     }
 
     fn exit(&self) -> Exit {
-        if self.failed > 0 || self.skipped_lines > 0 || self.cancelled { Exit::FoundBad } else { Exit::Ok }
+        if self.failed > 0 || self.skipped_lines > 0 || self.cancelled {
+            Exit::FoundBad
+        } else {
+            Exit::Ok
+        }
     }
 }
 
@@ -178,9 +183,14 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
         Source::Prompts(_) => None,
         Source::StandardInput => {
             let name = "standard input".to_owned();
-            Some(InputFile::spool(name, io::stdin().lock(), &defaults, args.skip_bad).map_err(explain)?)
+            Some(
+                InputFile::spool(name, io::stdin().lock(), &defaults, args.skip_bad)
+                    .map_err(explain)?,
+            )
         }
-        Source::File(path) => Some(InputFile::open(path, &defaults, args.skip_bad).map_err(explain)?),
+        Source::File(path) => {
+            Some(InputFile::open(path, &defaults, args.skip_bad).map_err(explain)?)
+        }
     };
     if let Some(input) = &input {
         warn_of(input);
@@ -199,13 +209,15 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
         check_prompts(args, source, &for_prompts, &text)?;
         let context = args.context.or_else(|| context_of(source, &for_prompts, &text, &model));
         let slots = args.slots();
-        let engine = open_engine_without(&args.mute, args.device, model, slots, context, args.memory)?;
+        let engine =
+            open_engine_without(&args.mute, args.device, model, slots, context, args.memory)?;
         Ok((engine, text, digest))
     });
     let (mut engine, text, model_digest) = match opened {
         Ok(opened) => opened,
         Err(error) => {
-            // Where nothing could run, the results of an earlier run are as they were, and no new file is left.
+            // Where nothing could run, the results of an earlier run are as they were, and no new
+            // file is left.
             if let Some(output) = output {
                 output.abandon();
             }
@@ -218,8 +230,9 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
     let prompts: Vec<_> = match source {
         Source::Prompts(prompts) => {
             let defaults = args.defaults_of_prompts(&text);
-            let request =
-                |(i, prompt): (usize, &String)| Ok(defaults.request(format!("prompt-{}", i + 1), prompt));
+            let request = |(i, prompt): (usize, &String)| {
+                Ok(defaults.request(format!("prompt-{}", i + 1), prompt))
+            };
             prompts.iter().enumerate().map(request).collect()
         }
         _ => Vec::new(),
@@ -256,7 +269,9 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
     };
     let mut progress = Progress::new(total, total - remaining);
     let outcome = interruptible(|cancelled| {
-        run_requests(&mut *engine, &text, requests, &mut progress, cancelled, |report| view.take(report))
+        run_requests(&mut *engine, &text, requests, &mut progress, cancelled, |report| {
+            view.take(report)
+        })
     });
     view.bar.finish_and_clear();
     view.reading = None;
@@ -328,7 +343,10 @@ fn piped_prompt(args: &BatchArgs) -> anyhow::Result<Option<String>> {
     let text = String::from_utf8(bytes)
         .map_err(|_| anyhow::anyhow!("the prompt on standard input is not text in UTF-8"))?;
     // The last line break is the shell's, not the prompt's.
-    let text = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text)).unwrap_or(&text);
+    let text = text
+        .strip_suffix('\n')
+        .map(|text| text.strip_suffix('\r').unwrap_or(text))
+        .unwrap_or(&text);
     Ok((!text.is_empty()).then(|| text.to_owned()))
 }
 
@@ -346,13 +364,16 @@ fn check_prompts(
             print_warning("--system has no effect on prompts that are given as they are (--raw)");
         }
         PromptMode::Raw if args.system.is_some() => {
-            print_warning("--system has no effect: the model brings no chat template (--chat takes ChatML)");
+            print_warning(
+                "--system has no effect: the model brings no chat template (--chat takes ChatML)",
+            );
         }
         PromptMode::Chat if !args.chat => {
             // Nobody asked for the template, so what is wrong with it comes with the way round it.
             for prompt in prompts {
                 let encoded = text.encode(&defaults.request(String::new(), prompt).prompt);
-                encoded.context("the chat template cannot be used; --raw gives the prompt as it is")?;
+                encoded
+                    .context("the chat template cannot be used; --raw gives the prompt as it is")?;
             }
         }
         _ => {}
@@ -466,11 +487,14 @@ fn warn_of(input: &InputFile) {
     }
 }
 
-/// What stands for a model in results: the beginning of its root hash, and the heads that are muted.
+/// What stands for a model in results: the beginning of its root hash, and the heads that are
+/// muted.
 fn model_digest(model: &PixelModel, mute: &[(u32, u32)]) -> String {
     let mut digest: String = crate::pxi::hex(&model.header().root[..16]);
     let muted: BTreeSet<&(u32, u32)> = mute.iter().collect();
-    muted.into_iter().for_each(|(layer, head)| digest.push_str(&format!(" without {layer}.{head}")));
+    muted
+        .into_iter()
+        .for_each(|(layer, head)| digest.push_str(&format!(" without {layer}.{head}")));
     digest
 }
 
@@ -484,15 +508,21 @@ fn open_output(
         anyhow::ensure!(!args.resume, "standard output cannot be resumed; give --output a file");
         return Ok(Some(OutputFile::stream(terminal::stdout().with_escapes(Escapes::Json))));
     }
-    anyhow::ensure!(!args.resume || input.is_some(), "--resume goes on with a run over a file; give --input");
+    anyhow::ensure!(
+        !args.resume || input.is_some(),
+        "--resume goes on with a run over a file; give --input"
+    );
     let (output, resumed) = match input {
-        Some(input) => OutputFile::open_judged(path, args.existing(), |line| found.judge(line, input))?,
+        Some(input) => {
+            OutputFile::open_judged(path, args.existing(), |line| found.judge(line, input))?
+        }
         None => OutputFile::open(path, args.existing(), |_| false)?,
     };
     let Resumed { kept, strangers, retried, torn_in_bytes } = resumed;
     if args.resume && !args.quiet {
         let torn = if torn_in_bytes > 0 { ", one torn line cut off" } else { "" };
-        let _ = writeln!(terminal::stderr(), "resuming: {kept} results kept, {retried} to retry{torn}");
+        let _ =
+            writeln!(terminal::stderr(), "resuming: {kept} results kept, {retried} to retry{torn}");
     }
     if strangers > 0 {
         print_warning(&format!(
@@ -503,15 +533,25 @@ fn open_output(
     Ok(Some(output))
 }
 
-/// How many positions the prompts of the command line need with their answers; `None` where they are not known yet or do not fit.
-fn context_of(source: Source<'_>, defaults: &Defaults, text: &ModelText, model: &PixelModel) -> Option<u32> {
+/// How many positions the prompts of the command line need with their answers; `None` where they
+/// are not known yet or do not fit.
+fn context_of(
+    source: Source<'_>,
+    defaults: &Defaults,
+    text: &ModelText,
+    model: &PixelModel,
+) -> Option<u32> {
     let Source::Prompts(prompts) = source else { return None };
     let longest = prompts
         .iter()
-        .map(|prompt| text.encode(&defaults.request(String::new(), prompt).prompt).map_or(0, |ids| ids.len()))
+        .map(|prompt| {
+            text.encode(&defaults.request(String::new(), prompt).prompt).map_or(0, |ids| ids.len())
+        })
         .max()?;
-    let needed =
-        u32::try_from(longest).ok()?.checked_add(defaults.max_tokens)?.checked_next_multiple_of(64)?;
+    let needed = u32::try_from(longest)
+        .ok()?
+        .checked_add(defaults.max_tokens)?
+        .checked_next_multiple_of(64)?;
     (needed < model.config().context_length).then_some(needed)
 }
 
@@ -568,8 +608,11 @@ impl View<'_> {
                 self.answer = outcome.as_ref().ok().cloned();
                 if let Some(output) = &mut self.output {
                     let created = jiff::Timestamp::now().as_second();
-                    let context =
-                        ResultContext { model: &self.model, created, model_digest: Some(&self.model_digest) };
+                    let context = ResultContext {
+                        model: &self.model,
+                        created,
+                        model_digest: Some(&self.model_digest),
+                    };
                     return output.write_line(&result_line(request, outcome, &context));
                 }
                 let problem = match outcome {
@@ -586,8 +629,9 @@ impl View<'_> {
                 let snapshot = progress.snapshot(self.start.elapsed());
                 self.bar.set_position(progress.already_finished + snapshot.done);
                 let speed = snapshot.tokens_per_second.unwrap_or(0.0);
-                let left =
-                    snapshot.time_left.map(|left| format!(", {} left", indicatif::HumanDuration(left)));
+                let left = snapshot
+                    .time_left
+                    .map(|left| format!(", {} left", indicatif::HumanDuration(left)));
                 self.bar.set_message(format!("{speed:.1} tokens/s{}", left.unwrap_or_default()));
                 Ok(())
             }

@@ -2,7 +2,9 @@
 
 use clap::Args;
 
-use crate::forward::sampling::{MIN_P, PENALTY, REPEAT_PENALTY, Range, SamplingParams, TEMPERATURE, TOP_P};
+use crate::forward::sampling::{
+    MIN_P, PENALTY, REPEAT_PENALTY, Range, SamplingParams, TEMPERATURE, TOP_P,
+};
 
 /// How tokens are chosen.
 #[derive(Clone, Debug, Args)]
@@ -121,7 +123,9 @@ impl SamplingArgs {
 }
 
 /// A parser of numbers within a range.
-fn ranged(range: &'static Range) -> impl Fn(&str) -> Result<f32, String> + Clone + Send + Sync + 'static {
+fn ranged(
+    range: &'static Range,
+) -> impl Fn(&str) -> Result<f32, String> + Clone + Send + Sync + 'static {
     move |text| match text.parse::<f32>() {
         Ok(value) if range.holds(f64::from(value)) => Ok(value),
         _ => Err(format!("expected {}", range.text)),

@@ -1,7 +1,10 @@
-//! `--save-activations`: what the model computes for a prompt and its answer, as regions of an infinite map.
+//! `--save-activations`: what the model computes for a prompt and its answer, as regions of an
+//! infinite map.
 //!
-//! Comes in: the tokens of one sequence. Goes out: per layer the keys and values that its cache has, what its heads give and the residual stream after it, in
-//! regions of [`crate::residency::regions`]. They are computed by the kernels' CPU twins, in one pass over the tokens that were made.
+//! Comes in: the tokens of one sequence. Goes out: per layer the keys and values that its cache
+//! has, what its heads give and the residual stream after it, in regions of
+//! [`crate::residency::regions`]. They are computed by the kernels' CPU twins, in one pass over the
+//! tokens that were made.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -29,7 +32,10 @@ pub fn check(folder: &Path, config: &ModelConfig) -> anyhow::Result<()> {
         .find(|name| map.region(name).is_some());
     match taken {
         Some(name) => {
-            anyhow::bail!("{}: there is a region {name:?} already; name another map", folder.display())
+            anyhow::bail!(
+                "{}: there is a region {name:?} already; name another map",
+                folder.display()
+            )
         }
         None => Ok(()),
     }
@@ -56,7 +62,8 @@ pub fn save(
     cpu.forward(&mut cache, &columns, controls, Some(&mut seen))?;
 
     let mut map = open(folder)?;
-    let positions = u32::try_from(tokens.len()).context("more tokens than a cache has positions")?;
+    let positions =
+        u32::try_from(tokens.len()).context("more tokens than a cache has positions")?;
     let regions = CacheRegions::place(&mut map, &config, positions)?;
     for (layer, numbers) in (0..config.layer_count).zip(&seen.layers) {
         let [keys, values] = cache.rows(layer as usize, 0);

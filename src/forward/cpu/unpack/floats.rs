@@ -43,7 +43,8 @@ fn sixteen_bits(planes: &Planes<'_>, chunk: usize, out: &mut Values, value: impl
     });
 }
 
-/// Calls `put` with the words of each of a chunk's texels; those past the end of the plane are zero.
+/// Calls `put` with the words of each of a chunk's texels; those past the end of the plane are
+/// zero.
 #[inline(always)]
 fn each_texel<const TEXELS: usize>(
     planes: &Planes<'_>,

@@ -34,20 +34,24 @@ pub fn q5_k(planes: &Planes<'_>, chunk: usize, out: &mut Quants) {
 /// Six bits from -32; per 16 weights a signed byte as scale, times a half per block.
 #[inline(always)]
 pub fn q6_k(planes: &Planes<'_>, chunk: usize, out: &mut Quants) {
-    // A block is two halves of 128 weights: 64 bytes of low nibbles and 32 bytes of two high bits. Of the four chunks of a half, the
-    // first and third share their bytes of nibbles, the second and fourth theirs.
+    // A block is two halves of 128 weights: 64 bytes of low nibbles and 32 bytes of two high bits.
+    // Of the four chunks of a half, the first and third share their bytes of nibbles, the second
+    // and fourth theirs.
     let (block, in_block) = (chunk / CHUNKS, chunk % CHUNKS);
     let (half_block, quarter) = (in_block / 4, in_block % 4);
     let (low_shift, high_shift) = (quarter / 2 * 4, quarter * 2);
     let (texels, _) = out.bytes.as_chunks_mut::<4>();
     for (texel, words) in texels.iter_mut().enumerate() {
         let (mut low, mut high) = ([[0; LANES]; 4], [[0; LANES]; 4]);
-        split_texels(line(planes[0], block * 8 + half_block * 4 + quarter % 2 * 2 + texel), &mut low);
+        split_texels(
+            line(planes[0], block * 8 + half_block * 4 + quarter % 2 * 2 + texel),
+            &mut low,
+        );
         split_texels(line(planes[1], block * 4 + half_block * 2 + texel), &mut high);
         for ((words, low), high) in words.iter_mut().zip(&low).zip(&high) {
             for row in 0..LANES {
-                words[row] =
-                    low[row] >> low_shift & 0x0f0f_0f0f | (high[row] >> high_shift & 0x0303_0303) << 4;
+                words[row] = low[row] >> low_shift & 0x0f0f_0f0f
+                    | (high[row] >> high_shift & 0x0303_0303) << 4;
             }
         }
     }
@@ -60,14 +64,16 @@ pub fn q6_k(planes: &Planes<'_>, chunk: usize, out: &mut Quants) {
     for part in 0..2 {
         let shift = 24 - 8 * (first + part);
         for row in 0..LANES {
-            let scale = half(whole[row] >> whole_shift) * ((scales[row] << shift) as i32 >> 24) as f32;
+            let scale =
+                half(whole[row] >> whole_shift) * ((scales[row] << shift) as i32 >> 24) as f32;
             out.scale[part][row] = scale;
             out.offset[part][row] = scale * -32.0;
         }
     }
 }
 
-/// Chunks `2i` and `2i + 1` share 32 bytes: the first has the low nibbles, the second the high ones.
+/// Chunks `2i` and `2i + 1` share 32 bytes: the first has the low nibbles, the second the high
+/// ones.
 #[inline(always)]
 fn nibbles(plane: &[u8], chunk: usize, out: &mut Quants) {
     let (block, in_block) = (chunk / CHUNKS, chunk % CHUNKS);
@@ -85,8 +91,9 @@ fn nibbles(plane: &[u8], chunk: usize, out: &mut Quants) {
     out.signed = false;
 }
 
-/// A texel per block: two halves, then twelve bytes with eight scales and eight minima of 6 bits. Bytes 0 to 3 hold scales 0 to 3, bytes 4 to
-/// 7 minima 0 to 3, both in their low 6 bits; bytes 8 to 11 hold the low nibbles of scales 4 to 7 and of minima 4 to 7, whose upper 2 bits are the
+/// A texel per block: two halves, then twelve bytes with eight scales and eight minima of 6 bits.
+/// Bytes 0 to 3 hold scales 0 to 3, bytes 4 to 7 minima 0 to 3, both in their low 6 bits; bytes 8
+/// to 11 hold the low nibbles of scales 4 to 7 and of minima 4 to 7, whose upper 2 bits are the
 /// upper 2 bits of the first eight bytes.
 #[inline(always)]
 fn six_bit_scales(plane: &[u8], chunk: usize, out: &mut Quants) {

@@ -1,8 +1,9 @@
 //! What the eleven encodings mean, read from the planes of a tile: 64 rows by 32 columns at a time.
 //!
-//! In: the planes of a row group within one tile. Out: for the quantised encodings one byte per weight, with a scale and an offset per row
-//! for each half of the 32 columns (`weight = scale * byte + offset`); for the others the weights themselves. The order of bits within
-//! a block is GGML's; where its bytes lie is specs/pxi_llm.md section 5.
+//! In: the planes of a row group within one tile. Out: for the quantised encodings one byte per
+//! weight, with a scale and an offset per row for each half of the 32 columns
+//! (`weight = scale * byte + offset`); for the others the weights themselves. The order of bits
+//! within a block is GGML's; where its bytes lie is specs/pxi_llm.md section 5.
 
 mod floats;
 mod k_quants;
@@ -76,16 +77,27 @@ pub fn quants(encoding: Encoding, planes: &Planes<'_>, chunk: usize, out: &mut Q
     }
 }
 
-/// Unpacks chunk `chunk` of planes in any encoding to weights. `scratch` is room for what lies between.
+/// Unpacks chunk `chunk` of planes in any encoding to weights. `scratch` is room for what lies
+/// between.
 #[inline(always)]
-pub fn values(encoding: Encoding, planes: &Planes<'_>, chunk: usize, scratch: &mut Quants, out: &mut Values) {
+pub fn values(
+    encoding: Encoding,
+    planes: &Planes<'_>,
+    chunk: usize,
+    scratch: &mut Quants,
+    out: &mut Values,
+) {
     match encoding {
         Encoding::F32 => floats::f32(planes, chunk, out),
         Encoding::F16 => floats::f16(planes, chunk, out),
         Encoding::BF16 => floats::bf16(planes, chunk, out),
         quantised => {
             quants(quantised, planes, chunk, scratch);
-            if scratch.signed { weights::<true>(scratch, out) } else { weights::<false>(scratch, out) }
+            if scratch.signed {
+                weights::<true>(scratch, out)
+            } else {
+                weights::<false>(scratch, out)
+            }
         }
     }
 }
@@ -102,12 +114,15 @@ fn byte<const SIGNED: bool>(word: u32, index: u32) -> f32 {
 
 #[inline(always)]
 fn weights<const SIGNED: bool>(quants: &Quants, out: &mut Values) {
-    for (index, (words, columns)) in quants.bytes.iter().zip(out.0.as_chunks_mut::<4>().0).enumerate() {
+    for (index, (words, columns)) in
+        quants.bytes.iter().zip(out.0.as_chunks_mut::<4>().0).enumerate()
+    {
         let (scale, offset) = (&quants.scale[index / 4], &quants.offset[index / 4]);
         let [first, second, third, fourth] = columns;
         for row in 0..LANES {
             let word = words[row];
-            // Rounded after the product, as the reference decoder does, so that a weight is the same number everywhere.
+            // Rounded after the product, as the reference decoder does, so that a weight is the
+            // same number everywhere.
             first[row] = byte::<SIGNED>(word, 0) * scale[row] + offset[row];
             second[row] = byte::<SIGNED>(word, 1) * scale[row] + offset[row];
             third[row] = byte::<SIGNED>(word, 2) * scale[row] + offset[row];

@@ -52,7 +52,8 @@ proptest! {
     }
 }
 
-/// Offsets are folded into one number per block, so a weight may differ by a rounding of the largest term.
+/// Offsets are folded into one number per block, so a weight may differ by a rounding of the
+/// largest term.
 fn tolerance(encoding: Encoding, quants: &Quants, row: usize) -> f32 {
     if !encoding.is_quantised() {
         return 0.0;

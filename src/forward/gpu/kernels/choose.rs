@@ -13,12 +13,17 @@ pub const SOURCE: KernelSource = KernelSource {
     name: "choose",
     layout: |textures| {
         let params = Params(size_of::<ChooseParams>());
-        layout("choose", &[params, Write, Write, Write, Write, Read, Read, Write, Write, Read], textures)
+        layout(
+            "choose",
+            &[params, Write, Write, Write, Write, Read, Read, Write, Write, Read],
+            textures,
+        )
     },
     variants: || [false, true].map(shader_defs).to_vec(),
 };
 
-/// What compiles the kernel: as the chain has it, or for draws that only take the most probable token.
+/// What compiles the kernel: as the chain has it, or for draws that only take the most probable
+/// token.
 pub fn shader_defs(greedy: bool) -> Vec<ShaderDefVal> {
     if greedy { vec![ShaderDefVal::Bool("GREEDY".into(), true)] } else { Vec::new() }
 }

@@ -6,12 +6,14 @@ use wgpu::{Adapter, AdapterInfo, Features, TextureFormat, TextureFormatFeatureFl
 /// How the lanes of a workgroup share the work of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KernelFamily {
-    /// Whether 256 lanes take a row each and share its inputs among them, with a sum through shared memory: for GPUs. Otherwise eight
-    /// lanes take several rows each, without barriers: for software adapters, whose vectors have eight lanes.
+    /// Whether 256 lanes take a row each and share its inputs among them, with a sum through shared
+    /// memory: for GPUs. Otherwise eight lanes take several rows each, without barriers: for
+    /// software adapters, whose vectors have eight lanes.
     pub split: bool,
     /// Whether lanes exchange values by subgroup operations, or through shared memory.
     pub subgroups: bool,
-    /// Whether activations, keys and values are in textures, which a software adapter reads for all lanes at once, or in buffers.
+    /// Whether activations, keys and values are in textures, which a software adapter reads for all
+    /// lanes at once, or in buffers.
     pub textures: bool,
 }
 
@@ -34,7 +36,8 @@ impl KernelFamily {
         Self { split: true, subgroups: false, textures: true },
     ];
 
-    /// Whether the kernels' subgroup operations can be used on an adapter: eight lanes have to lie in one subgroup.
+    /// Whether the kernels' subgroup operations can be used on an adapter: eight lanes have to lie
+    /// in one subgroup.
     pub fn can_use_subgroups(adapter: &AdapterInfo, features: Features) -> bool {
         adapter.subgroup_min_size >= 8 && features.contains(Features::SUBGROUP)
     }
@@ -60,9 +63,13 @@ impl KernelFamily {
     pub fn shader_defs(self) -> Vec<ShaderDefVal> {
         let workgroup = if self.split { 256 } else { 8 };
         let mut defs = vec![ShaderDefVal::UInt("WORKGROUP".into(), workgroup)];
-        let flags = [("SPLIT", self.split), ("SUBGROUPS", self.subgroups), (TEXTURES, self.textures)];
+        let flags =
+            [("SPLIT", self.split), ("SUBGROUPS", self.subgroups), (TEXTURES, self.textures)];
         defs.extend(
-            flags.into_iter().filter(|(_, set)| *set).map(|(name, _)| ShaderDefVal::Bool(name.into(), true)),
+            flags
+                .into_iter()
+                .filter(|(_, set)| *set)
+                .map(|(name, _)| ShaderDefVal::Bool(name.into(), true)),
         );
         defs
     }

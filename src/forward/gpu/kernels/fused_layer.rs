@@ -1,7 +1,8 @@
 //! A whole layer in one dispatch, by workgroups that wait for each other.
 //!
-//! Only for software adapters: on others nothing promises that workgroups run side by side, nor that one sees what another
-//! has written. What would go wrong is found out: a meeting that takes too long is counted, and a trial compares the result.
+//! Only for software adapters: on others nothing promises that workgroups run side by side, nor
+//! that one sees what another has written. What would go wrong is found out: a meeting that takes
+//! too long is counted, and a trial compares the result.
 
 use bevy::shader::ShaderDefVal;
 
@@ -12,8 +13,11 @@ use super::{
 use crate::model::Encoding;
 
 /// The kernel as it is written down.
-pub const SOURCE: KernelSource =
-    KernelSource { name: "fused_layer", layout: |textures| layer_layout("fused_layer", textures), variants };
+pub const SOURCE: KernelSource = KernelSource {
+    name: "fused_layer",
+    layout: |textures| layer_layout("fused_layer", textures),
+    variants,
+};
 
 /// Words that a layer counts in: one per meeting, and one per phase for its units.
 pub const WORDS_PER_LAYER: u32 = 9;
@@ -24,17 +28,23 @@ pub const WORDS: u32 = 2;
 /// The most columns of a step: beyond, what a dispatch costs is little beside what it does.
 pub const MOST_COLUMNS: u32 = 8;
 
-/// The most turns of loops that a workgroup may compute for. A software adapter ends all loops after 65,535, and those who wait
-/// take 40,000 of them.
+/// The most turns of loops that a workgroup may compute for. A software adapter ends all loops
+/// after 65,535, and those who wait take 40,000 of them.
 pub const MOST_TURNS: u32 = 20_000;
 
-/// What compiles the kernel for an encoding of all the layer's matrices, a head size, a number of heads together, and one of
-/// [`COLUMNS_TOGETHER`].
-pub fn shader_defs(encoding: Encoding, head_size: u32, heads: u32, columns: u32) -> Vec<ShaderDefVal> {
+/// What compiles the kernel for an encoding of all the layer's matrices, a head size, a number of
+/// heads together, and one of [`COLUMNS_TOGETHER`].
+pub fn shader_defs(
+    encoding: Encoding,
+    head_size: u32,
+    heads: u32,
+    columns: u32,
+) -> Vec<ShaderDefVal> {
     let mut defs = product_defs(encoding, columns);
     defs.extend(attend::shader_defs(head_size, heads));
     defs.extend(
-        [("FIRST_PART", 0), ("LAST_PART", 2)].map(|(name, value)| ShaderDefVal::UInt(name.into(), value)),
+        [("FIRST_PART", 0), ("LAST_PART", 2)]
+            .map(|(name, value)| ShaderDefVal::UInt(name.into(), value)),
     );
     defs
 }

@@ -4,8 +4,8 @@ use std::num::NonZeroU64;
 
 use bevy::{
     render::render_resource::{
-        BindGroupLayoutDescriptor, BindGroupLayoutEntry, BindingType, BufferBindingType, ShaderStages,
-        StorageTextureAccess, TextureFormat, TextureViewDimension,
+        BindGroupLayoutDescriptor, BindGroupLayoutEntry, BindingType, BufferBindingType,
+        ShaderStages, StorageTextureAccess, TextureFormat, TextureViewDimension,
     },
     shader::ShaderDefVal,
 };
@@ -29,8 +29,13 @@ pub(super) enum Bound {
 }
 
 /// The layout of group 0, bindings counted from 0, where quads are in textures or not.
-pub(super) fn layout(name: &'static str, bound: &[Bound], textures: bool) -> BindGroupLayoutDescriptor {
-    let buffer = |ty, size| BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: size };
+pub(super) fn layout(
+    name: &'static str,
+    bound: &[Bound],
+    textures: bool,
+) -> BindGroupLayoutDescriptor {
+    let buffer =
+        |ty, size| BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: size };
     let entry = |(binding, bound): (u32, &Bound)| BindGroupLayoutEntry {
         binding,
         visibility: ShaderStages::COMPUTE,
@@ -46,7 +51,9 @@ pub(super) fn layout(name: &'static str, bound: &[Bound], textures: bool) -> Bin
                 view_dimension: TextureViewDimension::D2,
             },
             Bound::Read => buffer(BufferBindingType::Storage { read_only: true }, None),
-            Bound::Write | Bound::Quads => buffer(BufferBindingType::Storage { read_only: false }, None),
+            Bound::Write | Bound::Quads => {
+                buffer(BufferBindingType::Storage { read_only: false }, None)
+            }
             Bound::Params(size) => buffer(BufferBindingType::Uniform, NonZeroU64::new(size as u64)),
         },
         count: None,
@@ -59,7 +66,8 @@ pub(super) fn layer_layout(name: &'static str, textures: bool) -> BindGroupLayou
     use Bound::{Pages, Params, Quads, Read, Write};
     let places = Params(size_of::<Places>());
     let layer = Params(size_of::<LayerParams>());
-    let bound = [Pages, Read, Quads, places, layer, Read, Read, Read, Read, Quads, Quads, Read, Write];
+    let bound =
+        [Pages, Read, Quads, places, layer, Read, Read, Read, Read, Quads, Quads, Read, Write];
     layout(name, &bound, textures)
 }
 
@@ -73,10 +81,12 @@ pub(super) fn per_encoding() -> Vec<Vec<ShaderDefVal>> {
     Encoding::ALL.into_iter().map(|encoding| vec![encoding_def(encoding)]).collect()
 }
 
-/// How many columns a workgroup can multiply at once, one number for each variant of a product: they share every decoded weight.
+/// How many columns a workgroup can multiply at once, one number for each variant of a product:
+/// they share every decoded weight.
 pub const COLUMNS_TOGETHER: [u32; 3] = [1, 4, 8];
 
-/// Which of [`COLUMNS_TOGETHER`] is for a step of so many columns: the fewest that hold them all, or else the most.
+/// Which of [`COLUMNS_TOGETHER`] is for a step of so many columns: the fewest that hold them all,
+/// or else the most.
 pub fn variant_for(columns: u32) -> usize {
     let holds = |together: &u32| *together >= columns;
     COLUMNS_TOGETHER.iter().position(holds).unwrap_or(COLUMNS_TOGETHER.len() - 1)

@@ -23,8 +23,9 @@ use bevy::{
     prelude::*,
     render::{
         render_resource::{
-            BindGroup, BindGroupEntry, BindGroupLayoutDescriptor, BindingResource, CachedComputePipelineId,
-            CachedPipelineState, ComputePass, ComputePipelineDescriptor, PipelineCache,
+            BindGroup, BindGroupEntry, BindGroupLayoutDescriptor, BindingResource,
+            CachedComputePipelineId, CachedPipelineState, ComputePass, ComputePipelineDescriptor,
+            PipelineCache,
         },
         renderer::RenderDevice,
     },
@@ -45,7 +46,9 @@ pub enum KernelError {
         name: &'static str,
     },
     /// More workgroups than the device takes in one dimension.
-    #[error("the kernel {name} would need {needed} workgroups in one dimension; the device takes {limit}")]
+    #[error(
+        "the kernel {name} would need {needed} workgroups in one dimension; the device takes {limit}"
+    )]
     TooManyWorkgroups {
         /// The kernel.
         name: &'static str,
@@ -91,7 +94,11 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    fn new(source: &'static KernelSource, shader_defs: Vec<ShaderDefVal>, shaders: &Shaders) -> Self {
+    fn new(
+        source: &'static KernelSource,
+        shader_defs: Vec<ShaderDefVal>,
+        shaders: &Shaders,
+    ) -> Self {
         let layout = (source.layout)(family::has_textures(&shader_defs));
         let shader = shaders.handle(&format!("{}.wgsl", source.name));
         Self { source, layout, shader, shader_defs, pipeline: OnceLock::new() }
@@ -160,12 +167,18 @@ impl Kernel {
         let Some(&pipeline) = self.pipeline.get() else { return ForwardState::Ready };
         match cache.get_compute_pipeline_state(pipeline) {
             CachedPipelineState::Ok(_) => ForwardState::Ready,
-            CachedPipelineState::Queued | CachedPipelineState::Creating(_) => ForwardState::Starting,
-            // The shaders are assets and arrive a frame late; the cache tries these two again by itself.
+            CachedPipelineState::Queued | CachedPipelineState::Creating(_) => {
+                ForwardState::Starting
+            }
+            // The shaders are assets and arrive a frame late; the cache tries these two again by
+            // itself.
             CachedPipelineState::Err(
-                ShaderCacheError::ShaderNotLoaded(_) | ShaderCacheError::ShaderImportNotYetAvailable,
+                ShaderCacheError::ShaderNotLoaded(_)
+                | ShaderCacheError::ShaderImportNotYetAvailable,
             ) => ForwardState::Starting,
-            CachedPipelineState::Err(error) => ForwardState::Failed(format!("{}: {error}", self.name())),
+            CachedPipelineState::Err(error) => {
+                ForwardState::Failed(format!("{}: {error}", self.name()))
+            }
         }
     }
 }
@@ -183,9 +196,9 @@ pub struct Kernels {
 pub struct KernelId(usize);
 
 impl Kernels {
-    /// A variant, the same however often it is asked for. It is compiled when a step first needs it:
-    /// of the 27 variants of a small model an answer needs 10, and each takes 30 to 40 ms on two
-    /// processors.
+    /// A variant, the same however often it is asked for. It is compiled when a step first needs
+    /// it: of the 27 variants of a small model an answer needs 10, and each takes 30 to 40 ms on
+    /// two processors.
     pub fn request(
         &mut self,
         source: &'static KernelSource,
@@ -193,7 +206,8 @@ impl Kernels {
         shaders: &Shaders,
         cache: &PipelineCache,
     ) -> KernelId {
-        let same = |kernel: &Kernel| kernel.name() == source.name && kernel.shader_defs == shader_defs;
+        let same =
+            |kernel: &Kernel| kernel.name() == source.name && kernel.shader_defs == shader_defs;
         if let Some(known) = self.variants.iter().position(same) {
             return KernelId(known);
         }
@@ -215,7 +229,8 @@ impl Kernels {
         ids.fold(false, |any, id| self.get(id).queue(cache) | any)
     }
 
-    /// The state of all queued kernels together: the first that failed, else the first that is not there yet.
+    /// The state of all queued kernels together: the first that failed, else the first that is not
+    /// there yet.
     pub(super) fn state(&self, cache: &PipelineCache) -> ForwardState {
         let mut all = ForwardState::Ready;
         for kernel in &self.variants {

@@ -37,7 +37,8 @@ pub const MOST_RECENT: u32 = 256;
 pub const MOST_BIASES: u32 = 32;
 
 impl Sizes {
-    /// Rows of the cache that a sequence has: its positions, and what fills the last row of a texture.
+    /// Rows of the cache that a sequence has: its positions, and what fills the last row of a
+    /// texture.
     pub fn rows(&self) -> u32 {
         self.context.next_multiple_of(ROW_POSITIONS)
     }
@@ -121,8 +122,8 @@ pub struct Buffers {
     /// Keys and values of each layer.
     pub cache: Vec<[Quads; 2]>,
     pub(super) passing: Buffer,
-    /// How many meetings of a crew came to nothing since the start, the step's count of columns, then how many have come to each meeting
-    /// of the step.
+    /// How many meetings of a crew came to nothing since the start, the step's count of columns,
+    /// then how many have come to each meeting of the step.
     pub meetings: Buffer,
 }
 

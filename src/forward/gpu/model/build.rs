@@ -20,7 +20,8 @@ use crate::forward::cpu::rope::Rotation;
 use crate::forward::cpu::{Column, rope_params};
 use crate::forward::gpu::kernels::{
     COLUMNS_TOGETHER, KernelFamily, KernelId, KernelSource, Kernels, attend, choose, down, embed,
-    encoding_def, fused_layer, gate_up, logits, product_defs, project, qkv, readings, rotate, variant_for,
+    encoding_def, fused_layer, gate_up, logits, product_defs, project, qkv, readings, rotate,
+    variant_for,
 };
 use crate::forward::gpu::shaders::Shaders;
 use crate::forward::params::{
@@ -41,7 +42,8 @@ pub(super) struct Dispatch {
     kernel: KernelId,
     /// For each of [`COLUMNS_TOGETHER`], where the kernel is a product.
     variants: Option<[KernelId; COLUMNS_TOGETHER.len()]>,
-    /// The most columns that its workgroups go through themselves, or 0 where each has one workgroup more.
+    /// The most columns that its workgroups go through themselves, or 0 where each has one
+    /// workgroup more.
     most_columns: u32,
     workgroups: u32,
     /// Bytes of the matrices that it multiplies with.
@@ -132,9 +134,11 @@ impl GpuModel {
         let with = |columns| move |stage| (stage, columns);
         let layers = [&self.embed].into_iter().chain(&self.layers).map(with(step.columns));
         let output = self.output_pieces.iter().chain([&self.logits]).chain(self.choice(step));
-        let stages = layers.chain(output.map(with(step.wanted))).filter(|(_, columns)| *columns > 0);
+        let stages =
+            layers.chain(output.map(with(step.wanted))).filter(|(_, columns)| *columns > 0);
         stages.flat_map(move |(stage, columns)| {
-            let dispatches = if fused_layers { self.plan(stage, columns) } else { &stage.dispatches };
+            let dispatches =
+                if fused_layers { self.plan(stage, columns) } else { &stage.dispatches };
             let wanted = dispatches.iter().filter(|dispatch| step.has(dispatch.name));
             wanted.map(move |dispatch| dispatch.plan(columns).0)
         })
@@ -143,7 +147,9 @@ impl GpuModel {
     /// The dispatches of one layer for so many columns.
     pub(super) fn plan<'a>(&self, stage: &'a Stage, columns: u32) -> &'a [Dispatch] {
         match &stage.whole {
-            Some(whole) if self.fused_layers && columns <= whole.most_columns => std::slice::from_ref(whole),
+            Some(whole) if self.fused_layers && columns <= whole.most_columns => {
+                std::slice::from_ref(whole)
+            }
             _ => &stage.dispatches,
         }
     }
@@ -166,7 +172,9 @@ impl GpuModel {
                     kernel.dispatches += 1;
                     kernel.weight_bytes += weight_bytes;
                 }
-                None => kernels.push(KernelUse { name, dispatches: 1, weight_bytes: *weight_bytes }),
+                None => {
+                    kernels.push(KernelUse { name, dispatches: 1, weight_bytes: *weight_bytes })
+                }
             }
         }
         kernels
@@ -183,13 +191,18 @@ impl GpuModel {
         queue.write_buffer(&self.buffers.head_scale, at, &factor.to_le_bytes());
     }
 
-    /// Sets the factor on everything that a layer adds to the residual stream, from the next step on.
+    /// Sets the factor on everything that a layer adds to the residual stream, from the next step
+    /// on.
     pub fn set_layer_scale(&self, queue: &RenderQueue, layer: u32, factor: f32) {
         use std::mem::offset_of;
         let project = offset_of!(LayerParams, project) + offset_of!(ProjectParams, layer_scale);
         let down = offset_of!(LayerParams, down) + offset_of!(DownParams, layer_scale);
         for at in [project, down] {
-            queue.write_buffer(&self.layer_params[layer as usize], at as u64, &factor.to_le_bytes());
+            queue.write_buffer(
+                &self.layer_params[layer as usize],
+                at as u64,
+                &factor.to_le_bytes(),
+            );
         }
     }
 }
@@ -206,8 +219,13 @@ pub(super) fn build_network(
     cache: Res<PipelineCache>,
     shaders: Res<Shaders>,
 ) {
-    let result = if wanted.family.subgroups && !KernelFamily::can_use_subgroups(&adapter, device.features()) {
-        Err(GpuModelError::Subgroups { least: adapter.subgroup_min_size, most: adapter.subgroup_max_size })
+    let result = if wanted.family.subgroups
+        && !KernelFamily::can_use_subgroups(&adapter, device.features())
+    {
+        Err(GpuModelError::Subgroups {
+            least: adapter.subgroup_min_size,
+            most: adapter.subgroup_max_size,
+        })
     } else {
         kernels.ahead = wanted.compile_ahead;
         let builder = Builder {
@@ -274,7 +292,11 @@ impl Builder<'_> {
         let usage = usage | BufferUsages::COPY_DST;
         let empty = [0; 16];
         let contents = if contents.is_empty() { &empty } else { contents };
-        self.device.create_buffer_with_data(&BufferInitDescriptor { label: Some(label), contents, usage })
+        self.device.create_buffer_with_data(&BufferInitDescriptor {
+            label: Some(label),
+            contents,
+            usage,
+        })
     }
 
     fn uniform<T: bytemuck::Pod>(&self, params: &T) -> Buffer {
@@ -294,7 +316,14 @@ impl Builder<'_> {
     ) -> Dispatch {
         defs.extend(self.family.shader_defs());
         let kernel = self.kernels.request(source, defs, self.shaders, self.cache);
-        Dispatch { name: source.name, kernel, variants: None, most_columns: 0, workgroups, weight_bytes: 0 }
+        Dispatch {
+            name: source.name,
+            kernel,
+            variants: None,
+            most_columns: 0,
+            workgroups,
+            weight_bytes: 0,
+        }
     }
 
     /// A kernel that multiplies matrices, in its variants for one and for several columns.
@@ -310,15 +339,22 @@ impl Builder<'_> {
         Dispatch { variants: Some([one.kernel, four.kernel, eight.kernel]), weight_bytes, ..one }
     }
 
-    /// Binds what the kernels of a stage share, in the order of their layout; those that multiply begin with the pages.
-    fn stage(&self, pages: Option<&Pages>, bound: &[&dyn Binding], dispatches: Vec<Dispatch>) -> Stage {
+    /// Binds what the kernels of a stage share, in the order of their layout; those that multiply
+    /// begin with the pages.
+    fn stage(
+        &self,
+        pages: Option<&Pages>,
+        bound: &[&dyn Binding],
+        dispatches: Vec<Dispatch>,
+    ) -> Stage {
         let mut resources = Vec::new();
         if let Some(pages) = pages {
             resources.push(BindingResource::TextureView(&pages.view));
             resources.push(pages.tile_place.as_entire_binding());
         }
         resources.extend(bound.iter().map(|bound| bound.resource()));
-        let group = self.kernels.get(dispatches[0].kernel).bind(self.device, self.cache, &resources);
+        let group =
+            self.kernels.get(dispatches[0].kernel).bind(self.device, self.cache, &resources);
         Stage { group, dispatches, whole: None }
     }
 
@@ -327,11 +363,19 @@ impl Builder<'_> {
         let (model, mut sizes): (&PixelModel, Sizes) = (model, *sizes);
         let config = model.config().clone();
         if !config.head_size.is_multiple_of(8) {
-            return Err(GpuModelError::Shape { what: "the head size", found: config.head_size, multiple: 8 });
+            return Err(GpuModelError::Shape {
+                what: "the head size",
+                found: config.head_size,
+                multiple: 8,
+            });
         }
         if !config.rope_size.is_multiple_of(8) {
             let found = config.rope_size;
-            return Err(GpuModelError::Shape { what: "what RoPE turns of a head", found, multiple: 8 });
+            return Err(GpuModelError::Shape {
+                what: "what RoPE turns of a head",
+                found,
+                multiple: 8,
+            });
         }
         let side = self.device.limits().max_texture_dimension_2d;
         self.family.textures &= sizes.fit_textures(&config, side);
@@ -345,12 +389,15 @@ impl Builder<'_> {
         let places = self.uniform(&b.places);
 
         let embedding = tensors.matrix("token_embd.weight")?;
-        let output = if config.tied_embeddings { embedding } else { tensors.matrix("output.weight")? };
-        let params = EmbedParams { matrix: embedding.params, columns: sizes.columns, padding: [0; 3] };
+        let output =
+            if config.tied_embeddings { embedding } else { tensors.matrix("output.weight")? };
+        let params =
+            EmbedParams { matrix: embedding.params, columns: sizes.columns, padding: [0; 3] };
         let params = self.uniform(&params);
         let gain = self.numbers("gain", &tensors.vector("blk.0.attn_norm.weight")?);
         let embed = self.dispatch(&embed::SOURCE, vec![encoding_def(embedding.encoding)], 1);
-        let bound: [&dyn Binding; _] = [&b.activations, &places, &params, &gain, &b.columns, &b.meetings];
+        let bound: [&dyn Binding; _] =
+            [&b.activations, &places, &params, &gain, &b.columns, &b.meetings];
         let embed = self.stage(Some(weights.embedding()), &bound, vec![embed]);
 
         let (mut layers, mut layer_params) = (Vec::new(), Vec::new());
@@ -400,7 +447,8 @@ impl Builder<'_> {
                 count,
                 output.bytes * u64::from(count) / u64::from(groups),
             );
-            let bound: [&dyn Binding; _] = [&b.activations, &places, &params, &b.wanted, &b.logits, &b.best];
+            let bound: [&dyn Binding; _] =
+                [&b.activations, &places, &params, &b.wanted, &b.logits, &b.best];
             output_pieces.push(self.stage(Some(pages), &bound, vec![logits]));
         }
         let logits = output_pieces.pop().expect("the output matrix has rows");
@@ -414,8 +462,8 @@ impl Builder<'_> {
         let params = self.uniform(&params);
         let s = &b.sampling;
         let bound: [&dyn Binding; _] = [
-            &params, &b.best, &b.logits, &s.listed, &s.recent, &s.biases, &b.wanted, &b.columns, &s.drawn,
-            &s.words,
+            &params, &b.best, &b.logits, &s.listed, &s.recent, &s.biases, &b.wanted, &b.columns,
+            &s.drawn, &s.words,
         ];
         let choose = [false, true].map(|greedy| {
             let dispatch = self.dispatch(&choose::SOURCE, choose::shader_defs(greedy), 1);
@@ -448,8 +496,11 @@ impl Builder<'_> {
         config: &ModelConfig,
         sizes: Sizes,
     ) -> Result<Buffer, GpuModelError> {
-        let factors =
-            tensors.0.tensor("rope_freqs.weight").map(|_| tensors.vector("rope_freqs.weight")).transpose()?;
+        let factors = tensors
+            .0
+            .tensor("rope_freqs.weight")
+            .map(|_| tensors.vector("rope_freqs.weight"))
+            .transpose()?;
         let positions: Vec<Column> = (0..sizes.context)
             .map(|position| Column { token: 0, slot: 0, position, wants_logits: false })
             .collect();
@@ -458,14 +509,19 @@ impl Builder<'_> {
         Ok(self.data("angles", bytemuck::cast_slice(&angles), BufferUsages::STORAGE))
     }
 
-    fn layer_dispatches(&mut self, params: &LayerParams, matrices: &LayerMatrices) -> Vec<Dispatch> {
+    fn layer_dispatches(
+        &mut self,
+        params: &LayerParams,
+        matrices: &LayerMatrices,
+    ) -> Vec<Dispatch> {
         let mut dispatches = Vec::new();
         // Matrices side by side in one encoding share a dispatch.
         let (mut first, qkv) = (0, &matrices.qkv);
         while first < 3 {
             let encoding = qkv[first].encoding;
             let same = qkv[first..].iter().take_while(|matrix| matrix.encoding == encoding).count();
-            let groups = qkv[first..first + same].iter().map(|matrix| by_eight(&matrix.params)).sum();
+            let groups =
+                qkv[first..first + same].iter().map(|matrix| by_eight(&matrix.params)).sum();
             let bytes = qkv[first..first + same].iter().map(|matrix| matrix.bytes).sum();
             let last = first + same - 1;
             let defs = |columns| qkv::shader_defs(encoding, first as u32, last as u32, columns);
@@ -474,7 +530,11 @@ impl Builder<'_> {
         }
         let attend = &params.attend;
         let kv_heads = attend.head_count / attend.heads_per_kv;
-        dispatches.push(self.dispatch(&rotate::SOURCE, Vec::new(), attend.head_count + 2 * kv_heads));
+        dispatches.push(self.dispatch(
+            &rotate::SOURCE,
+            Vec::new(),
+            attend.head_count + 2 * kv_heads,
+        ));
         let together = attend::heads_together(attend.heads_per_kv);
         let defs = attend::shader_defs(attend.head_size, together);
         dispatches.push(self.dispatch(&attend::SOURCE, defs, attend.head_count / together));
@@ -489,7 +549,8 @@ impl Builder<'_> {
         dispatches
     }
 
-    /// The whole layer in one dispatch, where all its matrices share an encoding and there is little enough to do.
+    /// The whole layer in one dispatch, where all its matrices share an encoding and there is
+    /// little enough to do.
     fn fused_layer(
         &mut self,
         params: &LayerParams,
@@ -498,7 +559,8 @@ impl Builder<'_> {
         sizes: Sizes,
     ) -> Option<Dispatch> {
         let encoding = matrices.gate.encoding;
-        let all = [matrices.qkv[0], matrices.qkv[1], matrices.qkv[2], matrices.output, matrices.down];
+        let all =
+            [matrices.qkv[0], matrices.qkv[1], matrices.qkv[2], matrices.output, matrices.down];
         if crew == 0
             || self.family.split
             || !self.family.subgroups
@@ -506,28 +568,39 @@ impl Builder<'_> {
         {
             return None;
         }
-        let products: u64 = all.iter().chain([&matrices.gate]).map(|matrix| turns(&matrix.params)).sum();
+        let products: u64 =
+            all.iter().chain([&matrices.gate]).map(|matrix| turns(&matrix.params)).sum();
         let fits = |columns: u32| {
-            // One workgroup may do nearly all, where other programs keep the others from their processors.
+            // One workgroup may do nearly all, where other programs keep the others from their
+            // processors.
             let attention = attention_turns(&params.attend, columns, sizes.context);
             products * u64::from(readings(columns)) + attention < u64::from(fused_layer::MOST_TURNS)
         };
-        // The kernel for many takes a while to compile, and a single sequence has few columns only at its very beginning.
+        // The kernel for many takes a while to compile, and a single sequence has few columns only
+        // at its very beginning.
         let most = if sizes.slots > 1 { fused_layer::MOST_COLUMNS } else { 1 };
         let most_columns = (1..=most).rev().find(|&columns| fits(columns))?;
         let together = attend::heads_together(params.attend.heads_per_kv);
-        let defs = |columns| fused_layer::shader_defs(encoding, params.attend.head_size, together, columns);
-        let weight_bytes = all.iter().map(|matrix| matrix.bytes).sum::<u64>() + 2 * matrices.gate.bytes;
+        let defs = |columns| {
+            fused_layer::shader_defs(encoding, params.attend.head_size, together, columns)
+        };
+        let weight_bytes =
+            all.iter().map(|matrix| matrix.bytes).sum::<u64>() + 2 * matrices.gate.bytes;
         let one = self.dispatch(&fused_layer::SOURCE, defs(1), crew);
         let variants = COLUMNS_TOGETHER.map(|columns| {
             let needed = variant_for(columns) <= variant_for(most_columns);
-            if needed { self.dispatch(&fused_layer::SOURCE, defs(columns), crew).kernel } else { one.kernel }
+            if needed {
+                self.dispatch(&fused_layer::SOURCE, defs(columns), crew).kernel
+            } else {
+                one.kernel
+            }
         });
         Some(Dispatch { weight_bytes, variants: Some(variants), most_columns, ..one })
     }
 }
 
-/// Turns of a kernel's loops for all workgroups together: one per 32 rows and 32 inputs, and some at a workgroup's end.
+/// Turns of a kernel's loops for all workgroups together: one per 32 rows and 32 inputs, and some
+/// at a workgroup's end.
 fn turns(matrix: &MatrixParams) -> u64 {
     u64::from(by_four(matrix)) * (u64::from(matrix.columns.div_ceil(32)) + 16)
 }
@@ -537,7 +610,8 @@ fn attention_turns(params: &AttendParams, columns: u32, context: u32) -> u64 {
     let kv_heads = params.head_count / params.heads_per_kv;
     let groups = params.heads_per_kv / attend::heads_together(params.heads_per_kv);
     u64::from(columns * kv_heads)
-        * (u64::from(groups) * u64::from(context.div_ceil(8)) + 8 * u64::from(params.heads_per_kv + 2))
+        * (u64::from(groups) * u64::from(context.div_ceil(8))
+            + 8 * u64::from(params.heads_per_kv + 2))
 }
 
 /// The matrices of a layer; up is like gate.
@@ -596,7 +670,13 @@ fn layer_parameters(
             head_size: config.head_size,
             layer_scale: 1.0,
         },
-        gate_up: GateUpParams { gate: gate.params, up: up.params, columns, norm_epsilon, padding: [0; 2] },
+        gate_up: GateUpParams {
+            gate: gate.params,
+            up: up.params,
+            columns,
+            norm_epsilon,
+            padding: [0; 2],
+        },
         down: DownParams { matrix: down.params, columns, layer_scale: 1.0, padding: [0; 2] },
     };
     Ok((params, LayerMatrices { qkv, output, gate, down }))

@@ -1,8 +1,10 @@
-//! Hooks of the forward pass on the GPU: values that a step's dispatches make are copied out, or changed before what follows reads them.
+//! Hooks of the forward pass on the GPU: values that a step's dispatches make are copied out, or
+//! changed before what follows reads them.
 //!
-//! In: [`Hook`]s for the columns of the next step, by [`set_hooks`]. Out: [`Watched`] values, by [`take_watched`]. A step without hooks is
-//! recorded as if there were none to be had. The places are those that have a buffer: kernels are fused, so that a norm's factor is folded
-//! into the product behind it, and gate and up are never written.
+//! In: [`Hook`]s for the columns of the next step, by [`set_hooks`]. Out: [`Watched`] values, by
+//! [`take_watched`]. A step without hooks is recorded as if there were none to be had. The places
+//! are those that have a buffer: kernels are fused, so that a norm's factor is folded into the
+//! product behind it, and gate and up are never written.
 
 mod prepare;
 
@@ -55,7 +57,9 @@ pub enum HookError {
         available: u32,
     },
     /// A column whose keys and values have no place in the cache.
-    #[error("{point}: position {position} of slot {slot} is outside of the cache's {slots} x {context}")]
+    #[error(
+        "{point}: position {position} of slot {slot} is outside of the cache's {slots} x {context}"
+    )]
     Cache {
         /// The place.
         point: HookPoint,
@@ -109,7 +113,8 @@ pub enum HookAction {
 /// Watches or changes the values of some columns at a place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hook {
-    /// The place. On the GPU [`HookPoint::HeadOutput`] is what each head gives *after* its factor; on the CPU it is before it.
+    /// The place. On the GPU [`HookPoint::HeadOutput`] is what each head gives *after* its factor;
+    /// on the CPU it is before it.
     pub point: HookPoint,
     /// Columns of the step; at [`HookPoint::Logits`], rows of logits.
     pub columns: Range<u32>,
@@ -151,7 +156,8 @@ pub(super) struct StepHooks {
     watched: Vec<Watched>,
     /// Whether something is to be done between the kernels of a layer, and not only at its end.
     within_layers: bool,
-    /// What is watched, one after the other. Not mapped itself: reading back copies it once more, which is little beside a step.
+    /// What is watched, one after the other. Not mapped itself: reading back copies it once more,
+    /// which is little beside a step.
     staging: Option<Buffer>,
 }
 
@@ -213,14 +219,16 @@ impl StepHooks {
         match effect {
             Effect::Change { .. } => {}
             Effect::CopyQuads(runs) => {
-                let staging = self.staging.as_ref().expect("whatever is copied was given a place there");
+                let staging =
+                    self.staging.as_ref().expect("whatever is copied was given a place there");
                 for (quads, [first, count, target]) in runs {
                     quads.copy_some(encoder, *first, *count, staging, *target);
                 }
             }
             Effect::Mirror { quads, buffer, back } => quads.copy_all(encoder, buffer, *back),
             Effect::Copy { from, runs } => {
-                let staging = self.staging.as_ref().expect("whatever is copied was given a place there");
+                let staging =
+                    self.staging.as_ref().expect("whatever is copied was given a place there");
                 for &[source, target, size] in runs {
                     encoder.copy_buffer_to_buffer(from, source, staging, target, size);
                 }
@@ -229,15 +237,20 @@ impl StepHooks {
     }
 }
 
-/// Sets the hooks of the next step, which has these columns, in the order in which they act where their places are the same. They stay
-/// until [`take_watched`]. In a step that repeats, every pass acts on the columns of the first.
+/// Sets the hooks of the next step, which has these columns, in the order in which they act where
+/// their places are the same. They stay until [`take_watched`]. In a step that repeats, every pass
+/// acts on the columns of the first.
 ///
 /// # Errors
 /// A place has no buffer, or the hooks do not fit the model and the columns; then none is set.
 ///
 /// # Panics
 /// There is no [`GpuModel`] in this world: it is that of another app, or the device has none yet.
-pub fn set_hooks(render_world: &mut World, columns: &[Column], hooks: &[Hook]) -> Result<(), HookError> {
+pub fn set_hooks(
+    render_world: &mut World,
+    columns: &[Column],
+    hooks: &[Hook],
+) -> Result<(), HookError> {
     render_world.remove_resource::<StepHooks>();
     if hooks.is_empty() {
         return Ok(());
@@ -289,8 +302,9 @@ pub fn take_unread(render_world: &mut World) -> Option<Unread> {
     Some(Unread { watched, staging: staging? })
 }
 
-/// Sets what [`set_hooks`] would with a watch of every column at the embedding and at residual, head output, query, hidden and key of every
-/// layer, in this order; but each layer is left only once for copies, after its last kernel.
+/// Sets what [`set_hooks`] would with a watch of every column at the embedding and at residual,
+/// head output, query, hidden and key of every layer, in this order; but each layer is left only
+/// once for copies, after its last kernel.
 ///
 /// # Errors
 /// A place has no buffer, or the columns do not fit; then nothing is watched.

@@ -1,7 +1,8 @@
-//! A model on the device: its tiles, its activations, its cache of keys and values, and every dispatch of a forward step.
+//! A model on the device: its tiles, its activations, its cache of keys and values, and every
+//! dispatch of a forward step.
 //!
-//! In: a [`GpuModelSource`] in the render world before the app is prepared, and a [`Step`] before each forward step. Out: logits and drawn tokens in
-//! the buffers of [`GpuModel`].
+//! In: a [`GpuModelSource`] in the render world before the app is prepared, and a [`Step`] before
+//! each forward step. Out: logits and drawn tokens in the buffers of [`GpuModel`].
 
 mod buffers;
 mod build;
@@ -26,7 +27,8 @@ use crate::tiles::PagesError;
 pub use buffers::{Buffers, MOST_BIASES, MOST_RECENT, NO_LOGITS, SamplingBuffers, Sizes};
 pub use build::{GpuModel, KernelUse};
 pub use hooks::{
-    Hook, HookAction, HookError, Unread, Watched, set_hooks, take_unread, take_watched, watch_layers,
+    Hook, HookAction, HookError, Unread, Watched, set_hooks, take_unread, take_watched,
+    watch_layers,
 };
 pub use quads::Quads;
 pub(super) use record::compile_needed;
@@ -76,7 +78,8 @@ pub enum GpuModelError {
         /// Encoding of up.
         up: &'static str,
     },
-    /// The adapter has no subgroups of eight lanes or more, and the kernels that were asked for need them.
+    /// The adapter has no subgroups of eight lanes or more, and the kernels that were asked for
+    /// need them.
     #[error("the adapter's subgroups have {least} to {most} lanes; these kernels need 8 or more")]
     Subgroups {
         /// Fewest lanes of a subgroup.
@@ -107,17 +110,19 @@ pub struct GpuModelSource {
     pub sizes: Sizes,
     /// How the kernels share their work.
     pub family: KernelFamily,
-    /// Workgroups that share a layer of one column and wait for each other, one per thread of a software adapter; 0 where
-    /// they must not.
+    /// Workgroups that share a layer of one column and wait for each other, one per thread of a
+    /// software adapter; 0 where they must not.
     pub crew: u32,
-    /// Whether all kernels are compiled at once, beside the frames of a window, so that none keeps a step waiting later on.
-    /// Otherwise each is compiled when a step first needs it.
+    /// Whether all kernels are compiled at once, beside the frames of a window, so that none keeps
+    /// a step waiting later on. Otherwise each is compiled when a step first needs it.
     pub compile_ahead: bool,
-    /// Bytes of the device's memory that the weights may take; more are streamed. `None` is as many as it has.
+    /// Bytes of the device's memory that the weights may take; more are streamed. `None` is as many
+    /// as it has.
     pub memory: Option<u64>,
 }
 
-/// Puts a [`GpuModelSource`] on the device and runs it in the [`Forward`] schedule. Comes after `ForwardPlugin`.
+/// Puts a [`GpuModelSource`] on the device and runs it in the [`Forward`] schedule. Comes after
+/// `ForwardPlugin`.
 pub struct GpuModelPlugin {
     /// The model and its sizes.
     pub model: GpuModelSource,
@@ -150,7 +155,8 @@ impl Plugin for GpuModelPlugin {
                 Forward,
                 streamed::stream_step
                     .in_set(ForwardSystems::Layers)
-                    // Only one of them ever runs: this is for whoever looks for systems that could run in any order.
+                    // Only one of them ever runs: this is for whoever looks for systems that could
+                    // run in any order.
                     .after(record::record_layers)
                     .run_if(resource_exists::<GpuModel>.and_then(resource_exists::<Pool>)),
             );

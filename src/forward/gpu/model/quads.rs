@@ -1,14 +1,17 @@
-//! Numbers on the device that kernels write and read in quads: in a texture, which a software adapter reads for all lanes at once, or
-//! in a buffer.
+//! Numbers on the device that kernels write and read in quads: in a texture, which a software
+//! adapter reads for all lanes at once, or in a buffer.
 
 use bevy::render::{
     render_resource::{
-        BindingResource, Buffer, BufferDescriptor, BufferUsages, CommandEncoder, CommandEncoderDescriptor,
-        Extent3d, Texture, TextureDescriptor, TextureDimension, TextureFormat, TextureUsages, TextureView,
+        BindingResource, Buffer, BufferDescriptor, BufferUsages, CommandEncoder,
+        CommandEncoderDescriptor, Extent3d, Texture, TextureDescriptor, TextureDimension,
+        TextureFormat, TextureUsages, TextureView,
     },
     renderer::{RenderDevice, RenderQueue},
 };
-use wgpu::{Origin3d, TexelCopyBufferInfo, TexelCopyBufferLayout, TexelCopyTextureInfo, TextureAspect};
+use wgpu::{
+    Origin3d, TexelCopyBufferInfo, TexelCopyBufferLayout, TexelCopyTextureInfo, TextureAspect,
+};
 
 use crate::forward::gpu::readback::{ReadbackError, read_buffer};
 
@@ -46,7 +49,9 @@ impl Quads {
                 sample_count: 1,
                 dimension: TextureDimension::D2,
                 format: TextureFormat::Rgba32Float,
-                usage: TextureUsages::STORAGE_BINDING | TextureUsages::COPY_DST | TextureUsages::COPY_SRC,
+                usage: TextureUsages::STORAGE_BINDING
+                    | TextureUsages::COPY_DST
+                    | TextureUsages::COPY_SRC,
                 view_formats: &[],
             });
             let view = texture.create_view(&Default::default());
@@ -71,7 +76,8 @@ impl Quads {
         }
     }
 
-    /// A buffer that holds the numbers: their own, or, with true, one that they have to be copied to first and, if changed, back from.
+    /// A buffer that holds the numbers: their own, or, with true, one that they have to be copied
+    /// to first and, if changed, back from.
     pub(super) fn as_buffer(&self, device: &RenderDevice) -> (Buffer, bool) {
         match &self.holder {
             Holder::Buffer(buffer) => (buffer.clone(), false),
@@ -97,7 +103,13 @@ impl Quads {
     }
 
     /// Records a copy of the beginning of a buffer to `rows` rows from `first` on.
-    pub(super) fn copy_from(&self, encoder: &mut CommandEncoder, first: u32, rows: u32, from: &Buffer) {
+    pub(super) fn copy_from(
+        &self,
+        encoder: &mut CommandEncoder,
+        first: u32,
+        rows: u32,
+        from: &Buffer,
+    ) {
         match &self.holder {
             Holder::Buffer(buffer) => {
                 let [first, size] = [first, rows].map(|rows| u64::from(rows) * self.row_bytes);
@@ -119,7 +131,8 @@ impl Quads {
         }
     }
 
-    /// Records a copy of `count` quads from `first` on, counted through all rows, to a place in a buffer that is a multiple of 16 bytes.
+    /// Records a copy of `count` quads from `first` on, counted through all rows, to a place in a
+    /// buffer that is a multiple of 16 bytes.
     pub(super) fn copy_some(
         &self,
         encoder: &mut CommandEncoder,
@@ -142,7 +155,8 @@ impl Quads {
         while copied < count {
             let (y, x) = ((first + copied) / row, (first + copied) % row);
             let across = (count - copied).min(row - x);
-            let narrow = |quads: u64| u32::try_from(quads).expect("sides of a texture are far below 2^32");
+            let narrow =
+                |quads: u64| u32::try_from(quads).expect("sides of a texture are far below 2^32");
             let layout = TexelCopyBufferLayout {
                 offset: place + copied * QUAD_BYTES,
                 bytes_per_row: None,
@@ -169,9 +183,13 @@ impl Quads {
         rows: u32,
         buffer: &'a Buffer,
     ) -> (TexelCopyTextureInfo<'a>, TexelCopyBufferInfo<'a>, Extent3d) {
-        let row_bytes = u32::try_from(self.row_bytes).expect("a row of a texture is far below 4 GiB");
-        let layout =
-            TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(row_bytes), rows_per_image: None };
+        let row_bytes =
+            u32::try_from(self.row_bytes).expect("a row of a texture is far below 4 GiB");
+        let layout = TexelCopyBufferLayout {
+            offset: 0,
+            bytes_per_row: Some(row_bytes),
+            rows_per_image: None,
+        };
         let origin = Origin3d { x: 0, y: first, z: 0 };
         (
             TexelCopyTextureInfo { texture, mip_level: 0, origin, aspect: TextureAspect::All },
@@ -184,7 +202,11 @@ impl Quads {
     ///
     /// # Errors
     /// The device was lost.
-    pub fn read(&self, device: &RenderDevice, queue: &RenderQueue) -> Result<Vec<f32>, ReadbackError> {
+    pub fn read(
+        &self,
+        device: &RenderDevice,
+        queue: &RenderQueue,
+    ) -> Result<Vec<f32>, ReadbackError> {
         let (buffer, is_copy) = self.as_buffer(device);
         if is_copy {
             let mut encoder = device.create_command_encoder(&CommandEncoderDescriptor::default());
@@ -196,5 +218,10 @@ impl Quads {
 }
 
 fn buffer(device: &RenderDevice, label: &'static str, size: u64, usage: BufferUsages) -> Buffer {
-    device.create_buffer(&BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false })
+    device.create_buffer(&BufferDescriptor {
+        label: Some(label),
+        size,
+        usage,
+        mapped_at_creation: false,
+    })
 }

@@ -97,7 +97,12 @@ impl Recorder<'_> {
             for dispatch in dispatches {
                 let (kernel, workgroups) = dispatch.plan(columns);
                 if step.has(dispatch.name) {
-                    self.kernels.get(kernel).dispatch(&mut pass, &self.device, &self.cache, workgroups)?;
+                    self.kernels.get(kernel).dispatch(
+                        &mut pass,
+                        &self.device,
+                        &self.cache,
+                        workgroups,
+                    )?;
                 }
                 let Some(hooks) = &self.hooks else { continue };
                 for effect in hooks.after(dispatch.name, layer) {
@@ -124,7 +129,9 @@ impl Recorder<'_> {
 
 /// Has those kernels of the next step compiled that are not yet.
 pub(in crate::forward) fn compile_needed(world: &mut World) {
-    let (Some(network), Some(step)) = (world.get_resource::<GpuModel>(), world.get_resource::<Step>()) else {
+    let (Some(network), Some(step)) =
+        (world.get_resource::<GpuModel>(), world.get_resource::<Step>())
+    else {
         return;
     };
     let (kernels, cache) = (world.resource::<Kernels>(), world.resource::<PipelineCache>());
@@ -155,7 +162,11 @@ pub(super) fn record_copies(network: &GpuModel, encoder: &mut CommandEncoder, st
     }
 }
 
-pub(super) fn record_start(mut context: RenderContext, recorder: Recorder, mut step: ResMut<Step>) -> Result {
+pub(super) fn record_start(
+    mut context: RenderContext,
+    recorder: Recorder,
+    mut step: ResMut<Step>,
+) -> Result {
     let encoder = context.command_encoder();
     record_copies(&recorder.network, encoder, &mut step);
     let stages = [(0, &recorder.network.embed)];
@@ -163,20 +174,44 @@ pub(super) fn record_start(mut context: RenderContext, recorder: Recorder, mut s
     Ok(())
 }
 
-pub(super) fn record_layers(mut context: RenderContext, recorder: Recorder, step: Res<Step>) -> Result {
+pub(super) fn record_layers(
+    mut context: RenderContext,
+    recorder: Recorder,
+    step: Res<Step>,
+) -> Result {
     let stages = (0..).zip(&recorder.network.layers);
     recorder.dispatch(context.command_encoder(), "passes:layers", &step, stages, step.columns)?;
     Ok(())
 }
 
-pub(super) fn record_head(mut context: RenderContext, recorder: Recorder, step: Res<Step>) -> Result {
+pub(super) fn record_head(
+    mut context: RenderContext,
+    recorder: Recorder,
+    step: Res<Step>,
+) -> Result {
     let stages = [(0, &recorder.network.logits)];
-    recorder.dispatch(context.command_encoder(), "passes:logits", &step, stages.into_iter(), step.wanted)?;
+    recorder.dispatch(
+        context.command_encoder(),
+        "passes:logits",
+        &step,
+        stages.into_iter(),
+        step.wanted,
+    )?;
     Ok(())
 }
 
-pub(super) fn record_choice(mut context: RenderContext, recorder: Recorder, step: Res<Step>) -> Result {
+pub(super) fn record_choice(
+    mut context: RenderContext,
+    recorder: Recorder,
+    step: Res<Step>,
+) -> Result {
     let stages = recorder.network.choice(&step).map(|stage| (0, stage));
-    recorder.dispatch(context.command_encoder(), "passes:choose", &step, stages.into_iter(), step.wanted)?;
+    recorder.dispatch(
+        context.command_encoder(),
+        "passes:choose",
+        &step,
+        stages.into_iter(),
+        step.wanted,
+    )?;
     Ok(())
 }

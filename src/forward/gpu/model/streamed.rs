@@ -1,4 +1,5 @@
-//! Records and submits a step of a model whose tiles are streamed: the same dispatches in the same order, with copies before those that read them.
+//! Records and submits a step of a model whose tiles are streamed: the same dispatches in the same
+//! order, with copies before those that read them.
 
 use bevy::ecs::system::SystemParam;
 use bevy::prelude::*;
@@ -21,8 +22,13 @@ pub(super) struct Streamer<'w> {
     failure: ResMut<'w, StreamFailure>,
 }
 
-/// A whole step: streamed layers need submissions between them, so that buffers come back to be filled again.
-pub(super) fn stream_step(mut streamer: Streamer, mut pool: ResMut<Pool>, mut step: ResMut<Step>) -> Result {
+/// A whole step: streamed layers need submissions between them, so that buffers come back to be
+/// filled again.
+pub(super) fn stream_step(
+    mut streamer: Streamer,
+    mut pool: ResMut<Pool>,
+    mut step: ResMut<Step>,
+) -> Result {
     if let Err(error) = streamer.run(&mut pool, &mut step) {
         match error {
             StepError::Pool(error) => streamer.failure.0 = Some(error),

@@ -32,7 +32,8 @@ impl Tensors<'_> {
 
     /// A vector's numbers, which are few.
     pub fn vector(&self, name: &str) -> Result<Vec<f32>, GpuModelError> {
-        let index = self.0.tensor_index(name).ok_or_else(|| GpuModelError::Tensor(name.to_owned()))?;
+        let index =
+            self.0.tensor_index(name).ok_or_else(|| GpuModelError::Tensor(name.to_owned()))?;
         let tiling = &self.0.tensors()[index].tiling;
         let mut numbers = vec![0.0; tiling.columns as usize];
         let bytes = &self.0.tensor_bytes(index)[..tiling.size_in_bytes() as usize];

@@ -7,7 +7,8 @@ use super::{GpuModel, GpuModelError};
 use crate::model::ModelConfig;
 
 impl GpuModel {
-    /// Writes numbers of a vector tensor, from element `first` on, for the next step. Gives whether the kernels read a vector of that name.
+    /// Writes numbers of a vector tensor, from element `first` on, for the next step. Gives whether
+    /// the kernels read a vector of that name.
     pub fn set_vector(&self, queue: &RenderQueue, name: &str, first: u64, numbers: &[f32]) -> bool {
         let Some((buffer, start)) = self.place_of_vector(name) else { return false };
         let at = (u64::from(start) + first) * 4;
@@ -33,8 +34,11 @@ impl GpuModel {
         // What the shaders call `output_biases`.
         let biases = norms + 2 * self.config.head_size;
         match part {
-            // The first is applied by the embedding; the others lie behind the norm of the layer before.
-            "attn_norm.weight" => Some((self.norm_weights.get(layer)?, if layer == 0 { 0 } else { width })),
+            // The first is applied by the embedding; the others lie behind the norm of the layer
+            // before.
+            "attn_norm.weight" => {
+                Some((self.norm_weights.get(layer)?, if layer == 0 { 0 } else { width }))
+            }
             "ffn_norm.weight" => Some((self.norm_weights.get(layer + 1)?, 0)),
             "attn_q.bias" => Some((vectors?, 0)),
             "attn_k.bias" => Some((vectors?, query)),
@@ -65,8 +69,9 @@ pub(super) fn norm_weights(
     Ok(norm_weights)
 }
 
-/// Biases of query, key and value, the norms of a head's query and key, then the biases of the attention's output,
-/// of gate, up and down. The place of each does not depend on what else there is: zeros stand for the others.
+/// Biases of query, key and value, the norms of a head's query and key, then the biases of the
+/// attention's output, of gate, up and down. The place of each does not depend on what else there
+/// is: zeros stand for the others.
 pub(super) fn vectors(
     index: u32,
     tensors: &Tensors<'_>,

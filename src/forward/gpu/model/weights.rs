@@ -1,6 +1,7 @@
 //! Where the weights are: all of them on the device, or streamed through it where they do not fit.
 //!
-//! How much a device holds is said by whoever opens it, or found out: wgpu does not tell it, but it does tell that a texture has no room.
+//! How much a device holds is said by whoever opens it, or found out: wgpu does not tell it, but it
+//! does tell that a texture has no room.
 
 use bevy::log::warn;
 use bevy::render::render_resource::{BufferDescriptor, BufferUsages, PollType};
@@ -11,8 +12,8 @@ use crate::residency::compute::{Limits, Part, Plan, Pool, PoolError, weights_in_
 use crate::size::MemorySize;
 use crate::tiles::{Pages, PagesError, Shape};
 
-/// Of the device's memory, what is left free beside the weights and the keys and values where nobody says how much the weights may take: for activations, the
-/// picture and the system.
+/// Of the device's memory, what is left free beside the weights and the keys and values where
+/// nobody says how much the weights may take: for activations, the picture and the system.
 const MARGIN_BYTES: u64 = 256 << 20;
 /// Of what did not fit, the part that is tried next.
 const SMALLER: [u64; 2] = [3, 4];
@@ -29,15 +30,18 @@ pub(super) enum Weights {
 pub(super) type Piece<'a> = (u32, u32, &'a Pages);
 
 impl Weights {
-    /// Puts the weights on the device, or begins to stream them; then a step has one pass, whose tokens the CPU knows. Where no cap is given, the largest is
-    /// taken that leaves room for the rest.
+    /// Puts the weights on the device, or begins to stream them; then a step has one pass, whose
+    /// tokens the CPU knows. Where no cap is given, the largest is taken that leaves room for the
+    /// rest.
     pub fn open(
         device: &RenderDevice,
         queue: &RenderQueue,
         wanted: &GpuModelSource,
         sizes: &mut Sizes,
     ) -> Result<Self, GpuModelError> {
-        let Some(cap) = wanted.memory else { return Self::open_largest(device, queue, wanted, sizes) };
+        let Some(cap) = wanted.memory else {
+            return Self::open_largest(device, queue, wanted, sizes);
+        };
         Self::open_capped(device, queue, wanted, sizes, cap)
     }
 
@@ -59,7 +63,8 @@ impl Weights {
                 Self::open_capped(device, queue, wanted, &mut sizes_now, cap)
             },
             |error, cap| {
-                // What was given up is free after this; a lost device is found by whoever uses it next.
+                // What was given up is free after this; a lost device is found by whoever uses it
+                // next.
                 let _ = device.poll(PollType::wait_indefinitely());
                 let smaller = is_no_room(error) && Self::plan(device, wanted, sizes, cap).is_ok();
                 if smaller {
@@ -71,7 +76,9 @@ impl Weights {
         *sizes = sizes_now;
         match found {
             // As little as there can be was tried, so that it is the margin that does not fit.
-            Err(error) if is_no_room(&error) => Self::open_capped(device, queue, wanted, sizes, u64::MAX),
+            Err(error) if is_no_room(&error) => {
+                Self::open_capped(device, queue, wanted, sizes, u64::MAX)
+            }
             found => found,
         }
     }
@@ -133,7 +140,9 @@ impl Weights {
                 .units
                 .iter()
                 .filter_map(|unit| match unit.part {
-                    Part::Output { first_group, groups } => Some((first_group, groups, pool.slot(unit))),
+                    Part::Output { first_group, groups } => {
+                        Some((first_group, groups, pool.slot(unit)))
+                    }
                     Part::Layer(_) => None,
                 })
                 .collect(),
@@ -149,7 +158,8 @@ impl Weights {
     }
 }
 
-/// Opens something of `all` bytes without a cap, then with three quarters of them, and so on with ever less, as long as `smaller` says of an error that it may help.
+/// Opens something of `all` bytes without a cap, then with three quarters of them, and so on with
+/// ever less, as long as `smaller` says of an error that it may help.
 fn with_room<T, E>(
     all: u64,
     mut open: impl FnMut(u64) -> Result<T, E>,

@@ -1,9 +1,12 @@
-//! From hooks to what is recorded for them: where their values are, and the dispatches and copies that act there.
+//! From hooks to what is recorded for them: where their values are, and the dispatches and copies
+//! that act there.
 
 mod layers;
 
 use bevy::render::{
-    render_resource::{Buffer, BufferDescriptor, BufferInitDescriptor, BufferUsages, PipelineCache},
+    render_resource::{
+        Buffer, BufferDescriptor, BufferInitDescriptor, BufferUsages, PipelineCache,
+    },
     renderer::RenderDevice,
 };
 
@@ -55,7 +58,9 @@ impl<'a> Builder<'a> {
                     });
                     Effect::Copy { from: buffer.clone(), runs }
                 }
-                HookAction::Replace(values) => self.change(hook, buffer, &rows, 0.0, Some(values))?,
+                HookAction::Replace(values) => {
+                    self.change(hook, buffer, &rows, 0.0, Some(values))?
+                }
                 HookAction::Scale(factor) => self.change(hook, buffer, &rows, *factor, None)?,
                 HookAction::Add(values) => self.change(hook, buffer, &rows, 1.0, Some(values))?,
             };
@@ -82,7 +87,8 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// The kernel after which a buffer holds the values, the buffer, and where in it those of the first column begin.
+    /// The kernel after which a buffer holds the values, the buffer, and where in it those of the
+    /// first column begin.
     fn place(&self, point: HookPoint) -> Result<Place<'a>, HookError> {
         let network: &'a GpuModel = self.network;
         let (layers, b) = (network.config.layer_count, &network.buffers);
@@ -99,9 +105,15 @@ impl<'a> Builder<'a> {
             HookPoint::Query(_) => (stage, "rotate", Numbers::Quads(&b.activations), places.query),
             HookPoint::Key(_) => (stage, "rotate", Numbers::Quads(keys), 0),
             HookPoint::Value(_) => (stage, "rotate", Numbers::Quads(values), 0),
-            HookPoint::HeadOutput(_) => (stage, "attend", Numbers::Quads(&b.activations), places.attended),
-            HookPoint::Hidden(_) => (stage, "gate_up", Numbers::Quads(&b.activations), places.hidden),
-            HookPoint::Residual(_) => (stage, "down", Numbers::Quads(&b.activations), places.residual),
+            HookPoint::HeadOutput(_) => {
+                (stage, "attend", Numbers::Quads(&b.activations), places.attended)
+            }
+            HookPoint::Hidden(_) => {
+                (stage, "gate_up", Numbers::Quads(&b.activations), places.hidden)
+            }
+            HookPoint::Residual(_) => {
+                (stage, "down", Numbers::Quads(&b.activations), places.residual)
+            }
             HookPoint::Logits => (&network.logits, "logits", Numbers::Buffer(&b.logits), 0),
             HookPoint::AttentionNorm(_)
             | HookPoint::AttentionOutput(_)
@@ -121,21 +133,25 @@ impl<'a> Builder<'a> {
     /// The columns that a hook names.
     fn columns_of(&self, hook: &Hook) -> Result<Vec<Column>, HookError> {
         let all: Vec<Column> = match hook.point {
-            HookPoint::Logits => self.columns.iter().copied().filter(|column| column.wants_logits).collect(),
+            HookPoint::Logits => {
+                self.columns.iter().copied().filter(|column| column.wants_logits).collect()
+            }
             _ => self.columns.to_vec(),
         };
         let range = hook.columns.start as usize..hook.columns.end as usize;
         match all.get(range) {
             Some(columns) if !columns.is_empty() => Ok(columns.to_vec()),
             _ => {
-                let (point, columns, available) = (hook.point, hook.columns.clone(), all.len() as u32);
+                let (point, columns, available) =
+                    (hook.point, hook.columns.clone(), all.len() as u32);
                 Err(HookError::Columns { point, columns, available })
             }
         }
     }
 
-    /// Where the values of each column begin in the buffer of the place, those of the first of all columns at `first`. A device binds buffers
-    /// only below 4 GiB, so a place within one is within 32 bits.
+    /// Where the values of each column begin in the buffer of the place, those of the first of all
+    /// columns at `first`. A device binds buffers only below 4 GiB, so a place within one is within
+    /// 32 bits.
     fn rows(&self, hook: &Hook, columns: &[Column], first: u32) -> Result<Vec<u32>, HookError> {
         let (network, sizes) = (self.network, self.network.sizes);
         let stride = match hook.point {
@@ -181,7 +197,8 @@ impl<'a> Builder<'a> {
         if added.len() != expected {
             return Err(HookError::Values { point, found: added.len(), columns, features });
         }
-        // A layer's weights begin with those of its feed-forward norm; then come those of the next norm.
+        // A layer's weights begin with those of its feed-forward norm; then come those of the next
+        // norm.
         let (is_residual, norm_weights, gain) = match point {
             HookPoint::Embedding => (1, 0, 0),
             HookPoint::Residual(layer) => (1, layer as usize + 1, features),
@@ -191,9 +208,14 @@ impl<'a> Builder<'a> {
             let places = &self.network.buffers.places;
             [places.residual, places.scaled, places.squares].map(|quad| quad * 4)
         };
-        let params = ChangeParams { features, columns, scale, is_residual, residual, scaled, squares, gain };
+        let params =
+            ChangeParams { features, columns, scale, is_residual, residual, scaled, squares, gain };
         let data = |label, contents: &[u8], usage| {
-            self.device.create_buffer_with_data(&BufferInitDescriptor { label: Some(label), contents, usage })
+            self.device.create_buffer_with_data(&BufferInitDescriptor {
+                label: Some(label),
+                contents,
+                usage,
+            })
         };
         let uniform = data("params", bytemuck::bytes_of(&params), BufferUsages::UNIFORM);
         let rows = data("rows", bytemuck::cast_slice(rows), BufferUsages::STORAGE);
@@ -220,7 +242,8 @@ enum Numbers<'a> {
     Quads(&'a Quads),
 }
 
-/// Copies of rows to the end of what is watched, `size` bytes so far; rows side by side are copied together.
+/// Copies of rows to the end of what is watched, `size` bytes so far; rows side by side are copied
+/// together.
 fn copies(rows: &[u32], features: u32, size: &mut u64) -> Vec<[u64; 3]> {
     let row_size = u64::from(features) * 4;
     let mut runs: Vec<[u64; 3]> = Vec::new();

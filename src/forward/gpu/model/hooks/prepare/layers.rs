@@ -1,4 +1,5 @@
-//! Watching every layer at the price of one pause per layer: what a layer's kernels leave in the activations stays there until the next layer.
+//! Watching every layer at the price of one pause per layer: what a layer's kernels leave in the
+//! activations stays there until the next layer.
 
 use super::{Builder, Numbers, Place, Quads};
 use crate::forward::HookPoint;
@@ -54,7 +55,12 @@ impl Builder<'_> {
                 }
                 *size += count * 16;
             }
-            watched.push(Watched { point, columns, features: features as usize, values: Vec::new() });
+            watched.push(Watched {
+                point,
+                columns,
+                features: features as usize,
+                values: Vec::new(),
+            });
         }
         Ok(copies)
     }

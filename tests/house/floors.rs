@@ -28,11 +28,15 @@ fn floor_of(module: &str) -> Option<usize> {
     FLOORS.iter().position(|floor| floor.contains(&module))
 }
 
-/// Modules at the root that a source text names as `crate::MODULE`, outside comments and unit tests.
+/// Modules at the root that a source text names as `crate::MODULE`, outside comments and unit
+/// tests.
 fn named_in(source: &str) -> BTreeSet<String> {
     let code = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-    let code: String =
-        code.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
+    let code: String = code
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default())
+        .collect::<Vec<_>>()
+        .join("\n");
     code.split("crate::")
         .skip(1)
         .flat_map(|rest| match rest.strip_prefix('{') {
@@ -68,7 +72,9 @@ fn wrong_arrows(module: &str, source: &str) -> Vec<String> {
 }
 
 fn visit(folder: &Path, look: &mut dyn FnMut(&Path)) {
-    for entry in fs::read_dir(folder).expect("a folder of src").map(|entry| entry.expect("an entry")) {
+    for entry in
+        fs::read_dir(folder).expect("a folder of src").map(|entry| entry.expect("an entry"))
+    {
         let path = entry.path();
         if path.is_dir() {
             visit(&path, look);
@@ -106,8 +112,7 @@ fn an_arrow_upward_is_seen() {
     let grouped = "use crate::{model::{a, b}, app::cli, pxi};\nfn f() { crate::engine::run(); }\n";
     assert_eq!(wrong_arrows("forward", grouped), ["forward uses app", "forward uses engine"]);
     assert_eq!(wrong_arrows("map", "use crate::model::Model;"), ["map uses model"]);
-    let allowed =
-        "// crate::app\nuse crate::model::Model;\n#[cfg(test)]\nmod tests {\n use crate::app::x;\n}\n";
+    let allowed = "// crate::app\nuse crate::model::Model;\n#[cfg(test)]\nmod tests {\n use crate::app::x;\n}\n";
     assert!(wrong_arrows("forward", allowed).is_empty());
     assert_eq!(wrong_arrows("attic", ""), ["attic stands on no floor"]);
 }
@@ -120,7 +125,8 @@ fn every_floor_is_there_and_the_guide_tells_the_same_order() {
     for module in FLOORS.iter().copied().flatten() {
         let is_there = root.join(module).is_dir() || root.join(format!("{module}.rs")).is_file();
         assert!(is_there, "{module} is not in src");
-        let quoted = guide.find(&format!("`{module}`")).unwrap_or_else(|| panic!("lib.rs lacks {module}"));
+        let quoted =
+            guide.find(&format!("`{module}`")).unwrap_or_else(|| panic!("lib.rs lacks {module}"));
         assert!(quoted > last, "lib.rs tells {module} too early");
         last = quoted;
     }

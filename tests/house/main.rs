@@ -1,0 +1,4 @@
+//! The house: the order of the floors, and the width of what is written.
+
+mod floors;
+mod prose;

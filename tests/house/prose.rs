@@ -1,0 +1,81 @@
+//! Comments and Markdown have at most 100 columns.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The most characters of a line.
+const COLUMNS: usize = 100;
+
+/// Numbers of the lines of a source text whose comments are too wide. Tables, code in fences and
+/// words without a space cannot be broken.
+fn wide_comments(source: &str) -> Vec<usize> {
+    let comments = source.lines().enumerate().filter_map(|(at, line)| {
+        let text = line.trim_start().strip_prefix("//")?;
+        Some((at, line, text.trim_start_matches(['/', '!'])))
+    });
+    wide(comments)
+}
+
+/// The same of a Markdown text.
+fn wide_prose(text: &str) -> Vec<usize> {
+    wide(text.lines().enumerate().map(|(at, line)| (at, line, line)))
+}
+
+fn wide<'a>(lines: impl Iterator<Item = (usize, &'a str, &'a str)>) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut in_fence = false;
+    for (at, line, text) in lines {
+        let text = text.trim();
+        if text.starts_with("```") {
+            in_fence = !in_fence;
+        }
+        let is_one_link = text.starts_with('[') || text.starts_with("![");
+        if in_fence || text.starts_with('|') || is_one_link {
+            continue;
+        }
+        let spaces = text.chars().filter(|letter| *letter == ' ').count();
+        if line.chars().count() > COLUMNS && spaces > 0 {
+            found.push(at + 1);
+        }
+    }
+    found
+}
+
+fn files(folder: &Path, endings: &[&str], found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry")) {
+        let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if path.is_dir() {
+            if !name.starts_with('.') && name != "target" {
+                files(&path, endings, found);
+            }
+        } else if endings.iter().any(|ending| name.ends_with(ending)) {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn comments_and_markdown_have_at_most_100_columns() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut all = Vec::new();
+    files(root, &[".rs", ".wgsl", ".md"], &mut all);
+    assert!(all.len() > 400, "{} files were read", all.len());
+    let mut wrong = Vec::new();
+    for path in all {
+        let text = fs::read_to_string(&path).expect("a text");
+        let is_prose = path.extension().is_some_and(|ending| ending == "md");
+        let lines = if is_prose { wide_prose(&text) } else { wide_comments(&text) };
+        let name = path.strip_prefix(root).expect("it is in the project").display().to_string();
+        wrong.extend(lines.into_iter().map(|line| format!("{name}:{line}")));
+    }
+    assert!(wrong.is_empty(), "wider than {COLUMNS} columns:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_wide_line_is_seen() {
+    let wide = "word ".repeat(21);
+    assert_eq!(wide_comments(&format!("fn f() {{}}\n    /// {wide}\n")), [2]);
+    assert_eq!(wide_prose(&format!("short\n\n{wide}\n```\n{wide}\n```\n| {wide} |\n")), [3]);
+    assert!(wide_comments(&format!("let x = \"{wide}\";")).is_empty(), "code is for rustfmt");
+}
