@@ -7,13 +7,14 @@ use bevy::render::RenderApp;
 use pixel_llm::engine::gpu::headless::prepare;
 use pixel_llm::forward::gpu::kernels::KernelFamily;
 use pixel_llm::forward::gpu::model::{GpuModelPlugin, GpuModelSource, Sizes, Step};
-use pixel_llm::forward::gpu::shaders::EMBEDDED;
+use pixel_llm::forward::gpu::shaders::embedded;
 use pixel_llm::forward::gpu::{ForwardRequest, ForwardState, ForwardStatus};
 
 /// The status after a step was wanted for some frames, with `text` as `embed.wgsl`.
 fn status_with(text: &str) -> Option<ForwardStatus> {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    std::fs::write(folder.path().join("embed.wgsl"), text).expect("a file in it");
+    std::fs::create_dir(folder.path().join("kernels")).expect("a folder in it");
+    std::fs::write(folder.path().join("kernels/embed.wgsl"), text).expect("a file in it");
     let mut app = crate::common::gpu::forward_app(Some(folder.path()))?;
     app.add_plugins(GpuModelPlugin {
         model: GpuModelSource {
@@ -41,7 +42,7 @@ fn status_with(text: &str) -> Option<ForwardStatus> {
 
 #[test]
 fn a_shader_from_a_folder_is_compiled_in_the_place_of_ours() {
-    let (_, ours) = EMBEDDED.iter().find(|(name, _)| *name == "embed.wgsl").unwrap();
+    let (_, ours) = embedded().into_iter().find(|(name, _)| *name == "kernels/embed.wgsl").unwrap();
 
     let Some(unchanged) = status_with(ours) else { return };
     assert_eq!(unchanged.state, ForwardState::Ready);

@@ -118,16 +118,19 @@ fn an_arrow_upward_is_seen() {
 }
 
 #[test]
-fn every_floor_is_there_and_the_guide_tells_the_same_order() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let guide = fs::read_to_string(root.join("lib.rs")).expect("src/lib.rs");
-    let mut last = 0;
-    for module in FLOORS.iter().copied().flatten() {
-        let is_there = root.join(module).is_dir() || root.join(format!("{module}.rs")).is_file();
-        assert!(is_there, "{module} is not in src");
-        let quoted =
-            guide.find(&format!("`{module}`")).unwrap_or_else(|| panic!("lib.rs lacks {module}"));
-        assert!(quoted > last, "lib.rs tells {module} too early");
-        last = quoted;
+fn every_floor_is_there_and_the_guides_tell_the_same_order() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for guide in ["src/lib.rs", "ARCHITECTURE.md"] {
+        let text = fs::read_to_string(root.join(guide)).expect("a guide");
+        let mut last = 0;
+        for module in FLOORS.iter().copied().flatten() {
+            let source = root.join("src").join(module);
+            assert!(
+                source.is_dir() || source.with_extension("rs").is_file(),
+                "{module} is not in src"
+            );
+            let quoted = text[last..].find(&format!("`{module}`"));
+            last += quoted.unwrap_or_else(|| panic!("{guide} lacks {module} in its place"));
+        }
     }
 }

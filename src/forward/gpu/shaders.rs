@@ -1,4 +1,4 @@
-//! The shaders: the table of their names, their text, and the handles that keep them loaded.
+//! The shaders: their names, their text, and the handles that keep them loaded.
 //!
 //! Every file of the top-level `shaders/` folder is embedded in the binary. A folder given at run
 //! time may replace any of them, file by file, so that a kernel can be changed without building the
@@ -16,74 +16,26 @@ use bevy::{
     render::RenderApp,
     shader::{Shader, ShaderImport, ValidateShader},
 };
+use include_dir::{Dir, include_dir};
 
-macro_rules! embed {
-    ($($name:literal),* $(,)?) => {
-        /// Every shader: its name in `shaders/`, and its text as it was when the program was built.
-        pub const EMBEDDED: &[(&str, &str)] = &[$(($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $name)))),*];
-    };
+/// The top-level folder as it was when the program was built.
+static FOLDER: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/shaders");
+
+/// Every shader: its name in `shaders/`, such as `kernels/embed.wgsl`, and its text as it was when the
+/// program was built, in the order of names.
+pub fn embedded() -> Vec<(&'static str, &'static str)> {
+    fn collect(folder: &'static Dir<'static>, found: &mut Vec<(&'static str, &'static str)>) {
+        for file in folder.files() {
+            let (name, text) = (file.path().to_str(), file.contents_utf8());
+            found.push((name.expect("names are plain"), text.expect("shaders are text")));
+        }
+        folder.dirs().for_each(|folder| collect(folder, found));
+    }
+    let mut found = Vec::new();
+    collect(&FOLDER, &mut found);
+    found.sort_unstable();
+    found
 }
-
-embed![
-    "activations.wgsl",
-    "attend.wgsl",
-    "block.wgsl",
-    "bytes.wgsl",
-    "cache.wgsl",
-    "change.wgsl",
-    "choose.wgsl",
-    "columns.wgsl",
-    "down.wgsl",
-    "embed.wgsl",
-    "encoding.wgsl",
-    "encodings/bf16.wgsl",
-    "encodings/f16.wgsl",
-    "encodings/f32.wgsl",
-    "encodings/q4_0.wgsl",
-    "encodings/q4_1.wgsl",
-    "encodings/q4_k.wgsl",
-    "encodings/q5_0.wgsl",
-    "encodings/q5_1.wgsl",
-    "encodings/q5_k.wgsl",
-    "encodings/q6_k.wgsl",
-    "encodings/q8_0.wgsl",
-    "fifth_bit.wgsl",
-    "filter.wgsl",
-    "gate_up.wgsl",
-    "k_scales.wgsl",
-    "lanes.wgsl",
-    "layer_bindings.wgsl",
-    "logits.wgsl",
-    "measure.wgsl",
-    "meeting.wgsl",
-    "multiply.wgsl",
-    "nibbles.wgsl",
-    "noise.wgsl",
-    "page.wgsl",
-    "penalise.wgsl",
-    "phases/add.wgsl",
-    "phases/attend.wgsl",
-    "phases/gate_up.wgsl",
-    "phases/qkv.wgsl",
-    "phases/rotate.wgsl",
-    "project.wgsl",
-    "qkv.wgsl",
-    "rotate.wgsl",
-    "row.wgsl",
-    "sampling.wgsl",
-    "split.wgsl",
-    "types.wgsl",
-    "view/bindings.wgsl",
-    "view/bytes.wgsl",
-    "view/colour.wgsl",
-    "view/levels.wgsl",
-    "view/light.wgsl",
-    "view/marks.wgsl",
-    "view/super_blocks.wgsl",
-    "view/tiles.wgsl",
-    "view/weight.wgsl",
-    "fused_layer.wgsl",
-];
 
 /// A shader is a few hundred lines of text; a file beyond this was named by mistake.
 pub const MAX_SHADER_BYTES: u64 = 1 << 20;
@@ -111,7 +63,7 @@ pub enum ShaderError {
 /// One shader's text and whether it is our own.
 #[derive(Clone, Debug)]
 pub struct ShaderSource {
-    /// Its name in `shaders/`, such as `embed.wgsl`.
+    /// Its name in `shaders/`, such as `kernels/embed.wgsl`.
     pub name: &'static str,
     /// WGSL with naga_oil's directives.
     pub text: String,
@@ -122,7 +74,7 @@ pub struct ShaderSource {
 /// Every shader's text, with the files of `folder` in the place of the embedded ones of the same
 /// name.
 pub fn load_sources(folder: Option<&Path>) -> Result<Vec<ShaderSource>, ShaderError> {
-    let load = |&(name, embedded): &(&'static str, &str)| {
+    let load = |(name, embedded): (&'static str, &str)| {
         let path = folder.map(|folder| folder.join(name)).filter(|path| path.is_file());
         let text = match &path {
             Some(path) => read_shader(path)?,
@@ -130,7 +82,7 @@ pub fn load_sources(folder: Option<&Path>) -> Result<Vec<ShaderSource>, ShaderEr
         };
         Ok(ShaderSource { name, text, replaced_by: path })
     };
-    EMBEDDED.iter().map(load).collect()
+    embedded().into_iter().map(load).collect()
 }
 
 fn read_shader(path: &Path) -> Result<String, ShaderError> {
@@ -191,7 +143,7 @@ pub struct Shaders {
 }
 
 impl Shaders {
-    /// The handle of the shader `name`, which must be in [`EMBEDDED`].
+    /// The handle of the shader `name`, which must be in [`embedded`].
     ///
     /// # Panics
     /// If it is not: a kernel names its shader in the source, and `tests/gpu/shaders.rs` looks each
@@ -211,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_holds_every_file_of_the_folder() {
+    fn the_program_holds_every_file_of_the_folder() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
         let mut on_disk = Vec::new();
         let mut folders = vec![folder.clone()];
@@ -227,17 +179,18 @@ mod tests {
             }
         }
         on_disk.sort();
-        let in_table: Vec<_> = EMBEDDED.iter().map(|(name, _)| name.to_string()).collect();
-        assert_eq!(in_table, on_disk, "the table is in order of names and complete");
+        let in_program: Vec<_> = embedded().into_iter().map(|(name, _)| name.to_owned()).collect();
+        assert_eq!(in_program, on_disk, "all of them, in the order of names");
     }
 
     #[test]
     fn a_folder_replaces_file_by_file() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("embed.wgsl"), "// mine").unwrap();
+        std::fs::create_dir(folder.path().join("kernels")).unwrap();
+        std::fs::write(folder.path().join("kernels/embed.wgsl"), "// mine").unwrap();
         let sources = load_sources(Some(folder.path())).unwrap();
         for source in &sources {
-            let mine = source.name == "embed.wgsl";
+            let mine = source.name == "kernels/embed.wgsl";
             assert_eq!(source.replaced_by.is_some(), mine, "{}", source.name);
             assert_eq!(source.text == "// mine", mine, "{}", source.name);
         }
@@ -248,7 +201,8 @@ mod tests {
     #[test]
     fn a_file_beyond_the_limit_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("types.wgsl");
+        std::fs::create_dir(folder.path().join("lib")).unwrap();
+        let path = folder.path().join("lib/types.wgsl");
         std::fs::write(&path, vec![b' '; MAX_SHADER_BYTES as usize]).unwrap();
         assert!(load_sources(Some(folder.path())).is_ok());
         std::fs::write(&path, vec![b' '; MAX_SHADER_BYTES as usize + 1]).unwrap();

@@ -100,7 +100,7 @@ impl Kernel {
         shaders: &Shaders,
     ) -> Self {
         let layout = (source.layout)(family::has_textures(&shader_defs));
-        let shader = shaders.handle(&format!("{}.wgsl", source.name));
+        let shader = shaders.handle(&format!("kernels/{}.wgsl", source.name));
         Self { source, layout, shader, shader_defs, pipeline: OnceLock::new() }
     }
 
