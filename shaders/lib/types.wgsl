@@ -19,7 +19,8 @@ struct RopeParams {
     original_context: u32,
     base: f32,
     factor: f32,
-    padding: vec2<u32>,
+    attention_factor: f32,
+    padding: u32,
 }
 
 struct EmbedParams {

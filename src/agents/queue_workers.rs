@@ -1,7 +1,7 @@
-//! Agents on the coach's tasks: the board follows the queue, and the workshop does what the queue
-//! gives out.
+//! Agents on the coach's tasks: the board follows the queue, and the worker pool does what the
+//! queue gives out.
 //!
-//! In: [`TaskRunner`] for the tasks of a queue. Out: a [`WorkerPool`] and a [`QueueWorkers`], as
+//! In: a [`TaskRunner`] for the tasks of a queue. Out: a [`WorkerPool`] and a [`QueueWorkers`], as
 //! resources of a world with [`super::AgentsPlugin`].
 
 use std::collections::HashSet;

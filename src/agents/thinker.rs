@@ -42,8 +42,7 @@ const THINKERS_PER_LOOK: usize = 500;
 #[derive(Resource, Debug, Clone, Default)]
 struct Picks(Arc<AtomicUsize>);
 
-/// Whether thinkers shall decide for what [`Doing`] says, whatever the scores: after a world has
-/// been restored.
+/// Whether thinkers pick what [`Doing`] says, whatever the scores: after a world was restored.
 #[derive(Resource, Debug, Default)]
 struct Resuming(bool);
 

@@ -1,7 +1,6 @@
-//! One task from its beginning to where it is afterwards, by whoever takes it: agents of the world
-//! and the command line do it alike.
+//! Runs one task: agents of the world and the command line use the same functions.
 //!
-//! In: a task's name. Out: its report and status in the queue, and what became of the attempt. The
+//! In: a task's name. Out: its report and status in the queue, and the outcome of the attempt. The
 //! coaching loop is here: generate, review, accept or do it again with the feedback.
 
 use std::sync::Arc;

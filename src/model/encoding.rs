@@ -10,7 +10,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// How the weights of a tensor are stored; the discriminant is the GGML type number.
-#[allow(non_camel_case_types, reason = "Q4_K, Q5_K and Q6_K are the names the field knows")]
+#[expect(non_camel_case_types, reason = "Q4_K, Q5_K and Q6_K are the names the field knows")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[repr(u32)]
 pub enum Encoding {

@@ -2,7 +2,7 @@
 //!
 //! A model has layers and a layer has query heads; a tensor belongs to its layer, or to the model
 //! where it belongs to none, as the embedding does; a tensor has tiles. There is one entity per
-//! tile and none per weight. Whoever is despawned takes with it what belongs to it.
+//! tile and none per weight. Despawning an entity despawns what belongs to it.
 
 use bevy::{
     ecs::{lifecycle::HookContext, world::DeferredWorld},

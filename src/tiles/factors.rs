@@ -5,8 +5,8 @@ use bevy::prelude::*;
 
 use super::{Head, Layer, ModelIndex};
 
-/// On a [`Head`]: it says nothing. On a [`Layer`]: it is skipped, since nothing of it is added to
-/// the residual stream. Stronger than [`Scale`].
+/// On a [`Head`]: its output is zero. On a [`Layer`]: it is skipped, since nothing of it is added
+/// to the residual stream. Stronger than [`Scale`].
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Muted;
 

@@ -1,4 +1,4 @@
-//! It thinks while one watches: forward steps in the app that draws, on the pages that are drawn.
+//! Generation in the window: forward steps in the app that draws, on the pages that are drawn.
 //!
 //! In: a prompt, by [`Generation::ask`]. Out: tokens with their probabilities and alternatives, and
 //! of each what took part: norms of the residual stream, the heads and the feed-forward fields, and

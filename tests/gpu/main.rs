@@ -10,6 +10,7 @@ mod hooks;
 mod interventions;
 mod kernels;
 mod memory;
+mod offsets;
 mod run;
 mod sampling;
 mod shader_folder;

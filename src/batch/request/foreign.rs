@@ -1,8 +1,8 @@
 //! Fields of other engines that this program does not have: which of their values ask for nothing,
 //! and what the others ask for.
 //!
-//! A field is honoured (see [`options`](super::options)), asks for nothing, or is refused by its name:
-//! whoever writes it wants another answer than the one without it.
+//! A field is honoured (see [`options`](super::options)), asks for nothing, or is refused by its
+//! name: whoever writes it wants another answer than the one without it.
 
 use serde_json::Value;
 

@@ -537,7 +537,7 @@ impl CpuModel {
 
 /// How a model's positions turn query and key.
 pub fn rope_params(config: &ModelConfig) -> RopeParams {
-    // Where the file does not say what the context was, it is what it is.
+    // Without the field, the model was trained on the context that it has.
     let original_context = if config.rope_original_context == 0 {
         config.context_length
     } else {

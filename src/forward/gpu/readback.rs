@@ -97,13 +97,13 @@ fn submit_copies(
     parts: &[(&Buffer, u64)],
 ) -> (Buffer, wgpu::SubmissionIndex) {
     let staging = device.create_buffer(&BufferDescriptor {
-        label: Some("passes:readback"),
+        label: Some("forward:readback"),
         size: parts.iter().map(|(_, size)| size).sum(),
         usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
         mapped_at_creation: false,
     });
-    let mut encoder =
-        device.create_command_encoder(&CommandEncoderDescriptor { label: Some("passes:readback") });
+    let mut encoder = device
+        .create_command_encoder(&CommandEncoderDescriptor { label: Some("forward:readback") });
     let mut at = 0;
     for &(buffer, size) in parts {
         encoder.copy_buffer_to_buffer(buffer, 0, &staging, at, size);

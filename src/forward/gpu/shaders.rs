@@ -21,8 +21,8 @@ use include_dir::{Dir, include_dir};
 /// The top-level folder as it was when the program was built.
 static FOLDER: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/shaders");
 
-/// Every shader: its name in `shaders/`, such as `kernels/embed.wgsl`, and its text as it was when the
-/// program was built, in the order of names.
+/// Every shader: its name in `shaders/`, such as `kernels/embed.wgsl`, and its text as it was when
+/// the program was built, in the order of names.
 pub fn embedded() -> Vec<(&'static str, &'static str)> {
     fn collect(folder: &'static Dir<'static>, found: &mut Vec<(&'static str, &'static str)>) {
         for file in folder.files() {

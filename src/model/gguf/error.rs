@@ -14,7 +14,7 @@ use crate::pxi::PxiError;
 /// A GGUF file that cannot be read or written, and why.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "the message of each variant is its documentation")]
+#[expect(missing_docs, reason = "the message of each variant is its documentation")]
 pub enum GgufError {
     #[error("{}: {error}", path.display())]
     InFile { path: PathBuf, error: Box<GgufError> },

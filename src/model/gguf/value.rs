@@ -7,7 +7,7 @@ use super::{GgufString, Strings};
 /// The type of a value; the discriminant is the number in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
-#[allow(missing_docs, reason = "the names are the format's")]
+#[expect(missing_docs, reason = "the names are the format's")]
 pub enum ValueType {
     U8 = 0,
     I8 = 1,
@@ -79,7 +79,7 @@ impl fmt::Display for ValueType {
 /// to ask whether two lists of pairs are the same in a file, compare their
 /// [`metadata_bytes`](super::metadata_bytes).
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs, reason = "the names are the format's")]
+#[expect(missing_docs, reason = "the names are the format's")]
 pub enum Value {
     U8(u8),
     I8(i8),
@@ -143,7 +143,7 @@ impl From<&str> for Value {
 
 /// An array value: elements of one type, none of which is an array.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs, reason = "the names are the format's")]
+#[expect(missing_docs, reason = "the names are the format's")]
 pub enum Array {
     U8(Vec<u8>),
     I8(Vec<i8>),

@@ -61,7 +61,7 @@ pub enum KernelError {
 
 /// A kernel as it is written down: everything about it that needs no GPU.
 pub struct KernelSource {
-    /// Its one name: of the shader `NAME.wgsl`, of the entry point, of the label `passes:NAME`.
+    /// Its one name: of the shader `NAME.wgsl`, of the entry point, of the label `forward:NAME`.
     pub name: &'static str,
     /// Its bindings, in group 0, where activations are in textures or not.
     pub layout: fn(bool) -> BindGroupLayoutDescriptor,
@@ -110,7 +110,7 @@ impl Kernel {
         self.pipeline.get_or_init(|| {
             is_first = true;
             cache.queue_compute_pipeline(ComputePipelineDescriptor {
-                label: Some(format!("passes:{}", self.source.name).into()),
+                label: Some(format!("forward:{}", self.source.name).into()),
                 layout: vec![self.layout.clone()],
                 immediate_size: 0,
                 shader: self.shader.clone(),

@@ -83,7 +83,7 @@ impl Quads {
             Holder::Buffer(buffer) => (buffer.clone(), false),
             Holder::Texture(..) => {
                 let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
-                (buffer(device, "passes:quads", self.size(), usage), true)
+                (buffer(device, "forward:quads", self.size(), usage), true)
             }
         }
     }

@@ -170,7 +170,7 @@ pub(super) fn record_start(
     let encoder = context.command_encoder();
     record_copies(&recorder.network, encoder, &mut step);
     let stages = [(0, &recorder.network.embed)];
-    recorder.dispatch(encoder, "passes:embed", &step, stages.into_iter(), step.columns)?;
+    recorder.dispatch(encoder, "forward:embed", &step, stages.into_iter(), step.columns)?;
     Ok(())
 }
 
@@ -180,7 +180,7 @@ pub(super) fn record_layers(
     step: Res<Step>,
 ) -> Result {
     let stages = (0..).zip(&recorder.network.layers);
-    recorder.dispatch(context.command_encoder(), "passes:layers", &step, stages, step.columns)?;
+    recorder.dispatch(context.command_encoder(), "forward:layers", &step, stages, step.columns)?;
     Ok(())
 }
 
@@ -192,7 +192,7 @@ pub(super) fn record_head(
     let stages = [(0, &recorder.network.logits)];
     recorder.dispatch(
         context.command_encoder(),
-        "passes:logits",
+        "forward:logits",
         &step,
         stages.into_iter(),
         step.wanted,
@@ -208,7 +208,7 @@ pub(super) fn record_choice(
     let stages = recorder.network.choice(&step).map(|stage| (0, stage));
     recorder.dispatch(
         context.command_encoder(),
-        "passes:choose",
+        "forward:choose",
         &step,
         stages.into_iter(),
         step.wanted,

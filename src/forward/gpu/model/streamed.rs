@@ -61,11 +61,11 @@ impl Streamer<'_> {
         pool.bring_rows(&self.queue, &step.tokens)?;
         let mut encoder = self.encoder();
         record_copies(network, &mut encoder, step);
-        self.stage(&mut encoder, "passes:embed", step, 0, &network.embed, step.columns)?;
+        self.stage(&mut encoder, "forward:embed", step, 0, &network.embed, step.columns)?;
 
         let pieces = network.output_pieces.iter().chain([&network.logits]);
-        let layers = network.layers.iter().map(|stage| ("passes:layers", stage, step.columns));
-        let output = pieces.map(|stage| ("passes:logits", stage, step.wanted));
+        let layers = network.layers.iter().map(|stage| ("forward:layers", stage, step.columns));
+        let output = pieces.map(|stage| ("forward:logits", stage, step.wanted));
         // A layer without columns and an output that nobody wants are not brought.
         let count = |stages: usize, columns: u32| if columns > 0 { stages } else { 0 };
         let layer_count = count(network.layers.len(), step.columns);
@@ -88,14 +88,14 @@ impl Streamer<'_> {
             }
         }
         if let Some(choose) = network.choice(step) {
-            self.stage(&mut encoder, "passes:choose", step, 0, choose, step.wanted)?;
+            self.stage(&mut encoder, "forward:choose", step, 0, choose, step.wanted)?;
         }
         self.queue.submit([encoder.finish()]);
         Ok(())
     }
 
     fn encoder(&self) -> CommandEncoder {
-        let descriptor = CommandEncoderDescriptor { label: Some("passes:streamed") };
+        let descriptor = CommandEncoderDescriptor { label: Some("forward:streamed") };
         self.recorder.device.create_command_encoder(&descriptor)
     }
 

@@ -1,7 +1,7 @@
 //! Where the weights are: all of them on the device, or streamed through it where they do not fit.
 //!
-//! How much a device holds is said by whoever opens it, or found out: wgpu does not tell it, but it
-//! does tell that a texture has no room.
+//! The caller says how much a device holds, or it is found out: wgpu does not report it, but it
+//! does report that a texture has no room.
 
 use bevy::log::warn;
 use bevy::render::render_resource::{BufferDescriptor, BufferUsages, PollType};
@@ -180,7 +180,7 @@ fn with_room<T, E>(
 fn hold(device: &RenderDevice, bytes: u64) -> Result<Vec<Pages>, PagesError> {
     let limits = device.limits();
     let places = device.create_buffer(&BufferDescriptor {
-        label: Some("passes:margin"),
+        label: Some("forward:margin"),
         size: 4,
         usage: BufferUsages::STORAGE,
         mapped_at_creation: false,

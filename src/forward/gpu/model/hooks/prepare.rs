@@ -79,7 +79,7 @@ impl<'a> Builder<'a> {
     fn staging(&self, size: u64) -> Option<Buffer> {
         (size > 0).then(|| {
             self.device.create_buffer(&BufferDescriptor {
-                label: Some("passes:watched"),
+                label: Some("forward:watched"),
                 size,
                 usage: BufferUsages::COPY_DST | BufferUsages::COPY_SRC,
                 mapped_at_creation: false,
