@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use crate::files;
+
 /// The floors, the lowest first. What stands on one line may not use each other. `src/lib.rs` and
 /// ARCHITECTURE.md quote this list, which is the only one.
 const FLOORS: &[&[&str]] = &[
@@ -71,37 +73,24 @@ fn wrong_arrows(module: &str, source: &str) -> Vec<String> {
         .collect()
 }
 
-fn visit(folder: &Path, look: &mut dyn FnMut(&Path)) {
-    for entry in
-        fs::read_dir(folder).expect("a folder of src").map(|entry| entry.expect("an entry"))
-    {
-        let path = entry.path();
-        if path.is_dir() {
-            visit(&path, look);
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
-            look(&path);
-        }
-    }
-}
-
 #[test]
 fn a_module_uses_only_lower_floors() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let (mut wrong, mut files) = (Vec::new(), 0);
-    visit(&root, &mut |path| {
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for path in files(&root, &[".rs"]) {
         let inside = path.strip_prefix(&root).expect("it is in src");
         let first = inside.iter().next().expect("a name").to_string_lossy();
         let module = first.trim_end_matches(".rs");
         // Tests of a floor may be set up with what stands above it.
         if matches!(module, "lib" | "main") || path.ends_with("tests.rs") {
-            return;
+            continue;
         }
-        files += 1;
-        let source = fs::read_to_string(path).expect("a source file");
+        count += 1;
+        let source = fs::read_to_string(&path).expect("a source file");
         let arrows = wrong_arrows(module, &source);
         wrong.extend(arrows.into_iter().map(|arrow| format!("{}: {arrow}", inside.display())));
-    });
-    assert!(files > 300, "{files} files were read");
+    }
+    assert!(count > 300, "{count} files were read");
     assert!(wrong.is_empty(), "arrows against the order of the floors:\n{}", wrong.join("\n"));
 }
 

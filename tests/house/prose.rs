@@ -1,7 +1,9 @@
 //! Comments and Markdown have at most 100 columns.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::files;
 
 /// The most characters of a line.
 const COLUMNS: usize = 100;
@@ -41,25 +43,10 @@ fn wide<'a>(lines: impl Iterator<Item = (usize, &'a str, &'a str)>) -> Vec<usize
     found
 }
 
-fn files(folder: &Path, endings: &[&str], found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry")) {
-        let path = entry.path();
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if path.is_dir() {
-            if !name.starts_with('.') && name != "target" {
-                files(&path, endings, found);
-            }
-        } else if endings.iter().any(|ending| name.ends_with(ending)) {
-            found.push(path);
-        }
-    }
-}
-
 #[test]
 fn comments_and_markdown_have_at_most_100_columns() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut all = Vec::new();
-    files(root, &[".rs", ".wgsl", ".md"], &mut all);
+    let all = files(root, &[".rs", ".wgsl", ".md"]);
     assert!(all.len() > 400, "{} files were read", all.len());
     let mut wrong = Vec::new();
     for path in all {

@@ -71,9 +71,7 @@ pub fn open_engine(
     context: Option<u32>,
     memory: GpuMemory,
 ) -> anyhow::Result<Box<dyn Engine>> {
-    let gpu_memory = memory.gpu_memory.map(|size| size.0);
-    let options = EngineOptions { device, try_software: false, slots, context, gpu_memory };
-    Ok(open::open_engine(model, options, &OnTerminal)?)
+    open(device, false, model, slots, context, memory)
 }
 
 /// The same where time is no matter: `auto` is a software adapter too, if a trial finds it faster
@@ -88,8 +86,19 @@ pub fn open_fastest_engine(
     context: Option<u32>,
     memory: GpuMemory,
 ) -> anyhow::Result<Box<dyn Engine>> {
+    open(device, true, model, slots, context, memory)
+}
+
+fn open(
+    device: Device,
+    try_software: bool,
+    model: PixelModel,
+    slots: usize,
+    context: Option<u32>,
+    memory: GpuMemory,
+) -> anyhow::Result<Box<dyn Engine>> {
     let gpu_memory = memory.gpu_memory.map(|size| size.0);
-    let options = EngineOptions { device, try_software: true, slots, context, gpu_memory };
+    let options = EngineOptions { device, try_software, slots, context, gpu_memory };
     Ok(open::open_engine(model, options, &OnTerminal)?)
 }
 

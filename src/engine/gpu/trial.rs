@@ -170,8 +170,8 @@ pub fn make(
     // Before any workgroup waits for another.
     adapter.threads.pin_busiest(&busy, workers());
     engine.set_fused_layers(usual.fused_layers);
-    let whole = engine.plan().fused_layers.then_some(engine.plan());
-    let (mut has_whole, mut disturbed) = (false, false);
+    let mut whole = engine.plan().fused_layers.then_some(engine.plan());
+    let mut disturbed = false;
     if whole.is_some() {
         let mut found = None;
         for _ in 0..TRIES {
@@ -185,7 +185,7 @@ pub fn make(
             }
         }
         disturbed = found.is_none();
-        has_whole = found.is_some_and(|found| agree(&expected, &found));
+        whole = whole.filter(|_| found.is_some_and(|found| agree(&expected, &found)));
     }
     let mut best = (f64::INFINITY, plain);
     let mut enter = |time: f64, plan: KernelConfig| {
@@ -198,7 +198,7 @@ pub fn make(
     for _ in 0..RUNS {
         engine.set_fused_layers(false);
         enter(timed_run(&mut engine)?, plain);
-        if let Some(whole) = whole.filter(|_| has_whole) {
+        if let Some(whole) = whole {
             engine.set_fused_layers(true);
             let time = timed_run(&mut engine)?;
             if engine.plan().fused_layers {
