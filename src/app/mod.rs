@@ -306,13 +306,17 @@ fn end_at_once(code: i32) -> ! {
     std::process::exit(code);
 }
 
-/// Has the signal that ends a program end this one, a conversation too; an interrupt may only stop
+/// Has the signals that end a program end this one, a conversation too; an interrupt may only stop
 /// an answer. It waits for one thread: whoever calls this has started no other.
 #[cfg(unix)]
 fn end_when_told() {
     use nix::sys::signal::{SigSet, Signal};
     let mut ends = SigSet::empty();
     ends.add(Signal::SIGTERM);
+    // Under `nohup` the program outlives its terminal.
+    if !is_ignored(Signal::SIGHUP) {
+        ends.add(Signal::SIGHUP);
+    }
     let wait = move || {
         while let Ok(signal) = ends.wait() {
             if !run::end() {
@@ -321,12 +325,22 @@ fn end_when_told() {
             }
         }
     };
-    // Without the thread it does what an interrupt does.
+    // Without the thread the signals end the program as they end any other.
     if ends.thread_block().is_ok()
         && std::thread::Builder::new().name("signals".into()).spawn(wait).is_err()
     {
         let _ = ends.thread_unblock();
     }
+}
+
+/// Whether whoever started the program has it ignore a signal. False where the system does not
+/// tell.
+#[cfg(unix)]
+fn is_ignored(signal: nix::sys::signal::Signal) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or(0);
+    mask & (1 << (signal as u32 - 1)) != 0
 }
 
 #[cfg(not(unix))]

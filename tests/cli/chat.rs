@@ -379,6 +379,13 @@ mod on_a_terminal {
         terminal.wait(" after ", answers + 1);
         terminal.interrupt_from_outside();
         std::thread::sleep(Duration::from_millis(500));
+        // Nor does one that comes much later, at the prompt.
+        terminal.press("Hello\r");
+        terminal.wait(" after ", answers + 2);
+        std::thread::sleep(Duration::from_millis(1500));
+        let told = terminal.count("ends the chat");
+        terminal.interrupt_from_outside();
+        terminal.wait("ends the chat", told + 1);
         terminal.press("/exit\r");
         terminal.ends_well();
     }
@@ -406,16 +413,21 @@ fn options_about_answers_open_no_window() {
     }
 }
 
-/// A signal that ends programs ends a conversation, also while it answers.
+/// A signal that ends programs ends a conversation, also while it answers; the one of a closed
+/// terminal does not where the program is started to outlive it, as `nohup` does.
 #[cfg(unix)]
 #[test]
 fn a_conversation_ends_when_it_is_told_to() {
     use std::io::Write;
-    use std::process::Stdio;
+    use std::process::{Command, Stdio};
     use std::time::{Duration, Instant};
     let folder = tempfile::tempdir().unwrap();
-    for answers in [false, true] {
-        let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("pixel-llm"))
+    let kill = |signal: &str, pid: &str| {
+        assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
+    };
+    let cases = [("-TERM", false, 143), ("-TERM", true, 143), ("-HUP", false, 129)];
+    for (signal, answers, code) in cases {
+        let mut child = Command::new(assert_cmd::cargo::cargo_bin("pixel-llm"))
             .args(["chat", "--device", "cpu", "--max-tokens", "100000"])
             .current_dir(folder.path())
             .env("HOME", folder.path())
@@ -430,10 +442,7 @@ fn a_conversation_ends_when_it_is_told_to() {
             input.flush().unwrap();
         }
         std::thread::sleep(Duration::from_millis(1500));
-        let pid = child.id().to_string();
-        assert!(
-            std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success()
-        );
+        kill(signal, &child.id().to_string());
         let start = Instant::now();
         let status = loop {
             if let Some(status) = child.try_wait().unwrap() {
@@ -443,7 +452,24 @@ fn a_conversation_ends_when_it_is_told_to() {
             std::thread::sleep(Duration::from_millis(20));
         };
         // At the prompt it is what a shell says of the signal; an answer is first ended.
-        assert!(matches!(status.code(), Some(1 | 143)), "{status}");
+        let ended = status.code();
+        assert!(ended == Some(code) || (answers && ended == Some(1)), "{signal}: {status}");
         drop(input);
     }
+    let program = assert_cmd::cargo::cargo_bin("pixel-llm");
+    let mut child = Command::new("sh")
+        .args(["-c", "trap '' HUP; exec \"$0\" chat --device cpu"])
+        .arg(program)
+        .current_dir(folder.path())
+        .env("HOME", folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    kill("-HUP", &child.id().to_string());
+    child.stdin.take().unwrap().write_all(b"Hello\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && !output.stdout.is_empty(), "{output:?}");
 }

@@ -35,9 +35,6 @@ static ENDS: AtomicBool = AtomicBool::new(false);
 /// When a run was asked to end.
 static ASKED: Mutex<Option<Instant>> = Mutex::new(None);
 
-/// When the last run ended.
-static ENDED: Mutex<Option<Instant>> = Mutex::new(None);
-
 /// How soon a second interrupt may come that means no more than the first one.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -51,12 +48,9 @@ const MOST_OF_PROMPT: usize = 60;
 /// to ask, or it was asked before, so that the program is to end at once.
 pub fn interrupt() -> bool {
     if !RUNNING.load(Ordering::SeqCst) {
-        // The keys were pressed to stop an answer that ended by itself meanwhile. Later, at the
-        // prompt of a conversation, it is a signal to end the program, which keys do not send
-        // there.
-        let ended = ENDED.lock().unwrap_or_else(PoisonError::into_inner);
-        let just_now = ended.is_some_and(|since| since.elapsed() < PATIENCE);
-        return STAYS.load(Ordering::SeqCst) && just_now;
+        // In a conversation the keys were pressed to stop an answer that ended by itself meanwhile.
+        // At its prompt the editor hears of interrupts, and says what ends the conversation.
+        return STAYS.load(Ordering::SeqCst);
     }
     let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
     if !CANCELLED.swap(true, Ordering::SeqCst) {
@@ -103,7 +97,6 @@ pub(in crate::app::cli) fn was_interrupted() -> bool {
 pub fn interruptible<T>(work: impl FnOnce(&AtomicBool) -> T) -> T {
     RUNNING.store(true, Ordering::SeqCst);
     let result = work(&CANCELLED);
-    *ENDED.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     RUNNING.store(false, Ordering::SeqCst);
     result
 }
