@@ -6,6 +6,7 @@
 //! its twin on the processor in [`cpu`], its shader in `shaders/`. In the world, the schedule of
 //! one forward step runs in Bevy's render graph, before the cameras (`gpu`).
 
+mod bind;
 pub mod cpu;
 #[cfg(feature = "world")]
 pub mod gpu;
@@ -13,4 +14,5 @@ mod hook_point;
 pub mod params;
 pub mod sampling;
 
+pub use bind::BindError;
 pub use hook_point::HookPoint;

@@ -12,12 +12,12 @@ use bevy::{
 };
 
 use super::buffers::Buffers;
-use super::tensors::{MatrixRef, Tensors};
 use super::vectors::{norm_weights, vectors};
 use super::weights::Weights;
 use super::{Choice, GpuModelError, GpuModelFailure, GpuModelSource, Quads, Sizes, Step};
+use crate::forward::bind::{BoundLayer, BoundModel, LayerVector, rope_params};
+use crate::forward::cpu::Column;
 use crate::forward::cpu::rope::Rotation;
-use crate::forward::cpu::{Column, rope_params};
 use crate::forward::gpu::kernels::{
     COLUMNS_TOGETHER, KernelFamily, KernelId, KernelSource, Kernels, attend, choose, down, embed,
     encoding_def, fused_layer, gate_up, logits, product_defs, project, qkv, readings, rotate,
@@ -25,10 +25,8 @@ use crate::forward::gpu::kernels::{
 };
 use crate::forward::gpu::shaders::Shaders;
 use crate::forward::params::{
-    AttendParams, ChooseParams, DownParams, EmbedParams, GateUpParams, LayerParams, LogitsParams,
-    MatrixParams, ProjectParams, QkvParams,
+    AttendParams, ChooseParams, DownParams, LayerParams, MatrixParams, ProjectParams,
 };
-use crate::model::tensors::unused;
 use crate::model::{ModelConfig, PixelModel};
 use crate::residency::compute::Pool;
 use crate::tiles::Pages;
@@ -260,6 +258,26 @@ struct Builder<'a> {
     shaders: &'a Shaders,
 }
 
+/// What all stages of a model are made from.
+struct Shared<'a> {
+    bound: &'a BoundModel,
+    config: &'a ModelConfig,
+    sizes: Sizes,
+    crew: u32,
+    buffers: &'a Buffers,
+    weights: &'a Weights,
+    places: Buffer,
+    angles: Buffer,
+}
+
+/// A layer, and what can be written to while it is there.
+struct LayerOnDevice {
+    stage: Stage,
+    params: Buffer,
+    norm_weights: Buffer,
+    vectors: Buffer,
+}
+
 /// What can be bound.
 trait Binding {
     fn resource(&self) -> BindingResource<'_>;
@@ -362,124 +380,51 @@ impl Builder<'_> {
         let GpuModelSource { model, sizes, crew, .. } = wanted;
         let (model, mut sizes): (&PixelModel, Sizes) = (model, *sizes);
         let config = model.config().clone();
-        if !config.head_size.is_multiple_of(8) {
-            return Err(GpuModelError::Shape {
-                what: "the head size",
-                found: config.head_size,
-                multiple: 8,
-            });
-        }
-        if !config.rope_size.is_multiple_of(8) {
-            let found = config.rope_size;
-            return Err(GpuModelError::Shape {
-                what: "what RoPE turns of a head",
-                found,
-                multiple: 8,
-            });
-        }
+        let bound = BoundModel::new(model)?;
+        check_shapes(&bound, &config)?;
         let side = self.device.limits().max_texture_dimension_2d;
         self.family.textures &= sizes.fit_textures(&config, side);
-        let tensors = Tensors(model);
         let weights = Weights::open(self.device, self.queue, wanted, &mut sizes)?;
         let buffers = Buffers::new(self.device, &config, sizes, *crew, self.family.textures)?;
-        let b = &buffers;
         let heads = config.layer_count as usize * config.head_count as usize;
-        self.queue.write_buffer(&b.head_scale, 0, bytemuck::cast_slice(&vec![1f32; heads]));
-        let angles = self.angles(&tensors, &config, sizes)?;
-        let places = self.uniform(&b.places);
+        let ones = vec![1f32; heads];
+        self.queue.write_buffer(&buffers.head_scale, 0, bytemuck::cast_slice(&ones));
+        let shared = Shared {
+            places: self.uniform(&buffers.places),
+            angles: self.angles(&bound, &config, sizes),
+            bound: &bound,
+            config: &config,
+            sizes,
+            crew: *crew,
+            buffers: &buffers,
+            weights: &weights,
+        };
 
-        let embedding = tensors.matrix("token_embd.weight")?;
-        let output =
-            if config.tied_embeddings { embedding } else { tensors.matrix("output.weight")? };
-        let params =
-            EmbedParams { matrix: embedding.params, columns: sizes.columns, padding: [0; 3] };
-        let params = self.uniform(&params);
-        let gain = self.numbers("gain", &tensors.vector("blk.0.attn_norm.weight")?);
-        let embed = self.dispatch(&embed::SOURCE, vec![encoding_def(embedding.encoding)], 1);
-        let bound: [&dyn Binding; _] =
-            [&b.activations, &places, &params, &gain, &b.columns, &b.meetings];
-        let embed = self.stage(Some(weights.embedding()), &bound, vec![embed]);
-
+        let first = bound.layers.first().map_or(&[][..], |l| l.vector(LayerVector::AttentionNorm));
+        let gain = self.numbers("gain", first);
+        let embed = self.embed(&shared, &gain);
         let (mut layers, mut layer_params) = (Vec::new(), Vec::new());
         let (mut all_gains, mut all_vectors) = (vec![gain], Vec::new());
-        for index in 0..config.layer_count {
-            let (params, matrices) = layer_parameters(index, &tensors, &config, sizes)?;
-            let uniform = self.uniform(&params);
-            let norm_weights = self.numbers("gains", &norm_weights(index, &tensors, &config)?);
-            let vectors = self.numbers("vectors", &vectors(index, &tensors, &config)?);
-            let [keys, values] = &b.cache[index as usize];
-            let bound: [&dyn Binding; _] = [
-                &b.activations,
-                &places,
-                &uniform,
-                &norm_weights,
-                &vectors,
-                &angles,
-                &b.columns,
-                keys,
-                values,
-                &b.head_scale,
-                &b.meetings,
-            ];
-            let dispatches = self.layer_dispatches(&params, &matrices);
-            let mut stage = self.stage(Some(weights.layer(index)), &bound, dispatches);
-            stage.whole = self.fused_layer(&params, &matrices, *crew, sizes);
-            layers.push(stage);
-            layer_params.push(uniform);
-            all_gains.push(norm_weights);
-            all_vectors.push(vectors);
+        for index in 0..bound.layers.len() {
+            let layer = self.layer(&shared, index);
+            layers.push(layer.stage);
+            layer_params.push(layer.params);
+            all_gains.push(layer.norm_weights);
+            all_vectors.push(layer.vectors);
         }
-
-        let groups = by_eight(&output.params);
-        let mut output_pieces = Vec::new();
-        for (first_group, count, pages) in weights.output(groups) {
-            let params = LogitsParams {
-                matrix: output.params,
-                columns: sizes.columns,
-                norm_epsilon: config.norm_epsilon,
-                first_group,
-                groups,
-            };
-            let params = self.uniform(&params);
-            let logits = self.product(
-                &logits::SOURCE,
-                |columns| product_defs(output.encoding, columns),
-                count,
-                output.bytes * u64::from(count) / u64::from(groups),
-            );
-            let bound: [&dyn Binding; _] =
-                [&b.activations, &places, &params, &b.wanted, &b.logits, &b.best];
-            output_pieces.push(self.stage(Some(pages), &bound, vec![logits]));
-        }
+        let mut output_pieces = self.logits(&shared);
         let logits = output_pieces.pop().expect("the output matrix has rows");
-
-        let params = ChooseParams {
-            groups,
-            stride: sizes.repeats + 1,
-            rows: sizes.columns,
-            vocabulary: config.vocab_size,
-        };
-        let params = self.uniform(&params);
-        let s = &b.sampling;
-        let bound: [&dyn Binding; _] = [
-            &params, &b.best, &b.logits, &s.listed, &s.recent, &s.biases, &b.wanted, &b.columns,
-            &s.drawn, &s.words,
-        ];
-        let choose = [false, true].map(|greedy| {
-            let dispatch = self.dispatch(&choose::SOURCE, choose::shader_defs(greedy), 1);
-            self.stage(None, &bound, vec![dispatch])
-        });
-        let (fused_layers, norm_weights) = (*crew > 0, all_gains);
+        let choose = self.choose(&shared);
         let (pages, pool) = weights.into_parts();
         let network = GpuModel {
             pages,
             buffers,
             sizes,
             config,
-            fused_layers,
+            fused_layers: *crew > 0,
             layer_params,
             family: self.family,
-            norm_weights,
+            norm_weights: all_gains,
             vectors: all_vectors,
             embed,
             layers,
@@ -490,33 +435,99 @@ impl Builder<'_> {
         Ok((network, pool))
     }
 
-    fn angles(
-        &self,
-        tensors: &Tensors<'_>,
-        config: &ModelConfig,
-        sizes: Sizes,
-    ) -> Result<Buffer, GpuModelError> {
-        let factors = tensors
-            .0
-            .tensor("rope_freqs.weight")
-            .map(|_| tensors.vector("rope_freqs.weight"))
-            .transpose()?;
+    fn embed(&mut self, shared: &Shared<'_>, gain: &Buffer) -> Stage {
+        let (bound, b) = (shared.bound, shared.buffers);
+        let params = self.uniform(&bound.embed_params(shared.sizes.columns));
+        let embed = self.dispatch(&embed::SOURCE, vec![encoding_def(bound.embedding.encoding)], 1);
+        let resources: [&dyn Binding; _] =
+            [&b.activations, &shared.places, &params, gain, &b.columns, &b.meetings];
+        self.stage(Some(shared.weights.embedding()), &resources, vec![embed])
+    }
+
+    fn layer(&mut self, shared: &Shared<'_>, index: usize) -> LayerOnDevice {
+        let (bound, config, b) = (shared.bound, shared.config, shared.buffers);
+        let layer = &bound.layers[index];
+        let params = layer.params(config, shared.sizes.columns, 1.0);
+        let uniform = self.uniform(&params);
+        let norm_weights = self.numbers("gains", &norm_weights(bound, index));
+        let vectors = self.numbers("vectors", &vectors(layer, config));
+        let [keys, values] = &b.cache[index];
+        let resources: [&dyn Binding; _] = [
+            &b.activations,
+            &shared.places,
+            &uniform,
+            &norm_weights,
+            &vectors,
+            &shared.angles,
+            &b.columns,
+            keys,
+            values,
+            &b.head_scale,
+            &b.meetings,
+        ];
+        let dispatches = self.layer_dispatches(&params, layer);
+        let pages = shared.weights.layer(params.qkv.layer);
+        let mut stage = self.stage(Some(pages), &resources, dispatches);
+        stage.whole = self.fused_layer(&params, layer, shared.crew, shared.sizes);
+        LayerOnDevice { stage, params: uniform, norm_weights, vectors }
+    }
+
+    /// The output matrix in its pieces, of which there is one where nothing is streamed.
+    fn logits(&mut self, shared: &Shared<'_>) -> Vec<Stage> {
+        let (bound, b) = (shared.bound, shared.buffers);
+        let (output, groups) = (bound.output, bound.output.groups());
+        let pieces = shared.weights.output(groups).into_iter();
+        let piece = |(first_group, count, pages)| {
+            let params = bound.logits_params(shared.config, shared.sizes.columns, first_group);
+            let params = self.uniform(&params);
+            let logits = self.product(
+                &logits::SOURCE,
+                |columns| product_defs(output.encoding, columns),
+                count,
+                output.bytes * u64::from(count) / u64::from(groups),
+            );
+            let resources: [&dyn Binding; _] =
+                [&b.activations, &shared.places, &params, &b.wanted, &b.logits, &b.best];
+            self.stage(Some(pages), &resources, vec![logits])
+        };
+        pieces.map(piece).collect()
+    }
+
+    fn choose(&mut self, shared: &Shared<'_>) -> [Stage; 2] {
+        let (b, sizes) = (shared.buffers, shared.sizes);
+        let params = ChooseParams {
+            groups: shared.bound.output.groups(),
+            stride: sizes.repeats + 1,
+            rows: sizes.columns,
+            vocabulary: shared.config.vocab_size,
+        };
+        let params = self.uniform(&params);
+        let s = &b.sampling;
+        let resources: [&dyn Binding; _] = [
+            &params, &b.best, &b.logits, &s.listed, &s.recent, &s.biases, &b.wanted, &b.columns,
+            &s.drawn, &s.words,
+        ];
+        [false, true].map(|greedy| {
+            let dispatch = self.dispatch(&choose::SOURCE, choose::shader_defs(greedy), 1);
+            self.stage(None, &resources, vec![dispatch])
+        })
+    }
+
+    /// Cosines and sines of every position of the context.
+    fn angles(&self, bound: &BoundModel, config: &ModelConfig, sizes: Sizes) -> Buffer {
         let positions: Vec<Column> = (0..sizes.context)
             .map(|position| Column { token: 0, slot: 0, position, wants_logits: false })
             .collect();
         let mut angles = Vec::new();
-        Rotation::new(&rope_params(config), factors.as_deref()).angles(&positions, &mut angles);
-        Ok(self.data("angles", bytemuck::cast_slice(&angles), BufferUsages::STORAGE))
+        let rotation = Rotation::new(&rope_params(config), bound.rope_factors.as_deref());
+        rotation.angles(&positions, &mut angles);
+        self.data("angles", bytemuck::cast_slice(&angles), BufferUsages::STORAGE)
     }
 
-    fn layer_dispatches(
-        &mut self,
-        params: &LayerParams,
-        matrices: &LayerMatrices,
-    ) -> Vec<Dispatch> {
+    fn layer_dispatches(&mut self, params: &LayerParams, layer: &BoundLayer) -> Vec<Dispatch> {
         let mut dispatches = Vec::new();
         // Matrices side by side in one encoding share a dispatch.
-        let (mut first, qkv) = (0, &matrices.qkv);
+        let (mut first, qkv) = (0, &layer.qkv);
         while first < 3 {
             let encoding = qkv[first].encoding;
             let same = qkv[first..].iter().take_while(|matrix| matrix.encoding == encoding).count();
@@ -539,9 +550,9 @@ impl Builder<'_> {
         let defs = attend::shader_defs(attend.head_size, together);
         dispatches.push(self.dispatch(&attend::SOURCE, defs, attend.head_count / together));
         for (source, matrix, bytes) in [
-            (&project::SOURCE, matrices.output, matrices.output.bytes),
-            (&gate_up::SOURCE, matrices.gate, 2 * matrices.gate.bytes),
-            (&down::SOURCE, matrices.down, matrices.down.bytes),
+            (&project::SOURCE, layer.output, layer.output.bytes),
+            (&gate_up::SOURCE, layer.gate, layer.gate.bytes + layer.up.bytes),
+            (&down::SOURCE, layer.down, layer.down.bytes),
         ] {
             let defs = |columns| product_defs(matrix.encoding, columns);
             dispatches.push(self.product(source, defs, by_four(&matrix.params), bytes));
@@ -554,13 +565,11 @@ impl Builder<'_> {
     fn fused_layer(
         &mut self,
         params: &LayerParams,
-        matrices: &LayerMatrices,
+        layer: &BoundLayer,
         crew: u32,
         sizes: Sizes,
     ) -> Option<Dispatch> {
-        let encoding = matrices.gate.encoding;
-        let all =
-            [matrices.qkv[0], matrices.qkv[1], matrices.qkv[2], matrices.output, matrices.down];
+        let (encoding, all) = (layer.gate.encoding, layer.matrices());
         if crew == 0
             || self.family.split
             || !self.family.subgroups
@@ -568,8 +577,9 @@ impl Builder<'_> {
         {
             return None;
         }
+        // A turn of `gate_up` is one of both matrices.
         let products: u64 =
-            all.iter().chain([&matrices.gate]).map(|matrix| turns(&matrix.params)).sum();
+            all.iter().map(|matrix| turns(&matrix.params)).sum::<u64>() - turns(&layer.up.params);
         let fits = |columns: u32| {
             // One workgroup may do nearly all, where other programs keep the others from their
             // processors.
@@ -584,8 +594,7 @@ impl Builder<'_> {
         let defs = |columns| {
             fused_layer::shader_defs(encoding, params.attend.head_size, together, columns)
         };
-        let weight_bytes =
-            all.iter().map(|matrix| matrix.bytes).sum::<u64>() + 2 * matrices.gate.bytes;
+        let weight_bytes = all.iter().map(|matrix| matrix.bytes).sum::<u64>();
         let one = self.dispatch(&fused_layer::SOURCE, defs(1), crew);
         let variants = COLUMNS_TOGETHER.map(|columns| {
             let needed = variant_for(columns) <= variant_for(most_columns);
@@ -614,70 +623,25 @@ fn attention_turns(params: &AttendParams, columns: u32, context: u32) -> u64 {
             + 8 * u64::from(params.heads_per_kv + 2))
 }
 
-/// The matrices of a layer; up is like gate.
-struct LayerMatrices {
-    qkv: [MatrixRef; 3],
-    output: MatrixRef,
-    gate: MatrixRef,
-    down: MatrixRef,
-}
-
-fn layer_parameters(
-    index: u32,
-    tensors: &Tensors<'_>,
-    config: &ModelConfig,
-    sizes: Sizes,
-) -> Result<(LayerParams, LayerMatrices), GpuModelError> {
-    if let Some(tensor) = unused(tensors.0.tensors()) {
-        return Err(GpuModelError::Unused(tensor.name.clone()));
-    }
-    let matrix = |name: &str| tensors.matrix(&format!("blk.{index}.{name}.weight"));
-    let qkv = [matrix("attn_q")?, matrix("attn_k")?, matrix("attn_v")?];
-    let (output, gate, up, down) =
-        (matrix("attn_output")?, matrix("ffn_gate")?, matrix("ffn_up")?, matrix("ffn_down")?);
-    if gate.encoding != up.encoding {
-        let (gate, up) = (gate.encoding.name(), up.encoding.name());
-        return Err(GpuModelError::Encodings { layer: index, gate, up });
-    }
-    let (columns, norm_epsilon) = (sizes.columns, config.norm_epsilon);
-    let params = LayerParams {
-        qkv: QkvParams {
-            query: qkv[0].params,
-            key: qkv[1].params,
-            value: qkv[2].params,
-            rope: rope_params(config),
-            columns,
-            layer: index,
-            head_size: config.head_size,
-            norm_epsilon,
-            has_biases: u32::from(config.qkv_biases),
-            has_head_norms: u32::from(config.qk_norms),
-            padding: [0; 2],
-        },
-        attend: AttendParams {
-            columns,
-            layer: index,
-            head_count: config.head_count,
-            heads_per_kv: config.heads_per_kv(),
-            head_size: config.head_size,
-            score_scale: 1.0 / (config.head_size as f32).sqrt(),
-            padding: [0; 2],
-        },
-        project: ProjectParams {
-            matrix: output.params,
-            columns,
-            head_count: config.head_count,
-            head_size: config.head_size,
-            layer_scale: 1.0,
-        },
-        gate_up: GateUpParams {
-            gate: gate.params,
-            up: up.params,
-            columns,
-            norm_epsilon,
-            padding: [0; 2],
-        },
-        down: DownParams { matrix: down.params, columns, layer_scale: 1.0, padding: [0; 2] },
+/// Refuses what the kernels cannot compute with.
+fn check_shapes(bound: &BoundModel, config: &ModelConfig) -> Result<(), GpuModelError> {
+    let multiple_of = |multiple: u32, what: &'static str, found: u32| {
+        if found.is_multiple_of(multiple) {
+            return Ok(());
+        }
+        Err(GpuModelError::Shape { what, found, multiple })
     };
-    Ok((params, LayerMatrices { qkv, output, gate, down }))
+    multiple_of(8, "the head size", config.head_size)?;
+    multiple_of(8, "what RoPE turns of a head", config.rope_size)?;
+    let matrices = bound.layers.iter().flat_map(BoundLayer::matrices);
+    for matrix in matrices.chain([&bound.embedding, &bound.output]) {
+        multiple_of(32, "a matrix's inputs", matrix.params.columns)?;
+    }
+    for (layer, BoundLayer { gate, up, .. }) in (0..).zip(&bound.layers) {
+        if gate.encoding != up.encoding {
+            let (gate, up) = (gate.encoding.name(), up.encoding.name());
+            return Err(GpuModelError::Encodings { layer, gate, up });
+        }
+    }
+    Ok(())
 }

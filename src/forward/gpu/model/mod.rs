@@ -10,7 +10,6 @@ mod hooks;
 mod quads;
 mod record;
 mod streamed;
-mod tensors;
 mod vectors;
 mod weights;
 
@@ -20,6 +19,7 @@ use bevy::{prelude::*, render::RenderApp, render::RenderStartup};
 
 use super::kernels::KernelFamily;
 use super::{Forward, ForwardPluginSystems, ForwardSystems};
+use crate::forward::BindError;
 use crate::model::{ModelError, PixelModel};
 use crate::residency::compute::{Pool, PoolError};
 use crate::tiles::PagesError;
@@ -48,14 +48,9 @@ pub enum GpuModelError {
     /// It cannot be read.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// A tensor that the family needs is not there, or has the wrong layout.
-    #[error("tensor {0}: missing, or a vector where a matrix is needed; convert the model again")]
-    Tensor(String),
-    /// A tensor that the forward pass does not use: an answer without it would be wrong.
-    #[error(
-        "tensor {0:?} is not used by the forward pass, so answers would be wrong; the model can only be looked at"
-    )]
-    Unused(String),
+    /// Its tensors are not those that the kernels read.
+    #[error(transparent)]
+    Bind(#[from] BindError),
     /// A size that the kernels do not take.
     #[error("{what} is {found}; the GPU kernels need a multiple of {multiple}: use --device cpu")]
     Shape {
