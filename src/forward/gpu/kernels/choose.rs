@@ -2,23 +2,13 @@
 
 use bevy::shader::ShaderDefVal;
 
-use super::{
-    KernelSource,
-    layout::{Bound::*, layout},
-};
-use crate::forward::params::ChooseParams;
+use super::KernelSource;
+use super::bindings::{Bindings, ChooseBindings};
 
 /// The kernel as it is written down.
 pub const SOURCE: KernelSource = KernelSource {
     name: "choose",
-    layout: |textures| {
-        let params = Params(size_of::<ChooseParams>());
-        layout(
-            "choose",
-            &[params, Write, Write, Write, Write, Read, Read, Write, Write, Read],
-            textures,
-        )
-    },
+    bindings: ChooseBindings::LIST,
     variants: || [false, true].map(shader_defs).to_vec(),
 };
 

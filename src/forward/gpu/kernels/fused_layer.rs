@@ -8,16 +8,14 @@ use bevy::shader::ShaderDefVal;
 
 use super::{
     KernelSource, attend,
-    layout::{COLUMNS_TOGETHER, layer_layout, product_defs},
+    bindings::{Bindings, LayerBindings},
+    variants::{COLUMNS_TOGETHER, product_defs},
 };
 use crate::model::Encoding;
 
 /// The kernel as it is written down.
-pub const SOURCE: KernelSource = KernelSource {
-    name: "fused_layer",
-    layout: |textures| layer_layout("fused_layer", textures),
-    variants,
-};
+pub const SOURCE: KernelSource =
+    KernelSource { name: "fused_layer", bindings: LayerBindings::LIST, variants };
 
 /// Words that a layer counts in: one per meeting, and one per phase for its units.
 pub const WORDS_PER_LAYER: u32 = 9;

@@ -14,10 +14,13 @@ use bevy::{
 use super::buffers::Buffers;
 use super::vectors::{norm_weights, vectors};
 use super::weights::Weights;
-use super::{Choice, GpuModelError, GpuModelFailure, GpuModelSource, Quads, Sizes, Step};
+use super::{Choice, GpuModelError, GpuModelFailure, GpuModelSource, Sizes, Step};
 use crate::forward::bind::{BoundLayer, BoundModel, LayerVector, rope_params};
 use crate::forward::cpu::Column;
 use crate::forward::cpu::rope::Rotation;
+use crate::forward::gpu::kernels::bindings::{
+    Bindings, ChooseBindings, EmbedBindings, LayerBindings, LogitsBindings,
+};
 use crate::forward::gpu::kernels::{
     COLUMNS_TOGETHER, KernelFamily, KernelId, KernelSource, Kernels, attend, choose, down, embed,
     encoding_def, fused_layer, gate_up, logits, product_defs, project, qkv, readings, rotate,
@@ -278,23 +281,6 @@ struct LayerOnDevice {
     vectors: Buffer,
 }
 
-/// What can be bound.
-trait Binding {
-    fn resource(&self) -> BindingResource<'_>;
-}
-
-impl Binding for Buffer {
-    fn resource(&self) -> BindingResource<'_> {
-        self.as_entire_binding()
-    }
-}
-
-impl Binding for Quads {
-    fn resource(&self) -> BindingResource<'_> {
-        self.binding()
-    }
-}
-
 /// Workgroups of the kernels that give a lane eight rows.
 fn by_eight(matrix: &MatrixParams) -> u32 {
     matrix.rows.div_ceil(64)
@@ -357,22 +343,10 @@ impl Builder<'_> {
         Dispatch { variants: Some([one.kernel, four.kernel, eight.kernel]), weight_bytes, ..one }
     }
 
-    /// Binds what the kernels of a stage share, in the order of their layout; those that multiply
-    /// begin with the pages.
-    fn stage(
-        &self,
-        pages: Option<&Pages>,
-        bound: &[&dyn Binding],
-        dispatches: Vec<Dispatch>,
-    ) -> Stage {
-        let mut resources = Vec::new();
-        if let Some(pages) = pages {
-            resources.push(BindingResource::TextureView(&pages.view));
-            resources.push(pages.tile_place.as_entire_binding());
-        }
-        resources.extend(bound.iter().map(|bound| bound.resource()));
-        let group =
-            self.kernels.get(dispatches[0].kernel).bind(self.device, self.cache, &resources);
+    /// Binds what the kernels of a stage share.
+    fn stage<'b>(&self, resources: impl Bindings<'b>, dispatches: Vec<Dispatch>) -> Stage {
+        let kernel = self.kernels.get(dispatches[0].kernel);
+        let group = kernel.bind(self.device, self.cache, resources);
         Stage { group, dispatches, whole: None }
     }
 
@@ -439,9 +413,18 @@ impl Builder<'_> {
         let (bound, b) = (shared.bound, shared.buffers);
         let params = self.uniform(&bound.embed_params(shared.sizes.columns));
         let embed = self.dispatch(&embed::SOURCE, vec![encoding_def(bound.embedding.encoding)], 1);
-        let resources: [&dyn Binding; _] =
-            [&b.activations, &shared.places, &params, gain, &b.columns, &b.meetings];
-        self.stage(Some(shared.weights.embedding()), &resources, vec![embed])
+        let pages = shared.weights.embedding();
+        let resources = EmbedBindings {
+            weights: BindingResource::TextureView(&pages.view),
+            tile_place: pages.tile_place.as_entire_binding(),
+            activations: b.activations.binding(),
+            places: shared.places.as_entire_binding(),
+            params: params.as_entire_binding(),
+            gain: gain.as_entire_binding(),
+            columns: b.columns.as_entire_binding(),
+            meetings: b.meetings.as_entire_binding(),
+        };
+        self.stage(resources, vec![embed])
     }
 
     fn layer(&mut self, shared: &Shared<'_>, index: usize) -> LayerOnDevice {
@@ -452,22 +435,24 @@ impl Builder<'_> {
         let norm_weights = self.numbers("gains", &norm_weights(bound, index));
         let vectors = self.numbers("vectors", &vectors(layer, config));
         let [keys, values] = &b.cache[index];
-        let resources: [&dyn Binding; _] = [
-            &b.activations,
-            &shared.places,
-            &uniform,
-            &norm_weights,
-            &vectors,
-            &shared.angles,
-            &b.columns,
-            keys,
-            values,
-            &b.head_scale,
-            &b.meetings,
-        ];
         let dispatches = self.layer_dispatches(&params, layer);
         let pages = shared.weights.layer(params.qkv.layer);
-        let mut stage = self.stage(Some(pages), &resources, dispatches);
+        let resources = LayerBindings {
+            weights: BindingResource::TextureView(&pages.view),
+            tile_place: pages.tile_place.as_entire_binding(),
+            activations: b.activations.binding(),
+            places: shared.places.as_entire_binding(),
+            layer: uniform.as_entire_binding(),
+            gains: norm_weights.as_entire_binding(),
+            vectors: vectors.as_entire_binding(),
+            angles: shared.angles.as_entire_binding(),
+            columns: b.columns.as_entire_binding(),
+            keys: keys.binding(),
+            values: values.binding(),
+            head_scale: b.head_scale.as_entire_binding(),
+            meetings: b.meetings.as_entire_binding(),
+        };
+        let mut stage = self.stage(resources, dispatches);
         stage.whole = self.fused_layer(&params, layer, shared.crew, shared.sizes);
         LayerOnDevice { stage, params: uniform, norm_weights, vectors }
     }
@@ -486,9 +471,17 @@ impl Builder<'_> {
                 count,
                 output.bytes * u64::from(count) / u64::from(groups),
             );
-            let resources: [&dyn Binding; _] =
-                [&b.activations, &shared.places, &params, &b.wanted, &b.logits, &b.best];
-            self.stage(Some(pages), &resources, vec![logits])
+            let resources = LogitsBindings {
+                weights: BindingResource::TextureView(&pages.view),
+                tile_place: pages.tile_place.as_entire_binding(),
+                activations: b.activations.binding(),
+                places: shared.places.as_entire_binding(),
+                params: params.as_entire_binding(),
+                wanted: b.wanted.as_entire_binding(),
+                logits_out: b.logits.as_entire_binding(),
+                best: b.best.as_entire_binding(),
+            };
+            self.stage(resources, vec![logits])
         };
         pieces.map(piece).collect()
     }
@@ -503,13 +496,21 @@ impl Builder<'_> {
         };
         let params = self.uniform(&params);
         let s = &b.sampling;
-        let resources: [&dyn Binding; _] = [
-            &params, &b.best, &b.logits, &s.listed, &s.recent, &s.biases, &b.wanted, &b.columns,
-            &s.drawn, &s.words,
-        ];
         [false, true].map(|greedy| {
             let dispatch = self.dispatch(&choose::SOURCE, choose::shader_defs(greedy), 1);
-            self.stage(None, &resources, vec![dispatch])
+            let resources = ChooseBindings {
+                params: params.as_entire_binding(),
+                best: b.best.as_entire_binding(),
+                logits: b.logits.as_entire_binding(),
+                listed: s.listed.as_entire_binding(),
+                recent: s.recent.as_entire_binding(),
+                biases: s.biases.as_entire_binding(),
+                wanted: b.wanted.as_entire_binding(),
+                columns: b.columns.as_entire_binding(),
+                drawn: s.drawn.as_entire_binding(),
+                sampling: s.words.as_entire_binding(),
+            };
+            self.stage(resources, vec![dispatch])
         })
     }
 

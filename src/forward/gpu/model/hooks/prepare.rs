@@ -13,6 +13,7 @@ use bevy::render::{
 use super::{Effect, Hook, HookAction, HookError, Placed, StepHooks, Watched};
 use crate::forward::HookPoint;
 use crate::forward::cpu::Column;
+use crate::forward::gpu::kernels::bindings::ChangeBindings;
 use crate::forward::gpu::kernels::{Kernels, change};
 use crate::forward::gpu::model::{GpuModel, Quads};
 use crate::forward::gpu::shaders::Shaders;
@@ -220,11 +221,16 @@ impl<'a> Builder<'a> {
         let uniform = data("params", bytemuck::bytes_of(&params), BufferUsages::UNIFORM);
         let rows = data("rows", bytemuck::cast_slice(rows), BufferUsages::STORAGE);
         let added = data("added", bytemuck::cast_slice(added), BufferUsages::STORAGE);
-        let bound = [&uniform, &rows, &added, buffer, &self.network.norm_weights[norm_weights]];
-        let bound = bound.map(|buffer| buffer.as_entire_binding());
         let defs = self.network.family.shader_defs();
         let kernel = self.kernels.request(&change::SOURCE, defs, self.shaders, self.cache);
-        let group = self.kernels.get(kernel).bind(self.device, self.cache, &bound);
+        let resources = ChangeBindings {
+            params: uniform.as_entire_binding(),
+            rows: rows.as_entire_binding(),
+            added: added.as_entire_binding(),
+            numbers: buffer.as_entire_binding(),
+            gain: self.network.norm_weights[norm_weights].as_entire_binding(),
+        };
+        let group = self.kernels.get(kernel).bind(self.device, self.cache, resources);
         Ok(Effect::Change { kernel, group, workgroups: change::workgroups(&params) })
     }
 }
