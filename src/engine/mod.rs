@@ -6,7 +6,7 @@
 //! hands them to [`answer`]. A driver inside a render graph need not implement [`Engine`] at all:
 //! it can take a batch from the scheduler in one frame and hand in its results in a later one.
 
-use crate::forward::cpu::Controls;
+use crate::forward::Interventions;
 use crate::forward::sampling::{Key, Sampler, SamplingError, SamplingParams, SamplingWords};
 use crate::residency::ResidencyMetrics;
 
@@ -169,8 +169,8 @@ pub trait Engine {
 
     /// Mutes or strengthens heads and layers from the next step on; keys and values of earlier
     /// steps are not computed anew. False where the engine cannot.
-    fn set_controls(&mut self, controls: &Controls) -> bool {
-        let _ = controls;
+    fn set_interventions(&mut self, interventions: &Interventions) -> bool {
+        let _ = interventions;
         false
     }
 

@@ -11,8 +11,10 @@ pub mod cpu;
 #[cfg(feature = "world")]
 pub mod gpu;
 mod hook_point;
+mod interventions;
 pub mod params;
 pub mod sampling;
 
 pub use bind::BindError;
 pub use hook_point::HookPoint;
+pub use interventions::Interventions;

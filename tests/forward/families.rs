@@ -1,5 +1,5 @@
 //! Every family, encoding and kind of RoPE on tiny models, against the figures of a float64 oracle
-//! (tests/vectors/make_models.py); and what must hold between passes: batches, sequences, controls
+//! (tests/vectors/make_models.py); and what must hold between passes: batches, sequences, interventions
 //! and hooks.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking as tests do")]
@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use crate::common::forward::{one_by_one, open, prefill};
 use crate::common::tiny::Tiny;
+use pixel_llm::forward::Interventions;
 use pixel_llm::forward::cpu::{
-    Column, Controls, CpuModel, CpuOptions, ForwardError, HookPoint, HookValues, Hooks, KvCache,
+    Column, CpuModel, CpuOptions, ForwardError, HookPoint, HookValues, Hooks, KvCache,
 };
 use serde::Deserialize;
 
@@ -77,7 +78,7 @@ fn sequences_in_one_pass_do_not_see_one_another() {
         let mut mixed: Vec<Column> =
             ids.iter().enumerate().flat_map(|(slot, ids)| columns(ids, slot as u32, 0)).collect();
         mixed.sort_by_key(|column| (column.position, column.slot));
-        let logits = model.forward(&mut cache, &mixed, &Controls::default(), None).unwrap();
+        let logits = model.forward(&mut cache, &mixed, &Interventions::default(), None).unwrap();
         for (index, column) in mixed.iter().enumerate() {
             let expected = &alone[column.slot as usize][column.position as usize];
             assert!(
@@ -99,7 +100,8 @@ fn long_passes_are_the_same_in_pieces_of_any_size() {
         cache.truncate(0, 0);
         for (index, piece) in ids.chunks(size).enumerate() {
             let piece = columns(piece, 0, (index * size) as u32);
-            let logits = model.forward(&mut cache, &piece, &Controls::default(), None).unwrap();
+            let logits =
+                model.forward(&mut cache, &piece, &Interventions::default(), None).unwrap();
             for (column, row) in logits.iter() {
                 assert!(
                     largest_difference(row, &whole[index * size + column]) < 2e-3,
@@ -120,7 +122,7 @@ fn a_rewritten_position_forgets_what_came_after_and_a_copy_goes_its_own_way() {
     for slot in [0, 1] {
         assert_eq!(cache.length(slot as usize), 6);
         let logits = model
-            .forward(&mut cache, &columns(&[9, 10], slot, 2), &Controls::default(), None)
+            .forward(&mut cache, &columns(&[9, 10], slot, 2), &Interventions::default(), None)
             .unwrap();
         assert_eq!(cache.length(slot as usize), 4);
         for (column, row) in logits.iter() {
@@ -136,7 +138,7 @@ fn only_columns_that_want_logits_get_them() {
     let all = prefill(&model, &mut cache, &[3, 1, 4, 1]);
     let mut some = columns(&[3, 1, 4, 1], 0, 0);
     (some[0].wants_logits, some[2].wants_logits) = (false, false);
-    let logits = model.forward(&mut cache, &some, &Controls::default(), None).unwrap();
+    let logits = model.forward(&mut cache, &some, &Interventions::default(), None).unwrap();
     assert_eq!(logits.iter().map(|(column, _)| column).collect::<Vec<_>>(), [1, 3]);
     assert!(logits.column(0).is_none() && logits.column(2).is_none());
     assert!(largest_difference(logits.column(1).unwrap(), &all[1]) < 1e-4);
@@ -176,9 +178,10 @@ impl Hooks for Probe {
     }
 }
 
-fn run(model: &CpuModel, controls: &Controls, hooks: Option<&mut dyn Hooks>) -> Vec<f32> {
+fn run(model: &CpuModel, interventions: &Interventions, hooks: Option<&mut dyn Hooks>) -> Vec<f32> {
     let mut cache = KvCache::new(model.config(), 1, 8);
-    let logits = model.forward(&mut cache, &columns(&[10, 20, 30], 0, 0), controls, hooks).unwrap();
+    let logits =
+        model.forward(&mut cache, &columns(&[10, 20, 30], 0, 0), interventions, hooks).unwrap();
     logits.last().unwrap().to_vec()
 }
 
@@ -187,8 +190,8 @@ fn hooks_see_every_place_once_in_order_and_watching_changes_nothing() {
     let model = tiny("q5_1");
     let config = model.config().clone();
     let mut probe = Probe { seen: Vec::new(), change: None, watch_all: true };
-    let watched = run(&model, &Controls::default(), Some(&mut probe));
-    assert!(largest_difference(&watched, &run(&model, &Controls::default(), None)) < 1e-5);
+    let watched = run(&model, &Interventions::default(), Some(&mut probe));
+    assert!(largest_difference(&watched, &run(&model, &Interventions::default(), None)) < 1e-5);
 
     let [width, query, kv, hidden] =
         [config.embedding_size, config.query_size(), config.kv_size(), config.hidden_size]
@@ -226,12 +229,12 @@ fn a_muted_head_is_a_head_whose_output_a_hook_clears() {
     let model = tiny("q4_1");
     let config = model.config().clone();
     let (heads, size) = (config.head_count as usize, config.head_size as usize);
-    let plain = run(&model, &Controls::default(), None);
-    let mut controls = Controls { head_scale: vec![1.0; heads * 2], layer_scale: Vec::new() };
-    controls.head_scale[heads + 4] = 0.0;
-    let muted = run(&model, &controls, None);
+    let plain = run(&model, &Interventions::default(), None);
+    let mut interventions = Interventions { heads: vec![1.0; heads * 2], layers: Vec::new() };
+    interventions.heads[heads + 4] = 0.0;
+    let muted = run(&model, &interventions, None);
     let mut probe = Probe::changing(HookPoint::HeadOutput(1), 4 * size..5 * size, 0.0);
-    let cleared = run(&model, &Controls::default(), Some(&mut probe));
+    let cleared = run(&model, &Interventions::default(), Some(&mut probe));
     assert!(largest_difference(&muted, &cleared) < 1e-6);
     assert!(largest_difference(&muted, &plain) > 1e-2);
 }
@@ -240,8 +243,8 @@ fn a_muted_head_is_a_head_whose_output_a_hook_clears() {
 fn a_layer_at_zero_adds_nothing() {
     let model = tiny("q8_0");
     let width = model.config().embedding_size as usize;
-    let controls = Controls { head_scale: Vec::new(), layer_scale: vec![0.0, 1.0] };
-    let without = run(&model, &controls, None);
+    let interventions = Interventions { heads: Vec::new(), layers: vec![0.0, 1.0] };
+    let without = run(&model, &interventions, None);
 
     struct Clear;
     impl Hooks for Clear {
@@ -252,10 +255,10 @@ fn a_layer_at_zero_adds_nothing() {
             values.values.fill(0.0);
         }
     }
-    assert_eq!(without, run(&model, &Controls::default(), Some(&mut Clear)));
-    assert!(largest_difference(&without, &run(&model, &Controls::default(), None)) > 1e-2);
+    assert_eq!(without, run(&model, &Interventions::default(), Some(&mut Clear)));
+    assert!(largest_difference(&without, &run(&model, &Interventions::default(), None)) > 1e-2);
     let mut probe = Probe::changing(HookPoint::Embedding, 0..width, 2.0);
-    assert!(largest_difference(&without, &run(&model, &controls, Some(&mut probe))) > 1e-2);
+    assert!(largest_difference(&without, &run(&model, &interventions, Some(&mut probe))) > 1e-2);
 }
 
 /// Adds a vector of its own to what some places give.
@@ -313,14 +316,14 @@ fn biases_are_added_where_a_hook_would_add_them() {
 
         // A layer's factor is for what its biases add as well.
         for layer_scale in [Vec::new(), vec![0.5, 0.0], vec![0.0, 2.0]] {
-            let controls = Controls { head_scale: Vec::new(), layer_scale };
-            let expected = run(&without, &controls, Some(&mut Adds(adds.clone())));
+            let interventions = Interventions { heads: Vec::new(), layers: layer_scale };
+            let expected = run(&without, &interventions, Some(&mut Adds(adds.clone())));
             let largest = expected.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
-            let error = largest_difference(&run(&with, &controls, None), &expected) / largest;
-            assert!(error < 1e-4, "{name} {controls:?}: {error}");
+            let error = largest_difference(&run(&with, &interventions, None), &expected) / largest;
+            assert!(error < 1e-4, "{name} {interventions:?}: {error}");
         }
-        let plain = run(&without, &Controls::default(), None);
-        let change = largest_difference(&run(&with, &Controls::default(), None), &plain);
+        let plain = run(&without, &Interventions::default(), None);
+        let change = largest_difference(&run(&with, &Interventions::default(), None), &plain);
         assert!(change > 1e-3, "{name}: {change}");
     }
 }
@@ -331,7 +334,8 @@ fn what_cannot_be_is_refused_and_leaves_no_position() {
     let mut cache = KvCache::new(model.config(), 2, 4);
     let column = |token, slot, position| Column { token, slot, position, wants_logits: true };
     let mut refused = |columns: &[Column]| {
-        let error = model.forward(&mut cache, columns, &Controls::default(), None).unwrap_err();
+        let error =
+            model.forward(&mut cache, columns, &Interventions::default(), None).unwrap_err();
         assert_eq!([cache.length(0), cache.length(1)], [0, 0], "{error}");
         error
     };
@@ -345,12 +349,15 @@ fn what_cannot_be_is_refused_and_leaves_no_position() {
     let long: Vec<Column> = (0..5).map(|position| column(1, 0, position)).collect();
     assert!(matches!(refused(&long), ForwardError::Full { column: 4, position: 4, capacity: 4 }));
 
-    let controls = Controls { head_scale: vec![1.0; 5], layer_scale: Vec::new() };
-    let error = model.forward(&mut cache, &[column(1, 0, 0)], &controls, None).unwrap_err();
-    assert!(matches!(error, ForwardError::Controls { name: "head_scale", found: 5, expected: 6 }));
+    let interventions = Interventions { heads: vec![1.0; 5], layers: Vec::new() };
+    let error = model.forward(&mut cache, &[column(1, 0, 0)], &interventions, None).unwrap_err();
+    assert!(matches!(
+        error,
+        ForwardError::Interventions { name: "head_scale", found: 5, expected: 6 }
+    ));
     let mut other = KvCache::new(tiny("q8_0").config(), 1, 4);
     let error =
-        model.forward(&mut other, &[column(1, 0, 0)], &Controls::default(), None).unwrap_err();
+        model.forward(&mut other, &[column(1, 0, 0)], &Interventions::default(), None).unwrap_err();
     assert!(matches!(error, ForwardError::Cache { .. }), "{error}");
 }
 
@@ -358,6 +365,6 @@ fn what_cannot_be_is_refused_and_leaves_no_position() {
 fn an_empty_pass_gives_nothing() {
     let model = tiny("q4_k");
     let mut cache = KvCache::new(model.config(), 1, 4);
-    let logits = model.forward(&mut cache, &[], &Controls::default(), None).unwrap();
+    let logits = model.forward(&mut cache, &[], &Interventions::default(), None).unwrap();
     assert_eq!((logits.iter().count(), logits.last()), (0, None));
 }

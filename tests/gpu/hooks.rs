@@ -9,7 +9,8 @@ use crate::common::engine::{batch, cpu, largest_difference, on_cpu, on_gpu, tiny
 use crate::common::gpu::engine;
 use bytemuck::Zeroable;
 use pixel_llm::forward::HookPoint;
-use pixel_llm::forward::cpu::{Controls, HookValues, Hooks, change};
+use pixel_llm::forward::Interventions;
+use pixel_llm::forward::cpu::{HookValues, Hooks, change};
 use pixel_llm::forward::gpu::model::{Hook, HookAction};
 use pixel_llm::forward::params::ChangeParams;
 use pixel_llm::model::{Encoding, ModelConfig};
@@ -91,7 +92,7 @@ fn every_place_with_a_buffer_is_watched_and_watching_changes_no_bit() {
         let model = tiny(name, encoding);
         let Some(mut gpu) = engine(Arc::clone(&model), 2) else { return };
         let mut twin = Twin::default();
-        on_cpu(&cpu(&model), &IDS, &Controls::default(), Some(&mut twin));
+        on_cpu(&cpu(&model), &IDS, &Interventions::default(), Some(&mut twin));
 
         // Slot 1, so that keys and values are not at the start of their buffers.
         let batch = batch(&IDS, 1, 0);
@@ -124,7 +125,7 @@ fn some_columns_are_watched_in_a_step_that_continues_a_sequence() {
     let model = tiny("llama", Encoding::F32);
     let Some(mut gpu) = engine(Arc::clone(&model), 3) else { return };
     let mut twin = Twin::default();
-    on_cpu(&cpu(&model), &IDS, &Controls::default(), Some(&mut twin));
+    on_cpu(&cpu(&model), &IDS, &Interventions::default(), Some(&mut twin));
     on_gpu(&mut gpu, &batch(&IDS[..3], 2, 0));
     let rest = batch(&IDS[3..], 2, 3);
     let hooks = [
@@ -168,7 +169,7 @@ fn a_single_column_is_watched_at_every_place_and_changed() {
         println!("{name}: in one dispatch or several, logits within {error}");
         assert!(error < RELATIVE, "{name}: {error}");
         let mut seen = Twin::default();
-        on_cpu(&twin, &IDS, &Controls::default(), Some(&mut seen));
+        on_cpu(&twin, &IDS, &Interventions::default(), Some(&mut seen));
         for (point, watched) in points.iter().zip(&hooked.watched) {
             let expected = &seen.seen[point];
             check_seen(*point, &watched.values, &expected[expected.len() - watched.features..]);
@@ -187,7 +188,7 @@ fn a_single_column_is_watched_at_every_place_and_changed() {
         let found = gpu.logits_with_hooks(&last, &[0], &hook(0)).unwrap().logits;
         let changes = hook(5);
         let mut changes = Twin { changes: &changes, ..Twin::default() };
-        let expected = on_cpu(&twin, &IDS, &Controls::default(), Some(&mut changes));
+        let expected = on_cpu(&twin, &IDS, &Interventions::default(), Some(&mut changes));
         let error = largest_difference(&found, &expected[5..]) / largest(&plain[0]);
         assert!(error < RELATIVE, "{name}: {error}");
         assert_eq!(on_gpu(&mut gpu, &last), plain);
@@ -204,7 +205,7 @@ fn a_change_at_every_place_gives_the_logits_of_the_twin_with_the_same_change() {
         let all: Vec<u32> = (0..IDS.len() as u32).collect();
         let plain = on_gpu(&mut gpu, &batch);
         let mut unchanged = Twin::default();
-        on_cpu(&twin, &IDS, &Controls::default(), Some(&mut unchanged));
+        on_cpu(&twin, &IDS, &Interventions::default(), Some(&mut unchanged));
         let largest_logit = largest(plain.iter().flatten());
         let mut most = 0f32;
         for point in places(model.config()).into_iter().filter(|&point| point != HookPoint::Logits)
@@ -220,7 +221,7 @@ fn a_change_at_every_place_gives_the_logits_of_the_twin_with_the_same_change() {
                 let hooks = [Hook { point, columns: 2..4, action }];
                 let found = gpu.logits_with_hooks(&batch, &all, &hooks).unwrap().logits;
                 let mut changes = Twin { changes: &hooks, ..Twin::default() };
-                let expected = on_cpu(&twin, &IDS, &Controls::default(), Some(&mut changes));
+                let expected = on_cpu(&twin, &IDS, &Interventions::default(), Some(&mut changes));
                 let error = largest_difference(&found, &expected) / largest_logit;
                 most = most.max(error);
                 assert!(error < RELATIVE, "{name}, {hooks:?}: {error} of {largest_logit}");

@@ -13,8 +13,9 @@ use crate::common::gpu::{ask, engine, read_numbers};
 use crate::common::tiny::{Shape, Tiny};
 use pixel_llm::engine::gpu::GpuEngine;
 use pixel_llm::engine::{Batch, Column, Engine, QueryKind};
+use pixel_llm::forward::Interventions;
 use pixel_llm::forward::cpu::{
-    Column as CpuColumn, Controls, CpuModel, CpuOptions, HookPoint, HookValues, Hooks, KvCache,
+    Column as CpuColumn, CpuModel, CpuOptions, HookPoint, HookValues, Hooks, KvCache,
 };
 use pixel_llm::forward::sampling::{Sampler, SamplingParams};
 use pixel_llm::model::dequant::dequantize;
@@ -121,7 +122,7 @@ fn on_cpu(model: &Arc<PixelModel>, columns: &[Column]) -> Seen {
         })
         .collect();
     let mut seen = Seen::default();
-    cpu.forward(&mut cache, &columns, &Controls::default(), Some(&mut seen)).unwrap();
+    cpu.forward(&mut cache, &columns, &Interventions::default(), Some(&mut seen)).unwrap();
     seen
 }
 
@@ -220,9 +221,9 @@ fn compare_residual(
 ) {
     let (network, _, queue) = engine.network();
     let (width, place) = (network.config.embedding_size, network.buffers.places.residual);
-    for layer in 0..network.config.layer_count {
-        network.set_layer_scale(queue, layer, f32::from(u8::from(layer < layers)));
-    }
+    let skipped = (layers..network.config.layer_count).map(|layer| (layer, 0.0));
+    let sizes = [network.config.layer_count, network.config.head_count];
+    network.set_interventions(queue, &Interventions::new(sizes, [], skipped));
     let (what, point) = if layers == 0 {
         ("embed", HookPoint::Embedding)
     } else {

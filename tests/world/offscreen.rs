@@ -16,8 +16,9 @@ use crate::common::tiny::Tiny;
 use crate::common::world::{Picture, open_world};
 use bevy::prelude::Mut;
 use pixel_llm::app::explore::Offscreen;
+use pixel_llm::forward::Interventions;
 use pixel_llm::forward::cpu::{
-    Column, Controls, CpuModel, CpuOptions, HookPoint, HookValues, Hooks, KvCache,
+    Column, CpuModel, CpuOptions, HookPoint, HookValues, Hooks, KvCache,
 };
 use pixel_llm::model::weights::tile_weights;
 use pixel_llm::model::{Encoding, plan::Orientation};
@@ -267,7 +268,7 @@ fn what_is_thought_in_the_world_is_what_the_twin_computes() {
         .collect();
     let mut norms = Norms { head_size: model.config().head_size as usize, ..Norms::default() };
     let logits =
-        twin.forward(&mut cache, &columns, &Controls::default(), Some(&mut norms)).unwrap();
+        twin.forward(&mut cache, &columns, &Interventions::default(), Some(&mut norms)).unwrap();
     for (at, thought) in mind.thoughts.iter().enumerate() {
         for (found, expected) in [
             (&thought.residual_norms, &norms.residual[at]),

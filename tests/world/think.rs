@@ -14,8 +14,9 @@ use crate::common::forward::open;
 use crate::common::world::open_world;
 use bevy::prelude::Mut;
 use pixel_llm::app::explore::Offscreen;
+use pixel_llm::forward::Interventions;
 use pixel_llm::forward::cpu::{
-    Column, Controls, CpuModel, CpuOptions, HookPoint, HookValues, Hooks, KvCache,
+    Column, CpuModel, CpuOptions, HookPoint, HookValues, Hooks, KvCache,
 };
 use pixel_llm::model::PixelModel;
 use pixel_llm::model::edits::Tiles;
@@ -91,7 +92,7 @@ fn compare_with_twin(model: Arc<PixelModel>, prompt: &str) {
         .collect();
     let mut values = Values::default();
     let logits =
-        twin.forward(&mut cache, &columns, &Controls::default(), Some(&mut values)).unwrap();
+        twin.forward(&mut cache, &columns, &Interventions::default(), Some(&mut values)).unwrap();
     let size = config.head_size as usize;
     let close = |found: f32, expected: f32, what: &str| {
         let budget = RELATIVE * expected.abs().max(1.0);

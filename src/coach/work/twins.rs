@@ -10,7 +10,8 @@ use std::collections::HashMap;
 use super::plain::Plain;
 use super::{ModelContext, Report, Result, Tell};
 use crate::forward::HookPoint;
-use crate::forward::cpu::{Column, Controls, HookValues, Hooks, KvCache};
+use crate::forward::Interventions;
+use crate::forward::cpu::{Column, HookValues, Hooks, KvCache};
 use crate::model::ModelConfig;
 use crate::model::tokenizer::EncodeOptions;
 
@@ -48,7 +49,7 @@ pub(super) fn kernel_twins(shop: &ModelContext, progress: &mut Tell<'_>) -> Resu
     let model = shop.cpu_model()?;
     let mut cache = KvCache::new(&config, 1, tokens.len());
     let mut kept = Kept::default();
-    model.forward(&mut cache, &columns, &Controls::default(), Some(&mut kept))?;
+    model.forward(&mut cache, &columns, &Interventions::default(), Some(&mut kept))?;
     let plain = Plain::new(shop)?;
     let mut errors: Vec<(&str, f64)> = Vec::new();
     let twins = Twins { plain: &plain, kept: &kept.0, config: &config, tokens: &tokens };

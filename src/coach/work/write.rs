@@ -8,7 +8,8 @@ use super::{ModelContext, Report, Result, WorkError};
 use crate::batch::request::{Defaults, PromptMode};
 use crate::batch::{Prompt, TextModel};
 use crate::forward::HookPoint;
-use crate::forward::cpu::{Column, Controls, HookValues, Hooks, KvCache};
+use crate::forward::Interventions;
+use crate::forward::cpu::{Column, HookValues, Hooks, KvCache};
 use crate::forward::sampling::SamplingParams;
 use crate::pxi::{WriteOptions, Writer};
 
@@ -51,7 +52,7 @@ pub(super) fn probe(shop: &ModelContext, prompts: &[String], layer: Option<u32>)
             .collect();
         tokens += ids.len();
         let mut cache = KvCache::new(config, 1, ids.len().max(1));
-        model.forward(&mut cache, &columns, &Controls::default(), Some(&mut watch))?;
+        model.forward(&mut cache, &columns, &Interventions::default(), Some(&mut watch))?;
     }
     let name = format!("activations-layer-{layer}.pxi");
     let path = shop.folder.join(&name);

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use self::headless::{AdapterFacts, GpuChoice, GpuError, headless_app, prepare};
 use self::threads::workers;
 use super::{Batch, Capacity, Column, Engine, EngineError, LogitsQuery, Profile, Sampled, answer};
-use crate::forward::cpu::Controls;
+use crate::forward::Interventions;
 use crate::forward::gpu::kernels::KernelFamily;
 use crate::forward::gpu::model::{
     Copy, GpuModel, GpuModelError, GpuModelFailure, GpuModelPlugin, GpuModelSource, NO_LOGITS,
@@ -33,7 +33,7 @@ use crate::model::PixelModel;
 use crate::residency::ResidencyMetrics;
 use crate::residency::compute::Pool;
 use crate::size::MemorySize;
-use crate::tiles::{ModelIndex, Muted, Scale, TilesPlugin, spawn_model};
+use crate::tiles::{ModelIndex, Muted, Scale, spawn_model};
 use bevy::{
     app::App,
     ecs::{change_detection::DetectChangesMut, entity::Entity, world::World},
@@ -162,7 +162,7 @@ impl GpuEngine {
                     memory: choice.memory,
                 },
             },
-            (TilesPlugin, InterventionsPlugin),
+            InterventionsPlugin,
         ));
         prepare(&mut app);
         for _ in 0..STARTING_FRAMES {
@@ -379,7 +379,7 @@ impl GpuEngine {
 
 /// Marks the entities of the model with factors, and takes all other marks away. False where there
 /// is no model.
-fn set_factors(world: &mut World, controls: &Controls) -> bool {
+fn set_factors(world: &mut World, interventions: &Interventions) -> bool {
     let Some(index) = world.get_resource::<ModelIndex>() else { return false };
     let heads = (0..index.layer_count()).flat_map(|layer| {
         (0..index.heads_per_layer())
@@ -391,8 +391,8 @@ fn set_factors(world: &mut World, controls: &Controls) -> bool {
         let factor = |at: usize| factors.get(at).copied().unwrap_or(1.0);
         entities.into_iter().enumerate().map(|(at, entity)| (entity, factor(at))).collect()
     };
-    let mut marks = marked(heads.collect(), &controls.head_scale);
-    marks.extend(marked(layers.collect(), &controls.layer_scale));
+    let mut marks = marked(heads.collect(), &interventions.heads);
+    marks.extend(marked(layers.collect(), &interventions.layers));
     for (entity, factor) in marks {
         let mut entity = world.entity_mut(entity);
         entity.remove::<(Muted, Scale)>();
@@ -444,8 +444,8 @@ impl Engine for GpuEngine {
         Ok(answers)
     }
 
-    fn set_controls(&mut self, controls: &Controls) -> bool {
-        set_factors(self.app.world_mut(), controls)
+    fn set_interventions(&mut self, interventions: &Interventions) -> bool {
+        set_factors(self.app.world_mut(), interventions)
     }
 
     fn device(&self) -> String {

@@ -65,8 +65,8 @@ pub enum ForwardError {
     },
     /// Factors that are not one per layer or head.
     #[error("{found} {name} factors, expected {expected} or none")]
-    Controls {
-        /// `head_scale` or `layer_scale`.
+    Interventions {
+        /// `head` or `layer`.
         name: &'static str,
         /// How many were given.
         found: usize,

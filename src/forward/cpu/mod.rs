@@ -39,7 +39,7 @@ pub use error::ForwardError;
 pub use hooks::{HookValues, Hooks};
 pub use kernel_timings::{Kernel, KernelTimings, Lap};
 pub use logits::Logits;
-pub use model::{Controls, CpuModel, CpuOptions};
+pub use model::{CpuModel, CpuOptions};
 
 /// One token at one position of one sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

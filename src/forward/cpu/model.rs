@@ -20,11 +20,11 @@ use super::project::project;
 use super::qkv::{QkvOutput, QkvWeights, qkv};
 use super::rope::Rotation;
 
-use crate::forward::HookPoint;
 use crate::forward::bind::{
     BoundLayer, BoundMatrix, BoundModel, LayerVector, output_tensors, rope_params,
 };
 use crate::forward::params::LayerParams;
+use crate::forward::{HookPoint, Interventions};
 use crate::model::edits::Tiles;
 use crate::model::planes::LINE_BYTES;
 use crate::model::weights::tile_weights;
@@ -44,23 +44,6 @@ pub struct CpuOptions {
 impl Default for CpuOptions {
     fn default() -> Self {
         Self { verify: true }
-    }
-}
-
-/// Factors by which a caller mutes or strengthens parts of the model; empty lists change nothing.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Controls {
-    /// A factor per query head, layer by layer: `head_scale[layer * heads + head]`.
-    pub head_scale: Vec<f32>,
-    /// A factor per layer on everything it adds to the residual stream; at 0 the layer is skipped.
-    pub layer_scale: Vec<f32>,
-}
-
-impl Controls {
-    /// Sets the factor of a query head that the model has; the others keep theirs.
-    pub fn set_head_scale(&mut self, config: &ModelConfig, layer: u32, head: u32, factor: f32) {
-        self.head_scale.resize((config.layer_count * config.head_count) as usize, 1.0);
-        self.head_scale[(layer * config.head_count + head) as usize] = factor;
     }
 }
 
@@ -109,19 +92,21 @@ impl CpuModel {
     /// in the cache is written anew, and those after it are forgotten.
     ///
     /// # Errors
-    /// A token, slot or position cannot be, or controls do not fit the model. The cache then has no
+    /// A token, slot or position cannot be, or interventions do not fit the model. The cache then has no
     /// position of this pass.
     pub fn forward(
         &self,
         cache: &mut KvCache,
         columns: &[Column],
-        controls: &Controls,
+        interventions: &Interventions,
         hooks: Option<&mut dyn Hooks>,
     ) -> Result<Logits, ForwardError> {
-        self.check(cache, columns, controls)?;
+        self.check(cache, columns, interventions)?;
         // Inside the pool a parallel loop is a push on the own queue; from outside, each would wake
         // another thread and wait for it.
-        Ok(rayon::scope(|_| self.forward_checked(cache, columns, controls, Tap::new(hooks, None))))
+        Ok(rayon::scope(|_| {
+            self.forward_checked(cache, columns, interventions, Tap::new(hooks, None))
+        }))
     }
 
     /// The same without hooks, and with a clock that counts the time of every kernel.
@@ -132,12 +117,12 @@ impl CpuModel {
         &self,
         cache: &mut KvCache,
         columns: &[Column],
-        controls: &Controls,
+        interventions: &Interventions,
         laps: &mut KernelTimings,
     ) -> Result<Logits, ForwardError> {
-        self.check(cache, columns, controls)?;
+        self.check(cache, columns, interventions)?;
         Ok(rayon::scope(|_| {
-            self.forward_checked(cache, columns, controls, Tap::new(None, Some(laps)))
+            self.forward_checked(cache, columns, interventions, Tap::new(None, Some(laps)))
         }))
     }
 
@@ -238,13 +223,13 @@ impl CpuModel {
         &self,
         cache: &mut KvCache,
         columns: &[Column],
-        controls: &Controls,
+        interventions: &Interventions,
         mut tap: Tap<'_>,
     ) -> Logits {
         let mut out = Logits::new(self.config().vocab_size as usize);
         let mut workspace = std::mem::take(&mut cache.workspace);
         for (index, batch) in columns.chunks(BATCH).enumerate() {
-            self.forward_batch(cache, &mut workspace, batch, controls, &mut tap);
+            self.forward_batch(cache, &mut workspace, batch, interventions, &mut tap);
             let chosen = [&mut workspace.update, &mut workspace.normed, &mut workspace.output];
             let wanted = batch.iter().filter(|column| column.wants_logits).count() as u32;
             let params = self.bound.logits_params(self.config(), wanted, 0);
@@ -272,7 +257,7 @@ impl CpuModel {
         cache: &mut KvCache,
         work: &mut Workspace,
         columns: &[Column],
-        controls: &Controls,
+        interventions: &Interventions,
         tap: &mut Tap<'_>,
     ) {
         let count = columns.len() as u32;
@@ -282,9 +267,10 @@ impl CpuModel {
         tap.lap(Kernel::Embed);
         self.rotation.angles(columns, &mut work.angles);
         for (index, layer) in self.bound.layers.iter().enumerate() {
-            let layer_scale = controls.layer_scale.get(index).copied().unwrap_or(1.0);
+            let layer_scale = interventions.layer(index);
+            let head_scale = interventions.heads_of(index, self.config().head_count);
             let params = layer.params(self.config(), count, layer_scale);
-            self.attention(layer, &params, cache, work, columns, &controls.head_scale, tap);
+            self.attention(layer, &params, cache, work, columns, head_scale, tap);
             self.feed_forward(layer, &params, work, columns, tap);
         }
     }
@@ -328,8 +314,6 @@ impl CpuModel {
         attend(&params.attend, columns, &work.query, cache, stride, &mut work.attended);
         tap.lap(Kernel::Attend);
 
-        let (first, heads) = (index as usize, config.head_count as usize);
-        let head_scale = head_scale.get(first * heads..(first + 1) * heads).unwrap_or_default();
         let attended = (work.attended.as_mut_slice(), stride);
         let outputs = (&mut work.update, &mut work.residual);
         let weights = (self.bytes(&layer.output), layer.vector(OutputBias));
@@ -371,7 +355,7 @@ impl CpuModel {
         &self,
         cache: &mut KvCache,
         columns: &[Column],
-        controls: &Controls,
+        interventions: &Interventions,
     ) -> Result<(), ForwardError> {
         let config = self.config();
         let model =
@@ -381,12 +365,12 @@ impl CpuModel {
         }
         let (layers, heads) = (config.layer_count as usize, config.head_count as usize);
         let factors = [
-            ("head_scale", &controls.head_scale, layers * heads),
-            ("layer_scale", &controls.layer_scale, layers),
+            ("head", &interventions.heads, layers * heads),
+            ("layer", &interventions.layers, layers),
         ];
         for (name, found, expected) in factors {
             if !found.is_empty() && found.len() != expected {
-                return Err(ForwardError::Controls { name, found: found.len(), expected });
+                return Err(ForwardError::Interventions { name, found: found.len(), expected });
             }
         }
         let vocab_size = config.vocab_size;

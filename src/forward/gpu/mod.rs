@@ -14,7 +14,7 @@ pub mod shaders;
 mod weight_edits;
 
 pub use driver::{ForwardRequest, ForwardState, ForwardStatus};
-pub use interventions::InterventionsPlugin;
+pub use interventions::{InterventionsPlugin, InterventionsSystems};
 pub use plugin::{ForwardPlugin, ForwardPluginSystems};
 pub use schedule::{Forward, ForwardSystems};
 pub use weight_edits::{EditedWeights, WeightEditsPlugin};

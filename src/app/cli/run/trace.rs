@@ -12,7 +12,8 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use crate::forward::HookPoint;
-use crate::forward::cpu::{Column, Controls, CpuModel, CpuOptions, HookValues, Hooks, KvCache};
+use crate::forward::Interventions;
+use crate::forward::cpu::{Column, CpuModel, CpuOptions, HookValues, Hooks, KvCache};
 use crate::map::{InfiniteMap, MapOptions};
 use crate::model::{ModelConfig, PixelModel};
 use crate::residency::regions::{CacheRegions, write_activations};
@@ -49,7 +50,7 @@ pub fn save(
     folder: &Path,
     model: Arc<PixelModel>,
     tokens: &[u32],
-    controls: &Controls,
+    interventions: &Interventions,
 ) -> anyhow::Result<usize> {
     let config = model.config().clone();
     let cpu = CpuModel::new(model, CpuOptions::default())?;
@@ -59,7 +60,7 @@ pub fn save(
         .map(|(position, &token)| Column { token, slot: 0, position, wants_logits: false })
         .collect();
     let mut seen = Seen { layers: vec![Default::default(); config.layer_count as usize] };
-    cpu.forward(&mut cache, &columns, controls, Some(&mut seen))?;
+    cpu.forward(&mut cache, &columns, interventions, Some(&mut seen))?;
 
     let mut map = open(folder)?;
     let positions =

@@ -15,6 +15,7 @@ use super::buffers::Buffers;
 use super::vectors::{norm_weights, vectors};
 use super::weights::Weights;
 use super::{Choice, GpuModelError, GpuModelFailure, GpuModelSource, Sizes, Step};
+use crate::forward::Interventions;
 use crate::forward::bind::{BoundLayer, BoundModel, LayerVector, rope_params};
 use crate::forward::cpu::Column;
 use crate::forward::cpu::rope::Rotation;
@@ -186,24 +187,20 @@ impl GpuModel {
         (self.config.vocab_size as usize).next_multiple_of(64)
     }
 
-    /// Sets the factor of a query head, from the next step on.
-    pub fn set_head_scale(&self, queue: &RenderQueue, layer: u32, head: u32, factor: f32) {
-        let at = u64::from(layer * self.config.head_count + head) * 4;
-        queue.write_buffer(&self.buffers.head_scale, at, &factor.to_le_bytes());
-    }
-
-    /// Sets the factor on everything that a layer adds to the residual stream, from the next step
-    /// on.
-    pub fn set_layer_scale(&self, queue: &RenderQueue, layer: u32, factor: f32) {
+    /// Sets the factors of all heads and layers from the next step on.
+    pub fn set_interventions(&self, queue: &RenderQueue, interventions: &Interventions) {
         use std::mem::offset_of;
         let project = offset_of!(LayerParams, project) + offset_of!(ProjectParams, layer_scale);
         let down = offset_of!(LayerParams, down) + offset_of!(DownParams, layer_scale);
-        for at in [project, down] {
-            queue.write_buffer(
-                &self.layer_params[layer as usize],
-                at as u64,
-                &factor.to_le_bytes(),
-            );
+        let all = self.config.layer_count as usize * self.config.head_count as usize;
+        let mut heads = interventions.heads.clone();
+        heads.resize(all, 1.0);
+        queue.write_buffer(&self.buffers.head_scale, 0, bytemuck::cast_slice(&heads));
+        for (layer, params) in self.layer_params.iter().enumerate() {
+            let factor = interventions.layer(layer).to_le_bytes();
+            for at in [project, down] {
+                queue.write_buffer(params, at as u64, &factor);
+            }
         }
     }
 }
