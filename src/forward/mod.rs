@@ -11,10 +11,12 @@ pub mod cpu;
 #[cfg(feature = "world")]
 pub mod gpu;
 mod hook_point;
+mod hooks;
 mod interventions;
 pub mod params;
 pub mod sampling;
 
 pub use bind::BindError;
 pub use hook_point::HookPoint;
+pub use hooks::{Hook, HookAction, HookError, Hooks, Watched};
 pub use interventions::Interventions;

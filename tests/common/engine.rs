@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use pixel_llm::engine::Batch;
 use pixel_llm::engine::gpu::GpuEngine;
-use pixel_llm::forward::Interventions;
-use pixel_llm::forward::cpu::{Column as CpuColumn, CpuModel, CpuOptions, Hooks, KvCache};
+use pixel_llm::forward::cpu::{Column as CpuColumn, CpuModel, CpuOptions, KvCache};
+use pixel_llm::forward::{Hooks, Interventions};
 use pixel_llm::model::{Encoding, PixelModel};
 
 use super::forward::open;
@@ -51,7 +51,7 @@ pub fn on_cpu(
     model: &CpuModel,
     ids: &[u32],
     interventions: &Interventions,
-    hooks: Option<&mut dyn Hooks>,
+    hooks: Option<&mut Hooks>,
 ) -> Vec<Vec<f32>> {
     let mut cache = KvCache::new(model.config(), 1, CONTEXT);
     let column = |(&token, position)| CpuColumn { token, slot: 0, position, wants_logits: true };

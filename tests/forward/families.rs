@@ -9,10 +9,8 @@ use std::path::{Path, PathBuf};
 
 use crate::common::forward::{one_by_one, open, prefill};
 use crate::common::tiny::Tiny;
-use pixel_llm::forward::Interventions;
-use pixel_llm::forward::cpu::{
-    Column, CpuModel, CpuOptions, ForwardError, HookPoint, HookValues, Hooks, KvCache,
-};
+use pixel_llm::forward::cpu::{Column, CpuModel, CpuOptions, ForwardError, KvCache};
+use pixel_llm::forward::{Hook, HookAction, HookPoint, Hooks, Interventions};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -145,40 +143,7 @@ fn only_columns_that_want_logits_get_them() {
     assert!(largest_difference(logits.last().unwrap(), &all[3]) < 1e-4);
 }
 
-/// Writes down what it sees, and multiplies the values of one place with a factor from one feature
-/// on.
-struct Probe {
-    seen: Vec<(HookPoint, usize, usize)>,
-    change: Option<(HookPoint, std::ops::Range<usize>, f32)>,
-    watch_all: bool,
-}
-
-impl Probe {
-    fn changing(point: HookPoint, features: std::ops::Range<usize>, factor: f32) -> Self {
-        Self { seen: Vec::new(), change: Some((point, features, factor)), watch_all: false }
-    }
-}
-
-impl Hooks for Probe {
-    fn wants(&self, point: HookPoint) -> bool {
-        self.watch_all || self.change.as_ref().is_some_and(|(changed, _, _)| *changed == point)
-    }
-
-    fn visit(&mut self, point: HookPoint, mut values: HookValues<'_>) {
-        self.seen.push((point, values.columns.len(), values.features));
-        if let Some((_, features, factor)) =
-            self.change.as_ref().filter(|(changed, _, _)| *changed == point)
-        {
-            for column in 0..values.columns.len() {
-                values.column(column)[features.clone()]
-                    .iter_mut()
-                    .for_each(|value| *value *= factor);
-            }
-        }
-    }
-}
-
-fn run(model: &CpuModel, interventions: &Interventions, hooks: Option<&mut dyn Hooks>) -> Vec<f32> {
+fn run(model: &CpuModel, interventions: &Interventions, hooks: Option<&mut Hooks>) -> Vec<f32> {
     let mut cache = KvCache::new(model.config(), 1, 8);
     let logits =
         model.forward(&mut cache, &columns(&[10, 20, 30], 0, 0), interventions, hooks).unwrap();
@@ -186,11 +151,11 @@ fn run(model: &CpuModel, interventions: &Interventions, hooks: Option<&mut dyn H
 }
 
 #[test]
-fn hooks_see_every_place_once_in_order_and_watching_changes_nothing() {
+fn hooks_see_every_place_once_and_watching_changes_nothing() {
     let model = tiny("q5_1");
     let config = model.config().clone();
-    let mut probe = Probe { seen: Vec::new(), change: None, watch_all: true };
-    let watched = run(&model, &Interventions::default(), Some(&mut probe));
+    let mut hooks = Hooks::watching(HookPoint::all(&config), 3);
+    let watched = run(&model, &Interventions::default(), Some(&mut hooks));
     assert!(largest_difference(&watched, &run(&model, &Interventions::default(), None)) < 1e-5);
 
     let [width, query, kv, hidden] =
@@ -217,11 +182,16 @@ fn hooks_see_every_place_once_in_order_and_watching_changes_nothing() {
         (HookPoint::FinalNorm, 3, width),
         (HookPoint::Logits, 3, config.vocab_size as usize),
     ]);
-    assert_eq!(probe.seen, expected);
-    assert_eq!(
-        probe.seen.iter().map(|(point, ..)| point).collect::<HashSet<_>>().len(),
-        expected.len()
-    );
+    let seen: Vec<_> = hooks
+        .watched()
+        .iter()
+        .map(|seen| (seen.point, seen.columns.len(), seen.features))
+        .collect();
+    assert_eq!(seen, expected);
+    for seen in hooks.watched() {
+        assert_eq!(seen.values.len(), 3 * seen.features, "{}: seen once", seen.point);
+    }
+    assert_eq!(seen.iter().map(|(point, ..)| point).collect::<HashSet<_>>().len(), expected.len());
 }
 
 #[test]
@@ -233,8 +203,16 @@ fn a_muted_head_is_a_head_whose_output_a_hook_clears() {
     let mut interventions = Interventions { heads: vec![1.0; heads * 2], layers: Vec::new() };
     interventions.heads[heads + 4] = 0.0;
     let muted = run(&model, &interventions, None);
-    let mut probe = Probe::changing(HookPoint::HeadOutput(1), 4 * size..5 * size, 0.0);
-    let cleared = run(&model, &Interventions::default(), Some(&mut probe));
+    let point = HookPoint::HeadOutput(1);
+    let mut hooks = Hooks::watching([point], 3);
+    run(&model, &Interventions::default(), Some(&mut hooks));
+    let mut values = hooks.seen(point).unwrap().values.clone();
+    for row in values.chunks_exact_mut(heads * size) {
+        row[4 * size..5 * size].fill(0.0);
+    }
+    let mut hooks =
+        Hooks::new([Hook { point, columns: 0..3, action: HookAction::Replace(values) }]);
+    let cleared = run(&model, &Interventions::default(), Some(&mut hooks));
     assert!(largest_difference(&muted, &cleared) < 1e-6);
     assert!(largest_difference(&muted, &plain) > 1e-2);
 }
@@ -242,39 +220,25 @@ fn a_muted_head_is_a_head_whose_output_a_hook_clears() {
 #[test]
 fn a_layer_at_zero_adds_nothing() {
     let model = tiny("q8_0");
-    let width = model.config().embedding_size as usize;
     let interventions = Interventions { heads: Vec::new(), layers: vec![0.0, 1.0] };
     let without = run(&model, &interventions, None);
 
-    struct Clear;
-    impl Hooks for Clear {
-        fn wants(&self, point: HookPoint) -> bool {
-            matches!(point, HookPoint::AttentionOutput(0) | HookPoint::FeedForwardOutput(0))
-        }
-        fn visit(&mut self, _: HookPoint, values: HookValues<'_>) {
-            values.values.fill(0.0);
-        }
-    }
-    assert_eq!(without, run(&model, &Interventions::default(), Some(&mut Clear)));
+    let scale = |point, factor| Hook { point, columns: 0..3, action: HookAction::Scale(factor) };
+    let outputs = [HookPoint::AttentionOutput(0), HookPoint::FeedForwardOutput(0)];
+    let mut clear = Hooks::new(outputs.map(|point| scale(point, 0.0)));
+    assert_eq!(without, run(&model, &Interventions::default(), Some(&mut clear)));
     assert!(largest_difference(&without, &run(&model, &Interventions::default(), None)) > 1e-2);
-    let mut probe = Probe::changing(HookPoint::Embedding, 0..width, 2.0);
-    assert!(largest_difference(&without, &run(&model, &interventions, Some(&mut probe))) > 1e-2);
+    let mut twice = Hooks::new([scale(HookPoint::Embedding, 2.0)]);
+    assert!(largest_difference(&without, &run(&model, &interventions, Some(&mut twice))) > 1e-2);
 }
 
-/// Adds a vector of its own to what some places give.
-struct Adds(HashMap<HookPoint, Vec<f32>>);
-
-impl Hooks for Adds {
-    fn wants(&self, point: HookPoint) -> bool {
-        self.0.contains_key(&point)
-    }
-
-    fn visit(&mut self, point: HookPoint, mut values: HookValues<'_>) {
-        for column in 0..values.columns.len() {
-            let numbers = values.column(column).iter_mut().zip(&self.0[&point]);
-            numbers.for_each(|(value, number)| *value += number);
-        }
-    }
+/// Adds a vector of its own to what some places give, in each of three columns.
+fn adding(adds: &HashMap<HookPoint, Vec<f32>>) -> Hooks {
+    Hooks::new(adds.iter().map(|(&point, numbers)| Hook {
+        point,
+        columns: 0..3,
+        action: HookAction::Add(numbers.repeat(3)),
+    }))
 }
 
 #[test]
@@ -317,7 +281,7 @@ fn biases_are_added_where_a_hook_would_add_them() {
         // A layer's factor is for what its biases add as well.
         for layer_scale in [Vec::new(), vec![0.5, 0.0], vec![0.0, 2.0]] {
             let interventions = Interventions { heads: Vec::new(), layers: layer_scale };
-            let expected = run(&without, &interventions, Some(&mut Adds(adds.clone())));
+            let expected = run(&without, &interventions, Some(&mut adding(&adds)));
             let largest = expected.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
             let error = largest_difference(&run(&with, &interventions, None), &expected) / largest;
             assert!(error < 1e-4, "{name} {interventions:?}: {error}");
@@ -351,10 +315,7 @@ fn what_cannot_be_is_refused_and_leaves_no_position() {
 
     let interventions = Interventions { heads: vec![1.0; 5], layers: Vec::new() };
     let error = model.forward(&mut cache, &[column(1, 0, 0)], &interventions, None).unwrap_err();
-    assert!(matches!(
-        error,
-        ForwardError::Interventions { name: "head_scale", found: 5, expected: 6 }
-    ));
+    assert!(matches!(error, ForwardError::Interventions { name: "head", found: 5, expected: 6 }));
     let mut other = KvCache::new(tiny("q8_0").config(), 1, 4);
     let error =
         model.forward(&mut other, &[column(1, 0, 0)], &Interventions::default(), None).unwrap_err();

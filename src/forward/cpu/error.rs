@@ -1,6 +1,6 @@
 //! What can be wrong with a request for a forward pass.
 
-use crate::forward::bind::BindError;
+use crate::forward::{BindError, HookError};
 use crate::model::ModelError;
 
 /// Why a model cannot be computed with, or a pass not be made.
@@ -13,6 +13,9 @@ pub enum ForwardError {
     /// Its tensors are not those that the kernels read.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A hook does not fit the model or the columns.
+    #[error(transparent)]
+    Hook(#[from] HookError),
     /// A column's token is not in the vocabulary.
     #[error("column {column}: token {token} is outside of the vocabulary of {vocab_size}")]
     Token {

@@ -32,11 +32,8 @@ pub mod qkv;
 pub mod rope;
 pub mod unpack;
 
-pub use super::HookPoint;
 pub use cache::{KvCache, PAGE};
-pub use change::change;
 pub use error::ForwardError;
-pub use hooks::{HookValues, Hooks};
 pub use kernel_timings::{Kernel, KernelTimings, Lap};
 pub use logits::Logits;
 pub use model::{CpuModel, CpuOptions};

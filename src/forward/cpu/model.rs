@@ -12,7 +12,7 @@ use super::down::down;
 use super::embed::embed;
 use super::error::ForwardError;
 use super::gate_up::gate_up;
-use super::hooks::{Hooks, Tap};
+use super::hooks::Tap;
 use super::kernel_timings::{Kernel, KernelTimings};
 use super::lanes::LANES;
 use super::logits::{Logits, logits};
@@ -24,7 +24,7 @@ use crate::forward::bind::{
     BoundLayer, BoundMatrix, BoundModel, LayerVector, output_tensors, rope_params,
 };
 use crate::forward::params::LayerParams;
-use crate::forward::{HookPoint, Interventions};
+use crate::forward::{HookPoint, Hooks, Interventions};
 use crate::model::edits::Tiles;
 use crate::model::planes::LINE_BYTES;
 use crate::model::weights::tile_weights;
@@ -92,15 +92,18 @@ impl CpuModel {
     /// in the cache is written anew, and those after it are forgotten.
     ///
     /// # Errors
-    /// A token, slot or position cannot be, or interventions do not fit the model. The cache then has no
+    /// A token, slot or position cannot be, or interventions or hooks do not fit the model. The cache then has no
     /// position of this pass.
     pub fn forward(
         &self,
         cache: &mut KvCache,
         columns: &[Column],
         interventions: &Interventions,
-        hooks: Option<&mut dyn Hooks>,
+        mut hooks: Option<&mut Hooks>,
     ) -> Result<Logits, ForwardError> {
+        if let Some(hooks) = &mut hooks {
+            hooks.start(self.config(), columns)?;
+        }
         self.check(cache, columns, interventions)?;
         // Inside the pool a parallel loop is a push on the own queue; from outside, each would wake
         // another thread and wait for it.
@@ -244,9 +247,10 @@ impl CpuModel {
                 &mut out,
                 &mut tap,
             );
-            if params.columns > 0 {
+            if wanted > 0 {
                 tap.lap(Kernel::Logits);
             }
+            tap.end_batch(batch.len(), wanted as usize);
         }
         cache.workspace = workspace;
         out

@@ -15,7 +15,7 @@ use super::session::StepRequest;
 use super::trace::Seen;
 use crate::forward::cpu::Column;
 use crate::forward::gpu::model::{
-    GpuModel, NO_LOGITS, Step, StreamFailure, Unread, take_unread, watch_layers,
+    GpuModel, NO_LOGITS, Step, StreamFailure, Unread, set_hooks, take_unread,
 };
 use crate::forward::gpu::readback::Later;
 use crate::forward::gpu::{Forward, ForwardState, ForwardStatus};
@@ -119,7 +119,8 @@ fn submit(world: &mut World, order: &StepRequest, crew: bool) -> Result<(Unread,
     if crew {
         queue.write_buffer(&network.buffers.meetings, 0, &[0; 4]);
     }
-    watch_layers(world, &columns).map_err(|error| error.to_string())?;
+    let hooks = super::trace::hooks(&network.config, last + 1);
+    set_hooks(world, &columns, &hooks).map_err(|error| error.to_string())?;
     world.insert_resource(Step {
         columns: last + 1,
         wanted: u32::from(order.logits),

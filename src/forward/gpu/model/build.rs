@@ -13,7 +13,7 @@ use bevy::{
 
 use super::buffers::Buffers;
 use super::vectors::{norm_weights, vectors};
-use super::weights::Weights;
+use super::weights::{Piece, Weights};
 use super::{Choice, GpuModelError, GpuModelFailure, GpuModelSource, Sizes, Step};
 use crate::forward::Interventions;
 use crate::forward::bind::{BoundLayer, BoundModel, LayerVector, rope_params};
@@ -459,7 +459,7 @@ impl Builder<'_> {
         let (bound, b) = (shared.bound, shared.buffers);
         let (output, groups) = (bound.output, bound.output.groups());
         let pieces = shared.weights.output(groups).into_iter();
-        let piece = |(first_group, count, pages)| {
+        let piece = |(first_group, count, pages): Piece<'_>| {
             let params = bound.logits_params(shared.config, shared.sizes.columns, first_group);
             let params = self.uniform(&params);
             let logits = self.product(
