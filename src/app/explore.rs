@@ -300,7 +300,7 @@ fn add_world(
         model: Arc::clone(model),
         sizes,
         family: plan.family,
-        crew: plan.crew(),
+        persistent_workgroups: plan.persistent_workgroups(),
         compile_ahead: true,
         memory,
     };

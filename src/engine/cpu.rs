@@ -126,7 +126,7 @@ impl Engine for CpuEngine {
             Stage { name: kernel.name(), dispatches: lap.runs, time: lap.time, weight_bytes }
         };
         let mut stages: Vec<Stage> = Kernel::ALL.into_iter().map(stage).collect();
-        stages.push(choose_stage(batch, choose));
+        stages.push(sampling_stage(batch, choose));
         Ok(Some(Profile { stages, total: start.elapsed(), passes: 1 }))
     }
 }
@@ -141,7 +141,7 @@ fn columns(batch: &Batch) -> Vec<Column> {
     batch.columns.iter().zip(batch.wants_logits()).map(column).collect()
 }
 
-fn choose_stage(batch: &Batch, time: Duration) -> Stage {
+fn sampling_stage(batch: &Batch, time: Duration) -> Stage {
     let dispatches = u64::from(!batch.asks.is_empty());
-    Stage { name: "choose", dispatches, time, weight_bytes: 0 }
+    Stage { name: "sample", dispatches, time, weight_bytes: 0 }
 }

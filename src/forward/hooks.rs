@@ -1,7 +1,8 @@
-//! Hooks of the forward pass, the same for the processor and for an adapter: values on their way are
-//! watched, or changed before what follows reads them.
+//! Hooks of the forward pass, the same for the processor and for an adapter: values on their way
+//! are watched, or changed before what follows reads them.
 //!
-//! In: [`Hook`]s for the columns of a pass. Out: [`Watched`] values, one list per hook that watches.
+//! In: [`Hook`]s for the columns of a pass. Out: [`Watched`] values, one list per hook that
+//! watches.
 
 use std::ops::Range;
 
@@ -191,7 +192,7 @@ pub enum HookError {
         /// Values of each.
         features: u32,
     },
-    /// The best logits are known when logits are, and a token is drawn from both.
+    /// The best logits are known when logits are, and a token is sampled from both.
     #[error("logits can be watched on the GPU but not changed; a request's biases change them")]
     ChangedLogits,
     /// More is watched than a buffer of the device holds.

@@ -6,7 +6,8 @@
 #[derive(Debug, Clone, PartialEq, Default)]
 #[cfg_attr(feature = "world", derive(bevy::prelude::Resource))]
 pub struct Interventions {
-    /// A factor per query head on what it gives, layer by layer: `heads[layer * head_count + head]`.
+    /// A factor per query head on what it gives, layer by layer: `heads[layer * head_count +
+    /// head]`.
     pub heads: Vec<f32>,
     /// A factor per layer on everything that it adds to the residual stream; at 0 the layer is
     /// skipped.

@@ -1,5 +1,5 @@
 //! The forward pass: from token ids to logits, through kernels that read weights from tiles as they
-//! lie in the file, and the choice of the next token from logits.
+//! lie in the file, and the sampling of the next token from logits.
 //!
 //! In: the tiles of a model, columns (a token at a position of a sequence) and a cache of keys and
 //! values. Out: logits, or tokens. A kernel is one name everywhere: its parameters in [`params`],

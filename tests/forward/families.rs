@@ -1,6 +1,6 @@
 //! Every family, encoding and kind of RoPE on tiny models, against the figures of a float64 oracle
-//! (tests/vectors/make_models.py); and what must hold between passes: batches, sequences, interventions
-//! and hooks.
+//! (tests/vectors/make_models.py); and what must hold between passes: batches, sequences,
+//! interventions and hooks.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking as tests do")]
 

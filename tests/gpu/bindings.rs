@@ -1,5 +1,5 @@
-//! The variables that a shader declares are those that its kernel is bound to: each by its name, its
-//! number and its kind.
+//! The variables that a shader declares are those that its kernel is bound to: each by its name,
+//! its number and its kind.
 
 use std::collections::HashSet;
 

@@ -456,7 +456,7 @@ fn draw_among_ties(ways: &[SamplingParams]) {
             let ties = logits[index].iter().filter(|&&logit| logit == logits[index][40]).count();
             assert!(ties >= 8, "equal rows give equal logits");
             let QueryKind::Draw { words, window, bias, .. } = &ask.kind else { unreachable!() };
-            let expected = Sampler::default().draw(&logits[index], words, window, bias).unwrap();
+            let expected = Sampler::default().sample(&logits[index], words, window, bias).unwrap();
             assert_eq!(drawn[index][0].token, expected, "{:?}", ways[index]);
         }
     }

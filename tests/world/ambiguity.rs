@@ -41,7 +41,7 @@ fn network_model() -> GpuModelSource {
     );
     GpuModelSource {
         model,
-        crew: 0,
+        persistent_workgroups: 0,
         compile_ahead: false,
         memory: None,
         family: KernelFamily::ALL[1],

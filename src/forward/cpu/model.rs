@@ -92,8 +92,8 @@ impl CpuModel {
     /// in the cache is written anew, and those after it are forgotten.
     ///
     /// # Errors
-    /// A token, slot or position cannot be, or interventions or hooks do not fit the model. The cache then has no
-    /// position of this pass.
+    /// A token, slot or position cannot be, or interventions or hooks do not fit the model. The
+    /// cache then has no position of this pass.
     pub fn forward(
         &self,
         cache: &mut KvCache,

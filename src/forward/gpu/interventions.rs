@@ -55,13 +55,13 @@ impl ExtractResource for Interventions {
 }
 
 type Marks = (Option<&'static Muted>, Option<&'static Scale>);
-type Marked = Or<(With<Muted>, With<Scale>)>;
+type IsMarked = Or<(With<Muted>, With<Scale>)>;
 
 /// Writes [`Interventions`] anew when a mark came, changed or went, or another model came.
 fn gather(
     index: Option<Res<ModelIndex>>,
-    heads: Query<(&Head, Marks), Marked>,
-    layers: Query<(&Layer, Marks), Marked>,
+    heads: Query<(&Head, Marks), IsMarked>,
+    layers: Query<(&Layer, Marks), IsMarked>,
     changed: Query<(), Or<(Changed<Muted>, Changed<Scale>)>>,
     scales: Query<(Option<&Name>, &Scale), Changed<Scale>>,
     mut unmuted: RemovedComponents<Muted>,

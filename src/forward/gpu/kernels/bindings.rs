@@ -11,7 +11,7 @@ use bevy::render::render_resource::{
 };
 
 use crate::forward::params::{
-    ChangeParams, ChooseParams, EmbedParams, LayerParams, LogitsParams, Places,
+    ChangeParams, EmbedParams, LayerParams, LogitsParams, Places, SampleParams,
 };
 
 /// What a variable of a shader is bound to.
@@ -77,7 +77,7 @@ bindings! {
         params: Params(size_of::<EmbedParams>()),
         gain: Read,
         columns: Read,
-        meetings: Write,
+        barriers: Write,
     }
 }
 
@@ -96,7 +96,7 @@ bindings! {
         keys: Quads,
         values: Quads,
         head_scale: Read,
-        meetings: Write,
+        barriers: Write,
     }
 }
 
@@ -115,9 +115,9 @@ bindings! {
 }
 
 bindings! {
-    /// Of `choose`.
-    ChooseBindings {
-        params: Params(size_of::<ChooseParams>()),
+    /// Of `sample`.
+    SampleBindings {
+        params: Params(size_of::<SampleParams>()),
         best: Write,
         logits: Write,
         listed: Write,
@@ -125,7 +125,7 @@ bindings! {
         biases: Read,
         wanted: Read,
         columns: Write,
-        drawn: Write,
+        sampled: Write,
         sampling: Read,
     }
 }

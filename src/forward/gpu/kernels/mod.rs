@@ -3,7 +3,6 @@
 pub mod attend;
 pub(super) mod bindings;
 pub mod change;
-pub mod choose;
 pub mod down;
 pub mod embed;
 mod family;
@@ -12,7 +11,8 @@ pub mod gate_up;
 pub mod logits;
 pub mod project;
 pub mod qkv;
-pub mod rotate;
+pub mod rope;
+pub mod sample;
 mod variants;
 
 pub use bindings::{Binding, BindingKind};
@@ -49,7 +49,8 @@ pub enum KernelError {
     },
     /// More workgroups than the device takes in one dimension.
     #[error(
-        "the kernel {name} would need {needed} workgroups in one dimension; the device takes {limit}"
+        "the kernel {name} would need {needed} workgroups in one dimension; \
+         the device takes {limit}"
     )]
     TooManyWorkgroups {
         /// The kernel.
@@ -75,14 +76,14 @@ pub struct KernelSource {
 pub const SOURCES: &[&KernelSource] = &[
     &attend::SOURCE,
     &change::SOURCE,
-    &choose::SOURCE,
     &down::SOURCE,
     &embed::SOURCE,
     &gate_up::SOURCE,
     &logits::SOURCE,
     &project::SOURCE,
     &qkv::SOURCE,
-    &rotate::SOURCE,
+    &rope::SOURCE,
+    &sample::SOURCE,
     &fused_layer::SOURCE,
 ];
 

@@ -14,22 +14,22 @@ use bevy::{
 use super::buffers::Buffers;
 use super::vectors::{norm_weights, vectors};
 use super::weights::{Piece, Weights};
-use super::{Choice, GpuModelError, GpuModelFailure, GpuModelSource, Sizes, Step};
+use super::{GpuModelError, GpuModelFailure, GpuModelSource, SamplingMode, Sizes, Step};
 use crate::forward::Interventions;
 use crate::forward::bind::{BoundLayer, BoundModel, LayerVector, rope_params};
 use crate::forward::cpu::Column;
 use crate::forward::cpu::rope::Rotation;
 use crate::forward::gpu::kernels::bindings::{
-    Bindings, ChooseBindings, EmbedBindings, LayerBindings, LogitsBindings,
+    Bindings, EmbedBindings, LayerBindings, LogitsBindings, SampleBindings,
 };
 use crate::forward::gpu::kernels::{
-    COLUMNS_TOGETHER, KernelFamily, KernelId, KernelSource, Kernels, attend, choose, down, embed,
-    encoding_def, fused_layer, gate_up, logits, product_defs, project, qkv, readings, rotate,
+    COLUMNS_TOGETHER, KernelFamily, KernelId, KernelSource, Kernels, attend, down, embed,
+    encoding_def, fused_layer, gate_up, logits, product_defs, project, qkv, readings, rope, sample,
     variant_for,
 };
 use crate::forward::gpu::shaders::Shaders;
 use crate::forward::params::{
-    AttendParams, ChooseParams, DownParams, LayerParams, MatrixParams, ProjectParams,
+    AttendParams, DownParams, LayerParams, MatrixParams, ProjectParams, SampleParams,
 };
 use crate::model::{ModelConfig, PixelModel};
 use crate::residency::compute::Pool;
@@ -78,7 +78,7 @@ impl Dispatch {
 
 /// Dispatches that share what they are bound to.
 #[derive(Debug)]
-pub(super) struct Stage {
+pub(super) struct KernelStage {
     pub group: BindGroup,
     pub dispatches: Vec<Dispatch>,
     /// All of them in one, for few columns.
@@ -106,14 +106,14 @@ pub struct GpuModel {
     pub(super) norm_weights: Vec<Buffer>,
     /// Of each layer: biases, then norms of heads.
     pub(super) vectors: Vec<Buffer>,
-    pub(super) embed: Stage,
-    pub(super) layers: Vec<Stage>,
+    pub(super) embed: KernelStage,
+    pub(super) layers: Vec<KernelStage>,
     /// Pieces of the output matrix that are streamed before the last one.
-    pub(super) output_pieces: Vec<Stage>,
+    pub(super) output_pieces: Vec<KernelStage>,
     /// The output matrix, or its last piece.
-    pub(super) logits: Stage,
-    /// The choice as the chain has it, and the greedy one.
-    pub(super) choose: [Stage; 2],
+    pub(super) logits: KernelStage,
+    /// Sampling by the chain, and the greedy one.
+    pub(super) sample: [KernelStage; 2],
 }
 
 impl GpuModel {
@@ -122,12 +122,12 @@ impl GpuModel {
         self.layers.iter().all(|stage| stage.whole.is_some())
     }
 
-    /// What chooses the next tokens as a step wants it.
-    pub(super) fn choice(&self, step: &Step) -> Option<&Stage> {
-        match step.choose {
-            Choice::None => None,
-            Choice::Chain => Some(&self.choose[0]),
-            Choice::Greedy => Some(&self.choose[1]),
+    /// What samples the next tokens as a step wants it.
+    pub(super) fn sampling(&self, step: &Step) -> Option<&KernelStage> {
+        match step.sample {
+            SamplingMode::None => None,
+            SamplingMode::Chain => Some(&self.sample[0]),
+            SamplingMode::Greedy => Some(&self.sample[1]),
         }
     }
 
@@ -135,7 +135,7 @@ impl GpuModel {
     pub(super) fn needed(&self, step: &Step, fused_layers: bool) -> impl Iterator<Item = KernelId> {
         let with = |columns| move |stage| (stage, columns);
         let layers = [&self.embed].into_iter().chain(&self.layers).map(with(step.columns));
-        let output = self.output_pieces.iter().chain([&self.logits]).chain(self.choice(step));
+        let output = self.output_pieces.iter().chain([&self.logits]).chain(self.sampling(step));
         let stages =
             layers.chain(output.map(with(step.wanted))).filter(|(_, columns)| *columns > 0);
         stages.flat_map(move |(stage, columns)| {
@@ -147,7 +147,7 @@ impl GpuModel {
     }
 
     /// The dispatches of one layer for so many columns.
-    pub(super) fn plan<'a>(&self, stage: &'a Stage, columns: u32) -> &'a [Dispatch] {
+    pub(super) fn plan<'a>(&self, stage: &'a KernelStage, columns: u32) -> &'a [Dispatch] {
         match &stage.whole {
             Some(whole) if self.fused_layers && columns <= whole.most_columns => {
                 std::slice::from_ref(whole)
@@ -166,7 +166,7 @@ impl GpuModel {
         let layers = self.layers.iter().flat_map(|stage| self.plan(stage, columns));
         let before = self.embed.dispatches.iter();
         let pieces = self.output_pieces.iter().flat_map(|stage| &stage.dispatches);
-        let after = pieces.chain(&self.logits.dispatches).chain(&self.choose[0].dispatches);
+        let after = pieces.chain(&self.logits.dispatches).chain(&self.sample[0].dispatches);
         let mut kernels: Vec<KernelUse> = Vec::new();
         for Dispatch { name, weight_bytes, .. } in before.chain(layers).chain(after) {
             match kernels.iter_mut().find(|kernel| kernel.name == *name) {
@@ -226,7 +226,7 @@ pub(super) fn build_network(
         })
     } else {
         kernels.ahead = wanted.compile_ahead;
-        let builder = Builder {
+        let builder = ModelBuilder {
             family: wanted.family,
             kernels: &mut kernels,
             device: &device,
@@ -249,7 +249,7 @@ pub(super) fn build_network(
     }
 }
 
-struct Builder<'a> {
+struct ModelBuilder<'a> {
     family: KernelFamily,
     kernels: &'a mut Kernels,
     device: &'a RenderDevice,
@@ -263,7 +263,7 @@ struct Shared<'a> {
     bound: &'a BoundModel,
     config: &'a ModelConfig,
     sizes: Sizes,
-    crew: u32,
+    workgroups: u32,
     buffers: &'a Buffers,
     weights: &'a Weights,
     places: Buffer,
@@ -272,7 +272,7 @@ struct Shared<'a> {
 
 /// A layer, and what can be written to while it is there.
 struct LayerOnDevice {
-    stage: Stage,
+    stage: KernelStage,
     params: Buffer,
     norm_weights: Buffer,
     vectors: Buffer,
@@ -288,7 +288,7 @@ fn by_four(matrix: &MatrixParams) -> u32 {
     matrix.rows.div_ceil(32)
 }
 
-impl Builder<'_> {
+impl ModelBuilder<'_> {
     fn data(&self, label: &'static str, contents: &[u8], usage: BufferUsages) -> Buffer {
         let usage = usage | BufferUsages::COPY_DST;
         let empty = [0; 16];
@@ -341,14 +341,14 @@ impl Builder<'_> {
     }
 
     /// Binds what the kernels of a stage share.
-    fn stage<'b>(&self, resources: impl Bindings<'b>, dispatches: Vec<Dispatch>) -> Stage {
+    fn stage<'b>(&self, resources: impl Bindings<'b>, dispatches: Vec<Dispatch>) -> KernelStage {
         let kernel = self.kernels.get(dispatches[0].kernel);
         let group = kernel.bind(self.device, self.cache, resources);
-        Stage { group, dispatches, whole: None }
+        KernelStage { group, dispatches, whole: None }
     }
 
     fn build(mut self, wanted: &GpuModelSource) -> Result<(GpuModel, Option<Pool>), GpuModelError> {
-        let GpuModelSource { model, sizes, crew, .. } = wanted;
+        let GpuModelSource { model, sizes, persistent_workgroups, .. } = wanted;
         let (model, mut sizes): (&PixelModel, Sizes) = (model, *sizes);
         let config = model.config().clone();
         let bound = BoundModel::new(model)?;
@@ -356,7 +356,13 @@ impl Builder<'_> {
         let side = self.device.limits().max_texture_dimension_2d;
         self.family.textures &= sizes.fit_textures(&config, side);
         let weights = Weights::open(self.device, self.queue, wanted, &mut sizes)?;
-        let buffers = Buffers::new(self.device, &config, sizes, *crew, self.family.textures)?;
+        let buffers = Buffers::new(
+            self.device,
+            &config,
+            sizes,
+            *persistent_workgroups,
+            self.family.textures,
+        )?;
         let heads = config.layer_count as usize * config.head_count as usize;
         let ones = vec![1f32; heads];
         self.queue.write_buffer(&buffers.head_scale, 0, bytemuck::cast_slice(&ones));
@@ -366,7 +372,7 @@ impl Builder<'_> {
             bound: &bound,
             config: &config,
             sizes,
-            crew: *crew,
+            workgroups: *persistent_workgroups,
             buffers: &buffers,
             weights: &weights,
         };
@@ -385,14 +391,14 @@ impl Builder<'_> {
         }
         let mut output_pieces = self.logits(&shared);
         let logits = output_pieces.pop().expect("the output matrix has rows");
-        let choose = self.choose(&shared);
+        let sample = self.sample(&shared);
         let (pages, pool) = weights.into_parts();
         let network = GpuModel {
             pages,
             buffers,
             sizes,
             config,
-            fused_layers: *crew > 0,
+            fused_layers: *persistent_workgroups > 0,
             layer_params,
             family: self.family,
             norm_weights: all_gains,
@@ -401,12 +407,12 @@ impl Builder<'_> {
             layers,
             output_pieces,
             logits,
-            choose,
+            sample,
         };
         Ok((network, pool))
     }
 
-    fn embed(&mut self, shared: &Shared<'_>, gain: &Buffer) -> Stage {
+    fn embed(&mut self, shared: &Shared<'_>, gain: &Buffer) -> KernelStage {
         let (bound, b) = (shared.bound, shared.buffers);
         let params = self.uniform(&bound.embed_params(shared.sizes.columns));
         let embed = self.dispatch(&embed::SOURCE, vec![encoding_def(bound.embedding.encoding)], 1);
@@ -419,7 +425,7 @@ impl Builder<'_> {
             params: params.as_entire_binding(),
             gain: gain.as_entire_binding(),
             columns: b.columns.as_entire_binding(),
-            meetings: b.meetings.as_entire_binding(),
+            barriers: b.barriers.as_entire_binding(),
         };
         self.stage(resources, vec![embed])
     }
@@ -447,15 +453,15 @@ impl Builder<'_> {
             keys: keys.binding(),
             values: values.binding(),
             head_scale: b.head_scale.as_entire_binding(),
-            meetings: b.meetings.as_entire_binding(),
+            barriers: b.barriers.as_entire_binding(),
         };
         let mut stage = self.stage(resources, dispatches);
-        stage.whole = self.fused_layer(&params, layer, shared.crew, shared.sizes);
+        stage.whole = self.fused_layer(&params, layer, shared.workgroups, shared.sizes);
         LayerOnDevice { stage, params: uniform, norm_weights, vectors }
     }
 
     /// The output matrix in its pieces, of which there is one where nothing is streamed.
-    fn logits(&mut self, shared: &Shared<'_>) -> Vec<Stage> {
+    fn logits(&mut self, shared: &Shared<'_>) -> Vec<KernelStage> {
         let (bound, b) = (shared.bound, shared.buffers);
         let (output, groups) = (bound.output, bound.output.groups());
         let pieces = shared.weights.output(groups).into_iter();
@@ -483,9 +489,9 @@ impl Builder<'_> {
         pieces.map(piece).collect()
     }
 
-    fn choose(&mut self, shared: &Shared<'_>) -> [Stage; 2] {
+    fn sample(&mut self, shared: &Shared<'_>) -> [KernelStage; 2] {
         let (b, sizes) = (shared.buffers, shared.sizes);
-        let params = ChooseParams {
+        let params = SampleParams {
             groups: shared.bound.output.groups(),
             stride: sizes.repeats + 1,
             rows: sizes.columns,
@@ -494,8 +500,8 @@ impl Builder<'_> {
         let params = self.uniform(&params);
         let s = &b.sampling;
         [false, true].map(|greedy| {
-            let dispatch = self.dispatch(&choose::SOURCE, choose::shader_defs(greedy), 1);
-            let resources = ChooseBindings {
+            let dispatch = self.dispatch(&sample::SOURCE, sample::shader_defs(greedy), 1);
+            let resources = SampleBindings {
                 params: params.as_entire_binding(),
                 best: b.best.as_entire_binding(),
                 logits: b.logits.as_entire_binding(),
@@ -504,7 +510,7 @@ impl Builder<'_> {
                 biases: s.biases.as_entire_binding(),
                 wanted: b.wanted.as_entire_binding(),
                 columns: b.columns.as_entire_binding(),
-                drawn: s.drawn.as_entire_binding(),
+                sampled: s.sampled.as_entire_binding(),
                 sampling: s.words.as_entire_binding(),
             };
             self.stage(resources, vec![dispatch])
@@ -539,11 +545,7 @@ impl Builder<'_> {
         }
         let attend = &params.attend;
         let kv_heads = attend.head_count / attend.heads_per_kv;
-        dispatches.push(self.dispatch(
-            &rotate::SOURCE,
-            Vec::new(),
-            attend.head_count + 2 * kv_heads,
-        ));
+        dispatches.push(self.dispatch(&rope::SOURCE, Vec::new(), attend.head_count + 2 * kv_heads));
         let together = attend::heads_together(attend.heads_per_kv);
         let defs = attend::shader_defs(attend.head_size, together);
         dispatches.push(self.dispatch(&attend::SOURCE, defs, attend.head_count / together));
@@ -564,11 +566,11 @@ impl Builder<'_> {
         &mut self,
         params: &LayerParams,
         layer: &BoundLayer,
-        crew: u32,
+        workgroups: u32,
         sizes: Sizes,
     ) -> Option<Dispatch> {
         let (encoding, all) = (layer.gate.encoding, layer.matrices());
-        if crew == 0
+        if workgroups == 0
             || self.family.split
             || !self.family.subgroups
             || all.iter().any(|matrix| matrix.encoding != encoding)
@@ -593,11 +595,11 @@ impl Builder<'_> {
             fused_layer::shader_defs(encoding, params.attend.head_size, together, columns)
         };
         let weight_bytes = all.iter().map(|matrix| matrix.bytes).sum::<u64>();
-        let one = self.dispatch(&fused_layer::SOURCE, defs(1), crew);
+        let one = self.dispatch(&fused_layer::SOURCE, defs(1), workgroups);
         let variants = COLUMNS_TOGETHER.map(|columns| {
             let needed = variant_for(columns) <= variant_for(most_columns);
             if needed {
-                self.dispatch(&fused_layer::SOURCE, defs(columns), crew).kernel
+                self.dispatch(&fused_layer::SOURCE, defs(columns), workgroups).kernel
             } else {
                 one.kernel
             }

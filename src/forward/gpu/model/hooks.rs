@@ -27,7 +27,7 @@ use crate::forward::{Hook, HookError, Watched};
 #[derive(Resource, Debug)]
 pub(super) struct StepHooks {
     placed: Vec<Placed>,
-    watched: Vec<Place>,
+    watched: Vec<WatchedPlace>,
     /// Whether something is to be done between the kernels of a layer, and not only at its end.
     within_layers: bool,
     /// What is watched, one after the other. Not mapped itself: reading back copies it once more,
@@ -37,7 +37,7 @@ pub(super) struct StepHooks {
 
 /// What a hook sees, and the byte at which it begins in the staging buffer.
 #[derive(Debug)]
-struct Place {
+struct WatchedPlace {
     start: u64,
     watched: Watched,
 }
@@ -49,9 +49,9 @@ struct Placed {
     effect: Effect,
 }
 
-/// Numbers on the device.
+/// DeviceNumbers on the device.
 #[derive(Debug, Clone)]
-pub(super) enum Numbers {
+pub(super) enum DeviceNumbers {
     Buffer(Buffer),
     Quads(Quads),
 }
@@ -60,7 +60,7 @@ pub(super) enum Numbers {
 #[derive(Debug)]
 pub(super) enum Effect {
     /// Runs of bytes to copy: from, to, size.
-    Copy(Vec<(Numbers, [u64; 3])>),
+    Copy(Vec<(DeviceNumbers, [u64; 3])>),
     /// Quads to a buffer in which the effects that follow find them, or back.
     Mirror { quads: Quads, buffer: Buffer, back: bool },
     /// A dispatch.
@@ -102,10 +102,10 @@ impl StepHooks {
                     self.staging.as_ref().expect("whatever is copied was given a place there");
                 for (numbers, [source, target, size]) in runs {
                     match numbers {
-                        Numbers::Buffer(from) => {
+                        DeviceNumbers::Buffer(from) => {
                             encoder.copy_buffer_to_buffer(from, *source, staging, *target, *size);
                         }
-                        Numbers::Quads(from) => {
+                        DeviceNumbers::Quads(from) => {
                             from.copy_some(encoder, *source / 16, *size / 16, staging, *target);
                         }
                     }
@@ -136,7 +136,7 @@ pub fn set_hooks(
         return Ok(());
     }
     let hooks = render_world.resource_scope(|world, mut kernels: Mut<Kernels>| {
-        let builder = prepare::Builder {
+        let builder = prepare::HookBuilder {
             network: world.resource::<GpuModel>(),
             device: world.resource::<RenderDevice>(),
             cache: world.resource::<PipelineCache>(),
@@ -153,7 +153,7 @@ pub fn set_hooks(
 /// What hooks have seen, or will have once the device is there: the values are in a buffer still.
 #[derive(Debug)]
 pub struct Unread {
-    watched: Vec<Place>,
+    watched: Vec<WatchedPlace>,
     staging: Buffer,
 }
 
@@ -165,7 +165,7 @@ impl Unread {
 
     /// What was seen, in the order in which the hooks were set; `bytes` are those of the buffer.
     pub fn filled(self, bytes: &[u8]) -> Vec<Watched> {
-        let fill = |Place { start, mut watched }: Place| {
+        let fill = |WatchedPlace { start, mut watched }: WatchedPlace| {
             let size = watched.columns.len() * watched.features * 4;
             watched.values = bytemuck::pod_collect_to_vec(&bytes[start as usize..][..size]);
             watched

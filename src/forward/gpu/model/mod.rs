@@ -2,7 +2,7 @@
 //! dispatch of a forward step.
 //!
 //! In: a [`GpuModelSource`] in the render world before the app is prepared, and a [`Step`] before
-//! each forward step. Out: logits and drawn tokens in the buffers of [`GpuModel`].
+//! each forward step. Out: logits and sampled tokens in the buffers of [`GpuModel`].
 
 mod buffers;
 mod build;
@@ -29,7 +29,7 @@ pub use build::{GpuModel, KernelUse};
 pub use hooks::{Unread, set_hooks, take_unread};
 pub use quads::Quads;
 pub(super) use record::compile_needed;
-pub use record::{Choice, Copy, Step};
+pub use record::{Copy, SamplingMode, Step};
 pub use streamed::StreamFailure;
 
 /// Why a model cannot run on the device.
@@ -60,7 +60,8 @@ pub enum GpuModelError {
     },
     /// Gate and up are stored in different encodings.
     #[error(
-        "layer {layer}: gate is {gate} and up is {up}; the GPU kernels need one encoding: use --device cpu"
+        "layer {layer}: gate is {gate} and up is {up}; the GPU kernels need one encoding: \
+         use --device cpu"
     )]
     Encodings {
         /// The layer.
@@ -81,7 +82,8 @@ pub enum GpuModelError {
     },
     /// A buffer beyond what the device binds.
     #[error(
-        "{what} would take {size} bytes; the device binds at most {most}: ask for less context or --parallel"
+        "{what} would take {size} bytes; the device binds at most {most}: \
+         ask for less context or --parallel"
     )]
     Buffer {
         /// Which buffer.
@@ -104,7 +106,7 @@ pub struct GpuModelSource {
     pub family: KernelFamily,
     /// Workgroups that share a layer of one column and wait for each other, one per thread of a
     /// software adapter; 0 where they must not.
-    pub crew: u32,
+    pub persistent_workgroups: u32,
     /// Whether all kernels are compiled at once, beside the frames of a window, so that none keeps
     /// a step waiting later on. Otherwise each is compiled when a step first needs it.
     pub compile_ahead: bool,
@@ -139,7 +141,7 @@ impl Plugin for GpuModelPlugin {
                     record::record_start.in_set(ForwardSystems::Embed),
                     record::record_layers.in_set(ForwardSystems::Layers),
                     record::record_head.in_set(ForwardSystems::Head),
-                    record::record_choice.in_set(ForwardSystems::Sample),
+                    record::record_sampling.in_set(ForwardSystems::Sample),
                 )
                     .run_if(resource_exists::<GpuModel>.and_then(not(resource_exists::<Pool>))),
             )

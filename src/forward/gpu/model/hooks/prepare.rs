@@ -8,7 +8,7 @@ use bevy::render::{
     renderer::RenderDevice,
 };
 
-use super::{Effect, LAST, Numbers, Place, Placed, StepHooks};
+use super::{DeviceNumbers, Effect, LAST, Placed, StepHooks, WatchedPlace};
 use crate::forward::cpu::Column;
 use crate::forward::gpu::kernels::bindings::ChangeBindings;
 use crate::forward::gpu::kernels::{Kernels, change};
@@ -18,7 +18,7 @@ use crate::forward::params::ChangeParams;
 use crate::forward::{Hook, HookAction, HookError, HookPoint, Watched};
 
 /// Makes what is to be recorded of hooks.
-pub(super) struct Builder<'a> {
+pub(super) struct HookBuilder<'a> {
     pub network: &'a GpuModel,
     pub device: &'a RenderDevice,
     pub cache: &'a PipelineCache,
@@ -27,13 +27,13 @@ pub(super) struct Builder<'a> {
     pub columns: &'a [Column],
 }
 
-impl Builder<'_> {
+impl HookBuilder<'_> {
     pub fn build(mut self, hooks: &[Hook]) -> Result<StepHooks, HookError> {
         let (mut placed, mut watched, mut size) = (Vec::new(), Vec::new(), 0);
         let only_watches = hooks.iter().all(|hook| hook.action == HookAction::Watch);
         for hook in hooks {
             let columns = hook.check(&self.network.config, self.columns)?;
-            let Source { after, numbers, first } = self.source(hook.point)?;
+            let HookSource { after, numbers, first } = self.source(hook.point)?;
             let rows = self.rows(hook, &columns, first)?;
             let features = hook.point.features(&self.network.config);
             let (scale, added) = match &hook.action {
@@ -53,7 +53,7 @@ impl Builder<'_> {
                     );
                     let (point, features) = (hook.point, features as usize);
                     let watch = Watched { point, columns, features, values: Vec::new() };
-                    watched.push(Place { start, watched: watch });
+                    watched.push(WatchedPlace { start, watched: watch });
                     continue;
                 }
                 HookAction::Replace(values) => (0.0, Some(values)),
@@ -61,8 +61,8 @@ impl Builder<'_> {
                 HookAction::Add(values) => (1.0, Some(values)),
             };
             let (buffer, mirrored) = match &numbers {
-                Numbers::Buffer(buffer) => (buffer.clone(), None),
-                Numbers::Quads(quads) => {
+                DeviceNumbers::Buffer(buffer) => (buffer.clone(), None),
+                DeviceNumbers::Quads(quads) => {
                     let (buffer, is_mirror) = quads.as_buffer(self.device);
                     (buffer, is_mirror.then_some(quads))
                 }
@@ -100,22 +100,22 @@ impl Builder<'_> {
     }
 
     /// Where the values of a place are.
-    fn source(&self, point: HookPoint) -> Result<Source, HookError> {
+    fn source(&self, point: HookPoint) -> Result<HookSource, HookError> {
         let network = self.network;
         let (b, layer) = (&network.buffers, point.layer().unwrap_or(0));
         let [keys, values] = &b.cache[layer as usize];
         let places = &b.places;
         let (kernel, numbers, quad) = match point {
             HookPoint::Embedding => ("embed", &b.activations, places.residual),
-            HookPoint::Query(_) => ("rotate", &b.activations, places.query),
-            HookPoint::Key(_) => ("rotate", keys, 0),
-            HookPoint::Value(_) => ("rotate", values, 0),
+            HookPoint::Query(_) => ("rope", &b.activations, places.query),
+            HookPoint::Key(_) => ("rope", keys, 0),
+            HookPoint::Value(_) => ("rope", values, 0),
             HookPoint::HeadOutput(_) => ("attend", &b.activations, places.attended),
             HookPoint::Hidden(_) => ("gate_up", &b.activations, places.hidden),
             HookPoint::Residual(_) => ("down", &b.activations, places.residual),
             HookPoint::Logits => {
-                let numbers = Numbers::Buffer(b.logits.clone());
-                return Ok(Source { after: ("logits", layer), numbers, first: 0 });
+                let numbers = DeviceNumbers::Buffer(b.logits.clone());
+                return Ok(HookSource { after: ("logits", layer), numbers, first: 0 });
             }
             HookPoint::AttentionNorm(_)
             | HookPoint::AttentionOutput(_)
@@ -125,8 +125,8 @@ impl Builder<'_> {
             | HookPoint::FeedForwardOutput(_)
             | HookPoint::FinalNorm => return Err(HookError::NotOnGpu { point }),
         };
-        let numbers = Numbers::Quads(numbers.clone());
-        Ok(Source { after: (kernel, layer), numbers, first: quad * 4 })
+        let numbers = DeviceNumbers::Quads(numbers.clone());
+        Ok(HookSource { after: (kernel, layer), numbers, first: quad * 4 })
     }
 
     /// Where the values of each column begin in the buffer of the place, those of the first of all
@@ -211,10 +211,10 @@ impl Builder<'_> {
 }
 
 /// Where the values of a place are.
-struct Source {
+struct HookSource {
     /// The kernel that makes them, and in which layer.
     after: (&'static str, u32),
-    numbers: Numbers,
+    numbers: DeviceNumbers,
     /// The first of the first column.
     first: u32,
 }
@@ -223,7 +223,7 @@ struct Source {
 fn add_copies(
     placed: &mut Vec<Placed>,
     after: (&'static str, u32),
-    copies: impl Iterator<Item = (Numbers, [u64; 3])>,
+    copies: impl Iterator<Item = (DeviceNumbers, [u64; 3])>,
 ) {
     match placed.iter_mut().rev().find(|placed| placed.after == after) {
         Some(Placed { effect: Effect::Copy(runs), .. }) => runs.extend(copies),

@@ -7,4 +7,4 @@ use super::{
 
 /// The kernel as it is written down.
 pub const SOURCE: KernelSource =
-    KernelSource { name: "rotate", bindings: LayerBindings::LIST, variants: || vec![vec![]] };
+    KernelSource { name: "rope", bindings: LayerBindings::LIST, variants: || vec![vec![]] };
