@@ -195,6 +195,48 @@ fn hooks_see_every_place_once_and_watching_changes_nothing() {
 }
 
 #[test]
+fn hooks_find_their_columns_in_a_pass_of_several_batches_and_act_in_their_order() {
+    let model = tiny("q8_0");
+    let config = model.config();
+    let width = config.embedding_size as usize;
+    let column = |position: u32| Column {
+        token: position % config.vocab_size,
+        slot: 0,
+        position,
+        wants_logits: position % 2 == 1,
+    };
+    let columns: Vec<Column> = (0..200).map(column).collect();
+    let point = HookPoint::Residual(0);
+    let hook = |action| Hook { point, columns: 190..195, action };
+    let added = (0..5 * width).map(|index| (index / width) as f32).collect();
+    let mut hooks = Hooks::new([
+        Hook::watch(point, 0..200),
+        hook(HookAction::Replace(vec![0.5; 5 * width])),
+        hook(HookAction::Scale(4.0)),
+        hook(HookAction::Add(added)),
+        Hook::watch(point, 189..196),
+        Hook::watch(HookPoint::Logits, 90..100),
+    ]);
+    let mut cache = KvCache::new(config, 1, columns.len());
+    let none = Interventions::default();
+    let logits = model.forward(&mut cache, &columns, &none, Some(&mut hooks)).unwrap();
+    let [before, after, of_logits] = hooks.watched() else { panic!("three hooks watch") };
+    assert_eq!((&before.columns[..], &after.columns[..]), (&columns[..], &columns[189..196]));
+    assert_eq!((after.column(0), after.column(6)), (before.column(189), before.column(195)));
+    for changed in 0..5 {
+        assert_eq!(after.column(changed + 1), vec![2.0 + changed as f32; width]);
+    }
+    // Every second column wants logits, from column 1 on.
+    for row in 0..10 {
+        assert_eq!(of_logits.column(row), logits.column(2 * (90 + row) + 1).unwrap());
+    }
+
+    let mut outside = Hooks::watching([HookPoint::Residual(config.layer_count)], 1);
+    let error = model.forward(&mut cache, &columns, &none, Some(&mut outside)).unwrap_err();
+    assert!(matches!(error, ForwardError::Hook(_)), "{error}");
+}
+
+#[test]
 fn a_muted_head_is_a_head_whose_output_a_hook_clears() {
     let model = tiny("q4_1");
     let config = model.config().clone();
