@@ -16,7 +16,7 @@ use super::vectors::{norm_weights, vectors};
 use super::weights::{Piece, Weights};
 use super::{GpuModelError, GpuModelFailure, GpuModelSource, SamplingMode, Sizes, Step};
 use crate::forward::Interventions;
-use crate::forward::bind::{BoundLayer, BoundModel, LayerVector, rope_params};
+use crate::forward::bind::{BoundLayer, BoundMatrix, BoundModel, LayerVector, rope_params};
 use crate::forward::cpu::Column;
 use crate::forward::cpu::rope::Rotation;
 use crate::forward::gpu::kernels::bindings::{
@@ -278,11 +278,6 @@ struct LayerOnDevice {
     vectors: Buffer,
 }
 
-/// Workgroups of the kernels that give a lane eight rows.
-fn by_eight(matrix: &MatrixParams) -> u32 {
-    matrix.rows.div_ceil(64)
-}
-
 /// Workgroups of the kernels that give a lane four rows.
 fn by_four(matrix: &MatrixParams) -> u32 {
     matrix.rows.div_ceil(32)
@@ -528,36 +523,50 @@ impl ModelBuilder<'_> {
         self.data("angles", bytemuck::cast_slice(&angles), BufferUsages::STORAGE)
     }
 
+    /// The kernels of a layer one by one, in their order.
     fn layer_dispatches(&mut self, params: &LayerParams, layer: &BoundLayer) -> Vec<Dispatch> {
+        let attend = &params.attend;
+        let kv_heads = attend.head_count / attend.heads_per_kv;
+        let together = attend::heads_together(attend.heads_per_kv);
+        let defs = attend::shader_defs(attend.head_size, together);
+        let mut dispatches = self.qkv(layer);
+        dispatches.extend([
+            self.dispatch(&rope::SOURCE, Vec::new(), attend.head_count + 2 * kv_heads),
+            self.dispatch(&attend::SOURCE, defs, attend.head_count / together),
+            self.matrix(&project::SOURCE, &layer.output, layer.output.bytes),
+            self.matrix(&gate_up::SOURCE, &layer.gate, layer.gate.bytes + layer.up.bytes),
+            self.matrix(&down::SOURCE, &layer.down, layer.down.bytes),
+        ]);
+        dispatches
+    }
+
+    /// Query, key and value: matrices side by side in one encoding share a dispatch.
+    fn qkv(&mut self, layer: &BoundLayer) -> Vec<Dispatch> {
         let mut dispatches = Vec::new();
-        // Matrices side by side in one encoding share a dispatch.
         let (mut first, qkv) = (0, &layer.qkv);
         while first < 3 {
             let encoding = qkv[first].encoding;
             let same = qkv[first..].iter().take_while(|matrix| matrix.encoding == encoding).count();
-            let groups =
-                qkv[first..first + same].iter().map(|matrix| by_eight(&matrix.params)).sum();
-            let bytes = qkv[first..first + same].iter().map(|matrix| matrix.bytes).sum();
+            let shared = &qkv[first..first + same];
+            let groups = shared.iter().map(BoundMatrix::groups).sum();
+            let bytes = shared.iter().map(|matrix| matrix.bytes).sum();
             let last = first + same - 1;
             let defs = |columns| qkv::shader_defs(encoding, first as u32, last as u32, columns);
             dispatches.push(self.product(&qkv::SOURCE, defs, groups, bytes));
             first += same;
         }
-        let attend = &params.attend;
-        let kv_heads = attend.head_count / attend.heads_per_kv;
-        dispatches.push(self.dispatch(&rope::SOURCE, Vec::new(), attend.head_count + 2 * kv_heads));
-        let together = attend::heads_together(attend.heads_per_kv);
-        let defs = attend::shader_defs(attend.head_size, together);
-        dispatches.push(self.dispatch(&attend::SOURCE, defs, attend.head_count / together));
-        for (source, matrix, bytes) in [
-            (&project::SOURCE, layer.output, layer.output.bytes),
-            (&gate_up::SOURCE, layer.gate, layer.gate.bytes + layer.up.bytes),
-            (&down::SOURCE, layer.down, layer.down.bytes),
-        ] {
-            let defs = |columns| product_defs(matrix.encoding, columns);
-            dispatches.push(self.product(source, defs, by_four(&matrix.params), bytes));
-        }
         dispatches
+    }
+
+    /// A product that gives a lane four rows of a matrix.
+    fn matrix(
+        &mut self,
+        source: &'static KernelSource,
+        matrix: &BoundMatrix,
+        bytes: u64,
+    ) -> Dispatch {
+        let defs = |columns| product_defs(matrix.encoding, columns);
+        self.product(source, defs, by_four(&matrix.params), bytes)
     }
 
     /// The whole layer in one dispatch, where all its matrices share an encoding and there is
