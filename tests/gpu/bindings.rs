@@ -51,7 +51,7 @@ fn is_kind(module: &Module, global: &GlobalVariable, kind: BindingKind, textures
 /// The first variable of a module that is not what a kernel binds there.
 pub fn difference(module: &Module, bindings: &[Binding], textures: bool) -> Option<String> {
     module.global_variables.iter().find_map(|(_, global)| {
-        let place = global.binding?;
+        let place = global.binding.as_ref()?;
         let bound = bindings.get(place.binding as usize).filter(|_| place.group == 0);
         let same = bound.is_some_and(|bound| {
             bound.name == name(global) && is_kind(module, global, bound.kind, textures)

@@ -5,7 +5,7 @@
 //! Errors are counted against the largest number of a row, since rounding is.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking as tests do")]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::common::forward::open;

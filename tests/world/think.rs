@@ -7,7 +7,6 @@
     reason = "helpers of tests fail by panicking as tests do"
 )]
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::common::forward::open;
