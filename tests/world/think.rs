@@ -96,8 +96,8 @@ fn compare_with_twin(model: Arc<PixelModel>, prompt: &str) {
             close(thought.added_norms[l], norm(&added), &format!("{place}: added"));
             close(thought.hidden_norms[l], hidden, &format!("{place}: fields"));
             for head in 0..config.head_count {
-                let out = values.seen(HookPoint::HeadOutput(layer)).unwrap().column(at)
-                    [head as usize * size..][..size];
+                let out = values.seen(HookPoint::HeadOutput(layer)).unwrap().column(at);
+                let out = &out[head as usize * size..][..size];
                 let told = thought.head_norms[(layer * config.head_count + head) as usize];
                 close(told, norm(out), &format!("{place}, head {head}"));
                 // Where a head looked is told truly if the values there, so weighted, are what the
@@ -105,10 +105,11 @@ fn compare_with_twin(model: Arc<PixelModel>, prompt: &str) {
                 let shares = mind.attention(config, at, layer, head).unwrap();
                 assert_eq!(shares.len(), at + 1);
                 let group = (head / config.heads_per_kv()) as usize * size;
+                let rows = values.seen(HookPoint::Value(layer)).unwrap();
                 for dimension in 0..size {
                     let made: f32 = shares
                         .iter()
-                        .zip(&values.0[&HookPoint::Value(layer)])
+                        .zip(rows.values.chunks_exact(rows.features))
                         .map(|(share, value)| share * value[group + dimension])
                         .sum();
                     close(made, out[dimension], &format!("{place}, head {head}: attention"));
@@ -131,7 +132,7 @@ fn compare_with_twin(model: Arc<PixelModel>, prompt: &str) {
         }
         let view = lens.look(&model, mind, at).unwrap();
         assert_eq!((view.at, view.layers.len()), (at, config.layer_count as usize + 1));
-        let mut states = values.0[&HookPoint::Embedding][at].clone();
+        let mut states = values.seen(HookPoint::Embedding).unwrap().column(at).to_vec();
         for layer in 0..config.layer_count {
             states.extend(values.seen(HookPoint::Residual(layer)).unwrap().column(at));
         }
