@@ -40,7 +40,8 @@ fn change(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
         }
     }
     let total = lane_sum(sum, lane);
-    let square = params.squares + (in_residual / params.features * ((params.features + 31u) / 32u) + group.x) * 4u;
+    let groups = (params.features + 31u) / 32u;
+    let square = params.squares + (in_residual / params.features * groups + group.x) * 4u;
     if is_residual && lane == 0u && square < arrayLength(&numbers) {
         numbers[square] = total;
     }

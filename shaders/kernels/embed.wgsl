@@ -10,9 +10,9 @@
 @group(0) @binding(5) var<storage, read> gain: array<vec4<f32>>;
 // Token, position, first row of its sequence in the cache, a spare word.
 @group(0) @binding(6) var<storage, read> columns: array<vec4<u32>>;
-// What the crews of the layers count with, which begins at 0 in every step, but for the first word;
-// the second is how many columns there are.
-@group(0) @binding(7) var<storage, read_write> meetings: array<u32>;
+// What the persistent workgroups count with, which begins at 0 in every step, but for the first
+// word; the second is how many columns there are.
+@group(0) @binding(7) var<storage, read_write> barriers: array<u32>;
 
 @compute @workgroup_size(8)
 fn embed(
@@ -25,8 +25,8 @@ fn embed(
         return;
     }
     if column == 0u {
-        for (var i = 1u + lane; i < arrayLength(&meetings); i += 8u) {
-            meetings[i] = select(0u, groups_of_all.y, i == 1u);
+        for (var i = 1u + lane; i < arrayLength(&barriers); i += 8u) {
+            barriers[i] = select(0u, groups_of_all.y, i == 1u);
         }
     }
     let m = params.matrix;
@@ -50,6 +50,9 @@ fn embed(
     let total = lane_sum(sum, lane);
     let groups = (m.columns + 31u) / 32u;
     for (var i = lane; i < groups; i += 8u) {
-        set_quad(places.squares + column * groups + i, vec4<f32>(select(0.0, total, i == 0u), 0.0, 0.0, 0.0));
+        set_quad(
+            places.squares + column * groups + i,
+            vec4<f32>(select(0.0, total, i == 0u), 0.0, 0.0, 0.0),
+        );
     }
 }

@@ -24,16 +24,29 @@ fn logits(
     let rows = columns_from(first, last + 1u);
     let columns = Chosen(
         vec4<u32>(wanted[rows.low.x], wanted[rows.low.y], wanted[rows.low.z], wanted[rows.low.w]),
-        vec4<u32>(wanted[rows.high.x], wanted[rows.high.y], wanted[rows.high.z], wanted[rows.high.w]),
+        vec4<u32>(
+            wanted[rows.high.x], wanted[rows.high.y], wanted[rows.high.z], wanted[rows.high.w],
+        ),
     );
     let row_group = params.first_group + group.x;
     let row = (row_group * 8u + lane) * 8u;
-    let products = multiply_eight(params.matrix, row_group * 64u, params.matrix, row_group * 64u + 4u, 8u, places.scaled, columns, lane);
+    let products = multiply_eight(
+        params.matrix,
+        row_group * 64u,
+        params.matrix,
+        row_group * 64u + 4u,
+        8u,
+        places.scaled,
+        columns,
+        lane,
+    );
     for (var j = 0u; j < #{COLUMNS}u; j++) {
         if first + j > last {
             return;
         }
-        let scale = inverse_rms(wanted[first + j], params.matrix.columns, params.norm_epsilon, lane);
+        let scale = inverse_rms(
+            wanted[first + j], params.matrix.columns, params.norm_epsilon, lane,
+        );
         let low = of_column(products.low, j) * scale;
         let high = of_column(products.high, j) * scale;
         let place = (first + j) * params.groups + row_group;

@@ -1,21 +1,9 @@
 // The attention output matrix, added to the residual stream: a workgroup per 32 rows and COLUMNS
 // columns.
-#import pixel_llm::layer_bindings::{layer, output_biases}
-#import pixel_llm::activations::places
-#import pixel_llm::phases::add::add_to_residual
+#import pixel_llm::layer_bindings::layer
+#import pixel_llm::phases::add::add_attention
 
 @compute @workgroup_size(#{WORKGROUP})
 fn project(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let params = layer.project;
-    add_to_residual(
-        params.matrix,
-        params.layer_scale,
-        places.attended,
-        0u,
-        output_biases(),
-        group.x,
-        group.y * #{COLUMNS}u,
-        params.columns,
-        lane,
-    );
+    add_attention(group.x, group.y * #{COLUMNS}u, layer.project.columns, lane);
 }

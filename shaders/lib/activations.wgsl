@@ -20,8 +20,8 @@ struct Places {
     hidden: u32,
     // Sums of squares of the residual, one per 32 numbers and quad: [columns, ceil(width / 32)].
     squares: u32,
-    // Workgroups that meet in the kernel of a whole layer.
-    crew: u32,
+    // Persistent workgroups of the kernel of a whole layer.
+    workgroups: u32,
 }
 
 @group(0) @binding(3) var<uniform> places: Places;

@@ -49,8 +49,10 @@ fn load_block(m: MatrixParams, place: u32, column: u32, block: u32, lane: u32) -
     let at = place + column * (m.columns >> 2u) + block * 8u;
 #ifdef SPLIT
     // Every lane is at a row of its own and reads the whole block, as the lanes beside it do.
-    var v = array<vec4<f32>, 8>(quad_at(at), quad_at(at + 1u), quad_at(at + 2u), quad_at(at + 3u),
-                                quad_at(at + 4u), quad_at(at + 5u), quad_at(at + 6u), quad_at(at + 7u));
+    var v = array<vec4<f32>, 8>(
+        quad_at(at), quad_at(at + 1u), quad_at(at + 2u), quad_at(at + 3u),
+        quad_at(at + 4u), quad_at(at + 5u), quad_at(at + 6u), quad_at(at + 7u),
+    );
     let low = (v[0] + v[1]) + (v[2] + v[3]);
     let high = (v[4] + v[5]) + (v[6] + v[7]);
     for (var i = 0u; i < 8u; i++) {
@@ -104,7 +106,9 @@ fn dot_columns(r: Row, c: u32, n: u32, v: Inputs) -> PerColumn {
     sums.low = vec4<f32>(sums.low.x, dot_block(w, v.b), dot_block(w, v.c), dot_block(w, v.d));
 #endif
 #if COLUMNS == 8
-    sums.high = vec4<f32>(dot_block(w, v.e), dot_block(w, v.f), dot_block(w, v.g), dot_block(w, v.h));
+    sums.high = vec4<f32>(
+        dot_block(w, v.e), dot_block(w, v.f), dot_block(w, v.g), dot_block(w, v.h),
+    );
 #endif
     return sums;
 }

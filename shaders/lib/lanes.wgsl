@@ -61,11 +61,15 @@ fn token_of_best(top: vec2<f32>) -> u32 {
 fn lane_best(v: vec2<f32>, lane: u32) -> vec2<f32> {
     var best = v;
     for (var i = 1u; i < 8u; i *= 2u) {
-        best = better(best, vec2<f32>(shuffle(best.x, lane, lane ^ i), shuffle(best.y, lane, lane ^ i)));
+        best = better(
+            best, vec2<f32>(shuffle(best.x, lane, lane ^ i), shuffle(best.y, lane, lane ^ i)),
+        );
     }
     return best;
 }
 
 fn broadcast(v: vec4<f32>, lane: u32, i: u32) -> vec4<f32> {
-    return vec4<f32>(shuffle(v.x, lane, i), shuffle(v.y, lane, i), shuffle(v.z, lane, i), shuffle(v.w, lane, i));
+    return vec4<f32>(
+        shuffle(v.x, lane, i), shuffle(v.y, lane, i), shuffle(v.z, lane, i), shuffle(v.w, lane, i),
+    );
 }

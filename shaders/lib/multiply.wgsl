@@ -30,7 +30,16 @@ fn of_column(v: Four, j: u32) -> vec4<f32> {
 
 #ifdef SPLIT
 // As below: the lanes of the workgroup take one row each, and several of them share its inputs.
-fn multiply_eight(a: MatrixParams, first_a: u32, b: MatrixParams, first_b: u32, stride: u32, place: u32, columns: Chosen, lane: u32) -> Eight {
+fn multiply_eight(
+    a: MatrixParams,
+    first_a: u32,
+    b: MatrixParams,
+    first_b: u32,
+    stride: u32,
+    place: u32,
+    columns: Chosen,
+    lane: u32,
+) -> Eight {
     let i = lane & 7u;
     let start = ((lane & 63u) >> 3u) * stride;
     if i < 4u {
@@ -41,8 +50,18 @@ fn multiply_eight(a: MatrixParams, first_a: u32, b: MatrixParams, first_b: u32, 
     workgroupBarrier();
     let row = lane * 8u;
     return Eight(
-        Four(sum_row(row, 64u), sum_row(row + 1u, 64u), sum_row(row + 2u, 64u), sum_row(row + 3u, 64u)),
-        Four(sum_row(row + 4u, 64u), sum_row(row + 5u, 64u), sum_row(row + 6u, 64u), sum_row(row + 7u, 64u)),
+        Four(
+            sum_row(row, 64u),
+            sum_row(row + 1u, 64u),
+            sum_row(row + 2u, 64u),
+            sum_row(row + 3u, 64u),
+        ),
+        Four(
+            sum_row(row + 4u, 64u),
+            sum_row(row + 5u, 64u),
+            sum_row(row + 6u, 64u),
+            sum_row(row + 7u, 64u),
+        ),
     );
 }
 
@@ -50,13 +69,24 @@ fn multiply_four(m: MatrixParams, first: u32, place: u32, columns: Chosen, lane:
     multiply_row(m, first + (lane & 31u), place, columns, lane, lane >> 5u, 8u);
     workgroupBarrier();
     let row = lane * 4u;
-    return Four(sum_row(row, 32u), sum_row(row + 1u, 32u), sum_row(row + 2u, 32u), sum_row(row + 3u, 32u));
+    return Four(
+        sum_row(row, 32u), sum_row(row + 1u, 32u), sum_row(row + 2u, 32u), sum_row(row + 3u, 32u),
+    );
 }
 #else
 // For each of eight lanes, four rows of `a` and four of `b`: from the first row on, `stride` rows
 // per lane. Both matrices have the same inputs and the same encoding. Only the first eight lanes
 // get a result.
-fn multiply_eight(a: MatrixParams, first_a: u32, b: MatrixParams, first_b: u32, stride: u32, place: u32, columns: Chosen, lane: u32) -> Eight {
+fn multiply_eight(
+    a: MatrixParams,
+    first_a: u32,
+    b: MatrixParams,
+    first_b: u32,
+    stride: u32,
+    place: u32,
+    columns: Chosen,
+    lane: u32,
+) -> Eight {
     let row_a = first_a + lane * stride;
     let row_b = first_b + lane * stride;
     var low: Four;

@@ -18,7 +18,9 @@ struct Row {
 // and unrolling a loop makes it larger; and it never frees what it made. So the conditions of all
 // kernels have something else in them, as the minimum here.
 fn tiles_across(m: MatrixParams) -> u32 {
-    return min((m.columns + m.columns_per_tile - 1u) / m.columns_per_tile, arrayLength(&tile_place));
+    return min(
+        (m.columns + m.columns_per_tile - 1u) / m.columns_per_tile, arrayLength(&tile_place),
+    );
 }
 
 // Blocks of 32 columns in the tile `across` of a row group.

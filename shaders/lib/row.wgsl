@@ -1,9 +1,9 @@
 // One row of logits, 64 per group, with the best of each group; and the groups that are still of
 // interest.
 #define_import_path pixel_llm::row
-#import pixel_llm::sampling::ChooseParams
+#import pixel_llm::sampling::SampleParams
 
-@group(0) @binding(0) var<uniform> params: ChooseParams;
+@group(0) @binding(0) var<uniform> params: SampleParams;
 // [rows, groups]: a logit and its token's bits
 @group(0) @binding(1) var<storage, read_write> best: array<vec2<f32>>;
 // [rows, groups, 16] quads
@@ -16,9 +16,11 @@ const LOWEST: f32 = -0x1.fffffep127;
 // Four logits, those that are no numbers or no tokens as the lowest number; the two zeros are one
 // value.
 fn quad_of(index: u32, quad: u32) -> vec4<f32> {
-    let v = logits[min(index * params.groups * 16u + quad, arrayLength(&logits) - 1u)] + vec4<f32>();
+    let at = min(index * params.groups * 16u + quad, arrayLength(&logits) - 1u);
+    let v = logits[at] + vec4<f32>();
     let tokens = vec4<u32>(quad * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
-    return max(select(vec4<f32>(LOWEST), v, (v == v) & (tokens < vec4<u32>(params.vocabulary))), vec4<f32>(LOWEST));
+    let is_sound = (v == v) & (tokens < vec4<u32>(params.vocabulary));
+    return max(select(vec4<f32>(LOWEST), v, is_sound), vec4<f32>(LOWEST));
 }
 
 fn logit_at(index: u32, token: u32) -> f32 {

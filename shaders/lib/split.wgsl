@@ -10,7 +10,15 @@
 var<workgroup> partial: array<PerColumn, 256>;
 
 // Every block of a row that belongs to this lane's slice.
-fn multiply_row(m: MatrixParams, row: u32, place: u32, columns: Chosen, lane: u32, slice: u32, slices: u32) {
+fn multiply_row(
+    m: MatrixParams,
+    row: u32,
+    place: u32,
+    columns: Chosen,
+    lane: u32,
+    slice: u32,
+    slices: u32,
+) {
     var sums: PerColumn;
     let across = tiles_across(m);
     let blocks_per_tile = m.columns_per_tile >> 5u;
@@ -18,7 +26,8 @@ fn multiply_row(m: MatrixParams, row: u32, place: u32, columns: Chosen, lane: u3
         let n = blocks_in_tile(m, t);
         let r = locate(m, row, t, lines_of(n));
         for (var c = slice; c < n; c += slices) {
-            sums = sum(sums, dot_columns(r, c, n, load_inputs(m, place, columns, t * blocks_per_tile + c, lane)));
+            let v = load_inputs(m, place, columns, t * blocks_per_tile + c, lane);
+            sums = sum(sums, dot_columns(r, c, n, v));
         }
     }
     partial[lane & 255u] = sums;

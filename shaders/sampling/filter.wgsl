@@ -18,7 +18,9 @@ fn stepped(first: u32, step: u32, last: u32, part: u32) -> vec4<u32> {
 }
 
 fn numbers(keys: vec4<u32>) -> vec4<f32> {
-    let v = vec4<f32>(descending(keys.x), descending(keys.y), descending(keys.z), descending(keys.w));
+    let v = vec4<f32>(
+        descending(keys.x), descending(keys.y), descending(keys.z), descending(keys.w),
+    );
     // Nothing is above the key past the last one.
     return select(v, vec4<f32>(0x1.fffffep127), keys == vec4<u32>(ALL));
 }

@@ -69,7 +69,9 @@ fn add_quad(sums: Sums, bounds: Bounds, logits: vec4<f32>, weights: vec4<f32>, t
 }
 
 fn sum_lanes(v: vec4<f32>, lane: u32) -> vec4<f32> {
-    return vec4<f32>(lane_sum(v.x, lane), lane_sum(v.y, lane), lane_sum(v.z, lane), lane_sum(v.w, lane));
+    return vec4<f32>(
+        lane_sum(v.x, lane), lane_sum(v.y, lane), lane_sum(v.z, lane), lane_sum(v.w, lane),
+    );
 }
 
 // Of the tokens of the listed groups, the number above each bound, or where `by_share` their share
@@ -83,7 +85,9 @@ fn measure(index: u32, groups: u32, bounds: Bounds, by_share: bool, top: f32, la
         let b = quad_of(index, quad + 1u);
         let one = vec4<f32>(1.0);
         sums = add_quad(sums, bounds, a, select(one, exp(a - vec4<f32>(top)), by_share), quad * 4u);
-        sums = add_quad(sums, bounds, b, select(one, exp(b - vec4<f32>(top)), by_share), quad * 4u + 4u);
+        sums = add_quad(
+            sums, bounds, b, select(one, exp(b - vec4<f32>(top)), by_share), quad * 4u + 4u,
+        );
     }
     return Sums(array<vec4<f32>, 4>(sum_lanes(sums.v[0], lane), sum_lanes(sums.v[1], lane),
                                     sum_lanes(sums.v[2], lane), sum_lanes(sums.v[3], lane)));

@@ -1,4 +1,4 @@
-// Noise that depends on the request, the index of the token to draw and the token, and on nothing
+// Noise that depends on the request, the index of the token to sample and the token, and on nothing
 // else.
 #define_import_path pixel_llm::noise
 
@@ -21,7 +21,8 @@ fn pcg4d(v: vec4<u32>) -> vec4<u32> {
 // taken there.
 fn gumbel(words: vec4<u32>) -> vec4<f32> {
     let one = vec4<f32>(1.0);
-    let w = min((vec4<f32>(words) + vec4<f32>(0.5)) * 2.3283064365386963e-10, vec4<f32>(0.99999994));
+    let uniform_words = (vec4<f32>(words) + vec4<f32>(0.5)) * 2.3283064365386963e-10;
+    let w = min(uniform_words, vec4<f32>(0.99999994));
     let series = w * (one + w * (vec4<f32>(0.5) + w * (vec4<f32>(0.33333333) + w * 0.25)));
     return -log(select(-log(one - w), series, w < vec4<f32>(0.015625)));
 }

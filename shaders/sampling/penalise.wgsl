@@ -24,9 +24,9 @@ fn bias_at(i: u32) -> vec2<u32> {
     return biases[min(i, arrayLength(&biases) - 1u)];
 }
 
-// The window of draw `drawn` of this submit: where it begins, and its length.
-fn window_of(words: SamplingWords, drawn: u32) -> vec2<u32> {
-    let len = words.window_len + drawn;
+// The window after `sampled` tokens of this submit: where it begins, and its length.
+fn window_of(words: SamplingWords, sampled: u32) -> vec2<u32> {
+    let len = words.window_len + sampled;
     let lost = len - min(len, words.window_limit);
     return vec2<u32>(words.window_start + lost, len - lost);
 }
@@ -44,13 +44,14 @@ fn find_best_again(index: u32, token: u32, lane: u32) {
     top = lane_best(top, lane);
     let at = index * params.groups + group;
     // A group with a logit that is infinite or no number stays what it is.
-    if lane == 0u && group < params.groups && at < arrayLength(&best) && best[at].x < 0x1.fffffep127 {
+    if lane == 0u && group < params.groups && at < arrayLength(&best)
+        && best[at].x < 0x1.fffffep127 {
         best[at] = top;
     }
 }
 
 // All lanes of the workgroup must call it.
-fn penalise(index: u32, words: SamplingWords, drawn: u32, lane: u32) {
+fn penalise(index: u32, words: SamplingWords, sampled: u32, lane: u32) {
     // Several biases of one token add up, so one lane adds them all.
     if lane == 0u {
         for (var i = 0u; i < words.bias_len; i++) {
@@ -59,8 +60,9 @@ fn penalise(index: u32, words: SamplingWords, drawn: u32, lane: u32) {
         }
     }
     storageBarrier();
-    let penalised = words.repeat_penalty != 1.0 || words.frequency_penalty != 0.0 || words.presence_penalty != 0.0;
-    var window = window_of(words, drawn);
+    let penalised = words.repeat_penalty != 1.0 || words.frequency_penalty != 0.0
+        || words.presence_penalty != 0.0;
+    var window = window_of(words, sampled);
     window.y = select(0u, window.y, penalised);
     // A token is penalised where it comes first, for all its occurrences at once.
     for (var i = lane; i < window.y; i += 8u) {
@@ -75,7 +77,9 @@ fn penalise(index: u32, words: SamplingWords, drawn: u32, lane: u32) {
         if before == 0u {
             let old = logit_at(index, token);
             let v = select(old / words.repeat_penalty, old * words.repeat_penalty, old <= 0.0);
-            set_logit(index, token, v - (f32(count) * words.frequency_penalty + words.presence_penalty));
+            set_logit(
+                index, token, v - (f32(count) * words.frequency_penalty + words.presence_penalty),
+            );
         }
     }
     storageBarrier();

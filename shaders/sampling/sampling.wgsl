@@ -1,11 +1,11 @@
-// How the next token is chosen, field for field as in src/forward/params.rs and
+// How the next token is sampled, field for field as in src/forward/params.rs and
 // src/forward/sampling/params.rs.
 #define_import_path pixel_llm::sampling
 
-struct ChooseParams {
+struct SampleParams {
     // Workgroups of the logits kernel per row of logits, each of 64 tokens.
     groups: u32,
-    // Words per row in `drawn`: a count, then tokens.
+    // Words per row in `sampled`: a count, then tokens.
     stride: u32,
     // The most rows of logits.
     rows: u32,

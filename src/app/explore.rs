@@ -36,7 +36,7 @@ use crate::panel::PanelPlugin;
 use crate::residency::ResidencyBudgets;
 use crate::residency::compute::weights_in_bytes;
 use crate::terminal::one_line;
-use crate::tiles::{TilesPlugin, spawn_model};
+use crate::tiles::spawn_model;
 use crate::world::device_recovery::Device;
 use crate::world::frames::Frames;
 use crate::world::hot_reload::LiveModsPlugin;
@@ -300,7 +300,7 @@ fn add_world(
         model: Arc::clone(model),
         sizes,
         family: plan.family,
-        crew: plan.crew(),
+        persistent_workgroups: plan.persistent_workgroups(),
         compile_ahead: true,
         memory,
     };
@@ -316,7 +316,7 @@ fn add_world(
             ShadersPlugin { sources: load_sources(None)? },
             ForwardPlugin,
             GpuModelPlugin { model: network },
-            (TilesPlugin, InterventionsPlugin, WeightEditsPlugin),
+            (InterventionsPlugin, WeightEditsPlugin),
             WorldPlugin,
             LiveModsPlugin,
             PanelPlugin,

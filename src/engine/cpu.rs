@@ -6,9 +6,8 @@ use rayon::prelude::*;
 
 use super::profile::{Profile, Stage};
 use super::{Batch, Capacity, Engine, EngineError, LogitsQuery, Sampled, answer};
-use crate::forward::cpu::{
-    Column, Controls, CpuModel, ForwardError, Kernel, KernelTimings, KvCache, Logits,
-};
+use crate::forward::Interventions;
+use crate::forward::cpu::{Column, CpuModel, ForwardError, Kernel, KernelTimings, KvCache, Logits};
 use crate::forward::sampling::Sampler;
 
 /// The most columns of a pass: enough that reading the weights costs little per column, few enough
@@ -20,7 +19,7 @@ const COLUMNS: usize = 128;
 pub struct CpuEngine {
     model: CpuModel,
     cache: KvCache,
-    controls: Controls,
+    interventions: Interventions,
     /// One for each thread.
     samplers: Vec<Sampler>,
 }
@@ -30,12 +29,12 @@ impl CpuEngine {
     pub fn new(model: CpuModel, slots: usize, context: usize) -> Self {
         let cache = KvCache::new(model.config(), slots, context);
         let samplers = (0..rayon::current_num_threads()).map(|_| Sampler::default()).collect();
-        Self { model, cache, controls: Controls::default(), samplers }
+        Self { model, cache, interventions: Interventions::default(), samplers }
     }
 
     /// The factors by which heads and layers are muted or strengthened, from the next step on.
-    pub fn controls_mut(&mut self) -> &mut Controls {
-        &mut self.controls
+    pub fn interventions_mut(&mut self) -> &mut Interventions {
+        &mut self.interventions
     }
 
     fn copy_prefixes(&mut self, batch: &Batch) {
@@ -91,12 +90,13 @@ impl Engine for CpuEngine {
 
     fn step(&mut self, batch: &Batch) -> Result<Vec<Vec<Sampled>>, EngineError> {
         self.copy_prefixes(batch);
-        let logits = self.model.forward(&mut self.cache, &columns(batch), &self.controls, None)?;
+        let logits =
+            self.model.forward(&mut self.cache, &columns(batch), &self.interventions, None)?;
         self.answer_asks(batch, &logits)
     }
 
-    fn set_controls(&mut self, controls: &Controls) -> bool {
-        self.controls.clone_from(controls);
+    fn set_interventions(&mut self, interventions: &Interventions) -> bool {
+        self.interventions.clone_from(interventions);
         true
     }
 
@@ -113,7 +113,7 @@ impl Engine for CpuEngine {
         let columns = columns(batch);
         let mut laps = KernelTimings::start();
         let logits =
-            self.model.forward_timed(&mut self.cache, &columns, &self.controls, &mut laps)?;
+            self.model.forward_timed(&mut self.cache, &columns, &self.interventions, &mut laps)?;
         let choosing = Instant::now();
         self.answer_asks(batch, &logits)?;
         let choose = choosing.elapsed();
@@ -126,7 +126,7 @@ impl Engine for CpuEngine {
             Stage { name: kernel.name(), dispatches: lap.runs, time: lap.time, weight_bytes }
         };
         let mut stages: Vec<Stage> = Kernel::ALL.into_iter().map(stage).collect();
-        stages.push(choose_stage(batch, choose));
+        stages.push(sampling_stage(batch, choose));
         Ok(Some(Profile { stages, total: start.elapsed(), passes: 1 }))
     }
 }
@@ -141,7 +141,7 @@ fn columns(batch: &Batch) -> Vec<Column> {
     batch.columns.iter().zip(batch.wants_logits()).map(column).collect()
 }
 
-fn choose_stage(batch: &Batch, time: Duration) -> Stage {
+fn sampling_stage(batch: &Batch, time: Duration) -> Stage {
     let dispatches = u64::from(!batch.asks.is_empty());
-    Stage { name: "choose", dispatches, time, weight_bytes: 0 }
+    Stage { name: "sample", dispatches, time, weight_bytes: 0 }
 }

@@ -6,7 +6,7 @@
 //! hands them to [`answer`]. A driver inside a render graph need not implement [`Engine`] at all:
 //! it can take a batch from the scheduler in one frame and hand in its results in a later one.
 
-use crate::forward::cpu::Controls;
+use crate::forward::Interventions;
 use crate::forward::sampling::{Key, Sampler, SamplingError, SamplingParams, SamplingWords};
 use crate::residency::ResidencyMetrics;
 
@@ -32,7 +32,7 @@ pub struct Capacity {
     pub vocab: usize,
     /// The most columns of one forward pass.
     pub columns: usize,
-    /// The most tokens per sequence of one submit: over 1 where drawn tokens are fed back on the
+    /// The most tokens per sequence of one submit: over 1 where sampled tokens are fed back on the
     /// device.
     pub repeats: usize,
 }
@@ -86,7 +86,7 @@ impl LogitsQuery {
 pub enum QueryKind {
     /// Which token comes next.
     Draw {
-        /// How to choose, as a kernel reads it.
+        /// How to sample, as a kernel reads it.
         words: SamplingWords,
         /// The recent tokens that penalties look at, oldest first; empty where there are no
         /// penalties.
@@ -106,9 +106,9 @@ pub enum QueryKind {
 /// One submit: first the copies in their order, then one forward pass over the columns, then the
 /// asks.
 ///
-/// Where `repeats` is over 1, every column has a draw, and after each pass the drawn token becomes
-/// the next pass's column at the next position, with `words.index` one higher and the window one
-/// token on.
+/// Where `repeats` is over 1, every column has a draw, and after each pass the sampled token
+/// becomes the next pass's column at the next position, with `words.index` one higher and the
+/// window one token on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// Keys and values to copy first.
@@ -169,8 +169,8 @@ pub trait Engine {
 
     /// Mutes or strengthens heads and layers from the next step on; keys and values of earlier
     /// steps are not computed anew. False where the engine cannot.
-    fn set_controls(&mut self, controls: &Controls) -> bool {
-        let _ = controls;
+    fn set_interventions(&mut self, interventions: &Interventions) -> bool {
+        let _ = interventions;
         false
     }
 
@@ -199,7 +199,9 @@ pub fn answer(
     ask: &LogitsQuery,
 ) -> Result<Sampled, SamplingError> {
     let token = match &ask.kind {
-        QueryKind::Draw { words, window, bias, .. } => sampler.draw(logits, words, window, bias)?,
+        QueryKind::Draw { words, window, bias, .. } => {
+            sampler.sample(logits, words, window, bias)?
+        }
         QueryKind::Score { token } => *token,
     };
     if ask.logprob || ask.top > 0 {

@@ -82,10 +82,10 @@ mod tests {
             |stages: Vec<Stage>| Profile { stages, total: Duration::from_micros(50), passes: 1 };
         let mut sum = Profile::default();
         sum.add(&of(vec![stage("qkv", 6, 20), stage("logits", 1, 10)]));
-        sum.add(&of(vec![stage("qkv", 6, 24), stage("choose", 1, 1)]));
+        sum.add(&of(vec![stage("qkv", 6, 24), stage("sample", 1, 1)]));
         assert_eq!(
             sum.stages,
-            [stage("qkv", 12, 44), stage("logits", 1, 10), stage("choose", 1, 1)]
+            [stage("qkv", 12, 44), stage("logits", 1, 10), stage("sample", 1, 1)]
         );
         assert_eq!((sum.dispatches_per_pass(), sum.weight_bytes_per_pass()), (7.0, 700.0));
         assert_eq!(sum.rest(), Duration::from_micros(45));

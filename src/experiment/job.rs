@@ -41,9 +41,9 @@ pub enum JobError {
     /// There is nothing to repeat.
     #[error("the vocabulary has hardly any tokens of text")]
     FewTokens,
-    /// The engine has no controls.
+    /// The engine takes no interventions.
     #[error("this device cannot mute heads")]
-    NoControls,
+    NoInterventions,
     /// The engine gave out.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -145,8 +145,8 @@ impl Job {
             if at > 0 && !wanted.contains(&true) {
                 continue;
             }
-            if !engine.set_controls(&condition.controls(config)) {
-                return Err(JobError::NoControls);
+            if !engine.set_interventions(&condition.interventions(config)) {
+                return Err(JobError::NoInterventions);
             }
             let Some(answers) = answer_all(engine, text, plan, cancel)? else {
                 return Ok((Outcome::Cancelled, failed));

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::request::MAX_TOP_LOGPROBS;
 use crate::content::registry::{Review, check_id};
-use crate::forward::cpu::Controls;
+use crate::forward::Interventions;
 use crate::model::ModelConfig;
 
 mod cell;
@@ -157,18 +157,12 @@ pub struct Condition {
 
 impl Condition {
     /// The factors for the forward pass.
-    pub fn controls(&self, config: &ModelConfig) -> Controls {
-        let mut controls = Controls::default();
-        if !self.layers.is_empty() {
-            controls.layer_scale = vec![1.0; config.layer_count as usize];
-        }
-        for head in &self.heads {
-            controls.set_head_scale(config, head.layer, head.head, self.scale);
-        }
-        for &layer in &self.layers {
-            controls.layer_scale[layer as usize] = self.scale;
-        }
-        controls
+    pub fn interventions(&self, config: &ModelConfig) -> Interventions {
+        Interventions::new(
+            [config.layer_count, config.head_count],
+            self.heads.iter().map(|head| ([head.layer, head.head], self.scale)),
+            self.layers.iter().map(|&layer| (layer, self.scale)),
+        )
     }
 }
 

@@ -60,6 +60,33 @@ impl HookPoint {
         }
     }
 
+    /// Whether only columns that want logits come there.
+    pub fn is_of_logits(self) -> bool {
+        matches!(self, Self::FinalNorm | Self::Logits)
+    }
+
+    /// All places of a model, in the order in which a pass comes to them.
+    pub fn all(config: &ModelConfig) -> impl Iterator<Item = Self> + use<> {
+        let of_layer = |layer| {
+            [
+                Self::AttentionNorm(layer),
+                Self::Query(layer),
+                Self::Key(layer),
+                Self::Value(layer),
+                Self::HeadOutput(layer),
+                Self::AttentionOutput(layer),
+                Self::FeedForwardNorm(layer),
+                Self::Gate(layer),
+                Self::Up(layer),
+                Self::Hidden(layer),
+                Self::FeedForwardOutput(layer),
+                Self::Residual(layer),
+            ]
+        };
+        let layers = (0..config.layer_count).flat_map(of_layer);
+        [Self::Embedding].into_iter().chain(layers).chain([Self::FinalNorm, Self::Logits])
+    }
+
     /// Values per column.
     pub fn features(self, config: &ModelConfig) -> u32 {
         match self {

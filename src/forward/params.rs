@@ -211,15 +211,15 @@ pub struct Places {
     pub hidden: u32,
     /// Sums of squares of the residual stream, one per 32 numbers: `[columns, ceil(width / 32)]`.
     pub squares: u32,
-    /// Workgroups that share a layer and wait for each other.
-    pub crew: u32,
+    /// Persistent workgroups, which share a layer and wait for each other.
+    pub workgroups: u32,
 }
 
 /// Every kernel of a layer.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 pub struct LayerParams {
-    /// `qkv` and `rotate`.
+    /// `qkv` and `rope`.
     pub qkv: QkvParams,
     /// `attend`.
     pub attend: AttendParams,
@@ -247,13 +247,13 @@ pub struct LogitsParams {
     pub groups: u32,
 }
 
-/// `choose`: the next token of each row of logits.
+/// `sample`: the next token of each row of logits.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
-pub struct ChooseParams {
+pub struct SampleParams {
     /// Workgroups of `logits` per row of logits, each of 64 tokens.
     pub groups: u32,
-    /// Words per row of what was drawn: a count, then tokens.
+    /// Words per row of what was sampled: a count, then tokens.
     pub stride: u32,
     /// The most rows of logits.
     pub rows: u32,
@@ -301,7 +301,7 @@ mod tests {
             size_of::<GateUpParams>(),
             size_of::<DownParams>(),
             size_of::<LogitsParams>(),
-            size_of::<ChooseParams>(),
+            size_of::<SampleParams>(),
             size_of::<ChangeParams>(),
         ] {
             assert_eq!(size % 16, 0, "{size}");

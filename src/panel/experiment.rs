@@ -9,9 +9,10 @@ use egui::{DragValue, RichText, Ui};
 
 use super::style::faint;
 use super::{Panels, PromptBox, side_by_side};
+use crate::forward::Interventions;
 use crate::model::edits::{Brush, Region};
 use crate::model::weights::tile_weights;
-use crate::tiles::{Factors, ModelIndex, Muted, Scale};
+use crate::tiles::{ModelIndex, Muted, Scale};
 use crate::world::Map;
 use crate::world::camera::{entity_of, mute_selection};
 use crate::world::keys::{Action, Keys};
@@ -61,7 +62,7 @@ pub(super) fn toggle(
 pub(super) fn draw(
     mut contexts: EguiContexts,
     mut map: ResMut<Map>,
-    (settings, factors, prompt): (Res<Settings>, Res<Factors>, Res<PromptBox>),
+    (settings, interventions, prompt): (Res<Settings>, Res<Interventions>, Res<PromptBox>),
     index: Option<Res<ModelIndex>>,
     (muted, scales, marked): (Query<(), With<Muted>>, Query<&Scale>, marks::Marked),
     mut edits: ResMut<Edits>,
@@ -109,7 +110,7 @@ pub(super) fn draw(
                         ui.colored_label(faint(theme), "Click a head or a layer.");
                     }
                 }
-                listed(ui, &mut map, &factors, theme);
+                listed(ui, &mut map, &interventions, theme);
                 if !marked.is_empty() && ui.button("All speak again").clicked() {
                     marks::clear(&marked, &mut commands);
                 }
@@ -145,12 +146,12 @@ fn scale(ui: &mut Ui, entity: Entity, scale: Option<&Scale>, commands: &mut Comm
 }
 
 /// What is muted or scaled; each is gone to by a click.
-fn listed(ui: &mut Ui, map: &mut Map, factors: &Factors, theme: Theme) {
+fn listed(ui: &mut Ui, map: &mut Map, interventions: &Interventions, theme: Theme) {
     let heads = map.atlas.model().config().head_count.max(1) as usize;
-    let of_heads = factors.heads.iter().enumerate();
+    let of_heads = interventions.heads.iter().enumerate();
     let of_heads = of_heads
         .map(|(at, &factor)| (Place::Head((at / heads) as u32, (at % heads) as u32), factor));
-    let of_layers = factors.layers.iter().enumerate();
+    let of_layers = interventions.layers.iter().enumerate();
     let of_layers = of_layers.map(|(at, &factor)| (Place::Layer(at as u32), factor));
     let marked: Vec<(Place, f32)> =
         of_layers.chain(of_heads).filter(|(_, factor)| *factor != 1.0).collect();

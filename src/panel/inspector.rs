@@ -13,7 +13,7 @@ use super::style::{accent, edited, faint};
 use crate::model::PixelModel;
 use crate::model::weights::tile_weights;
 use crate::terminal::one_line;
-use crate::tiles::{ModelIndex, Muted, Scale};
+use crate::tiles::{ModelIndex, Muted, Scale, Tensors};
 use crate::world::Map;
 use crate::world::camera::entity_of;
 use crate::world::lab::Edits;
@@ -75,6 +75,7 @@ pub(super) fn draw(
     settings: Res<Settings>,
     index: Option<Res<ModelIndex>>,
     marks: Query<(Option<&Muted>, Option<&Scale>)>,
+    (of_layer, names): (Query<&Tensors>, Query<&Name>),
     mut panels: ResMut<Panels>,
     edits: Res<Edits>,
     mut counted: Local<HashMap<usize, Counted>>,
@@ -126,10 +127,10 @@ pub(super) fn draw(
             _ => None,
         };
         let Some(tensor) = name.and_then(|name| map.atlas.model().tensor_index(&name)) else {
-            if let Place::Layer(layer) | Place::Attention(layer) | Place::FeedForward(layer) = place
-            {
+            let entity = index.as_deref().and_then(|index| entity_of(&place, index));
+            if let Some(tensors) = entity.and_then(|entity| of_layer.get(entity).ok()) {
                 ui.separator();
-                tensors_of(ui, &mut map, layer);
+                tensors_of(ui, &mut map, names.iter_many(tensors.iter()));
             }
             return;
         };
@@ -181,19 +182,10 @@ pub(super) fn draw(
 }
 
 /// The tensors of a layer; each is gone to by a click.
-fn tensors_of(ui: &mut egui::Ui, map: &mut Map, layer: u32) {
-    let of_layer = |name: &str| name.starts_with(&format!("blk.{layer}."));
-    let names: Vec<String> = map
-        .atlas
-        .model()
-        .tensors()
-        .iter()
-        .map(|tensor| tensor.name.clone())
-        .filter(|name| of_layer(name))
-        .collect();
+fn tensors_of<'a>(ui: &mut egui::Ui, map: &mut Map, names: impl Iterator<Item = &'a Name>) {
     for name in names {
-        if ui.selectable_label(false, one_line(&name).into_owned()).clicked() {
-            map.go_to(&Place::Tensor(name), None);
+        if ui.selectable_label(false, one_line(name).into_owned()).clicked() {
+            map.go_to(&Place::Tensor(name.to_string()), None);
         }
     }
 }

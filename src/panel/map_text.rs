@@ -8,8 +8,8 @@ use egui::{Align2, Color32, FontId, LayerId, Painter, Pos2, Rect, Stroke, pos2, 
 use super::label_placement::{Rank, Word, Words};
 use super::rect_mesh::Plain;
 use super::style::{accent, faint, hairline, ink};
+use crate::forward::Interventions;
 use crate::model::plan::Rect as Cells;
-use crate::tiles::Factors;
 use crate::world::Map;
 use crate::world::lab::Edits;
 use crate::world::layout::labels::{Label, LabelKind, labels};
@@ -45,7 +45,7 @@ pub(super) fn draw(
     mut contexts: EguiContexts,
     map: Res<Map>,
     settings: Res<Settings>,
-    factors: Res<Factors>,
+    interventions: Res<Interventions>,
     edits: Res<Edits>,
     mut words: ResMut<Words>,
 ) -> Result {
@@ -57,7 +57,7 @@ pub(super) fn draw(
         words.say(name(&painter, &map, theme, &label));
     }
     if !edits.bypassed {
-        marks(&painter, &map, theme, &factors, &mut words);
+        marks(&painter, &map, theme, &interventions, &mut words);
     }
     if let Some(place) = &map.selection
         && let Some(cells) = map.atlas.rect(place)
@@ -133,7 +133,13 @@ fn name(painter: &Painter, map: &Map, theme: Theme, label: &Label) -> Word {
 
 /// Says of heads and layers that are muted or scaled that they are, beside the hatch that the
 /// shader draws.
-fn marks(painter: &Painter, map: &Map, theme: Theme, factors: &Factors, words: &mut Words) {
+fn marks(
+    painter: &Painter,
+    map: &Map,
+    theme: Theme,
+    interventions: &Interventions,
+    words: &mut Words,
+) {
     let plan = map.atlas.model().plan();
     let visible = map.view.visible();
     let screen = painter.clip_rect().shrink2(vec2(8.0, BAR));
@@ -154,10 +160,10 @@ fn marks(painter: &Painter, map: &Map, theme: Theme, factors: &Factors, words: &
                 .to_vec()
         }));
     };
-    for (head, &factor) in plan.heads.iter().zip(&factors.heads) {
+    for (head, &factor) in plan.heads.iter().zip(&interventions.heads) {
         say(head.rect, factor);
     }
-    for (layer, &factor) in plan.layers.iter().zip(&factors.layers) {
+    for (layer, &factor) in plan.layers.iter().zip(&interventions.layers) {
         say(layer.rect, factor);
     }
 }

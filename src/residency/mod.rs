@@ -23,7 +23,7 @@ pub use metrics::{Counters, ResidencyMetrics};
 #[cfg(feature = "world")]
 pub use plugin::{
     BadTile, PoolRoom, ResidencyBudgets, ResidencyFigures, ResidencyPlugin, ResidencySystems,
-    SLOT_BYTES, TileEvicted, TileUploaded, ViewSlot, ViewTiles, WantedView,
+    SLOT_BYTES, ViewTiles, WantedView,
 };
 #[cfg(feature = "world")]
 pub use upload::{ABSENT, DAMAGED, SLOT_LINES, ViewAtlas};

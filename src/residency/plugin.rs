@@ -1,4 +1,4 @@
-//! The view set in the world: what a window wants is read, uploaded and told of.
+//! The view set in the world: what a window wants is read and uploaded.
 
 use std::sync::Arc;
 
@@ -21,10 +21,9 @@ use crate::tiles::ModelIndex;
 /// Adds [`ResidencyBudgets`], [`WantedView`] and [`ResidencyFigures`], and in `PostUpdate` the
 /// chained sets of [`ResidencySystems`]. It does nothing until there is a [`ViewTiles`], which
 /// comes by itself where the forward pass streams its model through a [`Pool`]. In the world it
-/// puts [`ViewSlot`] and [`BadTile`] on the tiles' entities, which [`crate::tiles::spawn_model`]
-/// makes, and tells of changes by [`TileUploaded`] and [`TileEvicted`]. Where there is a device,
-/// the tiles are in the texture of [`ViewAtlas`], of which the render world has a copy. Needs
-/// Bevy's `TaskPoolPlugin`.
+/// puts [`BadTile`] on the tiles' entities, which [`crate::tiles::spawn_model`] makes. Where there
+/// is a device, the tiles are in the texture of [`ViewAtlas`], of which the render world has a copy.
+/// Needs Bevy's `TaskPoolPlugin`.
 ///
 /// The coarse level of every tile is in the model's head ([`PixelModel::tile_grid`]) and needs no
 /// plugin: what is not resident is drawn from it.
@@ -100,38 +99,16 @@ pub struct PoolRoom {
     pub stays_in_bytes: u64,
 }
 
-/// On a tile's entity: it is resident, in this slot of the [`ViewAtlas`].
-#[derive(Component, Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ViewSlot(pub u32);
-
 /// On a tile's entity: its bytes do not match its checksum.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BadTile;
-
-/// A tile is resident from now on.
-#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TileUploaded {
-    /// Its place among all tiles of the model.
-    pub tile: u32,
-    /// Its slot.
-    pub slot: u32,
-}
-
-/// A tile is resident no more.
-#[derive(Message, Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TileEvicted {
-    /// Its place among all tiles of the model.
-    pub tile: u32,
-    /// The slot that it had.
-    pub slot: u32,
-}
 
 /// What happens in `PostUpdate`, in this order.
 #[derive(SystemSet, Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ResidencySystems {
     /// What has been read is taken in; what is wanted is ranked; reads are begun and given up.
     Rank,
-    /// What is due this frame is uploaded, and told of.
+    /// What is due this frame is uploaded.
     Upload,
 }
 
@@ -141,8 +118,6 @@ impl Plugin for ResidencyPlugin {
             .init_resource::<WantedView>()
             .init_resource::<ResidencyFigures>()
             .init_resource::<Working>()
-            .add_message::<TileUploaded>()
-            .add_message::<TileEvicted>()
             .configure_sets(PostUpdate, (ResidencySystems::Rank, ResidencySystems::Upload).chain())
             .add_systems(
                 PostUpdate,
@@ -312,23 +287,15 @@ fn rank_tiles(
 fn upload_tiles(
     tiles: Res<ViewTiles>,
     queue: Option<Res<RenderQueue>>,
-    entities: Option<Res<ModelIndex>>,
     atlas: Option<Res<ViewAtlas>>,
-    mut commands: Commands,
     mut working: ResMut<Working>,
-    mut uploaded: MessageWriter<TileUploaded>,
-    mut evicted: MessageWriter<TileEvicted>,
 ) {
     let working = &mut *working;
-    let entity = |tile: u32| entities.as_ref().and_then(|index| index.tile(tile));
     let device = atlas.as_ref().zip(queue.as_ref());
     let tell = |tile, word| device.iter().for_each(|(atlas, queue)| atlas.tell(queue, tile, word));
     for tile in working.evict.drain(..) {
-        let Some(slot) = working.slots.give_back(tile) else { continue };
-        tell(tile, ABSENT);
-        evicted.write(TileEvicted { tile, slot });
-        if let Some(entity) = entity(tile) {
-            commands.entity(entity).try_remove::<ViewSlot>();
+        if working.slots.give_back(tile).is_some() {
+            tell(tile, ABSENT);
         }
     }
     working.bad.drain(..).for_each(|tile| tell(tile, DAMAGED));
@@ -343,9 +310,5 @@ fn upload_tiles(
         }
         working.counters.upload(tiles.model.tile_range(tile).len() as u64);
         tiles.model.release(tile..tile + 1);
-        uploaded.write(TileUploaded { tile, slot });
-        if let Some(entity) = entity(tile) {
-            commands.entity(entity).try_insert(ViewSlot(slot));
-        }
     }
 }

@@ -16,7 +16,7 @@ pub(super) struct Reads(HashMap<u32, Task<Done>>);
 type Done = (Result<(), ModelError>, Duration);
 
 /// A tile that has been read, or cannot be.
-pub(super) struct Read {
+pub(super) struct TileRead {
     pub tile: u32,
     pub result: Result<(), ModelError>,
     pub time: Duration,
@@ -40,11 +40,11 @@ impl Reads {
     }
 
     /// Tiles that are done, in their order.
-    pub fn done(&mut self) -> Vec<Read> {
+    pub fn done(&mut self) -> Vec<TileRead> {
         let mut done = Vec::new();
         self.0.retain(|&tile, task| match check_ready(task) {
             Some((result, time)) => {
-                done.push(Read { tile, result, time });
+                done.push(TileRead { tile, result, time });
                 false
             }
             None => true,

@@ -9,7 +9,7 @@ use super::content;
 use crate::content::Problem;
 use crate::content::assets::Assets;
 use crate::content::watch::{Reloader, Watcher, can_watch, problems};
-use crate::tiles::Factors;
+use crate::forward::Interventions;
 use crate::world::keys::Keys;
 use crate::world::layout::{Atlas, Place};
 use crate::world::settings::Settings;
@@ -75,7 +75,7 @@ fn refresh(
     mut map: ResMut<Map>,
     mut keys: ResMut<Keys>,
     mut settings: ResMut<Settings>,
-    mut factors: ResMut<Factors>,
+    mut interventions: ResMut<Interventions>,
 ) {
     // When it begins, all of it has just been read.
     if assets.is_added() {
@@ -91,8 +91,8 @@ fn refresh(
             let model = map.atlas.model().laid_out(&rules);
             if model.plan() != map.atlas.model().plan() {
                 lay_out(&mut map, Atlas::new(Arc::new(model)));
-                // The quads that are drawn are made anew when factors have changed.
-                factors.set_changed();
+                // The quads that are drawn are made anew when interventions have changed.
+                interventions.set_changed();
             }
         }
         (palettes, keys, rules) => {

@@ -16,8 +16,8 @@ use super::stream::StreamPlugin;
 use super::think::ThinkPlugin;
 use super::tour::TourPlugin;
 use super::view::{Flight, View};
+use crate::forward::Interventions;
 use crate::forward::gpu::EditedWeights;
-use crate::tiles::Factors;
 
 /// What is looked at, and from where.
 #[derive(Resource, Debug, Clone)]
@@ -221,7 +221,7 @@ impl Plugin for WorldPlugin {
 fn make_frame(
     map: Res<Map>,
     settings: Res<Settings>,
-    factors: Res<Factors>,
+    interventions: Res<Interventions>,
     overlaid: Res<EditedWeights>,
     cameras: Query<&Camera>,
     mut frame: ResMut<MapFrame>,
@@ -240,18 +240,18 @@ fn make_frame(
         let [r, g, b] = settings.theme.ground();
         clear.0 = Color::srgb_u8(r, g, b);
     }
-    if factors.is_changed() || overlaid.is_changed() {
+    if interventions.is_changed() || overlaid.is_changed() {
         let heads = map.atlas.model().config().head_count;
         let quads = map.atlas.quads().iter();
-        let none = Factors::default();
-        let factors = if overlaid.bypassed { &none } else { &*factors };
-        let marked = quads.map(|quad| with_edit(with_state(quad, factors, heads), &overlaid));
+        let none = Interventions::default();
+        let interventions = if overlaid.bypassed { &none } else { &*interventions };
+        let marked = quads.map(|quad| with_edit(with_state(quad, interventions, heads), &overlaid));
         frame.quads = Arc::new(marked.collect());
     }
 }
 
-/// A quad with the marks that the factors come to.
-fn with_state(quad: &Quad, factors: &Factors, heads: u32) -> Quad {
+/// A quad with the marks that the interventions come to.
+fn with_state(quad: &Quad, interventions: &Interventions, heads: u32) -> Quad {
     let at = |list: &[f32], index: u32| list.get(index as usize).copied().unwrap_or(1.0);
     if quad.layer == u32::MAX {
         return *quad;
@@ -259,9 +259,9 @@ fn with_state(quad: &Quad, factors: &Factors, heads: u32) -> Quad {
     let of_head = if quad.head == u32::MAX {
         1.0
     } else {
-        at(&factors.heads, quad.layer * heads + quad.head)
+        at(&interventions.heads, quad.layer * heads + quad.head)
     };
-    let factor = of_head * at(&factors.layers, quad.layer);
+    let factor = of_head * at(&interventions.layers, quad.layer);
     let state = if factor == 0.0 {
         STATE_MUTED
     } else if factor != 1.0 {

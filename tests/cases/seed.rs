@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use pixel_llm::forward::cpu::{Column, Controls, CpuModel, CpuOptions, KvCache};
+use pixel_llm::forward::Interventions;
+use pixel_llm::forward::cpu::{Column, CpuModel, CpuOptions, KvCache};
 use pixel_llm::model::Encoding;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -72,7 +73,7 @@ fn mix(
                 wants_logits: random.below(3) > 0,
             }));
         }
-        let found = model.forward(cache, &columns, &Controls::default(), None).unwrap();
+        let found = model.forward(cache, &columns, &Interventions::default(), None).unwrap();
         for (index, row) in found.iter() {
             let Column { slot, position, .. } = columns[index];
             let expected = &expected[of[slot as usize] as usize][position as usize];
@@ -114,7 +115,7 @@ proptest! {
         let columns: Vec<Column> = (0..copied as u32)
             .map(|position| Column { token: token(0, position), slot: 0, position, wants_logits: false })
             .collect();
-        model.forward(&mut cache, &columns, &Controls::default(), None).unwrap();
+        model.forward(&mut cache, &columns, &Interventions::default(), None).unwrap();
         // The last has another text; the first goes on; the rest begin with what the first has.
         let mut of = vec![0; others as usize + 1];
         of[others as usize] = 1;

@@ -40,7 +40,7 @@ fn the_figures_agree_with_one_another() {
         let names: Vec<_> = stages.iter().map(|stage| stage["name"].as_str().unwrap()).collect();
         assert_eq!(
             names,
-            ["embed", "qkv", "attend", "project", "gate_up", "down", "logits", "choose"]
+            ["embed", "qkv", "attend", "project", "gate_up", "down", "logits", "sample"]
         );
         let sum: f64 = stages.iter().map(|stage| number(&stage["microseconds"])).sum();
         let total = number(&passes["microseconds"]);

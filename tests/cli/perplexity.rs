@@ -7,7 +7,8 @@ use assert_cmd::Command;
 use pixel_llm::batch::ModelText;
 use pixel_llm::batch::perplexity::{Likelihood, Windows, score_window};
 use pixel_llm::engine::Engine;
-use pixel_llm::forward::cpu::{Column, Controls, CpuModel, CpuOptions, KvCache};
+use pixel_llm::forward::Interventions;
+use pixel_llm::forward::cpu::{Column, CpuModel, CpuOptions, KvCache};
 use pixel_llm::model::tokenizer::EncodeOptions;
 use serde_json::Value;
 
@@ -51,7 +52,7 @@ fn losses(
             .zip(window)
             .map(|(position, &token)| Column { token, slot: 0, position, wants_logits: true })
             .collect();
-        let logits = model.forward(&mut cache, &columns, &Controls::default(), None).unwrap();
+        let logits = model.forward(&mut cache, &columns, &Interventions::default(), None).unwrap();
         losses.extend(scored.clone().map(|at| loss(logits.column(at - 1).unwrap(), window[at])));
     }
     losses

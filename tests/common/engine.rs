@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use pixel_llm::engine::Batch;
 use pixel_llm::engine::gpu::GpuEngine;
-use pixel_llm::forward::cpu::{
-    Column as CpuColumn, Controls, CpuModel, CpuOptions, Hooks, KvCache,
-};
+use pixel_llm::forward::cpu::{Column as CpuColumn, CpuModel, CpuOptions, KvCache};
+use pixel_llm::forward::{Hooks, Interventions};
 use pixel_llm::model::{Encoding, PixelModel};
 
 use super::forward::open;
@@ -51,13 +50,13 @@ pub fn on_gpu(engine: &mut GpuEngine, batch: &Batch) -> Vec<Vec<f32>> {
 pub fn on_cpu(
     model: &CpuModel,
     ids: &[u32],
-    controls: &Controls,
-    hooks: Option<&mut dyn Hooks>,
+    interventions: &Interventions,
+    hooks: Option<&mut Hooks>,
 ) -> Vec<Vec<f32>> {
     let mut cache = KvCache::new(model.config(), 1, CONTEXT);
     let column = |(&token, position)| CpuColumn { token, slot: 0, position, wants_logits: true };
     let columns: Vec<CpuColumn> = ids.iter().zip(0..).map(column).collect();
-    let logits = model.forward(&mut cache, &columns, controls, hooks).unwrap();
+    let logits = model.forward(&mut cache, &columns, interventions, hooks).unwrap();
     logits.iter().map(|(_, row)| row.to_vec()).collect()
 }
 

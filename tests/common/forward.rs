@@ -4,7 +4,8 @@
 
 use std::path::Path;
 
-use pixel_llm::forward::cpu::{Column, Controls, CpuModel, KvCache};
+use pixel_llm::forward::Interventions;
+use pixel_llm::forward::cpu::{Column, CpuModel, KvCache};
 use pixel_llm::model::gguf::Gguf;
 use pixel_llm::model::{PixelModel, convert::convert};
 
@@ -34,7 +35,7 @@ pub fn prefill(model: &CpuModel, cache: &mut KvCache, ids: &[u32]) -> Vec<Vec<f3
             wants_logits: true,
         })
         .collect();
-    let logits = model.forward(cache, &columns, &Controls::default(), None).unwrap();
+    let logits = model.forward(cache, &columns, &Interventions::default(), None).unwrap();
     logits.iter().map(|(_, row)| row.to_vec()).collect()
 }
 
@@ -54,6 +55,6 @@ pub fn log_softmax(logits: &[f32]) -> Vec<f32> {
 /// The logits after one more token of the only sequence.
 pub fn next(model: &CpuModel, cache: &mut KvCache, token: u32) -> Vec<f32> {
     let column = Column { token, slot: 0, position: cache.length(0) as u32, wants_logits: true };
-    let logits = model.forward(cache, &[column], &Controls::default(), None).unwrap();
+    let logits = model.forward(cache, &[column], &Interventions::default(), None).unwrap();
     logits.last().unwrap().to_vec()
 }

@@ -108,11 +108,11 @@ pub fn read_numbers(engine: &GpuEngine, quads: &Quads) -> Vec<f32> {
     quads.read(device, queue).unwrap()
 }
 
-/// How many meetings of a crew came to nothing so far. A busy machine makes them fail, and then
+/// How many barriers have failed so far. A busy machine makes them fail, and then
 /// what was computed in whole layers does not count.
-pub fn failed_meetings(engine: &GpuEngine) -> u32 {
+pub fn failed_barriers(engine: &GpuEngine) -> u32 {
     let (network, device, queue) = engine.network();
     bytemuck::pod_collect_to_vec::<u8, u32>(
-        &read_buffer(device, queue, &network.buffers.meetings).unwrap(),
+        &read_buffer(device, queue, &network.buffers.barriers).unwrap(),
     )[0]
 }

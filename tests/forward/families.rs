@@ -1,6 +1,6 @@
 //! Every family, encoding and kind of RoPE on tiny models, against the figures of a float64 oracle
-//! (tests/vectors/make_models.py); and what must hold between passes: batches, sequences, controls
-//! and hooks.
+//! (tests/vectors/make_models.py); and what must hold between passes: batches, sequences,
+//! interventions and hooks.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking as tests do")]
 
@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 
 use crate::common::forward::{one_by_one, open, prefill};
 use crate::common::tiny::Tiny;
-use pixel_llm::forward::cpu::{
-    Column, Controls, CpuModel, CpuOptions, ForwardError, HookPoint, HookValues, Hooks, KvCache,
-};
+use pixel_llm::forward::cpu::{Column, CpuModel, CpuOptions, ForwardError, KvCache};
+use pixel_llm::forward::{Hook, HookAction, HookPoint, Hooks, Interventions};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -77,7 +76,7 @@ fn sequences_in_one_pass_do_not_see_one_another() {
         let mut mixed: Vec<Column> =
             ids.iter().enumerate().flat_map(|(slot, ids)| columns(ids, slot as u32, 0)).collect();
         mixed.sort_by_key(|column| (column.position, column.slot));
-        let logits = model.forward(&mut cache, &mixed, &Controls::default(), None).unwrap();
+        let logits = model.forward(&mut cache, &mixed, &Interventions::default(), None).unwrap();
         for (index, column) in mixed.iter().enumerate() {
             let expected = &alone[column.slot as usize][column.position as usize];
             assert!(
@@ -99,7 +98,8 @@ fn long_passes_are_the_same_in_pieces_of_any_size() {
         cache.truncate(0, 0);
         for (index, piece) in ids.chunks(size).enumerate() {
             let piece = columns(piece, 0, (index * size) as u32);
-            let logits = model.forward(&mut cache, &piece, &Controls::default(), None).unwrap();
+            let logits =
+                model.forward(&mut cache, &piece, &Interventions::default(), None).unwrap();
             for (column, row) in logits.iter() {
                 assert!(
                     largest_difference(row, &whole[index * size + column]) < 2e-3,
@@ -120,7 +120,7 @@ fn a_rewritten_position_forgets_what_came_after_and_a_copy_goes_its_own_way() {
     for slot in [0, 1] {
         assert_eq!(cache.length(slot as usize), 6);
         let logits = model
-            .forward(&mut cache, &columns(&[9, 10], slot, 2), &Controls::default(), None)
+            .forward(&mut cache, &columns(&[9, 10], slot, 2), &Interventions::default(), None)
             .unwrap();
         assert_eq!(cache.length(slot as usize), 4);
         for (column, row) in logits.iter() {
@@ -136,59 +136,27 @@ fn only_columns_that_want_logits_get_them() {
     let all = prefill(&model, &mut cache, &[3, 1, 4, 1]);
     let mut some = columns(&[3, 1, 4, 1], 0, 0);
     (some[0].wants_logits, some[2].wants_logits) = (false, false);
-    let logits = model.forward(&mut cache, &some, &Controls::default(), None).unwrap();
+    let logits = model.forward(&mut cache, &some, &Interventions::default(), None).unwrap();
     assert_eq!(logits.iter().map(|(column, _)| column).collect::<Vec<_>>(), [1, 3]);
     assert!(logits.column(0).is_none() && logits.column(2).is_none());
     assert!(largest_difference(logits.column(1).unwrap(), &all[1]) < 1e-4);
     assert!(largest_difference(logits.last().unwrap(), &all[3]) < 1e-4);
 }
 
-/// Writes down what it sees, and multiplies the values of one place with a factor from one feature
-/// on.
-struct Probe {
-    seen: Vec<(HookPoint, usize, usize)>,
-    change: Option<(HookPoint, std::ops::Range<usize>, f32)>,
-    watch_all: bool,
-}
-
-impl Probe {
-    fn changing(point: HookPoint, features: std::ops::Range<usize>, factor: f32) -> Self {
-        Self { seen: Vec::new(), change: Some((point, features, factor)), watch_all: false }
-    }
-}
-
-impl Hooks for Probe {
-    fn wants(&self, point: HookPoint) -> bool {
-        self.watch_all || self.change.as_ref().is_some_and(|(changed, _, _)| *changed == point)
-    }
-
-    fn visit(&mut self, point: HookPoint, mut values: HookValues<'_>) {
-        self.seen.push((point, values.columns.len(), values.features));
-        if let Some((_, features, factor)) =
-            self.change.as_ref().filter(|(changed, _, _)| *changed == point)
-        {
-            for column in 0..values.columns.len() {
-                values.column(column)[features.clone()]
-                    .iter_mut()
-                    .for_each(|value| *value *= factor);
-            }
-        }
-    }
-}
-
-fn run(model: &CpuModel, controls: &Controls, hooks: Option<&mut dyn Hooks>) -> Vec<f32> {
+fn run(model: &CpuModel, interventions: &Interventions, hooks: Option<&mut Hooks>) -> Vec<f32> {
     let mut cache = KvCache::new(model.config(), 1, 8);
-    let logits = model.forward(&mut cache, &columns(&[10, 20, 30], 0, 0), controls, hooks).unwrap();
+    let logits =
+        model.forward(&mut cache, &columns(&[10, 20, 30], 0, 0), interventions, hooks).unwrap();
     logits.last().unwrap().to_vec()
 }
 
 #[test]
-fn hooks_see_every_place_once_in_order_and_watching_changes_nothing() {
+fn hooks_see_every_place_once_and_watching_changes_nothing() {
     let model = tiny("q5_1");
     let config = model.config().clone();
-    let mut probe = Probe { seen: Vec::new(), change: None, watch_all: true };
-    let watched = run(&model, &Controls::default(), Some(&mut probe));
-    assert!(largest_difference(&watched, &run(&model, &Controls::default(), None)) < 1e-5);
+    let mut hooks = Hooks::watching(HookPoint::all(&config), 3);
+    let watched = run(&model, &Interventions::default(), Some(&mut hooks));
+    assert!(largest_difference(&watched, &run(&model, &Interventions::default(), None)) < 1e-5);
 
     let [width, query, kv, hidden] =
         [config.embedding_size, config.query_size(), config.kv_size(), config.hidden_size]
@@ -214,11 +182,58 @@ fn hooks_see_every_place_once_in_order_and_watching_changes_nothing() {
         (HookPoint::FinalNorm, 3, width),
         (HookPoint::Logits, 3, config.vocab_size as usize),
     ]);
-    assert_eq!(probe.seen, expected);
-    assert_eq!(
-        probe.seen.iter().map(|(point, ..)| point).collect::<HashSet<_>>().len(),
-        expected.len()
-    );
+    let seen: Vec<_> = hooks
+        .watched()
+        .iter()
+        .map(|seen| (seen.point, seen.columns.len(), seen.features))
+        .collect();
+    assert_eq!(seen, expected);
+    for seen in hooks.watched() {
+        assert_eq!(seen.values.len(), 3 * seen.features, "{}: seen once", seen.point);
+    }
+    assert_eq!(seen.iter().map(|(point, ..)| point).collect::<HashSet<_>>().len(), expected.len());
+}
+
+#[test]
+fn hooks_find_their_columns_in_a_pass_of_several_batches_and_act_in_their_order() {
+    let model = tiny("q8_0");
+    let config = model.config();
+    let width = config.embedding_size as usize;
+    let column = |position: u32| Column {
+        token: position % config.vocab_size,
+        slot: 0,
+        position,
+        wants_logits: position % 2 == 1,
+    };
+    let columns: Vec<Column> = (0..200).map(column).collect();
+    let point = HookPoint::Residual(0);
+    let hook = |action| Hook { point, columns: 190..195, action };
+    let added = (0..5 * width).map(|index| (index / width) as f32).collect();
+    let mut hooks = Hooks::new([
+        Hook::watch(point, 0..200),
+        hook(HookAction::Replace(vec![0.5; 5 * width])),
+        hook(HookAction::Scale(4.0)),
+        hook(HookAction::Add(added)),
+        Hook::watch(point, 189..196),
+        Hook::watch(HookPoint::Logits, 90..100),
+    ]);
+    let mut cache = KvCache::new(config, 1, columns.len());
+    let none = Interventions::default();
+    let logits = model.forward(&mut cache, &columns, &none, Some(&mut hooks)).unwrap();
+    let [before, after, of_logits] = hooks.watched() else { panic!("three hooks watch") };
+    assert_eq!((&before.columns[..], &after.columns[..]), (&columns[..], &columns[189..196]));
+    assert_eq!((after.column(0), after.column(6)), (before.column(189), before.column(195)));
+    for changed in 0..5 {
+        assert_eq!(after.column(changed + 1), vec![2.0 + changed as f32; width]);
+    }
+    // Every second column wants logits, from column 1 on.
+    for row in 0..10 {
+        assert_eq!(of_logits.column(row), logits.column(2 * (90 + row) + 1).unwrap());
+    }
+
+    let mut outside = Hooks::watching([HookPoint::Residual(config.layer_count)], 1);
+    let error = model.forward(&mut cache, &columns, &none, Some(&mut outside)).unwrap_err();
+    assert!(matches!(error, ForwardError::Hook(_)), "{error}");
 }
 
 #[test]
@@ -226,12 +241,20 @@ fn a_muted_head_is_a_head_whose_output_a_hook_clears() {
     let model = tiny("q4_1");
     let config = model.config().clone();
     let (heads, size) = (config.head_count as usize, config.head_size as usize);
-    let plain = run(&model, &Controls::default(), None);
-    let mut controls = Controls { head_scale: vec![1.0; heads * 2], layer_scale: Vec::new() };
-    controls.head_scale[heads + 4] = 0.0;
-    let muted = run(&model, &controls, None);
-    let mut probe = Probe::changing(HookPoint::HeadOutput(1), 4 * size..5 * size, 0.0);
-    let cleared = run(&model, &Controls::default(), Some(&mut probe));
+    let plain = run(&model, &Interventions::default(), None);
+    let mut interventions = Interventions { heads: vec![1.0; heads * 2], layers: Vec::new() };
+    interventions.heads[heads + 4] = 0.0;
+    let muted = run(&model, &interventions, None);
+    let point = HookPoint::HeadOutput(1);
+    let mut hooks = Hooks::watching([point], 3);
+    run(&model, &Interventions::default(), Some(&mut hooks));
+    let mut values = hooks.seen(point).unwrap().values.clone();
+    for row in values.chunks_exact_mut(heads * size) {
+        row[4 * size..5 * size].fill(0.0);
+    }
+    let mut hooks =
+        Hooks::new([Hook { point, columns: 0..3, action: HookAction::Replace(values) }]);
+    let cleared = run(&model, &Interventions::default(), Some(&mut hooks));
     assert!(largest_difference(&muted, &cleared) < 1e-6);
     assert!(largest_difference(&muted, &plain) > 1e-2);
 }
@@ -239,39 +262,25 @@ fn a_muted_head_is_a_head_whose_output_a_hook_clears() {
 #[test]
 fn a_layer_at_zero_adds_nothing() {
     let model = tiny("q8_0");
-    let width = model.config().embedding_size as usize;
-    let controls = Controls { head_scale: Vec::new(), layer_scale: vec![0.0, 1.0] };
-    let without = run(&model, &controls, None);
+    let interventions = Interventions { heads: Vec::new(), layers: vec![0.0, 1.0] };
+    let without = run(&model, &interventions, None);
 
-    struct Clear;
-    impl Hooks for Clear {
-        fn wants(&self, point: HookPoint) -> bool {
-            matches!(point, HookPoint::AttentionOutput(0) | HookPoint::FeedForwardOutput(0))
-        }
-        fn visit(&mut self, _: HookPoint, values: HookValues<'_>) {
-            values.values.fill(0.0);
-        }
-    }
-    assert_eq!(without, run(&model, &Controls::default(), Some(&mut Clear)));
-    assert!(largest_difference(&without, &run(&model, &Controls::default(), None)) > 1e-2);
-    let mut probe = Probe::changing(HookPoint::Embedding, 0..width, 2.0);
-    assert!(largest_difference(&without, &run(&model, &controls, Some(&mut probe))) > 1e-2);
+    let scale = |point, factor| Hook { point, columns: 0..3, action: HookAction::Scale(factor) };
+    let outputs = [HookPoint::AttentionOutput(0), HookPoint::FeedForwardOutput(0)];
+    let mut clear = Hooks::new(outputs.map(|point| scale(point, 0.0)));
+    assert_eq!(without, run(&model, &Interventions::default(), Some(&mut clear)));
+    assert!(largest_difference(&without, &run(&model, &Interventions::default(), None)) > 1e-2);
+    let mut twice = Hooks::new([scale(HookPoint::Embedding, 2.0)]);
+    assert!(largest_difference(&without, &run(&model, &interventions, Some(&mut twice))) > 1e-2);
 }
 
-/// Adds a vector of its own to what some places give.
-struct Adds(HashMap<HookPoint, Vec<f32>>);
-
-impl Hooks for Adds {
-    fn wants(&self, point: HookPoint) -> bool {
-        self.0.contains_key(&point)
-    }
-
-    fn visit(&mut self, point: HookPoint, mut values: HookValues<'_>) {
-        for column in 0..values.columns.len() {
-            let numbers = values.column(column).iter_mut().zip(&self.0[&point]);
-            numbers.for_each(|(value, number)| *value += number);
-        }
-    }
+/// Adds a vector of its own to what some places give, in each of three columns.
+fn adding(adds: &HashMap<HookPoint, Vec<f32>>) -> Hooks {
+    Hooks::new(adds.iter().map(|(&point, numbers)| Hook {
+        point,
+        columns: 0..3,
+        action: HookAction::Add(numbers.repeat(3)),
+    }))
 }
 
 #[test]
@@ -313,14 +322,14 @@ fn biases_are_added_where_a_hook_would_add_them() {
 
         // A layer's factor is for what its biases add as well.
         for layer_scale in [Vec::new(), vec![0.5, 0.0], vec![0.0, 2.0]] {
-            let controls = Controls { head_scale: Vec::new(), layer_scale };
-            let expected = run(&without, &controls, Some(&mut Adds(adds.clone())));
+            let interventions = Interventions { heads: Vec::new(), layers: layer_scale };
+            let expected = run(&without, &interventions, Some(&mut adding(&adds)));
             let largest = expected.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
-            let error = largest_difference(&run(&with, &controls, None), &expected) / largest;
-            assert!(error < 1e-4, "{name} {controls:?}: {error}");
+            let error = largest_difference(&run(&with, &interventions, None), &expected) / largest;
+            assert!(error < 1e-4, "{name} {interventions:?}: {error}");
         }
-        let plain = run(&without, &Controls::default(), None);
-        let change = largest_difference(&run(&with, &Controls::default(), None), &plain);
+        let plain = run(&without, &Interventions::default(), None);
+        let change = largest_difference(&run(&with, &Interventions::default(), None), &plain);
         assert!(change > 1e-3, "{name}: {change}");
     }
 }
@@ -331,7 +340,8 @@ fn what_cannot_be_is_refused_and_leaves_no_position() {
     let mut cache = KvCache::new(model.config(), 2, 4);
     let column = |token, slot, position| Column { token, slot, position, wants_logits: true };
     let mut refused = |columns: &[Column]| {
-        let error = model.forward(&mut cache, columns, &Controls::default(), None).unwrap_err();
+        let error =
+            model.forward(&mut cache, columns, &Interventions::default(), None).unwrap_err();
         assert_eq!([cache.length(0), cache.length(1)], [0, 0], "{error}");
         error
     };
@@ -345,12 +355,12 @@ fn what_cannot_be_is_refused_and_leaves_no_position() {
     let long: Vec<Column> = (0..5).map(|position| column(1, 0, position)).collect();
     assert!(matches!(refused(&long), ForwardError::Full { column: 4, position: 4, capacity: 4 }));
 
-    let controls = Controls { head_scale: vec![1.0; 5], layer_scale: Vec::new() };
-    let error = model.forward(&mut cache, &[column(1, 0, 0)], &controls, None).unwrap_err();
-    assert!(matches!(error, ForwardError::Controls { name: "head_scale", found: 5, expected: 6 }));
+    let interventions = Interventions { heads: vec![1.0; 5], layers: Vec::new() };
+    let error = model.forward(&mut cache, &[column(1, 0, 0)], &interventions, None).unwrap_err();
+    assert!(matches!(error, ForwardError::Interventions { name: "head", found: 5, expected: 6 }));
     let mut other = KvCache::new(tiny("q8_0").config(), 1, 4);
     let error =
-        model.forward(&mut other, &[column(1, 0, 0)], &Controls::default(), None).unwrap_err();
+        model.forward(&mut other, &[column(1, 0, 0)], &Interventions::default(), None).unwrap_err();
     assert!(matches!(error, ForwardError::Cache { .. }), "{error}");
 }
 
@@ -358,6 +368,6 @@ fn what_cannot_be_is_refused_and_leaves_no_position() {
 fn an_empty_pass_gives_nothing() {
     let model = tiny("q4_k");
     let mut cache = KvCache::new(model.config(), 1, 4);
-    let logits = model.forward(&mut cache, &[], &Controls::default(), None).unwrap();
+    let logits = model.forward(&mut cache, &[], &Interventions::default(), None).unwrap();
     assert_eq!((logits.iter().count(), logits.last()), (0, None));
 }

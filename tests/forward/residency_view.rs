@@ -5,6 +5,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use pixel_llm::forward::Interventions;
 use pixel_llm::model::plan::Rect;
 use pixel_llm::residency::view::{
     Budgets, Candidate, TileIndex, TileState, View, ViewCache, Wanted, rank,
@@ -151,7 +152,7 @@ fn a_path_over_100_000_tiles_keeps_its_budgets_and_is_the_same_each_time() {
 
 #[test]
 fn keys_and_values_are_shown_on_a_map() {
-    use pixel_llm::forward::cpu::{Column, Controls, CpuModel, CpuOptions, KvCache};
+    use pixel_llm::forward::cpu::{Column, CpuModel, CpuOptions, KvCache};
     use pixel_llm::map::{InfiniteMap, Point, TileSize};
     use pixel_llm::residency::regions::CacheRegions;
 
@@ -162,7 +163,7 @@ fn keys_and_values_are_shown_on_a_map() {
     let columns: Vec<Column> = (0..70)
         .map(|position| Column { token: position + 1, slot: 0, position, wants_logits: false })
         .collect();
-    cpu.forward(&mut cache, &columns, &Controls::default(), None).unwrap();
+    cpu.forward(&mut cache, &columns, &Interventions::default(), None).unwrap();
 
     let mut map = InfiniteMap::in_memory(TileSize::default());
     let regions = CacheRegions::place(&mut map, &config, 80).unwrap();

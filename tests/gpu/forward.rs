@@ -11,7 +11,7 @@ use crate::common::tiny::Tiny;
 use pixel_llm::engine::Batch;
 use pixel_llm::engine::gpu::GpuEngine;
 use pixel_llm::engine::gpu::headless::GpuChoice;
-use pixel_llm::forward::cpu::Controls;
+use pixel_llm::forward::Interventions;
 use pixel_llm::model::Encoding;
 
 #[test]
@@ -40,7 +40,7 @@ fn every_family_and_encoding_gives_the_logits_of_the_twin() {
         }
         let vocab = model.config().vocab_size;
         let ids: Vec<u32> = ids.iter().map(|id| id % vocab).collect();
-        let expected = on_cpu(&cpu(&model), &ids, &Controls::default(), None);
+        let expected = on_cpu(&cpu(&model), &ids, &Interventions::default(), None);
         let Some(mut engine) = engine(Arc::clone(&model), 2) else { return };
         let together = on_gpu(&mut engine, &batch(&ids, 1, 0));
         let mut alone = Vec::new();
@@ -112,7 +112,7 @@ fn a_flipped_pixel_on_the_gpu_changes_the_logits_as_the_twin_predicts() {
         bytes[at..at + 4].copy_from_slice(&weight.to_le_bytes());
     }
     tiny.write(&path);
-    let expected = on_cpu(&cpu(&Arc::new(open(&path))), &ids, &Controls::default(), None);
+    let expected = on_cpu(&cpu(&Arc::new(open(&path))), &ids, &Interventions::default(), None);
     let after = on_gpu(&mut gpu, &batch(&ids, 0, 0));
     assert!(largest_difference(&before, &after) > 1e-2, "the pixel matters");
     let error = largest_difference(&after, &expected);
@@ -125,15 +125,14 @@ fn a_muted_head_is_as_its_columns_of_the_output_matrix_zeroed() {
     let Some(mut gpu) = engine(Arc::clone(&model), 1) else { return };
     let ids = [1, 2, 3, 4];
     let config = model.config();
-    let head_scale = vec![1.0; (config.layer_count * config.head_count) as usize];
-    let mut controls = Controls { head_scale, ..Controls::default() };
-    controls.head_scale[1] = 0.0;
+    let sizes = [config.layer_count, config.head_count];
+    let interventions = Interventions::new(sizes, [([0, 1], 0.0)], []);
     let before = on_gpu(&mut gpu, &batch(&ids, 0, 0));
     let (network, _, queue) = gpu.network();
-    network.set_head_scale(queue, 0, 1, 0.0);
+    network.set_interventions(queue, &interventions);
     let after = on_gpu(&mut gpu, &batch(&ids, 0, 0));
     assert!(largest_difference(&before, &after) > 1e-4, "the head matters");
-    let error = largest_difference(&after, &on_cpu(&cpu(&model), &ids, &controls, None));
+    let error = largest_difference(&after, &on_cpu(&cpu(&model), &ids, &interventions, None));
     assert!(error < 1e-3, "{error}");
 }
 
@@ -146,7 +145,7 @@ fn biases_of_every_matrix_are_the_twins() {
         let model = Arc::new(open(&path));
         let Some(mut gpu) = engine(Arc::clone(&model), 2) else { return };
         let ids: Vec<u32> = (0..12).map(|i| i * 23 % 300).collect();
-        let expected = on_cpu(&cpu(&model), &ids, &Controls::default(), None);
+        let expected = on_cpu(&cpu(&model), &ids, &Interventions::default(), None);
         let together = on_gpu(&mut gpu, &batch(&ids, 1, 0));
         // Few columns at once, which may be computed as whole layers too.
         let mut few = Vec::new();

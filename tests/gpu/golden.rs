@@ -15,7 +15,7 @@ use std::sync::atomic::AtomicBool;
 use crate::common::engine::{batch, on_gpu};
 use crate::common::forward::{next, open, prefill};
 use crate::common::golden::{GoldenCase, MARGIN, decode_greedily, seedling_cases, smollm2_cases};
-use crate::common::gpu::{alone, engine_for, failed_meetings, together};
+use crate::common::gpu::{alone, engine_for, failed_barriers, together};
 use crate::common::{shared, smollm2};
 use pixel_llm::batch::{Defaults, ModelText, Progress, Prompt, Report, Request, TextModel, run};
 use pixel_llm::engine::gpu::GpuEngine;
@@ -46,14 +46,15 @@ fn smollm2_has_the_oracles_probabilities_and_continuations() {
         let rows = together(&mut gpu, &case.ids);
         worst[0] = worst[0].max(case.check("together", &rows, BUDGET));
         let rows_alone = alone(&mut gpu, &case.ids);
-        println!("{} meetings of crews failed", failed_meetings(&gpu));
+        println!("{} barriers failed", failed_barriers(&gpu));
         worst[1] = worst[1].max(case.check("one by one", &rows_alone, BUDGET));
         let mut position = case.ids.len();
         let next = |token| step(&mut gpu, &mut position, token);
         continued += decode_greedily(rows.last().unwrap(), &case.greedy, MARGIN, &case.name, next);
     }
     println!(
-        "largest error of a log-probability: {worst:?} (together, one by one); {continued} tokens continued"
+        "largest error of a log-probability: {worst:?} (together, one by one); \
+         {continued} tokens continued"
     );
 }
 
@@ -67,7 +68,7 @@ fn the_seedling_has_pytorchs_logits_and_continuations() {
         let rows = together(&mut gpu, &case.ids);
         worst[0] = worst[0].max(case.check("together", rows.last().unwrap(), 1e-3));
         let rows = alone(&mut gpu, &case.ids);
-        println!("{} meetings of crews failed", failed_meetings(&gpu));
+        println!("{} barriers failed", failed_barriers(&gpu));
         worst[1] = worst[1].max(case.check("one by one", rows.last().unwrap(), 1e-3));
         let mut position = case.ids.len();
         let next = |token| step(&mut gpu, &mut position, token);
@@ -179,7 +180,8 @@ fn requests_get_the_same_texts_together_and_one_after_another() {
     let gpu = engine_for(Arc::clone(&model), 8, 192).unwrap();
     let eight = texts_of(gpu, &text, &requests);
     println!(
-        "one at a time: {} copies, up to {} columns, {} repeats; eight: {} copies, {} columns, {} repeats, {} tokens shared",
+        "one at a time: {} copies, up to {} columns, {} repeats; \
+         eight: {} copies, {} columns, {} repeats, {} tokens shared",
         one.watched.copies,
         one.watched.most_columns,
         one.watched.most_repeats,

@@ -1,17 +1,12 @@
 //! Values are watched and changed on the GPU as the CPU twin's hooks watch and change them.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking as tests do")]
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::common::engine::{batch, cpu, largest_difference, on_cpu, on_gpu, tiny};
 use crate::common::gpu::engine;
-use bytemuck::Zeroable;
-use pixel_llm::forward::HookPoint;
-use pixel_llm::forward::cpu::{Controls, HookValues, Hooks, change};
-use pixel_llm::forward::gpu::model::{Hook, HookAction};
-use pixel_llm::forward::params::ChangeParams;
+use pixel_llm::forward::{Hook, HookAction, HookPoint, Hooks, Interventions};
 use pixel_llm::model::{Encoding, ModelConfig};
 
 /// What values on their way may differ from the twin's, relative to the largest at their place:
@@ -41,31 +36,14 @@ fn places(config: &ModelConfig) -> Vec<HookPoint> {
     places
 }
 
-/// The twin of hooks on the GPU: keeps what it sees, and changes what it is told to.
-#[derive(Default)]
-struct Twin<'a> {
-    changes: &'a [Hook],
-    seen: HashMap<HookPoint, Vec<f32>>,
+/// Hooks that watch every column of [`IDS`] at every place.
+fn watched(config: &ModelConfig) -> Hooks {
+    Hooks::watching(places(config), IDS.len())
 }
 
-impl Hooks for Twin<'_> {
-    fn visit(&mut self, point: HookPoint, values: HookValues<'_>) {
-        let features = values.features as u32;
-        for hook in self.changes.iter().filter(|hook| hook.point == point) {
-            let columns = hook.columns.len() as u32;
-            let zeros = vec![0.0; values.features * columns as usize];
-            let (scale, added) = match &hook.action {
-                HookAction::Watch => continue,
-                HookAction::Replace(values) => (0.0, values),
-                HookAction::Scale(factor) => (*factor, &zeros),
-                HookAction::Add(values) => (1.0, values),
-            };
-            let params = ChangeParams { features, columns, scale, ..ChangeParams::zeroed() };
-            let rows: Vec<u32> = hook.columns.clone().map(|column| column * features).collect();
-            change(&params, &rows, added, values.values);
-        }
-        self.seen.insert(point, values.values.to_vec());
-    }
+/// What the twin had at a place.
+fn seen(hooks: &Hooks, point: HookPoint) -> &[f32] {
+    &hooks.seen(point).unwrap().values
 }
 
 /// Values that are not all alike, of the size of those at a place.
@@ -90,8 +68,8 @@ fn every_place_with_a_buffer_is_watched_and_watching_changes_no_bit() {
     for (name, encoding) in FAMILIES {
         let model = tiny(name, encoding);
         let Some(mut gpu) = engine(Arc::clone(&model), 2) else { return };
-        let mut twin = Twin::default();
-        on_cpu(&cpu(&model), &IDS, &Controls::default(), Some(&mut twin));
+        let mut twin = watched(model.config());
+        on_cpu(&cpu(&model), &IDS, &Interventions::default(), Some(&mut twin));
 
         // Slot 1, so that keys and values are not at the start of their buffers.
         let batch = batch(&IDS, 1, 0);
@@ -112,7 +90,7 @@ fn every_place_with_a_buffer_is_watched_and_watching_changes_no_bit() {
                 columns,
                 IDS.iter().zip(0..).map(|(&id, at)| (id, 1, at)).collect::<Vec<_>>()
             );
-            most = most.max(check_seen(*point, &watched.values, &twin.seen[point]));
+            most = most.max(check_seen(*point, &watched.values, seen(&twin, *point)));
         }
         println!("{name}: {most} of the largest");
         assert_eq!(on_gpu(&mut gpu, &batch), plain, "the hooks were for one step");
@@ -123,8 +101,8 @@ fn every_place_with_a_buffer_is_watched_and_watching_changes_no_bit() {
 fn some_columns_are_watched_in_a_step_that_continues_a_sequence() {
     let model = tiny("llama", Encoding::F32);
     let Some(mut gpu) = engine(Arc::clone(&model), 3) else { return };
-    let mut twin = Twin::default();
-    on_cpu(&cpu(&model), &IDS, &Controls::default(), Some(&mut twin));
+    let mut twin = watched(model.config());
+    on_cpu(&cpu(&model), &IDS, &Interventions::default(), Some(&mut twin));
     on_gpu(&mut gpu, &batch(&IDS[..3], 2, 0));
     let rest = batch(&IDS[3..], 2, 3);
     let hooks = [
@@ -135,7 +113,7 @@ fn some_columns_are_watched_in_a_step_that_continues_a_sequence() {
     let hooked = gpu.logits_with_hooks(&rest, &[2], &hooks).unwrap();
     let part = |point: HookPoint, columns: Range<usize>| {
         let features = point.features(model.config()) as usize;
-        &twin.seen[&point][columns.start * features..columns.end * features]
+        &seen(&twin, point)[columns.start * features..columns.end * features]
     };
     check_seen(HookPoint::Key(1), &hooked.watched[0].values, part(HookPoint::Key(1), 4..6));
     check_seen(
@@ -151,7 +129,7 @@ fn some_columns_are_watched_in_a_step_that_continues_a_sequence() {
     );
 }
 
-/// One column may go through a layer in one dispatch, and with hooks it does not.
+/// One column may go through a layer in one dispatch, and where it is changed it does not.
 #[test]
 fn a_single_column_is_watched_at_every_place_and_changed() {
     for (name, encoding) in FAMILIES {
@@ -167,16 +145,16 @@ fn a_single_column_is_watched_at_every_place_and_changed() {
         let error = largest_difference(&hooked.logits, &plain) / largest(&plain[0]);
         println!("{name}: in one dispatch or several, logits within {error}");
         assert!(error < RELATIVE, "{name}: {error}");
-        let mut seen = Twin::default();
-        on_cpu(&twin, &IDS, &Controls::default(), Some(&mut seen));
+        let mut unchanged = watched(model.config());
+        on_cpu(&twin, &IDS, &Interventions::default(), Some(&mut unchanged));
         for (point, watched) in points.iter().zip(&hooked.watched) {
-            let expected = &seen.seen[point];
+            let expected = seen(&unchanged, *point);
             check_seen(*point, &watched.values, &expected[expected.len() - watched.features..]);
         }
 
         let point = HookPoint::Residual(0);
         let features = point.features(model.config()) as usize;
-        let size = largest(&seen.seen[&point]) / 2.0;
+        let size = largest(seen(&unchanged, point)) / 2.0;
         let hook = |column: u32| {
             [Hook {
                 point,
@@ -185,9 +163,8 @@ fn a_single_column_is_watched_at_every_place_and_changed() {
             }]
         };
         let found = gpu.logits_with_hooks(&last, &[0], &hook(0)).unwrap().logits;
-        let changes = hook(5);
-        let mut changes = Twin { changes: &changes, ..Twin::default() };
-        let expected = on_cpu(&twin, &IDS, &Controls::default(), Some(&mut changes));
+        let mut changes = Hooks::new(hook(5));
+        let expected = on_cpu(&twin, &IDS, &Interventions::default(), Some(&mut changes));
         let error = largest_difference(&found, &expected[5..]) / largest(&plain[0]);
         assert!(error < RELATIVE, "{name}: {error}");
         assert_eq!(on_gpu(&mut gpu, &last), plain);
@@ -203,14 +180,14 @@ fn a_change_at_every_place_gives_the_logits_of_the_twin_with_the_same_change() {
         let batch = batch(&IDS, 0, 0);
         let all: Vec<u32> = (0..IDS.len() as u32).collect();
         let plain = on_gpu(&mut gpu, &batch);
-        let mut unchanged = Twin::default();
-        on_cpu(&twin, &IDS, &Controls::default(), Some(&mut unchanged));
+        let mut unchanged = watched(model.config());
+        on_cpu(&twin, &IDS, &Interventions::default(), Some(&mut unchanged));
         let largest_logit = largest(plain.iter().flatten());
         let mut most = 0f32;
         for point in places(model.config()).into_iter().filter(|&point| point != HookPoint::Logits)
         {
             let features = point.features(model.config()) as usize;
-            let size = largest(&unchanged.seen[&point]) / 2.0;
+            let size = largest(seen(&unchanged, point)) / 2.0;
             let actions = [
                 HookAction::Replace(values(features * 2, size)),
                 HookAction::Scale(-1.5),
@@ -219,8 +196,8 @@ fn a_change_at_every_place_gives_the_logits_of_the_twin_with_the_same_change() {
             for action in actions {
                 let hooks = [Hook { point, columns: 2..4, action }];
                 let found = gpu.logits_with_hooks(&batch, &all, &hooks).unwrap().logits;
-                let mut changes = Twin { changes: &hooks, ..Twin::default() };
-                let expected = on_cpu(&twin, &IDS, &Controls::default(), Some(&mut changes));
+                let mut changes = Hooks::new(hooks.clone());
+                let expected = on_cpu(&twin, &IDS, &Interventions::default(), Some(&mut changes));
                 let error = largest_difference(&found, &expected) / largest_logit;
                 most = most.max(error);
                 assert!(error < RELATIVE, "{name}, {hooks:?}: {error} of {largest_logit}");

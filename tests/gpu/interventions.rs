@@ -1,4 +1,4 @@
-//! Marks on the entities of a model act on the GPU as the CPU twin's controls do.
+//! Marks on the entities of a model act on the GPU as the CPU twin's interventions do.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking as tests do")]
 
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use crate::common::engine::{batch, cpu, largest_difference, on_cpu, on_gpu, tiny
 use crate::common::gpu::engine;
 use bevy::prelude::*;
 use pixel_llm::engine::gpu::GpuEngine;
-use pixel_llm::forward::cpu::Controls;
+use pixel_llm::forward::Interventions;
 use pixel_llm::model::Encoding;
-use pixel_llm::tiles::{Factors, ModelIndex, Muted, Scale};
+use pixel_llm::tiles::{ModelIndex, Muted, Scale};
 
 /// What logits of the GPU may differ from the twin's: the budget of tests/gpu/forward.rs.
 const BUDGET: f32 = 1e-3;
@@ -36,14 +36,15 @@ fn a_muted_head_is_muted_from_the_next_step_on_and_back_bit_for_bit_when_the_mar
     let entity = head(&mut gpu, at.0, at.1);
     gpu.world_mut().entity_mut(entity).insert(Muted);
     let after = on_gpu(&mut gpu, &batch);
-    let mut controls = Controls { head_scale: vec![1.0; layers * heads], ..Controls::default() };
-    controls.head_scale[at.0 as usize * heads + at.1 as usize] = 0.0;
+    let mut interventions =
+        Interventions { heads: vec![1.0; layers * heads], ..Interventions::default() };
+    interventions.heads[at.0 as usize * heads + at.1 as usize] = 0.0;
     assert!(largest_difference(&before, &after) > 1e-4, "the head matters");
-    let error = largest_difference(&after, &on_cpu(&cpu(&model), &IDS, &controls, None));
+    let error = largest_difference(&after, &on_cpu(&cpu(&model), &IDS, &interventions, None));
     println!("muted head: {error}");
     assert!(error < BUDGET, "{error}");
-    let factors = gpu.world_mut().resource::<Factors>().clone();
-    assert_eq!(Controls::from(&factors), controls, "the twin gets the same from the same entities");
+    let gathered = gpu.world_mut().resource::<Interventions>().clone();
+    assert_eq!(gathered, interventions, "the twin gets the same from the same entities");
 
     gpu.world_mut().entity_mut(entity).remove::<Muted>();
     assert_eq!(on_gpu(&mut gpu, &batch), before);
@@ -77,19 +78,19 @@ fn layers_are_scaled_and_skipped_together_with_heads() {
     let loud = head(&mut gpu, 1, 0);
     gpu.world_mut().entity_mut(strong).insert(Scale(1.5));
     gpu.world_mut().entity_mut(loud).insert(Scale(-2.0));
-    let mut controls =
-        Controls { head_scale: vec![1.0; layers * heads], layer_scale: vec![1.0; layers] };
-    (controls.layer_scale[0], controls.head_scale[heads]) = (1.5, -2.0);
+    let mut interventions =
+        Interventions { heads: vec![1.0; layers * heads], layers: vec![1.0; layers] };
+    (interventions.layers[0], interventions.heads[heads]) = (1.5, -2.0);
     let scaled = on_gpu(&mut gpu, &batch);
-    let error = largest_difference(&scaled, &on_cpu(&twin, &IDS, &controls, None));
+    let error = largest_difference(&scaled, &on_cpu(&twin, &IDS, &interventions, None));
     println!("scaled: {error}");
     assert!(error < BUDGET, "{error}");
     assert!(largest_difference(&before, &scaled) > 1e-3, "the factors matter");
 
     gpu.world_mut().entity_mut(strong).insert(Muted);
-    controls.layer_scale[0] = 0.0;
+    interventions.layers[0] = 0.0;
     let skipped = on_gpu(&mut gpu, &batch);
-    let error = largest_difference(&skipped, &on_cpu(&twin, &IDS, &controls, None));
+    let error = largest_difference(&skipped, &on_cpu(&twin, &IDS, &interventions, None));
     println!("skipped: {error}");
     assert!(error < BUDGET, "{error}");
     assert!(largest_difference(&scaled, &skipped) > 1e-3, "the layer matters");

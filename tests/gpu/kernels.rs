@@ -5,7 +5,7 @@
 //! Errors are counted against the largest number of a row, since rounding is.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking as tests do")]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::common::forward::open;
@@ -13,10 +13,9 @@ use crate::common::gpu::{ask, engine, read_numbers};
 use crate::common::tiny::{Shape, Tiny};
 use pixel_llm::engine::gpu::GpuEngine;
 use pixel_llm::engine::{Batch, Column, Engine, QueryKind};
-use pixel_llm::forward::cpu::{
-    Column as CpuColumn, Controls, CpuModel, CpuOptions, HookPoint, HookValues, Hooks, KvCache,
-};
+use pixel_llm::forward::cpu::{Column as CpuColumn, CpuModel, CpuOptions, KvCache};
 use pixel_llm::forward::sampling::{Sampler, SamplingParams};
+use pixel_llm::forward::{HookPoint, Hooks, Interventions};
 use pixel_llm::model::dequant::dequantize;
 use pixel_llm::model::gguf::Value;
 use pixel_llm::model::{Encoding, ModelConfig, PixelModel};
@@ -97,18 +96,7 @@ fn two_sequences(vocab: u32) -> Vec<Column> {
     first.chain((0..7).map(|position| column(0, position))).chain(last).collect()
 }
 
-/// What passes at every place of the CPU's pass: a row per column.
-#[derive(Default)]
-struct Seen(HashMap<HookPoint, Vec<Vec<f32>>>);
-
-impl Hooks for Seen {
-    fn visit(&mut self, point: HookPoint, mut values: HookValues<'_>) {
-        let rows = self.0.entry(point).or_default();
-        (0..values.columns.len()).for_each(|index| rows.push(values.column(index).to_vec()));
-    }
-}
-
-fn on_cpu(model: &Arc<PixelModel>, columns: &[Column]) -> Seen {
+fn on_cpu(model: &Arc<PixelModel>, columns: &[Column]) -> Hooks {
     let cpu = CpuModel::new(Arc::clone(model), CpuOptions::default()).unwrap();
     let mut cache = KvCache::new(model.config(), 2, CONTEXT);
     let columns: Vec<CpuColumn> = columns
@@ -120,8 +108,8 @@ fn on_cpu(model: &Arc<PixelModel>, columns: &[Column]) -> Seen {
             wants_logits: true,
         })
         .collect();
-    let mut seen = Seen::default();
-    cpu.forward(&mut cache, &columns, &Controls::default(), Some(&mut seen)).unwrap();
+    let mut seen = Hooks::watching(HookPoint::all(model.config()), columns.len());
+    cpu.forward(&mut cache, &columns, &Interventions::default(), Some(&mut seen)).unwrap();
     seen
 }
 
@@ -185,7 +173,7 @@ fn pieces(columns: &[Column]) -> [std::ops::Range<usize>; 2] {
 }
 
 /// The places that the last layer leaves, after each piece.
-fn compare_last_layer(engine: &mut GpuEngine, columns: &[Column], seen: &Seen, worst: &mut Worst) {
+fn compare_last_layer(engine: &mut GpuEngine, columns: &[Column], seen: &Hooks, worst: &mut Worst) {
     let config = engine.network().0.config.clone();
     let layer = config.layer_count - 1;
     let places = engine.network().0.buffers.places;
@@ -202,7 +190,7 @@ fn compare_last_layer(engine: &mut GpuEngine, columns: &[Column], seen: &Seen, w
                 worst.compare(
                     what,
                     activations.row(place, index, features),
-                    &seen.0[&point][column],
+                    seen.seen(point).unwrap().column(column),
                 );
             }
         }
@@ -214,15 +202,15 @@ fn compare_last_layer(engine: &mut GpuEngine, columns: &[Column], seen: &Seen, w
 fn compare_residual(
     engine: &mut GpuEngine,
     columns: &[Column],
-    seen: &Seen,
+    seen: &Hooks,
     layers: u32,
     worst: &mut Worst,
 ) {
     let (network, _, queue) = engine.network();
     let (width, place) = (network.config.embedding_size, network.buffers.places.residual);
-    for layer in 0..network.config.layer_count {
-        network.set_layer_scale(queue, layer, f32::from(u8::from(layer < layers)));
-    }
+    let skipped = (layers..network.config.layer_count).map(|layer| (layer, 0.0));
+    let sizes = [network.config.layer_count, network.config.head_count];
+    network.set_interventions(queue, &Interventions::new(sizes, [], skipped));
     let (what, point) = if layers == 0 {
         ("embed", HookPoint::Embedding)
     } else {
@@ -232,13 +220,17 @@ fn compare_residual(
         pass(engine, &columns[piece.clone()]);
         let activations = Activations::of(engine);
         for (index, column) in piece.enumerate() {
-            worst.compare(what, activations.row(place, index, width), &seen.0[&point][column]);
+            worst.compare(
+                what,
+                activations.row(place, index, width),
+                seen.seen(point).unwrap().column(column),
+            );
         }
     }
 }
 
 /// Keys and values of every layer where the cache has them.
-fn compare_cache(engine: &GpuEngine, columns: &[Column], seen: &Seen, worst: &mut Worst) {
+fn compare_cache(engine: &GpuEngine, columns: &[Column], seen: &Hooks, worst: &mut Worst) {
     let (network, _, _) = engine.network();
     let size = network.config.kv_size() as usize;
     for (layer, [keys, values]) in (0..).zip(&network.buffers.cache) {
@@ -248,7 +240,11 @@ fn compare_cache(engine: &GpuEngine, columns: &[Column], seen: &Seen, worst: &mu
             let numbers = read_numbers(engine, buffer);
             for (index, column) in columns.iter().enumerate() {
                 let row = column.slot as usize * CONTEXT + column.position as usize;
-                worst.compare(what, &numbers[row * size..][..size], &seen.0[&point][index]);
+                worst.compare(
+                    what,
+                    &numbers[row * size..][..size],
+                    seen.seen(point).unwrap().column(index),
+                );
             }
         }
     }
@@ -460,7 +456,7 @@ fn draw_among_ties(ways: &[SamplingParams]) {
             let ties = logits[index].iter().filter(|&&logit| logit == logits[index][40]).count();
             assert!(ties >= 8, "equal rows give equal logits");
             let QueryKind::Draw { words, window, bias, .. } = &ask.kind else { unreachable!() };
-            let expected = Sampler::default().draw(&logits[index], words, window, bias).unwrap();
+            let expected = Sampler::default().sample(&logits[index], words, window, bias).unwrap();
             assert_eq!(drawn[index][0].token, expected, "{:?}", ways[index]);
         }
     }

@@ -39,11 +39,11 @@ fn in_rust() -> Vec<Layout> {
         DownParams { matrix, columns, layer_scale }
         LayerParams { qkv, attend, project, gate_up, down }
         LogitsParams { matrix, columns, norm_epsilon, first_group, groups }
-        ChooseParams { groups, stride, rows, vocabulary }
+        SampleParams { groups, stride, rows, vocabulary }
         ChangeParams {
             features, columns, scale, is_residual, residual, scaled, squares, gain,
         }
-        Places { residual, scaled, projected, query, attended, hidden, squares, crew }
+        Places { residual, scaled, projected, query, attended, hidden, squares, workgroups }
         SamplingWords {
             key, index, top_k, temperature, top_p, min_p, repeat_penalty, frequency_penalty,
             presence_penalty, window_start, window_len, bias_start, bias_len, window_limit,

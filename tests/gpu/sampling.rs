@@ -78,7 +78,7 @@ fn expected(
         let QueryKind::Draw { words, window, bias, .. } = ask(0, params, index, &ids).kind else {
             unreachable!()
         };
-        let token = Sampler::default().draw(&logits[0], &words, &window, &bias).unwrap();
+        let token = Sampler::default().sample(&logits[0], &words, &window, &bias).unwrap();
         ids.push(token);
         drawn.push(token);
     }

@@ -25,7 +25,7 @@ fn status_with(text: &str) -> Option<ForwardStatus> {
             ),
             sizes: Sizes { slots: 1, context: 16, columns: 1, repeats: 1 },
             family: KernelFamily { split: true, subgroups: false, textures: false },
-            crew: 0,
+            persistent_workgroups: 0,
             compile_ahead: false,
             memory: None,
         },

@@ -1,20 +1,17 @@
 //! Every shader composes and validates, in every variant it is compiled with. No GPU is needed:
 //! this is the check that a release build leaves out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use bevy::{
-    render::render_resource::{BindingType, BufferBindingType},
-    shader::ShaderDefVal,
-};
+use bevy::shader::ShaderDefVal;
 use naga_oil::compose::{
     ComposableModuleDescriptor, Composer, NagaModuleDescriptor, ShaderDefValue, ShaderType,
 };
-use pixel_llm::forward::gpu::kernels::{KernelFamily, SOURCES};
+use pixel_llm::forward::gpu::kernels::{KernelFamily, KernelSource, SOURCES};
 use pixel_llm::forward::gpu::shaders::{embedded, is_library};
 use pixel_llm::world::draw::Look;
 
-use wgpu::naga::{AddressSpace, StorageAccess};
+use crate::bindings;
 
 type Defs = HashMap<String, ShaderDefValue>;
 
@@ -72,22 +69,10 @@ fn libraries() -> Vec<(&'static str, &'static str)> {
     embedded().into_iter().filter(|(name, text)| is_library(name, text)).collect()
 }
 
-/// Whether a variable can be bound as a layout says.
-fn is_bound(space: AddressSpace, ty: BindingType) -> bool {
-    match (space, ty) {
-        (AddressSpace::Uniform, BindingType::Buffer { ty: BufferBindingType::Uniform, .. }) => true,
-        (
-            AddressSpace::Storage { access },
-            BindingType::Buffer { ty: BufferBindingType::Storage { read_only }, .. },
-        ) => access.contains(StorageAccess::STORE) != read_only,
-        (AddressSpace::Handle, BindingType::StorageTexture { .. }) => true,
-        _ => false,
-    }
-}
-
 #[test]
 fn every_kernel_composes_and_validates_in_every_variant() {
     let mut composer = composer(&libraries()).unwrap_or_else(|error| panic!("{error}"));
+    let mut declared = HashSet::new();
     for source in SOURCES {
         let file = format!("kernels/{}.wgsl", source.name);
         let (_, text) = embedded()
@@ -103,23 +88,25 @@ fn every_kernel_composes_and_validates_in_every_variant() {
                 .unwrap_or_else(|error| panic!("{file} with {variant:?}:\n{error}"));
             let entry = module.entry_points.iter().find(|entry| entry.name == source.name);
             assert!(entry.is_some(), "{file} has the entry point {}", source.name);
-            let entries =
-                (source.layout)(variant.contains(&ShaderDefVal::Bool("TEXTURES".into(), true)))
-                    .entries;
-            for (_, global) in module.global_variables.iter() {
-                let Some(place) = &global.binding else { continue };
-                let entry = entries.iter().find(|entry| entry.binding == place.binding);
-                let entry =
-                    entry.unwrap_or_else(|| panic!("{file} binds {place:?}, its layout does not"));
-                let name = global.name.as_deref().unwrap_or_default();
-                assert!(
-                    is_bound(global.space, entry.ty),
-                    "{file}: {name} is not bound as {:?}",
-                    entry.ty
-                );
-            }
+            let textures = variant.contains(&ShaderDefVal::Bool("TEXTURES".into(), true));
+            let difference = bindings::difference(&module, source.bindings, textures);
+            assert_eq!(difference, None, "{file}");
+            let names = bindings::names(&module).map(str::to_owned);
+            declared.extend(names.map(|name| (names_of(source), name)));
         }
     }
+    // The kernels of a layer share their bindings: what one of them leaves out another declares.
+    for source in SOURCES {
+        for name in names_of(source) {
+            let is_declared = declared.contains(&(names_of(source), name.to_owned()));
+            assert!(is_declared, "no shader of {} and its like has {name}", source.name);
+        }
+    }
+}
+
+/// Names of what a kernel is bound to.
+fn names_of(source: &KernelSource) -> Vec<&'static str> {
+    source.bindings.iter().map(|bound| bound.name).collect()
 }
 
 /// The shader that draws the map.

@@ -18,7 +18,6 @@ use pixel_llm::forward::gpu::model::{GpuModelPlugin, GpuModelSource, Sizes};
 use pixel_llm::forward::gpu::shaders::{ShadersPlugin, load_sources};
 use pixel_llm::forward::gpu::{Forward, ForwardPlugin, InterventionsPlugin, WeightEditsPlugin};
 use pixel_llm::residency::ResidencyPlugin;
-use pixel_llm::tiles::TilesPlugin;
 use pixel_llm::world::agents::InhabitedPlugin;
 
 fn app() -> App {
@@ -42,7 +41,7 @@ fn network_model() -> GpuModelSource {
     );
     GpuModelSource {
         model,
-        crew: 0,
+        persistent_workgroups: 0,
         compile_ahead: false,
         memory: None,
         family: KernelFamily::ALL[1],
@@ -76,7 +75,6 @@ fn our_schedules_have_no_ambiguities() {
         ShadersPlugin { sources: load_sources(None).unwrap() },
         ForwardPlugin,
         GpuModelPlugin { model: network_model() },
-        TilesPlugin,
         ResidencyPlugin,
         InterventionsPlugin,
         // With it come the agents, their minds and the simulation that runs them.

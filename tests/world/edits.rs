@@ -18,13 +18,14 @@ use bevy::prelude::{Mut, World};
 use bevy::render::RenderApp;
 use bevy::render::renderer::{RenderDevice, RenderQueue};
 use pixel_llm::app::explore::Offscreen;
-use pixel_llm::forward::cpu::{Column, Controls, CpuModel, CpuOptions, KvCache};
+use pixel_llm::forward::Interventions;
+use pixel_llm::forward::cpu::{Column, CpuModel, CpuOptions, KvCache};
 use pixel_llm::forward::gpu::model::GpuModel;
 use pixel_llm::forward::gpu::readback::read_buffer;
 use pixel_llm::model::edits::{Brush, Painted, save_copy};
 use pixel_llm::model::weights::tile_weights;
 use pixel_llm::model::{Encoding, PixelModel};
-use pixel_llm::tiles::{Factors, ModelIndex, Muted};
+use pixel_llm::tiles::{ModelIndex, Muted};
 use pixel_llm::world::Map;
 use pixel_llm::world::draw::MapFrame;
 use pixel_llm::world::lab::{Asked, Comparison, Edits, Stage, marks};
@@ -122,7 +123,7 @@ fn logits_of_copy(world: &Offscreen, folder: &Path, name: &str) -> Vec<f32> {
     let mut cache = KvCache::new(copy.config(), 1, columns.len());
     // Opening it for computing checks every tile against its new checksum.
     let twin = CpuModel::new(copy, CpuOptions::default()).unwrap();
-    let logits = twin.forward(&mut cache, &columns, &Controls::default(), None).unwrap();
+    let logits = twin.forward(&mut cache, &columns, &Interventions::default(), None).unwrap();
     logits.column(columns.len() - 1).unwrap().to_vec()
 }
 
@@ -353,7 +354,7 @@ fn a_head_heard_alone_mutes_the_others_and_back() {
             queue.apply(world);
         });
         world.update(2);
-        world.app.world().resource::<Factors>().clone()
+        world.app.world().resource::<Interventions>().clone()
     };
     let heads = world.app.world().resource::<ModelIndex>().heads_per_layer() as usize;
     let alone = solo(&mut world);
@@ -361,7 +362,7 @@ fn a_head_heard_alone_mutes_the_others_and_back() {
         let expected = if at / heads == 1 && at % heads != 2 { 0.0 } else { 1.0 };
         assert_eq!(factor, expected, "layer {} head {}", at / heads, at % heads);
     }
-    assert_eq!(solo(&mut world), Factors::default(), "all of them speak again");
+    assert_eq!(solo(&mut world), Interventions::default(), "all of them speak again");
 }
 
 #[test]

@@ -11,13 +11,13 @@ use bevy::{
     prelude::*,
     render::{MainWorld, Render, RenderApp},
 };
-use pixel_llm::forward::cpu::Controls;
+use pixel_llm::forward::Interventions;
 use pixel_llm::forward::gpu::InterventionsPlugin;
 use pixel_llm::model::tensors::lay_out;
 use pixel_llm::model::{Encoding, PixelModel};
 use pixel_llm::tiles::{
-    Factors, Head, HeadOf, Heads, Layer, LayerOf, Layers, Model, ModelIndex, Muted, Scale, Tensor,
-    TensorOf, Tensors, Tile, TileOf, Tiles, TilesPlugin, despawn_model, spawn_model, spawn_parts,
+    Head, HeadOf, Heads, Layer, LayerOf, Layers, Model, ModelIndex, Muted, Scale, Tensor, TensorOf,
+    Tensors, Tile, TileOf, Tiles, despawn_model, spawn_model, spawn_parts,
 };
 
 fn tiny() -> PixelModel {
@@ -29,7 +29,7 @@ fn tiny() -> PixelModel {
 
 fn app(model: &PixelModel) -> App {
     let mut app = App::new();
-    app.add_plugins((MinimalPlugins, TilesPlugin));
+    app.add_plugins((MinimalPlugins, InterventionsPlugin));
     spawn_model(app.world_mut(), model);
     app
 }
@@ -42,9 +42,9 @@ fn layer(app: &App, layer: u32) -> Entity {
     app.world().resource::<ModelIndex>().layer(layer).unwrap()
 }
 
-fn factors(app: &mut App) -> Factors {
+fn factors(app: &mut App) -> Interventions {
     app.update();
-    app.world().resource::<Factors>().clone()
+    app.world().resource::<Interventions>().clone()
 }
 
 #[test]
@@ -159,20 +159,15 @@ fn marks_become_factors_when_they_come_change_and_go() {
     let model = tiny();
     let (layers, heads) = (model.config().layer_count as usize, model.config().head_count as usize);
     let mut app = app(&model);
-    assert_eq!(factors(&mut app), Factors::default());
+    assert_eq!(factors(&mut app), Interventions::default());
 
     let (quiet, loud, weak) = (head(&app, 1, 2), head(&app, 0, 1), layer(&app, 1));
     app.world_mut().entity_mut(quiet).insert(Muted);
     app.world_mut().entity_mut(loud).insert(Scale(2.0));
     app.world_mut().entity_mut(weak).insert(Scale(0.25));
-    let mut expected = Factors { heads: vec![1.0; layers * heads], layers: vec![1.0, 0.25] };
+    let mut expected = Interventions { heads: vec![1.0; layers * heads], layers: vec![1.0, 0.25] };
     (expected.heads[heads + 2], expected.heads[1]) = (0.0, 2.0);
     assert_eq!(factors(&mut app), expected);
-    let controls = Controls::from(&expected);
-    assert_eq!(
-        (controls.head_scale, controls.layer_scale),
-        (expected.heads.clone(), expected.layers.clone())
-    );
 
     app.world_mut().get_mut::<Scale>(loud).unwrap().0 = 3.0;
     app.world_mut().entity_mut(weak).insert(Muted);
@@ -185,7 +180,7 @@ fn marks_become_factors_when_they_come_change_and_go() {
     assert_eq!(factors(&mut app), expected);
 
     despawn_model(app.world_mut());
-    assert_eq!(factors(&mut app), Factors::default(), "a model that is gone has no factors");
+    assert_eq!(factors(&mut app), Interventions::default(), "a model that is gone has no factors");
 }
 
 #[test]
@@ -196,11 +191,11 @@ fn another_model_has_none_of_the_marks_of_the_one_before() {
     app.world_mut().entity_mut(muted).insert(Muted);
     assert_eq!(factors(&mut app).heads[0], 0.0);
     spawn_model(app.world_mut(), &model);
-    assert_eq!(factors(&mut app), Factors::default());
+    assert_eq!(factors(&mut app), Interventions::default());
 }
 
 /// Runs the extraction as Bevy does, and returns when the render world's factors were written.
-fn extract(app: &mut App) -> (Factors, u32) {
+fn extract(app: &mut App) -> (Interventions, u32) {
     app.update();
     let main = std::mem::take(app.world_mut());
     let render = app.sub_app_mut(RenderApp).world_mut();
@@ -209,8 +204,8 @@ fn extract(app: &mut App) -> (Factors, u32) {
     render.increment_change_tick();
     render.run_schedule(ExtractSchedule);
     let main = std::mem::take(&mut **render.resource_mut::<MainWorld>());
-    let written = render.get_resource_ref::<Factors>().unwrap();
-    let found = (Factors::clone(&written), written.last_changed().get());
+    let written = render.get_resource_ref::<Interventions>().unwrap();
+    let found = (Interventions::clone(&written), written.last_changed().get());
     *app.world_mut() = main;
     found
 }
@@ -218,14 +213,15 @@ fn extract(app: &mut App) -> (Factors, u32) {
 #[test]
 fn factors_reach_the_render_world_when_they_change_and_not_each_frame() {
     let model = tiny();
-    let mut app = app(&model);
+    let mut app = App::new();
     let mut render_app = SubApp::new();
     render_app.init_schedule(ExtractSchedule).add_schedule(Render::base_schedule());
     app.insert_sub_app(RenderApp, render_app);
-    app.add_plugins(InterventionsPlugin);
+    app.add_plugins((MinimalPlugins, InterventionsPlugin));
+    spawn_model(app.world_mut(), &model);
 
     let (none, _) = extract(&mut app);
-    assert_eq!(none, Factors::default());
+    assert_eq!(none, Interventions::default());
     let muted = head(&app, 1, 3);
     app.world_mut().entity_mut(muted).insert(Muted);
     let (factors, written) = extract(&mut app);
@@ -239,6 +235,6 @@ fn factors_reach_the_render_world_when_they_change_and_not_each_frame() {
     }
     app.world_mut().entity_mut(muted).remove::<Muted>();
     let (none, again) = extract(&mut app);
-    assert_eq!(none, Factors::default());
+    assert_eq!(none, Interventions::default());
     assert_ne!(again, written);
 }

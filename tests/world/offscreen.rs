@@ -16,9 +16,8 @@ use crate::common::tiny::Tiny;
 use crate::common::world::{Picture, open_world};
 use bevy::prelude::Mut;
 use pixel_llm::app::explore::Offscreen;
-use pixel_llm::forward::cpu::{
-    Column, Controls, CpuModel, CpuOptions, HookPoint, HookValues, Hooks, KvCache,
-};
+use pixel_llm::forward::cpu::{Column, CpuModel, CpuOptions, KvCache};
+use pixel_llm::forward::{HookPoint, Hooks, Interventions};
 use pixel_llm::model::weights::tile_weights;
 use pixel_llm::model::{Encoding, plan::Orientation};
 use pixel_llm::tiles::{ModelIndex, Muted};
@@ -206,33 +205,16 @@ fn a_tour_leaves_its_pictures_and_complains_of_what_is_not_there() {
     );
 }
 
-/// Norms of the residual stream and of the heads' outputs, of every column, as the CPU twin has
-/// them.
-#[derive(Default)]
-struct Norms {
-    residual: Vec<Vec<f32>>,
-    heads: Vec<Vec<f32>>,
-    head_size: usize,
-}
-
-impl Hooks for Norms {
-    fn wants(&self, point: HookPoint) -> bool {
-        matches!(point, HookPoint::Residual(_) | HookPoint::HeadOutput(_))
-    }
-
-    fn visit(&mut self, point: HookPoint, mut values: HookValues<'_>) {
-        let norm = |values: &[f32]| values.iter().map(|value| value * value).sum::<f32>().sqrt();
-        let columns = values.columns.len();
-        self.residual.resize(columns, Vec::new());
-        self.heads.resize(columns, Vec::new());
-        for column in 0..columns {
-            let row = values.column(column);
-            match point {
-                HookPoint::Residual(_) => self.residual[column].push(norm(row)),
-                _ => self.heads[column].extend(row.chunks(self.head_size).map(norm)),
-            }
-        }
-    }
+/// Norms of one kind of place, layer by layer, in parts of so many values.
+fn norms(
+    hooks: &Hooks,
+    points: impl Iterator<Item = HookPoint>,
+    column: usize,
+    size: usize,
+) -> Vec<f32> {
+    let norm = |values: &[f32]| values.iter().map(|value| value * value).sum::<f32>().sqrt();
+    let row = |point| hooks.seen(point).unwrap().column(column);
+    points.flat_map(|point| row(point).chunks(size).map(norm)).collect()
 }
 
 #[test]
@@ -265,13 +247,17 @@ fn what_is_thought_in_the_world_is_what_the_twin_computes() {
             wants_logits: true,
         })
         .collect();
-    let mut norms = Norms { head_size: model.config().head_size as usize, ..Norms::default() };
+    let config = model.config();
+    let residuals = || (0..config.layer_count).map(HookPoint::Residual);
+    let heads = || (0..config.layer_count).map(HookPoint::HeadOutput);
+    let mut hooks = Hooks::watching(residuals().chain(heads()), columns.len());
     let logits =
-        twin.forward(&mut cache, &columns, &Controls::default(), Some(&mut norms)).unwrap();
+        twin.forward(&mut cache, &columns, &Interventions::default(), Some(&mut hooks)).unwrap();
     for (at, thought) in mind.thoughts.iter().enumerate() {
+        let (width, size) = (config.embedding_size as usize, config.head_size as usize);
         for (found, expected) in [
-            (&thought.residual_norms, &norms.residual[at]),
-            (&thought.head_norms, &norms.heads[at]),
+            (&thought.residual_norms, &norms(&hooks, residuals(), at, width)),
+            (&thought.head_norms, &norms(&hooks, heads(), at, size)),
         ] {
             assert_eq!(found.len(), expected.len(), "token {at}");
             for (found, expected) in found.iter().zip(expected) {

@@ -7,16 +7,14 @@
     reason = "helpers of tests fail by panicking as tests do"
 )]
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::common::forward::open;
 use crate::common::world::open_world;
 use bevy::prelude::Mut;
 use pixel_llm::app::explore::Offscreen;
-use pixel_llm::forward::cpu::{
-    Column, Controls, CpuModel, CpuOptions, HookPoint, HookValues, Hooks, KvCache,
-};
+use pixel_llm::forward::cpu::{Column, CpuModel, CpuOptions, KvCache};
+use pixel_llm::forward::{HookPoint, Hooks, Interventions};
 use pixel_llm::model::PixelModel;
 use pixel_llm::model::edits::Tiles;
 use pixel_llm::world::Map;
@@ -51,22 +49,6 @@ fn answer(world: &mut Offscreen) -> u32 {
     panic!("the answer does not come: {:?}", mind(world).problem);
 }
 
-/// Every value that the twin makes at the places that a window tells of, column by column.
-#[derive(Default)]
-struct Values(HashMap<HookPoint, Vec<Vec<f32>>>);
-
-impl Hooks for Values {
-    fn wants(&self, point: HookPoint) -> bool {
-        !matches!(point, HookPoint::Logits)
-    }
-
-    fn visit(&mut self, point: HookPoint, mut values: HookValues<'_>) {
-        let columns =
-            (0..values.columns.len()).map(|column| values.column(column).to_vec()).collect();
-        self.0.insert(point, columns);
-    }
-}
-
 fn norm(values: &[f32]) -> f32 {
     values.iter().map(|value| value * value).sum::<f32>().sqrt()
 }
@@ -89,9 +71,10 @@ fn compare_with_twin(model: Arc<PixelModel>, prompt: &str) {
             wants_logits: true,
         })
         .collect();
-    let mut values = Values::default();
+    let points = HookPoint::all(config).filter(|point| *point != HookPoint::Logits);
+    let mut values = Hooks::watching(points, columns.len());
     let logits =
-        twin.forward(&mut cache, &columns, &Controls::default(), Some(&mut values)).unwrap();
+        twin.forward(&mut cache, &columns, &Interventions::default(), Some(&mut values)).unwrap();
     let size = config.head_size as usize;
     let close = |found: f32, expected: f32, what: &str| {
         let budget = RELATIVE * expected.abs().max(1.0);
@@ -100,21 +83,21 @@ fn compare_with_twin(model: Arc<PixelModel>, prompt: &str) {
     let mut strongest = 0f32;
     for (at, thought) in mind.thoughts.iter().enumerate() {
         for layer in 0..config.layer_count {
-            let after = &values.0[&HookPoint::Residual(layer)][at];
+            let after = values.seen(HookPoint::Residual(layer)).unwrap().column(at);
             let before = match layer.checked_sub(1) {
-                Some(before) => &values.0[&HookPoint::Residual(before)][at],
-                None => &values.0[&HookPoint::Embedding][at],
+                Some(before) => values.seen(HookPoint::Residual(before)).unwrap().column(at),
+                None => values.seen(HookPoint::Embedding).unwrap().column(at),
             };
             let place = format!("token {at}, layer {layer}");
             let added: Vec<f32> = after.iter().zip(before).map(|(a, b)| a - b).collect();
-            let hidden = norm(&values.0[&HookPoint::Hidden(layer)][at]);
+            let hidden = norm(values.seen(HookPoint::Hidden(layer)).unwrap().column(at));
             let l = layer as usize;
             close(thought.residual_norms[l], norm(after), &format!("{place}: stream"));
             close(thought.added_norms[l], norm(&added), &format!("{place}: added"));
             close(thought.hidden_norms[l], hidden, &format!("{place}: fields"));
             for head in 0..config.head_count {
-                let out =
-                    &values.0[&HookPoint::HeadOutput(layer)][at][head as usize * size..][..size];
+                let out = values.seen(HookPoint::HeadOutput(layer)).unwrap().column(at);
+                let out = &out[head as usize * size..][..size];
                 let told = thought.head_norms[(layer * config.head_count + head) as usize];
                 close(told, norm(out), &format!("{place}, head {head}"));
                 // Where a head looked is told truly if the values there, so weighted, are what the
@@ -122,10 +105,11 @@ fn compare_with_twin(model: Arc<PixelModel>, prompt: &str) {
                 let shares = mind.attention(config, at, layer, head).unwrap();
                 assert_eq!(shares.len(), at + 1);
                 let group = (head / config.heads_per_kv()) as usize * size;
+                let rows = values.seen(HookPoint::Value(layer)).unwrap();
                 for dimension in 0..size {
                     let made: f32 = shares
                         .iter()
-                        .zip(&values.0[&HookPoint::Value(layer)])
+                        .zip(rows.values.chunks_exact(rows.features))
                         .map(|(share, value)| share * value[group + dimension])
                         .sum();
                     close(made, out[dimension], &format!("{place}, head {head}: attention"));
@@ -148,9 +132,9 @@ fn compare_with_twin(model: Arc<PixelModel>, prompt: &str) {
         }
         let view = lens.look(&model, mind, at).unwrap();
         assert_eq!((view.at, view.layers.len()), (at, config.layer_count as usize + 1));
-        let mut states = values.0[&HookPoint::Embedding][at].clone();
+        let mut states = values.seen(HookPoint::Embedding).unwrap().column(at).to_vec();
         for layer in 0..config.layer_count {
-            states.extend(&values.0[&HookPoint::Residual(layer)][at]);
+            states.extend(values.seen(HookPoint::Residual(layer)).unwrap().column(at));
         }
         let expected = twin.unembed(&states, &Tiles::new());
         for ((state, row), told) in expected.iter().zip(&view.layers) {

@@ -5,7 +5,7 @@
 #import pixel_llm::lanes::lane_sum
 #import pixel_llm::activations::{places, quad_at, set_quad}
 #import pixel_llm::columns::columns_from
-#import pixel_llm::layer_bindings::{gains, vector_at}
+#import pixel_llm::layer_bindings::{layer, gains, vector_at, output_biases, down_biases}
 #import pixel_llm::multiply::{multiply_four, of_column}
 
 // Adds to COLUMNS of `count` columns. The activations begin at `place`, the weight of the next norm
@@ -38,8 +38,29 @@ fn add_to_residual(
             let s = v * v;
             let sum = lane_sum((s.x + s.y) + (s.z + s.w), lane);
             if lane == 0u {
-                set_quad(places.squares + column * ((m.rows + 31u) / 32u) + unit, vec4<f32>(sum, 0.0, 0.0, 0.0));
+                set_quad(
+                    places.squares + column * ((m.rows + 31u) / 32u) + unit,
+                    vec4<f32>(sum, 0.0, 0.0, 0.0),
+                );
             }
         }
     }
+}
+
+// The matrix back from attention; the next norm is that of the feed-forward block.
+fn add_attention(unit: u32, first: u32, count: u32, lane: u32) {
+    let m = layer.project.matrix;
+    let factor = layer.project.layer_scale;
+    add_to_residual(
+        m, factor, places.attended, 0u, output_biases(), unit, first, count, lane,
+    );
+}
+
+// The matrix back from the hidden layer; the next norm is that of the next layer.
+fn add_feed_forward(unit: u32, first: u32, count: u32, lane: u32) {
+    let m = layer.down.matrix;
+    let factor = layer.down.layer_scale;
+    add_to_residual(
+        m, factor, places.hidden, m.rows >> 2u, down_biases(), unit, first, count, lane,
+    );
 }

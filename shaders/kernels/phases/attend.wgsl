@@ -33,14 +33,18 @@ fn eight_values(row: u32, last: u32, quads: u32, i: u32) -> array<vec4<f32>, 8> 
 }
 
 fn dot_keys(q: vec4<f32>, k: array<vec4<f32>, 8>, lane: u32) -> f32 {
-    let t = ((broadcast(q, lane, 0u) * k[0] + broadcast(q, lane, 1u) * k[1]) + (broadcast(q, lane, 2u) * k[2] + broadcast(q, lane, 3u) * k[3]))
-          + ((broadcast(q, lane, 4u) * k[4] + broadcast(q, lane, 5u) * k[5]) + (broadcast(q, lane, 6u) * k[6] + broadcast(q, lane, 7u) * k[7]));
+    let t = ((broadcast(q, lane, 0u) * k[0] + broadcast(q, lane, 1u) * k[1])
+            + (broadcast(q, lane, 2u) * k[2] + broadcast(q, lane, 3u) * k[3]))
+        + ((broadcast(q, lane, 4u) * k[4] + broadcast(q, lane, 5u) * k[5])
+            + (broadcast(q, lane, 6u) * k[6] + broadcast(q, lane, 7u) * k[7]));
     return (t.x + t.y) + (t.z + t.w);
 }
 
 fn weigh(w: f32, v: array<vec4<f32>, 8>, lane: u32) -> vec4<f32> {
-    return ((v[0] * shuffle(w, lane, 0u) + v[1] * shuffle(w, lane, 1u)) + (v[2] * shuffle(w, lane, 2u) + v[3] * shuffle(w, lane, 3u)))
-         + ((v[4] * shuffle(w, lane, 4u) + v[5] * shuffle(w, lane, 5u)) + (v[6] * shuffle(w, lane, 6u) + v[7] * shuffle(w, lane, 7u)));
+    return ((v[0] * shuffle(w, lane, 0u) + v[1] * shuffle(w, lane, 1u))
+            + (v[2] * shuffle(w, lane, 2u) + v[3] * shuffle(w, lane, 3u)))
+        + ((v[4] * shuffle(w, lane, 4u) + v[5] * shuffle(w, lane, 5u))
+            + (v[6] * shuffle(w, lane, 6u) + v[7] * shuffle(w, lane, 7u)));
 }
 
 // The unit is a group of HEADS query heads.
@@ -65,7 +69,8 @@ fn attend_heads(params: AttendParams, unit: u32, column: u32, lane: u32) {
         sum[h] = 0.0;
         for (var j = 0u; j < QUADS_PER_LANE; j++) {
             let quad = lane + 8u * j;
-            let part = quad_at(places.query + q + h * QUADS + min(quad, QUADS - 1u)) * params.score_scale;
+            let at = places.query + q + h * QUADS + min(quad, QUADS - 1u);
+            let part = quad_at(at) * params.score_scale;
             asked[h][j] = select(vec4<f32>(), part, quad < QUADS);
             result[h][j] = vec4<f32>();
         }
@@ -94,7 +99,9 @@ fn attend_heads(params: AttendParams, unit: u32, column: u32, lane: u32) {
             }
         }
         for (var j = 0u; j < QUADS_PER_LANE; j++) {
-            let v = eight_values(spot.z + first, spot.z + last, kv_quads, kv + min(lane + 8u * j, QUADS - 1u));
+            let v = eight_values(
+                spot.z + first, spot.z + last, kv_quads, kv + min(lane + 8u * j, QUADS - 1u),
+            );
             for (var h = 0u; h < HEADS; h++) {
                 result[h][j] += weigh(weight[h], v, lane);
             }

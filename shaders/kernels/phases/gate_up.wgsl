@@ -12,7 +12,9 @@ fn gate_and_up(params: GateUpParams, unit: u32, first: u32, lane: u32) {
     let gate_biases = vector_at(hidden_biases() + quad);
     let up_biases = vector_at(hidden_biases() + (params.gate.rows >> 2u) + quad);
     let columns = columns_from(first, params.columns);
-    let products = multiply_eight(params.gate, unit * 32u, params.up, unit * 32u, 4u, places.scaled, columns, lane);
+    let products = multiply_eight(
+        params.gate, unit * 32u, params.up, unit * 32u, 4u, places.scaled, columns, lane,
+    );
     for (var j = 0u; j < #{COLUMNS}u; j++) {
         let column = first + j;
         if column < params.columns {

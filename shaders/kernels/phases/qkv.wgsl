@@ -34,7 +34,9 @@ fn project_qkv(params: QkvParams, unit: u32, first: u32, lane: u32) {
 
     let row = (group * 8u + lane) * 8u;
     let columns = columns_from(first, params.columns);
-    let products = multiply_eight(m, group * 64u, m, group * 64u + 4u, 8u, places.scaled, columns, lane);
+    let products = multiply_eight(
+        m, group * 64u, m, group * 64u + 4u, 8u, places.scaled, columns, lane,
+    );
     let start = select(select(0u, query_rows, part >= 1u), query_rows + key_rows, part == 2u);
     for (var j = 0u; j < #{COLUMNS}u; j++) {
         let column = first + j;

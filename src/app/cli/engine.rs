@@ -10,7 +10,7 @@ pub use crate::engine::Device;
 use super::output::{doing, print_note};
 use crate::engine::Engine;
 use crate::engine::open::{self, EngineOptions, OpenProgress, check_context};
-use crate::forward::cpu::Controls;
+use crate::forward::Interventions;
 use crate::model::{ModelConfig, PixelModel};
 use crate::size::MemorySize;
 
@@ -122,9 +122,13 @@ pub fn open_engine_without(
         "--mute is computed on the processor: use --device cpu or auto"
     );
     check_context(&model, context)?;
-    let controls = controls_without(muted, model.config())?;
+    let interventions = interventions_without(muted, model.config())?;
     let mut engine = open_engine(Device::Cpu, model, slots, context, memory)?;
-    anyhow::ensure!(engine.set_controls(&controls), "--mute: {} mutes no heads", engine.device());
+    anyhow::ensure!(
+        engine.set_interventions(&interventions),
+        "--mute: {} mutes no heads",
+        engine.device()
+    );
     Ok(engine)
 }
 
@@ -132,15 +136,17 @@ pub fn open_engine_without(
 ///
 /// # Errors
 /// There is no such head.
-pub fn controls_without(muted: &[(u32, u32)], config: &ModelConfig) -> anyhow::Result<Controls> {
-    let mut controls = Controls::default();
+pub fn interventions_without(
+    muted: &[(u32, u32)],
+    config: &ModelConfig,
+) -> anyhow::Result<Interventions> {
+    let (layers, heads) = (config.layer_count, config.head_count);
     for &(layer, head) in muted {
-        let (layers, heads) = (config.layer_count, config.head_count);
         anyhow::ensure!(
             layer < layers && head < heads,
             "--mute {layer}.{head}: the model has {layers} layers of {heads} heads, counted from 0"
         );
-        controls.set_head_scale(config, layer, head, 0.0);
     }
-    Ok(controls)
+    let muted = muted.iter().map(|&(layer, head)| ([layer, head], 0.0));
+    Ok(Interventions::new([layers, heads], muted, []))
 }

@@ -6,7 +6,8 @@ use std::path::Path;
 use super::heads::SURVEY_TEXT;
 use super::plain::Plain;
 use super::{ModelContext, Report, Result, Tell, WorkError};
-use crate::forward::cpu::{Column, Controls, CpuModel, CpuOptions, KvCache};
+use crate::forward::Interventions;
+use crate::forward::cpu::{Column, CpuModel, CpuOptions, KvCache};
 use crate::model::convert::{convert, file_size_in_bytes};
 use crate::model::export::export;
 use crate::model::gguf::Gguf;
@@ -99,7 +100,7 @@ fn logits(model: &CpuModel, tokens: &[u32]) -> Result<Vec<Vec<f32>>> {
         .zip(tokens)
         .map(|(position, &token)| Column { token, slot: 0, position, wants_logits: true })
         .collect();
-    let out = model.forward(&mut cache, &columns, &Controls::default(), None)?;
+    let out = model.forward(&mut cache, &columns, &Interventions::default(), None)?;
     Ok(out.iter().map(|(_, row)| row.to_vec()).collect())
 }
 

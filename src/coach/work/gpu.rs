@@ -7,8 +7,8 @@ use super::{Device, OpenDevice};
 use crate::engine::gpu::headless::GpuChoice;
 use crate::engine::gpu::{GpuEngine, GpuEngineError, KernelConfig};
 use crate::engine::{Batch, Column, Engine, EngineError};
+use crate::forward::Hook;
 use crate::forward::HookPoint;
-use crate::forward::gpu::model::Hook;
 
 impl Device for GpuEngine {
     fn name(&self) -> String {

@@ -3,7 +3,7 @@
 use super::{ModelContext, Report, Result, Tell, WorkError};
 use crate::batch::perplexity::{Likelihood, Windows, score_window};
 use crate::engine::CpuEngine;
-use crate::forward::cpu::Controls;
+use crate::forward::Interventions;
 use crate::model::tokenizer::EncodeOptions;
 use crate::pxi::AtomicFile;
 
@@ -41,10 +41,9 @@ fn tokens(shop: &ModelContext) -> Vec<u32> {
 }
 
 /// The factors with which one head is muted.
-fn muted(shop: &ModelContext, layer: u32, head: u32) -> Controls {
-    let mut controls = Controls::default();
-    controls.set_head_scale(shop.model.config(), layer, head, 0.0);
-    controls
+fn muted(shop: &ModelContext, layer: u32, head: u32) -> Interventions {
+    let config = shop.model.config();
+    Interventions::new([config.layer_count, config.head_count], [([layer, head], 0.0)], [])
 }
 
 /// The losses with nothing muted, and with one head muted; the head is on again afterwards.
@@ -59,9 +58,9 @@ pub(super) fn ablate(shop: &ModelContext, layer: u32, head: u32) -> Result<Repor
     let tokens = tokens(shop);
     let mut engine = shop.engine(1, tokens.len())?;
     let whole = loss(&mut engine, &tokens)?;
-    *engine.controls_mut() = muted(shop, layer, head);
+    *engine.interventions_mut() = muted(shop, layer, head);
     let without = loss(&mut engine, &tokens)?;
-    *engine.controls_mut() = Controls::default();
+    *engine.interventions_mut() = Interventions::default();
     let again = loss(&mut engine, &tokens)?;
     let report = Report::new(format!(
         "without head {layer}.{head} the loss is {without:.4}, with it {whole:.4}"
@@ -84,7 +83,7 @@ pub(super) fn survey(shop: &ModelContext, progress: &mut Tell<'_>) -> Result<Rep
         for head in 0..heads {
             shop.go_on()?;
             progress(format!("head {layer}.{head} of {layers} x {heads}"));
-            *engine.controls_mut() = muted(shop, layer, head);
+            *engine.interventions_mut() = muted(shop, layer, head);
             found.push((layer, head, loss(&mut engine, &tokens)?));
         }
     }

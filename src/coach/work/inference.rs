@@ -6,7 +6,8 @@ use super::{ModelContext, Report, Result, Tell, WorkError};
 use crate::batch::request::Defaults;
 use crate::batch::{Answer, Failure, Progress, Prompt, Report as RunReport, TextModel, run};
 use crate::engine::{Batch, Engine, LogitsQuery, Profile};
-use crate::forward::cpu::{Column, Controls, CpuModel, KvCache};
+use crate::forward::Interventions;
+use crate::forward::cpu::{Column, CpuModel, KvCache};
 use crate::forward::sampling::SamplingParams;
 
 /// Tokens whose time is taken.
@@ -189,7 +190,7 @@ fn compare(
     let mut step = |token: u32| -> Result<Vec<f32>> {
         let column = Column { token, slot: 0, position, wants_logits: true };
         position += 1;
-        let logits = model.forward(&mut cache, &[column], &Controls::default(), None)?;
+        let logits = model.forward(&mut cache, &[column], &Interventions::default(), None)?;
         Ok(log_softmax(logits.last().unwrap_or_default()))
     };
     let mut row = Vec::new();

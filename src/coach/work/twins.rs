@@ -9,24 +9,14 @@ use std::collections::HashMap;
 
 use super::plain::Plain;
 use super::{ModelContext, Report, Result, Tell};
-use crate::forward::HookPoint;
-use crate::forward::cpu::{Column, Controls, HookValues, Hooks, KvCache};
+use crate::forward::cpu::{Column, KvCache};
+use crate::forward::{HookPoint, Hooks, Interventions};
 use crate::model::ModelConfig;
 use crate::model::tokenizer::EncodeOptions;
 
 const PROMPT: &str = "Once upon a time there was a little bird. Her name was Ivy.";
 /// Columns of the pass: more than one, so that the kernels work as they do on a prompt.
 const COLUMNS: usize = 12;
-
-/// Everything that passes, by place.
-#[derive(Default)]
-struct Kept(HashMap<HookPoint, Vec<f32>>);
-
-impl Hooks for Kept {
-    fn visit(&mut self, point: HookPoint, values: HookValues<'_>) {
-        self.0.insert(point, values.values.to_vec());
-    }
-}
 
 /// The largest distance between two lists, relative to the largest value of the second.
 fn relative_error(found: &[f32], expected: &[f64]) -> f64 {
@@ -47,11 +37,13 @@ pub(super) fn kernel_twins(shop: &ModelContext, progress: &mut Tell<'_>) -> Resu
         .collect();
     let model = shop.cpu_model()?;
     let mut cache = KvCache::new(&config, 1, tokens.len());
-    let mut kept = Kept::default();
-    model.forward(&mut cache, &columns, &Controls::default(), Some(&mut kept))?;
+    let mut hooks = Hooks::watching(HookPoint::all(&config), columns.len());
+    model.forward(&mut cache, &columns, &Interventions::default(), Some(&mut hooks))?;
+    let kept: HashMap<HookPoint, Vec<f32>> =
+        hooks.watched().iter().map(|seen| (seen.point, seen.values.clone())).collect();
     let plain = Plain::new(shop)?;
     let mut errors: Vec<(&str, f64)> = Vec::new();
-    let twins = Twins { plain: &plain, kept: &kept.0, config: &config, tokens: &tokens };
+    let twins = Twins { plain: &plain, kept: &kept, config: &config, tokens: &tokens };
     progress("embed".into());
     errors.push(("embed", twins.embed()?));
     // The first layer and the last: all layers run the same kernels, and a large model has many.
@@ -75,7 +67,7 @@ pub(super) fn kernel_twins(shop: &ModelContext, progress: &mut Tell<'_>) -> Resu
         report.figures.len()
     );
     let report = report.with("max_relative_error", error);
-    on_device(shop, &tokens, &kept.0, report, progress)
+    on_device(shop, &tokens, &kept, report, progress)
 }
 
 fn largest<'a>(errors: &[(&'a str, f64)]) -> (&'a str, f64) {

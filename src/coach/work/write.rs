@@ -7,26 +7,10 @@ use super::inference::answers;
 use super::{ModelContext, Report, Result, WorkError};
 use crate::batch::request::{Defaults, PromptMode};
 use crate::batch::{Prompt, TextModel};
-use crate::forward::HookPoint;
-use crate::forward::cpu::{Column, Controls, HookValues, Hooks, KvCache};
+use crate::forward::cpu::{Column, KvCache};
 use crate::forward::sampling::SamplingParams;
+use crate::forward::{HookPoint, Hooks, Interventions};
 use crate::pxi::{WriteOptions, Writer};
-
-/// The values of one place.
-struct Watch {
-    point: HookPoint,
-    values: Vec<f32>,
-}
-
-impl Hooks for Watch {
-    fn wants(&self, point: HookPoint) -> bool {
-        point == self.point
-    }
-
-    fn visit(&mut self, _: HookPoint, values: HookValues<'_>) {
-        self.values.extend_from_slice(values.values);
-    }
-}
 
 /// Runs prompts and keeps the residual stream after a layer, as pixels.
 pub(super) fn probe(shop: &ModelContext, prompts: &[String], layer: Option<u32>) -> Result<Report> {
@@ -39,7 +23,7 @@ pub(super) fn probe(shop: &ModelContext, prompts: &[String], layer: Option<u32>)
         )));
     }
     let model = shop.cpu_model()?;
-    let mut watch = Watch { point: HookPoint::Residual(layer), values: Vec::new() };
+    let mut values: Vec<f32> = Vec::new();
     let mut tokens = 0;
     for prompt in prompts {
         shop.go_on()?;
@@ -51,21 +35,23 @@ pub(super) fn probe(shop: &ModelContext, prompts: &[String], layer: Option<u32>)
             .collect();
         tokens += ids.len();
         let mut cache = KvCache::new(config, 1, ids.len().max(1));
-        model.forward(&mut cache, &columns, &Controls::default(), Some(&mut watch))?;
+        let mut hooks = Hooks::watching([HookPoint::Residual(layer)], columns.len());
+        model.forward(&mut cache, &columns, &Interventions::default(), Some(&mut hooks))?;
+        hooks.watched().iter().for_each(|watched| values.extend_from_slice(&watched.values));
     }
     let name = format!("activations-layer-{layer}.pxi");
     let path = shop.folder.join(&name);
     let mut writer = Writer::create(&path, WriteOptions::default()).map_err(WorkError::other)?;
-    let bytes: Vec<u8> = watch.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     writer.write_all(&bytes).map_err(WorkError::other)?;
     writer.finish().map_err(WorkError::other)?;
-    let squares: f64 = watch.values.iter().map(|&value| f64::from(value).powi(2)).sum();
-    let root_mean_square = (squares / watch.values.len().max(1) as f64).sqrt();
+    let squares: f64 = values.iter().map(|&value| f64::from(value).powi(2)).sum();
+    let root_mean_square = (squares / values.len().max(1) as f64).sqrt();
     let summary =
         format!("{tokens} columns of {} values after layer {layer}", config.embedding_size);
     let mut report = Report::new(summary)
         .with("columns", tokens as f64)
-        .with("values", watch.values.len() as f64)
+        .with("values", values.len() as f64)
         .with("root_mean_square", root_mean_square);
     report.files.push(name);
     Ok(report)

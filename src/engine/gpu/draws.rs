@@ -3,7 +3,7 @@
 use bevy::render::renderer::RenderQueue;
 
 use crate::engine::{LogitsQuery, QueryKind};
-use crate::forward::gpu::model::{Choice, GpuModel, MOST_BIASES, MOST_RECENT};
+use crate::forward::gpu::model::{GpuModel, MOST_BIASES, MOST_RECENT, SamplingMode};
 use crate::forward::sampling::SamplingWords;
 
 /// Whether the device can answer by itself: a draw within the sizes of its buffers, and nothing
@@ -18,7 +18,7 @@ pub(super) fn draws_on_device(ask: &LogitsQuery) -> bool {
 }
 
 /// How all the draws of a step are made.
-pub(super) fn choice(draws: &[LogitsQuery]) -> Choice {
+pub(super) fn sampling_mode(draws: &[LogitsQuery]) -> SamplingMode {
     let is_greedy = |ask: &LogitsQuery| match &ask.kind {
         QueryKind::Draw { words, window, bias, .. } => {
             words.temperature <= 0.0 && window.is_empty() && bias.is_empty()
@@ -26,9 +26,9 @@ pub(super) fn choice(draws: &[LogitsQuery]) -> Choice {
         QueryKind::Score { .. } => false,
     };
     match draws {
-        [] => Choice::None,
-        _ if draws.iter().all(is_greedy) => Choice::Greedy,
-        _ => Choice::Chain,
+        [] => SamplingMode::None,
+        _ if draws.iter().all(is_greedy) => SamplingMode::Greedy,
+        _ => SamplingMode::Chain,
     }
 }
 
@@ -65,6 +65,6 @@ pub(super) fn write_draws(network: &GpuModel, queue: &RenderQueue, draws: &[Logi
             ..*words
         });
     }
-    queue.write_buffer(&buffers.drawn, 0, bytemuck::cast_slice(&zeros));
+    queue.write_buffer(&buffers.sampled, 0, bytemuck::cast_slice(&zeros));
     queue.write_buffer(&buffers.words, 0, bytemuck::cast_slice(&all_words));
 }

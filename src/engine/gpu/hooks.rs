@@ -1,11 +1,14 @@
 //! A step of the GPU engine with hooks, and the world in which its model is entities.
 
-use bevy::{ecs::world::World, render::RenderApp};
+use bevy::ecs::world::World;
+use bevy::render::RenderApp;
+use bevy::render::renderer::{RenderDevice, RenderQueue};
 
 use super::GpuEngine;
 use crate::engine::{Batch, EngineError};
 use crate::forward::cpu::Column;
-use crate::forward::gpu::model::{Hook, Watched, set_hooks, take_watched};
+use crate::forward::gpu::model::{Unread, set_hooks, take_unread};
+use crate::forward::{Hook, Watched};
 
 /// What a step with hooks gives.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,8 +49,12 @@ impl GpuEngine {
             .map_err(|error| EngineError::Other(Box::new(error)))?;
         let logits = self.logits(batch, wanted);
         // Taken even where the step failed, so that the next one has no hooks.
-        let watched = take_watched(self.app.sub_app_mut(RenderApp).world_mut())
-            .map_err(|error| EngineError::Other(Box::new(error)));
-        Ok(Hooked { logits: logits?, watched: watched? })
+        let render_world = self.app.sub_app_mut(RenderApp).world_mut();
+        let unread = take_unread(render_world);
+        let device = render_world.resource::<RenderDevice>();
+        let read = |unread: Unread| unread.read(device, render_world.resource::<RenderQueue>());
+        let watched = unread.map(read).transpose();
+        let watched = watched.map_err(|error| EngineError::Other(Box::new(error)));
+        Ok(Hooked { logits: logits?, watched: watched?.unwrap_or_default() })
     }
 }

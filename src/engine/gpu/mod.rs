@@ -17,7 +17,7 @@ use std::sync::Arc;
 use self::headless::{AdapterFacts, GpuChoice, GpuError, headless_app, prepare};
 use self::threads::workers;
 use super::{Batch, Capacity, Column, Engine, EngineError, LogitsQuery, Profile, Sampled, answer};
-use crate::forward::cpu::Controls;
+use crate::forward::Interventions;
 use crate::forward::gpu::kernels::KernelFamily;
 use crate::forward::gpu::model::{
     Copy, GpuModel, GpuModelError, GpuModelFailure, GpuModelPlugin, GpuModelSource, NO_LOGITS,
@@ -33,7 +33,7 @@ use crate::model::PixelModel;
 use crate::residency::ResidencyMetrics;
 use crate::residency::compute::Pool;
 use crate::size::MemorySize;
-use crate::tiles::{ModelIndex, Muted, Scale, TilesPlugin, spawn_model};
+use crate::tiles::{ModelIndex, Muted, Scale, spawn_model};
 use bevy::{
     app::App,
     ecs::{change_detection::DetectChangesMut, entity::Entity, world::World},
@@ -43,16 +43,16 @@ use bevy::{
         renderer::{RenderDevice, RenderQueue},
     },
 };
-use draws::{choice, draws_on_device, write_draws};
+use draws::{draws_on_device, sampling_mode, write_draws};
 
 /// The most columns of a step.
 const COLUMNS: u32 = 64;
 /// The most tokens drawn on the device before they are read back.
 const REPEATS: u32 = 16;
-/// Meetings of a layer's workgroups in one submit that may take longer than a time slice. On a
+/// Barriers of a layer's workgroups in one submit that may take longer than a time slice. On a
 /// machine that is busy with other programs, layers in several dispatches are faster, which wait
 /// for no thread in particular.
-const MOST_SLOW_MEETINGS: u32 = 16;
+const MOST_SLOW_BARRIERS: u32 = 16;
 /// Frames in which pipelines must be compiled; they are compiled in the frame that asks for them.
 const STARTING_FRAMES: u32 = 64;
 
@@ -94,7 +94,7 @@ impl KernelConfig {
 
     /// Workgroups that share a layer and wait for each other: one per thread of a software adapter,
     /// or 0 where layers are several dispatches.
-    pub fn crew(&self) -> u32 {
+    pub fn persistent_workgroups(&self) -> u32 {
         if self.fused_layers { workers() } else { 0 }
     }
 
@@ -157,12 +157,12 @@ impl GpuEngine {
                     model,
                     sizes,
                     family: plan.family,
-                    crew: plan.crew(),
+                    persistent_workgroups: plan.persistent_workgroups(),
                     compile_ahead: false,
                     memory: choice.memory,
                 },
             },
-            (TilesPlugin, InterventionsPlugin),
+            InterventionsPlugin,
         ));
         prepare(&mut app);
         for _ in 0..STARTING_FRAMES {
@@ -232,16 +232,16 @@ impl GpuEngine {
         read: impl Fn(&GpuModel) -> (&Buffer, u64),
     ) -> Result<Vec<u8>, EngineError> {
         self.submit(batch, wanted, draws)?;
-        let (meetings, bytes) = self.read(&read)?;
-        if meetings == 0 {
+        let (barriers, bytes) = self.read(&read)?;
+        if barriers == 0 {
             return Ok(bytes);
         }
-        let (failed, slow) = (meetings & 0xFFFF, meetings >> 16);
+        let (failed, slow) = (barriers & 0xFFFF, barriers >> 16);
         let (network, _, queue) = self.network();
-        queue.write_buffer(&network.buffers.meetings, 0, &[0; 4]);
-        if failed > 0 || slow > MOST_SLOW_MEETINGS {
+        queue.write_buffer(&network.buffers.barriers, 0, &[0; 4]);
+        if failed > 0 || slow > MOST_SLOW_BARRIERS {
             bevy::log::debug!(
-                "{failed} meetings of a crew failed and {slow} took long: no more fused layers"
+                "{failed} barriers failed and {slow} took long: no more fused layers"
             );
             self.set_fused_layers(false);
         }
@@ -253,16 +253,16 @@ impl GpuEngine {
         Ok(self.read(&read)?.1)
     }
 
-    /// What meetings of crews came to since this was last asked, and the first bytes of a buffer.
+    /// What barriers came to since this was last asked, and the first bytes of a buffer.
     fn read(
         &self,
         read: &impl Fn(&GpuModel) -> (&Buffer, u64),
     ) -> Result<(u32, Vec<u8>), EngineError> {
         let (network, device, queue) = self.network();
-        let [meetings, bytes] =
-            read_starts(device, queue, [(&network.buffers.meetings, 4), read(network)])
+        let [barriers, bytes] =
+            read_starts(device, queue, [(&network.buffers.barriers, 4), read(network)])
                 .map_err(lost)?;
-        Ok((bytemuck::pod_read_unaligned(&meetings), bytes))
+        Ok((bytemuck::pod_read_unaligned(&barriers), bytes))
     }
 
     fn submit(
@@ -294,7 +294,7 @@ impl GpuEngine {
         let tokens = batch.columns.iter().map(|column| column.token).collect();
         let (columns, wanted) = (batch.columns.len() as u32, wanted.len() as u32);
         self.run_step(
-            Step { copies, columns, wanted, choose: choice(draws), tokens, only: None },
+            Step { copies, columns, wanted, sample: sampling_mode(draws), tokens, only: None },
             repeats,
         )
     }
@@ -358,7 +358,7 @@ impl GpuEngine {
         let words = self.sizes.repeats as usize + 1;
         let size = (wanted.len() * words * 4) as u64;
         let bytes = self
-            .run(batch, wanted, &batch.asks, |network| (&network.buffers.sampling.drawn, size))?;
+            .run(batch, wanted, &batch.asks, |network| (&network.buffers.sampling.sampled, size))?;
         let drawn: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
         let row = |row: &[u32]| {
             let found = row[0] as usize;
@@ -379,7 +379,7 @@ impl GpuEngine {
 
 /// Marks the entities of the model with factors, and takes all other marks away. False where there
 /// is no model.
-fn set_factors(world: &mut World, controls: &Controls) -> bool {
+fn set_factors(world: &mut World, interventions: &Interventions) -> bool {
     let Some(index) = world.get_resource::<ModelIndex>() else { return false };
     let heads = (0..index.layer_count()).flat_map(|layer| {
         (0..index.heads_per_layer())
@@ -391,8 +391,8 @@ fn set_factors(world: &mut World, controls: &Controls) -> bool {
         let factor = |at: usize| factors.get(at).copied().unwrap_or(1.0);
         entities.into_iter().enumerate().map(|(at, entity)| (entity, factor(at))).collect()
     };
-    let mut marks = marked(heads.collect(), &controls.head_scale);
-    marks.extend(marked(layers.collect(), &controls.layer_scale));
+    let mut marks = marked(heads.collect(), &interventions.heads);
+    marks.extend(marked(layers.collect(), &interventions.layers));
     for (entity, factor) in marks {
         let mut entity = world.entity_mut(entity);
         entity.remove::<(Muted, Scale)>();
@@ -444,8 +444,8 @@ impl Engine for GpuEngine {
         Ok(answers)
     }
 
-    fn set_controls(&mut self, controls: &Controls) -> bool {
-        set_factors(self.app.world_mut(), controls)
+    fn set_interventions(&mut self, interventions: &Interventions) -> bool {
+        set_factors(self.app.world_mut(), interventions)
     }
 
     fn device(&self) -> String {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::GpuEngine;
 use crate::engine::{Batch, Engine, EngineError, Profile, Stage};
 use crate::forward::gpu::kernels::readings;
-use crate::forward::gpu::model::{Choice, Step};
+use crate::forward::gpu::model::{SamplingMode, Step};
 
 /// Runs a batch as [`Engine::step`] does, after a look at each of its kernels.
 pub(super) fn profile(engine: &mut GpuEngine, batch: &Batch) -> Result<Profile, EngineError> {
@@ -18,7 +18,7 @@ pub(super) fn profile(engine: &mut GpuEngine, batch: &Batch) -> Result<Profile, 
     engine.step(batch)?;
     for kernel in engine.network().0.kernels(columns) {
         let time = run_alone(engine, batch, kernel.name)?;
-        let of_rows = matches!(kernel.name, "logits" | "choose");
+        let of_rows = matches!(kernel.name, "logits" | "sample");
         let dispatched = !of_rows || wanted > 0;
         let together = if of_rows { wanted } else { columns };
         stages.push(Stage {
@@ -44,8 +44,8 @@ pub(super) fn run_alone(
     let tokens = batch.columns.iter().map(|column| column.token).collect();
     engine.write_columns(batch, &rows);
     engine.wait()?;
-    let choose = if wanted > 0 { Choice::Greedy } else { Choice::None };
-    let step = Step { columns, wanted, choose, tokens, only: Some(kernel), ..Step::default() };
+    let sample = if wanted > 0 { SamplingMode::Greedy } else { SamplingMode::None };
+    let step = Step { columns, wanted, sample, tokens, only: Some(kernel), ..Step::default() };
     let start = Instant::now();
     engine.run_step(step, 1)?;
     engine.wait()?;

@@ -28,7 +28,7 @@ const TOKENS: u32 = 4;
 const RUNS: usize = 4;
 /// Dispatches after which the threads that compute are known from the others.
 const SETTLING: usize = 4;
-/// How often workgroups may fail to meet before layers in one dispatch are given up: programs
+/// How often barriers may fail before layers in one dispatch are given up: programs
 /// beside this one keep threads from their processors for some milliseconds.
 const TRIES: usize = 4;
 /// How far logits of two ways to compute may be apart. Two plans of one model differ by rounding
@@ -177,7 +177,7 @@ pub fn make(
         for _ in 0..TRIES {
             engine.set_fused_layers(true);
             let logits = logits(&mut engine)?;
-            // A meeting that failed has switched it off again: other programs have kept a thread
+            // A barrier that failed has switched it off again: other programs have kept a thread
             // from its processor.
             if engine.plan().fused_layers {
                 found = Some(logits);

@@ -31,7 +31,7 @@ pub fn attend(
         let one_head = |(head, out): (usize, &mut [f32])| {
             let query = &query[column * width + head * size..][..size];
             let kv_head = head / params.heads_per_kv as usize;
-            Arch::new().dispatch(Head { params, query, cache, at, kv_head, out });
+            Arch::new().dispatch(HeadAttention { params, query, cache, at, kv_head, out });
         };
         let out = &mut out[..width];
         if columns.len() > 1 || (at.position as usize + 1) * 2 * width < WORTH_SHARING {
@@ -46,7 +46,7 @@ pub fn attend(
     }
 }
 
-struct Head<'a> {
+struct HeadAttention<'a> {
     params: &'a AttendParams,
     query: &'a [f32],
     cache: &'a KvCache,
@@ -55,7 +55,7 @@ struct Head<'a> {
     out: &'a mut [f32],
 }
 
-impl WithSimd for Head<'_> {
+impl WithSimd for HeadAttention<'_> {
     type Output = ();
 
     #[inline(always)]

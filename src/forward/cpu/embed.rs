@@ -14,7 +14,7 @@ pub fn embed(params: &EmbedParams, embedding: &[u8], columns: &[Column], residua
     let matrix = Matrix::new(&params.matrix, embedding);
     residual.resize(matrix.columns(), columns.len());
     for (index, column) in columns.iter().enumerate() {
-        Arch::new().dispatch(Row {
+        Arch::new().dispatch(EmbedRow {
             matrix: &matrix,
             token: column.token as usize,
             column: index,
@@ -23,14 +23,14 @@ pub fn embed(params: &EmbedParams, embedding: &[u8], columns: &[Column], residua
     }
 }
 
-struct Row<'a> {
+struct EmbedRow<'a> {
     matrix: &'a Matrix<'a>,
     token: usize,
     column: usize,
     residual: &'a mut Panels,
 }
 
-impl WithSimd for Row<'_> {
+impl WithSimd for EmbedRow<'_> {
     type Output = ();
 
     #[inline(always)]

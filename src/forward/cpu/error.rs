@@ -1,5 +1,6 @@
 //! What can be wrong with a request for a forward pass.
 
+use crate::forward::{BindError, HookError};
 use crate::model::ModelError;
 
 /// Why a model cannot be computed with, or a pass not be made.
@@ -9,14 +10,12 @@ pub enum ForwardError {
     /// The model cannot be read.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// A tensor that the family needs is not there, or has the wrong layout.
-    #[error("tensor {0}: missing, or a vector where a matrix is needed; convert the model again")]
-    Tensor(String),
-    /// A tensor that the forward pass does not use: an answer without it would be wrong.
-    #[error(
-        "tensor {0:?} is not used by the forward pass, so answers would be wrong; the model can only be looked at"
-    )]
-    Unused(String),
+    /// Its tensors are not those that the kernels read.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A hook does not fit the model or the columns.
+    #[error(transparent)]
+    Hook(#[from] HookError),
     /// A column's token is not in the vocabulary.
     #[error("column {column}: token {token} is outside of the vocabulary of {vocab_size}")]
     Token {
@@ -69,8 +68,8 @@ pub enum ForwardError {
     },
     /// Factors that are not one per layer or head.
     #[error("{found} {name} factors, expected {expected} or none")]
-    Controls {
-        /// `head_scale` or `layer_scale`.
+    Interventions {
+        /// `head` or `layer`.
         name: &'static str,
         /// How many were given.
         found: usize,

@@ -44,18 +44,19 @@ impl Rounded {
     /// Rounds 32 activations, to be multiplied with signed bytes or with others.
     #[inline(always)]
     pub fn new<const SIGNED: bool>(x: &[f32; CHUNK]) -> Self {
-        let mut peaks = [0f32; 8];
+        let mut max_abs = [0f32; 8];
         let mut nothing = [0f32; 8];
         for x in x.as_chunks::<8>().0 {
             for lane in 0..8 {
                 let size = x[lane].abs();
-                peaks[lane] = if size > peaks[lane] { size } else { peaks[lane] };
+                max_abs[lane] = if size > max_abs[lane] { size } else { max_abs[lane] };
                 // Zero, or not a number.
                 nothing[lane] += x[lane] * 0.0;
             }
         }
-        let peak = peaks.iter().fold(0f32, |most, &peak| if peak > most { peak } else { most });
-        let scale = peak / LARGEST;
+        let largest =
+            max_abs.iter().fold(0f32, |most, &size| if size > most { size } else { most });
+        let scale = largest / LARGEST;
         // Of zeros or subnormals nothing is left; their products are zero either way.
         let inverse = if scale > f32::MIN_POSITIVE { 1.0 / scale } else { 0.0 };
         let mut integers = [0i32; CHUNK];
@@ -188,75 +189,74 @@ mod x86 {
         fn raise<const DIGIT: bool>(self, a: Self::u32s) -> Self::u32s;
     }
 
-    impl Integers for V3 {
-        #[inline(always)]
-        fn bytes(self, words: Self::u32s) -> [Self::u32s; 2] {
-            let (words, all) = (cast(words), self.avx2);
-            let even = all._mm256_srai_epi16::<8>(all._mm256_slli_epi16::<8>(words));
-            [cast(even), cast(all._mm256_srai_epi16::<8>(words))]
-        }
+    /// The same instructions on vectors of another width: those of 16 bits are in `$short`, those
+    /// of 32 bits in `$long`.
+    macro_rules! integers {
+        (
+            $vectors:ty, $short:ident, $long:ident, $shift_right:ident, $shift_left:ident,
+            $pairs:ident, $byte_pairs:ident, $add_short:ident, $add:ident, $raise:ident
+        ) => {
+            impl Integers for $vectors {
+                #[inline(always)]
+                fn bytes(self, words: Self::u32s) -> [Self::u32s; 2] {
+                    let (words, all) = (cast(words), self.$short);
+                    let even = all.$shift_right::<8>(all.$shift_left::<8>(words));
+                    [cast(even), cast(all.$shift_right::<8>(words))]
+                }
 
-        #[inline(always)]
-        fn pairs(self, a: Self::u32s, b: Self::u32s) -> Self::u32s {
-            cast(self.avx2._mm256_madd_epi16(cast(a), cast(b)))
-        }
+                #[inline(always)]
+                fn pairs(self, a: Self::u32s, b: Self::u32s) -> Self::u32s {
+                    cast(self.$short.$pairs(cast(a), cast(b)))
+                }
 
-        #[inline(always)]
-        fn byte_pairs(self, unsigned: Self::u32s, signed: Self::u32s) -> Self::u32s {
-            cast(self.avx2._mm256_maddubs_epi16(cast(unsigned), cast(signed)))
-        }
+                #[inline(always)]
+                fn byte_pairs(self, unsigned: Self::u32s, signed: Self::u32s) -> Self::u32s {
+                    cast(self.$short.$byte_pairs(cast(unsigned), cast(signed)))
+                }
 
-        #[inline(always)]
-        fn add(self, a: Self::u32s, b: Self::u32s) -> Self::u32s {
-            cast(self.avx2._mm256_add_epi32(cast(a), cast(b)))
-        }
+                #[inline(always)]
+                fn add(self, a: Self::u32s, b: Self::u32s) -> Self::u32s {
+                    cast(self.$long.$add(cast(a), cast(b)))
+                }
 
-        #[inline(always)]
-        fn add_short(self, a: Self::u32s, b: Self::u32s) -> Self::u32s {
-            cast(self.avx2._mm256_add_epi16(cast(a), cast(b)))
-        }
+                #[inline(always)]
+                fn add_short(self, a: Self::u32s, b: Self::u32s) -> Self::u32s {
+                    cast(self.$short.$add_short(cast(a), cast(b)))
+                }
 
-        #[inline(always)]
-        fn raise<const DIGIT: bool>(self, a: Self::u32s) -> Self::u32s {
-            let (all, a) = (self.avx2, cast(a));
-            cast(if DIGIT { all._mm256_slli_epi32::<7>(a) } else { all._mm256_slli_epi32::<4>(a) })
-        }
+                #[inline(always)]
+                fn raise<const DIGIT: bool>(self, a: Self::u32s) -> Self::u32s {
+                    let (all, a) = (self.$long, cast(a));
+                    cast(if DIGIT { all.$raise::<7>(a) } else { all.$raise::<4>(a) })
+                }
+            }
+        };
     }
 
-    impl Integers for V4 {
-        #[inline(always)]
-        fn bytes(self, words: Self::u32s) -> [Self::u32s; 2] {
-            let (words, wide) = (cast(words), self.avx512bw);
-            let even = wide._mm512_srai_epi16::<8>(wide._mm512_slli_epi16::<8>(words));
-            [cast(even), cast(wide._mm512_srai_epi16::<8>(words))]
-        }
-
-        #[inline(always)]
-        fn pairs(self, a: Self::u32s, b: Self::u32s) -> Self::u32s {
-            cast(self.avx512bw._mm512_madd_epi16(cast(a), cast(b)))
-        }
-
-        #[inline(always)]
-        fn byte_pairs(self, unsigned: Self::u32s, signed: Self::u32s) -> Self::u32s {
-            cast(self.avx512bw._mm512_maddubs_epi16(cast(unsigned), cast(signed)))
-        }
-
-        #[inline(always)]
-        fn add(self, a: Self::u32s, b: Self::u32s) -> Self::u32s {
-            cast(self.avx512f._mm512_add_epi32(cast(a), cast(b)))
-        }
-
-        #[inline(always)]
-        fn add_short(self, a: Self::u32s, b: Self::u32s) -> Self::u32s {
-            cast(self.avx512bw._mm512_add_epi16(cast(a), cast(b)))
-        }
-
-        #[inline(always)]
-        fn raise<const DIGIT: bool>(self, a: Self::u32s) -> Self::u32s {
-            let (all, a) = (self.avx512f, cast(a));
-            cast(if DIGIT { all._mm512_slli_epi32::<7>(a) } else { all._mm512_slli_epi32::<4>(a) })
-        }
-    }
+    integers!(
+        V3,
+        avx2,
+        avx2,
+        _mm256_srai_epi16,
+        _mm256_slli_epi16,
+        _mm256_madd_epi16,
+        _mm256_maddubs_epi16,
+        _mm256_add_epi16,
+        _mm256_add_epi32,
+        _mm256_slli_epi32
+    );
+    integers!(
+        V4,
+        avx512bw,
+        avx512f,
+        _mm512_srai_epi16,
+        _mm512_slli_epi16,
+        _mm512_madd_epi16,
+        _mm512_maddubs_epi16,
+        _mm512_add_epi16,
+        _mm512_add_epi32,
+        _mm512_slli_epi32
+    );
 
     impl<S: Integers> Products for S {
         #[inline(always)]

@@ -32,14 +32,11 @@ pub mod qkv;
 pub mod rope;
 pub mod unpack;
 
-pub use super::HookPoint;
 pub use cache::{KvCache, PAGE};
-pub use change::change;
 pub use error::ForwardError;
-pub use hooks::{HookValues, Hooks};
 pub use kernel_timings::{Kernel, KernelTimings, Lap};
 pub use logits::Logits;
-pub use model::{Controls, CpuModel, CpuOptions, rope_params};
+pub use model::{CpuModel, CpuOptions};
 
 /// One token at one position of one sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

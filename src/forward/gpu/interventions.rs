@@ -1,9 +1,8 @@
-//! Carries the factors of muted, weakened and strengthened heads and layers to the model on the
-//! device.
+//! From the marks on a model's entities to the factors on the device.
 //!
-//! In: [`Factors`] of the main world, when they change. Out: [`GpuModel::set_head_scale`] and
-//! [`GpuModel::set_layer_scale`] before the frame's forward steps are recorded, only for what
-//! differs.
+//! In: [`Muted`] and [`Scale`] on entities of heads and layers. Out: [`Interventions`] of the main
+//! world, for who shows them, and [`GpuModel::set_interventions`] before the frame's forward steps
+//! are recorded.
 
 use bevy::{
     prelude::*,
@@ -16,28 +15,38 @@ use bevy::{
 
 use super::EditedWeights;
 use super::model::GpuModel;
-use crate::forward::cpu::Controls;
-use crate::tiles::Factors;
+use crate::forward::Interventions;
+use crate::tiles::{Head, Layer, ModelIndex, Muted, Scale, factor};
 
 /// Lets `Muted` and `Scale` on entities act on the device.
 ///
-/// In the render world it keeps a copy of [`Factors`] and writes them to the [`GpuModel`] in
-/// `RenderSystems::PrepareResources`, which is before the forward pass. Comes after `TilesPlugin`
-/// and `ForwardPlugin`.
+/// Adds [`Interventions`] and, in `PostUpdate`, the system that writes them when a mark comes,
+/// changes or goes. In the render world it keeps a copy of them and writes them to the [`GpuModel`]
+/// in `RenderSystems::PrepareResources`, which is before the forward pass. Without a render world
+/// only the first is done. Comes after `ForwardPlugin`.
 pub struct InterventionsPlugin;
+
+/// Where [`InterventionsPlugin`] works in the main world.
+#[derive(SystemSet, Debug, Clone, PartialEq, Eq, Hash)]
+pub enum InterventionsSystems {
+    /// In `PostUpdate`: marks become [`Interventions`]. Who marks in `PostUpdate` comes before it.
+    Gather,
+}
 
 impl Plugin for InterventionsPlugin {
     fn build(&self, app: &mut App) {
+        app.init_resource::<Interventions>()
+            .add_systems(PostUpdate, gather.in_set(InterventionsSystems::Gather));
         let Some(render_app) = app.get_sub_app_mut(RenderApp) else { return };
-        render_app.init_resource::<Factors>().add_systems(
+        render_app.init_resource::<Interventions>().add_systems(
             Render,
             apply.in_set(RenderSystems::PrepareResources).run_if(resource_exists::<GpuModel>),
         );
-        app.add_plugins(ExtractResourcePlugin::<Factors>::default());
+        app.add_plugins(ExtractResourcePlugin::<Interventions>::default());
     }
 }
 
-impl ExtractResource for Factors {
+impl ExtractResource for Interventions {
     type Source = Self;
 
     fn extract_resource(source: &Self) -> Self {
@@ -45,61 +54,54 @@ impl ExtractResource for Factors {
     }
 }
 
-/// The same factors for the CPU twin.
-impl From<&Factors> for Controls {
-    fn from(factors: &Factors) -> Self {
-        Self { head_scale: factors.heads.clone(), layer_scale: factors.layers.clone() }
+type Marks = (Option<&'static Muted>, Option<&'static Scale>);
+type IsMarked = Or<(With<Muted>, With<Scale>)>;
+
+/// Writes [`Interventions`] anew when a mark came, changed or went, or another model came.
+fn gather(
+    index: Option<Res<ModelIndex>>,
+    heads: Query<(&Head, Marks), IsMarked>,
+    layers: Query<(&Layer, Marks), IsMarked>,
+    changed: Query<(), Or<(Changed<Muted>, Changed<Scale>)>>,
+    scales: Query<(Option<&Name>, &Scale), Changed<Scale>>,
+    mut unmuted: RemovedComponents<Muted>,
+    mut unscaled: RemovedComponents<Scale>,
+    mut interventions: ResMut<Interventions>,
+) {
+    // Both are read to their end, or what is left would count again in the next frame.
+    let removed = unmuted.read().count() + unscaled.read().count() > 0;
+    let another = index.as_ref().is_some_and(|index| index.is_changed());
+    if !removed && !another && changed.is_empty() {
+        return;
     }
+    for (name, Scale(factor)) in scales.iter().filter(|(_, scale)| !scale.0.is_finite()) {
+        warn!("{}: {factor} is no factor; 1 is used", name.map_or("an entity", Name::as_str));
+    }
+    let Some(index) = index else {
+        interventions.set_if_neq(Interventions::default());
+        return;
+    };
+    let sizes = [index.layer_count(), index.heads_per_layer()];
+    let heads =
+        heads.iter().map(|(head, (muted, scale))| ([head.layer, head.index], factor(muted, scale)));
+    let layers = layers.iter().map(|(layer, (muted, scale))| (layer.index, factor(muted, scale)));
+    interventions.set_if_neq(Interventions::new(sizes, heads, layers));
 }
 
-/// Writes the factors that differ from those that the device has.
+/// Writes the factors to the device where they, or whether they count, or the device changed.
 fn apply(
-    factors: Res<Factors>,
+    interventions: Res<Interventions>,
     overlaid: Option<Res<EditedWeights>>,
     network: Res<GpuModel>,
     queue: Res<RenderQueue>,
-    mut on_device: Local<Factors>,
 ) {
-    if network.is_changed() {
-        // Another device, where every factor is 1.
-        *on_device = Factors::default();
-    } else if !factors.is_changed() && !overlaid.as_ref().is_some_and(DetectChanges::is_changed) {
+    let is_bypass_changed = overlaid.as_ref().is_some_and(DetectChanges::is_changed);
+    if !(network.is_changed() || interventions.is_changed() || is_bypass_changed) {
         return;
     }
-    let none = Factors::default();
-    let factors =
-        if overlaid.is_some_and(|overlaid| overlaid.bypassed) { &none } else { &*factors };
-    let (layers, heads) = (network.config.layer_count, network.config.head_count);
-    for (at, factor) in differences(&on_device.heads, &factors.heads, layers * heads) {
-        network.set_head_scale(&queue, at / heads, at % heads, factor);
-    }
-    for (layer, factor) in differences(&on_device.layers, &factors.layers, layers) {
-        network.set_layer_scale(&queue, layer, factor);
-    }
-    on_device.clone_from(factors);
-}
-
-/// The first `count` factors that changed, and what they are now; what a list lacks is 1.
-fn differences(before: &[f32], after: &[f32], count: u32) -> impl Iterator<Item = (u32, f32)> {
-    let at = |list: &[f32], index: u32| list.get(index as usize).copied().unwrap_or(1.0);
-    let changed = move |index| {
-        let (before, after) = (at(before, index), at(after, index));
-        (before != after).then_some((index, after))
-    };
-    (0..count).filter_map(changed)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_differs_is_written_and_an_empty_list_is_all_ones() {
-        let changes =
-            |before: &[f32], after: &[f32]| differences(before, after, 3).collect::<Vec<_>>();
-        assert_eq!(changes(&[], &[1.0, 0.0, 1.0]), [(1, 0.0)]);
-        assert_eq!(changes(&[1.0, 0.0, 2.0], &[]), [(1, 1.0), (2, 1.0)]);
-        assert_eq!(changes(&[1.0, 0.0, 2.0], &[1.0, 0.0, 2.0]), []);
-        assert_eq!(changes(&[], &[1.0, 1.0, 1.0, 5.0]), [], "past the model's end");
+    if overlaid.is_some_and(|overlaid| overlaid.bypassed) {
+        network.set_interventions(&queue, &Interventions::default());
+    } else {
+        network.set_interventions(&queue, &interventions);
     }
 }

@@ -1,7 +1,7 @@
 //! The forward pass in Bevy's render graph.
 //!
 //! In: a [`GpuModelSource`](model::GpuModelSource), and a [`Step`](model::Step) before each forward
-//! step. Out: logits and drawn tokens in the buffers of [`GpuModel`](model::GpuModel).
+//! step. Out: logits and sampled tokens in the buffers of [`GpuModel`](model::GpuModel).
 
 mod driver;
 mod interventions;
@@ -14,7 +14,7 @@ pub mod shaders;
 mod weight_edits;
 
 pub use driver::{ForwardRequest, ForwardState, ForwardStatus};
-pub use interventions::InterventionsPlugin;
+pub use interventions::{InterventionsPlugin, InterventionsSystems};
 pub use plugin::{ForwardPlugin, ForwardPluginSystems};
 pub use schedule::{Forward, ForwardSystems};
 pub use weight_edits::{EditedWeights, WeightEditsPlugin};

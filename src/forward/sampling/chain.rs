@@ -6,10 +6,10 @@ use super::params::SamplingWords;
 use super::random::{Key, gumbel, gumbel_bound};
 use super::rank::{best, rank, sort_front, token_of, top};
 
-/// A token that was drawn or scored.
+/// A token that was sampled or scored.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sampled {
-    /// The token drawn or scored.
+    /// The token sampled or scored.
     pub token: u32,
     /// Its log-probability in the raw distribution.
     pub logprob: Option<f32>,
@@ -17,13 +17,14 @@ pub struct Sampled {
     pub top: Vec<(u32, f32)>,
 }
 
-/// Why no token could be chosen.
+/// Why no token could be sampled.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SamplingError {
     /// A logit is a NaN or plus infinity, or all are minus infinity.
     #[error(
-        "the {vocab} logits are not all numbers: the weights are damaged or the computation overflowed"
+        "the {vocab} logits are not all numbers: \
+         the weights are damaged or the computation overflowed"
     )]
     NoCandidate {
         /// How many logits there were.
@@ -39,7 +40,7 @@ pub enum SamplingError {
     },
 }
 
-/// The chain, with the memory it reuses from one draw to the next.
+/// The chain, with the memory it reuses from one token to the next.
 #[derive(Debug, Default)]
 pub struct Sampler {
     /// The logits after bias and penalties.
@@ -53,9 +54,9 @@ pub struct Sampler {
 const FIRST_SORT: usize = 64;
 
 impl Sampler {
-    /// Draws a token. `window` holds the recent tokens that penalties look at, `bias` the pairs to
-    /// add.
-    pub fn draw(
+    /// Samples a token. `window` holds the recent tokens that penalties look at, `bias` the pairs
+    /// to add.
+    pub fn sample(
         &mut self,
         logits: &[f32],
         words: &SamplingWords,
@@ -68,21 +69,25 @@ impl Sampler {
             || words.presence_penalty != 0.0;
         let window = if penalised { window } else { &[] };
         if window.is_empty() && bias.is_empty() {
-            return self.choose(logits, words);
+            return self.sample_adjusted(logits, words);
         }
         let mut adjusted = std::mem::take(&mut self.adjusted);
         adjusted.clear();
         adjusted.extend_from_slice(logits);
         let token = bias_logits(&mut adjusted, bias)
             .and_then(|()| penalise(&mut adjusted, words, window))
-            .and_then(|()| self.choose(&adjusted, words));
+            .and_then(|()| self.sample_adjusted(&adjusted, words));
         self.adjusted = adjusted;
         assert!(token.is_err() || token.as_ref().is_ok_and(|&token| (token as usize) < vocab));
         token
     }
 
     /// Steps 3 to 7 of the chain.
-    fn choose(&mut self, logits: &[f32], words: &SamplingWords) -> Result<u32, SamplingError> {
+    fn sample_adjusted(
+        &mut self,
+        logits: &[f32],
+        words: &SamplingWords,
+    ) -> Result<u32, SamplingError> {
         let best = sound_best(logits)?;
         if words.temperature == 0.0 {
             return Ok(best);

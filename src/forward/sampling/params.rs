@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::random::Key;
 
-/// How tokens are chosen. The defaults are those of llama.cpp's command line.
+/// How tokens are sampled. The defaults are those of llama.cpp's command line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SamplingParams {
     /// Divides the logits; 0 takes the most probable token.
@@ -95,7 +95,7 @@ impl SamplingParams {
 pub struct SamplingWords {
     /// The request's key.
     pub key: [u32; 2],
-    /// The index of the token to draw: 0 for the first after the prompt.
+    /// The index of the token to sample: 0 for the first after the prompt.
     pub index: u32,
     /// 0 is off.
     pub top_k: u32,
@@ -119,13 +119,13 @@ pub struct SamplingWords {
     pub bias_start: u32,
     /// How many biases there are.
     pub bias_len: u32,
-    /// The most tokens of the window: the oldest ones fall out as drawn ones are added.
+    /// The most tokens of the window: the oldest ones fall out as sampled ones are added.
     pub window_limit: u32,
     /// Zero: fills the struct to a multiple of 16 bytes.
     pub padding: u32,
 }
 
-/// A knob whose value has to lie in a range.
+/// An option whose value has to lie in a range.
 #[derive(Clone, Copy, Debug)]
 pub struct Range {
     /// The least value, included.

@@ -10,7 +10,7 @@
 //!    `pcg4d(seed_low, seed_high, stream_low, stream_high)`.
 //! 3. The noise of token `t` at index `i` (0 for the first token after the prompt) is word `t % 4`
 //!    of `pcg4d(key_0, key_1, i, t / 4)`: one hash serves four neighbouring tokens.
-//! 4. [`gumbel`] turns a word into Gumbel noise. The drawn token is the one with the largest
+//! 4. [`gumbel`] turns a word into Gumbel noise. The sampled token is the one with the largest
 //!    `logit / temperature + gumbel`, ties to the lowest id. That is a draw from the softmax, and
 //!    it needs neither a sorted list nor a running sum, so the order of a parallel reduction cannot
 //!    change it.

@@ -73,7 +73,8 @@ mod tests {
 
         #[test]
         fn a_front_sorted_in_pieces_is_the_sorted_front(
-            mut ranks in prop::collection::vec(any::<u64>(), 1..200), cuts in prop::collection::vec(0usize..200, 3),
+            mut ranks in prop::collection::vec(any::<u64>(), 1..200),
+            cuts in prop::collection::vec(0usize..200, 3),
         ) {
             let mut expected = ranks.clone();
             expected.sort_unstable();

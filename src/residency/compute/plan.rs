@@ -16,7 +16,8 @@ const RING: usize = 2;
 pub enum PlanError {
     /// Not even one layer and the embedding of a pass's tokens fit.
     #[error(
-        "{cap} bytes of device memory are too little for this model's weights: {least} are needed to stream them"
+        "{cap} bytes of device memory are too little for this model's weights: \
+         {least} are needed to stream them"
     )]
     TooSmall {
         /// What was given.

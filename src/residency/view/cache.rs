@@ -39,21 +39,21 @@ pub struct Changes {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum ReadStage {
     Reading,
     Read,
     Resident,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Entry {
+struct ViewEntry {
     bytes: u32,
     level: u8,
     last_wanted: u64,
-    stage: Stage,
+    stage: ReadStage,
 }
 
-impl Entry {
+impl ViewEntry {
     /// Whoever has the least goes first.
     fn key(&self, id: u32) -> (u64, u8, u32) {
         (self.last_wanted, self.level, id)
@@ -65,7 +65,7 @@ impl Entry {
 pub struct ViewCache {
     budgets: Budgets,
     frame: u64,
-    entries: HashMap<u32, Entry>,
+    entries: HashMap<u32, ViewEntry>,
     /// Resident entries that are not wanted and may make room, by their keys.
     order: BTreeSet<(u64, u8, u32)>,
     bad: BTreeSet<u32>,
@@ -120,7 +120,7 @@ impl ViewCache {
                 Some(entry) => {
                     self.order.remove(&entry.key(tile.id));
                     entry.last_wanted = self.frame;
-                    if entry.stage == Stage::Resident {
+                    if entry.stage == ReadStage::Resident {
                         changes.hits += 1;
                     } else {
                         changes.misses += u64::from(tile.visible);
@@ -139,7 +139,8 @@ impl ViewCache {
             self.make_room(u64::from(tile.bytes), &mut changes);
             self.taken += u64::from(tile.bytes);
             let Wanted { bytes, level, .. } = *tile;
-            let entry = Entry { bytes, level, last_wanted: self.frame, stage: Stage::Reading };
+            let entry =
+                ViewEntry { bytes, level, last_wanted: self.frame, stage: ReadStage::Reading };
             self.entries.insert(tile.id, entry);
             changes.read.push(tile.id);
         }
@@ -173,8 +174,8 @@ impl ViewCache {
     /// A tile has been read. `false` if nobody wants it any more: its bytes can go.
     pub fn arrived(&mut self, id: u32) -> bool {
         match self.entries.get_mut(&id) {
-            Some(entry) if entry.stage == Stage::Reading => {
-                entry.stage = Stage::Read;
+            Some(entry) if entry.stage == ReadStage::Reading => {
+                entry.stage = ReadStage::Read;
                 true
             }
             _ => false,
@@ -195,7 +196,7 @@ impl ViewCache {
         if self.pinned.contains_key(&id) {
             return Some(TileState::Resident);
         }
-        let resident = |entry: &Entry| entry.stage == Stage::Resident;
+        let resident = |entry: &ViewEntry| entry.stage == ReadStage::Resident;
         self.entries
             .get(&id)
             .map(|entry| if resident(entry) { TileState::Resident } else { TileState::Loading })
@@ -208,7 +209,7 @@ impl ViewCache {
 
     /// Bytes on their way.
     pub fn bytes_in_flight(&self) -> u64 {
-        let waits = |entry: &&Entry| entry.stage != Stage::Resident;
+        let waits = |entry: &&ViewEntry| entry.stage != ReadStage::Resident;
         self.entries.values().filter(waits).map(|entry| u64::from(entry.bytes)).sum()
     }
 
@@ -218,8 +219,8 @@ impl ViewCache {
         let mut gone = Vec::new();
         for (&id, entry) in self.entries.iter().filter(|(_, entry)| entry.last_wanted < frame) {
             match entry.stage {
-                Stage::Resident => _ = self.order.insert(entry.key(id)),
-                Stage::Reading | Stage::Read => gone.push(id),
+                ReadStage::Resident => _ = self.order.insert(entry.key(id)),
+                ReadStage::Reading | ReadStage::Read => gone.push(id),
             }
         }
         gone.sort_unstable();
@@ -252,7 +253,7 @@ impl ViewCache {
         let mut left = self.budgets.upload_in_bytes;
         for tile in wanted {
             let Some(entry) =
-                self.entries.get_mut(&tile.id).filter(|entry| entry.stage == Stage::Read)
+                self.entries.get_mut(&tile.id).filter(|entry| entry.stage == ReadStage::Read)
             else {
                 continue;
             };
@@ -261,7 +262,7 @@ impl ViewCache {
                 return;
             }
             left = left.saturating_sub(bytes);
-            entry.stage = Stage::Resident;
+            entry.stage = ReadStage::Resident;
             changes.upload.push(tile.id);
         }
     }

@@ -15,7 +15,7 @@ use super::session::StepRequest;
 use super::trace::Seen;
 use crate::forward::cpu::Column;
 use crate::forward::gpu::model::{
-    GpuModel, NO_LOGITS, Step, StreamFailure, Unread, take_unread, watch_layers,
+    GpuModel, NO_LOGITS, Step, StreamFailure, Unread, set_hooks, take_unread,
 };
 use crate::forward::gpu::readback::Later;
 use crate::forward::gpu::{Forward, ForwardState, ForwardStatus};
@@ -117,9 +117,10 @@ fn submit(world: &mut World, order: &StepRequest, crew: bool) -> Result<(Unread,
     queue.write_buffer(&network.buffers.columns, 0, bytemuck::cast_slice(&words));
     queue.write_buffer(&network.buffers.wanted, 0, bytemuck::bytes_of(&last));
     if crew {
-        queue.write_buffer(&network.buffers.meetings, 0, &[0; 4]);
+        queue.write_buffer(&network.buffers.barriers, 0, &[0; 4]);
     }
-    watch_layers(world, &columns).map_err(|error| error.to_string())?;
+    let hooks = super::trace::hooks(&network.config, last + 1);
+    set_hooks(world, &columns, &hooks).map_err(|error| error.to_string())?;
     world.insert_resource(Step {
         columns: last + 1,
         wanted: u32::from(order.logits),
@@ -138,7 +139,7 @@ fn submit(world: &mut World, order: &StepRequest, crew: bool) -> Result<(Unread,
     let logits = if order.logits { (network.logits_stride() * 4) as u64 } else { 0 };
     let parts = [
         (unread.buffer(), unread.buffer().size()),
-        (&network.buffers.meetings, 4),
+        (&network.buffers.barriers, 4),
         (&network.buffers.logits, logits),
     ];
     let later = Later::new(world.resource::<RenderDevice>(), &queue, &parts);

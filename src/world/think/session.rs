@@ -182,7 +182,7 @@ impl Session {
         let index = (self.tokens.len() - self.prompt_len) as u32;
         let words = self.params.words(Key::new(self.params.seed, 0), index);
         let token =
-            self.sampler.draw(logits, &words, &[], &[]).map_err(|error| error.to_string())?;
+            self.sampler.sample(logits, &words, &[], &[]).map_err(|error| error.to_string())?;
         let scored =
             self.sampler.score(logits, token, ALTERNATIVES).map_err(|error| error.to_string())?;
         self.wanted -= 1;

@@ -3,9 +3,24 @@
 
 use std::sync::Arc;
 
-use crate::forward::HookPoint;
-use crate::forward::gpu::model::Watched;
+use crate::forward::{Hook, HookPoint, Watched};
 use crate::model::ModelConfig;
+
+/// What is watched of every column of a step, in the order in which [`Seen::of_column`] reads it.
+pub(super) fn hooks(config: &ModelConfig, columns: u32) -> Vec<Hook> {
+    let of_layer = |layer| {
+        [
+            HookPoint::Residual(layer),
+            HookPoint::HeadOutput(layer),
+            HookPoint::Query(layer),
+            HookPoint::Hidden(layer),
+            HookPoint::Key(layer),
+        ]
+    };
+    let of_layers = (0..config.layer_count).flat_map(of_layer);
+    let points = [HookPoint::Embedding].into_iter().chain(of_layers);
+    points.map(|point| Hook::watch(point, 0..columns)).collect()
+}
 
 /// The values of a position, as the kernels made them.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -41,7 +56,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// What hooks saw of one column, in the order of `watch_layers`.
+    /// What hooks saw of one column, in the order of [`hooks`].
     pub(super) fn of_column(watched: &[Watched], column: usize, config: &ModelConfig) -> Self {
         let mut seen = Self::default();
         let size = config.embedding_size as usize;

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::resume::Found;
 use super::{BatchArgs, Source, trace};
-use crate::app::cli::engine::{controls_without, open_engine_without};
+use crate::app::cli::engine::{interventions_without, open_engine_without};
 use crate::app::cli::open_model;
 use crate::app::cli::output::{Doing, Exit, Output, doing, print_note, print_warning};
 use crate::batch::output::{ResultContext, Resumed, bad_line, result_line};
@@ -310,13 +310,13 @@ fn save_activations(
     answer: &[u32],
 ) -> anyhow::Result<()> {
     let model = open_model(args.model.as_deref(), assets)?;
-    let controls = controls_without(&args.mute, model.config())?;
+    let interventions = interventions_without(&args.mute, model.config())?;
     let prompt = args.defaults_of_prompts(text).request(String::new(), &args.prompt[0]).prompt;
     let tokens = [text.encode(&prompt)?.as_slice(), answer].concat();
     if tokens.is_empty() {
         return Ok(());
     }
-    let regions = trace::save(folder, Arc::new(model), &tokens, &controls)?;
+    let regions = trace::save(folder, Arc::new(model), &tokens, &interventions)?;
     print_note(&format!("{}: {regions} regions, {} tokens down", folder.display(), tokens.len()));
     Ok(())
 }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use crate::forward::HookPoint;
-use crate::forward::cpu::{Column, Controls, CpuModel, CpuOptions, HookValues, Hooks, KvCache};
+use crate::forward::cpu::{Column, CpuModel, CpuOptions, KvCache};
+use crate::forward::{HookPoint, Hooks, Interventions};
 use crate::map::{InfiniteMap, MapOptions};
 use crate::model::{ModelConfig, PixelModel};
 use crate::residency::regions::{CacheRegions, write_activations};
@@ -49,7 +49,7 @@ pub fn save(
     folder: &Path,
     model: Arc<PixelModel>,
     tokens: &[u32],
-    controls: &Controls,
+    interventions: &Interventions,
 ) -> anyhow::Result<usize> {
     let config = model.config().clone();
     let cpu = CpuModel::new(model, CpuOptions::default())?;
@@ -58,19 +58,19 @@ pub fn save(
         .zip(tokens)
         .map(|(position, &token)| Column { token, slot: 0, position, wants_logits: false })
         .collect();
-    let mut seen = Seen { layers: vec![Default::default(); config.layer_count as usize] };
-    cpu.forward(&mut cache, &columns, controls, Some(&mut seen))?;
+    let mut hooks = Hooks::watching((0..config.layer_count).flat_map(points), columns.len());
+    cpu.forward(&mut cache, &columns, interventions, Some(&mut hooks))?;
 
     let mut map = open(folder)?;
     let positions =
         u32::try_from(tokens.len()).context("more tokens than a cache has positions")?;
     let regions = CacheRegions::place(&mut map, &config, positions)?;
-    for (layer, numbers) in (0..config.layer_count).zip(&seen.layers) {
+    for layer in 0..config.layer_count {
         let [keys, values] = cache.rows(layer as usize, 0);
         regions.write(&mut map, layer, [&keys, &values])?;
-        for (numbers, point) in numbers.iter().zip(points(layer)) {
-            let name = format!("{layer} {}", point.name());
-            write_activations(&mut map, &name, numbers, point.features(&config) as usize)?;
+        for seen in points(layer).into_iter().filter_map(|point| hooks.seen(point)) {
+            let name = format!("{layer} {}", seen.point.name());
+            write_activations(&mut map, &name, &seen.values, seen.features)?;
         }
     }
     let count = map.regions().len();
@@ -85,23 +85,4 @@ fn open(folder: &Path) -> anyhow::Result<InfiniteMap> {
 /// What is kept of a layer beside its cache.
 fn points(layer: u32) -> [HookPoint; 2] {
     [HookPoint::HeadOutput(layer), HookPoint::Residual(layer)]
-}
-
-/// What was seen at the points of each layer: rows of features, one per column.
-struct Seen {
-    layers: Vec<[Vec<f32>; 2]>,
-}
-
-impl Hooks for Seen {
-    fn wants(&self, point: HookPoint) -> bool {
-        point.layer().is_some_and(|layer| points(layer).contains(&point))
-    }
-
-    fn visit(&mut self, point: HookPoint, values: HookValues<'_>) {
-        let Some(layer) = point.layer() else { return };
-        let at = points(layer).iter().position(|&one| one == point);
-        if let Some(rows) = at.and_then(|at| self.layers.get_mut(layer as usize)?.get_mut(at)) {
-            rows.extend_from_slice(values.values);
-        }
-    }
 }

@@ -2,12 +2,15 @@
 
 use bevy::shader::ShaderDefVal;
 
-use super::{KernelSource, layout::layer_layout};
+use super::{
+    KernelSource,
+    bindings::{Bindings, LayerBindings},
+};
 
 /// The kernel as it is written down.
 pub const SOURCE: KernelSource = KernelSource {
     name: "attend",
-    layout: |textures| layer_layout("attend", textures),
+    bindings: LayerBindings::LIST,
     variants: || {
         [(8, 1), (32, 2), (64, 3), (64, 4), (96, 1), (128, 4)]
             .map(|(size, heads)| shader_defs(size, heads))

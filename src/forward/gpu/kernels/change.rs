@@ -1,19 +1,12 @@
 //! A caller's change to values on their way.
 
-use super::{
-    KernelSource,
-    layout::{Bound::*, layout},
-};
+use super::KernelSource;
+use super::bindings::{Bindings, ChangeBindings};
 use crate::forward::params::ChangeParams;
 
 /// The kernel as it is written down.
-pub const SOURCE: KernelSource = KernelSource {
-    name: "change",
-    layout: |textures| {
-        layout("change", &[Params(size_of::<ChangeParams>()), Read, Read, Write, Read], textures)
-    },
-    variants: || vec![vec![]],
-};
+pub const SOURCE: KernelSource =
+    KernelSource { name: "change", bindings: ChangeBindings::LIST, variants: || vec![vec![]] };
 
 /// The workgroups that change all columns.
 pub fn workgroups(params: &ChangeParams) -> [u32; 3] {

@@ -2,12 +2,13 @@
 
 use super::{
     KernelSource,
-    layout::{layer_layout, per_encoding_and_columns},
+    bindings::{Bindings, LayerBindings},
+    variants::per_encoding_and_columns,
 };
 
 /// The kernel as it is written down.
 pub const SOURCE: KernelSource = KernelSource {
     name: "down",
-    layout: |textures| layer_layout("down", textures),
+    bindings: LayerBindings::LIST,
     variants: per_encoding_and_columns,
 };

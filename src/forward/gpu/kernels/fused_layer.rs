@@ -1,25 +1,23 @@
-//! A whole layer in one dispatch, by workgroups that wait for each other.
+//! A whole layer in one dispatch, by persistent workgroups, which wait for each other.
 //!
 //! Only for software adapters: on others nothing promises that workgroups run side by side, nor
-//! that one sees what another has written. What would go wrong is found out: a meeting that takes
+//! that one sees what another has written. What would go wrong is found out: a barrier that takes
 //! too long is counted, and a trial compares the result.
 
 use bevy::shader::ShaderDefVal;
 
 use super::{
     KernelSource, attend,
-    layout::{COLUMNS_TOGETHER, layer_layout, product_defs},
+    bindings::{Bindings, LayerBindings},
+    variants::{COLUMNS_TOGETHER, product_defs},
 };
 use crate::model::Encoding;
 
 /// The kernel as it is written down.
-pub const SOURCE: KernelSource = KernelSource {
-    name: "fused_layer",
-    layout: |textures| layer_layout("fused_layer", textures),
-    variants,
-};
+pub const SOURCE: KernelSource =
+    KernelSource { name: "fused_layer", bindings: LayerBindings::LIST, variants };
 
-/// Words that a layer counts in: one per meeting, and one per phase for its units.
+/// Words that a layer counts in: one per barrier, and one per phase for its work items.
 pub const WORDS_PER_LAYER: u32 = 9;
 
 /// Words before those of the layers: what failed, and the columns of the step.

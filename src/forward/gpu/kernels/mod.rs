@@ -1,21 +1,23 @@
 //! The compute kernels: one file each, named as its shader, its entry point and its pipeline are.
 
 pub mod attend;
+pub(super) mod bindings;
 pub mod change;
-pub mod choose;
 pub mod down;
 pub mod embed;
 mod family;
 pub mod fused_layer;
 pub mod gate_up;
-mod layout;
 pub mod logits;
 pub mod project;
 pub mod qkv;
-pub mod rotate;
+pub mod rope;
+pub mod sample;
+mod variants;
 
+pub use bindings::{Binding, BindingKind};
 pub use family::KernelFamily;
-pub use layout::{COLUMNS_TOGETHER, encoding_def, product_defs, readings, variant_for};
+pub use variants::{COLUMNS_TOGETHER, encoding_def, product_defs, readings, variant_for};
 
 use std::sync::OnceLock;
 
@@ -23,9 +25,8 @@ use bevy::{
     prelude::*,
     render::{
         render_resource::{
-            BindGroup, BindGroupEntry, BindGroupLayoutDescriptor, BindingResource,
-            CachedComputePipelineId, CachedPipelineState, ComputePass, ComputePipelineDescriptor,
-            PipelineCache,
+            BindGroup, BindGroupEntry, BindGroupLayoutDescriptor, CachedComputePipelineId,
+            CachedPipelineState, ComputePass, ComputePipelineDescriptor, PipelineCache,
         },
         renderer::RenderDevice,
     },
@@ -34,6 +35,7 @@ use bevy::{
 
 use super::ForwardState;
 use crate::forward::gpu::shaders::Shaders;
+use bindings::Bindings;
 
 /// What can go wrong when a kernel is recorded.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +49,8 @@ pub enum KernelError {
     },
     /// More workgroups than the device takes in one dimension.
     #[error(
-        "the kernel {name} would need {needed} workgroups in one dimension; the device takes {limit}"
+        "the kernel {name} would need {needed} workgroups in one dimension; \
+         the device takes {limit}"
     )]
     TooManyWorkgroups {
         /// The kernel.
@@ -63,8 +66,8 @@ pub enum KernelError {
 pub struct KernelSource {
     /// Its one name: of the shader `NAME.wgsl`, of the entry point, of the label `forward:NAME`.
     pub name: &'static str,
-    /// Its bindings, in group 0, where activations are in textures or not.
-    pub layout: fn(bool) -> BindGroupLayoutDescriptor,
+    /// What it is bound to, in group 0, in the order of numbers.
+    pub bindings: &'static [Binding],
     /// Every set of shader definitions it is compiled with.
     pub variants: fn() -> Vec<Vec<ShaderDefVal>>,
 }
@@ -73,14 +76,14 @@ pub struct KernelSource {
 pub const SOURCES: &[&KernelSource] = &[
     &attend::SOURCE,
     &change::SOURCE,
-    &choose::SOURCE,
     &down::SOURCE,
     &embed::SOURCE,
     &gate_up::SOURCE,
     &logits::SOURCE,
     &project::SOURCE,
     &qkv::SOURCE,
-    &rotate::SOURCE,
+    &rope::SOURCE,
+    &sample::SOURCE,
     &fused_layer::SOURCE,
 ];
 
@@ -99,7 +102,8 @@ impl Kernel {
         shader_defs: Vec<ShaderDefVal>,
         shaders: &Shaders,
     ) -> Self {
-        let layout = (source.layout)(family::has_textures(&shader_defs));
+        let textures = family::has_textures(&shader_defs);
+        let layout = bindings::layout(source.name, source.bindings, textures);
         let shader = shaders.handle(&format!("kernels/{}.wgsl", source.name));
         Self { source, layout, shader, shader_defs, pipeline: OnceLock::new() }
     }
@@ -128,16 +132,20 @@ impl Kernel {
         self.source.name
     }
 
-    /// Binds `resources` in the order of the layout. Made once and used for many steps.
-    pub fn bind(
+    /// Binds resources by their names. Made once and used for many steps.
+    ///
+    /// # Panics
+    /// They are those of another kernel.
+    pub(super) fn bind<'a, B: Bindings<'a>>(
         &self,
         device: &RenderDevice,
         cache: &PipelineCache,
-        resources: &[BindingResource],
+        resources: B,
     ) -> BindGroup {
+        assert_eq!(self.source.bindings, B::LIST, "{} has other bindings", self.name());
         let entries: Vec<_> = (0..)
-            .zip(resources)
-            .map(|(binding, resource)| BindGroupEntry { binding, resource: resource.clone() })
+            .zip(resources.resources())
+            .map(|(binding, resource)| BindGroupEntry { binding, resource })
             .collect();
         device.create_bind_group(self.name(), &cache.get_bind_group_layout(&self.layout), &entries)
     }

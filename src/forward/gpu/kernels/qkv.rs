@@ -4,13 +4,14 @@ use bevy::shader::ShaderDefVal;
 
 use super::{
     KernelSource,
-    layout::{COLUMNS_TOGETHER, layer_layout, product_defs},
+    bindings::{Bindings, LayerBindings},
+    variants::{COLUMNS_TOGETHER, product_defs},
 };
 use crate::model::Encoding;
 
 /// The kernel as it is written down.
 pub const SOURCE: KernelSource =
-    KernelSource { name: "qkv", layout: |textures| layer_layout("qkv", textures), variants };
+    KernelSource { name: "qkv", bindings: LayerBindings::LIST, variants };
 
 /// What compiles the kernel for the matrices `first` to `last` (0 query, 1 key, 2 value), stored in
 /// `encoding`, and for `columns` columns per workgroup.

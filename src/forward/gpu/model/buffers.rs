@@ -27,7 +27,7 @@ pub struct Sizes {
     pub context: u32,
     /// The most columns of one step.
     pub columns: u32,
-    /// The most tokens drawn before they are read back.
+    /// The most tokens sampled before they are read back.
     pub repeats: u32,
 }
 
@@ -57,13 +57,13 @@ impl Sizes {
         sides.into_iter().all(|side| side <= u64::from(most))
     }
 
-    /// Words per row of recent tokens: the window, and what is drawn before it is read back.
+    /// Words per row of recent tokens: the window, and what is sampled before it is read back.
     pub fn recent_stride(&self) -> u32 {
         MOST_RECENT + self.repeats
     }
 
     /// Where the activations lie, and how many quads they are together.
-    pub(super) fn places(&self, config: &ModelConfig, crew: u32) -> (Places, u64) {
+    pub(super) fn places(&self, config: &ModelConfig, workgroups: u32) -> (Places, u64) {
         let mut next = 0u64;
         let mut place = |numbers: u32| {
             let first = next;
@@ -81,18 +81,18 @@ impl Sizes {
             hidden: place(config.hidden_size),
             // One to a quad, since several workgroups write them side by side.
             squares: place(width.div_ceil(32) * 4),
-            crew,
+            workgroups,
         };
         (places, next)
     }
 }
 
-/// What the choice of the next token needs, per row of logits.
+/// What sampling the next token needs, per row of logits.
 #[derive(Debug)]
 pub struct SamplingBuffers {
-    /// How many tokens were drawn, and which.
-    pub drawn: Buffer,
-    /// How to draw: [`crate::forward::sampling::SamplingWords`].
+    /// How many tokens were sampled, and which.
+    pub sampled: Buffer,
+    /// How to sample: [`crate::forward::sampling::SamplingWords`].
     pub words: Buffer,
     /// Recent tokens.
     pub recent: Buffer,
@@ -115,16 +115,16 @@ pub struct Buffers {
     /// Logits, rows padded to a multiple of 64.
     pub logits: Buffer,
     pub(super) best: Buffer,
-    /// What the choice of the next token needs.
+    /// What sampling the next token needs.
     pub sampling: SamplingBuffers,
     /// A factor per layer and query head.
     pub head_scale: Buffer,
     /// Keys and values of each layer.
     pub cache: Vec<[Quads; 2]>,
     pub(super) passing: Buffer,
-    /// How many meetings of a crew came to nothing since the start, the step's count of columns,
-    /// then how many have come to each meeting of the step.
-    pub meetings: Buffer,
+    /// How many barriers failed since the start, the step's count of columns,
+    /// then how many workgroups have come to each barrier of the step.
+    pub barriers: Buffer,
 }
 
 impl Buffers {
@@ -132,7 +132,7 @@ impl Buffers {
         device: &RenderDevice,
         config: &ModelConfig,
         sizes: Sizes,
-        crew: u32,
+        workgroups: u32,
         textures: bool,
     ) -> Result<Self, GpuModelError> {
         let limits = device.limits();
@@ -154,7 +154,7 @@ impl Buffers {
         let vocab = u64::from(config.vocab_size).next_multiple_of(64);
         let (row, rows) = sizes.cache_shape(config);
         let layers = u64::from(config.layer_count);
-        let (places, quads) = sizes.places(config, crew);
+        let (places, quads) = sizes.places(config, workgroups);
         let store = |what: &'static str, row: u32, rows: u64| {
             let size = u64::from(row) * 16 * rows;
             match u32::try_from(rows) {
@@ -171,7 +171,7 @@ impl Buffers {
             logits: buffer("logits", columns * vocab)?,
             best: buffer("best", columns * vocab / 32)?,
             sampling: SamplingBuffers {
-                drawn: buffer("drawn", columns * (u64::from(sizes.repeats) + 1))?,
+                sampled: buffer("sampled", columns * (u64::from(sizes.repeats) + 1))?,
                 words: buffer("sampling", columns * 16)?,
                 recent: buffer("recent", columns * u64::from(sizes.recent_stride()))?,
                 biases: buffer("biases", columns * u64::from(MOST_BIASES) * 2)?,
@@ -180,7 +180,7 @@ impl Buffers {
             head_scale: buffer("head_scale", layers * u64::from(config.head_count))?,
             cache: (0..config.layer_count).map(pair).collect::<Result<_, GpuModelError>>()?,
             passing: buffer("passing", u64::from(sizes.rows()) * kv)?,
-            meetings: buffer("meetings", u64::from(WORDS) + layers * u64::from(WORDS_PER_LAYER))?,
+            barriers: buffer("barriers", u64::from(WORDS) + layers * u64::from(WORDS_PER_LAYER))?,
         })
     }
 }

@@ -12,23 +12,25 @@ use bevy::{
 };
 
 use super::buffers::Buffers;
-use super::tensors::{MatrixRef, Tensors};
 use super::vectors::{norm_weights, vectors};
-use super::weights::Weights;
-use super::{Choice, GpuModelError, GpuModelFailure, GpuModelSource, Quads, Sizes, Step};
+use super::weights::{Piece, Weights};
+use super::{GpuModelError, GpuModelFailure, GpuModelSource, SamplingMode, Sizes, Step};
+use crate::forward::Interventions;
+use crate::forward::bind::{BoundLayer, BoundMatrix, BoundModel, LayerVector, rope_params};
+use crate::forward::cpu::Column;
 use crate::forward::cpu::rope::Rotation;
-use crate::forward::cpu::{Column, rope_params};
+use crate::forward::gpu::kernels::bindings::{
+    Bindings, EmbedBindings, LayerBindings, LogitsBindings, SampleBindings,
+};
 use crate::forward::gpu::kernels::{
-    COLUMNS_TOGETHER, KernelFamily, KernelId, KernelSource, Kernels, attend, choose, down, embed,
-    encoding_def, fused_layer, gate_up, logits, product_defs, project, qkv, readings, rotate,
+    COLUMNS_TOGETHER, KernelFamily, KernelId, KernelSource, Kernels, attend, down, embed,
+    encoding_def, fused_layer, gate_up, logits, product_defs, project, qkv, readings, rope, sample,
     variant_for,
 };
 use crate::forward::gpu::shaders::Shaders;
 use crate::forward::params::{
-    AttendParams, ChooseParams, DownParams, EmbedParams, GateUpParams, LayerParams, LogitsParams,
-    MatrixParams, ProjectParams, QkvParams,
+    AttendParams, DownParams, LayerParams, MatrixParams, ProjectParams, SampleParams,
 };
-use crate::model::tensors::unused;
 use crate::model::{ModelConfig, PixelModel};
 use crate::residency::compute::Pool;
 use crate::tiles::Pages;
@@ -76,7 +78,7 @@ impl Dispatch {
 
 /// Dispatches that share what they are bound to.
 #[derive(Debug)]
-pub(super) struct Stage {
+pub(super) struct KernelStage {
     pub group: BindGroup,
     pub dispatches: Vec<Dispatch>,
     /// All of them in one, for few columns.
@@ -104,14 +106,14 @@ pub struct GpuModel {
     pub(super) norm_weights: Vec<Buffer>,
     /// Of each layer: biases, then norms of heads.
     pub(super) vectors: Vec<Buffer>,
-    pub(super) embed: Stage,
-    pub(super) layers: Vec<Stage>,
+    pub(super) embed: KernelStage,
+    pub(super) layers: Vec<KernelStage>,
     /// Pieces of the output matrix that are streamed before the last one.
-    pub(super) output_pieces: Vec<Stage>,
+    pub(super) output_pieces: Vec<KernelStage>,
     /// The output matrix, or its last piece.
-    pub(super) logits: Stage,
-    /// The choice as the chain has it, and the greedy one.
-    pub(super) choose: [Stage; 2],
+    pub(super) logits: KernelStage,
+    /// Sampling by the chain, and the greedy one.
+    pub(super) sample: [KernelStage; 2],
 }
 
 impl GpuModel {
@@ -120,12 +122,12 @@ impl GpuModel {
         self.layers.iter().all(|stage| stage.whole.is_some())
     }
 
-    /// What chooses the next tokens as a step wants it.
-    pub(super) fn choice(&self, step: &Step) -> Option<&Stage> {
-        match step.choose {
-            Choice::None => None,
-            Choice::Chain => Some(&self.choose[0]),
-            Choice::Greedy => Some(&self.choose[1]),
+    /// What samples the next tokens as a step wants it.
+    pub(super) fn sampling(&self, step: &Step) -> Option<&KernelStage> {
+        match step.sample {
+            SamplingMode::None => None,
+            SamplingMode::Chain => Some(&self.sample[0]),
+            SamplingMode::Greedy => Some(&self.sample[1]),
         }
     }
 
@@ -133,7 +135,7 @@ impl GpuModel {
     pub(super) fn needed(&self, step: &Step, fused_layers: bool) -> impl Iterator<Item = KernelId> {
         let with = |columns| move |stage| (stage, columns);
         let layers = [&self.embed].into_iter().chain(&self.layers).map(with(step.columns));
-        let output = self.output_pieces.iter().chain([&self.logits]).chain(self.choice(step));
+        let output = self.output_pieces.iter().chain([&self.logits]).chain(self.sampling(step));
         let stages =
             layers.chain(output.map(with(step.wanted))).filter(|(_, columns)| *columns > 0);
         stages.flat_map(move |(stage, columns)| {
@@ -145,7 +147,7 @@ impl GpuModel {
     }
 
     /// The dispatches of one layer for so many columns.
-    pub(super) fn plan<'a>(&self, stage: &'a Stage, columns: u32) -> &'a [Dispatch] {
+    pub(super) fn plan<'a>(&self, stage: &'a KernelStage, columns: u32) -> &'a [Dispatch] {
         match &stage.whole {
             Some(whole) if self.fused_layers && columns <= whole.most_columns => {
                 std::slice::from_ref(whole)
@@ -164,7 +166,7 @@ impl GpuModel {
         let layers = self.layers.iter().flat_map(|stage| self.plan(stage, columns));
         let before = self.embed.dispatches.iter();
         let pieces = self.output_pieces.iter().flat_map(|stage| &stage.dispatches);
-        let after = pieces.chain(&self.logits.dispatches).chain(&self.choose[0].dispatches);
+        let after = pieces.chain(&self.logits.dispatches).chain(&self.sample[0].dispatches);
         let mut kernels: Vec<KernelUse> = Vec::new();
         for Dispatch { name, weight_bytes, .. } in before.chain(layers).chain(after) {
             match kernels.iter_mut().find(|kernel| kernel.name == *name) {
@@ -185,24 +187,20 @@ impl GpuModel {
         (self.config.vocab_size as usize).next_multiple_of(64)
     }
 
-    /// Sets the factor of a query head, from the next step on.
-    pub fn set_head_scale(&self, queue: &RenderQueue, layer: u32, head: u32, factor: f32) {
-        let at = u64::from(layer * self.config.head_count + head) * 4;
-        queue.write_buffer(&self.buffers.head_scale, at, &factor.to_le_bytes());
-    }
-
-    /// Sets the factor on everything that a layer adds to the residual stream, from the next step
-    /// on.
-    pub fn set_layer_scale(&self, queue: &RenderQueue, layer: u32, factor: f32) {
+    /// Sets the factors of all heads and layers from the next step on.
+    pub fn set_interventions(&self, queue: &RenderQueue, interventions: &Interventions) {
         use std::mem::offset_of;
         let project = offset_of!(LayerParams, project) + offset_of!(ProjectParams, layer_scale);
         let down = offset_of!(LayerParams, down) + offset_of!(DownParams, layer_scale);
-        for at in [project, down] {
-            queue.write_buffer(
-                &self.layer_params[layer as usize],
-                at as u64,
-                &factor.to_le_bytes(),
-            );
+        let all = self.config.layer_count as usize * self.config.head_count as usize;
+        let mut heads = interventions.heads.clone();
+        heads.resize(all, 1.0);
+        queue.write_buffer(&self.buffers.head_scale, 0, bytemuck::cast_slice(&heads));
+        for (layer, params) in self.layer_params.iter().enumerate() {
+            let factor = interventions.layer(layer).to_le_bytes();
+            for at in [project, down] {
+                queue.write_buffer(params, at as u64, &factor);
+            }
         }
     }
 }
@@ -228,7 +226,7 @@ pub(super) fn build_network(
         })
     } else {
         kernels.ahead = wanted.compile_ahead;
-        let builder = Builder {
+        let builder = ModelBuilder {
             family: wanted.family,
             kernels: &mut kernels,
             device: &device,
@@ -251,7 +249,7 @@ pub(super) fn build_network(
     }
 }
 
-struct Builder<'a> {
+struct ModelBuilder<'a> {
     family: KernelFamily,
     kernels: &'a mut Kernels,
     device: &'a RenderDevice,
@@ -260,26 +258,24 @@ struct Builder<'a> {
     shaders: &'a Shaders,
 }
 
-/// What can be bound.
-trait Binding {
-    fn resource(&self) -> BindingResource<'_>;
+/// What all stages of a model are made from.
+struct Shared<'a> {
+    bound: &'a BoundModel,
+    config: &'a ModelConfig,
+    sizes: Sizes,
+    workgroups: u32,
+    buffers: &'a Buffers,
+    weights: &'a Weights,
+    places: Buffer,
+    angles: Buffer,
 }
 
-impl Binding for Buffer {
-    fn resource(&self) -> BindingResource<'_> {
-        self.as_entire_binding()
-    }
-}
-
-impl Binding for Quads {
-    fn resource(&self) -> BindingResource<'_> {
-        self.binding()
-    }
-}
-
-/// Workgroups of the kernels that give a lane eight rows.
-fn by_eight(matrix: &MatrixParams) -> u32 {
-    matrix.rows.div_ceil(64)
+/// A layer, and what can be written to while it is there.
+struct LayerOnDevice {
+    stage: KernelStage,
+    params: Buffer,
+    norm_weights: Buffer,
+    vectors: Buffer,
 }
 
 /// Workgroups of the kernels that give a lane four rows.
@@ -287,7 +283,7 @@ fn by_four(matrix: &MatrixParams) -> u32 {
     matrix.rows.div_ceil(32)
 }
 
-impl Builder<'_> {
+impl ModelBuilder<'_> {
     fn data(&self, label: &'static str, contents: &[u8], usage: BufferUsages) -> Buffer {
         let usage = usage | BufferUsages::COPY_DST;
         let empty = [0; 16];
@@ -339,107 +335,133 @@ impl Builder<'_> {
         Dispatch { variants: Some([one.kernel, four.kernel, eight.kernel]), weight_bytes, ..one }
     }
 
-    /// Binds what the kernels of a stage share, in the order of their layout; those that multiply
-    /// begin with the pages.
-    fn stage(
-        &self,
-        pages: Option<&Pages>,
-        bound: &[&dyn Binding],
-        dispatches: Vec<Dispatch>,
-    ) -> Stage {
-        let mut resources = Vec::new();
-        if let Some(pages) = pages {
-            resources.push(BindingResource::TextureView(&pages.view));
-            resources.push(pages.tile_place.as_entire_binding());
-        }
-        resources.extend(bound.iter().map(|bound| bound.resource()));
-        let group =
-            self.kernels.get(dispatches[0].kernel).bind(self.device, self.cache, &resources);
-        Stage { group, dispatches, whole: None }
+    /// Binds what the kernels of a stage share.
+    fn stage<'b>(&self, resources: impl Bindings<'b>, dispatches: Vec<Dispatch>) -> KernelStage {
+        let kernel = self.kernels.get(dispatches[0].kernel);
+        let group = kernel.bind(self.device, self.cache, resources);
+        KernelStage { group, dispatches, whole: None }
     }
 
     fn build(mut self, wanted: &GpuModelSource) -> Result<(GpuModel, Option<Pool>), GpuModelError> {
-        let GpuModelSource { model, sizes, crew, .. } = wanted;
+        let GpuModelSource { model, sizes, persistent_workgroups, .. } = wanted;
         let (model, mut sizes): (&PixelModel, Sizes) = (model, *sizes);
         let config = model.config().clone();
-        if !config.head_size.is_multiple_of(8) {
-            return Err(GpuModelError::Shape {
-                what: "the head size",
-                found: config.head_size,
-                multiple: 8,
-            });
-        }
-        if !config.rope_size.is_multiple_of(8) {
-            let found = config.rope_size;
-            return Err(GpuModelError::Shape {
-                what: "what RoPE turns of a head",
-                found,
-                multiple: 8,
-            });
-        }
+        let bound = BoundModel::new(model)?;
+        check_shapes(&bound, &config)?;
         let side = self.device.limits().max_texture_dimension_2d;
         self.family.textures &= sizes.fit_textures(&config, side);
-        let tensors = Tensors(model);
         let weights = Weights::open(self.device, self.queue, wanted, &mut sizes)?;
-        let buffers = Buffers::new(self.device, &config, sizes, *crew, self.family.textures)?;
-        let b = &buffers;
+        let buffers = Buffers::new(
+            self.device,
+            &config,
+            sizes,
+            *persistent_workgroups,
+            self.family.textures,
+        )?;
         let heads = config.layer_count as usize * config.head_count as usize;
-        self.queue.write_buffer(&b.head_scale, 0, bytemuck::cast_slice(&vec![1f32; heads]));
-        let angles = self.angles(&tensors, &config, sizes)?;
-        let places = self.uniform(&b.places);
+        let ones = vec![1f32; heads];
+        self.queue.write_buffer(&buffers.head_scale, 0, bytemuck::cast_slice(&ones));
+        let shared = Shared {
+            places: self.uniform(&buffers.places),
+            angles: self.angles(&bound, &config, sizes),
+            bound: &bound,
+            config: &config,
+            sizes,
+            workgroups: *persistent_workgroups,
+            buffers: &buffers,
+            weights: &weights,
+        };
 
-        let embedding = tensors.matrix("token_embd.weight")?;
-        let output =
-            if config.tied_embeddings { embedding } else { tensors.matrix("output.weight")? };
-        let params =
-            EmbedParams { matrix: embedding.params, columns: sizes.columns, padding: [0; 3] };
-        let params = self.uniform(&params);
-        let gain = self.numbers("gain", &tensors.vector("blk.0.attn_norm.weight")?);
-        let embed = self.dispatch(&embed::SOURCE, vec![encoding_def(embedding.encoding)], 1);
-        let bound: [&dyn Binding; _] =
-            [&b.activations, &places, &params, &gain, &b.columns, &b.meetings];
-        let embed = self.stage(Some(weights.embedding()), &bound, vec![embed]);
-
+        let first = bound.layers.first().map_or(&[][..], |l| l.vector(LayerVector::AttentionNorm));
+        let gain = self.numbers("gain", first);
+        let embed = self.embed(&shared, &gain);
         let (mut layers, mut layer_params) = (Vec::new(), Vec::new());
         let (mut all_gains, mut all_vectors) = (vec![gain], Vec::new());
-        for index in 0..config.layer_count {
-            let (params, matrices) = layer_parameters(index, &tensors, &config, sizes)?;
-            let uniform = self.uniform(&params);
-            let norm_weights = self.numbers("gains", &norm_weights(index, &tensors, &config)?);
-            let vectors = self.numbers("vectors", &vectors(index, &tensors, &config)?);
-            let [keys, values] = &b.cache[index as usize];
-            let bound: [&dyn Binding; _] = [
-                &b.activations,
-                &places,
-                &uniform,
-                &norm_weights,
-                &vectors,
-                &angles,
-                &b.columns,
-                keys,
-                values,
-                &b.head_scale,
-                &b.meetings,
-            ];
-            let dispatches = self.layer_dispatches(&params, &matrices);
-            let mut stage = self.stage(Some(weights.layer(index)), &bound, dispatches);
-            stage.whole = self.fused_layer(&params, &matrices, *crew, sizes);
-            layers.push(stage);
-            layer_params.push(uniform);
-            all_gains.push(norm_weights);
-            all_vectors.push(vectors);
+        for index in 0..bound.layers.len() {
+            let layer = self.layer(&shared, index);
+            layers.push(layer.stage);
+            layer_params.push(layer.params);
+            all_gains.push(layer.norm_weights);
+            all_vectors.push(layer.vectors);
         }
+        let mut output_pieces = self.logits(&shared);
+        let logits = output_pieces.pop().expect("the output matrix has rows");
+        let sample = self.sample(&shared);
+        let (pages, pool) = weights.into_parts();
+        let network = GpuModel {
+            pages,
+            buffers,
+            sizes,
+            config,
+            fused_layers: *persistent_workgroups > 0,
+            layer_params,
+            family: self.family,
+            norm_weights: all_gains,
+            vectors: all_vectors,
+            embed,
+            layers,
+            output_pieces,
+            logits,
+            sample,
+        };
+        Ok((network, pool))
+    }
 
-        let groups = by_eight(&output.params);
-        let mut output_pieces = Vec::new();
-        for (first_group, count, pages) in weights.output(groups) {
-            let params = LogitsParams {
-                matrix: output.params,
-                columns: sizes.columns,
-                norm_epsilon: config.norm_epsilon,
-                first_group,
-                groups,
-            };
+    fn embed(&mut self, shared: &Shared<'_>, gain: &Buffer) -> KernelStage {
+        let (bound, b) = (shared.bound, shared.buffers);
+        let params = self.uniform(&bound.embed_params(shared.sizes.columns));
+        let embed = self.dispatch(&embed::SOURCE, vec![encoding_def(bound.embedding.encoding)], 1);
+        let pages = shared.weights.embedding();
+        let resources = EmbedBindings {
+            weights: BindingResource::TextureView(&pages.view),
+            tile_place: pages.tile_place.as_entire_binding(),
+            activations: b.activations.binding(),
+            places: shared.places.as_entire_binding(),
+            params: params.as_entire_binding(),
+            gain: gain.as_entire_binding(),
+            columns: b.columns.as_entire_binding(),
+            barriers: b.barriers.as_entire_binding(),
+        };
+        self.stage(resources, vec![embed])
+    }
+
+    fn layer(&mut self, shared: &Shared<'_>, index: usize) -> LayerOnDevice {
+        let (bound, config, b) = (shared.bound, shared.config, shared.buffers);
+        let layer = &bound.layers[index];
+        let params = layer.params(config, shared.sizes.columns, 1.0);
+        let uniform = self.uniform(&params);
+        let norm_weights = self.numbers("gains", &norm_weights(bound, index));
+        let vectors = self.numbers("vectors", &vectors(layer, config));
+        let [keys, values] = &b.cache[index];
+        let dispatches = self.layer_dispatches(&params, layer);
+        let pages = shared.weights.layer(params.qkv.layer);
+        let resources = LayerBindings {
+            weights: BindingResource::TextureView(&pages.view),
+            tile_place: pages.tile_place.as_entire_binding(),
+            activations: b.activations.binding(),
+            places: shared.places.as_entire_binding(),
+            layer: uniform.as_entire_binding(),
+            gains: norm_weights.as_entire_binding(),
+            vectors: vectors.as_entire_binding(),
+            angles: shared.angles.as_entire_binding(),
+            columns: b.columns.as_entire_binding(),
+            keys: keys.binding(),
+            values: values.binding(),
+            head_scale: b.head_scale.as_entire_binding(),
+            barriers: b.barriers.as_entire_binding(),
+        };
+        let mut stage = self.stage(resources, dispatches);
+        stage.whole = self.fused_layer(&params, layer, shared.workgroups, shared.sizes);
+        LayerOnDevice { stage, params: uniform, norm_weights, vectors }
+    }
+
+    /// The output matrix in its pieces, of which there is one where nothing is streamed.
+    fn logits(&mut self, shared: &Shared<'_>) -> Vec<KernelStage> {
+        let (bound, b) = (shared.bound, shared.buffers);
+        let (output, groups) = (bound.output, bound.output.groups());
+        let pieces = shared.weights.output(groups).into_iter();
+        let piece = |(first_group, count, pages): Piece<'_>| {
+            let params = bound.logits_params(shared.config, shared.sizes.columns, first_group);
             let params = self.uniform(&params);
             let logits = self.product(
                 &logits::SOURCE,
@@ -447,106 +469,104 @@ impl Builder<'_> {
                 count,
                 output.bytes * u64::from(count) / u64::from(groups),
             );
-            let bound: [&dyn Binding; _] =
-                [&b.activations, &places, &params, &b.wanted, &b.logits, &b.best];
-            output_pieces.push(self.stage(Some(pages), &bound, vec![logits]));
-        }
-        let logits = output_pieces.pop().expect("the output matrix has rows");
+            let resources = LogitsBindings {
+                weights: BindingResource::TextureView(&pages.view),
+                tile_place: pages.tile_place.as_entire_binding(),
+                activations: b.activations.binding(),
+                places: shared.places.as_entire_binding(),
+                params: params.as_entire_binding(),
+                wanted: b.wanted.as_entire_binding(),
+                logits_out: b.logits.as_entire_binding(),
+                best: b.best.as_entire_binding(),
+            };
+            self.stage(resources, vec![logits])
+        };
+        pieces.map(piece).collect()
+    }
 
-        let params = ChooseParams {
-            groups,
+    fn sample(&mut self, shared: &Shared<'_>) -> [KernelStage; 2] {
+        let (b, sizes) = (shared.buffers, shared.sizes);
+        let params = SampleParams {
+            groups: shared.bound.output.groups(),
             stride: sizes.repeats + 1,
             rows: sizes.columns,
-            vocabulary: config.vocab_size,
+            vocabulary: shared.config.vocab_size,
         };
         let params = self.uniform(&params);
         let s = &b.sampling;
-        let bound: [&dyn Binding; _] = [
-            &params, &b.best, &b.logits, &s.listed, &s.recent, &s.biases, &b.wanted, &b.columns,
-            &s.drawn, &s.words,
-        ];
-        let choose = [false, true].map(|greedy| {
-            let dispatch = self.dispatch(&choose::SOURCE, choose::shader_defs(greedy), 1);
-            self.stage(None, &bound, vec![dispatch])
-        });
-        let (fused_layers, norm_weights) = (*crew > 0, all_gains);
-        let (pages, pool) = weights.into_parts();
-        let network = GpuModel {
-            pages,
-            buffers,
-            sizes,
-            config,
-            fused_layers,
-            layer_params,
-            family: self.family,
-            norm_weights,
-            vectors: all_vectors,
-            embed,
-            layers,
-            output_pieces,
-            logits,
-            choose,
-        };
-        Ok((network, pool))
+        [false, true].map(|greedy| {
+            let dispatch = self.dispatch(&sample::SOURCE, sample::shader_defs(greedy), 1);
+            let resources = SampleBindings {
+                params: params.as_entire_binding(),
+                best: b.best.as_entire_binding(),
+                logits: b.logits.as_entire_binding(),
+                listed: s.listed.as_entire_binding(),
+                recent: s.recent.as_entire_binding(),
+                biases: s.biases.as_entire_binding(),
+                wanted: b.wanted.as_entire_binding(),
+                columns: b.columns.as_entire_binding(),
+                sampled: s.sampled.as_entire_binding(),
+                sampling: s.words.as_entire_binding(),
+            };
+            self.stage(resources, vec![dispatch])
+        })
     }
 
-    fn angles(
-        &self,
-        tensors: &Tensors<'_>,
-        config: &ModelConfig,
-        sizes: Sizes,
-    ) -> Result<Buffer, GpuModelError> {
-        let factors = tensors
-            .0
-            .tensor("rope_freqs.weight")
-            .map(|_| tensors.vector("rope_freqs.weight"))
-            .transpose()?;
+    /// Cosines and sines of every position of the context.
+    fn angles(&self, bound: &BoundModel, config: &ModelConfig, sizes: Sizes) -> Buffer {
         let positions: Vec<Column> = (0..sizes.context)
             .map(|position| Column { token: 0, slot: 0, position, wants_logits: false })
             .collect();
         let mut angles = Vec::new();
-        Rotation::new(&rope_params(config), factors.as_deref()).angles(&positions, &mut angles);
-        Ok(self.data("angles", bytemuck::cast_slice(&angles), BufferUsages::STORAGE))
+        let rotation = Rotation::new(&rope_params(config), bound.rope_factors.as_deref());
+        rotation.angles(&positions, &mut angles);
+        self.data("angles", bytemuck::cast_slice(&angles), BufferUsages::STORAGE)
     }
 
-    fn layer_dispatches(
-        &mut self,
-        params: &LayerParams,
-        matrices: &LayerMatrices,
-    ) -> Vec<Dispatch> {
+    /// The kernels of a layer one by one, in their order.
+    fn layer_dispatches(&mut self, params: &LayerParams, layer: &BoundLayer) -> Vec<Dispatch> {
+        let attend = &params.attend;
+        let kv_heads = attend.head_count / attend.heads_per_kv;
+        let together = attend::heads_together(attend.heads_per_kv);
+        let defs = attend::shader_defs(attend.head_size, together);
+        let mut dispatches = self.qkv(layer);
+        dispatches.extend([
+            self.dispatch(&rope::SOURCE, Vec::new(), attend.head_count + 2 * kv_heads),
+            self.dispatch(&attend::SOURCE, defs, attend.head_count / together),
+            self.matrix(&project::SOURCE, &layer.output, layer.output.bytes),
+            self.matrix(&gate_up::SOURCE, &layer.gate, layer.gate.bytes + layer.up.bytes),
+            self.matrix(&down::SOURCE, &layer.down, layer.down.bytes),
+        ]);
+        dispatches
+    }
+
+    /// Query, key and value: matrices side by side in one encoding share a dispatch.
+    fn qkv(&mut self, layer: &BoundLayer) -> Vec<Dispatch> {
         let mut dispatches = Vec::new();
-        // Matrices side by side in one encoding share a dispatch.
-        let (mut first, qkv) = (0, &matrices.qkv);
+        let (mut first, qkv) = (0, &layer.qkv);
         while first < 3 {
             let encoding = qkv[first].encoding;
             let same = qkv[first..].iter().take_while(|matrix| matrix.encoding == encoding).count();
-            let groups =
-                qkv[first..first + same].iter().map(|matrix| by_eight(&matrix.params)).sum();
-            let bytes = qkv[first..first + same].iter().map(|matrix| matrix.bytes).sum();
+            let shared = &qkv[first..first + same];
+            let groups = shared.iter().map(BoundMatrix::groups).sum();
+            let bytes = shared.iter().map(|matrix| matrix.bytes).sum();
             let last = first + same - 1;
             let defs = |columns| qkv::shader_defs(encoding, first as u32, last as u32, columns);
             dispatches.push(self.product(&qkv::SOURCE, defs, groups, bytes));
             first += same;
         }
-        let attend = &params.attend;
-        let kv_heads = attend.head_count / attend.heads_per_kv;
-        dispatches.push(self.dispatch(
-            &rotate::SOURCE,
-            Vec::new(),
-            attend.head_count + 2 * kv_heads,
-        ));
-        let together = attend::heads_together(attend.heads_per_kv);
-        let defs = attend::shader_defs(attend.head_size, together);
-        dispatches.push(self.dispatch(&attend::SOURCE, defs, attend.head_count / together));
-        for (source, matrix, bytes) in [
-            (&project::SOURCE, matrices.output, matrices.output.bytes),
-            (&gate_up::SOURCE, matrices.gate, 2 * matrices.gate.bytes),
-            (&down::SOURCE, matrices.down, matrices.down.bytes),
-        ] {
-            let defs = |columns| product_defs(matrix.encoding, columns);
-            dispatches.push(self.product(source, defs, by_four(&matrix.params), bytes));
-        }
         dispatches
+    }
+
+    /// A product that gives a lane four rows of a matrix.
+    fn matrix(
+        &mut self,
+        source: &'static KernelSource,
+        matrix: &BoundMatrix,
+        bytes: u64,
+    ) -> Dispatch {
+        let defs = |columns| product_defs(matrix.encoding, columns);
+        self.product(source, defs, by_four(&matrix.params), bytes)
     }
 
     /// The whole layer in one dispatch, where all its matrices share an encoding and there is
@@ -554,22 +574,21 @@ impl Builder<'_> {
     fn fused_layer(
         &mut self,
         params: &LayerParams,
-        matrices: &LayerMatrices,
-        crew: u32,
+        layer: &BoundLayer,
+        workgroups: u32,
         sizes: Sizes,
     ) -> Option<Dispatch> {
-        let encoding = matrices.gate.encoding;
-        let all =
-            [matrices.qkv[0], matrices.qkv[1], matrices.qkv[2], matrices.output, matrices.down];
-        if crew == 0
+        let (encoding, all) = (layer.gate.encoding, layer.matrices());
+        if workgroups == 0
             || self.family.split
             || !self.family.subgroups
             || all.iter().any(|matrix| matrix.encoding != encoding)
         {
             return None;
         }
+        // A turn of `gate_up` is one of both matrices.
         let products: u64 =
-            all.iter().chain([&matrices.gate]).map(|matrix| turns(&matrix.params)).sum();
+            all.iter().map(|matrix| turns(&matrix.params)).sum::<u64>() - turns(&layer.up.params);
         let fits = |columns: u32| {
             // One workgroup may do nearly all, where other programs keep the others from their
             // processors.
@@ -584,13 +603,12 @@ impl Builder<'_> {
         let defs = |columns| {
             fused_layer::shader_defs(encoding, params.attend.head_size, together, columns)
         };
-        let weight_bytes =
-            all.iter().map(|matrix| matrix.bytes).sum::<u64>() + 2 * matrices.gate.bytes;
-        let one = self.dispatch(&fused_layer::SOURCE, defs(1), crew);
+        let weight_bytes = all.iter().map(|matrix| matrix.bytes).sum::<u64>();
+        let one = self.dispatch(&fused_layer::SOURCE, defs(1), workgroups);
         let variants = COLUMNS_TOGETHER.map(|columns| {
             let needed = variant_for(columns) <= variant_for(most_columns);
             if needed {
-                self.dispatch(&fused_layer::SOURCE, defs(columns), crew).kernel
+                self.dispatch(&fused_layer::SOURCE, defs(columns), workgroups).kernel
             } else {
                 one.kernel
             }
@@ -614,70 +632,25 @@ fn attention_turns(params: &AttendParams, columns: u32, context: u32) -> u64 {
             + 8 * u64::from(params.heads_per_kv + 2))
 }
 
-/// The matrices of a layer; up is like gate.
-struct LayerMatrices {
-    qkv: [MatrixRef; 3],
-    output: MatrixRef,
-    gate: MatrixRef,
-    down: MatrixRef,
-}
-
-fn layer_parameters(
-    index: u32,
-    tensors: &Tensors<'_>,
-    config: &ModelConfig,
-    sizes: Sizes,
-) -> Result<(LayerParams, LayerMatrices), GpuModelError> {
-    if let Some(tensor) = unused(tensors.0.tensors()) {
-        return Err(GpuModelError::Unused(tensor.name.clone()));
-    }
-    let matrix = |name: &str| tensors.matrix(&format!("blk.{index}.{name}.weight"));
-    let qkv = [matrix("attn_q")?, matrix("attn_k")?, matrix("attn_v")?];
-    let (output, gate, up, down) =
-        (matrix("attn_output")?, matrix("ffn_gate")?, matrix("ffn_up")?, matrix("ffn_down")?);
-    if gate.encoding != up.encoding {
-        let (gate, up) = (gate.encoding.name(), up.encoding.name());
-        return Err(GpuModelError::Encodings { layer: index, gate, up });
-    }
-    let (columns, norm_epsilon) = (sizes.columns, config.norm_epsilon);
-    let params = LayerParams {
-        qkv: QkvParams {
-            query: qkv[0].params,
-            key: qkv[1].params,
-            value: qkv[2].params,
-            rope: rope_params(config),
-            columns,
-            layer: index,
-            head_size: config.head_size,
-            norm_epsilon,
-            has_biases: u32::from(config.qkv_biases),
-            has_head_norms: u32::from(config.qk_norms),
-            padding: [0; 2],
-        },
-        attend: AttendParams {
-            columns,
-            layer: index,
-            head_count: config.head_count,
-            heads_per_kv: config.heads_per_kv(),
-            head_size: config.head_size,
-            score_scale: 1.0 / (config.head_size as f32).sqrt(),
-            padding: [0; 2],
-        },
-        project: ProjectParams {
-            matrix: output.params,
-            columns,
-            head_count: config.head_count,
-            head_size: config.head_size,
-            layer_scale: 1.0,
-        },
-        gate_up: GateUpParams {
-            gate: gate.params,
-            up: up.params,
-            columns,
-            norm_epsilon,
-            padding: [0; 2],
-        },
-        down: DownParams { matrix: down.params, columns, layer_scale: 1.0, padding: [0; 2] },
+/// Refuses what the kernels cannot compute with.
+fn check_shapes(bound: &BoundModel, config: &ModelConfig) -> Result<(), GpuModelError> {
+    let multiple_of = |multiple: u32, what: &'static str, found: u32| {
+        if found.is_multiple_of(multiple) {
+            return Ok(());
+        }
+        Err(GpuModelError::Shape { what, found, multiple })
     };
-    Ok((params, LayerMatrices { qkv, output, gate, down }))
+    multiple_of(8, "the head size", config.head_size)?;
+    multiple_of(8, "what RoPE turns of a head", config.rope_size)?;
+    let matrices = bound.layers.iter().flat_map(BoundLayer::matrices);
+    for matrix in matrices.chain([&bound.embedding, &bound.output]) {
+        multiple_of(32, "a matrix's inputs", matrix.params.columns)?;
+    }
+    for (layer, BoundLayer { gate, up, .. }) in (0..).zip(&bound.layers) {
+        if gate.encoding != up.encoding {
+            let (gate, up) = (gate.encoding.name(), up.encoding.name());
+            return Err(GpuModelError::Encodings { layer, gate, up });
+        }
+    }
+    Ok(())
 }

@@ -2,7 +2,7 @@
 //! dispatch of a forward step.
 //!
 //! In: a [`GpuModelSource`] in the render world before the app is prepared, and a [`Step`] before
-//! each forward step. Out: logits and drawn tokens in the buffers of [`GpuModel`].
+//! each forward step. Out: logits and sampled tokens in the buffers of [`GpuModel`].
 
 mod buffers;
 mod build;
@@ -10,7 +10,6 @@ mod hooks;
 mod quads;
 mod record;
 mod streamed;
-mod tensors;
 mod vectors;
 mod weights;
 
@@ -20,19 +19,17 @@ use bevy::{prelude::*, render::RenderApp, render::RenderStartup};
 
 use super::kernels::KernelFamily;
 use super::{Forward, ForwardPluginSystems, ForwardSystems};
+use crate::forward::BindError;
 use crate::model::{ModelError, PixelModel};
 use crate::residency::compute::{Pool, PoolError};
 use crate::tiles::PagesError;
 
 pub use buffers::{Buffers, MOST_BIASES, MOST_RECENT, NO_LOGITS, SamplingBuffers, Sizes};
 pub use build::{GpuModel, KernelUse};
-pub use hooks::{
-    Hook, HookAction, HookError, Unread, Watched, set_hooks, take_unread, take_watched,
-    watch_layers,
-};
+pub use hooks::{Unread, set_hooks, take_unread};
 pub use quads::Quads;
 pub(super) use record::compile_needed;
-pub use record::{Choice, Copy, Step};
+pub use record::{Copy, SamplingMode, Step};
 pub use streamed::StreamFailure;
 
 /// Why a model cannot run on the device.
@@ -48,14 +45,9 @@ pub enum GpuModelError {
     /// It cannot be read.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// A tensor that the family needs is not there, or has the wrong layout.
-    #[error("tensor {0}: missing, or a vector where a matrix is needed; convert the model again")]
-    Tensor(String),
-    /// A tensor that the forward pass does not use: an answer without it would be wrong.
-    #[error(
-        "tensor {0:?} is not used by the forward pass, so answers would be wrong; the model can only be looked at"
-    )]
-    Unused(String),
+    /// Its tensors are not those that the kernels read.
+    #[error(transparent)]
+    Bind(#[from] BindError),
     /// A size that the kernels do not take.
     #[error("{what} is {found}; the GPU kernels need a multiple of {multiple}: use --device cpu")]
     Shape {
@@ -68,7 +60,8 @@ pub enum GpuModelError {
     },
     /// Gate and up are stored in different encodings.
     #[error(
-        "layer {layer}: gate is {gate} and up is {up}; the GPU kernels need one encoding: use --device cpu"
+        "layer {layer}: gate is {gate} and up is {up}; the GPU kernels need one encoding: \
+         use --device cpu"
     )]
     Encodings {
         /// The layer.
@@ -89,7 +82,8 @@ pub enum GpuModelError {
     },
     /// A buffer beyond what the device binds.
     #[error(
-        "{what} would take {size} bytes; the device binds at most {most}: ask for less context or --parallel"
+        "{what} would take {size} bytes; the device binds at most {most}: \
+         ask for less context or --parallel"
     )]
     Buffer {
         /// Which buffer.
@@ -112,7 +106,7 @@ pub struct GpuModelSource {
     pub family: KernelFamily,
     /// Workgroups that share a layer of one column and wait for each other, one per thread of a
     /// software adapter; 0 where they must not.
-    pub crew: u32,
+    pub persistent_workgroups: u32,
     /// Whether all kernels are compiled at once, beside the frames of a window, so that none keeps
     /// a step waiting later on. Otherwise each is compiled when a step first needs it.
     pub compile_ahead: bool,
@@ -147,7 +141,7 @@ impl Plugin for GpuModelPlugin {
                     record::record_start.in_set(ForwardSystems::Embed),
                     record::record_layers.in_set(ForwardSystems::Layers),
                     record::record_head.in_set(ForwardSystems::Head),
-                    record::record_choice.in_set(ForwardSystems::Sample),
+                    record::record_sampling.in_set(ForwardSystems::Sample),
                 )
                     .run_if(resource_exists::<GpuModel>.and_then(not(resource_exists::<Pool>))),
             )

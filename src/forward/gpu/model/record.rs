@@ -11,7 +11,7 @@ use bevy::{
 
 use super::GpuModel;
 use super::buffers::ROW_POSITIONS;
-use super::build::Stage;
+use super::build::KernelStage;
 use super::hooks::{Effect, StepHooks};
 use crate::forward::gpu::kernels::{KernelError, Kernels};
 
@@ -26,9 +26,9 @@ pub struct Copy {
     pub positions: u32,
 }
 
-/// How the next tokens are chosen.
+/// How the next tokens are sampled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Choice {
+pub enum SamplingMode {
     /// Not at all.
     #[default]
     None,
@@ -47,8 +47,8 @@ pub struct Step {
     pub columns: u32,
     /// Rows of logits wanted.
     pub wanted: u32,
-    /// Whether and how the next tokens are chosen and fed back.
-    pub choose: Choice,
+    /// Whether and how the next tokens are sampled and fed back.
+    pub sample: SamplingMode,
     /// The token of each column, which the streaming of a model's tiles goes by.
     pub tokens: Vec<u32>,
     /// Only the dispatches of this kernel, to see what it takes.
@@ -79,7 +79,7 @@ impl Recorder<'_> {
         encoder: &mut CommandEncoder,
         label: &'static str,
         step: &Step,
-        stages: impl Iterator<Item = (u32, &'a Stage)>,
+        stages: impl Iterator<Item = (u32, &'a KernelStage)>,
         columns: u32,
     ) -> Result<(), KernelError> {
         if columns == 0 {
@@ -200,15 +200,15 @@ pub(super) fn record_head(
     Ok(())
 }
 
-pub(super) fn record_choice(
+pub(super) fn record_sampling(
     mut context: RenderContext,
     recorder: Recorder,
     step: Res<Step>,
 ) -> Result {
-    let stages = recorder.network.choice(&step).map(|stage| (0, stage));
+    let stages = recorder.network.sampling(&step).map(|stage| (0, stage));
     recorder.dispatch(
         context.command_encoder(),
-        "forward:choose",
+        "forward:sample",
         &step,
         stages.into_iter(),
         step.wanted,

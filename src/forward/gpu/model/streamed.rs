@@ -6,7 +6,7 @@ use bevy::prelude::*;
 use bevy::render::render_resource::{CommandEncoder, CommandEncoderDescriptor};
 use bevy::render::renderer::RenderQueue;
 
-use super::build::Stage;
+use super::build::KernelStage;
 use super::record::{Recorder, Step, record_copies};
 use crate::forward::gpu::kernels::KernelError;
 use crate::residency::compute::{Pool, PoolError};
@@ -87,8 +87,8 @@ impl Streamer<'_> {
                 }
             }
         }
-        if let Some(choose) = network.choice(step) {
-            self.stage(&mut encoder, "forward:choose", step, 0, choose, step.wanted)?;
+        if let Some(sample) = network.sampling(step) {
+            self.stage(&mut encoder, "forward:sample", step, 0, sample, step.wanted)?;
         }
         self.queue.submit([encoder.finish()]);
         Ok(())
@@ -105,7 +105,7 @@ impl Streamer<'_> {
         label: &'static str,
         step: &Step,
         layer: u32,
-        stage: &Stage,
+        stage: &KernelStage,
         columns: u32,
     ) -> Result<(), KernelError> {
         self.recorder.dispatch(encoder, label, step, [(layer, stage)].into_iter(), columns)

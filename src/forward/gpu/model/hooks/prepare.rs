@@ -1,8 +1,6 @@
 //! From hooks to what is recorded for them: where their values are, and the dispatches and copies
 //! that act there.
 
-mod layers;
-
 use bevy::render::{
     render_resource::{
         Buffer, BufferDescriptor, BufferInitDescriptor, BufferUsages, PipelineCache,
@@ -10,16 +8,17 @@ use bevy::render::{
     renderer::RenderDevice,
 };
 
-use super::{Effect, Hook, HookAction, HookError, Placed, StepHooks, Watched};
-use crate::forward::HookPoint;
+use super::{DeviceNumbers, Effect, LAST, Placed, StepHooks, WatchedPlace};
 use crate::forward::cpu::Column;
+use crate::forward::gpu::kernels::bindings::ChangeBindings;
 use crate::forward::gpu::kernels::{Kernels, change};
-use crate::forward::gpu::model::{GpuModel, Quads};
+use crate::forward::gpu::model::GpuModel;
 use crate::forward::gpu::shaders::Shaders;
 use crate::forward::params::ChangeParams;
+use crate::forward::{Hook, HookAction, HookError, HookPoint, Watched};
 
 /// Makes what is to be recorded of hooks.
-pub(super) struct Builder<'a> {
+pub(super) struct HookBuilder<'a> {
     pub network: &'a GpuModel,
     pub device: &'a RenderDevice,
     pub cache: &'a PipelineCache,
@@ -28,51 +27,64 @@ pub(super) struct Builder<'a> {
     pub columns: &'a [Column],
 }
 
-impl<'a> Builder<'a> {
+impl HookBuilder<'_> {
     pub fn build(mut self, hooks: &[Hook]) -> Result<StepHooks, HookError> {
         let (mut placed, mut watched, mut size) = (Vec::new(), Vec::new(), 0);
+        let only_watches = hooks.iter().all(|hook| hook.action == HookAction::Watch);
         for hook in hooks {
-            let Place { after, numbers, first } = self.place(hook.point)?;
-            let columns = self.columns_of(hook)?;
+            let columns = hook.check(&self.network.config, self.columns)?;
+            let HookSource { after, numbers, first } = self.source(hook.point)?;
             let rows = self.rows(hook, &columns, first)?;
             let features = hook.point.features(&self.network.config);
-            let (buffer, is_mirror) = match numbers {
-                Numbers::Buffer(buffer) => (buffer.clone(), false),
-                Numbers::Quads(quads) => quads.as_buffer(self.device),
-            };
-            let buffer = &buffer;
-            let mirror = |back| match numbers {
-                Numbers::Quads(quads) if is_mirror => {
-                    Some(Effect::Mirror { quads: quads.clone(), buffer: buffer.clone(), back })
-                }
-                _ => None,
-            };
-            let effect = match &hook.action {
+            let (scale, added) = match &hook.action {
                 HookAction::Watch => {
+                    let after = match hook.point.layer() {
+                        Some(layer) if only_watches => (LAST, layer),
+                        _ => after,
+                    };
+                    // A texture is copied to multiples of a texel.
+                    size = u64::next_multiple_of(size, 16);
+                    let start = size;
                     let runs = copies(&rows, features, &mut size);
-                    watched.push(Watched {
-                        point: hook.point,
-                        columns,
-                        features: features as usize,
-                        values: Vec::new(),
-                    });
-                    Effect::Copy { from: buffer.clone(), runs }
+                    add_copies(
+                        &mut placed,
+                        after,
+                        runs.into_iter().map(|run| (numbers.clone(), run)),
+                    );
+                    let (point, features) = (hook.point, features as usize);
+                    let watch = Watched { point, columns, features, values: Vec::new() };
+                    watched.push(WatchedPlace { start, watched: watch });
+                    continue;
                 }
-                HookAction::Replace(values) => {
-                    self.change(hook, buffer, &rows, 0.0, Some(values))?
-                }
-                HookAction::Scale(factor) => self.change(hook, buffer, &rows, *factor, None)?,
-                HookAction::Add(values) => self.change(hook, buffer, &rows, 1.0, Some(values))?,
+                HookAction::Replace(values) => (0.0, Some(values)),
+                HookAction::Scale(factor) => (*factor, None),
+                HookAction::Add(values) => (1.0, Some(values)),
             };
-            let back = matches!(effect, Effect::Change { .. }).then(|| mirror(true)).flatten();
-            let effects = [mirror(false), Some(effect), back].into_iter().flatten();
+            let (buffer, mirrored) = match &numbers {
+                DeviceNumbers::Buffer(buffer) => (buffer.clone(), None),
+                DeviceNumbers::Quads(quads) => {
+                    let (buffer, is_mirror) = quads.as_buffer(self.device);
+                    (buffer, is_mirror.then_some(quads))
+                }
+            };
+            let mirror = |back| {
+                let (quads, buffer) = (mirrored?.clone(), buffer.clone());
+                Some(Effect::Mirror { quads, buffer, back })
+            };
+            let change = self.change(hook, &buffer, &rows, scale, added)?;
+            let effects = [mirror(false), Some(change), mirror(true)].into_iter().flatten();
             placed.extend(effects.map(|effect| Placed { after, effect }));
         }
         let most = self.device.limits().max_buffer_size;
         if size > most {
             return Err(HookError::TooMuch { size, most });
         }
-        Ok(StepHooks::new(placed, watched, self.staging(size)))
+        let ends = ["embed", LAST, "logits"];
+        let is_within = |placed: &Placed| {
+            !ends.contains(&placed.after.0) || !matches!(placed.effect, Effect::Copy(_))
+        };
+        let within_layers = placed.iter().any(is_within);
+        Ok(StepHooks { placed, watched, within_layers, staging: self.staging(size) })
     }
 
     /// Room for what is watched.
@@ -87,34 +99,24 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// The kernel after which a buffer holds the values, the buffer, and where in it those of the
-    /// first column begin.
-    fn place(&self, point: HookPoint) -> Result<Place<'a>, HookError> {
-        let network: &'a GpuModel = self.network;
-        let (layers, b) = (network.config.layer_count, &network.buffers);
-        let layer = point.layer().unwrap_or(0);
-        if layer >= layers {
-            return Err(HookError::Layer { point, layers });
-        }
+    /// Where the values of a place are.
+    fn source(&self, point: HookPoint) -> Result<HookSource, HookError> {
+        let network = self.network;
+        let (b, layer) = (&network.buffers, point.layer().unwrap_or(0));
         let [keys, values] = &b.cache[layer as usize];
-        let (stage, places) = (&network.layers[layer as usize], &b.places);
-        let (stage, kernel, numbers, quad) = match point {
-            HookPoint::Embedding => {
-                (&network.embed, "embed", Numbers::Quads(&b.activations), places.residual)
+        let places = &b.places;
+        let (kernel, numbers, quad) = match point {
+            HookPoint::Embedding => ("embed", &b.activations, places.residual),
+            HookPoint::Query(_) => ("rope", &b.activations, places.query),
+            HookPoint::Key(_) => ("rope", keys, 0),
+            HookPoint::Value(_) => ("rope", values, 0),
+            HookPoint::HeadOutput(_) => ("attend", &b.activations, places.attended),
+            HookPoint::Hidden(_) => ("gate_up", &b.activations, places.hidden),
+            HookPoint::Residual(_) => ("down", &b.activations, places.residual),
+            HookPoint::Logits => {
+                let numbers = DeviceNumbers::Buffer(b.logits.clone());
+                return Ok(HookSource { after: ("logits", layer), numbers, first: 0 });
             }
-            HookPoint::Query(_) => (stage, "rotate", Numbers::Quads(&b.activations), places.query),
-            HookPoint::Key(_) => (stage, "rotate", Numbers::Quads(keys), 0),
-            HookPoint::Value(_) => (stage, "rotate", Numbers::Quads(values), 0),
-            HookPoint::HeadOutput(_) => {
-                (stage, "attend", Numbers::Quads(&b.activations), places.attended)
-            }
-            HookPoint::Hidden(_) => {
-                (stage, "gate_up", Numbers::Quads(&b.activations), places.hidden)
-            }
-            HookPoint::Residual(_) => {
-                (stage, "down", Numbers::Quads(&b.activations), places.residual)
-            }
-            HookPoint::Logits => (&network.logits, "logits", Numbers::Buffer(&b.logits), 0),
             HookPoint::AttentionNorm(_)
             | HookPoint::AttentionOutput(_)
             | HookPoint::FeedForwardNorm(_)
@@ -123,30 +125,8 @@ impl<'a> Builder<'a> {
             | HookPoint::FeedForwardOutput(_)
             | HookPoint::FinalNorm => return Err(HookError::NotOnGpu { point }),
         };
-        if stage.dispatches.iter().all(|dispatch| dispatch.name != kernel) {
-            // Fused with another since, so that nothing would ever be seen here.
-            return Err(HookError::NotOnGpu { point });
-        }
-        Ok(Place { after: (kernel, layer), numbers, first: quad * 4 })
-    }
-
-    /// The columns that a hook names.
-    fn columns_of(&self, hook: &Hook) -> Result<Vec<Column>, HookError> {
-        let all: Vec<Column> = match hook.point {
-            HookPoint::Logits => {
-                self.columns.iter().copied().filter(|column| column.wants_logits).collect()
-            }
-            _ => self.columns.to_vec(),
-        };
-        let range = hook.columns.start as usize..hook.columns.end as usize;
-        match all.get(range) {
-            Some(columns) if !columns.is_empty() => Ok(columns.to_vec()),
-            _ => {
-                let (point, columns, available) =
-                    (hook.point, hook.columns.clone(), all.len() as u32);
-                Err(HookError::Columns { point, columns, available })
-            }
-        }
+        let numbers = DeviceNumbers::Quads(numbers.clone());
+        Ok(HookSource { after: (kernel, layer), numbers, first: quad * 4 })
     }
 
     /// Where the values of each column begin in the buffer of the place, those of the first of all
@@ -185,18 +165,14 @@ impl<'a> Builder<'a> {
             return Err(HookError::ChangedLogits);
         }
         let (features, columns) = (point.features(&self.network.config), rows.len() as u32);
-        let expected = features as usize * rows.len();
         let zeros;
         let added = match added {
             Some(added) => added,
             None => {
-                zeros = vec![0.0; expected];
+                zeros = vec![0.0; features as usize * rows.len()];
                 &zeros
             }
         };
-        if added.len() != expected {
-            return Err(HookError::Values { point, found: added.len(), columns, features });
-        }
         // A layer's weights begin with those of its feed-forward norm; then come those of the next
         // norm.
         let (is_residual, norm_weights, gain) = match point {
@@ -220,26 +196,39 @@ impl<'a> Builder<'a> {
         let uniform = data("params", bytemuck::bytes_of(&params), BufferUsages::UNIFORM);
         let rows = data("rows", bytemuck::cast_slice(rows), BufferUsages::STORAGE);
         let added = data("added", bytemuck::cast_slice(added), BufferUsages::STORAGE);
-        let bound = [&uniform, &rows, &added, buffer, &self.network.norm_weights[norm_weights]];
-        let bound = bound.map(|buffer| buffer.as_entire_binding());
         let defs = self.network.family.shader_defs();
         let kernel = self.kernels.request(&change::SOURCE, defs, self.shaders, self.cache);
-        let group = self.kernels.get(kernel).bind(self.device, self.cache, &bound);
+        let resources = ChangeBindings {
+            params: uniform.as_entire_binding(),
+            rows: rows.as_entire_binding(),
+            added: added.as_entire_binding(),
+            numbers: buffer.as_entire_binding(),
+            gain: self.network.norm_weights[norm_weights].as_entire_binding(),
+        };
+        let group = self.kernels.get(kernel).bind(self.device, self.cache, resources);
         Ok(Effect::Change { kernel, group, workgroups: change::workgroups(&params) })
     }
 }
 
-/// Where values are.
-struct Place<'a> {
+/// Where the values of a place are.
+struct HookSource {
+    /// The kernel that makes them, and in which layer.
     after: (&'static str, u32),
-    numbers: Numbers<'a>,
+    numbers: DeviceNumbers,
+    /// The first of the first column.
     first: u32,
 }
 
-#[derive(Clone, Copy)]
-enum Numbers<'a> {
-    Buffer(&'a Buffer),
-    Quads(&'a Quads),
+/// Adds copies to those that are made after a kernel, in one pause where nothing comes between.
+fn add_copies(
+    placed: &mut Vec<Placed>,
+    after: (&'static str, u32),
+    copies: impl Iterator<Item = (DeviceNumbers, [u64; 3])>,
+) {
+    match placed.iter_mut().rev().find(|placed| placed.after == after) {
+        Some(Placed { effect: Effect::Copy(runs), .. }) => runs.extend(copies),
+        _ => placed.push(Placed { after, effect: Effect::Copy(copies.collect()) }),
+    }
 }
 
 /// Copies of rows to the end of what is watched, `size` bytes so far; rows side by side are copied

@@ -1,6 +1,6 @@
 // What follows the products of query, key and value for one head: bias, norm, RoPE. Keys and values
 // go to the cache.
-#define_import_path pixel_llm::phases::rotate
+#define_import_path pixel_llm::phases::rope
 #import pixel_llm::types::QkvParams
 #import pixel_llm::lanes::lane_sum
 #import pixel_llm::activations::{places, quad_at, set_quad}
@@ -65,8 +65,9 @@ fn rotate_head(params: QkvParams, head: u32, column: u32, lane: u32) {
     let spot = column_at(column);
     var place = Place(0u, column * query_size + row, kv_size, 0u);
     if row >= query_size + kv_size {
+        let value = Place(2u, spot.z + spot.y, kv_size, row - query_size - kv_size);
         for (var i = lane; i < size; i += 8u) {
-            store(Place(2u, spot.z + spot.y, kv_size, row - query_size - kv_size), i, biased(params, at + i, row + i));
+            store(value, i, biased(params, at + i, row + i));
         }
         return;
     }

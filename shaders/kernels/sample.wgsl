@@ -10,14 +10,23 @@
 
 @group(0) @binding(6) var<storage, read> wanted: array<u32>;
 @group(0) @binding(7) var<storage, read_write> columns: array<vec4<u32>>;
-// [rows, stride]: how many were drawn, and their tokens
-@group(0) @binding(8) var<storage, read_write> drawn: array<u32>;
+// [rows, stride]: how many were sampled, and their tokens
+@group(0) @binding(8) var<storage, read_write> sampled: array<u32>;
 @group(0) @binding(9) var<storage, read> sampling: array<SamplingWords>;
 
 // The better of a score and those of four tokens, as far as they stay. `top` is the largest logit.
-fn enter_quad(index: u32, words: SamplingWords, count: u32, kept: Kept, top: f32, quad: u32, winner: vec2<f32>) -> vec2<f32> {
+fn enter_quad(
+    index: u32,
+    words: SamplingWords,
+    count: u32,
+    kept: Kept,
+    top: f32,
+    quad: u32,
+    winner: vec2<f32>,
+) -> vec2<f32> {
     let logits = quad_of(index, quad);
-    let scores = (logits - vec4<f32>(top)) / words.temperature + gumbel(pcg4d(vec4<u32>(words.key, words.index + count, quad)));
+    let noise = gumbel(pcg4d(vec4<u32>(words.key, words.index + count, quad)));
+    let scores = (logits - vec4<f32>(top)) / words.temperature + noise;
     var best = winner;
     for (var k = 0u; k < 4u; k++) {
         let token = quad * 4u + k;
@@ -30,7 +39,7 @@ fn enter_quad(index: u32, words: SamplingWords, count: u32, kept: Kept, top: f32
 
 // Step 7: the largest of logit / temperature + noise among the tokens that stay. `top` is the best
 // logit and its token.
-fn draw(index: u32, words: SamplingWords, count: u32, top: vec2<f32>, lane: u32) -> u32 {
+fn sample_kept(index: u32, words: SamplingWords, count: u32, top: vec2<f32>, lane: u32) -> u32 {
     let kept = filter_tokens(index, words, top.x, lane);
     let groups = list_groups(index, kept.least, lane);
     var winner = vec2<f32>(-1e30, top.y);
@@ -43,14 +52,15 @@ fn draw(index: u32, words: SamplingWords, count: u32, top: vec2<f32>, lane: u32)
 }
 
 @compute @workgroup_size(8)
-fn choose(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn sample(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let index = group.y;
     let place = index * params.stride;
-    if index >= params.rows || place + params.stride > arrayLength(&drawn) || index >= arrayLength(&sampling) {
+    if index >= params.rows || place + params.stride > arrayLength(&sampled)
+        || index >= arrayLength(&sampling) {
         return;
     }
     let words = sampling[index];
-    let count = drawn[place];
+    let count = sampled[place];
 #ifndef GREEDY
     penalise(index, words, count, lane);
 #endif
@@ -62,7 +72,7 @@ fn choose(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     var token = token_of_best(top);
 #ifndef GREEDY
     if words.temperature > 0.0 && token < params.vocabulary {
-        token = draw(index, words, count, top, lane);
+        token = sample_kept(index, words, count, top, lane);
     }
 #endif
     let column = wanted[min(index, arrayLength(&wanted) - 1u)];
@@ -72,8 +82,8 @@ fn choose(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     }
     columns[column].x = token;
     columns[column].y += 1u;
-    drawn[place] = count + 1u;
-    drawn[place + 1u + count] = token;
+    sampled[place] = count + 1u;
+    sampled[place + 1u + count] = token;
     if words.window_limit > 0u && next < arrayLength(&recent) {
         recent[next] = token;
     }

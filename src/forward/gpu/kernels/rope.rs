@@ -1,0 +1,10 @@
+//! Biases, norms per head and RoPE; keys and values to the cache.
+
+use super::{
+    KernelSource,
+    bindings::{Bindings, LayerBindings},
+};
+
+/// The kernel as it is written down.
+pub const SOURCE: KernelSource =
+    KernelSource { name: "rope", bindings: LayerBindings::LIST, variants: || vec![vec![]] };
