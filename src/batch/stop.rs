@@ -177,7 +177,10 @@ mod tests {
         #[test]
         fn any_split_gives_what_the_definition_gives(
             stops in prop::collection::vec("[ab€é]{1,4}", 0..4),
-            bytes in prop::collection::vec(prop::sample::select(b"ab\xe2\x82\xac\xc3\xa9\xff".to_vec()), 0..24),
+            bytes in prop::collection::vec(
+                prop::sample::select(b"ab\xe2\x82\xac\xc3\xa9\xff".to_vec()),
+                0..24,
+            ),
             cuts in prop::collection::vec(0usize..24, 0..8),
         ) {
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();

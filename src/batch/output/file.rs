@@ -41,7 +41,8 @@ pub enum OutputError {
     },
     /// The file to resume holds something else.
     #[error(
-        "{path}: line {line} is not a result of a batch, so the run cannot be resumed with this file"
+        "{path}: line {line} is not a result of a batch, so the run cannot be resumed with this \
+         file"
     )]
     Foreign {
         /// The file.
@@ -58,7 +59,10 @@ pub enum OutputError {
         source: io::Error,
     },
     /// Another process has taken the file away, or put another in its place.
-    #[error("{path} was moved, removed or replaced by another process, so the run stops; {}", where_kept(kept.as_deref()))]
+    #[error(
+        "{path} was moved, removed or replaced by another process, so the run stops; {}",
+        where_kept(kept.as_deref())
+    )]
     Displaced {
         /// Where the file was.
         path: PathBuf,
