@@ -69,7 +69,7 @@ fn make(engine: &mut GpuEngine, first: u32, between: &mut dyn FnMut()) -> (Vec<D
         between();
         let columns = vec![Column { token, slot: 0, position }];
         let batch =
-            Batch { columns, asks: vec![LogitsQuery::greedy(0)], repeats: 1, ..Batch::default() };
+            Batch { columns, asks: vec![LogitsQuery::greedy(0)], steps: 1, ..Batch::default() };
         let start = Instant::now();
         token = engine.step(&batch).expect("the file is sound")[0][0].token;
         times.push(start.elapsed());

@@ -9,7 +9,7 @@
 
 /// The text of one answer as it grows.
 #[derive(Clone, Debug, Default)]
-pub struct StopMatcher {
+pub(crate) struct StopMatcher {
     /// Stop strings; none is empty.
     stops: Vec<Vec<u8>>,
     /// Bytes that are not text yet: they may begin a stop string, or end within a character.

@@ -1,11 +1,10 @@
 //! A step of the GPU engine with hooks, and the world in which its model is entities.
 
-use bevy::{ecs::world::World, render::RenderApp};
+use bevy::ecs::world::World;
 
-use super::GpuEngine;
+use super::{GpuEngine, StepRequest, request};
 use crate::engine::{Batch, EngineError};
-use crate::forward::cpu::Column;
-use crate::forward::gpu::model::{Hook, Watched, set_hooks, take_watched};
+use crate::forward::gpu::model::{Hook, Watched};
 
 /// What a step with hooks gives.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,21 +32,7 @@ impl GpuEngine {
         wanted: &[u32],
         hooks: &[Hook],
     ) -> Result<Hooked, EngineError> {
-        let columns: Vec<Column> = (0..)
-            .zip(&batch.columns)
-            .map(|(index, column)| Column {
-                token: column.token,
-                slot: column.slot,
-                position: column.position,
-                wants_logits: wanted.contains(&index),
-            })
-            .collect();
-        set_hooks(self.app.sub_app_mut(RenderApp).world_mut(), &columns, hooks)
-            .map_err(|error| EngineError::Other(Box::new(error)))?;
-        let logits = self.logits(batch, wanted);
-        // Taken even where the step failed, so that the next one has no hooks.
-        let watched = take_watched(self.app.sub_app_mut(RenderApp).world_mut())
-            .map_err(|error| EngineError::Other(Box::new(error)));
-        Ok(Hooked { logits: logits?, watched: watched? })
+        let step = self.run(&StepRequest { hooks: hooks.to_vec(), ..request(batch, wanted) })?;
+        Ok(Hooked { logits: step.logits, watched: step.watched })
     }
 }

@@ -455,7 +455,7 @@ impl Builder<'_> {
 
         let params = ChooseParams {
             groups,
-            stride: sizes.repeats + 1,
+            stride: sizes.steps + 1,
             rows: sizes.columns,
             vocabulary: config.vocab_size,
         };

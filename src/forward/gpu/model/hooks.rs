@@ -14,7 +14,7 @@ use bevy::{
     prelude::*,
     render::{
         render_resource::{BindGroup, Buffer, CommandEncoder, PipelineCache},
-        renderer::{RenderDevice, RenderQueue},
+        renderer::RenderDevice,
     },
 };
 
@@ -22,7 +22,6 @@ use super::{GpuModel, Quads};
 use crate::forward::HookPoint;
 use crate::forward::cpu::Column;
 use crate::forward::gpu::kernels::{KernelId, Kernels, fused_layer};
-use crate::forward::gpu::readback::{ReadbackError, read_buffer};
 use crate::forward::gpu::shaders::Shaders;
 
 /// Why a hook cannot be set on the GPU.
@@ -238,7 +237,7 @@ impl StepHooks {
 }
 
 /// Sets the hooks of the next step, which has these columns, in the order in which they act where
-/// their places are the same. They stay until [`take_watched`]. In a step that repeats, every pass
+/// their places are the same. They stay until [`take_unread`]. In a step that repeats, every pass
 /// acts on the columns of the first.
 ///
 /// # Errors
@@ -258,17 +257,6 @@ pub fn set_hooks(
     let hooks = with_builder(render_world, columns, |builder| builder.build(hooks))?;
     render_world.insert_resource(hooks);
     Ok(())
-}
-
-/// Removes the hooks and waits for what they have seen, in the order in which they were set.
-///
-/// # Errors
-/// The device was lost.
-pub fn take_watched(render_world: &mut World) -> Result<Vec<Watched>, ReadbackError> {
-    let Some(unread) = take_unread(render_world) else { return Ok(Vec::new()) };
-    let device = render_world.resource::<RenderDevice>();
-    let bytes = read_buffer(device, render_world.resource::<RenderQueue>(), unread.buffer())?;
-    Ok(unread.filled(&bytes))
 }
 
 /// What hooks have seen, or will have once the device is there: the values are in a buffer still.

@@ -27,8 +27,7 @@ use crate::tiles::PagesError;
 pub use buffers::{Buffers, MOST_BIASES, MOST_RECENT, NO_LOGITS, SamplingBuffers, Sizes};
 pub use build::{GpuModel, KernelUse};
 pub use hooks::{
-    Hook, HookAction, HookError, Unread, Watched, set_hooks, take_unread, take_watched,
-    watch_layers,
+    Hook, HookAction, HookError, Unread, Watched, set_hooks, take_unread, watch_layers,
 };
 pub use quads::Quads;
 pub(super) use record::compile_needed;
