@@ -42,7 +42,8 @@ fn ticks(criterion: &mut Criterion) {
     let first = times[0];
     times.sort();
     println!(
-        "a tick of {AGENTS} agents and {TASKS} tasks: mean {mean:.2?}, median {:.2?}, 99 of 100 {:.2?}, slowest {:.2?} (the first {first:.2?})",
+        "a tick of {AGENTS} agents and {TASKS} tasks: mean {mean:.2?}, median {:.2?}, \
+         99 of 100 {:.2?}, slowest {:.2?} (the first {first:.2?})",
         times[TICKS / 2],
         times[TICKS * 99 / 100],
         times[TICKS - 1]

@@ -69,7 +69,7 @@ fn make(engine: &mut GpuEngine, first: u32, between: &mut dyn FnMut()) -> (Vec<D
         between();
         let columns = vec![Column { token, slot: 0, position }];
         let batch =
-            Batch { columns, asks: vec![LogitsQuery::greedy(0)], repeats: 1, ..Batch::default() };
+            Batch { columns, asks: vec![LogitsQuery::greedy(0)], steps: 1, ..Batch::default() };
         let start = Instant::now();
         token = engine.step(&batch).expect("the file is sound")[0][0].token;
         times.push(start.elapsed());
@@ -103,7 +103,8 @@ fn main() {
         let seconds: f64 = times.iter().map(Duration::as_secs_f64).sum();
         let tokens = f64::from(TOKENS);
         println!(
-            "{name}: {:.1} tokens/s (median token {:.1} ms), {:.1} MB read per token, {:.1} MB of it from the medium, waiting {:.0} % of the time",
+            "{name}: {:.1} tokens/s (median token {:.1} ms), {:.1} MB read per \
+             token, {:.1} MB of it from the medium, waiting {:.0} % of the time",
             tokens / seconds,
             median(times.iter().map(Duration::as_secs_f64).collect()) * 1e3,
             done.bytes_read as f64 / tokens / 1e6,

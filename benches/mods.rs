@@ -16,7 +16,8 @@ fn write_mods(folder: &Path) -> std::io::Result<()> {
         let inside = folder.join(format!("mod-{at}"));
         std::fs::create_dir(&inside)?;
         let manifest = format!(
-            r#"(id: "mod-{at}", name: "N", version: "1.0.0", pixel_llm: "*", author: "A", licence: "MIT")"#
+            "(id: \"mod-{at}\", name: \"N\", version: \"1.0.0\", pixel_llm: \"*\", author: \"A\", \
+             licence: \"MIT\")"
         );
         std::fs::write(inside.join("mod.ron"), manifest)?;
         for number in 0..CONTENTS {

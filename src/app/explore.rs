@@ -289,7 +289,7 @@ fn add_world(
     let keys: Keys = crate::world::content::keys(&setup.assets)?;
     spawn_model(app.world_mut(), model);
     let context = model.config().context_length.min(crate::world::think::CONTEXT);
-    let sizes = Sizes { slots: 1, context, columns: COLUMNS, repeats: 1 };
+    let sizes = Sizes { slots: 1, context, columns: COLUMNS, steps: 1 };
     let plan = KernelConfig::usual(&facts);
     let memory = memory.gpu_memory.map(|size| size.0).or_else(|| facts.memory_for_weights());
     let budgets = view_budgets(memory);

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-/// A request's answer.
+/// A request's text, why it ended, and what is said of its tokens.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {
     /// The text, without the stop string that ended it.
     pub text: String,
     /// The tokens that were made, one that ended the answer included.
     pub tokens: Vec<u32>,
-    /// Why it ended.
+    /// Whether a stop ended it, or the limit.
     pub finish: FinishReason,
     /// How many tokens the prompt has.
     pub prompt_tokens: u32,
@@ -52,13 +52,13 @@ impl FinishReason {
 /// A token with its log-probability and its alternatives'.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScoredToken {
-    /// The token's bytes.
+    /// What it adds to the text, which may be a part of a character.
     pub bytes: Vec<u8>,
-    /// Its log-probability.
+    /// Natural logarithm of its probability under the whole softmax.
     pub logprob: f32,
     /// The most probable tokens' bytes and log-probabilities, in order.
     pub top: Vec<(Vec<u8>, f32)>,
-    /// The token's id.
+    /// Its number in the vocabulary.
     pub id: u32,
     /// The ids of `top`, in the same order.
     pub top_ids: Vec<u32>,

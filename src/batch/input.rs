@@ -21,7 +21,7 @@ use super::request::{
 pub const MAX_LINE_IN_BYTES: usize = 16 << 20;
 
 /// How many wrong lines are kept for the report; the others are counted.
-pub const MAX_REPORTED_LINES: usize = 100;
+pub(crate) const MAX_REPORTED_LINES: usize = 100;
 
 /// How many unknown field names are kept for warnings.
 const MAX_IGNORED_NAMES: usize = 64;
@@ -104,14 +104,14 @@ impl IdHash {
     }
 
     /// The first 64 bits.
-    pub fn first_word(self) -> u64 {
+    pub(crate) fn first_word(self) -> u64 {
         self.0[0]
     }
 }
 
 /// What is kept of a line.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct InputEntry {
     id: IdHash,
     offset: u64,
     line: u32,
@@ -125,17 +125,16 @@ struct BadEntry {
     finished: bool,
 }
 
-/// A checked input.
+/// An input of which every line was checked: what is kept is where each lies.
 #[derive(Debug)]
 pub struct InputFile {
     name: String,
     file: File,
-    entries: Vec<Entry>,
-    /// Entry indices in the order of their id hashes.
+    entries: Vec<InputEntry>,
+    /// InputEntry indices in the order of their id hashes.
     by_id: Vec<u32>,
     /// Which entries need not run.
     finished: Vec<bool>,
-    /// By id.
     bad: BTreeMap<IdHash, BadEntry>,
     skipped: Vec<LineError>,
     skipped_count: u64,
@@ -227,7 +226,7 @@ impl InputFile {
     /// Reads every line once and gives their number without the blank ones.
     fn read_all(&mut self, defaults: &Defaults) -> Result<u64, InputError> {
         let file = self.file.try_clone().map_err(|source| self.failed(source))?;
-        let mut lines = Lines::new(BufReader::new(file));
+        let mut lines = InputLines::new(BufReader::new(file));
         let mut count = 0;
         while let Some((offset, line, text)) = lines.next().map_err(|source| self.failed(source))? {
             if matches!(text, Ok(text) if text.trim_ascii().is_empty()) {
@@ -239,7 +238,7 @@ impl InputFile {
                 Ok(Parsed { request, ignored, .. }) => {
                     let id = IdHash::of(&request.id);
                     let line = u32::try_from(line).unwrap_or(u32::MAX);
-                    self.entries.push(Entry { id, offset, line, digest: request.digest() });
+                    self.entries.push(InputEntry { id, offset, line, digest: request.digest() });
                     for name in ignored {
                         if self.ignored.len() < MAX_IGNORED_NAMES
                             || self.ignored.contains_key(&name)
@@ -303,7 +302,7 @@ impl InputFile {
         self.by_id.sort_unstable_by_key(|&index| (self.entries[index as usize].id, index));
     }
 
-    fn parse_again(&self, entry: Entry, defaults: &Defaults) -> Result<Parsed, InputError> {
+    fn parse_again(&self, entry: InputEntry, defaults: &Defaults) -> Result<Parsed, InputError> {
         let changed = || InputError::Changed { name: self.name.clone(), line: entry.line.into() };
         let text = self.read_again(entry.offset)?.ok_or_else(changed)?;
         let parsed = parse_line(&text, defaults).map_err(|_| changed())?;
@@ -314,14 +313,14 @@ impl InputFile {
     fn read_again(&self, offset: u64) -> Result<Option<String>, InputError> {
         let mut file = &self.file;
         file.seek(SeekFrom::Start(offset)).map_err(|source| self.failed(source))?;
-        let mut lines = Lines::new(BufReader::new(file));
+        let mut lines = InputLines::new(BufReader::new(file));
         let line = lines.next().map_err(|source| self.failed(source))?;
         Ok(line.and_then(|(_, _, text)| text.ok().map(str::to_owned)))
     }
 
     /// The lines that are no requests and have an id that no request has, with what is wrong;
     /// without those that are marked as finished.
-    pub fn bad_requests<'a>(
+    pub(crate) fn bad_requests<'a>(
         &'a self,
         defaults: &'a Defaults,
     ) -> impl Iterator<Item = Result<(String, LineProblem), InputError>> + 'a {
@@ -404,7 +403,7 @@ impl InputFile {
 }
 
 /// The lines of a file, with their offsets and numbers, in one buffer.
-struct Lines<R> {
+struct InputLines<R> {
     reader: R,
     buffer: Vec<u8>,
     offset: u64,
@@ -414,7 +413,7 @@ struct Lines<R> {
 /// What some editors put before the first line.
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
-impl<R: BufRead> Lines<R> {
+impl<R: BufRead> InputLines<R> {
     fn new(reader: R) -> Self {
         Self { reader, buffer: Vec::new(), offset: 0, line: 0 }
     }

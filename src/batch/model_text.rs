@@ -56,14 +56,14 @@ impl ModelText {
         &self.warnings
     }
 
-    /// The tokenizer.
+    /// The tokenizer that its file brings.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
     }
 
     /// Whether the model brings a chat template, so that a prompt is a message to it unless
     /// somebody says otherwise. Without one, conversations are written as ChatML.
-    pub fn brings_chat_template(&self) -> bool {
+    pub(crate) fn brings_chat_template(&self) -> bool {
         self.brings_template
     }
 

@@ -21,7 +21,7 @@ pub struct Windows {
 }
 
 /// The shortest window: shorter ones would score no token.
-pub const MIN_WINDOW: usize = 4;
+pub(crate) const MIN_WINDOW: usize = 4;
 
 impl Windows {
     /// Windows of `length` tokens side by side, of which the second half is scored, but for its
@@ -114,7 +114,7 @@ impl Likelihood {
     }
 
     /// The standard error of the perplexity, to first order.
-    pub fn perplexity_error(&self) -> f64 {
+    pub(crate) fn perplexity_error(&self) -> f64 {
         self.perplexity() * self.standard_error()
     }
 }
@@ -149,7 +149,7 @@ pub fn score_window(
         let batch = Batch {
             columns: (start..end).map(column).collect(),
             asks: (start.max(windows.first_scored - 1)..end).map(ask).collect(),
-            repeats: 1,
+            steps: 1,
             ..Batch::default()
         };
         let answers = engine.step(&batch)?;

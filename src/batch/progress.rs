@@ -18,7 +18,7 @@ pub struct Progress {
     pub prompt_tokens: u64,
     /// Prompt tokens that were copied from another request instead of computed.
     pub shared_tokens: u64,
-    /// Tokens made.
+    /// Tokens of answers so far.
     pub completion_tokens: u64,
     /// Moments with the counts they had, for the speed of late.
     moments: VecDeque<(Duration, u64, u64)>,
@@ -33,7 +33,7 @@ const INTERVAL: Duration = Duration::from_millis(250);
 
 /// What a progress bar shows.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Snapshot {
+pub struct ProgressSnapshot {
     /// Requests that have a result or an error, of this run.
     pub done: u64,
     /// Requests that have neither.
@@ -72,7 +72,7 @@ impl Progress {
     }
 
     /// What to show at `now`.
-    pub fn snapshot(&self, now: Duration) -> Snapshot {
+    pub fn snapshot(&self, now: Duration) -> ProgressSnapshot {
         let done = self.done();
         let remaining = self.total.saturating_sub(self.already_finished + done);
         let since = self.moments.front().filter(|(then, ..)| *then < now);
@@ -83,7 +83,7 @@ impl Progress {
         let time_left = (done > 0 && !now.is_zero())
             .then(|| now.as_secs_f64() / done as f64 * remaining as f64)
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        Snapshot { done, remaining, tokens_per_second, time_left }
+        ProgressSnapshot { done, remaining, tokens_per_second, time_left }
     }
 }
 

@@ -8,7 +8,7 @@ use super::input::InputError;
 use super::output::OutputError;
 use super::progress::Progress;
 use super::request::Request;
-use super::schedule::{Event, Scheduler};
+use super::schedule::{RequestEvent, Scheduler};
 use super::text::TextModel;
 use crate::engine::{Engine, EngineError};
 
@@ -29,7 +29,7 @@ pub enum RunError {
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RunOutcome {
     /// Every request has a result or an error.
     Complete,
     /// It was cancelled. Requests that were running have no result.
@@ -38,7 +38,7 @@ pub enum Outcome {
 
 /// What a run tells its caller.
 #[derive(Clone, Copy, Debug)]
-pub enum Report<'a> {
+pub enum RunReport<'a> {
     /// New text of a running request, by the order of admission from 0.
     Text {
         /// The request.
@@ -69,8 +69,8 @@ pub fn run(
     requests: impl IntoIterator<Item = Result<Request, InputError>>,
     progress: &mut Progress,
     cancel: &AtomicBool,
-    report: impl FnMut(Report<'_>) -> Result<(), OutputError>,
-) -> Result<Outcome, RunError> {
+    report: impl FnMut(RunReport<'_>) -> Result<(), OutputError>,
+) -> Result<RunOutcome, RunError> {
     let mut scheduler = Scheduler::new(text, engine.capacity());
     run_on(&mut scheduler, engine, requests, progress, cancel, report)
 }
@@ -78,19 +78,19 @@ pub fn run(
 /// The same on a scheduler that was used before, whose slots still hold the beginnings of earlier
 /// sequences: the turns of a conversation. After a cancelled run, [`Scheduler::stop`] ends what was
 /// running.
-pub fn run_on(
+pub(crate) fn run_on(
     scheduler: &mut Scheduler<'_>,
     engine: &mut dyn Engine,
     requests: impl IntoIterator<Item = Result<Request, InputError>>,
     progress: &mut Progress,
     cancel: &AtomicBool,
-    mut report: impl FnMut(Report<'_>) -> Result<(), OutputError>,
-) -> Result<Outcome, RunError> {
+    mut report: impl FnMut(RunReport<'_>) -> Result<(), OutputError>,
+) -> Result<RunOutcome, RunError> {
     let start = Instant::now();
     let mut requests = requests.into_iter().fuse();
     loop {
         if cancel.load(Ordering::Relaxed) {
-            return Ok(Outcome::Cancelled);
+            return Ok(RunOutcome::Cancelled);
         }
         let mut exhausted = false;
         while scheduler.has_room() && !exhausted {
@@ -102,13 +102,13 @@ pub fn run_on(
             tell(scheduler, progress, &mut report)?;
         }
         let Some(batch) = scheduler.plan() else {
-            return Ok(Outcome::Complete);
+            return Ok(RunOutcome::Complete);
         };
         let answers = engine.step(&batch)?;
         scheduler.accept(&answers, start.elapsed())?;
         tell(scheduler, progress, &mut report)?;
         progress.tick(start.elapsed());
-        report(Report::Step(progress))?;
+        report(RunReport::Step(progress))?;
     }
 }
 
@@ -116,15 +116,15 @@ pub fn run_on(
 fn tell(
     scheduler: &mut Scheduler<'_>,
     progress: &mut Progress,
-    report: &mut impl FnMut(Report<'_>) -> Result<(), OutputError>,
+    report: &mut impl FnMut(RunReport<'_>) -> Result<(), OutputError>,
 ) -> Result<(), OutputError> {
     for event in scheduler.take_events() {
         match &event {
-            Event::Text { number, text, logprob } => {
-                report(Report::Text { number: *number, text, logprob: *logprob })?;
+            RequestEvent::Text { number, text, logprob } => {
+                report(RunReport::Text { number: *number, text, logprob: *logprob })?;
             }
-            Event::Finished { number, request, outcome } => {
-                report(Report::Finished { number: *number, request, outcome })?;
+            RequestEvent::Finished { number, request, outcome } => {
+                report(RunReport::Finished { number: *number, request, outcome })?;
                 match outcome {
                     Ok(_) => progress.succeeded += 1,
                     Err(_) => progress.failed += 1,

@@ -96,7 +96,8 @@ impl TemplateTokens {
         let mut free = SIGNS.filter(|letter| !taken.contains(letter));
         let mut next = || {
             free.next().ok_or_else(|| {
-                let problem = "the conversation uses up the characters U+100000 to U+10FFFD, and some \
+                let problem = "the conversation uses up the characters U+100000 to U+10FFFD, and \
+                    some \
                                have to stand for its control tokens: leave one out";
                 ChatError::Render { problem: problem.to_owned() }
             })

@@ -9,7 +9,7 @@
 
 /// The text of one answer as it grows.
 #[derive(Clone, Debug, Default)]
-pub struct StopMatcher {
+pub(crate) struct StopMatcher {
     /// Stop strings; none is empty.
     stops: Vec<Vec<u8>>,
     /// Bytes that are not text yet: they may begin a stop string, or end within a character.
@@ -177,7 +177,10 @@ mod tests {
         #[test]
         fn any_split_gives_what_the_definition_gives(
             stops in prop::collection::vec("[ab€é]{1,4}", 0..4),
-            bytes in prop::collection::vec(prop::sample::select(b"ab\xe2\x82\xac\xc3\xa9\xff".to_vec()), 0..24),
+            bytes in prop::collection::vec(
+                prop::sample::select(b"ab\xe2\x82\xac\xc3\xa9\xff".to_vec()),
+                0..24,
+            ),
             cuts in prop::collection::vec(0usize..24, 0..8),
         ) {
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();

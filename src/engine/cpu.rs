@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::profile::{Profile, Stage};
+use super::profile::{EngineProfile, ProfileStage};
 use super::{Batch, Capacity, Engine, EngineError, LogitsQuery, Sampled, answer};
 use crate::forward::Interventions;
 use crate::forward::cpu::{Column, CpuModel, ForwardError, Kernel, KernelTimings, KvCache, Logits};
@@ -33,7 +33,7 @@ impl CpuEngine {
     }
 
     /// The factors by which heads and layers are muted or strengthened, from the next step on.
-    pub fn interventions_mut(&mut self) -> &mut Interventions {
+    pub(crate) fn interventions_mut(&mut self) -> &mut Interventions {
         &mut self.interventions
     }
 
@@ -84,7 +84,7 @@ impl Engine for CpuEngine {
             context: self.cache.capacity(),
             vocab: self.model.config().vocab_size as usize,
             columns: COLUMNS.max(self.cache.slots()),
-            repeats: 1,
+            steps: 1,
         }
     }
 
@@ -107,7 +107,7 @@ impl Engine for CpuEngine {
         }
     }
 
-    fn profile(&mut self, batch: &Batch) -> Result<Option<Profile>, EngineError> {
+    fn profile(&mut self, batch: &Batch) -> Result<Option<EngineProfile>, EngineError> {
         let start = Instant::now();
         self.copy_prefixes(batch);
         let columns = columns(batch);
@@ -123,11 +123,11 @@ impl Engine for CpuEngine {
                 kernel != Kernel::Logits || columns.iter().any(|column| column.wants_logits);
             let weight_bytes =
                 if is_read { self.model.weight_bytes(kernel, columns.len()) } else { 0 };
-            Stage { name: kernel.name(), dispatches: lap.runs, time: lap.time, weight_bytes }
+            ProfileStage { name: kernel.name(), dispatches: lap.runs, time: lap.time, weight_bytes }
         };
-        let mut stages: Vec<Stage> = Kernel::ALL.into_iter().map(stage).collect();
+        let mut stages: Vec<ProfileStage> = Kernel::ALL.into_iter().map(stage).collect();
         stages.push(sampling_stage(batch, choose));
-        Ok(Some(Profile { stages, total: start.elapsed(), passes: 1 }))
+        Ok(Some(EngineProfile { stages, total: start.elapsed(), passes: 1 }))
     }
 }
 
@@ -141,7 +141,7 @@ fn columns(batch: &Batch) -> Vec<Column> {
     batch.columns.iter().zip(batch.wants_logits()).map(column).collect()
 }
 
-fn sampling_stage(batch: &Batch, time: Duration) -> Stage {
+fn sampling_stage(batch: &Batch, time: Duration) -> ProfileStage {
     let dispatches = u64::from(!batch.asks.is_empty());
-    Stage { name: "sample", dispatches, time, weight_bytes: 0 }
+    ProfileStage { name: "sample", dispatches, time, weight_bytes: 0 }
 }

@@ -19,7 +19,7 @@ mod profile;
 pub use crate::forward::sampling::Sampled;
 pub use cpu::CpuEngine;
 pub use open::Device;
-pub use profile::{Profile, Stage};
+pub use profile::{EngineProfile, ProfileStage};
 
 /// What an engine can hold and do at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct Capacity {
     pub columns: usize,
     /// The most tokens per sequence of one submit: over 1 where sampled tokens are fed back on the
     /// device.
-    pub repeats: usize,
+    pub steps: usize,
 }
 
 /// One token at one position of one sequence: a column of the activations.
@@ -106,9 +106,9 @@ pub enum QueryKind {
 /// One submit: first the copies in their order, then one forward pass over the columns, then the
 /// asks.
 ///
-/// Where `repeats` is over 1, every column has a draw, and after each pass the sampled token
-/// becomes the next pass's column at the next position, with `words.index` one higher and the
-/// window one token on.
+/// Where `steps` is over 1, every column has a draw, and after each pass the sampled token becomes
+/// the next pass's column at the next position, with `words.index` one higher and the window one
+/// token on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// Keys and values to copy first.
@@ -117,8 +117,8 @@ pub struct Batch {
     pub columns: Vec<Column>,
     /// The questions, at ascending columns.
     pub asks: Vec<LogitsQuery>,
-    /// How many passes.
-    pub repeats: u32,
+    /// Forward passes of this submit: tokens of each draw.
+    pub steps: u32,
 }
 
 impl Batch {
@@ -153,7 +153,10 @@ pub enum EngineError {
         /// How many were due.
         expected: usize,
     },
-    /// Anything else.
+    /// The kernels of a step are not compiled after many frames.
+    #[error("the GPU kernels are not ready")]
+    Compiling,
+    /// What no other variant says: a batch that does not fit, a kernel that does not compile.
     #[error("{0}")]
     Other(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -186,7 +189,7 @@ pub trait Engine {
 
     /// Runs a batch as [`step`](Self::step) does and tells how long each stage took. `None` where
     /// the engine cannot tell; the batch has not run then.
-    fn profile(&mut self, batch: &Batch) -> Result<Option<Profile>, EngineError> {
+    fn profile(&mut self, batch: &Batch) -> Result<Option<EngineProfile>, EngineError> {
         let _ = batch;
         Ok(None)
     }

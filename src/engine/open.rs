@@ -16,7 +16,7 @@ use crate::model::PixelModel;
 #[cfg(feature = "world")]
 const GPU_CONTEXT: u32 = 2048;
 
-/// What computes.
+/// What a model is computed with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Device {
     /// A GPU where there is one, else the processor.
@@ -24,7 +24,7 @@ pub enum Device {
     Auto,
     /// A GPU, or a software adapter in its place, through Bevy's render graph.
     Gpu,
-    /// The processor.
+    /// The processor, with all its threads.
     Cpu,
 }
 
@@ -36,7 +36,7 @@ pub struct EngineOptions {
     /// Whether `Auto` is a software adapter too where a trial finds it faster than the processor:
     /// for those who have the time of a trial.
     pub try_software: bool,
-    /// Sequences at once.
+    /// Sequences that have a place in the cache at once.
     pub slots: usize,
     /// Positions of each sequence. `None` is what the model was made for, on an adapter at
     /// most 2048.
@@ -94,7 +94,7 @@ pub trait OpenProgress {
 ///
 /// # Errors
 /// The model was made for fewer positions, or the device cannot run it.
-pub fn open_engine(
+pub(crate) fn open_engine(
     model: PixelModel,
     options: EngineOptions,
     progress: &dyn OpenProgress,
@@ -119,7 +119,7 @@ pub fn open_engine(
 ///
 /// # Errors
 /// It was made for fewer.
-pub fn check_context(model: &PixelModel, context: Option<u32>) -> Result<(), OpenError> {
+pub(crate) fn check_context(model: &PixelModel, context: Option<u32>) -> Result<(), OpenError> {
     let most = model.config().context_length;
     match context {
         Some(context) if context > most => Err(OpenError::Context { context, most }),

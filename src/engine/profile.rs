@@ -1,14 +1,14 @@
 //! Where the time of a batch goes, stage by stage.
 //!
-//! An engine that can tell gives a [`Profile`] from [`Engine::profile`](super::Engine::profile).
+//! An engine that can tell gives a [`EngineProfile`] from [`Engine::profile`](super::Engine::profile).
 //! Profiles of batches of one shape add up, so that a caller can look at the mean of many.
 
 use std::time::Duration;
 
 /// One stage of a forward pass, over all layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stage {
-    /// The kernel's name.
+pub struct ProfileStage {
+    /// The name of its kernel, or of what takes its place.
     pub name: &'static str,
     /// How often it was dispatched.
     pub dispatches: u64,
@@ -20,16 +20,16 @@ pub struct Stage {
 
 /// What some passes spent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Profile {
+pub struct EngineProfile {
     /// The stages, in the order in which they run.
-    pub stages: Vec<Stage>,
+    pub stages: Vec<ProfileStage>,
     /// The time from the batch to its answers: that of the stages, and what lies between them.
     pub total: Duration,
     /// How many passes these are the sums of.
     pub passes: u32,
 }
 
-impl Profile {
+impl EngineProfile {
     /// Adds the figures of more passes.
     pub fn add(&mut self, other: &Self) {
         for stage in &other.stages {
@@ -47,22 +47,14 @@ impl Profile {
     }
 
     /// Dispatches of one pass, which is one token of one answer.
-    pub fn dispatches_per_pass(&self) -> f64 {
-        self.per_pass(self.stages.iter().map(|stage| stage.dispatches).sum())
-    }
-
-    /// Bytes of weights that one pass reads.
-    pub fn weight_bytes_per_pass(&self) -> f64 {
-        self.per_pass(self.stages.iter().map(|stage| stage.weight_bytes).sum())
+    pub(crate) fn dispatches_per_pass(&self) -> f64 {
+        let sum: u64 = self.stages.iter().map(|stage| stage.dispatches).sum();
+        sum as f64 / f64::from(self.passes.max(1))
     }
 
     /// The time that belongs to no stage.
     pub fn rest(&self) -> Duration {
         self.total.saturating_sub(self.stages.iter().map(|stage| stage.time).sum())
-    }
-
-    fn per_pass(&self, sum: u64) -> f64 {
-        sum as f64 / f64::from(self.passes.max(1))
     }
 }
 
@@ -72,28 +64,31 @@ mod tests {
 
     #[test]
     fn profiles_add_up_stage_by_stage() {
-        let stage = |name, dispatches, micros| Stage {
+        let stage = |name, dispatches, micros| ProfileStage {
             name,
             dispatches,
             time: Duration::from_micros(micros),
             weight_bytes: 100 * dispatches,
         };
-        let of =
-            |stages: Vec<Stage>| Profile { stages, total: Duration::from_micros(50), passes: 1 };
-        let mut sum = Profile::default();
+        let of = |stages: Vec<ProfileStage>| EngineProfile {
+            stages,
+            total: Duration::from_micros(50),
+            passes: 1,
+        };
+        let mut sum = EngineProfile::default();
         sum.add(&of(vec![stage("qkv", 6, 20), stage("logits", 1, 10)]));
         sum.add(&of(vec![stage("qkv", 6, 24), stage("sample", 1, 1)]));
         assert_eq!(
             sum.stages,
             [stage("qkv", 12, 44), stage("logits", 1, 10), stage("sample", 1, 1)]
         );
-        assert_eq!((sum.dispatches_per_pass(), sum.weight_bytes_per_pass()), (7.0, 700.0));
+        assert_eq!(sum.dispatches_per_pass(), 7.0);
         assert_eq!(sum.rest(), Duration::from_micros(45));
     }
 
     #[test]
     fn no_pass_has_no_figures() {
-        assert_eq!(Profile::default().dispatches_per_pass(), 0.0);
-        assert_eq!(Profile::default().rest(), Duration::ZERO);
+        assert_eq!(EngineProfile::default().dispatches_per_pass(), 0.0);
+        assert_eq!(EngineProfile::default().rest(), Duration::ZERO);
     }
 }

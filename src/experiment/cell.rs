@@ -3,13 +3,13 @@
 use serde::Serialize;
 
 use super::job::JobError;
-use super::{BASELINE, Condition, Experiment, Head, Trial};
+use super::{BASELINE, Condition, Experiment, HeadPlace, Trial};
 use crate::batch::request::Defaults;
 use crate::batch::{Answer, ModelText, Prompt, Request, TextModel};
 use crate::forward::sampling::SamplingParams;
 
 /// The requests of all prompts, which are the same under every condition.
-pub struct Plan {
+pub struct RequestPlan {
     /// All requests, in the order of their answers.
     pub requests: Vec<Request>,
     /// The prompts, and which requests are theirs.
@@ -33,7 +33,7 @@ pub struct PlannedTrial {
 
 /// What one prompt came to under one condition.
 #[derive(Clone, Debug, Default)]
-pub struct Measured {
+pub struct Measurement {
     /// Why there is nothing.
     pub error: Option<String>,
     text: String,
@@ -44,7 +44,7 @@ pub struct Measured {
     copy: Option<f32>,
 }
 
-impl Measured {
+impl Measurement {
     /// How far the measure that says most is from that of the unchanged model: the copy score, else
     /// the logit difference, else the target.
     pub fn difference(&self, baseline: &Self) -> Option<f32> {
@@ -58,7 +58,7 @@ impl Measured {
     }
 }
 
-impl Plan {
+impl RequestPlan {
     /// The requests of an experiment for a model of `vocab` tokens.
     pub fn new(experiment: &Experiment, model: &ModelText, vocab: u32) -> Result<Self, JobError> {
         let mut plan = Self { requests: Vec::new(), trials: Vec::new(), longest: 1 };
@@ -111,8 +111,8 @@ impl Plan {
     }
 
     /// What the answers to all requests come to.
-    pub fn measure(&self, answers: &[Result<Answer, String>]) -> Vec<Measured> {
-        let one = |trial: &PlannedTrial| -> Result<Measured, String> {
+    pub fn measure(&self, answers: &[Result<Answer, String>]) -> Vec<Measurement> {
+        let one = |trial: &PlannedTrial| -> Result<Measurement, String> {
             let answer = answers[trial.text].as_ref().map_err(Clone::clone)?;
             let first = answer.logprobs.as_deref().and_then(<[_]>::first);
             let score = |scored: Option<(usize, usize)>| -> Result<Option<f32>, String> {
@@ -121,7 +121,7 @@ impl Plan {
                     .map(|values| values.iter().sum()))
             };
             let mean = |values: Vec<f32>| values.iter().sum::<f32>() / values.len().max(1) as f32;
-            Ok(Measured {
+            Ok(Measurement {
                 error: None,
                 text: answer.text.clone(),
                 top: first.map(|token| token.top.clone()).unwrap_or_default(),
@@ -130,7 +130,7 @@ impl Plan {
                 copy: trial.repeated.and_then(|counted| last_logprobs(answer, counted)).map(mean),
             })
         };
-        let failed = |error| Measured { error: Some(error), ..Measured::default() };
+        let failed = |error| Measurement { error: Some(error), ..Measurement::default() };
         self.trials.iter().map(|trial| one(trial).unwrap_or_else(failed)).collect()
     }
 }
@@ -173,14 +173,14 @@ fn repeated(model: &ModelText, count: u32, seed: u64, vocab: u32) -> Result<Vec<
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct CellLine<'a> {
     cell: String,
     experiment: &'a str,
     model: &'a str,
     prompt: &'a str,
     condition: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    heads: &'a [Head],
+    heads: &'a [HeadPlace],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     layers: &'a [u32],
     scale: f32,
@@ -221,7 +221,7 @@ fn score(value: Option<f32>, baseline: Option<f32>) -> Option<Score> {
 }
 
 /// What tells a cell from all others of a file.
-pub fn cell_id(experiment: &str, prompt: &str, condition: &str) -> String {
+pub(crate) fn cell_id(experiment: &str, prompt: &str, condition: &str) -> String {
     format!("{experiment}/{prompt}/{condition}")
 }
 
@@ -231,8 +231,8 @@ pub fn line(
     model: &str,
     trial: &PlannedTrial,
     condition: &Condition,
-    measured: &Measured,
-    baseline: &Measured,
+    measured: &Measurement,
+    baseline: &Measurement,
 ) -> String {
     let find = |top: &[(Vec<u8>, f32)], bytes: &[u8]| {
         top.iter().find(|(known, _)| known == bytes).map(|(_, value)| *value)
@@ -249,8 +249,8 @@ pub fn line(
     });
     // Softmax takes the same from both logits, so the difference of log-probabilities is that of
     // the logits.
-    let between = |of: &Measured| of.target.zip(of.foil).map(|(target, foil)| target - foil);
-    let line = Line {
+    let between = |of: &Measurement| of.target.zip(of.foil).map(|(target, foil)| target - foil);
+    let line = CellLine {
         cell: cell_id(experiment, &trial.id, &condition.id),
         experiment,
         model,

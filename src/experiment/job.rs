@@ -5,20 +5,20 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::cell::{Measured, Plan, line};
+use super::cell::{Measurement, RequestPlan, line};
 use super::{Condition, Experiment, ExperimentError, conditions};
 use crate::batch::{
-    Answer, ModelText, Outcome, Progress, Report, RunError, TextError, TextModel,
+    Answer, ModelText, Progress, RunError, RunOutcome, RunReport, TextError, TextModel,
     run as run_requests,
 };
 use crate::engine::Engine;
 use crate::model::{ModelConfig, PixelModel};
 
 /// Sequences at a time where nobody says.
-pub const SLOTS: usize = 8;
+pub(crate) const SLOTS: usize = 8;
 
-/// Answers of one condition: one per request of the plan.
-type Answers = Vec<Result<Answer, String>>;
+/// ConditionAnswers of one condition: one per request of the plan.
+type ConditionAnswers = Vec<Result<Answer, String>>;
 
 /// Why an experiment cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -65,24 +65,24 @@ pub trait CellSink {
 }
 
 /// An experiment on a model, ready to run.
-pub struct Job {
+pub struct ExperimentJob {
     name: String,
     text: ModelText,
     config: ModelConfig,
     conditions: Vec<Condition>,
-    plan: Plan,
+    plan: RequestPlan,
 }
 
 /// A cell that was measured.
-pub struct Cell<'a> {
-    /// The condition.
+pub struct ExperimentCell<'a> {
+    /// The id of its condition.
     pub condition: &'a str,
     /// How far what the experiment looks at is from that of the unchanged model; none where it
     /// looks at nothing.
     pub difference: Option<f32>,
 }
 
-impl Job {
+impl ExperimentJob {
     /// The experiment of a name on a model.
     ///
     /// # Errors
@@ -92,7 +92,7 @@ impl Job {
         let config = model.config().clone();
         let misfit = |source| JobError::Conditions { name: name.into(), source };
         let conditions = conditions(experiment, &config).map_err(misfit)?;
-        let plan = Plan::new(experiment, &text, config.vocab_size)?;
+        let plan = RequestPlan::new(experiment, &text, config.vocab_size)?;
         Ok(Self { name: name.into(), text, config, conditions, plan })
     }
 
@@ -102,7 +102,7 @@ impl Job {
     }
 
     /// How many conditions it has.
-    pub fn condition_count(&self) -> usize {
+    pub(crate) fn condition_count(&self) -> usize {
         self.conditions.len()
     }
 
@@ -132,10 +132,10 @@ impl Job {
         engine: &mut dyn Engine,
         sink: &mut dyn CellSink,
         cancel: &AtomicBool,
-        tell: &mut dyn FnMut(Cell<'_>),
-    ) -> Result<(Outcome, usize), JobError> {
+        tell: &mut dyn FnMut(ExperimentCell<'_>),
+    ) -> Result<(RunOutcome, usize), JobError> {
         let Self { name, text, config, conditions, plan } = self;
-        let mut baseline: Vec<Measured> = Vec::new();
+        let mut baseline: Vec<Measurement> = Vec::new();
         let mut failed = 0_usize;
         for (at, condition) in conditions.iter().enumerate() {
             let wanted: Vec<bool> =
@@ -149,7 +149,7 @@ impl Job {
                 return Err(JobError::NoInterventions);
             }
             let Some(answers) = answer_all(engine, text, plan, cancel)? else {
-                return Ok((Outcome::Cancelled, failed));
+                return Ok((RunOutcome::Cancelled, failed));
             };
             let measured = plan.measure(&answers);
             if at == 0 {
@@ -162,10 +162,13 @@ impl Job {
                     let line = line(name, text.name(), trial, condition, now, before);
                     sink.write(&line).map_err(JobError::Write)?;
                 }
-                tell(Cell { condition: &condition.id, difference: now.difference(before) });
+                tell(ExperimentCell {
+                    condition: &condition.id,
+                    difference: now.difference(before),
+                });
             }
         }
-        Ok((Outcome::Complete, failed))
+        Ok((RunOutcome::Complete, failed))
     }
 }
 
@@ -173,17 +176,17 @@ impl Job {
 fn answer_all(
     engine: &mut dyn Engine,
     text: &ModelText,
-    plan: &Plan,
+    plan: &RequestPlan,
     cancel: &AtomicBool,
-) -> Result<Option<Answers>, RunError> {
-    let mut answers: Answers = vec![Err("was not answered".into()); plan.requests.len()];
+) -> Result<Option<ConditionAnswers>, RunError> {
+    let mut answers: ConditionAnswers = vec![Err("was not answered".into()); plan.requests.len()];
     let mut progress = Progress::new(plan.requests.len() as u64, 0);
     let requests = plan.requests.iter().cloned().map(Ok);
     let outcome = run_requests(engine, text, requests, &mut progress, cancel, |report| {
-        if let Report::Finished { number, outcome, .. } = report {
+        if let RunReport::Finished { number, outcome, .. } = report {
             answers[number as usize] = outcome.clone().map_err(|failure| failure.to_string());
         }
         Ok(())
     })?;
-    Ok((outcome == Outcome::Complete && !cancel.load(Ordering::Relaxed)).then_some(answers))
+    Ok((outcome == RunOutcome::Complete && !cancel.load(Ordering::Relaxed)).then_some(answers))
 }

@@ -1,5 +1,5 @@
 //! `*.experiment.ron`: prompts times interventions. [`conditions`] makes the interventions concrete
-//! for a model, and a [`Job`] runs them.
+//! for a model, and a [`ExperimentJob`] runs them.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +11,9 @@ use crate::model::ModelConfig;
 mod cell;
 mod job;
 
-pub use cell::cell_id;
-pub use job::{Cell, CellSink, Job, JobError, SLOTS};
+pub(crate) use cell::cell_id;
+pub(crate) use job::SLOTS;
+pub use job::{CellSink, ExperimentCell, ExperimentJob, JobError};
 
 /// The most prompts of an experiment.
 const MAX_PROMPTS: usize = 10_000;
@@ -29,7 +30,7 @@ const MAX_REPEATED: u32 = 1024;
 /// The largest factor, as for the marks on entities.
 const MAX_SCALE: f32 = 1_000.0;
 
-/// An experiment.
+/// Prompts times interventions, as a file says it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Experiment {
@@ -75,11 +76,11 @@ pub enum Trial {
         #[serde(default)]
         foil: Option<String>,
     },
-    /// Random tokens, twice.
+    /// Random tokens, written twice: whether the model copies the second half from the first.
     Repeated {
         /// What result lines call it.
         id: String,
-        /// How many, once.
+        /// How many tokens one half has.
         tokens: u32,
         /// Which ones: the same seed gives the same tokens in the same vocabulary.
         seed: u64,
@@ -114,7 +115,7 @@ pub enum Intervention {
         /// What result lines call it.
         id: String,
         /// Which ones.
-        heads: Vec<Head>,
+        heads: Vec<HeadPlace>,
         /// By this factor.
         scale: f32,
     },
@@ -131,8 +132,8 @@ pub enum Intervention {
 
 /// A head of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Head {
+#[serde(rename = "Head", deny_unknown_fields)]
+pub struct HeadPlace {
     /// Its layer, from 0.
     pub layer: u32,
     /// Its place in the layer, from 0.
@@ -148,10 +149,10 @@ pub struct Condition {
     /// What result lines call it: `baseline`, `L3H2`, `L3`, or the id that the experiment gives.
     pub id: String,
     /// The heads that are scaled.
-    pub heads: Vec<Head>,
+    pub heads: Vec<HeadPlace>,
     /// The layers that are scaled.
     pub layers: Vec<u32>,
-    /// The factor.
+    /// What their outputs are multiplied by: 0 mutes.
     pub scale: f32,
 }
 
@@ -214,9 +215,9 @@ pub fn conditions(
     for intervention in &experiment.interventions {
         match intervention {
             Intervention::EachHead { scale } => {
-                let each = all_layers
-                    .clone()
-                    .flat_map(|layer| (0..config.head_count).map(move |head| Head { layer, head }));
+                let each = all_layers.clone().flat_map(|layer| {
+                    (0..config.head_count).map(move |head| HeadPlace { layer, head })
+                });
                 conditions.extend(each.map(|head| Condition {
                     heads: vec![head],
                     scale: *scale,

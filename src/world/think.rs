@@ -7,7 +7,6 @@
 //! `Session`.
 
 mod drive;
-mod fused_layer_policy;
 pub mod lens;
 mod session;
 mod trace;
@@ -28,9 +27,9 @@ use crate::forward::gpu::{EditedWeights, ForwardPluginSystems, ForwardState, For
 use crate::forward::sampling::SamplingParams;
 use crate::model::ModelConfig;
 use crate::model::edits::Tiles;
-use session::{Pace, Report, Session};
+use session::{ChunkReport, Pace, Session};
 
-pub use trace::{Seen, Trace, attention};
+pub use trace::{SeenColumn, TokenTrace, attention};
 
 /// Positions of the sequence that the world computes.
 pub const CONTEXT: u32 = 1024;
@@ -42,9 +41,9 @@ const MOST_KEPT: usize = 256 << 20;
 /// A token of the sequence, and what took part in what comes after it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct GeneratedToken {
-    /// Its id.
+    /// Its number in the vocabulary.
     pub token: u32,
-    /// Its text.
+    /// What it adds to the text.
     pub text: String,
     /// How probable it was, where it was made and not given.
     pub probability: Option<f32>,
@@ -59,7 +58,7 @@ pub struct GeneratedToken {
     /// Norm of each layer's feed-forward activity, at this token.
     pub hidden_norms: Vec<f32>,
     /// The values at this token, as far as they are kept.
-    pub trace: Option<Arc<Trace>>,
+    pub trace: Option<Arc<TokenTrace>>,
     /// Edited tiles of the output with which this token's step was computed.
     pub edited: Arc<Tiles>,
 }
@@ -154,7 +153,7 @@ impl Generation {
     }
 
     /// Bytes of values that are kept of the sequence.
-    pub fn kept_bytes(&self) -> usize {
+    pub(crate) fn kept_bytes(&self) -> usize {
         self.kept.min(MOST_KEPT)
     }
 
@@ -206,20 +205,20 @@ impl Generation {
         }
     }
 
-    /// Takes prompts again.
+    /// Takes prompts again, now that there is another device.
     pub(super) fn find_device(&mut self) {
         self.refusal = None;
     }
 
     /// Takes in what came of a step.
-    fn accept(&mut self, report: Report) {
+    fn accept(&mut self, report: ChunkReport) {
         if let Some(problem) = report.problem {
             self.problem = Some(problem);
         }
         self.ended_at_once |= report.ended_at_once;
         let columns = report.seen.len();
         for (thought, seen) in self.thoughts.iter_mut().skip(report.first).zip(report.seen) {
-            let Seen { residual_norms, added_norms, head_norms, hidden_norms, trace } = seen;
+            let SeenColumn { residual_norms, added_norms, head_norms, hidden_norms, trace } = seen;
             self.kept += trace.size_in_bytes();
             thought.trace = (self.kept <= MOST_KEPT).then(|| Arc::new(trace));
             thought.residual_norms = residual_norms;
@@ -272,19 +271,15 @@ impl Plugin for ThinkPlugin {
             // What is shown was handed over in the set before.
             .add_systems(Update, follow_edits.in_set(WorldSystems::Frame));
         let Some(render_app) = app.get_sub_app_mut(RenderApp) else { return };
-        render_app
-            .insert_resource(link)
-            .init_gpu_resource::<drive::UnderWay>()
-            .init_gpu_resource::<fused_layer_policy::FusedLayerPolicy>()
-            .add_systems(
-                RenderGraph,
-                drive::drive
-                    // It says whether the kernels are there.
-                    .after(ForwardPluginSystems::Forward)
-                    .in_set(RenderGraphSystems::Render)
-                    // What is drawn this frame shows what was computed this frame.
-                    .before(camera_driver),
-            );
+        render_app.insert_resource(link).init_gpu_resource::<drive::UnderWay>().add_systems(
+            RenderGraph,
+            drive::drive
+                // It says whether the kernels are there.
+                .after(ForwardPluginSystems::Compile)
+                .in_set(RenderGraphSystems::Render)
+                // What is drawn this frame shows what was computed this frame.
+                .before(camera_driver),
+        );
     }
 }
 

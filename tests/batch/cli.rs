@@ -41,7 +41,11 @@ fn a_file_of_requests_becomes_a_file_of_results() {
     let folder = tempfile::tempdir().unwrap();
     let lines = [
         r#"{"id": "a", "prompt": "Once upon a time", "max_tokens": 8}"#,
-        r#"{"custom_id": "b", "method": "POST", "url": "/v1/chat/completions", "body": {"messages": [{"role": "user", "content": "Who are you?"}], "temperature": 0}}"#,
+        concat!(
+            r#"{"custom_id": "b", "method": "POST", "url": "/v1/chat/completions", "#,
+            r#""body": {"messages": [{"role": "user", "content": "Who are you?"}], "#,
+            r#""temperature": 0}}"#,
+        ),
     ];
     fs::write(folder.path().join("in.jsonl"), lines.join("\n")).unwrap();
     program(&folder, &["--input", "in.jsonl", "--output", "out.jsonl"]).assert().success();

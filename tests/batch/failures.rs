@@ -60,7 +60,8 @@ fn names(folder: &Path) -> BTreeSet<String> {
 #[test]
 fn every_bad_line_of_standard_input_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let input = "{\"id\": 1, \"prompt\": \"x\"}\n{\"id\": 2, \"prompt\": \"x\", \"top_p\": 3}\n\n{\"id\": 1, \"prompt\": \"x\"}\n{";
+    let input = "{\"id\": 1, \"prompt\": \"x\"}\n{\"id\": 2, \"prompt\": \"x\", \"top_p\": 3}\n\n\
+        {\"id\": 1, \"prompt\": \"x\"}\n{";
     let args = ["--input", "-", "--output", "out.jsonl", "--max-tokens", "1"];
     let error = stderr(&program(&folder, &args).write_stdin(input).assert().code(2));
     for line in [
@@ -121,7 +122,11 @@ fn refused(folder: &TempDir, model: &str) -> String {
     );
 
     let old = folder.path().join("old.jsonl");
-    fs::write(&old, "{\"id\":\"batch_req_0\",\"custom_id\":\"0\",\"response\":{\"status_code\":200},\"error\":null}\n{\"id\":\"ba").unwrap();
+    let torn = concat!(
+        r#"{"id":"batch_req_0","custom_id":"0","response":{"status_code":200},"error":null}"#,
+        "\n{\"id\":\"ba",
+    );
+    fs::write(&old, torn).unwrap();
     let bytes = fs::read(&old).unwrap();
     for how in ["--resume", "--overwrite"] {
         let args = [model, "--input", "in.jsonl", "--output", "old.jsonl", how];
@@ -247,7 +252,8 @@ fn a_reader_that_leaves_early_ends_the_run_quietly() {
     let program = cargo_bin("pixel-llm");
     for what in ["--input in.jsonl", "--prompt Once --prompt The --prompt One --max-tokens 400"] {
         let script = format!(
-            "{} --no-window --quiet --device cpu --parallel 1 {what} | head -c 1 > /dev/null; echo ${{PIPESTATUS[0]}}",
+            "{} --no-window --quiet --device cpu --parallel 1 {what} | head -c 1 > /dev/null; \
+             echo ${{PIPESTATUS[0]}}",
             program.display()
         );
         let output = std::process::Command::new("bash")

@@ -52,11 +52,11 @@ fn run_batch(
         &cancel,
         |report| {
             match report {
-                Report::Finished { request, outcome, .. } => {
+                RunReport::Finished { request, outcome, .. } => {
                     let context = ResultContext { model: "toy", created: 1, model_digest: None };
                     output.write_line(&result_line(request, outcome, &context))?;
                 }
-                Report::Step(_) => {
+                RunReport::Step(_) => {
                     step += 1;
                     cancel.store(step >= steps, Ordering::Relaxed);
                 }
@@ -65,7 +65,7 @@ fn run_batch(
             Ok(())
         },
     );
-    if outcome.unwrap() == Outcome::Complete {
+    if outcome.unwrap() == RunOutcome::Complete {
         assert_eq!(output.written(), remaining);
         assert_eq!(progress.done(), remaining);
     }

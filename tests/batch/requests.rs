@@ -21,13 +21,16 @@ fn message(role: &str, content: &str) -> Message {
 #[test]
 fn the_openai_shape_is_read_whole() {
     let request = parsed(
-        r#"{"custom_id": "a-1", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "m",
+        r#"{"custom_id": "a-1", "method": "POST", "url": "/v1/chat/completions", "body": {
+            "model": "m",
             "messages": [{"role": "system", "content": "Be brief."},
-                         {"role": "user", "content": [{"type": "text", "text": "Hello "}, {"type": "text", "text": "there"}]}],
-            "max_completion_tokens": 7, "temperature": 0.25, "top_p": 0.5, "seed": -1, "stop": ["\n", "END"],
-            "logprobs": true, "top_logprobs": 3, "frequency_penalty": 0.5, "presence_penalty": -0.5, "n": 1,
-            "top_k": 9, "min_p": 0.125, "repeat_penalty": 1.5, "repeat_last_n": 32, "logit_bias": {"12": -100},
-            "user": null, "stream": false}}"#
+                         {"role": "user", "content": [{"type": "text", "text": "Hello "},
+                                                      {"type": "text", "text": "there"}]}],
+            "max_completion_tokens": 7, "temperature": 0.25, "top_p": 0.5, "seed": -1,
+            "stop": ["\n", "END"], "logprobs": true, "top_logprobs": 3,
+            "frequency_penalty": 0.5, "presence_penalty": -0.5, "n": 1, "top_k": 9,
+            "min_p": 0.125, "repeat_penalty": 1.5, "repeat_last_n": 32,
+            "logit_bias": {"12": -100}, "user": null, "stream": false}}"#
             .replace('\n', " ")
             .as_str(),
     );
@@ -83,9 +86,10 @@ fn the_short_form_takes_what_the_command_line_says() {
         chat.prompt,
         Prompt::Chat(vec![message("system", "Be kind."), message("user", "Hi")].into())
     );
-    let own = request(
-        r#"{"id":"b","messages":[{"role":"developer","content":"No."},{"role":"user","content":"Hi"}]}"#,
-    );
+    let own = request(concat!(
+        r#"{"id":"b","messages":[{"role":"developer","content":"No."},"#,
+        r#"{"role":"user","content":"Hi"}]}"#,
+    ));
     assert_eq!(
         own.prompt,
         Prompt::Chat(vec![message("system", "No."), message("user", "Hi")].into())
@@ -196,7 +200,10 @@ fn problems_name_the_column_the_field_and_what_was_expected() {
         ),
         (
             r#"{"custom_id": "a", "url": "/v1/embeddings", "body": {}}"#,
-            r#"column 27: `url`: expected "/v1/completions" or "/v1/chat/completions", found "/v1/embeddings""#,
+            concat!(
+                r#"column 27: `url`: expected "/v1/completions" or "/v1/chat/completions", "#,
+                r#"found "/v1/embeddings""#,
+            ),
         ),
         (
             r#"{"custom_id": "a", "method": "GET", "url": "/v1/completions", "body": {}}"#,
@@ -212,14 +219,18 @@ fn problems_name_the_column_the_field_and_what_was_expected() {
         ),
         (
             r#"{"custom_id": "a", "url": "/v1/completions", "body": {"prompt": ["x", "y"]}}"#,
-            "column 65: `body.prompt`: expected one prompt: give each prompt a line and an id of its own, found a list",
+            "column 65: `body.prompt`: expected one prompt: give each prompt a line and an id of \
+             its own, found a list",
         ),
         (
             r#"{"custom_id": "a", "url": "/v1/completions", "body": {"prompt": [1, "y"]}}"#,
             r#"column 69: `body.prompt[1]`: expected a token id, found "y""#,
         ),
         (
-            r#"{"custom_id": "a", "url": "/v1/chat/completions", "body": {"messages": [{"role": "user", "content": "x"}], "tools": [{}]}}"#,
+            concat!(
+                r#"{"custom_id": "a", "url": "/v1/chat/completions", "#,
+                r#""body": {"messages": [{"role": "user", "content": "x"}], "tools": [{}]}}"#,
+            ),
             "column 108: `body.tools`: not supported here: calling tools",
         ),
         (
@@ -235,7 +246,10 @@ fn problems_name_the_column_the_field_and_what_was_expected() {
 
 #[test]
 fn fields_of_openai_that_nothing_knows_are_passed_over() {
-    let line = r#"{"custom_id":"a","url":"/v1/completions","extra":1,"body":{"prompt":"x","frobnicate":"low","model":"m"}}"#;
+    let line = concat!(
+        r#"{"custom_id":"a","url":"/v1/completions","extra":1,"#,
+        r#""body":{"prompt":"x","frobnicate":"low","model":"m"}}"#,
+    );
     assert_eq!(
         parse_line(line, &Defaults::default()).unwrap().ignored,
         ["extra", "body.frobnicate"]
@@ -248,12 +262,14 @@ fn spooled(text: &[u8], skip_bad: bool) -> Result<InputFile, InputError> {
 
 #[test]
 fn a_file_is_checked_whole_before_anything_runs() {
-    let text = b"{\"id\": \"a\", \"prompt\": \"1\"}\r\n\n   \n{\"id\": \"b\"}\n{\"id\": \"a\", \"prompt\": \"2\"}\nx\n\
-        {\"id\": \"c\", \"prompt\": \"\xff\"}\n{\"id\": \"a\", \"prompt\": \"3\"}\n{\"id\": \"d\", \"prompt\": \"4\"}";
+    let text = b"{\"id\": \"a\", \"prompt\": \"1\"}\r\n\n   \n{\"id\": \"b\"}\n\
+        {\"id\": \"a\", \"prompt\": \"2\"}\nx\n{\"id\": \"c\", \"prompt\": \"\xff\"}\n\
+        {\"id\": \"a\", \"prompt\": \"3\"}\n{\"id\": \"d\", \"prompt\": \"4\"}";
     let error = spooled(text, false).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "input.jsonl: 5 of 7 lines cannot be run, the first at line 4, column 1: `prompt`: this field is missing"
+        "input.jsonl: 5 of 7 lines cannot be run, the first at line 4, column 1: `prompt`: this \
+         field is missing"
     );
     let InputError::BadLines(bad) = error else { panic!() };
     let errors: Vec<String> = bad.errors.iter().map(ToString::to_string).collect();
@@ -336,7 +352,11 @@ fn an_input_without_requests_is_an_error() {
     assert!(missing.to_string().starts_with("cannot read /nonexistent/x.jsonl: "), "{missing}");
 }
 
-const VALID: &str = r#"{"custom_id":"é","url":"/v1/chat/completions","body":{"messages":[{"role":"user","content":"\u00e9 é"}],"stop":["a"],"logit_bias":{"1":2},"seed":-3,"logprobs":true}}"#;
+const VALID: &str = concat!(
+    r#"{"custom_id":"é","url":"/v1/chat/completions","body":{"#,
+    r#""messages":[{"role":"user","content":"\u00e9 é"}],"stop":["a"],"logit_bias":{"1":2},"#,
+    r#""seed":-3,"logprobs":true}}"#,
+);
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
@@ -348,7 +368,8 @@ proptest! {
 
     #[test]
     fn a_damaged_line_is_read_or_refused_at_a_place_within_it(
-        at in 0..VALID.chars().count(), new in prop::sample::select(vec!['"', '{', '}', '[', ']', ',', ':', '\\', '0', 'é', '-']),
+        at in 0..VALID.chars().count(),
+        new in prop::sample::select(vec!['"', '{', '}', '[', ']', ',', ':', '\\', '0', 'é', '-']),
         delete: bool,
     ) {
         let mut characters: Vec<char> = VALID.chars().collect();
@@ -368,7 +389,8 @@ proptest! {
 fn fields_of_other_engines_are_never_passed_over() {
     let line = |name: &str, value: &str| {
         format!(
-            r#"{{"custom_id":"a","url":"/v1/completions","body":{{"prompt":"x","{name}":{value}}}}}"#
+            "{{\"custom_id\":\"a\",\"url\":\"/v1/completions\",\"body\":\
+             {{\"prompt\":\"x\",\"{name}\":{value}}}}}"
         )
     };
     // vLLM, SGLang, TGI, llama.cpp, Ollama, `transformers`, KoboldCpp: what changes an answer is

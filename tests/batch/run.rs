@@ -138,8 +138,14 @@ fn exit_codes_tell_what_happened() {
 fn echo_and_chat_use_the_models_own_text() {
     let folder = tempfile::tempdir().unwrap();
     let (input, output) = (folder.path().join("in.jsonl"), folder.path().join("out.jsonl"));
-    let completion = r#"{"id":"echo","prompt":"Once upon","echo":true,"max_tokens":4,"logprobs":1,"prompt_logprobs":0}"#;
-    let chat = r#"{"custom_id":"chat","url":"/v1/chat/completions","body":{"messages":[{"role":"user","content":"Hi"}],"max_tokens":4}}"#;
+    let completion = concat!(
+        r#"{"id":"echo","prompt":"Once upon","echo":true,"max_tokens":4,"logprobs":1,"#,
+        r#""prompt_logprobs":0}"#,
+    );
+    let chat = concat!(
+        r#"{"custom_id":"chat","url":"/v1/chat/completions","#,
+        r#""body":{"messages":[{"role":"user","content":"Hi"}],"max_tokens":4}}"#,
+    );
     std::fs::write(&input, format!("{completion}\n{chat}\n")).unwrap();
     batch(&input, &output, &[]).unwrap();
     let results = choices(&output);

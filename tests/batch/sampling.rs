@@ -230,7 +230,9 @@ proptest! {
     #[test]
     fn only_kept_tokens_are_drawn(
         logits in prop::collection::vec(-12.0f32..12.0, 1..400),
-        top_k in 0u32..60, top_p in 0.05f32..=1.0, min_p in prop::sample::select(vec![0.0f32, 0.01, 0.2, 1.0]),
+        top_k in 0u32..60,
+        top_p in 0.05f32..=1.0,
+        min_p in prop::sample::select(vec![0.0f32, 0.01, 0.2, 1.0]),
         seed: u64, temperature in 0.1f32..20.0,
     ) {
         let params = SamplingParams { top_k, top_p, min_p, seed, temperature, ..off() };

@@ -96,7 +96,7 @@ struct Ran {
     answers: Vec<Result<Answer, Failure>>,
     shown: Vec<String>,
     toy: Toy,
-    counts: schedule::Counts,
+    counts: schedule::TokenCounts,
 }
 
 fn run_all(requests: &[Request], mut toy: Toy) -> Ran {
@@ -114,8 +114,8 @@ fn run_all(requests: &[Request], mut toy: Toy) -> Ran {
         }
         for event in scheduler.take_events() {
             match event {
-                Event::Text { number, text, .. } => shown[number as usize].push_str(&text),
-                Event::Finished { number, request, outcome } => {
+                RequestEvent::Text { number, text, .. } => shown[number as usize].push_str(&text),
+                RequestEvent::Finished { number, request, outcome } => {
                     assert_eq!(request.id, requests[number as usize].id);
                     assert!(answers[number as usize].replace(outcome).is_none(), "finished twice");
                 }
@@ -155,11 +155,11 @@ fn answers_do_not_depend_on_what_runs_beside_them() {
     assert!(ends[0] > 3 && ends[1] > 3, "the requests should end in both ways: {ends:?}");
     for slots in [1, 2, 3, 8] {
         for columns in [1, 2, 3, 5, 16, 64, 1000] {
-            for repeats in [1, 4, 50] {
-                let ran = run_all(&requests, Toy::new(slots, columns, repeats));
+            for steps in [1, 4, 50] {
+                let ran = run_all(&requests, Toy::new(slots, columns, steps));
                 for (index, request) in requests.iter().enumerate() {
                     let what = format!(
-                        "{} at {slots} slots, {columns} columns, {repeats} repeats",
+                        "{} at {slots} slots, {columns} columns, {steps} steps",
                         request.id
                     );
                     let answer = &ran.answers[index];

@@ -37,7 +37,7 @@ pub fn cpu(model: &Arc<PixelModel>) -> CpuModel {
 
 /// Tokens at the positions from `first` of a slot.
 pub fn batch(ids: &[u32], slot: u32, first: u32) -> Batch {
-    Batch { columns: columns(ids, slot, first), repeats: 1, ..Batch::default() }
+    Batch { columns: columns(ids, slot, first), steps: 1, ..Batch::default() }
 }
 
 /// Logits of every column.

@@ -74,8 +74,8 @@ pub fn mix(a: u64, b: u64) -> u64 {
 }
 
 impl Toy {
-    pub fn new(slots: usize, columns: usize, repeats: usize) -> Self {
-        let capacity = Capacity { slots, context: 160, vocab: VOCAB, columns, repeats };
+    pub fn new(slots: usize, columns: usize, steps: usize) -> Self {
+        let capacity = Capacity { slots, context: 160, vocab: VOCAB, columns, steps };
         let cache =
             (0..slots as u64).map(|slot| (0..160).map(|at| mix(slot + 77, at)).collect()).collect();
         Self { capacity, cache, sampler: Sampler::default(), columns: 0, copied: 0, steps: 0 }
@@ -117,7 +117,7 @@ impl Engine for Toy {
 
     fn step(&mut self, batch: &Batch) -> Result<Vec<Vec<Sampled>>, EngineError> {
         assert!(!batch.columns.is_empty() && batch.columns.len() <= self.capacity.columns);
-        assert!((1..=self.capacity.repeats.max(1)).contains(&(batch.repeats as usize)));
+        assert!((1..=self.capacity.steps.max(1)).contains(&(batch.steps as usize)));
         assert!(batch.asks.is_sorted_by_key(|ask| ask.column));
         self.steps += 1;
         for copy in &batch.copies {
@@ -129,7 +129,7 @@ impl Engine for Toy {
         let mut columns = batch.columns.clone();
         let mut asks = batch.asks.clone();
         let mut answers = vec![Vec::new(); asks.len()];
-        for pass in 0..batch.repeats {
+        for pass in 0..batch.steps {
             if pass > 0 {
                 assert_eq!(columns.len(), asks.len());
                 for (ask, answers) in asks.iter_mut().zip(&answers) {

@@ -47,7 +47,7 @@ fn every_family_and_encoding_gives_the_logits_of_the_twin() {
         for column in batch(&ids, 0, 0).columns {
             alone.extend(on_gpu(
                 &mut engine,
-                &Batch { columns: vec![column], repeats: 1, ..Batch::default() },
+                &Batch { columns: vec![column], steps: 1, ..Batch::default() },
             ));
         }
         // Few columns at once, which may be computed as whole layers too.
@@ -79,7 +79,7 @@ fn eight_sequences_at_once_are_the_same_in_whole_layers_and_kernel_by_kernel() {
     }
     let columns =
         (0..8).flat_map(|slot| batch(&[slot + 5], slot, LENGTH - 9 * slot).columns).collect();
-    let step = Batch { columns, repeats: 1, ..Batch::default() };
+    let step = Batch { columns, steps: 1, ..Batch::default() };
     let whole = on_gpu(&mut engine, &step);
     engine.set_fused_layers(false);
     let plain = on_gpu(&mut engine, &step);

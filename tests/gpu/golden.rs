@@ -17,7 +17,7 @@ use crate::common::forward::{next, open, prefill};
 use crate::common::golden::{GoldenCase, MARGIN, decode_greedily, seedling_cases, smollm2_cases};
 use crate::common::gpu::{alone, engine_for, failed_barriers, together};
 use crate::common::{shared, smollm2};
-use pixel_llm::batch::{Defaults, ModelText, Progress, Prompt, Report, Request, TextModel, run};
+use pixel_llm::batch::{Defaults, ModelText, Progress, Prompt, Request, RunReport, TextModel, run};
 use pixel_llm::engine::gpu::GpuEngine;
 use pixel_llm::engine::{Batch, Capacity, CpuEngine, Engine, EngineError, Sampled};
 use pixel_llm::forward::cpu::{CpuModel, CpuOptions, KvCache};
@@ -93,7 +93,7 @@ struct Watched<E> {
     engine: E,
     copies: usize,
     most_columns: usize,
-    most_repeats: u32,
+    most_steps: u32,
 }
 
 impl<E: Engine> Engine for Watched<E> {
@@ -104,7 +104,7 @@ impl<E: Engine> Engine for Watched<E> {
     fn step(&mut self, batch: &Batch) -> Result<Vec<Vec<Sampled>>, EngineError> {
         self.copies += batch.copies.len();
         self.most_columns = self.most_columns.max(batch.columns.len());
-        self.most_repeats = self.most_repeats.max(batch.repeats);
+        self.most_steps = self.most_steps.max(batch.steps);
         self.engine.step(batch)
     }
 }
@@ -117,11 +117,11 @@ struct Texts<E> {
 }
 
 fn texts_of<E: Engine>(engine: E, text: &ModelText, requests: &[Request]) -> Texts<E> {
-    let mut watched = Watched { engine, copies: 0, most_columns: 0, most_repeats: 0 };
+    let mut watched = Watched { engine, copies: 0, most_columns: 0, most_steps: 0 };
     let (mut texts, mut progress) = (BTreeMap::new(), Progress::new(requests.len() as u64, 0));
     let cancel = AtomicBool::new(false);
     run(&mut watched, text, requests.iter().cloned().map(Ok), &mut progress, &cancel, |report| {
-        if let Report::Finished { request, outcome, .. } = report {
+        if let RunReport::Finished { request, outcome, .. } = report {
             texts.insert(request.id.clone(), outcome.as_ref().unwrap().text.clone());
         }
         Ok(())
@@ -180,18 +180,18 @@ fn requests_get_the_same_texts_together_and_one_after_another() {
     let gpu = engine_for(Arc::clone(&model), 8, 192).unwrap();
     let eight = texts_of(gpu, &text, &requests);
     println!(
-        "one at a time: {} copies, up to {} columns, {} repeats; \
-         eight: {} copies, {} columns, {} repeats, {} tokens shared",
+        "one at a time: {} copies, up to {} columns, {} steps; \
+         eight: {} copies, {} columns, {} steps, {} tokens shared",
         one.watched.copies,
         one.watched.most_columns,
-        one.watched.most_repeats,
+        one.watched.most_steps,
         eight.watched.copies,
         eight.watched.most_columns,
-        eight.watched.most_repeats,
+        eight.watched.most_steps,
         eight.shared_tokens
     );
     assert!(
-        one.watched.most_repeats > 1 && eight.watched.most_repeats > 1,
+        one.watched.most_steps > 1 && eight.watched.most_steps > 1,
         "tokens are fed back on the device"
     );
     assert!(

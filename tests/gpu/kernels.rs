@@ -161,9 +161,7 @@ impl Activations {
 
 /// Runs columns and asks for the logits of none.
 fn pass(engine: &mut GpuEngine, columns: &[Column]) {
-    engine
-        .logits(&Batch { columns: columns.to_vec(), repeats: 1, ..Batch::default() }, &[])
-        .unwrap();
+    engine.logits(&Batch { columns: columns.to_vec(), steps: 1, ..Batch::default() }, &[]).unwrap();
 }
 
 /// All columns but the last in one pass, then that one alone: the pieces of the columns.
@@ -366,7 +364,7 @@ fn logits_are_the_output_matrix_times_the_norm_of_the_devices_own_residual_strea
         for (columns, wanted) in
             [(&columns[..44], vec![0u32, 1, 5, 6, 20, 42, 43]), (&columns[44..], vec![0])]
         {
-            let batch = Batch { columns: columns.to_vec(), repeats: 1, ..Batch::default() };
+            let batch = Batch { columns: columns.to_vec(), steps: 1, ..Batch::default() };
             let found = engine.logits(&batch, &wanted).unwrap();
             let activations = Activations::of(&engine);
             for (&column, found) in wanted.iter().zip(&found) {
@@ -447,10 +445,10 @@ fn draw_among_ties(ways: &[SamplingParams]) {
             .collect();
         let wanted: Vec<u32> = asks.iter().map(|ask| ask.column).collect();
         let batch =
-            Batch { columns: columns.clone(), asks: asks.clone(), repeats: 1, ..Batch::default() };
+            Batch { columns: columns.clone(), asks: asks.clone(), steps: 1, ..Batch::default() };
         let drawn = engine.step(&batch).unwrap();
         let logits = engine
-            .logits(&Batch { columns: columns.clone(), repeats: 1, ..Batch::default() }, &wanted)
+            .logits(&Batch { columns: columns.clone(), steps: 1, ..Batch::default() }, &wanted)
             .unwrap();
         for (index, ask) in asks.iter().enumerate() {
             let ties = logits[index].iter().filter(|&&logit| logit == logits[index][40]).count();
@@ -463,8 +461,7 @@ fn draw_among_ties(ways: &[SamplingParams]) {
     // And all of them greedy, which is a kernel of its own.
     let all_greedy: Vec<_> =
         (15..20u32).map(|column| ask(column, &SamplingParams::greedy(), 0, &[])).collect();
-    let batch =
-        Batch { columns: columns.clone(), asks: all_greedy, repeats: 1, ..Batch::default() };
+    let batch = Batch { columns: columns.clone(), asks: all_greedy, steps: 1, ..Batch::default() };
     let drawn = engine.step(&batch).unwrap();
     assert!(
         drawn.iter().all(|drawn| drawn[0].token < 37),

@@ -26,7 +26,7 @@ fn draw(engine: &mut GpuEngine, tokens: u32) {
         let batch = Batch {
             columns: columns(&[1], 0, 0),
             asks: vec![ask(0, &params, index, &[])],
-            repeats: 16,
+            steps: 16,
             ..Batch::default()
         };
         engine.step(&batch).unwrap();

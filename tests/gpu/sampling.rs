@@ -70,10 +70,7 @@ fn expected(
     for index in first..first + draws {
         let last = ids.len() as u32 - 1;
         let logits = gpu
-            .logits(
-                &Batch { columns: columns(&ids, 0, 0), repeats: 1, ..Batch::default() },
-                &[last],
-            )
+            .logits(&Batch { columns: columns(&ids, 0, 0), steps: 1, ..Batch::default() }, &[last])
             .unwrap();
         let QueryKind::Draw { words, window, bias, .. } = ask(0, params, index, &ids).kind else {
             unreachable!()
@@ -95,7 +92,7 @@ fn every_way_to_draw_gives_the_tokens_of_the_twin() {
         let batch = Batch {
             columns: columns(&ids, 0, 0),
             asks: vec![ask(ids.len() as u32 - 1, &params, first, &ids)],
-            repeats: 1,
+            steps: 1,
             ..Batch::default()
         };
         let drawn = gpu.step(&batch).unwrap()[0][0].token;
@@ -107,17 +104,16 @@ fn every_way_to_draw_gives_the_tokens_of_the_twin() {
 fn tokens_fed_back_on_the_device_are_those_of_one_step_after_the_other() {
     let Some(mut gpu) = engine(seedling(), 1) else { return };
     let ids = [1, 44, 90, 200, 17];
-    let repeats = gpu.capacity().repeats as u32;
-    assert!(repeats > 1);
+    let steps = gpu.capacity().steps as u32;
+    assert!(steps > 1);
     for params in ways().into_iter().rev().step_by(9) {
         let (before, last) = ids.split_at(ids.len() - 1);
-        gpu.step(&Batch { columns: columns(before, 0, 0), repeats: 1, ..Batch::default() })
-            .unwrap();
+        gpu.step(&Batch { columns: columns(before, 0, 0), steps: 1, ..Batch::default() }).unwrap();
         let column = Column { token: last[0], slot: 0, position: before.len() as u32 };
         let asks = vec![ask(0, &params, 3, &ids)];
         let drawn =
-            gpu.step(&Batch { columns: vec![column], asks, repeats, ..Batch::default() }).unwrap();
+            gpu.step(&Batch { columns: vec![column], asks, steps, ..Batch::default() }).unwrap();
         let drawn: Vec<u32> = drawn[0].iter().map(|sampled| sampled.token).collect();
-        assert_eq!(drawn, expected(&mut gpu, &params, &ids, 3, repeats), "{params:?}");
+        assert_eq!(drawn, expected(&mut gpu, &params, &ids, 3, steps), "{params:?}");
     }
 }

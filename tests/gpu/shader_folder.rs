@@ -8,10 +8,11 @@ use pixel_llm::engine::gpu::headless::prepare;
 use pixel_llm::forward::gpu::kernels::KernelFamily;
 use pixel_llm::forward::gpu::model::{GpuModelPlugin, GpuModelSource, Sizes, Step};
 use pixel_llm::forward::gpu::shaders::embedded;
-use pixel_llm::forward::gpu::{ForwardRequest, ForwardState, ForwardStatus};
+use pixel_llm::forward::gpu::{ForwardState, ForwardStatus, run_forward};
 
-/// The status after a step was wanted for some frames, with `text` as `embed.wgsl`.
-fn status_with(text: &str) -> Option<ForwardStatus> {
+/// The state after some frames in which a step was there, with `text` as `embed.wgsl`, and that in
+/// which it is taken.
+fn states_with(text: &str) -> Option<[ForwardState; 2]> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     std::fs::create_dir(folder.path().join("kernels")).expect("a folder in it");
     std::fs::write(folder.path().join("kernels/embed.wgsl"), text).expect("a file in it");
@@ -23,7 +24,7 @@ fn status_with(text: &str) -> Option<ForwardStatus> {
                     .default_model()
                     .expect("the built-in model is sound"),
             ),
-            sizes: Sizes { slots: 1, context: 16, columns: 1, repeats: 1 },
+            sizes: Sizes { slots: 1, context: 16, columns: 1, steps: 1 },
             family: KernelFamily { split: true, subgroups: false, textures: false },
             persistent_workgroups: 0,
             compile_ahead: false,
@@ -33,20 +34,19 @@ fn status_with(text: &str) -> Option<ForwardStatus> {
     prepare(&mut app);
     let step = Step { columns: 1, tokens: vec![0], only: Some("embed"), ..Step::default() };
     app.sub_app_mut(RenderApp).insert_resource(step);
-    app.world_mut().resource_mut::<ForwardRequest>().steps = 1;
     for _ in 0..5 {
         app.update();
     }
-    Some(app.world().resource::<ForwardStatus>().clone())
+    let told = app.world().resource::<ForwardStatus>().state.clone();
+    Some([told, run_forward(app.sub_app_mut(RenderApp).world_mut(), 1)])
 }
 
 #[test]
 fn a_shader_from_a_folder_is_compiled_in_the_place_of_ours() {
     let (_, ours) = embedded().into_iter().find(|(name, _)| *name == "kernels/embed.wgsl").unwrap();
 
-    let Some(unchanged) = status_with(ours) else { return };
-    assert_eq!(unchanged.state, ForwardState::Ready);
-    assert_eq!(unchanged.steps_done, 1);
+    let Some(unchanged) = states_with(ours) else { return };
+    assert_eq!(unchanged, [ForwardState::Ready, ForwardState::Ready]);
 
     let import =
         ours.lines().find(|line| line.starts_with("#import pixel_llm::")).expect("it imports");
@@ -60,9 +60,9 @@ fn a_shader_from_a_folder_is_compiled_in_the_place_of_ours() {
         (broken_import, "no such import"),
     ] {
         assert_ne!(&broken, ours, "{why}");
-        let status = status_with(&broken).unwrap();
-        let ForwardState::Failed(message) = &status.state else { panic!("{why}: {status:?}") };
+        let states = states_with(&broken).unwrap();
+        let ForwardState::Failed(message) = &states[0] else { panic!("{why}: {states:?}") };
         assert!(message.starts_with("embed: "), "{why}: {message}");
-        assert_eq!(status.steps_done, 0, "{why}");
+        assert_eq!(states[1], states[0], "{why}: no step is taken");
     }
 }

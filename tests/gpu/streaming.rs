@@ -48,12 +48,12 @@ fn bits(engine: &mut GpuEngine, prompt: &[u32], more: u32) -> Vec<Vec<u32>> {
 /// Tokens drawn on the device.
 fn drawn(engine: &mut GpuEngine, first: u32, count: u32) -> Vec<u32> {
     let (mut token, mut tokens, mut position) = (first, Vec::new(), 0);
-    let repeats = count.min(engine.capacity().repeats as u32);
+    let steps = count.min(engine.capacity().steps as u32);
     while tokens.len() < count as usize {
         let columns = vec![Column { token, slot: 0, position }];
         let asks = vec![LogitsQuery::greedy(0)];
         let answers =
-            engine.step(&Batch { columns, asks, repeats, ..Batch::default() }).unwrap().remove(0);
+            engine.step(&Batch { columns, asks, steps, ..Batch::default() }).unwrap().remove(0);
         position += answers.len() as u32;
         tokens.extend(answers.iter().map(|answer| answer.token));
         token = *tokens.last().unwrap();

@@ -45,7 +45,7 @@ fn network_model() -> GpuModelSource {
         compile_ahead: false,
         memory: None,
         family: KernelFamily::ALL[1],
-        sizes: Sizes { slots: 1, context: 16, columns: 1, repeats: 1 },
+        sizes: Sizes { slots: 1, context: 16, columns: 1, steps: 1 },
     }
 }
 

@@ -17,9 +17,9 @@ use super::engine::{Device, open_engine};
 use super::output::{Exit, Output, print_note, print_warning};
 use super::run::{BatchArgs, interruptible};
 use super::{open_model, output::progress_bar};
-use crate::batch::Outcome;
+use crate::batch::RunOutcome;
 use crate::content::assets::Assets;
-use crate::experiment::{Experiment, Job, SLOTS};
+use crate::experiment::{Experiment, ExperimentJob, SLOTS};
 
 /// Arguments of a run of an experiment.
 #[derive(Debug, Args)]
@@ -44,7 +44,7 @@ pub fn run(
     let name = args.experiment.as_deref().context("no experiment is named")?;
     let experiment: Experiment = assets.content("experiment", name)?;
     let model = open_model(batch.model.as_deref(), assets)?;
-    let job = Job::new(name, &experiment, &model)?;
+    let job = ExperimentJob::new(name, &experiment, &model)?;
     job.warnings().iter().for_each(|warning| print_warning(warning));
     let mut file = CellFile::open(
         batch.output.as_deref().filter(|path| *path != Path::new("-")),
@@ -70,11 +70,11 @@ fn finish(
     conditions: usize,
     total: usize,
     failed: usize,
-    outcome: Outcome,
+    outcome: RunOutcome,
     file: &CellFile,
     out: &mut Output,
 ) -> anyhow::Result<Exit> {
-    let cancelled = outcome == Outcome::Cancelled;
+    let cancelled = outcome == RunOutcome::Cancelled;
     let to_file: Option<&PathBuf> = batch.output.as_ref().filter(|path| path.as_os_str() != "-");
     let summary = serde_json::json!({
         "cells": total, "conditions": conditions, "written": file.written, "kept": file.kept(), "failed": failed,

@@ -14,10 +14,10 @@ use bevy_egui::{EguiContexts, EguiPrimaryContextPass, egui, input::EguiWantsInpu
 
 use crate::app::cli::engine::{Device, GpuMemory, open_engine};
 use crate::app::cli::experiment::CellFile;
-use crate::batch::Outcome;
+use crate::batch::RunOutcome;
 use crate::batch::output::Existing;
 use crate::content::assets::Assets;
-use crate::experiment::{Experiment, Job, SLOTS};
+use crate::experiment::{Experiment, ExperimentJob, SLOTS};
 use crate::folders;
 use crate::model::PixelModel;
 use crate::model::plan::Rules;
@@ -207,7 +207,7 @@ fn work(
         .file_stem()
         .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
     let path = results_folder()?.join(format!("{name}-{stem}.jsonl"));
-    let job = Job::new(name, experiment, &model)?;
+    let job = ExperimentJob::new(name, experiment, &model)?;
     let _ = tell.send(Report::Begun(job.cells()));
     let mut file = CellFile::open(Some(&path), Existing::Overwrite)?;
     let memory = GpuMemory::default();
@@ -217,7 +217,7 @@ fn work(
         let _ = tell.send(Report::Cell(cell.condition.to_owned(), cell.difference));
     })?;
     file.sync()?;
-    let end = if outcome == Outcome::Cancelled { "stopped" } else { "done" };
+    let end = if outcome == RunOutcome::Cancelled { "stopped" } else { "done" };
     Ok(format!("{end}, {failed} failed; the cells are in {}", path.display()))
 }
 

@@ -6,7 +6,7 @@ use std::io::{self, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::place;
-use super::resume::{Extent, FinishedLine, ScanError, Verdict, scan};
+use super::resume::{Extent, FinishedLine, ResumeVerdict, ScanError, scan};
 use crate::batch::input::IdHash;
 
 /// What to do with an output file that is there already.
@@ -14,7 +14,7 @@ use crate::batch::input::IdHash;
 pub enum Existing {
     /// Nothing: it is an error, unless the file is empty.
     Refuse,
-    /// Start it anew.
+    /// Replace what it holds.
     Overwrite,
     /// Go on behind its last whole line.
     Resume {
@@ -41,7 +41,8 @@ pub enum OutputError {
     },
     /// The file to resume holds something else.
     #[error(
-        "{path}: line {line} is not a result of a batch, so the run cannot be resumed with this file"
+        "{path}: line {line} is not a result of a batch, so the run cannot be resumed with this \
+         file"
     )]
     Foreign {
         /// The file.
@@ -58,7 +59,10 @@ pub enum OutputError {
         source: io::Error,
     },
     /// Another process has taken the file away, or put another in its place.
-    #[error("{path} was moved, removed or replaced by another process, so the run stops; {}", where_kept(kept.as_deref()))]
+    #[error(
+        "{path} was moved, removed or replaced by another process, so the run stops; {}",
+        where_kept(kept.as_deref())
+    )]
     Displaced {
         /// Where the file was.
         path: PathBuf,
@@ -89,7 +93,7 @@ impl OutputError {
 /// What was found in a file that is resumed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resumed {
-    /// Results that stay.
+    /// Results of earlier runs that stay.
     pub kept: u64,
     /// Of them, results of requests that the input does not have.
     pub strangers: u64,
@@ -104,12 +108,12 @@ pub struct Resumed {
 /// A file is as it was found until [`begin`](Self::begin): whatever fails before, such as opening
 /// the model, costs no earlier result.
 pub struct OutputFile {
-    target: Target,
+    target: OutputTarget,
     /// Lines are counted for the summary.
     written: u64,
 }
 
-enum Target {
+enum OutputTarget {
     /// A file of which only this run has the lock. `locks` holds the locks of files it has
     /// replaced.
     File {
@@ -131,7 +135,7 @@ enum Target {
 impl OutputFile {
     /// Lines to a stream. It cannot be resumed.
     pub fn stream(stream: impl Write + Send + 'static) -> Self {
-        Self { target: Target::Stream(Box::new(stream)), written: 0 }
+        Self { target: OutputTarget::Stream(Box::new(stream)), written: 0 }
     }
 
     /// Opens and locks a file. When it is resumed, `finished` is told the id of every result that
@@ -142,17 +146,17 @@ impl OutputFile {
         mut finished: impl FnMut(IdHash) -> bool,
     ) -> Result<(Self, Resumed), OutputError> {
         Self::open_judged(path, existing, |line| match finished(line.id) {
-            true => Verdict::Keep,
-            false => Verdict::Stranger,
+            true => ResumeVerdict::Keep,
+            false => ResumeVerdict::Stranger,
         })
     }
 
     /// The same, where every line that would stay is judged by more than its id. An error that is
     /// to be tried again is not asked about.
-    pub fn open_judged(
+    pub(crate) fn open_judged(
         path: &Path,
         existing: Existing,
-        mut judge: impl FnMut(&FinishedLine) -> Verdict,
+        mut judge: impl FnMut(&FinishedLine) -> ResumeVerdict,
     ) -> Result<(Self, Resumed), OutputError> {
         let failed = |source| OutputError::Open { path: path.to_owned(), source };
         if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
@@ -180,14 +184,17 @@ impl OutputFile {
                 };
                 let (mut number, mut again) = (0, HashSet::new());
                 let extent = scan(BufReader::new(&file), |line, _| {
-                    let verdict =
-                        if line.failed && retry_failed { Verdict::Again } else { judge(&line) };
-                    if verdict == Verdict::Again {
+                    let verdict = if line.failed && retry_failed {
+                        ResumeVerdict::Again
+                    } else {
+                        judge(&line)
+                    };
+                    if verdict == ResumeVerdict::Again {
                         resumed.retried += 1;
                         again.insert(number);
                     } else {
                         resumed.kept += 1;
-                        resumed.strangers += u64::from(verdict == Verdict::Stranger);
+                        resumed.strangers += u64::from(verdict == ResumeVerdict::Stranger);
                     }
                     number += 1;
                     Ok(())
@@ -205,7 +212,8 @@ impl OutputFile {
         file.seek(SeekFrom::Start(len)).map_err(failed)?;
         let created = created.then(|| path.to_owned());
         let path = path.to_owned();
-        let target = Target::File { file, len, untouched: true, created, path, _locks: locks };
+        let target =
+            OutputTarget::File { file, len, untouched: true, created, path, _locks: locks };
         Ok((Self { target, written: 0 }, resumed))
     }
 
@@ -215,7 +223,7 @@ impl OutputFile {
         assert!(line.ends_with('\n'));
         self.begin()?;
         match &mut self.target {
-            Target::File { file, len, path, .. } => {
+            OutputTarget::File { file, len, path, .. } => {
                 if let Err(source) = file.write_all(line.as_bytes()) {
                     // A full disk may have taken half of the line. If this fails too, resuming cuts
                     // it off.
@@ -225,7 +233,7 @@ impl OutputFile {
                 *len += line.len() as u64;
                 place::check(path, file)?;
             }
-            Target::Stream(stream) => {
+            OutputTarget::Stream(stream) => {
                 stream
                     .write_all(line.as_bytes())
                     .and_then(|()| stream.flush())
@@ -243,8 +251,8 @@ impl OutputFile {
 
     /// Leaves things as they were found: a file that was not there is gone again, unless the run
     /// has begun.
-    pub fn abandon(self) {
-        if let Target::File { file, created: Some(path), untouched: true, .. } = self.target {
+    pub(crate) fn abandon(self) {
+        if let OutputTarget::File { file, created: Some(path), untouched: true, .. } = self.target {
             drop(file);
             // An empty file that stays is in nobody's way: the next run takes it.
             let _ = std::fs::remove_file(path);
@@ -253,7 +261,7 @@ impl OutputFile {
 
     /// Cuts off what lies behind the lines that stay. The first line written does it too.
     pub fn begin(&mut self) -> Result<(), OutputError> {
-        if let Target::File { file, len, untouched, .. } = &mut self.target
+        if let OutputTarget::File { file, len, untouched, .. } = &mut self.target
             && *untouched
         {
             file.set_len(*len).map_err(OutputError::Write)?;
@@ -266,11 +274,11 @@ impl OutputFile {
     pub fn sync(&mut self) -> Result<(), OutputError> {
         self.begin()?;
         match &mut self.target {
-            Target::File { file, path, .. } => {
+            OutputTarget::File { file, path, .. } => {
                 file.sync_data().map_err(OutputError::Write)?;
                 place::check(path, file)
             }
-            Target::Stream(stream) => stream.flush().map_err(OutputError::Write),
+            OutputTarget::Stream(stream) => stream.flush().map_err(OutputError::Write),
         }
     }
 }

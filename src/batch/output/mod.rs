@@ -10,5 +10,6 @@ mod result;
 mod resume;
 
 pub use file::{Existing, OutputError, OutputFile, Resumed};
-pub use result::{ResultContext, bad_line, result_line};
-pub use resume::{FinishedLine, Verdict};
+pub(crate) use result::bad_line;
+pub use result::{ResultContext, result_line};
+pub(crate) use resume::{FinishedLine, ResumeVerdict};

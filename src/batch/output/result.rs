@@ -18,7 +18,7 @@ pub(super) const LINE_BEGINS: &str = r#"{"id":"batch_req_"#;
 /// What results say beside the answer.
 #[derive(Clone, Copy, Debug)]
 pub struct ResultContext<'a> {
-    /// The model's name.
+    /// The model's name, as result lines give it.
     pub model: &'a str,
     /// The time of the result, in seconds since 1970.
     pub created: i64,
@@ -27,49 +27,49 @@ pub struct ResultContext<'a> {
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct ResultLine<'a> {
     id: String,
     custom_id: &'a str,
-    response: Option<Response<'a>>,
-    error: Option<Error<'a>>,
+    response: Option<ResultResponse<'a>>,
+    error: Option<ResultError<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    answers: Option<Answers<'a>>,
+    answers: Option<AnsweredDigests<'a>>,
 }
 
 /// What the line answers, by which resuming knows whether it still does.
 #[derive(Serialize)]
-struct Answers<'a> {
+struct AnsweredDigests<'a> {
     request: String,
     model: &'a str,
 }
 
 #[derive(Serialize)]
-struct Error<'a> {
+struct ResultError<'a> {
     code: &'static str,
     message: String,
     param: Option<&'a str>,
 }
 
 #[derive(Serialize)]
-struct Response<'a> {
+struct ResultResponse<'a> {
     status_code: u16,
     request_id: String,
-    body: Body<'a>,
+    body: Completion<'a>,
 }
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct Completion<'a> {
     id: String,
     object: &'static str,
     created: i64,
     model: &'a str,
-    choices: [Choice<'a>; 1],
+    choices: [CompletionChoice<'a>; 1],
     usage: Usage,
     timings: Timings,
 }
 
 #[derive(Serialize)]
-struct Choice<'a> {
+struct CompletionChoice<'a> {
     index: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
@@ -77,7 +77,7 @@ struct Choice<'a> {
     message: Option<AssistantMessage<'a>>,
     logprobs: Option<Logprobs>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    prompt_logprobs: Option<Vec<Option<Token>>>,
+    prompt_logprobs: Option<Vec<Option<TokenLogprob>>>,
     finish_reason: &'static str,
 }
 
@@ -91,7 +91,7 @@ struct AssistantMessage<'a> {
 #[serde(untagged)]
 enum Logprobs {
     Chat {
-        content: Vec<Token>,
+        content: Vec<TokenLogprob>,
     },
     Completion {
         tokens: Vec<String>,
@@ -102,15 +102,15 @@ enum Logprobs {
 }
 
 #[derive(Serialize)]
-struct Token {
+struct TokenLogprob {
     token: String,
     bytes: Vec<u8>,
     logprob: f32,
-    top_logprobs: Vec<Alternative>,
+    top_logprobs: Vec<TopLogprob>,
 }
 
 #[derive(Serialize)]
-struct Alternative {
+struct TopLogprob {
     token: String,
     bytes: Vec<u8>,
     logprob: f32,
@@ -158,33 +158,33 @@ pub fn result_line(
     context: &ResultContext<'_>,
 ) -> String {
     let hash = hash_of(&request.id);
-    let line = Line {
+    let line = ResultLine {
         id: format!("batch_req_{hash}"),
         custom_id: &request.id,
-        response: outcome.as_ref().ok().map(|answer| Response {
+        response: outcome.as_ref().ok().map(|answer| ResultResponse {
             status_code: 200,
             request_id: format!("req_{hash}"),
             body: body(request, answer, context, &hash),
         }),
-        error: outcome.as_ref().err().map(|failure| Error {
+        error: outcome.as_ref().err().map(|failure| ResultError {
             code: failure.code(),
             message: failure.to_string(),
             param: Some(failure.param()),
         }),
         answers: context
             .model_digest
-            .map(|model| Answers { request: request.digest().hex(), model }),
+            .map(|model| AnsweredDigests { request: request.digest().hex(), model }),
     };
     written(&line)
 }
 
 /// The line of a request that could not be read, with its newline: whoever joins results to
 /// requests finds it.
-pub fn bad_line(id: &str, problem: &LineProblem) -> String {
+pub(crate) fn bad_line(id: &str, problem: &LineProblem) -> String {
     let param = Some(problem.field.as_str()).filter(|field| !field.is_empty());
-    let error = Error { code: "invalid_request", message: problem.to_string(), param };
+    let error = ResultError { code: "invalid_request", message: problem.to_string(), param };
     let id_of_result = format!("batch_req_{}", hash_of(id));
-    written(&Line {
+    written(&ResultLine {
         id: id_of_result,
         custom_id: id,
         response: None,
@@ -197,7 +197,7 @@ fn hash_of(id: &str) -> String {
     format!("{:016x}", IdHash::of(id).first_word())
 }
 
-fn written(line: &Line<'_>) -> String {
+fn written(line: &ResultLine<'_>) -> String {
     let mut line =
         serde_json::to_string(line).expect("strings, numbers and lists always have a JSON form");
     line.push('\n');
@@ -209,18 +209,18 @@ fn body<'a>(
     answer: &'a Answer,
     context: &ResultContext<'a>,
     hash: &str,
-) -> Body<'a> {
+) -> Completion<'a> {
     let chat = request.endpoint == Endpoint::ChatCompletions;
     let echo = Echo::of(request, answer);
     let top = request.prompt_logprobs.unwrap_or(0) as usize;
     let scored_prompt =
         answer.prompt_logprobs.as_ref().filter(|_| request.prompt_logprobs.is_some());
-    Body {
+    Completion {
         id: format!("{}-{hash}", if chat { "chatcmpl" } else { "cmpl" }),
         object: if chat { "chat.completion" } else { "text_completion" },
         created: context.created,
         model: context.model,
-        choices: [Choice {
+        choices: [CompletionChoice {
             index: 0,
             text: (!chat).then(|| format!("{}{}", echo.text, answer.text)),
             message: chat.then_some(AssistantMessage { role: "assistant", content: &answer.text }),
@@ -358,18 +358,18 @@ fn name(bytes: &[u8]) -> String {
     }
 }
 
-fn token(token: &ScoredToken) -> Token {
+fn token(token: &ScoredToken) -> TokenLogprob {
     token_with(token, token.top.len())
 }
 
 /// A token with the most probable of its alternatives.
-fn token_with(token: &ScoredToken, most: usize) -> Token {
-    let alternative = |(bytes, logprob): &(Vec<u8>, f32)| Alternative {
+fn token_with(token: &ScoredToken, most: usize) -> TokenLogprob {
+    let alternative = |(bytes, logprob): &(Vec<u8>, f32)| TopLogprob {
         token: lossy(bytes),
         bytes: bytes.clone(),
         logprob: finite(*logprob),
     };
-    Token {
+    TokenLogprob {
         token: lossy(&token.bytes),
         bytes: token.bytes.clone(),
         logprob: finite(token.logprob),

@@ -10,10 +10,10 @@ use crate::batch::input::IdHash;
 
 /// A whole line of an output file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FinishedLine {
+pub(crate) struct FinishedLine {
     /// The hash of its id.
     pub id: IdHash,
-    /// Its id.
+    /// Its `custom_id`, as it stands there.
     pub name: String,
     /// Whether it is an error.
     pub failed: bool,
@@ -25,7 +25,7 @@ pub struct FinishedLine {
 
 /// What is to become of a line that is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum ResumeVerdict {
     /// It stays, and its request is done.
     Keep,
     /// It stays, and belongs to no request of the input.
@@ -54,27 +54,27 @@ pub(super) enum ScanError {
 }
 
 #[derive(Deserialize)]
-struct Line<'a> {
+struct EarlierLine<'a> {
     #[serde(borrow)]
     custom_id: std::borrow::Cow<'a, str>,
-    response: Option<Response>,
+    response: Option<EarlierResponse>,
     error: Option<IgnoredAny>,
-    answers: Option<Answers>,
+    answers: Option<EarlierAnswers>,
 }
 
 #[derive(Deserialize)]
-struct Response {
+struct EarlierResponse {
     status_code: u16,
-    body: Option<Body>,
+    body: Option<EarlierBody>,
 }
 
 #[derive(Deserialize)]
-struct Body {
+struct EarlierBody {
     model: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Answers {
+struct EarlierAnswers {
     request: String,
     model: String,
 }
@@ -102,7 +102,7 @@ pub(super) fn scan(
             extent.torn_in_bytes = len as u64;
             break;
         }
-        let line: Line<'_> =
+        let line: EarlierLine<'_> =
             serde_json::from_slice(&buffer).map_err(|_| ScanError::Foreign { line: number })?;
         let failed = line.error.is_some()
             || line.response.as_ref().is_none_or(|response| response.status_code != 200);

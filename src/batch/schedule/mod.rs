@@ -1,6 +1,6 @@
 //! Continuous batching: many requests over few slots.
 //!
-//! Comes in: requests, and the answers to batches. Goes out: batches, and [`Event`]s. Nothing here
+//! Comes in: requests, and the answers to batches. Goes out: batches, and [`RequestEvent`]s. Nothing here
 //! runs a model or reads a clock: the caller does both, in a loop or frame by frame.
 //!
 //! 1. [`Scheduler::admit`] gives a request a free slot and finds what of its prompt is computed
@@ -19,9 +19,9 @@ mod running;
 
 use std::time::Duration;
 
-use self::prefix::{View, place};
+use self::prefix::{SlotView, place};
 pub(super) use self::running::character_offsets;
-use self::running::{Running, Wait};
+use self::running::{RunningRequest, Wait};
 use super::answer::{Answer, Failure, FinishReason};
 use super::request::Request;
 use super::text::TextModel;
@@ -29,7 +29,7 @@ use crate::engine::{Batch, Capacity, Column, EngineError, PrefixCopy, Sampled};
 
 /// Something that happened to a request.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Event {
+pub enum RequestEvent {
     /// Text that no later token can take back.
     Text {
         /// The request, by the order of admission from 0.
@@ -52,14 +52,14 @@ pub enum Event {
 
 /// What was done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct TokenCounts {
     /// Prompt tokens of admitted requests whose keys and values are there.
     pub prompt_tokens: u64,
     /// Of them, those that were taken over instead of computed.
     pub shared_tokens: u64,
-    /// Tokens drawn.
+    /// Tokens drawn for answers.
     pub completion_tokens: u64,
-    /// Batches accepted.
+    /// Batches whose answers were accepted.
     pub steps: u64,
 }
 
@@ -67,21 +67,21 @@ pub struct Counts {
 pub struct Scheduler<'m> {
     text: &'m dyn TextModel,
     capacity: Capacity,
-    slots: Vec<Slot<'m>>,
+    slots: Vec<SequenceSlot<'m>>,
     admitted: u64,
     copies: Vec<PrefixCopy>,
     planned: Planned,
-    events: Vec<Event>,
-    counts: Counts,
+    events: Vec<RequestEvent>,
+    counts: TokenCounts,
 }
 
 #[derive(Default)]
-struct Slot<'m> {
+struct SequenceSlot<'m> {
     /// The tokens it knows; when nothing runs, those that have keys and values.
     tokens: Vec<u32>,
     computed: usize,
     last_used: u64,
-    running: Option<Running<'m>>,
+    running: Option<RunningRequest<'m>>,
 }
 
 /// What the batch that is out was made of.
@@ -106,12 +106,12 @@ impl<'m> Scheduler<'m> {
         Self {
             text,
             capacity,
-            slots: (0..capacity.slots).map(|_| Slot::default()).collect(),
+            slots: (0..capacity.slots).map(|_| SequenceSlot::default()).collect(),
             admitted: 0,
             copies: Vec::new(),
             planned: Planned::default(),
             events: Vec::new(),
-            counts: Counts::default(),
+            counts: TokenCounts::default(),
         }
     }
 
@@ -121,17 +121,17 @@ impl<'m> Scheduler<'m> {
     }
 
     /// Whether no request is running.
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.slots.iter().all(|slot| slot.running.is_none())
     }
 
     /// What was done so far.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> TokenCounts {
         self.counts
     }
 
     /// What happened since this was last asked, in order.
-    pub fn take_events(&mut self) -> Vec<Event> {
+    pub fn take_events(&mut self) -> Vec<RequestEvent> {
         std::mem::take(&mut self.events)
     }
 
@@ -147,7 +147,7 @@ impl<'m> Scheduler<'m> {
             Ok(tokens) => self.start(request, number, tokens, now),
             Err(failure) => {
                 let (request, outcome) = (Box::new(request), Err(failure));
-                self.events.push(Event::Finished { number, request, outcome });
+                self.events.push(RequestEvent::Finished { number, request, outcome });
             }
         }
     }
@@ -174,7 +174,7 @@ impl<'m> Scheduler<'m> {
     }
 
     fn start(&mut self, request: Request, number: u64, tokens: Vec<u32>, now: Duration) {
-        let views: Vec<View<'_>> = self.slots.iter().map(Slot::view).collect();
+        let views: Vec<SlotView<'_>> = self.slots.iter().map(SequenceSlot::view).collect();
         // A position that is taken over has no logits, so the last one never is, and none where all
         // are asked for.
         let limit = if request.scored_prompt().is_some() { 0 } else { tokens.len() - 1 };
@@ -183,7 +183,7 @@ impl<'m> Scheduler<'m> {
         if let Some(from) = placement.copy_from {
             self.copy(from, placement.slot, placement.computed);
         }
-        let mut running = Running::new(
+        let mut running = RunningRequest::new(
             request,
             number,
             &tokens,
@@ -225,7 +225,7 @@ impl<'m> Scheduler<'m> {
     /// The next batch, or `None` when nothing is running. Its answers are due before the next plan.
     pub fn plan(&mut self) -> Option<Batch> {
         let mut batch =
-            Batch { copies: std::mem::take(&mut self.copies), repeats: 1, ..Batch::default() };
+            Batch { copies: std::mem::take(&mut self.copies), steps: 1, ..Batch::default() };
         self.planned = Planned::default();
         let mut ready: Vec<(bool, u64, usize)> = Vec::new();
         let mut left_out = false;
@@ -255,7 +255,7 @@ impl<'m> Scheduler<'m> {
                 && self.slots[index].running.as_ref().is_some_and(|running| running.drawn() > 0)
         });
         if answering && !left_out {
-            batch.repeats = self.repeats();
+            batch.steps = self.steps();
         }
         Some(batch)
     }
@@ -294,8 +294,8 @@ impl<'m> Scheduler<'m> {
 
     /// How many tokens each of the planned slots can have in one submit: no more than the longest
     /// of them may still want, nor than the fullest has room for.
-    fn repeats(&self) -> u32 {
-        let mut room = self.capacity.repeats;
+    fn steps(&self) -> u32 {
+        let mut room = self.capacity.steps;
         let mut wanted = 1;
         for &(index, _) in &self.planned.pieces {
             let slot = &self.slots[index];
@@ -359,7 +359,7 @@ impl<'m> Scheduler<'m> {
             let end =
                 running.take_token(sampled, self.text, slot.tokens.len(), context, &mut text, now);
             if !text.is_empty() {
-                self.events.push(Event::Text { number, text, logprob: sampled.logprob });
+                self.events.push(RequestEvent::Text { number, text, logprob: sampled.logprob });
             }
             if let Some(reason) = end {
                 self.finish(index, reason, now);
@@ -375,9 +375,9 @@ impl<'m> Scheduler<'m> {
         let number = running.number;
         let (request, answer, text) = running.finish(reason, now);
         if !text.is_empty() {
-            self.events.push(Event::Text { number, text, logprob: None });
+            self.events.push(RequestEvent::Text { number, text, logprob: None });
         }
-        self.events.push(Event::Finished {
+        self.events.push(RequestEvent::Finished {
             number,
             request: Box::new(request),
             outcome: Ok(answer),
@@ -422,9 +422,9 @@ impl<'m> Scheduler<'m> {
     }
 }
 
-impl Slot<'_> {
-    fn view(&self) -> View<'_> {
-        View {
+impl SequenceSlot<'_> {
+    fn view(&self) -> SlotView<'_> {
+        SlotView {
             tokens: &self.tokens,
             computed: self.computed,
             running: self.running.is_some(),

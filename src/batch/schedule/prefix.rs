@@ -10,7 +10,7 @@ pub(super) const LEAST_SHARED: usize = 8;
 
 /// What a slot holds.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct View<'a> {
+pub(super) struct SlotView<'a> {
     /// The tokens it knows: of a running request the whole prompt and the answer so far.
     pub tokens: &'a [u32],
     /// How many of them have keys and values.
@@ -24,7 +24,6 @@ pub(super) struct View<'a> {
 /// Where a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Placement {
-    /// The free slot.
     pub slot: usize,
     /// How many positions it can keep, or gets by the copy.
     pub computed: usize,
@@ -36,9 +35,9 @@ pub(super) struct Placement {
 
 /// Places a prompt of which at most `limit` positions may be taken over. `None` where every slot is
 /// taken.
-pub(super) fn place(slots: &[View<'_>], prompt: &[u32], limit: usize) -> Option<Placement> {
-    let common = |slot: &View<'_>| shared_len(slot.tokens, prompt).min(limit);
-    let ready = |slot: &View<'_>| common(slot).min(slot.computed);
+pub(super) fn place(slots: &[SlotView<'_>], prompt: &[u32], limit: usize) -> Option<Placement> {
+    let common = |slot: &SlotView<'_>| shared_len(slot.tokens, prompt).min(limit);
+    let ready = |slot: &SlotView<'_>| common(slot).min(slot.computed);
     let free = || slots.iter().enumerate().filter(|(_, slot)| !slot.running);
     // Of equally good slots, the one that was left alone longest.
     let (keeper, kept) = free()
@@ -75,8 +74,8 @@ fn shared_len(a: &[u32], b: &[u32]) -> usize {
 mod tests {
     use super::*;
 
-    fn view(tokens: &[u32], computed: usize, running: bool, last_used: u64) -> View<'_> {
-        View { tokens, computed, running, last_used }
+    fn view(tokens: &[u32], computed: usize, running: bool, last_used: u64) -> SlotView<'_> {
+        SlotView { tokens, computed, running, last_used }
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub(super) struct Wait {
     pub positions: usize,
 }
 
-pub(super) struct Running<'m> {
+pub(super) struct RunningRequest<'m> {
     pub request: Request,
     pub number: u64,
     pub prompt_len: usize,
@@ -38,7 +38,7 @@ pub(super) struct Running<'m> {
     scratch: Vec<u8>,
 }
 
-impl<'m> Running<'m> {
+impl<'m> RunningRequest<'m> {
     pub fn new(
         request: Request,
         number: u64,

@@ -28,7 +28,7 @@ impl Device for GpuEngine {
             .zip(tokens)
             .map(|(position, &token)| Column { token, slot: 0, position })
             .collect();
-        let batch = Batch { columns, repeats: 1, ..Batch::default() };
+        let batch = Batch { columns, steps: 1, ..Batch::default() };
         let count = tokens.len() as u32;
         let wanted: Vec<u32> = (0..count).collect();
         let hooks: Vec<Hook> = points.iter().map(|&point| Hook::watch(point, 0..count)).collect();

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::{ModelContext, Report, Result, Tell, WorkError};
 use crate::batch::request::Defaults;
-use crate::batch::{Answer, Failure, Progress, Prompt, Report as RunReport, TextModel, run};
-use crate::engine::{Batch, Engine, LogitsQuery, Profile};
+use crate::batch::{Answer, Failure, Progress, Prompt, RunReport, TextModel, run};
+use crate::engine::{Batch, Engine, EngineProfile, LogitsQuery};
 use crate::forward::Interventions;
 use crate::forward::cpu::{Column, CpuModel, KvCache};
 use crate::forward::sampling::SamplingParams;
@@ -14,8 +14,8 @@ use crate::forward::sampling::SamplingParams;
 const TIMED: u32 = 32;
 
 /// One greedy answer, token by token, with the clock of each kernel.
-fn timed_answer(shop: &ModelContext, engine: &mut dyn Engine) -> Result<(Profile, Duration)> {
-    let mut sum = Profile::default();
+fn timed_answer(shop: &ModelContext, engine: &mut dyn Engine) -> Result<(EngineProfile, Duration)> {
+    let mut sum = EngineProfile::default();
     let mut plain = Duration::ZERO;
     let first = shop.text.tokenizer().first_token().unwrap_or(0);
     let count = TIMED.min(shop.model.config().context_length);
@@ -27,7 +27,7 @@ fn timed_answer(shop: &ModelContext, engine: &mut dyn Engine) -> Result<(Profile
             let batch = Batch {
                 columns: vec![crate::engine::Column { token, slot: 0, position }],
                 asks: vec![LogitsQuery::greedy(0)],
-                repeats: 1,
+                steps: 1,
                 ..Batch::default()
             };
             if timed {
@@ -53,7 +53,7 @@ fn timed_answer(shop: &ModelContext, engine: &mut dyn Engine) -> Result<(Profile
 fn speeds(
     report: &mut Report,
     prefix: &str,
-    (profile, per_token): &(Profile, Duration),
+    (profile, per_token): &(EngineProfile, Duration),
 ) -> (f64, String) {
     let passes = f64::from(profile.passes.max(1));
     let speed = 1.0 / per_token.as_secs_f64().max(1e-9);

@@ -1,10 +1,11 @@
-//! Draws on the device: what is written for them, and what is left to the CPU's sampler.
+//! Draws on the device: what is written for them and read of them, and what is left to the CPU's
+//! sampler.
 
 use bevy::render::renderer::RenderQueue;
 
-use crate::engine::{LogitsQuery, QueryKind};
+use crate::engine::{EngineError, LogitsQuery, QueryKind, Sampled};
 use crate::forward::gpu::model::{GpuModel, MOST_BIASES, MOST_RECENT, SamplingMode};
-use crate::forward::sampling::SamplingWords;
+use crate::forward::sampling::{SamplingError, SamplingWords};
 
 /// Whether the device can answer by itself: a draw within the sizes of its buffers, and nothing
 /// about it.
@@ -32,10 +33,10 @@ pub(super) fn sampling_mode(draws: &[LogitsQuery]) -> SamplingMode {
     }
 }
 
-/// Writes how each row of logits is to be drawn from.
+/// Writes how each row of logits is to be sampled from.
 pub(super) fn write_draws(network: &GpuModel, queue: &RenderQueue, draws: &[LogitsQuery]) {
     let (buffers, stride) = (&network.buffers.sampling, network.sizes.recent_stride());
-    let zeros = vec![0u32; draws.len() * (network.sizes.repeats as usize + 1)];
+    let zeros = vec![0u32; draws.len() * (network.sizes.steps as usize + 1)];
     let mut all_words = Vec::with_capacity(draws.len());
     for (row, ask) in (0..).zip(draws) {
         let QueryKind::Draw { words, window, window_limit, bias } = &ask.kind else { continue };
@@ -67,4 +68,26 @@ pub(super) fn write_draws(network: &GpuModel, queue: &RenderQueue, draws: &[Logi
     }
     queue.write_buffer(&buffers.sampled, 0, bytemuck::cast_slice(&zeros));
     queue.write_buffer(&buffers.words, 0, bytemuck::cast_slice(&all_words));
+}
+
+/// What was sampled: of each row, as many tokens as the step had passes. A row on the device has room
+/// for `most`, after how many there are.
+pub(super) fn read_draws(
+    sampled: &[u32],
+    most: usize,
+    passes: usize,
+    vocab: usize,
+) -> Result<Vec<Vec<Sampled>>, EngineError> {
+    let row = |row: &[u32]| {
+        let found = row[0] as usize;
+        if found != passes {
+            return Err(EngineError::Answers { found, expected: passes });
+        }
+        let tokens = &row[1..=passes];
+        if tokens.iter().any(|&token| token as usize >= vocab) {
+            return Err(SamplingError::NoCandidate { vocab }.into());
+        }
+        Ok(tokens.iter().map(|&token| Sampled { token, ..Sampled::default() }).collect())
+    };
+    sampled.chunks_exact(most + 1).map(row).collect()
 }

@@ -47,7 +47,8 @@ use crate::forward::gpu::kernels::KernelFamily;
 pub enum GpuError {
     /// No adapter at all.
     #[error(
-        "no graphics adapter was found (Vulkan, Metal, DX12 or GL): install a driver or Mesa's software Vulkan"
+        "no graphics adapter was found (Vulkan, Metal, DX12 or GL): install a driver \
+         or Mesa's software Vulkan"
     )]
     NoAdapter {
         /// What the graphics library said.
@@ -90,18 +91,18 @@ pub struct GpuChoice {
     /// cards have one of 256 MiB beside the one that large textures go to.
     pub most_percent: Option<u8>,
     /// The adapter, where it has been looked for: [`GpuChoice::find`] puts it here.
-    pub found: Option<Found>,
+    pub found: Option<FoundAdapter>,
 }
 
 /// An adapter that was found, to open devices on: finding it again takes a good part of a second.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct FoundAdapter {
     instance: Instance,
     adapter: Adapter,
     threads: DriverThreads,
 }
 
-impl Found {
+impl FoundAdapter {
     fn new(settings: &WgpuSettings) -> Result<Self, GpuError> {
         let (found, threads) = DriverThreads::of(|| {
             let instance = instance(settings);
@@ -115,7 +116,7 @@ impl Found {
 /// Whether this machine may have a GPU, without asking the graphics library, which takes a good
 /// part of a second. Elsewhere than on Linux, whose drivers show themselves in `/dev`, it always
 /// may.
-pub fn may_have_gpu() -> bool {
+pub(crate) fn may_have_gpu() -> bool {
     !cfg!(target_os = "linux") || has_gpu_node(Path::new("/dev"))
 }
 
@@ -139,7 +140,7 @@ impl GpuChoice {
     /// # Errors
     /// There is no such adapter.
     pub fn find(&mut self) -> Result<AdapterFacts, GpuError> {
-        let found = Found::new(&self.settings())?;
+        let found = FoundAdapter::new(&self.settings())?;
         let facts = AdapterFacts::of(&found);
         self.found = Some(found);
         Ok(facts)
@@ -203,7 +204,7 @@ pub fn headless_app(choice: &GpuChoice) -> Result<App, GpuError> {
 
 /// What writes the log: on a terminal nothing that is quoted in it is obeyed. So it has no colours
 /// either.
-pub fn log_layer(_: &mut App) -> Option<BoxedFmtLayer> {
+pub(crate) fn log_layer(_: &mut App) -> Option<BoxedFmtLayer> {
     Some(Box::new(Layer::default().with_ansi(false).with_writer(crate::terminal::stderr)))
 }
 
@@ -255,11 +256,11 @@ impl AdapterFacts {
     /// # Errors
     /// There is no such adapter.
     pub fn find(choice: &GpuChoice) -> Result<Self, GpuError> {
-        Ok(Self::of(&Found::new(&choice.settings())?))
+        Ok(Self::of(&FoundAdapter::new(&choice.settings())?))
     }
 
-    fn of(found: &Found) -> Self {
-        let Found { adapter, threads, .. } = found;
+    fn of(found: &FoundAdapter) -> Self {
+        let FoundAdapter { adapter, threads, .. } = found;
         let info = adapter.get_info();
         let subgroups = KernelFamily::can_use_subgroups(&info, adapter.features());
         Self {
@@ -273,7 +274,7 @@ impl AdapterFacts {
     /// Bytes that a model's weights may take where nobody says: of a software adapter, whose memory
     /// is the host's, half of what the host has to spare. `None` where the adapter does not tell:
     /// then what fits is found out by putting it there (`specs/residency.md`, section 2).
-    pub fn memory_for_weights(&self) -> Option<u64> {
+    pub(crate) fn memory_for_weights(&self) -> Option<u64> {
         self.is_software().then(available_memory).flatten().map(|bytes| bytes / 2)
     }
 
@@ -305,7 +306,7 @@ fn instance(settings: &WgpuSettings) -> Instance {
 ///
 /// # Errors
 /// There is none.
-pub fn reopen_gpu() -> Result<RenderCreation, String> {
+pub(crate) fn reopen_gpu() -> Result<RenderCreation, String> {
     open_gpu(&GpuChoice::default().settings(), None)
         .map(|(creation, _)| creation)
         .map_err(|error| error.to_string())
@@ -313,11 +314,11 @@ pub fn reopen_gpu() -> Result<RenderCreation, String> {
 
 fn open_gpu(
     settings: &WgpuSettings,
-    found: Option<Found>,
+    found: Option<FoundAdapter>,
 ) -> Result<(RenderCreation, AdapterFacts), GpuError> {
-    let found = found.map_or_else(|| Found::new(settings), Ok)?;
+    let found = found.map_or_else(|| FoundAdapter::new(settings), Ok)?;
     let mut facts = AdapterFacts::of(&found);
-    let Found { instance, adapter, .. } = found;
+    let FoundAdapter { instance, adapter, .. } = found;
     let info = facts.info.clone();
 
     // All that the adapter offers, as Bevy does. Experimental features would need a promise that we

@@ -1,13 +1,9 @@
 //! A step of the GPU engine with hooks, and the world in which its model is entities.
 
 use bevy::ecs::world::World;
-use bevy::render::RenderApp;
-use bevy::render::renderer::{RenderDevice, RenderQueue};
 
-use super::GpuEngine;
+use super::{GpuEngine, StepRequest, request};
 use crate::engine::{Batch, EngineError};
-use crate::forward::cpu::Column;
-use crate::forward::gpu::model::{Unread, set_hooks, take_unread};
 use crate::forward::{Hook, Watched};
 
 /// What a step with hooks gives.
@@ -36,25 +32,7 @@ impl GpuEngine {
         wanted: &[u32],
         hooks: &[Hook],
     ) -> Result<Hooked, EngineError> {
-        let columns: Vec<Column> = (0..)
-            .zip(&batch.columns)
-            .map(|(index, column)| Column {
-                token: column.token,
-                slot: column.slot,
-                position: column.position,
-                wants_logits: wanted.contains(&index),
-            })
-            .collect();
-        set_hooks(self.app.sub_app_mut(RenderApp).world_mut(), &columns, hooks)
-            .map_err(|error| EngineError::Other(Box::new(error)))?;
-        let logits = self.logits(batch, wanted);
-        // Taken even where the step failed, so that the next one has no hooks.
-        let render_world = self.app.sub_app_mut(RenderApp).world_mut();
-        let unread = take_unread(render_world);
-        let device = render_world.resource::<RenderDevice>();
-        let read = |unread: Unread| unread.read(device, render_world.resource::<RenderQueue>());
-        let watched = unread.map(read).transpose();
-        let watched = watched.map_err(|error| EngineError::Other(Box::new(error)));
-        Ok(Hooked { logits: logits?, watched: watched?.unwrap_or_default() })
+        let step = self.run(&StepRequest { hooks: hooks.to_vec(), ..request(batch, wanted) })?;
+        Ok(Hooked { logits: step.logits, watched: step.watched })
     }
 }

@@ -1,34 +1,34 @@
 //! The engine on the GPU: batches go through the forward pass in a headless app's render graph.
 //!
-//! Tokens are drawn on the device and fed back there for several steps of one submit. Where
+//! Tokens are sampled on the device and fed back there for several steps of one submit. Where
 //! log-probabilities are asked for, the logits are read back and the CPU's sampler answers.
 
 mod draws;
+mod fused_layer_policy;
 pub mod headless;
 mod hooks;
 mod profile;
+mod stepper;
 pub(crate) mod threads;
 pub mod trial;
 
+pub(crate) use fused_layer_policy::FusedLayerPolicy;
 pub use hooks::Hooked;
+pub(crate) use stepper::{CompletedStep, StepRequest, Stepper};
 
 use std::sync::Arc;
 
 use self::headless::{AdapterFacts, GpuChoice, GpuError, headless_app, prepare};
 use self::threads::workers;
-use super::{Batch, Capacity, Column, Engine, EngineError, LogitsQuery, Profile, Sampled, answer};
+use super::{Batch, Capacity, Engine, EngineError, EngineProfile, Sampled, answer};
 use crate::forward::Interventions;
 use crate::forward::gpu::kernels::KernelFamily;
 use crate::forward::gpu::model::{
-    Copy, GpuModel, GpuModelError, GpuModelFailure, GpuModelPlugin, GpuModelSource, NO_LOGITS,
-    Sizes, Step, StreamFailure,
+    GpuModel, GpuModelError, GpuModelFailure, GpuModelPlugin, GpuModelSource, Sizes,
 };
-use crate::forward::gpu::readback::read_starts;
 use crate::forward::gpu::shaders::{ShaderError, ShadersPlugin, load_sources};
-use crate::forward::gpu::{
-    ForwardPlugin, ForwardRequest, ForwardState, ForwardStatus, InterventionsPlugin,
-};
-use crate::forward::sampling::{Sampler, SamplingError};
+use crate::forward::gpu::{ForwardPlugin, ForwardState, ForwardStatus, InterventionsPlugin};
+use crate::forward::sampling::Sampler;
 use crate::model::PixelModel;
 use crate::residency::ResidencyMetrics;
 use crate::residency::compute::Pool;
@@ -36,23 +36,20 @@ use crate::size::MemorySize;
 use crate::tiles::{ModelIndex, Muted, Scale, spawn_model};
 use bevy::{
     app::App,
-    ecs::{change_detection::DetectChangesMut, entity::Entity, world::World},
+    ecs::{entity::Entity, world::World},
     render::{
         RenderApp,
-        render_resource::{Buffer, PollType},
+        render_resource::PollType,
         renderer::{RenderDevice, RenderQueue},
     },
 };
-use draws::{draws_on_device, sampling_mode, write_draws};
+use draws::{draws_on_device, read_draws};
+use stepper::{lost, set_fused_layers};
 
 /// The most columns of a step.
 const COLUMNS: u32 = 64;
-/// The most tokens drawn on the device before they are read back.
-const REPEATS: u32 = 16;
-/// Barriers of a layer's workgroups in one submit that may take longer than a time slice. On a
-/// machine that is busy with other programs, layers in several dispatches are faster, which wait
-/// for no thread in particular.
-const MOST_SLOW_BARRIERS: u32 = 16;
+/// The most tokens sampled on the device before they are read back.
+const STEPS: u32 = 16;
 /// Frames in which pipelines must be compiled; they are compiled in the frame that asks for them.
 const STARTING_FRAMES: u32 = 64;
 
@@ -98,7 +95,7 @@ impl KernelConfig {
         if self.fused_layers { workers() } else { 0 }
     }
 
-    /// In words.
+    /// What a person is told of it, in a few words.
     pub fn name(&self) -> String {
         let whole = if self.fused_layers { ", fused layers" } else { "" };
         format!("{}{whole}", self.family.name())
@@ -110,10 +107,9 @@ pub struct GpuEngine {
     app: App,
     sizes: Sizes,
     vocab: usize,
-    stride: usize,
-    steps: u64,
     sampler: Sampler,
     plan: KernelConfig,
+    stepper: Stepper,
 }
 
 impl GpuEngine {
@@ -144,7 +140,7 @@ impl GpuEngine {
     ) -> Result<Self, GpuEngineError> {
         let vocab = model.config().vocab_size as usize;
         let (slots, context) = (slots as u32, context as u32);
-        let sizes = Sizes { slots, context, columns: COLUMNS.max(slots), repeats: REPEATS };
+        let sizes = Sizes { slots, context, columns: COLUMNS.max(slots), steps: STEPS };
         let mut app = headless_app(choice)?;
         spawn_model(app.world_mut(), &model);
         let plan =
@@ -174,11 +170,11 @@ impl GpuEngine {
             }
             match &app.world().resource::<ForwardStatus>().state {
                 ForwardState::Ready => {
-                    let stride = network(&app).logits_stride();
                     // Streamed models have one pass per step.
                     let sizes = network(&app).sizes;
                     let sampler = Sampler::default();
-                    return Ok(Self { app, sizes, vocab, stride, steps: 0, sampler, plan });
+                    let stepper = Stepper::new(FusedLayerPolicy::UntilSlow);
+                    return Ok(Self { app, sizes, vocab, sampler, plan, stepper });
                 }
                 ForwardState::Failed(why) => return Err(GpuEngineError::Kernels(why.clone())),
                 ForwardState::Starting => {}
@@ -198,18 +194,14 @@ impl GpuEngine {
         self.app.world().resource::<AdapterFacts>()
     }
 
-    /// How it computes.
+    /// How it computes. Its layers are not fused any more once their workgroups did not meet.
     pub fn plan(&self) -> KernelConfig {
-        self.plan
+        KernelConfig { fused_layers: network(&self.app).fused_layers, ..self.plan }
     }
 
     /// Computes a layer of one column in one dispatch from now on, or not.
     pub fn set_fused_layers(&mut self, fused_layers: bool) {
-        let mut network = self.app.sub_app_mut(RenderApp).world_mut().resource_mut::<GpuModel>();
-        // What watches for changes of the network means another one, on another device.
-        let network = network.bypass_change_detection();
-        network.fused_layers = fused_layers && network.has_fused_layers();
-        self.plan.fused_layers = network.fused_layers;
+        set_fused_layers(self.render_world(), fused_layers);
     }
 
     /// Runs columns through the model and returns the logits of those that `wanted` names.
@@ -217,125 +209,34 @@ impl GpuEngine {
     /// # Errors
     /// The device was lost.
     pub fn logits(&mut self, batch: &Batch, wanted: &[u32]) -> Result<Vec<Vec<f32>>, EngineError> {
-        let size = (wanted.len() * self.stride * 4) as u64;
-        let bytes = self.run(batch, wanted, &[], |network| (&network.buffers.logits, size))?;
-        let numbers: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
-        Ok(numbers.chunks_exact(self.stride).map(|row| row[..self.vocab].to_vec()).collect())
+        Ok(self.run(&request(batch, wanted))?.logits)
     }
 
-    /// Runs a batch and reads the first bytes of a buffer afterwards.
-    fn run(
+    /// Takes a step and waits for what it makes.
+    fn run(&mut self, request: &StepRequest) -> Result<CompletedStep, EngineError> {
+        self.begin(|stepper, world| stepper.submit(world, request))?;
+        let step = self.stepper.poll(self.app.sub_app_mut(RenderApp).world_mut())?;
+        step.ok_or_else(|| EngineError::DeviceLost("the step does not come to an end".into()))
+    }
+
+    /// Has frames pass until the kernels of a step are there. The first brings to the device what
+    /// has changed in the main world.
+    fn begin(
         &mut self,
-        batch: &Batch,
-        wanted: &[u32],
-        draws: &[LogitsQuery],
-        read: impl Fn(&GpuModel) -> (&Buffer, u64),
-    ) -> Result<Vec<u8>, EngineError> {
-        self.submit(batch, wanted, draws)?;
-        let (barriers, bytes) = self.read(&read)?;
-        if barriers == 0 {
-            return Ok(bytes);
-        }
-        let (failed, slow) = (barriers & 0xFFFF, barriers >> 16);
-        let (network, _, queue) = self.network();
-        queue.write_buffer(&network.buffers.barriers, 0, &[0; 4]);
-        if failed > 0 || slow > MOST_SLOW_BARRIERS {
-            bevy::log::debug!(
-                "{failed} barriers failed and {slow} took long: no more fused layers"
-            );
-            self.set_fused_layers(false);
-        }
-        if failed == 0 {
-            return Ok(bytes);
-        }
-        // Nothing that was computed counts, but everything that it began with is there still.
-        self.submit(batch, wanted, draws)?;
-        Ok(self.read(&read)?.1)
-    }
-
-    /// What barriers came to since this was last asked, and the first bytes of a buffer.
-    fn read(
-        &self,
-        read: &impl Fn(&GpuModel) -> (&Buffer, u64),
-    ) -> Result<(u32, Vec<u8>), EngineError> {
-        let (network, device, queue) = self.network();
-        let [barriers, bytes] =
-            read_starts(device, queue, [(&network.buffers.barriers, 4), read(network)])
-                .map_err(lost)?;
-        Ok((bytemuck::pod_read_unaligned(&barriers), bytes))
-    }
-
-    fn submit(
-        &mut self,
-        batch: &Batch,
-        wanted: &[u32],
-        draws: &[LogitsQuery],
+        submit: impl Fn(&mut Stepper, &mut World) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
-        let repeats = if draws.is_empty() { 1 } else { u64::from(batch.repeats.max(1)) };
-        let too_many = batch.columns.len() > self.sizes.columns as usize;
-        let outside = batch.columns.iter().any(|column| {
-            column.slot >= self.sizes.slots
-                || u64::from(column.position) + repeats > u64::from(self.sizes.context)
-                || column.token as usize >= self.vocab
-        });
-        if too_many || outside || repeats > u64::from(self.sizes.repeats) {
-            let what =
-                format!("a batch of {} columns does not fit {:?}", batch.columns.len(), self.sizes);
-            return Err(EngineError::Other(what.into()));
-        }
-        self.write_columns(batch, wanted);
-        let (network, _, queue) = self.network();
-        write_draws(network, queue, draws);
-        let copies = batch
-            .copies
-            .iter()
-            .map(|copy| Copy { from: copy.from, to: copy.to, positions: copy.positions })
-            .collect();
-        let tokens = batch.columns.iter().map(|column| column.token).collect();
-        let (columns, wanted) = (batch.columns.len() as u32, wanted.len() as u32);
-        self.run_step(
-            Step { copies, columns, wanted, sample: sampling_mode(draws), tokens, only: None },
-            repeats,
-        )
-    }
-
-    /// Writes the columns of the next step, and which of them want logits.
-    fn write_columns(&self, batch: &Batch, wanted: &[u32]) {
-        let word = |column: &Column| {
-            [column.token, column.position, column.slot * self.sizes.rows(), NO_LOGITS]
-        };
-        let columns: Vec<[u32; 4]> = batch.columns.iter().map(word).collect();
-        let (network, _, queue) = self.network();
-        queue.write_buffer(&network.buffers.columns, 0, bytemuck::cast_slice(&columns));
-        queue.write_buffer(&network.buffers.wanted, 0, bytemuck::cast_slice(wanted));
-    }
-
-    fn run_step(&mut self, step: Step, repeats: u64) -> Result<(), EngineError> {
-        self.app.sub_app_mut(RenderApp).world_mut().insert_resource(step);
-        self.steps += repeats;
-        self.app.world_mut().resource_mut::<ForwardRequest>().steps = self.steps;
-        // The status is that after the frame before, so the first frame may already have done it
-        // all.
         for _ in 0..STARTING_FRAMES {
             self.app.update();
-            let status = self.app.sub_app(RenderApp).world().resource::<ForwardStatus>();
-            if status.steps_done >= self.steps {
-                return self.streamed_well();
-            }
-            if let ForwardState::Failed(why) = &status.state {
-                return Err(EngineError::Other(
-                    format!("the GPU kernels do not compile: {why}").into(),
-                ));
+            match submit(&mut self.stepper, self.app.sub_app_mut(RenderApp).world_mut()) {
+                Err(EngineError::Compiling) => {}
+                submitted => return submitted,
             }
         }
-        Err(EngineError::DeviceLost("the forward pass does not come to an end".into()))
+        Err(EngineError::Compiling)
     }
 
-    /// Whether all tiles that the last step needed have come, where they are streamed.
-    fn streamed_well(&mut self) -> Result<(), EngineError> {
-        let world = self.app.sub_app_mut(RenderApp).world_mut();
-        let failure = world.resource_mut::<StreamFailure>().bypass_change_detection().0.take();
-        failure.map_or(Ok(()), |error| Err(EngineError::Model(error.to_string())))
+    fn render_world(&mut self) -> &mut World {
+        self.app.sub_app_mut(RenderApp).world_mut()
     }
 
     /// What streams the model's tiles, where they do not fit the device.
@@ -354,27 +255,15 @@ impl GpuEngine {
     }
 
     fn draw(&mut self, batch: &Batch, wanted: &[u32]) -> Result<Vec<Vec<Sampled>>, EngineError> {
-        let (repeats, vocab) = (batch.repeats.max(1) as usize, self.vocab);
-        let words = self.sizes.repeats as usize + 1;
-        let size = (wanted.len() * words * 4) as u64;
-        let bytes = self
-            .run(batch, wanted, &batch.asks, |network| (&network.buffers.sampling.sampled, size))?;
-        let drawn: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
-        let row = |row: &[u32]| {
-            let found = row[0] as usize;
-            if found != repeats {
-                return Err(EngineError::Answers { found, expected: repeats });
-            }
-            if row[1..=repeats].iter().any(|&token| token as usize >= vocab) {
-                return Err(SamplingError::NoCandidate { vocab }.into());
-            }
-            Ok(row[1..=repeats]
-                .iter()
-                .map(|&token| Sampled { token, ..Sampled::default() })
-                .collect())
-        };
-        drawn.chunks_exact(words).map(row).collect()
+        let step = self.run(&StepRequest { draws: true, ..request(batch, wanted) })?;
+        let passes = batch.steps.max(1) as usize;
+        read_draws(&step.sampled, self.sizes.steps as usize, passes, self.vocab)
     }
+}
+
+/// A step that gives the logits of some columns of a batch.
+fn request(batch: &Batch, wanted: &[u32]) -> StepRequest {
+    StepRequest { batch: batch.clone(), wanted: wanted.to_vec(), ..StepRequest::default() }
 }
 
 /// Marks the entities of the model with factors, and takes all other marks away. False where there
@@ -407,10 +296,6 @@ fn network(app: &App) -> &GpuModel {
     app.sub_app(RenderApp).world().resource::<GpuModel>()
 }
 
-fn lost(error: impl std::error::Error) -> EngineError {
-    EngineError::DeviceLost(error.to_string())
-}
-
 impl Engine for GpuEngine {
     fn capacity(&self) -> Capacity {
         Capacity {
@@ -418,7 +303,7 @@ impl Engine for GpuEngine {
             context: self.sizes.context as usize,
             vocab: self.vocab,
             columns: self.sizes.columns as usize,
-            repeats: self.sizes.repeats as usize,
+            steps: self.sizes.steps as usize,
         }
     }
 
@@ -455,14 +340,14 @@ impl Engine for GpuEngine {
                 [pool.plan().size_in_bytes(), pool.plan().streamed_bytes()].map(MemorySize);
             format!(", streamed through {slots}, {bytes} per pass")
         });
-        format!("{} ({:?}), {}{streamed}", adapter.name, adapter.backend, self.plan.name())
+        format!("{} ({:?}), {}{streamed}", adapter.name, adapter.backend, self.plan().name())
     }
 
     fn residency(&self) -> Option<ResidencyMetrics> {
         self.pool().map(|pool| pool.counters().figures())
     }
 
-    fn profile(&mut self, batch: &Batch) -> Result<Option<Profile>, EngineError> {
+    fn profile(&mut self, batch: &Batch) -> Result<Option<EngineProfile>, EngineError> {
         profile::profile(self, batch).map(Some)
     }
 }

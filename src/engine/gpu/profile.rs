@@ -4,15 +4,15 @@
 
 use std::time::{Duration, Instant};
 
-use super::GpuEngine;
-use crate::engine::{Batch, Engine, EngineError, Profile, Stage};
+use super::{GpuEngine, stepper};
+use crate::engine::{Batch, Engine, EngineError, EngineProfile, ProfileStage};
 use crate::forward::gpu::kernels::readings;
 use crate::forward::gpu::model::{SamplingMode, Step};
 
 /// Runs a batch as [`Engine::step`] does, after a look at each of its kernels.
-pub(super) fn profile(engine: &mut GpuEngine, batch: &Batch) -> Result<Profile, EngineError> {
+pub(super) fn profile(engine: &mut GpuEngine, batch: &Batch) -> Result<EngineProfile, EngineError> {
     let (columns, wanted) = (batch.columns.len() as u32, batch.asks.len() as u32);
-    let passes = batch.repeats.max(1);
+    let passes = batch.steps.max(1);
     let mut stages = Vec::new();
     // What its kernels take to compile is no part of what they take.
     engine.step(batch)?;
@@ -21,7 +21,7 @@ pub(super) fn profile(engine: &mut GpuEngine, batch: &Batch) -> Result<Profile, 
         let of_rows = matches!(kernel.name, "logits" | "sample");
         let dispatched = !of_rows || wanted > 0;
         let together = if of_rows { wanted } else { columns };
-        stages.push(Stage {
+        stages.push(ProfileStage {
             name: kernel.name,
             dispatches: if dispatched { kernel.dispatches * u64::from(passes) } else { 0 },
             time: time * passes,
@@ -30,7 +30,7 @@ pub(super) fn profile(engine: &mut GpuEngine, batch: &Batch) -> Result<Profile, 
     }
     let start = Instant::now();
     engine.step(batch)?;
-    Ok(Profile { stages, total: start.elapsed(), passes })
+    Ok(EngineProfile { stages, total: start.elapsed(), passes })
 }
 
 /// Runs all dispatches of one kernel of a step, and tells how long that takes.
@@ -42,12 +42,12 @@ pub(super) fn run_alone(
     let (columns, wanted) = (batch.columns.len() as u32, batch.asks.len() as u32);
     let rows: Vec<u32> = batch.asks.iter().map(|ask| ask.column).collect();
     let tokens = batch.columns.iter().map(|column| column.token).collect();
-    engine.write_columns(batch, &rows);
+    stepper::write_columns(engine.render_world(), &batch.columns, &rows);
     engine.wait()?;
     let sample = if wanted > 0 { SamplingMode::Greedy } else { SamplingMode::None };
     let step = Step { columns, wanted, sample, tokens, only: Some(kernel), ..Step::default() };
     let start = Instant::now();
-    engine.run_step(step, 1)?;
+    engine.begin(|_, world| stepper::run(world, step.clone(), 1))?;
     engine.wait()?;
     Ok(start.elapsed())
 }

@@ -30,7 +30,7 @@ pub(crate) struct DriverThreads(Vec<i32>);
 
 /// How long threads have run, by their ids, in nanoseconds.
 #[derive(Debug, Default)]
-pub(crate) struct Times(Vec<(i32, u64)>);
+struct Times(Vec<(i32, u64)>);
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -75,7 +75,7 @@ mod linux {
         }
 
         /// How long they have run until now.
-        pub fn times(&self) -> Times {
+        pub(super) fn times(&self) -> Times {
             let time = |&id: &i32| {
                 Some((id, read(id, "schedstat")?.split_whitespace().next()?.parse().ok()?))
             };
@@ -84,7 +84,7 @@ mod linux {
 
         /// Gives the `count` threads that were the busiest since `before` a processor each. Where
         /// there are fewer processors or fewer busy threads, nothing happens.
-        pub fn pin_busiest(&self, before: &Times, count: u32) {
+        pub(super) fn pin_busiest(&self, before: &Times, count: u32) {
             let before =
                 |id| before.0.iter().find(|(known, _)| *known == id).map_or(0, |(_, time)| *time);
             let mut spent: Vec<(u64, i32)> = self
@@ -123,16 +123,23 @@ impl DriverThreads {
         (work(), Self::default())
     }
 
-    /// Nothing is known.
-    pub fn times(&self) -> Times {
+    fn times(&self) -> Times {
         Times::default()
     }
 
-    /// Nothing can be done.
-    pub fn pin_busiest(&self, _before: &Times, _count: u32) {}
+    fn pin_busiest(&self, _before: &Times, _count: u32) {}
 }
 
 impl DriverThreads {
+    /// Does work that all workers of the adapter take part in, and none by waiting for another; then
+    /// gives each of them a processor.
+    pub fn pin_after<T>(&self, work: impl FnOnce() -> T) -> T {
+        let before = self.times();
+        let result = work();
+        self.pin_busiest(&before, workers());
+        result
+    }
+
     /// Those of another start of the driver beside these.
     pub fn and(mut self, others: Self) -> Self {
         self.0.extend(others.0);

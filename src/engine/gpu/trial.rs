@@ -42,7 +42,7 @@ pub enum TrialError {
     /// The model cannot be run on the GPU.
     #[error(transparent)]
     Gpu(#[from] GpuEngineError),
-    /// It ended early.
+    /// The engine gave out in the middle of it.
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// The model cannot be run on the processor either.
@@ -76,7 +76,7 @@ pub struct TrialResult {
 }
 
 impl TrialResult {
-    /// The fastest plan.
+    /// The plan that gave the right logits in the least time.
     pub fn plan(&self) -> KernelConfig {
         let family =
             KernelFamily { split: self.split, subgroups: self.subgroups, textures: self.textures };
@@ -84,7 +84,7 @@ impl TrialResult {
     }
 
     /// Whether the processor's own path was timed and is faster than the adapter.
-    pub fn prefers_processor(&self) -> bool {
+    pub(crate) fn prefers_processor(&self) -> bool {
         self.cpu_milliseconds.is_some_and(|cpu| cpu < self.gpu_milliseconds)
     }
 
@@ -93,7 +93,7 @@ impl TrialResult {
         !self.disturbed
     }
 
-    /// In one line.
+    /// What a person is told of it, in one line.
     pub fn line(&self) -> String {
         let plan = self.plan().name();
         let cpu =
@@ -103,7 +103,11 @@ impl TrialResult {
 }
 
 /// The verdict that is kept for an adapter and a model.
-pub fn recall(folder: &Path, adapter: &AdapterFacts, model: &PixelModel) -> Option<TrialResult> {
+pub(crate) fn recall(
+    folder: &Path,
+    adapter: &AdapterFacts,
+    model: &PixelModel,
+) -> Option<TrialResult> {
     let (adapter, model) = (adapter_key(adapter), model_key(model));
     verdicts(folder).into_iter().find(|known| known.adapter == adapter && known.model == model)
 }
@@ -164,48 +168,17 @@ pub fn make(
     // The plain form is what others are held to.
     engine.set_fused_layers(false);
     let plain = engine.plan();
-    let busy = adapter.threads.times();
-    let expected = logits(&mut engine)?;
-    timed_run(&mut engine)?;
     // Before any workgroup waits for another.
-    adapter.threads.pin_busiest(&busy, workers());
+    let expected = adapter.threads.pin_after(|| {
+        let expected = logits(&mut engine)?;
+        timed_run(&mut engine)?;
+        Ok::<_, EngineError>(expected)
+    })?;
     engine.set_fused_layers(usual.fused_layers);
-    let mut whole = engine.plan().fused_layers.then_some(engine.plan());
-    let mut disturbed = false;
-    if whole.is_some() {
-        let mut found = None;
-        for _ in 0..TRIES {
-            engine.set_fused_layers(true);
-            let logits = logits(&mut engine)?;
-            // A barrier that failed has switched it off again: other programs have kept a thread
-            // from its processor.
-            if engine.plan().fused_layers {
-                found = Some(logits);
-                break;
-            }
-        }
-        disturbed = found.is_none();
-        whole = whole.filter(|_| found.is_some_and(|found| agree(&expected, &found)));
-    }
-    let mut best = (f64::INFINITY, plain);
-    let mut enter = |time: f64, plan: KernelConfig| {
-        if time < best.0 {
-            best = (time, plan);
-        }
-    };
-    // They take turns, and the least time counts: what other programs take comes on top of any. One
-    // after the other, a busy second made the slower one win two times of five.
-    for _ in 0..RUNS {
-        engine.set_fused_layers(false);
-        enter(timed_run(&mut engine)?, plain);
-        if let Some(whole) = whole {
-            engine.set_fused_layers(true);
-            let time = timed_run(&mut engine)?;
-            if engine.plan().fused_layers {
-                enter(time, whole);
-            }
-        }
-    }
+    let fused = engine.plan().fused_layers.then_some(engine.plan());
+    let agrees = if fused.is_some() { try_fused(&mut engine, &expected)? } else { Some(false) };
+    let fused = fused.filter(|_| agrees == Some(true));
+    let mut best = race(&mut engine, plain, fused)?;
     if !adapter.is_software() {
         let family = KernelFamily { split: !usual.family.split, ..usual.family };
         let plan = KernelConfig { family, fused_layers: false };
@@ -213,7 +186,7 @@ pub fn make(
             GpuEngine::with_plan(Arc::clone(model), 1, CONTEXT, choice, Some(plan))
             && agree(&expected, &logits(&mut other)?)
         {
-            enter(time(&mut other)?, plan);
+            best = faster(best, (time(&mut other)?, plan));
         }
     }
     let cpu_milliseconds = if time_processor {
@@ -234,9 +207,51 @@ pub fn make(
         fused_layers: plan.fused_layers,
         gpu_milliseconds,
         cpu_milliseconds,
-        disturbed,
+        disturbed: agrees.is_none(),
     };
     Ok((verdict, goes_on.then_some(engine)))
+}
+
+/// Whether fused layers give the expected logits. `None` where other programs have kept a thread
+/// from its processor each time.
+fn try_fused(engine: &mut GpuEngine, expected: &[f32]) -> Result<Option<bool>, EngineError> {
+    for _ in 0..TRIES {
+        engine.set_fused_layers(true);
+        let found = logits(engine)?;
+        // A barrier that failed has switched it off again.
+        if engine.plan().fused_layers {
+            return Ok(Some(agree(expected, &found)));
+        }
+    }
+    Ok(None)
+}
+
+/// The faster of an engine's plain plan and its fused one, where that may be, with its milliseconds.
+///
+/// They take turns, and the least time counts: what other programs take comes on top of any. One
+/// after the other, a busy second made the slower one win two times of five.
+fn race(
+    engine: &mut GpuEngine,
+    plain: KernelConfig,
+    fused: Option<KernelConfig>,
+) -> Result<(f64, KernelConfig), EngineError> {
+    let mut best = (f64::INFINITY, plain);
+    for _ in 0..RUNS {
+        engine.set_fused_layers(false);
+        best = faster(best, (timed_run(engine)?, plain));
+        if let Some(fused) = fused {
+            engine.set_fused_layers(true);
+            let time = timed_run(engine)?;
+            if engine.plan().fused_layers {
+                best = faster(best, (time, fused));
+            }
+        }
+    }
+    Ok(best)
+}
+
+fn faster(best: (f64, KernelConfig), other: (f64, KernelConfig)) -> (f64, KernelConfig) {
+    if other.0 < best.0 { other } else { best }
 }
 
 /// An engine to try, and whether it is the one that is wanted: that is too small for a trial, or
@@ -266,26 +281,24 @@ fn engine_for_trial(
 pub fn settle(engine: &mut GpuEngine) -> Result<(), EngineError> {
     if engine.plan().fused_layers {
         let threads = engine.adapter().threads.clone();
-        let before = threads.times();
         // A kernel of which no workgroup waits for another. Every plan has this one, so that no
         // other is compiled for it, which would take half a second.
-        for _ in 0..SETTLING {
-            run_alone(engine, &one_column(0, 1), "logits")?;
-        }
-        threads.pin_busiest(&before, workers());
+        threads.pin_after(|| {
+            (0..SETTLING).try_for_each(|_| run_alone(engine, &one_column(0, 1), "logits").map(drop))
+        })?;
     }
     Ok(())
 }
 
-fn step(engine: &mut dyn Engine, position: u32, repeats: u32) -> Result<(), EngineError> {
-    engine.step(&one_column(position, repeats))?;
+fn step(engine: &mut dyn Engine, position: u32, steps: u32) -> Result<(), EngineError> {
+    engine.step(&one_column(position, steps))?;
     Ok(())
 }
 
-/// A token, and `repeats` that follow it.
-fn one_column(position: u32, repeats: u32) -> Batch {
+/// A token, and `steps` that follow it.
+fn one_column(position: u32, steps: u32) -> Batch {
     let columns = vec![Column { token: 1, slot: 0, position }];
-    Batch { columns, asks: vec![LogitsQuery::greedy(0)], repeats, ..Batch::default() }
+    Batch { columns, asks: vec![LogitsQuery::greedy(0)], steps, ..Batch::default() }
 }
 
 /// Milliseconds for a token: the least of some runs, after one that does not count.
@@ -300,10 +313,10 @@ fn time(engine: &mut dyn Engine) -> Result<f64, EngineError> {
 
 /// Milliseconds for a token in one run.
 fn timed_run(engine: &mut dyn Engine) -> Result<f64, EngineError> {
-    let repeats = TOKENS.min(engine.capacity().repeats as u32);
+    let steps = TOKENS.min(engine.capacity().steps as u32);
     let start = Instant::now();
-    for first in (0..TOKENS).step_by(repeats as usize) {
-        step(engine, first, repeats)?;
+    for first in (0..TOKENS).step_by(steps as usize) {
+        step(engine, first, steps)?;
     }
     Ok(start.elapsed().as_secs_f64() * 1e3 / f64::from(TOKENS))
 }
@@ -314,7 +327,7 @@ fn logits(engine: &mut GpuEngine) -> Result<Vec<f32>, EngineError> {
     for position in 0..4 {
         let columns = vec![Column { token: position + 1, slot: 0, position }];
         all.extend(
-            engine.logits(&Batch { columns, repeats: 1, ..Batch::default() }, &[0])?.remove(0),
+            engine.logits(&Batch { columns, steps: 1, ..Batch::default() }, &[0])?.remove(0),
         );
     }
     Ok(all)

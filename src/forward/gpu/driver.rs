@@ -1,6 +1,7 @@
-//! Runs the [`Forward`] schedule as often as is asked for, without waiting for any step.
+//! Runs the [`Forward`] schedule for whoever has a step to take, without waiting for any of its
+//! passes.
 //!
-//! Each step is submitted by itself: a buffer written by the queue between two steps is then seen
+//! Each pass is submitted by itself: a buffer written by the queue between two passes is then seen
 //! by the second.
 
 use bevy::{
@@ -15,22 +16,10 @@ use bevy::{
 use super::model::compile_needed;
 use super::{Forward, kernels::Kernels};
 
-/// How many forward steps are wanted, counted from the start of the program.
-///
-/// A sum and not a queue, so that it can be copied to the render world without a step being lost or
-/// done twice.
-#[derive(Resource, Clone, Copy, Debug, Default)]
-pub struct ForwardRequest {
-    /// Steps wanted since the start of the program.
-    pub steps: u64,
-}
-
-/// How far the forward pass is: the render world's answer to [`ForwardRequest`], in both worlds.
-/// The main world's is the state after the frame before.
+/// How far the forward pass is, in both worlds. The main world's is the state after the frame
+/// before.
 #[derive(Resource, Clone, Debug, Default)]
 pub struct ForwardStatus {
-    /// Steps handed to the GPU since the start of the program.
-    pub steps_done: u64,
     /// Whether steps can be done at all.
     pub state: ForwardState,
 }
@@ -48,32 +37,30 @@ pub enum ForwardState {
     Failed(String),
 }
 
-/// Carries the request to the render world and the status back.
-pub(super) fn exchange(
-    mut main_world: ResMut<MainWorld>,
-    mut request: ResMut<ForwardRequest>,
-    status: Res<ForwardStatus>,
-) {
-    *request = *main_world.resource::<ForwardRequest>();
+/// Carries the status to the main world.
+pub(super) fn tell_status(mut main_world: ResMut<MainWorld>, status: Res<ForwardStatus>) {
     *main_world.resource_mut::<ForwardStatus>() = status.clone();
 }
 
-/// Does this frame's forward steps.
-pub(super) fn drive_forward(world: &mut World) {
+/// Has the kernels of the next step compiled, and finds out how far they are.
+pub(super) fn compile_step(world: &mut World) {
     compile_needed(world);
     let state = world.resource::<Kernels>().state(world.resource::<PipelineCache>());
-    let mut status = world.resource_mut::<ForwardStatus>();
-    status.state = state;
-    if status.state != ForwardState::Ready {
-        return;
-    }
+    world.resource_mut::<ForwardStatus>().state = state;
+}
 
-    let ForwardRequest { steps } = *world.resource::<ForwardRequest>();
-    while world.resource::<ForwardStatus>().steps_done < steps {
-        world.run_schedule(Forward);
-        submit(world);
-        world.resource_mut::<ForwardStatus>().steps_done += 1;
+/// Submits so many passes of the next [`Step`](super::model::Step), in the render world. Where the
+/// state is not [`ForwardState::Ready`], nothing was submitted.
+pub fn run_forward(world: &mut World, passes: u32) -> ForwardState {
+    compile_step(world);
+    let state = world.resource::<ForwardStatus>().state.clone();
+    if state == ForwardState::Ready {
+        for _ in 0..passes {
+            world.run_schedule(Forward);
+            submit(world);
+        }
     }
+    state
 }
 
 fn submit(world: &mut World) {

@@ -1,8 +1,8 @@
 //! Reading a GPU buffer back. Batch runs and tests wait for it, since nothing else is to be done
-//! meanwhile; a window asks for it with [`Later`] and goes on. Both see everything that was
+//! meanwhile; a window polls a [`PendingReadback`] and goes on. Both see everything that was
 //! submitted before.
 
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bevy::render::{
@@ -32,16 +32,16 @@ pub enum ReadbackError {
 
 /// The first bytes of some buffers, on their way.
 #[derive(Debug)]
-pub struct Later {
+pub struct PendingReadback {
     staging: Buffer,
     sizes: Vec<u64>,
     submission: wgpu::SubmissionIndex,
     answer: Arc<OnceLock<Result<(), BufferAsyncError>>>,
 }
 
-impl Later {
+impl PendingReadback {
     /// Submits the copy of the first bytes of some buffers, so many of each: a multiple of four.
-    pub fn new(device: &RenderDevice, queue: &RenderQueue, parts: &[(&Buffer, u64)]) -> Self {
+    pub fn submit(device: &RenderDevice, queue: &RenderQueue, parts: &[(&Buffer, u64)]) -> Self {
         let sizes: Vec<u64> = parts.iter().map(|&(_, size)| size).collect();
         let (staging, submission) = submit_copies(device, queue, parts);
         let answer = Arc::new(OnceLock::new());
@@ -52,19 +52,19 @@ impl Later {
         Self { staging, sizes, submission, answer }
     }
 
-    /// The bytes of each buffer if they are there within a time, which may be nothing.
+    /// The bytes of each buffer if they are there within a time, which may be nothing. `None` is as
+    /// long as it takes.
     ///
     /// # Errors
     /// The device was lost.
-    pub fn within(
+    pub fn poll(
         &self,
         device: &RenderDevice,
-        time: Duration,
+        time: Option<Duration>,
     ) -> Result<Option<Vec<Vec<u8>>>, ReadbackError> {
-        let poll = if time.is_zero() {
-            PollType::Poll
-        } else {
-            PollType::Wait { submission_index: Some(self.submission.clone()), timeout: Some(time) }
+        let poll = match time {
+            Some(Duration::ZERO) => PollType::Poll,
+            timeout => PollType::Wait { submission_index: Some(self.submission.clone()), timeout },
         };
         match device.poll(poll) {
             Ok(_) | Err(wgpu::PollError::Timeout) => {}
@@ -122,40 +122,8 @@ pub fn read_buffer(
     queue: &RenderQueue,
     buffer: &Buffer,
 ) -> Result<Vec<u8>, ReadbackError> {
-    let [bytes] = read_starts(device, queue, [(buffer, buffer.size())])?;
-    Ok(bytes)
-}
-
-/// The first bytes of some buffers, so many of each: a multiple of four.
-///
-/// # Errors
-/// The device was lost.
-pub fn read_starts<const N: usize>(
-    device: &RenderDevice,
-    queue: &RenderQueue,
-    parts: [(&Buffer, u64); N],
-) -> Result<[Vec<u8>; N], ReadbackError> {
-    let size_in_bytes = parts.iter().map(|(_, size)| size).sum();
-    let (staging, _) = submit_copies(device, queue, &parts);
-    let (sender, receiver) = mpsc::channel();
-    let slice = staging.slice(..);
-    slice.map_async(MapMode::Read, move |result| {
-        // Nobody listens any more if waiting failed, and that error was returned.
-        let _ = sender.send(result);
-    });
-    device.poll(PollType::wait_indefinitely())?;
-    receiver
-        .recv()
-        .expect("the callback has run, since the device has been waited for")
-        .map_err(|source| ReadbackError::Map { size_in_bytes, source })?;
-    let mapped = slice.get_mapped_range();
-    let mut rest: &[u8] = &mapped;
-    let bytes = parts.map(|(_, size)| {
-        let (part, after) = rest.split_at(size as usize);
-        rest = after;
-        part.to_vec()
-    });
-    drop(mapped);
-    staging.unmap();
-    Ok(bytes)
+    let parts = PendingReadback::submit(device, queue, &[(buffer, buffer.size())])
+        .poll(device, None)?
+        .expect("the callback has run, since the device has been waited for");
+    Ok(parts.concat())
 }

@@ -22,9 +22,9 @@ pub const TOLD: usize = 4;
 /// What each layer would say at a position.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LensView {
-    /// The sequence.
+    /// The number of the sequence, as [`Generation::generation`] has it.
     pub generation: u64,
-    /// The position.
+    /// The position in it, from 0.
     pub at: usize,
     /// The most probable tokens with their probabilities: of the embedding, then after each layer;
     /// the last is what the model says.
@@ -44,7 +44,7 @@ pub struct Lens {
 
 impl Lens {
     /// Whether it is finding something out.
-    pub fn is_working(&self) -> bool {
+    pub(crate) fn is_working(&self) -> bool {
         self.work.is_some()
     }
 

@@ -1,16 +1,18 @@
 //! The sequence as the render world computes it: which columns come next, what is drawn from
 //! logits, and what is told of it.
 //!
-//! In: a prompt by [`Session::begin`] and a [`Pace`] each frame. Out: an [`StepRequest`] per step,
-//! and [`Report`]s that the main world takes. No ECS.
+//! In: a prompt by [`Session::begin`] and a [`Pace`] each frame. Out: a [`Chunk`] per step, and
+//! [`ChunkReport`]s that the main world takes. No ECS.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::trace::Seen;
+use super::trace::{SeenColumn, hooks};
 use crate::batch::{ModelText, TextModel};
-use crate::engine::Sampled;
+use crate::engine::gpu::StepRequest;
+use crate::engine::{Batch, Column, Sampled};
 use crate::forward::sampling::{Key, Sampler, SamplingParams};
+use crate::model::ModelConfig;
 use crate::model::edits::Tiles;
 
 /// Alternatives that are kept of each token.
@@ -34,9 +36,9 @@ pub(super) enum Pace {
     Free,
 }
 
-/// A step that is to be taken.
+/// The piece of the sequence that a step computes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct StepRequest {
+pub(super) struct Chunk {
     pub generation: u64,
     pub first: usize,
     pub tokens: Vec<u32>,
@@ -46,13 +48,28 @@ pub(super) struct StepRequest {
     pub edited: Arc<Tiles>,
 }
 
+impl Chunk {
+    /// The step that computes it, and what a person is shown of it.
+    pub fn request(&self, config: &ModelConfig) -> StepRequest {
+        let column = |(position, &token)| Column { token, slot: 0, position };
+        let last = self.tokens.len() as u32 - 1;
+        let columns = (self.first as u32..).zip(&self.tokens).map(column).collect();
+        StepRequest {
+            batch: Batch { columns, steps: 1, ..Batch::default() },
+            wanted: self.logits.then_some(last).into_iter().collect(),
+            hooks: hooks(config, last + 1),
+            ..StepRequest::default()
+        }
+    }
+}
+
 /// What came of a step.
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub(super) struct ChunkReport {
     pub generation: u64,
     pub first: usize,
     /// Of each column, what took part.
-    pub seen: Vec<Seen>,
+    pub seen: Vec<SeenColumn>,
     /// The token that was drawn, unless the sequence is over.
     pub drawn: Option<Sampled>,
     /// Whether the answer is over before its first token.
@@ -71,9 +88,9 @@ pub(super) struct Session {
     tokens: Vec<u32>,
     prompt_len: usize,
     /// Tokens whose step is done or under way.
-    ordered: usize,
+    begun: usize,
     wanted: u32,
-    chunk: usize,
+    chunk_len: usize,
     params: SamplingParams,
     sampler: Sampler,
     text: Option<Arc<ModelText>>,
@@ -84,7 +101,7 @@ pub(super) struct Session {
     pub spent: Duration,
     /// Edited tiles of the output that the device has this frame.
     pub edited: Arc<Tiles>,
-    pub reports: Vec<Report>,
+    pub reports: Vec<ChunkReport>,
 }
 
 impl Session {
@@ -99,9 +116,9 @@ impl Session {
         self.generation += 1;
         self.prompt_len = tokens.len();
         self.tokens = tokens;
-        self.ordered = 0;
+        self.begun = 0;
         self.wanted = wanted;
-        self.chunk = self.chunk.max(FIRST_CHUNK);
+        self.chunk_len = self.chunk_len.max(FIRST_CHUNK);
         self.params = params;
         self.text = Some(text);
         self.reports.clear();
@@ -109,13 +126,13 @@ impl Session {
     }
 
     /// The next step, if one may be taken.
-    pub fn order(&mut self) -> Option<StepRequest> {
-        let left = self.tokens.len() - self.ordered;
-        let of_prompt = self.ordered + 1 < self.prompt_len;
+    pub fn next_chunk(&mut self) -> Option<Chunk> {
+        let left = self.tokens.len() - self.begun;
+        let of_prompt = self.begun + 1 < self.prompt_len;
         let most = match &mut self.pace {
             Pace::Stopped => 0,
             Pace::One => 1,
-            Pace::Tokens(_) | Pace::Free if of_prompt => self.chunk,
+            Pace::Tokens(_) | Pace::Free if of_prompt => self.chunk_len,
             Pace::Tokens(0) => 0,
             Pace::Tokens(tokens) => {
                 *tokens -= 1;
@@ -130,11 +147,11 @@ impl Session {
         if self.pace == Pace::One {
             self.pace = Pace::Stopped;
         }
-        let first = self.ordered;
-        self.ordered += count;
-        let tokens = self.tokens[first..self.ordered].to_vec();
-        let logits = self.ordered == self.tokens.len() && self.wanted > 0;
-        Some(StepRequest {
+        let first = self.begun;
+        self.begun += count;
+        let tokens = self.tokens[first..self.begun].to_vec();
+        let logits = self.begun == self.tokens.len() && self.wanted > 0;
+        Some(Chunk {
             generation: self.generation,
             first,
             tokens,
@@ -144,26 +161,26 @@ impl Session {
     }
 
     /// Takes in what came of a step: draws the next token where there are logits.
-    pub fn accept(&mut self, order: &StepRequest, seen: Vec<Seen>, logits: &[f32], took: Duration) {
-        if order.generation != self.generation {
+    pub fn accept(&mut self, chunk: &Chunk, seen: Vec<SeenColumn>, logits: &[f32], took: Duration) {
+        if chunk.generation != self.generation {
             // Another sequence has begun since.
             return;
         }
-        let columns = order.tokens.len();
+        let columns = chunk.tokens.len();
         if columns > 1 && !took.is_zero() {
             // A step of a prompt takes about as long as a frame may spend.
             let fits = columns as f64 * self.budget.as_secs_f64() / took.as_secs_f64();
-            self.chunk = (fits as usize).clamp(1, MOST_CHUNK);
+            self.chunk_len = (fits as usize).clamp(1, MOST_CHUNK);
         }
-        let mut report = Report {
-            generation: order.generation,
-            first: order.first,
+        let mut report = ChunkReport {
+            generation: chunk.generation,
+            first: chunk.first,
             seen,
             took,
-            edited: Arc::clone(&order.edited),
-            ..Report::default()
+            edited: Arc::clone(&chunk.edited),
+            ..ChunkReport::default()
         };
-        if order.logits {
+        if chunk.logits {
             match self.draw(logits) {
                 Ok(drawn) => {
                     report.ended_at_once = drawn.is_none() && self.tokens.len() == self.prompt_len;
@@ -198,18 +215,22 @@ impl Session {
     /// not count.
     pub fn end(&mut self) {
         self.generation += 1;
-        self.ordered = self.tokens.len();
+        self.begun = self.tokens.len();
         self.wanted = 0;
         self.reports.clear();
     }
 
     /// Tells that a step came to nothing; the sequence is over.
-    pub fn fail(&mut self, order: &StepRequest, problem: String) {
-        if order.generation == self.generation {
-            self.ordered = self.tokens.len();
+    pub fn fail(&mut self, chunk: &Chunk, problem: String) {
+        if chunk.generation == self.generation {
+            self.begun = self.tokens.len();
             self.wanted = 0;
-            let generation = order.generation;
-            self.reports.push(Report { generation, problem: Some(problem), ..Report::default() });
+            let generation = chunk.generation;
+            self.reports.push(ChunkReport {
+                generation,
+                problem: Some(problem),
+                ..ChunkReport::default()
+            });
         }
     }
 }
@@ -226,42 +247,42 @@ mod tests {
         session
     }
 
-    /// Accepts an order with logits that prefer token 7.
-    fn accept(session: &mut Session, order: &StepRequest, took: u64) {
+    /// Accepts a chunk with logits that prefer token 7.
+    fn accept(session: &mut Session, chunk: &Chunk, took: u64) {
         let mut logits = vec![0.0; 32];
         logits[7] = 1.0;
-        let seen = order.tokens.iter().map(|_| Seen::default()).collect();
-        session.accept(order, seen, &logits, Duration::from_millis(took));
+        let seen = chunk.tokens.iter().map(|_| SeenColumn::default()).collect();
+        session.accept(chunk, seen, &logits, Duration::from_millis(took));
     }
 
     #[test]
     fn a_prompt_comes_in_pieces_that_fit_a_frame_and_then_one_token_at_a_time() {
         let mut session = session(100, 3);
-        assert_eq!(session.order(), None, "it is stopped until it has a pace");
+        assert_eq!(session.next_chunk(), None, "it is stopped until it has a pace");
         session.pace = Pace::Free;
-        let first = session.order().unwrap();
+        let first = session.next_chunk().unwrap();
         assert_eq!((first.first, first.tokens.len(), first.logits), (0, FIRST_CHUNK, false));
         accept(&mut session, &first, 80);
-        let second = session.order().unwrap();
+        let second = session.next_chunk().unwrap();
         assert_eq!((second.first, second.tokens.len()), (8, 4), "half as many take half as long");
         accept(&mut session, &second, 1);
         let mut at = 12;
         while at < 100 {
-            let order = session.order().unwrap();
-            assert_eq!(order.first, at);
-            assert!(order.tokens.len() <= MOST_CHUNK);
-            at += order.tokens.len();
-            assert_eq!(order.logits, at == 100, "only the last column has a next token");
-            accept(&mut session, &order, 1);
+            let chunk = session.next_chunk().unwrap();
+            assert_eq!(chunk.first, at);
+            assert!(chunk.tokens.len() <= MOST_CHUNK);
+            at += chunk.tokens.len();
+            assert_eq!(chunk.logits, at == 100, "only the last column has a next token");
+            accept(&mut session, &chunk, 1);
         }
         for place in 100..103 {
-            let order = session.order().unwrap();
-            assert_eq!((order.first, order.tokens.as_slice()), (place, &[7][..]));
-            assert_eq!(order.logits, place < 102, "nothing comes after the last");
-            assert_eq!(session.order(), None, "the next waits for this one");
-            accept(&mut session, &order, 1);
+            let chunk = session.next_chunk().unwrap();
+            assert_eq!((chunk.first, chunk.tokens.as_slice()), (place, &[7][..]));
+            assert_eq!(chunk.logits, place < 102, "nothing comes after the last");
+            assert_eq!(session.next_chunk(), None, "the next waits for this one");
+            accept(&mut session, &chunk, 1);
         }
-        assert_eq!(session.order(), None);
+        assert_eq!(session.next_chunk(), None);
     }
 
     #[test]
@@ -273,8 +294,8 @@ mod tests {
         let step = |session: &mut Session, token: u32| {
             let mut logits = vec![0.0; 512];
             logits[token as usize] = 1.0;
-            let order = session.order().unwrap();
-            session.accept(&order, vec![Seen::default()], &logits, Duration::ZERO);
+            let chunk = session.next_chunk().unwrap();
+            session.accept(&chunk, vec![SeenColumn::default()], &logits, Duration::ZERO);
             session.reports.pop().unwrap().ended_at_once
         };
         assert!(step(&mut session, end));
@@ -286,31 +307,31 @@ mod tests {
     fn a_pace_is_kept() {
         let mut session = session(4, 8);
         session.pace = Pace::One;
-        let order = session.order().unwrap();
+        let chunk = session.next_chunk().unwrap();
         assert_eq!(
-            (order.tokens.len(), session.pace),
+            (chunk.tokens.len(), session.pace),
             (1, Pace::Stopped),
             "one token of the prompt"
         );
         session.pace = Pace::Tokens(1);
-        let order = session.order().unwrap();
-        assert_eq!((order.first, order.tokens.len()), (1, 3), "the rest of it is free");
-        accept(&mut session, &order, 1);
-        let order = session.order().unwrap();
-        accept(&mut session, &order, 1);
-        assert_eq!(session.order(), None, "one token was allowed");
+        let chunk = session.next_chunk().unwrap();
+        assert_eq!((chunk.first, chunk.tokens.len()), (1, 3), "the rest of it is free");
+        accept(&mut session, &chunk, 1);
+        let chunk = session.next_chunk().unwrap();
+        accept(&mut session, &chunk, 1);
+        assert_eq!(session.next_chunk(), None, "one token was allowed");
     }
 
     #[test]
     fn what_comes_of_an_old_sequence_does_not_count() {
         let mut session = session(2, 8);
         session.pace = Pace::Free;
-        let old = session.order().unwrap();
+        let old = session.next_chunk().unwrap();
         let text = Arc::clone(session.text.as_ref().unwrap());
         session.begin(vec![1, 2, 3], 1, SamplingParams::greedy(), text);
         accept(&mut session, &old, 1);
         session.fail(&old, "lost".into());
         assert!(session.reports.is_empty());
-        assert_eq!(session.order().unwrap().tokens, [1, 2, 3]);
+        assert_eq!(session.next_chunk().unwrap().tokens, [1, 2, 3]);
     }
 }

@@ -24,7 +24,7 @@ pub(super) fn hooks(config: &ModelConfig, columns: u32) -> Vec<Hook> {
 
 /// The values of a position, as the kernels made them.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Trace {
+pub struct TokenTrace {
     /// The residual stream: the embedding, then after each layer.
     pub residual: Vec<f32>,
     /// Queries as attention reads them: layer by layer, heads side by side.
@@ -33,7 +33,7 @@ pub struct Trace {
     pub key: Vec<f32>,
 }
 
-impl Trace {
+impl TokenTrace {
     /// Bytes that it takes.
     pub fn size_in_bytes(&self) -> usize {
         (self.residual.len() + self.query.len() + self.key.len()) * size_of::<f32>()
@@ -42,7 +42,7 @@ impl Trace {
 
 /// What was seen of a position.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Seen {
+pub struct SeenColumn {
     /// Norm of the residual stream after each layer.
     pub residual_norms: Vec<f32>,
     /// Norm of what each layer added to it.
@@ -51,11 +51,11 @@ pub struct Seen {
     pub head_norms: Vec<f32>,
     /// Norm of each layer's feed-forward activity.
     pub hidden_norms: Vec<f32>,
-    /// The values themselves.
-    pub trace: Trace,
+    /// The values of which these are norms, and those that attention is told from.
+    pub trace: TokenTrace,
 }
 
-impl Seen {
+impl SeenColumn {
     /// What hooks saw of one column, in the order of [`hooks`].
     pub(super) fn of_column(watched: &[Watched], column: usize, config: &ModelConfig) -> Self {
         let mut seen = Self::default();
@@ -86,7 +86,6 @@ impl Seen {
     }
 }
 
-/// Euclidean length.
 fn norm(values: &[f32]) -> f32 {
     values.iter().map(|value| value * value).sum::<f32>().sqrt()
 }
@@ -94,7 +93,7 @@ fn norm(values: &[f32]) -> f32 {
 /// Where a head of the last of some positions looked: a share for each of them, which sum to one.
 /// `None` where a position was not kept, or the model has no such head.
 pub fn attention<'a>(
-    traces: impl DoubleEndedIterator<Item = Option<&'a Arc<Trace>>> + Clone,
+    traces: impl DoubleEndedIterator<Item = Option<&'a Arc<TokenTrace>>> + Clone,
     config: &ModelConfig,
     layer: u32,
     head: u32,
@@ -108,7 +107,7 @@ pub fn attention<'a>(
         (layer * config.kv_size()) as usize + (head / config.heads_per_kv()) as usize * size;
     let query = traces.clone().next_back()??.query.get(query_start..query_start + size)?;
     let scale = 1.0 / (size as f32).sqrt();
-    let score = |trace: Option<&'a Arc<Trace>>| {
+    let score = |trace: Option<&'a Arc<TokenTrace>>| {
         let key = trace?.key.get(key_start..key_start + size)?;
         Some(query.iter().zip(key).map(|(query, key)| query * key).sum::<f32>() * scale)
     };
@@ -130,10 +129,10 @@ mod tests {
         let config = model.config();
         let position = |value: f32| {
             let layers = config.layer_count as usize;
-            let mut trace = Trace {
+            let mut trace = TokenTrace {
                 query: vec![0.0; layers * config.query_size() as usize],
                 key: vec![0.0; layers * config.kv_size() as usize],
-                ..Trace::default()
+                ..TokenTrace::default()
             };
             // The second head of the second layer.
             trace.query[config.query_size() as usize + config.head_size as usize] = 40.0;

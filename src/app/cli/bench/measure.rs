@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::engine::{Batch, Column, Engine, EngineError, LogitsQuery, PrefixCopy, Profile};
+use crate::engine::{Batch, Column, Engine, EngineError, EngineProfile, LogitsQuery, PrefixCopy};
 
 /// What is to be measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,11 +51,11 @@ pub struct Measured {
 #[derive(Clone, Debug, Default)]
 pub struct Profiles {
     /// Of one token of one answer.
-    pub decode: Profile,
+    pub decode: EngineProfile,
     /// Of one token each of the most answers at once, if these are several.
-    pub together: Option<Profile>,
+    pub together: Option<EngineProfile>,
     /// Of as much of the prompt as fits a pass.
-    pub prefill: Profile,
+    pub prefill: EngineProfile,
 }
 
 /// Measures all of it. `done` is called after each part.
@@ -132,7 +132,7 @@ fn prompt_batches(prompt: &[u32], columns: usize) -> Vec<Batch> {
             } else {
                 Vec::new()
             },
-            repeats: 1,
+            steps: 1,
             ..Batch::default()
         }
     };
@@ -148,11 +148,11 @@ fn decode(
     first: u32,
 ) -> Result<Duration, EngineError> {
     let mut tokens = start_answers(engine, plan, answers, first)?;
-    let repeats = engine.capacity().repeats.max(1);
+    let steps = engine.capacity().steps.max(1);
     let start = Instant::now();
     let mut made = 0;
     while made < plan.tokens {
-        let count = repeats.min(plan.tokens - made);
+        let count = steps.min(plan.tokens - made);
         let batch = answer_batch(&tokens, plan.prompt + 1 + made, count);
         tokens = last_tokens(&engine.step(&batch)?, &batch)?;
         made += count;
@@ -174,7 +174,7 @@ fn start_answers(
 }
 
 /// One column and one draw for each answer.
-fn answer_batch(tokens: &[u32], position: usize, repeats: usize) -> Batch {
+fn answer_batch(tokens: &[u32], position: usize, steps: usize) -> Batch {
     Batch {
         columns: tokens
             .iter()
@@ -182,7 +182,7 @@ fn answer_batch(tokens: &[u32], position: usize, repeats: usize) -> Batch {
             .map(|(slot, &token)| column(token, slot, position))
             .collect(),
         asks: (0..tokens.len() as u32).map(LogitsQuery::greedy).collect(),
-        repeats: repeats as u32,
+        steps: steps as u32,
         ..Batch::default()
     }
 }
@@ -215,10 +215,10 @@ fn profiles(
     }
     // One token is over too fast to be timed alone, and those after it cost nearly the same. The
     // same tokens go in each time: what they are does not matter.
-    let mut decode = |answers: usize| -> Result<Profile, EngineError> {
+    let mut decode = |answers: usize| -> Result<EngineProfile, EngineError> {
         let tokens: Vec<u32> = prompt.iter().copied().cycle().take(answers).collect();
         start_answers(engine, plan, answers, tokens[0])?;
-        let mut sum = Profile::default();
+        let mut sum = EngineProfile::default();
         for made in 0..plan.tokens {
             let batch = answer_batch(&tokens, plan.prompt + made, 1);
             sum.add(&engine.profile(&batch)?.unwrap_or_default());

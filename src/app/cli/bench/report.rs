@@ -10,7 +10,7 @@ use super::statistics::Spread;
 use super::streaming::Streaming;
 use crate::app::cli::numbers::{human_bytes, thousands};
 use crate::app::cli::table::{Align, Table};
-use crate::engine::Profile;
+use crate::engine::EngineProfile;
 use crate::model::tensors::main_encoding;
 use crate::model::{Architecture, Encoding, PixelModel};
 
@@ -259,11 +259,11 @@ impl Report {
 }
 
 impl Passes {
-    fn of(profile: &Profile) -> Self {
+    fn of(profile: &EngineProfile) -> Self {
         let passes = f64::from(profile.passes.max(1));
         let micros = |time: Duration| time.as_secs_f64() * 1e6;
         let total = micros(profile.total).max(1e-3);
-        let stage = |stage: &crate::engine::Stage| {
+        let stage = |stage: &crate::engine::ProfileStage| {
             let seconds = stage.time.as_secs_f64();
             let rate = if seconds > 0.0 { stage.weight_bytes as f64 / seconds / GIGA } else { 0.0 };
             StageReport {
@@ -351,9 +351,9 @@ fn duration(seconds: f64) -> String {
 mod tests {
     use super::super::measure::Profiles;
     use super::*;
-    use crate::engine::Stage;
+    use crate::engine::ProfileStage;
 
-    fn report(profile: Option<Profile>) -> Report {
+    fn report(profile: Option<EngineProfile>) -> Report {
         let plan = Plan { prompt: 8, tokens: 4, repetitions: 3, parallel: vec![1, 4] };
         let measured = Measured {
             prefill: vec![900.0, 1000.0, 1300.0],
@@ -389,13 +389,13 @@ mod tests {
 
     #[test]
     fn the_page_has_every_figure() {
-        let stage = |name, micros, weight_bytes| Stage {
+        let stage = |name, micros, weight_bytes| ProfileStage {
             name,
             dispatches: 12,
             time: Duration::from_micros(micros),
             weight_bytes,
         };
-        let profile = Profile {
+        let profile = EngineProfile {
             stages: vec![stage("qkv", 60, 400_000), stage("attend", 20, 0)],
             total: Duration::from_micros(100),
             passes: 2,

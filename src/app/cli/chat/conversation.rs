@@ -9,8 +9,8 @@ use crate::app::cli::output::{print_note, print_warning};
 use crate::app::cli::run::{forget_interrupt, interruptible, nothing_visible, write_answer};
 use crate::batch::request::{Defaults, Request};
 use crate::batch::{
-    Answer, Event, Failure, FinishReason, Message, ModelText, Outcome, OutputError, Progress,
-    Prompt, Report, Scheduler, TextModel, run_on,
+    Answer, Failure, FinishReason, Message, ModelText, OutputError, Progress, Prompt, RequestEvent,
+    RunOutcome, RunReport, Scheduler, TextModel, run_on,
 };
 use crate::engine::Engine;
 
@@ -199,21 +199,21 @@ impl<'t, 'e> Conversation<'t, 'e> {
         let (scheduler, engine) = (&mut self.scheduler, &mut *self.engine);
         let outcome = interruptible(|cancel| {
             run_on(scheduler, engine, [Ok(request)], &mut progress, cancel, |report| match report {
-                Report::Text { text, logprob, .. } => show(text, logprob),
-                Report::Finished { outcome, .. } => {
+                RunReport::Text { text, logprob, .. } => show(text, logprob),
+                RunReport::Finished { outcome, .. } => {
                     finished = Some(outcome.clone());
                     Ok(())
                 }
-                Report::Step(_) => Ok(()),
+                RunReport::Step(_) => Ok(()),
             })
         })?;
-        let cancelled = outcome == Outcome::Cancelled;
+        let cancelled = outcome == RunOutcome::Cancelled;
         if cancelled {
             self.scheduler.stop(start.elapsed());
             for event in self.scheduler.take_events() {
                 match event {
-                    Event::Text { text, logprob, .. } => show(&text, logprob)?,
-                    Event::Finished { outcome, .. } => finished = Some(outcome),
+                    RequestEvent::Text { text, logprob, .. } => show(&text, logprob)?,
+                    RequestEvent::Finished { outcome, .. } => finished = Some(outcome),
                 }
             }
         }

@@ -19,8 +19,8 @@ use crate::app::cli::output::{Doing, Exit, Output, doing, print_note, print_warn
 use crate::batch::output::{ResultContext, Resumed, bad_line, result_line};
 use crate::batch::request::{Defaults, PromptMode};
 use crate::batch::{
-    Answer, FinishReason, InputError, InputFile, ModelText, Outcome, OutputError, OutputFile,
-    Progress, Prompt, Report, Request, RunError, TextModel, run as run_requests,
+    Answer, FinishReason, InputError, InputFile, ModelText, OutputError, OutputFile, Progress,
+    Prompt, Request, RunError, RunOutcome, RunReport, TextModel, run as run_requests,
 };
 use crate::content::assets::Assets;
 use crate::model::PixelModel;
@@ -271,7 +271,7 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
     let synced = view.output.as_mut().map_or(Ok(()), OutputFile::sync);
     let outcome = outcome.and_then(|outcome| Ok(synced.map(|()| outcome)?));
     let cancelled = match outcome {
-        Ok(outcome) => outcome == Outcome::Cancelled,
+        Ok(outcome) => outcome == RunOutcome::Cancelled,
         // Whoever read the results has seen enough.
         Err(RunError::Output(error)) if error.is_closed_pipe() => return Ok(Exit::Ok),
         // It says itself where the results are.
@@ -587,17 +587,17 @@ struct View<'t> {
 }
 
 impl View<'_> {
-    fn take(&mut self, report: Report<'_>) -> Result<(), OutputError> {
-        if !matches!(report, Report::Step(_)) {
+    fn take(&mut self, report: RunReport<'_>) -> Result<(), OutputError> {
+        if !matches!(report, RunReport::Step(_)) {
             self.reading = None;
         }
         match report {
-            Report::Text { number, text, .. } if self.output.is_none() => {
+            RunReport::Text { number, text, .. } if self.output.is_none() => {
                 self.live.entry(number).or_default().0.push_str(text);
                 self.show()
             }
-            Report::Text { .. } => Ok(()),
-            Report::Finished { number, request, outcome } => {
+            RunReport::Text { .. } => Ok(()),
+            RunReport::Finished { number, request, outcome } => {
                 self.answer = outcome.as_ref().ok().cloned();
                 if let Some(output) = &mut self.output {
                     let created = jiff::Timestamp::now().as_second();
@@ -618,7 +618,7 @@ impl View<'_> {
                 self.live.entry(number).or_default().1 = true;
                 self.show()
             }
-            Report::Step(progress) => {
+            RunReport::Step(progress) => {
                 let snapshot = progress.snapshot(self.start.elapsed());
                 self.bar.set_position(progress.already_finished + snapshot.done);
                 let speed = snapshot.tokens_per_second.unwrap_or(0.0);

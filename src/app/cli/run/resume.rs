@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::app::cli::output::print_warning;
 use crate::batch::InputFile;
-use crate::batch::output::{FinishedLine, Verdict};
+use crate::batch::output::{FinishedLine, ResumeVerdict};
 use crate::terminal::one_line;
 
 /// How many ids a message names.
@@ -53,25 +53,25 @@ impl Found {
     }
 
     /// Whether a line stays. Its request need not run again then.
-    pub fn judge(&mut self, line: &FinishedLine, input: &mut InputFile) -> Verdict {
+    pub fn judge(&mut self, line: &FinishedLine, input: &mut InputFile) -> ResumeVerdict {
         let digest = input.digest(line.id).map(|digest| digest.hex());
         if let (Some((request, _)), Some(asked)) = (&line.answers, &digest)
             && request != asked
         {
             if self.retry_changed {
-                return Verdict::Again;
+                return ResumeVerdict::Again;
             }
             self.changed.add(&line.name);
         }
         if !input.mark_finished(line.id) {
-            return Verdict::Stranger;
+            return ResumeVerdict::Stranger;
         }
         match (&line.answers, &line.model) {
             (Some((_, model)), _) => self.models.entry(model.clone()).or_default().add(&line.name),
             (None, Some(name)) => self.named.entry(name.clone()).or_default().add(&line.name),
             (None, None) => {}
         }
-        Verdict::Keep
+        ResumeVerdict::Keep
     }
 
     /// Refuses to go on where results answer something else.

@@ -28,7 +28,7 @@ pub struct Sizes {
     /// The most columns of one step.
     pub columns: u32,
     /// The most tokens sampled before they are read back.
-    pub repeats: u32,
+    pub steps: u32,
 }
 
 /// The most recent tokens that penalties on the device look at; more are left to the CPU's sampler.
@@ -59,7 +59,7 @@ impl Sizes {
 
     /// Words per row of recent tokens: the window, and what is sampled before it is read back.
     pub fn recent_stride(&self) -> u32 {
-        MOST_RECENT + self.repeats
+        MOST_RECENT + self.steps
     }
 
     /// Where the activations lie, and how many quads they are together.
@@ -171,7 +171,7 @@ impl Buffers {
             logits: buffer("logits", columns * vocab)?,
             best: buffer("best", columns * vocab / 32)?,
             sampling: SamplingBuffers {
-                sampled: buffer("sampled", columns * (u64::from(sizes.repeats) + 1))?,
+                sampled: buffer("sampled", columns * (u64::from(sizes.steps) + 1))?,
                 words: buffer("sampling", columns * 16)?,
                 recent: buffer("recent", columns * u64::from(sizes.recent_stride()))?,
                 biases: buffer("biases", columns * u64::from(MOST_BIASES) * 2)?,

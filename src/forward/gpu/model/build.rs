@@ -488,7 +488,7 @@ impl ModelBuilder<'_> {
         let (b, sizes) = (shared.buffers, shared.sizes);
         let params = SampleParams {
             groups: shared.bound.output.groups(),
-            stride: sizes.repeats + 1,
+            stride: sizes.steps + 1,
             rows: sizes.columns,
             vocabulary: shared.config.vocab_size,
         };

@@ -12,14 +12,13 @@ use bevy::{
     prelude::*,
     render::{
         render_resource::{BindGroup, Buffer, CommandEncoder, PipelineCache},
-        renderer::{RenderDevice, RenderQueue},
+        renderer::RenderDevice,
     },
 };
 
 use super::{GpuModel, Quads};
 use crate::forward::cpu::Column;
 use crate::forward::gpu::kernels::{KernelId, Kernels, fused_layer};
-use crate::forward::gpu::readback::{ReadbackError, read_buffer};
 use crate::forward::gpu::shaders::Shaders;
 use crate::forward::{Hook, HookError, Watched};
 

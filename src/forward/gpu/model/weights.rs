@@ -109,7 +109,7 @@ impl Weights {
         match Self::plan(device, wanted, sizes, cap)? {
             None => Ok(Self::Whole(Box::new(Pages::upload(device, queue, &wanted.model)?))),
             Some(plan) => {
-                sizes.repeats = 1;
+                sizes.steps = 1;
                 Ok(Self::Streamed(Box::new(Pool::new(device, queue, &wanted.model, plan)?)))
             }
         }
