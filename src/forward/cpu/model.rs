@@ -25,9 +25,9 @@ use crate::forward::params::{
     AttendParams, DownParams, EmbedParams, GateUpParams, LogitsParams, MatrixParams, ProjectParams,
     QkvParams, RopeParams,
 };
-use crate::model::dequant::dequantize;
 use crate::model::edits::Tiles;
 use crate::model::planes::LINE_BYTES;
+use crate::model::quant::dequantize;
 use crate::model::tensors::unused;
 use crate::model::weights::tile_weights;
 use crate::model::{ModelConfig, PixelModel};

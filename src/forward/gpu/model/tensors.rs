@@ -2,7 +2,7 @@
 
 use super::GpuModelError;
 use crate::forward::params::MatrixParams;
-use crate::model::{Encoding, PixelModel, dequant::dequantize};
+use crate::model::{Encoding, PixelModel, quant::dequantize};
 
 pub(super) struct Tensors<'a>(pub &'a PixelModel);
 
