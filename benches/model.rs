@@ -11,7 +11,7 @@ use pixel_llm::model::gguf::Gguf;
 use pixel_llm::model::tokenizer::{EncodeOptions, Tokenizer, TokenizerSpec};
 use pixel_llm::model::verify::verify;
 use pixel_llm::model::weights::tile_weights;
-use pixel_llm::model::{Encoding, PixelModel, dequant};
+use pixel_llm::model::{Encoding, PixelModel, quant};
 
 fn silent(_: u64) {}
 
@@ -76,7 +76,7 @@ fn dequantisation(criterion: &mut Criterion) {
         let bytes = vec![0x35; WEIGHTS / encoding.block_len() * encoding.block_bytes()];
         group.throughput(Throughput::Elements(WEIGHTS as u64));
         group.bench_function(encoding.name(), |b| {
-            b.iter(|| dequant::dequantize(encoding, black_box(&bytes), black_box(&mut weights)));
+            b.iter(|| quant::dequantize(encoding, black_box(&bytes), black_box(&mut weights)));
         });
     }
     group.finish();

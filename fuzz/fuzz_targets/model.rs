@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use pixel_llm::model::header::{HEAD_CHECKSUM, Header, TILE_RECORD_BYTES};
 use pixel_llm::model::planes::LINE_BYTES;
 use pixel_llm::model::weights::tile_weights;
-use pixel_llm::model::Head;
+use pixel_llm::model::FileHead;
 use sha2::{Digest, Sha256};
 
 fuzz_target!(|file: &[u8]| {
@@ -20,7 +20,7 @@ fuzz_target!(|file: &[u8]| {
 });
 
 fn read(payload: &[u8]) {
-    let Ok(head) = Head::parse(payload) else { return };
+    let Ok(head) = FileHead::parse(payload) else { return };
     for (index, tensor) in head.tensors.iter().enumerate() {
         for (tile, shape) in tensor.tiling.tiles().enumerate() {
             let start = head.header.sections.tiles + (tensor.first_line + shape.lines.start) * LINE_BYTES;

@@ -1,20 +1,37 @@
-// Weights stored as BF16: lines of a row group, and one block of 32 columns.
+// Weights stored as BF16: eight to a texel.
 #define_import_path pixel_llm::encodings::bf16
 #import pixel_llm::page::{Row, texel}
-#import pixel_llm::block::Weights
+#import pixel_llm::weights::{Weight, Weights, weight_of_float}
 
-fn prescale(lane: u32) -> vec4<f32> { return vec4<f32>(1.0); }
-fn lines_of(n: u32) -> u32 { return n * 4u; }
-// A bfloat16 is the upper half of a float.
-fn four(a: u32, b: u32) -> vec4<f32> {
-  return bitcast<vec4<f32>>(vec4<u32>(a << 16u, a & 0xFFFF0000u, b << 16u, b & 0xFFFF0000u));
+fn prescale(lane: u32) -> vec4<f32> {
+    return vec4<f32>(1.0);
 }
+
+fn lines_of(n: u32) -> u32 {
+    return n * 4u;
+}
+
+// A bfloat16 is the upper half of a float.
+fn four(words: vec2<u32>) -> vec4<f32> {
+    let upper = words & vec2<u32>(0xFFFF0000u);
+    let lower = words << vec2<u32>(16u);
+    return bitcast<vec4<f32>>(vec4<u32>(lower.x, upper.x, lower.y, upper.y));
+}
+
 fn weights_at(r: Row, c: u32, n: u32) -> Weights {
-  let s = texel(r, c * 4u);
-  let t = texel(r, c * 4u + 1u);
-  let u = texel(r, c * 4u + 2u);
-  let v = texel(r, c * 4u + 3u);
-  let codes = array<vec4<f32>, 8>(four(s.x, s.y), four(s.z, s.w), four(t.x, t.y), four(t.z, t.w),
-                                  four(u.x, u.y), four(u.z, u.w), four(v.x, v.y), four(v.z, v.w));
-  return Weights(codes, vec2<f32>(1.0), vec2<f32>(0.0));
+    let s = texel(r, c * 4u);
+    let t = texel(r, c * 4u + 1u);
+    let u = texel(r, c * 4u + 2u);
+    let v = texel(r, c * 4u + 3u);
+    let codes = array<vec4<f32>, 8>(
+        four(s.xy), four(s.zw), four(t.xy), four(t.zw),
+        four(u.xy), four(u.zw), four(v.xy), four(v.zw),
+    );
+    return Weights(codes, vec2<f32>(1.0), vec2<f32>(0.0));
+}
+
+fn weight_at(r: Row, c: u32, i: u32, n: u32) -> Weight {
+    let line = c * 4u + (i >> 3u);
+    let two = vec2<u32>(texel(r, line)[(i >> 1u) & 3u]);
+    return weight_of_float(four(two)[i & 1u], 7.0, line, (i & 7u) * 2u);
 }

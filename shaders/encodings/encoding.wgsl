@@ -1,40 +1,11 @@
-// The encoding that a kernel is compiled for.
+// The encoding that a shader is compiled for. Kernels multiply with blocks of 32 weights, the
+// drawing looks at one weight; both are decoded by the same file.
 #define_import_path pixel_llm::encoding
 #import pixel_llm::page::Row
-#import pixel_llm::block::Weights
-#ifdef ENCODING_F32
-#import pixel_llm::encodings::f32 as chosen
-#endif
-#ifdef ENCODING_F16
-#import pixel_llm::encodings::f16 as chosen
-#endif
-#ifdef ENCODING_BF16
-#import pixel_llm::encodings::bf16 as chosen
-#endif
-#ifdef ENCODING_Q8_0
-#import pixel_llm::encodings::q8_0 as chosen
-#endif
-#ifdef ENCODING_Q4_0
-#import pixel_llm::encodings::q4_0 as chosen
-#endif
-#ifdef ENCODING_Q4_1
-#import pixel_llm::encodings::q4_1 as chosen
-#endif
-#ifdef ENCODING_Q5_0
-#import pixel_llm::encodings::q5_0 as chosen
-#endif
-#ifdef ENCODING_Q5_1
-#import pixel_llm::encodings::q5_1 as chosen
-#endif
-#ifdef ENCODING_Q4_K
-#import pixel_llm::encodings::q4_k as chosen
-#endif
-#ifdef ENCODING_Q5_K
-#import pixel_llm::encodings::q5_k as chosen
-#endif
-#ifdef ENCODING_Q6_K
-#import pixel_llm::encodings::q6_k as chosen
-#endif
+#import pixel_llm::weights::{Weight, Weights}
+// In the place of this line `forward::gpu::shaders` puts an import of each encoding of the table,
+// of which one is compiled.
+#import pixel_llm::encodings::CHOSEN as chosen
 
 // What activation 4 * lane and the next three are multiplied with, so that bits need not be shifted
 // into place.
@@ -52,12 +23,18 @@ fn weights_at(r: Row, c: u32, n: u32) -> Weights {
     return chosen::weights_at(r, c, n);
 }
 
+// Weight `i` of that block.
+fn weight_at(r: Row, c: u32, i: u32, n: u32) -> Weight {
+    return chosen::weight_at(r, c, i, n);
+}
+
 // The values of a block of weights.
 fn values_of(w: Weights) -> array<vec4<f32>, 8> {
     var values = w.codes;
     for (var i = 0u; i < 8u; i++) {
-        let high = i >= 4u;
-        values[i] = values[i] * prescale(i) * select(w.scale.x, w.scale.y, high) + select(w.offset.x, w.offset.y, high);
+        let scale = select(w.scale.x, w.scale.y, i >= 4u);
+        let offset = select(w.offset.x, w.offset.y, i >= 4u);
+        values[i] = values[i] * prescale(i) * scale + offset;
     }
     return values;
 }

@@ -1,17 +1,42 @@
-// Weights stored as Q4_K: lines of a row group, and one block of 32 columns.
+// Weights stored as Q4_K: nibbles; per block a scale and a minimum of 6 bits, times a half each per
+// super-block.
 #define_import_path pixel_llm::encodings::q4_k
 #import pixel_llm::page::{Row, texel}
-#import pixel_llm::block::Weights
+#import pixel_llm::weights::{Weight, Weights, byte_of, weight_of}
 #import pixel_llm::bytes::bytes
-#import pixel_llm::k_scales::scale_and_minimum
+#import pixel_llm::k_scales::group_scale_and_offset
 
-fn prescale(lane: u32) -> vec4<f32> { return pixel_llm::bytes::prescale(lane); }
-fn lines_of(n: u32) -> u32 { return n + n / 8u; }
+fn prescale(lane: u32) -> vec4<f32> {
+    return pixel_llm::bytes::prescale(lane);
+}
+
+fn lines_of(n: u32) -> u32 {
+    return n + n / 8u;
+}
+
+// Two blocks share the 32 bytes of two lines: the even one the low nibbles, the odd one the high
+// ones.
+fn line_of(c: u32, half: u32) -> u32 {
+    return (c & 0xFFFFFFFEu) | half;
+}
+
+// Sixteen codes, a byte each.
+fn codes(r: Row, c: u32, half: u32) -> vec4<u32> {
+    let shift = vec4<u32>((c & 1u) * 4u);
+    return (texel(r, line_of(c, half)) >> shift) & vec4<u32>(0x0F0F0F0Fu);
+}
+
+fn scale_and_offset(r: Row, c: u32, n: u32) -> vec2<f32> {
+    return group_scale_and_offset(texel(r, n + (c >> 3u)), c & 7u);
+}
+
 fn weights_at(r: Row, c: u32, n: u32) -> Weights {
-  // Two sub-blocks share 32 bytes: the even one the low nibbles, the odd one the high ones.
-  let shift = vec4<u32>((c & 1u) * 4u);
-  let p = (texel(r, c & 0xFFFFFFFEu) >> shift) & vec4<u32>(0x0F0F0F0Fu);
-  let q = (texel(r, c | 1u) >> shift) & vec4<u32>(0x0F0F0F0Fu);
-  let s = scale_and_minimum(texel(r, n + (c >> 3u)), c & 7u);
-  return Weights(bytes(p, q), s.xx, -s.yy);
+    let s = scale_and_offset(r, c, n);
+    return Weights(bytes(codes(r, c, 0u), codes(r, c, 1u)), s.xx, s.yy);
+}
+
+fn weight_at(r: Row, c: u32, i: u32, n: u32) -> Weight {
+    let half = i >> 4u;
+    let code = byte_of(codes(r, c, half), i & 15u);
+    return weight_of(code, scale_and_offset(r, c, n), line_of(c, half), i & 15u);
 }

@@ -2,10 +2,12 @@
 // `world::layout::Quad`.
 #define_import_path pixel_llm::view::bindings
 
-// What a variant draws: quads of one encoding (its GGML type number; 255 is what is flat), in one
-// way of looking at them. Constants and not conditions: the lanes of a software adapter walk
-// through every branch that is compiled.
-const ENCODING: u32 = #{ENCODING}u;
+// What a variant draws: quads of one encoding, or those without weights, in one way of looking at
+// them. Constants and not conditions: the lanes of a software adapter walk through every branch
+// that is compiled.
+const IS_FLAT: bool = #{IS_FLAT};
+// Of what is flat, the kind that has a colour. As in `world::layout`.
+const FLAT: u32 = 255u;
 // 0: a cell is a pixel or more. 1: less. 2: far less, and the coarse level is seen. 3: bytes.
 const MODE: u32 = #{MODE}u;
 // Whether the error is shown in the place of the weight.
@@ -45,8 +47,7 @@ struct View {
 // As in `world::draw::on_device`.
 const COARSE_ACROSS: u32 = 8192u;
 
-@group(0) @binding(0) var pages: texture_2d_array<u32>;
-@group(0) @binding(1) var<storage, read> tile_place: array<u32>;
+// Bindings 0 and 1 are those of the kernels: `pixel_llm::page`.
 // 64 words per tile: mean and spread of an eighth by an eighth as two halves, rows first; tile
 // after tile in lines of COARSE_ACROSS words.
 @group(0) @binding(2) var coarse: texture_2d<u32>;

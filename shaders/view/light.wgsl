@@ -11,7 +11,8 @@ struct Corner {
 fn corner(@location(0) place: vec2<f32>, @location(1) colour: vec4<f32>) -> Corner {
     let steep = pow((colour.rgb + 0.055) / 1.055, vec3<f32>(2.4));
     let linear = select(steep, colour.rgb / 12.92, colour.rgb < vec3<f32>(0.04045));
-    return Corner(vec4<f32>(place.x * 2.0 - 1.0, 1.0 - place.y * 2.0, 0.5, 1.0), vec4<f32>(linear, colour.a));
+    let position = vec4<f32>(place.x * 2.0 - 1.0, 1.0 - place.y * 2.0, 0.5, 1.0);
+    return Corner(position, vec4<f32>(linear, colour.a));
 }
 
 @fragment

@@ -7,7 +7,8 @@
 // afar.
 fn damaged(on_screen: vec2<f32>) -> vec3<f32> {
     let along = fract(vec2<f32>(on_screen.x + on_screen.y, on_screen.x - on_screen.y) / 12.0);
-    return select(vec3<f32>(0.02, 0.0, 0.0), vec3<f32>(0.9, 0.02, 0.02), min(along.x, along.y) < 0.18);
+    let is_line = min(along.x, along.y) < 0.18;
+    return select(vec3<f32>(0.02, 0.0, 0.0), vec3<f32>(0.9, 0.02, 0.02), is_line);
 }
 
 // Muted is drained of colour and hatched; scaled is hatched; edited has a magenta corner.
@@ -15,7 +16,8 @@ fn marked(given: vec3<f32>, q: Quad, cell: vec2<f32>, on_screen: vec2<f32>) -> v
     var colour = given;
     let pixel = cell * view.scale;
     if view.scale >= 12.0 {
-        let edge = min(min(fract(cell.x), 1.0 - fract(cell.x)), min(fract(cell.y), 1.0 - fract(cell.y))) * view.scale;
+        let to_edge = min(fract(cell), 1.0 - fract(cell));
+        let edge = min(to_edge.x, to_edge.y) * view.scale;
         colour = mix(view.ground.rgb, colour, clamp(edge + 0.25, 0.0, 1.0));
     }
     let hatch = fract((on_screen.x + on_screen.y) / 10.0) < 0.22;

@@ -1,10 +1,11 @@
 // Draws the map: one quad per tile and plot. Near, each cell is decoded from the page texture that
 // the kernels read; far, a tile is its coarse level; between them, four weights stand for the cells
 // under a pixel.
-#import pixel_llm::view::bindings::{tile_place, view, Quad, ENCODING, MODE, SHOWS_ERROR}
+#import pixel_llm::page::tile_place
+#import pixel_llm::view::bindings::{view, Quad, FLAT, IS_FLAT, MODE, SHOWS_ERROR}
 #import pixel_llm::view::bytes::{pixel_at, ABSENT, DAMAGED}
 #import pixel_llm::view::colour::colour_of
-#import pixel_llm::view::levels::{between, far, near, weight_at}
+#import pixel_llm::view::levels::{between, cell_at, far, near}
 #import pixel_llm::view::marks::{damaged, marked}
 
 // What is the same for all of a quad: its words, in the order of `world::layout::Quad`.
@@ -30,11 +31,12 @@ struct Corner {
 fn corner(@builtin(vertex_index) vertex: u32, instance: Instance) -> Corner {
     let size = instance.rect.zw;
     let cell = vec2<f32>(f32(vertex & 1u), f32(vertex >> 1u)) * vec2<f32>(size);
-    let from_centre = vec2<f32>(bitcast<vec2<i32>>(instance.rect.xy) - view.centre) - view.rest + cell;
-    let place = from_centre * view.scale / view.size * 2.0;
+    let whole = vec2<f32>(bitcast<vec2<i32>>(instance.rect.xy) - view.centre);
+    let place = (whole - view.rest + cell) * view.scale / view.size * 2.0;
     let tile = min(instance.first.z, arrayLength(&tile_place) - 1u);
     let rect = vec4<u32>(tile_place[tile], 0u, size);
-    return Corner(vec4<f32>(place.x, -place.y, 0.5, 1.0), cell, rect, instance.first, instance.shape, instance.bytes);
+    let position = vec4<f32>(place.x, -place.y, 0.5, 1.0);
+    return Corner(position, cell, rect, instance.first, instance.shape, instance.bytes);
 }
 
 fn quad_of(in: Corner) -> Quad {
@@ -50,23 +52,28 @@ fn quad_of(in: Corner) -> Quad {
 fn tiles(in: Corner) -> @location(0) vec4<f32> {
     let q = quad_of(in);
     let on_screen = in.position.xy - view.size * 0.5;
-    let own = vec4<f32>(bitcast<vec3<f32>>(vec3<u32>(q.rows, q.columns, q.first_byte)), 1.0);
-    if ENCODING == 255u {
-        return select(select(view.ground, view.water, q.kind == 255u), own, q.kind == 255u && q.tile == 1u);
+    if IS_FLAT {
+        let own = bitcast<vec3<f32>>(vec3<u32>(q.rows, q.columns, q.first_byte));
+        let coloured = select(view.water, vec4<f32>(own, 1.0), q.tile == 1u);
+        return select(view.ground, coloured, q.kind == FLAT);
     }
-    let cell = vec2<u32>(clamp(in.cell, vec2<f32>(0.0), vec2<f32>(f32(q.width), f32(q.height)) - 0.5));
+    let last = vec2<f32>(f32(q.width), f32(q.height)) - 0.5;
+    let cell = vec2<u32>(clamp(in.cell, vec2<f32>(0.0), last));
     if q.kind >> 8u == 2u {
         let element = q.row + i32(cell.y * q.column + cell.x);
         if element < 0 || element >= i32(q.columns) { return view.ground; }
     }
     if q.place == DAMAGED { return vec4<f32>(damaged(in.position.xy), 1.0); }
-    if q.place == ABSENT { return vec4<f32>(marked(colour_of(far(q, cell)), q, in.cell, on_screen), 1.0); }
+    if q.place == ABSENT {
+        return vec4<f32>(marked(colour_of(far(q, cell)), q, in.cell, on_screen), 1.0);
+    }
     var colour = vec3<f32>(0.0);
     if MODE == 3u {
-        let pixel = pixel_at(q, weight_at(q, cell).offset);
+        let pixel = pixel_at(q, cell_at(q, cell).offset);
         // The target turns linear light into sRGB again, so that the bytes on the screen are those
         // of the file.
-        colour = select(pow((pixel + 0.055) / 1.055, vec3<f32>(2.4)), pixel / 12.92, pixel <= vec3<f32>(0.04045));
+        let steep = pow((pixel + 0.055) / 1.055, vec3<f32>(2.4));
+        colour = select(steep, pixel / 12.92, pixel <= vec3<f32>(0.04045));
     } else if MODE == 0u {
         colour = colour_of(near(q, cell));
     } else if MODE == 1u {
@@ -75,7 +82,8 @@ fn tiles(in: Corner) -> @location(0) vec4<f32> {
         if !SHOWS_ERROR {
             // From eight cells a pixel on, four weights say less than the coarse level does; it
             // fades in before.
-            colour = mix(colour, colour_of(far(q, cell)), clamp((wide - 5.0) / 5.0, 0.0, 1.0) * view.coarse);
+            let faded = clamp((wide - 5.0) / 5.0, 0.0, 1.0) * view.coarse;
+            colour = mix(colour, colour_of(far(q, cell)), faded);
         }
     } else {
         colour = colour_of(far(q, cell));

@@ -8,7 +8,7 @@ use super::params::{
     AttendParams, DownParams, EmbedParams, GateUpParams, LayerParams, LogitsParams, MatrixParams,
     ProjectParams, QkvParams, RopeParams,
 };
-use crate::model::dequant::dequantize;
+use crate::model::quant::dequantize;
 use crate::model::tensors::unused;
 use crate::model::{Encoding, ModelConfig, PixelModel};
 

@@ -4,8 +4,8 @@
 use half::f16;
 
 use super::header::COARSE_RECORD_BYTES;
+use super::quant::{Encoding, dequantize};
 use super::tiling::{Layout, TileShape, Tiling};
-use super::{dequant::dequantize, encoding::Encoding};
 
 /// Grid points along each side.
 pub const GRID: usize = 8;

@@ -10,13 +10,14 @@ use sha2::{Digest, Sha256};
 use super::coarse::Coarse;
 use super::config::ModelConfig;
 use super::error::ModelError;
+use super::file_head::seal;
 use super::gguf::{Gguf, Metadata, check_vocabulary, metadata_bytes};
-use super::header::{HEAD_CHECKSUM, Header, Sections};
-use super::pixel_model::head_checksum;
+use super::header::{HEADER_BYTES, Header, Sections};
 use super::plan::MapPlan;
 use super::planes::LINE_BYTES;
 use super::rearrange::scatter;
 use super::tensors::{self, Tensor};
+use super::tile_record;
 use super::tiling::Layout;
 use crate::pxi::{DEFAULT_WIDTH, HEADER_LEN, PayloadFile, Target};
 
@@ -59,13 +60,11 @@ pub fn convert(
 
     let output = PayloadFile::create(target, DEFAULT_WIDTH, sections.payload_size())?;
     let records = write_tiles(gguf, &tensors, sections.tiles, Some(&output), progress)?;
-    let mut root = Sha256::new();
-    records.iter().for_each(|(digest, _)| root.update(digest));
     let header = Header {
         model_size_in_bytes: tensors.iter().map(|tensor| tensor.tiling.size_in_bytes()).sum(),
         weight_encoding: tensors::main_encoding(&tensors),
         map_size: [map_width, map_height],
-        root: root.finalize().into(),
+        root: [0; 32],
         gguf_alignment: gguf.alignment() as u32,
         tensor_count: tensors.len() as u32,
         tile_count: tile_count as u32,
@@ -74,27 +73,13 @@ pub fn convert(
         head_checksum: [0; 32],
     };
     let mut head = vec![0; sections.tiles as usize];
-    let mut put =
-        |offset: u64, bytes: &[u8]| head[offset as usize..][..bytes.len()].copy_from_slice(bytes);
-    put(0, &header.encode(&config));
-    put(super::header::HEADER_BYTES as u64, &metadata_block);
-    put(sections.tensor_table, &table);
-    for (index, (digest, coarse)) in records.iter().enumerate() {
-        let record = sections.tile_table + index as u64 * super::header::TILE_RECORD_BYTES;
-        put(record, digest);
-        let statistics = coarse.statistics;
-        for (place, value) in
-            [statistics.mean, statistics.spread, statistics.peak].into_iter().enumerate()
-        {
-            put(record + 32 + 4 * place as u64, &value.to_le_bytes());
-        }
-        put(
-            sections.coarse_table + index as u64 * super::header::COARSE_RECORD_BYTES,
-            &coarse.grid_bytes(),
-        );
+    head[HEADER_BYTES..][..metadata_block.len()].copy_from_slice(&metadata_block);
+    head[sections.tensor_table as usize..][..table.len()].copy_from_slice(&table);
+    for (tile, (digest, coarse)) in (0..).zip(&records) {
+        tile_record::put(&mut head, &sections, tile, digest, coarse);
     }
-    let checksum = head_checksum(&head);
-    head[HEAD_CHECKSUM].copy_from_slice(&checksum);
+    let model_size_in_bytes = header.model_size_in_bytes;
+    seal(&mut head, header, &config);
     output.write_at(0, &head)?;
 
     let written = work_in_bytes(gguf) / 2;
@@ -107,7 +92,7 @@ pub fn convert(
     Ok(Conversion {
         tensors: tensors.len(),
         tiles: records.len(),
-        model_size_in_bytes: header.model_size_in_bytes,
+        model_size_in_bytes,
         payload_size_in_bytes: sections.payload_size(),
     })
 }

@@ -1,9 +1,9 @@
 //! The 256-byte PXI-LLM header (specs/pxi_llm.md section 2).
 
 use super::config::ModelConfig;
-use super::encoding::Encoding;
 use super::error::ModelError;
 use super::planes::{LINE_BYTES, TILE_SIZE};
+use super::quant::Encoding;
 
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = 256;
@@ -232,11 +232,12 @@ impl Header {
     }
 }
 
+/// By the whole bits of a weight: 32, 16, 8 or fewer.
 fn precision(encoding: Encoding) -> u8 {
-    match encoding {
-        Encoding::F32 => 0,
-        Encoding::F16 | Encoding::BF16 => 1,
-        Encoding::Q8_0 => 2,
+    match 8 * encoding.block_bytes() / encoding.block_len() {
+        32 => 0,
+        16 => 1,
+        8 => 2,
         _ => 3,
     }
 }

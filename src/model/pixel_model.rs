@@ -8,15 +8,16 @@ use std::sync::{Arc, OnceLock};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::coarse::{Coarse, GRID, Statistics};
+use super::coarse::{GRID, Statistics};
 use super::config::ModelConfig;
 use super::error::ModelError;
-use super::gguf::{Metadata, parse_metadata};
-use super::header::{COARSE_RECORD_BYTES, HEAD_CHECKSUM, HEADER_BYTES, Header, TILE_RECORD_BYTES};
-use super::hex;
+use super::file_head::FileHead;
+use super::gguf::Metadata;
+use super::header::Header;
 use super::plan::{MapPlan, Rules};
 use super::planes::LINE_BYTES;
-use super::tensors::{self, Tensor};
+use super::tensors::Tensor;
+use super::tile_record::{self, TileRecord};
 use super::tiling::TileShape;
 use crate::pxi::{self, Compression, PxiFile};
 
@@ -99,7 +100,8 @@ impl PixelModel {
     }
 
     fn new(path: &Path, source: Source) -> Result<Self, ModelError> {
-        let Head { header, config, metadata, tensors, plan } = Head::parse(source.payload())?;
+        let FileHead { header, config, metadata, tensors, plan } =
+            FileHead::parse(source.payload())?;
         let checked = (0..header.tile_count).map(|_| AtomicU8::new(UNCHECKED)).collect();
         let path = path.to_owned();
         let (source, metadata) = (Arc::new(source), Arc::new(metadata));
@@ -302,7 +304,7 @@ impl PixelModel {
 
     /// A tile's stored SHA-256.
     pub fn tile_digest(&self, tile: u32) -> &[u8; 32] {
-        self.tile_record(tile).first_chunk().expect("a record has 48 bytes")
+        self.tile_record(tile).digest()
     }
 
     /// Root mean square of a tensor's weights, from its tiles' statistics: the unit of its colours.
@@ -323,20 +325,12 @@ impl PixelModel {
 
     /// A tile's statistics.
     pub fn tile_statistics(&self, tile: u32) -> Statistics {
-        let record = self.tile_record(tile);
-        let f32_at = |at: usize| {
-            f32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]])
-        };
-        Statistics { mean: f32_at(32), spread: f32_at(36), peak: f32_at(40) }
+        self.tile_record(tile).statistics()
     }
 
     /// A tile from afar: mean and spread on an 8 x 8 grid, rows first.
     pub fn tile_grid(&self, tile: u32) -> [[[half::f16; 2]; GRID]; GRID] {
-        let start = self.header.sections.coarse_table as usize
-            + tile as usize * COARSE_RECORD_BYTES as usize;
-        let record =
-            self.source.payload()[start..].first_chunk().expect("the head's bounds were checked");
-        Coarse::parse_grid(record)
+        tile_record::grid(self.source.payload(), &self.header.sections, tile)
     }
 
     /// The error that names a tile and where it lies.
@@ -355,114 +349,7 @@ impl PixelModel {
         }
     }
 
-    fn tile_record(&self, tile: u32) -> &[u8] {
-        let start =
-            self.header.sections.tile_table as usize + tile as usize * TILE_RECORD_BYTES as usize;
-        &self.source.payload()[start..start + TILE_RECORD_BYTES as usize]
+    fn tile_record(&self, tile: u32) -> TileRecord<'_> {
+        TileRecord::of(self.source.payload(), &self.header.sections, tile)
     }
-}
-
-/// What the head of a payload says, checked against itself.
-#[derive(Debug)]
-pub struct Head {
-    /// The header.
-    pub header: Header,
-    /// The hyperparameters, from the metadata.
-    pub config: ModelConfig,
-    /// Every GGUF pair.
-    pub metadata: Metadata,
-    /// The tensors in file order.
-    pub tensors: Vec<Tensor>,
-    /// Where everything lies on the map.
-    pub plan: MapPlan,
-}
-
-impl Head {
-    /// Parses the head of `payload`, which must be whole, and checks every rule of the
-    /// specification that needs no tile.
-    ///
-    /// # Errors
-    /// Names the field that is wrong, with what was found and expected.
-    pub fn parse(payload: &[u8]) -> Result<Self, ModelError> {
-        let header = Header::parse(payload, payload.len() as u64)?;
-        let sections = header.sections;
-        let found = head_checksum(&payload[..sections.tiles as usize]);
-        if found != header.head_checksum {
-            let (found, expected) = (hex(&found), hex(&header.head_checksum));
-            return Err(ModelError::Head { section: "head_checksum", found, expected });
-        }
-        let slice = |start: u64, size: u64| &payload[start as usize..(start + size) as usize];
-        let metadata = parse_metadata(
-            slice(HEADER_BYTES as u64, sections.metadata_size),
-            header.metadata_count,
-        )?;
-        let shapes = tensors::parse_table(
-            slice(sections.tensor_table, sections.tensor_table_size),
-            header.tensor_count,
-        )?;
-        let tensors = tensors::lay_out(shapes)?;
-        let config = ModelConfig::from_metadata(&metadata, tensors::has(&tensors))?;
-        tensors::check_family(&config, &tensors)?;
-        let plan = MapPlan::new(&config, &tensors);
-
-        let lines: u64 = tensors.iter().map(|tensor| tensor.tiling.line_count()).sum();
-        let tiles: u64 = tensors.iter().map(|tensor| tensor.tiling.tile_count()).sum();
-        if tiles != u64::from(header.tile_count) || lines * LINE_BYTES != sections.tiles_size {
-            let found = format!("{} in {} bytes", header.tile_count, sections.tiles_size);
-            return Err(ModelError::field(
-                "tile_count",
-                found,
-                format!("{tiles} in {} bytes", lines * LINE_BYTES),
-            ));
-        }
-        let rects: Vec<_> = (0..tensors.len()).map(|tensor| plan.tensor_rect(tensor)).collect();
-        if tensors::encode_table(&tensors, &rects)
-            != slice(sections.tensor_table, sections.tensor_table_size)
-        {
-            let expected = "tiles, lines and rectangles that follow from the shapes";
-            return Err(ModelError::field("tensor table", "others", expected));
-        }
-        let root = root(payload, &header);
-        if root != header.root {
-            return Err(ModelError::Head {
-                section: "root",
-                found: hex(&root),
-                expected: hex(&header.root),
-            });
-        }
-        let rebuilt = Header {
-            model_size_in_bytes: tensors.iter().map(|tensor| tensor.tiling.size_in_bytes()).sum(),
-            weight_encoding: tensors::main_encoding(&tensors),
-            map_size: plan.size.map(|side| side as u32),
-            ..header.clone()
-        };
-        let rebuilt = rebuilt.encode(&config);
-        if let Some(at) = (0..HEADER_BYTES).find(|&at| rebuilt[at] != payload[at]) {
-            let (found, expected) = (payload[at], rebuilt[at]);
-            return Err(ModelError::field(
-                format!("header byte {at:#04x}"),
-                found,
-                format!("{expected} from metadata"),
-            ));
-        }
-        Ok(Self { header, config, metadata, tensors, plan })
-    }
-}
-
-/// SHA-256 of the head with the checksum's own bytes zero.
-pub(super) fn head_checksum(head: &[u8]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(&head[..HEAD_CHECKSUM.start]);
-    hash.update([0; 32]);
-    hash.update(&head[HEAD_CHECKSUM.end..]);
-    hash.finalize().into()
-}
-
-fn root(payload: &[u8], header: &Header) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    let table = &payload[header.sections.tile_table as usize..];
-    for record in table.chunks_exact(TILE_RECORD_BYTES as usize).take(header.tile_count as usize) {
-        hash.update(&record[..32]);
-    }
-    hash.finalize().into()
 }

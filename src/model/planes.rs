@@ -1,4 +1,5 @@
-//! How an encoding's GGUF block splits into planes (specs/pxi_llm.md section 5).
+//! The geometry of tiles, for every encoding: texels, lines, and the planes into which a GGUF block
+//! splits (specs/pxi_llm.md section 5).
 //!
 //! A plane holds a fixed run of bytes of every block. Its texels for one row are successive blocks'
 //! runs, so a GPU lane that owns a row reads its quants with aligned 16-byte loads and finds the
@@ -6,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::encoding::Encoding;
+use super::quant::Encoding;
 
 /// Bytes in a texel: one `Rgba32Uint` value.
 pub const TEXEL_BYTES: u64 = 16;
@@ -34,28 +35,6 @@ impl Plane {
     }
 }
 
-/// The planes of an encoding, in the order in which a row group stores them.
-pub fn planes(encoding: Encoding) -> &'static [Plane] {
-    macro_rules! planes {
-        ($($range:expr),+) => {{
-            const PLANES: &[Plane] = &[$(Plane { source: $range }),+];
-            PLANES
-        }};
-    }
-    match encoding {
-        Encoding::F32 => planes![0..4],
-        Encoding::F16 | Encoding::BF16 => planes![0..2],
-        Encoding::Q4_0 => planes![2..18, 0..2],
-        Encoding::Q4_1 => planes![4..20, 0..4],
-        Encoding::Q5_0 => planes![6..22, 2..6, 0..2],
-        Encoding::Q5_1 => planes![8..24, 4..8, 0..4],
-        Encoding::Q8_0 => planes![2..34, 0..2],
-        Encoding::Q4_K => planes![16..144, 0..16],
-        Encoding::Q5_K => planes![48..176, 16..48, 0..16],
-        Encoding::Q6_K => planes![0..128, 128..192, 192..208, 208..210],
-    }
-}
-
 /// Lines that one plane takes for `columns` weights of a row.
 pub fn plane_lines(encoding: Encoding, plane: &Plane, columns: u64) -> u64 {
     (columns / encoding.block_len() as u64 * plane.bytes_per_block() as u64).div_ceil(TEXEL_BYTES)
@@ -63,7 +42,7 @@ pub fn plane_lines(encoding: Encoding, plane: &Plane, columns: u64) -> u64 {
 
 /// Lines that a row group takes for `columns` weights of each row: all planes together.
 pub fn row_group_lines(encoding: Encoding, columns: u64) -> u64 {
-    planes(encoding).iter().map(|plane| plane_lines(encoding, plane, columns)).sum()
+    encoding.planes().iter().map(|plane| plane_lines(encoding, plane, columns)).sum()
 }
 
 #[cfg(test)]
@@ -74,7 +53,7 @@ mod tests {
     fn planes_cover_each_block_exactly_once() {
         for encoding in Encoding::ALL {
             let mut covered = vec![0; encoding.block_bytes()];
-            for plane in planes(encoding) {
+            for plane in encoding.planes() {
                 covered[plane.source.clone()].iter_mut().for_each(|count| *count += 1);
             }
             assert!(covered.iter().all(|&count| count == 1), "{encoding}: {covered:?}");
@@ -84,7 +63,7 @@ mod tests {
     #[test]
     fn a_plane_fits_texels_evenly() {
         for encoding in Encoding::ALL {
-            for plane in planes(encoding) {
+            for plane in encoding.planes() {
                 let bytes = plane.bytes_per_block() as u64;
                 assert!(
                     bytes.is_multiple_of(TEXEL_BYTES) || TEXEL_BYTES.is_multiple_of(bytes),

@@ -4,7 +4,7 @@
 //! A *band* is the GGUF bytes of the rows of one tile, all columns: what is read or written in one
 //! piece.
 
-use super::planes::{LINE_BYTES, LINE_TEXELS, TEXEL_BYTES, plane_lines, planes, row_group_lines};
+use super::planes::{LINE_BYTES, LINE_TEXELS, TEXEL_BYTES, plane_lines, row_group_lines};
 use super::tiling::{Layout, TileShape, Tiling};
 
 /// Fills `tile` (the tile's whole bytes) from `band`, the GGUF bytes of the tile's rows, or of the
@@ -50,7 +50,7 @@ fn for_each_run(tiling: &Tiling, shape: &TileShape, mut copy: impl FnMut(usize, 
     for row in 0..(shape.rows.end - shape.rows.start) as usize {
         let (group, lane) = (row / LINE_TEXELS as usize, row % LINE_TEXELS as usize);
         let mut plane_start = group * group_bytes + lane * texel;
-        for plane in planes(encoding) {
+        for plane in encoding.planes() {
             let size = plane.bytes_per_block();
             let source = row * row_bytes + first_block * block_bytes + plane.source.start;
             if encoding.block_len() == 1 {
@@ -91,7 +91,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::encoding::Encoding;
+    use crate::model::Encoding;
 
     /// Where byte `byte` of block `block` of `row` must lie, straight from the words of the
     /// specification.
@@ -103,7 +103,7 @@ mod tests {
         let block = block - shape.columns.start / encoding.block_len() as u64;
         let row = row - shape.rows.start;
         let mut line = row / 64 * row_group_lines(encoding, columns);
-        for plane in planes(encoding) {
+        for plane in encoding.planes() {
             if plane.source.contains(&byte) {
                 let at =
                     block * plane.bytes_per_block() as u64 + (byte - plane.source.start) as u64;

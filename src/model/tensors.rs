@@ -4,9 +4,9 @@
 use std::collections::HashSet;
 
 use super::config::{Architecture, ModelConfig};
-use super::encoding::Encoding;
 use super::error::ModelError;
 use super::plan::Rect;
+use super::quant::Encoding;
 use super::tiling::Tiling;
 
 /// More tensors than this no file may have: 1,024 layers of 16 and room to spare.
@@ -237,7 +237,7 @@ pub fn main_encoding(tensors: &[Tensor]) -> Encoding {
     Encoding::ALL
         .into_iter()
         .max_by_key(|&encoding| weights(encoding))
-        .expect("there are eleven encodings")
+        .expect("there are encodings")
 }
 
 /// The table's bytes. `rects` has each tensor's rectangle on the map.
@@ -302,10 +302,7 @@ pub fn parse_table(
         }
         let number = u32::from_le_bytes([record[4], record[5], record[6], record[7]]);
         let encoding = Encoding::from_ggml(number).ok_or_else(|| {
-            ModelError::tensor(
-                name,
-                format!("GGML type {number} is not one of the eleven encodings"),
-            )
+            ModelError::tensor(name, format!("GGML type {number} is no encoding that is read here"))
         })?;
         let dimensions =
             record[8..40].as_chunks::<8>().0.iter().map(|&bytes| u64::from_le_bytes(bytes));

@@ -3,8 +3,8 @@
 
 use std::ops::Range;
 
-use super::encoding::Encoding;
 use super::planes::{LINE_BYTES, LINE_TEXELS, SPLIT_COLUMNS, TILE_SIZE, row_group_lines};
+use super::quant::Encoding;
 
 /// How a tensor's bytes lie in its tiles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! A tile's weights as numbers.
 
-use super::dequant::{Code, code_of, dequantize};
+use super::quant::{Code, code_of, dequantize};
 use super::rearrange::gather;
 use super::tiling::{Layout, TileShape, Tiling};
 

@@ -9,15 +9,14 @@ use bevy::render::{
     renderer::{RenderDevice, RenderQueue},
 };
 
-use crate::model::{ModelError, PixelModel};
+use crate::model::planes::{LINE_TEXELS, TEXEL_BYTES, TILE_SIZE};
+use crate::model::{ModelError, PixelModel, planes};
 
-/// Texels of a line: the rows of a row group.
-const WIDTH: u32 = 64;
-/// Lines of the tallest tile.
-const TALLEST: u32 = 64;
+/// Texels of a line.
+const WIDTH: u32 = LINE_TEXELS as u32;
 /// The tallest layer: some drivers are slow beyond, and a line's number has to fit in half a word.
 const MOST_HEIGHT: u32 = 8192;
-const LINE_BYTES: usize = 1024;
+const LINE_BYTES: usize = planes::LINE_BYTES as usize;
 /// Bytes handed to the queue before it is flushed: what the copies on their way take of the host's
 /// memory.
 const FLUSH_BYTES: usize = 16 << 20;
@@ -67,7 +66,7 @@ impl Shape {
     /// The texture would be over the limits.
     pub fn new(lines: u64, max_height: u32, max_layers: u32) -> Result<Self, PagesError> {
         // What a layer may leave empty at its end because the next tile does not fit.
-        let lost = u64::from(TALLEST) - 1;
+        let lost = TILE_SIZE - 1;
         let usable = u64::from(max_height).saturating_sub(lost).max(1);
         let layers = if lines <= u64::from(max_height) { 1 } else { lines.div_ceil(usable) };
         let most = usable * u64::from(max_layers);
@@ -281,7 +280,7 @@ impl Pages {
             bytes,
             wgpu::TexelCopyBufferLayout {
                 offset: 0,
-                bytes_per_row: Some(width * 16),
+                bytes_per_row: Some(width * TEXEL_BYTES as u32),
                 rows_per_image: Some(height),
             },
             Extent3d { width, height, depth_or_array_layers: 1 },

@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use pixel_llm::model::encoding::Encoding;
+use pixel_llm::model::Encoding;
 use pixel_llm::model::gguf::{Value, metadata_bytes};
 
 /// A tensor's entry in the header, every field of which may be wrong, and its bytes.

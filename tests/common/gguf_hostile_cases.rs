@@ -1,6 +1,6 @@
 //! The hostile GGUF files of the tests: each is a valid file with one thing wrong.
 
-use pixel_llm::model::encoding::Encoding;
+use pixel_llm::model::Encoding;
 use pixel_llm::model::gguf::{Array, GgufError, Value};
 
 use super::gguf_builder::{GgufBuilder, RawTensor, noise, raw_pair, string};

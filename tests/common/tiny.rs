@@ -221,14 +221,8 @@ pub fn random_weights(random: &mut Random, encoding: Encoding, weights: u64) -> 
                 let value = (random.below(2_000_000) as f32 - 1e6) * 1e-6;
                 block.copy_from_slice(&value.to_le_bytes());
             }
-            Encoding::F16 => scale(0),
             Encoding::BF16 => block[1] = 0x3C | (block[1] & 0x80),
-            Encoding::Q4_0 | Encoding::Q5_0 | Encoding::Q8_0 => scale(0),
-            Encoding::Q4_1 | Encoding::Q5_1 | Encoding::Q4_K | Encoding::Q5_K => {
-                scale(0);
-                scale(2);
-            }
-            Encoding::Q6_K => scale(208),
+            _ => encoding.half_floats().iter().for_each(|&at| scale(at)),
         }
         bytes.extend(block);
     }

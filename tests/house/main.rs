@@ -1,5 +1,6 @@
-//! The house: the order of the floors, and the width of what is written.
+//! The house: the order of the floors, the places of an encoding, and the width of what is written.
 
+mod encodings;
 mod floors;
 mod prose;
 

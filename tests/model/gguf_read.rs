@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use crate::common::gguf_builder::{GgufBuilder, noise, raw_pair, string};
-use pixel_llm::model::encoding::Encoding;
+use pixel_llm::model::Encoding;
 use pixel_llm::model::gguf::{
     Array, Gguf, GgufError, Header, Value, ValueType, metadata_bytes, parse, parse_metadata,
 };

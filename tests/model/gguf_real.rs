@@ -5,9 +5,9 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use pixel_llm::model::dequant::dequantize;
-use pixel_llm::model::encoding::Encoding;
+use pixel_llm::model::Encoding;
 use pixel_llm::model::gguf::{Gguf, GgufWriter, TensorInfo};
+use pixel_llm::model::quant::dequantize;
 
 /// The file, or a word on standard error that the test did nothing.
 fn at_hand(path: PathBuf) -> Option<PathBuf> {

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use crate::common::gguf_builder::noise;
-use pixel_llm::model::encoding::Encoding;
+use pixel_llm::model::Encoding;
 use pixel_llm::model::gguf::{
     Array, Gguf, GgufError, GgufWriter, TensorInfo, Value, metadata_bytes, parse, parse_metadata,
 };

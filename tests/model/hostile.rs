@@ -122,8 +122,8 @@ fn weights_and_scales_that_are_no_numbers_are_named_with_their_row() {
                     Encoding::F32 => bytes[block][..4].copy_from_slice(&bad.to_f32().to_le_bytes()),
                     Encoding::BF16 => bytes[block][..2]
                         .copy_from_slice(&half::bf16::from_f32(bad.to_f32()).to_le_bytes()),
-                    Encoding::Q6_K => bytes[block][208..].copy_from_slice(&bad.to_le_bytes()),
-                    _ => bytes[block][..2].copy_from_slice(&bad.to_le_bytes()),
+                    _ => bytes[block][encoding.half_floats()[0]..][..2]
+                        .copy_from_slice(&bad.to_le_bytes()),
                 }
             });
             assert!(error.contains("blk.1.attn_q.weight: row 77 has"), "{encoding} {bad}: {error}");

@@ -5,11 +5,11 @@ mod common;
 
 mod chat_template;
 mod cli;
-mod dequant;
 mod gguf_hostile;
 mod gguf_read;
 mod gguf_real;
 mod gguf_write;
 mod hostile;
+mod quant;
 mod roundtrip;
 mod tokenizer;

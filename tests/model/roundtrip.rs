@@ -11,7 +11,7 @@ use pixel_llm::model::export::export;
 use pixel_llm::model::gguf::Gguf;
 use pixel_llm::model::verify::verify;
 use pixel_llm::model::weights::tile_weights;
-use pixel_llm::model::{Encoding, ModelError, PixelModel, dequant};
+use pixel_llm::model::{Encoding, ModelError, PixelModel, quant};
 
 fn silent(_: u64) {}
 
@@ -90,7 +90,7 @@ fn tiles_decode_to_the_same_numbers_as_gguf() {
         let model = PixelModel::open(&pxi).unwrap();
         for (tensor, source) in model.tensors().iter().zip(gguf.tensors()) {
             let mut expected = vec![0.0; (tensor.tiling.rows * tensor.tiling.columns) as usize];
-            dequant::dequantize(source.encoding, &gguf.read(source).unwrap(), &mut expected);
+            quant::dequantize(source.encoding, &gguf.read(source).unwrap(), &mut expected);
             for tile in tensor.tiles() {
                 let (_, shape) = model.tile_shape(tile);
                 let mut weights =

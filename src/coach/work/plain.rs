@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 
 use super::{ModelContext, Result, WorkError};
-use crate::model::dequant::dequantize;
 use crate::model::export::export;
 use crate::model::gguf::{Gguf, GgufWriter, TensorInfo};
+use crate::model::quant::dequantize;
 use crate::model::resolve::check_temporary_room;
 use crate::model::{Encoding, ModelError};
 

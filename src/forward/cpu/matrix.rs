@@ -3,8 +3,8 @@
 
 use super::unpack::{CHUNK, Planes};
 use crate::forward::params::MatrixParams;
-use crate::model::encoding::Encoding;
-use crate::model::planes::{LINE_BYTES, plane_lines, planes, row_group_lines};
+use crate::model::Encoding;
+use crate::model::planes::{LINE_BYTES, plane_lines, row_group_lines};
 
 /// Tiles of a matrix whose bytes are others than those of the file, in their order: where each
 /// begins in the bytes of all, and its own bytes.
@@ -88,7 +88,7 @@ impl<'a> Matrix<'a> {
             let mut rest = of_edited.unwrap_or_else(|| &bytes[start..start + size]);
             start += size;
             let mut of_tile: Planes<'a> = [&[]; 4];
-            for (slot, plane) in of_tile.iter_mut().zip(planes(encoding)) {
+            for (slot, plane) in of_tile.iter_mut().zip(encoding.planes()) {
                 let lines = plane_lines(encoding, plane, width as u64) as usize;
                 (*slot, rest) = rest.split_at(lines * LINE_BYTES as usize);
             }

@@ -33,6 +33,7 @@ use crate::model::{ModelConfig, PixelModel};
 /// Columns that go through the layers together: enough that unpacking a weight costs little per
 /// column, few enough that their activations stay in the cache of a core.
 const BATCH: usize = 192;
+
 /// How a model is opened for computing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CpuOptions {

@@ -217,7 +217,7 @@ mod tests {
     use super::*;
     use crate::forward::params::MatrixParams;
     use crate::model::Encoding;
-    use crate::model::dequant::dequantize;
+    use crate::model::quant::dequantize;
     use crate::model::rearrange::scatter;
     use crate::model::tensors::lay_out;
 
@@ -283,14 +283,10 @@ mod tests {
     /// Makes every scale a half between 2^-7 and 2^-3, positive or negative, so that no block
     /// drowns another.
     fn tame(encoding: Encoding, data: &mut [u8]) {
-        let offsets: &[usize] = match encoding {
-            Encoding::F32 | Encoding::BF16 => &[],
-            Encoding::F16 | Encoding::Q4_0 | Encoding::Q5_0 | Encoding::Q8_0 => &[1],
-            Encoding::Q4_1 | Encoding::Q5_1 | Encoding::Q4_K | Encoding::Q5_K => &[1, 3],
-            Encoding::Q6_K => &[209],
-        };
         for block in data.chunks_exact_mut(encoding.block_bytes()) {
-            offsets.iter().for_each(|&offset| block[offset] = block[offset] & 0x8f | 0x20);
+            for high in encoding.half_floats().iter().map(|at| at + 1) {
+                block[high] = block[high] & 0x8f | 0x20;
+            }
             match encoding {
                 Encoding::F32 => block[3] = block[3] & 0x80 | 0x3c,
                 Encoding::BF16 => block[1] = block[1] & 0x80 | 0x3c,

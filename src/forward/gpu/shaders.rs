@@ -9,6 +9,7 @@ use std::{
     collections::BTreeMap,
     io::Read,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use bevy::{
@@ -18,16 +19,23 @@ use bevy::{
 };
 use include_dir::{Dir, include_dir};
 
+use crate::model::Encoding;
+
 /// The top-level folder as it was when the program was built.
 static FOLDER: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/shaders");
 
 /// Every shader: its name in `shaders/`, such as `kernels/embed.wgsl`, and its text as it was when
 /// the program was built, in the order of names.
 pub fn embedded() -> Vec<(&'static str, &'static str)> {
+    /// The text of [`ENCODING`], which is the same for ever.
+    static COMPLETE: OnceLock<String> = OnceLock::new();
     fn collect(folder: &'static Dir<'static>, found: &mut Vec<(&'static str, &'static str)>) {
         for file in folder.files() {
-            let (name, text) = (file.path().to_str(), file.contents_utf8());
-            found.push((name.expect("names are plain"), text.expect("shaders are text")));
+            let name = file.path().to_str().expect("names are plain");
+            let text = file.contents_utf8().expect("shaders are text");
+            let is_encoding = name == ENCODING;
+            let text = if is_encoding { COMPLETE.get_or_init(|| complete(text)) } else { text };
+            found.push((name, text));
         }
         folder.dirs().for_each(|folder| collect(folder, found));
     }
@@ -35,6 +43,21 @@ pub fn embedded() -> Vec<(&'static str, &'static str)> {
     collect(&FOLDER, &mut found);
     found.sort_unstable();
     found
+}
+
+/// The shader that imports the encoding which a pipeline is compiled for.
+const ENCODING: &str = "encodings/encoding.wgsl";
+
+/// Puts an import of every encoding of the table in the place of the line that stands for them:
+/// naga_oil cannot import by a name that is defined when a pipeline is compiled.
+fn complete(text: &str) -> String {
+    let import = |encoding: Encoding| {
+        let name = encoding.name();
+        let module = name.to_lowercase();
+        format!("#ifdef ENCODING_{name}\n#import pixel_llm::encodings::{module} as chosen\n#endif")
+    };
+    let imports = Encoding::ALL.map(import).join("\n");
+    text.replace("#import pixel_llm::encodings::CHOSEN as chosen", &imports)
 }
 
 /// A shader is a few hundred lines of text; a file beyond this was named by mistake.
@@ -77,6 +100,7 @@ pub fn load_sources(folder: Option<&Path>) -> Result<Vec<ShaderSource>, ShaderEr
     let load = |(name, embedded): (&'static str, &str)| {
         let path = folder.map(|folder| folder.join(name)).filter(|path| path.is_file());
         let text = match &path {
+            Some(path) if name == ENCODING => complete(&read_shader(path)?),
             Some(path) => read_shader(path)?,
             None => embedded.to_owned(),
         };

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::{Brush, Painted};
-use crate::model::dequant::{dequantize, set_nearest};
 use crate::model::planes::LINE_BYTES;
+use crate::model::quant::{dequantize, set_nearest};
 use crate::model::rearrange::{gather, scatter};
 use crate::model::tiling::{Layout, TileShape, Tiling};
 

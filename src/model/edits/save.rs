@@ -10,10 +10,9 @@ use sha2::{Digest, Sha256};
 use super::{WeightEdits, coarse_of};
 use crate::model::convert::Progress;
 use crate::model::error::ModelError;
-use crate::model::header::{
-    COARSE_RECORD_BYTES, HEAD_CHECKSUM, HEADER_BYTES, Header, TILE_RECORD_BYTES,
-};
-use crate::model::pixel_model::{PixelModel, head_checksum};
+use crate::model::file_head::seal;
+use crate::model::pixel_model::PixelModel;
+use crate::model::tile_record;
 use crate::pxi::{DEFAULT_WIDTH, PayloadFile, Target};
 
 /// What was saved.
@@ -48,27 +47,9 @@ pub fn save_copy(
     let mut head = model.head_bytes().to_vec();
     for (&tile, bytes) in overlay.tiles().iter() {
         let coarse = coarse_of(model, tile, bytes)?;
-        let mut put = |offset: u64, bytes: &[u8]| {
-            head[offset as usize..][..bytes.len()].copy_from_slice(bytes)
-        };
-        let record = sections.tile_table + u64::from(tile) * TILE_RECORD_BYTES;
-        put(record, &Sha256::digest(bytes));
-        let statistics = coarse.statistics;
-        for (place, value) in (0..).zip([statistics.mean, statistics.spread, statistics.peak]) {
-            put(record + 32 + 4 * place, &value.to_le_bytes());
-        }
-        put(sections.coarse_table + u64::from(tile) * COARSE_RECORD_BYTES, &coarse.grid_bytes());
+        tile_record::put(&mut head, &sections, tile, &Sha256::digest(bytes).into(), &coarse);
     }
-    let mut root = Sha256::new();
-    let table = &head[sections.tile_table as usize..];
-    for record in table.chunks_exact(TILE_RECORD_BYTES as usize).take(model.tile_count() as usize) {
-        root.update(&record[..32]);
-    }
-    let header =
-        Header { root: root.finalize().into(), head_checksum: [0; 32], ..model.header().clone() };
-    head[..HEADER_BYTES].copy_from_slice(&header.encode(model.config()));
-    let checksum = head_checksum(&head);
-    head[HEAD_CHECKSUM].copy_from_slice(&checksum);
+    seal(&mut head, model.header().clone(), model.config());
 
     let output =
         PayloadFile::create(Target::new(path, false), DEFAULT_WIDTH, sections.payload_size())?;

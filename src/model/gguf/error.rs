@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{MAX_ALIGNMENT, MAX_DIMENSIONS, Result, ValueType};
-use crate::model::encoding::Encoding;
+use crate::model::Encoding;
 use crate::pxi::PxiError;
 
 /// A GGUF file that cannot be read or written, and why.

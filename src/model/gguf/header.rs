@@ -15,7 +15,7 @@ use super::{
     ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, MAX_ALIGNMENT, MAX_DIMENSIONS, MAX_NAME_BYTES,
     MAX_PAIRS, MAX_TENSORS, Metadata, Result, Value, align_up,
 };
-use crate::model::encoding::Encoding;
+use crate::model::Encoding;
 
 /// The bytes of the smallest tensor's entry: a name of one byte and one dimension.
 const MIN_TENSOR_BYTES: u64 = 8 + 1 + 4 + 8 + 4 + 8;

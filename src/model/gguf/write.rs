@@ -7,7 +7,7 @@ use super::codec::{metadata_bytes, put_string, put_u32, put_u64};
 use super::error::{At, GgufError};
 use super::header::alignment;
 use super::{Header, MAGIC, Result, VERSION, Value, align_up};
-use crate::model::encoding::Encoding;
+use crate::model::Encoding;
 use crate::pxi::{AtomicFile, Target};
 
 /// A tensor to be written.

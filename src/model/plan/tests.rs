@@ -3,8 +3,8 @@
 
 use super::rules::{Anchor, Arrangement, Bank, Decoration, Districts, Side, Spacing, Start, Turn};
 use super::{MapPlan, Orientation, Rect, Rules};
+use crate::model::Encoding;
 use crate::model::config::{Architecture, ModelConfig, RopeKind, RopeScaling};
-use crate::model::encoding::Encoding;
 use crate::model::tensors::{Tensor, check_family, lay_out};
 
 fn config(

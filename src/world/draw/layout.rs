@@ -4,10 +4,10 @@ use std::num::NonZeroU64;
 
 use bevy::render::render_resource::{
     BindGroupLayoutDescriptor, BindGroupLayoutEntry, BindingType, BufferBindingType, ShaderStages,
-    TextureSampleType, TextureViewDimension,
+    StorageTextureAccess, TextureFormat, TextureSampleType, TextureViewDimension,
 };
 
-/// The bindings of `view/bindings.wgsl`, in their order.
+/// The bindings of `lib/page.wgsl`, as kernels have them, then those of `view/bindings.wgsl`.
 pub(super) fn layout(view_bytes: u64, palette_bytes: u64) -> BindGroupLayoutDescriptor {
     let read = BindingType::Buffer {
         ty: BufferBindingType::Storage { read_only: true },
@@ -19,12 +19,16 @@ pub(super) fn layout(view_bytes: u64, palette_bytes: u64) -> BindGroupLayoutDesc
         has_dynamic_offset: false,
         min_binding_size: NonZeroU64::new(bytes),
     };
-    let words = |view_dimension| BindingType::Texture {
+    let pages = BindingType::StorageTexture {
+        access: StorageTextureAccess::ReadOnly,
+        format: TextureFormat::Rgba32Uint,
+        view_dimension: TextureViewDimension::D2Array,
+    };
+    let coarse = BindingType::Texture {
         sample_type: TextureSampleType::Uint,
-        view_dimension,
+        view_dimension: TextureViewDimension::D2,
         multisampled: false,
     };
-    let (pages, coarse) = (words(TextureViewDimension::D2Array), words(TextureViewDimension::D2));
     let bindings = [pages, read, coarse, uniform(palette_bytes), uniform(view_bytes)];
     let entry = |(binding, ty)| BindGroupLayoutEntry {
         binding,

@@ -5,15 +5,16 @@
 use bevy::shader::ShaderDefVal;
 
 use super::MapFrame;
+use crate::forward::gpu::kernels::encoding_def;
 use crate::model::Encoding;
-use crate::world::layout::FLAT;
 use crate::world::palette::Colouring;
 use crate::world::view::View;
 
 /// A variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Look {
-    encoding: u32,
+    /// `None` is what is flat.
+    encoding: Option<Encoding>,
     mode: u32,
     shows_error: bool,
 }
@@ -26,7 +27,7 @@ const MOST_BYTES: f64 = 64.0;
 impl Look {
     /// Every variant that there can be.
     pub fn all() -> impl Iterator<Item = Self> {
-        let encodings = Encoding::ALL.into_iter().map(Encoding::ggml).chain([FLAT]);
+        let encodings = Encoding::ALL.into_iter().map(Some).chain([None]);
         encodings.flat_map(|encoding| {
             (0..4).flat_map(move |mode| {
                 [false, true].map(|shows_error| Self { encoding, mode, shows_error })
@@ -36,11 +37,18 @@ impl Look {
 
     /// What the shader is compiled with.
     pub fn shader_defs(self) -> Vec<ShaderDefVal> {
-        vec![
-            ShaderDefVal::UInt("ENCODING".into(), self.encoding),
+        let mut defs = vec![
+            // The shader decodes as the kernels do, and has to name an encoding where it decodes
+            // nothing.
+            encoding_def(self.encoding.unwrap_or(Encoding::F32)),
+            ShaderDefVal::Bool("IS_FLAT".into(), self.encoding.is_none()),
             ShaderDefVal::UInt("MODE".into(), self.mode),
             ShaderDefVal::Bool("SHOWS_ERROR".into(), self.shows_error),
-        ]
+        ];
+        if let Some(float) = self.encoding.filter(|encoding| !encoding.is_quantised()) {
+            defs.push(ShaderDefVal::UInt("FLOAT_BYTES".into(), float.block_bytes() as u32));
+        }
+        defs
     }
 }
 
@@ -51,7 +59,7 @@ impl MapFrame {
     }
 
     /// The variant that draws quads of an encoding through a camera; `None` is what is flat.
-    pub(super) fn look(&self, view: &View) -> impl Fn(Option<u32>) -> Look + use<> {
+    pub(super) fn look(&self, view: &View) -> impl Fn(Option<Encoding>) -> Look + use<> {
         let wide = 1.0 / (view.scale * f64::from(self.pixels_per_point));
         let shows_error = self.colouring == Colouring::Error;
         let mode = if self.colouring == Colouring::Bytes && wide < MOST_BYTES {
@@ -65,8 +73,8 @@ impl MapFrame {
         };
         move |encoding| match encoding {
             // A flat colour is the same however it is looked at.
-            None => Look { encoding: FLAT, mode: 0, shows_error: false },
-            Some(encoding) => Look { encoding, mode, shows_error },
+            None => Look { encoding, mode: 0, shows_error: false },
+            Some(_) => Look { encoding, mode, shows_error },
         }
     }
 }

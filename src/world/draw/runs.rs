@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::model::Encoding;
 use crate::model::plan::Rect;
 use crate::world::layout::Quad;
 
@@ -12,7 +13,7 @@ const MOST: usize = 128;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
     /// The encoding; `None` is what is flat.
-    pub encoding: Option<u32>,
+    pub encoding: Option<Encoding>,
     /// Their places in the list.
     pub quads: Range<u32>,
     /// What they cover.
@@ -33,8 +34,8 @@ pub fn runs(quads: &[Quad]) -> Vec<Run> {
 }
 
 /// The runs of which something may be within `seen`; neighbours of one encoding are one.
-pub fn visible(runs: &[Run], seen: &Rect) -> Vec<(Option<u32>, Range<u32>)> {
-    let mut found: Vec<(Option<u32>, Range<u32>)> = Vec::new();
+pub fn visible(runs: &[Run], seen: &Rect) -> Vec<(Option<Encoding>, Range<u32>)> {
+    let mut found: Vec<(Option<Encoding>, Range<u32>)> = Vec::new();
     for run in runs.iter().filter(|run| run.bounds.overlaps(seen)) {
         match found.last_mut() {
             Some((encoding, quads))
@@ -72,7 +73,8 @@ mod tests {
         assert_eq!(runs.iter().map(|run| run.quads.len()).sum::<usize>(), quads.len());
         assert!(runs.windows(2).all(|pair| pair[0].quads.end == pair[1].quads.start));
         let all = visible(&runs, &Rect::new(-100, -100, 20_000, 1000));
-        assert_eq!(all, [(None, 0..2), (Some(2), 2..1002), (Some(14), 1002..1007)]);
+        let (small, large) = (Some(Encoding::Q4_0), Some(Encoding::Q6_K));
+        assert_eq!(all, [(None, 0..2), (small, 2..1002), (large, 1002..1007)]);
         let few = visible(&runs, &Rect::new(5000, 0, 100, 5));
         let drawn = |at: u32| few.iter().any(|(_, quads)| quads.contains(&at));
         assert!(drawn(502) && drawn(512) && !drawn(2) && !drawn(1001) && !drawn(1002), "{few:?}");

@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::model::plan::{Orientation, Plot, Rect};
 use crate::model::tiling::{Layout, TileShape};
-use crate::model::{PixelModel, Tensor, planes::LINE_BYTES};
+use crate::model::{Encoding, PixelModel, Tensor, planes::LINE_BYTES};
 
 /// In [`Quad::state`]: the head or layer says nothing.
 pub const STATE_MUTED: u32 = 1;
@@ -62,9 +62,9 @@ pub struct Quad {
 }
 
 impl Quad {
-    /// GGML type number of the encoding; `None` where it is flat.
-    pub fn encoding(&self) -> Option<u32> {
-        (self.kind != FLAT && self.kind != GROUND).then_some(self.kind & 0xFF)
+    /// The encoding; `None` where it is flat.
+    pub fn encoding(&self) -> Option<Encoding> {
+        Encoding::from_ggml(self.kind & 0xFF)
     }
 }
 
@@ -90,7 +90,7 @@ pub(super) fn quads(model: &PixelModel, spreads: &[f32]) -> Vec<Quad> {
             }
         }
     }
-    quads.sort_by_key(|quad| quad.encoding().map_or(0, |encoding| 1 + encoding));
+    quads.sort_by_key(Quad::encoding);
     quads
 }
 

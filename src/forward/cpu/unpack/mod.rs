@@ -1,4 +1,4 @@
-//! What the eleven encodings mean, read from the planes of a tile: 64 rows by 32 columns at a time.
+//! What every encoding means, read from the planes of a tile: 64 rows by 32 columns at a time.
 //!
 //! In: the planes of a row group within one tile. Out: for the quantised encodings one byte per
 //! weight, with a scale and an offset per row for each half of the 32 columns
@@ -6,14 +6,25 @@
 //! within a block is GGML's; where its bytes lie is specs/pxi_llm.md section 5.
 
 mod floats;
-mod k_quants;
-mod legacy;
+mod k_scales;
+mod nibbles;
+mod q4_0;
+mod q4_1;
+mod q4_k;
+mod q5_0;
+mod q5_1;
+mod q5_k;
+mod q6_k;
+mod q8_0;
 
 use super::lanes::{Floats, LANES, Words};
-use crate::model::encoding::Encoding;
+use crate::model::Encoding;
 
 /// Columns of a chunk: what is unpacked at a time.
 pub const CHUNK: usize = 32;
+
+/// Chunks in a block of 256 weights.
+const CHUNKS: usize = 8;
 
 /// The planes of a row group within one tile; those that an encoding lacks are empty.
 pub type Planes<'a> = [&'a [u8]; 4];
@@ -65,14 +76,14 @@ pub fn is_signed(encoding: Encoding) -> bool {
 #[inline(always)]
 pub fn quants(encoding: Encoding, planes: &Planes<'_>, chunk: usize, out: &mut Quants) {
     match encoding {
-        Encoding::Q4_0 => legacy::q4_0(planes, chunk, out),
-        Encoding::Q4_1 => legacy::q4_1(planes, chunk, out),
-        Encoding::Q5_0 => legacy::q5_0(planes, chunk, out),
-        Encoding::Q5_1 => legacy::q5_1(planes, chunk, out),
-        Encoding::Q8_0 => legacy::q8_0(planes, chunk, out),
-        Encoding::Q4_K => k_quants::q4_k(planes, chunk, out),
-        Encoding::Q5_K => k_quants::q5_k(planes, chunk, out),
-        Encoding::Q6_K => k_quants::q6_k(planes, chunk, out),
+        Encoding::Q4_0 => q4_0::unpack(planes, chunk, out),
+        Encoding::Q4_1 => q4_1::unpack(planes, chunk, out),
+        Encoding::Q5_0 => q5_0::unpack(planes, chunk, out),
+        Encoding::Q5_1 => q5_1::unpack(planes, chunk, out),
+        Encoding::Q8_0 => q8_0::unpack(planes, chunk, out),
+        Encoding::Q4_K => q4_k::unpack(planes, chunk, out),
+        Encoding::Q5_K => q5_k::unpack(planes, chunk, out),
+        Encoding::Q6_K => q6_k::unpack(planes, chunk, out),
         Encoding::F32 | Encoding::F16 | Encoding::BF16 => {}
     }
 }

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::dequant::dequantize;
-use crate::model::planes::{plane_lines, planes};
+use crate::model::planes::plane_lines;
+use crate::model::quant::dequantize;
 use crate::model::rearrange::scatter;
 use crate::model::tiling::Tiling;
 
@@ -30,7 +30,7 @@ proptest! {
         scatter(&tiling, &shape, &band, &mut tile);
         let mut rest = tile.as_slice();
         let mut of_tile: Planes<'_> = [&[]; 4];
-        for (slot, plane) in of_tile.iter_mut().zip(planes(encoding)) {
+        for (slot, plane) in of_tile.iter_mut().zip(encoding.planes()) {
             (*slot, rest) = rest.split_at(plane_lines(encoding, plane, columns as u64) as usize * 1024);
         }
 
@@ -65,12 +65,10 @@ fn tolerance(encoding: Encoding, quants: &Quants, row: usize) -> f32 {
 
 /// Clears one exponent bit of every half and float that could be infinite or NaN.
 fn make_finite(encoding: Encoding, band: &mut [u8]) {
-    let offsets: &[usize] = match encoding {
-        Encoding::F32 => &[3],
-        Encoding::F16 | Encoding::BF16 | Encoding::Q4_0 | Encoding::Q5_0 | Encoding::Q8_0 => &[1],
-        Encoding::Q4_1 | Encoding::Q5_1 | Encoding::Q4_K | Encoding::Q5_K => &[1, 3],
-        Encoding::Q6_K => &[209],
-    };
+    let mut offsets: Vec<usize> = encoding.half_floats().iter().map(|at| at + 1).collect();
+    if offsets.is_empty() {
+        offsets.push(encoding.block_bytes() - 1);
+    }
     for block in band.chunks_exact_mut(encoding.block_bytes()) {
         offsets.iter().for_each(|&offset| block[offset] &= 0xbf);
     }

@@ -1,52 +1,12 @@
-//! The encodings with blocks of 32 weights: a chunk is one block.
+//! What the encodings with blocks of 32 weights share, where a chunk is one block: nibbles, fifth
+//! bits, scales and minima.
 
-use super::{Planes, Quants};
+use super::Quants;
 use crate::forward::cpu::lanes::{LANES, Words, half, line, split_texels, texel_word};
-
-/// Nibbles from -8, a scale.
-#[inline(always)]
-pub fn q4_0(planes: &Planes<'_>, chunk: usize, out: &mut Quants) {
-    nibbles(planes[0], chunk, out);
-    scales(planes[1], chunk, -8.0, out);
-}
-
-/// Nibbles, a scale and a minimum.
-#[inline(always)]
-pub fn q4_1(planes: &Planes<'_>, chunk: usize, out: &mut Quants) {
-    nibbles(planes[0], chunk, out);
-    scales_and_minima(planes[1], chunk, out);
-}
-
-/// Five bits from -16, a scale.
-#[inline(always)]
-pub fn q5_0(planes: &Planes<'_>, chunk: usize, out: &mut Quants) {
-    nibbles(planes[0], chunk, out);
-    fifth_bits(planes[1], chunk, out);
-    scales(planes[2], chunk, -16.0, out);
-}
-
-/// Five bits, a scale and a minimum.
-#[inline(always)]
-pub fn q5_1(planes: &Planes<'_>, chunk: usize, out: &mut Quants) {
-    nibbles(planes[0], chunk, out);
-    fifth_bits(planes[1], chunk, out);
-    scales_and_minima(planes[2], chunk, out);
-}
-
-/// Signed bytes, a scale.
-#[inline(always)]
-pub fn q8_0(planes: &Planes<'_>, chunk: usize, out: &mut Quants) {
-    let (texels, _) = out.bytes.as_chunks_mut::<4>();
-    for (texel, words) in texels.iter_mut().enumerate() {
-        split_texels(line(planes[0], 2 * chunk + texel), words);
-    }
-    scales(planes[1], chunk, 0.0, out);
-    out.signed = true;
-}
 
 /// Byte `j` of a block holds weight `j` in its low nibble and weight `j + 16` in its high one.
 #[inline(always)]
-fn nibbles(plane: &[u8], chunk: usize, out: &mut Quants) {
+pub fn nibbles(plane: &[u8], chunk: usize, out: &mut Quants) {
     let mut packed = [[0; LANES]; 4];
     split_texels(line(plane, chunk), &mut packed);
     let (low, high) = out.bytes.split_at_mut(4);
@@ -61,7 +21,7 @@ fn nibbles(plane: &[u8], chunk: usize, out: &mut Quants) {
 
 /// Bit `j` of a block's word is bit 4 of weight `j`.
 #[inline(always)]
-fn fifth_bits(plane: &[u8], chunk: usize, out: &mut Quants) {
+pub fn fifth_bits(plane: &[u8], chunk: usize, out: &mut Quants) {
     let mut bits = [0; LANES];
     texel_word(line(plane, chunk / 4), chunk % 4, &mut bits);
     for (index, words) in out.bytes.iter_mut().enumerate() {
@@ -75,7 +35,7 @@ fn fifth_bits(plane: &[u8], chunk: usize, out: &mut Quants) {
 
 /// A half per block, eight to a texel; `zero_point` is the number that a byte of 0 stands for.
 #[inline(always)]
-fn scales(plane: &[u8], chunk: usize, zero_point: f32, out: &mut Quants) {
+pub fn scales(plane: &[u8], chunk: usize, zero_point: f32, out: &mut Quants) {
     let mut words = [0; LANES];
     texel_word(line(plane, chunk / 8), chunk / 2 % 4, &mut words);
     let shift = chunk as u32 % 2 * 16;
@@ -88,7 +48,7 @@ fn scales(plane: &[u8], chunk: usize, zero_point: f32, out: &mut Quants) {
 
 /// A half for the scale and a half for the minimum per block, four pairs to a texel.
 #[inline(always)]
-fn scales_and_minima(plane: &[u8], chunk: usize, out: &mut Quants) {
+pub fn scales_and_minima(plane: &[u8], chunk: usize, out: &mut Quants) {
     let mut words: Words = [0; LANES];
     texel_word(line(plane, chunk / 4), chunk % 4, &mut words);
     for ((word, scale), minimum) in words.iter().zip(&mut out.scale[0]).zip(&mut out.offset[0]) {

@@ -5,8 +5,8 @@
 use std::path::PathBuf;
 
 use half::f16;
-use pixel_llm::model::dequant::dequantize;
-use pixel_llm::model::encoding::Encoding;
+use pixel_llm::model::Encoding;
+use pixel_llm::model::quant::dequantize;
 
 fn vectors(encoding: Encoding) -> (Vec<u8>, Vec<f32>) {
     let name = format!("tests/vectors/{}.bin", encoding.name().to_lowercase());

@@ -1,0 +1,10 @@
+//! Nibbles, a scale and a minimum.
+
+use super::nibbles::{nibbles, scales_and_minima};
+use super::{Planes, Quants};
+
+#[inline(always)]
+pub fn unpack(planes: &Planes<'_>, chunk: usize, out: &mut Quants) {
+    nibbles(planes[0], chunk, out);
+    scales_and_minima(planes[1], chunk, out);
+}
