@@ -18,6 +18,7 @@ mod apply;
 pub mod assets;
 pub mod built_in;
 pub mod decode;
+pub mod json;
 mod load;
 pub mod manifest;
 pub mod model;
