@@ -28,6 +28,7 @@ pub mod parse;
 pub mod patch;
 mod problem;
 pub mod registry;
+mod renamed;
 pub mod settings;
 pub mod source;
 pub mod tree;
@@ -43,5 +44,6 @@ pub use load::{
 pub use manifest::Manifest;
 pub use problem::{Problem, did_you_mean};
 pub use registry::{Kind, Registry, Review};
+pub use renamed::Renamed;
 pub use settings::Settings;
 pub use world_rules::{DEFAULT_NAME, WorldRules, review_world};
