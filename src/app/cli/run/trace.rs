@@ -58,7 +58,7 @@ pub fn save(
         .zip(tokens)
         .map(|(position, &token)| Column { token, slot: 0, position, wants_logits: false })
         .collect();
-    let mut seen = Seen { layers: vec![Default::default(); config.layer_count as usize] };
+    let mut seen = LayerRows { layers: vec![Default::default(); config.layer_count as usize] };
     cpu.forward(&mut cache, &columns, controls, Some(&mut seen))?;
 
     let mut map = open(folder)?;
@@ -88,11 +88,11 @@ fn points(layer: u32) -> [HookPoint; 2] {
 }
 
 /// What was seen at the points of each layer: rows of features, one per column.
-struct Seen {
+struct LayerRows {
     layers: Vec<[Vec<f32>; 2]>,
 }
 
-impl Hooks for Seen {
+impl Hooks for LayerRows {
     fn wants(&self, point: HookPoint) -> bool {
         point.layer().is_some_and(|layer| points(layer).contains(&point))
     }
