@@ -179,7 +179,11 @@ pub enum Refusal {
         folder: PathBuf,
     },
     /// The output lies in a folder that is read as a whole.
-    #[error("{} is inside {}, which is read; name another output", output.display(), input.display())]
+    #[error(
+        "{} is inside {}, which is read; name another output",
+        output.display(),
+        input.display()
+    )]
     Inside {
         /// What is read.
         input: PathBuf,

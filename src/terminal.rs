@@ -24,7 +24,8 @@ pub fn is_unsafe(letter: char) -> bool {
     // C0, DEL and C1; embeddings, overrides and isolates; the marks of a direction; line and
     // paragraph separators.
     letter.is_control()
-        || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{61c}')
+        || matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// How what is unsafe is written out.

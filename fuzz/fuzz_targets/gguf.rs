@@ -9,7 +9,8 @@ fuzz_target!(|file: &[u8]| {
     let Ok(header) = parse(file) else { return };
     let bytes = metadata_bytes(&header.metadata);
     let again =
-        parse_metadata(&bytes, header.metadata.len() as u64).expect("metadata that was read can be read");
+        parse_metadata(&bytes, header.metadata.len() as u64)
+            .expect("metadata that was read can be read");
     assert_eq!(metadata_bytes(&again), bytes);
     assert_eq!(&file[24..24 + bytes.len()], bytes);
 });

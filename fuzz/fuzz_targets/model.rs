@@ -23,7 +23,8 @@ fn read(payload: &[u8]) {
     let Ok(head) = FileHead::parse(payload) else { return };
     for (index, tensor) in head.tensors.iter().enumerate() {
         for (tile, shape) in tensor.tiling.tiles().enumerate() {
-            let start = head.header.sections.tiles + (tensor.first_line + shape.lines.start) * LINE_BYTES;
+            let lines = tensor.first_line + shape.lines.start;
+            let start = head.header.sections.tiles + lines * LINE_BYTES;
             let bytes = &payload[start as usize..(start + shape.size_in_bytes()) as usize];
             tile_weights(&tensor.tiling, &shape, bytes);
             head.plan.tile_rects(&head.tensors, index, tile as u64);
@@ -35,7 +36,8 @@ fn read(payload: &[u8]) {
 fn mend(payload: &mut [u8]) -> Option<()> {
     let header = Header::parse(payload, payload.len() as u64).ok()?;
     let table = header.sections.tile_table as usize;
-    let records = payload.get(table..)?.chunks_exact(TILE_RECORD_BYTES as usize).take(header.tile_count as usize);
+    let records = payload.get(table..)?.chunks_exact(TILE_RECORD_BYTES as usize);
+    let records = records.take(header.tile_count as usize);
     let mut root = Sha256::new();
     records.for_each(|record| root.update(&record[..32]));
     payload[0x34..0x54].copy_from_slice(&root.finalize());

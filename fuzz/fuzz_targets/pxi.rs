@@ -23,7 +23,8 @@ fuzz_target!(|input: &[u8]| {
             let len = payload.len() as u64;
             assert_eq!(len, contents.header().original_size());
             let (offset, slice_len) = (len / 3, len / 2);
-            let slice = contents.read_range(offset, slice_len).expect("the range is within the payload");
+            let slice = contents.read_range(offset, slice_len)
+                .expect("the range is within the payload");
             assert_eq!(slice, payload[offset as usize..(offset + slice_len) as usize]);
             assert!(contents.read_range(len, 1).is_err());
             if let Ok(borrowed) = contents.payload() {

@@ -66,6 +66,7 @@ pub struct Profile {
     /// How much better another task must be, as a share, for it to turn round on its way.
     pub inertia: f32,
     /// Its energy.
+    #[serde(rename(deserialize = "energy_rates"), alias = "metabolism")]
     pub metabolism: EnergyRates,
     /// When it rests.
     pub rest: Rest,
@@ -136,12 +137,12 @@ impl Profile {
         }
         let EnergyRates { work, walk, rest } = self.metabolism;
         for (field, value) in
-            [("inertia", self.inertia), ("metabolism.work", work), ("metabolism.walk", walk)]
+            [("inertia", self.inertia), ("energy_rates.work", work), ("energy_rates.walk", walk)]
         {
             expect((0.0..=1.0).contains(&value), field, format!("is {value}, expected 0 to 1"));
         }
         let holds = rest > 0.0 && rest <= 1.0;
-        expect(holds, "metabolism.rest", format!("is {rest}, expected above 0 and at most 1"));
+        expect(holds, "energy_rates.rest", format!("is {rest}, expected above 0 and at most 1"));
         for (path, curve) in [("rest.begin", &self.rest.begin), ("rest.go_on", &self.rest.go_on)] {
             if let Err(problem) = curve.check() {
                 expect(false, path, problem);

@@ -28,9 +28,7 @@ pub fn job_of_task(task: &coach::Task, plan: &MapPlan) -> Job {
 /// Where what is about the whole model is done: at one of its plots, the same each time, so that
 /// agents do not all stand in one spot.
 fn place_of_whole(task: &str, plan: &MapPlan) -> Place {
-    // FNV-1a: any number will do that tells names apart.
-    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
-    let number = task.bytes().fold(0xCBF2_9CE4_8422_2325, mix);
+    let number = crate::names::number_of(task);
     match plan.plots.len() as u64 {
         0 => place_of(plan, None, None).unwrap_or_default(),
         count => Place::middle(&plan.plots[((number >> 20) % count) as usize].rect),

@@ -21,51 +21,59 @@ pub fn assets() -> Assets {
     Assets::new(Arc::new(registry()))
 }
 
+/// What is said of a content for people to read.
+const DESCRIPTION: (&str, &str) = ("about", "description");
+
 /// All kinds.
 pub fn registry() -> Registry {
     let mut registry = Registry::default();
     registry.register(
         Kind::new("agent", include_str!("../content/examples/agent.ron"), review_agent)
-            .with_unique::<Profile>("name", |profile| &profile.name),
+            .with_unique::<Profile>("name", |profile| &profile.name)
+            .with_renamed(&[("metabolism", "energy_rates")]),
     );
-    registry.register(Kind::new(
-        "experiment",
-        include_str!("../content/examples/experiment.ron"),
-        Experiment::review,
-    ));
-    registry.register(Kind::new(
-        "model",
-        include_str!("../content/examples/model.ron"),
-        ModelFile::review,
-    ));
-    registry.register(Kind::new("plan", include_str!("../content/examples/plan.ron"), review_plan));
+    let experiment = include_str!("../content/examples/experiment.ron");
+    registry.register(
+        Kind::new("experiment", experiment, Experiment::review).with_renamed(&[DESCRIPTION]),
+    );
+    let model = include_str!("../content/examples/model.ron");
+    registry.register(Kind::new("model", model, ModelFile::review));
+    registry.register(
+        Kind::new("plan", include_str!("../content/examples/plan.ron"), review_plan)
+            .with_renamed(&[("figure", "metric"), ("line", "command")]),
+    );
     registry.register(
         Kind::new("reviewer", include_str!("../content/examples/reviewer.ron"), review_reviewer)
-            .with_commands::<Reviewer>(|reviewer| vec![reviewer.command_line()]),
+            .with_commands::<Reviewer>(|reviewer| vec![reviewer.command_line()])
+            .with_renamed(&[("line", "command")]),
     );
-    registry.register(Kind::new(
-        "world",
-        include_str!("../content/examples/world.ron"),
-        review_world,
-    ));
+    let world = include_str!("../content/examples/world.ron");
+    registry.register(Kind::new("world", world, review_world).with_renamed(&[DESCRIPTION]));
+    window_kinds().into_iter().for_each(|kind| registry.register(kind));
+    registry
+}
+
+/// What only the window shows.
+fn window_kinds() -> [Kind; 3] {
     let (keys, palette, tour) = (
         include_str!("../content/examples/keys.ron"),
         include_str!("../content/examples/palette.ron"),
         include_str!("../content/examples/tour.ron"),
     );
     #[cfg(feature = "world")]
-    {
-        use crate::world::palette::PaletteFile;
-        registry.register(Kind::new("keys", keys, window::review_keys));
-        registry.register(
-            Kind::new("palette", palette, window::review_palette)
-                .with_unique::<PaletteFile>("name", PaletteFile::name),
-        );
-        registry.register(Kind::new("tour", tour, window::review_tour));
-    }
+    let [keys, palette, tour] = [
+        Kind::new("keys", keys, window::review_keys),
+        Kind::new("palette", palette, window::review_palette)
+            .with_unique::<crate::world::palette::PaletteFile>("name", |palette| palette.name()),
+        Kind::new("tour", tour, window::review_tour),
+    ];
     #[cfg(not(feature = "world"))]
-    for (name, example) in [("keys", keys), ("palette", palette), ("tour", tour)] {
-        registry.register(Kind::unread(name, example));
-    }
-    registry
+    let [keys, palette, tour] = [("keys", keys), ("palette", palette), ("tour", tour)]
+        .map(|(name, example)| Kind::unread(name, example));
+    let palette = palette.with_renamed(&[
+        DESCRIPTION,
+        ("negative_on_paper", "negative_on_light"),
+        ("positive_on_paper", "positive_on_light"),
+    ]);
+    [keys, palette, tour.with_renamed(&[("Shot", "Screenshot")])]
 }

@@ -8,7 +8,6 @@ pub mod cli;
 pub mod explore;
 pub mod kinds;
 
-#[cfg(feature = "world")]
 use crate::content::Assets;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use cli::{
@@ -165,7 +164,8 @@ fn without_effect(command: &clap::Command, matches: &clap::ArgMatches) -> Option
     });
     let option = own.find(|arg| is_given(arg.get_id().as_str()))?.get_long()?;
     Some(format!(
-        "--{option} is about answers, and the window gives none; add --prompt TEXT or --input FILE, \
+        "--{option} is about answers, and the window gives none; add --prompt TEXT or --input \
+         FILE, \
          or see `pixel-llm run --help`"
     ))
 }
@@ -199,49 +199,7 @@ pub fn main() -> ExitCode {
     if uses_mods {
         assets.warnings().iter().for_each(|warning| output::print_warning(warning));
     }
-    let result = match arguments.command {
-        Some(Command::Chat(args)) => chat::run(&args, &assets, &mut out),
-        Some(Command::Run(args)) => run::run(&args, &assets, &mut out),
-        Some(Command::Completions(args)) => pages::completions(&args, command_line(), &mut out),
-        Some(Command::Man(args)) => pages::man(&args, command_line(), &mut out),
-        Some(Command::Fs(args)) => fs::run(args, &mut out),
-        Some(Command::Convert(args)) => convert::run(args, &mut out),
-        Some(Command::Inspect(args)) => inspect::run(args, &assets, &mut out),
-        Some(Command::Map(args)) => map::run(args, &mut out),
-        Some(Command::Verify(args)) => verify::run(args, &assets, &mut out),
-        Some(Command::Bench(args)) => bench::run(args, &assets, &mut out),
-        Some(Command::Coach(args)) => coach::run(args, &assets, &mut out),
-        Some(Command::Cache(args)) => cache::run(&args, &mut out),
-        Some(Command::Perplexity(args)) => perplexity::run(args, &assets, &mut out),
-        None if arguments.simulation.ticks.is_some() => {
-            simulate::run(&arguments.simulation, &arguments.batch, &assets, &mut out)
-        }
-        #[cfg(feature = "world")]
-        None if arguments.world.tour.is_some() && arguments.batch.no_window => {
-            open_world(&arguments.world, &arguments.batch, &assets).and_then(|model| {
-                explore::run_offscreen(
-                    model,
-                    &arguments.world,
-                    arguments.batch.memory,
-                    &assets,
-                    &mut out,
-                )
-            })
-        }
-        Some(Command::Mods(args)) => mods::run(&args, arguments.mods.as_deref(), &mut out),
-        None if arguments.experiment.experiment.is_some() => {
-            experiment::run(&arguments.experiment, &arguments.batch, &assets, &mut out)
-        }
-        None if arguments.batch.answers() => run::run(&arguments.batch, &assets, &mut out),
-        #[cfg(feature = "world")]
-        None => open_world(&arguments.world, &arguments.batch, &assets).and_then(|model| {
-            explore::run(model, &arguments.world, arguments.batch.memory, &assets, &mut out)
-        }),
-        #[cfg(not(feature = "world"))]
-        None => Err(anyhow::anyhow!(
-            "this program was built without the window; answer in the terminal with --prompt TEXT, or talk with `pixel-llm chat`"
-        )),
-    };
+    let result = run_mode(arguments, &assets, &mut out);
     crate::coach::work::process::end_all();
     let result = result.and_then(|exit| out.flush().map(|()| exit).map_err(Into::into));
     match result {
@@ -259,6 +217,48 @@ pub fn main() -> ExitCode {
             output::print_error(&error);
             Exit::CannotRun.into()
         }
+    }
+}
+
+/// Does what the arguments ask for.
+fn run_mode(arguments: Arguments, assets: &Assets, out: &mut Output) -> anyhow::Result<Exit> {
+    match arguments.command {
+        Some(Command::Chat(args)) => chat::run(&args, assets, out),
+        Some(Command::Run(args)) => run::run(&args, assets, out),
+        Some(Command::Completions(args)) => pages::completions(&args, command_line(), out),
+        Some(Command::Man(args)) => pages::man(&args, command_line(), out),
+        Some(Command::Fs(args)) => fs::run(args, out),
+        Some(Command::Convert(args)) => convert::run(args, out),
+        Some(Command::Inspect(args)) => inspect::run(args, assets, out),
+        Some(Command::Map(args)) => map::run(args, out),
+        Some(Command::Verify(args)) => verify::run(args, assets, out),
+        Some(Command::Bench(args)) => bench::run(args, assets, out),
+        Some(Command::Coach(args)) => coach::run(args, assets, out),
+        Some(Command::Cache(args)) => cache::run(&args, out),
+        Some(Command::Perplexity(args)) => perplexity::run(args, assets, out),
+        Some(Command::Mods(args)) => mods::run(&args, arguments.mods.as_deref(), out),
+        None if arguments.simulation.ticks.is_some() => {
+            simulate::run(&arguments.simulation, &arguments.batch, assets, out)
+        }
+        #[cfg(feature = "world")]
+        None if arguments.world.tour.is_some() && arguments.batch.no_window => {
+            let model = open_world(&arguments.world, &arguments.batch, assets)?;
+            explore::run_offscreen(model, &arguments.world, arguments.batch.memory, assets, out)
+        }
+        None if arguments.experiment.experiment.is_some() => {
+            experiment::run(&arguments.experiment, &arguments.batch, assets, out)
+        }
+        None if arguments.batch.answers() => run::run(&arguments.batch, assets, out),
+        #[cfg(feature = "world")]
+        None => {
+            let model = open_world(&arguments.world, &arguments.batch, assets)?;
+            explore::run(model, &arguments.world, arguments.batch.memory, assets, out)
+        }
+        #[cfg(not(feature = "world"))]
+        None => Err(anyhow::anyhow!(
+            "this program was built without the window; answer in the terminal with \
+             --prompt TEXT, or talk with `pixel-llm chat`"
+        )),
     }
 }
 

@@ -14,7 +14,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::request::{
-    Defaults, LineProblem, Parsed, Problem, Request, RequestDigest, id_of_bad_line, parse_line,
+    Defaults, LineProblems, Parsed, Request, RequestDigest, id_of_bad_line, parse_line,
 };
 
 /// The longest line that is read. It holds a prompt of more tokens than any context.
@@ -78,13 +78,13 @@ pub struct BadLines {
 
 /// A line that is no request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}, {problem}")]
+#[error("line {line}, {problems}")]
 pub struct LineError {
     /// The line, from 1.
     pub line: u64,
     /// What is wrong with it.
     #[source]
-    pub problem: LineProblem,
+    pub problems: LineProblems,
 }
 
 /// A hash of an id that stands for the id: 128 bits of SHA-256, so that two ids never share one.
@@ -214,12 +214,12 @@ impl InputFile {
         InputError::Read { name: self.name.clone(), source }
     }
 
-    fn skip(&mut self, line: u64, problem: LineProblem) {
+    fn skip(&mut self, line: u64, problems: LineProblems) {
         self.skipped_count += 1;
         // Duplicates are found after all other problems and may come before them, hence twice the
         // room.
         if self.skipped.len() < 2 * MAX_REPORTED_LINES {
-            self.skipped.push(LineError { line, problem });
+            self.skipped.push(LineError { line, problems });
         }
     }
 
@@ -247,12 +247,12 @@ impl InputFile {
                         }
                     }
                 }
-                Err(problem) => {
+                Err(problems) => {
                     if let Some(id) = id.and_then(id_of_bad_line) {
                         let entry = BadEntry { offset, finished: false };
                         self.bad.entry(IdHash::of(&id)).or_insert(entry);
                     }
-                    self.skip(line, problem);
+                    self.skip(line, problems);
                 }
             }
         }
@@ -280,11 +280,8 @@ impl InputFile {
         for &(index, first_line) in &duplicates {
             let entry = self.entries[index as usize];
             let Parsed { request, id_column, .. } = self.parse_again(entry, defaults)?;
-            let problem = Problem::DuplicateId { id: request.id, first_line };
-            self.skip(
-                entry.line.into(),
-                LineProblem { column: id_column, field: String::new(), problem },
-            );
+            let message = format!("the id {:?} was already used on line {first_line}", request.id);
+            self.skip(entry.line.into(), LineProblems::one(id_column, message));
         }
         let taken: std::collections::HashSet<u32> =
             duplicates.iter().map(|&(index, _)| index).collect();
@@ -323,7 +320,7 @@ impl InputFile {
     pub(crate) fn bad_requests<'a>(
         &'a self,
         defaults: &'a Defaults,
-    ) -> impl Iterator<Item = Result<(String, LineProblem), InputError>> + 'a {
+    ) -> impl Iterator<Item = Result<(String, LineProblems), InputError>> + 'a {
         let mut offsets: Vec<u64> =
             self.bad.values().filter(|entry| !entry.finished).map(|entry| entry.offset).collect();
         offsets.sort_unstable();
@@ -332,8 +329,8 @@ impl InputFile {
                 Ok(text) => text?,
                 Err(error) => return Some(Err(error)),
             };
-            let problem = parse_line(&text, defaults).err()?;
-            Some(Ok((id_of_bad_line(&text)?, problem)))
+            let problems = parse_line(&text, defaults).err()?;
+            Some(Ok((id_of_bad_line(&text)?, problems)))
         })
     }
 
@@ -419,14 +416,13 @@ impl<R: BufRead> InputLines<R> {
     }
 
     /// The next line: where it begins, its number, and its text or why it has none.
-    fn next(&mut self) -> io::Result<Option<(u64, u64, Result<&str, LineProblem>)>> {
+    fn next(&mut self) -> io::Result<Option<(u64, u64, Result<&str, LineProblems>)>> {
         self.buffer.clear();
         let limit = MAX_LINE_IN_BYTES as u64 + 1;
         let mut len = self.reader.by_ref().take(limit).read_until(b'\n', &mut self.buffer)? as u64;
         if len == 0 {
             return Ok(None);
         }
-        let whole = |problem| LineProblem { column: 1, field: String::new(), problem };
         let too_long = len == limit && self.buffer.last() != Some(&b'\n');
         if too_long {
             len += skip_line(&mut self.reader)?;
@@ -435,7 +431,8 @@ impl<R: BufRead> InputLines<R> {
         self.offset += len;
         self.line += 1;
         let text = if too_long {
-            Err(whole(Problem::TooLong { limit_in_bytes: MAX_LINE_IN_BYTES }))
+            let message = format!("the line is longer than {MAX_LINE_IN_BYTES} bytes");
+            Err(LineProblems::one(1, message))
         } else {
             match str::from_utf8(&self.buffer) {
                 Ok(text) => Ok(text
@@ -446,7 +443,7 @@ impl<R: BufRead> InputLines<R> {
                     let before = String::from_utf8_lossy(&self.buffer[..error.valid_up_to()])
                         .chars()
                         .count();
-                    Err(LineProblem { column: before + 1, ..whole(Problem::NotUtf8) })
+                    Err(LineProblems::one(before + 1, "not valid UTF-8"))
                 }
             }
         };

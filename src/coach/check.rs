@@ -11,6 +11,7 @@ pub enum Check {
     /// A figure is exactly this.
     Equals {
         /// The figure's name.
+        #[serde(rename(deserialize = "metric"), alias = "figure")]
         figure: String,
         /// What it must be.
         value: f64,
@@ -18,6 +19,7 @@ pub enum Check {
     /// A figure is no more than this.
     AtMost {
         /// The figure's name.
+        #[serde(rename(deserialize = "metric"), alias = "figure")]
         figure: String,
         /// The most that it may be.
         value: f64,
@@ -25,6 +27,7 @@ pub enum Check {
     /// A figure is no less than this.
     AtLeast {
         /// The figure's name.
+        #[serde(rename(deserialize = "metric"), alias = "figure")]
         figure: String,
         /// The least that it may be.
         value: f64,

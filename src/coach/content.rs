@@ -19,7 +19,7 @@ pub fn review_reviewer(reviewer: &Reviewer, review: &mut Review<'_>) {
         "expected a name, found an empty text".into()
     });
     let program = reviewer.line.first().is_some_and(|program| !program.is_empty());
-    review.require(program, "line", || {
+    review.require(program, "command", || {
         "expected a program and its arguments, found no program".into()
     });
     review.require((1..=MAX_SECONDS).contains(&reviewer.seconds), "seconds", || {

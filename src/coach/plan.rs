@@ -69,6 +69,7 @@ const fn default_attempts() -> u32 {
 #[serde(deny_unknown_fields, rename = "Command")]
 struct CommandOfPlan {
     name: String,
+    #[serde(rename = "command", alias = "line")]
     line: Vec<String>,
     #[serde(default = "default_seconds")]
     seconds: u32,

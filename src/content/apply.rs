@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::load::Files;
+use super::load::ModFiles;
 use super::order::{CORE, USER_OVERRIDES};
 use super::problem::{Problem, did_you_mean};
 use super::registry::Registry;
@@ -94,7 +94,7 @@ pub(super) fn apply(
     registry: &Registry,
     contents: &mut Contents,
     mod_id: &str,
-    files: &Files,
+    files: &ModFiles,
 ) -> Result<(), Vec<Problem>> {
     let mut touched: BTreeMap<(String, String), Content> = BTreeMap::new();
     let mut problems = Vec::new();
@@ -112,7 +112,8 @@ pub(super) fn apply(
         let Some(mut content) = touched.get(&id).or_else(|| contents.0.get(&id)).cloned() else {
             let names: Vec<_> = contents.of_kind(kind).map(|(name, _)| name).collect();
             let message = format!(
-                "no mod before this one brings {kind}/{name}; whose contents are patched is named in `needs` or `wants`{}",
+                "no mod before this one brings {kind}/{name}; whose contents are patched is named \
+                 in `needs` or `wants`{}",
                 did_you_mean(name, names)
             );
             problems.push(Problem::at(place, None, message));

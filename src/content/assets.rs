@@ -111,7 +111,9 @@ impl Assets {
         let loaded = self.loaded();
         let folder = loaded.problems.iter().map(ToString::to_string);
         let mods = loaded.mods.iter().flat_map(|report| {
-            report.problems.iter().map(|problem| format!("{} is left out: {problem}", report.id()))
+            let left_out = |problem: &Problem| format!("{} is left out: {problem}", report.id());
+            let hints = report.hints.iter().map(ToString::to_string);
+            report.problems.iter().map(left_out).chain(hints)
         });
         let waiting =
             loaded.contents.iter().flat_map(|(kind, name, _)| loaded.unallowed(kind, name));
@@ -193,7 +195,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let inside = folder.path().join("experiments");
         std::fs::create_dir(&inside).unwrap();
-        let text = r#"(title: "mine", prompts: [Text(id: "a", text: "x")], interventions: [EachLayer(scale: 0.0)])"#;
+        let text = "(title: \"mine\", prompts: [Text(id: \"a\", text: \"x\")], \
+                    interventions: [EachLayer(scale: 0.0)])";
         std::fs::write(inside.join("mine.experiment.ron"), text).unwrap();
         std::fs::write(inside.join("layers.experiment.ron"), text.replace("mine", "other"))
             .unwrap();

@@ -7,6 +7,7 @@
 //! over.
 
 mod access;
+mod at;
 mod stand_in;
 
 use std::cell::RefCell;
@@ -17,7 +18,7 @@ use serde::de::{self, DeserializeOwned, Unexpected};
 
 use super::problem::{Problem, did_you_mean, one_of};
 use super::tree::{Node, Place};
-use access::At;
+pub use access::At;
 
 /// The most problems that are looked for in one file; whoever has so many mends the first ones
 /// first.
@@ -46,7 +47,9 @@ pub fn decode<T: DeserializeOwned>(node: &Node) -> Result<T, Vec<Problem>> {
 /// What the attempts so far have found. Nodes are known by their addresses, which stay while the
 /// tree is borrowed.
 #[derive(Default)]
-struct Findings {
+pub(super) struct Findings<'t> {
+    /// The text, where it is JSON: problems name values as they stand there.
+    json: Option<&'t str>,
     problems: RefCell<Vec<Problem>>,
     /// Nodes that a stand-in takes the place of.
     bad: RefCell<BTreeSet<*const Node>>,
@@ -54,7 +57,18 @@ struct Findings {
     missing: RefCell<BTreeMap<*const Node, Vec<&'static str>>>,
 }
 
-impl Findings {
+impl<'t> Findings<'t> {
+    /// Nothing yet, of a text that is JSON.
+    pub(super) fn of_json(text: &'t str) -> Self {
+        Self { json: Some(text), ..Self::default() }
+    }
+
+    /// Whether there is a problem where another would be.
+    fn has_one_at(&self, problem: &Problem) -> bool {
+        let place = |problem: &Problem| (problem.line, problem.column);
+        self.problems.borrow().iter().any(|other| place(other) == place(problem))
+    }
+
     fn push(&self, problem: Problem) {
         let mut problems = self.problems.borrow_mut();
         if !problems.contains(&problem) && problems.len() < MAX_PROBLEMS {
@@ -90,7 +104,7 @@ impl Findings {
         is_new && !self.is_full()
     }
 
-    fn into_sorted(self) -> Vec<Problem> {
+    pub(super) fn into_sorted(self) -> Vec<Problem> {
         let mut problems = self.problems.into_inner();
         problems.sort_by_key(|problem| (problem.file.clone(), problem.line, problem.column));
         problems
@@ -164,6 +178,10 @@ impl de::Error for DecodeError {
 
     fn unknown_field(name: &str, expected: &'static [&'static str]) -> Self {
         Self::new(unknown_field(name, expected))
+    }
+
+    fn duplicate_field(_: &'static str) -> Self {
+        Self::new("this field is there twice".into())
     }
 
     fn missing_field(field: &'static str) -> Self {

@@ -21,9 +21,10 @@ use super::order::{CORE, USER_OVERRIDES, order};
 use super::parse::parse;
 use super::patch::Patch;
 use super::problem::Problem;
-use super::registry::Registry;
+use super::registry::{FileContent, Registry};
+use super::renamed::rename;
 use super::settings::{self, Settings};
-use super::source::{Source, is_litter};
+use super::source::{Source, SourceFile, is_litter};
 use super::tree::{FieldPath, Node};
 use crate::folders;
 use crate::terminal::one_line;
@@ -59,6 +60,9 @@ pub struct ModReport {
     pub state: State,
     /// Why it was left out.
     pub problems: Vec<Problem>,
+    /// What is as good as it was and is written otherwise now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<Problem>,
     /// What it brings, as `KIND/NAME`.
     pub brings: Vec<String>,
     /// Commands that would run for it, each only after the user's consent.
@@ -236,15 +240,15 @@ fn find(folder: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
 }
 
 /// A mod whose files have been read as far as that goes without the other mods.
-struct Parsed {
+struct ParsedMod {
     report: ModReport,
     manifest: Option<Manifest>,
     /// The manifest with its places.
     written: Option<Node>,
-    files: Files,
+    files: ModFiles,
 }
 
-impl Parsed {
+impl ParsedMod {
     /// Leaves the mod out for a reason that a field of its manifest gives.
     fn reject(&mut self, field: &str, message: &str) {
         self.report.state = State::Incompatible;
@@ -256,7 +260,7 @@ impl Parsed {
 
 /// The contents and patches of a mod.
 #[derive(Debug, Default)]
-pub(super) struct Files {
+pub(super) struct ModFiles {
     pub contents: Vec<(String, String, Arc<Node>)>,
     pub patches: Vec<(String, String, Patch, super::tree::Place)>,
 }
@@ -276,7 +280,7 @@ fn assemble(
     settings: Settings,
     own: Option<Result<Source, Vec<Problem>>>,
 ) -> Loaded {
-    let mut parsed: Vec<Parsed> =
+    let mut parsed: Vec<ParsedMod> =
         sources.into_par_iter().map(|(path, source)| read(registry, path, source)).collect();
     parsed.insert(0, parse_source(registry, &core(), true));
     mark_doubles(&mut parsed);
@@ -362,7 +366,7 @@ fn apply_own(
         }
         Err(problems) => (
             ModReport { state: State::Broken, problems, ..blank(String::new(), None) },
-            Files::default(),
+            ModFiles::default(),
         ),
     };
     report.label = USER_OVERRIDES.into();
@@ -374,13 +378,13 @@ fn apply_own(
     report
 }
 
-fn read(registry: &Registry, path: PathBuf, source: Result<Source, Vec<Problem>>) -> Parsed {
+fn read(registry: &Registry, path: PathBuf, source: Result<Source, Vec<Problem>>) -> ParsedMod {
     match source {
         Ok(source) => parse_source(registry, &source, true),
         Err(problems) => {
             let mut report = blank(super::source::label_of(&path), Some(path));
             (report.state, report.problems) = (State::Broken, problems);
-            Parsed { report, manifest: None, written: None, files: Files::default() }
+            ParsedMod { report, manifest: None, written: None, files: ModFiles::default() }
         }
     }
 }
@@ -392,71 +396,20 @@ fn blank(label: String, path: Option<PathBuf>) -> ModReport {
         about: None,
         state: State::Loaded,
         problems: Vec::new(),
+        hints: Vec::new(),
         brings: Vec::new(),
         commands: Vec::new(),
     }
 }
 
 /// Reads all files of a mod, and goes on behind each that is wrong.
-fn parse_source(registry: &Registry, source: &Source, is_mod: bool) -> Parsed {
-    let mut problems = Vec::new();
-    let mut report = blank(source.label.clone(), source.path.clone());
-    let (mut manifest, mut written, mut files) = (None, None, Files::default());
-    let mut has_manifest = false;
-    let mut known = BTreeMap::new();
+fn parse_source(registry: &Registry, source: &Source, is_mod: bool) -> ParsedMod {
+    let mut reading = Reading::of(source);
     for file in &source.files {
-        let shown: Arc<str> = format!("{}/{}", source.label, file.path).into();
-        let name = file.path.rsplit('/').next().unwrap_or(&file.path);
-        let is_manifest = file.path == manifest::FILE_NAME;
-        has_manifest |= is_manifest;
-        let content = match registry.classify(name) {
-            _ if is_manifest => None,
-            Ok(content) => Some(content),
-            Err(why) => {
-                problems.push(Problem::of_file(&*shown, why));
-                continue;
-            }
-        };
-        let before = problems.len();
-        let node = match parse(&shown, &file.text, &mut problems) {
-            Ok(node) => node,
-            Err(problem) => {
-                problems.push(problem);
-                continue;
-            }
-        };
-        let Some(content) = content else {
-            match Manifest::read(&node) {
-                Ok(read) => manifest = Some(read),
-                Err(wrong) => problems.extend(wrong),
-            }
-            written = Some(node);
-            continue;
-        };
-        let id = format!("{}/{}", content.kind.name(), content.name);
-        if let Some(other) = known.insert((id.clone(), content.is_patch), file.path.clone()) {
-            problems.push(Problem::of_file(&*shown, format!("{other} brings {id} already")));
-            continue;
-        }
-        if content.is_patch {
-            match Patch::read(&node) {
-                Ok(patch) => files.patches.push((
-                    content.kind.name().into(),
-                    content.name,
-                    patch,
-                    node.place,
-                )),
-                Err(wrong) => problems.extend(wrong),
-            }
-        } else {
-            problems.extend(content.kind.check(&node));
-            if problems.len() == before {
-                report.commands.extend(content.kind.commands(&node));
-            }
-            files.contents.push((content.kind.name().into(), content.name, Arc::new(node)));
-        }
-        report.brings.push(if content.is_patch { format!("{id} (patch)") } else { id });
+        reading.file(registry, file);
     }
+    let Reading { mut report, mut manifest, written, files, mut problems, .. } = reading;
+    let has_manifest = source.files.iter().any(|file| file.path == manifest::FILE_NAME);
     if is_mod && !has_manifest {
         let message = format!("there is no {}; every mod begins with one", manifest::FILE_NAME);
         problems.insert(0, Problem::of_file(&source.label, message));
@@ -472,17 +425,101 @@ fn parse_source(registry: &Registry, source: &Source, is_mod: bool) -> Parsed {
         version: read.version.to_string(),
         author: read.author.clone(),
         licence: read.licence.clone(),
-        about: read.about.clone(),
+        about: read.description.clone(),
     });
     report.brings.sort();
     if !problems.is_empty() {
         (report.state, report.problems) = (State::Broken, problems);
     }
-    Parsed { report, manifest, written, files }
+    ParsedMod { report, manifest, written, files }
+}
+
+/// A mod on its way from its files.
+struct Reading<'a> {
+    source: &'a Source,
+    report: ModReport,
+    manifest: Option<Manifest>,
+    written: Option<Node>,
+    files: ModFiles,
+    problems: Vec<Problem>,
+    /// Which file brings a content or patches it, by its id and which of the two it is.
+    brought_by: BTreeMap<(String, bool), &'a str>,
+}
+
+impl<'a> Reading<'a> {
+    fn of(source: &'a Source) -> Self {
+        Self {
+            source,
+            report: blank(source.label.clone(), source.path.clone()),
+            manifest: None,
+            written: None,
+            files: ModFiles::default(),
+            problems: Vec::new(),
+            brought_by: BTreeMap::new(),
+        }
+    }
+
+    fn file(&mut self, registry: &Registry, file: &'a SourceFile) {
+        let shown: Arc<str> = format!("{}/{}", self.source.label, file.path).into();
+        if file.path == manifest::FILE_NAME {
+            self.manifest(&shown, &file.text);
+            return;
+        }
+        let name = file.path.rsplit('/').next().unwrap_or(&file.path);
+        let content = match registry.classify(name) {
+            Ok(content) => content,
+            Err(why) => return self.problems.push(Problem::of_file(&*shown, why)),
+        };
+        let before = self.problems.len();
+        let Some(mut node) = self.parse(&shown, &file.text) else { return };
+        let id = format!("{}/{}", content.kind.name(), content.name);
+        let brought = (id.clone(), content.is_patch);
+        if let Some(other) = self.brought_by.insert(brought, &file.path) {
+            let message = format!("{other} brings {id} already");
+            return self.problems.push(Problem::of_file(&*shown, message));
+        }
+        self.report.brings.push(if content.is_patch { format!("{id} (patch)") } else { id });
+        if content.is_patch {
+            return self.patch(content, node);
+        }
+        let FileContent { kind, name, .. } = content;
+        rename(&mut node, kind.renamed(), &mut self.report.hints);
+        self.problems.extend(kind.check(&node));
+        if self.problems.len() == before {
+            self.report.commands.extend(kind.commands(&node));
+        }
+        self.files.contents.push((kind.name().into(), name, Arc::new(node)));
+    }
+
+    fn parse(&mut self, shown: &Arc<str>, text: &str) -> Option<Node> {
+        let parsed = parse(shown, text, &mut self.problems);
+        parsed.map_err(|problem| self.problems.push(problem)).ok()
+    }
+
+    fn manifest(&mut self, shown: &Arc<str>, text: &str) {
+        let Some(mut node) = self.parse(shown, text) else { return };
+        rename(&mut node, manifest::RENAMED, &mut self.report.hints);
+        match Manifest::read(&node) {
+            Ok(read) => self.manifest = Some(read),
+            Err(wrong) => self.problems.extend(wrong),
+        }
+        self.written = Some(node);
+    }
+
+    fn patch(&mut self, content: FileContent<'_>, node: Node) {
+        let FileContent { kind, name, .. } = content;
+        match Patch::read(&node) {
+            Ok(mut patch) => {
+                patch.rename(kind.renamed(), &mut self.report.hints);
+                self.files.patches.push((kind.name().into(), name, patch, node.place));
+            }
+            Err(wrong) => self.problems.extend(wrong),
+        }
+    }
 }
 
 /// Of mods that share an id only the first by label stays.
-fn mark_doubles(parsed: &mut [Parsed]) {
+fn mark_doubles(parsed: &mut [ParsedMod]) {
     let mut first: BTreeMap<String, String> = BTreeMap::new();
     for one in parsed {
         let Some(manifest) = &one.manifest else { continue };

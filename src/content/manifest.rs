@@ -6,10 +6,14 @@ use serde::Deserialize;
 use super::decode::decode;
 use super::problem::Problem;
 use super::registry::{Kind, Review, check_id};
+use super::renamed::Renamed;
 use super::tree::Node;
 
 /// The file's name, at the top of a mod.
 pub const FILE_NAME: &str = "mod.ron";
+
+/// Fields that had other names.
+pub(super) const RENAMED: Renamed = &[("about", "description")];
 
 /// The most dependencies of each sort.
 const MAX_RELATIONS: usize = 100;
@@ -25,7 +29,7 @@ struct Written {
     author: String,
     licence: String,
     #[serde(default)]
-    about: String,
+    description: String,
     #[serde(default)]
     needs: Vec<WrittenRelation>,
     #[serde(default)]
@@ -58,7 +62,7 @@ pub struct Manifest {
     /// Under what licence, as an SPDX expression.
     pub licence: String,
     /// What it does.
-    pub about: String,
+    pub description: String,
     /// Mods without which it cannot be; they come before it.
     pub needs: Vec<Relation>,
     /// Mods that come before it where they are there.
@@ -116,7 +120,7 @@ impl Manifest {
             name: written.name,
             author: written.author,
             licence: written.licence,
-            about: written.about,
+            description: written.description,
         })
     }
 }

@@ -30,8 +30,8 @@ pub enum PackError {
     },
     /// Nobody could use the archive.
     #[error(
-        "the archive would have {size} bytes, and a mod's has at most {most}: hand the mod on as a folder, or its model \
-         beside it",
+        "the archive would have {size} bytes, and a mod's has at most {most}: hand the mod on as \
+         a folder, or its model beside it",
         most = MAX_ARCHIVE_IN_BYTES
     )]
     TooLarge {

@@ -23,7 +23,8 @@ pub const MAX_VALUES: usize = 200_000;
 /// The text is no RON; the problem names the place.
 pub fn parse(file: &Arc<str>, text: &str, problems: &mut Vec<Problem>) -> Result<Node, Problem> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut parser = Parser { file, rest: text, line: 1, column: 1, values: 0, problems };
+    let mut parser =
+        Parser { file, length: text.len(), rest: text, line: 1, column: 1, values: 0, problems };
     parser.attributes()?;
     let node = parser.value(0)?;
     parser.space()?;
@@ -35,6 +36,7 @@ pub fn parse(file: &Arc<str>, text: &str, problems: &mut Vec<Problem>) -> Result
 
 struct Parser<'a> {
     file: &'a Arc<str>,
+    length: usize,
     rest: &'a str,
     line: u32,
     column: u32,
@@ -44,7 +46,8 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn place(&self) -> Place {
-        Place { file: Arc::clone(self.file), line: self.line, column: self.column }
+        let offset = self.length - self.rest.len();
+        Place { file: Arc::clone(self.file), line: self.line, column: self.column, offset }
     }
 
     fn wrong(&self, message: String) -> Problem {

@@ -6,6 +6,7 @@
 
 use super::decode::MAX_PROBLEMS;
 use super::problem::{Problem, did_you_mean, one_of};
+use super::renamed::{Renamed, rename, rename_path};
 use super::tree::{Field, FieldPath, Node, Place, Step, Value};
 
 /// The most changes of one patch.
@@ -16,19 +17,19 @@ const FIELDS: [&str; 4] = ["field", "value", "append", "remove"];
 /// The changes of a patch file.
 #[derive(Debug, Clone)]
 pub struct Patch {
-    changes: Vec<Change>,
+    changes: Vec<PatchChange>,
 }
 
 #[derive(Debug, Clone)]
-struct Change {
+struct PatchChange {
     path: FieldPath,
     /// Where the path stands.
     place: Place,
-    action: Action,
+    action: PatchAction,
 }
 
 #[derive(Debug, Clone)]
-enum Action {
+enum PatchAction {
     Set(Node),
     Append(Node),
     Remove,
@@ -43,7 +44,8 @@ impl Patch {
         let Value::List(items) = &node.value else {
             let found = node.value.describe();
             let message = format!(
-                "expected a list of changes such as [(field: \"title\", value: \"...\")], found {found}"
+                "expected a list of changes such as [(field: \"title\", value: \"...\")], found \
+                 {found}"
             );
             return Err(vec![Problem::at(&node.place, None, message)]);
         };
@@ -62,6 +64,16 @@ impl Patch {
         if problems.is_empty() { Ok(Self { changes }) } else { Err(problems) }
     }
 
+    /// Gives fields and variants the names that they have now.
+    pub(super) fn rename(&mut self, renamed: Renamed, hints: &mut Vec<Problem>) {
+        for change in &mut self.changes {
+            rename_path(&mut change.path, &change.place, renamed, hints);
+            if let PatchAction::Set(node) | PatchAction::Append(node) = &mut change.action {
+                rename(node, renamed, hints);
+            }
+        }
+    }
+
     /// The paths of the fields that it changes.
     pub fn fields(&self) -> impl Iterator<Item = String> + '_ {
         self.changes.iter().map(|change| change.path.to_string())
@@ -78,7 +90,7 @@ impl Patch {
     }
 }
 
-fn read_change(item: &Node, problems: &mut Vec<Problem>) -> Option<Change> {
+fn read_change(item: &Node, problems: &mut Vec<Problem>) -> Option<PatchChange> {
     let Value::Struct(None, fields) = &item.value else {
         let message = format!(
             "expected a change such as (field: \"title\", value: \"...\"), found {}",
@@ -116,9 +128,9 @@ fn read_change(item: &Node, problems: &mut Vec<Problem>) -> Option<Change> {
         }
     };
     let action = match (find("value"), find("append"), find("remove")) {
-        (Some(value), None, None) => Some(Action::Set(value.clone())),
-        (None, Some(value), None) => Some(Action::Append(value.clone())),
-        (None, None, Some(Node { value: Value::Bool(true), .. })) => Some(Action::Remove),
+        (Some(value), None, None) => Some(PatchAction::Set(value.clone())),
+        (None, Some(value), None) => Some(PatchAction::Append(value.clone())),
+        (None, None, Some(Node { value: Value::Bool(true), .. })) => Some(PatchAction::Remove),
         (None, None, Some(other)) => {
             let message = format!("expected `true`, found {}", other.value.describe());
             problems.push(Problem::at(&other.place, Some("remove"), message));
@@ -132,10 +144,10 @@ fn read_change(item: &Node, problems: &mut Vec<Problem>) -> Option<Change> {
         }
     };
     let ((path, place), action) = (path?, action?);
-    (problems.len() == before).then_some(Change { path, place, action })
+    (problems.len() == before).then_some(PatchChange { path, place, action })
 }
 
-impl Change {
+impl PatchChange {
     fn wrong(&self, message: String) -> Problem {
         Problem::at(&self.place, Some(&self.path.to_string()), message)
     }
@@ -149,8 +161,8 @@ impl Change {
             parent = self.step_into(parent, step)?;
         }
         match &self.action {
-            Action::Set(value) => self.set(parent, last, value),
-            Action::Append(value) => {
+            PatchAction::Set(value) => self.set(parent, last, value),
+            PatchAction::Append(value) => {
                 let target = self.step_into(parent, last)?;
                 let Value::List(items) = &mut target.value else {
                     return Err(self.wrong(format!(
@@ -161,7 +173,7 @@ impl Change {
                 items.push(value.clone());
                 Ok(())
             }
-            Action::Remove => self.remove(parent, last),
+            PatchAction::Remove => self.remove(parent, last),
         }
     }
 

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 
 use super::decode::{MAX_PROBLEMS, decode};
 use super::problem::{Problem, did_you_mean};
+use super::renamed::Renamed;
 use super::tree::{FieldPath, Node};
 
 /// A kind of content: files named `NAME.KIND.ron`.
@@ -16,6 +17,7 @@ pub struct Kind {
     commands: Box<dyn Fn(&Node) -> Vec<String> + Send + Sync>,
     /// A field that no two contents of the kind have alike.
     unique: Option<(&'static str, Box<Read>)>,
+    renamed: Renamed,
 }
 
 /// Reads a text from a sound content.
@@ -43,13 +45,14 @@ impl Kind {
             check: Box::new(check),
             commands: Box::new(|_| Vec::new()),
             unique: None,
+            renamed: &[],
         }
     }
 
     /// A kind that this build has no type for: whatever is RON is taken.
     pub fn unread(name: &'static str, example: &'static str) -> Self {
         let (check, commands) = (Box::new(|_: &Node| Vec::new()), Box::new(|_: &Node| Vec::new()));
-        Self { name, example, check, commands, unique: None }
+        Self { name, example, check, commands, unique: None, renamed: &[] }
     }
 
     /// The same kind, of which no two contents have the same text in a field.
@@ -81,6 +84,18 @@ impl Kind {
             decode::<T>(node).map_or_else(|_| Vec::new(), |value| commands(&value))
         });
         self
+    }
+
+    /// The same kind with fields and variants that had other names in earlier versions; files with
+    /// the old ones are read, with a hint.
+    #[must_use]
+    pub fn with_renamed(self, renamed: Renamed) -> Self {
+        Self { renamed, ..self }
+    }
+
+    /// The fields and variants that had other names.
+    pub(super) fn renamed(&self) -> Renamed {
+        self.renamed
     }
 
     /// The name, as in `NAME.KIND.ron`.
@@ -159,7 +174,7 @@ impl Registry {
     ///
     /// # Errors
     /// The name is none that content has; the error says why.
-    pub fn classify(&self, file_name: &str) -> Result<Content<'_>, String> {
+    pub fn classify(&self, file_name: &str) -> Result<FileContent<'_>, String> {
         let Some(stem) = file_name.strip_suffix(".ron") else {
             return Err(format!("{file_name} is no RON file"));
         };
@@ -170,7 +185,8 @@ impl Registry {
         let names = || self.kinds.iter().map(|kind| kind.name);
         let Some((name, kind_name)) = stem.rsplit_once('.') else {
             return Err(format!(
-                "the name has no kind of content; expected such as `{stem}.experiment.ron`, with one of the kinds {}",
+                "the name has no kind of content; expected such as `{stem}.experiment.ron`, with \
+                 one of the kinds {}",
                 names().collect::<Vec<_>>().join(", ")
             ));
         };
@@ -182,12 +198,12 @@ impl Registry {
             ));
         };
         check_id(name).map_err(|why| format!("the name {why}"))?;
-        Ok(Content { kind, name: name.into(), is_patch })
+        Ok(FileContent { kind, name: name.into(), is_patch })
     }
 }
 
 /// What a file brings.
-pub struct Content<'a> {
+pub struct FileContent<'a> {
     /// Its kind.
     pub kind: &'a Kind,
     /// Its name within the kind.
@@ -210,7 +226,8 @@ pub fn check_id(id: &str) -> Result<(), String> {
     if id.is_empty() || id.len() > MAX_ID || !id.bytes().all(allowed) || id.starts_with(['-', '_'])
     {
         return Err(format!(
-            "{:?} is not of 1 to {MAX_ID} small letters, digits, `-` and `_`, with a letter or digit first",
+            "{:?} is not of 1 to {MAX_ID} small letters, digits, `-` and `_`, with a letter or \
+             digit first",
             super::tree::shortened(id)
         ));
     }

@@ -16,6 +16,8 @@ pub struct Place {
     pub line: u32,
     /// The column in characters, from 1.
     pub column: u32,
+    /// How many bytes of the text are before it.
+    pub offset: usize,
 }
 
 /// A value with its place.

@@ -16,7 +16,7 @@ pub struct WorldRules {
     pub name: String,
     /// What it is like.
     #[serde(default)]
-    pub about: String,
+    pub description: String,
     #[serde(default)]
     layers: Arrangement,
     #[serde(default)]

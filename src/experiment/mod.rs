@@ -38,7 +38,7 @@ pub struct Experiment {
     pub title: String,
     /// What it is for.
     #[serde(default)]
-    pub about: String,
+    pub description: String,
     /// What the model is given.
     pub prompts: Vec<Trial>,
     /// What is done to the model.

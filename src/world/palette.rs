@@ -76,15 +76,15 @@ impl Colouring {
 pub struct PaletteFile {
     name: String,
     #[serde(default)]
-    about: String,
+    description: String,
     #[serde(default)]
     zero: Option<String>,
     negative: Vec<String>,
     positive: Vec<String>,
     #[serde(default)]
-    negative_on_paper: Option<Vec<String>>,
+    negative_on_light: Option<Vec<String>>,
     #[serde(default)]
-    positive_on_paper: Option<Vec<String>>,
+    positive_on_light: Option<Vec<String>>,
     error: Vec<String>,
 }
 
@@ -106,8 +106,8 @@ impl PaletteFile {
         let lists = [
             ("negative", Some(&self.negative)),
             ("positive", Some(&self.positive)),
-            ("negative_on_paper", self.negative_on_paper.as_ref()),
-            ("positive_on_paper", self.positive_on_paper.as_ref()),
+            ("negative_on_light", self.negative_on_light.as_ref()),
+            ("positive_on_light", self.positive_on_light.as_ref()),
             ("error", Some(&self.error)),
         ];
         let no_colour = |text: &String| format!("{text:?} is no colour; expected #rrggbb");
@@ -154,10 +154,10 @@ impl Palette {
             |own: &Option<Vec<String>>, ink: &[String]| list(own.as_deref().unwrap_or(ink));
         Self {
             name: file.name.clone(),
-            about: file.about.clone(),
+            about: file.description.clone(),
             zero: file.zero.as_ref().map(colour),
-            negative: [list(&file.negative), on_paper(&file.negative_on_paper, &file.negative)],
-            positive: [list(&file.positive), on_paper(&file.positive_on_paper, &file.positive)],
+            negative: [list(&file.negative), on_paper(&file.negative_on_light, &file.negative)],
+            positive: [list(&file.positive), on_paper(&file.positive_on_light, &file.positive)],
             error: list(&file.error),
         }
     }

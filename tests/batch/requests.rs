@@ -115,7 +115,8 @@ fn a_seed_of_its_own_is_the_same_under_any_id() {
 
 #[test]
 fn logprobs_may_be_said_in_either_order() {
-    let logprobs = |knobs: &str| parsed(&format!(r#"{{"id":"a","prompt":"",{knobs}}}"#)).logprobs;
+    let logprobs =
+        |options: &str| parsed(&format!(r#"{{"id":"a","prompt":"",{options}}}"#)).logprobs;
     assert_eq!(logprobs(r#""logprobs":true"#), Some(0));
     assert_eq!(logprobs(r#""logprobs":5"#), Some(5));
     assert_eq!(logprobs(r#""top_logprobs":2,"logprobs":true"#), Some(2));
@@ -207,7 +208,10 @@ fn problems_name_the_column_the_field_and_what_was_expected() {
         ),
         (
             r#"{"custom_id": "a", "method": "GET", "url": "/v1/completions", "body": {}}"#,
-            r#"column 30: `method`: expected "POST", found "GET""#,
+            concat!(
+                r#"column 30: `method`: expected "POST", found "GET"; "#,
+                "column 73: `body.prompt`: this field is missing",
+            ),
         ),
         (
             r#"{"custom_id": "a", "url": "/v1/completions", "body": {"max_tokens": 1}}"#,
@@ -242,6 +246,62 @@ fn problems_name_the_column_the_field_and_what_was_expected() {
         let problem = parse_line(line, &Defaults::default()).expect_err(line);
         assert_eq!(problem.to_string(), *expected, "{line}");
     }
+}
+
+#[test]
+fn all_that_is_wrong_with_a_line_is_said_at_once() {
+    let problems = |line: &str| -> Vec<String> {
+        let problems = parse_line(line, &Defaults::default()).expect_err(line);
+        problems.to_string().split("; column ").map(str::to_owned).collect()
+    };
+    let line =
+        r#"{"id":true,"prompt":["é",1],"top_p":"half","tempratur":1,"stop":["",2],"echo":0,"#;
+    assert_eq!(
+        problems(&format!(r#"{line}"max_tokens":-2,"min_tokens":9,"tools":[1],"n":0}}"#)),
+        [
+            "column 7: `id`: expected a string that is not empty, or a whole number, found true",
+            "22: `prompt`: expected one prompt: give each prompt a line and an id of its own, \
+             found a list",
+            "39: `top_p`: expected a number from 0 to 1, found \"half\"",
+            "46: `tempratur`: no such field; did you mean `temperature`?",
+            "69: `stop[0]`: expected a string that is not empty, found \"\"",
+            "72: `stop[1]`: expected a string or a list of up to 16 strings, found 2",
+            "82: `echo`: expected true or false, found 0",
+            "97: `max_tokens`: expected a whole number from 0 to 4294967295, found -2",
+            "115: `tools`: not supported here: calling tools",
+            "131: `n`: expected 1: give the prompt several ids instead, found 0",
+        ]
+    );
+    assert_eq!(
+        problems(r#"{"id":"a","messages":[{"role":1},{"content":[{"type":"text"}]},2]}"#),
+        [
+            "column 22: `messages[0].content`: this field is missing",
+            "30: `messages[0].role`: expected a string, found 1",
+            "33: `messages[1].role`: this field is missing",
+            "45: `messages[1].content[0].text`: this field is missing",
+            "63: `messages[2]`: expected a message with `role` and `content`, found 2",
+        ]
+    );
+}
+
+#[test]
+fn what_is_nested_too_deep_is_refused_and_numbers_stay_as_they_are_written() {
+    let deep = |depth: usize| {
+        let nested = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let line = format!(r#"{{"id":"a","prompt":"x","metadata":{nested}}}"#);
+        parse_line(&line, &Defaults::default())
+    };
+    assert!(deep(60).is_ok());
+    assert!(deep(100_000).unwrap_err().to_string().contains("nested deeper than 64"));
+    let line = concat!(
+        r#"{"id":"a","messages":[{"role":"user","content":"é","x": 1e2 ,"y":{"z": [-0.0, "\u00e9"]}}],"#,
+        r#""temperature":-0,"seed":18446744073709551615}"#,
+    );
+    let request = parsed(line);
+    let Prompt::Chat(chat) = &request.prompt else { panic!() };
+    let rest: Vec<&str> = chat.messages[0].rest.iter().map(|(_, json)| json.as_str()).collect();
+    assert_eq!(rest, ["1e2", r#"{"z": [-0.0, "\u00e9"]}"#]);
+    assert_eq!((request.sampling.seed, request.sampling.temperature), (u64::MAX, 0.0));
 }
 
 #[test]
@@ -379,8 +439,12 @@ proptest! {
             characters[at] = new;
         }
         let line: String = characters.iter().collect();
-        if let Err(problem) = parse_line(&line, &Defaults::default()) {
-            prop_assert!((1..=characters.len() + 1).contains(&problem.column), "{problem}: {line}");
+        if let Err(problems) = parse_line(&line, &Defaults::default()) {
+            let place = 1..=characters.len() as u32 + 1;
+            prop_assert!(problems.iter().count() > 0);
+            for problem in problems.iter() {
+                prop_assert!(place.contains(&problem.column.unwrap()), "{problem}: {line}");
+            }
         }
     }
 }

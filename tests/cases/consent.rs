@@ -25,8 +25,9 @@ fn coach(case: &Case, args: &[&str]) -> String {
 fn with_command(name: &str, words: &[&str], seconds: u32) -> Case {
     let case = Case::empty();
     let plan = format!(
-        "(name: \"p\", phases: [(name: \"one\", tasks: [(id: \"t\", title: \"T\", action: command(name: {name:?}), \
-         priority: 5, attempts: 1)])], commands: [(name: {name:?}, line: {words:?}, seconds: {seconds})])"
+        "(name: \"p\", phases: [(name: \"one\", tasks: [(id: \"t\", title: \"T\", action: \
+         command(name: {name:?}), priority: 5, attempts: 1)])], commands: [(name: {name:?}, line: \
+         {words:?}, seconds: {seconds})])"
     );
     fs::write(case.file("p.plan.ron"), plan).unwrap();
     coach(&case, &["init", "--plan", "./p.plan.ron"]);

@@ -10,7 +10,8 @@ use zip::write::SimpleFileOptions;
 
 use super::support::Case;
 
-const MANIFEST: &str = "(id: \"m\", name: \"M\", version: \"0.1.0\", pixel_llm: \">=0.1\", author: \"A\", licence: \"CC0-1.0\")";
+const MANIFEST: &str = "(id: \"m\", name: \"M\", version: \"0.1.0\", pixel_llm: \">=0.1\", \
+    author: \"A\", licence: \"CC0-1.0\")";
 const WORLD: &str = "(name: \"x\")";
 
 /// An archive of these entries; those that end with a slash are folders.
@@ -194,7 +195,8 @@ fn very_many_fields_are_read_in_time() {
 
 /// A plan of one task that any model can do.
 fn with_plan(case: &Case) {
-    let plan = "(name: \"p\", phases: [(name: \"one\", tasks: [(id: \"t\", title: \"T\", action: verify_tiles, priority: 5)])])";
+    let plan = "(name: \"p\", phases: [(name: \"one\", tasks: [(id: \"t\", title: \"T\", action: \
+        verify_tiles, priority: 5)])])";
     fs::write(case.file("p.plan.ron"), plan).unwrap();
 }
 

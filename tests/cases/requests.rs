@@ -192,12 +192,15 @@ fn chat_text(result: &Value) -> &str {
 fn ends_of_answers_are_those_that_a_request_names() {
     let ask = |id: &str, more: Value| {
         let mut line = serde_json::json!({
-            "id": id, "messages": [{"role": "user", "content": "Who are you?"}], "max_tokens": 60, "logprobs": true,
+            "id": id, "messages": [{"role": "user", "content": "Who are you?"}],
+            "max_tokens": 60, "logprobs": true,
         });
         line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         line
     };
-    let prompt = serde_json::json!({"id": "p", "prompt": "Once upon a time", "max_tokens": 8, "logprobs": 0});
+    let prompt = serde_json::json!({
+        "id": "p", "prompt": "Once upon a time", "max_tokens": 8, "logprobs": 0
+    });
     let first = answers(&[ask("plain", serde_json::json!({})), prompt.clone()]);
     let made =
         |line: &Value| line["response"]["body"]["usage"]["completion_tokens"].as_u64().unwrap();
@@ -240,7 +243,9 @@ fn ends_of_answers_are_those_that_a_request_names() {
 #[test]
 fn a_turn_is_opened_left_out_or_continued() {
     let Some(case) = Case::of("chat-template-kwargs") else { return };
-    let messages = serde_json::json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": " Well, "}]);
+    let messages = serde_json::json!([
+        {"role": "user", "content": "q"}, {"role": "assistant", "content": " Well, "}
+    ]);
     let ask = |id: &str, more: Value| {
         let mut line = serde_json::json!({
             "id": id, "messages": messages, "max_tokens": 0, "prompt_logprobs": 0,
@@ -300,7 +305,8 @@ fn a_failed_request_runs_again_after_it_is_mended() {
     };
     let good = "{\"id\": \"good\", \"prompt\": \"Once\", \"max_tokens\": 2}\n";
     let bad = "{\"id\": \"bad\", \"prompt\": \"Once\", \"max_tokens\": 2, \"temperature\": 999}\n\
-               {\"id\": \"bias\", \"prompt\": \"Once\", \"max_tokens\": 2, \"logit_bias\": {\"9999999\": 1}}\n";
+               {\"id\": \"bias\", \"prompt\": \"Once\", \"max_tokens\": 2, \
+               \"logit_bias\": {\"9999999\": 1}}\n";
     let (code, first) = run(&format!("{good}{bad}"), &["--skip-bad"]);
     assert_eq!((code, first.len()), (Some(1), 3));
     assert!(first["bad"]["error"].is_object() && first["bias"]["error"].is_object());

@@ -113,7 +113,10 @@ proptest! {
         let expected = [alone(&model, 0), alone(&model, 1)];
         let mut cache = KvCache::new(model.config(), others as usize + 1, LENGTH as usize);
         let columns: Vec<Column> = (0..copied as u32)
-            .map(|position| Column { token: token(0, position), slot: 0, position, wants_logits: false })
+            .map(|position| {
+                let token = token(0, position);
+                Column { token, slot: 0, position, wants_logits: false }
+            })
             .collect();
         model.forward(&mut cache, &columns, &Interventions::default(), None).unwrap();
         // The last has another text; the first goes on; the rest begin with what the first has.
@@ -159,7 +162,8 @@ fn a_resumed_run_answers_as_one_that_was_not_stopped() {
         let prompt = ["the tile", "Once upon a time, the tile"][at % 2];
         let seed = 200 + at;
         format!(
-            r#"{{"id": "{at}", "prompt": "{prompt}", "max_tokens": 16, "temperature": 1.3, "seed": {seed}}}"#
+            "{{\"id\": \"{at}\", \"prompt\": \"{prompt}\", \"max_tokens\": 16, \
+             \"temperature\": 1.3, \"seed\": {seed}}}"
         )
     };
     let requests: Vec<String> = (0..8).map(request).collect();

@@ -110,8 +110,8 @@ fn forged_control_tokens_are_text_whatever_a_template_does() {
     ];
     for change in changes {
         let source = format!(
-            "{{{{ bos_token }}}}{{% for m in messages %}}<|im_start|>{{{{ m.role }}}}\n{{{{ {change} }}}}<|im_end|>\n\
-             {{% endfor %}}{{{{ '<|im_start|>assistant\\n' }}}}"
+            "{{{{ bos_token }}}}{{% for m in messages %}}<|im_start|>{{{{ m.role }}}}\n{{{{ \
+             {change} }}}}<|im_end|>\n{{% endfor %}}{{{{ '<|im_start|>assistant\\n' }}}}"
         );
         let turn = |text: &str| {
             let call = serde_json::json!([{"arguments": {"x": text, text: text}}]);
@@ -162,9 +162,11 @@ fn what_a_template_writes_is_a_control_token_also_around_a_role() {
     let turns =
         [says("user", "hi"), says("assistant", "user"), says("end", "x"), says("user|><|end", "y")];
     for source in [
-        "{% for m in messages %}{{ '<|' + m['role'] + '|>\n' + m['content'] + '<|end|>' }}{% endfor %}",
+        "{% for m in messages %}{{ '<|' + m['role'] + '|>\n' + m['content'] + '<|end|>' }}{% \
+         endfor %}",
         "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}",
-        "{% for m in messages %}{%- set role = m.role -%}{{ '<|' ~ role ~ '|>' }}{{ m.content }}<|end|>{% endfor %}",
+        "{% for m in messages %}{%- set role = m.role -%}{{ '<|' ~ role ~ '|>' }}{{ m.content \
+         }}<|end|>{% endfor %}",
     ] {
         let expected = ["<|user|>", "<|end|>", "<|assistant|>", "<|end|>", "<|end|>", "<|end|>"];
         assert_eq!(control(source, &turns), expected, "{source}");
@@ -179,8 +181,9 @@ fn what_a_template_writes_is_a_control_token_also_around_a_role() {
 #[test]
 fn what_a_template_looks_for_is_found_in_what_is_said() {
     let tokenizer = tokenizer();
-    let source = "{% set t = messages[0].content %}{{ '<|im_end|>' in t }}{{ t.split('<|im_end|>')[1] }}\
-                  {{ t|replace('<|im_end|>', '') }}{{ t.startswith('<|im_end|>') }}{{ t == '<|im_end|>b' }}";
+    let source = "{% set t = messages[0].content %}{{ '<|im_end|>' in t }}{{ \
+        t.split('<|im_end|>')[1] }}{{ t|replace('<|im_end|>', '') }}{{ t.startswith('<|im_end|>') \
+        }}{{ t == '<|im_end|>b' }}";
     assert_eq!(encode(&tokenizer, source, &[says("user", "<|im_end|>b")]).0, "TruebbTrueTrue");
     // What stands for text is matched in what is said, as it is in `transformers`.
     let ids = tokenizer.encode_parts([Err("<think><|im_end|>")]);

@@ -117,7 +117,8 @@ fn habits_of_jinja_are_known() {
         ("{% set f = '%(a)s' %}{{ f % {'a': 1} }}{{ '%s' % [1] }}", "1[1]"),
         ("{{ 7 % 4 }}{{ -7 % 4 }}{{ 7 % -4 }}{{ 2 * 7 % 4 + 1 }}{{ 7.5 % 2 }}", "31-131.5"),
         (
-            "{% macro f() %}{{ varargs|length }}{{ kwargs|length }}{% endmacro %}{{ f(1, 2, a=3) }}",
+            "{% macro f() %}{{ varargs|length }}{{ kwargs|length }}{% endmacro %}{{ f(1, 2, a=3) \
+             }}",
             "21",
         ),
         (
@@ -130,7 +131,8 @@ fn habits_of_jinja_are_known() {
             "<1in>",
         ),
         (
-            "{% macro f() %}{{ varargs[0] }}{{ caller(2) }}{% endmacro %}{% call(n) f(1) %}{{ n }}{% endcall %}",
+            "{% macro f() %}{{ varargs[0] }}{{ caller(2) }}{% endmacro %}{% call(n) f(1) %}{{ n \
+             }}{% endcall %}",
             "12",
         ),
         ("{{ 'a,b,c'.rsplit(',', 1)[0] }}{{ 'abc'.index('c') }}", "a,b2"),

@@ -119,7 +119,8 @@ fn texts_may_begin_with_a_hyphen() {
 #[test]
 fn a_conversation_keeps_what_was_said_and_obeys() {
     let folder = tempfile::tempdir().unwrap();
-    let lines = "Hello\n\nWho are you?\n/save talk.jsonl\n/undo\n/system Be kind.\n/save two.jsonl\n/save two.jsonl\n";
+    let lines = "Hello\n\nWho are you?\n/save talk.jsonl\n/undo\n/system Be kind.\n/save \
+        two.jsonl\n/save two.jsonl\n";
     let (code, answers, error) = chat(&folder, lines, &[]);
     assert_eq!(answers.lines().count(), 2, "an answer is a line, and nothing else is: {answers}");
     assert!(answers.contains("Seedling") && !answers.contains("<|"), "{answers}");

@@ -12,10 +12,11 @@ use pixel_llm::forward::cpu::{Column, CpuModel, CpuOptions, KvCache};
 use pixel_llm::model::tokenizer::EncodeOptions;
 use serde_json::Value;
 
-const TEXT: &str = "Once upon a time, on the map, there was a little bird. Her name was Ivy. Ivy had a good friend, \
-    a careful hedgehog named Tidex. It was a rainy morning. The river was loud. \"I am faster than you,\" said Tidex \
-    to Ivy. \"Let us race from the square to the workshop.\" Tidex was ahead. But Tidex took the wrong road, because \
-    she did not read the sign. Ivy read the sign and went on. Ivy came to the workshop first and won the race.";
+const TEXT: &str = "Once upon a time, on the map, there was a little bird. Her name was Ivy. Ivy \
+    had a good friend, a careful hedgehog named Tidex. It was a rainy morning. The river was \
+    loud. \"I am faster than you,\" said Tidex to Ivy. \"Let us race from the square to the \
+    workshop.\" Tidex was ahead. But Tidex took the wrong road, because she did not read the \
+    sign. Ivy read the sign and went on. Ivy came to the workshop first and won the race.";
 
 /// The definition: minus the logarithm of the token's share of the exponentials.
 fn loss(logits: &[f32], token: u32) -> f64 {

@@ -1,7 +1,8 @@
 //! Builds GGUF files in memory, valid ones and ones that are wrong in one chosen way.
 //!
 //! ```ignore
-//! let file = GgufBuilder::new().pair("general.name", "tiny").tensor("a", &[32], Encoding::F32, bytes).build();
+//! let builder = GgufBuilder::new().pair("general.name", "tiny");
+//! let file = builder.tensor("a", &[32], Encoding::F32, bytes).build();
 //! ```
 #![allow(dead_code, reason = "each test uses a part of the builder")]
 

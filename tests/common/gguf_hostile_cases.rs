@@ -63,7 +63,12 @@ fn header() -> Vec<Case> {
             },
             words: &["magic", "4 bytes"],
         },
-        case!("bad magic", valid().magic(b"GGML"), Magic { found } if found == b"GGML", ["magic", "GGML", "GGUF"]),
+        case!(
+            "bad magic",
+            valid().magic(b"GGML"),
+            Magic { found } if found == b"GGML",
+            ["magic", "GGML", "GGUF"]
+        ),
         case!("magic of a zip", valid().magic(b"PK\x03\x04"), Magic { .. }, ["magic", "PK\\"]),
         case!("version 0", valid().version(0), Version { found: 0 }, ["version", "found 0"]),
         case!(
@@ -178,7 +183,8 @@ fn pair_cases() -> Vec<Case> {
             UnknownValueType { field: "array element type", .. },
             ["list"]
         ),
-        case!("array of 2^63 bytes", array(0, 1 << 63, &[]), TooMany { field: "array length", found, .. }
+        case!("array of 2^63 bytes", array(0, 1 << 63, &[]), 
+            TooMany { field: "array length", found, .. }
             if *found == 1 << 63, ["\"list\"", "array length", "9223372036854775808"]),
         case!(
             "array of 2^63 strings",

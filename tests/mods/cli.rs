@@ -103,7 +103,10 @@ const EXPERIMENT: &str = r#"(
         Text(id: "story", text: "Once upon a time, there was a", target: " busy", foil: " big"),
         Repeated(id: "copy", tokens: 8, seed: 3),
     ],
-    interventions: [EachLayer(scale: 0.0), Heads(id: "same", heads: [(layer: 0, head: 0)], scale: 1.0)],
+    interventions: [
+        EachLayer(scale: 0.0),
+        Heads(id: "same", heads: [(layer: 0, head: 0)], scale: 1.0),
+    ],
     max_tokens: 6,
 )"#;
 

@@ -28,7 +28,8 @@ const EXPERIMENT: &str =
 
 fn manifest(id: &str, more: &str) -> String {
     format!(
-        r#"(id: "{id}", name: "N", version: "1.0.0", pixel_llm: "*", author: "A", licence: "MIT", {more})"#
+        "(id: \"{id}\", name: \"N\", version: \"1.0.0\", pixel_llm: \"*\", author: \"A\", \
+         licence: \"MIT\", {more})"
     )
 }
 
@@ -97,6 +98,81 @@ fn every_broken_mod_is_explained_in_the_expected_words() {
 }
 
 #[test]
+fn words_of_earlier_versions_are_read_with_a_hint() {
+    let core = built_in::core();
+    let file = |name: &str| {
+        let found = core.files.iter().find(|file| file.path.ends_with(name)).unwrap();
+        (name.to_owned(), found.text.clone())
+    };
+    let names = [
+        "layers.experiment.ron",
+        "default.world.ron",
+        "ember.palette.ron",
+        "what-if.tour.ron",
+        "surveyor.agent.ron",
+        "default.plan.ron",
+        "gemini.reviewer.ron",
+    ];
+    let new = names.map(file);
+    let words = [
+        ("experiment", "description:", "about:"),
+        ("world", "description:", "about:"),
+        ("palette", "description:", "about:"),
+        ("palette", "_on_light", "_on_paper"),
+        ("tour", "Screenshot(", "Shot("),
+        ("agent", "energy_rates:", "metabolism:"),
+        ("plan", "metric:", "figure:"),
+        ("reviewer", "command:", "line:"),
+    ];
+    let mut old = new.clone();
+    for (kind, now, earlier) in words {
+        let is_it = |(name, _): &&mut (String, String)| name.ends_with(&format!(".{kind}.ron"));
+        let (_, text) = old.iter_mut().find(is_it).unwrap();
+        assert!(text.contains(now), "{kind} has {now}");
+        *text = text.replace(now, earlier);
+    }
+    let mod_of = |files: &[(String, String)], description: &str| {
+        let files: Vec<_> =
+            files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        load_all(vec![source("m", &format!("{description}: \"What it does.\""), &files)])
+    };
+    let (before, now) = (mod_of(&old, "about"), mod_of(&new, "description"));
+    assert_eq!((problems(&before), problems(&now)), (Vec::new(), Vec::new()));
+    assert_eq!(in_use(&before), ["core", "m"]);
+    let hints = |loaded: &Loaded| -> Vec<String> {
+        loaded.mods.iter().flat_map(|report| &report.hints).map(ToString::to_string).collect()
+    };
+    assert_eq!(hints(&now), [""; 0]);
+    // A word is told of once in a file, where it is first.
+    let told = hints(&before);
+    assert_eq!(told.len(), words.len() + 2, "both lists of a palette, and the manifest: {told:#?}");
+    let of_plan: Vec<_> = told.iter().filter(|hint| hint.contains("plan.ron")).collect();
+    let place = old[5].1.lines().position(|line| line.contains("figure:")).unwrap() + 1;
+    let expected = format!("m/default.plan.ron:{place}:");
+    assert!(of_plan[0].starts_with(&expected), "{of_plan:?}");
+    assert!(of_plan[0].ends_with(": figure: this is called `metric` now"), "{of_plan:?}");
+    let description = |loaded: &Loaded| loaded.mods[1].about.as_ref().unwrap().about.clone();
+    assert_eq!(description(&before), description(&now));
+    let experiment =
+        |loaded: &Loaded| loaded.get::<Experiment>("experiment", "layers").unwrap().unwrap();
+    assert_eq!(experiment(&before), experiment(&now));
+    let reviewer = |loaded: &Loaded| loaded.get::<Reviewer>("reviewer", "gemini").unwrap().unwrap();
+    assert_eq!(reviewer(&before), reviewer(&now));
+}
+
+#[test]
+fn a_patch_may_have_words_of_earlier_versions() {
+    let patch = "[(field: \"metabolism.work\", value: 0.5)]";
+    let loaded = load_all(vec![source("m", "", &[("surveyor.agent.patch.ron", patch)])]);
+    assert_eq!(problems(&loaded), [""; 0]);
+    let hints: Vec<_> = loaded.mods[1].hints.iter().map(ToString::to_string).collect();
+    let hint = "m/surveyor.agent.patch.ron:1:10: metabolism: this is called `energy_rates` now";
+    assert_eq!(hints, [hint]);
+    let history = &loaded.contents.get("agent", "surveyor").unwrap().history;
+    assert_eq!(history[1].what, What::Patched { fields: vec!["energy_rates.work".into()] });
+}
+
+#[test]
 fn the_built_in_assets_are_a_sound_mod() {
     let loaded = load_all(Vec::new());
     assert_eq!(in_use(&loaded), ["core"]);
@@ -161,7 +237,8 @@ fn a_single_field_of_the_land_an_agent_and_the_keys_is_patched() {
         &[
             (
                 "default.world.patch.ron",
-                "[(field: \"layers\", value: Spiral(turn: Clockwise, start: Inside)), (field: \"spacing.river\", value: 12)]",
+                "[(field: \"layers\", value: Spiral(turn: Clockwise, start: Inside)), (field: \
+                 \"spacing.river\", value: 12)]",
             ),
             (
                 "writer.agent.patch.ron",
@@ -169,7 +246,8 @@ fn a_single_field_of_the_land_an_agent_and_the_keys_is_patched() {
             ),
             (
                 "first-steps.tour.patch.ron",
-                "[(field: \"steps[1]\", value: Caption(\"Hello\")), (field: \"steps\", append: Wait(1.0))]",
+                "[(field: \"steps[1]\", value: Caption(\"Hello\")), (field: \"steps\", append: \
+                 Wait(1.0))]",
             ),
             ("ember.palette.patch.ron", "[(field: \"negative[0]\", value: \"#000001\")]"),
         ],
@@ -264,7 +342,8 @@ fn a_wrong_patch_leaves_everything_as_it_was_and_names_its_own_place() {
     assert_eq!(
         problems(&loaded),
         [
-            "b-bad/e.experiment.patch.ron:3:37: prompts[0].text: expected a text in quotes, found the number 7",
+            "b-bad/e.experiment.patch.ron:3:37: prompts[0].text: expected a text in quotes, found \
+             the number 7",
             "c-late/mod.ron:1:98: needs[0]: needs `b-bad`, which was not loaded",
         ]
     );
@@ -354,11 +433,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
-    fn the_result_does_not_depend_on_the_order_of_discovery(mods in random_mods(), seed in any::<u64>()) {
+    fn the_result_does_not_depend_on_the_order_of_discovery(
+        mods in random_mods(), seed in any::<u64>(),
+    ) {
         let first = load_all(make_mods(&mods));
         let mut shuffled = make_mods(&mods);
         shuffled.sort_by_key(|(path, _)| {
-            path.to_string_lossy().bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+            let mix = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+            path.to_string_lossy().bytes().fold(seed, mix)
         });
         let second = load_all(shuffled);
         prop_assert_eq!(&first.contents, &second.contents);
@@ -379,7 +461,8 @@ proptest! {
 
     #[test]
     fn any_text_is_read_or_refused(text in "[\\PC\\n]{0,200}") {
-        let loaded = load_all(vec![source("m", "", &[("e.experiment.ron", &text), ("e.experiment.patch.ron", &text)])]);
+        let files = [("e.experiment.ron", text.as_str()), ("e.experiment.patch.ron", &text)];
+        let loaded = load_all(vec![source("m", "", &files)]);
         prop_assert!(loaded.find("m").is_some());
     }
 }
@@ -429,8 +512,10 @@ proptest! {
                 prop_assert!(!plot.rect.overlaps(&other.rect), "{:?} {:?}", plot, other);
             }
         }
-        let shown = plan.plots.iter().map(|plot| (plot.rows.end - plot.rows.start) * (plot.columns.end - plot.columns.start));
-        let weights = model.tensors().iter().map(|tensor| tensor.tiling.rows * tensor.tiling.columns);
+        let length = |range: &std::ops::Range<u64>| range.end - range.start;
+        let shown = plan.plots.iter().map(|plot| length(&plot.rows) * length(&plot.columns));
+        let tilings = model.tensors().iter().map(|tensor| &tensor.tiling);
+        let weights = tilings.map(|tiling| tiling.rows * tiling.columns);
         prop_assert_eq!(shown.sum::<u64>(), weights.sum::<u64>());
     }
 }

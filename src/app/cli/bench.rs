@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::Args;
 
-use self::measure::Plan;
-use self::report::{Report, Startup};
+use self::measure::BenchPlan;
+use self::report::{BenchReport, Startup};
 use self::streaming::Streaming;
 use super::engine::{Device, GpuMemory, open_fastest_engine};
 use super::output::{Exit, Output, progress_bar};
@@ -27,13 +27,15 @@ use crate::model::tiling::Layout;
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Every figure is the median of the repetitions, with the least and the most of them; NOISE is the \
-greater distance of these from the median. One repetition before them is not counted. Prefill is the prompt's tokens by \
-the time to the first token of the answer. Decode is the tokens of all answers together by the time after their first \
-ones; each answer has the prompt before it. GB/S is the matrices that a pass reads by its time, in 1e9 bytes: what comes \
-from the processor's caches counts too. The stages are timed in passes of their own, which are a little slower for it. \
-First token is one token in and one out, just after the start. Converting a GGUF file, which is done \
-once, counts to opening the model.
+    after_help = "Every figure is the median of the repetitions, with the least and the most of \
+        them; NOISE is the greater distance of these from the median. One repetition before them \
+        is not counted. Prefill is the prompt's tokens by the time to the first token of the \
+        answer. Decode is the tokens of all answers together by the time after their first ones; \
+        each answer has the prompt before it. GB/S is the matrices that a pass reads by its time, \
+        in 1e9 bytes: what comes from the processor's caches counts too. The stages are timed in \
+        passes of their own, which are a little slower for it. First token is one token in and \
+        one out, just after the start. Converting a GGUF file, which is done once, counts to \
+        opening the model.
 
 Examples:
   pixel-llm bench                            the model inside the program
@@ -44,16 +46,37 @@ pub struct BenchArgs {
     /// A PXI-LLM or GGUF file; the built-in model when left out.
     model: Option<PathBuf>,
     /// Tokens of the prompt.
-    #[arg(long, value_name = "N", default_value_t = 255, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 255,
+        value_parser = clap::value_parser!(u32).range(1..),
+    )]
     prompt_length: u32,
     /// Tokens to make for each answer.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 64,
+        value_parser = clap::value_parser!(u32).range(1..),
+    )]
     tokens: u32,
     /// How often each figure is taken.
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 3,
+        value_parser = clap::value_parser!(u16).range(1..),
+    )]
     repetitions: u16,
     /// How many answers to make at once, one figure for each.
-    #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_values_t = [1, 4, 8], value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(
+        long,
+        value_name = "N,N,...",
+        value_delimiter = ',',
+        default_values_t = [1, 4, 8],
+        value_parser = clap::value_parser!(u16).range(1..=256),
+    )]
     parallel: Vec<u16>,
     /// What computes. Auto is what a short trial finds faster, of a software adapter and the
     /// processor too.
@@ -64,8 +87,8 @@ pub struct BenchArgs {
 }
 
 impl BenchArgs {
-    fn plan(&self) -> Plan {
-        Plan {
+    fn plan(&self) -> BenchPlan {
+        BenchPlan {
             prompt: self.prompt_length as usize,
             tokens: self.tokens as usize,
             repetitions: self.repetitions.into(),
@@ -85,13 +108,14 @@ pub fn run(args: BenchArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
     let context = u32::try_from(plan.context()).ok().filter(|&context| context <= most);
     let context = context.with_context(|| {
         format!(
-            "--prompt-length {} and --tokens {} need a context of {}; the model was made for {most}",
+            "--prompt-length {} and --tokens {} need a context of {}; the model was made for \
+             {most}",
             plan.prompt,
             plan.tokens,
             plan.context()
         )
     })?;
-    let subject = report::Subject::of(&model);
+    let subject = report::BenchModel::of(&model);
     let weight_bytes = weight_bytes(&model);
     let (mut engine, engine_ready) = timed(|| {
         open_fastest_engine(args.device, model, plan.slots(), Some(context), args.memory)
@@ -107,9 +131,10 @@ pub fn run(args: BenchArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
         .residency()
         .zip(streamed)
         .map(|(now, then)| Streaming::of(&now.since(&then), start.elapsed()));
-    let report = Report::new(subject, engine.device(), &plan, &measured, weight_bytes, startup)
-        .streamed(streaming);
-    out.print(&report, Report::text)?;
+    let report =
+        BenchReport::new(subject, engine.device(), &plan, &measured, weight_bytes, startup)
+            .streamed(streaming);
+    out.print(&report, BenchReport::text)?;
     Ok(Exit::Ok)
 }
 

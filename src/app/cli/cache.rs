@@ -17,7 +17,8 @@ use crate::words::counted;
 #[derive(Debug, Args)]
 #[command(
     arg_required_else_help = true,
-    after_help = "A GGUF model is converted once, into $PIXEL_LLM_CACHE or the platform's cache folder. When a
+    after_help = "A GGUF model is converted once, into $PIXEL_LLM_CACHE or the platform's cache \
+        folder. When a
 new conversion would bring them above $PIXEL_LLM_CACHE_LIMIT (20 GiB where nobody says), those go
 that were not used for longest and are not in use; one that is larger by itself is not kept. The
 limit is a number and a unit, such as 500M or 8GiB: K, M, G and T are powers of 1024, as are KiB and

@@ -15,9 +15,9 @@ use anyhow::Context;
 use clap::Args;
 
 use self::commands::{Command, HELP};
-use self::conversation::{Conversation, Turn};
+use self::conversation::{ChatSession, TurnResult};
 pub use self::lines::give_terminal_back;
-use self::lines::{Line, Lines};
+use self::lines::{ChatInput, ChatReader};
 use super::engine::{Device, GpuMemory, open_engine};
 use super::open_model;
 use super::output::{Exit, Output, print_note, print_warning};
@@ -25,6 +25,8 @@ use super::run::{self, CHATML_ENDS, SamplingArgs};
 use crate::batch::request::{Defaults, MAX_STOPS, PromptMode};
 use crate::batch::{ModelText, TextModel};
 use crate::content::assets::Assets;
+use crate::engine::Engine;
+use crate::model::PixelModel;
 use crate::terminal;
 
 /// Positions of a conversation where nobody says: the cache of keys and values takes memory for
@@ -61,7 +63,8 @@ pub struct ChatArgs {
     pub sampling: SamplingArgs,
     /// How many tokens of the conversation the model sees
     /// [default: what the model was made for, at most 4096, on a GPU 2048].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..), help_heading = "Running")]
+    #[arg(long, value_name = "N", help_heading = "Running")]
+    #[arg(value_parser = clap::value_parser!(u32).range(2..))]
     pub context: Option<u32>,
     /// What computes. Auto takes what is faster here.
     #[arg(long, value_enum, default_value_t = Device::Auto, help_heading = "Running")]
@@ -107,11 +110,29 @@ pub fn run(args: &ChatArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
     );
     let model = open_model(args.model.as_deref(), assets)?;
     let text = ModelText::new(&model).context("the model's tokenizer cannot be used")?;
+    let mut engine = open(args, model, &text)?;
+    let mut lines = ChatReader::open()?;
+    if lines.is_terminal() && !args.quiet {
+        let name = terminal::one_line(text.name());
+        say(&format!(
+            "A chat with {name}. /help lists the commands, Ctrl-C stops an answer, Ctrl-D ends."
+        ));
+    }
+    if lines.is_terminal() {
+        run::interrupts_end_nothing();
+    }
+    let defaults = args.defaults(&text);
+    let conversation = ChatSession::new(&text, &mut *engine, defaults, args.system.clone());
+    converse(conversation, &mut lines, args.quiet)
+}
+
+/// The engine for a conversation, after all that is to be said of the model.
+fn open(args: &ChatArgs, model: PixelModel, text: &ModelText) -> anyhow::Result<Box<dyn Engine>> {
     text.warnings().iter().for_each(|warning| print_warning(warning));
     // On a GPU the engine has its own, lower, usual number.
     let usual =
         (model.config().context_length > CONTEXT && args.device != Device::Gpu).then_some(CONTEXT);
-    let mut engine = open_engine(args.device, model, 1, args.context.or(usual), args.memory)?;
+    let engine = open_engine(args.device, model, 1, args.context.or(usual), args.memory)?;
     if !text.brings_chat_template() {
         print_note("the model brings no chat template: the conversation is written as ChatML");
     }
@@ -120,32 +141,29 @@ pub fn run(args: &ChatArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
             "there are no colours here (no terminal, or NO_COLOR): probabilities are not shown",
         );
     }
-    let mut lines = Lines::open()?;
-    if lines.is_terminal() && !args.quiet {
-        let name = terminal::one_line(text.name());
-        say(&format!(
-            "A chat with {name}. /help lists the commands, Ctrl-C stops an answer, Ctrl-D ends."
-        ));
-    }
-    let defaults = args.defaults(&text);
-    let mut conversation = Conversation::new(&text, &mut *engine, defaults, args.system.clone());
+    Ok(engine)
+}
+
+/// Answers lines until there are none, or the person or a signal ends the conversation.
+fn converse(
+    mut conversation: ChatSession<'_, '_>,
+    lines: &mut ChatReader,
+    quiet: bool,
+) -> anyhow::Result<Exit> {
     let mut exit = Exit::Ok;
     // A person sees what was refused; whoever reads the exit code of a pipe does not.
     let refused = if lines.is_terminal() { Exit::Ok } else { Exit::FoundBad };
-    if lines.is_terminal() {
-        run::interrupts_end_nothing();
-    }
     let mut interrupted = false;
     loop {
         let line = match lines.next()? {
-            Line::End => return Ok(exit),
-            Line::Interrupted if interrupted => return Ok(exit),
-            Line::Interrupted => {
+            ChatInput::End => return Ok(exit),
+            ChatInput::Interrupted if interrupted => return Ok(exit),
+            ChatInput::Interrupted => {
                 interrupted = true;
                 say("Ctrl-C again, or Ctrl-D, ends the chat");
                 continue;
             }
-            Line::Text(line) => line,
+            ChatInput::Text(line) => line,
         };
         interrupted = false;
         let turn = match Command::parse(&line) {
@@ -166,12 +184,12 @@ pub fn run(args: &ChatArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
             }
         };
         match turn? {
-            Turn::Answered(answer) => {
-                if !args.quiet {
+            TurnResult::Answered(answer) => {
+                if !quiet {
                     say(&format!("[{}]", run::speed_line(&answer)));
                 }
             }
-            Turn::Refused(problem) => {
+            TurnResult::Refused(problem) => {
                 print_warning(&problem);
                 exit = refused;
             }
@@ -183,7 +201,7 @@ pub fn run(args: &ChatArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
 }
 
 /// Does what needs no answer of the model. False where it could not be done, which is said.
-fn obey(conversation: &mut Conversation<'_, '_>, command: Command) -> bool {
+fn obey(conversation: &mut ChatSession<'_, '_>, command: Command) -> bool {
     match command {
         Command::Help => say(HELP),
         Command::Clear => {
@@ -222,7 +240,7 @@ fn obey(conversation: &mut Conversation<'_, '_>, command: Command) -> bool {
 
 /// Writes the conversation as one line that `pixel-llm run --input` reads; how many messages it
 /// has.
-fn save(conversation: &Conversation<'_, '_>, path: &Path) -> io::Result<usize> {
+fn save(conversation: &ChatSession<'_, '_>, path: &Path) -> io::Result<usize> {
     let messages = conversation.messages();
     let objects: Vec<_> = messages
         .iter()

@@ -28,7 +28,8 @@ use crate::model::PixelModel;
 /// Arguments of `coach`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  pixel-llm coach demo                         phases 1 to 3 of the default plan on the built-in model
+  pixel-llm coach demo                         phases 1 to 3 of the default plan on the built-in \
+  model
   pixel-llm coach init --plan default
   pixel-llm coach run --max-tasks 3
   pixel-llm coach status --phase 1
@@ -172,23 +173,8 @@ pub fn run(args: CoachArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
         let model = one_model(run.model.as_ref(), args.of_model.as_ref())?;
         return run_tasks(args.queue, run, model, assets, out);
     }
-    let store = match (args.queue, &args.of_model) {
-        (Some(_), Some(_)) => {
-            anyhow::bail!("--queue and --model both name a queue: give one of them")
-        }
-        (Some(queue), None) => Store::new(queue),
-        // It is asked for its root hash alone.
-        (None, Some(model)) => {
-            Store::new(queue_of(&super::open_model_quickly(Some(model), assets)?)?)
-        }
-        (None, None) => {
-            let store = Store::new(default_queue()?);
-            if !matches!(args.command, CoachCommand::Agents) {
-                tell_of_others(&store);
-            }
-            store
-        }
-    };
+    let tells_of_others = !matches!(args.command, CoachCommand::Agents);
+    let store = store_of(args.queue, args.of_model.as_deref(), tells_of_others, assets)?;
     let now = Zoned::now();
     match args.command {
         CoachCommand::Init { plan, force } => {
@@ -225,25 +211,7 @@ pub fn run(args: CoachArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
         CoachCommand::Fail { id, why } => change(&store, &id, out, |q, id| q.fail(id, why, &now))?,
         CoachCommand::Retry { id } => change(&store, &id, out, |q, id| q.retry(id, &now))?,
         CoachCommand::Allow { name, no } => {
-            let queue = store.read()?;
-            let consents = AllowedCommands::of_user()
-                .context("there is no home folder: set PIXEL_LLM_CONFIG")?;
-            let folder = &working_folder()?;
-            if let Some(name) = name {
-                let is_meant =
-                    |command: &&Command| command.name == name || command_id(&command.line) == name;
-                let command = queue.commands().iter().find(is_meant);
-                let command =
-                    command.with_context(|| format!("the plan declares no command \"{name}\""))?;
-                consents.allow(folder, &command.line, !no)?;
-            }
-            let commands: Vec<show::Leave<'_>> = (queue.commands().iter())
-                .map(|command| {
-                    let allowed = consents.allows(folder, &command.line)?;
-                    Ok(show::Leave { command, id: command_id(&command.line), folder, allowed })
-                })
-                .collect::<Result<_, crate::coach::CoachError>>()?;
-            out.print(&commands, |commands| show::commands(commands))?;
+            allow(&store.read()?, name.as_deref(), !no, out)?;
         }
         CoachCommand::Agents => {
             let reviewer = Reviewer::load(Agent::Gemini.name(), assets)?;
@@ -253,6 +221,59 @@ pub fn run(args: CoachArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
         CoachCommand::Run(_) | CoachCommand::Demo { .. } => unreachable!("they were done above"),
     }
     Ok(Exit::Ok)
+}
+
+/// The queue that is meant. Where none is named, `tells_of_others` says whether those of other
+/// models are named.
+fn store_of(
+    queue: Option<PathBuf>,
+    model: Option<&Path>,
+    tells_of_others: bool,
+    assets: &Assets,
+) -> anyhow::Result<Store> {
+    match (queue, model) {
+        (Some(_), Some(_)) => {
+            anyhow::bail!("--queue and --model both name a queue: give one of them")
+        }
+        (Some(queue), None) => Ok(Store::new(queue)),
+        // It is asked for its root hash alone.
+        (None, Some(model)) => {
+            Ok(Store::new(queue_of(&super::open_model_quickly(Some(model), assets)?)?))
+        }
+        (None, None) => {
+            let store = Store::new(default_queue()?);
+            if tells_of_others {
+                tell_of_others(&store);
+            }
+            Ok(store)
+        }
+    }
+}
+
+/// Allows a command of the plan, or no longer, and lists all of them.
+fn allow(
+    queue: &Queue,
+    name: Option<&str>,
+    is_allowed: bool,
+    out: &mut Output,
+) -> anyhow::Result<()> {
+    let consents =
+        AllowedCommands::of_user().context("there is no home folder: set PIXEL_LLM_CONFIG")?;
+    let folder = &working_folder()?;
+    if let Some(name) = name {
+        let is_meant =
+            |command: &&Command| command.name == name || command_id(&command.line) == name;
+        let command = queue.commands().iter().find(is_meant);
+        let command =
+            command.with_context(|| format!("the plan declares no command \"{name}\""))?;
+        consents.allow(folder, &command.line, is_allowed)?;
+    }
+    let mut commands = Vec::new();
+    for command in queue.commands() {
+        let allowed = consents.allows(folder, &command.line)?;
+        commands.push(show::Leave { command, id: command_id(&command.line), folder, allowed });
+    }
+    Ok(out.print(&commands, |commands| show::commands(commands))?)
 }
 
 /// Where the user's queue is kept.
@@ -298,7 +319,8 @@ fn tell_of_others(usual: &Store) {
         owner(usual).map_or_else(|| "of no model yet".to_owned(), |model| format!("of {model}"));
     let others = others.iter().map(named).collect::<Vec<_>>().join(", ");
     print_note(&format!(
-        "this is the queue {own}; others have their own ({others}), which --model MODEL or --queue FILE names"
+        "this is the queue {own}; others have their own ({others}), which --model MODEL or \
+         --queue FILE names"
     ));
 }
 

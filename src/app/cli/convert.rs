@@ -19,7 +19,8 @@ use crate::words::{counted, one_or_more};
 /// Arguments of `convert`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The direction follows from the input: a GGUF file becomes pixels, a PXI-LLM file becomes GGUF again, byte for byte.
+    after_help = "The direction follows from the input: a GGUF file becomes pixels, a PXI-LLM \
+        file becomes GGUF again, byte for byte.
 
 Examples:
   pixel-llm convert model.gguf model.pxi
@@ -42,7 +43,7 @@ pub struct ConvertArgs {
 }
 
 #[derive(Serialize)]
-struct Report {
+struct ConvertReport {
     input: String,
     output: String,
     tensors: usize,
@@ -79,7 +80,7 @@ pub fn run(args: ConvertArgs, out: &mut Output) -> anyhow::Result<Exit> {
         bar.finish_and_clear();
         (model.tensors().len(), model.tile_count(), model.header().model_size_in_bytes)
     };
-    let report = Report {
+    let report = ConvertReport {
         input: args.input.display().to_string(),
         output: args.output.display().to_string(),
         tensors,

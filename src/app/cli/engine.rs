@@ -23,7 +23,8 @@ impl ValueEnum for Device {
         let (name, help) = match self {
             Self::Auto => (
                 "auto",
-                "A GPU where there is one, else the processor; `bench` also tries a software adapter",
+                "A GPU where there is one, else the processor; `bench` also tries a software \
+                 adapter",
             ),
             Self::Gpu => {
                 ("gpu", "A GPU, or a software adapter in its place, through Bevy's render graph")

@@ -26,7 +26,13 @@ use crate::experiment::{Experiment, ExperimentJob, SLOTS};
 pub struct ExperimentArgs {
     /// Run an experiment of the program or of a mod instead of prompts; on the processor, unless
     /// --device gpu.
-    #[arg(long, value_name = "NAME", requires = "no_window", conflicts_with_all = ["prompt", "input"], help_heading = "Prompts")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "no_window",
+        conflicts_with_all = ["prompt", "input"],
+        help_heading = "Prompts",
+    )]
     pub experiment: Option<String>,
 }
 
@@ -77,7 +83,8 @@ fn finish(
     let cancelled = outcome == RunOutcome::Cancelled;
     let to_file: Option<&PathBuf> = batch.output.as_ref().filter(|path| path.as_os_str() != "-");
     let summary = serde_json::json!({
-        "cells": total, "conditions": conditions, "written": file.written, "kept": file.kept(), "failed": failed,
+        "cells": total, "conditions": conditions, "written": file.written, "kept": file.kept(),
+        "failed": failed,
         "cancelled": cancelled,
     });
     if out.is_json() && to_file.is_some() {

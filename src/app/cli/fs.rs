@@ -54,14 +54,14 @@ Examples:
   pixel-llm fs write notes.txt notes.pxi --force      Replace an old notes.pxi
   some-program | pixel-llm fs write out.pxi"
     )]
-    Write(WriteArgs),
+    Write(FsWriteArgs),
     /// Get the bytes back: all of them, after checking them, or a slice.
     #[command(after_help = "\
 Examples:
   pixel-llm fs read notes.pxi --output notes.txt
   pixel-llm fs read big.pxi --offset 0x1000 --length 64 | xxd
   pixel-llm fs read damaged.pxi --unverified > rescued.bin")]
-    Read(ReadArgs),
+    Read(FsReadArgs),
     /// Show what the headers say.
     #[command(after_help = "Example:\n  pixel-llm fs info *.pxi --json")]
     Info(FilesArgs),
@@ -102,7 +102,7 @@ Examples:
 }
 
 #[derive(Debug, Args)]
-struct WriteArgs {
+struct FsWriteArgs {
     /// Where the bytes come from; - or nothing is standard input.
     #[arg(value_name = "INPUT", default_value = "-")]
     input: PathBuf,
@@ -126,7 +126,7 @@ struct WriteArgs {
 }
 
 #[derive(Debug, Args)]
-struct ReadArgs {
+struct FsReadArgs {
     /// The .pxi file.
     file: String,
     /// The first byte of a slice; 0x introduces hexadecimal.
@@ -176,8 +176,8 @@ impl From<CompressionArg> for Compression {
 /// Runs a command.
 pub fn run(args: FsArgs, out: &mut Output) -> anyhow::Result<Exit> {
     let files = match &args.store {
-        Some(folder) => Files::InStore(Store::open(folder)?),
-        None => Files::ByPath,
+        Some(folder) => FileArgument::InStore(Store::open(folder)?),
+        None => FileArgument::ByPath,
     };
     match args.command {
         FsCommand::Write(write_args) => write(&files, &write_args, out),
@@ -192,12 +192,12 @@ pub fn run(args: FsArgs, out: &mut Output) -> anyhow::Result<Exit> {
 }
 
 /// What a FILE argument means.
-enum Files {
+enum FileArgument {
     ByPath,
     InStore(Store),
 }
 
-impl Files {
+impl FileArgument {
     fn path(&self, name: &str) -> Result<PathBuf, PxiError> {
         match self {
             Self::ByPath => Ok(name.into()),
@@ -219,7 +219,7 @@ impl Files {
 
 /// What is said about a file: the JSON shape of `info`, `write`, `list` and `demo`.
 #[derive(Debug, Serialize)]
-struct Report {
+struct FsReport {
     file: String,
     file_len: Option<u64>,
     #[serde(flatten)]
@@ -241,10 +241,10 @@ struct HeaderReport {
 
 #[derive(Debug, Serialize)]
 struct Reports {
-    files: Vec<Report>,
+    files: Vec<FsReport>,
 }
 
-impl Report {
+impl FsReport {
     fn of(name: &str, header: &Header, file_len: u64) -> Self {
         let header = HeaderReport {
             version: format!("{}.{}", pxi::VERSION.0, header.minor()),
@@ -294,7 +294,7 @@ impl Report {
     }
 }
 
-fn write(files: &Files, args: &WriteArgs, out: &mut Output) -> anyhow::Result<Exit> {
+fn write(files: &FileArgument, args: &FsWriteArgs, out: &mut Output) -> anyhow::Result<Exit> {
     // The input is opened first, so that a wrong name costs nothing.
     let (mut input, len): (Box<dyn Read>, Option<u64>) = if is_standard_stream(&args.input) {
         (Box::new(io::stdin().lock()), None)
@@ -327,18 +327,18 @@ fn write(files: &Files, args: &WriteArgs, out: &mut Output) -> anyhow::Result<Ex
     writer.finish()?;
     bar.finish_and_clear();
     let file = files.open(&args.file)?;
-    let mut report = Report::of_file(&args.file, &file);
+    let mut report = FsReport::of_file(&args.file, &file);
     if args.png {
         let picture = file.path().with_extension("png");
         pxi::view::write_png_file(&file, Target::new(&picture, args.force))?;
         report.png = Some(picture.display().to_string());
     }
-    out.print(&report, Report::lines)?;
+    out.print(&report, FsReport::lines)?;
     Ok(Exit::Ok)
 }
 
 /// Refuses an output, or a picture beside it, by which a file would be lost.
-fn check_write(files: &Files, args: &WriteArgs) -> anyhow::Result<()> {
+fn check_write(files: &FileArgument, args: &FsWriteArgs) -> anyhow::Result<()> {
     let output = files.path(&args.file)?;
     refuse_input(&output, [args.input.as_path()])?;
     refuse_ending(&output, Format::Pxi)?;
@@ -371,14 +371,14 @@ fn refuse_other(output: &Path) -> anyhow::Result<()> {
 }
 
 #[derive(Serialize)]
-struct ReadReport {
+struct FsReadReport {
     file: String,
     offset: u64,
     length: u64,
     output: String,
 }
 
-fn read(files: &Files, args: &ReadArgs, out: &mut Output) -> anyhow::Result<Exit> {
+fn read(files: &FileArgument, args: &FsReadArgs, out: &mut Output) -> anyhow::Result<Exit> {
     let file = files.open(&args.file)?;
     check_output(&args.output, [file.path()], Format::Bytes, args.force)?;
     let payload_len = file.header().original_size();
@@ -395,7 +395,7 @@ fn read(files: &Files, args: &ReadArgs, out: &mut Output) -> anyhow::Result<Exit
         return Ok(Exit::Ok);
     }
     write_output(&args.output, args.force, |sink| file.copy_range(offset, length, sink))?;
-    let report = ReadReport {
+    let report = FsReadReport {
         file: args.file.clone(),
         offset,
         length,
@@ -405,14 +405,14 @@ fn read(files: &Files, args: &ReadArgs, out: &mut Output) -> anyhow::Result<Exit
     Ok(Exit::Ok)
 }
 
-fn info(files: &Files, names: &[String], out: &mut Output) -> anyhow::Result<Exit> {
+fn info(files: &FileArgument, names: &[String], out: &mut Output) -> anyhow::Result<Exit> {
     let reports: Result<Vec<_>, PxiError> = names
         .iter()
-        .map(|name| files.open(name).map(|file| Report::of_file(name, &file)))
+        .map(|name| files.open(name).map(|file| FsReport::of_file(name, &file)))
         .collect();
     let reports = Reports { files: reports? };
     out.print(&reports, |reports| {
-        reports.files.iter().map(Report::lines).collect::<Vec<_>>().join("\n")
+        reports.files.iter().map(FsReport::lines).collect::<Vec<_>>().join("\n")
     })?;
     Ok(Exit::Ok)
 }
@@ -420,18 +420,18 @@ fn info(files: &Files, names: &[String], out: &mut Output) -> anyhow::Result<Exi
 #[derive(Serialize)]
 struct VerifyReports {
     ok: bool,
-    files: Vec<VerifyReport>,
+    files: Vec<FsVerifyReport>,
 }
 
 #[derive(Serialize)]
-struct VerifyReport {
+struct FsVerifyReport {
     file: String,
     /// `ok`, `damaged`, or `unreadable` when the file could not be checked.
     status: &'static str,
     error: Option<String>,
 }
 
-fn verify(files: &Files, names: &[String], out: &mut Output) -> anyhow::Result<Exit> {
+fn verify(files: &FileArgument, names: &[String], out: &mut Output) -> anyhow::Result<Exit> {
     let mut worst = Exit::Ok;
     let mut reports = Vec::new();
     for name in names {
@@ -448,11 +448,11 @@ fn verify(files: &Files, names: &[String], out: &mut Output) -> anyhow::Result<E
         };
         worst = worst.max(exit);
         let error = checked.err().map(|error| error_line(&error.into()));
-        reports.push(VerifyReport { file: name.clone(), status, error });
+        reports.push(FsVerifyReport { file: name.clone(), status, error });
     }
     let reports = VerifyReports { ok: worst == Exit::Ok, files: reports };
     out.print(&reports, |reports| {
-        let line = |report: &VerifyReport| match &report.error {
+        let line = |report: &FsVerifyReport| match &report.error {
             None => format!("{:<10}  {}\n", report.status, report.file),
             // The error begins with the file's path already.
             Some(error) => format!("{:<10}  {error}\n", report.status),
@@ -462,17 +462,17 @@ fn verify(files: &Files, names: &[String], out: &mut Output) -> anyhow::Result<E
     Ok(worst)
 }
 
-fn list(files: &Files, folder: Option<PathBuf>, out: &mut Output) -> anyhow::Result<Exit> {
+fn list(files: &FileArgument, folder: Option<PathBuf>, out: &mut Output) -> anyhow::Result<Exit> {
     let store = match (files, folder) {
-        (Files::InStore(_), Some(_)) => bail!("give a folder or --store, not both"),
-        (Files::InStore(store), None) => store.clone(),
-        (Files::ByPath, folder) => Store::open(folder.unwrap_or_else(|| ".".into()))?,
+        (FileArgument::InStore(_), Some(_)) => bail!("give a folder or --store, not both"),
+        (FileArgument::InStore(store), None) => store.clone(),
+        (FileArgument::ByPath, folder) => Store::open(folder.unwrap_or_else(|| ".".into()))?,
     };
     let report = |entry: pxi::Entry| match entry.header {
-        Ok(header) => Report::of(&entry.name, &header, entry.file_len.unwrap_or_default()),
+        Ok(header) => FsReport::of(&entry.name, &header, entry.file_len.unwrap_or_default()),
         Err(error) => {
             let error = Some(error_line(&error.into()));
-            Report { file: entry.name, file_len: entry.file_len, header: None, png: None, error }
+            FsReport { file: entry.name, file_len: entry.file_len, header: None, png: None, error }
         }
     };
     let reports = Reports { files: store.list()?.into_iter().map(report).collect() };
@@ -514,7 +514,7 @@ struct ViewReport {
 }
 
 fn view(
-    files: &Files,
+    files: &FileArgument,
     name: &str,
     output: Option<PathBuf>,
     force: bool,
@@ -543,7 +543,7 @@ struct DeleteReport {
     deleted: Vec<String>,
 }
 
-fn delete(files: &Files, names: &[String], out: &mut Output) -> anyhow::Result<Exit> {
+fn delete(files: &FileArgument, names: &[String], out: &mut Output) -> anyhow::Result<Exit> {
     for name in names {
         let path = files.path(name)?;
         // A damaged file may be deleted, so its contents are not asked; its name must be that of a
@@ -560,7 +560,7 @@ fn delete(files: &Files, names: &[String], out: &mut Output) -> anyhow::Result<E
     Ok(Exit::Ok)
 }
 
-fn demo(files: &Files, name: &str, out: &mut Output) -> anyhow::Result<Exit> {
+fn demo(files: &FileArgument, name: &str, out: &mut Output) -> anyhow::Result<Exit> {
     let path = files.path(name)?;
     refuse_ending(&path, Format::Pxi)?;
     let is_demo = || {
@@ -580,7 +580,7 @@ fn demo(files: &Files, name: &str, out: &mut Output) -> anyhow::Result<Exit> {
     let file = files.open(name)?;
     file.verify()?;
     let line = String::from_utf8_lossy(&file.read_range(0, 19)?).into_owned();
-    out.print(&Report::of_file(name, &file), |report| {
+    out.print(&FsReport::of_file(name, &file), |report| {
         format!("{}  verified     yes\n  begins with  {line}\n", report.lines())
     })?;
     Ok(Exit::Ok)

@@ -15,7 +15,7 @@ use crate::model::gguf::{Gguf, Metadata};
 use crate::model::resolve::Kept;
 use crate::model::tensors::unused;
 use crate::model::tokenizer::TokenizerSpec;
-use crate::model::{Cache, Encoding, MapPlan, PixelModel, Tensor, Tokenizer, resolve};
+use crate::model::{Cache, Encoding, MapPlan, ModelConfig, PixelModel, Tensor, Tokenizer, resolve};
 use crate::outputs::{Format, check_output};
 use crate::pxi::Target;
 use crate::terminal::one_line;
@@ -40,17 +40,22 @@ pub struct InspectArgs {
     #[arg(long, requires = "png")]
     force: bool,
     /// Pixels along the picture's longer side.
-    #[arg(long, default_value_t = 1600, value_parser = clap::value_parser!(u32).range(64..=16384), requires = "png")]
+    #[arg(
+        long,
+        default_value_t = 1600,
+        value_parser = clap::value_parser!(u32).range(64..=16384),
+        requires = "png",
+    )]
     side: u32,
 }
 
 #[derive(Serialize)]
-struct Report<'a> {
+struct InspectReport<'a> {
     file: String,
     name: Option<&'a str>,
     licence: Option<&'a str>,
     description: Option<&'a str>,
-    config: &'a crate::model::ModelConfig,
+    config: &'a ModelConfig,
     parameters: u64,
     model_size_in_bytes: u64,
     file_size_in_bytes: u64,
@@ -138,7 +143,7 @@ fn in_place(path: &Path, with_tensors: bool, out: &mut Output) -> anyhow::Result
             None
         }
     };
-    let about = About {
+    let about = ModelSummary {
         file: path.display().to_string(),
         size_in_bytes: gguf
             .file_size_in_bytes()
@@ -155,8 +160,8 @@ fn in_place(path: &Path, with_tensors: bool, out: &mut Output) -> anyhow::Result
     Ok(Exit::Ok)
 }
 
-fn report(model: &PixelModel, with_tensors: bool) -> Report<'_> {
-    let about = About {
+fn report(model: &PixelModel, with_tensors: bool) -> InspectReport<'_> {
+    let about = ModelSummary {
         file: model.path().display().to_string(),
         size_in_bytes: model.header().sections.payload_size() + crate::pxi::HEADER_LEN as u64,
         metadata: model.metadata(),
@@ -169,23 +174,24 @@ fn report(model: &PixelModel, with_tensors: bool) -> Report<'_> {
 }
 
 /// What a model is, whichever kind of file holds it.
-struct About<'a> {
+struct ModelSummary<'a> {
     file: String,
     size_in_bytes: u64,
     metadata: &'a Metadata,
-    config: &'a crate::model::ModelConfig,
+    config: &'a ModelConfig,
     tensors: &'a [Tensor],
     plan: &'a MapPlan,
     root: Option<String>,
 }
 
-impl<'a> About<'a> {
+impl<'a> ModelSummary<'a> {
     /// What answers will lack, and why there will be none.
     fn warnings(&self) -> Vec<String> {
         let mut warnings = self.config.warnings(self.metadata);
         if let Some(tensor) = unused(self.tensors) {
             warnings.push(format!(
-                "the forward pass does not use tensor {:?}, so the model can be looked at and gives no answers",
+                "the forward pass does not use tensor {:?}, so the model can be looked at and \
+                 gives no answers",
                 tensor.name
             ));
         }
@@ -198,7 +204,7 @@ impl<'a> About<'a> {
         warnings
     }
 
-    fn report(self, with_tensors: bool) -> Report<'a> {
+    fn report(self, with_tensors: bool) -> InspectReport<'a> {
         // A text that is no text is as good as none here; `convert` keeps it as it is.
         let text = |key: &str| self.metadata.str(key).ok().flatten();
         let weights = |t: &Tensor| t.tiling.rows * t.tiling.columns;
@@ -222,7 +228,7 @@ impl<'a> About<'a> {
             tiles: tensor.tiles(),
             map: self.plan.tensor_rect(index),
         };
-        Report {
+        InspectReport {
             name: text("general.name"),
             licence: text("general.license"),
             description: text("general.description"),
@@ -244,8 +250,7 @@ impl<'a> About<'a> {
     }
 }
 
-fn human(report: &Report<'_>) -> String {
-    let config = report.config;
+fn human(report: &InspectReport<'_>) -> String {
     let mut text = String::new();
     let mut line = |args: fmt::Arguments<'_>| {
         text.write_fmt(format_args!("{args}\n")).expect("writing to a String cannot fail")
@@ -254,76 +259,8 @@ fn human(report: &Report<'_>) -> String {
     if let Some(description) = report.description {
         line(format_args!("{description}"));
     }
-    let heads = match config.heads_per_kv() {
-        1 => format!("{} of {}", config.head_count, config.head_size),
-        _ => format!(
-            "{} of {}, sharing {} keys and values",
-            config.head_count, config.head_size, config.kv_head_count
-        ),
-    };
-    let rope = match config.rope_scaling {
-        crate::model::RopeScaling::None => format!("base {}", config.rope_base),
-        scaling => format!("base {}, {scaling:?} x {}", config.rope_base, config.rope_scale_factor),
-    };
-    let mut notes = vec![if config.tied_embeddings {
-        "output tied to the embedding"
-    } else {
-        "output of its own"
-    }];
-    notes.extend(config.qkv_biases.then_some("query, key, value biases"));
-    notes.extend(config.output_biases.then_some("attention output biases"));
-    notes.extend(config.feed_forward_biases.then_some("gate, up, down biases"));
-    notes.extend(config.qk_norms.then_some("query and key norms"));
-    let rows = [
-        ("family", config.architecture.to_string()),
-        ("licence", report.licence.unwrap_or("not stated").to_owned()),
-        ("parameters", thousands(report.parameters)),
-        ("layers", config.layer_count.to_string()),
-        ("heads", heads),
-        (
-            "width",
-            format!(
-                "{} in the residual stream, {} in the feed-forward",
-                config.embedding_size, config.hidden_size
-            ),
-        ),
-        (
-            "vocabulary",
-            format!(
-                "{} tokens ({})",
-                thousands(u64::from(config.vocab_size)),
-                report.tokenizer.unwrap_or("none")
-            ),
-        ),
-        ("context", format!("{} tokens", thousands(u64::from(config.context_length)))),
-        ("rope", rope),
-        ("also", notes.join(", ")),
-        ("chat template", if report.chat_template { "yes" } else { "no" }.to_owned()),
-        (
-            "weights",
-            format!(
-                "{} in {} tensors",
-                human_bytes(report.model_size_in_bytes),
-                report.tensor_count
-            ),
-        ),
-        (
-            "tiles",
-            format!(
-                "{} on a map of {} x {} cells",
-                thousands(u64::from(report.tile_count)),
-                report.map[0],
-                report.map[1]
-            ),
-        ),
-        ("file", format!("{}, {}", report.file, human_bytes(report.file_size_in_bytes))),
-        (
-            "root hash",
-            report.root.clone().unwrap_or_else(|| "known when it is converted".to_owned()),
-        ),
-    ];
     line(format_args!(""));
-    for (label, value) in rows {
+    for (label, value) in facts(report) {
         line(format_args!("  {label:<14} {}", one_line(&value)));
     }
     line(format_args!(""));
@@ -361,6 +298,67 @@ fn human(report: &Report<'_>) -> String {
         }
     }
     text
+}
+
+/// What a model is, as labels and values.
+fn facts(report: &InspectReport<'_>) -> [(&'static str, String); 15] {
+    let config = report.config;
+    let [width, hidden] = [config.embedding_size, config.hidden_size];
+    let vocabulary = thousands(u64::from(config.vocab_size));
+    let weights = human_bytes(report.model_size_in_bytes);
+    let [across, down] = report.map;
+    let tiles = thousands(u64::from(report.tile_count));
+    [
+        ("family", config.architecture.to_string()),
+        ("licence", report.licence.unwrap_or("not stated").to_owned()),
+        ("parameters", thousands(report.parameters)),
+        ("layers", config.layer_count.to_string()),
+        ("heads", heads(config)),
+        ("width", format!("{width} in the residual stream, {hidden} in the feed-forward")),
+        ("vocabulary", format!("{vocabulary} tokens ({})", report.tokenizer.unwrap_or("none"))),
+        ("context", format!("{} tokens", thousands(u64::from(config.context_length)))),
+        ("rope", rope(config)),
+        ("also", extras(config)),
+        ("chat template", if report.chat_template { "yes" } else { "no" }.to_owned()),
+        ("weights", format!("{weights} in {} tensors", report.tensor_count)),
+        ("tiles", format!("{tiles} on a map of {across} x {down} cells")),
+        ("file", format!("{}, {}", report.file, human_bytes(report.file_size_in_bytes))),
+        (
+            "root hash",
+            report.root.clone().unwrap_or_else(|| "known when it is converted".to_owned()),
+        ),
+    ]
+}
+
+fn heads(config: &ModelConfig) -> String {
+    let (count, size) = (config.head_count, config.head_size);
+    match config.heads_per_kv() {
+        1 => format!("{count} of {size}"),
+        _ => format!("{count} of {size}, sharing {} keys and values", config.kv_head_count),
+    }
+}
+
+fn rope(config: &ModelConfig) -> String {
+    match config.rope_scaling {
+        crate::model::RopeScaling::None => format!("base {}", config.rope_base),
+        scaling => format!("base {}, {scaling:?} x {}", config.rope_base, config.rope_scale_factor),
+    }
+}
+
+/// What not every model has.
+fn extras(config: &ModelConfig) -> String {
+    let output = match config.tied_embeddings {
+        true => "output tied to the embedding",
+        false => "output of its own",
+    };
+    let extras = [
+        Some(output),
+        config.qkv_biases.then_some("query, key, value biases"),
+        config.output_biases.then_some("attention output biases"),
+        config.feed_forward_biases.then_some("gate, up, down biases"),
+        config.qk_norms.then_some("query and key norms"),
+    ];
+    extras.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// A count in three digits: 135 M.

@@ -63,7 +63,8 @@ enum MapCommand {
   pixel-llm map set plane.map -64,0,128,64 '#00ff00'         x, y, width, height
   some-program | pixel-llm map set plane.map --from - --flush-every 1000
 
-A list has one line for each change: x,y COLOUR or x,y,width,height COLOUR. After each flush the number of the
+A list has one line for each change: x,y COLOUR or x,y,width,height COLOUR. After each flush the \
+number of the
 last line that is safely stored is printed.")]
     Set(paint::SetArgs),
     /// Store bytes in a named region, or at a place.
@@ -78,9 +79,8 @@ last line that is safely stored is printed.")]
   pixel-llm map read plane.map --at -1000,2^40 --width 128 --length 500")]
     Read(paint::ReadArgs),
     /// Show the eight pixels and tiles around a pixel, and what else is nearest.
-    #[command(
-        after_help = "Examples:\n  pixel-llm map near plane.map 5,0\n  pixel-llm map near plane.map -2^40,0 --count 10 --json"
-    )]
+    #[command(after_help = "Examples:\n  pixel-llm map near plane.map 5,0\n  \
+        pixel-llm map near plane.map -2^40,0 --count 10 --json")]
     Near {
         /// The map's folder.
         map: PathBuf,
@@ -94,7 +94,8 @@ last line that is safely stored is printed.")]
     /// List what is in a rectangle, or along a ray.
     #[command(after_help = "Examples:
   pixel-llm map query plane.map 0,0,1000,1000            x, y, width, height
-  pixel-llm map query plane.map --ray 0,0,3,-1           from a pixel, in steps of 3 right and 1 up")]
+  pixel-llm map query plane.map --ray 0,0,3,-1           from a pixel, in steps of 3 right and 1 \
+  up")]
     Query {
         /// The map's folder.
         map: PathBuf,

@@ -30,7 +30,8 @@ use crate::words::counted;
   pixel-llm mods list
   pixel-llm --mods DIR mods show my-mod
 
-The user's mods lie in a folder that `pixel-llm mods list` names; --mods DIR or the variable PIXEL_LLM_MODS names another.
+The user's mods lie in a folder that `pixel-llm mods list` names; --mods DIR or the variable \
+PIXEL_LLM_MODS names another.
 The format is explained in specs/mods.md.")]
 pub struct ModsArgs {
     #[command(subcommand)]
@@ -116,7 +117,7 @@ pub fn run(args: &ModsArgs, folder: Option<&Path>, out: &mut Output) -> anyhow::
         Command::Show { id } => show(&loaded(), id, out),
         Command::Pack { folder, output } => pack_mod(&registry, folder, output.as_deref(), out),
         Command::Allow { id, command_id, command, forget } => {
-            let wanted = Wanted { ids: command_id, texts: command, forget: *forget };
+            let wanted = CommandsToAllow { ids: command_id, texts: command, forget: *forget };
             allow(&loaded(), folder.as_deref(), id, &wanted, out)
         }
     }
@@ -191,9 +192,10 @@ fn list(loaded: &Loaded, folder: Option<&Path>, out: &mut Output) -> anyhow::Res
     Ok(Exit::Ok)
 }
 
-/// All problems, a line each.
+/// All problems and hints, a line each.
 fn problems_text(loaded: &Loaded) -> String {
-    let all = loaded.problems.iter().chain(loaded.mods.iter().flat_map(|report| &report.problems));
+    let of_mods = loaded.mods.iter().flat_map(|report| report.problems.iter().chain(&report.hints));
+    let all = loaded.problems.iter().chain(of_mods);
     all.fold(String::new(), |mut text, problem| {
         writeln!(text, "{problem}").expect("writing to a String cannot fail");
         text
@@ -285,7 +287,7 @@ fn allow(
     loaded: &Loaded,
     folder: Option<&Path>,
     id: &str,
-    wanted: &Wanted<'_>,
+    wanted: &CommandsToAllow<'_>,
     out: &mut Output,
 ) -> anyhow::Result<Exit> {
     let (folder, mut settings) = settings_of(folder)?;
@@ -308,7 +310,7 @@ fn allow(
 }
 
 /// What leave is given for.
-struct Wanted<'a> {
+struct CommandsToAllow<'a> {
     ids: &'a [String],
     texts: &'a [String],
     forget: bool,
@@ -318,7 +320,7 @@ struct Wanted<'a> {
 fn chosen(
     report: &ModReport,
     settings: &Settings,
-    wanted: &Wanted<'_>,
+    wanted: &CommandsToAllow<'_>,
 ) -> anyhow::Result<Vec<String>> {
     let id = report.id();
     let find = |wanted: &String, is_it: &dyn Fn(&String) -> bool| {
@@ -358,7 +360,7 @@ fn chosen(
 }
 
 #[derive(Serialize)]
-struct Shown<'a> {
+struct ModDetails<'a> {
     #[serde(flatten)]
     report: &'a ModReport,
     changes: Vec<ShownChange<'a>>,
@@ -398,7 +400,8 @@ fn show(loaded: &Loaded, id: &str, out: &mut Output) -> anyhow::Result<Exit> {
         return Ok(Exit::Ok);
     }
     let report = find(loaded, id)?;
-    let shown = Shown { report, changes: all.filter(|shown| shown.change.mod_id == id).collect() };
+    let shown =
+        ModDetails { report, changes: all.filter(|shown| shown.change.mod_id == id).collect() };
     out.print(&shown, |shown| {
         let mut text = String::new();
         if let Some(about) = &report.about {

@@ -25,15 +25,17 @@ const DEFAULT_CONTEXT: u32 = 512;
 #[command(
     // A file alone is scored by the built-in model.
     allow_missing_positional = true,
-    after_help = "The convention is that of llama.cpp's llama-perplexity. The text is tokenised as it is, after the token \
-that begins a sequence where the model wants one, and cut into windows of --context tokens side by side; what is left \
-at the end is not used. Each window is run from an empty context with its first token replaced by the one that begins \
-a sequence, if the model wants one, and of a window of N tokens those from number N/2 + 1 on, counted from 0, are \
-scored: 255 of 512. With --stride S, windows begin every S tokens instead and the last S tokens of each are scored, as \
-with llama-perplexity --ppl-stride, except that the context is not enlarged.
+    after_help = "The convention is that of llama.cpp's llama-perplexity. The text is tokenised \
+        as it is, after the token that begins a sequence where the model wants one, and cut into \
+        windows of --context tokens side by side; what is left at the end is not used. Each \
+        window is run from an empty context with its first token replaced by the one that begins \
+        a sequence, if the model wants one, and of a window of N tokens those from number N/2 + 1 \
+        on, counted from 0, are scored: 255 of 512. With --stride S, windows begin every S tokens \
+        instead and the last S tokens of each are scored, as with llama-perplexity --ppl-stride, \
+        except that the context is not enlarged.
 
-Told are the mean negative log-likelihood of a scored token in nats, its exponential, which is the perplexity, and \
-the standard errors of both, as if tokens were independent.
+Told are the mean negative log-likelihood of a scored token in nats, its exponential, which is \
+the perplexity, and the standard errors of both, as if tokens were independent.
 
 Examples:
   pixel-llm perplexity model.gguf wiki.test.raw
@@ -46,7 +48,11 @@ pub struct PerplexityArgs {
     /// The text; - is standard input.
     file: PathBuf,
     /// Tokens of a window [default: 512, or what the model was made for].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(MIN_WINDOW as i64..))]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(MIN_WINDOW as i64..),
+    )]
     context: Option<u32>,
     /// Begin a window every so many tokens and score the last so many of each.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -62,7 +68,7 @@ pub struct PerplexityArgs {
 }
 
 #[derive(Debug, Serialize)]
-struct Report {
+struct PerplexityReport {
     model: String,
     file: String,
     device: String,
@@ -98,7 +104,8 @@ pub fn run(args: PerplexityArgs, assets: &Assets, out: &mut Output) -> anyhow::R
     let tokens = tokenise(tokenizer, &text, args.parse_special);
     anyhow::ensure!(
         windows.count(tokens.len()) > 0,
-        "{name}: the text has {} tokens, fewer than a window of {context}; give a longer text or a smaller --context",
+        "{name}: the text has {} tokens, fewer than a window of {context}; give a longer text or \
+         a smaller --context",
         tokens.len()
     );
 
@@ -118,7 +125,7 @@ pub fn run(args: PerplexityArgs, assets: &Assets, out: &mut Output) -> anyhow::R
 
     let seconds = start.elapsed().as_secs_f64();
     let count = windows.count(tokens.len());
-    let report = Report {
+    let report = PerplexityReport {
         model: model_path,
         file: name,
         device: engine.device(),
@@ -183,7 +190,7 @@ fn bar(windows: u64) -> ProgressBar {
     ProgressBar::new(windows).with_style(style.progress_chars("=> "))
 }
 
-fn human(report: &Report) -> String {
+fn human(report: &PerplexityReport) -> String {
     let cut = match report.stride {
         Some(stride) => {
             format!("{} windows of {}, stride {stride}", report.windows, report.context)

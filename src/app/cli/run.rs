@@ -47,9 +47,9 @@ const DEFAULT_PARALLEL: usize = 8;
 A prompt is a message to a model that brings a chat template, and its answer follows; \
 --raw goes on with the text as it is.
 
-A line of the input is {\"id\": \"1\", \"prompt\": \"...\"}, {\"id\": \"1\", \"messages\": [...]}, or of OpenAI's batch \
-shape: {\"custom_id\": \"1\", \"method\": \"POST\", \"url\": \"/v1/chat/completions\", \"body\": {...}}. What a line says \
-goes before what the options say.")]
+A line of the input is {\"id\": \"1\", \"prompt\": \"...\"}, {\"id\": \"1\", \"messages\": \
+[...]}, or of OpenAI's batch shape: {\"custom_id\": \"1\", \"method\": \"POST\", \"url\": \
+\"/v1/chat/completions\", \"body\": {...}}. What a line says goes before what the options say.")]
 pub struct BatchArgs {
     /// Answer in the terminal instead of opening the world, as `run` does.
     #[arg(long)]
@@ -117,12 +117,25 @@ pub struct BatchArgs {
     #[arg(long, value_name = "K", value_parser = top_logprobs(), help_heading = "Results")]
     pub logprobs: Option<u32>,
     /// Report the log-probabilities of the prompt's tokens, and of this many alternatives.
-    #[arg(long, value_name = "K", value_parser = top_logprobs(), hide_short_help = true, help_heading = "Results")]
+    #[arg(
+        long,
+        value_name = "K",
+        value_parser = top_logprobs(),
+        hide_short_help = true,
+        help_heading = "Results",
+    )]
     pub prompt_logprobs: Option<u32>,
     /// Draw what the model computed for the prompt and its answer on the infinite map in this
     /// folder: keys, values, heads and the residual stream of every layer. Look at it with
     /// `pixel-llm map stats` and `pixel-llm map png`.
-    #[arg(long, value_name = "MAP", requires = "prompt", conflicts_with_all = ["input", "output"], hide_short_help = true, help_heading = "Results")]
+    #[arg(
+        long,
+        value_name = "MAP",
+        requires = "prompt",
+        conflicts_with_all = ["input", "output"],
+        hide_short_help = true,
+        help_heading = "Results",
+    )]
     pub save_activations: Option<PathBuf>,
     /// No progress and no summary; warnings and errors stay.
     #[arg(long, short, help_heading = "Results")]
@@ -133,11 +146,21 @@ pub struct BatchArgs {
     pub sampling: SamplingArgs,
 
     /// How many requests to answer at once [default: 8, or the number of prompts].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Running")]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=256),
+        help_heading = "Running",
+    )]
     pub parallel: Option<u16>,
     /// How many tokens of prompt and answer to have room for [default: what --prompt needs; else
     /// what the model was made for, on a GPU at most 2048].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Running")]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..),
+        help_heading = "Running",
+    )]
     pub context: Option<u32>,
     /// What computes. Auto takes a GPU where there is one, else the processor.
     #[arg(long, value_enum, default_value_t = Device::Auto, help_heading = "Running")]
@@ -147,7 +170,13 @@ pub struct BatchArgs {
     pub memory: GpuMemory,
     /// Mute a head, by layer and head counted from 0; may be given several times. Computes on the
     /// processor.
-    #[arg(long, value_name = "LAYER.HEAD", value_parser = head, hide_short_help = true, help_heading = "Running")]
+    #[arg(
+        long,
+        value_name = "LAYER.HEAD",
+        value_parser = head,
+        hide_short_help = true,
+        help_heading = "Running",
+    )]
     pub mute: Vec<(u32, u32)>,
 }
 
@@ -173,7 +202,7 @@ fn head(text: &str) -> Result<(u32, u32), String> {
 
 /// Where the prompts of a run are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Source<'a> {
+enum PromptSource<'a> {
     Prompts(&'a [String]),
     StandardInput,
     File(&'a Path),
@@ -242,15 +271,15 @@ impl BatchArgs {
         self.parallel.map_or(usual, usize::from)
     }
 
-    fn source(&self) -> anyhow::Result<Source<'_>> {
+    fn source(&self) -> anyhow::Result<PromptSource<'_>> {
         anyhow::ensure!(
             self.sampling.stop.len() <= MAX_STOPS,
             "{} stop texts; expected at most {MAX_STOPS}",
             self.sampling.stop.len()
         );
         match &self.input {
-            Some(path) if path.as_os_str() == "-" => Ok(Source::StandardInput),
-            Some(path) => Ok(Source::File(path)),
+            Some(path) if path.as_os_str() == "-" => Ok(PromptSource::StandardInput),
+            Some(path) => Ok(PromptSource::File(path)),
             None if self.save_activations.is_some() && self.prompt.len() != 1 => {
                 anyhow::bail!("--save-activations shows one sequence: give one --prompt")
             }
@@ -259,7 +288,7 @@ impl BatchArgs {
                     "nothing to answer: give --prompt TEXT, --input FILE or a text through a pipe"
                 )
             }
-            None => Ok(Source::Prompts(&self.prompt)),
+            None => Ok(PromptSource::Prompts(&self.prompt)),
         }
     }
 }
@@ -296,9 +325,10 @@ mod tests {
     #[test]
     fn options_become_what_requests_get() {
         let args = parse(
-            "model.gguf --input in.jsonl --output out.jsonl --resume --retry-failed --chat --system hi \
-             --temperature 0 --top-k 5 --top-p 0.5 --min-p 0 --repeat-penalty 1.5 --frequency-penalty -1 \
-             --presence-penalty 2 --seed 9 --stop a --stop b --max-tokens 3 --logprobs 2 --parallel 3",
+            "model.gguf --input in.jsonl --output out.jsonl --resume --retry-failed --chat \
+             --system hi --temperature 0 --top-k 5 --top-p 0.5 --min-p 0 --repeat-penalty 1.5 \
+             --frequency-penalty -1 --presence-penalty 2 --seed 9 --stop a --stop b --max-tokens \
+             3 --logprobs 2 --parallel 3",
         )
         .unwrap();
         let defaults = args.defaults();

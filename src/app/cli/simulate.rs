@@ -16,10 +16,24 @@ use crate::content::assets::Assets;
 pub struct SimulationArgs {
     /// Let agents work in simulated time for this many ticks and write what they do, instead of
     /// answering prompts.
-    #[arg(long, value_name = "N", requires = "no_window", conflicts_with_all = ["prompt", "input"], help_heading = "Simulation")]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "no_window",
+        conflicts_with_all = ["prompt", "input"],
+        help_heading = "Simulation",
+    )]
     pub ticks: Option<u64>,
     /// How many jobs there are on the model's tiles, heads and layers.
-    #[arg(long, value_name = "N", requires = "ticks", conflicts_with = "load", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=1_000_000), help_heading = "Simulation")]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "ticks",
+        conflicts_with = "load",
+        default_value_t = 1000,
+        value_parser = clap::value_parser!(u32).range(0..=1_000_000),
+        help_heading = "Simulation",
+    )]
     pub jobs: u32,
     /// Go on with a world that was saved.
     #[arg(long, value_name = "FILE", requires = "ticks", help_heading = "Simulation")]

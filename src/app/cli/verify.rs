@@ -20,7 +20,8 @@ use crate::words::{counted, one_or_more};
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit code 0: all is sound. 1: some tile is damaged; each is named with its tensor, rows and columns, and its place on the
+    after_help = "Exit code 0: all is sound. 1: some tile is damaged; each is named with its \
+        tensor, rows and columns, and its place on the
 map. 2: the head itself is damaged or the file is no model, so that tiles cannot be told apart.
 
 A GGUF file has no checksums: its structure and every weight are read where they are. A conversion
@@ -38,7 +39,7 @@ pub struct VerifyArgs {
 }
 
 #[derive(Serialize)]
-struct Report {
+struct ModelVerifyReport {
     file: String,
     tiles: u32,
     bytes: u64,
@@ -47,11 +48,11 @@ struct Report {
     damaged: Vec<DamagedTile>,
     /// What is kept of a GGUF file.
     #[serde(skip_serializing_if = "Option::is_none")]
-    conversion: Option<Conversion>,
+    conversion: Option<KeptConversion>,
 }
 
 #[derive(Serialize)]
-struct Conversion {
+struct KeptConversion {
     file: String,
     sound: bool,
     damaged: Vec<DamagedTile>,
@@ -60,7 +61,7 @@ struct Conversion {
     error: Option<String>,
 }
 
-impl Conversion {
+impl KeptConversion {
     /// Looks at all of what is kept of a model, and changes nothing.
     fn look_at(path: &Path) -> Option<Self> {
         match Cache::default().find(path) {
@@ -112,7 +113,7 @@ pub fn run(args: VerifyArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
     let seconds = start.elapsed().as_secs_f64();
     bar.finish_and_clear();
     let file = model.path().display().to_string();
-    let report = Report {
+    let report = ModelVerifyReport {
         file,
         tiles: model.tile_count(),
         bytes,
@@ -135,9 +136,9 @@ fn in_place(path: &Path, out: &mut Output) -> anyhow::Result<Exit> {
         check(&gguf, &|done| bar.set_position(done)).map_err(|error| error.in_file(path))?;
     let seconds = start.elapsed().as_secs_f64();
     bar.finish_and_clear();
-    let conversion = Conversion::look_at(path);
+    let conversion = KeptConversion::look_at(path);
     let is_bad = conversion.as_ref().is_some_and(|conversion| !conversion.sound);
-    let report = Report {
+    let report = ModelVerifyReport {
         file: path.display().to_string(),
         tiles: checked.tiles as u32,
         bytes: checked.model_size_in_bytes,
@@ -151,7 +152,7 @@ fn in_place(path: &Path, out: &mut Output) -> anyhow::Result<Exit> {
     Ok(if is_bad { Exit::FoundBad } else { Exit::Ok })
 }
 
-fn human(report: &Report) -> String {
+fn human(report: &ModelVerifyReport) -> String {
     let mut text = String::new();
     for tile in &report.damaged {
         let [row, row_end] = tile.rows;
@@ -160,7 +161,8 @@ fn human(report: &Report) -> String {
             tile.map.first().map_or(String::new(), |rect| format!(", map {}, {}", rect.x, rect.y));
         let _ = writeln!(
             text,
-            "damaged: tile {} of {} (rows {row}..{row_end}, columns {column}..{column_end}), file byte {}{place}",
+            "damaged: tile {} of {} (rows {row}..{row_end}, columns {column}..{column_end}), file \
+             byte {}{place}",
             tile.tile, tile.tensor, tile.file_offset,
         );
     }

@@ -132,7 +132,7 @@ fn draw(
                             experiments.run = Some(begin(name.clone(), experiment.clone(), &map));
                         }
                         ui.label(egui::RichText::new(&experiment.title).strong())
-                            .on_hover_text(&experiment.about);
+                            .on_hover_text(&experiment.description);
                         ui.weak(format!("experiment/{name}"));
                     });
                 }

@@ -8,7 +8,7 @@ use serde::ser::{SerializeMap, Serializer};
 
 use crate::batch::answer::{Answer, Failure, ScoredToken};
 use crate::batch::input::IdHash;
-use crate::batch::request::{Endpoint, LineProblem, Request};
+use crate::batch::request::{Endpoint, LineProblems, Request};
 use crate::batch::schedule::character_offsets;
 use crate::batch::text::Prompt;
 
@@ -180,9 +180,9 @@ pub fn result_line(
 
 /// The line of a request that could not be read, with its newline: whoever joins results to
 /// requests finds it.
-pub(crate) fn bad_line(id: &str, problem: &LineProblem) -> String {
-    let param = Some(problem.field.as_str()).filter(|field| !field.is_empty());
-    let error = ResultError { code: "invalid_request", message: problem.to_string(), param };
+pub(crate) fn bad_line(id: &str, problems: &LineProblems) -> String {
+    let (message, param) = (problems.to_string(), problems.field());
+    let error = ResultError { code: "invalid_request", message, param };
     let id_of_result = format!("batch_req_{}", hash_of(id));
     written(&ResultLine {
         id: id_of_result,

@@ -6,8 +6,8 @@
 
 use serde_json::Value;
 
-use super::error::{LineProblem, Problem};
-use super::fields::Field;
+use super::line::unsupported;
+use crate::content::decode::At;
 
 /// Fields that cannot change an answer here: what a client says about itself, how a server is to
 /// schedule or keep things, and details of methods that are refused themselves where they are on.
@@ -315,22 +315,25 @@ const REFUSED: &[(&str, &[&str], &str)] = &[
     ("loras", NO_LIST, "adapters"),
 ];
 
-/// Whether a field is one of these and asks for nothing; the problem with one that asks for
-/// something.
-pub(super) fn asks_for_nothing(field: &Field<'_>) -> Result<bool, LineProblem> {
-    let name = field.name.as_ref();
+/// Whether a field is one of these; that one asks for something is noted.
+pub(super) fn is_of_others(field: &At<'_>) -> bool {
+    let name = field.name();
     if WITHOUT_EFFECT.contains(&name) {
-        return Ok(true);
+        return true;
     }
     let Some((_, neutral, what)) = REFUSED.iter().find(|(other, ..)| *other == name) else {
-        return Ok(false);
+        return false;
     };
     let is = |value: &Value, json: &&str| {
         serde_json::from_str::<Value>(json).is_ok_and(|neutral| same(value, &neutral))
     };
     let asks_nothing = field.is_null()
-        || field.read::<Value>("").is_ok_and(|value| neutral.iter().any(|json| is(&value, json)));
-    if asks_nothing { Ok(true) } else { Err(field.at_name(Problem::Unsupported(what))) }
+        || serde_json::from_str::<Value>(field.json())
+            .is_ok_and(|value| neutral.iter().any(|json| is(&value, json)));
+    if !asks_nothing {
+        unsupported(field, what);
+    }
+    true
 }
 
 /// Whether two values are equal, numbers by their value: 1.0 is 1.

@@ -1,11 +1,12 @@
 //! One line to one request.
 
-use super::error::{LineProblem, Problem};
-use super::fields::{Field, without_lone_surrogates};
+use super::error::LineProblems;
 use super::message::{self, messages_of};
-use super::options::{self, Applied};
+use super::options;
 use super::{Defaults, Endpoint, PromptMode, Request};
 use crate::batch::text::Prompt;
+use crate::content::decode::At;
+use crate::content::{did_you_mean, json};
 use crate::names::{is_near, nearest};
 
 /// A request, and the names of the fields of OpenAI's body that were passed over.
@@ -29,169 +30,146 @@ const SHORT_FORM: &[&str] = &["id", "prompt", "messages", "system"];
 const MAX_COMPARED: usize = 256;
 
 /// Reads a line of either shape.
-pub fn parse_line(line: &str, defaults: &Defaults) -> Result<Parsed, LineProblem> {
-    let line = without_lone_surrogates(line);
-    let whole = Field::whole(&line)?;
-    let fields = whole.object("an object")?;
-    if fields.iter().any(|field| ENVELOPE.contains(&field.name.as_ref())) {
-        openai(&whole, &fields, defaults)
-    } else {
-        short(&whole, &fields, defaults)
-    }
+///
+/// # Errors
+/// All that is wrong with the line.
+pub fn parse_line(line: &str, defaults: &Defaults) -> Result<Parsed, LineProblems> {
+    let parsed = json::read(&json::without_lone_surrogates(line), |whole| {
+        if !whole.has_fields("an object") {
+            None
+        } else if whole.fields().any(|field| ENVELOPE.contains(&field.name())) {
+            openai(whole, defaults)
+        } else {
+            short(whole, defaults)
+        }
+    });
+    Ok(parsed?)
 }
 
 /// The id of a line that is JSON and has one, whatever else is wrong with it.
 pub fn id_of_bad_line(line: &str) -> Option<String> {
-    let line = without_lone_surrogates(line);
-    let whole = Field::whole(&line).ok()?;
-    let fields = whole.object("").ok()?;
-    let id = find(&fields, "custom_id").or_else(|| find(&fields, "id"))?;
-    id_of(id).ok()
+    let read = |whole: &At<'_>| {
+        whole.has_fields("an object");
+        id_of(&whole.field("custom_id").or_else(|| whole.field("id"))?)
+    };
+    json::read(&json::without_lone_surrogates(line), read).ok()
 }
 
-fn openai(
-    whole: &Field<'_>,
-    fields: &[Field<'_>],
-    defaults: &Defaults,
-) -> Result<Parsed, LineProblem> {
-    let custom_id = required(whole, fields, "custom_id")?;
-    let id = id_of(custom_id)?;
-    if let Some(method) = find(fields, "method")
-        && method.string("\"POST\"")? != "POST"
+fn openai(whole: &At<'_>, defaults: &Defaults) -> Option<Parsed> {
+    const POST: &str = "\"POST\"";
+    let custom_id = required(whole, "custom_id");
+    let id = custom_id.and_then(|id| id_of(&id)).unwrap_or_default();
+    if let Some(method) = whole.field("method")
+        && method.text(POST).is_some_and(|method| method != "POST")
     {
-        return Err(method.expected("\"POST\""));
+        method.expected(POST);
     }
-    let url = required(whole, fields, "url")?;
-    let expected = "\"/v1/completions\" or \"/v1/chat/completions\"";
-    let endpoint = match url.string(expected)?.as_ref() {
-        "/v1/completions" => Endpoint::Completions,
-        "/v1/chat/completions" => Endpoint::ChatCompletions,
-        _ => return Err(url.expected(expected)),
-    };
-    let body = required(whole, fields, "body")?;
-    let body_fields = body.object("an object")?;
+    let endpoint = required(whole, "url").and_then(|url| endpoint_of(&url));
+    let body = required(whole, "body").filter(|body| body.has_fields("an object"))?;
+    let endpoint = endpoint?;
     let prompt = match endpoint {
-        Endpoint::Completions => prompt_of(required(body, &body_fields, "prompt")?)?,
+        Endpoint::Completions => {
+            let prompt = required(&body, "prompt").and_then(|prompt| prompt_of(&prompt));
+            prompt.unwrap_or_else(|| Prompt::Text(String::new()))
+        }
         Endpoint::ChatCompletions => {
-            Prompt::Chat(defaults.chat(messages_of(required(body, &body_fields, "messages")?)?))
+            let messages = required(&body, "messages").map(|messages| messages_of(&messages));
+            Prompt::Chat(defaults.chat(messages.unwrap_or_default()))
         }
     };
     let mut request = Request { endpoint, prompt, ..defaults.request(id, "") };
-    let mut ignored: Vec<String> = Vec::new();
-    ignored.extend(
-        fields
-            .iter()
-            .filter(|f| !ENVELOPE.contains(&f.name.as_ref()))
-            .map(|field| field.name.to_string()),
-    );
-    apply_options(&mut request, &body_fields, |field| {
-        if matches!(field.name.as_ref(), "prompt" | "messages") {
-            return Ok(());
+    let of_envelope = |field: &At<'_>| ENVELOPE.contains(&field.name());
+    let mut ignored: Vec<String> = whole
+        .fields()
+        .filter(|field| !of_envelope(field))
+        .map(|field| field.name().to_owned())
+        .collect();
+    options::apply_all(&mut request, &body, |field| {
+        if matches!(field.name(), "prompt" | "messages") {
+            return;
         }
-        if field.name == "system" && !field.is_null() {
+        if field.name() == "system" && !field.is_null() {
             let what = "a system message beside the others; give it as the first of `messages`";
-            return Err(field.at_name(Problem::Unsupported(what)));
+            return unsupported(field, what);
         }
-        // A field that is spelt almost as a knob is one that was to change the answer. (A line with
-        // very many fields is no body of anybody's, and comparing all of them is slow.)
+        // A field that is spelt almost as an option is one that was to change the answer. (A line
+        // with very many fields is no body of anybody's, and comparing all of them is slow.)
         if ignored.len() < MAX_COMPARED
-            && let Some(near) = nearest(&field.name, options::NAMES.iter().copied())
+            && nearest(field.name(), options::NAMES.iter().copied()).is_some()
         {
-            return Err(field.at_name(Problem::Unknown { nearest: Some(near) }));
+            return unknown(field, options::NAMES.iter().copied());
         }
-        ignored.push(field.path.clone());
-        Ok(())
-    })?;
-    Ok(Parsed { request, id_column: custom_id.column(), ignored })
+        ignored.push(field.path());
+    });
+    Some(Parsed { request, id_column: column_of(&custom_id?), ignored })
 }
 
-fn short(
-    whole: &Field<'_>,
-    fields: &[Field<'_>],
-    defaults: &Defaults,
-) -> Result<Parsed, LineProblem> {
-    let id_field = required(whole, fields, "id")?;
-    let id = id_of(id_field)?;
+fn short(whole: &At<'_>, defaults: &Defaults) -> Option<Parsed> {
+    let id_field = required(whole, "id");
+    let id = id_field.and_then(|id| id_of(&id)).unwrap_or_default();
     let mut defaults = defaults.clone();
-    if let Some(system) = find(fields, "system") {
-        defaults.system = Some(system.string("a string")?.into_owned());
+    if let Some(system) = whole.field("system") {
+        defaults.system = system.text("a string").map(str::to_owned);
     }
-    let mut request = match (find(fields, "prompt"), find(fields, "messages")) {
+    let mut request = match (whole.field("prompt"), whole.field("messages")) {
         (Some(_), Some(messages)) => {
-            return Err(messages.at_name(Problem::Expected {
-                expected: "either `prompt` or `messages`".into(),
-                found: "both".into(),
-            }));
+            messages.wrong_name("expected either `prompt` or `messages`, found both");
+            return None;
         }
         (None, Some(messages)) => {
-            let prompt = Prompt::Chat(defaults.chat(messages_of(messages)?));
+            let prompt = Prompt::Chat(defaults.chat(messages_of(&messages)));
             Request { endpoint: Endpoint::ChatCompletions, prompt, ..defaults.request(id, "") }
         }
-        (prompt, None) => {
-            if let (None, Some(problem)) = (prompt, misspelt(fields, "messages")) {
-                return Err(problem);
+        // What the other fields mean depends on what is asked.
+        (None, None) if note_misspelt(whole, "messages") => return None,
+        (_, None) => match (prompt_of(&required(whole, "prompt")?), defaults.mode) {
+            (Some(Prompt::Text(text)), PromptMode::Chat) => defaults.request(id, text),
+            (prompt, _) => {
+                let prompt = prompt.unwrap_or_else(|| Prompt::Text(String::new()));
+                Request { endpoint: Endpoint::Completions, prompt, ..defaults.request(id, "") }
             }
-            let field = required(whole, fields, "prompt")?;
-            match (prompt_of(field)?, defaults.mode) {
-                (Prompt::Text(text), PromptMode::Chat) => defaults.request(id, text),
-                (prompt, _) => {
-                    Request { endpoint: Endpoint::Completions, prompt, ..defaults.request(id, "") }
-                }
-            }
-        }
+        },
     };
-    apply_options(&mut request, fields, |field| {
-        if SHORT_FORM.contains(&field.name.as_ref()) {
-            return Ok(());
+    options::apply_all(&mut request, whole, |field| {
+        if !SHORT_FORM.contains(&field.name()) {
+            unknown(field, SHORT_FORM.iter().chain(options::NAMES).copied());
         }
-        let names = SHORT_FORM.iter().chain(options::NAMES).copied();
-        Err(field.at_name(Problem::Unknown { nearest: nearest(&field.name, names) }))
-    })?;
-    Ok(Parsed { request, id_column: id_field.column(), ignored: Vec::new() })
+    });
+    Some(Parsed { request, id_column: column_of(&id_field?), ignored: Vec::new() })
 }
 
-/// Applies every knob, and leaves the other fields to `unknown`.
-fn apply_options<'a>(
-    request: &mut Request,
-    fields: &[Field<'a>],
-    mut unknown: impl FnMut(&Field<'a>) -> Result<(), LineProblem>,
-) -> Result<(), LineProblem> {
-    for field in fields {
-        if options::apply(request, field)? == Applied::Unknown {
-            unknown(field)?;
-        }
+fn column_of(field: &At<'_>) -> usize {
+    field.place().column as usize
+}
+
+/// Notes a field that no request has.
+fn unknown<'a>(field: &At<'_>, known: impl Iterator<Item = &'a str>) {
+    field.wrong_name(format!("no such field{}", did_you_mean(field.name(), known)));
+}
+
+/// Notes a field that asks for what others offer and this program does not.
+pub(super) fn unsupported(field: &At<'_>, what: &str) {
+    field.wrong_name(format!("not supported here: {what}"));
+}
+
+/// A field that is there and not null; what is wrong is noted otherwise.
+pub(super) fn required<'b>(object: &'b At<'_>, name: &'static str) -> Option<At<'b>> {
+    let field = object.field(name);
+    // A misspelt field is what is wrong, not that the right one is missing.
+    if field.is_none() && !note_misspelt(object, name) {
+        object.missing(name);
     }
-    options::settle(request, fields)
+    field
 }
 
-/// A field that is there and not null.
-pub(super) fn find<'f, 'a>(fields: &'f [Field<'a>], name: &str) -> Option<&'f Field<'a>> {
-    fields.iter().find(|field| field.name == name && !field.is_null())
-}
-
-pub(super) fn required<'f, 'a>(
-    object: &Field<'a>,
-    fields: &'f [Field<'a>],
-    name: &'static str,
-) -> Result<&'f Field<'a>, LineProblem> {
-    find(fields, name).ok_or_else(|| {
-        // A misspelt field is what is wrong, not that the right one is missing.
-        misspelt(fields, name).unwrap_or_else(|| LineProblem {
-            column: object.column(),
-            field: if object.path.is_empty() {
-                name.to_owned()
-            } else {
-                format!("{}.{name}", object.path)
-            },
-            problem: Problem::Missing,
-        })
-    })
-}
-
-/// The problem with a field that was probably meant to be `name`, if there is one.
-fn misspelt(fields: &[Field<'_>], name: &'static str) -> Option<LineProblem> {
-    let field = fields.iter().find(|field| !is_known(&field.name) && is_near(&field.name, name))?;
-    Some(field.at_name(Problem::Unknown { nearest: Some(name) }))
+/// Notes a field that was probably meant to be `name`, if there is one.
+fn note_misspelt(object: &At<'_>, name: &'static str) -> bool {
+    let mut fields = object.fields();
+    let misspelt = fields.find(|field| !is_known(field.name()) && is_near(field.name(), name));
+    if let Some(field) = &misspelt {
+        unknown(field, [name].into_iter());
+    }
+    misspelt.is_some()
 }
 
 /// Whether a field of this name means something in a line of either shape.
@@ -199,31 +177,47 @@ fn is_known(name: &str) -> bool {
     [ENVELOPE, SHORT_FORM, message::NAMES, options::NAMES].iter().any(|names| names.contains(&name))
 }
 
-fn id_of(field: &Field<'_>) -> Result<String, LineProblem> {
+fn id_of(field: &At<'_>) -> Option<String> {
     const EXPECTED: &str = "a string that is not empty, or a whole number";
-    match field.string(EXPECTED) {
-        Ok(id) if id.is_empty() => Err(field.expected(EXPECTED)),
-        Ok(id) => Ok(id.into_owned()),
-        Err(_) => field.read::<i64>(EXPECTED).map(|id| id.to_string()),
+    match field.peek_text() {
+        Some("") => {
+            field.expected(EXPECTED);
+            None
+        }
+        Some(id) => Some(id.to_owned()),
+        None => field.read::<i64>(EXPECTED).map(|id| id.to_string()),
     }
 }
 
-fn prompt_of(field: &Field<'_>) -> Result<Prompt, LineProblem> {
-    const EXPECTED: &str = "a string, a list of one string, or a list of token ids";
-    if let Ok(text) = field.string(EXPECTED) {
-        return Ok(Prompt::Text(text.into_owned()));
+fn endpoint_of(url: &At<'_>) -> Option<Endpoint> {
+    match url.peek_text() {
+        Some("/v1/completions") => Some(Endpoint::Completions),
+        Some("/v1/chat/completions") => Some(Endpoint::ChatCompletions),
+        _ => {
+            url.expected("\"/v1/completions\" or \"/v1/chat/completions\"");
+            None
+        }
     }
-    match field.elements().as_deref() {
-        None | Some([]) => Err(field.expected(EXPECTED)),
-        Some([one]) if one.string("").is_ok() => {
-            Ok(Prompt::Text(one.string(EXPECTED)?.into_owned()))
+}
+
+fn prompt_of(field: &At<'_>) -> Option<Prompt> {
+    if let Some(text) = field.peek_text() {
+        return Some(Prompt::Text(text.to_owned()));
+    }
+    let mut items = field.items().into_iter().flatten();
+    let Some(first) = items.next() else {
+        field.expected("a string, a list of one string, or a list of token ids");
+        return None;
+    };
+    match (first.peek_text(), items.next()) {
+        (Some(text), None) => Some(Prompt::Text(text.to_owned())),
+        (Some(_), Some(_)) => {
+            field.expected("one prompt: give each prompt a line and an id of its own");
+            None
         }
-        Some([first, ..]) if first.string("").is_ok() => {
-            Err(field.expected("one prompt: give each prompt a line and an id of its own"))
-        }
-        Some(tokens) => {
-            let token = |element: &Field<'_>| element.read("a token id");
-            tokens.iter().map(token).collect::<Result<_, _>>().map(Prompt::Tokens)
+        (None, _) => {
+            let tokens = field.items().into_iter().flatten();
+            Some(Prompt::Tokens(tokens.filter_map(|token| token.read("a token id")).collect()))
         }
     }
 }

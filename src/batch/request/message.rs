@@ -1,117 +1,124 @@
 //! The messages of a conversation.
 
-use super::error::LineProblem;
-use super::fields::Field;
-use super::line::{find, required};
+use super::line::required;
 use crate::batch::text::Message;
+use crate::content::decode::At;
+use crate::content::json;
 
 /// The fields of a message and of its parts that are read here; the others are the template's.
 pub(super) const NAMES: &[&str] = &["role", "content", "type", "text", "refusal"];
 
-pub(super) fn messages_of(field: &Field<'_>) -> Result<Vec<Message>, LineProblem> {
-    const EXPECTED: &str = "a list of messages that is not empty";
-    match field.elements() {
-        Some(elements) if !elements.is_empty() => elements.iter().map(message_of).collect(),
-        _ => Err(field.expected(EXPECTED)),
-    }
-}
+/// What a text was expected to be.
+const TEXT: &str = "a string";
 
-fn message_of(message: &Field<'_>) -> Result<Message, LineProblem> {
-    let fields = message.object("a message with `role` and `content`")?;
-    let role = required(message, &fields, "role")?.string("a string")?;
-    // The newer name of the same role.
-    let role = if role == "developer" { "system".to_owned() } else { role.into_owned() };
-    let content = match find(&fields, "content") {
-        Some(content) => Some(content_of(content)?),
-        None => match find(&fields, "refusal") {
-            Some(refusal) => Some(refusal.string("a string")?.into_owned()),
-            // A message that calls a tool, or has only thought, need not say anything.
-            None if fields.iter().any(|field| says_something(&field.name) && !is_empty(field)) => {
-                None
-            }
-            None => Some(content_of(required(message, &fields, "content")?)?),
-        },
-    };
-    let mut rest = Vec::new();
-    for field in fields.iter().filter(|field| !NAMES[..2].contains(&field.name.as_ref())) {
-        // Clients write out what a message does not have. A template asks whether a field is
-        // defined.
-        if is_empty(field) || field.name == "refusal" {
-            continue;
+pub(super) fn messages_of(field: &At<'_>) -> Vec<Message> {
+    match field.items() {
+        Some(items) if items.len() > 0 => items.filter_map(|item| message_of(&item)).collect(),
+        _ => {
+            field.expected("a list of messages that is not empty");
+            Vec::new()
         }
-        let json =
-            if field.name == "tool_calls" { tool_calls(field)? } else { field.json().to_owned() };
-        rest.push((field.name.to_string(), json));
     }
-    Ok(Message { role, content, rest })
 }
 
-fn says_something(name: &str) -> bool {
-    matches!(name, "tool_calls" | "function_call" | "reasoning_content" | "reasoning" | "thinking")
+fn message_of(message: &At<'_>) -> Option<Message> {
+    if !message.has_fields("a message with `role` and `content`") {
+        return None;
+    }
+    let role = required(message, "role").and_then(|role| role.text(TEXT)).unwrap_or_default();
+    // The newer name of the same role.
+    let role = if role == "developer" { "system" } else { role };
+    let content = match (message.field("content"), message.field("refusal")) {
+        (Some(content), _) => Some(content_of(&content)),
+        (None, Some(refusal)) => refusal.text(TEXT).map(str::to_owned),
+        // A message that calls a tool, or has only thought, need not say anything.
+        (None, None) if message.fields().any(|field| says_something(&field)) => None,
+        (None, None) => required(message, "content").map(|content| content_of(&content)),
+    };
+    // Clients write out what a message does not have. A template asks whether a field is defined.
+    let of_template = |field: &At<'_>| {
+        !matches!(field.name(), "role" | "content" | "refusal") && !is_empty(field)
+    };
+    let rest = message.fields().filter(of_template).map(|field| {
+        let json =
+            if field.name() == "tool_calls" { tool_calls(&field) } else { field.json().to_owned() };
+        (field.name().to_owned(), json)
+    });
+    Some(Message { role: role.to_owned(), content, rest: rest.collect() })
 }
 
-fn is_empty(field: &Field<'_>) -> bool {
-    field.is_null() || field.elements().is_some_and(|elements| elements.is_empty())
+fn says_something(field: &At<'_>) -> bool {
+    let name = field.name();
+    let is_speech =
+        matches!(name, "tool_calls" | "function_call" | "reasoning_content" | "reasoning");
+    (is_speech || name == "thinking") && !is_empty(field)
+}
+
+fn is_empty(field: &At<'_>) -> bool {
+    field.is_null() || field.is_empty_list()
 }
 
 /// The text of a message: a string, or the texts of its parts with a line break between them.
-fn content_of(content: &Field<'_>) -> Result<String, LineProblem> {
-    match content.elements() {
-        None => content.string("a string or a list of text parts").map(|text| text.into_owned()),
-        Some(parts) => Ok(parts.iter().map(text_part).collect::<Result<Vec<_>, _>>()?.join("\n")),
+fn content_of(content: &At<'_>) -> String {
+    match content.items() {
+        None => content.text("a string or a list of text parts").unwrap_or_default().to_owned(),
+        Some(parts) => parts.map(|part| text_part(&part)).collect::<Vec<_>>().join("\n"),
     }
 }
 
-fn text_part(part: &Field<'_>) -> Result<String, LineProblem> {
-    if let Ok(text) = part.string("") {
-        return Ok(text.into_owned());
-    }
-    let fields = part.object("a part of type \"text\"")?;
-    let kind = required(part, &fields, "type")?;
-    let field = match kind.string("\"text\"")?.as_ref() {
-        "text" | "input_text" | "output_text" => "text",
-        "refusal" => "refusal",
-        _ => return Err(kind.expected("\"text\"")),
+fn text_part(part: &At<'_>) -> String {
+    let text = || {
+        let kind = required(part, "type")?;
+        let name = match kind.text("\"text\"")? {
+            "text" | "input_text" | "output_text" => "text",
+            "refusal" => "refusal",
+            _ => {
+                kind.expected("\"text\"");
+                return None;
+            }
+        };
+        required(part, name)?.text(TEXT).map(str::to_owned)
     };
-    required(part, &fields, field)?.string("a string").map(|text| text.into_owned())
+    match part.peek_text() {
+        Some(text) => text.to_owned(),
+        None if part.has_fields("a part of type \"text\"") => text().unwrap_or_default(),
+        None => String::new(),
+    }
 }
 
 /// The calls of a message as JSON. Clients send the arguments as a string of JSON; templates go
 /// over them as an object, as they are in `transformers` and vLLM.
-fn tool_calls(field: &Field<'_>) -> Result<String, LineProblem> {
+fn tool_calls(field: &At<'_>) -> String {
     const EXPECTED: &str = "a list of calls, each an object";
-    let calls = field.elements().ok_or_else(|| field.expected(EXPECTED))?;
-    let call = |call: &Field<'_>| {
-        let fields = call.object(EXPECTED)?;
-        with(&fields, "function", |function| {
-            let fields = function.object("an object with `name` and `arguments`")?;
-            with(&fields, "arguments", |arguments| Ok(arguments_of(arguments)))
+    let Some(calls) = field.items() else {
+        field.expected(EXPECTED);
+        return String::new();
+    };
+    let call = |call: At<'_>| {
+        call.has_fields(EXPECTED);
+        with(&call, "function", |function| {
+            function.has_fields("an object with `name` and `arguments`");
+            with(function, "arguments", arguments_of)
         })
     };
-    Ok(format!("[{}]", calls.iter().map(call).collect::<Result<Vec<_>, _>>()?.join(",")))
+    format!("[{}]", calls.map(call).collect::<Vec<_>>().join(","))
 }
 
-fn arguments_of(arguments: &Field<'_>) -> String {
-    let text = arguments.string("").unwrap_or_default();
-    let is_object = Field::whole(&text).is_ok_and(|inner| inner.object("").is_ok());
+fn arguments_of(arguments: &At<'_>) -> String {
+    let text = arguments.peek_text().unwrap_or_default();
+    let is_object = json::read(text, |inner| inner.has_fields("an object").then_some(())).is_ok();
     match text.trim() {
         text if is_object => text.to_owned(),
-        "" if arguments.is_null() || arguments.string("").is_ok() => "{}".to_owned(),
+        "" if arguments.is_null() || arguments.peek_text().is_some() => "{}".to_owned(),
         _ => arguments.json().to_owned(),
     }
 }
 
 /// An object as JSON, with one of its fields made anew.
-fn with<'a>(
-    fields: &[Field<'a>],
-    name: &str,
-    make: impl Fn(&Field<'a>) -> Result<String, LineProblem>,
-) -> Result<String, LineProblem> {
-    let one = |field: &Field<'a>| {
-        let value = if field.name == name { make(field)? } else { field.json().to_owned() };
-        let name = serde_json::Value::from(field.name.as_ref());
-        Ok(format!("{name}:{value}"))
+fn with(object: &At<'_>, name: &str, make: impl Fn(&At<'_>) -> String) -> String {
+    let one = |field: At<'_>| {
+        let value = if field.name() == name { make(&field) } else { field.json().to_owned() };
+        format!("{}:{value}", serde_json::Value::from(field.name()))
     };
-    let fields: Result<Vec<String>, LineProblem> = fields.iter().map(one).collect();
-    Ok(format!("{{{}}}", fields?.join(",")))
+    format!("{{{}}}", object.fields().map(one).collect::<Vec<_>>().join(","))
 }

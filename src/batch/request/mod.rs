@@ -1,7 +1,7 @@
 //! What may be asked: a [`Request`], and the two shapes of line it is read from.
 //!
 //! Comes in: one line of JSON and the [`Defaults`] of the run. Goes out: a request in which nothing
-//! is left open, or a [`LineProblem`] that names the column, the field, what was expected and what
+//! is left open, or [`LineProblems`], each with the column, the field, what was expected and what
 //! was found.
 //!
 //! The OpenAI batch shape is `{"custom_id", "method", "url", "body"}`; the short form is the body
@@ -9,18 +9,19 @@
 
 mod digest;
 mod error;
-mod fields;
 mod foreign;
 mod line;
 mod message;
 pub mod options;
 
 pub use digest::RequestDigest;
-pub use error::{LineProblem, Problem};
+pub use error::LineProblems;
 pub use line::{Parsed, id_of_bad_line, parse_line};
 
 use super::text::{Chat, Message, Prompt};
+use crate::content::json;
 use crate::forward::sampling::{Key, SamplingParams};
+use crate::names::number_of;
 
 /// The shape of a result's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,7 +161,10 @@ impl Defaults {
             ),
         };
         Request {
-            stream: stream_of(&id),
+            // Each id has a stream of its own, so that the same prompt under two ids has two
+            // answers, the same in every version. A request with a seed of its own has stream 0 and
+            // the same answer under any id.
+            stream: number_of(&id),
             id,
             endpoint,
             prompt,
@@ -193,17 +197,6 @@ impl Defaults {
 ///
 /// # Errors
 /// The text is no object, or sets what a template is given anyway.
-pub fn template_variables(json: &str) -> Result<Vec<(String, String)>, LineProblem> {
-    options::variables_of(&fields::Field::whole(json)?)
-}
-
-/// The stream of requests that share the run's seed: each id has its own, so that the same prompt
-/// under two ids has two answers. A request with a seed of its own has stream 0 and the same answer
-/// under any id.
-fn stream_of(id: &str) -> u64 {
-    // FNV-1a: the draws only need streams that differ, and resuming needs them to be the same in
-    // every version.
-    id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    })
+pub fn template_variables(json: &str) -> Result<Vec<(String, String)>, LineProblems> {
+    Ok(json::read(json, |whole| Some(options::variables_of(whole)))?)
 }

@@ -12,7 +12,7 @@ use serde::forward_to_deserialize_any;
 use super::stand_in::StandIn;
 use super::{DecodeError, Findings, unknown_field};
 use crate::content::problem::Problem;
-use crate::content::tree::{Field, Node, Value};
+use crate::content::tree::{Field, Node, Place, Value};
 
 /// The way to a node, as a chain on the stack.
 #[derive(Clone, Copy)]
@@ -33,25 +33,28 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// A node on its way into a schema.
+/// A node on its way into a schema, or read step by step.
 #[derive(Clone, Copy)]
 pub struct At<'a> {
     pub(super) node: &'a Node,
     pub(super) path: Path<'a>,
-    findings: &'a Findings,
+    /// Where the field's name stands, of a field.
+    pub(super) name_place: &'a Place,
+    pub(super) findings: &'a Findings<'a>,
     /// Whether a name before the parentheses was taken for a variant already.
-    is_content: bool,
+    pub(super) is_content: bool,
 }
 
 type Decoded<T> = Result<T, DecodeError>;
 
 impl<'a> At<'a> {
-    pub(super) fn root(node: &'a Node, findings: &'a Findings) -> Self {
-        Self { node, path: Path::Root, findings, is_content: false }
+    /// The whole of a text.
+    pub(in crate::content) fn root(node: &'a Node, findings: &'a Findings<'a>) -> Self {
+        Self { node, path: Path::Root, name_place: &node.place, findings, is_content: false }
     }
 
-    fn inside<'b>(&'b self, node: &'b Node, path: Path<'b>) -> At<'b> {
-        At { node, path, findings: self.findings, is_content: false }
+    pub(super) fn inside<'b>(&'b self, node: &'b Node, path: Path<'b>) -> At<'b> {
+        At { node, path, name_place: &node.place, findings: self.findings, is_content: false }
     }
 
     fn is_bad(&self) -> bool {
@@ -85,7 +88,7 @@ impl<'a> At<'a> {
         visited.map_err(|error| error.placed(&self))
     }
 
-    fn fields<'de, V: Visitor<'de>>(
+    fn visit_fields<'de, V: Visitor<'de>>(
         &self,
         known: &'static [&'static str],
         fields: &[Field],
@@ -126,9 +129,10 @@ impl<'de> Deserializer<'de> for At<'_> {
     type Error = DecodeError;
 
     scalar! {
-        deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_u8 deserialize_u16
-        deserialize_u32 deserialize_u64 deserialize_f32 deserialize_f64 deserialize_char deserialize_str deserialize_string
-        deserialize_bytes deserialize_byte_buf deserialize_unit deserialize_seq deserialize_map
+        deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_f32
+        deserialize_f64 deserialize_char deserialize_str deserialize_string deserialize_bytes
+        deserialize_byte_buf deserialize_unit deserialize_seq deserialize_map
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Decoded<V::Value> {
@@ -191,16 +195,12 @@ impl<'de> Deserializer<'de> for At<'_> {
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, length: usize, visitor: V) -> Decoded<V::Value> {
-        let (Value::Tuple(_, items) | Value::List(items)) = &self.node.value else {
-            return if self.is_bad() {
-                StandIn::new().deserialize_tuple(length, visitor)
-            } else {
-                Err(self.unlike(&visitor))
-            };
-        };
         if self.is_bad() {
             return StandIn::new().deserialize_tuple(length, visitor);
         }
+        let (Value::Tuple(_, items) | Value::List(items)) = &self.node.value else {
+            return Err(self.unlike(&visitor));
+        };
         if items.len() > length {
             return Err(DecodeError::invalid_length(items.len(), &visitor).placed(&self));
         }
@@ -229,11 +229,13 @@ impl<'de> Deserializer<'de> for At<'_> {
             self.is_content || found.as_deref().is_none_or(|found| found == name)
         };
         match &self.node.value {
-            Value::Struct(found, fields) if is_named(found) => self.fields(known, fields, visitor),
-            Value::Tuple(found, items) if items.is_empty() && is_named(found) => {
-                self.fields(known, &[], visitor)
+            Value::Struct(found, fields) if is_named(found) => {
+                self.visit_fields(known, fields, visitor)
             }
-            Value::Name(found) if found == name => self.fields(known, &[], visitor),
+            Value::Tuple(found, items) if items.is_empty() && is_named(found) => {
+                self.visit_fields(known, &[], visitor)
+            }
+            Value::Name(found) if found == name => self.visit_fields(known, &[], visitor),
             _ => Err(self.unlike(&visitor)),
         }
     }
@@ -244,13 +246,13 @@ impl<'de> Deserializer<'de> for At<'_> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Decoded<V::Value> {
+        if self.is_bad() {
+            return StandIn::new().deserialize_enum(name, variants, visitor);
+        }
         let (Value::Name(variant)
         | Value::Tuple(Some(variant), _)
         | Value::Struct(Some(variant), _)) = &self.node.value
         else {
-            if self.is_bad() {
-                return StandIn::new().deserialize_enum(name, variants, visitor);
-            }
             let message = format!(
                 "expected {}, found {}",
                 super::one_of(variants),
@@ -258,9 +260,6 @@ impl<'de> Deserializer<'de> for At<'_> {
             );
             return Err(DecodeError::new(message).placed(&self));
         };
-        if self.is_bad() {
-            return StandIn::new().deserialize_enum(name, variants, visitor);
-        }
         visitor
             .visit_enum(Variant { at: &self, name: variant })
             .map_err(|error| error.placed(&self))
@@ -421,8 +420,8 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
         visitor: V,
     ) -> Decoded<V::Value> {
         match &self.at.node.value {
-            Value::Struct(_, fields) => self.at.fields(known, fields, visitor),
-            Value::Tuple(_, items) if items.is_empty() => self.at.fields(known, &[], visitor),
+            Value::Struct(_, fields) => self.at.visit_fields(known, fields, visitor),
+            Value::Tuple(_, items) if items.is_empty() => self.at.visit_fields(known, &[], visitor),
             _ => Err(self.wants("fields")),
         }
     }

@@ -46,13 +46,24 @@ impl<'de> Deserializer<'de> for StandIn {
 
     gives! {
         deserialize_bool visit_bool false;
-        deserialize_i8 visit_i8 1; deserialize_i16 visit_i16 1; deserialize_i32 visit_i32 1; deserialize_i64 visit_i64 1;
-        deserialize_u8 visit_u8 1; deserialize_u16 visit_u16 1; deserialize_u32 visit_u32 1; deserialize_u64 visit_u64 1;
-        deserialize_f32 visit_f32 1.0; deserialize_f64 visit_f64 1.0;
+        deserialize_i8 visit_i8 1;
+        deserialize_i16 visit_i16 1;
+        deserialize_i32 visit_i32 1;
+        deserialize_i64 visit_i64 1;
+        deserialize_u8 visit_u8 1;
+        deserialize_u16 visit_u16 1;
+        deserialize_u32 visit_u32 1;
+        deserialize_u64 visit_u64 1;
+        deserialize_f32 visit_f32 1.0;
+        deserialize_f64 visit_f64 1.0;
         deserialize_char visit_char 'x';
-        deserialize_str visit_str "x"; deserialize_string visit_str "x"; deserialize_identifier visit_str "x";
-        deserialize_bytes visit_bytes b""; deserialize_byte_buf visit_bytes b"";
-        deserialize_seq visit_seq Repeated { of: StandIn::new(), left: 0 }; deserialize_map visit_map Named { of: StandIn::new(), names: &[] };
+        deserialize_str visit_str "x";
+        deserialize_string visit_str "x";
+        deserialize_identifier visit_str "x";
+        deserialize_bytes visit_bytes b"";
+        deserialize_byte_buf visit_bytes b"";
+        deserialize_seq visit_seq Repeated { of: StandIn::new(), left: 0 };
+        deserialize_map visit_map Named { of: StandIn::new(), names: &[] };
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Decoded<V::Value> {

@@ -6,7 +6,7 @@ use crate::engine::{Batch, Column, Engine, EngineError, EngineProfile, LogitsQue
 
 /// What is to be measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct BenchPlan {
     /// Tokens of the prompt.
     pub prompt: usize,
     /// Tokens that are made for each answer.
@@ -17,7 +17,7 @@ pub struct Plan {
     pub parallel: Vec<usize>,
 }
 
-impl Plan {
+impl BenchPlan {
     /// How many answers are made at once at most.
     pub fn slots(&self) -> usize {
         self.parallel.iter().copied().max().unwrap_or(1).max(1)
@@ -38,7 +38,7 @@ impl Plan {
 
 /// What was measured, in tokens per second.
 #[derive(Clone, Debug, Default)]
-pub struct Measured {
+pub struct Throughput {
     /// Of the prompt, in each repetition.
     pub prefill: Vec<f64>,
     /// Of all answers together, for each number of answers in each repetition.
@@ -64,12 +64,12 @@ pub struct Profiles {
 /// The engine fails.
 pub fn measure(
     engine: &mut dyn Engine,
-    plan: &Plan,
+    plan: &BenchPlan,
     done: &mut dyn FnMut(),
-) -> Result<Measured, EngineError> {
+) -> Result<Throughput, EngineError> {
     let prompt = prompt(plan.prompt, engine.capacity().vocab);
     let mut measured =
-        Measured { decode: vec![Vec::new(); plan.parallel.len()], ..Measured::default() };
+        Throughput { decode: vec![Vec::new(); plan.parallel.len()], ..Throughput::default() };
     for repetition in 0..=plan.repetitions {
         // The first repetition brings pages and caches in and is not counted.
         let counts = repetition > 0;
@@ -143,7 +143,7 @@ fn prompt_batches(prompt: &[u32], columns: usize) -> Vec<Batch> {
 /// their first.
 fn decode(
     engine: &mut dyn Engine,
-    plan: &Plan,
+    plan: &BenchPlan,
     answers: usize,
     first: u32,
 ) -> Result<Duration, EngineError> {
@@ -163,7 +163,7 @@ fn decode(
 /// Copies the prompt to the other slots and makes each answer's first token.
 fn start_answers(
     engine: &mut dyn Engine,
-    plan: &Plan,
+    plan: &BenchPlan,
     answers: usize,
     first: u32,
 ) -> Result<Vec<u32>, EngineError> {
@@ -205,7 +205,7 @@ fn last_tokens(
 /// Where the time goes; `None` where the engine cannot tell.
 fn profiles(
     engine: &mut dyn Engine,
-    plan: &Plan,
+    plan: &BenchPlan,
     prompt: &[u32],
 ) -> Result<Option<Profiles>, EngineError> {
     let mut profiles = Profiles::default();
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn the_plan_has_room_for_all_it_makes() {
-        let plan = Plan { prompt: 5, tokens: 3, repetitions: 2, parallel: vec![1, 4] };
+        let plan = BenchPlan { prompt: 5, tokens: 3, repetitions: 2, parallel: vec![1, 4] };
         assert_eq!((plan.slots(), plan.context(), plan.steps()), (4, 10, 10));
     }
 }

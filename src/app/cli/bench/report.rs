@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::measure::{Measured, Plan};
-use super::statistics::Spread;
+use super::measure::{BenchPlan, Throughput};
+use super::statistics::MedianOfSamples;
 use super::streaming::Streaming;
 use crate::app::cli::numbers::{human_bytes, thousands};
 use crate::app::cli::table::{Align, Table};
@@ -16,7 +16,7 @@ use crate::model::{Architecture, Encoding, PixelModel};
 
 /// The model that was measured.
 #[derive(Debug, Serialize)]
-pub struct Subject {
+pub struct BenchModel {
     file: String,
     name: Option<String>,
     family: Architecture,
@@ -24,7 +24,7 @@ pub struct Subject {
     parameters: u64,
 }
 
-impl Subject {
+impl BenchModel {
     /// What there is to say about a model.
     pub fn of(model: &PixelModel) -> Self {
         Self {
@@ -62,7 +62,7 @@ struct Speed {
     what: &'static str,
     /// Answers at once.
     parallel: usize,
-    tokens_per_second: Spread,
+    tokens_per_second: MedianOfSamples,
     /// Of weights, at the median: those of a pass by the time of a pass. Not told of a prompt,
     /// whose passes compute more than they read.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,8 +94,8 @@ struct Passes {
 
 /// Everything that `bench` tells.
 #[derive(Debug, Serialize)]
-pub struct Report {
-    model: Subject,
+pub struct BenchReport {
+    model: BenchModel,
     device: String,
     prompt_tokens: usize,
     tokens: usize,
@@ -118,24 +118,24 @@ pub struct Report {
 
 const GIGA: f64 = 1e9;
 
-impl Report {
+impl BenchReport {
     /// Puts the figures together. `weight_bytes` is what a pass reads of the model.
     pub fn new(
-        model: Subject,
+        model: BenchModel,
         device: String,
-        plan: &Plan,
-        measured: &Measured,
+        plan: &BenchPlan,
+        measured: &Throughput,
         weight_bytes: u64,
         startup: Startup,
     ) -> Self {
         let prefill = Speed {
             what: "prefill",
             parallel: 1,
-            tokens_per_second: Spread::of(&measured.prefill),
+            tokens_per_second: MedianOfSamples::of(&measured.prefill),
             gigabytes_per_second: None,
         };
         let decode = plan.parallel.iter().zip(&measured.decode).map(|(&parallel, rates)| {
-            let tokens_per_second = Spread::of(rates);
+            let tokens_per_second = MedianOfSamples::of(rates);
             let passes_per_second = tokens_per_second.median / parallel as f64;
             let gigabytes_per_second = Some(passes_per_second * weight_bytes as f64 / GIGA);
             Speed { what: "decode", parallel, tokens_per_second, gigabytes_per_second }
@@ -353,9 +353,9 @@ mod tests {
     use super::*;
     use crate::engine::ProfileStage;
 
-    fn report(profile: Option<EngineProfile>) -> Report {
-        let plan = Plan { prompt: 8, tokens: 4, repetitions: 3, parallel: vec![1, 4] };
-        let measured = Measured {
+    fn report(profile: Option<EngineProfile>) -> BenchReport {
+        let plan = BenchPlan { prompt: 8, tokens: 4, repetitions: 3, parallel: vec![1, 4] };
+        let measured = Throughput {
             prefill: vec![900.0, 1000.0, 1300.0],
             decode: vec![vec![100.0; 3], vec![240.0; 3]],
             profiles: profile.map(|profile| Profiles {
@@ -364,7 +364,7 @@ mod tests {
                 prefill: profile,
             }),
         };
-        let subject = Subject {
+        let subject = BenchModel {
             file: "x.pxi".into(),
             name: None,
             family: Architecture::Llama,
@@ -376,7 +376,7 @@ mod tests {
             Duration::from_micros(30),
             Duration::from_secs(2),
         );
-        Report::new(subject, "toy".into(), &plan, &measured, 20_000_000, startup)
+        BenchReport::new(subject, "toy".into(), &plan, &measured, 20_000_000, startup)
     }
 
     #[test]

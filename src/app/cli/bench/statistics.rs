@@ -4,7 +4,7 @@ use serde::Serialize;
 
 /// The middle of some samples, and how far they lie apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Spread {
+pub struct MedianOfSamples {
     /// The sample in the middle, or the mean of the two there.
     pub median: f64,
     /// The least sample.
@@ -13,7 +13,7 @@ pub struct Spread {
     pub most: f64,
 }
 
-impl Spread {
+impl MedianOfSamples {
     /// The spread of samples; all zero where there are none.
     pub fn of(samples: &[f64]) -> Self {
         let mut sorted = samples.to_vec();
@@ -38,19 +38,25 @@ mod tests {
 
     #[test]
     fn the_median_is_in_the_middle() {
-        assert_eq!(Spread::of(&[5.0, 1.0, 3.0]), Spread { median: 3.0, least: 1.0, most: 5.0 });
         assert_eq!(
-            Spread::of(&[4.0, 1.0, 3.0, 100.0]),
-            Spread { median: 3.5, least: 1.0, most: 100.0 }
+            MedianOfSamples::of(&[5.0, 1.0, 3.0]),
+            MedianOfSamples { median: 3.0, least: 1.0, most: 5.0 }
         );
-        assert_eq!(Spread::of(&[7.0]), Spread { median: 7.0, least: 7.0, most: 7.0 });
-        assert_eq!(Spread::of(&[]), Spread::default());
+        assert_eq!(
+            MedianOfSamples::of(&[4.0, 1.0, 3.0, 100.0]),
+            MedianOfSamples { median: 3.5, least: 1.0, most: 100.0 }
+        );
+        assert_eq!(
+            MedianOfSamples::of(&[7.0]),
+            MedianOfSamples { median: 7.0, least: 7.0, most: 7.0 }
+        );
+        assert_eq!(MedianOfSamples::of(&[]), MedianOfSamples::default());
     }
 
     #[test]
     fn noise_is_the_greater_distance() {
-        assert_eq!(Spread::of(&[5.0, 10.0, 12.0]).noise(), 0.5);
-        assert_eq!(Spread::of(&[10.0, 10.0, 12.0]).noise(), 0.2);
-        assert_eq!(Spread::default().noise(), 0.0);
+        assert_eq!(MedianOfSamples::of(&[5.0, 10.0, 12.0]).noise(), 0.5);
+        assert_eq!(MedianOfSamples::of(&[10.0, 10.0, 12.0]).noise(), 0.2);
+        assert_eq!(MedianOfSamples::default().noise(), 0.0);
     }
 }

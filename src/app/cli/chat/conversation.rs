@@ -17,7 +17,7 @@ use crate::engine::Engine;
 use super::{is_seen, shade};
 
 /// What came of a turn.
-pub enum Turn {
+pub enum TurnResult {
     /// The answer, which has been shown.
     Answered(Answer),
     /// Nothing was answered and the question is not part of the conversation: why, in words.
@@ -25,7 +25,7 @@ pub enum Turn {
 }
 
 /// A conversation with a model.
-pub struct Conversation<'t, 'e> {
+pub struct ChatSession<'t, 'e> {
     text: &'t ModelText,
     engine: &'e mut dyn Engine,
     scheduler: Scheduler<'t>,
@@ -39,7 +39,7 @@ pub struct Conversation<'t, 'e> {
     asked: u64,
 }
 
-impl<'t, 'e> Conversation<'t, 'e> {
+impl<'t, 'e> ChatSession<'t, 'e> {
     /// A conversation in which nothing was said.
     pub fn new(
         text: &'t ModelText,
@@ -94,10 +94,10 @@ impl<'t, 'e> Conversation<'t, 'e> {
     ///
     /// # Errors
     /// The engine stopped, or standard output is closed.
-    pub fn ask(&mut self, question: &str) -> anyhow::Result<Turn> {
+    pub fn ask(&mut self, question: &str) -> anyhow::Result<TurnResult> {
         self.messages.push(message("user", question));
         let turn = self.answer();
-        if !matches!(turn, Ok(Turn::Answered(_))) {
+        if !matches!(turn, Ok(TurnResult::Answered(_))) {
             self.messages.pop();
         }
         turn
@@ -107,12 +107,12 @@ impl<'t, 'e> Conversation<'t, 'e> {
     ///
     /// # Errors
     /// As [`ask`](Self::ask).
-    pub fn retry(&mut self) -> anyhow::Result<Turn> {
+    pub fn retry(&mut self) -> anyhow::Result<TurnResult> {
         let Some(before) = self.messages.pop() else {
-            return Ok(Turn::Refused("there is no answer to give anew".into()));
+            return Ok(TurnResult::Refused("there is no answer to give anew".into()));
         };
         let turn = self.answer();
-        if !matches!(turn, Ok(Turn::Answered(_))) {
+        if !matches!(turn, Ok(TurnResult::Answered(_))) {
             self.messages.push(before);
         }
         turn
@@ -145,7 +145,8 @@ impl<'t, 'e> Conversation<'t, 'e> {
             }
             if self.left_out > before {
                 print_note(&format!(
-                    "the context of {context} tokens is full: the model no longer sees the oldest {} messages",
+                    "the context of {context} tokens is full: the model no longer sees the oldest \
+                     {} messages",
                     self.left_out
                 ));
             }
@@ -153,10 +154,10 @@ impl<'t, 'e> Conversation<'t, 'e> {
         }
     }
 
-    fn answer(&mut self) -> anyhow::Result<Turn> {
+    fn answer(&mut self) -> anyhow::Result<TurnResult> {
         let (prompt, room) = match self.fit() {
             Ok(fitting) => fitting,
-            Err(problem) => return Ok(Turn::Refused(problem)),
+            Err(problem) => return Ok(TurnResult::Refused(problem)),
         };
         self.asked += 1;
         let max_tokens = self.defaults.max_tokens.min(room);
@@ -165,8 +166,8 @@ impl<'t, 'e> Conversation<'t, 'e> {
         let (finished, cancelled) = self.run(request.clone())?;
         let answer = match finished {
             Some(Ok(answer)) => answer,
-            Some(Err(failure)) => return Ok(Turn::Refused(failure.to_string())),
-            None => return Ok(Turn::Refused("stopped before the answer began".into())),
+            Some(Err(failure)) => return Ok(TurnResult::Refused(failure.to_string())),
+            None => return Ok(TurnResult::Refused("stopped before the answer began".into())),
         };
         write_answer(None, "\n")?;
         if answer.text.trim().is_empty() {
@@ -174,19 +175,20 @@ impl<'t, 'e> Conversation<'t, 'e> {
                 Some(why) if !cancelled => why,
                 _ => "stopped before the answer began".into(),
             };
-            return Ok(Turn::Refused(format!("{why} (the question is taken back)")));
+            return Ok(TurnResult::Refused(format!("{why} (the question is taken back)")));
         }
         if cancelled {
             print_note("stopped; what was said so far stays in the conversation");
         } else if answer.finish == FinishReason::Length && max_tokens == room {
             print_warning(
-                "the context is full, so the answer ends here; a larger --context has room for more",
+                "the context is full, so the answer ends here; a larger --context has room for \
+                 more",
             );
         } else if answer.finish == FinishReason::Length {
             print_note(&format!("the answer is cut off at {max_tokens} tokens (--max-tokens)"));
         }
         self.messages.push(message("assistant", &answer.text));
-        Ok(Turn::Answered(answer))
+        Ok(TurnResult::Answered(answer))
     }
 
     /// Runs a request to its end, or until it is interrupted, which is the second part of what it

@@ -21,7 +21,7 @@ const MOST_REMEMBERED: usize = 1000;
 const MOST_IN_BYTES: u64 = 16 << 20;
 
 /// One line, or why there is none.
-pub enum Line {
+pub enum ChatInput {
     /// A line without its end.
     Text(String),
     /// Ctrl-C at the prompt.
@@ -31,13 +31,13 @@ pub enum Line {
 }
 
 /// The lines of a person or of a pipe.
-pub struct Lines {
+pub struct ChatReader {
     /// `None` where standard input is no terminal.
     editor: Option<DefaultEditor>,
     history: Option<PathBuf>,
 }
 
-impl Lines {
+impl ChatReader {
     /// Begins with what was typed in earlier conversations.
     ///
     /// # Errors
@@ -76,15 +76,15 @@ impl Lines {
     ///
     /// # Errors
     /// Standard input cannot be read.
-    pub fn next(&mut self) -> anyhow::Result<Line> {
+    pub fn next(&mut self) -> anyhow::Result<ChatInput> {
         let Some(editor) = &mut self.editor else { return piped() };
         match editor.readline(PROMPT) {
             Ok(line) => {
                 self.keep();
-                Ok(Line::Text(line))
+                Ok(ChatInput::Text(line))
             }
-            Err(ReadlineError::Interrupted) => Ok(Line::Interrupted),
-            Err(ReadlineError::Eof) => Ok(Line::End),
+            Err(ReadlineError::Interrupted) => Ok(ChatInput::Interrupted),
+            Err(ReadlineError::Eof) => Ok(ChatInput::End),
             Err(error) => Err(error).context("cannot read what is typed"),
         }
     }
@@ -130,17 +130,17 @@ pub fn give_terminal_back() {
     }
 }
 
-fn piped() -> anyhow::Result<Line> {
+fn piped() -> anyhow::Result<ChatInput> {
     let mut bytes = Vec::new();
     let mut input = io::Read::take(io::stdin().lock(), MOST_IN_BYTES + 1);
     let read = input.read_until(b'\n', &mut bytes).context("cannot read standard input")?;
     if read == 0 {
-        return Ok(Line::End);
+        return Ok(ChatInput::End);
     }
     anyhow::ensure!(
         bytes.len() as u64 <= MOST_IN_BYTES,
         "a line of standard input has more than {MOST_IN_BYTES} bytes"
     );
     let text = String::from_utf8(bytes).context("a line of standard input is not text in UTF-8")?;
-    Ok(Line::Text(text.trim_end_matches(['\n', '\r']).into()))
+    Ok(ChatInput::Text(text.trim_end_matches(['\n', '\r']).into()))
 }

@@ -195,7 +195,8 @@ pub fn agents(agents: &Agents) -> String {
         None => "there is none, or its command is not allowed: its tasks wait".into(),
     };
     let mut text = format!(
-        "local_llm  the model that is loaded, by the agents of its world\ngemini     {gemini}\nhuman      you: coach done, coach fail\n\n"
+        "local_llm  the model that is loaded, by the agents of its world\n\
+         gemini     {gemini}\nhuman      you: coach done, coach fail\n\n"
     );
     for kind in &agents.kinds {
         let skills: Vec<String> =

@@ -25,7 +25,7 @@ pub struct CellFile {
 }
 
 #[derive(Deserialize)]
-struct Line {
+struct ResultLine {
     cell: String,
     #[serde(default)]
     error: Option<String>,
@@ -65,7 +65,8 @@ impl CellFile {
                     }
                     let foreign = || {
                         format!(
-                            "{shown}: line {number} is no cell of an experiment, so the run cannot be resumed with this file"
+                            "{shown}: line {number} is no cell of an experiment, so the run \
+                             cannot be resumed with this file"
                         )
                     };
                     if line.last() != Some(&b'\n') {
@@ -76,7 +77,7 @@ impl CellFile {
                         );
                         break;
                     }
-                    let read: Line = serde_json::from_slice(&line).with_context(foreign)?;
+                    let read: ResultLine = serde_json::from_slice(&line).with_context(foreign)?;
                     if read.error.is_none() {
                         done.insert(read.cell);
                     }

@@ -19,7 +19,7 @@ const OFFSETS: [(i64, i64); 2] = [(0, 0), (10_000, 20_000)];
 const LOOK_AT: (i64, i64) = (5, 0);
 
 #[derive(Serialize)]
-struct Report {
+struct MapDemoReport {
     map: String,
     written: Vec<WrittenReport>,
     around: Vec<AroundReport>,
@@ -77,12 +77,12 @@ pub(super) fn run(maps: &Maps, folder: &Path, out: &mut Output) -> anyhow::Resul
         looks.push(AroundReport { x: point.x, y: point.y, neighbours: around(&map, point)? });
     }
     let tiles = map.stats().tiles;
-    let report = Report { map: folder.display().to_string(), written, around: looks, tiles };
+    let report = MapDemoReport { map: folder.display().to_string(), written, around: looks, tiles };
     out.print(&report, human)?;
     Ok(Exit::Ok)
 }
 
-fn human(report: &Report) -> String {
+fn human(report: &MapDemoReport) -> String {
     let mut text = format!("{}: {} tiles of the whole plane exist\n", report.map, report.tiles);
     for WrittenReport { x, y, bytes, text: line } in &report.written {
         let _ = writeln!(text, "  read back     {bytes} bytes at ({x}, {y}): {line}");

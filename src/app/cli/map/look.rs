@@ -242,8 +242,9 @@ pub(super) fn stats(maps: &Maps, folder: &Path, out: &mut Output) -> anyhow::Res
         let count = |count: usize| thousands(count as u64);
         let bounds = stats.bounds.map_or("nothing".to_owned(), |bounds| bounds.to_string());
         let mut text = format!(
-            "{map}\n  tiles       {} of {} x {} pixels\n  within      {bounds}\n  packs       {}, {}, {} tiles outdated\n  \
-             flushes     {}\n  index       {} nodes, depth {}, {}\n  problems    {}\n  regions     {}\n",
+            "{map}\n  tiles       {} of {} x {} pixels\n  within      {bounds}\n  \
+             packs       {}, {}, {} tiles outdated\n  flushes     {}\n  \
+             index       {} nodes, depth {}, {}\n  problems    {}\n  regions     {}\n",
             count(stats.tiles),
             stats.tile_size,
             stats.tile_size,
@@ -258,7 +259,8 @@ pub(super) fn stats(maps: &Maps, folder: &Path, out: &mut Output) -> anyhow::Res
             stats.regions,
         );
         for region in named {
-            let _ = writeln!(text, "    {}: {}, {} bytes", region.name, region.rect, thousands(region.length));
+            let bytes = thousands(region.length);
+            let _ = writeln!(text, "    {}: {}, {bytes} bytes", region.name, region.rect);
         }
         text
     })?;

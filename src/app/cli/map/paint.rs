@@ -33,7 +33,12 @@ pub(super) struct SetArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["place", "colour"])]
     from: Option<PathBuf>,
     /// Make the changes of a list safe after so many lines, and at its end.
-    #[arg(long, value_name = "LINES", requires = "from", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(
+        long,
+        value_name = "LINES",
+        requires = "from",
+        value_parser = clap::value_parser!(u64).range(1..),
+    )]
     flush_every: Option<u64>,
 }
 
@@ -48,7 +53,12 @@ pub(super) struct WriteArgs {
     #[arg(long, value_name = "X,Y", allow_hyphen_values = true)]
     at: Option<Numbers<2>>,
     /// With --at, the width of the rectangle in pixels.
-    #[arg(long, default_value_t = 64, requires = "at", value_parser = clap::value_parser!(u64).range(1..=u64::from(u32::MAX)))]
+    #[arg(
+        long,
+        default_value_t = 64,
+        requires = "at",
+        value_parser = clap::value_parser!(u64).range(1..=u64::from(u32::MAX)),
+    )]
     width: u64,
 }
 
@@ -63,7 +73,12 @@ pub(super) struct ReadArgs {
     #[arg(long, value_name = "X,Y", allow_hyphen_values = true, requires = "length")]
     at: Option<Numbers<2>>,
     /// With --at, the width of the rectangle in pixels.
-    #[arg(long, default_value_t = 64, requires = "at", value_parser = clap::value_parser!(u64).range(1..=u64::from(u32::MAX)))]
+    #[arg(
+        long,
+        default_value_t = 64,
+        requires = "at",
+        value_parser = clap::value_parser!(u64).range(1..=u64::from(u32::MAX)),
+    )]
     width: u64,
     /// With --at, how many bytes.
     #[arg(long, requires = "at")]
@@ -269,7 +284,8 @@ pub(super) fn png(maps: &Maps, args: &PngArgs, out: &mut Output) -> anyhow::Resu
     };
     if rect.width().max(rect.height()) > MAX_PICTURE_SIDE {
         bail!(
-            "a picture of {} x {} pixels is too large; give a rectangle of at most {MAX_PICTURE_SIDE} a side: x,y,width,height",
+            "a picture of {} x {} pixels is too large; give a rectangle of at most \
+             {MAX_PICTURE_SIDE} a side: x,y,width,height",
             rect.width(),
             rect.height()
         );

@@ -11,8 +11,8 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::resume::Found;
-use super::{BatchArgs, Source, trace};
+use super::resume::KeptResults;
+use super::{BatchArgs, PromptSource, trace};
 use crate::app::cli::engine::{interventions_without, open_engine_without};
 use crate::app::cli::open_model;
 use crate::app::cli::output::{Doing, Exit, Output, doing, print_note, print_warning};
@@ -23,6 +23,7 @@ use crate::batch::{
     Prompt, Request, RunError, RunOutcome, RunReport, TextModel, run as run_requests,
 };
 use crate::content::assets::Assets;
+use crate::engine::Engine;
 use crate::model::PixelModel;
 use crate::terminal::{self, Escapes};
 
@@ -136,7 +137,8 @@ impl Summary {
         let tokens = self.prompt_tokens - self.shared_prompt_tokens + self.completion_tokens;
         let speed = if self.seconds > 0.0 { tokens as f64 / self.seconds } else { 0.0 };
         let mut line = format!(
-            "{} answered, {} failed in {:.1} s: {} prompt tokens ({} shared), {} made, {speed:.1} tokens/s",
+            "{} answered, {} failed in {:.1} s: {} prompt tokens ({} shared), {} made, \
+             {speed:.1} tokens/s",
             self.succeeded,
             self.failed,
             self.seconds,
@@ -148,6 +150,30 @@ impl Summary {
             line.push_str("; stopped before the end, go on by --resume");
         }
         line
+    }
+
+    /// As JSON where results go to a file, else as a line on standard error; of the only answer of
+    /// a run whose text was shown, its speed.
+    fn print(
+        &self,
+        args: &BatchArgs,
+        only_answer: Option<&Answer>,
+        is_text_shown: bool,
+        out: &mut Output,
+    ) -> anyhow::Result<()> {
+        let to_file = args.output.as_ref().is_some_and(|path| path.as_os_str() != "-");
+        if out.is_json() && to_file {
+            out.print(self, |_| String::new())?;
+        } else if !args.quiet {
+            let line = match only_answer {
+                Some(answer) => speed_line(answer),
+                None if is_text_shown && self.cancelled => String::new(),
+                None => self.line(),
+            };
+            // When standard error is closed there is nobody left to tell.
+            let _ = if line.is_empty() { Ok(()) } else { writeln!(terminal::stderr(), "{line}") };
+        }
+        Ok(())
     }
 
     fn exit(&self) -> Exit {
@@ -167,46 +193,15 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
     args.check_output()?;
     let piped = piped_prompt(args)?;
     let source = match &piped {
-        Some(text) => Source::Prompts(std::slice::from_ref(text)),
+        Some(text) => PromptSource::Prompts(std::slice::from_ref(text)),
         None => args.source()?,
     };
     let defaults = args.defaults();
     // All lines are checked before the model is opened, which may take long.
-    let mut input = match source {
-        Source::Prompts(_) => None,
-        Source::StandardInput => {
-            let name = "standard input".to_owned();
-            Some(
-                InputFile::spool(name, io::stdin().lock(), &defaults, args.skip_bad)
-                    .map_err(explain)?,
-            )
-        }
-        Source::File(path) => {
-            Some(InputFile::open(path, &defaults, args.skip_bad).map_err(explain)?)
-        }
-    };
-    if let Some(input) = &input {
-        warn_of(input);
-    }
-    let mut found = Found::new(args.retry_changed);
+    let mut input = open_input(args, source, &defaults)?;
+    let mut found = KeptResults::new(args.retry_changed);
     let mut output = open_output(args, input.as_mut(), &mut found)?;
-    let opened = open_text(args, assets).and_then(|(model, text)| {
-        if let Some(folder) = &args.save_activations {
-            trace::check(folder, model.config())?;
-        }
-        let digest = model_digest(&model, &args.mute);
-        if let Some(path) = &args.output {
-            found.check(path, &digest, text.name())?;
-        }
-        let for_prompts = args.defaults_of_prompts(&text);
-        check_prompts(args, source, &for_prompts, &text)?;
-        let context = args.context.or_else(|| context_of(source, &for_prompts, &text, &model));
-        let slots = args.slots();
-        let engine =
-            open_engine_without(&args.mute, args.device, model, slots, context, args.memory)?;
-        Ok((engine, text, digest))
-    });
-    let (mut engine, text, model_digest) = match opened {
+    let Opened { mut engine, text, model_digest } = match open(args, source, assets, &found) {
         Ok(opened) => opened,
         Err(error) => {
             // Where nothing could run, the results of an earlier run are as they were, and no new
@@ -220,21 +215,12 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
     if let Some(output) = &mut output {
         output.begin()?;
     }
-    let prompts: Vec<_> = match source {
-        Source::Prompts(prompts) => {
-            let defaults = args.defaults_of_prompts(&text);
-            let request = |(i, prompt): (usize, &String)| {
-                Ok(defaults.request(format!("prompt-{}", i + 1), prompt))
-            };
-            prompts.iter().enumerate().map(request).collect()
-        }
-        _ => Vec::new(),
-    };
+    let prompts = requests_of_prompts(args, source, &text);
     let total = input.as_ref().map_or(prompts.len(), InputFile::len) as u64;
     let remaining = input.as_ref().map_or(prompts.len(), InputFile::remaining) as u64;
     let requests: Box<dyn Iterator<Item = Result<Request, InputError>> + '_> = match &input {
         Some(input) => Box::new(input.requests(&defaults)),
-        None => Box::new(prompts.into_iter()),
+        None => Box::new(prompts.into_iter().map(Ok)),
     };
     let stream_text = input.is_none() && output.is_none() && !out.is_json();
     if !stream_text && output.is_none() {
@@ -243,11 +229,11 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
     // A line that cannot run is answered too, under its id.
     if let (Some(input), Some(output)) = (&input, &mut output) {
         for bad in input.bad_requests(&defaults) {
-            let (id, problem) = bad?;
-            output.write_line(&bad_line(&id, &problem))?;
+            let (id, problems) = bad?;
+            output.write_line(&bad_line(&id, &problems))?;
         }
     }
-    let mut view = View {
+    let mut view = RunOutput {
         output,
         titles: titles(source),
         answer: None,
@@ -266,39 +252,78 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
             view.take(report)
         })
     });
-    view.bar.finish_and_clear();
-    view.reading = None;
-    let synced = view.output.as_mut().map_or(Ok(()), OutputFile::sync);
-    let outcome = outcome.and_then(|outcome| Ok(synced.map(|()| outcome)?));
-    let cancelled = match outcome {
-        Ok(outcome) => outcome == RunOutcome::Cancelled,
-        // Whoever read the results has seen enough.
-        Err(RunError::Output(error)) if error.is_closed_pipe() => return Ok(Exit::Ok),
-        // It says itself where the results are.
-        Err(RunError::Output(error @ OutputError::Displaced { .. })) => return Err(error.into()),
-        Err(error) => {
-            let kept = progress.already_finished + progress.done();
-            return Err(error).with_context(|| ended_early(args, kept));
-        }
-    };
+    let kept = progress.already_finished + progress.done();
+    let Some(outcome) = view.end(outcome, || ended_early(args, kept))? else { return Ok(Exit::Ok) };
     if let (Some(folder), Some(answer)) = (&args.save_activations, &view.answer) {
         save_activations(folder, args, assets, &text, &answer.tokens)?;
     }
+    let cancelled = outcome == Outcome::Cancelled;
     let skipped = input.as_ref().map_or(0, InputFile::skipped_count);
     let summary = Summary::new(&progress, skipped, view.start.elapsed(), cancelled);
-    let to_file = args.output.as_ref().is_some_and(|path| path.as_os_str() != "-");
-    if out.is_json() && to_file {
-        out.print(&summary, |_| String::new())?;
-    } else if !args.quiet {
-        let line = match &view.answer {
-            Some(answer) if stream_text && total == 1 => speed_line(answer),
-            _ if stream_text && cancelled => String::new(),
-            _ => summary.line(),
-        };
-        // When standard error is closed there is nobody left to tell.
-        let _ = if line.is_empty() { Ok(()) } else { writeln!(terminal::stderr(), "{line}") };
-    }
+    let answer = view.answer.filter(|_| stream_text && total == 1);
+    summary.print(args, answer.as_ref(), stream_text, out)?;
     Ok(summary.exit())
+}
+
+/// The lines of the input, checked; `None` where prompts are given.
+fn open_input(
+    args: &BatchArgs,
+    source: PromptSource<'_>,
+    defaults: &Defaults,
+) -> anyhow::Result<Option<InputFile>> {
+    let input = match source {
+        PromptSource::Prompts(_) => return Ok(None),
+        PromptSource::StandardInput => {
+            let name = "standard input".to_owned();
+            InputFile::spool(name, io::stdin().lock(), defaults, args.skip_bad)
+        }
+        PromptSource::File(path) => InputFile::open(path, defaults, args.skip_bad),
+    };
+    let input = input.map_err(explain)?;
+    warn_of(&input);
+    Ok(Some(input))
+}
+
+/// What answers.
+struct Opened {
+    engine: Box<dyn Engine>,
+    text: ModelText,
+    model_digest: String,
+}
+
+fn open(
+    args: &BatchArgs,
+    source: PromptSource<'_>,
+    assets: &Assets,
+    found: &KeptResults,
+) -> anyhow::Result<Opened> {
+    let (model, text) = open_text(args, assets)?;
+    if let Some(folder) = &args.save_activations {
+        trace::check(folder, model.config())?;
+    }
+    let model_digest = model_digest(&model, &args.mute);
+    if let Some(path) = &args.output {
+        found.check(path, &model_digest, text.name())?;
+    }
+    let for_prompts = args.defaults_of_prompts(&text);
+    check_prompts(args, source, &for_prompts, &text)?;
+    let context = args.context.or_else(|| context_of(source, &for_prompts, &text, &model));
+    let engine =
+        open_engine_without(&args.mute, args.device, model, args.slots(), context, args.memory)?;
+    Ok(Opened { engine, text, model_digest })
+}
+
+/// A request for each prompt of the command line.
+fn requests_of_prompts(
+    args: &BatchArgs,
+    source: PromptSource<'_>,
+    text: &ModelText,
+) -> Vec<Request> {
+    let PromptSource::Prompts(prompts) = source else { return Vec::new() };
+    let defaults = args.defaults_of_prompts(text);
+    let request =
+        |(i, prompt): (usize, &String)| defaults.request(format!("prompt-{}", i + 1), prompt);
+    prompts.iter().enumerate().map(request).collect()
 }
 
 /// Computes the prompt and its answer once more and draws what comes of it.
@@ -331,7 +356,8 @@ fn piped_prompt(args: &BatchArgs) -> anyhow::Result<Option<String>> {
     read.context("cannot read the prompt from standard input")?;
     anyhow::ensure!(
         bytes.len() as u64 <= MOST_PIPED_IN_BYTES,
-        "the prompt on standard input has more than {MOST_PIPED_IN_BYTES} bytes; --input FILE takes requests"
+        "the prompt on standard input has more than {MOST_PIPED_IN_BYTES} bytes; \
+         --input FILE takes requests"
     );
     let text = String::from_utf8(bytes)
         .map_err(|_| anyhow::anyhow!("the prompt on standard input is not text in UTF-8"))?;
@@ -347,11 +373,11 @@ fn piped_prompt(args: &BatchArgs) -> anyhow::Result<Option<String>> {
 /// before anything runs.
 fn check_prompts(
     args: &BatchArgs,
-    source: Source<'_>,
+    source: PromptSource<'_>,
     defaults: &Defaults,
     text: &ModelText,
 ) -> anyhow::Result<()> {
-    let Source::Prompts(prompts) = source else { return Ok(()) };
+    let PromptSource::Prompts(prompts) = source else { return Ok(()) };
     match defaults.mode {
         PromptMode::Raw if args.system.is_some() && args.raw => {
             print_warning("--system has no effect on prompts that are given as they are (--raw)");
@@ -375,8 +401,8 @@ fn check_prompts(
 }
 
 /// What stands above each answer, where there are several.
-fn titles(source: Source<'_>) -> Vec<String> {
-    let Source::Prompts(prompts @ [_, _, ..]) = source else { return Vec::new() };
+fn titles(source: PromptSource<'_>) -> Vec<String> {
+    let PromptSource::Prompts(prompts @ [_, _, ..]) = source else { return Vec::new() };
     let title = |prompt: &String| {
         let line = terminal::one_line(prompt);
         let mut short: String = line.chars().take(MOST_OF_PROMPT).collect();
@@ -415,12 +441,18 @@ pub(in crate::app::cli) fn nothing_visible(
     let ended_itself = answer.tokens.last().is_some_and(|&token| text.is_end(token));
     Some(match answer.finish {
         FinishReason::Stop if ended_itself && matches!(request.prompt, Prompt::Chat(_)) => {
-            "the model ended its answer at once, without a word; ask in other words, or with another --seed".into()
+            "the model ended its answer at once, without a word; ask in other words, \
+             or with another --seed"
+                .into()
         }
         FinishReason::Stop if ended_itself => {
-            "the model ended at once, without a word: to it the text is complete; --chat asks it as a question".into()
+            "the model ended at once, without a word: to it the text is complete; \
+             --chat asks it as a question"
+                .into()
         }
-        FinishReason::Stop => "a --stop text came before any other, so there is nothing to show".into(),
+        FinishReason::Stop => {
+            "a --stop text came before any other, so there is nothing to show".into()
+        }
         FinishReason::Length => {
             format!("nothing can be seen of the {} tokens of the answer", answer.completion_tokens)
         }
@@ -494,7 +526,7 @@ fn model_digest(model: &PixelModel, mute: &[(u32, u32)]) -> String {
 fn open_output(
     args: &BatchArgs,
     input: Option<&mut InputFile>,
-    found: &mut Found,
+    found: &mut KeptResults,
 ) -> anyhow::Result<Option<OutputFile>> {
     let Some(path) = &args.output else { return Ok(None) };
     if path.as_os_str() == "-" {
@@ -529,12 +561,12 @@ fn open_output(
 /// How many positions the prompts of the command line need with their answers; `None` where they
 /// are not known yet or do not fit.
 fn context_of(
-    source: Source<'_>,
+    source: PromptSource<'_>,
     defaults: &Defaults,
     text: &ModelText,
     model: &PixelModel,
 ) -> Option<u32> {
-    let Source::Prompts(prompts) = source else { return None };
+    let PromptSource::Prompts(prompts) = source else { return None };
     let longest = prompts
         .iter()
         .map(|prompt| {
@@ -565,7 +597,7 @@ fn bar(args: &BatchArgs, from_file: bool, total: u64) -> ProgressBar {
 }
 
 /// Where reports go: results to the output, text to the terminal, counts to the bar.
-struct View<'t> {
+struct RunOutput<'t> {
     /// `None` where text is shown as it comes.
     output: Option<OutputFile>,
     bar: ProgressBar,
@@ -586,7 +618,25 @@ struct View<'t> {
     reading: Option<Doing>,
 }
 
-impl View<'_> {
+impl RunOutput<'_> {
+    /// Ends the view of a run; `None` where whoever read the results has seen enough.
+    fn end(
+        &mut self,
+        outcome: Result<RunOutcome, RunError>,
+        ended_early: impl FnOnce() -> String,
+    ) -> anyhow::Result<Option<RunOutcome>> {
+        self.bar.finish_and_clear();
+        self.reading = None;
+        let synced = self.output.as_mut().map_or(Ok(()), OutputFile::sync);
+        match outcome.and_then(|outcome| Ok(synced.map(|()| outcome)?)) {
+            Ok(outcome) => Ok(Some(outcome)),
+            Err(RunError::Output(error)) if error.is_closed_pipe() => Ok(None),
+            // It says itself where the results are.
+            Err(RunError::Output(error @ OutputError::Displaced { .. })) => Err(error.into()),
+            Err(error) => Err(error).with_context(ended_early),
+        }
+    }
+
     fn take(&mut self, report: RunReport<'_>) -> Result<(), OutputError> {
         if !matches!(report, RunReport::Step(_)) {
             self.reading = None;

@@ -35,7 +35,7 @@ impl Ids {
 
 /// The results that are kept, by what they answer.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct KeptResults {
     /// Whether results of other requests are to go.
     retry_changed: bool,
     /// Results of other requests under the same ids.
@@ -46,7 +46,7 @@ pub(super) struct Found {
     named: BTreeMap<String, Ids>,
 }
 
-impl Found {
+impl KeptResults {
     /// Nothing yet. With `retry_changed`, results of other requests are to go.
     pub fn new(retry_changed: bool) -> Self {
         Self { retry_changed, ..Self::default() }
@@ -79,15 +79,15 @@ impl Found {
         let path = one_line(&path.display().to_string()).to_string();
         anyhow::ensure!(
             self.changed.count == 0,
-            "{path}: {} results answer other requests or options than these ids have now ({}); run those again by \
-             --retry-changed, or give another --output",
+            "{path}: {} results answer other requests or options than these ids have now ({}); \
+             run those again by --retry-changed, or give another --output",
             self.changed.count,
             self.changed.named()
         );
         if let Some((_, ids)) = self.models.iter().find(|(found, _)| *found != model) {
             anyhow::bail!(
-                "{path}: {} results are of another model, or of one with other parts muted ({}); give another \
-                 --output, or start anew by --overwrite",
+                "{path}: {} results are of another model, or of one with other parts muted ({}); \
+                 give another --output, or start anew by --overwrite",
                 ids.count,
                 ids.named()
             );
