@@ -1,8 +1,9 @@
 //! The board: every job, who has it, and which can be taken. Pure.
 //!
 //! In: jobs, in an order in which each comes after what it depends on. Out: short lists for agents
-//! that look for work. A job is one agent's at a time, and done once. [`crate::coach::Queue`] is
-//! what lasts; the board is what a thousand agents can ask in every tick.
+//! that look for work. A job is one agent's at a time, and done once. The status of a task is kept
+//! by [`crate::coach::Queue`] alone; the board is an index over what it has on offer, which a
+//! thousand agents can ask in every tick: what is ready, who has taken it, and where it is.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -197,7 +198,6 @@ impl Board {
         entry.state = JobState::Taken(agent);
         let (craft, since) = (self.craft_of[id.0 as usize] as usize, entry.since);
         self.ready[craft].remove(id, &entry.job, since);
-        self.changed.push(id);
         true
     }
 
@@ -208,8 +208,8 @@ impl Board {
         *left
     }
 
-    /// The jobs that came or changed their state since this was last asked; some may be named
-    /// twice.
+    /// The jobs that came, and those that were closed, since this was last asked: in this order,
+    /// so that what came and was closed is named twice.
     pub fn take_changes(&mut self) -> Vec<JobId> {
         std::mem::take(&mut self.changed)
     }
@@ -241,7 +241,6 @@ impl Board {
                 entry.state = JobState::Ready;
                 entry.since = tick;
                 self.index(dependent);
-                self.changed.push(dependent);
                 freed.push(dependent);
             }
         }
@@ -277,7 +276,6 @@ impl Board {
             self.ready[craft].remove(id, &entry.job, since);
         }
         entry.state = JobState::Withdrawn;
-        self.changed.push(id);
         self.close(id);
     }
 
@@ -285,10 +283,10 @@ impl Board {
         let state = &mut self.entries[id.0 as usize].state;
         assert!(matches!(state, JobState::Taken(_)), "job {} is {state:?}, and nobody's", id.0);
         *state = to;
-        self.changed.push(id);
     }
 
     fn close(&mut self, id: JobId) {
+        self.changed.push(id);
         self.open -= 1;
         let phase = self.entries[id.0 as usize].job.phase;
         let open = self.open_by_phase.get_mut(&phase).expect("an open job's phase was counted");
@@ -308,7 +306,7 @@ mod tests {
 
     fn job(name: &str, after: &[u32]) -> Job {
         let after = after.iter().copied().map(JobId).collect();
-        Job { after, ..Job::new(name, "verify_tiles", Place::default(), 3.0) }
+        Job { after, ..Job::new(name.parse().unwrap(), "verify_tiles", Place::default(), 3.0) }
     }
 
     #[test]
@@ -362,7 +360,7 @@ mod tests {
     fn what_cannot_be_on_a_board_is_refused() {
         let error = Board::new([job("a", &[0])], 0).unwrap_err().to_string();
         assert_eq!(error, "job 0 depends on job 0, which does not come before it");
-        let nowhere = Job::new("a", "verify_tiles", Place::new(f64::NAN, 0.0), 1.0);
+        let nowhere = Job { place: Place::new(f64::NAN, 0.0), ..job("a", &[]) };
         assert!(Board::new([nowhere], 0).is_err());
     }
 
@@ -375,7 +373,7 @@ mod tests {
             steps in prop::collection::vec((any::<prop::sample::Index>(), 0u8..4), 0..120),
         ) {
             let jobs = kinds.iter().map(|&(priority, x, phase)| Job {
-                priority, phase, ..Job::new("j", "ablate", Place::new(f64::from(x), 0.0), 2.0)
+                priority, phase, place: Place::new(f64::from(x), 0.0), ..job("j", &[])
             });
             let mut board = Board::new(jobs, 0).unwrap();
             for (at, what) in steps {

@@ -8,7 +8,7 @@ use bevy::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::think::{CompletedJob, Considered, Thinker};
-use super::{AgentId, Board, JobId, JobState, Place, Profile, think};
+use super::{AgentId, Board, JobId, Place, Profile, think};
 
 /// An agent. Beside it are [`Place`], [`Energy`], [`Memory`], [`Activity`], [`Doing`] and
 /// [`Thoughts`].
@@ -151,28 +151,20 @@ impl Roster {
     }
 }
 
-/// A job of the board as an entity, with its [`Place`] and [`Standing`].
+/// A job of the board as an entity with its [`Place`], from the tick in which it comes to that in
+/// which it is closed. That it is there says that the job is open; who has it says the [`Board`],
+/// and no component says it again.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
-#[require(Place, Standing)]
+#[require(Place)]
 pub struct OnBoard(pub JobId);
 
-/// Where the job of an entity stands.
-#[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing(pub JobState);
-
-impl Default for Standing {
-    fn default() -> Self {
-        Self(JobState::Waiting(0))
-    }
-}
-
-/// The entities of the board's jobs, in the order of their numbers.
+/// The entities of the board's open jobs, by the numbers of the jobs.
 #[derive(Resource, Debug, Default)]
-pub struct JobEntities(pub(in crate::agents) Vec<Entity>);
+pub struct JobEntities(pub(in crate::agents) Vec<Option<Entity>>);
 
 impl JobEntities {
-    /// The entity of a job.
+    /// The entity of a job while that is open.
     pub fn entity(&self, job: JobId) -> Option<Entity> {
-        self.0.get(job.0 as usize).copied()
+        self.0.get(job.0 as usize).copied().flatten()
     }
 }

@@ -15,12 +15,10 @@ mod error;
 mod job;
 mod place;
 mod profile;
-mod queue_sync;
 mod ready;
 pub mod simulation;
 mod think;
 mod utility;
-mod workload;
 
 #[cfg(feature = "world")]
 mod components;
@@ -41,15 +39,14 @@ pub use error::AgentsError;
 pub use job::{AgentId, Job, JobId, JobState};
 pub use place::{Place, place_of, place_of_tile};
 pub use profile::{EnergyRates, MAX_COUNT, MAX_MEMORY, Profile, Rest, load_profiles};
-pub use queue_sync::QueueSync;
 pub use ready::LOOKED_AT;
+pub use simulation::jobs_of_model;
 pub use think::{CompletedJob, Considered, Thinker, levels};
 pub use utility::{Consideration, Situation, Utility, Weighted, Worth};
-pub use workload::{job_of_task, jobs_of_model};
 
 #[cfg(feature = "world")]
 pub use components::{
-    Activity, Agent, Doing, Energy, JobEntities, Memory, OnBoard, Roster, Standing, Thoughts,
+    Activity, Agent, Doing, Energy, JobEntities, Memory, OnBoard, Roster, Thoughts,
 };
 #[cfg(feature = "world")]
 pub use plugin::{AgentsPlugin, AgentsSystems, Tick, spawn_agent, spawn_agents};

@@ -8,11 +8,12 @@ use bevy::ecs::query::QueryData;
 use bevy::prelude::*;
 
 use super::components::{
-    Activity, Agent, Doing, Energy, JobEntities, Memory, OnBoard, Roster, Standing, Thoughts,
+    Activity, Agent, Doing, Energy, JobEntities, Memory, OnBoard, Roster, Thoughts,
 };
 use super::simulation::{Clock, Incident, SimulationRng, Trace};
 use super::think::CompletedJob;
-use super::{Board, JobId, JobState, Outcome, Place, WorkerPool};
+use super::{Board, Job, JobId, JobState, Outcome, Place, WorkerPool};
+use crate::coach::Attempt;
 
 /// How many agents look at the board in one tick, at most.
 pub const THOUGHTS_PER_TICK: u32 = 96;
@@ -217,6 +218,12 @@ impl BodyItem<'_, '_> {
         }
     }
 
+    fn remember(&mut self, job: &Job, tick: u64) {
+        let done = CompletedJob { task: job.task.clone(), action: job.action.clone(), tick };
+        let at_most = self.agent.profile.memory;
+        self.memory.keep(done, at_most);
+    }
+
     fn wrap_up(
         &mut self,
         job: JobId,
@@ -229,17 +236,19 @@ impl BodyItem<'_, '_> {
         *self.activity = Activity::Idle;
         match outcome {
             Outcome::Done => {
-                let done = &board.entry(job).job;
-                let deed =
-                    CompletedJob { task: done.task.clone(), action: done.action.clone(), tick };
-                let at_most = self.agent.profile.memory;
-                self.memory.keep(deed, at_most);
+                self.remember(&board.entry(job).job, tick);
                 board.finish(job, tick);
                 trace.note(tick, id, Incident::Finishes { job });
             }
-            Outcome::Returned(_) => {
+            Outcome::InQueue(attempt) => {
+                let incident = if *attempt == Attempt::Done {
+                    self.remember(&board.entry(job).job, tick);
+                    Incident::Finishes { job }
+                } else {
+                    Incident::Returns { job }
+                };
                 board.withdraw(job);
-                trace.note(tick, id, Incident::Returns { job });
+                trace.note(tick, id, incident);
             }
             Outcome::Failed(_) => {
                 let again = board.fail(job) == JobState::Ready;
@@ -249,26 +258,24 @@ impl BodyItem<'_, '_> {
     }
 }
 
-/// Gives each job an entity, and tells it where the job stands.
+/// Gives each job an entity, and takes it away when the job is closed.
 pub(super) fn mirror(
     mut commands: Commands,
     mut board: ResMut<Board>,
     mut entities: ResMut<JobEntities>,
-    mut standings: Query<&mut Standing>,
 ) {
-    for job in board.take_changes() {
-        let entry = board.entry(job);
-        match entities.entity(job) {
-            Some(entity) => {
-                if let Ok(mut standing) = standings.get_mut(entity) {
-                    standing.0 = entry.state;
-                }
-            }
-            None => {
-                let name = Name::new(entry.job.task.clone());
-                let bundle = (OnBoard(job), entry.job.place, Standing(entry.state), name);
-                entities.0.push(commands.spawn(bundle).id());
-            }
+    for id in board.take_changes() {
+        let entry = board.entry(id);
+        let (job, is_open) = (&entry.job, entry.state.is_open());
+        // Jobs come in the order of their numbers.
+        if id.0 as usize == entities.0.len() {
+            let spawn = || {
+                let name = Name::new(job.task.as_str().to_owned());
+                commands.spawn((OnBoard(id), job.place, name)).id()
+            };
+            entities.0.push(is_open.then(spawn));
+        } else if !is_open && let Some(entity) = entities.0[id.0 as usize].take() {
+            commands.entity(entity).despawn();
         }
     }
 }

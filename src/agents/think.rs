@@ -6,7 +6,9 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use super::job::read_task;
 use super::{Board, JobId, Place, Profile, Situation, Worth};
+use crate::coach::TaskId;
 
 /// How many of the jobs that it considered an agent remembers: the best, for people who ask why.
 const REMEMBERED_BEST: usize = 3;
@@ -15,8 +17,9 @@ const REMEMBERED_BEST: usize = 3;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CompletedJob {
-    /// The task's name.
-    pub task: String,
+    /// The task.
+    #[serde(deserialize_with = "read_task")]
+    pub task: TaskId,
     /// The name of its action.
     pub action: String,
     /// The tick in which it was done.

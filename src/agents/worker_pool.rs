@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use bevy::prelude::*;
 
 use super::{Job, JobId};
+use crate::coach::Attempt;
 
 /// The longest that a bench stays free after a work, however long that took.
 const LONGEST_BREAK: Duration = Duration::from_secs(5);
@@ -19,13 +20,13 @@ const LONGEST_BREAK: Duration = Duration::from_secs(5);
 /// How a work ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is done, and accepted.
+    /// It is done.
     Done,
     /// It is not, for this reason; the job can be taken again, up to its limit of attempts.
     Failed(String),
-    /// It is not, and the coach's queue says what is next: the job is closed, and comes anew where
+    /// The coach's queue has what became of the task: the job is withdrawn, and comes anew where
     /// the task is to be done again.
-    Returned(String),
+    InQueue(Attempt),
 }
 
 /// Does a job for an agent of this name. It is called on a thread of its own and may take its time.

@@ -40,11 +40,9 @@ pub(super) struct Seen<'a> {
 impl Seen<'_> {
     /// What a job is called: by the task's title where there is a task.
     fn title(&self, job: JobId) -> String {
-        let name = &self.board.entry(job).job.task;
-        let id = name.parse().ok();
-        let task =
-            id.and_then(|id| self.queue.as_ref()?.task(&id).ok().map(|task| task.title.clone()));
-        task.unwrap_or_else(|| name.clone())
+        let id = &self.board.entry(job).job.task;
+        let task = self.queue.as_ref().and_then(|queue| queue.task(id).ok());
+        task.map_or_else(|| id.to_string(), |task| task.title.clone())
     }
 
     fn activity(&self) -> String {

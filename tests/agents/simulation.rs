@@ -8,10 +8,12 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
+use bevy::ecs::entity::Entity;
 use pixel_llm::agents::simulation::{Incident, Simulation, SimulationRng, Snapshot, Trace};
 use pixel_llm::agents::{
-    ATTEMPT_LIMIT, Activity, Agent, AgentId, Doing, Energy, Job, JobEntities, JobId, JobState,
-    Outcome, Place, Profile, Roster, Standing, Thoughts, WorkerPool, jobs_of_model, load_profiles,
+    ATTEMPT_LIMIT, Activity, Agent, AgentId, Board, Doing, Energy, Job, JobEntities, JobId,
+    JobState, OnBoard, Outcome, Place, Profile, Roster, Thoughts, WorkerPool, jobs_of_model,
+    load_profiles,
 };
 
 const JOBS: usize = 1000;
@@ -99,6 +101,7 @@ fn ten_agents_do_a_thousand_jobs_each_once_and_are_never_idle_beside_work() {
             }
         }
         *simulation.world_mut().resource_mut::<Trace>() = Trace::enabled();
+        assert_eq!(entities_of_jobs(&mut simulation), open_jobs(&simulation), "the open jobs");
         // What became ready in a tick is seen in the next: two ticks beside the same job are one
         // too many.
         let idle = idle_beside_work(&simulation);
@@ -123,11 +126,28 @@ fn ten_agents_do_a_thousand_jobs_each_once_and_are_never_idle_beside_work() {
         "{rests} {handed_over} {failures:?}"
     );
 
-    // Whoever looks at the entities sees the same.
+    let jobs = simulation.world().resource::<JobEntities>();
+    assert!((0..JOBS as u32).all(|id| jobs.entity(JobId(id)).is_none()), "no job is open");
+}
+
+/// The jobs that are entities, each found by its number too.
+fn entities_of_jobs(simulation: &mut Simulation) -> Vec<JobId> {
+    let mut query = simulation.world_mut().query::<(Entity, &OnBoard, &Place)>();
     let world = simulation.world();
-    let jobs = world.resource::<JobEntities>();
-    let standing = |id| world.get::<Standing>(jobs.entity(JobId(id)).unwrap()).unwrap().0;
-    assert!((0..JOBS as u32).all(|id| standing(id) == JobState::Done));
+    let (entities, board) = (world.resource::<JobEntities>(), world.resource::<Board>());
+    let job = |(entity, &OnBoard(job), &place)| {
+        assert_eq!(entities.entity(job), Some(entity));
+        assert_eq!(board.entry(job).job.place, place);
+        job
+    };
+    let mut jobs: Vec<JobId> = query.iter(world).map(job).collect();
+    jobs.sort();
+    jobs
+}
+
+fn open_jobs(simulation: &Simulation) -> Vec<JobId> {
+    let jobs = (0..).map(JobId).zip(simulation.board().entries());
+    jobs.filter(|(_, entry)| entry.state.is_open()).map(|(job, _)| job).collect()
 }
 
 #[test]
@@ -192,7 +212,7 @@ fn a_tired_agent_hands_over_and_another_goes_on_where_it_stopped() {
         (profile.count, profile.metabolism.work) = (2, 0.05);
         profile
     };
-    let job = Job::new("long", "verify_tiles", Place::new(10.0, 10.0), 30.0);
+    let job = Job::new("long".parse().unwrap(), "verify_tiles", Place::new(10.0, 10.0), 30.0);
     let mut simulation =
         Simulation::new(vec![profile()], [job], [20.0, 20.0], SimulationRng::default()).unwrap();
     let mut workers = Vec::new();
@@ -225,7 +245,8 @@ fn real_work_runs_beside_the_ticks_once_per_job_and_within_its_benches() {
     let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
     let jobs: Vec<Job> = (0..12)
         .map(|tile| {
-            Job::new(tile.to_string(), "verify_tiles", Place::new(f64::from(tile), 0.0), 1.0)
+            let task = tile.to_string().parse().unwrap();
+            Job::new(task, "verify_tiles", Place::new(f64::from(tile), 0.0), 1.0)
         })
         .collect();
     let mut simulation =
@@ -238,7 +259,7 @@ fn real_work_runs_beside_the_ticks_once_per_job_and_within_its_benches() {
             assert!(!agent.is_empty());
             calls.fetch_add(1, Ordering::Relaxed);
             most.fetch_max(at_once.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            let tile: u32 = job.task.parse().unwrap();
+            let tile: u32 = job.task.as_str().parse().unwrap();
             let sound = model.tile(tile).is_ok();
             std::thread::sleep(std::time::Duration::from_millis(2));
             at_once.fetch_sub(1, Ordering::SeqCst);

@@ -16,7 +16,8 @@ fn surveyor() -> Profile {
 }
 
 fn job(action: &str, priority: u8, x: f64) -> Job {
-    Job { priority, ..Job::new(format!("{action} at {x}"), action, Place::new(x, 0.0), 10.0) }
+    let task = format!("{action}-at-{x}").parse().unwrap();
+    Job { priority, ..Job::new(task, action, Place::new(x, 0.0), 10.0) }
 }
 
 /// What an agent at the origin takes of the jobs, in tick 100.
@@ -25,9 +26,11 @@ fn choice(profile: &Profile, energy: f32, memory: &[&str], jobs: Vec<(u64, Job)>
     for (since, job) in jobs {
         board.push(job, since).unwrap();
     }
-    let deed =
-        |action: &&str| CompletedJob { task: String::new(), action: (*action).into(), tick: 0 };
-    let memory: VecDeque<CompletedJob> = memory.iter().map(deed).collect();
+    let done = |action: &&str| {
+        let (task, action) = (action.parse().unwrap(), (*action).into());
+        CompletedJob { task, action, tick: 0 }
+    };
+    let memory: VecDeque<CompletedJob> = memory.iter().map(done).collect();
     let levels = levels(profile, &board);
     let thinker =
         Thinker { profile, levels: &levels, memory: &memory, place: Place::default(), energy };

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{Clock, SimulationRng};
 use crate::agents::{
     Activity, Agent, AgentId, AgentsError, Board, Doing, Energy, Entry, JobEntities, JobState,
-    Memory, Place, Profile, Roster, Thoughts, spawn_agent, thinker,
+    Memory, Place, Profile, Roster, Thoughts, spawn_agent, systems, thinker,
 };
 use crate::pxi::AtomicFile;
 
@@ -229,7 +229,7 @@ impl Snapshot {
         }
         let agents = std::mem::take(&mut world.resource_mut::<Roster>().0);
         let jobs = std::mem::take(&mut world.resource_mut::<JobEntities>().0);
-        for entity in agents.into_iter().chain(jobs) {
+        for entity in agents.into_iter().chain(jobs.into_iter().flatten()) {
             world.despawn(entity);
         }
         world.insert_resource(board);
@@ -254,6 +254,8 @@ impl Snapshot {
             world.entity_mut(entity).insert(state);
         }
         thinker::resume(world);
+        // A world that was saved while time stood still shows its jobs before the next tick.
+        world.run_system_cached(systems::mirror).expect("the plugin has added what it takes");
         Ok(())
     }
 }

@@ -55,7 +55,7 @@ pub enum Incident {
 
 /// What happened, when and to whom.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
+pub struct TraceEntry {
     /// When.
     pub tick: u64,
     /// To whom.
@@ -70,7 +70,7 @@ pub struct Entry {
 pub struct Trace {
     /// Whether anything is noted. Nobody reads it in the window, where it would grow for ever.
     pub enabled: bool,
-    entries: Vec<Entry>,
+    entries: Vec<TraceEntry>,
 }
 
 #[derive(Serialize)]
@@ -104,14 +104,14 @@ impl Trace {
     }
 
     /// What happened since it was last written.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[TraceEntry] {
         &self.entries
     }
 
     #[cfg(feature = "world")]
     pub(crate) fn note(&mut self, tick: u64, agent: AgentId, incident: Incident) {
         if self.enabled {
-            self.entries.push(Entry { tick, agent, incident });
+            self.entries.push(TraceEntry { tick, agent, incident });
         }
     }
 
@@ -126,7 +126,7 @@ impl Trace {
         board: &'a Board,
         name: impl Fn(AgentId) -> &'a str,
     ) -> io::Result<()> {
-        for Entry { tick, agent, incident } in self.entries.drain(..) {
+        for TraceEntry { tick, agent, incident } in self.entries.drain(..) {
             let task = |job: JobId| Some(board.entry(job).job.task.as_str());
             let mut line = Line {
                 tick,
