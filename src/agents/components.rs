@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bevy::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::think::{CompletedJob, Considered, Thinker};
+use super::think::{CompletedJob, Considered, DecisionContext};
 use super::{AgentId, Board, JobId, Place, Profile, think};
 
 /// An agent. Beside it are [`Place`], [`Energy`], [`Memory`], [`Activity`], [`Doing`] and
@@ -38,13 +38,13 @@ impl Agent {
         }
     }
 
-    pub(super) fn thinker<'a>(
+    pub(super) fn context<'a>(
         &'a self,
         place: Place,
         energy: &Energy,
         memory: &'a Memory,
-    ) -> Thinker<'a> {
-        Thinker {
+    ) -> DecisionContext<'a> {
+        DecisionContext {
             profile: &self.profile,
             levels: &self.levels,
             memory: &memory.0,

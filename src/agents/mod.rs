@@ -4,8 +4,8 @@
 //! work, on a [`Board`]. Out: jobs taken, walked to and done, one agent at a time and each once;
 //! for those who watch, every agent's place, activity and scores, and why.
 //!
-//! What is pure (curves, utility, the board, thoughts) comes first and knows no Bevy. On it stand
-//! the entities, their minds (big-brain, through `compat`) and the [`simulation`] in which all of
+//! What is pure (curves, utility, the board) comes first and knows no Bevy. On it stand the
+//! entities, their decisions (big-brain, through `compat`) and the [`simulation`] in which all of
 //! it advances.
 
 mod board;
@@ -17,7 +17,6 @@ mod place;
 mod profile;
 mod ready;
 pub mod simulation;
-mod think;
 mod utility;
 
 #[cfg(feature = "world")]
@@ -27,7 +26,11 @@ mod plugin;
 #[cfg(feature = "world")]
 mod queue_workers;
 #[cfg(feature = "world")]
+mod scores;
+#[cfg(feature = "world")]
 mod systems;
+#[cfg(feature = "world")]
+mod think;
 #[cfg(feature = "world")]
 mod thinker;
 #[cfg(feature = "world")]
@@ -41,7 +44,6 @@ pub use place::{Place, place_of, place_of_tile};
 pub use profile::{EnergyRates, MAX_COUNT, MAX_MEMORY, Profile, Rest, load_profiles};
 pub use ready::LOOKED_AT;
 pub use simulation::jobs_of_model;
-pub use think::{CompletedJob, Considered, Thinker, levels};
 pub use utility::{Consideration, Situation, Utility, Weighted, Worth};
 
 #[cfg(feature = "world")]
@@ -53,6 +55,10 @@ pub use plugin::{AgentsPlugin, AgentsSystems, Tick, spawn_agent, spawn_agents};
 #[cfg(feature = "world")]
 pub use queue_workers::{QueueWorkers, Tell};
 #[cfg(feature = "world")]
+pub use scores::{ConsiderationScores, GeometricMean};
+#[cfg(feature = "world")]
 pub use systems::THOUGHTS_PER_TICK;
+#[cfg(feature = "world")]
+pub use think::{CompletedJob, Considered, DecisionContext, levels};
 #[cfg(feature = "world")]
 pub use worker_pool::{Outcome, Work, WorkerPool};

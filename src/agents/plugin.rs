@@ -17,9 +17,10 @@ pub struct Tick;
 /// The parts of a [`Tick`], in their order.
 #[derive(SystemSet, Debug, Clone, PartialEq, Eq, Hash)]
 pub enum AgentsSystems {
-    /// The clock goes on, and the board follows the coach's queue where agents work on one.
+    /// The clock goes on, the board follows the coach's queue where agents work on one, and new
+    /// agents get their thinkers.
     Begin,
-    /// Each agent's [`super::Thoughts`] are brought up to date.
+    /// Each agent's [`super::Thoughts`] are brought up to date, and the scores of its thinker.
     Sense,
     /// Thinkers decide, and what they break off goes back to the board.
     Think,
@@ -56,7 +57,11 @@ impl Plugin for AgentsPlugin {
         app.configure_sets(Tick, (Begin, Sense, Think, Act, Mirror).chain()).add_systems(
             Tick,
             (
-                (systems::begin, queue_workers::follow.run_if(resource_exists::<QueueWorkers>))
+                (
+                    systems::begin,
+                    queue_workers::follow.run_if(resource_exists::<QueueWorkers>),
+                    thinker::attach,
+                )
                     .chain()
                     .in_set(Begin),
                 systems::sense.in_set(Sense),

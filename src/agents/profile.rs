@@ -147,7 +147,7 @@ impl Profile {
                 expect(false, path, problem);
             }
         }
-        let holds = self.rest.go_on.evaluate(1.0) < REST_AT_MOST;
+        let holds = self.rest.go_on.appeal(1.0) < REST_AT_MOST;
         let problem = "is no less than 1 at full energy: it would rest for ever".into();
         expect(holds, "rest.go_on", problem);
         if let Err(problem) = self.utility.check() {
@@ -208,6 +208,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "world")]
     #[test]
     fn the_utility_of_built_in_kinds_vetoes_only_what_they_cannot_do() {
         use super::super::Situation;

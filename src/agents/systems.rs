@@ -6,12 +6,14 @@
 
 use bevy::ecs::query::QueryData;
 use bevy::prelude::*;
+use big_brain::prelude::{Evaluator, Score};
 
 use super::components::{
     Activity, Agent, Doing, Energy, JobEntities, Memory, OnBoard, Roster, Thoughts,
 };
 use super::simulation::{Clock, Incident, SimulationRng, Trace};
 use super::think::CompletedJob;
+use super::thinker::{self, RestScorer, WorkScorer};
 use super::{Board, Job, JobId, JobState, Outcome, Place, WorkerPool};
 use crate::coach::Attempt;
 
@@ -44,7 +46,7 @@ pub(super) fn begin(mut clock: ResMut<Clock>, mut attention: ResMut<Attention>) 
     attention.left = THOUGHTS_PER_TICK;
 }
 
-/// What work and rest are worth to each agent now.
+/// What work and rest are worth to each agent now: the scores by which its thinker picks.
 pub(super) fn sense(
     clock: Res<Clock>,
     roster: Res<Roster>,
@@ -52,7 +54,8 @@ pub(super) fn sense(
     mut board: ResMut<Board>,
     mut trace: ResMut<Trace>,
     mut attention: ResMut<Attention>,
-    mut bodies: Query<Body>,
+    mut bodies: Query<(Body, &WorkScorer, &RestScorer)>,
+    mut scores: Query<&mut Score>,
 ) {
     let (tick, entities) = (clock.tick(), roster.entities());
     if entities.is_empty() {
@@ -61,7 +64,7 @@ pub(super) fn sense(
     // Where thoughts run out, others are first in the next tick.
     let first = (tick.wrapping_mul(u64::from(THOUGHTS_PER_TICK)) % entities.len() as u64) as usize;
     for entity in entities[first..].iter().chain(&entities[..first]) {
-        let Ok(mut body) = bodies.get_mut(*entity) else { continue };
+        let Ok((mut body, work, rest)) = bodies.get_mut(*entity) else { continue };
         if body.agent.levels.len() != board.crafts().len() {
             body.agent.learn(&board);
         }
@@ -82,6 +85,7 @@ pub(super) fn sense(
                 }
             }
         }
+        thinker::set_scores(&mut scores, (work, body.thoughts.work), (rest, body.thoughts.rest));
     }
 }
 
@@ -159,8 +163,8 @@ impl BodyItem<'_, '_> {
             return;
         }
         attention.left -= 1;
-        let thinker = self.agent.thinker(*self.place, &self.energy, &self.memory);
-        let considered = thinker.consider(board, tick, &mut attention.scratch);
+        let context = self.agent.context(*self.place, &self.energy, &self.memory);
+        let considered = context.consider(board, tick, &mut attention.scratch);
         self.thoughts.work = considered.first().map_or(0.0, |best| best.worth.score);
         self.thoughts.considered = considered;
         self.thoughts.tick = tick;
@@ -176,7 +180,7 @@ impl BodyItem<'_, '_> {
         trace: &mut Trace,
     ) {
         let current =
-            self.agent.thinker(*self.place, &self.energy, &self.memory).judge(board, own, tick);
+            self.agent.context(*self.place, &self.energy, &self.memory).judge(board, own, tick);
         let wanted = current.worth.score * (1.0 + self.agent.profile.inertia);
         self.look(board, tick, attention);
         let is_better = self.thoughts.work > wanted && self.thoughts.tick == tick;

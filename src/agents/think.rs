@@ -1,5 +1,4 @@
 //! What an agent makes of the board: the jobs that it considers, what each is worth to it, and why.
-//! Pure.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -7,7 +6,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::job::read_task;
-use super::{Board, JobId, Place, Profile, Situation, Worth};
+use super::{Board, ConsiderationScores, JobId, Place, Profile, Situation, Worth};
 use crate::coach::TaskId;
 
 /// How many of the jobs that it considered an agent remembers: the best, for people who ask why.
@@ -36,9 +35,9 @@ pub struct Considered {
     pub worth: Worth,
 }
 
-/// Who thinks: what its thoughts depend on.
+/// What an agent's judgement of jobs depends on.
 #[derive(Debug, Clone, Copy)]
-pub struct Thinker<'a> {
+pub struct DecisionContext<'a> {
     /// Its kind.
     pub profile: &'a Profile,
     /// How well it does each craft of the board.
@@ -51,11 +50,12 @@ pub struct Thinker<'a> {
     pub energy: f32,
 }
 
-impl Thinker<'_> {
+impl DecisionContext<'_> {
     /// The best jobs that can be taken, the best first; none that it cannot do or that is vetoed.
     /// `scratch` is emptied and used.
     pub fn consider(&self, board: &Board, tick: u64, scratch: &mut Vec<JobId>) -> Vec<Considered> {
         let mut best: Vec<Considered> = Vec::with_capacity(REMEMBERED_BEST + 1);
+        let mut scores = ConsiderationScores::new(&self.profile.utility);
         for (craft, _) in self.levels.iter().enumerate().filter(|(_, level)| **level > 0.0) {
             if board.ready_count(craft) == 0 {
                 continue;
@@ -64,7 +64,7 @@ impl Thinker<'_> {
             board.shortlist(craft, self.place, scratch);
             let focus = self.focus(&board.crafts()[craft].action);
             for &job in scratch.iter() {
-                let worth = self.profile.utility.worth(&self.situation(board, job, tick, focus));
+                let worth = scores.worth(&self.situation(board, job, tick, focus));
                 if worth.score <= 0.0 {
                     continue;
                 }

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use pixel_llm::agents::{
-    Board, CompletedJob, Job, JobId, Place, Profile, Thinker, levels, load_profiles,
+    Board, CompletedJob, DecisionContext, Job, JobId, Place, Profile, levels, load_profiles,
 };
 use pixel_llm::coach;
 
@@ -32,9 +32,14 @@ fn choice(profile: &Profile, energy: f32, memory: &[&str], jobs: Vec<(u64, Job)>
     };
     let memory: VecDeque<CompletedJob> = memory.iter().map(done).collect();
     let levels = levels(profile, &board);
-    let thinker =
-        Thinker { profile, levels: &levels, memory: &memory, place: Place::default(), energy };
-    thinker.consider(&board, 100, &mut Vec::new()).first().map(|best| best.job)
+    let context = DecisionContext {
+        profile,
+        levels: &levels,
+        memory: &memory,
+        place: Place::default(),
+        energy,
+    };
+    context.consider(&board, 100, &mut Vec::new()).first().map(|best| best.job)
 }
 
 #[test]
@@ -129,18 +134,18 @@ fn the_best_comes_with_its_reasons() {
     let mut board = Board::default();
     board.push(job("verify_tiles", 10, 0.0), 0).unwrap();
     let (memory, levels) = (VecDeque::new(), levels(&profile, &board));
-    let thinker = Thinker {
+    let context = DecisionContext {
         profile: &profile,
         levels: &levels,
         memory: &memory,
         place: Place::default(),
         energy: 1.0,
     };
-    let best = &thinker.consider(&board, 0, &mut Vec::new())[0];
+    let best = &context.consider(&board, 0, &mut Vec::new())[0];
     let [priority, distance, skill, age, phase, energy, focus] = best.worth.appeals;
     assert_eq!([priority, distance, skill, phase, energy], [1.0; 5]);
     assert!(age < 0.25 && (focus - 0.6).abs() < 1e-6, "{age} {focus}");
-    assert_eq!(thinker.judge(&board, best.job, 0), *best);
+    assert_eq!(context.judge(&board, best.job, 0), *best);
 }
 
 #[test]
