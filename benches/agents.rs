@@ -15,15 +15,15 @@ const TICKS: usize = 200;
 fn simulation() -> Simulation {
     let assets = pixel_llm::app::kinds::assets();
     let model = assets.default_model().expect("the built-in model is sound");
-    let odds = SimulationRng { seed: 1, failure: 0.02 };
+    let rng = SimulationRng { seed: 1, failure: 0.02 };
     let profiles: Vec<Profile> = load_profiles(&assets)
         .expect("the built-in agents are sound")
         .into_iter()
         .map(|profile| Profile { count: profile.count * AGENTS / 10, ..profile })
         .collect();
-    let jobs = jobs_of_model(&model, TASKS, &odds);
+    let jobs = jobs_of_model(&model, TASKS, &rng);
     let size = model.plan().size.map(|cells| cells as f64);
-    Simulation::new(profiles, jobs, size, odds).expect("the jobs can be on a board")
+    Simulation::new(profiles, jobs, size, rng).expect("the jobs can be on a board")
 }
 
 fn ticks(criterion: &mut Criterion) {

@@ -21,13 +21,13 @@ pub struct JobKind {
     /// The name of the action.
     pub action: String,
     /// Whom it asks for.
-    pub wanted: coach::Agent,
+    pub wanted: coach::AgentKind,
 }
 
 /// A job and where it stands.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Entry {
+pub struct BoardEntry {
     /// The job.
     pub job: Job,
     /// Where it stands.
@@ -44,11 +44,11 @@ pub struct Entry {
 #[derive(Debug, Default)]
 #[cfg_attr(feature = "world", derive(bevy::prelude::Resource))]
 pub struct Board {
-    entries: Vec<Entry>,
-    craft_of: Vec<u32>,
+    entries: Vec<BoardEntry>,
+    kind_of: Vec<u32>,
     dependents: Vec<Vec<JobId>>,
-    crafts: Vec<JobKind>,
-    craft_numbers: HashMap<JobKind, u32>,
+    kinds: Vec<JobKind>,
+    kind_numbers: HashMap<JobKind, u32>,
     ready: Vec<ReadyJobs>,
     open_by_phase: BTreeMap<u32, u32>,
     open: usize,
@@ -77,7 +77,7 @@ impl Board {
         let waits = job.after.iter().filter(|&&before| {
             !matches!(
                 self.entries.get(before.0 as usize),
-                Some(Entry { state: JobState::Done, .. })
+                Some(BoardEntry { state: JobState::Done, .. })
             )
         });
         let state = match waits.count() as u32 {
@@ -85,11 +85,11 @@ impl Board {
             count => JobState::Waiting(count),
         };
         let left = job.work;
-        self.put(Entry { job, state, since: tick, left, failures: 0 })
+        self.put(BoardEntry { job, state, since: tick, left, failures: 0 })
     }
 
     /// Adds a job as it stood.
-    pub(in crate::agents) fn put(&mut self, entry: Entry) -> Result<JobId, AgentsError> {
+    pub(in crate::agents) fn put(&mut self, entry: BoardEntry) -> Result<JobId, AgentsError> {
         let count = self.entries.len();
         if count >= MAX_JOBS {
             return Err(AgentsError::TooManyJobs { count: count + 1, limit: MAX_JOBS });
@@ -105,12 +105,12 @@ impl Board {
         for before in &entry.job.after {
             self.dependents[before.0 as usize].push(id);
         }
-        let craft = self.number_of(&entry.job);
+        let kind = self.number_of(&entry.job);
         if entry.state.is_open() {
             self.open += 1;
             *self.open_by_phase.entry(entry.job.phase).or_default() += 1;
         }
-        self.craft_of.push(craft);
+        self.kind_of.push(kind);
         self.dependents.push(Vec::new());
         self.changed.push(id);
         let is_ready = entry.state == JobState::Ready;
@@ -122,24 +122,24 @@ impl Board {
     }
 
     fn number_of(&mut self, job: &Job) -> u32 {
-        let craft = JobKind { action: job.action.clone(), wanted: job.wanted };
-        if let Some(&number) = self.craft_numbers.get(&craft) {
+        let kind = JobKind { action: job.action.clone(), wanted: job.wanted };
+        if let Some(&number) = self.kind_numbers.get(&kind) {
             return number;
         }
-        let number = self.crafts.len() as u32;
-        self.craft_numbers.insert(craft.clone(), number);
-        self.crafts.push(craft);
+        let number = self.kinds.len() as u32;
+        self.kind_numbers.insert(kind.clone(), number);
+        self.kinds.push(kind);
         self.ready.push(ReadyJobs::default());
         number
     }
 
     fn index(&mut self, id: JobId) {
         let entry = &self.entries[id.0 as usize];
-        self.ready[self.craft_of[id.0 as usize] as usize].insert(id, &entry.job, entry.since);
+        self.ready[self.kind_of[id.0 as usize] as usize].insert(id, &entry.job, entry.since);
     }
 
     /// Jobs in the order of their numbers.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[BoardEntry] {
         &self.entries
     }
 
@@ -147,23 +147,23 @@ impl Board {
     ///
     /// # Panics
     /// The number is of another board.
-    pub fn entry(&self, id: JobId) -> &Entry {
+    pub fn entry(&self, id: JobId) -> &BoardEntry {
         &self.entries[id.0 as usize]
     }
 
     /// What jobs ask for, by number.
-    pub fn crafts(&self) -> &[JobKind] {
-        &self.crafts
+    pub fn kinds(&self) -> &[JobKind] {
+        &self.kinds
     }
 
     /// The number of what a job asks for.
-    pub fn craft_of(&self, id: JobId) -> usize {
-        self.craft_of[id.0 as usize] as usize
+    pub fn kind_of(&self, id: JobId) -> usize {
+        self.kind_of[id.0 as usize] as usize
     }
 
-    /// How many jobs of a craft can be taken.
-    pub fn ready_count(&self, craft: usize) -> usize {
-        self.ready.get(craft).map_or(0, ReadyJobs::len)
+    /// How many jobs of a kind can be taken.
+    pub fn ready_count(&self, kind: usize) -> usize {
+        self.ready.get(kind).map_or(0, ReadyJobs::len)
     }
 
     /// Every job that can be taken.
@@ -181,10 +181,10 @@ impl Board {
         self.open
     }
 
-    /// The jobs of a craft that are worth a thought from a place: a few of the most urgent, the
+    /// The jobs of a kind that are worth a thought from a place: a few of the most urgent, the
     /// oldest and the nearest.
-    pub fn shortlist(&self, craft: usize, from: Place, list: &mut Vec<JobId>) {
-        if let Some(ready) = self.ready.get(craft) {
+    pub fn shortlist(&self, kind: usize, from: Place, list: &mut Vec<JobId>) {
+        if let Some(ready) = self.ready.get(kind) {
             ready.shortlist(from, list);
         }
     }
@@ -196,8 +196,8 @@ impl Board {
             return false;
         }
         entry.state = JobState::Taken(agent);
-        let (craft, since) = (self.craft_of[id.0 as usize] as usize, entry.since);
-        self.ready[craft].remove(id, &entry.job, since);
+        let (kind, since) = (self.kind_of[id.0 as usize] as usize, entry.since);
+        self.ready[kind].remove(id, &entry.job, since);
         true
     }
 
@@ -272,8 +272,8 @@ impl Board {
             return;
         }
         if entry.state == JobState::Ready {
-            let (craft, since) = (self.craft_of[id.0 as usize] as usize, entry.since);
-            self.ready[craft].remove(id, &entry.job, since);
+            let (kind, since) = (self.kind_of[id.0 as usize] as usize, entry.since);
+            self.ready[kind].remove(id, &entry.job, since);
         }
         entry.state = JobState::Withdrawn;
         self.close(id);

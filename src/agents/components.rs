@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::think::{CompletedJob, Considered, DecisionContext};
 use super::{AgentId, Board, JobId, Place, Profile, think};
 
-/// An agent. Beside it are [`Place`], [`Energy`], [`Memory`], [`Activity`], [`Doing`] and
+/// An agent. Beside it are [`Place`], [`Energy`], [`AgentMemory`], [`Activity`], [`Decision`] and
 /// [`Thoughts`].
 #[derive(Component, Debug, Clone)]
-#[require(Place, Energy, Memory, Activity, Doing, Thoughts)]
+#[require(Place, Energy, AgentMemory, Activity, Decision, Thoughts)]
 pub struct Agent {
     /// Its number: agents act in the order of these.
     pub id: AgentId,
@@ -21,7 +21,7 @@ pub struct Agent {
     pub name: String,
     /// Its kind.
     pub profile: Arc<Profile>,
-    /// How well it does each craft of the board.
+    /// How well it does each kind of job on the board.
     pub(super) levels: Vec<f32>,
 }
 
@@ -31,9 +31,9 @@ impl Agent {
         Self { id, name: name.into(), profile, levels: Vec::new() }
     }
 
-    /// Learns what new crafts of the board mean to it.
+    /// Finds out how well it does kinds of jobs that are new on the board.
     pub(super) fn learn(&mut self, board: &Board) {
-        if self.levels.len() != board.crafts().len() {
+        if self.levels.len() != board.kinds().len() {
             self.levels = think::levels(&self.profile, board);
         }
     }
@@ -42,7 +42,7 @@ impl Agent {
         &'a self,
         place: Place,
         energy: &Energy,
-        memory: &'a Memory,
+        memory: &'a AgentMemory,
     ) -> DecisionContext<'a> {
         DecisionContext {
             profile: &self.profile,
@@ -74,11 +74,11 @@ impl Energy {
 /// What an agent did lately, the oldest first.
 #[derive(Component, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Memory(pub VecDeque<CompletedJob>);
+pub struct AgentMemory(pub VecDeque<CompletedJob>);
 
-impl Memory {
-    pub(super) fn keep(&mut self, deed: CompletedJob, at_most: usize) {
-        self.0.push_back(deed);
+impl AgentMemory {
+    pub(super) fn keep(&mut self, done: CompletedJob, at_most: usize) {
+        self.0.push_back(done);
         while self.0.len() > at_most {
             self.0.pop_front();
         }
@@ -111,7 +111,7 @@ impl Activity {
 
 /// What an agent's thinker has decided for.
 #[derive(Component, Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Doing {
+pub enum Decision {
     /// Taking jobs, walking there and doing them.
     Work,
     /// Resting.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 use super::{Place, place_of};
-use crate::coach::{self, Action, TaskId};
+use crate::coach::{self, TaskAction, TaskId};
 use crate::model::plan::MapPlan;
 
 /// A job's index on its board. A task is known by its [`TaskId`]; this is what thoughts, traces and
@@ -28,7 +28,7 @@ pub struct Job {
     pub action: String,
     /// Whom it asks for.
     #[serde(default)]
-    pub wanted: coach::Agent,
+    pub wanted: coach::AgentKind,
     /// What it is about.
     pub place: Place,
     /// Its phase.
@@ -48,7 +48,7 @@ impl Job {
         Self {
             task,
             action: action.into(),
-            wanted: coach::Agent::Auto,
+            wanted: coach::AgentKind::Auto,
             place,
             phase: 1,
             priority: 5,
@@ -89,14 +89,14 @@ fn place_of_whole(task: &TaskId, plan: &MapPlan) -> Place {
 }
 
 /// How long an action takes where time is simulated, in ticks.
-fn usual_ticks(action: &Action) -> f64 {
+fn usual_ticks(action: &TaskAction) -> f64 {
     match action {
-        Action::VerifyTiles | Action::SurveyStatistics | Action::WarmUp { .. } => 20.0,
-        Action::Ablate { .. }
-        | Action::Probe { .. }
-        | Action::Generate { .. }
-        | Action::Review { .. } => 40.0,
-        Action::SurveyHeads | Action::WriteTrainingData { .. } => 200.0,
+        TaskAction::VerifyTiles | TaskAction::SurveyStatistics | TaskAction::WarmUp { .. } => 20.0,
+        TaskAction::Ablate { .. }
+        | TaskAction::Probe { .. }
+        | TaskAction::Generate { .. }
+        | TaskAction::Review { .. } => 40.0,
+        TaskAction::SurveyHeads | TaskAction::WriteTrainingData { .. } => 200.0,
         _ => 80.0,
     }
 }

@@ -36,7 +36,7 @@ mod thinker;
 #[cfg(feature = "world")]
 mod worker_pool;
 
-pub use board::{ATTEMPT_LIMIT, Board, Entry, JobKind, MAX_JOBS};
+pub use board::{ATTEMPT_LIMIT, Board, BoardEntry, JobKind, MAX_JOBS};
 pub use curve::Curve;
 pub use error::AgentsError;
 pub use job::{AgentId, Job, JobId, JobState};
@@ -48,12 +48,12 @@ pub use utility::{Consideration, Situation, Utility, Weighted, Worth};
 
 #[cfg(feature = "world")]
 pub use components::{
-    Activity, Agent, Doing, Energy, JobEntities, Memory, OnBoard, Roster, Thoughts,
+    Activity, Agent, AgentMemory, Decision, Energy, JobEntities, OnBoard, Roster, Thoughts,
 };
 #[cfg(feature = "world")]
 pub use plugin::{AgentsPlugin, AgentsSystems, Tick, spawn_agent, spawn_agents};
 #[cfg(feature = "world")]
-pub use queue_workers::{QueueWorkers, Tell};
+pub use queue_workers::{QueueWorkers, StepListener};
 #[cfg(feature = "world")]
 pub use scores::{ConsiderationScores, GeometricMean};
 #[cfg(feature = "world")]
@@ -61,4 +61,4 @@ pub use systems::THOUGHTS_PER_TICK;
 #[cfg(feature = "world")]
 pub use think::{CompletedJob, Considered, DecisionContext, levels};
 #[cfg(feature = "world")]
-pub use worker_pool::{Outcome, Work, WorkerPool};
+pub use worker_pool::{JobOutcome, Work, WorkerPool};

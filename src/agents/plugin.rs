@@ -6,7 +6,7 @@ use bevy::ecs::schedule::{ScheduleLabel, SingleThreadedExecutor};
 use bevy::prelude::*;
 
 use super::components::{Agent, JobEntities, Roster};
-use super::simulation::{Clock, SimulationRng, Trace};
+use super::simulation::{Clock, SimulationRng, SimulationTrace};
 use super::{AgentId, Board, Place, Profile, QueueWorkers, queue_workers, systems, thinker};
 
 /// A tick of the world. [`super::simulation::SimulationPlugin`] runs it from the frame's time; a
@@ -33,7 +33,7 @@ pub enum AgentsSystems {
 /// Agents on big-brain.
 ///
 /// Adds the schedule [`Tick`] with the sets of [`AgentsSystems`], and the resources [`Board`],
-/// [`Roster`], [`JobEntities`], [`Clock`], [`Trace`] and [`SimulationRng`]. Agents come with
+/// [`Roster`], [`JobEntities`], [`Clock`], [`SimulationTrace`] and [`SimulationRng`]. Agents come with
 /// [`spawn_agents`], jobs with [`Board::push`]. With a [`super::WorkerPool`] work is real, without
 /// it simulated. Needs nothing, and no GPU.
 pub struct AgentsPlugin;
@@ -44,9 +44,9 @@ impl Plugin for AgentsPlugin {
             .init_resource::<Roster>()
             .init_resource::<JobEntities>()
             .init_resource::<Clock>()
-            .init_resource::<Trace>()
+            .init_resource::<SimulationTrace>()
             .init_resource::<SimulationRng>()
-            .init_resource::<systems::Attention>();
+            .init_resource::<systems::ThoughtBudget>();
         // A tick has no work for two threads, and handing systems to them takes longer than running
         // them.
         let mut tick = Schedule::new(Tick);

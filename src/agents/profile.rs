@@ -50,7 +50,7 @@ pub struct Profile {
     pub colour: Option<String>,
     /// Whose tasks it takes.
     #[serde(default)]
-    pub kind: coach::Agent,
+    pub kind: coach::AgentKind,
     /// How many of it there are at the start.
     pub count: u32,
     /// What it can do and how well: the name of an action, or `any`, and a level above 0 up to 1.
@@ -117,7 +117,7 @@ impl Profile {
         expect(holds, "colour", format!("is {colour:?}, expected #rrggbb"));
         for (skill, level) in &self.skills {
             let path = format!("skills.{skill}");
-            let known = coach::Action::NAMES;
+            let known = coach::TaskAction::NAMES;
             let meant = nearest(skill, known)
                 .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
             let problem = format!(
@@ -166,7 +166,7 @@ impl Profile {
     }
 
     /// How well it does an action of tasks that ask for a kind of agent; 0 is not at all.
-    pub fn level(&self, action: &str, wanted: coach::Agent) -> f32 {
+    pub fn level(&self, action: &str, wanted: coach::AgentKind) -> f32 {
         if !self.kind.may_take(wanted) {
             return 0.0;
         }
@@ -199,11 +199,12 @@ mod tests {
     fn the_built_in_kinds_are_sound_and_cover_every_action_of_theirs() {
         let profiles = load_profiles(&crate::app::kinds::assets()).unwrap();
         assert_eq!(profiles.len(), 4);
-        for action in
-            coach::Action::NAMES.into_iter().filter(|name| !["ask_person", "needs"].contains(name))
+        for action in coach::TaskAction::NAMES
+            .into_iter()
+            .filter(|name| !["ask_person", "needs"].contains(name))
         {
             let able =
-                profiles.iter().any(|profile| profile.level(action, coach::Agent::Auto) > 0.0);
+                profiles.iter().any(|profile| profile.level(action, coach::AgentKind::Auto) > 0.0);
             assert!(able, "nobody can {action}");
         }
     }
@@ -241,7 +242,7 @@ mod tests {
     #[test]
     fn a_person_s_task_is_for_persons() {
         let profile = Profile::parse(SURVEYOR.0, SURVEYOR.1).unwrap();
-        assert_eq!(profile.level("verify_tiles", coach::Agent::Human), 0.0);
-        assert!(profile.level("verify_tiles", coach::Agent::Auto) > 0.0);
+        assert_eq!(profile.level("verify_tiles", coach::AgentKind::Human), 0.0);
+        assert!(profile.level("verify_tiles", coach::AgentKind::Auto) > 0.0);
     }
 }

@@ -14,18 +14,18 @@ use bevy::prelude::*;
 
 use super::simulation::Clock;
 use super::{
-    Activity, Agent, AgentsError, Board, Job, JobId, JobState, Outcome, Roster, WorkerPool,
+    Activity, Agent, AgentsError, Board, Job, JobId, JobOutcome, JobState, Roster, WorkerPool,
 };
-use crate::coach::{Attempt, Queue, Step, Task, TaskId, TaskRunner};
+use crate::coach::{Attempt, Queue, Task, TaskId, TaskRunner, TaskStep};
 use crate::model::MapPlan;
 
-/// Hears what happens to tasks, from the threads that work.
-pub type Tell = dyn Fn(Step) + Send + Sync;
+/// Is called with what happens to tasks, from the threads that work.
+pub type StepListener = dyn Fn(TaskStep) + Send + Sync;
 
 /// The agents' side of a queue.
 #[derive(Resource)]
 pub struct QueueWorkers {
-    hands: Arc<TaskRunner>,
+    runner: Arc<TaskRunner>,
     offers: Offers,
     waiting: Arc<Mutex<HashSet<TaskId>>>,
     /// How many more tasks may be begun.
@@ -38,27 +38,27 @@ impl QueueWorkers {
     /// [`WorkerPool::new`] has them.
     pub fn employ(
         world: &mut World,
-        hands: Arc<TaskRunner>,
+        runner: Arc<TaskRunner>,
         phases: Vec<u32>,
         max_tasks: Option<u32>,
         (benches, share): (usize, f64),
-        tell: Arc<Tell>,
+        tell: Arc<StepListener>,
     ) {
         let waiting: Arc<Mutex<HashSet<TaskId>>> = Arc::default();
         let allowance = Arc::new(AtomicU32::new(max_tasks.unwrap_or(u32::MAX)));
         let work = {
-            let (hands, waiting, allowance) = (hands.clone(), waiting.clone(), allowance.clone());
+            let (runner, waiting, allowance) = (runner.clone(), waiting.clone(), allowance.clone());
             move |job: &Job, agent: &str| {
-                Outcome::InQueue(attempt(&hands, &waiting, &allowance, &tell, &job.task, agent))
+                JobOutcome::InQueue(attempt(&runner, &waiting, &allowance, &tell, &job.task, agent))
             }
         };
         world.insert_resource(WorkerPool::new(Arc::new(work), benches, share));
-        world.insert_resource(Self { hands, offers: Offers::new(phases), waiting, allowance });
+        world.insert_resource(Self { runner, offers: Offers::new(phases), waiting, allowance });
     }
 
     /// What tasks are done with.
-    pub fn hands(&self) -> &Arc<TaskRunner> {
-        &self.hands
+    pub fn runner(&self) -> &Arc<TaskRunner> {
+        &self.runner
     }
 
     /// Offers tasks again that waited for something: it may be there now.
@@ -68,20 +68,20 @@ impl QueueWorkers {
 
     /// Whether nothing is left that these agents can do: to be asked after a tick.
     pub fn is_done(world: &World) -> bool {
-        let (Some(crew), Some(workshop)) =
+        let (Some(workers), Some(pool)) =
             (world.get_resource::<Self>(), world.get_resource::<WorkerPool>())
         else {
             return true;
         };
-        if workshop.busy() > 0 {
+        if pool.busy() > 0 {
             return false;
         }
-        if crew.allowance.load(Ordering::Relaxed) == 0 {
+        if workers.allowance.load(Ordering::Relaxed) == 0 {
             return true;
         }
         let board = world.resource::<Board>();
-        let waiting = crew.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if !crew.offers.is_current(board, crew.hands.desk().version(), &waiting) {
+        let waiting = workers.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !workers.offers.is_current(board, workers.runner.shared_queue().version(), &waiting) {
             // The next tick brings what has become ready.
             return false;
         }
@@ -95,7 +95,7 @@ impl QueueWorkers {
             agents.iter().any(|agent| agent.profile.level(&job.action, job.wanted) > 0.0)
         };
         // A job that nobody can do stays on the board, and nobody waits for it.
-        let is_left = |entry: &super::Entry| match entry.state {
+        let is_left = |entry: &super::BoardEntry| match entry.state {
             JobState::Taken(_) => true,
             state => state.is_open() && can(&entry.job),
         };
@@ -112,10 +112,10 @@ impl QueueWorkers {
 
 /// Does a task, on a thread of the worker pool.
 fn attempt(
-    hands: &TaskRunner,
+    runner: &TaskRunner,
     waiting: &Mutex<HashSet<TaskId>>,
     allowance: &AtomicU32,
-    tell: &Arc<Tell>,
+    tell: &Arc<StepListener>,
     task: &TaskId,
     agent: &str,
 ) -> Attempt {
@@ -123,8 +123,8 @@ fn attempt(
     if allowance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_err() {
         return Attempt::Taken("no more tasks were asked for".into());
     }
-    let attempt = hands.attempt(task, agent, &mut |step| tell(step)).unwrap_or_else(|error| {
-        hands.desk().complain(&error);
+    let attempt = runner.attempt(task, agent, &mut |step| tell(step)).unwrap_or_else(|error| {
+        runner.shared_queue().note_problem(&error);
         // Not offered again by itself: the disk may be full, and would be asked without end.
         Attempt::Waits(error.to_string())
     });
@@ -135,13 +135,17 @@ fn attempt(
 }
 
 /// Brings the board in line with the queue.
-pub(super) fn follow(clock: Res<Clock>, mut crew: ResMut<QueueWorkers>, mut board: ResMut<Board>) {
-    let QueueWorkers { hands, offers, waiting, .. } = &mut *crew;
-    let desk = hands.desk();
+pub(super) fn follow(
+    clock: Res<Clock>,
+    mut workers: ResMut<QueueWorkers>,
+    mut board: ResMut<Board>,
+) {
+    let QueueWorkers { runner, offers, waiting, .. } = &mut *workers;
+    let shared = runner.shared_queue();
     // The version first: a state that comes between the two is looked at again.
-    let (version, queue) = (desk.version(), desk.queue());
+    let (version, queue) = (shared.version(), shared.queue());
     let waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-    let plan = hands.shop().model().plan();
+    let plan = runner.context().model().plan();
     if let Err(error) = offers.follow(&mut board, &queue, version, &waiting, plan, clock.tick()) {
         warn!("{error}");
     }
@@ -149,14 +153,14 @@ pub(super) fn follow(clock: Res<Clock>, mut crew: ResMut<QueueWorkers>, mut boar
 
 /// What the board was brought in line with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Seen {
+struct SyncMark {
     version: u64,
     jobs: usize,
     open: usize,
     waiting: usize,
 }
 
-impl Seen {
+impl SyncMark {
     fn of(board: &Board, version: u64, waiting: &HashSet<TaskId>) -> Self {
         Self { version, jobs: board.entries().len(), open: board.open(), waiting: waiting.len() }
     }
@@ -166,7 +170,7 @@ impl Seen {
 #[derive(Debug, Default)]
 struct Offers {
     phases: Vec<u32>,
-    seen: Option<Seen>,
+    seen: Option<SyncMark>,
 }
 
 impl Offers {
@@ -214,7 +218,7 @@ impl Offers {
         }
         let tasks = self.tasks(queue, waiting);
         let on_offer: HashSet<&TaskId> = tasks.iter().map(|task| &task.id).collect();
-        let open = |(number, entry): (u32, &super::Entry)| {
+        let open = |(number, entry): (u32, &super::BoardEntry)| {
             entry.state.is_open().then(|| (entry.job.task.clone(), (JobId(number), entry.state)))
         };
         let mut on_board: HashMap<TaskId, (JobId, JobState)> =
@@ -231,13 +235,13 @@ impl Offers {
         for task in tasks.into_iter().filter(|task| !on_board.contains_key(&task.id)) {
             board.push(Job::of_task(task, plan), tick)?;
         }
-        self.seen = Some(Seen::of(board, version, waiting));
+        self.seen = Some(SyncMark::of(board, version, waiting));
         Ok(())
     }
 
     /// Whether the board is in line with a version of the queue.
     fn is_current(&self, board: &Board, version: u64, waiting: &HashSet<TaskId>) -> bool {
-        self.seen == Some(Seen::of(board, version, waiting))
+        self.seen == Some(SyncMark::of(board, version, waiting))
     }
 }
 
@@ -245,7 +249,7 @@ impl Offers {
 mod tests {
     use super::*;
     use crate::agents::AgentId;
-    use crate::coach::{self, Report, Worker, plan};
+    use crate::coach::{self, TaskReport, Worker, plan};
     use jiff::Zoned;
 
     const TEXT: &str = "Plan(name: \"p\", phases: [Phase(name: \"a\", tasks: [
@@ -280,10 +284,10 @@ mod tests {
         // It is taken here and begun there: no second job comes of it.
         let one: TaskId = "one".parse().unwrap();
         assert!(board.take(JobId(0), AgentId(0)));
-        queue.start(&one, Worker::new("w", coach::Agent::Auto), &now).unwrap();
+        queue.start(&one, Worker::new("w", coach::AgentKind::Auto), &now).unwrap();
         follow(&mut board, &queue, 2, &waiting);
         assert_eq!(open(&board), ["one"]);
-        queue.finish(&one, Report::new("r"), &now).unwrap();
+        queue.finish(&one, TaskReport::new("r"), &now).unwrap();
         board.finish(JobId(0), 4);
         follow(&mut board, &queue, 3, &waiting);
         assert_eq!(open(&board), ["two"]);

@@ -10,7 +10,7 @@ use crate::map::{Item, Kind, Kinds, Quadtree, Rect};
 /// How many of each list a thought looks at: the most urgent, the oldest, the nearest.
 pub const LOOKED_AT: usize = 6;
 
-/// Ready jobs of one craft, in three orders. The most urgent are what the coach would give out, the
+/// Ready jobs of one [`JobKind`](super::JobKind), in three orders. The most urgent are what the coach would give out, the
 /// nearest save a way, and the oldest see to it that nothing waits for ever behind what is urgent
 /// or near.
 #[derive(Debug, Default)]

@@ -40,7 +40,7 @@ pub struct Considered {
 pub struct DecisionContext<'a> {
     /// Its kind.
     pub profile: &'a Profile,
-    /// How well it does each craft of the board.
+    /// How well it does each kind of job on the board.
     pub levels: &'a [f32],
     /// What it did lately.
     pub memory: &'a VecDeque<CompletedJob>,
@@ -56,13 +56,13 @@ impl DecisionContext<'_> {
     pub fn consider(&self, board: &Board, tick: u64, scratch: &mut Vec<JobId>) -> Vec<Considered> {
         let mut best: Vec<Considered> = Vec::with_capacity(REMEMBERED_BEST + 1);
         let mut scores = ConsiderationScores::new(&self.profile.utility);
-        for (craft, _) in self.levels.iter().enumerate().filter(|(_, level)| **level > 0.0) {
-            if board.ready_count(craft) == 0 {
+        for (kind, _) in self.levels.iter().enumerate().filter(|(_, level)| **level > 0.0) {
+            if board.ready_count(kind) == 0 {
                 continue;
             }
             scratch.clear();
-            board.shortlist(craft, self.place, scratch);
-            let focus = self.focus(&board.crafts()[craft].action);
+            board.shortlist(kind, self.place, scratch);
+            let focus = self.focus(&board.kinds()[kind].action);
             for &job in scratch.iter() {
                 let worth = scores.worth(&self.situation(board, job, tick, focus));
                 if worth.score <= 0.0 {
@@ -87,7 +87,7 @@ impl DecisionContext<'_> {
 
     /// The share of the recent work that was this action.
     fn focus(&self, action: &str) -> f32 {
-        let alike = self.memory.iter().filter(|deed| deed.action == action).count();
+        let alike = self.memory.iter().filter(|done| done.action == action).count();
         alike as f32 / self.memory.len().max(1) as f32
     }
 
@@ -98,7 +98,7 @@ impl DecisionContext<'_> {
         Situation {
             priority: (f32::from(entry.job.priority) - 1.0) / 9.0,
             distance: (self.place.distance(entry.job.place) / self.profile.reach) as f32,
-            skill: self.levels.get(board.craft_of(job)).copied().unwrap_or(0.0),
+            skill: self.levels.get(board.kind_of(job)).copied().unwrap_or(0.0),
             age: waited / self.profile.patience as f32,
             phase: 1.0 / (1.0 + phases as f32),
             energy: self.energy,
@@ -113,7 +113,7 @@ fn before(other: &Considered, score: f32, job: JobId) -> Ordering {
     score.total_cmp(&other.worth.score).then_with(|| other.job.cmp(&job))
 }
 
-/// How well a kind of agent does each craft of a board.
+/// How well a kind of agent does each kind of job on a board.
 pub fn levels(profile: &Profile, board: &Board) -> Vec<f32> {
-    board.crafts().iter().map(|craft| profile.level(&craft.action, craft.wanted)).collect()
+    board.kinds().iter().map(|kind| profile.level(&kind.action, kind.wanted)).collect()
 }

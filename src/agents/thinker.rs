@@ -1,7 +1,7 @@
 //! Agents' thinkers, on big-brain: each picks the highest of the scores of work, rest and waiting.
 //!
 //! In: what a tick's look at the board came to ([`set_scores`]): for work the measure of the best
-//! job's considerations (`scores`), for rest its curve. Out: what [`Doing`] says.
+//! job's considerations (`scores`), for rest its curve. Out: what [`Decision`] says.
 //!
 //! Within a tick a choice is made until it is settled: every thinker has been asked, and what it
 //! broke off is wrapped up. So a choice takes effect in the tick in which it is made, and a world
@@ -16,8 +16,8 @@ use bevy_for_big_brain::Commands as BrainCommands;
 use big_brain::choices::Choice;
 use big_brain::prelude::*;
 
-use super::components::{Activity, Agent, Doing, Roster};
-use super::simulation::{Clock, Incident, Trace};
+use super::components::{Activity, Agent, Decision, Roster};
+use super::simulation::{Clock, Incident, SimulationTrace};
 use super::{Board, WorkerPool};
 
 /// The schedule in which big-brain scores, picks and acts.
@@ -88,7 +88,7 @@ where
 
 /// Marks an action by what it is for.
 #[derive(Component, Debug, Clone, Copy)]
-struct For(Doing);
+struct For(Decision);
 
 impl ActionBuilder for For {
     fn build(&self, commands: &mut BrainCommands, action: Entity, _actor: Entity) {
@@ -100,11 +100,11 @@ impl ActionBuilder for For {
     }
 }
 
-const fn label(doing: Doing) -> &'static str {
+const fn label(doing: Decision) -> &'static str {
     match doing {
-        Doing::Work => "work",
-        Doing::Rest => "rest",
-        Doing::Wait => "wait",
+        Decision::Work => "work",
+        Decision::Rest => "rest",
+        Decision::Wait => "wait",
     }
 }
 
@@ -124,9 +124,9 @@ pub(super) fn thinker(world: &World) -> ThinkerBuilder {
     // Of equal scores the first wins.
     Thinker::build()
         .picker(CountedHighest(world.resource::<Picks>().clone()))
-        .when(KnownScorer { label: "rest", known_as: RestScorer }, For(Doing::Rest))
-        .when(KnownScorer { label: "work", known_as: WorkScorer }, For(Doing::Work))
-        .when(FixedScore::build(WAIT).label("wait"), For(Doing::Wait))
+        .when(KnownScorer { label: "rest", known_as: RestScorer }, For(Decision::Rest))
+        .when(KnownScorer { label: "work", known_as: WorkScorer }, For(Decision::Work))
+        .when(FixedScore::build(WAIT).label("wait"), For(Decision::Wait))
 }
 
 /// Sets the scores of an agent's thinker: what work and rest are worth to it.
@@ -147,20 +147,20 @@ pub(super) fn set_scores(
 /// with what is left of it.
 fn carry_out(
     clock: Res<Clock>,
-    workshop: Option<Res<WorkerPool>>,
+    pool: Option<Res<WorkerPool>>,
     mut board: ResMut<Board>,
-    mut trace: ResMut<Trace>,
-    mut agents: Query<(&Agent, &mut Activity, &mut Doing)>,
+    mut trace: ResMut<SimulationTrace>,
+    mut agents: Query<(&Agent, &mut Activity, &mut Decision)>,
     mut actions: Query<(&Actor, &For, &mut ActionState)>,
 ) {
     let (mut broken_off, mut resting) = (Vec::new(), Vec::new());
-    for (Actor(actor), For(deed), mut state) in &mut actions {
+    for (Actor(actor), For(done), mut state) in &mut actions {
         match *state {
             ActionState::Requested => {
                 *state = ActionState::Executing;
                 let Ok((agent, mut activity, mut doing)) = agents.get_mut(*actor) else { continue };
-                doing.set_if_neq(*deed);
-                if *deed == Doing::Rest && *activity != Activity::Resting {
+                doing.set_if_neq(*done);
+                if *done == Decision::Rest && *activity != Activity::Resting {
                     *activity = Activity::Resting;
                     resting.push(agent.id);
                 }
@@ -188,7 +188,7 @@ fn carry_out(
         let Ok((_, mut activity, _)) = agents.get_mut(actor) else { continue };
         if let Some(job) = activity.job() {
             assert!(
-                workshop.is_none() || matches!(*activity, Activity::Walking(_)),
+                pool.is_none() || matches!(*activity, Activity::Walking(_)),
                 "work is not broken off"
             );
             let left = board.entry(job).left;
@@ -206,15 +206,15 @@ pub(super) fn attach(world: &mut World) {
 
 fn score_as_decided(
     mut scores: Query<&mut Score>,
-    agents: Query<(&Doing, &WorkScorer, &RestScorer)>,
+    agents: Query<(&Decision, &WorkScorer, &RestScorer)>,
 ) {
     for (doing, work, rest) in &agents {
-        let is = |other: Doing| f32::from(u8::from(*doing == other));
-        set_scores(&mut scores, (work, is(Doing::Work)), (rest, is(Doing::Rest)));
+        let is = |other: Decision| f32::from(u8::from(*doing == other));
+        set_scores(&mut scores, (work, is(Decision::Work)), (rest, is(Decision::Rest)));
     }
 }
 
-/// Lets every thinker come to what [`Doing`] says, after a world has been restored.
+/// Lets every thinker come to what [`Decision`] says, after a world has been restored.
 pub(super) fn resume(world: &mut World) {
     attach(world);
     world.run_system_cached(score_as_decided).expect("it takes no resources");

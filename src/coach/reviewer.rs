@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use serde::{Deserialize, Serialize};
 
 use super::work::process::{self, ProcessError};
-use super::{CoachError, Task, Verdict};
+use super::{CoachError, ReviewVerdict, Task};
 use crate::content::assets::{AssetError, Assets};
 
 /// The longest that a reviewer may take, in seconds.
@@ -76,7 +76,7 @@ impl Reviewer {
     ///
     /// # Errors
     /// It gives no reply, or one without a score.
-    pub fn review(&self, task: &Task, cancel: &AtomicBool) -> Result<Verdict, ReviewError> {
+    pub fn review(&self, task: &Task, cancel: &AtomicBool) -> Result<ReviewVerdict, ReviewError> {
         let reply = self.ask(&review_prompt(task), cancel)?;
         verdict(&reply, &self.name).ok_or(ReviewError::Nonsense)
     }
@@ -95,7 +95,7 @@ pub fn review_prompt(task: &Task) -> String {
 }
 
 /// Reads a reply: a line `score: N`, with or without `/10`, and the rest as feedback.
-pub fn verdict(reply: &str, reviewer: &str) -> Option<Verdict> {
+pub fn verdict(reply: &str, reviewer: &str) -> Option<ReviewVerdict> {
     /// The longest feedback that is kept.
     const MAX_FEEDBACK: usize = 2000;
     let score_of = |line: &str| {
@@ -107,7 +107,7 @@ pub fn verdict(reply: &str, reviewer: &str) -> Option<Verdict> {
     let score = reply.lines().find_map(score_of)?;
     let lines: Vec<&str> = reply.lines().filter(|line| score_of(line).is_none()).collect();
     let feedback = lines.join("\n").trim().chars().take(MAX_FEEDBACK).collect();
-    Some(Verdict { score, feedback, reviewer: reviewer.into() })
+    Some(ReviewVerdict { score, feedback, reviewer: reviewer.into() })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use egui::{Align2, Color32, Id, Order, Pos2, RichText, Sense, Ui, vec2};
 
 use super::agents::energy_colour;
 use super::style::{accent, faint, ink, solid};
-use crate::agents::{Activity, Agent, Board, Consideration, JobId, Memory, Thoughts};
+use crate::agents::{Activity, Agent, AgentMemory, Board, Consideration, JobId, Thoughts};
 use crate::coach::Queue;
 use crate::terminal::one_line;
 use crate::world::palette::Theme;
@@ -24,7 +24,7 @@ pub(super) struct Seen<'a> {
     /// What it thinks.
     pub thoughts: &'a Thoughts,
     /// What it did.
-    pub memory: &'a Memory,
+    pub memory: &'a AgentMemory,
     /// The jobs.
     pub board: &'a Board,
     /// The tasks behind them.

@@ -11,8 +11,8 @@ use super::map_text::minimap;
 use super::style::{accent, backing, faint, ink};
 use crate::agents::simulation::Clock;
 use crate::agents::{
-    Activity, Agent, Board, Energy, JobId, JobState, Memory, OnBoard, Place, Profile, QueueWorkers,
-    Thoughts, WorkerPool,
+    Activity, Agent, AgentMemory, Board, Energy, JobId, JobState, OnBoard, Place, Profile,
+    QueueWorkers, Thoughts, WorkerPool,
 };
 use crate::world::Map;
 use crate::world::agents::Before;
@@ -45,7 +45,7 @@ pub(super) fn draw(
         Option<Res<QueueWorkers>>,
         Option<Res<WorkerPool>>,
     ),
-    agents: Query<(Entity, &Agent, &Place, &Energy, &Activity, &Thoughts, &Memory)>,
+    agents: Query<(Entity, &Agent, &Place, &Energy, &Activity, &Thoughts, &AgentMemory)>,
     open_jobs: Query<(&OnBoard, &Place)>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
@@ -119,10 +119,10 @@ pub(super) fn draw(
             thoughts,
             memory,
             board: &board,
-            queue: crew.as_deref().map(|crew| crew.hands().desk().queue()),
-            doing: crew
-                .as_deref()
-                .and_then(|crew| crew.hands().desk().doing(&board.entry(activity.job()?).job.task)),
+            queue: crew.as_deref().map(|crew| crew.runner().shared_queue().queue()),
+            doing: crew.as_deref().and_then(|crew| {
+                crew.runner().shared_queue().doing(&board.entry(activity.job()?).job.task)
+            }),
             waits_for_a_bench: match (activity, &workshop) {
                 (Activity::Working(job), Some(workshop)) => !workshop.works_on(*job),
                 _ => false,

@@ -9,10 +9,12 @@ use std::sync::{
 };
 
 use bevy::ecs::entity::Entity;
-use pixel_llm::agents::simulation::{Incident, Simulation, SimulationRng, Snapshot, Trace};
+use pixel_llm::agents::simulation::{
+    Incident, Simulation, SimulationRng, SimulationTrace, WorldSnapshot,
+};
 use pixel_llm::agents::{
-    ATTEMPT_LIMIT, Activity, Agent, AgentId, Board, Doing, Energy, Job, JobEntities, JobId,
-    JobState, OnBoard, Outcome, Place, Profile, Roster, Thoughts, WorkerPool, jobs_of_model,
+    ATTEMPT_LIMIT, Activity, Agent, AgentId, Board, Decision, Energy, Job, JobEntities, JobId,
+    JobOutcome, JobState, OnBoard, Place, Profile, Roster, Thoughts, WorkerPool, jobs_of_model,
     load_profiles,
 };
 
@@ -26,10 +28,10 @@ fn profiles() -> Vec<Profile> {
 
 fn simulation(seed: u64) -> Simulation {
     let model = pixel_llm::app::kinds::assets().default_model().unwrap();
-    let odds = SimulationRng { seed, failure: 0.02 };
-    let jobs = jobs_of_model(&model, JOBS, &odds);
+    let rng = SimulationRng { seed, failure: 0.02 };
+    let jobs = jobs_of_model(&model, JOBS, &rng);
     let size = model.plan().size.map(|cells| cells as f64);
-    let simulation = Simulation::new(profiles(), jobs, size, odds).unwrap();
+    let simulation = Simulation::new(profiles(), jobs, size, rng).unwrap();
     assert_eq!(simulation.world().resource::<Roster>().entities().len(), 10);
     simulation
 }
@@ -67,7 +69,7 @@ fn ten_agents_do_a_thousand_jobs_each_once_and_are_never_idle_beside_work() {
         (0, 0, HashMap::<AgentId, Vec<JobId>>::new());
     while simulation.board().open() > 0 && simulation.now() < TICKS_AT_MOST {
         simulation.tick();
-        for entry in simulation.world().resource::<Trace>().entries() {
+        for entry in simulation.world().resource::<SimulationTrace>().entries() {
             let (agent, tick) = (entry.agent, entry.tick);
             match entry.incident {
                 Incident::Takes { job, .. } => {
@@ -100,7 +102,7 @@ fn ten_agents_do_a_thousand_jobs_each_once_and_are_never_idle_beside_work() {
                 _ => {}
             }
         }
-        *simulation.world_mut().resource_mut::<Trace>() = Trace::enabled();
+        *simulation.world_mut().resource_mut::<SimulationTrace>() = SimulationTrace::enabled();
         assert_eq!(entities_of_jobs(&mut simulation), open_jobs(&simulation), "the open jobs");
         // What became ready in a tick is seen in the next: two ticks beside the same job are one
         // too many.
@@ -175,7 +177,7 @@ fn a_saved_world_comes_back_the_same_and_goes_on_as_it_would_have() {
         }
         straight.write_trace(&mut Vec::new()).unwrap();
         let saved = straight.snapshot();
-        let read = Snapshot::parse("saved", &saved.to_text()).unwrap();
+        let read = WorldSnapshot::parse("saved", &saved.to_text()).unwrap();
         assert!(read == saved, "what is read is what was written, at tick {tick}");
         let mut resumed = Simulation::resume(&read).unwrap();
         assert!(resumed.snapshot() == saved, "what is restored is what was saved, at tick {tick}");
@@ -196,12 +198,13 @@ fn a_snapshot_that_contradicts_itself_is_refused() {
     (0..20).for_each(|_| simulation.tick());
     let text = simulation.snapshot().to_text();
     let broken = text.replacen("state: Taken(", "state: Taken(9", 1);
-    let message = Snapshot::parse("world.ron", &broken).unwrap_err().to_string();
+    let message = WorldSnapshot::parse("world.ron", &broken).unwrap_err().to_string();
     assert!(message.starts_with("world.ron: "), "{message}");
-    let message =
-        Snapshot::parse("world.ron", &text.replacen("clock:", "clok:", 1)).unwrap_err().to_string();
+    let message = WorldSnapshot::parse("world.ron", &text.replacen("clock:", "clok:", 1))
+        .unwrap_err()
+        .to_string();
     assert!(message.starts_with("world.ron:3:") && message.contains("clok"), "{message}");
-    assert!(Snapshot::parse("world.ron", &text[..text.len() / 2]).is_err());
+    assert!(WorldSnapshot::parse("world.ron", &text[..text.len() / 2]).is_err());
 }
 
 #[test]
@@ -219,7 +222,7 @@ fn a_tired_agent_hands_over_and_another_goes_on_where_it_stopped() {
     while simulation.board().open() > 0 && simulation.now() < 200 {
         simulation.tick();
     }
-    for entry in simulation.world().resource::<Trace>().entries() {
+    for entry in simulation.world().resource::<SimulationTrace>().entries() {
         if let Incident::Begins { .. } = entry.incident {
             workers.push(entry.agent);
         }
@@ -231,8 +234,8 @@ fn a_tired_agent_hands_over_and_another_goes_on_where_it_stopped() {
     let world = simulation.world();
     let tired = world.resource::<Roster>().entity(workers[0]).unwrap();
     assert_eq!(
-        (world.get::<Doing>(tired), world.get::<Activity>(tired)),
-        (Some(&Doing::Rest), Some(&Activity::Resting))
+        (world.get::<Decision>(tired), world.get::<Activity>(tired)),
+        (Some(&Decision::Rest), Some(&Activity::Resting))
     );
     assert!(
         world.get::<Thoughts>(tired).unwrap().rest > 0.0
@@ -263,7 +266,11 @@ fn real_work_runs_beside_the_ticks_once_per_job_and_within_its_benches() {
             let sound = model.tile(tile).is_ok();
             std::thread::sleep(std::time::Duration::from_millis(2));
             at_once.fetch_sub(1, Ordering::SeqCst);
-            if sound && tile != 5 { Outcome::Done } else { Outcome::Failed(format!("tile {tile}")) }
+            if sound && tile != 5 {
+                JobOutcome::Done
+            } else {
+                JobOutcome::Failed(format!("tile {tile}"))
+            }
         }
     };
     simulation.world_mut().insert_resource(WorkerPool::new(Arc::new(work), 2, 1.0));

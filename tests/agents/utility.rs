@@ -84,7 +84,7 @@ fn situations_and_expected_choices() {
         ),
         (
             "a person's task is not for it",
-            vec![(100, Job { wanted: coach::Agent::Human, ..job("verify_tiles", 9, 0.0) })],
+            vec![(100, Job { wanted: coach::AgentKind::Human, ..job("verify_tiles", 9, 0.0) })],
             None,
         ),
     ];

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bevy::prelude::*;
 
-use super::{Clock, SimulationRng, Snapshot, Trace};
+use super::{Clock, SimulationRng, SimulationTrace, WorldSnapshot};
 use crate::agents::{
     Agent, AgentId, AgentsError, AgentsPlugin, Board, Job, Profile, Roster, Tick, spawn_agents,
 };
@@ -54,13 +54,13 @@ impl Simulation {
         profiles: Vec<Profile>,
         jobs: impl IntoIterator<Item = Job>,
         size: [f64; 2],
-        odds: SimulationRng,
+        rng: SimulationRng,
     ) -> Result<Self, AgentsError> {
         let board = Board::new(jobs, 0)?;
         let mut app = Self::empty();
         let world = app.world_mut();
         world.insert_resource(board);
-        world.insert_resource(odds);
+        world.insert_resource(rng);
         let profiles: Vec<_> = profiles.into_iter().map(Arc::new).collect();
         spawn_agents(world, &profiles, size);
         Ok(Self { app })
@@ -70,7 +70,7 @@ impl Simulation {
     ///
     /// # Errors
     /// The snapshot contradicts itself.
-    pub fn resume(snapshot: &Snapshot) -> Result<Self, AgentsError> {
+    pub fn resume(snapshot: &WorldSnapshot) -> Result<Self, AgentsError> {
         let mut app = Self::empty();
         snapshot.restore(app.world_mut())?;
         Ok(Self { app })
@@ -78,7 +78,7 @@ impl Simulation {
 
     fn empty() -> App {
         let mut app = App::new();
-        app.add_plugins(AgentsPlugin).insert_resource(Trace::enabled());
+        app.add_plugins(AgentsPlugin).insert_resource(SimulationTrace::enabled());
         app.finish();
         app.cleanup();
         app
@@ -119,8 +119,8 @@ impl Simulation {
     }
 
     /// All of it, to be saved.
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot::of(self.world())
+    pub fn snapshot(&self) -> WorldSnapshot {
+        WorldSnapshot::of(self.world())
     }
 
     /// Writes what happened since this was last called, a line of JSON each.
@@ -128,8 +128,10 @@ impl Simulation {
     /// # Errors
     /// It cannot be written.
     pub fn write_trace(&mut self, to: &mut impl Write) -> io::Result<()> {
-        let mut trace =
-            std::mem::replace(&mut *self.world_mut().resource_mut::<Trace>(), Trace::enabled());
+        let mut trace = std::mem::replace(
+            &mut *self.world_mut().resource_mut::<SimulationTrace>(),
+            SimulationTrace::enabled(),
+        );
         trace.write(to, self.board(), |agent| self.name(agent))
     }
 }

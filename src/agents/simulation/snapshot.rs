@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Clock, SimulationRng};
 use crate::agents::{
-    Activity, Agent, AgentId, AgentsError, Board, Doing, Energy, Entry, JobEntities, JobState,
-    Memory, Place, Profile, Roster, Thoughts, spawn_agent, systems, thinker,
+    Activity, Agent, AgentId, AgentMemory, AgentsError, Board, BoardEntry, Decision, Energy,
+    JobEntities, JobState, Place, Profile, Roster, Thoughts, spawn_agent, systems, thinker,
 };
 use crate::pxi::AtomicFile;
 
@@ -22,12 +22,13 @@ const LINES_TO_DEPTH: usize = 2;
 /// The state of a world.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Snapshot {
+pub struct WorldSnapshot {
     format: String,
     /// Its time.
     pub clock: Clock,
     /// Its seed.
-    pub odds: SimulationRng,
+    #[serde(rename = "odds")]
+    pub rng: SimulationRng,
     /// The view into it, if there is a window.
     #[serde(default)]
     pub camera: Option<Camera>,
@@ -39,7 +40,7 @@ pub struct Snapshot {
     /// Its agents, in the order of their numbers.
     pub agents: Vec<SavedAgent>,
     /// Its jobs, in the order of their numbers.
-    pub jobs: Vec<Entry>,
+    pub jobs: Vec<BoardEntry>,
 }
 
 /// The view into the world: the place in its middle and how large a cell is. A resource where there
@@ -68,14 +69,14 @@ pub struct SavedAgent {
     /// What it is about.
     pub activity: Activity,
     /// What it decided for.
-    pub doing: Doing,
+    pub doing: Decision,
     /// What it did lately.
-    pub memory: Memory,
+    pub memory: AgentMemory,
     /// What it thinks.
     pub thoughts: Thoughts,
 }
 
-impl Snapshot {
+impl WorldSnapshot {
     /// The state of a world between two ticks. Overlays are for their writers to add.
     pub fn of(world: &World) -> Self {
         let mut profiles: Vec<Profile> = Vec::new();
@@ -91,15 +92,15 @@ impl Snapshot {
                 place: world.get::<Place>(entity).copied().unwrap_or_default(),
                 energy: world.get::<Energy>(entity).copied().unwrap_or_default(),
                 activity: world.get::<Activity>(entity).copied().unwrap_or_default(),
-                doing: world.get::<Doing>(entity).copied().unwrap_or_default(),
-                memory: world.get::<Memory>(entity).cloned().unwrap_or_default(),
+                doing: world.get::<Decision>(entity).copied().unwrap_or_default(),
+                memory: world.get::<AgentMemory>(entity).cloned().unwrap_or_default(),
                 thoughts: world.get::<Thoughts>(entity).cloned().unwrap_or_default(),
             });
         }
         Self {
             format: FORMAT.into(),
             clock: world.resource::<Clock>().clone(),
-            odds: world.resource::<SimulationRng>().clone(),
+            rng: world.resource::<SimulationRng>().clone(),
             camera: world.get_resource::<Camera>().copied(),
             overlays: BTreeMap::new(),
             profiles,
@@ -234,7 +235,7 @@ impl Snapshot {
         }
         world.insert_resource(board);
         world.insert_resource(self.clock.clone());
-        world.insert_resource(self.odds.clone());
+        world.insert_resource(self.rng.clone());
         match self.camera {
             Some(camera) => world.insert_resource(camera),
             None => drop(world.remove_resource::<Camera>()),

@@ -67,14 +67,14 @@ pub struct TraceEntry {
 /// What happened since the trace was last written.
 #[derive(Debug, Default)]
 #[cfg_attr(feature = "world", derive(bevy::prelude::Resource))]
-pub struct Trace {
+pub struct SimulationTrace {
     /// Whether anything is noted. Nobody reads it in the window, where it would grow for ever.
     pub enabled: bool,
     entries: Vec<TraceEntry>,
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct TraceLine<'a> {
     tick: u64,
     agent: &'a str,
     event: &'static str,
@@ -97,7 +97,7 @@ impl Serialize for Why {
     }
 }
 
-impl Trace {
+impl SimulationTrace {
     /// A trace that notes what happens.
     pub const fn enabled() -> Self {
         Self { enabled: true, entries: Vec::new() }
@@ -128,7 +128,7 @@ impl Trace {
     ) -> io::Result<()> {
         for TraceEntry { tick, agent, incident } in self.entries.drain(..) {
             let task = |job: JobId| Some(board.entry(job).job.task.as_str());
-            let mut line = Line {
+            let mut line = TraceLine {
                 tick,
                 agent: name(agent),
                 event: "",

@@ -7,11 +7,11 @@ use crate::model::PixelModel;
 /// Work on the parts of a model, as much as is asked for: tiles are verified, then heads ablated
 /// and layers probed; again and again where the model has fewer parts. Lengths and priorities are
 /// the seed's. A job of a head or layer waits for one of its tiles.
-pub fn jobs_of_model(model: &PixelModel, count: usize, odds: &SimulationRng) -> Vec<Job> {
-    (0..count as u32).map(|number| job_of_model(model, number, odds)).collect()
+pub fn jobs_of_model(model: &PixelModel, count: usize, rng: &SimulationRng) -> Vec<Job> {
+    (0..count as u32).map(|number| job_of_model(model, number, rng)).collect()
 }
 
-fn job_of_model(model: &PixelModel, number: u32, odds: &SimulationRng) -> Job {
+fn job_of_model(model: &PixelModel, number: u32, rng: &SimulationRng) -> Job {
     let (config, plan) = (model.config(), model.plan());
     let (layers, heads) = (config.layer_count.max(1), config.head_count.max(1));
     let round = number / 8;
@@ -23,7 +23,7 @@ fn job_of_model(model: &PixelModel, number: u32, odds: &SimulationRng) -> Job {
         _ => ("verify_tiles", format!("verify-tile-{tile}"), place_of_tile(model, tile)),
     };
     let is_of_tile = action == "verify_tiles";
-    let [length, urgency] = odds.shares_of(JobId(number));
+    let [length, urgency] = rng.shares_of(JobId(number));
     let task = format!("{name}.{number}");
     let task = task.parse().expect("small letters, digits, '-' and '.' are the name of a task");
     Job {

@@ -5,7 +5,8 @@ use jiff::Zoned;
 
 use super::{ACCEPTED_SCORE, MAX_ROUNDS, Queue};
 use crate::coach::{
-    Agent, Block, BlockKind, CoachError, Report, Status, Task, TaskId, Verdict, Worker,
+    AgentKind, Block, BlockKind, CoachError, ReviewVerdict, Status, Task, TaskId, TaskReport,
+    Worker,
 };
 
 impl Queue {
@@ -44,7 +45,7 @@ impl Queue {
     pub fn finish(
         &mut self,
         id: &TaskId,
-        report: Report,
+        report: TaskReport,
         now: &Zoned,
     ) -> Result<Status, CoachError> {
         if let Some((figure, value)) = report.figures.iter().find(|(_, value)| !value.is_finite()) {
@@ -196,7 +197,7 @@ impl Queue {
     pub fn judge(
         &mut self,
         id: &TaskId,
-        verdict: Verdict,
+        verdict: ReviewVerdict,
         now: &Zoned,
     ) -> Result<Status, CoachError> {
         if !(0.0..=10.0).contains(&verdict.score) {
@@ -363,14 +364,14 @@ impl Queue {
     ) -> Result<(), CoachError> {
         let task = self.task(id)?;
         if let Some(check) = &task.acceptance {
-            let none = Report::default();
+            let none = TaskReport::default();
             let holds = check.holds(task.report.as_ref().unwrap_or(&none));
             holds.map_err(|reason| CoachError::CheckFails { id: id.clone(), reason })?;
         }
         if task.status == Status::Pending {
             // Whatever its attempts: a person may do what a program could not.
             self.task_mut(id)?.attempts = 0;
-            self.start(id, Worker::new(who, Agent::Human), now)?;
+            self.start(id, Worker::new(who, AgentKind::Human), now)?;
         }
         let task = self.task_mut(id)?;
         task.become_status(Status::Completed, format!("{who}: {word}"), now)?;
@@ -379,7 +380,7 @@ impl Queue {
         task.waiting = None;
         task.finished = Some(now.clone());
         if task.report.is_none() {
-            task.report = Some(Report::new(word));
+            task.report = Some(TaskReport::new(word));
         }
         Ok(())
     }

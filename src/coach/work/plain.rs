@@ -12,7 +12,7 @@ use crate::model::{Encoding, ModelError};
 
 /// The GGUF file of a model in a folder that goes with this value.
 #[derive(Debug)]
-pub(super) struct Plain {
+pub(super) struct ExportedModel {
     pub folder: tempfile::TempDir,
     pub path: PathBuf,
     pub gguf: Gguf,
@@ -25,13 +25,13 @@ pub(super) struct PlainTensor {
     pub weights: Vec<f32>,
 }
 
-impl Plain {
+impl ExportedModel {
     /// Exports the model.
-    pub fn new(shop: &ModelContext) -> Result<Self> {
+    pub fn new(context: &ModelContext) -> Result<Self> {
         let folder = tempfile::tempdir().map_err(WorkError::other)?;
         let path = folder.path().join("source.gguf");
-        check_temporary_room(folder.path(), shop.model.header().model_size_in_bytes)?;
-        export(&shop.model, &path, &|_| ())?;
+        check_temporary_room(folder.path(), context.model.header().model_size_in_bytes)?;
+        export(&context.model, &path, &|_| ())?;
         let gguf = Gguf::open(&path).map_err(ModelError::from)?;
         Ok(Self { folder, path, gguf })
     }
