@@ -74,17 +74,22 @@ proptest! {
                 7 => queue.accept(&chosen, "p", "w", &now).is_err(),
                 8 => queue.release(&chosen, "why", &now).is_err(),
                 _ => {
-                    let verdict = ReviewVerdict { score: score.into(), feedback: String::new(), reviewer: "r".into() };
+                    let (score, reviewer) = (score.into(), "r".into());
+                    let verdict = ReviewVerdict { score, feedback: String::new(), reviewer };
                     queue.judge(&chosen, verdict, &now).is_err()
                 }
             };
             for (old, new) in before.tasks().iter().zip(queue.tasks()) {
                 // One step may be two changes: a person's word begins and completes, and what is
                 // tried again may still be in the way of something.
-                let by_person = what == 7 && old.status == Status::Pending && new.status == Status::Completed;
-                let retried = what == 6 && old.status == Status::Failed && new.status == Status::Blocked;
+                let change = (what, old.status, new.status);
+                let by_person = change == (7, Status::Pending, Status::Completed);
+                let retried = change == (6, Status::Failed, Status::Blocked);
                 prop_assert!(
-                    old.status == new.status || old.status.may_become(new.status) || by_person || retried,
+                    old.status == new.status
+                        || old.status.may_become(new.status)
+                        || by_person
+                        || retried,
                     "{} became {}", old.status, new.status
                 );
                 let dependencies = || new.dependencies.iter().map(|id| queue.task(id).unwrap());
@@ -92,7 +97,8 @@ proptest! {
                     prop_assert!(dependencies().all(|before| before.status == Status::Completed));
                 }
                 if new.status == Status::Completed && new.acceptance.is_some() {
-                    prop_assert_eq!(new.report.as_ref().unwrap().figures["bad"], 0.0, "no word outranks a check");
+                    let bad = new.report.as_ref().unwrap().figures["bad"];
+                    prop_assert_eq!(bad, 0.0, "no word outranks a check");
                 }
                 if dependencies().any(|d| matches!(d.status, Status::Failed | Status::Blocked)) {
                     // What failed by itself before stays failed.
@@ -102,7 +108,9 @@ proptest! {
                     prop_assert!(new.status != Status::Blocked);
                 }
             }
-            prop_assert!(!refused || before.tasks().iter().zip(queue.tasks()).all(|(a, b)| a.status == b.status || what == 7));
+            let mut statuses = before.tasks().iter().zip(queue.tasks());
+            let is_same = statuses.all(|(a, b)| a.status == b.status || what == 7);
+            prop_assert!(!refused || is_same);
             let ready: Vec<u8> = queue.ready().iter().map(|task| task.priority).collect();
             prop_assert!(ready.is_sorted_by(|a, b| a >= b));
             let text = serde_json::to_string(&queue).unwrap();
@@ -255,7 +263,8 @@ fn reviewed_by(line: &str) -> Value {
     let reviewer =
         format!("Reviewer(name: \"judge\", line: {line}, seconds: 1, max_reply_bytes: 1000)");
     std::fs::write(assets.join("agents/gemini.reviewer.ron"), reviewer).unwrap();
-    let task = "Task(id: \"t\", title: \"x\", action: generate(prompt: \"Once\", max_tokens: 4), priority: 5, reviewer: gemini)";
+    let task = "Task(id: \"t\", title: \"x\", action: generate(prompt: \"Once\", max_tokens: 4), \
+                priority: 5, reviewer: gemini)";
     std::fs::write(assets.join("coach/default.plan.ron"), plan_of(task, "")).unwrap();
     let queue = folder.path().join("coach.json");
     let mut command = pixel_llm(&queue, &["run", "--json"]);

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{AgentId, AgentsError, Job, JobId, JobState, Place, ready::ReadyJobs};
+use super::{AgentId, AgentsError, Job, JobId, JobState, Position, ready::ReadyJobs};
 use crate::coach;
 
 /// The most jobs of a board: half of what an index can number.
@@ -95,7 +95,7 @@ impl Board {
             return Err(AgentsError::TooManyJobs { count: count + 1, limit: MAX_JOBS });
         }
         let id = JobId(count as u32);
-        let Place { x, y } = entry.job.place;
+        let Position { x, y } = entry.job.place;
         if !x.is_finite() || !y.is_finite() {
             return Err(AgentsError::Place { job: entry.job.task, x, y });
         }
@@ -183,7 +183,7 @@ impl Board {
 
     /// The jobs of a kind that are worth a thought from a place: a few of the most urgent, the
     /// oldest and the nearest.
-    pub fn shortlist(&self, kind: usize, from: Place, list: &mut Vec<JobId>) {
+    pub fn shortlist(&self, kind: usize, from: Position, list: &mut Vec<JobId>) {
         if let Some(ready) = self.ready.get(kind) {
             ready.shortlist(from, list);
         }
@@ -306,7 +306,7 @@ mod tests {
 
     fn job(name: &str, after: &[u32]) -> Job {
         let after = after.iter().copied().map(JobId).collect();
-        Job { after, ..Job::new(name.parse().unwrap(), "verify_tiles", Place::default(), 3.0) }
+        Job { after, ..Job::new(name.parse().unwrap(), "verify_tiles", Position::default(), 3.0) }
     }
 
     #[test]
@@ -360,7 +360,7 @@ mod tests {
     fn what_cannot_be_on_a_board_is_refused() {
         let error = Board::new([job("a", &[0])], 0).unwrap_err().to_string();
         assert_eq!(error, "job 0 depends on job 0, which does not come before it");
-        let nowhere = Job { place: Place::new(f64::NAN, 0.0), ..job("a", &[]) };
+        let nowhere = Job { place: Position::new(f64::NAN, 0.0), ..job("a", &[]) };
         assert!(Board::new([nowhere], 0).is_err());
     }
 
@@ -373,12 +373,13 @@ mod tests {
             steps in prop::collection::vec((any::<prop::sample::Index>(), 0u8..4), 0..120),
         ) {
             let jobs = kinds.iter().map(|&(priority, x, phase)| Job {
-                priority, phase, place: Place::new(f64::from(x), 0.0), ..job("j", &[])
+                priority, phase, place: Position::new(f64::from(x), 0.0), ..job("j", &[])
             });
             let mut board = Board::new(jobs, 0).unwrap();
             for (at, what) in steps {
                 let id = JobId(at.index(kinds.len()) as u32);
-                let taken = board.take(id, ANNA) || matches!(board.entry(id).state, JobState::Taken(_));
+                let taken = board.take(id, ANNA)
+                    || matches!(board.entry(id).state, JobState::Taken(_));
                 match what {
                     1 if taken => { board.finish(id, 1); }
                     2 if taken => board.hand_over(id, 1.0),
@@ -392,11 +393,12 @@ mod tests {
             let expected: Vec<_> = (0..kinds.len() as u32).map(JobId).filter(ready).collect();
             prop_assert_eq!(&indexed, &expected);
 
-            let here = Place::new(2000.0, 0.0);
+            let here = Position::new(2000.0, 0.0);
             let mut list = Vec::new();
             board.shortlist(0, here, &mut list);
             let job = |id: &JobId| &board.entry(*id).job;
-            let urgent = expected.iter().min_by_key(|id| (job(id).phase, std::cmp::Reverse(job(id).priority), **id));
+            let rank = |id: &JobId| (job(id).phase, std::cmp::Reverse(job(id).priority), *id);
+            let urgent = expected.iter().min_by_key(|id| rank(id));
             let near = |id: &JobId| job(id).place.distance(here) as u64;
             prop_assert!(urgent.is_none_or(|id| list.contains(id)));
             prop_assert_eq!(list.iter().map(near).min(), expected.iter().map(near).min());

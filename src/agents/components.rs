@@ -8,26 +8,26 @@ use bevy::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::think::{CompletedJob, Considered, DecisionContext};
-use super::{AgentId, Board, JobId, Place, Profile, think};
+use super::{AgentId, AgentProfile, Board, JobId, Position, think};
 
-/// An agent. Beside it are [`Place`], [`Energy`], [`AgentMemory`], [`Activity`], [`Decision`] and
-/// [`Thoughts`].
+/// An agent. Beside it are [`Position`], [`Energy`], [`AgentMemory`], [`Activity`], [`Decision`]
+/// and [`Thoughts`].
 #[derive(Component, Debug, Clone)]
-#[require(Place, Energy, AgentMemory, Activity, Decision, Thoughts)]
+#[require(Position, Energy, AgentMemory, Activity, Decision, Thoughts)]
 pub struct Agent {
     /// Its number: agents act in the order of these.
     pub id: AgentId,
     /// What it is called.
     pub name: String,
     /// Its kind.
-    pub profile: Arc<Profile>,
+    pub profile: Arc<AgentProfile>,
     /// How well it does each kind of job on the board.
     pub(super) levels: Vec<f32>,
 }
 
 impl Agent {
     /// An agent of a kind.
-    pub fn new(id: AgentId, name: impl Into<String>, profile: Arc<Profile>) -> Self {
+    pub fn new(id: AgentId, name: impl Into<String>, profile: Arc<AgentProfile>) -> Self {
         Self { id, name: name.into(), profile, levels: Vec::new() }
     }
 
@@ -40,7 +40,7 @@ impl Agent {
 
     pub(super) fn context<'a>(
         &'a self,
-        place: Place,
+        place: Position,
         energy: &Energy,
         memory: &'a AgentMemory,
     ) -> DecisionContext<'a> {
@@ -151,11 +151,11 @@ impl Roster {
     }
 }
 
-/// A job of the board as an entity with its [`Place`], from the tick in which it comes to that in
-/// which it is closed. That it is there says that the job is open; who has it says the [`Board`],
-/// and no component says it again.
+/// A job of the board as an entity with its [`Position`], from the tick in which it comes to that
+/// in which it is closed. That it is there says that the job is open; who has it says the
+/// [`Board`], and no component says it again.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
-#[require(Place)]
+#[require(Position)]
 pub struct OnBoard(pub JobId);
 
 /// The entities of the board's open jobs, by the numbers of the jobs.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
-use super::{Place, place_of};
+use super::{Position, place_of};
 use crate::coach::{self, TaskAction, TaskId};
 use crate::model::plan::MapPlan;
 
@@ -30,7 +30,7 @@ pub struct Job {
     #[serde(default)]
     pub wanted: coach::AgentKind,
     /// What it is about.
-    pub place: Place,
+    pub place: Position,
     /// Its phase.
     pub phase: u32,
     /// From 1 to 10, the most urgent.
@@ -44,7 +44,7 @@ pub struct Job {
 
 impl Job {
     /// A job of phase 1 and middle priority that anyone with the skill may do.
-    pub fn new(task: TaskId, action: impl Into<String>, place: Place, work: f64) -> Self {
+    pub fn new(task: TaskId, action: impl Into<String>, place: Position, work: f64) -> Self {
         Self {
             task,
             action: action.into(),
@@ -78,13 +78,13 @@ impl Job {
 
 /// Where what is about the whole model is done: at one of its plots, the same each time, so that
 /// agents do not all stand in one spot.
-fn place_of_whole(task: &TaskId, plan: &MapPlan) -> Place {
+fn place_of_whole(task: &TaskId, plan: &MapPlan) -> Position {
     // FNV-1a: any number will do that tells names apart.
     let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
     let number = task.as_str().bytes().fold(0xCBF2_9CE4_8422_2325, mix);
     match plan.plots.len() as u64 {
         0 => place_of(plan, None, None).unwrap_or_default(),
-        count => Place::middle(&plan.plots[((number >> 20) % count) as usize].rect),
+        count => Position::middle(&plan.plots[((number >> 20) % count) as usize].rect),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Agents: who does the tasks of the [`coach`](crate::coach), as entities that choose by utility.
 //!
-//! In: kinds of agents ([`Profile`], RON) and jobs, which are tasks with a place and an amount of
-//! work, on a [`Board`]. Out: jobs taken, walked to and done, one agent at a time and each once;
+//! In: kinds of agents ([`AgentProfile`], RON) and jobs, which are tasks with a place and an amount
+//! of work, on a [`Board`]. Out: jobs taken, walked to and done, one agent at a time and each once;
 //! for those who watch, every agent's place, activity and scores, and why.
 //!
 //! What is pure (curves, utility, the board) comes first and knows no Bevy. On it stand the
@@ -13,7 +13,7 @@ pub mod content;
 mod curve;
 mod error;
 mod job;
-mod place;
+mod position;
 mod profile;
 mod ready;
 pub mod simulation;
@@ -40,8 +40,8 @@ pub use board::{ATTEMPT_LIMIT, Board, BoardEntry, JobKind, MAX_JOBS};
 pub use curve::Curve;
 pub use error::AgentsError;
 pub use job::{AgentId, Job, JobId, JobState};
-pub use place::{Place, place_of, place_of_tile};
-pub use profile::{EnergyRates, MAX_COUNT, MAX_MEMORY, Profile, Rest, load_profiles};
+pub use position::{Position, place_of, place_of_tile};
+pub use profile::{AgentProfile, EnergyRates, MAX_COUNT, MAX_MEMORY, Rest, load_profiles};
 pub use ready::LOOKED_AT;
 pub use simulation::jobs_of_model;
 pub use utility::{Consideration, Situation, Utility, Weighted, Worth};

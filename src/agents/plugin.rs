@@ -7,7 +7,9 @@ use bevy::prelude::*;
 
 use super::components::{Agent, JobEntities, Roster};
 use super::simulation::{Clock, SimulationRng, SimulationTrace};
-use super::{AgentId, Board, Place, Profile, QueueWorkers, queue_workers, systems, thinker};
+use super::{
+    AgentId, AgentProfile, Board, Position, QueueWorkers, queue_workers, systems, thinker,
+};
 
 /// A tick of the world. [`super::simulation::SimulationPlugin`] runs it from the frame's time; a
 /// run without a window as fast as it can.
@@ -33,9 +35,9 @@ pub enum AgentsSystems {
 /// Agents on big-brain.
 ///
 /// Adds the schedule [`Tick`] with the sets of [`AgentsSystems`], and the resources [`Board`],
-/// [`Roster`], [`JobEntities`], [`Clock`], [`SimulationTrace`] and [`SimulationRng`]. Agents come with
-/// [`spawn_agents`], jobs with [`Board::push`]. With a [`super::WorkerPool`] work is real, without
-/// it simulated. Needs nothing, and no GPU.
+/// [`Roster`], [`JobEntities`], [`Clock`], [`SimulationTrace`] and [`SimulationRng`]. Agents come
+/// with [`spawn_agents`], jobs with [`Board::push`]. With a [`super::WorkerPool`] work is real,
+/// without it simulated. Needs nothing, and no GPU.
 pub struct AgentsPlugin;
 
 impl Plugin for AgentsPlugin {
@@ -76,9 +78,9 @@ impl Plugin for AgentsPlugin {
 /// Puts an agent into the world, with the next number.
 pub fn spawn_agent(
     world: &mut World,
-    profile: &Arc<Profile>,
+    profile: &Arc<AgentProfile>,
     name: String,
-    place: Place,
+    place: Position,
 ) -> Entity {
     let id = AgentId(world.resource::<Roster>().entities().len() as u32);
     let agent = Agent::new(id, name.clone(), profile.clone());
@@ -90,12 +92,12 @@ pub fn spawn_agent(
 
 /// Puts as many agents of each kind into the world as it says, at places over a rectangle from
 /// (0, 0) to `size` that the seed decides.
-pub fn spawn_agents(world: &mut World, profiles: &[Arc<Profile>], size: [f64; 2]) {
+pub fn spawn_agents(world: &mut World, profiles: &[Arc<AgentProfile>], size: [f64; 2]) {
     for profile in profiles {
         for number in 1..=profile.count {
             let id = world.resource::<Roster>().entities().len() as u32;
             let [x, y] = world.resource::<SimulationRng>().place_of(AgentId(id));
-            let place = Place::new(x * size[0], y * size[1]);
+            let place = Position::new(x * size[0], y * size[1]);
             spawn_agent(world, profile, format!("{} {number}", profile.name), place);
         }
     }

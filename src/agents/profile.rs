@@ -38,8 +38,8 @@ pub struct Rest {
 
 /// A kind of agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Profile {
+#[serde(deny_unknown_fields, rename = "Profile")]
+pub struct AgentProfile {
     /// What it is called; its agents are called so with a number.
     pub name: String,
     /// What it is for.
@@ -73,7 +73,7 @@ pub struct Profile {
     pub utility: Utility,
 }
 
-impl Profile {
+impl AgentProfile {
     /// Reads a kind of agent.
     ///
     /// # Errors
@@ -184,7 +184,7 @@ const REST_AT_MOST: f32 = 1.0;
 ///
 /// # Errors
 /// The user's own folder is broken.
-pub fn load_profiles(assets: &Assets) -> Result<Vec<Profile>, AgentsError> {
+pub fn load_profiles(assets: &Assets) -> Result<Vec<AgentProfile>, AgentsError> {
     Ok(assets.all("agent")?.into_iter().map(|(_, profile)| profile).collect())
 }
 
@@ -227,13 +227,14 @@ mod tests {
     #[test]
     fn a_misspelt_field_is_refused_with_its_place() {
         let (file, text) = SURVEYOR;
-        let message =
-            Profile::parse(file, &text.replace("patience", "pacience")).unwrap_err().to_string();
+        let message = AgentProfile::parse(file, &text.replace("patience", "pacience"))
+            .unwrap_err()
+            .to_string();
         assert!(
             message.contains("surveyor.agent.ron:") && message.contains("pacience"),
             "{message}"
         );
-        let message = Profile::parse(file, &text.replace("verify_tiles", "verify_tile"))
+        let message = AgentProfile::parse(file, &text.replace("verify_tiles", "verify_tile"))
             .unwrap_err()
             .to_string();
         assert!(message.contains("\"verify_tile\" is no action"), "{message}");
@@ -241,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_person_s_task_is_for_persons() {
-        let profile = Profile::parse(SURVEYOR.0, SURVEYOR.1).unwrap();
+        let profile = AgentProfile::parse(SURVEYOR.0, SURVEYOR.1).unwrap();
         assert_eq!(profile.level("verify_tiles", coach::AgentKind::Human), 0.0);
         assert!(profile.level("verify_tiles", coach::AgentKind::Auto) > 0.0);
     }

@@ -254,9 +254,13 @@ mod tests {
 
     const TEXT: &str = "Plan(name: \"p\", phases: [Phase(name: \"a\", tasks: [
         Task(id: \"one\", title: \"x\", action: verify_tiles, priority: 5),
-        Task(id: \"two\", title: \"x\", action: ablate(layer: 0, head: 1), priority: 5, dependencies: [\"one\"]),
-        Task(id: \"mine\", title: \"x\", action: ask_person(question: \"?\"), priority: 9, agent: human),
-    ]), Phase(name: \"b\", tasks: [Task(id: \"later\", title: \"x\", action: verify_tiles, priority: 5)])])";
+        Task(id: \"two\", title: \"x\", action: ablate(layer: 0, head: 1), priority: 5,
+            dependencies: [\"one\"]),
+        Task(id: \"mine\", title: \"x\", action: ask_person(question: \"?\"), priority: 9,
+            agent: human),
+    ]), Phase(name: \"b\", tasks: [
+        Task(id: \"later\", title: \"x\", action: verify_tiles, priority: 5),
+    ])])";
 
     fn open(board: &Board) -> Vec<&str> {
         board

@@ -39,8 +39,8 @@ impl Measure for GeometricMean {
 /// The scores of the considerations of one agent, from task to task.
 ///
 /// They are [`Score`]s in an array and not scorer entities: an agent compares up to
-/// [`LOOKED_AT`](super::LOOKED_AT) times three tasks of each kind in a look, and big-brain scores
-/// every scorer entity of every agent in each of its rounds, whether the agent looks or not. TODO-NUMBER
+/// [`LOOKED_AT`](super::LOOKED_AT) times three jobs of each kind in a look, and big-brain scores
+/// every scorer entity of every agent in each of its rounds, whether the agent looks or not.
 #[derive(Debug)]
 pub struct ConsiderationScores<'a> {
     parts: [Option<&'a Weighted>; Consideration::COUNT],

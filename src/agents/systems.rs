@@ -14,7 +14,7 @@ use super::components::{
 use super::simulation::{Clock, Incident, SimulationRng, SimulationTrace};
 use super::think::CompletedJob;
 use super::thinker::{self, RestScorer, WorkScorer};
-use super::{Board, Job, JobId, JobOutcome, JobState, Place, WorkerPool};
+use super::{Board, Job, JobId, JobOutcome, JobState, Position, WorkerPool};
 use crate::coach::Attempt;
 
 /// How many agents look at the board in one tick, at most.
@@ -33,7 +33,7 @@ pub(super) struct ThoughtBudget {
 #[query_data(mutable)]
 pub(super) struct AgentState {
     agent: &'static mut Agent,
-    place: &'static mut Place,
+    place: &'static mut Position,
     energy: &'static mut Energy,
     memory: &'static mut AgentMemory,
     activity: &'static mut Activity,

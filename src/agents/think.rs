@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::job::read_task;
-use super::{Board, ConsiderationScores, JobId, Place, Profile, Situation, Worth};
+use super::{AgentProfile, Board, ConsiderationScores, JobId, Position, Situation, Worth};
 use crate::coach::TaskId;
 
 /// How many of the jobs that it considered an agent remembers: the best, for people who ask why.
@@ -39,13 +39,13 @@ pub struct Considered {
 #[derive(Debug, Clone, Copy)]
 pub struct DecisionContext<'a> {
     /// Its kind.
-    pub profile: &'a Profile,
+    pub profile: &'a AgentProfile,
     /// How well it does each kind of job on the board.
     pub levels: &'a [f32],
     /// What it did lately.
     pub memory: &'a VecDeque<CompletedJob>,
     /// Where it is.
-    pub place: Place,
+    pub place: Position,
     /// Its energy.
     pub energy: f32,
 }
@@ -114,6 +114,6 @@ fn before(other: &Considered, score: f32, job: JobId) -> Ordering {
 }
 
 /// How well a kind of agent does each kind of job on a board.
-pub fn levels(profile: &Profile, board: &Board) -> Vec<f32> {
+pub fn levels(profile: &AgentProfile, board: &Board) -> Vec<f32> {
     board.kinds().iter().map(|kind| profile.level(&kind.action, kind.wanted)).collect()
 }

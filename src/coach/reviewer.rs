@@ -88,8 +88,8 @@ pub fn review_prompt(task: &Task) -> String {
     let text = report.and_then(|report| report.text.as_deref()).unwrap_or_default();
     let summary = report.map_or("", |report| report.summary.as_str());
     format!(
-        "Judge this work.\nTask: {}\n{}\nResult: {summary}\n{text}\n\nAnswer with a line \"score: N\", N from 0 to 10, \
-         then what to do better.\n",
+        "Judge this work.\nTask: {}\n{}\nResult: {summary}\n{text}\n\n\
+         Answer with a line \"score: N\", N from 0 to 10, then what to do better.\n",
         task.title, task.description
     )
 }

@@ -200,8 +200,8 @@ pub struct Worker {
     pub name: String,
     /// What kind of agent it is.
     pub agent: AgentKind,
-    /// The name of the lock that the worker's process holds while it lives (see [`super::QueueStore`]);
-    /// without one the work is a person's, and outlives every process.
+    /// The name of the lock that the worker's process holds while it lives (see
+    /// [`super::QueueStore`]); without one the work is a person's, and outlives every process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<String>,
 }
@@ -407,11 +407,33 @@ impl Task {
         now: &Zoned,
     ) -> Result<(), CoachError> {
         if !self.status.may_become(to) {
-            return Err(CoachError::Transition { id: self.id.clone(), from: self.status, to });
+            return Err(self.refused(to));
         }
         self.status = to;
         self.note(what, now);
         Ok(())
+    }
+
+    /// The task is completed, and nobody is waited for any more.
+    pub(super) fn complete(
+        &mut self,
+        what: impl Into<String>,
+        now: &Zoned,
+    ) -> Result<(), CoachError> {
+        self.become_status(Status::Completed, what, now)?;
+        (self.worker, self.waiting, self.needs_person) = (None, None, false);
+        self.finished = Some(now.clone());
+        Ok(())
+    }
+
+    /// Refuses a change from any other status than this one.
+    pub(super) fn must_be(&self, status: Status, to: Status) -> Result<(), CoachError> {
+        if self.status == status { Ok(()) } else { Err(self.refused(to)) }
+    }
+
+    /// That it cannot become this.
+    pub(super) fn refused(&self, to: Status) -> CoachError {
+        CoachError::Transition { id: self.id.clone(), from: self.status, to }
     }
 
     /// Notes something that does not change the status.

@@ -11,7 +11,7 @@ use super::map_text::minimap;
 use super::style::{accent, backing, faint, ink};
 use crate::agents::simulation::Clock;
 use crate::agents::{
-    Activity, Agent, AgentMemory, Board, Energy, JobId, JobState, OnBoard, Place, Profile,
+    Activity, Agent, AgentMemory, AgentProfile, Board, Energy, JobId, JobState, OnBoard, Position,
     QueueWorkers, Thoughts, WorkerPool,
 };
 use crate::world::Map;
@@ -45,8 +45,8 @@ pub(super) fn draw(
         Option<Res<QueueWorkers>>,
         Option<Res<WorkerPool>>,
     ),
-    agents: Query<(Entity, &Agent, &Place, &Energy, &Activity, &Thoughts, &AgentMemory)>,
-    open_jobs: Query<(&OnBoard, &Place)>,
+    agents: Query<(Entity, &Agent, &Position, &Energy, &Activity, &Thoughts, &AgentMemory)>,
+    open_jobs: Query<(&OnBoard, &Position)>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let (Some(clock), Some(board), Some(before), crew, workshop) = world else { return Ok(()) };
@@ -140,7 +140,7 @@ fn on_map(map: &Map, place: [f64; 2]) -> Pos2 {
 }
 
 /// The colour of a kind: its own, or one that its name comes to.
-pub(super) fn colour_of(profile: &Profile) -> Color32 {
+pub(super) fn colour_of(profile: &AgentProfile) -> Color32 {
     if let Some([r, g, b]) = profile.rgb() {
         return Color32::from_rgb(r, g, b);
     }
@@ -174,9 +174,9 @@ fn jobs(
     map: &Map,
     theme: Theme,
     board: &Board,
-    open_jobs: &Query<(&OnBoard, &Place)>,
+    open_jobs: &Query<(&OnBoard, &Position)>,
 ) {
-    let mut places: HashMap<[i64; 2], (Place, u32, bool)> = HashMap::new();
+    let mut places: HashMap<[i64; 2], (Position, u32, bool)> = HashMap::new();
     for (&OnBoard(job), &place) in open_jobs {
         let cell = [place.x as i64, place.y as i64];
         let (_, count, taken) = places.entry(cell).or_insert((place, 0, false));

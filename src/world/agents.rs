@@ -18,7 +18,7 @@ use super::view::View;
 use super::{Map, WorldSystems};
 use crate::agents::simulation::{Camera, Clock, SimulationPlugin, WorldSnapshot};
 use crate::agents::{
-    AgentsError, AgentsPlugin, AgentsSystems, Place, Profile, QueueWorkers, Roster, Tick,
+    AgentProfile, AgentsError, AgentsPlugin, AgentsSystems, Position, QueueWorkers, Roster, Tick,
     WorkerPool, spawn_agents,
 };
 use crate::coach::TaskRunner;
@@ -32,11 +32,11 @@ const SHOWN: &str = "shown";
 
 /// Where agents were a tick ago, for whoever draws between ticks.
 #[derive(Resource, Debug, Default)]
-pub struct Before(HashMap<Entity, Place>);
+pub struct Before(HashMap<Entity, Position>);
 
 impl Before {
     /// Where an agent that is at `now` is to be drawn.
-    pub fn between(&self, agent: Entity, now: Place, clock: &Clock) -> [f64; 2] {
+    pub fn between(&self, agent: Entity, now: Position, clock: &Clock) -> [f64; 2] {
         let before = self.0.get(&agent).copied().unwrap_or(now);
         let share = clock.share_of_next().clamp(0.0, 1.0);
         [before.x + (now.x - before.x) * share, before.y + (now.y - before.y) * share]
@@ -80,7 +80,7 @@ impl Plugin for InhabitedPlugin {
 pub fn inhabit(
     world: &mut World,
     hands: Arc<TaskRunner>,
-    profiles: Vec<Profile>,
+    profiles: Vec<AgentProfile>,
     saved: Option<&WorldSnapshot>,
 ) -> Result<(), AgentsError> {
     QueueWorkers::employ(world, hands, Vec::new(), None, (BENCHES, SHARE), Arc::new(|_| ()));
@@ -98,7 +98,7 @@ pub fn inhabit(
 /// The state of the world: agents, jobs, camera, and the layer that is shown.
 pub fn snapshot(world: &mut World) -> WorldSnapshot {
     let View { centre, scale, .. } = world.resource::<Map>().view;
-    let place = Place::new(centre[0], centre[1]);
+    let place = Position::new(centre[0], centre[1]);
     world.insert_resource(Camera { place, pixels_per_cell: scale });
     let mut snapshot = WorldSnapshot::of(world);
     if let Some(shown) = &world.resource::<Heatmaps>().shown {
@@ -138,7 +138,7 @@ pub fn save(world: &mut World) -> Result<Option<PathBuf>, AgentsError> {
     Ok(Some(path))
 }
 
-fn remember(roster: Res<Roster>, places: Query<&Place>, mut before: ResMut<Before>) {
+fn remember(roster: Res<Roster>, places: Query<&Position>, mut before: ResMut<Before>) {
     for &agent in roster.entities() {
         if let Ok(&place) = places.get(agent) {
             before.0.insert(agent, place);

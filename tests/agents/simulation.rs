@@ -13,16 +13,16 @@ use pixel_llm::agents::simulation::{
     Incident, Simulation, SimulationRng, SimulationTrace, WorldSnapshot,
 };
 use pixel_llm::agents::{
-    ATTEMPT_LIMIT, Activity, Agent, AgentId, Board, Decision, Energy, Job, JobEntities, JobId,
-    JobOutcome, JobState, OnBoard, Place, Profile, Roster, Thoughts, WorkerPool, jobs_of_model,
-    load_profiles,
+    ATTEMPT_LIMIT, Activity, Agent, AgentId, AgentProfile, Board, Decision, Energy, Job,
+    JobEntities, JobId, JobOutcome, JobState, OnBoard, Position, Roster, Thoughts, WorkerPool,
+    jobs_of_model, load_profiles,
 };
 
 const JOBS: usize = 1000;
 /// Far more than ten agents need for a thousand jobs of 25 ticks.
 const TICKS_AT_MOST: u64 = 30_000;
 
-fn profiles() -> Vec<Profile> {
+fn profiles() -> Vec<AgentProfile> {
     load_profiles(&pixel_llm::app::kinds::assets()).unwrap()
 }
 
@@ -134,7 +134,7 @@ fn ten_agents_do_a_thousand_jobs_each_once_and_are_never_idle_beside_work() {
 
 /// The jobs that are entities, each found by its number too.
 fn entities_of_jobs(simulation: &mut Simulation) -> Vec<JobId> {
-    let mut query = simulation.world_mut().query::<(Entity, &OnBoard, &Place)>();
+    let mut query = simulation.world_mut().query::<(Entity, &OnBoard, &Position)>();
     let world = simulation.world();
     let (entities, board) = (world.resource::<JobEntities>(), world.resource::<Board>());
     let job = |(entity, &OnBoard(job), &place)| {
@@ -215,7 +215,7 @@ fn a_tired_agent_hands_over_and_another_goes_on_where_it_stopped() {
         (profile.count, profile.metabolism.work) = (2, 0.05);
         profile
     };
-    let job = Job::new("long".parse().unwrap(), "verify_tiles", Place::new(10.0, 10.0), 30.0);
+    let job = Job::new("long".parse().unwrap(), "verify_tiles", Position::new(10.0, 10.0), 30.0);
     let mut simulation =
         Simulation::new(vec![profile()], [job], [20.0, 20.0], SimulationRng::default()).unwrap();
     let mut workers = Vec::new();
@@ -249,7 +249,7 @@ fn real_work_runs_beside_the_ticks_once_per_job_and_within_its_benches() {
     let jobs: Vec<Job> = (0..12)
         .map(|tile| {
             let task = tile.to_string().parse().unwrap();
-            Job::new(task, "verify_tiles", Place::new(f64::from(tile), 0.0), 1.0)
+            Job::new(task, "verify_tiles", Position::new(f64::from(tile), 0.0), 1.0)
         })
         .collect();
     let mut simulation =

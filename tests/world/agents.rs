@@ -78,7 +78,8 @@ fn point_at(world: &mut Offscreen, wanted: fn(&Activity) -> bool) {
     let entities = world.app.world().resource::<Roster>().entities().to_vec();
     let place = entities.into_iter().find_map(|entity| {
         let found = world.app.world().entity(entity);
-        wanted(found.get::<Activity>()?).then(|| *found.get::<pixel_llm::agents::Place>().unwrap())
+        wanted(found.get::<Activity>()?)
+            .then(|| *found.get::<pixel_llm::agents::Position>().unwrap())
     });
     let mut map = world.app.world_mut().resource_mut::<Map>();
     map.pointer = place.map(|place| map.view.to_screen([place.x, place.y]));

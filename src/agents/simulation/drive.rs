@@ -7,7 +7,7 @@ use bevy::prelude::*;
 
 use super::{Clock, SimulationRng, SimulationTrace, WorldSnapshot};
 use crate::agents::{
-    Agent, AgentId, AgentsError, AgentsPlugin, Board, Job, Profile, Roster, Tick, spawn_agents,
+    Agent, AgentId, AgentProfile, AgentsError, AgentsPlugin, Board, Job, Roster, Tick, spawn_agents,
 };
 
 /// Runs ticks from the frames' time, as [`Clock`] says.
@@ -51,7 +51,7 @@ impl Simulation {
     /// # Errors
     /// The jobs cannot be on a board.
     pub fn new(
-        profiles: Vec<Profile>,
+        profiles: Vec<AgentProfile>,
         jobs: impl IntoIterator<Item = Job>,
         size: [f64; 2],
         rng: SimulationRng,

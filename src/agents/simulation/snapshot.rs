@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Clock, SimulationRng};
 use crate::agents::{
-    Activity, Agent, AgentId, AgentMemory, AgentsError, Board, BoardEntry, Decision, Energy,
-    JobEntities, JobState, Place, Profile, Roster, Thoughts, spawn_agent, systems, thinker,
+    Activity, Agent, AgentId, AgentMemory, AgentProfile, AgentsError, Board, BoardEntry, Decision,
+    Energy, JobEntities, JobState, Position, Roster, Thoughts, spawn_agent, systems, thinker,
 };
 use crate::pxi::AtomicFile;
 
@@ -36,7 +36,7 @@ pub struct WorldSnapshot {
     #[serde(default)]
     pub overlays: BTreeMap<String, String>,
     /// Kinds of its agents.
-    pub profiles: Vec<Profile>,
+    pub profiles: Vec<AgentProfile>,
     /// Its agents, in the order of their numbers.
     pub agents: Vec<SavedAgent>,
     /// Its jobs, in the order of their numbers.
@@ -49,7 +49,7 @@ pub struct WorldSnapshot {
 #[serde(deny_unknown_fields)]
 pub struct Camera {
     /// The place in the middle of the window.
-    pub place: Place,
+    pub place: Position,
     /// Pixels of the window per cell.
     pub pixels_per_cell: f64,
 }
@@ -63,7 +63,7 @@ pub struct SavedAgent {
     /// The name of its kind.
     pub kind: String,
     /// Where it is.
-    pub place: Place,
+    pub place: Position,
     /// Its energy.
     pub energy: Energy,
     /// What it is about.
@@ -79,17 +79,17 @@ pub struct SavedAgent {
 impl WorldSnapshot {
     /// The state of a world between two ticks. Overlays are for their writers to add.
     pub fn of(world: &World) -> Self {
-        let mut profiles: Vec<Profile> = Vec::new();
+        let mut profiles: Vec<AgentProfile> = Vec::new();
         let mut agents = Vec::new();
         for &entity in world.resource::<Roster>().entities() {
             let Some(agent) = world.get::<Agent>(entity) else { continue };
             if !profiles.iter().any(|profile| profile.name == agent.profile.name) {
-                profiles.push(Profile::clone(&agent.profile));
+                profiles.push(AgentProfile::clone(&agent.profile));
             }
             agents.push(SavedAgent {
                 name: agent.name.clone(),
                 kind: agent.profile.name.clone(),
-                place: world.get::<Place>(entity).copied().unwrap_or_default(),
+                place: world.get::<Position>(entity).copied().unwrap_or_default(),
                 energy: world.get::<Energy>(entity).copied().unwrap_or_default(),
                 activity: world.get::<Activity>(entity).copied().unwrap_or_default(),
                 doing: world.get::<Decision>(entity).copied().unwrap_or_default(),

@@ -9,10 +9,11 @@ use crate::pxi::AtomicFile;
 
 /// The text on which losses are measured: of the kind that the built-in model knows, so that muting
 /// shows.
-pub const SURVEY_TEXT: &str = "Once upon a time, on the map, there was a little bird. Her name was Ivy. Ivy had a \
-good friend, a careful hedgehog named Tidex. It was a rainy morning. The river was loud. \"I am faster than you,\" \
-said Tidex to Ivy. \"Let us race from the square to the workshop.\" Tidex was ahead. But Tidex took the wrong road, \
-because she did not read the sign. Ivy read the sign and went on. Ivy came to the workshop first and won the race.";
+pub const SURVEY_TEXT: &str = "Once upon a time, on the map, there was a little bird. Her name \
+was Ivy. Ivy had a good friend, a careful hedgehog named Tidex. It was a rainy morning. The river \
+was loud. \"I am faster than you,\" said Tidex to Ivy. \"Let us race from the square to the \
+workshop.\" Tidex was ahead. But Tidex took the wrong road, because she did not read the sign. Ivy \
+read the sign and went on. Ivy came to the workshop first and won the race.";
 
 /// Where the survey of heads is kept, in the folder of the queue.
 pub const HEAD_IMPORTANCE_FILE: &str = "head-importance.json";
@@ -96,7 +97,10 @@ pub(super) fn survey(
     let rows: Vec<serde_json::Value> = found
         .iter()
         .map(|(layer, head, loss)| {
-            serde_json::json!({"layer": layer, "head": head, "loss": loss, "importance": loss - whole})
+            let importance = loss - whole;
+            serde_json::json!({
+                "layer": layer, "head": head, "loss": loss, "importance": importance
+            })
         })
         .collect();
     let document = serde_json::json!({"loss": whole, "tokens": tokens.len(), "heads": rows});

@@ -168,7 +168,8 @@ pub(super) fn check_coordinator(context: &ModelContext) -> Result<TaskReport> {
     }
     let shared: u32 = answers.iter().map(|answer| answer.shared_tokens).sum();
     let summary = format!(
-        "{} answers, 3 at once: {} of {tokens} tokens are the oracle's, {shared} prompt tokens were shared",
+        "{} answers, 3 at once: {} of {tokens} tokens are the oracle's, {shared} prompt tokens \
+         were shared",
         answers.len(),
         tokens - wrong
     );

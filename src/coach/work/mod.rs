@@ -1,7 +1,7 @@
 //! The work itself: each action on the model that is loaded.
 //!
-//! In: an [`TaskAction`] and a [`ModelContext`]. Out: a [`TaskReport`] of what was measured, or why there
-//! is none. Nothing here decides what a report is worth: checks and reviews do.
+//! In: a [`TaskAction`] and a [`ModelContext`]. Out: a [`TaskReport`] of what was measured, or why
+//! there is none. Nothing here decides what a report is worth: checks and reviews do.
 
 mod conversion;
 mod device;
@@ -25,7 +25,7 @@ use crate::engine::{CpuEngine, EngineError};
 use crate::forward::cpu::{CpuModel, CpuOptions, ForwardError};
 use crate::model::{ModelError, PixelModel};
 
-pub use device::{Device, OpenDevice};
+pub use device::{OpenDevice, WorkDevice};
 #[cfg(feature = "world")]
 pub use gpu::open_device;
 pub use heads::{HEAD_IMPORTANCE_FILE, SURVEY_TEXT, loss};
@@ -138,7 +138,7 @@ impl ModelContext {
     }
 
     /// The GPU, where there is a way to one and an adapter.
-    fn open_device(&self, context: usize) -> Result<Option<Box<dyn Device>>> {
+    fn open_device(&self, context: usize) -> Result<Option<Box<dyn WorkDevice>>> {
         let Some(open) = &self.device else { return Ok(None) };
         Ok(open(&self.model, context)?)
     }

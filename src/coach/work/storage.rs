@@ -52,7 +52,8 @@ pub(super) fn survey_statistics(context: &ModelContext) -> Result<TaskReport> {
         spread += f64::from(found.spread);
         let places: Vec<[i64; 4]> = rects.iter().map(|r| [r.x, r.y, r.width, r.height]).collect();
         rows.push(serde_json::json!({
-            "tile": tile, "mean": found.mean, "spread": found.spread, "peak": found.peak, "map": places
+            "tile": tile, "mean": found.mean, "spread": found.spread, "peak": found.peak,
+            "map": places
         }));
     }
     let name = TILE_STATISTICS_FILE;

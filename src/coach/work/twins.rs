@@ -74,7 +74,8 @@ pub(super) fn kernel_twins(
     }
     let (worst, error) = largest(&errors);
     report.summary = format!(
-        "{} kernels on the processor against plain f64: largest error {error:.1e} of the largest value, in {worst}",
+        "{} kernels on the processor against plain f64: largest error {error:.1e} of the largest \
+         value, in {worst}",
         report.figures.len()
     );
     let report = report.with("max_relative_error", error);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::agents::Profile;
+use crate::agents::AgentProfile;
 
 use crate::coach::reviewer::Reviewer;
 use crate::coach::{PhaseProgress, PlanCommand, Queue, Status, Task, TaskStep};
@@ -179,7 +179,7 @@ pub struct Agents {
     /// Who stands for `gemini`.
     pub reviewer: Option<Reviewer>,
     /// Kinds of agents that live in the world.
-    pub kinds: Vec<Profile>,
+    pub kinds: Vec<AgentProfile>,
 }
 
 /// Who can do tasks here.
