@@ -28,9 +28,9 @@ pub struct JobKind {
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BoardEntry {
-    /// The job.
+    /// What it is; it never changes.
     pub job: Job,
-    /// Where it stands.
+    /// Whether it waits, can be taken, is taken or closed.
     pub state: JobState,
     /// The tick in which it first could be taken.
     pub since: u64,
@@ -201,7 +201,7 @@ impl Board {
         true
     }
 
-    /// Work is done on a job by whoever has it; gives what is left.
+    /// The agent that has a job works on it; gives what is left.
     pub fn work_on(&mut self, id: JobId, ticks: f64) -> f64 {
         let left = &mut self.entries[id.0 as usize].left;
         *left = (*left - ticks).max(0.0);
@@ -265,7 +265,7 @@ impl Board {
         JobState::Failed
     }
 
-    /// A job is no longer to be done here, whoever has it; one that is closed stays as it is.
+    /// A job is no longer on offer, even where an agent has it; one that is closed stays as it is.
     pub fn withdraw(&mut self, id: JobId) {
         let entry = &mut self.entries[id.0 as usize];
         if !entry.state.is_open() {

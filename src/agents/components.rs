@@ -19,7 +19,7 @@ pub struct Agent {
     pub id: AgentId,
     /// What it is called.
     pub name: String,
-    /// Its kind.
+    /// Its kind, shared with the others of it.
     pub profile: Arc<AgentProfile>,
     /// How well it does each kind of job on the board.
     pub(super) levels: Vec<f32>,
@@ -88,14 +88,14 @@ impl AgentMemory {
 /// What an agent is about, as one sees it.
 #[derive(Component, Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Activity {
-    /// Nothing.
+    /// It has no job, and does not rest.
     #[default]
     Idle,
     /// On the way to a job that it has taken.
     Walking(JobId),
-    /// At work there.
+    /// At the place of its job, at work or waiting for a worker.
     Working(JobId),
-    /// Gathering energy.
+    /// Without a job, gaining energy.
     Resting,
 }
 
@@ -114,9 +114,9 @@ impl Activity {
 pub enum Decision {
     /// Taking jobs, walking there and doing them.
     Work,
-    /// Resting.
+    /// Gaining energy until it is fresh.
     Rest,
-    /// Neither.
+    /// Looking for work again in the next tick.
     #[default]
     Wait,
 }

@@ -12,7 +12,7 @@ use crate::model::plan::MapPlan;
 #[serde(transparent)]
 pub struct JobId(pub u32);
 
-/// An agent's number.
+/// An agent's number: the order in which agents act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct AgentId(pub u32);
@@ -21,7 +21,7 @@ pub struct AgentId(pub u32);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
-    /// The task.
+    /// The task of the coach's queue, or the name that a simulation gave it.
     #[serde(deserialize_with = "read_task")]
     pub task: TaskId,
     /// The name of its action: the skill that it asks for.
@@ -31,7 +31,7 @@ pub struct Job {
     pub wanted: coach::AgentKind,
     /// What it is about.
     pub place: Position,
-    /// Its phase.
+    /// Its phase; earlier ones are more urgent.
     pub phase: u32,
     /// From 1 to 10, the most urgent.
     pub priority: u8,

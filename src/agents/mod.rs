@@ -55,8 +55,6 @@ pub use plugin::{AgentsPlugin, AgentsSystems, Tick, spawn_agent, spawn_agents};
 #[cfg(feature = "world")]
 pub use queue_workers::{QueueWorkers, StepListener};
 #[cfg(feature = "world")]
-pub use scores::{ConsiderationScores, GeometricMean};
-#[cfg(feature = "world")]
 pub use systems::THOUGHTS_PER_TICK;
 #[cfg(feature = "world")]
 pub use think::{CompletedJob, Considered, DecisionContext, levels};

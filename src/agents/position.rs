@@ -10,9 +10,9 @@ use crate::model::plan::{MapPlan, Rect};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "world", derive(bevy::prelude::Component))]
 pub struct Position {
-    /// Column.
+    /// The column, in cells from the left.
     pub x: f64,
-    /// Row.
+    /// The row, in cells from the top.
     pub y: f64,
 }
 

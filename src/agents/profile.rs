@@ -65,9 +65,9 @@ pub struct AgentProfile {
     pub memory: usize,
     /// How much better another task must be, as a share, for it to turn round on its way.
     pub inertia: f32,
-    /// Its energy.
+    /// What work, walks and rest do to its energy.
     pub metabolism: EnergyRates,
-    /// When it rests.
+    /// When it rests, by its energy.
     pub rest: Rest,
     /// How it judges tasks.
     pub utility: Utility,

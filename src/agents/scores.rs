@@ -22,7 +22,7 @@ impl Evaluator for Curve {
 /// big-brain's own measures are none: its product grows with each weight below 1, and its sum and
 /// its mean of squares let a near task make up for a skill that is not there.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct GeometricMean;
+struct GeometricMean;
 
 impl Measure for GeometricMean {
     fn calculate(&self, inputs: Vec<(&Score, f32)>) -> f32 {
@@ -40,9 +40,11 @@ impl Measure for GeometricMean {
 ///
 /// They are [`Score`]s in an array and not scorer entities: an agent compares up to
 /// [`LOOKED_AT`](super::LOOKED_AT) times three jobs of each kind in a look, and big-brain scores
-/// every scorer entity of every agent in each of its rounds, whether the agent looks or not.
+/// every scorer entity of every agent in each of its rounds, whether the agent looks or not. Seven
+/// `EvaluatingScorer`s below a `MeasuredScorer` make a round of 1,000 agents 0.32 ms long in the
+/// place of 0.02 ms (the best of 300, optimised), and a tick of about 1 ms has one or two rounds.
 #[derive(Debug)]
-pub struct ConsiderationScores<'a> {
+pub(super) struct ConsiderationScores<'a> {
     parts: [Option<&'a Weighted>; Consideration::COUNT],
     circumstances: [f32; Consideration::COUNT],
     scores: [Score; Consideration::COUNT],
@@ -73,10 +75,11 @@ impl<'a> ConsiderationScores<'a> {
             self.parts.iter().zip(&mut self.scores).zip(known)
         {
             let Some(Weighted { weight, curve }) = part else { continue };
-            // Tasks of one kind differ in two or three of seven circumstances.
+            // Jobs of one kind differ in two to four of seven circumstances. The curves that are
+            // not computed again pay for the measure's vector: 300 ns a job with both, 340 without.
             if *known != circumstance {
                 *known = circumstance;
-                // A curve may be above 1 by the rounding of its last bit.
+                // A curve may be above 1 by the rounding of its last bit, which `set` refuses.
                 score.set_unchecked(Evaluator::evaluate(curve, circumstance));
             }
             inputs.push((&*score, *weight));

@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::job::read_task;
-use super::{AgentProfile, Board, ConsiderationScores, JobId, Position, Situation, Worth};
+use super::scores::ConsiderationScores;
+use super::{AgentProfile, Board, JobId, Position, Situation, Worth};
 use crate::coach::TaskId;
 
 /// How many of the jobs that it considered an agent remembers: the best, for people who ask why.
@@ -16,7 +17,7 @@ const REMEMBERED_BEST: usize = 3;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CompletedJob {
-    /// The task.
+    /// The task that it was.
     #[serde(deserialize_with = "read_task")]
     pub task: TaskId,
     /// The name of its action.
@@ -29,7 +30,7 @@ pub struct CompletedJob {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Considered {
-    /// The job.
+    /// Its number on the board.
     pub job: JobId,
     /// What it is worth, and why.
     pub worth: Worth,
@@ -38,15 +39,15 @@ pub struct Considered {
 /// What an agent's judgement of jobs depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct DecisionContext<'a> {
-    /// Its kind.
+    /// The kind of the agent.
     pub profile: &'a AgentProfile,
     /// How well it does each kind of job on the board.
     pub levels: &'a [f32],
     /// What it did lately.
     pub memory: &'a VecDeque<CompletedJob>,
-    /// Where it is.
+    /// Where the agent is.
     pub place: Position,
-    /// Its energy.
+    /// The agent's energy, from 0 to 1.
     pub energy: f32,
 }
 

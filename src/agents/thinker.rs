@@ -66,7 +66,7 @@ pub(super) struct WorkScorer(Entity);
 #[derive(Component, Debug, Clone, Copy)]
 pub(super) struct RestScorer(Entity);
 
-/// Builds a scorer that its agent knows, so that whoever looks at the agent can set its score.
+/// Builds a scorer whose entity its agent knows: a look at the board sets its score.
 #[derive(Debug)]
 struct KnownScorer<C> {
     label: &'static str,

@@ -3,8 +3,8 @@
 //!
 //! In: a plan in RON, what agents and people do, the loaded model. Out: a [`Queue`] in which every
 //! change of a task's status is in [`TRANSITIONS`], kept by a [`QueueStore`] as one JSON file and
-//! shared by a [`SharedQueue`]; a [`TaskRunner`] does the tasks. Nothing here knows Bevy: the agents
-//! of the world and the command line use the same functions. Normative text: `specs/coach.md`.
+//! shared by a [`SharedQueue`]; a [`TaskRunner`] does the tasks. Nothing here knows Bevy: agents of
+//! the world and the command line use the same functions. Normative text: `specs/coach.md`.
 
 mod action;
 mod allowed_commands;

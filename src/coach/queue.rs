@@ -29,7 +29,7 @@ pub const MAX_ROUNDS: u32 = 3;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Phase {
-    /// Its number.
+    /// Its number, from 1.
     pub number: u32,
     /// What it is called.
     pub name: String,
@@ -99,7 +99,7 @@ const fn default_command_seconds() -> u32 {
 /// How far a phase is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PhaseProgress {
-    /// The phase.
+    /// The phase that it is of.
     pub phase: Phase,
     /// How many tasks it has.
     pub tasks: usize,

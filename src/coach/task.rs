@@ -154,7 +154,7 @@ pub enum AgentKind {
     Gemini,
     /// A person.
     Human,
-    /// Whoever is free, except a person.
+    /// Any program that is free.
     #[default]
     Auto,
 }
@@ -222,7 +222,7 @@ pub struct Block {
     pub through: Option<TaskId>,
     /// What is at the root of it.
     pub kind: BlockKind,
-    /// In words.
+    /// The reason, for people.
     pub why: String,
 }
 
@@ -267,7 +267,7 @@ impl TaskReport {
     }
 }
 
-/// A reviewer's word.
+/// What a reviewer says of a task's report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReviewVerdict {
@@ -275,7 +275,7 @@ pub struct ReviewVerdict {
     pub score: f64,
     /// What to do better.
     pub feedback: String,
-    /// Who said so.
+    /// The reviewer's name.
     pub reviewer: String,
 }
 
@@ -345,7 +345,7 @@ pub struct Task {
     /// Whether only a person can carry it on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub needs_person: bool,
-    /// The last review.
+    /// The last review that gave a score.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<ReviewVerdict>,
     /// What came of it.

@@ -19,8 +19,7 @@ pub struct SimulationPlugin;
 /// Where the systems of [`SimulationPlugin`] are.
 #[derive(SystemSet, Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SimulationSystems {
-    /// In `PreUpdate`: the ticks of a frame. Whoever draws agents in `Update` sees them as they are
-    /// after it.
+    /// In `PreUpdate`: the ticks of a frame. Systems in `Update` see agents as they are after it.
     Ticks,
 }
 

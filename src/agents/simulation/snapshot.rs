@@ -24,9 +24,9 @@ const LINES_TO_DEPTH: usize = 2;
 #[serde(deny_unknown_fields)]
 pub struct WorldSnapshot {
     format: String,
-    /// Its time.
+    /// Its tick, speed and pause.
     pub clock: Clock,
-    /// Its seed.
+    /// Its seed, and the chance of a failure.
     #[serde(rename = "odds")]
     pub rng: SimulationRng,
     /// The view into it, if there is a window.
@@ -62,9 +62,9 @@ pub struct SavedAgent {
     pub name: String,
     /// The name of its kind.
     pub kind: String,
-    /// Where it is.
+    /// Where it is, in cells of the map.
     pub place: Position,
-    /// Its energy.
+    /// Its energy, from 0 to 1.
     pub energy: Energy,
     /// What it is about.
     pub activity: Activity,
@@ -72,7 +72,7 @@ pub struct SavedAgent {
     pub doing: Decision,
     /// What it did lately.
     pub memory: AgentMemory,
-    /// What it thinks.
+    /// What it last made of the board.
     pub thoughts: Thoughts,
 }
 
@@ -137,7 +137,7 @@ impl WorldSnapshot {
         Self::parse(&path.display().to_string(), &text)
     }
 
-    /// As text.
+    /// The text of its file.
     pub fn to_text(&self) -> String {
         let style = ron::ser::PrettyConfig::new().depth_limit(LINES_TO_DEPTH).new_line("\n");
         ron::ser::to_string_pretty(self, style).expect("plain data can be written as RON")

@@ -56,11 +56,11 @@ pub enum Incident {
 /// What happened, when and to whom.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TraceEntry {
-    /// When.
+    /// The tick in which it was.
     pub tick: u64,
-    /// To whom.
+    /// The agent that did it.
     pub agent: AgentId,
-    /// What.
+    /// What the agent did.
     pub incident: Incident,
 }
 

@@ -1,4 +1,4 @@
-//! The GPU as work sees it. Whoever opens one knows Bevy; nothing here does.
+//! The GPU as work sees it. What opens one knows Bevy; nothing here does.
 
 use std::collections::HashMap;
 use std::sync::Arc;

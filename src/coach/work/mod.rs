@@ -154,7 +154,7 @@ impl ModelContext {
 
     /// Does what an action says. `progress` hears what is being done.
     ///
-    /// Reviews, commands and questions are not done here but by whoever runs tasks: they need more
+    /// Reviews, commands and questions are not done here but by the task runner: they need more
     /// than the model.
     ///
     /// # Errors
