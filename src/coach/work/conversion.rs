@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::heads::SURVEY_TEXT;
 use super::plain::ExportedModel;
-use super::{ModelContext, ProgressListener, Result, TaskReport, WorkError};
+use super::{ModelContext, ProgressListener, TaskReport, WorkError, WorkResult};
 use crate::forward::cpu::{Column, Controls, CpuModel, CpuOptions, KvCache};
 use crate::model::convert::{convert, file_size_in_bytes};
 use crate::model::export::export;
@@ -15,7 +15,7 @@ use crate::model::tokenizer::EncodeOptions;
 use crate::model::verify::verify;
 use crate::model::{ModelError, PixelModel};
 
-fn to_pixels(gguf: &Gguf, path: &Path) -> Result<PixelModel> {
+fn to_pixels(gguf: &Gguf, path: &Path) -> WorkResult<PixelModel> {
     check_temporary_room(path.parent().unwrap_or(path), file_size_in_bytes(gguf)?)?;
     convert(gguf, path, &|_| ())?;
     Ok(PixelModel::open(path)?)
@@ -24,7 +24,7 @@ fn to_pixels(gguf: &Gguf, path: &Path) -> Result<PixelModel> {
 pub(super) fn round_trip(
     context: &ModelContext,
     progress: &mut ProgressListener<'_>,
-) -> Result<TaskReport> {
+) -> WorkResult<TaskReport> {
     progress("to GGUF".into());
     let plain = ExportedModel::new(context)?;
     progress("back to pixels".into());
@@ -52,7 +52,7 @@ pub(super) fn round_trip(
 pub(super) fn validate_loader(
     context: &ModelContext,
     progress: &mut ProgressListener<'_>,
-) -> Result<TaskReport> {
+) -> WorkResult<TaskReport> {
     /// Places of the head and of the tiles that are broken, one at a time.
     const PLACES: usize = 48;
     let plain = ExportedModel::new(context)?;
@@ -63,7 +63,7 @@ pub(super) fn validate_loader(
     let whole = fs::read(&path).map_err(WorkError::other)?;
     let broken = plain.folder.path().join("broken.pxi");
     let (mut accepted, mut copies) = (0, 0);
-    let mut try_copy = |bytes: &[u8], what: String| -> Result<()> {
+    let mut try_copy = |bytes: &[u8], what: String| -> WorkResult<()> {
         context.go_on()?;
         progress(what);
         fs::write(&broken, bytes).map_err(WorkError::other)?;
@@ -100,7 +100,7 @@ pub(super) fn validate_loader(
 /// Tokens of the text that logits are compared on.
 const TOKENS: usize = 48;
 
-fn logits(model: &CpuModel, tokens: &[u32]) -> Result<Vec<Vec<f32>>> {
+fn logits(model: &CpuModel, tokens: &[u32]) -> WorkResult<Vec<Vec<f32>>> {
     let mut cache = KvCache::new(model.config(), 1, tokens.len());
     let columns: Vec<Column> = (0..)
         .zip(tokens)
@@ -113,7 +113,7 @@ fn logits(model: &CpuModel, tokens: &[u32]) -> Result<Vec<Vec<f32>>> {
 pub(super) fn compare_logits(
     context: &ModelContext,
     progress: &mut ProgressListener<'_>,
-) -> Result<TaskReport> {
+) -> WorkResult<TaskReport> {
     let options = EncodeOptions { add_special: true, parse_special: true };
     let mut tokens = context.text.tokenizer().encode(SURVEY_TEXT, options);
     tokens.truncate(TOKENS.min(context.model.config().context_length as usize));

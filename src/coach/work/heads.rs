@@ -1,6 +1,6 @@
 //! Which heads matter: mute one, measure the loss, take it back.
 
-use super::{ModelContext, ProgressListener, Result, TaskReport, WorkError};
+use super::{ModelContext, ProgressListener, TaskReport, WorkError, WorkResult};
 use crate::batch::perplexity::{Likelihood, Windows, score_window};
 use crate::engine::CpuEngine;
 use crate::forward::cpu::Controls;
@@ -27,7 +27,7 @@ const MAX_TOKENS: usize = 256;
 ///
 /// # Errors
 /// The engine fails.
-pub fn loss(engine: &mut CpuEngine, tokens: &[u32]) -> Result<f64> {
+pub fn loss(engine: &mut CpuEngine, tokens: &[u32]) -> WorkResult<f64> {
     let windows = Windows::striding(tokens.len(), tokens.len() - 1);
     let mut likelihood = Likelihood::default();
     score_window(engine, &windows, None, tokens, &mut likelihood)?;
@@ -49,7 +49,7 @@ fn muted(context: &ModelContext, layer: u32, head: u32) -> Controls {
 }
 
 /// The losses with nothing muted, and with one head muted; the head is on again afterwards.
-pub(super) fn ablate(context: &ModelContext, layer: u32, head: u32) -> Result<TaskReport> {
+pub(super) fn ablate(context: &ModelContext, layer: u32, head: u32) -> WorkResult<TaskReport> {
     let config = context.model.config();
     if layer >= config.layer_count || head >= config.head_count {
         let (layers, heads) = (config.layer_count, config.head_count);
@@ -78,7 +78,7 @@ pub(super) fn ablate(context: &ModelContext, layer: u32, head: u32) -> Result<Ta
 pub(super) fn survey(
     context: &ModelContext,
     progress: &mut ProgressListener<'_>,
-) -> Result<TaskReport> {
+) -> WorkResult<TaskReport> {
     let (layers, heads) = (context.model.config().layer_count, context.model.config().head_count);
     let tokens = tokens(context);
     let mut engine = context.engine(1, tokens.len())?;
@@ -120,7 +120,7 @@ pub(super) fn survey(
 }
 
 /// Writes a file of a report, whole or not at all.
-pub(super) fn write_file(context: &ModelContext, name: &str, bytes: &[u8]) -> Result<()> {
+pub(super) fn write_file(context: &ModelContext, name: &str, bytes: &[u8]) -> WorkResult<()> {
     let path = context.folder.join(name);
     AtomicFile::replace(path, bytes).map_err(WorkError::other)
 }

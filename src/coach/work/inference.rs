@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ModelContext, ProgressListener, Result, TaskReport, WorkError};
+use super::{ModelContext, ProgressListener, TaskReport, WorkError, WorkResult};
 use crate::batch::request::Defaults;
 use crate::batch::{Answer, Failure, Progress, Prompt, Report as RunReport, TextModel, run};
 use crate::engine::{Batch, Engine, LogitsQuery, Profile};
@@ -13,7 +13,10 @@ use crate::forward::sampling::SamplingParams;
 const TIMED: u32 = 32;
 
 /// One greedy answer, token by token, with the clock of each kernel.
-fn timed_answer(context: &ModelContext, engine: &mut dyn Engine) -> Result<(Profile, Duration)> {
+fn timed_answer(
+    context: &ModelContext,
+    engine: &mut dyn Engine,
+) -> WorkResult<(Profile, Duration)> {
     let mut sum = Profile::default();
     let mut plain = Duration::ZERO;
     let first = context.text.tokenizer().first_token().unwrap_or(0);
@@ -77,7 +80,7 @@ fn speeds(
 pub(super) fn bench_kernels(
     context: &ModelContext,
     progress: &mut ProgressListener<'_>,
-) -> Result<TaskReport> {
+) -> WorkResult<TaskReport> {
     progress("on the processor".into());
     let timed = timed_answer(context, &mut context.engine(1, 2 * TIMED as usize)?)?;
     let mut report = TaskReport::default();
@@ -96,7 +99,7 @@ pub(super) fn bench_kernels(
     Ok(report)
 }
 
-pub(super) fn bench_answers(context: &ModelContext) -> Result<TaskReport> {
+pub(super) fn bench_answers(context: &ModelContext) -> WorkResult<TaskReport> {
     let (_, per_token) = timed_answer(context, &mut context.engine(1, 2 * TIMED as usize)?)?;
     let speed = 1.0 / per_token.as_secs_f64().max(1e-9);
     Ok(TaskReport::new(format!("{speed:.0} tokens/s, one answer at a time"))
@@ -109,7 +112,7 @@ pub(super) fn answers(
     prompts: &[String],
     slots: usize,
     defaults: &Defaults,
-) -> Result<Vec<Answer>> {
+) -> WorkResult<Vec<Answer>> {
     let requests: Vec<_> = (0..)
         .zip(prompts)
         .map(|(n, prompt): (u32, _)| defaults.request(n.to_string(), prompt))
@@ -145,7 +148,7 @@ pub(super) fn answers(
 /// Nearer than this, in nats, two tokens are equally right: rounding decides.
 const MARGIN: f32 = 0.05;
 
-pub(super) fn check_coordinator(context: &ModelContext) -> Result<TaskReport> {
+pub(super) fn check_coordinator(context: &ModelContext) -> WorkResult<TaskReport> {
     const SHARED: &str = "Once upon a time, on the map, there was a little ";
     let endings =
         ["bird", "robot", "fox", "hedgehog named Tidex", "owl. Her", "lamp", "river", "map of"];
@@ -185,12 +188,12 @@ fn compare(
     model: &CpuModel,
     prompt: &str,
     answer: &Answer,
-) -> Result<(u32, u32, f32)> {
+) -> WorkResult<(u32, u32, f32)> {
     let ids = context.text.encode(&Prompt::Text(prompt.into()))?;
     let scored = answer.logprobs.as_deref().unwrap_or_default();
     let mut cache = KvCache::new(model.config(), 1, ids.len() + scored.len() + 1);
     let mut position = 0;
-    let mut step = |token: u32| -> Result<Vec<f32>> {
+    let mut step = |token: u32| -> WorkResult<Vec<f32>> {
         let column = Column { token, slot: 0, position, wants_logits: true };
         position += 1;
         let logits = model.forward(&mut cache, &[column], &Controls::default(), None)?;

@@ -69,7 +69,7 @@ impl WorkError {
 }
 
 /// The result of work.
-pub type Result<T, E = WorkError> = std::result::Result<T, E>;
+pub type WorkResult<T> = Result<T, WorkError>;
 
 /// What work is done on and with.
 pub struct ModelContext {
@@ -92,7 +92,7 @@ impl ModelContext {
         model: impl Into<Arc<PixelModel>>,
         folder: &Path,
         pause_token: Arc<PauseToken>,
-    ) -> Result<Self> {
+    ) -> WorkResult<Self> {
         let model = model.into();
         let text = ModelText::new(&model)?;
         Ok(Self {
@@ -109,7 +109,7 @@ impl ModelContext {
     ///
     /// # Errors
     /// The system has no threads left.
-    pub fn with_threads(mut self, count: usize) -> Result<Self> {
+    pub fn with_threads(mut self, count: usize) -> WorkResult<Self> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(count.max(1));
         self.threads = Some(pool.build().map_err(WorkError::other)?);
         Ok(self)
@@ -133,21 +133,21 @@ impl ModelContext {
     }
 
     /// Between two steps of work: waits while it is held.
-    fn go_on(&self) -> Result<()> {
+    fn go_on(&self) -> WorkResult<()> {
         if self.pause_token.pass() { Ok(()) } else { Err(WorkError::Cancelled) }
     }
 
     /// The GPU, where there is a way to one and an adapter.
-    fn open_device(&self, context: usize) -> Result<Option<Box<dyn WorkDevice>>> {
+    fn open_device(&self, context: usize) -> WorkResult<Option<Box<dyn WorkDevice>>> {
         let Some(open) = &self.device else { return Ok(None) };
         Ok(open(&self.model, context)?)
     }
 
-    fn cpu_model(&self) -> Result<CpuModel> {
+    fn cpu_model(&self) -> WorkResult<CpuModel> {
         Ok(CpuModel::new(Arc::clone(&self.model), CpuOptions::default())?)
     }
 
-    fn engine(&self, slots: usize, context: usize) -> Result<CpuEngine> {
+    fn engine(&self, slots: usize, context: usize) -> WorkResult<CpuEngine> {
         let most = self.model.config().context_length as usize;
         Ok(CpuEngine::new(self.cpu_model()?, slots, context.min(most)))
     }
@@ -163,7 +163,7 @@ impl ModelContext {
         &self,
         action: &TaskAction,
         progress: &mut ProgressListener<'_>,
-    ) -> Result<TaskReport> {
+    ) -> WorkResult<TaskReport> {
         self.go_on()?;
         match &self.threads {
             Some(threads) => threads.install(|| self.act(action, progress)),
@@ -171,7 +171,11 @@ impl ModelContext {
         }
     }
 
-    fn act(&self, action: &TaskAction, progress: &mut ProgressListener<'_>) -> Result<TaskReport> {
+    fn act(
+        &self,
+        action: &TaskAction,
+        progress: &mut ProgressListener<'_>,
+    ) -> WorkResult<TaskReport> {
         match action {
             TaskAction::VerifyTiles => storage::verify_tiles(self),
             TaskAction::SurveyStatistics => storage::survey_statistics(self),

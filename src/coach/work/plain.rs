@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::{ModelContext, Result, WorkError};
+use super::{ModelContext, WorkError, WorkResult};
 use crate::model::dequant::dequantize;
 use crate::model::export::export;
 use crate::model::gguf::{Gguf, GgufWriter, TensorInfo};
@@ -27,7 +27,7 @@ pub(super) struct PlainTensor {
 
 impl ExportedModel {
     /// Exports the model.
-    pub fn new(context: &ModelContext) -> Result<Self> {
+    pub fn new(context: &ModelContext) -> WorkResult<Self> {
         let folder = tempfile::tempdir().map_err(WorkError::other)?;
         let path = folder.path().join("source.gguf");
         check_temporary_room(folder.path(), context.model.header().model_size_in_bytes)?;
@@ -37,7 +37,7 @@ impl ExportedModel {
     }
 
     /// A tensor's weights.
-    pub fn tensor(&self, name: &str) -> Result<PlainTensor> {
+    pub fn tensor(&self, name: &str) -> WorkResult<PlainTensor> {
         let tensor = self.gguf.tensor(name);
         let tensor =
             tensor.ok_or_else(|| WorkError::Other(format!("the model has no tensor {name}")))?;
@@ -49,12 +49,12 @@ impl ExportedModel {
     }
 
     /// A tensor that a family may do without.
-    pub fn optional(&self, name: &str) -> Result<Option<PlainTensor>> {
+    pub fn optional(&self, name: &str) -> WorkResult<Option<PlainTensor>> {
         self.gguf.tensor(name).map(|_| self.tensor(name)).transpose()
     }
 
     /// Writes the same model with every weight unpacked to F32, tensor by tensor.
-    pub fn write_unpacked(&self) -> Result<PathBuf> {
+    pub fn write_unpacked(&self) -> WorkResult<PathBuf> {
         let path = self.folder.path().join("unpacked.gguf");
         let info = |tensor: &crate::model::gguf::GgufTensor| TensorInfo {
             name: tensor.name.clone(),

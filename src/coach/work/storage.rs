@@ -6,14 +6,14 @@ use std::io::Write;
 use std::time::Instant;
 
 use super::heads::write_file;
-use super::{ModelContext, ProgressListener, Result, TaskReport, WorkError};
+use super::{ModelContext, ProgressListener, TaskReport, WorkError, WorkResult};
 use crate::map::{
     Access, InfiniteMap, Item, Kind, Kinds, MapOptions, Point, Quadtree, Rect, Tile, TilePos,
 };
 use crate::model::verify::verify;
 use crate::pxi::{Compression, PxiFile, WriteOptions, Writer};
 
-pub(super) fn verify_tiles(context: &ModelContext) -> Result<TaskReport> {
+pub(super) fn verify_tiles(context: &ModelContext) -> WorkResult<TaskReport> {
     let start = Instant::now();
     let damaged = verify(&context.model, &|_| ());
     let seconds = start.elapsed().as_secs_f64();
@@ -36,7 +36,7 @@ pub(super) fn verify_tiles(context: &ModelContext) -> Result<TaskReport> {
 /// Where the survey of tiles is kept, in the folder of the queue.
 pub const TILE_STATISTICS_FILE: &str = "tile-statistics.json";
 
-pub(super) fn survey_statistics(context: &ModelContext) -> Result<TaskReport> {
+pub(super) fn survey_statistics(context: &ModelContext) -> WorkResult<TaskReport> {
     let model = &context.model;
     let mut largest = (0, 0.0_f32);
     let mut spread = 0.0;
@@ -75,7 +75,7 @@ const MAX_COMPRESSED_BYTES: usize = 64 << 20;
 pub(super) fn compression_ratios(
     context: &ModelContext,
     progress: &mut ProgressListener<'_>,
-) -> Result<TaskReport> {
+) -> WorkResult<TaskReport> {
     let folder = tempfile::tempdir().map_err(WorkError::other)?;
     let mut payload = Vec::new();
     for tensor in 0..context.model.tensors().len() {
@@ -109,7 +109,7 @@ pub(super) fn compression_ratios(
     Ok(report.with("different_bytes", different as f64))
 }
 
-pub(super) fn warm_up(context: &ModelContext, layer: Option<u32>) -> Result<TaskReport> {
+pub(super) fn warm_up(context: &ModelContext, layer: Option<u32>) -> WorkResult<TaskReport> {
     let layers = context.model.config().layer_count;
     if let Some(layer) = layer.filter(|&layer| layer >= layers) {
         return Err(WorkError::Other(format!("there is no layer {layer}: the model has {layers}")));
@@ -148,7 +148,7 @@ struct Scene {
 const TILE_BYTES: usize = 64 * 64 * 3;
 
 impl Scene {
-    fn new(context: &ModelContext) -> Result<Self> {
+    fn new(context: &ModelContext) -> WorkResult<Self> {
         let folder = tempfile::tempdir().map_err(WorkError::other)?;
         let mut bytes = Vec::new();
         for tensor in 0..context.model.tensors().len() {
@@ -173,7 +173,7 @@ impl Scene {
     }
 
     /// Walks over the map with a cache of so many tiles; hits, misses, wrong tiles and seconds.
-    fn walk(&self, cached: usize, check: bool) -> Result<(u64, u64, u64, f64)> {
+    fn walk(&self, cached: usize, check: bool) -> WorkResult<(u64, u64, u64, f64)> {
         let options = MapOptions { cache_in_bytes: cached * TILE_BYTES, ..MapOptions::default() };
         let map = InfiniteMap::open(self.folder.path(), Access::Read, &options)
             .map_err(WorkError::other)?;
@@ -208,7 +208,7 @@ impl Scene {
     }
 }
 
-pub(super) fn bench_cache(context: &ModelContext) -> Result<TaskReport> {
+pub(super) fn bench_cache(context: &ModelContext) -> WorkResult<TaskReport> {
     let scene = Scene::new(context)?;
     let cached = (scene.tiles() / 4).max(16);
     let (hits, misses, _, seconds) = scene.walk(cached, false)?;
@@ -230,7 +230,7 @@ const GOOD_SHARE: f64 = 0.95;
 pub(super) fn tune_residency(
     context: &ModelContext,
     progress: &mut ProgressListener<'_>,
-) -> Result<TaskReport> {
+) -> WorkResult<TaskReport> {
     let scene = Scene::new(context)?;
     let mut sizes: Vec<usize> =
         (4..=16).map(|power| 1 << power).take_while(|&size| size < scene.tiles()).collect();
@@ -257,7 +257,7 @@ pub(super) fn tune_residency(
         .with("resident_bytes", (size * TILE_BYTES) as f64))
 }
 
-pub(super) fn bench_index(context: &ModelContext) -> Result<TaskReport> {
+pub(super) fn bench_index(context: &ModelContext) -> WorkResult<TaskReport> {
     const QUERIES: usize = 2000;
     /// Those that are answered a second time by looking at every rectangle.
     const CHECKED: usize = 200;

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use super::plain::ExportedModel;
-use super::{ModelContext, ProgressListener, Result, TaskReport};
+use super::{ModelContext, ProgressListener, TaskReport, WorkResult};
 use crate::forward::HookPoint;
 use crate::forward::cpu::{Column, Controls, HookValues, Hooks, KvCache};
 use crate::model::ModelConfig;
@@ -39,7 +39,7 @@ fn relative_error(found: &[f32], expected: &[f64]) -> f64 {
 pub(super) fn kernel_twins(
     context: &ModelContext,
     progress: &mut ProgressListener<'_>,
-) -> Result<TaskReport> {
+) -> WorkResult<TaskReport> {
     let config = context.model.config().clone();
     let options = EncodeOptions { add_special: true, parse_special: true };
     let mut tokens = context.text.tokenizer().encode(PROMPT, options);
@@ -94,7 +94,7 @@ fn on_device(
     kept: &HashMap<HookPoint, Vec<f32>>,
     mut report: TaskReport,
     progress: &mut ProgressListener<'_>,
-) -> Result<TaskReport> {
+) -> WorkResult<TaskReport> {
     use HookPoint as H;
     progress("a GPU is looked for".into());
     let Some(mut device) = context.open_device(tokens.len())? else {
@@ -151,7 +151,7 @@ impl Twins<'_> {
     }
 
     /// A matrix and its bias on each column.
-    fn linear(&self, name: &str, input: HookPoint) -> Result<Vec<f64>> {
+    fn linear(&self, name: &str, input: HookPoint) -> WorkResult<Vec<f64>> {
         let matrix = self.plain.tensor(&format!("{name}.weight"))?;
         let bias = self.plain.optional(&format!("{name}.bias"))?;
         let mut out = Vec::new();
@@ -167,7 +167,7 @@ impl Twins<'_> {
         Ok(out)
     }
 
-    fn norm(&self, name: &str, input: HookPoint) -> Result<Vec<f64>> {
+    fn norm(&self, name: &str, input: HookPoint) -> WorkResult<Vec<f64>> {
         let weights = self.plain.tensor(name)?.weights;
         let row = |row: &[f32]| {
             let squares: f64 = row.iter().map(|&x| f64::from(x).powi(2)).sum();
@@ -181,7 +181,7 @@ impl Twins<'_> {
         Ok(self.rows(input).flat_map(row).collect())
     }
 
-    fn embed(&self) -> Result<f64> {
+    fn embed(&self) -> WorkResult<f64> {
         let table = self.plain.tensor("token_embd.weight")?;
         let row =
             |&token: &u32| table.weights[token as usize * table.columns..][..table.columns].iter();
@@ -189,12 +189,12 @@ impl Twins<'_> {
         Ok(relative_error(self.at(HookPoint::Embedding), &expected))
     }
 
-    fn logits(&self) -> Result<f64> {
+    fn logits(&self) -> WorkResult<f64> {
         let name = if self.config.tied_embeddings { "token_embd" } else { "output" };
         Ok(relative_error(self.at(HookPoint::Logits), &self.linear(name, HookPoint::FinalNorm)?))
     }
 
-    fn layer(&self, l: u32) -> Result<Vec<(&'static str, f64)>> {
+    fn layer(&self, l: u32) -> WorkResult<Vec<(&'static str, f64)>> {
         use HookPoint as H;
         let name = |part: &str| format!("blk.{l}.{part}");
         let error = |point: H, expected: &[f64]| relative_error(self.at(point), expected);

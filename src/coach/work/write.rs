@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::heads::write_file;
 use super::inference::answers;
-use super::{ModelContext, Result, TaskReport, WorkError};
+use super::{ModelContext, TaskReport, WorkError, WorkResult};
 use crate::batch::request::{Defaults, PromptMode};
 use crate::batch::{Prompt, TextModel};
 use crate::forward::HookPoint;
@@ -33,7 +33,7 @@ pub(super) fn probe(
     context: &ModelContext,
     prompts: &[String],
     layer: Option<u32>,
-) -> Result<TaskReport> {
+) -> WorkResult<TaskReport> {
     let config = context.model.config();
     let layer = layer.unwrap_or(config.layer_count - 1);
     if layer >= config.layer_count {
@@ -79,7 +79,7 @@ pub(super) fn generate(
     context: &ModelContext,
     prompt: &str,
     max_tokens: u32,
-) -> Result<TaskReport> {
+) -> WorkResult<TaskReport> {
     // A model without a chat template goes on from the text instead.
     let modes = [PromptMode::Chat, PromptMode::Raw];
     let works = |mode: &PromptMode| {
@@ -97,7 +97,7 @@ pub(super) fn generate(
     Ok(report)
 }
 
-pub(super) fn training_data(context: &ModelContext, prompts: &[String]) -> Result<TaskReport> {
+pub(super) fn training_data(context: &ModelContext, prompts: &[String]) -> WorkResult<TaskReport> {
     let defaults = Defaults {
         sampling: SamplingParams::greedy(),
         max_tokens: 48,
