@@ -4,7 +4,7 @@
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use pixel_llm::agents::simulation::{Simulation, SimulationRng};
-use pixel_llm::agents::{Profile, jobs_of_model, load_profiles};
+use pixel_llm::agents::{AgentProfile, jobs_of_model, load_profiles};
 use std::time::{Duration, Instant};
 
 const AGENTS: u32 = 1_000;
@@ -15,15 +15,15 @@ const TICKS: usize = 200;
 fn simulation() -> Simulation {
     let assets = pixel_llm::app::kinds::assets();
     let model = assets.default_model().expect("the built-in model is sound");
-    let odds = SimulationRng { seed: 1, failure: 0.02 };
-    let profiles: Vec<Profile> = load_profiles(&assets)
+    let rng = SimulationRng { seed: 1, failure: 0.02 };
+    let profiles: Vec<AgentProfile> = load_profiles(&assets)
         .expect("the built-in agents are sound")
         .into_iter()
-        .map(|profile| Profile { count: profile.count * AGENTS / 10, ..profile })
+        .map(|profile| AgentProfile { count: profile.count * AGENTS / 10, ..profile })
         .collect();
-    let jobs = jobs_of_model(&model, TASKS, &odds);
+    let jobs = jobs_of_model(&model, TASKS, &rng);
     let size = model.plan().size.map(|cells| cells as f64);
-    Simulation::new(profiles, jobs, size, odds).expect("the jobs can be on a board")
+    Simulation::new(profiles, jobs, size, rng).expect("the jobs can be on a board")
 }
 
 fn ticks(criterion: &mut Criterion) {
@@ -42,8 +42,8 @@ fn ticks(criterion: &mut Criterion) {
     let first = times[0];
     times.sort();
     println!(
-        "a tick of {AGENTS} agents and {TASKS} tasks: mean {mean:.2?}, median {:.2?}, \
-         99 of 100 {:.2?}, slowest {:.2?} (the first {first:.2?})",
+        "a tick of {AGENTS} agents and {TASKS} tasks: mean {mean:.2?}, median {:.2?}, 99 of 100 \
+         {:.2?}, slowest {:.2?} (the first {first:.2?})",
         times[TICKS / 2],
         times[TICKS * 99 / 100],
         times[TICKS - 1]

@@ -12,8 +12,8 @@ use jiff::Zoned;
 use pixel_llm::coach::work::process::{self, ProcessError};
 use pixel_llm::coach::work::{ModelContext, PauseToken, SURVEY_TEXT, WorkError};
 use pixel_llm::coach::{
-    Action, Agent, Check, Phase, Queue, Report, Status, Store, Subject, Task, TaskId, Verdict,
-    Worker, plan,
+    AgentKind, BenchSubject, Check, Phase, Queue, QueueStore, ReviewVerdict, Status, Task,
+    TaskAction, TaskId, TaskReport, Worker, plan,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -25,14 +25,14 @@ fn id(number: usize) -> TaskId {
 /// Tasks that depend on earlier ones by chance, in two phases.
 fn queue(shape: &[(u8, u8, u8)], now: &Zoned) -> Queue {
     let task = |(number, &(priority, before, kind)): (usize, &(u8, u8, u8))| {
-        let mut task = Task::new(id(number), "x", Action::VerifyTiles, now);
+        let mut task = Task::new(id(number), "x", TaskAction::VerifyTiles, now);
         task.priority = priority;
         task.phase = 1 + u32::from(number * 2 >= shape.len());
         if number > 0 && before % 3 > 0 {
             task.dependencies = vec![id(usize::from(before) % number)];
         }
         match kind % 3 {
-            1 => task.reviewer = Some(Agent::LocalLlm),
+            1 => task.reviewer = Some(AgentKind::LocalLlm),
             2 => task.acceptance = Some(Check::Equals { figure: "bad".into(), value: 0.0 }),
             _ => {}
         }
@@ -59,11 +59,11 @@ proptest! {
         for (what, which, score) in steps {
             let before = queue.clone();
             let chosen = id(usize::from(which) % shape.len());
-            let worker = Worker::new("w", Agent::Auto);
-            let report = Report::new("r").with("bad", f64::from(score % 2));
+            let worker = Worker::new("w", AgentKind::Auto);
+            let report = TaskReport::new("r").with("bad", f64::from(score % 2));
             // Refusals are part of the history; what they leave behind is looked at below.
             let refused = match what {
-                0..=2 => match queue.next_for(Agent::Auto).map(|task| task.id.clone()) {
+                0..=2 => match queue.next_for(AgentKind::Auto).map(|task| task.id.clone()) {
                     Some(next) => queue.start(&next, worker, &now).is_err(),
                     None => false,
                 },
@@ -74,17 +74,22 @@ proptest! {
                 7 => queue.accept(&chosen, "p", "w", &now).is_err(),
                 8 => queue.release(&chosen, "why", &now).is_err(),
                 _ => {
-                    let verdict = Verdict { score: score.into(), feedback: String::new(), reviewer: "r".into() };
+                    let (score, reviewer) = (score.into(), "r".into());
+                    let verdict = ReviewVerdict { score, feedback: String::new(), reviewer };
                     queue.judge(&chosen, verdict, &now).is_err()
                 }
             };
             for (old, new) in before.tasks().iter().zip(queue.tasks()) {
                 // One step may be two changes: a person's word begins and completes, and what is
                 // tried again may still be in the way of something.
-                let by_person = what == 7 && old.status == Status::Pending && new.status == Status::Completed;
-                let retried = what == 6 && old.status == Status::Failed && new.status == Status::Blocked;
+                let change = (what, old.status, new.status);
+                let by_person = change == (7, Status::Pending, Status::Completed);
+                let retried = change == (6, Status::Failed, Status::Blocked);
                 prop_assert!(
-                    old.status == new.status || old.status.may_become(new.status) || by_person || retried,
+                    old.status == new.status
+                        || old.status.may_become(new.status)
+                        || by_person
+                        || retried,
                     "{} became {}", old.status, new.status
                 );
                 let dependencies = || new.dependencies.iter().map(|id| queue.task(id).unwrap());
@@ -92,7 +97,8 @@ proptest! {
                     prop_assert!(dependencies().all(|before| before.status == Status::Completed));
                 }
                 if new.status == Status::Completed && new.acceptance.is_some() {
-                    prop_assert_eq!(new.report.as_ref().unwrap().figures["bad"], 0.0, "no word outranks a check");
+                    let bad = new.report.as_ref().unwrap().figures["bad"];
+                    prop_assert_eq!(bad, 0.0, "no word outranks a check");
                 }
                 if dependencies().any(|d| matches!(d.status, Status::Failed | Status::Blocked)) {
                     // What failed by itself before stays failed.
@@ -102,7 +108,9 @@ proptest! {
                     prop_assert!(new.status != Status::Blocked);
                 }
             }
-            prop_assert!(!refused || before.tasks().iter().zip(queue.tasks()).all(|(a, b)| a.status == b.status || what == 7));
+            let mut statuses = before.tasks().iter().zip(queue.tasks());
+            let is_same = statuses.all(|(a, b)| a.status == b.status || what == 7);
+            prop_assert!(!refused || is_same);
             let ready: Vec<u8> = queue.ready().iter().map(|task| task.priority).collect();
             prop_assert!(ready.is_sorted_by(|a, b| a >= b));
             let text = serde_json::to_string(&queue).unwrap();
@@ -123,12 +131,12 @@ fn killed_at_any_moment_nothing_acknowledged_is_lost_and_nothing_is_stuck() {
     let path = folder.path().join("coach.json");
     pixel_llm(&path, &["init"]).assert().success();
     let program = assert_cmd::cargo::cargo_bin("pixel-llm");
-    let store = Store::new(&path);
+    let store = QueueStore::new(&path);
     let mut acknowledged = std::collections::BTreeSet::new();
     for round in 0..50_u64 {
         // Tasks enough that every child is killed at work.
         let work: TaskId = format!("work-{round}").parse().unwrap();
-        let ablate = Action::Ablate { layer: 0, head: (round % 4) as u32 };
+        let ablate = TaskAction::Ablate { layer: 0, head: (round % 4) as u32 };
         let task = Task::new(work, format!("work {round}"), ablate, &Zoned::now());
         store.change(|queue| queue.add(task, &Zoned::now())).unwrap();
         let said = folder.path().join("said");
@@ -146,7 +154,7 @@ fn killed_at_any_moment_nothing_acknowledged_is_lost_and_nothing_is_stuck() {
         let task = Task::new(
             name.clone(),
             &title,
-            Action::AskPerson { question: "?".into() },
+            TaskAction::AskPerson { question: "?".into() },
             &Zoned::now(),
         );
         store.change(|queue| queue.add(task, &Zoned::now())).unwrap();
@@ -255,7 +263,8 @@ fn reviewed_by(line: &str) -> Value {
     let reviewer =
         format!("Reviewer(name: \"judge\", line: {line}, seconds: 1, max_reply_bytes: 1000)");
     std::fs::write(assets.join("agents/gemini.reviewer.ron"), reviewer).unwrap();
-    let task = "Task(id: \"t\", title: \"x\", action: generate(prompt: \"Once\", max_tokens: 4), priority: 5, reviewer: gemini)";
+    let task = "Task(id: \"t\", title: \"x\", action: generate(prompt: \"Once\", max_tokens: 4), \
+                priority: 5, reviewer: gemini)";
     std::fs::write(assets.join("coach/default.plan.ron"), plan_of(task, "")).unwrap();
     let queue = folder.path().join("coach.json");
     let mut command = pixel_llm(&queue, &["run", "--json"]);
@@ -390,42 +399,43 @@ fn the_demonstration_finishes_three_phases() {
 #[test]
 fn every_action_on_the_model_measures_something_and_leaves_the_files_that_it_names() {
     let folder = tempfile::tempdir().unwrap();
-    let gate = Arc::new(PauseToken::default());
+    let pause_token = Arc::new(PauseToken::default());
     let model = pixel_llm::app::kinds::assets().default_model().unwrap();
-    let shop = ModelContext::new(model, folder.path(), Arc::clone(&gate))
+    let context = ModelContext::new(model, folder.path(), Arc::clone(&pause_token))
         .unwrap()
         .with_threads(1)
         .unwrap();
     let prompts = || vec!["Once upon a time".to_owned(), "The map".to_owned()];
     let table = [
-        (Action::VerifyTiles, "tiles"),
-        (Action::SurveyStatistics, "mean_spread"),
-        (Action::WarmUp { layer: Some(1) }, "bytes"),
-        (Action::Probe { prompts: prompts(), layer: Some(2) }, "columns"),
-        (Action::Ablate { layer: 0, head: 1 }, "loss_without"),
-        (Action::Generate { prompt: "Once upon".into(), max_tokens: 5 }, "tokens"),
-        (Action::WriteTrainingData { prompts: prompts() }, "lines"),
-        (Action::TuneResidency, "hit_rate"),
-        (Action::Bench { subject: Subject::Answers }, "tokens_per_second"),
-        (Action::Bench { subject: Subject::Kernels }, "tokens_per_second"),
-        (Action::Bench { subject: Subject::Index }, "places"),
+        (TaskAction::VerifyTiles, "tiles"),
+        (TaskAction::SurveyStatistics, "mean_spread"),
+        (TaskAction::WarmUp { layer: Some(1) }, "bytes"),
+        (TaskAction::Probe { prompts: prompts(), layer: Some(2) }, "columns"),
+        (TaskAction::Ablate { layer: 0, head: 1 }, "loss_without"),
+        (TaskAction::Generate { prompt: "Once upon".into(), max_tokens: 5 }, "tokens"),
+        (TaskAction::WriteTrainingData { prompts: prompts() }, "lines"),
+        (TaskAction::TuneResidency, "hit_rate"),
+        (TaskAction::Bench { subject: BenchSubject::Answers }, "tokens_per_second"),
+        (TaskAction::Bench { subject: BenchSubject::Kernels }, "tokens_per_second"),
+        (TaskAction::Bench { subject: BenchSubject::Index }, "places"),
     ];
     for (action, figure) in table {
-        let report = shop.perform(&action, &mut |_| ()).unwrap();
+        let report = context.perform(&action, &mut |_| ()).unwrap();
         assert!(report.figures[figure] > 0.0 && !report.summary.is_empty(), "{action}: {report:?}");
         for file in &report.files {
             let size = std::fs::metadata(folder.path().join(file)).unwrap().len();
             assert!(size > 0, "{action}: {file} is empty");
         }
-        if let Action::Ablate { .. } = action {
+        if let TaskAction::Ablate { .. } = action {
             assert_eq!(
                 report.figures["loss"], report.figures["loss_unmuted"],
                 "the head speaks again"
             );
         }
     }
-    for wrong in [Action::Ablate { layer: 99, head: 0 }, Action::WarmUp { layer: Some(99) }] {
-        let error = shop.perform(&wrong, &mut |_| ()).unwrap_err().to_string();
+    for wrong in [TaskAction::Ablate { layer: 99, head: 0 }, TaskAction::WarmUp { layer: Some(99) }]
+    {
+        let error = context.perform(&wrong, &mut |_| ()).unwrap_err().to_string();
         assert!(error.contains("99") && error.contains("the model has"), "{error}");
     }
 }
@@ -433,36 +443,36 @@ fn every_action_on_the_model_measures_something_and_leaves_the_files_that_it_nam
 #[test]
 fn work_waits_at_its_next_step_while_it_is_held_and_ends_there_when_cancelled() {
     let folder = tempfile::tempdir().unwrap();
-    let gate = Arc::new(PauseToken::default());
-    let shop = ModelContext::new(
+    let pause_token = Arc::new(PauseToken::default());
+    let context = ModelContext::new(
         pixel_llm::app::kinds::assets().default_model().unwrap(),
         folder.path(),
-        Arc::clone(&gate),
+        Arc::clone(&pause_token),
     )
     .unwrap();
     let steps = std::sync::atomic::AtomicU32::new(0);
     let at = || steps.load(std::sync::atomic::Ordering::Relaxed);
     std::thread::scope(|scope| {
         let work = scope.spawn(|| {
-            shop.perform(&Action::SurveyHeads, &mut |_| {
+            context.perform(&TaskAction::SurveyHeads, &mut |_| {
                 steps.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             })
         });
         while at() == 0 {
             std::thread::sleep(Duration::from_millis(1));
         }
-        gate.hold(true);
+        pause_token.hold(true);
         // The step that was under way ends.
         std::thread::sleep(Duration::from_millis(500));
         let held = at();
         std::thread::sleep(Duration::from_millis(500));
         assert_eq!(at(), held, "it went on while it was held");
         assert!(!work.is_finished(), "it was over before it could be held");
-        gate.hold(false);
+        pause_token.hold(false);
         while at() == held {
             std::thread::sleep(Duration::from_millis(1));
         }
-        gate.cancel();
+        pause_token.cancel();
         assert!(matches!(work.join().unwrap(), Err(WorkError::Cancelled)));
     });
 }
@@ -470,17 +480,17 @@ fn work_waits_at_its_next_step_while_it_is_held_and_ends_there_when_cancelled() 
 #[test]
 fn the_survey_is_what_muting_by_hand_gives() {
     let folder = tempfile::tempdir().unwrap();
-    let gate = Arc::new(PauseToken::default());
-    let shop = ModelContext::new(
+    let pause_token = Arc::new(PauseToken::default());
+    let context = ModelContext::new(
         pixel_llm::app::kinds::assets().default_model().unwrap(),
         folder.path(),
-        gate,
+        pause_token,
     )
     .unwrap();
-    shop.perform(&Action::SurveyHeads, &mut |_| ()).unwrap();
+    context.perform(&TaskAction::SurveyHeads, &mut |_| ()).unwrap();
     let text = std::fs::read_to_string(folder.path().join("head-importance.json")).unwrap();
     let survey: Value = serde_json::from_str(&text).unwrap();
-    let config = shop.model().config();
+    let config = context.model().config();
     let heads = survey["heads"].as_array().unwrap();
     assert_eq!(heads.len() as u32, config.layer_count * config.head_count);
     for head in heads {

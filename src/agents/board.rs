@@ -1,12 +1,13 @@
 //! The board: every job, who has it, and which can be taken. Pure.
 //!
 //! In: jobs, in an order in which each comes after what it depends on. Out: short lists for agents
-//! that look for work. A job is one agent's at a time, and done once. [`crate::coach::Queue`] is
-//! what lasts; the board is what a thousand agents can ask in every tick.
+//! that look for work. A job is one agent's at a time, and done once. The status of a task is kept
+//! by [`crate::coach::Queue`] alone; the board is an index over what it has on offer, which a
+//! thousand agents can ask in every tick: what is ready, who has taken it, and where it is.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{AgentId, AgentsError, Job, JobId, JobState, Place, ready::ReadyJobs};
+use super::{AgentId, AgentsError, Job, JobId, JobState, Position, ready::ReadyJobs};
 use crate::coach;
 
 /// The most jobs of a board: half of what an index can number.
@@ -20,16 +21,16 @@ pub struct JobKind {
     /// The name of the action.
     pub action: String,
     /// Whom it asks for.
-    pub wanted: coach::Agent,
+    pub wanted: coach::AgentKind,
 }
 
 /// A job and where it stands.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Entry {
-    /// The job.
+pub struct BoardEntry {
+    /// What it is; it never changes.
     pub job: Job,
-    /// Where it stands.
+    /// Whether it waits, can be taken, is taken or closed.
     pub state: JobState,
     /// The tick in which it first could be taken.
     pub since: u64,
@@ -43,11 +44,11 @@ pub struct Entry {
 #[derive(Debug, Default)]
 #[cfg_attr(feature = "world", derive(bevy::prelude::Resource))]
 pub struct Board {
-    entries: Vec<Entry>,
-    craft_of: Vec<u32>,
+    entries: Vec<BoardEntry>,
+    kind_of: Vec<u32>,
     dependents: Vec<Vec<JobId>>,
-    crafts: Vec<JobKind>,
-    craft_numbers: HashMap<JobKind, u32>,
+    kinds: Vec<JobKind>,
+    kind_numbers: HashMap<JobKind, u32>,
     ready: Vec<ReadyJobs>,
     open_by_phase: BTreeMap<u32, u32>,
     open: usize,
@@ -76,7 +77,7 @@ impl Board {
         let waits = job.after.iter().filter(|&&before| {
             !matches!(
                 self.entries.get(before.0 as usize),
-                Some(Entry { state: JobState::Done, .. })
+                Some(BoardEntry { state: JobState::Done, .. })
             )
         });
         let state = match waits.count() as u32 {
@@ -84,17 +85,17 @@ impl Board {
             count => JobState::Waiting(count),
         };
         let left = job.work;
-        self.put(Entry { job, state, since: tick, left, failures: 0 })
+        self.put(BoardEntry { job, state, since: tick, left, failures: 0 })
     }
 
     /// Adds a job as it stood.
-    pub(in crate::agents) fn put(&mut self, entry: Entry) -> Result<JobId, AgentsError> {
+    pub(in crate::agents) fn put(&mut self, entry: BoardEntry) -> Result<JobId, AgentsError> {
         let count = self.entries.len();
         if count >= MAX_JOBS {
             return Err(AgentsError::TooManyJobs { count: count + 1, limit: MAX_JOBS });
         }
         let id = JobId(count as u32);
-        let Place { x, y } = entry.job.place;
+        let Position { x, y } = entry.job.place;
         if !x.is_finite() || !y.is_finite() {
             return Err(AgentsError::Place { job: entry.job.task, x, y });
         }
@@ -104,12 +105,12 @@ impl Board {
         for before in &entry.job.after {
             self.dependents[before.0 as usize].push(id);
         }
-        let craft = self.number_of(&entry.job);
+        let kind = self.number_of(&entry.job);
         if entry.state.is_open() {
             self.open += 1;
             *self.open_by_phase.entry(entry.job.phase).or_default() += 1;
         }
-        self.craft_of.push(craft);
+        self.kind_of.push(kind);
         self.dependents.push(Vec::new());
         self.changed.push(id);
         let is_ready = entry.state == JobState::Ready;
@@ -121,24 +122,24 @@ impl Board {
     }
 
     fn number_of(&mut self, job: &Job) -> u32 {
-        let craft = JobKind { action: job.action.clone(), wanted: job.wanted };
-        if let Some(&number) = self.craft_numbers.get(&craft) {
+        let kind = JobKind { action: job.action.clone(), wanted: job.wanted };
+        if let Some(&number) = self.kind_numbers.get(&kind) {
             return number;
         }
-        let number = self.crafts.len() as u32;
-        self.craft_numbers.insert(craft.clone(), number);
-        self.crafts.push(craft);
+        let number = self.kinds.len() as u32;
+        self.kind_numbers.insert(kind.clone(), number);
+        self.kinds.push(kind);
         self.ready.push(ReadyJobs::default());
         number
     }
 
     fn index(&mut self, id: JobId) {
         let entry = &self.entries[id.0 as usize];
-        self.ready[self.craft_of[id.0 as usize] as usize].insert(id, &entry.job, entry.since);
+        self.ready[self.kind_of[id.0 as usize] as usize].insert(id, &entry.job, entry.since);
     }
 
     /// Jobs in the order of their numbers.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[BoardEntry] {
         &self.entries
     }
 
@@ -146,23 +147,23 @@ impl Board {
     ///
     /// # Panics
     /// The number is of another board.
-    pub fn entry(&self, id: JobId) -> &Entry {
+    pub fn entry(&self, id: JobId) -> &BoardEntry {
         &self.entries[id.0 as usize]
     }
 
     /// What jobs ask for, by number.
-    pub fn crafts(&self) -> &[JobKind] {
-        &self.crafts
+    pub fn kinds(&self) -> &[JobKind] {
+        &self.kinds
     }
 
     /// The number of what a job asks for.
-    pub fn craft_of(&self, id: JobId) -> usize {
-        self.craft_of[id.0 as usize] as usize
+    pub fn kind_of(&self, id: JobId) -> usize {
+        self.kind_of[id.0 as usize] as usize
     }
 
-    /// How many jobs of a craft can be taken.
-    pub fn ready_count(&self, craft: usize) -> usize {
-        self.ready.get(craft).map_or(0, ReadyJobs::len)
+    /// How many jobs of a kind can be taken.
+    pub fn ready_count(&self, kind: usize) -> usize {
+        self.ready.get(kind).map_or(0, ReadyJobs::len)
     }
 
     /// Every job that can be taken.
@@ -180,10 +181,10 @@ impl Board {
         self.open
     }
 
-    /// The jobs of a craft that are worth a thought from a place: a few of the most urgent, the
+    /// The jobs of a kind that are worth a thought from a place: a few of the most urgent, the
     /// oldest and the nearest.
-    pub fn shortlist(&self, craft: usize, from: Place, list: &mut Vec<JobId>) {
-        if let Some(ready) = self.ready.get(craft) {
+    pub fn shortlist(&self, kind: usize, from: Position, list: &mut Vec<JobId>) {
+        if let Some(ready) = self.ready.get(kind) {
             ready.shortlist(from, list);
         }
     }
@@ -195,21 +196,20 @@ impl Board {
             return false;
         }
         entry.state = JobState::Taken(agent);
-        let (craft, since) = (self.craft_of[id.0 as usize] as usize, entry.since);
-        self.ready[craft].remove(id, &entry.job, since);
-        self.changed.push(id);
+        let (kind, since) = (self.kind_of[id.0 as usize] as usize, entry.since);
+        self.ready[kind].remove(id, &entry.job, since);
         true
     }
 
-    /// Work is done on a job by whoever has it; gives what is left.
+    /// The agent that has a job works on it; gives what is left.
     pub fn work_on(&mut self, id: JobId, ticks: f64) -> f64 {
         let left = &mut self.entries[id.0 as usize].left;
         *left = (*left - ticks).max(0.0);
         *left
     }
 
-    /// The jobs that came or changed their state since this was last asked; some may be named
-    /// twice.
+    /// The jobs that came, and those that were closed, since this was last asked: in this order,
+    /// so that what came and was closed is named twice.
     pub fn take_changes(&mut self) -> Vec<JobId> {
         std::mem::take(&mut self.changed)
     }
@@ -241,7 +241,6 @@ impl Board {
                 entry.state = JobState::Ready;
                 entry.since = tick;
                 self.index(dependent);
-                self.changed.push(dependent);
                 freed.push(dependent);
             }
         }
@@ -266,18 +265,17 @@ impl Board {
         JobState::Failed
     }
 
-    /// A job is no longer to be done here, whoever has it; one that is closed stays as it is.
+    /// A job is no longer on offer, even where an agent has it; one that is closed stays as it is.
     pub fn withdraw(&mut self, id: JobId) {
         let entry = &mut self.entries[id.0 as usize];
         if !entry.state.is_open() {
             return;
         }
         if entry.state == JobState::Ready {
-            let (craft, since) = (self.craft_of[id.0 as usize] as usize, entry.since);
-            self.ready[craft].remove(id, &entry.job, since);
+            let (kind, since) = (self.kind_of[id.0 as usize] as usize, entry.since);
+            self.ready[kind].remove(id, &entry.job, since);
         }
         entry.state = JobState::Withdrawn;
-        self.changed.push(id);
         self.close(id);
     }
 
@@ -285,10 +283,10 @@ impl Board {
         let state = &mut self.entries[id.0 as usize].state;
         assert!(matches!(state, JobState::Taken(_)), "job {} is {state:?}, and nobody's", id.0);
         *state = to;
-        self.changed.push(id);
     }
 
     fn close(&mut self, id: JobId) {
+        self.changed.push(id);
         self.open -= 1;
         let phase = self.entries[id.0 as usize].job.phase;
         let open = self.open_by_phase.get_mut(&phase).expect("an open job's phase was counted");
@@ -308,7 +306,7 @@ mod tests {
 
     fn job(name: &str, after: &[u32]) -> Job {
         let after = after.iter().copied().map(JobId).collect();
-        Job { after, ..Job::new(name, "verify_tiles", Place::default(), 3.0) }
+        Job { after, ..Job::new(name.parse().unwrap(), "verify_tiles", Position::default(), 3.0) }
     }
 
     #[test]
@@ -362,7 +360,7 @@ mod tests {
     fn what_cannot_be_on_a_board_is_refused() {
         let error = Board::new([job("a", &[0])], 0).unwrap_err().to_string();
         assert_eq!(error, "job 0 depends on job 0, which does not come before it");
-        let nowhere = Job::new("a", "verify_tiles", Place::new(f64::NAN, 0.0), 1.0);
+        let nowhere = Job { place: Position::new(f64::NAN, 0.0), ..job("a", &[]) };
         assert!(Board::new([nowhere], 0).is_err());
     }
 
@@ -375,12 +373,13 @@ mod tests {
             steps in prop::collection::vec((any::<prop::sample::Index>(), 0u8..4), 0..120),
         ) {
             let jobs = kinds.iter().map(|&(priority, x, phase)| Job {
-                priority, phase, ..Job::new("j", "ablate", Place::new(f64::from(x), 0.0), 2.0)
+                priority, phase, place: Position::new(f64::from(x), 0.0), ..job("j", &[])
             });
             let mut board = Board::new(jobs, 0).unwrap();
             for (at, what) in steps {
                 let id = JobId(at.index(kinds.len()) as u32);
-                let taken = board.take(id, ANNA) || matches!(board.entry(id).state, JobState::Taken(_));
+                let taken = board.take(id, ANNA)
+                    || matches!(board.entry(id).state, JobState::Taken(_));
                 match what {
                     1 if taken => { board.finish(id, 1); }
                     2 if taken => board.hand_over(id, 1.0),
@@ -394,11 +393,12 @@ mod tests {
             let expected: Vec<_> = (0..kinds.len() as u32).map(JobId).filter(ready).collect();
             prop_assert_eq!(&indexed, &expected);
 
-            let here = Place::new(2000.0, 0.0);
+            let here = Position::new(2000.0, 0.0);
             let mut list = Vec::new();
             board.shortlist(0, here, &mut list);
             let job = |id: &JobId| &board.entry(*id).job;
-            let urgent = expected.iter().min_by_key(|id| (job(id).phase, std::cmp::Reverse(job(id).priority), **id));
+            let rank = |id: &JobId| (job(id).phase, std::cmp::Reverse(job(id).priority), *id);
+            let urgent = expected.iter().min_by_key(|id| rank(id));
             let near = |id: &JobId| job(id).place.distance(here) as u64;
             prop_assert!(urgent.is_none_or(|id| list.contains(id)));
             prop_assert_eq!(list.iter().map(near).min(), expected.iter().map(near).min());

@@ -7,44 +7,44 @@ use std::sync::Arc;
 use bevy::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::think::{CompletedJob, Considered, Thinker};
-use super::{AgentId, Board, JobId, JobState, Place, Profile, think};
+use super::think::{CompletedJob, Considered, DecisionContext};
+use super::{AgentId, AgentProfile, Board, JobId, Position, think};
 
-/// An agent. Beside it are [`Place`], [`Energy`], [`Memory`], [`Activity`], [`Doing`] and
-/// [`Thoughts`].
+/// An agent. Beside it are [`Position`], [`Energy`], [`AgentMemory`], [`Activity`], [`Decision`]
+/// and [`Thoughts`].
 #[derive(Component, Debug, Clone)]
-#[require(Place, Energy, Memory, Activity, Doing, Thoughts)]
+#[require(Position, Energy, AgentMemory, Activity, Decision, Thoughts)]
 pub struct Agent {
     /// Its number: agents act in the order of these.
     pub id: AgentId,
     /// What it is called.
     pub name: String,
-    /// Its kind.
-    pub profile: Arc<Profile>,
-    /// How well it does each craft of the board.
+    /// Its kind, shared with the others of it.
+    pub profile: Arc<AgentProfile>,
+    /// How well it does each kind of job on the board.
     pub(super) levels: Vec<f32>,
 }
 
 impl Agent {
     /// An agent of a kind.
-    pub fn new(id: AgentId, name: impl Into<String>, profile: Arc<Profile>) -> Self {
+    pub fn new(id: AgentId, name: impl Into<String>, profile: Arc<AgentProfile>) -> Self {
         Self { id, name: name.into(), profile, levels: Vec::new() }
     }
 
-    /// Learns what new crafts of the board mean to it.
+    /// Finds out how well it does kinds of jobs that are new on the board.
     pub(super) fn learn(&mut self, board: &Board) {
-        if self.levels.len() != board.crafts().len() {
+        if self.levels.len() != board.kinds().len() {
             self.levels = think::levels(&self.profile, board);
         }
     }
 
-    pub(super) fn thinker<'a>(
+    pub(super) fn context<'a>(
         &'a self,
-        place: Place,
+        place: Position,
         energy: &Energy,
-        memory: &'a Memory,
-    ) -> Thinker<'a> {
-        Thinker {
+        memory: &'a AgentMemory,
+    ) -> DecisionContext<'a> {
+        DecisionContext {
             profile: &self.profile,
             levels: &self.levels,
             memory: &memory.0,
@@ -74,11 +74,11 @@ impl Energy {
 /// What an agent did lately, the oldest first.
 #[derive(Component, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Memory(pub VecDeque<CompletedJob>);
+pub struct AgentMemory(pub VecDeque<CompletedJob>);
 
-impl Memory {
-    pub(super) fn keep(&mut self, deed: CompletedJob, at_most: usize) {
-        self.0.push_back(deed);
+impl AgentMemory {
+    pub(super) fn keep(&mut self, done: CompletedJob, at_most: usize) {
+        self.0.push_back(done);
         while self.0.len() > at_most {
             self.0.pop_front();
         }
@@ -88,14 +88,14 @@ impl Memory {
 /// What an agent is about, as one sees it.
 #[derive(Component, Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Activity {
-    /// Nothing.
+    /// It has no job, and does not rest.
     #[default]
     Idle,
     /// On the way to a job that it has taken.
     Walking(JobId),
-    /// At work there.
+    /// At the place of its job, at work or waiting for a worker.
     Working(JobId),
-    /// Gathering energy.
+    /// Without a job, gaining energy.
     Resting,
 }
 
@@ -111,12 +111,12 @@ impl Activity {
 
 /// What an agent's thinker has decided for.
 #[derive(Component, Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Doing {
+pub enum Decision {
     /// Taking jobs, walking there and doing them.
     Work,
-    /// Resting.
+    /// Gaining energy until it is fresh.
     Rest,
-    /// Neither.
+    /// Looking for work again in the next tick.
     #[default]
     Wait,
 }
@@ -151,28 +151,20 @@ impl Roster {
     }
 }
 
-/// A job of the board as an entity, with its [`Place`] and [`Standing`].
+/// A job of the board as an entity with its [`Position`], from the tick in which it comes to that
+/// in which it is closed. That it is there says that the job is open; who has it says the
+/// [`Board`], and no component says it again.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
-#[require(Place, Standing)]
+#[require(Position)]
 pub struct OnBoard(pub JobId);
 
-/// Where the job of an entity stands.
-#[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing(pub JobState);
-
-impl Default for Standing {
-    fn default() -> Self {
-        Self(JobState::Waiting(0))
-    }
-}
-
-/// The entities of the board's jobs, in the order of their numbers.
+/// The entities of the board's open jobs, by the numbers of the jobs.
 #[derive(Resource, Debug, Default)]
-pub struct JobEntities(pub(in crate::agents) Vec<Entity>);
+pub struct JobEntities(pub(in crate::agents) Vec<Option<Entity>>);
 
 impl JobEntities {
-    /// The entity of a job.
+    /// The entity of a job while that is open.
     pub fn entity(&self, job: JobId) -> Option<Entity> {
-        self.0.get(job.0 as usize).copied()
+        self.0.get(job.0 as usize).copied().flatten()
     }
 }

@@ -50,7 +50,7 @@ const fn one() -> f32 {
 impl Curve {
     /// The appeal of a circumstance; one outside of 0 to 1 counts as the nearer end, and one that
     /// is no number as 0.
-    pub fn evaluate(&self, circumstance: f32) -> f32 {
+    pub fn appeal(&self, circumstance: f32) -> f32 {
         let x = if circumstance.is_nan() { 0.0 } else { circumstance.clamp(0.0, 1.0) };
         match self {
             Self::Linear { from, to } => between(*from, *to, x),
@@ -139,13 +139,9 @@ mod tests {
             (steps, 1.0, 0.9),
         ];
         for (curve, x, y) in table {
-            assert!(
-                (curve.evaluate(x) - y).abs() < 1e-6,
-                "{curve:?} at {x}: {}",
-                curve.evaluate(x)
-            );
+            assert!((curve.appeal(x) - y).abs() < 1e-6, "{curve:?} at {x}: {}", curve.appeal(x));
         }
-        assert_eq!(Curve::Linear { from: 0.25, to: 1.0 }.evaluate(f32::NAN), 0.25);
+        assert_eq!(Curve::Linear { from: 0.25, to: 1.0 }.appeal(f32::NAN), 0.25);
     }
 
     #[test]
@@ -187,7 +183,7 @@ mod tests {
         #[test]
         fn a_sound_curve_stays_within_its_range(curve in curves(), x in -2.0f32..3.0) {
             prop_assert_eq!(curve.check(), Ok(()));
-            let y = curve.evaluate(x);
+            let y = curve.appeal(x);
             prop_assert!((-1e-6..=1.000_001).contains(&y), "{}", y);
         }
     }

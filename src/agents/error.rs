@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::coach::TaskId;
+
 /// What can go wrong with agents and their world.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -58,8 +60,8 @@ pub enum AgentsError {
     /// A job stands on a place that no map has.
     #[error("job {job} stands at ({x}, {y}), expected finite numbers")]
     Place {
-        /// The job's title.
-        job: String,
+        /// Its task.
+        job: TaskId,
         /// Column.
         x: f64,
         /// Row.

@@ -6,8 +6,10 @@ use bevy::ecs::schedule::{ScheduleLabel, SingleThreadedExecutor};
 use bevy::prelude::*;
 
 use super::components::{Agent, JobEntities, Roster};
-use super::simulation::{Clock, SimulationRng, Trace};
-use super::{AgentId, Board, Place, Profile, QueueWorkers, queue_workers, systems, thinker};
+use super::simulation::{Clock, SimulationRng, SimulationTrace};
+use super::{
+    AgentId, AgentProfile, Board, Position, QueueWorkers, queue_workers, systems, thinker,
+};
 
 /// A tick of the world. [`super::simulation::SimulationPlugin`] runs it from the frame's time; a
 /// run without a window as fast as it can.
@@ -17,9 +19,10 @@ pub struct Tick;
 /// The parts of a [`Tick`], in their order.
 #[derive(SystemSet, Debug, Clone, PartialEq, Eq, Hash)]
 pub enum AgentsSystems {
-    /// The clock goes on, and the board follows the coach's queue where agents work on one.
+    /// The clock goes on, the board follows the coach's queue where agents work on one, and new
+    /// agents get their thinkers.
     Begin,
-    /// Each agent's [`super::Thoughts`] are brought up to date.
+    /// Each agent's [`super::Thoughts`] are brought up to date, and the scores of its thinker.
     Sense,
     /// Thinkers decide, and what they break off goes back to the board.
     Think,
@@ -32,9 +35,9 @@ pub enum AgentsSystems {
 /// Agents on big-brain.
 ///
 /// Adds the schedule [`Tick`] with the sets of [`AgentsSystems`], and the resources [`Board`],
-/// [`Roster`], [`JobEntities`], [`Clock`], [`Trace`] and [`SimulationRng`]. Agents come with
-/// [`spawn_agents`], jobs with [`Board::push`]. With a [`super::WorkerPool`] work is real, without
-/// it simulated. Needs nothing, and no GPU.
+/// [`Roster`], [`JobEntities`], [`Clock`], [`SimulationTrace`] and [`SimulationRng`]. Agents come
+/// with [`spawn_agents`], jobs with [`Board::push`]. With a [`super::WorkerPool`] work is real,
+/// without it simulated. Needs nothing, and no GPU.
 pub struct AgentsPlugin;
 
 impl Plugin for AgentsPlugin {
@@ -43,9 +46,9 @@ impl Plugin for AgentsPlugin {
             .init_resource::<Roster>()
             .init_resource::<JobEntities>()
             .init_resource::<Clock>()
-            .init_resource::<Trace>()
+            .init_resource::<SimulationTrace>()
             .init_resource::<SimulationRng>()
-            .init_resource::<systems::Attention>();
+            .init_resource::<systems::ThoughtBudget>();
         // A tick has no work for two threads, and handing systems to them takes longer than running
         // them.
         let mut tick = Schedule::new(Tick);
@@ -56,7 +59,11 @@ impl Plugin for AgentsPlugin {
         app.configure_sets(Tick, (Begin, Sense, Think, Act, Mirror).chain()).add_systems(
             Tick,
             (
-                (systems::begin, queue_workers::follow.run_if(resource_exists::<QueueWorkers>))
+                (
+                    systems::begin,
+                    queue_workers::follow.run_if(resource_exists::<QueueWorkers>),
+                    thinker::attach,
+                )
                     .chain()
                     .in_set(Begin),
                 systems::sense.in_set(Sense),
@@ -71,9 +78,9 @@ impl Plugin for AgentsPlugin {
 /// Puts an agent into the world, with the next number.
 pub fn spawn_agent(
     world: &mut World,
-    profile: &Arc<Profile>,
+    profile: &Arc<AgentProfile>,
     name: String,
-    place: Place,
+    place: Position,
 ) -> Entity {
     let id = AgentId(world.resource::<Roster>().entities().len() as u32);
     let agent = Agent::new(id, name.clone(), profile.clone());
@@ -85,12 +92,12 @@ pub fn spawn_agent(
 
 /// Puts as many agents of each kind into the world as it says, at places over a rectangle from
 /// (0, 0) to `size` that the seed decides.
-pub fn spawn_agents(world: &mut World, profiles: &[Arc<Profile>], size: [f64; 2]) {
+pub fn spawn_agents(world: &mut World, profiles: &[Arc<AgentProfile>], size: [f64; 2]) {
     for profile in profiles {
         for number in 1..=profile.count {
             let id = world.resource::<Roster>().entities().len() as u32;
             let [x, y] = world.resource::<SimulationRng>().place_of(AgentId(id));
-            let place = Place::new(x * size[0], y * size[1]);
+            let place = Position::new(x * size[0], y * size[1]);
             spawn_agent(world, profile, format!("{} {number}", profile.name), place);
         }
     }

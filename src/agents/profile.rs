@@ -38,8 +38,8 @@ pub struct Rest {
 
 /// A kind of agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Profile {
+#[serde(deny_unknown_fields, rename = "Profile")]
+pub struct AgentProfile {
     /// What it is called; its agents are called so with a number.
     pub name: String,
     /// What it is for.
@@ -50,7 +50,7 @@ pub struct Profile {
     pub colour: Option<String>,
     /// Whose tasks it takes.
     #[serde(default)]
-    pub kind: coach::Agent,
+    pub kind: coach::AgentKind,
     /// How many of it there are at the start.
     pub count: u32,
     /// What it can do and how well: the name of an action, or `any`, and a level above 0 up to 1.
@@ -65,16 +65,16 @@ pub struct Profile {
     pub memory: usize,
     /// How much better another task must be, as a share, for it to turn round on its way.
     pub inertia: f32,
-    /// Its energy.
+    /// What work, walks and rest do to its energy.
     #[serde(rename(deserialize = "energy_rates"), alias = "metabolism")]
     pub metabolism: EnergyRates,
-    /// When it rests.
+    /// When it rests, by its energy.
     pub rest: Rest,
     /// How it judges tasks.
     pub utility: Utility,
 }
 
-impl Profile {
+impl AgentProfile {
     /// Reads a kind of agent.
     ///
     /// # Errors
@@ -118,7 +118,7 @@ impl Profile {
         expect(holds, "colour", format!("is {colour:?}, expected #rrggbb"));
         for (skill, level) in &self.skills {
             let path = format!("skills.{skill}");
-            let known = coach::Action::NAMES;
+            let known = coach::TaskAction::NAMES;
             let meant = nearest(skill, known)
                 .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
             let problem = format!(
@@ -148,7 +148,7 @@ impl Profile {
                 expect(false, path, problem);
             }
         }
-        let holds = self.rest.go_on.evaluate(1.0) < REST_AT_MOST;
+        let holds = self.rest.go_on.appeal(1.0) < REST_AT_MOST;
         let problem = "is no less than 1 at full energy: it would rest for ever".into();
         expect(holds, "rest.go_on", problem);
         if let Err(problem) = self.utility.check() {
@@ -167,7 +167,7 @@ impl Profile {
     }
 
     /// How well it does an action of tasks that ask for a kind of agent; 0 is not at all.
-    pub fn level(&self, action: &str, wanted: coach::Agent) -> f32 {
+    pub fn level(&self, action: &str, wanted: coach::AgentKind) -> f32 {
         if !self.kind.may_take(wanted) {
             return 0.0;
         }
@@ -185,7 +185,7 @@ const REST_AT_MOST: f32 = 1.0;
 ///
 /// # Errors
 /// The user's own folder is broken.
-pub fn load_profiles(assets: &Assets) -> Result<Vec<Profile>, AgentsError> {
+pub fn load_profiles(assets: &Assets) -> Result<Vec<AgentProfile>, AgentsError> {
     Ok(assets.all("agent")?.into_iter().map(|(_, profile)| profile).collect())
 }
 
@@ -200,15 +200,17 @@ mod tests {
     fn the_built_in_kinds_are_sound_and_cover_every_action_of_theirs() {
         let profiles = load_profiles(&crate::app::kinds::assets()).unwrap();
         assert_eq!(profiles.len(), 4);
-        for action in
-            coach::Action::NAMES.into_iter().filter(|name| !["ask_person", "needs"].contains(name))
+        for action in coach::TaskAction::NAMES
+            .into_iter()
+            .filter(|name| !["ask_person", "needs"].contains(name))
         {
             let able =
-                profiles.iter().any(|profile| profile.level(action, coach::Agent::Auto) > 0.0);
+                profiles.iter().any(|profile| profile.level(action, coach::AgentKind::Auto) > 0.0);
             assert!(able, "nobody can {action}");
         }
     }
 
+    #[cfg(feature = "world")]
     #[test]
     fn the_utility_of_built_in_kinds_vetoes_only_what_they_cannot_do() {
         use super::super::Situation;
@@ -226,13 +228,14 @@ mod tests {
     #[test]
     fn a_misspelt_field_is_refused_with_its_place() {
         let (file, text) = SURVEYOR;
-        let message =
-            Profile::parse(file, &text.replace("patience", "pacience")).unwrap_err().to_string();
+        let message = AgentProfile::parse(file, &text.replace("patience", "pacience"))
+            .unwrap_err()
+            .to_string();
         assert!(
             message.contains("surveyor.agent.ron:") && message.contains("pacience"),
             "{message}"
         );
-        let message = Profile::parse(file, &text.replace("verify_tiles", "verify_tile"))
+        let message = AgentProfile::parse(file, &text.replace("verify_tiles", "verify_tile"))
             .unwrap_err()
             .to_string();
         assert!(message.contains("\"verify_tile\" is no action"), "{message}");
@@ -240,8 +243,8 @@ mod tests {
 
     #[test]
     fn a_person_s_task_is_for_persons() {
-        let profile = Profile::parse(SURVEYOR.0, SURVEYOR.1).unwrap();
-        assert_eq!(profile.level("verify_tiles", coach::Agent::Human), 0.0);
-        assert!(profile.level("verify_tiles", coach::Agent::Auto) > 0.0);
+        let profile = AgentProfile::parse(SURVEYOR.0, SURVEYOR.1).unwrap();
+        assert_eq!(profile.level("verify_tiles", coach::AgentKind::Human), 0.0);
+        assert!(profile.level("verify_tiles", coach::AgentKind::Auto) > 0.0);
     }
 }

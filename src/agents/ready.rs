@@ -4,15 +4,15 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use super::{Job, JobId, Place};
+use super::{Job, JobId, Position};
 use crate::map::{Item, Kind, Kinds, Quadtree, Rect};
 
 /// How many of each list a thought looks at: the most urgent, the oldest, the nearest.
 pub const LOOKED_AT: usize = 6;
 
-/// Ready jobs of one craft, in three orders. The most urgent are what the coach would give out, the
-/// nearest save a way, and the oldest see to it that nothing waits for ever behind what is urgent
-/// or near.
+/// Ready jobs of one [`JobKind`](super::JobKind), in three orders. The most urgent are what the
+/// coach would give out, the nearest save a way, and the oldest see to it that nothing waits for
+/// ever behind what is urgent or near.
 #[derive(Debug, Default)]
 pub(super) struct ReadyJobs {
     urgent: BTreeSet<(u32, Reverse<u8>, u64, JobId)>,
@@ -41,7 +41,7 @@ impl ReadyJobs {
     }
 
     /// Adds the jobs that are worth a thought from a place. With few of them these are all.
-    pub fn shortlist(&self, from: Place, list: &mut Vec<JobId>) {
+    pub fn shortlist(&self, from: Position, list: &mut Vec<JobId>) {
         if self.len() <= 2 * LOOKED_AT {
             list.extend(self.oldest.iter().map(|&(_, id)| id));
             return;

@@ -1,12 +1,14 @@
 //! What an agent makes of the board: the jobs that it considers, what each is worth to it, and why.
-//! Pure.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Board, JobId, Place, Profile, Situation, Worth};
+use super::job::read_task;
+use super::scores::ConsiderationScores;
+use super::{AgentProfile, Board, JobId, Position, Situation, Worth};
+use crate::coach::TaskId;
 
 /// How many of the jobs that it considered an agent remembers: the best, for people who ask why.
 const REMEMBERED_BEST: usize = 3;
@@ -15,8 +17,9 @@ const REMEMBERED_BEST: usize = 3;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CompletedJob {
-    /// The task's name.
-    pub task: String,
+    /// The task that it was.
+    #[serde(deserialize_with = "read_task")]
+    pub task: TaskId,
     /// The name of its action.
     pub action: String,
     /// The tick in which it was done.
@@ -27,41 +30,42 @@ pub struct CompletedJob {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Considered {
-    /// The job.
+    /// Its number on the board.
     pub job: JobId,
     /// What it is worth, and why.
     pub worth: Worth,
 }
 
-/// Who thinks: what its thoughts depend on.
+/// What an agent's judgement of jobs depends on.
 #[derive(Debug, Clone, Copy)]
-pub struct Thinker<'a> {
-    /// Its kind.
-    pub profile: &'a Profile,
-    /// How well it does each craft of the board.
+pub struct DecisionContext<'a> {
+    /// The kind of the agent.
+    pub profile: &'a AgentProfile,
+    /// How well it does each kind of job on the board.
     pub levels: &'a [f32],
     /// What it did lately.
     pub memory: &'a VecDeque<CompletedJob>,
-    /// Where it is.
-    pub place: Place,
-    /// Its energy.
+    /// Where the agent is.
+    pub place: Position,
+    /// The agent's energy, from 0 to 1.
     pub energy: f32,
 }
 
-impl Thinker<'_> {
+impl DecisionContext<'_> {
     /// The best jobs that can be taken, the best first; none that it cannot do or that is vetoed.
     /// `scratch` is emptied and used.
     pub fn consider(&self, board: &Board, tick: u64, scratch: &mut Vec<JobId>) -> Vec<Considered> {
         let mut best: Vec<Considered> = Vec::with_capacity(REMEMBERED_BEST + 1);
-        for (craft, _) in self.levels.iter().enumerate().filter(|(_, level)| **level > 0.0) {
-            if board.ready_count(craft) == 0 {
+        let mut scores = ConsiderationScores::new(&self.profile.utility);
+        for (kind, _) in self.levels.iter().enumerate().filter(|(_, level)| **level > 0.0) {
+            if board.ready_count(kind) == 0 {
                 continue;
             }
             scratch.clear();
-            board.shortlist(craft, self.place, scratch);
-            let focus = self.focus(&board.crafts()[craft].action);
+            board.shortlist(kind, self.place, scratch);
+            let focus = self.focus(&board.kinds()[kind].action);
             for &job in scratch.iter() {
-                let worth = self.profile.utility.worth(&self.situation(board, job, tick, focus));
+                let worth = scores.worth(&self.situation(board, job, tick, focus));
                 if worth.score <= 0.0 {
                     continue;
                 }
@@ -84,7 +88,7 @@ impl Thinker<'_> {
 
     /// The share of the recent work that was this action.
     fn focus(&self, action: &str) -> f32 {
-        let alike = self.memory.iter().filter(|deed| deed.action == action).count();
+        let alike = self.memory.iter().filter(|done| done.action == action).count();
         alike as f32 / self.memory.len().max(1) as f32
     }
 
@@ -95,7 +99,7 @@ impl Thinker<'_> {
         Situation {
             priority: (f32::from(entry.job.priority) - 1.0) / 9.0,
             distance: (self.place.distance(entry.job.place) / self.profile.reach) as f32,
-            skill: self.levels.get(board.craft_of(job)).copied().unwrap_or(0.0),
+            skill: self.levels.get(board.kind_of(job)).copied().unwrap_or(0.0),
             age: waited / self.profile.patience as f32,
             phase: 1.0 / (1.0 + phases as f32),
             energy: self.energy,
@@ -110,7 +114,7 @@ fn before(other: &Considered, score: f32, job: JobId) -> Ordering {
     score.total_cmp(&other.worth.score).then_with(|| other.job.cmp(&job))
 }
 
-/// How well a kind of agent does each craft of a board.
-pub fn levels(profile: &Profile, board: &Board) -> Vec<f32> {
-    board.crafts().iter().map(|craft| profile.level(&craft.action, craft.wanted)).collect()
+/// How well a kind of agent does each kind of job on a board.
+pub fn levels(profile: &AgentProfile, board: &Board) -> Vec<f32> {
+    board.kinds().iter().map(|kind| profile.level(&kind.action, kind.wanted)).collect()
 }

@@ -1,5 +1,7 @@
-//! Agents' minds, on big-brain: each has a thinker that chooses between work, rest and waiting by
-//! the scores in [`Thoughts`].
+//! Agents' thinkers, on big-brain: each picks the highest of the scores of work, rest and waiting.
+//!
+//! In: what a tick's look at the board came to ([`set_scores`]): for work the measure of the best
+//! job's considerations (`scores`), for rest its curve. Out: what [`Decision`] says.
 //!
 //! Within a tick a choice is made until it is settled: every thinker has been asked, and what it
 //! broke off is wrapped up. So a choice takes effect in the tick in which it is made, and a world
@@ -14,8 +16,8 @@ use bevy_for_big_brain::Commands as BrainCommands;
 use big_brain::choices::Choice;
 use big_brain::prelude::*;
 
-use super::components::{Activity, Agent, Doing, Roster, Thoughts};
-use super::simulation::{Clock, Incident, Trace};
+use super::components::{Activity, Agent, Decision, Roster};
+use super::simulation::{Clock, Incident, SimulationTrace};
 use super::{Board, WorkerPool};
 
 /// The schedule in which big-brain scores, picks and acts.
@@ -42,40 +44,51 @@ const THINKERS_PER_LOOK: usize = 500;
 #[derive(Resource, Debug, Clone, Default)]
 struct Picks(Arc<AtomicUsize>);
 
-/// Whether thinkers pick what [`Doing`] says, whatever the scores: after a world was restored.
-#[derive(Resource, Debug, Default)]
-struct Resuming(bool);
-
 pub(super) fn add(app: &mut App) {
-    app.init_resource::<Picks>().init_resource::<Resuming>();
+    app.init_resource::<Picks>();
     for mut schedule in [Schedule::new(Thinking), Schedule::new(Tidying)] {
         schedule.set_executor(SingleThreadedExecutor::new());
         app.add_schedule(schedule);
     }
     app.add_plugins(BigBrainPlugin::new(Thinking).set_cleanup_schedule(Tidying))
-        .add_systems(
-            Thinking,
-            (score.in_set(BigBrainSet::Scorers), carry_out.in_set(BigBrainSet::Actions)),
-        )
+        .add_systems(Thinking, carry_out.in_set(BigBrainSet::Actions))
         // big-brain's own scorers and actions are parts of other thinkers than these, and leave the
         // order among themselves open.
         .ignore_ambiguity(Thinking, BigBrainSet::Scorers, BigBrainSet::Scorers)
         .ignore_ambiguity(Thinking, BigBrainSet::Actions, BigBrainSet::Actions);
 }
 
-/// Marks a scorer and an action by what they are for.
+/// On an agent: the scorer entity of its work.
 #[derive(Component, Debug, Clone, Copy)]
-struct For(Doing);
+pub(super) struct WorkScorer(Entity);
 
-impl ScorerBuilder for For {
-    fn build(&self, commands: &mut BrainCommands, scorer: Entity, _actor: Entity) {
-        commands.entity(scorer).insert(*self);
+/// On an agent: the scorer entity of its rest.
+#[derive(Component, Debug, Clone, Copy)]
+pub(super) struct RestScorer(Entity);
+
+/// Builds a scorer whose entity its agent knows: a look at the board sets its score.
+#[derive(Debug)]
+struct KnownScorer<C> {
+    label: &'static str,
+    known_as: fn(Entity) -> C,
+}
+
+impl<C: Component> ScorerBuilder for KnownScorer<C>
+where
+    Self: std::fmt::Debug,
+{
+    fn build(&self, commands: &mut BrainCommands, scorer: Entity, actor: Entity) {
+        commands.entity(actor).insert((self.known_as)(scorer));
     }
 
     fn label(&self) -> Option<&str> {
-        Some(label(self.0))
+        Some(self.label)
     }
 }
+
+/// Marks an action by what it is for.
+#[derive(Component, Debug, Clone, Copy)]
+struct For(Decision);
 
 impl ActionBuilder for For {
     fn build(&self, commands: &mut BrainCommands, action: Entity, _actor: Entity) {
@@ -87,11 +100,11 @@ impl ActionBuilder for For {
     }
 }
 
-const fn label(doing: Doing) -> &'static str {
+const fn label(doing: Decision) -> &'static str {
     match doing {
-        Doing::Work => "work",
-        Doing::Rest => "rest",
-        Doing::Wait => "wait",
+        Decision::Work => "work",
+        Decision::Rest => "rest",
+        Decision::Wait => "wait",
     }
 }
 
@@ -109,28 +122,22 @@ impl Picker for CountedHighest {
 /// The thinker of an agent of this world.
 pub(super) fn thinker(world: &World) -> ThinkerBuilder {
     // Of equal scores the first wins.
-    [Doing::Rest, Doing::Work, Doing::Wait].into_iter().fold(
-        Thinker::build().picker(CountedHighest(world.resource::<Picks>().clone())),
-        |thinker, doing| thinker.when(For(doing), For(doing)),
-    )
+    Thinker::build()
+        .picker(CountedHighest(world.resource::<Picks>().clone()))
+        .when(KnownScorer { label: "rest", known_as: RestScorer }, For(Decision::Rest))
+        .when(KnownScorer { label: "work", known_as: WorkScorer }, For(Decision::Work))
+        .when(FixedScore::build(WAIT).label("wait"), For(Decision::Wait))
 }
 
-fn score(
-    resuming: Res<Resuming>,
-    agents: Query<(&Thoughts, &Doing)>,
-    mut scorers: Query<(&Actor, &For, &mut Score)>,
+/// Sets the scores of an agent's thinker: what work and rest are worth to it.
+pub(super) fn set_scores(
+    scores: &mut Query<&mut Score>,
+    (WorkScorer(of_work), work): (&WorkScorer, f32),
+    (RestScorer(of_rest), rest): (&RestScorer, f32),
 ) {
-    for (Actor(actor), For(doing), mut score) in &mut scorers {
-        // The scorers of an agent that is gone live until it is tidied up.
-        let Ok((thoughts, current)) = agents.get(*actor) else { continue };
-        let value = match doing {
-            _ if resuming.0 => f32::from(u8::from(doing == current)),
-            Doing::Work if thoughts.work > 0.0 => thoughts.work.clamp(WORK_AT_LEAST, 1.0),
-            Doing::Work => 0.0,
-            Doing::Rest => thoughts.rest.clamp(0.0, 1.0),
-            Doing::Wait => WAIT,
-        };
-        if score.get() != value {
+    let work = if work > 0.0 { work.clamp(WORK_AT_LEAST, 1.0) } else { 0.0 };
+    for (scorer, value) in [(of_work, work), (of_rest, rest.clamp(0.0, 1.0))] {
+        if let Ok(mut score) = scores.get_mut(*scorer) {
             score.set(value);
         }
     }
@@ -140,20 +147,20 @@ fn score(
 /// with what is left of it.
 fn carry_out(
     clock: Res<Clock>,
-    workshop: Option<Res<WorkerPool>>,
+    pool: Option<Res<WorkerPool>>,
     mut board: ResMut<Board>,
-    mut trace: ResMut<Trace>,
-    mut agents: Query<(&Agent, &mut Activity, &mut Doing)>,
+    mut trace: ResMut<SimulationTrace>,
+    mut agents: Query<(&Agent, &mut Activity, &mut Decision)>,
     mut actions: Query<(&Actor, &For, &mut ActionState)>,
 ) {
     let (mut broken_off, mut resting) = (Vec::new(), Vec::new());
-    for (Actor(actor), For(deed), mut state) in &mut actions {
+    for (Actor(actor), For(done), mut state) in &mut actions {
         match *state {
             ActionState::Requested => {
                 *state = ActionState::Executing;
                 let Ok((agent, mut activity, mut doing)) = agents.get_mut(*actor) else { continue };
-                doing.set_if_neq(*deed);
-                if *deed == Doing::Rest && *activity != Activity::Resting {
+                doing.set_if_neq(*done);
+                if *done == Decision::Rest && *activity != Activity::Resting {
                     *activity = Activity::Resting;
                     resting.push(agent.id);
                 }
@@ -181,7 +188,7 @@ fn carry_out(
         let Ok((_, mut activity, _)) = agents.get_mut(actor) else { continue };
         if let Some(job) = activity.job() {
             assert!(
-                workshop.is_none() || matches!(*activity, Activity::Walking(_)),
+                pool.is_none() || matches!(*activity, Activity::Walking(_)),
                 "work is not broken off"
             );
             let left = board.entry(job).left;
@@ -192,16 +199,30 @@ fn carry_out(
     }
 }
 
-/// Lets every thinker come to what [`Doing`] says, after a world has been restored.
+/// Gives new agents their thinkers, and takes away those of agents that are gone.
+pub(super) fn attach(world: &mut World) {
+    world.run_schedule(Tidying);
+}
+
+fn score_as_decided(
+    mut scores: Query<&mut Score>,
+    agents: Query<(&Decision, &WorkScorer, &RestScorer)>,
+) {
+    for (doing, work, rest) in &agents {
+        let is = |other: Decision| f32::from(u8::from(*doing == other));
+        set_scores(&mut scores, (work, is(Decision::Work)), (rest, is(Decision::Rest)));
+    }
+}
+
+/// Lets every thinker come to what [`Decision`] says, after a world has been restored.
 pub(super) fn resume(world: &mut World) {
-    world.resource_mut::<Resuming>().0 = true;
+    attach(world);
+    world.run_system_cached(score_as_decided).expect("it takes no resources");
     think(world);
-    world.resource_mut::<Resuming>().0 = false;
 }
 
 /// Lets every thinker choose, until all choices are in effect.
 pub(super) fn think(world: &mut World) {
-    world.run_schedule(Tidying);
     let count = world.resource::<Roster>().entities().len();
     let picks = world.resource::<Picks>().0.clone();
     let mut actions = world.query::<(&For, &ActionState)>();

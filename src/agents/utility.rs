@@ -1,15 +1,11 @@
-//! Utility: what a task is worth to an agent in a situation. Pure.
+//! Utility: what an agent considers of a task, as RON has it. Pure.
 //!
-//! Each consideration is a circumstance between 0 and 1, bent by a [`Curve`]. The worth of a task
-//! is the geometric mean of their appeals, weighted: an appeal of 0 is a veto, and what has no
-//! weight does not count.
+//! Each consideration is a circumstance between 0 and 1, bent by a [`Curve`] and weighted. What
+//! they come to together is big-brain's to compute, in `scores`.
 
 use serde::{Deserialize, Serialize};
 
 use super::Curve;
-
-/// Appeals below this count as 0: the logarithm of it is all that a mean can bear.
-const VETO_BELOW: f32 = 1e-6;
 
 /// What an agent considers. The order is that of [`Situation::circumstances`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -134,7 +130,7 @@ pub struct Worth {
 
 impl Utility {
     /// In the order of [`Consideration::ALL`].
-    fn parts(&self) -> [Option<&Weighted>; Consideration::COUNT] {
+    pub(super) fn parts(&self) -> [Option<&Weighted>; Consideration::COUNT] {
         let Self { priority, distance, skill, age, phase, energy, focus } = self;
         [priority, distance, skill, age, phase, energy, focus].map(Option::as_ref)
     }
@@ -156,24 +152,6 @@ impl Utility {
         }
         if total > 0.0 { Ok(()) } else { Err("no consideration has a weight".into()) }
     }
-
-    /// What a situation is worth.
-    pub fn worth(&self, situation: &Situation) -> Worth {
-        let mut appeals = [1.0; Consideration::COUNT];
-        let (mut logarithms, mut total, mut vetoed) = (0.0, 0.0, false);
-        let parts = self.parts().into_iter().zip(situation.circumstances());
-        for (appeal, (part, circumstance)) in appeals.iter_mut().zip(parts) {
-            let Some(Weighted { weight, curve }) = part.filter(|part| part.weight > 0.0) else {
-                continue;
-            };
-            *appeal = curve.evaluate(circumstance);
-            vetoed |= *appeal < VETO_BELOW;
-            logarithms += weight * appeal.max(VETO_BELOW).ln();
-            total += weight;
-        }
-        let score = if vetoed || total <= 0.0 { 0.0 } else { (logarithms / total).exp().min(1.0) };
-        Worth { score, appeals }
-    }
 }
 
 #[cfg(test)]
@@ -182,33 +160,6 @@ mod tests {
 
     fn linear(weight: f32, from: f32, to: f32) -> Option<Weighted> {
         Some(Weighted { weight, curve: Curve::Linear { from, to } })
-    }
-
-    #[test]
-    fn the_worth_is_the_weighted_geometric_mean() {
-        let utility = Utility {
-            priority: linear(3.0, 0.0, 1.0),
-            distance: linear(1.0, 1.0, 0.0),
-            ..Utility::default()
-        };
-        let worth =
-            utility.worth(&Situation { priority: 0.5, distance: 0.75, ..Situation::default() });
-        let expected = (0.5_f32.powi(3) * 0.25).powf(0.25);
-        assert!((worth.score - expected).abs() < 1e-6, "{worth:?}, expected {expected}");
-        assert_eq!(worth.appeals, [0.5, 0.25, 1.0, 1.0, 1.0, 1.0, 1.0]);
-    }
-
-    #[test]
-    fn no_appeal_is_a_veto_unless_it_has_no_weight() {
-        let mut utility = Utility {
-            priority: linear(1.0, 0.0, 1.0),
-            skill: linear(1.0, 0.0, 1.0),
-            ..Utility::default()
-        };
-        let unskilled = Situation { priority: 1.0, ..Situation::default() };
-        assert_eq!(utility.worth(&unskilled).score, 0.0);
-        utility.skill = linear(0.0, 0.0, 1.0);
-        assert_eq!(utility.worth(&unskilled).score, 1.0);
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! The workshop: where real work is done, off the tick and within a budget.
+//! Where real work is done: on threads of its own, off the tick and within a budget.
 //!
-//! Without one, work is simulated: it takes the ticks that its job says. With one, it takes as long
-//! as it takes. Few works run at once, and after each the bench stays free for a while, so that
-//! whoever explores or prompts meanwhile hardly notices.
+//! Without a pool, work is simulated: it takes the ticks that its job says. With one, it takes as
+//! long as it takes. Few jobs are worked on at once, and after each the worker pauses, so that
+//! somebody who explores or prompts meanwhile hardly notices.
 
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,24 +12,25 @@ use std::time::{Duration, Instant};
 use bevy::prelude::*;
 
 use super::{Job, JobId};
+use crate::coach::Attempt;
 
-/// The longest that a bench stays free after a work, however long that took.
+/// The longest that a worker pauses after a job, however long that took.
 const LONGEST_BREAK: Duration = Duration::from_secs(5);
 
-/// How a work ended.
+/// How the work on a job ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is done, and accepted.
+pub enum JobOutcome {
+    /// It is done.
     Done,
     /// It is not, for this reason; the job can be taken again, up to its limit of attempts.
     Failed(String),
-    /// It is not, and the coach's queue says what is next: the job is closed, and comes anew where
+    /// The coach's queue has what became of the task: the job is withdrawn, and comes anew where
     /// the task is to be done again.
-    Returned(String),
+    InQueue(Attempt),
 }
 
 /// Does a job for an agent of this name. It is called on a thread of its own and may take its time.
-pub type Work = dyn Fn(&Job, &str) -> Outcome + Send + Sync;
+pub type Work = dyn Fn(&Job, &str) -> JobOutcome + Send + Sync;
 
 /// Where real work is done. A resource; without it, work is simulated.
 #[derive(Resource)]
@@ -37,33 +38,35 @@ pub struct WorkerPool {
     /// Whether no work begins, as while a prompt is answered; what has begun goes on.
     pub on_hold: bool,
     work: Arc<Work>,
-    benches: Vec<Bench>,
+    workers: Vec<PoolWorker>,
     share: f64,
     failures: Vec<(JobId, String)>,
 }
 
-enum Bench {
+enum PoolWorker {
     Free { from: Option<Instant> },
-    Busy { job: JobId, since: Instant, outcome: Mutex<Receiver<Outcome>> },
+    Busy { job: JobId, since: Instant, outcome: Mutex<Receiver<JobOutcome>> },
 }
 
 impl WorkerPool {
-    /// A workshop with so many benches, each at work for a share of the time between 0 and 1.
-    pub fn new(work: Arc<Work>, benches: usize, share: f64) -> Self {
-        let benches = (0..benches.max(1)).map(|_| Bench::Free { from: None }).collect();
+    /// A pool with so many workers, each at work for a share of the time between 0 and 1.
+    pub fn new(work: Arc<Work>, workers: usize, share: f64) -> Self {
+        let workers = (0..workers.max(1)).map(|_| PoolWorker::Free { from: None }).collect();
         // Below a hundredth nothing would ever be done.
         let share = if share.is_finite() { share.clamp(0.01, 1.0) } else { 1.0 };
-        Self { on_hold: false, work, benches, share, failures: Vec::new() }
+        Self { on_hold: false, work, workers, share, failures: Vec::new() }
     }
 
-    /// How many works are going on.
+    /// How many workers are at work.
     pub fn busy(&self) -> usize {
-        self.benches.iter().filter(|bench| matches!(bench, Bench::Busy { .. })).count()
+        self.workers.iter().filter(|worker| matches!(worker, PoolWorker::Busy { .. })).count()
     }
 
-    /// Whether a job is being worked on, and not only waited for a bench with.
+    /// Whether a worker has a job: its agent may still wait for one.
     pub fn works_on(&self, id: JobId) -> bool {
-        self.benches.iter().any(|bench| matches!(bench, Bench::Busy { job, .. } if *job == id))
+        self.workers
+            .iter()
+            .any(|worker| matches!(worker, PoolWorker::Busy { job, .. } if *job == id))
     }
 
     /// Attempts that failed since this was last asked, and why.
@@ -71,29 +74,33 @@ impl WorkerPool {
         std::mem::take(&mut self.failures)
     }
 
-    /// Begins a job's work if a bench is free, and tells how it ended once it has.
-    pub(super) fn attend(&mut self, id: JobId, job: &Job, agent: &str) -> Option<Outcome> {
-        let at_work = |bench: &&mut Bench| matches!(bench, Bench::Busy { job, .. } if *job == id);
-        if let Some(bench) = self.benches.iter_mut().find(at_work) {
-            let Bench::Busy { since, outcome, .. } = bench else { return None };
+    /// Begins a job's work if a worker is free, and gives its outcome once it has ended.
+    pub(super) fn poll(&mut self, id: JobId, job: &Job, agent: &str) -> Option<JobOutcome> {
+        let at_work =
+            |worker: &&mut PoolWorker| matches!(worker, PoolWorker::Busy { job, .. } if *job == id);
+        if let Some(worker) = self.workers.iter_mut().find(at_work) {
+            let PoolWorker::Busy { since, outcome, .. } = worker else { return None };
             let receiver = outcome.get_mut().unwrap_or_else(PoisonError::into_inner);
             let outcome = match receiver.try_recv() {
                 Ok(outcome) => outcome,
                 Err(TryRecvError::Empty) => return None,
-                // The thread has ended without a word.
-                Err(TryRecvError::Disconnected) => Outcome::Failed("the work panicked".into()),
+                // The thread has ended without an outcome.
+                Err(TryRecvError::Disconnected) => JobOutcome::Failed("the work panicked".into()),
             };
             let pause = since.elapsed().mul_f64(1.0 / self.share - 1.0).min(LONGEST_BREAK);
-            *bench = Bench::Free { from: Some(Instant::now() + pause) };
-            if let Outcome::Failed(why) = &outcome {
+            *worker = PoolWorker::Free { from: Some(Instant::now() + pause) };
+            if let JobOutcome::Failed(why) = &outcome {
                 self.failures.push((id, why.clone()));
             }
             return Some(outcome);
         }
         let now = Instant::now();
-        let is_free = |bench: &&mut Bench| matches!(bench, Bench::Free { from } if from.is_none_or(|from| from <= now));
+        let is_free = |worker: &&mut PoolWorker| match worker {
+            PoolWorker::Free { from } => from.is_none_or(|from| from <= now),
+            PoolWorker::Busy { .. } => false,
+        };
         if !self.on_hold
-            && let Some(bench) = self.benches.iter_mut().find(is_free)
+            && let Some(worker) = self.workers.iter_mut().find(is_free)
         {
             let (work, job, agent) = (self.work.clone(), job.clone(), agent.to_owned());
             let (sender, outcome) = channel();
@@ -101,13 +108,13 @@ impl WorkerPool {
             // frame waits for.
             let spawned =
                 thread::Builder::new().name(format!("{agent} at work")).spawn(move || {
-                    // Where nobody listens any more, the world is gone.
+                    // Where nobody receives it any more, the world is gone.
                     let _ = sender.send(work(&job, &agent));
                 });
             if let Err(error) = spawned {
-                return Some(Outcome::Failed(format!("there is no thread for it: {error}")));
+                return Some(JobOutcome::Failed(format!("there is no thread for it: {error}")));
             }
-            *bench = Bench::Busy { job: id, since: now, outcome: Mutex::new(outcome) };
+            *worker = PoolWorker::Busy { job: id, since: now, outcome: Mutex::new(outcome) };
         }
         None
     }

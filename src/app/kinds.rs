@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::agents::Profile;
+use crate::agents::AgentProfile;
 use crate::agents::content::review_agent;
 use crate::coach::content::{review_plan, review_reviewer};
 use crate::coach::reviewer::Reviewer;
@@ -29,7 +29,7 @@ pub fn registry() -> Registry {
     let mut registry = Registry::default();
     registry.register(
         Kind::new("agent", include_str!("../content/examples/agent.ron"), review_agent)
-            .with_unique::<Profile>("name", |profile| &profile.name)
+            .with_unique::<AgentProfile>("name", |profile| &profile.name)
             .with_renamed(&[("metabolism", "energy_rates")]),
     );
     let experiment = include_str!("../content/examples/experiment.ron");

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
-pub enum Action {
+pub enum TaskAction {
     /// Every tile against its checksum.
     VerifyTiles,
     /// What the weights of each tile are like: mean, spread, largest; a colour layer of the map.
@@ -41,7 +41,7 @@ pub enum Action {
     /// Measures a speed.
     Bench {
         /// Of what.
-        subject: Subject,
+        subject: BenchSubject,
     },
     /// Pixels to GGUF and back: are the bytes the same?
     RoundTrip,
@@ -96,7 +96,7 @@ pub enum Action {
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Subject {
+pub enum BenchSubject {
     /// The cache of the map's tiles.
     Cache,
     /// The index of the model's places.
@@ -107,7 +107,7 @@ pub enum Subject {
     Answers,
 }
 
-impl Subject {
+impl BenchSubject {
     /// The name as it is written in files.
     pub const fn name(self) -> &'static str {
         match self {
@@ -123,7 +123,7 @@ const fn default_max_tokens() -> u32 {
     128
 }
 
-impl Action {
+impl TaskAction {
     /// The name of every action, as it is written in files.
     pub const NAMES: [&'static str; 20] = [
         "verify_tiles",
@@ -192,7 +192,7 @@ impl Action {
     }
 }
 
-impl fmt::Display for Action {
+impl fmt::Display for TaskAction {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ablate { layer, head } => write!(formatter, "ablate {layer}.{head}"),

@@ -29,7 +29,7 @@ pub struct AllowedCommands {
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Kept {
+struct AllowedLines {
     /// Lines that may run in any folder, as earlier versions gave leave.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     allowed: BTreeSet<Vec<String>>,
@@ -75,10 +75,12 @@ impl AllowedCommands {
         &self.path
     }
 
-    fn read(&self) -> Result<Kept, CoachError> {
+    fn read(&self) -> Result<AllowedLines, CoachError> {
         let size = match fs::metadata(&self.path) {
             Ok(about) => about.len(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Kept::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(AllowedLines::default());
+            }
             Err(error) => return Err(CoachError::io(&self.path, "read")(error)),
         };
         if size > MAX_BYTES {
@@ -131,26 +133,27 @@ mod tests {
     #[test]
     fn leave_is_for_one_line_word_for_word_and_is_remembered() {
         let folder = tempfile::tempdir().unwrap();
-        let consents = AllowedCommands::new(folder.path().join("deep/allowed-commands.ron"));
+        let allowed_commands =
+            AllowedCommands::new(folder.path().join("deep/allowed-commands.ron"));
         let (here, there) = (Path::new("/here"), Path::new("/there"));
         let line = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
-        assert!(!consents.allows(here, &line(&["df", "-h"])).unwrap());
-        consents.allow(here, &line(&["df", "-h"]), true).unwrap();
-        let again = AllowedCommands::new(consents.path());
+        assert!(!allowed_commands.allows(here, &line(&["df", "-h"])).unwrap());
+        allowed_commands.allow(here, &line(&["df", "-h"]), true).unwrap();
+        let again = AllowedCommands::new(allowed_commands.path());
         assert!(again.allows(here, &line(&["df", "-h"])).unwrap());
         assert!(!again.allows(there, &line(&["df", "-h"])).unwrap());
         for other in [&["df"][..], &["df", "-h", "/"], &["df -h"]] {
             assert!(!again.allows(here, &line(other)).unwrap(), "{other:?}");
         }
         again.allow(here, &line(&["df", "-h"]), false).unwrap();
-        assert!(!consents.allows(here, &line(&["df", "-h"])).unwrap());
+        assert!(!allowed_commands.allows(here, &line(&["df", "-h"])).unwrap());
         // Leave of an earlier version holds in any folder until it is taken back.
-        fs::write(consents.path(), "(allowed: [[\"df\"]])").unwrap();
-        assert!(consents.allows(there, &line(&["df"])).unwrap());
-        consents.allow(here, &line(&["df"]), false).unwrap();
-        assert!(!consents.allows(there, &line(&["df"])).unwrap());
-        fs::write(consents.path(), "(allowed: 7)").unwrap();
-        let error = consents.allows(here, &line(&["df", "-h"])).unwrap_err().to_string();
+        fs::write(allowed_commands.path(), "(allowed: [[\"df\"]])").unwrap();
+        assert!(allowed_commands.allows(there, &line(&["df"])).unwrap());
+        allowed_commands.allow(here, &line(&["df"]), false).unwrap();
+        assert!(!allowed_commands.allows(there, &line(&["df"])).unwrap());
+        fs::write(allowed_commands.path(), "(allowed: 7)").unwrap();
+        let error = allowed_commands.allows(here, &line(&["df", "-h"])).unwrap_err().to_string();
         assert!(error.contains("allowed-commands.ron:1:"), "{error}");
     }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Report;
+use super::TaskReport;
 
 /// What must hold of a report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,7 +45,7 @@ impl Check {
     ///
     /// # Errors
     /// What does not hold, with the value that was found.
-    pub fn holds(&self, report: &Report) -> Result<(), String> {
+    pub fn holds(&self, report: &TaskReport) -> Result<(), String> {
         match self {
             Self::Equals { figure, value } => {
                 compare(report, figure, "=", *value, |found| found == *value)
@@ -79,7 +79,7 @@ impl Check {
 }
 
 fn compare(
-    report: &Report,
+    report: &TaskReport,
     figure: &str,
     sign: &str,
     value: f64,
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_check_says_what_does_not_hold() {
-        let report = Report::new("x").with("bad_tiles", 2.0);
+        let report = TaskReport::new("x").with("bad_tiles", 2.0);
         let at_most = |value| Check::AtMost { figure: "bad_tiles".into(), value };
         assert_eq!(at_most(2.0).holds(&report), Ok(()));
         let reason = at_most(0.0).holds(&report).unwrap_err();
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_text_is_searched_whatever_its_case() {
-        let mut report = Report::new("x");
+        let mut report = TaskReport::new("x");
         let check = Check::Mentions(vec!["Tile".into()]);
         assert!(check.holds(&report).is_err());
         report.text = Some("the TILES".into());

@@ -156,8 +156,8 @@ pub enum CoachError {
     Exists(PathBuf),
     /// The queue is that of another model.
     #[error(
-        "the queue is that of {own}, and {opened} is open: name another file with --queue, or begin this one anew with \
-         coach init --force"
+        "the queue is that of {own}, and {opened} is open: name another file with --queue, or \
+         begin this one anew with coach init --force"
     )]
     OtherModel {
         /// Whose it is. Boxed because it is large.

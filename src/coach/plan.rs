@@ -11,8 +11,8 @@ use ron::extensions::Extensions;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
-    Action, Agent, Check, CoachError, Command, DEFAULT_ATTEMPT_LIMIT, Phase, Queue, Task, TaskId,
-    error::nearest,
+    AgentKind, Check, CoachError, DEFAULT_ATTEMPT_LIMIT, Phase, PlanCommand, Queue, Task,
+    TaskAction, TaskId, error::nearest,
 };
 use crate::content::assets::Assets;
 
@@ -48,14 +48,14 @@ struct TaskOfPlan {
     title: String,
     #[serde(default)]
     description: String,
-    action: Action,
+    action: TaskAction,
     priority: u8,
     #[serde(default)]
     dependencies: Vec<TaskId>,
     #[serde(default)]
-    agent: Agent,
+    agent: AgentKind,
     acceptance: Option<Check>,
-    reviewer: Option<Agent>,
+    reviewer: Option<AgentKind>,
     #[serde(default = "default_attempts")]
     attempts: u32,
 }
@@ -160,8 +160,8 @@ impl PlanFile {
             phases.push(Phase { number, name: phase.name, description: phase.description });
             tasks.extend(phase.tasks.into_iter().map(|task| task_of(task, number, now)));
         }
-        let commands: Vec<Command> = (self.commands.into_iter())
-            .map(|c| Command { name: c.name, line: c.line, seconds: c.seconds })
+        let commands: Vec<PlanCommand> = (self.commands.into_iter())
+            .map(|c| PlanCommand { name: c.name, line: c.line, seconds: c.seconds })
             .collect();
         check_references(&tasks, &commands)?;
         let mut queue = Queue::new(self.name, phases, commands, tasks).map_err(Fault::of_task)?;
@@ -208,13 +208,13 @@ fn task_of(task: TaskOfPlan, phase: u32, now: &Zoned) -> Task {
 }
 
 /// Whether what actions name is there: commands, and tasks to review.
-fn check_references(tasks: &[Task], commands: &[Command]) -> Result<(), Fault> {
+fn check_references(tasks: &[Task], commands: &[PlanCommand]) -> Result<(), Fault> {
     let of_commands: HashSet<&str> = commands.iter().map(|command| command.name.as_str()).collect();
     let of_tasks: HashSet<&str> = tasks.iter().map(|task| task.id.as_str()).collect();
     for task in tasks {
         let (named, what, known) = match &task.action {
-            Action::Command { name } => (name.as_str(), "command", &of_commands),
-            Action::Review { of } => (of.as_str(), "task", &of_tasks),
+            TaskAction::Command { name } => (name.as_str(), "command", &of_commands),
+            TaskAction::Review { of } => (of.as_str(), "task", &of_tasks),
             _ => continue,
         };
         if !known.contains(named) {
@@ -281,6 +281,6 @@ fn line_and_column(text: &str, at: usize) -> (usize, usize) {
 ///
 /// # Errors
 /// The text is no action; the error has the column and the nearest valid name.
-pub fn parse_action(text: &str) -> Result<Action, CoachError> {
+pub fn parse_action(text: &str) -> Result<TaskAction, CoachError> {
     parse_ron("action", text)
 }

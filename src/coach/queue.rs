@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::PixelModel;
 use crate::terminal;
 
-use super::{Agent, BlockKind, CoachError, Status, Task, TaskId, error::nearest, graph};
+use super::{AgentKind, BlockKind, CoachError, Status, Task, TaskId, error::nearest, graph};
 
 mod change;
 
@@ -29,7 +29,7 @@ pub const MAX_ROUNDS: u32 = 3;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Phase {
-    /// Its number.
+    /// Its number, from 1.
     pub number: u32,
     /// What it is called.
     pub name: String,
@@ -42,7 +42,7 @@ pub struct Phase {
 /// ([`super::AllowedCommands`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Command {
+pub struct PlanCommand {
     /// What tasks call it.
     pub name: String,
     /// The program and its arguments; no shell reads them.
@@ -52,7 +52,7 @@ pub struct Command {
     pub seconds: u32,
 }
 
-impl Command {
+impl PlanCommand {
     /// What to call it in a line for a shell: its name where that is one plain word, else the id of
     /// its words.
     pub fn short_name(&self) -> Cow<'_, str> {
@@ -98,8 +98,8 @@ const fn default_command_seconds() -> u32 {
 
 /// How far a phase is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Progress {
-    /// The phase.
+pub struct PhaseProgress {
+    /// The phase that it is of.
     pub phase: Phase,
     /// How many tasks it has.
     pub tasks: usize,
@@ -111,7 +111,7 @@ pub struct Progress {
     pub missing: usize,
 }
 
-impl Progress {
+impl PhaseProgress {
     /// Whether later phases need not wait for this one.
     pub fn is_over(&self) -> bool {
         self.completed + self.missing == self.tasks
@@ -131,7 +131,7 @@ pub struct Queue {
     model: Option<ModelMark>,
     phases: Vec<Phase>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    commands: Vec<Command>,
+    commands: Vec<PlanCommand>,
     tasks: Vec<Task>,
     #[serde(skip)]
     index: HashMap<TaskId, usize>,
@@ -154,7 +154,7 @@ struct Stored {
     model: Option<ModelMark>,
     phases: Vec<Phase>,
     #[serde(default)]
-    commands: Vec<Command>,
+    commands: Vec<PlanCommand>,
     tasks: Vec<Task>,
 }
 
@@ -191,7 +191,7 @@ impl Queue {
     pub fn new(
         plan: impl Into<String>,
         phases: Vec<Phase>,
-        commands: Vec<Command>,
+        commands: Vec<PlanCommand>,
         tasks: Vec<Task>,
     ) -> Result<Self, CoachError> {
         let index = graph::index(&tasks)?;
@@ -281,7 +281,7 @@ impl Queue {
     }
 
     /// The commands that the plan declares.
-    pub fn commands(&self) -> &[Command] {
+    pub fn commands(&self) -> &[PlanCommand] {
         &self.commands
     }
 
@@ -329,7 +329,7 @@ impl Queue {
     }
 
     /// How far each phase is.
-    pub fn progress(&self) -> Vec<Progress> {
+    pub fn progress(&self) -> Vec<PhaseProgress> {
         let of = |phase: &Phase| {
             let tasks = || self.tasks.iter().filter(|task| task.phase == phase.number);
             let blocked = |kind| {
@@ -337,7 +337,7 @@ impl Queue {
                 tasks().filter(is).count()
             };
             let count = |status| tasks().filter(|task| task.status == status).count();
-            Progress {
+            PhaseProgress {
                 phase: phase.clone(),
                 tasks: tasks().count(),
                 completed: count(Status::Completed),
@@ -375,7 +375,7 @@ impl Queue {
     }
 
     /// The task that this kind of agent should do next in the current phase.
-    pub fn next_for(&self, agent: Agent) -> Option<&Task> {
+    pub fn next_for(&self, agent: AgentKind) -> Option<&Task> {
         self.ready().into_iter().find(|task| agent.may_take(task.preferred_agent))
     }
 
@@ -387,10 +387,10 @@ impl Queue {
             task.status == Status::Review
                 && task.phase == phase
                 && !task.needs_person
-                && task.reviewer.is_some_and(|reviewer| reviewer != Agent::Human)
+                && task.reviewer.is_some_and(|reviewer| reviewer != AgentKind::Human)
         };
         let possible = |task: &&Task| {
-            Agent::Auto.may_take(task.preferred_agent) && task.attempts < task.attempt_limit
+            AgentKind::Auto.may_take(task.preferred_agent) && task.attempts < task.attempt_limit
         };
         let reviews = self.tasks.iter().filter(reviewable);
         reviews.chain(self.ready_in(phase).into_iter().filter(possible)).collect()
@@ -402,9 +402,11 @@ impl Queue {
         let is_ready = |task: &Task| task.status == Status::Pending && self.unmet(task).is_none();
         let waits = |task: &&Task| match task.status {
             Status::Review => {
-                task.needs_person || task.reviewer == Some(Agent::Human) || task.reviewer.is_none()
+                task.needs_person
+                    || task.reviewer == Some(AgentKind::Human)
+                    || task.reviewer.is_none()
             }
-            _ => task.preferred_agent == Agent::Human && is_ready(task),
+            _ => task.preferred_agent == AgentKind::Human && is_ready(task),
         };
         self.tasks.iter().filter(waits).collect()
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use serde::{Deserialize, Serialize};
 
 use super::work::process::{self, ProcessError};
-use super::{CoachError, Task, Verdict};
+use super::{CoachError, ReviewVerdict, Task};
 use crate::content::assets::{AssetError, Assets};
 
 /// The longest that a reviewer may take, in seconds.
@@ -77,7 +77,7 @@ impl Reviewer {
     ///
     /// # Errors
     /// It gives no reply, or one without a score.
-    pub fn review(&self, task: &Task, cancel: &AtomicBool) -> Result<Verdict, ReviewError> {
+    pub fn review(&self, task: &Task, cancel: &AtomicBool) -> Result<ReviewVerdict, ReviewError> {
         let reply = self.ask(&review_prompt(task), cancel)?;
         verdict(&reply, &self.name).ok_or(ReviewError::Nonsense)
     }
@@ -89,14 +89,14 @@ pub fn review_prompt(task: &Task) -> String {
     let text = report.and_then(|report| report.text.as_deref()).unwrap_or_default();
     let summary = report.map_or("", |report| report.summary.as_str());
     format!(
-        "Judge this work.\nTask: {}\n{}\nResult: {summary}\n{text}\n\nAnswer with a line \"score: N\", N from 0 to 10, \
-         then what to do better.\n",
+        "Judge this work.\nTask: {}\n{}\nResult: {summary}\n{text}\n\n\
+         Answer with a line \"score: N\", N from 0 to 10, then what to do better.\n",
         task.title, task.description
     )
 }
 
 /// Reads a reply: a line `score: N`, with or without `/10`, and the rest as feedback.
-pub fn verdict(reply: &str, reviewer: &str) -> Option<Verdict> {
+pub fn verdict(reply: &str, reviewer: &str) -> Option<ReviewVerdict> {
     /// The longest feedback that is kept.
     const MAX_FEEDBACK: usize = 2000;
     let score_of = |line: &str| {
@@ -108,7 +108,7 @@ pub fn verdict(reply: &str, reviewer: &str) -> Option<Verdict> {
     let score = reply.lines().find_map(score_of)?;
     let lines: Vec<&str> = reply.lines().filter(|line| score_of(line).is_none()).collect();
     let feedback = lines.join("\n").trim().chars().take(MAX_FEEDBACK).collect();
-    Some(Verdict { score, feedback, reviewer: reviewer.into() })
+    Some(ReviewVerdict { score, feedback, reviewer: reviewer.into() })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use std::{fs, thread};
 
-use super::{Agent, CoachError, Queue, Store, TaskId, Worker};
+use super::{AgentKind, CoachError, Queue, QueueStore, TaskId, Worker};
 
 /// How often the file is looked at for changes of other processes.
 const LOOK: Duration = Duration::from_millis(300);
@@ -17,12 +17,12 @@ const LOOK: Duration = Duration::from_millis(300);
 /// A queue and its newest state.
 #[derive(Debug)]
 pub struct SharedQueue {
-    store: Mutex<Store>,
-    shown: Mutex<Shown>,
+    store: Mutex<QueueStore>,
+    shown: Mutex<SharedState>,
 }
 
 #[derive(Debug, Default)]
-struct Shown {
+struct SharedState {
     queue: Option<Arc<Queue>>,
     version: u64,
     seen: Option<(u64, SystemTime)>,
@@ -36,17 +36,17 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl SharedQueue {
-    /// A desk for a queue that is there.
+    /// A queue whose file is there.
     ///
     /// # Errors
     /// The queue cannot be read.
-    pub fn new(store: Store) -> Result<Self, CoachError> {
-        let desk = Self { store: Mutex::new(store), shown: Mutex::default() };
-        desk.refresh()?;
-        Ok(desk)
+    pub fn new(store: QueueStore) -> Result<Self, CoachError> {
+        let shared = Self { store: Mutex::new(store), shown: Mutex::default() };
+        shared.refresh()?;
+        Ok(shared)
     }
 
-    /// Changes the queue; see [`Store::change`].
+    /// Changes the queue; see [`QueueStore::change`].
     ///
     /// # Errors
     /// What `change` says, or the queue cannot be read or written.
@@ -63,7 +63,7 @@ impl SharedQueue {
         Ok(result)
     }
 
-    fn show(&self, store: &Store, queue: Queue) {
+    fn show(&self, store: &QueueStore, queue: Queue) {
         let mut shown = locked(&self.shown);
         shown.seen = mark(store);
         shown.queue = Some(Arc::new(queue));
@@ -86,16 +86,15 @@ impl SharedQueue {
         Ok(())
     }
 
-    /// Looks at the file now and then, on a thread of its own, for as long as somebody has this
-    /// desk.
+    /// Looks at the file now and then, on a thread of its own, until this is dropped.
     pub fn watch(self: &Arc<Self>) {
-        let desk = Arc::downgrade(self);
+        let shared = Arc::downgrade(self);
         let look = move || {
-            while let Some(desk) = desk.upgrade() {
-                if let Err(error) = desk.refresh() {
-                    desk.complain(&error);
+            while let Some(shared) = shared.upgrade() {
+                if let Err(error) = shared.refresh() {
+                    shared.note_problem(&error);
                 }
-                drop(desk);
+                drop(shared);
                 thread::sleep(LOOK);
             }
         };
@@ -103,18 +102,18 @@ impl SharedQueue {
         let _ = thread::Builder::new().name("coach".into()).spawn(look);
     }
 
-    /// A worker of this process; see [`Store::worker`].
+    /// A worker of this process; see [`QueueStore::worker`].
     ///
     /// # Errors
     /// The lock cannot be made.
-    pub fn worker(&self, name: &str, agent: Agent) -> Result<Worker, CoachError> {
+    pub fn worker(&self, name: &str, agent: AgentKind) -> Result<Worker, CoachError> {
         locked(&self.store).worker(name, agent)
     }
 
     /// The newest state; never waits for a disk.
     pub fn queue(&self) -> Arc<Queue> {
         let shown = locked(&self.shown);
-        Arc::clone(shown.queue.as_ref().expect("the queue was read when the desk was made"))
+        Arc::clone(shown.queue.as_ref().expect("the queue was read when this was made"))
     }
 
     /// Grows with every new state.
@@ -142,7 +141,7 @@ impl SharedQueue {
     }
 
     /// Notes why something did not succeed, for people.
-    pub fn complain(&self, error: &CoachError) {
+    pub fn note_problem(&self, error: &CoachError) {
         locked(&self.shown).problem = Some(error.to_string());
     }
 
@@ -153,7 +152,7 @@ impl SharedQueue {
 }
 
 /// What tells one state of the file from the next: it is replaced whole.
-fn mark(store: &Store) -> Option<(u64, SystemTime)> {
+fn mark(store: &QueueStore) -> Option<(u64, SystemTime)> {
     let about = fs::metadata(store.path()).ok()?;
     Some((about.len(), about.modified().ok()?))
 }

@@ -16,7 +16,7 @@ use std::{
 
 use jiff::Zoned;
 
-use super::{Agent, CoachError, Queue, Status, TaskId, Worker};
+use super::{AgentKind, CoachError, Queue, Status, TaskId, Worker};
 use crate::files::{self, open_regular, open_regular_with};
 use crate::pxi::AtomicFile;
 
@@ -25,28 +25,28 @@ const MAX_FILE_BYTES: u64 = 1 << 30;
 
 /// Where a queue is kept.
 #[derive(Debug)]
-pub struct Store {
+pub struct QueueStore {
     path: PathBuf,
-    runner: Option<Runner>,
+    runner: Option<WorkerLock>,
 }
 
 /// The lock that this process holds while it lives.
 #[derive(Debug)]
-struct Runner {
+struct WorkerLock {
     name: String,
     path: PathBuf,
     /// Closing the file gives the lock back.
     _file: File,
 }
 
-impl Drop for Runner {
+impl Drop for WorkerLock {
     fn drop(&mut self) {
         // What is left behind is found free and removed by the next process.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-impl Store {
+impl QueueStore {
     /// A queue in this file, which need not be there yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
@@ -122,7 +122,11 @@ impl Store {
     ///
     /// # Errors
     /// The lock cannot be made.
-    pub fn worker(&mut self, name: impl Into<String>, agent: Agent) -> Result<Worker, CoachError> {
+    pub fn worker(
+        &mut self,
+        name: impl Into<String>,
+        agent: AgentKind,
+    ) -> Result<Worker, CoachError> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         if self.runner.is_none() {
             let started = Zoned::now().timestamp().as_nanosecond();
@@ -131,7 +135,7 @@ impl Store {
             let path = self.runner_path(&name);
             let file = File::create_new(&path).map_err(CoachError::io(&path, "make the lock"))?;
             file.lock().map_err(CoachError::io(&path, "lock"))?;
-            self.runner = Some(Runner { name, path, _file: file });
+            self.runner = Some(WorkerLock { name, path, _file: file });
         }
         let lock = self.runner.as_ref().map(|runner| runner.name.clone());
         Ok(Worker { name: name.into(), agent, lock })

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use jiff::Zoned;
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Check, CoachError};
+use super::{Check, CoachError, TaskAction};
 
 /// The most bytes of a task's name: it stands in tables and file names.
 pub const MAX_ID_LENGTH: usize = 64;
@@ -147,19 +147,19 @@ impl fmt::Display for Status {
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(rename_all = "snake_case")]
-pub enum Agent {
+pub enum AgentKind {
     /// The loaded model, and the program around it.
     LocalLlm,
     /// A reviewer reached by a command template.
     Gemini,
     /// A person.
     Human,
-    /// Whoever is free, except a person.
+    /// Any program that is free.
     #[default]
     Auto,
 }
 
-impl Agent {
+impl AgentKind {
     /// Every kind of agent.
     pub const ALL: [Self; 4] = [Self::LocalLlm, Self::Gemini, Self::Human, Self::Auto];
 
@@ -186,7 +186,7 @@ impl Agent {
     }
 }
 
-impl fmt::Display for Agent {
+impl fmt::Display for AgentKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(self.name())
     }
@@ -199,16 +199,16 @@ pub struct Worker {
     /// The agent's name.
     pub name: String,
     /// What kind of agent it is.
-    pub agent: Agent,
-    /// The name of the lock that the worker's process holds while it lives (see [`super::Store`]);
-    /// without one the work is a person's, and outlives every process.
+    pub agent: AgentKind,
+    /// The name of the lock that the worker's process holds while it lives (see
+    /// [`super::QueueStore`]); without one the work is a person's, and outlives every process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<String>,
 }
 
 impl Worker {
     /// A worker within this process that needs no lock: for a queue that is kept in memory only.
-    pub fn new(name: impl Into<String>, agent: Agent) -> Self {
+    pub fn new(name: impl Into<String>, agent: AgentKind) -> Self {
         Self { name: name.into(), agent, lock: None }
     }
 }
@@ -222,7 +222,7 @@ pub struct Block {
     pub through: Option<TaskId>,
     /// What is at the root of it.
     pub kind: BlockKind,
-    /// In words.
+    /// The reason, for people.
     pub why: String,
 }
 
@@ -239,7 +239,7 @@ pub enum BlockKind {
 /// What came of a task's work.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Report {
+pub struct TaskReport {
     /// What was found, in one line.
     pub summary: String,
     /// What was measured, by name with the unit in it; what acceptance checks look at. All finite.
@@ -253,7 +253,7 @@ pub struct Report {
     pub files: Vec<String>,
 }
 
-impl Report {
+impl TaskReport {
     /// A report of one line, to which figures are added.
     pub fn new(summary: impl Into<String>) -> Self {
         Self { summary: summary.into(), ..Self::default() }
@@ -267,22 +267,22 @@ impl Report {
     }
 }
 
-/// A reviewer's word.
+/// What a reviewer says of a task's report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Verdict {
+pub struct ReviewVerdict {
     /// From 0 to 10; accepted from [`super::ACCEPTED_SCORE`] on.
     pub score: f64,
     /// What to do better.
     pub feedback: String,
-    /// Who said so.
+    /// The reviewer's name.
     pub reviewer: String,
 }
 
 /// One change in a task's life.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Event {
+pub struct TaskEvent {
     /// When, with the zone.
     pub at: Zoned,
     /// The status after it.
@@ -303,7 +303,7 @@ pub struct Task {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
     /// What is done.
-    pub action: Action,
+    pub action: TaskAction,
     /// The phase that it belongs to.
     pub phase: u32,
     /// From 1 to 10; 10 is the most urgent.
@@ -313,13 +313,13 @@ pub struct Task {
     pub dependencies: Vec<TaskId>,
     /// Who should do it.
     #[serde(default)]
-    pub preferred_agent: Agent,
+    pub preferred_agent: AgentKind,
     /// What must hold of its report for it to be accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acceptance: Option<Check>,
     /// Who judges what has no check: nobody, or a kind of agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reviewer: Option<Agent>,
+    pub reviewer: Option<AgentKind>,
 
     /// Where it stands.
     #[serde(default)]
@@ -345,12 +345,12 @@ pub struct Task {
     /// Whether only a person can carry it on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub needs_person: bool,
-    /// The last review.
+    /// The last review that gave a score.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verdict: Option<Verdict>,
+    pub verdict: Option<ReviewVerdict>,
     /// What came of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub report: Option<Report>,
+    pub report: Option<TaskReport>,
     /// When it was made.
     pub created: Zoned,
     /// When it was last begun.
@@ -361,7 +361,7 @@ pub struct Task {
     pub finished: Option<Zoned>,
     /// What happened to it, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub history: Vec<Event>,
+    pub history: Vec<TaskEvent>,
 }
 
 const fn default_attempt_limit() -> u32 {
@@ -370,7 +370,7 @@ const fn default_attempt_limit() -> u32 {
 
 impl Task {
     /// A pending task of phase 1 and middle priority that anyone may do.
-    pub fn new(id: TaskId, title: impl Into<String>, action: Action, now: &Zoned) -> Self {
+    pub fn new(id: TaskId, title: impl Into<String>, action: TaskAction, now: &Zoned) -> Self {
         Self {
             id,
             title: title.into(),
@@ -379,7 +379,7 @@ impl Task {
             phase: 1,
             priority: 5,
             dependencies: Vec::new(),
-            preferred_agent: Agent::Auto,
+            preferred_agent: AgentKind::Auto,
             acceptance: None,
             reviewer: None,
             status: Status::Pending,
@@ -407,11 +407,33 @@ impl Task {
         now: &Zoned,
     ) -> Result<(), CoachError> {
         if !self.status.may_become(to) {
-            return Err(CoachError::Transition { id: self.id.clone(), from: self.status, to });
+            return Err(self.refused(to));
         }
         self.status = to;
         self.note(what, now);
         Ok(())
+    }
+
+    /// The task is completed, and nobody is waited for any more.
+    pub(super) fn complete(
+        &mut self,
+        what: impl Into<String>,
+        now: &Zoned,
+    ) -> Result<(), CoachError> {
+        self.become_status(Status::Completed, what, now)?;
+        (self.worker, self.waiting, self.needs_person) = (None, None, false);
+        self.finished = Some(now.clone());
+        Ok(())
+    }
+
+    /// Refuses a change from any other status than this one.
+    pub(super) fn must_be(&self, status: Status, to: Status) -> Result<(), CoachError> {
+        if self.status == status { Ok(()) } else { Err(self.refused(to)) }
+    }
+
+    /// That it cannot become this.
+    pub(super) fn refused(&self, to: Status) -> CoachError {
+        CoachError::Transition { id: self.id.clone(), from: self.status, to }
     }
 
     /// Notes something that does not change the status.
@@ -419,6 +441,6 @@ impl Task {
         if self.history.len() >= MAX_HISTORY {
             self.history.remove(0);
         }
-        self.history.push(Event { at: now.clone(), status: self.status, what: what.into() });
+        self.history.push(TaskEvent { at: now.clone(), status: self.status, what: what.into() });
     }
 }

@@ -12,8 +12,8 @@ use super::reviewer::{ReviewError, Reviewer, review_prompt, verdict};
 use super::work::process::{self, ProcessError};
 use super::work::{ModelContext, WorkError};
 use super::{
-    Action, Agent, AllowedCommands, CoachError, Report, SharedQueue, Status, Task, TaskId, Verdict,
-    working_folder,
+    AgentKind, AllowedCommands, CoachError, ReviewVerdict, SharedQueue, Status, Task, TaskAction,
+    TaskId, TaskReport, working_folder,
 };
 use crate::terminal;
 
@@ -24,7 +24,7 @@ const REVIEW_TOKENS: u32 = 96;
 
 /// What happened while a task is done.
 #[derive(Debug, Clone)]
-pub enum Step {
+pub enum TaskStep {
     /// Somebody began it.
     Began(Box<Task>, String),
     /// What is being done.
@@ -47,8 +47,8 @@ pub enum Attempt {
 }
 
 /// What the work came to.
-enum Outcome {
-    Done(Report),
+enum WorkOutcome {
+    Done(TaskReport),
     Failed(String),
     Missing(String),
     Waits(String),
@@ -58,37 +58,37 @@ enum Outcome {
 
 /// What tasks are done with.
 pub struct TaskRunner {
-    desk: Arc<SharedQueue>,
-    shop: ModelContext,
+    shared: Arc<SharedQueue>,
+    context: ModelContext,
     reviewer: Option<Reviewer>,
-    consents: Option<AllowedCommands>,
+    allowed_commands: Option<AllowedCommands>,
 }
 
 impl TaskRunner {
-    /// Hands for the tasks of a desk. `reviewer` is who stands for `gemini`; without `consents` no
-    /// command runs.
+    /// A runner for the tasks of a queue. `reviewer` stands for `gemini`; without
+    /// `allowed_commands` no command runs.
     pub fn new(
-        desk: Arc<SharedQueue>,
-        shop: ModelContext,
+        shared: Arc<SharedQueue>,
+        context: ModelContext,
         reviewer: Option<Reviewer>,
-        consents: Option<AllowedCommands>,
+        allowed_commands: Option<AllowedCommands>,
     ) -> Self {
-        Self { desk, shop, reviewer, consents }
+        Self { shared, context, reviewer, allowed_commands }
     }
 
     /// The queue.
-    pub fn desk(&self) -> &Arc<SharedQueue> {
-        &self.desk
+    pub fn shared_queue(&self) -> &Arc<SharedQueue> {
+        &self.shared
     }
 
     /// What work is done on.
-    pub fn shop(&self) -> &ModelContext {
-        &self.shop
+    pub fn context(&self) -> &ModelContext {
+        &self.context
     }
 
     /// The user's leave for commands.
-    pub fn consents(&self) -> Option<&AllowedCommands> {
-        self.consents.as_ref()
+    pub fn allowed_commands(&self) -> Option<&AllowedCommands> {
+        self.allowed_commands.as_ref()
     }
 
     /// Does a task that is ready, or reviews one that waits for a review.
@@ -99,10 +99,10 @@ impl TaskRunner {
         &self,
         id: &TaskId,
         worker: &str,
-        tell: &mut (dyn FnMut(Step) + Send),
+        tell: &mut (dyn FnMut(TaskStep) + Send),
     ) -> Result<Attempt, CoachError> {
-        let begun = self.desk.worker(worker, Agent::LocalLlm)?;
-        let started = self.desk.change(|queue| {
+        let begun = self.shared.worker(worker, AgentKind::LocalLlm)?;
+        let started = self.shared.change(|queue| {
             let task = queue.task(id)?;
             if task.status == Status::Review && !task.needs_person {
                 return Ok(task.clone());
@@ -121,42 +121,42 @@ impl TaskRunner {
             Err(error) => return Err(error),
         };
         let start = Instant::now();
-        tell(Step::Began(Box::new(task.clone()), worker.to_owned()));
+        tell(TaskStep::Began(Box::new(task.clone()), worker.to_owned()));
         let attempt = if task.status == Status::Review {
             self.review(&task)?
         } else {
             let outcome = self.work(&task, tell);
             self.settle(id, outcome)?
         };
-        self.desk.say(id, None);
-        let queue = self.desk.queue();
-        tell(Step::Ended(Box::new(queue.task(id)?.clone()), start.elapsed()));
+        self.shared.say(id, None);
+        let queue = self.shared.queue();
+        tell(TaskStep::Ended(Box::new(queue.task(id)?.clone()), start.elapsed()));
         Ok(attempt)
     }
 
-    fn work(&self, task: &Task, tell: &mut (dyn FnMut(Step) + Send)) -> Outcome {
+    fn work(&self, task: &Task, tell: &mut (dyn FnMut(TaskStep) + Send)) -> WorkOutcome {
         match &task.action {
-            Action::AskPerson { question } => Outcome::Asks(question.clone()),
-            Action::Command { name } => self.command(name),
-            Action::Review { of } => match self.desk.queue().task(of) {
+            TaskAction::AskPerson { question } => WorkOutcome::Asks(question.clone()),
+            TaskAction::Command { name } => self.command(name),
+            TaskAction::Review { of } => match self.shared.queue().task(of) {
                 Ok(other) => match self.judge(other, task.preferred_agent) {
                     Ok(verdict) => {
                         let summary =
                             format!("{} gives {of} {} of 10", verdict.reviewer, verdict.score);
-                        let mut report = Report::new(summary).with("score", verdict.score);
+                        let mut report = TaskReport::new(summary).with("score", verdict.score);
                         report.text = Some(verdict.feedback);
-                        Outcome::Done(report)
+                        WorkOutcome::Done(report)
                     }
                     Err(error) => of_review(&error),
                 },
-                Err(error) => Outcome::Failed(error.to_string()),
+                Err(error) => WorkOutcome::Failed(error.to_string()),
             },
-            Action::Generate { prompt, max_tokens } => {
+            TaskAction::Generate { prompt, max_tokens } => {
                 let prompt = with_feedback(prompt, task);
-                if task.preferred_agent == Agent::Gemini {
+                if task.preferred_agent == AgentKind::Gemini {
                     self.ask(&prompt)
                 } else {
-                    let action = Action::Generate { prompt, max_tokens: *max_tokens };
+                    let action = TaskAction::Generate { prompt, max_tokens: *max_tokens };
                     self.perform(&task.id, &action, tell)
                 }
             }
@@ -167,83 +167,84 @@ impl TaskRunner {
     fn perform(
         &self,
         id: &TaskId,
-        action: &Action,
-        tell: &mut (dyn FnMut(Step) + Send),
-    ) -> Outcome {
-        let done = self.shop.perform(action, &mut |what| {
-            self.desk.say(id, Some(what.clone()));
-            tell(Step::Doing(id.clone(), what));
+        action: &TaskAction,
+        tell: &mut (dyn FnMut(TaskStep) + Send),
+    ) -> WorkOutcome {
+        let done = self.context.perform(action, &mut |what| {
+            self.shared.say(id, Some(what.clone()));
+            tell(TaskStep::Doing(id.clone(), what));
         });
         match done {
-            Ok(report) => Outcome::Done(report),
-            Err(error @ WorkError::Missing(_)) => Outcome::Missing(error.to_string()),
-            Err(WorkError::Cancelled) => Outcome::Stopped,
-            Err(error) => Outcome::Failed(error.to_string()),
+            Ok(report) => WorkOutcome::Done(report),
+            Err(error @ WorkError::Missing(_)) => WorkOutcome::Missing(error.to_string()),
+            Err(WorkError::Cancelled) => WorkOutcome::Stopped,
+            Err(error) => WorkOutcome::Failed(error.to_string()),
         }
     }
 
     /// Runs a command if the user has allowed it.
-    fn command(&self, name: &str) -> Outcome {
-        let queue = self.desk.queue();
+    fn command(&self, name: &str) -> WorkOutcome {
+        let queue = self.shared.queue();
         let Some(command) = queue.commands().iter().find(|command| command.name == name) else {
-            return Outcome::Failed(format!("the plan declares no command \"{name}\""));
+            return WorkOutcome::Failed(format!("the plan declares no command \"{name}\""));
         };
         let allowed = self
-            .consents
+            .allowed_commands
             .as_ref()
-            .map(|consents| consents.allows(&working_folder()?, &command.line));
+            .map(|allowed_commands| allowed_commands.allows(&working_folder()?, &command.line));
         match allowed.transpose() {
             Ok(Some(true)) => {}
             Ok(_) => {
                 let words = terminal::command(&command.line);
                 let named = command.short_name();
-                return Outcome::Waits(format!("leave to run {words}: coach allow {named}"));
+                return WorkOutcome::Waits(format!("leave to run {words}: coach allow {named}"));
             }
             // Leave that cannot be read is none.
-            Err(error) => return Outcome::Waits(format!("leave that can be read: {error}")),
+            Err(error) => return WorkOutcome::Waits(format!("leave that can be read: {error}")),
         }
-        let cancel = self.shop.gate().cancellation();
+        let cancel = self.context.pause_token().cancellation();
         match process::run(&command.line, "", command.seconds, MAX_OUTPUT_BYTES, cancel) {
             Ok(text) => {
-                let mut report = Report::new(format!("{name} succeeded")).with("exit_code", 0.0);
+                let mut report =
+                    TaskReport::new(format!("{name} succeeded")).with("exit_code", 0.0);
                 report.text = Some(text);
-                Outcome::Done(report)
+                WorkOutcome::Done(report)
             }
             Err(error) => of_process(&error),
         }
     }
 
-    fn ask(&self, prompt: &str) -> Outcome {
+    fn ask(&self, prompt: &str) -> WorkOutcome {
         let Some(reviewer) = &self.reviewer else {
-            return Outcome::Waits("an agent \"gemini\"".into());
+            return WorkOutcome::Waits("an agent \"gemini\"".into());
         };
-        match reviewer.ask(prompt, self.shop.gate().cancellation()) {
+        match reviewer.ask(prompt, self.context.pause_token().cancellation()) {
             Ok(text) => {
                 let mut report =
-                    Report::new(format!("{} wrote {} bytes", reviewer.name, text.len()));
+                    TaskReport::new(format!("{} wrote {} bytes", reviewer.name, text.len()));
                 report.text = Some(text);
-                Outcome::Done(report)
+                WorkOutcome::Done(report)
             }
             Err(error) => of_process(&error),
         }
     }
 
-    fn judge(&self, task: &Task, agent: Agent) -> Result<Verdict, ReviewError> {
+    fn judge(&self, task: &Task, agent: AgentKind) -> Result<ReviewVerdict, ReviewError> {
         match (agent, &self.reviewer) {
-            (Agent::Gemini, Some(reviewer)) => {
-                reviewer.review(task, self.shop.gate().cancellation())
+            (AgentKind::Gemini, Some(reviewer)) => {
+                reviewer.review(task, self.context.pause_token().cancellation())
             }
-            (Agent::Gemini, None) => Err(ProcessError::Missing("gemini".into()).into()),
+            (AgentKind::Gemini, None) => Err(ProcessError::Missing("gemini".into()).into()),
             _ => {
                 let action =
-                    Action::Generate { prompt: review_prompt(task), max_tokens: REVIEW_TOKENS };
+                    TaskAction::Generate { prompt: review_prompt(task), max_tokens: REVIEW_TOKENS };
                 let report =
-                    self.shop.perform(&action, &mut |_| ()).map_err(|error| match error {
+                    self.context.perform(&action, &mut |_| ()).map_err(|error| match error {
                         WorkError::Cancelled => ProcessError::Cancelled.into(),
                         error => ReviewError::Work(error.to_string()),
                     })?;
                 let text = report.text.unwrap_or_default();
-                verdict(&text, Agent::LocalLlm.name()).ok_or(ReviewError::Nonsense)
+                verdict(&text, AgentKind::LocalLlm.name()).ok_or(ReviewError::Nonsense)
             }
         }
     }
@@ -252,11 +253,11 @@ impl TaskRunner {
         let agent = task.reviewer.unwrap_or_default();
         let now = Zoned::now();
         let status = match self.judge(task, agent) {
-            Ok(verdict) => self.desk.change(|queue| queue.judge(&task.id, verdict, &now)),
+            Ok(verdict) => self.shared.change(|queue| queue.judge(&task.id, verdict, &now)),
             // A reviewer that is not there makes the work no worse: it waits for one.
             Err(ReviewError::Process(error @ ProcessError::Missing(_))) => {
                 let what = format!("a review by {agent}: {error}");
-                self.desk.change(|queue| queue.wait(&task.id, what.clone(), &now))?;
+                self.shared.change(|queue| queue.wait(&task.id, what.clone(), &now))?;
                 return Ok(Attempt::Waits(what));
             }
             Err(ReviewError::Process(ProcessError::Cancelled)) => {
@@ -264,7 +265,7 @@ impl TaskRunner {
             }
             Err(error) => {
                 let why = format!("{agent}: {error}");
-                self.desk.change(|queue| queue.review_gave_nothing(&task.id, &why, &now))
+                self.shared.change(|queue| queue.review_gave_nothing(&task.id, &why, &now))
             }
         };
         match status {
@@ -276,10 +277,10 @@ impl TaskRunner {
         }
     }
 
-    fn settle(&self, id: &TaskId, outcome: Outcome) -> Result<Attempt, CoachError> {
+    fn settle(&self, id: &TaskId, outcome: WorkOutcome) -> Result<Attempt, CoachError> {
         let now = Zoned::now();
-        let done = self.desk.change(|queue| match outcome {
-            Outcome::Done(report) => match queue.finish(id, report, &now) {
+        let done = self.shared.change(|queue| match outcome {
+            WorkOutcome::Done(report) => match queue.finish(id, report, &now) {
                 Err(error @ CoachError::NotFinite { .. }) => {
                     let why = error.to_string();
                     queue.give_back(id, why.clone(), &now).map(|_| Attempt::Open(why))
@@ -288,21 +289,21 @@ impl TaskRunner {
                 Ok(status) => Ok(Attempt::Open(format!("not accepted: it is {status}"))),
                 Err(error) => Err(error),
             },
-            Outcome::Failed(why) => {
+            WorkOutcome::Failed(why) => {
                 queue.give_back(id, why.clone(), &now).map(|_| Attempt::Open(why))
             }
-            Outcome::Missing(what) => {
+            WorkOutcome::Missing(what) => {
                 queue.block_missing(id, what.clone(), &now).map(|()| Attempt::Open(what))
             }
-            Outcome::Waits(what) => {
+            WorkOutcome::Waits(what) => {
                 queue.release(id, format!("given back: waits for {what}"), &now)?;
                 queue.wait(id, what.clone(), &now)?;
                 Ok(Attempt::Waits(what))
             }
-            Outcome::Asks(question) => {
+            WorkOutcome::Asks(question) => {
                 queue.ask_person(id, &question, &now).map(|()| Attempt::Open(question))
             }
-            Outcome::Stopped => queue
+            WorkOutcome::Stopped => queue
                 .release(id, "stopped: given back", &now)
                 .map(|()| Attempt::Open("stopped".into())),
         });
@@ -323,17 +324,17 @@ fn with_feedback(prompt: &str, task: &Task) -> String {
     }
 }
 
-fn of_process(error: &ProcessError) -> Outcome {
+fn of_process(error: &ProcessError) -> WorkOutcome {
     match error {
-        ProcessError::Missing(_) => Outcome::Waits(error.to_string()),
-        ProcessError::Cancelled => Outcome::Stopped,
-        error => Outcome::Failed(error.to_string()),
+        ProcessError::Missing(_) => WorkOutcome::Waits(error.to_string()),
+        ProcessError::Cancelled => WorkOutcome::Stopped,
+        error => WorkOutcome::Failed(error.to_string()),
     }
 }
 
-fn of_review(error: &ReviewError) -> Outcome {
+fn of_review(error: &ReviewError) -> WorkOutcome {
     match error {
         ReviewError::Process(error) => of_process(error),
-        error => Outcome::Failed(error.to_string()),
+        error => WorkOutcome::Failed(error.to_string()),
     }
 }

@@ -8,7 +8,7 @@ use egui::{Align2, Color32, Id, Order, Pos2, RichText, Sense, Ui, vec2};
 
 use super::agents::energy_colour;
 use super::style::{accent, faint, ink, solid};
-use crate::agents::{Activity, Agent, Board, Consideration, JobId, Memory, Thoughts};
+use crate::agents::{Activity, Agent, AgentMemory, Board, Consideration, JobId, Thoughts};
 use crate::coach::Queue;
 use crate::terminal::one_line;
 use crate::world::palette::Theme;
@@ -24,7 +24,7 @@ pub(super) struct Seen<'a> {
     /// What it thinks.
     pub thoughts: &'a Thoughts,
     /// What it did.
-    pub memory: &'a Memory,
+    pub memory: &'a AgentMemory,
     /// The jobs.
     pub board: &'a Board,
     /// The tasks behind them.
@@ -40,11 +40,9 @@ pub(super) struct Seen<'a> {
 impl Seen<'_> {
     /// What a job is called: by the task's title where there is a task.
     fn title(&self, job: JobId) -> String {
-        let name = &self.board.entry(job).job.task;
-        let id = name.parse().ok();
-        let task =
-            id.and_then(|id| self.queue.as_ref()?.task(&id).ok().map(|task| task.title.clone()));
-        task.unwrap_or_else(|| name.clone())
+        let id = &self.board.entry(job).job.task;
+        let task = self.queue.as_ref().and_then(|queue| queue.task(id).ok());
+        task.map_or_else(|| id.to_string(), |task| task.title.clone())
     }
 
     fn activity(&self) -> String {

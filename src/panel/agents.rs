@@ -11,8 +11,8 @@ use super::map_text::minimap;
 use super::style::{accent, backing, faint, ink};
 use crate::agents::simulation::Clock;
 use crate::agents::{
-    Activity, Agent, Board, Energy, JobId, JobState, Memory, Place, Profile, QueueWorkers,
-    Thoughts, WorkerPool,
+    Activity, Agent, AgentMemory, AgentProfile, Board, Energy, JobId, JobState, OnBoard, Position,
+    QueueWorkers, Thoughts, WorkerPool,
 };
 use crate::world::Map;
 use crate::world::agents::Before;
@@ -45,14 +45,15 @@ pub(super) fn draw(
         Option<Res<QueueWorkers>>,
         Option<Res<WorkerPool>>,
     ),
-    agents: Query<(Entity, &Agent, &Place, &Energy, &Activity, &Thoughts, &Memory)>,
+    agents: Query<(Entity, &Agent, &Position, &Energy, &Activity, &Thoughts, &AgentMemory)>,
+    open_jobs: Query<(&OnBoard, &Position)>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let (Some(clock), Some(board), Some(before), crew, workshop) = world else { return Ok(()) };
     let painter = context.layer_painter(LayerId::background());
     let theme = settings.theme;
     let moment = if settings.reduced_motion { 0.0 } else { time.elapsed_secs() };
-    jobs(&painter, &map, theme, &board);
+    jobs(&painter, &map, theme, &board, &open_jobs);
 
     let mut figures: Vec<Figure> = agents
         .iter()
@@ -104,7 +105,7 @@ pub(super) fn draw(
                 &painter,
                 theme,
                 figure.at,
-                &board.entry(activity.job().unwrap_or(JobId(0))).job.task,
+                board.entry(activity.job().unwrap_or(JobId(0))).job.task.as_str(),
             );
         }
     }
@@ -118,10 +119,9 @@ pub(super) fn draw(
             thoughts,
             memory,
             board: &board,
-            queue: crew.as_deref().map(|crew| crew.hands().desk().queue()),
+            queue: crew.as_deref().map(|crew| crew.runner().shared_queue().queue()),
             doing: crew.as_deref().and_then(|crew| {
-                let id = board.entry(activity.job()?).job.task.parse().ok()?;
-                crew.hands().desk().doing(&id)
+                crew.runner().shared_queue().doing(&board.entry(activity.job()?).job.task)
             }),
             waits_for_a_bench: match (activity, &workshop) {
                 (Activity::Working(job), Some(workshop)) => !workshop.works_on(*job),
@@ -140,7 +140,7 @@ fn on_map(map: &Map, place: [f64; 2]) -> Pos2 {
 }
 
 /// The colour of a kind: its own, or one that its name comes to.
-pub(super) fn colour_of(profile: &Profile) -> Color32 {
+pub(super) fn colour_of(profile: &AgentProfile) -> Color32 {
     if let Some([r, g, b]) = profile.rgb() {
         return Color32::from_rgb(r, g, b);
     }
@@ -169,14 +169,19 @@ fn spread(figures: &mut [Figure]) {
 
 /// Where there is work: a diamond at each place, full where somebody is on it, with the number
 /// where there is more than one.
-fn jobs(painter: &Painter, map: &Map, theme: Theme, board: &Board) {
-    let mut places: HashMap<[i64; 2], (Place, u32, bool)> = HashMap::new();
-    for entry in board.entries().iter().filter(|entry| entry.state.is_open()) {
-        let place = entry.job.place;
+fn jobs(
+    painter: &Painter,
+    map: &Map,
+    theme: Theme,
+    board: &Board,
+    open_jobs: &Query<(&OnBoard, &Position)>,
+) {
+    let mut places: HashMap<[i64; 2], (Position, u32, bool)> = HashMap::new();
+    for (&OnBoard(job), &place) in open_jobs {
         let cell = [place.x as i64, place.y as i64];
         let (_, count, taken) = places.entry(cell).or_insert((place, 0, false));
         *count += 1;
-        *taken |= matches!(entry.state, JobState::Taken(_));
+        *taken |= matches!(board.entry(job).state, JobState::Taken(_));
     }
     for (place, count, taken) in places.into_values() {
         let at = on_map(map, [place.x, place.y]);

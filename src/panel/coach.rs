@@ -9,7 +9,7 @@ use super::coach_task;
 use super::style::{accent, faint, ink, solid};
 use crate::agents::simulation::Clock;
 use crate::agents::{QueueWorkers, WorkerPool};
-use crate::coach::{Progress, Queue, Status, Task, TaskId};
+use crate::coach::{PhaseProgress, Queue, Status, Task, TaskId};
 use crate::terminal::{lines, one_line};
 use crate::world::Map;
 use crate::world::agents::{WorldFile, save};
@@ -80,7 +80,7 @@ pub(super) fn draw(
         return Ok(());
     };
     let theme = settings.theme;
-    let queue = crew.hands().desk().queue();
+    let queue = crew.runner().shared_queue().queue();
     pill(context, theme, &queue, &clock, &mut panel);
     if !panel.open {
         return Ok(());
@@ -102,7 +102,7 @@ pub(super) fn draw(
             ScrollArea::vertical().max_height(height).auto_shrink([false, true]).show(ui, |ui| {
                 for_you(ui, theme, &queue, &mut panel);
                 phases(ui, theme, &queue, &crew, &mut panel);
-                if let Some(problem) = crew.hands().desk().problem() {
+                if let Some(problem) = crew.runner().shared_queue().problem() {
                     ui.colored_label(super::style::wrong(theme), problem);
                 }
                 if file.is_some_and(|file| file.0.is_some())
@@ -253,13 +253,13 @@ fn phases(ui: &mut Ui, theme: Theme, queue: &Queue, crew: &QueueWorkers, panel: 
     for progress in queue.progress() {
         heading(ui, theme, &progress, current == Some(progress.phase.number));
         for task in queue.tasks().iter().filter(|task| task.phase == progress.phase.number) {
-            let doing = crew.hands().desk().doing(&task.id);
+            let doing = crew.runner().shared_queue().doing(&task.id);
             line(ui, theme, task, doing.as_deref(), panel);
         }
     }
 }
 
-fn heading(ui: &mut Ui, theme: Theme, progress: &Progress, is_current: bool) {
+fn heading(ui: &mut Ui, theme: Theme, progress: &PhaseProgress, is_current: bool) {
     ui.add_space(4.0);
     let row = ui.horizontal(|ui| {
         let name = format!("{}  {}", progress.phase.number, one_line(&progress.phase.name));

@@ -11,7 +11,7 @@ use super::coach::{CoachPanel, RED, colour_of, found};
 use super::style::{accent, faint, solid};
 use crate::agents::QueueWorkers;
 use crate::coach::{
-    Action, Agent, CoachError, Queue, SharedQueue, Status, Task, Worker, working_folder,
+    AgentKind, CoachError, Queue, SharedQueue, Status, Task, TaskAction, Worker, working_folder,
 };
 use crate::terminal;
 use crate::world::Map;
@@ -69,7 +69,7 @@ fn about(ui: &mut Ui, theme: Theme, task: &Task) {
     if !task.description.is_empty() {
         ui.label(RichText::new(terminal::lines(&task.description)).size(12.5));
     }
-    if let Action::AskPerson { question } = &task.action {
+    if let TaskAction::AskPerson { question } = &task.action {
         ui.label(RichText::new(terminal::lines(question)).size(13.0).color(accent(theme)));
     }
     if task.report.is_none() || task.block.is_some() || task.waiting.is_some() {
@@ -110,7 +110,7 @@ fn number(value: f64) -> String {
 
 /// What a person can do with a task where it stands.
 fn say(ui: &mut Ui, crew: &QueueWorkers, queue: &Queue, task: &Task, word: &mut String) {
-    let desk = crew.hands().desk();
+    let desk = crew.runner().shared_queue();
     let edit =
         egui::TextEdit::singleline(word).hint_text("a word on it").desired_width(f32::INFINITY);
     ui.add(edit);
@@ -125,7 +125,7 @@ fn say(ui: &mut Ui, crew: &QueueWorkers, queue: &Queue, task: &Task, word: &mut 
         if task.status == Status::Pending && ui.button("Do it myself").clicked() {
             let id = id.clone();
             decide(desk, move |queue| {
-                queue.start(&id, Worker::new(PERSON, Agent::Human), &Zoned::now())
+                queue.start(&id, Worker::new(PERSON, AgentKind::Human), &Zoned::now())
             });
         }
         let accept = if by_person { "Done" } else { "Accept" };
@@ -174,7 +174,9 @@ fn say(ui: &mut Ui, crew: &QueueWorkers, queue: &Queue, task: &Task, word: &mut 
 
 /// For a task that runs a command: the user's leave.
 fn leave(ui: &mut Ui, crew: &QueueWorkers, queue: &Queue, task: &Task) {
-    let (Action::Command { name }, Some(consents)) = (&task.action, crew.hands().consents()) else {
+    let (TaskAction::Command { name }, Some(consents)) =
+        (&task.action, crew.runner().allowed_commands())
+    else {
         return;
     };
     let Some(command) = queue.commands().iter().find(|command| command.name == *name) else {
@@ -189,7 +191,7 @@ fn leave(ui: &mut Ui, crew: &QueueWorkers, queue: &Queue, task: &Task) {
     if ui.button("Allow this command").clicked() {
         match working_folder().and_then(|folder| consents.allow(&folder, &command.line, true)) {
             Ok(()) => crew.try_again(),
-            Err(error) => crew.hands().desk().complain(&error),
+            Err(error) => crew.runner().shared_queue().note_problem(&error),
         }
     }
 }
@@ -202,7 +204,7 @@ fn decide(
     let desk = Arc::clone(desk);
     thread::spawn(move || {
         if let Err(error) = desk.change(change) {
-            desk.complain(&error);
+            desk.note_problem(&error);
         }
     });
 }

@@ -16,9 +16,9 @@ use super::keys::{Action, Keys};
 use super::think::Generation;
 use super::view::View;
 use super::{Map, WorldSystems};
-use crate::agents::simulation::{Camera, Clock, SimulationPlugin, Snapshot};
+use crate::agents::simulation::{Camera, Clock, SimulationPlugin, WorldSnapshot};
 use crate::agents::{
-    AgentsError, AgentsPlugin, AgentsSystems, Place, Profile, QueueWorkers, Roster, Tick,
+    AgentProfile, AgentsError, AgentsPlugin, AgentsSystems, Position, QueueWorkers, Roster, Tick,
     WorkerPool, spawn_agents,
 };
 use crate::coach::TaskRunner;
@@ -32,11 +32,11 @@ const SHOWN: &str = "shown";
 
 /// Where agents were a tick ago, for whoever draws between ticks.
 #[derive(Resource, Debug, Default)]
-pub struct Before(HashMap<Entity, Place>);
+pub struct Before(HashMap<Entity, Position>);
 
 impl Before {
     /// Where an agent that is at `now` is to be drawn.
-    pub fn between(&self, agent: Entity, now: Place, clock: &Clock) -> [f64; 2] {
+    pub fn between(&self, agent: Entity, now: Position, clock: &Clock) -> [f64; 2] {
         let before = self.0.get(&agent).copied().unwrap_or(now);
         let share = clock.share_of_next().clamp(0.0, 1.0);
         [before.x + (now.x - before.x) * share, before.y + (now.y - before.y) * share]
@@ -80,8 +80,8 @@ impl Plugin for InhabitedPlugin {
 pub fn inhabit(
     world: &mut World,
     hands: Arc<TaskRunner>,
-    profiles: Vec<Profile>,
-    saved: Option<&Snapshot>,
+    profiles: Vec<AgentProfile>,
+    saved: Option<&WorldSnapshot>,
 ) -> Result<(), AgentsError> {
     QueueWorkers::employ(world, hands, Vec::new(), None, (BENCHES, SHARE), Arc::new(|_| ()));
     match saved {
@@ -96,11 +96,11 @@ pub fn inhabit(
 }
 
 /// The state of the world: agents, jobs, camera, and the layer that is shown.
-pub fn snapshot(world: &mut World) -> Snapshot {
+pub fn snapshot(world: &mut World) -> WorldSnapshot {
     let View { centre, scale, .. } = world.resource::<Map>().view;
-    let place = Place::new(centre[0], centre[1]);
+    let place = Position::new(centre[0], centre[1]);
     world.insert_resource(Camera { place, pixels_per_cell: scale });
-    let mut snapshot = Snapshot::of(world);
+    let mut snapshot = WorldSnapshot::of(world);
     if let Some(shown) = &world.resource::<Heatmaps>().shown {
         snapshot.overlays.insert(SHOWN.into(), shown.clone());
     }
@@ -111,7 +111,7 @@ pub fn snapshot(world: &mut World) -> Snapshot {
 ///
 /// # Errors
 /// It contradicts itself; the world is as it was.
-pub fn restore(world: &mut World, saved: &Snapshot) -> Result<(), AgentsError> {
+pub fn restore(world: &mut World, saved: &WorldSnapshot) -> Result<(), AgentsError> {
     saved.restore(world)?;
     world.resource_mut::<Before>().0.clear();
     world.resource_mut::<Heatmaps>().shown = saved.overlays.get(SHOWN).cloned();
@@ -138,7 +138,7 @@ pub fn save(world: &mut World) -> Result<Option<PathBuf>, AgentsError> {
     Ok(Some(path))
 }
 
-fn remember(roster: Res<Roster>, places: Query<&Place>, mut before: ResMut<Before>) {
+fn remember(roster: Res<Roster>, places: Query<&Position>, mut before: ResMut<Before>) {
     for &agent in roster.entities() {
         if let Ok(&place) = places.get(agent) {
             before.0.insert(agent, place);
@@ -156,7 +156,7 @@ fn yield_to_the_prompt(
     let answers = mind.is_busy() && !mind.paused;
     if workshop.on_hold != answers {
         workshop.on_hold = answers;
-        crew.hands().shop().gate().hold(answers);
+        crew.runner().context().pause_token().hold(answers);
     }
 }
 
@@ -168,7 +168,7 @@ fn read_surveys(
     mut seen: Local<Option<usize>>,
 ) {
     let Some(crew) = crew else { return };
-    let queue = crew.hands().desk().queue();
+    let queue = crew.runner().shared_queue().queue();
     let with_files = |task: &&crate::coach::Task| {
         task.status == crate::coach::Status::Completed
             && task.report.as_ref().is_some_and(|report| !report.files.is_empty())
@@ -178,7 +178,7 @@ fn read_surveys(
         return;
     }
     *seen = Some(count);
-    for problem in overlays.load(&crew.hands().desk().folder(), map.atlas.model()) {
+    for problem in overlays.load(&crew.runner().shared_queue().folder(), map.atlas.model()) {
         debug!("no layer: {problem}");
     }
 }
@@ -206,7 +206,7 @@ fn save_at_the_end(world: &mut World, mut ended: Local<bool>) {
     }
     if let Some(crew) = world.get_resource::<QueueWorkers>() {
         // What is under way goes back to the queue, and is begun anew next time.
-        crew.hands().shop().gate().cancel();
+        crew.runner().context().pause_token().cancel();
     }
     if let Err(error) = save(world) {
         warn!("the world cannot be kept: {error}");

@@ -243,7 +243,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::coach::Action;
+    use crate::coach::TaskAction;
     use crate::coach::work::{ModelContext, PauseToken};
 
     #[test]
@@ -255,8 +255,8 @@ mod tests {
                 .unwrap();
         let mut overlays = Heatmaps::default();
         assert!(overlays.load(folder.path(), &model).is_empty() && overlays.all.is_empty());
-        shop.perform(&Action::SurveyStatistics, &mut |_| ()).unwrap();
-        shop.perform(&Action::SurveyHeads, &mut |_| ()).unwrap();
+        shop.perform(&TaskAction::SurveyStatistics, &mut |_| ()).unwrap();
+        shop.perform(&TaskAction::SurveyHeads, &mut |_| ()).unwrap();
         let problems = overlays.load(folder.path(), &model);
         assert!(problems.is_empty(), "{problems:?}");
         assert_eq!(

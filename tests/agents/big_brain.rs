@@ -11,20 +11,20 @@ struct Hunger(f32);
 
 /// What was done to its end, in order.
 #[derive(Resource, Default, Debug, PartialEq)]
-struct Done(Vec<CompletedJob>);
+struct Done(Vec<Behaviour>);
 
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
-enum CompletedJob {
+enum Behaviour {
     Eat,
     Rest,
 }
 
-/// Marks the scorer of a deed.
+/// Marks the scorer of a behaviour.
 #[derive(Component)]
-struct WantsTo(CompletedJob);
+struct WantsTo(Behaviour);
 
 #[derive(Debug)]
-struct Wanting(CompletedJob);
+struct Wanting(Behaviour);
 
 impl ScorerBuilder for Wanting {
     fn build(&self, commands: &mut BrainCommands, scorer: Entity, _actor: Entity) {
@@ -37,7 +37,7 @@ impl ScorerBuilder for Wanting {
 }
 
 #[derive(Debug)]
-struct Doing(CompletedJob);
+struct Doing(Behaviour);
 
 impl ActionBuilder for Doing {
     fn build(&self, commands: &mut BrainCommands, action: Entity, _actor: Entity) {
@@ -46,24 +46,24 @@ impl ActionBuilder for Doing {
 }
 
 fn score(actors: Query<&Hunger>, mut scorers: Query<(&Actor, &WantsTo, &mut Score)>) {
-    for (Actor(actor), WantsTo(deed), mut score) in &mut scorers {
+    for (Actor(actor), WantsTo(behaviour), mut score) in &mut scorers {
         // The scorers of an actor that is gone live until the end of the frame.
         let Ok(&Hunger(hunger)) = actors.get(*actor) else { continue };
-        score.set(match deed {
-            CompletedJob::Eat => hunger,
-            CompletedJob::Rest => 1.0 - hunger,
+        score.set(match behaviour {
+            Behaviour::Eat => hunger,
+            Behaviour::Rest => 1.0 - hunger,
         });
     }
 }
 
-/// A deed takes two frames: it begins in one and ends in the next.
-fn act(mut done: ResMut<Done>, mut actions: Query<(&CompletedJob, &mut ActionState)>) {
-    for (deed, mut state) in &mut actions {
+/// A behaviour takes two frames: it begins in one and ends in the next.
+fn act(mut done: ResMut<Done>, mut actions: Query<(&Behaviour, &mut ActionState)>) {
+    for (behaviour, mut state) in &mut actions {
         match *state {
             ActionState::Requested => *state = ActionState::Executing,
             ActionState::Executing => {
                 *state = ActionState::Success;
-                done.0.push(*deed);
+                done.0.push(*behaviour);
             }
             ActionState::Cancelled => *state = ActionState::Failure,
             ActionState::Init | ActionState::Success | ActionState::Failure => {}
@@ -81,13 +81,13 @@ fn world_with_a_thinker(hunger: f32) -> (App, Entity) {
         );
     let thinker = Thinker::build()
         .picker(Highest)
-        .when(Wanting(CompletedJob::Eat), Doing(CompletedJob::Eat))
-        .when(Wanting(CompletedJob::Rest), Doing(CompletedJob::Rest));
+        .when(Wanting(Behaviour::Eat), Doing(Behaviour::Eat))
+        .when(Wanting(Behaviour::Rest), Doing(Behaviour::Rest));
     let actor = app.world_mut().spawn((Hunger(hunger), thinker)).id();
     (app, actor)
 }
 
-fn update_until_done(app: &mut App, count: usize) -> Vec<CompletedJob> {
+fn update_until_done(app: &mut App, count: usize) -> Vec<Behaviour> {
     for _ in 0..50 {
         app.update();
         let done = &app.world().resource::<Done>().0;
@@ -100,20 +100,20 @@ fn update_until_done(app: &mut App, count: usize) -> Vec<CompletedJob> {
 
 #[test]
 fn a_thinker_does_what_scores_highest_to_its_end() {
-    for (hunger, deed) in [(0.9, CompletedJob::Eat), (0.1, CompletedJob::Rest)] {
+    for (hunger, behaviour) in [(0.9, Behaviour::Eat), (0.1, Behaviour::Rest)] {
         let (mut app, _) = world_with_a_thinker(hunger);
-        assert_eq!(update_until_done(&mut app, 1), [deed], "at a hunger of {hunger}");
+        assert_eq!(update_until_done(&mut app, 1), [behaviour], "at a hunger of {hunger}");
     }
 }
 
 #[test]
 fn another_score_is_another_choice() {
     let (mut app, actor) = world_with_a_thinker(0.9);
-    assert_eq!(update_until_done(&mut app, 1), [CompletedJob::Eat]);
+    assert_eq!(update_until_done(&mut app, 1), [Behaviour::Eat]);
     app.world_mut().get_mut::<Hunger>(actor).unwrap().0 = 0.1;
-    // A deed that has begun may still end; the next one is the new choice.
+    // A behaviour that has begun may still end; the next one is the new choice.
     let done = update_until_done(&mut app, 3);
-    assert_eq!(done.last(), Some(&CompletedJob::Rest), "{done:?}");
+    assert_eq!(done.last(), Some(&Behaviour::Rest), "{done:?}");
 }
 
 #[test]

@@ -6,4 +6,5 @@ mod big_brain;
 mod queue_workers;
 #[cfg(feature = "world")]
 mod simulation;
+#[cfg(feature = "world")]
 mod utility;

@@ -8,26 +8,30 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use pixel_llm::agents::simulation::{Incident, Simulation, SimulationRng, Snapshot, Trace};
+use bevy::ecs::entity::Entity;
+use pixel_llm::agents::simulation::{
+    Incident, Simulation, SimulationRng, SimulationTrace, WorldSnapshot,
+};
 use pixel_llm::agents::{
-    ATTEMPT_LIMIT, Activity, Agent, AgentId, Doing, Energy, Job, JobEntities, JobId, JobState,
-    Outcome, Place, Profile, Roster, Standing, Thoughts, WorkerPool, jobs_of_model, load_profiles,
+    ATTEMPT_LIMIT, Activity, Agent, AgentId, AgentProfile, Board, Decision, Energy, Job,
+    JobEntities, JobId, JobOutcome, JobState, OnBoard, Position, Roster, Thoughts, WorkerPool,
+    jobs_of_model, load_profiles,
 };
 
 const JOBS: usize = 1000;
 /// Far more than ten agents need for a thousand jobs of 25 ticks.
 const TICKS_AT_MOST: u64 = 30_000;
 
-fn profiles() -> Vec<Profile> {
+fn profiles() -> Vec<AgentProfile> {
     load_profiles(&pixel_llm::app::kinds::assets()).unwrap()
 }
 
 fn simulation(seed: u64) -> Simulation {
     let model = pixel_llm::app::kinds::assets().default_model().unwrap();
-    let odds = SimulationRng { seed, failure: 0.02 };
-    let jobs = jobs_of_model(&model, JOBS, &odds);
+    let rng = SimulationRng { seed, failure: 0.02 };
+    let jobs = jobs_of_model(&model, JOBS, &rng);
     let size = model.plan().size.map(|cells| cells as f64);
-    let simulation = Simulation::new(profiles(), jobs, size, odds).unwrap();
+    let simulation = Simulation::new(profiles(), jobs, size, rng).unwrap();
     assert_eq!(simulation.world().resource::<Roster>().entities().len(), 10);
     simulation
 }
@@ -65,7 +69,7 @@ fn ten_agents_do_a_thousand_jobs_each_once_and_are_never_idle_beside_work() {
         (0, 0, HashMap::<AgentId, Vec<JobId>>::new());
     while simulation.board().open() > 0 && simulation.now() < TICKS_AT_MOST {
         simulation.tick();
-        for entry in simulation.world().resource::<Trace>().entries() {
+        for entry in simulation.world().resource::<SimulationTrace>().entries() {
             let (agent, tick) = (entry.agent, entry.tick);
             match entry.incident {
                 Incident::Takes { job, .. } => {
@@ -98,7 +102,8 @@ fn ten_agents_do_a_thousand_jobs_each_once_and_are_never_idle_beside_work() {
                 _ => {}
             }
         }
-        *simulation.world_mut().resource_mut::<Trace>() = Trace::enabled();
+        *simulation.world_mut().resource_mut::<SimulationTrace>() = SimulationTrace::enabled();
+        assert_eq!(entities_of_jobs(&mut simulation), open_jobs(&simulation), "the open jobs");
         // What became ready in a tick is seen in the next: two ticks beside the same job are one
         // too many.
         let idle = idle_beside_work(&simulation);
@@ -123,11 +128,28 @@ fn ten_agents_do_a_thousand_jobs_each_once_and_are_never_idle_beside_work() {
         "{rests} {handed_over} {failures:?}"
     );
 
-    // Whoever looks at the entities sees the same.
+    let jobs = simulation.world().resource::<JobEntities>();
+    assert!((0..JOBS as u32).all(|id| jobs.entity(JobId(id)).is_none()), "no job is open");
+}
+
+/// The jobs that are entities, each found by its number too.
+fn entities_of_jobs(simulation: &mut Simulation) -> Vec<JobId> {
+    let mut query = simulation.world_mut().query::<(Entity, &OnBoard, &Position)>();
     let world = simulation.world();
-    let jobs = world.resource::<JobEntities>();
-    let standing = |id| world.get::<Standing>(jobs.entity(JobId(id)).unwrap()).unwrap().0;
-    assert!((0..JOBS as u32).all(|id| standing(id) == JobState::Done));
+    let (entities, board) = (world.resource::<JobEntities>(), world.resource::<Board>());
+    let job = |(entity, &OnBoard(job), &place)| {
+        assert_eq!(entities.entity(job), Some(entity));
+        assert_eq!(board.entry(job).job.place, place);
+        job
+    };
+    let mut jobs: Vec<JobId> = query.iter(world).map(job).collect();
+    jobs.sort();
+    jobs
+}
+
+fn open_jobs(simulation: &Simulation) -> Vec<JobId> {
+    let jobs = (0..).map(JobId).zip(simulation.board().entries());
+    jobs.filter(|(_, entry)| entry.state.is_open()).map(|(job, _)| job).collect()
 }
 
 #[test]
@@ -155,7 +177,7 @@ fn a_saved_world_comes_back_the_same_and_goes_on_as_it_would_have() {
         }
         straight.write_trace(&mut Vec::new()).unwrap();
         let saved = straight.snapshot();
-        let read = Snapshot::parse("saved", &saved.to_text()).unwrap();
+        let read = WorldSnapshot::parse("saved", &saved.to_text()).unwrap();
         assert!(read == saved, "what is read is what was written, at tick {tick}");
         let mut resumed = Simulation::resume(&read).unwrap();
         assert!(resumed.snapshot() == saved, "what is restored is what was saved, at tick {tick}");
@@ -176,12 +198,13 @@ fn a_snapshot_that_contradicts_itself_is_refused() {
     (0..20).for_each(|_| simulation.tick());
     let text = simulation.snapshot().to_text();
     let broken = text.replacen("state: Taken(", "state: Taken(9", 1);
-    let message = Snapshot::parse("world.ron", &broken).unwrap_err().to_string();
+    let message = WorldSnapshot::parse("world.ron", &broken).unwrap_err().to_string();
     assert!(message.starts_with("world.ron: "), "{message}");
-    let message =
-        Snapshot::parse("world.ron", &text.replacen("clock:", "clok:", 1)).unwrap_err().to_string();
+    let message = WorldSnapshot::parse("world.ron", &text.replacen("clock:", "clok:", 1))
+        .unwrap_err()
+        .to_string();
     assert!(message.starts_with("world.ron:3:") && message.contains("clok"), "{message}");
-    assert!(Snapshot::parse("world.ron", &text[..text.len() / 2]).is_err());
+    assert!(WorldSnapshot::parse("world.ron", &text[..text.len() / 2]).is_err());
 }
 
 #[test]
@@ -192,14 +215,14 @@ fn a_tired_agent_hands_over_and_another_goes_on_where_it_stopped() {
         (profile.count, profile.metabolism.work) = (2, 0.05);
         profile
     };
-    let job = Job::new("long", "verify_tiles", Place::new(10.0, 10.0), 30.0);
+    let job = Job::new("long".parse().unwrap(), "verify_tiles", Position::new(10.0, 10.0), 30.0);
     let mut simulation =
         Simulation::new(vec![profile()], [job], [20.0, 20.0], SimulationRng::default()).unwrap();
     let mut workers = Vec::new();
     while simulation.board().open() > 0 && simulation.now() < 200 {
         simulation.tick();
     }
-    for entry in simulation.world().resource::<Trace>().entries() {
+    for entry in simulation.world().resource::<SimulationTrace>().entries() {
         if let Incident::Begins { .. } = entry.incident {
             workers.push(entry.agent);
         }
@@ -211,8 +234,8 @@ fn a_tired_agent_hands_over_and_another_goes_on_where_it_stopped() {
     let world = simulation.world();
     let tired = world.resource::<Roster>().entity(workers[0]).unwrap();
     assert_eq!(
-        (world.get::<Doing>(tired), world.get::<Activity>(tired)),
-        (Some(&Doing::Rest), Some(&Activity::Resting))
+        (world.get::<Decision>(tired), world.get::<Activity>(tired)),
+        (Some(&Decision::Rest), Some(&Activity::Resting))
     );
     assert!(
         world.get::<Thoughts>(tired).unwrap().rest > 0.0
@@ -225,7 +248,8 @@ fn real_work_runs_beside_the_ticks_once_per_job_and_within_its_benches() {
     let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
     let jobs: Vec<Job> = (0..12)
         .map(|tile| {
-            Job::new(tile.to_string(), "verify_tiles", Place::new(f64::from(tile), 0.0), 1.0)
+            let task = tile.to_string().parse().unwrap();
+            Job::new(task, "verify_tiles", Position::new(f64::from(tile), 0.0), 1.0)
         })
         .collect();
     let mut simulation =
@@ -238,11 +262,15 @@ fn real_work_runs_beside_the_ticks_once_per_job_and_within_its_benches() {
             assert!(!agent.is_empty());
             calls.fetch_add(1, Ordering::Relaxed);
             most.fetch_max(at_once.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            let tile: u32 = job.task.parse().unwrap();
+            let tile: u32 = job.task.as_str().parse().unwrap();
             let sound = model.tile(tile).is_ok();
             std::thread::sleep(std::time::Duration::from_millis(2));
             at_once.fetch_sub(1, Ordering::SeqCst);
-            if sound && tile != 5 { Outcome::Done } else { Outcome::Failed(format!("tile {tile}")) }
+            if sound && tile != 5 {
+                JobOutcome::Done
+            } else {
+                JobOutcome::Failed(format!("tile {tile}"))
+            }
         }
     };
     simulation.world_mut().insert_resource(WorkerPool::new(Arc::new(work), 2, 1.0));

@@ -5,33 +5,46 @@
 use std::collections::VecDeque;
 
 use pixel_llm::agents::{
-    Board, CompletedJob, Job, JobId, Place, Profile, Thinker, levels, load_profiles,
+    AgentProfile, Board, CompletedJob, DecisionContext, Job, JobId, Position, levels, load_profiles,
 };
 use pixel_llm::coach;
 
 const SURVEYOR: &str = include_str!("../../assets/agents/surveyor.agent.ron");
 
-fn surveyor() -> Profile {
-    Profile::parse("surveyor", SURVEYOR).unwrap()
+fn surveyor() -> AgentProfile {
+    AgentProfile::parse("surveyor", SURVEYOR).unwrap()
 }
 
 fn job(action: &str, priority: u8, x: f64) -> Job {
-    Job { priority, ..Job::new(format!("{action} at {x}"), action, Place::new(x, 0.0), 10.0) }
+    let task = format!("{action}-at-{x}").parse().unwrap();
+    Job { priority, ..Job::new(task, action, Position::new(x, 0.0), 10.0) }
 }
 
 /// What an agent at the origin takes of the jobs, in tick 100.
-fn choice(profile: &Profile, energy: f32, memory: &[&str], jobs: Vec<(u64, Job)>) -> Option<JobId> {
+fn choice(
+    profile: &AgentProfile,
+    energy: f32,
+    memory: &[&str],
+    jobs: Vec<(u64, Job)>,
+) -> Option<JobId> {
     let mut board = Board::default();
     for (since, job) in jobs {
         board.push(job, since).unwrap();
     }
-    let deed =
-        |action: &&str| CompletedJob { task: String::new(), action: (*action).into(), tick: 0 };
-    let memory: VecDeque<CompletedJob> = memory.iter().map(deed).collect();
+    let done = |action: &&str| {
+        let (task, action) = (action.parse().unwrap(), (*action).into());
+        CompletedJob { task, action, tick: 0 }
+    };
+    let memory: VecDeque<CompletedJob> = memory.iter().map(done).collect();
     let levels = levels(profile, &board);
-    let thinker =
-        Thinker { profile, levels: &levels, memory: &memory, place: Place::default(), energy };
-    thinker.consider(&board, 100, &mut Vec::new()).first().map(|best| best.job)
+    let context = DecisionContext {
+        profile,
+        levels: &levels,
+        memory: &memory,
+        place: Position::default(),
+        energy,
+    };
+    context.consider(&board, 100, &mut Vec::new()).first().map(|best| best.job)
 }
 
 #[test]
@@ -76,7 +89,7 @@ fn situations_and_expected_choices() {
         ),
         (
             "a person's task is not for it",
-            vec![(100, Job { wanted: coach::Agent::Human, ..job("verify_tiles", 9, 0.0) })],
+            vec![(100, Job { wanted: coach::AgentKind::Human, ..job("verify_tiles", 9, 0.0) })],
             None,
         ),
     ];
@@ -110,12 +123,12 @@ fn a_changed_curve_in_ron_changes_the_choice() {
     let steeper =
         "distance: (weight: 2.0, curve: Piecewise([(0.0, 1.0), (0.1, 0.9), (0.2, 0.001)]))";
     assert!(SURVEYOR.contains(curve));
-    let homebody = Profile::parse("surveyor", &SURVEYOR.replace(curve, steeper)).unwrap();
+    let homebody = AgentProfile::parse("surveyor", &SURVEYOR.replace(curve, steeper)).unwrap();
     assert_eq!(choice(&homebody, 1.0, &[], jobs()), Some(JobId(1)));
     // And a weight does as well.
     let heavier = SURVEYOR.replace("priority: (weight: 2.0", "priority: (weight: 0.1");
     assert_eq!(
-        choice(&Profile::parse("surveyor", &heavier).unwrap(), 1.0, &[], jobs()),
+        choice(&AgentProfile::parse("surveyor", &heavier).unwrap(), 1.0, &[], jobs()),
         Some(JobId(1))
     );
 }
@@ -126,18 +139,18 @@ fn the_best_comes_with_its_reasons() {
     let mut board = Board::default();
     board.push(job("verify_tiles", 10, 0.0), 0).unwrap();
     let (memory, levels) = (VecDeque::new(), levels(&profile, &board));
-    let thinker = Thinker {
+    let context = DecisionContext {
         profile: &profile,
         levels: &levels,
         memory: &memory,
-        place: Place::default(),
+        place: Position::default(),
         energy: 1.0,
     };
-    let best = &thinker.consider(&board, 0, &mut Vec::new())[0];
+    let best = &context.consider(&board, 0, &mut Vec::new())[0];
     let [priority, distance, skill, age, phase, energy, focus] = best.worth.appeals;
     assert_eq!([priority, distance, skill, phase, energy], [1.0; 5]);
     assert!(age < 0.25 && (focus - 0.6).abs() < 1e-6, "{age} {focus}");
-    assert_eq!(thinker.judge(&board, best.job, 0), *best);
+    assert_eq!(context.judge(&board, best.job, 0), *best);
 }
 
 #[test]
@@ -145,7 +158,7 @@ fn the_example_of_the_specification_is_a_kind_of_agents() {
     let text = include_str!("../../specs/agents.md");
     let (_, rest) = text.split_once("```ron\n").unwrap();
     let (example, _) = rest.split_once("```").unwrap();
-    let profile = Profile::parse("specs/agents.md", example).unwrap();
+    let profile = AgentProfile::parse("specs/agents.md", example).unwrap();
     assert_eq!((profile.name.as_str(), profile.rgb()), ("librarian", Some([0x7f, 0xb2, 0xff])));
     // Every field of the schema is in it: what is written back has no other.
     let written = ron::ser::to_string_pretty(&profile, ron::ser::PrettyConfig::default()).unwrap();
@@ -159,7 +172,7 @@ fn the_example_of_the_specification_is_a_kind_of_agents() {
         .collect();
     assert!(missing.is_empty(), "the example lacks {missing:?}");
     for bad in ["colour: \"blue\"", "colour: \"#12345\""] {
-        let error = Profile::parse("x", &example.replace("colour: \"#7fb2ff\"", bad))
+        let error = AgentProfile::parse("x", &example.replace("colour: \"#7fb2ff\"", bad))
             .unwrap_err()
             .to_string();
         assert!(error.contains("expected #rrggbb"), "{error}");

@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use pixel_llm::coach::work::open_device;
 use pixel_llm::coach::work::{ModelContext, PauseToken};
-use pixel_llm::coach::{Action, Subject};
+use pixel_llm::coach::{BenchSubject, TaskAction};
 
 #[test]
 fn kernels_are_compared_with_their_twins_and_timed_on_the_gpu_too() {
     let folder = tempfile::tempdir().unwrap();
     let model = pixel_llm::app::kinds::assets().default_model().unwrap();
     let shop = ModelContext::new(model, folder.path(), Arc::new(PauseToken::default())).unwrap();
-    let alone = shop.perform(&Action::KernelTwins, &mut |_| ()).unwrap();
+    let alone = shop.perform(&TaskAction::KernelTwins, &mut |_| ()).unwrap();
     assert!(alone.summary.contains("no GPU was compared"), "{}", alone.summary);
 
     let shop = shop.with_device(open_device());
-    let twins = shop.perform(&Action::KernelTwins, &mut |_| ()).unwrap();
+    let twins = shop.perform(&TaskAction::KernelTwins, &mut |_| ()).unwrap();
     if twins.summary.contains("no GPU was compared") {
         assert!(std::env::var_os("PIXEL_LLM_REQUIRE_GPU").is_none(), "{}", twins.summary);
         eprintln!("SKIPPED, nothing was tested: there is no graphics adapter");
@@ -33,7 +33,8 @@ fn kernels_are_compared_with_their_twins_and_timed_on_the_gpu_too() {
     );
     assert!(twins.figures["max_relative_error"] >= worst);
 
-    let speeds = shop.perform(&Action::Bench { subject: Subject::Kernels }, &mut |_| ()).unwrap();
+    let speeds =
+        shop.perform(&TaskAction::Bench { subject: BenchSubject::Kernels }, &mut |_| ()).unwrap();
     for figure in [
         "gpu_tokens_per_second",
         "gpu_qkv_us",

@@ -18,7 +18,7 @@ use bevy::input::mouse::{MouseScrollUnit, MouseWheel};
 use bevy::prelude::{Entity, KeyCode, Mut, Window};
 use bevy::render::render_resource::Extent3d;
 use bevy::window::PrimaryWindow;
-use pixel_llm::agents::Place as Spot;
+use pixel_llm::agents::Position as Spot;
 use pixel_llm::agents::simulation::Camera;
 use pixel_llm::app::explore::{Inhabitants, Offscreen, WorldSetup};
 use pixel_llm::coach::AllowedCommands;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::common::world::opened;
-use pixel_llm::agents::simulation::{Clock, Snapshot};
+use pixel_llm::agents::simulation::{Clock, WorldSnapshot};
 use pixel_llm::agents::{Activity, Agent, Board, QueueWorkers, Roster, WorkerPool};
 use pixel_llm::app::explore::{Inhabitants, Offscreen, WorldSetup};
 use pixel_llm::coach::{AllowedCommands, Status};
@@ -61,7 +61,7 @@ fn until(world: &mut Offscreen, what: &str, holds: impl Fn(&mut Offscreen) -> bo
 }
 
 fn status(world: &Offscreen, id: &str) -> Status {
-    let queue = world.app.world().resource::<QueueWorkers>().hands().desk().queue();
+    let queue = world.app.world().resource::<QueueWorkers>().runner().shared_queue().queue();
     queue.task(&id.parse().unwrap()).unwrap().status
 }
 
@@ -78,7 +78,8 @@ fn point_at(world: &mut Offscreen, wanted: fn(&Activity) -> bool) {
     let entities = world.app.world().resource::<Roster>().entities().to_vec();
     let place = entities.into_iter().find_map(|entity| {
         let found = world.app.world().entity(entity);
-        wanted(found.get::<Activity>()?).then(|| *found.get::<pixel_llm::agents::Place>().unwrap())
+        wanted(found.get::<Activity>()?)
+            .then(|| *found.get::<pixel_llm::agents::Position>().unwrap())
     });
     let mut map = world.app.world_mut().resource_mut::<Map>();
     map.pointer = place.map(|place| map.view.to_screen([place.x, place.y]));
@@ -135,7 +136,7 @@ fn agents_do_the_plan_in_the_world_and_it_comes_back_from_its_file() {
     // The person's task holds the phase; nobody does it, and nobody is stuck for it.
     assert_eq!(status(&world, "mine"), Status::Pending);
     assert_eq!(status(&world, "tune"), Status::Pending);
-    let desk = world.app.world().resource::<QueueWorkers>().hands().desk().clone();
+    let desk = world.app.world().resource::<QueueWorkers>().runner().shared_queue().clone();
     desk.change(|queue| {
         queue.accept(&"mine".parse().unwrap(), "a person", "head 2.1", &jiff::Zoned::now())
     })
@@ -166,7 +167,7 @@ fn agents_do_the_plan_in_the_world_and_it_comes_back_from_its_file() {
         snapshot(world.app.world_mut()).to_text() != saved.to_text(),
         "nothing has changed since"
     );
-    let read = Snapshot::load(&path).unwrap();
+    let read = WorldSnapshot::load(&path).unwrap();
     restore(world.app.world_mut(), &read).unwrap();
     assert!(
         snapshot(world.app.world_mut()).to_text() == saved.to_text(),

@@ -60,7 +60,7 @@ impl Clock {
         }
     }
 
-    /// How much of the next tick has passed, for whoever draws between ticks.
+    /// How much of the next tick has passed, to draw between ticks.
     pub const fn share_of_next(&self) -> f64 {
         self.pending
     }

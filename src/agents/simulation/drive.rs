@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use bevy::prelude::*;
 
-use super::{Clock, SimulationRng, Snapshot, Trace};
+use super::{Clock, SimulationRng, SimulationTrace, WorldSnapshot};
 use crate::agents::{
-    Agent, AgentId, AgentsError, AgentsPlugin, Board, Job, Profile, Roster, Tick, spawn_agents,
+    Agent, AgentId, AgentProfile, AgentsError, AgentsPlugin, Board, Job, Roster, Tick, spawn_agents,
 };
 
 /// Runs ticks from the frames' time, as [`Clock`] says.
@@ -19,8 +19,7 @@ pub struct SimulationPlugin;
 /// Where the systems of [`SimulationPlugin`] are.
 #[derive(SystemSet, Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SimulationSystems {
-    /// In `PreUpdate`: the ticks of a frame. Whoever draws agents in `Update` sees them as they are
-    /// after it.
+    /// In `PreUpdate`: the ticks of a frame. Systems in `Update` see agents as they are after it.
     Ticks,
 }
 
@@ -51,16 +50,16 @@ impl Simulation {
     /// # Errors
     /// The jobs cannot be on a board.
     pub fn new(
-        profiles: Vec<Profile>,
+        profiles: Vec<AgentProfile>,
         jobs: impl IntoIterator<Item = Job>,
         size: [f64; 2],
-        odds: SimulationRng,
+        rng: SimulationRng,
     ) -> Result<Self, AgentsError> {
         let board = Board::new(jobs, 0)?;
         let mut app = Self::empty();
         let world = app.world_mut();
         world.insert_resource(board);
-        world.insert_resource(odds);
+        world.insert_resource(rng);
         let profiles: Vec<_> = profiles.into_iter().map(Arc::new).collect();
         spawn_agents(world, &profiles, size);
         Ok(Self { app })
@@ -70,7 +69,7 @@ impl Simulation {
     ///
     /// # Errors
     /// The snapshot contradicts itself.
-    pub fn resume(snapshot: &Snapshot) -> Result<Self, AgentsError> {
+    pub fn resume(snapshot: &WorldSnapshot) -> Result<Self, AgentsError> {
         let mut app = Self::empty();
         snapshot.restore(app.world_mut())?;
         Ok(Self { app })
@@ -78,7 +77,7 @@ impl Simulation {
 
     fn empty() -> App {
         let mut app = App::new();
-        app.add_plugins(AgentsPlugin).insert_resource(Trace::enabled());
+        app.add_plugins(AgentsPlugin).insert_resource(SimulationTrace::enabled());
         app.finish();
         app.cleanup();
         app
@@ -119,8 +118,8 @@ impl Simulation {
     }
 
     /// All of it, to be saved.
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot::of(self.world())
+    pub fn snapshot(&self) -> WorldSnapshot {
+        WorldSnapshot::of(self.world())
     }
 
     /// Writes what happened since this was last called, a line of JSON each.
@@ -128,8 +127,10 @@ impl Simulation {
     /// # Errors
     /// It cannot be written.
     pub fn write_trace(&mut self, to: &mut impl Write) -> io::Result<()> {
-        let mut trace =
-            std::mem::replace(&mut *self.world_mut().resource_mut::<Trace>(), Trace::enabled());
+        let mut trace = std::mem::replace(
+            &mut *self.world_mut().resource_mut::<SimulationTrace>(),
+            SimulationTrace::enabled(),
+        );
         trace.write(to, self.board(), |agent| self.name(agent))
     }
 }

@@ -8,6 +8,7 @@
 mod clock;
 mod rng;
 mod trace;
+mod workload;
 
 #[cfg(feature = "world")]
 mod drive;
@@ -16,9 +17,10 @@ mod snapshot;
 
 pub use clock::{Clock, DEFAULT_TICKS_PER_SECOND, MAX_SPEED, MAX_TICKS_PER_FRAME};
 pub use rng::SimulationRng;
-pub use trace::{Entry as TraceEntry, Incident, Trace};
+pub use trace::{Incident, SimulationTrace, TraceEntry};
+pub use workload::jobs_of_model;
 
 #[cfg(feature = "world")]
 pub use drive::{Simulation, SimulationPlugin, SimulationSystems};
 #[cfg(feature = "world")]
-pub use snapshot::{Camera, SavedAgent, Snapshot};
+pub use snapshot::{Camera, SavedAgent, WorldSnapshot};

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "world")]
-use crate::agents::Outcome;
+use crate::agents::JobOutcome;
 use crate::agents::{AgentId, JobId};
 use crate::forward::sampling::Key;
 
@@ -22,7 +22,7 @@ pub struct SimulationRng {
 /// What a draw is about.
 #[derive(Debug, Clone, Copy)]
 #[repr(u64)]
-enum About {
+enum DrawTopic {
     Place = 0,
     #[cfg(feature = "world")]
     Outcome = 1,
@@ -30,30 +30,30 @@ enum About {
 }
 
 impl SimulationRng {
-    fn draw(&self, about: About, index: u32, group: u32) -> [f64; 4] {
+    fn draw(&self, about: DrawTopic, index: u32, group: u32) -> [f64; 4] {
         let words = Key::new(self.seed, about as u64).noise(index, group);
         words.map(|word| f64::from(word) / 2.0_f64.powi(32))
     }
 
     /// Where an agent begins, as shares of the map.
     pub fn place_of(&self, agent: AgentId) -> [f64; 2] {
-        let [x, y, ..] = self.draw(About::Place, agent.0, 0);
+        let [x, y, ..] = self.draw(DrawTopic::Place, agent.0, 0);
         [x, y]
     }
 
     /// Of a job: two shares from 0 to 1, for instance for its length and its priority.
     pub fn shares_of(&self, job: JobId) -> [f64; 2] {
-        let [x, y, ..] = self.draw(About::Work, job.0, 0);
+        let [x, y, ..] = self.draw(DrawTopic::Work, job.0, 0);
         [x, y]
     }
 
     /// How an attempt at simulated work ends.
     #[cfg(feature = "world")]
-    pub fn outcome(&self, job: JobId, failures: u32) -> Outcome {
-        let [share, ..] = self.draw(About::Outcome, job.0, failures);
+    pub fn outcome(&self, job: JobId, failures: u32) -> JobOutcome {
+        let [share, ..] = self.draw(DrawTopic::Outcome, job.0, failures);
         match share < f64::from(self.failure) {
-            true => Outcome::Failed(format!("by chance, {} of 1", self.failure)),
-            false => Outcome::Done,
+            true => JobOutcome::Failed(format!("by chance, {} of 1", self.failure)),
+            false => JobOutcome::Done,
         }
     }
 }

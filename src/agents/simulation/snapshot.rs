@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Clock, SimulationRng};
 use crate::agents::{
-    Activity, Agent, AgentId, AgentsError, Board, Doing, Energy, Entry, JobEntities, JobState,
-    Memory, Place, Profile, Roster, Thoughts, spawn_agent, thinker,
+    Activity, Agent, AgentId, AgentMemory, AgentProfile, AgentsError, Board, BoardEntry, Decision,
+    Energy, JobEntities, JobState, Position, Roster, Thoughts, spawn_agent, systems, thinker,
 };
 use crate::pxi::AtomicFile;
 
@@ -22,12 +22,13 @@ const LINES_TO_DEPTH: usize = 2;
 /// The state of a world.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Snapshot {
+pub struct WorldSnapshot {
     format: String,
-    /// Its time.
+    /// Its tick, speed and pause.
     pub clock: Clock,
-    /// Its seed.
-    pub odds: SimulationRng,
+    /// Its seed, and the chance of a failure.
+    #[serde(rename = "odds")]
+    pub rng: SimulationRng,
     /// The view into it, if there is a window.
     #[serde(default)]
     pub camera: Option<Camera>,
@@ -35,11 +36,11 @@ pub struct Snapshot {
     #[serde(default)]
     pub overlays: BTreeMap<String, String>,
     /// Kinds of its agents.
-    pub profiles: Vec<Profile>,
+    pub profiles: Vec<AgentProfile>,
     /// Its agents, in the order of their numbers.
     pub agents: Vec<SavedAgent>,
     /// Its jobs, in the order of their numbers.
-    pub jobs: Vec<Entry>,
+    pub jobs: Vec<BoardEntry>,
 }
 
 /// The view into the world: the place in its middle and how large a cell is. A resource where there
@@ -48,7 +49,7 @@ pub struct Snapshot {
 #[serde(deny_unknown_fields)]
 pub struct Camera {
     /// The place in the middle of the window.
-    pub place: Place,
+    pub place: Position,
     /// Pixels of the window per cell.
     pub pixels_per_cell: f64,
 }
@@ -61,45 +62,45 @@ pub struct SavedAgent {
     pub name: String,
     /// The name of its kind.
     pub kind: String,
-    /// Where it is.
-    pub place: Place,
-    /// Its energy.
+    /// Where it is, in cells of the map.
+    pub place: Position,
+    /// Its energy, from 0 to 1.
     pub energy: Energy,
     /// What it is about.
     pub activity: Activity,
     /// What it decided for.
-    pub doing: Doing,
+    pub doing: Decision,
     /// What it did lately.
-    pub memory: Memory,
-    /// What it thinks.
+    pub memory: AgentMemory,
+    /// What it last made of the board.
     pub thoughts: Thoughts,
 }
 
-impl Snapshot {
+impl WorldSnapshot {
     /// The state of a world between two ticks. Overlays are for their writers to add.
     pub fn of(world: &World) -> Self {
-        let mut profiles: Vec<Profile> = Vec::new();
+        let mut profiles: Vec<AgentProfile> = Vec::new();
         let mut agents = Vec::new();
         for &entity in world.resource::<Roster>().entities() {
             let Some(agent) = world.get::<Agent>(entity) else { continue };
             if !profiles.iter().any(|profile| profile.name == agent.profile.name) {
-                profiles.push(Profile::clone(&agent.profile));
+                profiles.push(AgentProfile::clone(&agent.profile));
             }
             agents.push(SavedAgent {
                 name: agent.name.clone(),
                 kind: agent.profile.name.clone(),
-                place: world.get::<Place>(entity).copied().unwrap_or_default(),
+                place: world.get::<Position>(entity).copied().unwrap_or_default(),
                 energy: world.get::<Energy>(entity).copied().unwrap_or_default(),
                 activity: world.get::<Activity>(entity).copied().unwrap_or_default(),
-                doing: world.get::<Doing>(entity).copied().unwrap_or_default(),
-                memory: world.get::<Memory>(entity).cloned().unwrap_or_default(),
+                doing: world.get::<Decision>(entity).copied().unwrap_or_default(),
+                memory: world.get::<AgentMemory>(entity).cloned().unwrap_or_default(),
                 thoughts: world.get::<Thoughts>(entity).cloned().unwrap_or_default(),
             });
         }
         Self {
             format: FORMAT.into(),
             clock: world.resource::<Clock>().clone(),
-            odds: world.resource::<SimulationRng>().clone(),
+            rng: world.resource::<SimulationRng>().clone(),
             camera: world.get_resource::<Camera>().copied(),
             overlays: BTreeMap::new(),
             profiles,
@@ -136,7 +137,7 @@ impl Snapshot {
         Self::parse(&path.display().to_string(), &text)
     }
 
-    /// As text.
+    /// The text of its file.
     pub fn to_text(&self) -> String {
         let style = ron::ser::PrettyConfig::new().depth_limit(LINES_TO_DEPTH).new_line("\n");
         ron::ser::to_string_pretty(self, style).expect("plain data can be written as RON")
@@ -229,12 +230,12 @@ impl Snapshot {
         }
         let agents = std::mem::take(&mut world.resource_mut::<Roster>().0);
         let jobs = std::mem::take(&mut world.resource_mut::<JobEntities>().0);
-        for entity in agents.into_iter().chain(jobs) {
+        for entity in agents.into_iter().chain(jobs.into_iter().flatten()) {
             world.despawn(entity);
         }
         world.insert_resource(board);
         world.insert_resource(self.clock.clone());
-        world.insert_resource(self.odds.clone());
+        world.insert_resource(self.rng.clone());
         match self.camera {
             Some(camera) => world.insert_resource(camera),
             None => drop(world.remove_resource::<Camera>()),
@@ -254,6 +255,8 @@ impl Snapshot {
             world.entity_mut(entity).insert(state);
         }
         thinker::resume(world);
+        // A world that was saved while time stood still shows its jobs before the next tick.
+        world.run_system_cached(systems::mirror).expect("the plugin has added what it takes");
         Ok(())
     }
 }

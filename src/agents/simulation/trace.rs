@@ -55,26 +55,26 @@ pub enum Incident {
 
 /// What happened, when and to whom.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
-    /// When.
+pub struct TraceEntry {
+    /// The tick in which it was.
     pub tick: u64,
-    /// To whom.
+    /// The agent that did it.
     pub agent: AgentId,
-    /// What.
+    /// What the agent did.
     pub incident: Incident,
 }
 
 /// What happened since the trace was last written.
 #[derive(Debug, Default)]
 #[cfg_attr(feature = "world", derive(bevy::prelude::Resource))]
-pub struct Trace {
+pub struct SimulationTrace {
     /// Whether anything is noted. Nobody reads it in the window, where it would grow for ever.
     pub enabled: bool,
-    entries: Vec<Entry>,
+    entries: Vec<TraceEntry>,
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct TraceLine<'a> {
     tick: u64,
     agent: &'a str,
     event: &'static str,
@@ -97,21 +97,21 @@ impl Serialize for Why {
     }
 }
 
-impl Trace {
+impl SimulationTrace {
     /// A trace that notes what happens.
     pub const fn enabled() -> Self {
         Self { enabled: true, entries: Vec::new() }
     }
 
     /// What happened since it was last written.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[TraceEntry] {
         &self.entries
     }
 
     #[cfg(feature = "world")]
     pub(crate) fn note(&mut self, tick: u64, agent: AgentId, incident: Incident) {
         if self.enabled {
-            self.entries.push(Entry { tick, agent, incident });
+            self.entries.push(TraceEntry { tick, agent, incident });
         }
     }
 
@@ -126,9 +126,9 @@ impl Trace {
         board: &'a Board,
         name: impl Fn(AgentId) -> &'a str,
     ) -> io::Result<()> {
-        for Entry { tick, agent, incident } in self.entries.drain(..) {
+        for TraceEntry { tick, agent, incident } in self.entries.drain(..) {
             let task = |job: JobId| Some(board.entry(job).job.task.as_str());
-            let mut line = Line {
+            let mut line = TraceLine {
                 tick,
                 agent: name(agent),
                 event: "",

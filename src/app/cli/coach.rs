@@ -18,8 +18,8 @@ use crate::coach::plan::{self, DEFAULT_PLAN};
 use crate::coach::reviewer::Reviewer;
 use crate::coach::work::{ModelContext, PauseToken};
 use crate::coach::{
-    Action, Agent, AllowedCommands, Command, ModelMark, Queue, SharedQueue, Status, Store, Task,
-    TaskId, TaskRunner, command_id, working_folder,
+    AgentKind, AllowedCommands, ModelMark, PlanCommand, Queue, QueueStore, SharedQueue, Status,
+    Task, TaskAction, TaskId, TaskRunner, command_id, working_folder,
 };
 use crate::content::assets::Assets;
 use crate::folders;
@@ -214,7 +214,7 @@ pub fn run(args: CoachArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
             allow(&store.read()?, name.as_deref(), !no, out)?;
         }
         CoachCommand::Agents => {
-            let reviewer = Reviewer::load(Agent::Gemini.name(), assets)?;
+            let reviewer = Reviewer::load(AgentKind::Gemini.name(), assets)?;
             let kinds = crate::agents::load_profiles(assets)?;
             out.print(&show::Agents { reviewer, kinds }, show::agents)?;
         }
@@ -230,18 +230,18 @@ fn store_of(
     model: Option<&Path>,
     tells_of_others: bool,
     assets: &Assets,
-) -> anyhow::Result<Store> {
+) -> anyhow::Result<QueueStore> {
     match (queue, model) {
         (Some(_), Some(_)) => {
             anyhow::bail!("--queue and --model both name a queue: give one of them")
         }
-        (Some(queue), None) => Ok(Store::new(queue)),
+        (Some(queue), None) => Ok(QueueStore::new(queue)),
         // It is asked for its root hash alone.
         (None, Some(model)) => {
-            Ok(Store::new(queue_of(&super::open_model_quickly(Some(model), assets)?)?))
+            Ok(QueueStore::new(queue_of(&super::open_model_quickly(Some(model), assets)?)?))
         }
         (None, None) => {
-            let store = Store::new(default_queue()?);
+            let store = QueueStore::new(default_queue()?);
             if tells_of_others {
                 tell_of_others(&store);
             }
@@ -262,7 +262,7 @@ fn allow(
     let folder = &working_folder()?;
     if let Some(name) = name {
         let is_meant =
-            |command: &&Command| command.name == name || command_id(&command.line) == name;
+            |command: &&PlanCommand| command.name == name || command_id(&command.line) == name;
         let command = queue.commands().iter().find(is_meant);
         let command =
             command.with_context(|| format!("the plan declares no command \"{name}\""))?;
@@ -305,13 +305,13 @@ fn queue_of(model: &PixelModel) -> anyhow::Result<PathBuf> {
 }
 
 /// Says whose queue the usual one is, where other models have queues of their own.
-fn tell_of_others(usual: &Store) {
+fn tell_of_others(usual: &QueueStore) {
     let others = other_queues(usual);
     if others.is_empty() {
         return;
     }
-    let owner = |store: &Store| store.read().ok().and_then(|queue| queue.model().cloned());
-    let named = |store: &Store| match owner(store) {
+    let owner = |store: &QueueStore| store.read().ok().and_then(|queue| queue.model().cloned());
+    let named = |store: &QueueStore| match owner(store) {
         Some(model) => format!("{model}: {}", store.path().display()),
         None => store.path().display().to_string(),
     };
@@ -325,7 +325,7 @@ fn tell_of_others(usual: &Store) {
 }
 
 /// The queues of models that came after the first one.
-fn other_queues(usual: &Store) -> Vec<Store> {
+fn other_queues(usual: &QueueStore) -> Vec<QueueStore> {
     let is_short =
         |name: &str| name.len() == SHORT_ROOT && name.bytes().all(|b| b.is_ascii_hexdigit());
     let folders = std::fs::read_dir(usual.folder()).into_iter().flatten().flatten();
@@ -335,7 +335,7 @@ fn other_queues(usual: &Store) -> Vec<Store> {
         .filter(|path| path.is_file())
         .collect();
     paths.sort();
-    paths.into_iter().map(Store::new).collect()
+    paths.into_iter().map(QueueStore::new).collect()
 }
 
 /// The name of a queue's file in the user's data folder.
@@ -350,7 +350,7 @@ const SHORT_ROOT: usize = 12;
 /// There is no home folder, or the usual queue cannot be read.
 pub fn default_queue_of(model: &ModelMark) -> anyhow::Result<PathBuf> {
     let usual = default_queue()?;
-    let store = Store::new(&usual);
+    let store = QueueStore::new(&usual);
     let Some(own) =
         store.exists().then(|| store.read()).transpose()?.and_then(|queue| queue.model().cloned())
     else {
@@ -370,7 +370,7 @@ pub fn default_queue_of(model: &ModelMark) -> anyhow::Result<PathBuf> {
 ///
 /// # Errors
 /// It is that of another model, or cannot be read or written.
-pub fn belong_to(store: &Store, model: &ModelMark) -> anyhow::Result<()> {
+pub fn belong_to(store: &QueueStore, model: &ModelMark) -> anyhow::Result<()> {
     let was_begun = store.change(|queue| {
         let is_begun = queue.is_begun();
         Ok(queue.belong_to(model)? && is_begun)
@@ -385,7 +385,7 @@ pub fn belong_to(store: &Store, model: &ModelMark) -> anyhow::Result<()> {
 }
 
 fn change(
-    store: &Store,
+    store: &QueueStore,
     id: &str,
     out: &mut Output,
     change: impl FnOnce(&mut Queue, &TaskId) -> Result<(), crate::coach::CoachError>,
@@ -395,18 +395,18 @@ fn change(
     print_task(store, &id, out)
 }
 
-fn print_task(store: &Store, id: &TaskId, out: &mut Output) -> anyhow::Result<()> {
+fn print_task(store: &QueueStore, id: &TaskId, out: &mut Output) -> anyhow::Result<()> {
     Ok(out.print(store.read()?.task(id)?, show::line)?)
 }
 
 fn task_of(add: AddArgs, now: &Zoned) -> anyhow::Result<Task> {
     let agent = |name: &str| {
-        let found = Agent::ALL.into_iter().find(|agent| agent.name() == name);
+        let found = AgentKind::ALL.into_iter().find(|agent| agent.name() == name);
         found.with_context(|| {
             format!("no agent is called \"{name}\": use local_llm, gemini, human or auto")
         })
     };
-    let action: Action = plan::parse_action(&add.action)?;
+    let action: TaskAction = plan::parse_action(&add.action)?;
     let dependencies = add.after.iter().map(|id| id.parse()).collect::<Result<_, _>>()?;
     Ok(Task {
         priority: add.priority,
@@ -426,7 +426,7 @@ fn run_tasks(
     out: &mut Output,
 ) -> anyhow::Result<Exit> {
     let model = super::open_model(model, assets)?;
-    let store = Store::new(queue.map_or_else(|| queue_of(&model), Ok)?);
+    let store = QueueStore::new(queue.map_or_else(|| queue_of(&model), Ok)?);
     if !store.exists() {
         store.create(&plan::load(&run.plan, assets, &Zoned::now())?, false)?;
     }
@@ -444,7 +444,7 @@ fn exit_of(queue: &Queue) -> Exit {
 /// Does tasks and shows them as they are done; of the named phases in order, or of the current one
 /// as it moves on. The queue as it is then.
 fn drive(
-    store: Store,
+    store: QueueStore,
     model: PixelModel,
     phases: Vec<u32>,
     max_tasks: Option<u32>,
@@ -455,7 +455,7 @@ fn drive(
     let shop = ModelContext::new(model, &folder, Arc::new(PauseToken::default()))?;
     #[cfg(feature = "world")]
     let shop = shop.with_device(crate::coach::work::open_device());
-    let reviewer = Reviewer::load(Agent::Gemini.name(), assets)?;
+    let reviewer = Reviewer::load(AgentKind::Gemini.name(), assets)?;
     let desk = Arc::new(SharedQueue::new(store)?);
     let hands = TaskRunner::new(Arc::clone(&desk), shop, reviewer, AllowedCommands::of_user());
     let mut live = show::Live::new();
@@ -474,7 +474,7 @@ fn alone(
     hands: &TaskRunner,
     phases: Vec<u32>,
     max_tasks: Option<u32>,
-    tell: &mut (dyn FnMut(crate::coach::Step) + Send),
+    tell: &mut (dyn FnMut(crate::coach::TaskStep) + Send),
 ) -> anyhow::Result<()> {
     let mut left = max_tasks.unwrap_or(u32::MAX);
     let phases: Vec<Option<u32>> =
@@ -493,7 +493,7 @@ const DEMO_PHASES: [u32; 3] = [1, 2, 3];
 
 fn demo(model: Option<&Path>, assets: &Assets, out: &mut Output) -> anyhow::Result<Exit> {
     let folder = tempfile::tempdir().context("cannot make a folder for the demonstration")?;
-    let store = Store::new(folder.path().join("coach.json"));
+    let store = QueueStore::new(folder.path().join("coach.json"));
     store.create(&plan::load(DEFAULT_PLAN, assets, &Zoned::now())?, false)?;
     let queue =
         drive(store, super::open_model(model, assets)?, DEMO_PHASES.to_vec(), None, assets)?;

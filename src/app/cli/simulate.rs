@@ -110,10 +110,10 @@ fn open(
     batch: &BatchArgs,
     assets: &Assets,
 ) -> anyhow::Result<crate::agents::simulation::Simulation> {
-    use crate::agents::simulation::{Simulation, SimulationRng, Snapshot};
+    use crate::agents::simulation::{Simulation, SimulationRng, WorldSnapshot};
 
     if let Some(path) = &args.load {
-        return Ok(Simulation::resume(&Snapshot::load(path)?)?);
+        return Ok(Simulation::resume(&WorldSnapshot::load(path)?)?);
     }
     let model =
         super::open_model_quickly(batch.model.as_deref(), assets)?.laid_out(&assets.rules()?);

@@ -9,13 +9,13 @@ use jiff::Zoned;
 
 use super::WorldSetup;
 use crate::agents::load_profiles;
-use crate::agents::simulation::Snapshot;
+use crate::agents::simulation::WorldSnapshot;
 use crate::app::cli::coach::belong_to;
 use crate::app::cli::output::print_warning;
 use crate::coach::plan::{self, DEFAULT_PLAN};
 use crate::coach::reviewer::Reviewer;
 use crate::coach::work::{ModelContext, PauseToken};
-use crate::coach::{Agent, AllowedCommands, ModelMark, SharedQueue, Store, TaskRunner};
+use crate::coach::{AgentKind, AllowedCommands, ModelMark, QueueStore, SharedQueue, TaskRunner};
 use crate::world::agents::{InhabitedPlugin, WorldFile, inhabit};
 
 /// Who lives in the world, and where their state is kept.
@@ -52,7 +52,7 @@ impl Inhabitants {
     /// # Errors
     /// The queue, the kinds of agents or the saved world cannot be used.
     pub fn move_in(self, app: &mut App, setup: &WorldSetup) -> anyhow::Result<()> {
-        let store = Store::new(self.queue);
+        let store = QueueStore::new(self.queue);
         if !store.exists() {
             store.create(&plan::load(DEFAULT_PLAN, &setup.assets, &Zoned::now())?, false)?;
         }
@@ -65,10 +65,12 @@ impl Inhabitants {
         let shop =
             ModelContext::new(Arc::clone(&setup.model), &folder, Arc::new(PauseToken::default()))?
                 .with_threads(threads)?;
-        let reviewer = Reviewer::load(Agent::Gemini.name(), &setup.assets)?;
+        let reviewer = Reviewer::load(AgentKind::Gemini.name(), &setup.assets)?;
         let hands = Arc::new(TaskRunner::new(desk, shop, reviewer, self.consents));
         let saved = match self.world.as_deref().filter(|path| path.exists()) {
-            Some(path) => Some(Snapshot::load(path).context("the saved world is left as it is")?),
+            Some(path) => {
+                Some(WorldSnapshot::load(path).context("the saved world is left as it is")?)
+            }
             None => None,
         };
         app.add_plugins(InhabitedPlugin);

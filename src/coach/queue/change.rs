@@ -5,7 +5,8 @@ use jiff::Zoned;
 
 use super::{ACCEPTED_SCORE, MAX_ROUNDS, Queue};
 use crate::coach::{
-    Agent, Block, BlockKind, CoachError, Report, Status, Task, TaskId, Verdict, Worker,
+    AgentKind, Block, BlockKind, CoachError, ReviewVerdict, Status, Task, TaskId, TaskReport,
+    Worker,
 };
 
 impl Queue {
@@ -16,8 +17,7 @@ impl Queue {
     pub fn start(&mut self, id: &TaskId, worker: Worker, now: &Zoned) -> Result<(), CoachError> {
         let task = self.task(id)?;
         if !task.status.may_become(Status::InProgress) {
-            let (from, to) = (task.status, Status::InProgress);
-            return Err(CoachError::Transition { id: id.clone(), from, to });
+            return Err(task.refused(Status::InProgress));
         }
         if let Some(dependency) = self.unmet(task) {
             let (dependency, status) = (dependency.id.clone(), dependency.status);
@@ -44,7 +44,7 @@ impl Queue {
     pub fn finish(
         &mut self,
         id: &TaskId,
-        report: Report,
+        report: TaskReport,
         now: &Zoned,
     ) -> Result<Status, CoachError> {
         if let Some((figure, value)) = report.figures.iter().find(|(_, value)| !value.is_finite()) {
@@ -55,10 +55,7 @@ impl Queue {
             });
         }
         let task = self.task_mut(id)?;
-        if task.status != Status::InProgress {
-            let (from, to) = (task.status, Status::Completed);
-            return Err(CoachError::Transition { id: id.clone(), from, to });
-        }
+        task.must_be(Status::InProgress, Status::Completed)?;
         let summary = report.summary.clone();
         let checked = task.acceptance.as_ref().map(|check| check.holds(&report));
         task.report = Some(report);
@@ -70,13 +67,9 @@ impl Queue {
                 task.become_status(Status::Review, summary, now)?;
                 task.worker = None;
             }
-            _ => {
-                task.become_status(Status::Completed, summary, now)?;
-                task.worker = None;
-                task.finished = Some(now.clone());
-            }
+            _ => task.complete(summary, now)?,
         }
-        Ok(self.task(id)?.status)
+        Ok(task.status)
     }
 
     /// The attempt did not succeed: the task is pending again, or failed if that was its last
@@ -124,9 +117,7 @@ impl Queue {
         now: &Zoned,
     ) -> Result<(), CoachError> {
         let task = self.task_mut(id)?;
-        if task.status != Status::InProgress {
-            return Err(CoachError::Transition { id: id.clone(), from: task.status, to });
-        }
+        task.must_be(Status::InProgress, to)?;
         task.become_status(to, why, now)?;
         task.worker = None;
         Ok(())
@@ -179,8 +170,7 @@ impl Queue {
     pub fn unblock(&mut self, id: &TaskId, now: &Zoned) -> Result<(), CoachError> {
         let task = self.task_mut(id)?;
         if task.block.as_ref().is_none_or(|block| block.through.is_some()) {
-            let (from, to) = (task.status, Status::Pending);
-            return Err(CoachError::Transition { id: id.clone(), from, to });
+            return Err(task.refused(Status::Pending));
         }
         task.become_status(Status::Pending, "unblocked", now)?;
         task.block = None;
@@ -196,42 +186,25 @@ impl Queue {
     pub fn judge(
         &mut self,
         id: &TaskId,
-        verdict: Verdict,
+        verdict: ReviewVerdict,
         now: &Zoned,
     ) -> Result<Status, CoachError> {
         if !(0.0..=10.0).contains(&verdict.score) {
             return Err(CoachError::Score { id: id.clone(), score: verdict.score });
         }
         let task = self.task_mut(id)?;
-        if task.status != Status::Review {
-            return Err(CoachError::Transition {
-                id: id.clone(),
-                from: task.status,
-                to: Status::Completed,
-            });
-        }
+        task.must_be(Status::Review, Status::Completed)?;
         let said =
             format!("{} gives {} of 10: {}", verdict.reviewer, verdict.score, verdict.feedback);
         let accepted = verdict.score >= ACCEPTED_SCORE;
         task.verdict = Some(verdict);
-        task.waiting = None;
         task.rounds += 1;
         if accepted {
-            task.become_status(Status::Completed, said, now)?;
-            task.needs_person = false;
-            task.finished = Some(now.clone());
-        } else if task.rounds < MAX_ROUNDS {
-            task.become_status(Status::Pending, said, now)?;
-            // Asked for again by the review, not by a fault: it must not run out of attempts
-            // through it.
-            task.attempts = task.attempts.saturating_sub(1);
+            task.complete(said, now)?;
         } else {
-            task.note(said, now);
-            task.needs_person = true;
-            task.waiting =
-                Some(format!("a person, after {MAX_ROUNDS} reviews below {ACCEPTED_SCORE}"));
+            send_back(task, said, &format!("reviews below {ACCEPTED_SCORE}"), now)?;
         }
-        Ok(self.task(id)?.status)
+        Ok(task.status)
     }
 
     /// A review gave nothing that can be used: the task goes back and is done again, up to
@@ -246,26 +219,11 @@ impl Queue {
         now: &Zoned,
     ) -> Result<Status, CoachError> {
         let task = self.task_mut(id)?;
-        if task.status != Status::Review {
-            return Err(CoachError::Transition {
-                id: id.clone(),
-                from: task.status,
-                to: Status::Pending,
-            });
-        }
+        task.must_be(Status::Review, Status::Pending)?;
         task.rounds += 1;
-        task.waiting = None;
         let said = format!("the review gave nothing: {why}");
-        if task.rounds < MAX_ROUNDS {
-            task.become_status(Status::Pending, said, now)?;
-            task.attempts = task.attempts.saturating_sub(1);
-        } else {
-            task.note(said, now);
-            task.needs_person = true;
-            task.waiting =
-                Some(format!("a person, after {MAX_ROUNDS} reviews; the last gave nothing: {why}"));
-        }
-        Ok(self.task(id)?.status)
+        send_back(task, said, &format!("reviews; the last gave nothing: {why}"), now)?;
+        Ok(task.status)
     }
 
     /// A person's word on a task, which changes nothing else.
@@ -363,23 +321,19 @@ impl Queue {
     ) -> Result<(), CoachError> {
         let task = self.task(id)?;
         if let Some(check) = &task.acceptance {
-            let none = Report::default();
+            let none = TaskReport::default();
             let holds = check.holds(task.report.as_ref().unwrap_or(&none));
             holds.map_err(|reason| CoachError::CheckFails { id: id.clone(), reason })?;
         }
         if task.status == Status::Pending {
             // Whatever its attempts: a person may do what a program could not.
             self.task_mut(id)?.attempts = 0;
-            self.start(id, Worker::new(who, Agent::Human), now)?;
+            self.start(id, Worker::new(who, AgentKind::Human), now)?;
         }
         let task = self.task_mut(id)?;
-        task.become_status(Status::Completed, format!("{who}: {word}"), now)?;
-        task.worker = None;
-        task.needs_person = false;
-        task.waiting = None;
-        task.finished = Some(now.clone());
+        task.complete(format!("{who}: {word}"), now)?;
         if task.report.is_none() {
-            task.report = Some(Report::new(word));
+            task.report = Some(TaskReport::new(word));
         }
         Ok(())
     }
@@ -394,11 +348,7 @@ impl Queue {
         }
         let task = self.task_mut(id)?;
         if task.status == Status::InProgress {
-            return Err(CoachError::Transition {
-                id: id.clone(),
-                from: task.status,
-                to: Status::Pending,
-            });
+            return Err(task.refused(Status::Pending));
         }
         task.become_status(Status::Pending, "retried", now)?;
         (task.attempts, task.rounds) = (0, 0);
@@ -438,6 +388,23 @@ impl Queue {
             open.extend(&self.dependents[at]);
         }
     }
+}
+
+/// A review did not accept a task: it is done again, and after [`MAX_ROUNDS`] of these `reviews` it
+/// needs a person.
+fn send_back(task: &mut Task, said: String, reviews: &str, now: &Zoned) -> Result<(), CoachError> {
+    task.waiting = None;
+    if task.rounds < MAX_ROUNDS {
+        task.become_status(Status::Pending, said, now)?;
+        // Asked for again by the review, not by a fault: it must not run out of attempts through
+        // it.
+        task.attempts = task.attempts.saturating_sub(1);
+    } else {
+        task.note(said, now);
+        task.needs_person = true;
+        task.waiting = Some(format!("a person, after {MAX_ROUNDS} {reviews}"));
+    }
+    Ok(())
 }
 
 /// Why what depends on this task cannot be begun, unless it just has to wait.

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use super::heads::SURVEY_TEXT;
-use super::plain::Plain;
-use super::{ModelContext, Report, Result, Tell, WorkError};
+use super::plain::ExportedModel;
+use super::{ModelContext, ProgressListener, TaskReport, WorkError, WorkResult};
 use crate::forward::Interventions;
 use crate::forward::cpu::{Column, CpuModel, CpuOptions, KvCache};
 use crate::model::convert::{convert, file_size_in_bytes};
@@ -16,24 +16,27 @@ use crate::model::tokenizer::EncodeOptions;
 use crate::model::verify::verify;
 use crate::model::{ModelError, PixelModel};
 
-fn to_pixels(gguf: &Gguf, path: &Path) -> Result<PixelModel> {
+fn to_pixels(gguf: &Gguf, path: &Path) -> WorkResult<PixelModel> {
     check_temporary_room(path.parent().unwrap_or(path), file_size_in_bytes(gguf)?)?;
     convert(gguf, path, &|_| ())?;
     Ok(PixelModel::open(path)?)
 }
 
-pub(super) fn round_trip(shop: &ModelContext, progress: &mut Tell<'_>) -> Result<Report> {
+pub(super) fn round_trip(
+    context: &ModelContext,
+    progress: &mut ProgressListener<'_>,
+) -> WorkResult<TaskReport> {
     progress("to GGUF".into());
-    let plain = Plain::new(shop)?;
+    let plain = ExportedModel::new(context)?;
     progress("back to pixels".into());
     let back = to_pixels(&plain.gguf, &plain.folder.path().join("back.pxi"))?;
     progress("to GGUF again".into());
     let again = plain.folder.path().join("again.gguf");
     export(&back, &again, &|_| ())?;
-    let counts = [shop.model.tile_count(), back.tile_count()];
+    let counts = [context.model.tile_count(), back.tile_count()];
     let common = counts[0].min(counts[1]);
-    let differ =
-        (0..common).filter(|&tile| shop.model.tile_unverified(tile) != back.tile_unverified(tile));
+    let differ = (0..common)
+        .filter(|&tile| context.model.tile_unverified(tile) != back.tile_unverified(tile));
     let tiles = differ.count() as u32 + counts[0].abs_diff(counts[1]);
     let [one, two] = [&plain.path, &again].map(|path| fs::read(path).map_err(WorkError::other));
     let (one, two) = (one?, two?);
@@ -41,15 +44,19 @@ pub(super) fn round_trip(shop: &ModelContext, progress: &mut Tell<'_>) -> Result
         one.iter().zip(&two).filter(|(a, b)| a != b).count() + one.len().abs_diff(two.len());
     let verdict = if tiles == 0 && bytes == 0 { "bit for bit the same" } else { "not the same" };
     let summary = format!("{} tiles and {} GGUF bytes are {verdict}", counts[0], one.len());
-    let report =
-        Report::new(summary).with("different_tiles", tiles.into()).with("tiles", counts[0].into());
+    let report = TaskReport::new(summary)
+        .with("different_tiles", tiles.into())
+        .with("tiles", counts[0].into());
     Ok(report.with("different_gguf_bytes", bytes as f64).with("gguf_bytes", one.len() as f64))
 }
 
-pub(super) fn validate_loader(shop: &ModelContext, progress: &mut Tell<'_>) -> Result<Report> {
+pub(super) fn validate_loader(
+    context: &ModelContext,
+    progress: &mut ProgressListener<'_>,
+) -> WorkResult<TaskReport> {
     /// Places of the head and of the tiles that are broken, one at a time.
     const PLACES: usize = 48;
-    let plain = Plain::new(shop)?;
+    let plain = ExportedModel::new(context)?;
     let path = plain.folder.path().join("copy.pxi");
     let model = to_pixels(&plain.gguf, &path)?;
     let tiles_start = model.header().sections.tiles as usize + crate::pxi::HEADER_LEN;
@@ -57,8 +64,8 @@ pub(super) fn validate_loader(shop: &ModelContext, progress: &mut Tell<'_>) -> R
     let whole = fs::read(&path).map_err(WorkError::other)?;
     let broken = plain.folder.path().join("broken.pxi");
     let (mut accepted, mut copies) = (0, 0);
-    let mut try_copy = |bytes: &[u8], what: String| -> Result<()> {
-        shop.go_on()?;
+    let mut try_copy = |bytes: &[u8], what: String| -> WorkResult<()> {
+        context.go_on()?;
         progress(what);
         fs::write(&broken, bytes).map_err(WorkError::other)?;
         copies += 1;
@@ -87,14 +94,14 @@ pub(super) fn validate_loader(shop: &ModelContext, progress: &mut Tell<'_>) -> R
         bytes[at] = whole[at];
     }
     let summary = format!("{} of {copies} broken copies were found out", copies - accepted);
-    let report = Report::new(summary).with("broken_copies", copies.into());
+    let report = TaskReport::new(summary).with("broken_copies", copies.into());
     Ok(report.with("accepted_broken_copies", accepted.into()))
 }
 
 /// Tokens of the text that logits are compared on.
 const TOKENS: usize = 48;
 
-fn logits(model: &CpuModel, tokens: &[u32]) -> Result<Vec<Vec<f32>>> {
+fn logits(model: &CpuModel, tokens: &[u32]) -> WorkResult<Vec<Vec<f32>>> {
     let mut cache = KvCache::new(model.config(), 1, tokens.len());
     let columns: Vec<Column> = (0..)
         .zip(tokens)
@@ -104,16 +111,19 @@ fn logits(model: &CpuModel, tokens: &[u32]) -> Result<Vec<Vec<f32>>> {
     Ok(out.iter().map(|(_, row)| row.to_vec()).collect())
 }
 
-pub(super) fn compare_logits(shop: &ModelContext, progress: &mut Tell<'_>) -> Result<Report> {
+pub(super) fn compare_logits(
+    context: &ModelContext,
+    progress: &mut ProgressListener<'_>,
+) -> WorkResult<TaskReport> {
     let options = EncodeOptions { add_special: true, parse_special: true };
-    let mut tokens = shop.text.tokenizer().encode(SURVEY_TEXT, options);
-    tokens.truncate(TOKENS.min(shop.model.config().context_length as usize));
-    let plain = Plain::new(shop)?;
+    let mut tokens = context.text.tokenizer().encode(SURVEY_TEXT, options);
+    tokens.truncate(TOKENS.min(context.model.config().context_length as usize));
+    let plain = ExportedModel::new(context)?;
     progress("unpacking the source".into());
     let unpacked = Gguf::open(plain.write_unpacked()?).map_err(ModelError::from)?;
     let unpacked = to_pixels(&unpacked, &plain.folder.path().join("unpacked.pxi"))?;
     progress("computing both".into());
-    let ours = logits(&shop.cpu_model()?, &tokens)?;
+    let ours = logits(&context.cpu_model()?, &tokens)?;
     let source = logits(&CpuModel::new(unpacked, CpuOptions::default())?, &tokens)?;
     let mut worst = 0.0_f32;
     let mut same = 0;
@@ -126,7 +136,8 @@ pub(super) fn compare_logits(shop: &ModelContext, progress: &mut Tell<'_>) -> Re
     let summary = format!(
         "largest error of a logit {worst:.1e}; {same} of {count} positions foresee the same token"
     );
-    let report =
-        Report::new(summary).with("max_logit_error", worst.into()).with("positions", count as f64);
+    let report = TaskReport::new(summary)
+        .with("max_logit_error", worst.into())
+        .with("positions", count as f64);
     Ok(report.with("same_best_token", same.into()))
 }

@@ -1,4 +1,4 @@
-//! The GPU as work sees it. Whoever opens one knows Bevy; nothing here does.
+//! The GPU as work sees it. What opens one knows Bevy; nothing here does.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::forward::HookPoint;
 use crate::model::PixelModel;
 
 /// A model on a GPU.
-pub trait Device {
+pub trait WorkDevice {
     /// The adapter's name.
     fn name(&self) -> String;
 
@@ -27,7 +27,8 @@ pub trait Device {
     ) -> Result<HashMap<HookPoint, Vec<f32>>, EngineError>;
 }
 
-/// Opens the device for a context; `None` where there is no adapter. It is called on the thread
-/// that works.
-pub type OpenDevice =
-    dyn Fn(&Arc<PixelModel>, usize) -> Result<Option<Box<dyn Device>>, EngineError> + Send + Sync;
+/// A device, or `None` where there is no adapter.
+pub type OpenedDevice = Result<Option<Box<dyn WorkDevice>>, EngineError>;
+
+/// Opens the device for a context. It is called on the thread that works.
+pub type OpenDevice = dyn Fn(&Arc<PixelModel>, usize) -> OpenedDevice + Send + Sync;

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Device, OpenDevice};
+use super::{OpenDevice, WorkDevice};
 use crate::engine::gpu::headless::GpuChoice;
 use crate::engine::gpu::{GpuEngine, GpuEngineError, KernelConfig};
 use crate::engine::{Batch, Column, Engine, EngineError};
 use crate::forward::Hook;
 use crate::forward::HookPoint;
 
-impl Device for GpuEngine {
+impl WorkDevice for GpuEngine {
     fn name(&self) -> String {
         self.adapter().info.name.clone()
     }

@@ -1,6 +1,6 @@
 //! Which heads matter: mute one, measure the loss, take it back.
 
-use super::{ModelContext, Report, Result, Tell, WorkError};
+use super::{ModelContext, ProgressListener, TaskReport, WorkError, WorkResult};
 use crate::batch::perplexity::{Likelihood, Windows, score_window};
 use crate::engine::CpuEngine;
 use crate::forward::Interventions;
@@ -9,10 +9,11 @@ use crate::pxi::AtomicFile;
 
 /// The text on which losses are measured: of the kind that the built-in model knows, so that muting
 /// shows.
-pub const SURVEY_TEXT: &str = "Once upon a time, on the map, there was a little bird. Her name was Ivy. Ivy had a \
-good friend, a careful hedgehog named Tidex. It was a rainy morning. The river was loud. \"I am faster than you,\" \
-said Tidex to Ivy. \"Let us race from the square to the workshop.\" Tidex was ahead. But Tidex took the wrong road, \
-because she did not read the sign. Ivy read the sign and went on. Ivy came to the workshop first and won the race.";
+pub const SURVEY_TEXT: &str = "Once upon a time, on the map, there was a little bird. Her name \
+was Ivy. Ivy had a good friend, a careful hedgehog named Tidex. It was a rainy morning. The river \
+was loud. \"I am faster than you,\" said Tidex to Ivy. \"Let us race from the square to the \
+workshop.\" Tidex was ahead. But Tidex took the wrong road, because she did not read the sign. Ivy \
+read the sign and went on. Ivy came to the workshop first and won the race.";
 
 /// Where the survey of heads is kept, in the folder of the queue.
 pub const HEAD_IMPORTANCE_FILE: &str = "head-importance.json";
@@ -26,43 +27,43 @@ const MAX_TOKENS: usize = 256;
 ///
 /// # Errors
 /// The engine fails.
-pub fn loss(engine: &mut CpuEngine, tokens: &[u32]) -> Result<f64> {
+pub fn loss(engine: &mut CpuEngine, tokens: &[u32]) -> WorkResult<f64> {
     let windows = Windows::striding(tokens.len(), tokens.len() - 1);
     let mut likelihood = Likelihood::default();
     score_window(engine, &windows, None, tokens, &mut likelihood)?;
     Ok(likelihood.mean())
 }
 
-fn tokens(shop: &ModelContext) -> Vec<u32> {
+fn tokens(context: &ModelContext) -> Vec<u32> {
     let options = EncodeOptions { add_special: true, parse_special: true };
-    let mut tokens = shop.text.tokenizer().encode(SURVEY_TEXT, options);
-    tokens.truncate(MAX_TOKENS.min(shop.model.config().context_length as usize));
+    let mut tokens = context.text.tokenizer().encode(SURVEY_TEXT, options);
+    tokens.truncate(MAX_TOKENS.min(context.model.config().context_length as usize));
     tokens
 }
 
 /// The factors with which one head is muted.
-fn muted(shop: &ModelContext, layer: u32, head: u32) -> Interventions {
-    let config = shop.model.config();
+fn muted(context: &ModelContext, layer: u32, head: u32) -> Interventions {
+    let config = context.model.config();
     Interventions::new([config.layer_count, config.head_count], [([layer, head], 0.0)], [])
 }
 
 /// The losses with nothing muted, and with one head muted; the head is on again afterwards.
-pub(super) fn ablate(shop: &ModelContext, layer: u32, head: u32) -> Result<Report> {
-    let config = shop.model.config();
+pub(super) fn ablate(context: &ModelContext, layer: u32, head: u32) -> WorkResult<TaskReport> {
+    let config = context.model.config();
     if layer >= config.layer_count || head >= config.head_count {
         let (layers, heads) = (config.layer_count, config.head_count);
         return Err(WorkError::Other(format!(
             "there is no head {layer}.{head}: the model has {layers} layers of {heads} heads"
         )));
     }
-    let tokens = tokens(shop);
-    let mut engine = shop.engine(1, tokens.len())?;
+    let tokens = tokens(context);
+    let mut engine = context.engine(1, tokens.len())?;
     let whole = loss(&mut engine, &tokens)?;
-    *engine.interventions_mut() = muted(shop, layer, head);
+    *engine.interventions_mut() = muted(context, layer, head);
     let without = loss(&mut engine, &tokens)?;
     *engine.interventions_mut() = Interventions::default();
     let again = loss(&mut engine, &tokens)?;
-    let report = Report::new(format!(
+    let report = TaskReport::new(format!(
         "without head {layer}.{head} the loss is {without:.4}, with it {whole:.4}"
     ));
     Ok(report
@@ -73,17 +74,20 @@ pub(super) fn ablate(shop: &ModelContext, layer: u32, head: u32) -> Result<Repor
 }
 
 /// Every head in turn, most important first.
-pub(super) fn survey(shop: &ModelContext, progress: &mut Tell<'_>) -> Result<Report> {
-    let (layers, heads) = (shop.model.config().layer_count, shop.model.config().head_count);
-    let tokens = tokens(shop);
-    let mut engine = shop.engine(1, tokens.len())?;
+pub(super) fn survey(
+    context: &ModelContext,
+    progress: &mut ProgressListener<'_>,
+) -> WorkResult<TaskReport> {
+    let (layers, heads) = (context.model.config().layer_count, context.model.config().head_count);
+    let tokens = tokens(context);
+    let mut engine = context.engine(1, tokens.len())?;
     let whole = loss(&mut engine, &tokens)?;
     let mut found: Vec<(u32, u32, f64)> = Vec::with_capacity((layers * heads) as usize);
     for layer in 0..layers {
         for head in 0..heads {
-            shop.go_on()?;
+            context.go_on()?;
             progress(format!("head {layer}.{head} of {layers} x {heads}"));
-            *engine.interventions_mut() = muted(shop, layer, head);
+            *engine.interventions_mut() = muted(context, layer, head);
             found.push((layer, head, loss(&mut engine, &tokens)?));
         }
     }
@@ -92,16 +96,19 @@ pub(super) fn survey(shop: &ModelContext, progress: &mut Tell<'_>) -> Result<Rep
     let rows: Vec<serde_json::Value> = found
         .iter()
         .map(|(layer, head, loss)| {
-            serde_json::json!({"layer": layer, "head": head, "loss": loss, "importance": loss - whole})
+            let importance = loss - whole;
+            serde_json::json!({
+                "layer": layer, "head": head, "loss": loss, "importance": importance
+            })
         })
         .collect();
     let document = serde_json::json!({"loss": whole, "tokens": tokens.len(), "heads": rows});
-    write_file(shop, name, format!("{document:#}\n").as_bytes())?;
+    write_file(context, name, format!("{document:#}\n").as_bytes())?;
     let (layer, head, worst) = found.first().copied().unwrap_or((0, 0, whole));
     let summary = format!(
         "head {layer}.{head} matters most: without it the loss is {worst:.3} for {whole:.3}"
     );
-    let mut report = Report::new(summary)
+    let mut report = TaskReport::new(summary)
         .with("loss", whole)
         .with("heads", found.len() as f64)
         .with("most_important_layer", layer.into())
@@ -112,7 +119,7 @@ pub(super) fn survey(shop: &ModelContext, progress: &mut Tell<'_>) -> Result<Rep
 }
 
 /// Writes a file of a report, whole or not at all.
-pub(super) fn write_file(shop: &ModelContext, name: &str, bytes: &[u8]) -> Result<()> {
-    let path = shop.folder.join(name);
+pub(super) fn write_file(context: &ModelContext, name: &str, bytes: &[u8]) -> WorkResult<()> {
+    let path = context.folder.join(name);
     AtomicFile::replace(path, bytes).map_err(WorkError::other)
 }

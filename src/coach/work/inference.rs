@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ModelContext, Report, Result, Tell, WorkError};
+use super::{ModelContext, ProgressListener, TaskReport, WorkError, WorkResult};
 use crate::batch::request::Defaults;
 use crate::batch::{Answer, Failure, Progress, Prompt, RunReport, TextModel, run};
 use crate::engine::{Batch, Engine, EngineProfile, LogitsQuery};
@@ -14,16 +14,19 @@ use crate::forward::sampling::SamplingParams;
 const TIMED: u32 = 32;
 
 /// One greedy answer, token by token, with the clock of each kernel.
-fn timed_answer(shop: &ModelContext, engine: &mut dyn Engine) -> Result<(EngineProfile, Duration)> {
+fn timed_answer(
+    context: &ModelContext,
+    engine: &mut dyn Engine,
+) -> WorkResult<(EngineProfile, Duration)> {
     let mut sum = EngineProfile::default();
     let mut plain = Duration::ZERO;
-    let first = shop.text.tokenizer().first_token().unwrap_or(0);
-    let count = TIMED.min(shop.model.config().context_length);
+    let first = context.text.tokenizer().first_token().unwrap_or(0);
+    let count = TIMED.min(context.model.config().context_length);
     // Twice: once for the whole, since the clock of the kernels costs time itself.
     for timed in [false, true] {
         let mut token = first;
         for position in 0..count {
-            shop.go_on()?;
+            context.go_on()?;
             let batch = Batch {
                 columns: vec![crate::engine::Column { token, slot: 0, position }],
                 asks: vec![LogitsQuery::greedy(0)],
@@ -51,7 +54,7 @@ fn timed_answer(shop: &ModelContext, engine: &mut dyn Engine) -> Result<(EngineP
 /// Adds the speed of each kernel to a report, by names that begin with `prefix`; tokens per second,
 /// and the slowest kernel in words.
 fn speeds(
-    report: &mut Report,
+    report: &mut TaskReport,
     prefix: &str,
     (profile, per_token): &(EngineProfile, Duration),
 ) -> (f64, String) {
@@ -75,53 +78,56 @@ fn speeds(
     (speed, format!("{} ({:.0} us)", slowest.0, slowest.1))
 }
 
-pub(super) fn bench_kernels(shop: &ModelContext, progress: &mut Tell<'_>) -> Result<Report> {
+pub(super) fn bench_kernels(
+    context: &ModelContext,
+    progress: &mut ProgressListener<'_>,
+) -> WorkResult<TaskReport> {
     progress("on the processor".into());
-    let timed = timed_answer(shop, &mut shop.engine(1, 2 * TIMED as usize)?)?;
-    let mut report = Report::default();
+    let timed = timed_answer(context, &mut context.engine(1, 2 * TIMED as usize)?)?;
+    let mut report = TaskReport::default();
     let (speed, slowest) = speeds(&mut report, "", &timed);
     report.summary = format!("{speed:.0} tokens/s on the processor; most time in {slowest}");
     progress("a GPU is looked for".into());
-    let Some(mut device) = shop.open_device(TIMED as usize)? else {
+    let Some(mut device) = context.open_device(TIMED as usize)? else {
         report.summary.push_str("; no GPU was measured");
         return Ok(report);
     };
     let name = device.name();
     progress(format!("on {name}"));
-    let timed = timed_answer(shop, device.engine())?;
+    let timed = timed_answer(context, device.engine())?;
     let (speed, slowest) = speeds(&mut report, "gpu_", &timed);
     report.summary.push_str(&format!("; {speed:.0} on {name}, most in {slowest}"));
     Ok(report)
 }
 
-pub(super) fn bench_answers(shop: &ModelContext) -> Result<Report> {
-    let (_, per_token) = timed_answer(shop, &mut shop.engine(1, 2 * TIMED as usize)?)?;
+pub(super) fn bench_answers(context: &ModelContext) -> WorkResult<TaskReport> {
+    let (_, per_token) = timed_answer(context, &mut context.engine(1, 2 * TIMED as usize)?)?;
     let speed = 1.0 / per_token.as_secs_f64().max(1e-9);
-    Ok(Report::new(format!("{speed:.0} tokens/s, one answer at a time"))
+    Ok(TaskReport::new(format!("{speed:.0} tokens/s, one answer at a time"))
         .with("tokens_per_second", speed))
 }
 
 /// Answers requests greedily, several at once.
 pub(super) fn answers(
-    shop: &ModelContext,
+    context: &ModelContext,
     prompts: &[String],
     slots: usize,
     defaults: &Defaults,
-) -> Result<Vec<Answer>> {
+) -> WorkResult<Vec<Answer>> {
     let requests: Vec<_> = (0..)
         .zip(prompts)
         .map(|(n, prompt): (u32, _)| defaults.request(n.to_string(), prompt))
         .collect();
-    let context = shop.model.config().context_length as usize;
-    let mut engine = shop.engine(slots, context)?;
+    let length = context.model.config().context_length as usize;
+    let mut engine = context.engine(slots, length)?;
     let mut progress = Progress::new(requests.len() as u64, 0);
     let mut found: Vec<Option<Result<Answer, Failure>>> = vec![None; requests.len()];
     let outcome = run(
         &mut engine,
-        &shop.text,
+        &context.text,
         requests.into_iter().map(Ok),
         &mut progress,
-        shop.gate.cancellation(),
+        context.pause_token.cancellation(),
         |report| {
             if let RunReport::Finished { number, outcome, .. } = report
                 && let Some(place) = found.get_mut(number as usize)
@@ -132,7 +138,7 @@ pub(super) fn answers(
         },
     );
     outcome.map_err(WorkError::other)?;
-    shop.go_on()?;
+    context.go_on()?;
     let whole = found.into_iter().map(|answer| match answer {
         Some(answer) => answer.map_err(WorkError::other),
         None => Err(WorkError::Cancelled),
@@ -143,7 +149,7 @@ pub(super) fn answers(
 /// Nearer than this, in nats, two tokens are equally right: rounding decides.
 const MARGIN: f32 = 0.05;
 
-pub(super) fn check_coordinator(shop: &ModelContext) -> Result<Report> {
+pub(super) fn check_coordinator(context: &ModelContext) -> WorkResult<TaskReport> {
     const SHARED: &str = "Once upon a time, on the map, there was a little ";
     let endings =
         ["bird", "robot", "fox", "hedgehog named Tidex", "owl. Her", "lamp", "river", "map of"];
@@ -154,40 +160,41 @@ pub(super) fn check_coordinator(shop: &ModelContext) -> Result<Report> {
         logprobs: Some(0),
         ..Defaults::default()
     };
-    let answers = answers(shop, &prompts, 3, &defaults)?;
-    let model = shop.cpu_model()?;
+    let answers = answers(context, &prompts, 3, &defaults)?;
+    let model = context.cpu_model()?;
     let (mut wrong, mut tokens, mut worst) = (0_u32, 0_u32, 0.0_f32);
     for (prompt, answer) in prompts.iter().zip(&answers) {
-        shop.go_on()?;
-        let found = compare(shop, &model, prompt, answer)?;
+        context.go_on()?;
+        let found = compare(context, &model, prompt, answer)?;
         wrong += found.0;
         tokens += found.1;
         worst = worst.max(found.2);
     }
     let shared: u32 = answers.iter().map(|answer| answer.shared_tokens).sum();
     let summary = format!(
-        "{} answers, 3 at once: {} of {tokens} tokens are the oracle's, {shared} prompt tokens were shared",
+        "{} answers, 3 at once: {} of {tokens} tokens are the oracle's, {shared} prompt tokens \
+         were shared",
         answers.len(),
         tokens - wrong
     );
     let report =
-        Report::new(summary).with("wrong_tokens", wrong.into()).with("tokens", tokens.into());
+        TaskReport::new(summary).with("wrong_tokens", wrong.into()).with("tokens", tokens.into());
     Ok(report.with("max_logprob_error", worst.into()).with("shared_tokens", shared.into()))
 }
 
 /// Wrong tokens, tokens, and the largest error of a log-probability of one answer against one token
 /// at a time.
 fn compare(
-    shop: &ModelContext,
+    context: &ModelContext,
     model: &CpuModel,
     prompt: &str,
     answer: &Answer,
-) -> Result<(u32, u32, f32)> {
-    let ids = shop.text.encode(&Prompt::Text(prompt.into()))?;
+) -> WorkResult<(u32, u32, f32)> {
+    let ids = context.text.encode(&Prompt::Text(prompt.into()))?;
     let scored = answer.logprobs.as_deref().unwrap_or_default();
     let mut cache = KvCache::new(model.config(), 1, ids.len() + scored.len() + 1);
     let mut position = 0;
-    let mut step = |token: u32| -> Result<Vec<f32>> {
+    let mut step = |token: u32| -> WorkResult<Vec<f32>> {
         let column = Column { token, slot: 0, position, wants_logits: true };
         position += 1;
         let logits = model.forward(&mut cache, &[column], &Interventions::default(), None)?;
@@ -200,7 +207,7 @@ fn compare(
     let (mut wrong, mut worst) = (0, 0.0_f32);
     for said in scored {
         let named =
-            (0..row.len()).filter(|&token| shop.text.token_bytes(token as u32) == said.bytes);
+            (0..row.len()).filter(|&token| context.text.token_bytes(token as u32) == said.bytes);
         let best = row.iter().copied().fold(f32::MIN, f32::max);
         let Some(token) = named.max_by(|&a, &b| row[a].total_cmp(&row[b])) else {
             wrong += 1;

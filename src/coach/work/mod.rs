@@ -1,7 +1,7 @@
 //! The work itself: each action on the model that is loaded.
 //!
-//! In: an [`Action`] and a [`ModelContext`]. Out: a [`Report`] of what was measured, or why there
-//! is none. Nothing here decides what a report is worth: checks and reviews do.
+//! In: a [`TaskAction`] and a [`ModelContext`]. Out: a [`TaskReport`] of what was measured, or why
+//! there is none. Nothing here decides what a report is worth: checks and reviews do.
 
 mod conversion;
 mod device;
@@ -19,13 +19,13 @@ mod write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Action, Report, Subject};
+use super::{BenchSubject, TaskAction, TaskReport};
 use crate::batch::{ModelText, TextError};
 use crate::engine::{CpuEngine, EngineError};
 use crate::forward::cpu::{CpuModel, CpuOptions, ForwardError};
 use crate::model::{ModelError, PixelModel};
 
-pub use device::{Device, OpenDevice};
+pub use device::{OpenDevice, WorkDevice};
 #[cfg(feature = "world")]
 pub use gpu::open_device;
 pub use heads::{HEAD_IMPORTANCE_FILE, SURVEY_TEXT, loss};
@@ -33,7 +33,7 @@ pub use pause_token::PauseToken;
 pub use storage::TILE_STATISTICS_FILE;
 
 /// Hears what is being done.
-pub type Tell<'a> = dyn FnMut(String) + Send + 'a;
+pub type ProgressListener<'a> = dyn FnMut(String) + Send + 'a;
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -69,39 +69,47 @@ impl WorkError {
 }
 
 /// The result of work.
-pub type Result<T, E = WorkError> = std::result::Result<T, E>;
+pub type WorkResult<T> = Result<T, WorkError>;
 
 /// What work is done on and with.
 pub struct ModelContext {
     model: Arc<PixelModel>,
     text: ModelText,
     folder: PathBuf,
-    gate: Arc<PauseToken>,
+    pause_token: Arc<PauseToken>,
     /// The threads that work may use; all of the program's where none are named.
     threads: Option<rayon::ThreadPool>,
     device: Option<Box<OpenDevice>>,
 }
 
 impl ModelContext {
-    /// A workshop for a model. Files of reports go to `folder`; work waits and stops at the gate.
+    /// What work on a model needs. Files of reports go to `folder`; work waits and stops as
+    /// `pause_token` says.
     ///
     /// # Errors
     /// The model's tokenizer cannot be used.
     pub fn new(
         model: impl Into<Arc<PixelModel>>,
         folder: &Path,
-        gate: Arc<PauseToken>,
-    ) -> Result<Self> {
+        pause_token: Arc<PauseToken>,
+    ) -> WorkResult<Self> {
         let model = model.into();
         let text = ModelText::new(&model)?;
-        Ok(Self { model, text, folder: folder.to_owned(), gate, threads: None, device: None })
+        Ok(Self {
+            model,
+            text,
+            folder: folder.to_owned(),
+            pause_token,
+            threads: None,
+            device: None,
+        })
     }
 
     /// With so many threads of its own, so that others keep the rest of the processor.
     ///
     /// # Errors
     /// The system has no threads left.
-    pub fn with_threads(mut self, count: usize) -> Result<Self> {
+    pub fn with_threads(mut self, count: usize) -> WorkResult<Self> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(count.max(1));
         self.threads = Some(pool.build().map_err(WorkError::other)?);
         Ok(self)
@@ -120,38 +128,42 @@ impl ModelContext {
     }
 
     /// Where work waits and stops.
-    pub fn gate(&self) -> &Arc<PauseToken> {
-        &self.gate
+    pub fn pause_token(&self) -> &Arc<PauseToken> {
+        &self.pause_token
     }
 
     /// Between two steps of work: waits while it is held.
-    fn go_on(&self) -> Result<()> {
-        if self.gate.pass() { Ok(()) } else { Err(WorkError::Cancelled) }
+    fn go_on(&self) -> WorkResult<()> {
+        if self.pause_token.pass() { Ok(()) } else { Err(WorkError::Cancelled) }
     }
 
     /// The GPU, where there is a way to one and an adapter.
-    fn open_device(&self, context: usize) -> Result<Option<Box<dyn Device>>> {
+    fn open_device(&self, context: usize) -> WorkResult<Option<Box<dyn WorkDevice>>> {
         let Some(open) = &self.device else { return Ok(None) };
         Ok(open(&self.model, context)?)
     }
 
-    fn cpu_model(&self) -> Result<CpuModel> {
+    fn cpu_model(&self) -> WorkResult<CpuModel> {
         Ok(CpuModel::new(Arc::clone(&self.model), CpuOptions::default())?)
     }
 
-    fn engine(&self, slots: usize, context: usize) -> Result<CpuEngine> {
+    fn engine(&self, slots: usize, context: usize) -> WorkResult<CpuEngine> {
         let most = self.model.config().context_length as usize;
         Ok(CpuEngine::new(self.cpu_model()?, slots, context.min(most)))
     }
 
     /// Does what an action says. `progress` hears what is being done.
     ///
-    /// Reviews, commands and questions are not done here but by whoever runs tasks: they need more
+    /// Reviews, commands and questions are not done here but by the task runner: they need more
     /// than the model.
     ///
     /// # Errors
     /// The work could not be done.
-    pub fn perform(&self, action: &Action, progress: &mut Tell<'_>) -> Result<Report> {
+    pub fn perform(
+        &self,
+        action: &TaskAction,
+        progress: &mut ProgressListener<'_>,
+    ) -> WorkResult<TaskReport> {
         self.go_on()?;
         match &self.threads {
             Some(threads) => threads.install(|| self.act(action, progress)),
@@ -159,29 +171,39 @@ impl ModelContext {
         }
     }
 
-    fn act(&self, action: &Action, progress: &mut Tell<'_>) -> Result<Report> {
+    fn act(
+        &self,
+        action: &TaskAction,
+        progress: &mut ProgressListener<'_>,
+    ) -> WorkResult<TaskReport> {
         match action {
-            Action::VerifyTiles => storage::verify_tiles(self),
-            Action::SurveyStatistics => storage::survey_statistics(self),
-            Action::CompressionRatios => storage::compression_ratios(self, progress),
-            Action::WarmUp { layer } => storage::warm_up(self, *layer),
-            Action::Bench { subject: Subject::Cache } => storage::bench_cache(self),
-            Action::Bench { subject: Subject::Index } => storage::bench_index(self),
-            Action::TuneResidency => storage::tune_residency(self, progress),
-            Action::KernelTwins => twins::kernel_twins(self, progress),
-            Action::Bench { subject: Subject::Kernels } => inference::bench_kernels(self, progress),
-            Action::Bench { subject: Subject::Answers } => inference::bench_answers(self),
-            Action::CheckCoordinator => inference::check_coordinator(self),
-            Action::RoundTrip => conversion::round_trip(self, progress),
-            Action::ValidateLoader => conversion::validate_loader(self, progress),
-            Action::CompareLogits => conversion::compare_logits(self, progress),
-            Action::Ablate { layer, head } => heads::ablate(self, *layer, *head),
-            Action::SurveyHeads => heads::survey(self, progress),
-            Action::Probe { prompts, layer } => write::probe(self, prompts, *layer),
-            Action::Generate { prompt, max_tokens } => write::generate(self, prompt, *max_tokens),
-            Action::WriteTrainingData { prompts } => write::training_data(self, prompts),
-            Action::Needs { feature } => Err(WorkError::Missing(feature.clone())),
-            Action::Review { .. } | Action::Command { .. } | Action::AskPerson { .. } => {
+            TaskAction::VerifyTiles => storage::verify_tiles(self),
+            TaskAction::SurveyStatistics => storage::survey_statistics(self),
+            TaskAction::CompressionRatios => storage::compression_ratios(self, progress),
+            TaskAction::WarmUp { layer } => storage::warm_up(self, *layer),
+            TaskAction::Bench { subject: BenchSubject::Cache } => storage::bench_cache(self),
+            TaskAction::Bench { subject: BenchSubject::Index } => storage::bench_index(self),
+            TaskAction::TuneResidency => storage::tune_residency(self, progress),
+            TaskAction::KernelTwins => twins::kernel_twins(self, progress),
+            TaskAction::Bench { subject: BenchSubject::Kernels } => {
+                inference::bench_kernels(self, progress)
+            }
+            TaskAction::Bench { subject: BenchSubject::Answers } => inference::bench_answers(self),
+            TaskAction::CheckCoordinator => inference::check_coordinator(self),
+            TaskAction::RoundTrip => conversion::round_trip(self, progress),
+            TaskAction::ValidateLoader => conversion::validate_loader(self, progress),
+            TaskAction::CompareLogits => conversion::compare_logits(self, progress),
+            TaskAction::Ablate { layer, head } => heads::ablate(self, *layer, *head),
+            TaskAction::SurveyHeads => heads::survey(self, progress),
+            TaskAction::Probe { prompts, layer } => write::probe(self, prompts, *layer),
+            TaskAction::Generate { prompt, max_tokens } => {
+                write::generate(self, prompt, *max_tokens)
+            }
+            TaskAction::WriteTrainingData { prompts } => write::training_data(self, prompts),
+            TaskAction::Needs { feature } => Err(WorkError::Missing(feature.clone())),
+            TaskAction::Review { .. }
+            | TaskAction::Command { .. }
+            | TaskAction::AskPerson { .. } => {
                 Err(WorkError::Other(format!("{} is not done on the model", action.name())))
             }
         }

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::{ModelContext, Result, WorkError};
+use super::{ModelContext, WorkError, WorkResult};
 use crate::model::export::export;
 use crate::model::gguf::{Gguf, GgufWriter, TensorInfo};
 use crate::model::quant::dequantize;
@@ -12,7 +12,7 @@ use crate::model::{Encoding, ModelError};
 
 /// The GGUF file of a model in a folder that goes with this value.
 #[derive(Debug)]
-pub(super) struct Plain {
+pub(super) struct ExportedModel {
     pub folder: tempfile::TempDir,
     pub path: PathBuf,
     pub gguf: Gguf,
@@ -25,19 +25,19 @@ pub(super) struct PlainTensor {
     pub weights: Vec<f32>,
 }
 
-impl Plain {
+impl ExportedModel {
     /// Exports the model.
-    pub fn new(shop: &ModelContext) -> Result<Self> {
+    pub fn new(context: &ModelContext) -> WorkResult<Self> {
         let folder = tempfile::tempdir().map_err(WorkError::other)?;
         let path = folder.path().join("source.gguf");
-        check_temporary_room(folder.path(), shop.model.header().model_size_in_bytes)?;
-        export(&shop.model, &path, &|_| ())?;
+        check_temporary_room(folder.path(), context.model.header().model_size_in_bytes)?;
+        export(&context.model, &path, &|_| ())?;
         let gguf = Gguf::open(&path).map_err(ModelError::from)?;
         Ok(Self { folder, path, gguf })
     }
 
     /// A tensor's weights.
-    pub fn tensor(&self, name: &str) -> Result<PlainTensor> {
+    pub fn tensor(&self, name: &str) -> WorkResult<PlainTensor> {
         let tensor = self.gguf.tensor(name);
         let tensor =
             tensor.ok_or_else(|| WorkError::Other(format!("the model has no tensor {name}")))?;
@@ -49,12 +49,12 @@ impl Plain {
     }
 
     /// A tensor that a family may do without.
-    pub fn optional(&self, name: &str) -> Result<Option<PlainTensor>> {
+    pub fn optional(&self, name: &str) -> WorkResult<Option<PlainTensor>> {
         self.gguf.tensor(name).map(|_| self.tensor(name)).transpose()
     }
 
     /// Writes the same model with every weight unpacked to F32, tensor by tensor.
-    pub fn write_unpacked(&self) -> Result<PathBuf> {
+    pub fn write_unpacked(&self) -> WorkResult<PathBuf> {
         let path = self.folder.path().join("unpacked.gguf");
         let info = |tensor: &crate::model::gguf::GgufTensor| TensorInfo {
             name: tensor.name.clone(),

@@ -68,12 +68,12 @@ pub enum ProcessError {
 }
 
 /// A program that runs. It is ended, with its group, in whatever way it is left.
-struct Running {
+struct RunningCommand {
     child: Child,
     has_ended: bool,
 }
 
-impl Running {
+impl RunningCommand {
     fn start(mut command: Command) -> io::Result<Self> {
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
@@ -98,7 +98,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningCommand {
     fn drop(&mut self) {
         if self.has_ended {
             return;
@@ -127,7 +127,7 @@ pub fn run(
     let [program, arguments @ ..] = line else { return Err(ProcessError::Missing(String::new())) };
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut running = Running::start(command).map_err(|error| match error.kind() {
+    let mut running = RunningCommand::start(command).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => ProcessError::Missing(program.clone()),
         _ => ProcessError::Io(error),
     })?;

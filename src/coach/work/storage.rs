@@ -6,18 +6,18 @@ use std::io::Write;
 use std::time::Instant;
 
 use super::heads::write_file;
-use super::{ModelContext, Report, Result, Tell, WorkError};
+use super::{ModelContext, ProgressListener, TaskReport, WorkError, WorkResult};
 use crate::map::{
     Access, InfiniteMap, Item, Kind, Kinds, MapOptions, Point, Quadtree, Rect, Tile, TilePos,
 };
 use crate::model::verify::verify;
 use crate::pxi::{Compression, PxiFile, WriteOptions, Writer};
 
-pub(super) fn verify_tiles(shop: &ModelContext) -> Result<Report> {
+pub(super) fn verify_tiles(context: &ModelContext) -> WorkResult<TaskReport> {
     let start = Instant::now();
-    let damaged = verify(&shop.model, &|_| ());
+    let damaged = verify(&context.model, &|_| ());
     let seconds = start.elapsed().as_secs_f64();
-    let tiles = shop.model.tile_count();
+    let tiles = context.model.tile_count();
     let summary = match damaged.first() {
         None => format!("all {tiles} tiles are what was written"),
         Some(first) => format!(
@@ -27,16 +27,17 @@ pub(super) fn verify_tiles(shop: &ModelContext) -> Result<Report> {
             first.tensor
         ),
     };
-    let report =
-        Report::new(summary).with("tiles", tiles.into()).with("bad_tiles", damaged.len() as f64);
+    let report = TaskReport::new(summary)
+        .with("tiles", tiles.into())
+        .with("bad_tiles", damaged.len() as f64);
     Ok(report.with("seconds", seconds))
 }
 
 /// Where the survey of tiles is kept, in the folder of the queue.
 pub const TILE_STATISTICS_FILE: &str = "tile-statistics.json";
 
-pub(super) fn survey_statistics(shop: &ModelContext) -> Result<Report> {
-    let model = &shop.model;
+pub(super) fn survey_statistics(context: &ModelContext) -> WorkResult<TaskReport> {
+    let model = &context.model;
     let mut largest = (0, 0.0_f32);
     let mut spread = 0.0;
     let mut rows = Vec::with_capacity(model.tile_count() as usize);
@@ -51,17 +52,19 @@ pub(super) fn survey_statistics(shop: &ModelContext) -> Result<Report> {
         spread += f64::from(found.spread);
         let places: Vec<[i64; 4]> = rects.iter().map(|r| [r.x, r.y, r.width, r.height]).collect();
         rows.push(serde_json::json!({
-            "tile": tile, "mean": found.mean, "spread": found.spread, "peak": found.peak, "map": places
+            "tile": tile, "mean": found.mean, "spread": found.spread, "peak": found.peak,
+            "map": places
         }));
     }
     let name = TILE_STATISTICS_FILE;
     let document = serde_json::json!({"layer": "statistics", "tiles": rows});
-    write_file(shop, name, format!("{document}\n").as_bytes())?;
+    write_file(context, name, format!("{document}\n").as_bytes())?;
     let tensor = &model.tensors()[model.tile_shape(largest.0).0].name;
-    let mut report = Report::new(format!("the largest weight is {:.3}, in {tensor}", largest.1))
-        .with("tiles", model.tile_count().into())
-        .with("mean_spread", spread / f64::from(model.tile_count().max(1)))
-        .with("largest_peak", largest.1.into());
+    let mut report =
+        TaskReport::new(format!("the largest weight is {:.3}, in {tensor}", largest.1))
+            .with("tiles", model.tile_count().into())
+            .with("mean_spread", spread / f64::from(model.tile_count().max(1)))
+            .with("largest_peak", largest.1.into());
     report.files.push(name.into());
     Ok(report)
 }
@@ -69,21 +72,24 @@ pub(super) fn survey_statistics(shop: &ModelContext) -> Result<Report> {
 /// The most bytes of tiles that are compressed: enough for a ratio that holds for the model.
 const MAX_COMPRESSED_BYTES: usize = 64 << 20;
 
-pub(super) fn compression_ratios(shop: &ModelContext, progress: &mut Tell<'_>) -> Result<Report> {
+pub(super) fn compression_ratios(
+    context: &ModelContext,
+    progress: &mut ProgressListener<'_>,
+) -> WorkResult<TaskReport> {
     let folder = tempfile::tempdir().map_err(WorkError::other)?;
     let mut payload = Vec::new();
-    for tensor in 0..shop.model.tensors().len() {
-        payload.extend_from_slice(shop.model.tensor_bytes(tensor));
+    for tensor in 0..context.model.tensors().len() {
+        payload.extend_from_slice(context.model.tensor_bytes(tensor));
         if payload.len() >= MAX_COMPRESSED_BYTES {
             payload.truncate(MAX_COMPRESSED_BYTES);
             break;
         }
     }
-    let mut report = Report::default().with("payload_bytes", payload.len() as f64);
+    let mut report = TaskReport::default().with("payload_bytes", payload.len() as f64);
     let mut words = Vec::new();
     let mut different = 0;
     for compression in Compression::ALL {
-        shop.go_on()?;
+        context.go_on()?;
         progress(format!("compression {}", compression.name()));
         let path = folder.path().join(compression.name());
         let options = WriteOptions { compression, ..WriteOptions::default() };
@@ -103,23 +109,23 @@ pub(super) fn compression_ratios(shop: &ModelContext, progress: &mut Tell<'_>) -
     Ok(report.with("different_bytes", different as f64))
 }
 
-pub(super) fn warm_up(shop: &ModelContext, layer: Option<u32>) -> Result<Report> {
-    let layers = shop.model.config().layer_count;
+pub(super) fn warm_up(context: &ModelContext, layer: Option<u32>) -> WorkResult<TaskReport> {
+    let layers = context.model.config().layer_count;
     if let Some(layer) = layer.filter(|&layer| layer >= layers) {
         return Err(WorkError::Other(format!("there is no layer {layer}: the model has {layers}")));
     }
     let start = Instant::now();
     let prefix = layer.map_or_else(String::new, |layer| format!("blk.{layer}."));
     let (mut tiles, mut bytes) = (0_u32, 0_usize);
-    for tile in 0..shop.model.tile_count() {
-        let (tensor, _) = shop.model.tile_shape(tile);
-        if shop.model.tensors()[tensor].name.starts_with(&prefix) {
-            bytes += shop.model.tile(tile)?.len();
+    for tile in 0..context.model.tile_count() {
+        let (tensor, _) = context.model.tile_shape(tile);
+        if context.model.tensors()[tensor].name.starts_with(&prefix) {
+            bytes += context.model.tile(tile)?.len();
             tiles += 1;
         }
     }
     let part = layer.map_or_else(|| "the whole model".into(), |layer| format!("layer {layer}"));
-    let report = Report::new(format!("{part} is in memory: {tiles} tiles, {bytes} bytes"));
+    let report = TaskReport::new(format!("{part} is in memory: {tiles} tiles, {bytes} bytes"));
     Ok(report
         .with("tiles", tiles.into())
         .with("bytes", bytes as f64)
@@ -142,11 +148,11 @@ struct Scene {
 const TILE_BYTES: usize = 64 * 64 * 3;
 
 impl Scene {
-    fn new(shop: &ModelContext) -> Result<Self> {
+    fn new(context: &ModelContext) -> WorkResult<Self> {
         let folder = tempfile::tempdir().map_err(WorkError::other)?;
         let mut bytes = Vec::new();
-        for tensor in 0..shop.model.tensors().len() {
-            bytes.extend_from_slice(shop.model.tensor_bytes(tensor));
+        for tensor in 0..context.model.tensors().len() {
+            bytes.extend_from_slice(context.model.tensor_bytes(tensor));
         }
         let tiles = (bytes.len() / TILE_BYTES).clamp(1, MAX_MAP_TILES as usize);
         let side = tiles.isqrt().max(1) as i64;
@@ -167,7 +173,7 @@ impl Scene {
     }
 
     /// Walks over the map with a cache of so many tiles; hits, misses, wrong tiles and seconds.
-    fn walk(&self, cached: usize, check: bool) -> Result<(u64, u64, u64, f64)> {
+    fn walk(&self, cached: usize, check: bool) -> WorkResult<(u64, u64, u64, f64)> {
         let options = MapOptions { cache_in_bytes: cached * TILE_BYTES, ..MapOptions::default() };
         let map = InfiniteMap::open(self.folder.path(), Access::Read, &options)
             .map_err(WorkError::other)?;
@@ -202,8 +208,8 @@ impl Scene {
     }
 }
 
-pub(super) fn bench_cache(shop: &ModelContext) -> Result<Report> {
-    let scene = Scene::new(shop)?;
+pub(super) fn bench_cache(context: &ModelContext) -> WorkResult<TaskReport> {
+    let scene = Scene::new(context)?;
     let cached = (scene.tiles() / 4).max(16);
     let (hits, misses, _, seconds) = scene.walk(cached, false)?;
     let (_, _, wrong, _) = scene.walk(cached, true)?;
@@ -214,21 +220,24 @@ pub(super) fn bench_cache(shop: &ModelContext) -> Result<Report> {
         scene.tiles(),
         100.0 * rate
     );
-    let report = Report::new(summary).with("hit_rate", rate).with("tiles_per_second", speed);
+    let report = TaskReport::new(summary).with("hit_rate", rate).with("tiles_per_second", speed);
     Ok(report.with("wrong_tiles", wrong as f64).with("tiles", scene.tiles() as f64))
 }
 
 /// How near to the best rate the chosen cache must come.
 const GOOD_SHARE: f64 = 0.95;
 
-pub(super) fn tune_residency(shop: &ModelContext, progress: &mut Tell<'_>) -> Result<Report> {
-    let scene = Scene::new(shop)?;
+pub(super) fn tune_residency(
+    context: &ModelContext,
+    progress: &mut ProgressListener<'_>,
+) -> WorkResult<TaskReport> {
+    let scene = Scene::new(context)?;
     let mut sizes: Vec<usize> =
         (4..=16).map(|power| 1 << power).take_while(|&size| size < scene.tiles()).collect();
     sizes.push(scene.tiles());
     let mut rates = Vec::new();
     for &size in &sizes {
-        shop.go_on()?;
+        context.go_on()?;
         progress(format!("a cache of {size} tiles"));
         let (hits, misses, ..) = scene.walk(size, false)?;
         rates.push(hits as f64 / (hits + misses).max(1) as f64);
@@ -242,17 +251,17 @@ pub(super) fn tune_residency(shop: &ModelContext, progress: &mut Tell<'_>) -> Re
         scene.tiles(),
         100.0 * rate
     );
-    let report = Report::new(summary).with("hit_rate", rate).with("best_hit_rate", best);
+    let report = TaskReport::new(summary).with("hit_rate", rate).with("best_hit_rate", best);
     Ok(report
         .with("resident_tiles", size as f64)
         .with("resident_bytes", (size * TILE_BYTES) as f64))
 }
 
-pub(super) fn bench_index(shop: &ModelContext) -> Result<Report> {
+pub(super) fn bench_index(context: &ModelContext) -> WorkResult<TaskReport> {
     const QUERIES: usize = 2000;
     /// Those that are answered a second time by looking at every rectangle.
     const CHECKED: usize = 200;
-    let model = &shop.model;
+    let model = &context.model;
     let mut tree = Quadtree::default();
     let mut items = Vec::new();
     for tile in 0..model.tile_count() {
@@ -299,8 +308,9 @@ pub(super) fn bench_index(shop: &ModelContext) -> Result<Report> {
     let mean = found as f64 / QUERIES as f64;
     let summary =
         format!("{} places, {speed:.0} questions/s with {mean:.1} answers each", items.len());
-    let report =
-        Report::new(summary).with("places", items.len() as f64).with("queries_per_second", speed);
+    let report = TaskReport::new(summary)
+        .with("places", items.len() as f64)
+        .with("queries_per_second", speed);
     Ok(report.with("wrong_answers", wrong as f64))
 }
 

@@ -7,8 +7,8 @@
 
 use std::collections::HashMap;
 
-use super::plain::Plain;
-use super::{ModelContext, Report, Result, Tell};
+use super::plain::ExportedModel;
+use super::{ModelContext, ProgressListener, TaskReport, WorkResult};
 use crate::forward::cpu::{Column, KvCache};
 use crate::forward::{HookPoint, Hooks, Interventions};
 use crate::model::ModelConfig;
@@ -26,22 +26,25 @@ fn relative_error(found: &[f32], expected: &[f64]) -> f64 {
     if found.len() == expected.len() { distances.fold(0.0, f64::max) / largest } else { f64::MAX }
 }
 
-pub(super) fn kernel_twins(shop: &ModelContext, progress: &mut Tell<'_>) -> Result<Report> {
-    let config = shop.model.config().clone();
+pub(super) fn kernel_twins(
+    context: &ModelContext,
+    progress: &mut ProgressListener<'_>,
+) -> WorkResult<TaskReport> {
+    let config = context.model.config().clone();
     let options = EncodeOptions { add_special: true, parse_special: true };
-    let mut tokens = shop.text.tokenizer().encode(PROMPT, options);
+    let mut tokens = context.text.tokenizer().encode(PROMPT, options);
     tokens.truncate(COLUMNS.min(config.context_length as usize));
     let columns: Vec<Column> = (0..)
         .zip(&tokens)
         .map(|(position, &token)| Column { token, slot: 0, position, wants_logits: true })
         .collect();
-    let model = shop.cpu_model()?;
+    let model = context.cpu_model()?;
     let mut cache = KvCache::new(&config, 1, tokens.len());
     let mut hooks = Hooks::watching(HookPoint::all(&config), columns.len());
     model.forward(&mut cache, &columns, &Interventions::default(), Some(&mut hooks))?;
     let kept: HashMap<HookPoint, Vec<f32>> =
         hooks.watched().iter().map(|seen| (seen.point, seen.values.clone())).collect();
-    let plain = Plain::new(shop)?;
+    let plain = ExportedModel::new(context)?;
     let mut errors: Vec<(&str, f64)> = Vec::new();
     let twins = Twins { plain: &plain, kept: &kept, config: &config, tokens: &tokens };
     progress("embed".into());
@@ -50,24 +53,25 @@ pub(super) fn kernel_twins(shop: &ModelContext, progress: &mut Tell<'_>) -> Resu
     let mut layers = vec![0, config.layer_count - 1];
     layers.dedup();
     for layer in layers {
-        shop.go_on()?;
+        context.go_on()?;
         progress(format!("layer {layer}"));
         errors.extend(twins.layer(layer)?);
     }
     progress("logits".into());
     errors.push(("logits", twins.logits()?));
-    let mut report = Report::default();
+    let mut report = TaskReport::default();
     for (kernel, error) in &errors {
         let worst = report.figures.entry(format!("error_{kernel}")).or_insert(0.0);
         *worst = worst.max(*error);
     }
     let (worst, error) = largest(&errors);
     report.summary = format!(
-        "{} kernels on the processor against plain f64: largest error {error:.1e} of the largest value, in {worst}",
+        "{} kernels on the processor against plain f64: largest error {error:.1e} of the largest \
+         value, in {worst}",
         report.figures.len()
     );
     let report = report.with("max_relative_error", error);
-    on_device(shop, &tokens, &kept, report, progress)
+    on_device(context, &tokens, &kept, report, progress)
 }
 
 fn largest<'a>(errors: &[(&'a str, f64)]) -> (&'a str, f64) {
@@ -77,20 +81,20 @@ fn largest<'a>(errors: &[(&'a str, f64)]) -> (&'a str, f64) {
 /// Adds what the kernels of a GPU make of the same prompt, against their twins. The largest error
 /// counts for both.
 fn on_device(
-    shop: &ModelContext,
+    context: &ModelContext,
     tokens: &[u32],
     kept: &HashMap<HookPoint, Vec<f32>>,
-    mut report: Report,
-    progress: &mut Tell<'_>,
-) -> Result<Report> {
+    mut report: TaskReport,
+    progress: &mut ProgressListener<'_>,
+) -> WorkResult<TaskReport> {
     use HookPoint as H;
     progress("a GPU is looked for".into());
-    let Some(mut device) = shop.open_device(tokens.len())? else {
+    let Some(mut device) = context.open_device(tokens.len())? else {
         report.summary.push_str("; no GPU was compared");
         return Ok(report);
     };
     progress(format!("on {}", device.name()));
-    let last = shop.model.config().layer_count - 1;
+    let last = context.model.config().layer_count - 1;
     let mut places = vec![("embed", H::Embedding), ("logits", H::Logits)];
     for layer in if last == 0 { vec![0] } else { vec![0, last] } {
         places.extend([
@@ -123,7 +127,7 @@ fn on_device(
 }
 
 struct Twins<'a> {
-    plain: &'a Plain,
+    plain: &'a ExportedModel,
     kept: &'a HashMap<HookPoint, Vec<f32>>,
     config: &'a ModelConfig,
     tokens: &'a [u32],
@@ -139,7 +143,7 @@ impl Twins<'_> {
     }
 
     /// A matrix and its bias on each column.
-    fn linear(&self, name: &str, input: HookPoint) -> Result<Vec<f64>> {
+    fn linear(&self, name: &str, input: HookPoint) -> WorkResult<Vec<f64>> {
         let matrix = self.plain.tensor(&format!("{name}.weight"))?;
         let bias = self.plain.optional(&format!("{name}.bias"))?;
         let mut out = Vec::new();
@@ -155,7 +159,7 @@ impl Twins<'_> {
         Ok(out)
     }
 
-    fn norm(&self, name: &str, input: HookPoint) -> Result<Vec<f64>> {
+    fn norm(&self, name: &str, input: HookPoint) -> WorkResult<Vec<f64>> {
         let weights = self.plain.tensor(name)?.weights;
         let row = |row: &[f32]| {
             let squares: f64 = row.iter().map(|&x| f64::from(x).powi(2)).sum();
@@ -169,7 +173,7 @@ impl Twins<'_> {
         Ok(self.rows(input).flat_map(row).collect())
     }
 
-    fn embed(&self) -> Result<f64> {
+    fn embed(&self) -> WorkResult<f64> {
         let table = self.plain.tensor("token_embd.weight")?;
         let row =
             |&token: &u32| table.weights[token as usize * table.columns..][..table.columns].iter();
@@ -177,20 +181,20 @@ impl Twins<'_> {
         Ok(relative_error(self.at(HookPoint::Embedding), &expected))
     }
 
-    fn logits(&self) -> Result<f64> {
+    fn logits(&self) -> WorkResult<f64> {
         let name = if self.config.tied_embeddings { "token_embd" } else { "output" };
         Ok(relative_error(self.at(HookPoint::Logits), &self.linear(name, HookPoint::FinalNorm)?))
     }
 
-    fn layer(&self, l: u32) -> Result<Vec<(&'static str, f64)>> {
+    fn layer(&self, l: u32) -> WorkResult<Vec<(&'static str, f64)>> {
         use HookPoint as H;
         let name = |part: &str| format!("blk.{l}.{part}");
         let error = |point: H, expected: &[f64]| relative_error(self.at(point), expected);
         let before = if l == 0 { H::Embedding } else { H::Residual(l - 1) };
-        let silu = |gate: f64| gate / (1.0 + (-gate).exp());
+        let silu = |pause_token: f64| pause_token / (1.0 + (-pause_token).exp());
         let gated = self.at(H::Gate(l)).iter().zip(self.at(H::Up(l)));
         let hidden: Vec<f64> =
-            gated.map(|(&gate, &up)| silu(gate.into()) * f64::from(up)).collect();
+            gated.map(|(&pause_token, &up)| silu(pause_token.into()) * f64::from(up)).collect();
         let parts =
             [before, H::AttentionOutput(l), H::FeedForwardOutput(l)].map(|point| self.at(point));
         let residual: Vec<f64> = (0..parts[0].len())

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::heads::write_file;
 use super::inference::answers;
-use super::{ModelContext, Report, Result, WorkError};
+use super::{ModelContext, TaskReport, WorkError, WorkResult};
 use crate::batch::request::{Defaults, PromptMode};
 use crate::batch::{Prompt, TextModel};
 use crate::forward::cpu::{Column, KvCache};
@@ -13,8 +13,12 @@ use crate::forward::{HookPoint, Hooks, Interventions};
 use crate::pxi::{WriteOptions, Writer};
 
 /// Runs prompts and keeps the residual stream after a layer, as pixels.
-pub(super) fn probe(shop: &ModelContext, prompts: &[String], layer: Option<u32>) -> Result<Report> {
-    let config = shop.model.config();
+pub(super) fn probe(
+    context: &ModelContext,
+    prompts: &[String],
+    layer: Option<u32>,
+) -> WorkResult<TaskReport> {
+    let config = context.model.config();
     let layer = layer.unwrap_or(config.layer_count - 1);
     if layer >= config.layer_count {
         return Err(WorkError::Other(format!(
@@ -22,12 +26,12 @@ pub(super) fn probe(shop: &ModelContext, prompts: &[String], layer: Option<u32>)
             config.layer_count
         )));
     }
-    let model = shop.cpu_model()?;
+    let model = context.cpu_model()?;
     let mut values: Vec<f32> = Vec::new();
     let mut tokens = 0;
     for prompt in prompts {
-        shop.go_on()?;
-        let mut ids = shop.text.encode(&Prompt::Text(prompt.clone()))?;
+        context.go_on()?;
+        let mut ids = context.text.encode(&Prompt::Text(prompt.clone()))?;
         ids.truncate(config.context_length as usize);
         let columns: Vec<Column> = (0..)
             .zip(&ids)
@@ -40,7 +44,7 @@ pub(super) fn probe(shop: &ModelContext, prompts: &[String], layer: Option<u32>)
         hooks.watched().iter().for_each(|watched| values.extend_from_slice(&watched.values));
     }
     let name = format!("activations-layer-{layer}.pxi");
-    let path = shop.folder.join(&name);
+    let path = context.folder.join(&name);
     let mut writer = Writer::create(&path, WriteOptions::default()).map_err(WorkError::other)?;
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     writer.write_all(&bytes).map_err(WorkError::other)?;
@@ -49,7 +53,7 @@ pub(super) fn probe(shop: &ModelContext, prompts: &[String], layer: Option<u32>)
     let root_mean_square = (squares / values.len().max(1) as f64).sqrt();
     let summary =
         format!("{tokens} columns of {} values after layer {layer}", config.embedding_size);
-    let mut report = Report::new(summary)
+    let mut report = TaskReport::new(summary)
         .with("columns", tokens as f64)
         .with("values", values.len() as f64)
         .with("root_mean_square", root_mean_square);
@@ -57,32 +61,36 @@ pub(super) fn probe(shop: &ModelContext, prompts: &[String], layer: Option<u32>)
     Ok(report)
 }
 
-pub(super) fn generate(shop: &ModelContext, prompt: &str, max_tokens: u32) -> Result<Report> {
+pub(super) fn generate(
+    context: &ModelContext,
+    prompt: &str,
+    max_tokens: u32,
+) -> WorkResult<TaskReport> {
     // A model without a chat template goes on from the text instead.
     let modes = [PromptMode::Chat, PromptMode::Raw];
     let works = |mode: &PromptMode| {
         let defaults = Defaults { mode: *mode, ..Defaults::default() };
-        shop.text.encode(&defaults.request("x", prompt).prompt).is_ok()
+        context.text.encode(&defaults.request("x", prompt).prompt).is_ok()
     };
     let mode = modes.into_iter().find(works).unwrap_or_default();
     let defaults =
         Defaults { sampling: SamplingParams::greedy(), max_tokens, mode, ..Defaults::default() };
-    let answers = answers(shop, &[prompt.to_owned()], 1, &defaults)?;
+    let answers = answers(context, &[prompt.to_owned()], 1, &defaults)?;
     let answer = answers.into_iter().next().unwrap_or_default();
-    let mut report = Report::new(format!("wrote {} tokens", answer.completion_tokens));
+    let mut report = TaskReport::new(format!("wrote {} tokens", answer.completion_tokens));
     report = report.with("tokens", answer.completion_tokens.into());
     report.text = Some(answer.text);
     Ok(report)
 }
 
-pub(super) fn training_data(shop: &ModelContext, prompts: &[String]) -> Result<Report> {
+pub(super) fn training_data(context: &ModelContext, prompts: &[String]) -> WorkResult<TaskReport> {
     let defaults = Defaults {
         sampling: SamplingParams::greedy(),
         max_tokens: 48,
         logprobs: Some(0),
         ..Defaults::default()
     };
-    let answers = answers(shop, prompts, prompts.len().clamp(1, 4), &defaults)?;
+    let answers = answers(context, prompts, prompts.len().clamp(1, 4), &defaults)?;
     let mut lines = String::new();
     let mut sum = 0.0;
     for (prompt, answer) in prompts.iter().zip(&answers) {
@@ -95,10 +103,10 @@ pub(super) fn training_data(shop: &ModelContext, prompts: &[String]) -> Result<R
         lines.push_str(&format!("{line}\n"));
     }
     let name = "training-data.jsonl";
-    write_file(shop, name, lines.as_bytes())?;
+    write_file(context, name, lines.as_bytes())?;
     let mean = sum / answers.len().max(1) as f64;
     let mut report =
-        Report::new(format!("{} lines, {mean:.2} nats a token on average", answers.len()))
+        TaskReport::new(format!("{} lines, {mean:.2} nats a token on average", answers.len()))
             .with("lines", answers.len() as f64)
             .with("mean_logprob", mean);
     report.files.push(name.into());

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::agents::simulation::{Simulation, SimulationRng};
 use crate::agents::{QueueWorkers, load_profiles};
-use crate::coach::{Step, TaskRunner};
+use crate::coach::{TaskRunner, TaskStep};
 use crate::content::assets::Assets;
 
 /// A tick while everybody is at work or waits.
@@ -25,10 +25,10 @@ pub fn drive(
     phases: Vec<u32>,
     max_tasks: Option<u32>,
     assets: &Assets,
-    tell: &mut dyn FnMut(Step),
+    tell: &mut dyn FnMut(TaskStep),
 ) -> anyhow::Result<()> {
-    let size = hands.shop().model().plan().size.map(|cells| cells as f64);
-    let desk = Arc::clone(hands.desk());
+    let size = hands.context().model().plan().size.map(|cells| cells as f64);
+    let desk = Arc::clone(hands.shared_queue());
     let mut simulation =
         Simulation::new(load_profiles(assets)?, [], size, SimulationRng::default())?;
     let (sender, steps) = mpsc::channel();

@@ -8,10 +8,10 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::agents::Profile;
+use crate::agents::AgentProfile;
 
 use crate::coach::reviewer::Reviewer;
-use crate::coach::{Command, Progress, Queue, Status, Step, Task};
+use crate::coach::{PhaseProgress, PlanCommand, Queue, Status, Task, TaskStep};
 use crate::terminal::{self, one_line};
 
 /// A sign for each status that is told apart without colours.
@@ -29,7 +29,7 @@ const fn sign(status: Status) -> &'static str {
 /// Cells of a phase's bar.
 const BAR: usize = 10;
 
-fn bar(progress: &Progress) -> String {
+fn bar(progress: &PhaseProgress) -> String {
     let full = (progress.completed * BAR).checked_div(progress.tasks).unwrap_or(BAR);
     format!("{}{}", "■".repeat(full), "□".repeat(BAR - full))
 }
@@ -149,7 +149,7 @@ pub fn task(task: &Task) -> String {
 pub struct Leave<'a> {
     /// The command.
     #[serde(flatten)]
-    pub command: &'a Command,
+    pub command: &'a PlanCommand,
     /// What stands for exactly its words where leave is given.
     pub id: String,
     /// Where it would run.
@@ -179,7 +179,7 @@ pub struct Agents {
     /// Who stands for `gemini`.
     pub reviewer: Option<Reviewer>,
     /// Kinds of agents that live in the world.
-    pub kinds: Vec<Profile>,
+    pub kinds: Vec<AgentProfile>,
 }
 
 /// Who can do tasks here.
@@ -240,17 +240,17 @@ impl Live {
     }
 
     /// Shows what happened.
-    pub fn tell(&mut self, step: &Step) {
+    pub fn tell(&mut self, step: &TaskStep) {
         match step {
-            Step::Began(task, worker) => {
+            TaskStep::Began(task, worker) => {
                 self.title = format!("{} ({worker})", one_line(&task.title));
                 self.worker.clone_from(worker);
                 self.bar.set_message(self.title.clone());
             }
-            Step::Doing(_, what) => {
+            TaskStep::Doing(_, what) => {
                 self.bar.set_message(format!("{}: {}", self.title, one_line(what)))
             }
-            Step::Ended(task, time) => {
+            TaskStep::Ended(task, time) => {
                 let seconds = time.as_secs_f64();
                 let line = format!(
                     "  {} {seconds:>5.1} s  {:<14} {:<32} {}",

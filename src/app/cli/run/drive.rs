@@ -257,7 +257,7 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
     if let (Some(folder), Some(answer)) = (&args.save_activations, &view.answer) {
         save_activations(folder, args, assets, &text, &answer.tokens)?;
     }
-    let cancelled = outcome == Outcome::Cancelled;
+    let cancelled = outcome == RunOutcome::Cancelled;
     let skipped = input.as_ref().map_or(0, InputFile::skipped_count);
     let summary = Summary::new(&progress, skipped, view.start.elapsed(), cancelled);
     let answer = view.answer.filter(|_| stream_text && total == 1);

@@ -9,14 +9,14 @@ use crate::model::plan::{MapPlan, Rect};
 /// A point of the map, in cells; y grows downwards.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "world", derive(bevy::prelude::Component))]
-pub struct Place {
-    /// Column.
+pub struct Position {
+    /// The column, in cells from the left.
     pub x: f64,
-    /// Row.
+    /// The row, in cells from the top.
     pub y: f64,
 }
 
-impl Place {
+impl Position {
     /// A place from its coordinates.
     pub const fn new(x: f64, y: f64) -> Self {
         Self { x, y }
@@ -51,28 +51,28 @@ impl Place {
 }
 
 /// Where a layer, a head of it, or the whole model is.
-pub fn place_of(plan: &MapPlan, layer: Option<u32>, head: Option<u32>) -> Option<Place> {
+pub fn place_of(plan: &MapPlan, layer: Option<u32>, head: Option<u32>) -> Option<Position> {
     let Some(layer) = layer else {
         let [width, height] = plan.size;
-        return Some(Place::middle(&Rect::new(0, 0, width, height)));
+        return Some(Position::middle(&Rect::new(0, 0, width, height)));
     };
     match head {
         Some(head) => {
             let found = plan.heads.iter().find(|plan| plan.layer == layer && plan.head == head);
-            found.map(|plan| Place::middle(&plan.rect))
+            found.map(|plan| Position::middle(&plan.rect))
         }
-        None => plan.layers.get(layer as usize).map(|plan| Place::middle(&plan.rect)),
+        None => plan.layers.get(layer as usize).map(|plan| Position::middle(&plan.rect)),
     }
 }
 
 /// Where a tile is: the middle of its first rectangle.
-pub fn place_of_tile(model: &PixelModel, tile: u32) -> Option<Place> {
+pub fn place_of_tile(model: &PixelModel, tile: u32) -> Option<Position> {
     if tile >= model.tile_count() {
         return None;
     }
     let (tensor, _) = model.tile_shape(tile);
     let in_tensor = u64::from(tile - model.tensors()[tensor].first_tile);
-    model.plan().tile_rects(model.tensors(), tensor, in_tensor).first().map(Place::middle)
+    model.plan().tile_rects(model.tensors(), tensor, in_tensor).first().map(Position::middle)
 }
 
 #[cfg(test)]
@@ -81,9 +81,9 @@ mod tests {
 
     #[test]
     fn steps_lead_straight_there_and_end_there() {
-        let to = Place::new(3.0, 4.0);
-        let (half, arrived) = Place::default().step_towards(to, 2.5);
-        assert_eq!((half, arrived), (Place::new(1.5, 2.0), false));
+        let to = Position::new(3.0, 4.0);
+        let (half, arrived) = Position::default().step_towards(to, 2.5);
+        assert_eq!((half, arrived), (Position::new(1.5, 2.0), false));
         assert_eq!(half.step_towards(to, 2.5), (to, true));
         assert_eq!(to.step_towards(to, 0.0), (to, true));
     }
@@ -93,7 +93,7 @@ mod tests {
         let model = crate::app::kinds::assets().default_model().unwrap();
         let plan = model.plan();
         let [width, height] = plan.size;
-        let inside = |place: Place| {
+        let inside = |place: Position| {
             (0.0..=width as f64).contains(&place.x) && (0.0..=height as f64).contains(&place.y)
         };
         assert!(place_of(plan, None, None).is_some_and(inside));
