@@ -16,7 +16,7 @@ fn off() -> SamplingParams {
 
 fn draw(logits: &[f32], params: &SamplingParams, window: &[u32], index: u32) -> u32 {
     let words = params.words(Key::new(params.seed, 1), index);
-    Sampler::default().draw(logits, &words, window, &params.logit_bias).unwrap()
+    Sampler::default().sample(logits, &words, window, &params.logit_bias).unwrap()
 }
 
 fn softmax(logits: &[f32], temperature: f32) -> Vec<f64> {
@@ -196,21 +196,24 @@ fn penalties_are_those_of_the_definition() {
 fn logits_that_are_no_numbers_are_an_error() {
     let mut sampler = Sampler::default();
     let words = off().words(Key::new(0, 0), 0);
-    let error = sampler.draw(&[f32::NAN, f32::NEG_INFINITY], &words, &[], &[]).unwrap_err();
+    let error = sampler.sample(&[f32::NAN, f32::NEG_INFINITY], &words, &[], &[]).unwrap_err();
     assert_eq!(error, SamplingError::NoCandidate { vocab: 2 });
     assert_eq!(
-        sampler.draw(&[1.0], &words, &[], &[(4, 1.0)]).unwrap_err().to_string(),
+        sampler.sample(&[1.0], &words, &[], &[(4, 1.0)]).unwrap_err().to_string(),
         "token 4 is outside the vocabulary of 1"
     );
     let greedy = SamplingParams::greedy().words(Key::new(0, 0), 0);
     for logits in [[f32::NAN, 1.0, 2.0], [1.0, f32::INFINITY, 3.0], [1.0, 2.0, -f32::NAN]] {
         for words in [words, greedy] {
             let error = Err(SamplingError::NoCandidate { vocab: 3 });
-            assert_eq!(sampler.draw(&logits, &words, &[], &[]), error, "{logits:?}");
+            assert_eq!(sampler.sample(&logits, &words, &[], &[]), error, "{logits:?}");
         }
         assert!(sampler.score(&logits, 1, 0).is_err(), "{logits:?}");
     }
-    assert_eq!(sampler.draw(&[f32::NEG_INFINITY, 1.0, f32::NEG_INFINITY], &words, &[], &[]), Ok(1));
+    assert_eq!(
+        sampler.sample(&[f32::NEG_INFINITY, 1.0, f32::NEG_INFINITY], &words, &[], &[]),
+        Ok(1)
+    );
 }
 
 #[test]
@@ -268,10 +271,10 @@ proptest! {
         let params = SamplingParams { top_k, seed, repeat_penalty: 1.2, ..off() };
         let words = params.words(Key::new(seed, 0), 5);
         let mut used = Sampler::default();
-        used.draw(&first, &words, &[0], &[]).unwrap();
+        used.sample(&first, &words, &[0], &[]).unwrap();
         prop_assert_eq!(
-            used.draw(&second, &words, &[1, 2, 2], &[]),
-            Sampler::default().draw(&second, &words, &[1, 2, 2], &[])
+            used.sample(&second, &words, &[1, 2, 2], &[]),
+            Sampler::default().sample(&second, &words, &[1, 2, 2], &[])
         );
     }
 

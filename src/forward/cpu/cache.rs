@@ -53,7 +53,6 @@ struct Page {
 /// Buffers between kernels; kept, so that a token costs no allocation.
 #[derive(Debug, Default)]
 pub(super) struct Workspace {
-    /// The residual stream.
     pub residual: Panels,
     /// What a norm makes of it.
     pub normed: Panels,
@@ -61,21 +60,19 @@ pub(super) struct Workspace {
     pub projected: [Panels; 3],
     /// Query by column, heads side by side.
     pub query: Vec<f32>,
-    /// Key by column.
+    /// Key by column, KV heads side by side; so is value.
     pub key: Vec<f32>,
-    /// Value by column.
     pub value: Vec<f32>,
     /// What the heads give, by column.
     pub attended: Vec<f32>,
     /// Gate, then the hidden activations.
     pub gate: Panels,
-    /// Up.
     pub up: Panels,
     /// What a layer's half adds to the residual stream.
     pub update: Panels,
     /// Cosine and sine of each column's angles.
     pub angles: Vec<[f32; 2]>,
-    /// Output rows.
+    /// A row of logits per column that wants them.
     pub output: Panels,
 }
 

@@ -31,7 +31,7 @@ pub type Four = [u32; 3];
 /// 32 activations of one column in fixed point.
 #[derive(Debug, Clone, Default)]
 pub struct Rounded {
-    /// Four by four.
+    /// Four activations to a word of weights.
     pub fours: [Four; CHUNK / 4],
     /// What the integers are multiplied with. Not a number where one of the activations is none, or
     /// infinite.

@@ -21,7 +21,7 @@ pub struct Matrix<'a> {
 
 /// The part of a row group that lies in one tile.
 pub struct Segment<'a> {
-    /// First column.
+    /// The matrix's column that its first weight belongs to.
     pub first_column: usize,
     /// Chunks of 32 columns; the last may be partial in the plain floats.
     pub chunks: usize,
@@ -50,12 +50,12 @@ impl<'a> Matrix<'a> {
         Self { edited, ..self }
     }
 
-    /// Outputs.
+    /// Outputs, which are its rows.
     pub fn rows(&self) -> usize {
         self.params.rows as usize
     }
 
-    /// Inputs.
+    /// Inputs, which are its columns.
     pub fn columns(&self) -> usize {
         self.params.columns as usize
     }

@@ -28,7 +28,7 @@ pub struct QkvWeights<'a> {
 
 /// What the kernel writes.
 pub struct QkvOutput<'a> {
-    /// The norm.
+    /// The residual stream after the norm.
     pub normed: &'a mut Panels,
     /// Query, key and value as the matrices give them.
     pub projected: &'a mut [Panels; 3],

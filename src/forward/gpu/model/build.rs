@@ -38,7 +38,6 @@ use crate::tiles::Pages;
 /// One dispatch: a kernel and its workgroups per column, or per so many of [`COLUMNS_TOGETHER`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Dispatch {
-    /// The kernel's name.
     pub name: &'static str,
     /// For one column at a time.
     kernel: KernelId,
