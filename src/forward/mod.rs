@@ -14,3 +14,14 @@ pub mod params;
 pub mod sampling;
 
 pub use hook_point::HookPoint;
+
+/// Keys and values to copy from one slot to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PrefixCopy {
+    /// The slot that has them.
+    pub from: u32,
+    /// The slot that gets them.
+    pub to: u32,
+    /// How many positions, counted from 0.
+    pub positions: u32,
+}

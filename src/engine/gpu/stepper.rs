@@ -14,10 +14,10 @@ use bevy::render::renderer::{RenderDevice, RenderQueue};
 
 use super::draws::{choice, write_draws};
 use super::fused_layer_policy::{Barriers, FusedLayerPolicy};
-use crate::engine::{Batch, Column, EngineError, LogitsQuery, PrefixCopy};
+use crate::engine::{Batch, Column, EngineError, LogitsQuery};
 use crate::forward::cpu;
 use crate::forward::gpu::model::{
-    Copy, GpuModel, Hook, NO_LOGITS, Step, StreamFailure, Unread, Watched, set_hooks, take_unread,
+    GpuModel, Hook, NO_LOGITS, Step, StreamFailure, Unread, Watched, set_hooks, take_unread,
     watch_layers,
 };
 use crate::forward::gpu::readback::PendingReadback;
@@ -51,7 +51,7 @@ impl StepRequest {
 
 /// What a step has made.
 #[derive(Debug)]
-pub(crate) struct CompletedStep {
+pub struct CompletedStep {
     /// A row for each column whose logits were wanted, unless tokens were drawn from them.
     pub logits: Vec<Vec<f32>>,
     /// What was drawn, as it lies on the device: for each row how many, and room for the most.
@@ -198,9 +198,8 @@ fn submit(
     if fused {
         queue.write_buffer(&model.buffers.meetings, 0, &[0; 4]);
     }
-    let copy = |copy: &PrefixCopy| Copy { from: copy.from, to: copy.to, positions: copy.positions };
     let step = Step {
-        copies: copies.iter().map(copy).collect(),
+        copies: copies.clone(),
         columns: columns.len() as u32,
         wanted: request.wanted.len() as u32,
         choose: choice(request.draws()),

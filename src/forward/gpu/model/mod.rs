@@ -31,7 +31,7 @@ pub use hooks::{
 };
 pub use quads::Quads;
 pub(super) use record::compile_needed;
-pub use record::{Choice, Copy, Step};
+pub use record::{Choice, Step};
 pub use streamed::StreamFailure;
 
 /// Why a model cannot run on the device.
