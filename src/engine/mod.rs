@@ -16,6 +16,7 @@ pub mod gpu;
 pub mod open;
 mod profile;
 
+pub use crate::forward::PrefixCopy;
 pub use crate::forward::sampling::Sampled;
 pub use cpu::CpuEngine;
 pub use open::Device;
@@ -46,17 +47,6 @@ pub struct Column {
     pub slot: u32,
     /// Its position there. Keys and values before it are in the slot's cache or in this batch.
     pub position: u32,
-}
-
-/// Keys and values to copy from one slot to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PrefixCopy {
-    /// The slot that has them.
-    pub from: u32,
-    /// The slot that gets them.
-    pub to: u32,
-    /// How many positions, counted from 0.
-    pub positions: u32,
 }
 
 /// A question about the logits of one column.

@@ -20,3 +20,14 @@ pub use bind::BindError;
 pub use hook_point::HookPoint;
 pub use hooks::{Hook, HookAction, HookError, Hooks, Watched};
 pub use interventions::Interventions;
+
+/// Keys and values to copy from one slot to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PrefixCopy {
+    /// The slot that has them.
+    pub from: u32,
+    /// The slot that gets them.
+    pub to: u32,
+    /// How many positions, counted from 0.
+    pub positions: u32,
+}

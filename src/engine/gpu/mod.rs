@@ -6,15 +6,14 @@
 mod draws;
 mod fused_layer_policy;
 pub mod headless;
-mod hooks;
 mod profile;
 mod stepper;
 pub(crate) mod threads;
 pub mod trial;
 
 pub(crate) use fused_layer_policy::FusedLayerPolicy;
-pub use hooks::Hooked;
-pub(crate) use stepper::{CompletedStep, StepRequest, Stepper};
+pub use stepper::CompletedStep;
+pub(crate) use stepper::{StepRequest, Stepper};
 
 use std::sync::Arc;
 
@@ -24,7 +23,7 @@ use super::{Batch, Capacity, Engine, EngineError, EngineProfile, Sampled, answer
 use crate::forward::Interventions;
 use crate::forward::gpu::kernels::KernelFamily;
 use crate::forward::gpu::model::{
-    GpuModel, GpuModelError, GpuModelFailure, GpuModelPlugin, GpuModelSource, Sizes,
+    GpuModel, GpuModelError, GpuModelFailure, GpuModelPlugin, GpuModelSource, Hook, Sizes,
 };
 use crate::forward::gpu::shaders::{ShaderError, ShadersPlugin, load_sources};
 use crate::forward::gpu::{ForwardPlugin, ForwardState, ForwardStatus, InterventionsPlugin};
@@ -210,6 +209,25 @@ impl GpuEngine {
     /// The device was lost.
     pub fn logits(&mut self, batch: &Batch, wanted: &[u32]) -> Result<Vec<Vec<f32>>, EngineError> {
         Ok(self.run(&request(batch, wanted))?.logits)
+    }
+
+    /// The main world, in which the model is entities: a `Muted` or `Scale` on a head or layer
+    /// counts from the next step on.
+    pub fn world_mut(&mut self) -> &mut World {
+        self.app.world_mut()
+    }
+
+    /// As [`GpuEngine::logits`], with hooks on the columns of the batch.
+    ///
+    /// # Errors
+    /// A hook cannot be set, the batch does not fit, or the device was lost.
+    pub fn logits_with_hooks(
+        &mut self,
+        batch: &Batch,
+        wanted: &[u32],
+        hooks: &[Hook],
+    ) -> Result<CompletedStep, EngineError> {
+        self.run(&StepRequest { hooks: hooks.to_vec(), ..request(batch, wanted) })
     }
 
     /// Takes a step and waits for what it makes.

@@ -14,10 +14,10 @@ use bevy::render::renderer::{RenderDevice, RenderQueue};
 
 use super::draws::{sampling_mode, write_draws};
 use super::fused_layer_policy::{Barriers, FusedLayerPolicy};
-use crate::engine::{Batch, Column, EngineError, LogitsQuery, PrefixCopy};
+use crate::engine::{Batch, Column, EngineError, LogitsQuery};
 use crate::forward::cpu;
 use crate::forward::gpu::model::{
-    Copy, GpuModel, NO_LOGITS, Step, StreamFailure, Unread, set_hooks, take_unread,
+    GpuModel, NO_LOGITS, Step, StreamFailure, Unread, set_hooks, take_unread,
 };
 use crate::forward::gpu::readback::PendingReadback;
 use crate::forward::gpu::{ForwardState, run_forward};
@@ -49,7 +49,7 @@ impl StepRequest {
 
 /// What a step has made.
 #[derive(Debug)]
-pub(crate) struct CompletedStep {
+pub struct CompletedStep {
     /// A row for each column whose logits were wanted, unless tokens were sampled from them.
     pub logits: Vec<Vec<f32>>,
     /// What was sampled, as it lies on the device: for each row how many, and room for the most.
@@ -196,9 +196,8 @@ fn submit(
     if fused {
         queue.write_buffer(&model.buffers.barriers, 0, &[0; 4]);
     }
-    let copy = |copy: &PrefixCopy| Copy { from: copy.from, to: copy.to, positions: copy.positions };
     let step = Step {
-        copies: copies.iter().map(copy).collect(),
+        copies: copies.clone(),
         columns: columns.len() as u32,
         wanted: request.wanted.len() as u32,
         sample: sampling_mode(request.draws()),

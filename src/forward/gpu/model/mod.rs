@@ -29,7 +29,7 @@ pub use build::{GpuModel, KernelUse};
 pub use hooks::{Unread, set_hooks, take_unread};
 pub use quads::Quads;
 pub(super) use record::compile_needed;
-pub use record::{Copy, SamplingMode, Step};
+pub use record::{SamplingMode, Step};
 pub use streamed::StreamFailure;
 
 /// Why a model cannot run on the device.

@@ -13,18 +13,8 @@ use super::GpuModel;
 use super::buffers::ROW_POSITIONS;
 use super::build::KernelStage;
 use super::hooks::{Effect, StepHooks};
+use crate::forward::PrefixCopy;
 use crate::forward::gpu::kernels::{KernelError, Kernels};
-
-/// Keys and values to copy between sequences before a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Copy {
-    /// The sequence that has them.
-    pub from: u32,
-    /// The sequence that gets them.
-    pub to: u32,
-    /// How many positions, from 0.
-    pub positions: u32,
-}
 
 /// How the next tokens are sampled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,7 +32,7 @@ pub enum SamplingMode {
 #[derive(Resource, Debug, Clone, Default)]
 pub struct Step {
     /// Copies to make first, once.
-    pub copies: Vec<Copy>,
+    pub copies: Vec<PrefixCopy>,
     /// Columns in the buffer.
     pub columns: u32,
     /// Rows of logits wanted.
