@@ -17,6 +17,7 @@ use std::fmt;
 use serde::de::{self, DeserializeOwned, Unexpected};
 
 use super::problem::{Problem, did_you_mean, one_of};
+use super::renamed::Renamed;
 use super::tree::{Node, Place};
 pub use access::At;
 
@@ -29,7 +30,16 @@ pub const MAX_PROBLEMS: usize = 50;
 /// # Errors
 /// Everything that the schema does not take, in the order of the places.
 pub fn decode<T: DeserializeOwned>(node: &Node) -> Result<T, Vec<Problem>> {
-    let findings = Findings::default();
+    decode_renamed(node, &[])
+}
+
+/// The same of a tree whose words are those of now: problems do not tell of the others, which
+/// schemas that files are read by elsewhere have as aliases.
+pub(super) fn decode_renamed<T: DeserializeOwned>(
+    node: &Node,
+    renamed: Renamed,
+) -> Result<T, Vec<Problem>> {
+    let findings = Findings { renamed, ..Findings::default() };
     loop {
         let error = match T::deserialize(At::root(node, &findings)) {
             Ok(value) => {
@@ -50,6 +60,8 @@ pub fn decode<T: DeserializeOwned>(node: &Node) -> Result<T, Vec<Problem>> {
 pub(super) struct Findings<'t> {
     /// The text, where it is JSON: problems name values as they stand there.
     json: Option<&'t str>,
+    /// Words that no problem tells of.
+    renamed: Renamed,
     problems: RefCell<Vec<Problem>>,
     /// Nodes that a stand-in takes the place of.
     bad: RefCell<BTreeSet<*const Node>>,

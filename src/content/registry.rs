@@ -3,7 +3,7 @@
 
 use serde::de::DeserializeOwned;
 
-use super::decode::{MAX_PROBLEMS, decode};
+use super::decode::{MAX_PROBLEMS, decode, decode_renamed};
 use super::problem::{Problem, did_you_mean};
 use super::renamed::Renamed;
 use super::tree::{FieldPath, Node};
@@ -13,7 +13,7 @@ pub struct Kind {
     name: &'static str,
     /// A complete example with comments, which `pixel-llm mods new` writes.
     example: &'static str,
-    check: Box<dyn Fn(&Node) -> Vec<Problem> + Send + Sync>,
+    check: Box<dyn Fn(&Node, Renamed) -> Vec<Problem> + Send + Sync>,
     commands: Box<dyn Fn(&Node) -> Vec<String> + Send + Sync>,
     /// A field that no two contents of the kind have alike.
     unique: Option<(&'static str, Box<Read>)>,
@@ -31,7 +31,7 @@ impl Kind {
         example: &'static str,
         review: fn(&T, &mut Review<'_>),
     ) -> Self {
-        let check = move |node: &Node| match decode::<T>(node) {
+        let check = move |node: &Node, renamed| match decode_renamed::<T>(node, renamed) {
             Err(problems) => problems,
             Ok(value) => {
                 let mut findings = Review { node, problems: Vec::new() };
@@ -51,8 +51,14 @@ impl Kind {
 
     /// A kind that this build has no type for: whatever is RON is taken.
     pub fn unread(name: &'static str, example: &'static str) -> Self {
-        let (check, commands) = (Box::new(|_: &Node| Vec::new()), Box::new(|_: &Node| Vec::new()));
-        Self { name, example, check, commands, unique: None, renamed: &[] }
+        Self {
+            name,
+            example,
+            check: Box::new(|_, _| Vec::new()),
+            commands: Box::new(|_| Vec::new()),
+            unique: None,
+            renamed: &[],
+        }
     }
 
     /// The same kind, of which no two contents have the same text in a field.
@@ -110,7 +116,7 @@ impl Kind {
 
     /// Everything that is wrong with a content.
     pub fn check(&self, node: &Node) -> Vec<Problem> {
-        (self.check)(node)
+        (self.check)(node, self.renamed)
     }
 
     /// The commands that a sound content would have run.

@@ -210,7 +210,7 @@ fn problems_name_the_column_the_field_and_what_was_expected() {
             r#"{"custom_id": "a", "method": "GET", "url": "/v1/completions", "body": {}}"#,
             concat!(
                 r#"column 30: `method`: expected "POST", found "GET"; "#,
-                "column 73: `body.prompt`: this field is missing",
+                "column 71: `body.prompt`: this field is missing",
             ),
         ),
         (
@@ -260,26 +260,26 @@ fn all_that_is_wrong_with_a_line_is_said_at_once() {
         problems(&format!(r#"{line}"max_tokens":-2,"min_tokens":9,"tools":[1],"n":0}}"#)),
         [
             "column 7: `id`: expected a string that is not empty, or a whole number, found true",
-            "22: `prompt`: expected one prompt: give each prompt a line and an id of its own, \
+            "21: `prompt`: expected one prompt: give each prompt a line and an id of its own, \
              found a list",
-            "39: `top_p`: expected a number from 0 to 1, found \"half\"",
-            "46: `tempratur`: no such field; did you mean `temperature`?",
-            "69: `stop[0]`: expected a string that is not empty, found \"\"",
-            "72: `stop[1]`: expected a string or a list of up to 16 strings, found 2",
-            "82: `echo`: expected true or false, found 0",
-            "97: `max_tokens`: expected a whole number from 0 to 4294967295, found -2",
-            "115: `tools`: not supported here: calling tools",
-            "131: `n`: expected 1: give the prompt several ids instead, found 0",
+            "37: `top_p`: expected a number from 0 to 1, found \"half\"",
+            "44: `tempratur`: no such field; did you mean `temperature`?",
+            "66: `stop[0]`: expected a string that is not empty, found \"\"",
+            "69: `stop[1]`: expected a string or a list of up to 16 strings, found 2",
+            "79: `echo`: expected true or false, found 0",
+            "94: `max_tokens`: expected a whole number from 0 to 4294967295, found -2",
+            "112: `tools`: not supported here: calling tools",
+            "128: `n`: expected 1: give the prompt several ids instead, found 0",
         ]
     );
     assert_eq!(
         problems(r#"{"id":"a","messages":[{"role":1},{"content":[{"type":"text"}]},2]}"#),
         [
-            "column 22: `messages[0].content`: this field is missing",
-            "30: `messages[0].role`: expected a string, found 1",
-            "33: `messages[1].role`: this field is missing",
-            "45: `messages[1].content[0].text`: this field is missing",
-            "63: `messages[2]`: expected a message with `role` and `content`, found 2",
+            "column 23: `messages[0].content`: this field is missing",
+            "31: `messages[0].role`: expected a string, found 1",
+            "34: `messages[1].role`: this field is missing",
+            "46: `messages[1].content[0].text`: this field is missing",
+            "64: `messages[2]`: expected a message with `role` and `content`, found 2",
         ]
     );
 }

@@ -106,11 +106,11 @@ impl<'a> At<'a> {
                 break;
             }
             let path = Path::Field(&self.path, &field.name).to_string();
-            self.findings.push(Problem::at(
-                &field.place,
-                Some(&path),
-                unknown_field(&field.name, known),
-            ));
+            let is_of_now =
+                |name: &&&str| !self.findings.renamed.iter().any(|(old, _)| old == *name);
+            let of_now: Vec<&str> = known.iter().filter(is_of_now).copied().collect();
+            let message = unknown_field(&field.name, &of_now);
+            self.findings.push(Problem::at(&field.place, Some(&path), message));
         }
         let access = Fields { at: self, fields, known: Some(known), missing: &missing, next: 0 };
         visitor.visit_map(access).map_err(|error| error.placed(self))

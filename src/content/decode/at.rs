@@ -44,6 +44,11 @@ impl<'a> At<'a> {
         matches!(&self.node.value, Value::Name(name) if name == "None")
     }
 
+    /// Whether so much is wrong that nothing more is noted.
+    pub fn is_full(&self) -> bool {
+        self.findings.is_full()
+    }
+
     /// Notes what is wrong with the value.
     pub fn wrong(&self, message: impl Into<String>) {
         self.findings.push(self.problem(&self.node.place, message));
@@ -63,7 +68,7 @@ impl<'a> At<'a> {
 
     /// Notes that the value is another than it should be.
     pub fn expected(&self, expected: &str) {
-        if !self.findings.is_full() {
+        if !self.is_full() {
             let found = match self.findings.json {
                 Some(_) => json::describe(&self.node.value, self.json()),
                 None => self.node.value.describe(),
