@@ -37,15 +37,16 @@ use crate::residency::ResidencyBudgets;
 use crate::residency::compute::weights_in_bytes;
 use crate::terminal::one_line;
 use crate::tiles::{TilesPlugin, spawn_model};
+use crate::world::WorldPlugin;
 use crate::world::device_recovery::Device;
 use crate::world::frames::Frames;
 use crate::world::hot_reload::LiveModsPlugin;
 use crate::world::keys::Keys;
 use crate::world::layout::Atlas;
+use crate::world::palette::Palettes;
 use crate::world::screenshot::Shots;
 use crate::world::settings::{Settings, SettingsFile};
 use crate::world::tour::{Tour, TourRun};
-use crate::world::{Map, WorldPlugin};
 
 pub use agents::Inhabitants;
 pub use offscreen::{Offscreen, OffscreenError};
@@ -307,7 +308,8 @@ fn add_world(
     app.insert_resource(facts)
         .insert_resource(Device::new(Some(reopen_gpu)))
         .insert_resource(budgets)
-        .insert_resource(Map::new(Atlas::new(Arc::clone(model)), palettes))
+        .insert_resource(Atlas::new(Arc::clone(model)))
+        .insert_resource(Palettes(palettes))
         .insert_resource(setup.settings.clone())
         .insert_resource(settings)
         .insert_resource(keys)

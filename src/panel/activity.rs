@@ -11,8 +11,9 @@ use super::label_placement::{Rank, Word, Words};
 use super::map_text::{minimap, on_screen};
 use super::rect_mesh::Plain;
 use super::style::{ink, veil, within_one};
-use crate::world::Map;
+use crate::world::camera::MapCamera;
 use crate::world::draw::Lights;
+use crate::world::layout::Atlas;
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
 use crate::world::think::{GeneratedToken, Generation};
@@ -37,7 +38,8 @@ pub(super) fn greatest(norms: &[f32]) -> f32 {
 
 pub(super) fn draw(
     mut contexts: EguiContexts,
-    map: Res<Map>,
+    atlas: Res<Atlas>,
+    camera: Res<MapCamera>,
     mind: Res<Generation>,
     scrubbed: Res<Scrubbed>,
     settings: Res<Settings>,
@@ -47,16 +49,16 @@ pub(super) fn draw(
     let context = contexts.ctx_mut()?;
     let Some(thought) = shown(&mind, &scrubbed) else { return Ok(()) };
     let painter = context.layer_painter(LayerId::background());
-    let plan = map.atlas.model().plan();
-    let (theme, visible) = (settings.theme, map.view.visible());
-    let mut light = Plain::beside(minimap(&map));
+    let plan = atlas.model().plan();
+    let (theme, visible) = (settings.theme, camera.view.visible());
+    let mut light = Plain::beside(minimap(&camera.view, &atlas));
 
     let most = greatest(&thought.head_norms);
     for (head, &norm) in plan.heads.iter().zip(&thought.head_norms) {
         if !head.rect.overlaps(&visible) {
             continue;
         }
-        let rect = on_screen(&map, head.rect);
+        let rect = on_screen(&camera.view, head.rect);
         lit(&mut light, theme, rect, norm / most);
         if rect.width() > 76.0 {
             let cell = [head.rect.x, head.rect.y];
@@ -74,7 +76,7 @@ pub(super) fn draw(
         if !layer.feed_forward.overlaps(&visible) {
             continue;
         }
-        let rect = on_screen(&map, layer.feed_forward);
+        let rect = on_screen(&camera.view, layer.feed_forward);
         lit(&mut light, theme, rect, norm / most);
         if rect.width() > 120.0 && rect.height() > 60.0 {
             let cell = [layer.feed_forward.x, layer.feed_forward.y];
@@ -92,7 +94,7 @@ pub(super) fn draw(
         if !layer.river.overlaps(&visible) {
             continue;
         }
-        let rect = on_screen(&map, layer.river);
+        let rect = on_screen(&camera.view, layer.river);
         // The stream enters a layer with the norm that it left the one before with.
         let before = at.checked_sub(1).map_or(norm, |before| thought.residual_norms[before]);
         let [enters, leaves] = [before, norm].map(|norm| glow(theme, norm / most));

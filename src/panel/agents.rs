@@ -14,10 +14,13 @@ use crate::agents::{
     Activity, Agent, Board, Energy, JobId, JobState, Memory, Place, Profile, QueueWorkers,
     Thoughts, WorkerPool,
 };
-use crate::world::Map;
 use crate::world::agents::Before;
+use crate::world::camera::MapCamera;
+use crate::world::layout::Atlas;
 use crate::world::palette::Theme;
+use crate::world::pointer::Pointer;
 use crate::world::settings::Settings;
+use crate::world::view::View;
 
 /// An agent's radius in points, whatever the zoom: it is to be found from afar too.
 const RADIUS: f32 = 9.5;
@@ -35,7 +38,9 @@ struct Figure {
 
 pub(super) fn draw(
     mut contexts: EguiContexts,
-    map: Res<Map>,
+    atlas: Res<Atlas>,
+    camera: Res<MapCamera>,
+    pointer: Res<Pointer>,
     settings: Res<Settings>,
     time: Res<Time>,
     world: (
@@ -52,18 +57,18 @@ pub(super) fn draw(
     let painter = context.layer_painter(LayerId::background());
     let theme = settings.theme;
     let moment = if settings.reduced_motion { 0.0 } else { time.elapsed_secs() };
-    jobs(&painter, &map, theme, &board);
+    jobs(&painter, &camera.view, theme, &board);
 
     let mut figures: Vec<Figure> = agents
         .iter()
         .sort_by_key::<&Agent, _>(|agent| agent.id)
         .map(|(entity, agent, &place, _, activity, ..)| Figure {
             entity,
-            at: on_map(&map, before.between(entity, place, &clock)),
+            at: on_map(&camera.view, before.between(entity, place, &clock)),
             to: match activity {
                 Activity::Walking(job) => {
                     let to = board.entry(*job).job.place;
-                    Some(on_map(&map, [to.x, to.y]))
+                    Some(on_map(&camera.view, [to.x, to.y]))
                 }
                 _ => None,
             },
@@ -71,7 +76,7 @@ pub(super) fn draw(
         })
         .collect();
     spread(&mut figures);
-    if let Some(minimap) = minimap(&map) {
+    if let Some(minimap) = minimap(&camera.view, &atlas) {
         figures.retain(|figure| !minimap.expand(RADIUS).contains(figure.at));
     }
     for figure in &figures {
@@ -85,7 +90,7 @@ pub(super) fn draw(
             painter.extend(path);
         }
     }
-    let pointer = map.pointer.map(|[x, y]| pos2(x as f32, y as f32));
+    let pointer = pointer.0.map(|[x, y]| pos2(x as f32, y as f32));
     let near = |figure: &&Figure| {
         pointer.is_some_and(|pointer| figure.at.distance(pointer) < RADIUS + 4.0)
     };
@@ -134,8 +139,8 @@ pub(super) fn draw(
     Ok(())
 }
 
-fn on_map(map: &Map, place: [f64; 2]) -> Pos2 {
-    let [x, y] = map.view.to_screen(place);
+fn on_map(view: &View, place: [f64; 2]) -> Pos2 {
+    let [x, y] = view.to_screen(place);
     pos2(x as f32, y as f32)
 }
 
@@ -169,7 +174,7 @@ fn spread(figures: &mut [Figure]) {
 
 /// Where there is work: a diamond at each place, full where somebody is on it, with the number
 /// where there is more than one.
-fn jobs(painter: &Painter, map: &Map, theme: Theme, board: &Board) {
+fn jobs(painter: &Painter, view: &View, theme: Theme, board: &Board) {
     let mut places: HashMap<[i64; 2], (Place, u32, bool)> = HashMap::new();
     for entry in board.entries().iter().filter(|entry| entry.state.is_open()) {
         let place = entry.job.place;
@@ -179,7 +184,7 @@ fn jobs(painter: &Painter, map: &Map, theme: Theme, board: &Board) {
         *taken |= matches!(entry.state, JobState::Taken(_));
     }
     for (place, count, taken) in places.into_values() {
-        let at = on_map(map, [place.x, place.y]);
+        let at = on_map(view, [place.x, place.y]);
         if !painter.clip_rect().expand(20.0).contains(at) {
             continue;
         }

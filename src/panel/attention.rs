@@ -9,9 +9,9 @@ use super::Panels;
 use super::activity::Scrubbed;
 use super::drawer::{WIDE, bar_cell, nothing_yet, place, show, written};
 use super::style::{accent, backing, faint, veil};
-use crate::world::Map;
-use crate::world::layout::Place;
+use crate::world::layout::{Atlas, Place};
 use crate::world::palette::Theme;
+use crate::world::pointer::Selection;
 use crate::world::settings::Settings;
 use crate::world::tabs::{Instrument, Shown};
 use crate::world::think::Generation;
@@ -31,10 +31,14 @@ pub struct HeadShown {
 }
 
 /// A head that is selected on the map is the one that is shown.
-pub(super) fn follow(map: Res<Map>, mut shown: ResMut<HeadShown>, mut last: Local<Option<Place>>) {
-    if *last != map.selection {
-        last.clone_from(&map.selection);
-        if let Some(Place::Head(layer, head)) = map.selection {
+pub(super) fn follow(
+    selection: Res<Selection>,
+    mut shown: ResMut<HeadShown>,
+    mut last: Local<Option<Place>>,
+) {
+    if *last != selection.0 {
+        last.clone_from(&selection.0);
+        if let Some(Place::Head(layer, head)) = selection.0 {
             *shown = HeadShown { layer, head };
         }
     }
@@ -42,7 +46,7 @@ pub(super) fn follow(map: Res<Map>, mut shown: ResMut<HeadShown>, mut last: Loca
 
 pub(super) fn draw(
     mut contexts: EguiContexts,
-    map: Res<Map>,
+    atlas: Res<Atlas>,
     mind: Res<Generation>,
     settings: Res<Settings>,
     panels: Res<Panels>,
@@ -55,7 +59,7 @@ pub(super) fn draw(
     }
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
-    let config = map.atlas.model().config();
+    let config = atlas.model().config();
     show(context, &panels, (&mut drawer, Instrument::Attention, "Attention"), |ui| {
         let HeadShown { mut layer, mut head } = *shown;
         ui.horizontal(|ui| {

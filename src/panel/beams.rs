@@ -15,11 +15,13 @@ use super::drawer::{place, written};
 use super::label_placement::Taken;
 use super::map_text::on_screen;
 use super::style::{accent, backing, hairline, ink};
-use crate::world::Map;
-use crate::world::layout::Place;
+use crate::world::camera::MapCamera;
+use crate::world::layout::{Atlas, Place};
+use crate::world::pointer::Selection;
 use crate::world::settings::Settings;
 use crate::world::tabs::{Instrument, Shown};
 use crate::world::think::Generation;
+use crate::world::view::View;
 
 /// Shares below this are not drawn.
 const LEAST: f32 = 0.02;
@@ -34,7 +36,9 @@ pub struct Chips(pub Vec<(usize, Rect)>);
 
 pub(super) fn draw(
     mut contexts: EguiContexts,
-    map: Res<Map>,
+    atlas: Res<Atlas>,
+    camera: Res<MapCamera>,
+    selection: Res<Selection>,
     mind: Res<Generation>,
     scrubbed: Res<Scrubbed>,
     settings: Res<Settings>,
@@ -45,21 +49,21 @@ pub(super) fn draw(
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let Some(at) = place(&mind, &scrubbed) else { return Ok(()) };
-    let (theme, model) = (settings.theme, map.atlas.model());
-    let visible = map.view.visible();
+    let (theme, model) = (settings.theme, atlas.model());
+    let visible = camera.view.visible();
     let painter = context.layer_painter(LayerId::background());
     for head in model.plan().heads.iter().filter(|head| head.rect.overlaps(&visible)) {
-        let rect = on_screen(&map, head.rect);
+        let rect = on_screen(&camera.view, head.rect);
         if rect.width() < LEAST_WIDTH {
             continue;
         }
         if let Some(shares) = mind.attention(model.config(), at, head.layer, head.head) {
-            within(&painter, &map, &settings, &mind, rect, &shares, &mut taken);
+            within(&painter, &camera.view, &settings, &mind, rect, &shares, &mut taken);
         }
     }
     // Above the text of the sequence, and below nothing: not while the keys are read.
     let is_chosen =
-        matches!(map.selection, Some(Place::Head(..))) || drawer.0 == Some(Instrument::Attention);
+        matches!(selection.0, Some(Place::Head(..))) || drawer.0 == Some(Instrument::Attention);
     if !is_chosen || panels.help {
         return Ok(());
     }
@@ -102,7 +106,7 @@ fn strongest(shares: &[f32]) -> Vec<(usize, f32)> {
 /// The beams of a head, within its rectangle.
 fn within(
     painter: &egui::Painter,
-    map: &Map,
+    view: &View,
     settings: &Settings,
     mind: &Generation,
     rect: Rect,
@@ -110,8 +114,7 @@ fn within(
     taken: &mut Taken,
 ) {
     let theme = settings.theme;
-    let screen =
-        Rect::from_min_size(Pos2::ZERO, vec2(map.view.size[0] as f32, map.view.size[1] as f32));
+    let screen = Rect::from_min_size(Pos2::ZERO, vec2(view.size[0] as f32, view.size[1] as f32));
     let seen = rect.intersect(screen.shrink2(vec2(8.0, 60.0)));
     let tall = (rect.width() * 0.32).clamp(34.0, 150.0);
     if seen.height() < tall + 60.0 || seen.width() < LEAST_WIDTH * 0.8 {

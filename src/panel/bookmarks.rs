@@ -4,16 +4,18 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 
 use super::style::card;
-use crate::world::Map;
+use crate::world::camera::Navigate;
+use crate::world::layout::Atlas;
 use crate::world::settings::Settings;
 
 pub(super) fn draw(
     mut contexts: EguiContexts,
-    mut map: ResMut<Map>,
+    atlas: Res<Atlas>,
+    mut navigate: MessageWriter<Navigate>,
     mut settings: ResMut<Settings>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
-    let title = map.atlas.title();
+    let title = atlas.title();
     let list = settings.bookmarks.get(&title).cloned().unwrap_or_default();
     if list.is_empty() {
         return Ok(());
@@ -40,7 +42,7 @@ pub(super) fn draw(
         });
     });
     if let Some((_, view)) = chosen.and_then(|at: usize| list.get(at)) {
-        map.go(*view, None);
+        navigate.write(Navigate::View(*view, None));
     }
     if let Some(at) = forgotten
         && let Some(list) = settings.bookmarks.get_mut(&title)

@@ -8,11 +8,14 @@ use super::label_placement::Taken;
 use super::map_text::minimap;
 use super::rect_mesh::Plain;
 use super::style::{accent, card, faint, hairline, ink, solid, veil};
-use crate::world::Map;
-use crate::world::layout::Place;
-use crate::world::palette::{Colouring, RANGE};
+use crate::model::PixelModel;
+use crate::world::camera::{MapCamera, Navigate};
+use crate::world::layout::{Atlas, Place};
+use crate::world::notices::Notices;
+use crate::world::palette::{Colouring, Palette, Palettes, RANGE};
 use crate::world::settings::Settings;
 use crate::world::tour::TourRun;
+use crate::world::view::View;
 
 /// The legend's width, as wide as the widest minimap.
 const LEGEND: f32 = 190.0;
@@ -21,19 +24,23 @@ const BESIDE: f32 = 322.0;
 
 pub(super) fn draw(
     mut contexts: EguiContexts,
-    mut map: ResMut<Map>,
+    atlas: Res<Atlas>,
+    camera: Res<MapCamera>,
+    notices: Res<Notices>,
+    mut navigate: MessageWriter<Navigate>,
+    palettes: Res<Palettes>,
     settings: Res<Settings>,
     tour: Option<Res<TourRun>>,
     mut taken: ResMut<Taken>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
-    trail(context, &mut map, &settings);
+    trail(context, &atlas, &camera.view, &settings, &mut navigate);
     let painter = context.layer_painter(LayerId::new(Order::Middle, Id::new("chrome")));
     let theme = settings.theme;
     let screen = painter.clip_rect();
     let at = pos2(14.0, screen.bottom() - 28.0);
     let panel = Rect::from_min_max(at - vec2(8.0, 7.0), at + vec2(LEGEND + 8.0, 22.0));
-    if let Some(frame) = minimap(&map) {
+    if let Some(frame) = minimap(&camera.view, &atlas) {
         // The minimap is drawn with the map; the panel is drawn around it.
         let panel = panel.union(frame.expand(8.0));
         let mut plain = Plain::default();
@@ -41,8 +48,8 @@ pub(super) fn draw(
         plain.paint(&painter);
         painter.rect_stroke(panel, 4.0, hairline(theme), StrokeKind::Inside);
         taken.rects.push(panel);
-        let seen = map.view.visible();
-        let small = map.minimap_view();
+        let seen = camera.view.visible();
+        let small = camera.view.minimap_view(atlas.bounds());
         let at = |x: i64, y: i64| {
             let [x, y] = small.to_screen([x as f64, y as f64]);
             frame.min + vec2(x as f32, y as f32)
@@ -57,7 +64,8 @@ pub(super) fn draw(
         painter.rect(panel, 4.0, solid(theme), hairline(theme), StrokeKind::Inside);
         taken.rects.push(panel);
     }
-    legend(&painter, &map, &settings, at);
+    let palette = palettes.named(&settings.palette);
+    legend(&painter, (&atlas, &camera.view), palette, &settings, at);
     let caption = tour.map(|tour| tour.caption.clone()).filter(|caption| !caption.is_empty());
     if let Some(text) = caption {
         let wide =
@@ -77,9 +85,9 @@ pub(super) fn draw(
         taken.rects.push(panel);
         taken.caption = Some(panel);
     }
-    if let Some((text, _)) = &map.notice {
+    if let Some(text) = notices.text() {
         let wide = (screen.width() - 60.0).max(40.0);
-        let galley = painter.layout(text.clone(), FontId::proportional(14.0), ink(theme), wide);
+        let galley = painter.layout(text.to_owned(), FontId::proportional(14.0), ink(theme), wide);
         let place = Align2::CENTER_TOP.anchor_size(pos2(screen.center().x, 60.0), galley.size());
         let panel = place.expand2(vec2(14.0, 8.0));
         painter.rect(panel, 6.0, solid(theme), hairline(theme), StrokeKind::Inside);
@@ -90,17 +98,17 @@ pub(super) fn draw(
 }
 
 /// The places that one is in, from the model to the first that is seen whole.
-fn places(map: &Map) -> Vec<Place> {
-    let [across, down] = map.view.size;
-    let (x, y) = map.view.cell_at([across / 2.0, down / 2.0]);
-    let seen = map.view.visible();
+fn places(atlas: &Atlas, view: &View) -> Vec<Place> {
+    let [across, down] = view.size;
+    let (x, y) = view.cell_at([across / 2.0, down / 2.0]);
+    let seen = view.visible();
     let mut places = vec![Place::Model];
-    if seen.contains(&map.atlas.bounds()) {
+    if seen.contains(&atlas.bounds()) {
         return places;
     }
-    for place in map.atlas.trail(x, y).into_iter().skip(1) {
-        let Some(rect) = map.atlas.rect(&place) else { continue };
-        let side = |cells: i64| cells as f64 * map.view.scale;
+    for place in atlas.trail(x, y).into_iter().skip(1) {
+        let Some(rect) = atlas.rect(&place) else { continue };
+        let side = |cells: i64| cells as f64 * view.scale;
         // Only what fills a good part of the screen is where one is.
         if side(rect.width) < across * 0.45 && side(rect.height) < down * 0.6 {
             break;
@@ -114,9 +122,15 @@ fn places(map: &Map) -> Vec<Place> {
 }
 
 /// The names of the places around the middle of the screen; each goes there.
-fn trail(context: &egui::Context, map: &mut Map, settings: &Settings) {
+fn trail(
+    context: &egui::Context,
+    atlas: &Atlas,
+    view: &View,
+    settings: &Settings,
+    navigate: &mut MessageWriter<Navigate>,
+) {
     let theme = settings.theme;
-    let places = places(map);
+    let places = places(atlas, view);
     let mut chosen = None;
     // The tabs and the search box have the other half of the line.
     let room = (context.content_rect().width() - 540.0).max(160.0);
@@ -129,7 +143,7 @@ fn trail(context: &egui::Context, map: &mut Map, settings: &Settings) {
                     if at > 0 {
                         ui.label(egui::RichText::new(">").color(faint(theme)));
                     }
-                    let text = egui::RichText::new(map.atlas.short_name(place));
+                    let text = egui::RichText::new(atlas.short_name(place));
                     let text = if at == 0 { text.size(16.0).strong() } else { text.size(14.0) };
                     let label =
                         egui::Label::new(text).sense(egui::Sense::click()).selectable(false);
@@ -138,20 +152,20 @@ fn trail(context: &egui::Context, map: &mut Map, settings: &Settings) {
                     }
                 }
                 if places.len() == 1 {
-                    let text = egui::RichText::new(facts(map)).color(faint(theme)).size(13.0);
+                    let text =
+                        egui::RichText::new(facts(atlas.model())).color(faint(theme)).size(13.0);
                     ui.add(egui::Label::new(text).truncate());
                 }
             });
         });
     });
     if let Some(place) = chosen {
-        map.go_to(&place, None);
+        navigate.write(Navigate::To(place));
     }
 }
 
 /// What a model is, in a line.
-fn facts(map: &Map) -> String {
-    let model = map.atlas.model();
+fn facts(model: &PixelModel) -> String {
     let config = model.config();
     let weights: u64 =
         model.tensors().iter().map(|tensor| tensor.tiling.rows * tensor.tiling.columns).sum();
@@ -168,20 +182,26 @@ fn facts(map: &Map) -> String {
 }
 
 /// The scale of the colours, with numbers.
-fn legend(painter: &egui::Painter, map: &Map, settings: &Settings, at: egui::Pos2) {
-    let (theme, palette) = (settings.theme, map.palette(&settings.palette));
+fn legend(
+    painter: &egui::Painter,
+    (atlas, view): (&Atlas, &View),
+    palette: &Palette,
+    settings: &Settings,
+    at: egui::Pos2,
+) {
+    let theme = settings.theme;
     let write = |x: f32, y: f32, align: Align2, text: &str| {
         painter.text(pos2(x, y), align, text, FontId::proportional(11.0), ink(theme));
     };
     let bar = Rect::from_min_size(at, vec2(LEGEND, 7.0));
     let words = match settings.colouring {
         Colouring::Weights => {
-            let (x, y) = map.view.cell_at(map.view.size.map(|side| side / 2.0));
+            let (x, y) = view.cell_at(view.size.map(|side| side / 2.0));
             // The number of the tensor in the middle, where there is one.
-            let ends = map.atlas.spot(x, y).filter(|_| map.view.scale > 2.0).map_or_else(
+            let ends = atlas.spot(x, y).filter(|_| view.scale > 2.0).map_or_else(
                 || ["-3 spreads".to_owned(), "+3 spreads".to_owned()],
                 |spot| {
-                    let end = RANGE * map.atlas.spread(spot.tensor);
+                    let end = RANGE * atlas.spread(spot.tensor);
                     [format!("-{end:.3}"), format!("+{end:.3}")]
                 },
             );

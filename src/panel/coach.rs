@@ -11,10 +11,12 @@ use crate::agents::simulation::Clock;
 use crate::agents::{QueueWorkers, WorkerPool};
 use crate::coach::{Progress, Queue, Status, Task, TaskId};
 use crate::terminal::{lines, one_line};
-use crate::world::Map;
 use crate::world::agents::{WorldFile, save};
+use crate::world::camera::MapCamera;
 use crate::world::heatmap::Heatmaps;
 use crate::world::keys::{Action, Keys};
+use crate::world::layout::Atlas;
+use crate::world::notices::Notices;
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
 
@@ -61,12 +63,13 @@ pub(super) fn keep(world: &mut World) {
         Ok(None) => "this world has no file".into(),
         Err(error) => error.to_string(),
     };
-    world.resource_mut::<Map>().tell(said);
+    world.resource_mut::<Notices>().tell(said);
 }
 
 pub(super) fn draw(
     mut contexts: EguiContexts,
-    map: Res<Map>,
+    atlas: Res<Atlas>,
+    camera: Res<MapCamera>,
     settings: Res<Settings>,
     crew: Option<Res<QueueWorkers>>,
     workshop: Option<Res<WorkerPool>>,
@@ -90,8 +93,10 @@ pub(super) fn draw(
         .stroke(super::style::hairline(theme))
         .corner_radius(8.0)
         .inner_margin(egui::Margin::same(12));
-    let bottom = map.minimap().map_or(14.0, |[_, top, ..]| map.view.size[1] as f32 - top + 16.0);
-    let height = (map.view.size[1] as f32 - 84.0 - bottom).max(160.0);
+    let view = &camera.view;
+    let bottom =
+        view.minimap(atlas.bounds()).map_or(14.0, |[_, top, ..]| view.size[1] as f32 - top + 16.0);
+    let height = (view.size[1] as f32 - 84.0 - bottom).max(160.0);
     egui::Area::new(Id::new("coach")).fixed_pos(pos2(12.0, 84.0)).show(context, |ui| {
         frame.show(ui, |ui| {
             ui.set_width(WIDTH);
@@ -113,7 +118,7 @@ pub(super) fn draw(
             });
         });
     });
-    coach_task::draw(context, theme, &map, &crew, &queue, &mut panel);
+    coach_task::draw(context, theme, view, &crew, &queue, &mut panel);
     Ok(())
 }
 

@@ -14,8 +14,8 @@ use crate::coach::{
     Action, Agent, CoachError, Queue, SharedQueue, Status, Task, Worker, working_folder,
 };
 use crate::terminal;
-use crate::world::Map;
 use crate::world::palette::Theme;
+use crate::world::view::View;
 
 /// Who says what is said here.
 const PERSON: &str = "a person";
@@ -27,7 +27,7 @@ const EVENTS: usize = 6;
 pub(super) fn draw(
     context: &egui::Context,
     theme: Theme,
-    map: &Map,
+    view: &View,
     crew: &QueueWorkers,
     queue: &Queue,
     panel: &mut CoachPanel,
@@ -41,7 +41,7 @@ pub(super) fn draw(
         .stroke(egui::Stroke::new(1.0, colour_of(task.status, theme).linear_multiply(0.8)))
         .corner_radius(8.0)
         .inner_margin(egui::Margin::same(12));
-    let most = (map.view.size[1] as f32 - 260.0).max(140.0);
+    let most = (view.size[1] as f32 - 260.0).max(140.0);
     egui::Area::new(Id::new("coach task")).fixed_pos(pos2(366.0, 84.0)).show(context, |ui| {
         frame.show(ui, |ui| {
             ui.set_width(WIDTH);

@@ -9,15 +9,17 @@ use egui::{DragValue, RichText, Ui};
 
 use super::style::faint;
 use super::{Panels, PromptBox, side_by_side};
+use crate::model::PixelModel;
 use crate::model::edits::{Brush, Region};
 use crate::model::weights::tile_weights;
 use crate::tiles::{Factors, ModelIndex, Muted, Scale};
-use crate::world::Map;
-use crate::world::camera::{entity_of, mute_selection};
+use crate::world::camera::{MapCamera, Navigate};
 use crate::world::keys::{Action, Keys};
 use crate::world::lab::{Comparison, Edits, marks};
-use crate::world::layout::Place;
+use crate::world::layout::{Atlas, Place};
+use crate::world::notices::Notices;
 use crate::world::palette::Theme;
+use crate::world::pointer::Selection;
 use crate::world::settings::Settings;
 
 /// Points across.
@@ -60,7 +62,11 @@ pub(super) fn toggle(
 
 pub(super) fn draw(
     mut contexts: EguiContexts,
-    mut map: ResMut<Map>,
+    atlas: Res<Atlas>,
+    camera: Res<MapCamera>,
+    selection: Res<Selection>,
+    mut navigate: MessageWriter<Navigate>,
+    mut notices: ResMut<Notices>,
     (settings, factors, prompt): (Res<Settings>, Res<Factors>, Res<PromptBox>),
     index: Option<Res<ModelIndex>>,
     (muted, scales, marked): (Query<(), With<Muted>>, Query<&Scale>, marks::Marked),
@@ -74,7 +80,7 @@ pub(super) fn draw(
     let theme = settings.theme;
     let mut open = panels.experiment;
     // Above the minimap.
-    let most = (map.view.size[1] as f32 - 290.0).max(150.0);
+    let most = (camera.view.size[1] as f32 - 290.0).max(150.0);
     let window = egui::Window::new("Experiment").open(&mut open).resizable(false);
     let window = window.default_size([WIDTH, most]).frame(super::style::opaque(context));
     window.anchor(egui::Align2::LEFT_TOP, egui::vec2(12.0, 52.0)).show(context, |ui| {
@@ -82,12 +88,14 @@ pub(super) fn draw(
         egui::ScrollArea::vertical().max_height(most).show(ui, |ui| {
             section(ui, "Heads and layers", |ui| {
                 let index = index.as_deref();
-                let selected = map.selection.clone();
-                let entity =
-                    selected.as_ref().zip(index).and_then(|(place, index)| entity_of(place, index));
+                let selected = selection.0.clone();
+                let entity = selected
+                    .as_ref()
+                    .zip(index)
+                    .and_then(|(place, index)| marks::entity_of(place, index));
                 match (entity, &selected) {
                     (Some(entity), Some(place)) => {
-                        ui.label(RichText::new(map.atlas.name(place)).strong());
+                        ui.label(RichText::new(atlas.name(place)).strong());
                         let is_solo = index.is_some_and(|index| {
                             marks::is_solo(place, index, |entity| muted.contains(entity))
                         });
@@ -96,11 +104,26 @@ pub(super) fn draw(
                                 egui::Button::new(text.to_owned()).selected(on)
                             };
                             if ui.add(button("Mute (M)", muted.contains(entity))).clicked() {
-                                mute_selection(&mut map, index, &muted, &mut commands);
+                                let is_muted = |entity| muted.contains(entity);
+                                let selected = (&*atlas, &*selection);
+                                marks::mute_selection(
+                                    selected,
+                                    index,
+                                    is_muted,
+                                    &mut notices,
+                                    &mut commands,
+                                );
                             }
                             if ui.add(button("Solo (O)", is_solo)).clicked() {
                                 let is_muted = |entity| muted.contains(entity);
-                                marks::solo_selection(&mut map, index, is_muted, &mut commands);
+                                let selected = (&*atlas, &*selection);
+                                marks::solo_selection(
+                                    selected,
+                                    index,
+                                    is_muted,
+                                    &mut notices,
+                                    &mut commands,
+                                );
                             }
                         });
                         scale(ui, entity, scales.get(entity).ok(), &mut commands);
@@ -109,12 +132,14 @@ pub(super) fn draw(
                         ui.colored_label(faint(theme), "Click a head or a layer.");
                     }
                 }
-                listed(ui, &mut map, &factors, theme);
+                listed(ui, &atlas, &factors, &mut navigate, theme);
                 if !marked.is_empty() && ui.button("All speak again").clicked() {
                     marks::clear(&marked, &mut commands);
                 }
             });
-            section(ui, "Weights", |ui| weights(ui, &mut map, &mut edits, &mut typed, theme));
+            section(ui, "Weights", |ui| {
+                weights(ui, (&atlas, &selection), &mut notices, &mut edits, &mut typed, theme)
+            });
             section(ui, "Side by side", |ui| {
                 let changed = !marked.is_empty() || !edits.overlay.tiles().is_empty();
                 side_by_side::ask(ui, &mut comparison, &prompt, changed, theme);
@@ -145,8 +170,14 @@ fn scale(ui: &mut Ui, entity: Entity, scale: Option<&Scale>, commands: &mut Comm
 }
 
 /// What is muted or scaled; each is gone to by a click.
-fn listed(ui: &mut Ui, map: &mut Map, factors: &Factors, theme: Theme) {
-    let heads = map.atlas.model().config().head_count.max(1) as usize;
+fn listed(
+    ui: &mut Ui,
+    atlas: &Atlas,
+    factors: &Factors,
+    navigate: &mut MessageWriter<Navigate>,
+    theme: Theme,
+) {
+    let heads = atlas.model().config().head_count.max(1) as usize;
     let of_heads = factors.heads.iter().enumerate();
     let of_heads = of_heads
         .map(|(at, &factor)| (Place::Head((at / heads) as u32, (at % heads) as u32), factor));
@@ -156,9 +187,9 @@ fn listed(ui: &mut Ui, map: &mut Map, factors: &Factors, theme: Theme) {
         of_layers.chain(of_heads).filter(|(_, factor)| *factor != 1.0).collect();
     for (place, factor) in marked.iter().take(MOST_LISTED) {
         let what = if *factor == 0.0 { "muted".to_owned() } else { format!("x {factor:.2}") };
-        let text = RichText::new(format!("{}  {what}", map.atlas.name(place))).size(12.0);
+        let text = RichText::new(format!("{}  {what}", atlas.name(place))).size(12.0);
         if ui.selectable_label(false, text).clicked() {
-            map.go_to(place, None);
+            navigate.write(Navigate::To(place.clone()));
         }
     }
     if marked.len() > MOST_LISTED {
@@ -166,26 +197,33 @@ fn listed(ui: &mut Ui, map: &mut Map, factors: &Factors, theme: Theme) {
     }
 }
 
-fn weights(ui: &mut Ui, map: &mut Map, edits: &mut Edits, typed: &mut Typed, theme: Theme) {
+fn weights(
+    ui: &mut Ui,
+    (atlas, selection): (&Atlas, &Selection),
+    notices: &mut Notices,
+    edits: &mut Edits,
+    typed: &mut Typed,
+    theme: Theme,
+) {
     ui.horizontal(|ui| {
         let on_map = egui::Button::new("Mark on the map (G)").selected(edits.painting);
         if ui.add(on_map).clicked() {
             edits.painting = !edits.painting;
         }
-        let selected = map.selection.clone();
+        let selected = selection.0.clone();
         if ui.add_enabled(selected.is_some(), egui::Button::new("Mark what is selected")).clicked()
             && let Some(place) = selected
         {
-            edits.mark_place(&map.atlas, &place);
+            edits.mark_place(atlas, &place);
         }
     });
     let words = match edits.marked() {
         [] => "Nothing is marked.".to_owned(),
-        [one] => describe(map, edits, one),
+        [one] => describe(atlas.model(), edits, one),
         several => format!("{} weights in {} plots", edits.count(), several.len()),
     };
     ui.label(RichText::new(words).size(12.5));
-    let spread = edits.marked().first().map_or(1.0, |region| map.atlas.spread(region.tensor));
+    let spread = edits.marked().first().map_or(1.0, |region| atlas.spread(region.tensor));
     let mut brush = None;
     ui.add_enabled_ui(!edits.marked().is_empty(), |ui| {
         let mut row = |label: &str, number: Option<&mut f32>, unit: &str, chosen: Brush| {
@@ -207,19 +245,19 @@ fn weights(ui: &mut Ui, map: &mut Map, edits: &mut Edits, typed: &mut Typed, the
         row("Zero", None, "", Brush::Zero);
     });
     if let Some(brush) = brush {
-        edits.paint(map.atlas.model(), brush);
+        edits.paint(atlas.model(), brush);
     }
     if let Some(problem) = &edits.problem {
         ui.colored_label(super::style::wrong(theme), problem);
     }
-    outcome(ui, map, edits);
+    outcome(ui, atlas.model(), edits);
     let [undo, redo] = edits.overlay.depth();
     ui.horizontal(|ui| {
         if ui.add_enabled(undo > 0, egui::Button::new("Undo (Z)")).clicked() {
-            map.tell(edits.undo());
+            notices.tell(edits.undo());
         }
         if ui.add_enabled(redo > 0, egui::Button::new("Redo (Y)")).clicked() {
-            map.tell(edits.redo());
+            notices.tell(edits.redo());
         }
         let edited = edits.overlay.tiles().len();
         if ui.add_enabled(edited > 0, egui::Button::new("As in the file")).clicked() {
@@ -238,23 +276,23 @@ fn weights(ui: &mut Ui, map: &mut Map, edits: &mut Edits, typed: &mut Typed, the
     ui.colored_label(super::style::edited(theme), format!("{what} The file is untouched."));
     ui.horizontal(|ui| {
         let path = typed.path.get_or_insert_with(|| {
-            let stem = map.atlas.model().path().file_stem().unwrap_or_default().to_string_lossy();
+            let stem = atlas.model().path().file_stem().unwrap_or_default().to_string_lossy();
             format!("{}-edited.pxi", stem.replace(' ', "-"))
         });
         ui.add(egui::TextEdit::singleline(path).desired_width(WIDTH - 120.0));
         let label = if edits.is_saving() { "Saving ..." } else { "Save a copy" };
         if ui.add_enabled(!edits.is_saving(), egui::Button::new(label)).clicked() {
             let path = PathBuf::from(path.trim());
-            edits.save(map.atlas.model(), path);
+            edits.save(atlas.model(), path);
         }
     });
 }
 
 /// What became of the last edit: what was asked and what the encoding could hold.
-fn outcome(ui: &mut Ui, map: &Map, edits: &Edits) {
+fn outcome(ui: &mut Ui, model: &PixelModel, edits: &Edits) {
     let Some(last) = edits.last else { return };
     let painted = last.painted;
-    let encoding = map.atlas.model().tensors()[last.tensor].encoding();
+    let encoding = model.tensors()[last.tensor].encoding();
     let words = match painted.first {
         Some(values) if painted.weights == 1 => asked_and_got(values, encoding.name()),
         _ => format!(
@@ -276,8 +314,7 @@ pub(super) fn asked_and_got([was, asked, got]: [f32; 3], encoding: &str) -> Stri
 }
 
 /// A region in words, and its value where it is one weight.
-fn describe(map: &Map, edits: &Edits, region: &Region) -> String {
-    let model = map.atlas.model();
+fn describe(model: &PixelModel, edits: &Edits, region: &Region) -> String {
     let tensor = &model.tensors()[region.tensor];
     let (rows, columns) = (&region.rows, &region.columns);
     if region.weights() != 1 {

@@ -8,10 +8,11 @@ use super::label_placement::{Rank, Taken, Word, Words};
 use super::map_text::{minimap, on_screen};
 use super::rect_mesh::Plain;
 use super::style::{hairline, ink, solid, veil};
-use crate::world::Map;
+use crate::world::camera::MapCamera;
 use crate::world::draw::Lights;
 use crate::world::heatmap::{HeatmapLayer, Heatmaps, Scale};
-use crate::world::palette::{Palette, RANGE, Theme};
+use crate::world::layout::Atlas;
+use crate::world::palette::{Palette, Palettes, RANGE, Theme};
 use crate::world::settings::Settings;
 
 /// How much of what is below a layer is covered.
@@ -19,7 +20,9 @@ const COVER: f32 = 0.78;
 
 pub(super) fn draw(
     mut contexts: EguiContexts,
-    map: Res<Map>,
+    atlas: Res<Atlas>,
+    camera: Res<MapCamera>,
+    palettes: Res<Palettes>,
     settings: Res<Settings>,
     overlays: Option<Res<Heatmaps>>,
     mut words: ResMut<Words>,
@@ -30,11 +33,11 @@ pub(super) fn draw(
     let Some(overlays) = overlays else { return Ok(()) };
     let Some(overlay) = overlays.current() else { return Ok(()) };
     let painter = context.layer_painter(LayerId::background());
-    let (theme, palette) = (settings.theme, map.palette(&settings.palette));
-    let visible = map.view.visible();
-    let mut plain = Plain::beside(minimap(&map));
+    let (theme, palette) = (settings.theme, palettes.named(&settings.palette));
+    let visible = camera.view.visible();
+    let mut plain = Plain::beside(minimap(&camera.view, &atlas));
     for (cells, value) in overlay.cells.iter().filter(|(cells, _)| cells.overlaps(&visible)) {
-        let rect = on_screen(&map, *cells);
+        let rect = on_screen(&camera.view, *cells);
         let is_large = rect.width() > 3.0 && rect.height() > 3.0;
         plain.fill(
             rect.shrink(if is_large { 0.5 } else { 0.0 }),

@@ -14,10 +14,10 @@ use crate::model::PixelModel;
 use crate::model::weights::tile_weights;
 use crate::terminal::one_line;
 use crate::tiles::{ModelIndex, Muted, Scale};
-use crate::world::Map;
-use crate::world::camera::entity_of;
-use crate::world::lab::Edits;
-use crate::world::layout::Place;
+use crate::world::camera::Navigate;
+use crate::world::lab::{Edits, marks};
+use crate::world::layout::{Atlas, Place};
+use crate::world::pointer::Selection;
 use crate::world::settings::Settings;
 
 /// Bars of the histogram, from -4 to 4 spreads.
@@ -71,10 +71,12 @@ fn count(model: &PixelModel, edits: &Edits, tensor: usize) -> Counted {
 
 pub(super) fn draw(
     mut contexts: EguiContexts,
-    mut map: ResMut<Map>,
+    atlas: Res<Atlas>,
+    selection: Res<Selection>,
+    mut navigate: MessageWriter<Navigate>,
     settings: Res<Settings>,
     index: Option<Res<ModelIndex>>,
-    marks: Query<(Option<&Muted>, Option<&Scale>)>,
+    marked: Query<(Option<&Muted>, Option<&Scale>)>,
     mut panels: ResMut<Panels>,
     edits: Res<Edits>,
     mut counted: Local<HashMap<usize, Counted>>,
@@ -87,19 +89,19 @@ pub(super) fn draw(
     let window =
         egui::Window::new("Inspector").open(&mut open).default_width(250.0).resizable(false);
     window.anchor(egui::Align2::RIGHT_TOP, vec2(-12.0, 56.0)).show(context, |ui| {
-        let Some(place) = map.selection.clone() else {
+        let Some(place) = selection.0.clone() else {
             ui.label("Click a layer, a head or a tensor.");
             return;
         };
-        ui.heading(map.atlas.name(&place));
-        if let Some(rect) = map.atlas.rect(&place) {
+        ui.heading(atlas.name(&place));
+        if let Some(rect) = atlas.rect(&place) {
             ui.colored_label(
                 faint(theme),
                 format!("cells {}, {}   {} x {}", rect.x, rect.y, rect.width, rect.height),
             );
         }
-        if let Some(entity) = index.as_deref().and_then(|index| entity_of(&place, index))
-            && let Ok((muted, scale)) = marks.get(entity)
+        if let Some(entity) = index.as_deref().and_then(|index| marks::entity_of(&place, index))
+            && let Ok((muted, scale)) = marked.get(entity)
         {
             let mut is_muted = muted.is_some();
             if ui.checkbox(&mut is_muted, "muted (M)").changed() {
@@ -125,16 +127,16 @@ pub(super) fn draw(
             Place::Embedding => Some("token_embd.weight".to_owned()),
             _ => None,
         };
-        let Some(tensor) = name.and_then(|name| map.atlas.model().tensor_index(&name)) else {
+        let Some(tensor) = name.and_then(|name| atlas.model().tensor_index(&name)) else {
             if let Place::Layer(layer) | Place::Attention(layer) | Place::FeedForward(layer) = place
             {
                 ui.separator();
-                tensors_of(ui, &mut map, layer);
+                tensors_of(ui, atlas.model(), &mut navigate, layer);
             }
             return;
         };
         ui.separator();
-        let model = map.atlas.model();
+        let model = atlas.model();
         let about = &model.tensors()[tensor];
         if std::mem::replace(&mut *of_edits, edits.overlay.version()) != edits.overlay.version() {
             counted.clear();
@@ -181,11 +183,14 @@ pub(super) fn draw(
 }
 
 /// The tensors of a layer; each is gone to by a click.
-fn tensors_of(ui: &mut egui::Ui, map: &mut Map, layer: u32) {
+fn tensors_of(
+    ui: &mut egui::Ui,
+    model: &PixelModel,
+    navigate: &mut MessageWriter<Navigate>,
+    layer: u32,
+) {
     let of_layer = |name: &str| name.starts_with(&format!("blk.{layer}."));
-    let names: Vec<String> = map
-        .atlas
-        .model()
+    let names: Vec<String> = model
         .tensors()
         .iter()
         .map(|tensor| tensor.name.clone())
@@ -193,7 +198,7 @@ fn tensors_of(ui: &mut egui::Ui, map: &mut Map, layer: u32) {
         .collect();
     for name in names {
         if ui.selectable_label(false, one_line(&name).into_owned()).clicked() {
-            map.go_to(&Place::Tensor(name), None);
+            navigate.write(Navigate::To(Place::Tensor(name)));
         }
     }
 }

@@ -8,8 +8,9 @@ use egui::{Align2, FontId, Id, LayerId, Order, Stroke, StrokeKind, pos2, vec2};
 use super::label_placement::{Rank, Word, Words};
 use super::map_text::{on_screen, tag};
 use super::style::{accent, backing, edited, faint, ink};
-use crate::world::Map;
+use crate::world::camera::MapCamera;
 use crate::world::lab::{Comparison, DeviceState, Edits, Stage};
+use crate::world::layout::Atlas;
 use crate::world::settings::Settings;
 
 /// Frames that are drawn; of a layer's many plots the rest is left out.
@@ -17,7 +18,8 @@ const MOST_FRAMES: usize = 64;
 
 pub(super) fn draw(
     mut contexts: EguiContexts,
-    map: Res<Map>,
+    atlas: Res<Atlas>,
+    camera: Res<MapCamera>,
     settings: Res<Settings>,
     edits: Res<Edits>,
     comparison: Res<Comparison>,
@@ -27,9 +29,9 @@ pub(super) fn draw(
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
     let painter = context.layer_painter(LayerId::background());
-    let visible = map.view.visible();
+    let visible = camera.view.visible();
     for &cells in edits.cells().iter().filter(|cells| cells.overlaps(&visible)).take(MOST_FRAMES) {
-        let rect = on_screen(&map, cells).expand(1.5);
+        let rect = on_screen(&camera.view, cells).expand(1.5);
         painter.rect_stroke(rect, 1.0, Stroke::new(3.5, backing(theme)), StrokeKind::Outside);
         painter.rect_stroke(rect, 1.0, Stroke::new(2.0, edited(theme)), StrokeKind::Outside);
     }
@@ -38,7 +40,7 @@ pub(super) fn draw(
     {
         let count = edits.count();
         let text = if count == 1 { "1 weight".to_owned() } else { format!("{count} weights") };
-        let rect = on_screen(&map, *cells);
+        let rect = on_screen(&camera.view, *cells);
         let key = (Rank::State, [cells.x, cells.y]);
         words.say(Word::new(&painter, key, (text, 12.0), edited(theme), |size| {
             let above = rect.center_top() - vec2(0.0, 14.0);
@@ -58,23 +60,23 @@ pub(super) fn draw(
         tag(&painter, top, doing, accent(theme), backing(theme));
     }
     if let DeviceState::Refused(why) = &*device {
-        refused(context, &map, &settings, why);
+        refused(context, &atlas, &settings, why);
     }
     Ok(())
 }
 
 /// In words, where the map would be: why it is empty.
-fn refused(context: &egui::Context, map: &Map, settings: &Settings, why: &str) {
+fn refused(context: &egui::Context, atlas: &Atlas, settings: &Settings, why: &str) {
     let theme = settings.theme;
     let painter = context.layer_painter(LayerId::new(Order::Middle, Id::new("refused")));
     let screen = painter.clip_rect();
     let wide = (screen.width() - 80.0).clamp(120.0, 640.0);
-    let path = map.atlas.model().path().display();
+    let path = atlas.model().path().display();
     let text = |text: String, size: f32, colour| {
         painter.layout(text, FontId::proportional(size), colour, wide)
     };
     let parts = [
-        text(format!("{} cannot be shown here", map.atlas.title()), 22.0, ink(theme)),
+        text(format!("{} cannot be shown here", atlas.title()), 22.0, ink(theme)),
         text(why.to_owned(), 15.0, ink(theme)),
         text(
             format!(

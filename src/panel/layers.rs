@@ -9,15 +9,16 @@ use super::Panels;
 use super::activity::{Scrubbed, greatest, shown};
 use super::drawer::{bar_cell, nothing_yet, place, show, written};
 use super::style::faint;
-use crate::world::Map;
-use crate::world::layout::Place;
+use crate::world::camera::Navigate;
+use crate::world::layout::{Atlas, Place};
 use crate::world::settings::Settings;
 use crate::world::tabs::{Instrument, Shown};
 use crate::world::think::Generation;
 
 pub(super) fn draw(
     mut contexts: EguiContexts,
-    mut map: ResMut<Map>,
+    atlas: Res<Atlas>,
+    mut navigate: MessageWriter<Navigate>,
     mind: Res<Generation>,
     scrubbed: Res<Scrubbed>,
     settings: Res<Settings>,
@@ -29,7 +30,7 @@ pub(super) fn draw(
     }
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
-    let heads = map.atlas.model().config().head_count as usize;
+    let heads = atlas.model().config().head_count as usize;
     let mut chosen = None;
     show(context, &panels, (&mut drawer, Instrument::Layers, "Layers at this token"), |ui| {
         let (Some(at), Some(thought)) = (place(&mind, &scrubbed), shown(&mind, &scrubbed)) else {
@@ -81,7 +82,7 @@ pub(super) fn draw(
         ui.colored_label(faint(theme), "Click a number to go there.");
     });
     if let Some(place) = chosen {
-        map.go_to(&place, None);
+        navigate.write(Navigate::To(place));
     }
     Ok(())
 }

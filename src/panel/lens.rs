@@ -9,8 +9,8 @@ use super::Panels;
 use super::activity::Scrubbed;
 use super::drawer::{nothing_yet, place, show, written};
 use super::style::{accent, faint, ink, tint};
-use crate::world::Map;
-use crate::world::layout::Place;
+use crate::world::camera::Navigate;
+use crate::world::layout::{Atlas, Place};
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
 use crate::world::tabs::{Instrument, Shown};
@@ -19,7 +19,8 @@ use crate::world::think::lens::Lens;
 
 pub(super) fn draw(
     mut contexts: EguiContexts,
-    mut map: ResMut<Map>,
+    atlas: Res<Atlas>,
+    mut navigate: MessageWriter<Navigate>,
     mind: Res<Generation>,
     scrubbed: Res<Scrubbed>,
     settings: Res<Settings>,
@@ -39,7 +40,7 @@ pub(super) fn draw(
             ui.label("This token's values were not kept: the sequence is too long for them.");
             return;
         }
-        let model = std::sync::Arc::clone(map.atlas.model());
+        let model = std::sync::Arc::clone(atlas.model());
         let view = lens.look(&model, &mind, at).cloned();
         if let Some(problem) = &lens.problem {
             ui.label(problem);
@@ -83,7 +84,7 @@ pub(super) fn draw(
         ui.colored_label(faint(theme), "Stronger is likelier; framed is what came next.");
     });
     if let Some(place) = chosen {
-        map.go_to(&place, None);
+        navigate.write(Navigate::To(place));
     }
     Ok(())
 }

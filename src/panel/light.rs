@@ -8,7 +8,7 @@ use super::activity::{Scrubbed, glow, greatest, shown};
 use super::label_placement::Taken;
 use super::rect_mesh::Plain;
 use super::style::{faint, hairline, ink, solid};
-use crate::world::Map;
+use crate::world::camera::MapCamera;
 use crate::world::settings::Settings;
 use crate::world::think::Generation;
 
@@ -19,7 +19,7 @@ const SIZE: egui::Vec2 = vec2(92.0, 70.0);
 
 pub(super) fn draw(
     mut contexts: EguiContexts,
-    map: Res<Map>,
+    camera: Res<MapCamera>,
     mind: Res<Generation>,
     scrubbed: Res<Scrubbed>,
     settings: Res<Settings>,
@@ -27,7 +27,7 @@ pub(super) fn draw(
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let Some(thought) = shown(&mind, &scrubbed) else { return Ok(()) };
-    if map.view.size[0] < 1000.0 || map.view.size[1] < 300.0 {
+    if camera.view.size[0] < 1000.0 || camera.view.size[1] < 300.0 {
         return Ok(());
     }
     let theme = settings.theme;

@@ -10,11 +10,14 @@ use super::rect_mesh::Plain;
 use super::style::{accent, faint, hairline, ink};
 use crate::model::plan::Rect as Cells;
 use crate::tiles::Factors;
-use crate::world::Map;
+use crate::world::camera::MapCamera;
 use crate::world::lab::Edits;
+use crate::world::layout::Atlas;
 use crate::world::layout::labels::{Label, LabelKind, labels};
 use crate::world::palette::Theme;
+use crate::world::pointer::Selection;
 use crate::world::settings::Settings;
+use crate::world::view::View;
 
 /// Points under the upper edge where panels may be: names of what reaches beyond the screen keep
 /// below.
@@ -23,9 +26,9 @@ const BAR: f32 = 52.0;
 const LEAST_DISTRICT: f32 = 48.0;
 
 /// Where cells are on the screen.
-pub(super) fn on_screen(map: &Map, cells: Cells) -> Rect {
+pub(super) fn on_screen(view: &View, cells: Cells) -> Rect {
     let point = |x: i64, y: i64| {
-        let [x, y] = map.view.to_screen([x as f64, y as f64]);
+        let [x, y] = view.to_screen([x as f64, y as f64]);
         pos2(x as f32, y as f32)
     };
     Rect::from_min_max(
@@ -36,14 +39,16 @@ pub(super) fn on_screen(map: &Map, cells: Cells) -> Rect {
 
 /// Where the minimap is. It is drawn with the map, so that what is drawn on the map has to leave it
 /// out.
-pub(super) fn minimap(map: &Map) -> Option<Rect> {
-    map.minimap()
+pub(super) fn minimap(view: &View, atlas: &Atlas) -> Option<Rect> {
+    view.minimap(atlas.bounds())
         .map(|[left, top, across, down]| Rect::from_min_size(pos2(left, top), vec2(across, down)))
 }
 
 pub(super) fn draw(
     mut contexts: EguiContexts,
-    map: Res<Map>,
+    atlas: Res<Atlas>,
+    camera: Res<MapCamera>,
+    selection: Res<Selection>,
     settings: Res<Settings>,
     factors: Res<Factors>,
     edits: Res<Edits>,
@@ -52,32 +57,30 @@ pub(super) fn draw(
     let context = contexts.ctx_mut()?;
     let painter = context.layer_painter(LayerId::background());
     let theme = settings.theme;
-    districts(&painter, &map, theme);
-    for label in labels(&map.atlas, map.view.visible(), map.view.scale) {
-        words.say(name(&painter, &map, theme, &label));
+    districts(&painter, (&atlas, &camera.view), theme);
+    for label in labels(&atlas, camera.view.visible(), camera.view.scale) {
+        words.say(name(&painter, (&atlas, &camera.view), theme, &label));
     }
     if !edits.bypassed {
-        marks(&painter, &map, theme, &factors, &mut words);
+        marks(&painter, (&atlas, &camera.view), theme, &factors, &mut words);
     }
-    if let Some(place) = &map.selection
-        && let Some(cells) = map.atlas.rect(place)
+    if let Some(place) = &selection.0
+        && let Some(cells) = atlas.rect(place)
     {
-        let mut mark = Plain::beside(minimap(&map));
-        mark.frame(on_screen(&map, cells).expand(3.0), Stroke::new(2.0, accent(theme)));
+        let mut mark = Plain::beside(minimap(&camera.view, &atlas));
+        mark.frame(on_screen(&camera.view, cells).expand(3.0), Stroke::new(2.0, accent(theme)));
         mark.paint(&painter);
     }
     Ok(())
 }
 
 /// A hairline around each layer, in the middle of the space between it and the next.
-fn districts(painter: &Painter, map: &Map, theme: Theme) {
-    let visible = map.view.visible();
-    let space = (map.atlas.model().plan().unit as f32 * map.view.scale as f32).clamp(1.0, 6.0);
-    let mut lines = Plain::beside(minimap(map));
-    for layer in
-        map.atlas.model().plan().layers.iter().filter(|layer| layer.rect.overlaps(&visible))
-    {
-        let rect = on_screen(map, layer.rect);
+fn districts(painter: &Painter, (atlas, view): (&Atlas, &View), theme: Theme) {
+    let visible = view.visible();
+    let space = (atlas.model().plan().unit as f32 * view.scale as f32).clamp(1.0, 6.0);
+    let mut lines = Plain::beside(minimap(view, atlas));
+    for layer in atlas.model().plan().layers.iter().filter(|layer| layer.rect.overlaps(&visible)) {
+        let rect = on_screen(view, layer.rect);
         if rect.width() >= LEAST_DISTRICT {
             lines.frame(rect.expand(space), hairline(theme));
         }
@@ -86,8 +89,8 @@ fn districts(painter: &Painter, map: &Map, theme: Theme) {
 }
 
 /// A label at the place that suits its kind, and where else it may stand.
-fn name(painter: &Painter, map: &Map, theme: Theme, label: &Label) -> Word {
-    let rect = on_screen(map, label.rect);
+fn name(painter: &Painter, (atlas, view): (&Atlas, &View), theme: Theme, label: &Label) -> Word {
+    let rect = on_screen(view, label.rect);
     let (rank, size, colour) = match label.kind {
         LabelKind::District => (Rank::District, 15.0, ink(theme)),
         LabelKind::Layer => (Rank::Layer, (rect.width() / 14.0).clamp(11.0, 17.0), ink(theme)),
@@ -96,7 +99,7 @@ fn name(painter: &Painter, map: &Map, theme: Theme, label: &Label) -> Word {
         LabelKind::Sign => (Rank::Sign, 13.0, accent(theme)),
     };
     let screen = painter.clip_rect();
-    let gap = map.atlas.model().plan().unit as f32 * map.view.scale as f32 * 2.0;
+    let gap = atlas.model().plan().unit as f32 * view.scale as f32 * 2.0;
     let key = (rank, [label.rect.x, label.rect.y]);
     let kind = label.kind;
     let word = Word::new(painter, key, (label.text.clone(), size), colour, |size| {
@@ -133,12 +136,18 @@ fn name(painter: &Painter, map: &Map, theme: Theme, label: &Label) -> Word {
 
 /// Says of heads and layers that are muted or scaled that they are, beside the hatch that the
 /// shader draws.
-fn marks(painter: &Painter, map: &Map, theme: Theme, factors: &Factors, words: &mut Words) {
-    let plan = map.atlas.model().plan();
-    let visible = map.view.visible();
+fn marks(
+    painter: &Painter,
+    (atlas, view): (&Atlas, &View),
+    theme: Theme,
+    factors: &Factors,
+    words: &mut Words,
+) {
+    let plan = atlas.model().plan();
+    let visible = view.visible();
     let screen = painter.clip_rect().shrink2(vec2(8.0, BAR));
     let mut say = |cells: Cells, factor: f32| {
-        let rect = on_screen(map, cells);
+        let rect = on_screen(view, cells);
         if factor == 1.0 || !cells.overlaps(&visible) || rect.width() < 14.0 {
             return;
         }

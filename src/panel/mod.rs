@@ -1,7 +1,9 @@
 //! Panels: the text on the map and the frame around it, in egui.
 //!
-//! In: the [`Map`](crate::world::Map), the settings, the tour. Out: what a person reads, and what
-//! they ask for by search, minimap and buttons. Text is chosen by its size on the screen
+//! In: the [`Atlas`](crate::world::layout::Atlas), the
+//! [`MapCamera`](crate::world::camera::MapCamera), the settings, the tour. Out: what a person reads,
+//! and what they ask for by search and buttons, as
+//! [`Navigate`](crate::world::camera::Navigate). Text is chosen by its size on the screen
 //! ([`crate::world::layout::labels`]) before any of it is laid out.
 
 mod activity;

@@ -9,8 +9,9 @@ use super::activity::Scrubbed;
 use super::beams::Chips;
 use super::label_placement::Taken;
 use super::style::{card, faint, ink, tint, wrong};
-use crate::world::Map;
+use crate::world::camera::MapCamera;
 use crate::world::keys::{Action, Keys};
+use crate::world::layout::Atlas;
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
 use crate::world::think::Generation;
@@ -39,7 +40,8 @@ const MOST_SHOWN: usize = 64;
 
 pub(super) fn draw(
     mut contexts: EguiContexts,
-    map: Res<Map>,
+    atlas: Res<Atlas>,
+    camera: Res<MapCamera>,
     settings: Res<Settings>,
     keys: Res<Keys>,
     taken: Res<Taken>,
@@ -58,7 +60,7 @@ pub(super) fn draw(
     if has_caption && mind.thoughts.is_empty() {
         return Ok(());
     }
-    let wide = 560.0f32.min(map.view.size[0] as f32 - 644.0).max(220.0);
+    let wide = 560.0f32.min(camera.view.size[0] as f32 - 644.0).max(220.0);
     let frame = card(theme).corner_radius(8.0).inner_margin(egui::Margin::same(8));
     let up =
         taken.caption.map_or(12.0, |caption| context.content_rect().bottom() - caption.top() + 6.0);
@@ -97,7 +99,7 @@ pub(super) fn draw(
                     scrubbed.0 = None;
                     mind.paused = false;
                     let PromptBox { text, chat, tokens, temperature } = &*prompt;
-                    mind.ask(&map, text, *chat, *tokens, *temperature);
+                    mind.ask(atlas.model(), text, *chat, *tokens, *temperature);
                 }
                 let word = if mind.paused { "Go on" } else { "Pause" };
                 if ui.button(word).clicked() {

@@ -4,9 +4,11 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{Id, Key};
 
-use crate::world::Map;
+use crate::world::camera::Navigate;
 use crate::world::keys::{Action, Keys};
+use crate::world::layout::Atlas;
 use crate::world::layout::search::search;
+use crate::world::notices::Notices;
 use crate::world::settings::Settings;
 
 /// What is typed into the search box.
@@ -18,7 +20,9 @@ pub struct SearchBox {
 
 pub(super) fn draw(
     mut contexts: EguiContexts,
-    mut map: ResMut<Map>,
+    atlas: Res<Atlas>,
+    mut notices: ResMut<Notices>,
+    mut navigate: MessageWriter<Navigate>,
     settings: Res<Settings>,
     keys: Res<Keys>,
     input: Option<Res<ButtonInput<KeyCode>>>,
@@ -41,22 +45,22 @@ pub(super) fn draw(
             if wanted && !had_keyboard {
                 response.request_focus();
             }
-            let found = search(&map.atlas, &search_box.text);
+            let found = search(&atlas, &search_box.text);
             if response.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter)) {
                 chosen = found.first().cloned();
                 if chosen.is_none() && !search_box.text.trim().is_empty() {
-                    map.tell(format!("nothing here is called {:?}", search_box.text.trim()));
+                    notices.tell(format!("nothing here is called {:?}", search_box.text.trim()));
                 }
             }
             for place in found {
-                if ui.selectable_label(false, map.atlas.name(&place)).clicked() {
+                if ui.selectable_label(false, atlas.name(&place)).clicked() {
                     chosen = Some(place);
                 }
             }
         });
     });
     if let Some(place) = chosen {
-        map.go_to(&place, None);
+        navigate.write(Navigate::To(place));
         search_box.text.clear();
     }
     Ok(())

@@ -6,9 +6,8 @@ use bevy_egui::{EguiContexts, egui};
 use super::drawer::show;
 use super::style::{accent, faint};
 use super::{Panels, PromptBox};
-use crate::world::Map;
 use crate::world::keys::Keys;
-use crate::world::palette::{Colouring, Theme};
+use crate::world::palette::{Colouring, Palettes, Theme};
 use crate::world::settings::{Settings, USUAL_THINKING};
 use crate::world::tabs::{Instrument, Shown};
 
@@ -17,7 +16,7 @@ const FASTEST: f32 = 60.0;
 
 pub(super) fn draw(
     mut contexts: EguiContexts,
-    map: Res<Map>,
+    palettes: Res<Palettes>,
     keys: Res<Keys>,
     mut settings: ResMut<Settings>,
     mut prompt: ResMut<PromptBox>,
@@ -44,9 +43,9 @@ pub(super) fn draw(
             });
             ui.end_row();
             name(ui, "palette");
-            let chosen = map.palette(&edited.palette).name.clone();
+            let chosen = palettes.named(&edited.palette).name.clone();
             egui::ComboBox::from_id_salt("palette").selected_text(&chosen).show_ui(ui, |ui| {
-                for palette in &map.palettes {
+                for palette in &palettes.0 {
                     if ui.selectable_label(palette.name == chosen, &palette.name).clicked() {
                         edited.palette.clone_from(&palette.name);
                     }

@@ -7,7 +7,7 @@ use egui::{RichText, Ui};
 
 use super::PromptBox;
 use super::style::{accent, faint, ink, opaque, tint, wrong};
-use crate::world::Map;
+use crate::world::camera::MapCamera;
 use crate::world::lab::{Asked, Comparison, Row, Side, Stage};
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
@@ -41,7 +41,7 @@ pub(super) fn ask(
 /// Both answers, in a window of their own.
 pub(super) fn draw(
     mut contexts: EguiContexts,
-    map: Res<Map>,
+    camera: Res<MapCamera>,
     settings: Res<Settings>,
     mut comparison: ResMut<Comparison>,
 ) -> Result {
@@ -54,7 +54,7 @@ pub(super) fn draw(
     let window = if comparison.is_running() { window } else { window.open(&mut open) };
     // Beside the prompt.
     window.anchor(egui::Align2::RIGHT_BOTTOM, egui::vec2(-12.0, -42.0)).show(context, |ui| {
-        ui.set_width(WIDTH.min(map.view.size[0] as f32 - 60.0).max(80.0));
+        ui.set_width(WIDTH.min(camera.view.size[0] as f32 - 60.0).max(80.0));
         answers(ui, &comparison, settings.theme);
     });
     if !open {

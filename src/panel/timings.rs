@@ -11,8 +11,8 @@ use super::style::{accent, faint};
 use crate::engine::gpu::headless::AdapterFacts;
 use crate::residency::{ResidencyFigures, ViewAtlas};
 use crate::size::MemorySize;
-use crate::world::Map;
 use crate::world::frames::Frames;
+use crate::world::layout::Atlas;
 use crate::world::settings::Settings;
 use crate::world::tabs::{Instrument, Shown};
 use crate::world::think::Generation;
@@ -24,12 +24,12 @@ const TALLEST: f32 = 120.0;
 
 pub(super) fn draw(
     mut contexts: EguiContexts,
-    map: Res<Map>,
+    atlas: Res<Atlas>,
     mind: Res<Generation>,
     frames: Res<Frames>,
     settings: Res<Settings>,
     adapter: Option<Res<AdapterFacts>>,
-    (figures, atlas): (Res<ResidencyFigures>, Option<Res<ViewAtlas>>),
+    (figures, view_atlas): (Res<ResidencyFigures>, Option<Res<ViewAtlas>>),
     mut lately: Local<Recent>,
     panels: Res<Panels>,
     mut drawer: ResMut<Shown>,
@@ -90,25 +90,20 @@ pub(super) fn draw(
             row("last step", step.unwrap_or_else(|| "-".into()));
             row("a frame thinks", format!("up to {} ms", settings.thinking_budget().as_millis()));
             let context_length =
-                map.atlas.model().config().context_length.min(crate::world::think::CONTEXT);
+                atlas.model().config().context_length.min(crate::world::think::CONTEXT);
             row("context", format!("{} of {context_length} tokens", mind.thoughts.len()));
             row("values kept", MemorySize(mind.kept_bytes() as u64).to_string());
-            let weights: u64 = map
-                .atlas
-                .model()
-                .tensors()
-                .iter()
-                .map(|tensor| tensor.tiling.size_in_bytes())
-                .sum();
+            let weights: u64 =
+                atlas.model().tensors().iter().map(|tensor| tensor.tiling.size_in_bytes()).sum();
             let whereabouts =
                 if figures.compute.is_some() { "streamed" } else { "all on the device" };
             row("weights", format!("{}, {whereabouts}", MemorySize(weights)));
-            row("tiles", map.atlas.model().tile_count().to_string());
+            row("tiles", atlas.model().tile_count().to_string());
             if let Some(adapter) = adapter {
                 row("adapter", adapter.info.name.clone());
             }
         });
-        table(ui, theme, &figures, atlas.as_deref(), &mut lately);
+        table(ui, theme, &figures, view_atlas.as_deref(), &mut lately);
     });
     Ok(())
 }

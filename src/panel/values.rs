@@ -18,10 +18,11 @@ use super::style::{hairline, ink, solid};
 use crate::model::dequant::Code;
 use crate::model::plan::Rect as Cells;
 use crate::model::weights::{tile_codes, tile_weights};
-use crate::world::Map;
+use crate::world::camera::MapCamera;
 use crate::world::lab::Edits;
 use crate::world::layout::{Atlas, Spot};
-use crate::world::palette::{Colouring, RANGE};
+use crate::world::palette::{Colouring, Palettes, RANGE};
+use crate::world::pointer::Pointer;
 use crate::world::settings::Settings;
 
 /// Points that a cell must be wide for its number to be written into it.
@@ -67,7 +68,10 @@ impl TileCache {
 
 pub(super) fn draw(
     mut contexts: EguiContexts,
-    map: Res<Map>,
+    atlas: Res<Atlas>,
+    camera: Res<MapCamera>,
+    pointer: Res<Pointer>,
+    palettes: Res<Palettes>,
     settings: Res<Settings>,
     edits: Res<Edits>,
     mut cache: ResMut<TileCache>,
@@ -75,25 +79,25 @@ pub(super) fn draw(
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let painter = context.layer_painter(LayerId::background());
-    if map.view.scale >= READABLE && map.flight.is_none() {
-        let visible = map.view.visible();
-        let palette = map.palette(&settings.palette);
+    if camera.view.scale >= READABLE && camera.flight.is_none() {
+        let visible = camera.view.visible();
+        let palette = palettes.named(&settings.palette);
         for y in visible.y..visible.y + visible.height {
             for x in visible.x..visible.x + visible.width {
-                let Some(spot) = map.atlas.spot(x, y) else { continue };
-                let Some((value, code)) = cache.value(&map.atlas, &edits, &spot) else { continue };
+                let Some(spot) = atlas.spot(x, y) else { continue };
+                let Some((value, code)) = cache.value(&atlas, &edits, &spot) else { continue };
                 let colour = if settings.colouring == Colouring::Weights {
-                    let spreads = value / map.atlas.spread(spot.tensor);
+                    let spreads = value / atlas.spread(spot.tensor);
                     legible_on(palette.weight(settings.theme, spreads.clamp(-RANGE, RANGE)))
                 } else {
                     Color32::WHITE
                 };
-                let middle = on_screen(&map, Cells::new(x, y, 1, 1)).center();
-                let size = (map.view.scale as f32 / 5.4).clamp(8.0, 15.0);
+                let middle = on_screen(&camera.view, Cells::new(x, y, 1, 1)).center();
+                let size = (camera.view.scale as f32 / 5.4).clamp(8.0, 15.0);
                 let galley = written(
                     &painter,
                     value,
-                    code.filter(|_| map.view.scale >= ROOMY),
+                    code.filter(|_| camera.view.scale >= ROOMY),
                     size,
                     colour,
                 );
@@ -110,13 +114,13 @@ pub(super) fn draw(
             }
         }
     }
-    let Some(pointer) = map.pointer else { return Ok(()) };
-    let (x, y) = map.view.cell_at(pointer);
-    let Some(spot) = map.atlas.spot(x, y) else { return Ok(()) };
-    let tensor = &map.atlas.model().tensors()[spot.tensor];
+    let Some(pointer) = pointer.0 else { return Ok(()) };
+    let (x, y) = camera.view.cell_at(pointer);
+    let Some(spot) = atlas.spot(x, y) else { return Ok(()) };
+    let tensor = &atlas.model().tensors()[spot.tensor];
     let mut text = format!("{}  [{}, {}]", tensor.name, spot.row, spot.column);
-    if map.view.scale >= 1.0
-        && let Some((value, code)) = cache.value(&map.atlas, &edits, &spot)
+    if camera.view.scale >= 1.0
+        && let Some((value, code)) = cache.value(&atlas, &edits, &spot)
     {
         text = format!("{text}\n{value:+.6}   {}   tile {}", tensor.encoding(), spot.tile);
         if let Some(Code { code, most, scale, base }) = code {

@@ -7,7 +7,9 @@ use egui::{Id, RichText, vec2};
 use super::PromptBox;
 use super::style::{accent, card, ink, veil};
 use crate::content::assets::Assets;
-use crate::world::Map;
+use crate::world::camera::MapCamera;
+use crate::world::layout::Atlas;
+use crate::world::notices::Notices;
 use crate::world::settings::{Settings, SettingsFile};
 use crate::world::think::Generation;
 use crate::world::tour::{Tour, TourRun};
@@ -27,7 +29,9 @@ pub(super) struct Since(Option<(View, u64)>);
 
 pub(super) fn draw(
     mut contexts: EguiContexts,
-    mut map: ResMut<Map>,
+    atlas: Res<Atlas>,
+    camera: Res<MapCamera>,
+    mut notices: ResMut<Notices>,
     file: Option<Res<SettingsFile>>,
     assets: Option<Res<Assets>>,
     tour: Option<Res<TourRun>>,
@@ -45,24 +49,23 @@ pub(super) fn draw(
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
     let Some((view, generation)) = since.0 else {
-        let weights: u64 = map
-            .atlas
+        let weights: u64 = atlas
             .model()
             .tensors()
             .iter()
             .map(|tensor| tensor.tiling.rows * tensor.tiling.columns)
             .sum();
         if weights <= MOST_WEIGHTS && mind.thoughts.is_empty() {
-            mind.ask(&map, &prompt.text, prompt.chat, FIRST_WORDS, 0.0);
+            mind.ask(atlas.model(), &prompt.text, prompt.chat, FIRST_WORDS, 0.0);
         }
-        since.0 = Some((map.view, mind.generation()));
+        since.0 = Some((camera.view, mind.generation()));
         return Ok(());
     };
-    let resized = map.view.size != view.size;
+    let resized = camera.view.size != view.size;
     if resized {
-        since.0 = Some((map.view, generation));
+        since.0 = Some((camera.view, generation));
     }
-    let went_on = !resized && (map.view != view || mind.generation() != generation);
+    let went_on = !resized && (camera.view != view || mind.generation() != generation);
     let [mut to_tour, mut done] = [false, went_on];
     let area =
         egui::Area::new(Id::new("welcome")).anchor(egui::Align2::CENTER_CENTER, vec2(0.0, -40.0));
@@ -70,7 +73,7 @@ pub(super) fn draw(
         let frame = card(theme).stroke(egui::Stroke::new(1.0, veil(accent(theme), 0.4))).corner_radius(10.0);
         frame.inner_margin(egui::Margin::symmetric(22, 16)).show(ui, |ui| {
             ui.set_width(440.0f32.min(context.content_rect().width() - 80.0).max(120.0));
-            let name = map.atlas.title();
+            let name = atlas.title();
             let text = format!(
                 "This land is {name}, a whole language model: each pixel is one of its numbers, and the river carries what it thinks. Walk anywhere, ask it something, and change what you like: the file stays as it is."
             );
@@ -85,7 +88,7 @@ pub(super) fn draw(
     if to_tour {
         match assets.content::<Tour>("tour", TOUR) {
             Ok(tour) => commands.insert_resource(TourRun::new(tour, None, false)),
-            Err(error) => map.tell(error.to_string()),
+            Err(error) => notices.tell(error.to_string()),
         }
     }
     if to_tour || done {

@@ -11,11 +11,14 @@ use std::sync::Arc;
 use bevy::ecs::message::Messages;
 use bevy::prelude::*;
 
+use super::WorldSystems;
+use super::camera::MapCamera;
 use super::heatmap::Heatmaps;
 use super::keys::{Action, Keys};
+use super::layout::Atlas;
+use super::notices::Notices;
 use super::think::Generation;
 use super::view::View;
-use super::{Map, WorldSystems};
 use crate::agents::simulation::{Camera, Clock, SimulationPlugin, Snapshot};
 use crate::agents::{
     AgentsError, AgentsPlugin, AgentsSystems, Place, Profile, QueueWorkers, Roster, Tick,
@@ -64,7 +67,7 @@ impl Plugin for InhabitedPlugin {
                 Update,
                 (yield_to_the_prompt, read_surveys, pause)
                     .chain()
-                    .after(super::camera::mouse)
+                    .after(super::pointer::mouse)
                     .in_set(WorldSystems::Input),
             )
             // It takes the world whole to write it, and changes nothing that others in this
@@ -88,7 +91,7 @@ pub fn inhabit(
         Some(saved) => restore(world, saved),
         None => {
             let profiles: Vec<_> = profiles.into_iter().map(Arc::new).collect();
-            let size = world.resource::<Map>().atlas.model().plan().size.map(|cells| cells as f64);
+            let size = world.resource::<Atlas>().model().plan().size.map(|cells| cells as f64);
             spawn_agents(world, &profiles, size);
             Ok(())
         }
@@ -97,7 +100,7 @@ pub fn inhabit(
 
 /// The state of the world: agents, jobs, camera, and the layer that is shown.
 pub fn snapshot(world: &mut World) -> Snapshot {
-    let View { centre, scale, .. } = world.resource::<Map>().view;
+    let View { centre, scale, .. } = world.resource::<MapCamera>().view;
     let place = Place::new(centre[0], centre[1]);
     world.insert_resource(Camera { place, pixels_per_cell: scale });
     let mut snapshot = Snapshot::of(world);
@@ -116,11 +119,11 @@ pub fn restore(world: &mut World, saved: &Snapshot) -> Result<(), AgentsError> {
     world.resource_mut::<Before>().0.clear();
     world.resource_mut::<Heatmaps>().shown = saved.overlays.get(SHOWN).cloned();
     if let Some(Camera { place, pixels_per_cell }) = saved.camera {
-        let mut map = world.resource_mut::<Map>();
-        let bounds = map.atlas.bounds();
-        map.flight = None;
-        map.view =
-            View { centre: [place.x, place.y], scale: pixels_per_cell, ..map.view }.bounded(bounds);
+        let bounds = world.resource::<Atlas>().bounds();
+        let mut camera = world.resource_mut::<MapCamera>();
+        let centre = [place.x, place.y];
+        let view = View { centre, scale: pixels_per_cell, ..camera.view }.bounded(bounds);
+        camera.jump(view);
     }
     Ok(())
 }
@@ -163,7 +166,7 @@ fn yield_to_the_prompt(
 /// Reads what surveys have found whenever the queue has changed.
 fn read_surveys(
     crew: Option<Res<QueueWorkers>>,
-    map: Res<Map>,
+    atlas: Res<Atlas>,
     mut overlays: ResMut<Heatmaps>,
     mut seen: Local<Option<usize>>,
 ) {
@@ -178,7 +181,7 @@ fn read_surveys(
         return;
     }
     *seen = Some(count);
-    for problem in overlays.load(&crew.hands().desk().folder(), map.atlas.model()) {
+    for problem in overlays.load(&crew.hands().desk().folder(), atlas.model()) {
         debug!("no layer: {problem}");
     }
 }
@@ -188,14 +191,14 @@ fn pause(
     input: Option<Res<ButtonInput<KeyCode>>>,
     wants: Option<Res<bevy_egui::input::EguiWantsInput>>,
     mut clock: ResMut<Clock>,
-    mut map: ResMut<Map>,
+    mut notices: ResMut<Notices>,
 ) {
     let Some(input) = input else { return };
     let typing = wants.is_some_and(|wants| wants.wants_any_keyboard_input());
     if !typing && keys.pressed(&input, Action::PauseAgents) {
         let paused = !clock.is_paused();
         clock.set_paused(paused);
-        map.tell(if paused { "the agents stand still" } else { "the agents go on" });
+        notices.tell(if paused { "the agents stand still" } else { "the agents go on" });
     }
 }
 

@@ -16,7 +16,7 @@ use bevy::render::sync_world::TemporaryRenderEntity;
 use bevy::render::{ExtractSchedule, RenderApp};
 use bevy::window::PrimaryWindow;
 
-use super::Map;
+use super::notices::Notices;
 use super::think::Generation;
 
 /// Between two attempts to get another device: long enough for a driver to come back, short enough
@@ -147,7 +147,8 @@ fn forget_the_frame(render: &mut World) {
 
 fn tell_lost(main: &mut World, why: &str) {
     main.resource_mut::<Generation>().lose_device(why);
-    main.resource_mut::<Map>().tell(format!("{why}: nothing is drawn until there is another"));
+    let text = format!("{why}: nothing is drawn until there is another");
+    main.resource_mut::<Notices>().tell(text);
     let mut windows = main.query_filtered::<&mut Window, With<PrimaryWindow>>();
     let Ok(mut window) = windows.single_mut(main) else { return };
     let title = std::mem::replace(
@@ -166,7 +167,7 @@ fn tell_found(main: &mut World) {
     let text = format!(
         "{why}, and another was opened.\nEdits, mutes and settings are kept. An answer that was under way has ended: ask again."
     );
-    main.resource_mut::<Map>().notice = Some((text, TOLD));
+    main.resource_mut::<Notices>().tell_for(text, TOLD);
     let mut windows = main.query_filtered::<&mut Window, With<PrimaryWindow>>();
     if let (Ok(mut window), Some(title)) = (windows.single_mut(main), title) {
         window.title = title;

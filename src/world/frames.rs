@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bevy::prelude::*;
 
-use super::Map;
+use super::camera::MapCamera;
 use super::memory_samples::Soak;
 use super::think::Generation;
 use crate::pxi::AtomicFile;
@@ -134,10 +134,10 @@ impl Frames {
     }
 }
 
-pub(super) fn record(map: Res<Map>, mind: Res<Generation>, mut frames: ResMut<Frames>) {
+pub(super) fn record(camera: Res<MapCamera>, mind: Res<Generation>, mut frames: ResMut<Frames>) {
     let phase = if mind.is_busy() && !mind.paused {
         Phase::Thinking
-    } else if map.flight.is_some() {
+    } else if camera.flight.is_some() {
         Phase::Flying
     } else {
         Phase::Resting

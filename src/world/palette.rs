@@ -3,6 +3,7 @@
 //!
 //! Colours between two stops are mixed in OKLab, so that equal steps of a weight look equal.
 
+use bevy::prelude::Resource;
 use serde::Deserialize;
 
 use crate::model::plan::rules::parse_colour;
@@ -197,6 +198,24 @@ impl Palette {
                 }
             })
             .collect()
+    }
+}
+
+/// All palettes, of which the settings name one.
+#[derive(Resource, Debug, Clone, PartialEq, Eq)]
+pub struct Palettes(pub Vec<Palette>);
+
+impl Palettes {
+    /// The palette of that name, or the first.
+    pub fn named(&self, name: &str) -> &Palette {
+        let named = self.0.iter().find(|palette| palette.name == name);
+        named.or(self.0.first()).expect("the program has palettes of its own")
+    }
+
+    /// The name of the palette after that one, or after the first.
+    pub fn after(&self, name: &str) -> &str {
+        let at = self.0.iter().position(|palette| palette.name == name).unwrap_or(0);
+        &self.0[(at + 1) % self.0.len()].name
     }
 }
 

@@ -20,14 +20,15 @@ use bevy::prelude::*;
 use bevy::render::renderer::{RenderGraph, RenderGraphSystems};
 use bevy::render::{GpuResourceAppExt, RenderApp};
 
+use super::WorldSystems;
+use super::layout::Atlas;
 use super::settings::Settings;
-use super::{Map, WorldSystems};
 use crate::batch::{Message, ModelText, Prompt, TextModel};
 use crate::forward::cpu::CpuModel;
 use crate::forward::gpu::{EditedWeights, ForwardPluginSystems, ForwardState, ForwardStatus};
 use crate::forward::sampling::SamplingParams;
-use crate::model::ModelConfig;
 use crate::model::edits::Tiles;
+use crate::model::{ModelConfig, PixelModel};
 use session::{Pace, Report, Session};
 
 pub use trace::{Seen, Trace, attention};
@@ -94,15 +95,22 @@ pub struct Generation {
 impl Generation {
     /// Begins a sequence: a prompt as it is, or in a chat as a user's message where the model
     /// brings a chat template, and so many tokens after it.
-    pub fn ask(&mut self, map: &Map, prompt: &str, chat: bool, tokens: u32, temperature: f32) {
+    pub fn ask(
+        &mut self,
+        model: &PixelModel,
+        prompt: &str,
+        chat: bool,
+        tokens: u32,
+        temperature: f32,
+    ) {
         if let Some(why) = &self.refusal {
             self.problem = Some(format!("{why}: nothing can be asked until there is another"));
             return;
         }
         self.problem = None;
         self.ended_at_once = false;
-        let context = map.atlas.model().config().context_length.min(CONTEXT) as usize;
-        match self.encode(map, prompt, chat) {
+        let context = model.config().context_length.min(CONTEXT) as usize;
+        match self.encode(model, prompt, chat) {
             Ok(ids) if ids.is_empty() => self.problem = Some("the prompt is empty".into()),
             Ok(ids) if ids.len() >= context => {
                 self.problem = Some(format!(
@@ -129,9 +137,9 @@ impl Generation {
         }
     }
 
-    fn encode(&mut self, map: &Map, prompt: &str, chat: bool) -> Result<Vec<u32>, String> {
+    fn encode(&mut self, model: &PixelModel, prompt: &str, chat: bool) -> Result<Vec<u32>, String> {
         if self.text.is_none() {
-            let text = ModelText::new(map.atlas.model()).map_err(|error| error.to_string())?;
+            let text = ModelText::new(model).map_err(|error| error.to_string())?;
             // They hold for every answer, so once is enough.
             text.warnings()
                 .iter()
@@ -331,9 +339,9 @@ fn think(
 
 /// Tells the render world which edits the steps of this frame are computed with, as far as the
 /// logit lens reads them.
-fn follow_edits(overlaid: Res<EditedWeights>, map: Res<Map>, mind: Res<Generation>) {
+fn follow_edits(overlaid: Res<EditedWeights>, atlas: Res<Atlas>, mind: Res<Generation>) {
     if overlaid.is_changed() {
-        let model = map.atlas.model();
+        let model = atlas.model();
         let shown = overlaid.shown();
         let of_output = shown.iter().filter(|(tile, _)| CpuModel::unembeds(model, **tile));
         let edited = Arc::new(of_output.map(|(&tile, bytes)| (tile, Arc::clone(bytes))).collect());

@@ -10,16 +10,18 @@ use bevy::prelude::*;
 use bevy::render::renderer::RenderDevice;
 use serde::Deserialize;
 
-use super::camera::entity_of;
+use super::WorldSystems;
+use super::camera::{MapCamera, Navigate};
 use super::device_recovery::Device;
-use super::lab::Edits;
-use super::layout::Place;
-use super::palette::{Colouring, Theme};
+use super::lab::{Edits, marks};
+use super::layout::{Atlas, Place};
+use super::notices::Notices;
+use super::palette::{Colouring, Palettes, Theme};
+use super::pointer::Selection;
 use super::screenshot::Shots;
 use super::settings::Settings;
 use super::tabs::{Instrument, Shown};
 use super::think::{Generation, lens::Lens};
-use super::{Map, WorldSystems};
 use crate::model::edits::Brush;
 use crate::tiles::{ModelIndex, Muted};
 
@@ -172,7 +174,9 @@ fn run(
     time: Res<Time>,
     index: Option<Res<ModelIndex>>,
     mut run: ResMut<TourRun>,
-    mut map: ResMut<Map>,
+    (atlas, palettes, camera): (Res<Atlas>, Res<Palettes>, Res<MapCamera>),
+    (mut selection, mut notices): (ResMut<Selection>, ResMut<Notices>),
+    mut navigate: MessageWriter<Navigate>,
     mut settings: ResMut<Settings>,
     mut shots: ResMut<Shots>,
     mut mind: ResMut<Generation>,
@@ -186,7 +190,7 @@ fn run(
         run.frames -= 1;
         return;
     }
-    let is_busy = map.flight.is_some() || shots.is_busy() || mind.is_busy() || lens.is_working();
+    let is_busy = camera.flight.is_some() || shots.is_busy() || mind.is_busy() || lens.is_working();
     if run.wait > 0.0 || is_busy || loss.lost.is_some() {
         return;
     }
@@ -201,13 +205,10 @@ fn run(
         return;
     };
     run.next += 1;
-    let complain = |run: &mut TourRun, map: &mut Map, place: &Place| {
-        let text = format!(
-            "the tour names {}, which {} does not have",
-            map.atlas.name(place),
-            map.atlas.title()
-        );
-        map.tell(text.clone());
+    let complain = |run: &mut TourRun, notices: &mut Notices, place: &Place| {
+        let text =
+            format!("the tour names {}, which {} does not have", atlas.name(place), atlas.title());
+        notices.tell(text.clone());
         run.complain(text);
     };
     let loses_device = step == TourStep::LoseDevice;
@@ -215,42 +216,43 @@ fn run(
         TourStep::Caption(text) => run.caption = text,
         TourStep::Look { at, seconds } => {
             let seconds = if run.hurry { Some(0.0) } else { seconds };
-            if !map.go_to(&at, seconds) {
-                complain(&mut run, &mut map, &at);
+            match camera.view_of(&at, &atlas) {
+                Some(view) => _ = navigate.write(Navigate::View(view, seconds)),
+                None => complain(&mut run, &mut notices, &at),
             }
-            map.selection = None;
+            selection.0 = None;
         }
-        TourStep::Zoom { at, scale } => match map.atlas.rect(&at) {
+        TourStep::Zoom { at, scale } => match atlas.rect(&at) {
             Some(rect) => {
-                let view = super::view::View { scale, ..map.view.fit(rect) };
-                map.go(view, run.hurry.then_some(0.0));
+                let view = super::view::View { scale, ..camera.view.fit(rect) };
+                navigate.write(Navigate::View(view, run.hurry.then_some(0.0)));
             }
-            None => complain(&mut run, &mut map, &at),
+            None => complain(&mut run, &mut notices, &at),
         },
         TourStep::Select(place) => match place {
-            Some(place) if map.atlas.rect(&place).is_none() => complain(&mut run, &mut map, &place),
-            place => map.selection = place,
+            Some(place) if atlas.rect(&place).is_none() => complain(&mut run, &mut notices, &place),
+            place => selection.0 = place,
         },
         TourStep::Wait(seconds) => run.wait = if run.hurry { 0.0 } else { seconds },
         TourStep::Prompt { text, tokens } => {
             mind.paused = false;
-            mind.ask(&map, &text, false, tokens, 0.0);
+            mind.ask(atlas.model(), &text, false, tokens, 0.0);
             if let Some(problem) = &mind.problem {
                 run.complain(format!("the tour's prompt: {problem}"));
             }
         }
         TourStep::Colouring(colouring) => settings.colouring = colouring,
         TourStep::Palette(name) => {
-            if !map.palettes.iter().any(|palette| palette.name == name) {
+            if !palettes.0.iter().any(|palette| palette.name == name) {
                 let text = format!("the tour names the palette {name:?}, which is not there");
-                map.tell(text.clone());
+                notices.tell(text.clone());
                 run.complain(text);
             }
             settings.palette = name;
         }
         TourStep::Theme(theme) => settings.theme = theme,
         TourStep::Mute(ref place) | TourStep::Unmute(ref place) => {
-            let entity = index.and_then(|index| entity_of(place, &index));
+            let entity = index.and_then(|index| marks::entity_of(place, &index));
             match entity {
                 Some(entity) if matches!(step, TourStep::Mute(_)) => {
                     commands.entity(entity).insert(Muted);
@@ -258,15 +260,15 @@ fn run(
                 Some(entity) => {
                     commands.entity(entity).remove::<Muted>();
                 }
-                None => complain(&mut run, &mut map, place),
+                None => complain(&mut run, &mut notices, place),
             }
         }
         TourStep::Show(instrument) => shown.0 = instrument,
         TourStep::Paint { at, brush } => {
-            edits.mark_place(&map.atlas, &at);
+            edits.mark_place(&atlas, &at);
             if edits.count() == 0 {
-                complain(&mut run, &mut map, &at);
-            } else if edits.paint(map.atlas.model(), brush).is_none()
+                complain(&mut run, &mut notices, &at);
+            } else if edits.paint(atlas.model(), brush).is_none()
                 && let Some(problem) = edits.problem.clone()
             {
                 run.complain(problem);

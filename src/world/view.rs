@@ -121,6 +121,32 @@ impl View {
     }
 }
 
+/// The minimap: a second, small view of the whole map.
+impl View {
+    /// Where it lies on the screen, in points: left, top, width, height. None where the screen is
+    /// too small for it, or shows the whole map itself.
+    pub fn minimap(&self, bounds: Rect) -> Option<[f32; 4]> {
+        let [width, height] = self.size.map(|side| side as f32);
+        let aspect = bounds.height as f32 / bounds.width.max(1) as f32;
+        let across = 190.0f32.min(150.0 / aspect.max(1e-3));
+        let down = (across * aspect).max(20.0);
+        let whole = self.visible().contains(&bounds);
+        (width > 600.0 && height > 400.0 && !whole).then_some([
+            14.0,
+            height - down - 44.0,
+            across,
+            down,
+        ])
+    }
+
+    /// Its camera.
+    pub fn minimap_view(&self, bounds: Rect) -> Self {
+        let [_, _, across, down] = self.minimap(bounds).unwrap_or([0.0, 0.0, 1.0, 1.0]);
+        let view = Self { size: [f64::from(across), f64::from(down)], ..*self }.fit(bounds);
+        Self { scale: view.size[0] / bounds.width.max(1) as f64, ..view }
+    }
+}
+
 /// A flight from one view to another.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Flight {

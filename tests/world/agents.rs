@@ -16,10 +16,12 @@ use pixel_llm::agents::{Activity, Agent, Board, QueueWorkers, Roster, WorkerPool
 use pixel_llm::app::explore::{Inhabitants, Offscreen, WorldSetup};
 use pixel_llm::coach::{AllowedCommands, Status};
 use pixel_llm::panel::CoachPanel;
-use pixel_llm::world::Map;
 use pixel_llm::world::agents::{restore, snapshot};
+use pixel_llm::world::camera::MapCamera;
 use pixel_llm::world::heatmap::Heatmaps;
+use pixel_llm::world::layout::Atlas;
 use pixel_llm::world::palette::Theme;
+use pixel_llm::world::pointer::Pointer;
 use pixel_llm::world::settings::{Settings, SettingsFile};
 use pixel_llm::world::think::Generation;
 
@@ -80,8 +82,9 @@ fn point_at(world: &mut Offscreen, wanted: fn(&Activity) -> bool) {
         let found = world.app.world().entity(entity);
         wanted(found.get::<Activity>()?).then(|| *found.get::<pixel_llm::agents::Place>().unwrap())
     });
-    let mut map = world.app.world_mut().resource_mut::<Map>();
-    map.pointer = place.map(|place| map.view.to_screen([place.x, place.y]));
+    let view = world.app.world().resource::<MapCamera>().view;
+    let pointer = place.map(|place| view.to_screen([place.x, place.y]));
+    *world.app.world_mut().resource_mut::<Pointer>() = Pointer(pointer);
 }
 
 #[test]
@@ -95,7 +98,7 @@ fn agents_do_the_plan_in_the_world_and_it_comes_back_from_its_file() {
     // Nothing begins while the model answers.
     let ask = |world: &mut Offscreen| {
         world.app.world_mut().resource_scope(|world, mut mind: bevy::prelude::Mut<Generation>| {
-            mind.ask(world.resource::<Map>(), "Once upon a time", false, 12, 0.0);
+            mind.ask(world.resource::<Atlas>().model(), "Once upon a time", false, 12, 0.0);
         });
     };
     ask(&mut world);
@@ -160,7 +163,7 @@ fn agents_do_the_plan_in_the_world_and_it_comes_back_from_its_file() {
     saved.save(&path).unwrap();
     world.app.world_mut().resource_mut::<Clock>().set_paused(false);
     world.app.world_mut().resource_mut::<Heatmaps>().shown = None;
-    world.app.world_mut().resource_mut::<Map>().view.scale *= 3.0;
+    world.app.world_mut().resource_mut::<MapCamera>().view.scale *= 3.0;
     world.update(20);
     assert!(
         snapshot(world.app.world_mut()).to_text() != saved.to_text(),

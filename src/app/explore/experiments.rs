@@ -21,13 +21,13 @@ use crate::experiment::{Experiment, Job, SLOTS};
 use crate::folders;
 use crate::model::PixelModel;
 use crate::model::plan::Rules;
-use crate::world::Map;
 use crate::world::keys::{Action, Keys};
+use crate::world::layout::Atlas;
 
 /// The most conditions whose figures are shown.
 const MOST_SHOWN: usize = 8;
 
-/// Adds the list of experiments. Needs [`Assets`], [`Map`] and [`Keys`].
+/// Adds the list of experiments. Needs [`Assets`], [`Atlas`] and [`Keys`].
 pub(super) struct ExperimentsPlugin;
 
 impl Plugin for ExperimentsPlugin {
@@ -108,7 +108,7 @@ fn listen(mut experiments: ResMut<Experiments>) {
 fn draw(
     mut contexts: EguiContexts,
     assets: Res<Assets>,
-    map: Res<Map>,
+    atlas: Res<Atlas>,
     mut experiments: ResMut<Experiments>,
 ) -> Result {
     if !experiments.open {
@@ -129,7 +129,8 @@ fn draw(
                     ui.horizontal(|ui| {
                         let button = egui::Button::new("run");
                         if ui.add_enabled(!running, button).clicked() {
-                            experiments.run = Some(begin(name.clone(), experiment.clone(), &map));
+                            experiments.run =
+                                Some(begin(name.clone(), experiment.clone(), atlas.model()));
                         }
                         ui.label(egui::RichText::new(&experiment.title).strong())
                             .on_hover_text(&experiment.about);
@@ -173,11 +174,11 @@ fn show(ui: &mut egui::Ui, run: &Run) {
 
 /// Runs an experiment on a thread, on the processor: the device is busy with the picture and the
 /// prompt.
-fn begin(name: String, experiment: Experiment, map: &Map) -> Run {
+fn begin(name: String, experiment: Experiment, model: &PixelModel) -> Run {
     let (tell, reports) = channel();
     let cancel = Arc::new(AtomicBool::new(false));
     // The same bytes; the layout of the land is nothing to the forward pass.
-    let model = map.atlas.model().laid_out(&Rules::default());
+    let model = model.laid_out(&Rules::default());
     let (job, stop) = (name.clone(), Arc::clone(&cancel));
     let thread = std::thread::Builder::new().name("experiment".into()).spawn(move || {
         let end = match work(&job, &experiment, model, &stop, &tell) {

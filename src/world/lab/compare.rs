@@ -4,7 +4,7 @@
 use bevy::prelude::*;
 
 use super::Edits;
-use crate::world::Map;
+use crate::world::layout::Atlas;
 use crate::world::think::{GeneratedToken, Generation};
 
 /// A prompt that is answered twice.
@@ -126,7 +126,7 @@ fn rows(without: &[GeneratedToken], with: &[GeneratedToken]) -> Vec<Row> {
 
 /// Takes a comparison a step further.
 pub(super) fn drive(
-    map: Res<Map>,
+    atlas: Res<Atlas>,
     mut edits: ResMut<Edits>,
     mut mind: ResMut<Generation>,
     mut comparison: ResMut<Comparison>,
@@ -139,7 +139,7 @@ pub(super) fn drive(
         return;
     };
     let ask = |mind: &mut Generation| {
-        mind.ask(&map, &asked.prompt, asked.chat, asked.tokens, asked.temperature);
+        mind.ask(atlas.model(), &asked.prompt, asked.chat, asked.tokens, asked.temperature);
     };
     mind.paused = false;
     if comparison.stage != Stage::Waiting

@@ -3,11 +3,49 @@
 use bevy::prelude::*;
 
 use crate::tiles::{ModelIndex, Muted, Scale};
-use crate::world::Map;
-use crate::world::layout::Place;
+use crate::world::layout::{Atlas, Place};
+use crate::world::notices::Notices;
+use crate::world::pointer::Selection;
 
 /// Every entity with a mark.
 pub type Marked<'w, 's> = Query<'w, 's, Entity, Or<(With<Muted>, With<Scale>)>>;
+
+/// The entity of a head or layer.
+pub fn entity_of(place: &Place, index: &ModelIndex) -> Option<Entity> {
+    match place {
+        Place::Layer(layer) | Place::Attention(layer) | Place::FeedForward(layer) => {
+            index.layer(*layer)
+        }
+        Place::Head(layer, head) => index.head(*layer, *head),
+        _ => None,
+    }
+}
+
+/// Mutes the selected head or layer, or lets it speak again.
+pub fn mute_selection(
+    (atlas, selection): (&Atlas, &Selection),
+    index: Option<&ModelIndex>,
+    is_muted: impl Fn(Entity) -> bool,
+    notices: &mut Notices,
+    commands: &mut Commands,
+) {
+    let found = selection
+        .0
+        .as_ref()
+        .zip(index)
+        .and_then(|(place, index)| Some((atlas.name(place), entity_of(place, index)?)));
+    let Some((name, entity)) = found else {
+        notices.tell("select a head or a layer first: click one");
+        return;
+    };
+    if is_muted(entity) {
+        commands.entity(entity).remove::<Muted>();
+        notices.tell(format!("{name} speaks again"));
+    } else {
+        commands.entity(entity).insert(Muted);
+        notices.tell(format!("{name} is muted"));
+    }
+}
 
 /// A head or layer and the others of its kind: the heads of its layer, or all layers.
 fn with_others(place: &Place, index: &ModelIndex) -> Option<(Entity, Vec<Entity>)> {
@@ -38,20 +76,21 @@ pub fn is_solo(place: &Place, index: &ModelIndex, is_muted: impl Fn(Entity) -> b
 /// Mutes the other heads of the selected head's layer, or the other layers; where they are muted
 /// already, lets them speak again.
 pub fn solo_selection(
-    map: &mut Map,
+    (atlas, selection): (&Atlas, &Selection),
     index: Option<&ModelIndex>,
     is_muted: impl Fn(Entity) -> bool,
+    notices: &mut Notices,
     commands: &mut Commands,
 ) {
-    let found = map.selection.clone().zip(index).and_then(|(place, index)| {
+    let found = selection.0.clone().zip(index).and_then(|(place, index)| {
         let (own, others) = with_others(&place, index)?;
         Some((is_solo(&place, index, &is_muted), place, own, others))
     });
     let Some((was_solo, place, own, others)) = found else {
-        map.tell("select a head or a layer first: click one");
+        notices.tell("select a head or a layer first: click one");
         return;
     };
-    let name = map.atlas.name(&place);
+    let name = atlas.name(&place);
     for other in others {
         if was_solo {
             commands.entity(other).remove::<Muted>();
@@ -61,7 +100,7 @@ pub fn solo_selection(
     }
     commands.entity(own).remove::<Muted>();
     let what = if matches!(place, Place::Head(..)) { "heads of its layer" } else { "layers" };
-    map.tell(if was_solo {
+    notices.tell(if was_solo {
         format!("the other {what} speak again")
     } else {
         format!("{name} is heard alone: the other {what} are muted")

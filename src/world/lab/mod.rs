@@ -16,8 +16,10 @@ use std::sync::Arc;
 
 use bevy::prelude::*;
 
+use super::WorldSystems;
 use super::draw::MapFrame;
-use super::{Map, WorldSystems};
+use super::layout::Atlas;
+use super::notices::Notices;
 use crate::forward::gpu::EditedWeights;
 use crate::model::edits::coarse_of;
 
@@ -40,7 +42,7 @@ impl Plugin for LabPlugin {
                 (
                     (shortcuts::keys, mouse::mark, compare::drive)
                         .chain()
-                        .after(super::camera::mouse)
+                        .after(super::pointer::mouse)
                         .in_set(WorldSystems::Input),
                     share.in_set(WorldSystems::Move),
                     coarse.in_set(WorldSystems::Frame),
@@ -50,10 +52,14 @@ impl Plugin for LabPlugin {
 }
 
 /// Hands the edits to the device, and tells how saving went.
-fn share(mut edits: ResMut<Edits>, mut overlaid: ResMut<EditedWeights>, mut map: ResMut<Map>) {
+fn share(
+    mut edits: ResMut<Edits>,
+    mut overlaid: ResMut<EditedWeights>,
+    mut notices: ResMut<Notices>,
+) {
     let edits = edits.bypass_change_detection();
     if let Some(told) = edits.saved() {
-        map.tell(told);
+        notices.tell(told);
     }
     let tiles = edits.overlay.tiles();
     if !Arc::ptr_eq(tiles, &overlaid.tiles) || overlaid.bypassed != edits.bypassed {
@@ -64,7 +70,7 @@ fn share(mut edits: ResMut<Edits>, mut overlaid: ResMut<EditedWeights>, mut map:
 /// Gives edited tiles the look from afar that their weights have now.
 fn coarse(
     overlaid: Res<EditedWeights>,
-    map: Res<Map>,
+    atlas: Res<Atlas>,
     mut frame: ResMut<MapFrame>,
     mut of_file: Local<Option<Arc<Vec<u32>>>>,
     mut known: Local<HashMap<u32, (Arc<[u8]>, Vec<u32>)>>,
@@ -84,8 +90,8 @@ fn coarse(
         let (_, grid) = known.entry(tile).or_insert_with(|| {
             // A brush leaves only finite numbers; a tile that has others keeps the look that it
             // had.
-            let grid = coarse_of(map.atlas.model(), tile, bytes).map(|coarse| coarse.grid);
-            let grid = grid.unwrap_or_else(|_| map.atlas.model().tile_grid(tile));
+            let grid = coarse_of(atlas.model(), tile, bytes).map(|coarse| coarse.grid);
+            let grid = grid.unwrap_or_else(|_| atlas.model().tile_grid(tile));
             (Arc::clone(bytes), super::draw::coarse_grid_words(&grid).collect())
         });
         words[tile as usize * grid.len()..][..grid.len()].copy_from_slice(grid);

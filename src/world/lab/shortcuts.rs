@@ -6,8 +6,11 @@ use bevy_egui::input::EguiWantsInput;
 use super::{Edits, marks};
 use crate::content::assets::Assets;
 use crate::tiles::{ModelIndex, Muted};
-use crate::world::Map;
+use crate::world::camera::Navigate;
 use crate::world::keys::{Action, Keys};
+use crate::world::layout::Atlas;
+use crate::world::notices::Notices;
+use crate::world::pointer::Selection;
 use crate::world::settings::Settings;
 use crate::world::tour::{Tour, TourRun};
 
@@ -22,7 +25,9 @@ pub(super) fn keys(
     index: Option<Res<ModelIndex>>,
     muted: Query<(), With<Muted>>,
     (assets, tour): (Res<Assets>, Option<Res<TourRun>>),
-    mut map: ResMut<Map>,
+    (atlas, selection): (Res<Atlas>, Res<Selection>),
+    mut notices: ResMut<Notices>,
+    mut navigate: MessageWriter<Navigate>,
     mut edits: ResMut<Edits>,
     mut last_bookmark: Local<usize>,
     mut commands: Commands,
@@ -33,36 +38,36 @@ pub(super) fn keys(
     }
     let pressed = |action| keys.pressed(&input, action);
     if pressed(Action::Undo) {
-        map.tell(edits.undo());
+        notices.tell(edits.undo());
     }
     if pressed(Action::Redo) {
-        map.tell(edits.redo());
+        notices.tell(edits.redo());
     }
     if pressed(Action::Paint) {
         edits.painting = !edits.painting;
-        map.tell(if edits.painting {
+        notices.tell(if edits.painting {
             "click a weight or drag over some to mark them; G again to move the map"
         } else {
             "a drag moves the map"
         });
     }
+    let selected = (&*atlas, &*selection);
+    let is_muted = |entity| muted.contains(entity);
+    if pressed(Action::Mute) {
+        marks::mute_selection(selected, index.as_deref(), is_muted, &mut notices, &mut commands);
+    }
     if pressed(Action::Solo) {
-        marks::solo_selection(
-            &mut map,
-            index.as_deref(),
-            |entity| muted.contains(entity),
-            &mut commands,
-        );
+        marks::solo_selection(selected, index.as_deref(), is_muted, &mut notices, &mut commands);
     }
     if pressed(Action::NextBookmark) {
-        let list = settings.bookmarks.get(&map.atlas.title()).map_or(&[][..], Vec::as_slice);
+        let list = settings.bookmarks.get(&atlas.title()).map_or(&[][..], Vec::as_slice);
         match list.get(*last_bookmark % list.len().max(1)) {
             Some((name, view)) => {
-                map.go(*view, None);
-                map.tell(format!("bookmark: {name}"));
+                navigate.write(Navigate::View(*view, None));
+                notices.tell(format!("bookmark: {name}"));
                 *last_bookmark = (*last_bookmark + 1) % list.len();
             }
-            None => map.tell("no bookmarks here yet: B makes one"),
+            None => notices.tell("no bookmarks here yet: B makes one"),
         }
     }
     if pressed(Action::TakeTour) {
@@ -72,7 +77,7 @@ pub(super) fn keys(
         }
         match assets.content::<Tour>("tour", INTRODUCTION) {
             Ok(tour) => commands.insert_resource(TourRun::new(tour, None, false)),
-            Err(error) => map.tell(error.to_string()),
+            Err(error) => notices.tell(error.to_string()),
         }
     }
 }

@@ -13,11 +13,13 @@ pub use quads::{FLAT, GROUND, Quad, STATE_EDITED, STATE_MUTED, STATE_SCALED};
 
 use std::sync::Arc;
 
+use bevy::prelude::Resource;
+
 use crate::model::PixelModel;
 use crate::model::plan::Rect;
 
-/// A model's map.
-#[derive(Debug, Clone)]
+/// A model's map. As a resource it is only read, but for a mod that lays the model out anew.
+#[derive(Resource, Debug, Clone)]
 pub struct Atlas {
     model: Arc<PixelModel>,
     quads: Vec<Quad>,
