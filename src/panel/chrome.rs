@@ -100,7 +100,7 @@ pub(super) fn draw(
 /// The places that one is in, from the model to the first that is seen whole.
 fn places(atlas: &Atlas, view: &View) -> Vec<Place> {
     let [across, down] = view.size;
-    let (x, y) = view.cell_at([across / 2.0, down / 2.0]);
+    let (x, y) = view.cell_at(view.middle());
     let seen = view.visible();
     let mut places = vec![Place::Model];
     if seen.contains(&atlas.bounds()) {
@@ -196,7 +196,7 @@ fn legend(
     let bar = Rect::from_min_size(at, vec2(LEGEND, 7.0));
     let words = match settings.colouring {
         Colouring::Weights => {
-            let (x, y) = view.cell_at(view.size.map(|side| side / 2.0));
+            let (x, y) = view.cell_at(view.middle());
             // The number of the tensor in the middle, where there is one.
             let ends = atlas.spot(x, y).filter(|_| view.scale > 2.0).map_or_else(
                 || ["-3 spreads".to_owned(), "+3 spreads".to_owned()],

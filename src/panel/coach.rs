@@ -2,7 +2,7 @@
 //! of colour.
 
 use bevy::prelude::*;
-use bevy_egui::{EguiContexts, egui, input::EguiWantsInput};
+use bevy_egui::{EguiContexts, egui};
 use egui::{Align2, Color32, Id, RichText, ScrollArea, Sense, Ui, pos2, vec2};
 
 use super::coach_task;
@@ -14,7 +14,6 @@ use crate::terminal::{lines, one_line};
 use crate::world::agents::{WorldFile, save};
 use crate::world::camera::MapCamera;
 use crate::world::heatmap::Heatmaps;
-use crate::world::keys::{Action, Keys};
 use crate::world::layout::Atlas;
 use crate::world::notices::Notices;
 use crate::world::palette::Theme;
@@ -38,16 +37,8 @@ pub struct CoachPanel {
     save: bool,
 }
 
-pub(super) fn toggle(
-    keys: Res<Keys>,
-    input: Option<Res<ButtonInput<KeyCode>>>,
-    wants: Option<Res<EguiWantsInput>>,
-    mut panel: ResMut<CoachPanel>,
-) {
-    let typing = wants.is_some_and(|wants| wants.wants_any_keyboard_input());
-    if !typing && input.is_some_and(|input| keys.pressed(&input, Action::Coach)) {
-        panel.open = !panel.open;
-    }
+pub(super) fn toggle(mut panel: ResMut<CoachPanel>) {
+    panel.open = !panel.open;
 }
 
 /// Whether the state of the world is to be written.

@@ -1,26 +1,17 @@
 //! The drawer on the right: one instrument at a time, chosen by its name or its key.
 
 use bevy::prelude::*;
-use bevy_egui::{EguiContexts, egui, input::EguiWantsInput};
+use bevy_egui::{EguiContexts, egui};
 use egui::{Align2, Id, RichText, vec2};
 
 use super::Panels;
 use super::activity::Scrubbed;
 use super::style::{accent, card, faint, tint};
-use crate::world::keys::{Action, Keys};
+use crate::world::keys::UserAction;
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
 use crate::world::tabs::{Instrument, Shown};
 use crate::world::think::Generation;
-
-/// The instruments with their names and keys.
-const ALL: [(Instrument, &str, Action); 5] = [
-    (Instrument::Lens, "Lens", Action::Lens),
-    (Instrument::Attention, "Attention", Action::Attention),
-    (Instrument::Layers, "Layers", Action::Layers),
-    (Instrument::Timings, "Timings", Action::Timings),
-    (Instrument::Settings, "Settings", Action::Settings),
-];
 
 /// Shows an instrument's window if it is the one that is open.
 pub(super) fn show(
@@ -50,39 +41,21 @@ pub(super) fn show(
 /// Points across the drawer's contents.
 pub(super) const WIDE: f32 = 320.0;
 
-/// The keys of the drawer and of thinking.
-pub(super) fn keys(
-    keys: Res<Keys>,
-    input: Option<Res<ButtonInput<KeyCode>>>,
-    wants: Option<Res<EguiWantsInput>>,
-    mut drawer: ResMut<Shown>,
-    mut mind: ResMut<Generation>,
+/// Looks at the token before or after.
+pub(super) fn scrub(
+    mut actions: MessageReader<UserAction>,
+    mind: Res<Generation>,
     mut scrubbed: ResMut<Scrubbed>,
 ) {
-    let Some(input) = input else { return };
-    if wants.is_some_and(|wants| wants.wants_any_keyboard_input()) {
-        return;
-    }
-    for (tab, _, action) in ALL {
-        if keys.pressed(&input, action) {
-            drawer.0 = (drawer.0 != Some(tab)).then_some(tab);
+    for action in actions.read() {
+        let Some(latest) = mind.latest_place() else { continue };
+        let at = scrubbed.0.unwrap_or(latest);
+        match action {
+            UserAction::Earlier => scrubbed.0 = Some(at.saturating_sub(1)),
+            // Past the last, what is looked at follows the model again.
+            UserAction::Later => scrubbed.0 = (at < latest).then_some(at + 1),
+            _ => {}
         }
-    }
-    if keys.pressed(&input, Action::Pause) {
-        mind.paused = !mind.paused;
-    }
-    if keys.pressed(&input, Action::Step) {
-        mind.paused = true;
-        mind.single = true;
-    }
-    let Some(latest) = mind.latest_place() else { return };
-    let at = scrubbed.0.unwrap_or(latest);
-    if keys.pressed(&input, Action::Earlier) {
-        scrubbed.0 = Some(at.saturating_sub(1));
-    }
-    if keys.pressed(&input, Action::Later) {
-        // Past the last, what is looked at follows the model again.
-        scrubbed.0 = (at < latest).then_some(at + 1);
     }
 }
 
@@ -104,15 +77,15 @@ pub(super) fn bar(
         frame.show(ui, |ui| {
             ui.horizontal(|ui| {
                 ui.spacing_mut().item_spacing.x = 10.0;
-                for (tab, name, _) in ALL {
+                for tab in Instrument::ALL {
                     let is_open = drawer.0 == Some(tab);
                     let colour = if is_open { accent(theme) } else { faint(theme) };
-                    let text = RichText::new(name).size(13.0).color(colour);
+                    let text = RichText::new(tab.name()).size(13.0).color(colour);
                     let text = if is_open { text.underline() } else { text };
                     let label =
                         egui::Label::new(text).sense(egui::Sense::click()).selectable(false);
                     if ui.add(label).clicked() {
-                        drawer.0 = (!is_open).then_some(tab);
+                        drawer.toggle(tab);
                     }
                 }
             });

@@ -2,9 +2,10 @@
 //! prompt both ways.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bevy::prelude::*;
-use bevy_egui::{EguiContexts, egui, input::EguiWantsInput};
+use bevy_egui::{EguiContexts, egui};
 use egui::{DragValue, RichText, Ui};
 
 use super::style::faint;
@@ -14,10 +15,9 @@ use crate::model::edits::{Brush, Region};
 use crate::model::weights::tile_weights;
 use crate::tiles::{Factors, ModelIndex, Muted, Scale};
 use crate::world::camera::{MapCamera, Navigate};
-use crate::world::keys::{Action, Keys};
+use crate::world::keys::UserAction;
 use crate::world::lab::{Comparison, Edits, marks};
 use crate::world::layout::{Atlas, Place};
-use crate::world::notices::Notices;
 use crate::world::palette::Theme;
 use crate::world::pointer::Selection;
 use crate::world::settings::Settings;
@@ -41,22 +41,15 @@ impl Default for Typed {
     }
 }
 
-pub(super) fn toggle(
-    keys: Res<Keys>,
-    input: Option<Res<ButtonInput<KeyCode>>>,
-    wants: Option<Res<EguiWantsInput>>,
+/// Who begins to paint needs the brushes.
+pub(super) fn open_to_paint(
     edits: Res<Edits>,
     mut was_painting: Local<bool>,
     mut panels: ResMut<Panels>,
 ) {
-    // Who begins to paint needs the brushes.
-    if edits.painting && !std::mem::replace(&mut *was_painting, edits.painting) {
+    let was_painting = std::mem::replace(&mut *was_painting, edits.painting);
+    if edits.painting && !was_painting {
         panels.experiment = true;
-    }
-    *was_painting = edits.painting;
-    let typing = wants.is_some_and(|wants| wants.wants_any_keyboard_input());
-    if !typing && input.is_some_and(|input| keys.pressed(&input, Action::Experiment)) {
-        panels.experiment = !panels.experiment;
     }
 }
 
@@ -66,7 +59,7 @@ pub(super) fn draw(
     camera: Res<MapCamera>,
     selection: Res<Selection>,
     mut navigate: MessageWriter<Navigate>,
-    mut notices: ResMut<Notices>,
+    mut actions: MessageWriter<UserAction>,
     (settings, factors, prompt): (Res<Settings>, Res<Factors>, Res<PromptBox>),
     index: Option<Res<ModelIndex>>,
     (muted, scales, marked): (Query<(), With<Muted>>, Query<&Scale>, marks::Marked),
@@ -87,50 +80,26 @@ pub(super) fn draw(
         ui.set_width(WIDTH);
         egui::ScrollArea::vertical().max_height(most).show(ui, |ui| {
             section(ui, "Heads and layers", |ui| {
-                let index = index.as_deref();
-                let selected = selection.0.clone();
-                let entity = selected
-                    .as_ref()
-                    .zip(index)
-                    .and_then(|(place, index)| marks::entity_of(place, index));
-                match (entity, &selected) {
-                    (Some(entity), Some(place)) => {
-                        ui.label(RichText::new(atlas.name(place)).strong());
-                        let is_solo = index.is_some_and(|index| {
-                            marks::is_solo(place, index, |entity| muted.contains(entity))
-                        });
-                        ui.horizontal(|ui| {
-                            let button = |text: &str, on: bool| {
-                                egui::Button::new(text.to_owned()).selected(on)
-                            };
-                            if ui.add(button("Mute (M)", muted.contains(entity))).clicked() {
-                                let is_muted = |entity| muted.contains(entity);
-                                let selected = (&*atlas, &*selection);
-                                marks::mute_selection(
-                                    selected,
-                                    index,
-                                    is_muted,
-                                    &mut notices,
-                                    &mut commands,
-                                );
+                let place = selection.0.as_ref();
+                let entity = place.zip(index.as_deref()).and_then(|(place, index)| {
+                    let is_solo = marks::is_solo(place, index, |entity| muted.contains(entity));
+                    Some((place, marks::entity_of(place, index)?, is_solo))
+                });
+                if let Some((place, entity, is_solo)) = entity {
+                    ui.label(RichText::new(atlas.name(place)).strong());
+                    ui.horizontal(|ui| {
+                        for (text, is_on, action) in [
+                            ("Mute (M)", muted.contains(entity), UserAction::Mute),
+                            ("Solo (O)", is_solo, UserAction::Solo),
+                        ] {
+                            if ui.add(egui::Button::new(text).selected(is_on)).clicked() {
+                                actions.write(action);
                             }
-                            if ui.add(button("Solo (O)", is_solo)).clicked() {
-                                let is_muted = |entity| muted.contains(entity);
-                                let selected = (&*atlas, &*selection);
-                                marks::solo_selection(
-                                    selected,
-                                    index,
-                                    is_muted,
-                                    &mut notices,
-                                    &mut commands,
-                                );
-                            }
-                        });
-                        scale(ui, entity, scales.get(entity).ok(), &mut commands);
-                    }
-                    _ => {
-                        ui.colored_label(faint(theme), "Click a head or a layer.");
-                    }
+                        }
+                    });
+                    scale(ui, entity, scales.get(entity).ok(), &mut commands);
+                } else {
+                    ui.colored_label(faint(theme), "Click a head or a layer.");
                 }
                 listed(ui, &atlas, &factors, &mut navigate, theme);
                 if !marked.is_empty() && ui.button("All speak again").clicked() {
@@ -138,7 +107,8 @@ pub(super) fn draw(
                 }
             });
             section(ui, "Weights", |ui| {
-                weights(ui, (&atlas, &selection), &mut notices, &mut edits, &mut typed, theme)
+                let selected = (&*atlas, &*selection);
+                weights(ui, selected, &mut actions, &mut edits, &mut typed, theme);
             });
             section(ui, "Side by side", |ui| {
                 let changed = !marked.is_empty() || !edits.overlay.tiles().is_empty();
@@ -200,21 +170,51 @@ fn listed(
 fn weights(
     ui: &mut Ui,
     (atlas, selection): (&Atlas, &Selection),
-    notices: &mut Notices,
+    actions: &mut MessageWriter<UserAction>,
     edits: &mut Edits,
     typed: &mut Typed,
     theme: Theme,
 ) {
+    marked_weights(ui, (atlas, selection), edits);
+    let spread = edits.marked().first().map_or(1.0, |region| atlas.spread(region.tensor));
+    if let Some(brush) = brushes(ui, edits, typed, spread, theme) {
+        edits.paint(atlas.model(), brush);
+    }
+    if let Some(problem) = &edits.problem {
+        ui.colored_label(super::style::wrong(theme), problem);
+    }
+    outcome(ui, atlas.model(), edits);
+    let [undo, redo] = edits.overlay.depth();
+    ui.horizontal(|ui| {
+        for (depth, text, action) in
+            [(undo, "Undo (Z)", UserAction::Undo), (redo, "Redo (Y)", UserAction::Redo)]
+        {
+            if ui.add_enabled(depth > 0, egui::Button::new(text)).clicked() {
+                actions.write(action);
+            }
+        }
+        let is_edited = !edits.overlay.tiles().is_empty();
+        if ui.add_enabled(is_edited, egui::Button::new("As in the file")).clicked() {
+            edits.restore_all();
+        }
+    });
+    if !edits.overlay.tiles().is_empty() {
+        copy(ui, atlas.model(), edits, typed, theme);
+    }
+}
+
+/// What is marked, and the buttons that mark.
+fn marked_weights(ui: &mut Ui, (atlas, selection): (&Atlas, &Selection), edits: &mut Edits) {
     ui.horizontal(|ui| {
         let on_map = egui::Button::new("Mark on the map (G)").selected(edits.painting);
         if ui.add(on_map).clicked() {
             edits.painting = !edits.painting;
         }
-        let selected = selection.0.clone();
+        let selected = selection.0.as_ref();
         if ui.add_enabled(selected.is_some(), egui::Button::new("Mark what is selected")).clicked()
             && let Some(place) = selected
         {
-            edits.mark_place(atlas, &place);
+            edits.mark_place(atlas, place);
         }
     });
     let words = match edits.marked() {
@@ -223,7 +223,16 @@ fn weights(
         several => format!("{} weights in {} plots", edits.count(), several.len()),
     };
     ui.label(RichText::new(words).size(12.5));
-    let spread = edits.marked().first().map_or(1.0, |region| atlas.spread(region.tensor));
+}
+
+/// The brushes, each with its number; gives the one that was chosen.
+fn brushes(
+    ui: &mut Ui,
+    edits: &Edits,
+    typed: &mut Typed,
+    spread: f32,
+    theme: Theme,
+) -> Option<Brush> {
     let mut brush = None;
     ui.add_enabled_ui(!edits.marked().is_empty(), |ui| {
         let mut row = |label: &str, number: Option<&mut f32>, unit: &str, chosen: Brush| {
@@ -244,46 +253,25 @@ fn weights(
         row("Add noise", Some(&mut typed.noise), "spreads of the tensor", noise);
         row("Zero", None, "", Brush::Zero);
     });
-    if let Some(brush) = brush {
-        edits.paint(atlas.model(), brush);
-    }
-    if let Some(problem) = &edits.problem {
-        ui.colored_label(super::style::wrong(theme), problem);
-    }
-    outcome(ui, atlas.model(), edits);
-    let [undo, redo] = edits.overlay.depth();
-    ui.horizontal(|ui| {
-        if ui.add_enabled(undo > 0, egui::Button::new("Undo (Z)")).clicked() {
-            notices.tell(edits.undo());
-        }
-        if ui.add_enabled(redo > 0, egui::Button::new("Redo (Y)")).clicked() {
-            notices.tell(edits.redo());
-        }
-        let edited = edits.overlay.tiles().len();
-        if ui.add_enabled(edited > 0, egui::Button::new("As in the file")).clicked() {
-            edits.restore_all();
-        }
-    });
-    let edited = edits.overlay.tiles().len();
-    if edited == 0 {
-        return;
-    }
-    let what = if edited == 1 {
-        "1 tile is edited: its checksum no longer holds.".to_owned()
-    } else {
-        format!("{edited} tiles are edited: their checksums no longer hold.")
+    brush
+}
+
+/// How many tiles are edited, and where a copy with them is saved.
+fn copy(ui: &mut Ui, model: &Arc<PixelModel>, edits: &mut Edits, typed: &mut Typed, theme: Theme) {
+    let what = match edits.overlay.tiles().len() {
+        1 => "1 tile is edited: its checksum no longer holds.".to_owned(),
+        edited => format!("{edited} tiles are edited: their checksums no longer hold."),
     };
     ui.colored_label(super::style::edited(theme), format!("{what} The file is untouched."));
     ui.horizontal(|ui| {
         let path = typed.path.get_or_insert_with(|| {
-            let stem = atlas.model().path().file_stem().unwrap_or_default().to_string_lossy();
+            let stem = model.path().file_stem().unwrap_or_default().to_string_lossy();
             format!("{}-edited.pxi", stem.replace(' ', "-"))
         });
         ui.add(egui::TextEdit::singleline(path).desired_width(WIDTH - 120.0));
         let label = if edits.is_saving() { "Saving ..." } else { "Save a copy" };
         if ui.add_enabled(!edits.is_saving(), egui::Button::new(label)).clicked() {
-            let path = PathBuf::from(path.trim());
-            edits.save(atlas.model(), path);
+            edits.save(model, PathBuf::from(path.trim()));
         }
     });
 }

@@ -1,30 +1,12 @@
 //! The list of keys.
 
 use bevy::prelude::*;
-use bevy_egui::{EguiContexts, egui, input::EguiWantsInput};
+use bevy_egui::{EguiContexts, egui};
 
 use super::Panels;
 use super::style::{accent, card, faint};
-use crate::world::keys::{Action, Keys};
+use crate::world::keys::Keys;
 use crate::world::settings::Settings;
-
-pub(super) fn toggle(
-    keys: Res<Keys>,
-    input: Option<Res<ButtonInput<KeyCode>>>,
-    wants: Option<Res<EguiWantsInput>>,
-    mut panels: ResMut<Panels>,
-) {
-    let Some(input) = input else { return };
-    if wants.is_some_and(|wants| wants.wants_any_keyboard_input()) {
-        return;
-    }
-    if keys.pressed(&input, Action::Help) {
-        panels.help = !panels.help;
-    }
-    if keys.pressed(&input, Action::Inspector) {
-        panels.inspector = !panels.inspector;
-    }
-}
 
 pub(super) fn draw(
     mut contexts: EguiContexts,

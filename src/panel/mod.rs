@@ -42,6 +42,9 @@ mod welcome;
 use bevy::prelude::*;
 use bevy_egui::{EguiPlugin, EguiPrimaryContextPass};
 
+use crate::world::WorldSystems;
+use crate::world::keys::{UserAction, on_action};
+
 pub use activity::Scrubbed;
 pub use attention::HeadShown;
 pub use beams::Chips;
@@ -60,6 +63,19 @@ pub struct Panels {
     pub experiment: bool,
 }
 
+/// Opens or closes a panel.
+fn toggle(mut actions: MessageReader<UserAction>, mut panels: ResMut<Panels>) {
+    for action in actions.read() {
+        let open = match action {
+            UserAction::Help => &mut panels.help,
+            UserAction::Inspector => &mut panels.inspector,
+            UserAction::Experiment => &mut panels.experiment,
+            _ => continue,
+        };
+        *open = !*open;
+    }
+}
+
 /// Text and panels. Comes after `WorldPlugin`; its systems run in `EguiPrimaryContextPass`.
 pub struct PanelPlugin;
 
@@ -76,9 +92,20 @@ impl Plugin for PanelPlugin {
             .init_resource::<label_placement::Words>()
             .init_resource::<HeadShown>()
             .init_resource::<Chips>()
-            .add_systems(Update, (drawer::keys, attention::follow))
-            .add_systems(Update, (help::toggle, experiment::toggle).chain())
-            .add_systems(Update, (coach::toggle, coach::keep.run_if(coach::is_to_be_kept)).chain())
+            .add_systems(
+                Update,
+                (
+                    drawer::scrub,
+                    (toggle, experiment::open_to_paint).chain(),
+                    coach::toggle.run_if(on_action(UserAction::Coach)),
+                )
+                    .in_set(WorldSystems::Act),
+            )
+            .add_systems(
+                Update,
+                (attention::follow, coach::keep.run_if(coach::is_to_be_kept))
+                    .after(WorldSystems::Move),
+            )
             .add_systems(
                 EguiPrimaryContextPass,
                 (

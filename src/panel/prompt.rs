@@ -10,7 +10,7 @@ use super::beams::Chips;
 use super::label_placement::Taken;
 use super::style::{card, faint, ink, tint, wrong};
 use crate::world::camera::MapCamera;
-use crate::world::keys::{Action, Keys};
+use crate::world::keys::UserAction;
 use crate::world::layout::Atlas;
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
@@ -43,18 +43,16 @@ pub(super) fn draw(
     atlas: Res<Atlas>,
     camera: Res<MapCamera>,
     settings: Res<Settings>,
-    keys: Res<Keys>,
+    mut actions: MessageReader<UserAction>,
     taken: Res<Taken>,
-    input: Option<Res<ButtonInput<KeyCode>>>,
     mut mind: ResMut<Generation>,
     mut prompt: ResMut<PromptBox>,
     mut scrubbed: ResMut<Scrubbed>,
     mut chips: ResMut<Chips>,
 ) -> Result {
+    let is_wanted = UserAction::Prompt.is_among(&mut actions);
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
-    let had_keyboard = context.egui_wants_keyboard_input();
-    let wanted = input.is_some_and(|input| keys.pressed(&input, Action::Prompt)) && !had_keyboard;
     // A tour's caption has the bottom of the screen, and the tokens come above it.
     let has_caption = taken.caption.is_some();
     if has_caption && mind.thoughts.is_empty() {
@@ -91,7 +89,7 @@ pub(super) fn draw(
                     .hint_text("a prompt")
                     .desired_width(wide - 250.0);
                 let response = ui.add(edit);
-                if wanted {
+                if is_wanted {
                     response.request_focus();
                 }
                 let entered = response.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));

@@ -5,7 +5,7 @@ use bevy_egui::{EguiContexts, egui};
 use egui::{Id, Key};
 
 use crate::world::camera::Navigate;
-use crate::world::keys::{Action, Keys};
+use crate::world::keys::UserAction;
 use crate::world::layout::Atlas;
 use crate::world::layout::search::search;
 use crate::world::notices::Notices;
@@ -24,13 +24,11 @@ pub(super) fn draw(
     mut notices: ResMut<Notices>,
     mut navigate: MessageWriter<Navigate>,
     settings: Res<Settings>,
-    keys: Res<Keys>,
-    input: Option<Res<ButtonInput<KeyCode>>>,
+    mut actions: MessageReader<UserAction>,
     mut search_box: ResMut<SearchBox>,
 ) -> Result {
+    let is_wanted = UserAction::Search.is_among(&mut actions);
     let context = contexts.ctx_mut()?;
-    let wanted = input.is_some_and(|input| keys.pressed(&input, Action::Search));
-    let had_keyboard = context.egui_wants_keyboard_input();
     let frame = super::style::card(settings.theme);
     let mut chosen = None;
     let area =
@@ -42,7 +40,7 @@ pub(super) fn draw(
                 .hint_text(hint)
                 .desired_width(190.0);
             let response = ui.add(edit);
-            if wanted && !had_keyboard {
+            if is_wanted {
                 response.request_focus();
             }
             let found = search(&atlas, &search_box.text);

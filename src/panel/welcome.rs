@@ -6,17 +6,14 @@ use egui::{Id, RichText, vec2};
 
 use super::PromptBox;
 use super::style::{accent, card, ink, veil};
-use crate::content::assets::Assets;
 use crate::world::camera::MapCamera;
+use crate::world::keys::UserAction;
 use crate::world::layout::Atlas;
-use crate::world::notices::Notices;
 use crate::world::settings::{Settings, SettingsFile};
 use crate::world::think::Generation;
-use crate::world::tour::{Tour, TourRun};
+use crate::world::tour::TourRun;
 use crate::world::view::View;
 
-/// The tour that one is invited to.
-const TOUR: &str = "first-steps";
 /// The most weights of a model that is asked something before a person asks: what takes long is
 /// asked when it is wanted.
 const MOST_WEIGHTS: u64 = 50_000_000;
@@ -31,21 +28,19 @@ pub(super) fn draw(
     mut contexts: EguiContexts,
     atlas: Res<Atlas>,
     camera: Res<MapCamera>,
-    mut notices: ResMut<Notices>,
+    mut actions: MessageWriter<UserAction>,
     file: Option<Res<SettingsFile>>,
-    assets: Option<Res<Assets>>,
     tour: Option<Res<TourRun>>,
     prompt: Res<PromptBox>,
     mut settings: ResMut<Settings>,
     mut mind: ResMut<Generation>,
     mut since: Local<Since>,
-    mut commands: Commands,
 ) -> Result {
     // Where nothing is kept nobody could say that they were here before.
     let is_kept = file.is_some_and(|file| file.0.is_some());
-    let Some(assets) = assets.filter(|_| is_kept && !settings.welcomed && tour.is_none()) else {
+    if !is_kept || settings.welcomed || tour.is_some() {
         return Ok(());
-    };
+    }
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
     let Some((view, generation)) = since.0 else {
@@ -86,10 +81,7 @@ pub(super) fn draw(
         });
     });
     if to_tour {
-        match assets.content::<Tour>("tour", TOUR) {
-            Ok(tour) => commands.insert_resource(TourRun::new(tour, None, false)),
-            Err(error) => notices.tell(error.to_string()),
-        }
+        actions.write(UserAction::TakeTour);
     }
     if to_tour || done {
         settings.welcomed = true;

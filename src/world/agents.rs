@@ -14,7 +14,7 @@ use bevy::prelude::*;
 use super::WorldSystems;
 use super::camera::MapCamera;
 use super::heatmap::Heatmaps;
-use super::keys::{Action, Keys};
+use super::keys::{UserAction, on_action};
 use super::layout::Atlas;
 use super::notices::Notices;
 use super::think::Generation;
@@ -65,10 +65,14 @@ impl Plugin for InhabitedPlugin {
             .add_systems(Tick, remember.after(AgentsSystems::Begin).before(AgentsSystems::Sense))
             .add_systems(
                 Update,
-                (yield_to_the_prompt, read_surveys, pause)
+                (
+                    yield_to_the_prompt,
+                    read_surveys,
+                    pause.run_if(on_action(UserAction::PauseAgents)),
+                )
                     .chain()
                     .after(super::pointer::mouse)
-                    .in_set(WorldSystems::Input),
+                    .in_set(WorldSystems::Act),
             )
             // It takes the world whole to write it, and changes nothing that others in this
             // schedule look at.
@@ -186,20 +190,10 @@ fn read_surveys(
     }
 }
 
-fn pause(
-    keys: Res<Keys>,
-    input: Option<Res<ButtonInput<KeyCode>>>,
-    wants: Option<Res<bevy_egui::input::EguiWantsInput>>,
-    mut clock: ResMut<Clock>,
-    mut notices: ResMut<Notices>,
-) {
-    let Some(input) = input else { return };
-    let typing = wants.is_some_and(|wants| wants.wants_any_keyboard_input());
-    if !typing && keys.pressed(&input, Action::PauseAgents) {
-        let paused = !clock.is_paused();
-        clock.set_paused(paused);
-        notices.tell(if paused { "the agents stand still" } else { "the agents go on" });
-    }
+fn pause(mut clock: ResMut<Clock>, mut notices: ResMut<Notices>) {
+    let paused = !clock.is_paused();
+    clock.set_paused(paused);
+    notices.tell(if paused { "the agents stand still" } else { "the agents go on" });
 }
 
 fn save_at_the_end(world: &mut World, mut ended: Local<bool>) {

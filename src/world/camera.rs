@@ -1,12 +1,10 @@
 //! The camera of the map: what moves it, and the views that it comes back to.
 
 use bevy::prelude::*;
-use bevy_egui::input::EguiWantsInput;
 
-use super::keys::{Action, Keys};
+use super::keys::UserAction;
 use super::layout::{Atlas, Place};
 use super::notices::Notices;
-use super::palette::{Colouring, Palettes, Theme};
 use super::pointer::{Pointer, Selection};
 use super::settings::Settings;
 use super::view::{Flight, View};
@@ -110,67 +108,41 @@ pub enum Navigate {
     Forward,
 }
 
-/// What keys do that has to do with the map.
-pub(super) fn keys(
-    keys: Res<Keys>,
-    input: Option<Res<ButtonInput<KeyCode>>>,
-    wants: Option<Res<EguiWantsInput>>,
+/// Pans, zooms and goes about as is asked for.
+pub(super) fn act(
+    mut actions: MessageReader<UserAction>,
     time: Res<Time>,
     atlas: Res<Atlas>,
-    palettes: Res<Palettes>,
     pointer: Res<Pointer>,
     mut camera: ResMut<MapCamera>,
-    mut notices: ResMut<Notices>,
-    mut settings: ResMut<Settings>,
     mut navigate: MessageWriter<Navigate>,
 ) {
-    let Some(input) = input else { return };
-    if wants.is_some_and(|wants| wants.wants_any_keyboard_input()) {
-        return;
+    let (mut pan, mut zoom) = ([0.0; 2], 0.0);
+    for action in actions.read() {
+        match action {
+            UserAction::PanLeft => pan[0] += 1.0,
+            UserAction::PanRight => pan[0] -= 1.0,
+            UserAction::PanUp => pan[1] += 1.0,
+            UserAction::PanDown => pan[1] -= 1.0,
+            UserAction::ZoomIn => zoom += 1.0,
+            UserAction::ZoomOut => zoom -= 1.0,
+            UserAction::Home => _ = navigate.write(Navigate::To(Place::Model)),
+            UserAction::Back => _ = navigate.write(Navigate::Back),
+            UserAction::Forward => _ = navigate.write(Navigate::Forward),
+            _ => {}
+        }
     }
     let bounds = atlas.bounds();
+    // After a frame that took long, the map does not leap.
     let seconds = time.delta_secs_f64().min(0.1);
-    let held = |action| f64::from(u8::from(keys.held(&input, action)));
-    let by = [
-        held(Action::PanLeft) - held(Action::PanRight),
-        held(Action::PanUp) - held(Action::PanDown),
-    ];
-    if by != [0.0; 2] {
-        let view = camera.view.panned(by.map(|part| part * PAN_SPEED * seconds), bounds);
+    if pan != [0.0; 2] {
+        let view = camera.view.panned(pan.map(|part| part * PAN_SPEED * seconds), bounds);
         camera.jump(view);
     }
-    let zoom = held(Action::ZoomIn) - held(Action::ZoomOut);
     if zoom != 0.0 {
-        let held = pointer.0.unwrap_or(camera.view.size.map(|side| side / 2.0));
+        let held = pointer.0.unwrap_or(camera.view.middle());
         let view = camera.view.zoomed((zoom * ZOOM_SPEED * seconds).exp2(), held, bounds);
         camera.jump(view);
-    }
-    let pressed = |action| keys.pressed(&input, action);
-    if pressed(Action::Home) {
-        navigate.write(Navigate::To(Place::Model));
-    }
-    if pressed(Action::Back) {
-        navigate.write(Navigate::Back);
-    }
-    if pressed(Action::Forward) {
-        navigate.write(Navigate::Forward);
-    }
-    if pressed(Action::NextColouring) {
-        let at = Colouring::ALL.iter().position(|&one| one == settings.colouring).unwrap_or(0);
-        settings.colouring = Colouring::ALL[(at + 1) % Colouring::ALL.len()];
-    }
-    if pressed(Action::NextPalette) {
-        settings.palette = palettes.after(&settings.palette).to_owned();
-        notices.tell(format!("palette: {}", settings.palette));
-    }
-    if pressed(Action::NextTheme) {
-        settings.theme = if settings.theme == Theme::Dark { Theme::Light } else { Theme::Dark };
-    }
-    if pressed(Action::Bookmark) {
-        let (x, y) = camera.view.cell_at(camera.view.size.map(|side| side / 2.0));
-        let name = atlas.trail(x, y).last().map_or_else(String::new, |place| atlas.name(place));
-        notices.tell(format!("bookmarked: {name}"));
-        settings.bookmarks.entry(atlas.title()).or_default().push((name, camera.view));
     }
 }
 

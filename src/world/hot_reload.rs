@@ -115,7 +115,7 @@ fn refresh(
 
 /// Where one is in the model, on another atlas of it.
 fn same_place(view: &View, before: &Atlas, after: &Atlas) -> View {
-    let (x, y) = view.cell_at(view.size.map(|side| side / 2.0));
+    let (x, y) = view.cell_at(view.middle());
     let here = before.trail(x, y).pop().unwrap_or(Place::Model);
     match before.rect(&here).zip(after.rect(&here)) {
         Some((from, to)) if here != Place::Model => {

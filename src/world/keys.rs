@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use bevy::prelude::{ButtonInput, KeyCode, Resource};
+use bevy::prelude::*;
+use bevy_egui::input::EguiWantsInput;
 use serde::Deserialize;
 
-/// What a key can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-pub enum Action {
+/// What a person asks for by a key, or by the button that does the same: a message, which the
+/// plugin that owns the thing answers in [`WorldSystems::Act`](super::WorldSystems).
+#[derive(Message, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+pub enum UserAction {
     /// Moves the map's camera west.
     PanLeft,
     /// East.
@@ -85,7 +87,18 @@ pub enum Action {
     Experiments,
 }
 
-impl Action {
+impl UserAction {
+    /// Whether it goes on while its key is down.
+    fn is_continuous(self) -> bool {
+        use UserAction::{PanDown, PanLeft, PanRight, PanUp, ZoomIn, ZoomOut};
+        matches!(self, PanLeft | PanRight | PanUp | PanDown | ZoomIn | ZoomOut)
+    }
+
+    /// Whether it is among those that were not read yet; all of them are read then.
+    pub(crate) fn is_among(self, actions: &mut MessageReader<'_, '_, Self>) -> bool {
+        actions.read().filter(|&&action| action == self).count() > 0
+    }
+
     /// In words, for the help overlay.
     pub fn name(self) -> &'static str {
         match self {
@@ -130,13 +143,20 @@ impl Action {
     }
 }
 
+/// Lets a system run when somebody asks for an action.
+pub(crate) fn on_action(
+    action: UserAction,
+) -> impl FnMut(MessageReader<UserAction>) -> bool + Clone {
+    move |mut actions: MessageReader<UserAction>| action.is_among(&mut actions)
+}
+
 /// The keys of each action by their names, as they are written in a file.
-pub type KeyNames = BTreeMap<Action, Vec<String>>;
+pub type KeyNames = BTreeMap<UserAction, Vec<String>>;
 
 /// Which keys do what.
 #[derive(Resource, Debug, Clone)]
 pub struct Keys {
-    bindings: BTreeMap<Action, Vec<(String, KeyCode)>>,
+    bindings: BTreeMap<UserAction, Vec<(String, KeyCode)>>,
 }
 
 impl Keys {
@@ -148,26 +168,36 @@ impl Keys {
         Self { bindings: names.into_iter().map(|(action, names)| (action, codes(names))).collect() }
     }
 
-    fn codes(&self, action: Action) -> impl Iterator<Item = KeyCode> + '_ {
-        self.bindings.get(&action).into_iter().flatten().map(|&(_, code)| code)
-    }
-
-    /// Whether one of an action's keys is down.
-    pub fn held(&self, input: &ButtonInput<KeyCode>, action: Action) -> bool {
-        self.codes(action).any(|code| input.pressed(code))
-    }
-
-    /// Whether one of an action's keys went down in this frame.
-    pub fn pressed(&self, input: &ButtonInput<KeyCode>, action: Action) -> bool {
-        self.codes(action).any(|code| input.just_pressed(code))
+    /// The actions whose keys went down in this frame, and those that go on while theirs are down.
+    fn asked(&self, input: &ButtonInput<KeyCode>) -> impl Iterator<Item = UserAction> {
+        self.bindings.iter().filter_map(|(&action, keys)| {
+            let is_asked = |&(_, code): &(String, KeyCode)| match action.is_continuous() {
+                true => input.pressed(code),
+                false => input.just_pressed(code),
+            };
+            keys.iter().any(is_asked).then_some(action)
+        })
     }
 
     /// Every action that has keys, and their names as people know them.
-    pub fn list(&self) -> impl Iterator<Item = (Action, String)> + '_ {
+    pub fn list(&self) -> impl Iterator<Item = (UserAction, String)> + '_ {
         self.bindings.iter().map(|(&action, keys)| {
             let names: Vec<&str> = keys.iter().map(|(name, _)| plain(name)).collect();
             (action, names.join(", "))
         })
+    }
+}
+
+/// Tells what is asked for by keys, unless something is typed into a panel.
+pub(super) fn read_keyboard(
+    keys: Res<Keys>,
+    input: Option<Res<ButtonInput<KeyCode>>>,
+    wants: Option<Res<EguiWantsInput>>,
+    mut actions: MessageWriter<UserAction>,
+) {
+    let is_typing = wants.is_some_and(|wants| wants.wants_any_keyboard_input());
+    if let Some(input) = input.filter(|_| !is_typing) {
+        actions.write_batch(keys.asked(&input));
     }
 }
 

@@ -8,6 +8,7 @@
 //! it, in `panel`.
 
 pub mod agents;
+mod bookmarks;
 pub mod camera;
 pub mod content;
 pub mod device_recovery;

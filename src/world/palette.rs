@@ -28,6 +28,15 @@ pub enum Theme {
 }
 
 impl Theme {
+    /// The other one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Dark => Self::Light,
+            Self::Light => Self::Dark,
+        }
+    }
+
     /// The ground on which the land lies, as sRGB bytes.
     pub fn ground(self) -> [u8; 3] {
         match self {
@@ -58,15 +67,13 @@ pub enum Colouring {
 }
 
 impl Colouring {
-    /// All of them, in the order of the key that changes them.
-    pub const ALL: [Self; 3] = [Self::Weights, Self::Bytes, Self::Error];
-
-    /// In words.
-    pub fn name(self) -> &'static str {
+    /// The one after it; the first comes after the last.
+    #[must_use]
+    pub fn next(self) -> Self {
         match self {
-            Self::Weights => "weights",
-            Self::Bytes => "raw bytes",
-            Self::Error => "rounding error",
+            Self::Weights => Self::Bytes,
+            Self::Bytes => Self::Error,
+            Self::Error => Self::Weights,
         }
     }
 }

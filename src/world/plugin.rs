@@ -4,17 +4,21 @@ use std::sync::Arc;
 
 use bevy::prelude::*;
 
+use super::bookmarks;
 use super::camera::{self, MapCamera, Navigate, ViewHistory};
 use super::device_recovery::DeviceRecoveryPlugin;
 use super::draw::{DrawPlugin, MapFrame, coarse_words};
+use super::frames;
+use super::keys::{self, UserAction};
 use super::lab::LabPlugin;
 use super::layout::{Atlas, Quad, STATE_EDITED, STATE_MUTED, STATE_SCALED};
 use super::notices::{self, Notices};
 use super::palette::Palettes;
 use super::pointer::{self, Pointer, Selection};
 use super::screenshot::ScreenshotPlugin;
-use super::settings::Settings;
+use super::settings::{self, Settings};
 use super::stream::StreamPlugin;
+use super::tabs;
 use super::think::ThinkPlugin;
 use super::tour::TourPlugin;
 use crate::forward::gpu::EditedWeights;
@@ -29,9 +33,12 @@ pub struct WorldPlugin;
 /// The systems of [`WorldPlugin`], in `Update`, one after the other.
 #[derive(SystemSet, Debug, Clone, PartialEq, Eq, Hash)]
 pub enum WorldSystems {
-    /// Keys, mouse and tours move the camera and change what is shown.
+    /// Keys become messages, [`UserAction`](super::keys::UserAction); the tour takes its next
+    /// step.
     Input,
-    /// The camera flies.
+    /// Each plugin answers what is asked of it; the mouse moves the camera.
+    Act,
+    /// The camera goes where it was asked to, as [`Navigate`] says, and flies.
     Move,
     /// The frame that is drawn is made.
     Frame,
@@ -39,26 +46,30 @@ pub enum WorldSystems {
 
 impl Plugin for WorldPlugin {
     fn build(&self, app: &mut App) {
-        let sets = (WorldSystems::Input, WorldSystems::Move, WorldSystems::Frame).chain();
-        app.configure_sets(Update, sets)
+        use WorldSystems::{Act, Frame, Input, Move};
+        app.configure_sets(Update, (Input, Act, Move, Frame).chain())
             .add_systems(
                 Update,
                 (
-                    (camera::keys, pointer::mouse).chain().in_set(WorldSystems::Input),
+                    keys::read_keyboard.in_set(Input),
+                    (camera::act, pointer::mouse, settings::act, bookmarks::act, tabs::act)
+                        .chain()
+                        .in_set(Act),
                     (camera::resize, camera::navigate, camera::fly, notices::fade)
                         .chain()
-                        .in_set(WorldSystems::Move),
-                    make_frame.in_set(WorldSystems::Frame),
+                        .in_set(Move),
+                    make_frame.in_set(Frame),
                 ),
             )
+            .add_message::<UserAction>()
             .add_message::<Navigate>()
             .init_resource::<ViewHistory>()
             .init_resource::<Pointer>()
             .init_resource::<Selection>()
             .init_resource::<Notices>()
-            .init_resource::<super::frames::Frames>()
-            .init_resource::<super::tabs::Shown>()
-            .add_systems(Last, (super::frames::record, super::frames::write).chain())
+            .init_resource::<frames::Frames>()
+            .init_resource::<tabs::Shown>()
+            .add_systems(Last, (frames::record, frames::write).chain())
             .add_plugins((
                 ScreenshotPlugin,
                 ThinkPlugin,

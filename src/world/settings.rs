@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bevy::prelude::{Resource, warn};
+use bevy::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::palette::{Colouring, Theme};
+use super::keys::UserAction;
+use super::notices::Notices;
+use super::palette::{Colouring, Palettes, Theme};
 use super::view::View;
 use crate::folders;
 use crate::pxi::AtomicFile;
@@ -62,6 +64,26 @@ impl Settings {
             return budget;
         }
         budget.min(FRAME.saturating_sub(rest)).max(LEAST_THINKING)
+    }
+}
+
+/// Changes the colours as is asked for.
+pub(super) fn act(
+    mut actions: MessageReader<UserAction>,
+    palettes: Res<Palettes>,
+    mut settings: ResMut<Settings>,
+    mut notices: ResMut<Notices>,
+) {
+    for action in actions.read() {
+        match action {
+            UserAction::NextColouring => settings.colouring = settings.colouring.next(),
+            UserAction::NextPalette => {
+                settings.palette = palettes.after(&settings.palette).to_owned();
+                notices.tell(format!("palette: {}", settings.palette));
+            }
+            UserAction::NextTheme => settings.theme = settings.theme.other(),
+            _ => {}
+        }
     }
 }
 

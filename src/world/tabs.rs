@@ -1,6 +1,8 @@
 //! The instruments beside the map, of which one is shown at a time.
 
-use bevy::prelude::Resource;
+use bevy::prelude::*;
+
+use super::keys::UserAction;
 
 /// An instrument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
@@ -17,6 +19,51 @@ pub enum Instrument {
     Settings,
 }
 
+impl Instrument {
+    /// All of them, in the order of their names on the screen.
+    pub const ALL: [Self; 5] =
+        [Self::Lens, Self::Attention, Self::Layers, Self::Timings, Self::Settings];
+
+    /// Its name on the screen.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lens => "Lens",
+            Self::Attention => "Attention",
+            Self::Layers => "Layers",
+            Self::Timings => "Timings",
+            Self::Settings => "Settings",
+        }
+    }
+
+    /// The action that shows or hides it.
+    fn action(self) -> UserAction {
+        match self {
+            Self::Lens => UserAction::Lens,
+            Self::Attention => UserAction::Attention,
+            Self::Layers => UserAction::Layers,
+            Self::Timings => UserAction::Timings,
+            Self::Settings => UserAction::Settings,
+        }
+    }
+}
+
 /// The instrument that is shown.
 #[derive(Resource, Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Shown(pub Option<Instrument>);
+
+impl Shown {
+    /// Shows an instrument, or none if it is the one that is shown.
+    pub(crate) fn toggle(&mut self, instrument: Instrument) {
+        self.0 = (self.0 != Some(instrument)).then_some(instrument);
+    }
+}
+
+/// Shows or hides what is asked for.
+pub(super) fn act(mut actions: MessageReader<UserAction>, mut shown: ResMut<Shown>) {
+    for action in actions.read() {
+        let asked = Instrument::ALL.into_iter().find(|instrument| instrument.action() == *action);
+        if let Some(instrument) = asked {
+            shown.toggle(instrument);
+        }
+    }
+}

@@ -21,6 +21,7 @@ use bevy::render::renderer::{RenderGraph, RenderGraphSystems};
 use bevy::render::{GpuResourceAppExt, RenderApp};
 
 use super::WorldSystems;
+use super::keys::UserAction;
 use super::layout::Atlas;
 use super::settings::Settings;
 use crate::batch::{Message, ModelText, Prompt, TextModel};
@@ -276,7 +277,7 @@ impl Plugin for ThinkPlugin {
         let link = mind.link.clone();
         app.insert_resource(mind)
             .init_resource::<lens::Lens>()
-            .add_systems(Update, think.in_set(WorldSystems::Move))
+            .add_systems(Update, (act.in_set(WorldSystems::Act), think.in_set(WorldSystems::Move)))
             // What is shown was handed over in the set before.
             .add_systems(Update, follow_edits.in_set(WorldSystems::Frame));
         let Some(render_app) = app.get_sub_app_mut(RenderApp) else { return };
@@ -293,6 +294,20 @@ impl Plugin for ThinkPlugin {
                     // What is drawn this frame shows what was computed this frame.
                     .before(camera_driver),
             );
+    }
+}
+
+/// Pauses and goes on as is asked for.
+fn act(mut actions: MessageReader<UserAction>, mut mind: ResMut<Generation>) {
+    for action in actions.read() {
+        match action {
+            UserAction::Pause => mind.paused = !mind.paused,
+            UserAction::Step => {
+                mind.paused = true;
+                mind.single = true;
+            }
+            _ => {}
+        }
     }
 }
 

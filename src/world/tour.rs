@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::WorldSystems;
 use super::camera::{MapCamera, Navigate};
 use super::device_recovery::Device;
+use super::keys::{UserAction, on_action};
 use super::lab::{Edits, marks};
 use super::layout::{Atlas, Place};
 use super::notices::Notices;
@@ -22,6 +23,7 @@ use super::screenshot::Shots;
 use super::settings::Settings;
 use super::tabs::{Instrument, Shown};
 use super::think::{Generation, lens::Lens};
+use crate::content::assets::Assets;
 use crate::model::edits::Brush;
 use crate::tiles::{ModelIndex, Muted};
 
@@ -161,12 +163,38 @@ const SETTLE: u32 = 3;
 /// Frames that pass after a device was given up: it is noticed, and another one is opened.
 const REOPENED: u32 = 8;
 
+/// The tour that a newcomer is invited to.
+const INTRODUCTION: &str = "first-steps";
+
 /// Runs the [`TourRun`] that is there.
 pub(super) struct TourPlugin;
 
 impl Plugin for TourPlugin {
     fn build(&self, app: &mut App) {
-        app.add_systems(Update, run.in_set(WorldSystems::Input).run_if(resource_exists::<TourRun>));
+        app.add_systems(
+            Update,
+            (
+                run.in_set(WorldSystems::Input).run_if(resource_exists::<TourRun>),
+                begin_or_end.in_set(WorldSystems::Act).run_if(on_action(UserAction::TakeTour)),
+            ),
+        );
+    }
+}
+
+/// Begins the introductory tour, or ends the one that is taken.
+fn begin_or_end(
+    assets: Res<Assets>,
+    tour: Option<Res<TourRun>>,
+    mut notices: ResMut<Notices>,
+    mut commands: Commands,
+) {
+    if tour.is_some() {
+        commands.remove_resource::<TourRun>();
+        return;
+    }
+    match assets.content::<Tour>("tour", INTRODUCTION) {
+        Ok(tour) => commands.insert_resource(TourRun::new(tour, None, false)),
+        Err(error) => notices.tell(error.to_string()),
     }
 }
 

@@ -71,6 +71,11 @@ impl View {
         (x.floor() as i64, y.floor() as i64)
     }
 
+    /// The point in the middle of the screen.
+    pub fn middle(&self) -> [f64; 2] {
+        self.size.map(|side| side / 2.0)
+    }
+
     /// The cells on the screen.
     pub fn visible(&self) -> Rect {
         let (left, top) = self.cell_at([0.0, 0.0]);

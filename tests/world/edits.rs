@@ -27,9 +27,9 @@ use pixel_llm::model::{Encoding, PixelModel};
 use pixel_llm::tiles::{Factors, ModelIndex, Muted};
 use pixel_llm::world::camera::MapCamera;
 use pixel_llm::world::draw::MapFrame;
-use pixel_llm::world::lab::{Asked, Comparison, Edits, Stage, marks};
+use pixel_llm::world::keys::UserAction;
+use pixel_llm::world::lab::{Asked, Comparison, Edits, Stage};
 use pixel_llm::world::layout::{Atlas, Place, STATE_EDITED};
-use pixel_llm::world::notices::Notices;
 use pixel_llm::world::palette::{Palettes, Theme};
 use pixel_llm::world::pointer::Selection;
 use pixel_llm::world::think::Generation;
@@ -338,23 +338,7 @@ fn a_head_heard_alone_mutes_the_others_and_back() {
     let solo = |world: &mut Offscreen| {
         let app = world.app.world_mut();
         app.resource_mut::<Selection>().0 = Some(Place::Head(1, 2));
-        app.resource_scope(|world, mut notices: Mut<Notices>| {
-            let muted: Vec<_> = world
-                .query_filtered::<bevy::prelude::Entity, bevy::prelude::With<Muted>>()
-                .iter(world)
-                .collect();
-            let mut queue = bevy::ecs::world::CommandQueue::default();
-            let mut commands = bevy::prelude::Commands::new(&mut queue, world);
-            let index = world.resource::<ModelIndex>();
-            marks::solo_selection(
-                (world.resource::<Atlas>(), world.resource::<Selection>()),
-                Some(index),
-                |entity| muted.contains(&entity),
-                &mut notices,
-                &mut commands,
-            );
-            queue.apply(world);
-        });
+        app.write_message(UserAction::Solo);
         world.update(2);
         world.app.world().resource::<Factors>().clone()
     };

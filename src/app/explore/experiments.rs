@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use anyhow::Context;
 use bevy::prelude::*;
-use bevy_egui::{EguiContexts, EguiPrimaryContextPass, egui, input::EguiWantsInput};
+use bevy_egui::{EguiContexts, EguiPrimaryContextPass, egui};
 
 use crate::app::cli::engine::{Device, GpuMemory, open_engine};
 use crate::app::cli::experiment::CellFile;
@@ -21,19 +21,25 @@ use crate::experiment::{Experiment, Job, SLOTS};
 use crate::folders;
 use crate::model::PixelModel;
 use crate::model::plan::Rules;
-use crate::world::keys::{Action, Keys};
+use crate::world::WorldSystems;
+use crate::world::keys::{UserAction, on_action};
 use crate::world::layout::Atlas;
 
 /// The most conditions whose figures are shown.
 const MOST_SHOWN: usize = 8;
 
-/// Adds the list of experiments. Needs [`Assets`], [`Atlas`] and [`Keys`].
+/// Adds the list of experiments. Comes after `WorldPlugin`, and needs [`Assets`].
 pub(super) struct ExperimentsPlugin;
 
 impl Plugin for ExperimentsPlugin {
     fn build(&self, app: &mut App) {
         app.init_resource::<Experiments>()
-            .add_systems(Update, (toggle, listen).chain())
+            .add_systems(
+                Update,
+                (toggle.run_if(on_action(UserAction::Experiments)), listen)
+                    .chain()
+                    .in_set(WorldSystems::Act),
+            )
             .add_systems(EguiPrimaryContextPass, draw);
     }
 }
@@ -71,16 +77,8 @@ impl Drop for Run {
     }
 }
 
-fn toggle(
-    keys: Res<Keys>,
-    input: Option<Res<ButtonInput<KeyCode>>>,
-    wants: Option<Res<EguiWantsInput>>,
-    mut experiments: ResMut<Experiments>,
-) {
-    let typing = wants.is_some_and(|wants| wants.wants_any_keyboard_input());
-    if input.is_some_and(|input| !typing && keys.pressed(&input, Action::Experiments)) {
-        experiments.open = !experiments.open;
-    }
+fn toggle(mut experiments: ResMut<Experiments>) {
+    experiments.open = !experiments.open;
 }
 
 fn listen(mut experiments: ResMut<Experiments>) {

@@ -4,12 +4,12 @@
 //! prompt to be answered twice. Out: [`Edits`] in an overlay that the device computes with and the
 //! map draws, marks on entities, and a [`Comparison`]. The model's file is never written.
 
+mod actions;
 mod compare;
 mod device;
 mod edits;
-pub mod marks;
+pub(crate) mod marks;
 mod mouse;
-mod shortcuts;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -40,10 +40,10 @@ impl Plugin for LabPlugin {
             .add_systems(
                 Update,
                 (
-                    (shortcuts::keys, mouse::mark, compare::drive)
+                    (actions::act, marks::act, mouse::mark, compare::drive)
                         .chain()
                         .after(super::pointer::mouse)
-                        .in_set(WorldSystems::Input),
+                        .in_set(WorldSystems::Act),
                     share.in_set(WorldSystems::Move),
                     coarse.in_set(WorldSystems::Frame),
                 ),
