@@ -7,6 +7,7 @@ use super::layout::{Atlas, Place};
 use super::notices::Notices;
 use super::pointer::{Pointer, Selection};
 use super::settings::Settings;
+use super::tour::{TourProblem, TourRun, TourStep};
 use super::view::{Flight, View};
 use crate::model::plan::Rect;
 
@@ -146,6 +147,48 @@ pub(super) fn act(
     }
 }
 
+/// Takes the steps of a tour that are about what is seen and selected.
+pub(super) fn follow_tour(
+    mut steps: MessageReader<TourStep>,
+    atlas: Res<Atlas>,
+    camera: Res<MapCamera>,
+    mut selection: ResMut<Selection>,
+    mut navigate: MessageWriter<Navigate>,
+    mut problems: MessageWriter<TourProblem>,
+) {
+    for step in steps.read() {
+        let (place, to) = match step {
+            TourStep::Look { at, seconds } => {
+                selection.0 = None;
+                (at, camera.view_of(at, &atlas).map(|view| Navigate::View(view, *seconds)))
+            }
+            TourStep::Zoom { at, scale } => {
+                let to = |rect| View { scale: *scale, ..camera.view.fit(rect) };
+                (at, atlas.rect(at).map(|rect| Navigate::View(to(rect), None)))
+            }
+            TourStep::Select(place) => {
+                match place {
+                    Some(place) if atlas.rect(place).is_none() => {
+                        problems.write(TourProblem::NoPlace(place.clone()));
+                    }
+                    place => selection.0.clone_from(place),
+                }
+                continue;
+            }
+            _ => continue,
+        };
+        match to {
+            Some(to) => _ = navigate.write(to),
+            None => _ = problems.write(TourProblem::NoPlace(place.clone())),
+        }
+    }
+}
+
+/// Whether the camera is on its way: a tour waits for it.
+pub(super) fn is_flying(camera: Res<MapCamera>) -> bool {
+    camera.flight.is_some()
+}
+
 /// The screen's size, as the camera has it.
 pub(super) fn resize(
     cameras: Query<&Camera>,
@@ -199,9 +242,15 @@ pub(super) fn navigate(
 }
 
 /// Flights.
-pub(super) fn fly(time: Res<Time>, settings: Res<Settings>, mut camera: ResMut<MapCamera>) {
+pub(super) fn fly(
+    time: Res<Time>,
+    settings: Res<Settings>,
+    tour: Option<Res<TourRun>>,
+    mut camera: ResMut<MapCamera>,
+) {
     let Some(mut flight) = camera.flight else { return };
-    let seconds = if settings.reduced_motion { f64::MAX } else { time.delta_secs_f64() };
+    let is_jump = settings.reduced_motion || tour.is_some_and(|tour| tour.hurry);
+    let seconds = if is_jump { f64::MAX } else { time.delta_secs_f64() };
     let (view, arrived) = flight.advance(seconds, camera.view.size);
     camera.view = view;
     camera.flight = (!arrived).then_some(flight);

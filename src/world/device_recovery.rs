@@ -16,8 +16,10 @@ use bevy::render::sync_world::TemporaryRenderEntity;
 use bevy::render::{ExtractSchedule, RenderApp};
 use bevy::window::PrimaryWindow;
 
+use super::WorldSystems;
 use super::notices::Notices;
 use super::think::Generation;
+use super::tour::{self, TourStep, TourSystems};
 
 /// Between two attempts to get another device: long enough for a driver to come back, short enough
 /// to wait for.
@@ -60,12 +62,27 @@ impl Plugin for DeviceRecoveryPlugin {
         if !app.world().contains_resource::<Device>() {
             app.insert_resource(Device::new(None));
         }
+        app.add_systems(
+            Update,
+            (
+                tour::hold.in_set(TourSystems::Hold).run_if(is_lost),
+                follow_tour.in_set(WorldSystems::Act),
+            ),
+        );
         if app.get_sub_app(RenderApp).is_some() {
             let is_another = resource_exists_and_changed::<RenderDevice>.and_then(is_lost);
             app.insert_resource(RenderErrorHandler(answer))
                 // Pictures are asked for in `Last`, and no earlier than there is a device again.
                 .add_systems(First, (tell_found.run_if(is_another), ask_device).chain());
         }
+    }
+}
+
+/// Gives the device up where a tour does.
+fn follow_tour(mut steps: MessageReader<TourStep>, device: Option<Res<RenderDevice>>) {
+    let is_given_up = steps.read().filter(|step| **step == TourStep::LoseDevice).count() > 0;
+    if let Some(device) = device.filter(|_| is_given_up) {
+        lose(&device);
     }
 }
 

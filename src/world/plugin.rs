@@ -20,7 +20,7 @@ use super::settings::{self, Settings};
 use super::stream::StreamPlugin;
 use super::tabs;
 use super::think::ThinkPlugin;
-use super::tour::TourPlugin;
+use super::tour::{self, TourPlugin, TourSystems};
 use crate::forward::gpu::EditedWeights;
 use crate::tiles::Factors;
 
@@ -52,8 +52,13 @@ impl Plugin for WorldPlugin {
                 Update,
                 (
                     keys::read_keyboard.in_set(Input),
+                    tour::hold.in_set(TourSystems::Hold).run_if(camera::is_flying),
                     (camera::act, pointer::mouse, settings::act, bookmarks::act, tabs::act)
                         .chain()
+                        .in_set(Act),
+                    (camera::follow_tour, settings::follow_tour, tabs::follow_tour)
+                        .chain()
+                        .after(tabs::act)
                         .in_set(Act),
                     (camera::resize, camera::navigate, camera::fly, notices::fade)
                         .chain()

@@ -7,7 +7,9 @@ use bevy::{
     render::view::screenshot::{Screenshot, ScreenshotCaptured},
 };
 
+use super::WorldSystems;
 use super::device_recovery::Device;
+use super::tour::{self, TourRun, TourStep, TourSystems};
 
 /// Why a picture was not written.
 #[derive(Debug, thiserror::Error)]
@@ -62,8 +64,27 @@ pub(super) struct ScreenshotPlugin;
 
 impl Plugin for ScreenshotPlugin {
     fn build(&self, app: &mut App) {
-        app.init_resource::<Shots>().add_systems(Last, ask);
+        app.init_resource::<Shots>().add_systems(Last, ask).add_systems(
+            Update,
+            (
+                tour::hold.in_set(TourSystems::Hold).run_if(is_busy),
+                follow_tour.in_set(WorldSystems::Act).run_if(resource_exists::<TourRun>),
+            ),
+        );
     }
+}
+
+/// Takes the pictures that a tour leaves.
+fn follow_tour(mut steps: MessageReader<TourStep>, tour: Res<TourRun>, mut shots: ResMut<Shots>) {
+    for step in steps.read() {
+        if let (TourStep::Shot(name), Some(folder)) = (step, &tour.shots) {
+            shots.take(folder.join(format!("{name}.png")));
+        }
+    }
+}
+
+fn is_busy(shots: Res<Shots>) -> bool {
+    shots.is_busy()
 }
 
 fn ask(mut shots: ResMut<Shots>, device: Option<Res<Device>>, mut commands: Commands) {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::keys::UserAction;
 use super::notices::Notices;
 use super::palette::{Colouring, Palettes, Theme};
+use super::tour::{TourProblem, TourStep};
 use super::view::View;
 use crate::folders;
 use crate::pxi::AtomicFile;
@@ -82,6 +83,28 @@ pub(super) fn act(
                 notices.tell(format!("palette: {}", settings.palette));
             }
             UserAction::NextTheme => settings.theme = settings.theme.other(),
+            _ => {}
+        }
+    }
+}
+
+/// Takes the steps of a tour that are about colours.
+pub(super) fn follow_tour(
+    mut steps: MessageReader<TourStep>,
+    palettes: Res<Palettes>,
+    mut settings: ResMut<Settings>,
+    mut problems: MessageWriter<TourProblem>,
+) {
+    for step in steps.read() {
+        match step {
+            TourStep::Colouring(colouring) => settings.colouring = *colouring,
+            TourStep::Theme(theme) => settings.theme = *theme,
+            TourStep::Palette(name) => {
+                if !palettes.0.iter().any(|palette| palette.name == *name) {
+                    problems.write(TourProblem::NoPalette(name.clone()));
+                }
+                settings.palette.clone_from(name);
+            }
             _ => {}
         }
     }

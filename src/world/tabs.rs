@@ -3,6 +3,7 @@
 use bevy::prelude::*;
 
 use super::keys::UserAction;
+use super::tour::TourStep;
 
 /// An instrument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
@@ -64,6 +65,15 @@ pub(super) fn act(mut actions: MessageReader<UserAction>, mut shown: ResMut<Show
         let asked = Instrument::ALL.into_iter().find(|instrument| instrument.action() == *action);
         if let Some(instrument) = asked {
             shown.toggle(instrument);
+        }
+    }
+}
+
+/// Shows what a tour shows.
+pub(super) fn follow_tour(mut steps: MessageReader<TourStep>, mut shown: ResMut<Shown>) {
+    for step in steps.read() {
+        if let TourStep::Show(instrument) = step {
+            shown.0 = *instrument;
         }
     }
 }

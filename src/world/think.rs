@@ -24,6 +24,7 @@ use super::WorldSystems;
 use super::keys::UserAction;
 use super::layout::Atlas;
 use super::settings::Settings;
+use super::tour::{self, TourProblem, TourStep, TourSystems};
 use crate::batch::{Message, ModelText, Prompt, TextModel};
 use crate::forward::cpu::CpuModel;
 use crate::forward::gpu::{EditedWeights, ForwardPluginSystems, ForwardState, ForwardStatus};
@@ -277,7 +278,14 @@ impl Plugin for ThinkPlugin {
         let link = mind.link.clone();
         app.insert_resource(mind)
             .init_resource::<lens::Lens>()
-            .add_systems(Update, (act.in_set(WorldSystems::Act), think.in_set(WorldSystems::Move)))
+            .add_systems(
+                Update,
+                (
+                    tour::hold.in_set(TourSystems::Hold).run_if(is_busy),
+                    (act, follow_tour).chain().in_set(WorldSystems::Act),
+                    think.in_set(WorldSystems::Move),
+                ),
+            )
             // What is shown was handed over in the set before.
             .add_systems(Update, follow_edits.in_set(WorldSystems::Frame));
         let Some(render_app) = app.get_sub_app_mut(RenderApp) else { return };
@@ -309,6 +317,27 @@ fn act(mut actions: MessageReader<UserAction>, mut mind: ResMut<Generation>) {
             _ => {}
         }
     }
+}
+
+/// Asks what a tour asks.
+fn follow_tour(
+    mut steps: MessageReader<TourStep>,
+    atlas: Res<Atlas>,
+    mut mind: ResMut<Generation>,
+    mut problems: MessageWriter<TourProblem>,
+) {
+    for step in steps.read() {
+        let TourStep::Prompt { text, tokens } = step else { continue };
+        mind.paused = false;
+        mind.ask(atlas.model(), text, false, *tokens, 0.0);
+        let problem = mind.problem.as_ref().map(|problem| format!("the tour's prompt: {problem}"));
+        problems.write_batch(problem.map(TourProblem::Failed));
+    }
+}
+
+/// Whether an answer or the lens is under way: a tour waits for them.
+fn is_busy(mind: Res<Generation>, lens: Res<lens::Lens>) -> bool {
+    mind.is_busy() || lens.is_working()
 }
 
 /// Takes in what was thought, and says how fast to go on.

@@ -1,10 +1,12 @@
-//! What is asked of the lab: to mark, and to take a change back or do it again.
+//! What a person or a tour asks of the lab: to mark and paint, to take a change back or do it again.
 
 use bevy::prelude::*;
 
 use super::Edits;
 use crate::world::keys::UserAction;
+use crate::world::layout::Atlas;
 use crate::world::notices::Notices;
+use crate::world::tour::{TourProblem, TourStep};
 
 pub(super) fn act(
     mut actions: MessageReader<UserAction>,
@@ -22,6 +24,32 @@ pub(super) fn act(
                 } else {
                     "a drag moves the map"
                 });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Takes the steps of a tour that paint.
+pub(super) fn follow_tour(
+    mut steps: MessageReader<TourStep>,
+    atlas: Res<Atlas>,
+    mut edits: ResMut<Edits>,
+    mut problems: MessageWriter<TourProblem>,
+) {
+    for step in steps.read() {
+        match step {
+            TourStep::Paint { at, brush } => {
+                edits.mark_place(&atlas, at);
+                if edits.count() == 0 {
+                    problems.write(TourProblem::NoPlace(at.clone()));
+                } else if edits.paint(atlas.model(), *brush).is_none() {
+                    problems.write_batch(edits.problem.clone().map(TourProblem::Failed));
+                }
+            }
+            TourStep::Undo => {
+                edits.undo();
+                edits.clear();
             }
             _ => {}
         }

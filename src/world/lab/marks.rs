@@ -7,6 +7,7 @@ use crate::world::keys::UserAction;
 use crate::world::layout::{Atlas, Place};
 use crate::world::notices::Notices;
 use crate::world::pointer::Selection;
+use crate::world::tour::{TourProblem, TourStep};
 
 /// Every entity with a mark.
 pub(crate) type Marked<'w, 's> = Query<'w, 's, Entity, Or<(With<Muted>, With<Scale>)>>;
@@ -119,6 +120,31 @@ fn solo(
     } else {
         format!("{name} is heard alone: the other {what} are muted")
     })
+}
+
+/// Mutes what a tour mutes, and lets it speak again.
+pub(super) fn follow_tour(
+    mut steps: MessageReader<TourStep>,
+    index: Option<Res<ModelIndex>>,
+    mut problems: MessageWriter<TourProblem>,
+    mut commands: Commands,
+) {
+    for step in steps.read() {
+        let (place, is_muted) = match step {
+            TourStep::Mute(place) => (place, true),
+            TourStep::Unmute(place) => (place, false),
+            _ => continue,
+        };
+        let Some(entity) = index.as_ref().and_then(|index| entity_of(place, index)) else {
+            problems.write(TourProblem::NoPlace(place.clone()));
+            continue;
+        };
+        if is_muted {
+            commands.entity(entity).insert(Muted);
+        } else {
+            commands.entity(entity).remove::<Muted>();
+        }
+    }
 }
 
 /// Takes every mark away.

@@ -40,7 +40,14 @@ impl Plugin for LabPlugin {
             .add_systems(
                 Update,
                 (
-                    (actions::act, marks::act, mouse::mark, compare::drive)
+                    (
+                        actions::act,
+                        marks::act,
+                        actions::follow_tour,
+                        marks::follow_tour,
+                        mouse::mark,
+                        compare::drive,
+                    )
                         .chain()
                         .after(super::pointer::mouse)
                         .in_set(WorldSystems::Act),
