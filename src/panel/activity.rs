@@ -7,16 +7,18 @@ use bevy_egui::{EguiContexts, egui};
 use egui::ecolor::gamma_u8_from_linear_f32;
 use egui::{Color32, LayerId, Painter, Rect, Rgba, Stroke, pos2, vec2};
 
-use super::label_placement::{Rank, Word, Words};
+use super::label_placement::{MapWords, Word, WordRank};
 use super::map_text::{minimap, on_screen};
-use super::rect_mesh::Plain;
+use super::rect_mesh::RectMesh;
 use super::style::{ink, veil, within_one};
+use crate::model::plan::{LayerPlan, Rect as Cells};
 use crate::world::camera::MapCamera;
 use crate::world::draw::Lights;
 use crate::world::layout::Atlas;
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
 use crate::world::think::{GeneratedToken, Generation};
+use crate::world::view::View;
 
 /// What is looked at of a sequence: a token of it, or the latest.
 #[derive(Resource, Debug, Clone, Default)]
@@ -43,87 +45,98 @@ pub(super) fn draw(
     mind: Res<Generation>,
     scrubbed: Res<Scrubbed>,
     settings: Res<Settings>,
-    mut words: ResMut<Words>,
+    mut words: ResMut<MapWords>,
     mut lights: ResMut<Lights>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let Some(thought) = shown(&mind, &scrubbed) else { return Ok(()) };
     let painter = context.layer_painter(LayerId::background());
     let plan = atlas.model().plan();
-    let (theme, visible) = (settings.theme, camera.view.visible());
-    let mut light = Plain::beside(minimap(&camera.view, &atlas));
+    let mut activity = Activity {
+        painter: &painter,
+        theme: settings.theme,
+        view: &camera.view,
+        light: RectMesh::beside(minimap(&camera.view, &atlas)),
+        words: &mut words,
+    };
+    let heads = plan.heads.iter().map(|head| head.rect);
+    activity.places(heads, &thought.head_norms, "gives", vec2(76.0, 0.0));
+    let fields = plan.layers.iter().map(|layer| layer.feed_forward);
+    activity.places(fields, &thought.hidden_norms, "fields", vec2(120.0, 60.0));
+    activity.stream(&plan.layers, &thought.residual_norms);
+    activity.light.shine(painter.clip_rect(), &mut lights);
+    Ok(())
+}
 
-    let most = greatest(&thought.head_norms);
-    for (head, &norm) in plan.heads.iter().zip(&thought.head_norms) {
-        if !head.rect.overlaps(&visible) {
-            continue;
-        }
-        let rect = on_screen(&camera.view, head.rect);
-        lit(&mut light, theme, rect, norm / most);
-        if rect.width() > 76.0 {
-            let cell = [head.rect.x, head.rect.y];
-            words.say(number(
-                &painter,
-                theme,
-                cell,
-                format!("gives {norm:.2}"),
-                low_in(&painter, rect),
-            ));
-        }
-    }
-    let most = greatest(&thought.hidden_norms);
-    for (layer, &norm) in plan.layers.iter().zip(&thought.hidden_norms) {
-        if !layer.feed_forward.overlaps(&visible) {
-            continue;
-        }
-        let rect = on_screen(&camera.view, layer.feed_forward);
-        lit(&mut light, theme, rect, norm / most);
-        if rect.width() > 120.0 && rect.height() > 60.0 {
-            let cell = [layer.feed_forward.x, layer.feed_forward.y];
-            words.say(number(
-                &painter,
-                theme,
-                cell,
-                format!("fields {norm:.2}"),
-                low_in(&painter, rect),
-            ));
+/// What is lit so far.
+struct Activity<'a> {
+    painter: &'a Painter,
+    theme: Theme,
+    view: &'a View,
+    light: RectMesh,
+    words: &'a mut MapWords,
+}
+
+impl Activity<'_> {
+    /// Lights places by their norms, and writes the norm where a place is larger than `least`.
+    fn places(
+        &mut self,
+        places: impl Iterator<Item = Cells>,
+        norms: &[f32],
+        what: &str,
+        least: egui::Vec2,
+    ) {
+        let (visible, most) = (self.view.visible(), greatest(norms));
+        for (cells, norm) in places.zip(norms).filter(|(cells, _)| cells.overlaps(&visible)) {
+            let rect = on_screen(self.view, cells);
+            lit(&mut self.light, self.theme, rect, norm / most);
+            if rect.width() > least.x && rect.height() > least.y {
+                self.say(cells, format!("{what} {norm:.2}"), low_in(self.painter, rect));
+            }
         }
     }
-    let most = greatest(&thought.residual_norms);
-    for (at, (layer, &norm)) in plan.layers.iter().zip(&thought.residual_norms).enumerate() {
-        if !layer.river.overlaps(&visible) {
-            continue;
-        }
-        let rect = on_screen(&camera.view, layer.river);
-        // The stream enters a layer with the norm that it left the one before with.
-        let before = at.checked_sub(1).map_or(norm, |before| thought.residual_norms[before]);
-        let [enters, leaves] = [before, norm].map(|norm| glow(theme, norm / most));
-        let [top, bottom] = if layer.northward { [leaves, enters] } else { [enters, leaves] };
-        light.fall(rect, top, bottom);
-        if rect.height() > 90.0 {
-            let cell = [layer.river.x, layer.river.y];
-            let screen = painter.clip_rect();
+
+    /// Lights the river of each layer by the norm of the residual stream.
+    fn stream(&mut self, layers: &[LayerPlan], norms: &[f32]) {
+        let (visible, most) = (self.view.visible(), greatest(norms));
+        for (at, (layer, &norm)) in layers.iter().zip(norms).enumerate() {
+            if !layer.river.overlaps(&visible) {
+                continue;
+            }
+            let rect = on_screen(self.view, layer.river);
+            // The stream enters a layer with the norm that it left the one before with.
+            let before = at.checked_sub(1).map_or(norm, |before| norms[before]);
+            let [enters, leaves] = [before, norm].map(|norm| glow(self.theme, norm / most));
+            let [top, bottom] = if layer.northward { [leaves, enters] } else { [enters, leaves] };
+            self.light.fall(rect, top, bottom);
+            if rect.height() <= 90.0 {
+                continue;
+            }
+            let screen = self.painter.clip_rect();
             let (first, last) =
                 (rect.top().max(screen.top() + 52.0), rect.bottom().min(screen.bottom()));
             let spots = [first + 20.0, first + 44.0, last - 24.0].map(|y| pos2(rect.center().x, y));
             // A number in another layer's stretch would be read as that layer's.
-            let spots =
-                spots.into_iter().filter(|spot| rect.shrink2(vec2(0.0, 12.0)).contains(*spot));
-            let text = if rect.width() > 90.0 {
-                format!("stream {norm:.1}")
-            } else {
-                format!("{norm:.1}")
-            };
-            words.say(number(&painter, theme, cell, text, spots.collect()));
+            let within = rect.shrink2(vec2(0.0, 12.0));
+            let spots = spots.into_iter().filter(|spot| within.contains(*spot)).collect();
+            let name = if rect.width() > 90.0 { "stream " } else { "" };
+            self.say(layer.river, format!("{name}{norm:.1}"), spots);
         }
     }
-    light.shine(painter.clip_rect(), &mut lights);
-    Ok(())
+
+    /// Writes a number at the first of some middles that is free.
+    fn say(&mut self, cells: Cells, text: String, middles: Vec<egui::Pos2>) {
+        let key = (WordRank::Number, [cells.x, cells.y]);
+        let text = (text, 11.0);
+        self.words.say(Word::new(self.painter, key, text, ink(self.theme), |size| {
+            middles.into_iter().map(|middle| middle - size / 2.0).collect()
+        }));
+    }
 }
 
 /// A place that is lit: its edge by all of the light, what is within by a part, which is less the
 /// nearer one is: there, weights are looked at.
-fn lit(light: &mut Plain, theme: Theme, rect: Rect, part: f32) {
+fn lit(light: &mut RectMesh, theme: Theme, rect: Rect, part: f32) {
     let within = 0.2 - 0.14 * ((rect.width() - 20.0) / 140.0).clamp(0.0, 1.0);
     light.fill(rect, veil(glow(theme, part), within));
     light.frame(rect, Stroke::new((1.0 + part).min(2.0), glow(theme, part)));
@@ -134,18 +147,6 @@ fn low_in(painter: &Painter, rect: Rect) -> Vec<egui::Pos2> {
     let seen = rect.intersect(painter.clip_rect());
     let spots = [34.0, 60.0, 110.0, 160.0].map(|up| pos2(seen.center().x, seen.bottom() - up));
     spots.into_iter().filter(|spot| seen.shrink2(vec2(20.0, 12.0)).contains(*spot)).collect()
-}
-
-fn number(
-    painter: &Painter,
-    theme: Theme,
-    cell: [i64; 2],
-    text: String,
-    middles: Vec<egui::Pos2>,
-) -> Word {
-    Word::new(painter, (Rank::Number, cell), (text, 11.0), ink(theme), |size| {
-        middles.into_iter().map(|middle| middle - size / 2.0).collect()
-    })
 }
 
 /// The light of a part of the most: as much light as the part says, gold, and white towards the

@@ -14,7 +14,7 @@ use crate::terminal::one_line;
 use crate::world::palette::Theme;
 
 /// An agent as one sees it.
-pub(super) struct Seen<'a> {
+pub(super) struct AgentView<'a> {
     /// Who it is.
     pub agent: &'a Agent,
     /// Its energy.
@@ -37,7 +37,7 @@ pub(super) struct Seen<'a> {
     pub held: bool,
 }
 
-impl Seen<'_> {
+impl AgentView<'_> {
     /// What a job is called: by the task's title where there is a task.
     fn title(&self, job: JobId) -> String {
         let name = &self.board.entry(job).job.task;
@@ -71,7 +71,7 @@ pub(super) fn show(
     theme: Theme,
     pointer: Pos2,
     colour: Color32,
-    seen: &Seen<'_>,
+    seen: &AgentView<'_>,
 ) {
     let area = egui::Area::new(Id::new("agent card")).order(Order::Tooltip).interactable(false);
     area.pivot(Align2::LEFT_BOTTOM).fixed_pos(pointer + vec2(18.0, -14.0)).constrain(true).show(
@@ -117,7 +117,7 @@ pub(super) fn show(
 
 /// The best job that it considered, with the appeal of each consideration, and the others with
 /// their scores.
-fn why(ui: &mut Ui, theme: Theme, colour: Color32, seen: &Seen<'_>) {
+fn why(ui: &mut Ui, theme: Theme, colour: Color32, seen: &AgentView<'_>) {
     let Some(best) = seen.thoughts.considered.first() else {
         if seen.activity == Activity::Idle {
             ui.label(

@@ -6,13 +6,13 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{Align2, Color32, FontId, LayerId, Painter, Pos2, Shape, Stroke, Vec2, pos2, vec2};
 
-use super::agent_card::{self, Seen};
+use super::agent_card::{self, AgentView};
 use super::map_text::minimap;
 use super::style::{accent, backing, faint, ink};
 use crate::agents::simulation::Clock;
 use crate::agents::{
-    Activity, Agent, Board, Energy, JobId, JobState, Memory, Place, Profile, QueueWorkers,
-    Thoughts, WorkerPool,
+    Activity, Agent, Board, Energy, JobState, Memory, Place, Profile, QueueWorkers, Thoughts,
+    WorkerPool,
 };
 use crate::world::agents::Before;
 use crate::world::camera::MapCamera;
@@ -36,87 +36,54 @@ struct Figure {
     colour: Color32,
 }
 
+/// What is known of an agent.
+type Known<'a> = (Entity, &'a Agent, &'a Place, &'a Energy, &'a Activity, &'a Thoughts, &'a Memory);
+
 pub(super) fn draw(
     mut contexts: EguiContexts,
-    atlas: Res<Atlas>,
-    camera: Res<MapCamera>,
-    pointer: Res<Pointer>,
+    (atlas, camera, pointer): (Res<Atlas>, Res<MapCamera>, Res<Pointer>),
     settings: Res<Settings>,
     time: Res<Time>,
-    world: (
-        Option<Res<Clock>>,
-        Option<Res<Board>>,
-        Option<Res<Before>>,
-        Option<Res<QueueWorkers>>,
-        Option<Res<WorkerPool>>,
-    ),
-    agents: Query<(Entity, &Agent, &Place, &Energy, &Activity, &Thoughts, &Memory)>,
+    world: (Option<Res<Clock>>, Option<Res<Board>>, Option<Res<Before>>),
+    (crew, workshop): (Option<Res<QueueWorkers>>, Option<Res<WorkerPool>>),
+    agents: Query<Known<'static>>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
-    let (Some(clock), Some(board), Some(before), crew, workshop) = world else { return Ok(()) };
+    let (Some(clock), Some(board), Some(before)) = world else { return Ok(()) };
     let painter = context.layer_painter(LayerId::background());
     let theme = settings.theme;
     let moment = if settings.reduced_motion { 0.0 } else { time.elapsed_secs() };
     jobs(&painter, &camera.view, theme, &board);
 
-    let mut figures: Vec<Figure> = agents
-        .iter()
-        .sort_by_key::<&Agent, _>(|agent| agent.id)
-        .map(|(entity, agent, &place, _, activity, ..)| Figure {
-            entity,
-            at: on_map(&camera.view, before.between(entity, place, &clock)),
-            to: match activity {
-                Activity::Walking(job) => {
-                    let to = board.entry(*job).job.place;
-                    Some(on_map(&camera.view, [to.x, to.y]))
-                }
-                _ => None,
-            },
-            colour: colour_of(&agent.profile),
-        })
-        .collect();
-    spread(&mut figures);
+    let mut figures =
+        figures(&agents, &board, &camera.view, |agent, place| before.between(agent, place, &clock));
     if let Some(minimap) = minimap(&camera.view, &atlas) {
         figures.retain(|figure| !minimap.expand(RADIUS).contains(figure.at));
     }
-    for figure in &figures {
-        if let Some(to) = figure.to {
-            let path = Shape::dashed_line(
-                &[figure.at, to],
-                Stroke::new(1.5, figure.colour.linear_multiply(0.7)),
-                5.0,
-                5.0,
-            );
-            painter.extend(path);
-        }
-    }
+    paths(&painter, &figures);
     let pointer = pointer.0.map(|[x, y]| pos2(x as f32, y as f32));
     let near = |figure: &&Figure| {
         pointer.is_some_and(|pointer| figure.at.distance(pointer) < RADIUS + 4.0)
     };
     let hovered = figures.iter().rfind(near).map(|figure| figure.entity);
+    let waits = |activity: &Activity| match (activity, &workshop) {
+        (Activity::Working(job), Some(workshop)) => !workshop.works_on(*job),
+        _ => false,
+    };
     for figure in &figures {
         let Ok((_, agent, _, energy, activity, ..)) = agents.get(figure.entity) else { continue };
-        let waits = match (activity, &workshop) {
-            (Activity::Working(job), Some(workshop)) => !workshop.works_on(*job),
-            _ => false,
-        };
-        body(&painter, theme, figure, energy.0, *activity, waits, moment + agent.id.0 as f32 * 0.7);
+        let (waits, moment) = (waits(activity), moment + agent.id.0 as f32 * 0.7);
+        body(&painter, theme, figure, energy.0, *activity, waits, moment);
         if hovered == Some(figure.entity) {
             painter.circle_stroke(figure.at, RADIUS + 5.0, Stroke::new(1.5, accent(theme)));
-        } else if matches!(activity, Activity::Working(_)) && !waits {
-            below(
-                &painter,
-                theme,
-                figure.at,
-                &board.entry(activity.job().unwrap_or(JobId(0))).job.task,
-            );
+        } else if let (Activity::Working(job), false) = (activity, waits) {
+            below(&painter, theme, figure.at, &board.entry(*job).job.task);
         }
     }
     if let (Some(entity), Some(pointer)) = (hovered, pointer)
         && let Ok((_, agent, _, energy, activity, thoughts, memory)) = agents.get(entity)
     {
-        let seen = Seen {
+        let seen = AgentView {
             agent,
             energy: energy.0,
             activity: *activity,
@@ -128,15 +95,46 @@ pub(super) fn draw(
                 let id = board.entry(activity.job()?).job.task.parse().ok()?;
                 crew.hands().desk().doing(&id)
             }),
-            waits_for_a_bench: match (activity, &workshop) {
-                (Activity::Working(job), Some(workshop)) => !workshop.works_on(*job),
-                _ => false,
-            },
+            waits_for_a_bench: waits(activity),
             held: workshop.as_deref().is_some_and(|workshop| workshop.on_hold),
         };
         agent_card::show(context, theme, pointer, colour_of(&agent.profile), &seen);
     }
     Ok(())
+}
+
+/// All agents, in the order of their numbers, as they are drawn on a view.
+fn figures(
+    agents: &Query<Known<'static>>,
+    board: &Board,
+    view: &View,
+    now: impl Fn(Entity, Place) -> [f64; 2],
+) -> Vec<Figure> {
+    let figure = |(entity, agent, &place, _, activity, ..): Known<'_>| Figure {
+        entity,
+        at: on_map(view, now(entity, place)),
+        to: match activity {
+            Activity::Walking(job) => {
+                let to = board.entry(*job).job.place;
+                Some(on_map(view, [to.x, to.y]))
+            }
+            _ => None,
+        },
+        colour: colour_of(&agent.profile),
+    };
+    let sorted = agents.iter().sort_by_key::<&Agent, _>(|agent| agent.id);
+    let mut figures: Vec<Figure> = sorted.map(figure).collect();
+    spread(&mut figures);
+    figures
+}
+
+/// The ways of those that walk.
+fn paths(painter: &Painter, figures: &[Figure]) {
+    for figure in figures {
+        let Some(to) = figure.to else { continue };
+        let stroke = Stroke::new(1.5, figure.colour.linear_multiply(0.7));
+        painter.extend(Shape::dashed_line(&[figure.at, to], stroke, 5.0, 5.0));
+    }
 }
 
 fn on_map(view: &View, place: [f64; 2]) -> Pos2 {

@@ -5,7 +5,7 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{Color32, Mesh, Rect, RichText, pos2, vec2};
 
-use super::Panels;
+use super::OpenPanels;
 use super::activity::Scrubbed;
 use super::drawer::{WIDE, bar_cell, nothing_yet, place, show, written};
 use super::style::{accent, backing, faint, veil};
@@ -13,7 +13,7 @@ use crate::world::layout::{Atlas, Place};
 use crate::world::palette::Theme;
 use crate::world::pointer::Selection;
 use crate::world::settings::Settings;
-use crate::world::tabs::{Instrument, Shown};
+use crate::world::tabs::{Instrument, ShownInstrument};
 use crate::world::think::Generation;
 
 /// Tokens of the square: the last so many up to the chosen one.
@@ -49,10 +49,10 @@ pub(super) fn draw(
     atlas: Res<Atlas>,
     mind: Res<Generation>,
     settings: Res<Settings>,
-    panels: Res<Panels>,
+    panels: Res<OpenPanels>,
     mut scrubbed: ResMut<Scrubbed>,
     mut shown: ResMut<HeadShown>,
-    mut drawer: ResMut<Shown>,
+    mut drawer: ResMut<ShownInstrument>,
 ) -> Result {
     if drawer.0 != Some(Instrument::Attention) {
         return Ok(());

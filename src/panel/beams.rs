@@ -8,7 +8,7 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{Align2, FontId, Id, LayerId, Order, Pos2, Rect, Stroke, pos2, vec2};
 
-use super::Panels;
+use super::OpenPanels;
 use super::activity::Scrubbed;
 use super::attention::{HeadShown, arc};
 use super::drawer::{place, written};
@@ -19,7 +19,7 @@ use crate::world::camera::MapCamera;
 use crate::world::layout::{Atlas, Place};
 use crate::world::pointer::Selection;
 use crate::world::settings::Settings;
-use crate::world::tabs::{Instrument, Shown};
+use crate::world::tabs::{Instrument, ShownInstrument};
 use crate::world::think::Generation;
 use crate::world::view::View;
 
@@ -44,7 +44,7 @@ pub(super) fn draw(
     settings: Res<Settings>,
     shown: Res<HeadShown>,
     chips: Res<Chips>,
-    (drawer, panels): (Res<Shown>, Res<Panels>),
+    (drawer, panels): (Res<ShownInstrument>, Res<OpenPanels>),
     mut taken: ResMut<Taken>,
 ) -> Result {
     let context = contexts.ctx_mut()?;

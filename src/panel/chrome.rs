@@ -6,7 +6,7 @@ use egui::{Align2, Color32, FontId, Id, LayerId, Order, Rect, Stroke, StrokeKind
 
 use super::label_placement::Taken;
 use super::map_text::minimap;
-use super::rect_mesh::Plain;
+use super::rect_mesh::RectMesh;
 use super::style::{accent, card, faint, hairline, ink, solid, veil};
 use crate::model::PixelModel;
 use crate::world::camera::{MapCamera, Navigate};
@@ -43,7 +43,7 @@ pub(super) fn draw(
     if let Some(frame) = minimap(&camera.view, &atlas) {
         // The minimap is drawn with the map; the panel is drawn around it.
         let panel = panel.union(frame.expand(8.0));
-        let mut plain = Plain::default();
+        let mut plain = RectMesh::default();
         plain.around(panel, frame.shrink(1.0), solid(theme));
         plain.paint(&painter);
         painter.rect_stroke(panel, 4.0, hairline(theme), StrokeKind::Inside);
@@ -217,7 +217,7 @@ fn legend(
         let byte = |channel: f32| (channel * 255.0).round() as u8;
         Color32::from_rgb(byte(r), byte(g), byte(b))
     };
-    let mut plain = Plain::default();
+    let mut plain = RectMesh::default();
     plain.ramp(bar, |part| {
         colour(match settings.colouring {
             Colouring::Error => palette.error(theme, part / 3.0),

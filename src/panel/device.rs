@@ -8,9 +8,9 @@ use bevy_egui::render::EguiPipeline;
 use bevy_egui::render::systems::{EguiRenderData, EguiTransforms};
 
 /// Comes after `EguiPlugin`.
-pub(super) struct DevicePlugin;
+pub(super) struct EguiRecoveryPlugin;
 
-impl Plugin for DevicePlugin {
+impl Plugin for EguiRecoveryPlugin {
     fn build(&self, app: &mut App) {
         let Some(render_app) = app.get_sub_app_mut(RenderApp) else { return };
         render_app

@@ -4,20 +4,20 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{Align2, Id, RichText, vec2};
 
-use super::Panels;
+use super::OpenPanels;
 use super::activity::Scrubbed;
 use super::style::{accent, card, faint, tint};
 use crate::world::keys::UserAction;
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
-use crate::world::tabs::{Instrument, Shown};
+use crate::world::tabs::{Instrument, ShownInstrument};
 use crate::world::think::Generation;
 
 /// Shows an instrument's window if it is the one that is open.
 pub(super) fn show(
     context: &egui::Context,
-    panels: &Panels,
-    (shown, instrument, title): (&mut Shown, Instrument, &str),
+    panels: &OpenPanels,
+    (shown, instrument, title): (&mut ShownInstrument, Instrument, &str),
     contents: impl FnOnce(&mut egui::Ui),
 ) {
     if shown.0 != Some(instrument) {
@@ -63,7 +63,7 @@ pub(super) fn scrub(
 pub(super) fn bar(
     mut contexts: EguiContexts,
     settings: Res<Settings>,
-    mut drawer: ResMut<Shown>,
+    mut drawer: ResMut<ShownInstrument>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
     if context.content_rect().width() < 900.0 {

@@ -9,7 +9,7 @@ use bevy_egui::{EguiContexts, egui};
 use egui::{DragValue, RichText, Ui};
 
 use super::style::faint;
-use super::{Panels, PromptBox, side_by_side};
+use super::{OpenPanels, PromptBox, side_by_side};
 use crate::model::PixelModel;
 use crate::model::edits::{Brush, Region};
 use crate::model::weights::tile_weights;
@@ -45,7 +45,7 @@ impl Default for Typed {
 pub(super) fn open_to_paint(
     edits: Res<Edits>,
     mut was_painting: Local<bool>,
-    mut panels: ResMut<Panels>,
+    mut panels: ResMut<OpenPanels>,
 ) {
     let was_painting = std::mem::replace(&mut *was_painting, edits.painting);
     if edits.painting && !was_painting {
@@ -62,10 +62,10 @@ pub(super) fn draw(
     mut actions: MessageWriter<UserAction>,
     (settings, factors, prompt): (Res<Settings>, Res<Factors>, Res<PromptBox>),
     index: Option<Res<ModelIndex>>,
-    (muted, scales, marked): (Query<(), With<Muted>>, Query<&Scale>, marks::Marked),
+    (muted, scales, marked): (Query<(), With<Muted>>, Query<&Scale>, marks::MarkedEntities),
     mut edits: ResMut<Edits>,
     mut comparison: ResMut<Comparison>,
-    mut panels: ResMut<Panels>,
+    mut panels: ResMut<OpenPanels>,
     mut typed: Local<Typed>,
     mut commands: Commands,
 ) -> Result {
@@ -284,7 +284,8 @@ fn outcome(ui: &mut Ui, model: &PixelModel, edits: &Edits) {
     let words = match painted.first {
         Some(values) if painted.weights == 1 => asked_and_got(values, encoding.name()),
         _ => format!(
-            "{} of {} weights changed, in {} tiles; none is farther than {:.2e} from what was asked.",
+            "{} of {} weights changed, in {} tiles; none is farther than {:.2e} from what \
+             was asked.",
             painted.changed, painted.weights, painted.tiles, painted.largest_miss
         ),
     };

@@ -4,13 +4,13 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{Align2, Color32, FontId, Id, LayerId, Order, Rect, StrokeKind, pos2, vec2};
 
-use super::label_placement::{Rank, Taken, Word, Words};
+use super::label_placement::{MapWords, Taken, Word, WordRank};
 use super::map_text::{minimap, on_screen};
-use super::rect_mesh::Plain;
+use super::rect_mesh::RectMesh;
 use super::style::{hairline, ink, solid, veil};
 use crate::world::camera::MapCamera;
 use crate::world::draw::Lights;
-use crate::world::heatmap::{HeatmapLayer, Heatmaps, Scale};
+use crate::world::heatmap::{HeatmapLayer, HeatmapScale, Heatmaps};
 use crate::world::layout::Atlas;
 use crate::world::palette::{Palette, Palettes, RANGE, Theme};
 use crate::world::settings::Settings;
@@ -25,7 +25,7 @@ pub(super) fn draw(
     palettes: Res<Palettes>,
     settings: Res<Settings>,
     overlays: Option<Res<Heatmaps>>,
-    mut words: ResMut<Words>,
+    mut words: ResMut<MapWords>,
     mut taken: ResMut<Taken>,
     mut lights: ResMut<Lights>,
 ) -> Result {
@@ -35,7 +35,7 @@ pub(super) fn draw(
     let painter = context.layer_painter(LayerId::background());
     let (theme, palette) = (settings.theme, palettes.named(&settings.palette));
     let visible = camera.view.visible();
-    let mut plain = Plain::beside(minimap(&camera.view, &atlas));
+    let mut plain = RectMesh::beside(minimap(&camera.view, &atlas));
     for (cells, value) in overlay.cells.iter().filter(|(cells, _)| cells.overlaps(&visible)) {
         let rect = on_screen(&camera.view, *cells);
         let is_large = rect.width() > 3.0 && rect.height() > 3.0;
@@ -45,7 +45,7 @@ pub(super) fn draw(
         );
         if rect.width() > 64.0 && rect.height() > 22.0 {
             let middle = rect.intersect(painter.clip_rect()).center();
-            let key = (Rank::Number, [cells.x, cells.y]);
+            let key = (WordRank::Number, [cells.x, cells.y]);
             let text = (number(overlay, *value), 11.5);
             words.say(Word::new(&painter, key, text, ink(theme), |size| vec![middle - size / 2.0]));
         }
@@ -58,9 +58,9 @@ pub(super) fn draw(
 fn colour(palette: &Palette, theme: Theme, overlay: &HeatmapLayer, value: f32) -> Color32 {
     let part = overlay.part(value);
     let rgb = match overlay.scale {
-        Scale::Signed => palette.weight(theme, part * RANGE),
+        HeatmapScale::Signed => palette.weight(theme, part * RANGE),
         // That part of the palette is for errors, of which a third of a spread is the most.
-        Scale::Logarithmic => palette.error(theme, part / 3.0),
+        HeatmapScale::Logarithmic => palette.error(theme, part / 3.0),
     };
     let [r, g, b] = rgb.map(|channel| (channel * 255.0).round() as u8);
     Color32::from_rgb(r, g, b)
@@ -68,8 +68,8 @@ fn colour(palette: &Palette, theme: Theme, overlay: &HeatmapLayer, value: f32) -
 
 fn number(overlay: &HeatmapLayer, value: f32) -> String {
     match overlay.scale {
-        Scale::Signed => format!("{value:+.3}"),
-        Scale::Logarithmic => format!("{value:.3}"),
+        HeatmapScale::Signed => format!("{value:+.3}"),
+        HeatmapScale::Logarithmic => format!("{value:.3}"),
     }
 }
 
@@ -95,17 +95,17 @@ fn legend(
     let bar = Rect::from_min_size(pos2(frame.left() + 12.0, frame.top() + 27.0), vec2(wide, 8.0));
     let [low, high] = overlay.range;
     let ends = match overlay.scale {
-        Scale::Signed => {
+        HeatmapScale::Signed => {
             let most = low.abs().max(high.abs());
             [-most, most]
         }
-        Scale::Logarithmic => [low.max(f32::MIN_POSITIVE), high],
+        HeatmapScale::Logarithmic => [low.max(f32::MIN_POSITIVE), high],
     };
-    let mut plain = Plain::default();
+    let mut plain = RectMesh::default();
     plain.ramp(bar, |part| {
         let value = match overlay.scale {
-            Scale::Signed => ends[0] + (ends[1] - ends[0]) * part,
-            Scale::Logarithmic => ends[0] * (ends[1] / ends[0]).powf(part),
+            HeatmapScale::Signed => ends[0] + (ends[1] - ends[0]) * part,
+            HeatmapScale::Logarithmic => ends[0] * (ends[1] / ends[0]).powf(part),
         };
         colour(palette, theme, overlay, value)
     });

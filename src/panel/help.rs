@@ -3,16 +3,16 @@
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 
-use super::Panels;
+use super::OpenPanels;
 use super::style::{accent, card, faint};
-use crate::world::keys::Keys;
+use crate::world::keys::KeyBindings;
 use crate::world::settings::Settings;
 
 pub(super) fn draw(
     mut contexts: EguiContexts,
-    keys: Res<Keys>,
+    keys: Res<KeyBindings>,
     settings: Res<Settings>,
-    mut panels: ResMut<Panels>,
+    mut panels: ResMut<OpenPanels>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;

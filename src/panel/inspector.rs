@@ -7,16 +7,18 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{Rect, pos2, vec2};
 
-use super::Panels;
+use super::OpenPanels;
 use super::experiment::asked_and_got;
 use super::style::{accent, edited, faint};
 use crate::model::PixelModel;
+use crate::model::tensors::Tensor;
 use crate::model::weights::tile_weights;
 use crate::terminal::one_line;
 use crate::tiles::{ModelIndex, Muted, Scale};
 use crate::world::camera::Navigate;
 use crate::world::lab::{Edits, marks};
 use crate::world::layout::{Atlas, Place};
+use crate::world::palette::Theme;
 use crate::world::pointer::Selection;
 use crate::world::settings::Settings;
 
@@ -77,7 +79,7 @@ pub(super) fn draw(
     settings: Res<Settings>,
     index: Option<Res<ModelIndex>>,
     marked: Query<(Option<&Muted>, Option<&Scale>)>,
-    mut panels: ResMut<Panels>,
+    mut panels: ResMut<OpenPanels>,
     edits: Res<Edits>,
     mut counted: Local<HashMap<usize, Counted>>,
     mut of_edits: Local<u64>,
@@ -103,24 +105,7 @@ pub(super) fn draw(
         if let Some(entity) = index.as_deref().and_then(|index| marks::entity_of(&place, index))
             && let Ok((muted, scale)) = marked.get(entity)
         {
-            let mut is_muted = muted.is_some();
-            if ui.checkbox(&mut is_muted, "muted (M)").changed() {
-                if is_muted {
-                    commands.entity(entity).insert(Muted);
-                } else {
-                    commands.entity(entity).remove::<Muted>();
-                }
-            }
-            let mut factor = scale.map_or(1.0, |scale| scale.0);
-            ui.horizontal(|ui| {
-                ui.label("factor");
-                if ui.add(egui::Slider::new(&mut factor, -2.0..=4.0)).changed() {
-                    commands.entity(entity).insert(Scale(factor));
-                }
-                if scale.is_some() && ui.button("1").clicked() {
-                    commands.entity(entity).remove::<Scale>();
-                }
-            });
+            interventions(ui, entity, muted.is_some(), scale, &mut commands);
         }
         let name = match &place {
             Place::Tensor(name) | Place::Weight(name, ..) => Some(name.clone()),
@@ -142,31 +127,7 @@ pub(super) fn draw(
             counted.clear();
         }
         let counted = counted.entry(tensor).or_insert_with(|| count(model, &edits, tensor));
-        egui::Grid::new("facts").spacing([16.0, 3.0]).show(ui, |ui| {
-            let mut row = |what: &str, value: String| {
-                ui.colored_label(faint(theme), what);
-                ui.monospace(value);
-                ui.end_row();
-            };
-            let shape: Vec<String> = about.dimensions.iter().rev().map(u64::to_string).collect();
-            row("shape", shape.join(" x "));
-            row("encoding", about.encoding().to_string());
-            row("mean", format!("{:+.6}", counted.mean));
-            row("spread", format!("{:.6}", counted.spread));
-            row("largest", format!("{:.6}", counted.peak));
-            row("tiles", format!("{}", about.tiles().len()));
-            let damaged = if counted.damaged == 0 {
-                String::new()
-            } else {
-                format!(", {} DAMAGED", counted.damaged)
-            };
-            let changed = if counted.edited == 0 {
-                String::new()
-            } else {
-                format!(", {} EDITED", counted.edited)
-            };
-            row("SHA-256", format!("{} hold{changed}{damaged}", counted.good));
-        });
+        facts(ui, about, counted, theme);
         if counted.edited > 0 {
             ui.colored_label(edited(theme), "checksums of edited tiles no longer hold");
         }
@@ -180,6 +141,62 @@ pub(super) fn draw(
     });
     panels.inspector = open;
     Ok(())
+}
+
+/// Whether a head or layer is muted, and its factor: both can be changed.
+fn interventions(
+    ui: &mut egui::Ui,
+    entity: Entity,
+    mut is_muted: bool,
+    scale: Option<&Scale>,
+    commands: &mut Commands,
+) {
+    if ui.checkbox(&mut is_muted, "muted (M)").changed() {
+        if is_muted {
+            commands.entity(entity).insert(Muted);
+        } else {
+            commands.entity(entity).remove::<Muted>();
+        }
+    }
+    let mut factor = scale.map_or(1.0, |scale| scale.0);
+    ui.horizontal(|ui| {
+        ui.label("factor");
+        if ui.add(egui::Slider::new(&mut factor, -2.0..=4.0)).changed() {
+            commands.entity(entity).insert(Scale(factor));
+        }
+        if scale.is_some() && ui.button("1").clicked() {
+            commands.entity(entity).remove::<Scale>();
+        }
+    });
+}
+
+/// A tensor in numbers.
+fn facts(ui: &mut egui::Ui, about: &Tensor, counted: &Counted, theme: Theme) {
+    egui::Grid::new("facts").spacing([16.0, 3.0]).show(ui, |ui| {
+        let mut row = |what: &str, value: String| {
+            ui.colored_label(faint(theme), what);
+            ui.monospace(value);
+            ui.end_row();
+        };
+        let shape: Vec<String> = about.dimensions.iter().rev().map(u64::to_string).collect();
+        row("shape", shape.join(" x "));
+        row("encoding", about.encoding().to_string());
+        row("mean", format!("{:+.6}", counted.mean));
+        row("spread", format!("{:.6}", counted.spread));
+        row("largest", format!("{:.6}", counted.peak));
+        row("tiles", format!("{}", about.tiles().len()));
+        let damaged = if counted.damaged == 0 {
+            String::new()
+        } else {
+            format!(", {} DAMAGED", counted.damaged)
+        };
+        let changed = if counted.edited == 0 {
+            String::new()
+        } else {
+            format!(", {} EDITED", counted.edited)
+        };
+        row("SHA-256", format!("{} hold{changed}{damaged}", counted.good));
+    });
 }
 
 /// The tensors of a layer; each is gone to by a click.

@@ -5,11 +5,11 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{Align2, FontId, Id, LayerId, Order, Stroke, StrokeKind, pos2, vec2};
 
-use super::label_placement::{Rank, Word, Words};
+use super::label_placement::{MapWords, Word, WordRank};
 use super::map_text::{on_screen, tag};
 use super::style::{accent, backing, edited, faint, ink};
 use crate::world::camera::MapCamera;
-use crate::world::lab::{Comparison, DeviceState, Edits, Stage};
+use crate::world::lab::{Comparison, ComparisonStage, DeviceState, Edits};
 use crate::world::layout::Atlas;
 use crate::world::settings::Settings;
 
@@ -24,7 +24,7 @@ pub(super) fn draw(
     edits: Res<Edits>,
     comparison: Res<Comparison>,
     device: Res<DeviceState>,
-    mut words: ResMut<Words>,
+    mut words: ResMut<MapWords>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
@@ -41,7 +41,7 @@ pub(super) fn draw(
         let count = edits.count();
         let text = if count == 1 { "1 weight".to_owned() } else { format!("{count} weights") };
         let rect = on_screen(&camera.view, *cells);
-        let key = (Rank::State, [cells.x, cells.y]);
+        let key = (WordRank::State, [cells.x, cells.y]);
         words.say(Word::new(&painter, key, (text, 12.0), edited(theme), |size| {
             let above = rect.center_top() - vec2(0.0, 14.0);
             [rect.center_bottom() + vec2(0.0, 14.0), above, rect.center()]
@@ -50,8 +50,8 @@ pub(super) fn draw(
         }));
     }
     let doing = match comparison.stage {
-        Stage::Without => "answering as the file says: without your changes",
-        Stage::With => "answering with your changes",
+        ComparisonStage::Without => "answering as the file says: without your changes",
+        ComparisonStage::With => "answering with your changes",
         _ if edits.painting => "marking weights: click or drag; G moves the map again",
         _ => "",
     };
@@ -80,7 +80,8 @@ fn refused(context: &egui::Context, atlas: &Atlas, settings: &Settings, why: &st
         text(why.to_owned(), 15.0, ink(theme)),
         text(
             format!(
-                "It answers in the terminal: pixel-llm --no-window --device cpu {path} --prompt TEXT"
+                "It answers in the terminal: pixel-llm --no-window --device cpu {path} \
+                 --prompt TEXT"
             ),
             14.0,
             faint(theme),

@@ -12,7 +12,7 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{Color32, FontId, Galley, LayerId, Order, Painter, Pos2, Rect, Vec2, vec2};
 
-use super::rect_mesh::Plain;
+use super::rect_mesh::RectMesh;
 use super::style::{backing, veil};
 use crate::world::draw::Lights;
 use crate::world::settings::Settings;
@@ -41,7 +41,7 @@ fn overlap(a: Rect, b: Rect) -> bool {
 /// How much a word matters: what is said of a state before names, names of what is large before
 /// those of what is small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Rank {
+pub(super) enum WordRank {
     /// Muted, scaled, marked.
     State,
     /// The embedding, the output.
@@ -61,7 +61,7 @@ pub(super) enum Rank {
 /// A word that something wishes to say.
 pub(super) struct Word {
     /// How much it matters.
-    pub rank: Rank,
+    pub rank: WordRank,
     /// The cell that it belongs to: with the rank, it is known by that from frame to frame.
     pub cell: [i64; 2],
     galley: Arc<Galley>,
@@ -76,7 +76,7 @@ impl Word {
     /// takes.
     pub fn new(
         painter: &Painter,
-        (rank, cell): (Rank, [i64; 2]),
+        (rank, cell): (WordRank, [i64; 2]),
         (text, size): (String, f32),
         colour: Color32,
         spots: impl FnOnce(Vec2) -> Vec<Pos2>,
@@ -95,12 +95,12 @@ impl Word {
 
 /// The words of this frame, and which stood in the one before.
 #[derive(Resource, Default)]
-pub(super) struct Words {
+pub(super) struct MapWords {
     wanted: Vec<Word>,
-    stood: HashSet<(Rank, [i64; 2])>,
+    stood: HashSet<(WordRank, [i64; 2])>,
 }
 
-impl Words {
+impl MapWords {
     /// Wishes to say something.
     pub fn say(&mut self, word: Word) {
         self.wanted.push(word);
@@ -112,7 +112,7 @@ const AROUND: Vec2 = vec2(4.0, 1.5);
 
 /// What is placed: its rank, whether it stood before, its size and where it may stand.
 pub(super) struct Wish<'a> {
-    pub rank: Rank,
+    pub rank: WordRank,
     pub stood: bool,
     pub size: Vec2,
     pub spots: &'a [Pos2],
@@ -164,7 +164,7 @@ pub(super) fn gather(mut contexts: EguiContexts, mut taken: ResMut<Taken>) -> Re
 pub(super) fn draw(
     mut contexts: EguiContexts,
     settings: Res<Settings>,
-    mut words: ResMut<Words>,
+    mut words: ResMut<MapWords>,
     mut taken: ResMut<Taken>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
@@ -181,7 +181,7 @@ pub(super) fn draw(
         .collect();
     let places = place(&wishes, &taken.rects, painter.clip_rect().shrink(2.0));
     words.stood.clear();
-    let mut backings = Plain::default();
+    let mut backings = RectMesh::default();
     for (word, place) in wanted.iter().zip(&places) {
         let Some(place) = *place else { continue };
         words.stood.insert((word.rank, word.cell));
@@ -214,14 +214,14 @@ mod tests {
 
     const SCREEN: Rect = Rect { min: Pos2::ZERO, max: Pos2 { x: 1280.0, y: 720.0 } };
 
-    fn wish(rank: Rank, stood: bool, spots: &[Pos2]) -> Wish<'_> {
+    fn wish(rank: WordRank, stood: bool, spots: &[Pos2]) -> Wish<'_> {
         Wish { rank, stood, size: vec2(60.0, 14.0), spots }
     }
 
     #[test]
     fn what_matters_more_stands_and_the_other_goes_to_its_next_place() {
         let (first, both) = ([pos2(100.0, 100.0)], [pos2(110.0, 100.0), pos2(110.0, 140.0)]);
-        let wishes = [wish(Rank::Head, true, &both), wish(Rank::Layer, false, &first)];
+        let wishes = [wish(WordRank::Head, true, &both), wish(WordRank::Layer, false, &first)];
         let places = place(&wishes, &[], SCREEN);
         assert_eq!(places[1].unwrap().min + AROUND, first[0], "a layer before a head");
         assert_eq!(places[0].unwrap().min + AROUND, both[1]);
@@ -233,7 +233,7 @@ mod tests {
     fn of_two_that_matter_as_much_the_one_that_stood_stays() {
         let spots = [pos2(100.0, 100.0)];
         for stood in [0, 1] {
-            let wishes = [0, 1].map(|at| wish(Rank::Head, at == stood, &spots));
+            let wishes = [0, 1].map(|at| wish(WordRank::Head, at == stood, &spots));
             let places = place(&wishes, &[], SCREEN);
             assert!(places[stood].is_some() && places[1 - stood].is_none());
         }
@@ -243,25 +243,40 @@ mod tests {
         #[test]
         fn no_word_meets_another_or_a_panel_or_the_edge(
             words in prop::collection::vec(
-                (0u8..7, any::<bool>(), 4.0..200.0f32, prop::collection::vec((-50.0..1300.0f32, -50.0..750.0f32), 1..5)),
+                (
+                    0u8..7,
+                    any::<bool>(),
+                    4.0..200.0f32,
+                    prop::collection::vec((-50.0..1300.0f32, -50.0..750.0f32), 1..5),
+                ),
                 0..60,
             ),
-            panels in prop::collection::vec((0.0..1200.0f32, 0.0..700.0f32, 10.0..400.0f32, 10.0..300.0f32), 0..6),
+            panels in prop::collection::vec(
+                (0.0..1200.0f32, 0.0..700.0f32, 10.0..400.0f32, 10.0..300.0f32),
+                0..6,
+            ),
         ) {
             let ranks = [
-                Rank::State, Rank::District, Rank::Layer, Rank::Sign, Rank::Head, Rank::Number, Rank::Plot,
+                WordRank::State,
+                WordRank::District,
+                WordRank::Layer,
+                WordRank::Sign,
+                WordRank::Head,
+                WordRank::Number,
+                WordRank::Plot,
             ];
+            let spot = |&(x, y)| pos2(x, y);
             let spots: Vec<Vec<Pos2>> =
-                words.iter().map(|word| word.3.iter().map(|&(x, y)| pos2(x, y)).collect()).collect();
+                words.iter().map(|word| word.3.iter().map(spot).collect()).collect();
             let wishes: Vec<Wish<'_>> = words
                 .iter()
                 .zip(&spots)
-                .map(|(word, spots)| {
-                    Wish { rank: ranks[word.0 as usize], stood: word.1, size: vec2(word.2, 14.0), spots }
+                .map(|(&(rank, stood, wide, _), spots)| {
+                    Wish { rank: ranks[rank as usize], stood, size: vec2(wide, 14.0), spots }
                 })
                 .collect();
-            let taken: Vec<Rect> =
-                panels.iter().map(|&(x, y, w, h)| Rect::from_min_size(pos2(x, y), vec2(w, h))).collect();
+            let panel = |&(x, y, w, h)| Rect::from_min_size(pos2(x, y), vec2(w, h));
+            let taken: Vec<Rect> = panels.iter().map(panel).collect();
             let places = place(&wishes, &taken, SCREEN);
             let placed: Vec<Rect> = places.iter().flatten().copied().collect();
             for (at, rect) in placed.iter().enumerate() {

@@ -5,14 +5,14 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::ScrollArea;
 
-use super::Panels;
+use super::OpenPanels;
 use super::activity::{Scrubbed, greatest, shown};
 use super::drawer::{bar_cell, nothing_yet, place, show, written};
 use super::style::faint;
 use crate::world::camera::Navigate;
 use crate::world::layout::{Atlas, Place};
 use crate::world::settings::Settings;
-use crate::world::tabs::{Instrument, Shown};
+use crate::world::tabs::{Instrument, ShownInstrument};
 use crate::world::think::Generation;
 
 pub(super) fn draw(
@@ -22,8 +22,8 @@ pub(super) fn draw(
     mind: Res<Generation>,
     scrubbed: Res<Scrubbed>,
     settings: Res<Settings>,
-    panels: Res<Panels>,
-    mut drawer: ResMut<Shown>,
+    panels: Res<OpenPanels>,
+    mut drawer: ResMut<ShownInstrument>,
 ) -> Result {
     if drawer.0 != Some(Instrument::Layers) {
         return Ok(());

@@ -5,7 +5,7 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{RichText, ScrollArea, vec2};
 
-use super::Panels;
+use super::OpenPanels;
 use super::activity::Scrubbed;
 use super::drawer::{nothing_yet, place, show, written};
 use super::style::{accent, faint, ink, tint};
@@ -13,7 +13,7 @@ use crate::world::camera::Navigate;
 use crate::world::layout::{Atlas, Place};
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
-use crate::world::tabs::{Instrument, Shown};
+use crate::world::tabs::{Instrument, ShownInstrument};
 use crate::world::think::Generation;
 use crate::world::think::lens::Lens;
 
@@ -24,8 +24,8 @@ pub(super) fn draw(
     mind: Res<Generation>,
     scrubbed: Res<Scrubbed>,
     settings: Res<Settings>,
-    panels: Res<Panels>,
-    mut drawer: ResMut<Shown>,
+    panels: Res<OpenPanels>,
+    mut drawer: ResMut<ShownInstrument>,
     mut lens: ResMut<Lens>,
 ) -> Result {
     if drawer.0 != Some(Instrument::Lens) {

@@ -6,7 +6,7 @@ use egui::{FontId, Id, LayerId, Order, Rect, StrokeKind, pos2, vec2};
 
 use super::activity::{Scrubbed, glow, greatest, shown};
 use super::label_placement::Taken;
-use super::rect_mesh::Plain;
+use super::rect_mesh::RectMesh;
 use super::style::{faint, hairline, ink, solid};
 use crate::world::camera::MapCamera;
 use crate::world::settings::Settings;
@@ -39,7 +39,7 @@ pub(super) fn draw(
         panel.min + vec2(8.0, 22.0),
         pos2(panel.left() + 15.0, panel.bottom() - 7.0),
     );
-    let mut plain = Plain::default();
+    let mut plain = RectMesh::default();
     const STEPS: u32 = 12;
     for step in 0..STEPS {
         let part = |step: u32| step as f32 / STEPS as f32;

@@ -5,8 +5,8 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{Align2, Color32, FontId, LayerId, Painter, Pos2, Rect, Stroke, pos2, vec2};
 
-use super::label_placement::{Rank, Word, Words};
-use super::rect_mesh::Plain;
+use super::label_placement::{MapWords, Word, WordRank};
+use super::rect_mesh::RectMesh;
 use super::style::{accent, faint, hairline, ink};
 use crate::model::plan::Rect as Cells;
 use crate::tiles::Factors;
@@ -52,7 +52,7 @@ pub(super) fn draw(
     settings: Res<Settings>,
     factors: Res<Factors>,
     edits: Res<Edits>,
-    mut words: ResMut<Words>,
+    mut words: ResMut<MapWords>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let painter = context.layer_painter(LayerId::background());
@@ -67,7 +67,7 @@ pub(super) fn draw(
     if let Some(place) = &selection.0
         && let Some(cells) = atlas.rect(place)
     {
-        let mut mark = Plain::beside(minimap(&camera.view, &atlas));
+        let mut mark = RectMesh::beside(minimap(&camera.view, &atlas));
         mark.frame(on_screen(&camera.view, cells).expand(3.0), Stroke::new(2.0, accent(theme)));
         mark.paint(&painter);
     }
@@ -78,7 +78,7 @@ pub(super) fn draw(
 fn districts(painter: &Painter, (atlas, view): (&Atlas, &View), theme: Theme) {
     let visible = view.visible();
     let space = (atlas.model().plan().unit as f32 * view.scale as f32).clamp(1.0, 6.0);
-    let mut lines = Plain::beside(minimap(view, atlas));
+    let mut lines = RectMesh::beside(minimap(view, atlas));
     for layer in atlas.model().plan().layers.iter().filter(|layer| layer.rect.overlaps(&visible)) {
         let rect = on_screen(view, layer.rect);
         if rect.width() >= LEAST_DISTRICT {
@@ -92,11 +92,11 @@ fn districts(painter: &Painter, (atlas, view): (&Atlas, &View), theme: Theme) {
 fn name(painter: &Painter, (atlas, view): (&Atlas, &View), theme: Theme, label: &Label) -> Word {
     let rect = on_screen(view, label.rect);
     let (rank, size, colour) = match label.kind {
-        LabelKind::District => (Rank::District, 15.0, ink(theme)),
-        LabelKind::Layer => (Rank::Layer, (rect.width() / 14.0).clamp(11.0, 17.0), ink(theme)),
-        LabelKind::Head => (Rank::Head, (rect.width() / 9.0).clamp(10.0, 14.0), ink(theme)),
-        LabelKind::Plot => (Rank::Plot, 11.0, faint(theme)),
-        LabelKind::Sign => (Rank::Sign, 13.0, accent(theme)),
+        LabelKind::District => (WordRank::District, 15.0, ink(theme)),
+        LabelKind::Layer => (WordRank::Layer, (rect.width() / 14.0).clamp(11.0, 17.0), ink(theme)),
+        LabelKind::Head => (WordRank::Head, (rect.width() / 9.0).clamp(10.0, 14.0), ink(theme)),
+        LabelKind::Plot => (WordRank::Plot, 11.0, faint(theme)),
+        LabelKind::Sign => (WordRank::Sign, 13.0, accent(theme)),
     };
     let screen = painter.clip_rect();
     let gap = atlas.model().plan().unit as f32 * view.scale as f32 * 2.0;
@@ -141,7 +141,7 @@ fn marks(
     (atlas, view): (&Atlas, &View),
     theme: Theme,
     factors: &Factors,
-    words: &mut Words,
+    words: &mut MapWords,
 ) {
     let plan = atlas.model().plan();
     let visible = view.visible();
@@ -153,7 +153,7 @@ fn marks(
         }
         let text = if factor == 0.0 { "muted".to_owned() } else { format!("x {factor:.2}") };
         let seen = rect.intersect(screen);
-        let key = (Rank::State, [cells.x, cells.y]);
+        let key = (WordRank::State, [cells.x, cells.y]);
         words.say(Word::new(painter, key, (text, 12.5), accent(theme), |size| {
             [0.5, 0.25, 0.75, 0.1]
                 .map(|part| {

@@ -1,10 +1,9 @@
 //! Panels: the text on the map and the frame around it, in egui.
 //!
-//! In: the [`Atlas`](crate::world::layout::Atlas), the
-//! [`MapCamera`](crate::world::camera::MapCamera), the settings, the tour. Out: what a person reads,
-//! and what they ask for by search and buttons, as
-//! [`Navigate`](crate::world::camera::Navigate). Text is chosen by its size on the screen
-//! ([`crate::world::layout::labels`]) before any of it is laid out.
+//! In: the world's resources, such as the [`MapCamera`](crate::world::camera::MapCamera). Out: what
+//! a person reads, and what they ask for by search and buttons: messages
+//! [`Navigate`](crate::world::camera::Navigate) and [`UserAction`]. Text is chosen by its size on
+//! the screen ([`crate::world::layout::labels`]) before any of it is laid out.
 
 mod activity;
 mod agent_card;
@@ -54,7 +53,7 @@ pub use search_box::SearchBox;
 
 /// Which panels are open.
 #[derive(Resource, Debug, Clone, Default)]
-pub struct Panels {
+pub struct OpenPanels {
     /// The list of keys.
     pub help: bool,
     /// What is selected, in numbers.
@@ -64,7 +63,7 @@ pub struct Panels {
 }
 
 /// Opens or closes a panel.
-fn toggle(mut actions: MessageReader<UserAction>, mut panels: ResMut<Panels>) {
+fn toggle(mut actions: MessageReader<UserAction>, mut panels: ResMut<OpenPanels>) {
     for action in actions.read() {
         let open = match action {
             UserAction::Help => &mut panels.help,
@@ -81,15 +80,15 @@ pub struct PanelPlugin;
 
 impl Plugin for PanelPlugin {
     fn build(&self, app: &mut App) {
-        app.add_plugins((EguiPlugin::default(), device::DevicePlugin))
-            .init_resource::<Panels>()
+        app.add_plugins((EguiPlugin::default(), device::EguiRecoveryPlugin))
+            .init_resource::<OpenPanels>()
             .init_resource::<CoachPanel>()
             .init_resource::<SearchBox>()
             .init_resource::<PromptBox>()
             .init_resource::<Scrubbed>()
-            .init_resource::<values::TileCache>()
+            .init_resource::<values::DecodedTiles>()
             .init_resource::<label_placement::Taken>()
-            .init_resource::<label_placement::Words>()
+            .init_resource::<label_placement::MapWords>()
             .init_resource::<HeadShown>()
             .init_resource::<Chips>()
             .add_systems(

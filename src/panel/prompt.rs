@@ -92,7 +92,8 @@ pub(super) fn draw(
                 if is_wanted {
                     response.request_focus();
                 }
-                let entered = response.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
+                let entered =
+                    response.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
                 if ui.button("Ask").clicked() || entered {
                     scrubbed.0 = None;
                     mind.paused = false;
@@ -108,7 +109,8 @@ pub(super) fn draw(
                     mind.single = true;
                 }
                 ui.checkbox(&mut prompt.chat, "chat").on_hover_text(
-                    "as a message, where the model brings a chat template; without, the text as it is",
+                    "as a message, where the model brings a chat template; without, the text as it \
+                     is",
                 );
             });
         });

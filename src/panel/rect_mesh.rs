@@ -8,13 +8,13 @@ use crate::world::draw::{LightCorner, Lights};
 
 /// Rectangles that are drawn together.
 #[derive(Default)]
-pub(super) struct Plain {
+pub(super) struct RectMesh {
     mesh: Mesh,
     /// What is left out.
     hole: Option<Rect>,
 }
 
-impl Plain {
+impl RectMesh {
     /// Rectangles that leave something out.
     pub fn beside(hole: Option<Rect>) -> Self {
         Self { mesh: Mesh::default(), hole }
@@ -127,9 +127,9 @@ mod tests {
             Rect::from_min_max(pos2(0.0, 0.0), pos2(10.0, 8.0)),
             Rect::from_min_max(pos2(2.0, 1.0), pos2(7.0, 6.0)),
         );
-        let mut around = Plain::default();
+        let mut around = RectMesh::default();
         around.around(outer, hole, Color32::WHITE);
-        let mut beside = Plain::beside(Some(hole));
+        let mut beside = RectMesh::beside(Some(hole));
         beside.fill(outer, Color32::WHITE);
         for plain in [around, beside] {
             let mut covered = 0.0;

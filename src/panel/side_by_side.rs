@@ -8,7 +8,7 @@ use egui::{RichText, Ui};
 use super::PromptBox;
 use super::style::{accent, faint, ink, opaque, tint, wrong};
 use crate::world::camera::MapCamera;
-use crate::world::lab::{Asked, Comparison, Row, Side, Stage};
+use crate::world::lab::{Asked, Comparison, ComparisonRow, ComparisonSide, ComparisonStage};
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
 
@@ -45,7 +45,7 @@ pub(super) fn draw(
     settings: Res<Settings>,
     mut comparison: ResMut<Comparison>,
 ) -> Result {
-    if comparison.stage == Stage::Idle {
+    if comparison.stage == ComparisonStage::Idle {
         return Ok(());
     }
     let context = contexts.ctx_mut()?;
@@ -68,10 +68,10 @@ fn answers(ui: &mut Ui, comparison: &Comparison, theme: Theme) {
         ui.label(RichText::new(format!("{:?}", asked.prompt)).size(12.5));
     }
     let said = match comparison.stage {
-        Stage::Idle | Stage::Done => "",
-        Stage::Waiting => "waiting for the answer that is under way",
-        Stage::Without => "1 of 2: answering as the file says",
-        Stage::With => "2 of 2: answering as changed",
+        ComparisonStage::Idle | ComparisonStage::Done => "",
+        ComparisonStage::Waiting => "waiting for the answer that is under way",
+        ComparisonStage::Without => "1 of 2: answering as the file says",
+        ComparisonStage::With => "2 of 2: answering as changed",
     };
     if !said.is_empty() {
         ui.colored_label(accent(theme), said);
@@ -104,11 +104,12 @@ fn answers(ui: &mut Ui, comparison: &Comparison, theme: Theme) {
     });
     ui.colored_label(
         faint(theme),
-        "p: points of probability that the changed model gives the file's token more or less, while both read the same text",
+        "p: points of probability that the changed model gives the file's token more or less, \
+         while both read the same text",
     );
 }
 
-fn side(ui: &mut Ui, side: Option<&Side>, same: bool, theme: Theme) {
+fn side(ui: &mut Ui, side: Option<&ComparisonSide>, same: bool, theme: Theme) {
     let Some(side) = side else {
         ui.colored_label(faint(theme), "(end)");
         ui.label("");
@@ -122,7 +123,7 @@ fn side(ui: &mut Ui, side: Option<&Side>, same: bool, theme: Theme) {
 }
 
 /// Both answers in a sentence.
-fn summary(rows: &[Row]) -> String {
+fn summary(rows: &[ComparisonRow]) -> String {
     let points = |points: f32| format!("{:.1} points", points.abs() * 100.0);
     let largest =
         rows.iter().filter_map(|row| row.difference).max_by(|a, b| a.abs().total_cmp(&b.abs()));
@@ -141,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_summary_says_where_answers_part_or_by_how_much_they_differ() {
-        let row = |same, difference| Row { without: None, with: None, same, difference };
+        let row = |same, difference| ComparisonRow { without: None, with: None, same, difference };
         assert!(summary(&[row(true, Some(0.0)), row(false, None)]).contains("token 2"));
         assert!(summary(&[row(true, Some(-0.125)), row(true, Some(0.1))]).contains("12.5 points"));
         assert!(summary(&[row(true, Some(0.0))]).contains("same probabilities"));

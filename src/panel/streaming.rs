@@ -15,7 +15,7 @@ use crate::world::palette::Theme;
 const RATE_WINDOW: Duration = Duration::from_secs(1);
 
 /// A line of the table: what it is, of the forward pass, of the picture.
-pub type Row = [String; 3];
+pub type StreamingRow = [String; 3];
 
 /// What streaming does now: what it did in the last whole second.
 #[derive(Debug, Default)]
@@ -45,7 +45,11 @@ impl Recent {
 }
 
 /// The table: none where nothing is streamed.
-pub fn rows(figures: &ResidencyFigures, view_slots: Option<u32>, recent: &Recent) -> Vec<Row> {
+pub fn rows(
+    figures: &ResidencyFigures,
+    view_slots: Option<u32>,
+    recent: &Recent,
+) -> Vec<StreamingRow> {
     let Some(compute) = figures.compute else { return Vec::new() };
     let view = figures.view.unwrap_or_default();
     let size = |bytes: u64| MemorySize(bytes).to_string();

@@ -4,7 +4,7 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{Rect, pos2, vec2};
 
-use super::Panels;
+use super::OpenPanels;
 use super::drawer::{WIDE, show};
 use super::streaming::{Recent, table};
 use super::style::{accent, faint};
@@ -13,8 +13,9 @@ use crate::residency::{ResidencyFigures, ViewAtlas};
 use crate::size::MemorySize;
 use crate::world::frames::Frames;
 use crate::world::layout::Atlas;
+use crate::world::palette::Theme;
 use crate::world::settings::Settings;
-use crate::world::tabs::{Instrument, Shown};
+use crate::world::tabs::{Instrument, ShownInstrument};
 use crate::world::think::Generation;
 
 /// Points for the names of what is told, and the gap after them.
@@ -31,8 +32,8 @@ pub(super) fn draw(
     adapter: Option<Res<AdapterFacts>>,
     (figures, view_atlas): (Res<ResidencyFigures>, Option<Res<ViewAtlas>>),
     mut lately: Local<Recent>,
-    panels: Res<Panels>,
-    mut drawer: ResMut<Shown>,
+    panels: Res<OpenPanels>,
+    mut drawer: ResMut<ShownInstrument>,
 ) -> Result {
     if drawer.0 != Some(Instrument::Timings) {
         return Ok(());
@@ -40,33 +41,8 @@ pub(super) fn draw(
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
     show(context, &panels, (&mut drawer, Instrument::Timings, "Timings"), |ui| {
+        graph(ui, &frames, theme);
         let recent = frames.recent();
-        let (place, _) = ui.allocate_exact_size(vec2(WIDE, 70.0), egui::Sense::hover());
-        let painter = ui.painter();
-        for line in [33.0, 100.0] {
-            let y = place.bottom() - place.height() * line / TALLEST;
-            painter.hline(
-                place.x_range(),
-                y,
-                egui::Stroke::new(1.0, faint(theme).gamma_multiply(0.3)),
-            );
-            let text = format!("{line:.0} ms");
-            let font = egui::FontId::proportional(9.5);
-            painter.text(
-                pos2(place.left(), y),
-                egui::Align2::LEFT_BOTTOM,
-                text,
-                font,
-                faint(theme),
-            );
-        }
-        let wide = place.width() / 240.0;
-        for (at, time) in frames.times().enumerate() {
-            let top = place.bottom() - place.height() * (time / TALLEST).min(1.0);
-            let left = place.left() + at as f32 * wide;
-            let bar = Rect::from_min_max(pos2(left, top), pos2(left + wide, place.bottom()));
-            painter.rect_filled(bar, 0.0, accent(theme).gamma_multiply(0.7));
-        }
         egui::Grid::new("timings").spacing([14.0, 3.0]).show(ui, |ui| {
             let mut row = |what: &str, value: String| {
                 ui.colored_label(faint(theme), what);
@@ -106,4 +82,24 @@ pub(super) fn draw(
         table(ui, theme, &figures, view_atlas.as_deref(), &mut lately);
     });
     Ok(())
+}
+
+/// How long the last frames took, as bars.
+fn graph(ui: &mut egui::Ui, frames: &Frames, theme: Theme) {
+    let (place, _) = ui.allocate_exact_size(vec2(WIDE, 70.0), egui::Sense::hover());
+    let painter = ui.painter();
+    for line in [33.0, 100.0] {
+        let y = place.bottom() - place.height() * line / TALLEST;
+        painter.hline(place.x_range(), y, egui::Stroke::new(1.0, faint(theme).gamma_multiply(0.3)));
+        let text = format!("{line:.0} ms");
+        let font = egui::FontId::proportional(9.5);
+        painter.text(pos2(place.left(), y), egui::Align2::LEFT_BOTTOM, text, font, faint(theme));
+    }
+    let wide = place.width() / 240.0;
+    for (at, time) in frames.times().enumerate() {
+        let top = place.bottom() - place.height() * (time / TALLEST).min(1.0);
+        let left = place.left() + at as f32 * wide;
+        let bar = Rect::from_min_max(pos2(left, top), pos2(left + wide, place.bottom()));
+        painter.rect_filled(bar, 0.0, accent(theme).gamma_multiply(0.7));
+    }
 }

@@ -21,9 +21,10 @@ use crate::model::weights::{tile_codes, tile_weights};
 use crate::world::camera::MapCamera;
 use crate::world::lab::Edits;
 use crate::world::layout::{Atlas, Spot};
-use crate::world::palette::{Colouring, Palettes, RANGE};
+use crate::world::palette::{Colouring, Palettes, RANGE, Theme};
 use crate::world::pointer::Pointer;
 use crate::world::settings::Settings;
+use crate::world::view::View;
 
 /// Points that a cell must be wide for its number to be written into it.
 const READABLE: f64 = 40.0;
@@ -34,13 +35,13 @@ const MOST_TILES: usize = 16;
 
 /// Tiles that were decoded lately.
 #[derive(Resource, Default)]
-pub(super) struct TileCache {
+pub(super) struct DecodedTiles {
     tiles: HashMap<u32, (Vec<f32>, Vec<Code>)>,
     /// What edits they are of.
     edits: (u64, bool),
 }
 
-impl TileCache {
+impl DecodedTiles {
     /// The weight at a spot, as edited, and what it is made of where it is quantised.
     pub fn value(
         &mut self,
@@ -74,7 +75,7 @@ pub(super) fn draw(
     palettes: Res<Palettes>,
     settings: Res<Settings>,
     edits: Res<Edits>,
-    mut cache: ResMut<TileCache>,
+    mut cache: ResMut<DecodedTiles>,
     taken: Res<Taken>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
@@ -114,23 +115,44 @@ pub(super) fn draw(
             }
         }
     }
-    let Some(pointer) = pointer.0 else { return Ok(()) };
-    let (x, y) = camera.view.cell_at(pointer);
-    let Some(spot) = atlas.spot(x, y) else { return Ok(()) };
+    if let Some(pointer) = pointer.0 {
+        under_pointer(
+            &painter,
+            (&atlas, &camera.view),
+            pointer,
+            &edits,
+            &mut cache,
+            settings.theme,
+        );
+    }
+    Ok(())
+}
+
+/// Writes beside the pointer what weight is under it.
+fn under_pointer(
+    painter: &Painter,
+    (atlas, view): (&Atlas, &View),
+    pointer: [f64; 2],
+    edits: &Edits,
+    cache: &mut DecodedTiles,
+    theme: Theme,
+) {
+    let (x, y) = view.cell_at(pointer);
+    let Some(spot) = atlas.spot(x, y) else { return };
     let tensor = &atlas.model().tensors()[spot.tensor];
     let mut text = format!("{}  [{}, {}]", tensor.name, spot.row, spot.column);
-    if camera.view.scale >= 1.0
-        && let Some((value, code)) = cache.value(&atlas, &edits, &spot)
+    if view.scale >= 1.0
+        && let Some((value, code)) = cache.value(atlas, edits, &spot)
     {
         text = format!("{text}\n{value:+.6}   {}   tile {}", tensor.encoding(), spot.tile);
         if let Some(Code { code, most, scale, base }) = code {
             let block = spot.column / tensor.encoding().block_len() as u64;
             text = format!(
-                "{text}\ncode {code} of 0 to {most}, x {scale:.3e} {base:+.3e}   block {block} of the row"
+                "{text}\ncode {code} of 0 to {most}, x {scale:.3e} {base:+.3e}   \
+                 block {block} of the row"
             );
         }
     }
-    let theme = settings.theme;
     let galley = painter.layout_no_wrap(text, FontId::monospace(11.0), ink(theme));
     let screen = painter.clip_rect();
     let at = egui::pos2(pointer[0] as f32, pointer[1] as f32) + vec2(16.0, 18.0);
@@ -144,7 +166,6 @@ pub(super) fn draw(
         egui::StrokeKind::Outside,
     );
     painter.galley(place.min, galley, ink(theme));
-    Ok(())
 }
 
 /// A number, and beneath it what it is made of: code, scale and base.

@@ -65,12 +65,15 @@ pub(super) fn draw(
     let area =
         egui::Area::new(Id::new("welcome")).anchor(egui::Align2::CENTER_CENTER, vec2(0.0, -40.0));
     area.show(context, |ui| {
-        let frame = card(theme).stroke(egui::Stroke::new(1.0, veil(accent(theme), 0.4))).corner_radius(10.0);
+        let stroke = egui::Stroke::new(1.0, veil(accent(theme), 0.4));
+        let frame = card(theme).stroke(stroke).corner_radius(10.0);
         frame.inner_margin(egui::Margin::symmetric(22, 16)).show(ui, |ui| {
             ui.set_width(440.0f32.min(context.content_rect().width() - 80.0).max(120.0));
             let name = atlas.title();
             let text = format!(
-                "This land is {name}, a whole language model: each pixel is one of its numbers, and the river carries what it thinks. Walk anywhere, ask it something, and change what you like: the file stays as it is."
+                "This land is {name}, a whole language model: each pixel is one of its numbers, \
+                 and the river carries what it thinks. Walk anywhere, ask it something, and \
+                 change what you like: the file stays as it is."
             );
             ui.label(RichText::new(text).size(15.5).color(ink(theme)));
             ui.add_space(8.0);

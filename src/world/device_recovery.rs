@@ -34,7 +34,7 @@ const TOLD: f32 = 20.0;
 
 /// The device that all is drawn and computed on.
 #[derive(Resource, Debug)]
-pub struct Device {
+pub struct GraphicsDevice {
     /// Opens another one, or says why there is none. Without it a lost device stays lost.
     pub open: Option<fn() -> Result<RenderCreation, String>>,
     /// How often one was lost.
@@ -46,7 +46,7 @@ pub struct Device {
     title: Option<String>,
 }
 
-impl Device {
+impl GraphicsDevice {
     /// A device that is there, and what opens another one.
     pub fn new(open: Option<fn() -> Result<RenderCreation, String>>) -> Self {
         let now = Instant::now();
@@ -54,13 +54,13 @@ impl Device {
     }
 }
 
-/// Adds [`Device`], unless there is one, and answers for lost ones.
+/// Adds [`GraphicsDevice`], unless there is one, and answers for lost ones.
 pub(super) struct DeviceRecoveryPlugin;
 
 impl Plugin for DeviceRecoveryPlugin {
     fn build(&self, app: &mut App) {
-        if !app.world().contains_resource::<Device>() {
-            app.insert_resource(Device::new(None));
+        if !app.world().contains_resource::<GraphicsDevice>() {
+            app.insert_resource(GraphicsDevice::new(None));
         }
         app.add_systems(
             Update,
@@ -86,7 +86,7 @@ fn follow_tour(mut steps: MessageReader<TourStep>, device: Option<Res<RenderDevi
     }
 }
 
-fn is_lost(device: Res<Device>) -> bool {
+fn is_lost(device: Res<GraphicsDevice>) -> bool {
     device.lost.is_some()
 }
 
@@ -120,7 +120,7 @@ fn answer(error: &RenderError, main: &mut World, render: &mut World) -> RenderEr
     }
     forget_the_frame(render);
     let now = Instant::now();
-    let mut device = main.resource_mut::<Device>();
+    let mut device = main.resource_mut::<GraphicsDevice>();
     if device.lost.is_none() {
         device.losses += 1;
         let lived = now - device.since;
@@ -134,7 +134,7 @@ fn answer(error: &RenderError, main: &mut World, render: &mut World) -> RenderEr
         error!("{why}; edits, muted heads and settings are kept, and another device is looked for");
         tell_lost(main, &why);
     }
-    let device = main.resource::<Device>();
+    let device = main.resource::<GraphicsDevice>();
     let Some(open) = device.open.filter(|_| now >= device.next_attempt) else {
         std::thread::sleep(PAUSE);
         return RenderErrorPolicy::StopRendering;
@@ -143,7 +143,7 @@ fn answer(error: &RenderError, main: &mut World, render: &mut World) -> RenderEr
         Ok(creation) => RenderErrorPolicy::Recover(creation),
         Err(problem) => {
             warn!("there is no other device yet: {problem}");
-            main.resource_mut::<Device>().next_attempt = Instant::now() + BETWEEN;
+            main.resource_mut::<GraphicsDevice>().next_attempt = Instant::now() + BETWEEN;
             RenderErrorPolicy::StopRendering
         }
     }
@@ -172,17 +172,18 @@ fn tell_lost(main: &mut World, why: &str) {
         &mut window.title,
         "pixel-llm - the graphics device is lost; waiting for another".into(),
     );
-    main.resource_mut::<Device>().title = Some(title);
+    main.resource_mut::<GraphicsDevice>().title = Some(title);
 }
 
 fn tell_found(main: &mut World) {
-    let mut device = main.resource_mut::<Device>();
+    let mut device = main.resource_mut::<GraphicsDevice>();
     let why = device.lost.take().unwrap_or_default();
     device.since = Instant::now();
     let title = device.title.take();
     main.resource_mut::<Generation>().find_device();
     let text = format!(
-        "{why}, and another was opened.\nEdits, mutes and settings are kept. An answer that was under way has ended: ask again."
+        "{why}, and another was opened.\nEdits, mutes and settings are kept. An answer that was \
+         under way has ended: ask again."
     );
     main.resource_mut::<Notices>().tell_for(text, TOLD);
     let mut windows = main.query_filtered::<&mut Window, With<PrimaryWindow>>();

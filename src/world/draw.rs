@@ -38,7 +38,7 @@ use crate::forward::gpu::model::GpuModel;
 use crate::forward::gpu::shaders::Shaders;
 use crate::model::{PixelModel, coarse::GRID};
 use crate::residency::ViewAtlas;
-use canvas::Canvas;
+use canvas::{CanvasPlan, MapCanvas};
 use light::Light;
 use on_device::OnDevice;
 use runs::visible;
@@ -177,7 +177,7 @@ impl ViewWords {
 struct Drawing {
     pipelines: HashMap<(TextureFormat, Look), CachedRenderPipelineId>,
     on_device: Option<OnDevice>,
-    canvas: Canvas,
+    canvas: MapCanvas,
     light: Light,
 }
 
@@ -270,7 +270,7 @@ fn draw_map(
     // The first to take it clears the target, which nobody is to do after a copy.
     let own = target.get_color_attachment();
     let plan = canvas.plan(&frame, changes, target.main_texture(), &device);
-    if plan != canvas::Plan::Copy {
+    if plan != CanvasPlan::Copy {
         let format = target.main_texture_format();
         let [map, minimap] = frame.views().map(|view| {
             let look = frame.look(view);
@@ -286,7 +286,7 @@ fn draw_map(
             canvas.forget();
         }
         let attachment = match plan {
-            canvas::Plan::Canvas => canvas.attachment(frame.theme),
+            CanvasPlan::Canvas => canvas.attachment(frame.theme),
             _ => Some(own),
         };
         let mut pass = context.begin_tracked_render_pass(RenderPassDescriptor {
@@ -300,7 +300,7 @@ fn draw_map(
             pass.set_bind_group(0, &on_device.groups[0], &[]);
             pass.draw(0..4, quads);
         }
-        if plan == canvas::Plan::Target {
+        if plan == CanvasPlan::Target {
             light.draw(&mut pass, &cache);
             pass.set_vertex_buffer(0, on_device.quad_buffer.slice(..));
         }
@@ -314,7 +314,7 @@ fn draw_map(
             }
         }
     }
-    if plan != canvas::Plan::Target {
+    if plan != CanvasPlan::Target {
         canvas.copy_to(context.command_encoder(), target.main_texture());
         if !light.is_dark() {
             let mut pass = context.begin_tracked_render_pass(RenderPassDescriptor {

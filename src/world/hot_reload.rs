@@ -12,7 +12,7 @@ use crate::content::watch::{Reloader, Watcher, can_watch, problems};
 use crate::tiles::Factors;
 use crate::world::WorldSystems;
 use crate::world::camera::{MapCamera, ViewHistory};
-use crate::world::keys::Keys;
+use crate::world::keys::KeyBindings;
 use crate::world::layout::{Atlas, Place};
 use crate::world::notices::Notices;
 use crate::world::palette::Palettes;
@@ -79,7 +79,7 @@ fn refresh(
     (mut atlas, mut palettes): (ResMut<Atlas>, ResMut<Palettes>),
     (mut camera, mut history): (ResMut<MapCamera>, ResMut<ViewHistory>),
     mut notices: ResMut<Notices>,
-    mut keys: ResMut<Keys>,
+    mut keys: ResMut<KeyBindings>,
     mut settings: ResMut<Settings>,
     mut factors: ResMut<Factors>,
 ) {

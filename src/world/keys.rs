@@ -155,11 +155,11 @@ pub type KeyNames = BTreeMap<UserAction, Vec<String>>;
 
 /// Which keys do what.
 #[derive(Resource, Debug, Clone)]
-pub struct Keys {
+pub struct KeyBindings {
     bindings: BTreeMap<UserAction, Vec<(String, KeyCode)>>,
 }
 
-impl Keys {
+impl KeyBindings {
     /// Bindings by name. Names of no key are passed over; the schema of `*.keys.ron` has none.
     pub fn new(names: KeyNames) -> Self {
         let codes = |names: Vec<String>| -> Vec<(String, KeyCode)> {
@@ -190,7 +190,7 @@ impl Keys {
 
 /// Tells what is asked for by keys, unless something is typed into a panel.
 pub(super) fn read_keyboard(
-    keys: Res<Keys>,
+    keys: Res<KeyBindings>,
     input: Option<Res<ButtonInput<KeyCode>>>,
     wants: Option<Res<EguiWantsInput>>,
     mut actions: MessageWriter<UserAction>,
@@ -224,11 +224,14 @@ macro_rules! keys {
         }
     };
 }
-keys!(KeyA KeyB KeyC KeyD KeyE KeyF KeyG KeyH KeyI KeyJ KeyK KeyL KeyM KeyN KeyO KeyP KeyQ KeyR KeyS KeyT KeyU KeyV
-    KeyW KeyX KeyY KeyZ Digit0 Digit1 Digit2 Digit3 Digit4 Digit5 Digit6 Digit7 Digit8 Digit9 ArrowLeft ArrowRight
-    ArrowUp ArrowDown Home End PageUp PageDown Space Enter Backspace Delete Insert Tab Slash Backslash BracketLeft
-    BracketRight Minus Equal Comma Period Semicolon Quote Backquote F1 F2 F3 F4 F5 F6 F7 F8 F9 F10 F11 F12
-    NumpadAdd NumpadSubtract NumpadEnter);
+keys!(
+    KeyA KeyB KeyC KeyD KeyE KeyF KeyG KeyH KeyI KeyJ KeyK KeyL KeyM KeyN KeyO KeyP KeyQ KeyR
+    KeyS KeyT KeyU KeyV KeyW KeyX KeyY KeyZ Digit0 Digit1 Digit2 Digit3 Digit4 Digit5 Digit6
+    Digit7 Digit8 Digit9 ArrowLeft ArrowRight ArrowUp ArrowDown Home End PageUp PageDown Space
+    Enter Backspace Delete Insert Tab Slash Backslash BracketLeft BracketRight Minus Equal Comma
+    Period Semicolon Quote Backquote F1 F2 F3 F4 F5 F6 F7 F8 F9 F10 F11 F12 NumpadAdd
+    NumpadSubtract NumpadEnter
+);
 
 #[cfg(test)]
 mod tests {

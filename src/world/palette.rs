@@ -314,7 +314,8 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told() {
         let file: PaletteFile = ron::from_str(
-            "(name: \"x\", zero: Some(\"black\"), negative: [\"blue\"], positive: [], error: [\"#ffffff\"])",
+            r##"(name: "x", zero: Some("black"), negative: ["blue"], positive: [],
+                error: ["#ffffff"])"##,
         )
         .unwrap();
         let paths: Vec<_> = file.problems().into_iter().map(|(path, _)| path).collect();

@@ -26,7 +26,8 @@ use crate::tiles::Factors;
 
 /// The map as a place: camera, drawing, tours and screenshots.
 ///
-/// Needs an [`Atlas`], [`Palettes`], [`Keys`](super::keys::Keys) and [`Settings`] as resources, a
+/// Needs an [`Atlas`], [`Palettes`], [`KeyBindings`](super::keys::KeyBindings) and [`Settings`] as
+/// resources, a
 /// camera, and `GpuModelPlugin` before it. Its systems are in [`WorldSystems`], in `Update`.
 pub struct WorldPlugin;
 
@@ -73,7 +74,7 @@ impl Plugin for WorldPlugin {
             .init_resource::<Selection>()
             .init_resource::<Notices>()
             .init_resource::<frames::Frames>()
-            .init_resource::<tabs::Shown>()
+            .init_resource::<tabs::ShownInstrument>()
             .add_systems(Last, (frames::record, frames::write).chain())
             .add_plugins((
                 ScreenshotPlugin,

@@ -8,7 +8,7 @@ use bevy::{
 };
 
 use super::WorldSystems;
-use super::device_recovery::Device;
+use super::device_recovery::GraphicsDevice;
 use super::tour::{self, TourRun, TourStep, TourSystems};
 
 /// Why a picture was not written.
@@ -87,7 +87,7 @@ fn is_busy(shots: Res<Shots>) -> bool {
     shots.is_busy()
 }
 
-fn ask(mut shots: ResMut<Shots>, device: Option<Res<Device>>, mut commands: Commands) {
+fn ask(mut shots: ResMut<Shots>, device: Option<Res<GraphicsDevice>>, mut commands: Commands) {
     if device.is_some_and(|device| device.lost.is_some()) {
         // What was being taken went with the device, and is taken once there is another.
         for (entity, path) in std::mem::take(&mut shots.waiting) {

@@ -50,9 +50,9 @@ impl Instrument {
 
 /// The instrument that is shown.
 #[derive(Resource, Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Shown(pub Option<Instrument>);
+pub struct ShownInstrument(pub Option<Instrument>);
 
-impl Shown {
+impl ShownInstrument {
     /// Shows an instrument, or none if it is the one that is shown.
     pub(crate) fn toggle(&mut self, instrument: Instrument) {
         self.0 = (self.0 != Some(instrument)).then_some(instrument);
@@ -60,7 +60,7 @@ impl Shown {
 }
 
 /// Shows or hides what is asked for.
-pub(super) fn act(mut actions: MessageReader<UserAction>, mut shown: ResMut<Shown>) {
+pub(super) fn act(mut actions: MessageReader<UserAction>, mut shown: ResMut<ShownInstrument>) {
     for action in actions.read() {
         let asked = Instrument::ALL.into_iter().find(|instrument| instrument.action() == *action);
         if let Some(instrument) = asked {
@@ -70,7 +70,7 @@ pub(super) fn act(mut actions: MessageReader<UserAction>, mut shown: ResMut<Show
 }
 
 /// Shows what a tour shows.
-pub(super) fn follow_tour(mut steps: MessageReader<TourStep>, mut shown: ResMut<Shown>) {
+pub(super) fn follow_tour(mut steps: MessageReader<TourStep>, mut shown: ResMut<ShownInstrument>) {
     for step in steps.read() {
         if let TourStep::Show(instrument) = step {
             shown.0 = *instrument;

@@ -1,8 +1,8 @@
 //! Tours: `*.tour.ron` move the camera, say something, mute, prompt and wait, and leave pictures.
 //!
-//! A step is a message, [`TourStep`], and each plugin answers those that are about what it owns. One
-//! that names what the model does not have is told on the screen and in [`TourRun::complaints`], and
-//! the tour goes on.
+//! A step is a message, [`TourStep`], and each plugin answers those that are about what it owns.
+//! One that names what the model does not have is told on the screen and in
+//! [`TourRun::complaints`], and the tour goes on.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -171,8 +171,8 @@ pub(super) enum TourSystems {
 #[derive(Message, Debug, Clone, Copy)]
 pub(super) struct HoldTour;
 
-/// Lets a tour wait: each plugin adds it to [`TourSystems::Hold`], to run while something of its own
-/// is under way.
+/// Lets a tour wait: each plugin adds it to [`TourSystems::Hold`], to run while something of its
+/// own is under way.
 pub(super) fn hold(mut holds: MessageWriter<HoldTour>) {
     holds.write(HoldTour);
 }

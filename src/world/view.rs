@@ -284,7 +284,9 @@ mod tests {
         }
 
         #[test]
-        fn screen_and_plane_are_inverse(x in 0.0..1280.0f64, y in 0.0..720.0f64, scale in 0.01..100.0f64) {
+        fn screen_and_plane_are_inverse(
+            x in 0.0..1280.0f64, y in 0.0..720.0f64, scale in 0.01..100.0f64,
+        ) {
             let view = View { centre: [123.5, 77.25], scale, size: [1280.0, 720.0] };
             let [px, py] = view.to_screen(view.to_plane([x, y]));
             prop_assert!((px - x).abs() < 1e-6 && (py - y).abs() < 1e-6);

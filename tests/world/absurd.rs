@@ -23,14 +23,14 @@ use pixel_llm::agents::simulation::Camera;
 use pixel_llm::app::explore::{Inhabitants, Offscreen, WorldSetup};
 use pixel_llm::coach::AllowedCommands;
 use pixel_llm::model::PixelModel;
-use pixel_llm::panel::Panels;
+use pixel_llm::panel::OpenPanels;
 use pixel_llm::world::agents::{restore, snapshot};
 use pixel_llm::world::camera::MapCamera;
 use pixel_llm::world::layout::{Atlas, Place};
 use pixel_llm::world::pointer::Pointer;
 use pixel_llm::world::screenshot::Shots;
 use pixel_llm::world::settings::{Settings, SettingsFile};
-use pixel_llm::world::tabs::{Instrument, Shown};
+use pixel_llm::world::tabs::{Instrument, ShownInstrument};
 use pixel_llm::world::think::Generation;
 use pixel_llm::world::tour::{Tour, TourRun};
 use pixel_llm::world::view::{MOST_SCALE, View};
@@ -143,8 +143,8 @@ fn a_screen_of_one_pixel_is_survived_with_every_panel_open() {
         });
         world.update(3);
     };
-    *world.app.world_mut().resource_mut::<Panels>() =
-        Panels { help: true, inspector: true, experiment: true };
+    *world.app.world_mut().resource_mut::<OpenPanels>() =
+        OpenPanels { help: true, inspector: true, experiment: true };
     for instrument in [
         Instrument::Lens,
         Instrument::Attention,
@@ -152,7 +152,7 @@ fn a_screen_of_one_pixel_is_survived_with_every_panel_open() {
         Instrument::Timings,
         Instrument::Settings,
     ] {
-        world.app.world_mut().resource_mut::<Shown>().0 = Some(instrument);
+        world.app.world_mut().resource_mut::<ShownInstrument>().0 = Some(instrument);
         for size in [[1, 1], [1, 240], [320, 1], [64, 48]] {
             resize(&mut world, size);
             assert_eq!(view(&world).size, size.map(f64::from), "{instrument:?}");
@@ -161,8 +161,8 @@ fn a_screen_of_one_pixel_is_survived_with_every_panel_open() {
     }
     resize(&mut world, [1, 1]);
     assert_eq!(shoot(&mut world, folder.path()).pixels.len(), 1);
-    world.app.world_mut().resource_mut::<Shown>().0 = None;
-    *world.app.world_mut().resource_mut::<Panels>() = Panels::default();
+    world.app.world_mut().resource_mut::<ShownInstrument>().0 = None;
+    *world.app.world_mut().resource_mut::<OpenPanels>() = OpenPanels::default();
     resize(&mut world, SIZE);
     assert!(go_to(&mut world, &Place::Model));
     let after = shoot(&mut world, folder.path());
@@ -213,7 +213,8 @@ fn a_prompt_past_the_context_is_told_and_changes_nothing() {
 fn a_tour_that_names_what_is_not_there_says_so_and_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let Some(mut world) = open_world(seedling(), SIZE) else { return };
-    let text = "(title: \"t\", steps: [Zoom(at: Tensor(\"none\"), scale: 1e300), Select(Some(Head(9, 9))), Unmute(Layer(77)), \
+    let text = "(title: \"t\", steps: [Zoom(at: Tensor(\"none\"), scale: 1e300), \
+                Select(Some(Head(9, 9))), Unmute(Layer(77)), \
                 Palette(\"nowhere\"), Look(at: Weight(\"blk.0.attn_q.weight\", 99999999, 0)), \
                 Prompt(text: \"Once\", tokens: 2), Zoom(at: Model, scale: 1e300), Shot(\"end\")])";
     let tour: Tour = ron::from_str(text).unwrap();

@@ -29,11 +29,15 @@ const PLAN: &str = r#"Plan(name: "p", phases: [
     Phase(name: "look", tasks: [
         Task(id: "verify-tiles", title: "Verify every tile", action: verify_tiles, priority: 9,
             acceptance: equals(figure: "bad_tiles", value: 0)),
-        Task(id: "survey-statistics", title: "Survey the tiles", action: survey_statistics, priority: 6),
-        Task(id: "head-importance", title: "Head-importance survey", action: survey_heads, priority: 5),
-        Task(id: "mine", title: "Say which head you like", action: ask_person(question: "Which head?"), priority: 5, agent: human),
+        Task(id: "survey-statistics", title: "Survey the tiles", action: survey_statistics,
+            priority: 6),
+        Task(id: "head-importance", title: "Head-importance survey", action: survey_heads,
+            priority: 5),
+        Task(id: "mine", title: "Say which head you like",
+            action: ask_person(question: "Which head?"), priority: 5, agent: human),
     ]),
-    Phase(name: "later", tasks: [Task(id: "tune", title: "Tune the residency", action: tune_residency, priority: 5)]),
+    Phase(name: "later", tasks: [
+        Task(id: "tune", title: "Tune the residency", action: tune_residency, priority: 5)]),
 ])"#;
 
 fn open(folder: &Path) -> Option<Offscreen> {

@@ -28,7 +28,7 @@ use pixel_llm::tiles::{Factors, ModelIndex, Muted};
 use pixel_llm::world::camera::MapCamera;
 use pixel_llm::world::draw::MapFrame;
 use pixel_llm::world::keys::UserAction;
-use pixel_llm::world::lab::{Asked, Comparison, Edits, Stage};
+use pixel_llm::world::lab::{Asked, Comparison, ComparisonStage, Edits};
 use pixel_llm::world::layout::{Atlas, Place, STATE_EDITED};
 use pixel_llm::world::palette::{Palettes, Theme};
 use pixel_llm::world::pointer::Selection;
@@ -377,7 +377,7 @@ fn a_comparison_answers_as_the_file_says_and_as_it_was_changed() {
     });
     settle(&mut world, |world| world.resource::<Comparison>().is_running());
     let comparison = world.app.world().resource::<Comparison>();
-    assert_eq!((comparison.stage, &comparison.problem), (Stage::Done, &None));
+    assert_eq!((comparison.stage, &comparison.problem), (ComparisonStage::Done, &None));
     assert_eq!(texts(&comparison.without), texts(&plain));
     assert_eq!(texts(&comparison.with), texts(&changed));
     let probabilities = |thoughts: &[pixel_llm::world::think::GeneratedToken]| -> Vec<Option<f32>> {
@@ -416,7 +416,8 @@ fn a_tour_paints_and_takes_it_back() {
         edits.overlay.depth()
     );
 
-    let text = "(title: \"t\", steps: [Paint(at: Tensor(\"no\"), brush: Zero), Paint(at: Layer(0), brush: Set(inf))])";
+    let text = "(title: \"t\", steps: [Paint(at: Tensor(\"no\"), brush: Zero), \
+                Paint(at: Layer(0), brush: Set(inf))])";
     let tour: Tour = ron::from_str(text).unwrap();
     world.app.insert_resource(TourRun::new(tour, None, false));
     let complaints = world.take_tour().unwrap();

@@ -18,7 +18,7 @@ use pixel_llm::app::explore::Offscreen;
 use pixel_llm::model::edits::Brush;
 use pixel_llm::tiles::{ModelIndex, Muted};
 use pixel_llm::world::camera::{MapCamera, Navigate};
-use pixel_llm::world::device_recovery::Device;
+use pixel_llm::world::device_recovery::GraphicsDevice;
 use pixel_llm::world::lab::Edits;
 use pixel_llm::world::layout::{Atlas, Place};
 use pixel_llm::world::notices::Notices;
@@ -95,7 +95,7 @@ fn a_lost_device_is_followed_by_another_on_which_all_is_as_it_was() {
     assert!(world.app.world().resource::<Generation>().is_busy());
     lose(&mut world);
     world.update(12);
-    let device = world.app.world().resource::<Device>();
+    let device = world.app.world().resource::<GraphicsDevice>();
     assert_eq!((device.losses, &device.lost), (1, &None), "there is another");
     let told = notice(&world);
     assert!(told.contains("device is lost") && told.contains("another was opened"), "{told}");
@@ -109,7 +109,7 @@ fn a_lost_device_is_followed_by_another_on_which_all_is_as_it_was() {
     let path = folder.path().join("later.png");
     world.shoot(path.clone()).unwrap();
     assert_eq!(Picture::read(&path).pixels.len(), picture.pixels.len());
-    assert_eq!(world.app.world().resource::<Device>().losses, 2);
+    assert_eq!(world.app.world().resource::<GraphicsDevice>().losses, 2);
     answered(&mut world, &thoughts, &picture, folder.path());
     // What was painted is taken back on the new device as on the old.
     let app = world.app.world_mut();
@@ -132,11 +132,12 @@ fn without_another_device_frames_go_on_and_prompts_are_refused_in_words() {
     let Some(mut world) = world() else { return };
     let before = answer(&mut world, 4);
     let picture = shoot(&mut world, folder.path());
-    let open = world.app.world().resource::<Device>().open;
-    world.app.world_mut().resource_mut::<Device>().open = Some(|| Err("the card is gone".into()));
+    let open = world.app.world().resource::<GraphicsDevice>().open;
+    world.app.world_mut().resource_mut::<GraphicsDevice>().open =
+        Some(|| Err("the card is gone".into()));
     lose(&mut world);
     world.update(30);
-    let why = world.app.world().resource::<Device>().lost.clone().unwrap();
+    let why = world.app.world().resource::<GraphicsDevice>().lost.clone().unwrap();
     assert!(why.contains("device is lost"), "{why}");
     assert!(notice(&world).contains("nothing is drawn"), "{}", notice(&world));
     let problem = ask(&mut world, 4).unwrap();
@@ -158,9 +159,9 @@ fn without_another_device_frames_go_on_and_prompts_are_refused_in_words() {
     assert!(world.app.should_exit().is_none(), "it lives on");
 
     // A device comes back; it is found by the next attempt.
-    world.app.world_mut().resource_mut::<Device>().open = open;
+    world.app.world_mut().resource_mut::<GraphicsDevice>().open = open;
     let start = std::time::Instant::now();
-    while world.app.world().resource::<Device>().lost.is_some() {
+    while world.app.world().resource::<GraphicsDevice>().lost.is_some() {
         world.update(1);
         assert!(start.elapsed().as_secs() < 20, "it is not found");
     }

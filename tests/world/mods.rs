@@ -162,7 +162,7 @@ fn a_save_is_seen_within_half_a_second_and_a_bad_one_keeps_what_was_good() {
     fs::write(&file, land("Spiral(turn: Clockwise, start: Inside)")).unwrap();
     until(&mut world, "mending", |world| world.resource::<LiveMods>().problems.is_empty());
     world.update(2);
-    let keys = world.app.world().resource::<pixel_llm::world::keys::Keys>();
+    let keys = world.app.world().resource::<pixel_llm::world::keys::KeyBindings>();
     assert!(keys.list().any(|(_, names)| names == "F9"), "the keys follow");
     let changed = pixel_llm::world::content::palettes(&pixel_llm::app::kinds::assets()).unwrap()[0]
         != world.app.world().resource::<Palettes>().0[0];
@@ -182,8 +182,10 @@ fn an_experiment_measures_the_same_on_the_gpu() {
     let folder = tempfile::tempdir().unwrap();
     let inside = folder.path().join("mods/experiments");
     fs::create_dir_all(&inside).unwrap();
-    let text = r#"(title: "T", max_tokens: 1, prompts: [Text(id: "a", text: "Once upon a time", target: " there")],
-        interventions: [EachLayer(scale: 0.0), Heads(id: "heads", heads: [(layer: 0, head: 1), (layer: 1, head: 0)], scale: 0.5)])"#;
+    let text = r#"(title: "T", max_tokens: 1,
+        prompts: [Text(id: "a", text: "Once upon a time", target: " there")],
+        interventions: [EachLayer(scale: 0.0),
+            Heads(id: "heads", heads: [(layer: 0, head: 1), (layer: 1, head: 0)], scale: 0.5)])"#;
     fs::write(inside.join("e.experiment.ron"), text).unwrap();
     let values = |device: &str| -> Option<Vec<f64>> {
         let mut command = assert_cmd::Command::cargo_bin("pixel-llm").unwrap();

@@ -1,4 +1,5 @@
-//! What a person or a tour asks of the lab: to mark and paint, to take a change back or do it again.
+//! What a person or a tour asks of the lab: to mark and paint, to take a change back, to do it
+//! again.
 
 use bevy::prelude::*;
 

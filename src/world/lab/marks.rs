@@ -10,7 +10,7 @@ use crate::world::pointer::Selection;
 use crate::world::tour::{TourProblem, TourStep};
 
 /// Every entity with a mark.
-pub(crate) type Marked<'w, 's> = Query<'w, 's, Entity, Or<(With<Muted>, With<Scale>)>>;
+pub(crate) type MarkedEntities<'w, 's> = Query<'w, 's, Entity, Or<(With<Muted>, With<Scale>)>>;
 
 /// The entity of a head or layer.
 pub(crate) fn entity_of(place: &Place, index: &ModelIndex) -> Option<Entity> {
@@ -148,7 +148,7 @@ pub(super) fn follow_tour(
 }
 
 /// Takes every mark away.
-pub(crate) fn clear(marked: &Marked, commands: &mut Commands) {
+pub(crate) fn clear(marked: &MarkedEntities, commands: &mut Commands) {
     for entity in marked {
         commands.entity(entity).remove::<(Muted, Scale)>();
     }

@@ -23,7 +23,7 @@ use super::notices::Notices;
 use crate::forward::gpu::EditedWeights;
 use crate::model::edits::coarse_of;
 
-pub use compare::{Asked, Comparison, Row, Side, Stage};
+pub use compare::{Asked, Comparison, ComparisonRow, ComparisonSide, ComparisonStage};
 pub use device::DeviceState;
 pub use edits::{Edits, Last};
 
@@ -36,7 +36,7 @@ impl Plugin for LabPlugin {
         app.init_resource::<Edits>()
             .init_resource::<Comparison>()
             .init_resource::<EditedWeights>()
-            .add_plugins(device::DevicePlugin)
+            .add_plugins(device::DeviceStatePlugin)
             .add_systems(
                 Update,
                 (
