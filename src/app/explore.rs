@@ -142,13 +142,13 @@ fn parse_minutes(text: &str) -> Result<Duration, String> {
 
 /// What the world is opened with.
 pub struct WorldSetup {
-    /// The model.
+    /// What is shown, and answers.
     pub model: Arc<PixelModel>,
-    /// Palettes, tours, keys.
+    /// What palettes, tours and keys are read from.
     pub assets: Assets,
     /// Where settings are kept, or nowhere.
     pub settings: SettingsFile,
-    /// Pixels.
+    /// The window or picture, in pixels: width, height.
     pub size: [u32; 2],
 }
 

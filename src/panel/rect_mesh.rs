@@ -67,7 +67,7 @@ impl RectMesh {
     }
 
     /// A scale from left to right.
-    pub fn ramp(&mut self, rect: Rect, colour: impl Fn(f32) -> Color32) {
+    pub(crate) fn ramp(&mut self, rect: Rect, colour: impl Fn(f32) -> Color32) {
         const STEPS: u32 = 48;
         let first = self.mesh.vertices.len() as u32;
         for step in 0..=STEPS {
@@ -86,7 +86,7 @@ impl RectMesh {
 
     /// Has them drawn as light over the map, on a screen of some size in points: what is large is
     /// cheaper there than among the panels.
-    pub fn shine(self, screen: Rect, lights: &mut Lights) {
+    pub(crate) fn shine(self, screen: Rect, lights: &mut Lights) {
         let first = lights.corners.len() as u32;
         let part = |at: f32, from: f32, length: f32| (at - from) / length.max(1.0);
         lights.corners.extend(self.mesh.vertices.iter().map(|corner| LightCorner {
@@ -99,7 +99,7 @@ impl RectMesh {
         lights.triangles.extend(self.mesh.indices.iter().map(|index| first + index));
     }
 
-    /// Draws them.
+    /// Draws them on a layer of egui.
     pub fn paint(self, painter: &Painter) {
         if !self.mesh.is_empty() {
             painter.add(self.mesh);

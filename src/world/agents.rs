@@ -53,7 +53,7 @@ pub struct WorldFile(pub Option<PathBuf>);
 /// Puts agents into the world. Comes after [`super::WorldPlugin`].
 ///
 /// Adds [`AgentsPlugin`], [`SimulationPlugin`], [`Heatmaps`], [`Before`] and [`WorldFile`]. Agents
-/// come with [`inhabit`].
+/// come with `inhabit`.
 pub struct InhabitedPlugin;
 
 impl Plugin for InhabitedPlugin {
@@ -84,7 +84,7 @@ impl Plugin for InhabitedPlugin {
 ///
 /// # Errors
 /// The saved world contradicts itself.
-pub fn inhabit(
+pub(crate) fn inhabit(
     world: &mut World,
     hands: Arc<TaskRunner>,
     profiles: Vec<Profile>,

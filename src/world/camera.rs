@@ -23,7 +23,7 @@ const WEIGHT_SCALE: f64 = 64.0;
 /// From where the map is seen.
 #[derive(Resource, Debug, Clone)]
 pub struct MapCamera {
-    /// Where it is.
+    /// Where it is now.
     pub view: View,
     /// Where it is on its way to.
     pub flight: Option<Flight>,
@@ -36,7 +36,7 @@ impl MapCamera {
     }
 
     /// Is at a view at once, and on its way to none.
-    pub fn jump(&mut self, to: View) {
+    pub(crate) fn jump(&mut self, to: View) {
         self.view = to;
         self.flight = None;
     }
@@ -241,7 +241,7 @@ pub(super) fn navigate(
     }
 }
 
-/// Flights.
+/// Takes a flight further; whoever wants no motion, or does not watch, jumps.
 pub(super) fn fly(
     time: Res<Time>,
     settings: Res<Settings>,

@@ -34,7 +34,7 @@ const MAX_STEPS: usize = 2000;
 const MAX_TEXT: usize = 4000;
 
 /// What is wrong with a list of keys that its type cannot say.
-pub fn review_keys(keys: &KeyNames, review: &mut Review<'_>) {
+pub(crate) fn review_keys(keys: &KeyNames, review: &mut Review<'_>) {
     let mut taken = BTreeMap::new();
     for (action, names) in keys {
         for (at, name) in names.iter().enumerate() {
@@ -56,14 +56,14 @@ pub fn review_keys(keys: &KeyNames, review: &mut Review<'_>) {
 }
 
 /// What is wrong with a palette that its type cannot say.
-pub fn review_palette(palette: &PaletteFile, review: &mut Review<'_>) {
+pub(crate) fn review_palette(palette: &PaletteFile, review: &mut Review<'_>) {
     for (path, message) in palette.problems() {
         review.wrong(&path, message);
     }
 }
 
 /// What is wrong with a tour that its type cannot say.
-pub fn review_tour(tour: &Tour, review: &mut Review<'_>) {
+pub(crate) fn review_tour(tour: &Tour, review: &mut Review<'_>) {
     review.require(!tour.title.trim().is_empty(), "title", || {
         "expected a title, found an empty text".into()
     });

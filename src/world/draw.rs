@@ -58,7 +58,7 @@ pub use look::Look;
 pub struct MapFrame {
     /// The camera, in points.
     pub view: View,
-    /// Pixels per point.
+    /// Pixels of the target per point of the screen.
     pub pixels_per_point: f32,
     /// Where the minimap lies on the screen in points: left, top, width, height.
     pub minimap: Option<[f32; 4]>,
@@ -66,9 +66,9 @@ pub struct MapFrame {
     pub minimap_view: View,
     /// What is shown of each weight.
     pub colouring: Colouring,
-    /// Light or dark.
+    /// Light or dark ground.
     pub theme: Theme,
-    /// The palette's table.
+    /// The palette, baked into the table that the shader reads.
     pub palette: Arc<Vec<[f32; 4]>>,
     /// Every quad, with its state.
     pub quads: Arc<Vec<Quad>>,
@@ -86,7 +86,7 @@ impl ExtractResource for MapFrame {
 
 /// The coarse level of a model as the shader reads it: 64 words per tile, mean and spread as two
 /// halves.
-pub fn coarse_words(model: &PixelModel) -> Vec<u32> {
+pub(crate) fn coarse_words(model: &PixelModel) -> Vec<u32> {
     (0..model.tile_count()).flat_map(|tile| coarse_grid_words(&model.tile_grid(tile))).collect()
 }
 

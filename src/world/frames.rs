@@ -25,20 +25,20 @@ pub enum FramePhase {
     Resting,
     /// The camera was on its way.
     Flying,
-    /// A prompt ran.
+    /// A prompt ran, and its tokens came.
     Thinking,
 }
 
 /// Milliseconds of some frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]
 pub struct FrameSpread {
-    /// How many frames.
+    /// How many frames there were.
     pub frames: usize,
-    /// Half took less.
+    /// Half of them took less.
     pub median_ms: f32,
     /// One in twenty took longer.
     pub p95_ms: f32,
-    /// The longest.
+    /// The longest of them.
     pub most_ms: f32,
 }
 
@@ -53,7 +53,7 @@ impl FrameSpread {
     }
 }
 
-/// Times of frames.
+/// Times of frames and tokens, of the last seconds and of a whole tour.
 #[derive(Resource, Debug, Default)]
 pub struct Frames {
     recent: VecDeque<f32>,

@@ -25,25 +25,25 @@ pub enum HeatmapError {
     /// The file cannot be read.
     #[error("{file}: {source}")]
     File {
-        /// The file.
+        /// Its name in the queue's folder.
         file: String,
-        /// Why.
+        /// Why it cannot be read.
         source: std::io::Error,
     },
     /// The file is no survey.
     #[error("{file}: {source}")]
     Json {
-        /// The file.
+        /// Its name in the queue's folder.
         file: String,
-        /// Where and why.
+        /// Where it is no survey, and why.
         source: serde_json::Error,
     },
     /// The survey is of another model.
     #[error("{file}: a survey of {found} {what}, and this model has {expected}")]
     OtherModel {
-        /// The file.
+        /// Its name in the queue's folder.
         file: String,
-        /// Tiles or heads.
+        /// What it counts: tiles or heads.
         what: &'static str,
         /// How many it has.
         found: usize,
@@ -70,7 +70,7 @@ pub struct HeatmapLayer {
     pub title: &'static str,
     /// How values become colours.
     pub scale: HeatmapScale,
-    /// The values.
+    /// Rectangles on the map, each with its value.
     pub cells: Vec<(Rect, f32)>,
     /// The smallest and the largest value.
     pub range: [f32; 2],
@@ -132,7 +132,7 @@ struct SurveyedHead {
 ///
 /// # Errors
 /// It is none, or one of another model.
-pub fn of_statistics(
+pub(crate) fn of_statistics(
     file: &str,
     text: &str,
     model: &PixelModel,
@@ -173,7 +173,11 @@ pub fn of_statistics(
 ///
 /// # Errors
 /// It is none, or one of another model.
-pub fn of_heads(file: &str, text: &str, model: &PixelModel) -> Result<HeatmapLayer, HeatmapError> {
+pub(crate) fn of_heads(
+    file: &str,
+    text: &str,
+    model: &PixelModel,
+) -> Result<HeatmapLayer, HeatmapError> {
     let read: HeadSurvey = serde_json::from_str(text)
         .map_err(|source| HeatmapError::Json { file: file.into(), source })?;
     let config = model.config();
@@ -205,7 +209,7 @@ pub struct Heatmaps {
 
 impl Heatmaps {
     /// The layer that is shown.
-    pub fn current(&self) -> Option<&HeatmapLayer> {
+    pub(crate) fn current(&self) -> Option<&HeatmapLayer> {
         let shown = self.shown.as_deref()?;
         self.all.iter().find(|overlay| overlay.name == shown)
     }

@@ -12,27 +12,27 @@ use serde::Deserialize;
 pub enum UserAction {
     /// Moves the map's camera west.
     PanLeft,
-    /// East.
+    /// Moves the map's camera east.
     PanRight,
-    /// North.
+    /// Moves the map's camera north.
     PanUp,
-    /// South.
+    /// Moves the map's camera south.
     PanDown,
-    /// Nearer.
+    /// Zooms in, to the pointer.
     ZoomIn,
-    /// Farther.
+    /// Zooms out, from the pointer.
     ZoomOut,
-    /// The whole model.
+    /// Goes to the whole model.
     Home,
-    /// The view before.
+    /// Goes to the view before.
     Back,
-    /// The view after.
+    /// Goes to the view that was left by going back.
     Forward,
-    /// Weights, bytes, error.
+    /// Shows weights, bytes or the error, in turn.
     NextColouring,
-    /// The next palette.
+    /// Colours by the next palette.
     NextPalette,
-    /// Light or dark.
+    /// Goes from light to dark, or back.
     NextTheme,
     /// Mutes the head or layer that is selected, or lets it speak again.
     Mute,
@@ -43,15 +43,15 @@ pub enum UserAction {
     Paint,
     /// Takes back the last change of weights.
     Undo,
-    /// Does it again.
+    /// Makes again the change that was taken back last.
     Redo,
-    /// Keeps this view.
+    /// Keeps this view as a bookmark.
     Bookmark,
     /// To the next view that was kept.
     NextBookmark,
     /// To the search box.
     Search,
-    /// To the prompt.
+    /// Goes to the prompt, to type.
     Prompt,
     /// Shows or hides the inspector.
     Inspector,
@@ -65,7 +65,7 @@ pub enum UserAction {
     Help,
     /// Pauses the answer, or lets it go on.
     Pause,
-    /// One token further.
+    /// Takes one token further, and pauses.
     Step,
     /// Looks at the token before.
     Earlier,
@@ -216,10 +216,10 @@ fn plain(name: &str) -> &str {
 macro_rules! keys {
     ($($key:ident)*) => {
         /// The names of all keys that can be bound.
-        pub const KEY_NAMES: &[&str] = &[$(stringify!($key)),*];
+        pub(crate) const KEY_NAMES: &[&str] = &[$(stringify!($key)),*];
 
         /// The key of a name.
-        pub fn key_code(name: &str) -> Option<KeyCode> {
+        pub(crate) fn key_code(name: &str) -> Option<KeyCode> {
             match name { $(stringify!($key) => Some(KeyCode::$key),)* _ => None }
         }
     };

@@ -28,7 +28,7 @@ pub struct MemorySummary {
     pub after_a_minute_mib: Option<f64>,
     /// The most at any time.
     pub most_mib: f64,
-    /// At the end.
+    /// What it was in the end.
     pub at_end_mib: f64,
     /// By how much it grew in a minute, after the first: the slope of the line that fits best.
     pub growth_mib_a_minute: Option<f64>,
@@ -65,7 +65,7 @@ impl MemorySamples {
     }
 
     /// Minutes and MiB of each sample.
-    pub fn samples(&self) -> impl Iterator<Item = [f64; 2]> + '_ {
+    pub(crate) fn samples(&self) -> impl Iterator<Item = [f64; 2]> + '_ {
         self.samples
             .iter()
             .map(|&(at, bytes)| [at.as_secs_f64() / 60.0, bytes as f64 / f64::from(1 << 20)])

@@ -16,7 +16,7 @@ impl Notices {
     }
 
     /// Tells something for so many seconds.
-    pub fn tell_for(&mut self, text: impl Into<String>, seconds: f32) {
+    pub(crate) fn tell_for(&mut self, text: impl Into<String>, seconds: f32) {
         self.0 = Some((text.into(), seconds));
     }
 

@@ -10,25 +10,25 @@ use crate::model::plan::rules::parse_colour;
 
 /// Colours of the table for weights, from the most negative to the most positive; zero is
 /// entry 127.
-pub const WEIGHT_ENTRIES: usize = 255;
+pub(crate) const WEIGHT_ENTRIES: usize = 255;
 /// Entries of the whole table: weights, one that is spare, then 256 of the quantisation error from
 /// none to the most.
-pub const ENTRIES: usize = 512;
+pub(crate) const ENTRIES: usize = 512;
 /// How many spreads away from zero the outermost colour stands.
-pub const RANGE: f32 = 3.0;
+pub(crate) const RANGE: f32 = 3.0;
 
-/// Light or dark.
+/// The ground of map and panels.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, Deserialize)]
 pub enum Theme {
-    /// Deep ink.
+    /// Deep ink, written on in light.
     #[default]
     Dark,
-    /// Warm paper.
+    /// Warm paper, written on in ink.
     Light,
 }
 
 impl Theme {
-    /// The other one.
+    /// The other of the two.
     #[must_use]
     pub fn other(self) -> Self {
         match self {
@@ -45,8 +45,8 @@ impl Theme {
         }
     }
 
-    /// The river's bed.
-    pub fn water(self) -> [u8; 3] {
+    /// The bed of the river of the residual stream.
+    pub(crate) fn water(self) -> [u8; 3] {
         match self {
             Self::Dark => [0x12, 0x1E, 0x30],
             Self::Light => [0xDC, 0xE6, 0xEE],
@@ -57,7 +57,7 @@ impl Theme {
 /// What is shown of each weight.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, Deserialize)]
 pub enum Colouring {
-    /// The decoded weight.
+    /// The weight as it is decoded.
     #[default]
     Weights,
     /// The bytes as they lie in the file: three to a pixel, red, green and blue.
@@ -139,7 +139,7 @@ impl PaletteFile {
 
 type Rgb = [u8; 3];
 
-/// A palette.
+/// Colours for weights and errors, on ink and on paper.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Palette {
     /// What it is called.
@@ -154,7 +154,7 @@ pub struct Palette {
 }
 
 impl Palette {
-    /// The palette of a file that has no [`PaletteFile::problems`]; what is no colour is white.
+    /// The palette of a file that has no problems; what is no colour is white.
     pub fn new(file: &PaletteFile) -> Self {
         let colour = |text: &String| parse_colour(text).unwrap_or([0xff; 3]);
         let list = |list: &[String]| -> Vec<Rgb> { list.iter().map(colour).collect() };
@@ -185,7 +185,7 @@ impl Palette {
     }
 
     /// The table that the shader reads: linear colours, since it writes to an sRGB target.
-    pub fn bake(&self, theme: Theme) -> Vec<[f32; 4]> {
+    pub(crate) fn bake(&self, theme: Theme) -> Vec<[f32; 4]> {
         let entry = |colour: [f32; 3]| {
             let [r, g, b] = colour.map(linear);
             [r, g, b, 1.0]
@@ -247,7 +247,7 @@ pub fn linear(channel: f32) -> f32 {
 }
 
 /// From linear light to sRGB.
-pub fn gamma(channel: f32) -> f32 {
+pub(crate) fn gamma(channel: f32) -> f32 {
     if channel <= 0.003_130_8 {
         channel * 12.92
     } else {

@@ -27,8 +27,8 @@ use crate::tiles::Factors;
 /// The map as a place: camera, drawing, tours and screenshots.
 ///
 /// Needs an [`Atlas`], [`Palettes`], [`KeyBindings`](super::keys::KeyBindings) and [`Settings`] as
-/// resources, a
-/// camera, and `GpuModelPlugin` before it. Its systems are in [`WorldSystems`], in `Update`.
+/// resources, a camera, and `GpuModelPlugin` before it. Its systems are in [`WorldSystems`], in
+/// `Update`.
 pub struct WorldPlugin;
 
 /// The systems of [`WorldPlugin`], in `Update`, one after the other.

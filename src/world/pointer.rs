@@ -25,7 +25,7 @@ const CLICK_SLACK: f64 = 4.0;
 #[derive(Resource, Debug, Clone, Copy, Default, PartialEq)]
 pub struct Pointer(pub Option<[f64; 2]>);
 
-/// What is selected.
+/// The place that is selected on the map.
 #[derive(Resource, Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection(pub Option<Place>);
 

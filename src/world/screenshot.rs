@@ -18,9 +18,9 @@ pub enum ShotError {
     /// The file cannot be written.
     #[error("cannot write {}: {source}", path.display())]
     Write {
-        /// The file.
+        /// The file that was to be written.
         path: PathBuf,
-        /// Why.
+        /// What went wrong with it.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
@@ -48,7 +48,7 @@ impl Shots {
         !self.waiting.is_empty() || !self.wanted.is_empty()
     }
 
-    /// What was written.
+    /// The files that were written.
     pub fn written(&self) -> &[PathBuf] {
         &self.written
     }
@@ -59,7 +59,7 @@ impl Shots {
     }
 }
 
-/// Adds [`Shots`].
+/// Adds [`Shots`], and takes what is asked of them.
 pub(super) struct ScreenshotPlugin;
 
 impl Plugin for ScreenshotPlugin {

@@ -16,17 +16,17 @@ use super::view::View;
 use crate::folders;
 use crate::pxi::AtomicFile;
 
-/// Settings.
+/// What a person has chosen.
 #[derive(Resource, Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
-    /// Light or dark.
+    /// Light or dark ground.
     pub theme: Theme,
     /// The palette's name; empty is the first.
     pub palette: String,
     /// What is shown of each weight.
     pub colouring: Colouring,
-    /// Flights become jumps.
+    /// Whether flights are jumps.
     pub reduced_motion: bool,
     /// Tokens a second at most; 0 is as fast as it goes.
     pub tokens_per_second: f32,
@@ -39,7 +39,7 @@ pub struct Settings {
 }
 
 /// Milliseconds of a frame that thinking may take where nobody says.
-pub const USUAL_THINKING: u32 = 48;
+pub(crate) const USUAL_THINKING: u32 = 48;
 /// What a frame is to take at most with everything else in it: where drawing takes long, thinking
 /// takes less.
 const FRAME: Duration = Duration::from_millis(90);
@@ -48,7 +48,7 @@ const LEAST_THINKING: Duration = Duration::from_millis(10);
 
 impl Settings {
     /// What a frame may spend on thinking.
-    pub fn thinking_budget(&self) -> Duration {
+    pub(crate) fn thinking_budget(&self) -> Duration {
         let milliseconds = if self.thinking_milliseconds == 0 {
             USUAL_THINKING
         } else {
@@ -59,7 +59,7 @@ impl Settings {
 
     /// What a frame may spend on thinking where everything else in it takes so long. What somebody
     /// has chosen holds.
-    pub fn thinking_budget_beside(&self, rest: Duration) -> Duration {
+    pub(crate) fn thinking_budget_beside(&self, rest: Duration) -> Duration {
         let budget = self.thinking_budget();
         if self.thinking_milliseconds > 0 {
             return budget;

@@ -5,14 +5,14 @@ use bevy::prelude::*;
 use super::keys::UserAction;
 use super::tour::TourStep;
 
-/// An instrument.
+/// A panel about what the model thinks, or how fast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 pub enum Instrument {
     /// What each layer would say.
     Lens,
     /// Where a head looked.
     Attention,
-    /// Each layer's numbers.
+    /// Each layer in numbers.
     Layers,
     /// How long things take.
     Timings,

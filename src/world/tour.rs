@@ -27,28 +27,28 @@ pub enum TourStep {
     Caption(String),
     /// Flies to a place, in so many seconds.
     Look {
-        /// Where to.
+        /// The place that is flown to.
         at: Place,
-        /// How long.
+        /// How long that takes; 0 is a jump.
         #[serde(default)]
         seconds: Option<f64>,
     },
     /// Flies to a place seen at so many points per cell.
     Zoom {
-        /// Where to.
+        /// The place in the middle.
         at: Place,
-        /// Points per cell.
+        /// Points per cell, above 0.
         scale: f64,
     },
     /// Selects a place, or nothing.
     Select(Option<Place>),
-    /// Waits.
+    /// Waits so many seconds.
     Wait(f32),
     /// What is shown of each weight.
     Colouring(Colouring),
-    /// The palette.
+    /// The palette, by its name.
     Palette(String),
-    /// Light or dark.
+    /// Light or dark ground.
     Theme(Theme),
     /// Mutes a head or layer.
     Mute(Place),
@@ -56,16 +56,16 @@ pub enum TourStep {
     Unmute(Place),
     /// Marks and paints the weights of a place, over the file and not into it.
     Paint {
-        /// Which.
+        /// The place whose weights they are.
         at: Place,
-        /// How.
+        /// What is done to each weight.
         brush: Brush,
     },
     /// Takes back the last painting; nothing is marked then.
     Undo,
     /// Gives the model a prompt and waits for so many tokens.
     Prompt {
-        /// The text.
+        /// The text, as it is.
         text: String,
         /// The most tokens of the answer.
         tokens: u32,
@@ -85,7 +85,7 @@ pub enum TourStep {
 pub struct Tour {
     /// What it is called.
     pub title: String,
-    /// Its steps.
+    /// Its steps, the first first.
     pub steps: Vec<TourStep>,
 }
 
@@ -111,7 +111,7 @@ pub struct TourRun {
 }
 
 impl TourRun {
-    /// Begins a tour.
+    /// Begins a tour at its first step.
     pub fn new(tour: Tour, shots: Option<PathBuf>, exit_at_end: bool) -> Self {
         let complaints = Vec::new();
         // A few frames pass first: the shaders are compiled and the window is laid out.

@@ -21,7 +21,7 @@ const LEAST_SCREEN: [f64; 2] = [900.0, 600.0];
 /// Curvature of flights, from the paper's user study.
 const RHO: f64 = 1.42;
 
-/// A camera's place.
+/// Where a camera above the plane is.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct View {
     /// The cell in the middle of the screen.
@@ -61,12 +61,12 @@ impl View {
     }
 
     /// The place on the plane under a point of the screen.
-    pub fn to_plane(&self, point: [f64; 2]) -> [f64; 2] {
+    pub(crate) fn to_plane(&self, point: [f64; 2]) -> [f64; 2] {
         std::array::from_fn(|i| (point[i] - self.size[i] / 2.0) / self.scale + self.centre[i])
     }
 
     /// The cell under a point of the screen.
-    pub fn cell_at(&self, point: [f64; 2]) -> (i64, i64) {
+    pub(crate) fn cell_at(&self, point: [f64; 2]) -> (i64, i64) {
         let [x, y] = self.to_plane(point);
         (x.floor() as i64, y.floor() as i64)
     }
@@ -99,7 +99,7 @@ impl View {
 
     /// Moves by a distance on the screen.
     #[must_use]
-    pub fn panned(self, by: [f64; 2], bounds: Rect) -> Self {
+    pub(crate) fn panned(self, by: [f64; 2], bounds: Rect) -> Self {
         let centre = std::array::from_fn(|i| self.centre[i] - by[i] / self.scale);
         Self { centre, ..self }.bounded(bounds)
     }
@@ -144,8 +144,8 @@ impl View {
         ])
     }
 
-    /// Its camera.
-    pub fn minimap_view(&self, bounds: Rect) -> Self {
+    /// The camera of the minimap.
+    pub(crate) fn minimap_view(&self, bounds: Rect) -> Self {
         let [_, _, across, down] = self.minimap(bounds).unwrap_or([0.0, 0.0, 1.0, 1.0]);
         let view = Self { size: [f64::from(across), f64::from(down)], ..*self }.fit(bounds);
         Self { scale: view.size[0] / bounds.width.max(1) as f64, ..view }
@@ -172,13 +172,13 @@ impl Flight {
         Self::new(from, to, (0.3 + 0.12 * path(&from, &to).2).min(0.9))
     }
 
-    /// Where it ends.
+    /// The view in which it ends.
     pub fn target(&self) -> View {
         self.to
     }
 
     /// The view after some more time, and whether it has arrived.
-    pub fn advance(&mut self, seconds: f64, size: [f64; 2]) -> (View, bool) {
+    pub(crate) fn advance(&mut self, seconds: f64, size: [f64; 2]) -> (View, bool) {
         self.elapsed += seconds;
         let part = (self.elapsed / self.seconds).min(1.0);
         // Slow at both ends.

@@ -270,7 +270,7 @@ fn bookmarks_of_numbers_that_are_none_lead_to_a_place_that_there_is() {
         settings: SettingsFile(Some(path)),
         size: SIZE,
     };
-    let title = pixel_llm::world::layout::Atlas::new(model).title();
+    let title = Atlas::new(model).title();
     settings.bookmarks.insert(title, list);
     setup.settings.write(&settings);
     let Some(mut world) = opened(Offscreen::new(&setup)) else { return };

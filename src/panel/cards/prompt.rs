@@ -19,7 +19,7 @@ use crate::world::think::Generation;
 /// What is typed, and how it is meant.
 #[derive(Resource, Debug, Clone)]
 pub struct PromptBox {
-    /// The text.
+    /// What is typed, which is asked as it is.
     pub text: String,
     /// Whether it is a message in a chat, where the model brings a chat template.
     pub chat: bool,

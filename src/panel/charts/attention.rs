@@ -24,9 +24,9 @@ const TOLD: usize = 6;
 /// The head whose attention is shown.
 #[derive(Resource, Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HeadShown {
-    /// Its layer.
+    /// The number of its layer, from 0.
     pub layer: u32,
-    /// Its number there.
+    /// Its number in the layer, from 0.
     pub head: u32,
 }
 

@@ -14,7 +14,6 @@ use crate::world::think::Generation;
 
 /// Where it begins: right of the legend of the weights.
 const LEFT: f32 = 218.0;
-/// Across and down.
 const SIZE: egui::Vec2 = vec2(92.0, 70.0);
 
 pub(crate) fn draw(

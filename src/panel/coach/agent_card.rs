@@ -15,17 +15,13 @@ use crate::world::palette::Theme;
 
 /// An agent as one sees it.
 pub(crate) struct AgentView<'a> {
-    /// Who it is.
     pub agent: &'a Agent,
-    /// Its energy.
     pub energy: f32,
     /// What it is about.
     pub activity: Activity,
     /// What it thinks.
     pub thoughts: &'a Thoughts,
-    /// What it did.
     pub memory: &'a Memory,
-    /// The jobs.
     pub board: &'a Board,
     /// The tasks behind them.
     pub queue: Option<Arc<Queue>>,

@@ -113,9 +113,7 @@ pub(crate) fn draw(
     Ok(())
 }
 
-/// What went wrong.
 pub(crate) const RED: Color32 = Color32::from_rgb(0xE5, 0x53, 0x4B);
-/// What is done.
 const GREEN: Color32 = Color32::from_rgb(0x57, 0xC9, 0x6B);
 
 /// The colour of a status.

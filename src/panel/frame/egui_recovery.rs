@@ -7,7 +7,7 @@ use bevy::render::{GpuResourceAppExt, RenderApp};
 use bevy_egui::render::EguiPipeline;
 use bevy_egui::render::systems::{EguiRenderData, EguiTransforms};
 
-/// Comes after `EguiPlugin`.
+/// Makes them anew. Comes after `EguiPlugin`.
 pub(crate) struct EguiRecoveryPlugin;
 
 impl Plugin for EguiRecoveryPlugin {

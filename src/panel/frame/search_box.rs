@@ -14,7 +14,7 @@ use crate::world::settings::Settings;
 /// What is typed into the search box.
 #[derive(Resource, Debug, Clone, Default)]
 pub struct SearchBox {
-    /// The text.
+    /// What is looked for, as it is typed.
     pub text: String,
 }
 

@@ -23,7 +23,7 @@ use crate::world::palette::Theme;
 use crate::world::pointer::Selection;
 use crate::world::settings::Settings;
 
-/// Points across.
+/// Points across the panel.
 const WIDTH: f32 = 310.0;
 /// Marks that are listed; more are counted.
 const MOST_LISTED: usize = 12;

@@ -12,7 +12,7 @@ use crate::world::lab::{Asked, Comparison, ComparisonRow, ComparisonSide, Compar
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
 
-/// Points across.
+/// Points across the window.
 const WIDTH: f32 = 312.0;
 /// Points that the list of tokens may take before it scrolls.
 const MOST_HEIGHT: f32 = 210.0;

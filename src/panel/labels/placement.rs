@@ -42,19 +42,16 @@ fn overlap(a: Rect, b: Rect) -> bool {
 /// those of what is small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum WordRank {
-    /// Muted, scaled, marked.
+    /// That something is muted, scaled or marked.
     State,
     /// The embedding, the output.
     District,
-    /// A layer.
     Layer,
     /// What the map's rules write.
     Sign,
-    /// A head.
     Head,
-    /// What was computed.
+    /// What was computed at a place.
     Number,
-    /// A plot.
     Plot,
 }
 
@@ -88,7 +85,7 @@ impl Word {
 
     /// A word that is not wholly there yet.
     #[must_use]
-    pub fn faded(self, strength: f32) -> Self {
+    pub(crate) fn faded(self, strength: f32) -> Self {
         Self { strength, ..self }
     }
 }

@@ -109,7 +109,7 @@ impl MapCanvas {
     }
 
     /// The texture to draw on.
-    pub fn attachment(&self, theme: Theme) -> Option<RenderPassColorAttachment<'_>> {
+    pub(crate) fn attachment(&self, theme: Theme) -> Option<RenderPassColorAttachment<'_>> {
         let (_, view) = self.texture.as_ref()?;
         let [r, g, b, a] = linear_light(theme.ground()).map(f64::from);
         let ops =
@@ -118,7 +118,7 @@ impl MapCanvas {
     }
 
     /// Copies it to a target of its size.
-    pub fn copy_to(&self, encoder: &mut CommandEncoder, target: &Texture) {
+    pub(crate) fn copy_to(&self, encoder: &mut CommandEncoder, target: &Texture) {
         if let Some((texture, _)) = &self.texture {
             encoder.copy_texture_to_texture(
                 texture.as_image_copy(),

@@ -15,7 +15,7 @@ pub struct QuadRun {
     pub encoding: Option<u32>,
     /// Their places in the list.
     pub quads: Range<u32>,
-    /// What they cover.
+    /// The cells that its quads cover.
     bounds: Rect,
 }
 

@@ -10,7 +10,7 @@ use crate::world::think::{GeneratedToken, Generation};
 /// A prompt that is answered twice.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Asked {
-    /// Its text.
+    /// What is asked, as text.
     pub prompt: String,
     /// Whether it is a message in a chat.
     pub chat: bool,
@@ -41,7 +41,7 @@ pub enum ComparisonStage {
 pub struct Comparison {
     /// How far it is.
     pub stage: ComparisonStage,
-    /// What was asked.
+    /// The prompt, and how it is answered.
     pub asked: Option<Asked>,
     /// The answer as the file says.
     pub without: Vec<GeneratedToken>,
@@ -56,7 +56,7 @@ pub struct Comparison {
 /// A token of an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ComparisonSide {
-    /// Its text.
+    /// The token's text, as it is decoded.
     pub text: String,
     /// How probable it was.
     pub probability: f32,

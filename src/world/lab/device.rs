@@ -27,7 +27,7 @@ pub enum DeviceState {
 #[derive(Resource, Clone, Default)]
 struct SeenState(Arc<Mutex<DeviceState>>);
 
-/// Adds [`DeviceState`].
+/// Adds [`DeviceState`] and what tells it from the render world.
 pub(super) struct DeviceStatePlugin;
 
 impl Plugin for DeviceStatePlugin {
