@@ -52,7 +52,7 @@ pub(crate) fn draw(
     let Some(thought) = shown(&mind, &scrubbed) else { return Ok(()) };
     let painter = context.layer_painter(LayerId::background());
     let plan = atlas.model().plan();
-    let mut activity = Activity {
+    let mut activity = ActivityPainter {
         painter: &painter,
         theme: settings.theme,
         view: &camera.view,
@@ -69,7 +69,7 @@ pub(crate) fn draw(
 }
 
 /// What is lit so far.
-struct Activity<'a> {
+struct ActivityPainter<'a> {
     painter: &'a Painter,
     theme: Theme,
     view: &'a View,
@@ -77,7 +77,7 @@ struct Activity<'a> {
     words: &'a mut MapWords,
 }
 
-impl Activity<'_> {
+impl ActivityPainter<'_> {
     /// Lights places by their norms, and writes the norm where a place is larger than `least`.
     fn places(
         &mut self,
