@@ -37,15 +37,16 @@ use crate::residency::ResidencyBudgets;
 use crate::residency::compute::weights_in_bytes;
 use crate::terminal::one_line;
 use crate::tiles::spawn_model;
-use crate::world::device_recovery::Device;
+use crate::world::WorldPlugin;
+use crate::world::device_recovery::GraphicsDevice;
 use crate::world::frames::Frames;
 use crate::world::hot_reload::LiveModsPlugin;
-use crate::world::keys::Keys;
+use crate::world::keys::KeyBindings;
 use crate::world::layout::Atlas;
+use crate::world::palette::Palettes;
 use crate::world::screenshot::Shots;
 use crate::world::settings::{Settings, SettingsFile};
 use crate::world::tour::{Tour, TourRun};
-use crate::world::{Map, WorldPlugin};
 
 pub use agents::Inhabitants;
 pub use offscreen::{Offscreen, OffscreenError};
@@ -54,7 +55,12 @@ pub use offscreen::{Offscreen, OffscreenError};
 #[derive(Debug, Args)]
 pub struct WorldArgs {
     /// Take a tour; its steps move the camera, speak and leave pictures.
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["prompt", "input", "mute", "ticks", "experiment"], help_heading = "The world")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with_all = ["prompt", "input", "mute", "ticks", "experiment"],
+        help_heading = "The world"
+    )]
     pub tour: Option<String>,
     /// Where a tour's pictures go, as PNG files; the program ends with the tour. With --no-window
     /// they are drawn off-screen.
@@ -65,14 +71,32 @@ pub struct WorldArgs {
     #[arg(long, value_name = "FILE", requires = "tour", help_heading = "The world")]
     pub frame_times: Option<PathBuf>,
     /// Take the tour again and again for so long; the program ends after it.
-    #[arg(long = "for", value_name = "MINUTES", requires = "tour", conflicts_with = "no_window", value_parser = parse_minutes, help_heading = "The world")]
+    #[arg(
+        long = "for",
+        value_name = "MINUTES",
+        requires = "tour",
+        conflicts_with = "no_window",
+        value_parser = parse_minutes,
+        help_heading = "The world"
+    )]
     pub repeat_for: Option<Duration>,
     /// The size of the window or of pictures, in pixels.
-    #[arg(long, value_name = "WxH", default_value = "1280x720", value_parser = parse_size, help_heading = "The world")]
+    #[arg(
+        long,
+        value_name = "WxH",
+        default_value = "1280x720",
+        value_parser = parse_size,
+        help_heading = "The world"
+    )]
     pub size: [u32; 2],
     /// Where the state of agents, jobs, layers and camera is kept: read at the start where it is
     /// there, written at the end. [default: a file for each model in the user's data folder]
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["tour", "no_window"], help_heading = "The world")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["tour", "no_window"],
+        help_heading = "The world"
+    )]
     pub world: Option<PathBuf>,
     /// Explore without agents: nobody works on the coach's tasks meanwhile.
     #[arg(long, conflicts_with = "no_window", help_heading = "The world")]
@@ -118,13 +142,13 @@ fn parse_minutes(text: &str) -> Result<Duration, String> {
 
 /// What the world is opened with.
 pub struct WorldSetup {
-    /// The model.
+    /// What is shown, and answers.
     pub model: Arc<PixelModel>,
-    /// Palettes, tours, keys.
+    /// What palettes, tours and keys are read from.
     pub assets: Assets,
     /// Where settings are kept, or nowhere.
     pub settings: SettingsFile,
-    /// Pixels.
+    /// The window or picture, in pixels: width, height.
     pub size: [u32; 2],
 }
 
@@ -286,7 +310,7 @@ fn add_world(
     let model = &Arc::new(setup.model.laid_out(&setup.assets.rules()?));
     let settings = setup.settings.read();
     let palettes = crate::world::content::palettes(&setup.assets)?;
-    let keys: Keys = crate::world::content::keys(&setup.assets)?;
+    let keys: KeyBindings = crate::world::content::keys(&setup.assets)?;
     spawn_model(app.world_mut(), model);
     let context = model.config().context_length.min(crate::world::think::CONTEXT);
     let sizes = Sizes { slots: 1, context, columns: COLUMNS, steps: 1 };
@@ -305,9 +329,10 @@ fn add_world(
         memory,
     };
     app.insert_resource(facts)
-        .insert_resource(Device::new(Some(reopen_gpu)))
+        .insert_resource(GraphicsDevice::new(Some(reopen_gpu)))
         .insert_resource(budgets)
-        .insert_resource(Map::new(Atlas::new(Arc::clone(model)), palettes))
+        .insert_resource(Atlas::new(Arc::clone(model)))
+        .insert_resource(Palettes(palettes))
         .insert_resource(setup.settings.clone())
         .insert_resource(settings)
         .insert_resource(keys)

@@ -8,13 +8,13 @@ use crate::world::draw::{LightCorner, Lights};
 
 /// Rectangles that are drawn together.
 #[derive(Default)]
-pub(super) struct Plain {
+pub(super) struct RectMesh {
     mesh: Mesh,
     /// What is left out.
     hole: Option<Rect>,
 }
 
-impl Plain {
+impl RectMesh {
     /// Rectangles that leave something out.
     pub fn beside(hole: Option<Rect>) -> Self {
         Self { mesh: Mesh::default(), hole }
@@ -67,7 +67,7 @@ impl Plain {
     }
 
     /// A scale from left to right.
-    pub fn ramp(&mut self, rect: Rect, colour: impl Fn(f32) -> Color32) {
+    pub(crate) fn ramp(&mut self, rect: Rect, colour: impl Fn(f32) -> Color32) {
         const STEPS: u32 = 48;
         let first = self.mesh.vertices.len() as u32;
         for step in 0..=STEPS {
@@ -86,7 +86,7 @@ impl Plain {
 
     /// Has them drawn as light over the map, on a screen of some size in points: what is large is
     /// cheaper there than among the panels.
-    pub fn shine(self, screen: Rect, lights: &mut Lights) {
+    pub(crate) fn shine(self, screen: Rect, lights: &mut Lights) {
         let first = lights.corners.len() as u32;
         let part = |at: f32, from: f32, length: f32| (at - from) / length.max(1.0);
         lights.corners.extend(self.mesh.vertices.iter().map(|corner| LightCorner {
@@ -99,7 +99,7 @@ impl Plain {
         lights.triangles.extend(self.mesh.indices.iter().map(|index| first + index));
     }
 
-    /// Draws them.
+    /// Draws them on a layer of egui.
     pub fn paint(self, painter: &Painter) {
         if !self.mesh.is_empty() {
             painter.add(self.mesh);
@@ -127,9 +127,9 @@ mod tests {
             Rect::from_min_max(pos2(0.0, 0.0), pos2(10.0, 8.0)),
             Rect::from_min_max(pos2(2.0, 1.0), pos2(7.0, 6.0)),
         );
-        let mut around = Plain::default();
+        let mut around = RectMesh::default();
         around.around(outer, hole, Color32::WHITE);
-        let mut beside = Plain::beside(Some(hole));
+        let mut beside = RectMesh::beside(Some(hole));
         beside.fill(outer, Color32::WHITE);
         for plain in [around, beside] {
             let mut covered = 0.0;

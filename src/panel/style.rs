@@ -12,7 +12,7 @@ use crate::world::palette::Theme;
 use crate::world::settings::Settings;
 
 /// What is written on the ground.
-pub fn ink(theme: Theme) -> Color32 {
+pub(crate) fn ink(theme: Theme) -> Color32 {
     match theme {
         Theme::Dark => Color32::from_rgb(0xE8, 0xEC, 0xF2),
         Theme::Light => Color32::from_rgb(0x1C, 0x22, 0x2B),
@@ -20,7 +20,7 @@ pub fn ink(theme: Theme) -> Color32 {
 }
 
 /// What is written and matters less; at least 4.5 to 1 against the ground.
-pub fn faint(theme: Theme) -> Color32 {
+pub(crate) fn faint(theme: Theme) -> Color32 {
     match theme {
         Theme::Dark => Color32::from_rgb(0x9A, 0xA6, 0xB8),
         Theme::Light => Color32::from_rgb(0x4C, 0x55, 0x63),
@@ -28,21 +28,21 @@ pub fn faint(theme: Theme) -> Color32 {
 }
 
 /// What lies under text on the map.
-pub fn backing(theme: Theme) -> Color32 {
+pub(crate) fn backing(theme: Theme) -> Color32 {
     let [r, g, b] = theme.ground();
     Color32::from_rgb(r, g, b)
 }
 
 /// What lies under panels: a little above the ground, so that a panel is told from empty land.
-pub fn solid(theme: Theme) -> Color32 {
+pub(crate) fn solid(theme: Theme) -> Color32 {
     match theme {
         Theme::Dark => Color32::from_rgb(0x12, 0x17, 0x21),
         Theme::Light => Color32::from_rgb(0xFC, 0xFA, 0xF6),
     }
 }
 
-/// What is selected.
-pub fn accent(theme: Theme) -> Color32 {
+/// What is selected or chosen, and what is going on.
+pub(crate) fn accent(theme: Theme) -> Color32 {
     match theme {
         Theme::Dark => Color32::from_rgb(0xFF, 0xD9, 0x66),
         Theme::Light => Color32::from_rgb(0x80, 0x52, 0x00),
@@ -57,7 +57,7 @@ pub fn edited(theme: Theme) -> Color32 {
     }
 }
 
-/// What went wrong.
+/// What went wrong, in words.
 pub fn wrong(theme: Theme) -> Color32 {
     match theme {
         Theme::Dark => Color32::from_rgb(0xFF, 0x7B, 0x72),
@@ -66,13 +66,13 @@ pub fn wrong(theme: Theme) -> Color32 {
 }
 
 /// A part of a whole; what is no number is none of it.
-pub fn within_one(part: f32) -> f32 {
+pub(crate) fn within_one(part: f32) -> f32 {
     if part > 0.0 { part.min(1.0) } else { 0.0 }
 }
 
 /// A colour of which only a part of the light is laid over what is below. Its channels are those
 /// that the shader of panels takes: light that is multiplied by the opacity, as sRGB.
-pub fn veil(colour: Color32, part: f32) -> Color32 {
+pub(crate) fn veil(colour: Color32, part: f32) -> Color32 {
     let part = within_one(part);
     let [r, g, b, a] = colour.to_array();
     let [r, g, b] =
@@ -87,7 +87,7 @@ pub fn hairline(theme: Theme) -> Stroke {
 
 /// What lies behind text that is as likely, or as large, as a part says: the most is as strong as
 /// the text on it allows.
-pub fn tint(theme: Theme, part: f32) -> Color32 {
+pub(crate) fn tint(theme: Theme, part: f32) -> Color32 {
     match theme {
         Theme::Dark => veil(accent(theme), 0.01 + 0.15 * within_one(part)),
         Theme::Light => veil(Color32::from_rgb(0xF0, 0xB4, 0x3C), 0.05 + 0.8 * within_one(part)),
@@ -104,7 +104,7 @@ pub fn card(theme: Theme) -> egui::Frame {
 }
 
 /// The frame of a window that is read and typed into: the map below does not shine through.
-pub fn opaque(context: &egui::Context) -> egui::Frame {
+pub(crate) fn opaque(context: &egui::Context) -> egui::Frame {
     let style = context.global_style();
     let fill = style.visuals.window_fill.to_opaque();
     egui::Frame::window(&style).fill(fill)

@@ -11,11 +11,14 @@ use std::sync::Arc;
 use bevy::ecs::message::Messages;
 use bevy::prelude::*;
 
+use super::WorldSystems;
+use super::camera::MapCamera;
 use super::heatmap::Heatmaps;
-use super::keys::{Action, Keys};
+use super::keys::{UserAction, on_action};
+use super::layout::Atlas;
+use super::notices::Notices;
 use super::think::Generation;
 use super::view::View;
-use super::{Map, WorldSystems};
 use crate::agents::simulation::{Camera, Clock, SimulationPlugin, WorldSnapshot};
 use crate::agents::{
     AgentProfile, AgentsError, AgentsPlugin, AgentsSystems, Position, QueueWorkers, Roster, Tick,
@@ -50,7 +53,7 @@ pub struct WorldFile(pub Option<PathBuf>);
 /// Puts agents into the world. Comes after [`super::WorldPlugin`].
 ///
 /// Adds [`AgentsPlugin`], [`SimulationPlugin`], [`Heatmaps`], [`Before`] and [`WorldFile`]. Agents
-/// come with [`inhabit`].
+/// come with `inhabit`.
 pub struct InhabitedPlugin;
 
 impl Plugin for InhabitedPlugin {
@@ -62,10 +65,14 @@ impl Plugin for InhabitedPlugin {
             .add_systems(Tick, remember.after(AgentsSystems::Begin).before(AgentsSystems::Sense))
             .add_systems(
                 Update,
-                (yield_to_the_prompt, read_surveys, pause)
+                (
+                    yield_to_the_prompt,
+                    read_surveys,
+                    pause.run_if(on_action(UserAction::PauseAgents)),
+                )
                     .chain()
-                    .after(super::camera::mouse)
-                    .in_set(WorldSystems::Input),
+                    .after(super::pointer::mouse)
+                    .in_set(WorldSystems::Act),
             )
             // It takes the world whole to write it, and changes nothing that others in this
             // schedule look at.
@@ -77,7 +84,7 @@ impl Plugin for InhabitedPlugin {
 ///
 /// # Errors
 /// The saved world contradicts itself.
-pub fn inhabit(
+pub(crate) fn inhabit(
     world: &mut World,
     hands: Arc<TaskRunner>,
     profiles: Vec<AgentProfile>,
@@ -88,7 +95,7 @@ pub fn inhabit(
         Some(saved) => restore(world, saved),
         None => {
             let profiles: Vec<_> = profiles.into_iter().map(Arc::new).collect();
-            let size = world.resource::<Map>().atlas.model().plan().size.map(|cells| cells as f64);
+            let size = world.resource::<Atlas>().model().plan().size.map(|cells| cells as f64);
             spawn_agents(world, &profiles, size);
             Ok(())
         }
@@ -97,7 +104,7 @@ pub fn inhabit(
 
 /// The state of the world: agents, jobs, camera, and the layer that is shown.
 pub fn snapshot(world: &mut World) -> WorldSnapshot {
-    let View { centre, scale, .. } = world.resource::<Map>().view;
+    let View { centre, scale, .. } = world.resource::<MapCamera>().view;
     let place = Position::new(centre[0], centre[1]);
     world.insert_resource(Camera { place, pixels_per_cell: scale });
     let mut snapshot = WorldSnapshot::of(world);
@@ -116,11 +123,11 @@ pub fn restore(world: &mut World, saved: &WorldSnapshot) -> Result<(), AgentsErr
     world.resource_mut::<Before>().0.clear();
     world.resource_mut::<Heatmaps>().shown = saved.overlays.get(SHOWN).cloned();
     if let Some(Camera { place, pixels_per_cell }) = saved.camera {
-        let mut map = world.resource_mut::<Map>();
-        let bounds = map.atlas.bounds();
-        map.flight = None;
-        map.view =
-            View { centre: [place.x, place.y], scale: pixels_per_cell, ..map.view }.bounded(bounds);
+        let bounds = world.resource::<Atlas>().bounds();
+        let mut camera = world.resource_mut::<MapCamera>();
+        let centre = [place.x, place.y];
+        let view = View { centre, scale: pixels_per_cell, ..camera.view }.bounded(bounds);
+        camera.jump(view);
     }
     Ok(())
 }
@@ -163,7 +170,7 @@ fn yield_to_the_prompt(
 /// Reads what surveys have found whenever the queue has changed.
 fn read_surveys(
     crew: Option<Res<QueueWorkers>>,
-    map: Res<Map>,
+    atlas: Res<Atlas>,
     mut overlays: ResMut<Heatmaps>,
     mut seen: Local<Option<usize>>,
 ) {
@@ -178,25 +185,15 @@ fn read_surveys(
         return;
     }
     *seen = Some(count);
-    for problem in overlays.load(&crew.runner().shared_queue().folder(), map.atlas.model()) {
+    for problem in overlays.load(&crew.runner().shared_queue().folder(), atlas.model()) {
         debug!("no layer: {problem}");
     }
 }
 
-fn pause(
-    keys: Res<Keys>,
-    input: Option<Res<ButtonInput<KeyCode>>>,
-    wants: Option<Res<bevy_egui::input::EguiWantsInput>>,
-    mut clock: ResMut<Clock>,
-    mut map: ResMut<Map>,
-) {
-    let Some(input) = input else { return };
-    let typing = wants.is_some_and(|wants| wants.wants_any_keyboard_input());
-    if !typing && keys.pressed(&input, Action::PauseAgents) {
-        let paused = !clock.is_paused();
-        clock.set_paused(paused);
-        map.tell(if paused { "the agents stand still" } else { "the agents go on" });
-    }
+fn pause(mut clock: ResMut<Clock>, mut notices: ResMut<Notices>) {
+    let paused = !clock.is_paused();
+    clock.set_paused(paused);
+    notices.tell(if paused { "the agents stand still" } else { "the agents go on" });
 }
 
 fn save_at_the_end(world: &mut World, mut ended: Local<bool>) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::keys::{KEY_NAMES, KeyNames, Keys, key_code};
+use super::keys::{KEY_NAMES, KeyBindings, KeyNames, key_code};
 use super::palette::{Palette, PaletteFile};
 use crate::content::did_you_mean;
 use crate::content::registry::Review;
@@ -24,8 +24,8 @@ pub fn palettes(assets: &Assets) -> Result<Vec<Palette>, AssetError> {
 ///
 /// # Errors
 /// The user's own folder is broken.
-pub fn keys(assets: &Assets) -> Result<Keys, AssetError> {
-    assets.content("keys", DEFAULT_NAME).map(Keys::new)
+pub fn keys(assets: &Assets) -> Result<KeyBindings, AssetError> {
+    assets.content("keys", DEFAULT_NAME).map(KeyBindings::new)
 }
 
 /// The most steps of a tour.
@@ -34,7 +34,7 @@ const MAX_STEPS: usize = 2000;
 const MAX_TEXT: usize = 4000;
 
 /// What is wrong with a list of keys that its type cannot say.
-pub fn review_keys(keys: &KeyNames, review: &mut Review<'_>) {
+pub(crate) fn review_keys(keys: &KeyNames, review: &mut Review<'_>) {
     let mut taken = BTreeMap::new();
     for (action, names) in keys {
         for (at, name) in names.iter().enumerate() {
@@ -44,7 +44,8 @@ pub fn review_keys(keys: &KeyNames, review: &mut Review<'_>) {
                 review.wrong(
                     &path,
                     format!(
-                        "no key is named {name:?}; names are those of places on a US keyboard, such as KeyA, ArrowUp or F1{meant}"
+                        "no key is named {name:?}; names are those of places on a US keyboard, \
+                         such as KeyA, ArrowUp or F1{meant}"
                     ),
                 );
             } else if let Some(other) = taken.insert(name, action) {
@@ -55,14 +56,14 @@ pub fn review_keys(keys: &KeyNames, review: &mut Review<'_>) {
 }
 
 /// What is wrong with a palette that its type cannot say.
-pub fn review_palette(palette: &PaletteFile, review: &mut Review<'_>) {
+pub(crate) fn review_palette(palette: &PaletteFile, review: &mut Review<'_>) {
     for (path, message) in palette.problems() {
         review.wrong(&path, message);
     }
 }
 
 /// What is wrong with a tour that its type cannot say.
-pub fn review_tour(tour: &Tour, review: &mut Review<'_>) {
+pub(crate) fn review_tour(tour: &Tour, review: &mut Review<'_>) {
     review.require(!tour.title.trim().is_empty(), "title", || {
         "expected a title, found an empty text".into()
     });
@@ -78,7 +79,10 @@ pub fn review_tour(tour: &Tour, review: &mut Review<'_>) {
                 let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
                 let holds = (1..=64).contains(&name.len()) && name.chars().all(plain);
                 review.require(holds, &path, || {
-                    format!("{name:?} is no name of a picture; expected 1 to 64 letters, digits, `-` and `_`")
+                    format!(
+                        "{name:?} is no name of a picture; expected 1 to 64 letters, digits, \
+                         `-` and `_`"
+                    )
                 });
             }
             TourStep::Caption(text) | TourStep::Prompt { text, .. } => {

@@ -16,8 +16,10 @@ use bevy::render::sync_world::TemporaryRenderEntity;
 use bevy::render::{ExtractSchedule, RenderApp};
 use bevy::window::PrimaryWindow;
 
-use super::Map;
+use super::WorldSystems;
+use super::notices::Notices;
 use super::think::Generation;
+use super::tour::{self, TourStep, TourSystems};
 
 /// Between two attempts to get another device: long enough for a driver to come back, short enough
 /// to wait for.
@@ -32,7 +34,7 @@ const TOLD: f32 = 20.0;
 
 /// The device that all is drawn and computed on.
 #[derive(Resource, Debug)]
-pub struct Device {
+pub struct GraphicsDevice {
     /// Opens another one, or says why there is none. Without it a lost device stays lost.
     pub open: Option<fn() -> Result<RenderCreation, String>>,
     /// How often one was lost.
@@ -44,7 +46,7 @@ pub struct Device {
     title: Option<String>,
 }
 
-impl Device {
+impl GraphicsDevice {
     /// A device that is there, and what opens another one.
     pub fn new(open: Option<fn() -> Result<RenderCreation, String>>) -> Self {
         let now = Instant::now();
@@ -52,14 +54,21 @@ impl Device {
     }
 }
 
-/// Adds [`Device`], unless there is one, and answers for lost ones.
+/// Adds [`GraphicsDevice`], unless there is one, and answers for lost ones.
 pub(super) struct DeviceRecoveryPlugin;
 
 impl Plugin for DeviceRecoveryPlugin {
     fn build(&self, app: &mut App) {
-        if !app.world().contains_resource::<Device>() {
-            app.insert_resource(Device::new(None));
+        if !app.world().contains_resource::<GraphicsDevice>() {
+            app.insert_resource(GraphicsDevice::new(None));
         }
+        app.add_systems(
+            Update,
+            (
+                tour::hold.in_set(TourSystems::Hold).run_if(is_lost),
+                follow_tour.in_set(WorldSystems::Act),
+            ),
+        );
         if app.get_sub_app(RenderApp).is_some() {
             let is_another = resource_exists_and_changed::<RenderDevice>.and_then(is_lost);
             app.insert_resource(RenderErrorHandler(answer))
@@ -69,7 +78,15 @@ impl Plugin for DeviceRecoveryPlugin {
     }
 }
 
-fn is_lost(device: Res<Device>) -> bool {
+/// Gives the device up where a tour does.
+fn follow_tour(mut steps: MessageReader<TourStep>, device: Option<Res<RenderDevice>>) {
+    let is_given_up = steps.read().filter(|step| **step == TourStep::LoseDevice).count() > 0;
+    if let Some(device) = device.filter(|_| is_given_up) {
+        lose(&device);
+    }
+}
+
+fn is_lost(device: Res<GraphicsDevice>) -> bool {
     device.lost.is_some()
 }
 
@@ -103,7 +120,7 @@ fn answer(error: &RenderError, main: &mut World, render: &mut World) -> RenderEr
     }
     forget_the_frame(render);
     let now = Instant::now();
-    let mut device = main.resource_mut::<Device>();
+    let mut device = main.resource_mut::<GraphicsDevice>();
     if device.lost.is_none() {
         device.losses += 1;
         let lived = now - device.since;
@@ -117,7 +134,7 @@ fn answer(error: &RenderError, main: &mut World, render: &mut World) -> RenderEr
         error!("{why}; edits, muted heads and settings are kept, and another device is looked for");
         tell_lost(main, &why);
     }
-    let device = main.resource::<Device>();
+    let device = main.resource::<GraphicsDevice>();
     let Some(open) = device.open.filter(|_| now >= device.next_attempt) else {
         std::thread::sleep(PAUSE);
         return RenderErrorPolicy::StopRendering;
@@ -126,7 +143,7 @@ fn answer(error: &RenderError, main: &mut World, render: &mut World) -> RenderEr
         Ok(creation) => RenderErrorPolicy::Recover(creation),
         Err(problem) => {
             warn!("there is no other device yet: {problem}");
-            main.resource_mut::<Device>().next_attempt = Instant::now() + BETWEEN;
+            main.resource_mut::<GraphicsDevice>().next_attempt = Instant::now() + BETWEEN;
             RenderErrorPolicy::StopRendering
         }
     }
@@ -147,26 +164,28 @@ fn forget_the_frame(render: &mut World) {
 
 fn tell_lost(main: &mut World, why: &str) {
     main.resource_mut::<Generation>().lose_device(why);
-    main.resource_mut::<Map>().tell(format!("{why}: nothing is drawn until there is another"));
+    let text = format!("{why}: nothing is drawn until there is another");
+    main.resource_mut::<Notices>().tell(text);
     let mut windows = main.query_filtered::<&mut Window, With<PrimaryWindow>>();
     let Ok(mut window) = windows.single_mut(main) else { return };
     let title = std::mem::replace(
         &mut window.title,
         "pixel-llm - the graphics device is lost; waiting for another".into(),
     );
-    main.resource_mut::<Device>().title = Some(title);
+    main.resource_mut::<GraphicsDevice>().title = Some(title);
 }
 
 fn tell_found(main: &mut World) {
-    let mut device = main.resource_mut::<Device>();
+    let mut device = main.resource_mut::<GraphicsDevice>();
     let why = device.lost.take().unwrap_or_default();
     device.since = Instant::now();
     let title = device.title.take();
     main.resource_mut::<Generation>().find_device();
     let text = format!(
-        "{why}, and another was opened.\nEdits, mutes and settings are kept. An answer that was under way has ended: ask again."
+        "{why}, and another was opened.\nEdits, mutes and settings are kept. An answer that was \
+         under way has ended: ask again."
     );
-    main.resource_mut::<Map>().notice = Some((text, TOLD));
+    main.resource_mut::<Notices>().tell_for(text, TOLD);
     let mut windows = main.query_filtered::<&mut Window, With<PrimaryWindow>>();
     if let (Ok(mut window), Some(title)) = (windows.single_mut(main), title) {
         window.title = title;

@@ -38,7 +38,7 @@ use crate::forward::gpu::model::GpuModel;
 use crate::forward::gpu::shaders::Shaders;
 use crate::model::{PixelModel, coarse::GRID};
 use crate::residency::ViewAtlas;
-use canvas::Canvas;
+use canvas::{CanvasPlan, MapCanvas};
 use light::Light;
 use on_device::OnDevice;
 use runs::visible;
@@ -58,7 +58,7 @@ pub use look::Look;
 pub struct MapFrame {
     /// The camera, in points.
     pub view: View,
-    /// Pixels per point.
+    /// Pixels of the target per point of the screen.
     pub pixels_per_point: f32,
     /// Where the minimap lies on the screen in points: left, top, width, height.
     pub minimap: Option<[f32; 4]>,
@@ -66,9 +66,9 @@ pub struct MapFrame {
     pub minimap_view: View,
     /// What is shown of each weight.
     pub colouring: Colouring,
-    /// Light or dark.
+    /// Light or dark ground.
     pub theme: Theme,
-    /// The palette's table.
+    /// The palette, baked into the table that the shader reads.
     pub palette: Arc<Vec<[f32; 4]>>,
     /// Every quad, with its state.
     pub quads: Arc<Vec<Quad>>,
@@ -86,7 +86,7 @@ impl ExtractResource for MapFrame {
 
 /// The coarse level of a model as the shader reads it: 64 words per tile, mean and spread as two
 /// halves.
-pub fn coarse_words(model: &PixelModel) -> Vec<u32> {
+pub(crate) fn coarse_words(model: &PixelModel) -> Vec<u32> {
     (0..model.tile_count()).flat_map(|tile| coarse_grid_words(&model.tile_grid(tile))).collect()
 }
 
@@ -177,7 +177,7 @@ impl ViewWords {
 struct Drawing {
     pipelines: HashMap<(TextureFormat, Look), CachedRenderPipelineId>,
     on_device: Option<OnDevice>,
-    canvas: Canvas,
+    canvas: MapCanvas,
     light: Light,
 }
 
@@ -270,7 +270,7 @@ fn draw_map(
     // The first to take it clears the target, which nobody is to do after a copy.
     let own = target.get_color_attachment();
     let plan = canvas.plan(&frame, changes, target.main_texture(), &device);
-    if plan != canvas::Plan::Copy {
+    if plan != CanvasPlan::Copy {
         let format = target.main_texture_format();
         let [map, minimap] = frame.views().map(|view| {
             let look = frame.look(view);
@@ -286,7 +286,7 @@ fn draw_map(
             canvas.forget();
         }
         let attachment = match plan {
-            canvas::Plan::Canvas => canvas.attachment(frame.theme),
+            CanvasPlan::Canvas => canvas.attachment(frame.theme),
             _ => Some(own),
         };
         let mut pass = context.begin_tracked_render_pass(RenderPassDescriptor {
@@ -300,7 +300,7 @@ fn draw_map(
             pass.set_bind_group(0, &on_device.groups[0], &[]);
             pass.draw(0..4, quads);
         }
-        if plan == canvas::Plan::Target {
+        if plan == CanvasPlan::Target {
             light.draw(&mut pass, &cache);
             pass.set_vertex_buffer(0, on_device.quad_buffer.slice(..));
         }
@@ -314,7 +314,7 @@ fn draw_map(
             }
         }
     }
-    if plan != canvas::Plan::Target {
+    if plan != CanvasPlan::Target {
         canvas.copy_to(context.command_encoder(), target.main_texture());
         if !light.is_dark() {
             let mut pass = context.begin_tracked_render_pass(RenderPassDescriptor {

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use bevy::prelude::*;
 
-use super::Map;
-use super::memory_samples::Soak;
+use super::camera::MapCamera;
+use super::memory_samples::MemorySamples;
 use super::think::Generation;
 use crate::pxi::AtomicFile;
 
@@ -20,29 +20,29 @@ const SPEED_WINDOW: f32 = 3.0;
 /// What a frame was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Phase {
+pub enum FramePhase {
     /// Nothing moved and nothing was thought.
     Resting,
     /// The camera was on its way.
     Flying,
-    /// A prompt ran.
+    /// A prompt ran, and its tokens came.
     Thinking,
 }
 
 /// Milliseconds of some frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]
-pub struct Spread {
-    /// How many frames.
+pub struct FrameSpread {
+    /// How many frames there were.
     pub frames: usize,
-    /// Half took less.
+    /// Half of them took less.
     pub median_ms: f32,
     /// One in twenty took longer.
     pub p95_ms: f32,
-    /// The longest.
+    /// The longest of them.
     pub most_ms: f32,
 }
 
-impl Spread {
+impl FrameSpread {
     /// Of some times in milliseconds.
     pub fn of(times: impl Iterator<Item = f32>) -> Self {
         let mut times: Vec<f32> = times.collect();
@@ -53,7 +53,7 @@ impl Spread {
     }
 }
 
-/// Times of frames.
+/// Times of frames and tokens, of the last seconds and of a whole tour.
 #[derive(Resource, Debug, Default)]
 pub struct Frames {
     recent: VecDeque<f32>,
@@ -61,16 +61,16 @@ pub struct Frames {
     last: Option<Instant>,
     /// Where all of them are written in the end.
     pub file: Option<PathBuf>,
-    all: Vec<(Phase, f32)>,
+    all: Vec<(FramePhase, f32)>,
     decoded: usize,
     decoding_ms: f32,
-    soak: Soak,
+    soak: MemorySamples,
 }
 
 impl Frames {
     /// The frames of the last seconds.
-    pub fn recent(&self) -> Spread {
-        Spread::of(self.recent.iter().copied())
+    pub fn recent(&self) -> FrameSpread {
+        FrameSpread::of(self.recent.iter().copied())
     }
 
     /// Their times in milliseconds, the oldest first.
@@ -87,7 +87,7 @@ impl Frames {
             .then(|| (after - before) as f32 / seconds)
     }
 
-    fn record(&mut self, now: Instant, phase: Phase, mind: &Generation) {
+    fn record(&mut self, now: Instant, phase: FramePhase, mind: &Generation) {
         let milliseconds = self.last.replace(now).map(|last| (now - last).as_secs_f32() * 1e3);
         let Some(milliseconds) = milliseconds else { return };
         self.recent.push_back(milliseconds);
@@ -118,14 +118,16 @@ impl Frames {
 
     /// What was measured, by phase, and what memory came to, as JSON.
     pub fn summary(&self) -> serde_json::Value {
-        let of = |wanted: Phase| {
-            Spread::of(self.all.iter().filter(|(phase, _)| *phase == wanted).map(|(_, time)| *time))
+        let of = |wanted: FramePhase| {
+            FrameSpread::of(
+                self.all.iter().filter(|(phase, _)| *phase == wanted).map(|(_, time)| *time),
+            )
         };
         let speed = (self.decoding_ms > 0.0).then(|| self.decoded as f32 / self.decoding_ms * 1e3);
         serde_json::json!({
-            "flying": of(Phase::Flying),
-            "thinking": of(Phase::Thinking),
-            "resting": of(Phase::Resting),
+            "flying": of(FramePhase::Flying),
+            "thinking": of(FramePhase::Thinking),
+            "resting": of(FramePhase::Resting),
             "tokens": self.decoded,
             "tokens_per_second": speed,
             "memory": self.soak.summary(),
@@ -134,13 +136,13 @@ impl Frames {
     }
 }
 
-pub(super) fn record(map: Res<Map>, mind: Res<Generation>, mut frames: ResMut<Frames>) {
+pub(super) fn record(camera: Res<MapCamera>, mind: Res<Generation>, mut frames: ResMut<Frames>) {
     let phase = if mind.is_busy() && !mind.paused {
-        Phase::Thinking
-    } else if map.flight.is_some() {
-        Phase::Flying
+        FramePhase::Thinking
+    } else if camera.flight.is_some() {
+        FramePhase::Flying
     } else {
-        Phase::Resting
+        FramePhase::Resting
     };
     frames.record(Instant::now(), phase, &mind);
 }
@@ -159,8 +161,11 @@ mod tests {
 
     #[test]
     fn a_spread_is_of_all_its_times() {
-        let spread = Spread::of((1..=100).rev().map(|time| time as f32));
-        assert_eq!(spread, Spread { frames: 100, median_ms: 51.0, p95_ms: 96.0, most_ms: 100.0 });
-        assert_eq!(Spread::of(std::iter::empty()), Spread::default());
+        let spread = FrameSpread::of((1..=100).rev().map(|time| time as f32));
+        assert_eq!(
+            spread,
+            FrameSpread { frames: 100, median_ms: 51.0, p95_ms: 96.0, most_ms: 100.0 }
+        );
+        assert_eq!(FrameSpread::of(std::iter::empty()), FrameSpread::default());
     }
 }

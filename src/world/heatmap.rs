@@ -21,29 +21,29 @@ const MAX_BYTES: u64 = 64 << 20;
 /// Why there is no layer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum OverlayError {
+pub enum HeatmapError {
     /// The file cannot be read.
     #[error("{file}: {source}")]
     File {
-        /// The file.
+        /// Its name in the queue's folder.
         file: String,
-        /// Why.
+        /// Why it cannot be read.
         source: std::io::Error,
     },
     /// The file is no survey.
     #[error("{file}: {source}")]
     Json {
-        /// The file.
+        /// Its name in the queue's folder.
         file: String,
-        /// Where and why.
+        /// Where it is no survey, and why.
         source: serde_json::Error,
     },
     /// The survey is of another model.
     #[error("{file}: a survey of {found} {what}, and this model has {expected}")]
     OtherModel {
-        /// The file.
+        /// Its name in the queue's folder.
         file: String,
-        /// Tiles or heads.
+        /// What it counts: tiles or heads.
         what: &'static str,
         /// How many it has.
         found: usize,
@@ -54,7 +54,7 @@ pub enum OverlayError {
 
 /// How values become colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scale {
+pub enum HeatmapScale {
     /// From the smallest to the largest, by their logarithms.
     Logarithmic,
     /// Below and above zero, as far as the largest of either.
@@ -69,15 +69,20 @@ pub struct HeatmapLayer {
     /// What it shows, with the unit.
     pub title: &'static str,
     /// How values become colours.
-    pub scale: Scale,
-    /// The values.
+    pub scale: HeatmapScale,
+    /// Rectangles on the map, each with its value.
     pub cells: Vec<(Rect, f32)>,
     /// The smallest and the largest value.
     pub range: [f32; 2],
 }
 
 impl HeatmapLayer {
-    fn new(name: &'static str, title: &'static str, scale: Scale, cells: Vec<(Rect, f32)>) -> Self {
+    fn new(
+        name: &'static str,
+        title: &'static str,
+        scale: HeatmapScale,
+        cells: Vec<(Rect, f32)>,
+    ) -> Self {
         let cells: Vec<(Rect, f32)> =
             cells.into_iter().filter(|(_, value)| value.is_finite()).collect();
         let values = || cells.iter().map(|&(_, value)| value);
@@ -90,8 +95,8 @@ impl HeatmapLayer {
     pub fn part(&self, value: f32) -> f32 {
         let [low, high] = self.range;
         match self.scale {
-            Scale::Signed => value / low.abs().max(high.abs()).max(f32::MIN_POSITIVE),
-            Scale::Logarithmic => {
+            HeatmapScale::Signed => value / low.abs().max(high.abs()).max(f32::MIN_POSITIVE),
+            HeatmapScale::Logarithmic => {
                 let log = |value: f32| value.max(f32::MIN_POSITIVE).ln();
                 ((log(value) - log(low)) / (log(high) - log(low)).max(1e-6)).clamp(0.0, 1.0)
             }
@@ -100,24 +105,24 @@ impl HeatmapLayer {
 }
 
 #[derive(Deserialize)]
-struct Statistics {
-    tiles: Vec<Tile>,
+struct TileSurvey {
+    tiles: Vec<SurveyedTile>,
 }
 
 #[derive(Deserialize)]
-struct Tile {
+struct SurveyedTile {
     spread: f32,
     peak: f32,
     map: Vec<[i64; 4]>,
 }
 
 #[derive(Deserialize)]
-struct Heads {
-    heads: Vec<Head>,
+struct HeadSurvey {
+    heads: Vec<SurveyedHead>,
 }
 
 #[derive(Deserialize)]
-struct Head {
+struct SurveyedHead {
     layer: u32,
     head: u32,
     importance: f32,
@@ -127,19 +132,19 @@ struct Head {
 ///
 /// # Errors
 /// It is none, or one of another model.
-pub fn of_statistics(
+pub(crate) fn of_statistics(
     file: &str,
     text: &str,
     model: &PixelModel,
-) -> Result<Vec<HeatmapLayer>, OverlayError> {
-    let read: Statistics = serde_json::from_str(text)
-        .map_err(|source| OverlayError::Json { file: file.into(), source })?;
+) -> Result<Vec<HeatmapLayer>, HeatmapError> {
+    let read: TileSurvey = serde_json::from_str(text)
+        .map_err(|source| HeatmapError::Json { file: file.into(), source })?;
     let (found, expected) = (read.tiles.len(), model.tile_count() as usize);
     if found != expected {
-        return Err(OverlayError::OtherModel { file: file.into(), what: "tiles", found, expected });
+        return Err(HeatmapError::OtherModel { file: file.into(), what: "tiles", found, expected });
     }
-    let cells = |value: fn(&Tile) -> f32| -> Vec<(Rect, f32)> {
-        let of_tile = |tile: &Tile| {
+    let cells = |value: fn(&SurveyedTile) -> f32| -> Vec<(Rect, f32)> {
+        let of_tile = |tile: &SurveyedTile| {
             let value = value(tile);
             tile.map
                 .iter()
@@ -152,13 +157,13 @@ pub fn of_statistics(
         HeatmapLayer::new(
             "spread",
             "spread of each tile",
-            Scale::Logarithmic,
+            HeatmapScale::Logarithmic,
             cells(|tile| tile.spread),
         ),
         HeatmapLayer::new(
             "peak",
             "largest weight of each tile",
-            Scale::Logarithmic,
+            HeatmapScale::Logarithmic,
             cells(|tile| tile.peak),
         ),
     ])
@@ -168,12 +173,16 @@ pub fn of_statistics(
 ///
 /// # Errors
 /// It is none, or one of another model.
-pub fn of_heads(file: &str, text: &str, model: &PixelModel) -> Result<HeatmapLayer, OverlayError> {
-    let read: Heads = serde_json::from_str(text)
-        .map_err(|source| OverlayError::Json { file: file.into(), source })?;
+pub(crate) fn of_heads(
+    file: &str,
+    text: &str,
+    model: &PixelModel,
+) -> Result<HeatmapLayer, HeatmapError> {
+    let read: HeadSurvey = serde_json::from_str(text)
+        .map_err(|source| HeatmapError::Json { file: file.into(), source })?;
     let config = model.config();
     let (found, expected) = (read.heads.len(), (config.layer_count * config.head_count) as usize);
-    let rect_of = |head: &Head| {
+    let rect_of = |head: &SurveyedHead| {
         let heads = &model.plan().heads;
         heads
             .iter()
@@ -183,10 +192,10 @@ pub fn of_heads(file: &str, text: &str, model: &PixelModel) -> Result<HeatmapLay
     let cells: Vec<(Rect, f32)> =
         read.heads.iter().filter_map(|head| Some((rect_of(head)?, head.importance))).collect();
     if found != expected || cells.len() != expected {
-        return Err(OverlayError::OtherModel { file: file.into(), what: "heads", found, expected });
+        return Err(HeatmapError::OtherModel { file: file.into(), what: "heads", found, expected });
     }
     let title = "importance of each head: nats of loss that muting it costs";
-    Ok(HeatmapLayer::new("heads", title, Scale::Signed, cells))
+    Ok(HeatmapLayer::new("heads", title, HeatmapScale::Signed, cells))
 }
 
 /// The layers that there are, and the one that is shown.
@@ -200,13 +209,13 @@ pub struct Heatmaps {
 
 impl Heatmaps {
     /// The layer that is shown.
-    pub fn current(&self) -> Option<&HeatmapLayer> {
+    pub(crate) fn current(&self) -> Option<&HeatmapLayer> {
         let shown = self.shown.as_deref()?;
         self.all.iter().find(|overlay| overlay.name == shown)
     }
 
     /// Reads the surveys in a folder; what is of another model, or none, is left out.
-    pub fn load(&mut self, folder: &Path, model: &PixelModel) -> Vec<OverlayError> {
+    pub fn load(&mut self, folder: &Path, model: &PixelModel) -> Vec<HeatmapError> {
         let mut problems = Vec::new();
         let mut found = Vec::new();
         for file in [TILE_STATISTICS_FILE, HEAD_IMPORTANCE_FILE] {
@@ -226,7 +235,7 @@ impl Heatmaps {
                 Ok(None) => continue,
                 Ok(Some(text)) if file == TILE_STATISTICS_FILE => of_statistics(file, &text, model),
                 Ok(Some(text)) => of_heads(file, &text, model).map(|overlay| vec![overlay]),
-                Err(source) => Err(OverlayError::File { file: file.into(), source }),
+                Err(source) => Err(HeatmapError::File { file: file.into(), source }),
             };
             match overlays {
                 Ok(overlays) => found.extend(overlays),

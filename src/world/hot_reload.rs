@@ -10,14 +10,18 @@ use crate::content::Problem;
 use crate::content::assets::Assets;
 use crate::content::watch::{Reloader, Watcher, can_watch, problems};
 use crate::forward::Interventions;
-use crate::world::keys::Keys;
+use crate::world::WorldSystems;
+use crate::world::camera::{MapCamera, ViewHistory};
+use crate::world::keys::KeyBindings;
 use crate::world::layout::{Atlas, Place};
+use crate::world::notices::Notices;
+use crate::world::palette::Palettes;
 use crate::world::settings::Settings;
-use crate::world::{Map, WorldSystems};
+use crate::world::view::View;
 
 /// Follows the mods' files.
 ///
-/// Needs [`Assets`], [`Map`], [`Keys`] and [`Settings`] as resources. Changes the resource
+/// Needs what [`super::WorldPlugin`] needs, and [`Assets`]. Changes the resource
 /// [`Assets`]; who builds something of contents looks whether it has changed. Its systems run in
 /// `Update`, before [`WorldSystems::Input`].
 pub struct LiveModsPlugin;
@@ -56,14 +60,14 @@ impl Plugin for LiveModsPlugin {
 }
 
 /// Takes what the watcher has found.
-fn listen(mut live: ResMut<LiveMods>, mut assets: ResMut<Assets>, mut map: ResMut<Map>) {
+fn listen(mut live: ResMut<LiveMods>, mut assets: ResMut<Assets>, mut notices: ResMut<Notices>) {
     let Some(news) = live.watcher.as_ref().and_then(Watcher::take) else { return };
     match news.loaded {
         Some(loaded) => {
             *assets = assets.with_loaded(loaded);
-            map.tell("mods were loaded again");
+            notices.tell("mods were loaded again");
         }
-        None => map.tell("a mod has an error; what was good before stays"),
+        None => notices.tell("a mod has an error; what was good before stays"),
     }
     live.problems = news.problems;
     live.dismissed = false;
@@ -72,8 +76,10 @@ fn listen(mut live: ResMut<LiveMods>, mut assets: ResMut<Assets>, mut map: ResMu
 /// Makes the window what the contents say.
 fn refresh(
     assets: Res<Assets>,
-    mut map: ResMut<Map>,
-    mut keys: ResMut<Keys>,
+    (mut atlas, mut palettes): (ResMut<Atlas>, ResMut<Palettes>),
+    (mut camera, mut history): (ResMut<MapCamera>, ResMut<ViewHistory>),
+    mut notices: ResMut<Notices>,
+    mut keys: ResMut<KeyBindings>,
     mut settings: ResMut<Settings>,
     mut interventions: ResMut<Interventions>,
 ) {
@@ -82,15 +88,19 @@ fn refresh(
         return;
     }
     match (content::palettes(&assets), content::keys(&assets), assets.rules()) {
-        (Ok(palettes), Ok(new_keys), Ok(rules)) => {
-            if palettes != map.palettes && !palettes.is_empty() {
-                map.palettes = palettes;
+        (Ok(new_palettes), Ok(new_keys), Ok(rules)) => {
+            if new_palettes != palettes.0 && !new_palettes.is_empty() {
+                palettes.0 = new_palettes;
                 settings.set_changed();
             }
             *keys = new_keys;
-            let model = map.atlas.model().laid_out(&rules);
-            if model.plan() != map.atlas.model().plan() {
-                lay_out(&mut map, Atlas::new(Arc::new(model)));
+            let model = atlas.model().laid_out(&rules);
+            if model.plan() != atlas.model().plan() {
+                let laid_out = Atlas::new(Arc::new(model));
+                let view = same_place(&camera.view, &atlas, &laid_out);
+                camera.jump(view);
+                history.clear();
+                *atlas = laid_out;
                 // The quads that are drawn are made anew when interventions have changed.
                 interventions.set_changed();
             }
@@ -98,27 +108,21 @@ fn refresh(
         (palettes, keys, rules) => {
             let wrong = [palettes.err(), keys.err(), rules.err()];
             let text: Vec<_> = wrong.iter().flatten().map(ToString::to_string).collect();
-            map.tell(text.join("; "));
+            notices.tell(text.join("; "));
         }
     }
 }
 
-/// Puts another atlas of the same model in the place of the map's, and stays where one is in the
-/// model.
-fn lay_out(map: &mut Map, atlas: Atlas) {
-    let (x, y) = map.view.cell_at(map.view.size.map(|side| side / 2.0));
-    let here = map.atlas.trail(x, y).pop().unwrap_or(Place::Model);
-    let rects = map.atlas.rect(&here).zip(atlas.rect(&here));
-    map.flight = None;
-    map.back.clear();
-    map.forward.clear();
-    map.view = match rects {
-        Some((before, after)) if here != Place::Model => {
-            map.view.centre[0] += (after.x - before.x) as f64;
-            map.view.centre[1] += (after.y - before.y) as f64;
-            map.view.bounded(atlas.bounds())
+/// Where one is in the model, on another atlas of it.
+fn same_place(view: &View, before: &Atlas, after: &Atlas) -> View {
+    let (x, y) = view.cell_at(view.middle());
+    let here = before.trail(x, y).pop().unwrap_or(Place::Model);
+    match before.rect(&here).zip(after.rect(&here)) {
+        Some((from, to)) if here != Place::Model => {
+            let [x, y] = view.centre;
+            let centre = [x + (to.x - from.x) as f64, y + (to.y - from.y) as f64];
+            View { centre, ..*view }.bounded(after.bounds())
         }
-        _ => map.view.fit(atlas.bounds()),
-    };
-    map.atlas = atlas;
+        _ => view.fit(after.bounds()),
+    }
 }

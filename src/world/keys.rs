@@ -2,35 +2,37 @@
 
 use std::collections::BTreeMap;
 
-use bevy::prelude::{ButtonInput, KeyCode, Resource};
+use bevy::prelude::*;
+use bevy_egui::input::EguiWantsInput;
 use serde::Deserialize;
 
-/// What a key can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-pub enum Action {
+/// What a person asks for by a key, or by the button that does the same: a message, which the
+/// plugin that owns the thing answers in [`WorldSystems::Act`](super::WorldSystems).
+#[derive(Message, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+pub enum UserAction {
     /// Moves the map's camera west.
     PanLeft,
-    /// East.
+    /// Moves the map's camera east.
     PanRight,
-    /// North.
+    /// Moves the map's camera north.
     PanUp,
-    /// South.
+    /// Moves the map's camera south.
     PanDown,
-    /// Nearer.
+    /// Zooms in, to the pointer.
     ZoomIn,
-    /// Farther.
+    /// Zooms out, from the pointer.
     ZoomOut,
-    /// The whole model.
+    /// Goes to the whole model.
     Home,
-    /// The view before.
+    /// Goes to the view before.
     Back,
-    /// The view after.
+    /// Goes to the view that was left by going back.
     Forward,
-    /// Weights, bytes, error.
+    /// Shows weights, bytes or the error, in turn.
     NextColouring,
-    /// The next palette.
+    /// Colours by the next palette.
     NextPalette,
-    /// Light or dark.
+    /// Goes from light to dark, or back.
     NextTheme,
     /// Mutes the head or layer that is selected, or lets it speak again.
     Mute,
@@ -41,15 +43,15 @@ pub enum Action {
     Paint,
     /// Takes back the last change of weights.
     Undo,
-    /// Does it again.
+    /// Makes again the change that was taken back last.
     Redo,
-    /// Keeps this view.
+    /// Keeps this view as a bookmark.
     Bookmark,
     /// To the next view that was kept.
     NextBookmark,
     /// To the search box.
     Search,
-    /// To the prompt.
+    /// Goes to the prompt, to type.
     Prompt,
     /// Shows or hides the inspector.
     Inspector,
@@ -63,7 +65,7 @@ pub enum Action {
     Help,
     /// Pauses the answer, or lets it go on.
     Pause,
-    /// One token further.
+    /// Takes one token further, and pauses.
     Step,
     /// Looks at the token before.
     Earlier,
@@ -85,7 +87,18 @@ pub enum Action {
     Experiments,
 }
 
-impl Action {
+impl UserAction {
+    /// Whether it goes on while its key is down.
+    fn is_continuous(self) -> bool {
+        use UserAction::{PanDown, PanLeft, PanRight, PanUp, ZoomIn, ZoomOut};
+        matches!(self, PanLeft | PanRight | PanUp | PanDown | ZoomIn | ZoomOut)
+    }
+
+    /// Whether it is among those that were not read yet; all of them are read then.
+    pub(crate) fn is_among(self, actions: &mut MessageReader<'_, '_, Self>) -> bool {
+        actions.read().filter(|&&action| action == self).count() > 0
+    }
+
     /// In words, for the help overlay.
     pub fn name(self) -> &'static str {
         match self {
@@ -130,16 +143,23 @@ impl Action {
     }
 }
 
+/// Lets a system run when somebody asks for an action.
+pub(crate) fn on_action(
+    action: UserAction,
+) -> impl FnMut(MessageReader<UserAction>) -> bool + Clone {
+    move |mut actions: MessageReader<UserAction>| action.is_among(&mut actions)
+}
+
 /// The keys of each action by their names, as they are written in a file.
-pub type KeyNames = BTreeMap<Action, Vec<String>>;
+pub type KeyNames = BTreeMap<UserAction, Vec<String>>;
 
 /// Which keys do what.
 #[derive(Resource, Debug, Clone)]
-pub struct Keys {
-    bindings: BTreeMap<Action, Vec<(String, KeyCode)>>,
+pub struct KeyBindings {
+    bindings: BTreeMap<UserAction, Vec<(String, KeyCode)>>,
 }
 
-impl Keys {
+impl KeyBindings {
     /// Bindings by name. Names of no key are passed over; the schema of `*.keys.ron` has none.
     pub fn new(names: KeyNames) -> Self {
         let codes = |names: Vec<String>| -> Vec<(String, KeyCode)> {
@@ -148,26 +168,36 @@ impl Keys {
         Self { bindings: names.into_iter().map(|(action, names)| (action, codes(names))).collect() }
     }
 
-    fn codes(&self, action: Action) -> impl Iterator<Item = KeyCode> + '_ {
-        self.bindings.get(&action).into_iter().flatten().map(|&(_, code)| code)
-    }
-
-    /// Whether one of an action's keys is down.
-    pub fn held(&self, input: &ButtonInput<KeyCode>, action: Action) -> bool {
-        self.codes(action).any(|code| input.pressed(code))
-    }
-
-    /// Whether one of an action's keys went down in this frame.
-    pub fn pressed(&self, input: &ButtonInput<KeyCode>, action: Action) -> bool {
-        self.codes(action).any(|code| input.just_pressed(code))
+    /// The actions whose keys went down in this frame, and those that go on while theirs are down.
+    fn asked(&self, input: &ButtonInput<KeyCode>) -> impl Iterator<Item = UserAction> {
+        self.bindings.iter().filter_map(|(&action, keys)| {
+            let is_asked = |&(_, code): &(String, KeyCode)| match action.is_continuous() {
+                true => input.pressed(code),
+                false => input.just_pressed(code),
+            };
+            keys.iter().any(is_asked).then_some(action)
+        })
     }
 
     /// Every action that has keys, and their names as people know them.
-    pub fn list(&self) -> impl Iterator<Item = (Action, String)> + '_ {
+    pub fn list(&self) -> impl Iterator<Item = (UserAction, String)> + '_ {
         self.bindings.iter().map(|(&action, keys)| {
             let names: Vec<&str> = keys.iter().map(|(name, _)| plain(name)).collect();
             (action, names.join(", "))
         })
+    }
+}
+
+/// Tells what is asked for by keys, unless something is typed into a panel.
+pub(super) fn read_keyboard(
+    keys: Res<KeyBindings>,
+    input: Option<Res<ButtonInput<KeyCode>>>,
+    wants: Option<Res<EguiWantsInput>>,
+    mut actions: MessageWriter<UserAction>,
+) {
+    let is_typing = wants.is_some_and(|wants| wants.wants_any_keyboard_input());
+    if let Some(input) = input.filter(|_| !is_typing) {
+        actions.write_batch(keys.asked(&input));
     }
 }
 
@@ -186,19 +216,22 @@ fn plain(name: &str) -> &str {
 macro_rules! keys {
     ($($key:ident)*) => {
         /// The names of all keys that can be bound.
-        pub const KEY_NAMES: &[&str] = &[$(stringify!($key)),*];
+        pub(crate) const KEY_NAMES: &[&str] = &[$(stringify!($key)),*];
 
         /// The key of a name.
-        pub fn key_code(name: &str) -> Option<KeyCode> {
+        pub(crate) fn key_code(name: &str) -> Option<KeyCode> {
             match name { $(stringify!($key) => Some(KeyCode::$key),)* _ => None }
         }
     };
 }
-keys!(KeyA KeyB KeyC KeyD KeyE KeyF KeyG KeyH KeyI KeyJ KeyK KeyL KeyM KeyN KeyO KeyP KeyQ KeyR KeyS KeyT KeyU KeyV
-    KeyW KeyX KeyY KeyZ Digit0 Digit1 Digit2 Digit3 Digit4 Digit5 Digit6 Digit7 Digit8 Digit9 ArrowLeft ArrowRight
-    ArrowUp ArrowDown Home End PageUp PageDown Space Enter Backspace Delete Insert Tab Slash Backslash BracketLeft
-    BracketRight Minus Equal Comma Period Semicolon Quote Backquote F1 F2 F3 F4 F5 F6 F7 F8 F9 F10 F11 F12
-    NumpadAdd NumpadSubtract NumpadEnter);
+keys!(
+    KeyA KeyB KeyC KeyD KeyE KeyF KeyG KeyH KeyI KeyJ KeyK KeyL KeyM KeyN KeyO KeyP KeyQ KeyR
+    KeyS KeyT KeyU KeyV KeyW KeyX KeyY KeyZ Digit0 Digit1 Digit2 Digit3 Digit4 Digit5 Digit6
+    Digit7 Digit8 Digit9 ArrowLeft ArrowRight ArrowUp ArrowDown Home End PageUp PageDown Space
+    Enter Backspace Delete Insert Tab Slash Backslash BracketLeft BracketRight Minus Equal Comma
+    Period Semicolon Quote Backquote F1 F2 F3 F4 F5 F6 F7 F8 F9 F10 F11 F12 NumpadAdd
+    NumpadSubtract NumpadEnter
+);
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,7 @@ const SETTLED: Duration = Duration::from_secs(60);
 
 /// Samples of the memory that no file stands behind.
 #[derive(Debug, Default)]
-pub struct Soak {
+pub struct MemorySamples {
     start: Option<Instant>,
     samples: Vec<(Duration, u64)>,
 }
@@ -21,20 +21,20 @@ pub struct Soak {
 /// What memory came to, in MiB. What is said of the time after the first minute is `None` where
 /// there was no such time.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct Memory {
+pub struct MemorySummary {
     /// Seconds from the first sample to the last.
     pub seconds: f64,
     /// After the first minute.
     pub after_a_minute_mib: Option<f64>,
     /// The most at any time.
     pub most_mib: f64,
-    /// At the end.
+    /// What it was in the end.
     pub at_end_mib: f64,
     /// By how much it grew in a minute, after the first: the slope of the line that fits best.
     pub growth_mib_a_minute: Option<f64>,
 }
 
-impl Soak {
+impl MemorySamples {
     /// Takes a sample if it is time for one.
     pub fn sample(&mut self, now: Instant) {
         let at = now - *self.start.get_or_insert(now);
@@ -46,7 +46,7 @@ impl Soak {
     }
 
     /// What the samples come to; `None` where the system tells nothing.
-    pub fn summary(&self) -> Option<Memory> {
+    pub fn summary(&self) -> Option<MemorySummary> {
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         let (seconds, at_end) = *self.samples.last()?;
         let settled: Vec<(f64, f64)> = self
@@ -55,7 +55,7 @@ impl Soak {
             .filter(|(at, _)| *at >= SETTLED)
             .map(|&(at, bytes)| (at.as_secs_f64() / 60.0, mib(bytes)))
             .collect();
-        Some(Memory {
+        Some(MemorySummary {
             seconds: seconds.as_secs_f64(),
             after_a_minute_mib: settled.first().map(|&(_, mib)| mib),
             most_mib: self.samples.iter().map(|&(_, bytes)| mib(bytes)).fold(0.0, f64::max),
@@ -65,7 +65,7 @@ impl Soak {
     }
 
     /// Minutes and MiB of each sample.
-    pub fn samples(&self) -> impl Iterator<Item = [f64; 2]> + '_ {
+    pub(crate) fn samples(&self) -> impl Iterator<Item = [f64; 2]> + '_ {
         self.samples
             .iter()
             .map(|&(at, bytes)| [at.as_secs_f64() / 60.0, bytes as f64 / f64::from(1 << 20)])
@@ -97,17 +97,17 @@ mod tests {
             (at(120), mib(203)),
             (at(180), mib(206)),
         ];
-        let soak = Soak { start: None, samples };
+        let soak = MemorySamples { start: None, samples };
         let found = soak.summary().unwrap();
         assert_eq!((found.seconds, found.most_mib, found.at_end_mib), (180.0, 400.0, 206.0));
         assert_eq!(found.after_a_minute_mib, Some(200.0));
         assert!((found.growth_mib_a_minute.unwrap() - 3.0).abs() < 1e-9, "{found:?}");
-        assert_eq!(Soak::default().summary(), None);
+        assert_eq!(MemorySamples::default().summary(), None);
     }
 
     #[test]
     fn of_a_short_run_there_is_no_growth_to_tell() {
-        let mut soak = Soak::default();
+        let mut soak = MemorySamples::default();
         let now = Instant::now();
         soak.sample(now);
         soak.sample(now + Duration::from_secs(1));

@@ -8,6 +8,7 @@
 //! it, in `panel`.
 
 pub mod agents;
+mod bookmarks;
 pub mod camera;
 pub mod content;
 pub mod device_recovery;
@@ -19,8 +20,10 @@ pub mod keys;
 pub mod lab;
 pub mod layout;
 pub mod memory_samples;
+pub mod notices;
 pub mod palette;
 mod plugin;
+pub mod pointer;
 pub mod screenshot;
 pub mod settings;
 mod stream;
@@ -29,4 +32,4 @@ pub mod think;
 pub mod tour;
 pub mod view;
 
-pub use plugin::{Map, WorldPlugin, WorldSystems};
+pub use plugin::{WorldPlugin, WorldSystems};

@@ -3,30 +3,40 @@
 //!
 //! Colours between two stops are mixed in OKLab, so that equal steps of a weight look equal.
 
+use bevy::prelude::Resource;
 use serde::Deserialize;
 
 use crate::model::plan::rules::parse_colour;
 
 /// Colours of the table for weights, from the most negative to the most positive; zero is
 /// entry 127.
-pub const WEIGHT_ENTRIES: usize = 255;
+pub(crate) const WEIGHT_ENTRIES: usize = 255;
 /// Entries of the whole table: weights, one that is spare, then 256 of the quantisation error from
 /// none to the most.
-pub const ENTRIES: usize = 512;
+pub(crate) const ENTRIES: usize = 512;
 /// How many spreads away from zero the outermost colour stands.
-pub const RANGE: f32 = 3.0;
+pub(crate) const RANGE: f32 = 3.0;
 
-/// Light or dark.
+/// The ground of map and panels.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, Deserialize)]
 pub enum Theme {
-    /// Deep ink.
+    /// Deep ink, written on in light.
     #[default]
     Dark,
-    /// Warm paper.
+    /// Warm paper, written on in ink.
     Light,
 }
 
 impl Theme {
+    /// The other of the two.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Dark => Self::Light,
+            Self::Light => Self::Dark,
+        }
+    }
+
     /// The ground on which the land lies, as sRGB bytes.
     pub fn ground(self) -> [u8; 3] {
         match self {
@@ -35,8 +45,8 @@ impl Theme {
         }
     }
 
-    /// The river's bed.
-    pub fn water(self) -> [u8; 3] {
+    /// The bed of the river of the residual stream.
+    pub(crate) fn water(self) -> [u8; 3] {
         match self {
             Self::Dark => [0x12, 0x1E, 0x30],
             Self::Light => [0xDC, 0xE6, 0xEE],
@@ -47,7 +57,7 @@ impl Theme {
 /// What is shown of each weight.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, Deserialize)]
 pub enum Colouring {
-    /// The decoded weight.
+    /// The weight as it is decoded.
     #[default]
     Weights,
     /// The bytes as they lie in the file: three to a pixel, red, green and blue.
@@ -57,15 +67,13 @@ pub enum Colouring {
 }
 
 impl Colouring {
-    /// All of them, in the order of the key that changes them.
-    pub const ALL: [Self; 3] = [Self::Weights, Self::Bytes, Self::Error];
-
-    /// In words.
-    pub fn name(self) -> &'static str {
+    /// The one after it; the first comes after the last.
+    #[must_use]
+    pub fn next(self) -> Self {
         match self {
-            Self::Weights => "weights",
-            Self::Bytes => "raw bytes",
-            Self::Error => "rounding error",
+            Self::Weights => Self::Bytes,
+            Self::Bytes => Self::Error,
+            Self::Error => Self::Weights,
         }
     }
 }
@@ -131,7 +139,7 @@ impl PaletteFile {
 
 type Rgb = [u8; 3];
 
-/// A palette.
+/// Colours for weights and errors, on ink and on paper.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Palette {
     /// What it is called.
@@ -146,7 +154,7 @@ pub struct Palette {
 }
 
 impl Palette {
-    /// The palette of a file that has no [`PaletteFile::problems`]; what is no colour is white.
+    /// The palette of a file that has no problems; what is no colour is white.
     pub fn new(file: &PaletteFile) -> Self {
         let colour = |text: &String| parse_colour(text).unwrap_or([0xff; 3]);
         let list = |list: &[String]| -> Vec<Rgb> { list.iter().map(colour).collect() };
@@ -177,7 +185,7 @@ impl Palette {
     }
 
     /// The table that the shader reads: linear colours, since it writes to an sRGB target.
-    pub fn bake(&self, theme: Theme) -> Vec<[f32; 4]> {
+    pub(crate) fn bake(&self, theme: Theme) -> Vec<[f32; 4]> {
         let entry = |colour: [f32; 3]| {
             let [r, g, b] = colour.map(linear);
             [r, g, b, 1.0]
@@ -197,6 +205,24 @@ impl Palette {
                 }
             })
             .collect()
+    }
+}
+
+/// All palettes, of which the settings name one.
+#[derive(Resource, Debug, Clone, PartialEq, Eq)]
+pub struct Palettes(pub Vec<Palette>);
+
+impl Palettes {
+    /// The palette of that name, or the first.
+    pub fn named(&self, name: &str) -> &Palette {
+        let named = self.0.iter().find(|palette| palette.name == name);
+        named.or(self.0.first()).expect("the program has palettes of its own")
+    }
+
+    /// The name of the palette after that one, or after the first.
+    pub fn after(&self, name: &str) -> &str {
+        let at = self.0.iter().position(|palette| palette.name == name).unwrap_or(0);
+        &self.0[(at + 1) % self.0.len()].name
     }
 }
 
@@ -221,7 +247,7 @@ pub fn linear(channel: f32) -> f32 {
 }
 
 /// From linear light to sRGB.
-pub fn gamma(channel: f32) -> f32 {
+pub(crate) fn gamma(channel: f32) -> f32 {
     if channel <= 0.003_130_8 {
         channel * 12.92
     } else {
@@ -288,7 +314,8 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told() {
         let file: PaletteFile = ron::from_str(
-            "(name: \"x\", zero: Some(\"black\"), negative: [\"blue\"], positive: [], error: [\"#ffffff\"])",
+            r##"(name: "x", zero: Some("black"), negative: ["blue"], positive: [],
+                error: ["#ffffff"])"##,
         )
         .unwrap();
         let paths: Vec<_> = file.problems().into_iter().map(|(path, _)| path).collect();

@@ -4,173 +4,42 @@ use std::sync::Arc;
 
 use bevy::prelude::*;
 
-use super::camera;
+use super::bookmarks;
+use super::camera::{self, MapCamera, Navigate, ViewHistory};
 use super::device_recovery::DeviceRecoveryPlugin;
 use super::draw::{DrawPlugin, MapFrame, coarse_words};
+use super::frames;
+use super::keys::{self, UserAction};
 use super::lab::LabPlugin;
-use super::layout::{Atlas, Place, Quad, STATE_EDITED, STATE_MUTED, STATE_SCALED};
-use super::palette::Palette;
+use super::layout::{Atlas, Quad, STATE_EDITED, STATE_MUTED, STATE_SCALED};
+use super::notices::{self, Notices};
+use super::palette::Palettes;
+use super::pointer::{self, Pointer, Selection};
 use super::screenshot::ScreenshotPlugin;
-use super::settings::Settings;
+use super::settings::{self, Settings};
 use super::stream::StreamPlugin;
+use super::tabs;
 use super::think::ThinkPlugin;
-use super::tour::TourPlugin;
-use super::view::{Flight, View};
+use super::tour::{self, TourPlugin, TourSystems};
 use crate::forward::Interventions;
 use crate::forward::gpu::EditedWeights;
 
-/// What is looked at, and from where.
-#[derive(Resource, Debug, Clone)]
-pub struct Map {
-    /// The model's map.
-    pub atlas: Atlas,
-    /// The camera.
-    pub view: View,
-    /// Where the camera is on its way to.
-    pub flight: Option<Flight>,
-    /// Views before this one.
-    pub back: Vec<View>,
-    /// Views that were left by going back.
-    pub forward: Vec<View>,
-    /// Where the pointer is on the map, in points.
-    pub pointer: Option<[f64; 2]>,
-    /// What is selected.
-    pub selection: Option<Place>,
-    /// What a person is told for a while: the text and the seconds that it stays.
-    pub notice: Option<(String, f32)>,
-    /// Whether the mouse's button is for something else than moving the map and selecting.
-    pub held: bool,
-    /// All palettes.
-    pub palettes: Vec<Palette>,
-}
-
-/// Views that can be gone back to.
-const MOST_BACK: usize = 100;
-
-impl Map {
-    /// The map, seen whole.
-    pub fn new(atlas: Atlas, palettes: Vec<Palette>) -> Self {
-        let view = View::default().fit(atlas.bounds());
-        Self {
-            atlas,
-            view,
-            flight: None,
-            back: Vec::new(),
-            forward: Vec::new(),
-            pointer: None,
-            selection: None,
-            notice: None,
-            held: false,
-            palettes,
-        }
-    }
-
-    /// Flies to a view and remembers the one before; `seconds` of 0 is a jump, `None` as long as
-    /// its way takes.
-    pub fn go(&mut self, to: View, seconds: Option<f64>) {
-        self.back.push(self.view);
-        if self.back.len() > MOST_BACK {
-            self.back.remove(0);
-        }
-        self.forward.clear();
-        self.fly(to, seconds);
-    }
-
-    /// Flies to a place, or says that the model has none.
-    pub fn go_to(&mut self, place: &Place, seconds: Option<f64>) -> bool {
-        let Some(rect) = self.atlas.rect(place) else {
-            self.tell(format!("{} has no {}", self.atlas.title(), self.atlas.name(place)));
-            return false;
-        };
-        let mut view = self.view.fit(rect);
-        if matches!(place, Place::Weight(..)) {
-            view.scale = WEIGHT_SCALE;
-        }
-        self.selection = (*place != Place::Model).then(|| place.clone());
-        self.go(view, seconds);
-        true
-    }
-
-    /// The view before this one.
-    pub fn go_back(&mut self) {
-        if let Some(view) = self.back.pop() {
-            self.forward.push(self.view);
-            self.fly(view, None);
-        }
-    }
-
-    /// The view that was left by going back.
-    pub fn go_forward(&mut self) {
-        if let Some(view) = self.forward.pop() {
-            self.back.push(self.view);
-            self.fly(view, None);
-        }
-    }
-
-    fn fly(&mut self, to: View, seconds: Option<f64>) {
-        let to = View { size: self.view.size, ..to }.bounded(self.atlas.bounds());
-        self.flight = match seconds {
-            Some(seconds) if seconds <= 0.0 => {
-                self.view = to;
-                None
-            }
-            Some(seconds) => Some(Flight::new(self.view, to, seconds)),
-            None => Some(Flight::usual(self.view, to)),
-        };
-    }
-
-    /// Tells something for a few seconds.
-    pub fn tell(&mut self, text: impl Into<String>) {
-        self.notice = Some((text.into(), 5.0));
-    }
-
-    /// The palette of that name, or the first.
-    pub fn palette(&self, name: &str) -> &Palette {
-        let named = self.palettes.iter().find(|palette| palette.name == name);
-        named.or(self.palettes.first()).expect("the program has palettes of its own")
-    }
-
-    /// Where the minimap lies on the screen, in points: left, top, width, height. None where the
-    /// screen is too small for it, or shows the whole map itself.
-    pub fn minimap(&self) -> Option<[f32; 4]> {
-        let [width, height] = self.view.size.map(|side| side as f32);
-        let bounds = self.atlas.bounds();
-        let aspect = bounds.height as f32 / bounds.width.max(1) as f32;
-        let across = 190.0f32.min(150.0 / aspect.max(1e-3));
-        let down = (across * aspect).max(20.0);
-        let whole = self.view.visible().contains(&bounds);
-        (width > 600.0 && height > 400.0 && !whole).then_some([
-            14.0,
-            height - down - 44.0,
-            across,
-            down,
-        ])
-    }
-
-    /// The camera of the minimap.
-    pub fn minimap_view(&self) -> View {
-        let [_, _, across, down] = self.minimap().unwrap_or([0.0, 0.0, 1.0, 1.0]);
-        let bounds = self.atlas.bounds();
-        let view = View { size: [f64::from(across), f64::from(down)], ..self.view }.fit(bounds);
-        View { scale: view.size[0] / bounds.width.max(1) as f64, ..view }
-    }
-}
-
-/// Points per cell where a weight is gone to: its number can be read.
-const WEIGHT_SCALE: f64 = 64.0;
-
 /// The map as a place: camera, drawing, tours and screenshots.
 ///
-/// Needs a [`Map`], [`Keys`](super::keys::Keys) and [`Settings`] as resources, a camera, and
-/// `GpuModelPlugin` before it. Its systems are in [`WorldSystems`], in `Update`.
+/// Needs an [`Atlas`], [`Palettes`], [`KeyBindings`](super::keys::KeyBindings) and [`Settings`] as
+/// resources, a camera, and `GpuModelPlugin` before it. Its systems are in [`WorldSystems`], in
+/// `Update`.
 pub struct WorldPlugin;
 
 /// The systems of [`WorldPlugin`], in `Update`, one after the other.
 #[derive(SystemSet, Debug, Clone, PartialEq, Eq, Hash)]
 pub enum WorldSystems {
-    /// Keys, mouse and tours move the camera and change what is shown.
+    /// Keys become messages, [`UserAction`](super::keys::UserAction); the tour takes its next
+    /// step.
     Input,
-    /// The camera flies.
+    /// Each plugin answers what is asked of it; the mouse moves the camera.
+    Act,
+    /// The camera goes where it was asked to, as [`Navigate`] says, and flies.
     Move,
     /// The frame that is drawn is made.
     Frame,
@@ -178,19 +47,35 @@ pub enum WorldSystems {
 
 impl Plugin for WorldPlugin {
     fn build(&self, app: &mut App) {
-        let sets = (WorldSystems::Input, WorldSystems::Move, WorldSystems::Frame).chain();
-        app.configure_sets(Update, sets)
+        use WorldSystems::{Act, Frame, Input, Move};
+        app.configure_sets(Update, (Input, Act, Move, Frame).chain())
             .add_systems(
                 Update,
                 (
-                    (camera::keys, camera::mouse).chain().in_set(WorldSystems::Input),
-                    (camera::resize, camera::fly).chain().in_set(WorldSystems::Move),
-                    make_frame.in_set(WorldSystems::Frame),
+                    keys::read_keyboard.in_set(Input),
+                    tour::hold.in_set(TourSystems::Hold).run_if(camera::is_flying),
+                    (camera::act, pointer::mouse, settings::act, bookmarks::act, tabs::act)
+                        .chain()
+                        .in_set(Act),
+                    (camera::follow_tour, settings::follow_tour, tabs::follow_tour)
+                        .chain()
+                        .after(tabs::act)
+                        .in_set(Act),
+                    (camera::resize, camera::navigate, camera::fly, notices::fade)
+                        .chain()
+                        .in_set(Move),
+                    make_frame.in_set(Frame),
                 ),
             )
-            .init_resource::<super::frames::Frames>()
-            .init_resource::<super::tabs::Shown>()
-            .add_systems(Last, (super::frames::record, super::frames::write).chain())
+            .add_message::<UserAction>()
+            .add_message::<Navigate>()
+            .init_resource::<ViewHistory>()
+            .init_resource::<Pointer>()
+            .init_resource::<Selection>()
+            .init_resource::<Notices>()
+            .init_resource::<frames::Frames>()
+            .init_resource::<tabs::ShownInstrument>()
+            .add_systems(Last, (frames::record, frames::write).chain())
             .add_plugins((
                 ScreenshotPlugin,
                 ThinkPlugin,
@@ -200,26 +85,31 @@ impl Plugin for WorldPlugin {
                 StreamPlugin,
                 DeviceRecoveryPlugin,
             ));
-        let (map, settings) = (app.world().resource::<Map>(), app.world().resource::<Settings>());
-        let palette = map.palette(&settings.palette).bake(settings.theme);
+        let (atlas, settings) =
+            (app.world().resource::<Atlas>(), app.world().resource::<Settings>());
+        let palettes = app.world().resource::<Palettes>();
+        let palette = palettes.named(&settings.palette).bake(settings.theme);
+        let camera = MapCamera::whole(atlas.bounds());
         let frame = MapFrame {
-            view: map.view,
+            view: camera.view,
             pixels_per_point: 1.0,
-            minimap: map.minimap(),
-            minimap_view: map.minimap_view(),
+            minimap: camera.view.minimap(atlas.bounds()),
+            minimap_view: camera.view.minimap_view(atlas.bounds()),
             colouring: settings.colouring,
             theme: settings.theme,
             palette: Arc::new(palette),
-            quads: Arc::new(map.atlas.quads().to_vec()),
-            coarse: Arc::new(coarse_words(map.atlas.model())),
+            quads: Arc::new(atlas.quads().to_vec()),
+            coarse: Arc::new(coarse_words(atlas.model())),
         };
-        app.insert_resource(frame);
+        app.insert_resource(frame).insert_resource(camera);
     }
 }
 
 /// Makes the frame that is drawn.
 fn make_frame(
-    map: Res<Map>,
+    atlas: Res<Atlas>,
+    camera: Res<MapCamera>,
+    palettes: Res<Palettes>,
     settings: Res<Settings>,
     interventions: Res<Interventions>,
     overlaid: Res<EditedWeights>,
@@ -227,22 +117,22 @@ fn make_frame(
     mut frame: ResMut<MapFrame>,
     mut clear: ResMut<ClearColor>,
 ) {
-    frame.view = map.view;
-    frame.minimap = map.minimap();
-    frame.minimap_view = map.minimap_view();
+    frame.view = camera.view;
+    frame.minimap = camera.view.minimap(atlas.bounds());
+    frame.minimap_view = camera.view.minimap_view(atlas.bounds());
     frame.colouring = settings.colouring;
     if let Some(camera) = cameras.iter().next() {
         frame.pixels_per_point = camera.target_scaling_factor().unwrap_or(1.0);
     }
     if settings.is_changed() {
         frame.theme = settings.theme;
-        frame.palette = Arc::new(map.palette(&settings.palette).bake(settings.theme));
+        frame.palette = Arc::new(palettes.named(&settings.palette).bake(settings.theme));
         let [r, g, b] = settings.theme.ground();
         clear.0 = Color::srgb_u8(r, g, b);
     }
     if interventions.is_changed() || overlaid.is_changed() {
-        let heads = map.atlas.model().config().head_count;
-        let quads = map.atlas.quads().iter();
+        let heads = atlas.model().config().head_count;
+        let quads = atlas.quads().iter();
         let none = Interventions::default();
         let interventions = if overlaid.bypassed { &none } else { &*interventions };
         let marked = quads.map(|quad| with_edit(with_state(quad, interventions, heads), &overlaid));

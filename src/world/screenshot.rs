@@ -7,7 +7,9 @@ use bevy::{
     render::view::screenshot::{Screenshot, ScreenshotCaptured},
 };
 
-use super::device_recovery::Device;
+use super::WorldSystems;
+use super::device_recovery::GraphicsDevice;
+use super::tour::{self, TourRun, TourStep, TourSystems};
 
 /// Why a picture was not written.
 #[derive(Debug, thiserror::Error)]
@@ -16,9 +18,9 @@ pub enum ShotError {
     /// The file cannot be written.
     #[error("cannot write {}: {source}", path.display())]
     Write {
-        /// The file.
+        /// The file that was to be written.
         path: PathBuf,
-        /// Why.
+        /// What went wrong with it.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
@@ -46,7 +48,7 @@ impl Shots {
         !self.waiting.is_empty() || !self.wanted.is_empty()
     }
 
-    /// What was written.
+    /// The files that were written.
     pub fn written(&self) -> &[PathBuf] {
         &self.written
     }
@@ -57,16 +59,35 @@ impl Shots {
     }
 }
 
-/// Adds [`Shots`].
+/// Adds [`Shots`], and takes what is asked of them.
 pub(super) struct ScreenshotPlugin;
 
 impl Plugin for ScreenshotPlugin {
     fn build(&self, app: &mut App) {
-        app.init_resource::<Shots>().add_systems(Last, ask);
+        app.init_resource::<Shots>().add_systems(Last, ask).add_systems(
+            Update,
+            (
+                tour::hold.in_set(TourSystems::Hold).run_if(is_busy),
+                follow_tour.in_set(WorldSystems::Act).run_if(resource_exists::<TourRun>),
+            ),
+        );
     }
 }
 
-fn ask(mut shots: ResMut<Shots>, device: Option<Res<Device>>, mut commands: Commands) {
+/// Takes the pictures that a tour leaves.
+fn follow_tour(mut steps: MessageReader<TourStep>, tour: Res<TourRun>, mut shots: ResMut<Shots>) {
+    for step in steps.read() {
+        if let (TourStep::Shot(name), Some(folder)) = (step, &tour.shots) {
+            shots.take(folder.join(format!("{name}.png")));
+        }
+    }
+}
+
+fn is_busy(shots: Res<Shots>) -> bool {
+    shots.is_busy()
+}
+
+fn ask(mut shots: ResMut<Shots>, device: Option<Res<GraphicsDevice>>, mut commands: Commands) {
     if device.is_some_and(|device| device.lost.is_some()) {
         // What was being taken went with the device, and is taken once there is another.
         for (entity, path) in std::mem::take(&mut shots.waiting) {

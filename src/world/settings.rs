@@ -5,25 +5,28 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bevy::prelude::{Resource, warn};
+use bevy::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::palette::{Colouring, Theme};
+use super::keys::UserAction;
+use super::notices::Notices;
+use super::palette::{Colouring, Palettes, Theme};
+use super::tour::{TourProblem, TourStep};
 use super::view::View;
 use crate::folders;
 use crate::pxi::AtomicFile;
 
-/// Settings.
+/// What a person has chosen.
 #[derive(Resource, Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
-    /// Light or dark.
+    /// Light or dark ground.
     pub theme: Theme,
     /// The palette's name; empty is the first.
     pub palette: String,
     /// What is shown of each weight.
     pub colouring: Colouring,
-    /// Flights become jumps.
+    /// Whether flights are jumps.
     pub reduced_motion: bool,
     /// Tokens a second at most; 0 is as fast as it goes.
     pub tokens_per_second: f32,
@@ -36,7 +39,7 @@ pub struct Settings {
 }
 
 /// Milliseconds of a frame that thinking may take where nobody says.
-pub const USUAL_THINKING: u32 = 48;
+pub(crate) const USUAL_THINKING: u32 = 48;
 /// What a frame is to take at most with everything else in it: where drawing takes long, thinking
 /// takes less.
 const FRAME: Duration = Duration::from_millis(90);
@@ -45,7 +48,7 @@ const LEAST_THINKING: Duration = Duration::from_millis(10);
 
 impl Settings {
     /// What a frame may spend on thinking.
-    pub fn thinking_budget(&self) -> Duration {
+    pub(crate) fn thinking_budget(&self) -> Duration {
         let milliseconds = if self.thinking_milliseconds == 0 {
             USUAL_THINKING
         } else {
@@ -56,12 +59,54 @@ impl Settings {
 
     /// What a frame may spend on thinking where everything else in it takes so long. What somebody
     /// has chosen holds.
-    pub fn thinking_budget_beside(&self, rest: Duration) -> Duration {
+    pub(crate) fn thinking_budget_beside(&self, rest: Duration) -> Duration {
         let budget = self.thinking_budget();
         if self.thinking_milliseconds > 0 {
             return budget;
         }
         budget.min(FRAME.saturating_sub(rest)).max(LEAST_THINKING)
+    }
+}
+
+/// Changes the colours as is asked for.
+pub(super) fn act(
+    mut actions: MessageReader<UserAction>,
+    palettes: Res<Palettes>,
+    mut settings: ResMut<Settings>,
+    mut notices: ResMut<Notices>,
+) {
+    for action in actions.read() {
+        match action {
+            UserAction::NextColouring => settings.colouring = settings.colouring.next(),
+            UserAction::NextPalette => {
+                settings.palette = palettes.after(&settings.palette).to_owned();
+                notices.tell(format!("palette: {}", settings.palette));
+            }
+            UserAction::NextTheme => settings.theme = settings.theme.other(),
+            _ => {}
+        }
+    }
+}
+
+/// Takes the steps of a tour that are about colours.
+pub(super) fn follow_tour(
+    mut steps: MessageReader<TourStep>,
+    palettes: Res<Palettes>,
+    mut settings: ResMut<Settings>,
+    mut problems: MessageWriter<TourProblem>,
+) {
+    for step in steps.read() {
+        match step {
+            TourStep::Colouring(colouring) => settings.colouring = *colouring,
+            TourStep::Theme(theme) => settings.theme = *theme,
+            TourStep::Palette(name) => {
+                if !palettes.0.iter().any(|palette| palette.name == *name) {
+                    problems.write(TourProblem::NoPalette(name.clone()));
+                }
+                settings.palette.clone_from(name);
+            }
+            _ => {}
+        }
     }
 }
 

@@ -19,14 +19,17 @@ use bevy::prelude::*;
 use bevy::render::renderer::{RenderGraph, RenderGraphSystems};
 use bevy::render::{GpuResourceAppExt, RenderApp};
 
+use super::WorldSystems;
+use super::keys::UserAction;
+use super::layout::Atlas;
 use super::settings::Settings;
-use super::{Map, WorldSystems};
+use super::tour::{self, TourProblem, TourStep, TourSystems};
 use crate::batch::{Message, ModelText, Prompt, TextModel};
 use crate::forward::cpu::CpuModel;
 use crate::forward::gpu::{EditedWeights, ForwardPluginSystems, ForwardState, ForwardStatus};
 use crate::forward::sampling::SamplingParams;
-use crate::model::ModelConfig;
 use crate::model::edits::Tiles;
+use crate::model::{ModelConfig, PixelModel};
 use session::{ChunkReport, Pace, Session};
 
 pub use trace::{SeenColumn, TokenTrace, attention};
@@ -93,15 +96,22 @@ pub struct Generation {
 impl Generation {
     /// Begins a sequence: a prompt as it is, or in a chat as a user's message where the model
     /// brings a chat template, and so many tokens after it.
-    pub fn ask(&mut self, map: &Map, prompt: &str, chat: bool, tokens: u32, temperature: f32) {
+    pub fn ask(
+        &mut self,
+        model: &PixelModel,
+        prompt: &str,
+        chat: bool,
+        tokens: u32,
+        temperature: f32,
+    ) {
         if let Some(why) = &self.refusal {
             self.problem = Some(format!("{why}: nothing can be asked until there is another"));
             return;
         }
         self.problem = None;
         self.ended_at_once = false;
-        let context = map.atlas.model().config().context_length.min(CONTEXT) as usize;
-        match self.encode(map, prompt, chat) {
+        let context = model.config().context_length.min(CONTEXT) as usize;
+        match self.encode(model, prompt, chat) {
             Ok(ids) if ids.is_empty() => self.problem = Some("the prompt is empty".into()),
             Ok(ids) if ids.len() >= context => {
                 self.problem = Some(format!(
@@ -128,9 +138,9 @@ impl Generation {
         }
     }
 
-    fn encode(&mut self, map: &Map, prompt: &str, chat: bool) -> Result<Vec<u32>, String> {
+    fn encode(&mut self, model: &PixelModel, prompt: &str, chat: bool) -> Result<Vec<u32>, String> {
         if self.text.is_none() {
-            let text = ModelText::new(map.atlas.model()).map_err(|error| error.to_string())?;
+            let text = ModelText::new(model).map_err(|error| error.to_string())?;
             // They hold for every answer, so once is enough.
             text.warnings()
                 .iter()
@@ -267,7 +277,14 @@ impl Plugin for ThinkPlugin {
         let link = mind.link.clone();
         app.insert_resource(mind)
             .init_resource::<lens::Lens>()
-            .add_systems(Update, think.in_set(WorldSystems::Move))
+            .add_systems(
+                Update,
+                (
+                    tour::hold.in_set(TourSystems::Hold).run_if(is_busy),
+                    (act, follow_tour).chain().in_set(WorldSystems::Act),
+                    think.in_set(WorldSystems::Move),
+                ),
+            )
             // What is shown was handed over in the set before.
             .add_systems(Update, follow_edits.in_set(WorldSystems::Frame));
         let Some(render_app) = app.get_sub_app_mut(RenderApp) else { return };
@@ -281,6 +298,41 @@ impl Plugin for ThinkPlugin {
                 .before(camera_driver),
         );
     }
+}
+
+/// Pauses and goes on as is asked for.
+fn act(mut actions: MessageReader<UserAction>, mut mind: ResMut<Generation>) {
+    for action in actions.read() {
+        match action {
+            UserAction::Pause => mind.paused = !mind.paused,
+            UserAction::Step => {
+                mind.paused = true;
+                mind.single = true;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Asks what a tour asks.
+fn follow_tour(
+    mut steps: MessageReader<TourStep>,
+    atlas: Res<Atlas>,
+    mut mind: ResMut<Generation>,
+    mut problems: MessageWriter<TourProblem>,
+) {
+    for step in steps.read() {
+        let TourStep::Prompt { text, tokens } = step else { continue };
+        mind.paused = false;
+        mind.ask(atlas.model(), text, false, *tokens, 0.0);
+        let problem = mind.problem.as_ref().map(|problem| format!("the tour's prompt: {problem}"));
+        problems.write_batch(problem.map(TourProblem::Failed));
+    }
+}
+
+/// Whether an answer or the lens is under way: a tour waits for them.
+fn is_busy(mind: Res<Generation>, lens: Res<lens::Lens>) -> bool {
+    mind.is_busy() || lens.is_working()
 }
 
 /// Takes in what was thought, and says how fast to go on.
@@ -326,9 +378,9 @@ fn think(
 
 /// Tells the render world which edits the steps of this frame are computed with, as far as the
 /// logit lens reads them.
-fn follow_edits(overlaid: Res<EditedWeights>, map: Res<Map>, mind: Res<Generation>) {
+fn follow_edits(overlaid: Res<EditedWeights>, atlas: Res<Atlas>, mind: Res<Generation>) {
     if overlaid.is_changed() {
-        let model = map.atlas.model();
+        let model = atlas.model();
         let shown = overlaid.shown();
         let of_output = shown.iter().filter(|(tile, _)| CpuModel::unembeds(model, **tile));
         let edited = Arc::new(of_output.map(|(&tile, bytes)| (tile, Arc::clone(bytes))).collect());

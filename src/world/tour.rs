@@ -1,58 +1,54 @@
 //! Tours: `*.tour.ron` move the camera, say something, mute, prompt and wait, and leave pictures.
 //!
-//! A step that names what the model does not have is told on the screen and in
+//! A step is a message, [`TourStep`], and each plugin answers those that are about what it owns.
+//! One that names what the model does not have is told on the screen and in
 //! [`TourRun::complaints`], and the tour goes on.
 
 use std::path::PathBuf;
 use std::time::Instant;
 
 use bevy::prelude::*;
-use bevy::render::renderer::RenderDevice;
 use serde::Deserialize;
 
-use super::camera::entity_of;
-use super::device_recovery::Device;
-use super::lab::Edits;
-use super::layout::Place;
+use super::WorldSystems;
+use super::keys::{UserAction, on_action};
+use super::layout::{Atlas, Place};
+use super::notices::Notices;
 use super::palette::{Colouring, Theme};
-use super::screenshot::Shots;
-use super::settings::Settings;
-use super::tabs::{Instrument, Shown};
-use super::think::{Generation, lens::Lens};
-use super::{Map, WorldSystems};
+use super::tabs::Instrument;
+use crate::content::assets::Assets;
 use crate::model::edits::Brush;
-use crate::tiles::{ModelIndex, Muted};
 
-/// One step of a tour.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+/// One step of a tour: a message for the plugin that owns what it is about.
+#[derive(Message, Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum TourStep {
     /// Says something from now on; an empty text says nothing.
     Caption(String),
     /// Flies to a place, in so many seconds.
     Look {
-        /// Where to.
+        /// The place that is flown to.
         at: Place,
-        /// How long.
+        /// How long that takes; 0 is a jump.
         #[serde(default)]
         seconds: Option<f64>,
     },
     /// Flies to a place seen at so many points per cell.
     Zoom {
-        /// Where to.
+        /// The place in the middle.
         at: Place,
-        /// Points per cell.
+        /// Points per cell, above 0.
         scale: f64,
     },
     /// Selects a place, or nothing.
     Select(Option<Place>),
-    /// Waits.
+    /// Waits so many seconds.
     Wait(f32),
     /// What is shown of each weight.
     Colouring(Colouring),
-    /// The palette.
+    /// The palette, by its name.
     Palette(String),
-    /// Light or dark.
+    /// Light or dark ground.
     Theme(Theme),
     /// Mutes a head or layer.
     Mute(Place),
@@ -60,16 +56,16 @@ pub enum TourStep {
     Unmute(Place),
     /// Marks and paints the weights of a place, over the file and not into it.
     Paint {
-        /// Which.
+        /// The place whose weights they are.
         at: Place,
-        /// How.
+        /// What is done to each weight.
         brush: Brush,
     },
     /// Takes back the last painting; nothing is marked then.
     Undo,
     /// Gives the model a prompt and waits for so many tokens.
     Prompt {
-        /// The text.
+        /// The text, as it is.
         text: String,
         /// The most tokens of the answer.
         tokens: u32,
@@ -90,7 +86,7 @@ pub enum TourStep {
 pub struct Tour {
     /// What it is called.
     pub title: String,
-    /// Its steps.
+    /// Its steps, the first first.
     pub steps: Vec<TourStep>,
 }
 
@@ -116,7 +112,7 @@ pub struct TourRun {
 }
 
 impl TourRun {
-    /// Begins a tour.
+    /// Begins a tour at its first step.
     pub fn new(tour: Tour, shots: Option<PathBuf>, exit_at_end: bool) -> Self {
         let complaints = Vec::new();
         // A few frames pass first: the shaders are compiled and the window is laid out.
@@ -160,35 +156,99 @@ const SETTLE: u32 = 3;
 /// Frames that pass after a device was given up: it is noticed, and another one is opened.
 const REOPENED: u32 = 8;
 
-/// Runs the [`TourRun`] that is there.
+/// The tour that a newcomer is invited to.
+const INTRODUCTION: &str = "first-steps";
+
+/// The systems of a tour, in [`WorldSystems::Input`].
+#[derive(SystemSet, Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum TourSystems {
+    /// Whatever a step began and is not over says so: [`hold`].
+    Hold,
+    /// The next step is sent.
+    Step,
+}
+
+/// Says that a tour has to wait in this frame.
+#[derive(Message, Debug, Clone, Copy)]
+pub(super) struct HoldTour;
+
+/// Lets a tour wait: each plugin adds it to [`TourSystems::Hold`], to run while something of its
+/// own is under way.
+pub(super) fn hold(mut holds: MessageWriter<HoldTour>) {
+    holds.write(HoldTour);
+}
+
+/// Why a step cannot be taken. The tour goes on.
+#[derive(Message, Debug, Clone)]
+pub(super) enum TourProblem {
+    /// The model has no such place.
+    NoPlace(Place),
+    /// There is no palette of that name.
+    NoPalette(String),
+    /// It was tried: why it failed, in words.
+    Failed(String),
+}
+
+/// Runs the [`TourRun`] that is there: its steps are messages, each answered in
+/// [`WorldSystems::Act`] by the plugin that owns what it is about.
 pub(super) struct TourPlugin;
 
 impl Plugin for TourPlugin {
     fn build(&self, app: &mut App) {
-        app.add_systems(Update, run.in_set(WorldSystems::Input).run_if(resource_exists::<TourRun>));
+        app.add_message::<TourStep>()
+            .add_message::<HoldTour>()
+            .add_message::<TourProblem>()
+            .configure_sets(
+                Update,
+                (TourSystems::Hold, TourSystems::Step)
+                    .chain()
+                    .in_set(WorldSystems::Input)
+                    .run_if(resource_exists::<TourRun>),
+            )
+            .add_systems(
+                Update,
+                (
+                    run.in_set(TourSystems::Step),
+                    begin_or_end.in_set(WorldSystems::Act).run_if(on_action(UserAction::TakeTour)),
+                    collect.in_set(WorldSystems::Move).run_if(resource_exists::<TourRun>),
+                ),
+            );
     }
 }
 
+/// Begins the introductory tour, or ends the one that is taken.
+fn begin_or_end(
+    assets: Res<Assets>,
+    tour: Option<Res<TourRun>>,
+    mut notices: ResMut<Notices>,
+    mut commands: Commands,
+) {
+    if tour.is_some() {
+        commands.remove_resource::<TourRun>();
+        return;
+    }
+    match assets.content::<Tour>("tour", INTRODUCTION) {
+        Ok(tour) => commands.insert_resource(TourRun::new(tour, None, false)),
+        Err(error) => notices.tell(error.to_string()),
+    }
+}
+
+/// Sends the next step, once what the steps before began is over.
 fn run(
     time: Res<Time>,
-    index: Option<Res<ModelIndex>>,
     mut run: ResMut<TourRun>,
-    mut map: ResMut<Map>,
-    mut settings: ResMut<Settings>,
-    mut shots: ResMut<Shots>,
-    mut mind: ResMut<Generation>,
-    (mut shown, lens, loss): (ResMut<Shown>, Res<Lens>, Res<Device>),
-    (mut edits, device): (ResMut<Edits>, Option<Res<RenderDevice>>),
+    mut holds: MessageReader<HoldTour>,
+    mut steps: MessageWriter<TourStep>,
     mut exit: MessageWriter<AppExit>,
     mut commands: Commands,
 ) {
+    let is_held = holds.read().count() > 0;
     run.wait -= time.delta_secs();
     if run.frames > 0 {
         run.frames -= 1;
         return;
     }
-    let is_busy = map.flight.is_some() || shots.is_busy() || mind.is_busy() || lens.is_working();
-    if run.wait > 0.0 || is_busy || loss.lost.is_some() {
+    if run.wait > 0.0 || is_held {
         return;
     }
     let Some(step) = run.tour.steps.get(run.next).cloned() else {
@@ -202,100 +262,43 @@ fn run(
         return;
     };
     run.next += 1;
-    let complain = |run: &mut TourRun, map: &mut Map, place: &Place| {
-        let text = format!(
-            "the tour names {}, which {} does not have",
-            map.atlas.name(place),
-            map.atlas.title()
-        );
-        map.tell(text.clone());
-        run.complain(text);
+    let next_is_shot = matches!(run.tour.steps.get(run.next), Some(TourStep::Shot(_)));
+    run.frames = match step {
+        TourStep::LoseDevice => REOPENED,
+        _ if next_is_shot => SETTLE,
+        _ => 0,
     };
-    let loses_device = step == TourStep::LoseDevice;
     match step {
         TourStep::Caption(text) => run.caption = text,
-        TourStep::Look { at, seconds } => {
-            let seconds = if run.hurry { Some(0.0) } else { seconds };
-            if !map.go_to(&at, seconds) {
-                complain(&mut run, &mut map, &at);
-            }
-            map.selection = None;
-        }
-        TourStep::Zoom { at, scale } => match map.atlas.rect(&at) {
-            Some(rect) => {
-                let view = super::view::View { scale, ..map.view.fit(rect) };
-                map.go(view, run.hurry.then_some(0.0));
-            }
-            None => complain(&mut run, &mut map, &at),
-        },
-        TourStep::Select(place) => match place {
-            Some(place) if map.atlas.rect(&place).is_none() => complain(&mut run, &mut map, &place),
-            place => map.selection = place,
-        },
         TourStep::Wait(seconds) => run.wait = if run.hurry { 0.0 } else { seconds },
-        TourStep::Prompt { text, tokens } => {
-            mind.paused = false;
-            mind.ask(&map, &text, false, tokens, 0.0);
-            if let Some(problem) = &mind.problem {
-                run.complain(format!("the tour's prompt: {problem}"));
-            }
-        }
-        TourStep::Colouring(colouring) => settings.colouring = colouring,
-        TourStep::Palette(name) => {
-            if !map.palettes.iter().any(|palette| palette.name == name) {
-                let text = format!("the tour names the palette {name:?}, which is not there");
-                map.tell(text.clone());
-                run.complain(text);
-            }
-            settings.palette = name;
-        }
-        TourStep::Theme(theme) => settings.theme = theme,
-        TourStep::Mute(ref place) | TourStep::Unmute(ref place) => {
-            let entity = index.and_then(|index| entity_of(place, &index));
-            match entity {
-                Some(entity) if matches!(step, TourStep::Mute(_)) => {
-                    commands.entity(entity).insert(Muted);
-                }
-                Some(entity) => {
-                    commands.entity(entity).remove::<Muted>();
-                }
-                None => complain(&mut run, &mut map, place),
-            }
-        }
-        TourStep::Show(instrument) => shown.0 = instrument,
-        TourStep::Paint { at, brush } => {
-            edits.mark_place(&map.atlas, &at);
-            if edits.count() == 0 {
-                complain(&mut run, &mut map, &at);
-            } else if edits.paint(map.atlas.model(), brush).is_none()
-                && let Some(problem) = edits.problem.clone()
-            {
-                run.complain(problem);
-            }
-        }
-        TourStep::Undo => {
-            edits.undo();
-            edits.clear();
-        }
-        TourStep::LoseDevice => {
-            if let Some(device) = device {
-                super::device_recovery::lose(&device);
-            }
-        }
-        TourStep::Shot(name) => {
-            if let Some(folder) = &run.shots {
-                shots.take(folder.join(format!("{name}.png")));
-            }
-        }
+        step => _ = steps.write(step),
     }
-    let next_is_shot = matches!(run.tour.steps.get(run.next), Some(TourStep::Shot(_)));
-    run.frames = if loses_device {
-        REOPENED
-    } else if next_is_shot {
-        SETTLE
-    } else {
-        0
-    };
+}
+
+/// Takes in what cannot be done of the steps.
+fn collect(
+    mut problems: MessageReader<TourProblem>,
+    atlas: Res<Atlas>,
+    mut run: ResMut<TourRun>,
+    mut notices: ResMut<Notices>,
+) {
+    for problem in problems.read() {
+        let text = match problem {
+            TourProblem::NoPlace(place) => {
+                let (name, title) = (atlas.name(place), atlas.title());
+                format!("the tour names {name}, which {title} does not have")
+            }
+            TourProblem::NoPalette(name) => {
+                format!("the tour names the palette {name:?}, which is not there")
+            }
+            TourProblem::Failed(why) => why.clone(),
+        };
+        // The panel of what failed tells it already.
+        if !matches!(problem, TourProblem::Failed(_)) {
+            notices.tell(text.clone());
+        }
+        run.complain(text);
+    }
 }
 
 #[cfg(test)]

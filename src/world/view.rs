@@ -21,7 +21,7 @@ const LEAST_SCREEN: [f64; 2] = [900.0, 600.0];
 /// Curvature of flights, from the paper's user study.
 const RHO: f64 = 1.42;
 
-/// A camera's place.
+/// Where a camera above the plane is.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct View {
     /// The cell in the middle of the screen.
@@ -61,14 +61,19 @@ impl View {
     }
 
     /// The place on the plane under a point of the screen.
-    pub fn to_plane(&self, point: [f64; 2]) -> [f64; 2] {
+    pub(crate) fn to_plane(&self, point: [f64; 2]) -> [f64; 2] {
         std::array::from_fn(|i| (point[i] - self.size[i] / 2.0) / self.scale + self.centre[i])
     }
 
     /// The cell under a point of the screen.
-    pub fn cell_at(&self, point: [f64; 2]) -> (i64, i64) {
+    pub(crate) fn cell_at(&self, point: [f64; 2]) -> (i64, i64) {
         let [x, y] = self.to_plane(point);
         (x.floor() as i64, y.floor() as i64)
+    }
+
+    /// The point in the middle of the screen.
+    pub fn middle(&self) -> [f64; 2] {
+        self.size.map(|side| side / 2.0)
     }
 
     /// The cells on the screen.
@@ -94,7 +99,7 @@ impl View {
 
     /// Moves by a distance on the screen.
     #[must_use]
-    pub fn panned(self, by: [f64; 2], bounds: Rect) -> Self {
+    pub(crate) fn panned(self, by: [f64; 2], bounds: Rect) -> Self {
         let centre = std::array::from_fn(|i| self.centre[i] - by[i] / self.scale);
         Self { centre, ..self }.bounded(bounds)
     }
@@ -121,6 +126,32 @@ impl View {
     }
 }
 
+/// The minimap: a second, small view of the whole map.
+impl View {
+    /// Where it lies on the screen, in points: left, top, width, height. None where the screen is
+    /// too small for it, or shows the whole map itself.
+    pub fn minimap(&self, bounds: Rect) -> Option<[f32; 4]> {
+        let [width, height] = self.size.map(|side| side as f32);
+        let aspect = bounds.height as f32 / bounds.width.max(1) as f32;
+        let across = 190.0f32.min(150.0 / aspect.max(1e-3));
+        let down = (across * aspect).max(20.0);
+        let whole = self.visible().contains(&bounds);
+        (width > 600.0 && height > 400.0 && !whole).then_some([
+            14.0,
+            height - down - 44.0,
+            across,
+            down,
+        ])
+    }
+
+    /// The camera of the minimap.
+    pub(crate) fn minimap_view(&self, bounds: Rect) -> Self {
+        let [_, _, across, down] = self.minimap(bounds).unwrap_or([0.0, 0.0, 1.0, 1.0]);
+        let view = Self { size: [f64::from(across), f64::from(down)], ..*self }.fit(bounds);
+        Self { scale: view.size[0] / bounds.width.max(1) as f64, ..view }
+    }
+}
+
 /// A flight from one view to another.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Flight {
@@ -141,13 +172,13 @@ impl Flight {
         Self::new(from, to, (0.3 + 0.12 * path(&from, &to).2).min(0.9))
     }
 
-    /// Where it ends.
+    /// The view in which it ends.
     pub fn target(&self) -> View {
         self.to
     }
 
     /// The view after some more time, and whether it has arrived.
-    pub fn advance(&mut self, seconds: f64, size: [f64; 2]) -> (View, bool) {
+    pub(crate) fn advance(&mut self, seconds: f64, size: [f64; 2]) -> (View, bool) {
         self.elapsed += seconds;
         let part = (self.elapsed / self.seconds).min(1.0);
         // Slow at both ends.
@@ -253,7 +284,9 @@ mod tests {
         }
 
         #[test]
-        fn screen_and_plane_are_inverse(x in 0.0..1280.0f64, y in 0.0..720.0f64, scale in 0.01..100.0f64) {
+        fn screen_and_plane_are_inverse(
+            x in 0.0..1280.0f64, y in 0.0..720.0f64, scale in 0.01..100.0f64,
+        ) {
             let view = View { centre: [123.5, 77.25], scale, size: [1280.0, 720.0] };
             let [px, py] = view.to_screen(view.to_plane([x, y]));
             prop_assert!((px - x).abs() < 1e-6 && (py - y).abs() < 1e-6);

@@ -11,7 +11,10 @@ use std::sync::Arc;
 use pixel_llm::app::explore::{Offscreen, OffscreenError, WorldSetup};
 use pixel_llm::engine::gpu::headless::GpuError;
 use pixel_llm::model::PixelModel;
-use pixel_llm::world::Map;
+use pixel_llm::world::camera::MapCamera;
+use pixel_llm::world::layout::{Atlas, Place};
+use pixel_llm::world::notices::Notices;
+use pixel_llm::world::pointer::Selection;
 use pixel_llm::world::settings::SettingsFile;
 
 /// A model's world with everything else as built in, or `None` with a loud word where there is no
@@ -41,10 +44,22 @@ pub fn opened(world: Result<Offscreen, OffscreenError>) -> Option<Offscreen> {
     }
 }
 
+/// Is at a place at once, and selects it as [`Navigate`](pixel_llm::world::camera::Navigate) does.
+/// False where the model has no such place.
+pub fn go_to(world: &mut Offscreen, place: &Place) -> bool {
+    let world = world.app.world_mut();
+    let atlas = world.resource::<Atlas>();
+    let bounds = atlas.bounds();
+    let Some(view) = world.resource::<MapCamera>().view_of(place, atlas) else { return false };
+    world.resource_mut::<MapCamera>().fly(view, Some(0.0), bounds);
+    world.resource_mut::<Selection>().0 = (*place != Place::Model).then(|| place.clone());
+    true
+}
+
 /// A picture of what is seen now, by way of a file in a folder.
 pub fn shoot(world: &mut Offscreen, folder: &Path) -> Picture {
     // What is told fades; two pictures of the same are the same.
-    world.app.world_mut().resource_mut::<Map>().notice = None;
+    *world.app.world_mut().resource_mut::<Notices>() = Notices::default();
     world.update(3);
     let path = folder.join("picture.png");
     world.shoot(path.clone()).unwrap();

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use crate::common::world::{open_world, opened, shoot};
+use crate::common::world::{go_to, open_world, opened, shoot};
 use bevy::asset::Assets as BevyAssets;
 use bevy::image::Image;
 use bevy::input::ButtonInput;
@@ -23,13 +23,14 @@ use pixel_llm::agents::simulation::Camera;
 use pixel_llm::app::explore::{Inhabitants, Offscreen, WorldSetup};
 use pixel_llm::coach::AllowedCommands;
 use pixel_llm::model::PixelModel;
-use pixel_llm::panel::Panels;
-use pixel_llm::world::Map;
+use pixel_llm::panel::OpenPanels;
 use pixel_llm::world::agents::{restore, snapshot};
-use pixel_llm::world::layout::Place;
+use pixel_llm::world::camera::MapCamera;
+use pixel_llm::world::layout::{Atlas, Place};
+use pixel_llm::world::pointer::Pointer;
 use pixel_llm::world::screenshot::Shots;
 use pixel_llm::world::settings::{Settings, SettingsFile};
-use pixel_llm::world::tabs::{Instrument, Shown};
+use pixel_llm::world::tabs::{Instrument, ShownInstrument};
 use pixel_llm::world::think::Generation;
 use pixel_llm::world::tour::{Tour, TourRun};
 use pixel_llm::world::view::{MOST_SCALE, View};
@@ -48,17 +49,17 @@ fn seedling() -> Arc<PixelModel> {
 }
 
 fn view(world: &Offscreen) -> View {
-    world.app.world().resource::<Map>().view
+    world.app.world().resource::<MapCamera>().view
 }
 
 /// The farthest that one can zoom out.
 fn least_scale(world: &Offscreen) -> f64 {
-    let map = world.app.world().resource::<Map>();
-    map.view.zoomed(1e-12, [0.0; 2], map.atlas.bounds()).scale
+    let bounds = world.app.world().resource::<Atlas>().bounds();
+    view(world).zoomed(1e-12, [0.0; 2], bounds).scale
 }
 
 fn assert_sane(world: &Offscreen, what: &str) {
-    let (view, bounds) = (view(world), world.app.world().resource::<Map>().atlas.bounds());
+    let (view, bounds) = (view(world), world.app.world().resource::<Atlas>().bounds());
     assert!(
         view.scale >= least_scale(world) * 0.999 && view.scale <= MOST_SCALE,
         "{what}: {view:?}"
@@ -111,8 +112,8 @@ fn zooms_by_keys_and_wheel_stop_at_both_ends() {
     wheel(&mut world, window, f32::NAN);
     assert_eq!(view(&world), before, "a wheel that tells no number moves nothing");
     world.app.world_mut().despawn(window);
-    world.app.world_mut().resource_mut::<Map>().pointer = None;
-    assert!(world.app.world_mut().resource_mut::<Map>().go_to(&Place::Model, Some(0.0)));
+    world.app.world_mut().resource_mut::<Pointer>().0 = None;
+    assert!(go_to(&mut world, &Place::Model));
     assert!(shoot(&mut world, folder.path()) == home, "and home again");
 }
 
@@ -142,8 +143,8 @@ fn a_screen_of_one_pixel_is_survived_with_every_panel_open() {
         });
         world.update(3);
     };
-    *world.app.world_mut().resource_mut::<Panels>() =
-        Panels { help: true, inspector: true, experiment: true };
+    *world.app.world_mut().resource_mut::<OpenPanels>() =
+        OpenPanels { help: true, inspector: true, experiment: true };
     for instrument in [
         Instrument::Lens,
         Instrument::Attention,
@@ -151,7 +152,7 @@ fn a_screen_of_one_pixel_is_survived_with_every_panel_open() {
         Instrument::Timings,
         Instrument::Settings,
     ] {
-        world.app.world_mut().resource_mut::<Shown>().0 = Some(instrument);
+        world.app.world_mut().resource_mut::<ShownInstrument>().0 = Some(instrument);
         for size in [[1, 1], [1, 240], [320, 1], [64, 48]] {
             resize(&mut world, size);
             assert_eq!(view(&world).size, size.map(f64::from), "{instrument:?}");
@@ -160,10 +161,10 @@ fn a_screen_of_one_pixel_is_survived_with_every_panel_open() {
     }
     resize(&mut world, [1, 1]);
     assert_eq!(shoot(&mut world, folder.path()).pixels.len(), 1);
-    world.app.world_mut().resource_mut::<Shown>().0 = None;
-    *world.app.world_mut().resource_mut::<Panels>() = Panels::default();
+    world.app.world_mut().resource_mut::<ShownInstrument>().0 = None;
+    *world.app.world_mut().resource_mut::<OpenPanels>() = OpenPanels::default();
     resize(&mut world, SIZE);
-    assert!(world.app.world_mut().resource_mut::<Map>().go_to(&Place::Model, Some(0.0)));
+    assert!(go_to(&mut world, &Place::Model));
     let after = shoot(&mut world, folder.path());
     assert_eq!((after.width, after.height), (before.width, before.height));
     let others = after.pixels.iter().zip(&before.pixels).filter(|(a, b)| a != b).count();
@@ -172,7 +173,7 @@ fn a_screen_of_one_pixel_is_survived_with_every_panel_open() {
 
 fn ask(world: &mut Offscreen, prompt: &str, tokens: u32) -> Option<String> {
     world.app.world_mut().resource_scope(|world, mut mind: Mut<Generation>| {
-        mind.ask(world.resource::<Map>(), prompt, false, tokens, 0.0);
+        mind.ask(world.resource::<Atlas>().model(), prompt, false, tokens, 0.0);
         mind.problem.clone()
     })
 }
@@ -212,7 +213,8 @@ fn a_prompt_past_the_context_is_told_and_changes_nothing() {
 fn a_tour_that_names_what_is_not_there_says_so_and_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let Some(mut world) = open_world(seedling(), SIZE) else { return };
-    let text = "(title: \"t\", steps: [Zoom(at: Tensor(\"none\"), scale: 1e300), Select(Some(Head(9, 9))), Unmute(Layer(77)), \
+    let text = "(title: \"t\", steps: [Zoom(at: Tensor(\"none\"), scale: 1e300), \
+                Select(Some(Head(9, 9))), Unmute(Layer(77)), \
                 Palette(\"nowhere\"), Look(at: Weight(\"blk.0.attn_q.weight\", 99999999, 0)), \
                 Prompt(text: \"Once\", tokens: 2), Zoom(at: Model, scale: 1e300), Shot(\"end\")])";
     let tour: Tour = ron::from_str(text).unwrap();
@@ -268,7 +270,7 @@ fn bookmarks_of_numbers_that_are_none_lead_to_a_place_that_there_is() {
         settings: SettingsFile(Some(path)),
         size: SIZE,
     };
-    let title = pixel_llm::world::layout::Atlas::new(model).title();
+    let title = Atlas::new(model).title();
     settings.bookmarks.insert(title, list);
     setup.settings.write(&settings);
     let Some(mut world) = opened(Offscreen::new(&setup)) else { return };
@@ -280,7 +282,7 @@ fn bookmarks_of_numbers_that_are_none_lead_to_a_place_that_there_is() {
             world.update(1);
             assert_sane(&world, &format!("bookmark {at}"));
         }
-        assert_eq!(world.app.world().resource::<Map>().flight, None, "bookmark {at}");
+        assert_eq!(world.app.world().resource::<MapCamera>().flight, None, "bookmark {at}");
     }
     assert_eq!(ask(&mut world, "Once", 3), None);
     settle(&mut world);

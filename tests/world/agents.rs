@@ -16,10 +16,12 @@ use pixel_llm::agents::{Activity, Agent, Board, QueueWorkers, Roster, WorkerPool
 use pixel_llm::app::explore::{Inhabitants, Offscreen, WorldSetup};
 use pixel_llm::coach::{AllowedCommands, Status};
 use pixel_llm::panel::CoachPanel;
-use pixel_llm::world::Map;
 use pixel_llm::world::agents::{restore, snapshot};
+use pixel_llm::world::camera::MapCamera;
 use pixel_llm::world::heatmap::Heatmaps;
+use pixel_llm::world::layout::Atlas;
 use pixel_llm::world::palette::Theme;
+use pixel_llm::world::pointer::Pointer;
 use pixel_llm::world::settings::{Settings, SettingsFile};
 use pixel_llm::world::think::Generation;
 
@@ -27,11 +29,15 @@ const PLAN: &str = r#"Plan(name: "p", phases: [
     Phase(name: "look", tasks: [
         Task(id: "verify-tiles", title: "Verify every tile", action: verify_tiles, priority: 9,
             acceptance: equals(figure: "bad_tiles", value: 0)),
-        Task(id: "survey-statistics", title: "Survey the tiles", action: survey_statistics, priority: 6),
-        Task(id: "head-importance", title: "Head-importance survey", action: survey_heads, priority: 5),
-        Task(id: "mine", title: "Say which head you like", action: ask_person(question: "Which head?"), priority: 5, agent: human),
+        Task(id: "survey-statistics", title: "Survey the tiles", action: survey_statistics,
+            priority: 6),
+        Task(id: "head-importance", title: "Head-importance survey", action: survey_heads,
+            priority: 5),
+        Task(id: "mine", title: "Say which head you like",
+            action: ask_person(question: "Which head?"), priority: 5, agent: human),
     ]),
-    Phase(name: "later", tasks: [Task(id: "tune", title: "Tune the residency", action: tune_residency, priority: 5)]),
+    Phase(name: "later", tasks: [
+        Task(id: "tune", title: "Tune the residency", action: tune_residency, priority: 5)]),
 ])"#;
 
 fn open(folder: &Path) -> Option<Offscreen> {
@@ -81,8 +87,9 @@ fn point_at(world: &mut Offscreen, wanted: fn(&Activity) -> bool) {
         wanted(found.get::<Activity>()?)
             .then(|| *found.get::<pixel_llm::agents::Position>().unwrap())
     });
-    let mut map = world.app.world_mut().resource_mut::<Map>();
-    map.pointer = place.map(|place| map.view.to_screen([place.x, place.y]));
+    let view = world.app.world().resource::<MapCamera>().view;
+    let pointer = place.map(|place| view.to_screen([place.x, place.y]));
+    *world.app.world_mut().resource_mut::<Pointer>() = Pointer(pointer);
 }
 
 #[test]
@@ -96,7 +103,7 @@ fn agents_do_the_plan_in_the_world_and_it_comes_back_from_its_file() {
     // Nothing begins while the model answers.
     let ask = |world: &mut Offscreen| {
         world.app.world_mut().resource_scope(|world, mut mind: bevy::prelude::Mut<Generation>| {
-            mind.ask(world.resource::<Map>(), "Once upon a time", false, 12, 0.0);
+            mind.ask(world.resource::<Atlas>().model(), "Once upon a time", false, 12, 0.0);
         });
     };
     ask(&mut world);
@@ -161,7 +168,7 @@ fn agents_do_the_plan_in_the_world_and_it_comes_back_from_its_file() {
     saved.save(&path).unwrap();
     world.app.world_mut().resource_mut::<Clock>().set_paused(false);
     world.app.world_mut().resource_mut::<Heatmaps>().shown = None;
-    world.app.world_mut().resource_mut::<Map>().view.scale *= 3.0;
+    world.app.world_mut().resource_mut::<MapCamera>().view.scale *= 3.0;
     world.update(20);
     assert!(
         snapshot(world.app.world_mut()).to_text() != saved.to_text(),

@@ -13,11 +13,12 @@ use std::sync::Arc;
 
 use crate::common::forward::open;
 use crate::common::tiny::Tiny;
-use crate::common::world::{open_world, shoot};
+use crate::common::world::{go_to, open_world, shoot};
 use bevy::prelude::{Mut, World};
 use bevy::render::RenderApp;
 use bevy::render::renderer::{RenderDevice, RenderQueue};
 use pixel_llm::app::explore::Offscreen;
+use pixel_llm::forward::Interventions;
 use pixel_llm::forward::Interventions;
 use pixel_llm::forward::cpu::{Column, CpuModel, CpuOptions, KvCache};
 use pixel_llm::forward::gpu::model::GpuModel;
@@ -26,11 +27,13 @@ use pixel_llm::model::edits::{Brush, Painted, save_copy};
 use pixel_llm::model::weights::tile_weights;
 use pixel_llm::model::{Encoding, PixelModel};
 use pixel_llm::tiles::{ModelIndex, Muted};
-use pixel_llm::world::Map;
+use pixel_llm::world::camera::MapCamera;
 use pixel_llm::world::draw::MapFrame;
-use pixel_llm::world::lab::{Asked, Comparison, Edits, Stage, marks};
-use pixel_llm::world::layout::{Place, STATE_EDITED};
-use pixel_llm::world::palette::Theme;
+use pixel_llm::world::keys::UserAction;
+use pixel_llm::world::lab::{Asked, Comparison, ComparisonStage, Edits};
+use pixel_llm::world::layout::{Atlas, Place, STATE_EDITED};
+use pixel_llm::world::palette::{Palettes, Theme};
+use pixel_llm::world::pointer::Selection;
 use pixel_llm::world::think::Generation;
 use pixel_llm::world::think::lens::{Lens, LensView};
 use pixel_llm::world::tour::{Tour, TourRun, TourStep};
@@ -52,7 +55,7 @@ fn seedling() -> Arc<PixelModel> {
 /// Marks a place and paints it, as the panel's buttons do.
 fn paint(world: &mut Offscreen, place: &Place, brush: Brush) -> Painted {
     let painted = world.app.world_mut().resource_scope(|world, mut edits: Mut<Edits>| {
-        let atlas = &world.resource::<Map>().atlas;
+        let atlas = world.resource::<Atlas>();
         edits.mark_place(atlas, place);
         let painted = edits.paint(atlas.model(), brush);
         assert_eq!(edits.problem, None);
@@ -82,7 +85,7 @@ fn settle(world: &mut Offscreen, is_busy: impl Fn(&World) -> bool) {
 
 fn ask(world: &mut Offscreen, tokens: u32) {
     world.app.world_mut().resource_scope(|world, mut mind: Mut<Generation>| {
-        mind.ask(world.resource::<Map>(), PROMPT, false, tokens, 0.0);
+        mind.ask(world.resource::<Atlas>().model(), PROMPT, false, tokens, 0.0);
         assert_eq!(mind.problem, None);
     });
     settle(world, |world| world.resource::<Generation>().is_busy());
@@ -105,9 +108,10 @@ fn logits(world: &mut Offscreen) -> Vec<f32> {
 /// The same of a saved copy with the same edits, by the CPU twin, which reads its tiles from that
 /// file.
 fn logits_of_copy(world: &Offscreen, folder: &Path, name: &str) -> Vec<f32> {
-    let (map, edits) = (world.app.world().resource::<Map>(), world.app.world().resource::<Edits>());
+    let world_of = world.app.world();
+    let (atlas, edits) = (world_of.resource::<Atlas>(), world_of.resource::<Edits>());
     let path = folder.join(name);
-    let saved = save_copy(map.atlas.model(), &edits.overlay, &path, &|_| ()).unwrap();
+    let saved = save_copy(atlas.model(), &edits.overlay, &path, &|_| ()).unwrap();
     assert_eq!(saved.edited, edits.overlay.tiles().len());
     let copy = PixelModel::open(&path).unwrap();
     let mind = world.app.world().resource::<Generation>();
@@ -150,8 +154,9 @@ fn is_near(a: [u8; 3], b: [u8; 3], budget: u8) -> bool {
 
 /// The weight as the edits have it, by the formats' own reference.
 fn edited_value(world: &Offscreen, name: &str, row: u64, column: u64) -> (u32, f32) {
-    let (map, edits) = (world.app.world().resource::<Map>(), world.app.world().resource::<Edits>());
-    let model = map.atlas.model();
+    let world_of = world.app.world();
+    let (atlas, edits) = (world_of.resource::<Atlas>(), world_of.resource::<Edits>());
+    let model = atlas.model();
     let tensor = model.tensor(name).unwrap();
     let tile = tensor.first_tile + tensor.tiling.tile_of(row, column) as u32;
     let (_, shape) = model.tile_shape(tile);
@@ -163,26 +168,27 @@ fn edited_value(world: &Offscreen, name: &str, row: u64, column: u64) -> (u32, f
 /// Looks at a weight so that its cell and those around it are seen, and gives the point in its
 /// middle.
 fn look_at(world: &mut Offscreen, name: &str, row: u64, column: u64) -> [f64; 2] {
-    let mut map = world.app.world_mut().resource_mut::<Map>();
-    assert!(map.go_to(&Place::Weight(name.into(), row, column), Some(0.0)), "{name}");
-    map.view.scale = SCALE;
-    map.selection = None;
-    middle_of(&map, name, row, column)
+    assert!(go_to(world, &Place::Weight(name.into(), row, column)), "{name}");
+    let app = world.app.world_mut();
+    app.resource_mut::<MapCamera>().view.scale = SCALE;
+    app.resource_mut::<Selection>().0 = None;
+    middle_of(app, name, row, column)
 }
 
-fn middle_of(map: &Map, name: &str, row: u64, column: u64) -> [f64; 2] {
-    let cells = map.atlas.rect(&Place::Weight(name.into(), row, column)).unwrap();
-    map.view.to_screen([cells.x as f64 + 0.5, cells.y as f64 + 0.5])
+fn middle_of(world: &World, name: &str, row: u64, column: u64) -> [f64; 2] {
+    let place = Place::Weight(name.into(), row, column);
+    let cells = world.resource::<Atlas>().rect(&place).unwrap();
+    world.resource::<MapCamera>().view.to_screen([cells.x as f64 + 0.5, cells.y as f64 + 0.5])
 }
 
 /// The spread of a tensor's weights in the file, and the colour of a weight of it.
 fn spread(world: &Offscreen, name: &str) -> f32 {
-    let map = world.app.world().resource::<Map>();
-    map.atlas.spread(map.atlas.model().tensor_index(name).unwrap())
+    let atlas = world.app.world().resource::<Atlas>();
+    atlas.spread(atlas.model().tensor_index(name).unwrap())
 }
 
 fn colour(world: &Offscreen, spreads: f32) -> [u8; 3] {
-    let palette = &world.app.world().resource::<Map>().palettes[0];
+    let palette = &world.app.world().resource::<Palettes>().0[0];
     palette.weight(Theme::Dark, spreads).map(|part| (part * 255.0).round() as u8)
 }
 
@@ -193,7 +199,7 @@ fn a_painted_weight_is_on_the_screen_and_in_the_logits_and_undo_is_exact() {
     let name = "blk.1.ffn_down.weight";
     let (row, column) = (11, 21);
     let here = look_at(&mut world, name, row, column);
-    let beside = middle_of(world.app.world().resource::<Map>(), name, row + 1, column);
+    let beside = middle_of(world.app.world(), name, row + 1, column);
     let first_logits = logits(&mut world);
     let twin = logits_of_copy(&world, folder.path(), "plain.pxi");
     assert!(farthest(&first_logits, &twin) < BUDGET * largest(&twin));
@@ -297,11 +303,8 @@ fn an_edited_tile_has_its_corner_from_afar_and_the_look_of_its_weights() {
     let folder = tempfile::tempdir().unwrap();
     let Some(mut world) = open_world(seedling(), SIZE) else { return };
     let name = "blk.0.ffn_up.weight";
-    {
-        let mut map = world.app.world_mut().resource_mut::<Map>();
-        assert!(map.go_to(&Place::Tensor(name.into()), Some(0.0)));
-        map.selection = None;
-    }
+    assert!(go_to(&mut world, &Place::Tensor(name.into())));
+    world.app.world_mut().resource_mut::<Selection>().0 = None;
     let before = shoot(&mut world, folder.path());
     let coarse = Arc::clone(&world.app.world().resource::<MapFrame>().coarse);
     paint(&mut world, &Place::Tensor(name.into()), Brush::Zero);
@@ -336,23 +339,8 @@ fn a_head_heard_alone_mutes_the_others_and_back() {
     let Some(mut world) = open_world(seedling(), SIZE) else { return };
     let solo = |world: &mut Offscreen| {
         let app = world.app.world_mut();
-        app.resource_mut::<Map>().selection = Some(Place::Head(1, 2));
-        app.resource_scope(|world, mut map: Mut<Map>| {
-            let muted: Vec<_> = world
-                .query_filtered::<bevy::prelude::Entity, bevy::prelude::With<Muted>>()
-                .iter(world)
-                .collect();
-            let mut queue = bevy::ecs::world::CommandQueue::default();
-            let mut commands = bevy::prelude::Commands::new(&mut queue, world);
-            let index = world.resource::<ModelIndex>();
-            marks::solo_selection(
-                &mut map,
-                Some(index),
-                |entity| muted.contains(&entity),
-                &mut commands,
-            );
-            queue.apply(world);
-        });
+        app.resource_mut::<Selection>().0 = Some(Place::Head(1, 2));
+        app.write_message(UserAction::Solo);
         world.update(2);
         world.app.world().resource::<Interventions>().clone()
     };
@@ -391,7 +379,7 @@ fn a_comparison_answers_as_the_file_says_and_as_it_was_changed() {
     });
     settle(&mut world, |world| world.resource::<Comparison>().is_running());
     let comparison = world.app.world().resource::<Comparison>();
-    assert_eq!((comparison.stage, &comparison.problem), (Stage::Done, &None));
+    assert_eq!((comparison.stage, &comparison.problem), (ComparisonStage::Done, &None));
     assert_eq!(texts(&comparison.without), texts(&plain));
     assert_eq!(texts(&comparison.with), texts(&changed));
     let probabilities = |thoughts: &[pixel_llm::world::think::GeneratedToken]| -> Vec<Option<f32>> {
@@ -430,7 +418,8 @@ fn a_tour_paints_and_takes_it_back() {
         edits.overlay.depth()
     );
 
-    let text = "(title: \"t\", steps: [Paint(at: Tensor(\"no\"), brush: Zero), Paint(at: Layer(0), brush: Set(inf))])";
+    let text = "(title: \"t\", steps: [Paint(at: Tensor(\"no\"), brush: Zero), \
+                Paint(at: Layer(0), brush: Set(inf))])";
     let tour: Tour = ron::from_str(text).unwrap();
     world.app.insert_resource(TourRun::new(tour, None, false));
     let complaints = world.take_tour().unwrap();
@@ -441,11 +430,11 @@ fn a_tour_paints_and_takes_it_back() {
 /// What the lens shows of the last token of the prompt.
 fn lens_of_prompt(world: &mut Offscreen) -> LensView {
     world.app.world_mut().resource_scope(|world, mut lens: Mut<Lens>| {
-        let (mind, map) = (world.resource::<Generation>(), world.resource::<Map>());
+        let (mind, atlas) = (world.resource::<Generation>(), world.resource::<Atlas>());
         let at = mind.prompt_len - 1;
         let start = std::time::Instant::now();
         loop {
-            let view = lens.look(map.atlas.model(), mind, at).cloned();
+            let view = lens.look(atlas.model(), mind, at).cloned();
             if let Some(view) =
                 view.filter(|view| view.generation == mind.generation() && view.at == at)
             {

@@ -114,8 +114,8 @@ fn a_model_goes_with_all_that_belongs_to_it_and_another_takes_its_place() {
     let world = app.world_mut();
     let first = world.resource::<ModelIndex>().model();
     let parts = |world: &mut World| {
-        let mut query = world
-            .query_filtered::<(), Or<(With<Model>, With<Layer>, With<Head>, With<Tensor>, With<Tile>)>>();
+        type AnyPart = Or<(With<Model>, With<Layer>, With<Head>, With<Tensor>, With<Tile>)>;
+        let mut query = world.query_filtered::<(), AnyPart>();
         query.iter(world).count()
     };
     let all = parts(world);

@@ -9,13 +9,13 @@
 
 use std::sync::Arc;
 
-use crate::common::world::{Picture, open_world};
+use crate::common::world::{Picture, go_to, open_world};
 use bevy::prelude::*;
 use bevy_egui::{EguiPostUpdateSet, EguiRenderOutput, egui};
 use pixel_llm::app::explore::Offscreen;
 use pixel_llm::model::PixelModel;
-use pixel_llm::world::Map;
-use pixel_llm::world::layout::Place;
+use pixel_llm::world::camera::MapCamera;
+use pixel_llm::world::layout::{Atlas, Place};
 use pixel_llm::world::palette::Theme;
 use pixel_llm::world::settings::Settings;
 use pixel_llm::world::think::Generation;
@@ -58,7 +58,8 @@ fn a_caption_and_the_minimap_are_opaque_over_bright_weights_in_both_themes() {
     for theme in [Theme::Dark, Theme::Light] {
         let Some(mut world) = open_world(seedling(), [1280, 720]) else { return };
         world.app.world_mut().resource_mut::<Settings>().theme = theme;
-        let text = "(title: \"t\", steps: [Look(at: Weight(\"blk.0.ffn_down.weight\", 90, 200)), Caption(\"one two three\"), Shot(\"seen\")])";
+        let text = "(title: \"t\", steps: [Look(at: Weight(\"blk.0.ffn_down.weight\", 90, 200)), \
+                    Caption(\"one two three\"), Shot(\"seen\")])";
         let tour: Tour = ron::from_str(text).unwrap();
         world.app.insert_resource(TourRun::new(tour, Some(folder.path().to_owned()), false));
         assert_eq!(world.take_tour().unwrap(), Vec::<String>::new());
@@ -86,10 +87,10 @@ fn a_caption_and_the_minimap_are_opaque_over_bright_weights_in_both_themes() {
 fn what_is_seen_whole_is_neither_under_the_bar_nor_under_the_prompt() {
     let Some(mut world) = open_world(seedling(), [1280, 720]) else { return };
     world.update(4);
-    let map = world.app.world().resource::<Map>();
-    let bounds = map.atlas.bounds();
-    let [_, top] = map.view.to_screen([bounds.x as f64, bounds.y as f64]);
-    let [_, bottom] = map.view.to_screen([0.0, (bounds.y + bounds.height) as f64]);
+    let view = world.app.world().resource::<MapCamera>().view;
+    let bounds = world.app.world().resource::<Atlas>().bounds();
+    let [_, top] = view.to_screen([bounds.x as f64, bounds.y as f64]);
+    let [_, bottom] = view.to_screen([0.0, (bounds.y + bounds.height) as f64]);
     assert!(top > 50.0 && bottom < 612.0, "{top} to {bottom}");
 }
 
@@ -107,8 +108,8 @@ fn a_lit_frame_at_rest_is_few_triangles() {
         let corners = drawn(&world, &format!("{name}, nothing thought"));
         assert!(corners > 500, "{name}: {corners}, so that something was counted");
         let app = world.app.world_mut();
-        let map = app.resource::<Map>().clone();
-        app.resource_mut::<Generation>().ask(&map, "Once upon a time", false, 4, 0.0);
+        let model = Arc::clone(app.resource::<Atlas>().model());
+        app.resource_mut::<Generation>().ask(&model, "Once upon a time", false, 4, 0.0);
         let mut frames = 0;
         while world.app.world().resource::<Generation>().is_busy() && frames < 2000 {
             world.update(1);
@@ -121,7 +122,7 @@ fn a_lit_frame_at_rest_is_few_triangles() {
         );
         let corners = drawn(&world, &format!("{name}, lit"));
         assert!(corners <= MOST_CORNERS, "{name}: {corners} corners");
-        world.app.world_mut().resource_mut::<Map>().go_to(&Place::Layer(1), Some(0.0));
+        go_to(&mut world, &Place::Layer(1));
         world.update(3);
         let corners = drawn(&world, &format!("{name}, a lit layer"));
         assert!(corners <= MOST_CORNERS, "{name}: {corners} corners");

@@ -10,17 +10,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::common::world::{Picture, open_world, shoot};
+use crate::common::world::{Picture, go_to, open_world, shoot};
 use bevy::app::AppExit;
 use bevy::prelude::{Messages, Mut};
 use bevy::render::renderer::RenderDevice;
 use pixel_llm::app::explore::Offscreen;
 use pixel_llm::model::edits::Brush;
 use pixel_llm::tiles::{ModelIndex, Muted};
-use pixel_llm::world::Map;
-use pixel_llm::world::device_recovery::Device;
+use pixel_llm::world::camera::{MapCamera, Navigate};
+use pixel_llm::world::device_recovery::GraphicsDevice;
 use pixel_llm::world::lab::Edits;
-use pixel_llm::world::layout::Place;
+use pixel_llm::world::layout::{Atlas, Place};
+use pixel_llm::world::notices::Notices;
+use pixel_llm::world::pointer::Selection;
 use pixel_llm::world::think::{GeneratedToken, Generation};
 use pixel_llm::world::tour::{Tour, TourRun};
 
@@ -33,7 +35,7 @@ fn world() -> Option<Offscreen> {
 
 fn ask(world: &mut Offscreen, tokens: u32) -> Option<String> {
     world.app.world_mut().resource_scope(|world, mut mind: Mut<Generation>| {
-        mind.ask(world.resource::<Map>(), PROMPT, false, tokens, 0.0);
+        mind.ask(world.resource::<Atlas>().model(), PROMPT, false, tokens, 0.0);
         mind.problem.clone()
     })
 }
@@ -57,14 +59,7 @@ fn lose(world: &mut Offscreen) {
 }
 
 fn notice(world: &Offscreen) -> String {
-    world
-        .app
-        .world()
-        .resource::<Map>()
-        .notice
-        .as_ref()
-        .map(|(text, _)| text.clone())
-        .unwrap_or_default()
+    world.app.world().resource::<Notices>().text().unwrap_or_default().to_owned()
 }
 
 /// Mutes a head, paints a tensor and looks at a place where both are seen.
@@ -73,16 +68,15 @@ fn change(world: &mut Offscreen) {
     let head = app.resource::<ModelIndex>().head(0, 1).unwrap();
     app.entity_mut(head).insert(Muted);
     app.resource_scope(|world, mut edits: Mut<Edits>| {
-        let atlas = &world.resource::<Map>().atlas;
+        let atlas = world.resource::<Atlas>();
         for name in ["blk.0.ffn_up.weight", "blk.1.attn_norm.weight"] {
             edits.mark_place(atlas, &Place::Tensor(name.into()));
             edits.paint(atlas.model(), Brush::Scale(1.5)).unwrap();
         }
         edits.clear();
     });
-    let mut map = app.resource_mut::<Map>();
-    assert!(map.go_to(&Place::Layer(0), Some(0.0)));
-    map.selection = None;
+    assert!(go_to(world, &Place::Layer(0)));
+    world.app.world_mut().resource_mut::<Selection>().0 = None;
 }
 
 #[test]
@@ -101,7 +95,7 @@ fn a_lost_device_is_followed_by_another_on_which_all_is_as_it_was() {
     assert!(world.app.world().resource::<Generation>().is_busy());
     lose(&mut world);
     world.update(12);
-    let device = world.app.world().resource::<Device>();
+    let device = world.app.world().resource::<GraphicsDevice>();
     assert_eq!((device.losses, &device.lost), (1, &None), "there is another");
     let told = notice(&world);
     assert!(told.contains("device is lost") && told.contains("another was opened"), "{told}");
@@ -115,7 +109,7 @@ fn a_lost_device_is_followed_by_another_on_which_all_is_as_it_was() {
     let path = folder.path().join("later.png");
     world.shoot(path.clone()).unwrap();
     assert_eq!(Picture::read(&path).pixels.len(), picture.pixels.len());
-    assert_eq!(world.app.world().resource::<Device>().losses, 2);
+    assert_eq!(world.app.world().resource::<GraphicsDevice>().losses, 2);
     answered(&mut world, &thoughts, &picture, folder.path());
     // What was painted is taken back on the new device as on the old.
     let app = world.app.world_mut();
@@ -138,11 +132,12 @@ fn without_another_device_frames_go_on_and_prompts_are_refused_in_words() {
     let Some(mut world) = world() else { return };
     let before = answer(&mut world, 4);
     let picture = shoot(&mut world, folder.path());
-    let open = world.app.world().resource::<Device>().open;
-    world.app.world_mut().resource_mut::<Device>().open = Some(|| Err("the card is gone".into()));
+    let open = world.app.world().resource::<GraphicsDevice>().open;
+    world.app.world_mut().resource_mut::<GraphicsDevice>().open =
+        Some(|| Err("the card is gone".into()));
     lose(&mut world);
     world.update(30);
-    let why = world.app.world().resource::<Device>().lost.clone().unwrap();
+    let why = world.app.world().resource::<GraphicsDevice>().lost.clone().unwrap();
     assert!(why.contains("device is lost"), "{why}");
     assert!(notice(&world).contains("nothing is drawn"), "{}", notice(&world));
     let problem = ask(&mut world, 4).unwrap();
@@ -153,22 +148,25 @@ fn without_another_device_frames_go_on_and_prompts_are_refused_in_words() {
     world.update(3);
     let mind = world.app.world().resource::<Generation>();
     assert!(!mind.is_busy() && mind.thoughts == before, "nothing changed");
-    let map = world.app.world_mut().resource_mut::<Map>().into_inner();
-    assert!(map.go_to(&Place::Layer(1), Some(0.0)), "one can go about");
-    map.selection = None;
-    map.go_back();
-    world.update(40);
+    let home = world.app.world().resource::<MapCamera>().view;
+    for (to, is_home) in [(Navigate::To(Place::Layer(1)), false), (Navigate::Back, true)] {
+        world.app.world_mut().write_message(to);
+        world.update(40);
+        let view = world.app.world().resource::<MapCamera>().view;
+        assert_eq!(view == home, is_home, "one can go about: {view:?}");
+    }
+    world.app.world_mut().resource_mut::<Selection>().0 = None;
     assert!(world.app.should_exit().is_none(), "it lives on");
 
     // A device comes back; it is found by the next attempt.
-    world.app.world_mut().resource_mut::<Device>().open = open;
+    world.app.world_mut().resource_mut::<GraphicsDevice>().open = open;
     let start = std::time::Instant::now();
-    while world.app.world().resource::<Device>().lost.is_some() {
+    while world.app.world().resource::<GraphicsDevice>().lost.is_some() {
         world.update(1);
         assert!(start.elapsed().as_secs() < 20, "it is not found");
     }
     assert!(answer(&mut world, 4) == before, "bit for bit");
-    assert!(world.app.world_mut().resource_mut::<Map>().go_to(&Place::Model, Some(0.0)));
+    assert!(go_to(&mut world, &Place::Model));
     assert!(shoot(&mut world, folder.path()) == picture);
     world.app.world_mut().resource_mut::<Messages<AppExit>>().write(AppExit::Success);
     world.update(1);

@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::common::world::{Picture, opened};
+use crate::common::world::{Picture, go_to, opened};
 use pixel_llm::app::explore::{Offscreen, WorldSetup};
-use pixel_llm::world::Map;
+use pixel_llm::world::camera::MapCamera;
 use pixel_llm::world::hot_reload::LiveMods;
-use pixel_llm::world::layout::Place;
+use pixel_llm::world::layout::{Atlas, Place};
+use pixel_llm::world::palette::Palettes;
 use pixel_llm::world::settings::SettingsFile;
 use pixel_llm::world::tour::{Tour, TourRun};
 
@@ -48,8 +49,7 @@ fn the_spiral_city_is_what_is_drawn_and_its_tour_leaves_its_pictures() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let Some(mut world) = open_world(&examples(), [640, 480]) else { return };
-    let map = world.app.world().resource::<Map>();
-    let plan = map.atlas.model().plan();
+    let plan = world.app.world().resource::<Atlas>().model().plan();
     assert_eq!(plan.signs.len(), 2);
     assert_ne!(plan, pixel_llm::app::kinds::assets().default_model().unwrap().plan());
     // Each layer is beside the one before, and the last farther from the middle than the first.
@@ -104,14 +104,14 @@ fn a_save_is_seen_within_half_a_second_and_a_bad_one_keeps_what_was_good() {
     fs::write(&file, land("Rows(across: 2)")).unwrap();
     let Some(mut world) = open_world(folder.path(), [1280, 720]) else { return };
     let layer = |world: &bevy::prelude::World, at: usize| {
-        world.resource::<Map>().atlas.model().plan().layers[at].rect
+        world.resource::<Atlas>().model().plan().layers[at].rect
     };
     assert!(layer(world.app.world(), 1).x > 0, "two layers side by side");
-    world.app.world_mut().resource_mut::<Map>().go_to(&Place::Layer(1), Some(0.0));
+    go_to(&mut world, &Place::Layer(1));
     let place = |world: &bevy::prelude::World| {
-        let map = world.resource::<Map>();
-        let rect = map.atlas.rect(&Place::Layer(1)).unwrap();
-        [map.view.centre[0] - rect.x as f64, map.view.centre[1] - rect.y as f64]
+        let view = world.resource::<MapCamera>().view;
+        let rect = world.resource::<Atlas>().rect(&Place::Layer(1)).unwrap();
+        [view.centre[0] - rect.x as f64, view.centre[1] - rect.y as f64]
     };
     world.update(5);
     let before = place(world.app.world());
@@ -162,16 +162,16 @@ fn a_save_is_seen_within_half_a_second_and_a_bad_one_keeps_what_was_good() {
     fs::write(&file, land("Spiral(turn: Clockwise, start: Inside)")).unwrap();
     until(&mut world, "mending", |world| world.resource::<LiveMods>().problems.is_empty());
     world.update(2);
-    let keys = world.app.world().resource::<pixel_llm::world::keys::Keys>();
+    let keys = world.app.world().resource::<pixel_llm::world::keys::KeyBindings>();
     assert!(keys.list().any(|(_, names)| names == "F9"), "the keys follow");
     let changed = pixel_llm::world::content::palettes(&pixel_llm::app::kinds::assets()).unwrap()[0]
-        != world.app.world().resource::<Map>().palettes[0];
+        != world.app.world().resource::<Palettes>().0[0];
     assert!(changed, "the palettes follow");
 
     // With the mod gone, all is as it was without it.
     fs::remove_dir_all(&inside).unwrap();
     until(&mut world, "the mod's end", |world| {
-        world.resource::<Map>().atlas.model().plan()
+        world.resource::<Atlas>().model().plan()
             == pixel_llm::app::kinds::assets().default_model().unwrap().plan()
     });
 }
@@ -182,8 +182,10 @@ fn an_experiment_measures_the_same_on_the_gpu() {
     let folder = tempfile::tempdir().unwrap();
     let inside = folder.path().join("mods/experiments");
     fs::create_dir_all(&inside).unwrap();
-    let text = r#"(title: "T", max_tokens: 1, prompts: [Text(id: "a", text: "Once upon a time", target: " there")],
-        interventions: [EachLayer(scale: 0.0), Heads(id: "heads", heads: [(layer: 0, head: 1), (layer: 1, head: 0)], scale: 0.5)])"#;
+    let text = r#"(title: "T", max_tokens: 1,
+        prompts: [Text(id: "a", text: "Once upon a time", target: " there")],
+        interventions: [EachLayer(scale: 0.0),
+            Heads(id: "heads", heads: [(layer: 0, head: 1), (layer: 1, head: 0)], scale: 0.5)])"#;
     fs::write(inside.join("e.experiment.ron"), text).unwrap();
     let values = |device: &str| -> Option<Vec<f64>> {
         let mut command = assert_cmd::Command::cargo_bin("pixel-llm").unwrap();

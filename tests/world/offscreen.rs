@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::common::forward::open;
 use crate::common::tiny::Tiny;
-use crate::common::world::{Picture, open_world};
+use crate::common::world::{Picture, go_to, open_world};
 use bevy::prelude::Mut;
 use pixel_llm::app::explore::Offscreen;
 use pixel_llm::forward::cpu::{Column, CpuModel, CpuOptions, KvCache};
@@ -21,9 +21,10 @@ use pixel_llm::forward::{HookPoint, Hooks, Interventions};
 use pixel_llm::model::weights::tile_weights;
 use pixel_llm::model::{Encoding, plan::Orientation};
 use pixel_llm::tiles::{ModelIndex, Muted};
-use pixel_llm::world::Map;
-use pixel_llm::world::layout::Place;
-use pixel_llm::world::palette::{Colouring, Theme};
+use pixel_llm::world::camera::MapCamera;
+use pixel_llm::world::layout::{Atlas, Place};
+use pixel_llm::world::palette::{Colouring, Palettes, Theme};
+use pixel_llm::world::pointer::Selection;
 use pixel_llm::world::settings::Settings;
 use pixel_llm::world::think::Generation;
 use pixel_llm::world::tour::{Tour, TourRun};
@@ -48,17 +49,18 @@ fn is_near(a: [u8; 3], b: [u8; 3], budget: u8) -> bool {
 /// Goes to a tensor's first plot and compares the cells in the middle of the screen with the file,
 /// in colours of weights and of bytes.
 fn compare(world: &mut Offscreen, folder: &Path, name: &str) {
-    let mut map = world.app.world_mut().resource_mut::<Map>();
-    let model = Arc::clone(map.atlas.model());
+    let model = Arc::clone(world.app.world().resource::<Atlas>().model());
     let tensor = model.tensor_index(name).unwrap();
     let plot = model.plan().plots_of(tensor)[0].clone();
     let middle =
         ((plot.rows.start + plot.rows.end) / 2, (plot.columns.start + plot.columns.end) / 2);
-    assert!(map.go_to(&Place::Weight(name.into(), middle.0, middle.1), Some(0.0)), "{name}");
-    map.view.scale = SCALE;
-    map.selection = None;
-    let (view, spread) = (map.view, map.atlas.spread(tensor));
-    let palette = map.palettes[0].clone();
+    assert!(go_to(world, &Place::Weight(name.into(), middle.0, middle.1)), "{name}");
+    let app = world.app.world_mut();
+    app.resource_mut::<MapCamera>().view.scale = SCALE;
+    app.resource_mut::<Selection>().0 = None;
+    let view = app.resource::<MapCamera>().view;
+    let spread = app.resource::<Atlas>().spread(tensor);
+    let palette = app.resource::<Palettes>().0[0].clone();
 
     for colouring in [Colouring::Weights, Colouring::Bytes] {
         world.app.world_mut().resource_mut::<Settings>().colouring = colouring;
@@ -145,10 +147,10 @@ fn a_muted_head_is_drained_of_colour_and_its_neighbour_is_not() {
     let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let Some(mut world) = open_world(Arc::clone(&model), SIZE) else { return };
-    world.app.world_mut().resource_mut::<Map>().go_to(&Place::Layer(0), Some(0.0));
-    world.app.world_mut().resource_mut::<Map>().selection = None;
+    go_to(&mut world, &Place::Layer(0));
+    world.app.world_mut().resource_mut::<Selection>().0 = None;
     let colourful = |world: &mut Offscreen, picture: &Picture, head: u32| {
-        let map = world.app.world().resource::<Map>();
+        let view = world.app.world().resource::<MapCamera>().view;
         let plot = model.plan().plots_of(model.tensor_index("blk.0.attn_q.weight").unwrap())
             [head as usize]
             .clone();
@@ -159,7 +161,7 @@ fn a_muted_head_is_drained_of_colour_and_its_neighbour_is_not() {
                 plot.rect.x as f64 + plot.rect.width as f64 * (f64::from(part % 20) + 0.5) / 20.0;
             let y =
                 plot.rect.y as f64 + plot.rect.height as f64 * (f64::from(part / 20) * 0.02 + 0.25);
-            let [r, _, b] = picture.at(map.view.to_screen([x, y]));
+            let [r, _, b] = picture.at(view.to_screen([x, y]));
             sum += u64::from(r.abs_diff(b));
         }
         sum
@@ -181,7 +183,8 @@ fn a_tour_leaves_its_pictures_and_complains_of_what_is_not_there() {
     let folder = tempfile::tempdir().unwrap();
     let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
     let Some(mut world) = open_world(model, SIZE) else { return };
-    let text = "(title: \"t\", steps: [Look(at: Layer(999)), Mute(Head(0, 999)), Look(at: Model, seconds: Some(0.2)), \
+    let text = "(title: \"t\", steps: [Look(at: Layer(999)), Mute(Head(0, 999)), \
+                Look(at: Model, seconds: Some(0.2)), \
                 Caption(\"here\"), Shot(\"one\"), Theme(Light), Shot(\"two\")])";
     let tour: Tour = ron::from_str(text).unwrap();
     world.app.insert_resource(TourRun::new(tour, Some(folder.path().to_owned()), false));
@@ -222,7 +225,7 @@ fn what_is_thought_in_the_world_is_what_the_twin_computes() {
     let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
     let Some(mut world) = open_world(Arc::clone(&model), SIZE) else { return };
     world.app.world_mut().resource_scope(|world, mut mind: Mut<Generation>| {
-        mind.ask(world.resource::<Map>(), "Once upon a time", false, 8, 0.0);
+        mind.ask(world.resource::<Atlas>().model(), "Once upon a time", false, 8, 0.0);
         assert_eq!(mind.problem, None);
     });
     for _ in 0..200 {
@@ -287,7 +290,7 @@ fn a_prompt_that_cannot_be_is_told_in_words() {
     let Some(mut world) = open_world(model, SIZE) else { return };
     for (prompt, word) in [("word ".repeat(5000), "room for"), (String::new(), "empty")] {
         world.app.world_mut().resource_scope(|world, mut mind: Mut<Generation>| {
-            mind.ask(world.resource::<Map>(), &prompt, false, 8, 0.0);
+            mind.ask(world.resource::<Atlas>().model(), &prompt, false, 8, 0.0);
         });
         world.update(2);
         let mind = world.app.world().resource::<Generation>();

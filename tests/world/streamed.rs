@@ -24,10 +24,11 @@ use pixel_llm::residency::compute::{PlanError, PoolError};
 use pixel_llm::residency::{BadTile, ResidencyBudgets, ResidencyFigures, ViewAtlas};
 use pixel_llm::size::MemorySize;
 use pixel_llm::tiles::ModelIndex;
-use pixel_llm::world::Map;
-use pixel_llm::world::layout::Place;
+use pixel_llm::world::camera::MapCamera;
+use pixel_llm::world::layout::{Atlas, Place};
+use pixel_llm::world::pointer::Selection;
 use pixel_llm::world::settings::SettingsFile;
-use pixel_llm::world::tabs::{Instrument, Shown};
+use pixel_llm::world::tabs::{Instrument, ShownInstrument};
 use pixel_llm::world::think::Generation;
 
 /// Points per cell: the screen shows no more tiles than the view has room for.
@@ -66,11 +67,10 @@ fn streamed(model: &Arc<PixelModel>) -> Offscreen {
 
 fn go_to(world: &mut Offscreen, model: &PixelModel, tensor: &str) {
     let tensor = model.tensor(tensor).unwrap();
-    let mut map = world.app.world_mut().resource_mut::<Map>();
-    assert!(map.go_to(&Place::Weight(tensor.name.clone(), 8, 8), Some(0.0)));
-    map.view.scale = SCALE;
-    map.flight = None;
-    map.selection = None;
+    assert!(crate::common::world::go_to(world, &Place::Weight(tensor.name.clone(), 8, 8)));
+    let world = world.app.world_mut();
+    world.resource_mut::<MapCamera>().view.scale = SCALE;
+    world.resource_mut::<Selection>().0 = None;
 }
 
 /// Frames until nothing is on its way.
@@ -197,7 +197,7 @@ fn a_streamed_model_thinks_the_same() {
     let Some(worlds) = worlds(&model) else { return };
     let [expected, found] = worlds.map(|mut world| {
         world.app.world_mut().resource_scope(|world, mut mind: Mut<Generation>| {
-            mind.ask(world.resource::<Map>(), "Once upon a time", false, 8, 0.0);
+            mind.ask(world.resource::<Atlas>().model(), "Once upon a time", false, 8, 0.0);
         });
         for _ in 0..2000 {
             world.update(1);
@@ -235,10 +235,10 @@ fn the_timings_panel_tells_what_streaming_does() {
     assert!(table(&whole).is_empty(), "what is all there is not streamed");
 
     let without = shoot(&mut world, folder.path(), "without.png");
-    world.app.world_mut().resource_mut::<Shown>().0 = Some(Instrument::Timings);
+    world.app.world_mut().resource_mut::<ShownInstrument>().0 = Some(Instrument::Timings);
     go_to(&mut world, &model, "blk.0.attn_q.weight");
     world.app.world_mut().resource_scope(|world, mut mind: Mut<Generation>| {
-        mind.ask(world.resource::<Map>(), "Once upon a time", false, 8, 0.0);
+        mind.ask(world.resource::<Atlas>().model(), "Once upon a time", false, 8, 0.0);
     });
     while world.app.world().resource::<Generation>().is_busy() {
         world.update(1);

@@ -17,7 +17,7 @@ use pixel_llm::forward::cpu::{Column, CpuModel, CpuOptions, KvCache};
 use pixel_llm::forward::{HookPoint, Hooks, Interventions};
 use pixel_llm::model::PixelModel;
 use pixel_llm::model::edits::Tiles;
-use pixel_llm::world::Map;
+use pixel_llm::world::layout::Atlas;
 use pixel_llm::world::settings::Settings;
 use pixel_llm::world::think::Generation;
 use pixel_llm::world::think::lens::{Lens, TOLD};
@@ -29,7 +29,7 @@ const SIZE: [u32; 2] = [320, 240];
 
 fn ask(world: &mut Offscreen, prompt: &str, tokens: u32) {
     world.app.world_mut().resource_scope(|world, mut mind: Mut<Generation>| {
-        mind.ask(world.resource::<Map>(), prompt, false, tokens, 0.0);
+        mind.ask(world.resource::<Atlas>().model(), prompt, false, tokens, 0.0);
         assert_eq!(mind.problem, None);
     });
 }

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use anyhow::Context;
 use bevy::prelude::*;
-use bevy_egui::{EguiContexts, EguiPrimaryContextPass, egui, input::EguiWantsInput};
+use bevy_egui::{EguiContexts, EguiPrimaryContextPass, egui};
 
 use crate::app::cli::engine::{Device, GpuMemory, open_engine};
 use crate::app::cli::experiment::CellFile;
@@ -21,19 +21,25 @@ use crate::experiment::{Experiment, ExperimentJob, SLOTS};
 use crate::folders;
 use crate::model::PixelModel;
 use crate::model::plan::Rules;
-use crate::world::Map;
-use crate::world::keys::{Action, Keys};
+use crate::world::WorldSystems;
+use crate::world::keys::{UserAction, on_action};
+use crate::world::layout::Atlas;
 
 /// The most conditions whose figures are shown.
 const MOST_SHOWN: usize = 8;
 
-/// Adds the list of experiments. Needs [`Assets`], [`Map`] and [`Keys`].
+/// Adds the list of experiments. Comes after `WorldPlugin`, and needs [`Assets`].
 pub(super) struct ExperimentsPlugin;
 
 impl Plugin for ExperimentsPlugin {
     fn build(&self, app: &mut App) {
         app.init_resource::<Experiments>()
-            .add_systems(Update, (toggle, listen).chain())
+            .add_systems(
+                Update,
+                (toggle.run_if(on_action(UserAction::Experiments)), listen)
+                    .chain()
+                    .in_set(WorldSystems::Act),
+            )
             .add_systems(EguiPrimaryContextPass, draw);
     }
 }
@@ -42,11 +48,11 @@ impl Plugin for ExperimentsPlugin {
 #[derive(Resource, Default)]
 struct Experiments {
     open: bool,
-    run: Option<Run>,
+    run: Option<ExperimentRun>,
 }
 
 /// An experiment that runs or has run.
-struct Run {
+struct ExperimentRun {
     name: String,
     total: usize,
     done: usize,
@@ -55,49 +61,41 @@ struct Run {
     state: String,
     is_over: bool,
     cancel: Arc<AtomicBool>,
-    reports: Mutex<Receiver<Report>>,
+    reports: Mutex<Receiver<ExperimentNews>>,
 }
 
 /// What the thread tells.
-enum Report {
+enum ExperimentNews {
     Begun(usize),
     Cell(String, Option<f32>),
     Over(String),
 }
 
-impl Drop for Run {
+impl Drop for ExperimentRun {
     fn drop(&mut self) {
         self.cancel.store(true, Ordering::Relaxed);
     }
 }
 
-fn toggle(
-    keys: Res<Keys>,
-    input: Option<Res<ButtonInput<KeyCode>>>,
-    wants: Option<Res<EguiWantsInput>>,
-    mut experiments: ResMut<Experiments>,
-) {
-    let typing = wants.is_some_and(|wants| wants.wants_any_keyboard_input());
-    if input.is_some_and(|input| !typing && keys.pressed(&input, Action::Experiments)) {
-        experiments.open = !experiments.open;
-    }
+fn toggle(mut experiments: ResMut<Experiments>) {
+    experiments.open = !experiments.open;
 }
 
 fn listen(mut experiments: ResMut<Experiments>) {
     let Some(run) = experiments.bypass_change_detection().run.as_mut() else { return };
-    let reports: Vec<Report> =
+    let reports: Vec<ExperimentNews> =
         run.reports.lock().map(|reports| reports.try_iter().collect()).unwrap_or_default();
     for report in reports {
         match report {
-            Report::Begun(total) => run.total = total,
-            Report::Cell(condition, difference) => {
+            ExperimentNews::Begun(total) => run.total = total,
+            ExperimentNews::Cell(condition, difference) => {
                 run.done += 1;
                 if let Some(difference) = difference {
                     let sum = run.found.entry(condition).or_default();
                     *sum = (sum.0 + difference, sum.1 + 1);
                 }
             }
-            Report::Over(text) => {
+            ExperimentNews::Over(text) => {
                 run.state = text;
                 run.is_over = true;
             }
@@ -108,7 +106,7 @@ fn listen(mut experiments: ResMut<Experiments>) {
 fn draw(
     mut contexts: EguiContexts,
     assets: Res<Assets>,
-    map: Res<Map>,
+    atlas: Res<Atlas>,
     mut experiments: ResMut<Experiments>,
 ) -> Result {
     if !experiments.open {
@@ -129,7 +127,8 @@ fn draw(
                     ui.horizontal(|ui| {
                         let button = egui::Button::new("run");
                         if ui.add_enabled(!running, button).clicked() {
-                            experiments.run = Some(begin(name.clone(), experiment.clone(), &map));
+                            experiments.run =
+                                Some(begin(name.clone(), experiment.clone(), atlas.model()));
                         }
                         ui.label(egui::RichText::new(&experiment.title).strong())
                             .on_hover_text(&experiment.description);
@@ -147,7 +146,7 @@ fn draw(
     Ok(())
 }
 
-fn show(ui: &mut egui::Ui, run: &Run) {
+fn show(ui: &mut egui::Ui, run: &ExperimentRun) {
     ui.horizontal(|ui| {
         ui.label(format!("{}: {} of {} cells", run.name, run.done, run.total));
         if !run.is_over && ui.button("stop").clicked() {
@@ -173,11 +172,11 @@ fn show(ui: &mut egui::Ui, run: &Run) {
 
 /// Runs an experiment on a thread, on the processor: the device is busy with the picture and the
 /// prompt.
-fn begin(name: String, experiment: Experiment, map: &Map) -> Run {
+fn begin(name: String, experiment: Experiment, model: &PixelModel) -> ExperimentRun {
     let (tell, reports) = channel();
     let cancel = Arc::new(AtomicBool::new(false));
     // The same bytes; the layout of the land is nothing to the forward pass.
-    let model = map.atlas.model().laid_out(&Rules::default());
+    let model = model.laid_out(&Rules::default());
     let (job, stop) = (name.clone(), Arc::clone(&cancel));
     let thread = std::thread::Builder::new().name("experiment".into()).spawn(move || {
         let end = match work(&job, &experiment, model, &stop, &tell) {
@@ -185,13 +184,22 @@ fn begin(name: String, experiment: Experiment, map: &Map) -> Run {
             Err(error) => format!("{error:#}"),
         };
         // Whoever has closed the window does not listen any more.
-        let _ = tell.send(Report::Over(end));
+        let _ = tell.send(ExperimentNews::Over(end));
     });
     let is_over = thread.is_err();
     let state =
         thread.err().map_or_else(|| "running on the processor".into(), |error| error.to_string());
     let reports = Mutex::new(reports);
-    Run { name, total: 0, done: 0, found: BTreeMap::new(), state, is_over, cancel, reports }
+    ExperimentRun {
+        name,
+        total: 0,
+        done: 0,
+        found: BTreeMap::new(),
+        state,
+        is_over,
+        cancel,
+        reports,
+    }
 }
 
 /// Measures all cells and says where they are.
@@ -200,7 +208,7 @@ fn work(
     experiment: &Experiment,
     model: PixelModel,
     cancel: &AtomicBool,
-    tell: &Sender<Report>,
+    tell: &Sender<ExperimentNews>,
 ) -> anyhow::Result<String> {
     let stem = model
         .path()
@@ -208,13 +216,13 @@ fn work(
         .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
     let path = results_folder()?.join(format!("{name}-{stem}.jsonl"));
     let job = ExperimentJob::new(name, experiment, &model)?;
-    let _ = tell.send(Report::Begun(job.cells()));
+    let _ = tell.send(ExperimentNews::Begun(job.cells()));
     let mut file = CellFile::open(Some(&path), Existing::Overwrite)?;
     let memory = GpuMemory::default();
     let mut engine =
         open_engine(Device::Cpu, model, job.slots(SLOTS), Some(job.context()), memory)?;
     let (outcome, failed) = job.run(&mut *engine, &mut file, cancel, &mut |cell| {
-        let _ = tell.send(Report::Cell(cell.condition.to_owned(), cell.difference));
+        let _ = tell.send(ExperimentNews::Cell(cell.condition.to_owned(), cell.difference));
     })?;
     file.sync()?;
     let end = if outcome == RunOutcome::Cancelled { "stopped" } else { "done" };

@@ -25,7 +25,7 @@ pub enum OffscreenError {
     /// A tour or a picture does not come to an end.
     #[error("{what} is not done after {frames} frames")]
     Endless {
-        /// What.
+        /// What is waited for: the tour or a picture.
         what: &'static str,
         /// How long it was waited for.
         frames: u32,
@@ -107,7 +107,7 @@ impl Offscreen {
         failure.map_or(Ok(world), |error| Err(error.into()))
     }
 
-    /// Some frames.
+    /// Lets some frames pass.
     pub fn update(&mut self, frames: u32) {
         for _ in 0..frames {
             self.app.update();

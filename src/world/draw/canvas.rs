@@ -14,7 +14,7 @@ use crate::world::palette::Theme;
 
 /// How the map comes to be on the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Plan {
+pub(super) enum CanvasPlan {
     /// It is drawn there: what moves is not kept.
     Target,
     /// It is drawn on the canvas and copied: it is the same as in the frame before.
@@ -24,7 +24,7 @@ pub(super) enum Plan {
 }
 
 /// What a picture shows.
-struct Shown {
+struct ShownFrame {
     frame: MapFrame,
     /// The number of [`ViewAtlas::changes`](crate::residency::ViewAtlas::changes).
     changes: u64,
@@ -32,7 +32,7 @@ struct Shown {
     format: TextureFormat,
 }
 
-impl Shown {
+impl ShownFrame {
     fn is_same(&self, other: &Self) -> bool {
         let rest = |shown: &Self| (shown.changes, shown.size, shown.format);
         rest(self) == rest(other) && self.frame.looks_like(&other.frame)
@@ -54,15 +54,15 @@ impl MapFrame {
 
 /// A picture, and what it shows.
 #[derive(Default)]
-pub(super) struct Canvas {
+pub(super) struct MapCanvas {
     /// What the last frame showed.
-    shown: Option<Shown>,
+    shown: Option<ShownFrame>,
     /// Whether that is on the texture.
     is_filled: bool,
     texture: Option<(Texture, TextureView)>,
 }
 
-impl Canvas {
+impl MapCanvas {
     /// How this frame is to be drawn, which is remembered.
     pub fn plan(
         &mut self,
@@ -70,17 +70,17 @@ impl Canvas {
         changes: u64,
         target: &Texture,
         device: &RenderDevice,
-    ) -> Plan {
+    ) -> CanvasPlan {
         let (size, format) = (target.size(), target.format());
-        let now = Shown { frame: frame.clone(), changes, size, format };
+        let now = ShownFrame { frame: frame.clone(), changes, size, format };
         let is_same = self.shown.as_ref().is_some_and(|before| before.is_same(&now));
         self.shown = Some(now);
         if !is_same || !target.usage().contains(TextureUsages::COPY_DST) {
             self.is_filled = false;
-            return Plan::Target;
+            return CanvasPlan::Target;
         }
         if std::mem::replace(&mut self.is_filled, true) {
-            return Plan::Copy;
+            return CanvasPlan::Copy;
         }
         if !self
             .texture
@@ -100,7 +100,7 @@ impl Canvas {
             let view = texture.create_view(&TextureViewDescriptor::default());
             self.texture = Some((texture, view));
         }
-        Plan::Canvas
+        CanvasPlan::Canvas
     }
 
     /// Draws anew next time, whatever it looks like.
@@ -109,7 +109,7 @@ impl Canvas {
     }
 
     /// The texture to draw on.
-    pub fn attachment(&self, theme: Theme) -> Option<RenderPassColorAttachment<'_>> {
+    pub(crate) fn attachment(&self, theme: Theme) -> Option<RenderPassColorAttachment<'_>> {
         let (_, view) = self.texture.as_ref()?;
         let [r, g, b, a] = linear_light(theme.ground()).map(f64::from);
         let ops =
@@ -118,7 +118,7 @@ impl Canvas {
     }
 
     /// Copies it to a target of its size.
-    pub fn copy_to(&self, encoder: &mut CommandEncoder, target: &Texture) {
+    pub(crate) fn copy_to(&self, encoder: &mut CommandEncoder, target: &Texture) {
         if let Some((texture, _)) = &self.texture {
             encoder.copy_texture_to_texture(
                 texture.as_image_copy(),

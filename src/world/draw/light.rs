@@ -29,7 +29,7 @@ pub struct LightCorner {
 /// What lies over the map in this frame, below all text.
 #[derive(Resource, Debug, Clone, Default, PartialEq)]
 pub struct Lights {
-    /// Corners of triangles.
+    /// The corners of all triangles.
     pub corners: Vec<LightCorner>,
     /// Three of them a triangle, those that come later lie above.
     pub triangles: Vec<u32>,

@@ -10,7 +10,7 @@ use crate::model::Encoding;
 use crate::world::palette::Colouring;
 use crate::world::view::View;
 
-/// A variant.
+/// A variant of the shader: what it decodes and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Look {
     /// `None` is what is flat.

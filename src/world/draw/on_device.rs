@@ -12,7 +12,7 @@ use bevy::render::render_resource::{
 };
 use bevy::render::renderer::{RenderDevice, RenderQueue};
 
-use super::runs::{Run, runs};
+use super::runs::{QuadRun, runs};
 use super::{MapFrame, ViewWords, bindings};
 use crate::tiles::Pages;
 use crate::world::layout::Quad;
@@ -32,7 +32,7 @@ pub(super) struct OnDevice {
     /// Vertex data, one instance a quad.
     pub quad_buffer: Buffer,
     /// Its quads, in the order in which they are drawn.
-    pub runs: Vec<Run>,
+    pub runs: Vec<QuadRun>,
     /// What the shader is bound to: for the map, and for the minimap.
     pub groups: [BindGroup; 2],
 }

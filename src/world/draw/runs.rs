@@ -11,30 +11,30 @@ const MOST: usize = 128;
 
 /// Quads of one encoding that follow each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Run {
+pub struct QuadRun {
     /// The encoding; `None` is what is flat.
     pub encoding: Option<Encoding>,
     /// Their places in the list.
     pub quads: Range<u32>,
-    /// What they cover.
+    /// The cells that its quads cover.
     bounds: Rect,
 }
 
 /// The runs of a list of quads, in its order.
-pub fn runs(quads: &[Quad]) -> Vec<Run> {
+pub fn runs(quads: &[Quad]) -> Vec<QuadRun> {
     let mut at = 0;
     let mut run = |quads: &[Quad]| {
         let bounds = quads.iter().map(rect).fold(Rect::default(), Rect::union);
         let first = at;
         at += quads.len() as u32;
-        Run { encoding: quads[0].encoding(), quads: first..at, bounds }
+        QuadRun { encoding: quads[0].encoding(), quads: first..at, bounds }
     };
     let alike = quads.chunk_by(|one, next| one.encoding() == next.encoding());
     alike.flat_map(|alike| alike.chunks(MOST)).map(&mut run).collect()
 }
 
 /// The runs of which something may be within `seen`; neighbours of one encoding are one.
-pub fn visible(runs: &[Run], seen: &Rect) -> Vec<(Option<Encoding>, Range<u32>)> {
+pub fn visible(runs: &[QuadRun], seen: &Rect) -> Vec<(Option<Encoding>, Range<u32>)> {
     let mut found: Vec<(Option<Encoding>, Range<u32>)> = Vec::new();
     for run in runs.iter().filter(|run| run.bounds.overlaps(seen)) {
         match found.last_mut() {

@@ -4,13 +4,13 @@
 use bevy::prelude::*;
 
 use super::Edits;
-use crate::world::Map;
+use crate::world::layout::Atlas;
 use crate::world::think::{GeneratedToken, Generation};
 
 /// A prompt that is answered twice.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Asked {
-    /// Its text.
+    /// What is asked, as text.
     pub prompt: String,
     /// Whether it is a message in a chat.
     pub chat: bool,
@@ -22,7 +22,7 @@ pub struct Asked {
 
 /// How far a comparison is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Stage {
+pub enum ComparisonStage {
     /// None was asked for.
     #[default]
     Idle,
@@ -40,8 +40,8 @@ pub enum Stage {
 #[derive(Resource, Debug, Clone, Default)]
 pub struct Comparison {
     /// How far it is.
-    pub stage: Stage,
-    /// What was asked.
+    pub stage: ComparisonStage,
+    /// The prompt, and how it is answered.
     pub asked: Option<Asked>,
     /// The answer as the file says.
     pub without: Vec<GeneratedToken>,
@@ -55,8 +55,8 @@ pub struct Comparison {
 
 /// A token of an answer.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Side {
-    /// Its text.
+pub struct ComparisonSide {
+    /// The token's text, as it is decoded.
     pub text: String,
     /// How probable it was.
     pub probability: f32,
@@ -64,11 +64,11 @@ pub struct Side {
 
 /// One place of both answers.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row {
+pub struct ComparisonRow {
     /// As the file says; none where that answer has ended.
-    pub without: Option<Side>,
+    pub without: Option<ComparisonSide>,
     /// As it was changed.
-    pub with: Option<Side>,
+    pub with: Option<ComparisonSide>,
     /// Whether both have the same token here.
     pub same: bool,
     /// What the changed model gave to the file's token, less what the file's model gave; `None`
@@ -80,26 +80,26 @@ pub struct Row {
 impl Comparison {
     /// Begins one; it runs once an answer that is under way has ended.
     pub fn start(&mut self, asked: Asked) {
-        *self = Self { stage: Stage::Waiting, asked: Some(asked), ..Self::default() };
+        *self = Self { stage: ComparisonStage::Waiting, asked: Some(asked), ..Self::default() };
     }
 
     /// Whether it is under way.
     pub fn is_running(&self) -> bool {
-        !matches!(self.stage, Stage::Idle | Stage::Done)
+        !matches!(self.stage, ComparisonStage::Idle | ComparisonStage::Done)
     }
 
     /// Both answers, place by place.
-    pub fn rows(&self) -> Vec<Row> {
+    pub fn rows(&self) -> Vec<ComparisonRow> {
         rows(&self.without, &self.with)
     }
 
     fn fail(&mut self, problem: String) {
-        (self.stage, self.problem) = (Stage::Done, Some(problem));
+        (self.stage, self.problem) = (ComparisonStage::Done, Some(problem));
     }
 }
 
-fn rows(without: &[GeneratedToken], with: &[GeneratedToken]) -> Vec<Row> {
-    let side = |thought: &GeneratedToken| Side {
+fn rows(without: &[GeneratedToken], with: &[GeneratedToken]) -> Vec<ComparisonRow> {
+    let side = |thought: &GeneratedToken| ComparisonSide {
         text: thought.text.clone(),
         probability: thought.probability.unwrap_or_default(),
     };
@@ -119,14 +119,14 @@ fn rows(without: &[GeneratedToken], with: &[GeneratedToken]) -> Vec<Row> {
                 Some(now? - file.probability?)
             });
             parted |= !same;
-            Row { without: file.map(side), with: changed.map(side), same, difference }
+            ComparisonRow { without: file.map(side), with: changed.map(side), same, difference }
         })
         .collect()
 }
 
 /// Takes a comparison a step further.
 pub(super) fn drive(
-    map: Res<Map>,
+    atlas: Res<Atlas>,
     mut edits: ResMut<Edits>,
     mut mind: ResMut<Generation>,
     mut comparison: ResMut<Comparison>,
@@ -135,21 +135,21 @@ pub(super) fn drive(
         return;
     }
     let Some(asked) = comparison.asked.clone() else {
-        comparison.stage = Stage::Idle;
+        comparison.stage = ComparisonStage::Idle;
         return;
     };
     let ask = |mind: &mut Generation| {
-        mind.ask(&map, &asked.prompt, asked.chat, asked.tokens, asked.temperature);
+        mind.ask(atlas.model(), &asked.prompt, asked.chat, asked.tokens, asked.temperature);
     };
     mind.paused = false;
-    if comparison.stage != Stage::Waiting
+    if comparison.stage != ComparisonStage::Waiting
         && let Some(problem) = mind.problem.clone()
     {
         edits.bypassed = false;
         comparison.fail(problem);
         return;
     }
-    if comparison.stage != Stage::Waiting && prompt_of(&mind) != comparison.prompt {
+    if comparison.stage != ComparisonStage::Waiting && prompt_of(&mind) != comparison.prompt {
         edits.bypassed = false;
         comparison.fail("something else was asked meanwhile".into());
         return;
@@ -160,21 +160,21 @@ pub(super) fn drive(
     let answer =
         |mind: &Generation| mind.thoughts.get(mind.prompt_len..).unwrap_or_default().to_vec();
     match comparison.stage {
-        Stage::Waiting => {
+        ComparisonStage::Waiting => {
             edits.bypassed = true;
             ask(&mut mind);
             comparison.prompt = prompt_of(&mind);
-            comparison.stage = Stage::Without;
+            comparison.stage = ComparisonStage::Without;
         }
-        Stage::Without => {
+        ComparisonStage::Without => {
             comparison.without = answer(&mind);
             edits.bypassed = false;
             ask(&mut mind);
-            comparison.stage = Stage::With;
+            comparison.stage = ComparisonStage::With;
         }
         _ => {
             comparison.with = answer(&mind);
-            comparison.stage = Stage::Done;
+            comparison.stage = ComparisonStage::Done;
         }
     }
 }

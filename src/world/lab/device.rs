@@ -25,14 +25,14 @@ pub enum DeviceState {
 
 /// What the render world saw last; the two worlds never run at the same time here.
 #[derive(Resource, Clone, Default)]
-struct Seen(Arc<Mutex<DeviceState>>);
+struct SeenState(Arc<Mutex<DeviceState>>);
 
-/// Adds [`DeviceState`].
-pub(super) struct DevicePlugin;
+/// Adds [`DeviceState`] and what tells it from the render world.
+pub(super) struct DeviceStatePlugin;
 
-impl Plugin for DevicePlugin {
+impl Plugin for DeviceStatePlugin {
     fn build(&self, app: &mut App) {
-        let seen = Seen::default();
+        let seen = SeenState::default();
         app.init_resource::<DeviceState>()
             .insert_resource(seen.clone())
             .add_systems(First, take_in);
@@ -42,7 +42,7 @@ impl Plugin for DevicePlugin {
 }
 
 fn look(
-    seen: Res<Seen>,
+    seen: Res<SeenState>,
     network: Option<Res<GpuModel>>,
     pool: Option<Res<Pool>>,
     failure: Option<Res<GpuModelFailure>>,
@@ -57,7 +57,7 @@ fn look(
         };
 }
 
-fn take_in(seen: Res<Seen>, mut state: ResMut<DeviceState>, mut edits: ResMut<Edits>) {
+fn take_in(seen: Res<SeenState>, mut state: ResMut<DeviceState>, mut edits: ResMut<Edits>) {
     let found = seen.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if state.set_if_neq(found) {
         edits.fixed = match &*state {

@@ -12,7 +12,7 @@ use crate::model::edits::{Brush, Painted, Region, WeightEdits, save_copy};
 use crate::model::plan::{Orientation, Plot, Rect};
 use crate::world::layout::{Atlas, Place};
 
-/// The last edit.
+/// The last edit, for what is told of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Last {
     /// The tensor of its first weight.
@@ -103,7 +103,7 @@ impl Edits {
         }
     }
 
-    /// Marks nothing.
+    /// Marks nothing any more.
     pub fn clear(&mut self) {
         self.marked.clear();
         self.cells.clear();
@@ -156,7 +156,7 @@ impl Edits {
     }
 
     /// Whether a copy is on its way to the disk.
-    pub fn is_saving(&self) -> bool {
+    pub(crate) fn is_saving(&self) -> bool {
         self.saving.is_some()
     }
 

@@ -4,24 +4,26 @@
 //! prompt to be answered twice. Out: [`Edits`] in an overlay that the device computes with and the
 //! map draws, marks on entities, and a [`Comparison`]. The model's file is never written.
 
+mod actions;
 mod compare;
 mod device;
 mod edits;
-pub mod marks;
+pub(crate) mod marks;
 mod mouse;
-mod shortcuts;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use bevy::prelude::*;
 
+use super::WorldSystems;
 use super::draw::MapFrame;
-use super::{Map, WorldSystems};
+use super::layout::Atlas;
+use super::notices::Notices;
 use crate::forward::gpu::EditedWeights;
 use crate::model::edits::coarse_of;
 
-pub use compare::{Asked, Comparison, Row, Side, Stage};
+pub use compare::{Asked, Comparison, ComparisonRow, ComparisonSide, ComparisonStage};
 pub use device::DeviceState;
 pub use edits::{Edits, Last};
 
@@ -34,14 +36,21 @@ impl Plugin for LabPlugin {
         app.init_resource::<Edits>()
             .init_resource::<Comparison>()
             .init_resource::<EditedWeights>()
-            .add_plugins(device::DevicePlugin)
+            .add_plugins(device::DeviceStatePlugin)
             .add_systems(
                 Update,
                 (
-                    (shortcuts::keys, mouse::mark, compare::drive)
+                    (
+                        actions::act,
+                        marks::act,
+                        actions::follow_tour,
+                        marks::follow_tour,
+                        mouse::mark,
+                        compare::drive,
+                    )
                         .chain()
-                        .after(super::camera::mouse)
-                        .in_set(WorldSystems::Input),
+                        .after(super::pointer::mouse)
+                        .in_set(WorldSystems::Act),
                     share.in_set(WorldSystems::Move),
                     coarse.in_set(WorldSystems::Frame),
                 ),
@@ -50,10 +59,14 @@ impl Plugin for LabPlugin {
 }
 
 /// Hands the edits to the device, and tells how saving went.
-fn share(mut edits: ResMut<Edits>, mut overlaid: ResMut<EditedWeights>, mut map: ResMut<Map>) {
+fn share(
+    mut edits: ResMut<Edits>,
+    mut overlaid: ResMut<EditedWeights>,
+    mut notices: ResMut<Notices>,
+) {
     let edits = edits.bypass_change_detection();
     if let Some(told) = edits.saved() {
-        map.tell(told);
+        notices.tell(told);
     }
     let tiles = edits.overlay.tiles();
     if !Arc::ptr_eq(tiles, &overlaid.tiles) || overlaid.bypassed != edits.bypassed {
@@ -64,7 +77,7 @@ fn share(mut edits: ResMut<Edits>, mut overlaid: ResMut<EditedWeights>, mut map:
 /// Gives edited tiles the look from afar that their weights have now.
 fn coarse(
     overlaid: Res<EditedWeights>,
-    map: Res<Map>,
+    atlas: Res<Atlas>,
     mut frame: ResMut<MapFrame>,
     mut of_file: Local<Option<Arc<Vec<u32>>>>,
     mut known: Local<HashMap<u32, (Arc<[u8]>, Vec<u32>)>>,
@@ -84,8 +97,8 @@ fn coarse(
         let (_, grid) = known.entry(tile).or_insert_with(|| {
             // A brush leaves only finite numbers; a tile that has others keeps the look that it
             // had.
-            let grid = coarse_of(map.atlas.model(), tile, bytes).map(|coarse| coarse.grid);
-            let grid = grid.unwrap_or_else(|_| map.atlas.model().tile_grid(tile));
+            let grid = coarse_of(atlas.model(), tile, bytes).map(|coarse| coarse.grid);
+            let grid = grid.unwrap_or_else(|_| atlas.model().tile_grid(tile));
             (Arc::clone(bytes), super::draw::coarse_grid_words(&grid).collect())
         });
         words[tile as usize * grid.len()..][..grid.len()].copy_from_slice(grid);

@@ -4,28 +4,31 @@
 use bevy::prelude::*;
 
 use super::Edits;
-use crate::world::Map;
+use crate::world::camera::MapCamera;
+use crate::world::layout::Atlas;
+use crate::world::pointer::Pointer;
 
 /// Marks what is dragged over.
 pub(super) fn mark(
     buttons: Option<Res<ButtonInput<MouseButton>>>,
+    atlas: Res<Atlas>,
+    camera: Res<MapCamera>,
+    pointer: Res<Pointer>,
     mut edits: ResMut<Edits>,
-    mut map: ResMut<Map>,
     mut from: Local<Option<(i64, i64)>>,
 ) {
     let edits = edits.bypass_change_detection();
-    map.held = edits.painting;
     let (Some(buttons), true) = (buttons, edits.painting) else {
         *from = None;
         return;
     };
     // Over a panel there is no pointer on the map.
-    let cell = map.pointer.map(|pointer| map.view.cell_at(pointer));
+    let cell = pointer.0.map(|pointer| camera.view.cell_at(pointer));
     if buttons.just_pressed(MouseButton::Left) {
         *from = cell;
     }
     if let (Some(first), Some(cell)) = (*from, cell) {
-        edits.mark(&map.atlas, first, cell);
+        edits.mark(&atlas, first, cell);
     }
     if !buttons.pressed(MouseButton::Left) {
         *from = None;

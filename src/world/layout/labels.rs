@@ -10,11 +10,11 @@ use crate::model::tiling::Layout;
 pub enum LabelKind {
     /// The embedding, the output.
     District,
-    /// A layer.
+    /// A layer, by its number.
     Layer,
-    /// A head.
+    /// A head, by its number.
     Head,
-    /// A tensor's plot.
+    /// A part of a tensor, by a short name.
     Plot,
     /// What the map's rules write beside the model's own names.
     Sign,
@@ -23,11 +23,11 @@ pub enum LabelKind {
 /// A name and the rectangle of cells that it belongs to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Label {
-    /// What is written.
+    /// What is written on the map.
     pub text: String,
-    /// What it names.
+    /// What kind of place it names.
     pub kind: LabelKind,
-    /// Where that lies.
+    /// Where that place lies.
     pub rect: Rect,
     /// From 0, not to be seen, to 1.
     pub strength: f32,

@@ -9,15 +9,18 @@ mod quads;
 pub mod search;
 
 pub use place::{Place, Spot};
-pub use quads::{FLAT, GROUND, Quad, STATE_EDITED, STATE_MUTED, STATE_SCALED};
+pub(crate) use quads::{FLAT, STATE_MUTED, STATE_SCALED};
+pub use quads::{Quad, STATE_EDITED};
 
 use std::sync::Arc;
+
+use bevy::prelude::Resource;
 
 use crate::model::PixelModel;
 use crate::model::plan::Rect;
 
-/// A model's map.
-#[derive(Debug, Clone)]
+/// A model's map. As a resource it is only read, but for a mod that lays the model out anew.
+#[derive(Resource, Debug, Clone)]
 pub struct Atlas {
     model: Arc<PixelModel>,
     quads: Vec<Quad>,
@@ -35,7 +38,7 @@ impl Atlas {
         Self { quads, spreads, bounds: Rect::new(0, 0, width, height), model }
     }
 
-    /// The model.
+    /// The model that it is the map of.
     pub fn model(&self) -> &Arc<PixelModel> {
         &self.model
     }
@@ -45,7 +48,7 @@ impl Atlas {
         &self.quads
     }
 
-    /// Everything.
+    /// The rectangle that everything lies in.
     pub fn bounds(&self) -> Rect {
         self.bounds
     }

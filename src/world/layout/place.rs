@@ -7,7 +7,7 @@ use crate::terminal::one_line;
 /// Something on the map that has a name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Place {
-    /// Everything.
+    /// The whole model.
     Model,
     /// The token embedding, where tokens set out.
     Embedding,
@@ -30,7 +30,7 @@ pub enum Place {
 /// What is at a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spot {
-    /// The tensor.
+    /// The tensor's index in the model's table.
     pub tensor: usize,
     /// Row of the tensor.
     pub row: u64,
@@ -92,7 +92,7 @@ impl Atlas {
     }
 
     /// What a place is called where the places around it are named before it.
-    pub fn short_name(&self, place: &Place) -> String {
+    pub(crate) fn short_name(&self, place: &Place) -> String {
         match place {
             Place::Attention(_) => "heads".into(),
             Place::FeedForward(_) => "feed-forward".into(),
@@ -110,7 +110,7 @@ impl Atlas {
     }
 
     /// What is at a cell.
-    pub fn spot(&self, x: i64, y: i64) -> Option<Spot> {
+    pub(crate) fn spot(&self, x: i64, y: i64) -> Option<Spot> {
         let plan = self.model().plan();
         let plot = plan.plots.iter().find(|plot| plot.weight_at(x, y).is_some())?;
         let (row, column) = plot.weight_at(x, y)?;
@@ -127,7 +127,7 @@ impl Atlas {
     }
 
     /// The named places around a cell, from the model to the tensor: the breadcrumb.
-    pub fn trail(&self, x: i64, y: i64) -> Vec<Place> {
+    pub(crate) fn trail(&self, x: i64, y: i64) -> Vec<Place> {
         let cell = Rect::new(x, y, 1, 1);
         let plan = self.model().plan();
         let mut trail = vec![Place::Model];

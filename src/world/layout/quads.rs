@@ -8,18 +8,18 @@ use crate::model::tiling::{Layout, TileShape};
 use crate::model::{Encoding, PixelModel, Tensor, planes::LINE_BYTES};
 
 /// In [`Quad::state`]: the head or layer says nothing.
-pub const STATE_MUTED: u32 = 1;
+pub(crate) const STATE_MUTED: u32 = 1;
 /// In [`Quad::state`]: the head or layer is weakened or strengthened.
-pub const STATE_SCALED: u32 = 2;
+pub(crate) const STATE_SCALED: u32 = 2;
 /// In [`Quad::state`]: bytes of the tile were changed, so that its checksum no longer holds.
 pub const STATE_EDITED: u32 = 4;
 
 /// In [`Quad::kind`]: a flat colour, that of the river's bed; or where [`Quad::tile`] is 1, of red,
 /// green and blue in linear light as the bits of `rows`, `columns` and `first_byte`.
-pub const FLAT: u32 = 255;
+pub(crate) const FLAT: u32 = 255;
 
 /// In [`Quad::kind`]: the ground, under everything; the minimap hides with it what it lies on.
-pub const GROUND: u32 = 254;
+pub(crate) const GROUND: u32 = 254;
 
 /// A tile, or what one plot shows of it, as `shaders/view` reads it.
 #[repr(C)]
@@ -29,19 +29,19 @@ pub struct Quad {
     pub x: i32,
     /// Top edge in cells.
     pub y: i32,
-    /// Cells across.
+    /// How many cells across.
     pub width: u32,
-    /// Cells down.
+    /// How many cells down.
     pub height: u32,
     /// Row of the first cell, counted in the tile; of a vector, the element of the first cell,
     /// which may be negative.
     pub row: i32,
     /// Column of the first cell, counted in the tile; of a vector, elements per line of cells.
     pub column: u32,
-    /// The tile.
+    /// The number of the tile that it shows.
     pub tile: u32,
     /// GGML type number of the encoding; 8 bits further the [`Orientation`]: 0 rows along x, 1
-    /// columns along x, 2 a vector. Or [`FLAT`].
+    /// columns along x, 2 a vector. Or `FLAT`.
     pub kind: u32,
     /// Rows of the tile.
     pub rows: u32,

@@ -3,7 +3,7 @@
 use super::{Atlas, Place};
 
 /// The most places that a search gives.
-pub const MOST_FOUND: usize = 12;
+pub(crate) const MOST_FOUND: usize = 12;
 
 /// The places that a text may mean, the likeliest first.
 pub fn search(atlas: &Atlas, text: &str) -> Vec<Place> {

@@ -1,0 +1,141 @@
+//! Settings: everything here is kept between runs, but for the prompt's.
+
+use bevy::prelude::*;
+use bevy_egui::{EguiContexts, egui};
+use egui::Ui;
+
+use crate::panel::frame::drawer::show;
+use crate::panel::style::{accent, faint};
+use crate::panel::{OpenPanels, PromptBox};
+use crate::world::keys::KeyBindings;
+use crate::world::palette::{Colouring, Palettes, Theme};
+use crate::world::settings::{Settings, USUAL_THINKING};
+use crate::world::tabs::{Instrument, ShownInstrument};
+
+/// The fastest that the slider goes; beyond it there is no limit.
+const FASTEST: f32 = 60.0;
+
+pub(crate) fn draw(
+    mut contexts: EguiContexts,
+    palettes: Res<Palettes>,
+    keys: Res<KeyBindings>,
+    mut settings: ResMut<Settings>,
+    mut prompt: ResMut<PromptBox>,
+    mut panels: ResMut<OpenPanels>,
+    mut drawer: ResMut<ShownInstrument>,
+) -> Result {
+    if drawer.0 != Some(Instrument::Settings) {
+        return Ok(());
+    }
+    let context = contexts.ctx_mut()?;
+    // What changes is written to the disk, so that nothing is changed by looking at it.
+    let mut edited = settings.clone();
+    let theme = edited.theme;
+    let open = panels.clone();
+    show(context, &open, (&mut drawer, Instrument::Settings, "Settings"), |ui| {
+        egui::Grid::new("settings").spacing([14.0, 7.0]).show(ui, |ui| {
+            looks(ui, &mut edited, &palettes);
+            speed(ui, &mut edited);
+            row(ui, theme, "answer", |ui| {
+                let mut tokens = prompt.tokens;
+                if ui.add(egui::Slider::new(&mut tokens, 1..=512).suffix(" tokens")).changed() {
+                    prompt.tokens = tokens;
+                }
+            });
+            row(ui, theme, "temperature", |ui| {
+                let mut temperature = prompt.temperature;
+                if ui.add(egui::Slider::new(&mut temperature, 0.0..=2.0)).changed() {
+                    prompt.temperature = temperature;
+                }
+            });
+        });
+        ui.separator();
+        ui.collapsing("Keys", |ui| {
+            egui::ScrollArea::vertical().max_height(220.0).show(ui, |ui| {
+                egui::Grid::new("settings keys").spacing([16.0, 3.0]).show(ui, |ui| {
+                    for (action, names) in keys.list() {
+                        ui.colored_label(accent(theme), names);
+                        ui.label(action.name());
+                        ui.end_row();
+                    }
+                });
+            });
+            if ui.button("show them over the map").clicked() {
+                panels.help = true;
+            }
+        });
+    });
+    if edited != *settings {
+        *settings = edited;
+    }
+    Ok(())
+}
+
+/// A row of the grid: what is set, and what sets it.
+fn row(ui: &mut Ui, theme: Theme, name: &str, contents: impl FnOnce(&mut Ui)) {
+    ui.colored_label(faint(theme), name);
+    contents(ui);
+    ui.end_row();
+}
+
+/// Theme, palette, what a cell shows, and whether the camera flies.
+fn looks(ui: &mut Ui, edited: &mut Settings, palettes: &Palettes) {
+    let theme = edited.theme;
+    row(ui, theme, "theme", |ui| {
+        ui.horizontal(|ui| {
+            ui.selectable_value(&mut edited.theme, Theme::Dark, "ink");
+            ui.selectable_value(&mut edited.theme, Theme::Light, "paper");
+        });
+    });
+    row(ui, theme, "palette", |ui| {
+        let chosen = palettes.named(&edited.palette).name.clone();
+        egui::ComboBox::from_id_salt("palette").selected_text(&chosen).show_ui(ui, |ui| {
+            for palette in &palettes.0 {
+                if ui.selectable_label(palette.name == chosen, &palette.name).clicked() {
+                    edited.palette.clone_from(&palette.name);
+                }
+            }
+        });
+    });
+    row(ui, theme, "a cell shows", |ui| {
+        ui.horizontal(|ui| {
+            for (colouring, text) in [
+                (Colouring::Weights, "weight"),
+                (Colouring::Bytes, "bytes"),
+                (Colouring::Error, "error"),
+            ] {
+                ui.selectable_value(&mut edited.colouring, colouring, text);
+            }
+        });
+    });
+    row(ui, theme, "flights", |ui| {
+        ui.checkbox(&mut edited.reduced_motion, "jump instead");
+    });
+}
+
+/// How fast tokens come, and how much of a frame they may take.
+fn speed(ui: &mut Ui, edited: &mut Settings) {
+    let theme = edited.theme;
+    row(ui, theme, "speed", |ui| {
+        let mut speed =
+            if edited.tokens_per_second > 0.0 { edited.tokens_per_second } else { FASTEST };
+        let words = |speed: f64, _: std::ops::RangeInclusive<usize>| {
+            if speed >= f64::from(FASTEST) {
+                "no limit".into()
+            } else {
+                format!("{speed:.1} tokens/s")
+            }
+        };
+        let slider =
+            egui::Slider::new(&mut speed, 0.5..=FASTEST).logarithmic(true).custom_formatter(words);
+        if ui.add(slider).changed() {
+            edited.tokens_per_second = if speed >= FASTEST { 0.0 } else { speed };
+        }
+    });
+    row(ui, theme, "a frame thinks", |ui| {
+        let mut budget = edited.thinking_budget().as_millis() as u32;
+        if ui.add(egui::Slider::new(&mut budget, 1..=200).suffix(" ms")).changed() {
+            edited.thinking_milliseconds = if budget == USUAL_THINKING { 0 } else { budget };
+        }
+    });
+}

@@ -1,0 +1,130 @@
+//! A survey's result over the map: a colour per tile or head, with a legend that has numbers.
+
+use bevy::prelude::*;
+use bevy_egui::{EguiContexts, egui};
+use egui::{Align2, Color32, FontId, Id, LayerId, Order, Rect, StrokeKind, pos2, vec2};
+
+use crate::panel::labels::map_text::{minimap, on_screen};
+use crate::panel::labels::placement::{MapWords, Taken, Word, WordRank};
+use crate::panel::rect_mesh::RectMesh;
+use crate::panel::style::{hairline, ink, solid, veil};
+use crate::world::camera::MapCamera;
+use crate::world::draw::Lights;
+use crate::world::heatmap::{HeatmapLayer, HeatmapScale, Heatmaps};
+use crate::world::layout::Atlas;
+use crate::world::palette::{Palette, Palettes, RANGE, Theme};
+use crate::world::settings::Settings;
+
+/// How much of what is below a layer is covered.
+const COVER: f32 = 0.78;
+
+pub(crate) fn draw(
+    mut contexts: EguiContexts,
+    atlas: Res<Atlas>,
+    camera: Res<MapCamera>,
+    palettes: Res<Palettes>,
+    settings: Res<Settings>,
+    overlays: Option<Res<Heatmaps>>,
+    mut words: ResMut<MapWords>,
+    mut taken: ResMut<Taken>,
+    mut lights: ResMut<Lights>,
+) -> Result {
+    let context = contexts.ctx_mut()?;
+    let Some(overlays) = overlays else { return Ok(()) };
+    let Some(overlay) = overlays.current() else { return Ok(()) };
+    let painter = context.layer_painter(LayerId::background());
+    let (theme, palette) = (settings.theme, palettes.named(&settings.palette));
+    let visible = camera.view.visible();
+    let mut plain = RectMesh::beside(minimap(&camera.view, &atlas));
+    for (cells, value) in overlay.cells.iter().filter(|(cells, _)| cells.overlaps(&visible)) {
+        let rect = on_screen(&camera.view, *cells);
+        let is_large = rect.width() > 3.0 && rect.height() > 3.0;
+        plain.fill(
+            rect.shrink(if is_large { 0.5 } else { 0.0 }),
+            veil(colour(palette, theme, overlay, *value), COVER),
+        );
+        if rect.width() > 64.0 && rect.height() > 22.0 {
+            let middle = rect.intersect(painter.clip_rect()).center();
+            let key = (WordRank::Number, [cells.x, cells.y]);
+            let text = (number(overlay, *value), 11.5);
+            words.say(Word::new(&painter, key, text, ink(theme), |size| vec![middle - size / 2.0]));
+        }
+    }
+    plain.shine(painter.clip_rect(), &mut lights);
+    taken.rects.push(legend(context, palette, theme, overlay));
+    Ok(())
+}
+
+fn colour(palette: &Palette, theme: Theme, overlay: &HeatmapLayer, value: f32) -> Color32 {
+    let part = overlay.part(value);
+    let rgb = match overlay.scale {
+        HeatmapScale::Signed => palette.weight(theme, part * RANGE),
+        // That part of the palette is for errors, of which a third of a spread is the most.
+        HeatmapScale::Logarithmic => palette.error(theme, part / 3.0),
+    };
+    let [r, g, b] = rgb.map(|channel| (channel * 255.0).round() as u8);
+    Color32::from_rgb(r, g, b)
+}
+
+fn number(overlay: &HeatmapLayer, value: f32) -> String {
+    match overlay.scale {
+        HeatmapScale::Signed => format!("{value:+.3}"),
+        HeatmapScale::Logarithmic => format!("{value:.3}"),
+    }
+}
+
+/// What the colours stand for, at the top in the middle; gives what it covers.
+fn legend(
+    context: &egui::Context,
+    palette: &Palette,
+    theme: Theme,
+    overlay: &HeatmapLayer,
+) -> Rect {
+    let painter = context.layer_painter(LayerId::new(Order::Middle, Id::new("layer legend")));
+    let screen = painter.clip_rect();
+    let title =
+        painter.layout_no_wrap(overlay.title.into(), FontId::proportional(12.5), ink(theme));
+    let wide = title.size().x.max(230.0);
+    let frame = Rect::from_center_size(pos2(screen.center().x, 84.0), vec2(wide + 24.0, 56.0));
+    painter.rect(frame, 6.0, solid(theme), hairline(theme), StrokeKind::Outside);
+    painter.galley(
+        pos2(frame.center().x - title.size().x / 2.0, frame.top() + 6.0),
+        title,
+        ink(theme),
+    );
+    let bar = Rect::from_min_size(pos2(frame.left() + 12.0, frame.top() + 27.0), vec2(wide, 8.0));
+    let [low, high] = overlay.range;
+    let ends = match overlay.scale {
+        HeatmapScale::Signed => {
+            let most = low.abs().max(high.abs());
+            [-most, most]
+        }
+        HeatmapScale::Logarithmic => [low.max(f32::MIN_POSITIVE), high],
+    };
+    let mut plain = RectMesh::default();
+    plain.ramp(bar, |part| {
+        let value = match overlay.scale {
+            HeatmapScale::Signed => ends[0] + (ends[1] - ends[0]) * part,
+            HeatmapScale::Logarithmic => ends[0] * (ends[1] / ends[0]).powf(part),
+        };
+        colour(palette, theme, overlay, value)
+    });
+    plain.paint(&painter);
+    let font = FontId::monospace(10.5);
+    let below = bar.bottom() + 3.0;
+    painter.text(
+        pos2(bar.left(), below),
+        Align2::LEFT_TOP,
+        number(overlay, ends[0]),
+        font.clone(),
+        ink(theme),
+    );
+    painter.text(
+        pos2(bar.right(), below),
+        Align2::RIGHT_TOP,
+        number(overlay, ends[1]),
+        font,
+        ink(theme),
+    );
+    frame
+}

@@ -1,0 +1,66 @@
+//! The scale of all light in numbers, beside the legend of the weights.
+
+use bevy::prelude::*;
+use bevy_egui::{EguiContexts, egui};
+use egui::{FontId, Id, LayerId, Order, Rect, StrokeKind, pos2, vec2};
+
+use super::activity::{Scrubbed, glow, greatest, shown};
+use crate::panel::labels::placement::Taken;
+use crate::panel::rect_mesh::RectMesh;
+use crate::panel::style::{faint, hairline, ink, solid};
+use crate::world::camera::MapCamera;
+use crate::world::settings::Settings;
+use crate::world::think::Generation;
+
+/// Where it begins: right of the legend of the weights.
+const LEFT: f32 = 218.0;
+const SIZE: egui::Vec2 = vec2(92.0, 70.0);
+
+pub(crate) fn draw(
+    mut contexts: EguiContexts,
+    camera: Res<MapCamera>,
+    mind: Res<Generation>,
+    scrubbed: Res<Scrubbed>,
+    settings: Res<Settings>,
+    mut taken: ResMut<Taken>,
+) -> Result {
+    let context = contexts.ctx_mut()?;
+    let Some(thought) = shown(&mind, &scrubbed) else { return Ok(()) };
+    if camera.view.size[0] < 1000.0 || camera.view.size[1] < 300.0 {
+        return Ok(());
+    }
+    let theme = settings.theme;
+    let painter = context.layer_painter(LayerId::new(Order::Middle, Id::new("chrome")));
+    let panel = Rect::from_min_size(pos2(LEFT, painter.clip_rect().bottom() - SIZE.y - 6.0), SIZE);
+    painter.rect(panel, 4.0, solid(theme), hairline(theme), StrokeKind::Inside);
+    taken.rects.push(panel);
+    let bar = Rect::from_min_max(
+        panel.min + vec2(8.0, 22.0),
+        pos2(panel.left() + 15.0, panel.bottom() - 7.0),
+    );
+    let mut plain = RectMesh::default();
+    const STEPS: u32 = 12;
+    for step in 0..STEPS {
+        let part = |step: u32| step as f32 / STEPS as f32;
+        let y = |part: f32| bar.bottom() - bar.height() * part;
+        let cell = Rect::from_x_y_ranges(bar.x_range(), y(part(step + 1))..=y(part(step)));
+        plain.fall(cell, glow(theme, part(step + 1)), glow(theme, part(step)));
+    }
+    plain.paint(&painter);
+    let write = |at: egui::Pos2, text: String, colour| {
+        let galley = painter.layout_no_wrap(text, FontId::proportional(10.5), colour);
+        painter.galley(at, galley, colour);
+    };
+    write(panel.min + vec2(8.0, 5.0), "light: 0 up to".into(), faint(theme));
+    let most = [
+        ("head", greatest(&thought.head_norms)),
+        ("river", greatest(&thought.residual_norms)),
+        ("fields", greatest(&thought.hidden_norms)),
+    ];
+    for (row, (name, norm)) in most.into_iter().enumerate() {
+        let at = pos2(bar.right() + 7.0, bar.top() - 2.0 + 14.0 * row as f32);
+        let digits = if norm < 100.0 { 1 } else { 0 };
+        write(at, format!("{name} {norm:.digits$}"), ink(theme));
+    }
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! One task of the coach: what it is, what came of it, and what a person can say to it.
+
+use std::sync::Arc;
+use std::thread;
+
+use bevy_egui::egui;
+use egui::{Id, RichText, ScrollArea, Ui, pos2, vec2};
+use jiff::Zoned;
+
+use super::queue::{CoachPanel, RED, colour_of, found};
+use crate::agents::QueueWorkers;
+use crate::coach::{
+    AgentKind, CoachError, Queue, SharedQueue, Status, Task, TaskAction, Worker, working_folder,
+};
+use crate::panel::style::{accent, faint, solid};
+use crate::terminal;
+use crate::world::palette::Theme;
+use crate::world::view::View;
+
+/// Who says what is said here.
+const PERSON: &str = "a person";
+/// Width of the card.
+const WIDTH: f32 = 300.0;
+/// Events of its history that are shown.
+const EVENTS: usize = 6;
+
+pub(crate) fn draw(
+    context: &egui::Context,
+    theme: Theme,
+    view: &View,
+    crew: &QueueWorkers,
+    queue: &Queue,
+    panel: &mut CoachPanel,
+) {
+    let Some(task) = panel.task.as_ref().and_then(|id| queue.task(id).ok()) else {
+        panel.task = None;
+        return;
+    };
+    let frame = egui::Frame::new()
+        .fill(solid(theme))
+        .stroke(egui::Stroke::new(1.0, colour_of(task.status, theme).linear_multiply(0.8)))
+        .corner_radius(8.0)
+        .inner_margin(egui::Margin::same(12));
+    let most = (view.size[1] as f32 - 260.0).max(140.0);
+    egui::Area::new(Id::new("coach task")).fixed_pos(pos2(366.0, 84.0)).show(context, |ui| {
+        frame.show(ui, |ui| {
+            ui.set_width(WIDTH);
+            ui.spacing_mut().item_spacing = vec2(6.0, 4.0);
+            ScrollArea::vertical()
+                .max_height(most)
+                .auto_shrink([false, true])
+                .show(ui, |ui| about(ui, theme, task));
+            ui.separator();
+            say(ui, crew, queue, task, &mut panel.word);
+        });
+    });
+}
+
+fn about(ui: &mut Ui, theme: Theme, task: &Task) {
+    ui.label(RichText::new(terminal::one_line(&task.title)).size(15.0).strong());
+    ui.horizontal_wrapped(|ui| {
+        ui.label(RichText::new(task.status.name()).size(12.0).color(colour_of(task.status, theme)));
+        let facts = format!(
+            "{}   priority {}   for {}   try {} of {}",
+            task.action, task.priority, task.preferred_agent, task.attempts, task.attempt_limit
+        );
+        ui.label(RichText::new(facts).size(11.5).color(faint(theme)));
+    });
+    if !task.description.is_empty() {
+        ui.label(RichText::new(terminal::lines(&task.description)).size(12.5));
+    }
+    if let TaskAction::AskPerson { question } = &task.action {
+        ui.label(RichText::new(terminal::lines(question)).size(13.0).color(accent(theme)));
+    }
+    if task.report.is_none() || task.block.is_some() || task.waiting.is_some() {
+        ui.label(RichText::new(terminal::one_line(&found(task))).size(12.0).color(accent(theme)));
+    }
+    if let Some(report) = &task.report {
+        ui.label(RichText::new(terminal::one_line(&report.summary)).size(12.5));
+        egui::Grid::new("figures").spacing([12.0, 1.0]).show(ui, |ui| {
+            for (name, value) in &report.figures {
+                ui.label(RichText::new(name).size(11.0).color(faint(theme)));
+                ui.label(RichText::new(number(*value)).size(11.0).monospace());
+                ui.end_row();
+            }
+        });
+        if let Some(text) = &report.text {
+            ui.label(RichText::new(terminal::lines(text)).size(11.5).italics());
+        }
+    }
+    if let Some(verdict) = &task.verdict {
+        let said =
+            format!("{} gives {} of 10: {}", verdict.reviewer, verdict.score, verdict.feedback);
+        ui.label(RichText::new(terminal::lines(&said)).size(12.0));
+    }
+    for event in task.history.iter().rev().take(EVENTS).rev() {
+        let text = format!("{}  {}", event.at.strftime("%H:%M:%S"), event.what);
+        ui.label(RichText::new(terminal::one_line(&text)).size(11.0).color(faint(theme)));
+    }
+}
+
+fn number(value: f64) -> String {
+    match value.abs() {
+        0.0 => "0".into(),
+        size if !(1e-3..1e6).contains(&size) => format!("{value:.2e}"),
+        _ if value.fract() == 0.0 => format!("{value}"),
+        _ => format!("{value:.4}"),
+    }
+}
+
+/// What a person can do with a task where it stands.
+fn say(ui: &mut Ui, crew: &QueueWorkers, queue: &Queue, task: &Task, word: &mut String) {
+    let desk = crew.runner().shared_queue();
+    let edit =
+        egui::TextEdit::singleline(word).hint_text("a word on it").desired_width(f32::INFINITY);
+    ui.add(edit);
+    let id = task.id.clone();
+    let said = |usual: &str| {
+        if word.trim().is_empty() { usual.to_owned() } else { word.trim().to_owned() }
+    };
+    let mut used = false;
+    ui.horizontal_wrapped(|ui| {
+        let open = matches!(task.status, Status::Pending | Status::InProgress | Status::Review);
+        let by_person = task.worker.as_ref().is_some_and(|worker| worker.lock.is_none());
+        if task.status == Status::Pending && ui.button("Do it myself").clicked() {
+            let id = id.clone();
+            decide(desk, move |queue| {
+                queue.start(&id, Worker::new(PERSON, AgentKind::Human), &Zoned::now())
+            });
+        }
+        let accept = if by_person { "Done" } else { "Accept" };
+        if open
+            && ui
+                .button(accept)
+                .on_hover_text("it is as it should be; a check still has to pass")
+                .clicked()
+        {
+            let (id, word) = (id.clone(), said("accepted"));
+            used = true;
+            decide(desk, move |queue| queue.accept(&id, PERSON, &word, &Zoned::now()));
+        }
+        if by_person && ui.button("Give back").clicked() {
+            let id = id.clone();
+            decide(desk, move |queue| queue.release(&id, "a person gives it back", &Zoned::now()));
+        }
+        if open && ui.button("Decline").clicked() {
+            let (id, word) = (id.clone(), said("declined"));
+            used = true;
+            decide(desk, move |queue| queue.fail(&id, format!("{PERSON}: {word}"), &Zoned::now()));
+        }
+        let again = matches!(task.status, Status::Failed | Status::Review | Status::Blocked);
+        if again && ui.button("Try again").clicked() {
+            let id = id.clone();
+            decide(desk, move |queue| queue.retry(&id, &Zoned::now()));
+            crew.try_again();
+        }
+        if task.status == Status::Pending
+            && task.waiting.is_some()
+            && ui.button("Try now").clicked()
+        {
+            crew.try_again();
+        }
+        if !word.trim().is_empty() && ui.button("Comment").clicked() {
+            let (id, word) = (id.clone(), said(""));
+            used = true;
+            decide(desk, move |queue| queue.comment(&id, PERSON, &word, &Zoned::now()));
+        }
+        leave(ui, crew, queue, task);
+    });
+    if used {
+        word.clear();
+    }
+}
+
+/// For a task that runs a command: the user's leave.
+fn leave(ui: &mut Ui, crew: &QueueWorkers, queue: &Queue, task: &Task) {
+    let (TaskAction::Command { name }, Some(consents)) =
+        (&task.action, crew.runner().allowed_commands())
+    else {
+        return;
+    };
+    let Some(command) = queue.commands().iter().find(|command| command.name == *name) else {
+        return;
+    };
+    // Only a task that said that it waits for leave asks for it: the file is not read in every
+    // frame.
+    if task.waiting.is_none() {
+        return;
+    }
+    ui.colored_label(RED, terminal::command(&command.line));
+    if ui.button("Allow this command").clicked() {
+        match working_folder().and_then(|folder| consents.allow(&folder, &command.line, true)) {
+            Ok(()) => crew.try_again(),
+            Err(error) => crew.runner().shared_queue().note_problem(&error),
+        }
+    }
+}
+
+/// Changes the queue on a thread of its own: a frame waits for no disk.
+fn decide(
+    desk: &Arc<SharedQueue>,
+    change: impl FnOnce(&mut Queue) -> Result<(), CoachError> + Send + 'static,
+) {
+    let desk = Arc::clone(desk);
+    thread::spawn(move || {
+        if let Err(error) = desk.change(change) {
+            desk.note_problem(&error);
+        }
+    });
+}

@@ -1,0 +1,150 @@
+//! The same prompt answered as the file says and as the model was changed, one token under the
+//! other, with what differs marked.
+
+use bevy::prelude::*;
+use bevy_egui::{EguiContexts, egui};
+use egui::{RichText, Ui};
+
+use crate::panel::PromptBox;
+use crate::panel::style::{accent, faint, ink, opaque, tint, wrong};
+use crate::world::camera::MapCamera;
+use crate::world::lab::{Asked, Comparison, ComparisonRow, ComparisonSide, ComparisonStage};
+use crate::world::palette::Theme;
+use crate::world::settings::Settings;
+
+/// Points across the window.
+const WIDTH: f32 = 312.0;
+/// Points that the list of tokens may take before it scrolls.
+const MOST_HEIGHT: f32 = 210.0;
+
+/// In the experiment panel: the button that begins it.
+pub(crate) fn ask(
+    ui: &mut Ui,
+    comparison: &mut Comparison,
+    prompt: &PromptBox,
+    changed: bool,
+    theme: Theme,
+) {
+    ui.label(RichText::new(format!("{:?}", prompt.text)).size(12.5));
+    ui.horizontal(|ui| {
+        let button = egui::Button::new("Answer both ways");
+        if ui.add_enabled(!comparison.is_running(), button).clicked() {
+            let PromptBox { text, chat, tokens, temperature } = prompt.clone();
+            comparison.start(Asked { prompt: text, chat, tokens, temperature });
+        }
+        if !changed {
+            ui.colored_label(faint(theme), "nothing is changed yet");
+        }
+    });
+}
+
+/// Both answers, in a window of their own.
+pub(crate) fn draw(
+    mut contexts: EguiContexts,
+    camera: Res<MapCamera>,
+    settings: Res<Settings>,
+    mut comparison: ResMut<Comparison>,
+) -> Result {
+    if comparison.stage == ComparisonStage::Idle {
+        return Ok(());
+    }
+    let context = contexts.ctx_mut()?;
+    let mut open = true;
+    let window = egui::Window::new("Side by side").resizable(false).frame(opaque(context));
+    let window = if comparison.is_running() { window } else { window.open(&mut open) };
+    // Beside the prompt.
+    window.anchor(egui::Align2::RIGHT_BOTTOM, egui::vec2(-12.0, -42.0)).show(context, |ui| {
+        ui.set_width(WIDTH.min(camera.view.size[0] as f32 - 60.0).max(80.0));
+        answers(ui, &comparison, settings.theme);
+    });
+    if !open {
+        *comparison = Comparison::default();
+    }
+    Ok(())
+}
+
+fn answers(ui: &mut Ui, comparison: &Comparison, theme: Theme) {
+    if let Some(asked) = &comparison.asked {
+        ui.label(RichText::new(format!("{:?}", asked.prompt)).size(12.5));
+    }
+    let said = match comparison.stage {
+        ComparisonStage::Idle | ComparisonStage::Done => "",
+        ComparisonStage::Waiting => "waiting for the answer that is under way",
+        ComparisonStage::Without => "1 of 2: answering as the file says",
+        ComparisonStage::With => "2 of 2: answering as changed",
+    };
+    if !said.is_empty() {
+        ui.colored_label(accent(theme), said);
+        return;
+    }
+    if let Some(problem) = &comparison.problem {
+        ui.colored_label(wrong(theme), problem);
+        return;
+    }
+    let rows = comparison.rows();
+    ui.label(RichText::new(summary(&rows)).size(12.5));
+    egui::ScrollArea::vertical().id_salt("both answers").max_height(MOST_HEIGHT).show(ui, |ui| {
+        egui::Grid::new("both answers").num_columns(6).spacing([8.0, 2.0]).show(ui, |ui| {
+            for title in ["", "file", "", "changed", "", "p"] {
+                ui.colored_label(faint(theme), title);
+            }
+            ui.end_row();
+            for row in &rows {
+                // Not by colour alone.
+                ui.colored_label(accent(theme), if row.same { " " } else { "\u{2260}" });
+                side(ui, row.without.as_ref(), row.same, theme);
+                side(ui, row.with.as_ref(), row.same, theme);
+                let difference = row
+                    .difference
+                    .map_or(String::new(), |points| format!("{:+.1}", points * 100.0));
+                ui.monospace(RichText::new(difference).size(11.5));
+                ui.end_row();
+            }
+        });
+    });
+    ui.colored_label(
+        faint(theme),
+        "p: points of probability that the changed model gives the file's token more or less, \
+         while both read the same text",
+    );
+}
+
+fn side(ui: &mut Ui, side: Option<&ComparisonSide>, same: bool, theme: Theme) {
+    let Some(side) = side else {
+        ui.colored_label(faint(theme), "(end)");
+        ui.label("");
+        return;
+    };
+    let text = RichText::new(side.text.replace('\n', "\\n")).size(13.0).color(ink(theme));
+    ui.label(if same { text } else { text.background_color(tint(theme, 1.0)) });
+    ui.monospace(
+        RichText::new(format!("{:.0} %", side.probability * 100.0)).size(11.5).color(faint(theme)),
+    );
+}
+
+/// Both answers in a sentence.
+fn summary(rows: &[ComparisonRow]) -> String {
+    let points = |points: f32| format!("{:.1} points", points.abs() * 100.0);
+    let largest =
+        rows.iter().filter_map(|row| row.difference).max_by(|a, b| a.abs().total_cmp(&b.abs()));
+    match (rows.iter().position(|row| !row.same), largest) {
+        (Some(at), _) => format!("The answers part at token {}.", at + 1),
+        (None, Some(largest)) if largest != 0.0 => {
+            format!("Both answers are the same; probabilities differ by up to {}.", points(largest))
+        }
+        (None, _) => "Both answers are the same, with the same probabilities.".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_says_where_answers_part_or_by_how_much_they_differ() {
+        let row = |same, difference| ComparisonRow { without: None, with: None, same, difference };
+        assert!(summary(&[row(true, Some(0.0)), row(false, None)]).contains("token 2"));
+        assert!(summary(&[row(true, Some(-0.125)), row(true, Some(0.1))]).contains("12.5 points"));
+        assert!(summary(&[row(true, Some(0.0))]).contains("same probabilities"));
+    }
+}

@@ -1,0 +1,5 @@
+//! Text on the map: names, numbers, and where there is room for them.
+
+pub(super) mod map_text;
+pub(super) mod placement;
+pub(super) mod values;
