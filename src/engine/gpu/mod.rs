@@ -3,6 +3,7 @@
 //! Tokens are sampled on the device and fed back there for several steps of one submit. Where
 //! log-probabilities are asked for, the logits are read back and the CPU's sampler answers.
 
+mod batch_steps;
 mod draws;
 mod fused_layer_policy;
 pub mod headless;
@@ -23,7 +24,7 @@ use super::{Batch, Capacity, Engine, EngineError, EngineProfile, Sampled, answer
 use crate::forward::Interventions;
 use crate::forward::gpu::kernels::KernelFamily;
 use crate::forward::gpu::model::{
-    GpuModel, GpuModelError, GpuModelFailure, GpuModelPlugin, GpuModelSource, Hook, Sizes,
+    GpuModel, GpuModelError, GpuModelFailure, GpuModelPlugin, GpuModelSource, Sizes,
 };
 use crate::forward::gpu::shaders::{ShaderError, ShadersPlugin, load_sources};
 use crate::forward::gpu::{ForwardPlugin, ForwardState, ForwardStatus, InterventionsPlugin};
@@ -33,9 +34,10 @@ use crate::residency::ResidencyMetrics;
 use crate::residency::compute::Pool;
 use crate::size::MemorySize;
 use crate::tiles::{ModelIndex, Muted, Scale, spawn_model};
+use batch_steps::{BatchSteps, BatchStepsPlugin, FrameWork};
 use bevy::{
     app::App,
-    ecs::{entity::Entity, world::World},
+    ecs::{change_detection::Mut, entity::Entity, world::World},
     render::{
         RenderApp,
         render_resource::PollType,
@@ -108,7 +110,6 @@ pub struct GpuEngine {
     vocab: usize,
     sampler: Sampler,
     plan: KernelConfig,
-    stepper: Stepper,
 }
 
 impl GpuEngine {
@@ -158,6 +159,7 @@ impl GpuEngine {
                 },
             },
             InterventionsPlugin,
+            BatchStepsPlugin,
         ));
         prepare(&mut app);
         for _ in 0..STARTING_FRAMES {
@@ -172,8 +174,7 @@ impl GpuEngine {
                     // Streamed models have one pass per step.
                     let sizes = network(&app).sizes;
                     let sampler = Sampler::default();
-                    let stepper = Stepper::new(FusedLayerPolicy::UntilSlow);
-                    return Ok(Self { app, sizes, vocab, sampler, plan, stepper });
+                    return Ok(Self { app, sizes, vocab, sampler, plan });
                 }
                 ForwardState::Failed(why) => return Err(GpuEngineError::Kernels(why.clone())),
                 ForwardState::Starting => {}
@@ -208,7 +209,7 @@ impl GpuEngine {
     /// # Errors
     /// The device was lost.
     pub fn logits(&mut self, batch: &Batch, wanted: &[u32]) -> Result<Vec<Vec<f32>>, EngineError> {
-        Ok(self.run(&request(batch, wanted))?.logits)
+        Ok(self.run(request(batch, wanted))?.logits)
     }
 
     /// The main world, in which the model is entities: a `Muted` or `Scale` on a head or layer
@@ -227,29 +228,31 @@ impl GpuEngine {
         wanted: &[u32],
         hooks: &[Hook],
     ) -> Result<CompletedStep, EngineError> {
-        self.run(&StepRequest { hooks: hooks.to_vec(), ..request(batch, wanted) })
+        self.run(StepRequest { hooks: hooks.to_vec(), ..request(batch, wanted) })
     }
 
     /// Takes a step and waits for what it makes.
-    fn run(&mut self, request: &StepRequest) -> Result<CompletedStep, EngineError> {
-        self.begin(|stepper, world| stepper.submit(world, request))?;
-        let step = self.stepper.poll(self.app.sub_app_mut(RenderApp).world_mut())?;
+    fn run(&mut self, request: StepRequest) -> Result<CompletedStep, EngineError> {
+        self.begin(FrameWork::Step(Box::new(request)))?;
+        let poll = |world: &mut World, mut steps: Mut<BatchSteps>| steps.stepper.poll(world);
+        let step = self.render_world().resource_scope(poll)?;
         step.ok_or_else(|| EngineError::DeviceLost("the step does not come to an end".into()))
     }
 
     /// Has frames pass until the kernels of a step are there. The first brings to the device what
     /// has changed in the main world.
-    fn begin(
-        &mut self,
-        submit: impl Fn(&mut Stepper, &mut World) -> Result<(), EngineError>,
-    ) -> Result<(), EngineError> {
+    fn begin(&mut self, work: FrameWork) -> Result<(), EngineError> {
+        let mut steps = self.render_world().resource_mut::<BatchSteps>();
+        steps.next = Some(work);
         for _ in 0..STARTING_FRAMES {
             self.app.update();
-            match submit(&mut self.stepper, self.app.sub_app_mut(RenderApp).world_mut()) {
-                Err(EngineError::Compiling) => {}
-                submitted => return submitted,
+            let begun = self.render_world().resource_mut::<BatchSteps>().begun.take();
+            match begun {
+                None | Some(Err(EngineError::Compiling)) => {}
+                Some(begun) => return begun,
             }
         }
+        self.render_world().resource_mut::<BatchSteps>().next = None;
         Err(EngineError::Compiling)
     }
 
@@ -273,7 +276,7 @@ impl GpuEngine {
     }
 
     fn draw(&mut self, batch: &Batch, wanted: &[u32]) -> Result<Vec<Vec<Sampled>>, EngineError> {
-        let step = self.run(&StepRequest { draws: true, ..request(batch, wanted) })?;
+        let step = self.run(StepRequest { draws: true, ..request(batch, wanted) })?;
         let passes = batch.steps.max(1) as usize;
         read_draws(&step.sampled, self.sizes.steps as usize, passes, self.vocab)
     }

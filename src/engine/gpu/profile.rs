@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::batch_steps::FrameWork;
 use super::{GpuEngine, stepper};
 use crate::engine::{Batch, Engine, EngineError, EngineProfile, ProfileStage};
 use crate::forward::gpu::kernels::readings;
@@ -47,7 +48,7 @@ pub(super) fn run_alone(
     let sample = if wanted > 0 { SamplingMode::Greedy } else { SamplingMode::None };
     let step = Step { columns, wanted, sample, tokens, only: Some(kernel), ..Step::default() };
     let start = Instant::now();
-    engine.begin(|_, world| stepper::run(world, step.clone(), 1))?;
+    engine.begin(FrameWork::Alone(step))?;
     engine.wait()?;
     Ok(start.elapsed())
 }

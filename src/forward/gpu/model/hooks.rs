@@ -171,19 +171,6 @@ impl Unread {
         };
         self.watched.into_iter().map(fill).collect()
     }
-
-    /// Waits for what was seen.
-    ///
-    /// # Errors
-    /// The device was lost.
-    pub fn read(
-        self,
-        device: &RenderDevice,
-        queue: &RenderQueue,
-    ) -> Result<Vec<Watched>, ReadbackError> {
-        let bytes = read_buffer(device, queue, &self.staging)?;
-        Ok(self.filled(&bytes))
-    }
 }
 
 /// Removes the hooks and gives what they have seen without waiting for it; `None` where nothing was
