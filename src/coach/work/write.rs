@@ -10,7 +10,7 @@ use crate::batch::{Prompt, TextModel};
 use crate::forward::HookPoint;
 use crate::forward::cpu::{Column, Controls, HookValues, Hooks, KvCache};
 use crate::forward::sampling::SamplingParams;
-use crate::pxi::{WriteOptions, Writer};
+use crate::pxi::{PxiWriter, WriteOptions};
 
 /// The values of one place.
 struct Watch {
@@ -55,7 +55,7 @@ pub(super) fn probe(shop: &ModelContext, prompts: &[String], layer: Option<u32>)
     }
     let name = format!("activations-layer-{layer}.pxi");
     let path = shop.folder.join(&name);
-    let mut writer = Writer::create(&path, WriteOptions::default()).map_err(WorkError::other)?;
+    let mut writer = PxiWriter::create(&path, WriteOptions::default()).map_err(WorkError::other)?;
     let bytes: Vec<u8> = watch.values.iter().flat_map(|value| value.to_le_bytes()).collect();
     writer.write_all(&bytes).map_err(WorkError::other)?;
     writer.finish().map_err(WorkError::other)?;
