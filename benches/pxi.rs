@@ -1,7 +1,7 @@
 //! PixelFS at size: a slice of a file of 1 GiB, and the speed of writing and verifying.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use pixel_llm::pxi::{PayloadFile, PxiFile, WriteOptions, Writer};
+use pixel_llm::pxi::{PayloadFile, PxiFile, PxiWriter, WriteOptions};
 use std::{hint::black_box, io::Write};
 
 const GIB: u64 = 1 << 30;
@@ -44,7 +44,7 @@ fn streams(criterion: &mut Criterion) {
         (0..STREAM_LEN as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let write = || {
         let mut writer =
-            Writer::create(&path, WriteOptions::default()).expect("a file can be made");
+            PxiWriter::create(&path, WriteOptions::default()).expect("a file can be made");
         writer.write_all(&payload).expect("the payload can be written");
         writer.finish().expect("the file can be finished")
     };

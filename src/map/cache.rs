@@ -14,11 +14,11 @@ pub(super) struct TileCache {
     tiles: LruCache<TilePos, Arc<Tile>>,
     /// How many tiles fit into the bytes allowed: all are of the same size.
     capacity: usize,
-    counts: Counts,
+    counts: CacheCounts,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Counts {
+struct CacheCounts {
     hits: u64,
     misses: u64,
     evictions: u64,
@@ -44,7 +44,7 @@ pub struct CacheStats {
 impl TileCache {
     pub(super) fn new(size: TileSize, limit_in_bytes: usize) -> Self {
         let capacity = limit_in_bytes / size.tile_len();
-        Self { tiles: LruCache::unbounded(), capacity, counts: Counts::default() }
+        Self { tiles: LruCache::unbounded(), capacity, counts: CacheCounts::default() }
     }
 
     pub(super) fn get(&mut self, tile: TilePos) -> Option<Arc<Tile>> {
@@ -72,7 +72,7 @@ impl TileCache {
     }
 
     pub(super) fn stats(&self, size: TileSize) -> CacheStats {
-        let Counts { hits, misses, evictions } = self.counts;
+        let CacheCounts { hits, misses, evictions } = self.counts;
         CacheStats {
             tiles: self.tiles.len(),
             size_in_bytes: self.tiles.len() * size.tile_len(),

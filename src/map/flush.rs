@@ -6,7 +6,7 @@ use super::{
     infinite::{Access, MapOptions},
     item::{Kind, Kinds},
     regions::Region,
-    store::{Location, Refusal, Source, merge_candidates},
+    store::{Location, TileSource, WriteRefusal, merge_candidates},
 };
 use std::sync::Arc;
 
@@ -90,8 +90,8 @@ impl InfiniteMap {
         let mut merged =
             if merge { merge_candidates(store, unsaved.len() + removed.len()) } else { Vec::new() };
         let new = loop {
-            let mut tiles: Vec<(TilePos, Source<'_>)> =
-                unsaved.iter().map(|(pos, tile)| (*pos, Source::Fresh(tile))).collect();
+            let mut tiles: Vec<(TilePos, TileSource<'_>)> =
+                unsaved.iter().map(|(pos, tile)| (*pos, TileSource::Fresh(tile))).collect();
             // A position without a tile needs to be told only as long as an older pack may have one
             // for it.
             let is_all = merged.len() == store.packs().len();
@@ -104,7 +104,7 @@ impl InfiniteMap {
                 tiles.extend(directory.tiles().filter_map(|(tile, slot)| {
                     let location = Location { key: *key, slot };
                     is_current(tile, location.number())
-                        .then_some((tile, Source::Stored { key: *key, slot }))
+                        .then_some((tile, TileSource::Stored { key: *key, slot }))
                 }));
                 if !is_all {
                     let has_tile = |tile: &TilePos| {
@@ -122,8 +122,8 @@ impl InfiniteMap {
             gone.dedup();
             match store.write_pack(&tiles, &gone) {
                 Ok(key) => break Some(key),
-                Err(Refusal::Failed(error)) => return Err(error),
-                Err(Refusal::Damaged { key }) => {
+                Err(WriteRefusal::Failed(error)) => return Err(error),
+                Err(WriteRefusal::Damaged { key }) => {
                     if let Some(pack) = store.pack_mut(key) {
                         pack.is_damaged = true;
                         let problem = "it holds a damaged tile, so it is kept as it is".to_owned();

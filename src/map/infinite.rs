@@ -7,7 +7,7 @@ use super::{
     item::{Item, Kind},
     quadtree::Quadtree,
     regions::Regions,
-    store::{Location, Store},
+    store::{Location, MapStore},
     tile::{Pixel, Tile},
 };
 use std::{
@@ -61,7 +61,7 @@ pub struct InfiniteMap {
     pub(super) regions_changed: bool,
     pub(super) cache: Mutex<TileCache>,
     pub(super) unsaved_limit: usize,
-    pub(super) store: Option<Store>,
+    pub(super) store: Option<MapStore>,
 }
 
 impl InfiniteMap {
@@ -76,7 +76,7 @@ impl InfiniteMap {
     /// There is something in the folder, or it cannot be written to.
     pub fn create(folder: impl AsRef<Path>, options: &MapOptions) -> Result<Self, MapError> {
         let tile_size = options.tile_size.unwrap_or_default();
-        let store = Store::create(folder.as_ref(), tile_size)?;
+        let store = MapStore::create(folder.as_ref(), tile_size)?;
         Ok(Self { store: Some(store), ..Self::empty(tile_size, options) })
     }
 
@@ -92,7 +92,7 @@ impl InfiniteMap {
         options: &MapOptions,
     ) -> Result<Self, MapError> {
         let folder = folder.as_ref();
-        let (store, regions) = Store::open(folder, access == Access::Write, options.tile_size)?;
+        let (store, regions) = MapStore::open(folder, access == Access::Write, options.tile_size)?;
         let mut map = Self::empty(store.tile_size(), options);
         map.store = Some(store);
         map.index_stored_tiles()?;
@@ -177,17 +177,17 @@ impl InfiniteMap {
 
     /// The folder, if the map has one.
     pub fn folder(&self) -> Option<&Path> {
-        self.store.as_ref().map(Store::folder)
+        self.store.as_ref().map(MapStore::folder)
     }
 
     /// How often the map was flushed, in its life.
     pub fn generation(&self) -> u64 {
-        self.store.as_ref().map_or(0, Store::generation)
+        self.store.as_ref().map_or(0, MapStore::generation)
     }
 
     /// What was found damaged, missing or foreign when the map was opened, and since.
     pub fn problems(&self) -> &[MapError] {
-        self.store.as_ref().map_or(&[], Store::problems)
+        self.store.as_ref().map_or(&[], MapStore::problems)
     }
 
     /// A tile; none where nothing was ever written.
@@ -337,7 +337,7 @@ impl InfiniteMap {
 }
 
 /// A stored tile is no longer the one that counts.
-pub(super) fn release(store: &mut Store, location: Location) {
+pub(super) fn release(store: &mut MapStore, location: Location) {
     if let Some(pack) = store.pack_mut(location.key) {
         pack.live = pack.live.saturating_sub(1);
     }

@@ -38,6 +38,6 @@ pub use pixels::Patch;
 pub use places::Neighbour;
 pub use quadtree::{Crossing, Distance, Near, Quadtree, Ray, TreeStats};
 pub use regions::Region;
-pub use stats::{MapStats, Problem, Verified};
+pub use stats::{MapProblem, MapStats, Verified};
 pub use store::{Counts, Directory, Index, PackRecord};
 pub use tile::{BLACK, Pixel, Tile};

@@ -45,7 +45,7 @@ pub struct MapStats {
 
 /// Something wrong with a stored map.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Problem {
+pub struct MapProblem {
     /// The tile that is lost, if it is one.
     pub tile: Option<TilePos>,
     /// What is wrong and where.
@@ -60,7 +60,7 @@ pub struct Verified {
     /// Their bytes.
     pub bytes: u64,
     /// What is wrong. Empty for a sound map.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<MapProblem>,
 }
 
 impl InfiniteMap {
@@ -105,7 +105,8 @@ impl InfiniteMap {
     pub fn verify(&self, progress: &dyn Fn(u64)) -> Verified {
         let mut verified = Verified::default();
         let Some(store) = &self.store else { return verified };
-        let found = |error: &MapError| Problem { tile: tile_of(error), problem: error.to_string() };
+        let found =
+            |error: &MapError| MapProblem { tile: tile_of(error), problem: error.to_string() };
         let mut problems: Vec<_> = store.problems().iter().map(found).collect();
         problems.extend(store.verify_indexes().iter().map(found));
         for (key, pack) in store.packs() {
@@ -119,7 +120,7 @@ impl InfiniteMap {
                     let lost = pack.tiles_in(slot).into_iter().filter(|tile| {
                         self.tile_item(*tile).is_some_and(|item| item.number == location)
                     });
-                    let name = |tile| Problem {
+                    let name = |tile| MapProblem {
                         tile: Some(tile),
                         problem: format!("tile {tile}: {error}"),
                     };
@@ -129,7 +130,7 @@ impl InfiniteMap {
             }
         }
         // What was found when the map was opened is found again here.
-        let mut once: Vec<Problem> = Vec::with_capacity(problems.len());
+        let mut once: Vec<MapProblem> = Vec::with_capacity(problems.len());
         for problem in problems {
             let is_known = problem.tile.is_none() && once.contains(&problem);
             if !is_known {

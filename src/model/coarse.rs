@@ -32,14 +32,14 @@ pub struct Coarse {
 
 /// Sums over some weights.
 #[derive(Debug, Clone, Copy, Default)]
-struct Sums {
+struct WeightSums {
     count: u64,
     sum: f64,
     squares: f64,
     peak: f32,
 }
 
-impl Sums {
+impl WeightSums {
     fn of(weights: &[f32]) -> Self {
         // Eight lanes each, so that the loop becomes vector code; f32 is enough for the few hundred
         // weights of a run.
@@ -113,7 +113,7 @@ impl Coarse {
             }
         };
         let mut weights = vec![0.0; columns];
-        let mut grid = [[Sums::default(); GRID]; GRID];
+        let mut grid = [[WeightSums::default(); GRID]; GRID];
         for row in 0..rows {
             let at = row as usize * stride + start;
             // A block that the vector's tile cuts in two is counted as far as whole blocks go.
@@ -125,7 +125,7 @@ impl Coarse {
             let i = range_of(row, rows);
             let mut squares = 0.0;
             for (j, sums) in grid[i].iter_mut().enumerate() {
-                let part = Sums::of(&weights[j * columns / GRID..(j + 1) * columns / GRID]);
+                let part = WeightSums::of(&weights[j * columns / GRID..(j + 1) * columns / GRID]);
                 squares += part.squares;
                 sums.add(part);
             }
@@ -135,7 +135,7 @@ impl Coarse {
                 return Err(NotFinite { row });
             }
         }
-        let mut total = Sums::default();
+        let mut total = WeightSums::default();
         grid.iter().flatten().for_each(|&sums| total.add(sums));
         let grid = grid.map(|row| {
             row.map(|sums| {

@@ -130,7 +130,7 @@ impl ModelConfig {
         metadata: &Metadata,
         has_tensor: impl Fn(&str) -> bool,
     ) -> Result<Self, ModelError> {
-        let keys = Keys::new(metadata)?;
+        let keys = ConfigKeys::new(metadata)?;
         let architecture = keys.architecture;
         let head_count = keys.size("attention.head_count")?;
         let kv_head_count = keys.optional_size("attention.head_count_kv")?.unwrap_or(head_count);
@@ -185,7 +185,8 @@ impl ModelConfig {
         stated
             .map(|key| {
                 format!(
-                    "{key} is not used: llama.cpp does not read it for this family, and answers are equal"
+                    "{key} is not used: llama.cpp does not read it for this family, and answers \
+                     are equal"
                 )
             })
             .collect()
@@ -206,7 +207,7 @@ impl ModelConfig {
         self.kv_head_count * self.head_size
     }
 
-    fn check(&self, keys: &Keys) -> Result<(), ModelError> {
+    fn check(&self, keys: &ConfigKeys) -> Result<(), ModelError> {
         let bad = |key: &str, problem: String| Err(ModelError::metadata(keys.full(key), problem));
         if self.layer_count > MAX_LAYERS {
             return bad(
@@ -249,12 +250,12 @@ impl ModelConfig {
 }
 
 /// Typed access to the pairs of one architecture.
-struct Keys<'a> {
+struct ConfigKeys<'a> {
     metadata: &'a Metadata,
     architecture: Architecture,
 }
 
-impl<'a> Keys<'a> {
+impl<'a> ConfigKeys<'a> {
     fn new(metadata: &'a Metadata) -> Result<Self, ModelError> {
         let key = "general.architecture";
         let name = metadata.str(key)?.ok_or_else(|| ModelError::metadata(key, "missing"))?;
@@ -331,7 +332,8 @@ impl<'a> Keys<'a> {
             (None, None) => Err(ModelError::metadata(
                 self.full("attention.head_count"),
                 format!(
-                    "{head_count} heads do not divide the embedding's {embedding_size}, and no key length is given"
+                    "{head_count} heads do not divide the embedding's {embedding_size}, and no key \
+                     length is given"
                 ),
             )),
         }

@@ -201,7 +201,7 @@ fn bands(tensors: &[Tensor]) -> Vec<Band<'_>> {
     bands
 }
 
-type TileRecord = ([u8; 32], Coarse);
+type WrittenTile = ([u8; 32], Coarse);
 
 /// Writes every tile and returns the tiles' records in order.
 fn write_tiles(
@@ -210,12 +210,12 @@ fn write_tiles(
     tiles_offset: u64,
     output: Option<&PayloadFile>,
     progress: Progress<'_>,
-) -> Result<Vec<TileRecord>, ModelError> {
+) -> Result<Vec<WrittenTile>, ModelError> {
     let done = std::sync::atomic::AtomicU64::new(0);
     let bands = bands(tensors);
-    let records: Result<Vec<Vec<TileRecord>>, ModelError> = bands
+    let records: Result<Vec<Vec<WrittenTile>>, ModelError> = bands
         .par_iter()
-        .map_init(Scratch::default, |scratch, band| {
+        .map_init(BandScratch::default, |scratch, band| {
             let records = write_band(gguf, band, tiles_offset, output, scratch)?;
             let read = scratch.band.len() as u64;
             progress(done.fetch_add(read, std::sync::atomic::Ordering::Relaxed) + read);
@@ -226,7 +226,7 @@ fn write_tiles(
 }
 
 #[derive(Default)]
-struct Scratch {
+struct BandScratch {
     band: Vec<u8>,
     tiles: Vec<u8>,
 }
@@ -236,8 +236,8 @@ fn write_band(
     band: &Band<'_>,
     tiles_offset: u64,
     output: Option<&PayloadFile>,
-    scratch: &mut Scratch,
-) -> Result<Vec<TileRecord>, ModelError> {
+    scratch: &mut BandScratch,
+) -> Result<Vec<WrittenTile>, ModelError> {
     let tiling = &band.tensor.tiling;
     let (start, size) = band_bytes(band.tensor, band.first);
     scratch.band.resize(size as usize, 0);

@@ -44,7 +44,8 @@ pub enum ModelError {
     },
     /// The head's bytes are not those that were written.
     #[error(
-        "head ({section}): SHA-256 is {found}, expected {expected}; the file is damaged, convert it again"
+        "head ({section}): SHA-256 is {found}, expected {expected}; the file is damaged, convert \
+         it again"
     )]
     Head {
         /// Which checksum failed.
@@ -56,7 +57,8 @@ pub enum ModelError {
     },
     /// A tile's bytes are not those that were written.
     #[error(
-        "tile {tile} of {tensor} (rows {rows}, columns {columns}): SHA-256 does not match; the tile is damaged; {what_next}"
+        "tile {tile} of {tensor} (rows {rows}, columns {columns}): SHA-256 does not match; the \
+         tile is damaged; {what_next}"
     )]
     Tile {
         /// Index in the tile table.

@@ -181,7 +181,8 @@ impl Header {
             return Err(ModelError::field(
                 "magic",
                 bytes[..4].escape_ascii(),
-                "PXIM: this .pxi file holds no model; make one with `pixel-llm convert MODEL.gguf MODEL.pxi`",
+                "PXIM: this .pxi file holds no model; make one with `pixel-llm convert MODEL.gguf \
+                 MODEL.pxi`",
             ));
         }
         if bytes[4] != 1 {

@@ -25,7 +25,7 @@ use crate::pxi::{self, Compression, PxiFile};
 #[derive(Debug)]
 pub struct PixelModel {
     path: PathBuf,
-    source: Arc<Source>,
+    source: Arc<PayloadSource>,
     header: Header,
     config: ModelConfig,
     metadata: Arc<Metadata>,
@@ -37,7 +37,7 @@ pub struct PixelModel {
 
 /// Where the payload's bytes are.
 #[derive(Debug)]
-enum Source {
+enum PayloadSource {
     /// In a mapped file.
     Mapped(PxiFile),
     /// The same, with a lock that lasts as long as the model.
@@ -46,7 +46,7 @@ enum Source {
     BuiltIn(&'static [u8]),
 }
 
-impl Source {
+impl PayloadSource {
     fn payload(&self) -> &[u8] {
         match self {
             Self::Mapped(file) | Self::Held(file, _) => {
@@ -71,15 +71,18 @@ impl PixelModel {
     /// The file cannot be read, is no model, or its head is damaged or contradicts itself: the
     /// error names the field.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
-        Self::from_file(path, Source::Mapped)
+        Self::from_file(path, PayloadSource::Mapped)
     }
 
     /// The same with a lock on the file that is held as long as the model.
     pub(super) fn open_held(path: &Path, lock: std::fs::File) -> Result<Self, ModelError> {
-        Self::from_file(path, |file| Source::Held(file, lock))
+        Self::from_file(path, |file| PayloadSource::Held(file, lock))
     }
 
-    fn from_file(path: &Path, source: impl FnOnce(PxiFile) -> Source) -> Result<Self, ModelError> {
+    fn from_file(
+        path: &Path,
+        source: impl FnOnce(PxiFile) -> PayloadSource,
+    ) -> Result<Self, ModelError> {
         let file = PxiFile::open(path)?;
         if file.header().compression() != Compression::None {
             let error =
@@ -96,10 +99,10 @@ impl PixelModel {
     pub fn from_static(name: &str, file: &'static [u8]) -> Result<Self, ModelError> {
         let path = Path::new(name);
         let payload = pxi::parse(file)?.payload()?;
-        Self::new(path, Source::BuiltIn(payload)).map_err(|error| error.in_file(path))
+        Self::new(path, PayloadSource::BuiltIn(payload)).map_err(|error| error.in_file(path))
     }
 
-    fn new(path: &Path, source: Source) -> Result<Self, ModelError> {
+    fn new(path: &Path, source: PayloadSource) -> Result<Self, ModelError> {
         let FileHead { header, config, metadata, tensors, plan } =
             FileHead::parse(source.payload())?;
         let checked = (0..header.tile_count).map(|_| AtomicU8::new(UNCHECKED)).collect();
@@ -241,7 +244,7 @@ impl PixelModel {
 
     /// Whether the file is a conversion that can be made anew from its source.
     fn is_kept(&self) -> bool {
-        matches!(*self.source, Source::Held(..))
+        matches!(*self.source, PayloadSource::Held(..))
     }
 
     /// A tile's bytes, checked against its digest again: for whoever lets them go and reads them
@@ -263,7 +266,7 @@ impl PixelModel {
 
     /// Asks the system to read tiles that follow one another ahead of their use.
     pub fn will_need(&self, tiles: std::ops::Range<u32>) {
-        if let (Source::Mapped(file) | Source::Held(file, _), Some(range)) =
+        if let (PayloadSource::Mapped(file) | PayloadSource::Held(file, _), Some(range)) =
             (&*self.source, self.tiles_range(tiles))
         {
             file.will_need(range);
@@ -273,7 +276,7 @@ impl PixelModel {
     /// Lets the system take back the memory of tiles that follow one another. They can be read
     /// again.
     pub fn release(&self, tiles: std::ops::Range<u32>) {
-        if let (Source::Mapped(file) | Source::Held(file, _), Some(range)) =
+        if let (PayloadSource::Mapped(file) | PayloadSource::Held(file, _), Some(range)) =
             (&*self.source, self.tiles_range(tiles))
         {
             file.release(range);

@@ -39,7 +39,7 @@ const EVEN: [f32; 3] = [58.0, 64.0, 82.0];
 const MARGIN: f64 = 0.02;
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Pixel {
+struct PosterPixel {
     count: f32,
     sum: f32,
     squares: f32,
@@ -55,7 +55,7 @@ pub fn paint(
     progress: super::convert::Progress<'_>,
 ) -> Result<Picture, ModelError> {
     let [across, down] = model.plan().size;
-    let canvas = Canvas::new(across, down, side);
+    let canvas = PosterCanvas::new(across, down, side);
     let spreads: Vec<f32> =
         model.tensors().iter().map(|tensor| model.tensor_spread(tensor)).collect();
     let done = std::sync::atomic::AtomicU64::new(0);
@@ -76,14 +76,14 @@ pub fn paint(
     Ok(picture.into_inner().expect("painting does not panic"))
 }
 
-struct Canvas {
+struct PosterCanvas {
     width: u32,
     height: u32,
     margin: f64,
     pixels_per_cell: f64,
 }
 
-impl Canvas {
+impl PosterCanvas {
     fn new(across: i64, down: i64, side: u32) -> Self {
         let margin = (f64::from(side) * MARGIN).round();
         let inner = (f64::from(side) - 2.0 * margin).max(1.0);
@@ -112,11 +112,11 @@ impl Canvas {
     }
 
     /// Sums the weights of one tile in one plot into the pixels that show them.
-    fn patch(&self, plot: &Plot, part: Rect, shape: &TileShape, weights: &[f32]) -> Patch {
+    fn patch(&self, plot: &Plot, part: Rect, shape: &TileShape, weights: &[f32]) -> PosterPatch {
         let (x, y) = (self.at(part.x), self.at(part.y));
         let width = self.at(part.x + part.width - 1) - x + 1;
         let height = self.at(part.y + part.height - 1) - y + 1;
-        let mut pixels = vec![Pixel::default(); (width * height) as usize];
+        let mut pixels = vec![PosterPixel::default(); (width * height) as usize];
         let columns_at: Vec<u32> = (0..part.width).map(|dx| self.at(part.x + dx) - x).collect();
         let stride = (shape.columns.end - shape.columns.start) as usize;
         for dy in 0..part.height {
@@ -136,18 +136,18 @@ impl Canvas {
                 pixel.squares += weight * weight;
             }
         }
-        Patch { x, y, width, pixels }
+        PosterPatch { x, y, width, pixels }
     }
 }
 
-struct Patch {
+struct PosterPatch {
     x: u32,
     y: u32,
     width: u32,
-    pixels: Vec<Pixel>,
+    pixels: Vec<PosterPixel>,
 }
 
-impl Patch {
+impl PosterPatch {
     fn lay(&self, picture: &mut Picture, spread: f32) {
         for (index, pixel) in self.pixels.iter().enumerate().filter(|(_, pixel)| pixel.count > 0.0)
         {
@@ -157,7 +157,7 @@ impl Patch {
     }
 }
 
-fn colour(pixel: &Pixel, spread: f32) -> [f32; 3] {
+fn colour(pixel: &PosterPixel, spread: f32) -> [f32; 3] {
     // In standard errors of a mean of that many weights; three of them are full colour.
     let lean = pixel.sum / pixel.count.sqrt() / spread / 3.0;
     let size = (pixel.squares / pixel.count).sqrt() / spread;

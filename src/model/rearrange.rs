@@ -121,7 +121,10 @@ mod tests {
             encoding in prop::sample::select(Encoding::ALL.to_vec()),
             blocks in 1u64..24, wide: bool, rows in 1u64..140, seed: u64,
         ) {
-            let columns = if encoding.block_len() == 1 { blocks * 31 } else { blocks * encoding.block_len() as u64 };
+            let columns = match encoding.block_len() as u64 {
+                1 => blocks * 31,
+                len => blocks * len,
+            };
             let columns = if wide { columns.next_multiple_of(256) + 1024 } else { columns };
             let tiling = Tiling::new(encoding, &[columns, rows]).unwrap();
             let row_bytes = encoding.row_bytes(columns).unwrap() as usize;
@@ -134,7 +137,8 @@ mod tests {
             let mut tiles = Vec::new();
             let mut back = vec![0; data.len()];
             for shape in tiling.tiles() {
-                let band = shape.rows.start as usize * row_bytes..shape.rows.end as usize * row_bytes;
+                let rows = shape.rows.start as usize..shape.rows.end as usize;
+                let band = rows.start * row_bytes..rows.end * row_bytes;
                 let mut tile = vec![0xAA; shape.size_in_bytes() as usize];
                 scatter(&tiling, &shape, &data[band.clone()], &mut tile);
                 gather(&tiling, &shape, &tile, &mut back[band]);

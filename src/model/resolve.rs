@@ -12,9 +12,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub(super) use keep::distrust;
-pub use keep::{Entry, free_bytes, remove_leftovers};
-use keep::{Note, Turn, entries, touch};
-use key::Key;
+use keep::{KeepTurn, Note, entries, touch};
+pub use keep::{KeptEntry, free_bytes, remove_leftovers};
+use key::ConversionKey;
 pub use key::parts;
 
 use super::PixelModel;
@@ -86,12 +86,12 @@ pub enum CacheNote {
     /// Conversions of what the model was before have been removed.
     Outdated {
         /// Which.
-        removed: Vec<Entry>,
+        removed: Vec<KeptEntry>,
     },
     /// Conversions have been removed to make room.
     MadeRoom {
         /// Which.
-        removed: Vec<Entry>,
+        removed: Vec<KeptEntry>,
     },
     /// A conversion is larger than the bound leaves room for, so it is not kept.
     TooLarge {
@@ -152,7 +152,8 @@ impl fmt::Display for CacheNote {
             }
             Self::NotKept { folder, why } => write!(
                 out,
-                "{}: {why}; the conversion is not kept; {FOLDER_VARIABLE} names another folder to keep it in",
+                "{}: {why}; the conversion is not kept; {FOLDER_VARIABLE} names another folder to \
+                 keep it in",
                 folder.display()
             ),
         }
@@ -160,7 +161,7 @@ impl fmt::Display for CacheNote {
 }
 
 /// Conversions that are removed, by size and by the models that they were made of.
-struct Removed<'a>(&'a [Entry]);
+struct Removed<'a>(&'a [KeptEntry]);
 
 impl fmt::Display for Removed<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -235,13 +236,13 @@ impl Cache {
     ///
     /// # Errors
     /// The folder cannot be read.
-    pub fn entries(&self) -> Result<Vec<Entry>, ModelError> {
+    pub fn entries(&self) -> Result<Vec<KeptEntry>, ModelError> {
         entries(&self.folder).map_err(self.failed("read"))
     }
 
     /// What is kept of a model as it is now. Nothing is made, removed or changed.
     pub fn find(&self, path: &Path) -> Kept {
-        let Ok(key) = Key::of(path) else { return Kept::Nothing };
+        let Ok(key) = ConversionKey::of(path) else { return Kept::Nothing };
         let file = self.folder.join(key.file_name);
         match open_held(&file) {
             Ok(model) => Kept::Conversion(Box::new(model)),
@@ -254,8 +255,8 @@ impl Cache {
     ///
     /// # Errors
     /// The model's files or the folder cannot be read.
-    pub fn entries_of(&self, path: &Path) -> Result<Vec<Entry>, ModelError> {
-        let key = Key::of(path).map_err(|source| read_error(path, source))?;
+    pub fn entries_of(&self, path: &Path) -> Result<Vec<KeptEntry>, ModelError> {
+        let key = ConversionKey::of(path).map_err(|source| read_error(path, source))?;
         Ok(self.entries()?.into_iter().filter(|entry| is_of(entry, &key)).collect())
     }
 
@@ -286,7 +287,7 @@ impl Cache {
         if count > 0 {
             note(CacheNote::Leftovers { count, size_in_bytes });
         }
-        let key = Key::of(path).map_err(|source| read_error(path, source))?;
+        let key = ConversionKey::of(path).map_err(|source| read_error(path, source))?;
         let cached = self.folder.join(&key.file_name);
         if let Some(model) = self.known(&cached, path, check, note) {
             return Ok(model);
@@ -301,7 +302,8 @@ impl Cache {
             return convert_for_now(path, &gguf, size, note, start);
         }
         let turn = self.folder.join(format!(".{}.lock", key.file_name));
-        let turn = Turn::take(&turn, || note(CacheNote::Waiting)).map_err(self.failed("lock"))?;
+        let turn =
+            KeepTurn::take(&turn, || note(CacheNote::Waiting)).map_err(self.failed("lock"))?;
         // Who had the turn before has made it.
         if let Some(model) = self.known(&cached, path, check, note) {
             return Ok(model);
@@ -313,7 +315,7 @@ impl Cache {
             size_in_bytes: size,
         });
         convert_to(path, &gguf, &cached, start)?;
-        if Key::of(path).ok().as_ref() != Some(&key) {
+        if ConversionKey::of(path).ok().as_ref() != Some(&key) {
             // Made of neither the old files nor the new ones.
             let _ = std::fs::remove_file(&cached);
             let source = io::Error::other("the file changed while it was converted; try again");
@@ -373,10 +375,10 @@ impl Cache {
         &self,
         size: u64,
         limit: u64,
-        key: &Key,
+        key: &ConversionKey,
         note: &mut dyn FnMut(CacheNote),
     ) -> Result<bool, ModelError> {
-        let remove = |entry: &Entry| entry.remove().unwrap_or(false);
+        let remove = |entry: &KeptEntry| entry.remove().unwrap_or(false);
         // Nothing finds those again: the files that they were made of are no more.
         let (outdated, others): (Vec<_>, Vec<_>) =
             self.entries()?.into_iter().partition(|entry| is_of(entry, key));
@@ -384,8 +386,9 @@ impl Cache {
         if !removed.is_empty() {
             note(CacheNote::Outdated { removed });
         }
-        let sum = |entries: &[Entry]| entries.iter().map(|entry| entry.size_in_bytes).sum::<u64>();
-        let (used, idle): (Vec<_>, Vec<_>) = others.into_iter().partition(Entry::is_in_use);
+        let sum =
+            |entries: &[KeptEntry]| entries.iter().map(|entry| entry.size_in_bytes).sum::<u64>();
+        let (used, idle): (Vec<_>, Vec<_>) = others.into_iter().partition(KeptEntry::is_in_use);
         let in_use = sum(&used).saturating_add(sum(&stuck));
         let is_kept = in_use.saturating_add(size) <= limit;
         if !is_kept {
@@ -422,7 +425,7 @@ impl Cache {
     }
 }
 
-fn is_of(entry: &Entry, key: &Key) -> bool {
+fn is_of(entry: &KeptEntry, key: &ConversionKey) -> bool {
     entry.file.file_name().is_some_and(|name| name.to_string_lossy().contains(&key.place))
 }
 

@@ -216,7 +216,10 @@ mod tests {
             encoding in prop::sample::select(Encoding::ALL.to_vec()),
             blocks in 1u64..40, rows in 1u64..300, vector: bool,
         ) {
-            let columns = blocks * encoding.block_len() as u64 * if encoding.block_len() == 1 { 37 } else { 1 };
+            let columns = match encoding.block_len() as u64 {
+                1 => blocks * 37,
+                len => blocks * len,
+            };
             let dimensions = if vector { vec![columns] } else { vec![columns, rows] };
             let tiling = Tiling::new(encoding, &dimensions).unwrap();
             let (mut weights, mut next_line) = (0, 0);
@@ -231,7 +234,8 @@ mod tests {
                 prop_assert!(tile.columns.is_empty()
                     || tiling.tile_of(tile.rows.start, tile.columns.start) == index as u64);
                 if !tile.columns.is_empty() {
-                    prop_assert_eq!(tiling.tile_of(tile.rows.end - 1, tile.columns.end - 1), index as u64);
+                    let last = (tile.rows.end - 1, tile.columns.end - 1);
+                    prop_assert_eq!(tiling.tile_of(last.0, last.1), index as u64);
                 }
             }
             prop_assert_eq!(weights, tiling.rows * tiling.columns);

@@ -23,16 +23,16 @@ use std::{
 };
 use tempfile::TempPath;
 
-static REGISTRY: Mutex<Registry> =
-    Mutex::new(Registry { temporary_paths: Vec::new(), abandoned: false });
+static REGISTRY: Mutex<UnfinishedFiles> =
+    Mutex::new(UnfinishedFiles { temporary_paths: Vec::new(), abandoned: false });
 
-struct Registry {
+struct UnfinishedFiles {
     temporary_paths: Vec<PathBuf>,
     abandoned: bool,
 }
 
 /// A panic elsewhere leaves the list whole, so a poisoned lock is no reason to leave files behind.
-fn registry() -> MutexGuard<'static, Registry> {
+fn registry() -> MutexGuard<'static, UnfinishedFiles> {
     REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -3,25 +3,27 @@
 //!
 //! This is the format without files: [`super::PxiFile`] gives it the bytes of a memory-mapped one.
 
-use super::{Compression, HEADER_LEN, Header, PIECE_LEN, PxiError, VERSION, hex, lz4, run_length};
+use super::{
+    Compression, HEADER_LEN, PIECE_LEN, PxiError, PxiHeader, VERSION, hex, lz4, run_length,
+};
 use sha2::{Digest, Sha256};
 use std::io::{self, Write};
 
 /// A checked header and the stored bytes after it.
 #[derive(Clone, Copy, Debug)]
-pub struct Contents<'a> {
-    header: Header,
+pub struct PxiContents<'a> {
+    header: PxiHeader,
     stored: &'a [u8],
 }
 
-impl<'a> Contents<'a> {
+impl<'a> PxiContents<'a> {
     /// `stored` is everything after the header, and its length has been checked against it.
-    pub(super) fn new(header: Header, stored: &'a [u8]) -> Self {
+    pub(super) fn new(header: PxiHeader, stored: &'a [u8]) -> Self {
         Self { header, stored }
     }
 
     /// The header.
-    pub fn header(&self) -> &Header {
+    pub fn header(&self) -> &PxiHeader {
         &self.header
     }
 

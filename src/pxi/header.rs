@@ -66,7 +66,7 @@ impl FromStr for Compression {
 
 /// A header whose fields agree with one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
+pub struct PxiHeader {
     minor: u8,
     original_size: u64,
     width: u32,
@@ -76,7 +76,7 @@ pub struct Header {
     reserved: [u8; 9],
 }
 
-impl Header {
+impl PxiHeader {
     /// The header of a payload of `original_size` bytes whose SHA-256 is `checksum`.
     pub fn new(
         original_size: u64,
@@ -277,13 +277,13 @@ mod tests {
     use super::*;
 
     fn header_bytes(edit: impl FnOnce(&mut [u8; HEADER_LEN])) -> [u8; HEADER_LEN] {
-        let mut bytes = Header::new(3600, 1024, Compression::None, [7; 32]).unwrap().encode();
+        let mut bytes = PxiHeader::new(3600, 1024, Compression::None, [7; 32]).unwrap().encode();
         edit(&mut bytes);
         bytes
     }
 
     fn refused_field(edit: impl FnOnce(&mut [u8; HEADER_LEN])) -> &'static str {
-        match Header::parse(&header_bytes(edit)) {
+        match PxiHeader::parse(&header_bytes(edit)) {
             Err(PxiError::Field { field, .. }) => field,
             other => panic!("expected a field to be refused, got {other:?}"),
         }
@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn the_height_covers_the_payload_exactly() {
         let height =
-            |size, width| Header::new(size, width, Compression::None, [0; 32]).unwrap().height();
+            |size, width| PxiHeader::new(size, width, Compression::None, [0; 32]).unwrap().height();
         assert_eq!(height(0, 1024), 0);
         assert_eq!(height(1, 1024), 1);
         assert_eq!(height(3072, 1024), 1);
@@ -303,8 +303,8 @@ mod tests {
     #[test]
     fn what_is_encoded_is_parsed() {
         for compression in Compression::ALL {
-            let header = Header::new(123_456_789_012, 4096, compression, [0xAB; 32]).unwrap();
-            assert_eq!(Header::parse(&header.encode()).unwrap(), header);
+            let header = PxiHeader::new(123_456_789_012, 4096, compression, [0xAB; 32]).unwrap();
+            assert_eq!(PxiHeader::parse(&header.encode()).unwrap(), header);
         }
     }
 
@@ -314,7 +314,7 @@ mod tests {
             bytes[5] = 3;
             bytes[63] = 9;
         });
-        let header = Header::parse(&bytes).unwrap();
+        let header = PxiHeader::parse(&bytes).unwrap();
         assert_eq!((header.minor(), header.reserved()[8]), (3, 9));
         assert_eq!(header.encode(), bytes);
     }
@@ -340,14 +340,14 @@ mod tests {
             bytes[18..22].copy_from_slice(&height.to_be_bytes());
         });
         assert!(matches!(
-            Header::parse(&bytes),
+            PxiHeader::parse(&bytes),
             Err(PxiError::Field { field: "original_size", .. })
         ));
     }
 
     #[test]
     fn every_wrong_file_length_is_refused() {
-        let header = Header::parse(&header_bytes(|_| ())).unwrap();
+        let header = PxiHeader::parse(&header_bytes(|_| ())).unwrap();
         for found in (0..6300).filter(|&length| length != 6208) {
             assert!(
                 matches!(header.check_file_len(found), Err(PxiError::Length { .. })),
@@ -360,7 +360,8 @@ mod tests {
     #[test]
     fn a_small_compressed_file_cannot_claim_a_large_payload() {
         for compression in [Compression::RunLength, Compression::Lz4] {
-            let claims = |size| Header::new(size, MAX_WRITTEN_WIDTH, compression, [0; 32]).unwrap();
+            let claims =
+                |size| PxiHeader::new(size, MAX_WRITTEN_WIDTH, compression, [0; 32]).unwrap();
             let refused = claims(1 << 50).check_file_len(80);
             assert!(
                 matches!(refused, Err(PxiError::Field { field: "original_size", .. })),
@@ -373,7 +374,7 @@ mod tests {
     #[test]
     fn widths_that_are_not_written_are_refused() {
         for width in [0, MAX_WRITTEN_WIDTH + 1, u32::MAX] {
-            let refused = Header::new(1, width, Compression::None, [0; 32]);
+            let refused = PxiHeader::new(1, width, Compression::None, [0; 32]);
             assert!(matches!(refused, Err(PxiError::Field { field: "width", .. })), "{refused:?}");
         }
     }

@@ -5,9 +5,9 @@ use std::{fs::File, io, ops::Deref};
 
 /// The bytes of a file, read from the disk when they are first touched.
 #[derive(Debug)]
-pub(super) struct Map(Mmap);
+pub(super) struct MappedFile(Mmap);
 
-impl Map {
+impl MappedFile {
     /// Maps the whole file.
     pub(super) fn new(file: &File) -> io::Result<Self> {
         // # Safety
@@ -52,7 +52,7 @@ impl Map {
     pub(super) fn release(&self, _offset: usize, _len: usize) {}
 }
 
-impl Deref for Map {
+impl Deref for MappedFile {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {

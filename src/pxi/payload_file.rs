@@ -1,8 +1,8 @@
 //! Writing a payload of known length in pieces, at any place, from many threads.
 
 use super::{
-    AtomicFile, Compression, HEADER_LEN, Header, PIECE_LEN, PxiError, Target, contents::HashWriter,
-    positioned,
+    AtomicFile, Compression, HEADER_LEN, PIECE_LEN, PxiError, PxiHeader, Target,
+    contents::HashWriter, positioned,
 };
 use std::io::Write;
 
@@ -12,7 +12,7 @@ use std::io::Write;
 pub struct PayloadFile {
     file: AtomicFile,
     /// Complete but for its checksum.
-    draft: Header,
+    draft: PxiHeader,
 }
 
 impl PayloadFile {
@@ -24,7 +24,7 @@ impl PayloadFile {
     ) -> Result<Self, PxiError> {
         let target = target.into();
         let path = target.path().to_owned();
-        let draft = Header::new(payload_len, width, Compression::None, [0; 32])
+        let draft = PxiHeader::new(payload_len, width, Compression::None, [0; 32])
             .map_err(|error| error.at(&path))?;
         let file = AtomicFile::create(target)?;
         file.file()
@@ -53,12 +53,12 @@ impl PayloadFile {
 
     /// Reads the payload back to hash it, reporting how many bytes have been hashed, writes the
     /// header, and puts the file in its place.
-    pub fn finish(self, progress: &dyn Fn(u64)) -> Result<Header, PxiError> {
+    pub fn finish(self, progress: &dyn Fn(u64)) -> Result<PxiHeader, PxiError> {
         let target = self.file.target().to_owned();
         self.finish_unlocated(progress).map_err(|error| error.at(&target))
     }
 
-    fn finish_unlocated(self, progress: &dyn Fn(u64)) -> Result<Header, PxiError> {
+    fn finish_unlocated(self, progress: &dyn Fn(u64)) -> Result<PxiHeader, PxiError> {
         // The disk takes the pixels while they are hashed. An error of this sync must be told: the
         // one of the commit would not hear of it again.
         let checksum = std::thread::scope(|scope| {
@@ -69,7 +69,7 @@ impl PayloadFile {
             Ok(checksum)
         })?;
         let header =
-            Header::new(self.payload_len(), self.draft.width(), Compression::None, checksum)?;
+            PxiHeader::new(self.payload_len(), self.draft.width(), Compression::None, checksum)?;
         positioned::write_all_at(self.file.file(), &header.encode(), 0)
             .map_err(PxiError::io("write the header"))?;
         self.file.commit()?;

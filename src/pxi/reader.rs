@@ -1,7 +1,7 @@
 //! A `.pxi` file on disk, memory-mapped: opening it costs the header, and reading a slice costs the
 //! slice.
 
-use super::{Contents, HEADER_LEN, Header, PxiError, map::Map, parse};
+use super::{HEADER_LEN, PxiContents, PxiError, PxiHeader, map::MappedFile, parse};
 use crate::files::{NotRegular, open_regular};
 use std::{
     io::Write,
@@ -12,8 +12,8 @@ use std::{
 #[derive(Debug)]
 pub struct PxiFile {
     path: PathBuf,
-    map: Map,
-    header: Header,
+    map: MappedFile,
+    header: PxiHeader,
 }
 
 impl PxiFile {
@@ -32,7 +32,7 @@ impl PxiFile {
         if len < HEADER_LEN as u64 {
             return Err(PxiError::Length { found: len, expected: HEADER_LEN as u64 });
         }
-        let map = Map::new(&file).map_err(PxiError::io("map"))?;
+        let map = MappedFile::new(&file).map_err(PxiError::io("map"))?;
         let header = *parse(&map)?.header();
         Ok(Self { path: path.to_owned(), map, header })
     }
@@ -43,7 +43,7 @@ impl PxiFile {
     }
 
     /// The header.
-    pub fn header(&self) -> &Header {
+    pub fn header(&self) -> &PxiHeader {
         &self.header
     }
 
@@ -53,11 +53,11 @@ impl PxiFile {
     }
 
     /// The contents, borrowed from the map.
-    pub fn contents(&self) -> Contents<'_> {
-        Contents::new(self.header, &self.map[HEADER_LEN..])
+    pub fn contents(&self) -> PxiContents<'_> {
+        PxiContents::new(self.header, &self.map[HEADER_LEN..])
     }
 
-    /// The payload of an uncompressed file, without a copy. See [`Contents::payload`].
+    /// The payload of an uncompressed file, without a copy. See [`PxiContents::payload`].
     pub fn payload(&self) -> Result<&[u8], PxiError> {
         self.contents().payload().map_err(|error| error.at(&self.path))
     }
@@ -72,22 +72,22 @@ impl PxiFile {
         self.map.release(HEADER_LEN + range.start, range.len());
     }
 
-    /// The whole payload, decoded. See [`Contents::read_all`].
+    /// The whole payload, decoded. See [`PxiContents::read_all`].
     pub fn read_all(&self) -> Result<Vec<u8>, PxiError> {
         self.contents().read_all().map_err(|error| error.at(&self.path))
     }
 
-    /// A slice of the payload. See [`Contents::read_range`].
+    /// A slice of the payload. See [`PxiContents::read_range`].
     pub fn read_range(&self, offset: u64, len: u64) -> Result<Vec<u8>, PxiError> {
         self.contents().read_range(offset, len).map_err(|error| error.at(&self.path))
     }
 
-    /// Writes a slice of the payload to `out`. See [`Contents::copy_range`].
+    /// Writes a slice of the payload to `out`. See [`PxiContents::copy_range`].
     pub fn copy_range(&self, offset: u64, len: u64, out: &mut dyn Write) -> Result<(), PxiError> {
         self.contents().copy_range(offset, len, out).map_err(|error| error.at(&self.path))
     }
 
-    /// Checks the whole file. See [`Contents::verify`].
+    /// Checks the whole file. See [`PxiContents::verify`].
     pub fn verify(&self) -> Result<(), PxiError> {
         self.verify_with(&|_| ())
     }

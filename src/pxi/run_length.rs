@@ -19,11 +19,11 @@ pub(super) fn decoded_len_range(stored_len: u64) -> RangeInclusive<u64> {
 
 /// Encodes a stream; it holds nothing but the run that is still growing.
 #[derive(Default)]
-pub(super) struct Encoder {
+pub(super) struct RunLengthEncoder {
     run: Option<(u8, u8)>,
 }
 
-impl Encoder {
+impl RunLengthEncoder {
     /// Encodes what follows.
     pub(super) fn encode(&mut self, bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
         for &byte in bytes {
@@ -107,7 +107,7 @@ mod tests {
 
     fn encode(pieces: &[&[u8]]) -> Vec<u8> {
         let mut stored = Vec::new();
-        let mut encoder = Encoder::default();
+        let mut encoder = RunLengthEncoder::default();
         for piece in pieces {
             encoder.encode(piece, &mut stored).unwrap();
         }

@@ -4,26 +4,26 @@
 //! the name has not got it. Parts that some system gives another meaning are refused everywhere, so
 //! that a store can be moved.
 
-use super::{Header, PxiError, PxiFile, Target, WriteOptions, Writer};
+use super::{PxiError, PxiFile, PxiHeader, PxiWriter, Target, WriteOptions};
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-/// How deep [`Store::list`] looks: no store is nested like this by intent, and a walk must end.
+/// How deep [`PxiStore::list`] looks: no store is nested like this by intent, and a walk must end.
 const MAX_DEPTH: usize = 32;
 const EXTENSION: &str = ".pxi";
 
 /// A folder and the files in it.
 #[derive(Clone, Debug)]
-pub struct Store {
+pub struct PxiStore {
     /// Canonical, so that a path can be compared with it.
     root: PathBuf,
 }
 
 /// A file of a store as it is listed.
 #[derive(Debug)]
-pub struct Entry {
+pub struct PxiEntry {
     /// Its name in the store.
     pub name: String,
     /// Where it is.
@@ -31,10 +31,10 @@ pub struct Entry {
     /// Its length in bytes, where it could be opened.
     pub file_len: Option<u64>,
     /// Its header, or what is wrong with it.
-    pub header: Result<Header, PxiError>,
+    pub header: Result<PxiHeader, PxiError>,
 }
 
-impl Store {
+impl PxiStore {
     /// Opens a folder, which must exist.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, PxiError> {
         let folder = folder.as_ref();
@@ -78,7 +78,7 @@ impl Store {
     }
 
     /// Starts a file, and makes the folders of its name.
-    pub fn write(&self, name: &str, options: WriteOptions) -> Result<Writer, PxiError> {
+    pub fn write(&self, name: &str, options: WriteOptions) -> Result<PxiWriter, PxiError> {
         self.write_with(name, options, true)
     }
 
@@ -88,17 +88,17 @@ impl Store {
         name: &str,
         options: WriteOptions,
         may_replace: bool,
-    ) -> Result<Writer, PxiError> {
+    ) -> Result<PxiWriter, PxiError> {
         let path = self.path(name)?;
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)
                 .map_err(|error| PxiError::io("make the folder")(error).at(folder))?;
         }
-        Writer::create(Target::new(path, may_replace), options)
+        PxiWriter::create(Target::new(path, may_replace), options)
     }
 
     /// The header and the length in bytes of a file.
-    pub fn info(&self, name: &str) -> Result<(Header, u64), PxiError> {
+    pub fn info(&self, name: &str) -> Result<(PxiHeader, u64), PxiError> {
         self.read(name).map(|file| (*file.header(), file.file_len()))
     }
 
@@ -110,7 +110,7 @@ impl Store {
 
     /// Every `.pxi` file of the folder and its subfolders, by name. Hidden files and linked folders
     /// are passed by.
-    pub fn list(&self) -> Result<Vec<Entry>, PxiError> {
+    pub fn list(&self) -> Result<Vec<PxiEntry>, PxiError> {
         let mut entries = Vec::new();
         let mut folders = vec![(self.root.clone(), String::new(), 0)];
         while let Some((folder, prefix, depth)) = folders.pop() {
@@ -137,14 +137,14 @@ impl Store {
         Ok(entries)
     }
 
-    fn entry(&self, name: String, path: PathBuf) -> Entry {
+    fn entry(&self, name: String, path: PathBuf) -> PxiEntry {
         match self.read(&name) {
             Ok(file) => {
-                Entry { name, path, file_len: Some(file.file_len()), header: Ok(*file.header()) }
+                PxiEntry { name, path, file_len: Some(file.file_len()), header: Ok(*file.header()) }
             }
             Err(error) => {
                 let file_len = fs::metadata(&path).ok().map(|metadata| metadata.len());
-                Entry { name, path, file_len, header: Err(error) }
+                PxiEntry { name, path, file_len, header: Err(error) }
             }
         }
     }
@@ -181,15 +181,15 @@ mod tests {
     use super::*;
     use std::io::Write;
 
-    fn store() -> (tempfile::TempDir, Store) {
+    fn store() -> (tempfile::TempDir, PxiStore) {
         let folder = tempfile::tempdir().unwrap();
         let inside = folder.path().join("inside");
         fs::create_dir(&inside).unwrap();
-        let store = Store::open(inside).unwrap();
+        let store = PxiStore::open(inside).unwrap();
         (folder, store)
     }
 
-    fn put(store: &Store, name: &str, payload: &[u8]) {
+    fn put(store: &PxiStore, name: &str, payload: &[u8]) {
         let mut writer = store.write(name, WriteOptions::default()).unwrap();
         writer.write_all(payload).unwrap();
         writer.finish().unwrap();
@@ -273,7 +273,7 @@ mod tests {
     fn a_store_needs_a_folder() {
         let (folder, store) = store();
         put(&store, "a", b"");
-        assert!(Store::open(folder.path().join("missing")).is_err());
-        assert!(Store::open(store.root().join("a.pxi")).is_err());
+        assert!(PxiStore::open(folder.path().join("missing")).is_err());
+        assert!(PxiStore::open(store.root().join("a.pxi")).is_err());
     }
 }

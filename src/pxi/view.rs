@@ -1,14 +1,14 @@
 //! The payload as a picture: an RGB PNG of the header's width and height, the tail of the last row
 //! black.
 
-use super::{AtomicFile, Contents, MAX_WRITTEN_WIDTH, PIECE_LEN, PxiError, PxiFile, Target};
+use super::{AtomicFile, MAX_WRITTEN_WIDTH, PIECE_LEN, PxiContents, PxiError, PxiFile, Target};
 use std::io::{self, BufWriter, Write};
 
 /// The tallest picture: PNG keeps the upper bit of its sizes clear.
 const MAX_HEIGHT: u32 = i32::MAX as u32;
 
 /// Encodes the picture to `out` row by row.
-pub fn write_png(contents: &Contents<'_>, out: impl Write) -> Result<(), PxiError> {
+pub fn write_png(contents: &PxiContents<'_>, out: impl Write) -> Result<(), PxiError> {
     let header = contents.header();
     let (width, height) = (header.width(), header.height());
     if height == 0 {

@@ -1,11 +1,11 @@
 //! Writing a payload as a stream: it is hashed and encoded as it comes, and may be larger than
 //! memory.
 //!
-//! The header's place is kept free until [`Writer::finish`], when the payload's length and checksum
-//! are known.
+//! The header's place is kept free until [`PxiWriter::finish`], when the payload's length and
+//! checksum are known.
 
 use super::{
-    AtomicFile, Compression, DEFAULT_WIDTH, HEADER_LEN, Header, PIECE_LEN, PxiError, Target,
+    AtomicFile, Compression, DEFAULT_WIDTH, HEADER_LEN, PIECE_LEN, PxiError, PxiHeader, Target,
     header::{check_written_width, max_payload_len},
     lz4, run_length,
 };
@@ -29,23 +29,23 @@ impl Default for WriteOptions {
 
 /// Takes a payload through [`Write`]; the file appears when [`Self::finish`] succeeds. Dropped
 /// before that, it leaves nothing, and an old file stands.
-pub struct Writer {
+pub struct PxiWriter {
     out: BufWriter<AtomicFile>,
     options: WriteOptions,
-    encoder: Encoder,
+    encoder: PayloadEncoder,
     hash: Sha256,
     written_len: u64,
     max_len: u64,
 }
 
-enum Encoder {
+enum PayloadEncoder {
     None,
-    RunLength(run_length::Encoder),
+    RunLength(run_length::RunLengthEncoder),
     /// The block is made of the whole payload, so the payload waits here.
     Lz4(Vec<u8>),
 }
 
-impl Writer {
+impl PxiWriter {
     /// Starts a file that will be at `path`.
     pub fn create(target: impl Into<Target>, options: WriteOptions) -> Result<Self, PxiError> {
         let target = target.into();
@@ -55,9 +55,11 @@ impl Writer {
         out.write_all(&[0; HEADER_LEN]).map_err(|error| PxiError::io("write")(error).at(&path))?;
         let widest = max_payload_len(options.width);
         let (encoder, max_len) = match options.compression {
-            Compression::None => (Encoder::None, widest),
-            Compression::RunLength => (Encoder::RunLength(run_length::Encoder::default()), widest),
-            Compression::Lz4 => (Encoder::Lz4(Vec::new()), widest.min(lz4::MAX_PAYLOAD_LEN)),
+            Compression::None => (PayloadEncoder::None, widest),
+            Compression::RunLength => {
+                (PayloadEncoder::RunLength(run_length::RunLengthEncoder::default()), widest)
+            }
+            Compression::Lz4 => (PayloadEncoder::Lz4(Vec::new()), widest.min(lz4::MAX_PAYLOAD_LEN)),
         };
         Ok(Self { out, options, encoder, hash: Sha256::new(), written_len: 0, max_len })
     }
@@ -68,19 +70,23 @@ impl Writer {
     }
 
     /// Pads the last row, writes the header, and puts the file in its place.
-    pub fn finish(self) -> Result<Header, PxiError> {
+    pub fn finish(self) -> Result<PxiHeader, PxiError> {
         let target = self.out.get_ref().target().to_owned();
         self.finish_unlocated().map_err(|error| error.at(&target))
     }
 
-    fn finish_unlocated(self) -> Result<Header, PxiError> {
+    fn finish_unlocated(self) -> Result<PxiHeader, PxiError> {
         let Self { mut out, options, encoder, hash, written_len, .. } = self;
-        let header =
-            Header::new(written_len, options.width, options.compression, hash.finalize().into())?;
+        let header = PxiHeader::new(
+            written_len,
+            options.width,
+            options.compression,
+            hash.finalize().into(),
+        )?;
         let stored = match encoder {
-            Encoder::None => write_zeros(&mut out, header.padded_len() - written_len),
-            Encoder::RunLength(encoder) => encoder.finish(&mut out),
-            Encoder::Lz4(payload) => out.write_all(&lz4::compress(&payload)),
+            PayloadEncoder::None => write_zeros(&mut out, header.padded_len() - written_len),
+            PayloadEncoder::RunLength(encoder) => encoder.finish(&mut out),
+            PayloadEncoder::Lz4(payload) => out.write_all(&lz4::compress(&payload)),
         };
         stored.map_err(PxiError::io("write"))?;
         let mut file =
@@ -93,7 +99,7 @@ impl Writer {
     }
 }
 
-impl Write for Writer {
+impl Write for PxiWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written_len = self.written_len.saturating_add(bytes.len() as u64);
         if written_len > self.max_len {
@@ -105,9 +111,9 @@ impl Write for Writer {
         }
         // All or an error, so that the hash and the file never disagree about what was taken.
         match &mut self.encoder {
-            Encoder::None => self.out.write_all(bytes)?,
-            Encoder::RunLength(encoder) => encoder.encode(bytes, &mut self.out)?,
-            Encoder::Lz4(payload) => {
+            PayloadEncoder::None => self.out.write_all(bytes)?,
+            PayloadEncoder::RunLength(encoder) => encoder.encode(bytes, &mut self.out)?,
+            PayloadEncoder::Lz4(payload) => {
                 payload
                     .try_reserve(bytes.len())
                     .map_err(|_| PxiError::OutOfMemory { bytes: written_len })?;

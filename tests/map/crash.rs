@@ -196,7 +196,8 @@ fn a_full_disk_leaves_the_map_as_it_was() {
     let program = program();
     for blocks in [0, 1, 2, 8, 40, 1000] {
         let script = format!(
-            "trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" map write \"$1\" --at -3000,0 --width 640 \"$2\""
+            "trap '' XFSZ; ulimit -f {blocks}; \
+             exec \"$0\" map write \"$1\" --at -3000,0 --width 640 \"$2\""
         );
         let mut shell = Command::new("sh");
         let output = shell

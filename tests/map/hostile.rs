@@ -4,7 +4,7 @@
 
 use pixel_llm::{
     map::{Access, InfiniteMap, MapError, MapOptions, Point, Rect, TilePos, TileSize},
-    pxi::{WriteOptions, Writer},
+    pxi::{PxiWriter, WriteOptions},
 };
 use std::{
     fs,
@@ -274,7 +274,7 @@ fn another_tile_size_or_version_is_refused() {
     let index = folder.join("index.pxi");
     let mut payload = pixel_llm::pxi::PxiFile::open(&index).unwrap().read_all().unwrap();
     payload[4] = 2;
-    let mut writer = Writer::create(&index, WriteOptions::default()).unwrap();
+    let mut writer = PxiWriter::create(&index, WriteOptions::default()).unwrap();
     writer.write_all(&payload).unwrap();
     writer.finish().unwrap();
     let refused = InfiniteMap::open(&folder, Access::Read, &self::options()).unwrap_err();

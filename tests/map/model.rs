@@ -136,7 +136,8 @@ proptest! {
                     map.write_bytes(&rect, start, &bytes).unwrap();
                     for (byte, value) in (start..).zip(&bytes) {
                         let (pixel, channel) = (byte / 3, byte % 3);
-                        let (row, column) = (pixel / rect.width() as u64, pixel % rect.width() as u64);
+                        let width = rect.width() as u64;
+                        let (row, column) = (pixel / width, pixel % width);
                         let point = Point::new(
                             rect.left().checked_add_unsigned(column).unwrap(),
                             rect.top().checked_add_unsigned(row).unwrap(),
@@ -145,7 +146,8 @@ proptest! {
                         pixel[channel as usize] = *value;
                         model.set(size, point, pixel);
                     }
-                    prop_assert_eq!(map.read_bytes(&rect, start, bytes.len() as u64).unwrap(), bytes);
+                    let read = map.read_bytes(&rect, start, bytes.len() as u64).unwrap();
+                    prop_assert_eq!(read, bytes);
                 }
                 Step::RemoveTile(point) => {
                     let tile = size.tile_of(point);

@@ -33,7 +33,8 @@ fn chatml_is_the_default() {
     assert_eq!(
         template.render(&conversation(TURNS), true).unwrap(),
         "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n Hi & <b>bye</b> <|im_end|>\n\
-         <|im_start|>assistant\nHello.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n"
+         <|im_start|>assistant\nHello.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n\
+         <|im_start|>assistant\n"
     );
     assert_eq!(
         template.render(&conversation(&TURNS[..1]), false).unwrap(),
@@ -57,7 +58,8 @@ const CHATML_WITH_DEFAULT: &str = "\
 fn chatml_with_a_default_system_message() {
     assert_eq!(
         render(CHATML_WITH_DEFAULT, &TURNS[1..2], true).unwrap(),
-        "<|im_start|>system\nYou are kind.<|im_end|>\n<|im_start|>user\nHi & <b>bye</b><|im_end|>\n<|im_start|>assistant\n"
+        "<|im_start|>system\nYou are kind.<|im_end|>\n\
+         <|im_start|>user\nHi & <b>bye</b><|im_end|>\n<|im_start|>assistant\n"
     );
 }
 
@@ -86,16 +88,19 @@ const LLAMA_2: &str = r"{% if messages[0]['role'] == 'system' %}
 fn llama_2_puts_the_system_message_into_the_question() {
     assert_eq!(
         render(LLAMA_2, TURNS, true).unwrap(),
-        "<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\n Hi & <b>bye</b> [/INST] Hello. </s><s>[INST] Why? [/INST]"
+        "<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\n Hi & <b>bye</b> [/INST] Hello. </s>\
+         <s>[INST] Why? [/INST]"
     );
 }
 
 #[test]
 fn a_template_refuses_in_its_own_words() {
     let error = render(LLAMA_2, &[("user", "a"), ("user", "b")], true).unwrap_err();
-    assert!(
-        matches!(&error, ChatError::Raised { message } if message == "Turns must alternate, but turn 2 is by user")
-    );
+    assert!(matches!(
+        &error,
+        ChatError::Raised { message }
+            if message == "Turns must alternate, but turn 2 is by user"
+    ));
     assert_eq!(
         error.to_string(),
         "the chat template refuses this conversation: Turns must alternate, but turn 2 is by user"
@@ -105,9 +110,10 @@ fn a_template_refuses_in_its_own_words() {
 #[test]
 fn a_refusal_is_told_apart_inside_a_macro() {
     let source = "{% macro no(why) %}{{ raise_exception(why) }}{% endmacro %}{{ no('nested') }}";
-    assert!(
-        matches!(render(source, &[], false), Err(ChatError::Raised { message }) if message == "nested")
-    );
+    assert!(matches!(
+        render(source, &[], false),
+        Err(ChatError::Raised { message }) if message == "nested"
+    ));
 }
 
 /// The shape of Llama 3: headers, a date, and tools that are not there.
@@ -151,7 +157,8 @@ fn llama_3_writes_headers() {
         "<s><|start_header_id|>system<|end_header_id|>\n\nYear length: 11\nBe brief.<|eot_id|>\
          <|start_header_id|>user<|end_header_id|>\n\nHi & <b>bye</b><|eot_id|>\
          <|start_header_id|>assistant<|end_header_id|>\n\nHello.<|eot_id|>\
-         <|start_header_id|>user<|end_header_id|>\n\nWhy?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"
+         <|start_header_id|>user<|end_header_id|>\n\nWhy?<|eot_id|>\
+         <|start_header_id|>assistant<|end_header_id|>\n\n"
     );
 }
 
@@ -205,12 +212,14 @@ fn qwen_3_forgets_old_thoughts_and_keeps_new_ones() {
     assert_eq!(
         render(QWEN_3, &turns, true).unwrap(),
         "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n\
-         <|im_start|>assistant\nHello.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n"
+         <|im_start|>assistant\nHello.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n\
+         <|im_start|>assistant\n"
     );
     turns.truncate(3);
     assert_eq!(
         render(QWEN_3, &turns[1..], false).unwrap(),
-        "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\nhm\n</think>\n\nHello.<|im_end|>\n"
+        "<|im_start|>user\nHi<|im_end|>\n\
+         <|im_start|>assistant\n<think>\nhm\n</think>\n\nHello.<|im_end|>\n"
     );
 }
 
@@ -234,7 +243,8 @@ fn python_habits() {
     assert_eq!(print("{{ 'a,b'.split(',')[-1].upper() }}{{ {'k': 1}.items()|list|length }}"), "B1");
     assert_eq!(
         print(
-            "{% for i in range(9) %}{% if i == 1 %}{% continue %}{% endif %}{% if i == 3 %}{% break %}{% endif %}{{ i }}{% endfor %}"
+            "{% for i in range(9) %}{% if i == 1 %}{% continue %}{% endif %}\
+             {% if i == 3 %}{% break %}{% endif %}{{ i }}{% endfor %}"
         ),
         "02"
     );
@@ -295,7 +305,8 @@ fn failures_are_errors() {
 #[test]
 fn a_template_cannot_run_or_grow_for_ever() {
     let long = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}";
-    let doubling = "{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}";
+    let doubling = "{% set ns = namespace(s='xxxxxxxx') %}\
+                    {% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}";
     let repeating = "{{ 'x' * 90000000 }}";
     for source in [long, doubling, repeating] {
         assert!(matches!(render(source, &[], false), Err(ChatError::OutOfFuel { .. })), "{source}");

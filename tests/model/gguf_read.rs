@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::common::gguf_builder::{GgufBuilder, noise, raw_pair, string};
 use pixel_llm::model::Encoding;
 use pixel_llm::model::gguf::{
-    Array, Gguf, GgufError, Header, Value, ValueType, metadata_bytes, parse, parse_metadata,
+    Array, Gguf, GgufError, GgufHeader, Value, ValueType, metadata_bytes, parse, parse_metadata,
 };
 
 /// One pair of every type and one array of every type, with the bytes that the format's text gives
@@ -185,7 +185,7 @@ fn tensors_may_lie_in_another_order_than_their_entries() {
 #[test]
 fn a_file_without_tensors_is_a_vocabulary() {
     let builder = GgufBuilder::new().pair("general.architecture", "llama");
-    let header: Header = parse(&builder.build()).unwrap();
+    let header: GgufHeader = parse(&builder.build()).unwrap();
     assert!(header.tensors.is_empty());
     let mut padded = builder.build();
     padded.resize(padded.len().next_multiple_of(32), 0);

@@ -182,9 +182,12 @@ fn any_value() -> impl Strategy<Value = Value> {
 }
 
 prop_compose! {
-    fn any_pairs()(values in prop::collection::vec(("[a-z.é]{1,12}", any_value()), 0..8)) -> Vec<(String, Value)> {
+    fn any_pairs()(
+        values in prop::collection::vec(("[a-z.é]{1,12}", any_value()), 0..8),
+    ) -> Vec<(String, Value)> {
         // The number makes keys differ, whatever the text.
-        values.into_iter().enumerate().map(|(i, (key, value))| (format!("{key}{i}"), value)).collect()
+        let numbered = values.into_iter().enumerate();
+        numbered.map(|(i, (key, value))| (format!("{key}{i}"), value)).collect()
     }
 }
 
@@ -199,7 +202,9 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 128, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
     fn any_valid_file_comes_back_byte_for_byte(
@@ -212,14 +217,18 @@ proptest! {
             .into_iter()
             .chain(pairs)
             .collect();
-        let tensors: Vec<_> = shapes.iter().enumerate().map(|(i, (encoding, dims))| info(&format!("t{i}"), dims, *encoding)).collect();
+        let named = |(i, (encoding, dims)): (usize, &(Encoding, Vec<u64>))| {
+            info(&format!("t{i}"), dims, *encoding)
+        };
+        let tensors: Vec<_> = shapes.iter().enumerate().map(named).collect();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("any.gguf");
         let mut writer = GgufWriter::create(&path, &pairs, &tensors).unwrap();
         let mut contents = Vec::new();
         for (i, tensor) in tensors.iter().enumerate() {
             let rows: u64 = tensor.dims[1..].iter().product();
-            let bytes = noise(i as u64, (tensor.encoding.row_bytes(tensor.dims[0]).unwrap() * rows) as usize);
+            let row = tensor.encoding.row_bytes(tensor.dims[0]).unwrap();
+            let bytes = noise(i as u64, (row * rows) as usize);
             writer.write(&bytes).unwrap();
             contents.push(bytes);
         }
@@ -229,7 +238,10 @@ proptest! {
         prop_assert_eq!(metadata_bytes(gguf.metadata()), metadata_bytes(&pairs));
         prop_assert_eq!(gguf.tensors().len(), tensors.len());
         for ((found, tensor), bytes) in gguf.tensors().iter().zip(&tensors).zip(&contents) {
-            prop_assert_eq!((&found.name, &found.dims, found.encoding), (&tensor.name, &tensor.dims, tensor.encoding));
+            prop_assert_eq!(
+                (&found.name, &found.dims, found.encoding),
+                (&tensor.name, &tensor.dims, tensor.encoding)
+            );
             prop_assert_eq!(&gguf.read(found).unwrap(), bytes);
         }
     }
@@ -246,7 +258,8 @@ proptest! {
         let _ = parse(&bytes);
         let _ = parse_metadata(&bytes, 3);
         // The same after a header that gets the parser further.
-        let _ = parse(&[&b"GGUF\x03\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0"[..], &bytes].concat());
+        let head = b"GGUF\x03\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0";
+        let _ = parse(&[&head[..], &bytes].concat());
     }
 
     #[test]
@@ -257,7 +270,8 @@ proptest! {
     ) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("any.gguf");
-        let mut writer = GgufWriter::create(&path, &pairs, &[info("t", &[32, 2], Encoding::Q5_1)]).unwrap();
+        let tensors = [info("t", &[32, 2], Encoding::Q5_1)];
+        let mut writer = GgufWriter::create(&path, &pairs, &tensors).unwrap();
         writer.write(&noise(1, 48)).unwrap();
         writer.finish().unwrap();
         let mut file = std::fs::read(&path).unwrap();

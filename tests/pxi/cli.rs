@@ -103,7 +103,8 @@ fn the_demo_is_described_in_text_and_in_json() {
     }
     let info = json(&folder, &["info", "demo.pxi"]);
     let expected = serde_json::json!({ "files": [{
-        "file": "demo.pxi", "file_len": 6208, "version": "1.0", "payload_len": 3600, "width": 1024, "height": 2,
+        "file": "demo.pxi", "file_len": 6208, "version": "1.0", "payload_len": 3600,
+        "width": 1024, "height": 2,
         "compression": "none", "error": null,
         "sha256": "5d27a9b0b299222c2929b16bbb0332e8fbecca4cc4956ceebc5dd606caa6b8a6",
     }]});

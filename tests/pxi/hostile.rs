@@ -1,14 +1,14 @@
 //! Damaged and hostile `.pxi` files are refused with an error that says why, and ask for no memory.
 #![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
-use pixel_llm::pxi::{self, Compression, HEADER_LEN, PxiError, PxiFile, WriteOptions, Writer};
+use pixel_llm::pxi::{self, Compression, HEADER_LEN, PxiError, PxiFile, PxiWriter, WriteOptions};
 use std::{fs, io::Write};
 
 fn file_bytes(payload: &[u8], compression: Compression) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.pxi");
     let mut writer =
-        Writer::create(&path, WriteOptions { compression, ..Default::default() }).unwrap();
+        PxiWriter::create(&path, WriteOptions { compression, ..Default::default() }).unwrap();
     writer.write_all(payload).unwrap();
     writer.finish().unwrap();
     fs::read(path).unwrap()

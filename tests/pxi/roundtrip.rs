@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use pixel_llm::pxi::{
-    self, Compression, HEADER_LEN, PayloadFile, PxiError, PxiFile, WriteOptions, Writer,
+    self, Compression, HEADER_LEN, PayloadFile, PxiError, PxiFile, PxiWriter, WriteOptions,
 };
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
@@ -29,7 +29,7 @@ fn shared(path: &str) -> Option<PathBuf> {
 fn file_bytes(payload: &[u8], options: WriteOptions) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.pxi");
-    let mut writer = Writer::create(&path, options).unwrap();
+    let mut writer = PxiWriter::create(&path, options).unwrap();
     writer.write_all(payload).unwrap();
     writer.finish().unwrap();
     fs::read(path).unwrap()
@@ -140,16 +140,20 @@ proptest! {
         prop_assert_eq!(header.original_size(), payload.len() as u64);
         prop_assert_eq!(&header.checksum()[..], &Sha256::digest(&payload)[..]);
         if compression == Compression::None {
-            prop_assert_eq!(file.len() as u64, 64 + 3 * u64::from(width) * u64::from(header.height()));
+            let pixels = u64::from(width) * u64::from(header.height());
+            prop_assert_eq!(file.len() as u64, 64 + 3 * pixels);
         }
     }
 
     #[test]
-    fn a_slice_past_the_end_is_refused(payload in payloads(), compression in compressions(), past in 1_u64..) {
+    fn a_slice_past_the_end_is_refused(
+        payload in payloads(), compression in compressions(), past in 1_u64..,
+    ) {
         let file = file_bytes(&payload, WriteOptions { compression, ..Default::default() });
         let contents = pxi::parse(&file).unwrap();
         let payload_len = payload.len() as u64;
-        for (offset, len) in [(0, payload_len.saturating_add(past)), (payload_len.saturating_add(past), 0), (past, u64::MAX)] {
+        let beyond = payload_len.saturating_add(past);
+        for (offset, len) in [(0, beyond), (beyond, 0), (past, u64::MAX)] {
             let refused = contents.read_range(offset, len);
             let is_range_error = matches!(refused, Err(PxiError::Range { .. }));
             prop_assert!(is_range_error, "{:?}", refused);
@@ -165,7 +169,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.pxi");
         let options = WriteOptions { compression, ..Default::default() };
-        let mut writer = Writer::create(&path, options).unwrap();
+        let mut writer = PxiWriter::create(&path, options).unwrap();
         for piece in payload.chunks(piece_len) {
             writer.write_all(piece).unwrap();
         }
@@ -243,7 +247,7 @@ fn a_dropped_writer_leaves_nothing_and_an_open_reader_keeps_its_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.pxi");
     let write = |payload: &[u8]| {
-        let mut writer = Writer::create(&path, WriteOptions::default()).unwrap();
+        let mut writer = PxiWriter::create(&path, WriteOptions::default()).unwrap();
         writer.write_all(payload).unwrap();
         writer
     };

@@ -9,7 +9,7 @@ use super::numbers::human_bytes;
 use super::output::{Exit, Output, print_warning};
 use super::table::{Align, Table};
 use crate::model::Cache;
-use crate::model::resolve::{Entry, limit};
+use crate::model::resolve::{KeptEntry, limit};
 use crate::terminal::one_line;
 use crate::words::counted;
 
@@ -57,12 +57,12 @@ struct Listed {
     folder: PathBuf,
     limit_in_bytes: u64,
     size_in_bytes: u64,
-    conversions: Vec<Entry>,
+    conversions: Vec<KeptEntry>,
 }
 
 #[derive(Serialize)]
 struct Cleared {
-    removed: Vec<Entry>,
+    removed: Vec<KeptEntry>,
     size_in_bytes: u64,
     leftovers: u32,
     in_use: usize,
@@ -134,12 +134,12 @@ fn clear(cache: &Cache, models: &[PathBuf], out: &mut Output) -> anyhow::Result<
     Ok(if in_use > 0 { Exit::FoundBad } else { Exit::Ok })
 }
 
-fn is_called(entry: &Entry, model: &Path) -> bool {
+fn is_called(entry: &KeptEntry, model: &Path) -> bool {
     entry.file.file_name() == Some(model.as_os_str())
         || entry.made_of.iter().any(|path| path == model)
 }
 
-fn name(entry: &Entry) -> String {
+fn name(entry: &KeptEntry) -> String {
     shown(Path::new(entry.file.file_name().unwrap_or_default()))
 }
 

@@ -8,7 +8,7 @@ use super::{
 use crate::files::open_regular;
 use crate::outputs::{Format, check_output, refuse_ending, refuse_existing, refuse_input};
 use crate::pxi::{
-    self, Compression, Header, PxiError, PxiFile, Store, Target, WriteOptions, Writer,
+    self, Compression, PxiError, PxiFile, PxiHeader, PxiStore, PxiWriter, Target, WriteOptions,
 };
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
@@ -176,7 +176,7 @@ impl From<CompressionArg> for Compression {
 /// Runs a command.
 pub fn run(args: FsArgs, out: &mut Output) -> anyhow::Result<Exit> {
     let files = match &args.store {
-        Some(folder) => FileArgument::InStore(Store::open(folder)?),
+        Some(folder) => FileArgument::InStore(PxiStore::open(folder)?),
         None => FileArgument::ByPath,
     };
     match args.command {
@@ -194,7 +194,7 @@ pub fn run(args: FsArgs, out: &mut Output) -> anyhow::Result<Exit> {
 /// What a FILE argument means.
 enum FileArgument {
     ByPath,
-    InStore(Store),
+    InStore(PxiStore),
 }
 
 impl FileArgument {
@@ -209,9 +209,14 @@ impl FileArgument {
         PxiFile::open(self.path(name)?)
     }
 
-    fn writer(&self, name: &str, options: WriteOptions, force: bool) -> Result<Writer, PxiError> {
+    fn writer(
+        &self,
+        name: &str,
+        options: WriteOptions,
+        force: bool,
+    ) -> Result<PxiWriter, PxiError> {
         match self {
-            Self::ByPath => Writer::create(Target::new(name, force), options),
+            Self::ByPath => PxiWriter::create(Target::new(name, force), options),
             Self::InStore(store) => store.write_with(name, options, force),
         }
     }
@@ -245,7 +250,7 @@ struct Reports {
 }
 
 impl FsReport {
-    fn of(name: &str, header: &Header, file_len: u64) -> Self {
+    fn of(name: &str, header: &PxiHeader, file_len: u64) -> Self {
         let header = HeaderReport {
             version: format!("{}.{}", pxi::VERSION.0, header.minor()),
             payload_len: header.original_size(),
@@ -466,9 +471,9 @@ fn list(files: &FileArgument, folder: Option<PathBuf>, out: &mut Output) -> anyh
     let store = match (files, folder) {
         (FileArgument::InStore(_), Some(_)) => bail!("give a folder or --store, not both"),
         (FileArgument::InStore(store), None) => store.clone(),
-        (FileArgument::ByPath, folder) => Store::open(folder.unwrap_or_else(|| ".".into()))?,
+        (FileArgument::ByPath, folder) => PxiStore::open(folder.unwrap_or_else(|| ".".into()))?,
     };
-    let report = |entry: pxi::Entry| match entry.header {
+    let report = |entry: pxi::PxiEntry| match entry.header {
         Ok(header) => FsReport::of(&entry.name, &header, entry.file_len.unwrap_or_default()),
         Err(error) => {
             let error = Some(error_line(&error.into()));

@@ -11,7 +11,7 @@ use crate::map::{
     Access, InfiniteMap, Item, Kind, Kinds, MapOptions, Point, Quadtree, Rect, Tile, TilePos,
 };
 use crate::model::verify::verify;
-use crate::pxi::{Compression, PxiFile, WriteOptions, Writer};
+use crate::pxi::{Compression, PxiFile, PxiWriter, WriteOptions};
 
 pub(super) fn verify_tiles(context: &ModelContext) -> WorkResult<TaskReport> {
     let start = Instant::now();
@@ -93,7 +93,7 @@ pub(super) fn compression_ratios(
         progress(format!("compression {}", compression.name()));
         let path = folder.path().join(compression.name());
         let options = WriteOptions { compression, ..WriteOptions::default() };
-        let mut writer = Writer::create(&path, options).map_err(WorkError::other)?;
+        let mut writer = PxiWriter::create(&path, options).map_err(WorkError::other)?;
         writer.write_all(&payload).map_err(WorkError::other)?;
         writer.finish().map_err(WorkError::other)?;
         let back =

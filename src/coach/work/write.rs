@@ -10,7 +10,7 @@ use crate::batch::{Prompt, TextModel};
 use crate::forward::cpu::{Column, KvCache};
 use crate::forward::sampling::SamplingParams;
 use crate::forward::{HookPoint, Hooks, Interventions};
-use crate::pxi::{WriteOptions, Writer};
+use crate::pxi::{PxiWriter, WriteOptions};
 
 /// Runs prompts and keeps the residual stream after a layer, as pixels.
 pub(super) fn probe(
@@ -45,7 +45,7 @@ pub(super) fn probe(
     }
     let name = format!("activations-layer-{layer}.pxi");
     let path = context.folder.join(&name);
-    let mut writer = Writer::create(&path, WriteOptions::default()).map_err(WorkError::other)?;
+    let mut writer = PxiWriter::create(&path, WriteOptions::default()).map_err(WorkError::other)?;
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     writer.write_all(&bytes).map_err(WorkError::other)?;
     writer.finish().map_err(WorkError::other)?;

@@ -21,7 +21,6 @@ use std::sync::Arc;
 use self::headless::{AdapterFacts, GpuChoice, GpuError, headless_app, prepare};
 use self::threads::workers;
 use super::{Batch, Capacity, Engine, EngineError, EngineProfile, Sampled, answer};
-use crate::forward::Interventions;
 use crate::forward::gpu::kernels::KernelFamily;
 use crate::forward::gpu::model::{
     GpuModel, GpuModelError, GpuModelFailure, GpuModelPlugin, GpuModelSource, Sizes,
@@ -29,6 +28,7 @@ use crate::forward::gpu::model::{
 use crate::forward::gpu::shaders::{ShaderError, ShadersPlugin, load_sources};
 use crate::forward::gpu::{ForwardPlugin, ForwardState, ForwardStatus, InterventionsPlugin};
 use crate::forward::sampling::Sampler;
+use crate::forward::{Hook, Interventions};
 use crate::model::PixelModel;
 use crate::residency::ResidencyMetrics;
 use crate::residency::compute::Pool;

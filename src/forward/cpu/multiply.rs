@@ -245,11 +245,13 @@ mod tests {
             let row_bytes = encoding.row_bytes(columns as u64).unwrap() as usize;
             let mut data: Vec<u8> = (0..row_bytes * rows).map(|_| next() as u8).collect();
             tame(encoding, &mut data);
-            let tensors = lay_out(vec![("m".into(), vec![columns as u64, rows as u64], encoding)]).unwrap();
+            let shape = ("m".into(), vec![columns as u64, rows as u64], encoding);
+            let tensors = lay_out(vec![shape]).unwrap();
             let tiling = tensors[0].tiling;
             let mut bytes = vec![0; (tiling.line_count() * 1024) as usize];
             for shape in tiling.tiles() {
-                let band = &data[shape.rows.start as usize * row_bytes..shape.rows.end as usize * row_bytes];
+                let rows = shape.rows.start as usize..shape.rows.end as usize;
+                let band = &data[rows.start * row_bytes..rows.end * row_bytes];
                 let lines = shape.lines.start as usize * 1024..shape.lines.end as usize * 1024;
                 scatter(&tiling, &shape, band, &mut bytes[lines]);
             }
@@ -269,11 +271,18 @@ mod tests {
                 for (column, out) in out.chunks_exact(LANES).enumerate() {
                     for (lane, &found) in out.iter().enumerate() {
                         let row = group * LANES + lane;
-                        let products = weights.chunks_exact(columns).nth(row).unwrap_or(&[]).iter().zip(&x[column * stride..]);
-                        let products = products.map(|(&weight, &x)| f64::from(weight) * f64::from(x));
-                        let (sum, size) = products.fold((0.0, 0.0), |(sum, size), p| (sum + p, size + p.abs()));
+                        let of_row = weights.chunks_exact(columns).nth(row).unwrap_or(&[]);
+                        let (mut sum, mut size) = (0.0, 0.0);
+                        for (&weight, &x) in of_row.iter().zip(&x[column * stride..]) {
+                            let product = f64::from(weight) * f64::from(x);
+                            sum += product;
+                            size += product.abs();
+                        }
                         let error = (f64::from(found) - sum).abs();
-                        prop_assert!(error <= size * 3e-6 + 1e-9, "{encoding} {columns} row {row}: {found} for {sum}");
+                        prop_assert!(
+                            error <= size * 3e-6 + 1e-9,
+                            "{encoding} {columns} row {row}: {found} for {sum}"
+                        );
                     }
                 }
             }

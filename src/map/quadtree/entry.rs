@@ -1,6 +1,6 @@
 //! An item as the tree keeps it, in 32 bytes, and the squares that its corner lies in.
 
-use super::Sums;
+use super::NodeSums;
 use crate::map::MapError;
 use crate::map::geometry::{Point, Rect};
 use crate::map::item::{Item, Kind};
@@ -11,7 +11,7 @@ const KIND_SHIFT: u32 = 56;
 
 /// An item in less space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct QuadEntry {
     x: i64,
     y: i64,
     /// Width and height, less one.
@@ -20,7 +20,7 @@ pub(super) struct Entry {
     tag: u64,
 }
 
-impl Entry {
+impl QuadEntry {
     pub(super) fn new(item: Item) -> Result<Self, MapError> {
         let Item { rect, kind, number } = item;
         let side = rect.width().max(rect.height());
@@ -79,8 +79,8 @@ impl Entry {
         Point::new(self.x, self.y).into()
     }
 
-    pub(super) fn sums(&self) -> Sums {
-        Sums { bounds: self.rect(), count: 1, kinds: self.kind().into() }
+    pub(super) fn sums(&self) -> NodeSums {
+        NodeSums { bounds: self.rect(), count: 1, kinds: self.kind().into() }
     }
 }
 
@@ -100,13 +100,13 @@ impl From<Point> for Corner {
 
 /// A square of 2^level pixels a side, at a multiple of its side; level 64 is the whole plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cell {
+pub(super) struct QuadCell {
     /// A point inside; its lower `level` bits mean nothing.
     within: Corner,
     level: u8,
 }
 
-impl Cell {
+impl QuadCell {
     /// The smallest square that holds both points.
     pub(super) fn around(one: Corner, other: Corner) -> Self {
         Self { within: one, level: level_of(one, other) }
@@ -151,25 +151,26 @@ mod tests {
 
     #[test]
     fn an_entry_is_small_and_gives_its_item_back() {
-        assert_eq!(size_of::<Entry>(), 32);
+        assert_eq!(size_of::<QuadEntry>(), 32);
         let rect = Rect::new(i64::MAX - 9, i64::MIN, 10, 1 << 32).unwrap();
         let item = Item { rect, kind: Kind::free(31).unwrap(), number: Item::NUMBER_LIMIT - 1 };
-        let mut entry = Entry::new(item).unwrap();
+        let mut entry = QuadEntry::new(item).unwrap();
         assert_eq!(entry.item(), item);
         entry.renumber(5);
         assert_eq!(entry.item(), Item { number: 5, ..item });
-        assert!(Entry::new(Item { number: Item::NUMBER_LIMIT, ..item }).is_err());
+        assert!(QuadEntry::new(Item { number: Item::NUMBER_LIMIT, ..item }).is_err());
         assert!(
-            Entry::new(Item { rect: Rect::new(0, 0, 1, (1 << 32) + 1).unwrap(), ..item }).is_err()
+            QuadEntry::new(Item { rect: Rect::new(0, 0, 1, (1 << 32) + 1).unwrap(), ..item })
+                .is_err()
         );
     }
 
     #[test]
     fn squares_are_common_leading_bits() {
         let corner = |x, y| Corner::from(Point::new(x, y));
-        assert!(Cell::around(corner(5, 5), corner(5, 5)).is_point());
-        assert_eq!(Cell::around(corner(0, 0), corner(3, 0)).level, 2);
-        let plane = Cell::around(corner(-1, 0), corner(0, 0));
+        assert!(QuadCell::around(corner(5, 5), corner(5, 5)).is_point());
+        assert_eq!(QuadCell::around(corner(0, 0), corner(3, 0)).level, 2);
+        let plane = QuadCell::around(corner(-1, 0), corner(0, 0));
         assert_eq!(plane.level, 64);
         assert_eq!((plane.quadrant(corner(-1, -1)), plane.quadrant(corner(0, 0))), (0, 3));
         assert!(plane.contains(corner(i64::MAX, i64::MIN)));

@@ -22,7 +22,7 @@ use super::{
     geometry::{Point, Rect},
     item::{Item, Kind, Kinds},
 };
-use entry::{Cell, Corner, Entry};
+use entry::{Corner, QuadCell, QuadEntry};
 
 /// A leaf with more items is divided, unless they all have the same corner.
 const LEAF_CAPACITY: usize = 16;
@@ -35,24 +35,24 @@ const NONE: u32 = u32::MAX;
 /// Items on the plane, and where to find them.
 #[derive(Debug, Default)]
 pub struct Quadtree {
-    nodes: Vec<Node>,
+    nodes: Vec<QuadNode>,
     free: Vec<u32>,
     root: Option<u32>,
 }
 
 #[derive(Debug)]
-struct Node {
+struct QuadNode {
     /// The tight rectangle around everything below.
     bounds: Rect,
     count: u32,
     kinds: Kinds,
-    body: Body,
+    body: NodeBody,
 }
 
 #[derive(Debug)]
-enum Body {
-    Leaf(Vec<Entry>),
-    Inner { cell: Cell, children: [u32; 4] },
+enum NodeBody {
+    Leaf(Vec<QuadEntry>),
+    Inner { cell: QuadCell, children: [u32; 4] },
 }
 
 /// What became of a node from which an item was to be removed.
@@ -99,7 +99,7 @@ impl Quadtree {
     /// # Errors
     /// The item is larger than 2^32 pixels on a side, its number is too large, or the tree is full.
     pub fn insert(&mut self, item: Item) -> Result<(), MapError> {
-        let entry = Entry::new(item)?;
+        let entry = QuadEntry::new(item)?;
         // An item adds at most four nodes, and their numbers must stay below the number of no node.
         let limit = NONE as usize - 8;
         if self.len() >= limit || self.nodes.len() >= limit {
@@ -119,7 +119,7 @@ impl Quadtree {
 
     /// Removes an item, and tells whether it was there.
     pub fn remove(&mut self, item: &Item) -> bool {
-        let (Some(root), Ok(entry)) = (self.root, Entry::new(*item)) else { return false };
+        let (Some(root), Ok(entry)) = (self.root, QuadEntry::new(*item)) else { return false };
         match self.remove_below(root, &entry) {
             Removal::NotFound => return false,
             Removal::Stays => {}
@@ -132,14 +132,14 @@ impl Quadtree {
     /// The item of a kind whose top left corner is at a point; one of them, if there are several.
     pub fn find(&self, corner: Point, kind: Kind) -> Option<Item> {
         let leaf = self.leaf_of(corner)?;
-        let Body::Leaf(entries) = &self.node(leaf).body else { return None };
-        entries.iter().find(|entry| entry.is_at(corner, kind)).map(Entry::item)
+        let NodeBody::Leaf(entries) = &self.node(leaf).body else { return None };
+        entries.iter().find(|entry| entry.is_at(corner, kind)).map(QuadEntry::item)
     }
 
     /// Gives the item that [`Self::find`] finds another number, and tells whether there is one.
     pub(super) fn renumber(&mut self, corner: Point, kind: Kind, number: u64) -> bool {
         let Some(leaf) = self.leaf_of(corner) else { return false };
-        let Body::Leaf(entries) = &mut self.nodes[leaf as usize].body else { return false };
+        let NodeBody::Leaf(entries) = &mut self.nodes[leaf as usize].body else { return false };
         match entries.iter_mut().find(|entry| entry.is_at(corner, kind)) {
             Some(entry) => {
                 entry.renumber(number);
@@ -154,17 +154,17 @@ impl Quadtree {
         let mut stats = TreeStats {
             items: self.len(),
             nodes: self.nodes.len() - self.free.len(),
-            size_in_bytes: self.nodes.capacity() * size_of::<Node>() + self.free.capacity() * 4,
+            size_in_bytes: self.nodes.capacity() * size_of::<QuadNode>() + self.free.capacity() * 4,
             ..TreeStats::default()
         };
         let mut stack: Vec<_> = self.root.map(|root| (root, 1)).into_iter().collect();
         while let Some((index, depth)) = stack.pop() {
             stats.depth = stats.depth.max(depth);
             match &self.node(index).body {
-                Body::Leaf(entries) => {
-                    stats.size_in_bytes += entries.capacity() * size_of::<Entry>()
+                NodeBody::Leaf(entries) => {
+                    stats.size_in_bytes += entries.capacity() * size_of::<QuadEntry>()
                 }
-                Body::Inner { children, .. } => {
+                NodeBody::Inner { children, .. } => {
                     stack.extend(present(children).map(|child| (child, depth + 1)))
                 }
             }
@@ -172,7 +172,7 @@ impl Quadtree {
         stats
     }
 
-    fn node(&self, index: u32) -> &Node {
+    fn node(&self, index: u32) -> &QuadNode {
         &self.nodes[index as usize]
     }
 
@@ -182,8 +182,8 @@ impl Quadtree {
         let mut index = self.root?;
         loop {
             match &self.node(index).body {
-                Body::Leaf(_) => return Some(index),
-                Body::Inner { cell, children } => {
+                NodeBody::Leaf(_) => return Some(index),
+                NodeBody::Inner { cell, children } => {
                     // Outside the square the quadrant means nothing, and the leaf that is found
                     // will not have it.
                     index = children[cell.quadrant(corner)];
@@ -196,13 +196,13 @@ impl Quadtree {
     }
 
     /// Puts an entry below a node, and gives the node that stands in its place afterwards.
-    fn insert_below(&mut self, index: u32, entry: Entry) -> u32 {
+    fn insert_below(&mut self, index: u32, entry: QuadEntry) -> u32 {
         let corner = entry.corner();
         let node = &mut self.nodes[index as usize];
         match &mut node.body {
-            Body::Leaf(entries) => {
+            NodeBody::Leaf(entries) => {
                 let divided = (entries.len() >= LEAF_CAPACITY).then(|| {
-                    let cell = Cell::around(corner, corner);
+                    let cell = QuadCell::around(corner, corner);
                     entries.iter().fold(cell, |cell, entry| cell.extended(entry.corner()))
                 });
                 let Some(cell) = divided.filter(|cell| !cell.is_point()) else {
@@ -211,31 +211,31 @@ impl Quadtree {
                     return index;
                 };
                 let entries = std::mem::take(entries);
-                node.body = Body::Inner { cell, children: [NONE; 4] };
+                node.body = NodeBody::Inner { cell, children: [NONE; 4] };
                 for entry in entries.into_iter().chain([entry]) {
                     self.insert_in_quadrant(index, cell, entry);
                 }
                 self.refit(index);
                 index
             }
-            Body::Inner { cell, .. } if cell.contains(corner) => {
+            NodeBody::Inner { cell, .. } if cell.contains(corner) => {
                 let cell = *cell;
                 node.take_in(&entry);
                 self.insert_in_quadrant(index, cell, entry);
                 index
             }
-            Body::Inner { cell, .. } => {
+            NodeBody::Inner { cell, .. } => {
                 let (below, parent) = (cell.corner(), cell.extended(corner));
                 let leaf = self.new_leaf(entry);
                 let mut children = [NONE; 4];
                 children[parent.quadrant(below)] = index;
                 children[parent.quadrant(corner)] = leaf;
                 let bounds = self.node(index).bounds;
-                let parent = Node {
+                let parent = QuadNode {
                     bounds,
                     count: 0,
                     kinds: Kinds::NONE,
-                    body: Body::Inner { cell: parent, children },
+                    body: NodeBody::Inner { cell: parent, children },
                 };
                 let parent = self.new_node(parent);
                 self.refit(parent);
@@ -245,21 +245,21 @@ impl Quadtree {
     }
 
     /// Puts an entry into the child it belongs to; the node's own sums are the caller's.
-    fn insert_in_quadrant(&mut self, index: u32, cell: Cell, entry: Entry) {
+    fn insert_in_quadrant(&mut self, index: u32, cell: QuadCell, entry: QuadEntry) {
         let quadrant = cell.quadrant(entry.corner());
         let child = match &self.node(index).body {
-            Body::Inner { children, .. } => children[quadrant],
-            Body::Leaf(_) => return,
+            NodeBody::Inner { children, .. } => children[quadrant],
+            NodeBody::Leaf(_) => return,
         };
         let child =
             if child == NONE { self.new_leaf(entry) } else { self.insert_below(child, entry) };
         self.set_child(index, quadrant, child);
     }
 
-    fn remove_below(&mut self, index: u32, entry: &Entry) -> Removal {
+    fn remove_below(&mut self, index: u32, entry: &QuadEntry) -> Removal {
         let corner = entry.corner();
         match &mut self.nodes[index as usize].body {
-            Body::Leaf(entries) => {
+            NodeBody::Leaf(entries) => {
                 let Some(place) = entries.iter().position(|other| other == entry) else {
                     return Removal::NotFound;
                 };
@@ -271,7 +271,7 @@ impl Quadtree {
                 self.refit(index);
                 Removal::Stays
             }
-            Body::Inner { cell, children } => {
+            NodeBody::Inner { cell, children } => {
                 let quadrant = cell.quadrant(corner);
                 let child = children[quadrant];
                 if child == NONE {
@@ -292,11 +292,11 @@ impl Quadtree {
     /// Makes an inner node that has become small a leaf, and one with a single child that child.
     fn tidy(&mut self, index: u32) -> Removal {
         let node = self.node(index);
-        let Body::Inner { children, .. } = node.body else { return Removal::Stays };
+        let NodeBody::Inner { children, .. } = node.body else { return Removal::Stays };
         if node.count <= JOIN_AT {
             let mut entries = Vec::with_capacity(node.count as usize);
             present(&children).for_each(|child| self.take_entries(child, &mut entries));
-            self.nodes[index as usize].body = Body::Leaf(entries);
+            self.nodes[index as usize].body = NodeBody::Leaf(entries);
             return Removal::Stays;
         }
         let mut all = present(&children);
@@ -310,10 +310,10 @@ impl Quadtree {
     }
 
     /// Moves every entry below a node out of the tree.
-    fn take_entries(&mut self, index: u32, entries: &mut Vec<Entry>) {
-        match std::mem::replace(&mut self.nodes[index as usize].body, Body::Leaf(Vec::new())) {
-            Body::Leaf(mut own) => entries.append(&mut own),
-            Body::Inner { children, .. } => {
+    fn take_entries(&mut self, index: u32, entries: &mut Vec<QuadEntry>) {
+        match std::mem::replace(&mut self.nodes[index as usize].body, NodeBody::Leaf(Vec::new())) {
+            NodeBody::Leaf(mut own) => entries.append(&mut own),
+            NodeBody::Inner { children, .. } => {
                 present(&children).for_each(|child| self.take_entries(child, entries));
             }
         }
@@ -324,29 +324,29 @@ impl Quadtree {
     fn refit(&mut self, index: u32) {
         let node = self.node(index);
         let sums = match &node.body {
-            Body::Leaf(entries) => entries.iter().map(Entry::sums).reduce(Sums::plus),
-            Body::Inner { children, .. } => {
-                present(children).map(|child| self.node(child).sums()).reduce(Sums::plus)
+            NodeBody::Leaf(entries) => entries.iter().map(QuadEntry::sums).reduce(NodeSums::plus),
+            NodeBody::Inner { children, .. } => {
+                present(children).map(|child| self.node(child).sums()).reduce(NodeSums::plus)
             }
         };
-        if let Some(Sums { bounds, count, kinds }) = sums {
+        if let Some(NodeSums { bounds, count, kinds }) = sums {
             let node = &mut self.nodes[index as usize];
             (node.bounds, node.count, node.kinds) = (bounds, count, kinds);
         }
     }
 
     fn set_child(&mut self, index: u32, quadrant: usize, child: u32) {
-        if let Body::Inner { children, .. } = &mut self.nodes[index as usize].body {
+        if let NodeBody::Inner { children, .. } = &mut self.nodes[index as usize].body {
             children[quadrant] = child;
         }
     }
 
-    fn new_leaf(&mut self, entry: Entry) -> u32 {
-        let Sums { bounds, count, kinds } = entry.sums();
-        self.new_node(Node { bounds, count, kinds, body: Body::Leaf(vec![entry]) })
+    fn new_leaf(&mut self, entry: QuadEntry) -> u32 {
+        let NodeSums { bounds, count, kinds } = entry.sums();
+        self.new_node(QuadNode { bounds, count, kinds, body: NodeBody::Leaf(vec![entry]) })
     }
 
-    fn new_node(&mut self, node: Node) -> u32 {
+    fn new_node(&mut self, node: QuadNode) -> u32 {
         match self.free.pop() {
             Some(index) => {
                 self.nodes[index as usize] = node;
@@ -360,20 +360,20 @@ impl Quadtree {
     }
 
     fn give_back(&mut self, index: u32) {
-        self.nodes[index as usize].body = Body::Leaf(Vec::new());
+        self.nodes[index as usize].body = NodeBody::Leaf(Vec::new());
         self.free.push(index);
     }
 }
 
 /// What a node keeps about everything below it.
 #[derive(Clone, Copy)]
-struct Sums {
+struct NodeSums {
     bounds: Rect,
     count: u32,
     kinds: Kinds,
 }
 
-impl Sums {
+impl NodeSums {
     fn plus(self, other: Self) -> Self {
         Self {
             bounds: self.bounds.union(&other.bounds),
@@ -383,13 +383,13 @@ impl Sums {
     }
 }
 
-impl Node {
-    fn sums(&self) -> Sums {
-        Sums { bounds: self.bounds, count: self.count, kinds: self.kinds }
+impl QuadNode {
+    fn sums(&self) -> NodeSums {
+        NodeSums { bounds: self.bounds, count: self.count, kinds: self.kinds }
     }
 
-    fn take_in(&mut self, entry: &Entry) {
-        let Sums { bounds, count, kinds } = self.sums().plus(entry.sums());
+    fn take_in(&mut self, entry: &QuadEntry) {
+        let NodeSums { bounds, count, kinds } = self.sums().plus(entry.sums());
         (self.bounds, self.count, self.kinds) = (bounds, count, kinds);
     }
 }

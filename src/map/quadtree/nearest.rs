@@ -1,6 +1,6 @@
 //! What is nearest to a point, by exact distances.
 
-use super::{Body, Quadtree, present};
+use super::{NodeBody, Quadtree, present};
 use crate::map::geometry::{Point, Rect};
 use crate::map::item::{Item, Kinds};
 use std::{cmp::Reverse, collections::BinaryHeap};
@@ -48,7 +48,7 @@ pub struct Near {
 }
 
 /// How items are put in order: by distance, then place, kind and number; and where the entry is.
-type Rank = (Distance, (i64, i64, u8, u64), (u32, u32));
+type NearestRank = (Distance, (i64, i64, u8, u64), (u32, u32));
 
 impl Quadtree {
     /// The `count` items of some kinds that are nearest to a point, nearest first; of equally near
@@ -57,7 +57,7 @@ impl Quadtree {
         // The nodes that are left, nearest first, and the best items so far, the worst of them
         // first.
         let mut nodes = BinaryHeap::new();
-        let mut best: BinaryHeap<Rank> = BinaryHeap::new();
+        let mut best: BinaryHeap<NearestRank> = BinaryHeap::new();
         let distance_of = |node: u32| Distance::between(point, &self.node(node).bounds);
         nodes.extend(self.root.map(|root| Reverse((distance_of(root), root))));
         while count > 0
@@ -68,12 +68,12 @@ impl Quadtree {
                 break;
             }
             match &self.node(index).body {
-                Body::Inner { children, .. } => nodes.extend(
+                NodeBody::Inner { children, .. } => nodes.extend(
                     present(children)
                         .filter(|child| self.node(*child).kinds.meets(kinds))
                         .map(|child| Reverse((distance_of(child), child))),
                 ),
-                Body::Leaf(entries) => {
+                NodeBody::Leaf(entries) => {
                     for (place, entry) in (0..).zip(entries) {
                         if !kinds.contains(entry.kind()) {
                             continue;
@@ -92,9 +92,11 @@ impl Quadtree {
                 }
             }
         }
-        let near = |(distance, _, (leaf, place)): Rank| match &self.node(leaf).body {
-            Body::Leaf(entries) => Some(Near { distance, item: entries[place as usize].item() }),
-            Body::Inner { .. } => None,
+        let near = |(distance, _, (leaf, place)): NearestRank| match &self.node(leaf).body {
+            NodeBody::Leaf(entries) => {
+                Some(Near { distance, item: entries[place as usize].item() })
+            }
+            NodeBody::Inner { .. } => None,
         };
         best.into_sorted_vec().into_iter().filter_map(near).collect()
     }

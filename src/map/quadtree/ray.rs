@@ -1,6 +1,6 @@
 //! What a ray crosses, in the order in which it does, by exact fractions.
 
-use super::{Body, Quadtree, present};
+use super::{NodeBody, Quadtree, present};
 use crate::map::MapError;
 use crate::map::geometry::{Point, Rect};
 use crate::map::item::{Item, Kinds};
@@ -98,10 +98,10 @@ impl PartialEq for Crossing {
 impl Eq for Crossing {}
 
 /// As in the search for what is near: nodes before items at the same place.
-type Candidate = (Crossing, Option<(i64, i64, u8, u64)>, Place);
+type RayCandidate = (Crossing, Option<(i64, i64, u8, u64)>, RayPlace);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
+enum RayPlace {
     Node(u32),
     Entry(u32, u32),
 }
@@ -111,24 +111,24 @@ impl Quadtree {
     /// them; of those entered together the upper, then the left one comes first.
     pub fn ray(&self, ray: &Ray, count: usize, kinds: Kinds) -> Vec<(Crossing, Item)> {
         let mut found = Vec::new();
-        let mut heap: BinaryHeap<Reverse<Candidate>> = BinaryHeap::new();
+        let mut heap: BinaryHeap<Reverse<RayCandidate>> = BinaryHeap::new();
         heap.extend(self.root.and_then(|root| self.crossed_node(root, ray)));
         while found.len() < count
             && let Some(Reverse((crossing, _, place))) = heap.pop()
         {
             match place {
-                Place::Entry(leaf, index) => {
-                    if let Body::Leaf(entries) = &self.node(leaf).body {
+                RayPlace::Entry(leaf, index) => {
+                    if let NodeBody::Leaf(entries) = &self.node(leaf).body {
                         found.push((crossing, entries[index as usize].item()));
                     }
                 }
-                Place::Node(index) => match &self.node(index).body {
-                    Body::Inner { children, .. } => heap.extend(
+                RayPlace::Node(index) => match &self.node(index).body {
+                    NodeBody::Inner { children, .. } => heap.extend(
                         present(children)
                             .filter(|child| self.node(*child).kinds.meets(kinds))
                             .filter_map(|child| self.crossed_node(child, ray)),
                     ),
-                    Body::Leaf(entries) => {
+                    NodeBody::Leaf(entries) => {
                         let wanted = entries
                             .iter()
                             .zip(0..)
@@ -139,7 +139,7 @@ impl Quadtree {
                             Some(Reverse((
                                 ray.enters(&rect)?,
                                 Some(order),
-                                Place::Entry(index, place),
+                                RayPlace::Entry(index, place),
                             )))
                         }));
                     }
@@ -149,7 +149,7 @@ impl Quadtree {
         found
     }
 
-    fn crossed_node(&self, index: u32, ray: &Ray) -> Option<Reverse<Candidate>> {
-        Some(Reverse((ray.enters(&self.node(index).bounds)?, None, Place::Node(index))))
+    fn crossed_node(&self, index: u32, ray: &Ray) -> Option<Reverse<RayCandidate>> {
+        Some(Reverse((ray.enters(&self.node(index).bounds)?, None, RayPlace::Node(index))))
     }
 }

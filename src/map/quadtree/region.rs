@@ -1,6 +1,6 @@
 //! What lies in a rectangle.
 
-use super::{Body, Quadtree, present};
+use super::{NodeBody, Quadtree, present};
 use crate::map::geometry::Rect;
 use crate::map::item::{Item, Kinds};
 use std::ops::ControlFlow;
@@ -47,10 +47,10 @@ impl Quadtree {
             return ControlFlow::Continue(());
         }
         match &node.body {
-            Body::Inner { children, .. } => {
+            NodeBody::Inner { children, .. } => {
                 present(children).try_for_each(|child| self.visit_below(child, rect, kinds, visit))
             }
-            Body::Leaf(entries) => entries
+            NodeBody::Leaf(entries) => entries
                 .iter()
                 .filter(|entry| kinds.contains(entry.kind()) && entry.rect().overlaps(rect))
                 .try_for_each(|entry| visit(entry.item())),

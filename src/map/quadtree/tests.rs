@@ -35,11 +35,11 @@ fn order(item: &Item) -> (i64, i64, u8, u64) {
 }
 
 /// What must hold of every node.
-fn check(tree: &Quadtree, index: u32) -> Vec<Entry> {
+fn check(tree: &Quadtree, index: u32) -> Vec<QuadEntry> {
     let node = tree.node(index);
     let entries = match &node.body {
-        Body::Leaf(entries) => entries.clone(),
-        Body::Inner { cell, children } => {
+        NodeBody::Leaf(entries) => entries.clone(),
+        NodeBody::Inner { cell, children } => {
             assert!(present(children).count() >= 2);
             assert!(node.count > JOIN_AT);
             let mut all = Vec::new();
@@ -54,7 +54,7 @@ fn check(tree: &Quadtree, index: u32) -> Vec<Entry> {
             all
         }
     };
-    let sums = entries.iter().map(Entry::sums).reduce(Sums::plus).unwrap();
+    let sums = entries.iter().map(QuadEntry::sums).reduce(NodeSums::plus).unwrap();
     assert_eq!((node.bounds, node.count, node.kinds), (sums.bounds, sums.count, sums.kinds));
     entries
 }
@@ -92,27 +92,35 @@ proptest! {
             }
         }
         prop_assert_eq!(tree.len(), list.len());
-        prop_assert_eq!(tree.bounds(), list.iter().map(|item| item.rect).reduce(|one, other| one.union(&other)));
-        let wanted: Vec<_> = list.iter().filter(|item| kinds.contains(item.kind)).copied().collect();
+        let rects = list.iter().map(|item| item.rect);
+        prop_assert_eq!(tree.bounds(), rects.reduce(|one, other| one.union(&other)));
+        let of_kinds = list.iter().filter(|item| kinds.contains(item.kind));
+        let wanted: Vec<_> = of_kinds.copied().collect();
         for probe in &probes {
-            let expected: Vec<_> = wanted.iter().filter(|item| item.rect.overlaps(&probe.rect)).copied().collect();
+            let inside = wanted.iter().filter(|item| item.rect.overlaps(&probe.rect));
+            let expected: Vec<_> = inside.copied().collect();
             prop_assert_eq!(tree.any_in(&probe.rect, kinds), !expected.is_empty());
             prop_assert_eq!(sorted(tree.region(&probe.rect, kinds)), sorted(expected));
 
             let point = probe.rect.corner();
-            let mut expected: Vec<_> =
-                wanted.iter().map(|item| (Distance::between(point, &item.rect), order(item))).collect();
+            let mut expected: Vec<_> = wanted
+                    .iter()
+                    .map(|item| (Distance::between(point, &item.rect), order(item)))
+                    .collect();
             expected.sort();
             expected.truncate(5);
-            let found: Vec<_> =
-                tree.nearest(point, 5, kinds).iter().map(|near| (near.distance, order(&near.item))).collect();
+            let found: Vec<_> = tree
+                .nearest(point, 5, kinds)
+                .iter()
+                .map(|near| (near.distance, order(&near.item)))
+                .collect();
             prop_assert_eq!(found, expected);
 
             for (dx, dy) in steps.iter().filter(|step| **step != (0, 0)) {
                 let ray = Ray::new(point, *dx, *dy).unwrap();
                 let mut expected: Vec<_> = wanted
                     .iter()
-                    .filter_map(|item| ray.enters(&item.rect).map(|crossing| (crossing, order(item))))
+                    .filter_map(|item| Some((ray.enters(&item.rect)?, order(item))))
                     .collect();
                 expected.sort();
                 let found: Vec<_> = tree

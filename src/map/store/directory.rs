@@ -3,7 +3,7 @@
 //!
 //! Spec: `specs/map.md`, "Directory". Integers are little-endian.
 
-use super::fields::Fields;
+use super::fields::RecordFields;
 use crate::map::MapError;
 use crate::map::geometry::{TilePos, TileSize};
 use crate::pxi::hex;
@@ -61,7 +61,7 @@ impl<'a> Directory<'a> {
     /// The first field that is not as `specs/map.md` says.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, MapError> {
         let directory = Self::parse_header(bytes)?;
-        let fields = Fields::new("directory", bytes);
+        let fields = RecordFields::new("directory", bytes);
         let mut last = None;
         let slots = directory.digests.len();
         for (tile, slot) in directory.tiles() {
@@ -82,7 +82,7 @@ impl<'a> Directory<'a> {
 
     /// Reads the header and the lengths only, of a directory that has been checked before.
     pub(super) fn parse_header(bytes: &'a [u8]) -> Result<Self, MapError> {
-        let mut fields = Fields::new("directory", bytes);
+        let mut fields = RecordFields::new("directory", bytes);
         check_start(&mut fields, MAGIC)?;
         let tile_size = read_tile_size(&mut fields)?;
         let map_id = fields.array("map_id")?;
@@ -173,7 +173,7 @@ pub(super) fn encode(
 }
 
 /// Checks the magic and the version with which indexes and directories begin.
-pub(super) fn check_start(fields: &mut Fields<'_>, magic: [u8; 4]) -> Result<(), MapError> {
+pub(super) fn check_start(fields: &mut RecordFields<'_>, magic: [u8; 4]) -> Result<(), MapError> {
     let found: [u8; 4] = fields.array("magic")?;
     if found != magic {
         return Err(fields.bad("magic", hex(&found), hex(&magic)));
@@ -189,7 +189,7 @@ pub(super) fn check_start(fields: &mut Fields<'_>, magic: [u8; 4]) -> Result<(),
     Ok(())
 }
 
-pub(super) fn read_tile_size(fields: &mut Fields<'_>) -> Result<TileSize, MapError> {
+pub(super) fn read_tile_size(fields: &mut RecordFields<'_>) -> Result<TileSize, MapError> {
     let side = fields.u16("tile_size")?;
     TileSize::new(side.into()).map_err(|_| {
         fields.bad(
@@ -201,7 +201,7 @@ pub(super) fn read_tile_size(fields: &mut Fields<'_>) -> Result<TileSize, MapErr
 }
 
 fn check_tile(
-    fields: &Fields<'_>,
+    fields: &RecordFields<'_>,
     field: &'static str,
     size: TileSize,
     last: &mut Option<TilePos>,

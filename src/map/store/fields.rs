@@ -3,14 +3,14 @@
 use crate::map::MapError;
 
 /// The bytes of an index or a directory that are still to be read.
-pub(super) struct Fields<'a> {
+pub(super) struct RecordFields<'a> {
     /// `index` or `directory`, for errors.
     pub(super) part: &'static str,
     bytes: &'a [u8],
     len: usize,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> RecordFields<'a> {
     pub(super) fn new(part: &'static str, bytes: &'a [u8]) -> Self {
         Self { part, bytes, len: bytes.len() }
     }

@@ -5,7 +5,7 @@
 
 use super::directory;
 use super::directory::{Counts, MapId};
-use super::fields::Fields;
+use super::fields::RecordFields;
 use crate::map::MapError;
 use crate::map::geometry::{Rect, TileSize};
 use crate::map::regions::{Region, check_name};
@@ -49,7 +49,7 @@ impl Index {
     /// # Errors
     /// The first field that is not as `specs/map.md` says.
     pub fn parse(bytes: &[u8]) -> Result<Self, MapError> {
-        let mut fields = Fields::new("index", bytes);
+        let mut fields = RecordFields::new("index", bytes);
         directory::check_start(&mut fields, MAGIC)?;
         let tile_size = directory::read_tile_size(&mut fields)?;
         let map_id = fields.array("map_id")?;
@@ -123,7 +123,7 @@ impl Index {
     }
 }
 
-fn read_pack(fields: &mut Fields<'_>) -> Result<PackRecord, MapError> {
+fn read_pack(fields: &mut RecordFields<'_>) -> Result<PackRecord, MapError> {
     let number = fields.u64("pack")?;
     let counts = Counts {
         slots: fields.u32("slot_count")?,
@@ -134,7 +134,7 @@ fn read_pack(fields: &mut Fields<'_>) -> Result<PackRecord, MapError> {
     Ok(PackRecord { number, counts, directory_digest: fields.array("directory_digest")? })
 }
 
-fn read_region(fields: &mut Fields<'_>) -> Result<Region, MapError> {
+fn read_region(fields: &mut RecordFields<'_>) -> Result<Region, MapError> {
     let (x, y) = (fields.i64("x")?, fields.i64("y")?);
     let (width, height) = (fields.u32("width")?, fields.u32("height")?);
     let rect = Rect::new(x, y, width.into(), height.into())

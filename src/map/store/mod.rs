@@ -15,7 +15,7 @@ mod write;
 pub use directory::{Counts, Directory};
 pub use index::{Index, PackRecord};
 pub(super) use pack::Pack;
-pub(super) use write::{Refusal, Source, merge_candidates};
+pub(super) use write::{TileSource, WriteRefusal, merge_candidates};
 
 use super::{MapError, geometry::TileSize, item::Item, regions::Region};
 use crate::pxi::PxiFile;
@@ -38,7 +38,7 @@ const MAX_ATTEMPTS: usize = 200;
 
 /// An open folder.
 #[derive(Debug)]
-pub(super) struct Store {
+pub(super) struct MapStore {
     folder: PathBuf,
     tile_size: TileSize,
     map_id: MapId,
@@ -95,7 +95,7 @@ enum IndexState {
     FromCopy,
 }
 
-impl Store {
+impl MapStore {
     /// Makes an empty map in a folder, which is made too if it is not there.
     pub(super) fn create(folder: &Path, tile_size: TileSize) -> Result<Self, MapError> {
         fs::create_dir_all(folder)
@@ -363,7 +363,7 @@ impl Store {
     }
 }
 
-impl Drop for Store {
+impl Drop for MapStore {
     /// What was written but never committed is no part of the map. It stays where an index may name
     /// it after all.
     fn drop(&mut self) {

@@ -4,11 +4,11 @@
 use super::directory::Counts;
 use super::index::PackRecord;
 use super::pack::Pack;
-use super::{Store, directory, pack};
+use super::{MapStore, directory, pack};
 use crate::map::MapError;
 use crate::map::geometry::TilePos;
 use crate::map::tile::Tile;
-use crate::pxi::{Compression, WriteOptions, Writer};
+use crate::pxi::{Compression, PxiWriter, WriteOptions};
 use sha2::{Digest, Sha256};
 use std::{collections::HashMap, fs, io::Write, path::Path};
 
@@ -18,13 +18,13 @@ const PLAIN_WIDTH: u32 = 64;
 
 /// Where the pixels of a tile come from.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Source<'a> {
+pub(crate) enum TileSource<'a> {
     Fresh(&'a Tile),
     Stored { key: u32, slot: u32 },
 }
 
 /// Why a pack was not written.
-pub(crate) enum Refusal {
+pub(crate) enum WriteRefusal {
     /// This older pack has a damaged tile, which must not be passed on.
     Damaged {
         key: u32,
@@ -32,34 +32,34 @@ pub(crate) enum Refusal {
     Failed(MapError),
 }
 
-impl From<MapError> for Refusal {
+impl From<MapError> for WriteRefusal {
     fn from(error: MapError) -> Self {
         Self::Failed(error)
     }
 }
 
-impl Store {
+impl MapStore {
     /// Writes a pack and opens it; tiles and removed positions are in their order. The index does
     /// not know it yet.
     pub(crate) fn write_pack(
         &mut self,
-        tiles: &[(TilePos, Source<'_>)],
+        tiles: &[(TilePos, TileSource<'_>)],
         removed: &[TilePos],
-    ) -> Result<u32, Refusal> {
+    ) -> Result<u32, WriteRefusal> {
         let number = self.next_pack;
         let tiles_path = pack::tiles_path(&self.folder, number);
         let options =
             WriteOptions { width: self.tile_size.side().into(), compression: Compression::None };
-        let mut writer = Writer::create(&tiles_path, options).map_err(MapError::from)?;
-        let mut slots = Slots::default();
+        let mut writer = PxiWriter::create(&tiles_path, options).map_err(MapError::from)?;
+        let mut slots = WrittenSlots::default();
         let mut placed = Vec::with_capacity(tiles.len());
         for (tile, source) in tiles {
             let slot = match source {
-                Source::Fresh(tile) => {
+                TileSource::Fresh(tile) => {
                     slots.add(tile.digest(), tile.rgb(), &mut writer, &tiles_path)?
                 }
-                Source::Stored { key, slot } => {
-                    let damaged = Refusal::Damaged { key: *key };
+                TileSource::Stored { key, slot } => {
+                    let damaged = WriteRefusal::Damaged { key: *key };
                     let Some(pack) = self.pack(*key) else { return Err(damaged) };
                     let digest =
                         pack.directory().and_then(|directory| directory.digest(*slot).copied());
@@ -114,17 +114,17 @@ impl Store {
 
 /// The tiles' worth of pixels that have been written.
 #[derive(Default)]
-struct Slots {
+struct WrittenSlots {
     digests: Vec<[u8; 32]>,
     by_digest: HashMap<[u8; 32], u32>,
 }
 
-impl Slots {
+impl WrittenSlots {
     fn add(
         &mut self,
         digest: [u8; 32],
         rgb: &[u8],
-        writer: &mut Writer,
+        writer: &mut PxiWriter,
         path: &Path,
     ) -> Result<u32, MapError> {
         if let Some(known) = self.by_digest.get(&digest) {
@@ -141,13 +141,13 @@ impl Slots {
 /// Writes a `.pxi` file whose payload is these bytes.
 pub(super) fn write_plain(path: &Path, payload: &[u8]) -> Result<(), MapError> {
     let options = WriteOptions { width: PLAIN_WIDTH, compression: Compression::None };
-    let mut writer = Writer::create(path, options)?;
+    let mut writer = PxiWriter::create(path, options)?;
     write_all(&mut writer, payload, path)?;
     writer.finish()?;
     Ok(())
 }
 
-fn write_all(writer: &mut Writer, bytes: &[u8], path: &Path) -> Result<(), MapError> {
+fn write_all(writer: &mut PxiWriter, bytes: &[u8], path: &Path) -> Result<(), MapError> {
     writer.write_all(bytes).map_err(|error| MapError::io("write")(error).at(path))
 }
 
@@ -158,7 +158,7 @@ pub(crate) const MAX_MERGED_TILES: usize = 1 << 16;
 /// The packs that a pack of `fresh` records should take in: those not much larger than itself and
 /// what it has taken in already, so that every tile is copied a few times only (the logarithm of
 /// the number of flushes), and those that hold little that is still of use.
-pub(crate) fn merge_candidates(store: &Store, fresh: usize) -> Vec<u32> {
+pub(crate) fn merge_candidates(store: &MapStore, fresh: usize) -> Vec<u32> {
     let mut total = fresh;
     let mut keys = Vec::new();
     for (key, pack) in store.packs_newest_first() {

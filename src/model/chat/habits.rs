@@ -97,58 +97,13 @@ fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Resul
 
 /// The methods of Python's texts that `pycompat` lacks.
 fn of_text(text: &str, name: &str, args: &[Value]) -> Result<Option<Value>, Error> {
-    let known = [
-        "partition",
-        "rpartition",
-        "removeprefix",
-        "removesuffix",
-        "rsplit",
-        "index",
-        "rindex",
-        "ljust",
-        "rjust",
-        "center",
-        "zfill",
-        "casefold",
-        "swapcase",
-        "isdecimal",
-    ];
-    if !known.contains(&name) {
-        return Ok(None);
-    }
-    let given = |at: usize| args.get(at).and_then(Value::as_str);
-    let needed = |at: usize| given(at).ok_or_else(|| refused(format!("{name} needs a text")));
-    let split_at = |found: Option<usize>, len: usize| {
-        found.map(|at| [&text[..at], &text[at..at + len], &text[at + len..]])
-    };
     Ok(Some(match name {
-        "partition" | "rpartition" => {
-            let separator = needed(0)?;
-            if separator.is_empty() {
-                return Err(refused(format!("{name} needs a separator that is not empty")));
-            }
-            let is_last = name == "rpartition";
-            let found = if is_last { text.rfind(separator) } else { text.find(separator) };
-            let whole = if is_last { ["", "", text] } else { [text, "", ""] };
-            let parts = split_at(found, separator.len()).unwrap_or(whole).map(Value::from);
-            Value::from_object(Tuple::from(parts))
-        }
-        "removeprefix" => Value::from(text.strip_prefix(needed(0)?).unwrap_or(text)),
-        "removesuffix" => Value::from(text.strip_suffix(needed(0)?).unwrap_or(text)),
-        "rsplit" => {
-            let most = args.get(1).and_then(|most| usize::try_from(most.clone()).ok());
-            let most = most.map_or(usize::MAX, |most| most.saturating_add(1));
-            let mut parts: Vec<&str> = match given(0) {
-                Some("") => return Err(refused("rsplit needs a separator that is not empty")),
-                Some(separator) => text.rsplitn(most, separator).collect(),
-                None if most == usize::MAX => text.split_whitespace().rev().collect(),
-                None => return Err(refused("rsplit with a maximum needs a separator")),
-            };
-            parts.reverse();
-            Value::from(parts.into_iter().map(Value::from).collect::<Vec<_>>())
-        }
+        "partition" | "rpartition" => partition(text, name, args)?,
+        "removeprefix" => Value::from(text.strip_prefix(text_at(args, 0, name)?).unwrap_or(text)),
+        "removesuffix" => Value::from(text.strip_suffix(text_at(args, 0, name)?).unwrap_or(text)),
+        "rsplit" => rsplit(text, args)?,
         "index" | "rindex" => {
-            let part = needed(0)?;
+            let part = text_at(args, 0, name)?;
             let found = if name == "index" { text.find(part) } else { text.rfind(part) };
             let at = found.ok_or_else(|| refused(format!("{name}: the text is not found")))?;
             Value::from(text[..at].chars().count())
@@ -165,31 +120,68 @@ fn of_text(text: &str, name: &str, args: &[Value]) -> Result<Option<Value>, Erro
             Value::from(text.chars().map(swapped).collect::<String>())
         }
         "isdecimal" => Value::from(!text.is_empty() && text.chars().all(char::is_numeric)),
-        _ => {
-            let width =
-                args.first().and_then(|width| usize::try_from(width.clone()).ok()).unwrap_or(0);
-            if width > MAX_WIDTH {
-                return Err(refused(format!(
-                    "{name}: the width is {width}; expected at most {MAX_WIDTH}"
-                )));
-            }
-            let len = text.chars().count();
-            let missing = width.saturating_sub(len);
-            if name == "zfill" {
-                let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-                let sign = &text[..text.len() - digits.len()];
-                return Ok(Some(Value::from(format!("{sign}{}{digits}", "0".repeat(missing)))));
-            }
-            let fill = given(1).unwrap_or(" ");
-            let before = match name {
-                "ljust" => 0,
-                "rjust" => missing,
-                // Python puts the odd one before where the width is odd too.
-                _ => missing / 2 + (missing & width & 1),
-            };
-            Value::from(format!("{}{text}{}", fill.repeat(before), fill.repeat(missing - before)))
-        }
+        "ljust" | "rjust" | "center" | "zfill" => padded(text, name, args)?,
+        _ => return Ok(None),
     }))
+}
+
+/// An argument that has to be a text.
+fn text_at<'a>(args: &'a [Value], at: usize, name: &str) -> Result<&'a str, Error> {
+    let given = args.get(at).and_then(Value::as_str);
+    given.ok_or_else(|| refused(format!("{name} needs a text")))
+}
+
+/// What stands before the first or last separator, the separator, and what stands after it.
+fn partition(text: &str, name: &str, args: &[Value]) -> Result<Value, Error> {
+    let separator = text_at(args, 0, name)?;
+    if separator.is_empty() {
+        return Err(refused(format!("{name} needs a separator that is not empty")));
+    }
+    let is_last = name == "rpartition";
+    let found = if is_last { text.rfind(separator) } else { text.find(separator) };
+    let parts = match found {
+        Some(at) => [&text[..at], separator, &text[at + separator.len()..]],
+        None if is_last => ["", "", text],
+        None => [text, "", ""],
+    };
+    Ok(Value::from_object(Tuple::from(parts.map(Value::from))))
+}
+
+/// The parts between separators, of which the last are cut off first.
+fn rsplit(text: &str, args: &[Value]) -> Result<Value, Error> {
+    let most = args.get(1).and_then(|most| usize::try_from(most.clone()).ok());
+    let most = most.map_or(usize::MAX, |most| most.saturating_add(1));
+    let mut parts: Vec<&str> = match args.first().and_then(Value::as_str) {
+        Some("") => return Err(refused("rsplit needs a separator that is not empty")),
+        Some(separator) => text.rsplitn(most, separator).collect(),
+        None if most == usize::MAX => text.split_whitespace().rev().collect(),
+        None => return Err(refused("rsplit with a maximum needs a separator")),
+    };
+    parts.reverse();
+    Ok(Value::from(parts.into_iter().map(Value::from).collect::<Vec<_>>()))
+}
+
+/// The text in a field of some width.
+fn padded(text: &str, name: &str, args: &[Value]) -> Result<Value, Error> {
+    let width = args.first().and_then(|width| usize::try_from(width.clone()).ok()).unwrap_or(0);
+    if width > MAX_WIDTH {
+        let problem = format!("{name}: the width is {width}; expected at most {MAX_WIDTH}");
+        return Err(refused(problem));
+    }
+    let missing = width.saturating_sub(text.chars().count());
+    if name == "zfill" {
+        let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+        let sign = &text[..text.len() - digits.len()];
+        return Ok(Value::from(format!("{sign}{}{digits}", "0".repeat(missing))));
+    }
+    let fill = args.get(1).and_then(Value::as_str).unwrap_or(" ");
+    let before = match name {
+        "ljust" => 0,
+        "rjust" => missing,
+        // Python puts the odd one before where the width is odd too.
+        _ => missing / 2 + (missing & width & 1),
+    };
+    Ok(Value::from(format!("{}{text}{}", fill.repeat(before), fill.repeat(missing - before))))
 }
 
 /// `a % b`: Python's formatting of a text, or the remainder with the sign of the divisor.

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use self::source::Signs;
 
 use self::process::Process;
-use self::worker::{Job, Reply};
+use self::worker::{RenderJob, Reply};
 use super::tokenizer::{Tokenizer, TokenizerSpec};
 
 /// The largest template that is compiled; the largest known ones have some 20 KiB.
@@ -97,7 +97,8 @@ pub enum ChatError {
     },
     /// The template used up what one rendering may cost.
     #[error(
-        "the chat template used up its budget of {budget} steps, each an instruction or 64 bytes of text"
+        "the chat template used up its budget of {budget} steps, each an instruction or 64 bytes \
+         of text"
     )]
     OutOfFuel {
         /// The budget.
@@ -180,7 +181,7 @@ impl ChatTemplate {
         signs: &Signs,
     ) -> Result<String, ChatError> {
         let (messages, variables) = (messages.to_vec(), variables.to_vec());
-        let conversation = worker::Conversation { messages, add_generation_prompt, variables };
+        let conversation = worker::RenderInput { messages, add_generation_prompt, variables };
         self.ask(Some(conversation), signs.clone()).map_err(|error| match error {
             // What the template says of its own tokens is for a person to read.
             ChatError::Raised { message } => {
@@ -198,7 +199,7 @@ impl ChatTemplate {
         &self.source
     }
 
-    fn ask(&self, conversation: Option<worker::Conversation>, signs: Signs) -> Reply {
+    fn ask(&self, conversation: Option<worker::RenderInput>, signs: Signs) -> Reply {
         if self.source.len() > MAX_TEMPLATE_BYTES {
             return Err(ChatError::TooLarge {
                 found: self.source.len(),
@@ -206,7 +207,7 @@ impl ChatTemplate {
             });
         }
         let (source, bos, eos) = (self.source.clone(), self.bos.clone(), self.eos.clone());
-        let job = Job { source, bos, eos, signs, conversation };
+        let job = RenderJob { source, bos, eos, signs, conversation };
         // A process is put back only after it has answered, so one that a panic left is whole.
         let mut kept = self.process.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut process = match kept.take() {

@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use super::ChatError;
-use super::worker::{ARGUMENT, Job, MEBIBYTES, MILLISECONDS, OUT_OF_TIME, Reply};
+use super::worker::{ARGUMENT, MEBIBYTES, MILLISECONDS, OUT_OF_TIME, RenderJob, Reply};
 
 /// The time by the clock that a job may take, on a machine with much else to do.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -78,7 +78,7 @@ impl Process {
     }
 
     /// The answer to a job. `Err` where the process ended instead; it is of no use then.
-    pub fn ask(&mut self, job: &Job) -> Result<Reply, ChatError> {
+    pub fn ask(&mut self, job: &RenderJob) -> Result<Reply, ChatError> {
         let broken = |problem: String| ChatError::NoProcess { problem };
         let mut line = serde_json::to_vec(job).map_err(|error| broken(error.to_string()))?;
         line.push(b'\n');

@@ -82,7 +82,7 @@ const KEYWORDS: [&str; 14] = [
 
 /// A part of a tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Token<'s> {
+enum TemplateToken<'s> {
     Space(&'s str),
     /// A string with its quotes.
     Text(String),
@@ -91,27 +91,29 @@ enum Token<'s> {
     Op(&'s str),
 }
 
-impl Token<'_> {
+impl TemplateToken<'_> {
     fn text(&self) -> &str {
         match self {
-            Token::Space(text) | Token::Word(text) | Token::Op(text) => text,
-            Token::Text(text) => text,
+            TemplateToken::Space(text) | TemplateToken::Word(text) | TemplateToken::Op(text) => {
+                text
+            }
+            TemplateToken::Text(text) => text,
         }
     }
 
     fn is_op(&self, op: &str) -> bool {
-        matches!(self, Token::Op(text) if *text == op)
+        matches!(self, TemplateToken::Op(text) if *text == op)
     }
 }
 
 /// A part of a template.
 #[derive(Debug)]
-enum Part<'s> {
+enum TemplatePart<'s> {
     /// What is printed as it is, and comments.
     Data(String),
     Tag {
         open: &'s str,
-        tokens: Vec<Token<'s>>,
+        tokens: Vec<TemplateToken<'s>>,
         close: &'s str,
     },
     /// What has no end, for the engine to complain of.
@@ -125,32 +127,32 @@ pub(super) fn prepared(source: &str, signs: &Signs) -> String {
         let follows_tag = at > 0 && says_role(&parts[at - 1]);
         let before_tag = parts.get(at + 1).is_some_and(says_role);
         match &mut parts[at] {
-            Part::Data(text) => *text = sign_piece(text, signs, follows_tag, before_tag),
-            Part::Tag { tokens, .. } => {
+            TemplatePart::Data(text) => *text = sign_piece(text, signs, follows_tag, before_tag),
+            TemplatePart::Tag { tokens, .. } => {
                 sign_strings(tokens, signs);
                 generation(tokens);
                 percents(tokens);
             }
-            Part::Rest(_) => {}
+            TemplatePart::Rest(_) => {}
         }
     }
     variadic_macros(&mut parts);
     let mut out = String::with_capacity(source.len() + source.len() / 8);
     for part in &parts {
         match part {
-            Part::Data(text) => out.push_str(text),
-            Part::Tag { open, tokens, close } => {
+            TemplatePart::Data(text) => out.push_str(text),
+            TemplatePart::Tag { open, tokens, close } => {
                 out.push_str(open);
                 tokens.iter().for_each(|token| out.push_str(token.text()));
                 out.push_str(close);
             }
-            Part::Rest(rest) => out.push_str(rest),
+            TemplatePart::Rest(rest) => out.push_str(rest),
         }
     }
     out
 }
 
-fn parts(source: &str) -> Vec<Part<'_>> {
+fn parts(source: &str) -> Vec<TemplatePart<'_>> {
     let mut parts = Vec::new();
     let mut rest = source;
     while let Some(at) =
@@ -159,8 +161,8 @@ fn parts(source: &str) -> Vec<Part<'_>> {
         if rest[at..].starts_with("{#") {
             let end = rest[at..].find("#}").map_or(rest.len(), |end| at + end + 2);
             // A comment is told from text by its own part: nothing in it is printed or rewritten.
-            parts.push(Part::Data(rest[..at].to_owned()));
-            parts.push(Part::Rest(&rest[at..end]));
+            parts.push(TemplatePart::Data(rest[..at].to_owned()));
+            parts.push(TemplatePart::Rest(&rest[at..end]));
             rest = &rest[end..];
             continue;
         }
@@ -170,21 +172,21 @@ fn parts(source: &str) -> Vec<Part<'_>> {
         else {
             break;
         };
-        parts.push(Part::Data(rest[..at].to_owned()));
+        parts.push(TemplatePart::Data(rest[..at].to_owned()));
         let len: usize = tokens.iter().map(|token| token.text().len()).sum();
         rest = &inner[len + close.len()..];
         let is_raw = open.starts_with("{%") && words(&tokens) == ["raw"];
-        parts.push(Part::Tag { open, tokens, close });
+        parts.push(TemplatePart::Tag { open, tokens, close });
         if is_raw {
             let end = end_of_raw(rest);
-            parts.push(Part::Data(rest[..end].to_owned()));
+            parts.push(TemplatePart::Data(rest[..end].to_owned()));
             rest = &rest[end..];
         }
     }
     // A tag that does not end is the last part. Where no tag is left, all is text.
     let end = [rest.find("{{"), rest.find("{%")].into_iter().flatten().min().unwrap_or(rest.len());
-    parts.push(Part::Data(rest[..end].to_owned()));
-    parts.push(Part::Rest(&rest[end..]));
+    parts.push(TemplatePart::Data(rest[..end].to_owned()));
+    parts.push(TemplatePart::Rest(&rest[end..]));
     parts
 }
 
@@ -197,7 +199,7 @@ fn end_of_raw(text: &str) -> usize {
 }
 
 /// The tokens up to `close`, and `close` with its sign.
-fn tag<'s>(text: &'s str, close: &str) -> Option<(Vec<Token<'s>>, &'s str)> {
+fn tag<'s>(text: &'s str, close: &str) -> Option<(Vec<TemplateToken<'s>>, &'s str)> {
     let (mut tokens, mut at, mut depth) = (Vec::new(), 0, 0_usize);
     loop {
         let rest = &text[at..];
@@ -212,16 +214,16 @@ fn tag<'s>(text: &'s str, close: &str) -> Option<(Vec<Token<'s>>, &'s str)> {
         let is_part = |l: char| l == '_' || l.is_alphanumeric();
         let (token, len) = if letter.is_whitespace() {
             let len = len_of(char::is_whitespace);
-            (Token::Space(&rest[..len]), len)
+            (TemplateToken::Space(&rest[..len]), len)
         } else if matches!(letter, '"' | '\'') {
             let len = string_len(rest)?;
-            (Token::Text(rest[..len].to_owned()), len)
+            (TemplateToken::Text(rest[..len].to_owned()), len)
         } else if letter.is_ascii_digit() {
             let len = number_len(rest);
-            (Token::Word(&rest[..len]), len)
+            (TemplateToken::Word(&rest[..len]), len)
         } else if is_part(letter) {
             let len = len_of(is_part);
-            (Token::Word(&rest[..len]), len)
+            (TemplateToken::Word(&rest[..len]), len)
         } else {
             let twins = ["==", "!=", "<=", ">=", "**", "//"];
             let is_twin = twins.iter().any(|twin| rest.starts_with(twin));
@@ -231,7 +233,7 @@ fn tag<'s>(text: &'s str, close: &str) -> Option<(Vec<Token<'s>>, &'s str)> {
                 ')' | ']' | '}' => depth = depth.saturating_sub(1),
                 _ => {}
             }
-            (Token::Op(&rest[..len]), len)
+            (TemplateToken::Op(&rest[..len]), len)
         };
         tokens.push(token);
         at += len;
@@ -272,18 +274,23 @@ fn string_len(text: &str) -> Option<usize> {
 }
 
 /// The words of a tag without its white space.
-fn words<'t>(tokens: &'t [Token<'_>]) -> Vec<&'t str> {
-    tokens.iter().filter(|token| !matches!(token, Token::Space(_))).map(Token::text).collect()
+fn words<'t>(tokens: &'t [TemplateToken<'_>]) -> Vec<&'t str> {
+    tokens
+        .iter()
+        .filter(|token| !matches!(token, TemplateToken::Space(_)))
+        .map(TemplateToken::text)
+        .collect()
 }
 
 /// Whether a tag prints a role.
-fn says_role(part: &Part<'_>) -> bool {
-    matches!(part, Part::Tag { open, tokens, .. } if open.starts_with("{{") && tokens.iter().any(names_role))
+fn says_role(part: &TemplatePart<'_>) -> bool {
+    let TemplatePart::Tag { open, tokens, .. } = part else { return false };
+    open.starts_with("{{") && tokens.iter().any(names_role)
 }
 
-fn names_role(token: &Token<'_>) -> bool {
-    matches!(token, Token::Word(text) if text.contains("role"))
-        || matches!(token, Token::Text(text) if text.contains("role"))
+fn names_role(token: &TemplateToken<'_>) -> bool {
+    matches!(token, TemplateToken::Word(text) if text.contains("role"))
+        || matches!(token, TemplateToken::Text(text) if text.contains("role"))
 }
 
 /// A text of the template with signs; a role may stand before it and after it.
@@ -299,17 +306,18 @@ fn sign_piece(text: &str, signs: &Signs, after_role: bool, before_role: bool) ->
     out
 }
 
-fn sign_strings(tokens: &mut [Token<'_>], signs: &Signs) {
+fn sign_strings(tokens: &mut [TemplateToken<'_>], signs: &Signs) {
     let places: Vec<usize> =
-        (0..tokens.len()).filter(|at| !matches!(tokens[*at], Token::Space(_))).collect();
+        (0..tokens.len()).filter(|at| !matches!(tokens[*at], TemplateToken::Space(_))).collect();
     for place in 0..places.len() {
         let token = |offset: isize| {
             let at = place.checked_add_signed(offset)?;
             places.get(at).map(|at| &tokens[*at])
         };
-        let Some(Token::Text(text)) = token(0) else { continue };
+        let Some(TemplateToken::Text(text)) = token(0) else { continue };
         let is = |offset: isize, texts: &[&str]| {
-            token(offset).is_some_and(|t| !matches!(t, Token::Text(_)) && texts.contains(&t.text()))
+            token(offset)
+                .is_some_and(|t| !matches!(t, TemplateToken::Text(_)) && texts.contains(&t.text()))
         };
         let is_compared = is(1, &["==", "!=", "in"])
             || (is(1, &["not"]) && is(2, &["in"]))
@@ -330,40 +338,40 @@ fn sign_strings(tokens: &mut [Token<'_>], signs: &Signs) {
         let before_role = joins(1) && role_in(1);
         let (quote, inner) = (text[..1].to_owned(), &text[1..text.len() - 1]);
         let signed = format!("{quote}{}{quote}", sign_piece(inner, signs, after_role, before_role));
-        tokens[places[place]] = Token::Text(signed);
+        tokens[places[place]] = TemplateToken::Text(signed);
     }
 }
 
 /// `{% generation %}` marks what a trainer learns from and prints nothing: an empty condition.
-fn generation(tokens: &mut Vec<Token<'_>>) {
+fn generation(tokens: &mut Vec<TemplateToken<'_>>) {
     let replacement = match words(tokens)[..] {
         ["generation"] => " if true ",
         ["endgeneration"] => " endif ",
         _ => return,
     };
-    *tokens = vec![Token::Word(replacement)];
+    *tokens = vec![TemplateToken::Word(replacement)];
 }
 
 /// Whether a value can end with this token.
-fn is_operand_end(token: &Token<'_>) -> bool {
+fn is_operand_end(token: &TemplateToken<'_>) -> bool {
     match token {
-        Token::Text(_) => true,
-        Token::Word(word) => !KEYWORDS.contains(word),
-        Token::Op(op) => matches!(*op, ")" | "]" | "}"),
-        Token::Space(_) => false,
+        TemplateToken::Text(_) => true,
+        TemplateToken::Word(word) => !KEYWORDS.contains(word),
+        TemplateToken::Op(op) => matches!(*op, ")" | "]" | "}"),
+        TemplateToken::Space(_) => false,
     }
 }
 
 /// `a % b` as a filter of `a`, which formats texts and divides numbers.
-fn percents(tokens: &mut Vec<Token<'_>>) {
+fn percents(tokens: &mut Vec<TemplateToken<'_>>) {
     let mut at = 0;
     while at < tokens.len() {
         if tokens[at].is_op("%")
             && let (Some(left), Some(right)) = (left_of(tokens, at), right_of(tokens, at))
         {
-            let op = Token::Op;
+            let op = TemplateToken::Op;
             tokens.splice(right..right, [op(")")]);
-            tokens.splice(at..=at, [op(")"), op("|"), Token::Word(PERCENT), op("(")]);
+            tokens.splice(at..=at, [op(")"), op("|"), TemplateToken::Word(PERCENT), op("(")]);
             tokens.splice(left..left, [op("(")]);
             // On from within the right side, which may hold others.
             at += 5;
@@ -373,21 +381,21 @@ fn percents(tokens: &mut Vec<Token<'_>>) {
 }
 
 /// Where the product begins that stands before the `%` at `at`.
-fn left_of(tokens: &[Token<'_>], at: usize) -> Option<usize> {
+fn left_of(tokens: &[TemplateToken<'_>], at: usize) -> Option<usize> {
     let (mut depth, mut start) = (0_usize, None);
     for place in (0..at).rev() {
         let token = &tokens[place];
         let before =
-            || tokens[..place].iter().rev().find(|token| !matches!(token, Token::Space(_)));
+            || tokens[..place].iter().rev().find(|token| !matches!(token, TemplateToken::Space(_)));
         match token.text() {
-            _ if matches!(token, Token::Space(_)) => continue,
+            _ if matches!(token, TemplateToken::Space(_)) => continue,
             ")" | "]" | "}" => depth += 1,
             "(" | "[" | "{" if depth == 0 => break,
             "(" | "[" | "{" => depth -= 1,
             _ if depth > 0 => {}
             "+" | "-" if before().is_some_and(is_operand_end) => break,
             "+" | "-" | "*" | "/" | "//" | "**" | "." | "|" => {}
-            _ if matches!(token, Token::Op(_)) => break,
+            _ if matches!(token, TemplateToken::Op(_)) => break,
             word if KEYWORDS.contains(&word) && !before().is_some_and(|token| token.is_op(".")) => {
                 break;
             }
@@ -399,9 +407,9 @@ fn left_of(tokens: &[Token<'_>], at: usize) -> Option<usize> {
 }
 
 /// The end of the operand that stands behind the `%` at `at`.
-fn right_of(tokens: &[Token<'_>], at: usize) -> Option<usize> {
+fn right_of(tokens: &[TemplateToken<'_>], at: usize) -> Option<usize> {
     let skip = |mut place: usize| {
-        while matches!(tokens.get(place), Some(Token::Space(_))) {
+        while matches!(tokens.get(place), Some(TemplateToken::Space(_))) {
             place += 1;
         }
         place
@@ -410,8 +418,8 @@ fn right_of(tokens: &[Token<'_>], at: usize) -> Option<usize> {
         let mut depth = 0_usize;
         for (place, token) in tokens.iter().enumerate().skip(start) {
             match token {
-                Token::Op("(" | "[" | "{") => depth += 1,
-                Token::Op(")" | "]" | "}") => depth = depth.checked_sub(1)?,
+                TemplateToken::Op("(" | "[" | "{") => depth += 1,
+                TemplateToken::Op(")" | "]" | "}") => depth = depth.checked_sub(1)?,
                 _ => {}
             }
             if depth == 0 {
@@ -421,20 +429,20 @@ fn right_of(tokens: &[Token<'_>], at: usize) -> Option<usize> {
         None
     };
     let mut place = skip(at + 1);
-    while matches!(tokens.get(place), Some(Token::Op("-" | "+"))) {
+    while matches!(tokens.get(place), Some(TemplateToken::Op("-" | "+"))) {
         place = skip(place + 1);
     }
     let mut end = match tokens.get(place)? {
-        Token::Op("(" | "[" | "{") => group(place)?,
-        Token::Text(_) | Token::Word(_) => place + 1,
+        TemplateToken::Op("(" | "[" | "{") => group(place)?,
+        TemplateToken::Text(_) | TemplateToken::Word(_) => place + 1,
         _ => return None,
     };
     loop {
         let next = skip(end);
         end = match tokens.get(next) {
-            Some(Token::Op("(" | "[")) => group(next)?,
-            Some(Token::Op("." | "|" | "**")) => match tokens.get(skip(next + 1)) {
-                Some(Token::Op("(")) => group(skip(next + 1))?,
+            Some(TemplateToken::Op("(" | "[")) => group(next)?,
+            Some(TemplateToken::Op("." | "|" | "**")) => match tokens.get(skip(next + 1)) {
+                Some(TemplateToken::Op("(")) => group(skip(next + 1))?,
                 _ => skip(next + 1) + 1,
             },
             _ => return Some(end.min(tokens.len())),
@@ -443,12 +451,12 @@ fn right_of(tokens: &[Token<'_>], at: usize) -> Option<usize> {
 }
 
 /// Gives macros that speak of `varargs` or `kwargs` what is left over of their arguments.
-fn variadic_macros(parts: &mut Vec<Part<'_>>) {
+fn variadic_macros(parts: &mut Vec<TemplatePart<'_>>) {
     // Where macros that are not ended yet begin, and whether they speak of these.
     let mut open: Vec<(usize, bool)> = Vec::new();
     let mut ended: Vec<(usize, usize)> = Vec::new();
     for (at, part) in parts.iter().enumerate() {
-        let Part::Tag { open: delimiter, tokens, .. } = part else { continue };
+        let TemplatePart::Tag { open: delimiter, tokens, .. } = part else { continue };
         let words = words(tokens);
         match words.first() {
             Some(&"macro") if delimiter.starts_with("{%") => open.push((at, false)),
@@ -468,22 +476,25 @@ fn variadic_macros(parts: &mut Vec<Part<'_>>) {
     // From behind, so that what is put in moves none of the places before.
     ended.sort_by_key(|(_, end)| std::cmp::Reverse(*end));
     for (start, end) in ended {
-        let Part::Tag { tokens, .. } = &mut parts[start] else { continue };
+        let TemplatePart::Tag { tokens, .. } = &mut parts[start] else { continue };
         let Some((name, parameters)) = declaration(tokens) else { continue };
         let comma = if parameters.is_empty() { "" } else { ", " };
         let last = tokens.iter().rposition(|token| token.is_op(")")).unwrap_or(tokens.len());
-        tokens.insert(last, Token::Text(format!("{comma}varargs=(), kwargs={{}}")));
+        tokens.insert(last, TemplateToken::Text(format!("{comma}varargs=(), kwargs={{}}")));
         let names: String = parameters.iter().map(|name| format!("'{name}', ")).collect();
         let wrap = format!(" set {name} = {VARIADIC}({name}, [{names}]) ");
-        if let Part::Tag { close, .. } = &mut parts[end] {
+        if let TemplatePart::Tag { close, .. } = &mut parts[end] {
             let close = std::mem::replace(close, "%}");
-            parts.insert(end + 1, Part::Tag { open: "{%", tokens: vec![Token::Text(wrap)], close });
+            parts.insert(
+                end + 1,
+                TemplatePart::Tag { open: "{%", tokens: vec![TemplateToken::Text(wrap)], close },
+            );
         }
     }
 }
 
 /// The name and the parameters of a macro.
-fn declaration(tokens: &[Token<'_>]) -> Option<(String, Vec<String>)> {
+fn declaration(tokens: &[TemplateToken<'_>]) -> Option<(String, Vec<String>)> {
     let words = words(tokens);
     let [_, name, "(", inner @ .., ")"] = &words[..] else { return None };
     let (mut depth, mut parameters, mut is_next) = (0_usize, Vec::new(), true);

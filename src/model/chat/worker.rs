@@ -33,17 +33,17 @@ const CANNOT_WORK: u8 = 76;
 
 /// A template, and perhaps a conversation; without one it is only compiled.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Job {
+pub(super) struct RenderJob {
     pub source: String,
     pub bos: String,
     pub eos: String,
     pub signs: Signs,
-    pub conversation: Option<Conversation>,
+    pub conversation: Option<RenderInput>,
 }
 
 /// What is rendered.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Conversation {
+pub(super) struct RenderInput {
     pub messages: Vec<ChatMessage>,
     pub add_generation_prompt: bool,
     pub variables: Vec<(String, String)>,
@@ -96,7 +96,7 @@ fn serve() -> std::io::Result<()> {
 
 fn answer(line: &str, compiled: &mut Option<(String, Signs, Compiled)>) -> Reply {
     let work = std::panic::AssertUnwindSafe(|| {
-        let job: Job = serde_json::from_str(line)
+        let job: RenderJob = serde_json::from_str(line)
             .map_err(|error| ChatError::Render { problem: error.to_string() })?;
         if compiled
             .as_ref()

@@ -30,7 +30,7 @@ const MOST_HISTORY_BYTES: usize = 256 << 20;
 /// Why weights cannot be edited.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum OverlayError {
+pub enum WeightEditsError {
     /// A tile of the file is damaged.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -38,7 +38,10 @@ pub enum OverlayError {
     #[error("{0} is no number that a weight can have")]
     NotFinite(f32),
     /// A region that the tensor does not have.
-    #[error("{tensor} has no weights in rows {}..{}, columns {}..{}", rows.start, rows.end, columns.start, columns.end)]
+    #[error(
+        "{tensor} has no weights in rows {}..{}, columns {}..{}",
+        rows.start, rows.end, columns.start, columns.end
+    )]
     Outside {
         /// The tensor's name.
         tensor: String,
@@ -172,22 +175,22 @@ impl WeightEdits {
         model: &PixelModel,
         regions: &[Region],
         brush: Brush,
-    ) -> Result<Painted, OverlayError> {
+    ) -> Result<Painted, WeightEditsError> {
         if let Brush::Set(value) | Brush::Scale(value) | Brush::Noise { spread: value, .. } = brush
             && !value.is_finite()
         {
-            return Err(OverlayError::NotFinite(value));
+            return Err(WeightEditsError::NotFinite(value));
         }
         let weights = regions.iter().fold(0u64, |sum, region| sum.saturating_add(region.weights()));
         if weights > MOST_WEIGHTS {
-            return Err(OverlayError::TooMany { found: weights, most: MOST_WEIGHTS });
+            return Err(WeightEditsError::TooMany { found: weights, most: MOST_WEIGHTS });
         }
         let mut painted = Painted { weights, ..Painted::default() };
         let mut edited: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
         for region in regions {
             let Some(tensor) = model.tensors().get(region.tensor) else { continue };
             if tensor.name == "rope_freqs.weight" {
-                return Err(OverlayError::Fixed(tensor.name.clone()));
+                return Err(WeightEditsError::Fixed(tensor.name.clone()));
             }
             let tiling = &tensor.tiling;
             if region.weights() == 0
@@ -195,7 +198,11 @@ impl WeightEdits {
                 || region.columns.end > tiling.columns
             {
                 let (rows, columns) = (region.rows.clone(), region.columns.clone());
-                return Err(OverlayError::Outside { tensor: tensor.name.clone(), rows, columns });
+                return Err(WeightEditsError::Outside {
+                    tensor: tensor.name.clone(),
+                    rows,
+                    columns,
+                });
             }
             let mut row = region.rows.start;
             while row < region.rows.end {

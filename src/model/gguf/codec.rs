@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::io::Read;
 
 use super::error::{At, GgufError};
-use super::source::Source;
+use super::source::GgufSource;
 use super::{Array, MAX_KEY_BYTES, MAX_PAIRS, Metadata, Result, Strings, Value, ValueType};
 
 /// The bytes of the smallest pair: a key of one byte and a value of one byte.
@@ -33,7 +33,7 @@ pub fn metadata_bytes(pairs: &[(String, Value)]) -> Vec<u8> {
 /// # Errors
 /// Where the bytes are not `count` pairs with different keys.
 pub fn parse_metadata(bytes: &[u8], count: u64) -> Result<Metadata> {
-    let mut source = Source::new(bytes, bytes.len() as u64);
+    let mut source = GgufSource::new(bytes, bytes.len() as u64);
     source.check_count("pair count", count, MIN_PAIR_BYTES, MAX_PAIRS)?;
     let metadata = read_pairs(&mut source, count)?;
     match source.remaining() {
@@ -43,7 +43,7 @@ pub fn parse_metadata(bytes: &[u8], count: u64) -> Result<Metadata> {
 }
 
 /// Reads `count` pairs; the caller has compared `count` with the bytes that remain.
-pub(super) fn read_pairs<R: Read>(source: &mut Source<R>, count: u64) -> Result<Metadata> {
+pub(super) fn read_pairs<R: Read>(source: &mut GgufSource<R>, count: u64) -> Result<Metadata> {
     let mut pairs: Vec<(String, Value)> = Vec::new();
     let mut seen = HashMap::new();
     for index in 0..count {
@@ -57,12 +57,12 @@ pub(super) fn read_pairs<R: Read>(source: &mut Source<R>, count: u64) -> Result<
     Ok(Metadata::from(pairs))
 }
 
-fn read_type<R: Read>(source: &mut Source<R>, field: &'static str) -> Result<ValueType> {
+fn read_type<R: Read>(source: &mut GgufSource<R>, field: &'static str) -> Result<ValueType> {
     let found = source.u32(field)?;
     ValueType::from_number(found).ok_or(GgufError::UnknownValueType { field, found })
 }
 
-fn read_value<R: Read>(source: &mut Source<R>) -> Result<Value> {
+fn read_value<R: Read>(source: &mut GgufSource<R>) -> Result<Value> {
     const FIELD: &str = "value";
     Ok(match read_type(source, "value type")? {
         ValueType::U8 => Value::U8(u8::from_le_bytes(source.bytes(FIELD)?)),
@@ -81,7 +81,7 @@ fn read_value<R: Read>(source: &mut Source<R>) -> Result<Value> {
     })
 }
 
-fn read_array<R: Read>(source: &mut Source<R>) -> Result<Array> {
+fn read_array<R: Read>(source: &mut GgufSource<R>) -> Result<Array> {
     const FIELD: &str = "array element";
     let element_type = read_type(source, "array element type")?;
     let count = source.u64("array length")?;
@@ -103,7 +103,7 @@ fn read_array<R: Read>(source: &mut Source<R>) -> Result<Array> {
     })
 }
 
-fn read_strings<R: Read>(source: &mut Source<R>, count: u64) -> Result<Strings> {
+fn read_strings<R: Read>(source: &mut GgufSource<R>, count: u64) -> Result<Strings> {
     const FIELD: &str = "array element";
     source.check_count("array length", count, MIN_STRING_BYTES, usize::MAX as u64)?;
     let mut strings = Strings::with_room(count as usize);

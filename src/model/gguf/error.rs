@@ -34,8 +34,8 @@ pub enum GgufError {
     #[error("version: found {found}, this program reads 2 and 3")]
     Version { found: u32 },
     #[error(
-        "version: found {found:#010x}, so the file is big-endian and this program reads little-endian files; \
-         gguf-convert-endian of the gguf Python package converts it"
+        "version: found {found:#010x}, so the file is big-endian and this program reads \
+         little-endian files; gguf-convert-endian of the gguf Python package converts it"
     )]
     BigEndian { found: u32 },
     #[error("{field}: found {found}, but at most {limit} are possible here")]
@@ -76,9 +76,15 @@ pub enum GgufError {
     Dimension { axis: usize, found: i64 },
     #[error("dimensions: the size of {dims:?} weights does not fit 63 bits")]
     SizeOverflow { dims: Vec<u64> },
-    #[error("type: found {found}{}, which this program does not read; it reads {}", known_as(*found), readable())]
+    #[error(
+        "type: found {found}{}, which this program does not read; it reads {}",
+        known_as(*found), readable()
+    )]
     UnknownEncoding { found: u32 },
-    #[error("dimension 0: found {cols}, expected a multiple of {}, the block of {encoding}", encoding.block_len())]
+    #[error(
+        "dimension 0: found {cols}, expected a multiple of {}, the block of {encoding}",
+        encoding.block_len()
+    )]
     PartBlock { encoding: Encoding, cols: u64 },
     #[error("name: is already the name of tensor {first}")]
     DuplicateTensor { first: u64 },
@@ -88,19 +94,25 @@ pub enum GgufError {
     PastEnd { offset: u64, len: u64, file_len: u64 },
     #[error("offset: found {found}, which overlaps {other}, which ends at {end}")]
     Overlap { found: u64, other: String, end: u64 },
-    #[error("offset: found {found}, expected {expected}: a gap of {} bytes that no tensor owns", found - expected)]
+    #[error(
+        "offset: found {found}, expected {expected}: a gap of {} bytes that no tensor owns",
+        found - expected
+    )]
     Gap { found: u64, expected: u64 },
     #[error("{len} bytes at offset {offset} were asked for, but it has {tensor_len}")]
     OutsideTensor { offset: u64, len: u64, tensor_len: u64 },
 
     #[error(
-        "the file is part {number} of {count}, but is not named so: expected a name that ends in {expected:?}, \
-         from which the other parts' names follow"
+        "the file is part {number} of {count}, but is not named so: expected a name that ends in \
+         {expected:?}, from which the other parts' names follow"
     )]
     SplitName { number: u64, count: u64, expected: String },
     #[error("split.no: found {number} of {count} parts")]
     SplitNumber { number: u64, count: u64 },
-    #[error("the file is one part of {count}, of which {} are missing: {}", missing.len(), list(missing))]
+    #[error(
+        "the file is one part of {count}, of which {} are missing: {}",
+        missing.len(), list(missing)
+    )]
     MissingParts { count: u64, missing: Vec<PathBuf> },
     #[error("{key}: found {found}, expected {expected} as in the other parts")]
     SplitDisagrees { key: &'static str, found: u64, expected: u64 },

@@ -10,7 +10,7 @@ use std::io::Read;
 use super::check::check_tensors;
 use super::codec::{MIN_PAIR_BYTES, read_pairs};
 use super::error::{At, GgufError};
-use super::source::Source;
+use super::source::GgufSource;
 use super::{
     ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, MAX_ALIGNMENT, MAX_DIMENSIONS, MAX_NAME_BYTES,
     MAX_PAIRS, MAX_TENSORS, Metadata, Result, Value, align_up,
@@ -53,7 +53,7 @@ impl GgufTensor {
 
 /// The header of one file, checked against the file's length.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Header {
+pub struct GgufHeader {
     /// 2 or 3.
     pub version: u32,
     /// What the offsets of tensors are multiples of.
@@ -70,18 +70,18 @@ pub struct Header {
 ///
 /// # Errors
 /// Where the bytes are no valid GGUF file.
-pub fn parse(file: &[u8]) -> Result<Header> {
-    Header::read(file, file.len() as u64)
+pub fn parse(file: &[u8]) -> Result<GgufHeader> {
+    GgufHeader::read(file, file.len() as u64)
 }
 
-impl Header {
+impl GgufHeader {
     /// Reads a header from the start of a file of `file_len` bytes, and checks that the file holds
     /// its tensors.
     ///
     /// # Errors
     /// Where the header is not valid, or the file is too short or too long for it.
     pub fn read(reader: impl Read, file_len: u64) -> Result<Self> {
-        let mut source = Source::new(reader, file_len);
+        let mut source = GgufSource::new(reader, file_len);
         let magic = source.bytes("magic")?;
         if magic != MAGIC {
             return Err(GgufError::Magic { found: magic });
@@ -145,7 +145,7 @@ pub(super) fn alignment(metadata: &[(String, Value)]) -> Result<u64> {
 }
 
 /// Reads a tensor's entry after its name; the offset is still relative to the data.
-fn read_tensor<R: Read>(source: &mut Source<R>, name: &str) -> Result<GgufTensor> {
+fn read_tensor<R: Read>(source: &mut GgufSource<R>, name: &str) -> Result<GgufTensor> {
     let dimensions = source.u32("dimensions")?;
     if !(1..=MAX_DIMENSIONS).contains(&dimensions) {
         return Err(GgufError::DimensionCount { found: dimensions });

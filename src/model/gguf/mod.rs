@@ -5,7 +5,7 @@
 //! the word of a number that was not compared with the bytes that remain. The format:
 //! <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 //!
-//! Read in this order: [`Value`] and its encoding (`codec`), [`Metadata`], [`Header`] with its
+//! Read in this order: [`Value`] and its encoding (`codec`), [`Metadata`], [`GgufHeader`] with its
 //! checks, [`Gguf`], [`GgufWriter`].
 
 mod check;
@@ -23,7 +23,7 @@ mod write;
 pub use check::{check_tensors, check_vocabulary};
 pub use codec::{metadata_bytes, parse_metadata};
 pub use error::GgufError;
-pub use header::{GgufTensor, Header, parse};
+pub use header::{GgufHeader, GgufTensor, parse};
 pub use metadata::Metadata;
 pub use read::Gguf;
 pub use strings::{GgufString, Strings};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::check::{check_names, check_vocabulary};
 use super::error::{At, GgufError};
 use super::split::{self, Split};
-use super::{GgufTensor, Header, Metadata, Result};
+use super::{GgufHeader, GgufTensor, Metadata, Result};
 use crate::files::open_regular;
 use crate::pxi::positioned::read_exact_at;
 
@@ -15,7 +15,7 @@ use crate::pxi::positioned::read_exact_at;
 /// demand.
 #[derive(Debug)]
 pub struct Gguf {
-    parts: Vec<Part>,
+    parts: Vec<GgufPart>,
     version: u32,
     alignment: u64,
     metadata: Metadata,
@@ -23,7 +23,7 @@ pub struct Gguf {
 }
 
 #[derive(Debug)]
-struct Part {
+struct GgufPart {
     path: PathBuf,
     file: File,
 }
@@ -44,8 +44,8 @@ impl Gguf {
         Ok(gguf)
     }
 
-    fn whole(part: Part, header: Header) -> Self {
-        let Header { version, alignment, metadata, tensors, .. } = header;
+    fn whole(part: GgufPart, header: GgufHeader) -> Self {
+        let GgufHeader { version, alignment, metadata, tensors, .. } = header;
         Self { parts: vec![part], version, alignment, metadata, tensors }
     }
 
@@ -158,12 +158,12 @@ impl Gguf {
     }
 }
 
-fn open_part(path: &Path) -> Result<(Part, Header)> {
+fn open_part(path: &Path) -> Result<(GgufPart, GgufHeader)> {
     let open = || {
         let file = open_regular(path).map_err(GgufError::io("open the file"))?;
         let file_len = file.metadata().map_err(GgufError::io("learn the file's length"))?.len();
-        let header = Header::read(BufReader::with_capacity(1 << 16, &file), file_len)?;
-        Ok((Part { path: path.to_owned(), file }, header))
+        let header = GgufHeader::read(BufReader::with_capacity(1 << 16, &file), file_len)?;
+        Ok((GgufPart { path: path.to_owned(), file }, header))
     };
     open().in_file(path)
 }

@@ -6,13 +6,13 @@ use super::error::GgufError;
 use super::{GgufString, Result};
 
 /// A reader with its position and its length.
-pub(super) struct Source<R> {
+pub(super) struct GgufSource<R> {
     reader: R,
     offset: u64,
     length: u64,
 }
 
-impl<R: Read> Source<R> {
+impl<R: Read> GgufSource<R> {
     pub(super) fn new(reader: R, length: u64) -> Self {
         Self { reader, offset: 0, length }
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::codec::{metadata_bytes, put_string, put_u32, put_u64};
 use super::error::{At, GgufError};
 use super::header::alignment;
-use super::{Header, MAGIC, Result, VERSION, Value, align_up};
+use super::{GgufHeader, MAGIC, Result, VERSION, Value, align_up};
 use crate::model::Encoding;
 use crate::pxi::{AtomicFile, Target};
 
@@ -57,7 +57,7 @@ impl GgufWriter {
         let (header, file_len) = header_bytes(metadata, tensors, alignment)?;
         // The reader has all the rules, so it is asked whether it would take what is about to be
         // written.
-        let parsed = Header::read(header.as_slice(), file_len)?;
+        let parsed = GgufHeader::read(header.as_slice(), file_len)?;
         let lens = parsed.tensors.iter().map(|tensor| tensor.len).collect();
 
         let path = target.path().to_owned();

@@ -21,7 +21,7 @@ pub fn grid_width(heads: u32, share: u32) -> u32 {
 }
 
 pub(super) fn plan(config: &ModelConfig, tensors: &[Tensor], rules: &Rules) -> MapPlan {
-    let mut builder = Builder::new(config, tensors, rules);
+    let mut builder = LayersBuilder::new(config, tensors, rules);
     let grid = Grid::new(rules.layers, config.layer_count, |aspect| builder.river_columns(aspect));
     let (width, layers_height) = builder.block_size(grid.columns, grid.rows);
     let gap = i64::from(rules.spacing.districts) * builder.unit;
@@ -73,7 +73,7 @@ fn steps(distance: i64, step: i64) -> i64 {
     (distance + step - 1) / step
 }
 
-struct Builder<'a> {
+struct LayersBuilder<'a> {
     config: &'a ModelConfig,
     tensors: &'a [Tensor],
     by_name: HashMap<&'a str, usize>,
@@ -87,7 +87,7 @@ struct Builder<'a> {
     output: Rect,
 }
 
-impl<'a> Builder<'a> {
+impl<'a> LayersBuilder<'a> {
     fn new(config: &'a ModelConfig, tensors: &'a [Tensor], rules: &Rules) -> Self {
         let usual = i64::from(config.embedding_size / 64).max(4);
         Self {

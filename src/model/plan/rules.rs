@@ -485,7 +485,8 @@ mod tests {
             ..Rules::default()
         };
         let paths: Vec<_> = rules.problems().into_iter().map(|(path, _)| path).collect();
-        let expected = "spacing.unit spacing.river layers.aspect decorations[0].margin decorations[0].colour \
+        let expected = "spacing.unit spacing.river layers.aspect decorations[0].margin \
+                        decorations[0].colour \
                         decorations[1].text decorations[2].width decorations[2].colour";
         assert_eq!(paths.join(" "), expected);
         assert_eq!(Rules::default().problems(), []);

@@ -168,13 +168,17 @@ mod tests {
             match encoding {
                 Encoding::F32 => prop_assert_eq!(miss, 0.0),
                 Encoding::F16 | Encoding::BF16 => prop_assert!(miss <= wanted.abs() / 256.0 + 1e-7),
-                _ => prop_assert!(miss <= best * 1.000_01 + 1e-6, "{}: {} for {}", encoding, miss, best),
+                _ => prop_assert!(
+                    miss <= best * 1.000_01 + 1e-6,
+                    "{}: {} for {}", encoding, miss, best
+                ),
             }
         }
 
         #[test]
         fn the_value_that_is_there_leaves_the_bytes_as_they_are(
-            encoding in prop::sample::select(Encoding::ALL.to_vec()), seed: u64, part in 0.0..1.0f64,
+            encoding in prop::sample::select(Encoding::ALL.to_vec()),
+            seed: u64, part in 0.0..1.0f64,
         ) {
             let before = block(encoding, seed);
             let index = (part * encoding.block_len() as f64) as usize;

@@ -3,11 +3,11 @@
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use super::format::{Format, Weight};
+use super::format::{BlockFormat, Weight};
 use crate::model::planes::Plane;
 
 /// IEEE single precision: the bytes are the value.
-pub(super) static F32: Format = Format {
+pub(super) static F32: BlockFormat = BlockFormat {
     name: "F32",
     block_len: 1,
     block_bytes: 4,
@@ -18,7 +18,7 @@ pub(super) static F32: Format = Format {
 };
 
 /// IEEE half precision.
-pub(super) static F16: Format = Format {
+pub(super) static F16: BlockFormat = BlockFormat {
     name: "F16",
     block_len: 1,
     block_bytes: 2,
@@ -34,7 +34,7 @@ pub(super) static F16: Format = Format {
 };
 
 /// The upper half of IEEE single precision: the lower half is zero.
-pub(super) static BF16: Format = Format {
+pub(super) static BF16: BlockFormat = BlockFormat {
     name: "BF16",
     block_len: 1,
     block_bytes: 2,

@@ -1,12 +1,12 @@
-//! What an encoding says of itself: each file beside this one has the [`Format`] of the encoding
-//! of its name.
+//! What an encoding says of itself: each file beside this one has the [`BlockFormat`] of the
+//! encoding of its name.
 
 use half::f16;
 
 use crate::model::planes::Plane;
 
 /// An encoding but for its number.
-pub(super) struct Format {
+pub(super) struct BlockFormat {
     /// The name the field uses.
     pub name: &'static str,
     /// Weights in a block.

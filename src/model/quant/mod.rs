@@ -31,7 +31,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::planes::Plane;
-use format::Format;
+use format::BlockFormat;
 
 pub use code::{Code, code_of, set_nearest};
 
@@ -82,7 +82,7 @@ impl Encoding {
     ];
 
     /// What its file says of it.
-    const fn format(self) -> &'static Format {
+    const fn format(self) -> &'static BlockFormat {
         match self {
             Self::F32 => &floats::F32,
             Self::F16 => &floats::F16,

@@ -1,10 +1,10 @@
 //! Q4_0: scale (2 bytes), values (16): `scale * (value - 8)`. Byte i of the values holds weight i
 //! in its low half and weight i + 16 in its high half.
 
-use super::format::{Bits, Format, Weight, around, each_block, half_at};
+use super::format::{Bits, BlockFormat, Weight, around, each_block, half_at};
 use crate::model::planes::Plane;
 
-pub(super) static FORMAT: Format = Format {
+pub(super) static FORMAT: BlockFormat = BlockFormat {
     name: "Q4_0",
     block_len: 32,
     block_bytes: 18,

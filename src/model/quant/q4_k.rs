@@ -2,11 +2,11 @@
 //! minima (12), values (128). Group g of 32 weights lies in bytes 32 (g / 2) and on, in the low
 //! half where g is even and in the high half where it is odd.
 
-use super::format::{Bits, Format, Weight, each_block};
+use super::format::{Bits, BlockFormat, Weight, each_block};
 use super::k_scales::{meaning, scaled_groups};
 use crate::model::planes::Plane;
 
-pub(super) static FORMAT: Format = Format {
+pub(super) static FORMAT: BlockFormat = BlockFormat {
     name: "Q4_K",
     block_len: 256,
     block_bytes: 144,

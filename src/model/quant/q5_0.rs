@@ -1,10 +1,10 @@
 //! Q5_0: scale (2 bytes), fifth bits (4), values (16): `scale * (value - 16)`.
 
 use super::fifth_bit::{five_bits, place};
-use super::format::{Format, Weight, around, each_block, half_at};
+use super::format::{BlockFormat, Weight, around, each_block, half_at};
 use crate::model::planes::Plane;
 
-pub(super) static FORMAT: Format = Format {
+pub(super) static FORMAT: BlockFormat = BlockFormat {
     name: "Q5_0",
     block_len: 32,
     block_bytes: 22,

@@ -1,10 +1,10 @@
 //! Q5_1: scale (2 bytes), minimum (2), fifth bits (4), values (16): `scale * value + minimum`.
 
 use super::fifth_bit::{five_bits, place};
-use super::format::{Format, Weight, each_block, half_at};
+use super::format::{BlockFormat, Weight, each_block, half_at};
 use crate::model::planes::Plane;
 
-pub(super) static FORMAT: Format = Format {
+pub(super) static FORMAT: BlockFormat = BlockFormat {
     name: "Q5_1",
     block_len: 32,
     block_bytes: 24,

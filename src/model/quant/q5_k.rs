@@ -1,11 +1,11 @@
 //! Q5_K: as Q4_K, with 32 bytes of fifth bits before the values: bit g of byte i belongs to weight
 //! i of group g.
 
-use super::format::{Bits, Format, Weight, each_block};
+use super::format::{Bits, BlockFormat, Weight, each_block};
 use super::k_scales::{meaning, scaled_groups};
 use crate::model::planes::Plane;
 
-pub(super) static FORMAT: Format = Format {
+pub(super) static FORMAT: BlockFormat = BlockFormat {
     name: "Q5_K",
     block_len: 256,
     block_bytes: 176,

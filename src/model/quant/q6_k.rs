@@ -3,10 +3,10 @@
 //! those of groups 2 and 3 the high halves of the same bytes; the high bits of group g are bits 2 g
 //! and 2 g + 1 of 32 bytes. Every 16 weights have a scale.
 
-use super::format::{Bits, Format, Weight, around, each_block, half_at};
+use super::format::{Bits, BlockFormat, Weight, around, each_block, half_at};
 use crate::model::planes::Plane;
 
-pub(super) static FORMAT: Format = Format {
+pub(super) static FORMAT: BlockFormat = BlockFormat {
     name: "Q6_K",
     block_len: 256,
     block_bytes: 210,

@@ -1,9 +1,9 @@
 //! Q8_0: scale (2 bytes), signed values (32): `scale * value`.
 
-use super::format::{Bits, Format, Weight, around, each_block, half_at};
+use super::format::{Bits, BlockFormat, Weight, around, each_block, half_at};
 use crate::model::planes::Plane;
 
-pub(super) static FORMAT: Format = Format {
+pub(super) static FORMAT: BlockFormat = BlockFormat {
     name: "Q8_0",
     block_len: 32,
     block_bytes: 34,

@@ -15,7 +15,7 @@ use super::key::{is_conversion, state};
 
 /// A conversion in the cache.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Entry {
+pub struct KeptEntry {
     /// The file.
     pub file: PathBuf,
     /// The files it was made of, where that is known.
@@ -79,7 +79,7 @@ pub(super) fn touch(file: &Path) {
 ///
 /// # Errors
 /// The folder is there and cannot be read.
-pub fn entries(folder: &Path) -> io::Result<Vec<Entry>> {
+pub fn entries(folder: &Path) -> io::Result<Vec<KeptEntry>> {
     let listed = match fs::read_dir(folder) {
         Ok(listed) => listed,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -94,14 +94,14 @@ pub fn entries(folder: &Path) -> io::Result<Vec<Entry>> {
             let noted = note_path(&file).metadata().and_then(|about| about.modified());
             let used = noted.or_else(|_| about.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
             let made_of = Note::read(&file).map(|note| note.made_of).unwrap_or_default();
-            Some(Entry { file, made_of, size_in_bytes: about.len(), used })
+            Some(KeptEntry { file, made_of, size_in_bytes: about.len(), used })
         })
         .collect();
     entries.sort_by(|one, other| (one.used, &one.file).cmp(&(other.used, &other.file)));
     Ok(entries)
 }
 
-impl Entry {
+impl KeptEntry {
     /// Whether a process uses the conversion now.
     pub fn is_in_use(&self) -> bool {
         let locked = File::open(&self.file).map(|file| matches!(file.try_lock(), Err(WouldBlock)));
@@ -174,12 +174,12 @@ pub fn free_bytes(folder: &Path) -> Option<u64> {
 }
 
 /// A lock that lets one process convert a model; others wait. It goes when this does.
-pub struct Turn {
+pub struct KeepTurn {
     path: PathBuf,
     _file: File,
 }
 
-impl Turn {
+impl KeepTurn {
     /// Takes the lock; `waiting` hears when another process has it.
     ///
     /// # Errors
@@ -205,7 +205,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for KeepTurn {
     fn drop(&mut self) {
         // An empty file that stays is in nobody's way.
         let _ = fs::remove_file(&self.path);

@@ -48,14 +48,14 @@ pub fn state(about: &Metadata) -> String {
 
 /// The name of a model's conversion: `STEM-PLACE-STATE.pxi`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key {
+pub struct ConversionKey {
     /// `-PLACE-`: the same for all conversions of the files of these names.
     pub place: String,
     /// The whole name.
     pub file_name: String,
 }
 
-impl Key {
+impl ConversionKey {
     /// The key of a model as it is now.
     ///
     /// # Errors
@@ -97,15 +97,15 @@ mod tests {
         let names = ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"];
         names.iter().for_each(|name| std::fs::write(at(name), "part").unwrap());
         assert_eq!(parts(&at(names[1])), names.map(at));
-        let before = Key::of(&at(names[0])).unwrap();
-        assert_eq!(before, Key::of(&at(names[1])).unwrap(), "any part names the model");
+        let before = ConversionKey::of(&at(names[0])).unwrap();
+        assert_eq!(before, ConversionKey::of(&at(names[1])).unwrap(), "any part names the model");
         assert!(is_conversion(&before.file_name) && !is_conversion("mine.pxi"));
         // Another file of the same size and time, put in the place of the second.
         let time = at(names[1]).metadata().unwrap().modified().unwrap();
         std::fs::write(at("new"), "trap").unwrap();
         std::fs::File::options().write(true).open(at("new")).unwrap().set_modified(time).unwrap();
         std::fs::rename(at("new"), at(names[1])).unwrap();
-        let after = Key::of(&at(names[0])).unwrap();
+        let after = ConversionKey::of(&at(names[0])).unwrap();
         assert_ne!(before.file_name, after.file_name);
         assert_eq!(before.place, after.place);
     }
@@ -118,10 +118,16 @@ mod tests {
         std::fs::write(at("a.gguf"), "a").unwrap();
         std::fs::write(at("b.gguf"), "b").unwrap();
         std::os::unix::fs::symlink("a.gguf", at("link.gguf")).unwrap();
-        assert_eq!(Key::of(&at("link.gguf")).unwrap(), Key::of(&at("a.gguf")).unwrap());
+        assert_eq!(
+            ConversionKey::of(&at("link.gguf")).unwrap(),
+            ConversionKey::of(&at("a.gguf")).unwrap()
+        );
         std::fs::remove_file(at("link.gguf")).unwrap();
         std::os::unix::fs::symlink("b.gguf", at("link.gguf")).unwrap();
-        assert_eq!(Key::of(&at("link.gguf")).unwrap(), Key::of(&at("b.gguf")).unwrap());
+        assert_eq!(
+            ConversionKey::of(&at("link.gguf")).unwrap(),
+            ConversionKey::of(&at("b.gguf")).unwrap()
+        );
     }
 
     #[test]
@@ -129,6 +135,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(format!("{}.gguf", "é".repeat(120)));
         std::fs::write(&path, "x").unwrap();
-        assert!(Key::of(&path).unwrap().file_name.len() < 200);
+        assert!(ConversionKey::of(&path).unwrap().file_name.len() < 200);
     }
 }

@@ -1,7 +1,7 @@
 //! Byte-level BPE, the `gpt2` family: words of bytes in the byte alphabet, merged by the
 //! `tokenizers` crate.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tokenizers::Model;
 use tokenizers::models::bpe::{BPE, BpeBuilder, Merges, Vocab};
@@ -36,8 +36,9 @@ impl ByteLevel {
     ) -> Result<ByteLevel, TokenizerError> {
         if spec.pre.as_deref().is_none_or(str::is_empty) {
             warnings.push(
-                "tokenizer.ggml.pre is missing: text is cut as llama.cpp cuts it then, which is hardly as the \
-                 model has learnt it, so answers will be worse; look for a newer file of the model"
+                "tokenizer.ggml.pre is missing: text is cut as llama.cpp cuts it then, which is \
+                 hardly as the model has learnt it, so answers will be worse; look for a newer \
+                 file of the model"
                     .into(),
             );
         }
@@ -53,75 +54,18 @@ impl ByteLevel {
                 });
             }
         };
-        // Special tokens stay outside the model, so that plain text can never become one. A
-        // user-defined token is let in where the merges were trained with it.
-        let mut vocab: Vocab = vocabulary
-            .iter()
-            .filter(|(_, text, kind)| {
-                !text.is_empty() && !kind.is_special() && *kind != TokenType::UserDefined
-            })
-            .map(|(id, text, _)| (text.to_owned(), id))
-            .collect();
-        let mut merges = Merges::with_capacity(lines.len());
-        let mut seen = std::collections::HashSet::with_capacity(lines.len());
-        let mut odd = Vec::new();
-        let mut missing = Vec::new();
-        for (index, line) in lines.iter().enumerate() {
-            let Some((left, right)) = halves(line) else {
-                odd.push(index);
-                continue;
-            };
-            let made = format!("{left}{right}");
-            let before = missing.len();
-            for part in [left, right, made.as_str()] {
-                match vocabulary.id(part) {
-                    _ if vocab.contains_key(part) => {}
-                    Some(id) if vocabulary.kind(id).is_some_and(TokenType::is_special) => {
-                        let found = shorten(part);
-                        return Err(TokenizerError::MergeOfControlToken { index, found });
-                    }
-                    Some(id) => {
-                        vocab.insert(part.to_owned(), id);
-                    }
-                    // As in llama.cpp the merge applies all the same: it is in the way of others,
-                    // and others may make a token of what it makes.
-                    None => {
-                        vocab.insert(part.to_owned(), (vocabulary.len() + missing.len()) as u32);
-                        missing.push(part.to_owned());
-                    }
-                }
-            }
-            if missing.len() > before {
-                odd.push(index);
-            }
-            // Should a pair stand twice, its first rank is the one that counts.
-            if seen.insert(line) {
-                merges.push((left.to_owned(), right.to_owned()));
-            }
-        }
-        if let Some(&first) = odd.first() {
-            let count = odd.len();
-            let of = if count == 1 { "one merge is" } else { "some merges are" };
-            warnings.push(format!(
-                "tokenizer.ggml.merges: {of} not of two tokens that make a third ({count}, such as merge {first}, \
-                 {:?}); what they make is spelled by its bytes",
-                shorten(&lines[first])
-            ));
-        }
+        let LearntMerges { vocab, merges, missing } =
+            LearntMerges::new(lines, vocabulary, warnings)?;
         let spelled = std::array::from_fn(|byte| {
             let byte = u8::try_from(byte).expect("an index of 256 elements fits a byte");
             let mut letter = [0; 4];
             vocab.get(letter_of(byte).encode_utf8(&mut letter) as &str).copied()
         });
         // A word that no token is must not be found among what merges make on the way.
-        let is_token = |id: &u32| (*id as usize) < vocabulary.len();
         let own_words = splitter.whole_words_first && !missing.is_empty();
         let words = own_words.then(|| {
-            vocab
-                .iter()
-                .filter(|(_, id)| is_token(id))
-                .map(|(text, id)| (text.clone(), *id))
-                .collect()
+            let tokens = vocab.iter().filter(|(_, id)| (**id as usize) < vocabulary.len());
+            tokens.map(|(text, id)| (text.clone(), *id)).collect()
         });
         let whole_words_first = splitter.whole_words_first && !own_words;
         let bpe = BpeBuilder::new()
@@ -181,6 +125,85 @@ impl ByteLevel {
     /// encoding.
     pub fn missing_bytes(&self) -> Vec<u8> {
         (0..=255).filter(|&byte| self.token_of(byte).is_none()).collect()
+    }
+}
+
+/// The merges of a file, and everything that they take or make.
+struct LearntMerges {
+    vocab: Vocab,
+    merges: Merges,
+    /// What is no token; it is counted after the tokens.
+    missing: Vec<String>,
+}
+
+impl LearntMerges {
+    fn new(
+        lines: &[String],
+        vocabulary: &Vocabulary,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self, TokenizerError> {
+        // Special tokens stay outside the model, so that plain text can never become one. A
+        // user-defined token is let in where the merges were trained with it.
+        let is_plain = |kind: TokenType| !kind.is_special() && kind != TokenType::UserDefined;
+        let plain = vocabulary.iter().filter(|(_, text, kind)| !text.is_empty() && is_plain(*kind));
+        let vocab = plain.map(|(id, text, _)| (text.to_owned(), id)).collect();
+        let merges = Merges::with_capacity(lines.len());
+        let mut learnt = Self { vocab, merges, missing: Vec::new() };
+        let mut seen = HashSet::with_capacity(lines.len());
+        let mut odd = Vec::new();
+        for (index, line) in lines.iter().enumerate() {
+            let Some((left, right)) = halves(line) else {
+                odd.push(index);
+                continue;
+            };
+            let before = learnt.missing.len();
+            for part in [left, right, &format!("{left}{right}")] {
+                learnt.add(part, index, vocabulary)?;
+            }
+            if learnt.missing.len() > before {
+                odd.push(index);
+            }
+            // Should a pair stand twice, its first rank is the one that counts.
+            if seen.insert(line) {
+                learnt.merges.push((left.to_owned(), right.to_owned()));
+            }
+        }
+        if let Some(&first) = odd.first() {
+            let count = odd.len();
+            let of = if count == 1 { "one merge is" } else { "some merges are" };
+            warnings.push(format!(
+                "tokenizer.ggml.merges: {of} not of two tokens that make a third ({count}, such as \
+                 merge {first}, {:?}); what they make is spelled by its bytes",
+                shorten(&lines[first])
+            ));
+        }
+        Ok(learnt)
+    }
+
+    /// Adds what merge `index` takes or makes.
+    fn add(
+        &mut self,
+        part: &str,
+        index: usize,
+        vocabulary: &Vocabulary,
+    ) -> Result<(), TokenizerError> {
+        if self.vocab.contains_key(part) {
+            return Ok(());
+        }
+        let id = match vocabulary.id(part) {
+            Some(id) if vocabulary.kind(id).is_some_and(TokenType::is_special) => {
+                return Err(TokenizerError::MergeOfControlToken { index, found: shorten(part) });
+            }
+            Some(id) => id,
+            // As in llama.cpp the merge applies all the same: it is in the way of others, and
+            // others may make a token of what it makes.
+            None => {
+                self.missing.push(part.to_owned());
+                (vocabulary.len() + self.missing.len() - 1) as u32
+            }
+        };
+        self.vocab.insert(part.to_owned(), id);
+        Ok(())
     }
 }
 

@@ -16,7 +16,10 @@ pub enum TokenizerError {
         found: String,
     },
     /// The pre-tokeniser is none of the supported ones.
-    #[error("tokenizer.ggml.pre is {found:?}; expected one of {:?}", pre::names().collect::<Vec<_>>())]
+    #[error(
+        "tokenizer.ggml.pre is {found:?}; expected one of {:?}",
+        pre::names().collect::<Vec<_>>()
+    )]
     UnknownPreTokenizer {
         /// The name in the file.
         found: String,
@@ -63,7 +66,8 @@ pub enum TokenizerError {
     },
     /// Two tokens have the same text.
     #[error(
-        "tokenizer.ggml.tokens has {token:?} twice, as {first} and as {second}; expected distinct tokens"
+        "tokenizer.ggml.tokens has {token:?} twice, as {first} and as {second}; expected distinct \
+         tokens"
     )]
     DuplicateToken {
         /// The text, shortened.
@@ -100,7 +104,8 @@ pub enum TokenizerError {
     },
     /// A merge names or makes a control token, which plain text must never become.
     #[error(
-        "tokenizer.ggml.merges: merge {index} involves the control token {found:?}; expected plain tokens"
+        "tokenizer.ggml.merges: merge {index} involves the control token {found:?}; expected plain \
+         tokens"
     )]
     MergeOfControlToken {
         /// Its rank.

@@ -33,7 +33,7 @@ pub use vocabulary::MAX_TOKENS;
 
 use byte_level::ByteLevel;
 use sentence_piece::SentencePiece;
-use special::{Part, SpecialTokens};
+use special::{SpecialTokens, TextPart};
 use special_ids::SpecialIds;
 use vocabulary::Vocabulary;
 
@@ -62,7 +62,7 @@ pub struct Tokenizer {
     /// Those of `special` that steer the model, and the others, which are text.
     control: SpecialTokens,
     user_defined: SpecialTokens,
-    model: Model,
+    model: TokenizerModel,
     bos: Option<u32>,
     eos: Option<u32>,
     /// The tokens that `add_special` puts before and after a text.
@@ -71,8 +71,32 @@ pub struct Tokenizer {
     warnings: Vec<String>,
 }
 
+/// The token that is added to every text because of `why`. Where a file does not say which, it is
+/// the `usual` one, if the vocabulary of `count` tokens has it.
+fn added(
+    id: &mut Option<u32>,
+    name: &str,
+    usual: u32,
+    count: usize,
+    why: &str,
+    warnings: &mut Vec<String>,
+) -> Option<u32> {
+    if id.is_none() {
+        // The number that llama.cpp gives to a token of which a file says nothing.
+        *id = Some(usual).filter(|&usual| (usual as usize) < count);
+        let then = id.map_or("none is added".to_owned(), |id| {
+            format!("token {id} is added, as llama.cpp does")
+        });
+        warnings.push(format!(
+            "{why}, but there is no tokenizer.ggml.{name}_token_id in the vocabulary of {count} \
+             tokens: {then}"
+        ));
+    }
+    *id
+}
+
 #[derive(Debug)]
-enum Model {
+enum TokenizerModel {
     ByteLevel(Box<ByteLevel>),
     SentencePiece(Box<SentencePiece>),
 }
@@ -105,48 +129,30 @@ impl Tokenizer {
         let mut eos = ids.eos.or_else(|| usual("</s>"));
         let unknown = ids.unk.or_else(|| usual("<unk>"));
         let model = if is_llama {
-            Model::SentencePiece(Box::new(SentencePiece::new(
+            TokenizerModel::SentencePiece(Box::new(SentencePiece::new(
                 spec,
                 &vocabulary,
                 unknown,
                 &mut warnings,
             )?))
         } else {
-            Model::ByteLevel(Box::new(ByteLevel::new(spec, &vocabulary, &mut warnings)?))
+            TokenizerModel::ByteLevel(Box::new(ByteLevel::new(spec, &vocabulary, &mut warnings)?))
         };
         let begins = pre::named(spec.pre.as_deref()).is_some_and(|pre| pre.begins);
-        let count = vocabulary.len();
-        let mut added = |wanted: bool,
-                         stated: bool,
-                         id: &mut Option<u32>,
-                         name: &str,
-                         usual: u32| {
-            if !wanted {
-                return None;
-            }
-            if id.is_none() {
-                // The number that llama.cpp gives to a token of which a file says nothing.
-                *id = Some(usual).filter(|&usual| (usual as usize) < count);
-                let then = id.map_or("none is added".to_owned(), |id| {
-                    format!("token {id} is added, as llama.cpp does")
-                });
-                let why = if stated {
-                    format!("tokenizer.ggml.add_{name}_token is true")
-                } else {
-                    "texts begin with a token of their own with this vocabulary".to_owned()
-                };
-                warnings.push(format!(
-                    "{why}, but there is no tokenizer.ggml.{name}_token_id in the vocabulary of {count} \
-                     tokens: {then}"
-                ));
-            }
-            *id
-        };
-        let usual_bos = special_ids::usual_bos(is_llama);
         let begins = spec.add_bos.unwrap_or(is_llama || begins);
-        let before = added(begins, spec.add_bos.is_some(), &mut bos, "bos", usual_bos);
-        let ends = spec.add_eos.unwrap_or(false);
-        let after = added(ends, true, &mut eos, "eos", special_ids::usual_eos(is_llama));
+        let before = begins.then(|| {
+            let why = match spec.add_bos {
+                Some(_) => "tokenizer.ggml.add_bos_token is true",
+                None => "texts begin with a token of their own with this vocabulary",
+            };
+            let usual = special_ids::usual_bos(is_llama);
+            added(&mut bos, "bos", usual, vocabulary.len(), why, &mut warnings)
+        });
+        let after = spec.add_eos.unwrap_or(false).then(|| {
+            let why = "tokenizer.ggml.add_eos_token is true";
+            let usual = special_ids::usual_eos(is_llama);
+            added(&mut eos, "eos", usual, vocabulary.len(), why, &mut warnings)
+        });
         Ok(Tokenizer {
             vocabulary,
             special,
@@ -155,8 +161,8 @@ impl Tokenizer {
             model,
             bos,
             eos,
-            before,
-            after,
+            before: before.flatten(),
+            after: after.flatten(),
             warnings,
         })
     }
@@ -179,7 +185,7 @@ impl Tokenizer {
     pub fn control_tokens_in<'t>(&'t self, text: &str) -> Vec<(u32, &'t str)> {
         let mut ids = Vec::new();
         self.control.partition(text, |part| {
-            if let Part::Token(id) = part {
+            if let TextPart::Token(id) = part {
                 ids.push(id);
             }
         });
@@ -227,11 +233,11 @@ impl Tokenizer {
         ids: &mut Vec<u32>,
     ) {
         whole.partition(text, |part| match part {
-            Part::Text(text) => {
+            TextPart::Text(text) => {
                 self.encode_text(text, *at_start, ids);
                 *at_start = false;
             }
-            Part::Token(id) => {
+            TextPart::Token(id) => {
                 ids.push(id);
                 *at_start = true;
             }
@@ -240,8 +246,8 @@ impl Tokenizer {
 
     fn encode_text(&self, text: &str, at_start: bool, ids: &mut Vec<u32>) {
         match &self.model {
-            Model::ByteLevel(model) => model.encode(text, ids),
-            Model::SentencePiece(model) => model.encode(text, at_start, ids),
+            TokenizerModel::ByteLevel(model) => model.encode(text, ids),
+            TokenizerModel::SentencePiece(model) => model.encode(text, at_start, ids),
         }
     }
 
@@ -323,12 +329,12 @@ impl Tokenizer {
     /// in a SentencePiece vocabulary a character with one of them becomes the unknown token.
     pub fn missing_bytes(&self) -> Vec<u8> {
         match &self.model {
-            Model::ByteLevel(model) => model.missing_bytes(),
-            Model::SentencePiece(model) => model.missing_bytes(),
+            TokenizerModel::ByteLevel(model) => model.missing_bytes(),
+            TokenizerModel::SentencePiece(model) => model.missing_bytes(),
         }
     }
 
     fn adds_space_prefix(&self) -> bool {
-        matches!(&self.model, Model::SentencePiece(model) if model.add_space_prefix())
+        matches!(&self.model, TokenizerModel::SentencePiece(model) if model.add_space_prefix())
     }
 }

@@ -68,7 +68,7 @@ impl Eq for Pair {}
 
 /// Buffers that one call of [`SentencePiece::encode`] uses for all its words.
 #[derive(Default)]
-struct Scratch {
+struct MergeScratch {
     symbols: Vec<Symbol>,
     pairs: BinaryHeap<Pair>,
 }
@@ -83,8 +83,8 @@ impl SentencePiece {
     ) -> Result<SentencePiece, TokenizerError> {
         if spec.scores.is_none() {
             warnings.push(
-                "tokenizer.ggml.scores is missing: no piece is better than another, as in llama.cpp, and text \
-                 may be cut otherwise than the model has learnt"
+                "tokenizer.ggml.scores is missing: no piece is better than another, as in \
+                 llama.cpp, and text may be cut otherwise than the model has learnt"
                     .into(),
             );
         }
@@ -125,7 +125,7 @@ impl SentencePiece {
     pub fn encode(&self, text: &str, at_start: bool, ids: &mut Vec<u32>) {
         let prefix = if at_start && self.add_space_prefix { " " } else { "" };
         let text = [prefix, text].concat().replace(' ', SPACE_MARK.encode_utf8(&mut [0; 4]));
-        let mut scratch = Scratch::default();
+        let mut scratch = MergeScratch::default();
         if self.words_are_apart {
             for word in words(&text) {
                 self.encode_word(word, &mut scratch, ids);
@@ -135,8 +135,8 @@ impl SentencePiece {
         }
     }
 
-    fn encode_word(&self, word: &str, scratch: &mut Scratch, ids: &mut Vec<u32>) {
-        let Scratch { symbols, pairs } = scratch;
+    fn encode_word(&self, word: &str, scratch: &mut MergeScratch, ids: &mut Vec<u32>) {
+        let MergeScratch { symbols, pairs } = scratch;
         symbols.clear();
         symbols.extend(word.char_indices().enumerate().map(|(index, (start, letter))| Symbol {
             start,

@@ -40,8 +40,8 @@ impl TokenType {
         let types = types.collect();
         if let Some(&(id, found)) = odd.first() {
             warnings.push(format!(
-                "tokenizer.ggml.token_type: {} without a type from 1 to 6, such as token {id} with {found}; taken \
-                 for unused",
+                "tokenizer.ggml.token_type: {} without a type from 1 to 6, such as token {id} with \
+                 {found}; taken for unused",
                 tokens(odd.len())
             ));
         }

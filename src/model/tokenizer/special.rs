@@ -8,7 +8,7 @@ use super::vocabulary::Vocabulary;
 
 /// A stretch of a text, as [`SpecialTokens::partition`] cuts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part<'t> {
+pub enum TextPart<'t> {
     /// Plain text, not empty.
     Text(&'t str),
     /// A special token.
@@ -48,17 +48,17 @@ impl SpecialTokens {
     }
 
     /// Cuts `text` at its special tokens and calls `visit` with each part in order.
-    pub fn partition<'t>(&self, text: &'t str, mut visit: impl FnMut(Part<'t>)) {
+    pub fn partition<'t>(&self, text: &'t str, mut visit: impl FnMut(TextPart<'t>)) {
         let mut start = 0;
         for found in self.search.find_iter(text) {
             if start < found.start() {
-                visit(Part::Text(&text[start..found.start()]));
+                visit(TextPart::Text(&text[start..found.start()]));
             }
-            visit(Part::Token(self.ids[found.pattern().as_usize()]));
+            visit(TextPart::Token(self.ids[found.pattern().as_usize()]));
             start = found.end();
         }
         if start < text.len() {
-            visit(Part::Text(&text[start..]));
+            visit(TextPart::Text(&text[start..]));
         }
     }
 }

@@ -38,7 +38,8 @@ impl SpecialIds {
                 format!("token {usual} is taken instead, as llama.cpp does")
             });
             warnings.push(format!(
-                "tokenizer.ggml.{name}_token_id is {found}, outside of the vocabulary of {count} tokens: {then}"
+                "tokenizer.ggml.{name}_token_id is {found}, outside of the vocabulary of {count} \
+                 tokens: {then}"
             ));
             usual
         };

@@ -14,14 +14,14 @@ use super::pre::{self, Cut, Space};
 /// A pre-tokeniser, ready to cut.
 #[derive(Debug)]
 pub struct Splitter {
-    steps: Vec<Step>,
+    steps: Vec<SplitStep>,
     /// A word that is a token is that token, whatever the merges would make.
     pub whole_words_first: bool,
 }
 
 /// A [`Cut`] with its expression made.
 #[derive(Debug)]
-enum Step {
+enum SplitStep {
     Found(Regex, Space),
     ThreesWithBefore,
     BeforeThrees,
@@ -34,12 +34,12 @@ impl Splitter {
             found: super::error::shorten(name.unwrap_or_default()),
         })?;
         let step = |cut: &Cut| match *cut {
-            Cut::Found(words, space) => Step::Found(
+            Cut::Found(words, space) => SplitStep::Found(
                 Regex::new(words).expect("the expressions of the table are valid"),
                 space,
             ),
-            Cut::ThreesWithBefore => Step::ThreesWithBefore,
-            Cut::BeforeThrees => Step::BeforeThrees,
+            Cut::ThreesWithBefore => SplitStep::ThreesWithBefore,
+            Cut::BeforeThrees => SplitStep::BeforeThrees,
         };
         let steps = pre.cuts.iter().map(step).collect();
         Ok(Splitter { steps, whole_words_first: pre.whole_words_first })
@@ -52,7 +52,7 @@ impl Splitter {
 }
 
 /// Cuts by the first step, and what it gives by those after it. No piece is empty.
-fn cut<'t>(steps: &[Step], text: &'t str, visit: &mut dyn FnMut(&'t str)) {
+fn cut<'t>(steps: &[SplitStep], text: &'t str, visit: &mut dyn FnMut(&'t str)) {
     let Some((step, rest)) = steps.split_first() else {
         if !text.is_empty() {
             visit(text);
@@ -61,9 +61,9 @@ fn cut<'t>(steps: &[Step], text: &'t str, visit: &mut dyn FnMut(&'t str)) {
     };
     let mut piece = |piece: &'t str| cut(rest, piece, visit);
     match step {
-        Step::Found(words, space) => cut_found(words, *space, text, &mut piece),
-        Step::ThreesWithBefore => cut_behind_threes(text, &mut piece),
-        Step::BeforeThrees => cut_before_threes(text, &mut piece),
+        SplitStep::Found(words, space) => cut_found(words, *space, text, &mut piece),
+        SplitStep::ThreesWithBefore => cut_behind_threes(text, &mut piece),
+        SplitStep::BeforeThrees => cut_before_threes(text, &mut piece),
     }
 }
 

@@ -72,15 +72,24 @@ proptest! {
         for tokenizer in SENTENCE_PIECE.iter() {
             prop_assert_eq!(&tokenizer.decode(&tokenizer.encode(&text, PLAIN), true), &text);
             prop_assert_eq!(&tokenizer.decode(&tokenizer.encode(&text, PARSED), false), &text);
-            prop_assert_eq!(&tokenizer.decode(&tokenizer.encode(&text, EncodeOptions { add_special: true, ..PLAIN }), true), &text);
+            let special = EncodeOptions { add_special: true, ..PLAIN };
+            prop_assert_eq!(&tokenizer.decode(&tokenizer.encode(&text, special), true), &text);
         }
     }
 
     #[test]
-    fn plain_text_never_becomes_a_special_token(text in "(<\\|im_start\\|>|<\\|im_end\\|>|</s>|<s>|<think>|<unk>|<0x41>|[a-z <>|/]{0,3}){0,6}") {
+    fn plain_text_never_becomes_a_special_token(
+        text in concat!(
+            "(<\\|im_start\\|>|<\\|im_end\\|>|</s>|<s>|<think>|<unk>|<0x41>|",
+            "[a-z <>|/]{0,3}){0,6}",
+        ),
+    ) {
         for tokenizer in BYTE_LEVEL.iter().chain(SENTENCE_PIECE.iter()) {
             let ids = tokenizer.encode(&text, PLAIN);
-            let is_text = |id: &u32| matches!(tokenizer.token_type(*id), Some(TokenType::Normal | TokenType::Byte));
+            let is_text = |id: &u32| {
+                let kind = tokenizer.token_type(*id);
+                matches!(kind, Some(TokenType::Normal | TokenType::Byte))
+            };
             prop_assert!(ids.iter().all(is_text), "{:?}", ids);
             prop_assert_eq!(&tokenizer.decode(&ids, true), &text);
         }
@@ -95,7 +104,9 @@ proptest! {
     }
 
     #[test]
-    fn a_stream_gives_the_text_of_any_ids(ids in prop::collection::vec(0_u32..600, 0..60), skip in any::<bool>()) {
+    fn a_stream_gives_the_text_of_any_ids(
+        ids in prop::collection::vec(0_u32..600, 0..60), skip in any::<bool>(),
+    ) {
         for tokenizer in BYTE_LEVEL.iter().take(1).chain(SENTENCE_PIECE.iter()) {
             let mut stream = DecodeStream::from_start(tokenizer, skip);
             let mut text: String = ids.iter().map(|&id| stream.push(tokenizer, id)).collect();
@@ -107,8 +118,14 @@ proptest! {
 
 /// The expressions as they were published, each in the order in which it is applied.
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
-const LLAMA_BPE: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const LLAMA_BPE: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+",
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+);
+const QWEN2: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+",
+    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+);
 
 /// The same vocabulary in the pipeline of the `tokenizers` crate, with its own splitting on a
 /// backtracking engine.

@@ -281,7 +281,7 @@ pub(super) fn verify(maps: &Maps, folder: &Path, out: &mut Output) -> anyhow::Re
     let map = match map {
         Ok(map) => map,
         Err(error) if error.is_damage() => {
-            let problem = crate::map::Problem { tile: None, problem: error.to_string() };
+            let problem = crate::map::MapProblem { tile: None, problem: error.to_string() };
             let verified = Verified { problems: vec![problem], ..Verified::default() };
             return tell(folder, verified, out);
         }
