@@ -10,7 +10,7 @@ use super::params::{
 };
 use crate::model::quant::dequantize;
 use crate::model::tensors::unused;
-use crate::model::{Encoding, ModelConfig, PixelModel};
+use crate::model::{ModelConfig, PixelModel};
 
 /// The token embeddings, which are the output matrix too where a model has no other.
 const EMBEDDING: &str = "token_embd.weight";
@@ -41,8 +41,10 @@ pub(crate) struct BoundMatrix {
     pub params: MatrixParams,
     /// The tensor's place in the file's table.
     pub tensor: usize,
-    pub encoding: Encoding,
+    #[cfg(feature = "world")]
+    pub encoding: crate::model::Encoding,
     /// Bytes of its tiles.
+    #[cfg(feature = "world")]
     pub bytes: u64,
 }
 
@@ -290,12 +292,13 @@ impl TensorFinder<'_> {
         let index = self.index(name)?;
         let tensor = &self.0.tensors()[index];
         let params = MatrixParams::new(tensor).ok_or_else(|| BindError::Tensor(name.to_owned()))?;
-        let tiling = &tensor.tiling;
         Ok(BoundMatrix {
             params,
             tensor: index,
-            encoding: tiling.encoding,
-            bytes: tiling.size_in_bytes(),
+            #[cfg(feature = "world")]
+            encoding: tensor.tiling.encoding,
+            #[cfg(feature = "world")]
+            bytes: tensor.tiling.size_in_bytes(),
         })
     }
 
