@@ -9,7 +9,7 @@ mod quads;
 pub mod search;
 
 pub use place::{Place, Spot};
-pub(crate) use quads::{FLAT, STATE_MUTED, STATE_SCALED};
+pub(crate) use quads::{STATE_MUTED, STATE_SCALED};
 pub use quads::{Quad, STATE_EDITED};
 
 use std::sync::Arc;
