@@ -19,7 +19,6 @@ use bevy::render::RenderApp;
 use bevy::render::renderer::{RenderDevice, RenderQueue};
 use pixel_llm::app::explore::Offscreen;
 use pixel_llm::forward::Interventions;
-use pixel_llm::forward::Interventions;
 use pixel_llm::forward::cpu::{Column, CpuModel, CpuOptions, KvCache};
 use pixel_llm::forward::gpu::model::GpuModel;
 use pixel_llm::forward::gpu::readback::read_buffer;
