@@ -1,6 +1,7 @@
 //! Where the time of a batch goes, stage by stage.
 //!
-//! An engine that can tell gives a [`EngineProfile`] from [`Engine::profile`](super::Engine::profile).
+//! An engine that can tell gives an [`EngineProfile`] from
+//! [`Engine::profile`](super::Engine::profile).
 //! Profiles of batches of one shape add up, so that a caller can look at the mean of many.
 
 use std::time::Duration;

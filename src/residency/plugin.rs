@@ -22,8 +22,8 @@ use crate::tiles::ModelIndex;
 /// chained sets of [`ResidencySystems`]. It does nothing until there is a [`ViewTiles`], which
 /// comes by itself where the forward pass streams its model through a [`Pool`]. In the world it
 /// puts [`BadTile`] on the tiles' entities, which [`crate::tiles::spawn_model`] makes. Where there
-/// is a device, the tiles are in the texture of [`ViewAtlas`], of which the render world has a copy.
-/// Needs Bevy's `TaskPoolPlugin`.
+/// is a device, the tiles are in the texture of [`ViewAtlas`], of which the render world has a
+/// copy. Needs Bevy's `TaskPoolPlugin`.
 ///
 /// The coarse level of every tile is in the model's head ([`PixelModel::tile_grid`]) and needs no
 /// plugin: what is not resident is drawn from it.

@@ -61,7 +61,7 @@ impl View {
     }
 
     /// The place on the plane under a point of the screen.
-    pub(crate) fn to_plane(&self, point: [f64; 2]) -> [f64; 2] {
+    pub(crate) fn to_plane(self, point: [f64; 2]) -> [f64; 2] {
         std::array::from_fn(|i| (point[i] - self.size[i] / 2.0) / self.scale + self.centre[i])
     }
 

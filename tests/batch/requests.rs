@@ -294,7 +294,8 @@ fn what_is_nested_too_deep_is_refused_and_numbers_stay_as_they_are_written() {
     assert!(deep(60).is_ok());
     assert!(deep(100_000).unwrap_err().to_string().contains("nested deeper than 64"));
     let line = concat!(
-        r#"{"id":"a","messages":[{"role":"user","content":"é","x": 1e2 ,"y":{"z": [-0.0, "\u00e9"]}}],"#,
+        r#"{"id":"a","messages":[{"role":"user","content":"é","x": 1e2 ,"#,
+        r#""y":{"z": [-0.0, "\u00e9"]}}],"#,
         r#""temperature":-0,"seed":18446744073709551615}"#,
     );
     let request = parsed(line);

@@ -8,30 +8,6 @@ use crate::files;
 /// The most characters of a line.
 const COLUMNS: usize = 100;
 
-/// Where code has been cut to that width, which rustfmt does not do to long texts and attributes;
-/// elsewhere only comments are looked at.
-const NARROW: &[&str] = &[
-    "fuzz/",
-    "src/app/cli/",
-    "src/app/kinds.rs",
-    "src/app/mod.rs",
-    "src/batch/request/",
-    "src/content/",
-    "src/files.rs",
-    "src/folders.rs",
-    "src/memory.rs",
-    "src/names.rs",
-    "src/outputs.rs",
-    "src/size.rs",
-    "src/terminal.rs",
-    "src/words.rs",
-    "tests/cases/",
-    "tests/cli/",
-    "tests/common/",
-    "tests/house/",
-    "tests/mods/",
-];
-
 /// Numbers of the lines of a source text whose code is too wide.
 fn wide_code(source: &str) -> Vec<usize> {
     let lines = source.lines().enumerate();
@@ -86,7 +62,7 @@ fn code_comments_and_markdown_have_at_most_100_columns() {
         let is_prose = path.extension().is_some_and(|ending| ending == "md");
         let name = path.strip_prefix(root).expect("it is in the project").display().to_string();
         let mut lines = if is_prose { wide_prose(&text) } else { wide_comments(&text) };
-        if !is_prose && NARROW.iter().any(|narrow| name.starts_with(narrow)) {
+        if !is_prose {
             lines.extend(wide_code(&text));
         }
         wrong.extend(lines.into_iter().map(|line| format!("{name}:{line}")));

@@ -44,15 +44,7 @@ fn chatml_is_the_default() {
 }
 
 /// A system message of its own where the conversation has none.
-const CHATML_WITH_DEFAULT: &str = "\
-{%- if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\\nYou are kind.<|im_end|>\\n' }}{% endif %}
-{%- for message in messages %}
-    {{- '<|im_start|>' + message['role'] + '\\n' + message['content'] | trim + '<|im_end|>' + '\\n' }}
-{%- endfor %}
-{%- if add_generation_prompt %}
-    {{- '<|im_start|>assistant\\n' }}
-{%- endif %}
-";
+const CHATML_WITH_DEFAULT: &str = include_str!("templates/chatml_with_default.jinja");
 
 #[test]
 fn chatml_with_a_default_system_message() {
@@ -65,24 +57,7 @@ fn chatml_with_a_default_system_message() {
 
 /// The shape of Llama 2: the system message inside the first question, and turns that must
 /// alternate.
-const LLAMA_2: &str = r"{% if messages[0]['role'] == 'system' %}
-    {% set turns = messages[1:] %}
-    {% set preface = '<<SYS>>\n' ~ messages[0]['content'] ~ '\n<</SYS>>\n\n' %}
-{% else %}
-    {% set turns = messages %}
-    {% set preface = '' %}
-{% endif %}
-{% for turn in turns %}
-    {% if (turn['role'] == 'user') != (loop.index0 % 2 == 0) %}
-        {{ raise_exception('Turns must alternate, but turn ' ~ loop.index ~ ' is by ' ~ turn.role) }}
-    {% endif %}
-    {% set content = preface ~ turn.content if loop.first else turn.content %}
-    {% if turn['role'] == 'user' %}
-        {{- bos_token + '[INST] ' + content.strip() + ' [/INST]' }}
-    {%- elif turn['role'] == 'assistant' %}
-        {{- ' ' + content.strip() + ' ' + eos_token }}
-    {%- endif %}
-{% endfor %}";
+const LLAMA_2: &str = include_str!("templates/llama_2.jinja");
 
 #[test]
 fn llama_2_puts_the_system_message_into_the_question() {
@@ -117,38 +92,7 @@ fn a_refusal_is_told_apart_inside_a_macro() {
 }
 
 /// The shape of Llama 3: headers, a date, and tools that are not there.
-const LLAMA_3: &str = r#"{{- bos_token }}
-{%- if custom_tools is defined %}{%- set tools = custom_tools %}{%- endif %}
-{%- if not tools is defined %}{%- set tools = none %}{%- endif %}
-{%- if not date_string is defined %}
-    {%- if strftime_now is defined %}
-        {%- set date_string = strftime_now("%d %b %Y") %}
-    {%- else %}
-        {%- set date_string = "26 Jul 2024" %}
-    {%- endif %}
-{%- endif %}
-{%- if messages[0]['role'] == 'system' %}
-    {%- set system_message = messages[0]['content']|trim %}
-    {%- set messages = messages[1:] %}
-{%- else %}
-    {%- set system_message = "" %}
-{%- endif %}
-{{- "<|start_header_id|>system<|end_header_id|>\n\n" }}
-{%- if tools is not none %}
-    {{- "Tools: " }}{% for t in tools %}{{- t | tojson(indent=4) }}{% endfor %}
-{%- endif %}
-{{- "Year length: " + (date_string | length) | string + "\n" }}
-{{- system_message }}
-{{- "<|eot_id|>" }}
-{%- for message in messages %}
-    {%- if not (message.role == 'ipython' or message.role == 'tool' or 'tool_calls' in message) %}
-        {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' }}
-    {%- endif %}
-{%- endfor %}
-{%- if add_generation_prompt %}
-    {{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}
-{%- endif %}
-"#;
+const LLAMA_3: &str = include_str!("templates/llama_3.jinja");
 
 #[test]
 fn llama_3_writes_headers() {
@@ -164,45 +108,7 @@ fn llama_3_writes_headers() {
 
 /// The shape of Qwen 3: tools, a namespace, a walk from the last message backwards, and thoughts
 /// that are cut out.
-const QWEN_3: &str = r#"{%- if tools %}
-    {{- '<|im_start|>system\nTools:' }}
-    {%- for tool in tools %}{{- "\n" }}{{- tool | tojson }}{%- endfor %}
-    {{- '<|im_end|>\n' }}
-{%- elif messages[0].role == 'system' %}
-    {{- '<|im_start|>system\n' + messages[0].content + '<|im_end|>\n' }}
-{%- endif %}
-{%- set ns = namespace(searching=true, last_query_index=messages|length - 1) %}
-{%- for message in messages[::-1] %}
-    {%- set index = (messages|length - 1) - loop.index0 %}
-    {%- if ns.searching and message.role == "user" and message.content is string and not(message.content.startswith('<tool_response>') and message.content.endswith('</tool_response>')) %}
-        {%- set ns.searching = false %}
-        {%- set ns.last_query_index = index %}
-    {%- endif %}
-{%- endfor %}
-{%- for message in messages %}
-    {%- if (message.role == "user") or (message.role == "system" and not loop.first) %}
-        {{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>' + '\n' }}
-    {%- elif message.role == "assistant" %}
-        {%- set content = message.content %}
-        {%- set thoughts = '' %}
-        {%- if message.reasoning_content is defined and message.reasoning_content is not none %}
-            {%- set thoughts = message.reasoning_content %}
-        {%- elif '</think>' in message.content %}
-            {%- set content = message.content.split('</think>')[-1].lstrip('\n') %}
-            {%- set thoughts = message.content.split('</think>')[0].rstrip('\n').split('<think>')[-1].lstrip('\n') %}
-        {%- endif %}
-        {%- if loop.index0 > ns.last_query_index and thoughts %}
-            {{- '<|im_start|>assistant\n<think>\n' + thoughts.strip('\n') + '\n</think>\n\n' + content + '<|im_end|>\n' }}
-        {%- else %}
-            {{- '<|im_start|>assistant\n' + content + '<|im_end|>\n' }}
-        {%- endif %}
-        {%- if message.tool_calls %}{{- message.tool_calls | tojson }}{%- endif %}
-    {%- endif %}
-{%- endfor %}
-{%- if add_generation_prompt %}
-    {{- '<|im_start|>assistant\n' }}
-    {%- if enable_thinking is defined and enable_thinking is false %}{{- '<think>\n\n</think>\n\n' }}{%- endif %}
-{%- endif %}"#;
+const QWEN_3: &str = include_str!("templates/qwen_3.jinja");
 
 #[test]
 fn qwen_3_forgets_old_thoughts_and_keeps_new_ones() {
@@ -224,11 +130,7 @@ fn qwen_3_forgets_old_thoughts_and_keeps_new_ones() {
 }
 
 /// The shape of Zephyr: blocks on lines of their own, whose line breaks are trimmed.
-const ZEPHYR: &str = "{% for message in messages %}\n\
-    {% if message['role'] == 'user' %}\n{{ '<|user|>\n' + message['content'] + eos_token }}\n\
-    {% elif message['role'] == 'system' %}\n{{ '<|system|>\n' + message['content'] + eos_token }}\n\
-    {% elif message['role'] == 'assistant' %}\n{{ '<|assistant|>\n'  + message['content'] + eos_token }}\n{% endif %}\n\
-    {% if loop.last and add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n{% endfor %}";
+const ZEPHYR: &str = include_str!("templates/zephyr.jinja");
 
 #[test]
 fn zephyr_depends_on_trimmed_blocks() {

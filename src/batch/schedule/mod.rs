@@ -1,7 +1,7 @@
 //! Continuous batching: many requests over few slots.
 //!
-//! Comes in: requests, and the answers to batches. Goes out: batches, and [`RequestEvent`]s. Nothing here
-//! runs a model or reads a clock: the caller does both, in a loop or frame by frame.
+//! In: requests, and the answers to batches. Out: batches, and [`RequestEvent`]s. Nothing here runs
+//! a model or reads a clock: the caller does both, in a loop or frame by frame.
 //!
 //! 1. [`Scheduler::admit`] gives a request a free slot and finds what of its prompt is computed
 //!    already.

@@ -121,7 +121,7 @@ impl<'a> At<'a> {
         };
         let mut seen = HashSet::with_capacity(fields.len());
         for field in fields.iter().filter(|field| !seen.insert(field.name.as_str())) {
-            self.into_field(field).wrong_name("given twice");
+            self.at_field(field).wrong_name("given twice");
         }
         true
     }
@@ -132,7 +132,7 @@ impl<'a> At<'a> {
             Value::Struct(_, fields) => fields.as_slice(),
             _ => &[],
         };
-        fields.iter().map(|field| self.into_field(field))
+        fields.iter().map(|field| self.at_field(field))
     }
 
     /// The field of a name, where it is there and not null.
@@ -140,7 +140,7 @@ impl<'a> At<'a> {
         self.fields().find(|field| field.name() == name && !field.is_null())
     }
 
-    fn into_field<'b>(&'b self, field: &'b Field) -> At<'b> {
+    fn at_field<'b>(&'b self, field: &'b Field) -> At<'b> {
         let at = self.inside(&field.node, Path::Field(&self.path, &field.name));
         At { name_place: &field.place, ..at }
     }

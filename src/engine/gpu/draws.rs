@@ -70,8 +70,8 @@ pub(super) fn write_draws(network: &GpuModel, queue: &RenderQueue, draws: &[Logi
     queue.write_buffer(&buffers.words, 0, bytemuck::cast_slice(&all_words));
 }
 
-/// What was sampled: of each row, as many tokens as the step had passes. A row on the device has room
-/// for `most`, after how many there are.
+/// What was sampled: of each row, as many tokens as the step had passes. A row on the device has
+/// room for `most`, after how many there are.
 pub(super) fn read_draws(
     sampled: &[u32],
     most: usize,

@@ -131,8 +131,8 @@ impl DriverThreads {
 }
 
 impl DriverThreads {
-    /// Does work that all workers of the adapter take part in, and none by waiting for another; then
-    /// gives each of them a processor.
+    /// Does work that all workers of the adapter take part in, and none by waiting for another;
+    /// then gives each of them a processor.
     pub fn pin_after<T>(&self, work: impl FnOnce() -> T) -> T {
         let before = self.times();
         let result = work();

@@ -226,7 +226,8 @@ fn try_fused(engine: &mut GpuEngine, expected: &[f32]) -> Result<Option<bool>, E
     Ok(None)
 }
 
-/// The faster of an engine's plain plan and its fused one, where that may be, with its milliseconds.
+/// The faster of an engine's plain plan and its fused one, where there is one, and its
+/// milliseconds.
 ///
 /// They take turns, and the least time counts: what other programs take comes on top of any. One
 /// after the other, a busy second made the slower one win two times of five.

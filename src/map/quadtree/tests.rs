@@ -59,6 +59,54 @@ fn check(tree: &Quadtree, index: u32) -> Vec<QuadEntry> {
     entries
 }
 
+/// One probe finds in the tree what a plain list of the same items has.
+fn agrees(
+    tree: &Quadtree,
+    list: &[Item],
+    probe: &Item,
+    kinds: Kinds,
+    steps: &[(i64, i64)],
+) -> Result<(), TestCaseError> {
+    let of_kinds = list.iter().filter(|item| kinds.contains(item.kind));
+    let wanted: Vec<_> = of_kinds.copied().collect();
+    let inside = wanted.iter().filter(|item| item.rect.overlaps(&probe.rect));
+    let expected: Vec<_> = inside.copied().collect();
+    prop_assert_eq!(tree.any_in(&probe.rect, kinds), !expected.is_empty());
+    prop_assert_eq!(sorted(tree.region(&probe.rect, kinds)), sorted(expected));
+
+    let point = probe.rect.corner();
+    let mut expected: Vec<_> =
+        wanted.iter().map(|item| (Distance::between(point, &item.rect), order(item))).collect();
+    expected.sort();
+    expected.truncate(5);
+    let found: Vec<_> = tree
+        .nearest(point, 5, kinds)
+        .iter()
+        .map(|near| (near.distance, order(&near.item)))
+        .collect();
+    prop_assert_eq!(found, expected);
+
+    for (dx, dy) in steps.iter().filter(|step| **step != (0, 0)) {
+        let ray = Ray::new(point, *dx, *dy).unwrap();
+        let mut expected: Vec<_> =
+            wanted.iter().filter_map(|item| Some((ray.enters(&item.rect)?, order(item)))).collect();
+        expected.sort();
+        let found: Vec<_> = tree
+            .ray(&ray, usize::MAX, kinds)
+            .iter()
+            .map(|(crossing, item)| (*crossing, order(item)))
+            .collect();
+        prop_assert_eq!(found, expected);
+    }
+    let found = tree.find(point, probe.kind);
+    prop_assert_eq!(
+        found.is_some(),
+        list.iter().any(|item| item.rect.corner() == point && item.kind == probe.kind)
+    );
+    prop_assert!(found.is_none_or(|item| list.contains(&item)));
+    Ok(())
+}
+
 proptest! {
     #[test]
     fn queries_agree_with_a_plain_list(
@@ -94,48 +142,8 @@ proptest! {
         prop_assert_eq!(tree.len(), list.len());
         let rects = list.iter().map(|item| item.rect);
         prop_assert_eq!(tree.bounds(), rects.reduce(|one, other| one.union(&other)));
-        let of_kinds = list.iter().filter(|item| kinds.contains(item.kind));
-        let wanted: Vec<_> = of_kinds.copied().collect();
         for probe in &probes {
-            let inside = wanted.iter().filter(|item| item.rect.overlaps(&probe.rect));
-            let expected: Vec<_> = inside.copied().collect();
-            prop_assert_eq!(tree.any_in(&probe.rect, kinds), !expected.is_empty());
-            prop_assert_eq!(sorted(tree.region(&probe.rect, kinds)), sorted(expected));
-
-            let point = probe.rect.corner();
-            let mut expected: Vec<_> = wanted
-                    .iter()
-                    .map(|item| (Distance::between(point, &item.rect), order(item)))
-                    .collect();
-            expected.sort();
-            expected.truncate(5);
-            let found: Vec<_> = tree
-                .nearest(point, 5, kinds)
-                .iter()
-                .map(|near| (near.distance, order(&near.item)))
-                .collect();
-            prop_assert_eq!(found, expected);
-
-            for (dx, dy) in steps.iter().filter(|step| **step != (0, 0)) {
-                let ray = Ray::new(point, *dx, *dy).unwrap();
-                let mut expected: Vec<_> = wanted
-                    .iter()
-                    .filter_map(|item| Some((ray.enters(&item.rect)?, order(item))))
-                    .collect();
-                expected.sort();
-                let found: Vec<_> = tree
-                    .ray(&ray, usize::MAX, kinds)
-                    .iter()
-                    .map(|(crossing, item)| (*crossing, order(item)))
-                    .collect();
-                prop_assert_eq!(found, expected);
-            }
-            let found = tree.find(point, probe.kind);
-            prop_assert_eq!(
-                found.is_some(),
-                list.iter().any(|item| item.rect.corner() == point && item.kind == probe.kind)
-            );
-            prop_assert!(found.is_none_or(|item| list.contains(&item)));
+            agrees(&tree, &list, probe, kinds, &steps)?;
         }
         for item in list {
             prop_assert!(tree.remove(&item));

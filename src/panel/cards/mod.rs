@@ -1,5 +1,5 @@
-//! Cards: the prompt, what is selected, bookmarks, settings, and what a person is told at the start or
-//! of mods.
+//! Cards: the prompt, what is selected, bookmarks, settings, and what a person is told at the start
+//! or of mods.
 
 pub(super) mod bookmarks;
 pub(super) mod inspector;

@@ -11,8 +11,8 @@ pub mod search;
 pub use place::{Place, Spot};
 #[cfg(test)]
 pub(crate) use quads::FLAT;
-pub(crate) use quads::{STATE_MUTED, STATE_SCALED};
 pub use quads::{Quad, STATE_EDITED};
+pub(crate) use quads::{STATE_MUTED, STATE_SCALED};
 
 use std::sync::Arc;
 

@@ -61,7 +61,7 @@ pub(super) enum Effect {
     /// Runs of bytes to copy: from, to, size.
     Copy(Vec<(DeviceNumbers, [u64; 3])>),
     /// Quads to a buffer in which the effects that follow find them, or back.
-    Mirror { quads: Quads, buffer: Buffer, back: bool },
+    Mirror { quads: Box<Quads>, buffer: Buffer, back: bool },
     /// A dispatch.
     Change { kernel: KernelId, group: BindGroup, workgroups: [u32; 3] },
 }

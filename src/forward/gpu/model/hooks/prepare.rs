@@ -68,7 +68,7 @@ impl HookBuilder<'_> {
                 }
             };
             let mirror = |back| {
-                let (quads, buffer) = (mirrored?.clone(), buffer.clone());
+                let (quads, buffer) = (Box::new(mirrored?.clone()), buffer.clone());
                 Some(Effect::Mirror { quads, buffer, back })
             };
             let change = self.change(hook, &buffer, &rows, scale, added)?;
