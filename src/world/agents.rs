@@ -86,11 +86,11 @@ impl Plugin for InhabitedPlugin {
 /// The saved world contradicts itself.
 pub(crate) fn inhabit(
     world: &mut World,
-    hands: Arc<TaskRunner>,
+    runner: Arc<TaskRunner>,
     profiles: Vec<AgentProfile>,
     saved: Option<&WorldSnapshot>,
 ) -> Result<(), AgentsError> {
-    QueueWorkers::employ(world, hands, Vec::new(), None, (BENCHES, SHARE), Arc::new(|_| ()));
+    QueueWorkers::employ(world, runner, Vec::new(), None, (BENCHES, SHARE), Arc::new(|_| ()));
     match saved {
         Some(saved) => restore(world, saved),
         None => {
@@ -156,26 +156,26 @@ fn remember(roster: Res<Roster>, places: Query<&Position>, mut before: ResMut<Be
 /// Work waits at its next step while the model answers.
 fn yield_to_the_prompt(
     mind: Res<Generation>,
-    crew: Option<Res<QueueWorkers>>,
-    workshop: Option<ResMut<WorkerPool>>,
+    workers: Option<Res<QueueWorkers>>,
+    pool: Option<ResMut<WorkerPool>>,
 ) {
-    let (Some(crew), Some(mut workshop)) = (crew, workshop) else { return };
+    let (Some(workers), Some(mut pool)) = (workers, pool) else { return };
     let answers = mind.is_busy() && !mind.paused;
-    if workshop.on_hold != answers {
-        workshop.on_hold = answers;
-        crew.runner().context().pause_token().hold(answers);
+    if pool.on_hold != answers {
+        pool.on_hold = answers;
+        workers.runner().context().pause_token().hold(answers);
     }
 }
 
 /// Reads what surveys have found whenever the queue has changed.
 fn read_surveys(
-    crew: Option<Res<QueueWorkers>>,
+    workers: Option<Res<QueueWorkers>>,
     atlas: Res<Atlas>,
     mut overlays: ResMut<Heatmaps>,
     mut seen: Local<Option<usize>>,
 ) {
-    let Some(crew) = crew else { return };
-    let queue = crew.runner().shared_queue().queue();
+    let Some(workers) = workers else { return };
+    let queue = workers.runner().shared_queue().queue();
     let with_files = |task: &&crate::coach::Task| {
         task.status == crate::coach::Status::Completed
             && task.report.as_ref().is_some_and(|report| !report.files.is_empty())
@@ -185,7 +185,7 @@ fn read_surveys(
         return;
     }
     *seen = Some(count);
-    for problem in overlays.load(&crew.runner().shared_queue().folder(), atlas.model()) {
+    for problem in overlays.load(&workers.runner().shared_queue().folder(), atlas.model()) {
         debug!("no layer: {problem}");
     }
 }
@@ -201,9 +201,9 @@ fn save_at_the_end(world: &mut World, mut ended: Local<bool>) {
     if !exits || std::mem::replace(&mut *ended, true) {
         return;
     }
-    if let Some(crew) = world.get_resource::<QueueWorkers>() {
+    if let Some(workers) = world.get_resource::<QueueWorkers>() {
         // What is under way goes back to the queue, and is begun anew next time.
-        crew.runner().context().pause_token().cancel();
+        workers.runner().context().pause_token().cancel();
     }
     if let Err(error) = save(world) {
         warn!("the world cannot be kept: {error}");

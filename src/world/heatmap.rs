@@ -259,13 +259,13 @@ mod tests {
     fn what_surveys_find_becomes_layers_whose_places_are_on_the_map() {
         let folder = tempfile::tempdir().unwrap();
         let model = Arc::new(crate::app::kinds::assets().default_model().unwrap());
-        let shop =
+        let context =
             ModelContext::new(Arc::clone(&model), folder.path(), Arc::new(PauseToken::default()))
                 .unwrap();
         let mut overlays = Heatmaps::default();
         assert!(overlays.load(folder.path(), &model).is_empty() && overlays.all.is_empty());
-        shop.perform(&TaskAction::SurveyStatistics, &mut |_| ()).unwrap();
-        shop.perform(&TaskAction::SurveyHeads, &mut |_| ()).unwrap();
+        context.perform(&TaskAction::SurveyStatistics, &mut |_| ()).unwrap();
+        context.perform(&TaskAction::SurveyHeads, &mut |_| ()).unwrap();
         let problems = overlays.load(folder.path(), &model);
         assert!(problems.is_empty(), "{problems:?}");
         assert_eq!(

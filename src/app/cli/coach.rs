@@ -2,9 +2,9 @@
 //!
 //! Comes in: what to do with the queue. Goes out: the queue's state as a table or as JSON.
 
-#[cfg(feature = "world")]
-mod crew;
 mod show;
+#[cfg(feature = "world")]
+mod workers;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -452,26 +452,27 @@ fn drive(
 ) -> anyhow::Result<Arc<Queue>> {
     let folder = store.folder().to_owned();
     belong_to(&store, &ModelMark::of(&model))?;
-    let shop = ModelContext::new(model, &folder, Arc::new(PauseToken::default()))?;
+    let context = ModelContext::new(model, &folder, Arc::new(PauseToken::default()))?;
     #[cfg(feature = "world")]
-    let shop = shop.with_device(crate::coach::work::open_device());
+    let context = context.with_device(crate::coach::work::open_device());
     let reviewer = Reviewer::load(AgentKind::Gemini.name(), assets)?;
-    let desk = Arc::new(SharedQueue::new(store)?);
-    let hands = TaskRunner::new(Arc::clone(&desk), shop, reviewer, AllowedCommands::of_user());
+    let shared_queue = Arc::new(SharedQueue::new(store)?);
+    let runner =
+        TaskRunner::new(Arc::clone(&shared_queue), context, reviewer, AllowedCommands::of_user());
     let mut live = show::Live::new();
     #[cfg(feature = "world")]
-    crew::drive(hands, phases, max_tasks, assets, &mut |step| live.tell(&step))?;
+    workers::drive(runner, phases, max_tasks, assets, &mut |step| live.tell(&step))?;
     #[cfg(not(feature = "world"))]
-    alone(&hands, phases, max_tasks, &mut |step| live.tell(&step))?;
+    alone(&runner, phases, max_tasks, &mut |step| live.tell(&step))?;
     live.finish();
-    desk.refresh()?;
-    Ok(desk.queue())
+    shared_queue.refresh()?;
+    Ok(shared_queue.queue())
 }
 
 /// Without a world there are no agents, and one worker does the tasks.
 #[cfg(not(feature = "world"))]
 fn alone(
-    hands: &TaskRunner,
+    runner: &TaskRunner,
     phases: Vec<u32>,
     max_tasks: Option<u32>,
     tell: &mut (dyn FnMut(crate::coach::TaskStep) + Send),
@@ -480,8 +481,8 @@ fn alone(
     let phases: Vec<Option<u32>> =
         if phases.is_empty() { vec![None] } else { phases.into_iter().map(Some).collect() };
     for phase in phases {
-        let mut runner = crate::coach::Runner::new(hands, phase);
-        while left > 0 && runner.step(tell)? {
+        let mut tasks = crate::coach::Runner::new(runner, phase);
+        while left > 0 && tasks.step(tell)? {
             left -= 1;
         }
     }

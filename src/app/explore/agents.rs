@@ -58,15 +58,15 @@ impl Inhabitants {
         }
         belong_to(&store, &ModelMark::of(&setup.model))?;
         let folder = store.folder().to_owned();
-        let desk = Arc::new(SharedQueue::new(store)?);
-        desk.watch();
+        let shared_queue = Arc::new(SharedQueue::new(store)?);
+        shared_queue.watch();
         // Half of the processor's threads: the others draw and answer.
         let threads = std::thread::available_parallelism().map_or(1, |count| count.get() / 2);
-        let shop =
+        let context =
             ModelContext::new(Arc::clone(&setup.model), &folder, Arc::new(PauseToken::default()))?
                 .with_threads(threads)?;
         let reviewer = Reviewer::load(AgentKind::Gemini.name(), &setup.assets)?;
-        let hands = Arc::new(TaskRunner::new(desk, shop, reviewer, self.consents));
+        let runner = Arc::new(TaskRunner::new(shared_queue, context, reviewer, self.consents));
         let saved = match self.world.as_deref().filter(|path| path.exists()) {
             Some(path) => {
                 Some(WorldSnapshot::load(path).context("the saved world is left as it is")?)
@@ -74,7 +74,7 @@ impl Inhabitants {
             None => None,
         };
         app.add_plugins(InhabitedPlugin);
-        inhabit(app.world_mut(), hands, load_profiles(&setup.assets)?, saved.as_ref())?;
+        inhabit(app.world_mut(), runner, load_profiles(&setup.assets)?, saved.as_ref())?;
         app.insert_resource(WorldFile(self.world));
         Ok(())
     }

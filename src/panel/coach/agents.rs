@@ -46,7 +46,7 @@ pub(crate) fn draw(
     settings: Res<Settings>,
     time: Res<Time>,
     world: (Option<Res<Clock>>, Option<Res<Board>>, Option<Res<Before>>),
-    (crew, workshop): (Option<Res<QueueWorkers>>, Option<Res<WorkerPool>>),
+    (workers, pool): (Option<Res<QueueWorkers>>, Option<Res<WorkerPool>>),
     agents: Query<Known<'static>>,
     open_jobs: Query<(&OnBoard, &Position)>,
 ) -> Result {
@@ -68,8 +68,8 @@ pub(crate) fn draw(
         pointer.is_some_and(|pointer| figure.at.distance(pointer) < RADIUS + 4.0)
     };
     let hovered = figures.iter().rfind(near).map(|figure| figure.entity);
-    let waits = |activity: &Activity| match (activity, &workshop) {
-        (Activity::Working(job), Some(workshop)) => !workshop.works_on(*job),
+    let waits = |activity: &Activity| match (activity, &pool) {
+        (Activity::Working(job), Some(pool)) => !pool.works_on(*job),
         _ => false,
     };
     for figure in &figures {
@@ -92,12 +92,12 @@ pub(crate) fn draw(
             thoughts,
             memory,
             board: &board,
-            queue: crew.as_deref().map(|crew| crew.runner().shared_queue().queue()),
-            doing: crew.as_deref().and_then(|crew| {
-                crew.runner().shared_queue().doing(&board.entry(activity.job()?).job.task)
+            queue: workers.as_deref().map(|workers| workers.runner().shared_queue().queue()),
+            doing: workers.as_deref().and_then(|workers| {
+                workers.runner().shared_queue().doing(&board.entry(activity.job()?).job.task)
             }),
             waits_for_a_bench: waits(activity),
-            held: workshop.as_deref().is_some_and(|workshop| workshop.on_hold),
+            held: pool.as_deref().is_some_and(|pool| pool.on_hold),
         };
         agent_card::show(context, theme, pointer, colour_of(&agent.profile), &seen);
     }

@@ -62,19 +62,19 @@ pub(crate) fn draw(
     atlas: Res<Atlas>,
     camera: Res<MapCamera>,
     settings: Res<Settings>,
-    crew: Option<Res<QueueWorkers>>,
-    workshop: Option<Res<WorkerPool>>,
+    workers: Option<Res<QueueWorkers>>,
+    pool: Option<Res<WorkerPool>>,
     clock: Option<ResMut<Clock>>,
     overlays: Option<ResMut<Heatmaps>>,
     file: Option<Res<WorldFile>>,
     mut panel: ResMut<CoachPanel>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
-    let (Some(crew), Some(mut clock), Some(mut overlays)) = (crew, clock, overlays) else {
+    let (Some(workers), Some(mut clock), Some(mut overlays)) = (workers, clock, overlays) else {
         return Ok(());
     };
     let theme = settings.theme;
-    let queue = crew.runner().shared_queue().queue();
+    let queue = workers.runner().shared_queue().queue();
     pill(context, theme, &queue, &clock, &mut panel);
     if !panel.open {
         return Ok(());
@@ -92,13 +92,13 @@ pub(crate) fn draw(
         frame.show(ui, |ui| {
             ui.set_width(WIDTH);
             ui.spacing_mut().item_spacing = vec2(6.0, 5.0);
-            time(ui, theme, &mut clock, workshop.as_deref());
+            time(ui, theme, &mut clock, pool.as_deref());
             layers(ui, theme, &mut overlays);
             ui.add_space(2.0);
             ScrollArea::vertical().max_height(height).auto_shrink([false, true]).show(ui, |ui| {
                 for_you(ui, theme, &queue, &mut panel);
-                phases(ui, theme, &queue, &crew, &mut panel);
-                if let Some(problem) = crew.runner().shared_queue().problem() {
+                phases(ui, theme, &queue, &workers, &mut panel);
+                if let Some(problem) = workers.runner().shared_queue().problem() {
                     ui.colored_label(crate::panel::style::wrong(theme), problem);
                 }
                 if file.is_some_and(|file| file.0.is_some())
@@ -109,7 +109,7 @@ pub(crate) fn draw(
             });
         });
     });
-    task::draw(context, theme, view, &crew, &queue, &mut panel);
+    task::draw(context, theme, view, &workers, &queue, &mut panel);
     Ok(())
 }
 
@@ -183,7 +183,7 @@ pub(crate) fn bar(ui: &mut Ui, theme: Theme, part: f32, width: f32, colour: Colo
 }
 
 /// The agents' time: stop, go on, faster.
-fn time(ui: &mut Ui, theme: Theme, clock: &mut Clock, workshop: Option<&WorkerPool>) {
+fn time(ui: &mut Ui, theme: Theme, clock: &mut Clock, pool: Option<&WorkerPool>) {
     ui.horizontal(|ui| {
         let word = if clock.is_paused() { "Go on" } else { "Pause" };
         if ui.button(word).on_hover_text("the agents' time (K)").clicked() {
@@ -196,9 +196,9 @@ fn time(ui: &mut Ui, theme: Theme, clock: &mut Clock, workshop: Option<&WorkerPo
                 clock.set_speed(speed);
             }
         }
-        let busy = match workshop {
-            Some(workshop) if workshop.on_hold => "waits for the prompt",
-            Some(workshop) if workshop.busy() > 0 => "at work",
+        let busy = match pool {
+            Some(pool) if pool.on_hold => "waits for the prompt",
+            Some(pool) if pool.busy() > 0 => "at work",
             _ => "",
         };
         let text = format!("tick {}  {busy}", clock.tick());
@@ -242,12 +242,18 @@ fn for_you(ui: &mut Ui, theme: Theme, queue: &Queue, panel: &mut CoachPanel) {
     ui.add_space(4.0);
 }
 
-fn phases(ui: &mut Ui, theme: Theme, queue: &Queue, crew: &QueueWorkers, panel: &mut CoachPanel) {
+fn phases(
+    ui: &mut Ui,
+    theme: Theme,
+    queue: &Queue,
+    workers: &QueueWorkers,
+    panel: &mut CoachPanel,
+) {
     let current = queue.current_phase();
     for progress in queue.progress() {
         heading(ui, theme, &progress, current == Some(progress.phase.number));
         for task in queue.tasks().iter().filter(|task| task.phase == progress.phase.number) {
-            let doing = crew.runner().shared_queue().doing(&task.id);
+            let doing = workers.runner().shared_queue().doing(&task.id);
             line(ui, theme, task, doing.as_deref(), panel);
         }
     }

@@ -21,14 +21,14 @@ const BENCHES: usize = 1;
 /// # Errors
 /// The agents cannot be loaded, or the queue cannot be read or written.
 pub fn drive(
-    hands: TaskRunner,
+    runner: TaskRunner,
     phases: Vec<u32>,
     max_tasks: Option<u32>,
     assets: &Assets,
     tell: &mut dyn FnMut(TaskStep),
 ) -> anyhow::Result<()> {
-    let size = hands.context().model().plan().size.map(|cells| cells as f64);
-    let desk = Arc::clone(hands.shared_queue());
+    let size = runner.context().model().plan().size.map(|cells| cells as f64);
+    let shared_queue = Arc::clone(runner.shared_queue());
     let mut simulation =
         Simulation::new(load_profiles(assets)?, [], size, SimulationRng::default())?;
     let (sender, steps) = mpsc::channel();
@@ -37,10 +37,10 @@ pub fn drive(
         // Whoever listened is gone only when the run is over.
         let _ = sender.lock().unwrap_or_else(PoisonError::into_inner).send(step);
     };
-    let hands = Arc::new(hands);
+    let runner = Arc::new(runner);
     QueueWorkers::employ(
         simulation.world_mut(),
-        hands,
+        runner,
         phases,
         max_tasks,
         (BENCHES, 1.0),
@@ -55,7 +55,7 @@ pub fn drive(
             break;
         }
         if looked.elapsed() >= LOOK {
-            desk.refresh()?;
+            shared_queue.refresh()?;
             looked = Instant::now();
         }
         if !QueueWorkers::is_anybody_under_way(simulation.world()) {
@@ -63,5 +63,5 @@ pub fn drive(
         }
     }
     steps.try_iter().for_each(tell);
-    desk.problem().map_or(Ok(()), |problem| Err(anyhow::anyhow!(problem)))
+    shared_queue.problem().map_or(Ok(()), |problem| Err(anyhow::anyhow!(problem)))
 }
