@@ -66,8 +66,8 @@ pub struct AgentProfile {
     /// How much better another task must be, as a share, for it to turn round on its way.
     pub inertia: f32,
     /// What work, walks and rest do to its energy.
-    #[serde(rename(deserialize = "energy_rates"), alias = "metabolism")]
-    pub metabolism: EnergyRates,
+    #[serde(alias = "metabolism")]
+    pub energy_rates: EnergyRates,
     /// When it rests, by its energy.
     pub rest: Rest,
     /// How it judges tasks.
@@ -135,7 +135,7 @@ impl AgentProfile {
             let holds = value.is_finite() && value > 0.0;
             expect(holds, field, format!("is {value}, expected a number above 0"));
         }
-        let EnergyRates { work, walk, rest } = self.metabolism;
+        let EnergyRates { work, walk, rest } = self.energy_rates;
         for (field, value) in
             [("inertia", self.inertia), ("energy_rates.work", work), ("energy_rates.walk", walk)]
         {

@@ -103,7 +103,7 @@ pub(super) fn act(
     let tick = clock.tick();
     for entity in roster.entities() {
         let Ok(mut state) = agents.get_mut(*entity) else { continue };
-        let (id, spend) = (state.agent.id, state.agent.profile.metabolism.clone());
+        let (id, spend) = (state.agent.id, state.agent.profile.energy_rates.clone());
         match *state.activity {
             Activity::Resting => state.energy.change(spend.rest),
             Activity::Idle if *state.doing == Decision::Work => {

@@ -212,7 +212,7 @@ fn a_tired_agent_hands_over_and_another_goes_on_where_it_stopped() {
     let profile = || {
         let mut profile =
             profiles().into_iter().find(|profile| profile.name == "surveyor").unwrap();
-        (profile.count, profile.metabolism.work) = (2, 0.05);
+        (profile.count, profile.energy_rates.work) = (2, 0.05);
         profile
     };
     let job = Job::new("long".parse().unwrap(), "verify_tiles", Position::new(10.0, 10.0), 30.0);
