@@ -146,9 +146,16 @@ impl Watcher {
         Ok(Self { _platform: platform, news: Mutex::new(news) })
     }
 
-    /// The latest news, if there are any that were not taken.
+    /// The news since they were last taken, as one: what is in use now, and what is wrong now.
     pub fn take(&self) -> Option<News> {
-        self.news.lock().ok()?.try_iter().last()
+        self.news.lock().ok()?.try_iter().reduce(News::followed_by)
+    }
+}
+
+impl News {
+    /// Where the good state stays, what came into use before is in use still.
+    fn followed_by(self, later: Self) -> Self {
+        Self { loaded: later.loaded.or(self.loaded), problems: later.problems }
     }
 }
 
@@ -182,4 +189,18 @@ fn look(reloader: &mut Reloader, tell: &Sender<News>) -> bool {
 /// Whether there is anything to watch.
 pub fn can_watch(mods: Option<&Path>, own: Option<&Path>) -> bool {
     [mods, own].into_iter().flatten().any(Path::is_dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_into_use_is_told_though_a_fault_followed_it() {
+        let taken = || News { loaded: Some(Loaded::default()), problems: Vec::new() };
+        let kept = || News { loaded: None, problems: Vec::new() };
+        assert!(taken().followed_by(kept()).loaded.is_some());
+        assert!(kept().followed_by(taken()).loaded.is_some());
+        assert!(kept().followed_by(kept()).loaded.is_none());
+    }
 }

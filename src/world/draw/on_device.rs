@@ -96,7 +96,7 @@ impl OnDevice {
         }
     }
 
-    /// Whether a frame's quads are at the same places as these.
+    /// Whether a frame's quads have room where these are.
     pub fn fits(&self, frame: &MapFrame) -> bool {
         self.quads.len() == frame.quads.len()
     }
@@ -105,6 +105,9 @@ impl OnDevice {
     pub fn write(&mut self, frame: &MapFrame, queue: &RenderQueue) {
         if !Arc::ptr_eq(&self.quads, &frame.quads) {
             queue.write_buffer(&self.quad_buffer, 0, bytemuck::cast_slice(&frame.quads));
+            // A mod may have laid out the same number of quads elsewhere, and what is out of sight
+            // is left out by the bounds of runs.
+            self.runs = runs(&frame.quads);
             self.quads = Arc::clone(&frame.quads);
         }
         if !Arc::ptr_eq(&self.coarse, &frame.coarse) {
