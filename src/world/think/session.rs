@@ -198,7 +198,7 @@ impl Session {
 
     fn draw(&mut self, logits: &[f32]) -> Result<Option<Sampled>, String> {
         let index = (self.tokens.len() - self.prompt_len) as u32;
-        // By seed and place in the answer alone: both answers of a comparison draw the same numbers.
+        // By seed and place in the answer alone: both answers of a comparison draw alike.
         let words = self.params.words(Key::new(self.params.seed, 0), index);
         let token =
             self.sampler.sample(logits, &words, &[], &[]).map_err(|error| error.to_string())?;
