@@ -62,6 +62,7 @@ impl Plugin for InhabitedPlugin {
             .init_resource::<Heatmaps>()
             .init_resource::<Before>()
             .init_resource::<WorldFile>()
+            // Agents walk later in the tick, in `AgentsSystems::Act`.
             .add_systems(Tick, remember.after(AgentsSystems::Begin).before(AgentsSystems::Sense))
             .add_systems(
                 Update,
@@ -120,9 +121,11 @@ pub fn snapshot(world: &mut World) -> WorldSnapshot {
 /// It contradicts itself; the world is as it was.
 pub fn restore(world: &mut World, saved: &WorldSnapshot) -> Result<(), AgentsError> {
     saved.restore(world)?;
+    // It names the entities of the world before, which are despawned.
     world.resource_mut::<Before>().0.clear();
     world.resource_mut::<Heatmaps>().shown = saved.overlays.get(SHOWN).cloned();
     if let Some(Camera { place, pixels_per_cell }) = saved.camera {
+        // The file may have been edited, or be of a land that was laid out by other rules.
         let bounds = world.resource::<Atlas>().bounds();
         let mut camera = world.resource_mut::<MapCamera>();
         let centre = [place.x, place.y];
@@ -160,6 +163,7 @@ fn yield_to_the_prompt(
     pool: Option<ResMut<WorkerPool>>,
 ) {
     let (Some(workers), Some(mut pool)) = (workers, pool) else { return };
+    // A paused answer computes nothing, and may be paused for long.
     let answers = mind.is_busy() && !mind.paused;
     if pool.on_hold != answers {
         pool.on_hold = answers;
@@ -181,6 +185,7 @@ fn read_surveys(
             && task.report.as_ref().is_some_and(|report| !report.files.is_empty())
     };
     let count = queue.tasks().iter().filter(with_files).count();
+    // A file has up to 64 MiB: it is not read in each frame, but when another task has left one.
     if *seen == Some(count) {
         return;
     }
@@ -198,6 +203,7 @@ fn pause(mut clock: ResMut<Clock>, mut notices: ResMut<Notices>) {
 
 fn save_at_the_end(world: &mut World, mut ended: Local<bool>) {
     let exits = world.get_resource::<Messages<AppExit>>().is_some_and(|exits| !exits.is_empty());
+    // The message can be read for two updates; the world is written once.
     if !exits || std::mem::replace(&mut *ended, true) {
         return;
     }

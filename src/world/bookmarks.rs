@@ -29,6 +29,7 @@ pub(super) fn act(
             }
             UserAction::NextBookmark => {
                 let list = settings.bookmarks.get(&atlas.title()).map_or(&[][..], Vec::as_slice);
+                // At least 1: a remainder by the length of an empty list would panic.
                 match list.get(*next % list.len().max(1)) {
                     Some((name, view)) => {
                         navigate.write(Navigate::View(*view, None));

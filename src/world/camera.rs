@@ -43,6 +43,7 @@ impl MapCamera {
 
     /// Flies to a view; `seconds` of 0 is a jump, `None` as long as its way takes.
     pub fn fly(&mut self, to: View, seconds: Option<f64>, bounds: Rect) {
+        // A bookmark may have been made on a screen of another size, or be edited in its file.
         let to = View { size: self.view.size, ..to }.bounded(bounds);
         match seconds {
             Some(seconds) if seconds <= 0.0 => self.jump(to),
@@ -121,6 +122,7 @@ pub(super) fn act(
     let (mut pan, mut zoom) = ([0.0; 2], 0.0);
     for action in actions.read() {
         match action {
+            // The map moves against the camera.
             UserAction::PanLeft => pan[0] += 1.0,
             UserAction::PanRight => pan[0] -= 1.0,
             UserAction::PanUp => pan[1] += 1.0,
@@ -198,9 +200,11 @@ pub(super) fn resize(
 ) {
     let Some(size) = cameras.iter().next().and_then(Camera::logical_viewport_size) else { return };
     let size = [f64::from(size.x), f64::from(size.y)];
+    // A minimised window may have no size; the view waits for the one that it comes back with.
     if size != camera.view.size && size.iter().all(|&side| side >= 1.0) {
         let bounds = atlas.bounds();
         let view = View { size, ..camera.view };
+        // Until the first size is known, the camera was fitted to the usual 1280 x 720.
         camera.view = if *fitted { view.bounded(bounds) } else { view.fit(bounds) };
     }
     *fitted = true;
@@ -232,6 +236,7 @@ pub(super) fn navigate(
                 history.leave(here);
                 (Some(*view), *seconds)
             }
+            // No `leave` here: it would forget the views that can be gone forward to.
             Navigate::Back => (history.back(here), None),
             Navigate::Forward => (history.forward(here), None),
         };
@@ -251,6 +256,7 @@ pub(super) fn fly(
     let Some(mut flight) = camera.flight else { return };
     let is_jump = settings.reduced_motion || tour.is_some_and(|tour| tour.hurry);
     let seconds = if is_jump { f64::MAX } else { time.delta_secs_f64() };
+    // The screen may have changed its size since the flight began.
     let (view, arrived) = flight.advance(seconds, camera.view.size);
     camera.view = view;
     camera.flight = (!arrived).then_some(flight);

@@ -91,6 +91,7 @@ pub(crate) fn review_tour(tour: &Tour, review: &mut Review<'_>) {
                 });
             }
             TourStep::Wait(seconds) => {
+                // A range holds no NaN, which RON can write.
                 review.require((0.0..=600.0).contains(seconds), &path, || {
                     format!("expected 0 to 600 seconds, found {seconds}")
                 });

@@ -70,6 +70,7 @@ impl Plugin for DeviceRecoveryPlugin {
             ),
         );
         if app.get_sub_app(RenderApp).is_some() {
+            // The first device is inserted in the same way, but nothing is lost then.
             let is_another = resource_exists_and_changed::<RenderDevice>.and_then(is_lost);
             app.insert_resource(RenderErrorHandler(answer))
                 // Pictures are asked for in `Last`, and no earlier than there is a device again.
@@ -80,6 +81,7 @@ impl Plugin for DeviceRecoveryPlugin {
 
 /// Gives the device up where a tour does.
 fn follow_tour(mut steps: MessageReader<TourStep>, device: Option<Res<RenderDevice>>) {
+    // Counted to the end: `any` would leave the steps behind the first for the next frame.
     let is_given_up = steps.read().filter(|step| **step == TourStep::LoseDevice).count() > 0;
     if let Some(device) = device.filter(|_| is_given_up) {
         lose(&device);
@@ -124,6 +126,8 @@ fn answer(error: &RenderError, main: &mut World, render: &mut World) -> RenderEr
     if device.lost.is_none() {
         device.losses += 1;
         let lived = now - device.since;
+        // The first loss is answered at once, however soon it comes: only a second one shows that
+        // devices do not last here.
         device.next_attempt =
             if lived < SHORT_LIFE && device.losses > 1 { now + BETWEEN } else { now };
         let why = match error.description.as_str() {
@@ -152,6 +156,7 @@ fn answer(error: &RenderError, main: &mut World, render: &mut World) -> RenderEr
 /// Drops what was extracted for a frame that is not drawn. Otherwise it would lie there until one
 /// is.
 fn forget_the_frame(render: &mut World) {
+    // Extracted entities wait as commands, which Bevy applies in `Render`; that does not run now.
     render.resource_scope(|render, mut schedules: Mut<Schedules>| {
         if let Some(schedule) = schedules.get_mut(ExtractSchedule) {
             schedule.apply_deferred(render);

@@ -94,6 +94,7 @@ pub(crate) fn coarse_words(model: &PixelModel) -> Vec<u32> {
 pub(super) fn coarse_grid_words(
     grid: &[[[f16; 2]; GRID]; GRID],
 ) -> impl Iterator<Item = u32> + use<> {
+    // The order of halves in which `unpack2x16float` reads them.
     let word =
         |[mean, spread]: [f16; 2]| u32::from(mean.to_bits()) | u32::from(spread.to_bits()) << 16;
     grid.as_flattened().to_vec().into_iter().map(word)
@@ -140,10 +141,12 @@ struct ViewWords {
     size: [f32; 2],
     scale: f32,
     colouring: u32,
+    // WGSL aligns a vec4 to 16 bytes: the fields before it fill 32.
     ground: [f32; 4],
     water: [f32; 4],
     range: f32,
     coarse: f32,
+    // A uniform struct with a vec4 has a size of whole 16 bytes.
     spare: [f32; 2],
 }
 
@@ -156,6 +159,8 @@ fn linear_light(bytes: [u8; 3]) -> [f32; 4] {
 impl ViewWords {
     fn new(frame: &MapFrame, view: &View) -> Self {
         let pixels = f64::from(frame.pixels_per_point);
+        // Beyond 65,536 cells an f32 goes by steps of 1/128: more than a pixel at the closest zoom.
+        // Differences of whole cells are exact.
         let whole = view.centre.map(f64::floor);
         Self {
             centre: whole.map(|cell| cell as i32),
@@ -203,11 +208,13 @@ fn prepare(
     // Where the model is streamed, what is near is in the atlas of the view set.
     let pages = atlas.as_ref().map_or(&network.pages, |atlas| atlas.pages());
     if network.is_changed() || atlas.as_ref().is_some_and(|atlas| atlas.is_changed()) {
+        // Its bind groups name the textures of before.
         drawing.on_device = None;
     }
     let on_device = match &mut drawing.on_device {
         Some(on_device) if on_device.fits(&frame) => on_device,
         place => {
+            // A frame may look like the last one and yet be drawn from other pages.
             drawing.canvas.forget();
             place.insert(OnDevice::new(&frame, pages, (&device, &queue, &cache)))
         }
@@ -235,6 +242,9 @@ fn pipeline(shaders: &Shaders, format: TextureFormat, look: Look) -> RenderPipel
             shader: shader.clone(),
             shader_defs: look.shader_defs(),
             entry_point: Some("corner".into()),
+            // Words of a quad come with its vertices. Lanes of a software adapter read a buffer one
+            // after the other: with the words in one, and the map drawn in each frame, a frame
+            // while flying took 54 ms in the place of 40.
             buffers: vec![VertexBufferLayout::from_vertex_formats(
                 VertexStepMode::Instance,
                 [VertexFormat::Uint32x4; size_of::<Quad>() / 16],
@@ -247,6 +257,7 @@ fn pipeline(shaders: &Shaders, format: TextureFormat, look: Look) -> RenderPipel
             entry_point: Some("tiles".into()),
             targets: vec![Some(ColorTargetState {
                 format,
+                // Quads are opaque: the ground is the first, and what comes later covers it.
                 blend: None,
                 write_mask: ColorWrites::ALL,
             })],
@@ -302,6 +313,7 @@ fn draw_map(
         }
         if plan == CanvasPlan::Target {
             light.draw(&mut pass, &cache);
+            // The light has put its corners in their place.
             pass.set_vertex_buffer(0, on_device.quad_buffer.slice(..));
         }
         if let Some([left, top, across, down]) = minimap_on(&frame, target.main_texture().size()) {
@@ -319,6 +331,7 @@ fn draw_map(
         if !light.is_dark() {
             let mut pass = context.begin_tracked_render_pass(RenderPassDescriptor {
                 label: Some("world:light"),
+                // A target's second attachment of a frame loads what is there: the copy stays.
                 color_attachments: &[Some(target.get_color_attachment())],
                 ..default()
             });
@@ -332,6 +345,7 @@ fn minimap_on(frame: &MapFrame, size: Extent3d) -> Option<[f32; 4]> {
     let place = frame.minimap?.map(|side| side * frame.pixels_per_point);
     let [left, top, across, down] = place;
     let [width, height] = [size.width as f32, size.height as f32];
+    // wgpu refuses a scissor rectangle that is not within the target.
     let is_there = left >= 0.0 && top >= 0.0 && across >= 1.0 && down >= 1.0;
     (is_there && left + across <= width && top + down <= height).then_some(place)
 }

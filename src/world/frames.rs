@@ -83,6 +83,7 @@ impl Frames {
         let (&(first, generation, before), &(last, latest, after)) =
             (self.tokens.front()?, self.tokens.back()?);
         let seconds = (last - first).as_secs_f32();
+        // Over a shorter time the speed would jump with each token.
         (generation == latest && after > before && seconds > 0.2)
             .then(|| (after - before) as f32 / seconds)
     }
@@ -99,6 +100,7 @@ impl Frames {
             let before =
                 self.tokens.back().filter(|last| last.1 == mind.generation()).map(|last| last.2);
             if let (Some(before), true) = (before, self.file.is_some()) {
+                // It cannot wrap: within a generation tokens are only added.
                 self.decoded += made - before;
                 self.decoding_ms += milliseconds;
             }
@@ -137,6 +139,7 @@ impl Frames {
 }
 
 pub(super) fn record(camera: Res<MapCamera>, mind: Res<Generation>, mut frames: ResMut<Frames>) {
+    // A frame with both counts as thinking, which takes longer: 84 ms in the place of 40.
     let phase = if mind.is_busy() && !mind.paused {
         FramePhase::Thinking
     } else if camera.flight.is_some() {

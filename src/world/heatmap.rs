@@ -83,6 +83,7 @@ impl HeatmapLayer {
         scale: HeatmapScale,
         cells: Vec<(Rect, f32)>,
     ) -> Self {
+        // A number beyond f32 is read as infinite, and would leave one colour for all others.
         let cells: Vec<(Rect, f32)> =
             cells.into_iter().filter(|(_, value)| value.is_finite()).collect();
         let values = || cells.iter().map(|&(_, value)| value);
@@ -95,8 +96,10 @@ impl HeatmapLayer {
     pub fn part(&self, value: f32) -> f32 {
         let [low, high] = self.range;
         match self.scale {
+            // All values may be zero.
             HeatmapScale::Signed => value / low.abs().max(high.abs()).max(f32::MIN_POSITIVE),
             HeatmapScale::Logarithmic => {
+                // Zero has no logarithm, and where all tiles are alike there is no range.
                 let log = |value: f32| value.max(f32::MIN_POSITIVE).ln();
                 ((log(value) - log(low)) / (log(high) - log(low)).max(1e-6)).clamp(0.0, 1.0)
             }
@@ -191,6 +194,7 @@ pub(crate) fn of_heads(
     };
     let cells: Vec<(Rect, f32)> =
         read.heads.iter().filter_map(|head| Some((rect_of(head)?, head.importance))).collect();
+    // The number may be right while a head is one that this model does not have.
     if found != expected || cells.len() != expected {
         return Err(HeatmapError::OtherModel { file: file.into(), what: "heads", found, expected });
     }

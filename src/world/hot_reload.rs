@@ -89,8 +89,10 @@ fn refresh(
     }
     match (content::palettes(&assets), content::keys(&assets), assets.rules()) {
         (Ok(new_palettes), Ok(new_keys), Ok(rules)) => {
+            // Without palettes there would be none to draw with: those of before stay.
             if new_palettes != palettes.0 && !new_palettes.is_empty() {
                 palettes.0 = new_palettes;
+                // The table of colours is baked anew when settings have changed.
                 settings.set_changed();
             }
             *keys = new_keys;
@@ -99,6 +101,7 @@ fn refresh(
                 let laid_out = Atlas::new(Arc::new(model));
                 let view = same_place(&camera.view, &atlas, &laid_out);
                 camera.jump(view);
+                // Its views are of cells that now show something else.
                 history.clear();
                 *atlas = laid_out;
                 // The quads that are drawn are made anew when interventions have changed.

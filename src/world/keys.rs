@@ -96,6 +96,7 @@ impl UserAction {
 
     /// Whether it is among those that were not read yet; all of them are read then.
     pub(crate) fn is_among(self, actions: &mut MessageReader<'_, '_, Self>) -> bool {
+        // `any` would stop at the first, and leave the others for the next frame.
         actions.read().filter(|&&action| action == self).count() > 0
     }
 
@@ -213,6 +214,7 @@ fn plain(name: &str) -> &str {
     }
 }
 
+// One list for names and keys: none has a name that cannot be read back.
 macro_rules! keys {
     ($($key:ident)*) => {
         /// The names of all keys that can be bound.

@@ -75,6 +75,7 @@ impl MemorySamples {
 /// The slope of the line that fits points best, by least squares; `None` of fewer than two places.
 fn slope(points: &[(f64, f64)]) -> Option<f64> {
     let count = points.len() as f64;
+    // Without points the means are NaN, but the spread is a sum of nothing: 0, and no slope.
     let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
     let (x, y) = (mean(|point| point.0), mean(|point| point.1));
     let spread: f64 = points.iter().map(|point| (point.0 - x).powi(2)).sum();

@@ -181,6 +181,7 @@ impl Palette {
     /// The colour of an error of so many spreads. A third of a spread is the most that the scale
     /// tells apart.
     pub fn error(&self, theme: Theme, spreads: f32) -> [f32; 3] {
+        // The factor is that of `view/colour.wgsl`.
         along(theme.ground(), &self.error, (spreads * 3.0).clamp(0.0, 1.0))
     }
 
@@ -193,6 +194,7 @@ impl Palette {
         let half = (WEIGHT_ENTRIES / 2) as f32;
         (0..ENTRIES)
             .map(|at| {
+                // Entry 255 is the spare one, and repeats the last.
                 if at < 256 {
                     entry(
                         self.weight(
@@ -229,6 +231,7 @@ impl Palettes {
 /// The colour at `part` of the way from `first` along the stops.
 fn along(first: Rgb, stops: &[Rgb], part: f32) -> [f32; 3] {
     let at = part * stops.len() as f32;
+    // There is a stop: `PaletteFile::problems` refuses an empty list.
     let index = (at as usize).min(stops.len() - 1);
     let from = if index == 0 { first } else { stops[index - 1] };
     mix(from, stops[index], at - index as f32)
@@ -238,11 +241,13 @@ fn mix(from: Rgb, to: Rgb, part: f32) -> [f32; 3] {
     let [a, b] =
         [from, to].map(|colour| oklab(colour.map(|channel| linear(f32::from(channel) / 255.0))));
     let mixed: [f32; 3] = std::array::from_fn(|i| a[i] + (b[i] - a[i]) * part);
+    // Between two colours of sRGB, OKLab may leave what sRGB can show.
     linear_of(mixed).map(|channel| gamma(channel).clamp(0.0, 1.0))
 }
 
 /// From sRGB to linear light.
 pub fn linear(channel: f32) -> f32 {
+    // The constants here and in `gamma` are those of sRGB, IEC 61966-2-1.
     if channel <= 0.04045 { channel / 12.92 } else { ((channel + 0.055) / 1.055).powf(2.4) }
 }
 

@@ -54,6 +54,8 @@ impl Plugin for WorldPlugin {
                 (
                     keys::read_keyboard.in_set(Input),
                     tour::hold.in_set(TourSystems::Hold).run_if(camera::is_flying),
+                    // They write the same resources; a chain leaves no order open, as
+                    // `tests/world/ambiguity.rs` demands.
                     (camera::act, pointer::mouse, settings::act, bookmarks::act, tabs::act)
                         .chain()
                         .in_set(Act),
@@ -61,6 +63,7 @@ impl Plugin for WorldPlugin {
                         .chain()
                         .after(tabs::act)
                         .in_set(Act),
+                    // The size comes first: a place is fitted to the screen of this frame.
                     (camera::resize, camera::navigate, camera::fly, notices::fade)
                         .chain()
                         .in_set(Move),
@@ -130,10 +133,12 @@ fn make_frame(
         let [r, g, b] = settings.theme.ground();
         clear.0 = Color::srgb_u8(r, g, b);
     }
+    // Other quads are written to the device and drawn anew; without a change neither is done.
     if interventions.is_changed() || overlaid.is_changed() {
         let heads = atlas.model().config().head_count;
         let quads = atlas.quads().iter();
         let none = Interventions::default();
+        // While edits are bypassed the kernels take every factor as 1, and the map says so.
         let interventions = if overlaid.bypassed { &none } else { &*interventions };
         let marked = quads.map(|quad| with_edit(with_state(quad, interventions, heads), &overlaid));
         frame.quads = Arc::new(marked.collect());
@@ -142,6 +147,7 @@ fn make_frame(
 
 /// A quad with the marks that the interventions come to.
 fn with_state(quad: &Quad, interventions: &Interventions, heads: u32) -> Quad {
+    // Without interventions the lists are empty, and every factor is 1.
     let at = |list: &[f32], index: u32| list.get(index as usize).copied().unwrap_or(1.0);
     if quad.layer == u32::MAX {
         return *quad;

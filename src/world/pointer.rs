@@ -44,6 +44,7 @@ pub(super) fn mouse(
     buttons: Option<Res<ButtonInput<MouseButton>>>,
     wheel: Option<MessageReader<MouseWheel>>,
     wants: Option<Res<EguiWantsInput>>,
+    // Virtual time stops at 0.25 s a frame: two clicks around a long frame would count as double.
     time: Res<Time<Real>>,
     mut contexts: EguiContexts,
     (atlas, edits): (Res<Atlas>, Res<Edits>),
@@ -69,6 +70,7 @@ pub(super) fn mouse(
     on_map.0 = pointer.filter(|_| !over_panel);
     let Some(pointer) = pointer else {
         press.from = None;
+        // Else the map would leap when the pointer comes back.
         wheel.clear();
         return;
     };
@@ -84,8 +86,10 @@ pub(super) fn mouse(
     }
     let button = MouseButton::Left;
     if buttons.just_pressed(button) && !over_panel {
+        // The time of the click before stays: by it the next is known as the second.
         *press = Press { from: Some(pointer), last: pointer, dragged: false, ..*press };
     }
+    // A drag that began on the map goes on over panels.
     let Some(from) = press.from else { return };
     let moved = (pointer[0] - from[0]).hypot(pointer[1] - from[1]);
     press.dragged |= moved > CLICK_SLACK;

@@ -91,6 +91,7 @@ fn ask(mut shots: ResMut<Shots>, device: Option<Res<GraphicsDevice>>, mut comman
     if device.is_some_and(|device| device.lost.is_some()) {
         // What was being taken went with the device, and is taken once there is another.
         for (entity, path) in std::mem::take(&mut shots.waiting) {
+            // Bevy despawns one that was captured.
             commands.entity(entity).try_despawn();
             shots.wanted.push(path);
         }

@@ -54,6 +54,7 @@ impl Settings {
         } else {
             self.thinking_milliseconds
         };
+        // The file may be written by hand, and no frame is to take longer than a second.
         Duration::from_millis(u64::from(milliseconds.min(1000)))
     }
 
@@ -64,6 +65,7 @@ impl Settings {
         if self.thinking_milliseconds > 0 {
             return budget;
         }
+        // Where drawing alone takes longer than a frame should, the answer still comes.
         budget.min(FRAME.saturating_sub(rest)).max(LEAST_THINKING)
     }
 }
@@ -103,6 +105,7 @@ pub(super) fn follow_tour(
                 if !palettes.0.iter().any(|palette| palette.name == *name) {
                     problems.write(TourProblem::NoPalette(name.clone()));
                 }
+                // A name that is not there is shown as the first palette.
                 settings.palette.clone_from(name);
             }
             _ => {}

@@ -159,6 +159,7 @@ impl Generation {
     /// The text of a token; nothing before the first prompt.
     pub fn text_of(&self, id: u32) -> String {
         let bytes = self.text.as_ref().map(|text| text.token_bytes(id)).unwrap_or_default();
+        // A token may be some bytes of a character.
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
@@ -229,6 +230,8 @@ impl Generation {
         let columns = report.seen.len();
         for (thought, seen) in self.thoughts.iter_mut().skip(report.first).zip(report.seen) {
             let SeenColumn { residual_norms, added_norms, head_norms, hidden_norms, trace } = seen;
+            // Counted on when nothing is kept any more: attention needs every position before, so
+            // that later ones would be of no use.
             self.kept += trace.size_in_bytes();
             thought.trace = (self.kept <= MOST_KEPT).then(|| Arc::new(trace));
             thought.residual_norms = residual_norms;
@@ -324,6 +327,7 @@ fn follow_tour(
     for step in steps.read() {
         let TourStep::Prompt { text, tokens } = step else { continue };
         mind.paused = false;
+        // Temperature 0: a tour shows the same answer each time.
         mind.ask(atlas.model(), text, false, *tokens, 0.0);
         let problem = mind.problem.as_ref().map(|problem| format!("the tour's prompt: {problem}"));
         problems.write_batch(problem.map(TourProblem::Failed));

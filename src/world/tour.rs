@@ -242,6 +242,7 @@ fn run(
     mut exit: MessageWriter<AppExit>,
     mut commands: Commands,
 ) {
+    // Counted to the end: what is left unread would hold the tour in the next frame too.
     let is_held = holds.read().count() > 0;
     run.wait -= time.delta_secs();
     if run.frames > 0 {
@@ -262,6 +263,7 @@ fn run(
         return;
     };
     run.next += 1;
+    // Only a picture needs the step before to be drawn first.
     let next_is_shot = matches!(run.tour.steps.get(run.next), Some(TourStep::Shot(_)));
     run.frames = match step {
         TourStep::LoseDevice => REOPENED,

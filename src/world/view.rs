@@ -51,6 +51,7 @@ impl View {
             up = (BELOW - ABOVE) / 2.0;
         }
         let scale = (inner[0] / rect.width.max(1) as f64).min(inner[1] / rect.height.max(1) as f64);
+        // Above 0: it is divided by.
         let scale = scale.clamp(1e-9, MOST_SCALE);
         Self { centre: [centre[0], centre[1] + up / scale], scale, ..self }
     }
@@ -90,6 +91,7 @@ impl View {
         // Beyond that both ends are reached from anywhere, and a product could leave the numbers
         // that there are.
         let factor = if factor.is_nan() { 1.0 } else { factor.clamp(1e-12, 1e12) };
+        // The scale is bounded first: what is held has to be held at the scale that is left.
         let mut view = Self { scale: self.scale * factor, ..self }.bounded(bounds);
         for i in 0..2 {
             view.centre[i] = held[i] - (point[i] - self.size[i] / 2.0) / view.scale;
@@ -148,6 +150,7 @@ impl View {
     pub(crate) fn minimap_view(&self, bounds: Rect) -> Self {
         let [_, _, across, down] = self.minimap(bounds).unwrap_or([0.0, 0.0, 1.0, 1.0]);
         let view = Self { size: [f64::from(across), f64::from(down)], ..*self }.fit(bounds);
+        // `fit` leaves a margin; the minimap fills its place.
         Self { scale: view.size[0] / bounds.width.max(1) as f64, ..view }
     }
 }
@@ -164,6 +167,7 @@ pub struct Flight {
 impl Flight {
     /// A flight that takes so many seconds.
     pub fn new(from: View, to: View, seconds: f64) -> Self {
+        // It is divided by.
         Self { from, to, seconds: seconds.max(1e-3), elapsed: 0.0 }
     }
 
@@ -183,6 +187,7 @@ impl Flight {
         let part = (self.elapsed / self.seconds).min(1.0);
         // Slow at both ends.
         let eased = part * part * (3.0 - 2.0 * part);
+        // The path ends near `to`, by rounding; what was asked for is reached exactly.
         let view = if part >= 1.0 { self.to } else { between(&self.from, &self.to, eased) };
         (View { size, ..view }, part >= 1.0)
     }
@@ -193,6 +198,7 @@ fn path(from: &View, to: &View) -> ([f64; 2], f64, f64) {
     let side = from.size[0].max(1.0);
     let widths = [side / from.scale, side / to.scale];
     let distance = (to.centre[0] - from.centre[0]).hypot(to.centre[1] - from.centre[1]);
+    // The path divides by the distance; without one it is a plain zoom.
     if distance < 1e-6 * widths[0] {
         return (widths, 0.0, (widths[1] / widths[0]).ln().abs() / RHO);
     }

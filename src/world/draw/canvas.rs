@@ -46,6 +46,7 @@ impl MapFrame {
             |frame: &Self| (frame.view, frame.pixels_per_point, frame.minimap, frame.minimap_view);
         cameras(self) == cameras(other)
             && (self.colouring, self.theme) == (other.colouring, other.theme)
+            // Whoever changes one of these makes another `Arc`: no words are compared.
             && Arc::ptr_eq(&self.palette, &other.palette)
             && Arc::ptr_eq(&self.quads, &other.quads)
             && Arc::ptr_eq(&self.coarse, &other.coarse)
@@ -75,6 +76,8 @@ impl MapCanvas {
         let now = ShownFrame { frame: frame.clone(), changes, size, format };
         let is_same = self.shown.as_ref().is_some_and(|before| before.is_same(&now));
         self.shown = Some(now);
+        // While something moves, a picture would be made in vain and the copy come on top. Not
+        // every target can be copied to.
         if !is_same || !target.usage().contains(TextureUsages::COPY_DST) {
             self.is_filled = false;
             return CanvasPlan::Target;

@@ -88,6 +88,7 @@ impl Light {
             return;
         };
         let pipeline = self.pipeline.and_then(|(_, pipeline)| cache.get_render_pipeline(pipeline));
+        // Buffers are there still, with old corners, after a frame that had light.
         let (Some(pipeline), false) = (pipeline, self.is_dark()) else { return };
         pass.set_render_pipeline(pipeline);
         pass.set_vertex_buffer(0, corners.slice(..));

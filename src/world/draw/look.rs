@@ -20,6 +20,7 @@ pub struct Look {
 }
 
 /// Cells of a pixel from which on only the coarse level is seen.
+// The fade of `view/tiles.wgsl`, from 5 to 10 cells, ends here.
 const FAR: f64 = 10.0;
 /// Cells of a pixel up to which bytes are.
 const MOST_BYTES: f64 = 64.0;
@@ -45,6 +46,7 @@ impl Look {
             ShaderDefVal::UInt("MODE".into(), self.mode),
             ShaderDefVal::Bool("SHOWS_ERROR".into(), self.shows_error),
         ];
+        // Only floats are in vectors: other variants are compiled without that way of decoding.
         if let Some(float) = self.encoding.filter(|encoding| !encoding.is_quantised()) {
             defs.push(ShaderDefVal::UInt("FLOAT_BYTES".into(), float.block_bytes() as u32));
         }
@@ -67,6 +69,7 @@ impl MapFrame {
         } else if wide <= 1.0 {
             0
         } else if wide < FAR || shows_error {
+            // Errors from afar too: the coarse level knows nothing of them.
             1
         } else {
             2

@@ -125,6 +125,7 @@ impl OnDevice {
 }
 
 fn coarse_texture(device: &RenderDevice, words: usize) -> Texture {
+    // A larger texture is refused: so only the last tiles are without a coarse level.
     let lines =
         (words as u32).div_ceil(COARSE_ACROSS).clamp(1, device.limits().max_texture_dimension_2d);
     device.create_texture(&TextureDescriptor {
@@ -159,6 +160,7 @@ fn write_coarse(queue: &RenderQueue, texture: &Texture, words: &[u32]) {
         };
         let layout = TexelCopyBufferLayout {
             offset: 0,
+            // Rows of a queue's write need not be multiples of 256 bytes, as those of a copy do.
             bytes_per_row: Some(width as u32 * 4),
             rows_per_image: None,
         };

@@ -109,6 +109,7 @@ fn rows(without: &[GeneratedToken], with: &[GeneratedToken]) -> Vec<ComparisonRo
             let (file, changed) = (without.get(at), with.get(at));
             let same = file.is_some()
                 && file.map(|file| file.token) == changed.map(|changed| changed.token);
+            // After different texts, probabilities answer different questions.
             let difference = file.zip(changed).filter(|_| !parted).and_then(|(file, changed)| {
                 let among = || changed.alternatives.iter().find(|(text, _)| *text == file.text);
                 let now = if same {
@@ -141,10 +142,13 @@ pub(super) fn drive(
     let ask = |mind: &mut Generation| {
         mind.ask(atlas.model(), &asked.prompt, asked.chat, asked.tokens, asked.temperature);
     };
+    // A paused answer would never end, and both have to.
     mind.paused = false;
+    // While it waits, a problem is that of the answer before.
     if comparison.stage != ComparisonStage::Waiting
         && let Some(problem) = mind.problem.clone()
     {
+        // Else the map and all later answers would stay as the file says.
         edits.bypassed = false;
         comparison.fail(problem);
         return;
@@ -161,6 +165,7 @@ pub(super) fn drive(
         |mind: &Generation| mind.thoughts.get(mind.prompt_len..).unwrap_or_default().to_vec();
     match comparison.stage {
         ComparisonStage::Waiting => {
+            // It reaches the device in `WorldSystems::Move` of this frame, before a step is taken.
             edits.bypassed = true;
             ask(&mut mind);
             comparison.prompt = prompt_of(&mind);

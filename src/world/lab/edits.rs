@@ -165,6 +165,7 @@ impl Edits {
         if self.saving.is_some() {
             return;
         }
+        // The clone shares the tiles and keeps them as they are now: painting may go on meanwhile.
         let (model, overlay, target) = (Arc::clone(model), self.overlay.clone(), path.clone());
         let task = AsyncComputeTaskPool::get().spawn(async move {
             let saved = save_copy(&model, &overlay, &target, &|_| ());
@@ -205,6 +206,7 @@ fn regions_of(plot: &Plot, cells: Rect) -> Vec<Region> {
         };
         return (cells.y..=bottom).filter_map(run).collect();
     }
+    // In a matrix, turned or not, two opposite corners tell both ranges.
     let corners = plot.weight_at(cells.x, cells.y).zip(plot.weight_at(right, bottom));
     let region = |((row, column), (last_row, last_column)): ((u64, u64), (u64, u64))| Region {
         tensor,

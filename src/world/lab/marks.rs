@@ -15,6 +15,7 @@ pub(crate) type MarkedEntities<'w, 's> = Query<'w, 's, Entity, Or<(With<Muted>, 
 /// The entity of a head or layer.
 pub(crate) fn entity_of(place: &Place, index: &ModelIndex) -> Option<Entity> {
     match place {
+        // Factors are of layers and heads; half a layer has none of its own.
         Place::Layer(layer) | Place::Attention(layer) | Place::FeedForward(layer) => {
             index.layer(*layer)
         }
@@ -113,6 +114,7 @@ fn solo(
             commands.entity(other).insert(Muted);
         }
     }
+    // It may have been muted before, and nothing would be heard.
     commands.entity(own).remove::<Muted>();
     let what = if matches!(place, Place::Head(..)) { "heads of its layer" } else { "layers" };
     Some(if was_solo {

@@ -85,6 +85,7 @@ fn coarse(
     if !overlaid.is_changed() {
         return;
     }
+    // The first change finds what the plugin made of the file; later ones would find edits in it.
     let of_file = of_file.get_or_insert_with(|| Arc::clone(&frame.coarse));
     let shown = overlaid.shown();
     if shown.is_empty() {
@@ -92,6 +93,7 @@ fn coarse(
         return;
     }
     let mut words = Vec::clone(of_file);
+    // Many tiles may be edited, and a brush changes few: only theirs are computed anew.
     known.retain(|tile, (bytes, _)| shown.get(tile).is_some_and(|now| Arc::ptr_eq(now, bytes)));
     for (&tile, bytes) in shown.iter() {
         let (_, grid) = known.entry(tile).or_insert_with(|| {

@@ -30,6 +30,7 @@ pub(super) fn mark(
     if let (Some(first), Some(cell)) = (*from, cell) {
         edits.mark(&atlas, first, cell);
     }
+    // Also where it is let go over a panel: else the next move over the map would mark on.
     if !buttons.pressed(MouseButton::Left) {
         *from = None;
     }

@@ -7,7 +7,7 @@ use crate::terminal::one_line;
 /// Something on the map that has a name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Place {
-    /// The whole model.
+    /// Everything, from edge to edge of the map.
     Model,
     /// The token embedding, where tokens set out.
     Embedding,
@@ -79,6 +79,7 @@ impl Atlas {
     /// What a place is called, in words.
     pub fn name(&self, place: &Place) -> String {
         match place {
+            // Names come from the model's file, and may have control characters.
             Place::Model => one_line(&self.title()).into_owned(),
             Place::Embedding => "token embedding".into(),
             Place::Output => "output".into(),
@@ -117,6 +118,7 @@ impl Atlas {
         let tensor = &self.model().tensors()[plot.tensor];
         let tile = tensor.first_tile + tensor.tiling.tile_of(row, column) as u32;
         let size = u64::from(self.model().config().head_size).max(1);
+        // Keys and values may serve several query heads, so that they are of none alone.
         let head = match tensor.layer() {
             Some((_, "attn_q.weight")) => Some((row / size) as u32),
             Some((_, "attn_output.weight")) => Some((column / size) as u32),
@@ -138,6 +140,7 @@ impl Atlas {
         }
         if let Some(layer) = plan.layers.iter().find(|layer| layer.rect.contains(&cell)) {
             trail.push(Place::Layer(layer.layer));
+            // Heads first: they lie within attention's rectangle.
             if let Some(head) = plan
                 .heads
                 .iter()

@@ -64,6 +64,7 @@ pub struct Quad {
 impl Quad {
     /// The encoding; `None` where it is flat.
     pub fn encoding(&self) -> Option<Encoding> {
+        // `FLAT` and `GROUND` are no numbers of GGML.
         Encoding::from_ggml(self.kind & 0xFF)
     }
 }
@@ -86,10 +87,13 @@ pub(super) fn quads(model: &PixelModel, spreads: &[f32]) -> Vec<Quad> {
                 let phase = (model.tile_range(tile).start % 3) as u32;
                 let head = head_of(model, tensor, plot);
                 let quad = quad(tensor, &shape, plot, part);
+                // No spread is 0: that of zeros is the least positive number.
                 quads.push(Quad { tile, phase, head, scale: 1.0 / spreads[index], ..quad });
             }
         }
     }
+    // What is flat has no encoding and sorts first; a stable sort keeps its order, ground below
+    // river. One encoding after the other makes few runs, each of them one draw.
     quads.sort_by_key(Quad::encoding);
     quads
 }
@@ -119,6 +123,8 @@ fn quad(tensor: &Tensor, shape: &TileShape, plot: &Plot, part: Rect) -> Quad {
     let encoding = tensor.encoding();
     let (orientation, row, column) = match plot.orientation {
         Orientation::Wrapped => {
+            // A part of several lines begins at the plot's left edge, where the tile may not have
+            // begun: the first cells are then of the tile before, and the number negative.
             let lines_down = part.y - plot.rect.y;
             let element =
                 lines_down * plot.rect.width + (part.x - plot.rect.x) + plot.columns.start as i64
@@ -135,6 +141,7 @@ fn quad(tensor: &Tensor, shape: &TileShape, plot: &Plot, part: Rect) -> Quad {
     let first_byte = match tensor.tiling.layout {
         Layout::Matrix => 0,
         Layout::Vector => {
+            // A tile's bytes begin with a whole line, its first element may lie further in.
             let blocks = shape.columns.start / encoding.block_len() as u64;
             (blocks * encoding.block_bytes() as u64 - shape.lines.start * LINE_BYTES) as u32
         }

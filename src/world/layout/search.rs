@@ -47,6 +47,7 @@ pub fn search(atlas: &Atlas, text: &str) -> Vec<Place> {
     // Whoever writes a dot means a tensor.
     let at = if text.contains('.') { 0 } else { found.len() };
     found.splice(at..at, named);
+    // Before the list is cut: what this model does not have takes no place in it.
     found.retain(|place| atlas.rect(place).is_some());
     found.truncate(MOST_FOUND);
     found
@@ -56,6 +57,7 @@ pub fn search(atlas: &Atlas, text: &str) -> Vec<Place> {
 fn number_after(text: &str, words: &[&str]) -> Option<u32> {
     for word in words {
         for (at, _) in text.match_indices(word) {
+            // Else the `l` of "model 3" would mean a layer.
             let starts = at == 0 || !text[..at].ends_with(|c: char| c.is_alphanumeric());
             let rest = text[at + word.len()..].trim_start_matches([' ', '.', ':', '#']);
             let digits: &str =

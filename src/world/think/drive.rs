@@ -19,7 +19,6 @@ use crate::forward::gpu::{ForwardState, ForwardStatus};
 #[derive(Resource)]
 pub(super) struct UnderWay {
     stepper: Stepper,
-    /// What it computes.
     chunk: Option<Chunk>,
 }
 

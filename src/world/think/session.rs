@@ -25,7 +25,6 @@ pub(super) const MOST_CHUNK: usize = 32;
 /// How fast it may think until the next frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Pace {
-    /// Not at all.
     #[default]
     Stopped,
     /// One token, of prompt or answer.
@@ -118,6 +117,7 @@ impl Session {
         self.tokens = tokens;
         self.begun = 0;
         self.wanted = wanted;
+        // What steps of the prompt before have told of the device holds for this one.
         self.chunk_len = self.chunk_len.max(FIRST_CHUNK);
         self.params = params;
         self.text = Some(text);
@@ -128,6 +128,7 @@ impl Session {
     /// The next step, if one may be taken.
     pub fn next_chunk(&mut self) -> Option<Chunk> {
         let left = self.tokens.len() - self.begun;
+        // The last column alone is like a step of the answer: it makes the first token of it.
         let of_prompt = self.begun + 1 < self.prompt_len;
         let most = match &mut self.pace {
             Pace::Stopped => 0,
@@ -197,11 +198,13 @@ impl Session {
 
     fn draw(&mut self, logits: &[f32]) -> Result<Option<Sampled>, String> {
         let index = (self.tokens.len() - self.prompt_len) as u32;
+        // By seed and place in the answer alone: both answers of a comparison draw alike.
         let words = self.params.words(Key::new(self.params.seed, 0), index);
         let token =
             self.sampler.sample(logits, &words, &[], &[]).map_err(|error| error.to_string())?;
         let scored =
             self.sampler.score(logits, token, ALTERNATIVES).map_err(|error| error.to_string())?;
+        // It cannot wrap: logits are only asked for while some are wanted.
         self.wanted -= 1;
         if self.text.as_ref().is_some_and(|text| text.is_end(token)) {
             self.wanted = 0;

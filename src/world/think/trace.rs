@@ -65,6 +65,7 @@ impl SeenColumn {
             match watch.point {
                 HookPoint::Embedding => seen.trace.residual.extend_from_slice(values),
                 HookPoint::Residual(_) => {
+                    // Watched from the embedding on: the last values are what the layer was given.
                     let before = &seen.trace.residual[seen.trace.residual.len() - size..];
                     let added: f32 =
                         values.iter().zip(before).map(|(a, b)| (a - b) * (a - b)).sum();
@@ -98,11 +99,13 @@ pub fn attention<'a>(
     layer: u32,
     head: u32,
 ) -> Option<Vec<f32>> {
+    // A head too many would read the next layer's, and `get` would not notice.
     if layer >= config.layer_count || head >= config.head_count {
         return None;
     }
     let size = config.head_size as usize;
     let query_start = (layer * config.query_size()) as usize + head as usize * size;
+    // In grouped-query attention several query heads read one key head.
     let key_start =
         (layer * config.kv_size()) as usize + (head / config.heads_per_kv()) as usize * size;
     let query = traces.clone().next_back()??.query.get(query_start..query_start + size)?;
@@ -112,6 +115,7 @@ pub fn attention<'a>(
         Some(query.iter().zip(key).map(|(query, key)| query * key).sum::<f32>() * scale)
     };
     let mut shares: Vec<f32> = traces.map(score).collect::<Option<_>>()?;
+    // Less the largest, no power overflows.
     let most = shares.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     shares.iter_mut().for_each(|share| *share = (*share - most).exp());
     let sum: f32 = shares.iter().sum();
