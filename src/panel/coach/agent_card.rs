@@ -19,10 +19,8 @@ pub(crate) struct AgentView<'a> {
     pub energy: f32,
     /// What it is about.
     pub activity: Activity,
-    /// What it thinks.
     pub thoughts: &'a Thoughts,
     pub memory: &'a AgentMemory,
-    /// The jobs.
     pub board: &'a Board,
     /// The tasks behind them.
     pub queue: Option<Arc<Queue>>,
