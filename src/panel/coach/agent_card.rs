@@ -66,6 +66,7 @@ pub(crate) fn show(
     colour: Color32,
     seen: &AgentView<'_>,
 ) {
+    // Not interactable: on the card the pointer would not be on the agent, and the card would go.
     let area = egui::Area::new(Id::new("agent card")).order(Order::Tooltip).interactable(false);
     area.pivot(Align2::LEFT_BOTTOM).fixed_pos(pointer + vec2(18.0, -14.0)).constrain(true).show(
         context,
