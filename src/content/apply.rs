@@ -14,10 +14,10 @@ use super::tree::{FieldPath, Node, Step};
 /// What a mod did to a content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// The mod.
+    /// The id of the mod that did it.
     #[serde(rename = "mod")]
     pub mod_id: String,
-    /// What it did.
+    /// What it did to the content as it was before.
     #[serde(flatten)]
     pub what: What,
 }
@@ -30,9 +30,9 @@ pub enum What {
     Brought,
     /// Put its own in the place of what was there.
     Overrode,
-    /// Changed single fields.
+    /// Changed single fields by a patch.
     Patched {
-        /// Their paths.
+        /// The paths of the fields, such as `prompts[0].text`.
         fields: Vec<String>,
     },
 }
@@ -96,6 +96,8 @@ pub(super) fn apply(
     mod_id: &str,
     files: &ModFiles,
 ) -> Result<(), Vec<Problem>> {
+    // A mod is applied whole or not at all: until its last file is sound, nothing goes into
+    // `contents`.
     let mut touched: BTreeMap<(String, String), Content> = BTreeMap::new();
     let mut problems = Vec::new();
     for (kind, name, node) in &files.contents {
@@ -109,6 +111,7 @@ pub(super) fn apply(
     }
     for (kind, name, patch, place) in &files.patches {
         let id = (kind.clone(), name.clone());
+        // A mod may patch what it brings itself: its contents come before its patches.
         let Some(mut content) = touched.get(&id).or_else(|| contents.0.get(&id)).cloned() else {
             let names: Vec<_> = contents.of_kind(kind).map(|(name, _)| name).collect();
             let message = format!(
@@ -119,10 +122,12 @@ pub(super) fn apply(
             problems.push(Problem::at(place, None, message));
             continue;
         };
+        // Copies what `contents` shares: should this mod fail, the node there stays as it was.
         if let Err(wrong) = patch.apply(Arc::make_mut(&mut content.node)) {
             problems.extend(wrong);
             continue;
         }
+        // Checked after all changes, since one alone may leave what only the next makes sound.
         let wrong = registry.kind(kind).map_or_else(Vec::new, |kind| kind.check(&content.node));
         if !wrong.is_empty() {
             // What is missing after a change is found where it was, in a file that is not to blame.
@@ -139,6 +144,7 @@ pub(super) fn apply(
         content.history.push(Change { mod_id: mod_id.into(), what: What::Patched { fields } });
         touched.insert(id, content);
     }
+    // Read after the patches: the commands that need leave are those that would run.
     for ((kind, _), content) in &mut touched {
         if let Some(kind) = registry.kind(kind) {
             content.commands = kind.commands(&content.node);
@@ -158,8 +164,11 @@ fn twins(contents: &Contents, touched: &BTreeMap<(String, String), Content>) -> 
     let mut problems = Vec::new();
     for ((kind, name), content) in touched {
         let Some((field, text)) = &content.own_text else { continue };
+        // Keys are sorted by kind, then name: a kind's contents lie together, from the empty name
+        // on.
         let of_kind = (kind.clone(), String::new())..;
         let others = contents.0.range(of_kind).take_while(|(id, _)| id.0 == *kind);
+        // What this mod replaces no longer counts; what it puts there does.
         let mut others = others.filter(|(id, _)| !touched.contains_key(*id)).chain(touched);
         let is_twin = |(id, other): &(&(String, String), &Content)| {
             id.0 == *kind

@@ -34,9 +34,9 @@ pub enum AssetError {
     /// None has the name.
     #[error("there is no {kind} {name:?}{}; there are: {}", hint(name, known), known.join(", "))]
     NotThere {
-        /// The kind.
+        /// The kind that was asked for, such as `experiment`.
         kind: String,
-        /// The name.
+        /// The name that was asked for.
         name: String,
         /// The names there are.
         known: Vec<String>,
@@ -51,7 +51,7 @@ fn hint(name: &str, known: &[String]) -> String {
     near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"))
 }
 
-/// The assets.
+/// Built-in assets, mods and the user's own folder; all are read when first asked for.
 #[derive(Clone)]
 #[cfg_attr(feature = "world", derive(bevy::prelude::Resource))]
 pub struct Assets {
@@ -170,6 +170,7 @@ impl Assets {
 
     /// The path of a model in the user's own folder, if it is there.
     fn overridden(&self, name: &str) -> Option<PathBuf> {
+        // `models` is none of the folders that hold content: the loader does not see the file.
         let path = self.folder.as_deref()?.join(Path::new(name));
         path.is_file().then_some(path)
     }

@@ -16,7 +16,7 @@ pub(super) static FOLDERS: [(&str, Dir<'_>); 7] = [
     ("worlds", include_dir!("$CARGO_MANIFEST_DIR/assets/worlds")),
 ];
 
-/// The built-in assets.
+/// The built-in assets as a mod, whose version is that of the program.
 pub fn core() -> Source {
     let manifest =
         include_str!("../../assets/mod.ron").replace("{version}", env!("CARGO_PKG_VERSION"));

@@ -40,6 +40,7 @@ pub(super) fn decode_renamed<T: DeserializeOwned>(
     renamed: Renamed,
 ) -> Result<T, Vec<Problem>> {
     let findings = Findings { renamed, ..Findings::default() };
+    // Ends: a turn notes a node or a field that was not noted before, or is the last.
     loop {
         let error = match T::deserialize(At::root(node, &findings)) {
             Ok(value) => {
@@ -83,6 +84,7 @@ impl<'t> Findings<'t> {
 
     fn push(&self, problem: Problem) {
         let mut problems = self.problems.borrow_mut();
+        // Every attempt meets the unknown fields of the attempts before it again.
         if !problems.contains(&problem) && problems.len() < MAX_PROBLEMS {
             problems.push(problem);
         }
@@ -95,6 +97,8 @@ impl<'t> Findings<'t> {
 
     /// Notes why an attempt ended. False if another attempt would end the same way.
     fn note(&self, error: Stop, root: &Node) -> bool {
+        // A conversion of the whole value (`serde(try_from)`) fails after the reading, and has no
+        // place.
         let place = error.place.unwrap_or_else(|| root.place.clone());
         let node = error.node.unwrap_or(root);
         let is_new = match error.missing {
@@ -118,6 +122,7 @@ impl<'t> Findings<'t> {
 
     pub(super) fn into_sorted(self) -> Vec<Problem> {
         let mut problems = self.problems.into_inner();
+        // By file first: a patched tree has places in two files.
         problems.sort_by_key(|problem| (problem.file.clone(), problem.line, problem.column));
         problems
     }
@@ -234,6 +239,7 @@ fn plain(expected: &str) -> String {
             } else if let Some(name) = named("enum ") {
                 format!("a name that {name} has")
             } else {
+                // A schema's own `expecting` is written for people already.
                 expected.into()
             };
         }

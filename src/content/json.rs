@@ -40,7 +40,9 @@ pub fn parse(text: &str) -> Result<Node, Problem> {
 fn syntax(file: &Arc<str>, text: &str, error: &serde_json::Error) -> Problem {
     let said = error.to_string();
     let message = said.rsplit_once(" at line ").map_or(said.as_str(), |(message, _)| message);
+    // serde_json counts bytes from 1, and tells of column 0 where the text is empty.
     let offset = error.column().saturating_sub(1).min(text.len());
+    // Lossy, since the byte may lie within a character.
     let column = String::from_utf8_lossy(&text.as_bytes()[..offset]).chars().count() as u32 + 1;
     let place = Place { file: Arc::clone(file), line: 1, column, offset };
     Problem::at(&place, None, format!("not valid JSON: {message}"))
@@ -96,6 +98,7 @@ impl<'a> Parser<'a> {
         self.offset += 1;
         loop {
             match self.next() {
+                // serde_json has checked that commas stand where they belong.
                 Some(b',') => self.offset += 1,
                 Some(byte) if byte != close => items.push(item(self)?),
                 _ => break,
@@ -108,12 +111,14 @@ impl<'a> Parser<'a> {
     fn field(&mut self, depth: usize) -> Result<Field, Problem> {
         let place = self.place();
         let name = self.string();
+        // The colon, which serde_json has seen.
         self.next();
         self.offset += 1;
         Ok(Field { name, place, node: self.value(depth + 1)? })
     }
 
     fn string(&mut self) -> String {
+        // By bytes: no part of a longer character is `"` or `\`.
         let bytes = self.text.as_bytes();
         let mut end = self.offset + 1;
         while bytes.get(end).is_some_and(|&byte| byte != b'"') {
@@ -179,6 +184,7 @@ pub fn without_lone_surrogates(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let unit = |at: usize| {
         let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        // Digits alone: `from_str_radix` would take a sign as well.
         let digits = std::str::from_utf8(digits)
             .ok()
             .filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()))?;

@@ -42,7 +42,7 @@ pub enum State {
     Disabled,
     /// It is sound but cannot be used with this program or the other mods.
     Incompatible,
-    /// It is broken.
+    /// Something in it is wrong, or cannot be applied.
     Broken,
 }
 
@@ -72,17 +72,17 @@ pub struct ModReport {
 /// What a mod says about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct About {
-    /// Its id.
+    /// Its id, unique among mods.
     pub id: String,
-    /// Its name.
+    /// What people call it.
     pub name: String,
-    /// Its version.
+    /// Its version, as semantic versioning has it.
     pub version: String,
-    /// Who made it.
+    /// Who made it, for people to read.
     pub author: String,
-    /// Under what licence.
+    /// Under what licence, as an SPDX expression.
     pub licence: String,
-    /// What it does.
+    /// What it does, in a sentence; may be empty.
     pub about: String,
 }
 
@@ -98,7 +98,7 @@ impl ModReport {
 pub struct Loaded {
     /// Every mod: those in use in their order, then the others by label.
     pub mods: Vec<ModReport>,
-    /// What there is.
+    /// What all mods in use came to.
     pub contents: Contents,
     /// What is wrong with the order file or the folder itself.
     pub problems: Vec<Problem>,
@@ -109,7 +109,7 @@ pub struct Loaded {
 /// A command of a mod that the user has not allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unallowed {
-    /// The mod.
+    /// The id of the mod that set the command last.
     pub mod_id: String,
     /// The command, as `mods allow` takes it.
     pub command: String,
@@ -191,6 +191,7 @@ pub fn load_with(registry: &Registry, folder: Option<&Path>, own: Option<&Path>)
             .into_par_iter()
             .map(|path| (path.clone(), Source::read(&path)))
             .collect();
+        // A file that is wrong says nothing: no consent is taken from one that is read in part.
         settings = Settings::read(folder).unwrap_or_else(|wrong| {
             problems.extend(wrong);
             Settings::default()
@@ -229,6 +230,7 @@ fn find(folder: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
             ));
         }
     }
+    // Folders list their entries in any order, and of two mods with one id the first is taken.
     found.sort();
     if found.len() > MAX_MODS {
         let message =
@@ -301,6 +303,7 @@ fn assemble(
         .collect();
     let version = Version::parse(env!("CARGO_PKG_VERSION")).expect("cargo has checked the version");
     let order = order(&manifests, &settings, &version);
+    // Copied, since `manifests` borrows the mods that are changed below.
     let needs: Vec<Vec<String>> = manifests
         .iter()
         .map(|manifest| manifest.needs.iter().map(|need| need.id.clone()).collect())
@@ -414,6 +417,7 @@ fn parse_source(registry: &Registry, source: &Source, is_mod: bool) -> ParsedMod
         let message = format!("there is no {}; every mod begins with one", manifest::FILE_NAME);
         problems.insert(0, Problem::of_file(&source.label, message));
     }
+    // Only the built-in `core` has no path.
     if manifest.as_ref().is_some_and(|read| read.id == CORE) && source.path.is_some() {
         let file = format!("{}/{}", source.label, manifest::FILE_NAME);
         problems.push(Problem::of_file(file, "the id `core` is that of the built-in assets"));

@@ -53,15 +53,15 @@ pub struct Manifest {
     pub id: String,
     /// What people call it.
     pub name: String,
-    /// Its version.
+    /// Its version, as semantic versioning has it.
     pub version: Version,
     /// The versions of this program that it works with.
     pub pixel_llm: VersionReq,
-    /// Who made it.
+    /// Who made it, in 1 to 200 characters.
     pub author: String,
     /// Under what licence, as an SPDX expression.
     pub licence: String,
-    /// What it does.
+    /// What it does, in a sentence; may be empty.
     pub description: String,
     /// Mods without which it cannot be; they come before it.
     pub needs: Vec<Relation>,
@@ -74,7 +74,7 @@ pub struct Manifest {
 /// Another mod that a mod has something to do with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Relation {
-    /// The other's id.
+    /// The other's id, never the mod's own.
     pub id: String,
     /// The versions of it that are meant.
     pub version: VersionReq,
@@ -102,6 +102,7 @@ impl Manifest {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn read(node: &Node) -> Result<Self, Vec<Problem>> {
+        // As a content is checked, so that all that is wrong is told at once and with its place.
         let problems = Kind::new("mod", "", Written::review).check(node);
         if !problems.is_empty() {
             return Err(problems);

@@ -43,17 +43,17 @@ pub enum ModelFileError {
     /// It cannot be read.
     #[error("cannot read {path}: {source}")]
     Read {
-        /// The file.
+        /// The file, with links resolved.
         path: PathBuf,
-        /// Why.
+        /// What the system says.
         source: io::Error,
     },
     /// It is another file than the one that was meant.
     #[error("{path} has the SHA-256 {found}; expected {expected}")]
     Checksum {
-        /// The file.
+        /// The file, with links resolved.
         path: PathBuf,
-        /// What it has.
+        /// The SHA-256 that it has, in 64 hexadecimal digits.
         found: String,
         /// What the mod says.
         expected: String,
@@ -88,7 +88,9 @@ impl ModelFile {
     /// It is not in the mod, cannot be read or is another file.
     pub fn open(&self, folder: &Path) -> Result<PathBuf, ModelFileError> {
         let outside = || ModelFileError::Outside { path: self.file.clone() };
+        // Asked again, since a model can be decoded without having been reviewed.
         check_path(&self.file).map_err(|_| outside())?;
+        // With links resolved on both sides: one in the mod's folder may lead out of it.
         let inside = |folder: &Path| {
             Some((folder.canonicalize().ok()?, folder.join(&self.file).canonicalize().ok()?))
         };
@@ -98,6 +100,7 @@ impl ModelFile {
         }
         let found =
             digest(&path).map_err(|source| ModelFileError::Read { path: path.clone(), source })?;
+        // PowerShell's Get-FileHash writes capital letters.
         if !found.eq_ignore_ascii_case(&self.sha256) {
             return Err(ModelFileError::Checksum {
                 path,
@@ -139,6 +142,7 @@ pub fn check_files(contents: &Contents, mod_id: &str, path: &Path) -> Vec<Proble
 fn digest(path: &Path) -> io::Result<String> {
     let mut file = crate::files::open_regular(path)?;
     let mut hash = Sha256::new();
+    // In pieces, since a model may be larger than the memory.
     let mut buffer = vec![0; 1 << 20];
     loop {
         let read = file.read(&mut buffer)?;

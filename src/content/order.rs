@@ -58,8 +58,10 @@ pub fn order(manifests: &[&Manifest], settings: &Settings, program: &Version) ->
     }
     let rank = |at: usize| {
         let id = manifests[at].id.as_str();
+        // `false` sorts before `true`: of those that are ready `core` is the first.
         (id != CORE, settings.rank(id), id)
     };
+    // In the order of loading: of two that conflict, the one that comes first stays.
     for at in sequence(manifests, &by_id, rank, &mut result) {
         let reasons = reasons_against(at, manifests, &by_id, &result);
         if reasons.is_empty() {
@@ -99,6 +101,7 @@ fn sequence<'m>(
         let Some(next) = first(true).or_else(|| first(false)) else {
             let mut ring: Vec<_> = waiting.keys().copied().collect();
             ring.sort_by_key(|&at| rank(at));
+            // All are found before the first is removed, which would open the ring for the others.
             let rings: Vec<_> = ring.iter().filter_map(|&at| ring_through(at, &waiting)).collect();
             for path in rings {
                 let names: Vec<_> =
@@ -121,6 +124,8 @@ fn sequence<'m>(
             needs.remove(&next);
             wants.remove(&next);
         }
+        // What does not work with this version has had its turn all the same: those that need it
+        // come to theirs, and are told.
         if !result.skipped.contains_key(&next) {
             sequence.push(next);
         }
@@ -134,6 +139,7 @@ fn ring_through(
     waiting: &BTreeMap<usize, (BTreeSet<usize>, BTreeSet<usize>)>,
 ) -> Option<Vec<usize>> {
     let mut came_from = BTreeMap::new();
+    // Breadth first: the ring that is told is the shortest.
     let mut queue = std::collections::VecDeque::from([start]);
     while let Some(at) = queue.pop_front() {
         for &next in waiting.get(&at).map(|(needs, _)| needs).into_iter().flatten() {

@@ -17,15 +17,15 @@ pub enum PackError {
     /// Something of the name is there.
     #[error("{path} is there already")]
     Exists {
-        /// The path.
+        /// The folder that was to be made.
         path: PathBuf,
     },
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     File {
-        /// The file.
+        /// The file or folder that failed.
         path: PathBuf,
-        /// Why.
+        /// What the system says.
         source: io::Error,
     },
     /// Nobody could use the archive.
@@ -35,7 +35,7 @@ pub enum PackError {
         most = MAX_ARCHIVE_IN_BYTES
     )]
     TooLarge {
-        /// Its size.
+        /// How many bytes the archive would have.
         size: u64,
     },
     /// The archive cannot be written.
@@ -102,6 +102,7 @@ pub fn write_archive(
         let failed = |source| PackError::File { path: path.clone(), source };
         let mut file = crate::files::open_regular(&path).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len();
+        // From 4 GiB on the format needs zip64, which not every reader knows.
         zip.start_file(name.as_str(), options.large_file(size > u64::from(u32::MAX)))?;
         io::copy(&mut file, &mut zip).map_err(failed)?;
     }

@@ -22,6 +22,7 @@ pub const MAX_VALUES: usize = 200_000;
 /// # Errors
 /// The text is no RON; the problem names the place.
 pub fn parse(file: &Arc<str>, text: &str, problems: &mut Vec<Problem>) -> Result<Node, Problem> {
+    // Some editors begin a text with a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut parser =
         Parser { file, length: text.len(), rest: text, line: 1, column: 1, values: 0, problems };
@@ -94,7 +95,10 @@ impl<'a> Parser<'a> {
     }
 
     fn block_comment(&mut self) -> Result<(), Problem> {
+        // Made before anything is read: it tells where the comment begins.
         let unended = self.wrong("this comment has no `*/`".into());
+        // RON's block comments nest. The first turn takes the `/*`, so the depth never falls below
+        // 0.
         let mut depth = 0_usize;
         loop {
             if self.take("/*") {
@@ -145,6 +149,7 @@ impl<'a> Parser<'a> {
             Some('{') => self.map(depth)?,
             Some('"') => Value::Text(self.text()?),
             Some('\'') => self.character()?,
+            // `r` begins names too, and `r#` raw names.
             Some('r')
                 if self.rest.starts_with("r\"")
                     || self.rest.starts_with("r#\"")
@@ -186,6 +191,7 @@ impl<'a> Parser<'a> {
             return Ok(Value::Tuple(name, self.items(')', depth)?));
         }
         let mut fields: Vec<Field> = Vec::new();
+        // A set, not a search through `fields`: a file may have `MAX_VALUES` of them.
         let mut known = HashSet::new();
         loop {
             self.space()?;
@@ -280,6 +286,7 @@ impl<'a> Parser<'a> {
         let start = self.place();
         let problem =
             |text: &str| Problem::at(&start, None, format!("`{}` is no number", shortened(text)));
+        // As far as anything reaches that could be a number, so that `1x` is told of whole.
         let written =
             self.take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '+' | '-'));
         let text = written.replace('_', "");
@@ -287,6 +294,7 @@ impl<'a> Parser<'a> {
             Some(digits) => (true, digits),
             None => (false, text.strip_prefix('+').unwrap_or(&text)),
         };
+        // Whole numbers first: as a float they would keep 53 of their 64 bits.
         let whole = match digits.get(..2) {
             Some("0x") => u64::from_str_radix(&digits[2..], 16).ok(),
             Some("0b") => u64::from_str_radix(&digits[2..], 2).ok(),
@@ -295,6 +303,7 @@ impl<'a> Parser<'a> {
             _ => None,
         };
         if let Some(whole) = whole {
+            // From 0 downwards, since the digits of -2^63 alone are no i64.
             return match (negative, 0_i64.checked_sub_unsigned(whole)) {
                 (false, _) => Ok(Value::Unsigned(whole)),
                 (true, Some(signed)) => Ok(Value::Signed(signed)),
@@ -303,6 +312,7 @@ impl<'a> Parser<'a> {
                 }
             };
         }
+        // Rust also reads `-inf`, and 1e999 as infinite: neither is a number here.
         let is_float = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
         let float = text.parse::<f64>().ok().filter(|float| is_float && float.is_finite());
         float.map(Value::Float).ok_or_else(|| problem(written))

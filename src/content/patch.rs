@@ -84,6 +84,7 @@ impl Patch {
     /// # Errors
     /// A path leads nowhere; all such paths are named.
     pub fn apply(&self, content: &mut Node) -> Result<(), Vec<Problem>> {
+        // Goes on behind a change that fails: whoever gets an error drops what was changed.
         let wrong = self.changes.iter().filter_map(|change| change.apply(content).err());
         let wrong: Vec<_> = wrong.take(MAX_PROBLEMS).collect();
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
@@ -136,6 +137,7 @@ fn read_change(item: &Node, problems: &mut Vec<Problem>) -> Option<PatchChange> 
             problems.push(Problem::at(&other.place, Some("remove"), message));
             None
         }
+        // A field that is misspelt may have been one of them, and has been told of.
         _ if problems.len() > before => None,
         _ => {
             let message = "expected one of `value`, `append` and `remove` beside `field`";
@@ -228,6 +230,7 @@ impl PatchChange {
                 let key = Node { place: self.place.clone(), value: Value::Text(name.clone()) };
                 pairs.push((key, value.clone()));
             }
+            // `()` is read as a tuple, and may be a struct that leaves out all fields.
             (Value::Tuple(parent_name, items), Step::Field(name)) if items.is_empty() => {
                 let parent_name = parent_name.take();
                 parent.value = Value::Struct(parent_name, vec![new_field(name)]);
@@ -248,6 +251,7 @@ impl PatchChange {
             (Value::Map(pairs), Step::Field(name)) => {
                 pairs.retain(|(key, _)| !super::tree::key_is(key, name))
             }
+            // `child` found it above, so that `remove` cannot panic.
             (Value::List(items) | Value::Tuple(_, items), Step::Index(index)) => {
                 drop(items.remove(*index))
             }

@@ -210,7 +210,7 @@ impl Registry {
 
 /// What a file brings.
 pub struct FileContent<'a> {
-    /// Its kind.
+    /// The kind that its name ends with.
     pub kind: &'a Kind,
     /// Its name within the kind.
     pub name: String,

@@ -16,6 +16,7 @@ pub(super) fn rename(node: &mut Node, renamed: Renamed, hints: &mut Vec<Problem>
     match value {
         Value::Name(name) => rename_one(name, place, renamed, hints),
         Value::List(items) => items.iter_mut().for_each(|item| rename(item, renamed, hints)),
+        // Keys are data: only values hold words of a schema.
         Value::Map(pairs) => pairs.iter_mut().for_each(|(_, value)| rename(value, renamed, hints)),
         Value::Tuple(name, items) => {
             name.iter_mut().for_each(|name| rename_one(name, place, renamed, hints));

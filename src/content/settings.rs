@@ -16,7 +16,7 @@ use super::parse::parse;
 use super::problem::Problem;
 use crate::pxi::AtomicFile;
 
-/// The file's name.
+/// The name of the file with the settings, in the mods' folder.
 pub const FILE_NAME: &str = "order.ron";
 
 /// The largest such file.
@@ -39,7 +39,7 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Consent {
-    /// The mod.
+    /// The id of the mod that may run it.
     #[serde(rename = "for_mod")]
     pub mod_id: String,
     /// The command, for the user to read.
@@ -55,9 +55,9 @@ pub enum SettingsError {
     /// The file cannot be written.
     #[error("cannot write {path}: {source}")]
     Write {
-        /// The file.
+        /// The `order.ron` that was to be written.
         path: PathBuf,
-        /// Why.
+        /// What the system says.
         source: std::io::Error,
     },
 }
@@ -107,6 +107,7 @@ impl Settings {
 
     /// Whether the user has allowed a command of a mod.
     pub fn allows(&self, mod_id: &str, command: &str) -> bool {
+        // The digest decides: the command beside it is for people, and to edit that allows nothing.
         let digest = digest(mod_id, command);
         self.consents.iter().any(|consent| consent.digest == digest)
     }
@@ -126,6 +127,7 @@ impl Settings {
 
     /// The place of a mod in the user's order.
     pub fn rank(&self, id: &str) -> usize {
+        // Those that are not named come after those that are; among them the id decides.
         self.order.iter().position(|known| known == id).unwrap_or(usize::MAX)
     }
 }

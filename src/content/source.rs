@@ -37,7 +37,7 @@ const OTHER_FILES: [&str; 8] = ["md", "txt", "png", "jpg", "jpeg", "pxi", "gguf"
 pub struct SourceFile {
     /// Its path in the mod, with `/` between folders.
     pub path: String,
-    /// Its text.
+    /// Its text, at most [`MAX_FILE_IN_BYTES`].
     pub text: String,
 }
 
@@ -204,6 +204,7 @@ impl<'a> Intake<'a> {
                 false
             }
             _ => {
+                // Files without an ending too, such as `LICENCE`.
                 self.others.files.push(path.to_owned());
                 false
             }
@@ -212,6 +213,7 @@ impl<'a> Intake<'a> {
 
     /// Passes over what is none of the mod's.
     fn leave_out(&mut self, path: &str) {
+        // `has_room` does not count these, so the list has its own bound.
         if self.others.left_out.len() < MAX_FILES {
             self.others.left_out.push(path.to_owned());
         }
@@ -220,7 +222,10 @@ impl<'a> Intake<'a> {
     /// Takes a file's text.
     fn take(&mut self, path: &str, file: impl Read) {
         let mut bytes = Vec::new();
+        // Cannot wrap: no file takes more than is left.
         let most = MAX_FILE_IN_BYTES.min(MAX_MOD_IN_BYTES - self.bytes);
+        // One byte more tells a file that is too large from one that just fits, and no more is
+        // unpacked.
         if let Err(error) = file.take(most + 1).read_to_end(&mut bytes) {
             self.wrong(path, format!("cannot be read: {error}"));
             return;
@@ -248,6 +253,7 @@ impl<'a> Intake<'a> {
             self.problems.sort_by(|a, b| a.file.cmp(&b.file));
             return Err(self.problems);
         }
+        // Folders and archives list in any order: the same mod is read alike from both.
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(self.files)
     }
@@ -285,6 +291,7 @@ fn walk(folder: &Path, inside: &str, depth: usize, intake: &mut Intake<'_>) {
                     return;
                 }
                 if intake.wants(&path) {
+                    // A pipe that has taken the file's place by now is refused, and not waited for.
                     match open_regular(&entry.path()) {
                         Ok(file) => intake.take(&path, file),
                         Err(error) => intake.wrong(&path, format!("cannot be read: {error}")),
@@ -333,6 +340,7 @@ pub fn check_path(path: &str) -> Result<(), String> {
                 ));
             }
             "" | "." => return Err(format!("{shown:?} has an empty part")),
+            // Windows drops these, so that two names would be one file.
             _ if part.ends_with(['.', ' ']) => {
                 return Err(format!("{shown:?} has a part that ends with a dot or space"));
             }

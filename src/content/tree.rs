@@ -23,43 +23,43 @@ pub struct Place {
 /// A value with its place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
-    /// Where it begins.
+    /// Where its first character stands.
     pub place: Place,
-    /// What it is.
+    /// What is written there.
     pub value: Value,
 }
 
 /// A field of a struct.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Field {
-    /// Its name.
+    /// Its name, without `r#` before it.
     pub name: String,
     /// Where the name stands.
     pub place: Place,
-    /// Its value.
+    /// Its value, with the place behind the colon.
     pub node: Node,
 }
 
 /// What RON can say.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// `true` or `false`.
+    /// `true` or `false`, in JSON too.
     Bool(bool),
     /// A whole number that is not negative.
     Unsigned(u64),
     /// A negative whole number.
     Signed(i64),
-    /// Any other number.
+    /// Any other number; never infinite in RON.
     Float(f64),
-    /// `'c'`.
+    /// `'c'`: one character in single quotes.
     Char(char),
-    /// `"text"`.
+    /// `"text"` or `r#"text"#`, without quotes and escapes.
     Text(String),
-    /// `Name`, without values.
+    /// `Name`, without values; JSON's `null` is the name `None`.
     Name(String),
-    /// `[a, b]`.
+    /// `[a, b]`, in its order.
     List(Vec<Node>),
-    /// `{a: b}`.
+    /// `{a: b}`, in the order of the text.
     Map(Vec<(Node, Node)>),
     /// `(a, b)` or `Name(a, b)`.
     Tuple(Option<String>, Vec<Node>),
@@ -190,6 +190,7 @@ impl FieldPath {
         let mut steps = Vec::new();
         for part in text.split('.') {
             let (name, mut rest) = part.split_at(part.find('[').unwrap_or(part.len()));
+            // Only the first part may begin with an index: `[2].text`.
             if name.is_empty() && (rest.is_empty() || !steps.is_empty()) {
                 return wrong("a name is missing; expected such as `prompts[2].text`");
             }

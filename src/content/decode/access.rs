@@ -74,8 +74,11 @@ impl<'a> At<'a> {
             Value::Float(value) => visitor.visit_f64(*value),
             Value::Char(value) => visitor.visit_char(*value),
             Value::Text(value) => visitor.visit_str(value),
+            // Most likely a text that lacks its quotes; only `deserialize_any` takes a name for
+            // one.
             Value::Name(_) => return Err(self.unlike(&visitor)),
             Value::List(items) => visitor.visit_seq(Items { at: &self, items, next: 0 }),
+            // `()` is RON's unit.
             Value::Tuple(_, items) if items.is_empty() => visitor.visit_unit(),
             Value::Tuple(_, items) => visitor.visit_seq(Items { at: &self, items, next: 0 }),
             Value::Map(pairs) => {
@@ -102,6 +105,8 @@ impl<'a> At<'a> {
             .cloned()
             .unwrap_or_default();
         for field in fields.iter().filter(|field| !known.contains(&field.name.as_str())) {
+            // Each message compares the name with all that are known, which a million unknown
+            // fields are spared.
             if self.findings.is_full() {
                 break;
             }
@@ -160,9 +165,12 @@ impl<'de> Deserializer<'de> for At<'_> {
             Value::Tuple(Some(name), items) if name == "Some" && items.len() == 1 => {
                 visitor.visit_some(self.inside(&items[0], self.path))
             }
+            // `Some(a: 1)`: the parentheses of what is inside are left out, and the name was the
+            // option's.
             Value::Tuple(Some(name), _) | Value::Struct(Some(name), _) if name == "Some" => {
                 visitor.visit_some(At { is_content: true, ..self })
             }
+            // `Some` may be left out: specs/mods.md, Errors.
             _ => visitor.visit_some(self),
         }
     }
@@ -189,6 +197,7 @@ impl<'de> Deserializer<'de> for At<'_> {
             {
                 visitor.visit_newtype_struct(self.inside(&items[0], self.path))
             }
+            // So may a newtype's parentheses.
             _ => visitor.visit_newtype_struct(self),
         }
         .map_err(|error| error.placed(&self))
@@ -201,6 +210,7 @@ impl<'de> Deserializer<'de> for At<'_> {
         let (Value::Tuple(_, items) | Value::List(items)) = &self.node.value else {
             return Err(self.unlike(&visitor));
         };
+        // The visitor tells of too few; of too many it would not hear.
         if items.len() > length {
             return Err(DecodeError::invalid_length(items.len(), &visitor).placed(&self));
         }
@@ -232,6 +242,8 @@ impl<'de> Deserializer<'de> for At<'_> {
             Value::Struct(found, fields) if is_named(found) => {
                 self.visit_fields(known, fields, visitor)
             }
+            // `()` and `Name()`: the parser cannot tell a struct that leaves out all fields from a
+            // tuple.
             Value::Tuple(found, items) if items.is_empty() && is_named(found) => {
                 self.visit_fields(known, &[], visitor)
             }
@@ -340,6 +352,7 @@ impl<'de> MapAccess<'de> for Fields<'_> {
         }
         let name = match self.fields.get(self.next) {
             Some(field) => field.name.as_str(),
+            // Here `next` has passed all fields: it goes on through those that are missing.
             None => match self.missing.get(self.next - self.fields.len()) {
                 Some(name) => name,
                 None => return Ok(None),
@@ -401,6 +414,7 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
                 let at = self.at.inside(&items[0], Path::Index(&self.at.path, 0));
                 seed.deserialize(at).map_err(|error| error.placed(&at))
             }
+            // `Name(a: 1)`: the newtype's parentheses are left out, and the name was the variant's.
             _ => seed.deserialize(At { is_content: true, ..*self.at }),
         }
     }

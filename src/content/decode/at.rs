@@ -68,6 +68,7 @@ impl<'a> At<'a> {
 
     /// Notes that the value is another than it should be.
     pub fn expected(&self, expected: &str) {
+        // To describe a value its text is read once more: not for a problem that would be dropped.
         if !self.is_full() {
             let found = match self.findings.json {
                 Some(_) => json::describe(&self.node.value, self.json()),
@@ -119,6 +120,7 @@ impl<'a> At<'a> {
             self.expected(expected);
             return false;
         };
+        // A set, since a line may have a million fields: to compare all pairs would be quadratic.
         let mut seen = HashSet::with_capacity(fields.len());
         for field in fields.iter().filter(|field| !seen.insert(field.name.as_str())) {
             self.at_field(field).wrong_name("given twice");

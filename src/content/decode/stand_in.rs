@@ -46,6 +46,7 @@ impl<'de> Deserializer<'de> for StandIn {
 
     gives! {
         deserialize_bool visit_bool false;
+        // 1 and not 0, which `NonZero` types refuse.
         deserialize_i8 visit_i8 1;
         deserialize_i16 visit_i16 1;
         deserialize_i32 visit_i32 1;
@@ -62,6 +63,7 @@ impl<'de> Deserializer<'de> for StandIn {
         deserialize_identifier visit_str "x";
         deserialize_bytes visit_bytes b"";
         deserialize_byte_buf visit_bytes b"";
+        // Both are empty, so nothing of them counts towards the depth.
         deserialize_seq visit_seq Repeated { of: StandIn::new(), left: 0 };
         deserialize_map visit_map Named { of: StandIn::new(), names: &[] };
     }

@@ -38,6 +38,7 @@ pub(super) fn read_into(file: impl Read + Seek, intake: &mut Intake<'_>) {
             Ok(entry) => name_of(entry.name_raw(), entry.name()),
             Err(error) => {
                 intake.wrong(&shown(&listed), format!("cannot be read: {error}"));
+                // Names keep the indices of their entries; an empty one is passed over below.
                 String::new()
             }
         });
@@ -75,6 +76,7 @@ pub(super) fn read_into(file: impl Read + Seek, intake: &mut Intake<'_>) {
         if !intake.has_room() {
             return;
         }
+        // The last part is the file's name.
         if path.split('/').count() > super::MAX_FOLDERS_DEEP + 1 {
             intake.wrong(
                 &shown(path),
@@ -108,5 +110,6 @@ fn common_folder(names: &[String]) -> &str {
     let Some(first) = names.next() else { return "" };
     let Some(end) = first.find('/') else { return "" };
     let folder = &first[..=end];
+    // A `/` alone is no folder to leave out: the path is absolute, and refused as such.
     if folder.len() > 1 && names.all(|name| name.starts_with(folder)) { folder } else { "" }
 }

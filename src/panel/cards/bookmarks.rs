@@ -44,6 +44,7 @@ pub(crate) fn draw(
     if let Some((_, view)) = chosen.and_then(|at: usize| list.get(at)) {
         navigate.write(Navigate::View(*view, None));
     }
+    // Only here are the settings touched: what has changed is written to the disk.
     if let Some(at) = forgotten
         && let Some(list) = settings.bookmarks.get_mut(&title)
     {

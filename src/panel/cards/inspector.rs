@@ -39,11 +39,14 @@ pub(crate) struct Counted {
 
 fn count(model: &PixelModel, edits: &Edits, tensor: usize) -> Counted {
     let tensor = &model.tensors()[tensor];
+    // In f64: f32 would drop small squares beside the sum of millions.
     let (mut sum, mut squares, mut n, mut peak) = (0.0f64, 0.0f64, 0u64, 0.0f32);
     let (mut good, mut damaged, mut edited) = (0, 0, 0);
+    // Kept, since the bars are in spreads, which are known only after all weights.
     let mut all = Vec::new();
     for tile in tensor.tiles() {
         let is_edited = edits.overlay.is_edited(tile);
+        // An edited tile no longer has the checksum that `tile` compares.
         let bytes = if is_edited { Ok(edits.overlay.tile(model, tile)) } else { model.tile(tile) };
         match bytes {
             Ok(bytes) => {
@@ -62,9 +65,11 @@ fn count(model: &PixelModel, edits: &Edits, tensor: usize) -> Counted {
         }
     }
     let mean = sum / n.max(1) as f64;
+    // Where all weights are alike, rounding may leave a little below zero.
     let spread = (squares / n.max(1) as f64 - mean * mean).max(0.0).sqrt();
     let mut bars = vec![0; BARS];
     for weight in all {
+        // Weights that are all alike have a spread of 0.
         let part = (f64::from(weight) / spread.max(f64::MIN_POSITIVE) / 8.0 + 0.5).clamp(0.0, 1.0);
         bars[((part * BARS as f64) as usize).min(BARS - 1)] += 1;
     }
@@ -179,6 +184,7 @@ fn facts(ui: &mut egui::Ui, about: &Tensor, counted: &Counted, theme: Theme) {
             ui.monospace(value);
             ui.end_row();
         };
+        // GGUF has the columns first; people write rows by columns.
         let shape: Vec<String> = about.dimensions.iter().rev().map(u64::to_string).collect();
         row("shape", shape.join(" x "));
         row("encoding", about.encoding().to_string());

@@ -58,6 +58,7 @@ pub(crate) fn draw(
     if has_caption && mind.thoughts.is_empty() {
         return Ok(());
     }
+    // What stands on both sides (chrome's `BESIDE`, 322 each) stays free.
     let wide = 560.0f32.min(camera.view.size[0] as f32 - 644.0).max(220.0);
     let frame = card(theme).corner_radius(8.0).inner_margin(egui::Margin::same(8));
     let up =
@@ -92,9 +93,11 @@ pub(crate) fn draw(
                 if is_wanted {
                     response.request_focus();
                 }
+                // Enter takes the focus from a field of one line.
                 let entered =
                     response.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
                 if ui.button("Ask").clicked() || entered {
+                    // The token that was looked at is one of the last answer.
                     scrubbed.0 = None;
                     mind.paused = false;
                     let PromptBox { text, chat, tokens, temperature } = &*prompt;
@@ -132,6 +135,7 @@ fn tokens(
         let first = mind.thoughts.len().saturating_sub(MOST_SHOWN);
         for (at, thought) in mind.thoughts.iter().enumerate().skip(first) {
             let text =
+                // The font has no sign for a line's end.
                 RichText::new(thought.text.replace('\n', "\\n")).size(14.0).color(ink(theme));
             let text = match thought.probability {
                 Some(probability) => text.background_color(tint(theme, probability)),

@@ -117,6 +117,7 @@ fn looks(ui: &mut Ui, edited: &mut Settings, palettes: &Palettes) {
 fn speed(ui: &mut Ui, edited: &mut Settings) {
     let theme = edited.theme;
     row(ui, theme, "speed", |ui| {
+        // In the file 0 is no limit.
         let mut speed =
             if edited.tokens_per_second > 0.0 { edited.tokens_per_second } else { FASTEST };
         let words = |speed: f64, _: std::ops::RangeInclusive<usize>| {
@@ -135,6 +136,7 @@ fn speed(ui: &mut Ui, edited: &mut Settings) {
     row(ui, theme, "a frame thinks", |ui| {
         let mut budget = edited.thinking_budget().as_millis() as u32;
         if ui.add(egui::Slider::new(&mut budget, 1..=200).suffix(" ms")).changed() {
+            // 0 is the usual, which makes room for drawing; what somebody has chosen does not.
             edited.thinking_milliseconds = if budget == USUAL_THINKING { 0 } else { budget };
         }
     });

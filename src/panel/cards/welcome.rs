@@ -53,9 +53,11 @@ pub(crate) fn draw(
         if weights <= MOST_WEIGHTS && mind.thoughts.is_empty() {
             mind.ask(atlas.model(), &prompt.text, prompt.chat, FIRST_WORDS, 0.0);
         }
+        // After the question, which is a generation itself: a later one is the person's.
         since.0 = Some((camera.view, mind.generation()));
         return Ok(());
     };
+    // Another size of the window is another view, and nobody has gone on.
     let resized = camera.view.size != view.size;
     if resized {
         since.0 = Some((camera.view, generation));

@@ -107,6 +107,7 @@ impl ActivityPainter<'_> {
             // The stream enters a layer with the norm that it left the one before with.
             let before = at.checked_sub(1).map_or(norm, |before| norms[before]);
             let [enters, leaves] = [before, norm].map(|norm| glow(self.theme, norm / most));
+            // A layer that is laid northward is entered from below.
             let [top, bottom] = if layer.northward { [leaves, enters] } else { [enters, leaves] };
             self.light.fall(rect, top, bottom);
             if rect.height() <= 90.0 {
@@ -158,6 +159,7 @@ pub(crate) fn glow(theme: Theme, part: f32) -> Color32 {
         Theme::Dark => {
             let gold = Rgba::from(Color32::from_rgb(255, 190, 70));
             let white = ((part - 0.6) / 0.4).max(0.0) * 0.55;
+            // In linear light: twice the norm is twice the light.
             let mix =
                 |channel: f32| gamma_u8_from_linear_f32((channel + (1.0 - channel) * white) * part);
             Color32::from_rgb_additive(mix(gold.r()), mix(gold.g()), mix(gold.b()))

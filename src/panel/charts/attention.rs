@@ -36,6 +36,7 @@ pub(crate) fn follow(
     mut shown: ResMut<HeadShown>,
     mut last: Local<Option<Place>>,
 ) {
+    // Only when it changes, or what is typed into the panel would be overwritten in every frame.
     if *last != selection.0 {
         last.clone_from(&selection.0);
         if let Some(Place::Head(layer, head)) = selection.0 {

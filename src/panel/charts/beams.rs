@@ -77,6 +77,7 @@ pub(crate) fn draw(
     let Some(from) = top(at) else { return Ok(()) };
     for (to, share) in strongest(&shares) {
         if let Some(end) = top(to) {
+            // The arc of a token to itself has no width: its height alone shows it.
             let rise = 10.0 + 0.16 * (from.x - end.x).abs();
             arc(&above, theme, from, end, if to == at { 16.0 } else { rise }, share);
         }
@@ -129,6 +130,7 @@ fn within(
     let names = if tall > 60.0 { 18.0 } else { 12.0 };
     let base = strip.bottom() - names;
     let (left, right) = (strip.left() + 10.0, strip.right() - 10.0);
+    // There is one at least: a token sees itself.
     let last = shares.len() - 1;
     let spot =
         |at: usize| pos2(left + (right - left) * (at as f32 + 0.5) / (last as f32 + 1.0), base);
@@ -137,6 +139,8 @@ fn within(
     let from = spot(last);
     for (to, share) in strongest(shares) {
         let end = spot(to);
+        // A cubic curve rises to 3/4 of its control points: at 1.15 the widest arc fills 0.86 of
+        // the strip.
         let rise = ((from.x - end.x) / (right - left)).max(0.12) * (tall - names) * 1.15;
         arc(&painter, theme, from, end, rise, share);
         painter.circle_filled(end, 1.5 + 2.0 * share, accent(theme));
@@ -151,6 +155,7 @@ fn within(
         ink(theme),
     );
     let half = galley.size().x / 2.0 + 4.0;
+    // `clamp` panics where its ends are the wrong way round, as in a strip narrower than the word.
     let middle = spot(strongest)
         .x
         .clamp(strip.left() + half, (strip.right() - half).max(strip.left() + half));

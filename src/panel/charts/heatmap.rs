@@ -38,6 +38,7 @@ pub(crate) fn draw(
     let mut plain = RectMesh::beside(minimap(&camera.view, &atlas));
     for (cells, value) in overlay.cells.iter().filter(|(cells, _)| cells.overlaps(&visible)) {
         let rect = on_screen(&camera.view, *cells);
+        // A gap tells neighbours apart; of what is small it would leave nothing.
         let is_large = rect.width() > 3.0 && rect.height() > 3.0;
         plain.fill(
             rect.shrink(if is_large { 0.5 } else { 0.0 }),
@@ -96,9 +97,11 @@ fn legend(
     let [low, high] = overlay.range;
     let ends = match overlay.scale {
         HeatmapScale::Signed => {
+            // As far to both sides, so that zero has the middle of the palette.
             let most = low.abs().max(high.abs());
             [-most, most]
         }
+        // A ratio to 0 is infinite.
         HeatmapScale::Logarithmic => [low.max(f32::MIN_POSITIVE), high],
     };
     let mut plain = RectMesh::default();

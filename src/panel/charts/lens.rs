@@ -58,11 +58,13 @@ pub(crate) fn draw(
         });
         ui.spacing_mut().interact_size.y = 15.0;
         let next = mind.thoughts.get(view.at + 1).map(|thought| thought.token);
+        // The last is what the model says: it stays in sight while the others scroll.
         let Some((last, before)) = view.layers.split_last() else { return };
         let tall = (context.content_rect().height() - 216.0).clamp(80.0, 520.0);
         ScrollArea::vertical().max_height(tall).auto_shrink([false, true]).show(ui, |ui| {
             egui::Grid::new("lens").spacing([6.0, 1.0]).min_col_width(34.0).show(ui, |ui| {
                 for (state, tokens) in before.iter().enumerate() {
+                    // State 0 is the embedding's, before the first layer.
                     let name =
                         state.checked_sub(1).map_or("input".into(), |layer| layer.to_string());
                     if row(ui, theme, &mind, &name, tokens, next) {

@@ -39,6 +39,7 @@ pub(crate) fn draw(
         pos2(panel.left() + 15.0, panel.bottom() - 7.0),
     );
     let mut plain = RectMesh::default();
+    // In steps, since `glow` bends: it goes to white only from 0.6 on.
     const STEPS: u32 = 12;
     for step in 0..STEPS {
         let part = |step: u32| step as f32 / STEPS as f32;

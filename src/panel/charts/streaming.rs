@@ -94,6 +94,7 @@ pub fn rows(
 fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let first = digits.len() % 3;
+    // Digits are one byte each: every cut is between two.
     let (head, tail) = digits.split_at(first);
     let groups = tail.as_bytes().chunks(3).map(|group| String::from_utf8_lossy(group).into_owned());
     let parts: Vec<String> =

@@ -95,6 +95,7 @@ fn graph(ui: &mut egui::Ui, frames: &Frames, theme: Theme) {
         let font = egui::FontId::proportional(9.5);
         painter.text(pos2(place.left(), y), egui::Align2::LEFT_BOTTOM, text, font, faint(theme));
     }
+    // `Frames` remembers so many (`RECENT`).
     let wide = place.width() / 240.0;
     for (at, time) in frames.times().enumerate() {
         let top = place.bottom() - place.height() * (time / TALLEST).min(1.0);

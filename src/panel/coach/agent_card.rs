@@ -19,10 +19,8 @@ pub(crate) struct AgentView<'a> {
     pub energy: f32,
     /// What it is about.
     pub activity: Activity,
-    /// What it thinks.
     pub thoughts: &'a Thoughts,
     pub memory: &'a AgentMemory,
-    /// The jobs.
     pub board: &'a Board,
     /// The tasks behind them.
     pub queue: Option<Arc<Queue>>,
@@ -68,6 +66,7 @@ pub(crate) fn show(
     colour: Color32,
     seen: &AgentView<'_>,
 ) {
+    // Not interactable: on the card the pointer would not be on the agent, and the card would go.
     let area = egui::Area::new(Id::new("agent card")).order(Order::Tooltip).interactable(false);
     area.pivot(Align2::LEFT_BOTTOM).fixed_pos(pointer + vec2(18.0, -14.0)).constrain(true).show(
         context,

@@ -54,11 +54,13 @@ pub(crate) fn draw(
     let (Some(clock), Some(board), Some(before)) = world else { return Ok(()) };
     let painter = context.layer_painter(LayerId::background());
     let theme = settings.theme;
+    // One moment for ever: the signs of what agents do stay, and nothing moves.
     let moment = if settings.reduced_motion { 0.0 } else { time.elapsed_secs() };
     jobs(&painter, &camera.view, theme, &board, &open_jobs);
 
     let mut figures =
         figures(&agents, &board, &camera.view, |agent, place| before.between(agent, place, &clock));
+    // The minimap is drawn with the map, so that figures would lie over it.
     if let Some(minimap) = minimap(&camera.view, &atlas) {
         figures.retain(|figure| !minimap.expand(RADIUS).contains(figure.at));
     }
@@ -67,6 +69,7 @@ pub(crate) fn draw(
     let near = |figure: &&Figure| {
         pointer.is_some_and(|pointer| figure.at.distance(pointer) < RADIUS + 4.0)
     };
+    // The last one is drawn above the others: it is the one that is seen there.
     let hovered = figures.iter().rfind(near).map(|figure| figure.entity);
     let waits = |activity: &Activity| match (activity, &pool) {
         (Activity::Working(job), Some(pool)) => !pool.works_on(*job),
@@ -74,6 +77,7 @@ pub(crate) fn draw(
     };
     for figure in &figures {
         let Ok((_, agent, _, energy, activity, ..)) = agents.get(figure.entity) else { continue };
+        // Out of step with each other, or all would hop at once.
         let (waits, moment) = (waits(activity), moment + agent.id.0 as f32 * 0.7);
         body(&painter, theme, figure, energy.0, *activity, waits, moment);
         if hovered == Some(figure.entity) {
@@ -123,6 +127,7 @@ fn figures(
         },
         colour: colour_of(&agent.profile),
     };
+    // A query has no order to rely on, and `spread` gives places by it.
     let sorted = agents.iter().sort_by_key::<&Agent, _>(|agent| agent.id);
     let mut figures: Vec<Figure> = sorted.map(figure).collect();
     spread(&mut figures);
@@ -148,6 +153,7 @@ pub(crate) fn colour_of(profile: &AgentProfile) -> Color32 {
     if let Some([r, g, b]) = profile.rgb() {
         return Color32::from_rgb(r, g, b);
     }
+    // A hash of our own, so that a kind has its colour in every run and build.
     let hue = profile
         .name
         .bytes()
@@ -162,7 +168,9 @@ fn spread(figures: &mut [Figure]) {
         let cell = [figure.at.x, figure.at.y].map(|side| (side / APART).round() as i32);
         crowds.entry(cell).or_default().push(index);
     }
+    // In any order: no figure is in two crowds.
     for crowd in crowds.into_values().filter(|crowd| crowd.len() > 1) {
+        // It grows with the crowd: neighbours on the circle stay more than `APART` from each other.
         let radius = APART * (crowd.len() as f32 / 4.0).max(1.0);
         for (turn, &index) in crowd.iter().enumerate() {
             let angle = turn as f32 / crowd.len() as f32 * std::f32::consts::TAU;
@@ -224,6 +232,7 @@ fn body(
     let hop = if walks { (moment * 9.0).sin().abs() * 3.0 } else { 0.0 };
     let at = figure.at - vec2(0.0, hop);
     painter.circle_filled(
+        // The shadow stays on the ground while the body hops.
         figure.at + vec2(0.0, RADIUS * 0.85),
         RADIUS * 0.7,
         Color32::from_black_alpha(70),
@@ -279,6 +288,7 @@ fn arc(painter: &Painter, at: Pos2, radius: f32, part: f32, colour: Color32) {
     let steps = (part.clamp(0.0, 1.0) * 32.0).ceil() as usize;
     let point = |step: usize| {
         let angle =
+            // The last step ends where the part does, not at the next 32nd.
             -std::f32::consts::FRAC_PI_2 + (step as f32 / 32.0).min(part) * std::f32::consts::TAU;
         at + radius * Vec2::angled(angle)
     };

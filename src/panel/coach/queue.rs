@@ -104,6 +104,7 @@ pub(crate) fn draw(
                 if file.is_some_and(|file| file.0.is_some())
                     && ui.small_button("keep this world").clicked()
                 {
+                    // Written by `keep`, since it takes the world whole.
                     panel.save = true;
                 }
             });
@@ -289,6 +290,7 @@ fn line(ui: &mut Ui, theme: Theme, task: &Task, doing: Option<&str>, panel: &mut
                 painter.circle_stroke(dot.center(), 4.0, egui::Stroke::new(1.4, colour));
             }
             Status::Blocked => {
+                // Pending has the same faint colour: the bar across tells the two apart.
                 let side = vec2(3.6, 0.0);
                 painter.circle_stroke(dot.center(), 4.4, egui::Stroke::new(1.2, colour));
                 painter.line_segment(
@@ -312,6 +314,7 @@ fn line(ui: &mut Ui, theme: Theme, task: &Task, doing: Option<&str>, panel: &mut
     let response = inner.response.interact(Sense::click()).on_hover_text(found(task));
     if response.clicked() {
         panel.task = (!is_chosen).then(|| task.id.clone());
+        // What was typed was about another task.
         panel.word.clear();
     }
     if let Some(doing) = doing {

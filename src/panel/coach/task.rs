@@ -121,6 +121,7 @@ fn say(ui: &mut Ui, crew: &QueueWorkers, queue: &Queue, task: &Task, word: &mut 
     let mut used = false;
     ui.horizontal_wrapped(|ui| {
         let open = matches!(task.status, Status::Pending | Status::InProgress | Status::Review);
+        // A process holds a lock while it works; a person has none.
         let by_person = task.worker.as_ref().is_some_and(|worker| worker.lock.is_none());
         if task.status == Status::Pending && ui.button("Do it myself").clicked() {
             let id = id.clone();

@@ -69,6 +69,8 @@ pub(crate) fn draw(
     let caption = tour.map(|tour| tour.caption.clone()).filter(|caption| !caption.is_empty());
     if let Some(text) = caption {
         let wide =
+            // The last bound is the strongest: on a narrow screen the caption covers its
+            // neighbours rather than leave the screen.
             600.0f32.min(screen.width() - 2.0 * BESIDE).max(260.0).min(screen.width() - 40.0);
         let galley = painter.layout(text, FontId::proportional(16.0), ink(theme), wide);
         let place = Align2::CENTER_BOTTOM
@@ -220,6 +222,7 @@ fn legend(
     let mut plain = RectMesh::default();
     plain.ramp(bar, |part| {
         colour(match settings.colouring {
+            // A third of a spread is the end of the palette's scale of errors.
             Colouring::Error => palette.error(theme, part / 3.0),
             _ => palette.weight(theme, (part * 2.0 - 1.0) * RANGE),
         })

@@ -26,6 +26,7 @@ pub(crate) fn show(
     let mut open = true;
     // The inspector has the corner.
     let left = if panels.inspector { -286.0 } else { -12.0 };
+    // One id for all instruments, so that egui takes them for the same window.
     let window = egui::Window::new(title).id(Id::new("drawer")).open(&mut open).resizable(false);
     let window =
         window.collapsible(false).default_width(WIDE).anchor(Align2::RIGHT_TOP, vec2(left, 56.0));
@@ -66,6 +67,7 @@ pub(crate) fn bar(
     mut drawer: ResMut<ShownInstrument>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
+    // On a narrow screen the trail and the search box have the line; instruments have keys too.
     if context.content_rect().width() < 900.0 {
         return Ok(());
     }

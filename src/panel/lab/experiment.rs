@@ -95,6 +95,7 @@ pub(crate) fn draw(
                             ("Solo (O)", is_solo, UserAction::Solo),
                         ] {
                             if ui.add(egui::Button::new(text).selected(is_on)).clicked() {
+                                // As the key would: the plugin that owns the marks answers.
                                 actions.write(action);
                             }
                         }
@@ -248,7 +249,9 @@ fn brushes(
                 ui.colored_label(faint(theme), unit);
             });
         };
+        // Copied, since the rows borrow the numbers to change them.
         let (value, factor) = (typed.value, typed.factor);
+        // The version grows with every edit, so that each noise is another.
         let noise = Brush::Noise { spread: typed.noise * spread, seed: edits.overlay.version() };
         row("Set to", Some(&mut typed.value), "", Brush::Set(value));
         row("Multiply by", Some(&mut typed.factor), "", Brush::Scale(factor));

@@ -32,6 +32,7 @@ pub(crate) fn draw(
     let visible = camera.view.visible();
     for &cells in edits.cells().iter().filter(|cells| cells.overlaps(&visible)).take(MOST_FRAMES) {
         let rect = on_screen(&camera.view, cells).expand(1.5);
+        // A wider line of the ground below: the frame is seen on weights of any colour.
         painter.rect_stroke(rect, 1.0, Stroke::new(3.5, backing(theme)), StrokeKind::Outside);
         painter.rect_stroke(rect, 1.0, Stroke::new(2.0, edited(theme)), StrokeKind::Outside);
     }

@@ -112,6 +112,7 @@ fn answers(ui: &mut Ui, comparison: &Comparison, theme: Theme) {
 fn side(ui: &mut Ui, side: Option<&ComparisonSide>, same: bool, theme: Theme) {
     let Some(side) = side else {
         ui.colored_label(faint(theme), "(end)");
+        // A side has two columns.
         ui.label("");
         return;
     };

@@ -61,6 +61,7 @@ pub(crate) fn draw(
     for label in labels(&atlas, camera.view.visible(), camera.view.scale) {
         words.say(name(&painter, (&atlas, &camera.view), theme, &label));
     }
+    // While bypassed, the model answers as its file says, with nothing muted or scaled.
     if !edits.bypassed {
         marks(&painter, (&atlas, &camera.view), theme, &interventions, &mut words);
     }

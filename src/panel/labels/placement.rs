@@ -35,6 +35,7 @@ impl Taken {
 
 /// Whether two rectangles have an area in common: neighbours that touch do not.
 fn overlap(a: Rect, b: Rect) -> bool {
+    // egui's `Rect::intersects` is also true of those that touch.
     a.min.x < b.max.x && b.min.x < a.max.x && a.min.y < b.max.y && b.min.y < a.max.y
 }
 
@@ -119,6 +120,7 @@ pub(crate) struct Wish<'a> {
 /// taken nor each other.
 pub(crate) fn place(wishes: &[Wish<'_>], taken: &[Rect], screen: Rect) -> Vec<Option<Rect>> {
     let mut order: Vec<usize> = (0..wishes.len()).collect();
+    // A stable sort: words that matter as much keep the order in which they were said.
     order.sort_by_key(|&at| (wishes[at].rank, !wishes[at].stood));
     let mut places = vec![None; wishes.len()];
     let mut placed: Vec<Rect> = Vec::new();
@@ -151,6 +153,7 @@ pub(crate) fn gather(mut contexts: EguiContexts, mut taken: ResMut<Taken>) -> Re
     context.memory(|memory| {
         let layers = memory.areas().visible_layer_ids();
         let panels =
+            // The background is the map itself, where the words stand.
             layers.iter().filter(|layer| matches!(layer.order, Order::Middle | Order::Foreground));
         taken.rects.extend(panels.filter_map(|layer| memory.area_rect(layer.id)));
     });
@@ -178,6 +181,7 @@ pub(crate) fn draw(
         .collect();
     let places = place(&wishes, &taken.rects, painter.clip_rect().shrink(2.0));
     words.stood.clear();
+    // One mesh for all of them, below every word: hence two turns.
     let mut backings = RectMesh::default();
     for (word, place) in wanted.iter().zip(&places) {
         let Some(place) = *place else { continue };
@@ -189,6 +193,7 @@ pub(crate) fn draw(
     for (word, place) in wanted.into_iter().zip(places) {
         let Some(place) = place else { continue };
         let at = place.min + AROUND;
+        // The colour was laid out with the text: another takes an override.
         if word.strength < 1.0 {
             painter.galley_with_override_text_color(
                 at,

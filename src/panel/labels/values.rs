@@ -80,6 +80,7 @@ pub(crate) fn draw(
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let painter = context.layer_painter(LayerId::background());
+    // In flight nobody reads them, and at every scale they would be laid out anew.
     if camera.view.scale >= READABLE && camera.flight.is_none() {
         let visible = camera.view.visible();
         let palette = palettes.named(&settings.palette);
@@ -202,6 +203,7 @@ fn short(value: f32) -> String {
 /// Black or white, whichever is read better on a colour.
 fn legible_on([r, g, b]: [f32; 3]) -> Color32 {
     let linear = |channel: f32| crate::world::palette::linear(channel);
+    // Relative luminance, as WCAG has it.
     let light = 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
     // Where both have the same contrast.
     if light > 0.179 { Color32::BLACK } else { Color32::WHITE }
