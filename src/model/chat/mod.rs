@@ -200,6 +200,7 @@ impl ChatTemplate {
     }
 
     fn ask(&self, conversation: Option<worker::RenderInput>, signs: Signs) -> Reply {
+        // Before a process gets it, so that no large job is sent to be refused there.
         if self.source.len() > MAX_TEMPLATE_BYTES {
             return Err(ChatError::TooLarge {
                 found: self.source.len(),
@@ -210,6 +211,7 @@ impl ChatTemplate {
         let job = RenderJob { source, bos, eos, signs, conversation };
         // A process is put back only after it has answered, so one that a panic left is whole.
         let mut kept = self.process.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        // Taken out, so that where asking fails nothing is put back and the next job starts anew.
         let mut process = match kept.take() {
             Some(process) => process,
             None => Process::start()?,

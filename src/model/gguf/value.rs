@@ -45,6 +45,7 @@ impl ValueType {
     /// The type with this number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
+        // The numbers are successive from 0, so that the place in the list is the number.
         Self::ALL.get(usize::try_from(number).ok()?).copied()
     }
 

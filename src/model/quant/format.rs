@@ -66,6 +66,7 @@ impl Bits {
 
     /// What the byte is masked with when the bits are at its end.
     pub fn mask(self) -> u8 {
+        // In 16 bits, since Q8_0 has eight bits and a byte shifted by eight overflows.
         ((1u16 << self.width) - 1) as u8
     }
 }
@@ -82,6 +83,7 @@ pub(super) fn each_block<const BYTES: usize, const LEN: usize>(
     out: &mut [f32],
     decode: impl Fn(&[u8; BYTES], &mut [f32; LEN]),
 ) {
+    // The rest is empty: `dequantize` has compared both lengths with the shape.
     let (blocks, _) = bytes.as_chunks::<BYTES>();
     let (outs, _) = out.as_chunks_mut::<LEN>();
     for (block, out) in blocks.iter().zip(outs) {
