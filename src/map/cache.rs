@@ -44,6 +44,7 @@ pub struct CacheStats {
 impl TileCache {
     pub(super) fn new(size: TileSize, limit_in_bytes: usize) -> Self {
         let capacity = limit_in_bytes / size.tile_len();
+        // A bounded one takes memory for its capacity at once, and cannot have a capacity of none.
         Self { tiles: LruCache::unbounded(), capacity, counts: CacheCounts::default() }
     }
 

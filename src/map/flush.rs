@@ -23,6 +23,7 @@ impl InfiniteMap {
         }
         self.check_writable()?;
         self.pack_unsaved(true)?;
+        // A flush of no change makes no generation, so that readers need not open the map again.
         if let Some(store) = &mut self.store
             && (self.regions_changed || store.has_uncommitted())
         {
@@ -58,6 +59,7 @@ impl InfiniteMap {
             unsaved_in_bytes: self.unsaved_limit.saturating_mul(tile_len),
         };
         let mut new = Self::open(store.folder(), Access::Read, &options)?;
+        // What was placed is in no file, so it is carried over.
         let stored = Kind::PIXELS | Kind::REGION;
         for item in self.tree.region(&Rect::PLANE, Kinds::ALL) {
             if !stored.contains(item.kind) {
@@ -81,6 +83,7 @@ impl InfiniteMap {
             let found = store.packs().len() as u128;
             return Err(MapError::TooLarge { what: "number of packs", found, limit: found });
         }
+        // A newer pack may have replaced the tile; only the index knows which one counts.
         let is_current = |tile: TilePos, number: u64| {
             let corner = tile_size.rect_of(tile).ok().map(|rect| rect.corner());
             corner
@@ -89,6 +92,7 @@ impl InfiniteMap {
         };
         let mut merged =
             if merge { merge_candidates(store, unsaved.len() + removed.len()) } else { Vec::new() };
+        // Again without a pack whose slot is damaged: each turn takes one out, so this ends.
         let new = loop {
             let mut tiles: Vec<(TilePos, TileSource<'_>)> =
                 unsaved.iter().map(|(pos, tile)| (*pos, TileSource::Fresh(tile))).collect();
@@ -134,6 +138,7 @@ impl InfiniteMap {
                 }
             }
         };
+        // Only now: had writing failed, the index would still say where the pixels are.
         if let Some(directory) =
             new.and_then(|key| store.pack(key)).and_then(|pack| pack.directory())
         {
@@ -145,6 +150,7 @@ impl InfiniteMap {
         }
         merged.into_iter().for_each(|key| store.retire(key));
         removed.clear();
+        // They equal what is stored now, so the cache may have them, and drop them.
         let saved: Vec<(TilePos, Arc<_>)> = unsaved.drain().collect();
         let mut cache = self.lock_cache();
         saved.into_iter().for_each(|(pos, tile)| cache.put(pos, tile));

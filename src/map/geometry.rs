@@ -248,6 +248,7 @@ impl TileSize {
 
     /// The pixel's column and row within its tile.
     pub const fn within_tile(self, point: Point) -> (usize, usize) {
+        // In two's complement the low bits count from the tile's edge left of the origin too.
         let mask = (1 << self.log2) - 1;
         ((point.x & mask) as usize, (point.y & mask) as usize)
     }
@@ -257,6 +258,7 @@ impl TileSize {
     /// # Errors
     /// The tile lies outside the plane.
     pub fn rect_of(self, tile: TilePos) -> Result<Rect, MapError> {
+        // A tile of this range lies in the plane whole, since the plane's edge is one of tiles.
         let last = i64::MAX >> self.log2;
         let inside = -last - 1..=last;
         if !inside.contains(&tile.x) || !inside.contains(&tile.y) {
@@ -283,6 +285,7 @@ impl TileSize {
 
     /// The rectangle of whole tiles around a rectangle.
     pub fn footprint(self, rect: &Rect) -> Rect {
+        // It stays in the plane: clearing and setting low bits cannot overflow.
         let mask = i64::from(self.side()) - 1;
         Rect {
             left: rect.left & !mask,

@@ -79,6 +79,7 @@ impl WeightSums {
             return Statistics::default();
         }
         let mean = self.sum / self.count as f64;
+        // Rounding may bring it below zero, and the root of that is no number.
         let variance = (self.squares / self.count as f64 - mean * mean).max(0.0);
         Statistics { mean: mean as f32, spread: variance.sqrt() as f32, peak: self.peak }
     }

@@ -66,6 +66,7 @@ pub fn paint(
         for plot in model.plan().plots_of(tensor) {
             if let Some(part) = plot.part(&shape.rows, &shape.columns) {
                 let patch = canvas.patch(plot, part, &shape, &weights);
+                // Held to lay the pixels only: decoding and summing go on side by side.
                 let mut picture = picture.lock().expect("painting does not panic");
                 patch.lay(&mut picture, spreads[tensor]);
             }

@@ -282,6 +282,7 @@ impl Cache {
         if !is_gguf(path)? {
             return PixelModel::open(path);
         }
+        // Before any work: a bound that is no size is told at once.
         let limit = limit()?;
         let (count, size_in_bytes) = self.remove_leftovers();
         if count > 0 {
@@ -365,6 +366,7 @@ impl Cache {
     /// Makes the folder, and finds out whether files can be made in it.
     fn prepare(&self) -> io::Result<()> {
         std::fs::create_dir_all(&self.folder)?;
+        // Only making one tells: permissions say nothing of a disk that is mounted read-only.
         tempfile::tempfile_in(&self.folder).map(drop)
     }
 
@@ -394,6 +396,7 @@ impl Cache {
         if !is_kept {
             note(CacheNote::TooLarge { size_in_bytes: size, in_use, limit });
         }
+        // Where the system does not tell, the write will.
         let free = || free_bytes(&self.folder).unwrap_or(u64::MAX);
         let needed = size.saturating_add(SPARE);
         let mut kept = in_use.saturating_add(sum(&idle));
@@ -550,5 +553,6 @@ pub fn is_gguf(path: &Path) -> Result<bool, ModelError> {
     let io = |source| ModelError::Io { action: format!("open {}", path.display()), source };
     let mut magic = [0; 4];
     let mut file = open_regular(path).map_err(io)?;
+    // A shorter file is none, and what is wrong with it is for its own reader to say.
     Ok(file.read_exact(&mut magic).is_ok() && magic == *b"GGUF")
 }

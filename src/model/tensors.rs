@@ -98,6 +98,7 @@ pub fn lay_out(shapes: Vec<(String, Vec<u64>, Encoding)>) -> Result<Vec<Tensor>,
                 "dimensions {dimensions:?} do not fit {encoding} blocks of {block}, or overflow"
             ));
         };
+        // A tile has a line at least, and the lines so far fit 32 bits, so their tiles do.
         let tensor = Tensor { name, dimensions, tiling, first_tile: first_tile as u32, first_line };
         first_tile += tensor.tiling.tile_count();
         first_line += tensor.tiling.line_count();
@@ -234,6 +235,7 @@ pub fn main_encoding(tensors: &[Tensor]) -> Encoding {
         let of_it = tensors.iter().filter(|tensor| tensor.encoding() == encoding);
         of_it.map(|tensor| tensor.tiling.rows * tensor.tiling.columns).sum()
     };
+    // Of equals the last of the list, for writer and reader alike.
     Encoding::ALL
         .into_iter()
         .max_by_key(|&encoding| weights(encoding))

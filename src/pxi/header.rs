@@ -126,6 +126,7 @@ impl PxiHeader {
         }
         let height = u32::from_be_bytes(field(bytes, 18));
         let expected_height = rows(original_size, width);
+        // In 64 bits: the rows of a made-up size need not fit 32, and must differ, not wrap.
         if u64::from(height) != expected_height {
             let expected = format!("{expected_height} for {original_size} bytes at width {width}");
             return Err(PxiError::field("height", height, expected));

@@ -79,6 +79,7 @@ pub(super) fn copy_range(
     len: u64,
     out: &mut dyn Write,
 ) -> io::Result<()> {
+    // A run is at most 255 bytes: written one by one, calls would cost more than bytes.
     let mut piece = Vec::with_capacity(PIECE_LEN);
     let mut skip = offset;
     let mut left = len;

@@ -124,6 +124,8 @@ impl PxiStore {
                     continue;
                 }
                 let path = item.path();
+                // The entry's own type: a linked folder is none, so the walk stays in the store and
+                // ends.
                 if kind.is_dir() {
                     if depth < MAX_DEPTH {
                         folders.push((path, format!("{prefix}{file_name}/"), depth + 1));
@@ -154,6 +156,8 @@ impl PxiStore {
 fn file_name(name: &str) -> Result<String, PxiError> {
     let stem = name.strip_suffix(EXTENSION).unwrap_or(name);
     for part in stem.split('/') {
+        // A dot in front hides a file and makes `..`; Windows drops dots and spaces at the end, so
+        // that two names would be one file.
         let problem = if part.is_empty() {
             "has an empty part"
         } else if part.starts_with('.') {

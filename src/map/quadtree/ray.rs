@@ -58,6 +58,7 @@ impl Ray {
             entry = entry.max(at(near));
             exit = Some(exit.map_or(at(far), |exit| exit.min(at(far))));
         }
+        // Not where both are equal: there the ray touches a corner, a single point.
         exit.is_none_or(|exit| entry < exit).then_some(entry)
     }
 }

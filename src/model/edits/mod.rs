@@ -211,6 +211,8 @@ impl WeightEdits {
                 while column < region.columns.end {
                     let index = tiling.tile_of(row, column);
                     let (tile, shape) = (tensor.first_tile + index as u32, tiling.tile(index));
+                    // Regions may overlap: a later one paints on what an earlier one has painted. A
+                    // tile of the file is checked, or its damage would get a checksum of its own.
                     let bytes = match edited.remove(&tile) {
                         Some(bytes) => bytes,
                         None if self.is_edited(tile) => self.tile(model, tile).to_vec(),
@@ -231,6 +233,7 @@ impl WeightEdits {
             .into_iter()
             .filter(|(tile, bytes)| self.tile(model, *tile) != &bytes[..])
             .map(|(tile, bytes)| {
+                // Painted back to the file's bytes it is no edit, and its checksum holds again.
                 let as_in_file = model.tile_unverified(tile) == &bytes[..];
                 (tile, (!as_in_file).then(|| Arc::from(bytes)))
             })
@@ -275,6 +278,7 @@ impl WeightEdits {
     /// Puts tiles in place and gives what was there.
     fn exchange(&mut self, step: Vec<(u32, Bytes)>) -> Vec<(u32, Bytes)> {
         self.version += 1;
+        // Where others hold the list it is copied, but not the tiles in it.
         let tiles = Arc::make_mut(&mut self.tiles);
         step.into_iter()
             .map(|(tile, bytes)| {

@@ -36,6 +36,7 @@ pub fn save_copy(
     path: &Path,
     progress: Progress<'_>,
 ) -> Result<Saved, ModelError> {
+    // The target refuses as well, but only after all edited tiles have been looked at.
     if path.exists() {
         let source = std::io::Error::new(std::io::ErrorKind::AlreadyExists, "it is there already");
         return Err(ModelError::Io {

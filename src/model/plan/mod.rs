@@ -149,6 +149,7 @@ impl Plot {
             Orientation::RowsAlongX => Rect::new(x, y, height, width),
             Orientation::ColumnsAlongX => Rect::new(x, y, width, height),
             Orientation::Wrapped => {
+                // Over several rows the smallest rectangle around the part is as wide as the plot.
                 let (_, last) = self.cell(0, columns.end - 1);
                 let across = if last == y { width } else { self.rect.width };
                 Rect::new(if last == y { x } else { self.rect.x }, y, across, last - y + 1)

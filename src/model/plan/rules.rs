@@ -286,6 +286,7 @@ impl Rules {
 
 /// Reads `#rrggbb`.
 pub fn parse_colour(text: &str) -> Option<[u8; 3]> {
+    // ASCII, or else cutting by bytes could cut a character and panic.
     let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6 && digits.is_ascii())?;
     let channel = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).ok();
     Some([channel(0)?, channel(2)?, channel(4)?])
@@ -431,6 +432,7 @@ fn canal(from: Rect, to: Rect, across: i64, gap: i64) -> Vec<Rect> {
     if from.x == to.x {
         let (upper, lower) = if from.y < to.y { (from, to) } else { (to, from) };
         let top = upper.y + upper.height;
+        // Not below zero: rules may leave no space between layers.
         return vec![Rect::new(middle(from), top, across, (lower.y - top).max(0))];
     }
     // South of both rivers, in the middle of the space there.
