@@ -27,7 +27,7 @@ struct CacheCounts {
 /// What the cache holds, and how well it does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CacheStats {
-    /// Tiles held.
+    /// Tiles that are in memory now.
     pub tiles: usize,
     /// The bytes of their pixels.
     pub size_in_bytes: usize,

@@ -11,7 +11,7 @@ use std::fmt;
 /// A pixel's place on the plane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Point {
-    /// Column.
+    /// Column; it grows to the right.
     pub x: i64,
     /// Row; it grows downwards.
     pub y: i64,
@@ -84,22 +84,22 @@ impl Rect {
         }
     }
 
-    /// The first column.
+    /// The first column, which is inside.
     pub const fn left(&self) -> i64 {
         self.left
     }
 
-    /// The first row.
+    /// The first row, which is inside.
     pub const fn top(&self) -> i64 {
         self.top
     }
 
-    /// The last column.
+    /// The last column, which is inside.
     pub const fn right(&self) -> i64 {
         self.right
     }
 
-    /// The last row.
+    /// The last row, which is inside.
     pub const fn bottom(&self) -> i64 {
         self.bottom
     }
@@ -174,9 +174,9 @@ impl fmt::Display for Rect {
 /// corner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct TilePos {
-    /// Column.
+    /// Column, in tiles; it grows to the right.
     pub x: i64,
-    /// Row.
+    /// Row, in tiles; it grows downwards.
     pub y: i64,
 }
 

@@ -16,7 +16,7 @@ const MAX_READ_LEN: u64 = 1 << 28;
 /// A rectangle of pixels that were read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patch {
-    /// Where they are.
+    /// The pixels that were asked for.
     pub rect: Rect,
     /// Their bytes, row by row; zeros where nothing was ever written.
     pub rgb: Vec<u8>,

@@ -12,14 +12,14 @@ use super::{
 /// A pixel beside another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Neighbour {
-    /// Where it is.
+    /// Its place, within the plane.
     pub point: Point,
     /// Its colour; none where nothing was ever written.
     pub pixel: Option<Pixel>,
 }
 
 impl InfiniteMap {
-    /// The index.
+    /// The index of everything that is on the map, stored or placed.
     pub fn index(&self) -> &Quadtree {
         &self.tree
     }

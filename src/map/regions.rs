@@ -29,7 +29,7 @@ const MAX_BLOCKERS: usize = 64;
 pub struct Region {
     /// What it is called.
     pub name: String,
-    /// Where it is.
+    /// Its pixels; no other region has one of their tiles.
     #[serde(flatten)]
     pub rect: Rect,
     /// How many bytes were written to it, from its first pixel on.

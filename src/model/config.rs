@@ -59,7 +59,7 @@ pub enum RopeKind {
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum RopeScaling {
-    /// Not at all.
+    /// Angles are not stretched.
     None = 0,
     /// Positions divided by the factor.
     Linear = 1,
@@ -72,15 +72,15 @@ pub enum RopeScaling {
 /// Everything about a model's shape that the forward pass and the map need.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ModelConfig {
-    /// The family.
+    /// The family, which settles the forward pass.
     pub architecture: Architecture,
     /// Tokens in the vocabulary.
     pub vocab_size: u32,
-    /// Transformer layers.
+    /// Transformer layers; at most [`MAX_LAYERS`].
     pub layer_count: u32,
     /// Width of the residual stream.
     pub embedding_size: u32,
-    /// Query heads.
+    /// Query heads of a layer.
     pub head_count: u32,
     /// Key and value heads; divides `head_count`.
     pub kv_head_count: u32,
@@ -92,7 +92,7 @@ pub struct ModelConfig {
     pub context_length: u32,
     /// Dimensions of a head that RoPE turns.
     pub rope_size: u32,
-    /// RoPE's base.
+    /// RoPE's base; 10,000 where the file does not say.
     pub rope_base: f32,
     /// Which dimensions turn together.
     pub rope_kind: RopeKind,

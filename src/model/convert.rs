@@ -24,9 +24,9 @@ use crate::pxi::{DEFAULT_WIDTH, HEADER_LEN, PayloadFile, Target};
 /// What a conversion has done.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Conversion {
-    /// Tensors written.
+    /// Tensors that were written.
     pub tensors: usize,
-    /// Tiles written.
+    /// Tiles of all tensors that were written.
     pub tiles: usize,
     /// Bytes of the GGUF tensors.
     pub model_size_in_bytes: u64,
@@ -105,7 +105,7 @@ pub fn convert(
 pub struct Draft {
     /// Every pair, without those of a split.
     pub metadata: Metadata,
-    /// The hyperparameters.
+    /// The hyperparameters, from the metadata.
     pub config: ModelConfig,
     /// The tensors in file order.
     pub tensors: Vec<Tensor>,

@@ -16,11 +16,11 @@ use super::tile_record;
 /// What the head of a payload says, checked against itself.
 #[derive(Debug)]
 pub struct FileHead {
-    /// The header.
+    /// The header, which agrees with the metadata.
     pub header: Header,
     /// The hyperparameters, from the metadata.
     pub config: ModelConfig,
-    /// Every GGUF pair.
+    /// Every GGUF pair, in its order.
     pub metadata: Metadata,
     /// The tensors in file order.
     pub tensors: Vec<Tensor>,

@@ -29,7 +29,7 @@ pub struct Header {
     pub tensor_count: u32,
     /// Tiles in the table.
     pub tile_count: u32,
-    /// Metadata pairs.
+    /// Metadata pairs, without those of a split.
     pub metadata_count: u64,
     /// Where the sections lie.
     pub sections: Sections,

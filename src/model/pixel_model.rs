@@ -144,17 +144,17 @@ impl PixelModel {
         &self.path
     }
 
-    /// The header.
+    /// The header, as it was checked when the model was opened.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// The hyperparameters.
+    /// The hyperparameters, from the metadata.
     pub fn config(&self) -> &ModelConfig {
         &self.config
     }
 
-    /// Every GGUF pair.
+    /// Every GGUF pair, in the order of the file.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
@@ -330,7 +330,7 @@ impl PixelModel {
         (squares / count.max(1.0)).sqrt().max(f64::from(f32::MIN_POSITIVE)) as f32
     }
 
-    /// A tile's statistics.
+    /// A tile's mean, spread and peak, from the tile table.
     pub fn tile_statistics(&self, tile: u32) -> Statistics {
         self.tile_record(tile).statistics()
     }

@@ -62,51 +62,51 @@ impl Default for Cache {
 pub enum CacheNote {
     /// Another process converts the same model.
     Waiting,
-    /// A conversion begins.
+    /// A conversion into the cache begins.
     Converting {
-        /// The model.
+        /// The model that was named.
         model: PathBuf,
-        /// Where to.
+        /// The folder that the conversion goes to.
         folder: PathBuf,
         /// How large it becomes.
         size_in_bytes: u64,
     },
     /// A conversion was damaged; it is removed and made anew.
     Damaged {
-        /// The file.
+        /// The conversion that was damaged.
         file: PathBuf,
     },
     /// What killed runs left has been removed.
     Leftovers {
-        /// How many files.
+        /// How many files they were.
         count: u32,
-        /// Their size.
+        /// The size of those files together.
         size_in_bytes: u64,
     },
     /// Conversions of what the model was before have been removed.
     Outdated {
-        /// Which.
+        /// Those that are gone, with their sizes.
         removed: Vec<KeptEntry>,
     },
     /// Conversions have been removed to make room.
     MadeRoom {
-        /// Which.
+        /// Those that are gone, not used for longest first.
         removed: Vec<KeptEntry>,
     },
     /// A conversion is larger than the bound leaves room for, so it is not kept.
     TooLarge {
-        /// Its size.
+        /// The size of the conversion.
         size_in_bytes: u64,
         /// The size of those that are in use, which stay.
         in_use: u64,
-        /// The bound.
+        /// The bound of the whole cache.
         limit: u64,
     },
     /// The cache's folder cannot be used, so the conversion is not kept.
     NotKept {
-        /// The folder.
+        /// The folder that was tried.
         folder: PathBuf,
-        /// Why.
+        /// What the operating system said.
         why: io::Error,
     },
 }
@@ -197,13 +197,13 @@ pub fn limit() -> Result<u64, ModelError> {
 /// What is kept of a model as it is now.
 #[derive(Debug)]
 pub enum Kept {
-    /// Nothing.
+    /// There is no conversion of the model as it is.
     Nothing,
     /// A conversion with a sound head. Its tiles have not been looked at.
     Conversion(Box<PixelModel>),
     /// A conversion whose head is damaged, so that its tiles cannot be told apart.
     Damaged {
-        /// The file.
+        /// The conversion's file in the cache.
         file: PathBuf,
         /// What is wrong with it.
         error: ModelError,
@@ -227,7 +227,7 @@ impl Cache {
         Self { folder: folder.into(), named: true }
     }
 
-    /// Where it is.
+    /// The folder that conversions are kept in.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

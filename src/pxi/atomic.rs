@@ -63,7 +63,7 @@ impl Target {
         Self { path: path.into(), may_replace }
     }
 
-    /// The place.
+    /// The place as it was named, links not followed.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -87,7 +87,7 @@ pub struct AtomicFile {
     file: File,
     /// As it was named.
     target: PathBuf,
-    /// Where that leads.
+    /// Where that leads through links.
     place: Target,
     temporary: Temporary,
 }

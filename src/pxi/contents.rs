@@ -22,7 +22,7 @@ impl<'a> PxiContents<'a> {
         Self { header, stored }
     }
 
-    /// The header.
+    /// The header, which agrees with the file's length.
     pub fn header(&self) -> &PxiHeader {
         &self.header
     }

@@ -29,7 +29,7 @@ pub enum Compression {
     None = 0,
     /// Pairs of a count and a byte.
     RunLength = 1,
-    /// One LZ4 block.
+    /// One LZ4 block of the whole payload.
     Lz4 = 2,
 }
 

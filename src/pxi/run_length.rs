@@ -24,7 +24,6 @@ pub(super) struct RunLengthEncoder {
 }
 
 impl RunLengthEncoder {
-    /// Encodes what follows.
     pub(super) fn encode(&mut self, bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
         for &byte in bytes {
             match &mut self.run {

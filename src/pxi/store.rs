@@ -26,7 +26,7 @@ pub struct PxiStore {
 pub struct PxiEntry {
     /// Its name in the store.
     pub name: String,
-    /// Where it is.
+    /// The path of its file, within the folder.
     pub path: PathBuf,
     /// Its length in bytes, where it could be opened.
     pub file_len: Option<u64>,
@@ -48,7 +48,7 @@ impl PxiStore {
         Ok(Self { root })
     }
 
-    /// The folder.
+    /// The folder, without links in its path.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -102,7 +102,7 @@ impl PxiStore {
         self.read(name).map(|file| (*file.header(), file.file_len()))
     }
 
-    /// Removes a file.
+    /// Removes the file of a name; its folders stay.
     pub fn delete(&self, name: &str) -> Result<(), PxiError> {
         let path = self.path(name)?;
         fs::remove_file(&path).map_err(|error| PxiError::io("delete")(error).at(&path))

@@ -68,9 +68,9 @@ enum Removal {
 /// What the index is made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct TreeStats {
-    /// Items.
+    /// Items of all kinds.
     pub items: usize,
-    /// Nodes, leaves included.
+    /// Nodes in use, leaves included.
     pub nodes: usize,
     /// The nodes on the longest path.
     pub depth: usize,

@@ -66,7 +66,7 @@ impl Ray {
 /// Where on a ray something is entered: an exact number of steps.
 #[derive(Clone, Copy, Debug)]
 pub struct Crossing {
-    /// In half pixels.
+    /// In half pixels, so that edges and centres are whole numbers.
     numerator: i128,
     denominator: i128,
 }

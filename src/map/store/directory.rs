@@ -23,7 +23,7 @@ pub(super) type MapId = [u8; 16];
 pub struct Counts {
     /// Tiles' worth of pixels: equal tiles share one slot.
     pub slots: u32,
-    /// Tiles.
+    /// Tiles, of which several may share a slot.
     pub tiles: u32,
     /// Positions that older packs may have and that are unallocated since.
     pub removed: u32,

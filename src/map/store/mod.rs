@@ -36,7 +36,6 @@ const INDEX_COPY: &str = "index-copy.pxi";
 /// missing.
 const MAX_ATTEMPTS: usize = 200;
 
-/// An open folder.
 #[derive(Debug)]
 pub(super) struct MapStore {
     folder: PathBuf,

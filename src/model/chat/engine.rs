@@ -32,7 +32,6 @@ const NAME: &str = "chat_template";
 #[error("{0}")]
 struct Raised(String);
 
-/// A compiled template.
 #[derive(Debug)]
 pub(super) struct Compiled(Environment<'static>);
 

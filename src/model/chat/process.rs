@@ -58,7 +58,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts one.
+    /// Starts the program as a worker, with pipes to its three streams.
     pub fn start() -> Result<Process, ChatError> {
         let program = program().map_err(|problem| ChatError::NoProcess { problem })?;
         let mut command = Command::new(&program);

@@ -41,7 +41,6 @@ pub(super) struct RenderJob {
     pub conversation: Option<RenderInput>,
 }
 
-/// What is rendered.
 #[derive(Serialize, Deserialize)]
 pub(super) struct RenderInput {
     pub messages: Vec<ChatMessage>,

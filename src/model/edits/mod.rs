@@ -43,7 +43,7 @@ pub enum WeightEditsError {
         rows.start, rows.end, columns.start, columns.end
     )]
     Outside {
-        /// The tensor's name.
+        /// The tensor's name in GGUF.
         tensor: String,
         /// Rows that were asked for.
         rows: Range<u64>,
@@ -53,9 +53,9 @@ pub enum WeightEditsError {
     /// More weights than one edit may change.
     #[error("{found} weights are marked; one edit changes at most {most}")]
     TooMany {
-        /// How many.
+        /// The weights of all regions together.
         found: u64,
-        /// [`MOST_WEIGHTS`].
+        /// The bound, which is [`MOST_WEIGHTS`].
         most: u64,
     },
     /// A tensor that is not read as it lies in its tiles.
@@ -75,7 +75,7 @@ pub struct Region {
 }
 
 impl Region {
-    /// One weight.
+    /// The region of one weight.
     pub fn weight(tensor: usize, row: u64, column: u64) -> Self {
         Self { tensor, rows: row..row + 1, columns: column..column + 1 }
     }
@@ -92,13 +92,13 @@ impl Region {
 pub enum Brush {
     /// It becomes a value.
     Set(f32),
-    /// It is multiplied.
+    /// It is multiplied by a number.
     Scale(f32),
-    /// It becomes zero.
+    /// It becomes zero, or the nearest that its block can say.
     Zero,
     /// A random number of this standard deviation is added, the same for the same seed and place.
     Noise {
-        /// Standard deviation.
+        /// Standard deviation of what is added.
         spread: f32,
         /// Others give other numbers.
         seed: u64,

@@ -15,7 +15,7 @@ use crate::model::pixel_model::PixelModel;
 use crate::model::tile_record;
 use crate::pxi::{DEFAULT_WIDTH, PayloadFile, Target};
 
-/// What was saved.
+/// What a copy holds that was saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Saved {
     /// Tiles that differ from those of the model's file.

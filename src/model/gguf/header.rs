@@ -54,11 +54,11 @@ impl GgufTensor {
 /// The header of one file, checked against the file's length.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GgufHeader {
-    /// 2 or 3.
+    /// The version of the format: 2 or 3.
     pub version: u32,
     /// What the offsets of tensors are multiples of.
     pub alignment: u64,
-    /// The metadata pairs.
+    /// The metadata pairs, in the order of the file.
     pub metadata: Metadata,
     /// The tensors, in the order of the header.
     pub tensors: Vec<GgufTensor>,

@@ -12,7 +12,7 @@ use super::format::{Bits, Weight};
 /// A quantised weight: its value is `scale * code + base`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Code {
-    /// From 0 on.
+    /// The code, from 0 to `most`.
     pub code: u32,
     /// The greatest code of the encoding.
     pub most: u32,

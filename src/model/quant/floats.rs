@@ -17,7 +17,6 @@ pub(super) static F32: BlockFormat = BlockFormat {
     weight: Weight::Float { write: |wanted, block| block.copy_from_slice(&wanted.to_le_bytes()) },
 };
 
-/// IEEE half precision.
 pub(super) static F16: BlockFormat = BlockFormat {
     name: "F16",
     block_len: 1,

@@ -48,7 +48,7 @@ pub(super) struct Bits {
 }
 
 impl Bits {
-    /// Four low bits.
+    /// The four low bits of a code, in a byte from bit `shift` on.
     pub fn low(byte: usize, shift: usize) -> Self {
         Self { byte, shift, width: 4, at: 0 }
     }
@@ -59,7 +59,7 @@ impl Bits {
         Self::low(first + i % 16, 4 * (i / 16))
     }
 
-    /// A fifth bit.
+    /// The fifth bit of a code, which is bit `shift` of a byte.
     pub fn fifth(byte: usize, shift: usize) -> Self {
         Self { byte, shift, width: 1, at: 4 }
     }

@@ -16,7 +16,7 @@ use super::key::{is_conversion, state};
 /// A conversion in the cache.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KeptEntry {
-    /// The file.
+    /// The conversion's file in the cache.
     pub file: PathBuf,
     /// The files it was made of, where that is known.
     pub made_of: Vec<PathBuf>,

@@ -38,7 +38,7 @@ pub struct Vocabulary {
     /// The tokens' bytes one after the other; token `i` ends at `byte_ends[i]`.
     bytes: Vec<u8>,
     byte_ends: Vec<usize>,
-    /// Ascending.
+    /// In ascending order, for a binary search.
     ends: Vec<u32>,
 }
 
@@ -91,7 +91,7 @@ impl Vocabulary {
         self.texts.get(id as usize).map(String::as_str)
     }
 
-    /// The token's type.
+    /// The token's type; none for an id outside the vocabulary.
     pub fn kind(&self, id: u32) -> Option<TokenType> {
         self.types.get(id as usize).copied()
     }
