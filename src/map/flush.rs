@@ -72,6 +72,9 @@ impl InfiniteMap {
 
     /// Writes the changed tiles into a new pack, which is no part of the stored map yet. To `merge`
     /// is to take older packs in that are small or hold little of use.
+    ///
+    /// A pack with a damaged slot is left out and the write tried again: each turn leaves one out,
+    /// so it ends. The index is told last, so that it is right where writing fails.
     pub(super) fn pack_unsaved(&mut self, merge: bool) -> Result<(), MapError> {
         let Self { store: Some(store), tree, unsaved, removed, tile_size, .. } = self else {
             return Ok(());
@@ -83,7 +86,6 @@ impl InfiniteMap {
             let found = store.packs().len() as u128;
             return Err(MapError::TooLarge { what: "number of packs", found, limit: found });
         }
-        // A newer pack may have replaced the tile; only the index knows which one counts.
         let is_current = |tile: TilePos, number: u64| {
             let corner = tile_size.rect_of(tile).ok().map(|rect| rect.corner());
             corner
@@ -92,7 +94,6 @@ impl InfiniteMap {
         };
         let mut merged =
             if merge { merge_candidates(store, unsaved.len() + removed.len()) } else { Vec::new() };
-        // Again without a pack whose slot is damaged: each turn takes one out, so this ends.
         let new = loop {
             let mut tiles: Vec<(TilePos, TileSource<'_>)> =
                 unsaved.iter().map(|(pos, tile)| (*pos, TileSource::Fresh(tile))).collect();
@@ -138,7 +139,6 @@ impl InfiniteMap {
                 }
             }
         };
-        // Only now: had writing failed, the index would still say where the pixels are.
         if let Some(directory) =
             new.and_then(|key| store.pack(key)).and_then(|pack| pack.directory())
         {
@@ -150,7 +150,6 @@ impl InfiniteMap {
         }
         merged.into_iter().for_each(|key| store.retire(key));
         removed.clear();
-        // They equal what is stored now, so the cache may have them, and drop them.
         let saved: Vec<(TilePos, Arc<_>)> = unsaved.drain().collect();
         let mut cache = self.lock_cache();
         saved.into_iter().for_each(|(pos, tile)| cache.put(pos, tile));

@@ -72,6 +72,7 @@ impl InfiniteMap {
             |pack: &&Pack| u64::from(pack.record().counts.tiles.saturating_sub(pack.live));
         let index = self.tree.stats();
         let mut tiles = 0;
+        // Counted and not collected: a map may have millions.
         let _ = self.tree.visit_region(&Rect::PLANE, Kind::PIXELS.into(), &mut |_| {
             tiles += 1;
             ControlFlow::Continue(())

@@ -192,6 +192,7 @@ pub fn check_family(config: &ModelConfig, tensors: &[Tensor]) -> Result<(), Mode
     check("output_norm.weight", &[width], true)?;
     check("output.weight", &[width, vocab], false)?;
     check("rope_freqs.weight", &[u64::from(config.rope_size) / 2], false)?;
+    // Demanded of this family alone; of others they are checked where they are there.
     let biases = config.architecture == Architecture::Qwen2;
     let norms = config.qk_norms || config.architecture == Architecture::Qwen3;
     for layer in 0..config.layer_count {

@@ -187,6 +187,7 @@ impl From<PxiError> for io::Error {
     /// Lets an error pass through `io::Write` and `io::Read`.
     fn from(error: PxiError) -> Self {
         match error {
+            // Where it comes out, `io` says what was being done.
             PxiError::Io { source, .. } => source,
             other => Self::other(other),
         }

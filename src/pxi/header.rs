@@ -146,6 +146,7 @@ impl PxiHeader {
             checksum: field(bytes, 23),
             reserved: field(bytes, 55),
         };
+        // Refused here, so that `padded_len` cannot fail later.
         match header.checked_file_len() {
             Some(_) => Ok(header),
             None => Err(PxiError::field(

@@ -121,6 +121,7 @@ impl Value {
     /// The number, where this is an integer of any size.
     #[must_use]
     pub fn as_integer(&self) -> Option<i128> {
+        // In 128 bits, which hold both u64 and i64.
         Some(match *self {
             Self::U8(value) => value.into(),
             Self::I8(value) => value.into(),
