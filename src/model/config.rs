@@ -365,8 +365,7 @@ impl<'a> ConfigKeys<'a> {
     fn rope_scaling(&self, has_factors: bool) -> Result<RopeScaling, ModelError> {
         let key = self.full("rope.scaling.type");
         match self.metadata.str(&key)? {
-            // Some("none") if has_factors|Llama 3's files have the factors as a tensor, and state
-            // no type.
+            // Llama 3's files have the factors as a tensor, and state no type.
             None | Some("none") if has_factors => Ok(RopeScaling::Llama3),
             // Older files state a factor alone, which llama.cpp takes for linear scaling.
             None if self.rope_factor()? != 1.0 => Ok(RopeScaling::Linear),

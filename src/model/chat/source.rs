@@ -227,7 +227,7 @@ fn tag<'s>(text: &'s str, close: &str) -> Option<(Vec<TemplateToken<'s>>, &'s st
             let len = len_of(is_part);
             (TemplateToken::Word(&rest[..len]), len)
         } else {
-            // Those that must not be taken for `=`, `*` or `/`. Any other may be cut into letters,
+            // Whole, so that `==` and `!=` can be looked for. Any other may be cut into letters,
             // since all tokens are printed again.
             let twins = ["==", "!=", "<=", ">=", "**", "//"];
             let is_twin = twins.iter().any(|twin| rest.starts_with(twin));

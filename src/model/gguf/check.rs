@@ -31,8 +31,7 @@ pub fn check_tensors(
     for (index, tensor) in in_order {
         end = check_place(tensor, alignment, file_len, previous, end, padded_end)
             .in_tensor(index, &tensor.name)?;
-        // An end that cannot be rounded up matches no offset, so a tensor after it is refused as a
-        // gap.
+        // An end within a file's length can be rounded up; the greatest number fits no offset.
         padded_end = align_up(end, alignment).unwrap_or(u64::MAX);
         previous = Some(tensor);
     }

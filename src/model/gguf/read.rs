@@ -143,9 +143,8 @@ impl Gguf {
         } else {
             Err(outside())
         };
+        // Searched for after an error alone, since a conversion reads once for each band.
         let index =
-            // Searched for in the case of an error alone, since a conversion reads once for each
-            // band.
             || self.tensors.iter().position(|other| other == tensor).unwrap_or_default() as u64;
         result.or_else(|error| Err(error).in_tensor(index(), &tensor.name).in_file(&part.path))
     }

@@ -123,7 +123,6 @@ impl GgufWriter {
 
     /// Writes zeros from `end`, counted from an aligned place, to the next aligned place.
     fn pad(&mut self, end: u64) -> Result<()> {
-        // From the tensor's length alone: each begins at an aligned place.
         let padding = end.next_multiple_of(self.alignment) - end;
         let zeros =
             vec![0; usize::try_from(padding).expect("padding is less than the greatest alignment")];

@@ -174,8 +174,8 @@ impl Tokenizer {
         ids.extend(self.before.filter(|_| options.add_special));
         if options.parse_special {
             self.encode_around(&self.special, text, &mut true, &mut ids);
-        // An empty text would get SentencePiece's space prefix, and so a token.
         } else if !text.is_empty() {
+            // An empty one would get SentencePiece's space prefix, and so a token.
             self.encode_text(text, true, &mut ids);
         }
         ids.extend(self.after.filter(|_| options.add_special));
