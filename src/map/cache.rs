@@ -27,7 +27,7 @@ struct CacheCounts {
 /// What the cache holds, and how well it does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CacheStats {
-    /// Tiles held.
+    /// Tiles that are in memory now.
     pub tiles: usize,
     /// The bytes of their pixels.
     pub size_in_bytes: usize,
@@ -44,6 +44,7 @@ pub struct CacheStats {
 impl TileCache {
     pub(super) fn new(size: TileSize, limit_in_bytes: usize) -> Self {
         let capacity = limit_in_bytes / size.tile_len();
+        // A bounded one takes memory for its capacity at once, and cannot have a capacity of none.
         Self { tiles: LruCache::unbounded(), capacity, counts: CacheCounts::default() }
     }
 

@@ -15,7 +15,7 @@ pub enum MapError {
     /// A field of an index or a directory holds a value that it may not hold.
     #[error("{part} field `{field}` is {found}, expected {expected}")]
     Field {
-        /// `index` or `directory`.
+        /// The kind of file: `index` or `directory`.
         part: &'static str,
         /// The field's name in `specs/map.md`.
         field: &'static str,
@@ -53,7 +53,7 @@ pub enum MapError {
     /// A stored tile that cannot be had.
     #[error("tile ({}, {}): {source}", tile.x, tile.y)]
     Tile {
-        /// Which one.
+        /// Its column and row among the tiles.
         tile: TilePos,
         /// What is wrong with it.
         source: Box<MapError>,
@@ -101,7 +101,7 @@ pub enum MapError {
     TooLarge {
         /// What is too large.
         what: &'static str,
-        /// Its value.
+        /// How large it is, in the unit of `limit`.
         found: u128,
         /// The largest value allowed.
         limit: u128,
@@ -121,7 +121,7 @@ pub enum MapError {
     Unallocated {
         /// The first pixel without a tile.
         x: i64,
-        /// Its row.
+        /// The row of that pixel.
         y: i64,
     },
     /// A region would share tiles with another one.
@@ -135,19 +135,19 @@ pub enum MapError {
     /// A region name that is in use.
     #[error("there is a region {name:?} already")]
     RegionExists {
-        /// The name.
+        /// The name that was asked for, which another region has.
         name: String,
     },
     /// A region name that is not in use.
     #[error("there is no region {name:?}")]
     NoRegion {
-        /// The name.
+        /// The name that was asked for.
         name: String,
     },
     /// A name that a region cannot have.
     #[error("region name {name:?} {problem}")]
     RegionName {
-        /// The name.
+        /// The name as it was given.
         name: String,
         /// What is wrong with it.
         problem: &'static str,
@@ -166,7 +166,7 @@ pub enum MapError {
     /// A folder that cannot become a map.
     #[error("no map can be made here: {problem}")]
     Occupied {
-        /// What is there.
+        /// What is there: a map, or a file that is no part of one.
         problem: String,
     },
     /// Another process writes to the map.
@@ -183,13 +183,13 @@ pub enum MapError {
     Io {
         /// What was being done.
         action: &'static str,
-        /// Why it failed.
+        /// What the operating system said.
         source: io::Error,
     },
     /// An error with the file in which it happened.
     #[error("{}: {source}", path.display())]
     File {
-        /// The file.
+        /// The file that was read or written.
         path: PathBuf,
         /// What is wrong with it.
         source: Box<MapError>,

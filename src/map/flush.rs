@@ -23,6 +23,7 @@ impl InfiniteMap {
         }
         self.check_writable()?;
         self.pack_unsaved(true)?;
+        // A flush of no change makes no generation, so that readers need not open the map again.
         if let Some(store) = &mut self.store
             && (self.regions_changed || store.has_uncommitted())
         {
@@ -58,6 +59,7 @@ impl InfiniteMap {
             unsaved_in_bytes: self.unsaved_limit.saturating_mul(tile_len),
         };
         let mut new = Self::open(store.folder(), Access::Read, &options)?;
+        // What was placed is in no file, so it is carried over.
         let stored = Kind::PIXELS | Kind::REGION;
         for item in self.tree.region(&Rect::PLANE, Kinds::ALL) {
             if !stored.contains(item.kind) {
@@ -70,6 +72,9 @@ impl InfiniteMap {
 
     /// Writes the changed tiles into a new pack, which is no part of the stored map yet. To `merge`
     /// is to take older packs in that are small or hold little of use.
+    ///
+    /// A pack with a damaged slot is left out and the write tried again: each turn leaves one out,
+    /// so it ends. The index is told last, so that it is right where writing fails.
     pub(super) fn pack_unsaved(&mut self, merge: bool) -> Result<(), MapError> {
         let Self { store: Some(store), tree, unsaved, removed, tile_size, .. } = self else {
             return Ok(());

@@ -11,7 +11,7 @@ use std::fmt;
 /// A pixel's place on the plane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Point {
-    /// Column.
+    /// Column; it grows to the right.
     pub x: i64,
     /// Row; it grows downwards.
     pub y: i64,
@@ -84,22 +84,22 @@ impl Rect {
         }
     }
 
-    /// The first column.
+    /// The first column, which is inside.
     pub const fn left(&self) -> i64 {
         self.left
     }
 
-    /// The first row.
+    /// The first row, which is inside.
     pub const fn top(&self) -> i64 {
         self.top
     }
 
-    /// The last column.
+    /// The last column, which is inside.
     pub const fn right(&self) -> i64 {
         self.right
     }
 
-    /// The last row.
+    /// The last row, which is inside.
     pub const fn bottom(&self) -> i64 {
         self.bottom
     }
@@ -174,9 +174,9 @@ impl fmt::Display for Rect {
 /// corner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct TilePos {
-    /// Column.
+    /// Column, in tiles; it grows to the right.
     pub x: i64,
-    /// Row.
+    /// Row, in tiles; it grows downwards.
     pub y: i64,
 }
 
@@ -248,6 +248,7 @@ impl TileSize {
 
     /// The pixel's column and row within its tile.
     pub const fn within_tile(self, point: Point) -> (usize, usize) {
+        // In two's complement the low bits count from the tile's edge left of the origin too.
         let mask = (1 << self.log2) - 1;
         ((point.x & mask) as usize, (point.y & mask) as usize)
     }
@@ -257,6 +258,7 @@ impl TileSize {
     /// # Errors
     /// The tile lies outside the plane.
     pub fn rect_of(self, tile: TilePos) -> Result<Rect, MapError> {
+        // A tile of this range lies in the plane whole, since the plane's edge is one of tiles.
         let last = i64::MAX >> self.log2;
         let inside = -last - 1..=last;
         if !inside.contains(&tile.x) || !inside.contains(&tile.y) {
@@ -283,6 +285,7 @@ impl TileSize {
 
     /// The rectangle of whole tiles around a rectangle.
     pub fn footprint(self, rect: &Rect) -> Rect {
+        // It stays in the plane: clearing and setting low bits cannot overflow.
         let mask = i64::from(self.side()) - 1;
         Rect {
             left: rect.left & !mask,

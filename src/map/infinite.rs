@@ -205,6 +205,8 @@ impl InfiniteMap {
         let at_tile = |error| MapError::Tile { tile: pos, source: Box::new(error) };
         let pack = self.store.as_ref().and_then(|store| store.pack(key));
         let pack = pack.expect("the index names packs that are held");
+        // The cache is not locked meanwhile, so readers do not wait for each other's disk; two that
+        // read the same tile both put the same pixels.
         let tile =
             pack.read(slot).and_then(|rgb| Tile::from_rgb(self.tile_size, rgb)).map_err(at_tile)?;
         let tile = Arc::new(tile);
@@ -286,6 +288,7 @@ impl InfiniteMap {
                 self.pack_unsaved(false)?;
             }
             let stored = self.tile_item(pos);
+            // Before the index changes: where the old pixels are damaged, all stays as it was.
             let tile = match stored {
                 Some(_) if !overwrite => self.tile(pos)?,
                 _ => None,
@@ -311,6 +314,7 @@ impl InfiniteMap {
             self.unsaved.insert(pos, tile.unwrap_or_else(|| Arc::new(Tile::black(self.tile_size))));
         }
         let tile = self.unsaved.get_mut(&pos).expect("it was there or has been put there");
+        // A copy only where somebody still holds the old pixels, which must not change then.
         Ok(Arc::make_mut(tile))
     }
 

@@ -84,9 +84,9 @@ impl Serialize for Kind {
 pub struct Kinds(u32);
 
 impl Kinds {
-    /// None of them.
+    /// The empty set, which meets no other.
     pub const NONE: Self = Self(0);
-    /// All of them.
+    /// Every kind, those that are free included.
     pub const ALL: Self = Self(u32::MAX);
 
     /// Whether the kind is in the set.
@@ -128,7 +128,7 @@ pub struct Item {
     /// Its pixels, or cells. At most 2^32 wide and high.
     #[serde(flatten)]
     pub rect: Rect,
-    /// What it is.
+    /// Which of the kinds that share the index.
     pub kind: Kind,
     /// Which one of its kind it is, below 2^56.
     #[serde(skip)]

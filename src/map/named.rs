@@ -57,6 +57,7 @@ impl InfiniteMap {
         let removed = self.regions.remove(&mut self.tree, name);
         let region = removed.ok_or_else(|| MapError::NoRegion { name: name.to_owned() })?;
         self.regions_changed = true;
+        // Whole tiles are its own: no other region has a part of them.
         let footprint = self.tile_size.footprint(&region.rect);
         for item in self.tree.region(&footprint, Kind::PIXELS.into()) {
             self.remove_tile(self.tile_size.tile_of(item.rect.corner()))?;
@@ -89,6 +90,7 @@ impl InfiniteMap {
         };
         self.write_bytes(&rect, 0, bytes)?;
         self.regions_changed = true;
+        // After the bytes: where writing fails, the region says what it did before.
         let region = self.regions.get_mut(name).expect("it was there or has been allocated");
         region.length = length;
         Ok(region.clone())

@@ -16,7 +16,7 @@ const MAX_READ_LEN: u64 = 1 << 28;
 /// A rectangle of pixels that were read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patch {
-    /// Where they are.
+    /// The pixels that were asked for.
     pub rect: Rect,
     /// Their bytes, row by row; zeros where nothing was ever written.
     pub rgb: Vec<u8>,
@@ -55,6 +55,7 @@ struct Span {
 
 impl Window {
     fn new(rect: Rect, start: u64, len: u64) -> Result<Self, MapError> {
+        // The whole plane has 3 * 2^128 bytes, which even 128 bits do not count.
         let limit = 3 * rect.width().saturating_mul(rect.height()).min(u128::MAX / 3);
         let end = u128::from(start) + u128::from(len);
         if end > limit {
@@ -102,6 +103,7 @@ impl Window {
         };
         let (first, last) = (tile_at(left, first_row), tile_at(right, last_row));
         let rows = (self.len() > 0).then_some(first.y..=last.y);
+        // Of a window that begins or ends within a row some tiles at its corners have no byte.
         let window = *self;
         rows.into_iter()
             .flatten()

@@ -12,14 +12,14 @@ use super::{
 /// A pixel beside another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Neighbour {
-    /// Where it is.
+    /// Its place, within the plane.
     pub point: Point,
     /// Its colour; none where nothing was ever written.
     pub pixel: Option<Pixel>,
 }
 
 impl InfiniteMap {
-    /// The index.
+    /// The index of everything that is on the map, stored or placed.
     pub fn index(&self) -> &Quadtree {
         &self.tree
     }
@@ -65,6 +65,7 @@ impl InfiniteMap {
     /// # Errors
     /// The item is too large, or of a kind that the map itself keeps.
     pub fn place(&mut self, item: Item) -> Result<(), MapError> {
+        // A pixel tile's number names a pack, and one that is made up would name none.
         if (Kind::PIXELS | Kind::REGION).contains(item.kind) {
             let found = item.kind.code().into();
             return Err(MapError::TooLarge { what: "kind of a placed item", found, limit: 0 });

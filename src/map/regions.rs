@@ -29,7 +29,7 @@ const MAX_BLOCKERS: usize = 64;
 pub struct Region {
     /// What it is called.
     pub name: String,
-    /// Where it is.
+    /// Its pixels; no other region has one of their tiles.
     #[serde(flatten)]
     pub rect: Rect,
     /// How many bytes were written to it, from its first pixel on.
@@ -39,6 +39,7 @@ pub struct Region {
 impl Region {
     /// How many bytes there is room for.
     pub fn capacity(&self) -> u64 {
+        // The largest region has almost 3 * 2^64 bytes, more than a length can say.
         u64::try_from(3 * self.rect.width() * self.rect.height()).unwrap_or(u64::MAX)
     }
 }
@@ -62,6 +63,7 @@ pub(super) fn check_name(name: &str) -> Result<(), MapError> {
 /// The regions of a map by name, and by the number that their items in the index have.
 #[derive(Debug, Default)]
 pub(super) struct Regions {
+    // Sorted by the bytes of the names, as the index file lists them.
     by_name: BTreeMap<String, (u64, Region)>,
     names: HashMap<u64, String>,
     next: u64,
@@ -99,6 +101,7 @@ impl Regions {
                 self.by_number(other.number).map_or_else(String::new, |other| other.name.clone());
             return Err(MapError::Overlap { name: region.name, other });
         }
+        // The index first: it may be full, and then nothing has been noted.
         let number = self.next;
         tree.insert(Item { rect: region.rect, kind: Kind::REGION, number })?;
         self.next += 1;
@@ -203,7 +206,9 @@ fn beside_everything(
     width: u64,
     height: u64,
 ) -> Result<Rect, MapError> {
+    // Of an empty tree the first place is free, so `PLANE` is never met.
     let bounds = tree.bounds().map_or(Rect::PLANE, |bounds| size.footprint(&bounds));
+    // Whole tiles, so that the last one ends where what is there begins.
     let whole = |side: u64| side.next_multiple_of(size.side().into());
     let corners = [
         bounds.right().checked_add(1).map(|x| (x, 0)),

@@ -21,11 +21,11 @@ pub struct MapStats {
     pub generation: u64,
     /// The side of a tile in pixels.
     pub tile_size: u16,
-    /// Tiles that exist.
+    /// Tiles that exist, stored or in memory.
     pub tiles: usize,
     /// Tiles changed since the last flush.
     pub unsaved_tiles: usize,
-    /// Named regions.
+    /// Regions, each with a name.
     pub regions: usize,
     /// Packs in the folder.
     pub packs: usize,
@@ -37,7 +37,7 @@ pub struct MapStats {
     pub bounds: Option<Rect>,
     /// The index in memory.
     pub index: TreeStats,
-    /// The cache.
+    /// Stored tiles in memory, and how often one was found there.
     pub cache: CacheStats,
     /// What is damaged, missing or foreign as far as is known.
     pub problems: usize,
@@ -57,7 +57,7 @@ pub struct MapProblem {
 pub struct Verified {
     /// Tiles' worth of pixels that were read and hashed.
     pub slots: u64,
-    /// Their bytes.
+    /// The bytes of those pixels.
     pub bytes: u64,
     /// What is wrong. Empty for a sound map.
     pub problems: Vec<MapProblem>,
@@ -72,6 +72,7 @@ impl InfiniteMap {
             |pack: &&Pack| u64::from(pack.record().counts.tiles.saturating_sub(pack.live));
         let index = self.tree.stats();
         let mut tiles = 0;
+        // Counted and not collected: a map may have millions.
         let _ = self.tree.visit_region(&Rect::PLANE, Kind::PIXELS.into(), &mut |_| {
             tiles += 1;
             ControlFlow::Continue(())

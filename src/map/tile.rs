@@ -42,12 +42,12 @@ impl Tile {
         Err(MapError::Length { what: "a tile", found, expected })
     }
 
-    /// The tile's side.
+    /// The side, which is that of the map's tiles.
     pub fn size(&self) -> TileSize {
         self.size
     }
 
-    /// All bytes.
+    /// All bytes, three for each pixel, row by row.
     pub fn rgb(&self) -> &[u8] {
         &self.rgb
     }

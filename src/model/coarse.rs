@@ -10,14 +10,14 @@ use super::tiling::{Layout, TileShape, Tiling};
 /// Grid points along each side.
 pub const GRID: usize = 8;
 
-/// A tile's statistics.
+/// What a tile's weights are like, padding not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize)]
 pub struct Statistics {
     /// Mean of the weights.
     pub mean: f32,
-    /// Standard deviation.
+    /// Standard deviation around the mean.
     pub spread: f32,
-    /// Largest absolute value.
+    /// Largest absolute value of a weight.
     pub peak: f32,
 }
 
@@ -79,6 +79,7 @@ impl WeightSums {
             return Statistics::default();
         }
         let mean = self.sum / self.count as f64;
+        // Rounding may bring it below zero, and the root of that is no number.
         let variance = (self.squares / self.count as f64 - mean * mean).max(0.0);
         Statistics { mean: mean as f32, spread: variance.sqrt() as f32, peak: self.peak }
     }

@@ -59,7 +59,7 @@ pub enum RopeKind {
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum RopeScaling {
-    /// Not at all.
+    /// Angles are not stretched.
     None = 0,
     /// Positions divided by the factor.
     Linear = 1,
@@ -72,15 +72,15 @@ pub enum RopeScaling {
 /// Everything about a model's shape that the forward pass and the map need.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ModelConfig {
-    /// The family.
+    /// The family, which settles the forward pass.
     pub architecture: Architecture,
     /// Tokens in the vocabulary.
     pub vocab_size: u32,
-    /// Transformer layers.
+    /// Transformer layers; at most [`MAX_LAYERS`].
     pub layer_count: u32,
     /// Width of the residual stream.
     pub embedding_size: u32,
-    /// Query heads.
+    /// Query heads of a layer.
     pub head_count: u32,
     /// Key and value heads; divides `head_count`.
     pub kv_head_count: u32,
@@ -92,7 +92,7 @@ pub struct ModelConfig {
     pub context_length: u32,
     /// Dimensions of a head that RoPE turns.
     pub rope_size: u32,
-    /// RoPE's base.
+    /// RoPE's base; 10,000 where the file does not say.
     pub rope_base: f32,
     /// Which dimensions turn together.
     pub rope_kind: RopeKind,
@@ -138,6 +138,7 @@ impl ModelConfig {
         let head_size = keys.head_size(embedding_size, head_count)?;
         let rope_size = keys.optional_size("rope.dimension_count")?.unwrap_or(head_size);
         let layer_count = keys.size("block_count")?;
+        // The count is checked only below; a made-up one may be 2^24.
         let some_layer_has = |names: &[&str]| {
             (0..layer_count.min(MAX_LAYERS))
                 .any(|layer| names.iter().any(|name| has_tensor(&format!("blk.{layer}.{name}"))))
@@ -154,6 +155,8 @@ impl ModelConfig {
             context_length: keys.size("context_length")?,
             rope_size,
             rope_base: keys.optional_float("rope.freq_base")?.unwrap_or(10_000.0),
+            // llama.cpp's converter permutes the rows of Q and K of this family, so that pairs lie
+            // side by side.
             rope_kind: if architecture == Architecture::Llama {
                 RopeKind::Pairs
             } else {
@@ -270,6 +273,7 @@ impl<'a> ConfigKeys<'a> {
                 )
             })?;
         let keys = Self { metadata, architecture };
+        // A model without experts may state 0 of them.
         if keys.optional_size_or_zero("expert_count")?.is_some_and(|count| count > 0) {
             return Err(ModelError::metadata(
                 keys.full("expert_count"),
@@ -361,6 +365,7 @@ impl<'a> ConfigKeys<'a> {
     fn rope_scaling(&self, has_factors: bool) -> Result<RopeScaling, ModelError> {
         let key = self.full("rope.scaling.type");
         match self.metadata.str(&key)? {
+            // Llama 3's files have the factors as a tensor, and state no type.
             None | Some("none") if has_factors => Ok(RopeScaling::Llama3),
             // Older files state a factor alone, which llama.cpp takes for linear scaling.
             None if self.rope_factor()? != 1.0 => Ok(RopeScaling::Linear),
@@ -375,6 +380,7 @@ impl<'a> ConfigKeys<'a> {
     }
 
     fn rope_factor(&self) -> Result<f32, ModelError> {
+        // `rope.scale_linear` is what older files call it.
         let key = if self.optional_float("rope.scaling.factor")?.is_some() {
             "rope.scaling.factor"
         } else {

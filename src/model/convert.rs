@@ -24,9 +24,9 @@ use crate::pxi::{DEFAULT_WIDTH, HEADER_LEN, PayloadFile, Target};
 /// What a conversion has done.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Conversion {
-    /// Tensors written.
+    /// Tensors that were written.
     pub tensors: usize,
-    /// Tiles written.
+    /// Tiles of all tensors that were written.
     pub tiles: usize,
     /// Bytes of the GGUF tensors.
     pub model_size_in_bytes: u64,
@@ -58,6 +58,7 @@ pub fn convert(
     let [map_width, map_height] = map_size(&plan)?;
     let tile_count = tile_count(&tensors);
 
+    // Only now: what `draft` refuses has read no weight and made no file.
     let output = PayloadFile::create(target, DEFAULT_WIDTH, sections.payload_size())?;
     let records = write_tiles(gguf, &tensors, sections.tiles, Some(&output), progress)?;
     let header = Header {
@@ -79,6 +80,7 @@ pub fn convert(
         tile_record::put(&mut head, &sections, tile, digest, coarse);
     }
     let model_size_in_bytes = header.model_size_in_bytes;
+    // Last, since the root hashes the digests in the tile table and the head's checksum the root.
     seal(&mut head, header, &config);
     output.write_at(0, &head)?;
 
@@ -86,6 +88,7 @@ pub fn convert(
     // The container's bytes include padding that the tensors' do not: scale, so that the end is the
     // end.
     let scale = |done: u64| {
+        // In 128 bits: the product of two sizes of some gigabytes is more than 2^64.
         written + (done as u128 * written as u128 / sections.payload_size().max(1) as u128) as u64
     };
     output.finish(&|done| progress(scale(done)))?;
@@ -102,7 +105,7 @@ pub fn convert(
 pub struct Draft {
     /// Every pair, without those of a split.
     pub metadata: Metadata,
-    /// The hyperparameters.
+    /// The hyperparameters, from the metadata.
     pub config: ModelConfig,
     /// The tensors in file order.
     pub tensors: Vec<Tensor>,
@@ -177,6 +180,7 @@ pub fn check(gguf: &Gguf, progress: Progress<'_>) -> Result<Conversion, ModelErr
 }
 
 fn without_splits(metadata: &Metadata) -> Metadata {
+    // A PXI-LLM file is one file, however many it was made from.
     metadata.clone().without(&["split.no", "split.count", "split.tensors.count"])
 }
 
@@ -214,13 +218,17 @@ fn write_tiles(
     let done = std::sync::atomic::AtomicU64::new(0);
     let bands = bands(tensors);
     let records: Result<Vec<Vec<WrittenTile>>, ModelError> = bands
+        // A band is a task: its rows lie together in the GGUF file, so that each byte is read once.
         .par_iter()
+        // Buffers belong to a thread, so that memory does not grow with the model.
         .map_init(BandScratch::default, |scratch, band| {
             let records = write_band(gguf, band, tiles_offset, output, scratch)?;
             let read = scratch.band.len() as u64;
             progress(done.fetch_add(read, std::sync::atomic::Ordering::Relaxed) + read);
             Ok(records)
         })
+        // An indexed parallel iterator collects in the order of the bands, which is that of the
+        // tiles.
         .collect();
     Ok(records?.into_iter().flatten().collect())
 }
@@ -244,6 +252,7 @@ fn write_band(
     gguf.read_at(&gguf.tensors()[band.source], start, &mut scratch.band)?;
     let first_line = tiling.tile(band.first).lines.start;
     let end_line = tiling.tile(band.first + band.count - 1).lines.end;
+    // What a larger band has left is no harm: `scatter` writes every byte, padding too.
     scratch.tiles.resize(((end_line - first_line) * LINE_BYTES) as usize, 0);
     let mut records = Vec::with_capacity(band.count as usize);
     for index in band.first..band.first + band.count {
@@ -276,6 +285,7 @@ pub(super) fn band_bytes(tensor: &Tensor, first_tile: u64) -> (u64, u64) {
         }
         Layout::Vector => {
             let start = shape.lines.start * LINE_BYTES;
+            // The last line of a vector is padded in the tile, not in the GGUF file.
             (start, (shape.lines.end * LINE_BYTES).min(tiling.size_in_bytes()) - start)
         }
     }

@@ -29,7 +29,7 @@ pub enum ModelError {
     /// A metadata pair that the model needs is missing or has the wrong type.
     #[error("metadata {key}: {problem}")]
     Metadata {
-        /// The GGUF key.
+        /// The GGUF key, with the family's name in front where it has one.
         key: String,
         /// What is wrong with it.
         problem: String,
@@ -37,7 +37,7 @@ pub enum ModelError {
     /// A tensor is missing, misshapen or holds what cannot be computed with.
     #[error("tensor {name}: {problem}")]
     Tensor {
-        /// The tensor's name.
+        /// The tensor's name in GGUF.
         name: String,
         /// What is wrong with it.
         problem: String,
@@ -48,7 +48,7 @@ pub enum ModelError {
          it again"
     )]
     Head {
-        /// Which checksum failed.
+        /// Which checksum failed: `head_checksum` or `root`.
         section: &'static str,
         /// The hash of what is there.
         found: String,
@@ -69,7 +69,7 @@ pub enum ModelError {
         rows: String,
         /// Its columns, as `a..b`.
         columns: String,
-        /// What mends it.
+        /// What mends it, for a person to read.
         what_next: &'static str,
     },
     /// The operating system said no.
@@ -77,15 +77,15 @@ pub enum ModelError {
     Io {
         /// What was being done.
         action: String,
-        /// The cause.
+        /// What the operating system said.
         source: std::io::Error,
     },
     /// An error with the file it happened in.
     #[error("{path}: {source}", path = path.display())]
     InFile {
-        /// The file.
+        /// The file that was read or written.
         path: PathBuf,
-        /// What happened.
+        /// What happened in it.
         source: Box<ModelError>,
     },
 }

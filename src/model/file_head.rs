@@ -16,11 +16,11 @@ use super::tile_record;
 /// What the head of a payload says, checked against itself.
 #[derive(Debug)]
 pub struct FileHead {
-    /// The header.
+    /// The header, which agrees with the metadata.
     pub header: Header,
     /// The hyperparameters, from the metadata.
     pub config: ModelConfig,
-    /// Every GGUF pair.
+    /// Every GGUF pair, in its order.
     pub metadata: Metadata,
     /// The tensors in file order.
     pub tensors: Vec<Tensor>,
@@ -37,6 +37,8 @@ impl FileHead {
     pub fn parse(payload: &[u8]) -> Result<Self, ModelError> {
         let header = Header::parse(payload, payload.len() as u64)?;
         let sections = header.sections;
+        // Before anything is parsed, so that damage is told as damage and not as a field's
+        // nonsense.
         let found = head_checksum(&payload[..sections.tiles as usize]);
         if found != header.head_checksum {
             let (found, expected) = (hex(&found), hex(&header.head_checksum));
@@ -67,12 +69,14 @@ impl FileHead {
             ));
         }
         let rects: Vec<_> = (0..tensors.len()).map(|tensor| plan.tensor_rect(tensor)).collect();
+        // Encoded anew, so that every field that follows from the shapes is compared at once.
         if tensors::encode_table(&tensors, &rects)
             != slice(sections.tensor_table, sections.tensor_table_size)
         {
             let expected = "tiles, lines and rectangles that follow from the shapes";
             return Err(ModelError::field("tensor table", "others", expected));
         }
+        // The head's checksum holds for a wrong root too, if its writer sealed one.
         let root = tile_record::root(payload, &sections, header.tile_count);
         if root != header.root {
             return Err(ModelError::Head {

@@ -29,7 +29,7 @@ pub struct Header {
     pub tensor_count: u32,
     /// Tiles in the table.
     pub tile_count: u32,
-    /// Metadata pairs.
+    /// Metadata pairs, without those of a split.
     pub metadata_count: u64,
     /// Where the sections lie.
     pub sections: Sections,
@@ -80,9 +80,11 @@ impl Sections {
         let coarse_table =
             align(tile_table.checked_add(tile_count.checked_mul(TILE_RECORD_BYTES)?)?)?;
         let end = coarse_table.checked_add(tile_count.checked_mul(COARSE_RECORD_BYTES)?)?;
+        // Aligned in the file, where the container's header comes first.
         let tiles = end.checked_add(CONTAINER_HEADER)?.checked_next_multiple_of(TILES_ALIGNMENT)?
             - CONTAINER_HEADER;
         let tiles_size = line_count.checked_mul(LINE_BYTES)?;
+        // `payload_size` adds them without a check.
         tiles.checked_add(tiles_size)?;
         Some(Self {
             metadata_size,
@@ -204,6 +206,8 @@ impl Header {
             tiles: u64_at(0xB8),
             tiles_size: u64_at(0xC0),
         };
+        // Held against the rule and not just against bounds: sections can then neither overlap nor
+        // leave room for bytes that belong to none. A size of no whole lines comes out smaller.
         let planned = Sections::plan(
             sections.metadata_size,
             sections.tensor_table_size,

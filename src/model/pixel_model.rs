@@ -133,6 +133,7 @@ impl PixelModel {
             metadata: Arc::clone(&self.metadata),
             tensors: self.tensors.clone(),
             plan: MapPlan::with_rules(&self.config, &self.tensors, rules),
+            // The bytes are the same, so what was checked stays so.
             checked: Arc::clone(&self.checked),
             names: self.names.clone(),
         }
@@ -143,17 +144,17 @@ impl PixelModel {
         &self.path
     }
 
-    /// The header.
+    /// The header, as it was checked when the model was opened.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// The hyperparameters.
+    /// The hyperparameters, from the metadata.
     pub fn config(&self) -> &ModelConfig {
         &self.config
     }
 
-    /// Every GGUF pair.
+    /// Every GGUF pair, in the order of the file.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
@@ -192,6 +193,7 @@ impl PixelModel {
 
     /// The tensor of a tile, and which part of it the tile holds.
     pub fn tile_shape(&self, tile: u32) -> (usize, TileShape) {
+        // Never below zero: the first tensor begins with tile 0.
         let tensor = self.tensors.partition_point(|tensor| tensor.first_tile <= tile) - 1;
         let shape =
             self.tensors[tensor].tiling.tile(u64::from(tile - self.tensors[tensor].first_tile));
@@ -213,6 +215,7 @@ impl PixelModel {
     pub fn tile(&self, tile: u32) -> Result<&[u8], ModelError> {
         let bytes = self.tile_unverified(tile);
         let state = &self.checked[tile as usize];
+        // Relaxed: no other memory depends on it, and two threads that hash a tile find the same.
         if state.load(Ordering::Relaxed) == UNCHECKED {
             let good = Sha256::digest(bytes)[..] == *self.tile_digest(tile);
             state.store(if good { GOOD } else { DAMAGED }, Ordering::Relaxed);
@@ -313,6 +316,7 @@ impl PixelModel {
     /// Root mean square of a tensor's weights, from its tiles' statistics: the unit of its colours.
     /// A tensor of zeros has the least positive number, so that it is drawn as zeros.
     pub fn tensor_spread(&self, tensor: &Tensor) -> f32 {
+        // A mean of squares is the square of the mean and that of the spread together.
         let (mut squares, mut count) = (0.0f64, 0.0f64);
         for tile in tensor.tiles() {
             let statistics = self.tile_statistics(tile);
@@ -326,7 +330,7 @@ impl PixelModel {
         (squares / count.max(1.0)).sqrt().max(f64::from(f32::MIN_POSITIVE)) as f32
     }
 
-    /// A tile's statistics.
+    /// A tile's mean, spread and peak, from the tile table.
     pub fn tile_statistics(&self, tile: u32) -> Statistics {
         self.tile_record(tile).statistics()
     }

@@ -17,9 +17,9 @@ use crate::pxi::{AtomicFile, Target};
 /// A picture of 8-bit RGB, row by row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
-    /// Pixels across.
+    /// Pixels across, margins included.
     pub width: u32,
-    /// Pixels down.
+    /// Pixels down, margins included.
     pub height: u32,
     /// Red, green and blue of each pixel.
     pub rgb: Vec<u8>,
@@ -27,11 +27,10 @@ pub struct Picture {
 
 /// Deep ink, the night in which the land lies.
 const GROUND: [f32; 3] = [11.0, 14.0, 20.0];
-/// The river's bed.
 const WATER: [f32; 3] = [18.0, 30.0, 48.0];
-/// Weights below zero.
+/// The hue of weights below zero.
 const COOL: [f32; 3] = [58.0, 158.0, 255.0];
-/// Weights above zero.
+/// The hue of weights above zero.
 const WARM: [f32; 3] = [255.0, 158.0, 52.0];
 /// Weights that balance out.
 const EVEN: [f32; 3] = [58.0, 64.0, 82.0];
@@ -66,6 +65,7 @@ pub fn paint(
         for plot in model.plan().plots_of(tensor) {
             if let Some(part) = plot.part(&shape.rows, &shape.columns) {
                 let patch = canvas.patch(plot, part, &shape, &weights);
+                // Held to lay the pixels only: decoding and summing go on side by side.
                 let mut picture = picture.lock().expect("painting does not panic");
                 patch.lay(&mut picture, spreads[tensor]);
             }

@@ -10,6 +10,7 @@ use super::tiling::{Layout, TileShape, Tiling};
 /// Fills `tile` (the tile's whole bytes) from `band`, the GGUF bytes of the tile's rows, or of the
 /// whole vector's lines for a vector. Bytes that no block reaches become zero.
 pub fn scatter(tiling: &Tiling, shape: &TileShape, band: &[u8], tile: &mut [u8]) {
+    // The buffer has another tile's bytes, and the digest covers the padding.
     tile.fill(0);
     if tiling.layout == Layout::Vector {
         tile[..band.len()].copy_from_slice(band);

@@ -62,51 +62,51 @@ impl Default for Cache {
 pub enum CacheNote {
     /// Another process converts the same model.
     Waiting,
-    /// A conversion begins.
+    /// A conversion into the cache begins.
     Converting {
-        /// The model.
+        /// The model that was named.
         model: PathBuf,
-        /// Where to.
+        /// The folder that the conversion goes to.
         folder: PathBuf,
         /// How large it becomes.
         size_in_bytes: u64,
     },
     /// A conversion was damaged; it is removed and made anew.
     Damaged {
-        /// The file.
+        /// The conversion that was damaged.
         file: PathBuf,
     },
     /// What killed runs left has been removed.
     Leftovers {
-        /// How many files.
+        /// How many files they were.
         count: u32,
-        /// Their size.
+        /// The size of those files together.
         size_in_bytes: u64,
     },
     /// Conversions of what the model was before have been removed.
     Outdated {
-        /// Which.
+        /// Those that are gone, with their sizes.
         removed: Vec<KeptEntry>,
     },
     /// Conversions have been removed to make room.
     MadeRoom {
-        /// Which.
+        /// Those that are gone, not used for longest first.
         removed: Vec<KeptEntry>,
     },
     /// A conversion is larger than the bound leaves room for, so it is not kept.
     TooLarge {
-        /// Its size.
+        /// The size of the conversion.
         size_in_bytes: u64,
         /// The size of those that are in use, which stay.
         in_use: u64,
-        /// The bound.
+        /// The bound of the whole cache.
         limit: u64,
     },
     /// The cache's folder cannot be used, so the conversion is not kept.
     NotKept {
-        /// The folder.
+        /// The folder that was tried.
         folder: PathBuf,
-        /// Why.
+        /// What the operating system said.
         why: io::Error,
     },
 }
@@ -197,13 +197,13 @@ pub fn limit() -> Result<u64, ModelError> {
 /// What is kept of a model as it is now.
 #[derive(Debug)]
 pub enum Kept {
-    /// Nothing.
+    /// There is no conversion of the model as it is.
     Nothing,
     /// A conversion with a sound head. Its tiles have not been looked at.
     Conversion(Box<PixelModel>),
     /// A conversion whose head is damaged, so that its tiles cannot be told apart.
     Damaged {
-        /// The file.
+        /// The conversion's file in the cache.
         file: PathBuf,
         /// What is wrong with it.
         error: ModelError,
@@ -227,7 +227,7 @@ impl Cache {
         Self { folder: folder.into(), named: true }
     }
 
-    /// Where it is.
+    /// The folder that conversions are kept in.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -282,6 +282,7 @@ impl Cache {
         if !is_gguf(path)? {
             return PixelModel::open(path);
         }
+        // Before any work: a bound that is no size is told at once.
         let limit = limit()?;
         let (count, size_in_bytes) = self.remove_leftovers();
         if count > 0 {
@@ -365,6 +366,7 @@ impl Cache {
     /// Makes the folder, and finds out whether files can be made in it.
     fn prepare(&self) -> io::Result<()> {
         std::fs::create_dir_all(&self.folder)?;
+        // Only making one tells: permissions say nothing of a disk that is mounted read-only.
         tempfile::tempfile_in(&self.folder).map(drop)
     }
 
@@ -394,6 +396,7 @@ impl Cache {
         if !is_kept {
             note(CacheNote::TooLarge { size_in_bytes: size, in_use, limit });
         }
+        // Where the system does not tell, the write will.
         let free = || free_bytes(&self.folder).unwrap_or(u64::MAX);
         let needed = size.saturating_add(SPARE);
         let mut kept = in_use.saturating_add(sum(&idle));
@@ -550,5 +553,6 @@ pub fn is_gguf(path: &Path) -> Result<bool, ModelError> {
     let io = |source| ModelError::Io { action: format!("open {}", path.display()), source };
     let mut magic = [0; 4];
     let mut file = open_regular(path).map_err(io)?;
+    // A shorter file is none, and what is wrong with it is for its own reader to say.
     Ok(file.read_exact(&mut magic).is_ok() && magic == *b"GGUF")
 }

@@ -98,6 +98,7 @@ pub fn lay_out(shapes: Vec<(String, Vec<u64>, Encoding)>) -> Result<Vec<Tensor>,
                 "dimensions {dimensions:?} do not fit {encoding} blocks of {block}, or overflow"
             ));
         };
+        // A tile has a line at least, and the lines so far fit 32 bits, so their tiles do.
         let tensor = Tensor { name, dimensions, tiling, first_tile: first_tile as u32, first_line };
         first_tile += tensor.tiling.tile_count();
         first_line += tensor.tiling.line_count();
@@ -191,6 +192,7 @@ pub fn check_family(config: &ModelConfig, tensors: &[Tensor]) -> Result<(), Mode
     check("output_norm.weight", &[width], true)?;
     check("output.weight", &[width, vocab], false)?;
     check("rope_freqs.weight", &[u64::from(config.rope_size) / 2], false)?;
+    // Demanded of this family alone; of others they are checked where they are there.
     let biases = config.architecture == Architecture::Qwen2;
     let norms = config.qk_norms || config.architecture == Architecture::Qwen3;
     for layer in 0..config.layer_count {
@@ -234,6 +236,7 @@ pub fn main_encoding(tensors: &[Tensor]) -> Encoding {
         let of_it = tensors.iter().filter(|tensor| tensor.encoding() == encoding);
         of_it.map(|tensor| tensor.tiling.rows * tensor.tiling.columns).sum()
     };
+    // Of equals the last of the list, for writer and reader alike.
     Encoding::ALL
         .into_iter()
         .max_by_key(|&encoding| weights(encoding))

@@ -21,7 +21,7 @@ pub enum Layout {
 pub struct Tiling {
     /// Encoding of the weights.
     pub encoding: Encoding,
-    /// Matrix or vector.
+    /// Matrix or vector, by the number of dimensions.
     pub layout: Layout,
     /// Outputs; 1 for a vector.
     pub rows: u64,

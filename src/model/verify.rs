@@ -44,6 +44,7 @@ pub fn verify(model: &PixelModel, progress: Progress<'_>) -> Vec<DamagedTile> {
             let mut bytes = 0;
             let mut damaged = Vec::new();
             for &tile in tiles {
+                // Not `tile`, which answers by what it found the first time.
                 let content = model.tile_unverified(tile);
                 bytes += content.len() as u64;
                 let found: [u8; 32] = Sha256::digest(content).into();

@@ -9,6 +9,7 @@ use super::tiling::{Layout, TileShape, Tiling};
 pub fn tile_codes(tiling: &Tiling, shape: &TileShape, tile: &[u8]) -> Vec<Code> {
     let encoding = tiling.encoding;
     let (len, bytes) = (encoding.block_len() as u64, encoding.block_bytes());
+    // The vectors of real models are F32; of others a tile may begin within a block.
     if len == 1 || tiling.layout == Layout::Vector {
         return Vec::new();
     }

@@ -63,7 +63,7 @@ impl Target {
         Self { path: path.into(), may_replace }
     }
 
-    /// The place.
+    /// The place as it was named, links not followed.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -87,7 +87,7 @@ pub struct AtomicFile {
     file: File,
     /// As it was named.
     target: PathBuf,
-    /// Where that leads.
+    /// Where that leads through links.
     place: Target,
     temporary: Temporary,
 }
@@ -111,12 +111,15 @@ impl AtomicFile {
             Ok(metadata) if !metadata.is_file() => return Err(PxiError::NotRegular),
             Ok(_) if !may_replace => return Err(PxiError::Exists),
             Ok(metadata) => Some(metadata),
+            // Nothing is there yet, or what a link leads to is not; whatever else keeps one from
+            // looking keeps the file from being made, and is told there.
             Err(_) => None,
         };
         let place =
             followed(target, replaced.is_some()).map_err(PxiError::io("follow the link"))?;
         let (file, temporary) = Temporary::create(folder_of(&place))?;
         if let Some(metadata) = replaced {
+            // Before the rename: at no moment do the new bytes stand there with other permissions.
             file.set_permissions(metadata.permissions())
                 .map_err(PxiError::io("keep the permissions"))?;
         }
@@ -152,6 +155,7 @@ impl AtomicFile {
     /// left.
     pub fn commit(self) -> Result<(), PxiError> {
         let Self { file, target, place, mut temporary } = self;
+        // Synced first: after a loss of power the name must not lead to a file without its bytes.
         let committed = file
             .sync_all()
             .map_err(PxiError::io("sync"))
@@ -219,6 +223,7 @@ impl Temporary {
     }
 
     fn rename(&mut self, place: &Target) -> Result<(), PxiError> {
+        // Held over the rename, so that an interrupt comes before all of it or after.
         let mut registry = registry();
         if registry.abandoned {
             return Err(PxiError::Interrupted);
@@ -255,6 +260,7 @@ fn rename_to_new(temporary: &Path, place: &Path) -> Result<(), PxiError> {
     else {
         return Ok(());
     };
+    // Kept, since this path would remove the file that the rename below still needs.
     let temporary = refused.path.keep().map_err(|error| failed(error.error))?;
     // A few file systems have neither such a step nor hard links: there, one looks just before.
     if refused.error.kind() == io::ErrorKind::AlreadyExists || place.symlink_metadata().is_ok() {
@@ -266,6 +272,7 @@ fn rename_to_new(temporary: &Path, place: &Path) -> Result<(), PxiError> {
 /// Whether a name ends as only that of a folder does: `new/`.
 pub fn names_folder(path: &Path) -> bool {
     let name = path.as_os_str().as_encoded_bytes();
+    // `new/.` is the name of a folder too.
     let name = name.strip_suffix(b".").unwrap_or(name);
     name.last().is_some_and(|last| std::path::is_separator(char::from(*last)))
 }
@@ -275,6 +282,7 @@ pub fn followed(target: &Path, is_there: bool) -> io::Result<PathBuf> {
     if is_there && target.is_symlink() {
         return target.canonicalize();
     }
+    // One by one, since `canonicalize` refuses a link whose end is not there yet.
     let mut place = target.to_owned();
     for _ in 0..MOST_LINKS {
         let Ok(next) = fs::read_link(&place) else { return Ok(place) };

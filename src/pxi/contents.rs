@@ -22,7 +22,7 @@ impl<'a> PxiContents<'a> {
         Self { header, stored }
     }
 
-    /// The header.
+    /// The header, which agrees with the file's length.
     pub fn header(&self) -> &PxiHeader {
         &self.header
     }
@@ -51,6 +51,7 @@ impl<'a> PxiContents<'a> {
     /// is decoded up to the end of the slice.
     pub fn read_range(&self, offset: u64, len: u64) -> Result<Vec<u8>, PxiError> {
         self.check_range(offset, len)?;
+        // A match may reach back 64 KiB from anywhere, so a block is decoded from its beginning.
         if self.header.compression() == Compression::Lz4 {
             let mut payload = lz4::decompress(self.stored, self.header.original_size())?;
             // The range lies within the payload, whose length is a usize.
@@ -87,6 +88,8 @@ impl<'a> PxiContents<'a> {
     /// [`Self::verify`], reporting how many bytes of the payload have been hashed.
     pub fn verify_with(&self, progress: &dyn Fn(u64)) -> Result<(), PxiError> {
         let header = &self.header;
+        // A reader takes any minor version; nobody can vouch for bytes whose meaning it does not
+        // know.
         if header.minor() != VERSION.1 {
             let found = format!("{}.{}", VERSION.0, header.minor());
             return Err(PxiError::field(
@@ -152,6 +155,7 @@ impl<'a> PxiContents<'a> {
         let copied = match self.header.compression() {
             Compression::None => {
                 let (start, end) = (offset as usize, (offset + len) as usize);
+                // In pieces, so that who hashes them can tell how far it is.
                 self.stored[start..end].chunks(PIECE_LEN).try_for_each(|piece| out.write_all(piece))
             }
             Compression::RunLength => run_length::copy_range(self.stored, offset, len, out),

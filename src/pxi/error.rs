@@ -29,7 +29,7 @@ pub enum PxiError {
     /// The compressed bytes are no valid encoding of a payload of the size that the header states.
     #[error("{compression} encoding at stored byte {offset}: {problem}")]
     Encoding {
-        /// Which encoding.
+        /// How the payload is compressed.
         compression: Compression,
         /// Where, counted from the end of the header.
         offset: u64,
@@ -49,7 +49,7 @@ pub enum PxiError {
     Tail {
         /// Where, counted from the start of the payload.
         offset: u64,
-        /// The byte there.
+        /// The byte there, which is not 0.
         found: u8,
     },
     /// A slice that is not within the payload.
@@ -73,7 +73,7 @@ pub enum PxiError {
     TooLarge {
         /// What is too large.
         what: &'static str,
-        /// Its value.
+        /// How large it is, in the unit of `limit`.
         found: u64,
         /// The largest value allowed.
         limit: u64,
@@ -107,7 +107,7 @@ pub enum PxiError {
     /// The picture could not be encoded.
     #[error("cannot encode the picture: {source}")]
     Png {
-        /// Why.
+        /// What the encoder said.
         source: png::EncodingError,
     },
     /// The operating system refused.
@@ -115,13 +115,13 @@ pub enum PxiError {
     Io {
         /// What was being done.
         action: &'static str,
-        /// Why it failed.
+        /// What the operating system said.
         source: io::Error,
     },
     /// An error with the file in which it happened.
     #[error("{}: {source}", path.display())]
     File {
-        /// The file.
+        /// The file that was read or written.
         path: PathBuf,
         /// What is wrong with it.
         source: Box<PxiError>,
@@ -187,6 +187,7 @@ impl From<PxiError> for io::Error {
     /// Lets an error pass through `io::Write` and `io::Read`.
     fn from(error: PxiError) -> Self {
         match error {
+            // Where it comes out, `io` says what was being done.
             PxiError::Io { source, .. } => source,
             other => Self::other(other),
         }

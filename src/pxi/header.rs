@@ -29,7 +29,7 @@ pub enum Compression {
     None = 0,
     /// Pairs of a count and a byte.
     RunLength = 1,
-    /// One LZ4 block.
+    /// One LZ4 block of the whole payload.
     Lz4 = 2,
 }
 
@@ -126,6 +126,7 @@ impl PxiHeader {
         }
         let height = u32::from_be_bytes(field(bytes, 18));
         let expected_height = rows(original_size, width);
+        // In 64 bits: the rows of a made-up size need not fit 32, and must differ, not wrap.
         if u64::from(height) != expected_height {
             let expected = format!("{expected_height} for {original_size} bytes at width {width}");
             return Err(PxiError::field("height", height, expected));
@@ -145,6 +146,7 @@ impl PxiHeader {
             checksum: field(bytes, 23),
             reserved: field(bytes, 55),
         };
+        // Refused here, so that `padded_len` cannot fail later.
         match header.checked_file_len() {
             Some(_) => Ok(header),
             None => Err(PxiError::field(

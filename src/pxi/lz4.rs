@@ -21,6 +21,7 @@ const SHORTEST_MATCH: u64 = 4;
 /// 255 + 16.
 pub(super) fn decoded_len_range(stored_len: u64) -> RangeInclusive<u64> {
     let least = stored_len.saturating_sub(16);
+    // Rounded so that the shortest payload of the worst case is still taken.
     least - least.div_ceil(256)..=stored_len.saturating_mul(MAX_RATIO).min(MAX_PAYLOAD_LEN)
 }
 
@@ -49,6 +50,7 @@ pub(super) fn decompress(stored: &[u8], original_size: u64) -> Result<Vec<u8>, P
         return Err(no_memory);
     }
     payload.resize(len, 0);
+    // The walk has told the length; a decoder that disagrees is not believed.
     match lz4_flex::block::decompress_into(stored, &mut payload) {
         Ok(written) if written == len => Ok(payload),
         Ok(written) => {
@@ -69,11 +71,13 @@ impl Walk<'_> {
     fn decoded_len(mut self) -> Result<u64, PxiError> {
         let mut decoded_len = 0;
         loop {
+            // Each turn takes a byte or fails, so the walk ends with the block.
             let token = self.byte("a token")?;
             let literals = self.length(token >> 4)?;
             if literals > (self.block.len() - self.position) as u64 {
                 return Err(self.fault(format!("{literals} literals run past the end")));
             }
+            // At most the bytes that remain, so the cast loses nothing.
             self.position += literals as usize;
             decoded_len += literals;
             // The last sequence has literals only.

@@ -27,6 +27,7 @@ impl PayloadFile {
         let draft = PxiHeader::new(payload_len, width, Compression::None, [0; 32])
             .map_err(|error| error.at(&path))?;
         let file = AtomicFile::create(target)?;
+        // Makes zeros, so that the tail of the picture is never written by hand.
         file.file()
             .set_len(HEADER_LEN as u64 + draft.padded_len())
             .map_err(|error| PxiError::io("set the length")(error).at(&path))?;
@@ -70,6 +71,7 @@ impl PayloadFile {
         })?;
         let header =
             PxiHeader::new(self.payload_len(), self.draft.width(), Compression::None, checksum)?;
+        // Last: until now the file begins with zeros, which no reader takes for a magic.
         positioned::write_all_at(self.file.file(), &header.encode(), 0)
             .map_err(PxiError::io("write the header"))?;
         self.file.commit()?;
@@ -77,6 +79,7 @@ impl PayloadFile {
     }
 
     fn hash(&self, progress: &dyn Fn(u64)) -> Result<[u8; 32], PxiError> {
+        // Read back in order: pieces have come in any, and SHA-256 takes bytes in theirs.
         let mut hash = HashWriter::new(progress);
         let mut piece = vec![0; PIECE_LEN];
         let mut offset = 0;

@@ -42,7 +42,7 @@ impl PxiFile {
         &self.path
     }
 
-    /// The header.
+    /// The header, as it was when the file was opened.
     pub fn header(&self) -> &PxiHeader {
         &self.header
     }

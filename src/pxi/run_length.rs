@@ -24,7 +24,6 @@ pub(super) struct RunLengthEncoder {
 }
 
 impl RunLengthEncoder {
-    /// Encodes what follows.
     pub(super) fn encode(&mut self, bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
         for &byte in bytes {
             match &mut self.run {
@@ -79,6 +78,7 @@ pub(super) fn copy_range(
     len: u64,
     out: &mut dyn Write,
 ) -> io::Result<()> {
+    // A run is at most 255 bytes: written one by one, calls would cost more than bytes.
     let mut piece = Vec::with_capacity(PIECE_LEN);
     let mut skip = offset;
     let mut left = len;

@@ -26,7 +26,7 @@ pub struct PxiStore {
 pub struct PxiEntry {
     /// Its name in the store.
     pub name: String,
-    /// Where it is.
+    /// The path of its file, within the folder.
     pub path: PathBuf,
     /// Its length in bytes, where it could be opened.
     pub file_len: Option<u64>,
@@ -48,7 +48,7 @@ impl PxiStore {
         Ok(Self { root })
     }
 
-    /// The folder.
+    /// The folder, without links in its path.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -102,7 +102,7 @@ impl PxiStore {
         self.read(name).map(|file| (*file.header(), file.file_len()))
     }
 
-    /// Removes a file.
+    /// Removes the file of a name; its folders stay.
     pub fn delete(&self, name: &str) -> Result<(), PxiError> {
         let path = self.path(name)?;
         fs::remove_file(&path).map_err(|error| PxiError::io("delete")(error).at(&path))
@@ -124,6 +124,8 @@ impl PxiStore {
                     continue;
                 }
                 let path = item.path();
+                // The entry's own type: a linked folder is none, so the walk stays in the store and
+                // ends.
                 if kind.is_dir() {
                     if depth < MAX_DEPTH {
                         folders.push((path, format!("{prefix}{file_name}/"), depth + 1));
@@ -154,6 +156,8 @@ impl PxiStore {
 fn file_name(name: &str) -> Result<String, PxiError> {
     let stem = name.strip_suffix(EXTENSION).unwrap_or(name);
     for part in stem.split('/') {
+        // A dot in front hides a file and makes `..`; Windows drops dots and spaces at the end, so
+        // that two names would be one file.
         let problem = if part.is_empty() {
             "has an empty part"
         } else if part.starts_with('.') {

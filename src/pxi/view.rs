@@ -24,6 +24,7 @@ pub fn write_png(contents: &PxiContents<'_>, out: impl Write) -> Result<(), PxiE
     let mut writer = encoder.write_header().map_err(png_error)?;
     let mut pixels = writer.stream_writer_with_size(PIECE_LEN).map_err(png_error)?;
     contents.copy_range(0, header.original_size(), &mut pixels)?;
+    // Made here: a compressed payload has no tail, and that of a damaged file may hold anything.
     let tail_len = header.padded_len() - header.original_size();
     io::copy(&mut io::Read::take(io::repeat(0), tail_len), &mut pixels)
         .map_err(PxiError::io("write the picture"))?;

@@ -102,6 +102,7 @@ impl PxiWriter {
 impl Write for PxiWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written_len = self.written_len.saturating_add(bytes.len() as u64);
+        // Here and not in `finish` alone, so that an endless stream does not fill the disk first.
         if written_len > self.max_len {
             let what = match self.options.compression {
                 Compression::Lz4 => "length of a payload compressed with lz4",
@@ -114,6 +115,8 @@ impl Write for PxiWriter {
             PayloadEncoder::None => self.out.write_all(bytes)?,
             PayloadEncoder::RunLength(encoder) => encoder.encode(bytes, &mut self.out)?,
             PayloadEncoder::Lz4(payload) => {
+                // Memory that is not to be had is an error of this file, not the end of the
+                // program.
                 payload
                     .try_reserve(bytes.len())
                     .map_err(|_| PxiError::OutOfMemory { bytes: written_len })?;

@@ -39,6 +39,7 @@ impl QuadEntry {
                 limit,
             });
         }
+        // A side of 2^32, less one, is the greatest number of 32 bits.
         let reach = [(rect.width() - 1) as u32, (rect.height() - 1) as u32];
         Ok(Self {
             x: rect.left(),

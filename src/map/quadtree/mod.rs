@@ -68,9 +68,9 @@ enum Removal {
 /// What the index is made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct TreeStats {
-    /// Items.
+    /// Items of all kinds.
     pub items: usize,
-    /// Nodes, leaves included.
+    /// Nodes in use, leaves included.
     pub nodes: usize,
     /// The nodes on the longest path.
     pub depth: usize,
@@ -230,6 +230,7 @@ impl Quadtree {
                 let mut children = [NONE; 4];
                 children[parent.quadrant(below)] = index;
                 children[parent.quadrant(corner)] = leaf;
+                // Only until `refit`, which finds the sums of both children.
                 let bounds = self.node(index).bounds;
                 let parent = QuadNode {
                     bounds,
@@ -263,6 +264,7 @@ impl Quadtree {
                 let Some(place) = entries.iter().position(|other| other == entry) else {
                     return Removal::NotFound;
                 };
+                // A leaf has no order to keep.
                 entries.swap_remove(place);
                 if entries.is_empty() {
                     self.give_back(index);
@@ -283,6 +285,7 @@ impl Quadtree {
                     Removal::Empty => self.set_child(index, quadrant, NONE),
                     Removal::Replaced(other) => self.set_child(index, quadrant, other),
                 }
+                // Before `tidy`, which goes by the count.
                 self.refit(index);
                 self.tidy(index)
             }

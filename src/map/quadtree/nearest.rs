@@ -41,9 +41,9 @@ impl Distance {
 /// An item and how far away it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Near {
-    /// How far.
+    /// From the point to its nearest pixel; 0 inside it.
     pub distance: Distance,
-    /// What.
+    /// The item with its rectangle, kind and number.
     pub item: Item,
 }
 

@@ -58,6 +58,7 @@ impl Ray {
             entry = entry.max(at(near));
             exit = Some(exit.map_or(at(far), |exit| exit.min(at(far))));
         }
+        // Not where both are equal: there the ray touches a corner, a single point.
         exit.is_none_or(|exit| entry < exit).then_some(entry)
     }
 }
@@ -65,7 +66,7 @@ impl Ray {
 /// Where on a ray something is entered: an exact number of steps.
 #[derive(Clone, Copy, Debug)]
 pub struct Crossing {
-    /// In half pixels.
+    /// In half pixels, so that edges and centres are whole numbers.
     numerator: i128,
     denominator: i128,
 }

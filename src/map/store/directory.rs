@@ -23,7 +23,7 @@ pub(super) type MapId = [u8; 16];
 pub struct Counts {
     /// Tiles' worth of pixels: equal tiles share one slot.
     pub slots: u32,
-    /// Tiles.
+    /// Tiles, of which several may share a slot.
     pub tiles: u32,
     /// Positions that older packs may have and that are unallocated since.
     pub removed: u32,
@@ -96,6 +96,7 @@ impl<'a> Directory<'a> {
         if bytes.len() as u64 != counts.directory_len() {
             return Err(fields.bad("length", bytes.len(), counts.directory_len()));
         }
+        // The length has been compared in 64 bits, so these products fit.
         let digests = fields.take(counts.slots as usize * DIGEST_LEN, "digests")?;
         let tiles = fields.take(counts.tiles as usize * TILE_LEN, "tiles")?;
         let removed = fields.take(counts.removed as usize * REMOVED_LEN, "removed")?;
@@ -135,6 +136,7 @@ impl<'a> Directory<'a> {
 
     /// The slot of a tile.
     pub fn slot_of(&self, tile: TilePos) -> Option<u32> {
+        // In order, as `parse` has checked.
         let place = self.tiles.binary_search_by_key(&tile, |record| read_tile(record).0).ok()?;
         Some(read_tile(&self.tiles[place]).1)
     }

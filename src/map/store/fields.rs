@@ -56,7 +56,6 @@ impl<'a> RecordFields<'a> {
         Err(self.bad("reserved", crate::pxi::hex(taken), "zeros in version 1.0"))
     }
 
-    /// Nothing may follow.
     pub(super) fn end(self) -> Result<(), MapError> {
         if self.bytes.is_empty() {
             return Ok(());

@@ -22,7 +22,7 @@ pub struct Index {
     pub tile_size: TileSize,
     /// The number that tells maps apart.
     pub map_id: MapId,
-    /// Counts the flushes.
+    /// The number of flushes there have been; 1 for a new map.
     pub generation: u64,
     /// Every pack has had a lower number.
     pub next_pack: u64,

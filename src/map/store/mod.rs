@@ -36,7 +36,6 @@ const INDEX_COPY: &str = "index-copy.pxi";
 /// missing.
 const MAX_ATTEMPTS: usize = 200;
 
-/// An open folder.
 #[derive(Debug)]
 pub(super) struct MapStore {
     folder: PathBuf,
@@ -66,6 +65,7 @@ pub(super) struct Location {
 impl Location {
     /// The number of a tile's item while its pixels are in memory only.
     pub(super) const UNSAVED: u64 = Item::NUMBER_LIMIT - 1;
+    // With 32 bits of slot, a number stays below `UNSAVED`.
     const KEY_LIMIT: usize = (1 << 24) - 1;
 
     pub(super) fn number(self) -> u64 {
@@ -134,9 +134,11 @@ impl MapStore {
         to_write: bool,
         tile_size: Option<TileSize>,
     ) -> Result<(Self, Vec<Region>), MapError> {
+        // Before the lock, whose file would be left in a folder that has no map.
         if !folder.join(INDEX).exists() && !folder.join(INDEX_COPY).exists() {
             return Err(MapError::NoMap.at(folder));
         }
+        // Before the index is read, so that no other writer replaces it meanwhile.
         let lock = if to_write { Some(WriterLock::take(folder)?) } else { None };
         let mut attempt = 0;
         loop {
@@ -154,6 +156,7 @@ impl MapStore {
             let (mut store, regions) = Self::open_packs(folder, found);
             let is_missing = store.packs.iter().flatten().any(|pack| pack.is_damaged);
             if is_missing && lock.is_none() && attempt < MAX_ATTEMPTS {
+                // A missing pack is damage only if no flush has replaced the index that named it.
                 let now = find_index(folder)?.index.generation;
                 if now != generation {
                     continue;
@@ -214,6 +217,7 @@ impl MapStore {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
             let number = pack_number(name);
+            // Above every file there is: an index that is lost may have named it.
             if let Some(number) = number {
                 self.next_pack = self.next_pack.max(number.saturating_add(1));
             }
@@ -227,6 +231,8 @@ impl MapStore {
 
     fn index(&self, generation: u64, regions: Vec<Region>) -> Index {
         let mut packs: Vec<_> = self.packs.iter().flatten().map(|pack| pack.record).collect();
+        // Keys are given again, so their order is not that of the numbers, which the format asks
+        // for.
         packs.sort_by_key(|record| record.number);
         let (tile_size, map_id, next_pack) = (self.tile_size, self.map_id, self.next_pack);
         Index { tile_size, map_id, generation, next_pack, packs, regions }
@@ -237,6 +243,7 @@ impl MapStore {
         let index = self.index(self.generation + 1, regions);
         let bytes = index.encode();
         if let Err(error) = write::write_plain(&self.folder.join(INDEX), &bytes) {
+            // The new index may be in place: the folder is synced after the rename, and may fail.
             self.is_commit_in_doubt = true;
             return Err(error);
         }
@@ -378,6 +385,7 @@ fn find_index(folder: &Path) -> Result<FoundIndex, MapError> {
     let [index_path, copy_path] = [INDEX, INDEX_COPY].map(|name| folder.join(name));
     match (read_index(&index_path), read_index(&copy_path)) {
         (Ok(index), Ok(copy)) if index.map_id != copy.map_id => {
+            // A file of another map was put here: the packs tell whose folder it is.
             let is_copy_ours = owner(folder, &copy) == Some(copy.map_id);
             let (ours, other, path) =
                 if is_copy_ours { (copy, index, index_path) } else { (index, copy, copy_path) };

@@ -196,6 +196,7 @@ fn check_directory(
 ) -> Result<(), MapError> {
     let digest = Sha256::digest(bytes);
     let directory = Directory::parse(bytes);
+    // Foreign before a wrong digest, which it has as well and which says less.
     if let Ok(directory) = &directory
         && directory.map_id != *map_id
     {

@@ -95,12 +95,14 @@ impl MapStore {
             counts: Counts { slots: slot_count, tiles: tile_count, removed: removed_count },
             directory_digest: Sha256::digest(&directory).into(),
         };
+        // The pixels are on the disk before the directory that names them.
         writer.finish().map_err(MapError::from)?;
         if let Err(error) = write_plain(&pack::directory_path(&self.folder, number), &directory) {
             // Without its directory the pack is no use, and the disk may be full.
             let _ = fs::remove_file(&tiles_path);
             return Err(error.into());
         }
+        // Opened as by a reader: what was written is looked at before an index names it.
         let (mut pack, problems) = Pack::open(&self.folder, record, &self.map_id, self.tile_size);
         if let Some(error) = problems.into_iter().next() {
             return Err(error.into());

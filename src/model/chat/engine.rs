@@ -32,7 +32,6 @@ const NAME: &str = "chat_template";
 #[error("{0}")]
 struct Raised(String);
 
-/// A compiled template.
 #[derive(Debug)]
 pub(super) struct Compiled(Environment<'static>);
 
@@ -60,6 +59,7 @@ impl Compiled {
         environment.add_function("strftime_now", strftime_now);
         // Jinja2 reads every end of a line as `\n`.
         let source = source.replace("\r\n", "\n").replace('\r', "\n");
+        // Before compiling, which recurses as deep as a tag nests.
         let longest = longest_tag(&source);
         if longest > MAX_TAG {
             let problem = format!(
@@ -162,6 +162,7 @@ fn strftime_now(format: &str) -> Result<String, Error> {
 fn longest_tag(source: &str) -> usize {
     let mut longest = 0;
     let mut rest = source;
+    // A comment counts as text, and a `{{` in one as a tag: the bound errs on the strict side.
     while let Some(at) = rest.find("{{").into_iter().chain(rest.find("{%")).min() {
         let close = if rest[at..].starts_with("{{") { "}}" } else { "%}" };
         let tag = &rest[at + 2..];

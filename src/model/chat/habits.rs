@@ -170,6 +170,7 @@ fn padded(text: &str, name: &str, args: &[Value]) -> Result<Value, Error> {
     }
     let missing = width.saturating_sub(text.chars().count());
     if name == "zfill" {
+        // Python's `zfill` puts the zeros behind the sign.
         let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
         let sign = &text[..text.len() - digits.len()];
         return Ok(Value::from(format!("{sign}{}{digits}", "0".repeat(missing))));
@@ -188,6 +189,7 @@ fn padded(text: &str, name: &str, args: &[Value]) -> Result<Value, Error> {
 fn percent(state: &mut State, left: &Value, right: &Value) -> Result<Value, Error> {
     if left.as_str().is_some() {
         let mut args = vec![left.clone()];
+        // As in Python, a tuple is the list of values and a list is one of them.
         match right.downcast_object_ref::<Tuple>() {
             Some(values) => args.extend(values.iter().cloned()),
             None => args.push(right.clone()),
@@ -201,6 +203,7 @@ fn percent(state: &mut State, left: &Value, right: &Value) -> Result<Value, Erro
         let whole = |value: &Value| i128::try_from(value.clone()).map_err(|_| unfit());
         let (left, right) = (whole(left)?, whole(right)?);
         let rest = left.checked_rem(right).ok_or_else(|| refused("% by zero"))?;
+        // Rust's remainder has the sign of the dividend, Python's that of the divisor.
         let has_sign_of_other = rest != 0 && (rest < 0) != (right < 0);
         return Ok(Value::from(if has_sign_of_other { rest + right } else { rest }));
     }
@@ -222,6 +225,7 @@ struct Variadic {
 
 impl Object for Variadic {
     fn call(self: &Arc<Self>, state: &mut State<'_, '_>, args: &[Value]) -> Result<Value, Error> {
+        // The engine passes named arguments as the last positional one.
         let named = args
             .last()
             .and_then(|last| Kwargs::try_from(last.clone()).ok().filter(|_| last.is_kwargs()));
@@ -230,6 +234,7 @@ impl Object for Variadic {
         let (mut known, mut others) = (Vec::new(), Vec::new());
         if let Some(named) = &named {
             for name in named.args() {
+                // The engine gives the body of `{% call %}` by this name, which no macro declares.
                 let is_known = name == "caller" || self.names.iter().any(|own| own == name);
                 let pair = (name.to_owned(), named.get::<Value>(name)?);
                 if is_known { known.push(pair) } else { others.push(pair) }

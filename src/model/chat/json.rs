@@ -32,6 +32,7 @@ pub fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
             [between, after_key] => (between.to_string(), after_key.to_string()),
             _ => return Err(failure("separators needs two texts".to_owned())),
         },
+        // Python leaves the space out where a line break follows.
         None => (if indent.is_some() { "," } else { ", " }.to_owned(), ": ".to_owned()),
     };
     options.assert_all_used()?;
@@ -123,6 +124,7 @@ pub(super) fn float(value: &Value) -> String {
     if number.is_infinite() {
         return if number > 0.0 { "inf" } else { "-inf" }.to_owned();
     }
+    // From 1e-4 to below 1e16 Python writes no exponent.
     if number == 0.0 || (1e-4..1e16).contains(&number.abs()) {
         return format!("{number:?}");
     }
@@ -133,6 +135,7 @@ pub(super) fn float(value: &Value) -> String {
                 Some(exponent) => ('-', exponent),
                 None => ('+', exponent),
             };
+            // Python writes a sign and two digits at least: `1e-05`, `1e+16`.
             format!("{digits}e{sign}{exponent:0>2}")
         }
         None => text,
@@ -152,6 +155,7 @@ fn write_text(text: &str, is_ascii: bool, out: &mut String) {
             '\u{c}' => out.push_str("\\f"),
             control if control < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(control))),
             other if is_ascii && !other.is_ascii() => {
+                // JSON escapes UTF-16: a letter beyond U+FFFF is two escapes.
                 for unit in other.encode_utf16(&mut [0; 2]) {
                     out.push_str(&format!("\\u{unit:04x}"));
                 }

@@ -41,7 +41,7 @@ pub const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + messa
 pub struct ChatMessage {
     /// Who speaks: `system`, `user` or `assistant`, or what else the template knows.
     pub role: String,
-    /// What is said.
+    /// What is said; none where a message has other fields alone.
     pub content: Option<String>,
     /// Its other fields, such as `tool_calls`: names and JSON.
     pub rest: Vec<(String, String)>,
@@ -86,7 +86,7 @@ pub enum ChatError {
     /// The source is not a template.
     #[error("tokenizer.chat_template does not compile: {problem}")]
     Syntax {
-        /// What and where.
+        /// What does not compile, and where if that is known.
         problem: String,
     },
     /// The template itself refused the conversation.
@@ -101,25 +101,25 @@ pub enum ChatError {
          of text"
     )]
     OutOfFuel {
-        /// The budget.
+        /// The steps that one rendering may take.
         budget: u64,
     },
     /// The template used up its time.
     #[error("the chat template used up its budget of {milliseconds} ms of processor time")]
     OutOfTime {
-        /// The budget.
+        /// The processor time that one job may take.
         milliseconds: u64,
     },
     /// The template used up its memory.
     #[error("the chat template used up its budget of {mebibytes} MiB of memory")]
     OutOfMemory {
-        /// The budget.
+        /// The memory that a process may take beside its stack.
         mebibytes: u64,
     },
     /// Something went wrong while rendering.
     #[error("the chat template failed: {problem}")]
     Render {
-        /// What and where.
+        /// What went wrong, and where if that is known.
         problem: String,
     },
     /// There is no process to render in.
@@ -200,6 +200,7 @@ impl ChatTemplate {
     }
 
     fn ask(&self, conversation: Option<worker::RenderInput>, signs: Signs) -> Reply {
+        // Before a process gets it, so that no large job is sent to be refused there.
         if self.source.len() > MAX_TEMPLATE_BYTES {
             return Err(ChatError::TooLarge {
                 found: self.source.len(),
@@ -210,6 +211,7 @@ impl ChatTemplate {
         let job = RenderJob { source, bos, eos, signs, conversation };
         // A process is put back only after it has answered, so one that a panic left is whole.
         let mut kept = self.process.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        // Taken out, so that where asking fails nothing is put back and the next job starts anew.
         let mut process = match kept.take() {
             Some(process) => process,
             None => Process::start()?,

@@ -38,6 +38,7 @@ fn program() -> Result<PathBuf, String> {
         return this();
     }
     let name = format!("pixel-llm{}", std::env::consts::EXE_SUFFIX);
+    // Two folders: Cargo puts tests into `deps`, one below the program's.
     let found = this()?
         .ancestors()
         .skip(1)
@@ -57,7 +58,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts one.
+    /// Starts the program as a worker, with pipes to its three streams.
     pub fn start() -> Result<Process, ChatError> {
         let program = program().map_err(|problem| ChatError::NoProcess { problem })?;
         let mut command = Command::new(&program);
@@ -86,6 +87,7 @@ impl Process {
             return Err(broken("its pipes are closed".to_owned()));
         };
         let (send, answer) = mpsc::channel();
+        // On a thread of its own: a process that does not read would block the write without end.
         let exchange = move || {
             let mut text = String::new();
             // A process that ended does not read: what it said before that counts.
@@ -113,6 +115,7 @@ impl Process {
         match answer.recv_timeout(PATIENCE) {
             Ok(answer) => Ok(Some(answer)),
             Err(RecvTimeoutError::Disconnected) => Ok(None),
+            // The process is killed when the caller drops it, which ends the thread's read as well.
             Err(RecvTimeoutError::Timeout) => {
                 let problem = format!("it did not answer within {} s", PATIENCE.as_secs());
                 Err(ChatError::NoProcess { problem })
@@ -134,6 +137,8 @@ impl Process {
         if status.code() == Some(OUT_OF_TIME) {
             return ChatError::OutOfTime { milliseconds: MILLISECONDS };
         }
+        // Rust's runtime writes these words, and those below, and aborts: the status is the same
+        // for both.
         if words.contains("memory allocation of") {
             return ChatError::OutOfMemory { mebibytes: MEBIBYTES };
         }

@@ -136,6 +136,7 @@ pub(super) fn prepared(source: &str, signs: &Signs) -> String {
             TemplatePart::Rest(_) => {}
         }
     }
+    // Last, since it adds parts and the neighbours above are looked up by place.
     variadic_macros(&mut parts);
     let mut out = String::with_capacity(source.len() + source.len() / 8);
     for part in &parts {
@@ -204,6 +205,7 @@ fn tag<'s>(text: &'s str, close: &str) -> Option<(Vec<TemplateToken<'s>>, &'s st
     loop {
         let rest = &text[at..];
         let letter = rest.chars().next()?;
+        // Within braces `}}` closes two maps, and no tag.
         if depth == 0 {
             let sign = usize::from(rest.starts_with(['-', '+']));
             if rest[sign..].starts_with(close) {
@@ -225,6 +227,8 @@ fn tag<'s>(text: &'s str, close: &str) -> Option<(Vec<TemplateToken<'s>>, &'s st
             let len = len_of(is_part);
             (TemplateToken::Word(&rest[..len]), len)
         } else {
+            // Whole, so that `==` and `!=` can be looked for. Any other may be cut into letters,
+            // since all tokens are printed again.
             let twins = ["==", "!=", "<=", ">=", "**", "//"];
             let is_twin = twins.iter().any(|twin| rest.starts_with(twin));
             let len = if is_twin { 2 } else { letter.len_utf8() };
@@ -370,6 +374,7 @@ fn percents(tokens: &mut Vec<TemplateToken<'_>>) {
             && let (Some(left), Some(right)) = (left_of(tokens, at), right_of(tokens, at))
         {
             let op = TemplateToken::Op;
+            // From the right: what is put in moves no place that is still to be used.
             tokens.splice(right..right, [op(")")]);
             tokens.splice(at..=at, [op(")"), op("|"), TemplateToken::Word(PERCENT), op("(")]);
             tokens.splice(left..left, [op("(")]);

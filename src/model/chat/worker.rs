@@ -41,7 +41,6 @@ pub(super) struct RenderJob {
     pub conversation: Option<RenderInput>,
 }
 
-/// What is rendered.
 #[derive(Serialize, Deserialize)]
 pub(super) struct RenderInput {
     pub messages: Vec<ChatMessage>,
@@ -72,6 +71,7 @@ fn serve() -> std::io::Result<()> {
     limit_memory()?;
     let (begin, begun) = mpsc::channel();
     let (end, ended) = mpsc::channel();
+    // The watch needs little, and its stack counts towards the limit of memory.
     std::thread::Builder::new().stack_size(64 * 1024).spawn(move || watch(&begun, &ended))?;
     std::thread::Builder::new()
         .stack_size(STACK_IN_BYTES)
@@ -79,8 +79,10 @@ fn serve() -> std::io::Result<()> {
             let mut compiled = None;
             for line in std::io::stdin().lock().lines() {
                 let line = line?;
+                // The watch ends only with the process, so there is always somebody who listens.
                 let _ = begin.send(());
                 let reply = answer(&line, &mut compiled);
+                // Before writing: time in which nobody reads the answer is none of the template's.
                 let _ = end.send(());
                 let mut out = serde_json::to_vec(&reply)?;
                 out.push(b'\n');
@@ -95,6 +97,7 @@ fn serve() -> std::io::Result<()> {
 }
 
 fn answer(line: &str, compiled: &mut Option<(String, Signs, Compiled)>) -> Reply {
+    // Unwind safe: a template that is kept is replaced by a whole one or not at all.
     let work = std::panic::AssertUnwindSafe(|| {
         let job: RenderJob = serde_json::from_str(line)
             .map_err(|error| ChatError::Render { problem: error.to_string() })?;
@@ -163,6 +166,7 @@ fn limit_memory() -> std::io::Result<()> {
         let wanted = wanted.min(hard);
         setrlimit(resource, wanted, wanted).map_err(std::io::Error::from)
     };
+    // Memory that is used up ends the process by an abort, which would leave a core file.
     limit(Resource::RLIMIT_CORE, 0)?;
     // What the program has mapped already, its own file among it, takes no memory of the
     // template's.

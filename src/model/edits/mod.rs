@@ -43,7 +43,7 @@ pub enum WeightEditsError {
         rows.start, rows.end, columns.start, columns.end
     )]
     Outside {
-        /// The tensor's name.
+        /// The tensor's name in GGUF.
         tensor: String,
         /// Rows that were asked for.
         rows: Range<u64>,
@@ -53,9 +53,9 @@ pub enum WeightEditsError {
     /// More weights than one edit may change.
     #[error("{found} weights are marked; one edit changes at most {most}")]
     TooMany {
-        /// How many.
+        /// The weights of all regions together.
         found: u64,
-        /// [`MOST_WEIGHTS`].
+        /// The bound, which is [`MOST_WEIGHTS`].
         most: u64,
     },
     /// A tensor that is not read as it lies in its tiles.
@@ -75,7 +75,7 @@ pub struct Region {
 }
 
 impl Region {
-    /// One weight.
+    /// The region of one weight.
     pub fn weight(tensor: usize, row: u64, column: u64) -> Self {
         Self { tensor, rows: row..row + 1, columns: column..column + 1 }
     }
@@ -92,13 +92,13 @@ impl Region {
 pub enum Brush {
     /// It becomes a value.
     Set(f32),
-    /// It is multiplied.
+    /// It is multiplied by a number.
     Scale(f32),
-    /// It becomes zero.
+    /// It becomes zero, or the nearest that its block can say.
     Zero,
     /// A random number of this standard deviation is added, the same for the same seed and place.
     Noise {
-        /// Standard deviation.
+        /// Standard deviation of what is added.
         spread: f32,
         /// Others give other numbers.
         seed: u64,
@@ -211,6 +211,8 @@ impl WeightEdits {
                 while column < region.columns.end {
                     let index = tiling.tile_of(row, column);
                     let (tile, shape) = (tensor.first_tile + index as u32, tiling.tile(index));
+                    // Regions may overlap: a later one paints on what an earlier one has painted. A
+                    // tile of the file is checked, or its damage would get a checksum of its own.
                     let bytes = match edited.remove(&tile) {
                         Some(bytes) => bytes,
                         None if self.is_edited(tile) => self.tile(model, tile).to_vec(),
@@ -231,6 +233,7 @@ impl WeightEdits {
             .into_iter()
             .filter(|(tile, bytes)| self.tile(model, *tile) != &bytes[..])
             .map(|(tile, bytes)| {
+                // Painted back to the file's bytes it is no edit, and its checksum holds again.
                 let as_in_file = model.tile_unverified(tile) == &bytes[..];
                 (tile, (!as_in_file).then(|| Arc::from(bytes)))
             })
@@ -275,6 +278,7 @@ impl WeightEdits {
     /// Puts tiles in place and gives what was there.
     fn exchange(&mut self, step: Vec<(u32, Bytes)>) -> Vec<(u32, Bytes)> {
         self.version += 1;
+        // Where others hold the list it is copied, but not the tiles in it.
         let tiles = Arc::make_mut(&mut self.tiles);
         step.into_iter()
             .map(|(tile, bytes)| {

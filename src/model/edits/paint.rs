@@ -32,6 +32,7 @@ fn normal(seed: u64, row: u64, column: u64) -> f32 {
         let mut z = state;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        // 24 bits are what a float holds exactly.
         ((z ^ (z >> 31)) >> 40) as f32 / (1u32 << 24) as f32
     };
     (0..12).map(|_| even()).sum::<f32>() - 6.0

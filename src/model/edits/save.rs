@@ -15,7 +15,7 @@ use crate::model::pixel_model::PixelModel;
 use crate::model::tile_record;
 use crate::pxi::{DEFAULT_WIDTH, PayloadFile, Target};
 
-/// What was saved.
+/// What a copy holds that was saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Saved {
     /// Tiles that differ from those of the model's file.
@@ -36,6 +36,7 @@ pub fn save_copy(
     path: &Path,
     progress: Progress<'_>,
 ) -> Result<Saved, ModelError> {
+    // The target refuses as well, but only after all edited tiles have been looked at.
     if path.exists() {
         let source = std::io::Error::new(std::io::ErrorKind::AlreadyExists, "it is there already");
         return Err(ModelError::Io {

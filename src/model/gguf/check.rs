@@ -22,6 +22,7 @@ pub fn check_tensors(
 ) -> Result<()> {
     check_names(tensors)?;
     let mut in_order: Vec<(u64, &GgufTensor)> = (0..).zip(tensors).collect();
+    // The header may list tensors in any order; overlaps and gaps show only in that of the data.
     in_order.sort_by_key(|(_, tensor)| tensor.offset);
 
     let mut previous: Option<&GgufTensor> = None;
@@ -30,6 +31,7 @@ pub fn check_tensors(
     for (index, tensor) in in_order {
         end = check_place(tensor, alignment, file_len, previous, end, padded_end)
             .in_tensor(index, &tensor.name)?;
+        // An end within a file's length can be rounded up; the greatest number fits no offset.
         padded_end = align_up(end, alignment).unwrap_or(u64::MAX);
         previous = Some(tensor);
     }
@@ -48,6 +50,8 @@ fn check_place(
     let &GgufTensor { offset, len, .. } = tensor;
     let tensor_end = offset.checked_add(len).filter(|tensor_end| *tensor_end <= file_len);
     let tensor_end = tensor_end.ok_or(GgufError::PastEnd { offset, len, file_len })?;
+    // This and the overlap before the gap: an aligned offset that is not below the end is not below
+    // the padded one either, so that the message of a gap can subtract.
     if !offset.is_multiple_of(alignment) {
         return Err(GgufError::Unaligned { found: offset, alignment });
     }
@@ -92,6 +96,7 @@ pub fn check_vocabulary(metadata: &Metadata, tensors: &[GgufTensor]) -> Result<(
     metadata.i64s(TYPES)?;
     let types = metadata.array(TYPES)?.map(|types: &Array| types.len() as u64);
 
+    // The embedding before the metadata: its rows are what a token id indexes.
     let vocabulary = match tensors.iter().find(|tensor| tensor.name == "token_embd.weight") {
         Some(embedding) => Some(("rows of token_embd.weight".to_owned(), embedding.rows())),
         None => match metadata.str("general.architecture")? {

@@ -35,6 +35,7 @@ pub fn metadata_bytes(pairs: &[(String, Value)]) -> Vec<u8> {
 pub fn parse_metadata(bytes: &[u8], count: u64) -> Result<Metadata> {
     let mut source = GgufSource::new(bytes, bytes.len() as u64);
     source.check_count("pair count", count, MIN_PAIR_BYTES, MAX_PAIRS)?;
+    // A count that is too small leaves bytes over, which is refused below: none may go unread.
     let metadata = read_pairs(&mut source, count)?;
     match source.remaining() {
         0 => Ok(metadata),
@@ -44,6 +45,8 @@ pub fn parse_metadata(bytes: &[u8], count: u64) -> Result<Metadata> {
 
 /// Reads `count` pairs; the caller has compared `count` with the bytes that remain.
 pub(super) fn read_pairs<R: Read>(source: &mut GgufSource<R>, count: u64) -> Result<Metadata> {
+    // Without capacity: a pair takes more in memory than the 14 bytes that it may have in the file,
+    // so a count alone must reserve nothing.
     let mut pairs: Vec<(String, Value)> = Vec::new();
     let mut seen = HashMap::new();
     for index in 0..count {
@@ -85,6 +88,7 @@ fn read_array<R: Read>(source: &mut GgufSource<R>) -> Result<Array> {
     const FIELD: &str = "array element";
     let element_type = read_type(source, "array element type")?;
     let count = source.u64("array length")?;
+    // One byte an element is the least; each type compares again with its own size.
     source.check_count("array length", count, 1, u64::MAX)?;
     Ok(match element_type {
         ValueType::U8 => Array::U8(source.elements(FIELD, count, |b| Ok(u8::from_le_bytes(b)))?),
@@ -96,6 +100,7 @@ fn read_array<R: Read>(source: &mut GgufSource<R>) -> Result<Array> {
         ValueType::F32 => Array::F32(source.elements(FIELD, count, |b| Ok(f32::from_le_bytes(b)))?),
         ValueType::Bool => Array::Bool(source.elements(FIELD, count, |b| bool_of(FIELD, b))?),
         ValueType::String => Array::String(read_strings(source, count)?),
+        // No recursion, so no file can nest deep enough to exhaust the stack.
         ValueType::Array => return Err(GgufError::NestedArray),
         ValueType::U64 => Array::U64(source.elements(FIELD, count, |b| Ok(u64::from_le_bytes(b)))?),
         ValueType::I64 => Array::I64(source.elements(FIELD, count, |b| Ok(i64::from_le_bytes(b)))?),
@@ -106,6 +111,8 @@ fn read_array<R: Read>(source: &mut GgufSource<R>) -> Result<Array> {
 fn read_strings<R: Read>(source: &mut GgufSource<R>, count: u64) -> Result<Strings> {
     const FIELD: &str = "array element";
     source.check_count("array length", count, MIN_STRING_BYTES, usize::MAX as u64)?;
+    // The check bounds the count by `usize::MAX` too. Room for an end is the 8 bytes that a
+    // string's length takes in the file.
     let mut strings = Strings::with_room(count as usize);
     for _ in 0..count {
         let length = source.u64(FIELD)?;
@@ -116,6 +123,7 @@ fn read_strings<R: Read>(source: &mut GgufSource<R>, count: u64) -> Result<Strin
 
 fn bool_of(field: &'static str, [byte]: [u8; 1]) -> Result<bool> {
     match byte {
+        // The format calls any other byte invalid, and it would not come back on the way to GGUF.
         0 => Ok(false),
         1 => Ok(true),
         found => Err(GgufError::NotBool { field, found }),

@@ -189,6 +189,7 @@ fn readable() -> String {
 /// The name of a GGML type that is not read, in parentheses, for who has to choose another file.
 fn known_as(number: u32) -> String {
     let name = match number {
+        // The type numbers of GGML that name a type without being in `Encoding`.
         9 => "Q8_1",
         10 => "Q2_K",
         11 => "Q3_K",

@@ -54,11 +54,11 @@ impl GgufTensor {
 /// The header of one file, checked against the file's length.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GgufHeader {
-    /// 2 or 3.
+    /// The version of the format: 2 or 3.
     pub version: u32,
     /// What the offsets of tensors are multiples of.
     pub alignment: u64,
-    /// The metadata pairs.
+    /// The metadata pairs, in the order of the file.
     pub metadata: Metadata,
     /// The tensors, in the order of the header.
     pub tensors: Vec<GgufTensor>,
@@ -104,6 +104,7 @@ impl GgufHeader {
         let header_end = source.offset();
         let data_start = align_up(header_end, alignment)
             .expect("a file's length is far from the end of numbers");
+        // Offsets count from the end of the header, which is known only now.
         for (index, tensor) in (0..).zip(&mut tensors) {
             tensor.offset = data_start
                 .checked_add(tensor.offset)
@@ -165,15 +166,18 @@ fn read_tensor<R: Read>(source: &mut GgufSource<R>, name: &str) -> Result<GgufTe
 /// The bytes of a tensor, where its dimensions make sense.
 fn size_in_bytes(encoding: Encoding, dims: &[u64]) -> Result<u64> {
     for (axis, dim) in dims.iter().enumerate() {
+        // GGML reads dimensions as `i64`: a number over 2^63 is a negative one and shown as that.
         let found = dim.cast_signed();
         if found <= 0 {
             return Err(GgufError::Dimension { axis, found });
         }
     }
     let overflow = || GgufError::SizeOverflow { dims: dims.to_vec() };
+    // GGML counts weights and bytes in `i64`.
     let fits = |size: &u64| i64::try_from(*size).is_ok();
     let product =
         |dims: &[u64]| dims.iter().try_fold(1_u64, |product, dim| product.checked_mul(*dim));
+    // Weights and bytes each need a check: F32 has four bytes a weight, Q4_0 has less than one.
     product(dims).filter(fits).ok_or_else(overflow)?;
     let cols = dims[0];
     if !cols.is_multiple_of(encoding.block_len() as u64) {

@@ -36,6 +36,7 @@ impl Metadata {
     /// The value of `key`.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
+        // A scan, not a map: files have a few dozen pairs, and their order has to be kept.
         self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value)
     }
 

@@ -40,6 +40,7 @@ impl Gguf {
             None => Self::whole(part, header),
             Some(split) => Self::join(path, &split)?,
         };
+        // After joining: the tokens are in the first part, the embedding may be in another.
         check_vocabulary(&gguf.metadata, &gguf.tensors).in_file(&gguf.parts[0].path)?;
         Ok(gguf)
     }
@@ -53,6 +54,7 @@ impl Gguf {
     /// first part, without the keys that describe the split.
     fn join(path: &Path, split: &Split) -> Result<Self> {
         let paths = split.paths(path).in_file(path)?;
+        // All that are missing are told at once, before any other part is opened.
         let missing: Vec<PathBuf> = paths.iter().filter(|path| !path.is_file()).cloned().collect();
         if !missing.is_empty() {
             return Err(GgufError::MissingParts { count: split.count, missing }).in_file(path);
@@ -72,6 +74,7 @@ impl Gguf {
             }
         }
         let mut joined = joined.expect("a split has two parts or more");
+        // Each part has been checked by itself; only together can a name stand twice.
         check_names(&joined.tensors).in_file(path)?;
         split.check_tensors(joined.tensors.len() as u64).in_file(path)?;
         joined.metadata = joined.metadata.without(&split::KEYS);
@@ -140,6 +143,7 @@ impl Gguf {
         } else {
             Err(outside())
         };
+        // Searched for after an error alone, since a conversion reads once for each band.
         let index =
             || self.tensors.iter().position(|other| other == tensor).unwrap_or_default() as u64;
         result.or_else(|error| Err(error).in_tensor(index(), &tensor.name).in_file(&part.path))

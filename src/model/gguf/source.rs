@@ -109,6 +109,7 @@ impl<R: Read> GgufSource<R> {
         self.take(field, length)?;
         let too_large = |_| GgufError::TooLong { field, found: length, limit: usize::MAX as u64 };
         let start = to.len();
+        // Grows by what `take` found in the file, so a false length allocates nothing.
         to.resize(start + usize::try_from(length).map_err(too_large)?, 0);
         self.fill(&mut to[start..])
     }

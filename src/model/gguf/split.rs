@@ -25,6 +25,7 @@ pub(super) struct Split {
 impl Split {
     /// What `metadata` says, or `None` for a file that is whole.
     pub(super) fn of(metadata: &Metadata) -> Result<Option<Self>> {
+        // `llama-gguf-split --merge` leaves a count of 0 in the file that it makes whole.
         let count = u64::from(metadata.u32(COUNT)?.unwrap_or(0));
         if count <= 1 {
             return Ok(None);
@@ -58,6 +59,7 @@ impl Split {
 
     /// Refuses a part that is not part `number` of the same split as this one.
     pub(super) fn check_part(&self, number: u64, part: Option<&Self>) -> Result<()> {
+        // A file without these keys is one part of one, and the message says so.
         let (found_number, found_count) = part.map_or((0, 1), |part| (part.number, part.count));
         for (key, found, expected) in
             [(COUNT, found_count, self.count), (NUMBER, found_number, number)]

@@ -54,7 +54,7 @@ impl Strings {
         Self { bytes: Vec::new(), ends: Vec::with_capacity(count) }
     }
 
-    /// Adds a string.
+    /// Adds a string at the end; its bytes need not be UTF-8.
     pub fn push(&mut self, string: impl AsRef<[u8]>) {
         self.bytes.extend_from_slice(string.as_ref());
         self.ends.push(self.bytes.len());

@@ -45,6 +45,7 @@ impl ValueType {
     /// The type with this number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
+        // The numbers are successive from 0, so that the place in the list is the number.
         Self::ALL.get(usize::try_from(number).ok()?).copied()
     }
 
@@ -120,6 +121,7 @@ impl Value {
     /// The number, where this is an integer of any size.
     #[must_use]
     pub fn as_integer(&self) -> Option<i128> {
+        // In 128 bits, which hold both u64 and i64.
         Some(match *self {
             Self::U8(value) => value.into(),
             Self::I8(value) => value.into(),

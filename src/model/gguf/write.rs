@@ -64,6 +64,7 @@ impl GgufWriter {
         let mut file = BufWriter::with_capacity(1 << 20, AtomicFile::create(target)?);
         file.write_all(&header).map_err(GgufError::io("write the header"))?;
         let mut writer = Self { path, file, alignment, lens, current: 0, written: 0 };
+        // As the reader has it: a file without tensors ends with its header, without padding.
         if !writer.lens.is_empty() {
             writer.pad(header.len() as u64)?;
         }
@@ -88,6 +89,7 @@ impl GgufWriter {
         }
         self.file.write_all(bytes).map_err(GgufError::io("write a tensor"))?;
         self.written += more;
+        // Here and not at the next call: the last tensor's padding belongs to the file as well.
         if self.written == len && self.current < self.lens.len() {
             self.current += 1;
             self.written = 0;
@@ -111,6 +113,7 @@ impl GgufWriter {
             let written = self.lens[..self.current].iter().sum::<u64>() + self.written;
             return Err(GgufError::Unfinished { written, expected: self.lens.iter().sum() });
         }
+        // Dropping a `BufWriter` swallows the error of its last write; `into_inner` reports it.
         let file = self
             .file
             .into_inner()

@@ -17,6 +17,7 @@ pub fn grid_width(heads: u32, share: u32) -> u32 {
     let off = |width: &u32| (f64::from(*width) / target).ln().abs();
     let widths =
         (1..=heads / share).map(|n| n * share).filter(|&width| heads.is_multiple_of(width));
+    // The smaller where both are as near: the plan has to be the same everywhere.
     widths.min_by(|a, b| off(a).total_cmp(&off(b)).then(a.cmp(b))).unwrap_or(heads)
 }
 
@@ -296,6 +297,7 @@ impl<'a> LayersBuilder<'a> {
             })
             .map(|(_, &index)| index)
             .collect();
+        // The map of names has no order, and the plan has to be the same each time.
         others.sort_unstable();
         for &index in &others {
             self.by_name.remove(self.tensors[index].name.as_str());
@@ -309,6 +311,7 @@ impl<'a> LayersBuilder<'a> {
         let mut gone = 0;
         for tensor in rest {
             let height = self.bridge_height(tensor);
+            // From where the stream enters the layer.
             let y = if northward { river.y + river.height - gone - height } else { river.y + gone };
             self.bridge(tensor, x, y);
             gone += height + self.unit;
@@ -360,6 +363,7 @@ impl<'a> LayersBuilder<'a> {
     /// What has no other place, below everything. Returns the height of the map.
     fn yard(&mut self, bottom: i64, width: i64) -> i64 {
         let mut rest: Vec<usize> = self.by_name.values().copied().collect();
+        // In the order of the file.
         rest.sort_unstable();
         let mut bottom = bottom;
         for (index, tensor) in rest.into_iter().enumerate() {

@@ -25,13 +25,13 @@ pub use rules::{Ornament, Rules, Sign};
 /// A rectangle of cells; y grows downwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Rect {
-    /// Left edge.
+    /// Left edge, in cells.
     pub x: i64,
-    /// Top edge.
+    /// Top edge, in cells.
     pub y: i64,
-    /// Cells across.
+    /// Cells across; 0 where it is empty.
     pub width: i64,
-    /// Cells down.
+    /// Cells down; 0 where it is empty.
     pub height: i64,
 }
 
@@ -102,7 +102,7 @@ pub struct Plot {
     pub rows: Range<u64>,
     /// Columns of the tensor.
     pub columns: Range<u64>,
-    /// How they lie.
+    /// How rows and columns lie in it.
     pub orientation: Orientation,
     /// Where on the map.
     pub rect: Rect,
@@ -149,6 +149,7 @@ impl Plot {
             Orientation::RowsAlongX => Rect::new(x, y, height, width),
             Orientation::ColumnsAlongX => Rect::new(x, y, width, height),
             Orientation::Wrapped => {
+                // Over several rows the smallest rectangle around the part is as wide as the plot.
                 let (_, last) = self.cell(0, columns.end - 1);
                 let across = if last == y { width } else { self.rect.width };
                 Rect::new(if last == y { x } else { self.rect.x }, y, across, last - y + 1)
@@ -157,10 +158,10 @@ impl Plot {
     }
 }
 
-/// One head's neighbourhood.
+/// Where one head's weights lie.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct HeadPlan {
-    /// Its layer.
+    /// Its layer, from 0.
     pub layer: u32,
     /// Its number in the layer.
     pub head: u32,
@@ -170,12 +171,12 @@ pub struct HeadPlan {
     pub rect: Rect,
 }
 
-/// One layer's districts.
+/// Where one layer's parts lie.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct LayerPlan {
-    /// Its number.
+    /// Its number, from 0.
     pub layer: u32,
-    /// Everything of it.
+    /// Around both banks and the river.
     pub rect: Rect,
     /// The west bank: the heads.
     pub attention: Rect,

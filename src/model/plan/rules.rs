@@ -20,7 +20,7 @@ pub struct Rules {
     pub layers: Arrangement,
     /// Which bank of a layer's river has the heads; the feed-forward fields have the other.
     pub heads: Bank,
-    /// Space between things.
+    /// Space between things, in units.
     pub spacing: Spacing,
     /// Where the matrices that are no part of a layer lie.
     pub districts: Districts,
@@ -35,7 +35,7 @@ pub enum Arrangement {
     /// Up one column and down the next, in as many columns as bring the map nearest to this width
     /// over its height.
     Snake {
-        /// Width over height.
+        /// Width over height, from 0.05 to 20; 1.6 where nobody says.
         aspect: f32,
     },
     /// Rows from west to east, from north to south.
@@ -43,9 +43,9 @@ pub enum Arrangement {
         /// Layers in a row.
         across: u32,
     },
-    /// Round and round.
+    /// Round and round, in a square spiral.
     Spiral {
-        /// Which way.
+        /// Which way it turns, seen from the middle.
         turn: Turn,
         /// Where the first layer is.
         start: Start,
@@ -62,20 +62,20 @@ impl Default for Arrangement {
 /// A direction of turning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Turn {
-    /// As clocks go.
+    /// As clocks go, from the middle outwards.
     #[default]
     Clockwise,
-    /// The other way.
+    /// Against the clock, from the middle outwards.
     Counterclockwise,
 }
 
 /// An end of a spiral.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Start {
-    /// In the middle.
+    /// The first layer is in the middle.
     #[default]
     Inside,
-    /// At the rim.
+    /// The first layer is at the rim.
     Outside,
 }
 
@@ -94,7 +94,7 @@ pub enum Bank {
 pub enum Side {
     /// Above them on the map.
     North,
-    /// Below them.
+    /// Below them on the map.
     South,
 }
 
@@ -104,13 +104,13 @@ pub enum Side {
 pub struct Spacing {
     /// Cells of a unit; where nothing is said, a 64th of the embedding's size, at least 4.
     pub unit: Option<u32>,
-    /// Between layers.
+    /// Between layers; 6 where nobody says.
     pub layers: u32,
     /// Between groups of heads, and between feed-forward matrices.
     pub groups: u32,
     /// Between the matrices of a group.
     pub plots: u32,
-    /// Across a river.
+    /// Across a river; at least 4, and 8 where nobody says.
     pub river: u32,
     /// Between a river and what lies on its banks.
     pub banks: u32,
@@ -128,7 +128,7 @@ impl Default for Spacing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Districts {
-    /// The token embedding.
+    /// The token embedding; south where nobody says.
     pub embedding: Side,
     /// The output, where it is no other name of the embedding.
     pub output: Side,
@@ -146,7 +146,7 @@ impl Default for Districts {
 pub enum Decoration {
     /// A ground of a colour under something and around it.
     Plaza {
-        /// Under what.
+        /// Under what it lies.
         at: Anchor,
         /// How far around it, in units.
         margin: u32,
@@ -155,7 +155,7 @@ pub enum Decoration {
     },
     /// The way of the residual stream, from the river of each layer to that of the next.
     Canals {
-        /// Across, in units.
+        /// Across, in units; at least 1.
         width: u32,
         /// The colour, as `#rrggbb`; where nothing is said, that of the rivers.
         #[serde(default)]
@@ -163,9 +163,9 @@ pub enum Decoration {
     },
     /// A text at something.
     Sign {
-        /// At what.
+        /// At what it stands.
         at: Anchor,
-        /// The text.
+        /// The text, of at most [`MAX_SIGN`] characters.
         text: String,
     },
 }
@@ -173,17 +173,17 @@ pub enum Decoration {
 /// A part of the model that a decoration belongs to. What a model does not have is left without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Anchor {
-    /// All of it.
+    /// All of it: the whole map.
     Model,
-    /// The token embedding.
+    /// The token embedding, all bands of it.
     Embedding,
-    /// The output.
+    /// The output, where it is no other name of the embedding.
     Output,
-    /// Every layer.
+    /// Every layer, each by itself.
     EachLayer,
     /// A layer, from 0.
     Layer(u32),
-    /// The last layer.
+    /// The layer with the highest number.
     LastLayer,
     /// The heads of a layer.
     Attention(u32),
@@ -196,7 +196,7 @@ pub enum Anchor {
 /// A decoration as it lies on the map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Ornament {
-    /// Where.
+    /// Where it lies, in cells.
     pub rect: Rect,
     /// Red, green and blue; none is the rivers' colour.
     pub colour: Option<[u8; 3]>,
@@ -207,7 +207,7 @@ pub struct Ornament {
 pub struct Sign {
     /// What it belongs to.
     pub rect: Rect,
-    /// The text.
+    /// The text, as the rules have it.
     pub text: String,
 }
 
@@ -284,8 +284,9 @@ impl Rules {
     }
 }
 
-/// Reads `#rrggbb`.
+/// Red, green and blue of `#rrggbb`; none for any other text.
 pub fn parse_colour(text: &str) -> Option<[u8; 3]> {
+    // ASCII, or else cutting by bytes could cut a character and panic.
     let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6 && digits.is_ascii())?;
     let channel = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).ok();
     Some([channel(0)?, channel(2)?, channel(4)?])
@@ -431,6 +432,7 @@ fn canal(from: Rect, to: Rect, across: i64, gap: i64) -> Vec<Rect> {
     if from.x == to.x {
         let (upper, lower) = if from.y < to.y { (from, to) } else { (to, from) };
         let top = upper.y + upper.height;
+        // Not below zero: rules may leave no space between layers.
         return vec![Rect::new(middle(from), top, across, (lower.y - top).max(0))];
     }
     // South of both rivers, in the middle of the space there.

@@ -12,7 +12,7 @@ use super::format::{Bits, Weight};
 /// A quantised weight: its value is `scale * code + base`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Code {
-    /// From 0 on.
+    /// The code, from 0 to `most`.
     pub code: u32,
     /// The greatest code of the encoding.
     pub most: u32,
@@ -55,7 +55,9 @@ pub fn set_nearest(encoding: Encoding, block: &mut [u8], index: usize, wanted: f
                 return;
             }
             let bits = bits(index);
+            // In 64 bits: in 32 the difference could round to the other side of a half.
             let code = ((f64::from(wanted) - f64::from(base)) / f64::from(scale)).round();
+            // Clamped before the cast, so that it loses nothing.
             put(&bits, (code.clamp(0.0, f64::from(greatest(&bits))) as u32) ^ flip, block);
         }
     }

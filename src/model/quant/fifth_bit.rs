@@ -16,7 +16,6 @@ const BITS: [u32; 32] = {
     bits
 };
 
-/// The 32 values.
 pub(super) fn five_bits(packed: &[u8; 20]) -> [u8; 32] {
     let (word, low) = packed.split_first_chunk().expect("20 bytes begin with 4");
     let word = u32::from_le_bytes(*word);

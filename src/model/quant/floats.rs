@@ -17,7 +17,6 @@ pub(super) static F32: BlockFormat = BlockFormat {
     weight: Weight::Float { write: |wanted, block| block.copy_from_slice(&wanted.to_le_bytes()) },
 };
 
-/// IEEE half precision.
 pub(super) static F16: BlockFormat = BlockFormat {
     name: "F16",
     block_len: 1,
@@ -27,6 +26,7 @@ pub(super) static F16: BlockFormat = BlockFormat {
     decode: decode_f16,
     weight: Weight::Float {
         write: |wanted, block| {
+            // Clamped: what is too large would become infinite, which a model file may not have.
             let half = f16::from_f32(wanted.clamp(f16::MIN.to_f32(), f16::MAX.to_f32()));
             block.copy_from_slice(&half.to_le_bytes());
         },
@@ -39,10 +39,12 @@ pub(super) static BF16: BlockFormat = BlockFormat {
     block_len: 1,
     block_bytes: 2,
     planes: &[Plane { source: 0..2 }],
+    // A bfloat16 is no IEEE half.
     half_floats: &[],
     decode: decode_bf16,
     weight: Weight::Float {
         write: |wanted, block| {
+            // As with F16: the largest floats would round to infinity.
             let half = bf16::from_f32(wanted.clamp(bf16::MIN.to_f32(), bf16::MAX.to_f32()));
             block.copy_from_slice(&half.to_le_bytes());
         },

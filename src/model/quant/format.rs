@@ -48,7 +48,7 @@ pub(super) struct Bits {
 }
 
 impl Bits {
-    /// Four low bits.
+    /// The four low bits of a code, in a byte from bit `shift` on.
     pub fn low(byte: usize, shift: usize) -> Self {
         Self { byte, shift, width: 4, at: 0 }
     }
@@ -59,13 +59,14 @@ impl Bits {
         Self::low(first + i % 16, 4 * (i / 16))
     }
 
-    /// A fifth bit.
+    /// The fifth bit of a code, which is bit `shift` of a byte.
     pub fn fifth(byte: usize, shift: usize) -> Self {
         Self { byte, shift, width: 1, at: 4 }
     }
 
     /// What the byte is masked with when the bits are at its end.
     pub fn mask(self) -> u8 {
+        // In 16 bits, since Q8_0 has eight bits and a byte shifted by eight overflows.
         ((1u16 << self.width) - 1) as u8
     }
 }
@@ -82,6 +83,7 @@ pub(super) fn each_block<const BYTES: usize, const LEN: usize>(
     out: &mut [f32],
     decode: impl Fn(&[u8; BYTES], &mut [f32; LEN]),
 ) {
+    // The rest is empty: `dequantize` has compared both lengths with the shape.
     let (blocks, _) = bytes.as_chunks::<BYTES>();
     let (outs, _) = out.as_chunks_mut::<LEN>();
     for (block, out) in blocks.iter().zip(outs) {

@@ -29,5 +29,6 @@ pub(super) fn scaled_groups(head: &[u8; 16]) -> [(f32, f32); 8] {
 pub(super) fn meaning(block: &[u8], index: usize) -> (f32, f32) {
     let head = block.first_chunk().expect("these blocks begin with 16 bytes of scales");
     let (scale, minimum) = scaled_groups(head)[index / 32];
+    // These blocks subtract their minimum, where Q4_1 and Q5_1 add it.
     (scale, -minimum)
 }

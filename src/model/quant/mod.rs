@@ -40,9 +40,9 @@ pub use code::{Code, code_of, set_nearest};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[repr(u32)]
 pub enum Encoding {
-    /// IEEE single precision.
+    /// IEEE single precision, 4 bytes a weight.
     F32 = 0,
-    /// IEEE half precision.
+    /// IEEE half precision, 2 bytes a weight.
     F16 = 1,
     /// 32 weights: a half scale and 4-bit values from -8.
     Q4_0 = 2,

@@ -48,6 +48,7 @@ fn decode(block: &[u8; 210], out: &mut [f32; 256]) {
             for i in 0..16 {
                 let low = (low[16 * s + i] >> low_shift) & 0x0f;
                 let high = (high[16 * s + i] >> high_shift) & 0x03;
+                // The 32 is taken off in whole numbers, so that one product is all, and exact.
                 out[i] = scale * (i32::from(low | high << 4) - 32) as f32;
             }
         }

@@ -16,7 +16,7 @@ use super::key::{is_conversion, state};
 /// A conversion in the cache.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KeptEntry {
-    /// The file.
+    /// The conversion's file in the cache.
     pub file: PathBuf,
     /// The files it was made of, where that is known.
     pub made_of: Vec<PathBuf>,
@@ -113,6 +113,7 @@ impl KeptEntry {
     /// # Errors
     /// The file cannot be removed.
     pub fn remove(&self) -> io::Result<bool> {
+        // Its lock is held to the end, so that nobody begins to use the conversion meanwhile.
         let file = File::open(&self.file)?;
         if matches!(file.try_lock(), Err(WouldBlock)) {
             return Ok(false);
@@ -148,6 +149,7 @@ pub fn remove_leftovers(folder: &Path) -> (u32, u64) {
 #[cfg(unix)]
 fn is_alive(process: i32) -> bool {
     use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
+    // To `kill`, zero and what is below are groups of processes.
     process <= 0 || kill(Pid::from_raw(process), None) != Err(Errno::ESRCH)
 }
 

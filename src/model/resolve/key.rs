@@ -51,7 +51,7 @@ pub fn state(about: &Metadata) -> String {
 pub struct ConversionKey {
     /// `-PLACE-`: the same for all conversions of the files of these names.
     pub place: String,
-    /// The whole name.
+    /// The whole name, which changes when a file of the model does.
     pub file_name: String,
 }
 

@@ -17,6 +17,7 @@ static ALPHABET: LazyLock<Alphabet> = LazyLock::new(|| {
     let mut spare = 256;
     for byte in 0..=255_u8 {
         let code = match byte {
+            // GPT-2's list: 0xAD, the soft hyphen, is not among them, since it prints nothing.
             b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF => u32::from(byte),
             _ => {
                 spare += 1;

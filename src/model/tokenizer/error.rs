@@ -27,9 +27,9 @@ pub enum TokenizerError {
     /// A field is absent that the tokenizer cannot do without.
     #[error("{field} is missing; {needed_by} needs it")]
     Missing {
-        /// The metadata key.
+        /// The metadata key that is absent.
         field: &'static str,
-        /// What needs it.
+        /// What cannot do without it.
         needed_by: &'static str,
     },
     /// A pair of the metadata is missing or of another type.
@@ -38,9 +38,9 @@ pub enum TokenizerError {
     /// A token or a merge is not text.
     #[error("{field}: entry {index} is not UTF-8; expected text")]
     NotUtf8 {
-        /// The metadata key.
+        /// The metadata key of the list.
         field: &'static str,
-        /// Which entry.
+        /// Which entry of the list, from 0.
         index: usize,
         /// Where it stops being UTF-8.
         #[source]
@@ -57,11 +57,11 @@ pub enum TokenizerError {
     /// A list that runs beside the tokens has another length.
     #[error("{field} has {found} entries; expected {expected}, one for each token")]
     CountMismatch {
-        /// The metadata key.
+        /// The metadata key of the list.
         field: &'static str,
         /// Entries in the file.
         found: usize,
-        /// Entries in `tokenizer.ggml.tokens`.
+        /// How many tokens there are.
         expected: usize,
     },
     /// Two tokens have the same text.
@@ -70,7 +70,7 @@ pub enum TokenizerError {
          tokens"
     )]
     DuplicateToken {
-        /// The text, shortened.
+        /// The text of both, shortened.
         token: String,
         /// The first id with it.
         first: u32,
@@ -80,9 +80,9 @@ pub enum TokenizerError {
     /// A token of the byte type does not name a byte.
     #[error("tokenizer.ggml.tokens: byte token {id} is {found:?}; expected <0x00> to <0xFF>")]
     BadByteToken {
-        /// The token.
+        /// The id of the token.
         id: u32,
-        /// Its text, shortened.
+        /// The token's text, shortened.
         found: String,
     },
     /// Some bytes have no token and nothing stands in for them.
@@ -97,7 +97,7 @@ pub enum TokenizerError {
     /// A score that cannot be compared.
     #[error("tokenizer.ggml.scores: token {id} has {found}; expected a number")]
     BadScore {
-        /// The token.
+        /// The id of the token.
         id: u32,
         /// The score in the file.
         found: f32,
@@ -108,7 +108,7 @@ pub enum TokenizerError {
          tokens"
     )]
     MergeOfControlToken {
-        /// Its rank.
+        /// Its rank among the merges, from 0.
         index: usize,
         /// The control token, shortened.
         found: String,

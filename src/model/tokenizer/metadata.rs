@@ -49,6 +49,7 @@ fn special_id(
 ) -> Result<Option<u32>, GgufError> {
     let key = format!("tokenizer.ggml.{name}_token_id");
     match metadata.u32(&key) {
+        // llama.cpp's own number for no token is -1, and some files have it.
         Err(GgufError::OutOfRange { found, .. }) => {
             warnings.push(format!("{key} is {found}, which is no token: taken for none"));
             Ok(None)

@@ -175,6 +175,7 @@ impl Tokenizer {
         if options.parse_special {
             self.encode_around(&self.special, text, &mut true, &mut ids);
         } else if !text.is_empty() {
+            // An empty one would get SentencePiece's space prefix, and so a token.
             self.encode_text(text, true, &mut ids);
         }
         ids.extend(self.after.filter(|_| options.add_special));

@@ -20,7 +20,7 @@ pub enum Space {
 /// One cut: what is found stands alone, and so does what lies between.
 #[derive(Debug, Clone, Copy)]
 pub enum Cut {
-    /// An expression.
+    /// What an expression finds, and what becomes of white space in it.
     Found(&'static str, Space),
     /// Numbers in groups of three from the right; what stands before a number stays with its first
     /// group.

@@ -126,6 +126,7 @@ impl SentencePiece {
         let prefix = if at_start && self.add_space_prefix { " " } else { "" };
         let text = [prefix, text].concat().replace(' ', SPACE_MARK.encode_utf8(&mut [0; 4]));
         let mut scratch = MergeScratch::default();
+        // Word by word the heap stays small; the merges are the same, since no piece crosses.
         if self.words_are_apart {
             for word in words(&text) {
                 self.encode_word(word, &mut scratch, ids);
@@ -160,6 +161,8 @@ impl SentencePiece {
                 continue;
             }
             let (previous, next) = (symbols[left].previous, symbols[right].next);
+            // The left one grows and the right one keeps its place with length 0, so indices stay
+            // valid.
             symbols[left].len = len;
             symbols[left].next = next;
             symbols[right].len = 0;

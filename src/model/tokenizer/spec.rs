@@ -75,7 +75,7 @@ pub struct TokenizerSpec {
     pub model: String,
     /// `tokenizer.ggml.pre`: how byte-level BPE cuts text into words; absent means `default`.
     pub pre: Option<String>,
-    /// `tokenizer.ggml.tokens`, by id.
+    /// `tokenizer.ggml.tokens`: every token's text, by id.
     pub tokens: Vec<String>,
     /// `tokenizer.ggml.scores`: which merge comes first in a `llama` vocabulary; absent means that
     /// all are equal.
@@ -91,9 +91,9 @@ pub struct TokenizerSpec {
     pub eos: Option<u32>,
     /// `tokenizer.ggml.eot_token_id`: the end of a turn.
     pub eot: Option<u32>,
-    /// `tokenizer.ggml.unknown_token_id`.
+    /// `tokenizer.ggml.unknown_token_id`: stands for text that has no token.
     pub unk: Option<u32>,
-    /// `tokenizer.ggml.padding_token_id`.
+    /// `tokenizer.ggml.padding_token_id`: nothing here pads, so it is checked alone.
     pub pad: Option<u32>,
     /// `tokenizer.ggml.add_bos_token`; absent means yes for `llama` and where the
     /// pre-tokeniser is Llama 3's, Tekken or Chameleon.
@@ -105,6 +105,6 @@ pub struct TokenizerSpec {
     pub add_space_prefix: Option<bool>,
     /// What was passed over in reading, a line each.
     pub warnings: Vec<String>,
-    /// `tokenizer.chat_template`, for [`ChatTemplate`](crate::model::chat::ChatTemplate).
+    /// `tokenizer.chat_template`: Jinja for [`ChatTemplate`](crate::model::chat::ChatTemplate).
     pub chat_template: Option<String>,
 }

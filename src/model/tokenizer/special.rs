@@ -11,7 +11,7 @@ use super::vocabulary::Vocabulary;
 pub enum TextPart<'t> {
     /// Plain text, not empty.
     Text(&'t str),
-    /// A special token.
+    /// A special token, by its id.
     Token(u32),
 }
 

@@ -47,6 +47,7 @@ impl SpecialIds {
         let eos = checked("eos", spec.eos, Some(usual_eos(is_llama)));
         let eot = checked("eot", spec.eot, None);
         let unk = checked("unknown", spec.unk, is_llama.then_some(0));
+        // Only for its warning: nothing pads here.
         checked("padding", spec.pad, None);
         SpecialIds { bos, eos, eot, unk }
     }

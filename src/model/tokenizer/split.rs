@@ -96,8 +96,10 @@ fn ends_line(piece: &str) -> bool {
 fn end_of_piece(piece: &str, space: Space, more_follows: bool) -> usize {
     let keeps_line_breaks = matches!(space, Space::KeepsLineBreaks | Space::Halved);
     match piece.chars().next_back() {
+        // At the end of the text no word follows that a space could go to.
         _ if space == Space::AsFound || !more_follows => piece.len(),
         Some('\r' | '\n') if keeps_line_breaks => piece.len(),
+        // A run of one character is whole: `\s+(?!\S)` fails on it, and `\s+` takes it.
         Some(last) if last.is_whitespace() && last.len_utf8() < piece.len() => {
             piece.len() - last.len_utf8()
         }
@@ -125,6 +127,7 @@ fn halve<'t>(mut run: &'t str, visit: &mut dyn FnMut(&'t str)) {
 fn cut_behind_threes<'t>(text: &'t str, visit: &mut dyn FnMut(&'t str)) {
     let mut start = 0;
     for (number, at) in runs(text, char::is_numeric) {
+        // Digits of any script count here, so they are counted as characters.
         let mut left = number.chars().count();
         for (place, digit) in number.char_indices() {
             left -= 1;
@@ -144,6 +147,7 @@ fn cut_behind_threes<'t>(text: &'t str, visit: &mut dyn FnMut(&'t str)) {
 fn cut_before_threes<'t>(text: &'t str, visit: &mut dyn FnMut(&'t str)) {
     let mut start = 0;
     for (number, at) in runs(text, |letter| letter.is_ascii_digit()) {
+        // ASCII digits are one byte each, so that lengths in bytes count digits.
         for place in (number.len() % 3..number.len()).step_by(3) {
             if at + place > start {
                 visit(&text[start..at + place]);

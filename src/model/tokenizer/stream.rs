@@ -66,6 +66,7 @@ fn take_complete(pending: &mut Vec<u8>) -> String {
         let (valid, after) = rest.split_at(error.valid_up_to());
         text.push_str(std::str::from_utf8(valid).expect("valid up to here, says the error"));
         rest = after;
+        // No length means that the text ends within a character, which the next token may complete.
         let Some(invalid) = error.error_len() else { break };
         text.push(char::REPLACEMENT_CHARACTER);
         rest = &rest[invalid..];

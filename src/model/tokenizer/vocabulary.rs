@@ -38,7 +38,7 @@ pub struct Vocabulary {
     /// The tokens' bytes one after the other; token `i` ends at `byte_ends[i]`.
     bytes: Vec<u8>,
     byte_ends: Vec<usize>,
-    /// Ascending.
+    /// In ascending order, for a binary search.
     ends: Vec<u32>,
 }
 
@@ -56,6 +56,7 @@ impl Vocabulary {
         }
         let ids = distinct(&spec.tokens, warnings)?;
         let mut types = types_of(spec, special)?;
+        // Before the spelling, since it makes control tokens of some that are spelled otherwise.
         let ends = ends_of(special, &ids, &mut types);
         let (mut bytes, mut byte_ends) = (Vec::new(), Vec::with_capacity(count));
         for (id, (text, kind)) in (0_u32..).zip(spec.tokens.iter().zip(&types)) {
@@ -90,7 +91,7 @@ impl Vocabulary {
         self.texts.get(id as usize).map(String::as_str)
     }
 
-    /// The token's type.
+    /// The token's type; none for an id outside the vocabulary.
     pub fn kind(&self, id: u32) -> Option<TokenType> {
         self.types.get(id as usize).copied()
     }
@@ -125,6 +126,7 @@ impl Vocabulary {
 /// The byte that `<0x0A>` and its like name.
 fn byte_named(text: &str) -> Option<u8> {
     let digits = text.strip_prefix("<0x")?.strip_suffix('>')?;
+    // `from_str_radix` alone would take a sign, such as in `<0x+A>`.
     let plain = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
     plain.then(|| u8::from_str_radix(digits, 16).ok()).flatten()
 }
@@ -167,6 +169,7 @@ fn types_of(spec: &TokenizerSpec, special: &SpecialIds) -> Result<Vec<TokenType>
                 expected: spec.tokens.len(),
             });
         }
+        // What is beyond the tokens is passed over, as llama.cpp does.
         return Ok(types[..spec.tokens.len()].to_vec());
     }
     let mut types = vec![TokenType::Normal; spec.tokens.len()];
