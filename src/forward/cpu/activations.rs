@@ -43,7 +43,7 @@ impl Panels {
         self.features
     }
 
-    /// Columns.
+    /// Columns that are computed together.
     pub fn columns(&self) -> usize {
         self.columns
     }
@@ -136,6 +136,8 @@ impl<'a> Input<'a> {
     fn round<const SIGNED: bool>(&self) -> Vec<Rounded> {
         let count = self.data.len() / CHUNK;
         let mut rounded = vec![Rounded::default(); count];
+        // Half of what is worth sharing: the least that is shared has a piece for each of two
+        // threads.
         let piece = if count < WORTH_SHARING { count } else { WORTH_SHARING / 2 };
         let round = |(index, out): (usize, &mut [Rounded])| {
             Arch::new().dispatch(Round::<SIGNED> { input: self, first: index * piece, out });
@@ -147,7 +149,7 @@ impl<'a> Input<'a> {
         rounded
     }
 
-    /// Columns.
+    /// Columns that it was made for.
     pub fn columns(&self) -> usize {
         self.columns
     }

@@ -124,6 +124,7 @@ impl KvCache {
         self.grow(to, self.slots[from].length);
         let [source, target] =
             self.slots.get_disjoint_mut([from, to]).expect("two slots of this cache");
+        // Pages past the length are left from a longer sequence and belong to nobody.
         let used = source.length.div_ceil(PAGE);
         for (source, target) in source.pages[..used].iter().zip(&mut target.pages) {
             target.keys.copy_from_slice(&source.keys);

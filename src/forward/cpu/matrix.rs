@@ -25,7 +25,7 @@ pub struct Segment<'a> {
     pub first_column: usize,
     /// Chunks of 32 columns; the last may be partial in the plain floats.
     pub chunks: usize,
-    /// The planes.
+    /// Bytes of each plane in this tile, in whole lines.
     pub planes: Planes<'a>,
 }
 
