@@ -117,6 +117,7 @@ impl<'a> Input<'a> {
             let mut encodings = matrices.iter().map(|matrix| matrix.encoding());
             encodings.any(|encoding| encoding.is_quantised() && is_signed(encoding) == signed)
         };
+        // For one column as for many: a request's bits must not hang on what runs beside it.
         if is_any(false) {
             input.rounded[0] = input.round::<false>();
         }

@@ -118,6 +118,7 @@ impl KvCache {
     /// # Panics
     /// When one of the slots is not there.
     pub fn copy(&mut self, from: usize, to: usize) {
+        // `get_disjoint_mut` refuses one slot twice, and there is nothing to copy.
         if from == to {
             return;
         }

@@ -57,6 +57,7 @@ pub(super) fn logits(
 ) {
     let wanted: Vec<usize> =
         (0..columns.len()).filter(|&index| columns[index].wants_logits).collect();
+    // Most batches of a prompt: only its last token wants logits.
     if wanted.is_empty() {
         return;
     }

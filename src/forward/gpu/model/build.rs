@@ -147,6 +147,8 @@ impl GpuModel {
     /// The dispatches of one layer for so many columns.
     pub(super) fn plan<'a>(&self, stage: &'a KernelStage, columns: u32) -> &'a [Dispatch] {
         match &stage.whole {
+            // A dispatch wakes the threads of a software adapter, which takes longer than most
+            // kernels.
             Some(whole) if self.fused_layers && columns <= whole.most_columns => {
                 std::slice::from_ref(whole)
             }
@@ -469,6 +471,7 @@ impl ModelBuilder<'_> {
                 &logits::SOURCE,
                 |columns| product_defs(output.encoding, columns),
                 count,
+                // All row groups have one size: the last is filled up.
                 output.bytes * u64::from(count) / u64::from(groups),
             );
             let resources = LogitsBindings {
@@ -582,6 +585,7 @@ impl ModelBuilder<'_> {
         sizes: Sizes,
     ) -> Option<Dispatch> {
         let (encoding, all) = (layer.gate.encoding, layer.matrices());
+        // Its workgroups have eight lanes, which are handed their work by a shuffle of a subgroup.
         if workgroups == 0
             || self.family.split
             || !self.family.subgroups

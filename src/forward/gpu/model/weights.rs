@@ -55,6 +55,7 @@ impl Weights {
         let cache = [config.layer_count, 2, config.kv_size(), sizes.slots, sizes.rows(), 4];
         let cache = cache.into_iter().map(u64::from).fold(1, u64::saturating_mul);
         let margin = MARGIN_BYTES.saturating_add(cache);
+        // A copy, since `sizes` is read while one try after the other may change it.
         let mut sizes_now = *sizes;
         let found = with_room(
             weights_in_bytes(&wanted.model),
@@ -67,6 +68,7 @@ impl Weights {
                 // What was given up is free after this; a lost device is found by whoever uses it
                 // next.
                 let _ = device.poll(PollType::wait_indefinitely());
+                // Where no plan is left, a smaller cap would only hide that there is no room.
                 let smaller = is_no_room(error) && Self::plan(device, wanted, sizes, cap).is_ok();
                 if smaller {
                     warn!("{error}; {} are tried", MemorySize(cap));
