@@ -306,6 +306,7 @@ impl TensorFinder<'_> {
         let index = self.index(name)?;
         let tiling = &self.0.tensors()[index].tiling;
         let mut numbers = vec![0.0; tiling.columns as usize];
+        // Tiles are whole lines: what fills the last one is no number of the tensor.
         let bytes = &self.0.tensor_bytes(index)[..tiling.size_in_bytes() as usize];
         dequantize(tiling.encoding, bytes, &mut numbers);
         Ok(numbers)
@@ -326,6 +327,7 @@ impl TensorFinder<'_> {
                 // With the flag for norms, a layer without one is an error that names it.
                 LayerVector::QueryNorm | LayerVector::KeyNorm if qk_norms => self.vector(&name)?,
                 LayerVector::QueryNorm | LayerVector::KeyNorm => Vec::new(),
+                // A bias is there or not for each layer and matrix by itself.
                 _ => self.optional(&name)?.unwrap_or_default(),
             };
         }

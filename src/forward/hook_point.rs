@@ -26,9 +26,9 @@ pub enum HookPoint {
     FeedForwardNorm(u32),
     /// Gate, before its activation function.
     Gate(u32),
-    /// Up.
+    /// Up, before the activated gate is multiplied with it.
     Up(u32),
-    /// `silu(gate) * up`.
+    /// `silu(gate) * up`, which down reads.
     Hidden(u32),
     /// What the feed-forward block adds to the residual stream, before the layer's factor.
     FeedForwardOutput(u32),
@@ -87,7 +87,7 @@ impl HookPoint {
         [Self::Embedding].into_iter().chain(layers).chain([Self::FinalNorm, Self::Logits])
     }
 
-    /// Values per column.
+    /// How many values a column has there.
     pub fn features(self, config: &ModelConfig) -> u32 {
         match self {
             Self::Embedding

@@ -17,7 +17,7 @@ pub enum HookAction {
     Watch,
     /// Puts others in their place: one per feature, column by column.
     Replace(Vec<f32>),
-    /// Multiplies them.
+    /// Multiplies them; 0 makes all of them 0, whatever they were.
     Scale(f32),
     /// Adds to them: one per feature, column by column.
     Add(Vec<f32>),
@@ -32,7 +32,7 @@ pub struct Hook {
     /// Columns of the pass; at [`HookPoint::FinalNorm`] and [`HookPoint::Logits`] those of them
     /// that want logits, counted from 0.
     pub columns: Range<u32>,
-    /// What to do.
+    /// What happens to the values there.
     pub action: HookAction,
 }
 
@@ -62,6 +62,7 @@ impl Hook {
             .copied()
             .collect();
         let range = self.columns.start as usize..self.columns.end as usize;
+        // `get` refuses a range that ends before it begins as well, where an index would panic.
         let Some(named) = all.get(range).filter(|named| !named.is_empty()) else {
             let (columns, available) = (self.columns.clone(), all.len() as u32);
             return Err(HookError::Columns { point, columns, available });
@@ -81,11 +82,11 @@ impl Hook {
 /// Values that a hook has seen.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Watched {
-    /// The place.
+    /// The place where they were.
     pub point: HookPoint,
-    /// The columns.
+    /// The columns that had them, in the order of the pass.
     pub columns: Vec<Column>,
-    /// Values per column.
+    /// Values of each column.
     pub features: usize,
     /// `values[column * features + feature]`.
     pub values: Vec<f32>,
@@ -157,7 +158,7 @@ pub enum HookError {
         columns.end
     )]
     Columns {
-        /// The place.
+        /// The place that was asked for.
         point: HookPoint,
         /// The columns that were asked for.
         columns: Range<u32>,
@@ -169,27 +170,27 @@ pub enum HookError {
         "{point}: position {position} of slot {slot} is outside of the cache's {slots} x {context}"
     )]
     Cache {
-        /// The place.
+        /// The place that was asked for.
         point: HookPoint,
-        /// The column's sequence.
+        /// The column's sequence, by its slot.
         slot: u32,
-        /// Its position there.
+        /// Its position there, from 0.
         position: u32,
         /// Sequences of the cache.
         slots: u32,
-        /// Positions of each.
+        /// Positions that each sequence may have.
         context: u32,
     },
     /// Too few or too many values to replace or to add.
     #[error("{point}: {found} values for {columns} columns of {features}")]
     Values {
-        /// The place.
+        /// The place that was asked for.
         point: HookPoint,
         /// How many were given.
         found: usize,
-        /// Columns to change.
+        /// Columns that are to be changed.
         columns: u32,
-        /// Values of each.
+        /// Values that each of them needs.
         features: u32,
     },
     /// The best logits are known when logits are, and a token is sampled from both.

@@ -24,6 +24,7 @@ impl Interventions {
         layers: impl IntoIterator<Item = (u32, f32)>,
     ) -> Self {
         let (rows, row) = (layer_count as usize, head_count as usize);
+        // Left out before places are computed: head 3 of three would be head 0 of the next layer.
         let heads = heads
             .into_iter()
             .filter(|([layer, head], _)| *layer < layer_count && *head < head_count)
@@ -50,6 +51,7 @@ impl Interventions {
 fn list(len: usize, given: impl Iterator<Item = (usize, f32)>) -> Vec<f32> {
     let mut factors = vec![1.0; len];
     given.for_each(|(at, factor)| factors[at] = factor);
+    // Equal effects are equal values: the device is written to only when the value changes.
     if factors.iter().all(|&factor| factor == 1.0) { Vec::new() } else { factors }
 }
 

@@ -15,9 +15,9 @@ use crate::model::tiling::Layout;
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 pub struct MatrixParams {
-    /// Outputs.
+    /// Outputs: its rows of weights.
     pub rows: u32,
-    /// Inputs.
+    /// Inputs: the weights of a row.
     pub columns: u32,
     /// GGML type number of the encoding.
     pub encoding: u32,
@@ -102,17 +102,17 @@ pub struct EmbedParams {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 pub struct QkvParams {
-    /// Query matrix.
+    /// Where the query matrix lies.
     pub query: MatrixParams,
-    /// Key matrix.
+    /// Where the key matrix lies.
     pub key: MatrixParams,
-    /// Value matrix.
+    /// Where the value matrix lies.
     pub value: MatrixParams,
     /// How positions turn query and key.
     pub rope: RopeParams,
     /// Columns of this pass.
     pub columns: u32,
-    /// The layer.
+    /// The layer's number, from 0.
     pub layer: u32,
     /// Dimensions of a head.
     pub head_size: u32,
@@ -132,9 +132,9 @@ pub struct QkvParams {
 pub struct AttendParams {
     /// Columns of this pass.
     pub columns: u32,
-    /// The layer.
+    /// The layer's number, from 0.
     pub layer: u32,
-    /// Query heads.
+    /// Query heads of a layer.
     pub head_count: u32,
     /// Query heads that share one key and value head.
     pub heads_per_kv: u32,
@@ -150,11 +150,11 @@ pub struct AttendParams {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 pub struct ProjectParams {
-    /// Attention output matrix.
+    /// Where the attention output matrix lies.
     pub matrix: MatrixParams,
     /// Columns of this pass.
     pub columns: u32,
-    /// Query heads.
+    /// Query heads of a layer.
     pub head_count: u32,
     /// Dimensions of a head.
     pub head_size: u32,
@@ -166,9 +166,9 @@ pub struct ProjectParams {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 pub struct GateUpParams {
-    /// Gate matrix.
+    /// Where the gate matrix lies.
     pub gate: MatrixParams,
-    /// Up matrix.
+    /// Where the up matrix lies.
     pub up: MatrixParams,
     /// Columns of this pass.
     pub columns: u32,
@@ -182,7 +182,7 @@ pub struct GateUpParams {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 pub struct DownParams {
-    /// Down matrix.
+    /// Where the down matrix lies.
     pub matrix: MatrixParams,
     /// Columns of this pass.
     pub columns: u32,
@@ -219,15 +219,15 @@ pub struct Places {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 pub struct LayerParams {
-    /// `qkv` and `rope`.
+    /// Parameters of `qkv` and `rope`.
     pub qkv: QkvParams,
-    /// `attend`.
+    /// Parameters that `attend` reads.
     pub attend: AttendParams,
-    /// `project`.
+    /// Parameters that `project` reads.
     pub project: ProjectParams,
-    /// `gate_up`.
+    /// Parameters that `gate_up` reads.
     pub gate_up: GateUpParams,
-    /// `down`.
+    /// Parameters that `down` reads.
     pub down: DownParams,
 }
 
@@ -265,7 +265,7 @@ pub struct SampleParams {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 pub struct ChangeParams {
-    /// Values per column.
+    /// Values per column, all of which are changed.
     pub features: u32,
     /// Columns that are changed.
     pub columns: u32,

@@ -26,7 +26,7 @@ pub struct ResidencyMetrics {
     pub bytes_uploaded: u64,
     /// How often a pass had to wait for tiles.
     pub stalls: u64,
-    /// For how long.
+    /// How long passes waited, in seconds.
     pub stall_seconds: f64,
     /// Passes through the model.
     pub passes: u64,
@@ -77,6 +77,7 @@ pub struct Counters {
 }
 
 fn add(counter: &AtomicU64, value: u64) {
+    // Relaxed: each counter stands for itself, and nothing is read by way of it.
     counter.fetch_add(value, Ordering::Relaxed);
 }
 

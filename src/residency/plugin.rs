@@ -67,7 +67,7 @@ impl ViewTiles {
         Self { index: TileIndex::of_model(&model), model }
     }
 
-    /// The model.
+    /// The model that is drawn.
     pub fn model(&self) -> &Arc<PixelModel> {
         &self.model
     }
@@ -293,6 +293,7 @@ fn upload_tiles(
     let working = &mut *working;
     let device = atlas.as_ref().zip(queue.as_ref());
     let tell = |tile, word| device.iter().for_each(|(atlas, queue)| atlas.tell(queue, tile, word));
+    // First, so that what is uploaded finds their slots free.
     for tile in working.evict.drain(..) {
         if working.slots.give_back(tile).is_some() {
             tell(tile, ABSENT);

@@ -111,6 +111,7 @@ pub const BRIGHTEST: f32 = 4.0;
 
 /// A pixel per number, which are compared with the median of them by size.
 pub fn pixels(numbers: &[f32]) -> Vec<u8> {
+    // Without zeros: a median of 0 would make all other numbers as bright as can be.
     let mut sizes: Vec<f32> = numbers
         .iter()
         .map(|number| number.abs())
@@ -126,6 +127,7 @@ pub fn pixels(numbers: &[f32]) -> Vec<u8> {
     let scale = (255.0 / (BRIGHTEST * median)).min(f32::MAX);
     let pixel = |&number: &f32| {
         if !number.is_finite() {
+            // Magenta: no number is both red and blue.
             return [255, 0, 255];
         }
         // What is brighter than can be is cut off.

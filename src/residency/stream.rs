@@ -49,6 +49,7 @@ impl Reads {
             }
             None => true,
         });
+        // The order of a `HashMap` is another one in every run.
         done.sort_unstable_by_key(|read| read.tile);
         done
     }

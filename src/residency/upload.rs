@@ -52,7 +52,7 @@ impl ViewAtlas {
         }
     }
 
-    /// Its slots.
+    /// How many tiles it holds at once.
     pub fn slots(&self) -> u32 {
         self.slots
     }
@@ -83,6 +83,7 @@ impl ViewAtlas {
 
     /// Says where a tile is: a place, [`ABSENT`] or [`DAMAGED`].
     pub(super) fn tell(&self, queue: &RenderQueue, tile: u32, word: u32) {
+        // Relaxed: whoever reads it asks only whether it is another number.
         self.changes.fetch_add(1, Ordering::Relaxed);
         let at = u64::from(tile) * 4;
         // Tiles of a model that was drawn before may be more than this one has.

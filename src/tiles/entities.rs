@@ -11,15 +11,15 @@ use bevy::{
 
 use super::ModelIndex;
 
-/// A model.
+/// The root of a model's entities.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq)]
 #[component(on_remove = forget)]
 pub struct Model {
-    /// Its layers.
+    /// How many layers it has.
     pub layers: u32,
     /// Query heads of each layer.
     pub heads: u32,
-    /// Its tensors.
+    /// How many tensors it has.
     pub tensors: u32,
     /// Tiles of all tensors.
     pub tiles: u32,
@@ -28,6 +28,7 @@ pub struct Model {
 /// The index of a model that is gone would lead nowhere.
 fn forget(mut world: DeferredWorld, context: HookContext) {
     if world.get_resource::<ModelIndex>().is_some_and(|index| index.model() == context.entity) {
+        // By a command: within a hook the world's resources cannot be removed.
         world.commands().remove_resource::<ModelIndex>();
     }
 }
@@ -42,7 +43,7 @@ pub struct Layer {
 /// A query head of a layer.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Head {
-    /// Its layer's number.
+    /// The number of its layer, from 0.
     pub layer: u32,
     /// Its number in the layer.
     pub index: u32,
@@ -50,7 +51,7 @@ pub struct Head {
     pub kv_head: u32,
 }
 
-/// A tensor.
+/// A tensor of a layer or of the model itself.
 #[derive(Component, Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tensor {
     /// Its place in the file's table.

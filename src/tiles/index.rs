@@ -9,7 +9,7 @@ use bevy::prelude::*;
 pub struct ModelIndex {
     pub(super) model: Entity,
     pub(super) layers: Vec<Entity>,
-    /// Layer by layer.
+    /// Layer by layer: `layer * heads_per_layer + head`.
     pub(super) heads: Vec<Entity>,
     pub(super) heads_per_layer: u32,
     pub(super) tensors: Vec<Entity>,
@@ -18,18 +18,19 @@ pub struct ModelIndex {
 }
 
 impl ModelIndex {
-    /// The model.
+    /// The entity of the model itself.
     pub fn model(&self) -> Entity {
         self.model
     }
 
-    /// A layer.
+    /// A layer by its number, from 0.
     pub fn layer(&self, layer: u32) -> Option<Entity> {
         at(&self.layers, layer)
     }
 
     /// A query head of a layer.
     pub fn head(&self, layer: u32, head: u32) -> Option<Entity> {
+        // Head 3 of three would be head 0 of the next layer.
         if head >= self.heads_per_layer {
             return None;
         }

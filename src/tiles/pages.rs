@@ -54,7 +54,7 @@ pub enum PagesError {
 pub struct Shape {
     /// Lines of a layer.
     pub height: u32,
-    /// Layers.
+    /// Layers of the array texture.
     pub layers: u32,
 }
 
@@ -121,7 +121,7 @@ pub struct Pages {
     /// Where each tile begins, as a storage buffer: the layer in the upper half of a word, the line
     /// in the lower.
     pub tile_place: Buffer,
-    /// Height and layers.
+    /// Height and layers of the texture.
     pub shape: Shape,
     first_lines: Vec<u32>,
 }
@@ -182,10 +182,12 @@ impl Pages {
                 | TextureUsages::COPY_SRC,
             view_formats: &[],
         });
+        // By default a texture of one layer gives a view of no array, which kernels do not bind.
         let view = texture.create_view(&TextureViewDescriptor {
             dimension: Some(TextureViewDimension::D2Array),
             ..TextureViewDescriptor::default()
         });
+        // Outside of a browser the answer is there at once.
         if let Some(source) = bevy::tasks::block_on(scope.pop()) {
             return Err(PagesError::NoRoom { size: shape.size_in_bytes(), source });
         }
@@ -275,6 +277,7 @@ impl Pages {
     }
 
     fn write(&self, queue: &RenderQueue, at: [u32; 2], [width, height]: [u32; 2], bytes: &[u8]) {
+        // Rows may be as short as a texel: only copies from buffers ask for 256 bytes.
         queue.write_texture(
             self.place_of(at),
             bytes,
@@ -289,6 +292,8 @@ impl Pages {
 }
 
 fn flush(device: &RenderDevice, queue: &RenderQueue) -> Result<(), PagesError> {
+    // An empty submission hands over the writes that wait; after it their copies in the host's
+    // memory are free.
     queue.submit([]);
     device.poll(PollType::wait_indefinitely())?;
     Ok(())

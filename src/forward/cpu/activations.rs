@@ -43,7 +43,7 @@ impl Panels {
         self.features
     }
 
-    /// Columns.
+    /// Columns that are computed together.
     pub fn columns(&self) -> usize {
         self.columns
     }
@@ -117,6 +117,7 @@ impl<'a> Input<'a> {
             let mut encodings = matrices.iter().map(|matrix| matrix.encoding());
             encodings.any(|encoding| encoding.is_quantised() && is_signed(encoding) == signed)
         };
+        // For one column as for many: a request's bits must not hang on what runs beside it.
         if is_any(false) {
             input.rounded[0] = input.round::<false>();
         }
@@ -136,6 +137,8 @@ impl<'a> Input<'a> {
     fn round<const SIGNED: bool>(&self) -> Vec<Rounded> {
         let count = self.data.len() / CHUNK;
         let mut rounded = vec![Rounded::default(); count];
+        // Half of what is worth sharing: the least that is shared has a piece for each of two
+        // threads.
         let piece = if count < WORTH_SHARING { count } else { WORTH_SHARING / 2 };
         let round = |(index, out): (usize, &mut [Rounded])| {
             Arch::new().dispatch(Round::<SIGNED> { input: self, first: index * piece, out });
@@ -147,7 +150,7 @@ impl<'a> Input<'a> {
         rounded
     }
 
-    /// Columns.
+    /// Columns that it was made for.
     pub fn columns(&self) -> usize {
         self.columns
     }

@@ -34,6 +34,7 @@ pub fn attend(
             Arch::new().dispatch(HeadAttention { params, query, cache, at, kv_head, out });
         };
         let out = &mut out[..width];
+        // Several columns are shared out themselves; a single one is cut into its heads.
         if columns.len() > 1 || (at.position as usize + 1) * 2 * width < WORTH_SHARING {
             out.chunks_exact_mut(size).enumerate().for_each(one_head);
         } else {
@@ -68,6 +69,7 @@ impl WithSimd for HeadAttention<'_> {
         let length = at.position as usize + 1;
         for (keys, values) in cache.pages(params.layer as usize, at.slot as usize, kv_head, length)
         {
+            // The page's maximum first: the output is scaled down once a page, not once a position.
             let mut most_here = most;
             for (score, key) in scores.iter_mut().zip(keys.chunks_exact(size)) {
                 *score = dot(simd, query, key) * params.score_scale;

@@ -118,12 +118,14 @@ impl KvCache {
     /// # Panics
     /// When one of the slots is not there.
     pub fn copy(&mut self, from: usize, to: usize) {
+        // `get_disjoint_mut` refuses one slot twice, and there is nothing to copy.
         if from == to {
             return;
         }
         self.grow(to, self.slots[from].length);
         let [source, target] =
             self.slots.get_disjoint_mut([from, to]).expect("two slots of this cache");
+        // Pages past the length are left from a longer sequence and belong to nobody.
         let used = source.length.div_ceil(PAGE);
         for (source, target) in source.pages[..used].iter().zip(&mut target.pages) {
             target.keys.copy_from_slice(&source.keys);

@@ -10,6 +10,7 @@ pub fn change(params: &ChangeParams, rows: &[u32], added: &[f32], target: &mut [
         rows.iter().zip(added.chunks_exact(features)).take(params.columns as usize)
     {
         for (value, added) in target[first as usize..][..features].iter_mut().zip(added) {
+            // Not by a product: 0 times infinity is no number, and a replaced value may be one.
             let scaled = if params.scale == 0.0 { 0.0 } else { *value * params.scale };
             *value = scaled + added;
         }

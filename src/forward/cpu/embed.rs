@@ -40,6 +40,7 @@ impl WithSimd for EmbedRow<'_> {
         let stride = residual.columns() * LANES;
         for segment in matrix.segments(token / LANES) {
             for chunk in 0..segment.chunks {
+                // 64 rows are unpacked for one: a line has a texel of each.
                 values(matrix.encoding(), &segment.planes, chunk, &mut scratch, &mut unpacked);
                 let first = segment.first_column + chunk * CHUNK;
                 let start = first / LANES * stride + column * LANES + first % LANES;

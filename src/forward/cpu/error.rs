@@ -21,7 +21,7 @@ pub enum ForwardError {
     Token {
         /// Index of the column.
         column: usize,
-        /// The token.
+        /// The token's id, from 0.
         token: u32,
         /// Tokens in the vocabulary.
         vocab_size: u32,
@@ -31,7 +31,7 @@ pub enum ForwardError {
     Slot {
         /// Index of the column.
         column: usize,
-        /// The slot.
+        /// Index of the slot, from 0.
         slot: u32,
         /// Slots of the cache.
         slots: usize,
@@ -41,9 +41,9 @@ pub enum ForwardError {
     Position {
         /// Index of the column.
         column: usize,
-        /// The slot.
+        /// Index of the slot, from 0.
         slot: u32,
-        /// The position.
+        /// The position that was asked for, from 0.
         position: u32,
         /// Positions that the slot has.
         length: usize,
@@ -53,7 +53,7 @@ pub enum ForwardError {
     Full {
         /// Index of the column.
         column: usize,
-        /// The position.
+        /// The position that was asked for, from 0.
         position: u32,
         /// Positions that the cache may hold per slot.
         capacity: usize,
@@ -69,7 +69,7 @@ pub enum ForwardError {
     /// Factors that are not one per layer or head.
     #[error("{found} {name} factors, expected {expected} or none")]
     Interventions {
-        /// `head` or `layer`.
+        /// Which factors: `head` or `layer`.
         name: &'static str,
         /// How many were given.
         found: usize,

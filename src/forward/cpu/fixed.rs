@@ -49,6 +49,7 @@ impl Rounded {
         for x in x.as_chunks::<8>().0 {
             for lane in 0..8 {
                 let size = x[lane].abs();
+                // One vector instruction; `f32::max` would look for NaN besides.
                 max_abs[lane] = if size > max_abs[lane] { size } else { max_abs[lane] };
                 // Zero, or not a number.
                 nothing[lane] += x[lane] * 0.0;
@@ -68,8 +69,10 @@ impl Rounded {
             if SIGNED { parts(x) } else { digits(x) }
         });
         let (halves, _) = integers.as_chunks::<{ CHUNK / 2 }>();
+        // Of the rounded activations, as products are; under 2^23, which `f32` has exactly.
         let sum = |half: usize| halves[half].iter().sum::<i32>() as f32 * scale;
         let sums = [sum(0), sum(1)];
+        // Integers cannot carry a NaN: the scale does, and so makes every sum of the block one.
         Self { fours, scale: scale + nothing.iter().sum::<f32>(), sums }
     }
 }
@@ -137,7 +140,7 @@ pub trait Products: Copy {
     );
 }
 
-/// Any processor.
+/// Plain integers, for a processor with neither AVX2 nor AVX-512.
 #[derive(Debug, Clone, Copy)]
 pub struct Portable;
 
@@ -266,6 +269,7 @@ mod x86 {
             x: [&[Four; WORDS]; COLUMNS],
             out: &mut [[i32; LANES]; COLUMNS],
         ) {
+            // 64 rows are four vectors of AVX-512: no more can be taken at a time.
             match (SIGNED, COLUMNS) {
                 (true, 1) => of_signed::<S, WORDS, COLUMNS, 4>(self, words, x, out),
                 (true, 2) => of_signed::<S, WORDS, COLUMNS, 2>(self, words, x, out),
@@ -301,6 +305,7 @@ mod x86 {
                         let [high, low] = [&mut high[column][vector], &mut low[column][vector]];
                         *high = simd.add(*high, simd.pairs(even, four[0]));
                         *high = simd.add(*high, simd.pairs(odd, four[1]));
+                        // At most 15 * 128 * 2 * 8 = 30,720: nothing saturates.
                         *low = simd.add_short(*low, simd.byte_pairs(four[2], bytes));
                     }
                 }
@@ -308,6 +313,7 @@ mod x86 {
             for column in 0..COLUMNS {
                 let to = S::as_mut_simd_i32s(&mut out[column]).0;
                 for vector in 0..VECTORS {
+                    // Products of pairs with ones widen sums of 16 bits to 32.
                     let low = simd.pairs(low[column][vector], ones);
                     let high = simd.raise::<false>(high[column][vector]);
                     to[first + vector] = cast(simd.add(high, low));
@@ -335,6 +341,8 @@ mod x86 {
                     for (digit, &x) in x[column][word].iter().enumerate() {
                         let x = simd.splat_u32s(x);
                         for vector in 0..VECTORS {
+                            // At most 64 * 31 * 2 * 8 = 31,744 with eight words and
+                            // 64 * 63 * 2 * 4 = 32,256 with four: nothing saturates.
                             let sum = &mut sums[column][vector][digit];
                             *sum = simd.add_short(*sum, simd.byte_pairs(rows[first + vector], x));
                         }
@@ -345,6 +353,7 @@ mod x86 {
                 let to = S::as_mut_simd_i32s(&mut out[column]).0;
                 for vector in 0..VECTORS {
                     let [low, middle, high] = sums[column][vector];
+                    // Widening multiplies by the digit's weight in the same instruction.
                     let high = simd.raise::<true>(simd.pairs(high, digits));
                     let low = simd.add(simd.pairs(low, ones), simd.pairs(middle, digits));
                     to[first + vector] = cast(simd.add(high, low));

@@ -39,6 +39,7 @@ pub(super) fn gate_up(
         multiply_row_group(&matrices[1], group, &input, up);
         add_bias(biases[0], group, gate);
         add_bias(biases[1], group, up);
+        // The activation overwrites the gate, which a hook has to see before.
         if !watched {
             activate(gate, up);
         }

@@ -45,6 +45,7 @@ impl Hooks {
         let features = rows.len() / columns.len();
         let mut watched = self.watched.iter_mut();
         for hook in &self.hooks {
+            // Before any hook is passed over: the lists stand in the order of all that watch.
             let watched = (hook.action == HookAction::Watch).then(|| watched.next()).flatten();
             let start = (hook.columns.start as usize).max(first);
             let end = (hook.columns.end as usize).min(first + columns.len());
@@ -66,6 +67,7 @@ impl Hooks {
 /// Changes the rows from column `start` of the pass on.
 fn change_rows(hook: &Hook, start: usize, features: usize, rows: &mut [f32]) {
     let zeros;
+    // A hook may span batches: its values begin at its own first column.
     let given = |values: &'_ [f32]| (start - hook.columns.start as usize) * features..values.len();
     let (scale, added) = match &hook.action {
         HookAction::Watch => return,

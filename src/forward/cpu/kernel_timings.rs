@@ -65,7 +65,7 @@ pub struct Lap {
 }
 
 impl KernelTimings {
-    /// Starts the clock.
+    /// Starts the clock, with no lap counted.
     pub fn start() -> Self {
         Self { last: Instant::now(), laps: Default::default() }
     }

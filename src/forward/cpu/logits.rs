@@ -28,6 +28,7 @@ impl Logits {
 
     /// The logits of a column, by its index in the pass; `None` where it did not want them.
     pub fn column(&self, column: usize) -> Option<&[f32]> {
+        // Sorted, since batches and the columns in them come in order.
         let index = self.columns.binary_search(&column).ok()?;
         Some(&self.values[index * self.vocab_size..][..self.vocab_size])
     }
@@ -56,9 +57,11 @@ pub(super) fn logits(
 ) {
     let wanted: Vec<usize> =
         (0..columns.len()).filter(|&index| columns[index].wants_logits).collect();
+    // Most batches of a prompt: only its last token wants logits.
     if wanted.is_empty() {
         return;
     }
+    // Side by side, so that the norm and the output matrix cost nothing for the others.
     chosen.resize(residual.features(), wanted.len());
     for (to, &from) in wanted.iter().enumerate() {
         chosen

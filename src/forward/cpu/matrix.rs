@@ -25,7 +25,7 @@ pub struct Segment<'a> {
     pub first_column: usize,
     /// Chunks of 32 columns; the last may be partial in the plain floats.
     pub chunks: usize,
-    /// The planes.
+    /// Bytes of each plane in this tile, in whole lines.
     pub planes: Planes<'a>,
 }
 
@@ -90,6 +90,8 @@ impl<'a> Matrix<'a> {
             let mut of_tile: Planes<'a> = [&[]; 4];
             for (slot, plane) in of_tile.iter_mut().zip(encoding.planes()) {
                 let lines = plane_lines(encoding, plane, width as u64) as usize;
+                // A tile's planes follow one another, each in whole lines (specs/pxi_llm.md,
+                // section 6).
                 (*slot, rest) = rest.split_at(lines * LINE_BYTES as usize);
             }
             Segment { first_column, chunks: width.div_ceil(CHUNK), planes: of_tile }

@@ -41,7 +41,7 @@ pub use model::{CpuModel, CpuOptions};
 /// One token at one position of one sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Column {
-    /// The token's id.
+    /// The token's id, below the size of the vocabulary.
     pub token: u32,
     /// The sequence's place in the cache.
     pub slot: u32,

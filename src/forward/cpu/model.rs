@@ -67,6 +67,7 @@ impl CpuModel {
     ) -> Result<Self, ForwardError> {
         let model: Arc<PixelModel> = model.into();
         let bound = BoundModel::new(&model)?;
+        // `BoundModel` has decoded vectors from bytes that nobody checked: a damaged one ends here.
         if options.verify {
             (0..model.tile_count())
                 .into_par_iter()
@@ -81,7 +82,7 @@ impl CpuModel {
         &self.model
     }
 
-    /// The hyperparameters.
+    /// The hyperparameters as the file's head has them.
     pub fn config(&self) -> &ModelConfig {
         self.model.config()
     }
@@ -154,6 +155,7 @@ impl CpuModel {
                 rest = after;
             }
         }
+        // Token and slot are for hooks, of which there are none; logits ask only who wants them.
         let columns: Vec<Column> = (0..)
             .take(count)
             .map(|position| Column { token: 0, slot: 0, position, wants_logits: true })
@@ -163,6 +165,7 @@ impl CpuModel {
         let tensors = self.model.tensors();
         let norm = &tensors[self.bound.output_norm_tensor];
         let mut norm_weights = self.bound.output_norm.clone();
+        // The norm was decoded when the model was opened: what is edited goes over it.
         for (&tile, bytes) in edited.range(norm.tiles()) {
             let shape = norm.tiling.tile(u64::from(tile - norm.first_tile));
             let columns = shape.columns.start as usize..shape.columns.end as usize;
@@ -231,9 +234,11 @@ impl CpuModel {
         mut tap: Tap<'_>,
     ) -> Logits {
         let mut out = Logits::new(self.config().vocab_size as usize);
+        // Taken out of the cache, which kernels write beside it; put back for the next token.
         let mut workspace = std::mem::take(&mut cache.workspace);
         for (index, batch) in columns.chunks(BATCH).enumerate() {
             self.forward_batch(cache, &mut workspace, batch, interventions, &mut tap);
+            // Now, since the next batch overwrites the residual stream.
             let chosen = [&mut workspace.update, &mut workspace.normed, &mut workspace.output];
             let wanted = batch.iter().filter(|column| column.wants_logits).count() as u32;
             let params = self.bound.logits_params(self.config(), wanted, 0);
@@ -306,6 +311,7 @@ impl CpuModel {
         qkv(&params.qkv, &weights, columns, &work.angles, &work.residual, output, tap);
         let kv_size = config.kv_size() as usize;
         let rows = work.key.chunks_exact(kv_size).zip(work.value.chunks_exact(kv_size));
+        // All of them before `attend`: a column reads its own and those before it in the batch.
         for (column, (key, value)) in columns.iter().zip(rows) {
             let (slot, position) = (column.slot as usize, column.position as usize);
             cache.write(index as usize, slot, position, key, value);
@@ -384,6 +390,7 @@ impl CpuModel {
                 return Err(ForwardError::Token { column, token, vocab_size });
             }
         }
+        // Last of the checks, for all columns: the cache changes only for a pass that is made.
         for (index, column) in columns.iter().enumerate() {
             if let Err(error) = cache.push(index, column.slot, column.position) {
                 for column in columns[..index].iter().rev() {

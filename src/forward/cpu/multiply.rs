@@ -22,6 +22,7 @@ const BLOCK: usize = 6;
 /// Writes row group `group` of `matrix * input` to `out`: 64 sums per column, the rows past the
 /// matrix zero.
 pub fn multiply_row_group(matrix: &Matrix<'_>, group: usize, input: &Input<'_>, out: &mut [f32]) {
+    // Only these two have the instructions of `Products`; what comes out has the same integers.
     match Arch::new() {
         #[cfg(target_arch = "x86_64")]
         Arch::V4(simd) => {
@@ -142,6 +143,8 @@ fn multiply_few<
         let (scale, offset) = (&quants.scale[part], &quants.offset[part]);
         for ((x, integers), sums) in x.iter().zip(&integers).zip(out.iter_mut()) {
             let total = if WORDS < CHUNK / 4 { x.sums[part] } else { x.sums[0] + x.sums[1] };
+            // The integers are exact, so this conversion is their only rounding. The offset goes
+            // first for every column: another order would be other bits.
             for row in 0..LANES {
                 let sum = multiply_add::<S>(offset[row], total, sums[row]);
                 sums[row] = multiply_add::<S>(scale[row] * x.scale, integers[row] as f32, sum);

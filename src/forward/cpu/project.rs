@@ -65,6 +65,7 @@ pub(super) fn add_product(
     groups.enumerate().for_each(|(group, (update, residual))| {
         multiply_row_group(matrix, group, input, update);
         add_bias(bias, group, update);
+        // A hook may change the update of any row: it acts before anything is added.
         if !watched {
             add(residual, update);
         }

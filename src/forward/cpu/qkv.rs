@@ -85,6 +85,7 @@ pub(super) fn qkv(
                 row,
             );
         };
+        // A single column is done before another thread would have woken.
         match columns.len() {
             1 => finish((0, rows)),
             _ => rows.par_chunks_mut(features).enumerate().for_each(finish),
@@ -105,6 +106,7 @@ fn finish_row(
     if params.has_biases != 0 {
         row.iter_mut().zip(weights.biases[index]).for_each(|(value, bias)| *value += bias);
     }
+    // Value has neither a norm nor a position.
     let Some(norm) = weights.head_norms.get(index) else { return };
     for head in row.chunks_exact_mut(params.head_size as usize) {
         if params.has_head_norms != 0 {

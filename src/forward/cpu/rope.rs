@@ -33,6 +33,7 @@ impl Rotation {
         let pairs = params.size as usize / 2;
         let mut frequencies: Vec<f64> =
             (0..pairs).map(|pair| base.powf(-2.0 * pair as f64 / size)).collect();
+        // Whatever the kind of scaling: a file that brings divisors means them.
         for (frequency, &factor) in frequencies.iter_mut().zip(factors.unwrap_or_default()) {
             *frequency /= f64::from(factor);
         }
@@ -46,6 +47,7 @@ impl Rotation {
             let first = pair_of(YARN_FAST).floor().max(0.0);
             let last = pair_of(YARN_SLOW).ceil().min(size - 1.0);
             for (pair, frequency) in frequencies.iter_mut().enumerate() {
+                // No less than 0.001, as in llama.cpp: with both ends in one pair it is a step.
                 let ramp = ((pair as f64 - first) / (last - first).max(0.001)).clamp(0.0, 1.0);
                 *frequency *= (1.0 - ramp) + ramp / factor;
             }
@@ -58,6 +60,7 @@ impl Rotation {
     pub fn angles(&self, columns: &[Column], out: &mut Vec<[f32; 2]>) {
         out.clear();
         for column in columns {
+            // In `f64` up to here: as `f32` the angle of position 100,000 would be off by 0.004.
             let position = f64::from(column.position);
             out.extend(self.frequencies.iter().map(|frequency| {
                 let (sine, cosine) = (position * frequency).sin_cos();

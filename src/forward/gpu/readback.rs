@@ -25,7 +25,7 @@ pub enum ReadbackError {
     Map {
         /// Size of the copy.
         size_in_bytes: u64,
-        /// Why.
+        /// Why, as wgpu says it.
         source: BufferAsyncError,
     },
 }
@@ -64,6 +64,7 @@ impl PendingReadback {
     ) -> Result<Option<Vec<Vec<u8>>>, ReadbackError> {
         let poll = match time {
             Some(Duration::ZERO) => PollType::Poll,
+            // For this submission alone: what was submitted after it may take longer.
             timeout => PollType::Wait { submission_index: Some(self.submission.clone()), timeout },
         };
         match device.poll(poll) {

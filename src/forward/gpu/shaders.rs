@@ -70,15 +70,15 @@ pub enum ShaderError {
     /// The file is there but cannot be read as text.
     #[error("cannot read the shader {}: {source}", path.display())]
     Read {
-        /// The file.
+        /// The file that was to replace a shader.
         path: PathBuf,
-        /// Why.
+        /// Why, as the system says it.
         source: std::io::Error,
     },
     /// The file is larger than any shader.
     #[error("the shader {} is over the limit of {MAX_SHADER_BYTES} bytes", path.display())]
     TooLarge {
-        /// The file.
+        /// The file that was to replace a shader.
         path: PathBuf,
     },
 }
@@ -125,7 +125,7 @@ fn read_shader(path: &Path) -> Result<String, ShaderError> {
 ///
 /// Needs `Assets<Shader>`, so Bevy's `RenderPlugin` comes first.
 pub struct ShadersPlugin {
-    /// What [`load_sources`] gave.
+    /// Every shader, as [`load_sources`] gives them.
     pub sources: Vec<ShaderSource>,
 }
 

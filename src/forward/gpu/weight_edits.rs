@@ -89,11 +89,13 @@ fn apply(
     for (tile, bytes) in differences(&on_device, &shown) {
         let bytes = match bytes {
             Some(bytes) => bytes,
+            // It was verified when the model was put on the device.
             None => model.tile_unverified(tile),
         };
         network.pages.write_lines(&queue, network.pages.first_line(tile), bytes);
         let (tensor, shape) = model.tile_shape(tile);
         let tensor = &model.tensors()[tensor];
+        // Kernels read vectors from buffers of their own; the texture is what the map draws.
         if tensor.tiling.layout == Layout::Vector {
             let numbers = tile_weights(&tensor.tiling, &shape, bytes);
             network.set_vector(&queue, &tensor.name, shape.columns.start, &numbers);

@@ -33,7 +33,7 @@ pub enum SamplingError {
     /// A token id beyond the vocabulary, in a window, a bias or a token to score.
     #[error("token {token} is outside the vocabulary of {vocab}")]
     OutsideVocabulary {
-        /// The id.
+        /// The id that is too large.
         token: u32,
         /// How many logits there were.
         vocab: usize,
@@ -67,10 +67,12 @@ impl Sampler {
         let penalised = words.repeat_penalty != 1.0
             || words.frequency_penalty != 0.0
             || words.presence_penalty != 0.0;
+        // Without penalties the logits need no copy, which is as long as the vocabulary.
         let window = if penalised { window } else { &[] };
         if window.is_empty() && bias.is_empty() {
             return self.sample_adjusted(logits, words);
         }
+        // Taken out while the rest of `self` works, and put back to be used again.
         let mut adjusted = std::mem::take(&mut self.adjusted);
         adjusted.clear();
         adjusted.extend_from_slice(logits);
@@ -94,6 +96,7 @@ impl Sampler {
         }
         let max = logits[best as usize];
         let mut contest = Contest::new(words, best, max);
+        // Min-p needs no order of tokens: its edge is known from the largest logit.
         if words.top_k == 0 && words.top_p >= 1.0 {
             let least = least_logit(words, max);
             for (token, &logit) in (0..).zip(logits) {
@@ -117,11 +120,14 @@ impl Sampler {
         let ranks = &mut self.ranks;
         ranks.clear();
         ranks.extend((0..).zip(logits).map(|(token, &logit)| rank(logit, token)));
+        // In `f64`: as `f32` the sum over 49,152 tokens may be off by 49,152 / 2^24, which is 0.3
+        // %.
         let share = |rank: u64| f64::from((logits[token_of(rank) as usize] - max).exp());
         let mut sorted = 0;
         if words.top_k > 0 {
             sorted = (words.top_k as usize).min(ranks.len());
             sort_front(ranks, 0, sorted);
+            // Top-p is a share of what top-k left: the others must not be in its sum.
             ranks.truncate(sorted);
         }
         let least = least_logit(words, max);
@@ -136,6 +142,7 @@ impl Sampler {
         loop {
             while kept < sorted {
                 let rank = ranks[kept];
+                // The first always stays, whatever rounding makes of the edges.
                 if kept > 0 && (sum >= wanted || logits[token_of(rank) as usize] < least) {
                     return kept;
                 }
@@ -145,6 +152,7 @@ impl Sampler {
             if sorted == ranks.len() {
                 return kept;
             }
+            // In pieces, each eight times as long: sorting the whole vocabulary is rarely needed.
             let next = (sorted * 8).clamp(FIRST_SORT, ranks.len().max(FIRST_SORT)).min(ranks.len());
             sort_front(ranks, sorted, next);
             sorted = next;
@@ -186,10 +194,11 @@ fn sound_best(logits: &[f32]) -> Result<u32, SamplingError> {
 
 /// The least logit that min-p keeps.
 fn least_logit(words: &SamplingWords, max: f32) -> f32 {
+    // In logits: one logarithm in the place of an exponential per token.
     if words.min_p > 0.0 { max + words.min_p.ln() } else { f32::NEG_INFINITY }
 }
 
-/// Step 1.
+/// Step 1: adds what a request says to the logits of the tokens it names.
 fn bias_logits(logits: &mut [f32], bias: &[(u32, f32)]) -> Result<(), SamplingError> {
     for &(token, bias) in bias {
         *logit_of(logits, token)? += bias;
@@ -207,8 +216,10 @@ fn penalise(
     for &token in window {
         *counts.entry(token).or_default() += 1;
     }
+    // In any order: each token's logit is changed once, and no other is read.
     for (token, count) in counts {
         let logit = logit_of(logits, token)?;
+        // Divided, a negative logit would make its token more probable.
         *logit = if *logit <= 0.0 {
             *logit * words.repeat_penalty
         } else {

@@ -93,23 +93,23 @@ impl SamplingParams {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
 pub struct SamplingWords {
-    /// The request's key.
+    /// The request's key, of its seed and its stream.
     pub key: [u32; 2],
     /// The index of the token to sample: 0 for the first after the prompt.
     pub index: u32,
-    /// 0 is off.
+    /// How many tokens stay; 0 is off.
     pub top_k: u32,
-    /// 0 is greedy.
+    /// Divides the logits; 0 is greedy.
     pub temperature: f32,
-    /// 1 is off.
+    /// The share of probability that stays; 1 is off.
     pub top_p: f32,
-    /// 0 is off.
+    /// The least share of the best token's probability; 0 is off.
     pub min_p: f32,
-    /// 1 is off.
+    /// The factor for tokens of the window; 1 is off.
     pub repeat_penalty: f32,
-    /// 0 is off.
+    /// Taken off for every occurrence; 0 is off.
     pub frequency_penalty: f32,
-    /// 0 is off.
+    /// Taken off once; 0 is off.
     pub presence_penalty: f32,
     /// Where the window of recent tokens begins, in tokens.
     pub window_start: u32,
@@ -156,7 +156,7 @@ pub const TEMPERATURE: Range = Range::new(0.0, 100.0, false, "a number from 0 to
 pub const TOP_P: Range = Range::new(0.0, 1.0, false, "a number from 0 to 1");
 /// Shares of probability for min-p.
 pub const MIN_P: Range = Range::new(0.0, 1.0, false, "a number from 0 to 1");
-/// Repetition penalties.
+/// Repetition penalties, which logits are divided by.
 pub const REPEAT_PENALTY: Range = Range::new(0.0, 10.0, true, "a number above 0 and at most 10");
 /// Frequency and presence penalties, as OpenAI bounds them.
 pub const PENALTY: Range = Range::new(-2.0, 2.0, false, "a number from -2 to 2");

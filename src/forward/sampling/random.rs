@@ -59,8 +59,10 @@ const BELOW_ONE: f32 = 1.0 - f32::EPSILON / 2.0;
 /// Gumbel noise of a uniform word: `-ln(e)` of an exponential variable `e = -ln(1 - w)`, with `w`
 /// the word as a fraction of 2^32. Small words give large noise; the largest is 22.9, of word 0.
 pub fn gumbel(word: u32) -> f32 {
+    // Half a step up, or word 0 would have infinite noise; words near 2^32 round up to it as `f32`.
     let w = ((word as f32 + 0.5) * 2.0_f32.powi(-32)).min(BELOW_ONE);
     let exponential = if w < SERIES_BELOW {
+        // Four terms: the next is w^4 / 5 of the sum, under 2^-26 here.
         w * (1.0 + w * (0.5 + w * (1.0 / 3.0 + w * 0.25)))
     } else {
         -(1.0 - w).ln()

@@ -5,6 +5,7 @@
 ///
 /// The two zeros are one value, and a NaN ranks with minus infinity.
 pub(super) fn rank(logit: f32, token: u32) -> u64 {
+    // -0 + 0 is 0: the zeros differ in their bits, by which ranks are ordered.
     let logit = if logit.is_nan() { f32::NEG_INFINITY } else { logit + 0.0 };
     let bits = logit.to_bits();
     // Flipping the sign bit of positive numbers and every bit of negative ones orders floats as
@@ -22,6 +23,7 @@ pub(super) fn token_of(rank: u64) -> u32 {
 pub(super) fn best(logits: &[f32]) -> Option<u32> {
     let mut best: Option<(f32, u32)> = None;
     for (token, &logit) in (0..).zip(logits) {
+        // Of equal logits the first stays, whose id is lower; a NaN is never larger.
         if logit > best.map_or(f32::NEG_INFINITY, |(logit, _)| logit) {
             best = Some((logit, token));
         }
@@ -33,9 +35,11 @@ pub(super) fn best(logits: &[f32]) -> Option<u32> {
 pub(super) fn sort_front(ranks: &mut [u64], sorted: usize, count: usize) {
     let rest = &mut ranks[sorted..];
     let wanted = count - sorted;
+    // Linear in what is left, where sorting it is not; `select_nth_unstable` panics at the length.
     if wanted < rest.len() {
         rest.select_nth_unstable(wanted);
     }
+    // No two ranks are equal, since each has its token: an unstable sort has one outcome.
     rest[..wanted].sort_unstable();
 }
 

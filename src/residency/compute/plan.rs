@@ -20,9 +20,9 @@ pub enum PlanError {
          {least} are needed to stream them"
     )]
     TooSmall {
-        /// What was given.
+        /// Bytes that the cap allows.
         cap: u64,
-        /// What would do.
+        /// Bytes of the least cap that would do.
         least: u64,
     },
     /// A layer does not fit a texture.
@@ -39,7 +39,7 @@ pub enum Part {
     Output {
         /// The first row group of 64 rows.
         first_group: u32,
-        /// How many.
+        /// How many row groups.
         groups: u32,
     },
 }
@@ -55,9 +55,9 @@ pub struct Unit {
     pub first_lines: Vec<u32>,
     /// Runs of lines there that the tiles fill one after another: the first line and how many.
     pub runs: Vec<[u32; 2]>,
-    /// Bytes of all.
+    /// Bytes of all its tiles.
     pub bytes: u64,
-    /// Its slot.
+    /// Index of its slot in the pool.
     pub slot: usize,
     /// Whether it is brought anew in every pass, or stays.
     pub streamed: bool,
@@ -76,7 +76,7 @@ pub struct Plan {
     pub rows: Shape,
     /// Tiles of the embedding that it holds.
     pub row_tiles: usize,
-    /// Lines of each.
+    /// Lines of the tallest of them.
     pub row_tile_lines: u32,
 }
 
@@ -85,7 +85,7 @@ pub struct Plan {
 pub struct Limits {
     /// Bytes that the weights may take.
     pub cap: u64,
-    /// The tallest texture.
+    /// Lines of the tallest texture.
     pub max_height: u32,
     /// The most layers of one.
     pub max_layers: u32,
@@ -217,6 +217,7 @@ fn layer_tiles(model: &PixelModel, layer: u32) -> Vec<u32> {
     };
     let mut tiles: Vec<u32> =
         model.tensors().iter().filter(of_layer).flat_map(Tensor::tiles).collect();
+    // In the order of the file, so that its pages are asked for and given back in long runs.
     tiles.sort_unstable();
     tiles
 }

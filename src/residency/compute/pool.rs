@@ -92,12 +92,12 @@ impl Pool {
         Ok(Self { plan, model, slots, rows, row_places, counters, feed, broken: false })
     }
 
-    /// The model.
+    /// The model whose tiles go through it.
     pub fn model(&self) -> &Arc<PixelModel> {
         &self.model
     }
 
-    /// The plan.
+    /// Which units there are, and in which slots.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -142,6 +142,7 @@ impl Pool {
         for bring in bring {
             let start = Instant::now();
             let bytes = self.model.load_tile(bring.tile).inspect_err(|_| {
+                // `want` counts the tile as there already: no later pass may read its place.
                 self.counters.bad();
                 self.broken = true;
             })?;
@@ -171,6 +172,7 @@ impl Pool {
     /// # Errors
     /// An earlier pass ended in the middle.
     pub fn begin(&mut self, with_output: bool) -> Result<Pass<'_>, PoolError> {
+        // The thread is still in the middle of that pass: what comes next is another unit.
         if self.broken {
             return Err(PoolError::Broken);
         }
@@ -266,6 +268,7 @@ impl Pass<'_> {
         let tiles = unit.tiles.len() as u64;
         self.pool.counters.miss(tiles);
         self.pool.counters.evict(tiles);
+        // Before the error is looked at: the thread has counted all bytes as in flight either way.
         self.pool.counters.landed(unit.bytes);
         if let Err(error) = result {
             self.pool.broken = true;

@@ -137,6 +137,7 @@ impl Prefetcher {
 
 impl Drop for Prefetcher {
     fn drop(&mut self) {
+        // The thread ends when these are gone: joining it first would wait for ever.
         (self.orders, self.filled, self.free) = (None, None, None);
         if let Some(thread) = self.thread.take() {
             // It has said what was wrong, if anything was.
@@ -224,6 +225,7 @@ impl Reader {
                 }
             }
         }
+        // A buffer cannot be unmapped while it is viewed.
         drop(view);
         buffer.unmap();
         self.counters.read(unit.bytes, start.elapsed());

@@ -75,7 +75,7 @@ pub struct ViewCache {
 }
 
 impl ViewCache {
-    /// An empty cache.
+    /// A cache without tiles, in the frame before the first.
     pub fn new(budgets: Budgets) -> Self {
         Self {
             budgets,
@@ -118,6 +118,7 @@ impl ViewCache {
         for tile in &wanted {
             match self.entries.get_mut(&tile.id) {
                 Some(entry) => {
+                    // By its old key, which the next line changes.
                     self.order.remove(&entry.key(tile.id));
                     entry.last_wanted = self.frame;
                     if entry.stage == ReadStage::Resident {
@@ -162,6 +163,7 @@ impl ViewCache {
             let bytes = if self.bad.contains(&tile.id) { 0 } else { u64::from(tile.bytes) };
             if bytes > left {
                 let seen = |tile: &&Wanted| tile.visible && !self.pinned.contains_key(&tile.id);
+                // Nor do smaller ones behind it come: a level goes before the next finer one.
                 changes.left_out = wanted[at..].iter().filter(seen).count() as u64;
                 break;
             }
@@ -223,6 +225,7 @@ impl ViewCache {
                 ReadStage::Reading | ReadStage::Read => gone.push(id),
             }
         }
+        // The order of a `HashMap` is another one in every run.
         gone.sort_unstable();
         gone.iter().for_each(|&id| self.remove(id));
         changes.cancel = gone;
@@ -258,6 +261,7 @@ impl ViewCache {
                 continue;
             };
             let bytes = u64::from(entry.bytes);
+            // The first goes whatever its size, or one larger than the budget would never come.
             if bytes > left && !changes.upload.is_empty() {
                 return;
             }

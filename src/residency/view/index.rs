@@ -51,7 +51,7 @@ impl TileIndex {
         Self::new(candidates)
     }
 
-    /// Every candidate.
+    /// Every candidate, in the order in which they were given.
     pub fn candidates(&self) -> &[Candidate] {
         &self.candidates
     }

@@ -58,7 +58,7 @@ pub struct Candidate {
 pub struct Wanted {
     /// The caller's number for it.
     pub id: u32,
-    /// Its level.
+    /// Its level: 0 is the finest.
     pub level: u8,
     /// Bytes that it takes.
     pub bytes: u32,

@@ -40,6 +40,7 @@ pub fn six_bit_scales(plane: &[u8], chunk: usize, out: &mut Quants) {
         } else {
             (rest & 15 | (scales >> 6 & 3) << 4, rest >> 4 & 15 | (minima >> 6 & 3) << 4)
         };
+        // Both products are exact: 11 bits by 6 fit the 24 of an `f32`.
         out.scale[0][row] = half(wholes[row]) * scale as i32 as f32;
         out.offset[0][row] = -(half(wholes[row] >> 16) * minimum as i32 as f32);
     }

@@ -119,6 +119,7 @@ fn byte<const SIGNED: bool>(word: u32, index: u32) -> f32 {
     if SIGNED {
         ((word << (24 - 8 * index)) as i32 >> 24) as f32
     } else {
+        // By way of `i32`: below AVX-512 an unsigned integer takes several instructions to convert.
         (word >> (8 * index) & 0xff) as i32 as f32
     }
 }

@@ -41,6 +41,7 @@ pub fn scales(plane: &[u8], chunk: usize, zero_point: f32, out: &mut Quants) {
     let shift = chunk as u32 % 2 * 16;
     for ((word, scale), offset) in words.iter().zip(&mut out.scale[0]).zip(&mut out.offset[0]) {
         *scale = half(word >> shift);
+        // Exact: the zero point is 0 or a power of two.
         *offset = *scale * zero_point;
     }
     repeat_halves(out);
@@ -60,6 +61,7 @@ pub fn scales_and_minima(plane: &[u8], chunk: usize, out: &mut Quants) {
 
 #[inline(always)]
 fn repeat_halves(out: &mut Quants) {
+    // The product takes a scale per half of a chunk, for the sake of Q6_K.
     out.scale[1] = out.scale[0];
     out.offset[1] = out.offset[0];
 }

@@ -37,6 +37,7 @@ pub fn unpack(planes: &Planes<'_>, chunk: usize, out: &mut Quants) {
         for row in 0..LANES {
             let scale =
                 half(whole[row] >> whole_shift) * ((scales[row] << shift) as i32 >> 24) as f32;
+            // Exact, as the scale is: 11 bits by 8, then by a power of two.
             out.scale[part][row] = scale;
             out.offset[part][row] = scale * -32.0;
         }

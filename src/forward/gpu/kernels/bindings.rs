@@ -17,7 +17,7 @@ use crate::forward::params::{
 /// What a variable of a shader is bound to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BindingKind {
-    /// The page texture.
+    /// The page texture: `Rgba32Uint` texels in layers.
     Pages,
     /// A storage buffer that is read.
     Read,
@@ -68,7 +68,6 @@ macro_rules! bindings {
 use BindingKind::{Pages, Params, Quads, Read, Write};
 
 bindings! {
-    /// Of `embed`.
     EmbedBindings {
         weights: Pages,
         tile_place: Read,
@@ -101,7 +100,6 @@ bindings! {
 }
 
 bindings! {
-    /// Of `logits`.
     LogitsBindings {
         weights: Pages,
         tile_place: Read,
@@ -115,7 +113,6 @@ bindings! {
 }
 
 bindings! {
-    /// Of `sample`.
     SampleBindings {
         params: Params(size_of::<SampleParams>()),
         best: Write,
@@ -131,7 +128,6 @@ bindings! {
 }
 
 bindings! {
-    /// Of `change`.
     ChangeBindings {
         params: Params(size_of::<ChangeParams>()),
         rows: Read,

@@ -26,7 +26,7 @@ pub(super) fn has_textures(defs: &[ShaderDefVal]) -> bool {
 }
 
 impl KernelFamily {
-    /// All of them.
+    /// The combinations that the shaders are written for.
     pub const ALL: [Self; 6] = [
         Self { split: false, subgroups: true, textures: true },
         Self { split: false, subgroups: true, textures: false },
@@ -44,6 +44,7 @@ impl KernelFamily {
 
     /// Whether activations can be in textures on an adapter.
     pub fn can_use_textures(adapter: &Adapter) -> bool {
+        // WebGPU itself lets a kernel read and write a texture only in formats of one channel.
         let format = adapter.get_texture_format_features(TextureFormat::Rgba32Float);
         adapter.features().contains(Features::TEXTURE_ADAPTER_SPECIFIC_FORMAT_FEATURES)
             && format.flags.contains(TextureFormatFeatureFlags::STORAGE_READ_WRITE)

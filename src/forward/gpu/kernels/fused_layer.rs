@@ -40,6 +40,7 @@ pub fn shader_defs(
 ) -> Vec<ShaderDefVal> {
     let mut defs = product_defs(encoding, columns);
     defs.extend(attend::shader_defs(head_size, heads));
+    // Query, key and value together: in a layer that is one dispatch they share an encoding.
     defs.extend(
         [("FIRST_PART", 0), ("LAST_PART", 2)]
             .map(|(name, value)| ShaderDefVal::UInt(name.into(), value)),

@@ -44,7 +44,7 @@ pub enum KernelError {
     /// Its pipeline is not compiled. The driver runs no step before all are.
     #[error("the kernel {name} is not compiled yet")]
     NotReady {
-        /// The kernel.
+        /// The kernel's name, that of its shader.
         name: &'static str,
     },
     /// More workgroups than the device takes in one dimension.
@@ -53,11 +53,11 @@ pub enum KernelError {
          the device takes {limit}"
     )]
     TooManyWorkgroups {
-        /// The kernel.
+        /// The kernel's name, that of its shader.
         name: &'static str,
         /// How many the parameters ask for.
         needed: u32,
-        /// The device's limit.
+        /// The most workgroups that the device takes in one.
         limit: u32,
     },
 }
@@ -127,7 +127,7 @@ impl Kernel {
         is_first
     }
 
-    /// Its one name.
+    /// The one name of all its variants.
     pub fn name(&self) -> &'static str {
         self.source.name
     }
@@ -234,6 +234,7 @@ impl Kernels {
 
     /// Queues the pipelines of some variants; whether any of them is new.
     pub(super) fn queue(&self, ids: impl Iterator<Item = KernelId>, cache: &PipelineCache) -> bool {
+        // Not by `any`, which would stop at the first new one.
         ids.fold(false, |any, id| self.get(id).queue(cache) | any)
     }
 

@@ -23,7 +23,7 @@ pub(super) const ROW_POSITIONS: u32 = 16;
 pub struct Sizes {
     /// Sequences in the cache.
     pub slots: u32,
-    /// Positions of each.
+    /// Positions of each sequence, prompt and answer together.
     pub context: u32,
     /// The most columns of one step.
     pub columns: u32,
@@ -52,6 +52,7 @@ impl Sizes {
     /// Whether textures of `most` texels a side hold the activations and the cache.
     pub(super) fn fit_textures(&self, config: &ModelConfig, most: u32) -> bool {
         let (width, rows) = self.cache_shape(config);
+        // The number of workgroups moves no place.
         let (_, quads) = self.places(config, 0);
         let sides = [rows, u64::from(width), quads.div_ceil(ROW), ROW];
         sides.into_iter().all(|side| side <= u64::from(most))
@@ -94,7 +95,7 @@ pub struct SamplingBuffers {
     pub sampled: Buffer,
     /// How to sample: [`crate::forward::sampling::SamplingWords`].
     pub words: Buffer,
-    /// Recent tokens.
+    /// Tokens that penalties look at: [`Sizes::recent_stride`] words a row.
     pub recent: Buffer,
     /// Tokens and what is added to their logits.
     pub biases: Buffer,
@@ -108,7 +109,7 @@ pub struct Buffers {
     pub columns: Buffer,
     /// The column of each row of logits.
     pub wanted: Buffer,
-    /// All activations.
+    /// All activations, in quads of four numbers.
     pub activations: Quads,
     /// Where each of them begins there.
     pub places: Places,
@@ -138,6 +139,7 @@ impl Buffers {
         let limits = device.limits();
         let most = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size);
         let buffer = |what: &'static str, words: u64| {
+            // An empty buffer cannot be bound.
             let size = (words * 4).max(16);
             if size > most {
                 return Err(GpuModelError::Buffer { what, size, most });
@@ -169,6 +171,7 @@ impl Buffers {
             activations: store("activations", ROW as u32, quads.div_ceil(ROW))?,
             places,
             logits: buffer("logits", columns * vocab)?,
+            // Per 64 tokens two words: the largest logit and its token.
             best: buffer("best", columns * vocab / 32)?,
             sampling: SamplingBuffers {
                 sampled: buffer("sampled", columns * (u64::from(sizes.steps) + 1))?,

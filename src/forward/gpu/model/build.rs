@@ -54,7 +54,7 @@ pub(super) struct Dispatch {
 /// A kernel of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KernelUse {
-    /// Its name.
+    /// Its name, that of its shader.
     pub name: &'static str,
     /// How often it is dispatched.
     pub dispatches: u64,
@@ -87,17 +87,16 @@ pub(super) struct KernelStage {
 /// A model on the device.
 #[derive(Resource, Debug)]
 pub struct GpuModel {
-    /// Its tiles.
+    /// The texture of its tiles, or of rows of its embedding where it is streamed.
     pub pages: Pages,
     /// Its activations and cache.
     pub buffers: Buffers,
     /// What there is room for.
     pub sizes: Sizes,
-    /// The hyperparameters.
+    /// The hyperparameters as the file's head has them.
     pub config: ModelConfig,
     /// Whether a layer is one dispatch where it can be.
     pub fused_layers: bool,
-    /// Each layer's [`LayerParams`].
     layer_params: Vec<Buffer>,
     /// What its kernels are compiled for.
     pub(super) family: KernelFamily,
@@ -148,6 +147,8 @@ impl GpuModel {
     /// The dispatches of one layer for so many columns.
     pub(super) fn plan<'a>(&self, stage: &'a KernelStage, columns: u32) -> &'a [Dispatch] {
         match &stage.whole {
+            // A dispatch wakes the threads of a software adapter, which takes longer than most
+            // kernels.
             Some(whole) if self.fused_layers && columns <= whole.most_columns => {
                 std::slice::from_ref(whole)
             }
@@ -286,6 +287,7 @@ impl ModelBuilder<'_> {
     fn data(&self, label: &'static str, contents: &[u8], usage: BufferUsages) -> Buffer {
         let usage = usage | BufferUsages::COPY_DST;
         let empty = [0; 16];
+        // An empty buffer cannot be bound.
         let contents = if contents.is_empty() { &empty } else { contents };
         self.device.create_buffer_with_data(&BufferInitDescriptor {
             label: Some(label),
@@ -348,6 +350,7 @@ impl ModelBuilder<'_> {
         let bound = BoundModel::new(model)?;
         check_shapes(&bound, &config)?;
         let side = self.device.limits().max_texture_dimension_2d;
+        // What is too large for a side of a texture fits a buffer, which has no sides.
         self.family.textures &= sizes.fit_textures(&config, side);
         let weights = Weights::open(self.device, self.queue, wanted, &mut sizes)?;
         let buffers = Buffers::new(
@@ -371,6 +374,8 @@ impl ModelBuilder<'_> {
             weights: &weights,
         };
 
+        // Norms are folded into products: what writes the residual stream multiplies it with the
+        // weight of the norm that comes next.
         let first = bound.layers.first().map_or(&[][..], |l| l.vector(LayerVector::AttentionNorm));
         let gain = self.numbers("gain", first);
         let embed = self.embed(&shared, &gain);
@@ -466,6 +471,7 @@ impl ModelBuilder<'_> {
                 &logits::SOURCE,
                 |columns| product_defs(output.encoding, columns),
                 count,
+                // All row groups have one size: the last is filled up.
                 output.bytes * u64::from(count) / u64::from(groups),
             );
             let resources = LogitsBindings {
@@ -513,6 +519,7 @@ impl ModelBuilder<'_> {
 
     /// Cosines and sines of every position of the context.
     fn angles(&self, bound: &BoundModel, config: &ModelConfig, sizes: Sizes) -> Buffer {
+        // Angles need `f64`, which WGSL has not: they are made here, once.
         let positions: Vec<Column> = (0..sizes.context)
             .map(|position| Column { token: 0, slot: 0, position, wants_logits: false })
             .collect();
@@ -578,6 +585,7 @@ impl ModelBuilder<'_> {
         sizes: Sizes,
     ) -> Option<Dispatch> {
         let (encoding, all) = (layer.gate.encoding, layer.matrices());
+        // Its workgroups have eight lanes, which are handed their work by a shuffle of a subgroup.
         if workgroups == 0
             || self.family.split
             || !self.family.subgroups
@@ -605,6 +613,7 @@ impl ModelBuilder<'_> {
         let weight_bytes = all.iter().map(|matrix| matrix.bytes).sum::<u64>();
         let one = self.dispatch(&fused_layer::SOURCE, defs(1), workgroups);
         let variants = COLUMNS_TOGETHER.map(|columns| {
+            // What is compiled ahead would else compile variants that no step asks for.
             let needed = variant_for(columns) <= variant_for(most_columns);
             if needed {
                 self.dispatch(&fused_layer::SOURCE, defs(columns), workgroups).kernel
@@ -639,6 +648,7 @@ fn check_shapes(bound: &BoundModel, config: &ModelConfig) -> Result<(), GpuModel
         }
         Err(GpuModelError::Shape { what, found, multiple })
     };
+    // Eight lanes take equal parts of a head; products go by blocks of 32 inputs.
     multiple_of(8, "the head size", config.head_size)?;
     multiple_of(8, "what RoPE turns of a head", config.rope_size)?;
     let matrices = bound.layers.iter().flat_map(BoundLayer::matrices);
@@ -646,6 +656,7 @@ fn check_shapes(bound: &BoundModel, config: &ModelConfig) -> Result<(), GpuModel
         multiple_of(32, "a matrix's inputs", matrix.params.columns)?;
     }
     for (layer, BoundLayer { gate, up, .. }) in (0..).zip(&bound.layers) {
+        // `gate_up` multiplies both in one loop, compiled for one encoding.
         if gate.encoding != up.encoding {
             let (gate, up) = (gate.encoding.name(), up.encoding.name());
             return Err(GpuModelError::Encodings { layer, gate, up });

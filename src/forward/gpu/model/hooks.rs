@@ -62,7 +62,7 @@ pub(super) enum Effect {
     Copy(Vec<(DeviceNumbers, [u64; 3])>),
     /// Quads to a buffer in which the effects that follow find them, or back.
     Mirror { quads: Box<Quads>, buffer: Buffer, back: bool },
-    /// A dispatch.
+    /// A dispatch of the kernel `change`, bound to its columns.
     Change { kernel: KernelId, group: BindGroup, workgroups: [u32; 3] },
 }
 
@@ -91,7 +91,6 @@ impl StepHooks {
         self.placed.iter().filter(here).map(|placed| &placed.effect)
     }
 
-    /// Records copies.
     pub fn copy(&self, encoder: &mut CommandEncoder, effect: &Effect) {
         match effect {
             Effect::Change { .. } => {}

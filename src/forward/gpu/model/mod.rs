@@ -51,9 +51,9 @@ pub enum GpuModelError {
     /// A size that the kernels do not take.
     #[error("{what} is {found}; the GPU kernels need a multiple of {multiple}: use --device cpu")]
     Shape {
-        /// Which size.
+        /// Which size, in words.
         what: &'static str,
-        /// What it is.
+        /// Its value in this model.
         found: u32,
         /// What it would have to be a multiple of.
         multiple: u32,
@@ -64,11 +64,11 @@ pub enum GpuModelError {
          use --device cpu"
     )]
     Encodings {
-        /// The layer.
+        /// The layer's number, from 0.
         layer: u32,
-        /// Encoding of gate.
+        /// The encoding of gate, by its GGML name.
         gate: &'static str,
-        /// Encoding of up.
+        /// The encoding of up, by its GGML name.
         up: &'static str,
     },
     /// The adapter has no subgroups of eight lanes or more, and the kernels that were asked for
@@ -77,7 +77,7 @@ pub enum GpuModelError {
     Subgroups {
         /// Fewest lanes of a subgroup.
         least: u32,
-        /// Most lanes.
+        /// Most lanes of a subgroup.
         most: u32,
     },
     /// A buffer beyond what the device binds.
@@ -86,11 +86,11 @@ pub enum GpuModelError {
          ask for less context or --parallel"
     )]
     Buffer {
-        /// Which buffer.
+        /// What the buffer would hold.
         what: &'static str,
         /// Its size in bytes.
         size: u64,
-        /// The device's limit.
+        /// Bytes of the largest buffer that the device binds.
         most: u64,
     },
 }
@@ -98,7 +98,7 @@ pub enum GpuModelError {
 /// The model to compute with and the sizes to make room for.
 #[derive(Resource, Clone, Debug)]
 pub struct GpuModelSource {
-    /// The model.
+    /// The model whose tiles go to the device.
     pub model: Arc<PixelModel>,
     /// Room for sequences and columns.
     pub sizes: Sizes,

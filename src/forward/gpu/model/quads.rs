@@ -159,6 +159,7 @@ impl Quads {
                 |quads: u64| u32::try_from(quads).expect("sides of a texture are far below 2^32");
             let layout = TexelCopyBufferLayout {
                 offset: place + copied * QUAD_BYTES,
+                // A single row needs no stride, which would have to be a multiple of 256 bytes.
                 bytes_per_row: None,
                 rows_per_image: None,
             };
@@ -183,6 +184,7 @@ impl Quads {
         rows: u32,
         buffer: &'a Buffer,
     ) -> (TexelCopyTextureInfo<'a>, TexelCopyBufferInfo<'a>, Extent3d) {
+        // A copy asks for rows of a multiple of 256 bytes: 16 quads, as `new` has it.
         let row_bytes =
             u32::try_from(self.row_bytes).expect("a row of a texture is far below 4 GiB");
         let layout = TexelCopyBufferLayout {

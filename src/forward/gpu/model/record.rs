@@ -19,7 +19,7 @@ use crate::forward::gpu::kernels::{KernelError, Kernels};
 /// How the next tokens are sampled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SamplingMode {
-    /// Not at all.
+    /// Nothing is sampled: logits are all that a step gives.
     #[default]
     None,
     /// By the chain of `forward::sampling`.
@@ -52,7 +52,6 @@ impl Step {
     }
 }
 
-/// What recording needs.
 #[derive(SystemParam)]
 pub(super) struct Recorder<'w> {
     pub network: Res<'w, GpuModel>,
@@ -109,6 +108,7 @@ impl Recorder<'_> {
                             pass = encoder.begin_compute_pass(&descriptor);
                         }
                     }
+                    // A change has bound a group of its own, and a new pass has none.
                     pass.set_bind_group(0, &stage.group, &[]);
                 }
             }

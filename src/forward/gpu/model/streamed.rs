@@ -58,6 +58,7 @@ impl From<KernelError> for StepError {
 impl Streamer<'_> {
     fn run(&self, pool: &mut Pool, step: &mut Step) -> Result<(), StepError> {
         let (network, device) = (&self.recorder.network, &self.recorder.device);
+        // The queue's writes come before all that is submitted next, and so before `embed`.
         pool.bring_rows(&self.queue, &step.tokens)?;
         let mut encoder = self.encoder();
         record_copies(network, &mut encoder, step);
@@ -81,6 +82,7 @@ impl Streamer<'_> {
                 }
                 let layer = if unit < layer_count { unit as u32 } else { 0 };
                 self.stage(&mut encoder, label, step, layer, stage, columns)?;
+                // A staging buffer comes back only after a submission; units that stay use none.
                 if let Some(pass) = pass.as_mut().filter(|pass| pass.has_copies()) {
                     self.queue.submit([std::mem::replace(&mut encoder, self.encoder()).finish()]);
                     pass.submitted(device);

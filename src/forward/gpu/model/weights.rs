@@ -55,10 +55,12 @@ impl Weights {
         let cache = [config.layer_count, 2, config.kv_size(), sizes.slots, sizes.rows(), 4];
         let cache = cache.into_iter().map(u64::from).fold(1, u64::saturating_mul);
         let margin = MARGIN_BYTES.saturating_add(cache);
+        // A copy, since `sizes` is read while one try after the other may change it.
         let mut sizes_now = *sizes;
         let found = with_room(
             weights_in_bytes(&wanted.model),
             |cap| {
+                // Given back when the weights are there: as much is then free for the rest.
                 let _margin = hold(device, margin)?;
                 Self::open_capped(device, queue, wanted, &mut sizes_now, cap)
             },
@@ -66,6 +68,7 @@ impl Weights {
                 // What was given up is free after this; a lost device is found by whoever uses it
                 // next.
                 let _ = device.poll(PollType::wait_indefinitely());
+                // Where no plan is left, a smaller cap would only hide that there is no room.
                 let smaller = is_no_room(error) && Self::plan(device, wanted, sizes, cap).is_ok();
                 if smaller {
                     warn!("{error}; {} are tried", MemorySize(cap));
@@ -109,6 +112,7 @@ impl Weights {
         match Self::plan(device, wanted, sizes, cap)? {
             None => Ok(Self::Whole(Box::new(Pages::upload(device, queue, &wanted.model)?))),
             Some(plan) => {
+                // The embedding's rows are brought by token, which the CPU has to know by then.
                 sizes.steps = 1;
                 Ok(Self::Streamed(Box::new(Pool::new(device, queue, &wanted.model, plan)?)))
             }
@@ -168,6 +172,7 @@ fn with_room<T, E>(
     let mut cap = u64::MAX;
     loop {
         let found = open(cap);
+        // The first cap is none: three quarters are of the weights themselves.
         cap = cap.min(all) / SMALLER[1] * SMALLER[0];
         match found {
             Err(error) if smaller(&error, cap) => {}
@@ -185,6 +190,7 @@ fn hold(device: &RenderDevice, bytes: u64) -> Result<Vec<Pages>, PagesError> {
         usage: BufferUsages::STORAGE,
         mapped_at_creation: false,
     });
+    // In textures: that one has no room is what wgpu tells on every back end.
     let layer = Shape { height: Shape::most_height(&limits), layers: 1 };
     let layers = bytes.div_ceil(layer.size_in_bytes());
     (0..layers).map(|_| Pages::empty(device, layer, places.clone())).collect()

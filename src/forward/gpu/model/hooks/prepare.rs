@@ -38,6 +38,8 @@ impl HookBuilder<'_> {
             let features = hook.point.features(&self.network.config);
             let (scale, added) = match &hook.action {
                 HookAction::Watch => {
+                    // No kernel overwrites the place before the next layer, and each copy in
+                    // between would end a compute pass.
                     let after = match hook.point.layer() {
                         Some(layer) if only_watches => (LAST, layer),
                         _ => after,
@@ -60,6 +62,7 @@ impl HookBuilder<'_> {
                 HookAction::Scale(factor) => (*factor, None),
                 HookAction::Add(values) => (1.0, Some(values)),
             };
+            // `change` is compiled for a buffer: what is in a texture goes there and back.
             let (buffer, mirrored) = match &numbers {
                 DeviceNumbers::Buffer(buffer) => (buffer.clone(), None),
                 DeviceNumbers::Quads(quads) => {
@@ -169,6 +172,7 @@ impl HookBuilder<'_> {
         let added = match added {
             Some(added) => added,
             None => {
+                // The kernel always adds: to scale alone, it adds 0.
                 zeros = vec![0.0; features as usize * rows.len()];
                 &zeros
             }
