@@ -99,6 +99,7 @@ impl Board {
         if !x.is_finite() || !y.is_finite() {
             return Err(AgentsError::Place { job: entry.job.task, x, y });
         }
+        // Only what came before, so that no jobs wait for each other.
         if let Some(late) = entry.job.after.iter().find(|before| **before >= id) {
             return Err(AgentsError::Dependency { job: id.0, dependency: late.0 });
         }
@@ -235,6 +236,7 @@ impl Board {
         let mut freed = Vec::new();
         for dependent in self.dependents[id.0 as usize].clone() {
             let entry = &mut self.entries[dependent.0 as usize];
+            // Some may have been withdrawn meanwhile.
             let JobState::Waiting(count) = &mut entry.state else { continue };
             *count -= 1;
             if *count == 0 {

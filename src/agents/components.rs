@@ -33,6 +33,7 @@ impl Agent {
 
     /// Finds out how well it does kinds of jobs that are new on the board.
     pub(super) fn learn(&mut self, board: &Board) {
+        // Kinds are only ever added, so that their number tells whether there are new ones.
         if self.levels.len() != board.kinds().len() {
             self.levels = think::levels(&self.profile, board);
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum Curve {
-    /// A straight line.
+    /// A straight line from one appeal to the other.
     Linear {
         /// The appeal at 0.
         #[serde(default)]
@@ -17,7 +17,7 @@ pub enum Curve {
     },
     /// A power: an exponent above 1 starts slowly, one below 1 quickly.
     Power {
-        /// The exponent.
+        /// The exponent, above 0.
         exponent: f32,
         /// The appeal at 0.
         #[serde(default)]
@@ -51,14 +51,17 @@ impl Curve {
     /// The appeal of a circumstance; one outside of 0 to 1 counts as the nearer end, and one that
     /// is no number as 0.
     pub fn appeal(&self, circumstance: f32) -> f32 {
+        // `clamp` leaves a NaN as it is.
         let x = if circumstance.is_nan() { 0.0 } else { circumstance.clamp(0.0, 1.0) };
         match self {
             Self::Linear { from, to } => between(*from, *to, x),
             Self::Power { exponent, from, to } => between(*from, *to, x.powf(*exponent)),
             Self::Logistic { midpoint, steepness, from, to } => {
+                // Where `exp` is infinite, the quotient is 0 as it should be.
                 between(*from, *to, 1.0 / (1.0 + (-steepness * (x - midpoint)).exp()))
             }
             Self::Piecewise(points) => {
+                // The check has found that `x` rises, so that nothing is divided by 0.
                 let after = points.partition_point(|point| point.0 <= x);
                 match (after.checked_sub(1).map(|before| points[before]), points.get(after)) {
                     (Some((x0, y0)), Some(&(x1, y1))) => between(y0, y1, (x - x0) / (x1 - x0)),

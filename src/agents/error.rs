@@ -11,19 +11,19 @@ pub enum AgentsError {
     /// A file is no RON of its kind.
     #[error("{file}:{line}:{column}: {problem}")]
     Syntax {
-        /// The file.
+        /// The file, as it was named.
         file: String,
         /// The line, from 1.
         line: usize,
         /// The column, from 1.
         column: usize,
-        /// What was expected.
+        /// What is wrong, as the parser says.
         problem: String,
     },
     /// A file says something that cannot be.
     #[error("{file}: {problem}")]
     Content {
-        /// The file.
+        /// The file, as it was named.
         file: String,
         /// What, and what was expected.
         problem: String,
@@ -34,17 +34,17 @@ pub enum AgentsError {
     /// A file cannot be read or written.
     #[error("cannot {what} {path}: {source}")]
     File {
-        /// What was tried.
+        /// What was tried: `read` or `write`.
         what: &'static str,
-        /// The file.
+        /// The file that it is about.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: std::io::Error,
     },
     /// A job depends on one that does not come before it.
     #[error("job {job} depends on job {dependency}, which does not come before it")]
     Dependency {
-        /// The job's number.
+        /// The job's number on the board.
         job: u32,
         /// That of the other.
         dependency: u32,
@@ -60,11 +60,11 @@ pub enum AgentsError {
     /// A job stands on a place that no map has.
     #[error("job {job} stands at ({x}, {y}), expected finite numbers")]
     Place {
-        /// Its task.
+        /// The task that the job is of.
         job: TaskId,
-        /// Column.
+        /// Its column, in cells.
         x: f64,
-        /// Row.
+        /// Its row, in cells.
         y: f64,
     },
 }

@@ -136,6 +136,7 @@ impl AgentProfile {
             expect(holds, field, format!("is {value}, expected a number above 0"));
         }
         let EnergyRates { work, walk, rest } = self.energy_rates;
+        // A NaN is in no range.
         for (field, value) in
             [("inertia", self.inertia), ("energy_rates.work", work), ("energy_rates.walk", walk)]
         {
@@ -162,6 +163,7 @@ impl AgentProfile {
         let digits =
             self.colour.as_deref()?.strip_prefix('#').filter(|digits| digits.len() == 6)?;
         let number = u32::from_str_radix(digits, 16).ok()?;
+        // Six digits are the lower three of four bytes.
         let [_, red, green, blue] = number.to_be_bytes();
         Some([red, green, blue])
     }

@@ -73,6 +73,7 @@ impl QueueWorkers {
         else {
             return true;
         };
+        // What is being done may make other tasks ready.
         if pool.busy() > 0 {
             return false;
         }
@@ -119,6 +120,7 @@ fn attempt(
     task: &TaskId,
     agent: &str,
 ) -> Attempt {
+    // The highest number is no limit.
     let one_less = |left: u32| if left == u32::MAX { Some(left) } else { left.checked_sub(1) };
     if allowance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_err() {
         return Attempt::Taken("no more tasks were asked for".into());
@@ -155,6 +157,7 @@ pub(super) fn follow(
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct SyncMark {
     version: u64,
+    // No job leaves a board: one that comes changes `jobs`, one that is closed changes `open`.
     jobs: usize,
     open: usize,
     waiting: usize,

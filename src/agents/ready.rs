@@ -26,6 +26,7 @@ impl ReadyJobs {
     }
 
     pub fn insert(&mut self, id: JobId, job: &Job, since: u64) {
+        // The coach's order, which is by phase, priority and age.
         self.urgent.insert((job.phase, Reverse(job.priority), since, id));
         self.oldest.insert((since, id));
         // It takes up to 2^32 items of one cell; a board has fewer jobs.
@@ -51,6 +52,7 @@ impl ReadyJobs {
         list.extend(self.oldest.iter().take(LOOKED_AT).map(|&(_, id)| id));
         let near = self.near.nearest(from.cell(), LOOKED_AT, Kinds::ALL);
         list.extend(near.into_iter().map(|near| JobId(near.item.number as u32)));
+        // Only its own part: what stands before it is another kind's.
         list[start..].sort_unstable();
         list.dedup();
     }

@@ -28,6 +28,7 @@ impl Measure for GeometricMean {
     fn calculate(&self, inputs: Vec<(&Score, f32)>) -> f32 {
         let (mut logarithms, mut total, mut vetoed) = (0.0, 0.0, false);
         for (score, weight) in inputs {
+            // The floor keeps the logarithm finite, and the mark keeps the veto.
             vetoed |= score.get() < VETO_BELOW;
             logarithms += weight * score.get().max(VETO_BELOW).ln();
             total += weight;

@@ -65,6 +65,7 @@ pub(super) fn sense(
     let first = (tick.wrapping_mul(u64::from(THOUGHTS_PER_TICK)) % entities.len() as u64) as usize;
     for entity in entities[first..].iter().chain(&entities[..first]) {
         let Ok((mut state, work, rest)) = agents.get_mut(*entity) else { continue };
+        // Asked here, since `learn` marks the agent as changed.
         if state.agent.levels.len() != board.kinds().len() {
             state.agent.learn(&board);
         }
@@ -77,9 +78,11 @@ pub(super) fn sense(
         };
         match activity {
             Activity::Working(_) => {}
+            // Such rest is above any work: a look would change nothing.
             Activity::Resting if state.thoughts.rest >= 1.0 => state.thoughts.work = 0.0,
             Activity::Idle | Activity::Resting => state.look(&board, tick, &mut budget),
             Activity::Walking(job) => {
+                // By its number too, so that not all look in one tick.
                 if (tick + u64::from(state.agent.id.0)).is_multiple_of(TICKS_BETWEEN_LOOKS) {
                     state.look_again(job, &mut board, tick, &mut budget, &mut trace);
                 }
@@ -101,6 +104,7 @@ pub(super) fn act(
     mut agents: Query<AgentState>,
 ) {
     let tick = clock.tick();
+    // In the order of their numbers: one seed gives one world.
     for entity in roster.entities() {
         let Ok(mut state) = agents.get_mut(*entity) else { continue };
         let (id, spend) = (state.agent.id, state.agent.profile.energy_rates.clone());
@@ -183,6 +187,7 @@ impl AgentStateItem<'_, '_> {
             self.agent.context(*self.place, &self.energy, &self.memory).judge(board, own, tick);
         let wanted = current.worth.score * (1.0 + self.agent.profile.inertia);
         self.look(board, tick, budget);
+        // Where no thought was left, what it thinks is of an earlier tick.
         let is_better = self.thoughts.work > wanted && self.thoughts.tick == tick;
         if is_better {
             let left = board.entry(own).left;
@@ -277,6 +282,7 @@ pub(super) fn mirror(
                 let name = Name::new(job.task.as_str().to_owned());
                 commands.spawn((OnBoard(id), job.place, name)).id()
             };
+            // `None` where it was closed in the tick in which it came.
             entities.0.push(is_open.then(spawn));
         } else if !is_open && let Some(entity) = entities.0[id.0 as usize].take() {
             commands.entity(entity).despawn();

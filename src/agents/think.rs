@@ -63,6 +63,7 @@ impl DecisionContext<'_> {
             }
             scratch.clear();
             board.shortlist(kind, self.place, scratch);
+            // Alike for all jobs of a kind: the memory is looked through once.
             let focus = self.focus(&board.kinds()[kind].action);
             for &job in scratch.iter() {
                 let worth = scores.worth(&self.situation(board, job, tick, focus));

@@ -30,7 +30,7 @@ pub enum Consideration {
 impl Consideration {
     /// How many there are.
     pub const COUNT: usize = 7;
-    /// All of them.
+    /// All of them, in the order of [`Situation::circumstances`].
     pub const ALL: [Self; Self::COUNT] = [
         Self::Priority,
         Self::Distance,
@@ -62,13 +62,13 @@ pub struct Situation {
     pub priority: f32,
     /// 0 is here, 1 at the agent's reach or beyond.
     pub distance: f32,
-    /// The agent's level.
+    /// The agent's level for the action, from 0, not at all, to 1.
     pub skill: f32,
     /// 0 is new, 1 at the end of the agent's patience or beyond.
     pub age: f32,
     /// 1 in the current phase, less the further away its phase is.
     pub phase: f32,
-    /// The agent's energy.
+    /// The agent's energy, from 0, worn out, to 1.
     pub energy: f32,
     /// The share of the agent's recent work that was of this kind.
     pub focus: f32,
@@ -95,25 +95,25 @@ pub struct Weighted {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Utility {
-    /// See [`Situation::priority`].
+    /// How much [`Situation::priority`] counts; `None` is not at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<Weighted>,
-    /// See [`Situation::distance`].
+    /// How much [`Situation::distance`] counts; `None` is not at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distance: Option<Weighted>,
-    /// See [`Situation::skill`].
+    /// How much [`Situation::skill`] counts; `None` is not at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skill: Option<Weighted>,
-    /// See [`Situation::age`].
+    /// How much [`Situation::age`] counts; `None` is not at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age: Option<Weighted>,
-    /// See [`Situation::phase`].
+    /// How much [`Situation::phase`] counts; `None` is not at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<Weighted>,
-    /// See [`Situation::energy`].
+    /// How much [`Situation::energy`] counts; `None` is not at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub energy: Option<Weighted>,
-    /// See [`Situation::focus`].
+    /// How much [`Situation::focus`] counts; `None` is not at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub focus: Option<Weighted>,
 }

@@ -20,7 +20,7 @@ const LONGEST_BREAK: Duration = Duration::from_secs(5);
 /// How the work on a job ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobOutcome {
-    /// It is done.
+    /// It is done, and closed on the board.
     Done,
     /// It is not, for this reason; the job can be taken again, up to its limit of attempts.
     Failed(String),
@@ -45,6 +45,7 @@ pub struct WorkerPool {
 
 enum PoolWorker {
     Free { from: Option<Instant> },
+    // Behind a lock, since a resource is `Sync` and a receiver is not.
     Busy { job: JobId, since: Instant, outcome: Mutex<Receiver<JobOutcome>> },
 }
 
@@ -87,6 +88,7 @@ impl WorkerPool {
                 // The thread has ended without an outcome.
                 Err(TryRecvError::Disconnected) => JobOutcome::Failed("the work panicked".into()),
             };
+            // Then work is `share` of the time: w of w + w (1 / share - 1).
             let pause = since.elapsed().mul_f64(1.0 / self.share - 1.0).min(LONGEST_BREAK);
             *worker = PoolWorker::Free { from: Some(Instant::now() + pause) };
             if let JobOutcome::Failed(why) = &outcome {

@@ -84,7 +84,7 @@ pub enum Failure {
     /// The prompt names a token that the model does not have.
     #[error("the prompt has token {token}, and the vocabulary has {vocab}")]
     UnknownToken {
-        /// The token.
+        /// The token, which is not below `vocab`.
         token: u32,
         /// How many the model has.
         vocab: usize,
@@ -92,9 +92,9 @@ pub enum Failure {
     /// A field names a token that the model does not have.
     #[error("`{field}` has token {token}, and the vocabulary has {vocab}")]
     OutsideVocabulary {
-        /// The field.
+        /// The field by its name in a line, such as `logit_bias`.
         field: &'static str,
-        /// The token.
+        /// The token, which is not below `vocab`.
         token: u32,
         /// How many the model has.
         vocab: usize,

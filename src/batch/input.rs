@@ -30,12 +30,12 @@ const MAX_IGNORED_NAMES: usize = 64;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InputError {
-    /// Reading failed.
+    /// The file could not be read, at first or when a line's turn came.
     #[error("cannot read {name}: {source}")]
     Read {
         /// The file, as the user named it.
         name: String,
-        /// Why.
+        /// What the system said.
         source: io::Error,
     },
     /// Standard input could not be kept.
@@ -47,15 +47,15 @@ pub enum InputError {
     /// There is no request in the file.
     #[error("{name}: there is no request in it")]
     Empty {
-        /// The file.
+        /// The file, as the user named it.
         name: String,
     },
     /// A line is not what it was when the file was checked.
     #[error("{name}: line {line} has changed since the file was checked")]
     Changed {
-        /// The file.
+        /// The file, as the user named it.
         name: String,
-        /// The line.
+        /// The line, from 1.
         line: u64,
     },
 }
@@ -64,9 +64,9 @@ pub enum InputError {
 #[derive(Debug, thiserror::Error)]
 #[error("{name}: {count} of {lines} lines cannot be run, the first at {first}")]
 pub struct BadLines {
-    /// The file.
+    /// The file, as the user named it.
     pub name: String,
-    /// How many.
+    /// How many lines are no requests; `errors` may have fewer.
     pub count: u64,
     /// Of how many that are not blank.
     pub lines: u64,
@@ -237,9 +237,12 @@ impl InputFile {
             match text.and_then(|text| parse_line(text, defaults)) {
                 Ok(Parsed { request, ignored, .. }) => {
                     let id = IdHash::of(&request.id);
+                    // 32 bits keep an entry at 48 bytes; more lines than they count would take
+                    // 200 GB of entries.
                     let line = u32::try_from(line).unwrap_or(u32::MAX);
                     self.entries.push(InputEntry { id, offset, line, digest: request.digest() });
                     for name in ignored {
+                        // A file may have any number of names; memory is bounded.
                         if self.ignored.len() < MAX_IGNORED_NAMES
                             || self.ignored.contains_key(&name)
                         {
@@ -279,6 +282,7 @@ impl InputFile {
         }
         for &(index, first_line) in &duplicates {
             let entry = self.entries[index as usize];
+            // Only a hash of the id was kept, and the message has the id itself.
             let Parsed { request, id_column, .. } = self.parse_again(entry, defaults)?;
             let message = format!("the id {:?} was already used on line {first_line}", request.id);
             self.skip(entry.line.into(), LineProblems::one(id_column, message));
@@ -290,6 +294,7 @@ impl InputFile {
             index += 1;
             !taken.contains(&(index - 1))
         });
+        // The indices were those from before lines were taken out.
         self.sort_ids();
         Ok(())
     }
@@ -303,6 +308,7 @@ impl InputFile {
         let changed = || InputError::Changed { name: self.name.clone(), line: entry.line.into() };
         let text = self.read_again(entry.offset)?.ok_or_else(changed)?;
         let parsed = parse_line(&text, defaults).map_err(|_| changed())?;
+        // A file that changed since must not give an answer to another request's id.
         if IdHash::of(&parsed.request.id) == entry.id { Ok(parsed) } else { Err(changed()) }
     }
 
@@ -321,6 +327,7 @@ impl InputFile {
         &'a self,
         defaults: &'a Defaults,
     ) -> impl Iterator<Item = Result<(String, LineProblems), InputError>> + 'a {
+        // The map is in the order of hashes; results go in that of the lines.
         let mut offsets: Vec<u64> =
             self.bad.values().filter(|entry| !entry.finished).map(|entry| entry.offset).collect();
         offsets.sort_unstable();
@@ -418,6 +425,7 @@ impl<R: BufRead> InputLines<R> {
     /// The next line: where it begins, its number, and its text or why it has none.
     fn next(&mut self) -> io::Result<Option<(u64, u64, Result<&str, LineProblems>)>> {
         self.buffer.clear();
+        // One more, for the line break, which is no part of the line.
         let limit = MAX_LINE_IN_BYTES as u64 + 1;
         let mut len = self.reader.by_ref().take(limit).read_until(b'\n', &mut self.buffer)? as u64;
         if len == 0 {
@@ -440,6 +448,7 @@ impl<R: BufRead> InputLines<R> {
                     .unwrap_or(text)
                     .trim_end_matches(['\r', '\n'])),
                 Err(error) => {
+                    // Columns are counted in characters, as in all messages.
                     let before = String::from_utf8_lossy(&self.buffer[..error.valid_up_to()])
                         .chars()
                         .count();

@@ -141,6 +141,7 @@ impl TextModel for ModelText {
 /// Cuts off what a template writes behind the last message, so that the answer goes on with it.
 /// `last` is without white space at its ends, since templates trim what they print.
 fn cut_behind(text: &mut String, last: &str) -> Result<(), TextError> {
+    // The last place: earlier messages may say the same.
     match text.rfind(last).filter(|_| !last.is_empty()) {
         Some(at) => {
             text.truncate(at + last.len());

@@ -82,6 +82,7 @@ pub struct Likelihood {
 impl Likelihood {
     /// Takes the log-probability of one token.
     pub fn push(&mut self, logprob: f64) {
+        // Welford's update: the difference of two large sums would cancel digits.
         let loss = -logprob;
         self.count += 1;
         let distance = loss - self.mean;
@@ -148,6 +149,7 @@ pub fn score_window(
         };
         let batch = Batch {
             columns: (start..end).map(column).collect(),
+            // A token is scored at the column before it.
             asks: (start.max(windows.first_scored - 1)..end).map(ask).collect(),
             steps: 1,
             ..Batch::default()

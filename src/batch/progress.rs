@@ -57,6 +57,7 @@ impl Progress {
             return;
         }
         self.moments.push_back((now, self.done(), self.tokens()));
+        // The first goes once the second is old enough: the span is never shorter than `SPAN`.
         while self.moments.len() > 2 && self.moments[1].0 + SPAN <= now {
             self.moments.pop_front();
         }
@@ -68,6 +69,7 @@ impl Progress {
     }
 
     fn tokens(&self) -> u64 {
+        // What was copied took no time.
         self.prompt_tokens - self.shared_tokens + self.completion_tokens
     }
 

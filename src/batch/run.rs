@@ -41,7 +41,7 @@ pub enum RunOutcome {
 pub enum RunReport<'a> {
     /// New text of a running request, by the order of admission from 0.
     Text {
-        /// The request.
+        /// The request's number, from 0.
         number: u64,
         /// The text that is new.
         text: &'a str,
@@ -52,7 +52,7 @@ pub enum RunReport<'a> {
     Finished {
         /// The request, by the order of admission from 0.
         number: u64,
-        /// The request.
+        /// What was asked, with its id.
         request: &'a Request,
         /// What became of it.
         outcome: &'a Result<Answer, Failure>,
@@ -87,6 +87,7 @@ pub(crate) fn run_on(
     mut report: impl FnMut(RunReport<'_>) -> Result<(), OutputError>,
 ) -> Result<RunOutcome, RunError> {
     let start = Instant::now();
+    // It is asked again in every step, also after its end.
     let mut requests = requests.into_iter().fuse();
     loop {
         if cancel.load(Ordering::Relaxed) {
@@ -101,6 +102,7 @@ pub(crate) fn run_on(
             // A request that failed at admission leaves its room to the next.
             tell(scheduler, progress, &mut report)?;
         }
+        // Where nothing runs there was room, so that all requests are through.
         let Some(batch) = scheduler.plan() else {
             return Ok(RunOutcome::Complete);
         };
@@ -124,6 +126,7 @@ fn tell(
                 report(RunReport::Text { number: *number, text, logprob: *logprob })?;
             }
             RequestEvent::Finished { number, request, outcome } => {
+                // Counted only once it is written.
                 report(RunReport::Finished { number: *number, request, outcome })?;
                 match outcome {
                     Ok(_) => progress.succeeded += 1,

@@ -131,6 +131,7 @@ impl TemplateTokens {
                     .then(|| around_role(tokenizer, &said, after, signs, close))
                     .flatten()
                 else {
+                    // No token stands around this role, so its signs are no text.
                     continue;
                 };
                 said.truncate(said.len() - before);
@@ -172,6 +173,7 @@ fn around_role(
         }
         let id = tokenizer.token_id(&format!("{first}{role}{last}"))?;
         let len = role.len() + close.len_utf8() + last.len();
+        // A plain token may be spelt the same.
         tokenizer.is_special(id).then_some((id, first.len(), len))
     })
 }

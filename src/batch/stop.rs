@@ -89,6 +89,7 @@ impl StopMatcher {
                 self.held.windows(stop.len()).position(|window| window == stop.as_slice())?;
             Some((start + stop.len(), start))
         };
+        // The least end is the first to be complete; of equal ends the least start counts.
         let first = self.stops.iter().filter_map(place).min();
         first.map(|(end, start)| if self.keeps_stop { end } else { start })
     }
@@ -96,6 +97,7 @@ impl StopMatcher {
     /// The length of the longest end of the held bytes that begins a stop string.
     fn longest_beginning(&self) -> usize {
         let of = |stop: &Vec<u8>| {
+            // A whole one was looked for before, and none is empty.
             let most = (stop.len() - 1).min(self.held.len());
             (1..=most).rev().find(|&len| self.held.ends_with(&stop[..len])).unwrap_or(0)
         };

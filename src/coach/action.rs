@@ -23,7 +23,7 @@ pub enum TaskAction {
     },
     /// Runs prompts and keeps activations.
     Probe {
-        /// What is asked.
+        /// What is asked, each from an empty context.
         prompts: Vec<String>,
         /// The layer whose residual stream is kept; the last if none is named.
         #[serde(default)]
@@ -31,16 +31,16 @@ pub enum TaskAction {
     },
     /// Mutes one head, measures the loss, and takes it back.
     Ablate {
-        /// The head's layer.
+        /// The head's layer, from 0.
         layer: u32,
         /// The head within it.
         head: u32,
     },
     /// Mutes each head in turn: which matter most?
     SurveyHeads,
-    /// Measures a speed.
+    /// Measures a speed, which the report has per second.
     Bench {
-        /// Of what.
+        /// What is timed, and so which figures there are.
         subject: BenchSubject,
     },
     /// Pixels to GGUF and back: are the bytes the same?
@@ -73,7 +73,7 @@ pub enum TaskAction {
     },
     /// Reads what another task wrote and gives it a score.
     Review {
-        /// The other task.
+        /// The task whose report is judged.
         of: super::TaskId,
     },
     /// Runs a command that the plan declares and the user has allowed.
@@ -81,19 +81,19 @@ pub enum TaskAction {
         /// Its name in the plan.
         name: String,
     },
-    /// Asks a person.
+    /// Asks a person; the task waits in review for the answer.
     AskPerson {
-        /// What is asked.
+        /// The question, as the person reads it.
         question: String,
     },
     /// Something that this program cannot do yet.
     Needs {
-        /// What is missing.
+        /// What is missing, in words that follow "this program has no".
         feature: String,
     },
 }
 
-/// What is measured.
+/// What a bench times, and by which name plans ask for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BenchSubject {
@@ -101,7 +101,7 @@ pub enum BenchSubject {
     Cache,
     /// The index of the model's places.
     Index,
-    /// Each kernel.
+    /// Each kernel by itself, also on a GPU where there is one.
     Kernels,
     /// Answers: prefill and decode.
     Answers,

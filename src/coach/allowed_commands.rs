@@ -70,7 +70,7 @@ impl AllowedCommands {
         Some(Self::new(folders::settings()?.join(FILE_NAME)))
     }
 
-    /// The file.
+    /// The file that keeps the leave; it need not be there.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -78,6 +78,7 @@ impl AllowedCommands {
     fn read(&self) -> Result<AllowedLines, CoachError> {
         let size = match fs::metadata(&self.path) {
             Ok(about) => about.len(),
+            // Nobody has given leave yet.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(AllowedLines::default());
             }
@@ -112,9 +113,11 @@ impl AllowedCommands {
         if allowed {
             here.insert(line.to_vec());
         } else {
+            // What earlier versions kept holds in any folder, and is taken back in all.
             here.remove(line);
             kept.allowed.remove(line);
         }
+        // `entry` has made a list also where there was nothing to take back.
         kept.allowed_in.retain(|_, lines| !lines.is_empty());
         if let Some(folder) = self.path.parent() {
             fs::create_dir_all(folder).map_err(CoachError::io(folder, "make the folder"))?;

@@ -10,7 +10,7 @@ use super::TaskReport;
 pub enum Check {
     /// A figure is exactly this.
     Equals {
-        /// The figure's name.
+        /// The figure's name; one that was not reported fails.
         #[serde(rename(deserialize = "metric"), alias = "figure")]
         figure: String,
         /// What it must be.
@@ -18,7 +18,7 @@ pub enum Check {
     },
     /// A figure is no more than this.
     AtMost {
-        /// The figure's name.
+        /// The figure's name; one that was not reported fails.
         #[serde(rename(deserialize = "metric"), alias = "figure")]
         figure: String,
         /// The most that it may be.
@@ -26,7 +26,7 @@ pub enum Check {
     },
     /// A figure is no less than this.
     AtLeast {
-        /// The figure's name.
+        /// The figure's name; one that was not reported fails.
         #[serde(rename(deserialize = "metric"), alias = "figure")]
         figure: String,
         /// The least that it may be.
@@ -47,6 +47,7 @@ impl Check {
     /// What does not hold, with the value that was found.
     pub fn holds(&self, report: &TaskReport) -> Result<(), String> {
         match self {
+            // Exactly: plans ask for counts, such as no damaged tile.
             Self::Equals { figure, value } => {
                 compare(report, figure, "=", *value, |found| found == *value)
             }

@@ -18,7 +18,7 @@ pub enum CoachError {
     /// No task has that name.
     #[error("there is no task \"{id}\"{}", hint(.nearest))]
     UnknownTask {
-        /// The name.
+        /// The name that was asked for.
         id: String,
         /// The most similar name that there is.
         nearest: Option<String>,
@@ -42,25 +42,25 @@ pub enum CoachError {
     /// A priority that is not from 1 to 10.
     #[error("{id}: priority {priority} is not from 1 to 10")]
     Priority {
-        /// The task.
+        /// The task that has it.
         id: TaskId,
-        /// What was given.
+        /// What was given, not from 1 to 10.
         priority: u8,
     },
     /// A phase that is not among the phases.
     #[error("{id}: there is no phase {phase}")]
     UnknownPhase {
-        /// The task.
+        /// The task that has it.
         id: TaskId,
-        /// What was given.
+        /// The number that no phase has.
         phase: u32,
     },
     /// A change of status that is not in the table.
     #[error("{id} is {from}: it cannot become {to}")]
     Transition {
-        /// The task.
+        /// The task, which stays as it is.
         id: TaskId,
-        /// What it is.
+        /// The status that it has.
         from: Status,
         /// What it was to become.
         to: Status,
@@ -68,7 +68,7 @@ pub enum CoachError {
     /// A task was begun before what it depends on was completed.
     #[error("{id} waits for {dependency}, which is {status}")]
     NotReady {
-        /// The task.
+        /// The task that was to be begun.
         id: TaskId,
         /// What it waits for.
         dependency: TaskId,
@@ -78,33 +78,33 @@ pub enum CoachError {
     /// A task was begun more often than it may be.
     #[error("{id} was tried {attempts} times, which is its limit: `retry` gives it more")]
     AttemptsUsed {
-        /// The task.
+        /// The task that was to be begun again.
         id: TaskId,
-        /// How often.
+        /// How often it was begun since it was made or retried.
         attempts: u32,
     },
     /// A figure that JSON cannot hold.
     #[error("{id}: the figure {figure} is {value}")]
     NotFinite {
-        /// The task.
+        /// The task whose report has it.
         id: TaskId,
-        /// The figure.
+        /// The figure's name in the report.
         figure: String,
-        /// Its value.
+        /// Its value: infinite, or no number.
         value: f64,
     },
     /// A score that is not from 0 to 10.
     #[error("{id}: a score of {score} is not from 0 to 10")]
     Score {
-        /// The task.
+        /// The task that was judged.
         id: TaskId,
-        /// What was given.
+        /// The score that was given.
         score: f64,
     },
     /// The acceptance check says no, and nobody's word outranks it.
     #[error("{id} is not accepted: {reason}")]
     CheckFails {
-        /// The task.
+        /// The task whose check it is.
         id: TaskId,
         /// What does not hold.
         reason: String,
@@ -112,35 +112,35 @@ pub enum CoachError {
     /// A task's fields contradict its status.
     #[error("{id} is {status}, but {what}")]
     Incoherent {
-        /// The task.
+        /// The task that the file has.
         id: TaskId,
-        /// Its status.
+        /// The status that it has there.
         status: Status,
-        /// What is wrong.
+        /// What contradicts it, in words.
         what: &'static str,
     },
     /// The queue's file is not what this program writes.
     #[error("{}:{line}:{column}: damaged, and left as it is: {reason}", .path.display())]
     Damaged {
-        /// The file.
+        /// The file of the queue.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
         /// The column, from 1.
         column: usize,
-        /// What is wrong.
+        /// What is wrong, in words.
         reason: String,
     },
     /// A plan, or an agent's file, that cannot be used.
     #[error("{file}:{line}:{column}: {reason}{}", hint(.nearest))]
     Content {
-        /// The file.
+        /// The file, as it was named.
         file: String,
         /// The line, from 1.
         line: usize,
         /// The column, from 1.
         column: usize,
-        /// What is wrong.
+        /// What is wrong, in words.
         reason: String,
         /// The nearest thing that would be right.
         nearest: Option<String>,
@@ -162,18 +162,18 @@ pub enum CoachError {
     OtherModel {
         /// Whose it is. Boxed because it is large.
         own: Box<ModelMark>,
-        /// What is open.
+        /// The model that is open.
         opened: Box<ModelMark>,
     },
     /// There is no queue yet.
     #[error("there is no {}: `coach init` makes one", .0.display())]
     NoQueue(PathBuf),
-    /// The system refused.
+    /// The system refused something with a file.
     #[error("{}: cannot {action}: {source}", .path.display())]
     Io {
-        /// The file.
+        /// The file that it is about.
         path: PathBuf,
-        /// What was tried.
+        /// What was tried, in words that follow "cannot".
         action: &'static str,
         /// What the system said.
         source: io::Error,

@@ -64,6 +64,7 @@ fn cycle(tasks: &[Task], index: &HashMap<TaskId, usize>, open: &[usize]) -> Vec<
     let start = open.iter().position(|&open| open > 0).expect("the caller found some left");
     let mut path = vec![start];
     loop {
+        // Finitely many are left, and each waits for another of them: the way meets itself.
         let here = &tasks[*path.last().expect("it has a start")];
         let before = here.dependencies.iter().map(|id| index[id]).find(|&at| open[at] > 0);
         let before = before.expect("what is left waits for something that is left");

@@ -84,6 +84,7 @@ const fn default_seconds() -> u32 {
 /// # Errors
 /// There is none, or it cannot be used.
 pub fn load(name: &str, assets: &Assets, now: &Zoned) -> Result<Queue, CoachError> {
+    // No asset is called so: it is a file's path.
     if name.contains(['/', '\\']) || name.ends_with(".ron") {
         return parse(name, &read(name.as_ref())?, now);
     }
@@ -126,7 +127,7 @@ struct Fault {
 pub struct PlanFault {
     /// The path, such as `phases[0].tasks[2].dependencies`.
     pub path: String,
-    /// What is wrong.
+    /// What is wrong, in words.
     pub reason: String,
     /// The nearest name that would be right, where the reason does not say it.
     pub nearest: Option<String>,
@@ -172,6 +173,7 @@ impl PlanFile {
 
 /// Reads RON, and gives errors their place and a hint.
 pub(super) fn parse_ron<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, CoachError> {
+    // What is there is meant: nobody should have to write Some(...) around it.
     let options = ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME);
     options.from_str(text).map_err(|error| {
         let nearest = match &error.code {
@@ -202,6 +204,7 @@ fn task_of(task: TaskOfPlan, phase: u32, now: &Zoned) -> Task {
         preferred_agent: task.agent,
         acceptance: task.acceptance,
         reviewer: task.reviewer,
+        // With none it could never be begun, and its phase would never be over.
         attempt_limit: task.attempts.max(1),
         ..Task::new(task.id, task.title, task.action, now)
     }
@@ -218,6 +221,7 @@ fn check_references(tasks: &[Task], commands: &[PlanCommand]) -> Result<(), Faul
             _ => continue,
         };
         if !known.contains(named) {
+            // A set has no order, and the hint must be the same each time.
             let mut known: Vec<&str> = known.iter().copied().collect();
             known.sort_unstable();
             let reason = format!("{}: there is no {what} \"{named}\"", task.id);
@@ -263,6 +267,7 @@ impl Fault {
 
 /// Where a task names something: the first place of it after the task's own name.
 fn place(text: &str, id: &TaskId, needle: &str) -> (usize, usize) {
+    // A task's name also stands where others depend on it; behind `id:` it is its own.
     let own = text.find(&format!("id: \"{id}\"")).or_else(|| text.find(&format!("\"{id}\"")));
     let own = own.unwrap_or(0);
     let after = own + id.as_str().len().min(text.len() - own);

@@ -219,6 +219,7 @@ impl Queue {
         if !self.phases.iter().any(|phase| phase.number == task.phase) {
             return Err(CoachError::UnknownPhase { id: id(), phase: task.phase });
         }
+        // People may edit the file: a status must have what goes with it, and nothing else.
         let wrong = match task.status {
             Status::InProgress if task.worker.is_none() => Some("nobody is on it"),
             Status::Blocked if task.block.is_none() => Some("nothing blocks it"),
@@ -252,6 +253,7 @@ impl Queue {
     /// It is that of another model.
     pub fn belong_to(&mut self, model: &ModelMark) -> Result<bool, CoachError> {
         match &self.model {
+            // The hash alone: a file by another name is the same model.
             Some(own) if own.root == model.root => Ok(false),
             Some(own) => {
                 let (own, opened) = (own.clone().into(), model.clone().into());
@@ -317,6 +319,7 @@ impl Queue {
     /// As for [`Queue::new`].
     pub fn add(&mut self, task: Task, now: &Zoned) -> Result<(), CoachError> {
         self.check_task(&task)?;
+        // On a copy, so that an error leaves the queue as it was.
         let mut tasks = self.tasks.clone();
         tasks.push(task);
         let index = graph::index(&tasks)?;
@@ -390,6 +393,7 @@ impl Queue {
                 && task.reviewer.is_some_and(|reviewer| reviewer != AgentKind::Human)
         };
         let possible = |task: &&Task| {
+            // `start` refuses a task at its limit.
             AgentKind::Auto.may_take(task.preferred_agent) && task.attempts < task.attempt_limit
         };
         let reviews = self.tasks.iter().filter(reviewable);

@@ -97,6 +97,7 @@ pub fn review_prompt(task: &Task) -> String {
 
 /// Reads a reply: a line `score: N`, with or without `/10`, and the rest as feedback.
 pub fn verdict(reply: &str, reviewer: &str) -> Option<ReviewVerdict> {
+    // It goes into the next prompt and into the queue's file.
     /// The longest feedback that is kept.
     const MAX_FEEDBACK: usize = 2000;
     let score_of = |line: &str| {

@@ -35,6 +35,7 @@ impl<'a> Runner<'a> {
             .into_iter()
             .find(|task| !self.waiting.contains(&task.id));
         let Some(task) = next else { return Ok(false) };
+        // Else the same task would be the next one again, for ever.
         if let Attempt::Waits(_) = self.runner.attempt(&task.id, "coach run", tell)? {
             self.waiting.insert(task.id.clone());
         }

@@ -59,6 +59,7 @@ impl SharedQueue {
             let result = change(queue)?;
             Ok((result, queue.clone()))
         })?;
+        // While the store is still locked: no older state can come after a newer one.
         self.show(&store, queue);
         Ok(result)
     }
@@ -78,6 +79,7 @@ impl SharedQueue {
     pub fn refresh(&self) -> Result<(), CoachError> {
         let store = locked(&self.store);
         let now = mark(&store);
+        // Without a mark nothing is known; the reading says what is wrong.
         if now.is_some() && locked(&self.shown).seen == now {
             return Ok(());
         }
@@ -94,6 +96,7 @@ impl SharedQueue {
                 if let Err(error) = shared.refresh() {
                     shared.note_problem(&error);
                 }
+                // Not held while it sleeps: the thread keeps nothing alive.
                 drop(shared);
                 thread::sleep(LOOK);
             }

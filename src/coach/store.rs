@@ -55,7 +55,7 @@ impl QueueStore {
         Self { path, runner: None }
     }
 
-    /// The file.
+    /// The queue's file; a link is followed.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -77,11 +77,13 @@ impl QueueStore {
     pub fn create(&self, queue: &Queue, force: bool) -> Result<(), CoachError> {
         let folder = self.folder();
         fs::create_dir_all(folder).map_err(CoachError::io(folder, "make the folder"))?;
+        // Held to the end, so that two who begin the file do not both find none.
         let _lock = self.lock()?;
         if self.exists() {
             if !force {
                 return Err(CoachError::Exists(self.path.clone()));
             }
+            // Only what can be read is replaced: a damaged file may still be mended.
             self.parse()?;
         }
         self.write(queue)
@@ -92,6 +94,7 @@ impl QueueStore {
     /// # Errors
     /// There is none, it is damaged, or it cannot be read.
     pub fn read(&self) -> Result<Queue, CoachError> {
+        // A change, since whoever looks gives back the tasks of workers that are gone.
         self.change(|queue| Ok(queue.clone()))
     }
 
@@ -104,6 +107,7 @@ impl QueueStore {
         &self,
         change: impl FnOnce(&mut Queue) -> Result<T, CoachError>,
     ) -> Result<T, CoachError> {
+        // Before the lock, which would leave a file beside a queue that is not there.
         if !self.exists() {
             return Err(CoachError::NoQueue(self.path.clone()));
         }
@@ -112,6 +116,7 @@ impl QueueStore {
         let before = queue.revision();
         self.take_back(&mut queue)?;
         let result = change(&mut queue)?;
+        // Looking must not touch the file: others read it again when it changes.
         if queue.revision() != before {
             self.write(&queue)?;
         }
@@ -129,6 +134,8 @@ impl QueueStore {
     ) -> Result<Worker, CoachError> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         if self.runner.is_none() {
+            // A process's id comes again, and a process may have several queues: hence the time
+            // and a number.
             let started = Zoned::now().timestamp().as_nanosecond();
             let number = NUMBER.fetch_add(1, Ordering::Relaxed);
             let name = format!("{}-{started:x}-{number}", process::id());
@@ -165,11 +172,13 @@ impl QueueStore {
             return Ok(false);
         }
         let path = self.runner_path(lock);
+        // It waits for no pipe of that name.
         let file = match open_regular(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(CoachError::io(path, "open")(error)),
         };
+        // Shared, so that two who look at once do not take each other for the worker.
         match file.try_lock_shared() {
             Ok(()) => {
                 // Only tidiness: a lock that nobody holds means the same as none.
@@ -193,6 +202,7 @@ impl QueueStore {
 
     /// The right to change the file. It is on a file beside it, since the file itself is replaced.
     fn lock(&self) -> Result<File, CoachError> {
+        // It is never removed: who waits for it would get a lock that nobody else sees.
         let path = self.beside(".lock");
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false);

@@ -35,6 +35,7 @@ impl TaskId {
 
 impl fmt::Display for TaskId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // `pad`, since tables give it a width.
         formatter.pad(&self.0)
     }
 }
@@ -79,7 +80,7 @@ pub enum Status {
     InProgress,
     /// Done, and waiting for a reviewer's or a person's word.
     Review,
-    /// Done and accepted.
+    /// Done and accepted: nothing comes after it.
     Completed,
     /// Not done, and not tried again by itself.
     Failed,
@@ -152,7 +153,7 @@ pub enum AgentKind {
     LocalLlm,
     /// A reviewer reached by a command template.
     Gemini,
-    /// A person.
+    /// A person, who may take anything.
     Human,
     /// Any program that is free.
     #[default]
@@ -196,7 +197,7 @@ impl fmt::Display for AgentKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Worker {
-    /// The agent's name.
+    /// The agent's name, for people.
     pub name: String,
     /// What kind of agent it is.
     pub agent: AgentKind,
@@ -275,7 +276,7 @@ pub struct ReviewVerdict {
     pub score: f64,
     /// What to do better.
     pub feedback: String,
-    /// The reviewer's name.
+    /// The reviewer's name, for people.
     pub reviewer: String,
 }
 
@@ -287,7 +288,7 @@ pub struct TaskEvent {
     pub at: Zoned,
     /// The status after it.
     pub status: Status,
-    /// What happened.
+    /// What happened, in words.
     pub what: String,
 }
 
@@ -302,7 +303,7 @@ pub struct Task {
     /// What it is about and why.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// What is done.
+    /// What is done, and on which part of the model.
     pub action: TaskAction,
     /// The phase that it belongs to.
     pub phase: u32,
@@ -321,7 +322,7 @@ pub struct Task {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reviewer: Option<AgentKind>,
 
-    /// Where it stands.
+    /// Where it stands; `pending` where nothing is said.
     #[serde(default)]
     pub status: Status,
     /// How often it was begun since it was made or retried.

@@ -25,7 +25,7 @@ const REVIEW_TOKENS: u32 = 96;
 /// What happened while a task is done.
 #[derive(Debug, Clone)]
 pub enum TaskStep {
-    /// Somebody began it.
+    /// Somebody began it: the task, and the worker's name.
     Began(Box<Task>, String),
     /// What is being done.
     Doing(TaskId, String),
@@ -76,7 +76,7 @@ impl TaskRunner {
         Self { shared, context, reviewer, allowed_commands }
     }
 
-    /// The queue.
+    /// The queue that has the tasks.
     pub fn shared_queue(&self) -> &Arc<SharedQueue> {
         &self.shared
     }
@@ -101,6 +101,7 @@ impl TaskRunner {
         worker: &str,
         tell: &mut (dyn FnMut(TaskStep) + Send),
     ) -> Result<Attempt, CoachError> {
+        // Before the change, which holds the lock that this takes too.
         let begun = self.shared.worker(worker, AgentKind::LocalLlm)?;
         let started = self.shared.change(|queue| {
             let task = queue.task(id)?;
@@ -113,6 +114,7 @@ impl TaskRunner {
         let task = match started {
             Ok(task) => task,
             Err(
+                // Others were faster, which is no fault of this worker.
                 error @ (CoachError::Transition { .. }
                 | CoachError::NotReady { .. }
                 | CoachError::AttemptsUsed { .. }
@@ -260,6 +262,7 @@ impl TaskRunner {
                 self.shared.change(|queue| queue.wait(&task.id, what.clone(), &now))?;
                 return Ok(Attempt::Waits(what));
             }
+            // A review that was stopped is none: nothing is noted, and it does not count.
             Err(ReviewError::Process(ProcessError::Cancelled)) => {
                 return Ok(Attempt::Open("stopped".into()));
             }
@@ -281,6 +284,7 @@ impl TaskRunner {
         let now = Zoned::now();
         let done = self.shared.change(|queue| match outcome {
             WorkOutcome::Done(report) => match queue.finish(id, report, &now) {
+                // JSON cannot keep it, so that the work is at fault: the attempt counts.
                 Err(error @ CoachError::NotFinite { .. }) => {
                     let why = error.to_string();
                     queue.give_back(id, why.clone(), &now).map(|_| Attempt::Open(why))
@@ -296,6 +300,7 @@ impl TaskRunner {
                 queue.block_missing(id, what.clone(), &now).map(|()| Attempt::Open(what))
             }
             WorkOutcome::Waits(what) => {
+                // Nothing was tried: the attempt does not count.
                 queue.release(id, format!("given back: waits for {what}"), &now)?;
                 queue.wait(id, what.clone(), &now)?;
                 Ok(Attempt::Waits(what))

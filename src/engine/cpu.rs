@@ -40,6 +40,7 @@ impl CpuEngine {
     fn copy_prefixes(&mut self, batch: &Batch) {
         for copy in &batch.copies {
             self.cache.copy(copy.from as usize, copy.to as usize);
+            // `copy` takes all positions of the other slot; of a prefix only these count.
             self.cache.truncate(copy.to as usize, copy.positions as usize);
         }
     }
@@ -49,6 +50,8 @@ impl CpuEngine {
         batch: &Batch,
         logits: &Logits,
     ) -> Result<Vec<Vec<Sampled>>, EngineError> {
+        // Rounded up: with more pieces than samplers `zip` would drop the rest. At least 1: chunks
+        // of 0 panic, and there may be no asks.
         let pieces = batch.asks.chunks(batch.asks.len().div_ceil(self.samplers.len()).max(1));
         let answers: Result<Vec<Vec<Vec<Sampled>>>, EngineError> = self
             .samplers
@@ -59,6 +62,7 @@ impl CpuEngine {
                     let row = logits
                         .column(ask.column as usize)
                         .expect("every ask's column wanted logits");
+                    // One answer, since `capacity` says one step.
                     Ok(vec![answer(sampler, row, ask)?])
                 };
                 asks.iter().map(one).collect()
@@ -83,6 +87,7 @@ impl Engine for CpuEngine {
             slots: self.cache.slots(),
             context: self.cache.capacity(),
             vocab: self.model.config().vocab_size as usize,
+            // Each answer has a column in every step, however many slots there are.
             columns: COLUMNS.max(self.cache.slots()),
             steps: 1,
         }
@@ -119,6 +124,7 @@ impl Engine for CpuEngine {
         let choose = choosing.elapsed();
         let stage = |kernel: Kernel| {
             let lap = laps.of(kernel);
+            // Without a wanted column the output matrix is not read.
             let is_read =
                 kernel != Kernel::Logits || columns.iter().any(|column| column.wants_logits);
             let weight_bytes =

@@ -65,6 +65,7 @@ pub struct LogitsQuery {
 impl LogitsQuery {
     /// The most probable token after a column, and nothing about it: the draw that costs least.
     pub fn greedy(column: u32) -> Self {
+        // At temperature 0 nothing is drawn, so any key will do.
         let words = SamplingParams::greedy().words(Key::new(0, 0), 0);
         let kind = QueryKind::Draw { words, window: Vec::new(), window_limit: 0, bias: Vec::new() };
         Self { column, kind, logprob: false, top: 0 }
@@ -88,7 +89,7 @@ pub enum QueryKind {
     },
     /// How probable this token is.
     Score {
-        /// The token.
+        /// The token, below [`Capacity::vocab`].
         token: u32,
     },
 }
@@ -197,6 +198,7 @@ pub fn answer(
         }
         QueryKind::Score { token } => *token,
     };
+    // It goes over the whole vocabulary once more: only where somebody reads it.
     if ask.logprob || ask.top > 0 {
         sampler.score(logits, token, ask.top as usize)
     } else {

@@ -31,7 +31,7 @@ pub enum Device {
 /// What kind of engine, and what it has room for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EngineOptions {
-    /// What computes.
+    /// What computes; `Auto` where nobody says.
     pub device: Device,
     /// Whether `Auto` is a software adapter too where a trial finds it faster than the processor:
     /// for those who have the time of a trial.
@@ -172,9 +172,11 @@ mod on_gpu {
             |plan| GpuEngine::with_plan(Arc::clone(model), slots, context, &choice, Some(plan));
         let time_processor = auto && software;
         let cache = Cache::default();
+        // Without the processor's time a verdict cannot say which of the two is faster.
         let known = trial::recall(cache.folder(), &adapter, model)
             .filter(|known| !time_processor || known.cpu_milliseconds.is_some());
         let streamed = choice.memory.is_some_and(|cap| weights_in_bytes(model) > cap);
+        // Of a streamed model even a disturbed verdict is taken: a trial reads it many times.
         let (verdict, tried) = match known.filter(|verdict| streamed || verdict.holds()) {
             Some(verdict) => (verdict, None),
             // A trial reads the whole model many times, and the processor can use the file's pages
@@ -232,6 +234,7 @@ mod on_gpu {
         if !verdict.holds() {
             progress.note("other programs disturbed the trial: it is made again next time");
         }
+        // It costs another trial next time, and no answer now.
         if let Err(error) = trial::keep(cache.folder(), &verdict) {
             progress.note(&format!(
                 "the trial could not be kept in {}: {error}",

@@ -55,6 +55,7 @@ impl EngineProfile {
 
     /// The time that belongs to no stage.
     pub fn rest(&self) -> Duration {
+        // Stages are timed one by one, and may add up to more than the whole.
         self.total.saturating_sub(self.stages.iter().map(|stage| stage.time).sum())
     }
 }

@@ -97,6 +97,8 @@ impl RequestPlan {
                 // Tokenised with the text: what comes after a space is another token than what
                 // begins a text.
                 let whole = model.encode(&Prompt::Text(format!("{text}{after}")))?;
+                // The end of the text may be another token together with what comes after: from
+                // there on all counts.
                 let shared = whole.iter().zip(&tokens).take_while(|(a, b)| a == b).count();
                 let counted = whole.len().saturating_sub(shared);
                 Ok((counted > 0).then(|| (request(whole, 0, counted), counted)))
@@ -158,8 +160,10 @@ fn repeated(model: &ModelText, count: u32, seed: u64, vocab: u32) -> Result<Vec<
     // the model.
     let mut tries = 0_u32;
     while once.len() < count as usize {
+        // Below `vocab`, which has 32 bits.
         let token = (random() % u64::from(vocab.max(1))) as u32;
         tries += 1;
+        // A vocabulary with hardly any text would keep this going for ever.
         if tries >= count.saturating_mul(1000) {
             return Err(JobError::FewTokens);
         }

@@ -30,7 +30,7 @@ pub enum JobError {
     /// It does not fit the model.
     #[error("experiment/{name}")]
     Conditions {
-        /// The experiment.
+        /// The name that the experiment was asked for by.
         name: String,
         /// What does not fit.
         source: ExperimentError,

@@ -67,7 +67,7 @@ pub enum Trial {
     Text {
         /// What result lines call it.
         id: String,
-        /// The text.
+        /// The prompt, from 1 byte to 256 KiB.
         text: String,
         /// What may come after it; its log-probability is reported.
         #[serde(default)]
@@ -102,30 +102,30 @@ impl Trial {
 pub enum Intervention {
     /// Every head in turn.
     EachHead {
-        /// By this factor.
+        /// What each head's output is multiplied by, from -1000 to 1000; 0 mutes it.
         scale: f32,
     },
     /// Every layer in turn.
     EachLayer {
-        /// By this factor.
+        /// What each layer's outputs are multiplied by, from -1000 to 1000; 0 mutes it.
         scale: f32,
     },
-    /// Some heads together.
+    /// Some heads together, as one condition.
     Heads {
         /// What result lines call it.
         id: String,
-        /// Which ones.
+        /// The heads, one at least.
         heads: Vec<HeadPlace>,
-        /// By this factor.
+        /// What their outputs are multiplied by, from -1000 to 1000; 0 mutes them.
         scale: f32,
     },
-    /// Some layers together.
+    /// Some layers together, as one condition.
     Layers {
         /// What result lines call it.
         id: String,
-        /// Which ones.
+        /// The layers from 0, one at least.
         layers: Vec<u32>,
-        /// By this factor.
+        /// What their outputs are multiplied by, from -1000 to 1000; 0 mutes them.
         scale: f32,
     },
 }
@@ -174,9 +174,9 @@ pub enum ExperimentError {
     /// The model has no such layer.
     #[error("{id}: layer {layer}; the model has layers 0 to {last}")]
     NoLayer {
-        /// The intervention.
+        /// The id of the intervention that names it.
         id: String,
-        /// The layer.
+        /// The layer that is named, from 0.
         layer: u32,
         /// The model's last one.
         last: u32,
@@ -184,9 +184,9 @@ pub enum ExperimentError {
     /// The model has no such head.
     #[error("{id}: head {head}; the model has heads 0 to {last} in every layer")]
     NoHead {
-        /// The intervention.
+        /// The id of the intervention that names it.
         id: String,
-        /// The head.
+        /// The head that is named, from 0.
         head: u32,
         /// The last one of a layer.
         last: u32,
@@ -316,6 +316,7 @@ impl Experiment {
                 }
             }
         }
+        // Prompts and interventions have ids of their own; none may look like the baseline.
         ids = [BASELINE.into()].into();
         for (at, intervention) in self.interventions.iter().enumerate() {
             let path = |field: &str| format!("interventions[{at}].{field}");

@@ -72,6 +72,7 @@ impl Clock {
         }
         self.pending += seconds * self.ticks_per_second * self.speed;
         let ticks = self.pending.floor();
+        // Also those that the frame has no time for, which are left out.
         self.pending -= ticks;
         ticks.min(f64::from(MAX_TICKS_PER_FRAME)) as u32
     }

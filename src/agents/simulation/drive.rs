@@ -91,7 +91,7 @@ impl Simulation {
         self.app.world_mut().clear_trackers();
     }
 
-    /// Its world.
+    /// Its world, with the resources of [`AgentsPlugin`].
     pub fn world(&self) -> &World {
         self.app.world()
     }
@@ -101,7 +101,7 @@ impl Simulation {
         self.app.world_mut()
     }
 
-    /// Its board.
+    /// The board that its jobs are on.
     pub fn board(&self) -> &Board {
         self.world().resource::<Board>()
     }
@@ -127,6 +127,7 @@ impl Simulation {
     /// # Errors
     /// It cannot be written.
     pub fn write_trace(&mut self, to: &mut impl Write) -> io::Result<()> {
+        // Taken out, since names and tasks are read from the world that has it.
         let mut trace = std::mem::replace(
             &mut *self.world_mut().resource_mut::<SimulationTrace>(),
             SimulationTrace::enabled(),

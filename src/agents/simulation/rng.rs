@@ -13,7 +13,7 @@ use crate::forward::sampling::Key;
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "world", derive(bevy::prelude::Resource))]
 pub struct SimulationRng {
-    /// The seed.
+    /// The seed, which is a part of every draw.
     pub seed: u64,
     /// The chance that an attempt at simulated work fails.
     pub failure: f32,
@@ -23,6 +23,7 @@ pub struct SimulationRng {
 #[derive(Debug, Clone, Copy)]
 #[repr(u64)]
 enum DrawTopic {
+    // The numbers are a part of every draw: with others, saved worlds would go on differently.
     Place = 0,
     #[cfg(feature = "world")]
     Outcome = 1,
@@ -32,6 +33,7 @@ enum DrawTopic {
 impl SimulationRng {
     fn draw(&self, about: DrawTopic, index: u32, group: u32) -> [f64; 4] {
         let words = Key::new(self.seed, about as u64).noise(index, group);
+        // Exact in 64 bits, and always below 1.
         words.map(|word| f64::from(word) / 2.0_f64.powi(32))
     }
 
@@ -50,6 +52,7 @@ impl SimulationRng {
     /// How an attempt at simulated work ends.
     #[cfg(feature = "world")]
     pub fn outcome(&self, job: JobId, failures: u32) -> JobOutcome {
+        // With the failures so far, so that each attempt has a chance of its own.
         let [share, ..] = self.draw(DrawTopic::Outcome, job.0, failures);
         match share < f64::from(self.failure) {
             true => JobOutcome::Failed(format!("by chance, {} of 1", self.failure)),

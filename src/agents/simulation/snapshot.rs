@@ -198,6 +198,7 @@ impl WorldSnapshot {
                     ));
                 }
             }
+            // Jobs wait for earlier ones alone, all of which are in `done`.
             let open = entry
                 .job
                 .after
@@ -224,6 +225,7 @@ impl WorldSnapshot {
     /// It contradicts itself. The world is as it was then.
     pub fn restore(&self, world: &mut World) -> Result<(), AgentsError> {
         self.check().map_err(|problem| AgentsError::content("the snapshot", problem))?;
+        // Before anything is taken away, since a job may still be refused.
         let mut board = Board::default();
         for entry in &self.jobs {
             board.put(entry.clone())?;

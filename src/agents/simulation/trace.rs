@@ -12,9 +12,9 @@ use crate::agents::{AgentId, Board, Consideration, JobId, Worth};
 pub enum Incident {
     /// It takes a job and goes there.
     Takes {
-        /// The job.
+        /// The job that it takes.
         job: JobId,
-        /// Why.
+        /// What the job is worth to it, and why.
         worth: Worth,
     },
     /// On its way it leaves its job for another.
@@ -24,29 +24,29 @@ pub enum Incident {
     },
     /// It begins to work.
     Begins {
-        /// The job.
+        /// The job that it works on.
         job: JobId,
     },
-    /// It is done.
+    /// Its job is done.
     Finishes {
-        /// The job.
+        /// The job that is done.
         job: JobId,
     },
-    /// Its attempt failed.
+    /// Its attempt at a job failed.
     Fails {
-        /// The job.
+        /// The job that it tried.
         job: JobId,
         /// Whether it can be taken again.
         again: bool,
     },
     /// Its task goes back to the coach's queue, which says what is next.
     Returns {
-        /// The job.
+        /// The job whose task it is.
         job: JobId,
     },
     /// It gives its job back with what is left of it.
     HandsOver {
-        /// The job.
+        /// The job that it gives back.
         job: JobId,
     },
     /// It begins to rest.

@@ -27,8 +27,10 @@ fn job_of_model(model: &PixelModel, number: u32, rng: &SimulationRng) -> Job {
     let task = format!("{name}.{number}");
     let task = task.parse().expect("small letters, digits, '-' and '.' are the name of a task");
     Job {
+        // A share is below 1, so that a priority is at most 10.
         priority: 1 + (urgency * 10.0) as u8,
         phase: if is_of_tile { 1 } else { 2 },
+        // Numbers 6 and 7 of each eight wait for number 5, the last of its tiles.
         after: if is_of_tile { Vec::new() } else { vec![JobId(number - 1 - number % 2)] },
         ..Job::new(task, action, place.unwrap_or_default(), (5.0 + 45.0 * length).round())
     }

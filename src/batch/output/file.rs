@@ -30,13 +30,13 @@ pub enum OutputError {
     /// The file is there, and nothing was said about it.
     #[error("{path} exists; go on with it by --resume, or start it anew by --overwrite")]
     Exists {
-        /// The file.
+        /// The file that holds something already.
         path: PathBuf,
     },
     /// Another run writes to it.
     #[error("{path} is being written by another run")]
     Locked {
-        /// The file.
+        /// The file whose lock another run has.
         path: PathBuf,
     },
     /// The file to resume holds something else.
@@ -45,17 +45,17 @@ pub enum OutputError {
          file"
     )]
     Foreign {
-        /// The file.
+        /// The file that was to be resumed.
         path: PathBuf,
-        /// The line.
+        /// The first line that is no result, from 1.
         line: u64,
     },
     /// The file could not be opened, read or replaced.
     #[error("cannot use {path} for results: {source}")]
     Open {
-        /// The file.
+        /// The file, as it was named.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: io::Error,
     },
     /// Another process has taken the file away, or put another in its place.
@@ -159,11 +159,13 @@ impl OutputFile {
         mut judge: impl FnMut(&FinishedLine) -> ResumeVerdict,
     ) -> Result<(Self, Resumed), OutputError> {
         let failed = |source| OutputError::Open { path: path.to_owned(), source };
+        // What is no regular file keeps nothing that could be locked or resumed.
         if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
             let stream = OpenOptions::new().write(true).open(path).map_err(failed)?;
             return Ok((Self::stream(stream), Resumed::default()));
         }
         let (mut file, created) = open_or_create(path).map_err(failed)?;
+        // Before anything is read, since another run may be writing.
         lock(&file, path)?;
         let mut locks = Vec::new();
         let mut resumed = Resumed::default();
@@ -204,6 +206,7 @@ impl OutputFile {
                 len = whole_in_bytes;
                 if resumed.retried > 0 {
                     let (without, kept) = without(&mut file, path, &again)?;
+                    // The old file's lock stays: who has opened it already must find it locked.
                     locks.push(std::mem::replace(&mut file, without));
                     len = kept;
                 }
@@ -231,6 +234,7 @@ impl OutputFile {
                     return Err(OutputError::Write(source));
                 }
                 *len += line.len() as u64;
+                // After the line is written, so that what is rescued has it.
                 place::check(path, file)?;
             }
             OutputTarget::Stream(stream) => {
@@ -336,8 +340,10 @@ fn without(file: &mut File, path: &Path, again: &HashSet<u64>) -> Result<(File, 
     }
     writer.flush().map_err(failed)?;
     drop(writer);
+    // A temporary file is its owner's alone; the copy is for whom the old file was.
     let permissions = file.metadata().map_err(failed)?.permissions();
     copy.as_file().set_permissions(permissions).map_err(failed)?;
+    // Before the name is given: after a crash it must not lead to less than the old file.
     copy.as_file().sync_data().map_err(failed)?;
     let file = copy.persist(path).map_err(|error| failed(error.error))?;
     Ok((file, len))

@@ -34,6 +34,7 @@ fn rescue(path: &Path, file: &mut File) -> std::io::Result<std::path::PathBuf> {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".kept-{number}"));
         let kept = path.with_file_name(name);
+        // Never over a file of that name: it may hold an earlier rescue.
         match File::create_new(&kept) {
             Ok(mut copy) => {
                 std::io::copy(file, &mut copy)?;

@@ -28,8 +28,10 @@ pub struct ResultContext<'a> {
 
 #[derive(Serialize)]
 struct ResultLine<'a> {
+    // First: by it a torn line is known as ours, see `LINE_BEGINS`.
     id: String,
     custom_id: &'a str,
+    // One of the two is null, and both are always there, as in OpenAI's files.
     response: Option<ResultResponse<'a>>,
     error: Option<ResultError<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -295,6 +297,7 @@ impl Echo {
             .collect();
         let mut offsets = character_offsets(&bytes[before..], &begins);
         let length = text.chars().count();
+        // Where the tokens do not decode to the prompt, an offset may lie behind its end.
         offsets.iter_mut().for_each(|offset| *offset = (*offset).min(length));
         Self { text, offsets }
     }

@@ -53,6 +53,7 @@ pub(super) enum ScanError {
     },
 }
 
+// Only what resuming reads: lines of other versions may have more fields.
 #[derive(Deserialize)]
 struct EarlierLine<'a> {
     #[serde(borrow)]

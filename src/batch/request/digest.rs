@@ -31,6 +31,7 @@ impl Writer {
     }
 
     fn bytes(&mut self, name: &str, bytes: &[u8]) {
+        // Each part after its length, so that no two lists of parts are the same bytes.
         for part in [name.as_bytes(), bytes] {
             self.0.update((part.len() as u64).to_le_bytes());
             self.0.update(part);

@@ -16,7 +16,7 @@ impl LineProblems {
         Self(vec![Problem { column, ..Problem::of_file("", message) }])
     }
 
-    /// The problems.
+    /// The problems in the order of their columns, at least one.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.iter()
     }

@@ -12,7 +12,7 @@ use crate::names::{is_near, nearest};
 /// A request, and the names of the fields of OpenAI's body that were passed over.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parsed {
-    /// The request.
+    /// What the line asks, with the run's defaults where it says nothing.
     pub request: Request,
     /// The column of its id.
     pub id_column: usize,
@@ -58,6 +58,7 @@ pub fn id_of_bad_line(line: &str) -> Option<String> {
 fn openai(whole: &At<'_>, defaults: &Defaults) -> Option<Parsed> {
     const POST: &str = "\"POST\"";
     let custom_id = required(whole, "custom_id");
+    // What is wrong is noted where it is found, and the line read on, so that all is told at once.
     let id = custom_id.and_then(|id| id_of(&id)).unwrap_or_default();
     if let Some(method) = whole.field("method")
         && method.text(POST).is_some_and(|method| method != "POST")

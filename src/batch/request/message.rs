@@ -110,6 +110,7 @@ fn arguments_of(arguments: &At<'_>) -> String {
     match text.trim() {
         text if is_object => text.to_owned(),
         "" if arguments.is_null() || arguments.peek_text().is_some() => "{}".to_owned(),
+        // What is no object of JSON is the template's to judge.
         _ => arguments.json().to_owned(),
     }
 }

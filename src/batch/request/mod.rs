@@ -38,7 +38,7 @@ pub const MAX_TOP_LOGPROBS: u32 = 20;
 /// The most stop strings of a request. Each costs a search per token.
 pub const MAX_STOPS: usize = 16;
 
-/// One request, complete.
+/// One request in which nothing is left open: the run's defaults are in it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
     /// The id that its result carries.

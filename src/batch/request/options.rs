@@ -100,6 +100,7 @@ fn apply(request: &mut Request, field: &At<'_>) {
         "include_stop_str_in_output" | "no_stop_trim" => request.keep_stop = yes(field),
         "ignore_eos" => request.ignore_end = yes(field),
         "skip_special_tokens" => request.show_special = field.read(YES) == Some(false),
+        // Read for its type; `settle` needs `show_special` too, which may come later.
         "spaces_between_special_tokens" => drop(yes(field)),
         "add_special_tokens" => {
             // What each kind of request does anyway: a template writes its special tokens itself.
@@ -172,6 +173,7 @@ fn apply_template(prompt: &mut Prompt, field: &At<'_>) {
             }
         }
         "enable_thinking" | "think" => {
+            // Read for its type alone: the template gets what was written.
             yes(field);
             if let Some(chat) = chat(prompt, field) {
                 set_variable(chat, "enable_thinking", field.json().into());
@@ -220,6 +222,7 @@ fn settle(request: &mut Request, object: &At<'_>) {
     if says("do_sample", false).is_some() {
         request.sampling.temperature = 0.0;
     }
+    // `repetition_penalty` is vLLM's name, and there it goes over all tokens.
     if object.field("repetition_penalty").is_some() && object.field("repeat_last_n").is_none() {
         request.sampling.repeat_last_n = u32::MAX;
     }
@@ -303,6 +306,7 @@ fn number(field: &At<'_>, range: &Range) -> f32 {
     if value.is_none() {
         field.expected(range.text);
     }
+    // In range, so that only digits are lost.
     value.unwrap_or_default() as f32
 }
 

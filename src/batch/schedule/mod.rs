@@ -43,7 +43,7 @@ pub enum RequestEvent {
     Finished {
         /// The request, by the order of admission from 0.
         number: u64,
-        /// The request.
+        /// What was asked. Boxed because it is large.
         request: Box<Request>,
         /// What became of it.
         outcome: Result<Answer, Failure>,
@@ -196,6 +196,7 @@ impl<'m> Scheduler<'m> {
         self.counts.prompt_tokens += placement.computed as u64;
         self.counts.shared_tokens += placement.computed as u64;
         let slot = &mut self.slots[placement.slot];
+        // 0 is a slot that was never used.
         slot.last_used = number + 1;
         slot.computed = placement.computed;
         slot.tokens = tokens;
@@ -228,6 +229,7 @@ impl<'m> Scheduler<'m> {
             Batch { copies: std::mem::take(&mut self.copies), steps: 1, ..Batch::default() };
         self.planned = Planned::default();
         let mut ready: Vec<(bool, u64, usize)> = Vec::new();
+        // Who has no column in a batch waits for all its passes: then it has only one.
         let mut left_out = false;
         for (index, slot) in self.slots.iter().enumerate() {
             match &slot.running {
@@ -247,9 +249,11 @@ impl<'m> Scheduler<'m> {
         }
         if batch.columns.is_empty() {
             assert!(self.is_idle(), "a request can only wait for one that runs");
+            // They are due before the next batch.
             self.copies = batch.copies;
             return None;
         }
+        // A piece of a prompt has its next token already, and feeds none back.
         let answering = self.planned.pieces.iter().all(|&(index, columns)| {
             columns == 1
                 && self.slots[index].running.as_ref().is_some_and(|running| running.drawn() > 0)
@@ -304,6 +308,7 @@ impl<'m> Scheduler<'m> {
                 wanted = wanted.max(running.request.max_tokens.saturating_sub(running.drawn()));
             }
         }
+        // `clamp` panics on an empty range; `wanted` is 1 at least.
         u32::try_from(room).unwrap_or(u32::MAX).clamp(1, wanted)
     }
 
@@ -345,11 +350,13 @@ impl<'m> Scheduler<'m> {
     ) -> Result<(), EngineError> {
         let Capacity { context, vocab, .. } = self.capacity;
         for (pass, sampled) in answers.iter().enumerate() {
+            // What a device gives back is an index from here on.
             if sampled.token as usize >= vocab {
                 let message = format!("it drew token {} of a vocabulary of {vocab}", sampled.token);
                 return Err(EngineError::Other(message.into()));
             }
             let slot = &mut self.slots[index];
+            // It ended in an earlier pass of this batch: what came after does not count.
             let Some(running) = &mut slot.running else { return Ok(()) };
             // Each pass after the first has computed the position of the token before.
             slot.computed += usize::from(pass > 0);
@@ -371,6 +378,7 @@ impl<'m> Scheduler<'m> {
     fn finish(&mut self, index: usize, reason: FinishReason, now: Duration) {
         let slot = &mut self.slots[index];
         let Some(running) = slot.running.take() else { return };
+        // The last token that was drawn has no keys and values.
         slot.tokens.truncate(slot.computed);
         let number = running.number;
         let (request, answer, text) = running.finish(reason, now);
@@ -407,6 +415,7 @@ impl<'m> Scheduler<'m> {
             }
             let positions = positions.min(source.computed);
             let slot = &mut self.slots[index];
+            // A source that ended early may have less than this slot.
             let gained = positions.saturating_sub(slot.computed);
             slot.computed += gained;
             if let Some(running) = &mut slot.running {

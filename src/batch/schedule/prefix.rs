@@ -49,6 +49,7 @@ pub(super) fn place(slots: &[SlotView<'_>], prompt: &[u32], limit: usize) -> Opt
         .map(|(index, slot)| (index, ready(slot)))
         .max_by_key(|&(index, ready)| (ready, std::cmp::Reverse(index)))?;
     let placement = if copied >= kept + LEAST_SHARED {
+        // The copy overwrites a beginning: that of the slot that was left alone longest.
         let (oldest, _) = free().min_by_key(|(_, slot)| slot.last_used)?;
         Placement { slot: oldest, computed: copied, copy_from: Some(source), wait_for: None }
     } else {

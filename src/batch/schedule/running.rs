@@ -61,6 +61,7 @@ impl<'m> RunningRequest<'m> {
         Self {
             matcher: StopMatcher::new(request.stop.iter().map(String::as_str))
                 .keeping_stop(request.keep_stop),
+            // It goes over the whole vocabulary, so only where it is needed.
             no_end: if request.min_tokens > 0 {
                 without_ends(&request, text, vocab)
             } else {
@@ -164,6 +165,7 @@ impl<'m> RunningRequest<'m> {
         self.answer.completion_tokens += 1;
         self.answer.tokens.push(sampled.token);
         let stops = self.request.stop_tokens.contains(&sampled.token);
+        // A stop token that is kept goes through the decoder, and ends the answer below.
         if stops && !self.request.keep_stop
             || text.is_end(sampled.token) && !self.request.ignore_end
         {
@@ -178,6 +180,7 @@ impl<'m> RunningRequest<'m> {
         if self.show(shown) || stops {
             return Some(FinishReason::Stop);
         }
+        // To go on, the token needs a position of its own.
         let full = self.drawn() >= self.request.max_tokens || known > context;
         full.then_some(FinishReason::Length)
     }
@@ -204,6 +207,7 @@ impl<'m> RunningRequest<'m> {
         let mut rest = String::new();
         self.scratch.clear();
         self.decoder.finish(&mut self.scratch);
+        // What the decoder held back may complete a stop string.
         let stopped = self.show(&mut rest);
         let shown = rest.len();
         self.matcher.finish(&mut rest);
@@ -218,6 +222,7 @@ impl<'m> RunningRequest<'m> {
                 token.offset = offset;
             }
         }
+        // Without a token all of the time is the prompt's.
         let first = self.first_token.unwrap_or(now);
         self.answer.prompt_time = first.saturating_sub(self.admitted);
         self.answer.predicted_time = now.saturating_sub(first);

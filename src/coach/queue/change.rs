@@ -47,6 +47,7 @@ impl Queue {
         report: TaskReport,
         now: &Zoned,
     ) -> Result<Status, CoachError> {
+        // JSON has neither infinity nor NaN: the file could not be read back.
         if let Some((figure, value)) = report.figures.iter().find(|(_, value)| !value.is_finite()) {
             return Err(CoachError::NotFinite {
                 id: id.clone(),
@@ -63,6 +64,7 @@ impl Queue {
             (Some(Err(reason)), _) => {
                 return self.give_back(id, format!("not accepted: {reason}"), now);
             }
+            // Where there is a check it alone decides, and no reviewer is asked.
             (None, Some(_)) => {
                 task.become_status(Status::Review, summary, now)?;
                 task.worker = None;
@@ -268,6 +270,7 @@ impl Queue {
     ) -> Result<(), CoachError> {
         let what = what.into();
         let task = self.task_mut(id)?;
+        // Once, not at each look: a history keeps 60 events.
         if task.waiting.as_ref() != Some(&what) {
             task.note(format!("waits for {what}"), now);
             task.waiting = Some(what);
@@ -328,6 +331,7 @@ impl Queue {
         if task.status == Status::Pending {
             // Whatever its attempts: a person may do what a program could not.
             self.task_mut(id)?.attempts = 0;
+            // The table has no way from pending to completed.
             self.start(id, Worker::new(who, AgentKind::Human), now)?;
         }
         let task = self.task_mut(id)?;
@@ -347,6 +351,7 @@ impl Queue {
             return self.unblock(id, now);
         }
         let task = self.task_mut(id)?;
+        // The table lets work be given back, which is its worker's to do.
         if task.status == Status::InProgress {
             return Err(task.refused(Status::Pending));
         }
@@ -364,6 +369,7 @@ impl Queue {
         let mut open: Vec<usize> = (0..self.tasks.len()).collect();
         while let Some(at) = open.pop() {
             let task = &self.tasks[at];
+            // What the task itself lacks stays, whatever comes before it.
             let own = task.block.as_ref().is_some_and(|block| block.through.is_none());
             if own || !matches!(task.status, Status::Pending | Status::Blocked) {
                 continue;

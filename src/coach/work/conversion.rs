@@ -17,6 +17,7 @@ use crate::model::verify::verify;
 use crate::model::{ModelError, PixelModel};
 
 fn to_pixels(gguf: &Gguf, path: &Path) -> WorkResult<PixelModel> {
+    // Asked first, since a full disk would end the work in its middle.
     check_temporary_room(path.parent().unwrap_or(path), file_size_in_bytes(gguf)?)?;
     convert(gguf, path, &|_| ())?;
     Ok(PixelModel::open(path)?)
@@ -35,6 +36,7 @@ pub(super) fn round_trip(
     export(&back, &again, &|_| ())?;
     let counts = [context.model.tile_count(), back.tile_count()];
     let common = counts[0].min(counts[1]);
+    // Without checksums, so that damaged tiles are compared too.
     let differ = (0..common)
         .filter(|&tile| context.model.tile_unverified(tile) != back.tile_unverified(tile));
     let tiles = differ.count() as u32 + counts[0].abs_diff(counts[1]);

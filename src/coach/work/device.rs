@@ -9,7 +9,7 @@ use crate::model::PixelModel;
 
 /// A model on a GPU.
 pub trait WorkDevice {
-    /// The adapter's name.
+    /// The adapter's name, for people.
     fn name(&self) -> String;
 
     /// The engine on it.

@@ -30,6 +30,7 @@ impl WorkDevice for GpuEngine {
             .collect();
         let batch = Batch { columns, steps: 1, ..Batch::default() };
         let count = tokens.len() as u32;
+        // Of all columns, since a point may be the logits.
         let wanted: Vec<u32> = (0..count).collect();
         let hooks: Vec<Hook> = points.iter().map(|&point| Hook::watch(point, 0..count)).collect();
         let hooked = self.logits_with_hooks(&batch, &wanted, &hooks)?;
@@ -46,6 +47,7 @@ pub fn open_device() -> Box<OpenDevice> {
         let plan = KernelConfig { fused_layers: false, ..KernelConfig::usual(&adapter) };
         match GpuEngine::with_plan(Arc::clone(model), 1, context, &choice, Some(plan)) {
             Ok(engine) => Ok(Some(Box::new(engine))),
+            // Without an adapter that can be used there is nothing to compare or time.
             Err(GpuEngineError::Gpu(_)) => Ok(None),
             Err(error) => Err(EngineError::Other(Box::new(error))),
         }

@@ -28,6 +28,7 @@ const MAX_TOKENS: usize = 256;
 /// # Errors
 /// The engine fails.
 pub fn loss(engine: &mut CpuEngine, tokens: &[u32]) -> WorkResult<f64> {
+    // One window, in which every token after the first is scored.
     let windows = Windows::striding(tokens.len(), tokens.len() - 1);
     let mut likelihood = Likelihood::default();
     score_window(engine, &windows, None, tokens, &mut likelihood)?;
@@ -62,6 +63,7 @@ pub(super) fn ablate(context: &ModelContext, layer: u32, head: u32) -> WorkResul
     *engine.interventions_mut() = muted(context, layer, head);
     let without = loss(&mut engine, &tokens)?;
     *engine.interventions_mut() = Interventions::default();
+    // A third time: the report shows that the head is on again.
     let again = loss(&mut engine, &tokens)?;
     let report = TaskReport::new(format!(
         "without head {layer}.{head} the loss is {without:.4}, with it {whole:.4}"

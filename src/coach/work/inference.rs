@@ -33,6 +33,7 @@ fn timed_answer(
                 steps: 1,
                 ..Batch::default()
             };
+            // Tokens do not matter to the clock: it goes on with the first.
             if timed {
                 if let Some(profile) = engine.profile(&batch)? {
                     sum.add(&profile);
@@ -160,6 +161,7 @@ pub(super) fn check_coordinator(context: &ModelContext) -> WorkResult<TaskReport
         logprobs: Some(0),
         ..Defaults::default()
     };
+    // Fewer slots than prompts, so that slots are used again and beginnings taken over.
     let answers = answers(context, &prompts, 3, &defaults)?;
     let model = context.cpu_model()?;
     let (mut wrong, mut tokens, mut worst) = (0_u32, 0_u32, 0.0_f32);
@@ -206,9 +208,11 @@ fn compare(
     }
     let (mut wrong, mut worst) = (0, 0.0_f32);
     for said in scored {
+        // A result names bytes, and several tokens may have the same: the most probable is meant.
         let named =
             (0..row.len()).filter(|&token| context.text.token_bytes(token as u32) == said.bytes);
         let best = row.iter().copied().fold(f32::MIN, f32::max);
+        // Where no token has these bytes, there is nothing to go on with.
         let Some(token) = named.max_by(|&a, &b| row[a].total_cmp(&row[b])) else {
             wrong += 1;
             break;
@@ -217,6 +221,7 @@ fn compare(
             wrong += 1;
         }
         worst = worst.max((row[token] - said.logprob).abs());
+        // The oracle goes on with what was said, so that one difference counts once.
         row = step(token as u32)?;
     }
     Ok((wrong, scored.len() as u32, worst))
@@ -224,6 +229,7 @@ fn compare(
 
 fn log_softmax(logits: &[f32]) -> Vec<f32> {
     let most = logits.iter().copied().fold(f32::MIN, f32::max);
+    // In 64 bits, since it goes over the whole vocabulary.
     let sum: f64 = logits.iter().map(|&logit| f64::from(logit - most).exp()).sum();
     let shift = most + sum.ln() as f32;
     logits.iter().map(|logit| logit - shift).collect()

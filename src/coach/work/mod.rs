@@ -42,7 +42,7 @@ pub enum WorkError {
     /// This program cannot do that yet.
     #[error("this program has no {0} yet")]
     Missing(String),
-    /// It was stopped.
+    /// It was stopped by its pause token.
     #[error("stopped")]
     Cancelled,
     /// The model is not what it should be.
@@ -51,7 +51,7 @@ pub enum WorkError {
     /// The model cannot be computed.
     #[error(transparent)]
     Forward(#[from] ForwardError),
-    /// The engine stopped.
+    /// The engine stopped in the middle of it.
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// The text side of the model cannot be used.
@@ -122,7 +122,7 @@ impl ModelContext {
         self
     }
 
-    /// The model.
+    /// The model that work is done on.
     pub fn model(&self) -> &Arc<PixelModel> {
         &self.model
     }

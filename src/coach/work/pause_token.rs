@@ -18,6 +18,7 @@ pub struct PauseToken {
 impl PauseToken {
     /// Ends all work soon, for good.
     pub fn cancel(&self) {
+        // Relaxed: the flag is all that others read.
         self.cancelled.store(true, Ordering::Relaxed);
     }
 

@@ -26,7 +26,6 @@ pub(super) struct PlainTensor {
 }
 
 impl ExportedModel {
-    /// Exports the model.
     pub fn new(context: &ModelContext) -> WorkResult<Self> {
         let folder = tempfile::tempdir().map_err(WorkError::other)?;
         let path = folder.path().join("source.gguf");
@@ -36,7 +35,6 @@ impl ExportedModel {
         Ok(Self { folder, path, gguf })
     }
 
-    /// A tensor's weights.
     pub fn tensor(&self, name: &str) -> WorkResult<PlainTensor> {
         let tensor = self.gguf.tensor(name);
         let tensor =

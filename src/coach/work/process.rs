@@ -59,10 +59,10 @@ pub enum ProcessError {
     /// It ended with an error.
     #[error("it ended with {0}")]
     Failed(String),
-    /// The user stopped.
+    /// The user stopped it, and its group was ended.
     #[error("stopped")]
     Cancelled,
-    /// The system refused.
+    /// The system could not start it, or not read what it wrote.
     #[error("cannot run it: {0}")]
     Io(#[from] io::Error),
 }
@@ -104,6 +104,7 @@ impl Drop for RunningCommand {
             return;
         }
         let mut running = locked(&RUNNING);
+        // Before the wait, after which the number may be another's.
         end_group(self.child.id());
         // One that has ended cannot be killed, which is what is wanted.
         let _ = self.child.kill();
@@ -126,6 +127,7 @@ pub fn run(
 ) -> Result<String, ProcessError> {
     let [program, arguments @ ..] = line else { return Err(ProcessError::Missing(String::new())) };
     let mut command = Command::new(program);
+    // Nobody reads the standard error: a pipe for it would fill up and stop the program.
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut running = RunningCommand::start(command).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => ProcessError::Missing(program.clone()),
@@ -136,6 +138,7 @@ pub fn run(
     // A program need not read what it is given; the thread ends when the program does.
     thread::spawn(move || stdin.map(|mut stdin| stdin.write_all(input.as_bytes())));
     let said = Arc::new(Mutex::new(Vec::new()));
+    // One byte more than may come, which tells a flood from a reply that just fits.
     let read = stdout.map(|stdout| hear(stdout.take(max_bytes as u64 + 1), Arc::clone(&said)));
     let end = Instant::now() + Duration::from_secs(seconds.into());
     // Not until its output ends: something that it began may hold that open for ever.
@@ -160,6 +163,7 @@ pub fn run(
         return Err(error.into());
     }
     let bytes = std::mem::take(&mut *locked(&said));
+    // It may have ended before the loop saw how much it wrote.
     if bytes.len() > max_bytes {
         return Err(ProcessError::Flooded(max_bytes));
     }
@@ -176,6 +180,7 @@ fn hear(
 ) -> mpsc::Receiver<io::Result<()>> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
+        // As much as a pipe holds on Linux.
         let mut piece = vec![0; 1 << 16];
         let ended = loop {
             match from.read(&mut piece) {

@@ -115,6 +115,7 @@ pub(super) fn warm_up(context: &ModelContext, layer: Option<u32>) -> WorkResult<
         return Err(WorkError::Other(format!("there is no layer {layer}: the model has {layers}")));
     }
     let start = Instant::now();
+    // With the last dot, since `blk.1` begins `blk.10` too.
     let prefix = layer.map_or_else(String::new, |layer| format!("blk.{layer}."));
     let (mut tiles, mut bytes) = (0_u32, 0_usize);
     for tile in 0..context.model.tile_count() {
@@ -154,6 +155,7 @@ impl Scene {
         for tensor in 0..context.model.tensors().len() {
             bytes.extend_from_slice(context.model.tensor_bytes(tensor));
         }
+        // A square of tiles: what is over is left out, and less than one tile is filled up.
         let tiles = (bytes.len() / TILE_BYTES).clamp(1, MAX_MAP_TILES as usize);
         let side = tiles.isqrt().max(1) as i64;
         bytes.resize((side * side) as usize * TILE_BYTES, 0);
@@ -212,6 +214,7 @@ pub(super) fn bench_cache(context: &ModelContext) -> WorkResult<TaskReport> {
     let scene = Scene::new(context)?;
     let cached = (scene.tiles() / 4).max(16);
     let (hits, misses, _, seconds) = scene.walk(cached, false)?;
+    // A second walk, since the checks take time.
     let (_, _, wrong, _) = scene.walk(cached, true)?;
     let rate = hits as f64 / (hits + misses).max(1) as f64;
     let speed = STEPS as f64 / seconds.max(1e-9);
@@ -232,6 +235,7 @@ pub(super) fn tune_residency(
     progress: &mut ProgressListener<'_>,
 ) -> WorkResult<TaskReport> {
     let scene = Scene::new(context)?;
+    // Powers of two, and all of it: no cache serves a walk better.
     let mut sizes: Vec<usize> =
         (4..=16).map(|power| 1 << power).take_while(|&size| size < scene.tiles()).collect();
     sizes.push(scene.tiles());

@@ -20,9 +20,11 @@ const COLUMNS: usize = 12;
 
 /// The largest distance between two lists, relative to the largest value of the second.
 fn relative_error(found: &[f32], expected: &[f64]) -> f64 {
+    // Not 0, even where all values are: it is divided by.
     let largest = expected.iter().fold(1e-12_f64, |most, value| most.max(value.abs()));
     let distances =
         found.iter().zip(expected).map(|(&found, expected)| (f64::from(found) - expected).abs());
+    // Not infinite: a report's figures are finite.
     if found.len() == expected.len() { distances.fold(0.0, f64::max) / largest } else { f64::MAX }
 }
 

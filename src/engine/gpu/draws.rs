@@ -36,6 +36,7 @@ pub(super) fn sampling_mode(draws: &[LogitsQuery]) -> SamplingMode {
 /// Writes how each row of logits is to be sampled from.
 pub(super) fn write_draws(network: &GpuModel, queue: &RenderQueue, draws: &[LogitsQuery]) {
     let (buffers, stride) = (&network.buffers.sampling, network.sizes.recent_stride());
+    // The kernel appends behind the count in a row's first word: an earlier step's must go.
     let zeros = vec![0u32; draws.len() * (network.sizes.steps as usize + 1)];
     let mut all_words = Vec::with_capacity(draws.len());
     for (row, ask) in (0..).zip(draws) {
@@ -49,6 +50,7 @@ pub(super) fn write_draws(network: &GpuModel, queue: &RenderQueue, draws: &[Logi
             );
         }
         if !bias.is_empty() {
+            // The buffer is of words: a bias goes by its bits.
             let pairs: Vec<[u32; 2]> =
                 bias.iter().map(|&(token, bias)| [token, bias.to_bits()]).collect();
             queue.write_buffer(

@@ -29,6 +29,7 @@ pub(super) struct Barriers {
 
 impl From<u32> for Barriers {
     fn from(word: u32) -> Self {
+        // As the kernel counts in one word: 1 for one that failed, 65,536 for one that was slow.
         Self { failed: word & 0xFFFF, slow: word >> 16 }
     }
 }
@@ -78,8 +79,11 @@ impl FusedLayerPolicy {
             return barriers.failed == 0 && barriers.slow <= MOST_SLOW;
         };
         (*expected, *rest) = if barriers.failed > 0 {
+            // What a failed step took says nothing.
             (None, REST)
         } else if took > budget {
+            // Forgotten too, or one slow step would rule out all later ones: what is left of a
+            // frame is never more than its budget.
             (None, SHORT_REST)
         } else {
             // A longer one counts at once, a shorter one with time.

@@ -66,9 +66,9 @@ pub enum GpuError {
     /// The adapter is there but gives no device.
     #[error("the graphics adapter {adapter} cannot be used: {source}")]
     NoDevice {
-        /// The adapter's name.
+        /// The adapter's name, as its driver gives it.
         adapter: String,
-        /// Why.
+        /// What the graphics library said.
         source: wgpu::RequestDeviceError,
     },
 }
@@ -149,6 +149,7 @@ impl GpuChoice {
     /// What Bevy is to open.
     pub(crate) fn settings(&self) -> WgpuSettings {
         let adapter_name = std::env::var("WGPU_ADAPTER_NAME").ok().or_else(|| self.name.clone());
+        // The values that Bevy takes for no.
         let force_fallback_adapter = std::env::var("WGPU_FORCE_FALLBACK_ADAPTER")
             .map_or(self.software, |value| !matches!(value.as_str(), "" | "0" | "false"));
         let instance_memory_budget_thresholds = wgpu::MemoryBudgetThresholds {
@@ -216,6 +217,7 @@ fn log_filter() -> String {
 
 /// Ends the building of an app that no runner runs. After it, `App::update` does a frame.
 pub fn prepare(app: &mut App) {
+    // No runner ticks the pools on which plugins get ready.
     while app.plugins_state() == PluginsState::Adding {
         bevy::tasks::tick_global_task_pools_on_main_thread();
     }

@@ -140,6 +140,7 @@ impl GpuEngine {
     ) -> Result<Self, GpuEngineError> {
         let vocab = model.config().vocab_size as usize;
         let (slots, context) = (slots as u32, context as u32);
+        // Each answer has a column in every step, however many slots there are.
         let sizes = Sizes { slots, context, columns: COLUMNS.max(slots), steps: STEPS };
         let mut app = headless_app(choice)?;
         spawn_model(app.world_mut(), &model);
@@ -154,6 +155,7 @@ impl GpuEngine {
                     sizes,
                     family: plan.family,
                     persistent_workgroups: plan.persistent_workgroups(),
+                    // No frame of a window waits here when a step first needs a kernel.
                     compile_ahead: false,
                     memory: choice.memory,
                 },
@@ -236,6 +238,7 @@ impl GpuEngine {
         self.begin(FrameWork::Step(Box::new(request)))?;
         let poll = |world: &mut World, mut steps: Mut<BatchSteps>| steps.stepper.poll(world);
         let step = self.render_world().resource_scope(poll)?;
+        // Nothing limits the wait, so only a device that hangs leaves it open.
         step.ok_or_else(|| EngineError::DeviceLost("the step does not come to an end".into()))
     }
 
@@ -252,6 +255,7 @@ impl GpuEngine {
                 Some(begun) => return begun,
             }
         }
+        // Given up: the next frame, which is run for something else, must not begin it.
         self.render_world().resource_mut::<BatchSteps>().next = None;
         Err(EngineError::Compiling)
     }
@@ -298,6 +302,7 @@ fn set_factors(world: &mut World, interventions: &Interventions) -> bool {
     });
     let layers = (0..index.layer_count()).filter_map(|layer| index.layer(layer));
     let marked = |entities: Vec<Entity>, factors: &[f32]| -> Vec<(Entity, f32)> {
+        // A list that is shorter than the model leaves the rest as it is.
         let factor = |at: usize| factors.get(at).copied().unwrap_or(1.0);
         entities.into_iter().enumerate().map(|(at, entity)| (entity, factor(at))).collect()
     };
@@ -332,6 +337,7 @@ impl Engine for GpuEngine {
         // Two asks about one column share its logits.
         let mut wanted: Vec<u32> = batch.asks.iter().map(|ask| ask.column).collect();
         wanted.dedup();
+        // The device has one row per draw: two asks about one column go the other way.
         if !wanted.is_empty()
             && wanted.len() == batch.asks.len()
             && batch.asks.iter().all(draws_on_device)
@@ -342,6 +348,7 @@ impl Engine for GpuEngine {
         let mut row = 0;
         let mut answers = Vec::with_capacity(batch.asks.len());
         for ask in &batch.asks {
+            // Both ascend, and each ask's column is among the wanted, so `row` stays inside.
             while wanted[row] != ask.column {
                 row += 1;
             }

@@ -19,12 +19,14 @@ pub(super) fn profile(engine: &mut GpuEngine, batch: &Batch) -> Result<EnginePro
     engine.step(batch)?;
     for kernel in engine.network().0.kernels(columns) {
         let time = run_alone(engine, batch, kernel.name)?;
+        // These run once per row that is asked for, the others once per column.
         let of_rows = matches!(kernel.name, "logits" | "sample");
         let dispatched = !of_rows || wanted > 0;
         let together = if of_rows { wanted } else { columns };
         stages.push(ProfileStage {
             name: kernel.name,
             dispatches: if dispatched { kernel.dispatches * u64::from(passes) } else { 0 },
+            // One pass was timed, and the step has several.
             time: time * passes,
             weight_bytes: kernel.weight_bytes * u64::from(readings(together) * passes),
         });

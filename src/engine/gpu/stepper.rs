@@ -133,6 +133,7 @@ impl Stepper {
 
     /// Whether the workgroups of a fused step met at each of its barriers.
     fn met(&mut self, world: &mut World, step: &InFlightStep, parts: &[Vec<u8>]) -> bool {
+        // `read_back` puts the barriers first.
         let barriers = Barriers::from(bytemuck::pod_read_unaligned::<u32>(&parts[0]));
         let budget = self.frame.map_or(Duration::MAX, |(_, budget)| budget);
         if !self.policy.ended(barriers, step.since.elapsed(), budget) {
@@ -151,6 +152,7 @@ impl InFlightStep {
         if !self.request.draws {
             let vocab = model.config.vocab_size as usize;
             let numbers: Vec<f32> = bytemuck::pod_collect_to_vec(&parts[1]);
+            // Rows lie a multiple of 64 words apart; the padding is no logit.
             let rows = numbers.chunks_exact(model.logits_stride());
             logits = rows.map(|row| row[..vocab].to_vec()).collect();
         } else {
@@ -170,6 +172,7 @@ pub(super) fn set_fused_layers(world: &mut World, fused: bool) {
 
 fn check(model: &GpuModel, request: &StepRequest) -> Result<(), EngineError> {
     let (sizes, columns, passes) = (&model.sizes, &request.batch.columns, request.passes());
+    // In 64 bits, where a position near `u32::MAX` does not wrap around and pass.
     let outside = columns.iter().any(|column| {
         column.slot >= sizes.slots
             || u64::from(column.position) + u64::from(passes) > u64::from(sizes.context)
@@ -194,6 +197,7 @@ fn submit(
     let (model, queue) = (world.resource::<GpuModel>(), world.resource::<RenderQueue>());
     write_draws(model, queue, request.draws());
     if fused {
+        // Kernels only add to this word: what an earlier step left would count for this one.
         queue.write_buffer(&model.buffers.barriers, 0, &[0; 4]);
     }
     let step = Step {

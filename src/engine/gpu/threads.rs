@@ -64,6 +64,7 @@ mod linux {
             let opener = gettid().as_raw_nonzero().get();
             let (before, result) = (threads(), work());
             let name = read(opener, "comm");
+            // One that has ended has no name, and two missing names are not the same one.
             let is_drivers = |id: &i32| {
                 let found = read(*id, "comm");
                 let named = found.as_ref().is_some_and(|found| found.starts_with("llvmpipe-"));
@@ -77,6 +78,7 @@ mod linux {
         /// How long they have run until now.
         pub(super) fn times(&self) -> Times {
             let time = |&id: &i32| {
+                // The first word is the time on a processor, in nanoseconds.
                 Some((id, read(id, "schedstat")?.split_whitespace().next()?.parse().ok()?))
             };
             Times(self.0.iter().filter_map(time).collect())
@@ -87,6 +89,7 @@ mod linux {
         pub(super) fn pin_busiest(&self, before: &Times, count: u32) {
             let before =
                 |id| before.0.iter().find(|(known, _)| *known == id).map_or(0, |(_, time)| *time);
+            // `min`, since an id may be another thread's by now, which has run for less.
             let mut spent: Vec<(u64, i32)> = self
                 .times()
                 .0

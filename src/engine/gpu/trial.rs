@@ -134,6 +134,7 @@ fn verdicts(folder: &Path) -> Vec<TrialResult> {
 
 fn adapter_key(adapter: &AdapterFacts) -> String {
     let version = env!("CARGO_PKG_VERSION");
+    // Fused layers have a workgroup per thread: with other threads the times are others.
     let threads = if adapter.is_software() { workers() } else { 0 };
     let adapter = &adapter.info;
     let (name, backend) = (&adapter.name, adapter.backend);
@@ -243,6 +244,7 @@ fn race(
         if let Some(fused) = fused {
             engine.set_fused_layers(true);
             let time = timed_run(engine)?;
+            // Switched off meanwhile: a barrier failed, and a part was computed the plain way.
             if engine.plan().fused_layers {
                 best = faster(best, (time, fused));
             }
@@ -325,6 +327,7 @@ fn timed_run(engine: &mut dyn Engine) -> Result<f64, EngineError> {
 /// Logits of a few tokens, one at a time.
 fn logits(engine: &mut GpuEngine) -> Result<Vec<f32>, EngineError> {
     let mut all = Vec::new();
+    // One column at a time: only such steps have fused layers.
     for position in 0..4 {
         let columns = vec![Column { token: position + 1, slot: 0, position }];
         all.extend(
