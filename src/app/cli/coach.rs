@@ -25,7 +25,7 @@ use crate::content::assets::Assets;
 use crate::folders;
 use crate::model::PixelModel;
 
-/// Arguments of `coach`.
+/// Arguments of `coach`: what to do, and with whose queue.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pixel-llm coach demo                         phases 1 to 3 of the default plan on the built-in \
@@ -334,6 +334,7 @@ fn other_queues(usual: &QueueStore) -> Vec<QueueStore> {
         .map(|entry| entry.path().join(FILE_NAME))
         .filter(|path| path.is_file())
         .collect();
+    // A folder gives its entries in any order.
     paths.sort();
     paths.into_iter().map(QueueStore::new).collect()
 }
@@ -464,6 +465,7 @@ fn drive(
     #[cfg(not(feature = "world"))]
     alone(&hands, phases, max_tasks, &mut |step| live.tell(&step))?;
     live.finish();
+    // Other processes may have changed the file since it was last read.
     desk.refresh()?;
     Ok(desk.queue())
 }

@@ -173,7 +173,7 @@ impl From<CompressionArg> for Compression {
     }
 }
 
-/// Runs a command.
+/// Does what `fs` is asked for, with files by path or by name in a store.
 pub fn run(args: FsArgs, out: &mut Output) -> anyhow::Result<Exit> {
     let files = match &args.store {
         Some(folder) => FileArgument::InStore(PxiStore::open(folder)?),
@@ -390,6 +390,7 @@ fn read(files: &FileArgument, args: &FsReadArgs, out: &mut Output) -> anyhow::Re
     let offset = args.offset.unwrap_or(0);
     let length = args.length.unwrap_or(payload_len.saturating_sub(offset));
     let is_slice = args.offset.is_some() || args.length.is_some();
+    // The checksum is of the whole payload: to check a slice is to read all of it.
     if !is_slice && !args.unverified {
         let bar = progress_bytes("checking", Some(payload_len));
         file.verify_with(&|hashed_len| bar.set_position(hashed_len))?;
@@ -498,6 +499,7 @@ fn list(files: &FileArgument, folder: Option<PathBuf>, out: &mut Output) -> anyh
                     file_len,
                     format!("{} x {}", header.width, header.height),
                     header.compression.into(),
+                    // A SHA-256 has 64 hexadecimal digits; 16 tell files apart.
                     header.sha256[..16].into(),
                 ],
                 None => ["-".into(), file_len, "-".into(), "damaged".into(), String::new()],
@@ -579,6 +581,7 @@ fn demo(files: &FileArgument, name: &str, out: &mut Output) -> anyhow::Result<Ex
             path.display()
         );
     }
+    // May replace what is there, which is the demo.
     let mut writer = files.writer(name, WriteOptions::default(), path.is_file())?;
     writer.write_all(&pxi::demo::payload()).with_context(|| format!("{name}: cannot write"))?;
     writer.finish()?;

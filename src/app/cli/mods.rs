@@ -22,7 +22,7 @@ use crate::outputs::Format;
 use crate::terminal::{self, one_line};
 use crate::words::counted;
 
-/// Arguments of `mods`.
+/// Arguments of `mods`: what to do, and with which mod.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pixel-llm mods new my-mod
@@ -292,6 +292,7 @@ fn allow(
 ) -> anyhow::Result<Exit> {
     let (folder, mut settings) = settings_of(folder)?;
     if wanted.forget {
+        // Not looked for: a mod that is gone can be forgotten too.
         settings.forget(id);
     } else {
         let report = find(loaded, id)?;
@@ -467,6 +468,7 @@ fn pack_mod(
     outputs::refuse_ending(&path, Format::Zip)?;
     let parent =
         path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Beside the archive, since no rename crosses file systems.
     let mut file = tempfile::Builder::new().prefix(".pixel-llm-").tempfile_in(parent)?;
     pack::write_archive(&source, &from, &others.files, file.as_file_mut())?;
     file.persist_noclobber(&path)

@@ -20,7 +20,7 @@ use crate::model::tokenizer::{EncodeOptions, Tokenizer};
 /// The window if nobody says, unless the model was made for less: that of llama.cpp.
 const DEFAULT_CONTEXT: u32 = 512;
 
-/// Arguments of `perplexity`.
+/// Arguments of `perplexity`: a model, a text, and how that is cut into windows.
 #[derive(Debug, Args)]
 #[command(
     // A file alone is scored by the built-in model.

@@ -43,9 +43,11 @@ fn first_positional<'a>(
         let Some(option) = text.strip_prefix('-').filter(|option| !option.is_empty()) else {
             return Some(argument);
         };
+        // What follows `--` is no command, whatever it is called.
         if option == "-" {
             return None;
         }
+        // `--name=value` is no known name, and has its value with it. No short option has one.
         let known = match option.strip_prefix('-') {
             Some(long) => command.get_arguments().find(|known| known.get_long() == Some(long)),
             None => None,

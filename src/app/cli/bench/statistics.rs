@@ -7,9 +7,9 @@ use serde::Serialize;
 pub struct MedianOfSamples {
     /// The sample in the middle, or the mean of the two there.
     pub median: f64,
-    /// The least sample.
+    /// The least sample, 0 where there are none.
     pub least: f64,
-    /// The greatest sample.
+    /// The greatest sample, 0 where there are none.
     pub most: f64,
 }
 

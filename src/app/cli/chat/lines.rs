@@ -132,6 +132,7 @@ pub fn give_terminal_back() {
 
 fn piped() -> anyhow::Result<ChatInput> {
     let mut bytes = Vec::new();
+    // One byte more tells a line that is too long from one that just fits.
     let mut input = io::Read::take(io::stdin().lock(), MOST_IN_BYTES + 1);
     let read = input.read_until(b'\n', &mut bytes).context("cannot read standard input")?;
     if read == 0 {

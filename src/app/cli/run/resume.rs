@@ -59,6 +59,7 @@ impl KeptResults {
             && request != asked
         {
             if self.retry_changed {
+                // Not marked as finished, so that it runs.
                 return ResumeVerdict::Again;
             }
             self.changed.add(&line.name);
