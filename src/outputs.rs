@@ -267,6 +267,7 @@ pub fn refuse_existing(output: &Path, force: bool) -> Result<(), Refusal> {
 /// # Errors
 /// [`Refusal::NoFolder`].
 pub fn refuse_missing_folder(output: &Path) -> Result<(), Refusal> {
+    // That of the place a link leads to, where the file is made.
     let folder = crate::pxi::Target::from(output).folder();
     if output == Path::new("-") || folder.exists() {
         return Ok(());

@@ -290,6 +290,7 @@ fn camera() -> impl Bundle {
 
 fn render_plugin() -> RenderPlugin {
     let render_creation = GpuChoice::default().settings().into();
+    // Compiled before a frame is drawn, so that a tour's pictures are the same each time.
     RenderPlugin { render_creation, synchronous_pipeline_compilation: true, ..default() }
 }
 

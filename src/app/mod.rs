@@ -155,6 +155,7 @@ fn without_effect(command: &clap::Command, matches: &clap::ArgMatches) -> Option
     /// What `run` has and the window too.
     const SHARED: [&str; 3] = ["model", "gpu_memory", "quiet"];
     let is_given =
+        // Defaults are values too, which nobody gave.
         |id: &str| matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine);
     if matches.subcommand_name().is_some() || DEEDS.iter().any(|id| is_given(id)) {
         return None;
@@ -276,6 +277,7 @@ fn open_world(
 ) -> anyhow::Result<crate::model::PixelModel> {
     let model = batch.model.as_deref();
     world.check_outputs(model)?;
+    // The first picture needs few tiles, and each is checked when it comes.
     cli::open_model_quickly(model, assets)
 }
 

@@ -196,6 +196,7 @@ fn converse(
                 exit = refused;
             }
         }
+        // At a terminal an interrupt has ended the answer and nothing else.
         if run::is_to_end() || (!lines.is_terminal() && run::was_interrupted()) {
             return Ok(Exit::FoundBad);
         }

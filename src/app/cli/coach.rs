@@ -426,6 +426,7 @@ fn run_tasks(
     assets: &Assets,
     out: &mut Output,
 ) -> anyhow::Result<Exit> {
+    // First, since the model says whose queue it is.
     let model = super::open_model(model, assets)?;
     let store = QueueStore::new(queue.map_or_else(|| queue_of(&model), Ok)?);
     if !store.exists() {
@@ -494,6 +495,7 @@ fn alone(
 const DEMO_PHASES: [u32; 3] = [1, 2, 3];
 
 fn demo(model: Option<&Path>, assets: &Assets, out: &mut Output) -> anyhow::Result<Exit> {
+    // It goes at the end, with the files of reports, which are written beside the queue.
     let folder = tempfile::tempdir().context("cannot make a folder for the demonstration")?;
     let store = QueueStore::new(folder.path().join("coach.json"));
     store.create(&plan::load(DEFAULT_PLAN, assets, &Zoned::now())?, false)?;

@@ -318,6 +318,7 @@ fn write(files: &FileArgument, args: &FsWriteArgs, out: &mut Output) -> anyhow::
         let read_len = match input.read(&mut piece) {
             Ok(0) => break,
             Ok(read_len) => read_len,
+            // A signal is no fault of the input.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => {
                 return Err(error)
@@ -331,6 +332,7 @@ fn write(files: &FileArgument, args: &FsWriteArgs, out: &mut Output) -> anyhow::
     }
     writer.finish()?;
     bar.finish_and_clear();
+    // Opened anew, so that what is told is what the disk has.
     let file = files.open(&args.file)?;
     let mut report = FsReport::of_file(&args.file, &file);
     if args.png {
@@ -347,6 +349,7 @@ fn check_write(files: &FileArgument, args: &FsWriteArgs) -> anyhow::Result<()> {
     let output = files.path(&args.file)?;
     refuse_input(&output, [args.input.as_path()])?;
     refuse_ending(&output, Format::Pxi)?;
+    // Whatever leave there is: `--force` is for .pxi files alone.
     refuse_other(&output)?;
     refuse_existing(&output, args.force)?;
     if args.png {
@@ -452,6 +455,7 @@ fn verify(files: &FileArgument, names: &[String], out: &mut Output) -> anyhow::R
             Err(error) if error.is_damage() => ("damaged", Exit::FoundBad),
             Err(_) => ("unreadable", Exit::CannotRun),
         };
+        // Exit codes rise from good to bad.
         worst = worst.max(exit);
         let error = checked.err().map(|error| error_line(&error.into()));
         reports.push(FsVerifyReport { file: name.clone(), status, error });

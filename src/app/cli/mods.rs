@@ -132,6 +132,7 @@ fn load_paths(registry: &Registry, paths: &[PathBuf]) -> anyhow::Result<Loaded> 
             path.canonicalize().with_context(|| format!("cannot read {}", path.display()))?;
         sources.push((path.clone(), Source::read(&path)));
     }
+    // Not the user's settings: a mod that is disabled is checked all the same.
     Ok(load_sources(registry, sources, &Settings::default()))
 }
 
@@ -339,6 +340,7 @@ fn chosen(
     }
     let waiting = || report.commands.iter().filter(|command| !settings.allows(id, command));
     anyhow::ensure!(waiting().next().is_some(), "{id} has no command that waits for leave");
+    // Questions go there, since standard output has the result.
     let mut terminal = terminal::stderr();
     if !terminal.is_terminal() || !std::io::stdin().is_terminal() {
         let lines = waiting()

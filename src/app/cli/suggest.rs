@@ -84,6 +84,7 @@ pub fn for_error(error: &anyhow::Error, arguments: &[OsString]) -> Option<String
         return None;
     }
     let message = format!("{error:#}");
+    // Errors hold no paths that could be asked for, only words that name them.
     let missing = arguments.iter().map(Path::new).filter(|path| {
         let named = path.to_str().is_some_and(|text| !text.is_empty() && message.contains(text));
         named && !path.exists()

@@ -81,11 +81,13 @@ impl Offscreen {
         let plugins = DefaultPlugins
             .set(WindowPlugin {
                 primary_window: None,
+                // The usual condition, no open window, holds from the first frame on.
                 exit_condition: ExitCondition::DontExit,
                 ..default()
             })
             .set(log())
             .set(render_plugin())
+            // With it a frame is drawn while the next one is simulated already.
             .disable::<PipelinedRenderingPlugin>()
             .disable::<WinitPlugin>();
         app.add_plugins(plugins).insert_resource(TimeUpdateStrategy::ManualDuration(FRAME));

@@ -182,6 +182,7 @@ fn answer_batch(tokens: &[u32], position: usize, steps: usize) -> Batch {
             .enumerate()
             .map(|(slot, &token)| column(token, slot, position))
             .collect(),
+        // Greedy, so that every repetition makes the same tokens.
         asks: (0..tokens.len() as u32).map(LogitsQuery::greedy).collect(),
         steps: steps as u32,
         ..Batch::default()

@@ -63,8 +63,7 @@ struct Speed {
     /// How many answers are made at once; 1 for a prompt.
     parallel: usize,
     tokens_per_second: MedianOfSamples,
-    /// Of weights, at the median: those of a pass by the time of a pass. Not told of a prompt,
-    /// whose passes compute more than they read.
+    /// Of weights, at the median: those of a pass by the time of a pass. `None` for a prompt.
     #[serde(skip_serializing_if = "Option::is_none")]
     gigabytes_per_second: Option<f64>,
 }
@@ -132,6 +131,7 @@ impl BenchReport {
             what: "prefill",
             parallel: 1,
             tokens_per_second: MedianOfSamples::of(&measured.prefill),
+            // Passes of a prompt compute more than they read.
             gigabytes_per_second: None,
         };
         let decode = plan.parallel.iter().zip(&measured.decode).map(|(&parallel, rates)| {

@@ -21,6 +21,7 @@ impl MedianOfSamples {
         let (Some(&least), Some(&most)) = (sorted.first(), sorted.last()) else {
             return Self::default();
         };
+        // One and the same sample where their number is odd.
         let (below, above) = (sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
         Self { median: f64::midpoint(below, above), least, most }
     }

@@ -46,6 +46,7 @@ impl ChatReader {
         if !io::stdin().is_terminal() {
             return Ok(Self { editor: None, history: None });
         }
+        // Before the editor changes it.
         remember_terminal();
         let config = Config::builder()
             .max_history_size(MOST_REMEMBERED)

@@ -46,6 +46,7 @@ impl CellFile {
             .truncate(false)
             .open(path)
             .with_context(|| format!("cannot use {shown} for results"))?;
+        // Held until the file is closed, so that lines of two runs do not mix.
         file.try_lock().with_context(|| format!("{shown} is being written by another run"))?;
         let mut done = BTreeSet::new();
         let mut whole = 0;

@@ -158,6 +158,7 @@ fn set_lines(
 fn acknowledge(map: &mut InfiniteMap, count: u64, out: &mut Output) -> anyhow::Result<()> {
     map.flush()?;
     out.print(&FlushReport { flushed: count }, |report| format!("flushed {}", report.flushed))?;
+    // Who reads the numbers relies on them at once, so none waits in the buffer.
     Ok(out.flush()?)
 }
 

@@ -216,6 +216,7 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
         }
     };
     if let Some(output) = &mut output {
+        // Only now is a file that is there changed, when something can run.
         output.begin()?;
     }
     let prompts = requests_of_prompts(args, source, &text);
@@ -278,6 +279,7 @@ fn open_input(
         PromptSource::Prompts(_) => return Ok(None),
         PromptSource::StandardInput => {
             let name = "standard input".to_owned();
+            // All lines are checked before the first one runs, and a stream cannot be read twice.
             InputFile::spool(name, io::stdin().lock(), defaults, args.skip_bad)
         }
         PromptSource::File(path) => InputFile::open(path, defaults, args.skip_bad),
@@ -468,6 +470,7 @@ pub(in crate::app::cli) fn nothing_visible(
 /// around it where there is one. All text of models that a person reads as it is made goes through
 /// here.
 pub(in crate::app::cli) fn write_answer(style: Option<&str>, text: &str) -> io::Result<()> {
+    // Text of a model has whole characters only, so a new writer cuts none in two.
     let mut stdout = terminal::stdout();
     match style {
         Some(style) if !text.is_empty() => {
