@@ -37,6 +37,7 @@ pub fn open_regular_with(path: &Path, options: &mut OpenOptions) -> io::Result<F
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(options, nix::libc::O_NONBLOCK);
     let file = options.open(path)?;
+    // Asked of the open file: the name may lead elsewhere than a moment ago.
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other(NotRegular)) }
 }
 

@@ -26,6 +26,7 @@ fn status() -> Option<String> {
 /// A size in Linux's account of a process.
 fn field(status: &str, name: &str) -> Option<u64> {
     let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    // Linux writes kB and means 1024 bytes.
     let kibibytes: u64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kibibytes.checked_mul(1024)
 }

@@ -11,6 +11,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .into_iter()
         .filter(|known| known.chars().count().abs_diff(name.chars().count()) <= most);
     let distance = |known: &str| strsim::damerau_levenshtein(&lower, &known.to_lowercase());
+    // Of equally near names the first by letters, in whatever order they come.
     let best = known.map(|known| (distance(known), known)).min()?;
     (best.0 <= most).then_some(best.1)
 }

@@ -53,13 +53,13 @@ fn whole(path: &Path) -> Option<PathBuf> {
 /// What a command writes, as endings of names say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Pixels: `.pxi`.
+    /// Bytes stored as pixels, a model among them: `.pxi`.
     Pxi,
     /// A model of llama.cpp: `.gguf`.
     Gguf,
-    /// A picture: `.png`.
+    /// A picture of pixels or of a model: `.png`.
     Png,
-    /// An archive: `.zip`.
+    /// An archive of a mod: `.zip`.
     Zip,
     /// Text, whatever its ending: results, traces.
     Text,
@@ -130,6 +130,7 @@ impl Format {
         match self {
             Self::Bytes => false,
             Self::Text => BINARY.contains(&ending),
+            // Endings that no list has, such as .tmp and .v2, say nothing.
             _ => {
                 self.ending() != Some(ending)
                     && (BINARY.contains(&ending) || TEXT.contains(&ending))
@@ -145,7 +146,7 @@ pub enum Refusal {
     /// The result would take the place of what it is made of.
     #[error("{} and {} are the same file; name another output", input.display(), output.display())]
     SameFile {
-        /// What is read.
+        /// What is read, as it was named.
         input: PathBuf,
         /// What would be written.
         output: PathBuf,
@@ -159,12 +160,12 @@ pub enum Refusal {
     Ending {
         /// What would be written.
         path: PathBuf,
-        /// Its ending.
+        /// Its ending in small letters, without the dot.
         ending: String,
         /// What it would hold.
         written: Format,
     },
-    /// Something is there.
+    /// A file is there, and nobody gave leave to replace it.
     #[error("{} exists already; give --force to replace it, or another name", .0.display())]
     Exists(PathBuf),
     /// A folder is there, or the name is that of one.
@@ -175,7 +176,7 @@ pub enum Refusal {
     NoFolder {
         /// What would be written.
         output: PathBuf,
-        /// Where.
+        /// The folder that is not there, links followed.
         folder: PathBuf,
     },
     /// The output lies in a folder that is read as a whole.
@@ -185,7 +186,7 @@ pub enum Refusal {
         input.display()
     )]
     Inside {
-        /// What is read.
+        /// The folder that is read, as it was named.
         input: PathBuf,
         /// What would be written.
         output: PathBuf,
@@ -225,6 +226,7 @@ fn is_inside(path: &Path, folder: &Path) -> bool {
 }
 
 fn stream<'a>(path: &'a Path, stream: &'a str) -> &'a Path {
+    // Through /dev a shell's redirection is known as the file that it leads to.
     if cfg!(unix) && path == Path::new("-") { Path::new(stream) } else { path }
 }
 
@@ -252,6 +254,7 @@ pub fn refuse_ending(output: &Path, written: Format) -> Result<(), Refusal> {
 pub fn refuse_existing(output: &Path, force: bool) -> Result<(), Refusal> {
     match output.metadata() {
         _ if output == Path::new("-") => Ok(()),
+        // `new/` is a folder's name also where nothing is there.
         _ if crate::pxi::names_folder(output) => Err(Refusal::Folder(output.to_owned())),
         Ok(about) if about.is_dir() => Err(Refusal::Folder(output.to_owned())),
         Ok(about) if about.is_file() && !force => Err(Refusal::Exists(output.to_owned())),
@@ -264,6 +267,7 @@ pub fn refuse_existing(output: &Path, force: bool) -> Result<(), Refusal> {
 /// # Errors
 /// [`Refusal::NoFolder`].
 pub fn refuse_missing_folder(output: &Path) -> Result<(), Refusal> {
+    // That of the place a link leads to, where the file is made.
     let folder = crate::pxi::Target::from(output).folder();
     if output == Path::new("-") || folder.exists() {
         return Ok(());
@@ -282,6 +286,7 @@ pub fn check_output(
     written: Format,
     force: bool,
 ) -> Result<(), Refusal> {
+    // The input first: of an output that is one, `--force` would be the wrong advice.
     refuse_input(output, inputs)?;
     refuse_ending(output, written)?;
     refuse_existing(output, force)?;

@@ -19,6 +19,7 @@ impl FromStr for MemorySize {
     fn from_str(text: &str) -> Result<Self, NoMemorySize> {
         let wrong = || NoMemorySize(text.to_owned());
         let trimmed = text.trim();
+        // Digits and dots alone, so that `NaN`, `inf` and `1e9`, which f64 reads, are no sizes.
         let digits =
             trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
         let (number, unit) = trimmed.split_at(digits);
@@ -34,6 +35,7 @@ impl FromStr for MemorySize {
             "tb" => 1_000_000_000_000,
             _ => return Err(wrong()),
         };
+        // A float holds whole numbers only up to 2^53 exactly.
         if let Ok(whole) = number.parse::<u64>() {
             return whole.checked_mul(factor).map(Self).ok_or_else(wrong);
         }

@@ -51,14 +51,14 @@ pub struct Terminal<W: Write> {
     begun: Vec<u8>,
 }
 
-/// Standard output.
+/// Standard output; with escapes where it is a terminal.
 pub fn stdout() -> Terminal<io::Stdout> {
     let stream = io::stdout();
     let is_terminal = stream.is_terminal();
     Terminal::new(stream, is_terminal)
 }
 
-/// Standard error.
+/// Standard error; with escapes where it is a terminal.
 pub fn stderr() -> Terminal<io::Stderr> {
     let stream = io::stderr();
     let is_terminal = stream.is_terminal();
@@ -88,6 +88,7 @@ impl<W: Write> Terminal<W> {
     /// # Errors
     /// The stream takes no more.
     pub fn write_trusted(&mut self, text: &str) -> io::Result<()> {
+        // Otherwise the text would stand within a character that was begun.
         self.end_character()?;
         self.inner.write_all(text.as_bytes())
     }
@@ -127,7 +128,9 @@ impl<W: Write> Write for Terminal<W> {
                 }
                 Err(error) => {
                     let (text, after) = rest.split_at(error.valid_up_to());
+                    // Valid up to here, so nothing of it is lost.
                     self.write_text(&String::from_utf8_lossy(text))?;
+                    // No length: the bytes end within a character, and the next write may end it.
                     let Some(bad) = error.error_len() else {
                         self.begun = after.to_vec();
                         break;
@@ -137,10 +140,12 @@ impl<W: Write> Write for Terminal<W> {
                 }
             }
         }
+        // All are taken: those of a character that was begun wait in `begun`.
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        // A character that was begun is not ended: its rest may come after a flush.
         self.inner.flush()
     }
 }
@@ -173,6 +178,7 @@ pub fn is_plain_word(text: &str) -> bool {
 }
 
 fn json(text: &str) -> Cow<'_, str> {
+    // JSON has line breaks only between values, where an escape would make it no JSON.
     let is_escaped = |letter: char| is_unsafe(letter) && letter != '\n';
     if !text.contains(is_escaped) {
         return Cow::Borrowed(text);
@@ -185,6 +191,7 @@ fn json(text: &str) -> Cow<'_, str> {
 }
 
 fn push_json(out: &mut String, letter: char) {
+    // JSON escapes 16 bits at a time: what is above U+FFFF is a pair of surrogates.
     for unit in letter.encode_utf16(&mut [0; 2]) {
         out.push_str(&format!("\\u{unit:04x}"));
     }

@@ -134,6 +134,7 @@ fn parse_size(text: &str) -> Result<[u32; 2], String> {
 
 fn parse_minutes(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().map(|minutes| minutes * 60.0);
+    // This refuses what a float may be and a time is not: negative, NaN, infinite.
     let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     duration
         .filter(|time| *time <= MOST_REPEATED)
@@ -267,6 +268,7 @@ fn windowed_app(setup: &WorldSetup, memory: GpuMemory) -> anyhow::Result<App> {
     }
     // Winit says by a panic that a display which is named does not answer.
     let hook = std::panic::take_hook();
+    // The usual hook would print the panic beside what is said of it here.
     std::panic::set_hook(Box::new(|_| {}));
     let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         app.add_plugins(WinitPlugin::default());
@@ -288,12 +290,14 @@ fn camera() -> impl Bundle {
 
 fn render_plugin() -> RenderPlugin {
     let render_creation = GpuChoice::default().settings().into();
+    // Compiled before a frame is drawn, so that a tour's pictures are the same each time.
     RenderPlugin { render_creation, synchronous_pipeline_compilation: true, ..default() }
 }
 
 fn log() -> LogPlugin {
     LogPlugin {
         level: Level::WARN,
+        // GL that fails to start is nothing to report where another back end works.
         filter: format!("{DEFAULT_FILTER},wgpu_hal::gles=off,bevy_winit=error"),
         fmt_layer: log_layer,
         ..default()

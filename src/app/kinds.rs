@@ -24,12 +24,13 @@ pub fn assets() -> Assets {
 /// What is said of a content for people to read.
 const DESCRIPTION: (&str, &str) = ("about", "description");
 
-/// All kinds.
+/// Every kind by its name, with its example and the review of its files.
 pub fn registry() -> Registry {
     let mut registry = Registry::default();
     registry.register(
         Kind::new("agent", include_str!("../content/examples/agent.ron"), review_agent)
             .with_unique::<AgentProfile>("name", |profile| &profile.name)
+            // Here and below: words of earlier versions, which mods may still have.
             .with_renamed(&[("metabolism", "energy_rates")]),
     );
     let experiment = include_str!("../content/examples/experiment.ron");

@@ -127,12 +127,14 @@ fn read_arguments(typed: &[OsString]) -> Result<Arguments, ExitCode> {
                 error.kind(),
                 clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion
             );
+            // A misspelt command is taken for a model, so clap complains of what follows it.
             match suggest::mistyped_command(&command, typed.get(1..).unwrap_or_default()) {
                 Some(problem) if !wanted => return Err(refuse(problem)),
                 _ => output::refuse_arguments(command, typed, &error),
             }
         }
     };
+    // Alone it is taken for a model without any complaint.
     if matches.subcommand_name().is_none()
         && let Some(problem) =
             suggest::mistyped_command(&command, typed.get(1..).unwrap_or_default())
@@ -153,6 +155,7 @@ fn without_effect(command: &clap::Command, matches: &clap::ArgMatches) -> Option
     /// What `run` has and the window too.
     const SHARED: [&str; 3] = ["model", "gpu_memory", "quiet"];
     let is_given =
+        // Defaults are values too, which nobody gave.
         |id: &str| matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine);
     if matches.subcommand_name().is_some() || DEEDS.iter().any(|id| is_given(id)) {
         return None;
@@ -175,7 +178,7 @@ fn refuse(problem: String) -> ExitCode {
     Exit::CannotRun.into()
 }
 
-/// Runs the program.
+/// Does what the arguments say. Exit code 0: done, 1: something is bad, 2: it cannot be done.
 pub fn main() -> ExitCode {
     // Before the arguments are read, and before anything takes memory.
     if let Some(exit) = crate::model::chat::worker::serve_if_asked() {
@@ -196,11 +199,14 @@ pub fn main() -> ExitCode {
         Some(command) => matches!(command, Command::Coach(_)),
         None => arguments.uses_mods(),
     };
+    // What is wrong with mods is known only once all are read, which not every run needs.
     if uses_mods {
         assets.warnings().iter().for_each(|warning| output::print_warning(warning));
     }
     let result = run_mode(arguments, &assets, &mut out);
+    // However the run ended: programs that tasks began would outlive this one.
     crate::coach::work::process::end_all();
+    // A writer that is dropped says nothing of a full disk.
     let result = result.and_then(|exit| out.flush().map(|()| exit).map_err(Into::into));
     match result {
         Ok(exit) => exit.into(),
@@ -271,6 +277,7 @@ fn open_world(
 ) -> anyhow::Result<crate::model::PixelModel> {
     let model = batch.model.as_deref();
     world.check_outputs(model)?;
+    // The first picture needs few tiles, and each is checked when it comes.
     cli::open_model_quickly(model, assets)
 }
 
@@ -280,6 +287,7 @@ fn remove_temporary_files_on_interrupt() {
             end_at_once(output::INTERRUPTED);
         }
     };
+    // First: the handler below starts a thread, which takes over which signals are blocked.
     end_when_told();
     // Without a handler the program still works; only an interrupt may leave a temporary file.
     if let Err(error) = ctrlc::set_handler(handler) {
@@ -300,6 +308,7 @@ fn let_writes_fail() {
 
 /// Ends the program where it stands, without what it was making.
 fn end_at_once(code: i32) -> ! {
+    // `exit` runs no destructors, which would remove files and end programs.
     crate::pxi::abandon_all();
     crate::coach::work::process::end_all();
     chat::give_terminal_back();
@@ -325,6 +334,7 @@ fn end_when_told() {
             }
         }
     };
+    // Threads that begin later block them too, so that they wait for the one above.
     // Without the thread the signals end the program as they end any other.
     if ends.thread_block().is_ok()
         && std::thread::Builder::new().name("signals".into()).spawn(wait).is_err()
@@ -340,6 +350,7 @@ fn is_ignored(signal: nix::sys::signal::Signal) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or(0);
+    // Signals are counted from 1, bits of the mask from 0.
     mask & (1 << (signal as u32 - 1)) != 0
 }
 

@@ -24,7 +24,7 @@ use crate::model::PixelModel;
 use crate::model::planes::LINE_BYTES;
 use crate::model::tiling::Layout;
 
-/// Arguments of `bench`.
+/// Arguments of `bench`: a model, lengths in tokens, repetitions, a device.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Every figure is the median of the repetitions, with the least and the most of \
@@ -121,11 +121,13 @@ pub fn run(args: BenchArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
         open_fastest_engine(args.device, model, plan.slots(), Some(context), args.memory)
     })?;
     let first_token = measure::first_token(&mut *engine)?;
+    // What was streamed for the first token counts to the start.
     let (streamed, start) = (engine.residency(), Instant::now());
     let bar = progress_bar("measuring", plan.steps());
     let measured = measure::measure(&mut *engine, &plan, &mut || bar.inc(1));
     bar.finish_and_clear();
     let startup = Startup::new(open_model, engine_ready, first_token);
+    // Only now, when the bar is gone: an error would be written behind it.
     let measured = measured?;
     let streaming = engine
         .residency()

@@ -13,7 +13,7 @@ use crate::model::resolve::{KeptEntry, limit};
 use crate::terminal::one_line;
 use crate::words::counted;
 
-/// Arguments of `cache`.
+/// Arguments of `cache`: whether to list or to remove, and of which models.
 #[derive(Debug, Args)]
 #[command(
     arg_required_else_help = true,

@@ -84,6 +84,7 @@ impl ChatArgs {
             sampling: self.sampling.params(),
             max_tokens: self.sampling.max_tokens.unwrap_or(MAX_TOKENS),
             stop,
+            // No alternatives: the token that was drawn has its own probability in any case.
             logprobs: (self.show_probabilities && shade::is_possible()).then_some(0),
             prompt_logprobs: None,
             mode: PromptMode::Chat,
@@ -118,6 +119,7 @@ pub fn run(args: &ChatArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
             "A chat with {name}. /help lists the commands, Ctrl-C stops an answer, Ctrl-D ends."
         ));
     }
+    // At a pipe nobody is there for whom the conversation would go on.
     if lines.is_terminal() {
         run::interrupts_end_nothing();
     }
@@ -194,6 +196,7 @@ fn converse(
                 exit = refused;
             }
         }
+        // At a terminal an interrupt has ended the answer and nothing else.
         if run::is_to_end() || (!lines.is_terminal() && run::was_interrupted()) {
             return Ok(Exit::FoundBad);
         }

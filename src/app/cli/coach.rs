@@ -25,7 +25,7 @@ use crate::content::assets::Assets;
 use crate::folders;
 use crate::model::PixelModel;
 
-/// Arguments of `coach`.
+/// Arguments of `coach`: what to do, and with whose queue.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pixel-llm coach demo                         phases 1 to 3 of the default plan on the built-in \
@@ -334,6 +334,7 @@ fn other_queues(usual: &QueueStore) -> Vec<QueueStore> {
         .map(|entry| entry.path().join(FILE_NAME))
         .filter(|path| path.is_file())
         .collect();
+    // A folder gives its entries in any order.
     paths.sort();
     paths.into_iter().map(QueueStore::new).collect()
 }
@@ -425,6 +426,7 @@ fn run_tasks(
     assets: &Assets,
     out: &mut Output,
 ) -> anyhow::Result<Exit> {
+    // First, since the model says whose queue it is.
     let model = super::open_model(model, assets)?;
     let store = QueueStore::new(queue.map_or_else(|| queue_of(&model), Ok)?);
     if !store.exists() {
@@ -465,6 +467,7 @@ fn drive(
     #[cfg(not(feature = "world"))]
     alone(&runner, phases, max_tasks, &mut |step| live.tell(&step))?;
     live.finish();
+    // Other processes may have changed the file since it was last read.
     shared_queue.refresh()?;
     Ok(shared_queue.queue())
 }
@@ -493,6 +496,7 @@ fn alone(
 const DEMO_PHASES: [u32; 3] = [1, 2, 3];
 
 fn demo(model: Option<&Path>, assets: &Assets, out: &mut Output) -> anyhow::Result<Exit> {
+    // It goes at the end, with the files of reports, which are written beside the queue.
     let folder = tempfile::tempdir().context("cannot make a folder for the demonstration")?;
     let store = QueueStore::new(folder.path().join("coach.json"));
     store.create(&plan::load(DEFAULT_PLAN, assets, &Zoned::now())?, false)?;

@@ -16,7 +16,7 @@ use crate::outputs::{Format, check_output};
 use crate::pxi::Target;
 use crate::words::{counted, one_or_more};
 
-/// Arguments of `convert`.
+/// Arguments of `convert`: two files, and leave to replace the second.
 #[derive(Debug, Args)]
 #[command(
     after_help = "The direction follows from the input: a GGUF file becomes pixels, a PXI-LLM \
@@ -64,6 +64,7 @@ pub fn run(args: ConvertArgs, out: &mut Output) -> anyhow::Result<Exit> {
     let (tensors, tiles, size) = if resolve::is_gguf(&args.input)? {
         let gguf = Gguf::open(&args.input)?;
         check_output(&args.output, gguf.paths(), Format::Pxi, args.force)?;
+        // After all refusals, since it removes what is left over.
         make_room(&args, file_size_in_bytes(&gguf).map_err(|error| error.in_file(&args.input))?)?;
         let bar = progress_bytes("converting", Some(work_in_bytes(&gguf)));
         let done = convert(&gguf, target, &|done| bar.set_position(done))

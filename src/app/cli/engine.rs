@@ -122,6 +122,7 @@ pub fn open_engine_without(
         device != Device::Gpu,
         "--mute is computed on the processor: use --device cpu or auto"
     );
+    // What can be refused is refused before the engine is opened, which may take long.
     check_context(&model, context)?;
     let interventions = interventions_without(muted, model.config())?;
     let mut engine = open_engine(Device::Cpu, model, slots, context, memory)?;

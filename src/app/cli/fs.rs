@@ -173,7 +173,7 @@ impl From<CompressionArg> for Compression {
     }
 }
 
-/// Runs a command.
+/// Does what `fs` is asked for, with files by path or by name in a store.
 pub fn run(args: FsArgs, out: &mut Output) -> anyhow::Result<Exit> {
     let files = match &args.store {
         Some(folder) => FileArgument::InStore(PxiStore::open(folder)?),
@@ -318,6 +318,7 @@ fn write(files: &FileArgument, args: &FsWriteArgs, out: &mut Output) -> anyhow::
         let read_len = match input.read(&mut piece) {
             Ok(0) => break,
             Ok(read_len) => read_len,
+            // A signal is no fault of the input.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => {
                 return Err(error)
@@ -331,6 +332,7 @@ fn write(files: &FileArgument, args: &FsWriteArgs, out: &mut Output) -> anyhow::
     }
     writer.finish()?;
     bar.finish_and_clear();
+    // Opened anew, so that what is told is what the disk has.
     let file = files.open(&args.file)?;
     let mut report = FsReport::of_file(&args.file, &file);
     if args.png {
@@ -347,6 +349,7 @@ fn check_write(files: &FileArgument, args: &FsWriteArgs) -> anyhow::Result<()> {
     let output = files.path(&args.file)?;
     refuse_input(&output, [args.input.as_path()])?;
     refuse_ending(&output, Format::Pxi)?;
+    // Whatever leave there is: `--force` is for .pxi files alone.
     refuse_other(&output)?;
     refuse_existing(&output, args.force)?;
     if args.png {
@@ -390,6 +393,7 @@ fn read(files: &FileArgument, args: &FsReadArgs, out: &mut Output) -> anyhow::Re
     let offset = args.offset.unwrap_or(0);
     let length = args.length.unwrap_or(payload_len.saturating_sub(offset));
     let is_slice = args.offset.is_some() || args.length.is_some();
+    // The checksum is of the whole payload: to check a slice is to read all of it.
     if !is_slice && !args.unverified {
         let bar = progress_bytes("checking", Some(payload_len));
         file.verify_with(&|hashed_len| bar.set_position(hashed_len))?;
@@ -451,6 +455,7 @@ fn verify(files: &FileArgument, names: &[String], out: &mut Output) -> anyhow::R
             Err(error) if error.is_damage() => ("damaged", Exit::FoundBad),
             Err(_) => ("unreadable", Exit::CannotRun),
         };
+        // Exit codes rise from good to bad.
         worst = worst.max(exit);
         let error = checked.err().map(|error| error_line(&error.into()));
         reports.push(FsVerifyReport { file: name.clone(), status, error });
@@ -498,6 +503,7 @@ fn list(files: &FileArgument, folder: Option<PathBuf>, out: &mut Output) -> anyh
                     file_len,
                     format!("{} x {}", header.width, header.height),
                     header.compression.into(),
+                    // A SHA-256 has 64 hexadecimal digits; 16 tell files apart.
                     header.sha256[..16].into(),
                 ],
                 None => ["-".into(), file_len, "-".into(), "damaged".into(), String::new()],
@@ -579,6 +585,7 @@ fn demo(files: &FileArgument, name: &str, out: &mut Output) -> anyhow::Result<Ex
             path.display()
         );
     }
+    // May replace what is there, which is the demo.
     let mut writer = files.writer(name, WriteOptions::default(), path.is_file())?;
     writer.write_all(&pxi::demo::payload()).with_context(|| format!("{name}: cannot write"))?;
     writer.finish()?;

@@ -20,7 +20,7 @@ use crate::outputs::{Format, check_output};
 use crate::pxi::Target;
 use crate::terminal::one_line;
 
-/// Arguments of `inspect`.
+/// Arguments of `inspect`: a model, and the picture that is wanted of it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pixel-llm inspect                          the model inside the program
@@ -163,6 +163,7 @@ fn in_place(path: &Path, with_tensors: bool, out: &mut Output) -> anyhow::Result
 fn report(model: &PixelModel, with_tensors: bool) -> InspectReport<'_> {
     let about = ModelSummary {
         file: model.path().display().to_string(),
+        // From the header: the built-in model is no file that could be asked.
         size_in_bytes: model.header().sections.payload_size() + crate::pxi::HEADER_LEN as u64,
         metadata: model.metadata(),
         config: model.config(),

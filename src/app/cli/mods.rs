@@ -22,7 +22,7 @@ use crate::outputs::Format;
 use crate::terminal::{self, one_line};
 use crate::words::counted;
 
-/// Arguments of `mods`.
+/// Arguments of `mods`: what to do, and with which mod.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pixel-llm mods new my-mod
@@ -132,6 +132,7 @@ fn load_paths(registry: &Registry, paths: &[PathBuf]) -> anyhow::Result<Loaded> 
             path.canonicalize().with_context(|| format!("cannot read {}", path.display()))?;
         sources.push((path.clone(), Source::read(&path)));
     }
+    // Not the user's settings: a mod that is disabled is checked all the same.
     Ok(load_sources(registry, sources, &Settings::default()))
 }
 
@@ -292,6 +293,7 @@ fn allow(
 ) -> anyhow::Result<Exit> {
     let (folder, mut settings) = settings_of(folder)?;
     if wanted.forget {
+        // Not looked for: a mod that is gone can be forgotten too.
         settings.forget(id);
     } else {
         let report = find(loaded, id)?;
@@ -338,6 +340,7 @@ fn chosen(
     }
     let waiting = || report.commands.iter().filter(|command| !settings.allows(id, command));
     anyhow::ensure!(waiting().next().is_some(), "{id} has no command that waits for leave");
+    // Questions go there, since standard output has the result.
     let mut terminal = terminal::stderr();
     if !terminal.is_terminal() || !std::io::stdin().is_terminal() {
         let lines = waiting()
@@ -467,6 +470,7 @@ fn pack_mod(
     outputs::refuse_ending(&path, Format::Zip)?;
     let parent =
         path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Beside the archive, since no rename crosses file systems.
     let mut file = tempfile::Builder::new().prefix(".pixel-llm-").tempfile_in(parent)?;
     pack::write_archive(&source, &from, &others.files, file.as_file_mut())?;
     file.persist_noclobber(&path)

@@ -113,6 +113,7 @@ pub fn progress_bar(label: &'static str, len: u64) -> ProgressBar {
 pub fn refuse_arguments(command: clap::Command, typed: &[OsString], error: &clap::Error) -> ! {
     let shown = typed.iter().map(|text| terminal::one_line(&text.to_string_lossy()).into_owned());
     match command.try_get_matches_from(shown) {
+        // Written out, an argument may be wrong in another way, or not at all.
         Err(shown) if shown.kind() == error.kind() => shown.exit(),
         _ => {
             let _ = write!(terminal::stderr(), "{}", terminal::lines(&error.to_string()));
@@ -165,6 +166,7 @@ fn show(what: &str, ended: &Receiver<()>) {
 
 impl Drop for Doing {
     fn drop(&mut self) {
+        // The thread waits for this end to go.
         self.end = None;
         // What comes next finds the line cleared.
         let _ = self.teller.take().map(JoinHandle::join);

@@ -11,7 +11,7 @@ use clap_mangen::Man;
 
 use super::output::{Exit, Output, print_note};
 
-/// Arguments of `completions`.
+/// Arguments of `completions`: the shell that is to complete.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pixel-llm completions bash > ~/.local/share/bash-completion/completions/pixel-llm
@@ -22,7 +22,7 @@ pub struct CompletionsArgs {
     pub shell: Shell,
 }
 
-/// Arguments of `man`.
+/// Arguments of `man`: a folder, or none for standard output.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pixel-llm man | man -l -

@@ -259,6 +259,7 @@ impl BatchArgs {
         let Some(output) = &self.output else { return Ok(()) };
         // All parts of a split model are read.
         let parts = self.model.as_deref().map(parts).unwrap_or_default();
+        // Standard input too, which may be read without being named.
         outputs::refuse_input(output, self.input.as_deref().into_iter().chain([Path::new("-")]))?;
         outputs::refuse_input(output, parts)?;
         outputs::refuse_ending(output, Format::Text)

@@ -68,6 +68,7 @@ pub fn run(
     let start = std::time::Instant::now();
     for _ in 0..args.ticks.unwrap_or(0) {
         world.tick();
+        // At every tick, so that the trace of a long run does not fill the memory.
         match &mut file {
             Some(file) => world.write_trace(file)?,
             None => world.write_trace(out.bytes())?,

@@ -43,9 +43,11 @@ fn first_positional<'a>(
         let Some(option) = text.strip_prefix('-').filter(|option| !option.is_empty()) else {
             return Some(argument);
         };
+        // What follows `--` is no command, whatever it is called.
         if option == "-" {
             return None;
         }
+        // `--name=value` is no known name, and has its value with it. No short option has one.
         let known = match option.strip_prefix('-') {
             Some(long) => command.get_arguments().find(|known| known.get_long() == Some(long)),
             None => None,
@@ -82,6 +84,7 @@ pub fn for_error(error: &anyhow::Error, arguments: &[OsString]) -> Option<String
         return None;
     }
     let message = format!("{error:#}");
+    // Errors hold no paths that could be asked for, only words that name them.
     let missing = arguments.iter().map(Path::new).filter(|path| {
         let named = path.to_str().is_some_and(|text| !text.is_empty() && message.contains(text));
         named && !path.exists()

@@ -7,9 +7,9 @@ use crate::terminal::one_line;
 /// How a column's cells are set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
-    /// Text.
+    /// Spaces after the cell, for text.
     Left,
-    /// Numbers.
+    /// Spaces before the cell, for numbers.
     Right,
 }
 
@@ -37,6 +37,7 @@ impl<const N: usize> Table<N> {
     /// The table as text, two spaces between columns and none at the end of a line.
     pub fn render(&self) -> String {
         let width = |column: usize| {
+            // Characters, as `format!` counts a width.
             self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
         };
         let widths: [usize; N] = std::array::from_fn(width);

@@ -17,7 +17,7 @@ use crate::model::verify::{DamagedTile, verify};
 use crate::model::{Cache, resolve};
 use crate::words::{counted, one_or_more};
 
-/// Arguments of `verify`.
+/// Arguments of `verify`: the model, or none for the built-in one.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit code 0: all is sound. 1: some tile is damaged; each is named with its \
@@ -130,6 +130,7 @@ pub fn run(args: VerifyArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
 /// Reads every weight of a GGUF file, which has no checksums, and what is kept of its conversion.
 fn in_place(path: &Path, out: &mut Output) -> anyhow::Result<Exit> {
     let gguf = Gguf::open(path)?;
+    // A conversion tells of each tile twice, when it is written and when the file is sealed.
     let bar = progress_bytes("verifying", Some(work_in_bytes(&gguf) / 2));
     let start = Instant::now();
     let checked =
@@ -143,6 +144,7 @@ fn in_place(path: &Path, out: &mut Output) -> anyhow::Result<Exit> {
         tiles: checked.tiles as u32,
         bytes: checked.model_size_in_bytes,
         seconds,
+        // What is unsound was an error above.
         sound: true,
         damaged: Vec::new(),
         conversion,

@@ -56,6 +56,7 @@ impl Inhabitants {
         if !store.exists() {
             store.create(&plan::load(DEFAULT_PLAN, &setup.assets, &Zoned::now())?, false)?;
         }
+        // Before anybody works: tasks of another model's queue are not done with this one.
         belong_to(&store, &ModelMark::of(&setup.model))?;
         let folder = store.folder().to_owned();
         let shared_queue = Arc::new(SharedQueue::new(store)?);

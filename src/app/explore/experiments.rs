@@ -61,6 +61,7 @@ struct ExperimentRun {
     state: String,
     is_over: bool,
     cancel: Arc<AtomicBool>,
+    // A resource is shared between threads, which a receiver by itself cannot be.
     reports: Mutex<Receiver<ExperimentNews>>,
 }
 
@@ -217,6 +218,7 @@ fn work(
     let path = results_folder()?.join(format!("{name}-{stem}.jsonl"));
     let job = ExperimentJob::new(name, experiment, &model)?;
     let _ = tell.send(ExperimentNews::Begun(job.cells()));
+    // Nothing is lost by it: the same experiment gives the same lines.
     let mut file = CellFile::open(Some(&path), Existing::Overwrite)?;
     let memory = GpuMemory::default();
     let mut engine =

@@ -81,11 +81,13 @@ impl Offscreen {
         let plugins = DefaultPlugins
             .set(WindowPlugin {
                 primary_window: None,
+                // The usual condition, no open window, holds from the first frame on.
                 exit_condition: ExitCondition::DontExit,
                 ..default()
             })
             .set(log())
             .set(render_plugin())
+            // With it a frame is drawn while the next one is simulated already.
             .disable::<PipelinedRenderingPlugin>()
             .disable::<WinitPlugin>();
         app.add_plugins(plugins).insert_resource(TimeUpdateStrategy::ManualDuration(FRAME));
@@ -102,6 +104,7 @@ impl Offscreen {
         crate::engine::gpu::headless::prepare(&mut app);
         let mut world = Self { app };
         world.update(4);
+        // Whether the model fits the device is known only after frames have been drawn.
         let failure =
             world.app.sub_app_mut(RenderApp).world_mut().resource_mut::<GpuModelFailure>().0.take();
         failure.map_or(Ok(world), |error| Err(error.into()))
@@ -128,6 +131,7 @@ impl Offscreen {
     /// # Errors
     /// It has no end.
     pub fn take_tour(&mut self) -> Result<Vec<String>, OffscreenError> {
+        // Nobody watches, so pauses and flights would only cost frames.
         self.app.world_mut().resource_mut::<TourRun>().hurry = true;
         self.until("the tour", |world| {
             world.resource::<TourRun>().is_over() && !world.resource::<Shots>().is_busy()

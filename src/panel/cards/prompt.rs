@@ -86,31 +86,14 @@ pub(crate) fn draw(
                 return;
             }
             ui.horizontal(|ui| {
-                let edit = egui::TextEdit::singleline(&mut prompt.text)
-                    .hint_text("a prompt")
-                    .desired_width(wide - 250.0);
-                let response = ui.add(edit);
-                if is_wanted {
-                    response.request_focus();
-                }
-                // Enter takes the focus from a field of one line.
-                let entered =
-                    response.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
-                if ui.button("Ask").clicked() || entered {
+                if question(ui, wide, is_wanted, &mut prompt.text) {
                     // The token that was looked at is one of the last answer.
                     scrubbed.0 = None;
                     mind.paused = false;
                     let PromptBox { text, chat, tokens, temperature } = &*prompt;
                     mind.ask(atlas.model(), text, *chat, *tokens, *temperature);
                 }
-                let word = if mind.paused { "Go on" } else { "Pause" };
-                if ui.button(word).clicked() {
-                    mind.paused = !mind.paused;
-                }
-                if ui.button("Step").clicked() {
-                    mind.paused = true;
-                    mind.single = true;
-                }
+                pace(ui, &mut mind);
                 ui.checkbox(&mut prompt.chat, "chat").on_hover_text(
                     "as a message, where the model brings a chat template; without, the text as it \
                      is",
@@ -119,6 +102,30 @@ pub(crate) fn draw(
         });
     });
     Ok(())
+}
+
+/// The field of the prompt and its button; whether the prompt is to be answered now.
+fn question(ui: &mut egui::Ui, wide: f32, is_wanted: bool, text: &mut String) -> bool {
+    let edit = egui::TextEdit::singleline(text).hint_text("a prompt").desired_width(wide - 250.0);
+    let response = ui.add(edit);
+    if is_wanted {
+        response.request_focus();
+    }
+    // Enter takes the focus from a field of one line.
+    let entered = response.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
+    ui.button("Ask").clicked() || entered
+}
+
+/// Pause, go on, or one token.
+fn pace(ui: &mut egui::Ui, mind: &mut Generation) {
+    let word = if mind.paused { "Go on" } else { "Pause" };
+    if ui.button(word).clicked() {
+        mind.paused = !mind.paused;
+    }
+    if ui.button("Step").clicked() {
+        mind.paused = true;
+        mind.single = true;
+    }
 }
 
 /// The sequence as chips: the shade is the probability; a click looks back at the token.

@@ -2,6 +2,7 @@
 //! near the middle before far from it.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 
 use crate::model::plan::Rect;
 
@@ -80,7 +81,9 @@ pub fn rank(view: &View, candidates: impl IntoIterator<Item = Candidate>) -> Vec
         })
         .collect();
     wanted.sort_unstable_by_key(|(key, _)| *key);
-    wanted.dedup_by_key(|(_, wanted)| wanted.id);
+    // A tile that is drawn in several places comes once, as the most wanted of them.
+    let mut seen = HashSet::with_capacity(wanted.len());
+    wanted.retain(|(_, wanted)| seen.insert(wanted.id));
     wanted.into_iter().map(|(_, wanted)| wanted).collect()
 }
 
@@ -118,6 +121,14 @@ mod tests {
         let mut reversed = candidates;
         reversed.reverse();
         assert_eq!(ids(&reversed), ids(&candidates));
+    }
+
+    #[test]
+    fn a_tile_in_several_places_is_wanted_once_as_its_nearest() {
+        let view = View { rect: Rect::new(0, 0, 256, 64), level: 0, margin: 128 };
+        let found = rank(&view, [tile(1, 0, 300), tile(2, 0, 0), tile(1, 0, 128)]);
+        let found: Vec<_> = found.iter().map(|wanted| (wanted.id, wanted.visible)).collect();
+        assert_eq!(found, [(1, true), (2, true)]);
     }
 
     #[test]

@@ -60,11 +60,10 @@ impl Startup {
 #[derive(Debug, Serialize)]
 struct Speed {
     what: &'static str,
-    /// Answers at once.
+    /// How many answers are made at once; 1 for a prompt.
     parallel: usize,
     tokens_per_second: MedianOfSamples,
-    /// Of weights, at the median: those of a pass by the time of a pass. Not told of a prompt,
-    /// whose passes compute more than they read.
+    /// Of weights, at the median: those of a pass by the time of a pass. `None` for a prompt.
     #[serde(skip_serializing_if = "Option::is_none")]
     gigabytes_per_second: Option<f64>,
 }
@@ -101,7 +100,7 @@ pub struct BenchReport {
     tokens: usize,
     repetitions: usize,
     speeds: Vec<Speed>,
-    /// Of one answer.
+    /// Of one answer; several at once share them.
     weight_bytes_per_token: u64,
     /// Of one answer; `null` where the engine cannot tell.
     dispatches_per_token: Option<f64>,
@@ -132,10 +131,12 @@ impl BenchReport {
             what: "prefill",
             parallel: 1,
             tokens_per_second: MedianOfSamples::of(&measured.prefill),
+            // Passes of a prompt compute more than they read.
             gigabytes_per_second: None,
         };
         let decode = plan.parallel.iter().zip(&measured.decode).map(|(&parallel, rates)| {
             let tokens_per_second = MedianOfSamples::of(rates);
+            // A pass makes a token of every answer and reads the weights once for all.
             let passes_per_second = tokens_per_second.median / parallel as f64;
             let gigabytes_per_second = Some(passes_per_second * weight_bytes as f64 / GIGA);
             Speed { what: "decode", parallel, tokens_per_second, gigabytes_per_second }
@@ -165,7 +166,7 @@ impl BenchReport {
         Self { streaming, ..self }
     }
 
-    /// The page.
+    /// The page: speeds, stages of each kind of pass, streaming, the start and memory.
     pub fn text(&self) -> String {
         let model = &self.model;
         let mut text = format!(

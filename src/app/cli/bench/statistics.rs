@@ -7,9 +7,9 @@ use serde::Serialize;
 pub struct MedianOfSamples {
     /// The sample in the middle, or the mean of the two there.
     pub median: f64,
-    /// The least sample.
+    /// The least sample, 0 where there are none.
     pub least: f64,
-    /// The greatest sample.
+    /// The greatest sample, 0 where there are none.
     pub most: f64,
 }
 
@@ -21,6 +21,7 @@ impl MedianOfSamples {
         let (Some(&least), Some(&most)) = (sorted.first(), sorted.last()) else {
             return Self::default();
         };
+        // One and the same sample where their number is odd.
         let (below, above) = (sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
         Self { median: f64::midpoint(below, above), least, most }
     }

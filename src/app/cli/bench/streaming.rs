@@ -22,7 +22,6 @@ pub struct Streaming {
     read_gigabytes_per_second: Option<f64>,
     /// What that speed would allow if nothing had to be computed.
     passes_per_second_by_reading: Option<f64>,
-    /// What was done.
     passes_per_second: f64,
 }
 

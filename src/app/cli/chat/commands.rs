@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::names::nearest;
 use crate::terminal;
 
-/// What `/help` says.
+/// The commands as `/help` lists them, one on a line.
 pub const HELP: &str = "\
 /help          this list
 /clear         forget the conversation; the system message stays
@@ -26,7 +26,7 @@ pub enum Command {
     Say(String),
     /// The list of commands.
     Help,
-    /// Forget the conversation.
+    /// Forget the conversation; the system message stays.
     Clear,
     /// Give the system message, or show it.
     System(Option<String>),
@@ -36,7 +36,7 @@ pub enum Command {
     Retry,
     /// Write the conversation to a file.
     Save(PathBuf),
-    /// End.
+    /// End the conversation, as Ctrl-D does.
     Exit,
 }
 

@@ -61,7 +61,7 @@ impl<'t, 'e> ChatSession<'t, 'e> {
         }
     }
 
-    /// The system message.
+    /// The system message, if there is one.
     pub fn system(&self) -> Option<&str> {
         self.system.as_deref()
     }
@@ -127,6 +127,7 @@ impl<'t, 'e> ChatSession<'t, 'e> {
     /// said.
     fn fit(&mut self) -> Result<(Prompt, u32), String> {
         let context = self.engine.capacity().context;
+        // At most a quarter, or a large --max-tokens would leave no room for what was said.
         let wanted = (self.defaults.max_tokens as usize).min(context / 4).max(1);
         let before = self.left_out;
         loop {
@@ -135,10 +136,12 @@ impl<'t, 'e> ChatSession<'t, 'e> {
             // The question itself is never left out.
             let older = self.messages.len() - self.left_out > 2;
             if len + wanted > context && older {
+                // With its answer, so that what is left begins with a question.
                 self.left_out += 2;
                 continue;
             }
             if len >= context {
+                // Refused, so that nothing changes: the next question may be shorter.
                 self.left_out = before;
                 let failure = Failure::PromptTooLong { prompt: len, context };
                 return Err(format!("{failure}: say it shorter, or begin with a larger --context"));
@@ -159,6 +162,7 @@ impl<'t, 'e> ChatSession<'t, 'e> {
             Ok(fitting) => fitting,
             Err(problem) => return Ok(TurnResult::Refused(problem)),
         };
+        // Draws depend on the id, so that the same question anew may have another answer.
         self.asked += 1;
         let max_tokens = self.defaults.max_tokens.min(room);
         let plain = self.defaults.request(format!("turn-{}", self.asked), "");
@@ -211,6 +215,7 @@ impl<'t, 'e> ChatSession<'t, 'e> {
         })?;
         let cancelled = outcome == RunOutcome::Cancelled;
         if cancelled {
+            // What there is becomes an answer, and text that was held back is given.
             self.scheduler.stop(start.elapsed());
             for event in self.scheduler.take_events() {
                 match event {

@@ -46,6 +46,7 @@ impl ChatReader {
         if !io::stdin().is_terminal() {
             return Ok(Self { editor: None, history: None });
         }
+        // Before the editor changes it.
         remember_terminal();
         let config = Config::builder()
             .max_history_size(MOST_REMEMBERED)
@@ -132,6 +133,7 @@ pub fn give_terminal_back() {
 
 fn piped() -> anyhow::Result<ChatInput> {
     let mut bytes = Vec::new();
+    // One byte more tells a line that is too long from one that just fits.
     let mut input = io::Read::take(io::stdin().lock(), MOST_IN_BYTES + 1);
     let read = input.read_until(b'\n', &mut bytes).context("cannot read standard input")?;
     if read == 0 {

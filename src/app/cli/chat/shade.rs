@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal};
 /// Least probabilities, and the terminal's code for tokens that have them. The surest have the
 /// terminal's own colour.
 const SHADES: [(f32, &str); 4] = [
+    // The surest first: the first that is reached gives the colour.
     (0.6, "\x1b[38;5;108m"),
     (0.3, "\x1b[38;5;179m"),
     (0.1, "\x1b[38;5;173m"),

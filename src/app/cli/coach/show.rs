@@ -30,6 +30,7 @@ const fn sign(status: Status) -> &'static str {
 const BAR: usize = 10;
 
 fn bar(progress: &PhaseProgress) -> String {
+    // A phase without tasks has nothing left to do.
     let full = (progress.completed * BAR).checked_div(progress.tasks).unwrap_or(BAR);
     format!("{}{}", "■".repeat(full), "□".repeat(BAR - full))
 }
@@ -147,7 +148,7 @@ pub fn task(task: &Task) -> String {
 /// A command, and whether the user has allowed it.
 #[derive(Serialize)]
 pub struct Leave<'a> {
-    /// The command.
+    /// The command: its name, its words and how long it may take.
     #[serde(flatten)]
     pub command: &'a PlanCommand,
     /// What stands for exactly its words where leave is given.
@@ -168,6 +169,7 @@ pub fn commands(commands: &[Leave<'_>]) -> String {
         let (name, words) = (one_line(&command.name), terminal::command(&command.line));
         format!("{name}  {allowed}  {words}  ({id}, at most {} s)\n", command.seconds)
     };
+    // There is one at least, and all run in the same folder.
     let folder = commands[0].folder.display().to_string();
     let lines: String = commands.iter().map(line).collect();
     format!("{lines}they run in {}, with the environment of pixel-llm\n", one_line(&folder))
@@ -228,7 +230,7 @@ pub struct Live {
 }
 
 impl Live {
-    /// Begins to show.
+    /// A display of nothing yet; a bar only where standard error is a terminal.
     pub fn new() -> Self {
         // Indicatif draws nothing where standard error is no terminal.
         let bar = ProgressBar::new_spinner();
@@ -239,7 +241,7 @@ impl Live {
         Self { bar, title: String::new(), worker: String::new() }
     }
 
-    /// Shows what happened.
+    /// Shows a step; a task that ended gets a line of its own.
     pub fn tell(&mut self, step: &TaskStep) {
         match step {
             TaskStep::Began(task, worker) => {
@@ -265,7 +267,7 @@ impl Live {
         }
     }
 
-    /// Ends the display.
+    /// Takes the bar away; the lines stay.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }

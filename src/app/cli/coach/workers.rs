@@ -49,6 +49,7 @@ pub fn drive(
     let mut looked = Instant::now();
     loop {
         simulation.tick();
+        // Nobody reads the trace, and it grows until it is written.
         simulation.write_trace(&mut std::io::sink())?;
         steps.try_iter().for_each(&mut *tell);
         if QueueWorkers::is_done(simulation.world()) {
@@ -62,6 +63,7 @@ pub fn drive(
             std::thread::sleep(TICK);
         }
     }
+    // Work may have told its end between the look above and the check.
     steps.try_iter().for_each(tell);
     shared_queue.problem().map_or(Ok(()), |problem| Err(anyhow::anyhow!(problem)))
 }

@@ -42,9 +42,11 @@ impl CellFile {
             .read(true)
             .write(true)
             .create(true)
+            // Another run may be writing it, which only the lock below tells.
             .truncate(false)
             .open(path)
             .with_context(|| format!("cannot use {shown} for results"))?;
+        // Held until the file is closed, so that lines of two runs do not mix.
         file.try_lock().with_context(|| format!("{shown} is being written by another run"))?;
         let mut done = BTreeSet::new();
         let mut whole = 0;
@@ -69,6 +71,7 @@ impl CellFile {
                              cannot be resumed with this file"
                         )
                     };
+                    // A killed run tears its last line, which is cut off if it began as ours do.
                     if line.last() != Some(&b'\n') {
                         let begins = LINE_BEGINS.as_bytes();
                         anyhow::ensure!(
@@ -78,6 +81,7 @@ impl CellFile {
                         break;
                     }
                     let read: ResultLine = serde_json::from_slice(&line).with_context(foreign)?;
+                    // A cell that failed is measured again and gets a second line.
                     if read.error.is_none() {
                         done.insert(read.cell);
                     }
@@ -85,6 +89,7 @@ impl CellFile {
                 }
             }
         }
+        // Nothing is changed before, so that a file that is refused stays as it is.
         file.set_len(whole)?;
         file.seek(SeekFrom::Start(whole))?;
         Ok(Self { file: Some(file), done, written: 0 })

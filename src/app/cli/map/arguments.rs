@@ -55,6 +55,7 @@ fn parse_number(text: &str) -> Result<i128, String> {
         Some(rest) => (-1, rest),
         None => (1, digits.as_str()),
     };
+    // In 128 bits: sides go up to 2^64 - 1 and coordinates down to -2^63.
     let parsed = if let Some(digits) = digits.strip_prefix("0x") {
         i128::from_str_radix(digits, 16).ok()
     } else if let Some(power) = digits.strip_prefix("2^") {
@@ -72,11 +73,13 @@ fn parse_number(text: &str) -> Result<i128, String> {
 /// A colour in hexadecimal: `ff8800`, `#ff8800` or `f80`.
 pub(super) fn parse_colour(text: &str) -> Result<Pixel, String> {
     let digits = text.strip_prefix('#').unwrap_or(text);
+    // `from_str_radix` takes a sign too, and `+12345` is no colour.
     let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
     let number = u32::from_str_radix(digits, 16).ok().filter(|_| is_hex);
     match (number, digits.len()) {
         (Some(number), 6) => Ok([(number >> 16) as u8, (number >> 8) as u8, number as u8]),
         (Some(number), 3) => {
+            // A digit stands for itself twice, as in CSS: f is ff, and 17 * 15 is 255.
             Ok([number >> 8, number >> 4, number].map(|digit| (digit & 15) as u8 * 17))
         }
         _ => Err(format!("{text:?} is no colour such as ff8800")),

@@ -60,6 +60,7 @@ pub(super) fn run(maps: &Maps, folder: &Path, out: &mut Output) -> anyhow::Resul
     }
     map.close()?;
 
+    // Opened anew, so that all of it is read from the disk.
     let map = maps.read(folder)?;
     let mut written = Vec::new();
     for (point, text) in &places {
@@ -68,6 +69,7 @@ pub(super) fn run(maps: &Maps, folder: &Path, out: &mut Output) -> anyhow::Resul
             bytes == text.as_bytes(),
             "what was read at {point} is not what was written"
         );
+        // One of the 40 times that it is written.
         let text = String::from_utf8_lossy(&bytes[..bytes.len() / 40]).trim_end().to_owned();
         written.push(WrittenReport { x: point.x, y: point.y, bytes: bytes.len(), text });
     }

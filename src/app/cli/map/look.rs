@@ -200,6 +200,7 @@ pub(super) fn query(
         }
         None => {
             let mut items = map.query(&rect, Kinds::ALL);
+            // By rows, as people read; a quadtree gives one quarter after the other.
             items.sort_by_key(|item| (item.rect.top(), item.rect.left(), item.kind));
             (
                 items.len(),

@@ -17,6 +17,7 @@ use std::{
 };
 
 /// The longest side of a picture in pixels.
+// A square of this side takes 1 GiB, at four bytes a pixel.
 const MAX_PICTURE_SIDE: u128 = 1 << 14;
 
 #[derive(Debug, Args)]
@@ -157,6 +158,7 @@ fn set_lines(
 fn acknowledge(map: &mut InfiniteMap, count: u64, out: &mut Output) -> anyhow::Result<()> {
     map.flush()?;
     out.print(&FlushReport { flushed: count }, |report| format!("flushed {}", report.flushed))?;
+    // Who reads the numbers relies on them at once, so none waits in the buffer.
     Ok(out.flush()?)
 }
 
@@ -184,6 +186,7 @@ pub(super) fn write(maps: &Maps, args: &WriteArgs, out: &mut Output) -> anyhow::
         (None, _) => bail!("give the name of a region, or --at X,Y"),
         (Some(_), _) => bail!("give --at or the name of a region, not both"),
     };
+    // Before the map is opened, which makes one where there is none.
     let mut bytes = Vec::new();
     open_input(Path::new(input))?
         .read_to_end(&mut bytes)
@@ -193,6 +196,7 @@ pub(super) fn write(maps: &Maps, args: &WriteArgs, out: &mut Output) -> anyhow::
         None => map.write_region(name, &bytes)?,
         Some(at) => {
             let (point, length) = (at.point()?, bytes.len() as u64);
+            // Three bytes a pixel. No bytes take a row too: a rectangle has one at least.
             let height = length.div_ceil(3).div_ceil(args.width).max(1);
             let rect = Rect::new(point.x, point.y, args.width, height)?;
             map.write_bytes(&rect, 0, &bytes)?;
@@ -274,6 +278,7 @@ struct PngReport {
 
 pub(super) fn png(maps: &Maps, args: &PngArgs, out: &mut Output) -> anyhow::Result<Exit> {
     let mut default = args.map.as_os_str().to_owned();
+    // At its end: in the place of `.map` it could be the picture of something else.
     default.push(".png");
     let path = args.output.clone().unwrap_or_else(|| default.into());
     check_output(&path, [args.map.as_path()], Format::Png, args.force)?;
@@ -314,6 +319,7 @@ fn encode(patch: &Patch, out: &mut impl Write) -> anyhow::Result<()> {
         .flat_map(|&[red, green, blue]| [red, green, blue, 255])
         .collect();
     for rect in &patch.unallocated {
+        // Within the picture, so at most MAX_PICTURE_SIDE: the casts lose nothing.
         let left = rect.left().abs_diff(patch.rect.left()) as usize;
         let top = rect.top().abs_diff(patch.rect.top()) as usize;
         for row in top..top + rect.height() as usize {

@@ -27,6 +27,7 @@ use crate::engine::Engine;
 use crate::model::PixelModel;
 use crate::terminal::{self, Escapes};
 
+// Global, since the handlers of signals are set before there is a run.
 static RUNNING: AtomicBool = AtomicBool::new(false);
 static CANCELLED: AtomicBool = AtomicBool::new(false);
 /// Whether an interrupt only ever ends what is running, as in a conversation on a terminal.
@@ -53,6 +54,7 @@ pub fn interrupt() -> bool {
         // At its prompt the editor hears of interrupts, and says what ends the conversation.
         return STAYS.load(Ordering::SeqCst);
     }
+    // It may wait for a lock: handlers run on threads of their own, not within the signal.
     let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
     if !CANCELLED.swap(true, Ordering::SeqCst) {
         *asked = Some(Instant::now());
@@ -134,6 +136,7 @@ impl Summary {
     }
 
     fn line(&self) -> String {
+        // Shared tokens were copied and not computed.
         let tokens = self.prompt_tokens - self.shared_prompt_tokens + self.completion_tokens;
         let speed = if self.seconds > 0.0 { tokens as f64 / self.seconds } else { 0.0 };
         let mut line = format!(
@@ -213,6 +216,7 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
         }
     };
     if let Some(output) = &mut output {
+        // Only now is a file that is there changed, when something can run.
         output.begin()?;
     }
     let prompts = requests_of_prompts(args, source, &text);
@@ -275,6 +279,7 @@ fn open_input(
         PromptSource::Prompts(_) => return Ok(None),
         PromptSource::StandardInput => {
             let name = "standard input".to_owned();
+            // All lines are checked before the first one runs, and a stream cannot be read twice.
             InputFile::spool(name, io::stdin().lock(), defaults, args.skip_bad)
         }
         PromptSource::File(path) => InputFile::open(path, defaults, args.skip_bad),
@@ -284,7 +289,6 @@ fn open_input(
     Ok(Some(input))
 }
 
-/// What answers.
 struct Opened {
     engine: Box<dyn Engine>,
     text: ModelText,
@@ -301,6 +305,7 @@ fn open(
     if let Some(folder) = &args.save_activations {
         trace::check(folder, model.config())?;
     }
+    // What can be refused comes before the engine, which takes longest to open.
     let model_digest = model_digest(&model, &args.mute);
     if let Some(path) = &args.output {
         found.check(path, &model_digest, text.name())?;
@@ -334,8 +339,10 @@ fn save_activations(
     text: &ModelText,
     answer: &[u32],
 ) -> anyhow::Result<()> {
+    // Once more: the engine has taken the first one.
     let model = open_model(args.model.as_deref(), assets)?;
     let interventions = interventions_without(&args.mute, model.config())?;
+    // There is one: `source` has refused any other number.
     let prompt = args.defaults_of_prompts(text).request(String::new(), &args.prompt[0]).prompt;
     let tokens = [text.encode(&prompt)?.as_slice(), answer].concat();
     if tokens.is_empty() {
@@ -463,6 +470,7 @@ pub(in crate::app::cli) fn nothing_visible(
 /// around it where there is one. All text of models that a person reads as it is made goes through
 /// here.
 pub(in crate::app::cli) fn write_answer(style: Option<&str>, text: &str) -> io::Result<()> {
+    // Text of a model has whole characters only, so a new writer cuts none in two.
     let mut stdout = terminal::stdout();
     match style {
         Some(style) if !text.is_empty() => {
@@ -516,6 +524,7 @@ fn warn_of(input: &InputFile) {
 /// muted.
 fn model_digest(model: &PixelModel, mute: &[(u32, u32)]) -> String {
     let mut digest: String = crate::pxi::hex(&model.header().root[..16]);
+    // Sorted and each once: how --mute was written makes no other model.
     let muted: BTreeSet<&(u32, u32)> = mute.iter().collect();
     muted
         .into_iter()
@@ -570,6 +579,7 @@ fn context_of(
     let longest = prompts
         .iter()
         .map(|prompt| {
+            // What cannot be encoded fails by itself and needs no room.
             text.encode(&defaults.request(String::new(), prompt).prompt).map_or(0, |ids| ids.len())
         })
         .max()?;
@@ -611,7 +621,7 @@ struct RunOutput<'t> {
     answer: Option<Answer>,
     text: &'t ModelText,
     model: String,
-    /// See [`ResultContext::model_digest`].
+    /// What stands for the model in results: [`ResultContext::model_digest`].
     model_digest: String,
     start: Instant,
     /// Until the first word, where words are shown.
@@ -627,6 +637,7 @@ impl RunOutput<'_> {
     ) -> anyhow::Result<Option<RunOutcome>> {
         self.bar.finish_and_clear();
         self.reading = None;
+        // Also where the run failed: what was answered until then is there for --resume.
         let synced = self.output.as_mut().map_or(Ok(()), OutputFile::sync);
         match outcome.and_then(|outcome| Ok(synced.map(|()| outcome)?)) {
             Ok(outcome) => Ok(Some(outcome)),
@@ -638,6 +649,7 @@ impl RunOutput<'_> {
     }
 
     fn take(&mut self, report: RunReport<'_>) -> Result<(), OutputError> {
+        // Steps come while the prompt is still read, and show nothing.
         if !matches!(report, RunReport::Step(_)) {
             self.reading = None;
         }

@@ -59,6 +59,7 @@ impl KeptResults {
             && request != asked
         {
             if self.retry_changed {
+                // Not marked as finished, so that it runs.
                 return ResumeVerdict::Again;
             }
             self.changed.add(&line.name);
@@ -92,6 +93,7 @@ impl KeptResults {
                 ids.named()
             );
         }
+        // A name is no proof of another model, so these are only told of.
         for (found, ids) in self.named.iter().filter(|(found, _)| *found != name) {
             print_warning(&format!(
                 "{path}: {} results name another model, {}, and are kept ({})",

@@ -118,6 +118,7 @@ impl SamplingArgs {
 
     /// The texts that end an answer.
     pub fn stops(&self) -> Vec<String> {
+        // The empty text is found in any answer at once.
         self.stop.iter().filter(|stop| !stop.is_empty()).cloned().collect()
     }
 }
