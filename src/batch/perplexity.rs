@@ -28,7 +28,7 @@ impl Windows {
     /// first token: the convention of llama.cpp's `llama-perplexity`.
     ///
     /// # Panics
-    /// When a window is shorter than [`MIN_WINDOW`].
+    /// When a window is shorter than `MIN_WINDOW`.
     pub fn side_by_side(length: usize) -> Self {
         assert!(length >= MIN_WINDOW, "a window of {length} tokens");
         Self { length, step: length, first_scored: length / 2 + 1 }
@@ -39,7 +39,7 @@ impl Windows {
     /// `llama-perplexity --ppl-stride`.
     ///
     /// # Panics
-    /// When a window is shorter than [`MIN_WINDOW`], or the stride not from 1 to one less than it.
+    /// When a window is shorter than `MIN_WINDOW`, or the stride not from 1 to one less than it.
     pub fn striding(length: usize, stride: usize) -> Self {
         assert!(
             length >= MIN_WINDOW && (1..length).contains(&stride),

@@ -34,8 +34,7 @@ pub struct WorldPlugin;
 /// The systems of [`WorldPlugin`], in `Update`, one after the other.
 #[derive(SystemSet, Debug, Clone, PartialEq, Eq, Hash)]
 pub enum WorldSystems {
-    /// Keys become messages, [`UserAction`](super::keys::UserAction); the tour takes its next
-    /// step.
+    /// Keys become messages, [`UserAction`]; the tour takes its next step.
     Input,
     /// Each plugin answers what is asked of it; the mouse moves the camera.
     Act,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::forward::{Hook, HookPoint, Watched};
 use crate::model::ModelConfig;
 
-/// What is watched of every column of a step, in the order in which [`Seen::of_column`] reads it.
+/// What is watched of every column of a step, in the order in which [`SeenColumn::of_column`] reads
+/// it.
 pub(super) fn hooks(config: &ModelConfig, columns: u32) -> Vec<Hook> {
     let of_layer = |layer| {
         [
