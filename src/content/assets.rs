@@ -112,12 +112,13 @@ impl Assets {
         let folder = loaded.problems.iter().map(ToString::to_string);
         let mods = loaded.mods.iter().flat_map(|report| {
             let left_out = |problem: &Problem| format!("{} is left out: {problem}", report.id());
-            let hints = report.hints.iter().map(ToString::to_string);
-            report.problems.iter().map(left_out).chain(hints)
+            report.problems.iter().map(left_out)
         });
         let waiting =
             loaded.contents.iter().flat_map(|(kind, name, _)| loaded.unallowed(kind, name));
-        folder.chain(mods).chain(waiting.map(|waiting| waiting.to_string())).collect()
+        // What changes what runs comes before what a word is called now.
+        let hints = loaded.mods.iter().flat_map(|report| &report.hints).map(ToString::to_string);
+        folder.chain(mods).chain(waiting.map(|waiting| waiting.to_string())).chain(hints).collect()
     }
 
     /// A content by its kind and name.
