@@ -21,7 +21,7 @@ pub struct Reviewer {
     /// What it is called.
     pub name: String,
     /// The program and its arguments; no shell reads them.
-    #[serde(rename(deserialize = "command"))]
+    #[serde(rename(deserialize = "command"), alias = "line")]
     pub line: Vec<String>,
     /// The longest that it may take.
     pub seconds: u32,

@@ -75,7 +75,7 @@ pub(crate) fn review_tour(tour: &Tour, review: &mut Review<'_>) {
         let path = format!("steps[{at}]");
         match step {
             // The name becomes that of a file in the folder for pictures, and of no other.
-            TourStep::Shot(name) => {
+            TourStep::Screenshot(name) => {
                 let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
                 let holds = (1..=64).contains(&name.len()) && name.chars().all(plain);
                 review.require(holds, &path, || {

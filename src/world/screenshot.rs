@@ -77,7 +77,7 @@ impl Plugin for ScreenshotPlugin {
 /// Takes the pictures that a tour leaves.
 fn follow_tour(mut steps: MessageReader<TourStep>, tour: Res<TourRun>, mut shots: ResMut<Shots>) {
     for step in steps.read() {
-        if let (TourStep::Shot(name), Some(folder)) = (step, &tour.shots) {
+        if let (TourStep::Screenshot(name), Some(folder)) = (step, &tour.shots) {
             shots.take(folder.join(format!("{name}.png")));
         }
     }

@@ -73,8 +73,8 @@ pub enum TourStep {
     /// Shows an instrument, or none.
     Show(Option<Instrument>),
     /// Leaves a picture of this name.
-    #[serde(rename = "Screenshot", alias = "Shot")]
-    Shot(String),
+    #[serde(alias = "Shot")]
+    Screenshot(String),
     /// Gives the graphics device up, as a driver does that starts anew: to see that the window
     /// lives on.
     LoseDevice,
@@ -264,7 +264,7 @@ fn run(
     };
     run.next += 1;
     // Only a picture needs the step before to be drawn first.
-    let next_is_shot = matches!(run.tour.steps.get(run.next), Some(TourStep::Shot(_)));
+    let next_is_shot = matches!(run.tour.steps.get(run.next), Some(TourStep::Screenshot(_)));
     run.frames = match step {
         TourStep::LoseDevice => REOPENED,
         _ if next_is_shot => SETTLE,
@@ -312,7 +312,10 @@ mod tests {
         let tours = crate::app::kinds::assets().all::<Tour>("tour").unwrap();
         assert!(!tours.is_empty());
         for (name, tour) in tours {
-            assert!(tour.steps.iter().any(|step| matches!(step, TourStep::Shot(_))), "{name}");
+            assert!(
+                tour.steps.iter().any(|step| matches!(step, TourStep::Screenshot(_))),
+                "{name}"
+            );
         }
     }
 }

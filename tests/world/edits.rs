@@ -406,7 +406,7 @@ fn a_tour_paints_and_takes_it_back() {
     let folder = tempfile::tempdir().unwrap();
     let Some(mut world) = open_world(seedling(), SIZE) else { return };
     let tour: Tour = pixel_llm::app::kinds::assets().content("tour", "what-if").unwrap();
-    let shots = tour.steps.iter().filter(|step| matches!(step, TourStep::Shot(_))).count();
+    let shots = tour.steps.iter().filter(|step| matches!(step, TourStep::Screenshot(_))).count();
     world.app.insert_resource(TourRun::new(tour, Some(folder.path().to_owned()), false));
     assert_eq!(world.take_tour().unwrap(), [""; 0]);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), shots);
