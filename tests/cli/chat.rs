@@ -381,8 +381,11 @@ mod on_a_terminal {
         terminal.interrupt_from_outside();
         std::thread::sleep(Duration::from_millis(500));
         // Nor does one that comes much later, at the prompt.
+        let prompts = terminal.count("\x1b[?2004h");
         terminal.press("Hello\r");
         terminal.wait(" after ", answers + 2);
+        // The editor asks for what is pasted as it begins to read.
+        terminal.wait("\x1b[?2004h", prompts + 1);
         std::thread::sleep(Duration::from_millis(1500));
         let told = terminal.count("ends the chat");
         terminal.interrupt_from_outside();
