@@ -73,7 +73,6 @@ pub enum TourStep {
     /// Shows an instrument, or none.
     Show(Option<Instrument>),
     /// Leaves a picture of this name.
-    #[serde(alias = "Shot")]
     Screenshot(String),
     /// Gives the graphics device up, as a driver does that starts anew: to see that the window
     /// lives on.

@@ -216,7 +216,8 @@ fn a_tour_that_names_what_is_not_there_says_so_and_goes_on() {
     let text = "(title: \"t\", steps: [Zoom(at: Tensor(\"none\"), scale: 1e300), \
                 Select(Some(Head(9, 9))), Unmute(Layer(77)), \
                 Palette(\"nowhere\"), Look(at: Weight(\"blk.0.attn_q.weight\", 99999999, 0)), \
-                Prompt(text: \"Once\", tokens: 2), Zoom(at: Model, scale: 1e300), Shot(\"end\")])";
+                Prompt(text: \"Once\", tokens: 2), Zoom(at: Model, scale: 1e300), \
+                Screenshot(\"end\")])";
     let tour: Tour = ron::from_str(text).unwrap();
     world.app.insert_resource(TourRun::new(tour, Some(folder.path().to_owned()), false));
     let complaints = world.take_tour().unwrap();
@@ -244,7 +245,7 @@ fn a_tour_of_numbers_that_are_none_is_refused_with_their_place() {
         "Wait(inf)",
         "Wait(1e30)",
     ] {
-        let text = format!("(title: \"t\", steps: [Shot(\"a\"), {step}])");
+        let text = format!("(title: \"t\", steps: [Screenshot(\"a\"), {step}])");
         std::fs::write(folder.path().join("tours/t.tour.ron"), text).unwrap();
         let error = pixel_llm::app::kinds::assets()
             .with_folder(Some(folder.path().to_owned()))

@@ -59,7 +59,7 @@ fn a_caption_and_the_minimap_are_opaque_over_bright_weights_in_both_themes() {
         let Some(mut world) = open_world(seedling(), [1280, 720]) else { return };
         world.app.world_mut().resource_mut::<Settings>().theme = theme;
         let text = "(title: \"t\", steps: [Look(at: Weight(\"blk.0.ffn_down.weight\", 90, 200)), \
-                    Caption(\"one two three\"), Shot(\"seen\")])";
+                    Caption(\"one two three\"), Screenshot(\"seen\")])";
         let tour: Tour = ron::from_str(text).unwrap();
         world.app.insert_resource(TourRun::new(tour, Some(folder.path().to_owned()), false));
         assert_eq!(world.take_tour().unwrap(), Vec::<String>::new());

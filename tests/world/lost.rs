@@ -177,8 +177,8 @@ fn without_another_device_frames_go_on_and_prompts_are_refused_in_words() {
 fn a_tour_goes_on_over_a_lost_device() {
     let folder = tempfile::tempdir().unwrap();
     let Some(mut world) = world() else { return };
-    let text = "(title: \"t\", steps: [Look(at: Head(0, 0)), LoseDevice, Shot(\"one\"), \
-                Prompt(text: \"Once\", tokens: 3), Shot(\"two\")])";
+    let text = "(title: \"t\", steps: [Look(at: Head(0, 0)), LoseDevice, Screenshot(\"one\"), \
+                Prompt(text: \"Once\", tokens: 3), Screenshot(\"two\")])";
     let tour: Tour = ron::from_str(text).unwrap();
     world.app.insert_resource(TourRun::new(tour, Some(folder.path().to_owned()), false));
     assert_eq!(world.take_tour().unwrap(), [""; 0]);

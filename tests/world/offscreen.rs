@@ -185,7 +185,7 @@ fn a_tour_leaves_its_pictures_and_complains_of_what_is_not_there() {
     let Some(mut world) = open_world(model, SIZE) else { return };
     let text = "(title: \"t\", steps: [Look(at: Layer(999)), Mute(Head(0, 999)), \
                 Look(at: Model, seconds: Some(0.2)), \
-                Caption(\"here\"), Shot(\"one\"), Theme(Light), Shot(\"two\")])";
+                Caption(\"here\"), Screenshot(\"one\"), Theme(Light), Screenshot(\"two\")])";
     let tour: Tour = ron::from_str(text).unwrap();
     world.app.insert_resource(TourRun::new(tour, Some(folder.path().to_owned()), false));
     let complaints = world.take_tour().unwrap();

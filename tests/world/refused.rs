@@ -26,7 +26,7 @@ fn middle(path: &Path) -> Vec<[u8; 3]> {
 fn a_model_that_the_kernels_refuse_is_told_in_the_window() {
     let Some(display) = Display::start(&[]) else { return };
     let folder = tempfile::tempdir().unwrap();
-    let tour = "(title: \"t\", steps: [Wait(1.0), Shot(\"refused\")])";
+    let tour = "(title: \"t\", steps: [Wait(1.0), Screenshot(\"refused\")])";
     // Heads of 12 are no whole number of the kernels' lanes.
     let shape = Shape {
         width: 48,

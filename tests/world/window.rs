@@ -19,8 +19,9 @@ fn colours(path: &Path) -> (usize, usize, usize) {
 fn a_tour_in_a_window_leaves_its_pictures_and_ends() {
     let Some(display) = Display::start(&[]) else { return };
     let folder = tempfile::tempdir().unwrap();
-    let tour = "(title: \"t\", steps: [Shot(\"whole\"), Look(at: Head(0, 0), seconds: Some(0.1)), \
-                Shot(\"head\")])";
+    let tour = "(title: \"t\", steps: [Screenshot(\"whole\"), \
+                Look(at: Head(0, 0), seconds: Some(0.1)), \
+                Screenshot(\"head\")])";
     let Some(_) = display.take_tour(tour, folder.path(), |_| {}) else { return };
     for name in ["whole", "head"] {
         let (width, height, distinct) = colours(&folder.path().join(format!("{name}.png")));
@@ -35,9 +36,10 @@ fn a_window_lives_on_when_its_graphics_device_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     // Twice: at rest, and right after a prompt. The second device lived so short that another is
     // not opened at once.
-    let tour = "(title: \"t\", steps: [Look(at: Layer(0), seconds: Some(0.1)), Shot(\"before\"), \
-                LoseDevice, Wait(1.0), Shot(\"told\"), Prompt(text: \"Once\", tokens: 4), \
-                LoseDevice, Wait(6.0), Shot(\"after\"), \
+    let tour = "(title: \"t\", steps: [Look(at: Layer(0), seconds: Some(0.1)), \
+                Screenshot(\"before\"), \
+                LoseDevice, Wait(1.0), Screenshot(\"told\"), Prompt(text: \"Once\", tokens: 4), \
+                LoseDevice, Wait(6.0), Screenshot(\"after\"), \
                 Prompt(text: \"Once\", tokens: 4)])";
     let Some(said) = display.take_tour(tour, folder.path(), |_| {}) else { return };
     assert_eq!(said.matches("edits, muted heads and settings are kept").count(), 2, "{said}");
