@@ -12,7 +12,8 @@ fn on_terminal(case: &Case, args: &[&str], redirect: &str) -> Option<String> {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
     let program = assert_cmd::cargo::cargo_bin("pixel-llm");
     let words: Vec<_> = args.iter().map(|text| quoted(text)).collect();
-    let line = format!("{} {} {redirect}", quoted(&program.display().to_string()), words.join(" "));
+    let line =
+        format!("exec {} {} {redirect}", quoted(&program.display().to_string()), words.join(" "));
     let mut script = Command::new("script");
     script.args(["-qec", &line, "/dev/null"]).current_dir(case.folder()).stdin(Stdio::null());
     for name in ["XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "PIXEL_LLM_CACHE"] {

@@ -284,7 +284,8 @@ mod on_a_terminal {
         fn open(args: &str, variables: &[(&str, &str)]) -> Option<Self> {
             let home = tempfile::tempdir().unwrap();
             let program = assert_cmd::cargo::cargo_bin("pixel-llm");
-            let line = format!("{} chat --device cpu {args}", program.display());
+            // A shell that stays in between would take the keys too, and end with 130 for them.
+            let line = format!("exec {} chat --device cpu {args}", program.display());
             let mut command = Command::new("script");
             command
                 .args(["-qec", &line, "/dev/null"])

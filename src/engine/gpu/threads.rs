@@ -109,6 +109,11 @@ mod linux {
             if few || processors.len() < count as usize {
                 return;
             }
+            // One that was taken for a worker last time, while another program kept that from its
+            // processor, is free again.
+            for id in self.0.iter().filter(|id| !spent.iter().any(|(_, chosen)| chosen == *id)) {
+                let _ = sched_setaffinity(Pid::from_raw(*id), &allowed);
+            }
             for ((_, id), processor) in spent.into_iter().zip(processors) {
                 let mut one = CpuSet::new();
                 one.set(processor);
