@@ -53,25 +53,27 @@ impl<P: Products> WithSimd for Multiply<'_, P> {
         let (out, _) = out.as_chunks_mut::<LANES>();
         out.as_flattened_mut().fill(0.0);
         let encoding = matrix.encoding();
-        let (mut packed, mut unpacked) = (Quants::default(), Values::default());
-        for segment in matrix.segments(group) {
-            for chunk in 0..segment.chunks {
-                let first = segment.first_column + chunk * CHUNK;
-                if encoding.is_quantised() {
-                    quants(encoding, &segment.planes, chunk, &mut packed);
-                    let x = input.rounded(first, packed.signed);
-                    match (packed.signed, scales_differ(encoding)) {
-                        (true, _) => multiply_quants::<S, P, true, 8>(products, &packed, x, out),
-                        (false, false) => {
-                            multiply_quants::<S, P, false, 8>(products, &packed, x, out)
-                        }
-                        (false, true) => {
-                            multiply_quants::<S, P, false, 4>(products, &packed, x, out)
-                        }
-                    }
-                } else {
+        let mut packed = Quants::default();
+        if !encoding.is_quantised() {
+            // Here alone: clearing its 8 KiB is 5 % of a quantised row group of 576 columns.
+            let mut unpacked = Values::default();
+            for segment in matrix.segments(group) {
+                for chunk in 0..segment.chunks {
+                    let first = segment.first_column + chunk * CHUNK;
                     values(encoding, &segment.planes, chunk, &mut packed, &mut unpacked);
                     multiply_values(simd, &unpacked, input, first, out);
+                }
+            }
+            return;
+        }
+        for segment in matrix.segments(group) {
+            for chunk in 0..segment.chunks {
+                quants(encoding, &segment.planes, chunk, &mut packed);
+                let x = input.rounded(segment.first_column + chunk * CHUNK, packed.signed);
+                match (packed.signed, scales_differ(encoding)) {
+                    (true, _) => multiply_quants::<S, P, true, 8>(products, &packed, x, out),
+                    (false, false) => multiply_quants::<S, P, false, 8>(products, &packed, x, out),
+                    (false, true) => multiply_quants::<S, P, false, 4>(products, &packed, x, out),
                 }
             }
         }
