@@ -11,7 +11,7 @@ pub struct NotRegular;
 
 impl NotRegular {
     /// Whether an error is this one.
-    pub fn is_in(error: &io::Error) -> bool {
+    pub(crate) fn is_in(error: &io::Error) -> bool {
         error.get_ref().is_some_and(|inner| inner.is::<Self>())
     }
 }
@@ -20,7 +20,7 @@ impl NotRegular {
 ///
 /// # Errors
 /// [`NotRegular`] for a folder, a pipe, a socket or a device; or the file cannot be opened.
-pub fn open_regular(path: &Path) -> io::Result<File> {
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     open_regular_with(path, OpenOptions::new().read(true))
 }
 
@@ -28,7 +28,7 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// As [`open_regular`].
-pub fn open_regular_with(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+pub(crate) fn open_regular_with(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     // Asked before opening, since that alone makes some devices do something.
     if path.metadata().is_ok_and(|about| !about.is_file()) {
         return Err(io::Error::other(NotRegular));

@@ -2,7 +2,7 @@
 //! there is `None`.
 
 /// The most bytes that lay in memory at once since the program began.
-pub fn peak_in_bytes() -> Option<u64> {
+pub(crate) fn peak_in_bytes() -> Option<u64> {
     field(&status()?, "VmHWM")
 }
 
@@ -15,7 +15,7 @@ pub fn own_in_bytes() -> Option<u64> {
 }
 
 /// Bytes of addresses that the program has mapped, in memory or not.
-pub fn mapped_in_bytes() -> Option<u64> {
+pub(crate) fn mapped_in_bytes() -> Option<u64> {
     field(&status()?, "VmSize")
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Whether two names are of one file: by another path, a link, a hard link or a second mount. Of
 /// what is not there yet, the folder and the name are compared. Terminals, sockets and devices
 /// such as `/dev/null` lose nothing by being read and written, so they are no files here.
-pub fn is_same_file(one: &Path, other: &Path) -> bool {
+pub(crate) fn is_same_file(one: &Path, other: &Path) -> bool {
     #[cfg(unix)]
     if let (Ok(one), Ok(other)) = (one.metadata(), other.metadata()) {
         use std::os::unix::fs::FileTypeExt;
@@ -52,7 +52,7 @@ fn whole(path: &Path) -> Option<PathBuf> {
 
 /// What a command writes, as endings of names say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// Bytes stored as pixels, a model among them: `.pxi`.
     Pxi,
     /// A model of llama.cpp: `.gguf`.
@@ -142,7 +142,7 @@ impl Format {
 /// Why a file is not written. Nothing has been touched.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// The result would take the place of what it is made of.
     #[error("{} and {} are the same file; name another output", input.display(), output.display())]
     SameFile {
@@ -197,7 +197,7 @@ pub enum Refusal {
 ///
 /// # Errors
 /// [`Refusal::SameFile`], or [`Refusal::Inside`] where an input is a folder.
-pub fn refuse_input(
+pub(crate) fn refuse_input(
     output: &Path,
     inputs: impl IntoIterator<Item = impl AsRef<Path>>,
 ) -> Result<(), Refusal> {
@@ -234,7 +234,7 @@ fn stream<'a>(path: &'a Path, stream: &'a str) -> &'a Path {
 ///
 /// # Errors
 /// [`Refusal::Ending`].
-pub fn refuse_ending(output: &Path, written: Format) -> Result<(), Refusal> {
+pub(crate) fn refuse_ending(output: &Path, written: Format) -> Result<(), Refusal> {
     let ending = output.extension().map(|ending| ending.to_string_lossy().to_lowercase());
     // A device or a pipe is called what it is called.
     let is_special = output.metadata().is_ok_and(|about| !about.is_file());
@@ -251,7 +251,7 @@ pub fn refuse_ending(output: &Path, written: Format) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// [`Refusal::Exists`] or [`Refusal::Folder`].
-pub fn refuse_existing(output: &Path, force: bool) -> Result<(), Refusal> {
+pub(crate) fn refuse_existing(output: &Path, force: bool) -> Result<(), Refusal> {
     match output.metadata() {
         _ if output == Path::new("-") => Ok(()),
         // `new/` is a folder's name also where nothing is there.
@@ -266,7 +266,7 @@ pub fn refuse_existing(output: &Path, force: bool) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// [`Refusal::NoFolder`].
-pub fn refuse_missing_folder(output: &Path) -> Result<(), Refusal> {
+pub(crate) fn refuse_missing_folder(output: &Path) -> Result<(), Refusal> {
     // That of the place a link leads to, where the file is made.
     let folder = crate::pxi::Target::from(output).folder();
     if output == Path::new("-") || folder.exists() {
@@ -280,7 +280,7 @@ pub fn refuse_missing_folder(output: &Path) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// The first [`Refusal`].
-pub fn check_output(
+pub(crate) fn check_output(
     output: &Path,
     inputs: impl IntoIterator<Item = impl AsRef<Path>>,
     written: Format,

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 /// The text on one row: control characters, line breaks and direction marks are written out.
-pub fn one_line(text: &str) -> Cow<'_, str> {
+pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
     escape(text, is_unsafe)
 }
 
@@ -30,7 +30,7 @@ pub fn is_unsafe(letter: char) -> bool {
 
 /// How what is unsafe is written out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Escapes {
+pub(crate) enum Escapes {
     /// As Rust does: `\x1b`, `\u{202e}`.
     #[default]
     Text,
@@ -73,13 +73,13 @@ impl<W: Write> Terminal<W> {
 
     /// The same for JSON, which stays JSON.
     #[must_use]
-    pub fn with_escapes(mut self, escapes: Escapes) -> Self {
+    pub(crate) fn with_escapes(mut self, escapes: Escapes) -> Self {
         self.escapes = escapes;
         self
     }
 
     /// Whether the stream is a terminal.
-    pub fn is_terminal(&self) -> bool {
+    pub(crate) fn is_terminal(&self) -> bool {
         self.is_terminal
     }
 
@@ -87,7 +87,7 @@ impl<W: Write> Terminal<W> {
     ///
     /// # Errors
     /// The stream takes no more.
-    pub fn write_trusted(&mut self, text: &str) -> io::Result<()> {
+    pub(crate) fn write_trusted(&mut self, text: &str) -> io::Result<()> {
         // Otherwise the text would stand within a character that was begun.
         self.end_character()?;
         self.inner.write_all(text.as_bytes())

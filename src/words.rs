@@ -10,7 +10,7 @@ pub fn counted(number: impl Into<u64>, one: &str) -> impl Display {
 }
 
 /// What is said of one thing or of several: `is` or `are`, `goes` or `go`.
-pub fn one_or_more<'a>(number: impl Into<u64>, one: &'a str, more: &'a str) -> &'a str {
+pub(crate) fn one_or_more<'a>(number: impl Into<u64>, one: &'a str, more: &'a str) -> &'a str {
     if number.into() == 1 { one } else { more }
 }
 

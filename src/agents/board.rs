@@ -158,12 +158,12 @@ impl Board {
     }
 
     /// The number of what a job asks for.
-    pub fn kind_of(&self, id: JobId) -> usize {
+    pub(crate) fn kind_of(&self, id: JobId) -> usize {
         self.kind_of[id.0 as usize] as usize
     }
 
     /// How many jobs of a kind can be taken.
-    pub fn ready_count(&self, kind: usize) -> usize {
+    pub(crate) fn ready_count(&self, kind: usize) -> usize {
         self.ready.get(kind).map_or(0, ReadyJobs::len)
     }
 
@@ -173,7 +173,7 @@ impl Board {
     }
 
     /// The first phase that has open jobs.
-    pub fn current_phase(&self) -> Option<u32> {
+    pub(crate) fn current_phase(&self) -> Option<u32> {
         self.open_by_phase.keys().next().copied()
     }
 
@@ -184,7 +184,7 @@ impl Board {
 
     /// The jobs of a kind that are worth a thought from a place: a few of the most urgent, the
     /// oldest and the nearest.
-    pub fn shortlist(&self, kind: usize, from: Position, list: &mut Vec<JobId>) {
+    pub(crate) fn shortlist(&self, kind: usize, from: Position, list: &mut Vec<JobId>) {
         if let Some(ready) = self.ready.get(kind) {
             ready.shortlist(from, list);
         }
@@ -203,7 +203,7 @@ impl Board {
     }
 
     /// The agent that has a job works on it; gives what is left.
-    pub fn work_on(&mut self, id: JobId, ticks: f64) -> f64 {
+    pub(crate) fn work_on(&mut self, id: JobId, ticks: f64) -> f64 {
         let left = &mut self.entries[id.0 as usize].left;
         *left = (*left - ticks).max(0.0);
         *left
@@ -211,7 +211,7 @@ impl Board {
 
     /// The jobs that came, and those that were closed, since this was last asked: in this order,
     /// so that what came and was closed is named twice.
-    pub fn take_changes(&mut self) -> Vec<JobId> {
+    pub(crate) fn take_changes(&mut self) -> Vec<JobId> {
         std::mem::take(&mut self.changed)
     }
 
@@ -219,7 +219,7 @@ impl Board {
     ///
     /// # Panics
     /// Nobody has it.
-    pub fn hand_over(&mut self, id: JobId, left: f64) {
+    pub(crate) fn hand_over(&mut self, id: JobId, left: f64) {
         self.leave(id, JobState::Ready);
         self.entries[id.0 as usize].left = left;
         self.index(id);
@@ -268,7 +268,7 @@ impl Board {
     }
 
     /// A job is no longer on offer, even where an agent has it; one that is closed stays as it is.
-    pub fn withdraw(&mut self, id: JobId) {
+    pub(crate) fn withdraw(&mut self, id: JobId) {
         let entry = &mut self.entries[id.0 as usize];
         if !entry.state.is_open() {
             return;

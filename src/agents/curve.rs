@@ -50,7 +50,7 @@ const fn one() -> f32 {
 impl Curve {
     /// The appeal of a circumstance; one outside of 0 to 1 counts as the nearer end, and one that
     /// is no number as 0.
-    pub fn appeal(&self, circumstance: f32) -> f32 {
+    pub(crate) fn appeal(&self, circumstance: f32) -> f32 {
         // `clamp` leaves a NaN as it is.
         let x = if circumstance.is_nan() { 0.0 } else { circumstance.clamp(0.0, 1.0) };
         match self {

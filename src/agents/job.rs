@@ -58,7 +58,7 @@ impl Job {
     }
 
     /// The job that a task of the coach's queue is now: its work, or its review.
-    pub fn of_task(task: &coach::Task, plan: &MapPlan) -> Self {
+    pub(crate) fn of_task(task: &coach::Task, plan: &MapPlan) -> Self {
         let (layer, head) = task.action.place();
         let named = if layer.is_some() { place_of(plan, layer, head) } else { None };
         let place = named.unwrap_or_else(|| place_of_whole(&task.id, plan));

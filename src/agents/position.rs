@@ -34,7 +34,7 @@ impl Position {
     }
 
     /// One step towards another place, and whether it is reached.
-    pub fn step_towards(self, to: Self, step: f64) -> (Self, bool) {
+    pub(crate) fn step_towards(self, to: Self, step: f64) -> (Self, bool) {
         let distance = self.distance(to);
         // Also where it is there already: the distance is no divisor below.
         if distance <= step {

@@ -62,7 +62,7 @@ impl QueueWorkers {
     }
 
     /// Offers tasks again that waited for something: it may be there now.
-    pub fn try_again(&self) {
+    pub(crate) fn try_again(&self) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
@@ -104,7 +104,7 @@ impl QueueWorkers {
     }
 
     /// Whether some agent is on its way: then time may go as fast as it can.
-    pub fn is_anybody_under_way(world: &World) -> bool {
+    pub(crate) fn is_anybody_under_way(world: &World) -> bool {
         let walks =
             |&entity: &Entity| matches!(world.get::<Activity>(entity), Some(Activity::Walking(_)));
         world.resource::<Roster>().entities().iter().any(walks)

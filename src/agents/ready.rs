@@ -42,7 +42,7 @@ impl ReadyJobs {
     }
 
     /// Adds the jobs that are worth a thought from a place. With few of them these are all.
-    pub fn shortlist(&self, from: Position, list: &mut Vec<JobId>) {
+    pub(crate) fn shortlist(&self, from: Position, list: &mut Vec<JobId>) {
         if self.len() <= 2 * LOOKED_AT {
             list.extend(self.oldest.iter().map(|&(_, id)| id));
             return;

@@ -76,7 +76,7 @@ pub struct Situation {
 
 impl Situation {
     /// In the order of [`Consideration::ALL`].
-    pub const fn circumstances(&self) -> [f32; Consideration::COUNT] {
+    pub(crate) const fn circumstances(&self) -> [f32; Consideration::COUNT] {
         [self.priority, self.distance, self.skill, self.age, self.phase, self.energy, self.focus]
     }
 }

@@ -64,7 +64,7 @@ impl WorkerPool {
     }
 
     /// Whether a worker has a job: its agent may still wait for one.
-    pub fn works_on(&self, id: JobId) -> bool {
+    pub(crate) fn works_on(&self, id: JobId) -> bool {
         self.workers
             .iter()
             .any(|worker| matches!(worker, PoolWorker::Busy { job, .. } if *job == id))

@@ -109,7 +109,7 @@ impl WorldArgs {
     ///
     /// # Errors
     /// It is one of these.
-    pub fn check_outputs(&self, model: Option<&Path>) -> Result<(), outputs::Refusal> {
+    pub(crate) fn check_outputs(&self, model: Option<&Path>) -> Result<(), outputs::Refusal> {
         let Some(output) = &self.frame_times else { return Ok(()) };
         let parts = model.map(resolve::parts).unwrap_or_default();
         outputs::refuse_input(output, parts)?;
@@ -201,7 +201,7 @@ pub fn run(
 ///
 /// # Errors
 /// There is no such tour, no adapter, or a picture cannot be written.
-pub fn run_offscreen(
+pub(crate) fn run_offscreen(
     model: PixelModel,
     args: &WorldArgs,
     memory: GpuMemory,

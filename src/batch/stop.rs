@@ -29,12 +29,12 @@ impl StopMatcher {
     }
 
     /// A matcher that leaves the stop string in the text and cuts behind it.
-    pub fn keeping_stop(self, keeps_stop: bool) -> Self {
+    pub(crate) fn keeping_stop(self, keeps_stop: bool) -> Self {
         Self { keeps_stop, ..self }
     }
 
     /// Takes bytes in which no stop string is looked for, nor one that begins there.
-    pub fn push_unchecked(&mut self, bytes: &[u8], text: &mut String) {
+    pub(crate) fn push_unchecked(&mut self, bytes: &[u8], text: &mut String) {
         self.held.extend_from_slice(bytes);
         self.release(self.held.len(), text);
     }
@@ -71,7 +71,7 @@ impl StopMatcher {
     }
 
     /// How many bytes of the answer have become text.
-    pub fn text_len_in_bytes(&self) -> usize {
+    pub(crate) fn text_len_in_bytes(&self) -> usize {
         self.released
     }
 

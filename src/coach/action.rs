@@ -125,7 +125,7 @@ const fn default_max_tokens() -> u32 {
 
 impl TaskAction {
     /// The name of every action, as it is written in files.
-    pub const NAMES: [&'static str; 20] = [
+    pub(crate) const NAMES: [&'static str; 20] = [
         "verify_tiles",
         "survey_statistics",
         "compression_ratios",

@@ -66,7 +66,7 @@ impl AllowedCommands {
     }
 
     /// The user's: in the folder for settings. None where there is no home folder.
-    pub fn of_user() -> Option<Self> {
+    pub(crate) fn of_user() -> Option<Self> {
         Some(Self::new(folders::settings()?.join(FILE_NAME)))
     }
 

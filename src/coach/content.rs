@@ -5,7 +5,7 @@ use super::reviewer::{MAX_REPLY, MAX_SECONDS, Reviewer};
 use crate::content::{Review, did_you_mean};
 
 /// What is wrong with a plan that its type cannot say.
-pub fn review_plan(plan: &PlanFile, review: &mut Review<'_>) {
+pub(crate) fn review_plan(plan: &PlanFile, review: &mut Review<'_>) {
     for fault in plan.faults() {
         let meant =
             fault.nearest.as_deref().map_or_else(String::new, |near| did_you_mean(near, [near]));
@@ -14,7 +14,7 @@ pub fn review_plan(plan: &PlanFile, review: &mut Review<'_>) {
 }
 
 /// What is wrong with a reviewer that its type cannot say.
-pub fn review_reviewer(reviewer: &Reviewer, review: &mut Review<'_>) {
+pub(crate) fn review_reviewer(reviewer: &Reviewer, review: &mut Review<'_>) {
     review.require(!reviewer.name.trim().is_empty(), "name", || {
         "expected a name, found an empty text".into()
     });

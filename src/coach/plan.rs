@@ -17,7 +17,7 @@ use super::{
 use crate::content::assets::Assets;
 
 /// The plan that is used when none is named.
-pub const DEFAULT_PLAN: &str = "default";
+pub(crate) const DEFAULT_PLAN: &str = "default";
 
 /// The largest plan that is read: a plan is written by hand.
 const MAX_PLAN_BYTES: u64 = 1 << 20;
@@ -25,7 +25,7 @@ const MAX_PLAN_BYTES: u64 = 1 << 20;
 /// A plan as it is written in its file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename = "Plan")]
-pub struct PlanFile {
+pub(crate) struct PlanFile {
     name: String,
     phases: Vec<PhaseOfPlan>,
     #[serde(default)]
@@ -124,7 +124,7 @@ struct Fault {
 
 /// What does not hold together in a plan, and the path of the field.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlanFault {
+pub(crate) struct PlanFault {
     /// The path, such as `phases[0].tasks[2].dependencies`.
     pub path: String,
     /// What is wrong, in words.
@@ -135,7 +135,7 @@ pub struct PlanFault {
 
 impl PlanFile {
     /// Everything that does not hold together, as far as it can be told at once.
-    pub fn faults(&self) -> Vec<PlanFault> {
+    pub(crate) fn faults(&self) -> Vec<PlanFault> {
         let Err(fault) = self.clone().queue(&Zoned::now()) else { return Vec::new() };
         let path =
             fault.at.as_ref().map_or_else(String::new, |(id, field, _)| self.path_of(id, field));
@@ -286,6 +286,6 @@ fn line_and_column(text: &str, at: usize) -> (usize, usize) {
 ///
 /// # Errors
 /// The text is no action; the error has the column and the nearest valid name.
-pub fn parse_action(text: &str) -> Result<TaskAction, CoachError> {
+pub(crate) fn parse_action(text: &str) -> Result<TaskAction, CoachError> {
     parse_ron("action", text)
 }

@@ -55,7 +55,7 @@ pub struct PlanCommand {
 impl PlanCommand {
     /// What to call it in a line for a shell: its name where that is one plain word, else the id of
     /// its words.
-    pub fn short_name(&self) -> Cow<'_, str> {
+    pub(crate) fn short_name(&self) -> Cow<'_, str> {
         if terminal::is_plain_word(&self.name) {
             return Cow::Borrowed(&self.name);
         }
@@ -251,7 +251,7 @@ impl Queue {
     ///
     /// # Errors
     /// It is that of another model.
-    pub fn belong_to(&mut self, model: &ModelMark) -> Result<bool, CoachError> {
+    pub(crate) fn belong_to(&mut self, model: &ModelMark) -> Result<bool, CoachError> {
         match &self.model {
             // The hash alone: a file by another name is the same model.
             Some(own) if own.root == model.root => Ok(false),
@@ -268,7 +268,7 @@ impl Queue {
     }
 
     /// Whether somebody has done something.
-    pub fn is_begun(&self) -> bool {
+    pub(crate) fn is_begun(&self) -> bool {
         self.tasks.iter().any(|task| !matches!(task.status, Status::Pending | Status::Blocked))
     }
 
@@ -288,7 +288,7 @@ impl Queue {
     }
 
     /// Grows with every change, so that what was found out about the queue can be kept until then.
-    pub const fn revision(&self) -> u64 {
+    pub(crate) const fn revision(&self) -> u64 {
         self.revision
     }
 
@@ -352,7 +352,7 @@ impl Queue {
     }
 
     /// The first phase, by number, that is not over. None when all are.
-    pub fn current_phase(&self) -> Option<u32> {
+    pub(crate) fn current_phase(&self) -> Option<u32> {
         let is_open = |task: &&Task| {
             task.status != Status::Completed
                 && task.block.as_ref().is_none_or(|block| block.kind != BlockKind::Missing)
@@ -367,7 +367,7 @@ impl Queue {
 
     /// The tasks of a phase that can be begun, the next one first: by priority, then age, then
     /// place in the list.
-    pub fn ready_in(&self, phase: u32) -> Vec<&Task> {
+    pub(crate) fn ready_in(&self, phase: u32) -> Vec<&Task> {
         let ready = |task: &&Task| {
             task.phase == phase && task.status == Status::Pending && self.unmet(task).is_none()
         };
@@ -384,7 +384,7 @@ impl Queue {
 
     /// What programs can do now, in a phase or in the current one: reviews first, since they finish
     /// what was begun, then the ready tasks.
-    pub fn for_programs(&self, phase: Option<u32>) -> Vec<&Task> {
+    pub(crate) fn for_programs(&self, phase: Option<u32>) -> Vec<&Task> {
         let Some(phase) = phase.or_else(|| self.current_phase()) else { return Vec::new() };
         let reviewable = |task: &&Task| {
             task.status == Status::Review
@@ -402,7 +402,7 @@ impl Queue {
 
     /// What waits for a person: questions, what reviews could not settle, and tasks that ask for
     /// one and are ready.
-    pub fn for_persons(&self) -> Vec<&Task> {
+    pub(crate) fn for_persons(&self) -> Vec<&Task> {
         let is_ready = |task: &Task| task.status == Status::Pending && self.unmet(task).is_none();
         let waits = |task: &&Task| match task.status {
             Status::Review => {

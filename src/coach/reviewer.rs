@@ -10,9 +10,9 @@ use super::{CoachError, ReviewVerdict, Task};
 use crate::content::assets::{AssetError, Assets};
 
 /// The longest that a reviewer may take, in seconds.
-pub const MAX_SECONDS: u32 = 3600;
+pub(crate) const MAX_SECONDS: u32 = 3600;
 /// The longest reply that is read, in bytes.
-pub const MAX_REPLY: usize = 16 << 20;
+pub(crate) const MAX_REPLY: usize = 16 << 20;
 
 /// An agent that is a command: the prompt on its standard input, the reply on its standard output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +61,7 @@ impl Reviewer {
     }
 
     /// Its command as `mods allow` takes it: a text that cannot be read in two ways.
-    pub fn command_line(&self) -> String {
+    pub(crate) fn command_line(&self) -> String {
         crate::terminal::command(&self.line)
     }
 
@@ -84,7 +84,7 @@ impl Reviewer {
 }
 
 /// What a reviewer is asked.
-pub fn review_prompt(task: &Task) -> String {
+pub(crate) fn review_prompt(task: &Task) -> String {
     let report = task.report.as_ref();
     let text = report.and_then(|report| report.text.as_deref()).unwrap_or_default();
     let summary = report.map_or("", |report| report.summary.as_str());

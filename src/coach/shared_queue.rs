@@ -144,7 +144,7 @@ impl SharedQueue {
     }
 
     /// Notes why something did not succeed, for people.
-    pub fn note_problem(&self, error: &CoachError) {
+    pub(crate) fn note_problem(&self, error: &CoachError) {
         locked(&self.shown).problem = Some(error.to_string());
     }
 

@@ -178,7 +178,7 @@ impl AgentKind {
     ///
     /// A person may take anything. `auto`, as a worker, is a program: it takes all but a person's
     /// tasks.
-    pub fn may_take(self, wanted: Self) -> bool {
+    pub(crate) fn may_take(self, wanted: Self) -> bool {
         match self {
             Self::Human => true,
             Self::Auto => wanted != Self::Human,

@@ -52,7 +52,7 @@ pub struct Content {
 
 impl Content {
     /// The mod that changed it last, where that is none of the program's and the user's own.
-    pub fn last_mod(&self) -> Option<&str> {
+    pub(crate) fn last_mod(&self) -> Option<&str> {
         let mut ids = self.history.iter().rev().map(|change| change.mod_id.as_str());
         ids.find(|id| !matches!(*id, CORE | USER_OVERRIDES))
     }
@@ -74,7 +74,10 @@ impl Contents {
     }
 
     /// All contents of a kind, by name.
-    pub fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = (&'a str, &'a Content)> {
+    pub(crate) fn of_kind<'a>(
+        &'a self,
+        kind: &'a str,
+    ) -> impl Iterator<Item = (&'a str, &'a Content)> {
         self.iter().filter(move |(of, ..)| *of == kind).map(|(_, name, content)| (name, content))
     }
 

@@ -17,7 +17,7 @@ use crate::model::{ModelError, PixelModel};
 use crate::names::nearest;
 
 /// The name of the model that answers when none is named.
-pub const DEFAULT_MODEL: &str = "models/seedling.pxi";
+pub(crate) const DEFAULT_MODEL: &str = "models/seedling.pxi";
 
 /// Bytes that begin where a memory page does, as a mapped file's would: tiles inside keep their
 /// alignment.

@@ -23,7 +23,7 @@ pub use access::At;
 
 /// The most problems that are looked for in one file; whoever has so many mends the first ones
 /// first.
-pub const MAX_PROBLEMS: usize = 50;
+pub(crate) const MAX_PROBLEMS: usize = 50;
 
 /// Reads a value by a schema.
 ///

@@ -180,7 +180,7 @@ pub(super) fn describe(value: &Value, written: &str) -> String {
 /// The text with U+FFFD in place of every escape that is half of a surrogate pair, as texts have
 /// that were cut in the middle of an emoji. Both are six characters long, so every column stays
 /// what it is.
-pub fn without_lone_surrogates(text: &str) -> Cow<'_, str> {
+pub(crate) fn without_lone_surrogates(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let unit = |at: usize| {
         let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;

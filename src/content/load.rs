@@ -144,7 +144,7 @@ impl Loaded {
 
     /// The commands of a content that the user has not allowed. What is the program's or the user's
     /// own needs no leave.
-    pub fn unallowed(&self, kind: &str, name: &str) -> Vec<Unallowed> {
+    pub(crate) fn unallowed(&self, kind: &str, name: &str) -> Vec<Unallowed> {
         let Some(content) = self.contents.get(kind, name) else { return Vec::new() };
         let Some(mod_id) = content.last_mod() else { return Vec::new() };
         let waiting =

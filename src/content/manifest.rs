@@ -10,7 +10,7 @@ use super::renamed::Renamed;
 use super::tree::Node;
 
 /// The file's name, at the top of a mod.
-pub const FILE_NAME: &str = "mod.ron";
+pub(crate) const FILE_NAME: &str = "mod.ron";
 
 /// Fields that had other names.
 pub(super) const RENAMED: Renamed = &[("about", "description")];
@@ -82,7 +82,7 @@ pub struct Relation {
 
 impl Relation {
     /// Whether a mod is meant.
-    pub fn is_met_by(&self, manifest: &Manifest) -> bool {
+    pub(crate) fn is_met_by(&self, manifest: &Manifest) -> bool {
         self.id == manifest.id && self.version.matches(&manifest.version)
     }
 }

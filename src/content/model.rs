@@ -16,7 +16,7 @@ use super::tree::{FieldPath, Step};
 /// A model that a mod brings.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename = "Model")]
-pub struct ModelFile {
+pub(crate) struct ModelFile {
     /// What people call it.
     pub name: String,
     /// The file in the mod's folder, with `/` between folders.
@@ -33,7 +33,7 @@ pub struct ModelFile {
 /// Why a mod's model cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ModelFileError {
+pub(crate) enum ModelFileError {
     /// The file is not there, or leads out of the mod.
     #[error("{path} is no file of the mod")]
     Outside {
@@ -114,7 +114,7 @@ impl ModelFile {
 
 /// What is wrong with the files that the models of a mod on the disk name. In a folder the
 /// checksums are compared too; what lies in an archive is read when it has been unpacked.
-pub fn check_files(contents: &Contents, mod_id: &str, path: &Path) -> Vec<Problem> {
+pub(crate) fn check_files(contents: &Contents, mod_id: &str, path: &Path) -> Vec<Problem> {
     let mut problems = Vec::new();
     let others = match Source::list_others(path) {
         Ok(others) => others.files,

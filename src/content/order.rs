@@ -13,11 +13,11 @@ use super::problem::did_you_mean;
 use super::settings::Settings;
 
 /// The id of the built-in assets, which come before everything.
-pub const CORE: &str = "core";
+pub(crate) const CORE: &str = "core";
 
 /// What stands for an id where the user's own folder of assets is meant, which comes after
 /// everything. No mod can have it.
-pub const USER_OVERRIDES: &str = "--assets";
+pub(crate) const USER_OVERRIDES: &str = "--assets";
 
 /// The order: indices of the manifests that load, and for each of the others why it does not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

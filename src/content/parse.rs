@@ -12,10 +12,10 @@ use super::problem::Problem;
 use super::tree::{Field, Node, Place, Value, shortened};
 
 /// The deepest nesting: far more than any content needs, far less than the stack holds.
-pub const MAX_DEPTH: usize = 64;
+pub(crate) const MAX_DEPTH: usize = 64;
 
 /// The most values of a file: a file of the greatest size in values of the usual length.
-pub const MAX_VALUES: usize = 200_000;
+pub(crate) const MAX_VALUES: usize = 200_000;
 
 /// Reads a text. Problems that leave the value usable go to `problems`.
 ///

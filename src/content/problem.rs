@@ -29,7 +29,7 @@ pub struct Problem {
 
 impl Problem {
     /// A problem of a file as a whole.
-    pub fn of_file(file: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(crate) fn of_file(file: impl Into<String>, message: impl Into<String>) -> Self {
         Self { file: file.into(), line: None, column: None, field: None, message: message.into() }
     }
 
@@ -65,7 +65,7 @@ pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) ->
 }
 
 /// Names for a message: `a`, `b` or `c`.
-pub fn one_of(names: &[&str]) -> String {
+pub(crate) fn one_of(names: &[&str]) -> String {
     let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
     match quoted.split_last() {
         None => "nothing".into(),

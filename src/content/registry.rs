@@ -50,7 +50,8 @@ impl Kind {
     }
 
     /// A kind that this build has no type for: whatever is RON is taken.
-    pub fn unread(name: &'static str, example: &'static str) -> Self {
+    #[cfg(not(feature = "world"))]
+    pub(crate) fn unread(name: &'static str, example: &'static str) -> Self {
         Self {
             name,
             example,
@@ -63,7 +64,7 @@ impl Kind {
 
     /// The same kind, of which no two contents have the same text in a field.
     #[must_use]
-    pub fn with_unique<T: DeserializeOwned + 'static>(
+    pub(crate) fn with_unique<T: DeserializeOwned + 'static>(
         mut self,
         field: &'static str,
         text: fn(&T) -> &str,
@@ -82,7 +83,7 @@ impl Kind {
     /// The same kind with what gives the commands that a content would have run. Each needs the
     /// user's consent.
     #[must_use]
-    pub fn with_commands<T: DeserializeOwned + 'static>(
+    pub(crate) fn with_commands<T: DeserializeOwned + 'static>(
         mut self,
         commands: fn(&T) -> Vec<String>,
     ) -> Self {
@@ -95,7 +96,7 @@ impl Kind {
     /// The same kind with fields and variants that had other names in earlier versions; files with
     /// the old ones are read, with a hint.
     #[must_use]
-    pub fn with_renamed(self, renamed: Renamed) -> Self {
+    pub(crate) fn with_renamed(self, renamed: Renamed) -> Self {
         Self { renamed, ..self }
     }
 
@@ -145,7 +146,7 @@ impl Review<'_> {
     }
 
     /// The problem, if `holds` is false.
-    pub fn require(&mut self, holds: bool, path: &str, message: impl FnOnce() -> String) {
+    pub(crate) fn require(&mut self, holds: bool, path: &str, message: impl FnOnce() -> String) {
         if !holds {
             self.wrong(path, message());
         }
@@ -160,7 +161,7 @@ pub struct Registry {
 
 impl Registry {
     /// Adds a kind, or puts it in the place of the one with its name.
-    pub fn register(&mut self, kind: Kind) {
+    pub(crate) fn register(&mut self, kind: Kind) {
         self.kinds.retain(|known| known.name != kind.name);
         self.kinds.push(kind);
         self.kinds.sort_by_key(|kind| kind.name);
@@ -180,7 +181,7 @@ impl Registry {
     ///
     /// # Errors
     /// The name is none that content has; the error says why.
-    pub fn classify(&self, file_name: &str) -> Result<FileContent<'_>, String> {
+    pub(crate) fn classify(&self, file_name: &str) -> Result<FileContent<'_>, String> {
         let Some(stem) = file_name.strip_suffix(".ron") else {
             return Err(format!("{file_name} is no RON file"));
         };
@@ -209,7 +210,7 @@ impl Registry {
 }
 
 /// What a file brings.
-pub struct FileContent<'a> {
+pub(crate) struct FileContent<'a> {
     /// The kind that its name ends with.
     pub kind: &'a Kind,
     /// Its name within the kind.
@@ -225,7 +226,7 @@ const MAX_ID: usize = 64;
 ///
 /// # Errors
 /// The error completes a sentence that begins with what the text is.
-pub fn check_id(id: &str) -> Result<(), String> {
+pub(crate) fn check_id(id: &str) -> Result<(), String> {
     let allowed = |byte: u8| {
         byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
     };

@@ -17,7 +17,7 @@ use super::problem::Problem;
 use crate::pxi::AtomicFile;
 
 /// The name of the file with the settings, in the mods' folder.
-pub const FILE_NAME: &str = "order.ron";
+pub(crate) const FILE_NAME: &str = "order.ron";
 
 /// The largest such file.
 const MAX_BYTES: u64 = 1 << 20;

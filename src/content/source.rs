@@ -19,13 +19,13 @@ pub use archive::read_archive;
 /// The largest RON file: thousands of prompts fit in it.
 pub const MAX_FILE_IN_BYTES: u64 = 4 << 20;
 /// The most that all RON files of a mod take together.
-pub const MAX_MOD_IN_BYTES: u64 = 32 << 20;
+pub(crate) const MAX_MOD_IN_BYTES: u64 = 32 << 20;
 /// The most files of a mod.
-pub const MAX_FILES: usize = 4096;
+pub(crate) const MAX_FILES: usize = 4096;
 /// The deepest folder of a mod.
-pub const MAX_FOLDERS_DEEP: usize = 8;
+pub(crate) const MAX_FOLDERS_DEEP: usize = 8;
 /// The largest archive as it lies on the disk.
-pub const MAX_ARCHIVE_IN_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_ARCHIVE_IN_BYTES: u64 = 64 << 20;
 /// The longest path of a file in a mod, in bytes.
 const MAX_PATH: usize = 200;
 
@@ -67,7 +67,7 @@ impl Source {
     ///
     /// # Errors
     /// Everything about its files that cannot be.
-    pub fn list_others(path: &Path) -> Result<Others, Vec<Problem>> {
+    pub(crate) fn list_others(path: &Path) -> Result<Others, Vec<Problem>> {
         let label = label_of(path);
         let mut intake = Intake::of(path, &label);
         let mut others = std::mem::take(&mut intake.others);
@@ -82,7 +82,7 @@ impl Source {
     ///
     /// # Errors
     /// Everything about the files that cannot be.
-    pub fn read_folders(path: &Path, folders: &[&str]) -> Result<Self, Vec<Problem>> {
+    pub(crate) fn read_folders(path: &Path, folders: &[&str]) -> Result<Self, Vec<Problem>> {
         let label = path.display().to_string();
         let mut intake = Intake::new(&label);
         for name in folders {
@@ -98,7 +98,7 @@ impl Source {
 
 /// The files of a mod that are no RON.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Others {
+pub(crate) struct Others {
     /// What belongs to the mod: what people read, and models. By path.
     pub files: Vec<String>,
     /// What systems, file managers and version control put there, and is none of the mod's.
@@ -106,7 +106,7 @@ pub struct Others {
 }
 
 /// Whether a file or folder is one that a system, a file manager or version control put there.
-pub fn is_litter(name: &str) -> bool {
+pub(crate) fn is_litter(name: &str) -> bool {
     const NAMES: [&str; 6] =
         ["__macosx", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"];
     // `..` is no such file, nor is `..\x`: they lead somewhere.
@@ -116,13 +116,13 @@ pub fn is_litter(name: &str) -> bool {
 }
 
 /// What problems call a mod.
-pub fn label_of(path: &Path) -> String {
+pub(crate) fn label_of(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
 /// Takes files in and counts what they come to.
 #[derive(Debug)]
-pub struct Intake<'a> {
+pub(crate) struct Intake<'a> {
     label: &'a str,
     files: Vec<SourceFile>,
     others: Others,

@@ -69,7 +69,7 @@ pub enum Value {
 
 impl Value {
     /// The value in a few words, for messages.
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match self {
             Self::Bool(value) => format!("`{value}`"),
             Self::Unsigned(value) => format!("the number {value}"),
@@ -89,7 +89,7 @@ impl Value {
 }
 
 /// A text as messages quote it: whole, or its beginning.
-pub fn shortened(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     const LONGEST: usize = 40;
     if text.chars().count() <= LONGEST {
         return text.into();
@@ -126,7 +126,7 @@ impl Node {
     }
 
     /// The value one step below, to be changed.
-    pub fn child_mut(&mut self, step: &Step) -> Option<&mut Self> {
+    pub(crate) fn child_mut(&mut self, step: &Step) -> Option<&mut Self> {
         match (step, &mut self.value) {
             (Step::Field(name), Value::Struct(_, fields)) => {
                 fields.iter_mut().find(|field| field.name == *name).map(|field| &mut field.node)
@@ -159,7 +159,7 @@ fn key_text(key: &Node) -> Option<&str> {
 }
 
 /// Whether a key of a map is meant by a step of a path.
-pub fn key_is(key: &Node, name: &str) -> bool {
+pub(crate) fn key_is(key: &Node, name: &str) -> bool {
     key_text(key) == Some(name)
 }
 

@@ -188,7 +188,7 @@ fn look(reloader: &mut Reloader, tell: &Sender<News>) -> bool {
 }
 
 /// Whether there is anything to watch.
-pub fn can_watch(mods: Option<&Path>, own: Option<&Path>) -> bool {
+pub(crate) fn can_watch(mods: Option<&Path>, own: Option<&Path>) -> bool {
     [mods, own].into_iter().flatten().any(Path::is_dir)
 }
 

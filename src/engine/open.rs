@@ -30,7 +30,7 @@ pub enum Device {
 
 /// What kind of engine, and what it has room for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EngineOptions {
+pub(crate) struct EngineOptions {
     /// What computes; `Auto` where nobody says.
     pub device: Device,
     /// Whether `Auto` is a software adapter too where a trial finds it faster than the processor:
@@ -49,7 +49,7 @@ pub struct EngineOptions {
 /// Why there is no engine. Each message is one line.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum OpenError {
+pub(crate) enum OpenError {
     /// More positions than the model was made for.
     #[error("--context {context}: the model was made for at most {most}")]
     Context {
@@ -59,6 +59,7 @@ pub enum OpenError {
         most: u32,
     },
     /// A GPU is asked of a program that cannot use one.
+    #[cfg(not(feature = "world"))]
     #[error("--device gpu: this program was built without a GPU path; use cpu or auto")]
     NoGpuPath,
     /// The processor cannot run the model.
@@ -82,7 +83,7 @@ pub enum OpenError {
 }
 
 /// Who is told how the opening goes.
-pub trait OpenProgress {
+pub(crate) trait OpenProgress {
     /// Work begins that may take long. It ends when what is returned is dropped.
     fn begin(&self, what: &str) -> Box<dyn Any>;
 

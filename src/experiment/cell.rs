@@ -9,7 +9,7 @@ use crate::batch::{Answer, ModelText, Prompt, Request, TextModel};
 use crate::forward::sampling::SamplingParams;
 
 /// The requests of all prompts, which are the same under every condition.
-pub struct RequestPlan {
+pub(crate) struct RequestPlan {
     /// All requests, in the order of their answers.
     pub requests: Vec<Request>,
     /// The prompts, and which requests are theirs.
@@ -19,7 +19,7 @@ pub struct RequestPlan {
 }
 
 /// A prompt in tokens.
-pub struct PlannedTrial {
+pub(crate) struct PlannedTrial {
     /// What result lines call it.
     pub id: String,
     /// The request that goes on from the prompt.
@@ -33,7 +33,7 @@ pub struct PlannedTrial {
 
 /// What one prompt came to under one condition.
 #[derive(Clone, Debug, Default)]
-pub struct Measurement {
+pub(crate) struct Measurement {
     /// Why there is nothing.
     pub error: Option<String>,
     text: String,
@@ -113,7 +113,7 @@ impl RequestPlan {
     }
 
     /// What the answers to all requests come to.
-    pub fn measure(&self, answers: &[Result<Answer, String>]) -> Vec<Measurement> {
+    pub(crate) fn measure(&self, answers: &[Result<Answer, String>]) -> Vec<Measurement> {
         let one = |trial: &PlannedTrial| -> Result<Measurement, String> {
             let answer = answers[trial.text].as_ref().map_err(Clone::clone)?;
             let first = answer.logprobs.as_deref().and_then(<[_]>::first);

@@ -141,11 +141,11 @@ pub struct HeadPlace {
 }
 
 /// The id of the runs without an intervention, with which the others are compared.
-pub const BASELINE: &str = "baseline";
+pub(crate) const BASELINE: &str = "baseline";
 
 /// An intervention on one model: the factors, and what result lines say of it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Condition {
+pub(crate) struct Condition {
     /// What result lines call it: `baseline`, `L3H2`, `L3`, or the id that the experiment gives.
     pub id: String,
     /// The heads that are scaled.
@@ -197,7 +197,7 @@ pub enum ExperimentError {
 ///
 /// # Errors
 /// A layer or head is named that the model does not have.
-pub fn conditions(
+pub(crate) fn conditions(
     experiment: &Experiment,
     config: &ModelConfig,
 ) -> Result<Vec<Condition>, ExperimentError> {

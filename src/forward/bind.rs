@@ -233,13 +233,13 @@ impl BoundModel {
     }
 
     /// The parameters of `embed`, for up to so many columns.
-    pub fn embed_params(&self, columns: u32) -> EmbedParams {
+    pub(crate) fn embed_params(&self, columns: u32) -> EmbedParams {
         EmbedParams { matrix: self.embedding.params, columns, padding: [0; 3] }
     }
 
     /// The parameters of `logits`, for up to so many columns and for the row groups from
     /// `first_group` on.
-    pub fn logits_params(
+    pub(crate) fn logits_params(
         &self,
         config: &ModelConfig,
         columns: u32,

@@ -61,7 +61,7 @@ impl HookPoint {
     }
 
     /// Whether only columns that want logits come there.
-    pub fn is_of_logits(self) -> bool {
+    pub(crate) fn is_of_logits(self) -> bool {
         matches!(self, Self::FinalNorm | Self::Logits)
     }
 

@@ -76,12 +76,12 @@ pub struct RopeParams {
 
 impl RopeParams {
     /// Whether dimensions `2i` and `2i + 1` turn together; otherwise `i` and `i + size / 2` do.
-    pub fn turns_pairs(&self) -> bool {
+    pub(crate) fn turns_pairs(&self) -> bool {
         self.kind == RopeKind::Pairs as u32
     }
 
     /// Whether angles are stretched in this way.
-    pub fn is_scaled(&self, scaling: RopeScaling) -> bool {
+    pub(crate) fn is_scaled(&self, scaling: RopeScaling) -> bool {
         self.scaling == scaling as u32
     }
 }

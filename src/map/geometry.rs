@@ -127,14 +127,6 @@ impl Rect {
             && point.y <= self.bottom
     }
 
-    /// Whether every pixel of `other` lies inside.
-    pub fn covers(&self, other: &Self) -> bool {
-        self.left <= other.left
-            && other.right <= self.right
-            && self.top <= other.top
-            && other.bottom <= self.bottom
-    }
-
     /// Whether they share a pixel.
     pub fn overlaps(&self, other: &Self) -> bool {
         self.left <= other.right
@@ -144,7 +136,7 @@ impl Rect {
     }
 
     /// The pixels they share.
-    pub fn intersection(&self, other: &Self) -> Option<Self> {
+    pub(crate) fn intersection(&self, other: &Self) -> Option<Self> {
         self.overlaps(other).then(|| Self {
             left: self.left.max(other.left),
             top: self.top.max(other.top),
@@ -247,7 +239,7 @@ impl TileSize {
     }
 
     /// The pixel's column and row within its tile.
-    pub const fn within_tile(self, point: Point) -> (usize, usize) {
+    pub(crate) const fn within_tile(self, point: Point) -> (usize, usize) {
         // In two's complement the low bits count from the tile's edge left of the origin too.
         let mask = (1 << self.log2) - 1;
         ((point.x & mask) as usize, (point.y & mask) as usize)
@@ -272,7 +264,7 @@ impl TileSize {
     }
 
     /// The first and the last tile that a rectangle touches.
-    pub fn tiles_of(self, rect: &Rect) -> (TilePos, TilePos) {
+    pub(crate) fn tiles_of(self, rect: &Rect) -> (TilePos, TilePos) {
         (self.tile_of(rect.corner()), self.tile_of(Point::new(rect.right, rect.bottom)))
     }
 
@@ -284,7 +276,7 @@ impl TileSize {
     }
 
     /// The rectangle of whole tiles around a rectangle.
-    pub fn footprint(self, rect: &Rect) -> Rect {
+    pub(crate) fn footprint(self, rect: &Rect) -> Rect {
         // It stays in the plane: clearing and setting low bits cannot overflow.
         let mask = i64::from(self.side()) - 1;
         Rect {
@@ -380,6 +372,5 @@ mod tests {
         assert_eq!(one.intersection(&other), Some(Rect::new(1, 1, 1, 1).unwrap()));
         assert_eq!(one.union(&other), Rect::new(-2, -2, 7, 7).unwrap());
         assert!(!one.overlaps(&Rect::new(2, 0, 1, 1).unwrap()));
-        assert!(one.union(&other).covers(&one) && !one.covers(&other));
     }
 }

@@ -110,7 +110,7 @@ impl InfiniteMap {
     ///
     /// # Errors
     /// Those of [`Self::open`] and [`Self::create`].
-    pub fn open_or_create(
+    pub(crate) fn open_or_create(
         folder: impl AsRef<Path>,
         options: &MapOptions,
     ) -> Result<Self, MapError> {
@@ -215,7 +215,7 @@ impl InfiniteMap {
     }
 
     /// Whether anything was ever written to a tile.
-    pub fn has_tile(&self, pos: TilePos) -> bool {
+    pub(crate) fn has_tile(&self, pos: TilePos) -> bool {
         self.tile_item(pos).is_some()
     }
 

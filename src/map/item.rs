@@ -20,21 +20,21 @@ impl Kind {
     /// A tile of a model; its number is the tile's number in the model's tile table.
     pub const MODEL_TILE: Self = Self(2);
     /// What a forward pass leaves behind.
-    pub const ACTIVATION: Self = Self(3);
+    pub(crate) const ACTIVATION: Self = Self(3);
     /// Something a person wrote down.
-    pub const NOTE: Self = Self(4);
+    pub(crate) const NOTE: Self = Self(4);
     /// Somebody who works here.
-    pub const AGENT: Self = Self(5);
+    pub(crate) const AGENT: Self = Self(5);
     /// Kinds there can be: the bits of [`Kinds`].
     pub const COUNT: u8 = 32;
     /// The first kind that this crate gives no meaning.
-    pub const FIRST_FREE: u8 = 16;
+    pub(crate) const FIRST_FREE: u8 = 16;
 
     /// A kind of one's own.
     ///
     /// # Errors
     /// The number is not from [`Self::FIRST_FREE`] to one less than [`Self::COUNT`].
-    pub fn free(number: u8) -> Result<Self, MapError> {
+    pub(crate) fn free(number: u8) -> Result<Self, MapError> {
         if (Self::FIRST_FREE..Self::COUNT).contains(&number) {
             return Ok(Self(number));
         }
@@ -85,7 +85,7 @@ pub struct Kinds(u32);
 
 impl Kinds {
     /// The empty set, which meets no other.
-    pub const NONE: Self = Self(0);
+    pub(crate) const NONE: Self = Self(0);
     /// Every kind, those that are free included.
     pub const ALL: Self = Self(u32::MAX);
 
@@ -137,7 +137,7 @@ pub struct Item {
 
 impl Item {
     /// The numbers of items are below this.
-    pub const NUMBER_LIMIT: u64 = 1 << 56;
+    pub(crate) const NUMBER_LIMIT: u64 = 1 << 56;
 }
 
 #[cfg(test)]

@@ -249,7 +249,8 @@ mod tests {
             }
             for (index, (width, height)) in sizes.into_iter().enumerate() {
                 let rect = free_place(&tree, size, width, height).unwrap();
-                prop_assert!(!tree.any_in(&size.footprint(&rect), Kind::PIXELS.into()));
+                let there = tree.region(&size.footprint(&rect), Kind::PIXELS.into());
+                prop_assert!(there.is_empty());
                 regions.add(&mut tree, size, region(&index.to_string(), rect)).unwrap();
                 if removed[index] {
                     regions.remove(&mut tree, &index.to_string()).unwrap();
@@ -303,7 +304,7 @@ mod tests {
             tree.insert(Item { rect, kind: Kind::PIXELS, number: 0 }).unwrap();
         }
         let rect = free_place(&tree, size, 8, 8).unwrap();
-        assert!(!tree.any_in(&rect, Kinds::ALL));
+        assert!(tree.region(&rect, Kinds::ALL).is_empty());
     }
 
     #[test]

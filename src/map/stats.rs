@@ -95,7 +95,7 @@ impl InfiniteMap {
     }
 
     /// How many bytes [`Self::verify`] will hash tile by tile.
-    pub fn bytes_to_verify(&self) -> u64 {
+    pub(crate) fn bytes_to_verify(&self) -> u64 {
         let slots = |pack: &Pack| u64::from(pack.record().counts.slots);
         let packs = self.store.iter().flat_map(|store| store.packs());
         packs.map(|(_, pack)| slots(pack) * self.tile_size.tile_len() as u64).sum()

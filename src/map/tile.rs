@@ -33,7 +33,7 @@ impl Tile {
     ///
     /// # Errors
     /// There are too few or too many bytes.
-    pub fn from_rgb(size: TileSize, rgb: impl Into<Box<[u8]>>) -> Result<Self, MapError> {
+    pub(crate) fn from_rgb(size: TileSize, rgb: impl Into<Box<[u8]>>) -> Result<Self, MapError> {
         let rgb = rgb.into();
         if rgb.len() == size.tile_len() {
             return Ok(Self { size, rgb });
@@ -53,7 +53,7 @@ impl Tile {
     }
 
     /// All bytes, to be changed.
-    pub fn rgb_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn rgb_mut(&mut self) -> &mut [u8] {
         &mut self.rgb
     }
 

@@ -8,7 +8,7 @@ use super::quant::{Encoding, dequantize};
 use super::tiling::{Layout, TileShape, Tiling};
 
 /// Grid points along each side.
-pub const GRID: usize = 8;
+pub(crate) const GRID: usize = 8;
 
 /// What a tile's weights are like, padding not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize)]
@@ -23,7 +23,7 @@ pub struct Statistics {
 
 /// A tile from afar.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Coarse {
+pub(crate) struct Coarse {
     /// Over the whole tile.
     pub statistics: Statistics,
     /// Mean and spread per grid point, row-major.
@@ -87,7 +87,7 @@ impl WeightSums {
 
 /// A row (counted in the tile) in which a weight is NaN or infinite.
 #[derive(Debug, PartialEq, Eq)]
-pub struct NotFinite {
+pub(crate) struct NotFinite {
     /// Row of the tile.
     pub row: u64,
 }
@@ -148,7 +148,7 @@ impl Coarse {
     }
 
     /// The tile's record in the coarse table.
-    pub fn grid_bytes(&self) -> [u8; COARSE_RECORD_BYTES as usize] {
+    pub(crate) fn grid_bytes(&self) -> [u8; COARSE_RECORD_BYTES as usize] {
         let mut bytes = [0; COARSE_RECORD_BYTES as usize];
         let values = self.grid.iter().flatten().flatten();
         for (place, value) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(values) {
@@ -158,7 +158,9 @@ impl Coarse {
     }
 
     /// The grid from a record of the coarse table.
-    pub fn parse_grid(bytes: &[u8; COARSE_RECORD_BYTES as usize]) -> [[[f16; 2]; GRID]; GRID] {
+    pub(crate) fn parse_grid(
+        bytes: &[u8; COARSE_RECORD_BYTES as usize],
+    ) -> [[[f16; 2]; GRID]; GRID] {
         let value = |index: usize| f16::from_le_bytes([bytes[2 * index], bytes[2 * index + 1]]);
         std::array::from_fn(|i| {
             std::array::from_fn(|j| std::array::from_fn(|k| value((i * GRID + j) * 2 + k)))

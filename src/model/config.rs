@@ -7,7 +7,7 @@ use super::gguf::Metadata;
 
 /// More layers than this no model of these families has; it bounds what a hostile file can make a
 /// reader do.
-pub const MAX_LAYERS: u32 = 1024;
+pub(crate) const MAX_LAYERS: u32 = 1024;
 /// The largest width that a field may state: fits every sum and product of two of them in 64 bits.
 const MAX_WIDTH: u32 = 1 << 24;
 

@@ -39,7 +39,7 @@ pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 
 /// The bytes that a conversion will report: every tile once when written and once when the
 /// container is sealed.
-pub fn work_in_bytes(gguf: &Gguf) -> u64 {
+pub(crate) fn work_in_bytes(gguf: &Gguf) -> u64 {
     2 * gguf.tensors().iter().map(|tensor| tensor.len).sum::<u64>()
 }
 
@@ -102,7 +102,7 @@ pub fn convert(
 
 /// What a GGUF file becomes, but for its tiles.
 #[derive(Debug)]
-pub struct Draft {
+pub(crate) struct Draft {
     /// Every pair, without those of a split.
     pub metadata: Metadata,
     /// The hyperparameters, from the metadata.
@@ -120,7 +120,7 @@ pub struct Draft {
 ///
 /// # Errors
 /// The model is of no supported family or does not hold together.
-pub fn draft(gguf: &Gguf) -> Result<Draft, ModelError> {
+pub(crate) fn draft(gguf: &Gguf) -> Result<Draft, ModelError> {
     let metadata = without_splits(gguf.metadata());
     check_vocabulary(&metadata, gguf.tensors())?;
     let shapes =
@@ -157,7 +157,7 @@ fn tile_count(tensors: &[Tensor]) -> u64 {
 ///
 /// # Errors
 /// As [`draft`].
-pub fn file_size_in_bytes(gguf: &Gguf) -> Result<u64, ModelError> {
+pub(crate) fn file_size_in_bytes(gguf: &Gguf) -> Result<u64, ModelError> {
     let row = 3 * u64::from(DEFAULT_WIDTH);
     let payload = draft(gguf)?.sections.payload_size();
     Ok(HEADER_LEN as u64 + payload.div_ceil(row).saturating_mul(row))

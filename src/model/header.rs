@@ -6,7 +6,7 @@ use super::planes::{LINE_BYTES, TILE_SIZE};
 use super::quant::Encoding;
 
 /// Bytes of the header.
-pub const HEADER_BYTES: usize = 256;
+pub(crate) const HEADER_BYTES: usize = 256;
 /// The first four bytes of the payload.
 pub const MAGIC: [u8; 4] = *b"PXIM";
 /// Where the head checksum lies; these bytes count as zero when it is computed.
@@ -59,7 +59,7 @@ pub struct Sections {
 /// Bytes of a tile's record in the tile table.
 pub const TILE_RECORD_BYTES: u64 = 48;
 /// Bytes of a tile's record in the coarse table.
-pub const COARSE_RECORD_BYTES: u64 = 256;
+pub(crate) const COARSE_RECORD_BYTES: u64 = 256;
 /// What tiles are aligned to in the file: a memory page, so that a mapped tile can be handed on as
 /// it is.
 const TILES_ALIGNMENT: u64 = 4096;
@@ -98,7 +98,7 @@ impl Sections {
     }
 
     /// Bytes of the whole payload.
-    pub fn payload_size(&self) -> u64 {
+    pub(crate) fn payload_size(&self) -> u64 {
         self.tiles + self.tiles_size
     }
 }

@@ -96,7 +96,7 @@ impl PixelModel {
     ///
     /// # Errors
     /// As [`PixelModel::open`].
-    pub fn from_static(name: &str, file: &'static [u8]) -> Result<Self, ModelError> {
+    pub(crate) fn from_static(name: &str, file: &'static [u8]) -> Result<Self, ModelError> {
         let path = Path::new(name);
         let payload = pxi::parse(file)?.payload()?;
         Self::new(path, PayloadSource::BuiltIn(payload)).map_err(|error| error.in_file(path))
@@ -255,7 +255,7 @@ impl PixelModel {
     ///
     /// # Errors
     /// The tile is damaged, now or when it was checked before.
-    pub fn load_tile(&self, tile: u32) -> Result<&[u8], ModelError> {
+    pub(crate) fn load_tile(&self, tile: u32) -> Result<&[u8], ModelError> {
         let state = &self.checked[tile as usize];
         // What was found to be damaged stays so.
         let _ = state.compare_exchange(GOOD, UNCHECKED, Ordering::Relaxed, Ordering::Relaxed);
@@ -268,7 +268,7 @@ impl PixelModel {
     }
 
     /// Asks the system to read tiles that follow one another ahead of their use.
-    pub fn will_need(&self, tiles: std::ops::Range<u32>) {
+    pub(crate) fn will_need(&self, tiles: std::ops::Range<u32>) {
         if let (PayloadSource::Mapped(file) | PayloadSource::Held(file, _), Some(range)) =
             (&*self.source, self.tiles_range(tiles))
         {
@@ -301,7 +301,7 @@ impl PixelModel {
     ///
     /// # Panics
     /// When there is no such tensor.
-    pub fn tensor_bytes(&self, tensor: usize) -> &[u8] {
+    pub(crate) fn tensor_bytes(&self, tensor: usize) -> &[u8] {
         let tensor = &self.tensors[tensor];
         let start = self.header.sections.tiles + tensor.first_line * LINE_BYTES;
         &self.source.payload()[start as usize..]
@@ -309,13 +309,13 @@ impl PixelModel {
     }
 
     /// A tile's stored SHA-256.
-    pub fn tile_digest(&self, tile: u32) -> &[u8; 32] {
+    pub(crate) fn tile_digest(&self, tile: u32) -> &[u8; 32] {
         self.tile_record(tile).digest()
     }
 
     /// Root mean square of a tensor's weights, from its tiles' statistics: the unit of its colours.
     /// A tensor of zeros has the least positive number, so that it is drawn as zeros.
-    pub fn tensor_spread(&self, tensor: &Tensor) -> f32 {
+    pub(crate) fn tensor_spread(&self, tensor: &Tensor) -> f32 {
         // A mean of squares is the square of the mean and that of the spread together.
         let (mut squares, mut count) = (0.0f64, 0.0f64);
         for tile in tensor.tiles() {
@@ -336,7 +336,7 @@ impl PixelModel {
     }
 
     /// A tile from afar: mean and spread on an 8 x 8 grid, rows first.
-    pub fn tile_grid(&self, tile: u32) -> [[[half::f16; 2]; GRID]; GRID] {
+    pub(crate) fn tile_grid(&self, tile: u32) -> [[[half::f16; 2]; GRID]; GRID] {
         tile_record::grid(self.source.payload(), &self.header.sections, tile)
     }
 

@@ -10,16 +10,16 @@ use std::ops::Range;
 use super::quant::Encoding;
 
 /// Bytes in a texel: one `Rgba32Uint` value.
-pub const TEXEL_BYTES: u64 = 16;
+pub(crate) const TEXEL_BYTES: u64 = 16;
 /// Texels in a line, which is also the rows of a row group.
-pub const LINE_TEXELS: u64 = 64;
+pub(crate) const LINE_TEXELS: u64 = 64;
 /// Bytes in a line: 64 texels.
 pub const LINE_BYTES: u64 = LINE_TEXELS * TEXEL_BYTES;
 /// The side of a tile in texels, and so the most lines that a tile may have.
-pub const TILE_SIZE: u64 = 64;
+pub(crate) const TILE_SIZE: u64 = 64;
 /// Matrices too wide for one tile are cut at multiples of this many columns: the largest block of
 /// any encoding.
-pub const SPLIT_COLUMNS: u64 = 256;
+pub(crate) const SPLIT_COLUMNS: u64 = 256;
 
 /// One plane: the bytes of a GGUF block that it takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,18 +30,18 @@ pub struct Plane {
 
 impl Plane {
     /// Bytes of each block that lie in this plane.
-    pub fn bytes_per_block(&self) -> usize {
+    pub(crate) fn bytes_per_block(&self) -> usize {
         self.source.len()
     }
 }
 
 /// Lines that one plane takes for `columns` weights of a row.
-pub fn plane_lines(encoding: Encoding, plane: &Plane, columns: u64) -> u64 {
+pub(crate) fn plane_lines(encoding: Encoding, plane: &Plane, columns: u64) -> u64 {
     (columns / encoding.block_len() as u64 * plane.bytes_per_block() as u64).div_ceil(TEXEL_BYTES)
 }
 
 /// Lines that a row group takes for `columns` weights of each row: all planes together.
-pub fn row_group_lines(encoding: Encoding, columns: u64) -> u64 {
+pub(crate) fn row_group_lines(encoding: Encoding, columns: u64) -> u64 {
     encoding.planes().iter().map(|plane| plane_lines(encoding, plane, columns)).sum()
 }
 

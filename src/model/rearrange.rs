@@ -9,7 +9,7 @@ use super::tiling::{Layout, TileShape, Tiling};
 
 /// Fills `tile` (the tile's whole bytes) from `band`, the GGUF bytes of the tile's rows, or of the
 /// whole vector's lines for a vector. Bytes that no block reaches become zero.
-pub fn scatter(tiling: &Tiling, shape: &TileShape, band: &[u8], tile: &mut [u8]) {
+pub(crate) fn scatter(tiling: &Tiling, shape: &TileShape, band: &[u8], tile: &mut [u8]) {
     // The buffer has another tile's bytes, and the digest covers the padding.
     tile.fill(0);
     if tiling.layout == Layout::Vector {
@@ -26,7 +26,7 @@ pub fn scatter(tiling: &Tiling, shape: &TileShape, band: &[u8], tile: &mut [u8])
 }
 
 /// The way back: fills the tile's part of `band` from `tile`.
-pub fn gather(tiling: &Tiling, shape: &TileShape, tile: &[u8], band: &mut [u8]) {
+pub(crate) fn gather(tiling: &Tiling, shape: &TileShape, tile: &[u8], band: &mut [u8]) {
     if tiling.layout == Layout::Vector {
         let len = band.len();
         band.copy_from_slice(&tile[..len]);

@@ -27,9 +27,9 @@ use crate::size::MemorySize;
 use crate::words::{counted, one_or_more};
 
 /// The variable that names the cache's folder.
-pub const FOLDER_VARIABLE: &str = "PIXEL_LLM_CACHE";
+pub(crate) const FOLDER_VARIABLE: &str = "PIXEL_LLM_CACHE";
 /// The variable that bounds the cache.
-pub const LIMIT_VARIABLE: &str = "PIXEL_LLM_CACHE_LIMIT";
+pub(crate) const LIMIT_VARIABLE: &str = "PIXEL_LLM_CACHE_LIMIT";
 /// The bound where nobody says.
 const DEFAULT_LIMIT: u64 = 20 << 30;
 /// What is left free on a disk for others.
@@ -255,7 +255,7 @@ impl Cache {
     ///
     /// # Errors
     /// The model's files or the folder cannot be read.
-    pub fn entries_of(&self, path: &Path) -> Result<Vec<KeptEntry>, ModelError> {
+    pub(crate) fn entries_of(&self, path: &Path) -> Result<Vec<KeptEntry>, ModelError> {
         let key = ConversionKey::of(path).map_err(|source| read_error(path, source))?;
         Ok(self.entries()?.into_iter().filter(|entry| is_of(entry, &key)).collect())
     }
@@ -457,7 +457,12 @@ const FOLDER_ADVICE: &str = "make room or name a folder on another disk by PIXEL
 ///
 /// # Errors
 /// The disk of the folder has no room; `advice` says what to do then.
-pub fn check_room(folder: &Path, size: u64, spare: u64, advice: &str) -> Result<(), ModelError> {
+pub(crate) fn check_room(
+    folder: &Path,
+    size: u64,
+    spare: u64,
+    advice: &str,
+) -> Result<(), ModelError> {
     let Some(free) = free_bytes(folder).filter(|free| *free < size.saturating_add(spare)) else {
         return Ok(());
     };
@@ -476,7 +481,7 @@ pub fn check_room(folder: &Path, size: u64, spare: u64, advice: &str) -> Result<
 ///
 /// # Errors
 /// As [`check_room`].
-pub fn check_temporary_room(folder: &Path, size: u64) -> Result<(), ModelError> {
+pub(crate) fn check_temporary_room(folder: &Path, size: u64) -> Result<(), ModelError> {
     check_room(folder, size, SPARE, "make room or name a folder on another disk by TMPDIR")
 }
 
@@ -548,7 +553,7 @@ fn convert_for_now(
 ///
 /// # Errors
 /// The file cannot be opened.
-pub fn is_gguf(path: &Path) -> Result<bool, ModelError> {
+pub(crate) fn is_gguf(path: &Path) -> Result<bool, ModelError> {
     use std::io::Read;
     let io = |source| ModelError::Io { action: format!("open {}", path.display()), source };
     let mut magic = [0; 4];

@@ -10,9 +10,9 @@ use super::quant::Encoding;
 use super::tiling::Tiling;
 
 /// More tensors than this no file may have: 1,024 layers of 16 and room to spare.
-pub const MAX_TENSORS: u32 = 65_536;
+pub(crate) const MAX_TENSORS: u32 = 65_536;
 /// The longest name GGUF allows, in bytes.
-pub const MAX_NAME_BYTES: usize = 64;
+pub(crate) const MAX_NAME_BYTES: usize = 64;
 /// The largest single dimension.
 const MAX_DIMENSION: u64 = 1 << 31;
 /// The widest row of a matrix: a converter holds 64 of them in memory.
@@ -160,7 +160,7 @@ pub fn unused(tensors: &[Tensor]) -> Option<&Tensor> {
 ///
 /// # Errors
 /// Names the first tensor that is missing, misshapen, or of a layer that is not there.
-pub fn check_family(config: &ModelConfig, tensors: &[Tensor]) -> Result<(), ModelError> {
+pub(crate) fn check_family(config: &ModelConfig, tensors: &[Tensor]) -> Result<(), ModelError> {
     let by_name: std::collections::HashMap<&str, &Tensor> =
         tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
     // Nine tensors make a layer: a count that cannot be is told before the loop runs over it.
@@ -231,7 +231,7 @@ pub fn check_family(config: &ModelConfig, tensors: &[Tensor]) -> Result<(), Mode
 }
 
 /// The encoding that holds the most weights.
-pub fn main_encoding(tensors: &[Tensor]) -> Encoding {
+pub(crate) fn main_encoding(tensors: &[Tensor]) -> Encoding {
     let weights = |encoding: Encoding| -> u64 {
         let of_it = tensors.iter().filter(|tensor| tensor.encoding() == encoding);
         of_it.map(|tensor| tensor.tiling.rows * tensor.tiling.columns).sum()
@@ -244,7 +244,7 @@ pub fn main_encoding(tensors: &[Tensor]) -> Encoding {
 }
 
 /// The table's bytes. `rects` has each tensor's rectangle on the map.
-pub fn encode_table(tensors: &[Tensor], rects: &[Rect]) -> Vec<u8> {
+pub(crate) fn encode_table(tensors: &[Tensor], rects: &[Rect]) -> Vec<u8> {
     let mut table = Vec::new();
     for (tensor, rect) in tensors.iter().zip(rects) {
         table.extend((tensor.name.len() as u16).to_le_bytes());
@@ -264,17 +264,12 @@ pub fn encode_table(tensors: &[Tensor], rects: &[Rect]) -> Vec<u8> {
     table
 }
 
-/// Bytes that [`encode_table`] will make.
-pub fn table_size(tensors: &[Tensor]) -> u64 {
-    tensors.iter().map(|tensor| (RECORD_BYTES + tensor.name.len()) as u64).sum()
-}
-
 /// Names, shapes and encodings from a table of `count` records; what follows from them is for the
 /// caller to compare by encoding the table anew.
 ///
 /// # Errors
 /// Names the record and field that cannot be.
-pub fn parse_table(
+pub(crate) fn parse_table(
     mut bytes: &[u8],
     count: u32,
 ) -> Result<Vec<(String, Vec<u64>, Encoding)>, ModelError> {

@@ -87,12 +87,12 @@ impl Tiling {
     }
 
     /// Row groups of the matrix.
-    pub fn row_groups(&self) -> u64 {
+    pub(crate) fn row_groups(&self) -> u64 {
         self.rows.div_ceil(LINE_TEXELS)
     }
 
     /// Tiles side by side along the columns.
-    pub fn tiles_across(&self) -> u64 {
+    pub(crate) fn tiles_across(&self) -> u64 {
         match self.layout {
             Layout::Matrix => self.columns.div_ceil(self.columns_per_tile),
             Layout::Vector => self.line_count().div_ceil(TILE_SIZE),
@@ -113,7 +113,7 @@ impl Tiling {
     }
 
     /// Lines of the tensor.
-    pub fn line_count(&self) -> u64 {
+    pub(crate) fn line_count(&self) -> u64 {
         match self.layout {
             Layout::Matrix => self.row_groups() * self.lines_per_row_group(),
             Layout::Vector => self.size_in_bytes().div_ceil(LINE_BYTES),

@@ -6,7 +6,7 @@ use super::tiling::{Layout, TileShape, Tiling};
 
 /// What a tile's weights are made of, in the order of [`tile_weights`]; nothing where they are
 /// floats.
-pub fn tile_codes(tiling: &Tiling, shape: &TileShape, tile: &[u8]) -> Vec<Code> {
+pub(crate) fn tile_codes(tiling: &Tiling, shape: &TileShape, tile: &[u8]) -> Vec<Code> {
     let encoding = tiling.encoding;
     let (len, bytes) = (encoding.block_len() as u64, encoding.block_bytes());
     // The vectors of real models are F32; of others a tile may begin within a block.

@@ -60,7 +60,7 @@ fn toggle(mut actions: MessageReader<UserAction>, mut panels: ResMut<OpenPanels>
 }
 
 /// Text and panels. Comes after `WorldPlugin`; its systems run in `EguiPrimaryContextPass`.
-pub struct PanelPlugin;
+pub(crate) struct PanelPlugin;
 
 impl Plugin for PanelPlugin {
     fn build(&self, app: &mut App) {

@@ -153,7 +153,7 @@ impl AtomicFile {
     /// # Errors
     /// A file has come to be there that may not be replaced, or the system refuses. Nothing is
     /// left.
-    pub fn commit(self) -> Result<(), PxiError> {
+    pub(crate) fn commit(self) -> Result<(), PxiError> {
         let Self { file, target, place, mut temporary } = self;
         // Synced first: after a loss of power the name must not lead to a file without its bytes.
         let committed = file
@@ -270,7 +270,7 @@ fn rename_to_new(temporary: &Path, place: &Path) -> Result<(), PxiError> {
 }
 
 /// Whether a name ends as only that of a folder does: `new/`.
-pub fn names_folder(path: &Path) -> bool {
+pub(crate) fn names_folder(path: &Path) -> bool {
     let name = path.as_os_str().as_encoded_bytes();
     // `new/.` is the name of a folder too.
     let name = name.strip_suffix(b".").unwrap_or(name);
@@ -278,7 +278,7 @@ pub fn names_folder(path: &Path) -> bool {
 }
 
 /// Where a name leads through links, to a file that is there or not yet.
-pub fn followed(target: &Path, is_there: bool) -> io::Result<PathBuf> {
+pub(crate) fn followed(target: &Path, is_there: bool) -> io::Result<PathBuf> {
     if is_there && target.is_symlink() {
         return target.canonicalize();
     }

@@ -175,7 +175,7 @@ impl PxiHeader {
     ///
     /// An uncompressed file has exactly one length. The length of a compressed one bounds what it
     /// can decode to, so that a small file cannot ask for a large allocation.
-    pub fn check_file_len(&self, found: u64) -> Result<(), PxiError> {
+    pub(crate) fn check_file_len(&self, found: u64) -> Result<(), PxiError> {
         let Some(stored_len) = found.checked_sub(HEADER_LEN as u64) else {
             return Err(PxiError::Length { found, expected: HEADER_LEN as u64 });
         };
@@ -204,7 +204,7 @@ impl PxiHeader {
     }
 
     /// The format's minor version.
-    pub fn minor(&self) -> u8 {
+    pub(crate) fn minor(&self) -> u8 {
         self.minor
     }
 
@@ -239,7 +239,7 @@ impl PxiHeader {
     }
 
     /// The length of the picture in bytes: the payload and the zeros that fill its last row.
-    pub fn padded_len(&self) -> u64 {
+    pub(crate) fn padded_len(&self) -> u64 {
         self.checked_file_len().expect("a header is only made when its file length fits")
             - HEADER_LEN as u64
     }

@@ -53,7 +53,7 @@ pub fn parse(file: &[u8]) -> Result<PxiContents<'_>, PxiError> {
 }
 
 /// Lowercase hexadecimal, as checksums are shown.
-pub fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         write!(text, "{byte:02x}").expect("writing to a String cannot fail");

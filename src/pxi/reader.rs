@@ -63,7 +63,7 @@ impl PxiFile {
     }
 
     /// Asks the system to read a range of the stored payload ahead of its use.
-    pub fn will_need(&self, range: std::ops::Range<usize>) {
+    pub(crate) fn will_need(&self, range: std::ops::Range<usize>) {
         self.map.will_need(HEADER_LEN + range.start, range.len());
     }
 

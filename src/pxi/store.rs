@@ -83,7 +83,7 @@ impl PxiStore {
     }
 
     /// The same, with leave to replace a file of this name or without.
-    pub fn write_with(
+    pub(crate) fn write_with(
         &self,
         name: &str,
         options: WriteOptions,

@@ -33,7 +33,7 @@ pub fn write_png(contents: &PxiContents<'_>, out: impl Write) -> Result<(), PxiE
 }
 
 /// Writes the picture to a file, atomically.
-pub fn write_png_file(file: &PxiFile, target: impl Into<Target>) -> Result<(), PxiError> {
+pub(crate) fn write_png_file(file: &PxiFile, target: impl Into<Target>) -> Result<(), PxiError> {
     let target = target.into();
     let path = target.path().to_owned();
     let mut out = BufWriter::with_capacity(PIECE_LEN / 4, AtomicFile::create(target)?);

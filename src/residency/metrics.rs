@@ -87,12 +87,12 @@ fn add_time(counter: &AtomicU64, time: Duration) {
 
 impl Counters {
     /// Tiles that were there.
-    pub fn hit(&self, tiles: u64) {
+    pub(crate) fn hit(&self, tiles: u64) {
         add(&self.hits, tiles);
     }
 
     /// Tiles that had to be brought.
-    pub fn miss(&self, tiles: u64) {
+    pub(crate) fn miss(&self, tiles: u64) {
         add(&self.misses, tiles);
     }
 
@@ -114,7 +114,7 @@ impl Counters {
     }
 
     /// Bytes that were in flight and are handed to the device, or given up.
-    pub fn landed(&self, bytes: u64) {
+    pub(crate) fn landed(&self, bytes: u64) {
         self.bytes_in_flight.fetch_sub(bytes, Ordering::Relaxed);
     }
 
@@ -124,7 +124,7 @@ impl Counters {
     }
 
     /// A wait for tiles.
-    pub fn stall(&self, time: Duration) {
+    pub(crate) fn stall(&self, time: Duration) {
         add(&self.stalls, 1);
         add_time(&self.stall_nanos, time);
     }

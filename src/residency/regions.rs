@@ -68,7 +68,7 @@ impl CacheRegions {
 ///
 /// # Errors
 /// The map cannot be written to, or a region of this name has another size.
-pub fn write_activations(
+pub(crate) fn write_activations(
     map: &mut InfiniteMap,
     name: &str,
     numbers: &[f32],
@@ -107,7 +107,7 @@ fn write_rows(
 
 /// As bright as there is are numbers of so many times the median size, and all that are larger: of
 /// numbers with a normal distribution, one in a hundred.
-pub const BRIGHTEST: f32 = 4.0;
+pub(crate) const BRIGHTEST: f32 = 4.0;
 
 /// A pixel per number, which are compared with the median of them by size.
 pub fn pixels(numbers: &[f32]) -> Vec<u8> {

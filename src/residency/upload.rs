@@ -113,7 +113,7 @@ impl Slots {
     }
 
     /// The slot that a tile had, which is free now.
-    pub fn give_back(&mut self, tile: u32) -> Option<u32> {
+    pub(crate) fn give_back(&mut self, tile: u32) -> Option<u32> {
         let slot = self.slots.remove(&tile)?;
         self.free.push(slot);
         Some(slot)

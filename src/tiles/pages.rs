@@ -261,7 +261,7 @@ impl Pages {
     }
 
     /// Writes whole lines of one layer.
-    pub fn write_lines(&self, queue: &RenderQueue, first: u32, bytes: &[u8]) {
+    pub(crate) fn write_lines(&self, queue: &RenderQueue, first: u32, bytes: &[u8]) {
         let height = (bytes.len() / LINE_BYTES) as u32;
         self.write(queue, [0, first], [WIDTH, height], bytes);
     }

@@ -48,7 +48,7 @@ impl Before {
 
 /// Where the state of the world is kept; nowhere in tours and tests.
 #[derive(Resource, Debug, Clone, Default)]
-pub struct WorldFile(pub Option<PathBuf>);
+pub(crate) struct WorldFile(pub Option<PathBuf>);
 
 /// Puts agents into the world. Comes after [`super::WorldPlugin`].
 ///

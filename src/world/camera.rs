@@ -62,7 +62,7 @@ impl MapCamera {
 
 /// The views that were left, as in a browser.
 #[derive(Resource, Debug, Clone, Default)]
-pub struct ViewHistory {
+pub(crate) struct ViewHistory {
     back: Vec<View>,
     forward: Vec<View>,
 }

@@ -101,7 +101,7 @@ pub(super) fn coarse_grid_words(
 }
 
 /// Draws the map. Comes after `GpuModelPlugin` and `ShadersPlugin`.
-pub struct DrawPlugin;
+pub(crate) struct DrawPlugin;
 
 impl Plugin for DrawPlugin {
     fn build(&self, app: &mut App) {

@@ -20,7 +20,7 @@ const SPEED_WINDOW: f32 = 3.0;
 /// What a frame was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum FramePhase {
+pub(crate) enum FramePhase {
     /// Nothing moved and nothing was thought.
     Resting,
     /// The camera was on its way.

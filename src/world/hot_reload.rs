@@ -24,7 +24,7 @@ use crate::world::view::View;
 /// Needs what [`super::WorldPlugin`] needs, and [`Assets`]. Changes the resource
 /// [`Assets`]; who builds something of contents looks whether it has changed. Its systems run in
 /// `Update`, before [`WorldSystems::Input`].
-pub struct LiveModsPlugin;
+pub(crate) struct LiveModsPlugin;
 
 /// What is told of the mods.
 #[derive(Resource, Default)]

@@ -152,7 +152,7 @@ pub(crate) fn on_action(
 }
 
 /// The keys of each action by their names, as they are written in a file.
-pub type KeyNames = BTreeMap<UserAction, Vec<String>>;
+pub(crate) type KeyNames = BTreeMap<UserAction, Vec<String>>;
 
 /// Which keys do what.
 #[derive(Resource, Debug, Clone)]

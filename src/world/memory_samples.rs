@@ -13,7 +13,7 @@ const SETTLED: Duration = Duration::from_secs(60);
 
 /// Samples of the memory that no file stands behind.
 #[derive(Debug, Default)]
-pub struct MemorySamples {
+pub(crate) struct MemorySamples {
     start: Option<Instant>,
     samples: Vec<(Duration, u64)>,
 }
@@ -21,7 +21,7 @@ pub struct MemorySamples {
 /// What memory came to, in MiB. What is said of the time after the first minute is `None` where
 /// there was no such time.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct MemorySummary {
+pub(crate) struct MemorySummary {
     /// Seconds from the first sample to the last.
     pub seconds: f64,
     /// After the first minute.

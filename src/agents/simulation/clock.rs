@@ -38,7 +38,7 @@ impl Clock {
     }
 
     /// Whether time stands still.
-    pub const fn is_paused(&self) -> bool {
+    pub(crate) const fn is_paused(&self) -> bool {
         self.paused
     }
 
@@ -61,7 +61,7 @@ impl Clock {
     }
 
     /// How much of the next tick has passed, to draw between ticks.
-    pub const fn share_of_next(&self) -> f64 {
+    pub(crate) const fn share_of_next(&self) -> f64 {
         self.pending
     }
 

@@ -44,7 +44,7 @@ impl SimulationRng {
     }
 
     /// Of a job: two shares from 0 to 1, for instance for its length and its priority.
-    pub fn shares_of(&self, job: JobId) -> [f64; 2] {
+    pub(crate) fn shares_of(&self, job: JobId) -> [f64; 2] {
         let [x, y, ..] = self.draw(DrawTopic::Work, job.0, 0);
         [x, y]
     }

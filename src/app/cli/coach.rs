@@ -280,7 +280,7 @@ fn allow(
 ///
 /// # Errors
 /// There is no home folder.
-pub fn default_queue() -> anyhow::Result<PathBuf> {
+pub(crate) fn default_queue() -> anyhow::Result<PathBuf> {
     let folder =
         folders::data().context("there is no home folder: name the queue with --queue FILE")?;
     Ok(folder.join("coach").join(FILE_NAME))
@@ -349,7 +349,7 @@ const SHORT_ROOT: usize = 12;
 ///
 /// # Errors
 /// There is no home folder, or the usual queue cannot be read.
-pub fn default_queue_of(model: &ModelMark) -> anyhow::Result<PathBuf> {
+pub(crate) fn default_queue_of(model: &ModelMark) -> anyhow::Result<PathBuf> {
     let usual = default_queue()?;
     let store = QueueStore::new(&usual);
     let Some(own) =
@@ -371,7 +371,7 @@ pub fn default_queue_of(model: &ModelMark) -> anyhow::Result<PathBuf> {
 ///
 /// # Errors
 /// It is that of another model, or cannot be read or written.
-pub fn belong_to(store: &QueueStore, model: &ModelMark) -> anyhow::Result<()> {
+pub(crate) fn belong_to(store: &QueueStore, model: &ModelMark) -> anyhow::Result<()> {
     let was_begun = store.change(|queue| {
         let is_begun = queue.is_begun();
         Ok(queue.belong_to(model)? && is_begun)

@@ -65,7 +65,7 @@ impl OpenProgress for OnTerminal {
 ///
 /// # Errors
 /// The model was made for fewer positions, or the device cannot run it.
-pub fn open_engine(
+pub(crate) fn open_engine(
     device: Device,
     model: PixelModel,
     slots: usize,
@@ -80,7 +80,7 @@ pub fn open_engine(
 ///
 /// # Errors
 /// As for [`open_engine`].
-pub fn open_fastest_engine(
+pub(crate) fn open_fastest_engine(
     device: Device,
     model: PixelModel,
     slots: usize,
@@ -107,7 +107,7 @@ fn open(
 ///
 /// # Errors
 /// There is no such head, a GPU was asked for, or as [`open_engine`].
-pub fn open_engine_without(
+pub(crate) fn open_engine_without(
     muted: &[(u32, u32)],
     device: Device,
     model: PixelModel,
@@ -138,7 +138,7 @@ pub fn open_engine_without(
 ///
 /// # Errors
 /// There is no such head.
-pub fn interventions_without(
+pub(crate) fn interventions_without(
     muted: &[(u32, u32)],
     config: &ModelConfig,
 ) -> anyhow::Result<Interventions> {

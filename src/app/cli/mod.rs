@@ -33,7 +33,7 @@ pub mod verify;
 ///
 /// # Errors
 /// The file cannot be read, converted or opened.
-pub fn open_model(model: Option<&Path>, assets: &Assets) -> anyhow::Result<PixelModel> {
+pub(crate) fn open_model(model: Option<&Path>, assets: &Assets) -> anyhow::Result<PixelModel> {
     open_with(model, TileCheck::Whole, assets)
 }
 
@@ -41,7 +41,10 @@ pub fn open_model(model: Option<&Path>, assets: &Assets) -> anyhow::Result<Pixel
 ///
 /// # Errors
 /// As [`open_model`].
-pub fn open_model_quickly(model: Option<&Path>, assets: &Assets) -> anyhow::Result<PixelModel> {
+pub(crate) fn open_model_quickly(
+    model: Option<&Path>,
+    assets: &Assets,
+) -> anyhow::Result<PixelModel> {
     open_with(model, TileCheck::Quick, assets)
 }
 

@@ -1,7 +1,7 @@
 //! Numbers as people read them.
 
 /// Bytes in binary units: `93.8 MiB`.
-pub fn human_bytes(bytes: u64) -> String {
+pub(crate) fn human_bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = bytes as f64;
     let mut unit = 0;
@@ -13,7 +13,7 @@ pub fn human_bytes(bytes: u64) -> String {
 }
 
 /// A whole number with its thousands set apart: `134,515,008`.
-pub fn thousands(number: u64) -> String {
+pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {

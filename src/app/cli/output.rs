@@ -15,7 +15,7 @@ use std::{
 use crate::terminal::{self, Escapes, Terminal};
 
 /// The exit code of an interrupted program, by the convention of shells: 128 + SIGINT.
-pub const INTERRUPTED: i32 = 130;
+pub(crate) const INTERRUPTED: i32 = 130;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,7 +49,7 @@ impl Output {
     }
 
     /// Whether the user asked for JSON.
-    pub fn is_json(&self) -> bool {
+    pub(crate) fn is_json(&self) -> bool {
         self.json
     }
 
@@ -82,7 +82,7 @@ impl Output {
 }
 
 /// A bar on standard error for work on `len` bytes; it shows only on a terminal.
-pub fn progress_bytes(label: &'static str, len: Option<u64>) -> ProgressBar {
+pub(crate) fn progress_bytes(label: &'static str, len: Option<u64>) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
@@ -99,7 +99,7 @@ pub fn progress_bytes(label: &'static str, len: Option<u64>) -> ProgressBar {
 }
 
 /// A bar on standard error for `len` things; it shows only on a terminal.
-pub fn progress_bar(label: &'static str, len: u64) -> ProgressBar {
+pub(crate) fn progress_bar(label: &'static str, len: u64) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
@@ -110,7 +110,11 @@ pub fn progress_bar(label: &'static str, len: u64) -> ProgressBar {
 
 /// Ends the program with what clap says of arguments that cannot be read. What it quotes of them is
 /// written out: a name of a file may hold anything.
-pub fn refuse_arguments(command: clap::Command, typed: &[OsString], error: &clap::Error) -> ! {
+pub(crate) fn refuse_arguments(
+    command: clap::Command,
+    typed: &[OsString],
+    error: &clap::Error,
+) -> ! {
     let shown = typed.iter().map(|text| terminal::one_line(&text.to_string_lossy()).into_owned());
     match command.try_get_matches_from(shown) {
         // Written out, an argument may be wrong in another way, or not at all.
@@ -174,22 +178,22 @@ impl Drop for Doing {
 }
 
 /// Prints one line on standard error: the error and its causes, each said once.
-pub fn print_error(error: &anyhow::Error) {
+pub(crate) fn print_error(error: &anyhow::Error) {
     print_line("error", &error_line(error));
 }
 
 /// Prints one line on standard error.
-pub fn print_warning(warning: &str) {
+pub(crate) fn print_warning(warning: &str) {
     print_line("warning", warning);
 }
 
 /// Something worth knowing, on standard error.
-pub fn print_note(note: &str) {
+pub(crate) fn print_note(note: &str) {
     print_line("note", note);
 }
 
 /// An error and its causes on one line. A cause that the message already quotes is not said again.
-pub fn error_line(error: &anyhow::Error) -> String {
+pub(crate) fn error_line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if line.is_empty() {

@@ -255,7 +255,7 @@ impl BatchArgs {
     ///
     /// # Errors
     /// It is one of these.
-    pub fn check_output(&self) -> Result<(), Refusal> {
+    pub(crate) fn check_output(&self) -> Result<(), Refusal> {
         let Some(output) = &self.output else { return Ok(()) };
         // All parts of a split model are read.
         let parts = self.model.as_deref().map(parts).unwrap_or_default();

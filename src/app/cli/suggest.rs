@@ -16,7 +16,7 @@ const MOST_NAMES: usize = 10_000;
 
 /// The problem with a first argument that is neither a command nor a file, where something has a
 /// near name. `arguments` are those behind the program's name.
-pub fn mistyped_command(command: &clap::Command, arguments: &[OsString]) -> Option<String> {
+pub(crate) fn mistyped_command(command: &clap::Command, arguments: &[OsString]) -> Option<String> {
     let first = first_positional(command, arguments)?.to_str()?;
     if command.find_subcommand(first).is_some() || first == "help" || Path::new(first).exists() {
         return None;
@@ -61,7 +61,7 @@ fn first_positional<'a>(
 
 /// The name in the folder of a file that is not there that is nearest to its own, with the folder
 /// before it.
-pub fn near_file(path: &Path) -> Option<String> {
+pub(crate) fn near_file(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
     let folder = path.parent()?;
     let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
@@ -74,7 +74,7 @@ pub fn near_file(path: &Path) -> Option<String> {
 
 /// The near name of the file that an error is about: of an argument that the error names and that
 /// is not there.
-pub fn for_error(error: &anyhow::Error, arguments: &[OsString]) -> Option<String> {
+pub(crate) fn for_error(error: &anyhow::Error, arguments: &[OsString]) -> Option<String> {
     let is_missing = |cause: &(dyn std::error::Error + 'static)| {
         cause
             .downcast_ref::<io::Error>()

@@ -6,7 +6,7 @@ use crate::terminal::one_line;
 
 /// How a column's cells are set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Align {
+pub(crate) enum Align {
     /// Spaces after the cell, for text.
     Left,
     /// Spaces before the cell, for numbers.
@@ -15,7 +15,7 @@ pub enum Align {
 
 /// Rows of cells under headings.
 #[derive(Debug)]
-pub struct Table<const N: usize> {
+pub(crate) struct Table<const N: usize> {
     alignments: [Align; N],
     rows: Vec<[String; N]>,
 }

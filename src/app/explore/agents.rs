@@ -34,7 +34,7 @@ impl Inhabitants {
     ///
     /// # Errors
     /// There is no home folder.
-    pub fn of_user(setup: &WorldSetup, world: Option<PathBuf>) -> anyhow::Result<Self> {
+    pub(crate) fn of_user(setup: &WorldSetup, world: Option<PathBuf>) -> anyhow::Result<Self> {
         let queue = crate::app::cli::coach::default_queue_of(&ModelMark::of(&setup.model))?;
         // Beside the usual queue, whichever model's is open.
         let first = crate::app::cli::coach::default_queue()?;
@@ -81,7 +81,7 @@ impl Inhabitants {
     }
 
     /// As [`Self::move_in`]; where they cannot, the world is opened without them and says why.
-    pub fn move_in_or_stay_away(self, app: &mut App, setup: &WorldSetup) {
+    pub(crate) fn move_in_or_stay_away(self, app: &mut App, setup: &WorldSetup) {
         if let Err(error) = self.move_in(app, setup) {
             print_warning(&format!("the world is without agents: {error:#}"));
         }

@@ -14,7 +14,7 @@ pub struct RequestDigest([u8; 16]);
 
 impl RequestDigest {
     /// The digest in hexadecimal, as result lines give it.
-    pub fn hex(self) -> String {
+    pub(crate) fn hex(self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }

@@ -33,10 +33,10 @@ pub enum Endpoint {
 }
 
 /// The most tokens whose log-probabilities are reported beside the drawn one.
-pub const MAX_TOP_LOGPROBS: u32 = 20;
+pub(crate) const MAX_TOP_LOGPROBS: u32 = 20;
 
 /// The most stop strings of a request. Each costs a search per token.
-pub const MAX_STOPS: usize = 16;
+pub(crate) const MAX_STOPS: usize = 16;
 
 /// One request in which nothing is left open: the run's defaults are in it.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,19 +81,19 @@ impl Request {
 
     /// With how many alternatives the prompt's tokens are scored: for `prompt_logprobs`, or because
     /// a completion with log-probabilities begins with its prompt.
-    pub fn scored_prompt(&self) -> Option<u32> {
+    pub(crate) fn scored_prompt(&self) -> Option<u32> {
         let echoed = self.echoed_logprobs();
         // `None` is less than any number.
         self.prompt_logprobs.max(echoed)
     }
 
     /// With how many alternatives an echoed prompt stands among the answer's log-probabilities.
-    pub fn echoed_logprobs(&self) -> Option<u32> {
+    pub(crate) fn echoed_logprobs(&self) -> Option<u32> {
         self.logprobs.filter(|_| self.echo && self.endpoint == Endpoint::Completions)
     }
 
     /// Every token that a field names, with the field.
-    pub fn named_tokens(&self) -> impl Iterator<Item = (&'static str, u32)> + '_ {
+    pub(crate) fn named_tokens(&self) -> impl Iterator<Item = (&'static str, u32)> + '_ {
         let biased = self.sampling.logit_bias.iter().map(|&(token, _)| ("logit_bias", token));
         biased.chain(self.stop_tokens.iter().map(|&token| ("stop_token_ids", token)))
     }
@@ -132,7 +132,7 @@ pub struct Defaults {
 }
 
 /// How many tokens an answer has at most, if nobody says.
-pub const DEFAULT_MAX_TOKENS: u32 = 256;
+pub(crate) const DEFAULT_MAX_TOKENS: u32 = 256;
 
 impl Default for Defaults {
     fn default() -> Self {
@@ -197,6 +197,6 @@ impl Defaults {
 ///
 /// # Errors
 /// The text is no object, or sets what a template is given anyway.
-pub fn template_variables(json: &str) -> Result<Vec<(String, String)>, LineProblems> {
+pub(crate) fn template_variables(json: &str) -> Result<Vec<(String, String)>, LineProblems> {
     Ok(json::read(json, |whole| Some(options::variables_of(whole)))?)
 }

@@ -88,12 +88,12 @@ impl<'m> RunningRequest<'m> {
         self.answer.completion_tokens
     }
 
-    pub fn add_shared(&mut self, positions: usize) {
+    pub(crate) fn add_shared(&mut self, positions: usize) {
         self.answer.shared_tokens += count(positions);
     }
 
     /// How many positions have to be computed, of the `known` tokens.
-    pub fn goal(&self, known: usize) -> usize {
+    pub(crate) fn goal(&self, known: usize) -> usize {
         match (self.request.max_tokens, self.request.scored_prompt()) {
             (0, None) => 0,
             // The last token's column would only say what comes after the prompt.
@@ -143,7 +143,7 @@ impl<'m> RunningRequest<'m> {
     }
 
     /// Takes the answer to a score.
-    pub fn take_score(&mut self, sampled: &Sampled, text: &dyn TextModel) {
+    pub(crate) fn take_score(&mut self, sampled: &Sampled, text: &dyn TextModel) {
         if let Some(scores) = &mut self.answer.prompt_logprobs {
             scores.push(Some(scored(sampled, text)));
         }
@@ -152,7 +152,7 @@ impl<'m> RunningRequest<'m> {
     /// Takes a drawn token, adds what became certain of the answer to `shown`, and says whether the
     /// answer ends. `known` is the number of tokens in the slot with this one, `context` the number
     /// of positions.
-    pub fn take_token(
+    pub(crate) fn take_token(
         &mut self,
         sampled: &Sampled,
         text: &dyn TextModel,

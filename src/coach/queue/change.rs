@@ -79,7 +79,7 @@ impl Queue {
     ///
     /// # Errors
     /// Nobody was on it.
-    pub fn give_back(
+    pub(crate) fn give_back(
         &mut self,
         id: &TaskId,
         why: impl Into<String>,
@@ -149,7 +149,7 @@ impl Queue {
     ///
     /// # Errors
     /// It is neither pending nor in progress.
-    pub fn block_missing(
+    pub(crate) fn block_missing(
         &mut self,
         id: &TaskId,
         why: impl Into<String>,
@@ -169,7 +169,7 @@ impl Queue {
     ///
     /// # Errors
     /// It is not blocked by itself.
-    pub fn unblock(&mut self, id: &TaskId, now: &Zoned) -> Result<(), CoachError> {
+    pub(crate) fn unblock(&mut self, id: &TaskId, now: &Zoned) -> Result<(), CoachError> {
         let task = self.task_mut(id)?;
         if task.block.as_ref().is_none_or(|block| block.through.is_some()) {
             return Err(task.refused(Status::Pending));
@@ -214,7 +214,7 @@ impl Queue {
     ///
     /// # Errors
     /// The task is not in review.
-    pub fn review_gave_nothing(
+    pub(crate) fn review_gave_nothing(
         &mut self,
         id: &TaskId,
         why: &str,
@@ -232,7 +232,7 @@ impl Queue {
     ///
     /// # Errors
     /// There is no such task.
-    pub fn comment(
+    pub(crate) fn comment(
         &mut self,
         id: &TaskId,
         who: &str,
@@ -244,7 +244,7 @@ impl Queue {
 
     /// Blocks each task whose action this program cannot do, so that it says so before anybody
     /// tries.
-    pub fn block_what_is_missing(&mut self, now: &Zoned) {
+    pub(crate) fn block_what_is_missing(&mut self, now: &Zoned) {
         let missing: Vec<(TaskId, String)> = (self.tasks.iter())
             .filter(|task| task.status == Status::Pending)
             .filter_map(|task| Some((task.id.clone(), task.action.missing()?)))

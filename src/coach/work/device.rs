@@ -28,7 +28,7 @@ pub trait WorkDevice {
 }
 
 /// A device, or `None` where there is no adapter.
-pub type OpenedDevice = Result<Option<Box<dyn WorkDevice>>, EngineError>;
+pub(crate) type OpenedDevice = Result<Option<Box<dyn WorkDevice>>, EngineError>;
 
 /// Opens the device for a context. It is called on the thread that works.
 pub type OpenDevice = dyn Fn(&Arc<PixelModel>, usize) -> OpenedDevice + Send + Sync;

@@ -33,7 +33,7 @@ pub use pause_token::PauseToken;
 pub use storage::TILE_STATISTICS_FILE;
 
 /// Hears what is being done.
-pub type ProgressListener<'a> = dyn FnMut(String) + Send + 'a;
+pub(crate) type ProgressListener<'a> = dyn FnMut(String) + Send + 'a;
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +69,7 @@ impl WorkError {
 }
 
 /// The result of work.
-pub type WorkResult<T> = Result<T, WorkError>;
+pub(crate) type WorkResult<T> = Result<T, WorkError>;
 
 /// What work is done on and with.
 pub struct ModelContext {

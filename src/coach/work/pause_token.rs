@@ -23,7 +23,7 @@ impl PauseToken {
     }
 
     /// Whether work is to end.
-    pub fn is_cancelled(&self) -> bool {
+    pub(crate) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
     }
 
@@ -41,7 +41,7 @@ impl PauseToken {
     }
 
     /// The mark of cancellation, for those who only look at it.
-    pub fn cancellation(&self) -> &AtomicBool {
+    pub(crate) fn cancellation(&self) -> &AtomicBool {
         &self.cancelled
     }
 }

@@ -47,12 +47,12 @@ impl ExportedModel {
     }
 
     /// A tensor that a family may do without.
-    pub fn optional(&self, name: &str) -> WorkResult<Option<PlainTensor>> {
+    pub(crate) fn optional(&self, name: &str) -> WorkResult<Option<PlainTensor>> {
         self.gguf.tensor(name).map(|_| self.tensor(name)).transpose()
     }
 
     /// Writes the same model with every weight unpacked to F32, tensor by tensor.
-    pub fn write_unpacked(&self) -> WorkResult<PathBuf> {
+    pub(crate) fn write_unpacked(&self) -> WorkResult<PathBuf> {
         let path = self.folder.path().join("unpacked.gguf");
         let info = |tensor: &crate::model::gguf::GgufTensor| TensorInfo {
             name: tensor.name.clone(),

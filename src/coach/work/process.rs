@@ -26,7 +26,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Ends every program that still runs, with all that it began: for the end of this one.
-pub fn end_all() {
+pub(crate) fn end_all() {
     locked(&RUNNING).drain(..).for_each(end_group);
 }
 

@@ -45,7 +45,7 @@ impl<'a> At<'a> {
     }
 
     /// Whether so much is wrong that nothing more is noted.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.findings.is_full()
     }
 
@@ -55,7 +55,7 @@ impl<'a> At<'a> {
     }
 
     /// Notes what is wrong with there being the field, at its name. A name is wrong for one reason.
-    pub fn wrong_name(&self, message: impl Into<String>) {
+    pub(crate) fn wrong_name(&self, message: impl Into<String>) {
         let problem = self.problem(self.name_place, message);
         if !self.findings.has_one_at(&problem) {
             self.findings.push(problem);
@@ -86,7 +86,7 @@ impl<'a> At<'a> {
     }
 
     /// The value as a type, if it is one.
-    pub fn peek<T: DeserializeOwned>(&self) -> Option<T> {
+    pub(crate) fn peek<T: DeserializeOwned>(&self) -> Option<T> {
         T::deserialize(*self).ok()
     }
 
@@ -100,7 +100,7 @@ impl<'a> At<'a> {
     }
 
     /// The value if it is a text.
-    pub fn peek_text(&self) -> Option<&'a str> {
+    pub(crate) fn peek_text(&self) -> Option<&'a str> {
         if let Value::Text(text) = &self.node.value { Some(text) } else { None }
     }
 
@@ -115,7 +115,7 @@ impl<'a> At<'a> {
 
     /// Whether the value has fields; else what was expected is noted, as is a field that is there
     /// twice.
-    pub fn has_fields(&self, expected: &str) -> bool {
+    pub(crate) fn has_fields(&self, expected: &str) -> bool {
         let Value::Struct(_, fields) = &self.node.value else {
             self.expected(expected);
             return false;
@@ -156,7 +156,7 @@ impl<'a> At<'a> {
     }
 
     /// Whether this is a list without values.
-    pub fn is_empty_list(&self) -> bool {
+    pub(crate) fn is_empty_list(&self) -> bool {
         matches!(&self.node.value, Value::List(items) if items.is_empty())
     }
 }

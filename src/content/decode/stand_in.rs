@@ -14,7 +14,7 @@ const MAX_DEPTH: u8 = 32;
 
 /// A value of any type.
 #[derive(Clone, Copy)]
-pub struct StandIn {
+pub(crate) struct StandIn {
     depth: u8,
 }
 

@@ -50,7 +50,7 @@ pub(crate) enum FusedLayerPolicy {
 
 impl FusedLayerPolicy {
     /// For a window, which knows nothing yet.
-    pub fn within_frame() -> Self {
+    pub(crate) fn within_frame() -> Self {
         Self::WithinFrame { took: None, rest: 0 }
     }
 

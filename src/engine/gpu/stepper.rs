@@ -87,7 +87,7 @@ impl Stepper {
     }
 
     /// From now on no poll waits longer than the rest of this budget.
-    pub fn begin_frame(&mut self, start: Instant, budget: Duration) {
+    pub(crate) fn begin_frame(&mut self, start: Instant, budget: Duration) {
         self.frame = Some((start, budget));
     }
 
@@ -101,7 +101,11 @@ impl Stepper {
     /// # Errors
     /// The step does not fit the model, or a kernel or a tile is broken. With
     /// [`EngineError::Compiling`] it is to be submitted again after another frame.
-    pub fn submit(&mut self, world: &mut World, request: &StepRequest) -> Result<(), EngineError> {
+    pub(crate) fn submit(
+        &mut self,
+        world: &mut World,
+        request: &StepRequest,
+    ) -> Result<(), EngineError> {
         let (left, model) = (self.left(), world.resource::<GpuModel>());
         check(model, request)?;
         let fused = self.policy.may_fuse(model, request.batch.columns.len(), left);
@@ -114,7 +118,7 @@ impl Stepper {
     ///
     /// # Errors
     /// The device was lost, or the step failed as it was submitted again; it is dropped then.
-    pub fn poll(&mut self, world: &mut World) -> Result<Option<CompletedStep>, EngineError> {
+    pub(crate) fn poll(&mut self, world: &mut World) -> Result<Option<CompletedStep>, EngineError> {
         while let Some(step) = self.in_flight.take() {
             let time = self.frame.map(|_| self.left());
             let device = world.resource::<RenderDevice>();

@@ -141,7 +141,7 @@ impl DriverThreads {
 impl DriverThreads {
     /// Does work that all workers of the adapter take part in, and none by waiting for another;
     /// then gives each of them a processor.
-    pub fn pin_after<T>(&self, work: impl FnOnce() -> T) -> T {
+    pub(crate) fn pin_after<T>(&self, work: impl FnOnce() -> T) -> T {
         let before = self.times();
         let result = work();
         self.pin_busiest(&before, workers());

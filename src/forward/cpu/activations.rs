@@ -54,7 +54,7 @@ impl Panels {
     }
 
     /// The whole array, one panel after another.
-    pub fn as_mut_slice(&mut self) -> &mut [f32] {
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
         &mut self.data
     }
 
@@ -67,7 +67,7 @@ impl Panels {
     }
 
     /// The features of a column in runs of at most 64.
-    pub fn column_mut(&mut self, column: usize) -> impl Iterator<Item = &mut [f32]> {
+    pub(crate) fn column_mut(&mut self, column: usize) -> impl Iterator<Item = &mut [f32]> {
         let features = self.features;
         self.data.chunks_exact_mut(LANES * self.columns).enumerate().map(move |(panel, values)| {
             &mut values[column * LANES..][..LANES.min(features - panel * LANES)]
@@ -81,7 +81,7 @@ impl Panels {
 }
 
 /// Copies a column's runs into one slice.
-pub fn copy_runs<'a>(runs: impl Iterator<Item = &'a [f32]>, mut to: &mut [f32]) {
+pub(crate) fn copy_runs<'a>(runs: impl Iterator<Item = &'a [f32]>, mut to: &mut [f32]) {
     for run in runs {
         let (head, tail) = to.split_at_mut(run.len());
         head.copy_from_slice(run);
@@ -157,7 +157,7 @@ impl<'a> Input<'a> {
 
     /// The 32 features from `first`, a multiple of 32.
     #[inline(always)]
-    pub fn chunk(&self, column: usize, first: usize) -> &'a [f32; CHUNK] {
+    pub(crate) fn chunk(&self, column: usize, first: usize) -> &'a [f32; CHUNK] {
         let start = first / LANES * self.panel_stride + column * self.column_stride + first % LANES;
         self.data[start..].first_chunk().expect("activations are padded to whole chunks")
     }

@@ -26,7 +26,7 @@ const HALF_DIGIT: u32 = 1 << (DIGIT_BITS - 1);
 /// Four activations, as they meet a word of four weights of a row. For signed weights: the upper 16
 /// bits of the first and third, of the second and fourth, and the lower 4 of all, a byte each. For
 /// others: the three digits of all, the lowest first, a byte each.
-pub type Four = [u32; 3];
+pub(crate) type Four = [u32; 3];
 
 /// 32 activations of one column in fixed point.
 #[derive(Debug, Clone, Default)]
@@ -129,7 +129,7 @@ fn to_integer(x: f32) -> i32 {
 }
 
 /// A processor's way to multiply bytes with activations.
-pub trait Products: Copy {
+pub(crate) trait Products: Copy {
     /// Per column and row, the exact sum of `4 * WORDS` bytes times as many activations. Bytes that
     /// are not signed are below 64, or below 32 where there are eight words of them.
     fn products<const SIGNED: bool, const WORDS: usize, const COLUMNS: usize>(
@@ -142,7 +142,7 @@ pub trait Products: Copy {
 
 /// Plain integers, for a processor with neither AVX2 nor AVX-512.
 #[derive(Debug, Clone, Copy)]
-pub struct Portable;
+pub(crate) struct Portable;
 
 impl Products for Portable {
     #[inline(always)]

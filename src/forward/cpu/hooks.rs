@@ -104,14 +104,14 @@ impl<'h> Tap<'h> {
     }
 
     /// Notes that a kernel has run.
-    pub fn lap(&mut self, kernel: Kernel) {
+    pub(crate) fn lap(&mut self, kernel: Kernel) {
         if let Some(laps) = &mut self.laps {
             laps.lap(kernel);
         }
     }
 
     /// Notes that a batch has gone through the model.
-    pub fn end_batch(&mut self, columns: usize, wanted: usize) {
+    pub(crate) fn end_batch(&mut self, columns: usize, wanted: usize) {
         self.before = [self.before[0] + columns, self.before[1] + wanted];
     }
 

@@ -8,11 +8,11 @@
 use crate::model::planes::{LINE_BYTES, LINE_TEXELS};
 
 /// Rows of a row group, which is also the number of lanes.
-pub const LANES: usize = LINE_TEXELS as usize;
+pub(crate) const LANES: usize = LINE_TEXELS as usize;
 /// One word per row.
-pub type Words = [u32; LANES];
+pub(crate) type Words = [u32; LANES];
 /// One number per row.
-pub type Floats = [f32; LANES];
+pub(crate) type Floats = [f32; LANES];
 const LINE: usize = LINE_BYTES as usize;
 
 /// Line `index` of a plane.
@@ -25,7 +25,7 @@ pub fn line(plane: &[u8], index: usize) -> &[u8; LINE] {
 
 /// The four words of every row's texel: `words[i][row]` is word `i` of the texel of `row`.
 #[inline(always)]
-pub fn split_texels(line: &[u8; LINE], words: &mut [Words; 4]) {
+pub(crate) fn split_texels(line: &[u8; LINE], words: &mut [Words; 4]) {
     let (texels, _) = line.as_chunks::<16>();
     let [first, second, third, fourth] = words;
     for row in 0..LANES {
@@ -39,7 +39,7 @@ pub fn split_texels(line: &[u8; LINE], words: &mut [Words; 4]) {
 
 /// Word `index` of every row's texel.
 #[inline(always)]
-pub fn texel_word(line: &[u8; LINE], index: usize, words: &mut Words) {
+pub(crate) fn texel_word(line: &[u8; LINE], index: usize, words: &mut Words) {
     let (texels, _) = line.as_chunks::<16>();
     for (word, texel) in words.iter_mut().zip(texels) {
         let (parts, _) = texel.as_chunks::<4>();
@@ -61,7 +61,7 @@ pub fn half(word: u32) -> f32 {
 /// `a * b + c`: fused where the processor does that in one instruction, in two steps where it would
 /// be a function call.
 #[inline(always)]
-pub fn multiply_add<S: pulp::Simd>(a: f32, b: f32, c: f32) -> f32 {
+pub(crate) fn multiply_add<S: pulp::Simd>(a: f32, b: f32, c: f32) -> f32 {
     if S::IS_SCALAR { a * b + c } else { a.mul_add(b, c) }
 }
 

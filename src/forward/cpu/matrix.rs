@@ -8,7 +8,7 @@ use crate::model::planes::{LINE_BYTES, plane_lines, row_group_lines};
 
 /// Tiles of a matrix whose bytes are others than those of the file, in their order: where each
 /// begins in the bytes of all, and its own bytes.
-pub type Edited<'a> = [(usize, &'a [u8])];
+pub(crate) type Edited<'a> = [(usize, &'a [u8])];
 
 /// A matrix: its shape and its tiles' bytes.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +20,7 @@ pub struct Matrix<'a> {
 }
 
 /// The part of a row group that lies in one tile.
-pub struct Segment<'a> {
+pub(crate) struct Segment<'a> {
     /// The matrix's column that its first weight belongs to.
     pub first_column: usize,
     /// Chunks of 32 columns; the last may be partial in the plain floats.
@@ -66,12 +66,12 @@ impl<'a> Matrix<'a> {
     }
 
     /// Groups of 64 rows.
-    pub fn row_groups(&self) -> usize {
+    pub(crate) fn row_groups(&self) -> usize {
         self.rows().div_ceil(super::lanes::LANES)
     }
 
     /// The parts of a row group, one per tile, in the order of their bytes.
-    pub fn segments(&self, group: usize) -> impl Iterator<Item = Segment<'a>> + use<'a> {
+    pub(crate) fn segments(&self, group: usize) -> impl Iterator<Item = Segment<'a>> + use<'a> {
         let Self { params, encoding, bytes, edited } = *self;
         let (columns, per_tile) = (params.columns as usize, params.columns_per_tile as usize);
         let size = params.lines_per_row_group as usize * LINE_BYTES as usize;

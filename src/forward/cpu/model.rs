@@ -118,7 +118,7 @@ impl CpuModel {
     ///
     /// # Errors
     /// As [`CpuModel::forward`].
-    pub fn forward_timed(
+    pub(crate) fn forward_timed(
         &self,
         cache: &mut KvCache,
         columns: &[Column],

@@ -21,7 +21,12 @@ const BLOCK: usize = 6;
 
 /// Writes row group `group` of `matrix * input` to `out`: 64 sums per column, the rows past the
 /// matrix zero.
-pub fn multiply_row_group(matrix: &Matrix<'_>, group: usize, input: &Input<'_>, out: &mut [f32]) {
+pub(crate) fn multiply_row_group(
+    matrix: &Matrix<'_>,
+    group: usize,
+    input: &Input<'_>,
+    out: &mut [f32],
+) {
     // Only these two have the instructions of `Products`; what comes out has the same integers.
     match Arch::new() {
         #[cfg(target_arch = "x86_64")]

@@ -3,7 +3,7 @@
 use super::activations::Panels;
 
 /// Normalises every column of `input` into `out`.
-pub fn normalise(epsilon: f32, weight: &[f32], input: &Panels, out: &mut Panels) {
+pub(crate) fn normalise(epsilon: f32, weight: &[f32], input: &Panels, out: &mut Panels) {
     out.resize(input.features(), input.columns());
     for column in 0..input.columns() {
         let squares: f32 = input.column(column).map(sum_of_squares).sum();
@@ -20,7 +20,7 @@ pub fn normalise(epsilon: f32, weight: &[f32], input: &Panels, out: &mut Panels)
 }
 
 /// Normalises one head in place.
-pub fn normalise_head(epsilon: f32, weight: &[f32], head: &mut [f32]) {
+pub(crate) fn normalise_head(epsilon: f32, weight: &[f32], head: &mut [f32]) {
     let scale = reciprocal_root(sum_of_squares(head), head.len(), epsilon);
     for (value, &weight) in head.iter_mut().zip(weight) {
         *value = *value * scale * weight;

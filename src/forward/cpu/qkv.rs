@@ -15,7 +15,7 @@ use crate::forward::params::QkvParams;
 
 /// The weights that the kernel reads.
 #[derive(Debug, Clone, Copy)]
-pub struct QkvWeights<'a> {
+pub(crate) struct QkvWeights<'a> {
     /// Tiles of query, key and value.
     pub matrices: [&'a [u8]; 3],
     /// Weight of the norm.
@@ -27,7 +27,7 @@ pub struct QkvWeights<'a> {
 }
 
 /// What the kernel writes.
-pub struct QkvOutput<'a> {
+pub(crate) struct QkvOutput<'a> {
     /// The residual stream after the norm.
     pub normed: &'a mut Panels,
     /// Query, key and value as the matrices give them.

@@ -19,7 +19,7 @@ const YARN_SLOW: f64 = 1.0;
 
 /// The angles of one model: a frequency per pair, and the factor on cosine and sine.
 #[derive(Debug, Clone)]
-pub struct Rotation {
+pub(crate) struct Rotation {
     frequencies: Vec<f64>,
     length: f64,
 }
@@ -57,7 +57,7 @@ impl Rotation {
     }
 
     /// Cosine and sine of every pair for every column, one column after another.
-    pub fn angles(&self, columns: &[Column], out: &mut Vec<[f32; 2]>) {
+    pub(crate) fn angles(&self, columns: &[Column], out: &mut Vec<[f32; 2]>) {
         out.clear();
         for column in columns {
             // In `f64` up to here: as `f32` the angle of position 100,000 would be off by 0.004.

@@ -32,7 +32,7 @@ pub enum ReadbackError {
 
 /// The first bytes of some buffers, on their way.
 #[derive(Debug)]
-pub struct PendingReadback {
+pub(crate) struct PendingReadback {
     staging: Buffer,
     sizes: Vec<u64>,
     submission: wgpu::SubmissionIndex,
@@ -41,7 +41,11 @@ pub struct PendingReadback {
 
 impl PendingReadback {
     /// Submits the copy of the first bytes of some buffers, so many of each: a multiple of four.
-    pub fn submit(device: &RenderDevice, queue: &RenderQueue, parts: &[(&Buffer, u64)]) -> Self {
+    pub(crate) fn submit(
+        device: &RenderDevice,
+        queue: &RenderQueue,
+        parts: &[(&Buffer, u64)],
+    ) -> Self {
         let sizes: Vec<u64> = parts.iter().map(|&(_, size)| size).collect();
         let (staging, submission) = submit_copies(device, queue, parts);
         let answer = Arc::new(OnceLock::new());
@@ -57,7 +61,7 @@ impl PendingReadback {
     ///
     /// # Errors
     /// The device was lost.
-    pub fn poll(
+    pub(crate) fn poll(
         &self,
         device: &RenderDevice,
         time: Option<Duration>,

@@ -61,7 +61,7 @@ fn complete(text: &str) -> String {
 }
 
 /// A shader is a few hundred lines of text; a file beyond this was named by mistake.
-pub const MAX_SHADER_BYTES: u64 = 1 << 20;
+pub(crate) const MAX_SHADER_BYTES: u64 = 1 << 20;
 
 /// What can go wrong with a shader that replaces an embedded one.
 #[derive(Debug, thiserror::Error)]
@@ -172,7 +172,7 @@ impl Shaders {
     /// # Panics
     /// If it is not: a kernel names its shader in the source, and `tests/gpu/shaders.rs` looks each
     /// one up.
-    pub fn handle(&self, name: &str) -> Handle<Shader> {
+    pub(crate) fn handle(&self, name: &str) -> Handle<Shader> {
         self.handles.get(name).unwrap_or_else(|| panic!("no shader is named {name}")).clone()
     }
 }

@@ -54,7 +54,7 @@ impl SamplingParams {
     }
 
     /// Whether the window of recent tokens can change a logit.
-    pub fn has_penalties(&self) -> bool {
+    pub(crate) fn has_penalties(&self) -> bool {
         self.repeat_last_n > 0
             && (self.repeat_penalty != 1.0
                 || self.frequency_penalty != 0.0

@@ -16,7 +16,7 @@
 //!    change it.
 
 /// Hashes four words to four words, each of which depends on all four.
-pub const fn pcg4d([x, y, z, w]: [u32; 4]) -> [u32; 4] {
+pub(crate) const fn pcg4d([x, y, z, w]: [u32; 4]) -> [u32; 4] {
     const fn spread(word: u32) -> u32 {
         word.wrapping_mul(1_664_525).wrapping_add(1_013_904_223)
     }
@@ -58,7 +58,7 @@ const BELOW_ONE: f32 = 1.0 - f32::EPSILON / 2.0;
 
 /// Gumbel noise of a uniform word: `-ln(e)` of an exponential variable `e = -ln(1 - w)`, with `w`
 /// the word as a fraction of 2^32. Small words give large noise; the largest is 22.9, of word 0.
-pub fn gumbel(word: u32) -> f32 {
+pub(crate) fn gumbel(word: u32) -> f32 {
     // Half a step up, or word 0 would have infinite noise; words near 2^32 round up to it as `f32`.
     let w = ((word as f32 + 0.5) * 2.0_f32.powi(-32)).min(BELOW_ONE);
     let exponential = if w < SERIES_BELOW {

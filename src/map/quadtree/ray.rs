@@ -35,7 +35,7 @@ impl Ray {
 
     /// After how many steps the ray enters a rectangle, if it has more than a point in common with
     /// it; 0 when it starts inside.
-    pub fn enters(&self, rect: &Rect) -> Option<Crossing> {
+    pub(crate) fn enters(&self, rect: &Rect) -> Option<Crossing> {
         let mut entry = Crossing { numerator: 0, denominator: 1 };
         let mut exit: Option<Crossing> = None;
         let (dx, dy) = self.direction;
@@ -73,7 +73,7 @@ pub struct Crossing {
 
 impl Crossing {
     /// The number of steps, as near as a float comes.
-    pub fn in_steps(self) -> f64 {
+    pub(crate) fn in_steps(self) -> f64 {
         self.numerator as f64 / self.denominator as f64 / 2.0
     }
 }

@@ -16,13 +16,8 @@ impl Quadtree {
         items
     }
 
-    /// Whether anything of some kinds shares a pixel with a rectangle.
-    pub fn any_in(&self, rect: &Rect, kinds: Kinds) -> bool {
-        self.visit_region(rect, kinds, &mut |_| ControlFlow::Break(())).is_break()
-    }
-
     /// Calls `visit` with every such item until it breaks off.
-    pub fn visit_region(
+    pub(crate) fn visit_region(
         &self,
         rect: &Rect,
         kinds: Kinds,

@@ -22,7 +22,7 @@ struct Style {
 }
 
 /// `value|tojson`, with the options of Python's `json.dumps`.
-pub fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
+pub(crate) fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
     let is_ascii = options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false);
     let sorts = options.get::<Option<bool>>("sort_keys")?.unwrap_or(false);

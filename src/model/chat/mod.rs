@@ -32,7 +32,7 @@ use super::tokenizer::{Tokenizer, TokenizerSpec};
 pub const MAX_TEMPLATE_BYTES: usize = 256 * 1024;
 
 /// ChatML, for a file without a template.
-pub const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' + \
+pub(crate) const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' + \
     message.content + '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}\
     {{ '<|im_start|>assistant\\n' }}{% endif %}";
 
@@ -58,7 +58,7 @@ impl ChatMessage {
 ///
 /// # Errors
 /// A field's JSON cannot be read.
-pub fn visit_texts(
+pub(crate) fn visit_texts(
     messages: &[ChatMessage],
     variables: &[(String, String)],
     visit: &mut dyn FnMut(&str),
@@ -156,7 +156,7 @@ impl ChatTemplate {
 
     /// The template of a model file with the texts of its own special tokens,
     /// [unchecked](Self::unchecked).
-    pub fn from_spec(spec: &TokenizerSpec, tokenizer: &Tokenizer) -> ChatTemplate {
+    pub(crate) fn from_spec(spec: &TokenizerSpec, tokenizer: &Tokenizer) -> ChatTemplate {
         let text = |id: Option<u32>| id.and_then(|id| tokenizer.token_text(id)).unwrap_or_default();
         let source = spec.chat_template.as_deref();
         ChatTemplate::unchecked(source, text(tokenizer.bos()), text(tokenizer.eos()))

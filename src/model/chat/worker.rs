@@ -53,7 +53,7 @@ pub(super) type Reply = Result<String, ChatError>;
 
 /// Does the work of such a process and returns its exit code, if the program was started as one.
 /// A program that uses chat templates calls this before all else in its `main`.
-pub fn serve_if_asked() -> Option<ExitCode> {
+pub(crate) fn serve_if_asked() -> Option<ExitCode> {
     super::process::may_start_this_program();
     let asked = std::env::args_os().nth(1).is_some_and(|argument| argument == ARGUMENT);
     asked.then(|| match serve() {

@@ -23,7 +23,7 @@ use paint::edit_tile;
 pub use save::{Saved, save_copy};
 
 /// The most weights of one edit: what is decoded and encoded again in a fraction of a second.
-pub const MOST_WEIGHTS: u64 = 1 << 20;
+pub(crate) const MOST_WEIGHTS: u64 = 1 << 20;
 /// Bytes of tiles that undo and redo keep; the oldest edits are forgotten first.
 const MOST_HISTORY_BYTES: usize = 256 << 20;
 
@@ -307,7 +307,7 @@ impl WeightEdits {
 ///
 /// # Errors
 /// A weight is NaN or infinite.
-pub fn coarse_of(model: &PixelModel, tile: u32, bytes: &[u8]) -> Result<Coarse, ModelError> {
+pub(crate) fn coarse_of(model: &PixelModel, tile: u32, bytes: &[u8]) -> Result<Coarse, ModelError> {
     let (tensor, shape) = model.tile_shape(tile);
     let tensor = &model.tensors()[tensor];
     let (_, size) = band_bytes(tensor, u64::from(tile - tensor.first_tile));

@@ -133,7 +133,7 @@ impl Metadata {
     ///
     /// # Errors
     /// Where the value is no array of `f32`.
-    pub fn f32s(&self, key: &str) -> Result<Option<&[f32]>> {
+    pub(crate) fn f32s(&self, key: &str) -> Result<Option<&[f32]>> {
         match self.array(key)? {
             None => Ok(None),
             Some(Array::F32(values)) => Ok(Some(values)),
@@ -145,7 +145,7 @@ impl Metadata {
     ///
     /// # Errors
     /// Where the value is no array of integers, or one does not fit an `i64`.
-    pub fn i64s(&self, key: &str) -> Result<Option<Vec<i64>>> {
+    pub(crate) fn i64s(&self, key: &str) -> Result<Option<Vec<i64>>> {
         match self.array(key)? {
             None => Ok(None),
             Some(array) => {
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(metadata.bool("flag").unwrap(), Some(true));
         assert_eq!(metadata.str("text").unwrap(), Some("hello"));
         assert_eq!(metadata.i64s("ids").unwrap(), Some(vec![1, -2]));
-        assert_eq!(metadata.strings("words").unwrap().unwrap().get_str(1), Some("b"));
+        assert_eq!(metadata.strings("words").unwrap().unwrap().get(1), Some(&b"b"[..]));
         assert_eq!(metadata.u32("absent").unwrap(), None);
         assert_eq!(metadata.strings("absent").unwrap(), None);
     }

@@ -38,24 +38,24 @@ pub const MAGIC: [u8; 4] = *b"GGUF";
 /// The version this module writes.
 pub const VERSION: u32 = 3;
 /// The metadata key of the alignment of tensors.
-pub const ALIGNMENT_KEY: &str = "general.alignment";
+pub(crate) const ALIGNMENT_KEY: &str = "general.alignment";
 /// The alignment of tensors where the metadata names none.
-pub const DEFAULT_ALIGNMENT: u64 = 32;
+pub(crate) const DEFAULT_ALIGNMENT: u64 = 32;
 /// The greatest alignment: that of the largest memory pages in use. A greater one could only waste
 /// space.
-pub const MAX_ALIGNMENT: u64 = 1 << 16;
+pub(crate) const MAX_ALIGNMENT: u64 = 1 << 16;
 /// The most metadata pairs: real files have a few dozen, and the list in memory stays within a few
 /// megabytes.
-pub const MAX_PAIRS: u64 = 1 << 16;
+pub(crate) const MAX_PAIRS: u64 = 1 << 16;
 /// The most tensors: real files have a few thousand, and the list in memory stays within tens of
 /// megabytes.
-pub const MAX_TENSORS: u64 = 1 << 17;
+pub(crate) const MAX_TENSORS: u64 = 1 << 17;
 /// The most bytes of a key, from the format's text.
-pub const MAX_KEY_BYTES: u64 = (1 << 16) - 1;
+pub(crate) const MAX_KEY_BYTES: u64 = (1 << 16) - 1;
 /// The most bytes of a tensor's name, from the format's text.
-pub const MAX_NAME_BYTES: u64 = 64;
+pub(crate) const MAX_NAME_BYTES: u64 = 64;
 /// The most dimensions of a tensor, from GGML.
-pub const MAX_DIMENSIONS: u32 = 4;
+pub(crate) const MAX_DIMENSIONS: u32 = 4;
 
 /// `offset` rounded up to a multiple of `alignment`, or `None` past the end of numbers.
 fn align_up(offset: u64, alignment: u64) -> Option<u64> {

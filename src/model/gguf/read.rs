@@ -120,7 +120,7 @@ impl Gguf {
     ///
     /// # Errors
     /// Where the system does not tell it.
-    pub fn file_size_in_bytes(&self) -> std::io::Result<u64> {
+    pub(crate) fn file_size_in_bytes(&self) -> std::io::Result<u64> {
         self.parts.iter().map(|part| Ok(part.file.metadata()?.len())).sum()
     }
 

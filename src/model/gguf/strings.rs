@@ -90,12 +90,6 @@ impl Strings {
         Some(&self.bytes[start..end])
     }
 
-    /// The text of string `index`, or `None` where there is none or it is not UTF-8.
-    #[must_use]
-    pub fn get_str(&self, index: usize) -> Option<&str> {
-        std::str::from_utf8(self.get(index)?).ok()
-    }
-
     /// The bytes of every string, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         (0..self.len()).map(|index| self.get(index).expect("the index is below the length"))
@@ -125,7 +119,7 @@ mod tests {
         let strings: Strings = ["", "a", "", "bcd"].into_iter().collect();
         assert_eq!(strings.len(), 4);
         assert_eq!(strings.iter().collect::<Vec<_>>(), [&b""[..], b"a", b"", b"bcd"]);
-        assert_eq!(strings.get_str(3), Some("bcd"));
+        assert_eq!(strings.get(3), Some(&b"bcd"[..]));
         assert_eq!(strings.get(4), None);
         assert_ne!(strings, ["", "ab", "", "cd"].into_iter().collect());
     }

@@ -44,7 +44,7 @@ impl ValueType {
 
     /// The type with this number.
     #[must_use]
-    pub fn from_number(number: u32) -> Option<Self> {
+    pub(crate) fn from_number(number: u32) -> Option<Self> {
         // The numbers are successive from 0, so that the place in the list is the number.
         Self::ALL.get(usize::try_from(number).ok()?).copied()
     }
@@ -120,7 +120,7 @@ impl Value {
 
     /// The number, where this is an integer of any size.
     #[must_use]
-    pub fn as_integer(&self) -> Option<i128> {
+    pub(crate) fn as_integer(&self) -> Option<i128> {
         // In 128 bits, which hold both u64 and i64.
         Some(match *self {
             Self::U8(value) => value.into(),
@@ -208,7 +208,7 @@ impl Array {
 
     /// The elements, where they are integers that fit an `i64`.
     #[must_use]
-    pub fn to_i64s(&self) -> Option<Vec<i64>> {
+    pub(crate) fn to_i64s(&self) -> Option<Vec<i64>> {
         match self {
             Self::U8(values) => Some(values.iter().map(|value| (*value).into()).collect()),
             Self::I8(values) => Some(values.iter().map(|value| (*value).into()).collect()),

@@ -56,7 +56,7 @@ impl Rect {
     }
 
     /// The cells that they share; an empty rectangle where there are none.
-    pub fn intersection(self, other: Self) -> Self {
+    pub(crate) fn intersection(self, other: Self) -> Self {
         let (x, y) = (self.x.max(other.x), self.y.max(other.y));
         let right = (self.x + self.width).min(other.x + other.width);
         let bottom = (self.y + self.height).min(other.y + other.height);
@@ -232,7 +232,7 @@ impl MapPlan {
     }
 
     /// The smallest rectangle around a tensor's plots.
-    pub fn tensor_rect(&self, tensor: usize) -> Rect {
+    pub(crate) fn tensor_rect(&self, tensor: usize) -> Rect {
         self.plots_of(tensor).iter().fold(Rect::default(), |rect, plot| rect.union(plot.rect))
     }
 

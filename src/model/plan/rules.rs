@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use super::{MapPlan, Rect};
 
 /// The most units of space between two things.
-pub const MAX_UNITS: u32 = 64;
+pub(crate) const MAX_UNITS: u32 = 64;
 /// The most decorations of a map.
-pub const MAX_DECORATIONS: usize = 1000;
+pub(crate) const MAX_DECORATIONS: usize = 1000;
 /// The longest text of a sign, in characters.
-pub const MAX_SIGN: usize = 80;
+pub(crate) const MAX_SIGN: usize = 80;
 
 /// How a model's parts are laid out.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -285,7 +285,7 @@ impl Rules {
 }
 
 /// Red, green and blue of `#rrggbb`; none for any other text.
-pub fn parse_colour(text: &str) -> Option<[u8; 3]> {
+pub(crate) fn parse_colour(text: &str) -> Option<[u8; 3]> {
     // ASCII, or else cutting by bytes could cut a character and panic.
     let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6 && digits.is_ascii())?;
     let channel = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).ok();

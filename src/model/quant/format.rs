@@ -60,12 +60,12 @@ impl Bits {
     }
 
     /// The fifth bit of a code, which is bit `shift` of a byte.
-    pub fn fifth(byte: usize, shift: usize) -> Self {
+    pub(crate) fn fifth(byte: usize, shift: usize) -> Self {
         Self { byte, shift, width: 1, at: 4 }
     }
 
     /// What the byte is masked with when the bits are at its end.
-    pub fn mask(self) -> u8 {
+    pub(crate) fn mask(self) -> u8 {
         // In 16 bits, since Q8_0 has eight bits and a byte shifted by eight overflows.
         ((1u16 << self.width) - 1) as u8
     }

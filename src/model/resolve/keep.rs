@@ -60,7 +60,7 @@ impl Note {
 
 /// Says that a conversion is not known to be sound any more: it is looked at whole before its next
 /// use.
-pub fn distrust(file: &Path) {
+pub(crate) fn distrust(file: &Path) {
     let Some(note) = Note::read(file) else { return };
     // Where it cannot be kept, whoever uses the file finds the damage again. What it was made of
     // stays known.
@@ -103,7 +103,7 @@ pub fn entries(folder: &Path) -> io::Result<Vec<KeptEntry>> {
 
 impl KeptEntry {
     /// Whether a process uses the conversion now.
-    pub fn is_in_use(&self) -> bool {
+    pub(crate) fn is_in_use(&self) -> bool {
         let locked = File::open(&self.file).map(|file| matches!(file.try_lock(), Err(WouldBlock)));
         locked.unwrap_or(false)
     }
@@ -176,7 +176,7 @@ pub fn free_bytes(folder: &Path) -> Option<u64> {
 }
 
 /// A lock that lets one process convert a model; others wait. It goes when this does.
-pub struct KeepTurn {
+pub(crate) struct KeepTurn {
     path: PathBuf,
     _file: File,
 }

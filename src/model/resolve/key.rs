@@ -48,7 +48,7 @@ pub fn state(about: &Metadata) -> String {
 
 /// The name of a model's conversion: `STEM-PLACE-STATE.pxi`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConversionKey {
+pub(crate) struct ConversionKey {
     /// `-PLACE-`: the same for all conversions of the files of these names.
     pub place: String,
     /// The whole name, which changes when a file of the model does.
@@ -80,7 +80,7 @@ impl ConversionKey {
 }
 
 /// Whether a name is one that conversions have, of now or of earlier versions of the program.
-pub fn is_conversion(name: &str) -> bool {
+pub(crate) fn is_conversion(name: &str) -> bool {
     let digits =
         name.strip_suffix(".pxi").and_then(|stem| stem.rsplit_once('-')).map(|(_, digits)| digits);
     digits.is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit()))

@@ -32,12 +32,12 @@ static ALPHABET: LazyLock<Alphabet> = LazyLock::new(|| {
 });
 
 /// The character that stands for `byte`.
-pub fn letter_of(byte: u8) -> char {
+pub(crate) fn letter_of(byte: u8) -> char {
     ALPHABET.of_byte[usize::from(byte)]
 }
 
 /// The byte that `letter` stands for, if it is one of the alphabet's.
-pub fn byte_of(letter: char) -> Option<u8> {
+pub(crate) fn byte_of(letter: char) -> Option<u8> {
     ALPHABET.of_char.get(letter as usize).copied().flatten()
 }
 

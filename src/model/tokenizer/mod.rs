@@ -183,7 +183,7 @@ impl Tokenizer {
     }
 
     /// The control tokens that are written out in `text`, each once.
-    pub fn control_tokens_in<'t>(&'t self, text: &str) -> Vec<(u32, &'t str)> {
+    pub(crate) fn control_tokens_in<'t>(&'t self, text: &str) -> Vec<(u32, &'t str)> {
         let mut ids = Vec::new();
         self.control.partition(text, |part| {
             if let TextPart::Token(id) = part {
@@ -196,7 +196,10 @@ impl Tokenizer {
     }
 
     /// The control tokens whose text holds `part`.
-    pub fn control_tokens_with<'t>(&'t self, part: &'t str) -> impl Iterator<Item = &'t str> {
+    pub(crate) fn control_tokens_with<'t>(
+        &'t self,
+        part: &'t str,
+    ) -> impl Iterator<Item = &'t str> {
         let texts = self
             .vocabulary
             .iter()
@@ -286,7 +289,7 @@ impl Tokenizer {
     }
 
     /// The token that the file writes as `text`.
-    pub fn token_id(&self, text: &str) -> Option<u32> {
+    pub(crate) fn token_id(&self, text: &str) -> Option<u32> {
         self.vocabulary.id(text)
     }
 

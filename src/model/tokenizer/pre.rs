@@ -6,7 +6,7 @@
 
 /// What ends a run of white space that an expression found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Space {
+pub(crate) enum Space {
     /// What the expression found.
     AsFound,
     /// Its last character goes to the word that follows: `\s+(?!\S)|\s+`.
@@ -19,7 +19,7 @@ pub enum Space {
 
 /// One cut: what is found stands alone, and so does what lies between.
 #[derive(Debug, Clone, Copy)]
-pub enum Cut {
+pub(crate) enum Cut {
     /// What an expression finds, and what becomes of white space in it.
     Found(&'static str, Space),
     /// Numbers in groups of three from the right; what stands before a number stays with its first

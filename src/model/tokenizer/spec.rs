@@ -49,7 +49,7 @@ impl TokenType {
     }
 
     /// The type that a GGUF file means by `number`.
-    pub fn from_gguf(number: i64) -> Option<TokenType> {
+    pub(crate) fn from_gguf(number: i64) -> Option<TokenType> {
         Some(match number {
             1 => TokenType::Normal,
             2 => TokenType::Unknown,

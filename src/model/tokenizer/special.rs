@@ -8,7 +8,7 @@ use super::vocabulary::Vocabulary;
 
 /// A stretch of a text, as [`SpecialTokens::partition`] cuts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TextPart<'t> {
+pub(crate) enum TextPart<'t> {
     /// Plain text, not empty.
     Text(&'t str),
     /// A special token, by its id.
@@ -19,7 +19,7 @@ pub enum TextPart<'t> {
 /// same place the longest is taken. That is what the models were trained with; llama.cpp takes the
 /// longest of the whole text first, which differs only where two special tokens overlap.
 #[derive(Debug)]
-pub struct SpecialTokens {
+pub(crate) struct SpecialTokens {
     search: AhoCorasick,
     ids: Vec<u32>,
 }

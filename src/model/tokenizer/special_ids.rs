@@ -6,7 +6,7 @@ use super::spec::TokenizerSpec;
 
 /// The special tokens, each in the vocabulary.
 #[derive(Debug, Clone, Copy)]
-pub struct SpecialIds {
+pub(crate) struct SpecialIds {
     pub bos: Option<u32>,
     pub eos: Option<u32>,
     pub eot: Option<u32>,
@@ -14,12 +14,12 @@ pub struct SpecialIds {
 }
 
 /// What llama.cpp takes for the beginning of a sequence where a file does not say.
-pub fn usual_bos(is_llama: bool) -> u32 {
+pub(crate) fn usual_bos(is_llama: bool) -> u32 {
     if is_llama { 1 } else { 11 }
 }
 
 /// What llama.cpp takes for the end of a sequence where a file does not say.
-pub fn usual_eos(is_llama: bool) -> u32 {
+pub(crate) fn usual_eos(is_llama: bool) -> u32 {
     if is_llama { 2 } else { 11 }
 }
 

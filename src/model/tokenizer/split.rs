@@ -13,7 +13,7 @@ use super::pre::{self, Cut, Space};
 
 /// A pre-tokeniser, ready to cut.
 #[derive(Debug)]
-pub struct Splitter {
+pub(crate) struct Splitter {
     steps: Vec<SplitStep>,
     /// A word that is a token is that token, whatever the merges would make.
     pub whole_words_first: bool,

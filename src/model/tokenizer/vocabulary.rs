@@ -13,7 +13,7 @@ use super::special_ids::SpecialIds;
 pub const MAX_TOKENS: usize = 1 << 24;
 
 /// SentencePiece's visible stand-in for a space.
-pub const SPACE_MARK: char = '\u{2581}';
+pub(crate) const SPACE_MARK: char = '\u{2581}';
 
 /// Tokens that end an answer in the model families that chat, whatever the file says about them.
 const WELL_KNOWN_ENDS: [&str; 10] = [

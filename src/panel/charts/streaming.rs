@@ -15,7 +15,7 @@ use crate::world::palette::Theme;
 const RATE_WINDOW: Duration = Duration::from_secs(1);
 
 /// A line of the table: what it is, of the forward pass, of the picture.
-pub type StreamingRow = [String; 3];
+pub(crate) type StreamingRow = [String; 3];
 
 /// What streaming does now: what it did in the last whole second.
 #[derive(Debug, Default)]

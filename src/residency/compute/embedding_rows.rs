@@ -32,7 +32,7 @@ impl EmbeddingRowCache {
 
     /// Has these tiles, which must be no more than there are places, in their places; returns those
     /// that have to be brought.
-    pub fn want(&mut self, tiles: &[u32]) -> Vec<Bring> {
+    pub(crate) fn want(&mut self, tiles: &[u32]) -> Vec<Bring> {
         let mut bring = Vec::new();
         // All that are there first, so that none of them goes for another of this pass.
         for tile in tiles {

@@ -166,7 +166,7 @@ impl Plan {
     }
 
     /// Bytes that one pass with logits brings.
-    pub fn streamed_bytes(&self) -> u64 {
+    pub(crate) fn streamed_bytes(&self) -> u64 {
         self.units.iter().filter(|unit| unit.streamed).map(|unit| unit.bytes).sum()
     }
 

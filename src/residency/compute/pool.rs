@@ -121,7 +121,11 @@ impl Pool {
     ///
     /// # Errors
     /// One of their tiles is damaged.
-    pub fn bring_rows(&mut self, queue: &RenderQueue, tokens: &[u32]) -> Result<(), PoolError> {
+    pub(crate) fn bring_rows(
+        &mut self,
+        queue: &RenderQueue,
+        tokens: &[u32],
+    ) -> Result<(), PoolError> {
         // That it is there was found when the plan was made.
         let embedding = self.model.tensor("token_embd.weight").expect("the plan has an embedding");
         let across = embedding.tiling.tiles_across() as u32;
@@ -232,7 +236,7 @@ impl Pass<'_> {
     ///
     /// # Errors
     /// A tile is damaged.
-    pub fn go_ahead(
+    pub(crate) fn go_ahead(
         &mut self,
         unit: usize,
         last: usize,
@@ -250,12 +254,12 @@ impl Pass<'_> {
     }
 
     /// Whether what is recorded has to be submitted, so that its buffers come back.
-    pub fn has_copies(&self) -> bool {
+    pub(crate) fn has_copies(&self) -> bool {
         !self.waiting.is_empty()
     }
 
     /// To be called when what was recorded has been submitted.
-    pub fn submitted(&mut self, device: &RenderDevice) {
+    pub(crate) fn submitted(&mut self, device: &RenderDevice) {
         for buffer in self.waiting.drain(..) {
             self.pool.feed.give_back(device, buffer);
         }

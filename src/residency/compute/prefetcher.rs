@@ -100,7 +100,7 @@ impl Prefetcher {
     }
 
     /// The next unit if it is there.
-    pub fn try_next(&mut self) -> Option<Filled> {
+    pub(crate) fn try_next(&mut self) -> Option<Filled> {
         self.filled.as_mut()?.get().try_recv().ok()
     }
 
@@ -123,7 +123,7 @@ impl Prefetcher {
     }
 
     /// Gives a buffer back once the copies from it that were submitted are done.
-    pub fn give_back(&self, device: &RenderDevice, buffer: Buffer) {
+    pub(crate) fn give_back(&self, device: &RenderDevice, buffer: Buffer) {
         let Some(free) = self.free.clone() else { return };
         let whole = buffer.clone();
         device.map_buffer(&whole.slice(..), MapMode::Write, move |mapped| {

@@ -105,7 +105,7 @@ impl ViewCache {
     }
 
     /// Changes the budgets, from the next frame on.
-    pub fn set_budgets(&mut self, budgets: Budgets) {
+    pub(crate) fn set_budgets(&mut self, budgets: Budgets) {
         self.budgets = budgets;
     }
 

@@ -33,7 +33,7 @@ impl TileIndex {
 
     /// All tiles of a model, in their places on its map; those of level 0, since coarser ones are
     /// in its head.
-    pub fn of_model(model: &PixelModel) -> Self {
+    pub(crate) fn of_model(model: &PixelModel) -> Self {
         let mut candidates = Vec::new();
         for (index, tensor) in model.tensors().iter().enumerate() {
             for (at, id) in tensor.tiles().enumerate() {
@@ -49,11 +49,6 @@ impl TileIndex {
             }
         }
         Self::new(candidates)
-    }
-
-    /// Every candidate, in the order in which they were given.
-    pub fn candidates(&self) -> &[Candidate] {
-        &self.candidates
     }
 
     /// Those of `finest` level or coarser that share a cell with a rectangle, each once.

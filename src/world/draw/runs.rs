@@ -11,7 +11,7 @@ const MOST: usize = 128;
 
 /// Quads of one encoding that follow each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QuadRun {
+pub(crate) struct QuadRun {
     /// The encoding; `None` is what is flat.
     pub encoding: Option<Encoding>,
     /// Their places in the list.

@@ -126,7 +126,7 @@ impl Session {
     }
 
     /// The next step, if one may be taken.
-    pub fn next_chunk(&mut self) -> Option<Chunk> {
+    pub(crate) fn next_chunk(&mut self) -> Option<Chunk> {
         let left = self.tokens.len() - self.begun;
         // The last column alone is like a step of the answer: it makes the first token of it.
         let of_prompt = self.begun + 1 < self.prompt_len;

@@ -6,7 +6,7 @@ use crate::engine::{Batch, Column, Engine, EngineError, EngineProfile, LogitsQue
 
 /// What is to be measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BenchPlan {
+pub(crate) struct BenchPlan {
     /// Tokens of the prompt.
     pub prompt: usize,
     /// Tokens that are made for each answer.
@@ -49,7 +49,7 @@ pub struct Throughput {
 
 /// Where the time of each kind of pass goes.
 #[derive(Clone, Debug, Default)]
-pub struct Profiles {
+pub(crate) struct Profiles {
     /// Of one token of one answer.
     pub decode: EngineProfile,
     /// Of one token each of the most answers at once, if these are several.
@@ -62,7 +62,7 @@ pub struct Profiles {
 ///
 /// # Errors
 /// The engine fails.
-pub fn measure(
+pub(crate) fn measure(
     engine: &mut dyn Engine,
     plan: &BenchPlan,
     done: &mut dyn FnMut(),

@@ -16,7 +16,7 @@ use crate::model::{Architecture, Encoding, PixelModel};
 
 /// The model that was measured.
 #[derive(Debug, Serialize)]
-pub struct BenchModel {
+pub(crate) struct BenchModel {
     file: String,
     name: Option<String>,
     family: Architecture,
@@ -39,7 +39,7 @@ impl BenchModel {
 
 /// How long it took until the first token, in seconds.
 #[derive(Debug, Serialize)]
-pub struct Startup {
+pub(crate) struct Startup {
     open_model_seconds: f64,
     engine_ready_seconds: f64,
     first_token_seconds: f64,
@@ -93,7 +93,7 @@ struct Passes {
 
 /// Everything that `bench` tells.
 #[derive(Debug, Serialize)]
-pub struct BenchReport {
+pub(crate) struct BenchReport {
     model: BenchModel,
     device: String,
     prompt_tokens: usize,

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 /// The middle of some samples, and how far they lie apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct MedianOfSamples {
+pub(crate) struct MedianOfSamples {
     /// The sample in the middle, or the mean of the two there.
     pub median: f64,
     /// The least sample, 0 where there are none.

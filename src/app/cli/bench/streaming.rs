@@ -10,7 +10,7 @@ use crate::residency::ResidencyMetrics;
 
 /// What streaming did while the speeds were measured.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Streaming {
+pub(crate) struct Streaming {
     #[serde(flatten)]
     figures: ResidencyMetrics,
     /// Bytes that came from the file for one pass, which is one token of one answer, or a part of a

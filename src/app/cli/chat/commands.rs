@@ -6,7 +6,7 @@ use crate::names::nearest;
 use crate::terminal;
 
 /// The commands as `/help` lists them, one on a line.
-pub const HELP: &str = "\
+pub(crate) const HELP: &str = "\
 /help          this list
 /clear         forget the conversation; the system message stays
 /system TEXT   what the model is told before the conversation; without TEXT, show it

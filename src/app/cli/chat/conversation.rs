@@ -17,7 +17,7 @@ use crate::engine::Engine;
 use super::{is_seen, shade};
 
 /// What came of a turn.
-pub enum TurnResult {
+pub(crate) enum TurnResult {
     /// The answer, which has been shown.
     Answered(Answer),
     /// Nothing was answered and the question is not part of the conversation: why, in words.
@@ -25,7 +25,7 @@ pub enum TurnResult {
 }
 
 /// A conversation with a model.
-pub struct ChatSession<'t, 'e> {
+pub(crate) struct ChatSession<'t, 'e> {
     text: &'t ModelText,
     engine: &'e mut dyn Engine,
     scheduler: Scheduler<'t>,
@@ -67,7 +67,7 @@ impl<'t, 'e> ChatSession<'t, 'e> {
     }
 
     /// Changes the system message from the next answer on.
-    pub fn set_system(&mut self, system: String) {
+    pub(crate) fn set_system(&mut self, system: String) {
         self.system = Some(system);
     }
 

@@ -21,7 +21,7 @@ const MOST_REMEMBERED: usize = 1000;
 const MOST_IN_BYTES: u64 = 16 << 20;
 
 /// One line, or why there is none.
-pub enum ChatInput {
+pub(crate) enum ChatInput {
     /// A line without its end.
     Text(String),
     /// Ctrl-C at the prompt.
@@ -31,7 +31,7 @@ pub enum ChatInput {
 }
 
 /// The lines of a person or of a pipe.
-pub struct ChatReader {
+pub(crate) struct ChatReader {
     /// `None` where standard input is no terminal.
     editor: Option<DefaultEditor>,
     history: Option<PathBuf>,
@@ -69,7 +69,7 @@ impl ChatReader {
     }
 
     /// Whether a person types.
-    pub fn is_terminal(&self) -> bool {
+    pub(crate) fn is_terminal(&self) -> bool {
         self.editor.is_some()
     }
 

@@ -17,7 +17,7 @@ const SURE: f32 = 0.9;
 
 /// Whether answers can have colours: they go to a terminal that takes them, and nobody has set
 /// NO_COLOR.
-pub fn is_possible() -> bool {
+pub(crate) fn is_possible() -> bool {
     let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
     wanted && !dumb && io::stdout().is_terminal()

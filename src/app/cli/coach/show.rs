@@ -223,7 +223,7 @@ fn is_installed(program: &str) -> bool {
 }
 
 /// Tasks on standard error as they are done: a line each, and on a terminal what is being done.
-pub struct Live {
+pub(crate) struct Live {
     bar: ProgressBar,
     title: String,
     worker: String,

@@ -6,7 +6,7 @@ use crate::forward::cpu::lanes::{LANES, half, line, split_texels};
 /// Chunks `2i` and `2i + 1` share 32 bytes: the first has the low nibbles, the second the high
 /// ones.
 #[inline(always)]
-pub fn nibbles(plane: &[u8], chunk: usize, out: &mut Quants) {
+pub(crate) fn nibbles(plane: &[u8], chunk: usize, out: &mut Quants) {
     let (block, in_block) = (chunk / CHUNKS, chunk % CHUNKS);
     let shift = in_block % 2 * 4;
     let (texels, _) = out.bytes.as_chunks_mut::<4>();
@@ -27,7 +27,7 @@ pub fn nibbles(plane: &[u8], chunk: usize, out: &mut Quants) {
 /// to 11 hold the low nibbles of scales 4 to 7 and of minima 4 to 7, whose upper 2 bits are the
 /// upper 2 bits of the first eight bytes.
 #[inline(always)]
-pub fn six_bit_scales(plane: &[u8], chunk: usize, out: &mut Quants) {
+pub(crate) fn six_bit_scales(plane: &[u8], chunk: usize, out: &mut Quants) {
     let (block, in_block) = (chunk / CHUNKS, chunk % CHUNKS);
     let mut words = [[0; LANES]; 4];
     split_texels(line(plane, block), &mut words);

@@ -21,13 +21,13 @@ use super::lanes::{Floats, LANES, Words};
 use crate::model::Encoding;
 
 /// Columns of a chunk: what is unpacked at a time.
-pub const CHUNK: usize = 32;
+pub(crate) const CHUNK: usize = 32;
 
 /// Chunks in a block of 256 weights.
 const CHUNKS: usize = 8;
 
 /// The planes of a row group within one tile; those that an encoding lacks are empty.
-pub type Planes<'a> = [&'a [u8]; 4];
+pub(crate) type Planes<'a> = [&'a [u8]; 4];
 
 /// A chunk of a quantised matrix: four columns to a word, one word per row.
 #[repr(align(64))]
@@ -62,19 +62,19 @@ impl Default for Values {
 /// Whether the halves of a chunk have a scale and an offset each; in the other encodings they share
 /// both.
 #[inline(always)]
-pub fn scales_differ(encoding: Encoding) -> bool {
+pub(crate) fn scales_differ(encoding: Encoding) -> bool {
     encoding == Encoding::Q6_K
 }
 
 /// Whether the bytes of a quantised encoding are two's complement.
 #[inline(always)]
-pub fn is_signed(encoding: Encoding) -> bool {
+pub(crate) fn is_signed(encoding: Encoding) -> bool {
     encoding == Encoding::Q8_0
 }
 
 /// Unpacks chunk `chunk` of planes in a quantised encoding; the plain floats go through `floats`.
 #[inline(always)]
-pub fn quants(encoding: Encoding, planes: &Planes<'_>, chunk: usize, out: &mut Quants) {
+pub(crate) fn quants(encoding: Encoding, planes: &Planes<'_>, chunk: usize, out: &mut Quants) {
     match encoding {
         Encoding::Q4_0 => q4_0::unpack(planes, chunk, out),
         Encoding::Q4_1 => q4_1::unpack(planes, chunk, out),

@@ -6,7 +6,7 @@ use crate::forward::cpu::lanes::{LANES, Words, half, line, split_texels, texel_w
 
 /// Byte `j` of a block holds weight `j` in its low nibble and weight `j + 16` in its high one.
 #[inline(always)]
-pub fn nibbles(plane: &[u8], chunk: usize, out: &mut Quants) {
+pub(crate) fn nibbles(plane: &[u8], chunk: usize, out: &mut Quants) {
     let mut packed = [[0; LANES]; 4];
     split_texels(line(plane, chunk), &mut packed);
     let (low, high) = out.bytes.split_at_mut(4);
@@ -21,7 +21,7 @@ pub fn nibbles(plane: &[u8], chunk: usize, out: &mut Quants) {
 
 /// Bit `j` of a block's word is bit 4 of weight `j`.
 #[inline(always)]
-pub fn fifth_bits(plane: &[u8], chunk: usize, out: &mut Quants) {
+pub(crate) fn fifth_bits(plane: &[u8], chunk: usize, out: &mut Quants) {
     let mut bits = [0; LANES];
     texel_word(line(plane, chunk / 4), chunk % 4, &mut bits);
     for (index, words) in out.bytes.iter_mut().enumerate() {
@@ -49,7 +49,7 @@ pub fn scales(plane: &[u8], chunk: usize, zero_point: f32, out: &mut Quants) {
 
 /// A half for the scale and a half for the minimum per block, four pairs to a texel.
 #[inline(always)]
-pub fn scales_and_minima(plane: &[u8], chunk: usize, out: &mut Quants) {
+pub(crate) fn scales_and_minima(plane: &[u8], chunk: usize, out: &mut Quants) {
     let mut words: Words = [0; LANES];
     texel_word(line(plane, chunk / 4), chunk % 4, &mut words);
     for ((word, scale), minimum) in words.iter().zip(&mut out.scale[0]).zip(&mut out.offset[0]) {

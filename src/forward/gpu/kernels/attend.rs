@@ -8,7 +8,7 @@ use super::{
 };
 
 /// The kernel as it is written down.
-pub const SOURCE: KernelSource = KernelSource {
+pub(crate) const SOURCE: KernelSource = KernelSource {
     name: "attend",
     bindings: LayerBindings::LIST,
     variants: || {
@@ -22,7 +22,7 @@ pub const SOURCE: KernelSource = KernelSource {
 const MOST_HEADS: u32 = 4;
 
 /// How many query heads share a workgroup, of those that share a KV head.
-pub fn heads_together(heads_per_kv: u32) -> u32 {
+pub(crate) fn heads_together(heads_per_kv: u32) -> u32 {
     // As many as can: they read each key and value together.
     (1..=MOST_HEADS).rev().find(|heads| heads_per_kv.is_multiple_of(*heads)).unwrap_or(1)
 }

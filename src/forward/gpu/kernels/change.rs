@@ -5,7 +5,7 @@ use super::bindings::{Bindings, ChangeBindings};
 use crate::forward::params::ChangeParams;
 
 /// The kernel as it is written down.
-pub const SOURCE: KernelSource =
+pub(crate) const SOURCE: KernelSource =
     KernelSource { name: "change", bindings: ChangeBindings::LIST, variants: || vec![vec![]] };
 
 /// The workgroups that change all columns.

@@ -5,5 +5,5 @@ use super::bindings::{Bindings, EmbedBindings};
 use super::variants::per_encoding;
 
 /// The kernel as it is written down.
-pub const SOURCE: KernelSource =
+pub(crate) const SOURCE: KernelSource =
     KernelSource { name: "embed", bindings: EmbedBindings::LIST, variants: per_encoding };

@@ -38,12 +38,12 @@ impl KernelFamily {
 
     /// Whether the kernels' subgroup operations can be used on an adapter: eight lanes have to lie
     /// in one subgroup.
-    pub fn can_use_subgroups(adapter: &AdapterInfo, features: Features) -> bool {
+    pub(crate) fn can_use_subgroups(adapter: &AdapterInfo, features: Features) -> bool {
         adapter.subgroup_min_size >= 8 && features.contains(Features::SUBGROUP)
     }
 
     /// Whether activations can be in textures on an adapter.
-    pub fn can_use_textures(adapter: &Adapter) -> bool {
+    pub(crate) fn can_use_textures(adapter: &Adapter) -> bool {
         // WebGPU itself lets a kernel read and write a texture only in formats of one channel.
         let format = adapter.get_texture_format_features(TextureFormat::Rgba32Float);
         adapter.features().contains(Features::TEXTURE_ADAPTER_SPECIFIC_FORMAT_FEATURES)

@@ -14,21 +14,21 @@ use super::{
 use crate::model::Encoding;
 
 /// The kernel as it is written down.
-pub const SOURCE: KernelSource =
+pub(crate) const SOURCE: KernelSource =
     KernelSource { name: "fused_layer", bindings: LayerBindings::LIST, variants };
 
 /// Words that a layer counts in: one per barrier, and one per phase for its work items.
-pub const WORDS_PER_LAYER: u32 = 9;
+pub(crate) const WORDS_PER_LAYER: u32 = 9;
 
 /// Words before those of the layers: what failed, and the columns of the step.
-pub const WORDS: u32 = 2;
+pub(crate) const WORDS: u32 = 2;
 
 /// The most columns of a step: beyond, what a dispatch costs is little beside what it does.
-pub const MOST_COLUMNS: u32 = 8;
+pub(crate) const MOST_COLUMNS: u32 = 8;
 
 /// The most turns of loops that a workgroup may compute for. A software adapter ends all loops
 /// after 65,535, and those who wait take 40,000 of them.
-pub const MOST_TURNS: u32 = 20_000;
+pub(crate) const MOST_TURNS: u32 = 20_000;
 
 /// What compiles the kernel for an encoding of all the layer's matrices, a head size, a number of
 /// heads together, and one of [`COLUMNS_TOGETHER`].

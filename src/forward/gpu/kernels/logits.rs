@@ -5,7 +5,7 @@ use super::bindings::{Bindings, LogitsBindings};
 use super::variants::per_encoding_and_columns;
 
 /// The kernel as it is written down.
-pub const SOURCE: KernelSource = KernelSource {
+pub(crate) const SOURCE: KernelSource = KernelSource {
     name: "logits",
     bindings: LogitsBindings::LIST,
     variants: per_encoding_and_columns,

@@ -7,7 +7,7 @@ use super::{
 };
 
 /// The kernel as it is written down.
-pub const SOURCE: KernelSource = KernelSource {
+pub(crate) const SOURCE: KernelSource = KernelSource {
     name: "project",
     bindings: LayerBindings::LIST,
     variants: per_encoding_and_columns,

@@ -10,7 +10,7 @@ use super::{
 use crate::model::Encoding;
 
 /// The kernel as it is written down.
-pub const SOURCE: KernelSource =
+pub(crate) const SOURCE: KernelSource =
     KernelSource { name: "qkv", bindings: LayerBindings::LIST, variants };
 
 /// What compiles the kernel for the matrices `first` to `last` (0 query, 1 key, 2 value), stored in

@@ -6,5 +6,5 @@ use super::{
 };
 
 /// The kernel as it is written down.
-pub const SOURCE: KernelSource =
+pub(crate) const SOURCE: KernelSource =
     KernelSource { name: "rope", bindings: LayerBindings::LIST, variants: || vec![vec![]] };

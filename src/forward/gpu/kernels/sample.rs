@@ -6,7 +6,7 @@ use super::KernelSource;
 use super::bindings::{Bindings, SampleBindings};
 
 /// The kernel as it is written down.
-pub const SOURCE: KernelSource = KernelSource {
+pub(crate) const SOURCE: KernelSource = KernelSource {
     name: "sample",
     bindings: SampleBindings::LIST,
     variants: || [false, true].map(shader_defs).to_vec(),

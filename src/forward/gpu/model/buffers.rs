@@ -59,7 +59,7 @@ impl Sizes {
     }
 
     /// Words per row of recent tokens: the window, and what is sampled before it is read back.
-    pub fn recent_stride(&self) -> u32 {
+    pub(crate) fn recent_stride(&self) -> u32 {
         MOST_RECENT + self.steps
     }
 

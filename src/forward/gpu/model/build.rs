@@ -116,7 +116,7 @@ pub struct GpuModel {
 
 impl GpuModel {
     /// Whether every layer can be computed in one dispatch.
-    pub fn has_fused_layers(&self) -> bool {
+    pub(crate) fn has_fused_layers(&self) -> bool {
         self.layers.iter().all(|stage| stage.whole.is_some())
     }
 
@@ -183,7 +183,7 @@ impl GpuModel {
     }
 
     /// Words per row of logits in their buffer.
-    pub fn logits_stride(&self) -> usize {
+    pub(crate) fn logits_stride(&self) -> usize {
         (self.config.vocab_size as usize).next_multiple_of(64)
     }
 

@@ -71,7 +71,7 @@ const LAST: &str = "down";
 
 impl StepHooks {
     /// Whether a layer may be one dispatch.
-    pub fn allow_fused_layers(&self) -> bool {
+    pub(crate) fn allow_fused_layers(&self) -> bool {
         !self.within_layers
     }
 

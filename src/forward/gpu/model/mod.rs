@@ -124,7 +124,7 @@ pub struct GpuModelPlugin {
 
 /// What came of putting the model on the device.
 #[derive(Resource, Debug, Default)]
-pub struct GpuModelFailure(pub Option<GpuModelError>);
+pub(crate) struct GpuModelFailure(pub Option<GpuModelError>);
 
 impl Plugin for GpuModelPlugin {
     fn build(&self, app: &mut App) {

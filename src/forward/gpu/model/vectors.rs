@@ -22,7 +22,13 @@ const IN_ONE_BUFFER: [LayerVector; 9] = [
 impl GpuModel {
     /// Writes numbers of a vector tensor, from element `first` on, for the next step. Gives whether
     /// the kernels read a vector of that name.
-    pub fn set_vector(&self, queue: &RenderQueue, name: &str, first: u64, numbers: &[f32]) -> bool {
+    pub(crate) fn set_vector(
+        &self,
+        queue: &RenderQueue,
+        name: &str,
+        first: u64,
+        numbers: &[f32],
+    ) -> bool {
         let Some((buffer, start)) = self.place_of_vector(name) else { return false };
         let at = (u64::from(start) + first) * 4;
         let fits = at + size_of_val(numbers) as u64 <= buffer.size();

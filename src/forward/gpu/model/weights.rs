@@ -154,7 +154,7 @@ impl Weights {
     }
 
     /// The pages that the embedding reads, and what streams if anything does.
-    pub fn into_parts(self) -> (Pages, Option<Pool>) {
+    pub(crate) fn into_parts(self) -> (Pages, Option<Pool>) {
         match self {
             Self::Whole(pages) => (*pages, None),
             Self::Streamed(pool) => (pool.rows().clone(), Some(*pool)),
