@@ -33,7 +33,7 @@ fn queue(shape: &[(u8, u8, u8)], now: &Zoned) -> Queue {
         }
         match kind % 3 {
             1 => task.reviewer = Some(AgentKind::LocalLlm),
-            2 => task.acceptance = Some(Check::Equals { figure: "bad".into(), value: 0.0 }),
+            2 => task.acceptance = Some(Check::Equals { metric: "bad".into(), value: 0.0 }),
             _ => {}
         }
         task
@@ -97,7 +97,7 @@ proptest! {
                     prop_assert!(dependencies().all(|before| before.status == Status::Completed));
                 }
                 if new.status == Status::Completed && new.acceptance.is_some() {
-                    let bad = new.report.as_ref().unwrap().figures["bad"];
+                    let bad = new.report.as_ref().unwrap().metrics["bad"];
                     prop_assert_eq!(bad, 0.0, "no word outranks a check");
                 }
                 if dependencies().any(|d| matches!(d.status, Status::Failed | Status::Blocked)) {
@@ -419,16 +419,16 @@ fn every_action_on_the_model_measures_something_and_leaves_the_files_that_it_nam
         (TaskAction::Bench { subject: BenchSubject::Kernels }, "tokens_per_second"),
         (TaskAction::Bench { subject: BenchSubject::Index }, "places"),
     ];
-    for (action, figure) in table {
+    for (action, metric) in table {
         let report = context.perform(&action, &mut |_| ()).unwrap();
-        assert!(report.figures[figure] > 0.0 && !report.summary.is_empty(), "{action}: {report:?}");
+        assert!(report.metrics[metric] > 0.0 && !report.summary.is_empty(), "{action}: {report:?}");
         for file in &report.files {
             let size = std::fs::metadata(folder.path().join(file)).unwrap().len();
             assert!(size > 0, "{action}: {file} is empty");
         }
         if let TaskAction::Ablate { .. } = action {
             assert_eq!(
-                report.figures["loss"], report.figures["loss_unmuted"],
+                report.metrics["loss"], report.metrics["loss_unmuted"],
                 "the head speaks again"
             );
         }

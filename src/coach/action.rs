@@ -40,7 +40,7 @@ pub enum TaskAction {
     SurveyHeads,
     /// Measures a speed, which the report has per second.
     Bench {
-        /// What is timed, and so which figures there are.
+        /// What is timed, and so which metrics there are.
         subject: BenchSubject,
     },
     /// Pixels to GGUF and back: are the bytes the same?

@@ -8,27 +8,27 @@ use super::TaskReport;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Check {
-    /// A figure is exactly this.
+    /// A metric is exactly this.
     Equals {
-        /// The figure's name; one that was not reported fails.
-        #[serde(rename(deserialize = "metric"), alias = "figure")]
-        figure: String,
+        /// The metric's name; one that was not reported fails.
+        #[serde(alias = "figure")]
+        metric: String,
         /// What it must be.
         value: f64,
     },
-    /// A figure is no more than this.
+    /// A metric is no more than this.
     AtMost {
-        /// The figure's name; one that was not reported fails.
-        #[serde(rename(deserialize = "metric"), alias = "figure")]
-        figure: String,
+        /// The metric's name; one that was not reported fails.
+        #[serde(alias = "figure")]
+        metric: String,
         /// The most that it may be.
         value: f64,
     },
-    /// A figure is no less than this.
+    /// A metric is no less than this.
     AtLeast {
-        /// The figure's name; one that was not reported fails.
-        #[serde(rename(deserialize = "metric"), alias = "figure")]
-        figure: String,
+        /// The metric's name; one that was not reported fails.
+        #[serde(alias = "figure")]
+        metric: String,
         /// The least that it may be.
         value: f64,
     },
@@ -48,14 +48,14 @@ impl Check {
     pub fn holds(&self, report: &TaskReport) -> Result<(), String> {
         match self {
             // Exactly: plans ask for counts, such as no damaged tile.
-            Self::Equals { figure, value } => {
-                compare(report, figure, "=", *value, |found| found == *value)
+            Self::Equals { metric, value } => {
+                compare(report, metric, "=", *value, |found| found == *value)
             }
-            Self::AtMost { figure, value } => {
-                compare(report, figure, "<=", *value, |found| found <= *value)
+            Self::AtMost { metric, value } => {
+                compare(report, metric, "<=", *value, |found| found <= *value)
             }
-            Self::AtLeast { figure, value } => {
-                compare(report, figure, ">=", *value, |found| found >= *value)
+            Self::AtLeast { metric, value } => {
+                compare(report, metric, ">=", *value, |found| found >= *value)
             }
             Self::Mentions(words) => {
                 let text = report.text.as_deref().unwrap_or_default().to_lowercase();
@@ -81,16 +81,16 @@ impl Check {
 
 fn compare(
     report: &TaskReport,
-    figure: &str,
+    metric: &str,
     sign: &str,
     value: f64,
     holds: impl Fn(f64) -> bool,
 ) -> Result<(), String> {
-    match report.figures.get(figure) {
+    match report.metrics.get(metric) {
         Some(&found) if holds(found) => Ok(()),
-        Some(found) => Err(format!("{figure} = {found}, but {figure} {sign} {value} is asked for")),
+        Some(found) => Err(format!("{metric} = {found}, but {metric} {sign} {value} is asked for")),
         None => Err(format!(
-            "no figure {figure} was reported, but {figure} {sign} {value} is asked for"
+            "no metric {metric} was reported, but {metric} {sign} {value} is asked for"
         )),
     }
 }
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn a_check_says_what_does_not_hold() {
         let report = TaskReport::new("x").with("bad_tiles", 2.0);
-        let at_most = |value| Check::AtMost { figure: "bad_tiles".into(), value };
+        let at_most = |value| Check::AtMost { metric: "bad_tiles".into(), value };
         assert_eq!(at_most(2.0).holds(&report), Ok(()));
         let reason = at_most(0.0).holds(&report).unwrap_err();
         assert_eq!(reason, "bad_tiles = 2, but bad_tiles <= 0 is asked for");
@@ -110,8 +110,8 @@ mod tests {
         assert!(Check::All(vec![at_most(0.0), at_most(2.0)]).holds(&report).is_err());
         assert!(Check::Any(Vec::new()).holds(&report).is_err(), "of nothing, nothing holds");
         let missing =
-            Check::AtLeast { figure: "tiles".into(), value: 1.0 }.holds(&report).unwrap_err();
-        assert!(missing.starts_with("no figure tiles"), "{missing}");
+            Check::AtLeast { metric: "tiles".into(), value: 1.0 }.holds(&report).unwrap_err();
+        assert!(missing.starts_with("no metric tiles"), "{missing}");
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(crate) fn review_reviewer(reviewer: &Reviewer, review: &mut Review<'_>) {
     review.require(!reviewer.name.trim().is_empty(), "name", || {
         "expected a name, found an empty text".into()
     });
-    let program = reviewer.line.first().is_some_and(|program| !program.is_empty());
+    let program = reviewer.command.first().is_some_and(|program| !program.is_empty());
     review.require(program, "command", || {
         "expected a program and its arguments, found no program".into()
     });

@@ -83,13 +83,13 @@ pub enum CoachError {
         /// How often it was begun since it was made or retried.
         attempts: u32,
     },
-    /// A figure that JSON cannot hold.
-    #[error("{id}: the figure {figure} is {value}")]
+    /// A metric that JSON cannot hold.
+    #[error("{id}: the metric {metric} is {value}")]
     NotFinite {
         /// The task whose report has it.
         id: TaskId,
-        /// The figure's name in the report.
-        figure: String,
+        /// The metric's name in the report.
+        metric: String,
         /// Its value: infinite, or no number.
         value: f64,
     },

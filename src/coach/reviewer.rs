@@ -21,8 +21,8 @@ pub struct Reviewer {
     /// What it is called.
     pub name: String,
     /// The program and its arguments; no shell reads them.
-    #[serde(rename(deserialize = "command"), alias = "line")]
-    pub line: Vec<String>,
+    #[serde(alias = "line")]
+    pub command: Vec<String>,
     /// The longest that it may take.
     pub seconds: u32,
     /// The most bytes of a reply.
@@ -62,7 +62,7 @@ impl Reviewer {
 
     /// Its command as `mods allow` takes it: a text that cannot be read in two ways.
     pub(crate) fn command_line(&self) -> String {
-        crate::terminal::command(&self.line)
+        crate::terminal::command(&self.command)
     }
 
     /// What it replies.
@@ -70,7 +70,7 @@ impl Reviewer {
     /// # Errors
     /// It is not there, hangs, floods or fails.
     pub fn ask(&self, prompt: &str, cancel: &AtomicBool) -> Result<String, ProcessError> {
-        process::run(&self.line, prompt, self.seconds, self.max_reply_bytes, cancel)
+        process::run(&self.command, prompt, self.seconds, self.max_reply_bytes, cancel)
     }
 
     /// Its verdict on what came of a task.

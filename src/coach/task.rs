@@ -245,7 +245,8 @@ pub struct TaskReport {
     pub summary: String,
     /// What was measured, by name with the unit in it; what acceptance checks look at. All finite.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub figures: BTreeMap<String, f64>,
+    #[serde(alias = "figures")]
+    pub metrics: BTreeMap<String, f64>,
     /// What was written, if text was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
@@ -255,15 +256,15 @@ pub struct TaskReport {
 }
 
 impl TaskReport {
-    /// A report of one line, to which figures are added.
+    /// A report of one line, to which metrics are added.
     pub fn new(summary: impl Into<String>) -> Self {
         Self { summary: summary.into(), ..Self::default() }
     }
 
-    /// With one more figure.
+    /// With one more metric.
     #[must_use]
     pub fn with(mut self, name: &str, value: f64) -> Self {
-        self.figures.insert(name.into(), value);
+        self.metrics.insert(name.into(), value);
         self
     }
 }

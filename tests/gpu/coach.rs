@@ -23,25 +23,25 @@ fn kernels_are_compared_with_their_twins_and_timed_on_the_gpu_too() {
         return;
     }
     for kernel in ["embed", "qkv", "attend", "gate_up", "project_down", "logits"] {
-        let error = twins.figures[&format!("gpu_error_{kernel}")];
+        let error = twins.metrics[&format!("gpu_error_{kernel}")];
         assert!(error < 1e-4, "{kernel}: {error}");
     }
-    let worst = twins.figures["gpu_max_relative_error"];
+    let worst = twins.metrics["gpu_max_relative_error"];
     assert!(
         worst > 0.0,
         "sums in another order are not the same to the bit: was anything compared?"
     );
-    assert!(twins.figures["max_relative_error"] >= worst);
+    assert!(twins.metrics["max_relative_error"] >= worst);
 
     let speeds =
         shop.perform(&TaskAction::Bench { subject: BenchSubject::Kernels }, &mut |_| ()).unwrap();
-    for figure in [
+    for metric in [
         "gpu_tokens_per_second",
         "gpu_qkv_us",
         "gpu_attend_us",
         "gpu_logits_us",
         "tokens_per_second",
     ] {
-        assert!(speeds.figures[figure] > 0.0, "{figure}: {:?}", speeds.figures);
+        assert!(speeds.metrics[metric] > 0.0, "{metric}: {:?}", speeds.metrics);
     }
 }

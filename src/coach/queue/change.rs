@@ -40,7 +40,7 @@ impl Queue {
     /// status that it has now.
     ///
     /// # Errors
-    /// Nobody was on it, or a figure is not finite.
+    /// Nobody was on it, or a metric is not finite.
     pub fn finish(
         &mut self,
         id: &TaskId,
@@ -48,10 +48,10 @@ impl Queue {
         now: &Zoned,
     ) -> Result<Status, CoachError> {
         // JSON has neither infinity nor NaN: the file could not be read back.
-        if let Some((figure, value)) = report.figures.iter().find(|(_, value)| !value.is_finite()) {
+        if let Some((metric, value)) = report.metrics.iter().find(|(_, value)| !value.is_finite()) {
             return Err(CoachError::NotFinite {
                 id: id.clone(),
-                figure: figure.clone(),
+                metric: metric.clone(),
                 value: *value,
             });
         }

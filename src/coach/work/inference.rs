@@ -62,7 +62,7 @@ fn speeds(
     let passes = f64::from(profile.passes.max(1));
     let speed = 1.0 / per_token.as_secs_f64().max(1e-9);
     let mut add =
-        |name: String, value: f64| report.figures.insert(format!("{prefix}{name}"), value);
+        |name: String, value: f64| report.metrics.insert(format!("{prefix}{name}"), value);
     add("tokens_per_second".into(), speed);
     let mut slowest = ("nothing", 0.0);
     for stage in &profile.stages {

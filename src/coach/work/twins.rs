@@ -24,7 +24,7 @@ fn relative_error(found: &[f32], expected: &[f64]) -> f64 {
     let largest = expected.iter().fold(1e-12_f64, |most, value| most.max(value.abs()));
     let distances =
         found.iter().zip(expected).map(|(&found, expected)| (f64::from(found) - expected).abs());
-    // Not infinite: a report's figures are finite.
+    // Not infinite: a report's metrics are finite.
     if found.len() == expected.len() { distances.fold(0.0, f64::max) / largest } else { f64::MAX }
 }
 
@@ -63,14 +63,14 @@ pub(super) fn kernel_twins(
     errors.push(("logits", twins.logits()?));
     let mut report = TaskReport::default();
     for (kernel, error) in &errors {
-        let worst = report.figures.entry(format!("error_{kernel}")).or_insert(0.0);
+        let worst = report.metrics.entry(format!("error_{kernel}")).or_insert(0.0);
         *worst = worst.max(*error);
     }
     let (worst, error) = largest(&errors);
     report.summary = format!(
         "{} kernels on the processor against plain f64: largest error {error:.1e} of the largest \
          value, in {worst}",
-        report.figures.len()
+        report.metrics.len()
     );
     let report = report.with("max_relative_error", error);
     on_device(context, &tokens, &kept, report, progress)
@@ -117,14 +117,14 @@ fn on_device(
             kept.get(&point).into_iter().flatten().map(|&value| value.into()).collect();
         let error = found.get(&point).map_or(f64::MAX, |found| relative_error(found, &twin));
         errors.push((kernel, error));
-        let worst = report.figures.entry(format!("gpu_error_{kernel}")).or_insert(0.0);
+        let worst = report.metrics.entry(format!("gpu_error_{kernel}")).or_insert(0.0);
         *worst = worst.max(error);
     }
     let (worst, error) = largest(&errors);
     report
         .summary
         .push_str(&format!("; on {} against these: {error:.1e}, in {worst}", device.name()));
-    let both = report.figures.get("max_relative_error").copied().unwrap_or(0.0).max(error);
+    let both = report.metrics.get("max_relative_error").copied().unwrap_or(0.0).max(error);
     Ok(report.with("gpu_max_relative_error", error).with("max_relative_error", both))
 }
 

@@ -77,8 +77,8 @@ fn about(ui: &mut Ui, theme: Theme, task: &Task) {
     }
     if let Some(report) = &task.report {
         ui.label(RichText::new(terminal::one_line(&report.summary)).size(12.5));
-        egui::Grid::new("figures").spacing([12.0, 1.0]).show(ui, |ui| {
-            for (name, value) in &report.figures {
+        egui::Grid::new("metrics").spacing([12.0, 1.0]).show(ui, |ui| {
+            for (name, value) in &report.metrics {
                 ui.label(RichText::new(name).size(11.0).color(faint(theme)));
                 ui.label(RichText::new(number(*value)).size(11.0).monospace());
                 ui.end_row();

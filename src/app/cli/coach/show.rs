@@ -130,7 +130,7 @@ pub fn task(task: &Task) -> String {
     }
     if let Some(report) = &task.report {
         add("found", report.summary.clone());
-        for (name, value) in &report.figures {
+        for (name, value) in &report.metrics {
             add("", format!("{name} = {value}"));
         }
         add("files", report.files.join(", "));
@@ -188,10 +188,10 @@ pub struct Agents {
 pub fn agents(agents: &Agents) -> String {
     let gemini = match &agents.reviewer {
         Some(reviewer) => {
-            let program = reviewer.line.first().map_or("", String::as_str);
+            let program = reviewer.command.first().map_or("", String::as_str);
             let there =
                 if is_installed(program) { "installed" } else { "not installed: its tasks wait" };
-            let words = terminal::command(&reviewer.line);
+            let words = terminal::command(&reviewer.command);
             format!("command {words}, {there}; {} s at most", reviewer.seconds)
         }
         None => "there is none, or its command is not allowed: its tasks wait".into(),
