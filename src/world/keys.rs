@@ -67,6 +67,8 @@ pub enum UserAction {
     Pause,
     /// Takes one token further, and pauses.
     Step,
+    /// Answers the prompt again, as the model is now.
+    AnswerAgain,
     /// Looks at the token before.
     Earlier,
     /// Looks at the token after.
@@ -131,6 +133,7 @@ impl UserAction {
             Self::Help => "this help",
             Self::Pause => "pause or go on",
             Self::Step => "one token further",
+            Self::AnswerAgain => "answer again",
             Self::Earlier => "look at the token before",
             Self::Later => "look at the token after",
             Self::Lens => "logit lens",
@@ -248,6 +251,6 @@ mod tests {
         codes.sort();
         codes.dedup();
         assert_eq!(codes.len(), count);
-        assert_eq!(keys.list().count(), 37, "every action has a key");
+        assert_eq!(keys.list().count(), 38, "every action has a key");
     }
 }

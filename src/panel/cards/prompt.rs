@@ -78,7 +78,7 @@ pub(crate) fn draw(
             if let Some(problem) = &mind.problem {
                 ui.colored_label(wrong(theme), problem);
             }
-            if mind.ended_at_once {
+            if mind.ended_at_once() {
                 let words = "the model ended its answer at once, without a word";
                 ui.label(RichText::new(words).color(faint(theme)));
             }
