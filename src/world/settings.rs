@@ -184,8 +184,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = SettingsFile(Some(folder.path().join("deep/settings.ron")));
         assert_eq!(file.read(), Settings::default());
-        let mut settings =
-            Settings { theme: Theme::Light, after_change: AfterChange::Wait, ..Settings::default() };
+        let mut settings = Settings {
+            theme: Theme::Light,
+            after_change: AfterChange::Wait,
+            ..Settings::default()
+        };
         settings.bookmarks.insert("seedling".into(), vec![("home".into(), View::default())]);
         file.write(&settings);
         assert_eq!(file.read(), settings);

@@ -7,9 +7,11 @@ use egui::{Id, Key, RichText, vec2};
 
 use crate::panel::charts::activity::Scrubbed;
 use crate::panel::charts::beams::Chips;
+use crate::panel::frame::drawer::BEFORE_CHANGE;
 use crate::panel::labels::placement::Taken;
-use crate::panel::style::{card, faint, ink, tint, wrong};
-use crate::world::camera::MapCamera;
+use crate::panel::style::{FADED, accent, card, faint, ink, tint, wrong};
+use crate::world::camera::{MapCamera, Navigate};
+use crate::world::damage::Damage;
 use crate::world::keys::UserAction;
 use crate::world::layout::Atlas;
 use crate::world::palette::Theme;
@@ -43,8 +45,9 @@ pub(crate) fn draw(
     atlas: Res<Atlas>,
     camera: Res<MapCamera>,
     settings: Res<Settings>,
-    mut actions: MessageReader<UserAction>,
-    taken: Res<Taken>,
+    (mut actions, mut buttons): (MessageReader<UserAction>, MessageWriter<UserAction>),
+    mut navigate: MessageWriter<Navigate>,
+    (taken, damage): (Res<Taken>, Res<Damage>),
     mut mind: ResMut<Generation>,
     mut prompt: ResMut<PromptBox>,
     mut scrubbed: ResMut<Scrubbed>,
@@ -69,15 +72,25 @@ pub(crate) fn draw(
         frame.show(ui, |ui| {
             ui.set_width(wide);
             if !mind.thoughts.is_empty() {
-                tokens(ui, theme, &mind, &mut scrubbed, &mut chips);
-                // A caption takes their place.
-                if !has_caption {
-                    alternatives(ui, theme, &mind);
+                let is_before = mind.is_before_change();
+                if is_before {
+                    before_change(ui, theme, &mut buttons);
                 }
+                ui.scope(|ui| {
+                    if is_before {
+                        ui.multiply_opacity(FADED);
+                    }
+                    tokens(ui, theme, &mind, &mut scrubbed, &mut chips);
+                    // A caption takes their place.
+                    if !has_caption {
+                        alternatives(ui, theme, &mind);
+                    }
+                });
             }
             if let Some(problem) = &mind.problem {
                 ui.colored_label(wrong(theme), problem);
             }
+            damaged(ui, theme, (&atlas, &damage), &mut mind, &mut navigate);
             if mind.ended_at_once() {
                 let words = "the model ended its answer at once, without a word";
                 ui.label(RichText::new(words).color(faint(theme)));
@@ -102,6 +115,44 @@ pub(crate) fn draw(
         });
     });
     Ok(())
+}
+
+/// Above an answer that was computed before the model was changed.
+fn before_change(ui: &mut egui::Ui, theme: Theme, buttons: &mut MessageWriter<UserAction>) {
+    ui.horizontal(|ui| {
+        ui.label(RichText::new(BEFORE_CHANGE).color(accent(theme)));
+        let button = ui.button("Answer again (R)");
+        if button.on_hover_text("answer the same prompt as the model is now").clicked() {
+            buttons.write(UserAction::AnswerAgain);
+        }
+    });
+}
+
+/// Which tiles are damaged, and what can be done about it.
+fn damaged(
+    ui: &mut egui::Ui,
+    theme: Theme,
+    (atlas, damage): (&Atlas, &Damage),
+    mind: &mut Generation,
+    navigate: &mut MessageWriter<Navigate>,
+) {
+    let Some(place) = damage.place(atlas.model()) else { return };
+    if let Some(words) = mind.damage_of_answer() {
+        ui.colored_label(wrong(theme), format!("answered anyway: {words}"));
+    } else if mind.problem.is_none()
+        && let Some(words) = damage.words(atlas.model())
+    {
+        ui.colored_label(wrong(theme), words);
+    }
+    ui.horizontal(|ui| {
+        if ui.button("Go there").on_hover_text("to the first damaged tile").clicked() {
+            navigate.write(Navigate::To(place));
+        }
+        let anyway = "compute with the bytes that are there, and say so on the answer";
+        if mind.refused().is_some() && ui.button("Answer anyway").on_hover_text(anyway).clicked() {
+            mind.answer_anyway(atlas.model());
+        }
+    });
 }
 
 /// The field of the prompt and its button; whether the prompt is to be answered now.

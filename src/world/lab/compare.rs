@@ -90,7 +90,8 @@ impl Comparison {
             return;
         };
         let states = [Arc::clone(&first.state), Arc::clone(mind.current_state())];
-        *self = Self { asked: Some(asked), without, states, follows_change: true, ..Self::default() };
+        *self =
+            Self { asked: Some(asked), without, states, follows_change: true, ..Self::default() };
         self.ask_with(mind, atlas);
     }
 
@@ -219,8 +220,7 @@ pub(super) mod tests {
         let both = Comparison { without, with, expected: vec![0.25, 0.25], ..default() };
         let same: Vec<bool> = both.rows().iter().map(|row| row.same).collect();
         assert_eq!(same, [true, false, true]);
-        let differences: Vec<Option<f32>> =
-            both.rows().iter().map(|row| row.difference).collect();
+        let differences: Vec<Option<f32>> = both.rows().iter().map(|row| row.difference).collect();
         assert_eq!(differences, [Some(-0.25), Some(-0.5), None]);
     }
 

@@ -67,9 +67,8 @@ fn corners(model: &PixelModel, tile: u32, bytes: &[u8]) -> Vec<Corner> {
     let plots = model.plan().plots_of(tensor).iter();
     let parts = plots.filter_map(|plot| {
         let part = plot.part(&shape.rows, &shape.columns)?;
-        let is_in = |(row, column): &(u64, u64)| {
-            plot.rows.contains(row) && plot.columns.contains(column)
-        };
+        let is_in =
+            |(row, column): &(u64, u64)| plot.rows.contains(row) && plot.columns.contains(column);
         changed.iter().any(is_in).then_some([part.x, part.y])
     });
     parts.collect()

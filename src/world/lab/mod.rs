@@ -28,12 +28,10 @@ use super::tour::{self, TourSystems};
 use crate::forward::gpu::EditedWeights;
 use crate::model::edits::coarse_of;
 
-pub use super::think::Asked;
 pub use compare::{Comparison, ComparisonRow, ComparisonSide, ComparisonStage};
 pub use device::DeviceState;
 pub use edited_plots::EditedPlots;
 pub use edits::{Edits, Last};
-pub(crate) use story::percent;
 
 /// Painting, soloing and comparing. Needs what [`super::WorldPlugin`] needs, and
 /// `WeightEditsPlugin`.

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use super::{Comparison, ComparisonRow};
 use crate::model::PixelModel;
-use crate::world::think::ModelState;
 use crate::words::counted;
+use crate::world::think::ModelState;
 
 /// Places of one kind that are named; more are counted.
 const MOST_NAMED: usize = 3;
@@ -27,7 +27,9 @@ impl Comparison {
             let Some(token) = said(&rows[at]) else { return self.goes_on(&change) };
             let moved = moved(at).map_or(String::new(), |moved| format!(": {moved}"));
             let now = rows[at].with.as_ref().map_or("ends".into(), |now| quoted(&now.text));
-            return format!("{change} it no longer says {token}{moved}; it says {now}").trim().into();
+            return format!("{change} it no longer says {token}{moved}; it says {now}")
+                .trim()
+                .into();
         }
         let size = |at: &usize| rows[*at].difference.unwrap_or_default().abs();
         let largest = (0..rows.len()).max_by(|a, b| size(a).total_cmp(&size(b)));
@@ -57,12 +59,11 @@ fn change(before: &ModelState, after: &ModelState, model: &PixelModel) -> String
     let heads = model.config().head_count as usize;
     let factor = |list: &[f32], at: usize| list.get(at).copied().unwrap_or(1.0);
     let mut groups: Vec<(String, Vec<String>)> = Vec::new();
-    let mut add = |words: String, name: String| {
-        match groups.iter_mut().find(|(group, _)| *group == words) {
+    let mut add =
+        |words: String, name: String| match groups.iter_mut().find(|(group, _)| *group == words) {
             Some((_, names)) => names.push(name),
             None => groups.push((words, vec![name])),
-        }
-    };
+        };
     let name_of_head = |at: usize| format!("layer {} head {}", at / heads, at % heads);
     let name_of_layer = |at: usize| format!("layer {at}");
     let lists: [(_, _, &dyn Fn(usize) -> String); 2] = [
@@ -92,7 +93,11 @@ fn change(before: &ModelState, after: &ModelState, model: &PixelModel) -> String
 }
 
 /// The tensors whose tiles are others.
-fn tensors_of_others(before: &ModelState, after: &ModelState, model: &PixelModel) -> BTreeSet<usize> {
+fn tensors_of_others(
+    before: &ModelState,
+    after: &ModelState,
+    model: &PixelModel,
+) -> BTreeSet<usize> {
     let tiles = before.tiles.keys().chain(after.tiles.keys());
     tiles
         .filter(|tile| before.tiles.get(tile) != after.tiles.get(tile))
@@ -106,7 +111,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// A probability in the digits that say something.
-pub(crate) fn percent(probability: f32) -> String {
+fn percent(probability: f32) -> String {
     match probability * 100.0 {
         0.0 => "0 %".into(),
         percent if percent < 0.1 => "under 0.1 %".into(),
@@ -128,7 +133,8 @@ mod tests {
         let model = crate::app::kinds::assets().default_model().unwrap();
         let sizes = [model.config().layer_count, model.config().head_count];
         let muted = Interventions::new(sizes, [([1, 2], 0.0)], []);
-        let states = [Arc::default(), Arc::new(ModelState { interventions: muted, ..Default::default() })];
+        let states =
+            [Arc::default(), Arc::new(ModelState { interventions: muted, ..Default::default() })];
         let (without, with, expected) = (answer(without), answer(with), expected.to_vec());
         Comparison { without, with, expected, states, ..Comparison::default() }.story(&model)
     }

@@ -205,11 +205,11 @@ impl Session {
         let scored = self.sampler.score(logits, token, ALTERNATIVES)?;
         // After different texts, a probability answers another question.
         let answer = &self.tokens[self.prompt_len..];
-        if let Some((expected, before)) = self.expected.get(..=answer.len()).and_then(<[_]>::split_last)
+        if let Some((expected, before)) =
+            self.expected.get(..=answer.len()).and_then(<[_]>::split_last)
             && before == answer
         {
-            report.expected =
-                self.sampler.score(logits, *expected, 0)?.logprob.map(f32::exp);
+            report.expected = self.sampler.score(logits, *expected, 0)?.logprob.map(f32::exp);
         }
         // It cannot wrap: logits are only asked for while some are wanted.
         self.wanted -= 1;
