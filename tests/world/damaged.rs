@@ -95,7 +95,7 @@ fn a_damaged_tile_of_a_model_on_the_device_is_marked_and_named_and_the_rest_stay
     let marked = quads.iter().filter(|quad| quad.state & STATE_DAMAGED != 0);
     assert!(marked.clone().count() > 0 && marked.clone().all(|quad| quad.tile == tile));
 
-    let mut look = |tensor: &str, world: &mut Offscreen| {
+    let look = |tensor: &str, world: &mut Offscreen| {
         assert!(go_to(world, &Place::Weight(tensor.into(), 8, 8)));
         let app = world.app.world_mut();
         app.resource_mut::<Selection>().0 = None;

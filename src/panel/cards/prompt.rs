@@ -58,7 +58,7 @@ pub(crate) fn draw(
     let theme = settings.theme;
     // A tour's caption has the bottom of the screen, and the tokens come above it.
     let has_caption = taken.caption.is_some();
-    if has_caption && mind.thoughts.is_empty() {
+    if has_caption && mind.thoughts.is_empty() && mind.problem.is_none() {
         return Ok(());
     }
     // What stands on both sides (chrome's `BESIDE`, 322 each) stays free.
