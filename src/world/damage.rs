@@ -2,8 +2,8 @@
 //! answer all the same.
 //!
 //! In: the model, which finds a tile to be damaged when it is first read. Out: [`Damage`], which
-//! the map and the panels show, and what [`Generation`] refuses with. The rest of the model is drawn
-//! and computes as ever.
+//! the map and the panels show, and what [`Generation`] refuses with. The rest of the model is
+//! drawn and computes as ever.
 
 use bevy::prelude::*;
 

@@ -111,6 +111,8 @@ pub struct Generation {
     pub expected: Vec<f32>,
     /// Whether one step is taken though it is paused.
     pub single: bool,
+    /// Whether the prompt is to be answered again, as the model is now.
+    pub again: bool,
     /// How long the last step took and how many tokens it had.
     pub last_step: Option<(Duration, usize)>,
     done: usize,

@@ -45,7 +45,7 @@ pub(crate) fn draw(
     atlas: Res<Atlas>,
     camera: Res<MapCamera>,
     settings: Res<Settings>,
-    (mut actions, mut buttons): (MessageReader<UserAction>, MessageWriter<UserAction>),
+    mut actions: MessageReader<UserAction>,
     mut navigate: MessageWriter<Navigate>,
     (taken, damage): (Res<Taken>, Res<Damage>),
     mut mind: ResMut<Generation>,
@@ -74,7 +74,7 @@ pub(crate) fn draw(
             if !mind.thoughts.is_empty() {
                 let is_before = mind.is_before_change();
                 if is_before {
-                    before_change(ui, theme, &mut buttons);
+                    before_change(ui, theme, &mut mind);
                 }
                 ui.scope(|ui| {
                     if is_before {
@@ -118,12 +118,12 @@ pub(crate) fn draw(
 }
 
 /// Above an answer that was computed before the model was changed.
-fn before_change(ui: &mut egui::Ui, theme: Theme, buttons: &mut MessageWriter<UserAction>) {
+fn before_change(ui: &mut egui::Ui, theme: Theme, mind: &mut Generation) {
     ui.horizontal(|ui| {
         ui.label(RichText::new(BEFORE_CHANGE).color(accent(theme)));
         let button = ui.button("Answer again (R)");
         if button.on_hover_text("answer the same prompt as the model is now").clicked() {
-            buttons.write(UserAction::AnswerAgain);
+            mind.again = true;
         }
     });
 }

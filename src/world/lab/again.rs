@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bevy::prelude::*;
 
 use super::{Comparison, ComparisonStage};
+use crate::world::keys::UserAction;
 use crate::world::layout::Atlas;
 use crate::world::notices::Notices;
 use crate::world::settings::{AfterChange, Settings};
@@ -58,11 +59,17 @@ pub(super) fn answer(
 
 /// Answers the prompt again when somebody asks for it.
 pub(super) fn act(
+    mut actions: MessageReader<UserAction>,
     atlas: Res<Atlas>,
     mut mind: ResMut<Generation>,
     mut comparison: ResMut<Comparison>,
     mut notices: ResMut<Notices>,
 ) {
+    let is_asked = UserAction::AnswerAgain.is_among(&mut actions);
+    if !is_asked && !mind.again {
+        return;
+    }
+    mind.again = false;
     if mind.asked().is_none() {
         notices.tell("there is no prompt yet: press Enter, type, and Enter again");
     } else if !comparison.is_running() || comparison.follows_change {

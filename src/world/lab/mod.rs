@@ -21,7 +21,6 @@ use bevy::prelude::*;
 
 use super::WorldSystems;
 use super::draw::MapFrame;
-use super::keys::{UserAction, on_action};
 use super::layout::Atlas;
 use super::notices::Notices;
 use super::tour::{self, TourSystems};
@@ -54,7 +53,7 @@ impl Plugin for LabPlugin {
                         actions::follow_tour,
                         marks::follow_tour,
                         mouse::mark,
-                        again::act.run_if(on_action(UserAction::AnswerAgain)),
+                        again::act,
                         again::answer.run_if(again::is_due),
                         compare::drive,
                     )
