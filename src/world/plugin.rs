@@ -19,6 +19,7 @@ use super::screenshot::ScreenshotPlugin;
 use super::settings::{self, Settings};
 use super::stream::StreamPlugin;
 use super::tabs;
+use super::text_scale;
 use super::think::ThinkPlugin;
 use super::tour::{self, TourPlugin, TourSystems};
 use crate::forward::Interventions;
@@ -55,7 +56,14 @@ impl Plugin for WorldPlugin {
                     tour::hold.in_set(TourSystems::Hold).run_if(camera::is_flying),
                     // They write the same resources; a chain leaves no order open, as
                     // `tests/world/ambiguity.rs` demands.
-                    (camera::act, pointer::mouse, settings::act, bookmarks::act, tabs::act)
+                    (
+                        camera::act,
+                        pointer::mouse,
+                        settings::act,
+                        text_scale::act,
+                        bookmarks::act,
+                        tabs::act,
+                    )
                         .chain()
                         .in_set(Act),
                     (camera::follow_tour, settings::follow_tour, tabs::follow_tour)
@@ -63,7 +71,13 @@ impl Plugin for WorldPlugin {
                         .after(tabs::act)
                         .in_set(Act),
                     // The size comes first: a place is fitted to the screen of this frame.
-                    (camera::resize, camera::navigate, camera::fly, notices::fade)
+                    (
+                        text_scale::apply,
+                        camera::resize,
+                        camera::navigate,
+                        camera::fly,
+                        notices::fade,
+                    )
                         .chain()
                         .in_set(Move),
                     make_frame.in_set(Frame),

@@ -32,6 +32,8 @@ pub struct Settings {
     pub tokens_per_second: f32,
     /// Milliseconds of a frame that thinking may take; 0 is the usual.
     pub thinking_milliseconds: u32,
+    /// How much larger than usual text and panels are; 0 is what the screen asks for.
+    pub text_scale: f32,
     /// The welcome was seen.
     pub welcomed: bool,
     /// Views to come back to, by model.

@@ -144,7 +144,7 @@ fn a_screen_of_one_pixel_is_survived_with_every_panel_open() {
         world.update(3);
     };
     *world.app.world_mut().resource_mut::<OpenPanels>() =
-        OpenPanels { help: true, inspector: true, experiment: true };
+        OpenPanels { help: true, inspector: true, experiment: true, experiments: true };
     for instrument in [
         Instrument::Lens,
         Instrument::Attention,
