@@ -100,9 +100,9 @@ impl Offscreen {
             Image::new_target_texture(width, height, TextureFormat::Rgba8UnormSrgb, None);
         image.texture_descriptor.usage |= TextureUsages::COPY_SRC;
         let target = app.world_mut().resource_mut::<bevy::asset::Assets<Image>>().add(image);
-        app.world_mut().resource_mut::<Shots>().target = Some(target.clone());
         let scale_factor = text_scale::chosen(app.world().resource(), height as f32);
         let target = ImageRenderTarget { handle: target, scale_factor };
+        app.world_mut().resource_mut::<Shots>().target = Some(target.clone());
         app.world_mut().spawn((camera(), RenderTarget::Image(target)));
         crate::engine::gpu::headless::prepare(&mut app);
         let mut world = Self { app };
