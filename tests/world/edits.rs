@@ -403,6 +403,7 @@ fn a_comparison_answers_as_the_file_says_and_as_it_was_changed() {
         chat: false,
         tokens: 12,
         temperature: 0.0,
+        ..Asked::default()
     });
     settle(&mut world, |world| world.resource::<Comparison>().is_running());
     let comparison = world.app.world().resource::<Comparison>();
