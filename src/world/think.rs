@@ -202,13 +202,7 @@ impl Generation {
     }
 
     /// Begins a sequence of the ids of a prompt and what its answer begins with.
-    fn begin_with(
-        &mut self,
-        mut ids: Vec<u32>,
-        asked: Asked,
-        context: usize,
-        expected: Vec<u32>,
-    ) {
+    fn begin_with(&mut self, mut ids: Vec<u32>, asked: Asked, context: usize, expected: Vec<u32>) {
         let prompt_len = ids.len();
         let opening = &asked.opening[..asked.opening.len().min(context - prompt_len - 1)];
         ids.extend(opening.iter().map(|thought| thought.token));

@@ -279,7 +279,12 @@ mod tests {
         let model = crate::app::kinds::assets().default_model().unwrap();
         let text = Arc::new(ModelText::new(&model).unwrap());
         let mut session = Session { budget: Duration::from_millis(40), ..Session::default() };
-        session.begin(Beginning::prompt(vec![5; prompt], wanted), SamplingParams::greedy(), text, Vec::new());
+        session.begin(
+            Beginning::prompt(vec![5; prompt], wanted),
+            SamplingParams::greedy(),
+            text,
+            Vec::new(),
+        );
         session
     }
 
@@ -344,7 +349,12 @@ mod tests {
     fn the_tokens_of_an_answer_before_are_scored_until_another_is_said() {
         let mut session = session(2, 8);
         let text = Arc::clone(session.text.as_ref().unwrap());
-        session.begin(Beginning::prompt(vec![5; 2], 8), SamplingParams::greedy(), text, vec![7, 3, 9]);
+        session.begin(
+            Beginning::prompt(vec![5; 2], 8),
+            SamplingParams::greedy(),
+            text,
+            vec![7, 3, 9],
+        );
         session.pace = Pace::Free;
         let mut step = || {
             let chunk = session.next_chunk().unwrap();
@@ -384,7 +394,12 @@ mod tests {
         session.pace = Pace::Free;
         let old = session.next_chunk().unwrap();
         let text = Arc::clone(session.text.as_ref().unwrap());
-        session.begin(Beginning::prompt(vec![1, 2, 3], 1), SamplingParams::greedy(), text, Vec::new());
+        session.begin(
+            Beginning::prompt(vec![1, 2, 3], 1),
+            SamplingParams::greedy(),
+            text,
+            Vec::new(),
+        );
         accept(&mut session, &old, 1);
         session.fail(&old, "lost".into());
         assert!(session.reports.is_empty());
