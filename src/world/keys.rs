@@ -67,6 +67,8 @@ pub enum UserAction {
     Pause,
     /// Takes one token further, and pauses.
     Step,
+    /// Answers the prompt again, as the model is now.
+    AnswerAgain,
     /// Looks at the token before.
     Earlier,
     /// Looks at the token after.
@@ -139,6 +141,7 @@ impl UserAction {
             Self::Help => "this help",
             Self::Pause => "pause or go on",
             Self::Step => "one token further",
+            Self::AnswerAgain => "answer again",
             Self::Earlier => "look at the token before",
             Self::Later => "look at the token after",
             Self::Lens => "logit lens",
@@ -292,7 +295,7 @@ mod tests {
         codes.sort();
         codes.dedup();
         assert_eq!(codes.len(), count);
-        assert_eq!(keys.list().count(), 41, "every action has a key");
+        assert_eq!(keys.list().count(), 42, "every action has a key");
     }
     #[test]
     fn a_key_with_control_is_another_key() {

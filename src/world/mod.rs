@@ -11,6 +11,7 @@ pub mod agents;
 mod bookmarks;
 pub mod camera;
 pub mod content;
+pub mod damage;
 pub mod device_recovery;
 pub mod draw;
 pub mod frames;

@@ -9,7 +9,7 @@ use crate::panel::style::{accent, faint};
 use crate::panel::{OpenPanels, PromptBox};
 use crate::world::keys::KeyBindings;
 use crate::world::palette::{Colouring, Palettes, Theme};
-use crate::world::settings::{Settings, USUAL_THINKING};
+use crate::world::settings::{AfterChange, Settings, USUAL_THINKING};
 use crate::world::tabs::{Instrument, ShownInstrument};
 use crate::world::text_scale::STEPS;
 
@@ -37,6 +37,27 @@ pub(crate) fn draw(
         egui::Grid::new("settings").spacing([14.0, 7.0]).show(ui, |ui| {
             looks(ui, &mut edited, &palettes);
             speed(ui, &mut edited);
+            row(ui, theme, "after a change", |ui| {
+                ui.horizontal(|ui| {
+                    for (after, text, about) in [
+                        (
+                            AfterChange::AnswerAgain,
+                            "answer again",
+                            "when a head is muted or a weight painted, the prompt is answered \
+                             again at once, beside the answer of before",
+                        ),
+                        (
+                            AfterChange::Wait,
+                            "wait",
+                            "the answer stays, faded and marked as of before the change, until \
+                             you press R",
+                        ),
+                    ] {
+                        ui.selectable_value(&mut edited.after_change, after, text)
+                            .on_hover_text(about);
+                    }
+                });
+            });
             row(ui, theme, "answer", |ui| {
                 let mut tokens = prompt.tokens;
                 if ui.add(egui::Slider::new(&mut tokens, 1..=512).suffix(" tokens")).changed() {
