@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{MapPlan, Rect};
+use crate::model::colour::parse_colour;
 
 /// The most units of space between two things.
 pub(crate) const MAX_UNITS: u32 = 256;
@@ -283,14 +284,6 @@ impl Rules {
         }
         found
     }
-}
-
-/// Red, green and blue of `#rrggbb`; none for any other text.
-pub(crate) fn parse_colour(text: &str) -> Option<[u8; 3]> {
-    // ASCII, or else cutting by bytes could cut a character and panic.
-    let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6 && digits.is_ascii())?;
-    let channel = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).ok();
-    Some([channel(0)?, channel(2)?, channel(4)?])
 }
 
 /// Puts the decorations on a map that is laid out.

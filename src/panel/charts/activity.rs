@@ -104,12 +104,7 @@ impl ActivityPainter<'_> {
                 continue;
             }
             let rect = on_screen(self.view, layer.river);
-            // The stream enters a layer with the norm that it left the one before with.
-            let before = at.checked_sub(1).map_or(norm, |before| norms[before]);
-            let [enters, leaves] = [before, norm].map(|norm| glow(self.theme, norm / most));
-            // A layer that is laid northward is entered from below.
-            let [top, bottom] = if layer.northward { [leaves, enters] } else { [enters, leaves] };
-            self.light.fall(rect, top, bottom);
+            self.light.fill(rect, glow(self.theme, norm / most));
             if rect.height() <= 90.0 {
                 continue;
             }
