@@ -22,7 +22,7 @@ pub mod planes;
 pub mod poster;
 pub mod quant;
 pub mod rearrange;
-pub(crate) mod relief;
+pub mod relief;
 pub mod resolve;
 pub mod tensors;
 mod tile_record;

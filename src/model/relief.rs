@@ -12,7 +12,7 @@ pub(crate) const HEIGHTS: [f32; 2] = [-1.6, 2.0];
 /// Colours of a ramp: as many as the shader has.
 pub(crate) const RAMP: usize = 128;
 /// How steep a step of one octave from a block to the next looks.
-const STEEPNESS: f32 = 1.4;
+const STEEPNESS: f32 = 0.9;
 /// How many octaves a largest weight lies above its block's root mean square, and above the
 /// tensor's median, before it glints; one octave more is full light. Of 288 weights of a normal
 /// distribution the largest is 1.6 octaves above.
@@ -20,7 +20,7 @@ const GLINT: f32 = 2.3;
 
 /// What is seen of a block, each from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(crate) struct Point {
+pub struct Point {
     /// How high it lies, from one end of the ramp to the other.
     pub height: f32,
     /// Light on it: a half on level ground, more where it faces north-west.
@@ -33,15 +33,14 @@ pub(crate) struct Point {
 
 impl Point {
     /// The four as bytes of a word, the first the lowest: WGSL's `unpack4x8unorm`.
-    pub fn word(self) -> u32 {
+    pub(crate) fn word(self) -> u32 {
         let byte = |part: f32| (part.clamp(0.0, 1.0) * 255.0).round() as u8;
         u32::from_le_bytes([self.height, self.light, self.glint, self.sea].map(byte))
     }
 
     /// What a shader reads of a word.
     pub fn of_word(word: u32) -> Self {
-        let [height, light, glint, sea] =
-            word.to_le_bytes().map(|byte| f32::from(byte) / 255.0);
+        let [height, light, glint, sea] = word.to_le_bytes().map(|byte| f32::from(byte) / 255.0);
         Self { height, light, glint, sea }
     }
 }
@@ -89,13 +88,14 @@ pub(crate) fn words(
         let west = if across == 1 { here } else { before(block % across > 0, 1) };
         let north = before(block >= across, across);
         let (rms, peak) = (blocks[block].rms(), blocks[block].peak());
-        point(here, [west, north], [peak / rms.max(f32::MIN_POSITIVE), peak / median], is_sea).word()
+        point(here, [west, north], [peak / rms.max(f32::MIN_POSITIVE), peak / median], is_sea)
+            .word()
     })
 }
 
 /// The colours of heights, from the lowest to the highest, as light.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Ramps {
+pub struct Ramps {
     /// Of the layers.
     pub land: Vec<[f32; 3]>,
     /// Of the embedding and the output.
@@ -125,7 +125,7 @@ pub(crate) const SPARK: Rgb = [0xFF, 0xE3, 0xA6];
 
 impl Ramps {
     /// Ramps from their stops, of which each has one at least.
-    pub fn new(land: &[Rgb], sea: &[Rgb], glint: Rgb) -> Self {
+    pub(crate) fn new(land: &[Rgb], sea: &[Rgb], glint: Rgb) -> Self {
         let ramp = |stops: &[Rgb]| {
             // Of one stop alone all heights have its colour.
             let rest = if stops.len() > 1 { &stops[1..] } else { stops };
@@ -153,5 +153,55 @@ impl Ramps {
 impl Default for Ramps {
     fn default() -> Self {
         Self::new(&LAND, &SEA, SPARK)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::coarse::Coarse;
+    use crate::model::quant::Encoding;
+    use crate::model::tiling::Tiling;
+
+    /// 64 rows of 64 columns in blocks of 4 x 4, whose weights are those of `weight`.
+    fn words_of(weight: impl Fn(usize, usize) -> f32) -> Vec<Point> {
+        let tiling = Tiling::new(Encoding::F32, &[64, 64]).unwrap();
+        let cells = (0..64 * 64).map(|at| weight(at / 64, at % 64));
+        let band: Vec<u8> = cells.flat_map(f32::to_le_bytes).collect();
+        let shape = tiling.tile(0);
+        let coarse = Coarse::of(&tiling, &shape, &band).unwrap();
+        let grid = BlockGrid::of(&shape);
+        words(&coarse.blocks, &grid, 1.0, false).map(Point::of_word).to_vec()
+    }
+
+    #[test]
+    fn height_is_the_logarithm_and_slopes_that_face_the_light_are_lit() {
+        // Each block is an eighth of an octave above the one west of it, from one below the median.
+        let rising = words_of(|_, x| (0.125 * (x / 4) as f32 - 1.0).exp2());
+        let height = |octaves: f32| (octaves - HEIGHTS[0]) / (HEIGHTS[1] - HEIGHTS[0]);
+        for (at, point) in rising.iter().enumerate() {
+            let octaves = 0.125 * (at % 16) as f32 - 1.0;
+            assert!((point.height - height(octaves)).abs() < 0.003, "{at}: {point:?}");
+            assert!(point.light > 0.53 && point.glint == 0.0, "{at}: {point:?}");
+        }
+        let falling = words_of(|y, _| (-0.125 * (y / 4) as f32).exp2());
+        assert!(falling.iter().all(|point| point.light < 0.47));
+        let level = words_of(|_, _| 1.0);
+        assert!(level.iter().all(|point| (point.light - 0.5).abs() < 0.003));
+    }
+
+    #[test]
+    fn a_single_weight_glints_and_a_loud_block_does_not() {
+        let points = words_of(|y, x| match (y, x) {
+            (9, 9) => 300.0,
+            (32..36, 32..36) => 300.0,
+            _ => 1.0,
+        });
+        // The largest of 16 weights cannot be more than four times their root mean square.
+        assert!(points.iter().all(|point| point.glint == 0.0));
+        let point = point(0.0, [0.0; 2], [12.0, 12.0], true);
+        assert_eq!((point.glint, point.sea), (1.0, 1.0));
+        let ramps = Ramps::default();
+        assert_eq!(ramps.colour(point), ramps.glint);
     }
 }

@@ -203,7 +203,7 @@ impl Palette {
     }
 
     /// The colours of the land from afar.
-    pub(crate) fn ramps(&self) -> Ramps {
+    pub fn ramps(&self) -> Ramps {
         Ramps::new(&self.land, &self.sea, self.glint)
     }
 

@@ -99,7 +99,7 @@ impl ActivityPainter<'_> {
     /// Lights the river of each layer by the norm of the residual stream.
     fn stream(&mut self, layers: &[LayerPlan], norms: &[f32]) {
         let (visible, most) = (self.view.visible(), greatest(norms));
-        for (at, (layer, &norm)) in layers.iter().zip(norms).enumerate() {
+        for (layer, &norm) in layers.iter().zip(norms) {
             if !layer.river.overlaps(&visible) {
                 continue;
             }

@@ -94,12 +94,13 @@ fn name(painter: &Painter, (atlas, view): (&Atlas, &View), theme: Theme, label: 
     let rect = on_screen(view, label.rect);
     let (rank, size, colour) = match label.kind {
         LabelKind::District => (WordRank::District, 15.0, ink(theme)),
-        LabelKind::Layer => (WordRank::Layer, (rect.width() / 14.0).clamp(11.0, 17.0), ink(theme)),
-        LabelKind::Head => (WordRank::Head, (rect.width() / 9.0).clamp(10.0, 14.0), ink(theme)),
+        LabelKind::Layer => (WordRank::Layer, (rect.width() / 14.0).clamp(12.0, 17.0), ink(theme)),
+        LabelKind::Head => (WordRank::Head, (rect.height() / 3.0).clamp(10.0, 14.0), ink(theme)),
         LabelKind::Plot => (WordRank::Plot, 11.0, faint(theme)),
         LabelKind::Sign => (WordRank::Sign, 13.0, accent(theme)),
     };
     let screen = painter.clip_rect();
+    let north = atlas.model().plan().layers.first().map_or(0, |layer| layer.rect.y);
     let gap = atlas.model().plan().unit as f32 * view.scale as f32 * 2.0;
     let key = (rank, [label.rect.x, label.rect.y]);
     let kind = label.kind;
@@ -119,6 +120,10 @@ fn name(painter: &Painter, (atlas, view): (&Atlas, &View), theme: Theme, label: 
             // Above its rectangle stands the place's own name.
             LabelKind::Plot | LabelKind::Sign => {
                 vec![pos2(left, bottom), pos2(right, bottom), pos2(left, top)]
+            }
+            // Never on the weights where there is ground north of them.
+            LabelKind::Layer if label.rect.y == north && rect.top() > screen.top() + BAR => {
+                vec![pos2(rect.left(), rect.top() - size.y - 4.0)]
             }
             _ => {
                 let mut spots = vec![pos2(left, top), pos2(right, top), pos2(left, top + 40.0)];
