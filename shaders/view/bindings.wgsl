@@ -39,9 +39,9 @@ struct View {
     water: vec4<f32>,
     // How many spreads away from zero the outermost colour stands.
     range: f32,
-    // 0 where nothing is to be faded to its coarse level.
-    coarse: f32,
-    spare: vec2<f32>,
+    spare: f32,
+    // Cells of a pixel from which on relief fades in, and from which on nothing else is seen.
+    relief_fade: vec2<f32>,
 }
 
 // As in `world::draw::on_device`, `model::coarse` and `model::relief`.

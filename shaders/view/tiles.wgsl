@@ -84,9 +84,8 @@ fn tiles(in: Corner) -> @location(0) vec4<f32> {
         let wide = 1.0 / view.scale;
         colour = colour_of(between(q, in.cell, wide));
         if !SHOWS_ERROR {
-            // From eight cells a pixel on, four weights say less than the coarse level does; it
-            // fades in before.
-            let faded = clamp((wide - 5.0) / 5.0, 0.0, 1.0) * view.coarse;
+            let fade = view.relief_fade;
+            let faded = clamp((wide - fade.x) / (fade.y - fade.x), 0.0, 1.0);
             colour = mix(colour, relief_of_pixel(q, in.cell, wide), faded);
         }
     } else {

@@ -136,11 +136,14 @@ impl Ramps {
         Self { land: ramp(land), sea: ramp(sea), glint: light_of(glint) }
     }
 
+    /// The colour of level land of a height from 0 to 1, as light.
+    pub(crate) fn of_height(&self, height: f32) -> [f32; 3] {
+        self.land[entry(height)]
+    }
+
     /// The colour of a point, as light.
     pub fn colour(&self, point: Point) -> [f32; 3] {
-        let ramp = if point.sea > 0.5 { &self.sea } else { &self.land };
-        let entry = (point.height.clamp(0.0, 1.0) * (RAMP - 1) as f32 + 0.5) as usize;
-        let base = ramp[entry.min(RAMP - 1)];
+        let base = if point.sea > 0.5 { &self.sea } else { &self.land }[entry(point.height)];
         // A half is level ground, which has the ramp's own colour.
         let lit = 0.3 + 1.4 * point.light;
         std::array::from_fn(|channel| {
@@ -148,6 +151,11 @@ impl Ramps {
             lit + (self.glint[channel] - lit) * point.glint
         })
     }
+}
+
+/// The entry of a ramp for a height from 0 to 1.
+fn entry(height: f32) -> usize {
+    (height.clamp(0.0, 1.0) * (RAMP - 1) as f32 + 0.5) as usize
 }
 
 impl Default for Ramps {

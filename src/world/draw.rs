@@ -54,6 +54,7 @@ mod runs;
 
 pub use light::{LightCorner, Lights};
 pub use look::Look;
+pub(crate) use look::relief_fade;
 
 /// What is to be drawn this frame.
 #[derive(Resource, Clone)]
@@ -66,6 +67,8 @@ pub struct MapFrame {
     pub minimap: Option<[f32; 4]>,
     /// The camera of the minimap.
     pub minimap_view: View,
+    /// Cells of a pixel from which on relief fades in, and from which on nothing else is seen.
+    pub relief_fade: [f64; 2],
     /// What is shown of each weight.
     pub colouring: Colouring,
     /// Light or dark ground.
@@ -145,9 +148,9 @@ struct ViewWords {
     ground: [f32; 4],
     water: [f32; 4],
     range: f32,
-    coarse: f32,
-    // A uniform struct with a vec4 has a size of whole 16 bytes.
-    spare: [f32; 2],
+    // WGSL aligns a vec2 to 8 bytes, and a struct with a vec4 to 16.
+    spare: f32,
+    relief_fade: [f32; 2],
 }
 
 /// A colour as shaders and attachments have it.
@@ -171,8 +174,8 @@ impl ViewWords {
             ground: linear_light(frame.theme.ground()),
             water: linear_light(frame.theme.water()),
             range: RANGE,
-            coarse: 1.0,
-            spare: [0.0; 2],
+            spare: 0.0,
+            relief_fade: frame.relief_fade.map(|cells| cells as f32),
         }
     }
 }
