@@ -112,7 +112,7 @@ pub struct Spacing {
     pub layers: u32,
     /// Between a layer's lanes, and between its feed-forward matrices.
     pub groups: u32,
-    /// Between the plots of heads, and around vectors.
+    /// Between the plots of heads, and around vectors: in halves of a unit, a cell at least.
     pub plots: u32,
     /// Across a river; at least 4.
     pub river: u32,
@@ -124,7 +124,7 @@ pub struct Spacing {
 
 impl Default for Spacing {
     fn default() -> Self {
-        Self { unit: None, layers: 12, groups: 6, plots: 1, river: 96, banks: 6, districts: 12 }
+        Self { unit: None, layers: 8, groups: 2, plots: 1, river: 64, banks: 4, districts: 8 }
     }
 }
 

@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::rules::Spacing;
 use crate::model::config::ModelConfig;
 
-/// One layer's sizes, all in cells; every layer of a model has the same.
+/// One layer's sizes, all in cells; every layer of a row has the same.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Strip {
     /// Lanes side by side.
@@ -40,7 +40,8 @@ impl Strip {
         lanes: u32,
     ) -> Self {
         let units = |count: u32| i64::from(count) * unit;
-        let gap = units(spacing.plots);
+        // At least a cell of ground between plots, where the rules have them apart.
+        let gap = (units(spacing.plots) / 2).max(i64::from(spacing.plots.min(1)));
         // Biases of rows stand beside them, in a column of one cell.
         let has_columns = config.qkv_biases || config.feed_forward_biases;
         let lane = i64::from(config.embedding_size) + if has_columns { 1 + gap } else { 0 };
