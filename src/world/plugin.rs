@@ -8,7 +8,7 @@ use super::bookmarks;
 use super::camera::{self, MapCamera, Navigate, ViewHistory};
 use super::damage::{self, Damage};
 use super::device_recovery::DeviceRecoveryPlugin;
-use super::draw::{DrawPlugin, MapFrame, coarse_words};
+use super::draw::{DrawPlugin, MapFrame, coarse_words, relief_fade};
 use super::frames;
 use super::keys::{self, UserAction};
 use super::lab::{EditedPlots, LabPlugin};
@@ -114,6 +114,7 @@ impl Plugin for WorldPlugin {
             pixels_per_point: 1.0,
             minimap: camera.view.minimap(atlas.bounds()),
             minimap_view: camera.view.minimap_view(atlas.bounds()),
+            relief_fade: relief_fade(&camera.view, atlas.bounds(), 1.0),
             colouring: settings.colouring,
             theme: settings.theme,
             palette: Arc::new(palette),
@@ -144,6 +145,7 @@ fn make_frame(
     if let Some(camera) = cameras.iter().next() {
         frame.pixels_per_point = camera.target_scaling_factor().unwrap_or(1.0);
     }
+    frame.relief_fade = relief_fade(&camera.view, atlas.bounds(), frame.pixels_per_point);
     if settings.is_changed() {
         frame.theme = settings.theme;
         frame.palette = Arc::new(palettes.named(&settings.palette).bake(settings.theme));
