@@ -300,7 +300,10 @@ mod tests {
         let blocks = |rows, columns| {
             BlockGrid::of(&TileShape { rows: 0..rows, columns: 0..columns, lines: 0..1 }).blocks
         };
-        assert_eq!([blocks(64, 64), blocks(128, 576), blocks(1, 4096)], [[16, 16], [8, 32], [1, 256]]);
+        assert_eq!(
+            [blocks(64, 64), blocks(128, 576), blocks(1, 4096)],
+            [[16, 16], [8, 32], [1, 256]]
+        );
     }
 
     /// 64 rows of 16 columns, thus 32 x 8 blocks of 2 rows and 2 columns.

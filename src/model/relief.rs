@@ -40,8 +40,7 @@ impl Point {
 
     /// What a shader reads of a word.
     pub fn of_word(word: u32) -> Self {
-        let [height, light, glint, sea] =
-            word.to_le_bytes().map(|byte| f32::from(byte) / 255.0);
+        let [height, light, glint, sea] = word.to_le_bytes().map(|byte| f32::from(byte) / 255.0);
         Self { height, light, glint, sea }
     }
 }
@@ -89,7 +88,8 @@ pub(crate) fn words(
         let west = if across == 1 { here } else { before(block % across > 0, 1) };
         let north = before(block >= across, across);
         let (rms, peak) = (blocks[block].rms(), blocks[block].peak());
-        point(here, [west, north], [peak / rms.max(f32::MIN_POSITIVE), peak / median], is_sea).word()
+        point(here, [west, north], [peak / rms.max(f32::MIN_POSITIVE), peak / median], is_sea)
+            .word()
     })
 }
 

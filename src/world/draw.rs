@@ -33,11 +33,11 @@ use rayon::prelude::*;
 
 use super::layout::Quad;
 use super::palette::{Colouring, ENTRIES, RANGE, Theme};
-use crate::model::colour::light_of;
 use super::view::View;
 use crate::forward::gpu::model::GpuModel;
 use crate::forward::gpu::shaders::Shaders;
 use crate::model::coarse::{BLOCKS, Block, BlockGrid};
+use crate::model::colour::light_of;
 use crate::model::{PixelModel, relief};
 use crate::residency::ViewAtlas;
 use canvas::{CanvasPlan, MapCanvas};
@@ -93,11 +93,7 @@ pub(crate) fn coarse_words(model: &PixelModel) -> Vec<u32> {
 }
 
 /// The same of one tile, which may have other blocks than in the file.
-pub(super) fn tile_words(
-    model: &PixelModel,
-    tile: u32,
-    blocks: &[Block; BLOCKS],
-) -> [u32; BLOCKS] {
+pub(super) fn tile_words(model: &PixelModel, tile: u32, blocks: &[Block; BLOCKS]) -> [u32; BLOCKS] {
     let (tensor, shape) = model.tile_shape(tile);
     let is_sea = model.tensors()[tensor].layer().is_none();
     let grid = BlockGrid::of(&shape);

@@ -14,6 +14,7 @@ mod memory;
 mod mods;
 mod offscreen;
 mod refused;
+mod river;
 mod streamed;
 mod think;
 mod walk;

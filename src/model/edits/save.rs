@@ -85,7 +85,10 @@ fn head_of_this_version(model: &PixelModel) -> Result<(Sections, Vec<u8>), Model
         .ok_or_else(|| ModelError::field("model", "sizes that overflow", "under 2^63 bytes"))?;
     let mut head = vec![0; sections.tiles as usize];
     // Header, metadata and tensor table stand where they stood.
-    debug_assert_eq!((sections.tensor_table, sections.tile_table), (old.tensor_table, old.tile_table));
+    debug_assert_eq!(
+        (sections.tensor_table, sections.tile_table),
+        (old.tensor_table, old.tile_table)
+    );
     let same = (old.tensor_table + old.tensor_table_size) as usize;
     head[HEADER_BYTES..same].copy_from_slice(&model.head_bytes()[HEADER_BYTES..same]);
     let coarse = |tile| coarse_of(model, tile, model.tile(tile)?);

@@ -62,9 +62,7 @@ fn spiral(count: usize, turn: Turn, start: Start) -> Vec<(i64, i64, bool)> {
     let least = |of: fn(&(i64, i64)) -> i64| cells.iter().map(of).min().unwrap_or(0);
     let (west, north) = (least(|cell| cell.0), least(|cell| cell.1));
     let next_is_west = |at: usize| cells.get(at + 1).is_some_and(|next| next.0 < cells[at].0);
-    (0..cells.len())
-        .map(|at| (cells[at].0 - west, cells[at].1 - north, next_is_west(at)))
-        .collect()
+    (0..cells.len()).map(|at| (cells[at].0 - west, cells[at].1 - north, next_is_west(at))).collect()
 }
 
 #[cfg(test)]
@@ -73,8 +71,7 @@ mod tests {
 
     #[test]
     fn a_spiral_winds_around_its_middle_and_never_crosses_itself() {
-        let around =
-            |turn, start, count| Grid::new(Arrangement::Spiral { turn, start }, count, 1);
+        let around = |turn, start, count| Grid::new(Arrangement::Spiral { turn, start }, count, 1);
         let places = around(Turn::Clockwise, Start::Inside, 9).places;
         let cells: Vec<_> = places.iter().map(|place| (place.0, place.1)).collect();
         assert_eq!(cells, [(1, 1), (2, 1), (2, 2), (1, 2), (0, 2), (0, 1), (0, 0), (1, 0), (2, 0)]);

@@ -180,7 +180,8 @@ impl<'a> LayersBuilder<'a> {
         let mut most = [0; 2];
         for layer in 0..self.config.layer_count {
             for (room, vectors) in most.iter_mut().zip(self.shore_vectors(layer)) {
-                let down = |tensor: &usize| self.lines(*tensor) + self.units(self.rules.spacing.plots);
+                let down =
+                    |tensor: &usize| self.lines(*tensor) + self.units(self.rules.spacing.plots);
                 *room = (*room).max(vectors.iter().map(down).sum());
             }
         }
@@ -196,7 +197,8 @@ impl<'a> LayersBuilder<'a> {
         for &index in of_layer {
             match name(index) {
                 // Beside their rows.
-                "attn_q.bias" | "attn_k.bias" | "attn_v.bias" | "ffn_gate.bias" | "ffn_up.bias" => {}
+                "attn_q.bias" | "attn_k.bias" | "attn_v.bias" | "ffn_gate.bias" | "ffn_up.bias" => {
+                }
                 "ffn_norm.weight" | "ffn_down.bias" => shores[1].push(index),
                 _ => shores[0].push(index),
             }
@@ -218,7 +220,9 @@ impl<'a> LayersBuilder<'a> {
     fn bends(&self, grid: &Grid) -> [i64; 2] {
         let bend = self.units(self.rules.spacing.river + self.rules.spacing.layers);
         match self.rules.layers {
-            Arrangement::Snake { .. } => [3, 2].map(|rows| if grid.rows >= rows { bend } else { 0 }),
+            Arrangement::Snake { .. } => {
+                [3, 2].map(|rows| if grid.rows >= rows { bend } else { 0 })
+            }
             _ => [0, self.units(self.rules.spacing.layers)],
         }
     }
@@ -237,11 +241,8 @@ impl<'a> LayersBuilder<'a> {
         let across = |y: i64, height: i64| Rect::new(x, y, strip.width, height);
         let is_north = self.rules.heads == Bank::North;
         let [attention_shore, field_shore] = strip.shores;
-        let (north, shore) = if is_north {
-            (strip.heads, attention_shore)
-        } else {
-            (strip.fields, field_shore)
-        };
+        let (north, shore) =
+            if is_north { (strip.heads, attention_shore) } else { (strip.fields, field_shore) };
         let river = across(y + north + shore, strip.river);
         let south = river.y + river.height + strip.shores[usize::from(is_north)];
         let banks = [across(y, north), across(south, strip.height() - (south - y))];
@@ -253,7 +254,8 @@ impl<'a> LayersBuilder<'a> {
         for (bank, vectors) in [attention, feed_forward].into_iter().zip(self.shore_vectors(layer))
         {
             // From the bank to the river: downwards from that in the north.
-            let mut y = if bank.y < river.y { bank.y + bank.height } else { river.y + river.height };
+            let mut y =
+                if bank.y < river.y { bank.y + bank.height } else { river.y + river.height };
             for tensor in vectors {
                 self.by_name.remove(self.tensors[tensor].name.as_str());
                 y = self.vector(tensor, x, y + strip.gap);

@@ -76,10 +76,7 @@ impl Strip {
         let lane = (0..lanes).rfind(|&lane| part_of(self.pairs, lanes, lane).start <= index);
         let lane = lane.unwrap_or(0);
         let down = index - part_of(self.pairs, lanes, lane).start;
-        (
-            i64::from(lane) * self.pitch,
-            i64::from(down) * (2 * self.head_size + 2 * self.gap),
-        )
+        (i64::from(lane) * self.pitch, i64::from(down) * (2 * self.head_size + 2 * self.gap))
     }
 
     /// The neurons of a lane's fields.

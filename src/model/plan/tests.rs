@@ -257,8 +257,8 @@ fn coverage(plan: &MapPlan) -> (f64, f64) {
     let area = |rects: &mut dyn Iterator<Item = Rect>| {
         rects.map(|rect| (rect.width * rect.height) as f64).sum::<f64>()
     };
-    let full = area(&mut plan.plots.iter().map(|plot| plot.rect))
-        + area(&mut plan.river.iter().copied());
+    let full =
+        area(&mut plan.plots.iter().map(|plot| plot.rect)) + area(&mut plan.river.iter().copied());
     let shape = width / height / f64::from(super::rules::ASPECT);
     (shape.min(1.0 / shape), 1.0 - full / (width * height))
 }
@@ -305,9 +305,8 @@ fn one_river_runs_through_all_layers_in_their_order() {
     for layers in [1, 4, 30, 48, 80] {
         let config = shaped(Architecture::Llama, [layers, 32, 8, 32, 1024, 3584, 32_000]);
         let plan = MapPlan::new(&config, &tensors_of_family(&config));
-        let touch = |a: &Rect, b: &Rect| {
-            Rect::new(a.x - 1, a.y - 1, a.width + 2, a.height + 2).overlaps(b)
-        };
+        let touch =
+            |a: &Rect, b: &Rect| Rect::new(a.x - 1, a.y - 1, a.width + 2, a.height + 2).overlaps(b);
         for pair in plan.river.windows(2) {
             assert!(touch(&pair[0], &pair[1]) && !pair[0].overlaps(&pair[1]), "{pair:?}");
         }
