@@ -25,7 +25,7 @@ use crate::world::tabs::ShownInstrument;
 use crate::world::tour::TourRun;
 
 use cards::{bookmarks, inspector, mods, prompt, settings, welcome};
-use charts::{activity, attention, beams, heatmap, layers, lens, light, timings};
+use charts::{activity, attention, beams, heatmap, layers, lens, light, river, timings};
 use coach::{agents, queue};
 use frame::{chrome, drawer, egui_recovery, help, search_box};
 use lab::{experiment, marks, side_by_side};
@@ -136,7 +136,14 @@ impl Plugin for PanelPlugin {
             .add_systems(
                 EguiPrimaryContextPass,
                 (
-                    (style::set_style, placement::clear, heatmap::draw, activity::draw).chain(),
+                    (
+                        style::set_style,
+                        placement::clear,
+                        heatmap::draw,
+                        river::draw,
+                        activity::draw,
+                    )
+                        .chain(),
                     // The frame around the map: what it covers is known before anything is written
                     // on the map.
                     (
