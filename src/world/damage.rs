@@ -1,9 +1,9 @@
 //! Damaged tiles: which are known, in words, and that a prompt is refused until somebody wants an
 //! answer all the same.
 //!
-//! In: the model, which finds a tile to be damaged when it is first read. Out: [`Damage`], which the
-//! map and the panels show, and what [`Generation`] refuses with. The rest of the model is drawn and
-//! computes as ever.
+//! In: the model, which finds a tile to be damaged when it is first read. Out: [`Damage`], which
+//! the map and the panels show, and what [`Generation`] refuses with. The rest of the model is drawn
+//! and computes as ever.
 
 use bevy::prelude::*;
 

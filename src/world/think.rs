@@ -371,7 +371,7 @@ impl Generation {
         attention(traces, config, layer, head)
     }
 
-    /// The damaged tiles that an answer is computed with, in words: somebody wanted it all the same.
+    /// The damaged tiles that an answer is computed with, in words: somebody wanted it anyway.
     pub fn damage_of_answer(&self) -> Option<&str> {
         let is_answered = self.uses_damage && !self.thoughts.is_empty();
         self.damage.as_deref().filter(|_| is_answered)

@@ -237,6 +237,14 @@ fn a_queue_shows_no_model_the_work_of_another() {
     let (code, text) = run(&["say.gguf", "--queue", "q/coach.json"]);
     assert!(code == 0 && text.contains("does not say whose work it is"), "{text}");
     assert_eq!(run(&["--queue", "q/coach.json"]).0, 2);
+    // The usual one that says nothing is nobody's: what is done in it is shown as no model's.
+    let usual = case.home().join(".local/share/pixel-llm/coach/coach.json");
+    let mut queue: serde_json::Value = serde_json::from_slice(&fs::read(&usual).unwrap()).unwrap();
+    assert!(queue.as_object_mut().unwrap().remove("model").is_some());
+    fs::write(&usual, queue.to_string()).unwrap();
+    let (code, text) = run(&[]);
+    assert!(code == 0 && text.contains("is that of a model that it does not name"), "{text}");
+    assert!(text.contains("✓ "), "it does its own work: {text}");
 }
 
 #[cfg(unix)]

@@ -12,13 +12,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::common::display::Display;
-use crate::common::forward::convert_to;
-use crate::common::tiny::Tiny;
 use crate::common::world::{go_to, open_world, shoot};
 use crate::streamed::streamed;
 use bevy::prelude::Mut;
 use pixel_llm::app::explore::Offscreen;
-use pixel_llm::model::{Encoding, PixelModel};
+use pixel_llm::model::PixelModel;
+use pixel_llm::model::edits::{WeightEdits, save_copy};
 use pixel_llm::world::camera::MapCamera;
 use pixel_llm::world::damage::Damage;
 use pixel_llm::world::draw::MapFrame;
@@ -31,14 +30,13 @@ const DAMAGED: &str = "blk.1.ffn_down.weight";
 
 /// A sound model and a copy with a byte of one tile changed; and that tile.
 fn models(folder: &Path) -> (PathBuf, PathBuf, u32) {
-    let gguf = folder.join("tiny.gguf");
-    Tiny::new("llama", Encoding::Q8_0, 7).write(&gguf);
     let [sound, broken] = ["sound.pxi", "broken.pxi"].map(|name| folder.join(name));
-    convert_to(&gguf, &sound);
+    let seedling = pixel_llm::app::kinds::assets().default_model().unwrap();
+    save_copy(&seedling, &WeightEdits::default(), &sound, &|_| ()).unwrap();
     let model = PixelModel::open(&sound).unwrap();
     let tile = model.tensor(DAMAGED).unwrap().first_tile;
     let mut bytes = std::fs::read(&sound).unwrap();
-    // In the middle of it: a code, so that no number is infinite.
+    // In the middle of it; the last bit of a byte makes no number infinite.
     let range = model.tile_range(tile);
     bytes[64 + (range.start + range.end) / 2] ^= 1;
     std::fs::write(&broken, bytes).unwrap();
@@ -63,7 +61,7 @@ fn answered(world: &mut Offscreen, act: impl FnOnce(&mut Generation, &PixelModel
 }
 
 fn ask(world: &mut Offscreen) {
-    answered(world, |mind, model| mind.ask(model, "ab", false, 4, 0.0));
+    answered(world, |mind, model| mind.ask(model, "Once", false, 4, 0.0));
 }
 
 /// A prompt is refused by the tile's name, and answered on request, which is said.
@@ -95,7 +93,7 @@ fn a_damaged_tile_of_a_model_on_the_device_is_marked_and_named_and_the_rest_stay
     let marked = quads.iter().filter(|quad| quad.state & STATE_DAMAGED != 0);
     assert!(marked.clone().count() > 0 && marked.clone().all(|quad| quad.tile == tile));
 
-    let mut look = |tensor: &str, world: &mut Offscreen| {
+    let look = |tensor: &str, world: &mut Offscreen| {
         assert!(go_to(world, &Place::Weight(tensor.into(), 8, 8)));
         let app = world.app.world_mut();
         app.resource_mut::<Selection>().0 = None;
@@ -136,7 +134,7 @@ fn the_window_opens_a_damaged_model() {
     let folder = tempfile::tempdir().unwrap();
     let (_, broken, tile) = models(folder.path());
     let tour = "(title: \"t\", steps: [Look(at: Tensor(\"blk.1.ffn_down.weight\"), \
-                seconds: Some(0.0)), Screenshot(\"damaged\"), Prompt(text: \"ab\", tokens: 4), \
+                seconds: Some(0.0)), Screenshot(\"damaged\"), Prompt(text: \"Once\", tokens: 4), \
                 Screenshot(\"refused\")])";
     let said = display.take_tour(tour, folder.path(), |program| _ = program.arg(&broken));
     let Some(said) = said else { return };

@@ -1,5 +1,6 @@
-//! What is shown is true of what is there: after a change an answer is of before it until the prompt
-//! was answered again, which happens by itself; both answers are told; and no light lies on weights.
+//! What is shown is true of what is there: after a change an answer is of before it until the
+//! prompt was answered again, which happens by itself; both answers are told; and no light lies on
+//! weights.
 
 #![allow(
     clippy::unwrap_used,
@@ -103,7 +104,7 @@ fn after_a_change_the_prompt_is_answered_again_and_both_answers_are_told() {
     }
     let story = comparison.story(world.app.world().resource::<Atlas>().model());
     assert!(story.starts_with("without ") && story.contains("it no longer says"), "{story}");
-    assert!(story.contains(&at_fork.text) && story.contains(" % to "), "{story}");
+    assert!(story.contains(at_fork.text.trim()) && story.contains(" % to "), "{story}");
 
     mute(&mut world, 0, false);
     until(&mut world, |world| {

@@ -56,7 +56,7 @@ pub(crate) fn draw(
     let theme = settings.theme;
     // A tour's caption has the bottom of the screen, and the tokens come above it.
     let has_caption = taken.caption.is_some();
-    if has_caption && mind.thoughts.is_empty() {
+    if has_caption && mind.thoughts.is_empty() && mind.problem.is_none() {
         return Ok(());
     }
     let [across, low] = room(camera.view.size[0] as f32);

@@ -1,7 +1,7 @@
-//! Light where the model thinks: a frame around each head by the norm of what it gave, around the
-//! fields by that of what they held, and the river by the norm of the residual stream. Gold, to white
-//! where it is strongest; never over weights, whose colours it would change. The scale stands beside
-//! the legend. What was computed before the model was changed is faded, and says so.
+//! Light where the model thinks: a line around each head by the norm of what it gave, around the
+//! fields by that of what they held, and the river by the norm of the residual stream. Gold, to
+//! white where it is strongest; never over weights, whose colours it would change. The scale stands
+//! beside the legend. What was computed before the model was changed is faded, and says so.
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};

@@ -1,5 +1,5 @@
 //! Attention as beams over the text of the sequence, for the head that is chosen: from the chosen
-//! token to those that the head looked at, as strong as their shares. Nothing of it lies on weights.
+//! token to those that the head looked at, as strong as their shares. None lie on weights.
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};

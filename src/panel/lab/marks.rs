@@ -60,7 +60,8 @@ pub(crate) fn draw(
         _ => "",
     };
     if !doing.is_empty() {
-        let top = painter.clip_rect().center_top() + vec2(0.0, 62.0);
+        // Below what is told, which takes up to 90 points, and a survey's legend, which takes 112.
+        let top = painter.clip_rect().center_top() + vec2(0.0, 126.0);
         tag(&painter, top, doing, accent(theme), backing(theme));
     }
     if let DeviceState::Refused(why) = &*device {

@@ -1,6 +1,6 @@
 //! The same prompt answered before a change of the model and after it: in one sentence with its
-//! numbers, and token by token, with what differs marked. The answer before is that of the file where
-//! somebody asks for both, and else the one that was there when the model was changed.
+//! numbers, and token by token, with what differs marked. The answer before is that of the file
+//! where somebody asks for both, and else the one that was there when the model was changed.
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};

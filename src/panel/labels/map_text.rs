@@ -118,8 +118,8 @@ fn name(painter: &Painter, (atlas, view): (&Atlas, &View), theme: Theme, label: 
     word.faded(label.strength)
 }
 
-/// Where a name may stand, left upper corners, the best first: on its own place, as far as that is on
-/// the screen, or in the gap above it.
+/// Where a name may stand, left upper corners, the best first: on its own place, as far as that is
+/// on the screen, or in the gap above it.
 fn spots(rect: Rect, size: Vec2, (kind, gap): (LabelKind, f32), screen: Rect) -> Vec<Pos2> {
     // What of the place is on the screen: names of what is larger stay on it.
     let left = (rect.left().max(screen.left() + 12.0) + 4.0).min(rect.right() - size.x);

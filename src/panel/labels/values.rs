@@ -232,8 +232,8 @@ const MOST_DECIMALS: usize = 12;
 /// What a value is made of, code times scale and what is added, in as few digits as add up to the
 /// value within `half` a unit of the last digit that is written of it.
 ///
-/// What is added is a multiple of the scale in encodings without a base of their own, and is written
-/// so: 8 x .0312 says more than .25, and its digits are right for every code.
+/// What is added is a multiple of the scale in encodings without a base of their own, and is
+/// written so: 8 x .0312 says more than .25, and its digits are right for every code.
 fn sum(code: Code, value: f64, half: f64) -> [String; 2] {
     let Code { code, scale, base, .. } = code;
     let (scale, base, code_of) = (f64::from(scale), f64::from(base), f64::from(code));
@@ -314,7 +314,7 @@ mod tests {
             for (value, code) in values.iter().zip(tile_codes(tiling, &shape, bytes)).step_by(7) {
                 let (written, half) = as_written(*value);
                 let (text, beneath) = (short(*value), sum(code, written, half));
-                let half = (half * 1e10).round() as i128 * 10_i128.pow(10);
+                let half = (half * 1e18).round() as i128 * 100;
                 let off = (added_up(&beneath) - units(&text)).abs();
                 assert!(off <= half, "{text} is not {beneath:?}");
                 compared += 1;
@@ -338,7 +338,7 @@ mod tests {
             let (written, half) = as_written(value);
             let beneath = sum(Code { code, most: 255, scale, base }, written, half);
             let off = (added_up(&beneath) - units(&short(value))).abs();
-            assert!(off <= (half * 1e15).round() as i128 * 10_i128.pow(5), "{value}: {beneath:?}");
+            assert!(off <= (half * 1e18).round() as i128 * 100, "{value}: {beneath:?}");
         }
     }
 }

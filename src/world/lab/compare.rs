@@ -156,7 +156,12 @@ pub(super) fn drive(
     }
     if comparison.stage != ComparisonStage::Waiting && prompt_of(&mind) != comparison.prompt {
         edits.bypassed = false;
-        comparison.fail("something else was asked meanwhile".into());
+        if comparison.follows_change {
+            // Nobody asked for it: what is asked now is what matters.
+            *comparison = Comparison::default();
+        } else {
+            comparison.fail("something else was asked meanwhile".into());
+        }
         return;
     }
     if !comparison.follows_change {

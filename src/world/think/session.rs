@@ -211,11 +211,11 @@ impl Session {
             state: Arc::clone(&chunk.state),
             ..ChunkReport::default()
         };
-        if chunk.logits {
-            if let Err(error) = self.draw(logits, &mut report) {
-                self.wanted = 0;
-                report.problem = Some(error.to_string());
-            }
+        if chunk.logits
+            && let Err(error) = self.draw(logits, &mut report)
+        {
+            self.wanted = 0;
+            report.problem = Some(error.to_string());
         }
         self.reports.push(report);
     }
