@@ -119,6 +119,11 @@ impl ActivityPainter<'_> {
         }
     }
 
+    /// The light of a part of the most, as strong as it counts now.
+    fn glow(&self, part: f32) -> Color32 {
+        glow(self.theme, if self.is_before { part * FADED } else { part })
+    }
+
     /// Writes a number at the first of some middles that is free.
     fn say(&mut self, cells: Cells, text: String, middles: Vec<egui::Pos2>) {
         let key = (WordRank::Number, [cells.x, cells.y]);

@@ -47,7 +47,7 @@ pub struct Comparison {
     /// Whether it follows a change: both answers are of the window's own prompt.
     pub follows_change: bool,
     /// The prompt's tokens: whoever asks something else meanwhile ends the comparison.
-    prompt: Vec<u32>,
+    pub(super) prompt: Vec<u32>,
 }
 
 /// A token of an answer.
