@@ -3,11 +3,18 @@
 #define_import_path pixel_llm::view::marks
 #import pixel_llm::view::bindings::{view, Quad}
 
-// A tile whose bytes do not match its checksum: crossed lines on black, whatever it looks like from
-// afar.
-fn damaged(on_screen: vec2<f32>) -> vec3<f32> {
+// A tile whose bytes do not match its checksum: a red frame, a cross from corner to corner and
+// crossed lines on black, whatever it looks like from afar. The lines are for who is so near that
+// neither frame nor cross are on the screen.
+fn damaged(q: Quad, cell: vec2<f32>, on_screen: vec2<f32>) -> vec3<f32> {
+    let whole = vec2<f32>(f32(q.width), f32(q.height)) * view.scale;
+    let pixel = cell * view.scale;
+    let to_edge = min(pixel, whole - pixel);
+    let falling = abs(pixel.x * whole.y - pixel.y * whole.x);
+    let rising = abs((whole.x - pixel.x) * whole.y - pixel.y * whole.x);
+    let to_mark = min(min(to_edge.x, to_edge.y), min(falling, rising) / length(whole));
     let along = fract(vec2<f32>(on_screen.x + on_screen.y, on_screen.x - on_screen.y) / 12.0);
-    let is_line = min(along.x, along.y) < 0.18;
+    let is_line = to_mark < 2.0 || min(along.x, along.y) < 0.18;
     return select(vec3<f32>(0.02, 0.0, 0.0), vec3<f32>(0.9, 0.02, 0.02), is_line);
 }
 

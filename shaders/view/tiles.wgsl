@@ -65,7 +65,9 @@ fn tiles(in: Corner) -> @location(0) vec4<f32> {
         let element = q.row + i32(cell.y * q.column + cell.x);
         if element < 0 || element >= i32(q.columns) { return view.ground; }
     }
-    if q.place == DAMAGED { return vec4<f32>(damaged(in.position.xy), 1.0); }
+    if q.place == DAMAGED || (q.state & 8u) != 0u {
+        return vec4<f32>(damaged(q, in.cell, in.position.xy), 1.0);
+    }
     if q.place == ABSENT {
         // Relief, dimmed: what is not yet here is not taken for what was looked at.
         let dim = select(1.0, 0.6, MODE < 2u);

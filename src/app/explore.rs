@@ -311,7 +311,8 @@ fn add_world(
     facts: AdapterFacts,
     memory: GpuMemory,
 ) -> anyhow::Result<()> {
-    let model = &Arc::new(setup.model.laid_out(&setup.assets.rules()?));
+    // A damaged tile is shown as such, and a prompt refused in words: the rest can be looked at.
+    let model = &Arc::new(setup.model.laid_out(&setup.assets.rules()?).with_damaged_tiles());
     let settings = setup.settings.read();
     let palettes = crate::world::content::palettes(&setup.assets)?;
     let keys: KeyBindings = crate::world::content::keys(&setup.assets)?;

@@ -255,11 +255,6 @@ impl BoundModel {
     }
 }
 
-/// The names of the tensors that logits are made from: the last norm, and the output matrix.
-pub(super) fn output_tensors(config: &ModelConfig) -> [&'static str; 2] {
-    [OUTPUT_NORM, if config.tied_embeddings { EMBEDDING } else { OUTPUT }]
-}
-
 /// How a model's positions turn query and key.
 pub(super) fn rope_params(config: &ModelConfig) -> RopeParams {
     // Without the field, the model was trained on the context that it has.

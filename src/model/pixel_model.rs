@@ -2,7 +2,7 @@
 //! one, when first asked for.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
@@ -31,7 +31,9 @@ pub struct PixelModel {
     metadata: Arc<Metadata>,
     tensors: Vec<Tensor>,
     plan: MapPlan,
-    checked: Arc<[AtomicU8]>,
+    checked: Arc<CheckedTiles>,
+    /// Whether bytes of damaged tiles are given out to compute with.
+    uses_damaged: bool,
     names: OnceLock<std::collections::HashMap<String, usize>>,
     medians: OnceLock<Vec<f32>>,
 }
@@ -64,6 +66,14 @@ const TILES_AT_ONCE: usize = 64;
 const UNCHECKED: u8 = 0;
 const GOOD: u8 = 1;
 const DAMAGED: u8 = 2;
+
+/// What is known of each tile, shared by all layouts of a model.
+#[derive(Debug)]
+struct CheckedTiles {
+    states: Box<[AtomicU8]>,
+    /// How many were found to be damaged.
+    damaged: AtomicU32,
+}
 
 impl PixelModel {
     /// Opens a model. The head is checked whole; tiles are not touched.
@@ -106,7 +116,8 @@ impl PixelModel {
     fn new(path: &Path, source: PayloadSource) -> Result<Self, ModelError> {
         let FileHead { header, config, metadata, tensors, plan } =
             FileHead::parse(source.payload())?;
-        let checked = (0..header.tile_count).map(|_| AtomicU8::new(UNCHECKED)).collect();
+        let states = (0..header.tile_count).map(|_| AtomicU8::new(UNCHECKED)).collect();
+        let checked = Arc::new(CheckedTiles { states, damaged: AtomicU32::new(0) });
         let path = path.to_owned();
         let (source, metadata) = (Arc::new(source), Arc::new(metadata));
         Ok(Self {
@@ -118,6 +129,7 @@ impl PixelModel {
             tensors,
             plan,
             checked,
+            uses_damaged: false,
             names: OnceLock::new(),
             medians: OnceLock::new(),
         })
@@ -137,9 +149,17 @@ impl PixelModel {
             plan: MapPlan::with_rules(&self.config, &self.tensors, rules),
             // The bytes are the same, so what was checked stays so.
             checked: Arc::clone(&self.checked),
+            uses_damaged: self.uses_damaged,
             names: self.names.clone(),
             medians: self.medians.clone(),
         }
+    }
+
+    /// The same model, whose damaged tiles are given out to compute with as they are: for whoever
+    /// shows which they are, and asks before it computes.
+    #[must_use]
+    pub fn with_damaged_tiles(self) -> Self {
+        Self { uses_damaged: true, ..self }
     }
 
     /// The file it came from.
@@ -217,11 +237,14 @@ impl PixelModel {
     /// The tile is damaged; other tiles remain readable.
     pub fn tile(&self, tile: u32) -> Result<&[u8], ModelError> {
         let bytes = self.tile_unverified(tile);
-        let state = &self.checked[tile as usize];
+        let state = &self.checked.states[tile as usize];
         // Relaxed: no other memory depends on it, and two threads that hash a tile find the same.
         if state.load(Ordering::Relaxed) == UNCHECKED {
             let good = Sha256::digest(bytes)[..] == *self.tile_digest(tile);
-            state.store(if good { GOOD } else { DAMAGED }, Ordering::Relaxed);
+            let was = state.swap(if good { GOOD } else { DAMAGED }, Ordering::Relaxed);
+            if !good && was != DAMAGED {
+                self.checked.damaged.fetch_add(1, Ordering::Relaxed);
+            }
             if !good && self.is_kept() {
                 // So that the next start finds it before it computes, and makes it anew.
                 super::resolve::distrust(&self.path);
@@ -259,10 +282,34 @@ impl PixelModel {
     /// # Errors
     /// The tile is damaged, now or when it was checked before.
     pub(crate) fn load_tile(&self, tile: u32) -> Result<&[u8], ModelError> {
-        let state = &self.checked[tile as usize];
+        let state = &self.checked.states[tile as usize];
         // What was found to be damaged stays so.
         let _ = state.compare_exchange(GOOD, UNCHECKED, Ordering::Relaxed, Ordering::Relaxed);
         self.tile(tile)
+    }
+
+    /// A tile's bytes to compute with: checked, again where `again` says so, and as they are where
+    /// damaged ones are used.
+    ///
+    /// # Errors
+    /// The tile is damaged, and such tiles are not used.
+    pub(crate) fn tile_to_compute(&self, tile: u32, again: bool) -> Result<&[u8], ModelError> {
+        match if again { self.load_tile(tile) } else { self.tile(tile) } {
+            Err(_) if self.uses_damaged => Ok(self.tile_unverified(tile)),
+            found => found,
+        }
+    }
+
+    /// How many tiles were found to be damaged so far: those that nobody asked for are not known.
+    pub(crate) fn damaged_count(&self) -> u32 {
+        self.checked.damaged.load(Ordering::Relaxed)
+    }
+
+    /// The tiles that were found to be damaged so far, in their order.
+    pub fn damaged_tiles(&self) -> Vec<u32> {
+        let states = (0..).zip(&self.checked.states);
+        let damaged = states.filter(|(_, state)| state.load(Ordering::Relaxed) == DAMAGED);
+        damaged.map(|(tile, _)| tile).collect()
     }
 
     /// A tile's bytes as they are.

@@ -57,6 +57,9 @@ pub fn edited(theme: Theme) -> Color32 {
     }
 }
 
+/// What is left of the strength of what was computed before the model was changed.
+pub(crate) const FADED: f32 = 0.45;
+
 /// What went wrong, in words.
 pub fn wrong(theme: Theme) -> Color32 {
     match theme {

@@ -207,7 +207,7 @@ impl Pages {
     ) -> Result<(), PagesError> {
         let mut waiting = 0;
         for (tile, line) in tiles {
-            let bytes = model.tile(tile)?;
+            let bytes = model.tile_to_compute(tile, false)?;
             self.write_lines(queue, line, bytes);
             waiting += bytes.len();
             // The device has it now.

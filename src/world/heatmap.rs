@@ -2,8 +2,8 @@
 //! head.
 //!
 //! In: the files of reports in the queue's folder. Out: rectangles of cells with values; `panel`
-//! draws them. A file of another model is refused: its tiles or heads are not these. Spec:
-//! `specs/agents.md`.
+//! draws them. A file belongs to a model by its root hash: that of another one is refused, however
+//! alike their tiles and heads are. Spec: `specs/agents.md`.
 
 use std::path::Path;
 
@@ -38,18 +38,45 @@ pub enum HeatmapError {
         /// Where it is no survey, and why.
         source: serde_json::Error,
     },
-    /// The survey is of another model.
-    #[error("{file}: a survey of {found} {what}, and this model has {expected}")]
+    /// The survey is of another model, or does not say of which it is.
+    #[error("{file}: a survey of {}, and this model has the root hash {expected:.12}", of(found))]
     OtherModel {
+        /// Its name in the queue's folder.
+        file: String,
+        /// The root hash that it says, in hexadecimal digits.
+        found: Option<String>,
+        /// That of the model.
+        expected: String,
+    },
+    /// The survey has no tile or head, or one that the model does not have.
+    #[error("{file}: a survey of {found} {what}, and this model has {expected}")]
+    Incomplete {
         /// Its name in the queue's folder.
         file: String,
         /// What it counts: tiles or heads.
         what: &'static str,
-        /// How many it has.
+        /// How many it has of the model's.
         found: usize,
         /// How many there are.
         expected: usize,
     },
+}
+
+/// Whose survey it is, in words.
+fn of(root: &Option<String>) -> String {
+    match root {
+        Some(root) => format!("the model {:.12}", crate::terminal::one_line(root)),
+        None => "no model that it names".into(),
+    }
+}
+
+/// Refuses a survey of another model.
+fn belongs(file: &str, found: Option<String>, model: &PixelModel) -> Result<(), HeatmapError> {
+    let expected = crate::model::hex(&model.header().root);
+    if found.as_ref() == Some(&expected) {
+        return Ok(());
+    }
+    Err(HeatmapError::OtherModel { file: file.into(), found, expected })
 }
 
 /// How values become colours.
@@ -109,18 +136,20 @@ impl HeatmapLayer {
 
 #[derive(Deserialize)]
 struct TileSurvey {
+    model: Option<String>,
     tiles: Vec<SurveyedTile>,
 }
 
 #[derive(Deserialize)]
 struct SurveyedTile {
+    tile: u32,
     spread: f32,
     peak: f32,
-    map: Vec<[i64; 4]>,
 }
 
 #[derive(Deserialize)]
 struct HeadSurvey {
+    model: Option<String>,
     heads: Vec<SurveyedHead>,
 }
 
@@ -142,17 +171,19 @@ pub(crate) fn of_statistics(
 ) -> Result<Vec<HeatmapLayer>, HeatmapError> {
     let read: TileSurvey = serde_json::from_str(text)
         .map_err(|source| HeatmapError::Json { file: file.into(), source })?;
-    let (found, expected) = (read.tiles.len(), model.tile_count() as usize);
-    if found != expected {
-        return Err(HeatmapError::OtherModel { file: file.into(), what: "tiles", found, expected });
+    belongs(file, read.model, model)?;
+    let is_there = |tile: &&SurveyedTile| tile.tile < model.tile_count();
+    let found = read.tiles.iter().filter(is_there).count();
+    let expected = model.tile_count() as usize;
+    if found != expected || read.tiles.len() != expected {
+        return Err(HeatmapError::Incomplete { file: file.into(), what: "tiles", found, expected });
     }
     let cells = |value: fn(&SurveyedTile) -> f32| -> Vec<(Rect, f32)> {
         let of_tile = |tile: &SurveyedTile| {
-            let value = value(tile);
-            tile.map
-                .iter()
-                .map(move |&[x, y, width, height]| (Rect::new(x, y, width, height), value))
-                .collect::<Vec<_>>()
+            let (tensor, _) = model.tile_shape(tile.tile);
+            let index = u64::from(tile.tile - model.tensors()[tensor].first_tile);
+            let rects = model.plan().tile_rects(model.tensors(), tensor, index);
+            rects.into_iter().map(|rect| (rect, value(tile))).collect::<Vec<_>>()
         };
         read.tiles.iter().flat_map(of_tile).collect()
     };
@@ -183,6 +214,7 @@ pub(crate) fn of_heads(
 ) -> Result<HeatmapLayer, HeatmapError> {
     let read: HeadSurvey = serde_json::from_str(text)
         .map_err(|source| HeatmapError::Json { file: file.into(), source })?;
+    belongs(file, read.model, model)?;
     let config = model.config();
     let (found, expected) = (read.heads.len(), (config.layer_count * config.head_count) as usize);
     let rect_of = |head: &SurveyedHead| {
@@ -196,7 +228,8 @@ pub(crate) fn of_heads(
         read.heads.iter().filter_map(|head| Some((rect_of(head)?, head.importance))).collect();
     // The number may be right while a head is one that this model does not have.
     if found != expected || cells.len() != expected {
-        return Err(HeatmapError::OtherModel { file: file.into(), what: "heads", found, expected });
+        let found = cells.len();
+        return Err(HeatmapError::Incomplete { file: file.into(), what: "heads", found, expected });
     }
     let title = "importance of each head: nats of loss that muting it costs";
     Ok(HeatmapLayer::new("heads", title, HeatmapScale::Signed, cells))
@@ -300,8 +333,15 @@ mod tests {
     #[test]
     fn a_survey_of_another_model_and_no_survey_are_refused() {
         let model = crate::app::kinds::assets().default_model().unwrap();
+        let heads = |root: &str| {
+            let text = format!("{{\"model\": \"{root}\", \"heads\": []}}");
+            of_heads("h.json", &text, &model).unwrap_err().to_string()
+        };
+        let own = crate::model::hex(&model.header().root);
+        assert!(heads(&own).contains("a survey of 0 heads"), "{}", heads(&own));
+        assert!(heads("abcdef").contains("a survey of the model abcdef"), "{}", heads("abcdef"));
         let error = of_heads("h.json", "{\"heads\": []}", &model).unwrap_err().to_string();
-        assert!(error.contains("a survey of 0 heads"), "{error}");
+        assert!(error.contains("no model that it names"), "{error}");
         assert!(
             of_statistics("s.json", "{\"tiles\": 3}", &model)
                 .unwrap_err()

@@ -6,12 +6,13 @@ use bevy::prelude::*;
 
 use super::bookmarks;
 use super::camera::{self, MapCamera, Navigate, ViewHistory};
+use super::damage::{self, Damage};
 use super::device_recovery::DeviceRecoveryPlugin;
 use super::draw::{DrawPlugin, MapFrame, coarse_words, relief_fade};
 use super::frames;
 use super::keys::{self, UserAction};
-use super::lab::LabPlugin;
-use super::layout::{Atlas, Quad, STATE_EDITED, STATE_MUTED, STATE_SCALED};
+use super::lab::{EditedPlots, LabPlugin};
+use super::layout::{Atlas, Quad, STATE_DAMAGED, STATE_EDITED, STATE_MUTED, STATE_SCALED};
 use super::notices::{self, Notices};
 use super::palette::Palettes;
 use super::pointer::{self, Pointer, Selection};
@@ -19,6 +20,7 @@ use super::screenshot::ScreenshotPlugin;
 use super::settings::{self, Settings};
 use super::stream::StreamPlugin;
 use super::tabs;
+use super::text_scale;
 use super::think::ThinkPlugin;
 use super::tour::{self, TourPlugin, TourSystems};
 use crate::forward::Interventions;
@@ -52,10 +54,18 @@ impl Plugin for WorldPlugin {
                 Update,
                 (
                     keys::read_keyboard.in_set(Input),
+                    damage::find.before(Input),
                     tour::hold.in_set(TourSystems::Hold).run_if(camera::is_flying),
                     // They write the same resources; a chain leaves no order open, as
                     // `tests/world/ambiguity.rs` demands.
-                    (camera::act, pointer::mouse, settings::act, bookmarks::act, tabs::act)
+                    (
+                        camera::act,
+                        pointer::mouse,
+                        settings::act,
+                        text_scale::act,
+                        bookmarks::act,
+                        tabs::act,
+                    )
                         .chain()
                         .in_set(Act),
                     (camera::follow_tour, settings::follow_tour, tabs::follow_tour)
@@ -63,7 +73,13 @@ impl Plugin for WorldPlugin {
                         .after(tabs::act)
                         .in_set(Act),
                     // The size comes first: a place is fitted to the screen of this frame.
-                    (camera::resize, camera::navigate, camera::fly, notices::fade)
+                    (
+                        text_scale::apply,
+                        camera::resize,
+                        camera::navigate,
+                        camera::fly,
+                        notices::fade,
+                    )
                         .chain()
                         .in_set(Move),
                     make_frame.in_set(Frame),
@@ -75,6 +91,7 @@ impl Plugin for WorldPlugin {
             .init_resource::<Pointer>()
             .init_resource::<Selection>()
             .init_resource::<Notices>()
+            .init_resource::<Damage>()
             .init_resource::<frames::Frames>()
             .init_resource::<tabs::ShownInstrument>()
             .add_systems(Last, (frames::record, frames::write).chain())
@@ -116,6 +133,7 @@ fn make_frame(
     settings: Res<Settings>,
     interventions: Res<Interventions>,
     overlaid: Res<EditedWeights>,
+    (edited, damage): (Res<EditedPlots>, Res<Damage>),
     cameras: Query<&Camera>,
     mut frame: ResMut<MapFrame>,
     mut clear: ResMut<ClearColor>,
@@ -135,13 +153,20 @@ fn make_frame(
         clear.0 = Color::srgb_u8(r, g, b);
     }
     // Other quads are written to the device and drawn anew; without a change neither is done.
-    if interventions.is_changed() || overlaid.is_changed() {
+    if interventions.is_changed() || overlaid.is_changed() || damage.is_changed() {
         let heads = atlas.model().config().head_count;
         let quads = atlas.quads().iter();
         let none = Interventions::default();
         // While edits are bypassed the kernels take every factor as 1, and the map says so.
         let interventions = if overlaid.bypassed { &none } else { &*interventions };
-        let marked = quads.map(|quad| with_edit(with_state(quad, interventions, heads), &overlaid));
+        let marked = quads.map(|quad| {
+            let is_weights = quad.encoding().is_some();
+            let edited = if is_weights && edited.shows(quad) { STATE_EDITED } else { 0 };
+            let is_damaged = is_weights && damage.is_damaged(quad.tile);
+            let damaged = if is_damaged { STATE_DAMAGED } else { 0 };
+            let quad = with_state(quad, interventions, heads);
+            Quad { state: quad.state | edited | damaged, ..quad }
+        });
         frame.quads = Arc::new(marked.collect());
     }
 }
@@ -167,11 +192,4 @@ fn with_state(quad: &Quad, interventions: &Interventions, heads: u32) -> Quad {
         0
     };
     Quad { state: quad.state | state, ..*quad }
-}
-
-/// A quad with the mark of a tile whose bytes are not those of the file.
-fn with_edit(quad: Quad, overlaid: &EditedWeights) -> Quad {
-    let edited =
-        if quad.encoding().is_some() && overlaid.is_shown(quad.tile) { STATE_EDITED } else { 0 };
-    Quad { state: quad.state | edited, ..quad }
 }

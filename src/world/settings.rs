@@ -32,10 +32,24 @@ pub struct Settings {
     pub tokens_per_second: f32,
     /// Milliseconds of a frame that thinking may take; 0 is the usual.
     pub thinking_milliseconds: u32,
+    /// How much larger than usual text and panels are; 0 is what the screen asks for.
+    pub text_scale: f32,
+    /// What happens to an answer when the model is changed.
+    pub after_change: AfterChange,
     /// The welcome was seen.
     pub welcomed: bool,
     /// Views to come back to, by model.
     pub bookmarks: BTreeMap<String, Vec<(String, View)>>,
+}
+
+/// What happens to an answer when the model is changed: a head muted, a weight painted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum AfterChange {
+    /// The prompt is answered again, beside the answer of before.
+    #[default]
+    AnswerAgain,
+    /// It stays, marked as of before the change, until somebody asks.
+    Wait,
 }
 
 /// Milliseconds of a frame that thinking may take where nobody says.
@@ -172,8 +186,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = SettingsFile(Some(folder.path().join("deep/settings.ron")));
         assert_eq!(file.read(), Settings::default());
-        let mut settings =
-            Settings { theme: Theme::Light, palette: "meadow".into(), ..Settings::default() };
+        let mut settings = Settings {
+            theme: Theme::Light,
+            after_change: AfterChange::Wait,
+            ..Settings::default()
+        };
         settings.bookmarks.insert("seedling".into(), vec![("home".into(), View::default())]);
         file.write(&settings);
         assert_eq!(file.read(), settings);

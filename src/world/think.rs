@@ -6,9 +6,11 @@
 //! and how fast; the render world takes as many steps as a frame's budget holds. Both share one
 //! `Session`.
 
+mod conversation;
 mod drive;
 pub mod lens;
 mod session;
+mod state;
 mod trace;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,13 +27,16 @@ use super::layout::Atlas;
 use super::settings::Settings;
 use super::tour::{self, TourProblem, TourStep, TourSystems};
 use crate::batch::{Message, ModelText, Prompt, TextModel};
-use crate::forward::cpu::CpuModel;
-use crate::forward::gpu::{EditedWeights, ForwardPluginSystems, ForwardState, ForwardStatus};
+use crate::forward::Interventions;
+use crate::forward::gpu::{
+    EditedWeights, ForwardPluginSystems, ForwardState, ForwardStatus, InterventionsSystems,
+};
 use crate::forward::sampling::SamplingParams;
-use crate::model::edits::Tiles;
 use crate::model::{ModelConfig, PixelModel};
-use session::{ChunkReport, Pace, Session};
+use conversation::Branches;
+use session::{Beginning, ChunkReport, Pace, Session};
 
+pub use state::ModelState;
 pub use trace::{SeenColumn, TokenTrace, attention};
 
 /// Positions of the sequence that the world computes.
@@ -51,7 +56,7 @@ pub struct GeneratedToken {
     /// How probable it was, where it was made and not given.
     pub probability: Option<f32>,
     /// What else might have stood here, the most probable first.
-    pub alternatives: Vec<(String, f32)>,
+    pub alternatives: Vec<Alternative>,
     /// Norm of the residual stream after each layer, at this token.
     pub residual_norms: Vec<f32>,
     /// Norm of what each layer added to the residual stream, at this token.
@@ -62,8 +67,47 @@ pub struct GeneratedToken {
     pub hidden_norms: Vec<f32>,
     /// The values at this token, as far as they are kept.
     pub trace: Option<Arc<TokenTrace>>,
-    /// Edited tiles of the output with which this token's step was computed.
-    pub edited: Arc<Tiles>,
+    /// What this token's step was computed with.
+    pub state: Arc<ModelState>,
+}
+
+/// A token that might have stood at a place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alternative {
+    /// Its number in the vocabulary.
+    pub token: u32,
+    /// What it would have added to the text.
+    pub text: String,
+    /// How probable it was.
+    pub probability: f32,
+}
+
+/// A prompt, and how it is answered.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Asked {
+    /// What is asked, as text.
+    pub prompt: String,
+    /// Whether it is a message in a chat, where the model brings a chat template.
+    pub chat: bool,
+    /// The most tokens of an answer.
+    pub tokens: u32,
+    /// How freely to choose; the same prompt draws with the same random numbers each time.
+    pub temperature: f32,
+    /// The conversation before it, where it is a message in a chat.
+    pub before: Vec<Message>,
+    /// What the answer begins with: tokens that are given and not drawn.
+    pub opening: Vec<GeneratedToken>,
+}
+
+/// An answer as far as it has come.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Answer {
+    /// Its tokens, without their values.
+    pub tokens: Vec<GeneratedToken>,
+    /// The token with which the model ended it, and how probable that was.
+    pub end: Option<(u32, f32)>,
+    /// Whether nothing comes after it.
+    pub is_whole: bool,
 }
 
 /// What the model is thinking.
@@ -77,8 +121,11 @@ pub struct Generation {
     pub paused: bool,
     /// What went wrong, in words.
     pub problem: Option<String>,
-    /// Whether the model ended its answer before the first token.
-    pub ended_at_once: bool,
+    /// The token with which the model ended its answer, and how probable that was.
+    pub end: Option<(u32, f32)>,
+    /// How probable the tokens of an answer before are now, the first first: as far as both answers
+    /// have the same text before them.
+    pub expected: Vec<f32>,
     /// Whether one step is taken though it is paused.
     pub single: bool,
     /// How long the last step took and how many tokens it had.
@@ -88,8 +135,22 @@ pub struct Generation {
     kept: usize,
     credit: f32,
     text: Option<Arc<ModelText>>,
+    asked: Option<Asked>,
+    /// What the next step is computed with.
+    current: Arc<ModelState>,
     /// Why nothing can be asked now.
     refusal: Option<String>,
+    /// The damaged tiles of the model, in words.
+    damage: Option<String>,
+    /// Whether somebody wants answers that are computed with them.
+    uses_damage: bool,
+    /// What was refused for them.
+    refused: Option<Asked>,
+    /// Whether somebody has ended the answer.
+    stopped: bool,
+    /// Whether the keys and values of the sequence are lost with their device.
+    keys_lost: bool,
+    branches: Branches,
     link: Link,
 }
 
@@ -104,41 +165,99 @@ impl Generation {
         tokens: u32,
         temperature: f32,
     ) {
+        let prompt = prompt.to_owned();
+        let asked = Asked { prompt, chat, tokens, temperature, ..Asked::default() };
+        self.branches = Branches::default();
+        self.begin(model, asked, Vec::new());
+    }
+
+    /// Answers a prompt, and sees how probable the tokens of an answer before are meanwhile.
+    pub(super) fn begin(&mut self, model: &PixelModel, asked: Asked, expected: Vec<u32>) {
         if let Some(why) = &self.refusal {
             self.problem = Some(format!("{why}: nothing can be asked until there is another"));
             return;
         }
+        self.refused = None;
+        if let Some(damage) = self.damage.as_ref().filter(|_| !self.uses_damage) {
+            self.problem = Some(format!("{damage}. An answer would be computed with what is left"));
+            self.refused = Some(asked);
+            return;
+        }
         self.problem = None;
-        self.ended_at_once = false;
+        self.end = None;
+        self.expected.clear();
         let context = model.config().context_length.min(CONTEXT) as usize;
-        match self.encode(model, prompt, chat) {
+        match self.encode(model, &asked) {
             Ok(ids) if ids.is_empty() => self.problem = Some("the prompt is empty".into()),
             Ok(ids) if ids.len() >= context => {
+                let way_out = if asked.before.is_empty() { "" } else { "; begin a new chat" };
                 self.problem = Some(format!(
-                    "the prompt has {} tokens; there is room for {context}",
+                    "the prompt has {} tokens; there is room for {context}{way_out}",
                     ids.len()
                 ));
             }
-            Ok(ids) => {
-                let wanted = tokens.min((context - ids.len()) as u32);
-                let thought = |&id: &u32| GeneratedToken {
-                    token: id,
-                    text: self.text_of(id),
-                    ..GeneratedToken::default()
-                };
-                self.thoughts = ids.iter().map(thought).collect();
-                self.prompt_len = self.thoughts.len();
-                (self.done, self.kept, self.credit) = (0, 0, 0.0);
-                let params = SamplingParams { temperature, ..SamplingParams::default() };
-                let text = Arc::clone(self.text.as_ref().expect("the prompt was encoded with it"));
-                self.generation =
-                    self.link.with(|session| session.begin(ids, wanted, params, text));
-            }
+            Ok(ids) => self.begin_with(ids, asked, context, expected),
             Err(problem) => self.problem = Some(problem),
         }
     }
 
-    fn encode(&mut self, model: &PixelModel, prompt: &str, chat: bool) -> Result<Vec<u32>, String> {
+    /// Begins a sequence of the ids of a prompt and what its answer begins with.
+    fn begin_with(&mut self, mut ids: Vec<u32>, asked: Asked, context: usize, expected: Vec<u32>) {
+        let prompt_len = ids.len();
+        let opening = &asked.opening[..asked.opening.len().min(context - prompt_len - 1)];
+        ids.extend(opening.iter().map(|thought| thought.token));
+        let wanted = asked.tokens.saturating_sub(opening.len() as u32);
+        let wanted = wanted.min((context - ids.len()) as u32);
+        let computed = self.computed_of(&ids);
+        let prompt = ids[..prompt_len].iter().map(|&token| GeneratedToken {
+            token,
+            text: self.text_of(token),
+            ..GeneratedToken::default()
+        });
+        // Their steps are taken again, with the model as it is now.
+        let given = opening.iter().map(|thought| GeneratedToken {
+            token: thought.token,
+            text: thought.text.clone(),
+            probability: thought.probability,
+            alternatives: thought.alternatives.clone(),
+            ..GeneratedToken::default()
+        });
+        let mut thoughts: Vec<GeneratedToken> = prompt.chain(given).collect();
+        for (thought, known) in thoughts.iter_mut().zip(&mut self.thoughts[..computed]) {
+            let (probability, alternatives) =
+                (thought.probability, std::mem::take(&mut thought.alternatives));
+            *thought = GeneratedToken { probability, alternatives, ..std::mem::take(known) };
+        }
+        let kept = thoughts.iter().filter_map(|thought| thought.trace.as_ref());
+        self.kept = kept.map(|trace| trace.size_in_bytes()).sum();
+        self.thoughts = thoughts;
+        self.prompt_len = prompt_len;
+        (self.done, self.credit) = (computed, 0.0);
+        (self.stopped, self.keys_lost) = (false, false);
+        let temperature = asked.temperature;
+        let params = SamplingParams { temperature, ..SamplingParams::default() };
+        let text = Arc::clone(self.text.as_ref().expect("the prompt was encoded with it"));
+        let beginning = Beginning { tokens: ids, prompt_len, computed, wanted };
+        self.generation =
+            self.link.with(|session| session.begin(beginning, params, text, expected));
+        self.asked = Some(asked);
+    }
+
+    /// How many of the first tokens of a sequence are on the device already, as the model would
+    /// compute them now: those that it shares with the one before. The last one is computed in any
+    /// case, since what comes next is told from it.
+    fn computed_of(&self, ids: &[u32]) -> usize {
+        if self.keys_lost {
+            return 0;
+        }
+        let done = self.thoughts[..self.done.min(self.thoughts.len())].iter().zip(ids);
+        let shared = done.take_while(|(thought, id)| {
+            thought.token == **id && state::is_same(&thought.state, &self.current)
+        });
+        shared.count().min(ids.len() - 1)
+    }
+
+    fn encode(&mut self, model: &PixelModel, asked: &Asked) -> Result<Vec<u32>, String> {
         if self.text.is_none() {
             let text = ModelText::new(model).map_err(|error| error.to_string())?;
             // They hold for every answer, so once is enough.
@@ -148,10 +267,11 @@ impl Generation {
             self.text = Some(Arc::new(text));
         }
         let text = self.text.as_ref().expect("it was opened above");
-        let prompt = if chat && text.brings_chat_template() {
-            Prompt::Chat(vec![Message::new("user", prompt)].into())
+        let prompt = if asked.chat && text.brings_chat_template() {
+            let question = Message::new("user", &asked.prompt);
+            Prompt::Chat(asked.before.iter().cloned().chain([question]).collect::<Vec<_>>().into())
         } else {
-            Prompt::Text(prompt.to_owned())
+            Prompt::Text(asked.prompt.clone())
         };
         text.encode(&prompt).map_err(|error| error.to_string())
     }
@@ -170,7 +290,7 @@ impl Generation {
 
     /// Whether there is a step to take.
     pub fn is_busy(&self) -> bool {
-        self.done < self.thoughts.len() && self.problem.is_none()
+        self.done < self.thoughts.len() && self.problem.is_none() && !self.stopped
     }
 
     /// The number of the sequence; each prompt has another.
@@ -181,6 +301,51 @@ impl Generation {
     /// The answer so far.
     pub fn answer(&self) -> String {
         self.thoughts.iter().skip(self.prompt_len).map(|thought| thought.text.as_str()).collect()
+    }
+
+    /// Whether the model ended its answer before the first token.
+    pub fn ended_at_once(&self) -> bool {
+        self.end.is_some() && self.thoughts.len() == self.prompt_len
+    }
+
+    /// What was asked last, and could be answered.
+    pub fn asked(&self) -> Option<&Asked> {
+        self.asked.as_ref()
+    }
+
+    /// What the next step is computed with.
+    pub fn current_state(&self) -> &Arc<ModelState> {
+        &self.current
+    }
+
+    /// Whether something that was computed of this sequence, and is shown, was computed before the
+    /// model was changed.
+    pub fn is_before_change(&self) -> bool {
+        // A step reads keys and values of all steps before: one of another state is enough.
+        let mut done = self.thoughts.iter().take(self.done);
+        done.any(|thought| !state::is_same(&thought.state, &self.current))
+    }
+
+    /// The answer so far, to be kept beside another one.
+    pub fn answer_so_far(&self) -> Answer {
+        let tokens = self.thoughts.iter().skip(self.prompt_len);
+        // Its values are not shown, and take most of its memory.
+        let tokens =
+            tokens.map(|thought| GeneratedToken { trace: None, ..thought.clone() }).collect();
+        Answer { tokens, end: self.end, is_whole: !self.is_busy() && self.problem.is_none() }
+    }
+
+    /// Takes in what the next step is computed with.
+    fn follow(&mut self, now: ModelState) {
+        if *self.current == now {
+            return;
+        }
+        // What is taken back is the state of before: comparing it is then no work.
+        let known = self.thoughts.iter().take(self.done).map(|thought| &thought.state);
+        let known = known.rev().find(|state| ***state == now).cloned();
+        self.current = known.unwrap_or_else(|| Arc::new(now));
+        let state = Arc::clone(&self.current);
+        self.link.with(|session| session.state = state);
     }
 
     /// Where the last token is whose step is done.
@@ -206,10 +371,44 @@ impl Generation {
         attention(traces, config, layer, head)
     }
 
+    /// The damaged tiles that an answer is computed with, in words: somebody wanted it all the same.
+    pub fn damage_of_answer(&self) -> Option<&str> {
+        let is_answered = self.uses_damage && !self.thoughts.is_empty();
+        self.damage.as_deref().filter(|_| is_answered)
+    }
+
+    /// The prompt that was refused since tiles are damaged.
+    pub fn refused(&self) -> Option<&Asked> {
+        self.refused.as_ref()
+    }
+
+    /// Answers what was refused, and all that is asked later, with tiles that are damaged.
+    pub fn answer_anyway(&mut self, model: &PixelModel) {
+        self.uses_damage = true;
+        if let Some(asked) = self.refused.take() {
+            self.begin(model, asked, Vec::new());
+        }
+    }
+
+    /// Takes in that tiles are damaged. An answer that has begun ends, unless somebody wants it all
+    /// the same: some of its steps were computed with them.
+    pub(super) fn find_damage(&mut self, damage: Option<String>) {
+        self.damage = damage;
+        if self.damage.is_none() || self.uses_damage || self.thoughts.is_empty() {
+            return;
+        }
+        self.link.with(Session::end);
+        self.thoughts.clear();
+        (self.prompt_len, self.done) = (0, 0);
+        self.refused = self.asked.take();
+        self.problem = self.damage.as_ref().map(|damage| format!("{damage}. The answer was ended"));
+    }
+
     /// Ends the sequence, of whose keys and values nothing is left, and refuses others.
     pub(super) fn lose_device(&mut self, why: &str) {
         let was_under_way = self.is_busy();
         self.refusal = Some(why.to_owned());
+        self.keys_lost = true;
         self.link.with(Session::end);
         if was_under_way {
             self.problem = Some(format!("{why}: this answer has ended, ask again"));
@@ -226,7 +425,8 @@ impl Generation {
         if let Some(problem) = report.problem {
             self.problem = Some(problem);
         }
-        self.ended_at_once |= report.ended_at_once;
+        self.end = self.end.or(report.end);
+        self.expected.extend(report.expected);
         let columns = report.seen.len();
         for (thought, seen) in self.thoughts.iter_mut().skip(report.first).zip(report.seen) {
             let SeenColumn { residual_norms, added_norms, head_norms, hidden_norms, trace } = seen;
@@ -238,15 +438,19 @@ impl Generation {
             thought.added_norms = added_norms;
             thought.head_norms = head_norms;
             thought.hidden_norms = hidden_norms;
-            thought.edited = Arc::clone(&report.edited);
+            thought.state = Arc::clone(&report.state);
         }
         if columns > 0 {
             self.done = report.first + columns;
             self.last_step = Some((report.took, columns));
         }
         if let Some(drawn) = report.drawn {
-            let alternatives =
-                drawn.top.iter().map(|&(id, logprob)| (self.text_of(id), logprob.exp())).collect();
+            let alternatives = drawn.top.iter().map(|&(token, logprob)| Alternative {
+                token,
+                text: self.text_of(token),
+                probability: logprob.exp(),
+            });
+            let alternatives = alternatives.collect();
             let (token, text) = (drawn.token, self.text_of(drawn.token));
             let probability = drawn.logprob.map(f32::exp);
             self.thoughts.push(GeneratedToken {
@@ -288,8 +492,8 @@ impl Plugin for ThinkPlugin {
                     think.in_set(WorldSystems::Move),
                 ),
             )
-            // What is shown was handed over in the set before.
-            .add_systems(Update, follow_edits.in_set(WorldSystems::Frame));
+            // The last moment before the frame's steps are taken.
+            .add_systems(PostUpdate, follow_state.after(InterventionsSystems::Gather));
         let Some(render_app) = app.get_sub_app_mut(RenderApp) else { return };
         render_app.insert_resource(link).init_gpu_resource::<drive::UnderWay>().add_systems(
             RenderGraph,
@@ -380,14 +584,13 @@ fn think(
     });
 }
 
-/// Tells the render world which edits the steps of this frame are computed with, as far as the
-/// logit lens reads them.
-fn follow_edits(overlaid: Res<EditedWeights>, atlas: Res<Atlas>, mind: Res<Generation>) {
-    if overlaid.is_changed() {
-        let model = atlas.model();
-        let shown = overlaid.shown();
-        let of_output = shown.iter().filter(|(tile, _)| CpuModel::unembeds(model, **tile));
-        let edited = Arc::new(of_output.map(|(&tile, bytes)| (tile, Arc::clone(bytes))).collect());
-        mind.link.with(|session| session.edited = edited);
+/// Tells the render world what the steps of this frame are computed with.
+fn follow_state(
+    interventions: Res<Interventions>,
+    edited: Res<EditedWeights>,
+    mut mind: ResMut<Generation>,
+) {
+    if interventions.is_changed() || edited.is_changed() {
+        mind.follow(ModelState::now(&interventions, &edited));
     }
 }

@@ -90,8 +90,5 @@ fn the_output_with_edited_tiles_is_that_of_a_saved_copy() {
         let found = twin.unembed(&states, overlay.tiles());
         assert!(found == expected, "{encoding}, bit for bit");
         assert!(found != plain, "{encoding}: the edits matter");
-        assert!(overlay.tiles().keys().all(|&tile| CpuModel::unembeds(&model, tile)), "{encoding}");
-        let other = model.tensor("blk.0.attn_q.weight").unwrap().first_tile;
-        assert!(!CpuModel::unembeds(&model, other), "{encoding}");
     }
 }

@@ -29,10 +29,12 @@ use pixel_llm::tiles::{ModelIndex, Muted};
 use pixel_llm::world::camera::MapCamera;
 use pixel_llm::world::draw::MapFrame;
 use pixel_llm::world::keys::UserAction;
-use pixel_llm::world::lab::{Asked, Comparison, ComparisonStage, Edits};
+use pixel_llm::world::lab::{Comparison, ComparisonStage, Edits};
 use pixel_llm::world::layout::{Atlas, Place, STATE_EDITED};
 use pixel_llm::world::palette::{Palettes, Theme};
 use pixel_llm::world::pointer::Selection;
+use pixel_llm::world::settings::{AfterChange, Settings};
+use pixel_llm::world::think::Asked;
 use pixel_llm::world::think::Generation;
 use pixel_llm::world::think::lens::{Lens, LensView};
 use pixel_llm::world::tour::{Tour, TourRun, TourStep};
@@ -49,6 +51,13 @@ const PROMPT: &str = "Once upon a time";
 
 fn seedling() -> Arc<PixelModel> {
     Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap())
+}
+
+/// A world in which nothing is answered but what is asked here.
+fn open_waiting(model: Arc<PixelModel>, size: [u32; 2]) -> Option<Offscreen> {
+    let mut world = open_world(model, size)?;
+    world.app.world_mut().resource_mut::<Settings>().after_change = AfterChange::Wait;
+    Some(world)
 }
 
 /// Marks a place and paints it, as the panel's buttons do.
@@ -194,7 +203,7 @@ fn colour(world: &Offscreen, spreads: f32) -> [u8; 3] {
 #[test]
 fn a_painted_weight_is_on_the_screen_and_in_the_logits_and_undo_is_exact() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(mut world) = open_world(seedling(), SIZE) else { return };
+    let Some(mut world) = open_waiting(seedling(), SIZE) else { return };
     let name = "blk.1.ffn_down.weight";
     let (row, column) = (11, 21);
     let here = look_at(&mut world, name, row, column);
@@ -249,7 +258,7 @@ fn every_encoding_is_painted_where_the_kernels_read_it() {
     for encoding in Encoding::ALL {
         let path = folder.path().join(format!("{encoding}.gguf"));
         Tiny::new("llama", encoding, 5).write(&path);
-        let Some(mut world) = open_world(Arc::new(open(&path)), SIZE) else { return };
+        let Some(mut world) = open_waiting(Arc::new(open(&path)), SIZE) else { return };
         for (name, row, column) in [
             ("blk.0.attn_q.weight", 70, 33),
             ("token_embd.weight", 9, 200),
@@ -277,7 +286,7 @@ fn every_encoding_is_painted_where_the_kernels_read_it() {
 #[test]
 fn norms_are_painted_where_the_kernels_read_them_which_is_not_the_page() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(mut world) = open_world(seedling(), SIZE) else { return };
+    let Some(mut world) = open_waiting(seedling(), SIZE) else { return };
     let before = logits(&mut world);
     for name in [
         "blk.0.attn_norm.weight",
@@ -298,9 +307,28 @@ fn norms_are_painted_where_the_kernels_read_them_which_is_not_the_page() {
 }
 
 #[test]
+fn only_the_plot_whose_weight_was_painted_has_a_corner() {
+    let Some(mut world) = open_waiting(seedling(), SIZE) else { return };
+    let name = "blk.1.attn_q.weight";
+    let place = Place::Weight(name.into(), 3, 5);
+    paint(&mut world, &place, Brush::Scale(-3.0));
+    let (tile, _) = edited_value(&world, name, 3, 5);
+    let world = world.app.world();
+    let cells = world.resource::<Atlas>().rect(&place).unwrap();
+    let quads = &world.resource::<MapFrame>().quads;
+    let of_tile = quads.iter().filter(|quad| quad.encoding().is_some() && quad.tile == tile);
+    assert!(of_tile.count() > 1, "the tile reaches over the plots of several heads");
+    let marked: Vec<_> = quads.iter().filter(|quad| quad.state & STATE_EDITED != 0).collect();
+    assert_eq!(marked.len(), 1);
+    let [x, y] = [marked[0].x, marked[0].y].map(i64::from);
+    let [width, height] = [marked[0].width, marked[0].height].map(i64::from);
+    assert!((x..x + width).contains(&cells.x) && (y..y + height).contains(&cells.y));
+}
+
+#[test]
 fn an_edited_tile_has_its_corner_from_afar_and_the_look_of_its_weights() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(mut world) = open_world(seedling(), SIZE) else { return };
+    let Some(mut world) = open_waiting(seedling(), SIZE) else { return };
     let name = "blk.0.ffn_up.weight";
     assert!(go_to(&mut world, &Place::Tensor(name.into())));
     world.app.world_mut().resource_mut::<Selection>().0 = None;
@@ -330,7 +358,7 @@ fn an_edited_tile_has_its_corner_from_afar_and_the_look_of_its_weights() {
 
 #[test]
 fn a_head_heard_alone_mutes_the_others_and_back() {
-    let Some(mut world) = open_world(seedling(), SIZE) else { return };
+    let Some(mut world) = open_waiting(seedling(), SIZE) else { return };
     let solo = |world: &mut Offscreen| {
         let app = world.app.world_mut();
         app.resource_mut::<Selection>().0 = Some(Place::Head(1, 2));
@@ -349,7 +377,7 @@ fn a_head_heard_alone_mutes_the_others_and_back() {
 
 #[test]
 fn a_comparison_answers_as_the_file_says_and_as_it_was_changed() {
-    let Some(mut world) = open_world(seedling(), SIZE) else { return };
+    let Some(mut world) = open_waiting(seedling(), SIZE) else { return };
     let answers = |world: &mut Offscreen| {
         ask(world, 12);
         let mind = world.app.world().resource::<Generation>();
@@ -370,20 +398,21 @@ fn a_comparison_answers_as_the_file_says_and_as_it_was_changed() {
         chat: false,
         tokens: 12,
         temperature: 0.0,
+        ..Asked::default()
     });
     settle(&mut world, |world| world.resource::<Comparison>().is_running());
     let comparison = world.app.world().resource::<Comparison>();
     assert_eq!((comparison.stage, &comparison.problem), (ComparisonStage::Done, &None));
-    assert_eq!(texts(&comparison.without), texts(&plain));
-    assert_eq!(texts(&comparison.with), texts(&changed));
+    assert_eq!(texts(&comparison.without.tokens), texts(&plain));
+    assert_eq!(texts(&comparison.with.tokens), texts(&changed));
     let probabilities = |thoughts: &[pixel_llm::world::think::GeneratedToken]| -> Vec<Option<f32>> {
         thoughts.iter().map(|thought| thought.probability).collect()
     };
-    assert_eq!(probabilities(&comparison.without), probabilities(&plain), "bit for bit");
-    assert_eq!(probabilities(&comparison.with), probabilities(&changed), "bit for bit");
+    assert_eq!(probabilities(&comparison.without.tokens), probabilities(&plain), "bit for bit");
+    assert_eq!(probabilities(&comparison.with.tokens), probabilities(&changed), "bit for bit");
     let rows = comparison.rows();
     let parted = rows.iter().position(|row| !row.same).unwrap();
-    assert!(rows[..parted].iter().all(|row| row.difference.is_some()));
+    assert!(rows[..=parted].iter().all(|row| row.difference.is_some()));
     let first = &rows[0];
     if first.same {
         let [file, now] =
@@ -399,7 +428,7 @@ fn a_comparison_answers_as_the_file_says_and_as_it_was_changed() {
 #[test]
 fn a_tour_paints_and_takes_it_back() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(mut world) = open_world(seedling(), SIZE) else { return };
+    let Some(mut world) = open_waiting(seedling(), SIZE) else { return };
     let tour: Tour = pixel_llm::app::kinds::assets().content("tour", "what-if").unwrap();
     let shots = tour.steps.iter().filter(|step| matches!(step, TourStep::Screenshot(_))).count();
     world.app.insert_resource(TourRun::new(tour, Some(folder.path().to_owned()), false));
@@ -459,7 +488,7 @@ fn assert_last_is_said(view: &LensView, logits: &[f32], what: &str) {
 fn the_last_layer_of_the_lens_is_what_the_model_says_whatever_is_painted() {
     let model = seedling();
     let output = if model.config().tied_embeddings { "token_embd.weight" } else { "output.weight" };
-    let Some(mut world) = open_world(model, SIZE) else { return };
+    let Some(mut world) = open_waiting(model, SIZE) else { return };
     let plain = logits(&mut world);
     let view = lens_of_prompt(&mut world);
     assert_last_is_said(&view, &plain, "as in the file");

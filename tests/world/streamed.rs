@@ -50,7 +50,7 @@ fn worlds(model: &Arc<PixelModel>) -> Option<[Offscreen; 2]> {
     Some([whole, streamed(model)])
 }
 
-fn streamed(model: &Arc<PixelModel>) -> Offscreen {
+pub fn streamed(model: &Arc<PixelModel>) -> Offscreen {
     let Err(OffscreenError::GpuModel(GpuModelError::Pool(PoolError::Plan(PlanError::TooSmall {
         least,
         ..

@@ -352,17 +352,18 @@ const SHORT_ROOT: usize = 12;
 pub(crate) fn default_queue_of(model: &ModelMark) -> anyhow::Result<PathBuf> {
     let usual = default_queue()?;
     let store = QueueStore::new(&usual);
-    let Some(own) =
-        store.exists().then(|| store.read()).transpose()?.and_then(|queue| queue.model().cloned())
-    else {
-        return Ok(usual);
+    let Some(queue) = store.exists().then(|| store.read()).transpose()? else { return Ok(usual) };
+    let whose = match queue.model() {
+        Some(own) if own.root == model.root => return Ok(usual),
+        Some(own) => own.to_string(),
+        None if !queue.is_begun() => return Ok(usual),
+        // What another model may have done is not shown as done by this one.
+        None => "a model that it does not name".into(),
     };
-    if own.root == model.root {
-        return Ok(usual);
-    }
     let short: String = model.root.chars().take(SHORT_ROOT).collect();
     let path = store.folder().join(short).join(FILE_NAME);
-    print_note(&format!("the usual queue is that of {own}; that of {model} is {}", path.display()));
+    let path_shown = path.display();
+    print_note(&format!("the usual queue is that of {whose}; that of {model} is {path_shown}"));
     Ok(path)
 }
 

@@ -36,12 +36,11 @@ impl Inhabitants {
     /// There is no home folder.
     pub(crate) fn of_user(setup: &WorldSetup, world: Option<PathBuf>) -> anyhow::Result<Self> {
         let queue = crate::app::cli::coach::default_queue_of(&ModelMark::of(&setup.model))?;
-        // Beside the usual queue, whichever model's is open.
-        let first = crate::app::cli::coach::default_queue()?;
+        // Beside the model's queue: two models may have files of one name.
         let usual = || {
             let stem =
                 setup.model.path().file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            first.with_file_name(format!("{stem}.world.ron"))
+            queue.with_file_name(format!("{stem}.world.ron"))
         };
         let world = Some(world.unwrap_or_else(usual));
         Ok(Self { queue, world, consents: AllowedCommands::of_user() })

@@ -104,7 +104,10 @@ pub(super) fn survey(
             })
         })
         .collect();
-    let document = serde_json::json!({"loss": whole, "tokens": tokens.len(), "heads": rows});
+    let document = serde_json::json!({
+        "model": crate::model::hex(&context.model.header().root),
+        "loss": whole, "tokens": tokens.len(), "heads": rows
+    });
     write_file(context, name, format!("{document:#}\n").as_bytes())?;
     let (layer, head, worst) = found.first().copied().unwrap_or((0, 0, whole));
     let summary = format!(

@@ -43,21 +43,17 @@ pub(super) fn survey_statistics(context: &ModelContext) -> WorkResult<TaskReport
     let mut rows = Vec::with_capacity(model.tile_count() as usize);
     for tile in 0..model.tile_count() {
         let found = model.tile_statistics(tile);
-        let (tensor, _) = model.tile_shape(tile);
-        let index = u64::from(tile - model.tensors()[tensor].first_tile);
-        let rects = model.plan().tile_rects(model.tensors(), tensor, index);
         if found.peak > largest.1 {
             largest = (tile, found.peak);
         }
         spread += f64::from(found.spread);
-        let places: Vec<[i64; 4]> = rects.iter().map(|r| [r.x, r.y, r.width, r.height]).collect();
         rows.push(serde_json::json!({
-            "tile": tile, "mean": found.mean, "spread": found.spread, "peak": found.peak,
-            "map": places
+            "tile": tile, "mean": found.mean, "spread": found.spread, "peak": found.peak
         }));
     }
     let name = TILE_STATISTICS_FILE;
-    let document = serde_json::json!({"layer": "statistics", "tiles": rows});
+    let root = crate::model::hex(&model.header().root);
+    let document = serde_json::json!({"model": root, "layer": "statistics", "tiles": rows});
     write_file(context, name, format!("{document}\n").as_bytes())?;
     let tensor = &model.tensors()[model.tile_shape(largest.0).0].name;
     let mut report =

@@ -20,9 +20,7 @@ use super::project::project;
 use super::qkv::{QkvOutput, QkvWeights, qkv};
 use super::rope::Rotation;
 
-use crate::forward::bind::{
-    BoundLayer, BoundMatrix, BoundModel, LayerVector, output_tensors, rope_params,
-};
+use crate::forward::bind::{BoundLayer, BoundMatrix, BoundModel, LayerVector, rope_params};
 use crate::forward::params::LayerParams;
 use crate::forward::{HookPoint, Hooks, Interventions};
 use crate::model::edits::Tiles;
@@ -191,12 +189,6 @@ impl CpuModel {
             &mut tap,
         );
         out
-    }
-
-    /// Whether [`Self::unembed`] reads a tile.
-    pub fn unembeds(model: &PixelModel, tile: u32) -> bool {
-        let tensors = output_tensors(model.config()).map(|name| model.tensor(name));
-        tensors.into_iter().flatten().any(|tensor| tensor.tiles().contains(&tile))
     }
 
     /// Bytes of tiles that a kernel reads in one pass over `columns` columns, all layers together.

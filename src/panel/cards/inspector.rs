@@ -12,10 +12,11 @@ use crate::model::tensors::Tensor;
 use crate::model::weights::tile_weights;
 use crate::panel::OpenPanels;
 use crate::panel::lab::experiment::asked_and_got;
-use crate::panel::style::{accent, edited, faint};
+use crate::panel::style::{accent, edited, faint, wrong};
 use crate::terminal::one_line;
 use crate::tiles::{ModelIndex, Muted, Scale, Tensors};
 use crate::world::camera::Navigate;
+use crate::world::damage::{self, Damage};
 use crate::world::lab::{Edits, marks};
 use crate::world::layout::{Atlas, Place};
 use crate::world::palette::Theme;
@@ -86,7 +87,7 @@ pub(crate) fn draw(
     marked: Query<(Option<&Muted>, Option<&Scale>)>,
     (of_layer, names): (Query<&Tensors>, Query<&Name>),
     mut panels: ResMut<OpenPanels>,
-    edits: Res<Edits>,
+    (edits, damage): (Res<Edits>, Res<Damage>),
     mut counted: Local<HashMap<usize, Counted>>,
     mut of_edits: Local<u64>,
     mut commands: Commands,
@@ -134,6 +135,9 @@ pub(crate) fn draw(
         }
         let counted = counted.entry(tensor).or_insert_with(|| count(model, &edits, tensor));
         facts(ui, about, counted, theme);
+        for &tile in damage.tiles.iter().filter(|tile| about.tiles().contains(tile)) {
+            ui.colored_label(wrong(theme), format!("damaged: {}", damage::name(model, tile)));
+        }
         if counted.edited > 0 {
             ui.colored_label(edited(theme), "checksums of edited tiles no longer hold");
         }

@@ -9,8 +9,9 @@ use crate::panel::style::{accent, faint};
 use crate::panel::{OpenPanels, PromptBox};
 use crate::world::keys::KeyBindings;
 use crate::world::palette::{Colouring, Palettes, Theme};
-use crate::world::settings::{Settings, USUAL_THINKING};
+use crate::world::settings::{AfterChange, Settings, USUAL_THINKING};
 use crate::world::tabs::{Instrument, ShownInstrument};
+use crate::world::text_scale::STEPS;
 
 /// The fastest that the slider goes; beyond it there is no limit.
 const FASTEST: f32 = 60.0;
@@ -36,6 +37,27 @@ pub(crate) fn draw(
         egui::Grid::new("settings").spacing([14.0, 7.0]).show(ui, |ui| {
             looks(ui, &mut edited, &palettes);
             speed(ui, &mut edited);
+            row(ui, theme, "after a change", |ui| {
+                ui.horizontal(|ui| {
+                    for (after, text, about) in [
+                        (
+                            AfterChange::AnswerAgain,
+                            "answer again",
+                            "when a head is muted or a weight painted, the prompt is answered \
+                             again at once, beside the answer of before",
+                        ),
+                        (
+                            AfterChange::Wait,
+                            "wait",
+                            "the answer stays, faded and marked as of before the change, until \
+                             you press R",
+                        ),
+                    ] {
+                        ui.selectable_value(&mut edited.after_change, after, text)
+                            .on_hover_text(about);
+                    }
+                });
+            });
             row(ui, theme, "answer", |ui| {
                 let mut tokens = prompt.tokens;
                 if ui.add(egui::Slider::new(&mut tokens, 1..=512).suffix(" tokens")).changed() {
@@ -105,6 +127,18 @@ fn looks(ui: &mut Ui, edited: &mut Settings, palettes: &Palettes) {
                 (Colouring::Error, "error"),
             ] {
                 ui.selectable_value(&mut edited.colouring, colouring, text);
+            }
+        });
+    });
+    row(ui, theme, "text", |ui| {
+        let name = |scale: f32| match scale {
+            0.0 => "as the screen".to_owned(),
+            scale => format!("{:.0} %", scale * 100.0),
+        };
+        let shown = egui::ComboBox::from_id_salt("text").selected_text(name(edited.text_scale));
+        shown.show_ui(ui, |ui| {
+            for scale in [0.0].into_iter().chain(STEPS) {
+                ui.selectable_value(&mut edited.text_scale, scale, name(scale));
             }
         });
     });

@@ -1,6 +1,7 @@
-//! Light where the model thinks: each head by the norm of what it gave, the fields by that of what
-//! they held, the river by the norm of the residual stream. Gold, to white where it is strongest,
-//! and never mixed up with weights; the scale stands beside the legend.
+//! Light where the model thinks: a frame around each head by the norm of what it gave, around the
+//! fields by that of what they held, and the river by the norm of the residual stream. Gold, to white
+//! where it is strongest; never over weights, whose colours it would change. The scale stands beside
+//! the legend. What was computed before the model was changed is faded, and says so.
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
@@ -8,10 +9,11 @@ use egui::ecolor::gamma_u8_from_linear_f32;
 use egui::{Color32, LayerId, Painter, Rect, Rgba, Stroke, pos2, vec2};
 
 use crate::model::plan::{LayerPlan, Rect as Cells};
+use crate::panel::frame::drawer::BEFORE_CHANGE;
 use crate::panel::labels::map_text::{minimap, on_screen};
 use crate::panel::labels::placement::{MapWords, Word, WordRank};
 use crate::panel::rect_mesh::RectMesh;
-use crate::panel::style::{ink, veil, within_one};
+use crate::panel::style::{FADED, faint, ink, veil, within_one};
 use crate::world::camera::MapCamera;
 use crate::world::draw::Lights;
 use crate::world::layout::Atlas;
@@ -56,13 +58,14 @@ pub(crate) fn draw(
         painter: &painter,
         theme: settings.theme,
         view: &camera.view,
+        is_before: mind.is_before_change(),
         light: RectMesh::beside(minimap(&camera.view, &atlas)),
         words: &mut words,
     };
     let heads = plan.heads.iter().map(|head| head.rect);
-    activity.places(heads, &thought.head_norms, "gives", vec2(76.0, 0.0));
+    activity.places(heads, &thought.head_norms, ["gives", "gave"], vec2(76.0, 0.0));
     let fields = plan.layers.iter().map(|layer| layer.feed_forward);
-    activity.places(fields, &thought.hidden_norms, "fields", vec2(120.0, 60.0));
+    activity.places(fields, &thought.hidden_norms, ["fields", "fields"], vec2(120.0, 60.0));
     activity.stream(&plan.layers, &thought.residual_norms);
     activity.light.shine(painter.clip_rect(), &mut lights);
     Ok(())
@@ -73,6 +76,8 @@ struct ActivityPainter<'a> {
     painter: &'a Painter,
     theme: Theme,
     view: &'a View,
+    /// Whether all of it was computed before the model was changed.
+    is_before: bool,
     light: RectMesh,
     words: &'a mut MapWords,
 }
@@ -83,59 +88,54 @@ impl ActivityPainter<'_> {
         &mut self,
         places: impl Iterator<Item = Cells>,
         norms: &[f32],
-        what: &str,
+        [now, before]: [&str; 2],
         least: egui::Vec2,
     ) {
         let (visible, most) = (self.view.visible(), greatest(norms));
         for (cells, norm) in places.zip(norms).filter(|(cells, _)| cells.overlaps(&visible)) {
             let rect = on_screen(self.view, cells);
-            lit(&mut self.light, self.theme, rect, norm / most);
-            if rect.width() > least.x && rect.height() > least.y {
-                self.say(cells, format!("{what} {norm:.2}"), low_in(self.painter, rect));
+            let colour = self.glow(norm / most);
+            lit(&mut self.light, rect, norm / most, colour);
+            // The words of before take 96 points.
+            let across = if self.is_before { least.x.max(100.0) } else { least.x };
+            if rect.width() > across && rect.height() > least.y {
+                let verb = if self.is_before { before } else { now };
+                self.say(cells, format!("{verb} {norm:.2}"), low_in(self.painter, rect));
             }
         }
     }
 
-    /// Lights the river of each layer by the norm of the residual stream.
+    /// Writes the norm of the residual stream at each layer's stretch of the river.
     fn stream(&mut self, layers: &[LayerPlan], norms: &[f32]) {
-        let (visible, most) = (self.view.visible(), greatest(norms));
+        let visible = self.view.visible();
         for (layer, &norm) in layers.iter().zip(norms) {
-            if !layer.river.overlaps(&visible) {
+            let rect = on_screen(self.view, layer.river).intersect(self.painter.clip_rect());
+            if !layer.river.overlaps(&visible) || rect.width() < 110.0 || rect.height() < 18.0 {
                 continue;
             }
-            let rect = on_screen(self.view, layer.river);
-            self.light.fill(rect, glow(self.theme, norm / most));
-            if rect.height() <= 90.0 {
-                continue;
-            }
-            let screen = self.painter.clip_rect();
-            let (first, last) =
-                (rect.top().max(screen.top() + 52.0), rect.bottom().min(screen.bottom()));
-            let spots = [first + 20.0, first + 44.0, last - 24.0].map(|y| pos2(rect.center().x, y));
-            // A number in another layer's stretch would be read as that layer's.
-            let within = rect.shrink2(vec2(0.0, 12.0));
-            let spots = spots.into_iter().filter(|spot| within.contains(*spot)).collect();
-            let name = if rect.width() > 90.0 { "stream " } else { "" };
-            self.say(layer.river, format!("{name}{norm:.1}"), spots);
+            // At its western end: what comes from there is what the layer before has made of it.
+            let spot = pos2(rect.left() + 52.0, rect.center().y);
+            self.say(layer.river, format!("stream {norm:.1}"), vec![spot]);
         }
     }
 
     /// Writes a number at the first of some middles that is free.
     fn say(&mut self, cells: Cells, text: String, middles: Vec<egui::Pos2>) {
         let key = (WordRank::Number, [cells.x, cells.y]);
-        let text = (text, 11.0);
-        self.words.say(Word::new(self.painter, key, text, ink(self.theme), |size| {
+        let (text, colour) = if self.is_before {
+            (format!("{text}\n{BEFORE_CHANGE}"), faint(self.theme))
+        } else {
+            (text, ink(self.theme))
+        };
+        self.words.say(Word::new(self.painter, key, (text, 11.0), colour, |size| {
             middles.into_iter().map(|middle| middle - size / 2.0).collect()
         }));
     }
 }
 
-/// A place that is lit: its edge by all of the light, what is within by a part, which is less the
-/// nearer one is: there, weights are looked at.
-fn lit(light: &mut RectMesh, theme: Theme, rect: Rect, part: f32) {
-    let within = 0.2 - 0.14 * ((rect.width() - 20.0) / 140.0).clamp(0.0, 1.0);
-    light.fill(rect, veil(glow(theme, part), within));
-    light.frame(rect, Stroke::new((1.0 + part).min(2.0), glow(theme, part)));
+/// A place that is lit: a line around it, wider the more light there is.
+fn lit(light: &mut RectMesh, rect: Rect, part: f32, colour: Color32) {
+    light.frame(rect, Stroke::new(1.0 + 2.0 * within_one(part), colour));
 }
 
 /// Middles of places for a number, low in what is seen of a rectangle.
@@ -166,6 +166,23 @@ pub(crate) fn glow(theme: Theme, part: f32) -> Color32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn light_is_around_a_place_and_never_within() {
+        let place = Rect::from_min_max(pos2(10.0, 10.0), pos2(50.0, 90.0));
+        let screen = Rect::from_min_max(pos2(0.0, 0.0), pos2(100.0, 100.0));
+        let (mut light, mut lights) = (RectMesh::beside(None), Lights::default());
+        lit(&mut light, place, 1.0, glow(Theme::Dark, 1.0));
+        light.shine(screen, &mut lights);
+        assert!(!lights.triangles.is_empty());
+        for corners in lights.triangles.chunks(3) {
+            let middle = corners.iter().fold(vec2(0.0, 0.0), |sum, &corner| {
+                let [x, y] = lights.corners[corner as usize].place;
+                sum + vec2(x, y) * 100.0 / 3.0
+            });
+            assert!(!place.shrink(0.01).contains(middle.to_pos2()), "{middle:?}");
+        }
+    }
 
     #[test]
     fn more_is_brighter_by_as_much() {

@@ -7,7 +7,9 @@ use egui::{Color32, Mesh, Rect, RichText, pos2, vec2};
 
 use super::activity::Scrubbed;
 use crate::panel::OpenPanels;
-use crate::panel::frame::drawer::{WIDE, bar_cell, nothing_yet, place, show, written};
+use crate::panel::frame::drawer::{
+    WIDE, bar_cell, fade_before_change, nothing_yet, place, show, written,
+};
 use crate::panel::style::{accent, backing, faint, veil};
 use crate::world::layout::{Atlas, Place};
 use crate::world::palette::Theme;
@@ -74,6 +76,7 @@ pub(crate) fn draw(
             *shown = HeadShown { layer, head };
         }
         let Some(at) = place(&mind, &scrubbed) else { return nothing_yet(ui, theme) };
+        fade_before_change(ui, theme, &mind);
         let Some(shares) = mind.attention(config, at, layer, head) else {
             ui.label("This token's values were not kept: the sequence is too long for them.");
             return;

@@ -1,22 +1,30 @@
-//! A survey's result over the map: a colour per tile or head, with a legend that has numbers.
+//! A survey's result over the map: a colour per tile or head, with a legend that has numbers. Where
+//! cells are seen the colour is a line inside of the edge. Surveys measure the model as its file
+//! says: beside a change they are faded, and the legend says so.
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
-use egui::{Align2, Color32, FontId, Id, LayerId, Order, Rect, StrokeKind, pos2, vec2};
+use egui::{Align2, Color32, FontId, Id, LayerId, Order, Rect, Stroke, StrokeKind, pos2, vec2};
 
+use crate::panel::frame::drawer::BEFORE_CHANGE;
 use crate::panel::labels::map_text::{minimap, on_screen};
 use crate::panel::labels::placement::{MapWords, Taken, Word, WordRank};
 use crate::panel::rect_mesh::RectMesh;
-use crate::panel::style::{hairline, ink, solid, veil};
+use crate::panel::style::{FADED, hairline, ink, solid, veil};
 use crate::world::camera::MapCamera;
 use crate::world::draw::Lights;
 use crate::world::heatmap::{HeatmapLayer, HeatmapScale, Heatmaps};
 use crate::world::layout::Atlas;
 use crate::world::palette::{Palette, Palettes, RANGE, Theme};
 use crate::world::settings::Settings;
+use crate::world::think::Generation;
 
 /// How much of what is below a layer is covered.
 const COVER: f32 = 0.78;
+/// Points of a cell from which on nothing is laid over it.
+const SEEN: f64 = 1.0;
+/// Points across the line of a tile or head whose cells are seen.
+const LINE: f32 = 4.0;
 
 pub(crate) fn draw(
     mut contexts: EguiContexts,
@@ -24,7 +32,7 @@ pub(crate) fn draw(
     camera: Res<MapCamera>,
     palettes: Res<Palettes>,
     settings: Res<Settings>,
-    overlays: Option<Res<Heatmaps>>,
+    (overlays, mind): (Option<Res<Heatmaps>>, Res<Generation>),
     mut words: ResMut<MapWords>,
     mut taken: ResMut<Taken>,
     mut lights: ResMut<Lights>,
@@ -35,15 +43,20 @@ pub(crate) fn draw(
     let painter = context.layer_painter(LayerId::background());
     let (theme, palette) = (settings.theme, palettes.named(&settings.palette));
     let visible = camera.view.visible();
+    let is_before = !mind.current_state().is_as_in_file();
+    let cover = if is_before { COVER * FADED } else { COVER };
     let mut plain = RectMesh::beside(minimap(&camera.view, &atlas));
     for (cells, value) in overlay.cells.iter().filter(|(cells, _)| cells.overlaps(&visible)) {
         let rect = on_screen(&camera.view, *cells);
         // A gap tells neighbours apart; of what is small it would leave nothing.
         let is_large = rect.width() > 3.0 && rect.height() > 3.0;
-        plain.fill(
-            rect.shrink(if is_large { 0.5 } else { 0.0 }),
-            veil(colour(palette, theme, overlay, *value), COVER),
-        );
+        let inner = rect.shrink(if is_large { 0.5 } else { 0.0 });
+        let colour = veil(colour(palette, theme, overlay, *value), cover);
+        if camera.view.scale < SEEN {
+            plain.fill(inner, colour);
+        } else {
+            plain.frame(inner.shrink(LINE), Stroke::new(LINE, colour));
+        }
         if rect.width() > 64.0 && rect.height() > 22.0 {
             let middle = rect.intersect(painter.clip_rect()).center();
             let key = (WordRank::Number, [cells.x, cells.y]);
@@ -52,7 +65,7 @@ pub(crate) fn draw(
         }
     }
     plain.shine(painter.clip_rect(), &mut lights);
-    taken.rects.push(legend(context, palette, theme, overlay));
+    taken.rects.push(legend(context, palette, (theme, is_before), overlay));
     Ok(())
 }
 
@@ -78,13 +91,17 @@ fn number(overlay: &HeatmapLayer, value: f32) -> String {
 fn legend(
     context: &egui::Context,
     palette: &Palette,
-    theme: Theme,
+    (theme, is_before): (Theme, bool),
     overlay: &HeatmapLayer,
 ) -> Rect {
     let painter = context.layer_painter(LayerId::new(Order::Middle, Id::new("layer legend")));
     let screen = painter.clip_rect();
-    let title =
-        painter.layout_no_wrap(overlay.title.into(), FontId::proportional(12.5), ink(theme));
+    let title = if is_before {
+        format!("{}, {BEFORE_CHANGE}", overlay.title)
+    } else {
+        overlay.title.to_owned()
+    };
+    let title = painter.layout_no_wrap(title, FontId::proportional(12.5), ink(theme));
     let wide = title.size().x.max(230.0);
     let frame = Rect::from_center_size(pos2(screen.center().x, 84.0), vec2(wide + 24.0, 56.0));
     painter.rect(frame, 6.0, solid(theme), hairline(theme), StrokeKind::Outside);

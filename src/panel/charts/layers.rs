@@ -7,7 +7,9 @@ use egui::ScrollArea;
 
 use super::activity::{Scrubbed, greatest, shown};
 use crate::panel::OpenPanels;
-use crate::panel::frame::drawer::{bar_cell, nothing_yet, place, show, written};
+use crate::panel::frame::drawer::{
+    bar_cell, fade_before_change, nothing_yet, place, show, written,
+};
 use crate::panel::style::faint;
 use crate::world::camera::Navigate;
 use crate::world::layout::{Atlas, Place};
@@ -36,6 +38,7 @@ pub(crate) fn draw(
         let (Some(at), Some(thought)) = (place(&mind, &scrubbed), shown(&mind, &scrubbed)) else {
             return nothing_yet(ui, theme);
         };
+        fade_before_change(ui, theme, &mind);
         ui.colored_label(faint(theme), format!("Norms at token {at} {}", written(&thought.text)));
         let [residual, added, hidden] =
             [&thought.residual_norms, &thought.added_norms, &thought.hidden_norms]

@@ -7,7 +7,7 @@ use egui::{RichText, ScrollArea, vec2};
 
 use super::activity::Scrubbed;
 use crate::panel::OpenPanels;
-use crate::panel::frame::drawer::{nothing_yet, place, show, written};
+use crate::panel::frame::drawer::{fade_before_change, nothing_yet, place, show, written};
 use crate::panel::style::{accent, faint, ink, tint};
 use crate::world::camera::Navigate;
 use crate::world::layout::{Atlas, Place};
@@ -36,6 +36,7 @@ pub(crate) fn draw(
     let mut chosen = None;
     show(context, &panels, (&mut drawer, Instrument::Lens, "Logit lens"), |ui| {
         let Some(at) = place(&mind, &scrubbed) else { return nothing_yet(ui, theme) };
+        fade_before_change(ui, theme, &mind);
         if mind.thoughts[at].trace.is_none() {
             ui.label("This token's values were not kept: the sequence is too long for them.");
             return;

@@ -5,6 +5,7 @@ use bevy_egui::{EguiContexts, egui};
 use egui::{FontId, Id, LayerId, Order, Rect, StrokeKind, pos2, vec2};
 
 use super::activity::{Scrubbed, glow, greatest, shown};
+use crate::panel::frame::drawer::BEFORE_CHANGE;
 use crate::panel::labels::placement::Taken;
 use crate::panel::rect_mesh::RectMesh;
 use crate::panel::style::{faint, hairline, ink, solid};
@@ -52,7 +53,8 @@ pub(crate) fn draw(
         let galley = painter.layout_no_wrap(text, FontId::proportional(10.5), colour);
         painter.galley(at, galley, colour);
     };
-    write(panel.min + vec2(8.0, 5.0), "light: 0 up to".into(), faint(theme));
+    let title = if mind.is_before_change() { BEFORE_CHANGE } else { "light: 0 up to" };
+    write(panel.min + vec2(8.0, 5.0), title.into(), faint(theme));
     let most = [
         ("head", greatest(&thought.head_norms)),
         ("river", greatest(&thought.residual_norms)),

@@ -6,7 +6,7 @@ use egui::{Align2, Id, RichText, vec2};
 
 use crate::panel::OpenPanels;
 use crate::panel::charts::activity::Scrubbed;
-use crate::panel::style::{accent, card, faint, tint};
+use crate::panel::style::{FADED, accent, card, faint, tint};
 use crate::world::keys::UserAction;
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
@@ -105,6 +105,17 @@ pub(crate) fn place(mind: &Generation, scrubbed: &Scrubbed) -> Option<usize> {
 /// A token as it is written in a list.
 pub(crate) fn written(text: &str) -> String {
     format!("\u{201c}{}\u{201d}", text.replace('\n', "\\n").replace('\t', "\\t"))
+}
+
+/// What is said of what was computed before the model was changed.
+pub(crate) const BEFORE_CHANGE: &str = "before the change";
+
+/// Fades what follows where it was computed before the model was changed, and says so.
+pub(crate) fn fade_before_change(ui: &mut egui::Ui, theme: Theme, mind: &Generation) {
+    if mind.is_before_change() {
+        ui.colored_label(accent(theme), BEFORE_CHANGE);
+        ui.multiply_opacity(FADED);
+    }
 }
 
 /// What is said in a drawer as long as nothing was thought.

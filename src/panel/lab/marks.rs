@@ -12,6 +12,7 @@ use crate::world::camera::MapCamera;
 use crate::world::lab::{Comparison, ComparisonStage, DeviceState, Edits};
 use crate::world::layout::Atlas;
 use crate::world::settings::Settings;
+use crate::world::think::Generation;
 
 /// Frames that are drawn; of a layer's many plots the rest is left out.
 const MOST_FRAMES: usize = 64;
@@ -22,7 +23,7 @@ pub(crate) fn draw(
     camera: Res<MapCamera>,
     settings: Res<Settings>,
     edits: Res<Edits>,
-    comparison: Res<Comparison>,
+    (comparison, mind): (Res<Comparison>, Res<Generation>),
     device: Res<DeviceState>,
     mut words: ResMut<MapWords>,
 ) -> Result {
@@ -53,6 +54,8 @@ pub(crate) fn draw(
     let doing = match comparison.stage {
         ComparisonStage::Without => "answering as the file says: without your changes",
         ComparisonStage::With => "answering with your changes",
+        // What is lit, and each number of it.
+        _ if mind.is_before_change() => "what is shown was computed before the change",
         _ if edits.painting => "marking weights: click or drag; G moves the map again",
         _ => "",
     };

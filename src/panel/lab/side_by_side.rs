@@ -1,16 +1,20 @@
-//! The same prompt answered as the file says and as the model was changed, one token under the
-//! other, with what differs marked.
+//! The same prompt answered before a change of the model and after it: in one sentence with its
+//! numbers, and token by token, with what differs marked. The answer before is that of the file where
+//! somebody asks for both, and else the one that was there when the model was changed.
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{RichText, Ui};
 
+use crate::model::PixelModel;
 use crate::panel::PromptBox;
 use crate::panel::style::{accent, faint, ink, opaque, tint, wrong};
 use crate::world::camera::MapCamera;
-use crate::world::lab::{Asked, Comparison, ComparisonRow, ComparisonSide, ComparisonStage};
+use crate::world::lab::{Comparison, ComparisonSide, ComparisonStage};
+use crate::world::layout::Atlas;
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
+use crate::world::think::Asked;
 
 /// Points across the window.
 const WIDTH: f32 = 312.0;
@@ -30,7 +34,8 @@ pub(crate) fn ask(
         let button = egui::Button::new("Answer both ways");
         if ui.add_enabled(!comparison.is_running(), button).clicked() {
             let PromptBox { text, chat, tokens, temperature } = prompt.clone();
-            comparison.start(Asked { prompt: text, chat, tokens, temperature });
+            let asked = Asked { prompt: text, chat, tokens, temperature, ..Asked::default() };
+            comparison.start(asked);
         }
         if !changed {
             ui.colored_label(faint(theme), "nothing is changed yet");
@@ -42,6 +47,7 @@ pub(crate) fn ask(
 pub(crate) fn draw(
     mut contexts: EguiContexts,
     camera: Res<MapCamera>,
+    atlas: Res<Atlas>,
     settings: Res<Settings>,
     mut comparison: ResMut<Comparison>,
 ) -> Result {
@@ -55,7 +61,7 @@ pub(crate) fn draw(
     // Beside the prompt.
     window.anchor(egui::Align2::RIGHT_BOTTOM, egui::vec2(-12.0, -42.0)).show(context, |ui| {
         ui.set_width(WIDTH.min(camera.view.size[0] as f32 - 60.0).max(80.0));
-        answers(ui, &comparison, settings.theme);
+        answers(ui, &comparison, atlas.model(), settings.theme);
     });
     if !open {
         *comparison = Comparison::default();
@@ -63,7 +69,7 @@ pub(crate) fn draw(
     Ok(())
 }
 
-fn answers(ui: &mut Ui, comparison: &Comparison, theme: Theme) {
+fn answers(ui: &mut Ui, comparison: &Comparison, model: &PixelModel, theme: Theme) {
     if let Some(asked) = &comparison.asked {
         ui.label(RichText::new(format!("{:?}", asked.prompt)).size(12.5));
     }
@@ -71,6 +77,7 @@ fn answers(ui: &mut Ui, comparison: &Comparison, theme: Theme) {
         ComparisonStage::Idle | ComparisonStage::Done => "",
         ComparisonStage::Waiting => "waiting for the answer that is under way",
         ComparisonStage::Without => "1 of 2: answering as the file says",
+        ComparisonStage::With if comparison.follows_change => "answering again, as changed",
         ComparisonStage::With => "2 of 2: answering as changed",
     };
     if !said.is_empty() {
@@ -82,16 +89,26 @@ fn answers(ui: &mut Ui, comparison: &Comparison, theme: Theme) {
         return;
     }
     let rows = comparison.rows();
-    ui.label(RichText::new(summary(&rows)).size(12.5));
+    ui.label(RichText::new(sentence(&comparison.story(model))).size(13.0).strong());
+    let fork = rows.iter().position(|row| !row.same);
     egui::ScrollArea::vertical().id_salt("both answers").max_height(MOST_HEIGHT).show(ui, |ui| {
         egui::Grid::new("both answers").num_columns(6).spacing([8.0, 2.0]).show(ui, |ui| {
-            for title in ["", "file", "", "changed", "", "p"] {
+            let before = if comparison.follows_change { "before" } else { "file" };
+            for title in ["", before, "", "changed", "", "p"] {
                 ui.colored_label(faint(theme), title);
             }
             ui.end_row();
-            for row in &rows {
-                // Not by colour alone.
-                ui.colored_label(accent(theme), if row.same { " " } else { "\u{2260}" });
+            for (at, row) in rows.iter().enumerate() {
+                // Not by colour alone; the first fork has a sign of its own.
+                let sign = match fork {
+                    Some(fork) if fork == at => "\u{25B6}",
+                    _ if row.same => " ",
+                    _ => "\u{2260}",
+                };
+                let sign = ui.colored_label(accent(theme), sign);
+                if fork == Some(at) {
+                    sign.on_hover_text("the first fork: from here on the texts are others");
+                }
                 side(ui, row.without.as_ref(), row.same, theme);
                 side(ui, row.with.as_ref(), row.same, theme);
                 let difference = row
@@ -104,8 +121,8 @@ fn answers(ui: &mut Ui, comparison: &Comparison, theme: Theme) {
     });
     ui.colored_label(
         faint(theme),
-        "p: points of probability that the changed model gives the file's token more or less, \
-         while both read the same text",
+        "p: points of probability that the changed model gives the first answer's token more or \
+         less, while both have the same text before it",
     );
 }
 
@@ -123,29 +140,9 @@ fn side(ui: &mut Ui, side: Option<&ComparisonSide>, same: bool, theme: Theme) {
     );
 }
 
-/// Both answers in a sentence.
-fn summary(rows: &[ComparisonRow]) -> String {
-    let points = |points: f32| format!("{:.1} points", points.abs() * 100.0);
-    let largest =
-        rows.iter().filter_map(|row| row.difference).max_by(|a, b| a.abs().total_cmp(&b.abs()));
-    match (rows.iter().position(|row| !row.same), largest) {
-        (Some(at), _) => format!("The answers part at token {}.", at + 1),
-        (None, Some(largest)) if largest != 0.0 => {
-            format!("Both answers are the same; probabilities differ by up to {}.", points(largest))
-        }
-        (None, _) => "Both answers are the same, with the same probabilities.".into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_summary_says_where_answers_part_or_by_how_much_they_differ() {
-        let row = |same, difference| ComparisonRow { without: None, with: None, same, difference };
-        assert!(summary(&[row(true, Some(0.0)), row(false, None)]).contains("token 2"));
-        assert!(summary(&[row(true, Some(-0.125)), row(true, Some(0.1))]).contains("12.5 points"));
-        assert!(summary(&[row(true, Some(0.0))]).contains("same probabilities"));
-    }
+/// A story with a capital and a stop.
+fn sentence(story: &str) -> String {
+    let mut letters = story.chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    first.chain(letters).chain(['.']).collect()
 }

@@ -3,7 +3,7 @@
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
-use egui::{Align2, Color32, FontId, LayerId, Painter, Pos2, Rect, Stroke, pos2, vec2};
+use egui::{Align2, Color32, FontId, LayerId, Painter, Pos2, Rect, Stroke, Vec2, pos2, vec2};
 
 use super::placement::{MapWords, Word, WordRank};
 use crate::forward::Interventions;
@@ -109,35 +109,43 @@ fn name(painter: &Painter, (atlas, view): (&Atlas, &View), theme: Theme, label: 
         if size.x > rect.width() + 2.0 && kind != LabelKind::Layer {
             return Vec::new();
         }
-        // What of the place is on the screen: names of what is larger stay on it.
-        let left = rect.left().max(screen.left() + 12.0) + 4.0;
-        let right = rect.right().min(screen.right() - 12.0) - size.x - 4.0;
-        let left = left.min(rect.right() - size.x);
-        let top = (rect.top() + 4.0).max(screen.top() + BAR).min(rect.bottom() - size.y - 4.0);
-        let bottom =
-            (rect.bottom().min(screen.bottom() - 8.0) - size.y - 5.0).max(rect.top() + 4.0);
-        match kind {
-            // Above its rectangle stands the place's own name.
-            LabelKind::Plot | LabelKind::Sign => {
-                vec![pos2(left, bottom), pos2(right, bottom), pos2(left, top)]
-            }
-            // Never on the weights where there is ground north of them.
-            LabelKind::Layer if label.rect.y == north && rect.top() > screen.top() + BAR => {
-                vec![pos2(rect.left(), rect.top() - size.y - 4.0)]
-            }
-            _ => {
-                let mut spots = vec![pos2(left, top), pos2(right, top), pos2(left, top + 40.0)];
-                if gap >= size.y * 0.9 && rect.top() > screen.top() + 60.0 {
-                    spots.insert(0, pos2(left, rect.top() - size.y - 4.0));
-                }
-                if kind == LabelKind::Layer {
-                    spots.push(pos2(left, bottom));
-                }
-                spots
-            }
+        // Never on the weights where there is ground north of them.
+        if kind == LabelKind::Layer && label.rect.y == north && rect.top() > screen.top() + BAR {
+            return vec![pos2(rect.left(), rect.top() - size.y - 4.0)];
         }
+        spots(rect, size, (kind, gap), screen)
     });
     word.faded(label.strength)
+}
+
+/// Where a name may stand, left upper corners, the best first: on its own place, as far as that is on
+/// the screen, or in the gap above it.
+fn spots(rect: Rect, size: Vec2, (kind, gap): (LabelKind, f32), screen: Rect) -> Vec<Pos2> {
+    // What of the place is on the screen: names of what is larger stay on it.
+    let left = (rect.left().max(screen.left() + 12.0) + 4.0).min(rect.right() - size.x);
+    let right = rect.right().min(screen.right() - 12.0) - size.x - 4.0;
+    let top = (rect.top() + 4.0).max(screen.top() + BAR);
+    let bottom = rect.bottom().min(screen.bottom() - 8.0) - size.y - 5.0;
+    let mut spots = match kind {
+        // Above its rectangle stands the place's own name.
+        LabelKind::Plot | LabelKind::Sign => {
+            vec![pos2(left, bottom), pos2(right, bottom), pos2(left, top)]
+        }
+        _ => vec![pos2(left, top), pos2(right, top), pos2(left, top + 40.0)],
+    };
+    if kind == LabelKind::Layer {
+        spots.push(pos2(left, bottom));
+    }
+    // Beyond its own place a name would be read as that of the place which is there.
+    let own = rect.expand(2.0);
+    spots.retain(|spot| {
+        kind == LabelKind::Layer || own.contains_rect(Rect::from_min_size(*spot, size))
+    });
+    let is_above = !matches!(kind, LabelKind::Plot | LabelKind::Sign);
+    if is_above && gap >= size.y * 0.9 && rect.top() > screen.top() + 60.0 {
+        spots.insert(0, pos2(left, rect.top() - size.y - 4.0));
+    }
+    spots
 }
 
 /// Says of heads and layers that are muted or scaled that they are, beside the hatch that the
@@ -183,4 +191,32 @@ pub(crate) fn tag(painter: &Painter, middle: Pos2, text: &str, colour: Color32, 
     let place = Align2::CENTER_CENTER.anchor_size(middle, galley.size());
     painter.rect_filled(place.expand2(vec2(6.0, 3.0)), 4.0, backing);
     painter.galley(place.min, galley, colour);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_named_on_its_own_plot_or_in_the_gap_above_it() {
+        let screen = Rect::from_min_max(pos2(0.0, 0.0), pos2(1280.0, 720.0));
+        let size = vec2(40.0, 14.0);
+        for (top, height) in
+            [(100.0, 12.0), (100.0, 30.0), (40.0, 20.0), (-30.0, 60.0), (300.0, 200.0)]
+        {
+            let head = Rect::from_min_size(pos2(200.0, top), vec2(60.0, height));
+            for gap in [2.0, 20.0] {
+                for spot in spots(head, size, (LabelKind::Head, gap), screen) {
+                    let name = Rect::from_min_size(spot, size);
+                    let is_in_gap = gap >= size.y && name.bottom() <= head.top();
+                    assert!(
+                        is_in_gap || head.expand(2.0).contains_rect(name),
+                        "{head:?}: {name:?}"
+                    );
+                }
+            }
+        }
+        let head = Rect::from_min_size(pos2(200.0, 300.0), vec2(60.0, 200.0));
+        assert!(!spots(head, size, (LabelKind::Head, 2.0), screen).is_empty());
+    }
 }

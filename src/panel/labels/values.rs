@@ -19,6 +19,7 @@ use crate::model::quant::Code;
 use crate::model::weights::{tile_codes, tile_weights};
 use crate::panel::style::{hairline, ink, solid};
 use crate::world::camera::MapCamera;
+use crate::world::damage::Damage;
 use crate::world::lab::Edits;
 use crate::world::layout::{Atlas, Spot};
 use crate::world::palette::{Colouring, Palettes, RANGE, Theme};
@@ -74,7 +75,7 @@ pub(crate) fn draw(
     pointer: Res<Pointer>,
     palettes: Res<Palettes>,
     settings: Res<Settings>,
-    edits: Res<Edits>,
+    (edits, damage): (Res<Edits>, Res<Damage>),
     mut cache: ResMut<DecodedTiles>,
     taken: Res<Taken>,
 ) -> Result {
@@ -87,6 +88,10 @@ pub(crate) fn draw(
         for y in visible.y..visible.y + visible.height {
             for x in visible.x..visible.x + visible.width {
                 let Some(spot) = atlas.spot(x, y) else { continue };
+                // The number would be none that anybody trained.
+                if damage.is_damaged(spot.tile) {
+                    continue;
+                }
                 let Some((value, code)) = cache.value(&atlas, &edits, &spot) else { continue };
                 let colour = if settings.colouring == Colouring::Weights {
                     let spreads = value / atlas.spread(spot.tensor);
@@ -121,7 +126,7 @@ pub(crate) fn draw(
             &painter,
             (&atlas, &camera.view),
             pointer,
-            &edits,
+            (&edits, &damage),
             &mut cache,
             settings.theme,
         );
@@ -134,7 +139,7 @@ fn under_pointer(
     painter: &Painter,
     (atlas, view): (&Atlas, &View),
     pointer: [f64; 2],
-    edits: &Edits,
+    (edits, damage): (&Edits, &Damage),
     cache: &mut DecodedTiles,
     theme: Theme,
 ) {
@@ -142,16 +147,20 @@ fn under_pointer(
     let Some(spot) = atlas.spot(x, y) else { return };
     let tensor = &atlas.model().tensors()[spot.tensor];
     let mut text = format!("{}  [{}, {}]", tensor.name, spot.row, spot.column);
-    if view.scale >= 1.0
+    if damage.is_damaged(spot.tile) {
+        text = format!(
+            "{text}\ntile {} is damaged: its bytes are not those of its checksum",
+            spot.tile
+        );
+    } else if view.scale >= 1.0
         && let Some((value, code)) = cache.value(atlas, edits, &spot)
     {
         text = format!("{text}\n{value:+.6}   {}   tile {}", tensor.encoding(), spot.tile);
-        if let Some(Code { code, most, scale, base }) = code {
+        if let Some(code) = code {
             let block = spot.column / tensor.encoding().block_len() as u64;
-            text = format!(
-                "{text}\ncode {code} of 0 to {most}, x {scale:.3e} {base:+.3e}   \
-                 block {block} of the row"
-            );
+            let sum = sum(code, f64::from(value), 0.5e-6).join(" ");
+            let most = code.most;
+            text = format!("{text}\n{sum}   code of 0 to {most}, block {block} of the row");
         }
     }
     let galley = painter.layout_no_wrap(text, FontId::monospace(11.0), ink(theme));
@@ -182,10 +191,10 @@ fn written(
         job.append(&text, 0.0, TextFormat::simple(FontId::monospace(size), colour));
     };
     line(short(value), size, colour);
-    if let Some(Code { code, scale, base, .. }) = code {
-        let sign = if base < 0.0 { '-' } else { '+' };
-        let parts = format!("\n{code} x {}\n{sign} {}", short(scale), short(base.abs()));
-        line(parts, size * 0.68, colour);
+    if let Some(code) = code {
+        let (written, half) = as_written(value);
+        let [product, base] = sum(code, written, half);
+        line(format!("\n{product}\n{base}"), size * 0.68, colour);
     }
     painter.layout_job(job)
 }
@@ -198,6 +207,57 @@ fn short(value: f32) -> String {
         size if size < 9.995 => format!("{value:.3}").replacen("0.", ".", 1),
         _ => format!("{value:.1}"),
     }
+}
+
+/// A number as [`short`] writes it, and half a unit of its last digit.
+fn as_written(value: f32) -> (f64, f64) {
+    let text = short(value);
+    let written =
+        text.replacen('.', "0.", usize::from(text.trim_start_matches('-').starts_with('.')));
+    let half = match value.abs() {
+        0.0 => 0.5e-3,
+        size if size < 0.000_95 => {
+            let power = text.split_once('e').and_then(|(_, power)| power.parse::<i32>().ok());
+            0.5 * 10.0_f64.powi(power.unwrap_or(0))
+        }
+        size if size < 9.995 => 0.5e-3,
+        _ => 0.05,
+    };
+    (written.parse().unwrap_or(value.into()), half)
+}
+
+/// The most decimals of a scale: 2 to the power of -24 is the least of an f16.
+const MOST_DECIMALS: usize = 12;
+
+/// What a value is made of, code times scale and what is added, in as few digits as add up to the
+/// value within `half` a unit of the last digit that is written of it.
+///
+/// What is added is a multiple of the scale in encodings without a base of their own, and is written
+/// so: 8 x .0312 says more than .25, and its digits are right for every code.
+fn sum(code: Code, value: f64, half: f64) -> [String; 2] {
+    let Code { code, scale, base, .. } = code;
+    let (scale, base, code_of) = (f64::from(scale), f64::from(base), f64::from(code));
+    let times = (base / scale).round();
+    let is_multiple = scale != 0.0 && (times * scale - base).abs() <= base.abs() * 1e-6;
+    let at = |decimals: usize| {
+        let unit = 10.0_f64.powi(decimals as i32);
+        let [scale, alone] = [scale, base].map(|number| (number * unit).round() / unit);
+        let base = if is_multiple { times * scale } else { alone };
+        // A sum of decimals is no decimal: it may be off by a little.
+        (code_of * scale + base - value).abs() <= half * (1.0 + 1e-6)
+    };
+    let decimals = (3..MOST_DECIMALS).find(|&decimals| at(decimals)).unwrap_or(MOST_DECIMALS);
+    let digits = |number: f64| {
+        let text = format!("{number:.decimals$}");
+        text.strip_prefix('0').map(str::to_owned).unwrap_or(text)
+    };
+    let sign = if base < 0.0 { '-' } else { '+' };
+    let base = if is_multiple {
+        format!("{sign} {} x {}", times.abs(), digits(scale.abs()))
+    } else {
+        format!("{sign} {}", digits(base.abs()))
+    };
+    [format!("{code} x {}", digits(scale)), base]
 }
 
 /// Black or white, whichever is read better on a colour.
@@ -219,5 +279,66 @@ mod tests {
             assert!(short(value).len() <= 7, "{value}: {}", short(value));
         }
         assert_eq!((short(-0.1234).as_str(), short(1.5).as_str()), ("-.123", "1.500"));
+    }
+
+    /// A decimal as a whole number of units of 10 to the power of -20.
+    fn units(text: &str) -> i128 {
+        let (sign, text) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+        let (digits, power) = text.split_once('e').unwrap_or((text, "0"));
+        let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+        let number: i128 = format!("0{whole}{part}").parse().unwrap();
+        let power = 20 + power.parse::<i32>().unwrap() - part.len() as i32;
+        sign * number * 10_i128.pow(power as u32)
+    }
+
+    /// What stands beneath a number, added up digit by digit.
+    fn added_up([product, base]: &[String; 2]) -> i128 {
+        let product_of = |text: &str| match text.split_once(" x ") {
+            Some((code, scale)) => code.parse::<i128>().unwrap() * units(scale),
+            None => units(text),
+        };
+        let (sign, base) = base.split_once(' ').unwrap();
+        let base = product_of(base);
+        product_of(product) + if sign == "-" { -base } else { base }
+    }
+
+    #[test]
+    fn what_is_written_beneath_a_number_adds_up_to_it() {
+        let model = crate::app::kinds::assets().default_model().unwrap();
+        let mut compared = 0;
+        for tile in 0..model.tile_count() {
+            let (tensor, shape) = model.tile_shape(tile);
+            let tiling = &model.tensors()[tensor].tiling;
+            let bytes = model.tile(tile).unwrap();
+            let values = tile_weights(tiling, &shape, bytes);
+            for (value, code) in values.iter().zip(tile_codes(tiling, &shape, bytes)).step_by(7) {
+                let (written, half) = as_written(*value);
+                let (text, beneath) = (short(*value), sum(code, written, half));
+                let half = (half * 1e10).round() as i128 * 10_i128.pow(10);
+                let off = (added_up(&beneath) - units(&text)).abs();
+                assert!(off <= half, "{text} is not {beneath:?}");
+                compared += 1;
+            }
+        }
+        assert!(compared > 10_000, "{compared}");
+    }
+
+    #[test]
+    fn sums_of_every_kind_of_encoding_add_up() {
+        // A base of its own, a multiple of the scale, a code of 8 bits, and what is exactly zero.
+        for (code, scale, base) in [
+            (5, 0.0312347f32, -0.0981),
+            (8, 0.0312347, -8.0 * 0.0312347),
+            (200, 0.00123, -128.0 * 0.00123),
+            (63, 1.2345, -17.5),
+            (0, 0.000_013, 0.000_02),
+            (7, 0.0, 0.0),
+        ] {
+            let value = code as f32 * scale + base;
+            let (written, half) = as_written(value);
+            let beneath = sum(Code { code, most: 255, scale, base }, written, half);
+            let off = (added_up(&beneath) - units(&short(value))).abs();
+            assert!(off <= (half * 1e15).round() as i128 * 10_i128.pow(5), "{value}: {beneath:?}");
+        }
     }
 }

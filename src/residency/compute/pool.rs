@@ -145,7 +145,7 @@ impl Pool {
         self.counters.evict(bring.iter().filter(|bring| bring.evicts.is_some()).count() as u64);
         for bring in bring {
             let start = Instant::now();
-            let bytes = self.model.load_tile(bring.tile).inspect_err(|_| {
+            let bytes = self.model.tile_to_compute(bring.tile, true).inspect_err(|_| {
                 // `want` counts the tile as there already: no later pass may read its place.
                 self.counters.bad();
                 self.broken = true;

@@ -213,7 +213,7 @@ impl Reader {
         let mut view = buffer.slice(..).get_mapped_range_mut();
         let (mut at, mut result) = (0, Ok(()));
         for &tile in &unit.tiles {
-            match if again { self.model.load_tile(tile) } else { self.model.tile(tile) } {
+            match self.model.tile_to_compute(tile, again) {
                 Ok(bytes) => {
                     view.slice(at..at + bytes.len()).copy_from_slice(bytes);
                     at += bytes.len();

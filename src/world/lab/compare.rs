@@ -1,24 +1,14 @@
-//! The same prompt answered twice, as the file says and as the model was changed, and where the two
-//! answers part.
+//! The same prompt answered twice, before a change of the model and after it, and where the two
+//! answers part. What is before is the model as its file says, where somebody asks for both, or the
+//! answer that was there when the model was changed.
+
+use std::sync::Arc;
 
 use bevy::prelude::*;
 
 use super::Edits;
 use crate::world::layout::Atlas;
-use crate::world::think::{GeneratedToken, Generation};
-
-/// A prompt that is answered twice.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Asked {
-    /// What is asked, as text.
-    pub prompt: String,
-    /// Whether it is a message in a chat.
-    pub chat: bool,
-    /// The most tokens of an answer.
-    pub tokens: u32,
-    /// How freely to choose; both answers draw with the same random numbers.
-    pub temperature: f32,
-}
+use crate::world::think::{Answer, Asked, GeneratedToken, Generation, ModelState};
 
 /// How far a comparison is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,12 +33,19 @@ pub struct Comparison {
     pub stage: ComparisonStage,
     /// The prompt, and how it is answered.
     pub asked: Option<Asked>,
-    /// The answer as the file says.
-    pub without: Vec<GeneratedToken>,
+    /// The answer before.
+    pub without: Answer,
     /// The answer as the model was changed.
-    pub with: Vec<GeneratedToken>,
+    pub with: Answer,
+    /// What each answer was computed with: before, and as changed.
+    pub states: [Arc<ModelState>; 2],
+    /// How probable the tokens of the answer before are as the model was changed, and the one that
+    /// ended it: as long as both answers have the same text before them.
+    pub expected: Vec<f32>,
     /// What went wrong, in words.
     pub problem: Option<String>,
+    /// Whether it follows a change: both answers are of the window's own prompt.
+    pub follows_change: bool,
     /// The prompt's tokens: whoever asks something else meanwhile ends the comparison.
     prompt: Vec<u32>,
 }
@@ -65,15 +62,14 @@ pub struct ComparisonSide {
 /// One place of both answers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ComparisonRow {
-    /// As the file says; none where that answer has ended.
+    /// Before; none where that answer has ended.
     pub without: Option<ComparisonSide>,
     /// As it was changed.
     pub with: Option<ComparisonSide>,
     /// Whether both have the same token here.
     pub same: bool,
-    /// What the changed model gave to the file's token, less what the file's model gave; `None`
-    /// where the texts before differ already, or where that token is not among the likeliest that
-    /// are known.
+    /// What the changed model gives to the first answer's token, less what the model before gave;
+    /// `None` where the texts before differ already.
     pub difference: Option<f32>,
 }
 
@@ -88,41 +84,55 @@ impl Comparison {
         !matches!(self.stage, ComparisonStage::Idle | ComparisonStage::Done)
     }
 
-    /// Both answers, place by place.
+    /// Begins with an answer that is there: the same prompt is answered again, as the model is now.
+    pub(super) fn follow(&mut self, mind: &mut Generation, atlas: &Atlas, without: Answer) {
+        let (Some(asked), Some(first)) = (mind.asked().cloned(), without.tokens.first()) else {
+            return;
+        };
+        let states = [Arc::clone(&first.state), Arc::clone(mind.current_state())];
+        *self =
+            Self { asked: Some(asked), without, states, follows_change: true, ..Self::default() };
+        self.ask_with(mind, atlas);
+    }
+
+    /// Asks for the second answer.
+    fn ask_with(&mut self, mind: &mut Generation, atlas: &Atlas) {
+        let Some(asked) = self.asked.clone() else { return };
+        let end = self.without.end.map(|(token, _)| token);
+        let expected = self.without.tokens.iter().map(|token| token.token).chain(end).collect();
+        mind.begin(atlas.model(), asked, expected);
+        self.prompt = prompt_of(mind);
+        self.stage = ComparisonStage::With;
+    }
+
+    /// Both answers, place by place; of an answer that was broken off, as far as it came.
     pub fn rows(&self) -> Vec<ComparisonRow> {
-        rows(&self.without, &self.with)
+        let (without, with) = (&self.without.tokens, &self.with.tokens);
+        let places =
+            if self.without.is_whole { without.len().max(with.len()) } else { without.len() };
+        let side = |thought: &GeneratedToken| ComparisonSide {
+            text: thought.text.clone(),
+            probability: thought.probability.unwrap_or_default(),
+        };
+        (0..places)
+            .map(|at| {
+                let (before, now) = (without.get(at), with.get(at));
+                let token = |side: Option<&GeneratedToken>| side.map(|thought| thought.token);
+                let probability = before.and_then(|before| before.probability);
+                let difference = self.expected.get(at).zip(probability);
+                ComparisonRow {
+                    without: before.map(side),
+                    with: now.map(side),
+                    same: before.is_some() && token(before) == token(now),
+                    difference: difference.map(|(now, before)| now - before),
+                }
+            })
+            .collect()
     }
 
     fn fail(&mut self, problem: String) {
         (self.stage, self.problem) = (ComparisonStage::Done, Some(problem));
     }
-}
-
-fn rows(without: &[GeneratedToken], with: &[GeneratedToken]) -> Vec<ComparisonRow> {
-    let side = |thought: &GeneratedToken| ComparisonSide {
-        text: thought.text.clone(),
-        probability: thought.probability.unwrap_or_default(),
-    };
-    let mut parted = false;
-    (0..without.len().max(with.len()))
-        .map(|at| {
-            let (file, changed) = (without.get(at), with.get(at));
-            let same = file.is_some()
-                && file.map(|file| file.token) == changed.map(|changed| changed.token);
-            // After different texts, probabilities answer different questions.
-            let difference = file.zip(changed).filter(|_| !parted).and_then(|(file, changed)| {
-                let among = || changed.alternatives.iter().find(|(text, _)| *text == file.text);
-                let now = if same {
-                    changed.probability
-                } else {
-                    among().map(|&(_, probability)| probability)
-                };
-                Some(now? - file.probability?)
-            });
-            parted |= !same;
-            ComparisonRow { without: file.map(side), with: changed.map(side), same, difference }
-        })
-        .collect()
 }
 
 /// Takes a comparison a step further.
@@ -135,15 +145,6 @@ pub(super) fn drive(
     if !comparison.is_running() {
         return;
     }
-    let Some(asked) = comparison.asked.clone() else {
-        comparison.stage = ComparisonStage::Idle;
-        return;
-    };
-    let ask = |mind: &mut Generation| {
-        mind.ask(atlas.model(), &asked.prompt, asked.chat, asked.tokens, asked.temperature);
-    };
-    // A paused answer would never end, and both have to.
-    mind.paused = false;
     // While it waits, a problem is that of the answer before.
     if comparison.stage != ComparisonStage::Waiting
         && let Some(problem) = mind.problem.clone()
@@ -158,27 +159,36 @@ pub(super) fn drive(
         comparison.fail("something else was asked meanwhile".into());
         return;
     }
+    if !comparison.follows_change {
+        // A paused answer would never end, and both have to.
+        mind.paused = false;
+    }
     if mind.is_busy() {
         return;
     }
-    let answer =
-        |mind: &Generation| mind.thoughts.get(mind.prompt_len..).unwrap_or_default().to_vec();
     match comparison.stage {
         ComparisonStage::Waiting => {
             // It reaches the device in `WorldSystems::Move` of this frame, before a step is taken.
             edits.bypassed = true;
-            ask(&mut mind);
+            if let Some(asked) = comparison.asked.clone() {
+                mind.begin(atlas.model(), asked, Vec::new());
+            }
             comparison.prompt = prompt_of(&mind);
             comparison.stage = ComparisonStage::Without;
         }
         ComparisonStage::Without => {
-            comparison.without = answer(&mind);
+            comparison.without = mind.answer_so_far();
             edits.bypassed = false;
-            ask(&mut mind);
-            comparison.stage = ComparisonStage::With;
+            comparison.ask_with(&mut mind, &atlas);
         }
         _ => {
-            comparison.with = answer(&mind);
+            comparison.with = mind.answer_so_far();
+            comparison.expected.clone_from(&mind.expected);
+            let first = |answer: &Answer| answer.tokens.first().map(|token| &token.state).cloned();
+            let states = [first(&comparison.without), first(&comparison.with)];
+            for (state, known) in states.into_iter().zip(&mut comparison.states) {
+                state.into_iter().for_each(|state| *known = state);
+            }
             comparison.stage = ComparisonStage::Done;
         }
     }
@@ -189,39 +199,40 @@ fn prompt_of(mind: &Generation) -> Vec<u32> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn thought(token: u32, probability: f32, alternatives: &[(u32, f32)]) -> GeneratedToken {
-        let text = |token: u32| format!("t{token}");
-        GeneratedToken {
+    /// An answer of tokens with their probabilities.
+    pub(in crate::world::lab) fn answer(tokens: &[(u32, f32)]) -> Answer {
+        let thought = |&(token, probability): &(u32, f32)| GeneratedToken {
             token,
-            text: text(token),
+            text: format!(" t{token}"),
             probability: Some(probability),
-            alternatives: alternatives
-                .iter()
-                .map(|&(token, probability)| (text(token), probability))
-                .collect(),
             ..GeneratedToken::default()
-        }
+        };
+        Answer { tokens: tokens.iter().map(thought).collect(), end: None, is_whole: true }
     }
 
     #[test]
     fn differences_are_told_until_the_texts_part_and_no_further() {
-        let without = [thought(1, 0.5, &[]), thought(2, 0.75, &[]), thought(3, 0.5, &[])];
-        let with =
-            [thought(1, 0.25, &[]), thought(4, 0.5, &[(4, 0.5), (2, 0.25)]), thought(3, 0.9, &[])];
-        let rows = rows(&without, &with);
-        let same: Vec<bool> = rows.iter().map(|row| row.same).collect();
+        let without = answer(&[(1, 0.5), (2, 0.75), (3, 0.5)]);
+        let with = answer(&[(1, 0.25), (4, 0.5), (3, 0.9)]);
+        let both = Comparison { without, with, expected: vec![0.25, 0.25], ..default() };
+        let same: Vec<bool> = both.rows().iter().map(|row| row.same).collect();
         assert_eq!(same, [true, false, true]);
-        let differences: Vec<Option<f32>> = rows.iter().map(|row| row.difference).collect();
+        let differences: Vec<Option<f32>> = both.rows().iter().map(|row| row.difference).collect();
         assert_eq!(differences, [Some(-0.25), Some(-0.5), None]);
     }
 
     #[test]
-    fn an_answer_that_ends_early_has_no_token_there() {
-        let rows = rows(&[thought(1, 0.5, &[])], &[]);
+    fn an_answer_that_ends_early_has_no_token_there_and_one_that_was_broken_off_no_place() {
+        let mut both = Comparison { without: answer(&[(1, 0.5)]), ..default() };
+        let rows = both.rows();
         assert_eq!(rows.len(), 1);
         assert!(rows[0].with.is_none() && !rows[0].same && rows[0].difference.is_none());
+        both.with = answer(&[(1, 0.5), (2, 0.5)]);
+        assert!(both.rows().len() == 2 && !both.rows()[1].same);
+        both.without.is_whole = false;
+        assert!(both.rows().len() == 1 && both.rows()[0].same, "nobody knows what came next");
     }
 }

@@ -5,11 +5,14 @@
 //! map draws, marks on entities, and a [`Comparison`]. The model's file is never written.
 
 mod actions;
+mod again;
 mod compare;
 mod device;
+mod edited_plots;
 mod edits;
 pub(crate) mod marks;
 mod mouse;
+mod story;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,13 +21,16 @@ use bevy::prelude::*;
 
 use super::WorldSystems;
 use super::draw::MapFrame;
+use super::keys::{UserAction, on_action};
 use super::layout::Atlas;
 use super::notices::Notices;
+use super::tour::{self, TourSystems};
 use crate::forward::gpu::EditedWeights;
 use crate::model::edits::coarse_of;
 
-pub use compare::{Asked, Comparison, ComparisonRow, ComparisonSide, ComparisonStage};
+pub use compare::{Comparison, ComparisonRow, ComparisonSide, ComparisonStage};
 pub use device::DeviceState;
+pub use edited_plots::EditedPlots;
 pub use edits::{Edits, Last};
 
 /// Painting, soloing and comparing. Needs what [`super::WorldPlugin`] needs, and
@@ -36,22 +42,26 @@ impl Plugin for LabPlugin {
         app.init_resource::<Edits>()
             .init_resource::<Comparison>()
             .init_resource::<EditedWeights>()
+            .init_resource::<EditedPlots>()
             .add_plugins(device::DeviceStatePlugin)
             .add_systems(
                 Update,
                 (
+                    tour::hold.in_set(TourSystems::Hold).run_if(again::is_due),
                     (
                         actions::act,
                         marks::act,
                         actions::follow_tour,
                         marks::follow_tour,
                         mouse::mark,
+                        again::act.run_if(on_action(UserAction::AnswerAgain)),
+                        again::answer.run_if(again::is_due),
                         compare::drive,
                     )
                         .chain()
                         .after(super::pointer::mouse)
                         .in_set(WorldSystems::Act),
-                    share.in_set(WorldSystems::Move),
+                    (share, edited_plots::find).chain().in_set(WorldSystems::Move),
                     coarse.in_set(WorldSystems::Frame),
                 ),
             );

@@ -11,7 +11,7 @@ pub mod search;
 pub use place::{Place, Spot};
 #[cfg(test)]
 pub(crate) use quads::FLAT;
-pub use quads::{Quad, STATE_EDITED};
+pub use quads::{Quad, STATE_DAMAGED, STATE_EDITED};
 pub(crate) use quads::{STATE_MUTED, STATE_SCALED};
 
 use std::sync::Arc;

@@ -12,8 +12,10 @@ use crate::model::{Encoding, PixelModel, Tensor, planes::LINE_BYTES};
 pub(crate) const STATE_MUTED: u32 = 1;
 /// In [`Quad::state`]: the head or layer is weakened or strengthened.
 pub(crate) const STATE_SCALED: u32 = 2;
-/// In [`Quad::state`]: bytes of the tile were changed, so that its checksum no longer holds.
+/// In [`Quad::state`]: weights that it shows are not those of the file.
 pub const STATE_EDITED: u32 = 4;
+/// In [`Quad::state`]: bytes of the tile do not match its checksum.
+pub const STATE_DAMAGED: u32 = 8;
 
 /// In [`Quad::kind`]: a flat colour, that of the river's bed; or where [`Quad::tile`] is 1, of red,
 /// green and blue in linear light as the bits of `rows`, `columns` and `first_byte`.

@@ -77,7 +77,7 @@ impl Lens {
                     }
                 },
             };
-            let edited = Arc::clone(&thought.edited);
+            let edited = Arc::clone(&thought.state.tiles);
             let work = async move {
                 see(&twin, &trace.residual, &edited).map(|layers| LensView {
                     generation,

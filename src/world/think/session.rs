@@ -7,13 +7,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::state::ModelState;
 use super::trace::{SeenColumn, hooks};
 use crate::batch::{ModelText, TextModel};
 use crate::engine::gpu::StepRequest;
 use crate::engine::{Batch, Column, Sampled};
-use crate::forward::sampling::{Key, Sampler, SamplingParams};
+use crate::forward::sampling::{Key, Sampler, SamplingError, SamplingParams};
 use crate::model::ModelConfig;
-use crate::model::edits::Tiles;
 
 /// Alternatives that are kept of each token.
 const ALTERNATIVES: usize = 6;
@@ -36,15 +36,15 @@ pub(super) enum Pace {
 }
 
 /// The piece of the sequence that a step computes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Chunk {
     pub generation: u64,
     pub first: usize,
     pub tokens: Vec<u32>,
     /// Whether the logits of the last column are wanted.
     pub logits: bool,
-    /// Edited tiles of the output with which it is computed.
-    pub edited: Arc<Tiles>,
+    /// What it is computed with.
+    pub state: Arc<ModelState>,
 }
 
 impl Chunk {
@@ -71,13 +71,36 @@ pub(super) struct ChunkReport {
     pub seen: Vec<SeenColumn>,
     /// The token that was drawn, unless the sequence is over.
     pub drawn: Option<Sampled>,
-    /// Whether the answer is over before its first token.
-    pub ended_at_once: bool,
+    /// The token that ended the answer, and how probable it was.
+    pub end: Option<(u32, f32)>,
+    /// How probable the token was that an answer before has at this place.
+    pub expected: Option<f32>,
     pub problem: Option<String>,
-    /// Edited tiles of the output with which it was computed.
-    pub edited: Arc<Tiles>,
+    /// What it was computed with.
+    pub state: Arc<ModelState>,
     /// From its submission until its values were there.
     pub took: Duration,
+}
+
+/// How a sequence begins.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    /// The prompt, and the tokens that the answer begins with.
+    pub tokens: Vec<u32>,
+    /// How many of them are the prompt.
+    pub prompt_len: usize,
+    /// How many of them are computed already.
+    pub computed: usize,
+    /// Tokens that are wanted after them.
+    pub wanted: u32,
+}
+
+impl Beginning {
+    /// A prompt of which nothing is computed.
+    #[cfg(test)]
+    fn prompt(tokens: Vec<u32>, wanted: u32) -> Self {
+        Self { prompt_len: tokens.len(), tokens, computed: 0, wanted }
+    }
 }
 
 /// A sequence on its way.
@@ -86,6 +109,8 @@ pub(super) struct Session {
     generation: u64,
     tokens: Vec<u32>,
     prompt_len: usize,
+    /// Tokens that are given and not drawn: the prompt, and what the answer begins with.
+    given: usize,
     /// Tokens whose step is done or under way.
     begun: usize,
     wanted: u32,
@@ -93,13 +118,15 @@ pub(super) struct Session {
     params: SamplingParams,
     sampler: Sampler,
     text: Option<Arc<ModelText>>,
+    /// The tokens of an answer before, with the one that ended it.
+    expected: Vec<u32>,
     pub pace: Pace,
     /// What a frame may spend on waiting.
     pub budget: Duration,
     /// What the last frame spent on it.
     pub spent: Duration,
-    /// Edited tiles of the output that the device has this frame.
-    pub edited: Arc<Tiles>,
+    /// What the device computes with in this frame.
+    pub state: Arc<ModelState>,
     pub reports: Vec<ChunkReport>,
 }
 
@@ -107,20 +134,23 @@ impl Session {
     /// Begins a sequence in the place of the one before and gives its number.
     pub fn begin(
         &mut self,
-        tokens: Vec<u32>,
-        wanted: u32,
+        beginning: Beginning,
         params: SamplingParams,
         text: Arc<ModelText>,
+        expected: Vec<u32>,
     ) -> u64 {
+        let Beginning { tokens, prompt_len, computed, wanted } = beginning;
         self.generation += 1;
-        self.prompt_len = tokens.len();
+        self.prompt_len = prompt_len;
+        self.given = tokens.len();
         self.tokens = tokens;
-        self.begun = 0;
+        self.begun = computed;
         self.wanted = wanted;
         // What steps of the prompt before have told of the device holds for this one.
         self.chunk_len = self.chunk_len.max(FIRST_CHUNK);
         self.params = params;
         self.text = Some(text);
+        self.expected = expected;
         self.reports.clear();
         self.generation
     }
@@ -129,7 +159,7 @@ impl Session {
     pub(crate) fn next_chunk(&mut self) -> Option<Chunk> {
         let left = self.tokens.len() - self.begun;
         // The last column alone is like a step of the answer: it makes the first token of it.
-        let of_prompt = self.begun + 1 < self.prompt_len;
+        let of_prompt = self.begun + 1 < self.given;
         let most = match &mut self.pace {
             Pace::Stopped => 0,
             Pace::One => 1,
@@ -157,7 +187,7 @@ impl Session {
             first,
             tokens,
             logits,
-            edited: Arc::clone(&self.edited),
+            state: Arc::clone(&self.state),
         })
     }
 
@@ -178,40 +208,43 @@ impl Session {
             first: chunk.first,
             seen,
             took,
-            edited: Arc::clone(&chunk.edited),
+            state: Arc::clone(&chunk.state),
             ..ChunkReport::default()
         };
         if chunk.logits {
-            match self.draw(logits) {
-                Ok(drawn) => {
-                    report.ended_at_once = drawn.is_none() && self.tokens.len() == self.prompt_len;
-                    report.drawn = drawn;
-                }
-                Err(problem) => {
-                    self.wanted = 0;
-                    report.problem = Some(problem);
-                }
+            if let Err(error) = self.draw(logits, &mut report) {
+                self.wanted = 0;
+                report.problem = Some(error.to_string());
             }
         }
         self.reports.push(report);
     }
 
-    fn draw(&mut self, logits: &[f32]) -> Result<Option<Sampled>, String> {
+    /// Draws the next token, or the one that ends the answer.
+    fn draw(&mut self, logits: &[f32], report: &mut ChunkReport) -> Result<(), SamplingError> {
         let index = (self.tokens.len() - self.prompt_len) as u32;
         // By seed and place in the answer alone: both answers of a comparison draw alike.
         let words = self.params.words(Key::new(self.params.seed, 0), index);
-        let token =
-            self.sampler.sample(logits, &words, &[], &[]).map_err(|error| error.to_string())?;
-        let scored =
-            self.sampler.score(logits, token, ALTERNATIVES).map_err(|error| error.to_string())?;
+        let token = self.sampler.sample(logits, &words, &[], &[])?;
+        let scored = self.sampler.score(logits, token, ALTERNATIVES)?;
+        // After different texts, a probability answers another question.
+        let answer = &self.tokens[self.prompt_len..];
+        if let Some((expected, before)) =
+            self.expected.get(..=answer.len()).and_then(<[_]>::split_last)
+            && before == answer
+        {
+            report.expected = self.sampler.score(logits, *expected, 0)?.logprob.map(f32::exp);
+        }
         // It cannot wrap: logits are only asked for while some are wanted.
         self.wanted -= 1;
         if self.text.as_ref().is_some_and(|text| text.is_end(token)) {
             self.wanted = 0;
-            return Ok(None);
+            report.end = Some((token, scored.logprob.map_or(0.0, f32::exp)));
+        } else {
+            self.tokens.push(token);
+            report.drawn = Some(scored);
         }
-        self.tokens.push(token);
-        Ok(Some(scored))
+        Ok(())
     }
 
     /// Ends the sequence: no step of it is taken any more, and what comes of the one under way does
@@ -246,7 +279,12 @@ mod tests {
         let model = crate::app::kinds::assets().default_model().unwrap();
         let text = Arc::new(ModelText::new(&model).unwrap());
         let mut session = Session { budget: Duration::from_millis(40), ..Session::default() };
-        session.begin(vec![5; prompt], wanted, SamplingParams::greedy(), text);
+        session.begin(
+            Beginning::prompt(vec![5; prompt], wanted),
+            SamplingParams::greedy(),
+            text,
+            Vec::new(),
+        );
         session
     }
 
@@ -299,11 +337,36 @@ mod tests {
             logits[token as usize] = 1.0;
             let chunk = session.next_chunk().unwrap();
             session.accept(&chunk, vec![SeenColumn::default()], &logits, Duration::ZERO);
-            session.reports.pop().unwrap().ended_at_once
+            session.reports.pop().unwrap()
         };
-        assert!(step(&mut session, end));
-        session.begin(vec![5; 2], 8, SamplingParams::greedy(), text);
-        assert!(!step(&mut session, 7) && !step(&mut session, end), "there was a word before");
+        let report = step(&mut session, end);
+        assert_eq!((report.end.map(|(token, _)| token), report.drawn), (Some(end), None));
+        session.begin(Beginning::prompt(vec![5; 2], 8), SamplingParams::greedy(), text, Vec::new());
+        assert_eq!(step(&mut session, 7).end, None);
+    }
+
+    #[test]
+    fn the_tokens_of_an_answer_before_are_scored_until_another_is_said() {
+        let mut session = session(2, 8);
+        let text = Arc::clone(session.text.as_ref().unwrap());
+        session.begin(
+            Beginning::prompt(vec![5; 2], 8),
+            SamplingParams::greedy(),
+            text,
+            vec![7, 3, 9],
+        );
+        session.pace = Pace::Free;
+        let mut step = || {
+            let chunk = session.next_chunk().unwrap();
+            accept(&mut session, &chunk, 1);
+            session.reports.pop().unwrap().expected
+        };
+        // Of 32 logits one is 1 and the others are 0.
+        let sum = std::f32::consts::E + 31.0;
+        let near = |found: Option<f32>, expected: f32| (found.unwrap() - expected).abs() < 1e-6;
+        assert!(near(step(), std::f32::consts::E / sum), "it is said again");
+        assert!(near(step(), 1.0 / sum), "7 is said in its place");
+        assert_eq!(step(), None, "the texts are others now");
     }
 
     #[test]
@@ -331,7 +394,12 @@ mod tests {
         session.pace = Pace::Free;
         let old = session.next_chunk().unwrap();
         let text = Arc::clone(session.text.as_ref().unwrap());
-        session.begin(vec![1, 2, 3], 1, SamplingParams::greedy(), text);
+        session.begin(
+            Beginning::prompt(vec![1, 2, 3], 1),
+            SamplingParams::greedy(),
+            text,
+            Vec::new(),
+        );
         accept(&mut session, &old, 1);
         session.fail(&old, "lost".into());
         assert!(session.reports.is_empty());
