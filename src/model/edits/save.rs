@@ -14,6 +14,7 @@ use crate::model::file_head::seal;
 use crate::model::header::{HEADER_BYTES, Header, MINOR, Sections};
 use crate::model::pixel_model::PixelModel;
 use crate::model::planes::LINE_BYTES;
+use crate::model::tensors::encode_table;
 use crate::model::tile_record;
 use crate::pxi::{DEFAULT_WIDTH, PayloadFile, Target};
 
@@ -55,7 +56,11 @@ pub fn save_copy(
         let coarse = coarse_of(model, tile, bytes)?;
         tile_record::put(&mut head, &sections, tile, &Sha256::digest(bytes).into(), &coarse);
     }
-    seal(&mut head, Header { sections, ..model.header().clone() }, model.config());
+    let map_size = match of_file.minor {
+        MINOR => model.header().map_size,
+        _ => model.plan().size.map(|side| side as u32),
+    };
+    seal(&mut head, Header { sections, map_size, ..model.header().clone() }, model.config());
 
     let output =
         PayloadFile::create(Target::new(path, false), DEFAULT_WIDTH, sections.payload_size())?;
@@ -84,13 +89,13 @@ fn head_of_this_version(model: &PixelModel) -> Result<(Sections, Vec<u8>), Model
     let sections = Sections::plan(MINOR, metadata, old.tensor_table_size, tiles, lines)
         .ok_or_else(|| ModelError::field("model", "sizes that overflow", "under 2^63 bytes"))?;
     let mut head = vec![0; sections.tiles as usize];
-    // Header, metadata and tensor table stand where they stood.
-    debug_assert_eq!(
-        (sections.tensor_table, sections.tile_table),
-        (old.tensor_table, old.tile_table)
-    );
-    let same = (old.tensor_table + old.tensor_table_size) as usize;
-    head[HEADER_BYTES..same].copy_from_slice(&model.head_bytes()[HEADER_BYTES..same]);
+    let metadata = HEADER_BYTES..HEADER_BYTES + metadata as usize;
+    head[metadata.clone()].copy_from_slice(&model.head_bytes()[metadata]);
+    // The rectangles are those of the plan of whoever writes.
+    let rects: Vec<_> =
+        (0..model.tensors().len()).map(|tensor| model.plan().tensor_rect(tensor)).collect();
+    let table = encode_table(model.tensors(), &rects);
+    head[sections.tensor_table as usize..][..table.len()].copy_from_slice(&table);
     let coarse = |tile| coarse_of(model, tile, model.tile(tile)?);
     let coarse: Vec<_> = (0..model.tile_count()).into_par_iter().map(coarse).collect();
     for (tile, coarse) in (0..).zip(coarse) {

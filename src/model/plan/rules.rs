@@ -381,7 +381,7 @@ mod tests {
             layers: Arrangement::Snake { aspect: f32::NAN },
             spacing: Spacing { river: 2, unit: Some(0), ..Spacing::default() },
             decorations: vec![
-                Decoration::Plaza { at: Anchor::Model, margin: 65, colour: "blue".into() },
+                Decoration::Plaza { at: Anchor::Model, margin: 257, colour: "blue".into() },
                 Decoration::Sign { at: Anchor::Layer(0), text: String::new() },
                 Decoration::Canals { width: 0, colour: Some("#12345é".into()) },
             ],
