@@ -39,18 +39,21 @@ struct View {
     water: vec4<f32>,
     // How many spreads away from zero the outermost colour stands.
     range: f32,
-    // 0 where nothing is to be faded to its coarse level.
-    coarse: f32,
-    spare: vec2<f32>,
+    spare: f32,
+    // Cells of a pixel from which on relief fades in, and from which on nothing else is seen.
+    relief_fade: vec2<f32>,
 }
 
-// As in `world::draw::on_device`.
+// As in `world::draw::on_device`, `model::coarse` and `model::relief`.
 const COARSE_ACROSS: u32 = 8192u;
+const BLOCKS: u32 = 256u;
+const RAMP: u32 = 128u;
 
 // Bindings 0 and 1 are those of the kernels: `pixel_llm::page`.
-// 64 words per tile: mean and spread of an eighth by an eighth as two halves, rows first; tile
-// after tile in lines of COARSE_ACROSS words.
+// BLOCKS words per tile: height, light, glint and whether it is sea, as bytes, rows of blocks first;
+// tile after tile in lines of COARSE_ACROSS words.
 @group(0) @binding(2) var coarse: texture_2d<u32>;
-// Weights from the most negative to the most positive, 255 and a spare one; then 256 of the error.
-@group(0) @binding(3) var<uniform> palette: array<vec4<f32>, 512>;
+// Weights from the most negative to the most positive, 255 and the glint of single ones; then 256 of
+// the error; then RAMP of land and RAMP of sea, from the lowest to the highest.
+@group(0) @binding(3) var<uniform> palette: array<vec4<f32>, 768>;
 @group(0) @binding(4) var<uniform> view: View;

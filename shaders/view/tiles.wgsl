@@ -1,12 +1,14 @@
 // Draws the map: one quad per tile and plot. Near, each cell is decoded from the page texture that
-// the kernels read; far, a tile is its coarse level; between them, four weights stand for the cells
-// under a pixel.
+// the kernels read; far, a tile is the relief of its coarse level; between them, four weights stand
+// for the cells under a pixel.
 #import pixel_llm::page::tile_place
 #import pixel_llm::view::bindings::{view, Quad, FLAT, IS_FLAT, MODE, SHOWS_ERROR}
 #import pixel_llm::view::bytes::{pixel_at, ABSENT, DAMAGED}
 #import pixel_llm::view::colour::colour_of
-#import pixel_llm::view::levels::{between, cell_at, far, near}
+#import pixel_llm::view::levels::{between, cell_at, near}
 #import pixel_llm::view::marks::{damaged, marked}
+#import pixel_llm::view::relief::{relief, relief_of_pixel}
+#import pixel_llm::view::weight::orientation
 
 // What is the same for all of a quad: its words, in the order of `world::layout::Quad`.
 struct Instance {
@@ -59,7 +61,7 @@ fn tiles(in: Corner) -> @location(0) vec4<f32> {
     }
     let last = vec2<f32>(f32(q.width), f32(q.height)) - 0.5;
     let cell = vec2<u32>(clamp(in.cell, vec2<f32>(0.0), last));
-    if q.kind >> 8u == 2u {
+    if orientation(q) == 2u {
         let element = q.row + i32(cell.y * q.column + cell.x);
         if element < 0 || element >= i32(q.columns) { return view.ground; }
     }
@@ -67,7 +69,9 @@ fn tiles(in: Corner) -> @location(0) vec4<f32> {
         return vec4<f32>(damaged(q, in.cell, in.position.xy), 1.0);
     }
     if q.place == ABSENT {
-        return vec4<f32>(marked(colour_of(far(q, cell)), q, in.cell, on_screen), 1.0);
+        // Relief, dimmed: what is not yet here is not taken for what was looked at.
+        let dim = select(1.0, 0.6, MODE < 2u);
+        return vec4<f32>(marked(relief(q, cell) * dim, q, in.cell, on_screen), 1.0);
     }
     var colour = vec3<f32>(0.0);
     if MODE == 3u {
@@ -82,13 +86,12 @@ fn tiles(in: Corner) -> @location(0) vec4<f32> {
         let wide = 1.0 / view.scale;
         colour = colour_of(between(q, in.cell, wide));
         if !SHOWS_ERROR {
-            // From eight cells a pixel on, four weights say less than the coarse level does; it
-            // fades in before.
-            let faded = clamp((wide - 5.0) / 5.0, 0.0, 1.0) * view.coarse;
-            colour = mix(colour, colour_of(far(q, cell)), faded);
+            let fade = view.relief_fade;
+            let faded = clamp((wide - fade.x) / (fade.y - fade.x), 0.0, 1.0);
+            colour = mix(colour, relief_of_pixel(q, in.cell, wide), faded);
         }
     } else {
-        colour = colour_of(far(q, cell));
+        colour = relief_of_pixel(q, in.cell, 1.0 / view.scale);
     }
     return vec4<f32>(marked(colour, q, in.cell, on_screen), 1.0);
 }

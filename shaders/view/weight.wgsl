@@ -8,6 +8,11 @@
 // begins.
 struct Cell { value: f32, step: f32, offset: u32 }
 
+// 0 rows along x, 1 columns along x, 2 a vector.
+fn orientation(q: Quad) -> u32 {
+    return (q.kind >> 8u) & 0xFFu;
+}
+
 // Texel `x` of a line of a tile, and those of the lines below it.
 fn texels_at(q: Quad, x: u32, line: u32) -> Row {
     return Row(x & 63u, (q.place & 0xFFFFu) + line, q.place >> 16u);

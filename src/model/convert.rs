@@ -12,7 +12,7 @@ use super::config::ModelConfig;
 use super::error::ModelError;
 use super::file_head::seal;
 use super::gguf::{Gguf, Metadata, check_vocabulary, metadata_bytes};
-use super::header::{HEADER_BYTES, Header, Sections};
+use super::header::{HEADER_BYTES, Header, MINOR, Sections};
 use super::plan::MapPlan;
 use super::planes::LINE_BYTES;
 use super::rearrange::scatter;
@@ -136,9 +136,14 @@ pub(crate) fn draft(gguf: &Gguf) -> Result<Draft, ModelError> {
     let table = tensors::encode_table(&tensors, &rects);
     let tile_count = tile_count(&tensors);
     let line_count: u64 = tensors.iter().map(|tensor| tensor.tiling.line_count()).sum();
-    let sections =
-        Sections::plan(metadata_block.len() as u64, table.len() as u64, tile_count, line_count)
-            .ok_or_else(|| ModelError::field("model", "sizes that overflow", "under 2^63 bytes"))?;
+    let sections = Sections::plan(
+        MINOR,
+        metadata_block.len() as u64,
+        table.len() as u64,
+        tile_count,
+        line_count,
+    )
+    .ok_or_else(|| ModelError::field("model", "sizes that overflow", "under 2^63 bytes"))?;
     Ok(Draft { metadata, config, tensors, plan, metadata_block, table, sections })
 }
 

@@ -8,7 +8,7 @@ use super::error::ModelError;
 use super::gguf::{Metadata, parse_metadata};
 use super::header::{HEAD_CHECKSUM, HEADER_BYTES, Header};
 use super::hex;
-use super::plan::MapPlan;
+use super::plan::{MapPlan, Rect};
 use super::planes::LINE_BYTES;
 use super::tensors::{self, Tensor};
 use super::tile_record;
@@ -68,12 +68,12 @@ impl FileHead {
                 format!("{tiles} in {} bytes", lines * LINE_BYTES),
             ));
         }
-        let rects: Vec<_> = (0..tensors.len()).map(|tensor| plan.tensor_rect(tensor)).collect();
-        // Encoded anew, so that every field that follows from the shapes is compared at once.
-        if tensors::encode_table(&tensors, &rects)
-            != slice(sections.tensor_table, sections.tensor_table_size)
-        {
-            let expected = "tiles, lines and rectangles that follow from the shapes";
+        // Encoded anew, so that every field that follows from the shapes is compared at once. Not
+        // the rectangles: they are those of the plan of whoever wrote the file.
+        let mut found = slice(sections.tensor_table, sections.tensor_table_size).to_vec();
+        tensors::forget_rects(&mut found);
+        if tensors::encode_table(&tensors, &vec![Rect::default(); tensors.len()]) != found {
+            let expected = "tiles and lines that follow from the shapes";
             return Err(ModelError::field("tensor table", "others", expected));
         }
         // The head's checksum holds for a wrong root too, if its writer sealed one.
@@ -88,7 +88,6 @@ impl FileHead {
         let rebuilt = Header {
             model_size_in_bytes: tensors.iter().map(|tensor| tensor.tiling.size_in_bytes()).sum(),
             weight_encoding: tensors::main_encoding(&tensors),
-            map_size: plan.size.map(|side| side as u32),
             ..header.clone()
         };
         let rebuilt = rebuilt.encode(&config);

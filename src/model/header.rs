@@ -1,5 +1,6 @@
 //! The 256-byte PXI-LLM header (specs/pxi_llm.md section 2).
 
+use super::coarse;
 use super::config::ModelConfig;
 use super::error::ModelError;
 use super::planes::{LINE_BYTES, TILE_SIZE};
@@ -7,6 +8,8 @@ use super::quant::Encoding;
 
 /// Bytes of the header.
 pub(crate) const HEADER_BYTES: usize = 256;
+/// The minor version that is written. Version 1.0 has another coarse table.
+pub(crate) const MINOR: u8 = 1;
 /// The first four bytes of the payload.
 pub const MAGIC: [u8; 4] = *b"PXIM";
 /// Where the head checksum lies; these bytes count as zero when it is computed.
@@ -19,7 +22,7 @@ pub struct Header {
     pub model_size_in_bytes: u64,
     /// The encoding that holds the most weights.
     pub weight_encoding: Encoding,
-    /// Width and height of the map in cells.
+    /// Width and height in cells of the map of whoever wrote the file; readers plan their own.
     pub map_size: [u32; 2],
     /// SHA-256 over the tiles' digests.
     pub root: [u8; 32],
@@ -40,6 +43,8 @@ pub struct Header {
 /// Offsets and sizes of the sections, in bytes from the payload's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sections {
+    /// The minor version, which says how large a record of the coarse table is.
+    pub minor: u8,
     /// Bytes of metadata, which starts behind the header.
     pub metadata_size: u64,
     /// Start of the tensor table.
@@ -58,8 +63,6 @@ pub struct Sections {
 
 /// Bytes of a tile's record in the tile table.
 pub const TILE_RECORD_BYTES: u64 = 48;
-/// Bytes of a tile's record in the coarse table.
-pub(crate) const COARSE_RECORD_BYTES: u64 = 256;
 /// What tiles are aligned to in the file: a memory page, so that a mapped tile can be handed on as
 /// it is.
 const TILES_ALIGNMENT: u64 = 4096;
@@ -69,6 +72,7 @@ const CONTAINER_HEADER: u64 = crate::pxi::HEADER_LEN as u64;
 impl Sections {
     /// Lays the sections out one after another. `None` when a size overflows.
     pub fn plan(
+        minor: u8,
         metadata_size: u64,
         tensor_table_size: u64,
         tile_count: u64,
@@ -79,7 +83,7 @@ impl Sections {
         let tile_table = align(tensor_table.checked_add(tensor_table_size)?)?;
         let coarse_table =
             align(tile_table.checked_add(tile_count.checked_mul(TILE_RECORD_BYTES)?)?)?;
-        let end = coarse_table.checked_add(tile_count.checked_mul(COARSE_RECORD_BYTES)?)?;
+        let end = coarse_table.checked_add(tile_count.checked_mul(coarse_record(minor))?)?;
         // Aligned in the file, where the container's header comes first.
         let tiles = end.checked_add(CONTAINER_HEADER)?.checked_next_multiple_of(TILES_ALIGNMENT)?
             - CONTAINER_HEADER;
@@ -87,6 +91,7 @@ impl Sections {
         // `payload_size` adds them without a check.
         tiles.checked_add(tiles_size)?;
         Some(Self {
+            minor,
             metadata_size,
             tensor_table,
             tensor_table_size,
@@ -97,10 +102,19 @@ impl Sections {
         })
     }
 
+    /// Bytes of a tile's record in the coarse table.
+    pub(crate) fn coarse_record(&self) -> u64 {
+        coarse_record(self.minor)
+    }
+
     /// Bytes of the whole payload.
     pub(crate) fn payload_size(&self) -> u64 {
         self.tiles + self.tiles_size
     }
+}
+
+fn coarse_record(minor: u8) -> u64 {
+    (if minor == 0 { coarse::RECORD_BYTES_1_0 } else { coarse::RECORD_BYTES }) as u64
 }
 
 impl Header {
@@ -111,7 +125,7 @@ impl Header {
             bytes[offset..offset + value.len()].copy_from_slice(value)
         };
         put(0x00, &MAGIC);
-        put(0x04, &[1, 0]);
+        put(0x04, &[1, self.sections.minor]);
         put(0x06, &(config.architecture as u16).to_le_bytes());
         put(0x08, &self.model_size_in_bytes.to_le_bytes());
         let sizes = [
@@ -187,8 +201,9 @@ impl Header {
                  MODEL.pxi`",
             ));
         }
-        if bytes[4] != 1 {
-            return Err(ModelError::field("version", format!("{}.{}", bytes[4], bytes[5]), "1.x"));
+        if bytes[4] != 1 || bytes[5] > MINOR {
+            let found = format!("{}.{}", bytes[4], bytes[5]);
+            return Err(ModelError::field("version", found, "1.0 or 1.1"));
         }
         if u64::from(u16_at(0x2A)) != TILE_SIZE {
             return Err(ModelError::field("tile_size", u16_at(0x2A), TILE_SIZE));
@@ -198,6 +213,7 @@ impl Header {
         })?;
         let (tensor_count, tile_count) = (u32_at(0x78), u32_at(0x7C));
         let sections = Sections {
+            minor: bytes[5],
             metadata_size: u64_at(0x90),
             tensor_table: u64_at(0x98),
             tensor_table_size: u64_at(0xA0),
@@ -209,6 +225,7 @@ impl Header {
         // Held against the rule and not just against bounds: sections can then neither overlap nor
         // leave room for bytes that belong to none. A size of no whole lines comes out smaller.
         let planned = Sections::plan(
+            sections.minor,
             sections.metadata_size,
             sections.tensor_table_size,
             u64::from(tile_count),

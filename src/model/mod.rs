@@ -7,6 +7,7 @@
 
 pub mod chat;
 pub mod coarse;
+pub(crate) mod colour;
 pub mod config;
 pub mod convert;
 pub mod edits;
@@ -21,6 +22,7 @@ pub mod planes;
 pub mod poster;
 pub mod quant;
 pub mod rearrange;
+pub mod relief;
 pub mod resolve;
 pub mod tensors;
 mod tile_record;

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::coarse::{GRID, Statistics};
+use super::coarse::{BLOCKS, Block, BlockGrid, Statistics};
 use super::config::ModelConfig;
 use super::error::ModelError;
 use super::file_head::FileHead;
@@ -35,6 +35,7 @@ pub struct PixelModel {
     /// Whether bytes of damaged tiles are given out to compute with.
     uses_damaged: bool,
     names: OnceLock<std::collections::HashMap<String, usize>>,
+    medians: OnceLock<Vec<f32>>,
 }
 
 /// Where the payload's bytes are.
@@ -130,6 +131,7 @@ impl PixelModel {
             checked,
             uses_damaged: false,
             names: OnceLock::new(),
+            medians: OnceLock::new(),
         })
     }
 
@@ -149,6 +151,7 @@ impl PixelModel {
             checked: Arc::clone(&self.checked),
             uses_damaged: self.uses_damaged,
             names: self.names.clone(),
+            medians: self.medians.clone(),
         }
     }
 
@@ -382,9 +385,32 @@ impl PixelModel {
         self.tile_record(tile).statistics()
     }
 
-    /// A tile from afar: mean and spread on an 8 x 8 grid, rows first.
-    pub(crate) fn tile_grid(&self, tile: u32) -> [[[half::f16; 2]; GRID]; GRID] {
-        tile_record::grid(self.source.payload(), &self.header.sections, tile)
+    /// A tile from afar: its blocks, in the order of [`BlockGrid`].
+    pub(crate) fn tile_blocks(&self, tile: u32) -> [Block; BLOCKS] {
+        let (_, shape) = self.tile_shape(tile);
+        tile_record::blocks(self.source.payload(), &self.header.sections, tile, &shape)
+    }
+
+    /// The median of the root mean squares of a tensor's blocks: the sea level of its relief. A
+    /// tensor of zeros has the least positive number.
+    pub(crate) fn tensor_median(&self, tensor: usize) -> f32 {
+        let medians = self.medians.get_or_init(|| {
+            (0..self.tensors.len()).into_par_iter().map(|tensor| self.median_of(tensor)).collect()
+        });
+        medians[tensor]
+    }
+
+    fn median_of(&self, tensor: usize) -> f32 {
+        let tiles = self.tensors[tensor].tiles();
+        let mut sizes = Vec::with_capacity(tiles.len() * BLOCKS);
+        for tile in tiles {
+            let grid = BlockGrid::of(&self.tile_shape(tile).1);
+            let blocks = self.tile_blocks(tile);
+            let there = (0..BLOCKS).filter(|&block| grid.has_cells(block));
+            sizes.extend(there.map(|block| blocks[block].rms()));
+        }
+        let middle = sizes.len() / 2;
+        sizes.select_nth_unstable_by(middle, f32::total_cmp).1.max(f32::MIN_POSITIVE)
     }
 
     /// The error that names a tile and where it lies.

@@ -264,6 +264,16 @@ pub(crate) fn encode_table(tensors: &[Tensor], rects: &[Rect]) -> Vec<u8> {
     table
 }
 
+/// Puts zeros into the rectangles of a table that [`parse_table`] takes.
+pub(crate) fn forget_rects(mut table: &mut [u8]) {
+    while let Some((record, rest)) = table.split_at_mut_checked(RECORD_BYTES) {
+        // Four words at the end of a record, before its name.
+        record[RECORD_BYTES - 16..].fill(0);
+        let name = usize::from(u16::from_le_bytes([record[0], record[1]])).min(rest.len());
+        table = &mut rest[name..];
+    }
+}
+
 /// Names, shapes and encodings from a table of `count` records; what follows from them is for the
 /// caller to compare by encoding the table anew.
 ///

@@ -1,11 +1,11 @@
-//! What the head of a file says of one tile: its digest and statistics in the tile table, its grid
-//! in the coarse table (specs/pxi_llm.md sections 3 and 7). Only this file knows how they lie.
+//! What the head of a file says of one tile: its digest and statistics in the tile table, its
+//! blocks in the coarse table (specs/pxi_llm.md sections 3 and 7). Only this file knows how they lie.
 
-use half::f16;
 use sha2::{Digest, Sha256};
 
-use super::coarse::{Coarse, GRID, Statistics};
-use super::header::{COARSE_RECORD_BYTES, Sections, TILE_RECORD_BYTES};
+use super::coarse::{BLOCKS, Block, Coarse, Statistics, parse_record, parse_record_1_0};
+use super::header::{Sections, TILE_RECORD_BYTES};
+use super::tiling::TileShape;
 
 /// Bytes of the digest, with which a record begins; three floats and a spare word follow.
 const DIGEST_BYTES: usize = 32;
@@ -33,7 +33,7 @@ impl<'a> TileRecord<'a> {
     }
 }
 
-/// Writes both records of a tile.
+/// Writes both records of a tile, in a head of the version that is written.
 pub(super) fn put(
     head: &mut [u8],
     sections: &Sections,
@@ -48,14 +48,23 @@ pub(super) fn put(
     for (place, value) in places.iter_mut().zip([mean, spread, peak]) {
         *place = value.to_le_bytes();
     }
-    let grid = coarse.grid_bytes();
-    head[grid_at(sections, tile)..][..grid.len()].copy_from_slice(&grid);
+    let blocks = coarse.record();
+    head[blocks_at(sections, tile)..][..blocks.len()].copy_from_slice(&blocks);
 }
 
-/// The grid of a tile, in a head whose bounds were checked.
-pub(super) fn grid(head: &[u8], sections: &Sections, tile: u32) -> [[[f16; 2]; GRID]; GRID] {
-    let record = head[grid_at(sections, tile)..].first_chunk();
-    Coarse::parse_grid(record.expect("the head's bounds were checked"))
+/// The blocks of a tile, in a head whose bounds were checked.
+pub(super) fn blocks(
+    head: &[u8],
+    sections: &Sections,
+    tile: u32,
+    shape: &TileShape,
+) -> [Block; BLOCKS] {
+    let record = &head[blocks_at(sections, tile)..];
+    let checked = "the head's bounds were checked";
+    match sections.minor {
+        0 => parse_record_1_0(record.first_chunk().expect(checked), shape),
+        _ => parse_record(record.first_chunk().expect(checked)),
+    }
 }
 
 /// SHA-256 over the digests of all tiles.
@@ -71,30 +80,33 @@ fn record_at(sections: &Sections, tile: u32) -> usize {
     (sections.tile_table + u64::from(tile) * TILE_RECORD_BYTES) as usize
 }
 
-fn grid_at(sections: &Sections, tile: u32) -> usize {
-    (sections.coarse_table + u64::from(tile) * COARSE_RECORD_BYTES) as usize
+fn blocks_at(sections: &Sections, tile: u32) -> usize {
+    (sections.coarse_table + u64::from(tile) * sections.coarse_record()) as usize
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::header::MINOR;
+    use crate::model::{Encoding, tiling::Tiling};
 
     #[test]
     fn a_record_is_read_as_it_was_written_and_touches_no_other() {
-        let sections = Sections::plan(40, 80, 3, 3).unwrap();
+        let tiling = Tiling::new(Encoding::F32, &[64, 192]).unwrap();
+        let sections = Sections::plan(MINOR, 40, 80, 3, 192).unwrap();
         let mut head = vec![0; sections.tiles as usize];
-        let statistics = Statistics { mean: -0.5, spread: 2.0, peak: 7.0 };
-        let mut grid_of_tile = [[[f16::ZERO; 2]; GRID]; GRID];
-        grid_of_tile[3][5] = [f16::ONE, f16::from_f32(0.25)];
-        let coarse = Coarse { statistics, grid: grid_of_tile };
+        let weights: Vec<u8> =
+            (0..64 * 64).map(|at| (at % 37) as f32).flat_map(f32::to_le_bytes).collect();
+        let coarse = Coarse::of(&tiling, &tiling.tile(1), &weights).unwrap();
         put(&mut head, &sections, 1, &[9; 32], &coarse);
         let record = TileRecord::of(&head, &sections, 1);
-        assert_eq!((record.digest(), record.statistics()), (&[9; 32], statistics));
-        assert_eq!(grid(&head, &sections, 1), grid_of_tile);
+        assert_eq!((record.digest(), record.statistics()), (&[9; 32], coarse.statistics));
+        assert_eq!(blocks(&head, &sections, 1, &tiling.tile(1)), coarse.blocks);
         for other in [0, 2] {
             let record = TileRecord::of(&head, &sections, other);
             assert_eq!((record.digest(), record.statistics()), (&[0; 32], Statistics::default()));
-            assert_eq!(grid(&head, &sections, other), [[[f16::ZERO; 2]; GRID]; GRID]);
+            let blocks = blocks(&head, &sections, other, &tiling.tile(u64::from(other)));
+            assert_eq!(blocks, [Block::default(); BLOCKS]);
         }
         let expected: [u8; 32] = Sha256::digest([[0; 32], [9; 32], [0; 32]].as_flattened()).into();
         assert_eq!(root(&head, &sections, 3), expected);

@@ -18,10 +18,14 @@ use bevy::prelude::*;
 use bevy_egui::{EguiPlugin, EguiPrimaryContextPass};
 
 use crate::world::WorldSystems;
+use crate::world::hot_reload::LiveMods;
 use crate::world::keys::{UserAction, on_action};
+use crate::world::pointer::Selection;
+use crate::world::tabs::ShownInstrument;
+use crate::world::tour::TourRun;
 
 use cards::{bookmarks, inspector, mods, prompt, settings, welcome};
-use charts::{activity, attention, beams, heatmap, layers, lens, light, timings};
+use charts::{activity, attention, beams, heatmap, layers, lens, light, river, timings};
 use coach::{agents, queue};
 use frame::{chrome, drawer, egui_recovery, help, search_box};
 use lab::{experiment, marks, side_by_side};
@@ -44,6 +48,8 @@ pub struct OpenPanels {
     pub inspector: bool,
     /// Muting, painting and comparing.
     pub experiment: bool,
+    /// Prompts times interventions, as files say.
+    pub experiments: bool,
 }
 
 /// Opens or closes a panel.
@@ -53,9 +59,45 @@ fn toggle(mut actions: MessageReader<UserAction>, mut panels: ResMut<OpenPanels>
             UserAction::Help => &mut panels.help,
             UserAction::Inspector => &mut panels.inspector,
             UserAction::Experiment => &mut panels.experiment,
+            UserAction::Experiments => &mut panels.experiments,
             _ => continue,
         };
         *open = !*open;
+    }
+}
+
+/// Closes what lies on top: one thing each time, the last of them what is selected.
+fn close(
+    tour: Option<Res<TourRun>>,
+    live: Option<ResMut<LiveMods>>,
+    mut panels: ResMut<OpenPanels>,
+    mut instrument: ResMut<ShownInstrument>,
+    mut coach: ResMut<CoachPanel>,
+    mut scrubbed: ResMut<Scrubbed>,
+    mut selection: ResMut<Selection>,
+    mut commands: Commands,
+) {
+    let unread = live.filter(|live| !live.dismissed && !live.problems.is_empty());
+    if panels.help {
+        panels.help = false;
+    } else if let Some(mut live) = unread {
+        live.dismissed = true;
+    } else if panels.experiments {
+        panels.experiments = false;
+    } else if instrument.0.is_some() {
+        instrument.0 = None;
+    } else if coach.open {
+        coach.open = false;
+    } else if panels.experiment {
+        panels.experiment = false;
+    } else if panels.inspector {
+        panels.inspector = false;
+    } else if tour.is_some() {
+        commands.remove_resource::<TourRun>();
+    } else if scrubbed.0.is_some() {
+        scrubbed.0 = None;
+    } else {
+        selection.0 = None;
     }
 }
 
@@ -81,7 +123,9 @@ impl Plugin for PanelPlugin {
                     drawer::scrub,
                     (toggle, experiment::open_to_paint).chain(),
                     queue::toggle.run_if(on_action(UserAction::Coach)),
+                    close.run_if(on_action(UserAction::Close)),
                 )
+                    .chain()
                     .in_set(WorldSystems::Act),
             )
             .add_systems(
@@ -92,7 +136,14 @@ impl Plugin for PanelPlugin {
             .add_systems(
                 EguiPrimaryContextPass,
                 (
-                    (style::set_style, placement::clear, heatmap::draw, activity::draw).chain(),
+                    (
+                        style::set_style,
+                        placement::clear,
+                        heatmap::draw,
+                        river::draw,
+                        activity::draw,
+                    )
+                        .chain(),
                     // The frame around the map: what it covers is known before anything is written
                     // on the map.
                     (

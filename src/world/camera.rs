@@ -204,8 +204,10 @@ pub(super) fn resize(
     if size != camera.view.size && size.iter().all(|&side| side >= 1.0) {
         let bounds = atlas.bounds();
         let view = View { size, ..camera.view };
-        // Until the first size is known, the camera was fitted to the usual 1280 x 720.
-        camera.view = if *fitted { view.bounded(bounds) } else { view.fit(bounds) };
+        // Who saw the whole land sees all of it on another screen. Until the first size is known,
+        // the camera was fitted to the usual 1280 x 720.
+        let was_whole = camera.view == camera.view.fit(bounds);
+        camera.view = if *fitted && !was_whole { view.bounded(bounds) } else { view.fit(bounds) };
     }
     *fitted = true;
 }

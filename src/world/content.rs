@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::keys::{KEY_NAMES, KeyBindings, KeyNames, key_code};
+use super::keys::{BoundKey, KEY_NAMES, KeyBindings, KeyNames};
 use super::palette::{Palette, PaletteFile};
 use crate::content::did_you_mean;
 use crate::content::registry::Review;
@@ -39,13 +39,14 @@ pub(crate) fn review_keys(keys: &KeyNames, review: &mut Review<'_>) {
     for (action, names) in keys {
         for (at, name) in names.iter().enumerate() {
             let path = format!("{action:?}[{at}]");
-            if key_code(name).is_none() {
-                let meant = did_you_mean(name, KEY_NAMES.iter().copied());
+            if BoundKey::named(name).is_none() {
+                let bare = name.strip_prefix(BoundKey::CONTROL).unwrap_or(name);
+                let meant = did_you_mean(bare, KEY_NAMES.iter().copied());
                 review.wrong(
                     &path,
                     format!(
                         "no key is named {name:?}; names are those of places on a US keyboard, \
-                         such as KeyA, ArrowUp or F1{meant}"
+                         such as KeyA, Control+Minus or F1{meant}"
                     ),
                 );
             } else if let Some(other) = taken.insert(name, action) {

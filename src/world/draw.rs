@@ -29,14 +29,16 @@ use bevy::{
     },
 };
 use bytemuck::{Pod, Zeroable};
-use half::f16;
+use rayon::prelude::*;
 
 use super::layout::Quad;
-use super::palette::{Colouring, ENTRIES, RANGE, Theme, linear};
+use super::palette::{Colouring, ENTRIES, RANGE, Theme};
 use super::view::View;
 use crate::forward::gpu::model::GpuModel;
 use crate::forward::gpu::shaders::Shaders;
-use crate::model::{PixelModel, coarse::GRID};
+use crate::model::coarse::{BLOCKS, Block, BlockGrid};
+use crate::model::colour::light_of;
+use crate::model::{PixelModel, relief};
 use crate::residency::ViewAtlas;
 use canvas::{CanvasPlan, MapCanvas};
 use light::Light;
@@ -52,6 +54,7 @@ mod runs;
 
 pub use light::{LightCorner, Lights};
 pub use look::Look;
+pub(crate) use look::relief_fade;
 
 /// What is to be drawn this frame.
 #[derive(Resource, Clone)]
@@ -64,6 +67,8 @@ pub struct MapFrame {
     pub minimap: Option<[f32; 4]>,
     /// The camera of the minimap.
     pub minimap_view: View,
+    /// Cells of a pixel from which on relief fades in, and from which on nothing else is seen.
+    pub relief_fade: [f64; 2],
     /// What is shown of each weight.
     pub colouring: Colouring,
     /// Light or dark ground.
@@ -72,7 +77,7 @@ pub struct MapFrame {
     pub palette: Arc<Vec<[f32; 4]>>,
     /// Every quad, with its state.
     pub quads: Arc<Vec<Quad>>,
-    /// The coarse level of every tile.
+    /// The coarse level of every tile: a word for each of its blocks.
     pub coarse: Arc<Vec<u32>>,
 }
 
@@ -84,20 +89,18 @@ impl ExtractResource for MapFrame {
     }
 }
 
-/// The coarse level of a model as the shader reads it: 64 words per tile, mean and spread as two
-/// halves.
+/// The coarse level of a model as the shader reads it: a word for each block of each tile.
 pub(crate) fn coarse_words(model: &PixelModel) -> Vec<u32> {
-    (0..model.tile_count()).flat_map(|tile| coarse_grid_words(&model.tile_grid(tile))).collect()
+    let tiles = (0..model.tile_count()).into_par_iter();
+    tiles.flat_map_iter(|tile| tile_words(model, tile, &model.tile_blocks(tile))).collect()
 }
 
-/// The same of one tile.
-pub(super) fn coarse_grid_words(
-    grid: &[[[f16; 2]; GRID]; GRID],
-) -> impl Iterator<Item = u32> + use<> {
-    // The order of halves in which `unpack2x16float` reads them.
-    let word =
-        |[mean, spread]: [f16; 2]| u32::from(mean.to_bits()) | u32::from(spread.to_bits()) << 16;
-    grid.as_flattened().to_vec().into_iter().map(word)
+/// The same of one tile, which may have other blocks than in the file.
+pub(super) fn tile_words(model: &PixelModel, tile: u32, blocks: &[Block; BLOCKS]) -> [u32; BLOCKS] {
+    let (tensor, shape) = model.tile_shape(tile);
+    let is_sea = model.tensors()[tensor].layer().is_none();
+    let grid = BlockGrid::of(&shape);
+    relief::words(blocks, &grid, model.tensor_median(tensor), is_sea)
 }
 
 /// Draws the map. Comes after `GpuModelPlugin` and `ShadersPlugin`.
@@ -145,14 +148,14 @@ struct ViewWords {
     ground: [f32; 4],
     water: [f32; 4],
     range: f32,
-    coarse: f32,
-    // A uniform struct with a vec4 has a size of whole 16 bytes.
-    spare: [f32; 2],
+    // WGSL aligns a vec2 to 8 bytes, and a struct with a vec4 to 16.
+    spare: f32,
+    relief_fade: [f32; 2],
 }
 
 /// A colour as shaders and attachments have it.
 fn linear_light(bytes: [u8; 3]) -> [f32; 4] {
-    let [r, g, b] = bytes.map(|channel| linear(f32::from(channel) / 255.0));
+    let [r, g, b] = light_of(bytes);
     [r, g, b, 1.0]
 }
 
@@ -171,8 +174,8 @@ impl ViewWords {
             ground: linear_light(frame.theme.ground()),
             water: linear_light(frame.theme.water()),
             range: RANGE,
-            coarse: 1.0,
-            spare: [0.0; 2],
+            spare: 0.0,
+            relief_fade: frame.relief_fade.map(|cells| cells as f32),
         }
     }
 }

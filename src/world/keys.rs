@@ -87,6 +87,14 @@ pub enum UserAction {
     TakeTour,
     /// Shows or hides the experiments.
     Experiments,
+    /// Makes text and panels larger.
+    LargerText,
+    /// Makes them smaller.
+    SmallerText,
+    /// Makes them as large as the screen asks for.
+    UsualText,
+    /// Closes what was opened last, ends the tour, or lets go of what is selected.
+    Close,
 }
 
 impl UserAction {
@@ -143,6 +151,10 @@ impl UserAction {
             Self::Settings => "settings",
             Self::TakeTour => "take the tour, or leave it",
             Self::Experiments => "experiments of mods",
+            Self::LargerText => "larger text",
+            Self::SmallerText => "smaller text",
+            Self::UsualText => "text as the screen asks for",
+            Self::Close => "close what is on top",
         }
     }
 }
@@ -160,24 +172,52 @@ pub(crate) type KeyNames = BTreeMap<UserAction, Vec<String>>;
 /// Which keys do what.
 #[derive(Resource, Debug, Clone)]
 pub struct KeyBindings {
-    bindings: BTreeMap<UserAction, Vec<(String, KeyCode)>>,
+    bindings: BTreeMap<UserAction, Vec<(String, BoundKey)>>,
+}
+
+/// A key, and whether it counts with Control held or without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct BoundKey {
+    code: KeyCode,
+    control: bool,
+}
+
+impl BoundKey {
+    /// What stands before the name of a key that counts with Control held.
+    pub const CONTROL: &str = "Control+";
+
+    /// The key of a name such as `KeyA` or `Control+Minus`.
+    pub fn named(name: &str) -> Option<Self> {
+        let held = name.strip_prefix(Self::CONTROL);
+        Some(Self { code: key_code(held.unwrap_or(name))?, control: held.is_some() })
+    }
 }
 
 impl KeyBindings {
     /// Bindings by name. Names of no key are passed over; the schema of `*.keys.ron` has none.
     pub fn new(names: KeyNames) -> Self {
-        let codes = |names: Vec<String>| -> Vec<(String, KeyCode)> {
-            names.into_iter().filter_map(|name| key_code(&name).map(|code| (name, code))).collect()
+        let keys = |names: Vec<String>| -> Vec<(String, BoundKey)> {
+            names
+                .into_iter()
+                .filter_map(|name| BoundKey::named(&name).map(|key| (name, key)))
+                .collect()
         };
-        Self { bindings: names.into_iter().map(|(action, names)| (action, codes(names))).collect() }
+        Self { bindings: names.into_iter().map(|(action, names)| (action, keys(names))).collect() }
     }
 
     /// The actions whose keys went down in this frame, and those that go on while theirs are down.
     fn asked(&self, input: &ButtonInput<KeyCode>) -> impl Iterator<Item = UserAction> {
-        self.bindings.iter().filter_map(|(&action, keys)| {
-            let is_asked = |&(_, code): &(String, KeyCode)| match action.is_continuous() {
-                true => input.pressed(code),
-                false => input.just_pressed(code),
+        // Of a Mac's keyboard, the key that is used like Control elsewhere.
+        let held =
+            [KeyCode::ControlLeft, KeyCode::ControlRight, KeyCode::SuperLeft, KeyCode::SuperRight];
+        let control = input.any_pressed(held);
+        self.bindings.iter().filter_map(move |(&action, keys)| {
+            let is_asked = |&(_, key): &(String, BoundKey)| {
+                let goes = match action.is_continuous() {
+                    true => input.pressed(key.code),
+                    false => input.just_pressed(key.code),
+                };
+                goes && key.control == control
             };
             keys.iter().any(is_asked).then_some(action)
         })
@@ -186,7 +226,7 @@ impl KeyBindings {
     /// Every action that has keys, and their names as people know them.
     pub fn list(&self) -> impl Iterator<Item = (UserAction, String)> + '_ {
         self.bindings.iter().map(|(&action, keys)| {
-            let names: Vec<&str> = keys.iter().map(|(name, _)| plain(name)).collect();
+            let names: Vec<String> = keys.iter().map(|(name, _)| plain(name)).collect();
             (action, names.join(", "))
         })
     }
@@ -206,15 +246,19 @@ pub(super) fn read_keyboard(
 }
 
 /// What stands on a key.
-fn plain(name: &str) -> &str {
-    match name {
+fn plain(name: &str) -> String {
+    if let Some(key) = name.strip_prefix(BoundKey::CONTROL) {
+        return format!("Ctrl {}", plain(key));
+    }
+    let sign = match name {
         "BracketLeft" => "[",
         "BracketRight" => "]",
         "Slash" => "/",
         "Minus" => "-",
         "Equal" => "=",
         other => other.strip_prefix("Key").or_else(|| other.strip_prefix("Digit")).unwrap_or(other),
-    }
+    };
+    sign.to_owned()
 }
 
 // One list for names and keys: none has a name that cannot be read back.
@@ -233,7 +277,7 @@ keys!(
     KeyA KeyB KeyC KeyD KeyE KeyF KeyG KeyH KeyI KeyJ KeyK KeyL KeyM KeyN KeyO KeyP KeyQ KeyR
     KeyS KeyT KeyU KeyV KeyW KeyX KeyY KeyZ Digit0 Digit1 Digit2 Digit3 Digit4 Digit5 Digit6
     Digit7 Digit8 Digit9 ArrowLeft ArrowRight ArrowUp ArrowDown Home End PageUp PageDown Space
-    Enter Backspace Delete Insert Tab Slash Backslash BracketLeft BracketRight Minus Equal Comma
+    Enter Escape Backspace Delete Insert Tab Slash Backslash BracketLeft BracketRight Minus Equal Comma
     Period Semicolon Quote Backquote F1 F2 F3 F4 F5 F6 F7 F8 F9 F10 F11 F12 NumpadAdd
     NumpadSubtract NumpadEnter
 );
@@ -245,12 +289,22 @@ mod tests {
     #[test]
     fn the_built_in_keys_are_there_and_none_does_two_things() {
         let keys = crate::world::content::keys(&crate::app::kinds::assets()).unwrap();
-        let mut codes: Vec<KeyCode> =
-            keys.bindings.values().flatten().map(|&(_, code)| code).collect();
+        let mut codes: Vec<BoundKey> =
+            keys.bindings.values().flatten().map(|&(_, key)| key).collect();
         let count = codes.len();
         codes.sort();
         codes.dedup();
         assert_eq!(codes.len(), count);
-        assert_eq!(keys.list().count(), 38, "every action has a key");
+        assert_eq!(keys.list().count(), 42, "every action has a key");
+    }
+    #[test]
+    fn a_key_with_control_is_another_key() {
+        let keys = crate::world::content::keys(&crate::app::kinds::assets()).unwrap();
+        let mut input = ButtonInput::default();
+        input.press(KeyCode::Equal);
+        assert_eq!(keys.asked(&input).collect::<Vec<_>>(), [UserAction::ZoomIn]);
+        input.press(KeyCode::ControlLeft);
+        assert_eq!(keys.asked(&input).collect::<Vec<_>>(), [UserAction::LargerText]);
+        assert!(keys.list().any(|(_, names)| names == "Ctrl ="));
     }
 }

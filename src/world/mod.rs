@@ -29,6 +29,7 @@ pub mod screenshot;
 pub mod settings;
 mod stream;
 pub mod tabs;
+pub mod text_scale;
 pub mod think;
 pub mod tour;
 pub mod view;

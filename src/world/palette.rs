@@ -6,14 +6,16 @@
 use bevy::prelude::Resource;
 use serde::Deserialize;
 
-use crate::model::plan::rules::parse_colour;
+use crate::model::colour::{Rgb, along, linear, parse_colour};
+use crate::model::relief::{self, Ramps};
 
 /// Colours of the table for weights, from the most negative to the most positive; zero is
 /// entry 127.
 pub(crate) const WEIGHT_ENTRIES: usize = 255;
-/// Entries of the whole table: weights, one that is spare, then 256 of the quantisation error from
-/// none to the most.
-pub(crate) const ENTRIES: usize = 512;
+/// Entries of the whole table: weights, one of single weights that glint from afar, then 256 of the
+/// quantisation error from none to the most, then the ramps of land and sea from the lowest to the
+/// highest.
+pub(crate) const ENTRIES: usize = 512 + 2 * relief::RAMP;
 /// How many spreads away from zero the outermost colour stands.
 pub(crate) const RANGE: f32 = 3.0;
 
@@ -94,6 +96,12 @@ pub struct PaletteFile {
     #[serde(default)]
     positive_on_light: Option<Vec<String>>,
     error: Vec<String>,
+    #[serde(default)]
+    land: Option<Vec<String>>,
+    #[serde(default)]
+    sea: Option<Vec<String>>,
+    #[serde(default)]
+    glint: Option<String>,
 }
 
 /// The most colours of a list.
@@ -117,6 +125,8 @@ impl PaletteFile {
             ("negative_on_light", self.negative_on_light.as_ref()),
             ("positive_on_light", self.positive_on_light.as_ref()),
             ("error", Some(&self.error)),
+            ("land", self.land.as_ref()),
+            ("sea", self.sea.as_ref()),
         ];
         let no_colour = |text: &String| format!("{text:?} is no colour; expected #rrggbb");
         for (field, list) in lists {
@@ -130,14 +140,14 @@ impl PaletteFile {
             let bad = list.iter().enumerate().filter(|(_, text)| parse_colour(text).is_none());
             found.extend(bad.map(|(at, text)| (format!("{field}[{at}]"), no_colour(text))));
         }
-        if let Some(zero) = self.zero.as_ref().filter(|text| parse_colour(text).is_none()) {
-            found.push(("zero".into(), no_colour(zero)));
+        for (field, colour) in [("zero", &self.zero), ("glint", &self.glint)] {
+            if let Some(text) = colour.as_ref().filter(|text| parse_colour(text).is_none()) {
+                found.push((field.into(), no_colour(text)));
+            }
         }
         found
     }
 }
-
-type Rgb = [u8; 3];
 
 /// Colours for weights and errors, on ink and on paper.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,6 +161,10 @@ pub struct Palette {
     negative: [Vec<Rgb>; 2],
     positive: [Vec<Rgb>; 2],
     error: Vec<Rgb>,
+    /// Stops from the lowest to the highest, from afar.
+    land: Vec<Rgb>,
+    sea: Vec<Rgb>,
+    glint: Rgb,
 }
 
 impl Palette {
@@ -167,6 +181,9 @@ impl Palette {
             negative: [list(&file.negative), on_paper(&file.negative_on_light, &file.negative)],
             positive: [list(&file.positive), on_paper(&file.positive_on_light, &file.positive)],
             error: list(&file.error),
+            land: file.land.as_deref().map_or(relief::LAND.to_vec(), list),
+            sea: file.sea.as_deref().map_or(relief::SEA.to_vec(), list),
+            glint: file.glint.as_ref().map_or(relief::SPARK, colour),
         }
     }
 
@@ -185,28 +202,21 @@ impl Palette {
         along(theme.ground(), &self.error, (spreads * 3.0).clamp(0.0, 1.0))
     }
 
+    /// The colours of the land from afar.
+    pub fn ramps(&self) -> Ramps {
+        Ramps::new(&self.land, &self.sea, self.glint)
+    }
+
     /// The table that the shader reads: linear colours, since it writes to an sRGB target.
     pub(crate) fn bake(&self, theme: Theme) -> Vec<[f32; 4]> {
-        let entry = |colour: [f32; 3]| {
-            let [r, g, b] = colour.map(linear);
-            [r, g, b, 1.0]
-        };
         let half = (WEIGHT_ENTRIES / 2) as f32;
-        (0..ENTRIES)
-            .map(|at| {
-                // Entry 255 is the spare one, and repeats the last.
-                if at < 256 {
-                    entry(
-                        self.weight(
-                            theme,
-                            (at.min(WEIGHT_ENTRIES - 1) as f32 - half) / half * RANGE,
-                        ),
-                    )
-                } else {
-                    entry(self.error(theme, (at - 256) as f32 / 255.0 / 3.0))
-                }
-            })
-            .collect()
+        let weight = |at: usize| self.weight(theme, (at as f32 - half) / half * RANGE);
+        let error = |at: usize| self.error(theme, at as f32 / 255.0 / 3.0);
+        let ramps = self.ramps();
+        let weights = (0..WEIGHT_ENTRIES).map(|at| weight(at).map(linear));
+        let errors = (0..256).map(|at| error(at).map(linear));
+        let all = weights.chain([ramps.glint]).chain(errors).chain(ramps.land).chain(ramps.sea);
+        all.map(|[r, g, b]| [r, g, b, 1.0]).collect()
     }
 }
 
@@ -228,64 +238,11 @@ impl Palettes {
     }
 }
 
-/// The colour at `part` of the way from `first` along the stops.
-fn along(first: Rgb, stops: &[Rgb], part: f32) -> [f32; 3] {
-    let at = part * stops.len() as f32;
-    // There is a stop: `PaletteFile::problems` refuses an empty list.
-    let index = (at as usize).min(stops.len() - 1);
-    let from = if index == 0 { first } else { stops[index - 1] };
-    mix(from, stops[index], at - index as f32)
-}
-
-fn mix(from: Rgb, to: Rgb, part: f32) -> [f32; 3] {
-    let [a, b] =
-        [from, to].map(|colour| oklab(colour.map(|channel| linear(f32::from(channel) / 255.0))));
-    let mixed: [f32; 3] = std::array::from_fn(|i| a[i] + (b[i] - a[i]) * part);
-    // Between two colours of sRGB, OKLab may leave what sRGB can show.
-    linear_of(mixed).map(|channel| gamma(channel).clamp(0.0, 1.0))
-}
-
-/// From sRGB to linear light.
-pub fn linear(channel: f32) -> f32 {
-    // The constants here and in `gamma` are those of sRGB, IEC 61966-2-1.
-    if channel <= 0.04045 { channel / 12.92 } else { ((channel + 0.055) / 1.055).powf(2.4) }
-}
-
-/// From linear light to sRGB.
-pub(crate) fn gamma(channel: f32) -> f32 {
-    if channel <= 0.003_130_8 {
-        channel * 12.92
-    } else {
-        1.055 * channel.max(0.0).powf(1.0 / 2.4) - 0.055
-    }
-}
-
-// The matrices are those of Björn Ottosson's OKLab (2020).
-fn oklab([r, g, b]: [f32; 3]) -> [f32; 3] {
-    let l = (0.412_221_46 * r + 0.536_332_55 * g + 0.051_445_995 * b).cbrt();
-    let m = (0.211_903_5 * r + 0.680_699_5 * g + 0.107_396_96 * b).cbrt();
-    let s = (0.088_302_46 * r + 0.281_718_85 * g + 0.629_978_7 * b).cbrt();
-    [
-        0.210_454_26 * l + 0.793_617_8 * m - 0.004_072_047 * s,
-        1.977_998_5 * l - 2.428_592_2 * m + 0.450_593_7 * s,
-        0.025_904_037 * l + 0.782_771_77 * m - 0.808_675_77 * s,
-    ]
-}
-
-fn linear_of([lightness, a, b]: [f32; 3]) -> [f32; 3] {
-    let l = (lightness + 0.396_337_78 * a + 0.215_803_76 * b).powi(3);
-    let m = (lightness - 0.105_561_346 * a - 0.063_854_17 * b).powi(3);
-    let s = (lightness - 0.089_484_18 * a - 1.291_485_5 * b).powi(3);
-    [
-        4.076_741_7 * l - 3.307_711_6 * m + 0.230_969_94 * s,
-        -1.268_438 * l + 2.609_757_4 * m - 0.341_319_38 * s,
-        -0.004_196_086_3 * l - 0.703_418_6 * m + 1.707_614_7 * s,
-    ]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::model::colour::oklab;
 
     fn all() -> Vec<Palette> {
         crate::world::content::palettes(&crate::app::kinds::assets()).unwrap()
@@ -320,10 +277,10 @@ mod tests {
     fn what_is_wrong_is_told() {
         let file: PaletteFile = ron::from_str(
             r##"(name: "x", zero: Some("black"), negative: ["blue"], positive: [],
-                error: ["#ffffff"])"##,
+                error: ["#ffffff"], sea: ["#12"], glint: Some("#gggggg"))"##,
         )
         .unwrap();
         let paths: Vec<_> = file.problems().into_iter().map(|(path, _)| path).collect();
-        assert_eq!(paths, ["negative[0]", "positive", "zero"]);
+        assert_eq!(paths, ["negative[0]", "positive", "sea[0]", "zero", "glint"]);
     }
 }

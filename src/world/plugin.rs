@@ -8,7 +8,7 @@ use super::bookmarks;
 use super::camera::{self, MapCamera, Navigate, ViewHistory};
 use super::damage::{self, Damage};
 use super::device_recovery::DeviceRecoveryPlugin;
-use super::draw::{DrawPlugin, MapFrame, coarse_words};
+use super::draw::{DrawPlugin, MapFrame, coarse_words, relief_fade};
 use super::frames;
 use super::keys::{self, UserAction};
 use super::lab::{EditedPlots, LabPlugin};
@@ -20,6 +20,7 @@ use super::screenshot::ScreenshotPlugin;
 use super::settings::{self, Settings};
 use super::stream::StreamPlugin;
 use super::tabs;
+use super::text_scale;
 use super::think::ThinkPlugin;
 use super::tour::{self, TourPlugin, TourSystems};
 use crate::forward::Interventions;
@@ -57,7 +58,14 @@ impl Plugin for WorldPlugin {
                     tour::hold.in_set(TourSystems::Hold).run_if(camera::is_flying),
                     // They write the same resources; a chain leaves no order open, as
                     // `tests/world/ambiguity.rs` demands.
-                    (camera::act, pointer::mouse, settings::act, bookmarks::act, tabs::act)
+                    (
+                        camera::act,
+                        pointer::mouse,
+                        settings::act,
+                        text_scale::act,
+                        bookmarks::act,
+                        tabs::act,
+                    )
                         .chain()
                         .in_set(Act),
                     (camera::follow_tour, settings::follow_tour, tabs::follow_tour)
@@ -65,7 +73,13 @@ impl Plugin for WorldPlugin {
                         .after(tabs::act)
                         .in_set(Act),
                     // The size comes first: a place is fitted to the screen of this frame.
-                    (camera::resize, camera::navigate, camera::fly, notices::fade)
+                    (
+                        text_scale::apply,
+                        camera::resize,
+                        camera::navigate,
+                        camera::fly,
+                        notices::fade,
+                    )
                         .chain()
                         .in_set(Move),
                     make_frame.in_set(Frame),
@@ -100,6 +114,7 @@ impl Plugin for WorldPlugin {
             pixels_per_point: 1.0,
             minimap: camera.view.minimap(atlas.bounds()),
             minimap_view: camera.view.minimap_view(atlas.bounds()),
+            relief_fade: relief_fade(&camera.view, atlas.bounds(), 1.0),
             colouring: settings.colouring,
             theme: settings.theme,
             palette: Arc::new(palette),
@@ -130,6 +145,7 @@ fn make_frame(
     if let Some(camera) = cameras.iter().next() {
         frame.pixels_per_point = camera.target_scaling_factor().unwrap_or(1.0);
     }
+    frame.relief_fade = relief_fade(&camera.view, atlas.bounds(), frame.pixels_per_point);
     if settings.is_changed() {
         frame.theme = settings.theme;
         frame.palette = Arc::new(palettes.named(&settings.palette).bake(settings.theme));

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bevy::{
+    camera::{ImageRenderTarget, RenderTarget},
     prelude::*,
     render::view::screenshot::{Screenshot, ScreenshotCaptured},
 };
@@ -29,7 +30,7 @@ pub enum ShotError {
 #[derive(Resource, Default, Debug)]
 pub struct Shots {
     /// What is drawn off-screen; without it, the primary window.
-    pub target: Option<Handle<Image>>,
+    pub target: Option<ImageRenderTarget>,
     wanted: Vec<PathBuf>,
     /// Those that are being taken.
     waiting: Vec<(Entity, PathBuf)>,
@@ -100,7 +101,8 @@ fn ask(mut shots: ResMut<Shots>, device: Option<Res<GraphicsDevice>>, mut comman
     let wanted = std::mem::take(&mut shots.wanted);
     for path in wanted {
         let screenshot = match &shots.target {
-            Some(image) => Screenshot::image(image.clone()),
+            // With its factor: a target with another one is another target, and stays black.
+            Some(target) => Screenshot(RenderTarget::Image(target.clone())),
             None => Screenshot::primary_window(),
         };
         let file = path.clone();

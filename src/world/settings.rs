@@ -32,6 +32,8 @@ pub struct Settings {
     pub tokens_per_second: f32,
     /// Milliseconds of a frame that thinking may take; 0 is the usual.
     pub thinking_milliseconds: u32,
+    /// How much larger than usual text and panels are; 0 is what the screen asks for.
+    pub text_scale: f32,
     /// What happens to an answer when the model is changed.
     pub after_change: AfterChange,
     /// The welcome was seen.

@@ -6,6 +6,7 @@
 //! and how fast; the render world takes as many steps as a frame's budget holds. Both share one
 //! `Session`.
 
+mod conversation;
 mod drive;
 pub mod lens;
 mod session;
@@ -32,7 +33,8 @@ use crate::forward::gpu::{
 };
 use crate::forward::sampling::SamplingParams;
 use crate::model::{ModelConfig, PixelModel};
-use session::{ChunkReport, Pace, Session};
+use conversation::Branches;
+use session::{Beginning, ChunkReport, Pace, Session};
 
 pub use state::ModelState;
 pub use trace::{SeenColumn, TokenTrace, attention};
@@ -54,7 +56,7 @@ pub struct GeneratedToken {
     /// How probable it was, where it was made and not given.
     pub probability: Option<f32>,
     /// What else might have stood here, the most probable first.
-    pub alternatives: Vec<(String, f32)>,
+    pub alternatives: Vec<Alternative>,
     /// Norm of the residual stream after each layer, at this token.
     pub residual_norms: Vec<f32>,
     /// Norm of what each layer added to the residual stream, at this token.
@@ -69,8 +71,19 @@ pub struct GeneratedToken {
     pub state: Arc<ModelState>,
 }
 
-/// A prompt, and how it is answered.
+/// A token that might have stood at a place.
 #[derive(Debug, Clone, PartialEq)]
+pub struct Alternative {
+    /// Its number in the vocabulary.
+    pub token: u32,
+    /// What it would have added to the text.
+    pub text: String,
+    /// How probable it was.
+    pub probability: f32,
+}
+
+/// A prompt, and how it is answered.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Asked {
     /// What is asked, as text.
     pub prompt: String,
@@ -80,6 +93,10 @@ pub struct Asked {
     pub tokens: u32,
     /// How freely to choose; the same prompt draws with the same random numbers each time.
     pub temperature: f32,
+    /// The conversation before it, where it is a message in a chat.
+    pub before: Vec<Message>,
+    /// What the answer begins with: tokens that are given and not drawn.
+    pub opening: Vec<GeneratedToken>,
 }
 
 /// An answer as far as it has come.
@@ -131,6 +148,11 @@ pub struct Generation {
     uses_damage: bool,
     /// What was refused for them.
     refused: Option<Asked>,
+    /// Whether somebody has ended the answer.
+    stopped: bool,
+    /// Whether the keys and values of the sequence are lost with their device.
+    keys_lost: bool,
+    branches: Branches,
     link: Link,
 }
 
@@ -145,7 +167,9 @@ impl Generation {
         tokens: u32,
         temperature: f32,
     ) {
-        let asked = Asked { prompt: prompt.to_owned(), chat, tokens, temperature };
+        let prompt = prompt.to_owned();
+        let asked = Asked { prompt, chat, tokens, temperature, ..Asked::default() };
+        self.branches = Branches::default();
         self.begin(model, asked, Vec::new());
     }
 
@@ -165,36 +189,77 @@ impl Generation {
         self.end = None;
         self.expected.clear();
         let context = model.config().context_length.min(CONTEXT) as usize;
-        match self.encode(model, &asked.prompt, asked.chat) {
+        match self.encode(model, &asked) {
             Ok(ids) if ids.is_empty() => self.problem = Some("the prompt is empty".into()),
             Ok(ids) if ids.len() >= context => {
+                let way_out = if asked.before.is_empty() { "" } else { "; begin a new chat" };
                 self.problem = Some(format!(
-                    "the prompt has {} tokens; there is room for {context}",
+                    "the prompt has {} tokens; there is room for {context}{way_out}",
                     ids.len()
                 ));
             }
-            Ok(ids) => {
-                let wanted = asked.tokens.min((context - ids.len()) as u32);
-                let thought = |&id: &u32| GeneratedToken {
-                    token: id,
-                    text: self.text_of(id),
-                    ..GeneratedToken::default()
-                };
-                self.thoughts = ids.iter().map(thought).collect();
-                self.prompt_len = self.thoughts.len();
-                (self.done, self.kept, self.credit) = (0, 0, 0.0);
-                let temperature = asked.temperature;
-                let params = SamplingParams { temperature, ..SamplingParams::default() };
-                let text = Arc::clone(self.text.as_ref().expect("the prompt was encoded with it"));
-                self.generation =
-                    self.link.with(|session| session.begin((ids, wanted), params, text, expected));
-                self.asked = Some(asked);
-            }
+            Ok(ids) => self.begin_with(ids, asked, context, expected),
             Err(problem) => self.problem = Some(problem),
         }
     }
 
-    fn encode(&mut self, model: &PixelModel, prompt: &str, chat: bool) -> Result<Vec<u32>, String> {
+    /// Begins a sequence of the ids of a prompt and what its answer begins with.
+    fn begin_with(&mut self, mut ids: Vec<u32>, asked: Asked, context: usize, expected: Vec<u32>) {
+        let prompt_len = ids.len();
+        let opening = &asked.opening[..asked.opening.len().min(context - prompt_len - 1)];
+        ids.extend(opening.iter().map(|thought| thought.token));
+        let wanted = asked.tokens.saturating_sub(opening.len() as u32);
+        let wanted = wanted.min((context - ids.len()) as u32);
+        let computed = self.computed_of(&ids);
+        let prompt = ids[..prompt_len].iter().map(|&token| GeneratedToken {
+            token,
+            text: self.text_of(token),
+            ..GeneratedToken::default()
+        });
+        // Their steps are taken again, with the model as it is now.
+        let given = opening.iter().map(|thought| GeneratedToken {
+            token: thought.token,
+            text: thought.text.clone(),
+            probability: thought.probability,
+            alternatives: thought.alternatives.clone(),
+            ..GeneratedToken::default()
+        });
+        let mut thoughts: Vec<GeneratedToken> = prompt.chain(given).collect();
+        for (thought, known) in thoughts.iter_mut().zip(&mut self.thoughts[..computed]) {
+            let (probability, alternatives) =
+                (thought.probability, std::mem::take(&mut thought.alternatives));
+            *thought = GeneratedToken { probability, alternatives, ..std::mem::take(known) };
+        }
+        let kept = thoughts.iter().filter_map(|thought| thought.trace.as_ref());
+        self.kept = kept.map(|trace| trace.size_in_bytes()).sum();
+        self.thoughts = thoughts;
+        self.prompt_len = prompt_len;
+        (self.done, self.credit) = (computed, 0.0);
+        (self.stopped, self.keys_lost) = (false, false);
+        let temperature = asked.temperature;
+        let params = SamplingParams { temperature, ..SamplingParams::default() };
+        let text = Arc::clone(self.text.as_ref().expect("the prompt was encoded with it"));
+        let beginning = Beginning { tokens: ids, prompt_len, computed, wanted };
+        self.generation =
+            self.link.with(|session| session.begin(beginning, params, text, expected));
+        self.asked = Some(asked);
+    }
+
+    /// How many of the first tokens of a sequence are on the device already, as the model would
+    /// compute them now: those that it shares with the one before. The last one is computed in any
+    /// case, since what comes next is told from it.
+    fn computed_of(&self, ids: &[u32]) -> usize {
+        if self.keys_lost {
+            return 0;
+        }
+        let done = self.thoughts[..self.done.min(self.thoughts.len())].iter().zip(ids);
+        let shared = done.take_while(|(thought, id)| {
+            thought.token == **id && state::is_same(&thought.state, &self.current)
+        });
+        shared.count().min(ids.len() - 1)
+    }
+
+    fn encode(&mut self, model: &PixelModel, asked: &Asked) -> Result<Vec<u32>, String> {
         if self.text.is_none() {
             let text = ModelText::new(model).map_err(|error| error.to_string())?;
             // They hold for every answer, so once is enough.
@@ -204,10 +269,11 @@ impl Generation {
             self.text = Some(Arc::new(text));
         }
         let text = self.text.as_ref().expect("it was opened above");
-        let prompt = if chat && text.brings_chat_template() {
-            Prompt::Chat(vec![Message::new("user", prompt)].into())
+        let prompt = if asked.chat && text.brings_chat_template() {
+            let question = Message::new("user", &asked.prompt);
+            Prompt::Chat(asked.before.iter().cloned().chain([question]).collect::<Vec<_>>().into())
         } else {
-            Prompt::Text(prompt.to_owned())
+            Prompt::Text(asked.prompt.clone())
         };
         text.encode(&prompt).map_err(|error| error.to_string())
     }
@@ -226,7 +292,7 @@ impl Generation {
 
     /// Whether there is a step to take.
     pub fn is_busy(&self) -> bool {
-        self.done < self.thoughts.len() && self.problem.is_none()
+        self.done < self.thoughts.len() && self.problem.is_none() && !self.stopped
     }
 
     /// The number of the sequence; each prompt has another.
@@ -344,6 +410,7 @@ impl Generation {
     pub(super) fn lose_device(&mut self, why: &str) {
         let was_under_way = self.is_busy();
         self.refusal = Some(why.to_owned());
+        self.keys_lost = true;
         self.link.with(Session::end);
         if was_under_way {
             self.problem = Some(format!("{why}: this answer has ended, ask again"));
@@ -380,8 +447,12 @@ impl Generation {
             self.last_step = Some((report.took, columns));
         }
         if let Some(drawn) = report.drawn {
-            let alternatives =
-                drawn.top.iter().map(|&(id, logprob)| (self.text_of(id), logprob.exp())).collect();
+            let alternatives = drawn.top.iter().map(|&(token, logprob)| Alternative {
+                token,
+                text: self.text_of(token),
+                probability: logprob.exp(),
+            });
+            let alternatives = alternatives.collect();
             let (token, text) = (drawn.token, self.text_of(drawn.token));
             let probability = drawn.logprob.map(f32::exp);
             self.thoughts.push(GeneratedToken {

@@ -11,9 +11,10 @@ pub const MOST_SCALE: f64 = 160.0;
 /// The farthest: the whole map on a hundredth of the screen.
 const LEAST_PART: f64 = 0.1;
 /// Space around what is shown whole, in parts of the screen.
-const MARGIN: f64 = 0.06;
-/// Points above what is shown whole, where the breadcrumb, the instruments and the search box are.
-const ABOVE: f64 = 58.0;
+const MARGIN: f64 = 0.03;
+/// Points above what is shown whole, where the breadcrumb, the instruments and the search box are, and
+/// the numbers of the layers.
+const ABOVE: f64 = 74.0;
 /// Points below it, where the prompt, the tokens or a caption are.
 const BELOW: f64 = 122.0;
 /// A screen that is smaller has no room to spare for them.

@@ -157,23 +157,31 @@ fn inspect_lists_tensors_and_paints_a_poster() {
     assert_eq!(bytes, report["model_size_in_bytes"].as_u64().unwrap());
     let (width, height, rgb) = picture(&folder.path().join("poster.png"));
     assert_eq!(width.max(height), 300);
-    // Where the map has a tensor the picture has light; where it has none, the night.
+    // A picture of 300 pixels has no room for words: land and sea between margins of 4 pixels.
     let [across, down] = [0, 1].map(|side| report["map"][side].as_f64().unwrap());
-    let scale = (300.0 - 12.0) / across.max(down);
+    let scale = (300.0 - 8.0) / across.max(down);
     let at = |x: f64, y: f64| {
-        let pixel = ((y * scale + 6.0) as usize * width as usize + (x * scale + 6.0) as usize) * 3;
+        let pixel = ((y * scale + 4.0) as usize * width as usize + (x * scale + 4.0) as usize) * 3;
         [rgb[pixel], rgb[pixel + 1], rgb[pixel + 2]]
     };
+    let ground = at(-1.0, -1.0);
     for tensor in
         tensors.iter().filter(|tensor| tensor["dimensions"].as_array().unwrap().len() == 2)
     {
         let side = |name: &str| tensor["map"][name].as_f64().unwrap();
         let (x, y, w, h) = (side("x"), side("y"), side("width"), side("height"));
-        let lit = (0..40)
-            .filter(|i| at(x + w * f64::from(*i) / 40.0, y + h / 3.0) != at(-1.0, -1.0))
-            .count();
-        assert!(lit > 4, "{}: {lit}", tensor["name"]);
+        let places = (0..100).map(|i| [f64::from(i % 10) / 10.0, f64::from(i / 10) / 10.0]);
+        let lit = places.filter(|[i, j]| at(x + w * i, y + h * j) != ground).count();
+        assert!(lit > 40, "{}: {lit}", tensor["name"]);
     }
+    // With words it is taller by them.
+    program(&folder, &["inspect", "--png", "words.png", "--side", "900"]).assert().success();
+    let (width, height, rgb) = picture(&folder.path().join("words.png"));
+    let [land, words] = [across / down, f64::from(width) / f64::from(height)];
+    assert!(width == 900 && words < land, "{width} x {height}");
+    let title = [242, 214, 142];
+    let written = rgb.as_chunks::<3>().0.iter().filter(|pixel| **pixel == title).count();
+    assert!(written > 50, "{written} pixels of the title's colour");
     let text = program(&folder, &["inspect"]).assert().success().get_output().stdout.clone();
     let text = String::from_utf8(text).unwrap();
     assert!(

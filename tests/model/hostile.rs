@@ -161,7 +161,7 @@ fn a_head_that_contradicts_itself_is_refused() {
     };
     for (at, bytes, expected) in [
         (0x00, &b"PXIN"[..], "magic"),
-        (0x04, &[2], "version: found 2.0, expected 1.x"),
+        (0x04, &[2], "version: found 2.1, expected 1.0 or 1.1"),
         (0x2A, &[128], "tile_size: found 128, expected 64"),
         (0x28, &[77], "weight_encoding: found 77"),
         (0x10, &[1, 2, 3], "header byte 0x1"),

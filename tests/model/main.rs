@@ -13,3 +13,4 @@ mod hostile;
 mod quant;
 mod roundtrip;
 mod tokenizer;
+mod versions;

@@ -477,8 +477,8 @@ fn random_rules() -> impl Strategy<Value = Rules> {
         (turn, start).prop_map(|(turn, start)| Arrangement::Spiral { turn, start }),
     ];
     let side = || prop_oneof![Just(Side::North), Just(Side::South)];
-    let spaces = (prop::option::of(1_u32..20), prop::array::uniform5(0_u32..=64), 4_u32..=64);
-    (layers, prop_oneof![Just(Bank::West), Just(Bank::East)], spaces, (side(), side())).prop_map(
+    let spaces = (prop::option::of(1_u32..20), prop::array::uniform5(0_u32..=256), 4_u32..=256);
+    (layers, prop_oneof![Just(Bank::North), Just(Bank::South)], spaces, (side(), side())).prop_map(
         |(layers, heads, (unit, [a, b, c, d, e], river), (embedding, output))| Rules {
             layers,
             heads,

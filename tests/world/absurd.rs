@@ -134,7 +134,7 @@ fn a_screen_of_one_pixel_is_survived_with_every_panel_open() {
     settle(&mut world);
     let before = shoot(&mut world, folder.path());
     let resize = |world: &mut Offscreen, [width, height]: [u32; 2]| {
-        let target = world.app.world().resource::<Shots>().target.clone().unwrap();
+        let target = world.app.world().resource::<Shots>().target.clone().unwrap().handle;
         let mut images = world.app.world_mut().resource_mut::<BevyAssets<Image>>();
         images.get_mut(&target).unwrap().resize(Extent3d {
             width,
@@ -144,7 +144,7 @@ fn a_screen_of_one_pixel_is_survived_with_every_panel_open() {
         world.update(3);
     };
     *world.app.world_mut().resource_mut::<OpenPanels>() =
-        OpenPanels { help: true, inspector: true, experiment: true };
+        OpenPanels { help: true, inspector: true, experiment: true, experiments: true };
     for instrument in [
         Instrument::Lens,
         Instrument::Attention,

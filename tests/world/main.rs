@@ -15,6 +15,7 @@ mod memory;
 mod mods;
 mod offscreen;
 mod refused;
+mod river;
 mod streamed;
 mod think;
 mod truth;

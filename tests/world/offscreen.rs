@@ -18,11 +18,13 @@ use bevy::prelude::Mut;
 use pixel_llm::app::explore::Offscreen;
 use pixel_llm::forward::cpu::{Column, CpuModel, CpuOptions, KvCache};
 use pixel_llm::forward::{HookPoint, Hooks, Interventions};
+use pixel_llm::model::relief::Point;
 use pixel_llm::model::weights::tile_weights;
 use pixel_llm::model::{Encoding, plan::Orientation};
 use pixel_llm::tiles::{ModelIndex, Muted};
 use pixel_llm::world::camera::MapCamera;
-use pixel_llm::world::layout::{Atlas, Place};
+use pixel_llm::world::draw::MapFrame;
+use pixel_llm::world::layout::{Atlas, Place, Quad};
 use pixel_llm::world::palette::{Colouring, Palettes, Theme};
 use pixel_llm::world::pointer::Selection;
 use pixel_llm::world::settings::Settings;
@@ -154,13 +156,14 @@ fn a_muted_head_is_drained_of_colour_and_its_neighbour_is_not() {
         let plot = model.plan().plots_of(model.tensor_index("blk.0.attn_q.weight").unwrap())
             [head as usize]
             .clone();
-        assert_eq!(plot.orientation, Orientation::RowsAlongX);
+        assert_eq!(plot.orientation, Orientation::ColumnsAlongX);
         let mut sum = 0u64;
         for part in 0..400u32 {
+            // In the west stands the head's name.
             let x =
-                plot.rect.x as f64 + plot.rect.width as f64 * (f64::from(part % 20) + 0.5) / 20.0;
+                plot.rect.x as f64 + plot.rect.width as f64 * (f64::from(part % 20) * 0.02 + 0.55);
             let y =
-                plot.rect.y as f64 + plot.rect.height as f64 * (f64::from(part / 20) * 0.02 + 0.25);
+                plot.rect.y as f64 + plot.rect.height as f64 * (f64::from(part / 20) + 0.5) / 20.0;
             let [r, _, b] = picture.at(view.to_screen([x, y]));
             sum += u64::from(r.abs_diff(b));
         }
@@ -176,6 +179,82 @@ fn a_muted_head_is_drained_of_colour_and_its_neighbour_is_not() {
     world.app.world_mut().entity_mut(entity).remove::<Muted>();
     let after = shoot(&mut world, folder.path(), "after.png");
     assert_eq!(colourful(&mut world, &after, 0), first, "it speaks again");
+}
+
+/// The part of a row or column of so many cells in which a cell is, as specs/pxi_llm.md has it.
+fn part_of(cell: u32, cells: u32, parts: u32) -> u32 {
+    ((cell + 1) * parts).div_ceil(cells) - 1
+}
+
+/// What the coarse table says of a pixel: the mean of four points of it, and the brightest glint.
+fn point_of(quad: &Quad, place: [f64; 2], wide: f64, coarse: &[u32]) -> Point {
+    let mut all = Point::default();
+    for turn in [[-0.25, -0.25], [-0.25, 0.25], [0.25, -0.25], [0.25, 0.25]] {
+        let side = |along: usize, cells: u32| {
+            (place[along] + turn[along] * wide).clamp(0.0, f64::from(cells) - 0.5) as u32
+        };
+        let (x, y) = (side(0, quad.width), side(1, quad.height));
+        let (row, column) = match quad.kind >> 8 & 0xFF {
+            0 => (quad.row as u32 + x, quad.column + y),
+            _ => (quad.row as u32 + y, quad.column + x),
+        };
+        let across = 1 << (quad.kind >> 16);
+        let block =
+            part_of(row, quad.rows, 256 / across) * across + part_of(column, quad.columns, across);
+        let point = Point::of_word(coarse[(quad.tile * 256 + block) as usize]);
+        all.height += point.height / 4.0;
+        all.light += point.light / 4.0;
+        all.sea += point.sea / 4.0;
+        all.glint = all.glint.max(point.glint);
+    }
+    all
+}
+
+#[test]
+fn relief_equals_the_coarse_table() {
+    let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut world) = open_world(Arc::clone(&model), SIZE) else { return };
+    go_to(&mut world, &Place::Model);
+    let app = world.app.world_mut();
+    app.resource_mut::<Selection>().0 = None;
+    let wide = 12.0;
+    app.resource_mut::<MapCamera>().view.scale = 1.0 / wide;
+    let picture = shoot(&mut world, folder.path(), "relief.png");
+    let frame = world.app.world().resource::<MapFrame>().clone();
+    let ramps = world.app.world().resource::<Palettes>().0[0].ramps();
+    let (mut same, mut all, mut colours) = ([0; 2], [0; 2], std::collections::HashSet::new());
+    for (y, x) in (0..SIZE[1]).flat_map(|y| (0..SIZE[0]).map(move |x| (y, x))) {
+        let on_screen = [f64::from(x) + 0.5, f64::from(y) + 0.5];
+        let cell: [f64; 2] = std::array::from_fn(|i| {
+            (on_screen[i] - frame.view.size[i] / 2.0) / frame.view.scale + frame.view.centre[i]
+        });
+        let Some((quad, place)) = frame.quads.iter().find_map(|quad| {
+            let place = [cell[0] - f64::from(quad.x), cell[1] - f64::from(quad.y)];
+            let inside = place[0] > 0.0 && place[1] > 0.0;
+            let inside = inside && place[0] < f64::from(quad.width);
+            let is_matrix = quad.encoding().is_some() && quad.kind >> 8 & 0xFF < 2;
+            (is_matrix && inside && place[1] < f64::from(quad.height)).then_some((quad, place))
+        }) else {
+            continue;
+        };
+        let point = point_of(quad, place, wide, &frame.coarse);
+        let wanted = ramps.colour(point).map(|light| {
+            let steep = 1.055 * light.max(0.0).powf(1.0 / 2.4) - 0.055;
+            let channel = if light <= 0.003_130_8 { light * 12.92 } else { steep };
+            (channel.clamp(0.0, 1.0) * 255.0).round() as u8
+        });
+        let found = picture.at(on_screen);
+        let sea = usize::from(point.sea > 0.5);
+        all[sea] += 1;
+        same[sea] += u32::from(is_near(found, wanted, 2));
+        colours.insert(found);
+    }
+    println!("{same:?} of {all:?} pixels of land and sea are as the table says");
+    // Names stand on some. A point at the edge of two blocks may be read as either.
+    assert!(all[0] > 2000 && same[0] * 100 > all[0] * 97, "{same:?} of {all:?}");
+    assert!(all[1] > 200 && same[1] * 100 > all[1] * 70, "{same:?} of {all:?}");
+    assert!(colours.len() > 200, "{} colours", colours.len());
 }
 
 #[test]

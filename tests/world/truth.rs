@@ -99,8 +99,8 @@ fn after_a_change_the_prompt_is_answered_again_and_both_answers_are_told() {
     assert_eq!(comparison.expected.len(), fork + 1, "at the fork too, and no further");
     let at_fork = &comparison.without.tokens[fork];
     let known = comparison.with.tokens[fork].alternatives.iter();
-    for (_, probability) in known.filter(|(text, _)| *text == at_fork.text) {
-        assert!((probability - comparison.expected[fork]).abs() < 1e-6);
+    for other in known.filter(|other| other.token == at_fork.token) {
+        assert!((other.probability - comparison.expected[fork]).abs() < 1e-6);
     }
     let story = comparison.story(world.app.world().resource::<Atlas>().model());
     assert!(story.starts_with("without ") && story.contains("it no longer says"), "{story}");

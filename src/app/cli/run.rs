@@ -5,20 +5,23 @@
 //! template.
 
 mod drive;
+mod interrupt;
 mod resume;
 mod sampling;
+mod show;
 mod trace;
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-pub use drive::{end, interrupt, interruptible, run};
-pub(in crate::app::cli) use drive::{
-    forget_interrupt, interrupts_end_nothing, is_to_end, nothing_visible, speed_line,
-    was_interrupted, write_answer,
+pub use drive::run;
+pub use interrupt::{end, interrupt, interruptible};
+pub(in crate::app::cli) use interrupt::{
+    forget_interrupt, interrupts_end_nothing, is_to_end, was_interrupted,
 };
 pub use sampling::SamplingArgs;
+pub(in crate::app::cli) use show::{nothing_visible, speed_line, write_answer};
 
 use super::engine::{Device, GpuMemory};
 use crate::batch::ModelText;

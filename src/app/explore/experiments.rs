@@ -21,8 +21,8 @@ use crate::experiment::{Experiment, ExperimentJob, SLOTS};
 use crate::folders;
 use crate::model::PixelModel;
 use crate::model::plan::Rules;
+use crate::panel::OpenPanels;
 use crate::world::WorldSystems;
-use crate::world::keys::{UserAction, on_action};
 use crate::world::layout::Atlas;
 
 /// The most conditions whose figures are shown.
@@ -34,12 +34,7 @@ pub(super) struct ExperimentsPlugin;
 impl Plugin for ExperimentsPlugin {
     fn build(&self, app: &mut App) {
         app.init_resource::<Experiments>()
-            .add_systems(
-                Update,
-                (toggle.run_if(on_action(UserAction::Experiments)), listen)
-                    .chain()
-                    .in_set(WorldSystems::Act),
-            )
+            .add_systems(Update, listen.in_set(WorldSystems::Act))
             .add_systems(EguiPrimaryContextPass, draw);
     }
 }
@@ -47,7 +42,6 @@ impl Plugin for ExperimentsPlugin {
 /// What is shown of experiments.
 #[derive(Resource, Default)]
 struct Experiments {
-    open: bool,
     run: Option<ExperimentRun>,
 }
 
@@ -78,10 +72,6 @@ impl Drop for ExperimentRun {
     }
 }
 
-fn toggle(mut experiments: ResMut<Experiments>) {
-    experiments.open = !experiments.open;
-}
-
 fn listen(mut experiments: ResMut<Experiments>) {
     let Some(run) = experiments.bypass_change_detection().run.as_mut() else { return };
     let reports: Vec<ExperimentNews> =
@@ -108,9 +98,10 @@ fn draw(
     mut contexts: EguiContexts,
     assets: Res<Assets>,
     atlas: Res<Atlas>,
+    mut panels: ResMut<OpenPanels>,
     mut experiments: ResMut<Experiments>,
 ) -> Result {
-    if !experiments.open {
+    if !panels.experiments {
         return Ok(());
     }
     let mut open = true;
@@ -143,7 +134,7 @@ fn draw(
             show(ui, run);
         }
     });
-    experiments.open = open;
+    panels.experiments = open;
     Ok(())
 }
 

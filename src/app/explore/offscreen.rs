@@ -4,7 +4,8 @@
 use super::*;
 use crate::engine::gpu::headless::GpuError;
 use crate::forward::gpu::model::{GpuModelError, GpuModelFailure};
-use bevy::camera::RenderTarget;
+use crate::world::text_scale;
+use bevy::camera::{ImageRenderTarget, RenderTarget};
 use bevy::image::Image;
 use bevy::render::RenderApp;
 use bevy::render::render_resource::{TextureFormat, TextureUsages};
@@ -99,8 +100,10 @@ impl Offscreen {
             Image::new_target_texture(width, height, TextureFormat::Rgba8UnormSrgb, None);
         image.texture_descriptor.usage |= TextureUsages::COPY_SRC;
         let target = app.world_mut().resource_mut::<bevy::asset::Assets<Image>>().add(image);
+        let scale_factor = text_scale::chosen(app.world().resource(), height as f32);
+        let target = ImageRenderTarget { handle: target, scale_factor };
         app.world_mut().resource_mut::<Shots>().target = Some(target.clone());
-        app.world_mut().spawn((camera(), RenderTarget::Image(target.into())));
+        app.world_mut().spawn((camera(), RenderTarget::Image(target)));
         crate::engine::gpu::headless::prepare(&mut app);
         let mut world = Self { app };
         world.update(4);

@@ -105,8 +105,8 @@ fn a_copy_has_checksums_of_its_own_and_the_edit_and_nothing_else() {
     let edited = model.tensors()[tensor].first_tile;
     let coarse = coarse_of(&model, edited, overlay.tile(&model, edited)).unwrap();
     assert_eq!(
-        (copy.tile_grid(edited), copy.tile_statistics(edited)),
-        (coarse.grid, coarse.statistics)
+        (copy.tile_blocks(edited), copy.tile_statistics(edited)),
+        (coarse.blocks, coarse.statistics)
     );
     assert_ne!(copy.header().root, model.header().root);
     let error = save_copy(&model, &overlay, &path, &|_| ()).unwrap_err().to_string();

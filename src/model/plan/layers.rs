@@ -1,68 +1,64 @@
-//! Builds the plan: a layer once, then layers along the river, then the delta, the light and the
-//! yard.
+//! Builds the plan: how many lanes a layer has and where layers lie, then each layer, then the sea
+//! and the yard.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::rules::{Arrangement, Bank, Grid, Rules, Side, Spacing};
+use super::grid::Grid;
+use super::rules::{Arrangement, Bank, Rules, Side};
+use super::strip::Strip;
 use super::{HeadPlan, LayerPlan, MapPlan, Orientation, Plot, Rect, default_orientation};
 use crate::model::config::ModelConfig;
 use crate::model::tensors::Tensor;
 use crate::model::tiling::Layout;
 
-/// Heads side by side: the multiple of `share` that divides `heads` nearest, as a ratio, to sqrt(2
-/// heads).
-pub fn grid_width(heads: u32, share: u32) -> u32 {
-    let target = f64::from(2 * heads).sqrt();
-    let off = |width: &u32| (f64::from(*width) / target).ln().abs();
-    let widths =
-        (1..=heads / share).map(|n| n * share).filter(|&width| heads.is_multiple_of(width));
-    // The smaller where both are as near: the plan has to be the same everywhere.
-    widths.min_by(|a, b| off(a).total_cmp(&off(b)).then(a.cmp(b))).unwrap_or(heads)
-}
+/// The most lanes of a layer that are tried: a model of one layer has 16 of them at 2.1 : 1.
+const MOST_LANES: u32 = 24;
+/// The most rows of layers that are tried. With 5, every model of 4 to 80 layers that was tried
+/// covers three quarters of its screen; with 4, one of 40 layers and a small vocabulary does not.
+const MOST_ROWS: i64 = 5;
+/// The least part of a screen that the land is to cover, and the most of the land that is to be
+/// holes. The goals are 0.75 and 0.08; vectors, which are not counted here, take the rest.
+const GOALS: [f64; 2] = [0.77, 0.075];
+/// What a bend and a lane have to bring, in parts of the screen that is covered: the plainer land
+/// is taken where both cover nearly as much.
+const COST_OF_A_BEND: f64 = 0.02;
+const COST_OF_A_LANE: f64 = 0.005;
 
 pub(super) fn plan(config: &ModelConfig, tensors: &[Tensor], rules: &Rules) -> MapPlan {
     let mut builder = LayersBuilder::new(config, tensors, rules);
-    let grid = Grid::new(rules.layers, config.layer_count, |aspect| builder.river_columns(aspect));
-    let (width, layers_height) = builder.block_size(grid.columns, grid.rows);
-    let gap = i64::from(rules.spacing.districts) * builder.unit;
-
+    (builder.strips, builder.grid) = builder.best_shape();
+    let districts = rules.districts;
     let output = builder.by_name.remove("output.weight");
     let embedding = builder.by_name.remove("token_embd.weight");
+    let gap = builder.units(rules.spacing.districts);
+    let [width, layers_height] = builder.layers_size(&builder.strips, &builder.grid);
     let mut y = 0;
     for (tensor, side, is_output) in
-        [(output, rules.districts.output, true), (embedding, rules.districts.embedding, false)]
+        [(output, districts.output, true), (embedding, districts.embedding, false)]
     {
         if let (Some(tensor), Side::North) = (tensor, side) {
-            y += builder.district(tensor, is_output, y, width).height + gap;
+            y += builder.sea(tensor, is_output, y).height + gap;
         }
     }
-    // The output norm is a bridge just above the last layer, at the end of the river; where layers
-    // leave no room for it, it goes to the yard.
-    let norm = builder.by_name.get("output_norm.weight").copied();
-    let norm_height = norm.map_or(0, |norm| builder.bridge_height(norm) + 2 * builder.unit);
-    // A snake has nothing but free ground north of its last layer.
-    let is_free = matches!(rules.layers, Arrangement::Snake { .. })
-        || grid.places.last().is_some_and(|place| place.1 == 0);
-    let between = i64::from(rules.spacing.layers) * builder.unit;
-    let top = y + if is_free { norm_height } else { 0 };
-    for (layer, &place) in (0..config.layer_count).zip(&grid.places) {
-        builder.layer(layer, place, top);
+    for layer in 0..config.layer_count {
+        builder.layer(layer, y);
     }
-    if let (Some(norm), Some(last)) = (norm, builder.layers.last())
-        && (is_free || between >= norm_height)
-    {
-        let x = last.river.x + builder.unit;
-        let y = last.rect.y - norm_height;
-        builder.by_name.remove("output_norm.weight");
-        builder.bridge(norm, x, y);
+    builder.river = match rules.layers {
+        Arrangement::Snake { .. } => builder.whole_river(width),
+        _ => builder.layers.iter().map(|layer| layer.river).collect(),
+    };
+    y += layers_height;
+    // The output norm is a line under the last layer, on the way to what reads it.
+    let norm = builder.by_name.remove("output_norm.weight");
+    if let (Some(norm), Some(x)) = (norm, builder.layers.last().map(|layer| layer.rect.x)) {
+        y = builder.vector(norm, x, y + builder.strips[0].gap);
     }
-    y = top + layers_height;
     for (tensor, side, is_output) in
-        [(embedding, rules.districts.embedding, false), (output, rules.districts.output, true)]
+        [(embedding, districts.embedding, false), (output, districts.output, true)]
     {
         if let (Some(tensor), Side::South) = (tensor, side) {
-            y += gap + builder.district(tensor, is_output, y + gap, width).height;
+            y += gap + builder.sea(tensor, is_output, y + gap).height;
         }
     }
     let height = builder.yard(y, width);
@@ -77,34 +73,48 @@ fn steps(distance: i64, step: i64) -> i64 {
 struct LayersBuilder<'a> {
     config: &'a ModelConfig,
     tensors: &'a [Tensor],
+    rules: &'a Rules,
     by_name: HashMap<&'a str, usize>,
+    /// Vectors of each layer, in the order of the file.
+    vectors: HashMap<u32, Vec<usize>>,
     unit: i64,
-    spacing: Spacing,
-    heads_bank: Bank,
+    /// Of every row of layers, and of the last one, which has wider ones where it has fewer.
+    strips: [Strip; 2],
+    grid: Grid,
     plots: Vec<Vec<Plot>>,
     layers: Vec<LayerPlan>,
     heads: Vec<HeadPlan>,
+    river: Vec<Rect>,
     embedding: Rect,
     output: Rect,
 }
 
 impl<'a> LayersBuilder<'a> {
-    fn new(config: &'a ModelConfig, tensors: &'a [Tensor], rules: &Rules) -> Self {
-        let usual = i64::from(config.embedding_size / 64).max(4);
+    fn new(config: &'a ModelConfig, tensors: &'a [Tensor], rules: &'a Rules) -> Self {
+        let usual = i64::from(config.embedding_size / 256).max(1);
+        let unit = rules.spacing.unit.map_or(usual, i64::from);
+        let names = tensors.iter().enumerate();
+        let by_name: HashMap<_, _> =
+            names.map(|(index, tensor)| (tensor.name.as_str(), index)).collect();
+        let mut vectors: HashMap<u32, Vec<usize>> = HashMap::new();
+        for (index, tensor) in tensors.iter().enumerate() {
+            if let (Some((layer, _)), Layout::Vector) = (tensor.layer(), tensor.tiling.layout) {
+                vectors.entry(layer).or_default().push(index);
+            }
+        }
         Self {
             config,
             tensors,
-            by_name: tensors
-                .iter()
-                .enumerate()
-                .map(|(index, tensor)| (tensor.name.as_str(), index))
-                .collect(),
-            unit: rules.spacing.unit.map_or(usual, i64::from),
-            spacing: rules.spacing,
-            heads_bank: rules.heads,
+            rules,
+            by_name,
+            vectors,
+            unit,
+            strips: [Strip::new(config, (&rules.spacing, unit), [0; 2], 1); 2],
+            grid: Grid::new(rules.layers, config.layer_count, 1),
             plots: vec![Vec::new(); tensors.len()],
             layers: Vec::new(),
             heads: Vec::new(),
+            river: Vec::new(),
             embedding: Rect::default(),
             output: Rect::default(),
         }
@@ -119,244 +129,334 @@ impl<'a> LayersBuilder<'a> {
         i64::from(count) * self.unit
     }
 
-    /// Room for a bias above its plot.
-    fn bias_room(&self) -> i64 {
-        if self.config.qkv_biases { 1 + self.unit } else { 0 }
-    }
-
-    fn grid(&self) -> (i64, i64) {
-        let width = grid_width(self.config.head_count, self.config.heads_per_kv());
-        (i64::from(width), i64::from(self.config.head_count / width))
-    }
-
-    /// K and V, then Q and O of each head.
-    fn group_width(&self) -> i64 {
-        let plots = 2 + 2 * i64::from(self.config.heads_per_kv());
-        plots * i64::from(self.config.head_size) + (plots - 1) * self.units(self.spacing.plots)
-    }
-
-    fn attention_size(&self) -> (i64, i64) {
-        let (width, rows) = self.grid();
-        let groups = width / i64::from(self.config.heads_per_kv());
-        (
-            groups * self.group_width() + (groups - 1) * self.units(self.spacing.groups),
-            rows * (self.depth() + self.bias_room()) + (rows - 1) * self.units(self.spacing.groups),
-        )
-    }
-
-    fn feed_forward_size(&self) -> (i64, i64) {
-        (i64::from(self.config.hidden_size), 3 * self.depth() + 2 * self.units(self.spacing.groups))
-    }
-
-    fn layer_size(&self) -> (i64, i64) {
-        let (attention, fields) = (self.attention_size(), self.feed_forward_size());
-        let between = self.units(self.spacing.river + 2 * self.spacing.banks);
-        (attention.0 + between + fields.0, attention.1.max(fields.1))
-    }
-
-    fn block_size(&self, columns: i64, rows: i64) -> (i64, i64) {
-        let (width, height) = self.layer_size();
-        let gap = self.units(self.spacing.layers);
-        (columns * width + (columns - 1) * gap, rows * height + (rows - 1) * gap)
-    }
-
-    fn river_columns(&self, aspect: f64) -> i64 {
+    /// Lanes of a layer and places of the layers, so that the land comes near to the shape that is
+    /// asked for, with few holes.
+    fn best_shape(&self) -> ([Strip; 2], Grid) {
+        let shores = self.shores();
         let layers = i64::from(self.config.layer_count);
-        let off = |columns: &i64| {
-            let (width, height) = self.block_size(*columns, steps(layers, *columns));
-            (width as f64 / height as f64 / aspect).ln().abs()
+        let (aspect, rows) = match self.rules.layers {
+            Arrangement::Snake { aspect } => (f64::from(aspect), 1..=MOST_ROWS.min(layers)),
+            // Their rules say where each layer lies; only its own shape is left to choose.
+            _ => (f64::from(super::rules::ASPECT), 1..=1),
         };
-        // Of 30 layers in 7 columns of 5 the seventh would be empty, and the river end in the
-        // south.
-        let odd = (1..=layers)
-            .step_by(2)
-            .filter(|&columns| steps(layers, steps(layers, columns)) == columns);
-        odd.min_by(|a, b| off(a).total_cmp(&off(b)).then(a.cmp(b))).unwrap_or(1)
-    }
-
-    fn layer(&mut self, layer: u32, (column, row, northward): (i64, i64, bool), top: i64) {
-        let (width, height) = self.layer_size();
-        let gap = self.units(self.spacing.layers);
-        let (x, y) = (column * (width + gap), top + row * (height + gap));
-        let (attention, fields) = (self.attention_size(), self.feed_forward_size());
-        let [bank, river] = [self.spacing.banks, self.spacing.river].map(|count| self.units(count));
-        let (west, east) = match self.heads_bank {
-            Bank::West => (attention, fields),
-            Bank::East => (fields, attention),
-        };
-        let [west, east] = [
-            Rect::new(x, y, west.0, west.1),
-            Rect::new(x + west.0 + 2 * bank + river, y, east.0, east.1),
-        ];
-        let plan = LayerPlan {
-            layer,
-            rect: Rect::new(x, y, width, height),
-            attention: if self.heads_bank == Bank::West { west } else { east },
-            river: Rect::new(x + west.width + bank, y, river, height),
-            feed_forward: if self.heads_bank == Bank::West { east } else { west },
-            northward,
-        };
-        self.attention(layer, plan.attention);
-        for (index, name) in ["ffn_gate", "ffn_up", "ffn_down"].into_iter().enumerate() {
-            let y = y + index as i64 * (self.depth() + self.units(self.spacing.groups));
-            let orientation = if name == "ffn_down" {
-                Orientation::ColumnsAlongX
-            } else {
-                Orientation::RowsAlongX
-            };
-            if let Some(tensor) = self.take(layer, name, "weight") {
-                self.whole(
-                    tensor,
-                    orientation,
-                    Rect::new(plan.feed_forward.x, y, fields.0, self.depth()),
-                );
+        // In three rows 80 layers need 27 columns; where the last row would be empty, fewer do.
+        let rows = rows.filter(|&rows| steps(layers, steps(layers, rows)) == rows);
+        let most = MOST_LANES.min(self.config.hidden_size);
+        let mut best = ((false, f64::NEG_INFINITY), None);
+        for rows in rows {
+            let grid = Grid::new(self.rules.layers, self.config.layer_count, rows);
+            for lanes in 1..=most {
+                let strips = self.strips(&grid, shores, lanes);
+                let (shape, full) = self.covered(&strips, &grid, aspect);
+                let is_good = shape >= GOALS[0] && 1.0 - full <= GOALS[1];
+                let worth = shape * full
+                    - COST_OF_A_BEND * (rows - 1) as f64
+                    - COST_OF_A_LANE * f64::from(lanes - 1);
+                if best.1.is_none() || (is_good, worth) > best.0 {
+                    best = ((is_good, worth), Some((strips, grid.clone())));
+                }
             }
         }
-        self.bridges(layer, plan.river, northward);
-        self.layers.push(plan);
+        best.1.unwrap_or_else(|| (self.strips, self.grid.clone()))
     }
 
-    fn attention(&mut self, layer: u32, bank: Rect) {
-        let [plot_gap, group_gap] =
-            [self.spacing.plots, self.spacing.groups].map(|count| self.units(count));
-        let (size, depth) = (i64::from(self.config.head_size), self.depth());
+    /// The strips of so many lanes, and those of the last row: of as many more as its layers have
+    /// room for.
+    fn strips(&self, grid: &Grid, shores: [i64; 2], lanes: u32) -> [Strip; 2] {
+        let strip =
+            |lanes| Strip::new(self.config, (&self.rules.spacing, self.unit), shores, lanes);
+        let usual = strip(lanes);
+        if !matches!(self.rules.layers, Arrangement::Snake { .. }) {
+            return [usual; 2];
+        }
+        let gap = self.units(self.rules.spacing.layers);
+        let across = |strip: &Strip, layers: i64| layers * (strip.width + gap) - gap;
+        let last = grid.places.iter().filter(|place| place.1 + 1 == grid.rows).count() as i64;
+        let most = (i64::from(lanes) * grid.columns / last.max(1)) as u32;
+        let fits = |lanes: &u32| across(&strip(*lanes), last) <= across(&usual, grid.columns);
+        let more = (lanes..=most.min(self.config.hidden_size)).rev().find(fits);
+        [usual, more.map_or(usual, strip)]
+    }
+
+    /// The part of a screen of that width over its height that a rectangle of the land's shape
+    /// covers, where all of it is on it; and the part of that which plots and river cover.
+    fn covered(&self, strips: &[Strip; 2], grid: &Grid, aspect: f64) -> (f64, f64) {
+        let [width, mut height] = self.layers_size(strips, grid);
+        let bands = grid.columns * i64::from(strips[0].lanes);
+        for name in ["token_embd.weight", "output.weight"] {
+            if let Some(&tensor) = self.by_name.get(name) {
+                let tokens = self.tensors[tensor].tiling.rows as i64;
+                height += steps(tokens, bands) + self.units(self.rules.spacing.districts);
+            }
+        }
+        let area = |tensor: &Tensor| tensor.tiling.rows as f64 * tensor.tiling.columns as f64;
+        let river = grid.places.iter().map(|place| {
+            let strip = &strips[usize::from(place.1 + 1 == grid.rows)];
+            strip.width as f64 * strip.river as f64
+        });
+        let (width, height) = (width as f64, height as f64);
+        let full = self.tensors.iter().map(area).sum::<f64>() + river.sum::<f64>();
+        let shape = width / height / aspect;
+        (shape.min(1.0 / shape), full / (width * height))
+    }
+
+    /// Room for vectors on both shores: the most that a layer needs.
+    fn shores(&self) -> [i64; 2] {
+        let mut most = [0; 2];
+        for layer in 0..self.config.layer_count {
+            for (room, vectors) in most.iter_mut().zip(self.shore_vectors(layer)) {
+                let down =
+                    |tensor: &usize| self.lines(*tensor) + self.units(self.rules.spacing.plots);
+                *room = (*room).max(vectors.iter().map(down).sum());
+            }
+        }
+        most
+    }
+
+    /// The vectors of a layer that stand on the shores, in their order from the bank: of the
+    /// attention, with those that nobody knows, and of the feed-forward.
+    fn shore_vectors(&self, layer: u32) -> [Vec<usize>; 2] {
+        let of_layer = self.vectors.get(&layer).map_or(&[][..], |list| list);
+        let name = |index: usize| self.tensors[index].layer().map_or("", |(_, name)| name);
+        let mut shores = [Vec::new(), Vec::new()];
+        for &index in of_layer {
+            match name(index) {
+                // Beside their rows.
+                "attn_q.bias" | "attn_k.bias" | "attn_v.bias" | "ffn_gate.bias" | "ffn_up.bias" => {
+                }
+                "ffn_norm.weight" | "ffn_down.bias" => shores[1].push(index),
+                _ => shores[0].push(index),
+            }
+        }
+        shores
+    }
+
+    /// Width and height of all layers with their spaces, and of the bends beside them.
+    fn layers_size(&self, [usual, last]: &[Strip; 2], grid: &Grid) -> [i64; 2] {
+        let gap = self.units(self.rules.spacing.layers);
+        let [west, east] = self.bends(grid);
+        [
+            west + grid.columns * (usual.width + gap) - gap + east,
+            (grid.rows - 1) * (usual.height() + gap) + last.height(),
+        ]
+    }
+
+    /// Room west and east of the layers: for the river's bends, or for canals.
+    fn bends(&self, grid: &Grid) -> [i64; 2] {
+        let bend = self.units(self.rules.spacing.river + self.rules.spacing.layers);
+        match self.rules.layers {
+            Arrangement::Snake { .. } => {
+                [3, 2].map(|rows| if grid.rows >= rows { bend } else { 0 })
+            }
+            _ => [0, self.units(self.rules.spacing.layers)],
+        }
+    }
+
+    /// Left edge of a column of layers, of rows but the last.
+    fn column_x(&self, column: i64) -> i64 {
+        let gap = self.units(self.rules.spacing.layers);
+        self.bends(&self.grid)[0] + column * (self.strips[0].width + gap)
+    }
+
+    /// Left edge of the layer at a place, with its strip: from the side where its row begins.
+    fn strip_at(&self, (column, row, westward): (i64, i64, bool)) -> (i64, Strip) {
+        let strip = self.strips[usize::from(row + 1 == self.grid.rows)];
+        let step = strip.width + self.units(self.rules.spacing.layers);
+        let columns = self.grid.columns;
+        // Strips of the last row may be wider than its columns. Only rows of a snake run west as a
+        // whole; of others all strips are as wide as a column.
+        let x = if westward {
+            self.column_x(columns - 1) + self.strips[0].width
+                - strip.width
+                - (columns - 1 - column) * step
+        } else {
+            self.column_x(0) + column * step
+        };
+        (x, strip)
+    }
+
+    fn layer(&mut self, layer: u32, top: i64) {
+        let place = self.grid.places[layer as usize];
+        let (x, strip) = self.strip_at(place);
+        let (row, westward) = (place.1, place.2);
+        let gap = self.units(self.rules.spacing.layers);
+        let y = top + row * (self.strips[0].height() + gap);
+        let across = |y: i64, height: i64| Rect::new(x, y, strip.width, height);
+        let is_north = self.rules.heads == Bank::North;
+        let [attention_shore, field_shore] = strip.shores;
+        let (north, shore) =
+            if is_north { (strip.heads, attention_shore) } else { (strip.fields, field_shore) };
+        let river = across(y + north + shore, strip.river);
+        let south = river.y + river.height + strip.shores[usize::from(is_north)];
+        let banks = [across(y, north), across(south, strip.height() - (south - y))];
+        let (attention, feed_forward) =
+            if is_north { (banks[0], banks[1]) } else { (banks[1], banks[0]) };
+        let channels = (0..i64::from(strip.lanes))
+            .map(|lane| Rect { x: x + lane * strip.pitch, width: self.depth(), ..river })
+            .collect();
+        for (bank, vectors) in [attention, feed_forward].into_iter().zip(self.shore_vectors(layer))
+        {
+            // From the bank to the river: downwards from that in the north.
+            let mut y =
+                if bank.y < river.y { bank.y + bank.height } else { river.y + river.height };
+            for tensor in vectors {
+                self.by_name.remove(self.tensors[tensor].name.as_str());
+                y = self.vector(tensor, x, y + strip.gap);
+            }
+        }
+        self.attention(layer, attention, &strip);
+        self.fields(layer, feed_forward, &strip);
+        let rect = across(y, strip.height());
+        self.layers.push(LayerPlan {
+            layer,
+            rect,
+            attention,
+            feed_forward,
+            river,
+            channels,
+            westward,
+        });
+    }
+
+    fn attention(&mut self, layer: u32, bank: Rect, strip: &Strip) {
+        let (size, gap) = (i64::from(self.config.head_size), strip.gap);
         let share = self.config.heads_per_kv();
-        let groups_across = self.grid().0 / i64::from(share);
         let weights = ["attn_q", "attn_k", "attn_v", "attn_output"]
             .map(|name| self.take(layer, name, "weight"));
         let biases = ["attn_q", "attn_k", "attn_v"].map(|name| self.take(layer, name, "bias"));
+        let mut pairs = 0..;
+        let mut next = || {
+            let (x, y) = strip.pair(pairs.next().expect("it has no end"));
+            (bank.x + x, bank.y + y)
+        };
         for group in 0..self.config.kv_head_count {
-            let (across, down) =
-                (i64::from(group) % groups_across, i64::from(group) / groups_across);
-            let mut x = bank.x + across * (self.group_width() + group_gap);
-            let y = bank.y + down * (depth + self.bias_room() + group_gap) + self.bias_room();
-            for kind in [1, 2] {
-                self.head_plot(weights[kind], biases[kind], group, Orientation::RowsAlongX, x, y);
-                x += size + plot_gap;
+            let (x, y) = next();
+            for (kind, y) in [(1, y), (2, y + size + gap)] {
+                self.rows(weights[kind], self.head_part(group), (x, y));
+                self.row_biases(biases[kind], self.head_part(group), (x, y));
             }
             for head in group * share..(group + 1) * share {
-                let rect = Rect::new(x, y, 2 * size + plot_gap, depth);
-                self.head_plot(weights[0], biases[0], head, Orientation::RowsAlongX, x, y);
-                self.head_plot(
-                    weights[3],
-                    None,
-                    head,
-                    Orientation::ColumnsAlongX,
-                    x + size + plot_gap,
-                    y,
-                );
+                let (x, y) = next();
+                self.rows(weights[0], self.head_part(head), (x, y));
+                self.row_biases(biases[0], self.head_part(head), (x, y));
+                self.columns(weights[3], self.head_part(head), (x, y + size + gap));
+                let rect = Rect::new(x, y, self.depth(), 2 * size + gap);
                 self.heads.push(HeadPlan { layer, head, kv_head: group, rect });
-                x += 2 * (size + plot_gap);
             }
         }
     }
 
-    /// One head's part of a matrix, and of its bias above it.
-    fn head_plot(
-        &mut self,
-        weight: Option<usize>,
-        bias: Option<usize>,
-        head: u32,
-        along: Orientation,
-        x: i64,
-        y: i64,
-    ) {
-        let (size, depth) = (u64::from(self.config.head_size), self.depth());
-        let part = u64::from(head) * size..u64::from(head + 1) * size;
-        let rect = Rect::new(x, y, size as i64, depth);
-        if let Some(tensor) = weight {
-            let (rows, columns) = match along {
-                Orientation::ColumnsAlongX => (0..depth as u64, part.clone()),
-                _ => (part.clone(), 0..depth as u64),
-            };
-            self.plots[tensor].push(Plot { tensor, rows, columns, orientation: along, rect });
-        }
-        if let Some(tensor) = bias {
-            let rect = Rect::new(x, y - self.bias_room(), size as i64, 1);
-            self.plots[tensor].push(Plot {
-                tensor,
-                rows: 0..1,
-                columns: part,
-                orientation: Orientation::Wrapped,
-                rect,
-            });
+    /// A head's dimensions among those of all heads.
+    fn head_part(&self, head: u32) -> Range<u64> {
+        let size = u64::from(self.config.head_size);
+        u64::from(head) * size..u64::from(head + 1) * size
+    }
+
+    /// Gate, up and down under each other; each lane has the same neurons of all three.
+    fn fields(&mut self, layer: u32, bank: Rect, strip: &Strip) {
+        let down = strip.field() + self.units(self.rules.spacing.groups);
+        for (index, name) in (0..).zip(["ffn_gate", "ffn_up", "ffn_down"]) {
+            let weight = self.take(layer, name, "weight");
+            // The bias of down has a dimension of the stream for each of its own: it is on a shore.
+            let bias = self.take(layer, name, "bias");
+            for lane in 0..strip.lanes {
+                let neurons = strip.neurons(lane);
+                let at = (bank.x + i64::from(lane) * strip.pitch, bank.y + index * down);
+                if name == "ffn_down" {
+                    self.columns(weight, neurons, at);
+                } else {
+                    self.rows(weight, neurons.clone(), at);
+                    self.row_biases(bias, neurons, at);
+                }
+            }
         }
     }
 
-    /// Norms and whatever other vectors a layer has, across the river.
-    fn bridges(&mut self, layer: u32, river: Rect, northward: bool) {
-        let prefix = format!("blk.{layer}.");
-        let middle = self.take(layer, "ffn_norm", "weight");
-        let mut rest: Vec<usize> = ["attn_norm", "attn_q_norm", "attn_k_norm"]
-            .into_iter()
-            .filter_map(|name| self.take(layer, name, "weight"))
-            .collect();
-        let mut others: Vec<usize> = (self.by_name.iter())
-            .filter(|(name, index)| {
-                name.starts_with(&prefix) && self.tensors[**index].tiling.layout == Layout::Vector
-            })
-            .map(|(_, &index)| index)
-            .collect();
-        // The map of names has no order, and the plan has to be the same each time.
-        others.sort_unstable();
-        for &index in &others {
-            self.by_name.remove(self.tensors[index].name.as_str());
-        }
-        rest.extend(others);
-        let x = river.x + self.unit;
-        if let Some(tensor) = middle {
-            let height = self.bridge_height(tensor);
-            self.bridge(tensor, x, river.y + (river.height - height) / 2);
-        }
-        let mut gone = 0;
-        for tensor in rest {
-            let height = self.bridge_height(tensor);
-            // From where the stream enters the layer.
-            let y = if northward { river.y + river.height - gone - height } else { river.y + gone };
-            self.bridge(tensor, x, y);
-            gone += height + self.unit;
-        }
+    /// Rows of a matrix that reads the stream: each a line of cells.
+    fn rows(&mut self, tensor: Option<usize>, rows: Range<u64>, (x, y): (i64, i64)) {
+        let Some(tensor) = tensor else { return };
+        let columns = 0..self.tensors[tensor].tiling.columns;
+        let rect = Rect::new(x, y, columns.end as i64, (rows.end - rows.start) as i64);
+        let orientation = Orientation::ColumnsAlongX;
+        self.plots[tensor].push(Plot { tensor, rows, columns, orientation, rect });
     }
 
-    /// From bank to bank, with a unit of water on either side.
-    fn bridge_width(&self) -> i64 {
-        self.units(self.spacing.river.saturating_sub(2).max(2))
+    /// Columns of a matrix that writes the stream: each a line of cells.
+    fn columns(&mut self, tensor: Option<usize>, columns: Range<u64>, (x, y): (i64, i64)) {
+        let Some(tensor) = tensor else { return };
+        let rows = 0..self.tensors[tensor].tiling.rows;
+        let rect = Rect::new(x, y, rows.end as i64, (columns.end - columns.start) as i64);
+        let orientation = Orientation::RowsAlongX;
+        self.plots[tensor].push(Plot { tensor, rows, columns, orientation, rect });
     }
 
-    fn bridge_height(&self, tensor: usize) -> i64 {
-        steps(self.tensors[tensor].tiling.columns as i64, self.bridge_width())
+    /// Biases of rows: a column of cells right of the plot at `(x, y)`.
+    fn row_biases(&mut self, tensor: Option<usize>, columns: Range<u64>, (x, y): (i64, i64)) {
+        let Some(tensor) = tensor else { return };
+        let height = (columns.end - columns.start) as i64;
+        let rect = Rect::new(x + self.depth() + self.strips[0].gap, y, 1, height);
+        let orientation = Orientation::Wrapped;
+        self.plots[tensor].push(Plot { tensor, rows: 0..1, columns, orientation, rect });
     }
 
-    fn bridge(&mut self, tensor: usize, x: i64, y: i64) {
-        let rect = Rect::new(x, y, self.bridge_width(), self.bridge_height(tensor));
+    /// Lines of a vector that is wrapped at the width of the stream.
+    fn lines(&self, tensor: usize) -> i64 {
+        steps(self.tensors[tensor].tiling.columns as i64, self.depth())
+    }
+
+    /// A vector whose dimensions lie under those of the plots above. Returns its lower edge.
+    fn vector(&mut self, tensor: usize, x: i64, y: i64) -> i64 {
+        let elements = self.tensors[tensor].tiling.columns as i64;
+        let rect = Rect::new(x, y, elements.min(self.depth()), self.lines(tensor));
         self.whole(tensor, Orientation::Wrapped, rect);
+        y + rect.height
     }
 
-    /// The output or the embedding, as bands.
-    fn district(&mut self, tensor: usize, is_output: bool, y: i64, width: i64) -> Rect {
-        let rect = self.bands(tensor, 0, y, width);
-        *(if is_output { &mut self.output } else { &mut self.embedding }) = rect;
-        rect
-    }
-
-    /// A matrix in bands as wide as the map.
-    fn bands(&mut self, tensor: usize, x: i64, y: i64, width: i64) -> Rect {
-        let tiling = self.tensors[tensor].tiling;
-        let mut all = Rect::default();
-        for (index, start) in (0..tiling.rows).step_by(width.max(1) as usize).enumerate() {
-            let rows = start..tiling.rows.min(start + width as u64);
-            let y = y + index as i64 * (tiling.columns as i64 + 2 * self.unit);
-            let rect = Rect::new(x, y, (rows.end - rows.start) as i64, tiling.columns as i64);
-            let orientation = Orientation::RowsAlongX;
-            self.plots[tensor].push(Plot {
-                tensor,
-                rows,
-                columns: 0..tiling.columns,
-                orientation,
-                rect,
-            });
-            all = all.union(rect);
+    /// The river from its source to its end: a reach for each row of layers, from bend to bend, and
+    /// the bends. No two share a cell.
+    fn whole_river(&self, width: i64) -> Vec<Rect> {
+        let bend = self.strips[0].river;
+        let mut pieces: Vec<Rect> = Vec::new();
+        for row in 0..self.grid.rows {
+            let of_row = (self.layers.iter().zip(&self.grid.places))
+                .filter(|(_, place)| place.1 == row)
+                .map(|(layer, _)| layer.river);
+            let mut reach = of_row.fold(Rect::default(), Rect::union);
+            // An even row flows east and an odd one west; a row but the first begins in the bend
+            // where the one before ended, and a row but the last ends in one.
+            let (is_first, is_last) = (row == 0, row + 1 == self.grid.rows);
+            let flows_west = row % 2 == 1;
+            let east = if flows_west { !is_first } else { !is_last };
+            let west = if flows_west { !is_last } else { !is_first };
+            let right = if east { width } else { reach.x + reach.width };
+            let left = if west { 0 } else { reach.x };
+            reach = Rect::new(left, reach.y, right - left, reach.height);
+            if let Some(before) = pieces.last().copied() {
+                let x = if row % 2 == 1 { width - bend } else { 0 };
+                let top = before.y + before.height;
+                pieces.push(Rect::new(x, top, bend, reach.y - top));
+            }
+            pieces.push(reach);
         }
+        pieces
+    }
+
+    /// The output or the embedding, as bands: a line of cells for each token, each band as wide as
+    /// the stream and under a lane of the layers.
+    fn sea(&mut self, tensor: usize, is_output: bool, y: i64) -> Rect {
+        let tokens = self.tensors[tensor].tiling.rows;
+        let bands = (self.grid.columns * i64::from(self.strips[0].lanes)) as u64;
+        let tall = tokens.div_ceil(bands).max(1);
+        let lanes = i64::from(self.strips[0].lanes);
+        let mut all = Rect::default();
+        for (band, start) in (0..).zip((0..tokens).step_by(tall as usize)) {
+            let x = self.column_x(band / lanes) + band % lanes * self.strips[0].pitch;
+            let rows = start..tokens.min(start + tall);
+            let height = (rows.end - rows.start) as i64;
+            self.rows(Some(tensor), rows, (x, y));
+            all = all.union(Rect::new(x, y, self.depth(), height));
+        }
+        *(if is_output { &mut self.output } else { &mut self.embedding }) = all;
         all
     }
 
@@ -366,32 +466,44 @@ impl<'a> LayersBuilder<'a> {
         // In the order of the file.
         rest.sort_unstable();
         let mut bottom = bottom;
+        let spacing = self.rules.spacing;
         for (index, tensor) in rest.into_iter().enumerate() {
-            let y = bottom + if index == 0 { 6 } else { 2 } * self.unit;
-            let rect = match default_orientation(&self.tensors[tensor]) {
+            let space = if index == 0 { spacing.districts } else { spacing.groups };
+            let y = bottom + self.units(space);
+            bottom = match default_orientation(&self.tensors[tensor]) {
                 Orientation::Wrapped => {
                     let elements = self.tensors[tensor].tiling.columns as i64;
                     let across = elements.min(width);
                     let rect = Rect::new(0, y, across, steps(elements, across));
                     self.whole(tensor, Orientation::Wrapped, rect);
-                    rect
+                    y + rect.height
                 }
-                _ => self.bands(tensor, 0, y, width),
+                _ => self.bands(tensor, y, width),
             };
-            bottom = y + rect.height;
         }
         bottom
     }
 
+    /// A matrix in bands as wide as the map, its columns along y. Returns their lower edge.
+    fn bands(&mut self, tensor: usize, y: i64, width: i64) -> i64 {
+        let tiling = self.tensors[tensor].tiling;
+        let tall = tiling.columns as i64;
+        let mut y = y;
+        for start in (0..tiling.rows).step_by(width.max(1) as usize) {
+            let rows = start..tiling.rows.min(start + width as u64);
+            let rect = Rect::new(0, y, (rows.end - rows.start) as i64, tall);
+            let columns = 0..tiling.columns;
+            let orientation = Orientation::RowsAlongX;
+            self.plots[tensor].push(Plot { tensor, rows, columns, orientation, rect });
+            y += tall + self.units(self.rules.spacing.groups);
+        }
+        y - self.units(self.rules.spacing.groups)
+    }
+
     fn whole(&mut self, tensor: usize, orientation: Orientation, rect: Rect) {
         let tiling = self.tensors[tensor].tiling;
-        self.plots[tensor].push(Plot {
-            tensor,
-            rows: 0..tiling.rows,
-            columns: 0..tiling.columns,
-            orientation,
-            rect,
-        });
+        let (rows, columns) = (0..tiling.rows, 0..tiling.columns);
+        self.plots[tensor].push(Plot { tensor, rows, columns, orientation, rect });
     }
 
     /// The index of a layer's tensor, once.
@@ -413,36 +525,11 @@ impl<'a> LayersBuilder<'a> {
             of_tensor,
             layers: self.layers,
             heads: self.heads,
+            river: self.river,
             embedding: self.embedding,
             output: self.output,
             ornaments: Vec::new(),
             signs: Vec::new(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::grid_width;
-
-    #[test]
-    fn grids_of_heads_are_those_of_the_specification() {
-        for (heads, kv_heads, expected) in [
-            (32, 32, 8),
-            (32, 8, 8),
-            (9, 3, 3),
-            (6, 2, 3),
-            (14, 2, 7),
-            (12, 2, 6),
-            (40, 8, 10),
-            (1, 1, 1),
-            (7, 1, 7),
-        ] {
-            assert_eq!(
-                grid_width(heads, heads / kv_heads),
-                expected,
-                "{heads} heads, {kv_heads} KV heads"
-            );
         }
     }
 }

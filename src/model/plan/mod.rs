@@ -4,12 +4,14 @@
 //! [`Rules`] say where layers, districts and decorations go; without any, the map is that of the
 //! specification.
 //!
-//! The rule that makes the map readable: a matrix that reads or writes the residual stream has the
-//! residual dimension along y. What it maps to or from lies along x, so a column of cells is one
-//! neuron, one dimension of a head, or one token.
+//! The rule that makes the map readable: the residual dimension runs along x in every plot, so that
+//! a vertical line through a layer is one dimension of the stream. A line of cells is one neuron, one
+//! dimension of a head, or one token.
 
+mod grid;
 mod layers;
 pub mod rules;
+mod strip;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +21,6 @@ use super::config::ModelConfig;
 use super::tensors::Tensor;
 use super::tiling::Layout;
 
-pub use layers::grid_width;
 pub use rules::{Ornament, Rules, Sign};
 
 /// A rectangle of cells; y grows downwards.
@@ -178,14 +179,17 @@ pub struct LayerPlan {
     pub layer: u32,
     /// Around both banks and the river.
     pub rect: Rect,
-    /// The west bank: the heads.
+    /// The north bank, where no rule says otherwise: the heads.
     pub attention: Rect,
-    /// The east bank: gate, up and down.
+    /// The other bank: gate, up and down.
     pub feed_forward: Rect,
-    /// The stretch of river between them.
+    /// The stretch of river between them, from edge to edge of the layer.
     pub river: Rect,
-    /// Whether the stream runs towards smaller y here.
-    pub northward: bool,
+    /// Parts of that stretch, one for each lane of the layer, from west to east: embedding_size
+    /// cells wide, so that a dimension of the stream is above and below its own columns of weights.
+    pub channels: Vec<Rect>,
+    /// Whether the stream runs towards smaller x here.
+    pub westward: bool,
 }
 
 /// The whole map of a model.
@@ -203,6 +207,9 @@ pub struct MapPlan {
     pub layers: Vec<LayerPlan>,
     /// Heads, all of layer 0 first.
     pub heads: Vec<HeadPlan>,
+    /// The river from its source to its end, piece by piece: reaches through the layers and the
+    /// spaces between them, and bends. No two share a cell.
+    pub river: Vec<Rect>,
     /// Around the embedding's bands.
     pub embedding: Rect,
     /// Around the output's bands; empty when the embedding is the output.

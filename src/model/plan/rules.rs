@@ -4,9 +4,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::{MapPlan, Rect};
+use crate::model::colour::parse_colour;
 
 /// The most units of space between two things.
-pub(crate) const MAX_UNITS: u32 = 64;
+pub(crate) const MAX_UNITS: u32 = 256;
+/// Width over height of the land where nobody says: what top bar and prompt leave of a screen.
+pub(crate) const ASPECT: f32 = 2.1;
 /// The most decorations of a map.
 pub(crate) const MAX_DECORATIONS: usize = 1000;
 /// The longest text of a sign, in characters.
@@ -32,10 +35,10 @@ pub struct Rules {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum Arrangement {
-    /// Up one column and down the next, in as many columns as bring the map nearest to this width
-    /// over its height.
+    /// Along a river from west to east, in as few rows as cover most of a screen of this width over
+    /// its height; in a second row the river flows west, in a third one east.
     Snake {
-        /// Width over height, from 0.05 to 20; 1.6 where nobody says.
+        /// Width over height, from 0.05 to 20; 2.1 where nobody says.
         aspect: f32,
     },
     /// Rows from west to east, from north to south.
@@ -54,8 +57,7 @@ pub enum Arrangement {
 
 impl Default for Arrangement {
     fn default() -> Self {
-        // Between 3:2 and 16:9.
-        Self::Snake { aspect: 1.6 }
+        Self::Snake { aspect: ASPECT }
     }
 }
 
@@ -79,14 +81,16 @@ pub enum Start {
     Outside,
 }
 
-/// A side of a river.
+/// A side of a river. Older files name the sides of a river that runs north.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Bank {
-    /// Left on the map.
+    /// Above it on the map.
     #[default]
-    West,
-    /// Right on the map.
-    East,
+    #[serde(alias = "West")]
+    North,
+    /// Below it on the map.
+    #[serde(alias = "East")]
+    South,
 }
 
 /// A side of the layers.
@@ -102,15 +106,15 @@ pub enum Side {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Spacing {
-    /// Cells of a unit; where nothing is said, a 64th of the embedding's size, at least 4.
+    /// Cells of a unit; where nothing is said, a 256th of the embedding's size, at least 1.
     pub unit: Option<u32>,
-    /// Between layers; 6 where nobody says.
+    /// Between layers.
     pub layers: u32,
-    /// Between groups of heads, and between feed-forward matrices.
+    /// Between a layer's lanes, and between its feed-forward matrices.
     pub groups: u32,
-    /// Between the matrices of a group.
+    /// Between the plots of heads, and around vectors: in halves of a unit, a cell at least.
     pub plots: u32,
-    /// Across a river; at least 4, and 8 where nobody says.
+    /// Across a river; at least 4.
     pub river: u32,
     /// Between a river and what lies on its banks.
     pub banks: u32,
@@ -120,7 +124,7 @@ pub struct Spacing {
 
 impl Default for Spacing {
     fn default() -> Self {
-        Self { unit: None, layers: 6, groups: 2, plots: 1, river: 8, banks: 2, districts: 6 }
+        Self { unit: None, layers: 8, groups: 2, plots: 1, river: 64, banks: 4, districts: 8 }
     }
 }
 
@@ -130,13 +134,13 @@ impl Default for Spacing {
 pub struct Districts {
     /// The token embedding; south where nobody says.
     pub embedding: Side,
-    /// The output, where it is no other name of the embedding.
+    /// The output, where it is no other name of the embedding; south of that where nobody says.
     pub output: Side,
 }
 
 impl Default for Districts {
     fn default() -> Self {
-        Self { embedding: Side::South, output: Side::North }
+        Self { embedding: Side::South, output: Side::South }
     }
 }
 
@@ -235,8 +239,6 @@ impl Rules {
             ("plots", plots, 0),
             ("banks", banks, 0),
         ];
-        // Norms lie across the river as bridges; in one of less than two units they would be longer
-        // than the river.
         for (field, value, least) in
             spaces.into_iter().chain([("river", river, 4), ("districts", districts, 0)])
         {
@@ -282,82 +284,6 @@ impl Rules {
         }
         found
     }
-}
-
-/// Red, green and blue of `#rrggbb`; none for any other text.
-pub(crate) fn parse_colour(text: &str) -> Option<[u8; 3]> {
-    // ASCII, or else cutting by bytes could cut a character and panic.
-    let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6 && digits.is_ascii())?;
-    let channel = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).ok();
-    Some([channel(0)?, channel(2)?, channel(4)?])
-}
-
-/// Column and row of each layer, and whether the stream runs towards smaller y there; then columns
-/// and rows of all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Grid {
-    pub places: Vec<(i64, i64, bool)>,
-    pub columns: i64,
-    pub rows: i64,
-}
-
-impl Grid {
-    /// The grid of `count` layers; `snake_columns` is how many columns a snake has for an aspect.
-    pub fn new(arrangement: Arrangement, count: u32, snake_columns: impl Fn(f64) -> i64) -> Self {
-        let layers = 0..i64::from(count);
-        let places = match arrangement {
-            Arrangement::Snake { aspect } => {
-                let columns = snake_columns(f64::from(aspect));
-                let rows = (i64::from(count) + columns - 1) / columns;
-                let place = |layer: i64| {
-                    let (column, step) = (layer / rows, layer % rows);
-                    let northward = column % 2 == 0;
-                    (column, if northward { rows - 1 - step } else { step }, northward)
-                };
-                // The last column may be empty in part; its room is kept, as the specification has
-                // it.
-                return Self { places: layers.map(place).collect(), columns, rows };
-            }
-            Arrangement::Rows { across } => {
-                let across = i64::from(across.clamp(1, count.max(1)));
-                layers.map(|layer| (layer % across, layer / across, false)).collect()
-            }
-            Arrangement::Spiral { turn, start } => spiral(count as usize, turn, start),
-        };
-        let most = |of: fn(&(i64, i64, bool)) -> i64| places.iter().map(of).max().unwrap_or(0) + 1;
-        let (columns, rows) = (most(|place| place.0), most(|place| place.1));
-        Self { places, columns, rows }
-    }
-}
-
-/// The cells of a square spiral: 1, 1, 2, 2, 3, 3, ... steps between its corners.
-fn spiral(count: usize, turn: Turn, start: Start) -> Vec<(i64, i64, bool)> {
-    let (mut x, mut y, mut direction) = (0_i64, 0_i64, (1_i64, 0_i64));
-    let (mut left, mut arm) = (1_usize, 1_usize);
-    let mut cells = Vec::with_capacity(count);
-    for _ in 0..count {
-        cells.push((x, y));
-        (x, y) = (x + direction.0, y + direction.1);
-        left -= 1;
-        if left == 0 {
-            // With y growing downwards, this turns as clocks do.
-            direction = (-direction.1, direction.0);
-            left = arm / 2 + 1;
-            arm += 1;
-        }
-    }
-    if turn == Turn::Counterclockwise {
-        cells.iter_mut().for_each(|cell| cell.1 = -cell.1);
-    }
-    if start == Start::Outside {
-        cells.reverse();
-    }
-    let least = |of: fn(&(i64, i64)) -> i64| cells.iter().map(of).min().unwrap_or(0);
-    let (west, north) = (least(|cell| cell.0), least(|cell| cell.1));
-    let next_is_north = |at: usize| cells.get(at + 1).is_some_and(|next| next.1 < cells[at].1);
-    (0..cells.len())
-        .map(|at| (cells[at].0 - west, cells[at].1 - north, next_is_north(at)))
-        .collect()
 }
 
 /// Puts the decorations on a map that is laid out.
@@ -425,25 +351,24 @@ fn anchors(plan: &MapPlan, at: Anchor) -> Vec<Rect> {
     found.into_iter().filter(|rect| rect.width > 0 && rect.height > 0).collect()
 }
 
-/// From one river to the next: straight on where they are in one column, or else through the space
-/// between two rows.
+/// From one river to the next: straight on where they are in one row, or else around what lies
+/// between them, through the space east of both.
 fn canal(from: Rect, to: Rect, across: i64, gap: i64) -> Vec<Rect> {
-    let middle = |river: Rect| river.x + river.width / 2 - across / 2;
-    if from.x == to.x {
-        let (upper, lower) = if from.y < to.y { (from, to) } else { (to, from) };
-        let top = upper.y + upper.height;
+    let middle = |river: Rect| river.y + river.height / 2 - across / 2;
+    if from.y == to.y {
+        let (west, east) = if from.x < to.x { (from, to) } else { (to, from) };
+        let left = west.x + west.width;
         // Not below zero: rules may leave no space between layers.
-        return vec![Rect::new(middle(from), top, across, (lower.y - top).max(0))];
+        return vec![Rect::new(left, middle(from), (east.x - left).max(0), across)];
     }
-    // South of both rivers, in the middle of the space there.
-    let bottom = (from.y + from.height).max(to.y + to.height);
-    let y = bottom + (gap - across).max(0) / 2;
-    let (west, east) = (middle(from).min(middle(to)), middle(from).max(middle(to)) + across);
+    let right = (from.x + from.width).max(to.x + to.width);
+    let x = right + (gap - across).max(0) / 2;
+    let (north, south) = (middle(from).min(middle(to)), middle(from).max(middle(to)) + across);
     let stub = |river: Rect| {
-        let top = river.y + river.height;
-        Rect::new(middle(river), top, across, y + across - top)
+        let left = river.x + river.width;
+        Rect::new(left, middle(river), x + across - left, across)
     };
-    vec![stub(from), Rect::new(west, y, east - west, across), stub(to)]
+    vec![stub(from), Rect::new(x, north, across, south - north), stub(to)]
 }
 
 #[cfg(test)]
@@ -451,36 +376,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_spiral_winds_around_its_middle_and_never_crosses_itself() {
-        let around =
-            |turn, start, count| Grid::new(Arrangement::Spiral { turn, start }, count, |_| 1);
-        let places = around(Turn::Clockwise, Start::Inside, 9).places;
-        let cells: Vec<_> = places.iter().map(|place| (place.0, place.1)).collect();
-        assert_eq!(cells, [(1, 1), (2, 1), (2, 2), (1, 2), (0, 2), (0, 1), (0, 0), (1, 0), (2, 0)]);
-        assert_eq!(places.iter().filter(|place| place.2).count(), 2, "two steps lead north");
-        for turn in [Turn::Clockwise, Turn::Counterclockwise] {
-            for start in [Start::Inside, Start::Outside] {
-                let grid = around(turn, start, 30);
-                let mut cells: Vec<_> =
-                    grid.places.iter().map(|place| (place.0, place.1)).collect();
-                for pair in cells.windows(2) {
-                    assert_eq!((pair[0].0 - pair[1].0).abs() + (pair[0].1 - pair[1].1).abs(), 1);
-                }
-                assert_eq!((grid.columns, grid.rows), (6, 5));
-                cells.sort_unstable();
-                cells.dedup();
-                assert_eq!(cells.len(), 30);
-            }
-        }
-    }
-
-    #[test]
     fn what_cannot_be_is_found() {
         let rules = Rules {
             layers: Arrangement::Snake { aspect: f32::NAN },
             spacing: Spacing { river: 2, unit: Some(0), ..Spacing::default() },
             decorations: vec![
-                Decoration::Plaza { at: Anchor::Model, margin: 65, colour: "blue".into() },
+                Decoration::Plaza { at: Anchor::Model, margin: 257, colour: "blue".into() },
                 Decoration::Sign { at: Anchor::Layer(0), text: String::new() },
                 Decoration::Canals { width: 0, colour: Some("#12345é".into()) },
             ],

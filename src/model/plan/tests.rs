@@ -42,14 +42,22 @@ fn config(
 
 /// Every tensor of the family, and two that have no place of their own.
 fn tensors(config: &ModelConfig) -> Vec<Tensor> {
+    let strangers = [("stranger.weight", vec![64, 70]), ("rope_freqs.weight", vec![4])];
+    tensors_with(config, strangers.into())
+}
+
+fn tensors_of_family(config: &ModelConfig) -> Vec<Tensor> {
+    tensors_with(config, Vec::new())
+}
+
+fn tensors_with(config: &ModelConfig, strangers: Vec<(&str, Vec<u64>)>) -> Vec<Tensor> {
     let (width, hidden) = (u64::from(config.embedding_size), u64::from(config.hidden_size));
     let (query, kv) = (u64::from(config.query_size()), u64::from(config.kv_size()));
     let mut shapes = vec![
         ("token_embd.weight".to_owned(), vec![width, u64::from(config.vocab_size)]),
         ("output_norm.weight".to_owned(), vec![width]),
-        ("stranger.weight".to_owned(), vec![64, 70]),
-        ("rope_freqs.weight".to_owned(), vec![u64::from(config.rope_size) / 2]),
     ];
+    shapes.extend(strangers.into_iter().map(|(name, dimensions)| (name.to_owned(), dimensions)));
     if !config.tied_embeddings {
         shapes.push(("output.weight".to_owned(), vec![width, u64::from(config.vocab_size)]));
     }
@@ -100,7 +108,7 @@ fn rules() -> Vec<Rules> {
         [Side::North, Side::South].map(|side| Districts { embedding: side, output: side });
     vec![
         Rules::default(),
-        Rules { layers: Arrangement::Rows { across: 2 }, heads: Bank::East, ..Rules::default() },
+        Rules { layers: Arrangement::Rows { across: 2 }, heads: Bank::South, ..Rules::default() },
         Rules {
             layers: spiral(Turn::Clockwise, Start::Inside),
             districts: north,
@@ -113,7 +121,7 @@ fn rules() -> Vec<Rules> {
             ..Rules::default()
         },
         Rules {
-            spacing: Spacing { layers: 64, river: 64, banks: 64, ..narrow },
+            spacing: Spacing { layers: 256, river: 256, banks: 256, ..narrow },
             ..Rules::default()
         },
     ]
@@ -185,13 +193,23 @@ fn plots_show_every_weight_once_and_tiles_fill_them() {
 }
 
 #[test]
-fn the_residual_dimension_runs_along_y_everywhere() {
-    let config = config(Architecture::Llama, 3, [9, 3], 64, 576);
-    let tensors = tensors(&config);
-    let plan = MapPlan::new(&config, &tensors);
-    for plot in plan.plots.iter().filter(|plot| plot.orientation != Orientation::Wrapped) {
-        if tensors[plot.tensor].name != "stranger.weight" {
-            assert_eq!(plot.rect.height, 576, "{}", tensors[plot.tensor].name);
+fn the_residual_dimension_runs_along_x_everywhere() {
+    for config in models() {
+        let (width, tensors) = (i64::from(config.embedding_size), tensors(&config));
+        let plan = MapPlan::new(&config, &tensors);
+        let places = plan.layers.iter().flat_map(|layer| &layer.channels).map(|channel| channel.x);
+        let places: std::collections::BTreeSet<i64> = places.collect();
+        for plot in plan.plots.iter().filter(|plot| plot.orientation != Orientation::Wrapped) {
+            let name = tensors[plot.tensor].name.as_str();
+            if name == "stranger.weight" {
+                continue;
+            }
+            assert_eq!(plot.rect.width, width, "{name}");
+            // Dimension 0 stands in the west of a channel of the river, in layers and in the sea.
+            assert!(places.contains(&plot.rect.x), "{name} at {:?}", plot.rect);
+            let writes = name.contains("attn_output") || name.contains("ffn_down");
+            let along = if writes { Orientation::RowsAlongX } else { Orientation::ColumnsAlongX };
+            assert_eq!(plot.orientation, along, "{name}");
         }
     }
 }
@@ -223,22 +241,96 @@ fn a_neighbourhood_holds_its_heads_rows_of_q_and_columns_of_o() {
     }
 }
 
+/// A model of which only its shape is known: layers, heads, their size, neurons, tokens.
+fn shaped(
+    architecture: Architecture,
+    [layers, heads, kv_heads, head_size, width, hidden, vocabulary]: [u32; 7],
+) -> ModelConfig {
+    let usual = config(architecture, layers, [heads, kv_heads], head_size, width);
+    ModelConfig { hidden_size: hidden, vocab_size: vocabulary, ..usual }
+}
+
+/// The part of a screen of the usual shape that the land covers when all of it is on the screen, and
+/// the part of the land that neither plots nor river cover.
+fn coverage(plan: &MapPlan) -> (f64, f64) {
+    let [width, height] = plan.size.map(|side| side as f64);
+    let area = |rects: &mut dyn Iterator<Item = Rect>| {
+        rects.map(|rect| (rect.width * rect.height) as f64).sum::<f64>()
+    };
+    let full =
+        area(&mut plan.plots.iter().map(|plot| plot.rect)) + area(&mut plan.river.iter().copied());
+    let shape = width / height / f64::from(super::rules::ASPECT);
+    (shape.min(1.0 / shape), 1.0 - full / (width * height))
+}
+
 #[test]
-fn the_river_winds_and_ends_in_the_north() {
-    let config = config(Architecture::Llama, 30, [9, 3], 64, 576);
-    let plan = MapPlan::new(&config, &tensors(&config));
-    let columns: std::collections::BTreeSet<i64> =
-        plan.layers.iter().map(|layer| layer.rect.x).collect();
-    assert_eq!(columns.len() % 2, 1);
-    for pair in plan.layers.windows(2) {
-        let (a, b) = (&pair[0].rect, &pair[1].rect);
-        let step = if a.x == b.x { (b.y - a.y).abs() - a.height } else { (b.x - a.x) - a.width };
-        assert_eq!(step, 6 * plan.unit, "layers {} and {}", pair[0].layer, pair[1].layer);
+fn the_land_fills_the_screen_and_has_few_holes() {
+    let (llama, qwen2) = (Architecture::Llama, Architecture::Qwen2);
+    let untied = |config| ModelConfig { tied_embeddings: false, ..config };
+    let mut models = vec![
+        ("SmolLM2 135M", shaped(llama, [30, 9, 3, 64, 576, 1536, 49_152])),
+        ("4 layers", shaped(llama, [4, 12, 12, 64, 768, 2048, 32_000])),
+        ("6 layers", shaped(llama, [6, 8, 8, 64, 512, 1376, 32_000])),
+        ("Qwen2.5 0.5B", shaped(qwen2, [24, 14, 2, 64, 896, 4864, 151_936])),
+        ("Llama 2 7B", untied(shaped(llama, [32, 32, 32, 128, 4096, 11_008, 32_000]))),
+        ("Llama 2 13B", untied(shaped(llama, [40, 40, 40, 128, 5120, 13_824, 32_000]))),
+        ("Qwen2.5 14B", untied(shaped(qwen2, [48, 40, 8, 128, 5120, 13_824, 152_064]))),
+        ("Llama 3 70B", untied(shaped(llama, [80, 64, 8, 128, 8192, 28_672, 128_256]))),
+    ];
+    for layers in 4..=80 {
+        models.push(("a small one", shaped(llama, [layers, 9, 3, 64, 576, 1536, 49_152])));
+        models.push(("a large one", shaped(llama, [layers, 32, 8, 128, 4096, 14_336, 128_256])));
     }
-    assert!(plan.layers.last().unwrap().northward);
-    assert!(plan.embedding.y > plan.layers[0].rect.y, "the delta lies in the south");
-    let [width, height] = plan.size;
-    assert!((0.7..2.5).contains(&(width as f64 / height as f64)), "{width} x {height}");
+    let plans = models.into_iter().map(|(name, config)| {
+        let plan = MapPlan::new(&config, &tensors_of_family(&config));
+        (format!("{name}, {} layers", config.layer_count), plan)
+    });
+    let seedling = crate::app::kinds::assets().default_model().unwrap();
+    for (name, plan) in plans.chain([("the seedling".to_owned(), seedling.plan().clone())]) {
+        let (covered, holes) = coverage(&plan);
+        let (lanes, reaches) = (plan.layers[0].channels.len(), plan.river.len().div_ceil(2));
+        println!(
+            "{name}: {:?} cells, {lanes} lanes, {reaches} reaches, covers {:.1} %, holes {:.1} %",
+            plan.size,
+            covered * 100.0,
+            holes * 100.0
+        );
+        assert!(covered >= 0.75, "{name} covers {covered:.3}");
+        assert!(holes <= 0.08, "{name} has holes of {holes:.3}");
+    }
+}
+
+#[test]
+fn one_river_runs_through_all_layers_in_their_order() {
+    for layers in [1, 4, 30, 48, 80] {
+        let config = shaped(Architecture::Llama, [layers, 32, 8, 32, 1024, 3584, 32_000]);
+        let plan = MapPlan::new(&config, &tensors_of_family(&config));
+        let touch =
+            |a: &Rect, b: &Rect| Rect::new(a.x - 1, a.y - 1, a.width + 2, a.height + 2).overlaps(b);
+        for pair in plan.river.windows(2) {
+            assert!(touch(&pair[0], &pair[1]) && !pair[0].overlaps(&pair[1]), "{pair:?}");
+        }
+        for plot in &plan.plots {
+            assert!(!plan.river.iter().any(|piece| piece.overlaps(&plot.rect)), "{plot:?}");
+        }
+        // Every second piece is a reach: layers stand on it in the order in which they compute.
+        let mut passed = 0;
+        for (row, reach) in plan.river.iter().step_by(2).enumerate() {
+            let on_it = plan.layers.iter().filter(|layer| reach.contains(&layer.river));
+            let mut before = None;
+            for layer in on_it {
+                assert_eq!((layer.layer, layer.westward), (passed, row % 2 == 1));
+                let step = before.map(|x| layer.rect.x - x);
+                assert!(step.is_none_or(|step: i64| (step < 0) == layer.westward), "{step:?}");
+                assert!(layer.channels.iter().all(|channel| layer.river.contains(channel)));
+                (before, passed) = (Some(layer.rect.x), passed + 1);
+            }
+        }
+        assert_eq!(passed, layers);
+        let first = &plan.layers[0];
+        assert!(first.attention.y < first.river.y && first.river.y < first.feed_forward.y);
+        assert!(plan.layers.iter().all(|layer| layer.rect.y < plan.embedding.y));
+    }
 }
 
 #[test]
@@ -271,10 +363,10 @@ fn decorations_lie_on_the_map_and_canals_join_the_rivers() {
     for pair in plan.layers.windows(2) {
         for layer in pair {
             let around = Rect::new(
-                layer.river.x,
-                layer.river.y - 1,
-                layer.river.width,
-                layer.river.height + 2,
+                layer.river.x - 1,
+                layer.river.y,
+                layer.river.width + 2,
+                layer.river.height,
             );
             assert!(
                 canals.iter().any(|canal| canal.rect.overlaps(&around)),

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::model::hex;
 
 /// The version of conversions: one of another version is made anew.
-const VERSION: &str = "1.1";
+const VERSION: &str = "1.2";
 
 /// Characters of a model's name in that of its conversion: names have a longest length.
 const LONGEST_STEM: usize = 60;

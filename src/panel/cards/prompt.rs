@@ -5,11 +5,12 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{Id, Key, RichText, vec2};
 
+use crate::panel::cards::answer::{alternatives, below, tokens};
 use crate::panel::charts::activity::Scrubbed;
 use crate::panel::charts::beams::Chips;
 use crate::panel::frame::drawer::BEFORE_CHANGE;
 use crate::panel::labels::placement::Taken;
-use crate::panel::style::{FADED, accent, card, faint, ink, tint, wrong};
+use crate::panel::style::{FADED, accent, card, faint, wrong};
 use crate::world::camera::{MapCamera, Navigate};
 use crate::world::damage::Damage;
 use crate::world::keys::UserAction;
@@ -37,9 +38,6 @@ impl Default for PromptBox {
     }
 }
 
-/// Tokens that are shown; those before them have scrolled out.
-const MOST_SHOWN: usize = 64;
-
 pub(crate) fn draw(
     mut contexts: EguiContexts,
     atlas: Res<Atlas>,
@@ -61,15 +59,15 @@ pub(crate) fn draw(
     if has_caption && mind.thoughts.is_empty() && mind.problem.is_none() {
         return Ok(());
     }
-    // What stands on both sides (chrome's `BESIDE`, 322 each) stays free.
-    let wide = 560.0f32.min(camera.view.size[0] as f32 - 644.0).max(220.0);
+    let [across, low] = room(camera.view.size[0] as f32);
     let frame = card(theme).corner_radius(8.0).inner_margin(egui::Margin::same(8));
     let up =
-        taken.caption.map_or(12.0, |caption| context.content_rect().bottom() - caption.top() + 6.0);
+        taken.caption.map_or(low, |caption| context.content_rect().bottom() - caption.top() + 6.0);
     let area =
         egui::Area::new(Id::new("prompt")).anchor(egui::Align2::CENTER_BOTTOM, vec2(0.0, -up));
     area.show(context, |ui| {
         frame.show(ui, |ui| {
+            let wide = across.min(560.0);
             ui.set_width(wide);
             if !mind.thoughts.is_empty() {
                 let is_before = mind.is_before_change();
@@ -81,11 +79,12 @@ pub(crate) fn draw(
                         ui.multiply_opacity(FADED);
                     }
                     tokens(ui, theme, &mind, &mut scrubbed, &mut chips);
-                    // A caption takes their place.
-                    if !has_caption {
-                        alternatives(ui, theme, &mind);
-                    }
                 });
+            }
+            // A caption takes their place.
+            if !has_caption && !mind.thoughts.is_empty() {
+                alternatives(ui, theme, (&atlas, &mut mind), &mut scrubbed);
+                below(ui, theme, (&atlas, &mut mind), prompt.chat);
             }
             if let Some(problem) = &mind.problem {
                 ui.colored_label(wrong(theme), problem);
@@ -98,23 +97,33 @@ pub(crate) fn draw(
             if has_caption {
                 return;
             }
-            ui.horizontal(|ui| {
-                if question(ui, wide, is_wanted, &mut prompt.text) {
+            let row = egui::Layout::right_to_left(egui::Align::Center);
+            ui.allocate_ui_with_layout(vec2(wide, 22.0), row, |ui| {
+                pace(ui, &mut mind);
+                if question(ui, is_wanted, &mut prompt) {
                     // The token that was looked at is one of the last answer.
                     scrubbed.0 = None;
                     mind.paused = false;
                     let PromptBox { text, chat, tokens, temperature } = &*prompt;
-                    mind.ask(atlas.model(), text, *chat, *tokens, *temperature);
+                    match chat {
+                        true => mind.say(atlas.model(), text, *tokens, *temperature),
+                        false => mind.ask(atlas.model(), text, false, *tokens, *temperature),
+                    }
                 }
-                pace(ui, &mut mind);
-                ui.checkbox(&mut prompt.chat, "chat").on_hover_text(
-                    "as a message, where the model brings a chat template; without, the text as it \
-                     is",
-                );
             });
         });
     });
     Ok(())
+}
+
+/// Points across for the prompt, and its height above the bottom of a screen.
+fn room(screen: f32) -> [f32; 2] {
+    // What stands on both sides (chrome's `BESIDE`, 322 each) stays free where that leaves room for
+    // a sentence; on a narrow screen the prompt lies above it.
+    match screen - 644.0 {
+        beside if beside >= 420.0 => [beside, 12.0],
+        _ => [(screen - 40.0).max(120.0), 52.0],
+    }
 }
 
 /// Above an answer that was computed before the model was changed.
@@ -155,81 +164,38 @@ fn damaged(
     });
 }
 
-/// The field of the prompt and its button; whether the prompt is to be answered now.
-fn question(ui: &mut egui::Ui, wide: f32, is_wanted: bool, text: &mut String) -> bool {
-    let edit = egui::TextEdit::singleline(text).hint_text("a prompt").desired_width(wide - 250.0);
-    let response = ui.add(edit);
+/// The field of the prompt between its buttons; whether the prompt is to be answered now.
+fn question(ui: &mut egui::Ui, is_wanted: bool, prompt: &mut PromptBox) -> bool {
+    ui.checkbox(&mut prompt.chat, "chat").on_hover_text(
+        "as a message, where the model brings a chat template; without, the text as it is",
+    );
+    let clicked = ui.button("Ask").on_hover_text("answer this prompt (Enter)").clicked();
+    let wide = ui.available_width();
+    let edit = egui::TextEdit::singleline(&mut prompt.text).hint_text("a prompt");
+    let response = ui.add(edit.desired_width(wide));
     if is_wanted {
         response.request_focus();
     }
     // Enter takes the focus from a field of one line.
     let entered = response.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
-    ui.button("Ask").clicked() || entered
+    clicked || entered
 }
 
-/// Pause, go on, or one token.
+/// What can be done with the answer: from the right, as it stands beside the field.
 fn pace(ui: &mut egui::Ui, mind: &mut Generation) {
-    let word = if mind.paused { "Go on" } else { "Pause" };
-    if ui.button(word).clicked() {
-        mind.paused = !mind.paused;
-    }
-    if ui.button("Step").clicked() {
+    if ui.button("Step").on_hover_text("one token further, then pause (N)").clicked() {
         mind.paused = true;
         mind.single = true;
     }
-}
-
-/// The sequence as chips: the shade is the probability; a click looks back at the token.
-fn tokens(
-    ui: &mut egui::Ui,
-    theme: Theme,
-    mind: &Generation,
-    scrubbed: &mut Scrubbed,
-    chips: &mut Chips,
-) {
-    chips.0.clear();
-    ui.horizontal_wrapped(|ui| {
-        ui.spacing_mut().item_spacing = vec2(1.0, 2.0);
-        let first = mind.thoughts.len().saturating_sub(MOST_SHOWN);
-        for (at, thought) in mind.thoughts.iter().enumerate().skip(first) {
-            let text =
-                // The font has no sign for a line's end.
-                RichText::new(thought.text.replace('\n', "\\n")).size(14.0).color(ink(theme));
-            let text = match thought.probability {
-                Some(probability) => text.background_color(tint(theme, probability)),
-                None => text.color(faint(theme)),
-            };
-            let text = if scrubbed.0 == Some(at) { text.underline() } else { text };
-            let label =
-                ui.add(egui::Label::new(text).sense(egui::Sense::click()).selectable(false));
-            chips.0.push((at, label.rect));
-            let label = label.on_hover_ui(|ui| {
-                let Some(probability) = thought.probability else {
-                    ui.label("of the prompt");
-                    return;
-                };
-                ui.label(format!("token {}: {:.1} %", thought.token, probability * 100.0));
-                for (text, probability) in &thought.alternatives {
-                    ui.monospace(format!("{:5.1} %  {text:?}", probability * 100.0));
-                }
-            });
-            if label.clicked() {
-                scrubbed.0 = (scrubbed.0 != Some(at)).then_some(at);
-            }
-        }
-    });
-}
-
-/// What else might have stood where the latest token stands.
-fn alternatives(ui: &mut egui::Ui, theme: Theme, mind: &Generation) {
-    let latest = mind.thoughts.last().filter(|thought| !thought.alternatives.is_empty());
-    if let Some(thought) = latest {
-        let list: Vec<String> = thought
-            .alternatives
-            .iter()
-            .take(4)
-            .map(|(text, probability)| format!("{text:?} {:.0} %", probability * 100.0))
-            .collect();
-        ui.label(RichText::new(list.join("   ")).size(11.5).color(faint(theme)));
+    let (word, what) = match mind.paused {
+        true => ("Go on", "let the answer go on (Space)"),
+        false => ("Pause", "hold the answer where it is (Space)"),
+    };
+    if ui.button(word).on_hover_text(what).clicked() {
+        mind.paused = !mind.paused;
+    }
+    let stop = ui.add_enabled(mind.is_busy(), egui::Button::new("Stop"));
+    if stop.on_hover_text("end the answer here").clicked() {
+        mind.stop();
     }
 }

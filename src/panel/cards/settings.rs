@@ -11,6 +11,7 @@ use crate::world::keys::KeyBindings;
 use crate::world::palette::{Colouring, Palettes, Theme};
 use crate::world::settings::{AfterChange, Settings, USUAL_THINKING};
 use crate::world::tabs::{Instrument, ShownInstrument};
+use crate::world::text_scale::STEPS;
 
 /// The fastest that the slider goes; beyond it there is no limit.
 const FASTEST: f32 = 60.0;
@@ -126,6 +127,18 @@ fn looks(ui: &mut Ui, edited: &mut Settings, palettes: &Palettes) {
                 (Colouring::Error, "error"),
             ] {
                 ui.selectable_value(&mut edited.colouring, colouring, text);
+            }
+        });
+    });
+    row(ui, theme, "text", |ui| {
+        let name = |scale: f32| match scale {
+            0.0 => "as the screen".to_owned(),
+            scale => format!("{:.0} %", scale * 100.0),
+        };
+        let shown = egui::ComboBox::from_id_salt("text").selected_text(name(edited.text_scale));
+        shown.show_ui(ui, |ui| {
+            for scale in [0.0].into_iter().chain(STEPS) {
+                ui.selectable_value(&mut edited.text_scale, scale, name(scale));
             }
         });
     });

@@ -105,32 +105,17 @@ impl ActivityPainter<'_> {
         }
     }
 
-    /// Lights the river of each layer by the norm of the residual stream.
+    /// Writes the norm of the residual stream at each layer's stretch of the river.
     fn stream(&mut self, layers: &[LayerPlan], norms: &[f32]) {
-        let (visible, most) = (self.view.visible(), greatest(norms));
-        for (at, (layer, &norm)) in layers.iter().zip(norms).enumerate() {
-            if !layer.river.overlaps(&visible) {
+        let visible = self.view.visible();
+        for (layer, &norm) in layers.iter().zip(norms) {
+            let rect = on_screen(self.view, layer.river).intersect(self.painter.clip_rect());
+            if !layer.river.overlaps(&visible) || rect.width() < 110.0 || rect.height() < 18.0 {
                 continue;
             }
-            let rect = on_screen(self.view, layer.river);
-            // The stream enters a layer with the norm that it left the one before with.
-            let before = at.checked_sub(1).map_or(norm, |before| norms[before]);
-            let [enters, leaves] = [before, norm].map(|norm| self.glow(norm / most));
-            // A layer that is laid northward is entered from below.
-            let [top, bottom] = if layer.northward { [leaves, enters] } else { [enters, leaves] };
-            self.light.fall(rect, top, bottom);
-            if rect.height() <= 90.0 {
-                continue;
-            }
-            let screen = self.painter.clip_rect();
-            let (first, last) =
-                (rect.top().max(screen.top() + 52.0), rect.bottom().min(screen.bottom()));
-            let spots = [first + 20.0, first + 44.0, last - 24.0].map(|y| pos2(rect.center().x, y));
-            // A number in another layer's stretch would be read as that layer's.
-            let within = rect.shrink2(vec2(0.0, 12.0));
-            let spots = spots.into_iter().filter(|spot| within.contains(*spot)).collect();
-            let name = if rect.width() > 90.0 { "stream " } else { "" };
-            self.say(layer.river, format!("{name}{norm:.1}"), spots);
+            // At its western end: what comes from there is what the layer before has made of it.
+            let spot = pos2(rect.left() + 52.0, rect.center().y);
+            self.say(layer.river, format!("stream {norm:.1}"), vec![spot]);
         }
     }
 

@@ -8,5 +8,6 @@ pub(super) mod heatmap;
 pub(super) mod layers;
 pub(super) mod lens;
 pub(super) mod light;
+pub(super) mod river;
 pub mod streaming;
 pub(super) mod timings;

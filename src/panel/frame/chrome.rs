@@ -5,11 +5,14 @@ use bevy_egui::{EguiContexts, egui};
 use egui::{Align2, Color32, FontId, Id, LayerId, Order, Rect, Stroke, StrokeKind, pos2, vec2};
 
 use crate::model::PixelModel;
+use crate::model::colour::gamma;
+use crate::model::relief::HEIGHTS;
 use crate::panel::labels::map_text::minimap;
 use crate::panel::labels::placement::Taken;
 use crate::panel::rect_mesh::RectMesh;
 use crate::panel::style::{accent, card, faint, hairline, ink, solid, veil};
 use crate::world::camera::{MapCamera, Navigate};
+use crate::world::draw::relief_fade;
 use crate::world::layout::{Atlas, Place};
 use crate::world::notices::Notices;
 use crate::world::palette::{Colouring, Palette, Palettes, RANGE};
@@ -196,7 +199,15 @@ fn legend(
         painter.text(pos2(x, y), align, text, FontId::proportional(11.0), ink(theme));
     };
     let bar = Rect::from_min_size(at, vec2(LEGEND, 7.0));
+    let pixels = painter.ctx().pixels_per_point();
+    let [begins, ends] = relief_fade(view, atlas.bounds(), pixels);
+    let is_far = 1.0 / (view.scale * f64::from(pixels)) > (begins + ends) / 2.0;
     let words = match settings.colouring {
+        // Root mean squares of the weights under a pixel, over their tensor's median.
+        Colouring::Weights if is_far => {
+            let ends = HEIGHTS.map(|octaves| format!("{:.2} x", octaves.exp2()));
+            [ends[0].clone(), "size of weights over median".into(), ends[1].clone()]
+        }
         Colouring::Weights => {
             let (x, y) = view.cell_at(view.middle());
             // The number of the tensor in the middle, where there is one.
@@ -220,8 +231,10 @@ fn legend(
         Color32::from_rgb(byte(r), byte(g), byte(b))
     };
     let mut plain = RectMesh::default();
+    let ramps = palette.ramps();
     plain.ramp(bar, |part| {
         colour(match settings.colouring {
+            Colouring::Weights if is_far => ramps.of_height(part).map(gamma),
             // A third of a spread is the end of the palette's scale of errors.
             Colouring::Error => palette.error(theme, part / 3.0),
             _ => palette.weight(theme, (part * 2.0 - 1.0) * RANGE),

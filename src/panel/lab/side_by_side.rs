@@ -34,7 +34,8 @@ pub(crate) fn ask(
         let button = egui::Button::new("Answer both ways");
         if ui.add_enabled(!comparison.is_running(), button).clicked() {
             let PromptBox { text, chat, tokens, temperature } = prompt.clone();
-            comparison.start(Asked { prompt: text, chat, tokens, temperature });
+            let asked = Asked { prompt: text, chat, tokens, temperature, ..Asked::default() };
+            comparison.start(asked);
         }
         if !changed {
             ui.colored_label(faint(theme), "nothing is changed yet");

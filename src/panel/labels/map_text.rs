@@ -94,12 +94,13 @@ fn name(painter: &Painter, (atlas, view): (&Atlas, &View), theme: Theme, label: 
     let rect = on_screen(view, label.rect);
     let (rank, size, colour) = match label.kind {
         LabelKind::District => (WordRank::District, 15.0, ink(theme)),
-        LabelKind::Layer => (WordRank::Layer, (rect.width() / 14.0).clamp(11.0, 17.0), ink(theme)),
-        LabelKind::Head => (WordRank::Head, (rect.width() / 9.0).clamp(10.0, 14.0), ink(theme)),
+        LabelKind::Layer => (WordRank::Layer, (rect.width() / 14.0).clamp(12.0, 17.0), ink(theme)),
+        LabelKind::Head => (WordRank::Head, (rect.height() / 3.0).clamp(10.0, 14.0), ink(theme)),
         LabelKind::Plot => (WordRank::Plot, 11.0, faint(theme)),
         LabelKind::Sign => (WordRank::Sign, 13.0, accent(theme)),
     };
     let screen = painter.clip_rect();
+    let north = atlas.model().plan().layers.first().map_or(0, |layer| layer.rect.y);
     let gap = atlas.model().plan().unit as f32 * view.scale as f32 * 2.0;
     let key = (rank, [label.rect.x, label.rect.y]);
     let kind = label.kind;
@@ -107,6 +108,10 @@ fn name(painter: &Painter, (atlas, view): (&Atlas, &View), theme: Theme, label: 
         // A name as wide as its neighbour's place would be read as the neighbour's.
         if size.x > rect.width() + 2.0 && kind != LabelKind::Layer {
             return Vec::new();
+        }
+        // Never on the weights where there is ground north of them.
+        if kind == LabelKind::Layer && label.rect.y == north && rect.top() > screen.top() + BAR {
+            return vec![pos2(rect.left(), rect.top() - size.y - 4.0)];
         }
         spots(rect, size, (kind, gap), screen)
     });

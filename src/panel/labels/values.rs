@@ -262,7 +262,7 @@ fn sum(code: Code, value: f64, half: f64) -> [String; 2] {
 
 /// Black or white, whichever is read better on a colour.
 fn legible_on([r, g, b]: [f32; 3]) -> Color32 {
-    let linear = |channel: f32| crate::world::palette::linear(channel);
+    let linear = |channel: f32| crate::model::colour::linear(channel);
     // Relative luminance, as WCAG has it.
     let light = 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
     // Where both have the same contrast.

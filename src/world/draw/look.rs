@@ -7,6 +7,7 @@ use bevy::shader::ShaderDefVal;
 use super::MapFrame;
 use crate::forward::gpu::kernels::encoding_def;
 use crate::model::Encoding;
+use crate::model::plan::Rect;
 use crate::world::palette::Colouring;
 use crate::world::view::View;
 
@@ -19,9 +20,21 @@ pub struct Look {
     shows_error: bool,
 }
 
-/// Cells of a pixel from which on only the coarse level is seen.
-// The fade of `view/tiles.wgsl`, from 5 to 10 cells, ends here.
+/// Cells of a pixel from which on only relief is seen, of every model. From eight cells on, the four
+/// weights that stand for a pixel say less than the coarse level does.
 const FAR: f64 = 10.0;
+/// The same of a small model, whose land is on the screen whole at fewer: so much of that, so that
+/// it is relief where it is seen whole.
+const FAR_OF_HOME: f64 = 0.8;
+/// Cells of a pixel at which relief may begin: below, each has its own weight.
+const LEAST_FAR: f64 = 1.0;
+
+/// Cells of a pixel from which on relief fades in, and from which on nothing else is seen.
+pub(crate) fn relief_fade(view: &View, bounds: Rect, pixels_per_point: f32) -> [f64; 2] {
+    let home = 1.0 / (view.fit(bounds).scale * f64::from(pixels_per_point));
+    let far = FAR.min((home * FAR_OF_HOME).max(LEAST_FAR * 1.5));
+    [(far / 2.0).max(LEAST_FAR), far]
+}
 /// Cells of a pixel up to which bytes are.
 const MOST_BYTES: f64 = 64.0;
 
@@ -68,7 +81,7 @@ impl MapFrame {
             3
         } else if wide <= 1.0 {
             0
-        } else if wide < FAR || shows_error {
+        } else if wide < self.relief_fade[1] || shows_error {
             // Errors from afar too: the coarse level knows nothing of them.
             1
         } else {

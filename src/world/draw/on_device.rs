@@ -17,8 +17,8 @@ use super::{MapFrame, ViewWords, bindings};
 use crate::tiles::Pages;
 use crate::world::layout::Quad;
 
-/// Words in a line of the coarse level's texture, as in `view/bindings.wgsl`: room for a million
-/// tiles on every device.
+/// Words in a line of the coarse level's texture, as in `view/bindings.wgsl`: room for a quarter of
+/// a million tiles on every device, thus for 17 GB of weights.
 const COARSE_ACROSS: u32 = 8192;
 
 /// Buffers and textures, and what they were made of.

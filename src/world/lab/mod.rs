@@ -105,14 +105,14 @@ fn coarse(
     // Many tiles may be edited, and a brush changes few: only theirs are computed anew.
     known.retain(|tile, (bytes, _)| shown.get(tile).is_some_and(|now| Arc::ptr_eq(now, bytes)));
     for (&tile, bytes) in shown.iter() {
-        let (_, grid) = known.entry(tile).or_insert_with(|| {
+        let (_, blocks) = known.entry(tile).or_insert_with(|| {
             // A brush leaves only finite numbers; a tile that has others keeps the look that it
             // had.
-            let grid = coarse_of(atlas.model(), tile, bytes).map(|coarse| coarse.grid);
-            let grid = grid.unwrap_or_else(|_| atlas.model().tile_grid(tile));
-            (Arc::clone(bytes), super::draw::coarse_grid_words(&grid).collect())
+            let blocks = coarse_of(atlas.model(), tile, bytes).map(|coarse| coarse.blocks);
+            let blocks = blocks.unwrap_or_else(|_| atlas.model().tile_blocks(tile));
+            (Arc::clone(bytes), super::draw::tile_words(atlas.model(), tile, &blocks).to_vec())
         });
-        words[tile as usize * grid.len()..][..grid.len()].copy_from_slice(grid);
+        words[tile as usize * blocks.len()..][..blocks.len()].copy_from_slice(blocks);
     }
     frame.coarse = Arc::new(words);
 }

@@ -33,6 +33,9 @@ pub struct Label {
     pub strength: f32,
 }
 
+/// Points across a layer from which it has its whole name.
+const LEAST_LAYER: f64 = 60.0;
+
 /// The labels that are to be seen where a cell is `scale` screen points wide and `visible` is on
 /// the screen.
 pub fn labels(atlas: &Atlas, visible: Rect, scale: f64) -> Vec<Label> {
@@ -40,7 +43,9 @@ pub fn labels(atlas: &Atlas, visible: Rect, scale: f64) -> Vec<Label> {
     let config = atlas.model().config();
     let mut labels = Vec::new();
     let mut push = |text: String, kind: LabelKind, rect: Rect, from: f64, to: f64| {
-        let strength = rise((rect.width as f64 * scale) as f32, from as f32, to as f32);
+        // A name is a few times wider than it is tall, and heads lie flat.
+        let room = (rect.width as f64).min(3.0 * rect.height as f64);
+        let strength = rise((room * scale) as f32, from as f32, to as f32);
         if strength > 0.0 && rect.overlaps(&visible) {
             labels.push(Label { text, kind, rect, strength });
         }
@@ -54,8 +59,18 @@ pub fn labels(atlas: &Atlas, visible: Rect, scale: f64) -> Vec<Label> {
     for sign in &plan.signs {
         push(sign.text.clone(), LabelKind::Sign, sign.rect, 40.0, 70.0);
     }
+    let north = plan.layers.first().map(|layer| layer.rect.y);
     for layer in &plan.layers {
-        push(format!("layer {}", layer.layer), LabelKind::Layer, layer.rect, 40.0, 60.0);
+        let across = layer.rect.width as f64 * scale;
+        if across >= LEAST_LAYER {
+            push(format!("layer {}", layer.layer), LabelKind::Layer, layer.rect, 40.0, 60.0);
+        } else if layer.layer.is_multiple_of(5) && Some(layer.rect.y) == north {
+            // Where not each has room for its name, every fifth has its number, along the north
+            // edge alone.
+            let number = layer.layer.to_string();
+            let text = if layer.layer == 0 { format!("layer {number}") } else { number };
+            push(text, LabelKind::Layer, layer.rect, 4.0, 10.0);
+        }
     }
     for head in &plan.heads {
         push(format!("head {}", head.head), LabelKind::Head, head.rect, 30.0, 44.0);

@@ -45,7 +45,7 @@ impl Atlas {
         &self.model
     }
 
-    /// One per tile and plot that shows a part of it, and one per stretch of river.
+    /// One per tile and plot that shows a part of it, and one per piece of the river.
     pub fn quads(&self) -> &[Quad] {
         &self.quads
     }

@@ -15,9 +15,9 @@ pub enum Place {
     Output,
     /// A layer, from 0.
     Layer(u32),
-    /// A layer's heads: the west bank.
+    /// A layer's heads: a bank of the river.
     Attention(u32),
-    /// A layer's feed-forward fields: the east bank.
+    /// A layer's feed-forward fields: the other bank.
     FeedForward(u32),
     /// A query head of a layer.
     Head(u32, u32),

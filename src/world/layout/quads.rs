@@ -3,6 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::model::coarse::BlockGrid;
 use crate::model::plan::{Orientation, Plot, Rect};
 use crate::model::tiling::{Layout, TileShape};
 use crate::model::{Encoding, PixelModel, Tensor, planes::LINE_BYTES};
@@ -43,7 +44,8 @@ pub struct Quad {
     /// The number of the tile that it shows.
     pub tile: u32,
     /// GGML type number of the encoding; 8 bits further the [`Orientation`]: 0 rows along x, 1
-    /// columns along x, 2 a vector. Or `FLAT`.
+    /// columns along x, 2 a vector; 16 bits further the binary logarithm of how many blocks of the
+    /// coarse level lie along a row of the tile. Or `FLAT`.
     pub kind: u32,
     /// Rows of the tile.
     pub rows: u32,
@@ -71,11 +73,10 @@ impl Quad {
     }
 }
 
-/// Every quad of a model; the ground, decorations and stretches of river come first, under
+/// Every quad of a model; the ground, decorations and the river come first, under
 /// everything, then one encoding after the other.
 pub(super) fn quads(model: &PixelModel, spreads: &[f32]) -> Vec<Quad> {
-    let river =
-        model.plan().layers.iter().map(|layer| Quad { layer: layer.layer, ..flat(layer.river) });
+    let river = model.plan().river.iter().map(|piece| flat(*piece));
     let [width, height] = model.plan().size;
     let ground = Quad { kind: GROUND, ..flat(Rect::new(0, 0, width, height)) };
     let ornaments =
@@ -104,7 +105,7 @@ pub(super) fn quads(model: &PixelModel, spreads: &[f32]) -> Vec<Quad> {
 fn coloured(rect: Rect, colour: Option<[u8; 3]>) -> Quad {
     let Some(colour) = colour else { return flat(rect) };
     let [rows, columns, first_byte] =
-        colour.map(|channel| super::super::palette::linear(f32::from(channel) / 255.0).to_bits());
+        colour.map(|channel| crate::model::colour::linear(f32::from(channel) / 255.0).to_bits());
     Quad { tile: 1, rows, columns, first_byte, ..flat(rect) }
 }
 
@@ -151,7 +152,7 @@ fn quad(tensor: &Tensor, shape: &TileShape, plot: &Plot, part: Rect) -> Quad {
     Quad {
         row,
         column,
-        kind: encoding.ggml() | orientation << 8,
+        kind: encoding.ggml() | orientation << 8 | BlockGrid::of(shape).blocks[1].ilog2() << 16,
         rows: (shape.rows.end - shape.rows.start) as u32,
         columns: (shape.columns.end - shape.columns.start) as u32,
         first_byte,
@@ -194,7 +195,7 @@ mod tests {
                 for dx in (0..quad.width).step_by(quad.width as usize / 2 + 1) {
                     let (x, y) =
                         (i64::from(quad.x) + i64::from(dx), i64::from(quad.y) + i64::from(dy));
-                    let (row, column) = match quad.kind >> 8 {
+                    let (row, column) = match quad.kind >> 8 & 0xFF {
                         0 => (quad.row + dx as i32, (quad.column + dy) as i32),
                         1 => (quad.row + dy as i32, (quad.column + dx) as i32),
                         _ => (0, quad.row + (dy * quad.column + dx) as i32),
@@ -210,7 +211,7 @@ mod tests {
                     }
                 }
             }
-            drawn += if quad.kind >> 8 == 2 {
+            drawn += if quad.kind >> 8 & 0xFF == 2 {
                 0
             } else {
                 u64::from(quad.width) * u64::from(quad.height)

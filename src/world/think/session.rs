@@ -82,12 +82,35 @@ pub(super) struct ChunkReport {
     pub took: Duration,
 }
 
+/// How a sequence begins.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    /// The prompt, and the tokens that the answer begins with.
+    pub tokens: Vec<u32>,
+    /// How many of them are the prompt.
+    pub prompt_len: usize,
+    /// How many of them are computed already.
+    pub computed: usize,
+    /// Tokens that are wanted after them.
+    pub wanted: u32,
+}
+
+impl Beginning {
+    /// A prompt of which nothing is computed.
+    #[cfg(test)]
+    fn prompt(tokens: Vec<u32>, wanted: u32) -> Self {
+        Self { prompt_len: tokens.len(), tokens, computed: 0, wanted }
+    }
+}
+
 /// A sequence on its way.
 #[derive(Default)]
 pub(super) struct Session {
     generation: u64,
     tokens: Vec<u32>,
     prompt_len: usize,
+    /// Tokens that are given and not drawn: the prompt, and what the answer begins with.
+    given: usize,
     /// Tokens whose step is done or under way.
     begun: usize,
     wanted: u32,
@@ -108,19 +131,20 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Begins a sequence in the place of the one before and gives its number: the tokens of its
-    /// prompt, and how many are wanted after them.
+    /// Begins a sequence in the place of the one before and gives its number.
     pub fn begin(
         &mut self,
-        (tokens, wanted): (Vec<u32>, u32),
+        beginning: Beginning,
         params: SamplingParams,
         text: Arc<ModelText>,
         expected: Vec<u32>,
     ) -> u64 {
+        let Beginning { tokens, prompt_len, computed, wanted } = beginning;
         self.generation += 1;
-        self.prompt_len = tokens.len();
+        self.prompt_len = prompt_len;
+        self.given = tokens.len();
         self.tokens = tokens;
-        self.begun = 0;
+        self.begun = computed;
         self.wanted = wanted;
         // What steps of the prompt before have told of the device holds for this one.
         self.chunk_len = self.chunk_len.max(FIRST_CHUNK);
@@ -135,7 +159,7 @@ impl Session {
     pub(crate) fn next_chunk(&mut self) -> Option<Chunk> {
         let left = self.tokens.len() - self.begun;
         // The last column alone is like a step of the answer: it makes the first token of it.
-        let of_prompt = self.begun + 1 < self.prompt_len;
+        let of_prompt = self.begun + 1 < self.given;
         let most = match &mut self.pace {
             Pace::Stopped => 0,
             Pace::One => 1,
@@ -255,7 +279,12 @@ mod tests {
         let model = crate::app::kinds::assets().default_model().unwrap();
         let text = Arc::new(ModelText::new(&model).unwrap());
         let mut session = Session { budget: Duration::from_millis(40), ..Session::default() };
-        session.begin((vec![5; prompt], wanted), SamplingParams::greedy(), text, Vec::new());
+        session.begin(
+            Beginning::prompt(vec![5; prompt], wanted),
+            SamplingParams::greedy(),
+            text,
+            Vec::new(),
+        );
         session
     }
 
@@ -312,7 +341,7 @@ mod tests {
         };
         let report = step(&mut session, end);
         assert_eq!((report.end.map(|(token, _)| token), report.drawn), (Some(end), None));
-        session.begin((vec![5; 2], 8), SamplingParams::greedy(), text, Vec::new());
+        session.begin(Beginning::prompt(vec![5; 2], 8), SamplingParams::greedy(), text, Vec::new());
         assert_eq!(step(&mut session, 7).end, None);
     }
 
@@ -320,7 +349,12 @@ mod tests {
     fn the_tokens_of_an_answer_before_are_scored_until_another_is_said() {
         let mut session = session(2, 8);
         let text = Arc::clone(session.text.as_ref().unwrap());
-        session.begin((vec![5; 2], 8), SamplingParams::greedy(), text, vec![7, 3, 9]);
+        session.begin(
+            Beginning::prompt(vec![5; 2], 8),
+            SamplingParams::greedy(),
+            text,
+            vec![7, 3, 9],
+        );
         session.pace = Pace::Free;
         let mut step = || {
             let chunk = session.next_chunk().unwrap();
@@ -360,7 +394,12 @@ mod tests {
         session.pace = Pace::Free;
         let old = session.next_chunk().unwrap();
         let text = Arc::clone(session.text.as_ref().unwrap());
-        session.begin((vec![1, 2, 3], 1), SamplingParams::greedy(), text, Vec::new());
+        session.begin(
+            Beginning::prompt(vec![1, 2, 3], 1),
+            SamplingParams::greedy(),
+            text,
+            Vec::new(),
+        );
         accept(&mut session, &old, 1);
         session.fail(&old, "lost".into());
         assert!(session.reports.is_empty());

@@ -1,0 +1,223 @@
+//! The river: the residual stream, from the embedding at its source to the last layer.
+//!
+//! From afar it is a ribbon of light, as broad and as bright as the logarithm of the stream's norm,
+//! with a glint where a dimension is far beyond the others. Nearer it is the stream's own values:
+//! a row for each of the last tokens, each value above and below its own column of weights.
+
+use bevy::prelude::*;
+use bevy_egui::{EguiContexts, egui};
+use egui::{Color32, LayerId, Rect, pos2};
+
+use super::activity::{Scrubbed, glow};
+use crate::model::plan::{LayerPlan, MapPlan, Rect as Cells};
+use crate::panel::frame::drawer::place as shown_place;
+use crate::panel::labels::map_text::{minimap, on_screen};
+use crate::panel::rect_mesh::RectMesh;
+use crate::panel::style::{FADED, veil};
+use crate::world::camera::MapCamera;
+use crate::world::draw::Lights;
+use crate::world::layout::Atlas;
+use crate::world::palette::{Palette, Palettes, Theme};
+use crate::world::settings::Settings;
+use crate::world::think::{Generation, TokenTrace};
+
+/// Tokens whose rows are shown: the newest in the middle, those before it outwards on both sides,
+/// as what was said drifts to the banks.
+const ROWS: usize = 16;
+/// Points that a value has to be wide for values to be shown one by one.
+const NEAR: f32 = 2.0;
+/// How many times the root mean square of the stream a dimension glints at.
+const GLINT: f32 = 4.0;
+/// What the weakest stream has of the light and breadth of the strongest: water that runs is never
+/// dark.
+const LEAST: f32 = 0.3;
+
+pub(crate) fn draw(
+    mut contexts: EguiContexts,
+    atlas: Res<Atlas>,
+    camera: Res<MapCamera>,
+    palettes: Res<Palettes>,
+    mind: Res<Generation>,
+    scrubbed: Res<Scrubbed>,
+    settings: Res<Settings>,
+    mut lights: ResMut<Lights>,
+) -> Result {
+    let context = contexts.ctx_mut()?;
+    let Some(at) = shown_place(&mind, &scrubbed) else { return Ok(()) };
+    let screen = context.layer_painter(LayerId::background()).clip_rect();
+    let thoughts = &mind.thoughts[..=at];
+    // Without its values a token has no row, and no token before it has one either: rows stand in
+    // the order in which the tokens came.
+    let rows: Vec<&TokenTrace> =
+        thoughts.iter().rev().map_while(|thought| thought.trace.as_deref()).take(ROWS).collect();
+    let mut river = River {
+        plan: atlas.model().plan(),
+        size: atlas.model().config().embedding_size as usize,
+        screen,
+        theme: settings.theme,
+        palette: palettes.named(&settings.palette),
+        strength: if mind.is_before_change() { FADED } else { 1.0 },
+        light: RectMesh::beside(minimap(&camera.view, &atlas)),
+    };
+    let visible = camera.view.visible();
+    let place = |cells: Cells| on_screen(&camera.view, cells);
+    let norms = &thoughts[at].residual_norms;
+    river.ribbon(norms, |cells| cells.overlaps(&visible).then(|| place(cells)));
+    for (layer, plan) in river.plan.layers.iter().enumerate() {
+        for channel in plan.channels.iter().filter(|cells| cells.overlaps(&visible)) {
+            river.channel(layer, place(*channel), &rows);
+        }
+    }
+    river.light.shine(screen, &mut lights);
+    Ok(())
+}
+
+/// The river while it is drawn.
+struct River<'a> {
+    plan: &'a MapPlan,
+    /// Values of the stream.
+    size: usize,
+    screen: Rect,
+    theme: Theme,
+    palette: &'a Palette,
+    /// What all light is multiplied by: less where it was computed before the model was changed.
+    strength: f32,
+    light: RectMesh,
+}
+
+impl River<'_> {
+    /// Lights every piece of the river by the norm of the stream there: after a layer in its own
+    /// reach and on the way from it, until the next one.
+    fn ribbon(&mut self, norms: &[f32], place: impl Fn(Cells) -> Option<Rect>) {
+        let parts = breadths(norms);
+        let Some(first) = parts.first() else { return };
+        let mut part = *first;
+        let reach = |layer: &LayerPlan| layer.river;
+        let reaches: Vec<Cells> = self.plan.layers.iter().map(reach).collect();
+        for piece in &self.plan.river {
+            let here = reaches.iter().position(|reach| reach.overlaps(piece));
+            part = here.and_then(|layer| parts.get(layer)).copied().unwrap_or(part);
+            let Some(rect) = place(*piece) else { continue };
+            self.flow(rect, part);
+        }
+    }
+
+    /// A stretch of the ribbon: brightest in the middle, nothing at its edges.
+    fn flow(&mut self, rect: Rect, part: f32) {
+        let middle = rect.center().y;
+        let half = rect.height() / 2.0 * part;
+        let bright = glow(self.theme, part * self.strength);
+        let dark = glow(self.theme, 0.0);
+        let up = Rect::from_x_y_ranges(rect.x_range(), middle - half..=middle);
+        let down = Rect::from_x_y_ranges(rect.x_range(), middle..=middle + half);
+        self.light.fall(up, dark, bright);
+        self.light.fall(down, bright, dark);
+    }
+
+    /// What is seen of the values in one channel of a layer.
+    fn channel<'t>(&mut self, layer: usize, rect: Rect, rows: &[&'t TokenTrace]) {
+        let start = (layer + 1) * self.size;
+        let values = |trace: &'t TokenTrace| trace.residual.get(start..start + self.size);
+        let wide = rect.width() / self.size as f32;
+        if wide < NEAR {
+            if let Some(values) = rows.first().copied().and_then(values) {
+                self.glints(rect, values);
+            }
+            return;
+        }
+        let columns = self.columns(rect, wide);
+        for (age, trace) in rows.iter().enumerate() {
+            let Some(values) = values(trace) else { return };
+            let spread = root_mean_square(values);
+            for row in row_of(rect, age, rows.len()) {
+                for column in columns.clone() {
+                    let left = rect.left() + column as f32 * wide;
+                    let cell = Rect::from_x_y_ranges(left..=left + wide, row.y_range());
+                    let colour = colour(self.palette, self.theme, values[column], spread);
+                    self.light.fill(cell, veil(colour, self.strength));
+                }
+            }
+        }
+    }
+
+    /// The columns of a channel that are on the screen.
+    fn columns(&self, rect: Rect, wide: f32) -> std::ops::Range<usize> {
+        let at = |x: f32| ((x - rect.left()) / wide).max(0.0) as usize;
+        at(self.screen.left())..(at(self.screen.right()) + 1).min(self.size)
+    }
+
+    /// Marks the dimensions that are far beyond the others.
+    fn glints(&mut self, rect: Rect, values: &[f32]) {
+        let most = GLINT * root_mean_square(values);
+        let wide = rect.width() / values.len() as f32;
+        let outliers = values.iter().enumerate().filter(|(_, value)| value.abs() > most);
+        for (column, _) in outliers {
+            let middle = rect.left() + (column as f32 + 0.5) * wide;
+            // Thinner than a pixel it would be seen only now and then.
+            let half = (wide / 2.0).max(0.5);
+            let glint = Rect::from_min_max(
+                pos2(middle - half, rect.top()),
+                pos2(middle + half, rect.bottom()),
+            );
+            self.light.fill(glint, glow(self.theme, 0.8 * self.strength));
+        }
+    }
+}
+
+/// How broad and bright the stream is after each layer: the logarithm of its norm, from the least
+/// to the most of them.
+fn breadths(norms: &[f32]) -> Vec<f32> {
+    let logs: Vec<f32> = norms.iter().map(|norm| norm.max(f32::MIN_POSITIVE).ln()).collect();
+    let least = logs.iter().copied().fold(f32::INFINITY, f32::min);
+    let most = logs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let span = (most - least).max(f32::MIN_POSITIVE);
+    logs.iter().map(|log| LEAST + (1.0 - LEAST) * (log - least) / span).collect()
+}
+
+/// Where the row of a token of some age lies in a channel: the newest in the middle, the others
+/// on both sides of it.
+fn row_of(rect: Rect, age: usize, rows: usize) -> impl Iterator<Item = Rect> {
+    let tall = rect.height() / (2 * rows - 1) as f32;
+    let row = move |offset: f32| {
+        let top = rect.center().y + (offset - 0.5) * tall;
+        Rect::from_x_y_ranges(rect.x_range(), top..=top + tall)
+    };
+    let both = (age > 0).then(|| row(-(age as f32)));
+    std::iter::once(row(age as f32)).chain(both)
+}
+
+/// The colour of a value among others of that root mean square, as the palette has it for weights.
+pub(crate) fn colour(palette: &Palette, theme: Theme, value: f32, spread: f32) -> Color32 {
+    let [r, g, b] = palette.weight(theme, value / spread.max(f32::MIN_POSITIVE));
+    let byte = |channel: f32| (channel * 255.0).round() as u8;
+    Color32::from_rgb(byte(r), byte(g), byte(b))
+}
+
+/// The root mean square of the stream's values.
+fn root_mean_square(values: &[f32]) -> f32 {
+    let squares: f32 = values.iter().map(|value| value * value).sum();
+    (squares / values.len().max(1) as f32).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_times_the_norm_is_a_step_of_the_same_breadth_everywhere() {
+        let parts = breadths(&[1.0, 10.0, 100.0]);
+        assert!((parts[0] - LEAST).abs() < 1e-6 && (parts[2] - 1.0).abs() < 1e-6, "{parts:?}");
+        assert!((parts[2] - parts[1] - (parts[1] - parts[0])).abs() < 1e-5, "{parts:?}");
+        assert!(breadths(&[3.0]).iter().all(|part| part.is_finite()));
+    }
+
+    #[test]
+    fn rows_lie_side_by_side_and_the_newest_in_the_middle() {
+        let rect = Rect::from_min_max(pos2(0.0, 0.0), pos2(10.0, 50.0));
+        let mut tops: Vec<f32> =
+            (0..3).flat_map(|age| row_of(rect, age, 3)).map(|row| row.top()).collect();
+        assert_eq!(tops[0], 20.0);
+        tops.sort_by(f32::total_cmp);
+        assert_eq!(tops, [0.0, 10.0, 20.0, 30.0, 40.0]);
+    }
+}
