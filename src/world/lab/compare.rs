@@ -105,11 +105,19 @@ impl Comparison {
         self.stage = ComparisonStage::With;
     }
 
-    /// Both answers, place by place; of an answer that was broken off, as far as it came.
+    /// How probable a token of the answer before is now. Those that an answer begins with, since
+    /// somebody chose another token after them, are given and not weighed.
+    pub(super) fn expected_at(&self, at: usize) -> Option<f32> {
+        let given = self.asked.as_ref().map_or(0, |asked| asked.opening.len());
+        self.expected.get(at.checked_sub(given)?).copied()
+    }
+
+    /// Both answers, place by place; of an answer that the model did not end itself, as far as it
+    /// came: nobody knows what it would have said next.
     pub fn rows(&self) -> Vec<ComparisonRow> {
         let (without, with) = (&self.without.tokens, &self.with.tokens);
-        let places =
-            if self.without.is_whole { without.len().max(with.len()) } else { without.len() };
+        let has_ended = self.without.end.is_some();
+        let places = if has_ended { without.len().max(with.len()) } else { without.len() };
         let side = |thought: &GeneratedToken| ComparisonSide {
             text: thought.text.clone(),
             probability: thought.probability.unwrap_or_default(),
@@ -119,7 +127,7 @@ impl Comparison {
                 let (before, now) = (without.get(at), with.get(at));
                 let token = |side: Option<&GeneratedToken>| side.map(|thought| thought.token);
                 let probability = before.and_then(|before| before.probability);
-                let difference = self.expected.get(at).zip(probability);
+                let difference = self.expected_at(at).zip(probability);
                 ComparisonRow {
                     without: before.map(side),
                     with: now.map(side),
@@ -215,7 +223,8 @@ pub(super) mod tests {
             probability: Some(probability),
             ..GeneratedToken::default()
         };
-        Answer { tokens: tokens.iter().map(thought).collect(), end: None, is_whole: true }
+        let end = Some((0, 0.5));
+        Answer { tokens: tokens.iter().map(thought).collect(), end, is_whole: true }
     }
 
     #[test]
@@ -237,7 +246,7 @@ pub(super) mod tests {
         assert!(rows[0].with.is_none() && !rows[0].same && rows[0].difference.is_none());
         both.with = answer(&[(1, 0.5), (2, 0.5)]);
         assert!(both.rows().len() == 2 && !both.rows()[1].same);
-        both.without.is_whole = false;
+        both.without.end = None;
         assert!(both.rows().len() == 1 && both.rows()[0].same, "nobody knows what came next");
     }
 }

@@ -45,9 +45,9 @@ impl Comparison {
     /// The answer before had ended where this one goes on.
     fn goes_on(&self, change: &str) -> String {
         let before = self.without.end.map(|(_, probability)| probability);
-        let now = self.expected.get(self.without.tokens.len());
+        let now = self.expected_at(self.without.tokens.len());
         let moved = before.zip(now).map_or(String::new(), |(before, now)| {
-            format!(": {} to {}", percent(before), percent(*now))
+            format!(": {} to {}", percent(before), percent(now))
         });
         let tokens = counted(self.without.tokens.len() as u64, "token");
         format!("{change} it no longer ends after {tokens}{moved}").trim().into()
