@@ -26,10 +26,11 @@ impl Comparison {
         if let Some(at) = rows.iter().position(|row| !row.same) {
             let Some(token) = said(&rows[at]) else { return self.goes_on(&change) };
             let moved = moved(at).map_or(String::new(), |moved| format!(": {moved}"));
-            let now = rows[at].with.as_ref().map_or("ends".into(), |now| quoted(&now.text));
-            return format!("{change} it no longer says {token}{moved}; it says {now}")
-                .trim()
-                .into();
+            let now = rows[at]
+                .with
+                .as_ref()
+                .map_or("it ends there".into(), |now| format!("it says {}", quoted(&now.text)));
+            return format!("{change} it no longer says {token}{moved}; {now}").trim().into();
         }
         let size = |at: &usize| rows[*at].difference.unwrap_or_default().abs();
         let largest = (0..rows.len()).max_by(|a, b| size(a).total_cmp(&size(b)));
