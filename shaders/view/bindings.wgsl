@@ -50,10 +50,10 @@ const BLOCKS: u32 = 256u;
 const RAMP: u32 = 128u;
 
 // Bindings 0 and 1 are those of the kernels: `pixel_llm::page`.
-// BLOCKS words per tile: height, light, glint and whether it is sea, as bytes, rows of blocks first;
-// tile after tile in lines of COARSE_ACROSS words.
+// BLOCKS words per tile: height, light, glint and whether it is sea, as bytes, rows of blocks
+// first; tile after tile in lines of COARSE_ACROSS words.
 @group(0) @binding(2) var coarse: texture_2d<u32>;
-// Weights from the most negative to the most positive, 255 and the glint of single ones; then 256 of
-// the error; then RAMP of land and RAMP of sea, from the lowest to the highest.
+// Weights from the most negative to the most positive, 255 and the glint of single ones; then 256
+// of the error; then RAMP of land and RAMP of sea, from the lowest to the highest.
 @group(0) @binding(3) var<uniform> palette: array<vec4<f32>, 768>;
 @group(0) @binding(4) var<uniform> view: View;

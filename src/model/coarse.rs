@@ -1,5 +1,5 @@
-//! What a tile looks like from afar: its statistics, and for each of its blocks how large the weights
-//! are, how large the largest is, and to which side they lean (specs/pxi_llm.md section 7).
+//! What a tile looks like from afar: its statistics, and for each of its blocks how large the
+//! weights are, how large the largest is, and to which side they lean (specs/pxi_llm.md section 7).
 
 use half::f16;
 
@@ -36,8 +36,8 @@ pub(crate) struct BlockGrid {
 }
 
 impl BlockGrid {
-    /// The grid of a tile: that whose blocks are nearest to squares of cells, and of two that are as
-    /// near the one with fewer columns.
+    /// The grid of a tile: that whose blocks are nearest to squares of cells, and of two that are
+    /// as near the one with fewer columns.
     pub fn of(shape: &TileShape) -> Self {
         let cells = [shape.rows.end - shape.rows.start, shape.columns.end - shape.columns.start];
         let all = BLOCKS as u64;
@@ -93,8 +93,8 @@ impl Block {
         self.signed_rms.to_f32().abs()
     }
 
-    /// Largest absolute value of a weight. Files of version 1.0 do not have it: the root mean square
-    /// then, below which it cannot be.
+    /// Largest absolute value of a weight. Files of version 1.0 do not have it: the root mean
+    /// square then, below which it cannot be.
     pub fn peak(&self) -> f32 {
         self.peak.to_f32()
     }

@@ -1,5 +1,5 @@
-//! The land from afar: shaded relief of how large weights are. One function says what colour a point
-//! has; `shaders/view/relief.wgsl` is its twin.
+//! The land from afar: shaded relief of how large weights are. One function says what colour a
+//! point has; `shaders/view/relief.wgsl` is its twin.
 //!
 //! In: blocks of the coarse table, or the sums of a poster's pixel. Out: a [`Point`], which is what
 //! a texture holds of a block, and its colour.
@@ -192,7 +192,7 @@ mod tests {
             assert!((point.height - height(octaves)).abs() < 0.003, "{at}: {point:?}");
             assert!(point.light > 0.53 && point.glint == 0.0, "{at}: {point:?}");
         }
-        let falling = words_of(|y, _| (-0.125 * (y / 4) as f32).exp2());
+        let falling = words_of(|y, _| (0.5 - 0.125 * (y / 4) as f32).exp2());
         assert!(falling.iter().all(|point| point.light < 0.47));
         let level = words_of(|_, _| 1.0);
         assert!(level.iter().all(|point| (point.light - 0.5).abs() < 0.003));

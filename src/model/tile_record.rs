@@ -1,5 +1,6 @@
 //! What the head of a file says of one tile: its digest and statistics in the tile table, its
-//! blocks in the coarse table (specs/pxi_llm.md sections 3 and 7). Only this file knows how they lie.
+//! blocks in the coarse table (specs/pxi_llm.md sections 3 and 7). Only this file knows how they
+//! lie.
 
 use sha2::{Digest, Sha256};
 
@@ -92,11 +93,11 @@ mod tests {
 
     #[test]
     fn a_record_is_read_as_it_was_written_and_touches_no_other() {
-        let tiling = Tiling::new(Encoding::F32, &[64, 192]).unwrap();
+        let tiling = Tiling::new(Encoding::F32, &[256, 192]).unwrap();
         let sections = Sections::plan(MINOR, 40, 80, 3, 192).unwrap();
         let mut head = vec![0; sections.tiles as usize];
         let weights: Vec<u8> =
-            (0..64 * 64).map(|at| (at % 37) as f32).flat_map(f32::to_le_bytes).collect();
+            (0..64 * 256).map(|at| (at % 37) as f32).flat_map(f32::to_le_bytes).collect();
         let coarse = Coarse::of(&tiling, &tiling.tile(1), &weights).unwrap();
         put(&mut head, &sections, 1, &[9; 32], &coarse);
         let record = TileRecord::of(&head, &sections, 1);

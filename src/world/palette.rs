@@ -277,7 +277,7 @@ mod tests {
     fn what_is_wrong_is_told() {
         let file: PaletteFile = ron::from_str(
             r##"(name: "x", zero: Some("black"), negative: ["blue"], positive: [],
-                error: ["#ffffff"], sea: ["#12"], glint: Some("#gggggg"))"##,
+                error: ["#ffffff"], sea: Some(["#12"]), glint: Some("#gggggg"))"##,
         )
         .unwrap();
         let paths: Vec<_> = file.problems().into_iter().map(|(path, _)| path).collect();

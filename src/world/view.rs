@@ -12,8 +12,8 @@ pub const MOST_SCALE: f64 = 160.0;
 const LEAST_PART: f64 = 0.1;
 /// Space around what is shown whole, in parts of the screen.
 const MARGIN: f64 = 0.03;
-/// Points above what is shown whole, where the breadcrumb, the instruments and the search box are, and
-/// the numbers of the layers.
+/// Points above what is shown whole, where the breadcrumb, the instruments, the search box and the
+/// numbers of layers are.
 const ABOVE: f64 = 74.0;
 /// Points below it, where the prompt, the tokens or a caption are.
 const BELOW: f64 = 122.0;

@@ -179,9 +179,10 @@ fn inspect_lists_tensors_and_paints_a_poster() {
     let (width, height, rgb) = picture(&folder.path().join("words.png"));
     let [land, words] = [across / down, f64::from(width) / f64::from(height)];
     assert!(width == 900 && words < land, "{width} x {height}");
-    let title = [242, 214, 142];
-    let written = rgb.as_chunks::<3>().0.iter().filter(|pixel| **pixel == title).count();
-    assert!(written > 50, "{written} pixels of the title's colour");
+    // Above the land are title and numbers, whose letters have soft edges.
+    let head = &rgb.as_chunks::<3>().0[..900 * 20];
+    let written = head.iter().filter(|pixel| u32::from(pixel[0]) > 60).count();
+    assert!(written > 200, "{written} pixels of words");
     let text = program(&folder, &["inspect"]).assert().success().get_output().stdout.clone();
     let text = String::from_utf8(text).unwrap();
     assert!(

@@ -196,7 +196,6 @@ fn a_table_that_disagrees_with_the_tiles_is_refused() {
         (8, 1, "do not fit Q8_0 blocks"),
         (40, 1, "tensor table"),
         (44, 1, "tensor table"),
-        (56, 1, "tensor table"),
         (72, b'T', "token_embd.weight: missing"),
     ] {
         let error = spoilt(|file| {

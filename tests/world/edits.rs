@@ -347,8 +347,8 @@ fn an_edited_tile_has_its_corner_from_afar_and_the_look_of_its_weights() {
     assert!(r > 150 && b > 120 && g < 90, "magenta: {:?} at scale {scale}", [r, g, b]);
     assert!(!is_near(before.at(corner), after.at(corner), 40));
     let words = quad.tile as usize * 256..(quad.tile as usize + 1) * 256;
-    // The lowest byte of a word is the height: zeros lie as low as there is, or as near to it as the
-    // encoding can hold zero.
+    // The lowest byte of a word is the height: zeros lie as low as there is, or as near to it as
+    // the encoding can hold zero.
     let highest = |words: &[u32]| words.iter().map(|word| word & 0xFF).max().unwrap();
     let [now, was] = [&frame.coarse, &coarse].map(|all| highest(&all[words.clone()]));
     assert!(now < 8 && was > 100, "{now}, was {was}");

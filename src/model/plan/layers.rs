@@ -190,12 +190,21 @@ impl<'a> LayersBuilder<'a> {
             }
         }
         let area = |tensor: &Tensor| tensor.tiling.rows as f64 * tensor.tiling.columns as f64;
-        let river = grid.places.iter().map(|place| {
+        let of_layers = grid.places.iter().map(|place| {
             let strip = &strips[usize::from(place.1 + 1 == grid.rows)];
             strip.width as f64 * strip.river as f64
         });
+        let mut river: f64 = of_layers.sum();
+        if matches!(self.rules.layers, Arrangement::Snake { .. }) {
+            // The spaces between layers, and at each bend the way to it, from it, and down.
+            let gap = self.units(self.rules.spacing.layers);
+            let (usual, bends) = (&strips[0], grid.rows - 1);
+            let spaces = grid.places.len() as i64 - grid.rows;
+            let bend = 2 * (usual.river + gap) + usual.height() + gap - usual.river;
+            river += ((spaces * gap + bends * bend) * usual.river) as f64;
+        }
         let (width, height) = (width as f64, height as f64);
-        let full = self.tensors.iter().map(area).sum::<f64>() + river.sum::<f64>();
+        let full = self.tensors.iter().map(area).sum::<f64>() + river;
         let shape = width / height / aspect;
         (shape.min(1.0 / shape), full / (width * height))
     }

@@ -5,8 +5,8 @@
 //! specification.
 //!
 //! The rule that makes the map readable: the residual dimension runs along x in every plot, so that
-//! a vertical line through a layer is one dimension of the stream. A line of cells is one neuron, one
-//! dimension of a head, or one token.
+//! a vertical line through a layer is one dimension of the stream. A line of cells is one neuron,
+//! one dimension of a head, or one token.
 
 mod grid;
 mod layers;

@@ -42,7 +42,8 @@ fn config(
 
 /// Every tensor of the family, and two that have no place of their own.
 fn tensors(config: &ModelConfig) -> Vec<Tensor> {
-    let strangers = [("stranger.weight", vec![64, 70]), ("rope_freqs.weight", vec![4])];
+    let rope = vec![u64::from(config.rope_size) / 2];
+    let strangers = [("stranger.weight", vec![64, 70]), ("rope_freqs.weight", rope)];
     tensors_with(config, strangers.into())
 }
 
@@ -250,8 +251,8 @@ fn shaped(
     ModelConfig { hidden_size: hidden, vocab_size: vocabulary, ..usual }
 }
 
-/// The part of a screen of the usual shape that the land covers when all of it is on the screen, and
-/// the part of the land that neither plots nor river cover.
+/// The part of a screen of the usual shape that the land covers when all of it is on the screen,
+/// and the part of the land that neither plots nor river cover.
 fn coverage(plan: &MapPlan) -> (f64, f64) {
     let [width, height] = plan.size.map(|side| side as f64);
     let area = |rects: &mut dyn Iterator<Item = Rect>| {

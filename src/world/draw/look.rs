@@ -20,8 +20,8 @@ pub struct Look {
     shows_error: bool,
 }
 
-/// Cells of a pixel from which on only relief is seen, of every model. From eight cells on, the four
-/// weights that stand for a pixel say less than the coarse level does.
+/// Cells of a pixel from which on only relief is seen, of every model. From eight cells on, the
+/// four weights that stand for a pixel say less than the coarse level does.
 const FAR: f64 = 10.0;
 /// The same of a small model, whose land is on the screen whole at fewer: so much of that, so that
 /// it is relief where it is seen whole.
