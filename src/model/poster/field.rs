@@ -124,6 +124,12 @@ impl Field {
         (2 * radius + 1) as f64 / self.scale
     }
 
+    /// Cells that lie in a column or row of pixels: of pixels of 1.5 cells, every second has two.
+    fn cells_of(&self, pixel: u32) -> f64 {
+        let first = |pixel: u32| (f64::from(pixel) / self.scale).ceil();
+        (first(pixel + 1) - first(pixel)).max(1.0)
+    }
+
     /// The colour of a pixel on a ground: relief where it has weights, as much of it as they fill.
     fn colour(&self, x: u32, y: u32, ramps: &Ramps, ground: Rgb) -> Rgb {
         let at = |x: u32, y: u32| self.sums[(y * self.width + x) as usize];
@@ -150,7 +156,8 @@ impl Field {
         let rms = (sums.squares / sums.count).sqrt().max(f32::MIN_POSITIVE);
         let point = point(here, [west, north], [peak / rms, peak], sums.peak < 0.0);
         let light = ramps.colour(point);
-        let full = (f64::from(sums.count) * self.scale * self.scale).min(1.0) as f32;
+        let full = f64::from(sums.count) / (self.cells_of(x) * self.cells_of(y));
+        let full = full.min(1.0) as f32;
         let below = light_of(ground);
         bytes_of(std::array::from_fn(|i| below[i] + (light[i] - below[i]) * full))
     }
