@@ -87,18 +87,42 @@ struct River<'a> {
 
 impl River<'_> {
     /// Lights every piece of the river by the norm of the stream there: after a layer in its own
-    /// reach and on the way from it, until the next one.
+    /// stretch and on the way from it, until the next one.
     fn ribbon(&mut self, norms: &[f32], place: impl Fn(Cells) -> Option<Rect>) {
         let parts = breadths(norms);
-        let Some(first) = parts.first() else { return };
-        let mut part = *first;
-        let reach = |layer: &LayerPlan| layer.river;
-        let reaches: Vec<Cells> = self.plan.layers.iter().map(reach).collect();
-        for piece in &self.plan.river {
-            let here = reaches.iter().position(|reach| reach.overlaps(piece));
-            part = here.and_then(|layer| parts.get(layer)).copied().unwrap_or(part);
-            let Some(rect) = place(*piece) else { continue };
-            self.flow(rect, part);
+        let Some(mut part) = parts.first().copied() else { return };
+        let plan = self.plan;
+        for piece in &plan.river {
+            let layers = plan.layers.iter().zip(&parts);
+            let mut within: Vec<(&LayerPlan, f32)> = layers
+                .filter(|(layer, _)| layer.river.overlaps(piece))
+                .map(|(layer, part)| (layer, *part))
+                .collect();
+            let Some((last, after)) = within.last().copied() else {
+                // A bend, on the way from the last layer of a row to the first of the next.
+                if let Some(rect) = place(*piece) {
+                    self.fall(rect, part);
+                }
+                continue;
+            };
+            part = after;
+            // What lies between two layers comes from the one that the stream has left.
+            let westward = last.westward;
+            within.sort_by_key(|(layer, _)| layer.river.x);
+            let mut left = piece.x;
+            for at in 0..within.len() {
+                let (layer, part) = within[at];
+                let right = match within.get(at + 1) {
+                    None => piece.x + piece.width,
+                    Some(_) if westward => layer.river.x + layer.river.width,
+                    Some((next, _)) => next.river.x,
+                };
+                let stretch = Cells { x: left, width: right - left, ..*piece };
+                if let Some(rect) = place(stretch) {
+                    self.flow(rect, part);
+                }
+                left = right;
+            }
         }
     }
 
@@ -112,6 +136,15 @@ impl River<'_> {
         let down = Rect::from_x_y_ranges(rect.x_range(), middle..=middle + half);
         self.light.fall(up, dark, bright);
         self.light.fall(down, bright, dark);
+    }
+
+    /// The same where the river runs south.
+    fn fall(&mut self, rect: Rect, part: f32) {
+        let (theme, most) = (self.theme, part * self.strength);
+        let half = rect.width() / 2.0 * part;
+        let middle = rect.center().x;
+        let ribbon = Rect::from_x_y_ranges(middle - half..=middle + half, rect.y_range());
+        self.light.ramp(ribbon, |at| glow(theme, most * (1.0 - (2.0 * at - 1.0).abs())));
     }
 
     /// What is seen of the values in one channel of a layer.
