@@ -206,7 +206,7 @@ fn legend(
         // Root mean squares of the weights under a pixel, over their tensor's median.
         Colouring::Weights if is_far => {
             let ends = HEIGHTS.map(|octaves| format!("{:.2} x", octaves.exp2()));
-            [ends[0].clone(), "size of weights over median".into(), ends[1].clone()]
+            [ends[0].clone(), "size over median".into(), ends[1].clone()]
         }
         Colouring::Weights => {
             let (x, y) = view.cell_at(view.middle());
