@@ -305,6 +305,6 @@ mod tests {
         assert_eq!(keys.asked(&input).collect::<Vec<_>>(), [UserAction::ZoomIn]);
         input.press(KeyCode::ControlLeft);
         assert_eq!(keys.asked(&input).collect::<Vec<_>>(), [UserAction::LargerText]);
-        assert!(keys.list().any(|(_, names)| names == "Ctrl ="));
+        assert!(keys.list().any(|(_, names)| names.starts_with("Ctrl =")));
     }
 }

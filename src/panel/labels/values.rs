@@ -240,8 +240,9 @@ fn sum(code: Code, value: f64, half: f64) -> [String; 2] {
     let times = (base / scale).round();
     let is_multiple = scale != 0.0 && (times * scale - base).abs() <= base.abs() * 1e-6;
     let at = |decimals: usize| {
-        let unit = 10.0_f64.powi(decimals as i32);
-        let [scale, alone] = [scale, base].map(|number| (number * unit).round() / unit);
+        // As it is written: a tie goes to the even digit there.
+        let read = |number: f64| format!("{number:.decimals$}").parse().unwrap_or(number);
+        let [scale, alone] = [scale, base].map(read);
         let base = if is_multiple { times * scale } else { alone };
         // A sum of decimals is no decimal: it may be off by a little.
         (code_of * scale + base - value).abs() <= half * (1.0 + 1e-6)
