@@ -277,8 +277,8 @@ keys!(
     KeyA KeyB KeyC KeyD KeyE KeyF KeyG KeyH KeyI KeyJ KeyK KeyL KeyM KeyN KeyO KeyP KeyQ KeyR
     KeyS KeyT KeyU KeyV KeyW KeyX KeyY KeyZ Digit0 Digit1 Digit2 Digit3 Digit4 Digit5 Digit6
     Digit7 Digit8 Digit9 ArrowLeft ArrowRight ArrowUp ArrowDown Home End PageUp PageDown Space
-    Enter Escape Backspace Delete Insert Tab Slash Backslash BracketLeft BracketRight Minus Equal Comma
-    Period Semicolon Quote Backquote F1 F2 F3 F4 F5 F6 F7 F8 F9 F10 F11 F12 NumpadAdd
+    Enter Escape Backspace Delete Insert Tab Slash Backslash BracketLeft BracketRight Minus Equal
+    Comma Period Semicolon Quote Backquote F1 F2 F3 F4 F5 F6 F7 F8 F9 F10 F11 F12 NumpadAdd
     NumpadSubtract NumpadEnter
 );
 

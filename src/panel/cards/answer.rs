@@ -1,5 +1,5 @@
-//! The answer as it is read: its tokens, what else might have stood there, and what can be done with
-//! it.
+//! The answer as it is read: its tokens, what else might have stood there, and what can be done
+//! with it.
 
 use bevy_egui::egui;
 use egui::{Button, RichText, ScrollArea, vec2};
