@@ -33,7 +33,8 @@ pub const MAX_TEMPLATE_BYTES: usize = 256 * 1024;
 
 /// ChatML, for a file without a template.
 pub(crate) const CHATML: &str = "{% for message in messages %}\
-    {{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}\
+    {{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}\
+    {% endfor %}{% if add_generation_prompt %}\
     {{ '<|im_start|>assistant\\n' }}{% endif %}";
 
 /// One turn of a conversation.

@@ -262,9 +262,9 @@ fn summary(model: &PixelModel) -> String {
 fn legend_words(model: &PixelModel, window: f64) -> Vec<String> {
     let plan = model.plan();
     let mut lines = vec![format!(
-        "Height and colour: root mean square of {window:.0} x {window:.0} weights over the tensor's \
-         median, light from the north-west; sparks: a weight of more than five times that of the \
-         weights around it."
+        "Height and colour: root mean square of {window:.0} x {window:.0} weights over the \
+         tensor's median, light from the north-west; sparks: a weight of more than five times \
+         that of the weights around it."
     )];
     let bank = |is_north: bool| if is_north { "north" } else { "south" };
     let layer = plan.layers.first();
