@@ -239,7 +239,8 @@ impl Generation {
         let temperature = asked.temperature;
         let params = SamplingParams { temperature, ..SamplingParams::default() };
         let text = Arc::clone(self.text.as_ref().expect("the prompt was encoded with it"));
-        let beginning = Beginning { tokens: ids, prompt_len, computed, wanted };
+        let computed_with = Arc::clone(&self.current);
+        let beginning = Beginning { tokens: ids, prompt_len, computed, computed_with, wanted };
         self.generation =
             self.link.with(|session| session.begin(beginning, params, text, expected));
         self.asked = Some(asked);

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::state::ModelState;
+use super::state::{ModelState, is_same};
 use super::trace::{SeenColumn, hooks};
 use crate::batch::{ModelText, TextModel};
 use crate::engine::gpu::StepRequest;
@@ -89,8 +89,10 @@ pub(super) struct Beginning {
     pub tokens: Vec<u32>,
     /// How many of them are the prompt.
     pub prompt_len: usize,
-    /// How many of them are computed already.
+    /// How many of them are computed already, and with what: where the first step is computed with
+    /// something else, they are computed again.
     pub computed: usize,
+    pub computed_with: Arc<ModelState>,
     /// Tokens that are wanted after them.
     pub wanted: u32,
 }
@@ -99,7 +101,8 @@ impl Beginning {
     /// A prompt of which nothing is computed.
     #[cfg(test)]
     fn prompt(tokens: Vec<u32>, wanted: u32) -> Self {
-        Self { prompt_len: tokens.len(), tokens, computed: 0, wanted }
+        let computed_with = Arc::default();
+        Self { prompt_len: tokens.len(), tokens, computed: 0, computed_with, wanted }
     }
 }
 
@@ -113,6 +116,8 @@ pub(super) struct Session {
     given: usize,
     /// Tokens whose step is done or under way.
     begun: usize,
+    /// Before the first step, what tokens that are computed already were computed with.
+    computed: Option<Arc<ModelState>>,
     wanted: u32,
     chunk_len: usize,
     params: SamplingParams,
@@ -139,12 +144,13 @@ impl Session {
         text: Arc<ModelText>,
         expected: Vec<u32>,
     ) -> u64 {
-        let Beginning { tokens, prompt_len, computed, wanted } = beginning;
+        let Beginning { tokens, prompt_len, computed, computed_with, wanted } = beginning;
         self.generation += 1;
         self.prompt_len = prompt_len;
         self.given = tokens.len();
         self.tokens = tokens;
         self.begun = computed;
+        self.computed = (computed > 0).then_some(computed_with);
         self.wanted = wanted;
         // What steps of the prompt before have told of the device holds for this one.
         self.chunk_len = self.chunk_len.max(FIRST_CHUNK);
@@ -157,6 +163,11 @@ impl Session {
 
     /// The next step, if one may be taken.
     pub(crate) fn next_chunk(&mut self) -> Option<Chunk> {
+        // Only now is it known what this frame computes with: a change may have been asked for
+        // together with the sequence.
+        if self.computed.as_ref().is_some_and(|with| !is_same(with, &self.state)) {
+            self.begun = 0;
+        }
         let left = self.tokens.len() - self.begun;
         // The last column alone is like a step of the answer: it makes the first token of it.
         let of_prompt = self.begun + 1 < self.given;
@@ -175,6 +186,7 @@ impl Session {
         if count == 0 {
             return None;
         }
+        self.computed = None;
         if self.pace == Pace::One {
             self.pace = Pace::Stopped;
         }
@@ -404,5 +416,28 @@ mod tests {
         session.fail(&old, "lost".into());
         assert!(session.reports.is_empty());
         assert_eq!(session.next_chunk().unwrap().tokens, [1, 2, 3]);
+    }
+
+    #[test]
+    fn what_is_computed_already_stays_unless_the_first_step_computes_with_something_else() {
+        let begin = |session: &mut Session| {
+            let text = Arc::clone(session.text.as_ref().unwrap());
+            let computed_with = Arc::clone(&session.state);
+            let tokens = vec![5; 6];
+            let beginning =
+                Beginning { tokens, prompt_len: 6, computed: 4, computed_with, wanted: 1 };
+            session.begin(beginning, SamplingParams::greedy(), text, Vec::new());
+        };
+        let mut session = session(6, 1);
+        session.pace = Pace::Free;
+        begin(&mut session);
+        assert_eq!(session.next_chunk().unwrap().first, 4);
+        begin(&mut session);
+        session.state = Arc::new(ModelState {
+            interventions: crate::forward::Interventions::new([6, 4], [([1, 2], 0.0)], []),
+            ..ModelState::default()
+        });
+        let chunk = session.next_chunk().unwrap();
+        assert_eq!((chunk.first, chunk.tokens.len()), (0, 6), "all of it once more");
     }
 }
