@@ -210,7 +210,9 @@ impl Generation {
         ids.extend(opening.iter().map(|thought| thought.token));
         let wanted = asked.tokens.saturating_sub(opening.len() as u32);
         let wanted = wanted.min((context - ids.len()) as u32);
-        let computed = self.computed_of(&ids);
+        // A question is answered from its first token on; what goes on from something keeps it.
+        let goes_on = !asked.before.is_empty() || !asked.opening.is_empty();
+        let computed = if goes_on { self.computed_of(&ids) } else { 0 };
         let prompt = ids[..prompt_len].iter().map(|&token| GeneratedToken {
             token,
             text: self.text_of(token),

@@ -242,3 +242,73 @@ fn a_speed_is_kept_and_pause_stops_at_once() {
     assert_eq!(mind.thoughts.len(), mind.prompt_len + 3);
     assert!(mind.thoughts.iter().all(|thought| thought.trace.is_some()));
 }
+
+#[test]
+fn an_answer_forks_at_another_token_and_both_answers_stay() {
+    let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
+    let Some(mut world) = open_world(Arc::clone(&model), SIZE) else { return };
+    ask(&mut world, "Once upon a time", 8);
+    answer(&mut world);
+    let tokens = |world: &Offscreen| -> Vec<u32> {
+        mind(world).thoughts.iter().map(|thought| thought.token).collect()
+    };
+    let first = tokens(&world);
+    let at = mind(&world).prompt_len + 2;
+    let thought = &mind(&world).thoughts[at];
+    let other = thought.alternatives.iter().find(|other| other.token != thought.token).unwrap();
+    let (other, probability) = (other.token, other.probability);
+    world.app.world_mut().resource_mut::<Generation>().fork(&model, at, other);
+    answer(&mut world);
+    let forked = tokens(&world);
+    assert_eq!((&forked[..at], forked[at]), (&first[..at], other));
+    assert_eq!(mind(&world).thoughts[at].probability, Some(probability));
+    assert!(forked.len() > at + 1 && mind(&world).thoughts[at].trace.is_some(), "it goes on");
+    // What comes after the fork is what the twin says there.
+    let twin = CpuModel::new(Arc::clone(&model), CpuOptions::default()).unwrap();
+    let mut cache = KvCache::new(model.config(), 1, forked.len());
+    let columns: Vec<Column> = (0..)
+        .zip(&forked[..=at])
+        .map(|(position, &token)| Column { token, slot: 0, position, wants_logits: true })
+        .collect();
+    let logits = twin.forward(&mut cache, &columns, &Interventions::default(), None).unwrap();
+    let last = logits.column(at).unwrap();
+    let most = last.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    assert!(last[forked[at + 1] as usize] > most - 0.01);
+
+    assert_eq!(mind(&world).branches(), (2, 1));
+    world.app.world_mut().resource_mut::<Generation>().show_branch(&model, 0);
+    answer(&mut world);
+    assert_eq!((tokens(&world), mind(&world).branches()), (first, (2, 0)));
+    assert!(mind(&world).thoughts.iter().all(|thought| thought.trace.is_some()), "all is shown");
+}
+
+#[test]
+fn a_chat_goes_on_and_an_answer_stops() {
+    let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
+    let Some(mut world) = open_world(Arc::clone(&model), SIZE) else { return };
+    let say = |world: &mut Offscreen, text: &str, tokens: u32| {
+        let mut mind = world.app.world_mut().resource_mut::<Generation>();
+        mind.say(&model, text, tokens, 0.0);
+        assert_eq!(mind.problem, None);
+    };
+    say(&mut world, "Hello", 24);
+    answer(&mut world);
+    let first = mind(&world).answer();
+    assert!(!first.trim().is_empty() && mind(&world).turns() == 1);
+    say(&mut world, "Who are you?", 24);
+    assert!(mind(&world).latest_place().is_some(), "what both share is not computed again");
+    answer(&mut world);
+    let prompt: String =
+        mind(&world).thoughts[..mind(&world).prompt_len].iter().map(|t| t.text.as_str()).collect();
+    assert!(prompt.contains("Hello") && prompt.contains(first.trim()), "{prompt}");
+    assert_eq!(mind(&world).turns(), 2);
+    world.app.world_mut().resource_mut::<Generation>().end_conversation();
+    say(&mut world, "Tell me a story.", 400);
+    assert_eq!(mind(&world).turns(), 1);
+    world.update(6);
+    assert!(mind(&world).is_busy());
+    world.app.world_mut().resource_mut::<Generation>().stop();
+    let stopped = mind(&world).thoughts.len();
+    world.update(10);
+    assert!(!mind(&world).is_busy() && mind(&world).thoughts.len() == stopped);
+}

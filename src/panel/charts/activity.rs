@@ -8,6 +8,7 @@ use bevy_egui::{EguiContexts, egui};
 use egui::ecolor::gamma_u8_from_linear_f32;
 use egui::{Color32, LayerId, Painter, Rect, Rgba, Stroke, pos2, vec2};
 
+use super::river::NEAR;
 use crate::model::plan::{LayerPlan, Rect as Cells};
 use crate::panel::frame::drawer::BEFORE_CHANGE;
 use crate::panel::labels::map_text::{minimap, on_screen};
@@ -110,7 +111,13 @@ impl ActivityPainter<'_> {
         let visible = self.view.visible();
         for (layer, &norm) in layers.iter().zip(norms) {
             let rect = on_screen(self.view, layer.river).intersect(self.painter.clip_rect());
-            if !layer.river.overlaps(&visible) || rect.width() < 110.0 || rect.height() < 18.0 {
+            // Nearer, the values themselves are seen, and nothing is written on them.
+            let values_are_seen = self.view.scale as f32 >= NEAR;
+            if !layer.river.overlaps(&visible)
+                || values_are_seen
+                || rect.width() < 110.0
+                || rect.height() < 18.0
+            {
                 continue;
             }
             // At its western end: what comes from there is what the layer before has made of it.

@@ -25,7 +25,7 @@ use crate::world::think::{Generation, TokenTrace};
 /// as what was said drifts to the banks.
 const ROWS: usize = 16;
 /// Points that a value has to be wide for values to be shown one by one.
-const NEAR: f32 = 2.0;
+pub(super) const NEAR: f32 = 2.0;
 /// How many times the root mean square of the stream a dimension glints at.
 const GLINT: f32 = 4.0;
 /// What the weakest stream has of the light and breadth of the strongest: water that runs is never

@@ -129,7 +129,7 @@ impl Atlas {
     }
 
     /// The named places around a cell, from the model to the tensor: the breadcrumb.
-    pub(crate) fn trail(&self, x: i64, y: i64) -> Vec<Place> {
+    pub fn trail(&self, x: i64, y: i64) -> Vec<Place> {
         let cell = Rect::new(x, y, 1, 1);
         let plan = self.model().plan();
         let mut trail = vec![Place::Model];
