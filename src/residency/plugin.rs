@@ -25,8 +25,8 @@ use crate::tiles::ModelIndex;
 /// is a device, the tiles are in the texture of [`ViewAtlas`], of which the render world has a
 /// copy. Needs Bevy's `TaskPoolPlugin`.
 ///
-/// The coarse level of every tile is in the model's head ([`PixelModel::tile_grid`]) and needs no
-/// plugin: what is not resident is drawn from it.
+/// The coarse level of every tile is in the model's head ([`coarse`](crate::model::coarse)) and
+/// needs no plugin: what is not resident is drawn from it.
 pub struct ResidencyPlugin;
 
 /// What the view set may take.
