@@ -9,6 +9,16 @@ pub fn counted(number: impl Into<u64>, one: &str) -> impl Display {
     format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
 
+/// A large number in three or four digits: `134.5 M`.
+pub(crate) fn short_count(number: u64) -> String {
+    let number = (number, number as f64);
+    match number.0 {
+        0..1_000_000 => format!("{:.0} K", number.1 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} M", number.1 / 1e6),
+        _ => format!("{:.2} B", number.1 / 1e9),
+    }
+}
+
 /// What is said of one thing or of several: `is` or `are`, `goes` or `go`.
 pub(crate) fn one_or_more<'a>(number: impl Into<u64>, one: &'a str, more: &'a str) -> &'a str {
     if number.into() == 1 { one } else { more }

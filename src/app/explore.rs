@@ -14,9 +14,9 @@ use anyhow::Context;
 use bevy::camera::CameraMainTextureUsages;
 use bevy::log::{DEFAULT_FILTER, Level, LogPlugin};
 use bevy::prelude::*;
-use bevy::render::RenderPlugin;
 use bevy::render::pipelined_rendering::PipelinedRenderingPlugin;
 use bevy::render::render_resource::TextureUsages;
+use bevy::render::{RenderApp, RenderPlugin};
 use bevy::time::TimeUpdateStrategy;
 use bevy::window::{ExitCondition, WindowResolution};
 use bevy::winit::WinitPlugin;
@@ -27,7 +27,7 @@ use super::cli::output::{Exit, Output, print_warning};
 use crate::content::assets::Assets;
 use crate::engine::gpu::KernelConfig;
 use crate::engine::gpu::headless::{AdapterFacts, GpuChoice, log_layer, reopen_gpu};
-use crate::forward::gpu::model::{GpuModelPlugin, GpuModelSource, Sizes};
+use crate::forward::gpu::model::{GpuModelPlugin, GpuModelSource, HeldBack, Sizes};
 use crate::forward::gpu::shaders::{ShadersPlugin, load_sources};
 use crate::forward::gpu::{ForwardPlugin, InterventionsPlugin, WeightEditsPlugin};
 use crate::model::{PixelModel, resolve};
@@ -43,6 +43,7 @@ use crate::world::frames::Frames;
 use crate::world::hot_reload::LiveModsPlugin;
 use crate::world::keys::KeyBindings;
 use crate::world::layout::Atlas;
+use crate::world::opening::Opening;
 use crate::world::palette::Palettes;
 use crate::world::screenshot::Shots;
 use crate::world::settings::{Settings, SettingsFile};
@@ -278,6 +279,11 @@ fn windowed_app(setup: &WorldSetup, memory: GpuMemory) -> anyhow::Result<App> {
     app.add_plugins(plugins);
     add_world(&mut app, setup, facts, memory)?;
     app.world_mut().spawn(camera());
+    // A window that says nothing for seconds looks broken.
+    app.insert_resource(Opening::default());
+    if let Some(render_app) = app.get_sub_app_mut(RenderApp) {
+        render_app.insert_resource(HeldBack(Opening::FRAMES));
+    }
     Ok(app)
 }
 

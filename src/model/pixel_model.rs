@@ -209,6 +209,11 @@ impl PixelModel {
         self.tensor_index(name).map(|index| &self.tensors[index])
     }
 
+    /// Weights of the whole model.
+    pub fn weight_count(&self) -> u64 {
+        self.tensors().iter().map(Tensor::weight_count).sum()
+    }
+
     /// Tiles of the whole model.
     pub fn tile_count(&self) -> u32 {
         self.header.tile_count

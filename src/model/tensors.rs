@@ -41,6 +41,11 @@ impl Tensor {
         self.tiling.encoding
     }
 
+    /// Its weights.
+    pub fn weight_count(&self) -> u64 {
+        self.tiling.rows * self.tiling.columns
+    }
+
     /// Indices of its tiles in the tile table.
     pub fn tiles(&self) -> std::ops::Range<u32> {
         self.first_tile..self.first_tile + self.tiling.tile_count() as u32
@@ -234,7 +239,7 @@ pub(crate) fn check_family(config: &ModelConfig, tensors: &[Tensor]) -> Result<(
 pub(crate) fn main_encoding(tensors: &[Tensor]) -> Encoding {
     let weights = |encoding: Encoding| -> u64 {
         let of_it = tensors.iter().filter(|tensor| tensor.encoding() == encoding);
-        of_it.map(|tensor| tensor.tiling.rows * tensor.tiling.columns).sum()
+        of_it.map(Tensor::weight_count).sum()
     };
     // Of equals the last of the list, for writer and reader alike.
     Encoding::ALL

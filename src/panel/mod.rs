@@ -27,7 +27,7 @@ use crate::world::tour::TourRun;
 use cards::{bookmarks, inspector, mods, prompt, settings, welcome};
 use charts::{activity, attention, beams, heatmap, layers, lens, light, river, timings};
 use coach::{agents, queue};
-use frame::{chrome, drawer, egui_recovery, help, search_box};
+use frame::{chrome, drawer, egui_recovery, help, opening, search_box};
 use lab::{experiment, marks, side_by_side};
 use labels::{map_text, placement, values};
 
@@ -148,6 +148,7 @@ impl Plugin for PanelPlugin {
                     // on the map.
                     (
                         chrome::draw,
+                        opening::draw,
                         light::draw,
                         queue::draw,
                         prompt::draw,
@@ -173,9 +174,10 @@ impl Plugin for PanelPlugin {
                         beams::draw,
                         map_text::draw,
                         marks::draw,
+                        // Words stand on agents: nobody walks over a name.
+                        agents::draw,
                         placement::draw,
                         values::draw,
-                        agents::draw,
                     )
                         .chain(),
                 )

@@ -10,6 +10,7 @@ use egui::{Color32, Stroke, Visuals};
 
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
+use crate::world::think::Generation;
 
 /// What is written on the ground.
 pub(crate) fn ink(theme: Theme) -> Color32 {
@@ -59,6 +60,17 @@ pub fn edited(theme: Theme) -> Color32 {
 
 /// What is left of the strength of what was computed before the model was changed.
 pub(crate) const FADED: f32 = 0.45;
+
+/// What everything that was computed is multiplied by: less where the model was changed since.
+pub(crate) fn strength(mind: &Generation) -> f32 {
+    if mind.is_before_change() { FADED } else { 1.0 }
+}
+
+/// A colour of a palette, each channel in 0 to 1.
+pub(crate) fn of_palette(channels: [f32; 3]) -> Color32 {
+    let [r, g, b] = channels.map(|channel| (channel * 255.0).round() as u8);
+    Color32::from_rgb(r, g, b)
+}
 
 /// What went wrong, in words.
 pub fn wrong(theme: Theme) -> Color32 {

@@ -55,8 +55,11 @@ impl MapCamera {
     /// The view of a place, or `None` where the model has no such place.
     pub fn view_of(&self, place: &Place, atlas: &Atlas) -> Option<View> {
         let view = self.view.fit(atlas.rect(place)?);
-        let scale = if matches!(place, Place::Weight(..)) { WEIGHT_SCALE } else { view.scale };
-        Some(View { scale, ..view })
+        // A weight is gone to as the middle of the screen.
+        Some(match place {
+            Place::Weight(..) => View { scale: WEIGHT_SCALE, ..view },
+            _ => view.over_land(atlas.bounds()),
+        })
     }
 }
 

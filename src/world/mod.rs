@@ -22,6 +22,7 @@ pub mod lab;
 pub mod layout;
 pub mod memory_samples;
 pub mod notices;
+pub mod opening;
 pub mod palette;
 mod plugin;
 pub mod pointer;

@@ -99,10 +99,36 @@ pub struct PaletteFile {
     #[serde(default)]
     land: Option<Vec<String>>,
     #[serde(default)]
+    land_on_light: Option<Vec<String>>,
+    #[serde(default)]
     sea: Option<Vec<String>>,
     #[serde(default)]
+    sea_on_light: Option<Vec<String>>,
+    #[serde(default)]
     glint: Option<String>,
+    #[serde(default)]
+    glint_on_light: Option<String>,
 }
+
+/// The heights where a palette has none on paper: as on a printed map, where what is high is dark.
+/// Lowland, green, sand, rock, dark rock; foam to ink; a spark.
+const LAND_ON_PAPER: [Rgb; 6] = [
+    [0xEA, 0xEE, 0xE2],
+    [0xCB, 0xDD, 0xC6],
+    [0xA9, 0xC6, 0x9F],
+    [0xD9, 0xC2, 0x7E],
+    [0xA8, 0x6B, 0x36],
+    [0x4A, 0x22, 0x10],
+];
+const SEA_ON_PAPER: [Rgb; 6] = [
+    [0xE8, 0xF1, 0xF6],
+    [0xC3, 0xDC, 0xEC],
+    [0x93, 0xBF, 0xDD],
+    [0x4F, 0x8D, 0xBE],
+    [0x1B, 0x50, 0x88],
+    [0x08, 0x1F, 0x45],
+];
+const SPARK_ON_PAPER: Rgb = [0x9E, 0x1F, 0x0C];
 
 /// The most colours of a list.
 const MAX_STOPS: usize = 256;
@@ -126,7 +152,9 @@ impl PaletteFile {
             ("positive_on_light", self.positive_on_light.as_ref()),
             ("error", Some(&self.error)),
             ("land", self.land.as_ref()),
+            ("land_on_light", self.land_on_light.as_ref()),
             ("sea", self.sea.as_ref()),
+            ("sea_on_light", self.sea_on_light.as_ref()),
         ];
         let no_colour = |text: &String| format!("{text:?} is no colour; expected #rrggbb");
         for (field, list) in lists {
@@ -140,7 +168,8 @@ impl PaletteFile {
             let bad = list.iter().enumerate().filter(|(_, text)| parse_colour(text).is_none());
             found.extend(bad.map(|(at, text)| (format!("{field}[{at}]"), no_colour(text))));
         }
-        for (field, colour) in [("zero", &self.zero), ("glint", &self.glint)] {
+        let glints = [("glint", &self.glint), ("glint_on_light", &self.glint_on_light)];
+        for (field, colour) in [("zero", &self.zero)].into_iter().chain(glints) {
             if let Some(text) = colour.as_ref().filter(|text| parse_colour(text).is_none()) {
                 found.push((field.into(), no_colour(text)));
             }
@@ -161,10 +190,10 @@ pub struct Palette {
     negative: [Vec<Rgb>; 2],
     positive: [Vec<Rgb>; 2],
     error: Vec<Rgb>,
-    /// Stops from the lowest to the highest, from afar.
-    land: Vec<Rgb>,
-    sea: Vec<Rgb>,
-    glint: Rgb,
+    /// Stops from the lowest to the highest, from afar, on ink and on paper.
+    land: [Vec<Rgb>; 2],
+    sea: [Vec<Rgb>; 2],
+    glint: [Rgb; 2],
 }
 
 impl Palette {
@@ -174,6 +203,13 @@ impl Palette {
         let list = |list: &[String]| -> Vec<Rgb> { list.iter().map(colour).collect() };
         let on_paper =
             |own: &Option<Vec<String>>, ink: &[String]| list(own.as_deref().unwrap_or(ink));
+        // Who names colours on ink alone has them on paper, too.
+        let ramp = |ink: &Option<Vec<String>>, paper: &Option<Vec<String>>, usual: [&[Rgb]; 2]| {
+            let both = [ink.as_deref(), paper.as_deref().or(ink.as_deref())];
+            std::array::from_fn(|at| both[at].map_or_else(|| usual[at].to_vec(), list))
+        };
+        let spark = file.glint.as_ref().map(colour);
+        let spark_on_paper = file.glint_on_light.as_ref().map(colour).or(spark);
         Self {
             name: file.name.clone(),
             about: file.description.clone(),
@@ -181,9 +217,9 @@ impl Palette {
             negative: [list(&file.negative), on_paper(&file.negative_on_light, &file.negative)],
             positive: [list(&file.positive), on_paper(&file.positive_on_light, &file.positive)],
             error: list(&file.error),
-            land: file.land.as_deref().map_or(relief::LAND.to_vec(), list),
-            sea: file.sea.as_deref().map_or(relief::SEA.to_vec(), list),
-            glint: file.glint.as_ref().map_or(relief::SPARK, colour),
+            land: ramp(&file.land, &file.land_on_light, [&relief::LAND, &LAND_ON_PAPER]),
+            sea: ramp(&file.sea, &file.sea_on_light, [&relief::SEA, &SEA_ON_PAPER]),
+            glint: [spark.unwrap_or(relief::SPARK), spark_on_paper.unwrap_or(SPARK_ON_PAPER)],
         }
     }
 
@@ -203,8 +239,9 @@ impl Palette {
     }
 
     /// The colours of the land from afar.
-    pub fn ramps(&self) -> Ramps {
-        Ramps::new(&self.land, &self.sea, self.glint)
+    pub fn ramps(&self, theme: Theme) -> Ramps {
+        let paper = usize::from(theme == Theme::Light);
+        Ramps::new(&self.land[paper], &self.sea[paper], self.glint[paper])
     }
 
     /// The table that the shader reads: linear colours, since it writes to an sRGB target.
@@ -212,7 +249,7 @@ impl Palette {
         let half = (WEIGHT_ENTRIES / 2) as f32;
         let weight = |at: usize| self.weight(theme, (at as f32 - half) / half * RANGE);
         let error = |at: usize| self.error(theme, at as f32 / 255.0 / 3.0);
-        let ramps = self.ramps();
+        let ramps = self.ramps(theme);
         let weights = (0..WEIGHT_ENTRIES).map(|at| weight(at).map(linear));
         let errors = (0..256).map(|at| error(at).map(linear));
         let all = weights.chain([ramps.glint]).chain(errors).chain(ramps.land).chain(ramps.sea);
@@ -271,6 +308,26 @@ mod tests {
             assert!(now > before, "lightness rises with the weight, at step {step}");
             before = now;
         }
+    }
+
+    #[test]
+    fn from_afar_most_of_the_land_is_as_light_as_its_theme() {
+        let palette = &all()[0];
+        for (theme, is_light) in [(Theme::Dark, false), (Theme::Light, true)] {
+            // A tensor's median lies at 1.6 of 3.6 octaves.
+            let level = palette.ramps(theme).of_height(1.6 / 3.6);
+            assert_eq!(oklab(level)[0] > 0.6, is_light, "{theme:?}: {level:?}");
+        }
+        let file: PaletteFile = ron::from_str(
+            r##"(name: "x", negative: ["#000000"], positive: ["#ffffff"], error: ["#ffffff"],
+                land: Some(["#123456"]), sea_on_light: Some(["#654321"]))"##,
+        )
+        .unwrap();
+        assert_eq!(file.problems(), []);
+        let own = Palette::new(&file);
+        assert_eq!(own.ramps(Theme::Light).land, own.ramps(Theme::Dark).land);
+        assert_ne!(own.ramps(Theme::Light).sea, own.ramps(Theme::Dark).sea);
+        assert_eq!(own.ramps(Theme::Dark).sea, palette.ramps(Theme::Dark).sea);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::keys::{self, UserAction};
 use super::lab::{EditedPlots, LabPlugin};
 use super::layout::{Atlas, Quad, STATE_DAMAGED, STATE_EDITED, STATE_MUTED, STATE_SCALED};
 use super::notices::{self, Notices};
+use super::opening::{self, Opening};
 use super::palette::Palettes;
 use super::pointer::{self, Pointer, Selection};
 use super::screenshot::ScreenshotPlugin;
@@ -94,6 +95,7 @@ impl Plugin for WorldPlugin {
             .init_resource::<Damage>()
             .init_resource::<frames::Frames>()
             .init_resource::<tabs::ShownInstrument>()
+            .add_systems(First, opening::count.run_if(resource_exists::<Opening>))
             .add_systems(Last, (frames::record, frames::write).chain())
             .add_plugins((
                 ScreenshotPlugin,

@@ -153,6 +153,8 @@ pub struct Generation {
     /// Whether the keys and values of the sequence are lost with their device.
     keys_lost: bool,
     branches: Branches,
+    /// Whether what is said next begins another conversation.
+    is_conversation_over: bool,
     link: Link,
 }
 
@@ -170,6 +172,7 @@ impl Generation {
         let prompt = prompt.to_owned();
         let asked = Asked { prompt, chat, tokens, temperature, ..Asked::default() };
         self.branches = Branches::default();
+        self.is_conversation_over = false;
         self.begin(model, asked, Vec::new());
     }
 
@@ -213,12 +216,12 @@ impl Generation {
         // A question is answered from its first token on; what goes on from something keeps it.
         let goes_on = !asked.before.is_empty() || !asked.opening.is_empty();
         let computed = if goes_on { self.computed_of(&ids) } else { 0 };
+        let mut known = std::mem::take(&mut self.thoughts).into_iter().take(computed);
         let prompt = ids[..prompt_len].iter().map(|&token| GeneratedToken {
             token,
             text: self.text_of(token),
             ..GeneratedToken::default()
         });
-        // Their steps are taken again, with the model as it is now.
         let given = opening.iter().map(|thought| GeneratedToken {
             token: thought.token,
             text: thought.text.clone(),
@@ -226,12 +229,16 @@ impl Generation {
             alternatives: thought.alternatives.clone(),
             ..GeneratedToken::default()
         });
-        let mut thoughts: Vec<GeneratedToken> = prompt.chain(given).collect();
-        for (thought, known) in thoughts.iter_mut().zip(&mut self.thoughts[..computed]) {
-            let (probability, alternatives) =
-                (thought.probability, std::mem::take(&mut thought.alternatives));
-            *thought = GeneratedToken { probability, alternatives, ..std::mem::take(known) };
-        }
+        // What is not known takes its step again, with the model as it is now.
+        let with_known = |given: GeneratedToken| match known.next() {
+            Some(known) => GeneratedToken {
+                probability: given.probability,
+                alternatives: given.alternatives,
+                ..known
+            },
+            None => given,
+        };
+        let thoughts: Vec<GeneratedToken> = prompt.chain(given).map(with_known).collect();
         let kept = thoughts.iter().filter_map(|thought| thought.trace.as_ref());
         self.kept = kept.map(|trace| trace.size_in_bytes()).sum();
         self.thoughts = thoughts;

@@ -43,18 +43,47 @@ impl View {
     /// The view that shows a rectangle whole, with some space around it: between what stands above
     /// and below on the screen, where there is room.
     pub fn fit(self, rect: Rect) -> Self {
-        let centre =
-            [rect.x as f64 + rect.width as f64 / 2.0, rect.y as f64 + rect.height as f64 / 2.0];
-        let mut inner = self.size.map(|side| side * (1.0 - 2.0 * MARGIN));
-        let mut up = 0.0;
-        if self.size[0] >= LEAST_SCREEN[0] && self.size[1] >= LEAST_SCREEN[1] {
-            inner[1] = self.size[1] - ABOVE - BELOW;
-            up = (BELOW - ABOVE) / 2.0;
-        }
-        let scale = (inner[0] / rect.width.max(1) as f64).min(inner[1] / rect.height.max(1) as f64);
+        let around = self.around();
+        let sides = [(rect.x, rect.width), (rect.y, rect.height)];
+        let scales: [f64; 2] = std::array::from_fn(|i| {
+            let [before, after] = around[i];
+            (self.size[i] - before - after) / sides[i].1.max(1) as f64
+        });
         // Above 0: it is divided by.
-        let scale = scale.clamp(1e-9, MOST_SCALE);
-        Self { centre: [centre[0], centre[1] + up / scale], scale, ..self }
+        let scale = scales[0].min(scales[1]).clamp(1e-9, MOST_SCALE);
+        let centre = std::array::from_fn(|i| {
+            let ([before, after], (start, cells)) = (around[i], sides[i]);
+            start as f64 + cells as f64 / 2.0 + (after - before) / 2.0 / scale
+        });
+        Self { centre, scale, ..self }
+    }
+
+    /// Points of the screen that are left free west and east, north and south of what is shown
+    /// whole.
+    fn around(&self) -> [[f64; 2]; 2] {
+        let mut around = self.size.map(|side| [side * MARGIN; 2]);
+        if self.size[0] >= LEAST_SCREEN[0] && self.size[1] >= LEAST_SCREEN[1] {
+            around[1] = [ABOVE, BELOW];
+        }
+        around
+    }
+
+    /// The same with as little as can be of what lies beside the land, where there is more land
+    /// than the screen holds: a layer at its end is shown beside others, not beside nothing.
+    #[must_use]
+    pub(crate) fn over_land(mut self, bounds: Rect) -> Self {
+        let land = [(bounds.x, bounds.width), (bounds.y, bounds.height)];
+        let around = self.around();
+        for (i, (start, cells)) in land.into_iter().enumerate() {
+            let half = self.size[i] / 2.0 / self.scale;
+            let [before, after] = around[i].map(|points| points / self.scale);
+            let low = start as f64 - before + half;
+            let high = (start + cells) as f64 + after - half;
+            if low <= high {
+                self.centre[i] = self.centre[i].clamp(low, high);
+            }
+        }
+        self
     }
 
     /// Where a place on the plane is on the screen.
@@ -253,6 +282,20 @@ mod tests {
             assert!(beside.abs() < 1e-6 && beyond.abs() < 1e-6, "in the middle of what is free");
             assert!(view.visible().contains(&MAP));
         }
+    }
+
+    #[test]
+    fn a_place_at_an_end_of_the_land_is_shown_beside_land() {
+        let layer = Rect { x: 0, y: 0, width: 1000, height: 20_000 };
+        let fit = View::default().fit(layer);
+        let view = fit.over_land(MAP);
+        assert_eq!(view.scale, fit.scale);
+        let left = view.to_screen([0.0, 0.0])[0];
+        assert!((left - 1280.0 * MARGIN).abs() < 1e-6, "nothing but a margin west of it: {left}");
+        let middle = View { centre: [15_000.0, fit.centre[1]], ..fit };
+        assert_eq!(middle.over_land(MAP), middle, "inland it stands in the middle");
+        let whole = View::default().fit(MAP);
+        assert_eq!(whole.over_land(MAP), whole, "all of it is in the middle of the screen");
     }
 
     #[test]

@@ -222,7 +222,7 @@ fn relief_equals_the_coarse_table() {
     app.resource_mut::<MapCamera>().view.scale = 1.0 / wide;
     let picture = shoot(&mut world, folder.path(), "relief.png");
     let frame = world.app.world().resource::<MapFrame>().clone();
-    let ramps = world.app.world().resource::<Palettes>().0[0].ramps();
+    let ramps = world.app.world().resource::<Palettes>().0[0].ramps(Theme::Dark);
     let (mut same, mut all, mut colours) = ([0; 2], [0; 2], std::collections::HashSet::new());
     for (y, x) in (0..SIZE[1]).flat_map(|y| (0..SIZE[0]).map(move |x| (y, x))) {
         let on_screen = [f64::from(x) + 0.5, f64::from(y) + 0.5];

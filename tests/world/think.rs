@@ -302,7 +302,10 @@ fn a_chat_goes_on_and_an_answer_stops() {
         mind(&world).thoughts[..mind(&world).prompt_len].iter().map(|t| t.text.as_str()).collect();
     assert!(prompt.contains("Hello") && prompt.contains(first.trim()), "{prompt}");
     assert_eq!(mind(&world).turns(), 2);
+    // What was said stays what was said: answered again, it is a message of the same conversation.
+    let asked = mind(&world).asked().cloned();
     world.app.world_mut().resource_mut::<Generation>().end_conversation();
+    assert_eq!((mind(&world).turns(), mind(&world).asked().cloned()), (0, asked));
     say(&mut world, "Tell me a story.", 400);
     assert_eq!(mind(&world).turns(), 1);
     world.update(6);

@@ -208,13 +208,12 @@ impl<'a> ModelSummary<'a> {
     fn report(self, with_tensors: bool) -> InspectReport<'a> {
         // A text that is no text is as good as none here; `convert` keeps it as it is.
         let text = |key: &str| self.metadata.str(key).ok().flatten();
-        let weights = |t: &Tensor| t.tiling.rows * t.tiling.columns;
         let share = |encoding| {
             let of_it = || self.tensors.iter().filter(move |tensor| tensor.encoding() == encoding);
             EncodingShare {
                 encoding,
                 tensors: of_it().count(),
-                weights: of_it().map(weights).sum(),
+                weights: of_it().map(Tensor::weight_count).sum(),
                 bytes: of_it().map(|tensor| tensor.tiling.size_in_bytes()).sum(),
             }
         };
@@ -234,7 +233,7 @@ impl<'a> ModelSummary<'a> {
             licence: text("general.license"),
             description: text("general.description"),
             config: self.config,
-            parameters: self.tensors.iter().map(weights).sum(),
+            parameters: self.tensors.iter().map(Tensor::weight_count).sum(),
             model_size_in_bytes: self.tensors.iter().map(|t| t.tiling.size_in_bytes()).sum(),
             file_size_in_bytes: self.size_in_bytes,
             tensor_count: self.tensors.len(),

@@ -22,6 +22,17 @@ use super::{Forward, kernels::Kernels};
 pub struct ForwardStatus {
     /// Whether steps can be done at all.
     pub state: ForwardState,
+    /// How many kernels are compiled.
+    pub kernels: KernelProgress,
+}
+
+/// How far the compilation of kernels is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelProgress {
+    /// Those that are compiled.
+    pub compiled: usize,
+    /// Those that are to be.
+    pub wanted: usize,
 }
 
 /// Whether the kernels can run.
@@ -45,8 +56,14 @@ pub(super) fn tell_status(mut main_world: ResMut<MainWorld>, status: Res<Forward
 /// Has the kernels of the next step compiled, and finds out how far they are.
 pub(super) fn compile_step(world: &mut World) {
     compile_needed(world);
-    let state = world.resource::<Kernels>().state(world.resource::<PipelineCache>());
-    world.resource_mut::<ForwardStatus>().state = state;
+    let (kernels, cache) = (world.resource::<Kernels>(), world.resource::<PipelineCache>());
+    let status = ForwardStatus { state: kernels.state(cache), kernels: kernels.progress(cache) };
+    *world.resource_mut::<ForwardStatus>() = status;
+}
+
+/// Has another kernel compiled, where all are wanted before they are needed.
+pub(super) fn compile_ahead(kernels: Res<Kernels>, cache: Res<PipelineCache>) {
+    kernels.queue_next(&cache);
 }
 
 /// Submits so many passes of the next [`Step`](super::model::Step), in the render world. Where the

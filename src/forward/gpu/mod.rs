@@ -13,7 +13,7 @@ mod schedule;
 pub mod shaders;
 mod weight_edits;
 
-pub use driver::{ForwardState, ForwardStatus, run_forward};
+pub use driver::{ForwardState, ForwardStatus, KernelProgress, run_forward};
 pub use interventions::{InterventionsPlugin, InterventionsSystems};
 pub use plugin::{ForwardPlugin, ForwardPluginSystems};
 pub use schedule::{Forward, ForwardSystems};

@@ -46,7 +46,8 @@ impl Plugin for ForwardPlugin {
             .add_systems(ExtractSchedule, driver::tell_status.ambiguous_with_all())
             .add_systems(
                 RenderGraph,
-                driver::compile_step
+                (driver::compile_ahead, driver::compile_step)
+                    .chain()
                     .in_set(ForwardPluginSystems::Compile)
                     .in_set(RenderGraphSystems::Render)
                     // What is drawn this frame shows what was computed this frame.

@@ -382,20 +382,31 @@ impl<'a> LayersBuilder<'a> {
     }
 
     /// Rows of a matrix that reads the stream: each a line of cells.
-    fn rows(&mut self, tensor: Option<usize>, rows: Range<u64>, (x, y): (i64, i64)) {
+    fn rows(&mut self, tensor: Option<usize>, rows: Range<u64>, at: (i64, i64)) {
         let Some(tensor) = tensor else { return };
         let columns = 0..self.tensors[tensor].tiling.columns;
-        let rect = Rect::new(x, y, columns.end as i64, (rows.end - rows.start) as i64);
-        let orientation = Orientation::ColumnsAlongX;
-        self.plots[tensor].push(Plot { tensor, rows, columns, orientation, rect });
+        self.plot(tensor, [rows, columns], Orientation::ColumnsAlongX, at);
     }
 
     /// Columns of a matrix that writes the stream: each a line of cells.
-    fn columns(&mut self, tensor: Option<usize>, columns: Range<u64>, (x, y): (i64, i64)) {
+    fn columns(&mut self, tensor: Option<usize>, columns: Range<u64>, at: (i64, i64)) {
         let Some(tensor) = tensor else { return };
         let rows = 0..self.tensors[tensor].tiling.rows;
-        let rect = Rect::new(x, y, rows.end as i64, (columns.end - columns.start) as i64);
-        let orientation = Orientation::RowsAlongX;
+        self.plot(tensor, [rows, columns], Orientation::RowsAlongX, at);
+    }
+
+    /// A part of a matrix, its upper left cell at `(x, y)`.
+    fn plot(
+        &mut self,
+        tensor: usize,
+        [rows, columns]: [Range<u64>; 2],
+        orientation: Orientation,
+        (x, y): (i64, i64),
+    ) {
+        let size = [&rows, &columns].map(|part| (part.end - part.start) as i64);
+        let [height, width] =
+            if orientation == Orientation::RowsAlongX { [size[1], size[0]] } else { size };
+        let rect = Rect::new(x, y, width, height);
         self.plots[tensor].push(Plot { tensor, rows, columns, orientation, rect });
     }
 

@@ -124,7 +124,7 @@ pub struct Spacing {
 
 impl Default for Spacing {
     fn default() -> Self {
-        Self { unit: None, layers: 8, groups: 2, plots: 1, river: 64, banks: 4, districts: 8 }
+        Self { unit: None, layers: 8, groups: 2, plots: 1, river: 128, banks: 4, districts: 8 }
     }
 }
 

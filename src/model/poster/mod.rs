@@ -11,6 +11,7 @@ use super::error::ModelError;
 use super::pixel_model::PixelModel;
 use super::quant::Encoding;
 use super::relief::{HEIGHTS, RAMP, Ramps};
+use super::tensors::Tensor;
 use super::weights::tile_weights;
 use crate::pxi::{AtomicFile, Target};
 use crate::terminal::one_line;
@@ -229,7 +230,7 @@ fn summary(model: &PixelModel) -> String {
     let weights = |encoding: Option<Encoding>| {
         let of_it = model.tensors().iter();
         let of_it = of_it.filter(|tensor| encoding.is_none_or(|one| tensor.encoding() == one));
-        of_it.map(|tensor| tensor.tiling.rows * tensor.tiling.columns).sum::<u64>()
+        of_it.map(Tensor::weight_count).sum::<u64>()
     };
     let all = weights(None).max(1) as f64;
     let mut shares: Vec<_> = Encoding::ALL

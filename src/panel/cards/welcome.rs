@@ -44,13 +44,7 @@ pub(crate) fn draw(
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
     let Some((view, generation)) = since.0 else {
-        let weights: u64 = atlas
-            .model()
-            .tensors()
-            .iter()
-            .map(|tensor| tensor.tiling.rows * tensor.tiling.columns)
-            .sum();
-        if weights <= MOST_WEIGHTS && mind.thoughts.is_empty() {
+        if atlas.model().weight_count() <= MOST_WEIGHTS && mind.thoughts.is_empty() {
             mind.ask(atlas.model(), &prompt.text, prompt.chat, FIRST_WORDS, 0.0);
         }
         // After the question, which is a generation itself: a later one is the person's.

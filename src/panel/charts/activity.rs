@@ -14,7 +14,7 @@ use crate::panel::frame::drawer::BEFORE_CHANGE;
 use crate::panel::labels::map_text::{minimap, on_screen};
 use crate::panel::labels::placement::{MapWords, Word, WordRank};
 use crate::panel::rect_mesh::RectMesh;
-use crate::panel::style::{FADED, faint, ink, veil, within_one};
+use crate::panel::style::{faint, ink, strength, veil, within_one};
 use crate::world::camera::MapCamera;
 use crate::world::draw::Lights;
 use crate::world::layout::Atlas;
@@ -60,6 +60,7 @@ pub(crate) fn draw(
         theme: settings.theme,
         view: &camera.view,
         is_before: mind.is_before_change(),
+        strength: strength(&mind),
         light: RectMesh::beside(minimap(&camera.view, &atlas)),
         words: &mut words,
     };
@@ -79,6 +80,8 @@ struct ActivityPainter<'a> {
     view: &'a View,
     /// Whether all of it was computed before the model was changed.
     is_before: bool,
+    /// What all light is multiplied by.
+    strength: f32,
     light: RectMesh,
     words: &'a mut MapWords,
 }
@@ -128,7 +131,7 @@ impl ActivityPainter<'_> {
 
     /// The light of a part of the most, as strong as it counts now.
     fn glow(&self, part: f32) -> Color32 {
-        glow(self.theme, if self.is_before { part * FADED } else { part })
+        glow(self.theme, part * self.strength)
     }
 
     /// Writes a number at the first of some middles that is free.

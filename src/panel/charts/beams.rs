@@ -10,7 +10,7 @@ use super::attention::{HeadShown, arc};
 use crate::panel::OpenPanels;
 use crate::panel::frame::drawer::{BEFORE_CHANGE, place};
 use crate::panel::labels::placement::Taken;
-use crate::panel::style::{FADED, backing, ink};
+use crate::panel::style::{backing, ink, strength};
 use crate::world::layout::{Atlas, Place};
 use crate::world::pointer::Selection;
 use crate::world::settings::Settings;
@@ -51,7 +51,7 @@ pub(crate) fn draw(
         return Ok(());
     };
     let above = context.layer_painter(LayerId::new(Order::Foreground, Id::new("beams")));
-    let strength = if mind.is_before_change() { FADED } else { 1.0 };
+    let strength = strength(&mind);
     let top = |at: usize| {
         chips.0.iter().find(|(token, _)| *token == at).map(|(_, rect)| rect.center_top())
     };

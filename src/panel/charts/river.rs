@@ -6,20 +6,20 @@
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
-use egui::{Color32, LayerId, Rect, pos2};
+use egui::{LayerId, Rect, pos2};
 
 use super::activity::{Scrubbed, glow};
 use crate::model::plan::{LayerPlan, MapPlan, Rect as Cells};
 use crate::panel::frame::drawer::place as shown_place;
 use crate::panel::labels::map_text::{minimap, on_screen};
 use crate::panel::rect_mesh::RectMesh;
-use crate::panel::style::{FADED, veil};
+use crate::panel::style::{of_palette, strength, veil};
 use crate::world::camera::MapCamera;
 use crate::world::draw::Lights;
 use crate::world::layout::Atlas;
 use crate::world::palette::{Palette, Palettes, Theme};
 use crate::world::settings::Settings;
-use crate::world::think::{Generation, TokenTrace};
+use crate::world::think::{GeneratedToken, Generation};
 
 /// Tokens whose rows are shown: the newest in the middle, those before it outwards on both sides,
 /// as what was said drifts to the banks.
@@ -48,15 +48,15 @@ pub(crate) fn draw(
     let thoughts = &mind.thoughts[..=at];
     // Without its values a token has no row, and no token before it has one either: rows stand in
     // the order in which the tokens came.
-    let rows: Vec<&TokenTrace> =
-        thoughts.iter().rev().map_while(|thought| thought.trace.as_deref()).take(ROWS).collect();
+    let rows: Vec<&GeneratedToken> =
+        thoughts.iter().rev().take_while(|thought| thought.trace.is_some()).take(ROWS).collect();
     let mut river = River {
         plan: atlas.model().plan(),
         size: atlas.model().config().embedding_size as usize,
         screen,
         theme: settings.theme,
         palette: palettes.named(&settings.palette),
-        strength: if mind.is_before_change() { FADED } else { 1.0 },
+        strength: strength(&mind),
         light: RectMesh::beside(minimap(&camera.view, &atlas)),
     };
     let visible = camera.view.visible();
@@ -148,26 +148,33 @@ impl River<'_> {
     }
 
     /// What is seen of the values in one channel of a layer.
-    fn channel<'t>(&mut self, layer: usize, rect: Rect, rows: &[&'t TokenTrace]) {
+    fn channel(&mut self, layer: usize, rect: Rect, rows: &[&GeneratedToken]) {
         let start = (layer + 1) * self.size;
-        let values = |trace: &'t TokenTrace| trace.residual.get(start..start + self.size);
+        let root = (self.size as f32).sqrt();
+        // The values of a token there, and their root mean square.
+        let stream = |row: usize| {
+            let token = rows.get(row)?;
+            let values = token.trace.as_ref()?.residual.get(start..start + self.size)?;
+            Some((values, token.residual_norms.get(layer)? / root))
+        };
         let wide = rect.width() / self.size as f32;
         if wide < NEAR {
-            if let Some(values) = rows.first().copied().and_then(values) {
-                self.glints(rect, values);
+            if let Some((values, spread)) = stream(0) {
+                self.glints(rect, values, spread);
             }
             return;
         }
         let columns = self.columns(rect, wide);
-        for (age, trace) in rows.iter().enumerate() {
-            let Some(values) = values(trace) else { return };
-            let spread = root_mean_square(values);
+        for age in 0..rows.len() {
+            let Some((values, spread)) = stream(age) else { return };
+            let spread = spread.max(f32::MIN_POSITIVE);
             for row in row_of(rect, age, rows.len()) {
                 for column in columns.clone() {
                     let left = rect.left() + column as f32 * wide;
                     let cell = Rect::from_x_y_ranges(left..=left + wide, row.y_range());
-                    let colour = colour(self.palette, self.theme, values[column], spread);
-                    self.light.fill(cell, veil(colour, self.strength));
+                    // As the palette has it for weights, whose spread is 1.
+                    let colour = self.palette.weight(self.theme, values[column] / spread);
+                    self.light.fill(cell, veil(of_palette(colour), self.strength));
                 }
             }
         }
@@ -180,8 +187,8 @@ impl River<'_> {
     }
 
     /// Marks the dimensions that are far beyond the others.
-    fn glints(&mut self, rect: Rect, values: &[f32]) {
-        let most = GLINT * root_mean_square(values);
+    fn glints(&mut self, rect: Rect, values: &[f32], spread: f32) {
+        let most = GLINT * spread;
         let wide = rect.width() / values.len() as f32;
         let outliers = values.iter().enumerate().filter(|(_, value)| value.abs() > most);
         for (column, _) in outliers {
@@ -217,19 +224,6 @@ fn row_of(rect: Rect, age: usize, rows: usize) -> impl Iterator<Item = Rect> {
     };
     let both = (age > 0).then(|| row(-(age as f32)));
     std::iter::once(row(age as f32)).chain(both)
-}
-
-/// The colour of a value among others of that root mean square, as the palette has it for weights.
-pub(crate) fn colour(palette: &Palette, theme: Theme, value: f32, spread: f32) -> Color32 {
-    let [r, g, b] = palette.weight(theme, value / spread.max(f32::MIN_POSITIVE));
-    let byte = |channel: f32| (channel * 255.0).round() as u8;
-    Color32::from_rgb(byte(r), byte(g), byte(b))
-}
-
-/// The root mean square of the stream's values.
-fn root_mean_square(values: &[f32]) -> f32 {
-    let squares: f32 = values.iter().map(|value| value * value).sum();
-    (squares / values.len().max(1) as f32).sqrt()
 }
 
 #[cfg(test)]

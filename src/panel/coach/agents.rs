@@ -1,10 +1,14 @@
 //! Agents on the map: where each is, where it goes, what it does; and, under the pointer, why.
+//!
+//! Who has nothing to do waits off the land, on a quay at its south-eastern corner.
 
 use std::collections::HashMap;
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
-use egui::{Align2, Color32, FontId, LayerId, Painter, Pos2, Shape, Stroke, Vec2, pos2, vec2};
+use egui::{
+    Align2, Color32, FontId, LayerId, Painter, Pos2, Rect, Shape, Stroke, Vec2, pos2, vec2,
+};
 
 use super::agent_card::{self, AgentView};
 use crate::agents::simulation::Clock;
@@ -12,7 +16,8 @@ use crate::agents::{
     Activity, Agent, AgentMemory, AgentProfile, Board, Energy, JobState, OnBoard, Position,
     QueueWorkers, Thoughts, WorkerPool,
 };
-use crate::panel::labels::map_text::minimap;
+use crate::panel::labels::map_text::{minimap, on_screen};
+use crate::panel::labels::placement::{MapWords, Word, WordRank};
 use crate::panel::style::{accent, backing, faint, ink};
 use crate::world::agents::Before;
 use crate::world::camera::MapCamera;
@@ -22,10 +27,16 @@ use crate::world::pointer::Pointer;
 use crate::world::settings::Settings;
 use crate::world::view::View;
 
-/// An agent's radius in points, whatever the zoom: it is to be found from afar too.
-const RADIUS: f32 = 9.5;
+/// An agent's radius in points, whatever the zoom: it is to be found from afar too, and as tall as
+/// a head's plot is there.
+const RADIUS: f32 = 6.0;
 /// Points between agents that stand in one place.
 const APART: f32 = 15.0;
+/// How far below the land the quay lies, in points.
+const QUAY: f32 = 16.0;
+/// How fast who comes to the quay or leaves it gets there: the part of the way in a second, of what
+/// is left.
+const STEP: f32 = 6.0;
 
 /// An agent as it is drawn.
 struct Figure {
@@ -33,8 +44,13 @@ struct Figure {
     at: Pos2,
     /// Where it goes, if it walks.
     to: Option<Pos2>,
+    /// Whether it has nothing to do.
+    is_free: bool,
     colour: Color32,
 }
+
+/// How much of each agent is on the quay: 1 where it waits there, 0 where it stands on the land.
+type Ashore = HashMap<Entity, f32>;
 
 /// What is known of an agent.
 type Known<'a> =
@@ -49,6 +65,8 @@ pub(crate) fn draw(
     (workers, pool): (Option<Res<QueueWorkers>>, Option<Res<WorkerPool>>),
     agents: Query<Known<'static>>,
     open_jobs: Query<(&OnBoard, &Position)>,
+    mut words: ResMut<MapWords>,
+    mut ashore: Local<Ashore>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let (Some(clock), Some(board), Some(before)) = world else { return Ok(()) };
@@ -60,6 +78,9 @@ pub(crate) fn draw(
 
     let mut figures =
         figures(&agents, &board, &camera.view, |agent, place| before.between(agent, place, &clock));
+    let part = if settings.reduced_motion { 1.0 } else { (time.delta_secs() * STEP).min(1.0) };
+    let land = on_screen(&camera.view, atlas.bounds());
+    to_quay(&mut figures, land, part, &mut ashore);
     // The minimap is drawn with the map, so that figures would lie over it.
     if let Some(minimap) = minimap(&camera.view, &atlas) {
         figures.retain(|figure| !minimap.expand(RADIUS).contains(figure.at));
@@ -83,7 +104,9 @@ pub(crate) fn draw(
         if hovered == Some(figure.entity) {
             painter.circle_stroke(figure.at, RADIUS + 5.0, Stroke::new(1.5, accent(theme)));
         } else if let (Activity::Working(job), false) = (activity, waits) {
-            below(&painter, theme, figure.at, board.entry(*job).job.task.as_str());
+            let job = &board.entry(*job).job;
+            let cell = [job.place.x as i64, job.place.y as i64];
+            words.say(task_name(&painter, theme, (cell, figure.at), job.task.as_str()));
         }
     }
     if let (Some(entity), Some(pointer)) = (hovered, pointer)
@@ -125,6 +148,7 @@ fn figures(
             }
             _ => None,
         },
+        is_free: matches!(activity, Activity::Idle | Activity::Resting),
         colour: colour_of(&agent.profile),
     };
     // A query has no order to rely on, and `spread` gives places by it.
@@ -132,6 +156,18 @@ fn figures(
     let mut figures: Vec<Figure> = sorted.map(figure).collect();
     spread(&mut figures);
     figures
+}
+
+/// Brings who has nothing to do to the quay, and who has back to where it is.
+fn to_quay(figures: &mut [Figure], land: Rect, part: f32, ashore: &mut Ashore) {
+    // Each always has the same place there.
+    for (place, figure) in figures.iter_mut().enumerate() {
+        let wanted = if figure.is_free { 1.0 } else { 0.0 };
+        let now = ashore.entry(figure.entity).or_insert(wanted);
+        *now += (wanted - *now) * part;
+        let quay = land.right_bottom() + vec2(-RADIUS - APART * place as f32, QUAY);
+        figure.at = figure.at.lerp(quay, *now);
+    }
 }
 
 /// The ways of those that walk.
@@ -237,24 +273,24 @@ fn body(
         RADIUS * 0.7,
         Color32::from_black_alpha(70),
     );
-    painter.circle_filled(at, RADIUS + 3.0, backing(theme));
-    arc(painter, at, RADIUS + 1.8, energy, energy_colour(energy));
+    painter.circle_filled(at, RADIUS + 2.2, backing(theme));
+    arc(painter, at, RADIUS + 1.4, energy, energy_colour(energy));
     painter.circle_filled(
         at,
         RADIUS,
         if rests { figure.colour.linear_multiply(0.75) } else { figure.colour },
     );
-    painter.circle_filled(at - vec2(2.8, 3.4), RADIUS * 0.36, Color32::from_white_alpha(60));
+    painter.circle_filled(at - vec2(1.8, 2.1), RADIUS * 0.36, Color32::from_white_alpha(60));
     let dark = Color32::from_rgb(0x14, 0x18, 0x20);
-    let look = figure.to.map_or(Vec2::ZERO, |to| (to - figure.at).normalized() * 1.6);
-    for side in [-3.1, 3.1] {
-        let eye = at + vec2(side, -0.6);
+    let look = figure.to.map_or(Vec2::ZERO, |to| (to - figure.at).normalized());
+    for side in [-2.1, 2.1] {
+        let eye = at + vec2(side, -0.4);
         if rests {
             painter
-                .line_segment([eye - vec2(1.8, 0.0), eye + vec2(1.8, 0.0)], Stroke::new(1.4, dark));
+                .line_segment([eye - vec2(1.3, 0.0), eye + vec2(1.3, 0.0)], Stroke::new(1.2, dark));
         } else {
-            painter.circle_filled(eye, 2.4, Color32::WHITE);
-            painter.circle_filled(eye + look * 0.6, 1.4, dark);
+            painter.circle_filled(eye, 1.6, Color32::WHITE);
+            painter.circle_filled(eye + look * 0.6, 0.9, dark);
         }
     }
     match activity {
@@ -292,7 +328,7 @@ fn arc(painter: &Painter, at: Pos2, radius: f32, part: f32, colour: Color32) {
             -std::f32::consts::FRAC_PI_2 + (step as f32 / 32.0).min(part) * std::f32::consts::TAU;
         at + radius * Vec2::angled(angle)
     };
-    painter.add(Shape::line((0..=steps).map(point).collect(), Stroke::new(2.0, colour)));
+    painter.add(Shape::line((0..=steps).map(point).collect(), Stroke::new(1.5, colour)));
 }
 
 /// Green when fresh, red when worn out.
@@ -304,10 +340,11 @@ pub(crate) fn energy_colour(energy: f32) -> Color32 {
     Color32::from_rgb(mix(0), mix(1), mix(2))
 }
 
-/// A word under a figure.
-fn below(painter: &Painter, theme: Theme, at: Pos2, text: &str) {
-    let galley = painter.layout_no_wrap(text.to_owned(), FontId::proportional(11.0), ink(theme));
-    let place = Align2::CENTER_TOP.anchor_size(at + vec2(0.0, RADIUS + 9.0), galley.size());
-    painter.rect_filled(place.expand2(vec2(4.0, 1.0)), 3.0, backing(theme));
-    painter.galley(place.min, galley, ink(theme));
+/// What somebody works on, under it or above it.
+fn task_name(painter: &Painter, theme: Theme, (cell, at): ([i64; 2], Pos2), text: &str) -> Word {
+    let key = (WordRank::Number, cell);
+    Word::new(painter, key, (text.to_owned(), 11.0), ink(theme), |size| {
+        let left = at.x - size.x / 2.0;
+        vec![pos2(left, at.y + RADIUS + 9.0), pos2(left, at.y - RADIUS - 15.0 - size.y)]
+    })
 }

@@ -2,7 +2,7 @@
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
-use egui::{Align2, Color32, FontId, Id, LayerId, Order, Rect, Stroke, StrokeKind, pos2, vec2};
+use egui::{Align2, FontId, Id, LayerId, Order, Rect, Stroke, StrokeKind, pos2, vec2};
 
 use crate::model::PixelModel;
 use crate::model::colour::gamma;
@@ -10,7 +10,8 @@ use crate::model::relief::HEIGHTS;
 use crate::panel::labels::map_text::minimap;
 use crate::panel::labels::placement::Taken;
 use crate::panel::rect_mesh::RectMesh;
-use crate::panel::style::{accent, card, faint, hairline, ink, solid, veil};
+use crate::panel::style::{accent, card, faint, hairline, ink, of_palette, solid, veil};
+use crate::words::short_count;
 use crate::world::camera::{MapCamera, Navigate};
 use crate::world::draw::relief_fade;
 use crate::world::layout::{Atlas, Place};
@@ -172,13 +173,7 @@ fn trail(
 /// What a model is, in a line.
 fn facts(model: &PixelModel) -> String {
     let config = model.config();
-    let weights: u64 =
-        model.tensors().iter().map(|tensor| tensor.tiling.rows * tensor.tiling.columns).sum();
-    let weights = match weights {
-        0..1_000_000 => format!("{:.0} K", weights as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} M", weights as f64 / 1e6),
-        _ => format!("{:.2} B", weights as f64 / 1e9),
-    };
+    let weights = short_count(model.weight_count());
     let encoding = crate::model::tensors::main_encoding(model.tensors());
     format!(
         "{weights} weights, {encoding}, {} layers of {} heads",
@@ -226,14 +221,10 @@ fn legend(
             return;
         }
     };
-    let colour = |[r, g, b]: [f32; 3]| {
-        let byte = |channel: f32| (channel * 255.0).round() as u8;
-        Color32::from_rgb(byte(r), byte(g), byte(b))
-    };
     let mut plain = RectMesh::default();
-    let ramps = palette.ramps();
+    let ramps = palette.ramps(theme);
     plain.ramp(bar, |part| {
-        colour(match settings.colouring {
+        of_palette(match settings.colouring {
             Colouring::Weights if is_far => ramps.of_height(part).map(gamma),
             // A third of a spread is the end of the palette's scale of errors.
             Colouring::Error => palette.error(theme, part / 3.0),

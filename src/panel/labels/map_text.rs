@@ -93,7 +93,8 @@ fn districts(painter: &Painter, (atlas, view): (&Atlas, &View), theme: Theme) {
 fn name(painter: &Painter, (atlas, view): (&Atlas, &View), theme: Theme, label: &Label) -> Word {
     let rect = on_screen(view, label.rect);
     let (rank, size, colour) = match label.kind {
-        LabelKind::District => (WordRank::District, 15.0, ink(theme)),
+        LabelKind::District => (WordRank::District, 14.0, ink(theme)),
+        LabelKind::RowEnd => (WordRank::Layer, 12.0, ink(theme)),
         LabelKind::Layer => (WordRank::Layer, (rect.width() / 14.0).clamp(12.0, 17.0), ink(theme)),
         LabelKind::Head => (WordRank::Head, (rect.height() / 3.0).clamp(10.0, 14.0), ink(theme)),
         LabelKind::Plot => (WordRank::Plot, 11.0, faint(theme)),
@@ -102,9 +103,16 @@ fn name(painter: &Painter, (atlas, view): (&Atlas, &View), theme: Theme, label: 
     let screen = painter.clip_rect();
     let north = atlas.model().plan().layers.first().map_or(0, |layer| layer.rect.y);
     let gap = atlas.model().plan().unit as f32 * view.scale as f32 * 2.0;
+    let land = on_screen(view, atlas.bounds());
     let key = (rank, [label.rect.x, label.rect.y]);
     let kind = label.kind;
     let word = Word::new(painter, key, (label.text.clone(), size), colour, |size| {
+        // Beside the land: the river may bend at an end of a row.
+        if kind == LabelKind::RowEnd {
+            let is_west = rect.center().x < land.center().x;
+            let x = if is_west { land.left() - size.x - 6.0 } else { land.right() + 6.0 };
+            return vec![pos2(x, rect.top())];
+        }
         // A name as wide as its neighbour's place would be read as the neighbour's.
         if size.x > rect.width() + 2.0 && kind != LabelKind::Layer {
             return Vec::new();
@@ -113,7 +121,15 @@ fn name(painter: &Painter, (atlas, view): (&Atlas, &View), theme: Theme, label: 
         if kind == LabelKind::Layer && label.rect.y == north && rect.top() > screen.top() + BAR {
             return vec![pos2(rect.left(), rect.top() - size.y - 4.0)];
         }
-        spots(rect, size, (kind, gap), screen)
+        let mut spots = spots(rect, size, (kind, gap), screen);
+        if kind == LabelKind::District && rect.bottom() >= land.bottom() - 1.0 {
+            // Off the weights: under the land.
+            let below = rect.bottom() + 4.0;
+            let right = rect.right().min(screen.right() - 12.0) - size.x;
+            let left = rect.left().max(screen.left() + 12.0);
+            spots.splice(0..0, [pos2(left, below), pos2(right, below)]);
+        }
+        spots
     });
     word.faded(label.strength)
 }

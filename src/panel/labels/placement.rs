@@ -5,7 +5,7 @@
 //! panels cover. Out: the words that there is room for. Of words that matter as much, those that
 //! stood in the frame before come first, so that a flight does not make them flicker.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bevy::prelude::*;
@@ -91,11 +91,14 @@ impl Word {
     }
 }
 
-/// The words of this frame, and which stood in the one before.
+/// Seconds in which a word that finds a place comes to be wholly there: none pops up in a flight.
+const FADE: f32 = 0.15;
+
+/// The words of this frame, and which stood in the one before: for how much of [`FADE`].
 #[derive(Resource, Default)]
 pub(crate) struct MapWords {
     wanted: Vec<Word>,
-    stood: HashSet<(WordRank, [i64; 2])>,
+    stood: HashMap<(WordRank, [i64; 2]), f32>,
 }
 
 impl MapWords {
@@ -163,7 +166,7 @@ pub(crate) fn gather(mut contexts: EguiContexts, mut taken: ResMut<Taken>) -> Re
 /// Writes the words that there is room for.
 pub(crate) fn draw(
     mut contexts: EguiContexts,
-    settings: Res<Settings>,
+    (settings, time): (Res<Settings>, Res<Time>),
     mut words: ResMut<MapWords>,
     mut taken: ResMut<Taken>,
 ) -> Result {
@@ -174,32 +177,33 @@ pub(crate) fn draw(
         .iter()
         .map(|word| Wish {
             rank: word.rank,
-            stood: words.stood.contains(&(word.rank, word.cell)),
+            stood: words.stood.contains_key(&(word.rank, word.cell)),
             size: word.galley.size(),
             spots: &word.spots,
         })
         .collect();
     let places = place(&wishes, &taken.rects, painter.clip_rect().shrink(2.0));
-    words.stood.clear();
+    let step = if settings.reduced_motion { 1.0 } else { time.delta_secs() / FADE };
+    let before = std::mem::take(&mut words.stood);
     // One mesh for all of them, below every word: hence two turns.
     let mut backings = RectMesh::default();
+    let mut strengths = Vec::with_capacity(wanted.len());
     for (word, place) in wanted.iter().zip(&places) {
+        let key = (word.rank, word.cell);
+        let part = (before.get(&key).copied().unwrap_or(0.0) + step).min(1.0);
+        strengths.push(word.strength * part);
         let Some(place) = *place else { continue };
-        words.stood.insert((word.rank, word.cell));
+        words.stood.insert(key, part);
         taken.rects.push(place);
-        backings.fill(place, veil(backing(settings.theme), word.strength));
+        backings.fill(place, veil(backing(settings.theme), word.strength * part));
     }
     backings.paint(&painter);
-    for (word, place) in wanted.into_iter().zip(places) {
+    for ((word, place), strength) in wanted.into_iter().zip(places).zip(strengths) {
         let Some(place) = place else { continue };
         let at = place.min + AROUND;
         // The colour was laid out with the text: another takes an override.
-        if word.strength < 1.0 {
-            painter.galley_with_override_text_color(
-                at,
-                word.galley,
-                veil(word.colour, word.strength),
-            );
+        if strength < 1.0 {
+            painter.galley_with_override_text_color(at, word.galley, veil(word.colour, strength));
         } else {
             painter.galley(at, word.galley, word.colour);
         }

@@ -2,7 +2,7 @@
 //! before it is laid out.
 
 use super::Atlas;
-use crate::model::plan::Rect;
+use crate::model::plan::{LayerPlan, MapPlan, Rect};
 use crate::model::tiling::Layout;
 
 /// What a label names, which decides how it is written.
@@ -12,6 +12,8 @@ pub enum LabelKind {
     District,
     /// A layer, by its number.
     Layer,
+    /// The layer at an end of a row that does not lie along the north edge, by its number.
+    RowEnd,
     /// A head, by its number.
     Head,
     /// A part of a tensor, by a short name.
@@ -35,11 +37,18 @@ pub struct Label {
 
 /// Points across a layer from which it has its whole name.
 const LEAST_LAYER: f64 = 60.0;
+/// How much more room a name on the data takes where the whole land is on the screen: there one
+/// looks at the land, and names come when one goes nearer.
+const AFAR: f64 = 120.0;
 
 /// The labels that are to be seen where a cell is `scale` screen points wide and `visible` is on
 /// the screen.
 pub fn labels(atlas: &Atlas, visible: Rect, scale: f64) -> Vec<Label> {
     let plan = atlas.model().plan();
+    let bounds = atlas.bounds();
+    let zoom = (bounds.width as f64 / visible.width as f64)
+        .max(bounds.height as f64 / visible.height as f64);
+    let afar = AFAR * f64::from(1.0 - rise(zoom as f32, 1.1, 1.5));
     let config = atlas.model().config();
     let mut labels = Vec::new();
     let mut push = |text: String, kind: LabelKind, rect: Rect, from: f64, to: f64| {
@@ -70,10 +79,13 @@ pub fn labels(atlas: &Atlas, visible: Rect, scale: f64) -> Vec<Label> {
             let number = layer.layer.to_string();
             let text = if layer.layer == 0 { format!("layer {number}") } else { number };
             push(text, LabelKind::Layer, layer.rect, 4.0, 10.0);
+        } else if Some(layer.rect.y) != north && is_row_end(plan, layer) {
+            push(layer.layer.to_string(), LabelKind::RowEnd, layer.rect, 4.0, 10.0);
         }
     }
     for head in &plan.heads {
-        push(format!("head {}", head.head), LabelKind::Head, head.rect, 30.0, 44.0);
+        let from = 30.0 + afar;
+        push(format!("head {}", head.head), LabelKind::Head, head.rect, from, from + 14.0);
     }
     for plot in &plan.plots {
         let tensor = &atlas.model().tensors()[plot.tensor];
@@ -89,9 +101,21 @@ pub fn labels(atlas: &Atlas, visible: Rect, scale: f64) -> Vec<Label> {
                 plot.columns.end - plot.columns.start
             )
         };
-        push(format!("{}  {shape}", short(name)), LabelKind::Plot, plot.rect, from, to);
+        let name = format!("{}  {shape}", short(name));
+        push(name, LabelKind::Plot, plot.rect, from + afar, to + afar);
     }
     labels
+}
+
+/// Whether no layer of its row lies farther west, or none farther east.
+fn is_row_end(plan: &MapPlan, layer: &LayerPlan) -> bool {
+    let of_row = plan.layers.iter().filter(|other| other.rect.y == layer.rect.y);
+    let [mut west, mut east] = [true; 2];
+    for other in of_row {
+        west &= other.rect.x >= layer.rect.x;
+        east &= other.rect.x <= layer.rect.x;
+    }
+    west || east
 }
 
 /// What a tensor of a layer is called in the field.

@@ -50,12 +50,18 @@ impl Generation {
             ..Asked::default()
         };
         self.branches = Branches::default();
+        self.is_conversation_over = false;
         self.begin(model, asked, Vec::new());
+    }
+
+    /// What was asked, where it is a message of a conversation that is going on.
+    fn message(&self) -> Option<&Asked> {
+        self.asked.as_ref().filter(|asked| asked.chat && !self.is_conversation_over)
     }
 
     /// The conversation with its last answer; nothing where none is going on.
     fn said(&self) -> Vec<Message> {
-        let Some(asked) = self.asked.as_ref().filter(|asked| asked.chat) else { return Vec::new() };
+        let Some(asked) = self.message() else { return Vec::new() };
         let last = [("user", asked.prompt.clone()), ("assistant", self.answer())];
         // A template may refuse a message that says nothing, and two of one role in a row.
         if last[1].1.trim().is_empty() {
@@ -67,16 +73,12 @@ impl Generation {
 
     /// How often somebody has said something in the conversation that is going on.
     pub fn turns(&self) -> usize {
-        let asked = self.asked.as_ref().filter(|asked| asked.chat);
-        asked.map_or(0, |asked| asked.before.len() / 2 + 1)
+        self.message().map_or(0, |asked| asked.before.len() / 2 + 1)
     }
 
     /// Ends the conversation: what is said next begins another. The last answer stays in sight.
     pub fn end_conversation(&mut self) {
-        if let Some(asked) = &mut self.asked {
-            asked.chat = false;
-            asked.before.clear();
-        }
+        self.is_conversation_over = true;
     }
 
     /// Ends the answer where it is.

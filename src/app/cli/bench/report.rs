@@ -32,7 +32,7 @@ impl BenchModel {
             name: model.metadata().str("general.name").ok().flatten().map(str::to_owned),
             family: model.config().architecture,
             encoding: main_encoding(model.tensors()),
-            parameters: model.tensors().iter().map(|t| t.tiling.rows * t.tiling.columns).sum(),
+            parameters: model.weight_count(),
         }
     }
 }

@@ -33,7 +33,7 @@ use bevy::{
     shader::{ShaderCacheError, ShaderDefVal},
 };
 
-use super::ForwardState;
+use super::{ForwardState, KernelProgress};
 use crate::forward::gpu::shaders::Shaders;
 use bindings::Bindings;
 
@@ -127,6 +127,11 @@ impl Kernel {
         is_first
     }
 
+    /// Whether it was queued.
+    fn is_queued(&self) -> bool {
+        self.pipeline.get().is_some()
+    }
+
     /// The one name of all its variants.
     pub fn name(&self) -> &'static str {
         self.source.name
@@ -195,7 +200,8 @@ impl Kernel {
 #[derive(Resource, Default)]
 pub struct Kernels {
     variants: Vec<Kernel>,
-    /// Whether all that are asked for are compiled, and not only those that a step needs.
+    /// Whether all that are asked for are compiled, one in each frame, and not only those that a
+    /// step needs.
     pub(super) ahead: bool,
 }
 
@@ -212,18 +218,13 @@ impl Kernels {
         source: &'static KernelSource,
         shader_defs: Vec<ShaderDefVal>,
         shaders: &Shaders,
-        cache: &PipelineCache,
     ) -> KernelId {
         let same =
             |kernel: &Kernel| kernel.name() == source.name && kernel.shader_defs == shader_defs;
         if let Some(known) = self.variants.iter().position(same) {
             return KernelId(known);
         }
-        let kernel = Kernel::new(source, shader_defs, shaders);
-        if self.ahead {
-            kernel.queue(cache);
-        }
-        self.variants.push(kernel);
+        self.variants.push(Kernel::new(source, shader_defs, shaders));
         KernelId(self.variants.len() - 1)
     }
 
@@ -236,6 +237,23 @@ impl Kernels {
     pub(super) fn queue(&self, ids: impl Iterator<Item = KernelId>, cache: &PipelineCache) -> bool {
         // Not by `any`, which would stop at the first new one.
         ids.fold(false, |any, id| self.get(id).queue(cache) | any)
+    }
+
+    /// Queues the next one that nobody has needed yet, where all are to be compiled. One in each
+    /// frame: all 27 together would hold a window's frame for a second.
+    pub(super) fn queue_next(&self, cache: &PipelineCache) {
+        if self.ahead {
+            self.variants.iter().any(|kernel| kernel.queue(cache));
+        }
+    }
+
+    /// How many are compiled, and how many are to be: those that somebody has asked for.
+    pub(super) fn progress(&self, cache: &PipelineCache) -> KernelProgress {
+        let wanted = self.variants.iter().filter(|kernel| self.ahead || kernel.is_queued());
+        let is_ready =
+            |kernel: &&Kernel| kernel.is_queued() && kernel.state(cache) == ForwardState::Ready;
+        let compiled = wanted.clone().filter(is_ready).count();
+        KernelProgress { compiled, wanted: wanted.count() }
     }
 
     /// The state of all queued kernels together: the first that failed, else the first that is not

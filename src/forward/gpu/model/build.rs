@@ -312,7 +312,7 @@ impl ModelBuilder<'_> {
         workgroups: u32,
     ) -> Dispatch {
         defs.extend(self.family.shader_defs());
-        let kernel = self.kernels.request(source, defs, self.shaders, self.cache);
+        let kernel = self.kernels.request(source, defs, self.shaders);
         Dispatch {
             name: source.name,
             kernel,

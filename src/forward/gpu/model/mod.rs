@@ -15,7 +15,10 @@ mod weights;
 
 use std::sync::Arc;
 
-use bevy::{prelude::*, render::RenderApp, render::RenderStartup};
+use bevy::{
+    prelude::*,
+    render::{Render, RenderApp, RenderStartup, RenderSystems},
+};
 
 use super::kernels::KernelFamily;
 use super::{Forward, ForwardPluginSystems, ForwardSystems};
@@ -122,6 +125,22 @@ pub struct GpuModelPlugin {
     pub model: GpuModelSource,
 }
 
+/// Frames that are drawn before the model is put on the device, in the render world: while that
+/// goes on a window shows what they say. Without it the model is put there first of all.
+#[derive(Resource, Debug)]
+pub struct HeldBack(pub u32);
+
+fn is_due(held_back: Res<HeldBack>) -> bool {
+    held_back.0 <= 1
+}
+
+fn count_down(mut held_back: ResMut<HeldBack>, mut commands: Commands) {
+    match held_back.0 {
+        0 | 1 => commands.remove_resource::<HeldBack>(),
+        frames => held_back.0 = frames - 1,
+    }
+}
+
 /// What came of putting the model on the device.
 #[derive(Resource, Debug, Default)]
 pub(crate) struct GpuModelFailure(pub Option<GpuModelError>);
@@ -134,7 +153,19 @@ impl Plugin for GpuModelPlugin {
             .init_resource::<GpuModelFailure>()
             .init_resource::<Step>()
             .init_resource::<StreamFailure>()
-            .add_systems(RenderStartup, build::build_network.after(ForwardPluginSystems::Kernels))
+            .add_systems(
+                RenderStartup,
+                build::build_network
+                    .after(ForwardPluginSystems::Kernels)
+                    .run_if(not(resource_exists::<HeldBack>)),
+            )
+            .add_systems(
+                Render,
+                (build::build_network.run_if(is_due), count_down)
+                    .chain()
+                    .in_set(RenderSystems::Cleanup)
+                    .run_if(resource_exists::<HeldBack>),
+            )
             .add_systems(
                 Forward,
                 (

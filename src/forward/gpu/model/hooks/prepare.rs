@@ -201,7 +201,7 @@ impl HookBuilder<'_> {
         let rows = data("rows", bytemuck::cast_slice(rows), BufferUsages::STORAGE);
         let added = data("added", bytemuck::cast_slice(added), BufferUsages::STORAGE);
         let defs = self.network.family.shader_defs();
-        let kernel = self.kernels.request(&change::SOURCE, defs, self.shaders, self.cache);
+        let kernel = self.kernels.request(&change::SOURCE, defs, self.shaders);
         let resources = ChangeBindings {
             params: uniform.as_entire_binding(),
             rows: rows.as_entire_binding(),
