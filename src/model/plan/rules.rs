@@ -9,7 +9,7 @@ use crate::model::colour::parse_colour;
 /// The most units of space between two things.
 pub(crate) const MAX_UNITS: u32 = 256;
 /// Width over height of the land where nobody says: what top bar and prompt leave of a screen.
-pub(crate) const ASPECT: f32 = 2.1;
+pub(crate) const ASPECT: f32 = 2.2;
 /// The most decorations of a map.
 pub(crate) const MAX_DECORATIONS: usize = 1000;
 /// The longest text of a sign, in characters.
@@ -38,7 +38,7 @@ pub enum Arrangement {
     /// Along a river from west to east, in as few rows as cover most of a screen of this width over
     /// its height; in a second row the river flows west, in a third one east.
     Snake {
-        /// Width over height, from 0.05 to 20; 2.1 where nobody says.
+        /// Width over height, from 0.05 to 20; 2.2 where nobody says.
         aspect: f32,
     },
     /// Rows from west to east, from north to south.
@@ -114,7 +114,7 @@ pub struct Spacing {
     pub groups: u32,
     /// Between the plots of heads, and around vectors: in halves of a unit, a cell at least.
     pub plots: u32,
-    /// Across a river; at least 4.
+    /// Across a river; at least 4. Between tall banks it is broader, a 24th of both.
     pub river: u32,
     /// Between a river and what lies on its banks.
     pub banks: u32,
@@ -124,7 +124,7 @@ pub struct Spacing {
 
 impl Default for Spacing {
     fn default() -> Self {
-        Self { unit: None, layers: 8, groups: 2, plots: 1, river: 128, banks: 4, districts: 8 }
+        Self { unit: None, layers: 8, groups: 2, plots: 1, river: 64, banks: 4, districts: 8 }
     }
 }
 

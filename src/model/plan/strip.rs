@@ -8,6 +8,10 @@ use std::ops::Range;
 use super::rules::Spacing;
 use crate::model::config::ModelConfig;
 
+/// How many times as deep as the river is wide both banks are at most: beside deeper ones it would
+/// be a thread.
+const BANKS: i64 = 24;
+
 /// One layer's sizes, all in cells; every layer of a row has the same.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Strip {
@@ -50,13 +54,15 @@ impl Strip {
         let head_size = i64::from(config.head_size);
         let down = i64::from(pairs.div_ceil(lanes));
         let part = i64::from(config.hidden_size.div_ceil(lanes));
+        let heads = down * (2 * head_size + 2 * gap) - gap;
+        let fields = 3 * part + 2 * units(spacing.groups);
         Self {
             lanes,
             pitch,
             width: i64::from(lanes) * pitch - units(spacing.groups),
-            heads: down * (2 * head_size + 2 * gap) - gap,
-            fields: 3 * part + 2 * units(spacing.groups),
-            river: units(spacing.river),
+            heads,
+            fields,
+            river: units(spacing.river).max((heads + fields) / BANKS),
             shores: shores.map(|shore| shore + units(spacing.banks)),
             gap,
             pairs,

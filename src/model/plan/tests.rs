@@ -296,7 +296,8 @@ fn the_land_fills_the_screen_and_has_few_holes() {
             covered * 100.0,
             holes * 100.0
         );
-        assert!(covered >= 0.75, "{name} covers {covered:.3}");
+        // So it covers 0.75 of what two screens leave, as a test of the view shows.
+        assert!(covered >= 0.84, "{name} covers {covered:.3}");
         assert!(holes <= 0.08, "{name} has holes of {holes:.3}");
     }
 }
