@@ -8,6 +8,7 @@
 mod cards;
 mod charts;
 mod coach;
+mod controls;
 mod frame;
 mod lab;
 mod labels;
@@ -18,80 +19,42 @@ use bevy::prelude::*;
 use bevy_egui::{EguiPlugin, EguiPrimaryContextPass};
 
 use crate::world::WorldSystems;
-use crate::world::hot_reload::LiveMods;
 use crate::world::keys::{UserAction, on_action};
 use crate::world::pointer::Selection;
-use crate::world::tabs::ShownInstrument;
+use crate::world::tabs::Drawer;
 use crate::world::tour::TourRun;
 
 use cards::{bookmarks, inspector, mods, prompt, settings, welcome};
 use charts::{activity, attention, beams, heatmap, layers, lens, light, river, timings};
 use coach::{agents, queue};
-use frame::{chrome, drawer, egui_recovery, help, opening, search_box};
-use lab::{experiment, marks, side_by_side};
+use frame::{chrome, drawer, egui_recovery, help, search_box, told};
+use lab::{experiment, marks};
 use labels::{map_text, placement, values};
 
 pub use activity::Scrubbed;
 pub use attention::HeadShown;
 pub use beams::Chips;
 pub use charts::streaming;
+pub(crate) use controls::clicked;
+pub(crate) use drawer::show;
+pub use placement::Taken;
 pub use prompt::PromptBox;
 pub use queue::CoachPanel;
 pub use search_box::SearchBox;
 
-/// Which panels are open.
-#[derive(Resource, Debug, Clone, Default)]
-pub struct OpenPanels {
-    /// The list of keys.
-    pub help: bool,
-    /// What is selected, in numbers.
-    pub inspector: bool,
-    /// Muting, painting and comparing.
-    pub experiment: bool,
-    /// Prompts times interventions, as files say.
-    pub experiments: bool,
-}
-
-/// Opens or closes a panel.
-fn toggle(mut actions: MessageReader<UserAction>, mut panels: ResMut<OpenPanels>) {
-    for action in actions.read() {
-        let open = match action {
-            UserAction::Help => &mut panels.help,
-            UserAction::Inspector => &mut panels.inspector,
-            UserAction::Experiment => &mut panels.experiment,
-            UserAction::Experiments => &mut panels.experiments,
-            _ => continue,
-        };
-        *open = !*open;
-    }
-}
-
 /// Closes what lies on top: one thing each time, the last of them what is selected.
 fn close(
     tour: Option<Res<TourRun>>,
-    live: Option<ResMut<LiveMods>>,
-    mut panels: ResMut<OpenPanels>,
-    mut instrument: ResMut<ShownInstrument>,
-    mut coach: ResMut<CoachPanel>,
+    mut search: ResMut<SearchBox>,
+    mut drawer: ResMut<Drawer>,
     mut scrubbed: ResMut<Scrubbed>,
     mut selection: ResMut<Selection>,
     mut commands: Commands,
 ) {
-    let unread = live.filter(|live| !live.dismissed && !live.problems.is_empty());
-    if panels.help {
-        panels.help = false;
-    } else if let Some(mut live) = unread {
-        live.dismissed = true;
-    } else if panels.experiments {
-        panels.experiments = false;
-    } else if instrument.0.is_some() {
-        instrument.0 = None;
-    } else if coach.open {
-        coach.open = false;
-    } else if panels.experiment {
-        panels.experiment = false;
-    } else if panels.inspector {
-        panels.inspector = false;
+    if !search.text.is_empty() {
+        search.text.clear();
+    } else if drawer.0.is_some() {
+        drawer.0 = None;
     } else if tour.is_some() {
         commands.remove_resource::<TourRun>();
     } else if scrubbed.0.is_some() {
@@ -107,13 +70,12 @@ pub(crate) struct PanelPlugin;
 impl Plugin for PanelPlugin {
     fn build(&self, app: &mut App) {
         app.add_plugins((EguiPlugin::default(), egui_recovery::EguiRecoveryPlugin))
-            .init_resource::<OpenPanels>()
             .init_resource::<CoachPanel>()
             .init_resource::<SearchBox>()
             .init_resource::<PromptBox>()
             .init_resource::<Scrubbed>()
             .init_resource::<values::DecodedTiles>()
-            .init_resource::<placement::Taken>()
+            .init_resource::<Taken>()
             .init_resource::<placement::MapWords>()
             .init_resource::<HeadShown>()
             .init_resource::<Chips>()
@@ -121,8 +83,8 @@ impl Plugin for PanelPlugin {
                 Update,
                 (
                     drawer::scrub,
-                    (toggle, experiment::open_to_paint).chain(),
-                    queue::toggle.run_if(on_action(UserAction::Coach)),
+                    experiment::open_by_itself,
+                    mods::open_on_news.run_if(mods::is_news),
                     close.run_if(on_action(UserAction::Close)),
                 )
                     .chain()
@@ -136,36 +98,33 @@ impl Plugin for PanelPlugin {
             .add_systems(
                 EguiPrimaryContextPass,
                 (
+                    // The frame around the map: what it covers is known before anything is written
+                    // on the map. Each finds its place beside those before it.
                     (
                         style::set_style,
                         placement::clear,
-                        heatmap::draw,
-                        river::draw,
-                        activity::draw,
-                    )
-                        .chain(),
-                    // The frame around the map: what it covers is known before anything is written
-                    // on the map.
-                    (
-                        chrome::draw,
-                        opening::draw,
-                        light::draw,
-                        queue::draw,
-                        prompt::draw,
-                        welcome::draw,
+                        chrome::trail,
                         search_box::draw,
-                        inspector::draw,
+                        drawer::bar,
+                        chrome::corner,
+                        light::draw,
                     )
                         .chain(),
-                    (mods::draw, experiment::draw, side_by_side::draw, bookmarks::draw, help::draw)
-                        .chain(),
+                    (told::caption, prompt::draw, told::notices).chain(),
+                    (heatmap::draw, river::draw, activity::draw).chain(),
+                    welcome::draw,
                     (
-                        drawer::bar,
+                        inspector::draw,
+                        experiment::draw,
                         lens::draw,
                         attention::draw,
                         layers::draw,
                         timings::draw,
+                        queue::draw,
+                        bookmarks::draw,
+                        mods::draw,
                         settings::draw,
+                        help::draw,
                     )
                         .chain(),
                     // The map has a layer of its own, below.

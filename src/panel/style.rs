@@ -8,6 +8,8 @@ use bevy_egui::{EguiContexts, egui};
 use egui::ecolor::{gamma_u8_from_linear_f32, linear_f32_from_gamma_u8};
 use egui::{Color32, Stroke, Visuals};
 
+use super::controls::keep_keys;
+use crate::world::keys::KeyBindings;
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
 use crate::world::think::Generation;
@@ -118,19 +120,16 @@ pub fn card(theme: Theme) -> egui::Frame {
         .inner_margin(egui::Margin::symmetric(10, 5))
 }
 
-/// The frame of a window that is read and typed into: the map below does not shine through.
-pub(crate) fn opaque(context: &egui::Context) -> egui::Frame {
-    let style = context.global_style();
-    let fill = style.visuals.window_fill.to_opaque();
-    egui::Frame::window(&style).fill(fill)
-}
-
 pub(super) fn set_style(
     mut contexts: EguiContexts,
     settings: Res<Settings>,
+    keys: Res<KeyBindings>,
     mut shown: Local<Option<Theme>>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
+    if keys.is_changed() {
+        keep_keys(context, &keys);
+    }
     let theme = settings.theme;
     if *shown == Some(theme) {
         return Ok(());

@@ -7,6 +7,7 @@ use super::layout::{Atlas, Place};
 use super::notices::Notices;
 use super::pointer::{Pointer, Selection};
 use super::settings::Settings;
+use super::tabs::Drawer;
 use super::tour::{TourProblem, TourRun, TourStep};
 use super::view::{Flight, View};
 use crate::model::plan::Rect;
@@ -27,12 +28,14 @@ pub struct MapCamera {
     pub view: View,
     /// Where it is on its way to.
     pub flight: Option<Flight>,
+    /// The cells that it was sent to see.
+    framed: Rect,
 }
 
 impl MapCamera {
     /// A camera that sees all of the map.
     pub fn whole(bounds: Rect) -> Self {
-        Self { view: View::default().fit(bounds), flight: None }
+        Self { view: View::default().fit(bounds), flight: None, framed: bounds }
     }
 
     /// Is at a view at once, and on its way to none.
@@ -49,6 +52,19 @@ impl MapCamera {
             Some(seconds) if seconds <= 0.0 => self.jump(to),
             Some(seconds) => self.flight = Some(Flight::new(self.view, to, seconds)),
             None => self.flight = Some(Flight::usual(self.view, to)),
+        }
+    }
+
+    /// Is on another screen: what is framed there is framed on this one too, else the middle stays.
+    fn resize(&mut self, size: [f64; 2], bounds: Rect) {
+        let to = self.flight.map_or(self.view, |flight| flight.target());
+        let framed = [bounds, self.framed].into_iter().find(|&rect| to == to.fit(rect));
+        let to = View { size, ..to };
+        let to = framed.map_or(to.bounded(bounds), |rect| to.fit(rect));
+        self.view.size = size;
+        match self.flight {
+            Some(_) => self.flight = Some(Flight::usual(self.view, to)),
+            None => self.view = to,
         }
     }
 
@@ -105,6 +121,8 @@ impl ViewHistory {
 pub enum Navigate {
     /// To a place, which is selected. That the model has none is told.
     To(Place),
+    /// To a place, in so many seconds, as a view is gone to.
+    Look(Place, Option<f64>),
     /// To a view in so many seconds: 0 is a jump, `None` as long as its way takes.
     View(View, Option<f64>),
     /// To the view before.
@@ -165,7 +183,7 @@ pub(super) fn follow_tour(
         let (place, to) = match step {
             TourStep::Look { at, seconds } => {
                 selection.0 = None;
-                (at, camera.view_of(at, &atlas).map(|view| Navigate::View(view, *seconds)))
+                (at, atlas.rect(at).map(|_| Navigate::Look(at.clone(), *seconds)))
             }
             TourStep::Zoom { at, scale } => {
                 let to = |rect| View { scale: *scale, ..camera.view.fit(rect) };
@@ -194,25 +212,19 @@ pub(super) fn is_flying(camera: Res<MapCamera>) -> bool {
     camera.flight.is_some()
 }
 
-/// The screen's size, as the camera has it.
+/// The map's size: what the drawer leaves of the screen, as the camera has it.
 pub(super) fn resize(
     cameras: Query<&Camera>,
     atlas: Res<Atlas>,
+    drawer: Res<Drawer>,
     mut camera: ResMut<MapCamera>,
-    mut fitted: Local<bool>,
 ) {
     let Some(size) = cameras.iter().next().and_then(Camera::logical_viewport_size) else { return };
-    let size = [f64::from(size.x), f64::from(size.y)];
+    let size = [drawer.map_of(size.x), size.y].map(f64::from);
     // A minimised window may have no size; the view waits for the one that it comes back with.
     if size != camera.view.size && size.iter().all(|&side| side >= 1.0) {
-        let bounds = atlas.bounds();
-        let view = View { size, ..camera.view };
-        // Who saw the whole land sees all of it on another screen. Until the first size is known,
-        // the camera was fitted to the usual 1280 x 720.
-        let was_whole = camera.view == camera.view.fit(bounds);
-        camera.view = if *fitted && !was_whole { view.bounded(bounds) } else { view.fit(bounds) };
+        camera.resize(size, atlas.bounds());
     }
-    *fitted = true;
 }
 
 /// Sets out to where somebody wants to go.
@@ -237,6 +249,10 @@ pub(super) fn navigate(
                 }
                 (view, None)
             }
+            Navigate::Look(place, seconds) => {
+                history.leave(here);
+                (camera.view_of(place, &atlas), *seconds)
+            }
             Navigate::View(view, seconds) => {
                 history.leave(here);
                 (Some(*view), *seconds)
@@ -245,6 +261,11 @@ pub(super) fn navigate(
             Navigate::Back => (history.back(here), None),
             Navigate::Forward => (history.forward(here), None),
         };
+        if let Navigate::To(place) | Navigate::Look(place, _) = wanted
+            && let Some(rect) = atlas.rect(place)
+        {
+            camera.framed = rect;
+        }
         if let Some(to) = to {
             camera.fly(to, seconds, atlas.bounds());
         }

@@ -308,18 +308,22 @@ fn draw_map(
             color_attachments: &[attachment],
             ..default()
         });
+        let screen = target.main_texture().size();
+        let [across, down] = map_on(&frame, screen);
         pass.set_vertex_buffer(0, on_device.quad_buffer.slice(..));
+        pass.set_viewport(0.0, 0.0, across, down, 0.0, 1.0);
         for (pipeline, quads) in map.unwrap_or_default() {
             pass.set_render_pipeline(pipeline);
             pass.set_bind_group(0, &on_device.groups[0], &[]);
             pass.draw(0..4, quads);
         }
         if plan == CanvasPlan::Target {
+            pass.set_viewport(0.0, 0.0, screen.width as f32, screen.height as f32, 0.0, 1.0);
             light.draw(&mut pass, &cache);
             // The light has put its corners in their place.
             pass.set_vertex_buffer(0, on_device.quad_buffer.slice(..));
         }
-        if let Some([left, top, across, down]) = minimap_on(&frame, target.main_texture().size()) {
+        if let Some([left, top, across, down]) = minimap_on(&frame, screen) {
             pass.set_viewport(left, top, across, down, 0.0, 1.0);
             pass.set_scissor_rect(left as u32, top as u32, across as u32, down as u32);
             for (pipeline, quads) in minimap.unwrap_or_default() {
@@ -341,6 +345,13 @@ fn draw_map(
             light.draw(&mut pass, &cache);
         }
     }
+}
+
+/// How much of a screen in pixels the map has, from the left and the top: the drawer has the rest.
+fn map_on(frame: &MapFrame, size: Extent3d) -> [f32; 2] {
+    let map = frame.view.size.map(|side| side as f32 * frame.pixels_per_point);
+    // The screen may have become smaller in this frame, and wgpu refuses what is beyond it.
+    [map[0].clamp(1.0, size.width as f32), map[1].clamp(1.0, size.height as f32)]
 }
 
 /// Where the minimap lies on a screen in pixels, if there is one and it is wholly there.

@@ -32,15 +32,16 @@ pub struct LiveMods {
     watcher: Option<Watcher>,
     /// Everything that is wrong; what was good before stays in use.
     pub problems: Vec<Problem>,
-    /// Whether a person has read them.
-    pub dismissed: bool,
+    /// Whether there is news of them that nobody was shown.
+    pub is_news: bool,
 }
 
 impl Plugin for LiveModsPlugin {
     fn build(&self, app: &mut App) {
         let assets = app.world().resource::<Assets>();
         let (mods, own) = (assets.mods(), assets.folder());
-        let mut live = LiveMods { problems: problems(assets.loaded()), ..default() };
+        let problems = problems(assets.loaded());
+        let mut live = LiveMods { is_news: !problems.is_empty(), problems, ..default() };
         if can_watch(mods, own) {
             let [mods, own] = [mods, own].map(|folder| folder.map(Into::into));
             let reloader =
@@ -69,8 +70,8 @@ fn listen(mut live: ResMut<LiveMods>, mut assets: ResMut<Assets>, mut notices: R
         }
         None => notices.tell("a mod has an error; what was good before stays"),
     }
+    live.is_news = !news.problems.is_empty();
     live.problems = news.problems;
-    live.dismissed = false;
 }
 
 /// Makes the window what the contents say.

@@ -223,6 +223,11 @@ impl KeyBindings {
         })
     }
 
+    /// The first key of an action, by its name as people know it.
+    pub fn of(&self, action: UserAction) -> Option<String> {
+        self.bindings.get(&action)?.first().map(|(name, _)| plain(name))
+    }
+
     /// Every action that has keys, and their names as people know them.
     pub fn list(&self) -> impl Iterator<Item = (UserAction, String)> + '_ {
         self.bindings.iter().map(|(&action, keys)| {

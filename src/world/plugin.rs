@@ -94,7 +94,7 @@ impl Plugin for WorldPlugin {
             .init_resource::<Notices>()
             .init_resource::<Damage>()
             .init_resource::<frames::Frames>()
-            .init_resource::<tabs::ShownInstrument>()
+            .init_resource::<tabs::Drawer>()
             .add_systems(First, opening::count.run_if(resource_exists::<Opening>))
             .add_systems(Last, (frames::record, frames::write).chain())
             .add_plugins((

@@ -15,7 +15,7 @@ use super::keys::{UserAction, on_action};
 use super::layout::{Atlas, Place};
 use super::notices::Notices;
 use super::palette::{Colouring, Theme};
-use super::tabs::Instrument;
+use super::tabs::Tab;
 use crate::content::assets::Assets;
 use crate::model::edits::Brush;
 
@@ -70,8 +70,8 @@ pub enum TourStep {
         /// The most tokens of the answer.
         tokens: u32,
     },
-    /// Shows an instrument, or none.
-    Show(Option<Instrument>),
+    /// Opens a panel of the drawer, or closes the drawer.
+    Show(Option<Tab>),
     /// Leaves a picture of this name.
     Screenshot(String),
     /// Gives the graphics device up, as a driver does that starts anew: to see that the window

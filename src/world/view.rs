@@ -12,13 +12,13 @@ pub const MOST_SCALE: f64 = 160.0;
 const LEAST_PART: f64 = 0.1;
 /// Space around what is shown whole, in parts of the screen.
 const MARGIN: f64 = 0.03;
-/// Points above what is shown whole, where the breadcrumb, the instruments, the search box and the
-/// numbers of layers are.
+/// Points above what is shown whole, where the breadcrumb, the panels' names, the search box and
+/// the numbers of layers are.
 const ABOVE: f64 = 74.0;
 /// Points below it, where the prompt, the tokens or a caption are.
 const BELOW: f64 = 122.0;
 /// A screen that is smaller has no room to spare for them.
-const LEAST_SCREEN: [f64; 2] = [900.0, 600.0];
+const LEAST_SCREEN: [f64; 2] = [420.0, 560.0];
 /// Curvature of flights, from the paper's user study.
 const RHO: f64 = 1.42;
 

@@ -23,14 +23,13 @@ use pixel_llm::agents::simulation::Camera;
 use pixel_llm::app::explore::{Inhabitants, Offscreen, WorldSetup};
 use pixel_llm::coach::AllowedCommands;
 use pixel_llm::model::PixelModel;
-use pixel_llm::panel::OpenPanels;
 use pixel_llm::world::agents::{restore, snapshot};
 use pixel_llm::world::camera::MapCamera;
 use pixel_llm::world::layout::{Atlas, Place};
 use pixel_llm::world::pointer::Pointer;
 use pixel_llm::world::screenshot::Shots;
 use pixel_llm::world::settings::{Settings, SettingsFile};
-use pixel_llm::world::tabs::{Instrument, ShownInstrument};
+use pixel_llm::world::tabs::{Drawer, Tab};
 use pixel_llm::world::think::Generation;
 use pixel_llm::world::tour::{Tour, TourRun};
 use pixel_llm::world::view::{MOST_SCALE, View};
@@ -143,26 +142,17 @@ fn a_screen_of_one_pixel_is_survived_with_every_panel_open() {
         });
         world.update(3);
     };
-    *world.app.world_mut().resource_mut::<OpenPanels>() =
-        OpenPanels { help: true, inspector: true, experiment: true, experiments: true };
-    for instrument in [
-        Instrument::Lens,
-        Instrument::Attention,
-        Instrument::Layers,
-        Instrument::Timings,
-        Instrument::Settings,
-    ] {
-        world.app.world_mut().resource_mut::<ShownInstrument>().0 = Some(instrument);
+    for tab in Tab::ALL {
+        world.app.world_mut().resource_mut::<Drawer>().0 = Some(tab);
         for size in [[1, 1], [1, 240], [320, 1], [64, 48]] {
             resize(&mut world, size);
-            assert_eq!(view(&world).size, size.map(f64::from), "{instrument:?}");
-            assert_sane(&world, &format!("{instrument:?} on {size:?}"));
+            assert_eq!(view(&world).size, size.map(f64::from), "{tab:?}");
+            assert_sane(&world, &format!("{tab:?} on {size:?}"));
         }
     }
     resize(&mut world, [1, 1]);
     assert_eq!(shoot(&mut world, folder.path()).pixels.len(), 1);
-    world.app.world_mut().resource_mut::<ShownInstrument>().0 = None;
-    *world.app.world_mut().resource_mut::<OpenPanels>() = OpenPanels::default();
+    world.app.world_mut().resource_mut::<Drawer>().0 = None;
     resize(&mut world, SIZE);
     assert!(go_to(&mut world, &Place::Model));
     let after = shoot(&mut world, folder.path());

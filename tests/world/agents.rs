@@ -23,6 +23,7 @@ use pixel_llm::world::layout::Atlas;
 use pixel_llm::world::palette::Theme;
 use pixel_llm::world::pointer::Pointer;
 use pixel_llm::world::settings::{Settings, SettingsFile};
+use pixel_llm::world::tabs::{Drawer, Tab};
 use pixel_llm::world::think::Generation;
 
 const PLAN: &str = r#"Plan(name: "p", phases: [
@@ -121,17 +122,17 @@ fn agents_do_the_plan_in_the_world_and_it_comes_back_from_its_file() {
     until(&mut world, "work", |world| status(world, "verify-tiles") != Status::Pending);
     shoot(&mut world, "2-work");
     world.app.world_mut().resource_mut::<Settings>().theme = Theme::Light;
-    world.app.world_mut().resource_mut::<CoachPanel>().open = true;
+    world.app.world_mut().resource_mut::<Drawer>().0 = Some(Tab::Coach);
     world.app.world_mut().resource_mut::<CoachPanel>().task = Some("verify-tiles".parse().unwrap());
     shoot(&mut world, "2-paper");
     world.app.world_mut().resource_mut::<Settings>().theme = Theme::Dark;
-    world.app.world_mut().resource_mut::<CoachPanel>().open = false;
+    world.app.world_mut().resource_mut::<Drawer>().0 = None;
     until(&mut world, "the survey", |world| {
         status(world, "survey-statistics") == Status::Completed
             && status(world, "head-importance") != Status::Pending
     });
     point_at(&mut world, |activity| matches!(activity, Activity::Working(_)));
-    world.app.world_mut().resource_mut::<CoachPanel>().open = true;
+    world.app.world_mut().resource_mut::<Drawer>().0 = Some(Tab::Coach);
     shoot(&mut world, "3-panel");
     until(&mut world, "both layers", |world| {
         world.app.world().resource::<Heatmaps>().all.len() == 3

@@ -28,7 +28,7 @@ use pixel_llm::world::camera::MapCamera;
 use pixel_llm::world::layout::{Atlas, Place};
 use pixel_llm::world::pointer::Selection;
 use pixel_llm::world::settings::SettingsFile;
-use pixel_llm::world::tabs::{Instrument, ShownInstrument};
+use pixel_llm::world::tabs::{Drawer, Tab};
 use pixel_llm::world::think::Generation;
 
 /// Points per cell: the screen shows no more tiles than the view has room for.
@@ -235,7 +235,7 @@ fn the_timings_panel_tells_what_streaming_does() {
     assert!(table(&whole).is_empty(), "what is all there is not streamed");
 
     let without = shoot(&mut world, folder.path(), "without.png");
-    world.app.world_mut().resource_mut::<ShownInstrument>().0 = Some(Instrument::Timings);
+    world.app.world_mut().resource_mut::<Drawer>().0 = Some(Tab::Timings);
     go_to(&mut world, &model, "blk.0.attn_q.weight");
     world.app.world_mut().resource_scope(|world, mut mind: Mut<Generation>| {
         mind.ask(world.resource::<Atlas>().model(), "Once upon a time", false, 8, 0.0);

@@ -21,9 +21,11 @@ use crate::experiment::{Experiment, ExperimentJob, SLOTS};
 use crate::folders;
 use crate::model::PixelModel;
 use crate::model::plan::Rules;
-use crate::panel::OpenPanels;
+use crate::panel;
 use crate::world::WorldSystems;
 use crate::world::layout::Atlas;
+use crate::world::settings::Settings;
+use crate::world::tabs::{Drawer, Tab};
 
 /// The most conditions whose figures are shown.
 const MOST_SHOWN: usize = 8;
@@ -98,17 +100,12 @@ fn draw(
     mut contexts: EguiContexts,
     assets: Res<Assets>,
     atlas: Res<Atlas>,
-    mut panels: ResMut<OpenPanels>,
+    settings: Res<Settings>,
+    mut drawer: ResMut<Drawer>,
     mut experiments: ResMut<Experiments>,
 ) -> Result {
-    if !panels.experiments {
-        return Ok(());
-    }
-    let mut open = true;
-    let window =
-        egui::Window::new("Experiments").open(&mut open).collapsible(false).resizable(false);
-    window.anchor(egui::Align2::LEFT_CENTER, [12.0, 0.0]).show(contexts.ctx_mut()?, |ui| {
-        ui.set_max_width(420.0);
+    let place = (&mut *drawer, Tab::Experiments);
+    panel::show(contexts.ctx_mut()?, settings.theme, place, |ui| {
         let running = experiments.run.as_ref().is_some_and(|run| !run.is_over);
         match assets.all::<Experiment>("experiment") {
             Err(error) => {
@@ -116,9 +113,9 @@ fn draw(
             }
             Ok(all) => {
                 for (name, experiment) in all {
-                    ui.horizontal(|ui| {
-                        let button = egui::Button::new("run");
-                        if ui.add_enabled(!running, button).clicked() {
+                    ui.horizontal_wrapped(|ui| {
+                        let words = "measure all of it on the processor, into a file";
+                        if panel::clicked(ui, !running, egui::Button::new("run"), words) {
                             experiments.run =
                                 Some(begin(name.clone(), experiment.clone(), atlas.model()));
                         }
@@ -134,14 +131,14 @@ fn draw(
             show(ui, run);
         }
     });
-    panels.experiments = open;
     Ok(())
 }
 
 fn show(ui: &mut egui::Ui, run: &ExperimentRun) {
-    ui.horizontal(|ui| {
+    ui.horizontal_wrapped(|ui| {
         ui.label(format!("{}: {} of {} cells", run.name, run.done, run.total));
-        if !run.is_over && ui.button("stop").clicked() {
+        let words = "end it here; what was measured stays in the file";
+        if !run.is_over && panel::clicked(ui, true, egui::Button::new("stop"), words) {
             run.cancel.store(true, Ordering::Relaxed);
         }
     });

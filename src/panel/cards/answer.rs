@@ -6,6 +6,7 @@ use egui::{Button, RichText, ScrollArea, vec2};
 
 use crate::panel::charts::activity::Scrubbed;
 use crate::panel::charts::beams::Chips;
+use crate::panel::controls::{Explained, clicked};
 use crate::panel::style::{accent, faint, ink, tint};
 use crate::world::layout::Atlas;
 use crate::world::palette::Theme;
@@ -97,7 +98,7 @@ pub(super) fn alternatives(
             let text = format!("{:?} {:.0} %", other.text, other.probability * 100.0);
             let button = Button::new(RichText::new(text).size(11.5)).small().truncate();
             let what = "go on from this token instead; the answer until now is kept";
-            if ui.add(button).on_hover_text(what).clicked() {
+            if ui.add(button).explained(what).clicked() {
                 chosen = Some(other.token);
             }
         }
@@ -120,13 +121,13 @@ pub(super) fn below(
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 4.0;
         let small = |text: &str| Button::new(RichText::new(text).size(11.5)).small();
-        let copy = ui.add_enabled(mind.thoughts.len() > mind.prompt_len, small("Copy"));
-        if copy.on_hover_text("the answer, to the clipboard").clicked() {
+        let has_answer = mind.thoughts.len() > mind.prompt_len;
+        if clicked(ui, has_answer, small("Copy"), "the answer, to the clipboard") {
             ui.ctx().copy_text(mind.answer());
         }
         if is_chat && mind.turns() > 0 {
-            let new = ui.add(small("New chat"));
-            if new.on_hover_text("what is said next is the first of another one").clicked() {
+            let words = "what is said next is the first of another one";
+            if clicked(ui, true, small("New chat"), words) {
                 mind.end_conversation();
             }
             let turns = crate::words::counted(mind.turns() as u64, "turn").to_string();
@@ -137,7 +138,8 @@ pub(super) fn below(
             for index in 0..count {
                 let text = RichText::new((index + 1).to_string()).size(11.5);
                 let text = if index == shown { text.color(accent(theme)) } else { text };
-                if ui.selectable_label(index == shown, text).clicked() {
+                let words = format!("answer {} of {count}", index + 1);
+                if ui.selectable_label(index == shown, text).explained(words).clicked() {
                     wanted = Some(index);
                 }
             }

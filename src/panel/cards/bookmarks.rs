@@ -1,45 +1,45 @@
 //! The views that were kept of this model: each is gone to by a click, or forgotten.
 
 use bevy::prelude::*;
-use bevy_egui::{EguiContexts, egui};
+use bevy_egui::EguiContexts;
 
-use crate::panel::style::card;
+use crate::panel::controls::{Explained, with_key};
+use crate::panel::frame::drawer::show;
+use crate::panel::style::faint;
 use crate::world::camera::Navigate;
+use crate::world::keys::UserAction;
 use crate::world::layout::Atlas;
 use crate::world::settings::Settings;
+use crate::world::tabs::{Drawer, Tab};
 
 pub(crate) fn draw(
     mut contexts: EguiContexts,
     atlas: Res<Atlas>,
     mut navigate: MessageWriter<Navigate>,
+    mut actions: MessageWriter<UserAction>,
     mut settings: ResMut<Settings>,
+    mut drawer: ResMut<Drawer>,
 ) -> Result {
-    let context = contexts.ctx_mut()?;
-    let title = atlas.title();
+    let (title, theme) = (atlas.title(), settings.theme);
     let list = settings.bookmarks.get(&title).cloned().unwrap_or_default();
-    if list.is_empty() {
-        return Ok(());
-    }
-    let frame = card(settings.theme);
     let (mut chosen, mut forgotten) = (None, None);
-    let area = egui::Area::new(egui::Id::new("bookmarks"));
-    // Above the keys.
-    area.anchor(egui::Align2::RIGHT_BOTTOM, egui::vec2(-12.0, -40.0)).show(context, |ui| {
-        frame.show(ui, |ui| {
-            ui.menu_button(format!("Bookmarks ({})", list.len()), |ui| {
-                for (at, (name, _)) in list.iter().enumerate() {
-                    ui.horizontal(|ui| {
-                        if ui.button("x").on_hover_text("forget it").clicked() {
-                            forgotten = Some(at);
-                        }
-                        if ui.button(format!("{}  {name}", at + 1)).clicked() {
-                            chosen = Some(at);
-                            ui.close();
-                        }
-                    });
+    show(contexts.ctx_mut()?, theme, (&mut drawer, Tab::Bookmarks), |ui| {
+        let keep = with_key(ui.ctx(), "Keep this view", UserAction::Bookmark);
+        if ui.button(keep).explained("as a place that can be gone back to").clicked() {
+            actions.write(UserAction::Bookmark);
+        }
+        let next = with_key(ui.ctx(), "The key for the next one", UserAction::NextBookmark);
+        ui.colored_label(faint(theme), if list.is_empty() { "None is kept yet." } else { &next });
+        for (at, (name, _)) in list.iter().enumerate() {
+            ui.horizontal(|ui| {
+                if ui.button("Forget").explained(format!("forget {name}")).clicked() {
+                    forgotten = Some(at);
+                }
+                if ui.button(name).explained("go there").clicked() {
+                    chosen = Some(at);
                 }
             });
-        });
+        }
     });
     if let Some((_, view)) = chosen.and_then(|at: usize| list.get(at)) {
         navigate.write(Navigate::View(*view, None));

@@ -10,18 +10,21 @@ use egui::{Rect, pos2, vec2};
 use crate::model::PixelModel;
 use crate::model::tensors::Tensor;
 use crate::model::weights::tile_weights;
-use crate::panel::OpenPanels;
-use crate::panel::lab::experiment::asked_and_got;
+use crate::panel::controls::{Explained, with_key};
+use crate::panel::frame::drawer::show;
+use crate::panel::lab::experiment::{MUTE, asked_and_got, factor};
 use crate::panel::style::{accent, edited, faint, wrong};
 use crate::terminal::one_line;
 use crate::tiles::{ModelIndex, Muted, Scale, Tensors};
 use crate::world::camera::Navigate;
 use crate::world::damage::{self, Damage};
+use crate::world::keys::UserAction;
 use crate::world::lab::{Edits, marks};
 use crate::world::layout::{Atlas, Place};
 use crate::world::palette::Theme;
 use crate::world::pointer::Selection;
 use crate::world::settings::Settings;
+use crate::world::tabs::{Drawer, Tab};
 
 /// Bars of the histogram, from -4 to 4 spreads.
 const BARS: usize = 48;
@@ -86,7 +89,7 @@ pub(crate) fn draw(
     index: Option<Res<ModelIndex>>,
     marked: Query<(Option<&Muted>, Option<&Scale>)>,
     (of_layer, names): (Query<&Tensors>, Query<&Name>),
-    mut panels: ResMut<OpenPanels>,
+    mut drawer: ResMut<Drawer>,
     (edits, damage): (Res<Edits>, Res<Damage>),
     mut counted: Local<HashMap<usize, Counted>>,
     mut of_edits: Local<u64>,
@@ -94,10 +97,7 @@ pub(crate) fn draw(
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
-    let mut open = panels.inspector;
-    let window =
-        egui::Window::new("Inspector").open(&mut open).default_width(250.0).resizable(false);
-    window.anchor(egui::Align2::RIGHT_TOP, vec2(-12.0, 56.0)).show(context, |ui| {
+    show(context, theme, (&mut drawer, Tab::Inspector), |ui| {
         let Some(place) = selection.0.clone() else {
             ui.label("Click a layer, a head or a tensor.");
             return;
@@ -149,7 +149,6 @@ pub(crate) fn draw(
         histogram(ui, counted, accent(theme));
         ui.colored_label(faint(theme), "-4 to 4 spreads");
     });
-    panels.inspector = open;
     Ok(())
 }
 
@@ -161,23 +160,15 @@ fn interventions(
     scale: Option<&Scale>,
     commands: &mut Commands,
 ) {
-    if ui.checkbox(&mut is_muted, "muted (M)").changed() {
+    let muted = with_key(ui.ctx(), "muted", UserAction::Mute);
+    if ui.checkbox(&mut is_muted, muted).explained(MUTE).changed() {
         if is_muted {
             commands.entity(entity).insert(Muted);
         } else {
             commands.entity(entity).remove::<Muted>();
         }
     }
-    let mut factor = scale.map_or(1.0, |scale| scale.0);
-    ui.horizontal(|ui| {
-        ui.label("factor");
-        if ui.add(egui::Slider::new(&mut factor, -2.0..=4.0)).changed() {
-            commands.entity(entity).insert(Scale(factor));
-        }
-        if scale.is_some() && ui.button("1").clicked() {
-            commands.entity(entity).remove::<Scale>();
-        }
-    });
+    factor(ui, entity, scale, commands);
 }
 
 /// A tensor in numbers.
@@ -217,7 +208,8 @@ fn tensors_of<'a>(
     names: impl Iterator<Item = &'a Name>,
 ) {
     for name in names {
-        if ui.selectable_label(false, one_line(name).into_owned()).clicked() {
+        let name_line = ui.selectable_label(false, one_line(name).into_owned());
+        if name_line.explained("go to this tensor").clicked() {
             navigate.write(Navigate::To(Place::Tensor(name.to_string())));
         }
     }

@@ -8,8 +8,9 @@ use egui::{Id, Key, RichText, vec2};
 use crate::panel::cards::answer::{alternatives, below, tokens};
 use crate::panel::charts::activity::Scrubbed;
 use crate::panel::charts::beams::Chips;
+use crate::panel::controls::{Explained, clicked, key_button, with_key};
 use crate::panel::frame::drawer::BEFORE_CHANGE;
-use crate::panel::labels::placement::Taken;
+use crate::panel::labels::placement::{Taken, map_of};
 use crate::panel::style::{FADED, accent, card, faint, wrong};
 use crate::world::camera::{MapCamera, Navigate};
 use crate::world::damage::Damage;
@@ -45,7 +46,7 @@ pub(crate) fn draw(
     settings: Res<Settings>,
     mut actions: MessageReader<UserAction>,
     mut navigate: MessageWriter<Navigate>,
-    (taken, damage): (Res<Taken>, Res<Damage>),
+    (mut taken, damage): (ResMut<Taken>, Res<Damage>),
     mut mind: ResMut<Generation>,
     mut prompt: ResMut<PromptBox>,
     mut scrubbed: ResMut<Scrubbed>,
@@ -59,15 +60,19 @@ pub(crate) fn draw(
     if has_caption && mind.thoughts.is_empty() && mind.problem.is_none() {
         return Ok(());
     }
-    let [across, low] = room(camera.view.size[0] as f32);
+    let map = map_of(&camera.view);
+    let mut region = taken.bottom(map);
+    if let Some(caption) = taken.caption {
+        region.max.y = caption.top() - 6.0;
+    }
+    // The frame's margins are part of it.
+    let around = 18.0;
+    let wide = (region.width() - around).clamp(60.0, 560.0);
+    let place = Taken::lowest(region, map, vec2(wide + around, 0.0)).center_bottom();
     let frame = card(theme).corner_radius(8.0).inner_margin(egui::Margin::same(8));
-    let up =
-        taken.caption.map_or(low, |caption| context.content_rect().bottom() - caption.top() + 6.0);
-    let area =
-        egui::Area::new(Id::new("prompt")).anchor(egui::Align2::CENTER_BOTTOM, vec2(0.0, -up));
-    area.show(context, |ui| {
+    let area = egui::Area::new(Id::new("prompt")).fixed_pos(place);
+    let shown = area.pivot(egui::Align2::CENTER_BOTTOM).show(context, |ui| {
         frame.show(ui, |ui| {
-            let wide = across.min(560.0);
             ui.set_width(wide);
             if !mind.thoughts.is_empty() {
                 let is_before = mind.is_before_change();
@@ -113,25 +118,17 @@ pub(crate) fn draw(
             });
         });
     });
+    taken.rects.push(shown.response.rect);
     Ok(())
-}
-
-/// Points across for the prompt, and its height above the bottom of a screen.
-fn room(screen: f32) -> [f32; 2] {
-    // What stands on both sides (chrome's `BESIDE`, 322 each) stays free where that leaves room for
-    // a sentence; on a narrow screen the prompt lies above it.
-    match screen - 644.0 {
-        beside if beside >= 420.0 => [beside, 12.0],
-        _ => [(screen - 40.0).max(120.0), 52.0],
-    }
 }
 
 /// Above an answer that was computed before the model was changed.
 fn before_change(ui: &mut egui::Ui, theme: Theme, mind: &mut Generation) {
     ui.horizontal(|ui| {
         ui.label(RichText::new(BEFORE_CHANGE).color(accent(theme)));
-        let button = ui.button("Answer again (R)");
-        if button.on_hover_text("answer the same prompt as the model is now").clicked() {
+        let words = "answer the same prompt as the model is now";
+        let state = (true, false);
+        if key_button(ui, state, ("Answer again", words), UserAction::AnswerAgain) {
             mind.again = true;
         }
     });
@@ -154,11 +151,11 @@ fn damaged(
         ui.colored_label(wrong(theme), words);
     }
     ui.horizontal(|ui| {
-        if ui.button("Go there").on_hover_text("to the first damaged tile").clicked() {
+        if ui.button("Go there").explained("to the first damaged tile").clicked() {
             navigate.write(Navigate::To(place));
         }
         let anyway = "compute with the bytes that are there, and say so on the answer";
-        if mind.refused().is_some() && ui.button("Answer anyway").on_hover_text(anyway).clicked() {
+        if mind.refused().is_some() && ui.button("Answer anyway").explained(anyway).clicked() {
             mind.answer_anyway(atlas.model());
         }
     });
@@ -166,36 +163,38 @@ fn damaged(
 
 /// The field of the prompt between its buttons; whether the prompt is to be answered now.
 fn question(ui: &mut egui::Ui, is_wanted: bool, prompt: &mut PromptBox) -> bool {
-    ui.checkbox(&mut prompt.chat, "chat").on_hover_text(
+    ui.checkbox(&mut prompt.chat, "chat").explained(
         "as a message, where the model brings a chat template; without, the text as it is",
     );
-    let clicked = ui.button("Ask").on_hover_text("answer this prompt (Enter)").clicked();
+    let is_asked = ui.button("Ask").explained("answer this prompt (Enter)").clicked();
     let wide = ui.available_width();
     let edit = egui::TextEdit::singleline(&mut prompt.text).hint_text("a prompt");
-    let response = ui.add(edit.desired_width(wide));
+    let words = with_key(ui.ctx(), "what you ask or say; Enter asks it", UserAction::Prompt);
+    let response = ui.add(edit.desired_width(wide)).explained(words);
     if is_wanted {
         response.request_focus();
     }
     // Enter takes the focus from a field of one line.
     let entered = response.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
-    clicked || entered
+    is_asked || entered
 }
 
 /// What can be done with the answer: from the right, as it stands beside the field.
 fn pace(ui: &mut egui::Ui, mind: &mut Generation) {
-    if ui.button("Step").on_hover_text("one token further, then pause (N)").clicked() {
+    let words = with_key(ui.ctx(), "one token further, then pause", UserAction::Step);
+    if ui.button("Step").explained(words).clicked() {
         mind.paused = true;
         mind.single = true;
     }
     let (word, what) = match mind.paused {
-        true => ("Go on", "let the answer go on (Space)"),
-        false => ("Pause", "hold the answer where it is (Space)"),
+        true => ("Go on", "let the answer go on"),
+        false => ("Pause", "hold the answer where it is"),
     };
-    if ui.button(word).on_hover_text(what).clicked() {
+    let words = with_key(ui.ctx(), what, UserAction::Pause);
+    if ui.button(word).explained(words).clicked() {
         mind.paused = !mind.paused;
     }
-    let stop = ui.add_enabled(mind.is_busy(), egui::Button::new("Stop"));
-    if stop.on_hover_text("end the answer here").clicked() {
+    if clicked(ui, mind.is_busy(), egui::Button::new("Stop"), "end the answer here") {
         mind.stop();
     }
 }

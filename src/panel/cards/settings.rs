@@ -4,13 +4,14 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::Ui;
 
+use crate::panel::PromptBox;
+use crate::panel::controls::{Explained, with_key};
 use crate::panel::frame::drawer::show;
-use crate::panel::style::{accent, faint};
-use crate::panel::{OpenPanels, PromptBox};
-use crate::world::keys::KeyBindings;
+use crate::panel::style::faint;
+use crate::world::keys::UserAction;
 use crate::world::palette::{Colouring, Palettes, Theme};
 use crate::world::settings::{AfterChange, Settings, USUAL_THINKING};
-use crate::world::tabs::{Instrument, ShownInstrument};
+use crate::world::tabs::{Drawer, Tab};
 use crate::world::text_scale::STEPS;
 
 /// The fastest that the slider goes; beyond it there is no limit.
@@ -19,21 +20,15 @@ const FASTEST: f32 = 60.0;
 pub(crate) fn draw(
     mut contexts: EguiContexts,
     palettes: Res<Palettes>,
-    keys: Res<KeyBindings>,
     mut settings: ResMut<Settings>,
     mut prompt: ResMut<PromptBox>,
-    mut panels: ResMut<OpenPanels>,
-    mut drawer: ResMut<ShownInstrument>,
+    mut drawer: ResMut<Drawer>,
 ) -> Result {
-    if drawer.0 != Some(Instrument::Settings) {
-        return Ok(());
-    }
     let context = contexts.ctx_mut()?;
     // What changes is written to the disk, so that nothing is changed by looking at it.
     let mut edited = settings.clone();
     let theme = edited.theme;
-    let open = panels.clone();
-    show(context, &open, (&mut drawer, Instrument::Settings, "Settings"), |ui| {
+    show(context, theme, (&mut drawer, Tab::Settings), |ui| {
         egui::Grid::new("settings").spacing([14.0, 7.0]).show(ui, |ui| {
             looks(ui, &mut edited, &palettes);
             speed(ui, &mut edited);
@@ -53,38 +48,25 @@ pub(crate) fn draw(
                              you press R",
                         ),
                     ] {
-                        ui.selectable_value(&mut edited.after_change, after, text)
-                            .on_hover_text(about);
+                        ui.selectable_value(&mut edited.after_change, after, text).explained(about);
                     }
                 });
             });
             row(ui, theme, "answer", |ui| {
                 let mut tokens = prompt.tokens;
-                if ui.add(egui::Slider::new(&mut tokens, 1..=512).suffix(" tokens")).changed() {
+                let slider = egui::Slider::new(&mut tokens, 1..=512).suffix(" tokens");
+                if ui.add(slider).explained("the most tokens of an answer").changed() {
                     prompt.tokens = tokens;
                 }
             });
             row(ui, theme, "temperature", |ui| {
                 let mut temperature = prompt.temperature;
-                if ui.add(egui::Slider::new(&mut temperature, 0.0..=2.0)).changed() {
+                let slider = egui::Slider::new(&mut temperature, 0.0..=2.0);
+                let words = "0 takes the likeliest token; more lets others come, too";
+                if ui.add(slider).explained(words).changed() {
                     prompt.temperature = temperature;
                 }
             });
-        });
-        ui.separator();
-        ui.collapsing("Keys", |ui| {
-            egui::ScrollArea::vertical().max_height(220.0).show(ui, |ui| {
-                egui::Grid::new("settings keys").spacing([16.0, 3.0]).show(ui, |ui| {
-                    for (action, names) in keys.list() {
-                        ui.colored_label(accent(theme), names);
-                        ui.label(action.name());
-                        ui.end_row();
-                    }
-                });
-            });
-            if ui.button("show them over the map").clicked() {
-                panels.help = true;
-            }
         });
     });
     if edited != *settings {
@@ -105,28 +87,35 @@ fn looks(ui: &mut Ui, edited: &mut Settings, palettes: &Palettes) {
     let theme = edited.theme;
     row(ui, theme, "theme", |ui| {
         ui.horizontal(|ui| {
-            ui.selectable_value(&mut edited.theme, Theme::Dark, "ink");
-            ui.selectable_value(&mut edited.theme, Theme::Light, "paper");
+            for (theme, text) in [(Theme::Dark, "ink"), (Theme::Light, "paper")] {
+                let words = with_key(ui.ctx(), "dark or light ground", UserAction::NextTheme);
+                ui.selectable_value(&mut edited.theme, theme, text).explained(words);
+            }
         });
     });
     row(ui, theme, "palette", |ui| {
         let chosen = palettes.named(&edited.palette).name.clone();
-        egui::ComboBox::from_id_salt("palette").selected_text(&chosen).show_ui(ui, |ui| {
+        let combo = egui::ComboBox::from_id_salt("palette").selected_text(&chosen);
+        let shown = combo.show_ui(ui, |ui| {
             for palette in &palettes.0 {
-                if ui.selectable_label(palette.name == chosen, &palette.name).clicked() {
+                let label = ui.selectable_label(palette.name == chosen, &palette.name);
+                if label.explained("colours of weights and of the land").clicked() {
                     edited.palette.clone_from(&palette.name);
                 }
             }
         });
+        let words = with_key(ui.ctx(), "the colours of weights", UserAction::NextPalette);
+        shown.response.explained(words);
     });
     row(ui, theme, "a cell shows", |ui| {
         ui.horizontal(|ui| {
-            for (colouring, text) in [
-                (Colouring::Weights, "weight"),
-                (Colouring::Bytes, "bytes"),
-                (Colouring::Error, "error"),
+            for (colouring, text, words) in [
+                (Colouring::Weights, "weight", "what the model computes with"),
+                (Colouring::Bytes, "bytes", "the bytes of the file, three to a pixel"),
+                (Colouring::Error, "error", "how far the encoding may be from what was trained"),
             ] {
-                ui.selectable_value(&mut edited.colouring, colouring, text);
+                let words = with_key(ui.ctx(), words, UserAction::NextColouring);
+                ui.selectable_value(&mut edited.colouring, colouring, text).explained(words);
             }
         });
     });
@@ -136,14 +125,18 @@ fn looks(ui: &mut Ui, edited: &mut Settings, palettes: &Palettes) {
             scale => format!("{:.0} %", scale * 100.0),
         };
         let shown = egui::ComboBox::from_id_salt("text").selected_text(name(edited.text_scale));
-        shown.show_ui(ui, |ui| {
+        let shown = shown.show_ui(ui, |ui| {
             for scale in [0.0].into_iter().chain(STEPS) {
-                ui.selectable_value(&mut edited.text_scale, scale, name(scale));
+                let label = ui.selectable_value(&mut edited.text_scale, scale, name(scale));
+                label.explained("how large text and panels are");
             }
         });
+        let words = with_key(ui.ctx(), "how large text and panels are", UserAction::LargerText);
+        shown.response.explained(words);
     });
     row(ui, theme, "flights", |ui| {
-        ui.checkbox(&mut edited.reduced_motion, "jump instead");
+        let words = "the camera is there at once, and nothing hops or blinks";
+        ui.checkbox(&mut edited.reduced_motion, "jump instead").explained(words);
     });
 }
 
@@ -163,13 +156,15 @@ fn speed(ui: &mut Ui, edited: &mut Settings) {
         };
         let slider =
             egui::Slider::new(&mut speed, 0.5..=FASTEST).logarithmic(true).custom_formatter(words);
-        if ui.add(slider).changed() {
+        if ui.add(slider).explained("how fast an answer comes at most").changed() {
             edited.tokens_per_second = if speed >= FASTEST { 0.0 } else { speed };
         }
     });
     row(ui, theme, "a frame thinks", |ui| {
         let mut budget = edited.thinking_budget().as_millis() as u32;
-        if ui.add(egui::Slider::new(&mut budget, 1..=200).suffix(" ms")).changed() {
+        let slider = egui::Slider::new(&mut budget, 1..=200).suffix(" ms");
+        let words = "how much of a frame an answer may take: more is faster, and jerkier";
+        if ui.add(slider).explained(words).changed() {
             // 0 is the usual, which makes room for drawing; what somebody has chosen does not.
             edited.thinking_milliseconds = if budget == USUAL_THINKING { 0 } else { budget };
         }

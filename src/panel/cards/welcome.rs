@@ -2,9 +2,11 @@
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
-use egui::{Id, RichText, vec2};
+use egui::{Id, Key, Rect, RichText, vec2};
 
 use crate::panel::PromptBox;
+use crate::panel::controls::{clicked, with_key};
+use crate::panel::labels::placement::{Taken, map_of};
 use crate::panel::style::{accent, card, ink, veil};
 use crate::world::camera::MapCamera;
 use crate::world::keys::UserAction;
@@ -34,6 +36,7 @@ pub(crate) fn draw(
     prompt: Res<PromptBox>,
     mut settings: ResMut<Settings>,
     mut mind: ResMut<Generation>,
+    mut taken: ResMut<Taken>,
     mut since: Local<Since>,
 ) -> Result {
     // Where nothing is kept nobody could say that they were here before.
@@ -56,15 +59,26 @@ pub(crate) fn draw(
     if resized {
         since.0 = Some((camera.view, generation));
     }
-    let went_on = !resized && (camera.view != view || mind.generation() != generation);
-    let [mut to_tour, mut done] = [false, went_on];
-    let area =
-        egui::Area::new(Id::new("welcome")).anchor(egui::Align2::CENTER_CENTER, vec2(0.0, -40.0));
-    area.show(context, |ui| {
+    if !resized && (camera.view != view || mind.generation() != generation) {
+        settings.welcomed = true;
+        return Ok(());
+    }
+    let [mut to_tour, mut done] = [false; 2];
+    let map = map_of(&camera.view);
+    let id = Id::new("welcome");
+    let size =
+        context.memory(|memory| memory.area_rect(id)).map_or(vec2(480.0, 160.0), |r| r.size());
+    let middle = map.center() - vec2(0.0, 60.0);
+    // Beside an open drawer and a long answer there may be no room: then it waits.
+    let Some(place) = taken.lowered(map, Rect::from_center_size(middle, size)) else {
+        return Ok(());
+    };
+    let area = egui::Area::new(id).fixed_pos(place.center()).pivot(egui::Align2::CENTER_CENTER);
+    let shown = area.show(context, |ui| {
         let stroke = egui::Stroke::new(1.0, veil(accent(theme), 0.4));
         let frame = card(theme).stroke(stroke).corner_radius(10.0);
         frame.inner_margin(egui::Margin::symmetric(22, 16)).show(ui, |ui| {
-            ui.set_width(440.0f32.min(context.content_rect().width() - 80.0).max(120.0));
+            ui.set_width(440.0f32.min(map.width() - 80.0).max(120.0));
             let name = atlas.title();
             let text = format!(
                 "This land is {name}, a whole language model: each pixel is one of its numbers, \
@@ -74,11 +88,17 @@ pub(crate) fn draw(
             ui.label(RichText::new(text).size(15.5).color(ink(theme)));
             ui.add_space(8.0);
             ui.horizontal(|ui| {
-                to_tour = ui.button(RichText::new("Take the tour").size(15.0)).clicked();
-                done |= ui.button(RichText::new("Walk by myself").size(15.0)).clicked();
+                let button = |text| egui::Button::new(RichText::new(text).size(15.0));
+                let words = "shows what a transformer is on this land";
+                let words = with_key(ui.ctx(), words, UserAction::TakeTour);
+                to_tour = clicked(ui, true, button("Take the tour"), words);
+                let words = "closes this card; the tour can be taken later";
+                done |= clicked(ui, true, button("Walk by myself"), words);
             });
         });
     });
+    taken.rects.push(shown.response.rect);
+    done |= context.input(|input| input.key_pressed(Key::Escape));
     if to_tour {
         actions.write(UserAction::TakeTour);
     }

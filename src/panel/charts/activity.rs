@@ -6,13 +6,13 @@
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::ecolor::gamma_u8_from_linear_f32;
-use egui::{Color32, LayerId, Painter, Rect, Rgba, Stroke, pos2, vec2};
+use egui::{Color32, Painter, Rect, Rgba, Stroke, pos2, vec2};
 
 use super::river::NEAR;
 use crate::model::plan::{LayerPlan, Rect as Cells};
 use crate::panel::frame::drawer::BEFORE_CHANGE;
 use crate::panel::labels::map_text::{minimap, on_screen};
-use crate::panel::labels::placement::{MapWords, Word, WordRank};
+use crate::panel::labels::placement::{MapWords, Word, WordRank, map_painter};
 use crate::panel::rect_mesh::RectMesh;
 use crate::panel::style::{faint, ink, strength, veil, within_one};
 use crate::world::camera::MapCamera;
@@ -53,7 +53,7 @@ pub(crate) fn draw(
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let Some(thought) = shown(&mind, &scrubbed) else { return Ok(()) };
-    let painter = context.layer_painter(LayerId::background());
+    let painter = map_painter(context, &camera.view);
     let plan = atlas.model().plan();
     let mut activity = ActivityPainter {
         painter: &painter,
@@ -69,7 +69,7 @@ pub(crate) fn draw(
     let fields = plan.layers.iter().map(|layer| layer.feed_forward);
     activity.places(fields, &thought.hidden_norms, ["fields", "fields"], vec2(120.0, 60.0));
     activity.stream(&plan.layers, &thought.residual_norms);
-    activity.light.shine(painter.clip_rect(), &mut lights);
+    activity.light.shine(context.content_rect(), &mut lights);
     Ok(())
 }
 

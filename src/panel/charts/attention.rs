@@ -6,7 +6,7 @@ use bevy_egui::{EguiContexts, egui};
 use egui::{Color32, Mesh, Rect, RichText, pos2, vec2};
 
 use super::activity::Scrubbed;
-use crate::panel::OpenPanels;
+use crate::panel::controls::Explained;
 use crate::panel::frame::drawer::{
     WIDE, bar_cell, fade_before_change, nothing_yet, place, show, written,
 };
@@ -15,7 +15,7 @@ use crate::world::layout::{Atlas, Place};
 use crate::world::palette::Theme;
 use crate::world::pointer::Selection;
 use crate::world::settings::Settings;
-use crate::world::tabs::{Instrument, ShownInstrument};
+use crate::world::tabs::{Drawer, Tab};
 use crate::world::think::Generation;
 
 /// Tokens of the square: the last so many up to the chosen one.
@@ -52,24 +52,25 @@ pub(crate) fn draw(
     atlas: Res<Atlas>,
     mind: Res<Generation>,
     settings: Res<Settings>,
-    panels: Res<OpenPanels>,
     mut scrubbed: ResMut<Scrubbed>,
     mut shown: ResMut<HeadShown>,
-    mut drawer: ResMut<ShownInstrument>,
+    mut drawer: ResMut<Drawer>,
 ) -> Result {
-    if drawer.0 != Some(Instrument::Attention) {
+    if drawer.0 != Some(Tab::Attention) {
         return Ok(());
     }
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
     let config = atlas.model().config();
-    show(context, &panels, (&mut drawer, Instrument::Attention, "Attention"), |ui| {
+    show(context, theme, (&mut drawer, Tab::Attention), |ui| {
         let HeadShown { mut layer, mut head } = *shown;
         ui.horizontal(|ui| {
             ui.label("layer");
-            ui.add(egui::DragValue::new(&mut layer).range(0..=config.layer_count - 1));
+            let number = egui::DragValue::new(&mut layer).range(0..=config.layer_count - 1);
+            ui.add(number).explained("the layer of the head: drag, or click and type");
             ui.label("head");
-            ui.add(egui::DragValue::new(&mut head).range(0..=config.head_count - 1));
+            let number = egui::DragValue::new(&mut head).range(0..=config.head_count - 1);
+            ui.add(number).explained("the head of the layer: drag, or click and type");
             ui.colored_label(faint(theme), "or click a head");
         });
         if (HeadShown { layer, head }) != *shown {
@@ -96,7 +97,8 @@ pub(crate) fn draw(
                 to,
                 written(&mind.thoughts[to].text)
             );
-            if bar_cell(ui, theme, WIDE, shares[to], &text).clicked() {
+            let about = format!("look at token {to}");
+            if bar_cell(ui, theme, WIDE, shares[to], (&text, &about)).clicked() {
                 scrubbed.0 = Some(to);
             }
         }
@@ -162,15 +164,13 @@ fn square(
         );
     }
     let clicked = response.clicked();
-    if let Some((from, to, share)) = told {
-        let name = |at: usize| format!("{at} {}", written(&mind.thoughts[at].text));
-        response.on_hover_text(format!(
-            "{}  looks at  {}:  {:.2} %",
-            name(from),
-            name(to),
-            share * 100.0
-        ));
-    }
+    let name = |at: usize| format!("{at} {}", written(&mind.thoughts[at].text));
+    response.explained(told.map_or_else(
+        || "a token looks at those before it alone".to_owned(),
+        |(from, to, share)| {
+            format!("{}  looks at  {}:  {:.2} %", name(from), name(to), share * 100.0)
+        },
+    ));
     let words = if first > 0 { format!("tokens {first} to {end}; ") } else { String::new() };
     ui.colored_label(
         faint(theme),

@@ -7,14 +7,13 @@ use egui::{Align2, FontId, Id, LayerId, Order, Rect, vec2};
 
 use super::activity::Scrubbed;
 use super::attention::{HeadShown, arc};
-use crate::panel::OpenPanels;
 use crate::panel::frame::drawer::{BEFORE_CHANGE, place};
 use crate::panel::labels::placement::Taken;
 use crate::panel::style::{backing, ink, strength};
 use crate::world::layout::{Atlas, Place};
 use crate::world::pointer::Selection;
 use crate::world::settings::Settings;
-use crate::world::tabs::{Instrument, ShownInstrument};
+use crate::world::tabs::{Drawer, Tab};
 use crate::world::think::Generation;
 
 /// Shares below this are not drawn.
@@ -35,16 +34,16 @@ pub(crate) fn draw(
     settings: Res<Settings>,
     shown: Res<HeadShown>,
     chips: Res<Chips>,
-    (drawer, panels): (Res<ShownInstrument>, Res<OpenPanels>),
+    drawer: Res<Drawer>,
     mut taken: ResMut<Taken>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let Some(at) = place(&mind, &scrubbed) else { return Ok(()) };
     let (theme, model) = (settings.theme, atlas.model());
-    // Above the text of the sequence, and below nothing: not while the keys are read.
+    // Above the text of the sequence.
     let is_chosen =
-        matches!(selection.0, Some(Place::Head(..))) || drawer.0 == Some(Instrument::Attention);
-    if !is_chosen || panels.help {
+        matches!(selection.0, Some(Place::Head(..))) || drawer.0 == Some(Tab::Attention);
+    if !is_chosen {
         return Ok(());
     }
     let Some(shares) = mind.attention(model.config(), at, shown.layer, shown.head) else {
@@ -74,7 +73,7 @@ pub(crate) fn draw(
         let corner = leftmost.1.left_top() - vec2(0.0, 30.0);
         let place = Align2::LEFT_BOTTOM.anchor_size(corner, galley.size());
         above.rect_filled(place.expand2(vec2(6.0, 3.0)), 4.0, backing(theme));
-        taken.rects.push(place.expand2(vec2(6.0, 3.0)));
+        taken.words.push(place.expand2(vec2(6.0, 3.0)));
         above.galley(place.min, galley, ink(theme));
     }
     Ok(())

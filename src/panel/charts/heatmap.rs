@@ -8,7 +8,7 @@ use egui::{Align2, Color32, FontId, Id, LayerId, Order, Rect, Stroke, StrokeKind
 
 use crate::panel::frame::drawer::BEFORE_CHANGE;
 use crate::panel::labels::map_text::{minimap, on_screen};
-use crate::panel::labels::placement::{MapWords, Taken, Word, WordRank};
+use crate::panel::labels::placement::{MapWords, Taken, Word, WordRank, map_of};
 use crate::panel::rect_mesh::RectMesh;
 use crate::panel::style::{FADED, hairline, ink, solid, veil};
 use crate::world::camera::MapCamera;
@@ -65,7 +65,9 @@ pub(crate) fn draw(
         }
     }
     plain.shine(painter.clip_rect(), &mut lights);
-    taken.rects.push(legend(context, palette, (theme, is_before), overlay));
+    let place = |size| taken.below_bar(map_of(&camera.view), size);
+    let legend = legend(context, palette, (theme, is_before), overlay, place);
+    taken.rects.extend(legend);
     Ok(())
 }
 
@@ -87,15 +89,15 @@ fn number(overlay: &HeatmapLayer, value: f32) -> String {
     }
 }
 
-/// What the colours stand for, at the top in the middle; gives what it covers.
+/// What the colours stand for, where there is room for it; gives what it covers.
 fn legend(
     context: &egui::Context,
     palette: &Palette,
     (theme, is_before): (Theme, bool),
     overlay: &HeatmapLayer,
-) -> Rect {
+    place: impl FnOnce(egui::Vec2) -> Option<Rect>,
+) -> Option<Rect> {
     let painter = context.layer_painter(LayerId::new(Order::Middle, Id::new("layer legend")));
-    let screen = painter.clip_rect();
     let title = if is_before {
         format!("{}, {BEFORE_CHANGE}", overlay.title)
     } else {
@@ -103,7 +105,7 @@ fn legend(
     };
     let title = painter.layout_no_wrap(title, FontId::proportional(12.5), ink(theme));
     let wide = title.size().x.max(230.0);
-    let frame = Rect::from_center_size(pos2(screen.center().x, 84.0), vec2(wide + 24.0, 56.0));
+    let frame = place(vec2(wide + 24.0, 56.0))?;
     painter.rect(frame, 6.0, solid(theme), hairline(theme), StrokeKind::Outside);
     painter.galley(
         pos2(frame.center().x - title.size().x / 2.0, frame.top() + 6.0),
@@ -146,5 +148,5 @@ fn legend(
         font,
         ink(theme),
     );
-    frame
+    Some(frame)
 }

@@ -6,14 +6,14 @@ use bevy_egui::{EguiContexts, egui};
 use egui::{RichText, ScrollArea, vec2};
 
 use super::activity::Scrubbed;
-use crate::panel::OpenPanels;
+use crate::panel::controls::Explained;
 use crate::panel::frame::drawer::{fade_before_change, nothing_yet, place, show, written};
 use crate::panel::style::{accent, faint, ink, tint};
 use crate::world::camera::Navigate;
 use crate::world::layout::{Atlas, Place};
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
-use crate::world::tabs::{Instrument, ShownInstrument};
+use crate::world::tabs::{Drawer, Tab};
 use crate::world::think::Generation;
 use crate::world::think::lens::Lens;
 
@@ -24,17 +24,16 @@ pub(crate) fn draw(
     mind: Res<Generation>,
     scrubbed: Res<Scrubbed>,
     settings: Res<Settings>,
-    panels: Res<OpenPanels>,
-    mut drawer: ResMut<ShownInstrument>,
+    mut drawer: ResMut<Drawer>,
     mut lens: ResMut<Lens>,
 ) -> Result {
-    if drawer.0 != Some(Instrument::Lens) {
+    if drawer.0 != Some(Tab::Lens) {
         return Ok(());
     }
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
     let mut chosen = None;
-    show(context, &panels, (&mut drawer, Instrument::Lens, "Logit lens"), |ui| {
+    show(context, theme, (&mut drawer, Tab::Lens), |ui| {
         let Some(at) = place(&mind, &scrubbed) else { return nothing_yet(ui, theme) };
         fade_before_change(ui, theme, &mind);
         if mind.thoughts[at].trace.is_none() {
@@ -61,7 +60,8 @@ pub(crate) fn draw(
         let next = mind.thoughts.get(view.at + 1).map(|thought| thought.token);
         // The last is what the model says: it stays in sight while the others scroll.
         let Some((last, before)) = view.layers.split_last() else { return };
-        let tall = (context.content_rect().height() - 216.0).clamp(80.0, 520.0);
+        // The line of it, and what it means, below.
+        let tall = (ui.clip_rect().bottom() - ui.cursor().top() - 72.0).max(80.0);
         ScrollArea::vertical().max_height(tall).auto_shrink([false, true]).show(ui, |ui| {
             egui::Grid::new("lens").spacing([6.0, 1.0]).min_col_width(34.0).show(ui, |ui| {
                 for (state, tokens) in before.iter().enumerate() {
@@ -102,7 +102,8 @@ fn row(
     next: Option<u32>,
 ) -> bool {
     let label = egui::Label::new(RichText::new(name).color(faint(theme)).size(11.5));
-    let clicked = ui.add(label.sense(egui::Sense::click()).selectable(false)).clicked();
+    let label = ui.add(label.sense(egui::Sense::click()).selectable(false));
+    let clicked = label.explained(format!("go to this layer's place on the map: {name}")).clicked();
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 3.0;
         for (rank, &(token, probability)) in tokens.iter().enumerate() {

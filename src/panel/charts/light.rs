@@ -6,16 +6,16 @@ use egui::{FontId, Id, LayerId, Order, Rect, StrokeKind, pos2, vec2};
 
 use super::activity::{Scrubbed, glow, greatest, shown};
 use crate::panel::frame::drawer::BEFORE_CHANGE;
-use crate::panel::labels::placement::Taken;
+use crate::panel::labels::placement::{Taken, map_of};
 use crate::panel::rect_mesh::RectMesh;
 use crate::panel::style::{faint, hairline, ink, solid};
 use crate::world::camera::MapCamera;
 use crate::world::settings::Settings;
 use crate::world::think::Generation;
 
-/// Where it begins: right of the legend of the weights.
-const LEFT: f32 = 218.0;
 const SIZE: egui::Vec2 = vec2(92.0, 70.0);
+/// Points across a map that has room for it, the legend of the weights and a prompt.
+const LEAST: f32 = 740.0;
 
 pub(crate) fn draw(
     mut contexts: EguiContexts,
@@ -27,14 +27,18 @@ pub(crate) fn draw(
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let Some(thought) = shown(&mind, &scrubbed) else { return Ok(()) };
-    if camera.view.size[0] < 1000.0 || camera.view.size[1] < 300.0 {
+    let map = map_of(&camera.view);
+    if map.width() < LEAST || map.height() < 300.0 {
         return Ok(());
     }
     let theme = settings.theme;
     let painter = context.layer_painter(LayerId::new(Order::Middle, Id::new("chrome")));
-    let panel = Rect::from_min_size(pos2(LEFT, painter.clip_rect().bottom() - SIZE.y - 6.0), SIZE);
+    // Right of the legend of the weights.
+    let left = taken.corner.right() + 6.0;
+    let panel = Rect::from_min_size(pos2(left, map.bottom() - SIZE.y - 6.0), SIZE);
     painter.rect(panel, 4.0, solid(theme), hairline(theme), StrokeKind::Inside);
     taken.rects.push(panel);
+    taken.corner = taken.corner.union(panel);
     let bar = Rect::from_min_max(
         panel.min + vec2(8.0, 22.0),
         pos2(panel.left() + 15.0, panel.bottom() - 7.0),

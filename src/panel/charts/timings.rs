@@ -6,7 +6,6 @@ use egui::{Rect, pos2, vec2};
 
 use super::streaming::{Recent, table};
 use crate::engine::gpu::headless::AdapterFacts;
-use crate::panel::OpenPanels;
 use crate::panel::frame::drawer::{WIDE, show};
 use crate::panel::style::{accent, faint};
 use crate::residency::{ResidencyFigures, ViewAtlas};
@@ -15,7 +14,7 @@ use crate::world::frames::Frames;
 use crate::world::layout::Atlas;
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
-use crate::world::tabs::{Instrument, ShownInstrument};
+use crate::world::tabs::{Drawer, Tab};
 use crate::world::think::Generation;
 
 /// Points for the names of what is told, and the gap after them.
@@ -32,15 +31,14 @@ pub(crate) fn draw(
     adapter: Option<Res<AdapterFacts>>,
     (figures, view_atlas): (Res<ResidencyFigures>, Option<Res<ViewAtlas>>),
     mut lately: Local<Recent>,
-    panels: Res<OpenPanels>,
-    mut drawer: ResMut<ShownInstrument>,
+    mut drawer: ResMut<Drawer>,
 ) -> Result {
-    if drawer.0 != Some(Instrument::Timings) {
+    if drawer.0 != Some(Tab::Timings) {
         return Ok(());
     }
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
-    show(context, &panels, (&mut drawer, Instrument::Timings, "Timings"), |ui| {
+    show(context, theme, (&mut drawer, Tab::Timings), |ui| {
         graph(ui, &frames, theme);
         let recent = frames.recent();
         egui::Grid::new("timings").spacing([14.0, 3.0]).show(ui, |ui| {

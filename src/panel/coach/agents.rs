@@ -6,9 +6,7 @@ use std::collections::HashMap;
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
-use egui::{
-    Align2, Color32, FontId, LayerId, Painter, Pos2, Rect, Shape, Stroke, Vec2, pos2, vec2,
-};
+use egui::{Align2, Color32, FontId, Painter, Pos2, Rect, Shape, Stroke, Vec2, pos2, vec2};
 
 use super::agent_card::{self, AgentView};
 use crate::agents::simulation::Clock;
@@ -17,7 +15,7 @@ use crate::agents::{
     QueueWorkers, Thoughts, WorkerPool,
 };
 use crate::panel::labels::map_text::{minimap, on_screen};
-use crate::panel::labels::placement::{MapWords, Word, WordRank};
+use crate::panel::labels::placement::{MapWords, Word, WordRank, map_painter};
 use crate::panel::style::{accent, backing, faint, ink};
 use crate::world::agents::Before;
 use crate::world::camera::MapCamera;
@@ -70,7 +68,7 @@ pub(crate) fn draw(
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let (Some(clock), Some(board), Some(before)) = world else { return Ok(()) };
-    let painter = context.layer_painter(LayerId::background());
+    let painter = map_painter(context, &camera.view);
     let theme = settings.theme;
     // One moment for ever: the signs of what agents do stay, and nothing moves.
     let moment = if settings.reduced_motion { 0.0 } else { time.elapsed_secs() };

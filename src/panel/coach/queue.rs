@@ -3,42 +3,36 @@
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
-use egui::{Align2, Color32, Id, RichText, ScrollArea, Sense, Ui, pos2, vec2};
+use egui::{Align2, Color32, RichText, Sense, Ui, vec2};
 
 use super::task;
 use crate::agents::simulation::Clock;
 use crate::agents::{QueueWorkers, WorkerPool};
 use crate::coach::{PhaseProgress, Queue, Status, Task, TaskId};
-use crate::panel::style::{accent, faint, ink, solid};
+use crate::panel::controls::{Explained, with_key};
+use crate::panel::frame::drawer::show;
+use crate::panel::style::{accent, faint, ink};
 use crate::terminal::{lines, one_line};
 use crate::world::agents::{WorldFile, save};
-use crate::world::camera::MapCamera;
 use crate::world::heatmap::Heatmaps;
-use crate::world::layout::Atlas;
+use crate::world::keys::UserAction;
 use crate::world::notices::Notices;
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
+use crate::world::tabs::{Drawer, Tab};
 
-/// Width of the panel.
-const WIDTH: f32 = 316.0;
 /// How much faster than usual time may go, by buttons.
 const SPEEDS: [f64; 4] = [1.0, 2.0, 4.0, 16.0];
 
-/// What is open of the coach, and what is typed.
+/// What is looked at of the coach's plan, and what is typed.
 #[derive(Resource, Debug, Clone, Default)]
 pub struct CoachPanel {
-    /// Whether it is open.
-    pub open: bool,
     /// The task that is looked at.
     pub task: Option<TaskId>,
     /// A word on it that is being typed.
     pub word: String,
     /// Whether the state of the world is to be written.
     save: bool,
-}
-
-pub(crate) fn toggle(mut panel: ResMut<CoachPanel>) {
-    panel.open = !panel.open;
 }
 
 /// Whether the state of the world is to be written.
@@ -59,8 +53,6 @@ pub(crate) fn keep(world: &mut World) {
 
 pub(crate) fn draw(
     mut contexts: EguiContexts,
-    atlas: Res<Atlas>,
-    camera: Res<MapCamera>,
     settings: Res<Settings>,
     workers: Option<Res<QueueWorkers>>,
     pool: Option<Res<WorkerPool>>,
@@ -68,49 +60,37 @@ pub(crate) fn draw(
     overlays: Option<ResMut<Heatmaps>>,
     file: Option<Res<WorldFile>>,
     mut panel: ResMut<CoachPanel>,
+    mut drawer: ResMut<Drawer>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
-    let (Some(workers), Some(mut clock), Some(mut overlays)) = (workers, clock, overlays) else {
-        return Ok(());
-    };
     let theme = settings.theme;
-    let queue = workers.runner().shared_queue().queue();
-    pill(context, theme, &queue, &clock, &mut panel);
-    if !panel.open {
-        return Ok(());
-    }
-    let frame = egui::Frame::new()
-        .fill(solid(theme))
-        .stroke(crate::panel::style::hairline(theme))
-        .corner_radius(8.0)
-        .inner_margin(egui::Margin::same(12));
-    let view = &camera.view;
-    let bottom =
-        view.minimap(atlas.bounds()).map_or(14.0, |[_, top, ..]| view.size[1] as f32 - top + 16.0);
-    let height = (view.size[1] as f32 - 84.0 - bottom).max(160.0);
-    egui::Area::new(Id::new("coach")).fixed_pos(pos2(12.0, 84.0)).show(context, |ui| {
-        frame.show(ui, |ui| {
-            ui.set_width(WIDTH);
-            ui.spacing_mut().item_spacing = vec2(6.0, 5.0);
-            time(ui, theme, &mut clock, pool.as_deref());
-            layers(ui, theme, &mut overlays);
-            ui.add_space(2.0);
-            ScrollArea::vertical().max_height(height).auto_shrink([false, true]).show(ui, |ui| {
-                for_you(ui, theme, &queue, &mut panel);
-                phases(ui, theme, &queue, &workers, &mut panel);
-                if let Some(problem) = workers.runner().shared_queue().problem() {
-                    ui.colored_label(crate::panel::style::wrong(theme), problem);
-                }
-                if file.is_some_and(|file| file.0.is_some())
-                    && ui.small_button("keep this world").clicked()
-                {
-                    // Written by `keep`, since it takes the world whole.
-                    panel.save = true;
-                }
-            });
-        });
+    show(context, theme, (&mut drawer, Tab::Coach), |ui| {
+        let (Some(workers), Some(mut clock), Some(mut overlays)) = (workers, clock, overlays)
+        else {
+            ui.label("Nobody lives in this world: it was opened without agents.");
+            return;
+        };
+        let queue = workers.runner().shared_queue().queue();
+        ui.spacing_mut().item_spacing = vec2(6.0, 5.0);
+        time(ui, theme, &mut clock, pool.as_deref());
+        layers(ui, theme, &mut overlays);
+        ui.add_space(2.0);
+        if panel.task.is_some() {
+            return task::draw(ui, theme, &workers, &queue, &mut panel);
+        }
+        for_you(ui, theme, &queue, &mut panel);
+        phases(ui, theme, &queue, &workers, &mut panel);
+        if let Some(problem) = workers.runner().shared_queue().problem() {
+            ui.colored_label(crate::panel::style::wrong(theme), problem);
+        }
+        let words = "write where the agents are and what they do, for the next time";
+        if file.is_some_and(|file| file.0.is_some())
+            && ui.small_button("keep this world").explained(words).clicked()
+        {
+            // Written by `keep`, since it takes the world whole.
+            panel.save = true;
+        }
     });
-    task::draw(context, theme, view, &workers, &queue, &mut panel);
     Ok(())
 }
 
@@ -128,52 +108,6 @@ pub(crate) fn colour_of(status: Status, theme: Theme) -> Color32 {
     }
 }
 
-/// A line that is always there: how far the plan is, and whether somebody is asked.
-fn pill(
-    context: &egui::Context,
-    theme: Theme,
-    queue: &Queue,
-    clock: &Clock,
-    panel: &mut CoachPanel,
-) {
-    let done = queue.tasks().iter().filter(|task| task.status == Status::Completed).count();
-    let asked = queue.for_persons().len();
-    let frame = egui::Frame::new()
-        .fill(solid(theme))
-        .corner_radius(6.0)
-        .inner_margin(egui::Margin::symmetric(10, 4));
-    egui::Area::new(Id::new("coach pill")).fixed_pos(pos2(12.0, 48.0)).show(context, |ui| {
-        let inner = frame.show(ui, |ui| {
-            ui.horizontal(|ui| {
-                ui.spacing_mut().item_spacing.x = 7.0;
-                ui.label(RichText::new("Coach").size(13.5).strong());
-                bar(ui, theme, done as f32 / queue.tasks().len().max(1) as f32, 64.0, GREEN);
-                let count = format!("{done} of {}", queue.tasks().len());
-                ui.label(RichText::new(count).size(12.0).color(faint(theme)));
-                if clock.is_paused() {
-                    ui.label(RichText::new("agents stand still").size(12.0).color(accent(theme)));
-                }
-                if asked > 0 {
-                    ui.label(
-                        RichText::new(format!("{asked} for you"))
-                            .size(12.0)
-                            .color(accent(theme))
-                            .strong(),
-                    );
-                }
-                ui.label(
-                    RichText::new(if panel.open { "J hides" } else { "J opens" })
-                        .size(11.0)
-                        .color(faint(theme)),
-                );
-            });
-        });
-        if inner.response.interact(Sense::click()).clicked() {
-            panel.open = !panel.open;
-        }
-    });
-}
-
 /// A bar that is full up to a part.
 pub(crate) fn bar(ui: &mut Ui, theme: Theme, part: f32, width: f32, colour: Color32) {
     let (rect, _) = ui.allocate_exact_size(vec2(width, 8.0), Sense::hover());
@@ -187,13 +121,17 @@ pub(crate) fn bar(ui: &mut Ui, theme: Theme, part: f32, width: f32, colour: Colo
 fn time(ui: &mut Ui, theme: Theme, clock: &mut Clock, pool: Option<&WorkerPool>) {
     ui.horizontal(|ui| {
         let word = if clock.is_paused() { "Go on" } else { "Pause" };
-        if ui.button(word).on_hover_text("the agents' time (K)").clicked() {
+        let words =
+            with_key(ui.ctx(), "stops the agents, or lets them go on", UserAction::PauseAgents);
+        if ui.button(word).explained(words).clicked() {
             let paused = !clock.is_paused();
             clock.set_paused(paused);
         }
         for speed in SPEEDS {
             let chosen = (clock.speed() - speed).abs() < 1e-9;
-            if ui.selectable_label(chosen, format!("x{speed}")).clicked() {
+            let words = format!("the agents' time goes {speed} times as fast");
+            let label = ui.selectable_label(chosen, format!("x{speed}"));
+            if label.explained(words).clicked() {
                 clock.set_speed(speed);
             }
         }
@@ -215,12 +153,13 @@ fn layers(ui: &mut Ui, theme: Theme, overlays: &mut Heatmaps) {
     let mut chosen = overlays.shown.clone();
     ui.horizontal_wrapped(|ui| {
         ui.label(RichText::new("layer").size(12.0).color(faint(theme)));
-        if ui.selectable_label(chosen.is_none(), "none").clicked() {
+        let none = ui.selectable_label(chosen.is_none(), "none");
+        if none.explained("no survey's colours on the map").clicked() {
             chosen = None;
         }
         for overlay in &overlays.all {
             let is_chosen = chosen.as_deref() == Some(overlay.name);
-            if ui.selectable_label(is_chosen, overlay.name).on_hover_text(overlay.title).clicked() {
+            if ui.selectable_label(is_chosen, overlay.name).explained(overlay.title).clicked() {
                 chosen = Some(overlay.name.to_owned());
             }
         }
@@ -280,7 +219,6 @@ fn heading(ui: &mut Ui, theme: Theme, progress: &PhaseProgress, is_current: bool
 
 /// A task in a line or two; a click looks at it.
 fn line(ui: &mut Ui, theme: Theme, task: &Task, doing: Option<&str>, panel: &mut CoachPanel) {
-    let is_chosen = panel.task.as_ref() == Some(&task.id);
     let colour = colour_of(task.status, theme);
     let inner = ui.horizontal(|ui| {
         let (dot, _) = ui.allocate_exact_size(vec2(12.0, 14.0), Sense::hover());
@@ -305,15 +243,14 @@ fn line(ui: &mut Ui, theme: Theme, task: &Task, doing: Option<&str>, panel: &mut
             Status::Pending | Status::Blocked => text.color(faint(theme)),
             _ => text.color(ink(theme)),
         };
-        let text = if is_chosen { text.color(accent(theme)).strong() } else { text };
         ui.add(egui::Label::new(text).truncate().selectable(false));
         if let Some(worker) = &task.worker {
             ui.label(RichText::new(&worker.name).size(11.0).color(accent(theme)));
         }
     });
-    let response = inner.response.interact(Sense::click()).on_hover_text(found(task));
+    let response = inner.response.interact(Sense::click()).explained(found(task));
     if response.clicked() {
-        panel.task = (!is_chosen).then(|| task.id.clone());
+        panel.task = Some(task.id.clone());
         // What was typed was about another task.
         panel.word.clear();
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 
 use bevy_egui::egui;
-use egui::{Id, RichText, ScrollArea, Ui, pos2, vec2};
+use egui::{RichText, Ui, vec2};
 use jiff::Zoned;
 
 use super::queue::{CoachPanel, RED, colour_of, found};
@@ -12,22 +12,19 @@ use crate::agents::QueueWorkers;
 use crate::coach::{
     AgentKind, CoachError, Queue, SharedQueue, Status, Task, TaskAction, Worker, working_folder,
 };
-use crate::panel::style::{accent, faint, solid};
+use crate::panel::controls::Explained;
+use crate::panel::style::{accent, faint};
 use crate::terminal;
 use crate::world::palette::Theme;
-use crate::world::view::View;
 
 /// Who says what is said here.
 const PERSON: &str = "a person";
-/// Width of the card.
-const WIDTH: f32 = 300.0;
 /// Events of its history that are shown.
 const EVENTS: usize = 6;
 
 pub(crate) fn draw(
-    context: &egui::Context,
+    ui: &mut Ui,
     theme: Theme,
-    view: &View,
     crew: &QueueWorkers,
     queue: &Queue,
     panel: &mut CoachPanel,
@@ -36,24 +33,14 @@ pub(crate) fn draw(
         panel.task = None;
         return;
     };
-    let frame = egui::Frame::new()
-        .fill(solid(theme))
-        .stroke(egui::Stroke::new(1.0, colour_of(task.status, theme).linear_multiply(0.8)))
-        .corner_radius(8.0)
-        .inner_margin(egui::Margin::same(12));
-    let most = (view.size[1] as f32 - 260.0).max(140.0);
-    egui::Area::new(Id::new("coach task")).fixed_pos(pos2(366.0, 84.0)).show(context, |ui| {
-        frame.show(ui, |ui| {
-            ui.set_width(WIDTH);
-            ui.spacing_mut().item_spacing = vec2(6.0, 4.0);
-            ScrollArea::vertical()
-                .max_height(most)
-                .auto_shrink([false, true])
-                .show(ui, |ui| about(ui, theme, task));
-            ui.separator();
-            say(ui, crew, queue, task, &mut panel.word);
-        });
-    });
+    ui.spacing_mut().item_spacing = vec2(6.0, 4.0);
+    let back = ui.button("All tasks").explained("back to the plan");
+    about(ui, theme, task);
+    ui.separator();
+    say(ui, crew, queue, task, &mut panel.word);
+    if back.clicked() {
+        panel.task = None;
+    }
 }
 
 fn about(ui: &mut Ui, theme: Theme, task: &Task) {
@@ -113,7 +100,7 @@ fn say(ui: &mut Ui, crew: &QueueWorkers, queue: &Queue, task: &Task, word: &mut 
     let desk = crew.runner().shared_queue();
     let edit =
         egui::TextEdit::singleline(word).hint_text("a word on it").desired_width(f32::INFINITY);
-    ui.add(edit);
+    ui.add(edit).explained("what you say of this task: it goes with what you choose below");
     let id = task.id.clone();
     let said = |usual: &str| {
         if word.trim().is_empty() { usual.to_owned() } else { word.trim().to_owned() }
@@ -123,45 +110,41 @@ fn say(ui: &mut Ui, crew: &QueueWorkers, queue: &Queue, task: &Task, word: &mut 
         let open = matches!(task.status, Status::Pending | Status::InProgress | Status::Review);
         // A process holds a lock while it works; a person has none.
         let by_person = task.worker.as_ref().is_some_and(|worker| worker.lock.is_none());
-        if task.status == Status::Pending && ui.button("Do it myself").clicked() {
+        let mut button = |name: &str, words: &str| ui.button(name).explained(words).clicked();
+        if task.status == Status::Pending && button("Do it myself", "no agent takes it meanwhile") {
             let id = id.clone();
             decide(desk, move |queue| {
                 queue.start(&id, Worker::new(PERSON, AgentKind::Human), &Zoned::now())
             });
         }
         let accept = if by_person { "Done" } else { "Accept" };
-        if open
-            && ui
-                .button(accept)
-                .on_hover_text("it is as it should be; a check still has to pass")
-                .clicked()
-        {
+        if open && button(accept, "it is as it should be; a check still has to pass") {
             let (id, word) = (id.clone(), said("accepted"));
             used = true;
             decide(desk, move |queue| queue.accept(&id, PERSON, &word, &Zoned::now()));
         }
-        if by_person && ui.button("Give back").clicked() {
+        if by_person && button("Give back", "an agent may take it again") {
             let id = id.clone();
             decide(desk, move |queue| queue.release(&id, "a person gives it back", &Zoned::now()));
         }
-        if open && ui.button("Decline").clicked() {
+        if open && button("Decline", "it has failed, for the reason that you write") {
             let (id, word) = (id.clone(), said("declined"));
             used = true;
             decide(desk, move |queue| queue.fail(&id, format!("{PERSON}: {word}"), &Zoned::now()));
         }
         let again = matches!(task.status, Status::Failed | Status::Review | Status::Blocked);
-        if again && ui.button("Try again").clicked() {
+        if again && button("Try again", "it is open again, and its tries count anew") {
             let id = id.clone();
             decide(desk, move |queue| queue.retry(&id, &Zoned::now()));
             crew.try_again();
         }
         if task.status == Status::Pending
             && task.waiting.is_some()
-            && ui.button("Try now").clicked()
+            && button("Try now", "look at once whether what it waits for is there")
         {
             crew.try_again();
         }
-        if !word.trim().is_empty() && ui.button("Comment").clicked() {
+        if !word.trim().is_empty() && button("Comment", "say it, and change nothing") {
             let (id, word) = (id.clone(), said(""));
             used = true;
             decide(desk, move |queue| queue.comment(&id, PERSON, &word, &Zoned::now()));
@@ -189,7 +172,8 @@ fn leave(ui: &mut Ui, crew: &QueueWorkers, queue: &Queue, task: &Task) {
         return;
     }
     ui.colored_label(RED, terminal::command(&command.line));
-    if ui.button("Allow this command").clicked() {
+    let words = "this command may run in this folder, now and later";
+    if ui.button("Allow this command").explained(words).clicked() {
         match working_folder().and_then(|folder| consents.allow(&folder, &command.line, true)) {
             Ok(()) => crew.try_again(),
             Err(error) => crew.runner().shared_queue().note_problem(&error),

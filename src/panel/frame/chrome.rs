@@ -1,4 +1,4 @@
-//! The frame around the map: where one is, the minimap's frame, the legend, and what is told.
+//! The frame around the map: where one is, the minimap's frame and the legend.
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
@@ -7,51 +7,72 @@ use egui::{Align2, FontId, Id, LayerId, Order, Rect, Stroke, StrokeKind, pos2, v
 use crate::model::PixelModel;
 use crate::model::colour::gamma;
 use crate::model::relief::HEIGHTS;
+use crate::panel::controls::Explained;
+use crate::panel::frame::{drawer, search_box};
 use crate::panel::labels::map_text::minimap;
 use crate::panel::labels::placement::Taken;
 use crate::panel::rect_mesh::RectMesh;
-use crate::panel::style::{accent, card, faint, hairline, ink, of_palette, solid, veil};
+use crate::panel::style::{accent, card, faint, hairline, ink, of_palette, solid};
 use crate::words::short_count;
 use crate::world::camera::{MapCamera, Navigate};
 use crate::world::draw::relief_fade;
 use crate::world::layout::{Atlas, Place};
-use crate::world::notices::Notices;
-use crate::world::palette::{Colouring, Palette, Palettes, RANGE};
+use crate::world::palette::{Colouring, Palette, Palettes, RANGE, Theme};
 use crate::world::settings::Settings;
-use crate::world::tour::TourRun;
+use crate::world::tabs::Drawer;
 use crate::world::view::View;
 
 /// The legend's width, as wide as the widest minimap.
 const LEGEND: f32 = 190.0;
-/// What stands beside a caption on either side: the minimap with both legends, and the keys.
-const BESIDE: f32 = 322.0;
+/// Points across the names of the panels where all of them stand.
+const NAMES: f32 = 640.0;
+/// And where one button stands for them.
+const BUTTON: f32 = 76.0;
 
-pub(crate) fn draw(
+/// Where one is, above the map.
+pub(crate) fn trail(
     mut contexts: EguiContexts,
     atlas: Res<Atlas>,
     camera: Res<MapCamera>,
-    notices: Res<Notices>,
-    mut navigate: MessageWriter<Navigate>,
-    palettes: Res<Palettes>,
+    drawer: Res<Drawer>,
     settings: Res<Settings>,
-    tour: Option<Res<TourRun>>,
+    mut navigate: MessageWriter<Navigate>,
     mut taken: ResMut<Taken>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
-    trail(context, &atlas, &camera.view, &settings, &mut navigate);
+    let names = match drawer.0 {
+        Some(_) => 0.0,
+        None if camera.view.size[0] as f32 >= drawer::ALL_NAMES => NAMES,
+        None => BUTTON,
+    };
+    // The names of the panels and the search box have the other half of the line.
+    let room = camera.view.size[0] as f32 - names - search_box::ACROSS - 60.0;
+    let (view, theme) = (&camera.view, settings.theme);
+    taken.rects.push(places_line(context, (&atlas, view), theme, room.max(60.0), &mut navigate));
+    Ok(())
+}
+
+/// The minimap's frame and the legend, in the left corner below.
+pub(crate) fn corner(
+    mut contexts: EguiContexts,
+    atlas: Res<Atlas>,
+    camera: Res<MapCamera>,
+    palettes: Res<Palettes>,
+    settings: Res<Settings>,
+    mut taken: ResMut<Taken>,
+) -> Result {
+    let context = contexts.ctx_mut()?;
     let painter = context.layer_painter(LayerId::new(Order::Middle, Id::new("chrome")));
     let theme = settings.theme;
-    let screen = painter.clip_rect();
-    let at = pos2(14.0, screen.bottom() - 28.0);
-    let panel = Rect::from_min_max(at - vec2(8.0, 7.0), at + vec2(LEGEND + 8.0, 22.0));
+    let at = pos2(14.0, camera.view.size[1] as f32 - 28.0);
+    let mut panel = Rect::from_min_max(at - vec2(8.0, 7.0), at + vec2(LEGEND + 8.0, 22.0));
     if let Some(frame) = minimap(&camera.view, &atlas) {
         // The minimap is drawn with the map; the panel is drawn around it.
-        let panel = panel.union(frame.expand(8.0));
+        panel = panel.union(frame.expand(8.0));
         let mut plain = RectMesh::default();
         plain.around(panel, frame.shrink(1.0), solid(theme));
         plain.paint(&painter);
         painter.rect_stroke(panel, 4.0, hairline(theme), StrokeKind::Inside);
-        taken.rects.push(panel);
         let seen = camera.view.visible();
         let small = camera.view.minimap_view(atlas.bounds());
         let at = |x: i64, y: i64| {
@@ -66,40 +87,11 @@ pub(crate) fn draw(
         painter.rect_stroke(here, 1.0, Stroke::new(1.5, accent(theme)), StrokeKind::Outside);
     } else {
         painter.rect(panel, 4.0, solid(theme), hairline(theme), StrokeKind::Inside);
-        taken.rects.push(panel);
     }
+    taken.rects.push(panel);
+    taken.corner = panel;
     let palette = palettes.named(&settings.palette);
     legend(&painter, (&atlas, &camera.view), palette, &settings, at);
-    let caption = tour.map(|tour| tour.caption.clone()).filter(|caption| !caption.is_empty());
-    if let Some(text) = caption {
-        let wide =
-            // The last bound is the strongest: on a narrow screen the caption covers its
-            // neighbours rather than leave the screen.
-            600.0f32.min(screen.width() - 2.0 * BESIDE).max(260.0).min(screen.width() - 40.0);
-        let galley = painter.layout(text, FontId::proportional(16.0), ink(theme), wide);
-        let place = Align2::CENTER_BOTTOM
-            .anchor_size(pos2(screen.center().x, screen.bottom() - 20.0), galley.size());
-        let panel = place.expand2(vec2(16.0, 11.0));
-        painter.rect(
-            panel,
-            8.0,
-            solid(theme),
-            Stroke::new(1.0, veil(accent(theme), 0.3)),
-            StrokeKind::Inside,
-        );
-        painter.galley(place.min, galley, ink(theme));
-        taken.rects.push(panel);
-        taken.caption = Some(panel);
-    }
-    if let Some(text) = notices.text() {
-        let wide = (screen.width() - 60.0).max(40.0);
-        let galley = painter.layout(text.to_owned(), FontId::proportional(14.0), ink(theme), wide);
-        let place = Align2::CENTER_TOP.anchor_size(pos2(screen.center().x, 60.0), galley.size());
-        let panel = place.expand2(vec2(14.0, 8.0));
-        painter.rect(panel, 6.0, solid(theme), hairline(theme), StrokeKind::Inside);
-        painter.galley(place.min, galley, ink(theme));
-        taken.rects.push(panel);
-    }
     Ok(())
 }
 
@@ -127,20 +119,18 @@ fn places(atlas: &Atlas, view: &View) -> Vec<Place> {
     places
 }
 
-/// The names of the places around the middle of the screen; each goes there.
-fn trail(
+/// The names of the places around the middle of the screen; each goes there. Gives what they take.
+fn places_line(
     context: &egui::Context,
-    atlas: &Atlas,
-    view: &View,
-    settings: &Settings,
+    (atlas, view): (&Atlas, &View),
+    theme: Theme,
+    room: f32,
     navigate: &mut MessageWriter<Navigate>,
-) {
-    let theme = settings.theme;
+) -> Rect {
     let places = places(atlas, view);
     let mut chosen = None;
-    // The tabs and the search box have the other half of the line.
-    let room = (context.content_rect().width() - 540.0).max(160.0);
-    egui::Area::new(Id::new("trail")).fixed_pos(pos2(12.0, 10.0)).show(context, |ui| {
+    let area = egui::Area::new(Id::new("trail")).fixed_pos(pos2(12.0, 10.0));
+    let shown = area.show(context, |ui| {
         card(theme).show(ui, |ui| {
             ui.set_max_width(room);
             ui.horizontal(|ui| {
@@ -153,14 +143,15 @@ fn trail(
                     let text = if at == 0 { text.size(16.0).strong() } else { text.size(14.0) };
                     let label =
                         egui::Label::new(text).sense(egui::Sense::click()).selectable(false);
-                    if ui.add(label.truncate()).clicked() {
+                    let about = format!("go to {}", atlas.name(place));
+                    if ui.add(label.truncate()).explained(about).clicked() {
                         chosen = Some(place.clone());
                     }
                 }
                 if places.len() == 1 {
-                    let text =
-                        egui::RichText::new(facts(atlas.model())).color(faint(theme)).size(13.0);
-                    ui.add(egui::Label::new(text).truncate());
+                    let facts = facts(atlas.model());
+                    let text = egui::RichText::new(&facts).color(faint(theme)).size(13.0);
+                    ui.add(egui::Label::new(text).truncate()).on_hover_text(facts);
                 }
             });
         });
@@ -168,6 +159,7 @@ fn trail(
     if let Some(place) = chosen {
         navigate.write(Navigate::To(place));
     }
+    shown.response.rect
 }
 
 /// What a model is, in a line.

@@ -1,46 +1,151 @@
-//! The drawer on the right: one instrument at a time, chosen by its name or its key.
+//! The drawer on the right: one panel at a time, chosen by its name or its key. The map and all
+//! that lies on it have the rest of the screen.
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
-use egui::{Align2, Id, RichText, vec2};
+use egui::{Align2, Id, Margin, Order, Rect, RichText, ScrollArea, Sense, Ui, pos2, vec2};
 
-use crate::panel::OpenPanels;
+use crate::agents::QueueWorkers;
+use crate::coach::{Queue, Status};
 use crate::panel::charts::activity::Scrubbed;
-use crate::panel::style::{FADED, accent, card, faint, tint};
+use crate::panel::controls::{Explained, with_key};
+use crate::panel::frame::search_box;
+use crate::panel::labels::placement::Taken;
+use crate::panel::style::{FADED, accent, card, faint, hairline, ink, solid, tint};
+use crate::world::camera::MapCamera;
 use crate::world::keys::UserAction;
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
-use crate::world::tabs::{Instrument, ShownInstrument};
+use crate::world::tabs::{Drawer, Tab};
 use crate::world::think::Generation;
 
-/// Shows an instrument's window if it is the one that is open.
+/// Points across the drawer's contents: the rest are its margins and a scroll bar.
+pub(crate) const WIDE: f32 = 320.0;
+/// Points across a map on which all names stand beside the search box; where there are less, one
+/// button opens the drawer, which has the names.
+pub(crate) const ALL_NAMES: f32 = 1100.0;
+
+/// Shows a panel's contents in the drawer if it is the one that is open.
 pub(crate) fn show(
     context: &egui::Context,
-    panels: &OpenPanels,
-    (shown, instrument, title): (&mut ShownInstrument, Instrument, &str),
-    contents: impl FnOnce(&mut egui::Ui),
+    theme: Theme,
+    (drawer, tab): (&mut Drawer, Tab),
+    contents: impl FnOnce(&mut Ui),
 ) {
-    if shown.0 != Some(instrument) {
+    if drawer.0 != Some(tab) {
         return;
     }
-    let mut open = true;
-    // The inspector has the corner.
-    let left = if panels.inspector { -286.0 } else { -12.0 };
-    // One id for all instruments, so that egui takes them for the same window.
-    let window = egui::Window::new(title).id(Id::new("drawer")).open(&mut open).resizable(false);
-    let window =
-        window.collapsible(false).default_width(WIDE).anchor(Align2::RIGHT_TOP, vec2(left, 56.0));
-    window.show(context, |ui| {
-        ui.set_width(WIDE);
-        contents(ui);
+    let screen = context.content_rect();
+    let left = (screen.right() - Drawer::ACROSS).max(screen.left());
+    let place = Rect::from_min_max(pos2(left, screen.top()), screen.right_bottom());
+    // Above all else: on a narrow screen it covers the map and what stands there.
+    let area = egui::Area::new(Id::new("drawer")).order(Order::Foreground);
+    area.fixed_pos(place.min).constrain(false).show(context, |ui| {
+        ui.shrink_clip_rect(place);
+        let margin = Margin { left: 14, right: 4, top: 10, bottom: 10 };
+        egui::Frame::new().fill(solid(theme)).inner_margin(margin).show(ui, |ui| {
+            ui.set_width((place.width() - 18.0).max(0.0));
+            ui.set_height((place.height() - 20.0).max(0.0));
+            ui.horizontal_wrapped(|ui| names(ui, theme, drawer, None));
+            ui.add_space(4.0);
+            heading(ui, drawer, tab);
+            // Of each its own: where one was scrolled to is not where another is.
+            let scroll = ScrollArea::vertical().id_salt(tab).auto_shrink([false, false]);
+            scroll.show(ui, |ui| {
+                ui.set_max_width(WIDE);
+                contents(ui);
+            });
+        });
+        let line = hairline(theme);
+        ui.painter().vline(place.left() + line.width / 2.0, place.y_range(), line);
     });
-    if !open {
-        shown.0 = None;
+}
+
+/// The name of the panel that is open, and the button that closes it.
+fn heading(ui: &mut Ui, drawer: &mut Drawer, tab: Tab) {
+    ui.horizontal(|ui| {
+        ui.label(RichText::new(tab.name()).size(17.0).strong());
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            ui.add_space(10.0);
+            let words = with_key(ui.ctx(), "closes the drawer", UserAction::Close);
+            if ui.button("Close").explained(words).clicked() {
+                drawer.0 = None;
+            }
+        });
+    });
+    ui.separator();
+}
+
+/// The names of all panels; a click opens one. The coach's says how far the plan is.
+fn names(ui: &mut Ui, theme: Theme, drawer: &mut Drawer, queue: Option<&Queue>) {
+    ui.spacing_mut().item_spacing = vec2(11.0, 4.0);
+    for tab in Tab::ALL {
+        let is_open = drawer.0 == Some(tab);
+        let mut name = tab.name().to_owned();
+        let mut colour = if is_open { accent(theme) } else { faint(theme) };
+        if let (Tab::Coach, Some(queue)) = (tab, queue) {
+            name = format!("{name} {}/{}", done(queue), queue.tasks().len());
+            // Somebody waits for a word.
+            colour = if queue.for_persons().is_empty() { colour } else { accent(theme) };
+        }
+        let text = RichText::new(name).size(13.0).color(colour);
+        let text = if is_open { text.underline() } else { text };
+        let label = egui::Label::new(text).sense(Sense::click()).selectable(false);
+        let about = tab.action().map_or_else(
+            || tab.about().to_owned(),
+            |action| with_key(ui.ctx(), tab.about(), action),
+        );
+        if ui.add(label.extend()).explained(about).clicked() {
+            drawer.toggle(tab);
+        }
     }
 }
 
-/// Points across the drawer's contents.
-pub(crate) const WIDE: f32 = 320.0;
+/// Tasks that are done.
+fn done(queue: &Queue) -> usize {
+    queue.tasks().iter().filter(|task| task.status == Status::Completed).count()
+}
+
+/// While the drawer is closed: the names left of the search box, or one button.
+pub(crate) fn bar(
+    mut contexts: EguiContexts,
+    camera: Res<MapCamera>,
+    settings: Res<Settings>,
+    workers: Option<Res<QueueWorkers>>,
+    mut drawer: ResMut<Drawer>,
+    mut taken: ResMut<Taken>,
+) -> Result {
+    if drawer.0.is_some() {
+        return Ok(());
+    }
+    let context = contexts.ctx_mut()?;
+    let across = camera.view.size[0] as f32;
+    let theme = settings.theme;
+    let frame = card(theme).inner_margin(Margin::symmetric(10, 6));
+    let place = pos2(across - search_box::ACROSS - 20.0, 10.0);
+    let area = egui::Area::new(Id::new("names")).fixed_pos(place).pivot(Align2::RIGHT_TOP);
+    let shown = area.show(context, |ui| {
+        frame.show(ui, |ui| {
+            // What is chosen is a change; being looked at is none.
+            let mut chosen = *drawer;
+            if across >= ALL_NAMES {
+                let queue =
+                    workers.as_deref().map(|workers| workers.runner().shared_queue().queue());
+                ui.horizontal(|ui| names(ui, theme, &mut chosen, queue.as_deref()));
+            } else {
+                let text = RichText::new("Panels").size(13.0).color(ink(theme));
+                let label = egui::Label::new(text).sense(Sense::click()).selectable(false);
+                let words = "opens the drawer: what is selected, changes, charts, settings, keys";
+                if ui.add(label.extend()).explained(words).clicked() {
+                    chosen.0 = Some(Tab::Inspector);
+                }
+            }
+            drawer.set_if_neq(chosen);
+        });
+    });
+    taken.rects.push(shown.response.rect);
+    Ok(())
+}
 
 /// Looks at the token before or after.
 pub(crate) fn scrub(
@@ -60,42 +165,6 @@ pub(crate) fn scrub(
     }
 }
 
-/// The names of the instruments, left of the search box.
-pub(crate) fn bar(
-    mut contexts: EguiContexts,
-    settings: Res<Settings>,
-    mut drawer: ResMut<ShownInstrument>,
-) -> Result {
-    let context = contexts.ctx_mut()?;
-    // On a narrow screen the trail and the search box have the line; instruments have keys too.
-    if context.content_rect().width() < 900.0 {
-        return Ok(());
-    }
-    let theme = settings.theme;
-    let frame = card(theme).inner_margin(egui::Margin::symmetric(8, 6));
-    let area =
-        egui::Area::new(Id::new("instruments")).anchor(Align2::RIGHT_TOP, vec2(-238.0, 10.0));
-    area.show(context, |ui| {
-        frame.show(ui, |ui| {
-            ui.horizontal(|ui| {
-                ui.spacing_mut().item_spacing.x = 10.0;
-                for tab in Instrument::ALL {
-                    let is_open = drawer.0 == Some(tab);
-                    let colour = if is_open { accent(theme) } else { faint(theme) };
-                    let text = RichText::new(tab.name()).size(13.0).color(colour);
-                    let text = if is_open { text.underline() } else { text };
-                    let label =
-                        egui::Label::new(text).sense(egui::Sense::click()).selectable(false);
-                    if ui.add(label).clicked() {
-                        drawer.toggle(tab);
-                    }
-                }
-            });
-        });
-    });
-    Ok(())
-}
-
 /// Where what is looked at is: the token that was chosen, if its step is done, or the latest.
 pub(crate) fn place(mind: &Generation, scrubbed: &Scrubbed) -> Option<usize> {
     let latest = mind.latest_place()?;
@@ -111,31 +180,29 @@ pub(crate) fn written(text: &str) -> String {
 pub(crate) const BEFORE_CHANGE: &str = "before the change";
 
 /// Fades what follows where it was computed before the model was changed, and says so.
-pub(crate) fn fade_before_change(ui: &mut egui::Ui, theme: Theme, mind: &Generation) {
+pub(crate) fn fade_before_change(ui: &mut Ui, theme: Theme, mind: &Generation) {
     if mind.is_before_change() {
         ui.colored_label(accent(theme), BEFORE_CHANGE);
         ui.multiply_opacity(FADED);
     }
 }
 
-/// What is said in a drawer as long as nothing was thought.
-pub(crate) fn nothing_yet(ui: &mut egui::Ui, theme: Theme) {
+/// What is said in a panel as long as nothing was thought.
+pub(crate) fn nothing_yet(ui: &mut Ui, theme: Theme) {
     ui.colored_label(faint(theme), "Ask something first: press Enter, type, and Enter again.");
 }
 
 /// A number with a bar behind it.
 pub(crate) fn bar_cell(
-    ui: &mut egui::Ui,
+    ui: &mut Ui,
     theme: Theme,
     wide: f32,
     part: f32,
-    text: &str,
+    (text, about): (&str, &str),
 ) -> egui::Response {
-    let (place, response) = ui.allocate_exact_size(vec2(wide, 16.0), egui::Sense::click());
-    let full = egui::Rect::from_min_size(
-        place.min,
-        vec2(place.width() * part.clamp(0.0, 1.0), place.height()),
-    );
+    let (place, response) = ui.allocate_exact_size(vec2(wide, 16.0), Sense::click());
+    let full =
+        Rect::from_min_size(place.min, vec2(place.width() * part.clamp(0.0, 1.0), place.height()));
     ui.painter().rect_filled(full.shrink2(vec2(0.0, 1.5)), 2.0, tint(theme, 0.8));
     let font = egui::FontId::monospace(11.0);
     ui.painter().text(
@@ -143,7 +210,7 @@ pub(crate) fn bar_cell(
         Align2::LEFT_CENTER,
         text,
         font,
-        crate::panel::style::ink(theme),
+        ink(theme),
     );
-    response
+    response.explained(about)
 }

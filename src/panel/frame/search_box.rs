@@ -4,12 +4,17 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{Id, Key};
 
-use crate::world::camera::Navigate;
+use crate::panel::controls::{Explained, with_key};
+use crate::panel::labels::placement::Taken;
+use crate::world::camera::{MapCamera, Navigate};
 use crate::world::keys::UserAction;
 use crate::world::layout::Atlas;
 use crate::world::layout::search::search;
 use crate::world::notices::Notices;
 use crate::world::settings::Settings;
+
+/// Points across it.
+pub(crate) const ACROSS: f32 = 218.0;
 
 /// What is typed into the search box.
 #[derive(Resource, Debug, Clone, Default)]
@@ -20,26 +25,29 @@ pub struct SearchBox {
 
 pub(crate) fn draw(
     mut contexts: EguiContexts,
-    atlas: Res<Atlas>,
+    (atlas, camera): (Res<Atlas>, Res<MapCamera>),
     mut notices: ResMut<Notices>,
     mut navigate: MessageWriter<Navigate>,
     settings: Res<Settings>,
     mut actions: MessageReader<UserAction>,
     mut search_box: ResMut<SearchBox>,
+    mut taken: ResMut<Taken>,
 ) -> Result {
     let is_wanted = UserAction::Search.is_among(&mut actions);
     let context = contexts.ctx_mut()?;
     let frame = crate::panel::style::card(settings.theme);
     let mut chosen = None;
-    let area =
-        egui::Area::new(Id::new("search")).anchor(egui::Align2::RIGHT_TOP, egui::vec2(-12.0, 10.0));
-    area.show(context, |ui| {
+    let left = camera.view.size[0] as f32 - ACROSS - 12.0;
+    let area = egui::Area::new(Id::new("search")).fixed_pos(egui::pos2(left.max(0.0), 10.0));
+    let shown = area.show(context, |ui| {
         frame.show(ui, |ui| {
             let hint = "search: layer 2 head 3";
             let edit = egui::TextEdit::singleline(&mut search_box.text)
                 .hint_text(hint)
                 .desired_width(190.0);
-            let response = ui.add(edit);
+            let words =
+                with_key(ui.ctx(), "a place by its name; Enter goes there", UserAction::Search);
+            let response = ui.add(edit).explained(words);
             if is_wanted {
                 response.request_focus();
             }
@@ -51,12 +59,14 @@ pub(crate) fn draw(
                 }
             }
             for place in found {
-                if ui.selectable_label(false, atlas.name(&place)).clicked() {
+                let name = atlas.name(&place);
+                if ui.selectable_label(false, &name).explained(format!("go to {name}")).clicked() {
                     chosen = Some(place);
                 }
             }
         });
     });
+    taken.rects.push(shown.response.rect);
     if let Some(place) = chosen {
         navigate.write(Navigate::To(place));
         search_box.text.clear();

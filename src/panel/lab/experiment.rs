@@ -6,26 +6,31 @@ use std::sync::Arc;
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
-use egui::{DragValue, RichText, Ui};
+use egui::{Button, DragValue, RichText, Ui};
 
 use super::side_by_side;
 use crate::forward::Interventions;
 use crate::model::PixelModel;
 use crate::model::edits::{Brush, Region};
 use crate::model::weights::tile_weights;
+use crate::panel::PromptBox;
+use crate::panel::controls::{Explained, clicked, key_button};
+use crate::panel::frame::drawer::{WIDE, show};
 use crate::panel::style::faint;
-use crate::panel::{OpenPanels, PromptBox};
 use crate::tiles::{ModelIndex, Muted, Scale};
-use crate::world::camera::{MapCamera, Navigate};
+use crate::world::camera::Navigate;
 use crate::world::keys::UserAction;
-use crate::world::lab::{Comparison, Edits, marks};
+use crate::world::lab::{Comparison, ComparisonStage, Edits, marks};
 use crate::world::layout::{Atlas, Place};
 use crate::world::palette::Theme;
 use crate::world::pointer::Selection;
 use crate::world::settings::Settings;
+use crate::world::tabs::{Drawer, Tab};
 
-/// Points across the panel.
-const WIDTH: f32 = 310.0;
+/// What muting comes to.
+pub(crate) const MUTE: &str = "it gives nothing to the river: the model answers without it";
+/// What hearing alone comes to.
+const SOLO: &str = "the others of its kind give nothing to the river";
 /// Marks that are listed; more are counted.
 const MOST_LISTED: usize = 12;
 
@@ -43,100 +48,103 @@ impl Default for Typed {
     }
 }
 
-/// Who begins to paint needs the brushes.
-pub(crate) fn open_to_paint(
+/// Who begins to paint needs the brushes; what comes of a change is told in the same panel.
+pub(crate) fn open_by_itself(
     edits: Res<Edits>,
-    mut was_painting: Local<bool>,
-    mut panels: ResMut<OpenPanels>,
+    comparison: Res<Comparison>,
+    mut before: Local<[bool; 2]>,
+    mut drawer: ResMut<Drawer>,
 ) {
-    let was_painting = std::mem::replace(&mut *was_painting, edits.painting);
-    if edits.painting && !was_painting {
-        panels.experiment = true;
+    let now = [edits.painting, comparison.is_running()];
+    let has_begun = now.iter().zip(*before).any(|(now, before)| *now && !before);
+    *before = now;
+    if has_begun {
+        drawer.0 = Some(Tab::Experiment);
     }
 }
 
 pub(crate) fn draw(
     mut contexts: EguiContexts,
     atlas: Res<Atlas>,
-    camera: Res<MapCamera>,
     selection: Res<Selection>,
     mut navigate: MessageWriter<Navigate>,
     mut actions: MessageWriter<UserAction>,
     (settings, interventions, prompt): (Res<Settings>, Res<Interventions>, Res<PromptBox>),
     index: Option<Res<ModelIndex>>,
     (muted, scales, marked): (Query<(), With<Muted>>, Query<&Scale>, marks::MarkedEntities),
-    mut edits: ResMut<Edits>,
-    mut comparison: ResMut<Comparison>,
-    mut panels: ResMut<OpenPanels>,
+    (mut edits, mut comparison): (ResMut<Edits>, ResMut<Comparison>),
+    mut drawer: ResMut<Drawer>,
     mut typed: Local<Typed>,
     mut commands: Commands,
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
-    let mut open = panels.experiment;
-    // Above the minimap.
-    let most = (camera.view.size[1] as f32 - 290.0).max(150.0);
-    let window = egui::Window::new("Experiment").open(&mut open).resizable(false);
-    let window = window.default_size([WIDTH, most]).frame(crate::panel::style::opaque(context));
-    window.anchor(egui::Align2::LEFT_TOP, egui::vec2(12.0, 52.0)).show(context, |ui| {
-        ui.set_width(WIDTH);
-        egui::ScrollArea::vertical().max_height(most).show(ui, |ui| {
-            section(ui, "Heads and layers", |ui| {
-                let place = selection.0.as_ref();
-                let entity = place.zip(index.as_deref()).and_then(|(place, index)| {
-                    let is_solo = marks::is_solo(place, index, |entity| muted.contains(entity));
-                    Some((place, marks::entity_of(place, index)?, is_solo))
-                });
-                if let Some((place, entity, is_solo)) = entity {
-                    ui.label(RichText::new(atlas.name(place)).strong());
-                    ui.horizontal(|ui| {
-                        for (text, is_on, action) in [
-                            ("Mute (M)", muted.contains(entity), UserAction::Mute),
-                            ("Solo (O)", is_solo, UserAction::Solo),
-                        ] {
-                            if ui.add(egui::Button::new(text).selected(is_on)).clicked() {
-                                // As the key would: the plugin that owns the marks answers.
-                                actions.write(action);
-                            }
+    show(context, theme, (&mut drawer, Tab::Experiment), |ui| {
+        // What came of the last change comes first: the drawer was opened for it.
+        if comparison.stage != ComparisonStage::Idle {
+            section(ui, "Before and after", |ui| {
+                side_by_side::answers(ui, &mut comparison, atlas.model(), theme);
+            });
+        }
+        section(ui, "Heads and layers", |ui| {
+            let place = selection.0.as_ref();
+            let entity = place.zip(index.as_deref()).and_then(|(place, index)| {
+                let is_solo = marks::is_solo(place, index, |entity| muted.contains(entity));
+                Some((place, marks::entity_of(place, index)?, is_solo))
+            });
+            if let Some((place, entity, is_solo)) = entity {
+                ui.label(RichText::new(atlas.name(place)).strong());
+                ui.horizontal(|ui| {
+                    for (name, words, is_on, action) in [
+                        ("Mute", MUTE, muted.contains(entity), UserAction::Mute),
+                        ("Solo", SOLO, is_solo, UserAction::Solo),
+                    ] {
+                        if key_button(ui, (true, is_on), (name, words), action) {
+                            // As the key would: the plugin that owns the marks answers.
+                            actions.write(action);
                         }
-                    });
-                    scale(ui, entity, scales.get(entity).ok(), &mut commands);
-                } else {
-                    ui.colored_label(faint(theme), "Click a head or a layer.");
-                }
-                listed(ui, &atlas, &interventions, &mut navigate, theme);
-                if !marked.is_empty() && ui.button("All speak again").clicked() {
-                    marks::clear(&marked, &mut commands);
-                }
-            });
-            section(ui, "Weights", |ui| {
-                let selected = (&*atlas, &*selection);
-                weights(ui, selected, &mut actions, &mut edits, &mut typed, theme);
-            });
-            section(ui, "Side by side", |ui| {
-                let changed = !marked.is_empty() || !edits.overlay.tiles().is_empty();
-                side_by_side::ask(ui, &mut comparison, &prompt, changed, theme);
-            });
+                    }
+                });
+                factor(ui, entity, scales.get(entity).ok(), &mut commands);
+            } else {
+                ui.colored_label(faint(theme), "Click a head or a layer.");
+            }
+            listed(ui, &atlas, &interventions, &mut navigate, theme);
+            let words = "no head and no layer is muted or scaled any more";
+            if !marked.is_empty() && clicked(ui, true, Button::new("All speak again"), words) {
+                marks::clear(&marked, &mut commands);
+            }
+        });
+        section(ui, "Weights", |ui| {
+            let selected = (&*atlas, &*selection);
+            weights(ui, selected, &mut actions, &mut edits, &mut typed, theme);
+        });
+        section(ui, "Ask both", |ui| {
+            let changed = !marked.is_empty() || !edits.overlay.tiles().is_empty();
+            side_by_side::ask(ui, &mut comparison, &prompt, changed, theme);
         });
     });
-    panels.experiment = open;
     Ok(())
 }
 
 fn section(ui: &mut Ui, title: &str, contents: impl FnOnce(&mut Ui)) {
     let heading = RichText::new(title).strong();
-    egui::CollapsingHeader::new(heading).default_open(true).show_unindented(ui, contents);
+    let shown =
+        egui::CollapsingHeader::new(heading).default_open(true).show_unindented(ui, contents);
+    shown.header_response.explained("fold it, or unfold it");
     ui.add_space(4.0);
 }
 
-fn scale(ui: &mut Ui, entity: Entity, scale: Option<&Scale>, commands: &mut Commands) {
+/// What a head or a layer gives is multiplied by this.
+pub(crate) fn factor(ui: &mut Ui, entity: Entity, scale: Option<&Scale>, commands: &mut Commands) {
     let mut factor = scale.map_or(1.0, |scale| scale.0);
     ui.horizontal(|ui| {
         ui.label("times");
-        if ui.add(egui::Slider::new(&mut factor, -2.0..=4.0)).changed() {
+        let words = "what it gives to the river is multiplied by this";
+        if ui.add(egui::Slider::new(&mut factor, -2.0..=4.0)).explained(words).changed() {
             commands.entity(entity).insert(Scale(factor));
         }
-        if scale.is_some() && ui.button("1").clicked() {
+        if scale.is_some() && clicked(ui, true, Button::new("1"), "as the model has it") {
             commands.entity(entity).remove::<Scale>();
         }
     });
@@ -161,7 +169,7 @@ fn listed(
     for (place, factor) in marked.iter().take(MOST_LISTED) {
         let what = if *factor == 0.0 { "muted".to_owned() } else { format!("x {factor:.2}") };
         let text = RichText::new(format!("{}  {what}", atlas.name(place))).size(12.0);
-        if ui.selectable_label(false, text).clicked() {
+        if ui.selectable_label(false, text).explained("go there").clicked() {
             navigate.write(Navigate::To(place.clone()));
         }
     }
@@ -189,15 +197,17 @@ fn weights(
     outcome(ui, atlas.model(), edits);
     let [undo, redo] = edits.overlay.depth();
     ui.horizontal(|ui| {
-        for (depth, text, action) in
-            [(undo, "Undo (Z)", UserAction::Undo), (redo, "Redo (Y)", UserAction::Redo)]
-        {
-            if ui.add_enabled(depth > 0, egui::Button::new(text)).clicked() {
+        for (depth, name, words, action) in [
+            (undo, "Undo", "take back the last change of weights", UserAction::Undo),
+            (redo, "Redo", "make the change again that was taken back", UserAction::Redo),
+        ] {
+            if key_button(ui, (depth > 0, false), (name, words), action) {
                 actions.write(action);
             }
         }
         let is_edited = !edits.overlay.tiles().is_empty();
-        if ui.add_enabled(is_edited, egui::Button::new("As in the file")).clicked() {
+        let words = "every weight is again what the file says";
+        if clicked(ui, is_edited, Button::new("As in the file"), words) {
             edits.restore_all();
         }
     });
@@ -209,12 +219,14 @@ fn weights(
 /// What is marked, and the buttons that mark.
 fn marked_weights(ui: &mut Ui, (atlas, selection): (&Atlas, &Selection), edits: &mut Edits) {
     ui.horizontal(|ui| {
-        let on_map = egui::Button::new("Mark on the map (G)").selected(edits.painting);
-        if ui.add(on_map).clicked() {
+        let words = "a drag on the map marks weights in the place of moving it";
+        let state = (true, edits.painting);
+        if key_button(ui, state, ("Mark on the map", words), UserAction::Paint) {
             edits.painting = !edits.painting;
         }
         let selected = selection.0.as_ref();
-        if ui.add_enabled(selected.is_some(), egui::Button::new("Mark what is selected")).clicked()
+        let words = "mark all weights of the place that is selected";
+        if clicked(ui, selected.is_some(), Button::new("Mark what is selected"), words)
             && let Some(place) = selected
         {
             edits.mark_place(atlas, place);
@@ -238,13 +250,15 @@ fn brushes(
 ) -> Option<Brush> {
     let mut brush = None;
     ui.add_enabled_ui(!edits.marked().is_empty(), |ui| {
-        let mut row = |label: &str, number: Option<&mut f32>, unit: &str, chosen: Brush| {
+        let mut row = |label: &str, number: Option<&mut f32>, words: [&str; 2], chosen: Brush| {
+            let [what, unit] = words;
             ui.horizontal(|ui| {
-                if ui.add_sized([92.0, 20.0], egui::Button::new(label)).clicked() {
+                if ui.add_sized([92.0, 20.0], Button::new(label)).explained(what).clicked() {
                     brush = Some(chosen);
                 }
                 if let Some(number) = number {
-                    ui.add(DragValue::new(number).speed(0.01).max_decimals(5));
+                    let number = DragValue::new(number).speed(0.01).max_decimals(5);
+                    ui.add(number).explained("the number: drag, or click and type");
                 }
                 ui.colored_label(faint(theme), unit);
             });
@@ -253,10 +267,13 @@ fn brushes(
         let (value, factor) = (typed.value, typed.factor);
         // The version grows with every edit, so that each noise is another.
         let noise = Brush::Noise { spread: typed.noise * spread, seed: edits.overlay.version() };
-        row("Set to", Some(&mut typed.value), "", Brush::Set(value));
-        row("Multiply by", Some(&mut typed.factor), "", Brush::Scale(factor));
-        row("Add noise", Some(&mut typed.noise), "spreads of the tensor", noise);
-        row("Zero", None, "", Brush::Zero);
+        let set = ["give each marked weight this value, or the nearest that can be held", ""];
+        row("Set to", Some(&mut typed.value), set, Brush::Set(value));
+        let multiply = ["multiply each marked weight by this", ""];
+        row("Multiply by", Some(&mut typed.factor), multiply, Brush::Scale(factor));
+        let words = ["add another random number to each marked weight", "spreads of the tensor"];
+        row("Add noise", Some(&mut typed.noise), words, noise);
+        row("Zero", None, ["set each marked weight to 0", ""], Brush::Zero);
     });
     brush
 }
@@ -273,9 +290,11 @@ fn copy(ui: &mut Ui, model: &Arc<PixelModel>, edits: &mut Edits, typed: &mut Typ
             let stem = model.path().file_stem().unwrap_or_default().to_string_lossy();
             format!("{}-edited.pxi", stem.replace(' ', "-"))
         });
-        ui.add(egui::TextEdit::singleline(path).desired_width(WIDTH - 120.0));
+        let edit = egui::TextEdit::singleline(path).desired_width(WIDE - 120.0);
+        ui.add(edit).explained("the file that the copy is written to");
         let label = if edits.is_saving() { "Saving ..." } else { "Save a copy" };
-        if ui.add_enabled(!edits.is_saving(), egui::Button::new(label)).clicked() {
+        let words = "the model with your changes of weights, as a file of its own";
+        if clicked(ui, !edits.is_saving(), Button::new(label), words) {
             edits.save(model, PathBuf::from(path.trim()));
         }
     });

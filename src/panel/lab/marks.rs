@@ -1,18 +1,17 @@
-//! What the lab draws on the map: the frame around marked weights, what the model is doing for a
-//! comparison, and why there is no model.
+//! What the lab draws on the map: the frame around marked weights, and why there is no model.
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{Align2, FontId, Id, LayerId, Order, Stroke, StrokeKind, pos2, vec2};
 
-use crate::panel::labels::map_text::{on_screen, tag};
-use crate::panel::labels::placement::{MapWords, Word, WordRank};
+use crate::panel::labels::map_text::on_screen;
+use crate::panel::labels::placement::{MapWords, Word, WordRank, map_of, map_painter};
 use crate::panel::style::{accent, backing, edited, faint, ink};
 use crate::world::camera::MapCamera;
-use crate::world::lab::{Comparison, ComparisonStage, DeviceState, Edits};
+use crate::world::lab::{DeviceState, Edits};
 use crate::world::layout::Atlas;
 use crate::world::settings::Settings;
-use crate::world::think::Generation;
+use crate::world::view::View;
 
 /// Frames that are drawn; of a layer's many plots the rest is left out.
 const MOST_FRAMES: usize = 64;
@@ -23,13 +22,12 @@ pub(crate) fn draw(
     camera: Res<MapCamera>,
     settings: Res<Settings>,
     edits: Res<Edits>,
-    (comparison, mind): (Res<Comparison>, Res<Generation>),
     device: Res<DeviceState>,
     mut words: ResMut<MapWords>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
-    let painter = context.layer_painter(LayerId::background());
+    let painter = map_painter(context, &camera.view);
     let visible = camera.view.visible();
     for &cells in edits.cells().iter().filter(|cells| cells.overlaps(&visible)).take(MOST_FRAMES) {
         let rect = on_screen(&camera.view, cells).expand(1.5);
@@ -51,30 +49,22 @@ pub(crate) fn draw(
                 .to_vec()
         }));
     }
-    let doing = match comparison.stage {
-        ComparisonStage::Without => "answering as the file says: without your changes",
-        ComparisonStage::With => "answering with your changes",
-        // What is lit, and each number of it.
-        _ if mind.is_before_change() => "what is shown was computed before the change",
-        _ if edits.painting => "marking weights: click or drag; G moves the map again",
-        _ => "",
-    };
-    if !doing.is_empty() {
-        // Below what is told, which takes up to 90 points, and a survey's legend, which takes 112.
-        let top = painter.clip_rect().center_top() + vec2(0.0, 126.0);
-        tag(&painter, top, doing, accent(theme), backing(theme));
-    }
     if let DeviceState::Refused(why) = &*device {
-        refused(context, &atlas, &settings, why);
+        refused((context, &camera.view), &atlas, &settings, why);
     }
     Ok(())
 }
 
 /// In words, where the map would be: why it is empty.
-fn refused(context: &egui::Context, atlas: &Atlas, settings: &Settings, why: &str) {
+fn refused(
+    (context, view): (&egui::Context, &View),
+    atlas: &Atlas,
+    settings: &Settings,
+    why: &str,
+) {
     let theme = settings.theme;
     let painter = context.layer_painter(LayerId::new(Order::Middle, Id::new("refused")));
-    let screen = painter.clip_rect();
+    let screen = map_of(view);
     let wide = (screen.width() - 80.0).clamp(120.0, 640.0);
     let path = atlas.model().path().display();
     let text = |text: String, size: f32, colour| {

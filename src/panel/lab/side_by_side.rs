@@ -2,22 +2,17 @@
 //! numbers, and token by token, with what differs marked. The answer before is that of the file
 //! where somebody asks for both, and else the one that was there when the model was changed.
 
-use bevy::prelude::*;
-use bevy_egui::{EguiContexts, egui};
+use bevy_egui::egui;
 use egui::{RichText, Ui};
 
 use crate::model::PixelModel;
 use crate::panel::PromptBox;
-use crate::panel::style::{accent, faint, ink, opaque, tint, wrong};
-use crate::world::camera::MapCamera;
+use crate::panel::controls::clicked;
+use crate::panel::style::{accent, faint, ink, tint, wrong};
 use crate::world::lab::{Comparison, ComparisonSide, ComparisonStage};
-use crate::world::layout::Atlas;
 use crate::world::palette::Theme;
-use crate::world::settings::Settings;
 use crate::world::think::Asked;
 
-/// Points across the window.
-const WIDTH: f32 = 312.0;
 /// Points that the list of tokens may take before it scrolls.
 const MOST_HEIGHT: f32 = 210.0;
 
@@ -32,7 +27,8 @@ pub(crate) fn ask(
     ui.label(RichText::new(format!("{:?}", prompt.text)).size(12.5));
     ui.horizontal(|ui| {
         let button = egui::Button::new("Answer both ways");
-        if ui.add_enabled(!comparison.is_running(), button).clicked() {
+        let words = "answer this prompt as the file says and as the model is now";
+        if clicked(ui, !comparison.is_running(), button, words) {
             let PromptBox { text, chat, tokens, temperature } = prompt.clone();
             let asked = Asked { prompt: text, chat, tokens, temperature, ..Asked::default() };
             comparison.start(asked);
@@ -43,33 +39,16 @@ pub(crate) fn ask(
     });
 }
 
-/// Both answers, in a window of their own.
-pub(crate) fn draw(
-    mut contexts: EguiContexts,
-    camera: Res<MapCamera>,
-    atlas: Res<Atlas>,
-    settings: Res<Settings>,
-    mut comparison: ResMut<Comparison>,
-) -> Result {
-    if comparison.stage == ComparisonStage::Idle {
-        return Ok(());
-    }
-    let context = contexts.ctx_mut()?;
-    let mut open = true;
-    let window = egui::Window::new("Side by side").resizable(false).frame(opaque(context));
-    let window = if comparison.is_running() { window } else { window.open(&mut open) };
-    // Beside the prompt.
-    window.anchor(egui::Align2::RIGHT_BOTTOM, egui::vec2(-12.0, -42.0)).show(context, |ui| {
-        ui.set_width(WIDTH.min(camera.view.size[0] as f32 - 60.0).max(80.0));
-        answers(ui, &comparison, atlas.model(), settings.theme);
-    });
-    if !open {
+/// Both answers, and the button that lets them go.
+pub(crate) fn answers(ui: &mut Ui, comparison: &mut Comparison, model: &PixelModel, theme: Theme) {
+    both(ui, comparison, model, theme);
+    let words = "forget both answers; what was changed stays changed";
+    if clicked(ui, !comparison.is_running(), egui::Button::new("Forget").small(), words) {
         *comparison = Comparison::default();
     }
-    Ok(())
 }
 
-fn answers(ui: &mut Ui, comparison: &Comparison, model: &PixelModel, theme: Theme) {
+fn both(ui: &mut Ui, comparison: &Comparison, model: &PixelModel, theme: Theme) {
     if let Some(asked) = &comparison.asked {
         ui.label(RichText::new(format!("{:?}", asked.prompt)).size(12.5));
     }

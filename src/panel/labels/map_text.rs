@@ -3,9 +3,9 @@
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
-use egui::{Align2, Color32, FontId, LayerId, Painter, Pos2, Rect, Stroke, Vec2, pos2, vec2};
+use egui::{Painter, Pos2, Rect, Stroke, Vec2, pos2, vec2};
 
-use super::placement::{MapWords, Word, WordRank};
+use super::placement::{MapWords, Word, WordRank, map_painter};
 use crate::forward::Interventions;
 use crate::model::plan::Rect as Cells;
 use crate::panel::rect_mesh::RectMesh;
@@ -55,7 +55,7 @@ pub(crate) fn draw(
     mut words: ResMut<MapWords>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
-    let painter = context.layer_painter(LayerId::background());
+    let painter = map_painter(context, &camera.view);
     let theme = settings.theme;
     districts(&painter, (&atlas, &camera.view), theme);
     for label in labels(&atlas, camera.view.visible(), camera.view.scale) {
@@ -199,14 +199,6 @@ fn marks(
     for (layer, &factor) in plan.layers.iter().zip(&interventions.layers) {
         say(layer.rect, factor);
     }
-}
-
-/// A word on a backing, in the middle of a place.
-pub(crate) fn tag(painter: &Painter, middle: Pos2, text: &str, colour: Color32, backing: Color32) {
-    let galley = painter.layout_no_wrap(text.to_owned(), FontId::proportional(12.0), colour);
-    let place = Align2::CENTER_CENTER.anchor_size(middle, galley.size());
-    painter.rect_filled(place.expand2(vec2(6.0, 3.0)), 4.0, backing);
-    painter.galley(place.min, galley, colour);
 }
 
 #[cfg(test)]

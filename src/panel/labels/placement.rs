@@ -10,26 +10,83 @@ use std::sync::Arc;
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
-use egui::{Color32, FontId, Galley, LayerId, Order, Painter, Pos2, Rect, Vec2, vec2};
+use egui::{
+    Align2, Color32, FontId, Galley, LayerId, Order, Painter, Pos2, Rect, Vec2, pos2, vec2,
+};
 
 use crate::panel::rect_mesh::RectMesh;
 use crate::panel::style::{backing, veil};
+use crate::world::camera::MapCamera;
 use crate::world::draw::Lights;
 use crate::world::settings::Settings;
+use crate::world::view::View;
 
 /// What is covered in this frame.
-#[derive(Resource, Debug, Clone, Default)]
+#[derive(Resource, Debug, Clone)]
 pub struct Taken {
-    /// Panels, captions, the minimap, the legends; then also the words that found a place.
+    /// Panels, captions, the minimap, the legends.
     pub rects: Vec<Rect>,
+    /// The words on the map that found a place.
+    pub words: Vec<Rect>,
+    /// The minimap and the legends, in the left corner below.
+    pub corner: Rect,
     /// What a tour says.
     pub caption: Option<Rect>,
 }
 
+impl Default for Taken {
+    fn default() -> Self {
+        Self { rects: Vec::new(), words: Vec::new(), corner: Rect::ZERO, caption: None }
+    }
+}
+
+/// Points under the upper edge that the bar takes: where one is, the panels' names, the search box.
+const BAR: f32 = 50.0;
+/// Points that a sentence needs: the prompt with its buttons, or a caption.
+const SENTENCE: f32 = 420.0;
+/// Points between things of the frame.
+const GAP: f32 = 6.0;
+
 impl Taken {
     /// Whether something is there already.
     pub fn meets(&self, rect: Rect) -> bool {
-        self.rects.iter().any(|taken| overlap(*taken, rect))
+        self.rects.iter().chain(&self.words).any(|taken| overlap(*taken, rect))
+    }
+
+    /// A place for what is told: under the bar in the middle, and below what is there already.
+    pub(crate) fn below_bar(&self, map: Rect, size: Vec2) -> Option<Rect> {
+        let top = pos2(map.center().x, map.top() + BAR);
+        self.lowered(map, Align2::CENTER_TOP.anchor_size(top, size))
+    }
+
+    /// A place, or the first below it on the map where nothing is; none where there is no room.
+    pub(crate) fn lowered(&self, map: Rect, mut place: Rect) -> Option<Rect> {
+        // It ends: each of them is passed once.
+        while let Some(other) = self.rects.iter().find(|other| overlap(**other, place)) {
+            place = place.translate(vec2(0.0, other.bottom() + GAP - place.top()));
+        }
+        map.contains_rect(place).then_some(place)
+    }
+
+    /// Where the prompt and captions stand: below, beside the corner; above it where a sentence has
+    /// no room there.
+    pub(crate) fn bottom(&self, map: Rect) -> Rect {
+        let beside = Rect::from_min_max(
+            pos2(self.corner.right() + GAP, map.top()),
+            map.max - vec2(2.0 * GAP, 9.0),
+        );
+        if beside.width() >= SENTENCE {
+            return beside;
+        }
+        let low = pos2(map.right() - 2.0 * GAP, self.corner.top() - GAP);
+        Rect::from_min_max(pos2(map.left() + 2.0 * GAP, map.top()), low)
+    }
+
+    /// The lowest place of a size in a region, as near to the middle of the map as can be.
+    pub(crate) fn lowest(region: Rect, map: Rect, size: Vec2) -> Rect {
+        let [low, high] = [region.left() + size.x / 2.0, region.right() - size.x / 2.0];
+        let middle = map.center().x.min(high).max(low);
+        Align2::CENTER_BOTTOM.anchor_size(pos2(middle, region.bottom()), size)
     }
 }
 
@@ -143,6 +200,16 @@ pub(crate) fn place(wishes: &[Wish<'_>], taken: &[Rect], screen: Rect) -> Vec<Op
     places
 }
 
+/// The map's part of the screen.
+pub(crate) fn map_of(view: &View) -> Rect {
+    Rect::from_min_size(Pos2::ZERO, Vec2::from(view.size.map(|side| side as f32)))
+}
+
+/// What draws on the map: below all panels, and not beyond its part of the screen.
+pub(crate) fn map_painter(context: &egui::Context, view: &View) -> Painter {
+    context.layer_painter(LayerId::background()).with_clip_rect(map_of(view))
+}
+
 /// At the beginning of a frame nothing is covered, and nothing is lit.
 pub(crate) fn clear(mut taken: ResMut<Taken>, mut lights: ResMut<Lights>) {
     *taken = Taken::default();
@@ -166,12 +233,13 @@ pub(crate) fn gather(mut contexts: EguiContexts, mut taken: ResMut<Taken>) -> Re
 /// Writes the words that there is room for.
 pub(crate) fn draw(
     mut contexts: EguiContexts,
+    camera: Res<MapCamera>,
     (settings, time): (Res<Settings>, Res<Time>),
     mut words: ResMut<MapWords>,
     mut taken: ResMut<Taken>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
-    let painter = context.layer_painter(LayerId::background());
+    let painter = map_painter(context, &camera.view);
     let wanted = std::mem::take(&mut words.wanted);
     let wishes: Vec<Wish<'_>> = wanted
         .iter()
@@ -194,7 +262,7 @@ pub(crate) fn draw(
         strengths.push(word.strength * part);
         let Some(place) = *place else { continue };
         words.stood.insert(key, part);
-        taken.rects.push(place);
+        taken.words.push(place);
         backings.fill(place, veil(backing(settings.theme), word.strength * part));
     }
     backings.paint(&painter);

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::text::{LayoutJob, TextFormat};
-use egui::{Color32, FontId, Galley, LayerId, Painter, vec2};
+use egui::{Color32, FontId, Galley, Painter, vec2};
 
 use super::map_text::on_screen;
-use super::placement::Taken;
+use super::placement::{Taken, map_painter};
 use crate::model::plan::Rect as Cells;
 use crate::model::quant::Code;
 use crate::model::weights::{tile_codes, tile_weights};
@@ -80,7 +80,7 @@ pub(crate) fn draw(
     taken: Res<Taken>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
-    let painter = context.layer_painter(LayerId::background());
+    let painter = map_painter(context, &camera.view);
     // In flight nobody reads them, and at every scale they would be laid out anew.
     if camera.view.scale >= READABLE && camera.flight.is_none() {
         let visible = camera.view.visible();
