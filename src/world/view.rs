@@ -285,6 +285,21 @@ mod tests {
     }
 
     #[test]
+    fn at_home_a_land_covers_three_quarters_of_what_is_free() {
+        // The narrowest and the broadest land that a plan makes for the shape it is asked for, as
+        // its tests say; a screen of 2560 x 1440 has text half as large again.
+        for aspect in [0.84 * 2.2, 2.2, 2.2 / 0.84] {
+            let land = Rect { x: 0, y: 0, width: (10_000.0 * aspect) as i64, height: 10_000 };
+            for size in [[1280.0, 720.0], [2560.0 / 1.5, 1440.0 / 1.5]] {
+                let view = View { size, ..View::default() }.fit(land);
+                let covered = (land.width as f64 * view.scale) * (land.height as f64 * view.scale);
+                let free = size[0] * (size[1] - ABOVE - BELOW);
+                assert!(covered >= 0.75 * free, "{aspect} at {size:?}: {:.3}", covered / free);
+            }
+        }
+    }
+
+    #[test]
     fn a_place_at_an_end_of_the_land_is_shown_beside_land() {
         let layer = Rect { x: 0, y: 0, width: 1000, height: 5000 };
         let fit = View::default().fit(layer);
