@@ -25,15 +25,16 @@ use crate::world::tabs::ShownInstrument;
 use crate::world::tour::TourRun;
 
 use cards::{bookmarks, inspector, mods, prompt, settings, welcome};
-use charts::{activity, attention, beams, heatmap, layers, lens, light, river, timings};
+use charts::{activity, attention, beams, changed, heatmap, layers, lens, light, river, timings};
 use coach::{agents, queue};
 use frame::{chrome, drawer, egui_recovery, help, search_box};
 use lab::{experiment, marks, side_by_side};
-use labels::{map_text, placement, values};
+use labels::{map_text, placement, token_mark, values};
 
 pub use activity::Scrubbed;
 pub use attention::HeadShown;
 pub use beams::Chips;
+pub use changed::WhatChanged;
 pub use charts::streaming;
 pub use prompt::PromptBox;
 pub use queue::CoachPanel;
@@ -116,6 +117,7 @@ impl Plugin for PanelPlugin {
             .init_resource::<placement::Taken>()
             .init_resource::<placement::MapWords>()
             .init_resource::<HeadShown>()
+            .init_resource::<WhatChanged>()
             .init_resource::<Chips>()
             .add_systems(
                 Update,
@@ -139,6 +141,7 @@ impl Plugin for PanelPlugin {
                     (
                         style::set_style,
                         placement::clear,
+                        changed::find,
                         heatmap::draw,
                         river::draw,
                         activity::draw,
@@ -171,7 +174,7 @@ impl Plugin for PanelPlugin {
                     (
                         placement::gather,
                         beams::draw,
-                        map_text::draw,
+                        (map_text::draw, token_mark::draw).chain(),
                         marks::draw,
                         placement::draw,
                         values::draw,

@@ -6,7 +6,7 @@
 use bevy::prelude::Resource;
 use serde::Deserialize;
 
-use crate::model::colour::{Rgb, along, linear, parse_colour};
+use crate::model::colour::{Rgb, along, bytes_of, light_of, linear, parse_colour};
 use crate::model::relief::{self, Ramps};
 
 /// Colours of the table for weights, from the most negative to the most positive; zero is
@@ -102,7 +102,13 @@ pub struct PaletteFile {
     sea: Option<Vec<String>>,
     #[serde(default)]
     glint: Option<String>,
+    #[serde(default)]
+    change: Option<String>,
 }
+
+/// What differs between two answers, where a palette does not say: violet, which neither land, sea,
+/// light nor marks have.
+const CHANGE: Rgb = [0xA0, 0x64, 0xFF];
 
 /// The most colours of a list.
 const MAX_STOPS: usize = 256;
@@ -140,7 +146,8 @@ impl PaletteFile {
             let bad = list.iter().enumerate().filter(|(_, text)| parse_colour(text).is_none());
             found.extend(bad.map(|(at, text)| (format!("{field}[{at}]"), no_colour(text))));
         }
-        for (field, colour) in [("zero", &self.zero), ("glint", &self.glint)] {
+        let single = [("zero", &self.zero), ("glint", &self.glint), ("change", &self.change)];
+        for (field, colour) in single {
             if let Some(text) = colour.as_ref().filter(|text| parse_colour(text).is_none()) {
                 found.push((field.into(), no_colour(text)));
             }
@@ -165,6 +172,8 @@ pub struct Palette {
     land: Vec<Rgb>,
     sea: Vec<Rgb>,
     glint: Rgb,
+    /// The hue of what differs between two answers.
+    change: Rgb,
 }
 
 impl Palette {
@@ -184,6 +193,7 @@ impl Palette {
             land: file.land.as_deref().map_or(relief::LAND.to_vec(), list),
             sea: file.sea.as_deref().map_or(relief::SEA.to_vec(), list),
             glint: file.glint.as_ref().map_or(relief::SPARK, colour),
+            change: file.change.as_ref().map_or(CHANGE, colour),
         }
     }
 
@@ -200,6 +210,16 @@ impl Palette {
     pub fn error(&self, theme: Theme, spreads: f32) -> [f32; 3] {
         // The factor is that of `view/colour.wgsl`.
         along(theme.ground(), &self.error, (spreads * 3.0).clamp(0.0, 1.0))
+    }
+
+    /// The light of what differs by a part of the most, premultiplied as sRGB: twice the part is
+    /// twice the light. The most leaves a fifth of what is below, so that relief stays.
+    pub fn change(&self, part: f32) -> [u8; 4] {
+        const MOST: f32 = 0.8;
+        // Of what is no number there is no light.
+        let part = if part > 0.0 { part.min(1.0) * MOST } else { 0.0 };
+        let [r, g, b] = bytes_of(light_of(self.change).map(|light| light * part));
+        [r, g, b, (part * 255.0).round() as u8]
     }
 
     /// The colours of the land from afar.

@@ -17,6 +17,7 @@ use super::notices::{self, Notices};
 use super::palette::Palettes;
 use super::pointer::{self, Pointer, Selection};
 use super::screenshot::ScreenshotPlugin;
+use super::search::Search;
 use super::settings::{self, Settings};
 use super::stream::StreamPlugin;
 use super::tabs;
@@ -94,6 +95,7 @@ impl Plugin for WorldPlugin {
             .init_resource::<Damage>()
             .init_resource::<frames::Frames>()
             .init_resource::<tabs::ShownInstrument>()
+            .init_resource::<Search>()
             .add_systems(Last, (frames::record, frames::write).chain())
             .add_plugins((
                 ScreenshotPlugin,

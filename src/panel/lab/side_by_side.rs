@@ -6,15 +6,15 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{RichText, Ui};
 
-use crate::model::PixelModel;
-use crate::panel::PromptBox;
+use crate::panel::frame::drawer::written;
 use crate::panel::style::{accent, faint, ink, opaque, tint, wrong};
-use crate::world::camera::MapCamera;
+use crate::panel::{PromptBox, Scrubbed, WhatChanged};
+use crate::world::camera::{MapCamera, Navigate};
 use crate::world::lab::{Comparison, ComparisonSide, ComparisonStage};
-use crate::world::layout::Atlas;
+use crate::world::layout::{Atlas, Place};
 use crate::world::palette::Theme;
 use crate::world::settings::Settings;
-use crate::world::think::Asked;
+use crate::world::think::{Asked, Generation};
 
 /// Points across the window.
 const WIDTH: f32 = 312.0;
@@ -47,9 +47,12 @@ pub(crate) fn ask(
 pub(crate) fn draw(
     mut contexts: EguiContexts,
     camera: Res<MapCamera>,
-    atlas: Res<Atlas>,
+    (atlas, mind): (Res<Atlas>, Res<Generation>),
     settings: Res<Settings>,
+    scrubbed: Res<Scrubbed>,
+    mut navigate: MessageWriter<Navigate>,
     mut comparison: ResMut<Comparison>,
+    mut changed: ResMut<WhatChanged>,
 ) -> Result {
     if comparison.stage == ComparisonStage::Idle {
         return Ok(());
@@ -61,7 +64,13 @@ pub(crate) fn draw(
     // Beside the prompt.
     window.anchor(egui::Align2::RIGHT_BOTTOM, egui::vec2(-12.0, -42.0)).show(context, |ui| {
         ui.set_width(WIDTH.min(camera.view.size[0] as f32 - 60.0).max(80.0));
-        answers(ui, &comparison, atlas.model(), settings.theme);
+        if said(ui, &comparison, settings.theme) {
+            let story = comparison.story(atlas.model());
+            ui.label(RichText::new(sentence(&story)).size(13.0).strong());
+            let to = on_the_land(ui, (&comparison, &mind, &atlas), scrubbed.0, &mut changed);
+            navigate.write_batch(to.map(Navigate::To));
+            answers(ui, &comparison, settings.theme);
+        }
     });
     if !open {
         *comparison = Comparison::default();
@@ -69,7 +78,8 @@ pub(crate) fn draw(
     Ok(())
 }
 
-fn answers(ui: &mut Ui, comparison: &Comparison, model: &PixelModel, theme: Theme) {
+/// The prompt, how far it is and what went wrong; whether both answers are there.
+fn said(ui: &mut Ui, comparison: &Comparison, theme: Theme) -> bool {
     if let Some(asked) = &comparison.asked {
         ui.label(RichText::new(format!("{:?}", asked.prompt)).size(12.5));
     }
@@ -82,14 +92,58 @@ fn answers(ui: &mut Ui, comparison: &Comparison, model: &PixelModel, theme: Them
     };
     if !said.is_empty() {
         ui.colored_label(accent(theme), said);
-        return;
-    }
-    if let Some(problem) = &comparison.problem {
+    } else if let Some(problem) = &comparison.problem {
         ui.colored_label(wrong(theme), problem);
-        return;
     }
+    said.is_empty() && comparison.problem.is_none()
+}
+
+/// What differs most on the land, and whether the land shows it; gives the place that was clicked.
+fn on_the_land(
+    ui: &mut Ui,
+    (comparison, mind, atlas): (&Comparison, &Generation, &Atlas),
+    looked_at: Option<usize>,
+    changed: &mut WhatChanged,
+) -> Option<Place> {
+    let at = comparison.place(looked_at)?;
+    let mut chosen = None;
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing.x = 4.0;
+        let text = comparison.differences.texts.get(at).map_or("", String::as_str);
+        let small = |text: String| RichText::new(text).size(12.0);
+        match comparison.most_changed(at, atlas).as_deref() {
+            None => _ = ui.label(small("What heads gave was not kept so far on.".into())),
+            Some([]) => {
+                _ = ui.label(small("No head and no feed-forward gives anything else.".into()))
+            }
+            Some(places) => {
+                ui.label(small(format!("Most changed at token {at} {}:", written(text))));
+                for (place, words) in places {
+                    let link = ui.link(small(words.clone()));
+                    if link.on_hover_text("fly there: how much what it gives differs").clicked() {
+                        chosen = Some(place.clone());
+                    }
+                }
+            }
+        }
+    });
+    if comparison.is_painted_after(atlas.model()) {
+        let words = "Painted weights of O and down come after what heads and feed-forwards give: \
+                     they show from the next layer on.";
+        ui.label(RichText::new(words).size(11.5));
+    }
+    let is_of = comparison.is_of(mind);
+    let switch = egui::Checkbox::new(&mut changed.wanted, "show on the land");
+    let switch = ui.add_enabled(is_of, switch);
+    switch
+        .on_hover_text("light heads and feed-forwards by how much what they give differs")
+        .on_disabled_hover_text("the land shows another answer now");
+    chosen
+}
+
+/// Both answers, token by token.
+fn answers(ui: &mut Ui, comparison: &Comparison, theme: Theme) {
     let rows = comparison.rows();
-    ui.label(RichText::new(sentence(&comparison.story(model))).size(13.0).strong());
     let fork = rows.iter().position(|row| !row.same);
     egui::ScrollArea::vertical().id_salt("both answers").max_height(MOST_HEIGHT).show(ui, |ui| {
         egui::Grid::new("both answers").num_columns(6).spacing([8.0, 2.0]).show(ui, |ui| {
