@@ -25,15 +25,16 @@ use crate::world::tabs::Drawer;
 use crate::world::tour::TourRun;
 
 use cards::{bookmarks, inspector, mods, prompt, settings, welcome};
-use charts::{activity, attention, beams, heatmap, layers, lens, light, river, timings};
+use charts::{activity, attention, beams, changed, heatmap, layers, lens, light, river, timings};
 use coach::{agents, queue};
 use frame::{chrome, drawer, egui_recovery, help, search_box, told};
 use lab::{experiment, marks};
-use labels::{map_text, placement, values};
+use labels::{map_text, placement, token_mark, values};
 
 pub use activity::Scrubbed;
 pub use attention::HeadShown;
 pub use beams::Chips;
+pub use changed::WhatChanged;
 pub use charts::streaming;
 pub(crate) use controls::clicked;
 pub(crate) use drawer::show;
@@ -78,6 +79,7 @@ impl Plugin for PanelPlugin {
             .init_resource::<Taken>()
             .init_resource::<placement::MapWords>()
             .init_resource::<HeadShown>()
+            .init_resource::<WhatChanged>()
             .init_resource::<Chips>()
             .add_systems(
                 Update,
@@ -103,6 +105,7 @@ impl Plugin for PanelPlugin {
                     (
                         style::set_style,
                         placement::clear,
+                        changed::find,
                         chrome::trail,
                         search_box::draw,
                         drawer::bar,
@@ -131,7 +134,7 @@ impl Plugin for PanelPlugin {
                     (
                         placement::gather,
                         beams::draw,
-                        map_text::draw,
+                        (map_text::draw, token_mark::draw).chain(),
                         marks::draw,
                         // Words stand on agents: nobody walks over a name.
                         agents::draw,

@@ -86,6 +86,8 @@ pub enum HeatmapScale {
     Logarithmic,
     /// Below and above zero, as far as the largest of either.
     Signed,
+    /// From zero to the largest: twice the value is twice the light.
+    Changed,
 }
 
 /// A value per rectangle of cells.
@@ -104,7 +106,7 @@ pub struct HeatmapLayer {
 }
 
 impl HeatmapLayer {
-    fn new(
+    pub(crate) fn new(
         name: &'static str,
         title: &'static str,
         scale: HeatmapScale,
@@ -119,12 +121,14 @@ impl HeatmapLayer {
         Self { name, title, scale, cells, range }
     }
 
-    /// Where a value stands: from 0 to 1, or from -1 to 1 where it has a sign.
+    /// Where a value stands: from 0 to 1, or from -1 to 1 where it has a sign. Of what differs
+    /// nowhere it is 0.
     pub fn part(&self, value: f32) -> f32 {
         let [low, high] = self.range;
         match self.scale {
             // All values may be zero.
             HeatmapScale::Signed => value / low.abs().max(high.abs()).max(f32::MIN_POSITIVE),
+            HeatmapScale::Changed => value / high.max(f32::MIN_POSITIVE),
             HeatmapScale::Logarithmic => {
                 // Zero has no logarithm, and where all tiles are alike there is no range.
                 let log = |value: f32| value.max(f32::MIN_POSITIVE).ln();

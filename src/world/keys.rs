@@ -132,7 +132,7 @@ impl UserAction {
             Self::Redo => "do it again",
             Self::Bookmark => "bookmark this view",
             Self::NextBookmark => "next bookmark",
-            Self::Search => "search",
+            Self::Search => "search places, tokens and words",
             Self::Prompt => "prompt",
             Self::Inspector => "inspector",
             Self::Coach => "the coach and its tasks",

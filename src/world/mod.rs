@@ -27,6 +27,7 @@ pub mod palette;
 mod plugin;
 pub mod pointer;
 pub mod screenshot;
+pub mod search;
 pub mod settings;
 mod stream;
 pub mod tabs;

@@ -6,7 +6,7 @@
 use bevy::prelude::Resource;
 use serde::Deserialize;
 
-use crate::model::colour::{Rgb, along, linear, parse_colour};
+use crate::model::colour::{Rgb, along, bytes_of, light_of, linear, parse_colour};
 use crate::model::relief::{self, Ramps};
 
 /// Colours of the table for weights, from the most negative to the most positive; zero is
@@ -108,6 +108,8 @@ pub struct PaletteFile {
     glint: Option<String>,
     #[serde(default)]
     glint_on_light: Option<String>,
+    #[serde(default)]
+    change: Option<String>,
 }
 
 /// The heights where a palette has none on paper: as on a printed map, where what is high is dark.
@@ -129,6 +131,10 @@ const SEA_ON_PAPER: [Rgb; 6] = [
     [0x08, 0x1F, 0x45],
 ];
 const SPARK_ON_PAPER: Rgb = [0x9E, 0x1F, 0x0C];
+
+/// What differs between two answers, where a palette does not say: violet, which neither land, sea,
+/// light nor marks have.
+const CHANGE: Rgb = [0xA0, 0x64, 0xFF];
 
 /// The most colours of a list.
 const MAX_STOPS: usize = 256;
@@ -168,8 +174,13 @@ impl PaletteFile {
             let bad = list.iter().enumerate().filter(|(_, text)| parse_colour(text).is_none());
             found.extend(bad.map(|(at, text)| (format!("{field}[{at}]"), no_colour(text))));
         }
-        let glints = [("glint", &self.glint), ("glint_on_light", &self.glint_on_light)];
-        for (field, colour) in [("zero", &self.zero)].into_iter().chain(glints) {
+        let single = [
+            ("zero", &self.zero),
+            ("glint", &self.glint),
+            ("glint_on_light", &self.glint_on_light),
+            ("change", &self.change),
+        ];
+        for (field, colour) in single {
             if let Some(text) = colour.as_ref().filter(|text| parse_colour(text).is_none()) {
                 found.push((field.into(), no_colour(text)));
             }
@@ -194,6 +205,8 @@ pub struct Palette {
     land: [Vec<Rgb>; 2],
     sea: [Vec<Rgb>; 2],
     glint: [Rgb; 2],
+    /// The hue of what differs between two answers.
+    change: Rgb,
 }
 
 impl Palette {
@@ -220,6 +233,7 @@ impl Palette {
             land: ramp(&file.land, &file.land_on_light, [&relief::LAND, &LAND_ON_PAPER]),
             sea: ramp(&file.sea, &file.sea_on_light, [&relief::SEA, &SEA_ON_PAPER]),
             glint: [spark.unwrap_or(relief::SPARK), spark_on_paper.unwrap_or(SPARK_ON_PAPER)],
+            change: file.change.as_ref().map_or(CHANGE, colour),
         }
     }
 
@@ -236,6 +250,16 @@ impl Palette {
     pub fn error(&self, theme: Theme, spreads: f32) -> [f32; 3] {
         // The factor is that of `view/colour.wgsl`.
         along(theme.ground(), &self.error, (spreads * 3.0).clamp(0.0, 1.0))
+    }
+
+    /// The light of what differs by a part of the most, premultiplied as sRGB: twice the part is
+    /// twice the light. The most leaves a fifth of what is below, so that relief stays.
+    pub fn change(&self, part: f32) -> [u8; 4] {
+        const MOST: f32 = 0.8;
+        // Of what is no number there is no light.
+        let part = if part > 0.0 { part.min(1.0) * MOST } else { 0.0 };
+        let [r, g, b] = bytes_of(light_of(self.change).map(|light| light * part));
+        [r, g, b, (part * 255.0).round() as u8]
     }
 
     /// The colours of the land from afar.

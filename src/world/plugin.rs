@@ -18,6 +18,7 @@ use super::opening::{self, Opening};
 use super::palette::Palettes;
 use super::pointer::{self, Pointer, Selection};
 use super::screenshot::ScreenshotPlugin;
+use super::search::Search;
 use super::settings::{self, Settings};
 use super::stream::StreamPlugin;
 use super::tabs;
@@ -95,6 +96,7 @@ impl Plugin for WorldPlugin {
             .init_resource::<Damage>()
             .init_resource::<frames::Frames>()
             .init_resource::<tabs::Drawer>()
+            .init_resource::<Search>()
             .add_systems(First, opening::count.run_if(resource_exists::<Opening>))
             .add_systems(Last, (frames::record, frames::write).chain())
             .add_plugins((

@@ -37,7 +37,7 @@ use conversation::Branches;
 use session::{Beginning, ChunkReport, Pace, Session};
 
 pub use state::ModelState;
-pub use trace::{SeenColumn, TokenTrace, attention};
+pub use trace::{LayerOutputs, SeenColumn, TokenTrace, attention};
 
 /// Positions of the sequence that the world computes.
 pub const CONTEXT: u32 = 1024;
@@ -45,6 +45,10 @@ pub const CONTEXT: u32 = 1024;
 /// Bytes of values that are kept of a sequence. Later positions keep their norms only, and
 /// attention cannot be told of them.
 const MOST_KEPT: usize = 256 << 20;
+
+/// Bytes of what heads and fields gave that are kept of a sequence, to be compared with what they
+/// give after a change: 530 positions of SmolLM2-135M, 70 of a model of 7 billion weights.
+const MOST_OUTPUTS: usize = 128 << 20;
 
 /// A token of the sequence, and what took part in what comes after it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -67,6 +71,8 @@ pub struct GeneratedToken {
     pub hidden_norms: Vec<f32>,
     /// The values at this token, as far as they are kept.
     pub trace: Option<Arc<TokenTrace>>,
+    /// What heads and fields gave at this token, as far as it is kept.
+    pub outputs: Option<Arc<LayerOutputs>>,
     /// What this token's step was computed with.
     pub state: Arc<ModelState>,
 }
@@ -135,6 +141,7 @@ pub struct Generation {
     done: usize,
     generation: u64,
     kept: usize,
+    kept_outputs: usize,
     credit: f32,
     text: Option<Arc<ModelText>>,
     asked: Option<Asked>,
@@ -241,6 +248,8 @@ impl Generation {
         let thoughts: Vec<GeneratedToken> = prompt.chain(given).map(with_known).collect();
         let kept = thoughts.iter().filter_map(|thought| thought.trace.as_ref());
         self.kept = kept.map(|trace| trace.size_in_bytes()).sum();
+        let kept = thoughts.iter().filter_map(|thought| thought.outputs.as_ref());
+        self.kept_outputs = kept.map(|outputs| outputs.size_in_bytes()).sum();
         self.thoughts = thoughts;
         self.prompt_len = prompt_len;
         (self.done, self.credit) = (computed, 0.0);
@@ -297,7 +306,7 @@ impl Generation {
 
     /// Bytes of values that are kept of the sequence.
     pub(crate) fn kept_bytes(&self) -> usize {
-        self.kept.min(MOST_KEPT)
+        self.kept.min(MOST_KEPT) + self.kept_outputs.min(MOST_OUTPUTS)
     }
 
     /// Whether there is a step to take.
@@ -342,8 +351,9 @@ impl Generation {
     pub fn answer_so_far(&self) -> Answer {
         let tokens = self.thoughts.iter().skip(self.prompt_len);
         // Its values are not shown, and take most of its memory.
-        let tokens =
-            tokens.map(|thought| GeneratedToken { trace: None, ..thought.clone() }).collect();
+        let tokens = tokens
+            .map(|thought| GeneratedToken { trace: None, outputs: None, ..thought.clone() })
+            .collect();
         Answer { tokens, end: self.end, is_whole: !self.is_busy() && self.problem.is_none() }
     }
 
@@ -441,11 +451,20 @@ impl Generation {
         self.expected.extend(report.expected);
         let columns = report.seen.len();
         for (thought, seen) in self.thoughts.iter_mut().skip(report.first).zip(report.seen) {
-            let SeenColumn { residual_norms, added_norms, head_norms, hidden_norms, trace } = seen;
+            let SeenColumn {
+                residual_norms,
+                added_norms,
+                head_norms,
+                hidden_norms,
+                trace,
+                outputs,
+            } = seen;
             // Counted on when nothing is kept any more: attention needs every position before, so
             // that later ones would be of no use.
             self.kept += trace.size_in_bytes();
             thought.trace = (self.kept <= MOST_KEPT).then(|| Arc::new(trace));
+            self.kept_outputs += outputs.size_in_bytes();
+            thought.outputs = (self.kept_outputs <= MOST_OUTPUTS).then(|| Arc::new(outputs));
             thought.residual_norms = residual_norms;
             thought.added_norms = added_norms;
             thought.head_norms = head_norms;

@@ -116,7 +116,7 @@ pub(crate) fn draw(
         }
         let name = match &place {
             Place::Tensor(name) | Place::Weight(name, ..) => Some(name.clone()),
-            Place::Embedding => Some("token_embd.weight".to_owned()),
+            Place::Embedding | Place::Token(_) => Some("token_embd.weight".to_owned()),
             _ => None,
         };
         let Some(tensor) = name.and_then(|name| atlas.model().tensor_index(&name)) else {

@@ -1,13 +1,15 @@
 //! Light where the model thinks: a line around each head by the norm of what it gave, around the
 //! fields by that of what they held, and the river by the norm of the residual stream. Gold, to
 //! white where it is strongest; never over weights, whose colours it would change. The scale stands
-//! beside the legend. What was computed before the model was changed is faded, and says so.
+//! beside the legend. What was computed before the model was changed is faded, and says so. While
+//! the land shows what a change came to, heads and fields have that light instead.
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::ecolor::gamma_u8_from_linear_f32;
 use egui::{Color32, Painter, Rect, Rgba, Stroke, pos2, vec2};
 
+use super::changed::WhatChanged;
 use super::river::NEAR;
 use crate::model::plan::{LayerPlan, Rect as Cells};
 use crate::panel::frame::drawer::BEFORE_CHANGE;
@@ -46,7 +48,7 @@ pub(crate) fn draw(
     atlas: Res<Atlas>,
     camera: Res<MapCamera>,
     mind: Res<Generation>,
-    scrubbed: Res<Scrubbed>,
+    (scrubbed, changed): (Res<Scrubbed>, Res<WhatChanged>),
     settings: Res<Settings>,
     mut words: ResMut<MapWords>,
     mut lights: ResMut<Lights>,
@@ -64,10 +66,12 @@ pub(crate) fn draw(
         light: RectMesh::beside(minimap(&camera.view, &atlas)),
         words: &mut words,
     };
-    let heads = plan.heads.iter().map(|head| head.rect);
-    activity.places(heads, &thought.head_norms, ["gives", "gave"], vec2(76.0, 0.0));
-    let fields = plan.layers.iter().map(|layer| layer.feed_forward);
-    activity.places(fields, &thought.hidden_norms, ["fields", "fields"], vec2(120.0, 60.0));
+    if !changed.is_shown() {
+        let heads = plan.heads.iter().map(|head| head.rect);
+        activity.places(heads, &thought.head_norms, ["gives", "gave"], vec2(76.0, 0.0));
+        let fields = plan.layers.iter().map(|layer| layer.feed_forward);
+        activity.places(fields, &thought.hidden_norms, ["fields", "fields"], vec2(120.0, 60.0));
+    }
     activity.stream(&plan.layers, &thought.residual_norms);
     activity.light.shine(context.content_rect(), &mut lights);
     Ok(())

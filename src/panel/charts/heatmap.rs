@@ -1,23 +1,30 @@
-//! A survey's result over the map: a colour per tile or head, with a legend that has numbers. Where
-//! cells are seen the colour is a line inside of the edge. Surveys measure the model as its file
-//! says: beside a change they are faded, and the legend says so.
+//! A value per tile or per head as a colour over the map, with a legend that has numbers: what a
+//! survey found, or what a change came to ([`super::changed`]), which goes before.
+//!
+//! Where cells are seen the colour of a survey is a line inside of the edge; surveys measure the
+//! model as its file says: beside a change they are faded, and the legend says so. What a change
+//! came to is light: over relief as much of its hue as the value says, and a line around a place,
+//! in the gap to the next, where cells are seen.
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
-use egui::{Align2, Color32, FontId, Id, LayerId, Order, Rect, Stroke, StrokeKind, pos2, vec2};
+use egui::{Color32, FontId, Id, LayerId, Order, Painter, Rect, Stroke, StrokeKind, pos2, vec2};
 
+use super::changed::WhatChanged;
 use crate::panel::frame::drawer::BEFORE_CHANGE;
 use crate::panel::labels::map_text::{minimap, on_screen};
-use crate::panel::labels::placement::{MapWords, Taken, Word, WordRank, map_of};
+use crate::panel::labels::placement::{MapWords, Taken, Word, WordRank, map_of, map_painter};
 use crate::panel::rect_mesh::RectMesh;
-use crate::panel::style::{FADED, hairline, ink, solid, veil};
+use crate::panel::style::{FADED, faint, hairline, ink, solid, veil};
 use crate::world::camera::MapCamera;
-use crate::world::draw::Lights;
+use crate::world::draw::{Lights, relief_fade};
 use crate::world::heatmap::{HeatmapLayer, HeatmapScale, Heatmaps};
+use crate::world::lab::story::figure;
 use crate::world::layout::Atlas;
 use crate::world::palette::{Palette, Palettes, RANGE, Theme};
 use crate::world::settings::Settings;
 use crate::world::think::Generation;
+use crate::world::view::View;
 
 /// How much of what is below a layer is covered.
 const COVER: f32 = 0.78;
@@ -25,6 +32,11 @@ const COVER: f32 = 0.78;
 const SEEN: f64 = 1.0;
 /// Points across the line of a tile or head whose cells are seen.
 const LINE: f32 = 4.0;
+/// Points across the legend at least.
+const LEGEND: f32 = 230.0;
+/// What the figures of a change are, exactly.
+const NOTE: &str = "norm of the difference: of what a head gives before O, of what the neurons of \
+                    a feed-forward hold before down";
 
 pub(crate) fn draw(
     mut contexts: EguiContexts,
@@ -32,121 +44,213 @@ pub(crate) fn draw(
     camera: Res<MapCamera>,
     palettes: Res<Palettes>,
     settings: Res<Settings>,
-    (overlays, mind): (Option<Res<Heatmaps>>, Res<Generation>),
+    (overlays, changed): (Option<Res<Heatmaps>>, Res<WhatChanged>),
+    mind: Res<Generation>,
     mut words: ResMut<MapWords>,
     mut taken: ResMut<Taken>,
     mut lights: ResMut<Lights>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
-    let Some(overlays) = overlays else { return Ok(()) };
-    let Some(overlay) = overlays.current() else { return Ok(()) };
-    let painter = context.layer_painter(LayerId::background());
-    let (theme, palette) = (settings.theme, palettes.named(&settings.palette));
-    let visible = camera.view.visible();
-    let is_before = !mind.current_state().is_as_in_file();
-    let cover = if is_before { COVER * FADED } else { COVER };
-    let mut plain = RectMesh::beside(minimap(&camera.view, &atlas));
-    for (cells, value) in overlay.cells.iter().filter(|(cells, _)| cells.overlaps(&visible)) {
-        let rect = on_screen(&camera.view, *cells);
-        // A gap tells neighbours apart; of what is small it would leave nothing.
-        let is_large = rect.width() > 3.0 && rect.height() > 3.0;
-        let inner = rect.shrink(if is_large { 0.5 } else { 0.0 });
-        let colour = veil(colour(palette, theme, overlay, *value), cover);
-        if camera.view.scale < SEEN {
-            plain.fill(inner, colour);
-        } else {
-            plain.frame(inner.shrink(LINE), Stroke::new(LINE, colour));
-        }
-        if rect.width() > 64.0 && rect.height() > 22.0 {
-            let middle = rect.intersect(painter.clip_rect()).center();
-            let key = (WordRank::Number, [cells.x, cells.y]);
-            let text = (number(overlay, *value), 11.5);
-            words.say(Word::new(&painter, key, text, ink(theme), |size| vec![middle - size / 2.0]));
-        }
+    let survey = overlays.as_ref().and_then(|overlays| overlays.current());
+    let layers = match survey {
+        _ if changed.is_shown() => &changed.layers[..],
+        Some(survey) => std::slice::from_ref(survey),
+        None => return Ok(()),
+    };
+    let is_before = match changed.is_shown() {
+        true => mind.is_before_change(),
+        false => !mind.current_state().is_as_in_file(),
+    };
+    let painter = map_painter(context, &camera.view);
+    let mut tint = Tint {
+        painter: &painter,
+        view: &camera.view,
+        palette: palettes.named(&settings.palette),
+        theme: settings.theme,
+        strength: if is_before { FADED } else { 1.0 },
+        relief: relief(&camera.view, &atlas, context.pixels_per_point()),
+        gap: (atlas.model().plan().unit as f64 / 2.0).max(1.0) * camera.view.scale,
+        light: RectMesh::beside(minimap(&camera.view, &atlas)),
+        words: &mut words,
+    };
+    for layer in layers {
+        tint.lay(layer);
     }
-    plain.shine(painter.clip_rect(), &mut lights);
-    let place = |size| taken.below_bar(map_of(&camera.view), size);
-    let legend = legend(context, palette, (theme, is_before), overlay, place);
+    let legend = tint.legend(context, layers, (&changed.title, is_before), &taken);
+    tint.light.shine(painter.clip_rect(), &mut lights);
     taken.rects.extend(legend);
     Ok(())
 }
 
-fn colour(palette: &Palette, theme: Theme, overlay: &HeatmapLayer, value: f32) -> Color32 {
-    let part = overlay.part(value);
-    let rgb = match overlay.scale {
-        HeatmapScale::Signed => palette.weight(theme, part * RANGE),
-        // That part of the palette is for errors, of which a third of a spread is the most.
-        HeatmapScale::Logarithmic => palette.error(theme, part / 3.0),
-    };
-    let [r, g, b] = rgb.map(|channel| (channel * 255.0).round() as u8);
-    Color32::from_rgb(r, g, b)
-}
-
-fn number(overlay: &HeatmapLayer, value: f32) -> String {
-    match overlay.scale {
-        HeatmapScale::Signed => format!("{value:+.3}"),
-        HeatmapScale::Logarithmic => format!("{value:.3}"),
+/// How far the land is from being seen cell by cell: 0 where each has a pixel or more, 1 where
+/// there is relief.
+fn relief(view: &View, atlas: &Atlas, pixels_per_point: f32) -> f32 {
+    let [begins, _] = relief_fade(view, atlas.bounds(), pixels_per_point);
+    match 1.0 / (view.scale * f64::from(pixels_per_point)) {
+        cells if cells <= 1.0 => 0.0,
+        cells if cells >= begins => 1.0,
+        cells => (cells.ln() / begins.ln()) as f32,
     }
 }
 
-/// What the colours stand for, where there is room for it; gives what it covers.
-fn legend(
-    context: &egui::Context,
-    palette: &Palette,
-    (theme, is_before): (Theme, bool),
-    overlay: &HeatmapLayer,
-    place: impl FnOnce(egui::Vec2) -> Option<Rect>,
-) -> Option<Rect> {
-    let painter = context.layer_painter(LayerId::new(Order::Middle, Id::new("layer legend")));
-    let title = if is_before {
-        format!("{}, {BEFORE_CHANGE}", overlay.title)
-    } else {
-        overlay.title.to_owned()
-    };
-    let title = painter.layout_no_wrap(title, FontId::proportional(12.5), ink(theme));
-    let wide = title.size().x.max(230.0);
-    let frame = place(vec2(wide + 24.0, 56.0))?;
-    painter.rect(frame, 6.0, solid(theme), hairline(theme), StrokeKind::Outside);
-    painter.galley(
-        pos2(frame.center().x - title.size().x / 2.0, frame.top() + 6.0),
-        title,
-        ink(theme),
-    );
-    let bar = Rect::from_min_size(pos2(frame.left() + 12.0, frame.top() + 27.0), vec2(wide, 8.0));
-    let [low, high] = overlay.range;
-    let ends = match overlay.scale {
+/// Layers while they are laid over the map.
+struct Tint<'a> {
+    painter: &'a Painter,
+    view: &'a View,
+    palette: &'a Palette,
+    theme: Theme,
+    /// What all light is multiplied by: less where it was computed before the model was changed.
+    strength: f32,
+    /// How far the land is from being seen cell by cell.
+    relief: f32,
+    /// Points between two heads.
+    gap: f64,
+    light: RectMesh,
+    words: &'a mut MapWords,
+}
+
+impl Tint<'_> {
+    fn lay(&mut self, layer: &HeatmapLayer) {
+        let visible = self.view.visible();
+        for (cells, value) in layer.cells.iter().filter(|(cells, _)| cells.overlaps(&visible)) {
+            let rect = on_screen(self.view, *cells);
+            let colour = veil(colour(self.palette, self.theme, layer, *value), self.strength);
+            match layer.scale {
+                HeatmapScale::Changed => self.light_up(rect, colour),
+                _ => self.cover(rect, veil(colour, COVER)),
+            }
+            if rect.width() > 64.0 && rect.height() > 22.0 {
+                let middle = rect.intersect(self.painter.clip_rect()).center();
+                let key = (WordRank::Number, [cells.x, cells.y]);
+                let text = match layer.scale {
+                    HeatmapScale::Changed => format!("differs {}", number(layer, *value)),
+                    _ => number(layer, *value),
+                };
+                let ink = ink(self.theme);
+                self.words.say(Word::new(self.painter, key, (text, 11.5), ink, |size| {
+                    // The middle of a muted head has that word.
+                    [0.0, 22.0, -22.0].map(|down| middle - size / 2.0 + vec2(0.0, down)).to_vec()
+                }));
+            }
+        }
+    }
+
+    /// A colour over a place, or inside of its edge where cells are seen.
+    fn cover(&mut self, rect: Rect, colour: Color32) {
+        // A gap tells neighbours apart; of what is small it would leave nothing.
+        let is_large = rect.width() > 3.0 && rect.height() > 3.0;
+        let inner = rect.shrink(if is_large { 0.5 } else { 0.0 });
+        if self.view.scale < SEEN {
+            self.light.fill(inner, colour);
+        } else {
+            self.light.frame(inner.shrink(LINE), Stroke::new(LINE, colour));
+        }
+    }
+
+    /// Light over relief, and around a place where cells are seen.
+    fn light_up(&mut self, rect: Rect, colour: Color32) {
+        self.light.fill(rect, veil(colour, self.relief));
+        // As wide as the gap to the next head allows: no light lies on weights.
+        let wide = (self.gap as f32).clamp(1.0, LINE);
+        self.light.frame(rect, Stroke::new(wide, colour));
+    }
+
+    /// What the colours stand for, where there is room for it; gives what it covers.
+    fn legend(
+        &self,
+        context: &egui::Context,
+        layers: &[HeatmapLayer],
+        (of_change, is_before): (&str, bool),
+        taken: &Taken,
+    ) -> Option<Rect> {
+        let first = layers.first()?;
+        let is_change = first.scale == HeatmapScale::Changed;
+        let (theme, palette) = (self.theme, self.palette);
+        let painter = context.layer_painter(LayerId::new(Order::Middle, Id::new("layer legend")));
+        let title = if is_change { of_change } else { first.title };
+        let title = match is_before {
+            true => format!("{title}, {BEFORE_CHANGE}"),
+            false => title.to_owned(),
+        };
+        let map = map_of(self.view);
+        let most = (map.width() - 60.0).max(LEGEND);
+        let title = painter.layout(title, FontId::proportional(12.5), ink(theme), most);
+        let wide = title.size().x.max(LEGEND);
+        let note = if is_change { NOTE } else { "" };
+        let note = painter.layout(note.into(), FontId::proportional(10.5), faint(theme), wide);
+        let note_tall = if is_change { note.size().y + 3.0 } else { 0.0 };
+        let tall = 40.0 + title.size().y + note_tall;
+        let frame = taken.below_bar(map, vec2(wide + 24.0, tall))?;
+        let middle = frame.center().x;
+        painter.rect(frame, 6.0, solid(theme), hairline(theme), StrokeKind::Outside);
+        let left = frame.left() + 12.0;
+        let [title_tall, title_wide] = [title.size().y, title.size().x];
+        painter.galley(pos2(middle - title_wide / 2.0, frame.top() + 6.0), title, ink(theme));
+        let bar = Rect::from_min_size(pos2(left, frame.top() + 11.0 + title_tall), vec2(wide, 8.0));
+        let [low, high] = ends(first);
+        let mut plain = RectMesh::default();
+        plain.ramp(bar, |part| match first.scale {
+            HeatmapScale::Signed => colour(palette, theme, first, low + (high - low) * part),
+            HeatmapScale::Changed => colour(palette, theme, first, high * part),
+            HeatmapScale::Logarithmic => {
+                colour(palette, theme, first, low * (high / low).powf(part))
+            }
+        });
+        plain.paint(&painter);
+        let write = |text: String, right: bool| {
+            let galley = painter.layout_no_wrap(text, FontId::monospace(10.5), ink(theme));
+            let x = if right { bar.right() - galley.size().x } else { bar.left() };
+            painter.galley(pos2(x, bar.bottom() + 3.0), galley, ink(theme));
+        };
+        if is_change {
+            let most =
+                layers.iter().map(|layer| format!("{} {}", layer.name, figure(layer.range[1])));
+            write("0".into(), false);
+            write(most.collect::<Vec<_>>().join("   "), true);
+            painter.galley(pos2(left, bar.bottom() + 18.0), note, faint(theme));
+        } else {
+            write(number(first, low), false);
+            write(number(first, high), true);
+        }
+        Some(frame)
+    }
+}
+
+/// The values at both ends of a legend.
+fn ends(layer: &HeatmapLayer) -> [f32; 2] {
+    let [low, high] = layer.range;
+    match layer.scale {
         HeatmapScale::Signed => {
             // As far to both sides, so that zero has the middle of the palette.
             let most = low.abs().max(high.abs());
             [-most, most]
         }
+        HeatmapScale::Changed => [0.0, high],
         // A ratio to 0 is infinite.
         HeatmapScale::Logarithmic => [low.max(f32::MIN_POSITIVE), high],
+    }
+}
+
+/// The colour of a value; what a change came to is seen through.
+fn colour(palette: &Palette, theme: Theme, layer: &HeatmapLayer, value: f32) -> Color32 {
+    let part = layer.part(value);
+    let rgb = match layer.scale {
+        HeatmapScale::Signed => palette.weight(theme, part * RANGE),
+        // That part of the palette is for errors, of which a third of a spread is the most.
+        HeatmapScale::Logarithmic => palette.error(theme, part / 3.0),
+        HeatmapScale::Changed => {
+            let [r, g, b, a] = palette.change(part);
+            return Color32::from_rgba_premultiplied(r, g, b, a);
+        }
     };
-    let mut plain = RectMesh::default();
-    plain.ramp(bar, |part| {
-        let value = match overlay.scale {
-            HeatmapScale::Signed => ends[0] + (ends[1] - ends[0]) * part,
-            HeatmapScale::Logarithmic => ends[0] * (ends[1] / ends[0]).powf(part),
-        };
-        colour(palette, theme, overlay, value)
-    });
-    plain.paint(&painter);
-    let font = FontId::monospace(10.5);
-    let below = bar.bottom() + 3.0;
-    painter.text(
-        pos2(bar.left(), below),
-        Align2::LEFT_TOP,
-        number(overlay, ends[0]),
-        font.clone(),
-        ink(theme),
-    );
-    painter.text(
-        pos2(bar.right(), below),
-        Align2::RIGHT_TOP,
-        number(overlay, ends[1]),
-        font,
-        ink(theme),
-    );
-    Some(frame)
+    let [r, g, b] = rgb.map(|channel| (channel * 255.0).round() as u8);
+    Color32::from_rgb(r, g, b)
+}
+
+fn number(layer: &HeatmapLayer, value: f32) -> String {
+    match layer.scale {
+        HeatmapScale::Signed => format!("{value:+.3}"),
+        HeatmapScale::Logarithmic => format!("{value:.3}"),
+        HeatmapScale::Changed => figure(value),
+    }
 }

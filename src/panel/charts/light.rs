@@ -5,6 +5,7 @@ use bevy_egui::{EguiContexts, egui};
 use egui::{FontId, Id, LayerId, Order, Rect, StrokeKind, pos2, vec2};
 
 use super::activity::{Scrubbed, glow, greatest, shown};
+use super::changed::WhatChanged;
 use crate::panel::frame::drawer::BEFORE_CHANGE;
 use crate::panel::labels::placement::{Taken, map_of};
 use crate::panel::rect_mesh::RectMesh;
@@ -21,7 +22,7 @@ pub(crate) fn draw(
     mut contexts: EguiContexts,
     camera: Res<MapCamera>,
     mind: Res<Generation>,
-    scrubbed: Res<Scrubbed>,
+    (scrubbed, changed): (Res<Scrubbed>, Res<WhatChanged>),
     settings: Res<Settings>,
     mut taken: ResMut<Taken>,
 ) -> Result {
@@ -60,11 +61,14 @@ pub(crate) fn draw(
     let title = if mind.is_before_change() { BEFORE_CHANGE } else { "light: 0 up to" };
     write(panel.min + vec2(8.0, 5.0), title.into(), faint(theme));
     let most = [
-        ("head", greatest(&thought.head_norms)),
-        ("river", greatest(&thought.residual_norms)),
-        ("fields", greatest(&thought.hidden_norms)),
+        ("head", &thought.head_norms),
+        ("river", &thought.residual_norms),
+        ("fields", &thought.hidden_norms),
     ];
-    for (row, (name, norm)) in most.into_iter().enumerate() {
+    // While heads and fields show what a change came to, this light is the river's alone.
+    let most = most.into_iter().filter(|(name, _)| !changed.is_shown() || *name == "river");
+    for (row, (name, norms)) in most.enumerate() {
+        let norm = greatest(norms);
         let at = pos2(bar.right() + 7.0, bar.top() - 2.0 + 14.0 * row as f32);
         let digits = if norm < 100.0 { 1 } else { 0 };
         write(at, format!("{name} {norm:.digits$}"), ink(theme));

@@ -5,13 +5,14 @@
 //! a row for each of the last tokens, each value above and below its own column of weights.
 
 use bevy::prelude::*;
-use bevy_egui::{EguiContexts, egui};
-use egui::{LayerId, Rect, pos2};
+use bevy_egui::egui;
+use egui::{Rect, pos2};
 
 use super::activity::{Scrubbed, glow};
 use crate::model::plan::{LayerPlan, MapPlan, Rect as Cells};
 use crate::panel::frame::drawer::place as shown_place;
 use crate::panel::labels::map_text::{minimap, on_screen};
+use crate::panel::labels::placement::map_of;
 use crate::panel::rect_mesh::RectMesh;
 use crate::panel::style::{of_palette, strength, veil};
 use crate::world::camera::MapCamera;
@@ -33,7 +34,6 @@ const GLINT: f32 = 4.0;
 const LEAST: f32 = 0.3;
 
 pub(crate) fn draw(
-    mut contexts: EguiContexts,
     atlas: Res<Atlas>,
     camera: Res<MapCamera>,
     palettes: Res<Palettes>,
@@ -42,9 +42,8 @@ pub(crate) fn draw(
     settings: Res<Settings>,
     mut lights: ResMut<Lights>,
 ) -> Result {
-    let context = contexts.ctx_mut()?;
     let Some(at) = shown_place(&mind, &scrubbed) else { return Ok(()) };
-    let screen = context.layer_painter(LayerId::background()).clip_rect();
+    let screen = map_of(&camera.view);
     let thoughts = &mind.thoughts[..=at];
     // Without its values a token has no row, and no token before it has one either: rows stand in
     // the order in which the tokens came.

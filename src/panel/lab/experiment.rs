@@ -13,10 +13,10 @@ use crate::forward::Interventions;
 use crate::model::PixelModel;
 use crate::model::edits::{Brush, Region};
 use crate::model::weights::tile_weights;
-use crate::panel::PromptBox;
 use crate::panel::controls::{Explained, clicked, key_button};
 use crate::panel::frame::drawer::{WIDE, show};
 use crate::panel::style::faint;
+use crate::panel::{PromptBox, Scrubbed, WhatChanged};
 use crate::tiles::{ModelIndex, Muted, Scale};
 use crate::world::camera::Navigate;
 use crate::world::keys::UserAction;
@@ -26,6 +26,7 @@ use crate::world::palette::Theme;
 use crate::world::pointer::Selection;
 use crate::world::settings::Settings;
 use crate::world::tabs::{Drawer, Tab};
+use crate::world::think::Generation;
 
 /// What muting comes to.
 pub(crate) const MUTE: &str = "it gives nothing to the river: the model answers without it";
@@ -72,8 +73,9 @@ pub(crate) fn draw(
     (settings, interventions, prompt): (Res<Settings>, Res<Interventions>, Res<PromptBox>),
     index: Option<Res<ModelIndex>>,
     (muted, scales, marked): (Query<(), With<Muted>>, Query<&Scale>, marks::MarkedEntities),
+    (mind, scrubbed): (Res<Generation>, Res<Scrubbed>),
     (mut edits, mut comparison): (ResMut<Edits>, ResMut<Comparison>),
-    mut drawer: ResMut<Drawer>,
+    (mut drawer, mut changed): (ResMut<Drawer>, ResMut<WhatChanged>),
     mut typed: Local<Typed>,
     mut commands: Commands,
 ) -> Result {
@@ -83,7 +85,9 @@ pub(crate) fn draw(
         // What came of the last change comes first: the drawer was opened for it.
         if comparison.stage != ComparisonStage::Idle {
             section(ui, "Before and after", |ui| {
-                side_by_side::answers(ui, &mut comparison, atlas.model(), theme);
+                let beside = (&*mind, &*atlas, scrubbed.0);
+                let to = side_by_side::answers(ui, &mut comparison, beside, &mut changed, theme);
+                navigate.write_batch(to.map(Navigate::To));
             });
         }
         section(ui, "Heads and layers", |ui| {

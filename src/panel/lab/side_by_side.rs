@@ -5,13 +5,14 @@
 use bevy_egui::egui;
 use egui::{RichText, Ui};
 
-use crate::model::PixelModel;
-use crate::panel::PromptBox;
 use crate::panel::controls::clicked;
+use crate::panel::frame::drawer::written;
 use crate::panel::style::{accent, faint, ink, tint, wrong};
+use crate::panel::{PromptBox, WhatChanged};
 use crate::world::lab::{Comparison, ComparisonSide, ComparisonStage};
+use crate::world::layout::{Atlas, Place};
 use crate::world::palette::Theme;
-use crate::world::think::Asked;
+use crate::world::think::{Asked, Generation};
 
 /// Points that the list of tokens may take before it scrolls.
 const MOST_HEIGHT: f32 = 210.0;
@@ -39,16 +40,34 @@ pub(crate) fn ask(
     });
 }
 
-/// Both answers, and the button that lets them go.
-pub(crate) fn answers(ui: &mut Ui, comparison: &mut Comparison, model: &PixelModel, theme: Theme) {
-    both(ui, comparison, model, theme);
+/// What is beside both answers: the answer that the world shows, and where its land leads.
+pub(crate) type Beside<'a> = (&'a Generation, &'a Atlas, Option<usize>);
+
+/// Both answers, what differs on the land, and the button that lets them go; gives the place that
+/// was clicked.
+pub(crate) fn answers(
+    ui: &mut Ui,
+    comparison: &mut Comparison,
+    (mind, atlas, looked_at): Beside<'_>,
+    changed: &mut WhatChanged,
+    theme: Theme,
+) -> Option<Place> {
+    let mut to = None;
+    if said(ui, comparison, theme) {
+        let story = comparison.story(atlas.model());
+        ui.label(RichText::new(sentence(&story)).size(13.0).strong());
+        to = on_the_land(ui, (comparison, mind, atlas), looked_at, changed);
+        both(ui, comparison, theme);
+    }
     let words = "forget both answers; what was changed stays changed";
     if clicked(ui, !comparison.is_running(), egui::Button::new("Forget").small(), words) {
         *comparison = Comparison::default();
     }
+    to
 }
 
-fn both(ui: &mut Ui, comparison: &Comparison, model: &PixelModel, theme: Theme) {
+/// The prompt, how far it is and what went wrong; whether both answers are there.
+fn said(ui: &mut Ui, comparison: &Comparison, theme: Theme) -> bool {
     if let Some(asked) = &comparison.asked {
         ui.label(RichText::new(format!("{:?}", asked.prompt)).size(12.5));
     }
@@ -61,14 +80,58 @@ fn both(ui: &mut Ui, comparison: &Comparison, model: &PixelModel, theme: Theme) 
     };
     if !said.is_empty() {
         ui.colored_label(accent(theme), said);
-        return;
-    }
-    if let Some(problem) = &comparison.problem {
+    } else if let Some(problem) = &comparison.problem {
         ui.colored_label(wrong(theme), problem);
-        return;
     }
+    said.is_empty() && comparison.problem.is_none()
+}
+
+/// What differs most on the land, and whether the land shows it; gives the place that was clicked.
+fn on_the_land(
+    ui: &mut Ui,
+    (comparison, mind, atlas): (&Comparison, &Generation, &Atlas),
+    looked_at: Option<usize>,
+    changed: &mut WhatChanged,
+) -> Option<Place> {
+    let at = comparison.place(looked_at)?;
+    let mut chosen = None;
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing.x = 4.0;
+        let text = comparison.differences.texts.get(at).map_or("", String::as_str);
+        let small = |text: String| RichText::new(text).size(12.0);
+        match comparison.most_changed(at, atlas).as_deref() {
+            None => _ = ui.label(small("What heads gave was not kept so far on.".into())),
+            Some([]) => {
+                _ = ui.label(small("No head and no feed-forward gives anything else.".into()))
+            }
+            Some(places) => {
+                ui.label(small(format!("Most changed at token {at} {}:", written(text))));
+                for (place, words) in places {
+                    let link = ui.link(small(words.clone()));
+                    if link.on_hover_text("fly there: how much what it gives differs").clicked() {
+                        chosen = Some(place.clone());
+                    }
+                }
+            }
+        }
+    });
+    if comparison.is_painted_after(atlas.model()) {
+        let words = "Painted weights of O and down come after what heads and feed-forwards give: \
+                     they show from the next layer on.";
+        ui.label(RichText::new(words).size(11.5));
+    }
+    let is_of = comparison.is_of(mind);
+    let switch = egui::Checkbox::new(&mut changed.wanted, "show on the land");
+    let switch = ui.add_enabled(is_of, switch);
+    switch
+        .on_hover_text("light heads and feed-forwards by how much what they give differs")
+        .on_disabled_hover_text("the land shows another answer now");
+    chosen
+}
+
+/// Both answers, token by token.
+fn both(ui: &mut Ui, comparison: &Comparison, theme: Theme) {
     let rows = comparison.rows();
-    ui.label(RichText::new(sentence(&comparison.story(model))).size(13.0).strong());
     let fork = rows.iter().position(|row| !row.same);
     egui::ScrollArea::vertical().id_salt("both answers").max_height(MOST_HEIGHT).show(ui, |ui| {
         egui::Grid::new("both answers").num_columns(6).spacing([8.0, 2.0]).show(ui, |ui| {

@@ -2,4 +2,5 @@
 
 pub(super) mod map_text;
 pub(super) mod placement;
+pub(super) mod token_mark;
 pub(super) mod values;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bevy::prelude::*;
 
-use super::{Comparison, ComparisonStage};
+use super::{Comparison, ComparisonStage, Differences};
 use crate::world::keys::UserAction;
 use crate::world::layout::Atlas;
 use crate::world::notices::Notices;
@@ -84,11 +84,16 @@ fn again(mind: &mut Generation, atlas: &Atlas, comparison: &mut Comparison) {
     // An answer that had hardly begun when the model was changed once more is no answer to compare
     // with.
     let is_under_way = comparison.follows_change && comparison.stage == ComparisonStage::With;
-    let before = if is_under_way { std::mem::take(&mut comparison.without) } else { so_far };
+    let (before, differences) = if is_under_way {
+        let differences = std::mem::take(&mut comparison.differences).anew();
+        (std::mem::take(&mut comparison.without), differences)
+    } else {
+        (so_far, Differences::remember(mind))
+    };
     *comparison = Comparison::default();
     let is_other = |state: &Arc<ModelState>| state != mind.current_state();
     if before.tokens.first().is_some_and(|token| is_other(&token.state)) {
-        comparison.follow(mind, atlas, before);
+        comparison.follow(mind, atlas, (before, differences));
     } else if let Some(asked) = mind.asked().cloned() {
         // Nothing was said, or the change was taken back.
         mind.begin(atlas.model(), asked, Vec::new());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bevy::prelude::*;
 
-use super::Edits;
+use super::{Differences, Edits};
 use crate::world::layout::Atlas;
 use crate::world::think::{Answer, Asked, GeneratedToken, Generation, ModelState};
 
@@ -44,6 +44,10 @@ pub struct Comparison {
     pub expected: Vec<f32>,
     /// What went wrong, in words.
     pub problem: Option<String>,
+    /// How much what heads and fields give differs, token by token.
+    pub differences: Differences,
+    /// The number of the sequence that is the second answer.
+    pub(super) generation: u64,
     /// Whether it follows a change: both answers are of the window's own prompt.
     pub follows_change: bool,
     /// The prompt's tokens: whoever asks something else meanwhile ends the comparison.
@@ -85,13 +89,24 @@ impl Comparison {
     }
 
     /// Begins with an answer that is there: the same prompt is answered again, as the model is now.
-    pub(super) fn follow(&mut self, mind: &mut Generation, atlas: &Atlas, without: Answer) {
+    pub(super) fn follow(
+        &mut self,
+        mind: &mut Generation,
+        atlas: &Atlas,
+        (without, differences): (Answer, Differences),
+    ) {
         let (Some(asked), Some(first)) = (mind.asked().cloned(), without.tokens.first()) else {
             return;
         };
         let states = [Arc::clone(&first.state), Arc::clone(mind.current_state())];
-        *self =
-            Self { asked: Some(asked), without, states, follows_change: true, ..Self::default() };
+        *self = Self {
+            asked: Some(asked),
+            without,
+            differences,
+            states,
+            follows_change: true,
+            ..Self::default()
+        };
         self.ask_with(mind, atlas);
     }
 
@@ -102,7 +117,31 @@ impl Comparison {
         let expected = self.without.tokens.iter().map(|token| token.token).chain(end).collect();
         mind.begin(atlas.model(), asked, expected);
         self.prompt = prompt_of(mind);
+        self.generation = mind.generation();
         self.stage = ComparisonStage::With;
+    }
+
+    /// Whether the answer that is on the screen is the second one.
+    pub fn is_of(&self, mind: &Generation) -> bool {
+        self.stage == ComparisonStage::Done && self.generation == mind.generation()
+    }
+
+    /// The place of both answers that is told of: the first fork, or where a probability moved
+    /// most. None where nothing differs.
+    pub(super) fn told(rows: &[ComparisonRow]) -> Option<usize> {
+        let size = |at: &usize| rows[*at].difference.unwrap_or_default().abs();
+        rows.iter().position(|row| !row.same).or_else(|| {
+            let largest = (0..rows.len()).max_by(|a, b| size(a).total_cmp(&size(b)));
+            largest.filter(|at| size(at) > 0.0)
+        })
+    }
+
+    /// The token whose differences are shown: the one that is looked at, where both answers share
+    /// it, and else the one before what is told of, from whose step that came.
+    pub fn place(&self, looked_at: Option<usize>) -> Option<usize> {
+        let last = self.differences.at.len().checked_sub(1)?;
+        let told = Self::told(&self.rows()).map(|at| (self.prompt.len() + at).saturating_sub(1));
+        Some(looked_at.filter(|&at| at <= last).unwrap_or(told.unwrap_or(last).min(last)))
     }
 
     /// How probable a token of the answer before is now. Those that an answer begins with, since
@@ -176,6 +215,9 @@ pub(super) fn drive(
         // A paused answer would never end, and both have to.
         mind.paused = false;
     }
+    if comparison.stage == ComparisonStage::With {
+        comparison.differences.follow(&mind, atlas.model().config());
+    }
     if mind.is_busy() {
         return;
     }
@@ -191,11 +233,13 @@ pub(super) fn drive(
         }
         ComparisonStage::Without => {
             comparison.without = mind.answer_so_far();
+            comparison.differences = Differences::remember(&mind);
             edits.bypassed = false;
             comparison.ask_with(&mut mind, &atlas);
         }
         _ => {
             comparison.with = mind.answer_so_far();
+            comparison.differences.close();
             comparison.expected.clone_from(&mind.expected);
             let first = |answer: &Answer| answer.tokens.first().map(|token| &token.state).cloned();
             let states = [first(&comparison.without), first(&comparison.with)];

@@ -8,11 +8,12 @@ mod actions;
 mod again;
 mod compare;
 mod device;
+mod differences;
 mod edited_plots;
 mod edits;
 pub(crate) mod marks;
 mod mouse;
-mod story;
+pub(crate) mod story;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::model::edits::coarse_of;
 
 pub use compare::{Comparison, ComparisonRow, ComparisonSide, ComparisonStage};
 pub use device::DeviceState;
+pub use differences::{Difference, Differences};
 pub use edited_plots::EditedPlots;
 pub use edits::{Edits, Last};
 

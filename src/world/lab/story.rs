@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::{Comparison, ComparisonRow};
 use crate::model::PixelModel;
 use crate::words::counted;
+use crate::world::layout::{Atlas, Place};
 use crate::world::think::ModelState;
 
 /// Places of one kind that are named; more are counted.
@@ -23,7 +24,8 @@ impl Comparison {
             let before = row.without.as_ref()?.probability;
             Some(format!("{} to {}", percent(before), percent(before + row.difference?)))
         };
-        if let Some(at) = rows.iter().position(|row| !row.same) {
+        let told = Self::told(&rows);
+        if let Some(at) = told.filter(|&at| !rows[at].same) {
             let Some(token) = said(&rows[at]) else { return self.goes_on(&change) };
             let moved = moved(at).map_or(String::new(), |moved| format!(": {moved}"));
             let now = rows[at]
@@ -32,15 +34,29 @@ impl Comparison {
                 .map_or("it ends there".into(), |now| format!("it says {}", quoted(&now.text)));
             return format!("{change} it no longer says {token}{moved}; {now}").trim().into();
         }
-        let size = |at: &usize| rows[*at].difference.unwrap_or_default().abs();
-        let largest = (0..rows.len()).max_by(|a, b| size(a).total_cmp(&size(b)));
-        let largest = largest.filter(|at| size(at) > 0.0);
-        match largest.and_then(|at| said(&rows[at]).zip(moved(at))) {
+        match told.and_then(|at| said(&rows[at]).zip(moved(at))) {
             Some((token, moved)) => {
                 format!("{change}{comma}it says the same; {token} moved most: {moved}")
             }
             None => format!("{change}{comma}it says the same, with the same probabilities"),
         }
+    }
+
+    /// The places that differ most at a token, each with the words for it: "layer 2 head 3 by
+    /// 4.21". None where the values were not kept.
+    pub fn most_changed(&self, at: usize, atlas: &Atlas) -> Option<Vec<(Place, String)>> {
+        let places = self.differences.get(at)?.most(atlas.model().config()).into_iter();
+        let words = |place: &Place, norm| format!("{} by {}", atlas.name(place), figure(norm));
+        Some(places.map(|(place, norm)| (place.clone(), words(&place, norm))).collect())
+    }
+
+    /// Whether weights were painted that come after what heads and fields give: what that changes
+    /// is seen from the next layer on.
+    pub fn is_painted_after(&self, model: &PixelModel) -> bool {
+        let others = tensors_of_others(&self.states[0], &self.states[1], model);
+        let is_last = |name: &str| matches!(name, "attn_output.weight" | "ffn_down.weight");
+        let mut names = others.iter().filter_map(|&tensor| model.tensors()[tensor].layer());
+        names.any(|(_, name)| is_last(name))
     }
 
     /// The answer before had ended where this one goes on.
@@ -104,6 +120,17 @@ fn tensors_of_others(
         .filter(|tile| before.tiles.get(tile) != after.tiles.get(tile))
         .map(|&tile| model.tile_shape(tile).0)
         .collect()
+}
+
+/// A norm in the digits that say something.
+pub(crate) fn figure(norm: f32) -> String {
+    match norm {
+        0.0 => "0".into(),
+        norm if norm < 0.0005 => "under 0.001".into(),
+        norm if norm < 0.9995 => format!("{norm:.3}"),
+        norm if norm < 99.95 => format!("{norm:.2}"),
+        norm => format!("{norm:.0}"),
+    }
 }
 
 /// A token as it is quoted.

@@ -1,7 +1,7 @@
 //! Where everything lies and what it is called: geometry on a model's map plan, without entities.
 //!
 //! In: a model. Out: an [`Atlas`] with a [`Quad`] per tile and plot, the [`Place`] at a cell,
-//! [`labels`] and a [`search`].
+//! [`labels`] and a [`search`] by name.
 
 pub mod labels;
 mod place;

@@ -4,6 +4,9 @@ use super::Atlas;
 use crate::model::plan::Rect;
 use crate::terminal::one_line;
 
+/// The tensor in which each token has its row.
+const EMBEDDING: &str = "token_embd.weight";
+
 /// Something on the map that has a name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Place {
@@ -23,6 +26,8 @@ pub enum Place {
     Head(u32, u32),
     /// A tensor by its GGUF name.
     Tensor(String),
+    /// A token of the vocabulary: its line of cells in the token embedding.
+    Token(u32),
     /// A weight: the tensor's name, row, column.
     Weight(String, u64, u64),
 }
@@ -65,6 +70,12 @@ impl Atlas {
             Place::Tensor(name) => {
                 self.model().tensor_index(name).map(|tensor| plan.tensor_rect(tensor))
             }
+            Place::Token(token) => {
+                let tensor = self.model().tensor_index(EMBEDDING)?;
+                let rows = u64::from(*token)..u64::from(*token) + 1;
+                let columns = 0..self.model().tensors()[tensor].tiling.columns;
+                plan.plots_of(tensor).iter().find_map(|plot| plot.part(&rows, &columns))
+            }
             Place::Weight(name, row, column) => {
                 let tensor = self.model().tensor_index(name)?;
                 let plots = plan.plots_of(tensor).iter();
@@ -88,6 +99,7 @@ impl Atlas {
             Place::FeedForward(layer) => format!("layer {layer} feed-forward"),
             Place::Head(layer, head) => format!("layer {layer} head {head}"),
             Place::Tensor(name) => one_line(name).into_owned(),
+            Place::Token(token) => format!("token {token}"),
             Place::Weight(name, row, column) => format!("{} [{row}, {column}]", one_line(name)),
         }
     }
@@ -190,7 +202,12 @@ mod tests {
             let rect = atlas.rect(&place).unwrap_or_else(|| panic!("{place:?}"));
             assert!(rect.width > 0 && atlas.bounds().contains(&rect), "{place:?} at {rect:?}");
         }
-        for absent in [Place::Layer(999), Place::Head(0, 99), Place::Tensor("no".into())] {
+        let last = config.vocab_size - 1;
+        let column = |token| atlas.rect(&Place::Token(token)).unwrap();
+        assert_eq!(column(last).height, i64::from(config.embedding_size));
+        assert_eq!((column(last).width, column(1).x - column(0).x), (1, 1));
+        let none = Place::Token(config.vocab_size);
+        for absent in [Place::Layer(999), Place::Head(0, 99), Place::Tensor("no".into()), none] {
             assert_eq!(atlas.rect(&absent), None, "{absent:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! From words to places: "layer 12 head 3", "L12 H3", a tensor's name, "embedding".
+//! From names to places: "layer 12 head 3", "L12 H3", a tensor's name, "embedding".
 
 use super::{Atlas, Place};
 
@@ -6,7 +6,7 @@ use super::{Atlas, Place};
 pub(crate) const MOST_FOUND: usize = 12;
 
 /// The places that a text may mean, the likeliest first.
-pub fn search(atlas: &Atlas, text: &str) -> Vec<Place> {
+pub fn places(atlas: &Atlas, text: &str) -> Vec<Place> {
     let text = text.trim().to_lowercase();
     if text.is_empty() {
         return Vec::new();
@@ -79,16 +79,16 @@ mod tests {
     #[test]
     fn people_find_what_they_name() {
         let atlas = Atlas::new(Arc::new(crate::app::kinds::assets().default_model().unwrap()));
-        let first = |text: &str| search(&atlas, text).into_iter().next();
+        let first = |text: &str| places(&atlas, text).into_iter().next();
         assert_eq!(first("layer 1 head 2"), Some(Place::Head(1, 2)));
         assert_eq!(first("l1 h2"), Some(Place::Head(1, 2)));
         assert_eq!(first("Layer 2"), Some(Place::Layer(2)));
         assert_eq!(first("layer 2 ffn"), Some(Place::FeedForward(2)));
         assert_eq!(first("embedding"), Some(Place::Embedding));
         assert_eq!(first("blk.0.ffn_down"), Some(Place::Tensor("blk.0.ffn_down.weight".into())));
-        assert!(search(&atlas, "blk.0.ffn_down").contains(&Place::FeedForward(0)));
-        assert_eq!(search(&atlas, "layer 99"), []);
-        assert_eq!(search(&atlas, "  "), []);
-        assert!(search(&atlas, "weight").len() <= MOST_FOUND);
+        assert!(places(&atlas, "blk.0.ffn_down").contains(&Place::FeedForward(0)));
+        assert_eq!(places(&atlas, "layer 99"), []);
+        assert_eq!(places(&atlas, "  "), []);
+        assert!(places(&atlas, "weight").len() <= MOST_FOUND);
     }
 }

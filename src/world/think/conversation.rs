@@ -105,7 +105,10 @@ impl Generation {
             alternatives: instead.alternatives.clone(),
             ..GeneratedToken::default()
         };
-        let opening = answered.iter().cloned().chain([chosen]).collect();
+        // Their values are computed again.
+        let known = answered.iter().cloned();
+        let known = known.map(|known| GeneratedToken { trace: None, outputs: None, ..known });
+        let opening = known.chain([chosen]).collect();
         self.branches.fork(self.answer_so_far());
         self.paused = false;
         self.begin(model, Asked { opening, ..asked }, Vec::new());

@@ -41,6 +41,22 @@ impl TokenTrace {
     }
 }
 
+/// What heads and fields gave at a position, before the matrices that bring it into the stream.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LayerOutputs {
+    /// What heads gave, after their factors: layer by layer, heads side by side.
+    pub heads: Vec<f32>,
+    /// What the neurons of the fields held, layer by layer.
+    pub fields: Vec<f32>,
+}
+
+impl LayerOutputs {
+    /// Bytes that they take.
+    pub fn size_in_bytes(&self) -> usize {
+        (self.heads.len() + self.fields.len()) * size_of::<f32>()
+    }
+}
+
 /// What was seen of a position.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SeenColumn {
@@ -52,8 +68,10 @@ pub struct SeenColumn {
     pub head_norms: Vec<f32>,
     /// Norm of each layer's feed-forward activity.
     pub hidden_norms: Vec<f32>,
-    /// The values of which these are norms, and those that attention is told from.
+    /// The values of which norms of the stream are, and those that attention is told from.
     pub trace: TokenTrace,
+    /// The values of which the other norms are.
+    pub outputs: LayerOutputs,
 }
 
 impl SeenColumn {
@@ -77,9 +95,13 @@ impl SeenColumn {
                 HookPoint::HeadOutput(_) => {
                     let heads = values.chunks(config.head_size.max(1) as usize);
                     seen.head_norms.extend(heads.map(norm));
+                    seen.outputs.heads.extend_from_slice(values);
                 }
                 HookPoint::Query(_) => seen.trace.query.extend_from_slice(values),
-                HookPoint::Hidden(_) => seen.hidden_norms.push(norm(values)),
+                HookPoint::Hidden(_) => {
+                    seen.hidden_norms.push(norm(values));
+                    seen.outputs.fields.extend_from_slice(values);
+                }
                 HookPoint::Key(_) => seen.trace.key.extend_from_slice(values),
                 _ => {}
             }
