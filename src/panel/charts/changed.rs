@@ -65,5 +65,5 @@ fn title(at: usize, comparison: &Comparison, looked_at: Option<usize>) -> String
     let beyond = looked_at.filter(|&looked| looked > at);
     let why =
         beyond.map_or(String::new(), |looked| format!("; the answers part before token {looked}"));
-    format!("what the change changed at token {at} {}{why}", written(text))
+    format!("norm of the difference of both answers at token {at} {}{why}", written(text))
 }

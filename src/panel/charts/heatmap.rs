@@ -8,14 +8,16 @@
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
-use egui::{Color32, FontId, Id, LayerId, Order, Painter, Rect, Stroke, StrokeKind, pos2, vec2};
+use egui::{
+    Color32, FontId, Id, LayerId, Order, Painter, Pos2, Rect, Stroke, StrokeKind, pos2, vec2,
+};
 
 use super::changed::WhatChanged;
 use crate::panel::frame::drawer::BEFORE_CHANGE;
 use crate::panel::labels::map_text::{minimap, on_screen};
 use crate::panel::labels::placement::{MapWords, Taken, Word, WordRank, map_of, map_painter};
 use crate::panel::rect_mesh::RectMesh;
-use crate::panel::style::{FADED, faint, hairline, ink, solid, veil};
+use crate::panel::style::{FADED, hairline, ink, solid, veil};
 use crate::world::camera::MapCamera;
 use crate::world::draw::{Lights, relief_fade};
 use crate::world::heatmap::{HeatmapLayer, HeatmapScale, Heatmaps};
@@ -32,11 +34,8 @@ const COVER: f32 = 0.78;
 const SEEN: f64 = 1.0;
 /// Points across the line of a tile or head whose cells are seen.
 const LINE: f32 = 4.0;
-/// Points across the legend at least.
-const LEGEND: f32 = 230.0;
-/// What the figures of a change are, exactly.
-const NOTE: &str = "norm of the difference: of what a head gives before O, of what the neurons of \
-                    a feed-forward hold before down";
+/// Points across the legend at least: of a survey, and of a change, whose figures have names.
+const LEGEND: [f32; 2] = [230.0, 340.0];
 
 pub(crate) fn draw(
     mut contexts: EguiContexts,
@@ -119,8 +118,11 @@ impl Tint<'_> {
                 HeatmapScale::Changed => self.light_up(rect, colour),
                 _ => self.cover(rect, veil(colour, COVER)),
             }
-            if rect.width() > 64.0 && rect.height() > 22.0 {
-                let middle = rect.intersect(self.painter.clip_rect()).center();
+            // What differs nowhere is dark, and needs no number.
+            let is_told = layer.scale != HeatmapScale::Changed || *value > 0.0;
+            if is_told && rect.width() > 64.0 && rect.height() > 22.0 {
+                let seen = rect.intersect(self.painter.clip_rect());
+                let middle = seen.center();
                 let key = (WordRank::Number, [cells.x, cells.y]);
                 let text = match layer.scale {
                     HeatmapScale::Changed => format!("differs {}", number(layer, *value)),
@@ -128,8 +130,12 @@ impl Tint<'_> {
                 };
                 let ink = ink(self.theme);
                 self.words.say(Word::new(self.painter, key, (text, 11.5), ink, |size| {
-                    // The middle of a muted head has that word.
-                    [0.0, 22.0, -22.0].map(|down| middle - size / 2.0 + vec2(0.0, down)).to_vec()
+                    // The middle of a muted head has that word; beyond its own place a number
+                    // would be read as another's.
+                    let spots = [0.0, 22.0, -22.0];
+                    let spots = spots.map(|down| middle - size / 2.0 + vec2(0.0, down));
+                    let is_own = |spot: &Pos2| seen.contains_rect(Rect::from_min_size(*spot, size));
+                    spots.into_iter().filter(is_own).collect()
                 }));
             }
         }
@@ -172,15 +178,12 @@ impl Tint<'_> {
             true => format!("{title}, {BEFORE_CHANGE}"),
             false => title.to_owned(),
         };
+        let least = LEGEND[usize::from(is_change)];
         let map = map_of(self.view);
-        let most = (map.width() - 60.0).max(LEGEND);
+        let most = (map.width() - 60.0).max(least);
         let title = painter.layout(title, FontId::proportional(12.5), ink(theme), most);
-        let wide = title.size().x.max(LEGEND);
-        let note = if is_change { NOTE } else { "" };
-        let note = painter.layout(note.into(), FontId::proportional(10.5), faint(theme), wide);
-        let note_tall = if is_change { note.size().y + 3.0 } else { 0.0 };
-        let tall = 40.0 + title.size().y + note_tall;
-        let frame = taken.below_bar(map, vec2(wide + 24.0, tall))?;
+        let wide = title.size().x.max(least);
+        let frame = taken.below_bar(map, vec2(wide + 24.0, 40.0 + title.size().y))?;
         let middle = frame.center().x;
         painter.rect(frame, 6.0, solid(theme), hairline(theme), StrokeKind::Outside);
         let left = frame.left() + 12.0;
@@ -203,11 +206,13 @@ impl Tint<'_> {
             painter.galley(pos2(x, bar.bottom() + 3.0), galley, ink(theme));
         };
         if is_change {
-            let most =
-                layers.iter().map(|layer| format!("{} {}", layer.name, figure(layer.range[1])));
+            // The last matrix of each is where what it gives goes on to the stream.
+            let most = layers
+                .iter()
+                .zip(["before O", "before down"])
+                .map(|(layer, at)| format!("{} {at}: {}", layer.name, figure(layer.range[1])));
             write("0".into(), false);
             write(most.collect::<Vec<_>>().join("   "), true);
-            painter.galley(pos2(left, bar.bottom() + 18.0), note, faint(theme));
         } else {
             write(number(first, low), false);
             write(number(first, high), true);

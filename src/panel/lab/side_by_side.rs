@@ -56,7 +56,7 @@ pub(crate) fn answers(
     if said(ui, comparison, theme) {
         let story = comparison.story(atlas.model());
         ui.label(RichText::new(sentence(&story)).size(13.0).strong());
-        to = on_the_land(ui, (comparison, mind, atlas), looked_at, changed);
+        to = on_the_land(ui, (comparison, mind, atlas), (looked_at, theme), changed);
         both(ui, comparison, theme);
     }
     let words = "forget both answers; what was changed stays changed";
@@ -90,7 +90,7 @@ fn said(ui: &mut Ui, comparison: &Comparison, theme: Theme) -> bool {
 fn on_the_land(
     ui: &mut Ui,
     (comparison, mind, atlas): (&Comparison, &Generation, &Atlas),
-    looked_at: Option<usize>,
+    (looked_at, theme): (Option<usize>, Theme),
     changed: &mut WhatChanged,
 ) -> Option<Place> {
     let at = comparison.place(looked_at)?;
@@ -106,8 +106,10 @@ fn on_the_land(
             }
             Some(places) => {
                 ui.label(small(format!("Most changed at token {at} {}:", written(text))));
-                for (place, words) in places {
-                    let link = ui.link(small(words.clone()));
+                for (at, (place, words)) in places.iter().enumerate() {
+                    let comma = if at + 1 < places.len() { "," } else { "" };
+                    let link = small(format!("{words}{comma}")).color(accent(theme));
+                    let link = ui.link(link);
                     if link.on_hover_text("fly there: how much what it gives differs").clicked() {
                         chosen = Some(place.clone());
                     }

@@ -39,10 +39,13 @@ pub(crate) fn draw(
     let painter = map_painter(context, &camera.view);
     let rect = on_screen(&camera.view, cells);
     if camera.view.scale * f64::from(context.pixels_per_point()) < SEEN {
-        let sides = rect.center().x - GLOW..=rect.center().x + GLOW;
+        let (bright, dark) = (glow(settings.theme, 0.7), glow(settings.theme, 0.0));
         let mut light = RectMesh::beside(minimap(&camera.view, &atlas));
-        let around = Rect::from_x_y_ranges(sides, rect.y_range());
-        light.ramp(around, |part| glow(settings.theme, 0.7 * (1.0 - (2.0 * part - 1.0).abs())));
+        // North and south of it: a token's cells lie from west to east, as the stream's values do.
+        let north = Rect::from_x_y_ranges(rect.x_range(), rect.top() - GLOW..=rect.top());
+        let south = Rect::from_x_y_ranges(rect.x_range(), rect.bottom()..=rect.bottom() + GLOW);
+        light.fall(north, dark, bright);
+        light.fall(south, bright, dark);
         light.shine(painter.clip_rect(), &mut lights);
     }
     let text = match search.token_text(*token) {

@@ -203,9 +203,9 @@ mod tests {
             assert!(rect.width > 0 && atlas.bounds().contains(&rect), "{place:?} at {rect:?}");
         }
         let last = config.vocab_size - 1;
-        let column = |token| atlas.rect(&Place::Token(token)).unwrap();
-        assert_eq!(column(last).height, i64::from(config.embedding_size));
-        assert_eq!((column(last).width, column(1).x - column(0).x), (1, 1));
+        let line = |token| atlas.rect(&Place::Token(token)).unwrap();
+        assert_eq!([line(last).width, line(last).height], [i64::from(config.embedding_size), 1]);
+        assert_eq!([line(1).x - line(0).x, line(1).y - line(0).y], [0, 1]);
         let none = Place::Token(config.vocab_size);
         for absent in [Place::Layer(999), Place::Head(0, 99), Place::Tensor("no".into()), none] {
             assert_eq!(atlas.rect(&absent), None, "{absent:?}");
