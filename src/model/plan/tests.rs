@@ -251,8 +251,14 @@ fn shaped(
     ModelConfig { hidden_size: hidden, vocab_size: vocabulary, ..usual }
 }
 
-/// The part of a screen of the usual shape that the land covers when all of it is on the screen,
-/// and the part of the land that neither plots nor river cover.
+/// Screens of 1280 x 720 and 2560 x 1440 pixels, the second with text half as large again, in points:
+/// across, and down between what stands above the land and below it.
+const SCREENS: [[f64; 2]; 2] = [[1280.0, 524.0], [1706.7, 764.0]];
+/// The part of a screen's width that the land may have: the rest is margin.
+const ACROSS: f64 = 0.94;
+
+/// The part of what is free of either screen that the land covers at Home, the lesser one, and the
+/// part of the land that neither plots nor river cover.
 fn coverage(plan: &MapPlan) -> (f64, f64) {
     let [width, height] = plan.size.map(|side| side as f64);
     let area = |rects: &mut dyn Iterator<Item = Rect>| {
@@ -260,8 +266,11 @@ fn coverage(plan: &MapPlan) -> (f64, f64) {
     };
     let full =
         area(&mut plan.plots.iter().map(|plot| plot.rect)) + area(&mut plan.river.iter().copied());
-    let shape = width / height / f64::from(super::rules::ASPECT);
-    (shape.min(1.0 / shape), 1.0 - full / (width * height))
+    let covered = SCREENS.map(|[across, down]| {
+        let scale = (ACROSS * across / width).min(down / height);
+        width * scale * height * scale / (across * down)
+    });
+    (covered[0].min(covered[1]), 1.0 - full / (width * height))
 }
 
 #[test]
@@ -296,8 +305,9 @@ fn the_land_fills_the_screen_and_has_few_holes() {
             covered * 100.0,
             holes * 100.0
         );
-        // So it covers 0.75 of what two screens leave, as a test of the view shows.
-        assert!(covered >= 0.84, "{name} covers {covered:.3}");
+        // Models that nobody has made may have awkward numbers of layers.
+        let least = if name.starts_with("a ") { 0.7 } else { 0.75 };
+        assert!(covered >= least, "{name} covers {covered:.3}");
         assert!(holes <= 0.08, "{name} has holes of {holes:.3}");
     }
 }

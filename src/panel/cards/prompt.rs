@@ -3,7 +3,7 @@
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
-use egui::{Id, Key, RichText, vec2};
+use egui::{Id, Key, Pos2, Rect, RichText, vec2};
 
 use crate::panel::cards::answer::{alternatives, below, tokens};
 use crate::panel::charts::activity::Scrubbed;
@@ -60,15 +60,7 @@ pub(crate) fn draw(
     if has_caption && mind.thoughts.is_empty() && mind.problem.is_none() {
         return Ok(());
     }
-    let map = map_of(&camera.view);
-    let mut region = taken.bottom(map);
-    if let Some(caption) = taken.caption {
-        region.max.y = caption.top() - 6.0;
-    }
-    // The frame's margins are part of it.
-    let around = 18.0;
-    let wide = (region.width() - around).clamp(60.0, 560.0);
-    let place = Taken::lowest(region, map, vec2(wide + around, 0.0)).center_bottom();
+    let (place, wide) = room(&taken, map_of(&camera.view));
     let frame = card(theme).corner_radius(8.0).inner_margin(egui::Margin::same(8));
     let area = egui::Area::new(Id::new("prompt")).fixed_pos(place);
     let shown = area.pivot(egui::Align2::CENTER_BOTTOM).show(context, |ui| {
@@ -120,6 +112,18 @@ pub(crate) fn draw(
     });
     taken.rects.push(shown.response.rect);
     Ok(())
+}
+
+/// The middle of its lower edge, and points across what is in it.
+fn room(taken: &Taken, map: Rect) -> (Pos2, f32) {
+    let mut region = taken.bottom(map);
+    if let Some(caption) = taken.caption {
+        region.max.y = caption.top() - 6.0;
+    }
+    // The frame's margins are part of it.
+    let around = 18.0;
+    let wide = (region.width() - around).clamp(60.0, 560.0);
+    (Taken::lowest(region, map, vec2(wide + around, 0.0)).center_bottom(), wide)
 }
 
 /// Above an answer that was computed before the model was changed.

@@ -26,6 +26,13 @@ const FIRST_WORDS: u32 = 24;
 #[derive(Default)]
 pub(crate) struct Since(Option<(View, u64)>);
 
+/// Asks a small model something, so that the land is lit.
+fn first_words(atlas: &Atlas, prompt: &PromptBox, mind: &mut Generation) {
+    if atlas.model().weight_count() <= MOST_WEIGHTS && mind.thoughts.is_empty() {
+        mind.ask(atlas.model(), &prompt.text, prompt.chat, FIRST_WORDS, 0.0);
+    }
+}
+
 pub(crate) fn draw(
     mut contexts: EguiContexts,
     atlas: Res<Atlas>,
@@ -47,9 +54,7 @@ pub(crate) fn draw(
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
     let Some((view, generation)) = since.0 else {
-        if atlas.model().weight_count() <= MOST_WEIGHTS && mind.thoughts.is_empty() {
-            mind.ask(atlas.model(), &prompt.text, prompt.chat, FIRST_WORDS, 0.0);
-        }
+        first_words(&atlas, &prompt, &mut mind);
         // After the question, which is a generation itself: a later one is the person's.
         since.0 = Some((camera.view, mind.generation()));
         return Ok(());
