@@ -107,8 +107,10 @@ fn places(atlas: &Atlas, view: &View) -> Vec<Place> {
     for place in atlas.trail(x, y).into_iter().skip(1) {
         let Some(rect) = atlas.rect(&place) else { continue };
         let side = |cells: i64| cells as f64 * view.scale;
-        // Only what fills a good part of the screen is where one is.
-        if side(rect.width) < across * 0.45 && side(rect.height) < down * 0.6 {
+        // Only what fills a good part of the screen is where one is: not one of many strips that are
+        // as tall as it.
+        let is_strip = side(rect.width) < across * 0.2;
+        if is_strip || (side(rect.width) < across * 0.45 && side(rect.height) < down * 0.6) {
             break;
         }
         places.push(place);
@@ -149,9 +151,16 @@ fn places_line(
                     }
                 }
                 if places.len() == 1 {
-                    let facts = facts(atlas.model());
-                    let text = egui::RichText::new(&facts).color(faint(theme)).size(13.0);
-                    ui.add(egui::Label::new(text).truncate()).on_hover_text(facts);
+                    let [full, ..] = &facts(atlas.model());
+                    // Of the short forms the longest that there is room for.
+                    let galley = facts(atlas.model()).into_iter().find_map(|form| {
+                        let font = FontId::proportional(13.0);
+                        let galley = ui.painter().layout_no_wrap(form, font, faint(theme));
+                        (galley.size().x <= ui.available_width()).then_some(galley)
+                    });
+                    if let Some(galley) = galley {
+                        ui.label(galley).on_hover_text(full);
+                    }
                 }
             });
         });
@@ -162,15 +171,18 @@ fn places_line(
     shown.response.rect
 }
 
-/// What a model is, in a line.
-fn facts(model: &PixelModel) -> String {
+/// What a model is, in a line, and in shorter ones.
+fn facts(model: &PixelModel) -> [String; 3] {
     let config = model.config();
     let weights = short_count(model.weight_count());
     let encoding = crate::model::tensors::main_encoding(model.tensors());
-    format!(
-        "{weights} weights, {encoding}, {} layers of {} heads",
-        config.layer_count, config.head_count
-    )
+    let short = format!("{weights} weights");
+    let [layers, heads] = [config.layer_count, config.head_count];
+    [
+        format!("{short}, {encoding}, {layers} layers of {heads} heads"),
+        format!("{short}, {encoding}"),
+        short,
+    ]
 }
 
 /// The scale of the colours, with numbers.

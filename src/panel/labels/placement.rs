@@ -250,7 +250,9 @@ pub(crate) fn draw(
             spots: &word.spots,
         })
         .collect();
-    let places = place(&wishes, &taken.rects, painter.clip_rect().shrink(2.0));
+    // What an attention beam says stands among the words already.
+    let covered: Vec<Rect> = taken.rects.iter().chain(&taken.words).copied().collect();
+    let places = place(&wishes, &covered, painter.clip_rect().shrink(2.0));
     let step = if settings.reduced_motion { 1.0 } else { time.delta_secs() / FADE };
     let before = std::mem::take(&mut words.stood);
     // One mesh for all of them, below every word: hence two turns.
