@@ -6,7 +6,7 @@ struct Corner {
     @location(0) colour: vec4<f32>,
 }
 
-// `place` is on the screen, from its left and top, in parts of it; `colour` is premultiplied sRGB.
+// `place` is on the map, from its left and top, in parts of it; `colour` is premultiplied sRGB.
 @vertex
 fn corner(@location(0) place: vec2<f32>, @location(1) colour: vec4<f32>) -> Corner {
     let steep = pow((colour.rgb + 0.055) / 1.055, vec3<f32>(2.4));

@@ -88,14 +88,14 @@ impl RectMesh {
 
     /// Has them drawn as light over the map, on a screen of some size in points: what is large is
     /// cheaper there than among the panels.
-    pub(crate) fn shine(self, screen: Rect, lights: &mut Lights) {
+    pub(crate) fn shine(self, map: Rect, lights: &mut Lights) {
         // With a prompt, a frame takes 84 ms so, and 97 ms by egui's shader (benches/README.md).
         let first = lights.corners.len() as u32;
         let part = |at: f32, from: f32, length: f32| (at - from) / length.max(1.0);
         lights.corners.extend(self.mesh.vertices.iter().map(|corner| LightCorner {
             place: [
-                part(corner.pos.x, screen.left(), screen.width()),
-                part(corner.pos.y, screen.top(), screen.height()),
+                part(corner.pos.x, map.left(), map.width()),
+                part(corner.pos.y, map.top(), map.height()),
             ],
             colour: corner.color.to_array(),
         }));

@@ -280,6 +280,8 @@ fn draw_map(
     let target = view.into_inner();
     let Drawing { pipelines, on_device, canvas, light } = &mut *drawing;
     let (Some(frame), Some(on_device)) = (frame, on_device) else { return };
+    let screen = target.main_texture().size();
+    let [across, down] = map_on(&frame, screen);
     let changes = atlas.map_or(0, |atlas| atlas.changes());
     // The first to take it clears the target, which nobody is to do after a copy.
     let own = target.get_color_attachment();
@@ -308,8 +310,6 @@ fn draw_map(
             color_attachments: &[attachment],
             ..default()
         });
-        let screen = target.main_texture().size();
-        let [across, down] = map_on(&frame, screen);
         pass.set_vertex_buffer(0, on_device.quad_buffer.slice(..));
         pass.set_viewport(0.0, 0.0, across, down, 0.0, 1.0);
         for (pipeline, quads) in map.unwrap_or_default() {
@@ -318,7 +318,6 @@ fn draw_map(
             pass.draw(0..4, quads);
         }
         if plan == CanvasPlan::Target {
-            pass.set_viewport(0.0, 0.0, screen.width as f32, screen.height as f32, 0.0, 1.0);
             light.draw(&mut pass, &cache);
             // The light has put its corners in their place.
             pass.set_vertex_buffer(0, on_device.quad_buffer.slice(..));
@@ -342,6 +341,7 @@ fn draw_map(
                 color_attachments: &[Some(target.get_color_attachment())],
                 ..default()
             });
+            pass.set_viewport(0.0, 0.0, across, down, 0.0, 1.0);
             light.draw(&mut pass, &cache);
         }
     }

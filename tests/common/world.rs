@@ -60,7 +60,8 @@ pub fn go_to(world: &mut Offscreen, place: &Place) -> bool {
 pub fn shoot(world: &mut Offscreen, folder: &Path) -> Picture {
     // What is told fades; two pictures of the same are the same.
     *world.app.world_mut().resource_mut::<Notices>() = Notices::default();
-    world.update(3);
+    // Words are wholly there after 150 ms, which are ten frames.
+    world.update(11);
     let path = folder.join("picture.png");
     world.shoot(path.clone()).unwrap();
     Picture::read(&path)

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::common::forward::open;
 use crate::common::tiny::Tiny;
-use crate::common::world::{go_to, open_world, shoot};
+use crate::common::world::{self, Picture, go_to, open_world};
 use bevy::prelude::{Mut, World};
 use bevy::render::RenderApp;
 use bevy::render::renderer::{RenderDevice, RenderQueue};
@@ -34,6 +34,7 @@ use pixel_llm::world::layout::{Atlas, Place, STATE_EDITED};
 use pixel_llm::world::palette::{Palettes, Theme};
 use pixel_llm::world::pointer::Selection;
 use pixel_llm::world::settings::{AfterChange, Settings};
+use pixel_llm::world::tabs::Drawer;
 use pixel_llm::world::think::Asked;
 use pixel_llm::world::think::Generation;
 use pixel_llm::world::think::lens::{Lens, LensView};
@@ -198,6 +199,12 @@ fn spread(world: &Offscreen, name: &str) -> f32 {
 fn colour(world: &Offscreen, spreads: f32) -> [u8; 3] {
     let palette = &world.app.world().resource::<Palettes>().0[0];
     palette.weight(Theme::Dark, spreads).map(|part| (part * 255.0).round() as u8)
+}
+
+/// A picture without the drawer, which opens where weights are painted and covers a small screen.
+fn shoot(world: &mut Offscreen, folder: &Path) -> Picture {
+    world.app.world_mut().resource_mut::<Drawer>().0 = None;
+    world::shoot(world, folder)
 }
 
 #[test]

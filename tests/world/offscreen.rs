@@ -38,7 +38,8 @@ const SCALE: f64 = 16.0;
 const SIZE: [u32; 2] = [640, 480];
 
 fn shoot(world: &mut Offscreen, folder: &Path, name: &str) -> Picture {
-    world.update(3);
+    // Words are wholly there after 150 ms, which are ten frames.
+    world.update(11);
     let path: PathBuf = folder.join(name);
     world.shoot(path.clone()).unwrap();
     Picture::read(&path)

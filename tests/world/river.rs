@@ -15,6 +15,7 @@ use pixel_llm::forward::{HookPoint, Hooks, Interventions};
 use pixel_llm::world::camera::MapCamera;
 use pixel_llm::world::layout::Atlas;
 use pixel_llm::world::palette::{Palettes, Theme};
+use pixel_llm::world::tabs::{Drawer, Tab};
 use pixel_llm::world::think::Generation;
 use pixel_llm::world::view::View;
 
@@ -24,6 +25,15 @@ const LAYER: u32 = 3;
 
 #[test]
 fn its_pixels_are_the_twins_values_through_the_palette() {
+    compare(None);
+}
+
+#[test]
+fn beside_an_open_drawer_they_are_too() {
+    compare(Some(Tab::Timings));
+}
+
+fn compare(drawer: Option<Tab>) {
     let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
     let Some(mut world) = open_world(Arc::clone(&model), [1280, 720]) else { return };
     world.app.world_mut().resource_scope(|world, mut mind: Mut<Generation>| {
@@ -32,7 +42,12 @@ fn its_pixels_are_the_twins_values_through_the_palette() {
     });
     let channel = model.plan().layers[LAYER as usize].channels[0];
     let middle = [channel.x as f64 + 60.0, channel.y as f64 + channel.height as f64 / 2.0];
-    let view = View { centre: middle, scale: SCALE, size: [1280.0, 720.0] };
+    world.app.world_mut().resource_mut::<Drawer>().0 = drawer;
+    world.update(3);
+    // What the drawer leaves of the screen.
+    let size = world.app.world().resource::<MapCamera>().view.size;
+    assert_eq!(size[0] < 1280.0, drawer.is_some());
+    let view = View { centre: middle, scale: SCALE, size };
     let bounds = world.app.world().resource::<Atlas>().bounds();
     world.app.world_mut().resource_mut::<MapCamera>().fly(view, Some(0.0), bounds);
     for _ in 0..3000 {

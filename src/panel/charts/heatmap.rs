@@ -76,7 +76,7 @@ pub(crate) fn draw(
         tint.lay(layer);
     }
     let legend = tint.legend(context, layers, (&changed.title, is_before), &taken);
-    tint.light.shine(painter.clip_rect(), &mut lights);
+    tint.light.shine(map_of(&camera.view), &mut lights);
     taken.rects.extend(legend);
     Ok(())
 }

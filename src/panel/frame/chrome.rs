@@ -107,8 +107,8 @@ fn places(atlas: &Atlas, view: &View) -> Vec<Place> {
     for place in atlas.trail(x, y).into_iter().skip(1) {
         let Some(rect) = atlas.rect(&place) else { continue };
         let side = |cells: i64| cells as f64 * view.scale;
-        // Only what fills a good part of the screen is where one is: not one of many strips that are
-        // as tall as it.
+        // Only what fills a good part of the screen is where one is: not one of many strips that
+        // are as tall as it.
         let is_strip = side(rect.width) < across * 0.2;
         if is_strip || (side(rect.width) < across * 0.45 && side(rect.height) < down * 0.6) {
             break;

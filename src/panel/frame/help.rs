@@ -2,8 +2,9 @@
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
+use egui::RichText;
 
-use super::drawer::show;
+use super::drawer::{WIDE, show};
 use crate::panel::style::{accent, faint};
 use crate::world::keys::KeyBindings;
 use crate::world::settings::Settings;
@@ -25,12 +26,13 @@ pub(crate) fn draw(
 ) -> Result {
     let theme = settings.theme;
     show(contexts.ctx_mut()?, theme, (&mut drawer, Tab::Keys), |ui| {
-        egui::Grid::new("keys").spacing([16.0, 3.0]).show(ui, |ui| {
+        let grid = egui::Grid::new("keys").spacing([16.0, 3.0]).max_col_width((WIDE - 16.0) / 2.0);
+        grid.show(ui, |ui| {
             let by_hand = BY_HAND.map(|(how, what)| (how.to_owned(), what));
             let keys = keys.list().map(|(action, names)| (names, action.name()));
             for (how, what) in by_hand.into_iter().chain(keys) {
-                ui.colored_label(accent(theme), how);
-                ui.label(what);
+                ui.add(egui::Label::new(RichText::new(how).color(accent(theme))).wrap());
+                ui.add(egui::Label::new(what).wrap());
                 ui.end_row();
             }
         });

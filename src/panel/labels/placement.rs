@@ -19,6 +19,7 @@ use crate::panel::style::{backing, veil};
 use crate::world::camera::MapCamera;
 use crate::world::draw::Lights;
 use crate::world::settings::Settings;
+use crate::world::tour::TourRun;
 use crate::world::view::View;
 
 /// What is covered in this frame.
@@ -234,7 +235,7 @@ pub(crate) fn gather(mut contexts: EguiContexts, mut taken: ResMut<Taken>) -> Re
 pub(crate) fn draw(
     mut contexts: EguiContexts,
     camera: Res<MapCamera>,
-    (settings, time): (Res<Settings>, Res<Time>),
+    (settings, time, tour): (Res<Settings>, Res<Time>, Option<Res<TourRun>>),
     mut words: ResMut<MapWords>,
     mut taken: ResMut<Taken>,
 ) -> Result {
@@ -253,7 +254,9 @@ pub(crate) fn draw(
     // What an attention beam says stands among the words already.
     let covered: Vec<Rect> = taken.rects.iter().chain(&taken.words).copied().collect();
     let places = place(&wishes, &covered, painter.clip_rect().shrink(2.0));
-    let step = if settings.reduced_motion { 1.0 } else { time.delta_secs() / FADE };
+    // Where nobody watches, pictures are taken of what is wholly there.
+    let is_at_once = settings.reduced_motion || tour.is_some_and(|tour| tour.hurry);
+    let step = if is_at_once { 1.0 } else { time.delta_secs() / FADE };
     let before = std::mem::take(&mut words.stood);
     // One mesh for all of them, below every word: hence two turns.
     let mut backings = RectMesh::default();

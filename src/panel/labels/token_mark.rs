@@ -6,7 +6,7 @@ use bevy_egui::{EguiContexts, egui};
 use egui::{Rect, pos2};
 
 use super::map_text::{minimap, on_screen};
-use super::placement::{MapWords, Word, WordRank, map_painter};
+use super::placement::{MapWords, Word, WordRank, map_of, map_painter};
 use crate::panel::charts::activity::glow;
 use crate::panel::frame::drawer::written;
 use crate::panel::rect_mesh::RectMesh;
@@ -46,7 +46,7 @@ pub(crate) fn draw(
         let south = Rect::from_x_y_ranges(rect.x_range(), rect.bottom()..=rect.bottom() + GLOW);
         light.fall(north, dark, bright);
         light.fall(south, bright, dark);
-        light.shine(painter.clip_rect(), &mut lights);
+        light.shine(map_of(&camera.view), &mut lights);
     }
     let text = match search.token_text(*token) {
         Some(text) => format!("{} {token}", written(text)),

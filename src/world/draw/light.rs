@@ -20,7 +20,7 @@ use crate::forward::gpu::shaders::Shaders;
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 pub struct LightCorner {
-    /// On the screen, from its left and top, in parts of it.
+    /// On the map's part of the screen, from its left and top, in parts of it.
     pub place: [f32; 2],
     /// Premultiplied sRGB: alpha 0 is added to what is below, 255 covers it.
     pub colour: [u8; 4],
@@ -81,7 +81,7 @@ impl Light {
         self.triangles.is_empty()
     }
 
-    /// Draws it on the whole of a pass's target.
+    /// Draws it on a pass's viewport, which is the map's.
     pub fn draw<'a>(&'a self, pass: &mut TrackedRenderPass<'a>, cache: &'a PipelineCache) {
         let (Some(corners), Some(triangles)) = (self.corners.buffer(), self.triangles.buffer())
         else {

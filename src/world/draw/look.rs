@@ -26,8 +26,9 @@ const FAR: f64 = 10.0;
 /// The same of a small model, whose land is on the screen whole at fewer: so much of that, so that
 /// it is relief where it is seen whole.
 const FAR_OF_HOME: f64 = 0.8;
-/// Cells of a pixel at which relief may begin: below, each has its own weight.
-const LEAST_FAR: f64 = 1.0;
+/// Cells of a pixel at which relief may begin: below, each weight has three pixels across to be
+/// seen on. Seedling on 2560 x 1440 has one at Home, where its weights would be noise.
+const LEAST_FAR: f64 = 0.35;
 
 /// Cells of a pixel from which on relief fades in, and from which on nothing else is seen.
 pub(crate) fn relief_fade(view: &View, bounds: Rect, pixels_per_point: f32) -> [f64; 2] {
