@@ -161,14 +161,15 @@ impl View {
 /// The minimap: a second, small view of the whole map.
 impl View {
     /// Where it lies on the screen, in points: left, top, width, height. None where the screen is
-    /// too small for it, or shows the whole map itself.
+    /// too small for it, or shows the whole map itself: where the prompt has no room beside it, it
+    /// would stand above it in the middle of the screen.
     pub fn minimap(&self, bounds: Rect) -> Option<[f32; 4]> {
         let [width, height] = self.size.map(|side| side as f32);
         let aspect = bounds.height as f32 / bounds.width.max(1) as f32;
         let across = 190.0f32.min(150.0 / aspect.max(1e-3));
         let down = (across * aspect).max(20.0);
         let whole = self.visible().contains(&bounds);
-        (width > 600.0 && height > 400.0 && !whole).then_some([
+        (width > 680.0 && height > 400.0 && !whole).then_some([
             14.0,
             height - down - 44.0,
             across,

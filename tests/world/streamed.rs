@@ -90,6 +90,8 @@ fn settle(world: &mut Offscreen) {
 
 /// The middle of the picture, where no panel is.
 fn shoot(world: &mut Offscreen, folder: &Path, name: &str) -> Vec<[u8; 3]> {
+    // Words are wholly there after 150 ms, which are ten frames.
+    world.update(11);
     let path = folder.join(name);
     world.shoot(path.clone()).unwrap();
     let picture = Picture::read(&path);

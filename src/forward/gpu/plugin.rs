@@ -6,7 +6,7 @@ use bevy::{
     core_pipeline::schedule::camera_driver,
     prelude::*,
     render::{
-        RenderApp, RenderStartup,
+        Render, RenderApp, RenderStartup, RenderSystems,
         renderer::{RenderGraph, RenderGraphSystems},
     },
 };
@@ -42,12 +42,18 @@ impl Plugin for ForwardPlugin {
                 RenderStartup,
                 kernels::forget_kernels.in_set(ForwardPluginSystems::Kernels),
             )
+            // The cache compiles it in the next frame, before there is a step: no step waits for it.
+            .add_systems(
+                Render,
+                driver::compile_ahead
+                    .in_set(RenderSystems::PostCleanup)
+                    .run_if(resource_exists::<kernels::Kernels>),
+            )
             // It writes the main world during extraction, but only our resource there.
             .add_systems(ExtractSchedule, driver::tell_status.ambiguous_with_all())
             .add_systems(
                 RenderGraph,
-                (driver::compile_ahead, driver::compile_step)
-                    .chain()
+                driver::compile_step
                     .in_set(ForwardPluginSystems::Compile)
                     .in_set(RenderGraphSystems::Render)
                     // What is drawn this frame shows what was computed this frame.
