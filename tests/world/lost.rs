@@ -10,7 +10,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::common::world::{Picture, go_to, open_world, shoot};
+use crate::common::world::{self, Picture, go_to, open_world};
 use bevy::app::AppExit;
 use bevy::prelude::{Messages, Mut};
 use bevy::render::renderer::RenderDevice;
@@ -23,6 +23,7 @@ use pixel_llm::world::lab::Edits;
 use pixel_llm::world::layout::{Atlas, Place};
 use pixel_llm::world::notices::Notices;
 use pixel_llm::world::pointer::Selection;
+use pixel_llm::world::tabs::Drawer;
 use pixel_llm::world::think::{GeneratedToken, Generation};
 use pixel_llm::world::tour::{Tour, TourRun};
 
@@ -60,6 +61,12 @@ fn lose(world: &mut Offscreen) {
 
 fn notice(world: &Offscreen) -> String {
     world.app.world().resource::<Notices>().text().unwrap_or_default().to_owned()
+}
+
+/// A picture without the drawer, which opens where weights are painted and answers are compared.
+fn shoot(world: &mut Offscreen, folder: &Path) -> Picture {
+    world.app.world_mut().resource_mut::<Drawer>().0 = None;
+    world::shoot(world, folder)
 }
 
 /// Mutes a head, paints a tensor and looks at a place where both are seen.

@@ -106,7 +106,15 @@ fn compare(world: &mut Offscreen, folder: &Path, name: &str) {
                         // place.
                         let range = model.tile_range(tile);
                         let phase = (3 - range.start % 3) % 3;
-                        let bytes = model.tile(tile).unwrap();
+                        let mut bytes = model.tile(tile).unwrap().to_vec();
+                        // The last pixel may have bytes of the next tile.
+                        if let Some(next) = model
+                            .tile(tile + 1)
+                            .ok()
+                            .filter(|_| model.tile_range(tile + 1).start == range.end)
+                        {
+                            bytes.extend(&next[..2]);
+                        }
                         let is_pixel = bytes[phase..]
                             .chunks_exact(3)
                             .any(|pixel| is_near([pixel[0], pixel[1], pixel[2]], found, 1));

@@ -296,7 +296,11 @@ fn every_panel_is_opened_and_closed_by_clicks_and_nothing_in_it_is_cut_off() {
         let context = context(&mut world);
         let of = |name: &str| {
             let id = egui::Id::new(name);
-            controls(&context).into_iter().filter(|one| one.layer.id == id).collect::<Vec<_>>()
+            let of_it = controls(&context).into_iter().filter(|one| one.layer.id == id);
+            let mut of_it: Vec<Control> = of_it.collect();
+            // As they are read: line by line.
+            of_it.sort_by_key(|one| [one.rect.center().y, one.rect.left()].map(|x| x as i32));
+            of_it
         };
         click(&mut world, of("names")[0].seen.center());
         assert_eq!(world.app.world().resource::<Drawer>().0, Some(Tab::Inspector), "{size:?}");
@@ -323,7 +327,8 @@ fn every_panel_is_opened_and_closed_by_clicks_and_nothing_in_it_is_cut_off() {
 fn silent(world: &mut Offscreen, what: &str, heard: &mut usize) -> BTreeSet<String> {
     let context = context(world);
     let mut found = BTreeSet::new();
-    frames(world, 3);
+    // What stands beside a drawer that was just opened finds its place within some frames.
+    frames(world, 8);
     for one in controls(&context) {
         if !one.seen.is_positive() {
             found.insert(format!("{what}: {} at {:?} cannot be pointed at", one.name, one.rect));
@@ -348,9 +353,8 @@ fn silent(world: &mut Offscreen, what: &str, heard: &mut usize) -> BTreeSet<Stri
 #[test]
 fn every_control_says_what_it_does() {
     let folder = tempfile::tempdir().unwrap();
-    // So high that nothing has to be scrolled to.
-    let Some(mut world) = open(folder.path(), [1280, 2200]) else { return };
-    world.app.world_mut().resource_mut::<Settings>().text_scale = 1.0;
+    // So high that nothing has to be scrolled to; text is twice as large there.
+    let Some(mut world) = open(folder.path(), [2560, 2200]) else { return };
     let (mut heard, mut found) = (0, BTreeSet::new());
     frames(&mut world, 3);
     found.extend(silent(&mut world, "welcome", &mut heard));

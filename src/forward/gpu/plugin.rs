@@ -42,7 +42,7 @@ impl Plugin for ForwardPlugin {
                 RenderStartup,
                 kernels::forget_kernels.in_set(ForwardPluginSystems::Kernels),
             )
-            // The cache compiles it in the next frame, before there is a step: no step waits for it.
+            // The cache compiles it in the next frame, before there is a step: none waits for it.
             .add_systems(
                 Render,
                 driver::compile_ahead

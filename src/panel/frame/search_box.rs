@@ -61,7 +61,7 @@ pub(crate) fn draw(
         Typed::Down => (search_box.chosen + 1).min(last),
         _ => search_box.chosen.min(last),
     };
-    let mut wanted = list(context, (theme, right), &atlas, found, search_box.chosen);
+    let mut wanted = list(context, (theme, right), (&atlas, found, search_box.chosen), &mut taken);
     if typed == Typed::Enter && wanted.is_none() {
         wanted = found.found.get(search_box.chosen).cloned();
         if wanted.is_none() && !search_box.text.trim().is_empty() {
@@ -141,9 +141,8 @@ fn field(
 fn list(
     context: &egui::Context,
     (theme, right): (Theme, f32),
-    atlas: &Atlas,
-    findings: &Findings,
-    chosen: usize,
+    (atlas, findings, chosen): (&Atlas, &Findings, usize),
+    taken: &mut Taken,
 ) -> Option<Found> {
     if findings.found.is_empty() && findings.notes.is_empty() {
         return None;
@@ -151,7 +150,7 @@ fn list(
     let mut clicked = None;
     let area = egui::Area::new(Id::new("found")).fixed_pos(pos2(right, 46.0));
     // A list that is open lies above what else is on the map.
-    area.pivot(Align2::RIGHT_TOP).order(Order::Foreground).show(context, |ui| {
+    let shown = area.pivot(Align2::RIGHT_TOP).order(Order::Foreground).show(context, |ui| {
         card(theme).show(ui, |ui| {
             ui.set_width(WIDE.min(right - 38.0));
             ui.spacing_mut().item_spacing.y = 1.0;
@@ -173,6 +172,7 @@ fn list(
             });
         });
     });
+    taken.rects.push(shown.response.rect);
     clicked
 }
 
