@@ -108,12 +108,9 @@ fn compare(world: &mut Offscreen, folder: &Path, name: &str) {
                         let phase = (3 - range.start % 3) % 3;
                         let mut bytes = model.tile(tile).unwrap().to_vec();
                         // The last pixel may have bytes of the next tile.
-                        if let Some(next) = model
-                            .tile(tile + 1)
-                            .ok()
-                            .filter(|_| model.tile_range(tile + 1).start == range.end)
-                        {
-                            bytes.extend(&next[..2]);
+                        let next = tile + 1;
+                        if next < model.tile_count() && model.tile_range(next).start == range.end {
+                            bytes.extend(&model.tile(next).unwrap()[..2]);
                         }
                         let is_pixel = bytes[phase..]
                             .chunks_exact(3)
