@@ -66,6 +66,11 @@ fn notice(world: &Offscreen) -> String {
 /// A picture without the drawer, which opens where weights are painted and answers are compared.
 fn shoot(world: &mut Offscreen, folder: &Path) -> Picture {
     world.app.world_mut().resource_mut::<Drawer>().0 = None;
+    // Names that stood a frame ago come first: after a look at the whole land there are none.
+    let scale = world.app.world().resource::<MapCamera>().view.scale;
+    world.app.world_mut().resource_mut::<MapCamera>().view.scale = scale / 100.0;
+    world.update(2);
+    world.app.world_mut().resource_mut::<MapCamera>().view.scale = scale;
     world::shoot(world, folder)
 }
 
@@ -130,7 +135,14 @@ fn a_lost_device_is_followed_by_another_on_which_all_is_as_it_was() {
 /// Asserts that the answer is that of before, bit for bit, and so is the picture.
 fn answered(world: &mut Offscreen, thoughts: &[GeneratedToken], picture: &Picture, folder: &Path) {
     assert!(answer(world, 8) == thoughts, "the answer is that of before, bit for bit");
-    assert!(shoot(world, folder) == *picture, "the picture is that of before");
+    let now = shoot(world, folder);
+    let pairs = now.pixels.iter().zip(&picture.pixels).enumerate();
+    let others: Vec<_> = pairs.filter(|(_, (a, b))| a != b).map(|(at, _)| at).collect();
+    let places = others.iter().map(|at| [at % picture.width, at / picture.width]);
+    let ends = places.fold([[usize::MAX; 2], [0; 2]], |[low, high], [x, y]| {
+        [[low[0].min(x), low[1].min(y)], [high[0].max(x), high[1].max(y)]]
+    });
+    assert!(others.is_empty(), "{} pixels are others than before, in {ends:?}", others.len());
 }
 
 #[test]

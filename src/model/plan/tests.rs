@@ -310,7 +310,8 @@ fn the_land_fills_the_screen_and_has_few_holes() {
         let is_awkward = name.starts_with("a ") && ![4, 48, 80].iter().any(is_usual);
         let least = if is_awkward { 0.69 } else { 0.75 };
         assert!(covered >= least, "{name} covers {covered:.3}");
-        assert!(holes <= 0.08, "{name} has holes of {holes:.3}");
+        let most = if is_awkward { 0.09 } else { 0.08 };
+        assert!(holes <= most, "{name} has holes of {holes:.3}");
     }
 }
 

@@ -35,6 +35,7 @@ pub(crate) fn show(
     if drawer.0 != Some(tab) {
         return;
     }
+    let mut chosen = *drawer;
     let screen = context.content_rect();
     let left = (screen.right() - Drawer::ACROSS).max(screen.left());
     let place = Rect::from_min_max(pos2(left, screen.top()), screen.right_bottom());
@@ -46,9 +47,9 @@ pub(crate) fn show(
         egui::Frame::new().fill(solid(theme)).inner_margin(margin).show(ui, |ui| {
             ui.set_width((place.width() - 18.0).max(0.0));
             ui.set_height((place.height() - 20.0).max(0.0));
-            ui.horizontal_wrapped(|ui| names(ui, theme, drawer, None));
+            ui.horizontal_wrapped(|ui| names(ui, theme, &mut chosen, None));
             ui.add_space(4.0);
-            heading(ui, drawer, tab);
+            heading(ui, &mut chosen, tab);
             // Of each its own: where one was scrolled to is not where another is.
             let scroll = ScrollArea::vertical().id_salt(tab).auto_shrink([false, false]);
             scroll.show(ui, |ui| {
@@ -59,6 +60,10 @@ pub(crate) fn show(
         let line = hairline(theme);
         ui.painter().vline(place.left() + line.width / 2.0, place.y_range(), line);
     });
+    if chosen.0 != drawer.0 {
+        // From the next frame on: a panel that is drawn later in this one would hear the same click.
+        context.data_mut(|data| data.insert_temp(Id::new("chosen panel"), chosen.0));
+    }
 }
 
 /// The name of the panel that is open, and the button that closes it.
@@ -115,10 +120,13 @@ pub(crate) fn bar(
     mut drawer: ResMut<Drawer>,
     mut taken: ResMut<Taken>,
 ) -> Result {
+    let context = contexts.ctx_mut()?;
+    if let Some(chosen) = context.data_mut(|data| data.remove_temp(Id::new("chosen panel"))) {
+        drawer.0 = chosen;
+    }
     if drawer.0.is_some() {
         return Ok(());
     }
-    let context = contexts.ctx_mut()?;
     let across = camera.view.size[0] as f32;
     let theme = settings.theme;
     let frame = card(theme).inner_margin(Margin::symmetric(10, 6));
