@@ -61,7 +61,7 @@ pub(crate) fn show(
         ui.painter().vline(place.left() + line.width / 2.0, place.y_range(), line);
     });
     if chosen.0 != drawer.0 {
-        // From the next frame on: a panel that is drawn later in this one would hear the same click.
+        // From the next frame on: a panel that is drawn later in this one would hear the click too.
         context.data_mut(|data| data.insert_temp(Id::new("chosen panel"), chosen.0));
     }
 }
