@@ -101,7 +101,8 @@ fn names(ui: &mut Ui, theme: Theme, drawer: &mut Drawer, queue: Option<&Queue>) 
             |action| with_key(ui.ctx(), tab.about(), action),
         );
         if ui.add(label.extend()).explained(about).clicked() {
-            drawer.toggle(tab);
+            // Not closed by a second click: two panels may hear the same one.
+            drawer.0 = Some(tab);
         }
     }
 }
