@@ -121,6 +121,13 @@ impl Batch {
         }
         wants
     }
+
+    /// Whether two of its columns are of one sequence, where the later attends to the earlier one.
+    pub(crate) fn shares_sequences(&self) -> bool {
+        let mut slots: Vec<u32> = self.columns.iter().map(|column| column.slot).collect();
+        slots.sort_unstable();
+        slots.windows(2).any(|pair| pair[0] == pair[1])
+    }
 }
 
 /// Why an engine could not run a batch. Every one ends the run: what was finished before is kept.

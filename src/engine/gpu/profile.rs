@@ -17,7 +17,7 @@ pub(super) fn profile(engine: &mut GpuEngine, batch: &Batch) -> Result<EnginePro
     let mut stages = Vec::new();
     // What its kernels take to compile is no part of what they take.
     engine.step(batch)?;
-    for kernel in engine.network().0.kernels(columns) {
+    for kernel in engine.network().0.kernels(columns, !batch.shares_sequences()) {
         let time = run_alone(engine, batch, kernel.name)?;
         // These run once per row that is asked for, the others once per column.
         let of_rows = matches!(kernel.name, "logits" | "sample");
@@ -48,7 +48,15 @@ pub(super) fn run_alone(
     stepper::write_columns(engine.render_world(), &batch.columns, &rows);
     engine.wait()?;
     let sample = if wanted > 0 { SamplingMode::Greedy } else { SamplingMode::None };
-    let step = Step { columns, wanted, sample, tokens, only: Some(kernel), ..Step::default() };
+    let step = Step {
+        columns,
+        wanted,
+        sample,
+        tokens,
+        kernel_by_kernel: batch.shares_sequences(),
+        only: Some(kernel),
+        ..Step::default()
+    };
     let start = Instant::now();
     engine.begin(FrameWork::Alone(step))?;
     engine.wait()?;

@@ -108,7 +108,9 @@ impl Stepper {
     ) -> Result<(), EngineError> {
         let (left, model) = (self.left(), world.resource::<GpuModel>());
         check(model, request)?;
-        let fused = self.policy.may_fuse(model, request.batch.columns.len(), left);
+        let batch = &request.batch;
+        let fused =
+            !batch.shares_sequences() && self.policy.may_fuse(model, batch.columns.len(), left);
         self.in_flight = Some(submit(world, request, fused)?);
         Ok(())
     }
@@ -195,7 +197,6 @@ fn submit(
     fused: bool,
 ) -> Result<InFlightStep, EngineError> {
     let Batch { copies, columns, .. } = &request.batch;
-    set_fused_layers(world, fused);
     watch(world, request)?;
     write_columns(world, columns, &request.wanted);
     let (model, queue) = (world.resource::<GpuModel>(), world.resource::<RenderQueue>());
@@ -210,6 +211,7 @@ fn submit(
         wanted: request.wanted.len() as u32,
         sample: sampling_mode(request.draws()),
         tokens: columns.iter().map(|column| column.token).collect(),
+        kernel_by_kernel: !fused,
         only: None,
     };
     let submitted = run(world, step, request.passes());

@@ -130,40 +130,45 @@ impl GpuModel {
     }
 
     /// The kernels of a step without its hooks, some of them more than once.
-    pub(super) fn needed(&self, step: &Step, fused_layers: bool) -> impl Iterator<Item = KernelId> {
+    pub(super) fn needed(&self, step: &Step, fused: bool) -> impl Iterator<Item = KernelId> {
         let with = |columns| move |stage| (stage, columns);
         let layers = [&self.embed].into_iter().chain(&self.layers).map(with(step.columns));
         let output = self.output_pieces.iter().chain([&self.logits]).chain(self.sampling(step));
         let stages =
             layers.chain(output.map(with(step.wanted))).filter(|(_, columns)| *columns > 0);
         stages.flat_map(move |(stage, columns)| {
-            let dispatches =
-                if fused_layers { self.plan(stage, columns) } else { &stage.dispatches };
-            let wanted = dispatches.iter().filter(|dispatch| step.has(dispatch.name));
+            let dispatches = self.plan(stage, columns, fused).iter();
+            let wanted = dispatches.filter(|dispatch| step.has(dispatch.name));
             wanted.map(move |dispatch| dispatch.plan(columns).0)
         })
     }
 
-    /// The dispatches of one layer for so many columns.
-    pub(super) fn plan<'a>(&self, stage: &'a KernelStage, columns: u32) -> &'a [Dispatch] {
+    /// The dispatches of one layer for so many columns, which may be one.
+    pub(super) fn plan<'a>(
+        &self,
+        stage: &'a KernelStage,
+        columns: u32,
+        fused: bool,
+    ) -> &'a [Dispatch] {
         match &stage.whole {
             // A dispatch wakes the threads of a software adapter, which takes longer than most
             // kernels.
-            Some(whole) if self.fused_layers && columns <= whole.most_columns => {
+            Some(whole) if fused && self.fused_layers && columns <= whole.most_columns => {
                 std::slice::from_ref(whole)
             }
             _ => &stage.dispatches,
         }
     }
 
-    /// Dispatches of one layer for so many columns.
+    /// Dispatches of one layer for so many columns, each of a sequence of its own.
     pub fn dispatches_per_layer(&self, columns: u32) -> usize {
-        self.layers.first().map_or(0, |stage| self.plan(stage, columns).len())
+        self.layers.first().map_or(0, |stage| self.plan(stage, columns, true).len())
     }
 
-    /// The kernels of one step of so many columns, in their order.
-    pub fn kernels(&self, columns: u32) -> Vec<KernelUse> {
-        let layers = self.layers.iter().flat_map(|stage| self.plan(stage, columns));
+    /// The kernels of one step of so many columns, in their order; with fused layers only where
+    /// that is asked for.
+    pub fn kernels(&self, columns: u32, fused: bool) -> Vec<KernelUse> {
+        let layers = self.layers.iter().flat_map(|stage| self.plan(stage, columns, fused));
         let before = self.embed.dispatches.iter();
         let pieces = self.output_pieces.iter().flat_map(|stage| &stage.dispatches);
         let after = pieces.chain(&self.logits.dispatches).chain(&self.sample[0].dispatches);

@@ -41,6 +41,9 @@ pub struct Step {
     pub sample: SamplingMode,
     /// The token of each column, which the streaming of a model's tiles goes by.
     pub tokens: Vec<u32>,
+    /// Each layer kernel by kernel, though the model's are fused: where columns share a sequence, a
+    /// later one reads keys that an earlier one writes in the same phase of a fused layer.
+    pub kernel_by_kernel: bool,
     /// Only the dispatches of this kernel, to see what it takes.
     pub only: Option<&'static str>,
 }
@@ -49,6 +52,12 @@ impl Step {
     /// Whether it has the dispatches of a kernel.
     pub(super) fn has(&self, kernel: &str) -> bool {
         self.only.is_none_or(|only| only == kernel)
+    }
+
+    /// Whether its layers may be one dispatch each. Between their phases there is no place for a
+    /// hook.
+    pub(super) fn fuses(&self, hooks: Option<&StepHooks>) -> bool {
+        !self.kernel_by_kernel && hooks.is_none_or(StepHooks::allow_fused_layers)
     }
 }
 
@@ -75,15 +84,11 @@ impl Recorder<'_> {
             return Ok(());
         }
         let descriptor = ComputePassDescriptor { label: Some(label), timestamp_writes: None };
+        let fused = step.fuses(self.hooks.as_deref());
         let mut pass = encoder.begin_compute_pass(&descriptor);
         for (layer, stage) in stages {
             pass.set_bind_group(0, &stage.group, &[]);
-            let dispatches = match &self.hooks {
-                // Between the phases of a whole layer in one dispatch there is no place for a hook.
-                Some(hooks) if !hooks.allow_fused_layers() => &stage.dispatches,
-                _ => self.network.plan(stage, columns),
-            };
-            for dispatch in dispatches {
+            for dispatch in self.network.plan(stage, columns, fused) {
                 let (kernel, workgroups) = dispatch.plan(columns);
                 if step.has(dispatch.name) {
                     self.kernels.get(kernel).dispatch(
@@ -127,8 +132,7 @@ pub(in crate::forward) fn compile_needed(world: &mut World) {
     let (kernels, cache) = (world.resource::<Kernels>(), world.resource::<PipelineCache>());
     let hooks = world.get_resource::<StepHooks>();
     let of_hooks = hooks.into_iter().flat_map(StepHooks::kernels);
-    let fused_layers = hooks.is_none_or(StepHooks::allow_fused_layers);
-    let is_new = kernels.queue(network.needed(step, fused_layers).chain(of_hooks), cache);
+    let is_new = kernels.queue(network.needed(step, step.fuses(hooks)).chain(of_hooks), cache);
     if is_new {
         // The cache does this once per frame, before there is a step.
         world.resource_mut::<PipelineCache>().process_queue();
