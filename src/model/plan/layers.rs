@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::grid::Grid;
 use super::rules::{Arrangement, Bank, Rules, Side};
-use super::strip::Strip;
+use super::strip::{BANKS, Strip};
 use super::{HeadPlan, LayerPlan, MapPlan, Orientation, Plot, Rect, default_orientation};
 use crate::model::config::ModelConfig;
 use crate::model::tensors::Tensor;
@@ -17,18 +17,19 @@ const MOST_LANES: u32 = 24;
 /// The most rows of layers that are tried. With 5, every model of 4 to 80 layers that was tried
 /// covers three quarters of its screen; with 4, one of 40 layers and a small vocabulary does not.
 const MOST_ROWS: i64 = 5;
-/// How near to the shape that is asked for the land is to come, by its width over its height: as
-/// near as the first, and where none is, as the second. A land of 1.85 to 2.62 : 1 covers three
-/// quarters of a screen of 1280 x 720 and of one of 2560 x 1440, between what stands above and
-/// below it.
-const LEAST_SHAPES: [f64; 2] = [0.84, 0.77];
-/// The most of the land that is to be holes; vectors, which are not counted here, take the rest of
-/// 0.08.
-const MOST_HOLES: f64 = 0.075;
+/// How near to the shape that is asked for the land is to come, by its width over its height. A
+/// land of 1.85 to 2.62 : 1 covers three quarters of a screen of 1280 x 720 and of one of
+/// 2560 x 1440, between what stands above and below it.
+const LEAST_SHAPE: f64 = 0.84;
+/// The most of the land that is to be holes, and where no land has so few, the most then: of 53
+/// layers some row is short. Vectors, which are not counted here, take the rest of 0.08 and 0.09.
+const MOST_HOLES: [f64; 2] = [0.075, 0.086];
 /// What a bend and a lane have to bring, in parts of the screen that is covered: the plainer land
 /// is taken where both cover nearly as much.
 const COST_OF_A_BEND: f64 = 0.04;
 const COST_OF_A_LANE: f64 = 0.005;
+/// The same of a river of the next of [`BANKS`].
+const COST_OF_BREADTH: f64 = 0.03;
 
 pub(super) fn plan(config: &ModelConfig, tensors: &[Tensor], rules: &Rules) -> MapPlan {
     let mut builder = LayersBuilder::new(config, tensors, rules);
@@ -114,7 +115,7 @@ impl<'a> LayersBuilder<'a> {
             by_name,
             vectors,
             unit,
-            strips: [Strip::new(config, (&rules.spacing, unit), [0; 2], 1); 2],
+            strips: [Strip::new(config, (&rules.spacing, unit), [0; 2], (1, BANKS[0])); 2],
             grid: Grid::new(rules.layers, config.layer_count, 1),
             plots: vec![Vec::new(); tensors.len()],
             layers: Vec::new(),
@@ -139,10 +140,12 @@ impl<'a> LayersBuilder<'a> {
     fn best_shape(&self) -> ([Strip; 2], Grid) {
         let shores = self.shores();
         let layers = i64::from(self.config.layer_count);
-        let (aspect, rows) = match self.rules.layers {
-            Arrangement::Snake { aspect } => (f64::from(aspect), 1..=MOST_ROWS.min(layers)),
+        let (aspect, rows, banks) = match self.rules.layers {
+            Arrangement::Snake { aspect } => {
+                (f64::from(aspect), 1..=MOST_ROWS.min(layers), &BANKS[..])
+            }
             // Their rules say where each layer lies; only its own shape is left to choose.
-            _ => (f64::from(super::rules::ASPECT), 1..=1),
+            _ => (f64::from(super::rules::ASPECT), 1..=1, &BANKS[..1]),
         };
         // In three rows 80 layers need 27 columns; where the last row would be empty, fewer do.
         let rows = rows.filter(|&rows| steps(layers, steps(layers, rows)) == rows);
@@ -150,15 +153,16 @@ impl<'a> LayersBuilder<'a> {
         let mut best = ((0, f64::NEG_INFINITY), None);
         for rows in rows {
             let grid = Grid::new(self.rules.layers, self.config.layer_count, rows);
-            for lanes in 1..=most {
-                let strips = self.strips(&grid, shores, lanes);
+            let sizes = (1..=most).flat_map(|lanes| (0..banks.len()).map(move |at| (lanes, at)));
+            for (lanes, breadth) in sizes {
+                let strips = self.strips(&grid, shores, (lanes, banks[breadth]));
                 let (shape, full) = self.covered(&strips, &grid, aspect);
-                let has_few_holes = 1.0 - full <= MOST_HOLES;
-                let good = LEAST_SHAPES.iter().filter(|least| has_few_holes && shape >= **least);
-                let good = good.count();
+                let has_few_holes = |most: &&f64| shape >= LEAST_SHAPE && 1.0 - full <= **most;
+                let good = MOST_HOLES.iter().filter(has_few_holes).count();
                 let worth = shape * full
                     - COST_OF_A_BEND * (rows - 1) as f64
-                    - COST_OF_A_LANE * f64::from(lanes - 1);
+                    - COST_OF_A_LANE * f64::from(lanes - 1)
+                    - COST_OF_BREADTH * breadth as f64;
                 if best.1.is_none() || (good, worth) > best.0 {
                     best = ((good, worth), Some((strips, grid.clone())));
                 }
@@ -169,9 +173,9 @@ impl<'a> LayersBuilder<'a> {
 
     /// The strips of so many lanes, and those of the last row: of as many more as its layers have
     /// room for.
-    fn strips(&self, grid: &Grid, shores: [i64; 2], lanes: u32) -> [Strip; 2] {
-        let strip =
-            |lanes| Strip::new(self.config, (&self.rules.spacing, self.unit), shores, lanes);
+    fn strips(&self, grid: &Grid, shores: [i64; 2], (lanes, banks): (u32, i64)) -> [Strip; 2] {
+        let spacing = (&self.rules.spacing, self.unit);
+        let strip = |lanes| Strip::new(self.config, spacing, shores, (lanes, banks));
         let usual = strip(lanes);
         if !matches!(self.rules.layers, Arrangement::Snake { .. }) {
             return [usual; 2];

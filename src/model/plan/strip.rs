@@ -9,8 +9,9 @@ use super::rules::Spacing;
 use crate::model::config::ModelConfig;
 
 /// How many times as deep as the river is wide both banks are at most: beside deeper ones it would
-/// be a thread.
-const BANKS: i64 = 24;
+/// be a thread. The first is the usual one; the others are for a land that would be too wide for its
+/// screen, as one of 40 layers of 4096 is.
+pub(super) const BANKS: [i64; 4] = [24, 16, 12, 8];
 
 /// One layer's sizes, all in cells; every layer of a row has the same.
 #[derive(Debug, Clone, Copy)]
@@ -36,12 +37,13 @@ pub(super) struct Strip {
 }
 
 impl Strip {
-    /// The strip of a model's layers with so many lanes. `shores` is the room for vectors.
+    /// The strip of a model's layers with so many lanes, and banks of at most so many times the
+    /// river's width. `shores` is the room for vectors.
     pub fn new(
         config: &ModelConfig,
         (spacing, unit): (&Spacing, i64),
         shores: [i64; 2],
-        lanes: u32,
+        (lanes, banks): (u32, i64),
     ) -> Self {
         let units = |count: u32| i64::from(count) * unit;
         // At least a cell of ground between plots, where the rules have them apart.
@@ -62,7 +64,7 @@ impl Strip {
             width: i64::from(lanes) * pitch - units(spacing.groups),
             heads,
             fields,
-            river: units(spacing.river).max((heads + fields) / BANKS),
+            river: units(spacing.river).max((heads + fields) / banks),
             shores: shores.map(|shore| shore + units(spacing.banks)),
             gap,
             pairs,

@@ -296,6 +296,7 @@ fn the_land_fills_the_screen_and_has_few_holes() {
         (format!("{name}, {} layers", config.layer_count), plan)
     });
     let seedling = crate::app::kinds::assets().default_model().unwrap();
+    let mut bad = Vec::new();
     for (name, plan) in plans.chain([("the seedling".to_owned(), seedling.plan().clone())]) {
         let (covered, holes) = coverage(&plan);
         let (lanes, reaches) = (plan.layers[0].channels.len(), plan.river.len().div_ceil(2));
@@ -308,11 +309,11 @@ fn the_land_fills_the_screen_and_has_few_holes() {
         // Numbers of layers that nobody has made may be awkward.
         let is_usual = |layers: &u32| name.ends_with(&format!(" {layers} layers"));
         let is_awkward = name.starts_with("a ") && ![4, 48, 80].iter().any(is_usual);
-        let least = if is_awkward { 0.69 } else { 0.75 };
-        assert!(covered >= least, "{name} covers {covered:.3}");
-        let most = if is_awkward { 0.09 } else { 0.08 };
-        assert!(holes <= most, "{name} has holes of {holes:.3}");
+        if covered < 0.75 || holes > if is_awkward { 0.09 } else { 0.08 } {
+            bad.push(format!("{name} covers {covered:.3}, has holes of {holes:.3}"));
+        }
     }
+    assert!(bad.is_empty(), "{bad:#?}");
 }
 
 #[test]
