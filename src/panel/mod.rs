@@ -108,7 +108,7 @@ impl Plugin for PanelPlugin {
                         changed::find,
                         chrome::trail,
                         search_box::draw,
-                        drawer::bar,
+                        drawer::names,
                         chrome::corner,
                         light::draw,
                     )

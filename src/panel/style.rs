@@ -65,7 +65,12 @@ pub(crate) const FADED: f32 = 0.45;
 
 /// What everything that was computed is multiplied by: less where the model was changed since.
 pub(crate) fn strength(mind: &Generation) -> f32 {
-    if mind.is_before_change() { FADED } else { 1.0 }
+    strength_of(mind.is_before_change())
+}
+
+/// What something that is of before a change, or is not, is multiplied by.
+pub(crate) fn strength_of(is_before: bool) -> f32 {
+    if is_before { FADED } else { 1.0 }
 }
 
 /// A colour of a palette, each channel in 0 to 1.

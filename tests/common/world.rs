@@ -16,6 +16,7 @@ use pixel_llm::world::layout::{Atlas, Place};
 use pixel_llm::world::notices::Notices;
 use pixel_llm::world::pointer::Selection;
 use pixel_llm::world::settings::SettingsFile;
+use pixel_llm::world::tabs::Drawer;
 
 /// A model's world with everything else as built in, or `None` with a loud word where there is no
 /// adapter.
@@ -65,6 +66,13 @@ pub fn shoot(world: &mut Offscreen, folder: &Path) -> Picture {
     let path = folder.join("picture.png");
     world.shoot(path.clone()).unwrap();
     Picture::read(&path)
+}
+
+/// A picture without the drawer, which opens where weights are painted and answers are compared, and
+/// covers a small screen.
+pub fn shoot_map(world: &mut Offscreen, folder: &Path) -> Picture {
+    world.app.world_mut().resource_mut::<Drawer>().0 = None;
+    shoot(world, folder)
 }
 
 /// A picture, its pixels row by row.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::common::forward::open;
 use crate::common::tiny::Tiny;
-use crate::common::world::{self, Picture, go_to, open_world};
+use crate::common::world::{Picture, go_to, open_world, shoot_map};
 use bevy::prelude::{Mut, World};
 use bevy::render::RenderApp;
 use bevy::render::renderer::{RenderDevice, RenderQueue};
@@ -34,7 +34,6 @@ use pixel_llm::world::layout::{Atlas, Place, STATE_EDITED};
 use pixel_llm::world::palette::{Palettes, Theme};
 use pixel_llm::world::pointer::Selection;
 use pixel_llm::world::settings::{AfterChange, Settings};
-use pixel_llm::world::tabs::Drawer;
 use pixel_llm::world::think::Asked;
 use pixel_llm::world::think::Generation;
 use pixel_llm::world::think::lens::{Lens, LensView};
@@ -201,12 +200,6 @@ fn colour(world: &Offscreen, spreads: f32) -> [u8; 3] {
     palette.weight(Theme::Dark, spreads).map(|part| (part * 255.0).round() as u8)
 }
 
-/// A picture without the drawer, which opens where weights are painted and covers a small screen.
-fn shoot(world: &mut Offscreen, folder: &Path) -> Picture {
-    world.app.world_mut().resource_mut::<Drawer>().0 = None;
-    world::shoot(world, folder)
-}
-
 #[test]
 fn a_painted_weight_is_on_the_screen_and_in_the_logits_and_undo_is_exact() {
     let folder = tempfile::tempdir().unwrap();
@@ -218,7 +211,7 @@ fn a_painted_weight_is_on_the_screen_and_in_the_logits_and_undo_is_exact() {
     let first_logits = logits(&mut world);
     let twin = logits_of_copy(&world, folder.path(), "plain.pxi");
     assert!(farthest(&first_logits, &twin) < BUDGET * largest(&twin));
-    let before = shoot(&mut world, folder.path());
+    let before = shoot_map(&mut world, folder.path());
     assert_eq!(marked_tiles(&world), [0; 0]);
 
     let spread = spread(&world, name);
@@ -238,7 +231,7 @@ fn a_painted_weight_is_on_the_screen_and_in_the_logits_and_undo_is_exact() {
     assert!(error < BUDGET * largest(&twin), "{error}");
     assert!(moved > 10.0 * error, "the weight matters: {moved}, {error}");
 
-    let after = shoot(&mut world, folder.path());
+    let after = shoot_map(&mut world, folder.path());
     let colour = colour(&world, value / spread);
     assert!(is_near(after.at(here), colour, 6), "{:?}, expected {colour:?}", after.at(here));
     assert!(!is_near(before.at(here), colour, 30), "it had another colour: {:?}", before.at(here));
@@ -250,7 +243,7 @@ fn a_painted_weight_is_on_the_screen_and_in_the_logits_and_undo_is_exact() {
     assert_eq!(marked_tiles(&world), [0; 0]);
     assert!(logits(&mut world) == first_logits, "the logits are those of before, bit for bit");
     assert!(
-        shoot(&mut world, folder.path()) == before,
+        shoot_map(&mut world, folder.path()) == before,
         "the picture is that of before, bit for bit"
     );
     world.app.world_mut().resource_mut::<Edits>().redo();
@@ -339,10 +332,10 @@ fn an_edited_tile_has_its_corner_from_afar_and_the_look_of_its_weights() {
     let name = "blk.0.ffn_up.weight";
     assert!(go_to(&mut world, &Place::Tensor(name.into())));
     world.app.world_mut().resource_mut::<Selection>().0 = None;
-    let before = shoot(&mut world, folder.path());
+    let before = shoot_map(&mut world, folder.path());
     let coarse = Arc::clone(&world.app.world().resource::<MapFrame>().coarse);
     paint(&mut world, &Place::Tensor(name.into()), Brush::Zero);
-    let after = shoot(&mut world, folder.path());
+    let after = shoot_map(&mut world, folder.path());
     let frame = world.app.world().resource::<MapFrame>();
     let quad = *frame.quads.iter().find(|quad| quad.state & STATE_EDITED != 0).unwrap();
     // A point inside of the right upper corner of the tile.

@@ -23,7 +23,6 @@ use pixel_llm::world::lab::Edits;
 use pixel_llm::world::layout::{Atlas, Place};
 use pixel_llm::world::notices::Notices;
 use pixel_llm::world::pointer::Selection;
-use pixel_llm::world::tabs::Drawer;
 use pixel_llm::world::think::{GeneratedToken, Generation};
 use pixel_llm::world::tour::{Tour, TourRun};
 
@@ -63,15 +62,14 @@ fn notice(world: &Offscreen) -> String {
     world.app.world().resource::<Notices>().text().unwrap_or_default().to_owned()
 }
 
-/// A picture without the drawer, which opens where weights are painted and answers are compared.
+/// A picture of the map as it is when it is come to.
 fn shoot(world: &mut Offscreen, folder: &Path) -> Picture {
-    world.app.world_mut().resource_mut::<Drawer>().0 = None;
     // Names that stood a frame ago come first: after a look at the whole land there are none.
     let scale = world.app.world().resource::<MapCamera>().view.scale;
     world.app.world_mut().resource_mut::<MapCamera>().view.scale = scale / 100.0;
     world.update(2);
     world.app.world_mut().resource_mut::<MapCamera>().view.scale = scale;
-    world::shoot(world, folder)
+    world::shoot_map(world, folder)
 }
 
 /// Mutes a head, paints a tensor and looks at a place where both are seen.

@@ -305,19 +305,19 @@ fn every_panel_is_opened_and_closed_by_clicks_and_nothing_in_it_is_cut_off() {
         click(&mut world, of("names")[0].seen.center());
         assert_eq!(world.app.world().resource::<Drawer>().0, Some(Tab::Inspector), "{size:?}");
         for (at, tab) in Tab::ALL.into_iter().enumerate().rev() {
-            click(&mut world, of("drawer")[at].seen.center());
+            click(&mut world, of("drawer head")[at].seen.center());
             assert_eq!(world.app.world().resource::<Drawer>().0, Some(tab), "{size:?}");
             let across = Rect::from_min_max(
                 pos2(context.content_rect().right() - Drawer::ACROSS, 0.0),
                 context.content_rect().max,
             );
-            for one in of("drawer") {
+            for one in of("drawer head").into_iter().chain(of("drawer")) {
                 let is_inside = across.x_range().contains(one.rect.left())
                     && across.x_range().contains(one.rect.right());
                 assert!(is_inside, "{size:?}, {tab:?}: {} at {:?}", one.name, one.rect);
             }
         }
-        let close = of("drawer")[Tab::ALL.len()].seen.center();
+        let close = of("drawer head")[Tab::ALL.len()].seen.center();
         click(&mut world, close);
         assert_eq!(world.app.world().resource::<Drawer>().0, None, "{size:?}");
     }

@@ -18,12 +18,12 @@ pub(crate) fn draw(
     mut navigate: MessageWriter<Navigate>,
     mut actions: MessageWriter<UserAction>,
     mut settings: ResMut<Settings>,
-    mut drawer: ResMut<Drawer>,
+    drawer: Res<Drawer>,
 ) -> Result {
     let (title, theme) = (atlas.title(), settings.theme);
     let list = settings.bookmarks.get(&title).cloned().unwrap_or_default();
     let (mut chosen, mut forgotten) = (None, None);
-    show(contexts.ctx_mut()?, theme, (&mut drawer, Tab::Bookmarks), |ui| {
+    show(contexts.ctx_mut()?, theme, (&drawer, Tab::Bookmarks), |ui| {
         let keep = with_key(ui.ctx(), "Keep this view", UserAction::Bookmark);
         if ui.button(keep).explained("as a place that can be gone back to").clicked() {
             actions.write(UserAction::Bookmark);

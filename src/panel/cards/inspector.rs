@@ -89,7 +89,7 @@ pub(crate) fn draw(
     index: Option<Res<ModelIndex>>,
     marked: Query<(Option<&Muted>, Option<&Scale>)>,
     (of_layer, names): (Query<&Tensors>, Query<&Name>),
-    mut drawer: ResMut<Drawer>,
+    drawer: Res<Drawer>,
     (edits, damage): (Res<Edits>, Res<Damage>),
     mut counted: Local<HashMap<usize, Counted>>,
     mut of_edits: Local<u64>,
@@ -97,7 +97,7 @@ pub(crate) fn draw(
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
-    show(context, theme, (&mut drawer, Tab::Inspector), |ui| {
+    show(context, theme, (&drawer, Tab::Inspector), |ui| {
         let Some(place) = selection.0.clone() else {
             ui.label("Click a layer, a head or a tensor.");
             return;

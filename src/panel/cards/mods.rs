@@ -28,11 +28,11 @@ pub(crate) fn draw(
     mut contexts: EguiContexts,
     settings: Res<Settings>,
     live: Option<Res<LiveMods>>,
-    mut drawer: ResMut<Drawer>,
+    drawer: Res<Drawer>,
 ) -> Result {
     let theme = settings.theme;
     let problems = live.as_ref().map_or(&[][..], |live| &live.problems);
-    show(contexts.ctx_mut()?, theme, (&mut drawer, Tab::Mods), |ui| {
+    show(contexts.ctx_mut()?, theme, (&drawer, Tab::Mods), |ui| {
         if problems.is_empty() {
             ui.label("Nothing is wrong with the mods that are loaded.");
             ui.colored_label(faint(theme), "pixel-llm mods list says which they are.");

@@ -22,13 +22,13 @@ pub(crate) fn draw(
     palettes: Res<Palettes>,
     mut settings: ResMut<Settings>,
     mut prompt: ResMut<PromptBox>,
-    mut drawer: ResMut<Drawer>,
+    drawer: Res<Drawer>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
     // What changes is written to the disk, so that nothing is changed by looking at it.
     let mut edited = settings.clone();
     let theme = edited.theme;
-    show(context, theme, (&mut drawer, Tab::Settings), |ui| {
+    show(context, theme, (&drawer, Tab::Settings), |ui| {
         egui::Grid::new("settings").spacing([14.0, 7.0]).show(ui, |ui| {
             looks(ui, &mut edited, &palettes);
             speed(ui, &mut edited);

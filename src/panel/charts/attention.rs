@@ -54,7 +54,7 @@ pub(crate) fn draw(
     settings: Res<Settings>,
     mut scrubbed: ResMut<Scrubbed>,
     mut shown: ResMut<HeadShown>,
-    mut drawer: ResMut<Drawer>,
+    drawer: Res<Drawer>,
 ) -> Result {
     if drawer.0 != Some(Tab::Attention) {
         return Ok(());
@@ -62,7 +62,7 @@ pub(crate) fn draw(
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
     let config = atlas.model().config();
-    show(context, theme, (&mut drawer, Tab::Attention), |ui| {
+    show(context, theme, (&drawer, Tab::Attention), |ui| {
         let HeadShown { mut layer, mut head } = *shown;
         ui.horizontal(|ui| {
             ui.label("layer");

@@ -41,21 +41,25 @@ pub(crate) fn find(
     mind: Res<Generation>,
     scrubbed: Res<Scrubbed>,
     mut changed: ResMut<WhatChanged>,
+    mut found: Local<Option<(usize, Option<usize>)>>,
 ) {
     let is_wanted = changed.wanted && comparison.is_of(&mind);
     let at = comparison.place(scrubbed.0).filter(|_| is_wanted);
-    let Some((at, difference)) = at.and_then(|at| Some((at, comparison.differences.get(at)?)))
-    else {
-        if changed.is_shown() {
-            changed.layers.clear();
-        }
+    let wanted = at.map(|at| (at, scrubbed.0));
+    if *found == wanted && !comparison.is_changed() && !atlas.is_changed() {
         return;
-    };
-    let title = title(at, &comparison, scrubbed.0);
-    let layers = difference.layers(atlas.model().plan());
-    if changed.title != title || changed.layers != layers {
-        changed.layers = layers.into();
-        changed.title = title;
+    }
+    *found = wanted;
+    match at.and_then(|at| Some((at, comparison.differences.get(at)?))) {
+        Some((at, difference)) => {
+            let title = title(at, &comparison, scrubbed.0);
+            let layers = difference.layers(atlas.model().plan());
+            if changed.title != title || changed.layers != layers {
+                (changed.title, changed.layers) = (title, layers.into());
+            }
+        }
+        None if changed.is_shown() => changed.layers.clear(),
+        None => {}
     }
 }
 

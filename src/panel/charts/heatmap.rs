@@ -17,7 +17,7 @@ use crate::panel::frame::drawer::BEFORE_CHANGE;
 use crate::panel::labels::map_text::{minimap, on_screen};
 use crate::panel::labels::placement::{MapWords, Taken, Word, WordRank, map_of, map_painter};
 use crate::panel::rect_mesh::RectMesh;
-use crate::panel::style::{FADED, hairline, ink, solid, veil};
+use crate::panel::style::{hairline, ink, solid, strength_of, veil};
 use crate::world::camera::MapCamera;
 use crate::world::draw::{Lights, relief_fade};
 use crate::world::heatmap::{HeatmapLayer, HeatmapScale, Heatmaps};
@@ -66,7 +66,7 @@ pub(crate) fn draw(
         view: &camera.view,
         palette: palettes.named(&settings.palette),
         theme: settings.theme,
-        strength: if is_before { FADED } else { 1.0 },
+        strength: strength_of(is_before),
         relief: relief(&camera.view, &atlas, context.pixels_per_point()),
         gap: (atlas.model().plan().unit as f64 / 2.0).max(1.0) * camera.view.scale,
         light: RectMesh::beside(minimap(&camera.view, &atlas)),

@@ -22,7 +22,7 @@ pub(crate) fn draw(
     mind: Res<Generation>,
     scrubbed: Res<Scrubbed>,
     settings: Res<Settings>,
-    mut drawer: ResMut<Drawer>,
+    drawer: Res<Drawer>,
 ) -> Result {
     if drawer.0 != Some(Tab::Layers) {
         return Ok(());
@@ -31,7 +31,7 @@ pub(crate) fn draw(
     let theme = settings.theme;
     let heads = atlas.model().config().head_count as usize;
     let mut chosen = None;
-    show(context, theme, (&mut drawer, Tab::Layers), |ui| {
+    show(context, theme, (&drawer, Tab::Layers), |ui| {
         let (Some(at), Some(thought)) = (place(&mind, &scrubbed), shown(&mind, &scrubbed)) else {
             return nothing_yet(ui, theme);
         };

@@ -24,7 +24,7 @@ pub(crate) fn draw(
     mind: Res<Generation>,
     scrubbed: Res<Scrubbed>,
     settings: Res<Settings>,
-    mut drawer: ResMut<Drawer>,
+    drawer: Res<Drawer>,
     mut lens: ResMut<Lens>,
 ) -> Result {
     if drawer.0 != Some(Tab::Lens) {
@@ -33,7 +33,7 @@ pub(crate) fn draw(
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
     let mut chosen = None;
-    show(context, theme, (&mut drawer, Tab::Lens), |ui| {
+    show(context, theme, (&drawer, Tab::Lens), |ui| {
         let Some(at) = place(&mind, &scrubbed) else { return nothing_yet(ui, theme) };
         fade_before_change(ui, theme, &mind);
         if mind.thoughts[at].trace.is_none() {

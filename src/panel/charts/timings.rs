@@ -31,14 +31,14 @@ pub(crate) fn draw(
     adapter: Option<Res<AdapterFacts>>,
     (figures, view_atlas): (Res<ResidencyFigures>, Option<Res<ViewAtlas>>),
     mut lately: Local<Recent>,
-    mut drawer: ResMut<Drawer>,
+    drawer: Res<Drawer>,
 ) -> Result {
     if drawer.0 != Some(Tab::Timings) {
         return Ok(());
     }
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
-    show(context, theme, (&mut drawer, Tab::Timings), |ui| {
+    show(context, theme, (&drawer, Tab::Timings), |ui| {
         graph(ui, &frames, theme);
         let recent = frames.recent();
         egui::Grid::new("timings").spacing([14.0, 3.0]).show(ui, |ui| {

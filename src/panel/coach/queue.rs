@@ -60,11 +60,11 @@ pub(crate) fn draw(
     overlays: Option<ResMut<Heatmaps>>,
     file: Option<Res<WorldFile>>,
     mut panel: ResMut<CoachPanel>,
-    mut drawer: ResMut<Drawer>,
+    drawer: Res<Drawer>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
-    show(context, theme, (&mut drawer, Tab::Coach), |ui| {
+    show(context, theme, (&drawer, Tab::Coach), |ui| {
         let (Some(workers), Some(mut clock), Some(mut overlays)) = (workers, clock, overlays)
         else {
             ui.label("Nobody lives in this world: it was opened without agents.");

@@ -25,49 +25,79 @@ pub(crate) const WIDE: f32 = 320.0;
 /// button opens the drawer, which has the names.
 pub(crate) const ALL_NAMES: f32 = 1100.0;
 
-/// Shows a panel's contents in the drawer if it is the one that is open.
+/// What stands above the contents: the names of all panels, and the name of the one that is open.
+const HEAD: &str = "drawer head";
+
+/// Shows a panel's contents in the drawer if it is the one that is open. Comes after [`names`].
 pub(crate) fn show(
     context: &egui::Context,
     theme: Theme,
-    (drawer, tab): (&mut Drawer, Tab),
+    (drawer, tab): (&Drawer, Tab),
     contents: impl FnOnce(&mut Ui),
 ) {
     if drawer.0 != Some(tab) {
         return;
     }
-    let mut chosen = *drawer;
+    let mut place = place(context);
+    if let Some(head) = context.memory(|memory| memory.area_rect(HEAD)) {
+        place.min.y = head.bottom().min(place.bottom());
+    }
+    part(context, theme, ("drawer", place), |ui| {
+        ui.set_height((place.height() - 10.0).max(0.0));
+        // Of each its own: where one was scrolled to is not where another is.
+        let scroll = ScrollArea::vertical().id_salt(tab).auto_shrink([false, false]);
+        scroll.show(ui, |ui| {
+            ui.set_max_width(WIDE);
+            contents(ui);
+        });
+    });
+}
+
+/// The names and the heading of an open drawer. Gives what is open from now on.
+fn head(context: &egui::Context, theme: Theme, tab: Tab) -> Drawer {
+    let mut chosen = Drawer(Some(tab));
+    part(context, theme, (HEAD, place(context)), |ui| {
+        ui.add_space(10.0);
+        ui.horizontal_wrapped(|ui| all_names(ui, theme, &mut chosen, None));
+        ui.add_space(4.0);
+        heading(ui, &mut chosen);
+    });
+    chosen
+}
+
+/// Where the drawer is.
+fn place(context: &egui::Context) -> Rect {
     let screen = context.content_rect();
     let left = (screen.right() - Drawer::ACROSS).max(screen.left());
-    let place = Rect::from_min_max(pos2(left, screen.top()), screen.right_bottom());
-    // Above all else: on a narrow screen it covers the map and what stands there.
-    let area = egui::Area::new(Id::new("drawer")).order(Order::Foreground);
+    Rect::from_min_max(pos2(left, screen.top()), screen.right_bottom())
+}
+
+/// A part of the drawer, as wide as all of it. Above all else: on a narrow screen it covers the map
+/// and what stands there.
+fn part(
+    context: &egui::Context,
+    theme: Theme,
+    (name, place): (&str, Rect),
+    contents: impl FnOnce(&mut Ui),
+) {
+    let area = egui::Area::new(Id::new(name)).order(Order::Foreground);
     area.fixed_pos(place.min).constrain(false).show(context, |ui| {
         ui.shrink_clip_rect(place);
-        let margin = Margin { left: 14, right: 4, top: 10, bottom: 10 };
-        egui::Frame::new().fill(solid(theme)).inner_margin(margin).show(ui, |ui| {
+        let margin = Margin { left: 14, right: 4, top: 0, bottom: 0 };
+        let frame = egui::Frame::new().fill(solid(theme)).inner_margin(margin);
+        let shown = frame.show(ui, |ui| {
             ui.set_width((place.width() - 18.0).max(0.0));
-            ui.set_height((place.height() - 20.0).max(0.0));
-            ui.horizontal_wrapped(|ui| names(ui, theme, &mut chosen, None));
-            ui.add_space(4.0);
-            heading(ui, &mut chosen, tab);
-            // Of each its own: where one was scrolled to is not where another is.
-            let scroll = ScrollArea::vertical().id_salt(tab).auto_shrink([false, false]);
-            scroll.show(ui, |ui| {
-                ui.set_max_width(WIDE);
-                contents(ui);
-            });
+            contents(ui);
         });
         let line = hairline(theme);
-        ui.painter().vline(place.left() + line.width / 2.0, place.y_range(), line);
+        let down = shown.response.rect.y_range();
+        ui.painter().vline(place.left() + line.width / 2.0, down, line);
     });
-    if chosen.0 != drawer.0 {
-        // From the next frame on: a panel that is drawn later in this one would hear the click too.
-        context.data_mut(|data| data.insert_temp(Id::new("chosen panel"), chosen.0));
-    }
 }
 
 /// The name of the panel that is open, and the button that closes it.
-fn heading(ui: &mut Ui, drawer: &mut Drawer, tab: Tab) {
+fn heading(ui: &mut Ui, drawer: &mut Drawer) {
+    let Some(tab) = drawer.0 else { return };
     ui.horizontal(|ui| {
         ui.label(RichText::new(tab.name()).size(17.0).strong());
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
@@ -82,7 +112,7 @@ fn heading(ui: &mut Ui, drawer: &mut Drawer, tab: Tab) {
 }
 
 /// The names of all panels; a click opens one. The coach's says how far the plan is.
-fn names(ui: &mut Ui, theme: Theme, drawer: &mut Drawer, queue: Option<&Queue>) {
+fn all_names(ui: &mut Ui, theme: Theme, drawer: &mut Drawer, queue: Option<&Queue>) {
     ui.spacing_mut().item_spacing = vec2(11.0, 4.0);
     for tab in Tab::ALL {
         let is_open = drawer.0 == Some(tab);
@@ -101,7 +131,6 @@ fn names(ui: &mut Ui, theme: Theme, drawer: &mut Drawer, queue: Option<&Queue>) 
             |action| with_key(ui.ctx(), tab.about(), action),
         );
         if ui.add(label.extend()).explained(about).clicked() {
-            // Not closed by a second click: two panels may hear the same one.
             drawer.0 = Some(tab);
         }
     }
@@ -112,8 +141,8 @@ fn done(queue: &Queue) -> usize {
     queue.tasks().iter().filter(|task| task.status == Status::Completed).count()
 }
 
-/// While the drawer is closed: the names left of the search box, or one button.
-pub(crate) fn bar(
+/// The names of all panels: in the open drawer, or left of the search box, or behind one button.
+pub(crate) fn names(
     mut contexts: EguiContexts,
     camera: Res<MapCamera>,
     settings: Res<Settings>,
@@ -122,14 +151,12 @@ pub(crate) fn bar(
     mut taken: ResMut<Taken>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
-    if let Some(chosen) = context.data_mut(|data| data.remove_temp(Id::new("chosen panel"))) {
-        drawer.0 = chosen;
-    }
-    if drawer.0.is_some() {
+    let theme = settings.theme;
+    if let Some(tab) = drawer.0 {
+        drawer.set_if_neq(head(context, theme, tab));
         return Ok(());
     }
     let across = camera.view.size[0] as f32;
-    let theme = settings.theme;
     let frame = card(theme).inner_margin(Margin::symmetric(10, 6));
     let place = pos2(across - search_box::ACROSS - 20.0, 10.0);
     let area = egui::Area::new(Id::new("names")).fixed_pos(place).pivot(Align2::RIGHT_TOP);
@@ -140,7 +167,7 @@ pub(crate) fn bar(
             if across >= ALL_NAMES {
                 let queue =
                     workers.as_deref().map(|workers| workers.runner().shared_queue().queue());
-                ui.horizontal(|ui| names(ui, theme, &mut chosen, queue.as_deref()));
+                ui.horizontal(|ui| all_names(ui, theme, &mut chosen, queue.as_deref()));
             } else {
                 let text = RichText::new("Panels").size(13.0).color(ink(theme));
                 let label = egui::Label::new(text).sense(Sense::click()).selectable(false);

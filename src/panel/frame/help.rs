@@ -22,10 +22,10 @@ pub(crate) fn draw(
     mut contexts: EguiContexts,
     keys: Res<KeyBindings>,
     settings: Res<Settings>,
-    mut drawer: ResMut<Drawer>,
+    drawer: Res<Drawer>,
 ) -> Result {
     let theme = settings.theme;
-    show(contexts.ctx_mut()?, theme, (&mut drawer, Tab::Keys), |ui| {
+    show(contexts.ctx_mut()?, theme, (&drawer, Tab::Keys), |ui| {
         let grid = egui::Grid::new("keys").spacing([16.0, 3.0]).max_col_width((WIDE - 16.0) / 2.0);
         grid.show(ui, |ui| {
             let by_hand = BY_HAND.map(|(how, what)| (how.to_owned(), what));

@@ -75,13 +75,13 @@ pub(crate) fn draw(
     (muted, scales, marked): (Query<(), With<Muted>>, Query<&Scale>, marks::MarkedEntities),
     (mind, scrubbed): (Res<Generation>, Res<Scrubbed>),
     (mut edits, mut comparison): (ResMut<Edits>, ResMut<Comparison>),
-    (mut drawer, mut changed): (ResMut<Drawer>, ResMut<WhatChanged>),
+    (drawer, mut changed): (Res<Drawer>, ResMut<WhatChanged>),
     mut typed: Local<Typed>,
     mut commands: Commands,
 ) -> Result {
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
-    show(context, theme, (&mut drawer, Tab::Experiment), |ui| {
+    show(context, theme, (&drawer, Tab::Experiment), |ui| {
         // What came of the last change comes first: the drawer was opened for it.
         if comparison.stage != ComparisonStage::Idle {
             section(ui, "Before and after", |ui| {
