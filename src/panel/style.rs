@@ -157,8 +157,8 @@ pub(super) fn set_style(
     // Panels are there at once: while they fade in, they cannot be read, and every frame of it is
     // drawn.
     context.all_styles_mut(|style| style.animation_time = 0.0);
-    // Control with + and - is ours, for the map and its names too; egui's own zoom on top of it made
-    // the panels miss the screen's edges.
+    // Control with + and - is ours, for the map and its names too; egui's own zoom on top of it
+    // made the panels miss the screen's edges.
     context.options_mut(|options| options.zoom_with_keyboard = false);
     Ok(())
 }

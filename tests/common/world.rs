@@ -68,8 +68,8 @@ pub fn shoot(world: &mut Offscreen, folder: &Path) -> Picture {
     Picture::read(&path)
 }
 
-/// A picture without the drawer, which opens where weights are painted and answers are compared, and
-/// covers a small screen.
+/// A picture without the drawer, which opens where weights are painted and answers are compared,
+/// and covers a small screen.
 pub fn shoot_map(world: &mut Offscreen, folder: &Path) -> Picture {
     world.app.world_mut().resource_mut::<Drawer>().0 = None;
     shoot(world, folder)

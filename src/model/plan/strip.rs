@@ -9,8 +9,8 @@ use super::rules::Spacing;
 use crate::model::config::ModelConfig;
 
 /// How many times as deep as the river is wide both banks are at most: beside deeper ones it would
-/// be a thread. The first is the usual one; the others are for a land that would be too wide for its
-/// screen, as one of 40 layers of 4096 is.
+/// be a thread. The first is the usual one; the others are for a land that would be too wide for
+/// its screen, as one of 40 layers of 4096 is.
 pub(super) const BANKS: [i64; 4] = [24, 16, 12, 8];
 
 /// One layer's sizes, all in cells; every layer of a row has the same.
