@@ -20,7 +20,7 @@ fn pixel_at(q: Quad, offset: u32) -> vec3<f32> {
     let into = (offset + q.phase) % 3u;
     // The first pixel of a tile may begin in the tile before; what is not ours stays dark.
     let r = select(0u, byte_at(q, offset - min(into, offset)), into <= offset);
-    let g = byte_at(q, offset + 1u - min(into, offset + 1u));
+    let g = select(0u, byte_at(q, offset + 1u - min(into, offset + 1u)), into <= offset + 1u);
     let b = byte_at(q, offset + 2u - into);
     return vec3<f32>(f32(r), f32(g), f32(b)) / 255.0;
 }

@@ -65,6 +65,10 @@ fn close(
     }
 }
 
+/// Where panels of the drawer are drawn, in `EguiPrimaryContextPass`: after their names.
+#[derive(SystemSet, Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct DrawerSystems;
+
 /// Text and panels. Comes after `WorldPlugin`; its systems run in `EguiPrimaryContextPass`.
 pub(crate) struct PanelPlugin;
 
@@ -97,6 +101,7 @@ impl Plugin for PanelPlugin {
                 (attention::follow, queue::keep.run_if(queue::is_to_be_kept))
                     .after(WorldSystems::Move),
             )
+            .configure_sets(EguiPrimaryContextPass, DrawerSystems.after(drawer::names))
             .add_systems(
                 EguiPrimaryContextPass,
                 (
@@ -129,7 +134,8 @@ impl Plugin for PanelPlugin {
                         settings::draw,
                         help::draw,
                     )
-                        .chain(),
+                        .chain()
+                        .in_set(DrawerSystems),
                     // The map has a layer of its own, below.
                     (
                         placement::gather,

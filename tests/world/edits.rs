@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::common::forward::open;
 use crate::common::tiny::Tiny;
-use crate::common::world::{Picture, go_to, open_world, shoot_map};
+use crate::common::world::{go_to, open_world, shoot_map};
 use bevy::prelude::{Mut, World};
 use bevy::render::RenderApp;
 use bevy::render::renderer::{RenderDevice, RenderQueue};
@@ -249,7 +249,7 @@ fn a_painted_weight_is_on_the_screen_and_in_the_logits_and_undo_is_exact() {
     world.app.world_mut().resource_mut::<Edits>().redo();
     world.update(2);
     assert!(logits(&mut world) == edited_logits, "redo too is exact");
-    assert!(shoot(&mut world, folder.path()) == after);
+    assert!(shoot_map(&mut world, folder.path()) == after);
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn every_encoding_is_painted_where_the_kernels_read_it() {
             let (tile, value) = edited_value(&world, name, row, column);
             assert_eq!(painted.first, Some([old, wanted, value]), "{encoding} {name}");
             let (found, expected) =
-                (shoot(&mut world, folder.path()).at(here), colour(&world, value / spread));
+                (shoot_map(&mut world, folder.path()).at(here), colour(&world, value / spread));
             assert!(
                 is_near(found, expected, 6),
                 "{encoding} {name}: {found:?}, expected {expected:?}"

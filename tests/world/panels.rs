@@ -248,7 +248,9 @@ fn controls(context: &egui::Context) -> Vec<Control> {
         let all = widgets.layers().flat_map(|(_, of_layer)| of_layer.iter());
         let senses = |widget: &&egui::WidgetRect| {
             let is_told = widget.layer_id.order == Order::Tooltip;
-            widget.sense.interactive() && widget.rect.is_positive() && !is_told
+            // An area takes what is done beside its controls, or the map would hear it.
+            let is_area = widget.id == widget.layer_id.id.with("move");
+            widget.sense.interactive() && widget.rect.is_positive() && !is_told && !is_area
         };
         let all: Vec<&egui::WidgetRect> = all.filter(senses).collect();
         let holds = |outer: &egui::WidgetRect| {

@@ -21,7 +21,7 @@ use crate::experiment::{Experiment, ExperimentJob, SLOTS};
 use crate::folders;
 use crate::model::PixelModel;
 use crate::model::plan::Rules;
-use crate::panel;
+use crate::panel::{self, DrawerSystems};
 use crate::world::WorldSystems;
 use crate::world::layout::Atlas;
 use crate::world::settings::Settings;
@@ -37,7 +37,7 @@ impl Plugin for ExperimentsPlugin {
     fn build(&self, app: &mut App) {
         app.init_resource::<Experiments>()
             .add_systems(Update, listen.in_set(WorldSystems::Act))
-            .add_systems(EguiPrimaryContextPass, draw);
+            .add_systems(EguiPrimaryContextPass, draw.in_set(DrawerSystems));
     }
 }
 
@@ -101,10 +101,10 @@ fn draw(
     assets: Res<Assets>,
     atlas: Res<Atlas>,
     settings: Res<Settings>,
-    mut drawer: ResMut<Drawer>,
+    drawer: Res<Drawer>,
     mut experiments: ResMut<Experiments>,
 ) -> Result {
-    let place = (&mut *drawer, Tab::Experiments);
+    let place = (&*drawer, Tab::Experiments);
     panel::show(contexts.ctx_mut()?, settings.theme, place, |ui| {
         let running = experiments.run.as_ref().is_some_and(|run| !run.is_over);
         match assets.all::<Experiment>("experiment") {

@@ -38,7 +38,7 @@ pub(crate) fn show(
     if drawer.0 != Some(tab) {
         return;
     }
-    let mut place = place(context);
+    let mut place = across(context);
     if let Some(head) = context.memory(|memory| memory.area_rect(HEAD)) {
         place.min.y = head.bottom().min(place.bottom());
     }
@@ -56,7 +56,7 @@ pub(crate) fn show(
 /// The names and the heading of an open drawer. Gives what is open from now on.
 fn head(context: &egui::Context, theme: Theme, tab: Tab) -> Drawer {
     let mut chosen = Drawer(Some(tab));
-    part(context, theme, (HEAD, place(context)), |ui| {
+    part(context, theme, (HEAD, across(context)), |ui| {
         ui.add_space(10.0);
         ui.horizontal_wrapped(|ui| all_names(ui, theme, &mut chosen, None));
         ui.add_space(4.0);
@@ -65,8 +65,8 @@ fn head(context: &egui::Context, theme: Theme, tab: Tab) -> Drawer {
     chosen
 }
 
-/// Where the drawer is.
-fn place(context: &egui::Context) -> Rect {
+/// Where all of the drawer is.
+fn across(context: &egui::Context) -> Rect {
     let screen = context.content_rect();
     let left = (screen.right() - Drawer::ACROSS).max(screen.left());
     Rect::from_min_max(pos2(left, screen.top()), screen.right_bottom())
