@@ -108,7 +108,7 @@ fn compare(world: &mut Offscreen, folder: &Path, name: &str) {
                         let mut bytes = model.tile(tile).unwrap().to_vec();
                         // Bytes of the tile before stay dark in the first pixel; the last one may
                         // have bytes of the next tile.
-                        bytes.splice(0..0, vec![0; (range.start % 3) as usize]);
+                        bytes.splice(0..0, vec![0; range.start % 3]);
                         let next = tile + 1;
                         if next < model.tile_count() && model.tile_range(next).start == range.end {
                             bytes.extend(&model.tile(next).unwrap()[..2]);
