@@ -166,16 +166,16 @@ fn biases_of_every_matrix_are_the_twins() {
         let ids: Vec<u32> = (0..12).map(|i| i * 23 % 300).collect();
         let expected = on_cpu(&cpu(&model), &ids, &Interventions::default(), None);
         let together = on_gpu(&mut gpu, &batch(&ids, 1, 0));
-        // Few columns at once, which may be computed as whole layers too.
-        let mut few = Vec::new();
-        for (piece, first) in ids.chunks(4).zip((0..).step_by(4)) {
-            few.extend(on_gpu(&mut gpu, &batch(piece, 0, first)));
-        }
+        // Few columns of a sequence at once, and one, which may be computed as a whole layer.
+        let [few, one]: [Vec<Vec<f32>>; 2] = [4, 1].map(|count: usize| {
+            let pieces = ids.chunks(count).zip((0..).step_by(count));
+            pieces.flat_map(|(piece, at)| on_gpu(&mut gpu, &batch(piece, 0, at))).collect()
+        });
         gpu.set_fused_layers(false);
         let plain = on_gpu(&mut gpu, &batch(&ids[..4], 0, 0));
         let largest = expected.iter().flatten().fold(1.0, |most: f32, value| most.max(value.abs()));
-        for (how, found) in [("together", &together[..]), ("few", &few[..]), ("plain", &plain[..])]
-        {
+        let ways = [("together", &together), ("few", &few), ("one", &one), ("plain", &plain)];
+        for (how, found) in ways {
             let error = largest_difference(found, &expected[..found.len()]) / largest;
             assert!(error < 1e-3, "{name} {how}: {error}");
         }

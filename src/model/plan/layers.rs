@@ -150,13 +150,15 @@ impl<'a> LayersBuilder<'a> {
         // In three rows 80 layers need 27 columns; where the last row would be empty, fewer do.
         let rows = rows.filter(|&rows| steps(layers, steps(layers, rows)) == rows);
         let most = MOST_LANES.min(self.config.hidden_size);
+        let area = |tensor: &Tensor| tensor.tiling.rows as f64 * tensor.tiling.columns as f64;
+        let cells: f64 = self.tensors.iter().map(area).sum();
         let mut best = ((0, f64::NEG_INFINITY), None);
         for rows in rows {
             let grid = Grid::new(self.rules.layers, self.config.layer_count, rows);
             let sizes = (1..=most).flat_map(|lanes| (0..banks.len()).map(move |at| (lanes, at)));
             for (lanes, breadth) in sizes {
                 let strips = self.strips(&grid, shores, (lanes, banks[breadth]));
-                let (shape, full) = self.covered(&strips, &grid, aspect);
+                let (shape, full) = self.covered(&strips, &grid, aspect, cells);
                 let has_few_holes = |most: &&f64| shape >= LEAST_SHAPE && 1.0 - full <= **most;
                 let good = MOST_HOLES.iter().filter(has_few_holes).count();
                 let worth = shape * full
@@ -190,8 +192,9 @@ impl<'a> LayersBuilder<'a> {
     }
 
     /// The part of a screen of that width over its height that a rectangle of the land's shape
-    /// covers, where all of it is on it; and the part of that which plots and river cover.
-    fn covered(&self, strips: &[Strip; 2], grid: &Grid, aspect: f64) -> (f64, f64) {
+    /// covers, where all of it is on it; and the part of that which plots, of so many cells
+    /// together, and river cover.
+    fn covered(&self, strips: &[Strip; 2], grid: &Grid, aspect: f64, cells: f64) -> (f64, f64) {
         let [width, mut height] = self.layers_size(strips, grid);
         let bands = grid.columns * i64::from(strips[0].lanes);
         for name in ["token_embd.weight", "output.weight"] {
@@ -200,7 +203,6 @@ impl<'a> LayersBuilder<'a> {
                 height += steps(tokens, bands) + self.units(self.rules.spacing.districts);
             }
         }
-        let area = |tensor: &Tensor| tensor.tiling.rows as f64 * tensor.tiling.columns as f64;
         let of_layers = grid.places.iter().map(|place| {
             let strip = &strips[usize::from(place.1 + 1 == grid.rows)];
             strip.width as f64 * strip.river as f64
@@ -217,7 +219,7 @@ impl<'a> LayersBuilder<'a> {
             river += (along * usual.river + bends * down) as f64;
         }
         let (width, height) = (width as f64, height as f64);
-        let full = self.tensors.iter().map(area).sum::<f64>() + river;
+        let full = cells + river;
         let shape = width / height / aspect;
         (shape.min(1.0 / shape), full / (width * height))
     }

@@ -607,8 +607,7 @@ impl ModelBuilder<'_> {
             let attention = attention_turns(&params.attend, columns, sizes.context);
             products * u64::from(readings(columns)) + attention < u64::from(fused_layer::MOST_TURNS)
         };
-        // The kernel for many takes a while to compile, and a single sequence has few columns only
-        // at its very beginning.
+        // The kernel for many takes a while to compile, and is for columns of as many sequences.
         let most = if sizes.slots > 1 { fused_layer::MOST_COLUMNS } else { 1 };
         let most_columns = (1..=most).rev().find(|&columns| fits(columns))?;
         let together = attend::heads_together(params.attend.heads_per_kv);
