@@ -1,7 +1,9 @@
 //! Which key does what: `*.keys.ron`, of which the window uses the one called `default`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use bevy::input::ButtonState;
+use bevy::input::keyboard::{KeyboardFocusLost, KeyboardInput};
 use bevy::prelude::*;
 use bevy_egui::input::EguiWantsInput;
 use serde::Deserialize;
@@ -205,22 +207,18 @@ impl KeyBindings {
         Self { bindings: names.into_iter().map(|(action, names)| (action, keys(names))).collect() }
     }
 
-    /// The actions whose keys went down in this frame, and those that go on while theirs are down.
-    fn asked(&self, input: &ButtonInput<KeyCode>) -> impl Iterator<Item = UserAction> {
-        // Of a Mac's keyboard, the key that is used like Control elsewhere.
-        let held =
-            [KeyCode::ControlLeft, KeyCode::ControlRight, KeyCode::SuperLeft, KeyCode::SuperRight];
-        let control = input.any_pressed(held);
-        self.bindings.iter().filter_map(move |(&action, keys)| {
-            let is_asked = |&(_, key): &(String, BoundKey)| {
-                let goes = match action.is_continuous() {
-                    true => input.pressed(key.code),
-                    false => input.just_pressed(key.code),
-                };
-                goes && key.control == control
-            };
-            keys.iter().any(is_asked).then_some(action)
-        })
+    /// The actions of a key that goes down while others are held.
+    fn asked(&self, code: KeyCode, held: &ButtonInput<KeyCode>) -> impl Iterator<Item = UserAction> {
+        let key = BoundKey { code, control: is_control_held(held) };
+        let has = move |keys: &[(String, BoundKey)]| keys.iter().any(|&(_, of)| of == key);
+        self.bindings.iter().filter_map(move |(&action, keys)| has(keys).then_some(action))
+    }
+
+    /// The actions that go on while their keys are held.
+    fn going_on(&self, held: &ButtonInput<KeyCode>) -> impl Iterator<Item = UserAction> {
+        held.get_pressed()
+            .flat_map(|&code| self.asked(code, held))
+            .filter(|action| action.is_continuous())
     }
 
     /// The first key of an action, by its name as people know it.
@@ -237,16 +235,43 @@ impl KeyBindings {
     }
 }
 
+/// Whether Control is held, or the key of a Mac's keyboard that is used like it.
+fn is_control_held(held: &ButtonInput<KeyCode>) -> bool {
+    use KeyCode::{ControlLeft, ControlRight, SuperLeft, SuperRight};
+    held.any_pressed([ControlLeft, ControlRight, SuperLeft, SuperRight])
+}
+
 /// Tells what is asked for by keys, unless something is typed into a panel.
+///
+/// Keys are followed one by one: within a frame of 100 ms Control goes down, a key with it, and both
+/// are up again before anybody looks at what is held.
 pub(super) fn read_keyboard(
     keys: Res<KeyBindings>,
-    input: Option<Res<ButtonInput<KeyCode>>>,
+    mut strokes: MessageReader<KeyboardInput>,
+    mut lost: MessageReader<KeyboardFocusLost>,
+    mut held: Local<ButtonInput<KeyCode>>,
     wants: Option<Res<EguiWantsInput>>,
     mut actions: MessageWriter<UserAction>,
 ) {
-    let is_typing = wants.is_some_and(|wants| wants.wants_any_keyboard_input());
-    if let Some(input) = input.filter(|_| !is_typing) {
-        actions.write_batch(keys.asked(&input));
+    let mut asked = BTreeSet::new();
+    for stroke in strokes.read() {
+        match stroke.state {
+            ButtonState::Pressed => {
+                held.press(stroke.key_code);
+                if !stroke.repeat {
+                    asked.extend(keys.asked(stroke.key_code, &held));
+                }
+            }
+            ButtonState::Released => held.release(stroke.key_code),
+        }
+    }
+    // What is let go elsewhere is not told here.
+    if lost.read().count() > 0 {
+        held.reset_all();
+    }
+    asked.extend(keys.going_on(&held));
+    if !wants.is_some_and(|wants| wants.wants_any_keyboard_input()) {
+        actions.write_batch(asked);
     }
 }
 
@@ -305,11 +330,45 @@ mod tests {
     #[test]
     fn a_key_with_control_is_another_key() {
         let keys = crate::world::content::keys(&crate::app::kinds::assets()).unwrap();
-        let mut input = ButtonInput::default();
-        input.press(KeyCode::Equal);
-        assert_eq!(keys.asked(&input).collect::<Vec<_>>(), [UserAction::ZoomIn]);
-        input.press(KeyCode::ControlLeft);
-        assert_eq!(keys.asked(&input).collect::<Vec<_>>(), [UserAction::LargerText]);
+        let mut held = ButtonInput::default();
+        let asked = |held: &_| keys.asked(KeyCode::Equal, held).collect::<Vec<_>>();
+        assert_eq!(asked(&held), [UserAction::ZoomIn]);
+        held.press(KeyCode::ControlLeft);
+        assert_eq!(asked(&held), [UserAction::LargerText]);
         assert!(keys.list().any(|(_, names)| names.starts_with("Ctrl =")));
+    }
+
+    /// What is asked for by keys that go down (true) or up within one frame.
+    fn asked_in_a_frame(world: &mut World, strokes: &[(KeyCode, bool)]) -> Vec<UserAction> {
+        for &(key_code, is_down) in strokes {
+            world.write_message(KeyboardInput {
+                key_code,
+                logical_key: bevy::input::keyboard::Key::Dead(None),
+                state: if is_down { ButtonState::Pressed } else { ButtonState::Released },
+                text: None,
+                repeat: false,
+                window: Entity::PLACEHOLDER,
+            });
+        }
+        world.run_system_cached(read_keyboard).unwrap();
+        world.resource_mut::<Messages<UserAction>>().drain().collect()
+    }
+
+    #[test]
+    fn a_chord_within_one_frame_counts_and_what_is_held_goes_on() {
+        use KeyCode::{ControlLeft, Equal, KeyD};
+        let mut world = World::new();
+        world.init_resource::<Messages<KeyboardInput>>();
+        world.init_resource::<Messages<KeyboardFocusLost>>();
+        world.init_resource::<Messages<UserAction>>();
+        world.insert_resource(crate::world::content::keys(&crate::app::kinds::assets()).unwrap());
+        let chord = [(ControlLeft, true), (Equal, true), (Equal, false), (ControlLeft, false)];
+        assert_eq!(asked_in_a_frame(&mut world, &chord), [UserAction::LargerText]);
+        let plain = [(Equal, true), (Equal, false), (KeyD, true)];
+        let both = [UserAction::PanRight, UserAction::ZoomIn];
+        assert_eq!(asked_in_a_frame(&mut world, &plain), both);
+        assert_eq!(asked_in_a_frame(&mut world, &[]), both[..1]);
+        world.write_message(KeyboardFocusLost);
+        assert_eq!(asked_in_a_frame(&mut world, &[]), []);
     }
 }

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use crate::common::world::{go_to, open_world, opened, shoot};
 use bevy::asset::Assets as BevyAssets;
 use bevy::image::Image;
-use bevy::input::ButtonInput;
+use bevy::input::ButtonState;
+use bevy::input::keyboard::{Key, KeyboardInput};
 use bevy::input::mouse::{MouseScrollUnit, MouseWheel};
 use bevy::prelude::{Entity, KeyCode, Mut, Window};
 use bevy::render::render_resource::Extent3d;
@@ -71,10 +72,21 @@ fn assert_sane(world: &Offscreen, what: &str) {
     );
 }
 
+fn stroke(world: &mut Offscreen, key_code: KeyCode, state: ButtonState) {
+    world.app.world_mut().write_message(KeyboardInput {
+        key_code,
+        logical_key: Key::Dead(None),
+        state,
+        text: None,
+        repeat: false,
+        window: Entity::PLACEHOLDER,
+    });
+}
+
 fn key(world: &mut Offscreen, code: KeyCode, frames: u32) {
-    world.app.world_mut().resource_mut::<ButtonInput<KeyCode>>().press(code);
+    stroke(world, code, ButtonState::Pressed);
     world.update(frames);
-    world.app.world_mut().resource_mut::<ButtonInput<KeyCode>>().release(code);
+    stroke(world, code, ButtonState::Released);
     world.update(1);
 }
 
