@@ -208,7 +208,11 @@ impl KeyBindings {
     }
 
     /// The actions of a key that goes down while others are held.
-    fn asked(&self, code: KeyCode, held: &ButtonInput<KeyCode>) -> impl Iterator<Item = UserAction> {
+    fn asked(
+        &self,
+        code: KeyCode,
+        held: &ButtonInput<KeyCode>,
+    ) -> impl Iterator<Item = UserAction> {
         let key = BoundKey { code, control: is_control_held(held) };
         let has = move |keys: &[(String, BoundKey)]| keys.iter().any(|&(_, of)| of == key);
         self.bindings.iter().filter_map(move |(&action, keys)| has(keys).then_some(action))
@@ -243,8 +247,8 @@ fn is_control_held(held: &ButtonInput<KeyCode>) -> bool {
 
 /// Tells what is asked for by keys, unless something is typed into a panel.
 ///
-/// Keys are followed one by one: within a frame of 100 ms Control goes down, a key with it, and both
-/// are up again before anybody looks at what is held.
+/// Keys are followed one by one: within a frame of 100 ms Control goes down, a key with it, and
+/// both are up again before anybody looks at what is held.
 pub(super) fn read_keyboard(
     keys: Res<KeyBindings>,
     mut strokes: MessageReader<KeyboardInput>,

@@ -7,13 +7,13 @@
 //! are what attention writes: all features of a column side by side. A matrix reads either through
 //! [`Input`].
 
-use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::fixed::Rounded;
 use super::lanes::LANES;
 use super::matrix::Matrix;
-use super::unpack::{CHUNK, is_signed};
+use super::processor::{Processor, Work, run};
+use super::unpack::CHUNK;
 
 /// Chunks below which one thread has rounded them before another would have woken.
 const WORTH_SHARING: usize = 256;
@@ -98,9 +98,8 @@ pub struct Input<'a> {
     columns: usize,
     panel_stride: usize,
     column_stride: usize,
-    /// For quantised weights that are not signed, and for those that are; empty where no matrix has
-    /// such.
-    rounded: [Vec<Rounded>; 2],
+    /// Empty where no matrix has quantised weights.
+    rounded: Vec<Rounded>,
 }
 
 impl<'a> Input<'a> {
@@ -113,16 +112,9 @@ impl<'a> Input<'a> {
     ) -> Self {
         let mut input =
             Self { data, columns, panel_stride, column_stride, rounded: Default::default() };
-        let is_any = |signed: bool| {
-            let mut encodings = matrices.iter().map(|matrix| matrix.encoding());
-            encodings.any(|encoding| encoding.is_quantised() && is_signed(encoding) == signed)
-        };
         // For one column as for many: a request's bits must not hang on what runs beside it.
-        if is_any(false) {
-            input.rounded[0] = input.round::<false>();
-        }
-        if is_any(true) {
-            input.rounded[1] = input.round::<true>();
+        if matrices.iter().any(|matrix| matrix.encoding().is_quantised()) {
+            input.rounded = input.round();
         }
         input
     }
@@ -134,14 +126,14 @@ impl<'a> Input<'a> {
     }
 
     /// Rounds every chunk of every column.
-    fn round<const SIGNED: bool>(&self) -> Vec<Rounded> {
+    fn round(&self) -> Vec<Rounded> {
         let count = self.data.len() / CHUNK;
         let mut rounded = vec![Rounded::default(); count];
         // Half of what is worth sharing: the least that is shared has a piece for each of two
         // threads.
         let piece = if count < WORTH_SHARING { count } else { WORTH_SHARING / 2 };
         let round = |(index, out): (usize, &mut [Rounded])| {
-            Arch::new().dispatch(Round::<SIGNED> { input: self, first: index * piece, out });
+            run(Round { input: self, first: index * piece, out });
         };
         match count {
             0..WORTH_SHARING => round((0, &mut rounded)),
@@ -162,33 +154,31 @@ impl<'a> Input<'a> {
         self.data[start..].first_chunk().expect("activations are padded to whole chunks")
     }
 
-    /// The 32 features from `first` of every column in fixed point, for weights that are signed or
-    /// not.
+    /// The 32 features from `first` of every column in fixed point.
     ///
     /// # Panics
-    /// When the input was made for no such matrix.
+    /// When the input was made for plain floats alone.
     #[inline(always)]
-    pub fn rounded(&self, first: usize, signed: bool) -> &[Rounded] {
-        &self.rounded[usize::from(signed)][first / CHUNK * self.columns..][..self.columns]
+    pub fn rounded(&self, first: usize) -> &[Rounded] {
+        &self.rounded[first / CHUNK * self.columns..][..self.columns]
     }
 }
 
 /// Rounds chunks from the `first`, the columns of a chunk one after another.
-struct Round<'a, const SIGNED: bool> {
+struct Round<'a> {
     input: &'a Input<'a>,
     first: usize,
     out: &'a mut [Rounded],
 }
 
-impl<const SIGNED: bool> WithSimd for Round<'_, SIGNED> {
+impl Work for Round<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with<P: Processor>(self, _: P) {
         let columns = self.input.columns;
         for (index, out) in (self.first..).zip(self.out) {
-            *out =
-                Rounded::new::<SIGNED>(self.input.chunk(index % columns, index / columns * CHUNK));
+            *out = Rounded::new(self.input.chunk(index % columns, index / columns * CHUNK));
         }
     }
 }

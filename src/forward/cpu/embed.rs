@@ -1,12 +1,11 @@
 //! `embed`: token ids to rows of the residual stream.
 
-use pulp::{Arch, Simd, WithSimd};
-
 use super::Column;
 use super::activations::Panels;
 use super::lanes::LANES;
 use super::matrix::Matrix;
-use super::unpack::{CHUNK, Quants, Values, values};
+use super::processor::{Processor, Work, run};
+use super::unpack::{CHUNK, each_chunk};
 use crate::forward::params::EmbedParams;
 
 /// Writes the embedding of each column's token to `residual`.
@@ -14,12 +13,7 @@ pub fn embed(params: &EmbedParams, embedding: &[u8], columns: &[Column], residua
     let matrix = Matrix::new(&params.matrix, embedding);
     residual.resize(matrix.columns(), columns.len());
     for (index, column) in columns.iter().enumerate() {
-        Arch::new().dispatch(EmbedRow {
-            matrix: &matrix,
-            token: column.token as usize,
-            column: index,
-            residual,
-        });
+        run(EmbedRow { matrix: &matrix, token: column.token as usize, column: index, residual });
     }
 }
 
@@ -30,27 +24,26 @@ struct EmbedRow<'a> {
     residual: &'a mut Panels,
 }
 
-impl WithSimd for EmbedRow<'_> {
+impl Work for EmbedRow<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with<P: Processor>(self, processor: P) {
         let Self { matrix, token, column, residual } = self;
-        let (mut scratch, mut unpacked) = (Quants::default(), Values::default());
         let stride = residual.columns() * LANES;
-        for segment in matrix.segments(token / LANES) {
-            for chunk in 0..segment.chunks {
-                // 64 rows are unpacked for one: a line has a texel of each.
-                values(matrix.encoding(), &segment.planes, chunk, &mut scratch, &mut unpacked);
+        let (group, lane) = (token / LANES, P::lane(token % LANES));
+        for segment in matrix.segments(group) {
+            // 64 rows are unpacked for one: a line has a texel of each.
+            let (encoding, planes) = (matrix.encoding(), &segment.planes);
+            each_chunk(processor, encoding, planes, segment.chunks, |chunk, values| {
                 let first = segment.first_column + chunk * CHUNK;
                 let start = first / LANES * stride + column * LANES + first % LANES;
                 // Features past the last come from texels past the row, which are zero.
-                for (out, weights) in
-                    residual.as_mut_slice()[start..start + CHUNK].iter_mut().zip(&unpacked.0)
-                {
-                    *out = weights[token % LANES];
+                let out = &mut residual.as_mut_slice()[start..start + CHUNK];
+                for (out, weights) in out.iter_mut().zip(&values.0) {
+                    *out = weights[lane];
                 }
-            }
+            });
         }
     }
 }

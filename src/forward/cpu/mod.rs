@@ -27,6 +27,7 @@ pub mod matrix;
 mod model;
 pub mod multiply;
 pub mod norm;
+mod processor;
 pub mod project;
 pub mod qkv;
 pub mod rope;

@@ -7,13 +7,14 @@
 //! sum and their order are the same for one column as for many: what is computed beside a column
 //! does not change a bit of it.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Simd;
 
 use super::activations::Input;
-use super::fixed::{Portable, Products, Rounded};
+use super::fixed::Rounded;
 use super::lanes::{LANES, multiply_add};
-use super::matrix::Matrix;
-use super::unpack::{CHUNK, Quants, Values, quants, scales_differ, values};
+use super::matrix::{Matrix, Segment};
+use super::processor::{Processor, Work, run};
+use super::unpack::{CHUNK, CHUNKS, Quants, Values, is_signed, plain, quants, scales_differ};
 
 /// Columns of floats whose sums are held in registers together: with two vectors of rows each,
 /// twelve of the sixteen registers of AVX2.
@@ -27,135 +28,117 @@ pub(crate) fn multiply_row_group(
     input: &Input<'_>,
     out: &mut [f32],
 ) {
-    // Only these two have the instructions of `Products`; what comes out has the same integers.
-    match Arch::new() {
-        #[cfg(target_arch = "x86_64")]
-        Arch::V4(simd) => {
-            Simd::vectorize(simd, Multiply { matrix, group, input, out, products: simd })
-        }
-        #[cfg(target_arch = "x86_64")]
-        Arch::V3(simd) => {
-            Simd::vectorize(simd, Multiply { matrix, group, input, out, products: simd })
-        }
-        other => other.dispatch(Multiply { matrix, group, input, out, products: Portable }),
-    }
+    run(Multiply { matrix, group, input, out });
 }
 
-struct Multiply<'a, P> {
+struct Multiply<'a> {
     matrix: &'a Matrix<'a>,
     group: usize,
     input: &'a Input<'a>,
     out: &'a mut [f32],
-    products: P,
 }
 
-impl<P: Products> WithSimd for Multiply<'_, P> {
+impl Work for Multiply<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { matrix, group, input, out, products } = self;
+    fn with<P: Processor>(self, processor: P) {
+        let Self { matrix, group, input, out } = self;
         let (out, _) = out.as_chunks_mut::<LANES>();
         out.as_flattened_mut().fill(0.0);
         let encoding = matrix.encoding();
-        let mut packed = Quants::default();
-        if !encoding.is_quantised() {
-            // Here alone: clearing its 8 KiB is 5 % of a quantised row group of 576 columns.
+        if encoding.is_quantised() {
+            let mut packed = Quants::default();
+            for segment in matrix.segments(group) {
+                match (is_signed(encoding), scales_differ(encoding)) {
+                    (true, _) => segment_of_quants::<P, true, 8>(
+                        processor,
+                        matrix,
+                        &segment,
+                        input,
+                        &mut packed,
+                        out,
+                    ),
+                    (false, false) => segment_of_quants::<P, false, 8>(
+                        processor,
+                        matrix,
+                        &segment,
+                        input,
+                        &mut packed,
+                        out,
+                    ),
+                    (false, true) => segment_of_quants::<P, false, 4>(
+                        processor,
+                        matrix,
+                        &segment,
+                        input,
+                        &mut packed,
+                        out,
+                    ),
+                }
+            }
+        } else {
             let mut unpacked = Values::default();
             for segment in matrix.segments(group) {
                 for chunk in 0..segment.chunks {
                     let first = segment.first_column + chunk * CHUNK;
-                    values(encoding, &segment.planes, chunk, &mut packed, &mut unpacked);
-                    multiply_values(simd, &unpacked, input, first, out);
+                    plain(processor, encoding, &segment.planes, chunk, &mut unpacked);
+                    multiply_values(processor.vectors(), &unpacked, input, first, out);
                 }
             }
-            return;
         }
-        for segment in matrix.segments(group) {
-            for chunk in 0..segment.chunks {
-                quants(encoding, &segment.planes, chunk, &mut packed);
-                let x = input.rounded(segment.first_column + chunk * CHUNK, packed.signed);
-                match (packed.signed, scales_differ(encoding)) {
-                    (true, _) => multiply_quants::<S, P, true, 8>(products, &packed, x, out),
-                    (false, false) => multiply_quants::<S, P, false, 8>(products, &packed, x, out),
-                    (false, true) => multiply_quants::<S, P, false, 4>(products, &packed, x, out),
-                }
-            }
+        for sums in out {
+            let by_lane = *sums;
+            *sums = std::array::from_fn(|row| by_lane[P::lane(row)]);
         }
     }
 }
 
-/// Adds a chunk times every column to the sums; `WORDS` words of a row, all or half of them, share
-/// a scale.
+/// Adds a segment times every column to the sums; `WORDS` words of a row, all or half of a chunk's,
+/// share a scale.
 #[inline(always)]
-fn multiply_quants<S: Simd, P: Products, const SIGNED: bool, const WORDS: usize>(
-    products: P,
-    quants: &Quants,
-    x: &[Rounded],
+fn segment_of_quants<P: Processor, const SIGNED: bool, const WORDS: usize>(
+    processor: P,
+    matrix: &Matrix<'_>,
+    segment: &Segment<'_>,
+    input: &Input<'_>,
+    packed: &mut Quants,
     out: &mut [[f32; LANES]],
 ) {
-    // A signed byte is widened in three instructions, which two columns share. Else a column by
-    // itself is the fastest, by 0 to 4 % before two and by 15 % before four: what is loaded most
-    // often are activations, and one column's meet four vectors of rows each.
-    if SIGNED {
-        multiply_columns::<S, P, SIGNED, WORDS, 2>(products, quants, x, out);
-    } else {
-        multiply_columns::<S, P, SIGNED, WORDS, 1>(products, quants, x, out);
+    for block in 0..segment.chunks.div_ceil(CHUNKS) {
+        let chunks = CHUNKS.min(segment.chunks - block * CHUNKS);
+        quants(processor, matrix.encoding(), &segment.planes, (block, chunks), packed);
+        let first = segment.first_column + block * CHUNKS * CHUNK;
+        for (column, sums) in out.iter_mut().enumerate() {
+            for chunk in 0..chunks {
+                let x = &input.rounded(first + chunk * CHUNK)[column];
+                multiply_chunk::<P, SIGNED, WORDS>(processor, packed, chunk, x, sums);
+            }
+        }
     }
 }
 
-/// The same, `COLUMNS` columns at a time.
+/// Adds a chunk times a column to its sums.
 #[inline(always)]
-fn multiply_columns<
-    S: Simd,
-    P: Products,
-    const SIGNED: bool,
-    const WORDS: usize,
-    const COLUMNS: usize,
->(
-    products: P,
+fn multiply_chunk<P: Processor, const SIGNED: bool, const WORDS: usize>(
+    processor: P,
     quants: &Quants,
-    x: &[Rounded],
-    out: &mut [[f32; LANES]],
+    chunk: usize,
+    x: &Rounded,
+    sums: &mut [f32; LANES],
 ) {
-    let (blocks, rest) = out.as_chunks_mut::<COLUMNS>();
-    let (x, x_rest) = x.as_chunks::<COLUMNS>();
-    for (x, out) in x.iter().zip(blocks) {
-        multiply_few::<S, P, SIGNED, WORDS, COLUMNS>(products, quants, x, out);
-    }
-    for (x, out) in x_rest.as_chunks::<1>().0.iter().zip(rest.as_chunks_mut::<1>().0) {
-        multiply_few::<S, P, SIGNED, WORDS, 1>(products, quants, x, out);
-    }
-}
-
-/// Adds a chunk times `COLUMNS` columns to their sums.
-#[inline(always)]
-fn multiply_few<
-    S: Simd,
-    P: Products,
-    const SIGNED: bool,
-    const WORDS: usize,
-    const COLUMNS: usize,
->(
-    products: P,
-    quants: &Quants,
-    x: &[Rounded; COLUMNS],
-    out: &mut [[f32; LANES]; COLUMNS],
-) {
-    let (words, _) = quants.bytes.as_chunks::<WORDS>();
+    let (words, _) = quants.bytes[chunk].as_chunks::<WORDS>();
     for (part, words) in words.iter().enumerate() {
-        let fours = x.each_ref().map(|x| &x.fours.as_chunks::<WORDS>().0[part]);
-        let mut integers = [[0; LANES]; COLUMNS];
-        products.products::<SIGNED, WORDS, COLUMNS>(words, fours, &mut integers);
-        let (scale, offset) = (&quants.scale[part], &quants.offset[part]);
-        for ((x, integers), sums) in x.iter().zip(&integers).zip(out.iter_mut()) {
-            let total = if WORDS < CHUNK / 4 { x.sums[part] } else { x.sums[0] + x.sums[1] };
-            // The integers are exact, so this conversion is their only rounding. The offset goes
-            // first for every column: another order would be other bits.
-            for row in 0..LANES {
-                let sum = multiply_add::<S>(offset[row], total, sums[row]);
-                sums[row] = multiply_add::<S>(scale[row] * x.scale, integers[row] as f32, sum);
-            }
+        let mut integers = [0; LANES];
+        processor.products::<SIGNED, WORDS>(words, part, x, &mut integers);
+        let (scale, offset) = (&quants.scale[chunk][part], &quants.offset[chunk][part]);
+        let total = if WORDS < CHUNK / 4 { x.sums[part] } else { x.sums[0] + x.sums[1] };
+        // The integers are exact, so this conversion is their only rounding. The offset goes first
+        // for every column: another order would be other bits.
+        for lane in 0..LANES {
+            let sum = multiply_add::<P::Vectors>(offset[lane], total, sums[lane]);
+            let scale = scale[lane] * x.scale;
+            sums[lane] = multiply_add::<P::Vectors>(scale, integers[lane] as f32, sum);
         }
     }
 }
@@ -296,6 +279,58 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    // TEMPORARY
+    #[test]
+    #[ignore = "timing"]
+    fn timing() {
+        use std::time::Instant;
+        for encoding in Encoding::ALL {
+            let (columns, rows) = (2048usize, 512usize);
+            let row_bytes = encoding.row_bytes(columns as u64).unwrap() as usize;
+            let mut state = 7u64;
+            let mut data: Vec<u8> = (0..row_bytes * rows)
+                .map(|_| {
+                    state =
+                        state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                    (state >> 40) as u8
+                })
+                .collect();
+            tame(encoding, &mut data);
+            let tensors =
+                lay_out(vec![("m".into(), vec![columns as u64, rows as u64], encoding)]).unwrap();
+            let tiling = tensors[0].tiling;
+            let mut bytes = vec![0; (tiling.line_count() * 1024) as usize];
+            for shape in tiling.tiles() {
+                let rows = shape.rows.start as usize..shape.rows.end as usize;
+                let band = &data[rows.start * row_bytes..rows.end * row_bytes];
+                let lines = shape.lines.start as usize * 1024..shape.lines.end as usize * 1024;
+                scatter(&tiling, &shape, band, &mut bytes[lines]);
+            }
+            let params = MatrixParams::new(&tensors[0]).unwrap();
+            let matrix = Matrix::new(&params, &bytes);
+            print!("{encoding:>5}");
+            for count in [1usize, 2, 8, 96] {
+                let x: Vec<f32> =
+                    (0..columns * count).map(|i| (i * 37 % 101) as f32 - 50.0).collect();
+                let input = Input::rows(&x, columns, &[&matrix]);
+                let mut out = vec![0.0; LANES * count];
+                let mut best = f64::MAX;
+                for _ in 0..(40 / count).max(3) {
+                    let start = Instant::now();
+                    for group in 0..matrix.row_groups() {
+                        multiply_row_group(&matrix, group, &input, &mut out);
+                    }
+                    best = best.min(start.elapsed().as_secs_f64());
+                }
+                if count == 1 {
+                    print!("  {:6.1} GB/s", bytes.len() as f64 / best / 1e9);
+                }
+                print!("  {count}: {:6.1} GMAC/s", (columns * rows * count) as f64 / best / 1e9);
+            }
+            println!();
         }
     }
 

@@ -1,17 +1,18 @@
 //! The plain floats: weights lie side by side in the texels of their row.
 
 use super::{CHUNK, Planes, Values};
-use crate::forward::cpu::lanes::{LANES, half, line, split_texels};
+use crate::forward::cpu::lanes::{LANES, half, line};
+use crate::forward::cpu::processor::Processor;
 use crate::model::planes::LINE_BYTES;
 
 /// Four weights to a texel.
 #[inline(always)]
-pub fn f32(planes: &Planes<'_>, chunk: usize, out: &mut Values) {
+pub fn f32<P: Processor>(processor: P, planes: &Planes<'_>, chunk: usize, out: &mut Values) {
     let (texels, _) = out.0.as_chunks_mut::<4>();
-    each_texel::<{ CHUNK / 4 }>(planes, chunk, |texel, words| {
+    each_texel::<_, { CHUNK / 4 }>(processor, planes, chunk, |texel, words| {
         for (column, words) in texels[texel].iter_mut().zip(words) {
-            for row in 0..LANES {
-                column[row] = f32::from_bits(words[row]);
+            for lane in 0..LANES {
+                column[lane] = f32::from_bits(words[lane]);
             }
         }
     });
@@ -19,25 +20,31 @@ pub fn f32(planes: &Planes<'_>, chunk: usize, out: &mut Values) {
 
 /// Eight weights to a texel.
 #[inline(always)]
-pub fn f16(planes: &Planes<'_>, chunk: usize, out: &mut Values) {
-    sixteen_bits(planes, chunk, out, half);
+pub fn f16<P: Processor>(processor: P, planes: &Planes<'_>, chunk: usize, out: &mut Values) {
+    sixteen_bits(processor, planes, chunk, out, half);
 }
 
 /// Eight weights to a texel.
 #[inline(always)]
-pub fn bf16(planes: &Planes<'_>, chunk: usize, out: &mut Values) {
-    sixteen_bits(planes, chunk, out, |word| f32::from_bits(word << 16));
+pub fn bf16<P: Processor>(processor: P, planes: &Planes<'_>, chunk: usize, out: &mut Values) {
+    sixteen_bits(processor, planes, chunk, out, |word| f32::from_bits(word << 16));
 }
 
 #[inline(always)]
-fn sixteen_bits(planes: &Planes<'_>, chunk: usize, out: &mut Values, value: impl Fn(u32) -> f32) {
+fn sixteen_bits<P: Processor>(
+    processor: P,
+    planes: &Planes<'_>,
+    chunk: usize,
+    out: &mut Values,
+    value: impl Fn(u32) -> f32,
+) {
     let (texels, _) = out.0.as_chunks_mut::<8>();
-    each_texel::<{ CHUNK / 8 }>(planes, chunk, |texel, words| {
+    each_texel::<_, { CHUNK / 8 }>(processor, planes, chunk, |texel, words| {
         let (pairs, _) = texels[texel].as_chunks_mut::<2>();
         for ([low, high], words) in pairs.iter_mut().zip(words) {
-            for row in 0..LANES {
-                low[row] = value(words[row]);
-                high[row] = value(words[row] >> 16);
+            for lane in 0..LANES {
+                low[lane] = value(words[lane]);
+                high[lane] = value(words[lane] >> 16);
             }
         }
     });
@@ -46,7 +53,8 @@ fn sixteen_bits(planes: &Planes<'_>, chunk: usize, out: &mut Values, value: impl
 /// Calls `put` with the words of each of a chunk's texels; those past the end of the plane are
 /// zero.
 #[inline(always)]
-fn each_texel<const TEXELS: usize>(
+fn each_texel<P: Processor, const TEXELS: usize>(
+    processor: P,
     planes: &Planes<'_>,
     chunk: usize,
     mut put: impl FnMut(usize, &[[u32; LANES]; 4]),
@@ -56,7 +64,7 @@ fn each_texel<const TEXELS: usize>(
     for texel in 0..TEXELS {
         let index = chunk * TEXELS + texel;
         if index < lines {
-            split_texels(line(planes[0], index), &mut words);
+            processor.split_texels(line(planes[0], index), &mut words);
         } else {
             words = [[0; LANES]; 4];
         }

@@ -1,9 +1,11 @@
-//! What every encoding means, read from the planes of a tile: 64 rows by 32 columns at a time.
+//! What every encoding means, read from the planes of a tile: 64 rows by up to 256 columns at a
+//! time.
 //!
 //! In: the planes of a row group within one tile. Out: for the quantised encodings one byte per
-//! weight, with a scale and an offset per row for each half of the 32 columns
-//! (`weight = scale * byte + offset`); for the others the weights themselves. The order of bits
-//! within a block is GGML's; where its bytes lie is specs/pxi_llm.md section 5.
+//! weight, with a scale and an offset per row for each 32 columns or each half of them
+//! (`weight = scale * byte + offset`); for the others the weights themselves. Rows lie in the lanes
+//! of [`Processor::lane`]. The order of bits within a block is GGML's; where its bytes lie is
+//! specs/pxi_llm.md section 5.
 
 mod floats;
 mod k_scales;
@@ -18,38 +20,38 @@ mod q6_k;
 mod q8_0;
 
 use super::lanes::{Floats, LANES, Words};
+use super::processor::Processor;
 use crate::model::Encoding;
 
-/// Columns of a chunk: what is unpacked at a time.
+/// Columns of a chunk: what has a scale of its own, but for the halves of Q6_K.
 pub(crate) const CHUNK: usize = 32;
 
-/// Chunks in a block of 256 weights.
-const CHUNKS: usize = 8;
+/// Chunks in a block of 256 weights, which are unpacked together: they share texels of scales.
+pub(crate) const CHUNKS: usize = 8;
 
 /// The planes of a row group within one tile; those that an encoding lacks are empty.
 pub(crate) type Planes<'a> = [&'a [u8]; 4];
 
-/// A chunk of a quantised matrix: four columns to a word, one word per row.
+/// Eight chunks of a quantised matrix or fewer: four columns to a word, one word per row.
 #[repr(align(64))]
 pub struct Quants {
-    /// `bytes[i][row]` holds columns `4i` to `4i + 3`, the first in the lowest byte.
-    pub bytes: [Words; CHUNK / 4],
-    /// Bytes are two's complement.
-    pub signed: bool,
-    /// Per half of the columns.
-    pub scale: [Floats; 2],
-    /// Per half of the columns.
-    pub offset: [Floats; 2],
+    /// `bytes[chunk][i][lane]` holds columns `4i` to `4i + 3` of a chunk, the first in the lowest
+    /// byte.
+    pub bytes: [[Words; CHUNK / 4]; CHUNKS],
+    /// Per chunk; of the encodings whose halves differ, per half. Else the second is not used.
+    pub scale: [[Floats; 2]; CHUNKS],
+    /// As the scale.
+    pub offset: [[Floats; 2]; CHUNKS],
 }
 
-/// The weights of a chunk: `values[column][row]`.
+/// The weights of a chunk: `values[column][lane]`.
 #[repr(align(64))]
 pub struct Values(pub [Floats; CHUNK]);
 
 impl Default for Quants {
     fn default() -> Self {
-        let zeros = [[0.0; LANES]; 2];
-        Self { bytes: [[0; LANES]; CHUNK / 4], signed: false, scale: zeros, offset: zeros }
+        let zeros = [[[0.0; LANES]; 2]; CHUNKS];
+        Self { bytes: [[[0; LANES]; CHUNK / 4]; CHUNKS], scale: zeros, offset: zeros }
     }
 }
 
@@ -72,51 +74,78 @@ pub(crate) fn is_signed(encoding: Encoding) -> bool {
     encoding == Encoding::Q8_0
 }
 
-/// Unpacks chunk `chunk` of planes in a quantised encoding; the plain floats go through `floats`.
+/// Unpacks the first `chunks` chunks of block `block` of planes in a quantised encoding; the plain
+/// floats go through `floats`.
 #[inline(always)]
-pub(crate) fn quants(encoding: Encoding, planes: &Planes<'_>, chunk: usize, out: &mut Quants) {
+pub(crate) fn quants<P: Processor>(
+    processor: P,
+    encoding: Encoding,
+    planes: &Planes<'_>,
+    (block, chunks): (usize, usize),
+    out: &mut Quants,
+) {
     match encoding {
-        Encoding::Q4_0 => q4_0::unpack(planes, chunk, out),
-        Encoding::Q4_1 => q4_1::unpack(planes, chunk, out),
-        Encoding::Q5_0 => q5_0::unpack(planes, chunk, out),
-        Encoding::Q5_1 => q5_1::unpack(planes, chunk, out),
-        Encoding::Q8_0 => q8_0::unpack(planes, chunk, out),
-        Encoding::Q4_K => q4_k::unpack(planes, chunk, out),
-        Encoding::Q5_K => q5_k::unpack(planes, chunk, out),
-        Encoding::Q6_K => q6_k::unpack(planes, chunk, out),
+        Encoding::Q4_0 => q4_0::unpack(processor, planes, block, chunks, out),
+        Encoding::Q4_1 => q4_1::unpack(processor, planes, block, chunks, out),
+        Encoding::Q5_0 => q5_0::unpack(processor, planes, block, chunks, out),
+        Encoding::Q5_1 => q5_1::unpack(processor, planes, block, chunks, out),
+        Encoding::Q8_0 => q8_0::unpack(processor, planes, block, chunks, out),
+        Encoding::Q4_K => q4_k::unpack(processor, planes, block, out),
+        Encoding::Q5_K => q5_k::unpack(processor, planes, block, out),
+        Encoding::Q6_K => q6_k::unpack(processor, planes, block, out),
         Encoding::F32 | Encoding::F16 | Encoding::BF16 => {}
     }
 }
 
-/// Unpacks chunk `chunk` of planes in any encoding to weights. `scratch` is room for what lies
-/// between.
+/// Unpacks chunk `chunk` of planes of plain floats.
 #[inline(always)]
-pub fn values(
+pub(crate) fn plain<P: Processor>(
+    processor: P,
     encoding: Encoding,
     planes: &Planes<'_>,
     chunk: usize,
-    scratch: &mut Quants,
     out: &mut Values,
 ) {
     match encoding {
-        Encoding::F32 => floats::f32(planes, chunk, out),
-        Encoding::F16 => floats::f16(planes, chunk, out),
-        Encoding::BF16 => floats::bf16(planes, chunk, out),
-        quantised => {
-            quants(quantised, planes, chunk, scratch);
-            if scratch.signed {
-                weights::<true>(scratch, out)
-            } else {
-                weights::<false>(scratch, out)
-            }
+        Encoding::F32 => floats::f32(processor, planes, chunk, out),
+        Encoding::F16 => floats::f16(processor, planes, chunk, out),
+        Encoding::BF16 => floats::bf16(processor, planes, chunk, out),
+        _ => {}
+    }
+}
+
+/// Shows `see` the weights of each of the first `chunks` chunks of planes in any encoding.
+#[inline(always)]
+pub(crate) fn each_chunk<P: Processor>(
+    processor: P,
+    encoding: Encoding,
+    planes: &Planes<'_>,
+    chunks: usize,
+    mut see: impl FnMut(usize, &Values),
+) {
+    let mut values = Values::default();
+    if !encoding.is_quantised() {
+        for chunk in 0..chunks {
+            plain(processor, encoding, planes, chunk, &mut values);
+            see(chunk, &values);
+        }
+        return;
+    }
+    let mut packed = Quants::default();
+    for block in 0..chunks.div_ceil(CHUNKS) {
+        let here = CHUNKS.min(chunks - block * CHUNKS);
+        quants(processor, encoding, planes, (block, here), &mut packed);
+        for chunk in 0..here {
+            weights(encoding, &packed, chunk, &mut values);
+            see(block * CHUNKS + chunk, &values);
         }
     }
 }
 
 /// Byte `index` of a word as a number.
 #[inline(always)]
-fn byte<const SIGNED: bool>(word: u32, index: u32) -> f32 {
-    if SIGNED {
+fn byte(word: u32, index: u32, is_signed: bool) -> f32 {
+    if is_signed {
         ((word << (24 - 8 * index)) as i32 >> 24) as f32
     } else {
         // By way of `i32`: below AVX-512 an unsigned integer takes several instructions to convert.
@@ -124,21 +153,20 @@ fn byte<const SIGNED: bool>(word: u32, index: u32) -> f32 {
     }
 }
 
+/// The weights of one unpacked chunk.
 #[inline(always)]
-fn weights<const SIGNED: bool>(quants: &Quants, out: &mut Values) {
-    for (index, (words, columns)) in
-        quants.bytes.iter().zip(out.0.as_chunks_mut::<4>().0).enumerate()
-    {
-        let (scale, offset) = (&quants.scale[index / 4], &quants.offset[index / 4]);
-        let [first, second, third, fourth] = columns;
-        for row in 0..LANES {
-            let word = words[row];
-            // Rounded after the product, as the reference decoder does, so that a weight is the
-            // same number everywhere.
-            first[row] = byte::<SIGNED>(word, 0) * scale[row] + offset[row];
-            second[row] = byte::<SIGNED>(word, 1) * scale[row] + offset[row];
-            third[row] = byte::<SIGNED>(word, 2) * scale[row] + offset[row];
-            fourth[row] = byte::<SIGNED>(word, 3) * scale[row] + offset[row];
+fn weights(encoding: Encoding, quants: &Quants, chunk: usize, out: &mut Values) {
+    let is_signed = is_signed(encoding);
+    let columns = out.0.as_chunks_mut::<4>().0;
+    for (index, (words, columns)) in quants.bytes[chunk].iter().zip(columns).enumerate() {
+        let half = if scales_differ(encoding) { index / 4 } else { 0 };
+        let (scale, offset) = (&quants.scale[chunk][half], &quants.offset[chunk][half]);
+        for (at, column) in (0..).zip(columns) {
+            for lane in 0..LANES {
+                // Rounded after the product, as the reference decoder does, so that a weight is the
+                // same number everywhere.
+                column[lane] = byte(words[lane], at, is_signed) * scale[lane] + offset[lane];
+            }
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use super::k_scales::{nibbles, six_bit_scales};
 use super::{Planes, Quants};
+use crate::forward::cpu::processor::Processor;
 
 #[inline(always)]
-pub fn unpack(planes: &Planes<'_>, chunk: usize, out: &mut Quants) {
-    nibbles(planes[0], chunk, out);
-    six_bit_scales(planes[1], chunk, out);
+pub fn unpack<P: Processor>(processor: P, planes: &Planes<'_>, block: usize, out: &mut Quants) {
+    nibbles(processor, planes[0], block, out);
+    six_bit_scales(processor, planes[1], block, out);
 }

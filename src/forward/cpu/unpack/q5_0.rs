@@ -2,10 +2,17 @@
 
 use super::nibbles::{fifth_bits, nibbles, scales};
 use super::{Planes, Quants};
+use crate::forward::cpu::processor::Processor;
 
 #[inline(always)]
-pub fn unpack(planes: &Planes<'_>, chunk: usize, out: &mut Quants) {
-    nibbles(planes[0], chunk, out);
-    fifth_bits(planes[1], chunk, out);
-    scales(planes[2], chunk, -16.0, out);
+pub fn unpack<P: Processor>(
+    processor: P,
+    planes: &Planes<'_>,
+    block: usize,
+    chunks: usize,
+    out: &mut Quants,
+) {
+    nibbles(processor, planes[0], (block, chunks), out);
+    fifth_bits(processor, planes[1], (block, chunks), out);
+    scales(processor, planes[2], (block, chunks), -16.0, out);
 }

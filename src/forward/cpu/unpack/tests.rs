@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::forward::cpu::processor::{Work, run};
 use crate::model::planes::plane_lines;
 use crate::model::quant::dequantize;
 use crate::model::rearrange::scatter;
@@ -41,34 +42,49 @@ proptest! {
 
         let mut expected = vec![0.0; rows * columns];
         dequantize(encoding, &band, &mut expected);
-        let (mut scratch, mut found) = (Quants::default(), Values::default());
-        for chunk in 0..columns.div_ceil(CHUNK) {
-            values(encoding, &of_tile, chunk, &mut scratch, &mut found);
-            for (in_chunk, weights) in found.0.iter().enumerate() {
-                let column = chunk * CHUNK + in_chunk;
-                for (row, &weight) in weights.iter().enumerate() {
-                    let inside = row < rows && column < columns;
-                    let expected = if inside { expected[row * columns + column] } else { 0.0 };
-                    let size = expected.abs().max(tolerance(encoding, &scratch, row));
-                    prop_assert!(
-                        (weight - expected).abs() <= size * 1e-6,
-                        "{encoding} row {row} column {column}: {weight} for {expected}"
-                    );
-                }
-            }
-        }
+        run(Check { encoding, planes: &of_tile, rows, columns, expected: &expected })?;
     }
 }
 
-/// Offsets are folded into one number per block, so a weight may differ by a rounding of the
-/// largest term.
-fn tolerance(encoding: Encoding, quants: &Quants, row: usize) -> f32 {
-    if !encoding.is_quantised() {
-        return 0.0;
+/// Holds what is unpacked to the weights of the reference decoder.
+struct Check<'a> {
+    encoding: Encoding,
+    planes: &'a Planes<'a>,
+    rows: usize,
+    columns: usize,
+    expected: &'a [f32],
+}
+
+impl Work for Check<'_> {
+    type Output = Result<(), TestCaseError>;
+
+    #[inline(always)]
+    fn with<P: Processor>(self, processor: P) -> Self::Output {
+        let Self { encoding, planes, rows, columns, expected } = self;
+        let expected = |row: usize, column: usize| {
+            let inside = row < rows && column < columns;
+            if inside { expected[row * columns + column] } else { 0.0 }
+        };
+        let mut result = Ok(());
+        each_chunk(processor, encoding, planes, columns.div_ceil(CHUNK), |chunk, found| {
+            for row in 0..LANES {
+                let of_row = |at: usize| expected(row, chunk * CHUNK + at);
+                // Offsets are folded into one number per block, so a weight may differ by a
+                // rounding of the largest term: up to 64 steps, of which a row may have few.
+                let size = (0..CHUNK).map(|at| of_row(at).abs()).fold(0.0, f32::max);
+                let size = if encoding.is_quantised() { size * 100.0 } else { 0.0 };
+                for at in 0..CHUNK {
+                    let (weight, expected) = (found.0[at][P::lane(row)], of_row(at));
+                    if (weight - expected).abs() > size.max(expected.abs()) * 1e-6 {
+                        result = Err(TestCaseError::fail(format!(
+                            "{encoding} row {row}, chunk {chunk} at {at}: {weight} for {expected}"
+                        )));
+                    }
+                }
+            }
+        });
+        result
     }
-    (0..2)
-        .map(|half| quants.offset[half][row].abs().max(quants.scale[half][row].abs() * 64.0))
-        .fold(0.0, f32::max)
 }
 
 /// Clears one exponent bit of every half and float that could be infinite or NaN.

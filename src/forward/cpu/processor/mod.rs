@@ -1,0 +1,127 @@
+//! What processors do in their own ways: take texels apart, and multiply bytes with activations.
+//!
+//! In: lines of texels, bytes of 64 rows and rounded activations. Out: words by row, exact
+//! integers. Everything else is plain loops over 64 lanes, which are compiled for each processor's
+//! vectors: [`run`] finds the widest that there are, once, and what it calls is inlined there.
+
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use std::sync::OnceLock;
+
+use pulp::Simd;
+
+use super::fixed::Rounded;
+use super::lanes::{LANES, LINE, Words};
+
+/// A kind of processor.
+pub(crate) trait Processor: Copy {
+    /// Its vectors of floats.
+    type Vectors: Simd;
+
+    /// Its vectors of floats.
+    fn vectors(self) -> Self::Vectors;
+
+    /// The four words of every row's texel: `words[i][lane(row)]` is word `i` of the texel of
+    /// `row`.
+    fn split_texels(self, line: &[u8; LINE], words: &mut [Words; 4]);
+
+    /// Where [`Processor::split_texels`] puts a row: in its own place among the 64, or where the
+    /// fewest instructions leave it.
+    fn lane(row: usize) -> usize;
+
+    /// Per lane, the exact sum of `4 * WORDS` bytes times as many activations, those from word
+    /// `part * WORDS` on. Signed bytes are any; the others are below 64, or below 32 where there
+    /// are eight words of them.
+    fn products<const SIGNED: bool, const WORDS: usize>(
+        self,
+        words: &[Words; WORDS],
+        part: usize,
+        x: &Rounded,
+        out: &mut [i32; LANES],
+    );
+}
+
+/// What is to be done with a processor's vectors. `with` must be inlined, and all that it calls.
+pub(crate) trait Work {
+    /// What comes of it.
+    type Output;
+
+    /// Does it.
+    fn with<P: Processor>(self, processor: P) -> Self::Output;
+}
+
+/// Vectors that a processor may have, the widest last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Vectors {
+    /// Whatever the compiler makes of plain loops.
+    Portable,
+    /// 256 bits.
+    Avx2,
+    /// 512 bits.
+    Avx512,
+    /// 512 bits, and sums of four products of bytes in one instruction.
+    Avx512Vnni,
+}
+
+impl Vectors {
+    const ALL: [(&'static str, Self); 4] = [
+        ("portable", Self::Portable),
+        ("avx2", Self::Avx2),
+        ("avx512", Self::Avx512),
+        ("avx512-vnni", Self::Avx512Vnni),
+    ];
+
+    /// The widest that this processor has, or narrower ones that `PIXEL_LLM_VECTORS` names: so a
+    /// wide processor tells what a narrow one would do.
+    fn chosen() -> Self {
+        static CHOSEN: OnceLock<Vectors> = OnceLock::new();
+        *CHOSEN.get_or_init(|| {
+            let named = std::env::var("PIXEL_LLM_VECTORS").ok();
+            let most = Self::ALL.iter().find(|(name, _)| named.as_deref() == Some(name));
+            let most = most.map_or(Self::Avx512Vnni, |&(_, vectors)| vectors);
+            Self::ALL
+                .into_iter()
+                .map(|(_, vectors)| vectors)
+                .rev()
+                .find(|vectors| *vectors <= most && vectors.are_here())
+                .unwrap_or(Self::Portable)
+        })
+    }
+
+    /// Whether this processor has them.
+    fn are_here(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return match self {
+            Self::Portable => true,
+            Self::Avx2 => pulp::x86::V3::try_new().is_some(),
+            Self::Avx512 => pulp::x86::V4::try_new().is_some(),
+            Self::Avx512Vnni => x86::Vnni::try_new().is_some(),
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        return self == Self::Portable;
+    }
+
+    /// The name that a person may give.
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL.into_iter().find(|(_, of)| *of == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// The vectors that are used here.
+pub(crate) fn vectors() -> Vectors {
+    Vectors::chosen()
+}
+
+/// Does a work with this processor's vectors.
+#[inline(always)]
+pub(crate) fn run<W: Work>(work: W) -> W::Output {
+    #[cfg(target_arch = "x86_64")]
+    return x86::run(Vectors::chosen(), work);
+    #[cfg(not(target_arch = "x86_64"))]
+    return portable::run(work);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,371 @@
+//! AVX2, AVX-512, and AVX-512 with VNNI.
+
+use std::arch::x86_64::_mm512_dpbusd_epi32;
+
+use pulp::core_arch::x86::Avx512vnni;
+use pulp::x86::{V3, V4};
+use pulp::{Simd, WithSimd, cast};
+
+use super::{Processor, Vectors, Work, portable};
+use crate::forward::cpu::fixed::{DIGIT_BITS, Rounded};
+use crate::forward::cpu::lanes::{LANES, LINE, Words};
+
+/// What makes a signed byte an unsigned one that is 128 more.
+const SIGNS: u32 = 0x8080_8080;
+
+/// Does a work with vectors that this processor has.
+#[inline(always)]
+pub(super) fn run<W: Work>(vectors: Vectors, work: W) -> W::Output {
+    if vectors == Vectors::Avx512Vnni
+        && let Some(vnni) = Vnni::try_new()
+    {
+        return vnni.run(work);
+    }
+    if vectors >= Vectors::Avx512
+        && let Some(simd) = V4::try_new()
+    {
+        return Simd::vectorize(simd, With(simd, work));
+    }
+    match V3::try_new() {
+        Some(simd) if vectors >= Vectors::Avx2 => Simd::vectorize(simd, With(simd, work)),
+        _ => portable::run(work),
+    }
+}
+
+/// A work and who does it.
+struct With<P, W>(P, W);
+
+impl<P: Processor, W: Work> WithSimd for With<P, W> {
+    type Output = W::Output;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> W::Output {
+        self.1.with(self.0)
+    }
+}
+
+/// What the two widths of vectors have in common. Vectors are those of 32-bit words, whatever lies
+/// in them.
+trait Integers: Simd {
+    /// Of each 128 bits, the lower two words of both, alternating.
+    fn low_words(self, a: Self::u32s, b: Self::u32s) -> Self::u32s;
+    /// The upper two words.
+    fn high_words(self, a: Self::u32s, b: Self::u32s) -> Self::u32s;
+    /// Of each 128 bits, the lower two words of one and then of the other.
+    fn low_halves(self, a: Self::u32s, b: Self::u32s) -> Self::u32s;
+    /// The upper two words.
+    fn high_halves(self, a: Self::u32s, b: Self::u32s) -> Self::u32s;
+    /// Sums of two products of signed 16 bits.
+    fn pairs(self, a: Self::u32s, b: Self::u32s) -> Self::u32s;
+    /// In each 16 bits, the sum of two products of an unsigned with a signed byte.
+    fn byte_pairs(self, unsigned: Self::u32s, signed: Self::u32s) -> Self::u32s;
+    /// Sums of 32 bits.
+    fn add(self, a: Self::u32s, b: Self::u32s) -> Self::u32s;
+    /// Sums of 16 bits.
+    fn add_short(self, a: Self::u32s, b: Self::u32s) -> Self::u32s;
+    /// The 32 bits moved up by a digit.
+    fn raise(self, a: Self::u32s) -> Self::u32s;
+}
+
+/// The same instructions on vectors of another width: those of 16 bits are in `$short`, those of 32
+/// bits in `$long`.
+macro_rules! integers {
+    (
+        $vectors:ty, $short:ident, $long:ident, $low_words:ident, $high_words:ident,
+        $low_halves:ident, $high_halves:ident, $pairs:ident, $byte_pairs:ident, $add_short:ident,
+        $add:ident, $raise:ident
+    ) => {
+        impl Integers for $vectors {
+            #[inline(always)]
+            fn low_words(self, a: Self::u32s, b: Self::u32s) -> Self::u32s {
+                cast(self.$long.$low_words(cast(a), cast(b)))
+            }
+
+            #[inline(always)]
+            fn high_words(self, a: Self::u32s, b: Self::u32s) -> Self::u32s {
+                cast(self.$long.$high_words(cast(a), cast(b)))
+            }
+
+            #[inline(always)]
+            fn low_halves(self, a: Self::u32s, b: Self::u32s) -> Self::u32s {
+                cast(self.$long.$low_halves(cast(a), cast(b)))
+            }
+
+            #[inline(always)]
+            fn high_halves(self, a: Self::u32s, b: Self::u32s) -> Self::u32s {
+                cast(self.$long.$high_halves(cast(a), cast(b)))
+            }
+
+            #[inline(always)]
+            fn pairs(self, a: Self::u32s, b: Self::u32s) -> Self::u32s {
+                cast(self.$short.$pairs(cast(a), cast(b)))
+            }
+
+            #[inline(always)]
+            fn byte_pairs(self, unsigned: Self::u32s, signed: Self::u32s) -> Self::u32s {
+                cast(self.$short.$byte_pairs(cast(unsigned), cast(signed)))
+            }
+
+            #[inline(always)]
+            fn add(self, a: Self::u32s, b: Self::u32s) -> Self::u32s {
+                cast(self.$long.$add(cast(a), cast(b)))
+            }
+
+            #[inline(always)]
+            fn add_short(self, a: Self::u32s, b: Self::u32s) -> Self::u32s {
+                cast(self.$short.$add_short(cast(a), cast(b)))
+            }
+
+            #[inline(always)]
+            fn raise(self, a: Self::u32s) -> Self::u32s {
+                cast(self.$long.$raise::<{ DIGIT_BITS as _ }>(cast(a)))
+            }
+        }
+    };
+}
+
+integers!(
+    V3,
+    avx2,
+    avx2,
+    _mm256_unpacklo_epi32,
+    _mm256_unpackhi_epi32,
+    _mm256_unpacklo_epi64,
+    _mm256_unpackhi_epi64,
+    _mm256_madd_epi16,
+    _mm256_maddubs_epi16,
+    _mm256_add_epi16,
+    _mm256_add_epi32,
+    _mm256_slli_epi32
+);
+integers!(
+    V4,
+    avx512bw,
+    avx512f,
+    _mm512_unpacklo_epi32,
+    _mm512_unpackhi_epi32,
+    _mm512_unpacklo_epi64,
+    _mm512_unpackhi_epi64,
+    _mm512_madd_epi16,
+    _mm512_maddubs_epi16,
+    _mm512_add_epi16,
+    _mm512_add_epi32,
+    _mm512_slli_epi32
+);
+
+impl<S: Integers> Processor for S {
+    type Vectors = S;
+
+    #[inline(always)]
+    fn vectors(self) -> S {
+        self
+    }
+
+    #[inline(always)]
+    fn split_texels(self, line: &[u8; LINE], words: &mut [Words; 4]) {
+        split(self, line, words);
+    }
+
+    #[inline(always)]
+    fn lane(row: usize) -> usize {
+        lane::<S>(row)
+    }
+
+    #[inline(always)]
+    fn products<const SIGNED: bool, const WORDS: usize>(
+        self,
+        words: &[Words; WORDS],
+        part: usize,
+        x: &Rounded,
+        out: &mut [i32; LANES],
+    ) {
+        if SIGNED {
+            of_signed(self, words, part, x, out);
+        } else {
+            of_unsigned(self, words, part, x, out);
+        }
+    }
+}
+
+/// Four vectors have the texels of as many rows as a vector has words: each 128 bits of them are
+/// turned by themselves.
+#[inline(always)]
+fn split<S: Integers>(simd: S, line: &[u8; LINE], words: &mut [Words; 4]) {
+    let (texels, _) = line.as_chunks::<4>();
+    let texels: [u32; LINE / 4] = std::array::from_fn(|word| u32::from_le_bytes(texels[word]));
+    let (texels, _) = S::as_simd_u32s(&texels);
+    for (group, texels) in texels.as_chunks::<4>().0.iter().enumerate() {
+        let [a, b, c, d] = *texels;
+        let low = [simd.low_words(a, b), simd.low_words(c, d)];
+        let high = [simd.high_words(a, b), simd.high_words(c, d)];
+        let turned = [
+            simd.low_halves(low[0], low[1]),
+            simd.high_halves(low[0], low[1]),
+            simd.low_halves(high[0], high[1]),
+            simd.high_halves(high[0], high[1]),
+        ];
+        for (words, turned) in words.iter_mut().zip(turned) {
+            S::as_mut_simd_u32s(words).0[group] = turned;
+        }
+    }
+}
+
+/// Row `4 * part` and those after it, as many as a vector has 128 bits, come from one vector, and
+/// go to the same word of each 128 bits.
+#[inline(always)]
+fn lane<S: Simd>(row: usize) -> usize {
+    let (rows, parts) = (S::U32_LANES, S::U32_LANES / 4);
+    let (group, in_group) = (row / rows * rows, row % rows);
+    group + in_group % parts * 4 + in_group / parts
+}
+
+/// The products of all rows with signed bytes, which are taken as unsigned and 128 more.
+#[inline(always)]
+fn of_signed<S: Integers, const WORDS: usize>(
+    simd: S,
+    words: &[Words; WORDS],
+    part: usize,
+    x: &Rounded,
+    out: &mut [i32; LANES],
+) {
+    let signs = simd.splat_u32s(SIGNS);
+    let weights: [S::u32s; 3] =
+        std::array::from_fn(|digit| simd.splat_u32s(0x0001_0001 << (DIGIT_BITS * digit as u32)));
+    let start = simd.splat_u32s(x.total.wrapping_mul(-128) as u32);
+    let (out, _) = S::as_mut_simd_i32s(out);
+    for (first, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        let mut sums = [start; 4];
+        for (index, words) in words.iter().enumerate() {
+            let rows = &S::as_simd_u32s(words).0.as_chunks::<4>().0[first];
+            for (sum, row) in sums.iter_mut().zip(rows) {
+                let bytes = simd.xor_u32s(*row, signs);
+                for (digit, weight) in weights.iter().enumerate() {
+                    let x = simd.splat_u32s(x.digits[digit][part * WORDS + index]);
+                    // At most 255 * 64 * 2 = 32,640: nothing saturates. The sum may pass 32 bits on
+                    // its way, not at its end.
+                    let products = simd.pairs(simd.byte_pairs(bytes, x), *weight);
+                    *sum = simd.add(*sum, products);
+                }
+            }
+        }
+        *out = sums.map(|sum| cast(sum));
+    }
+}
+
+/// The same for bytes of few bits: the sums of each digit's products fit 16 bits.
+#[inline(always)]
+fn of_unsigned<S: Integers, const WORDS: usize>(
+    simd: S,
+    words: &[Words; WORDS],
+    part: usize,
+    x: &Rounded,
+    out: &mut [i32; LANES],
+) {
+    let weights: [S::u32s; 3] =
+        std::array::from_fn(|digit| simd.splat_u32s(0x0001_0001 << (DIGIT_BITS * digit as u32)));
+    let (out, _) = S::as_mut_simd_i32s(out);
+    // Sums of three digits for four vectors of rows are twelve of the sixteen registers of AVX2.
+    for (first, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        let mut sums = [[simd.splat_u32s(0); 4]; 3];
+        for (index, words) in words.iter().enumerate() {
+            let rows = &S::as_simd_u32s(words).0.as_chunks::<4>().0[first];
+            for (digit, sums) in sums.iter_mut().enumerate() {
+                let x = simd.splat_u32s(x.digits[digit][part * WORDS + index]);
+                for (sum, &row) in sums.iter_mut().zip(rows) {
+                    // At most 64 * 31 * 2 * 8 = 31,744 with eight words and 64 * 63 * 2 * 4 =
+                    // 32,256 with four: nothing saturates.
+                    *sum = simd.add_short(*sum, simd.byte_pairs(row, x));
+                }
+            }
+        }
+        for (vector, out) in out.iter_mut().enumerate() {
+            // Widening multiplies by the digit's weight in the same instruction.
+            let [low, middle, high] =
+                std::array::from_fn(|digit| simd.pairs(sums[digit][vector], weights[digit]));
+            *out = cast(simd.add(simd.add(low, middle), high));
+        }
+    }
+}
+
+/// AVX-512 with VNNI.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Vnni(V4);
+
+impl Vnni {
+    /// The vectors, if this processor has them.
+    pub(super) fn try_new() -> Option<Self> {
+        V4::try_new().filter(|_| Avx512vnni::is_available()).map(Self)
+    }
+
+    /// Does a work with functions compiled for these vectors.
+    #[inline(always)]
+    fn run<W: Work>(self, work: W) -> W::Output {
+        #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vnni")]
+        #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+        fn with<W: Work>(vnni: Vnni, work: W) -> W::Output {
+            work.with(vnni)
+        }
+        // SAFETY: there is a `Vnni` only where `try_new` found all of these.
+        unsafe { with(self, work) }
+    }
+
+    /// Adds to each sum four products of an unsigned with a signed byte.
+    #[inline(always)]
+    fn add_fours(self, sum: Word16, unsigned: Word16, signed: Word16) -> Word16 {
+        // SAFETY: there is a `Vnni` only where `try_new` found the instruction.
+        cast(unsafe { _mm512_dpbusd_epi32(cast(sum), cast(unsigned), cast(signed)) })
+    }
+}
+
+type Word16 = <V4 as Simd>::u32s;
+
+impl Processor for Vnni {
+    type Vectors = V4;
+
+    #[inline(always)]
+    fn vectors(self) -> V4 {
+        self.0
+    }
+
+    #[inline(always)]
+    fn split_texels(self, line: &[u8; LINE], words: &mut [Words; 4]) {
+        split(self.0, line, words);
+    }
+
+    #[inline(always)]
+    fn lane(row: usize) -> usize {
+        lane::<V4>(row)
+    }
+
+    #[inline(always)]
+    fn products<const SIGNED: bool, const WORDS: usize>(
+        self,
+        words: &[Words; WORDS],
+        part: usize,
+        x: &Rounded,
+        out: &mut [i32; LANES],
+    ) {
+        let simd = self.0;
+        let signs = simd.splat_u32s(SIGNS);
+        let start = if SIGNED { x.total.wrapping_mul(-128) as u32 } else { 0 };
+        // A sum for each digit: with one for all, four sums would wait for each other's five
+        // cycles.
+        let mut sums = [[simd.splat_u32s(0); 4]; 3];
+        sums[0] = [simd.splat_u32s(start); 4];
+        for (index, words) in words.iter().enumerate() {
+            let (rows, _) = V4::as_simd_u32s(words);
+            for (digit, sums) in sums.iter_mut().enumerate() {
+                let x = simd.splat_u32s(x.digits[digit][part * WORDS + index]);
+                for (sum, &row) in sums.iter_mut().zip(rows) {
+                    let row = if SIGNED { simd.xor_u32s(row, signs) } else { row };
+                    *sum = self.add_fours(*sum, row, x);
+                }
+            }
+        }
+        let (out, _) = V4::as_mut_simd_i32s(out);
+        for (vector, out) in out.iter_mut().enumerate() {
+            let upper = simd.add(simd.raise(sums[2][vector]), sums[1][vector]);
+            *out = cast(simd.add(simd.raise(upper), sums[0][vector]));
+        }
+    }
+}
