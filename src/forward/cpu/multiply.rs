@@ -13,7 +13,7 @@ use super::activations::Input;
 use super::fixed::Rounded;
 use super::lanes::{LANES, multiply_add};
 use super::matrix::{Matrix, Segment};
-use super::processor::{Processor, Work, run};
+use super::processor::{COLUMNS, Processor, Work, run};
 use super::unpack::{CHUNK, CHUNKS, Quants, Values, is_signed, plain, quants, scales_differ};
 
 /// Columns of floats whose sums are held in registers together: with two vectors of rows each,
@@ -105,16 +105,34 @@ fn segment_of_quants<P: Processor, const SIGNED: bool, const WORDS: usize>(
     packed: &mut Quants,
     out: &mut [[f32; LANES]],
 ) {
+    let together = P::MULTIPLIES_COLUMNS && out.len() >= COLUMNS;
+    if together {
+        processor.begin_columns::<WORDS>();
+    }
     for block in 0..segment.chunks.div_ceil(CHUNKS) {
         let chunks = CHUNKS.min(segment.chunks - block * CHUNKS);
         quants(processor, matrix.encoding(), &segment.planes, (block, chunks), packed);
         let first = segment.first_column + block * CHUNKS * CHUNK;
-        for (column, sums) in out.iter_mut().enumerate() {
+        let rest = if together { out.len() % COLUMNS } else { out.len() };
+        let (groups, alone) = out.split_at_mut(out.len() - rest);
+        for chunk in 0..chunks {
+            let x = input.rounded(first + chunk * CHUNK);
+            for (x, sums) in
+                x.as_chunks::<COLUMNS>().0.iter().zip(groups.as_chunks_mut::<COLUMNS>().0)
+            {
+                multiply_columns::<P, SIGNED, WORDS>(processor, packed, chunk, x, sums);
+            }
+        }
+        // Column by column, whose sums stay at hand over the chunks.
+        for (column, sums) in (groups.len()..).zip(alone) {
             for chunk in 0..chunks {
                 let x = &input.rounded(first + chunk * CHUNK)[column];
                 multiply_chunk::<P, SIGNED, WORDS>(processor, packed, chunk, x, sums);
             }
         }
+    }
+    if together {
+        processor.end_columns();
     }
 }
 
@@ -132,14 +150,46 @@ fn multiply_chunk<P: Processor, const SIGNED: bool, const WORDS: usize>(
         let mut integers = [0; LANES];
         processor.products::<SIGNED, WORDS>(words, part, x, &mut integers);
         let (scale, offset) = (&quants.scale[chunk][part], &quants.offset[chunk][part]);
-        let total = if WORDS < CHUNK / 4 { x.sums[part] } else { x.sums[0] + x.sums[1] };
-        // The integers are exact, so this conversion is their only rounding. The offset goes first
-        // for every column: another order would be other bits.
-        for lane in 0..LANES {
-            let sum = multiply_add::<P::Vectors>(offset[lane], total, sums[lane]);
-            let scale = scale[lane] * x.scale;
-            sums[lane] = multiply_add::<P::Vectors>(scale, integers[lane] as f32, sum);
+        add_scaled::<P, WORDS>((scale, offset), part, x, &integers, sums);
+    }
+}
+
+/// Adds a chunk times 16 columns to their sums.
+#[inline(always)]
+fn multiply_columns<P: Processor, const SIGNED: bool, const WORDS: usize>(
+    processor: P,
+    quants: &Quants,
+    chunk: usize,
+    x: &[Rounded; COLUMNS],
+    sums: &mut [[f32; LANES]; COLUMNS],
+) {
+    let (words, _) = quants.bytes[chunk].as_chunks::<WORDS>();
+    for (part, words) in words.iter().enumerate() {
+        let mut integers = [[0; LANES]; COLUMNS];
+        processor.products_of_columns::<SIGNED, WORDS>(words, part, x, &mut integers);
+        let (scale, offset) = (&quants.scale[chunk][part], &quants.offset[chunk][part]);
+        for ((x, integers), sums) in x.iter().zip(&integers).zip(sums.iter_mut()) {
+            add_scaled::<P, WORDS>((scale, offset), part, x, integers, sums);
         }
+    }
+}
+
+/// Adds the exact sums of a part of a chunk, scaled, to a column's sums.
+#[inline(always)]
+fn add_scaled<P: Processor, const WORDS: usize>(
+    (scale, offset): (&[f32; LANES], &[f32; LANES]),
+    part: usize,
+    x: &Rounded,
+    integers: &[i32; LANES],
+    sums: &mut [f32; LANES],
+) {
+    let total = if WORDS < CHUNK / 4 { x.sums[part] } else { x.sums[0] + x.sums[1] };
+    // The integers are exact, so this conversion is their only rounding. The offset goes first for
+    // every column: another order would be other bits.
+    for lane in 0..LANES {
+        let sum = multiply_add::<P::Vectors>(offset[lane], total, sums[lane]);
+        let scale = scale[lane] * x.scale;
+        sums[lane] = multiply_add::<P::Vectors>(scale, integers[lane] as f32, sum);
     }
 }
 

@@ -4,6 +4,8 @@
 //! integers. Everything else is plain loops over 64 lanes, which are compiled for each processor's
 //! vectors: [`run`] finds the widest that there are, once, and what it calls is inlined there.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -41,7 +43,36 @@ pub(crate) trait Processor: Copy {
         x: &Rounded,
         out: &mut [i32; LANES],
     );
+
+    /// Whether the products of [`COLUMNS`] columns are faster together than one after the other.
+    const MULTIPLIES_COLUMNS: bool = false;
+
+    /// Makes ready for [`Processor::products_of_columns`], with `WORDS` words at a time, what this
+    /// thread needs; [`Processor::end_columns`] lets go of it.
+    #[inline(always)]
+    fn begin_columns<const WORDS: usize>(self) {}
+
+    /// The same sums for several columns.
+    #[inline(always)]
+    fn products_of_columns<const SIGNED: bool, const WORDS: usize>(
+        self,
+        words: &[Words; WORDS],
+        part: usize,
+        x: &[Rounded; COLUMNS],
+        out: &mut [[i32; LANES]; COLUMNS],
+    ) {
+        for (x, out) in x.iter().zip(out) {
+            self.products::<SIGNED, WORDS>(words, part, x, out);
+        }
+    }
+
+    /// Ends what was begun.
+    #[inline(always)]
+    fn end_columns(self) {}
 }
+
+/// Columns whose products may be faster together.
+pub(crate) const COLUMNS: usize = 16;
 
 /// What is to be done with a processor's vectors. `with` must be inlined, and all that it calls.
 pub(crate) trait Work {
@@ -63,14 +94,17 @@ pub(crate) enum Vectors {
     Avx512,
     /// 512 bits, and sums of four products of bytes in one instruction.
     Avx512Vnni,
+    /// These, and products of tiles of 16 columns by 16 rows.
+    Amx,
 }
 
 impl Vectors {
-    const ALL: [(&'static str, Self); 4] = [
+    const ALL: [(&'static str, Self); 5] = [
         ("portable", Self::Portable),
         ("avx2", Self::Avx2),
         ("avx512", Self::Avx512),
         ("avx512-vnni", Self::Avx512Vnni),
+        ("amx", Self::Amx),
     ];
 
     /// The widest that this processor has, or narrower ones that `PIXEL_LLM_VECTORS` names: so a
@@ -80,7 +114,7 @@ impl Vectors {
         *CHOSEN.get_or_init(|| {
             let named = std::env::var("PIXEL_LLM_VECTORS").ok();
             let most = Self::ALL.iter().find(|(name, _)| named.as_deref() == Some(name));
-            let most = most.map_or(Self::Avx512Vnni, |&(_, vectors)| vectors);
+            let most = most.map_or(Self::Amx, |&(_, vectors)| vectors);
             Self::ALL
                 .into_iter()
                 .map(|(_, vectors)| vectors)
@@ -98,6 +132,7 @@ impl Vectors {
             Self::Avx2 => pulp::x86::V3::try_new().is_some(),
             Self::Avx512 => pulp::x86::V4::try_new().is_some(),
             Self::Avx512Vnni => x86::Vnni::try_new().is_some(),
+            Self::Amx => x86::Vnni::try_new().and_then(amx::Amx::try_new).is_some(),
         };
         #[cfg(not(target_arch = "x86_64"))]
         return self == Self::Portable;

@@ -6,6 +6,7 @@ use pulp::core_arch::x86::Avx512vnni;
 use pulp::x86::{V3, V4};
 use pulp::{Simd, WithSimd, cast};
 
+use super::amx::Amx;
 use super::{Processor, Vectors, Work, portable};
 use crate::forward::cpu::fixed::{DIGIT_BITS, Rounded};
 use crate::forward::cpu::lanes::{LANES, LINE, Words};
@@ -16,10 +17,11 @@ const SIGNS: u32 = 0x8080_8080;
 /// Does a work with vectors that this processor has.
 #[inline(always)]
 pub(super) fn run<W: Work>(vectors: Vectors, work: W) -> W::Output {
-    if vectors == Vectors::Avx512Vnni
-        && let Some(vnni) = Vnni::try_new()
-    {
-        return vnni.run(work);
+    if let Some(vnni) = Vnni::try_new().filter(|_| vectors >= Vectors::Avx512Vnni) {
+        return match Amx::try_new(vnni) {
+            Some(amx) if vectors >= Vectors::Amx => vnni.run(amx, work),
+            _ => vnni.run(vnni, work),
+        };
     }
     if vectors >= Vectors::Avx512
         && let Some(simd) = V4::try_new()
@@ -299,14 +301,14 @@ impl Vnni {
 
     /// Does a work with functions compiled for these vectors.
     #[inline(always)]
-    fn run<W: Work>(self, work: W) -> W::Output {
+    fn run<P: Processor, W: Work>(self, processor: P, work: W) -> W::Output {
         #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vnni")]
         #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-        fn with<W: Work>(vnni: Vnni, work: W) -> W::Output {
-            work.with(vnni)
+        fn with<P: Processor, W: Work>(processor: P, work: W) -> W::Output {
+            work.with(processor)
         }
         // SAFETY: there is a `Vnni` only where `try_new` found all of these.
-        unsafe { with(self, work) }
+        unsafe { with(processor, work) }
     }
 
     /// Adds to each sum four products of an unsigned with a signed byte.

@@ -1,0 +1,222 @@
+//! Intel's tiles: products of 16 columns of activations with 16 rows of weights in one instruction.
+//!
+//! A tile of weights is as they lie unpacked: a word of each of 16 rows to a line. A tile of
+//! activations is a digit of 16 columns. Rust has no stable functions for these instructions yet,
+//! so they are written out.
+
+use std::arch::asm;
+use std::arch::x86_64::__cpuid_count;
+use std::sync::OnceLock;
+
+use super::x86::Vnni;
+use super::{COLUMNS, Processor};
+use crate::forward::cpu::fixed::{DIGIT_BITS, Rounded};
+use crate::forward::cpu::lanes::{LANES, LINE, Words};
+
+/// Rows of weights to a tile, as many as there are words in a line of it.
+const ROWS: usize = 16;
+
+/// Tiles, beside VNNI for single columns.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Amx(Vnni);
+
+impl Amx {
+    /// The tiles, if this processor has them and the kernel lends them.
+    pub(super) fn try_new(vnni: Vnni) -> Option<Self> {
+        static ARE_HERE: OnceLock<bool> = OnceLock::new();
+        let are_here = *ARE_HERE.get_or_init(|| are_known() && are_lent());
+        are_here.then_some(Self(vnni))
+    }
+}
+
+/// Whether the processor says that it has tiles and products of bytes in them.
+fn are_known() -> bool {
+    const TILE: u32 = 1 << 24;
+    const INT8: u32 = 1 << 25;
+    __cpuid_count(0, 0).eax >= 7 && __cpuid_count(7, 0).edx & (TILE | INT8) == TILE | INT8
+}
+
+/// Asks the kernel for the tiles, which it saves for a process only if it was asked.
+#[cfg(target_os = "linux")]
+fn are_lent() -> bool {
+    const ARCH_PRCTL: i64 = 158;
+    const REQUEST_PERMISSION: i64 = 0x1023;
+    const TILE_DATA: i64 = 18;
+    let answer: i64;
+    // SAFETY: a call that changes nothing but which registers the kernel saves; it overwrites the
+    // registers that are named here.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") ARCH_PRCTL => answer,
+            in("rdi") REQUEST_PERMISSION,
+            in("rsi") TILE_DATA,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    answer == 0
+}
+
+/// Other systems are not asked.
+#[cfg(not(target_os = "linux"))]
+fn are_lent() -> bool {
+    false
+}
+
+/// The sizes of the tiles as `ldtilecfg` reads them.
+#[repr(C, align(64))]
+struct Shapes {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    /// Of tile `i`.
+    bytes_per_line: [u16; 16],
+    lines: [u8; 16],
+}
+
+impl Shapes {
+    /// Tiles 0 to 2: a digit of the activations each; 3: weights; 4 to 6: sums of a digit each.
+    fn new(words: usize) -> Self {
+        let mut shapes = Self {
+            palette: 1,
+            start_row: 0,
+            reserved: [0; 14],
+            bytes_per_line: [0; 16],
+            lines: [0; 16],
+        };
+        for tile in 0..7 {
+            let (lines, words) = match tile {
+                0..3 => (COLUMNS, words),
+                3 => (words, ROWS),
+                _ => (COLUMNS, ROWS),
+            };
+            (shapes.lines[tile], shapes.bytes_per_line[tile]) = (lines as u8, words as u16 * 4);
+        }
+        shapes
+    }
+}
+
+/// Sums of a digit's products: of 16 columns with 16 rows.
+type Sums = [[i32; ROWS]; COLUMNS];
+
+/// Sums of 64 bytes' alignment, so that no line of a tile crosses one of the cache.
+#[repr(align(64))]
+struct Digits([Sums; 3]);
+
+impl Processor for Amx {
+    type Vectors = <Vnni as Processor>::Vectors;
+
+    #[inline(always)]
+    fn vectors(self) -> Self::Vectors {
+        self.0.vectors()
+    }
+
+    #[inline(always)]
+    fn split_texels(self, line: &[u8; LINE], words: &mut [Words; 4]) {
+        self.0.split_texels(line, words);
+    }
+
+    #[inline(always)]
+    fn lane(row: usize) -> usize {
+        Vnni::lane(row)
+    }
+
+    #[inline(always)]
+    fn products<const SIGNED: bool, const WORDS: usize>(
+        self,
+        words: &[Words; WORDS],
+        part: usize,
+        x: &Rounded,
+        out: &mut [i32; LANES],
+    ) {
+        self.0.products::<SIGNED, WORDS>(words, part, x, out);
+    }
+
+    const MULTIPLIES_COLUMNS: bool = true;
+
+    #[inline(always)]
+    fn begin_columns<const WORDS: usize>(self) {
+        let shapes = Shapes::new(WORDS);
+        // SAFETY: there is an `Amx` only where the tiles are; the shapes are 64 bytes and valid.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) &shapes, options(nostack, readonly)) };
+    }
+
+    #[inline(always)]
+    fn products_of_columns<const SIGNED: bool, const WORDS: usize>(
+        self,
+        words: &[Words; WORDS],
+        part: usize,
+        x: &[Rounded; COLUMNS],
+        out: &mut [[i32; LANES]; COLUMNS],
+    ) {
+        let digits: [*const u32; 3] =
+            std::array::from_fn(|digit| x[0].digits[digit][part * WORDS..].as_ptr());
+        // SAFETY: `begin_columns` has given the tiles these shapes. Read are `WORDS` words of a
+        // digit of each of 16 columns, which lie a `Rounded` apart.
+        unsafe {
+            asm!(
+                "tileloadd tmm0, [{low} + {stride}]",
+                "tileloadd tmm1, [{middle} + {stride}]",
+                "tileloadd tmm2, [{high} + {stride}]",
+                low = in(reg) digits[0],
+                middle = in(reg) digits[1],
+                high = in(reg) digits[2],
+                stride = in(reg) size_of::<Rounded>(),
+                options(nostack, readonly),
+            );
+        }
+        let mut sums = Digits([[[0; ROWS]; COLUMNS]; 3]);
+        for first in (0..LANES).step_by(ROWS) {
+            let rows = words[0][first..].as_ptr();
+            let to = sums.0.as_mut_ptr();
+            macro_rules! multiply {
+                ($product:literal) => {
+                    // SAFETY: as above. Read are 16 words of each of `WORDS` lines of weights,
+                    // which lie 64 words apart; written are the three arrays of sums.
+                    unsafe {
+                        asm!(
+                            "tileloadd tmm3, [{rows} + {apart}]",
+                            "tilezero tmm4",
+                            "tilezero tmm5",
+                            "tilezero tmm6",
+                            concat!($product, " tmm4, tmm0, tmm3"),
+                            concat!($product, " tmm5, tmm1, tmm3"),
+                            concat!($product, " tmm6, tmm2, tmm3"),
+                            "tilestored [{to} + {line}], tmm4",
+                            "tilestored [{to} + {line} + 1024], tmm5",
+                            "tilestored [{to} + {line} + 2048], tmm6",
+                            rows = in(reg) rows,
+                            apart = in(reg) size_of::<Words>(),
+                            to = in(reg) to,
+                            line = in(reg) size_of::<[i32; ROWS]>(),
+                            options(nostack),
+                        );
+                    }
+                };
+            }
+            if SIGNED {
+                multiply!("tdpbssd");
+            } else {
+                multiply!("tdpbsud");
+            }
+            let [low, middle, high] = &sums.0;
+            for (column, out) in out.iter_mut().enumerate() {
+                let out: &mut [i32; ROWS] =
+                    out[first..].first_chunk_mut().expect("rows come by sixteen");
+                for row in 0..ROWS {
+                    // It may pass 32 bits on its way, not at its end.
+                    let upper = (high[column][row] << DIGIT_BITS).wrapping_add(middle[column][row]);
+                    out[row] = (upper << DIGIT_BITS).wrapping_add(low[column][row]);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn end_columns(self) {
+        // SAFETY: there is an `Amx` only where the tiles are.
+        unsafe { asm!("tilerelease", options(nostack, nomem)) };
+    }
+}
