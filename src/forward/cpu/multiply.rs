@@ -13,8 +13,9 @@ use super::activations::Input;
 use super::fixed::Rounded;
 use super::lanes::{LANES, multiply_add};
 use super::matrix::{Matrix, Segment};
-use super::processor::{COLUMNS, Processor, Work, run};
+use super::processor::{Processor, Work, run};
 use super::unpack::{CHUNK, CHUNKS, Quants, Values, is_signed, plain, quants, scales_differ};
+use crate::model::Encoding;
 
 /// Columns of floats whose sums are held in registers together: with two vectors of rows each,
 /// twelve of the sixteen registers of AVX2.
@@ -49,38 +50,25 @@ impl Work for Multiply<'_> {
         let encoding = matrix.encoding();
         if encoding.is_quantised() {
             let mut packed = Quants::default();
-            for segment in matrix.segments(group) {
+            for segments in matrix.segments_in_pairs(group) {
+                let to = (&mut packed, &mut *out);
                 match (is_signed(encoding), scales_differ(encoding)) {
-                    (true, _) => segment_of_quants::<P, true, 8>(
-                        processor,
-                        matrix,
-                        &segment,
-                        input,
-                        &mut packed,
-                        out,
-                    ),
-                    (false, false) => segment_of_quants::<P, false, 8>(
-                        processor,
-                        matrix,
-                        &segment,
-                        input,
-                        &mut packed,
-                        out,
-                    ),
-                    (false, true) => segment_of_quants::<P, false, 4>(
-                        processor,
-                        matrix,
-                        &segment,
-                        input,
-                        &mut packed,
-                        out,
-                    ),
+                    (true, _) => {
+                        quants_of_segment::<P, true, 8>(processor, encoding, segments, input, to)
+                    }
+                    (false, false) => {
+                        quants_of_segment::<P, false, 8>(processor, encoding, segments, input, to)
+                    }
+                    (false, true) => {
+                        quants_of_segment::<P, false, 4>(processor, encoding, segments, input, to)
+                    }
                 }
             }
         } else {
             let mut unpacked = Values::default();
-            for segment in matrix.segments(group) {
+            for (segment, next) in matrix.segments_in_pairs(group) {
                 for chunk in 0..segment.chunks {
+                    prefetch_after((&segment, next.as_ref()), chunk + 1, 1);
                     let first = segment.first_column + chunk * CHUNK;
                     plain(processor, encoding, &segment.planes, chunk, &mut unpacked);
                     multiply_values(processor.vectors(), &unpacked, input, first, out);
@@ -94,51 +82,54 @@ impl Work for Multiply<'_> {
     }
 }
 
+/// Asks for the bytes of `chunks` chunks from the `first` of a segment, or for the first of the next
+/// where it ends.
+#[inline(always)]
+fn prefetch_after(
+    (segment, next): (&Segment<'_>, Option<&Segment<'_>>),
+    first: usize,
+    chunks: usize,
+) {
+    if first < segment.chunks {
+        segment.prefetch(first, chunks);
+    } else if let Some(next) = next {
+        next.prefetch(0, chunks);
+    }
+}
+
 /// Adds a segment times every column to the sums; `WORDS` words of a row, all or half of a chunk's,
 /// share a scale.
 #[inline(always)]
-fn segment_of_quants<P: Processor, const SIGNED: bool, const WORDS: usize>(
+fn quants_of_segment<P: Processor, const SIGNED: bool, const WORDS: usize>(
     processor: P,
-    matrix: &Matrix<'_>,
-    segment: &Segment<'_>,
+    encoding: Encoding,
+    (segment, next): (Segment<'_>, Option<Segment<'_>>),
     input: &Input<'_>,
-    packed: &mut Quants,
-    out: &mut [[f32; LANES]],
+    (packed, out): (&mut Quants, &mut [[f32; LANES]]),
 ) {
-    let together = P::MULTIPLIES_COLUMNS && out.len() >= COLUMNS;
-    if together {
-        processor.begin_columns::<WORDS>();
-    }
     for block in 0..segment.chunks.div_ceil(CHUNKS) {
         let chunks = CHUNKS.min(segment.chunks - block * CHUNKS);
-        quants(processor, matrix.encoding(), &segment.planes, (block, chunks), packed);
+        prefetch_after((&segment, next.as_ref()), (block + 1) * CHUNKS, CHUNKS);
+        quants(processor, encoding, &segment.planes, (block, chunks), packed);
         let first = segment.first_column + block * CHUNKS * CHUNK;
-        let rest = if together { out.len() % COLUMNS } else { out.len() };
-        let (groups, alone) = out.split_at_mut(out.len() - rest);
-        for chunk in 0..chunks {
-            let x = input.rounded(first + chunk * CHUNK);
-            for (x, sums) in
-                x.as_chunks::<COLUMNS>().0.iter().zip(groups.as_chunks_mut::<COLUMNS>().0)
-            {
-                multiply_columns::<P, SIGNED, WORDS>(processor, packed, chunk, x, sums);
-            }
+        let mut x: [&[Rounded]; CHUNKS] = [&[]; CHUNKS];
+        let x = &mut x[..chunks];
+        for (chunk, x) in x.iter_mut().enumerate() {
+            *x = input.rounded(first + chunk * CHUNK);
         }
+        let done = processor.add_columns::<SIGNED, WORDS>(packed, x, out);
         // Column by column, whose sums stay at hand over the chunks.
-        for (column, sums) in (groups.len()..).zip(alone) {
-            for chunk in 0..chunks {
-                let x = &input.rounded(first + chunk * CHUNK)[column];
-                multiply_chunk::<P, SIGNED, WORDS>(processor, packed, chunk, x, sums);
+        for (column, sums) in out.iter_mut().enumerate().skip(done) {
+            for (chunk, x) in x.iter().enumerate() {
+                add_chunk::<P, SIGNED, WORDS>(processor, packed, chunk, &x[column], sums);
             }
         }
-    }
-    if together {
-        processor.end_columns();
     }
 }
 
 /// Adds a chunk times a column to its sums.
 #[inline(always)]
-fn multiply_chunk<P: Processor, const SIGNED: bool, const WORDS: usize>(
+fn add_chunk<P: Processor, const SIGNED: bool, const WORDS: usize>(
     processor: P,
     quants: &Quants,
     chunk: usize,
@@ -150,46 +141,14 @@ fn multiply_chunk<P: Processor, const SIGNED: bool, const WORDS: usize>(
         let mut integers = [0; LANES];
         processor.products::<SIGNED, WORDS>(words, part, x, &mut integers);
         let (scale, offset) = (&quants.scale[chunk][part], &quants.offset[chunk][part]);
-        add_scaled::<P, WORDS>((scale, offset), part, x, &integers, sums);
-    }
-}
-
-/// Adds a chunk times 16 columns to their sums.
-#[inline(always)]
-fn multiply_columns<P: Processor, const SIGNED: bool, const WORDS: usize>(
-    processor: P,
-    quants: &Quants,
-    chunk: usize,
-    x: &[Rounded; COLUMNS],
-    sums: &mut [[f32; LANES]; COLUMNS],
-) {
-    let (words, _) = quants.bytes[chunk].as_chunks::<WORDS>();
-    for (part, words) in words.iter().enumerate() {
-        let mut integers = [[0; LANES]; COLUMNS];
-        processor.products_of_columns::<SIGNED, WORDS>(words, part, x, &mut integers);
-        let (scale, offset) = (&quants.scale[chunk][part], &quants.offset[chunk][part]);
-        for ((x, integers), sums) in x.iter().zip(&integers).zip(sums.iter_mut()) {
-            add_scaled::<P, WORDS>((scale, offset), part, x, integers, sums);
+        let total = if WORDS < CHUNK / 4 { x.sums[part] } else { x.sums[0] + x.sums[1] };
+        // The integers are exact, so this conversion is their only rounding. The offset goes first
+        // for every column: another order would be other bits.
+        for lane in 0..LANES {
+            let sum = multiply_add::<P::Vectors>(offset[lane], total, sums[lane]);
+            let scale = scale[lane] * x.scale;
+            sums[lane] = multiply_add::<P::Vectors>(scale, integers[lane] as f32, sum);
         }
-    }
-}
-
-/// Adds the exact sums of a part of a chunk, scaled, to a column's sums.
-#[inline(always)]
-fn add_scaled<P: Processor, const WORDS: usize>(
-    (scale, offset): (&[f32; LANES], &[f32; LANES]),
-    part: usize,
-    x: &Rounded,
-    integers: &[i32; LANES],
-    sums: &mut [f32; LANES],
-) {
-    let total = if WORDS < CHUNK / 4 { x.sums[part] } else { x.sums[0] + x.sums[1] };
-    // The integers are exact, so this conversion is their only rounding. The offset goes first for
-    // every column: another order would be other bits.
-    for lane in 0..LANES {
-        let sum = multiply_add::<P::Vectors>(offset[lane], total, sums[lane]);
-        let scale = scale[lane] * x.scale;
-        sums[lane] = multiply_add::<P::Vectors>(scale, integers[lane] as f32, sum);
     }
 }
 
@@ -259,10 +218,9 @@ mod tests {
 
     use super::*;
     use crate::forward::params::MatrixParams;
-    use crate::model::Encoding;
     use crate::model::quant::dequantize;
     use crate::model::rearrange::scatter;
-    use crate::model::tensors::lay_out;
+    use crate::model::tensors::{Tensor, lay_out};
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(120))]
@@ -280,24 +238,8 @@ mod tests {
                 (32, true) => 1600 + blocks * 32,
                 (len, _) => blocks * len,
             };
-            let mut state = seed | 1;
-            let mut next = || {
-                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-                state >> 40
-            };
-            let row_bytes = encoding.row_bytes(columns as u64).unwrap() as usize;
-            let mut data: Vec<u8> = (0..row_bytes * rows).map(|_| next() as u8).collect();
-            tame(encoding, &mut data);
-            let shape = ("m".into(), vec![columns as u64, rows as u64], encoding);
-            let tensors = lay_out(vec![shape]).unwrap();
-            let tiling = tensors[0].tiling;
-            let mut bytes = vec![0; (tiling.line_count() * 1024) as usize];
-            for shape in tiling.tiles() {
-                let rows = shape.rows.start as usize..shape.rows.end as usize;
-                let band = &data[rows.start * row_bytes..rows.end * row_bytes];
-                let lines = shape.lines.start as usize * 1024..shape.lines.end as usize * 1024;
-                scatter(&tiling, &shape, band, &mut bytes[lines]);
-            }
+            let mut next = numbers(seed);
+            let (data, bytes, tensors) = random(encoding, columns, rows, seed);
             let stride = columns.next_multiple_of(LANES);
             let mut x = vec![0.0; stride * count];
             for x in x.chunks_exact_mut(stride) {
@@ -332,33 +274,40 @@ mod tests {
         }
     }
 
+    /// Columns may be computed by sixteen: their sums are those of each alone, bit for bit.
+    #[test]
+    fn a_column_has_the_same_bits_among_many() {
+        for encoding in Encoding::ALL {
+            let (columns, rows, count) = (768, 100, 37);
+            let (_, bytes, tensors) = random(encoding, columns, rows, 5);
+            let params = MatrixParams::new(&tensors[0]).unwrap();
+            let matrix = Matrix::new(&params, &bytes);
+            let x: Vec<f32> =
+                (0..columns * count).map(|at| (at * at % 1009) as f32 - 500.0).collect();
+            for group in 0..matrix.row_groups() {
+                let mut together = vec![0.0; LANES * count];
+                let input = Input::rows(&x, columns, &[&matrix]);
+                multiply_row_group(&matrix, group, &input, &mut together);
+                for (x, together) in x.chunks_exact(columns).zip(together.chunks_exact(LANES)) {
+                    let mut alone = [0.0; LANES];
+                    let input = Input::rows(x, columns, &[&matrix]);
+                    multiply_row_group(&matrix, group, &input, &mut alone);
+                    let is_same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits();
+                    assert!(alone.iter().zip(together).all(is_same), "{encoding}");
+                }
+            }
+        }
+    }
+
     // TEMPORARY
     #[test]
     #[ignore = "timing"]
     fn timing() {
         use std::time::Instant;
-        for encoding in Encoding::ALL {
-            let (columns, rows) = (2048usize, 512usize);
-            let row_bytes = encoding.row_bytes(columns as u64).unwrap() as usize;
-            let mut state = 7u64;
-            let mut data: Vec<u8> = (0..row_bytes * rows)
-                .map(|_| {
-                    state =
-                        state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-                    (state >> 40) as u8
-                })
-                .collect();
-            tame(encoding, &mut data);
-            let tensors =
-                lay_out(vec![("m".into(), vec![columns as u64, rows as u64], encoding)]).unwrap();
-            let tiling = tensors[0].tiling;
-            let mut bytes = vec![0; (tiling.line_count() * 1024) as usize];
-            for shape in tiling.tiles() {
-                let rows = shape.rows.start as usize..shape.rows.end as usize;
-                let band = &data[rows.start * row_bytes..rows.end * row_bytes];
-                let lines = shape.lines.start as usize * 1024..shape.lines.end as usize * 1024;
-                scatter(&tiling, &shape, band, &mut bytes[lines]);
-            }
+        for encoding in Encoding::ALL.into_iter().filter(|_| true) {
+            let (columns, rows) =
+                (2048usize, if std::env::var("BIG").is_ok() { 65536usize } else { 512 });
+            let (_, bytes, tensors) = random(encoding, columns, rows, 7);
             let params = MatrixParams::new(&tensors[0]).unwrap();
             let matrix = Matrix::new(&params, &bytes);
             print!("{encoding:>5}");
@@ -370,8 +319,18 @@ mod tests {
                 let mut best = f64::MAX;
                 for _ in 0..(40 / count).max(3) {
                     let start = Instant::now();
-                    for group in 0..matrix.row_groups() {
-                        multiply_row_group(&matrix, group, &input, &mut out);
+                    if rows > 512 && count == 1 {
+                        use rayon::prelude::*;
+                        let mut all = vec![0.0; rows];
+                        all.par_chunks_mut(LANES).enumerate().for_each(|(group, out)| {
+                            multiply_row_group(&matrix, group, &input, out)
+                        });
+                    } else if rows > 512 {
+                        break;
+                    } else {
+                        for group in 0..matrix.row_groups() {
+                            multiply_row_group(&matrix, group, &input, &mut out);
+                        }
                     }
                     best = best.min(start.elapsed().as_secs_f64());
                 }
@@ -382,6 +341,40 @@ mod tests {
             }
             println!();
         }
+    }
+
+    /// Numbers of 24 bits.
+    fn numbers(seed: u64) -> impl FnMut() -> u64 {
+        let mut state = seed | 1;
+        move || {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            state >> 40
+        }
+    }
+
+    /// A matrix of random weights: its bytes as a GGUF file has them, as tiles have them, and what
+    /// it is.
+    fn random(
+        encoding: Encoding,
+        columns: usize,
+        rows: usize,
+        seed: u64,
+    ) -> (Vec<u8>, Vec<u8>, Vec<Tensor>) {
+        let row_bytes = encoding.row_bytes(columns as u64).unwrap() as usize;
+        let mut next = numbers(seed);
+        let mut data: Vec<u8> = (0..row_bytes * rows).map(|_| next() as u8).collect();
+        tame(encoding, &mut data);
+        let shape = ("m".into(), vec![columns as u64, rows as u64], encoding);
+        let tensors = lay_out(vec![shape]).unwrap();
+        let tiling = tensors[0].tiling;
+        let mut bytes = vec![0; (tiling.line_count() * 1024) as usize];
+        for shape in tiling.tiles() {
+            let rows = shape.rows.start as usize..shape.rows.end as usize;
+            let band = &data[rows.start * row_bytes..rows.end * row_bytes];
+            let lines = shape.lines.start as usize * 1024..shape.lines.end as usize * 1024;
+            scatter(&tiling, &shape, band, &mut bytes[lines]);
+        }
+        (data, bytes, tensors)
     }
 
     /// Makes every scale a half between 2^-7 and 2^-3, positive or negative, so that no block

@@ -8,11 +8,17 @@ use std::arch::asm;
 use std::arch::x86_64::__cpuid_count;
 use std::sync::OnceLock;
 
+use pulp::x86::V4;
+use pulp::{Simd, cast};
+
+use super::Processor;
 use super::x86::Vnni;
-use super::{COLUMNS, Processor};
 use crate::forward::cpu::fixed::{DIGIT_BITS, Rounded};
 use crate::forward::cpu::lanes::{LANES, LINE, Words};
+use crate::forward::cpu::unpack::{CHUNK, Quants};
 
+/// Columns of activations to a tile.
+const COLUMNS: usize = 16;
 /// Rows of weights to a tile, as many as there are words in a line of it.
 const ROWS: usize = 16;
 
@@ -98,6 +104,9 @@ impl Shapes {
     }
 }
 
+/// Tiles of weights to a row group.
+const PANELS: usize = LANES / ROWS;
+
 /// Sums of a digit's products: of 16 columns with 16 rows.
 type Sums = [[i32; ROWS]; COLUMNS];
 
@@ -134,26 +143,68 @@ impl Processor for Amx {
         self.0.products::<SIGNED, WORDS>(words, part, x, out);
     }
 
-    const MULTIPLIES_COLUMNS: bool = true;
-
     #[inline(always)]
-    fn begin_columns<const WORDS: usize>(self) {
+    fn add_columns<const SIGNED: bool, const WORDS: usize>(
+        self,
+        quants: &Quants,
+        x: &[&[Rounded]],
+        sums: &mut [[f32; LANES]],
+    ) -> usize {
+        let (sums, _) = sums.as_chunks_mut::<COLUMNS>();
+        let columns = sums.len() * COLUMNS;
+        if columns == 0 {
+            return 0;
+        }
         let shapes = Shapes::new(WORDS);
         // SAFETY: there is an `Amx` only where the tiles are; the shapes are 64 bytes and valid.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &shapes, options(nostack, readonly)) };
+        let mut digits = [const { Digits([[[0; ROWS]; COLUMNS]; 3]) }; 2 * PANELS];
+        let (mut now, mut before) = digits.split_at_mut(PANELS);
+        let mut pending: Option<Products<'_, WORDS>> = None;
+        for (chunk, x) in x.iter().enumerate() {
+            for part in 0..CHUNK / 4 / WORDS {
+                for (group, x) in x.as_chunks::<COLUMNS>().0.iter().enumerate() {
+                    let products = Products { quants, chunk, part, x, group };
+                    products.load();
+                    // Tiles take their time: meanwhile vectors add up what the last ones gave.
+                    for panel in 0..PANELS {
+                        products.multiply::<SIGNED>(panel, &mut now[panel]);
+                        if let Some(pending) = &pending {
+                            pending.add(self.vectors(), panel, &before[panel], sums);
+                        }
+                    }
+                    pending = Some(products);
+                    std::mem::swap(&mut now, &mut before);
+                }
+            }
+        }
+        if let Some(pending) = pending {
+            for (panel, digits) in before.iter().enumerate() {
+                pending.add(self.vectors(), panel, digits, sums);
+            }
+        }
+        // SAFETY: there is an `Amx` only where the tiles are.
+        unsafe { asm!("tilerelease", options(nostack, nomem)) };
+        columns
     }
+}
 
+/// A chunk, or a part of it, times 16 columns.
+struct Products<'a, const WORDS: usize> {
+    quants: &'a Quants,
+    chunk: usize,
+    part: usize,
+    x: &'a [Rounded; COLUMNS],
+    group: usize,
+}
+
+impl<const WORDS: usize> Products<'_, WORDS> {
+    /// Brings the activations into tiles 0 to 2.
     #[inline(always)]
-    fn products_of_columns<const SIGNED: bool, const WORDS: usize>(
-        self,
-        words: &[Words; WORDS],
-        part: usize,
-        x: &[Rounded; COLUMNS],
-        out: &mut [[i32; LANES]; COLUMNS],
-    ) {
+    fn load(&self) {
         let digits: [*const u32; 3] =
-            std::array::from_fn(|digit| x[0].digits[digit][part * WORDS..].as_ptr());
-        // SAFETY: `begin_columns` has given the tiles these shapes. Read are `WORDS` words of a
+            std::array::from_fn(|digit| self.x[0].digits[digit][self.part * WORDS..].as_ptr());
+        // SAFETY: the tiles have the shapes of `Shapes::new(WORDS)`. Read are `WORDS` words of a
         // digit of each of 16 columns, which lie a `Rounded` apart.
         unsafe {
             asm!(
@@ -167,56 +218,69 @@ impl Processor for Amx {
                 options(nostack, readonly),
             );
         }
-        let mut sums = Digits([[[0; ROWS]; COLUMNS]; 3]);
-        for first in (0..LANES).step_by(ROWS) {
-            let rows = words[0][first..].as_ptr();
-            let to = sums.0.as_mut_ptr();
-            macro_rules! multiply {
-                ($product:literal) => {
-                    // SAFETY: as above. Read are 16 words of each of `WORDS` lines of weights,
-                    // which lie 64 words apart; written are the three arrays of sums.
-                    unsafe {
-                        asm!(
-                            "tileloadd tmm3, [{rows} + {apart}]",
-                            "tilezero tmm4",
-                            "tilezero tmm5",
-                            "tilezero tmm6",
-                            concat!($product, " tmm4, tmm0, tmm3"),
-                            concat!($product, " tmm5, tmm1, tmm3"),
-                            concat!($product, " tmm6, tmm2, tmm3"),
-                            "tilestored [{to} + {line}], tmm4",
-                            "tilestored [{to} + {line} + 1024], tmm5",
-                            "tilestored [{to} + {line} + 2048], tmm6",
-                            rows = in(reg) rows,
-                            apart = in(reg) size_of::<Words>(),
-                            to = in(reg) to,
-                            line = in(reg) size_of::<[i32; ROWS]>(),
-                            options(nostack),
-                        );
-                    }
-                };
-            }
-            if SIGNED {
-                multiply!("tdpbssd");
-            } else {
-                multiply!("tdpbsud");
-            }
-            let [low, middle, high] = &sums.0;
-            for (column, out) in out.iter_mut().enumerate() {
-                let out: &mut [i32; ROWS] =
-                    out[first..].first_chunk_mut().expect("rows come by sixteen");
-                for row in 0..ROWS {
-                    // It may pass 32 bits on its way, not at its end.
-                    let upper = (high[column][row] << DIGIT_BITS).wrapping_add(middle[column][row]);
-                    out[row] = (upper << DIGIT_BITS).wrapping_add(low[column][row]);
+    }
+
+    /// The sums of products with 16 rows, by digit.
+    #[inline(always)]
+    fn multiply<const SIGNED: bool>(&self, panel: usize, to: &mut Digits) {
+        let rows = self.quants.bytes[self.chunk][self.part * WORDS][panel * ROWS..].as_ptr();
+        let to = to.0.as_mut_ptr();
+        macro_rules! multiply {
+            ($product:literal) => {
+                // SAFETY: the tiles have the shapes of `Shapes::new(WORDS)`. Read are 16 words of
+                // each of `WORDS` lines of weights, which lie 64 words apart; written are the three
+                // arrays of sums.
+                unsafe {
+                    asm!(
+                        "tileloadd tmm3, [{rows} + {apart}]",
+                        "tilezero tmm4",
+                        "tilezero tmm5",
+                        "tilezero tmm6",
+                        concat!($product, " tmm4, tmm0, tmm3"),
+                        concat!($product, " tmm5, tmm1, tmm3"),
+                        concat!($product, " tmm6, tmm2, tmm3"),
+                        "tilestored [{to} + {line}], tmm4",
+                        "tilestored [{to} + {line} + 1024], tmm5",
+                        "tilestored [{to} + {line} + 2048], tmm6",
+                        rows = in(reg) rows,
+                        apart = in(reg) size_of::<Words>(),
+                        to = in(reg) to,
+                        line = in(reg) size_of::<[i32; ROWS]>(),
+                        options(nostack),
+                    );
                 }
-            }
+            };
+        }
+        if SIGNED {
+            multiply!("tdpbssd");
+        } else {
+            multiply!("tdpbsud");
         }
     }
 
+    /// Adds them, scaled, to the columns' sums.
     #[inline(always)]
-    fn end_columns(self) {
-        // SAFETY: there is an `Amx` only where the tiles are.
-        unsafe { asm!("tilerelease", options(nostack, nomem)) };
+    fn add(&self, simd: V4, panel: usize, digits: &Digits, sums: &mut [[[f32; LANES]; COLUMNS]]) {
+        let of = |floats: &[[f32; LANES]; 2]| V4::as_simd_f32s(&floats[self.part]).0[panel];
+        let (scale, offset) =
+            (of(&self.quants.scale[self.chunk]), of(&self.quants.offset[self.chunk]));
+        let sums = &mut sums[self.group];
+        for column in 0..COLUMNS {
+            let x = &self.x[column];
+            let [low, middle, high] =
+                std::array::from_fn(|digit| V4::as_simd_i32s(&digits.0[digit][column]).0[0]);
+            // They may pass 32 bits on their way, not at its end.
+            let f = simd.avx512f;
+            let upper =
+                f._mm512_add_epi32(f._mm512_slli_epi32::<{ DIGIT_BITS }>(cast(high)), cast(middle));
+            let integers =
+                f._mm512_add_epi32(f._mm512_slli_epi32::<{ DIGIT_BITS }>(upper), cast(low));
+            let total = if WORDS < CHUNK / 4 { x.sums[self.part] } else { x.sums[0] + x.sums[1] };
+            let sum = &mut V4::as_mut_simd_f32s(&mut sums[column]).0[panel];
+            // As for a column alone: the offset first.
+            let with_offset = simd.mul_add_e_f32s(offset, simd.splat_f32s(total), *sum);
+            let scale = simd.mul_f32s(scale, simd.splat_f32s(x.scale));
+            *sum = simd.mul_add_e_f32s(scale, cast(f._mm512_cvtepi32_ps(integers)), with_offset);
+        }
     }
 }

@@ -16,6 +16,7 @@ use pulp::Simd;
 
 use super::fixed::Rounded;
 use super::lanes::{LANES, LINE, Words};
+use super::unpack::Quants;
 
 /// A kind of processor.
 pub(crate) trait Processor: Copy {
@@ -44,37 +45,22 @@ pub(crate) trait Processor: Copy {
         out: &mut [i32; LANES],
     );
 
-    /// Whether the products of [`COLUMNS`] columns are faster together than one after the other.
-    const MULTIPLIES_COLUMNS: bool = false;
-
-    /// Makes ready for [`Processor::products_of_columns`], with `WORDS` words at a time, what this
-    /// thread needs; [`Processor::end_columns`] lets go of it.
+    /// Adds chunks times columns to their sums where several columns are faster together than one
+    /// by one: the first columns, and tells how many they are. `x` has all columns' activations for
+    /// each chunk. What is added to a sum is the same, in the same order.
     #[inline(always)]
-    fn begin_columns<const WORDS: usize>(self) {}
-
-    /// The same sums for several columns.
-    #[inline(always)]
-    fn products_of_columns<const SIGNED: bool, const WORDS: usize>(
+    fn add_columns<const SIGNED: bool, const WORDS: usize>(
         self,
-        words: &[Words; WORDS],
-        part: usize,
-        x: &[Rounded; COLUMNS],
-        out: &mut [[i32; LANES]; COLUMNS],
-    ) {
-        for (x, out) in x.iter().zip(out) {
-            self.products::<SIGNED, WORDS>(words, part, x, out);
-        }
+        _quants: &Quants,
+        _x: &[&[Rounded]],
+        _sums: &mut [[f32; LANES]],
+    ) -> usize {
+        0
     }
-
-    /// Ends what was begun.
-    #[inline(always)]
-    fn end_columns(self) {}
 }
 
-/// Columns whose products may be faster together.
-pub(crate) const COLUMNS: usize = 16;
-
-/// What is to be done with a processor's vectors. `with` must be inlined, and all that it calls.
+/// What is to be done with a processor's vectors. `with` must be inlined, and all that it calls;
+/// closures are not.
 pub(crate) trait Work {
     /// What comes of it.
     type Output;
@@ -156,6 +142,19 @@ pub(crate) fn run<W: Work>(work: W) -> W::Output {
     return x86::run(Vectors::chosen(), work);
     #[cfg(not(target_arch = "x86_64"))]
     return portable::run(work);
+}
+
+/// Asks for bytes that will be read soon.
+#[inline(always)]
+pub(crate) fn prefetch(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in bytes.chunks(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: every such processor has the instruction, and a wrong address would not matter.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = bytes;
 }
 
 #[cfg(test)]

@@ -26,32 +26,6 @@ impl<const SIGNED: bool> Work for Products<'_, SIGNED> {
             }
             assert!((0..LANES).all(|lane| halves[0][lane] + halves[1][lane] == whole[lane]));
         }
-        // Among others, in each place.
-        let columns: [Rounded; COLUMNS] = std::array::from_fn(|at| {
-            if at % 2 == 0 { self.x.clone() } else { Rounded::new(&[at as f32; CHUNK]) }
-        });
-        let mut together = [[0; LANES]; COLUMNS];
-        processor.begin_columns::<WORDS>();
-        processor.products_of_columns::<SIGNED, WORDS>(self.words, 0, &columns, &mut together);
-        processor.end_columns();
-        for (x, found) in columns.iter().zip(&together) {
-            let mut alone = [0; LANES];
-            processor.products::<SIGNED, WORDS>(self.words, 0, x, &mut alone);
-            assert_eq!(*found, alone);
-        }
-        if !SIGNED {
-            processor.begin_columns::<4>();
-            for part in 0..2 {
-                let words = &self.words.as_chunks::<4>().0[part];
-                processor.products_of_columns::<false, 4>(words, part, &columns, &mut together);
-                for (x, found) in columns.iter().zip(&together) {
-                    let mut alone = [0; LANES];
-                    processor.products::<false, 4>(words, part, x, &mut alone);
-                    assert_eq!(*found, alone);
-                }
-            }
-            processor.end_columns();
-        }
         whole
     }
 }
