@@ -5,10 +5,11 @@ use rayon::prelude::*;
 use super::Column;
 use super::activations::Panels;
 use super::hooks::Tap;
-use super::lanes::LANES;
+use super::lanes::{LANES, exp};
 use super::matrix::Matrix;
 use super::multiply::multiply_row_group;
 use super::norm::normalise;
+use super::processor::{Processor, Work, run};
 use super::project::add_bias;
 use crate::forward::HookPoint;
 use crate::forward::params::GateUpParams;
@@ -54,7 +55,26 @@ pub(super) fn gate_up(
 
 /// `silu(gate) * up`, in place of the gate.
 fn activate(gate: &mut [f32], up: &[f32]) {
-    for (gate, up) in gate.iter_mut().zip(up) {
-        *gate = *gate / (1.0 + (-*gate).exp()) * up;
+    run(Activate { gate, up });
+}
+
+struct Activate<'a> {
+    gate: &'a mut [f32],
+    up: &'a [f32],
+}
+
+impl Work for Activate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with<P: Processor>(self, _: P) {
+        // Panels are whole row groups.
+        let gate = self.gate.as_chunks_mut::<LANES>().0;
+        for (gate, up) in gate.iter_mut().zip(self.up.as_chunks::<LANES>().0) {
+            for lane in 0..LANES {
+                let silu = gate[lane] / (1.0 + exp::<P::Vectors>(-gate[lane]));
+                gate[lane] = silu * up[lane];
+            }
+        }
     }
 }

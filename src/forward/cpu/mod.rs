@@ -12,6 +12,7 @@
 
 pub mod activations;
 pub mod attend;
+mod awake;
 mod cache;
 mod change;
 pub mod down;

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::Column;
 use super::activations::Panels;
 use super::attend::attend;
+use super::awake::awake;
 use super::cache::{KvCache, Workspace};
 use super::down::down;
 use super::embed::embed;
@@ -105,11 +106,7 @@ impl CpuModel {
             hooks.start(self.config(), columns)?;
         }
         self.check(cache, columns, interventions)?;
-        // Inside the pool a parallel loop is a push on the own queue; from outside, each would wake
-        // another thread and wait for it.
-        Ok(rayon::scope(|_| {
-            self.forward_checked(cache, columns, interventions, Tap::new(hooks, None))
-        }))
+        Ok(awake(|| self.forward_checked(cache, columns, interventions, Tap::new(hooks, None))))
     }
 
     /// The same without hooks, and with a clock that counts the time of every kernel.
@@ -124,7 +121,7 @@ impl CpuModel {
         laps: &mut KernelTimings,
     ) -> Result<Logits, ForwardError> {
         self.check(cache, columns, interventions)?;
-        Ok(rayon::scope(|_| {
+        Ok(awake(|| {
             self.forward_checked(cache, columns, interventions, Tap::new(None, Some(laps)))
         }))
     }
