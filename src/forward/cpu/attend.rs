@@ -1,19 +1,29 @@
 //! `attend`: every query head over the keys and values of its sequence, up to its own position.
 //!
 //! The softmax is made page by page: a running maximum and sum, and an output that is scaled down
-//! whenever the maximum grows. Nothing is kept per position, so the context costs no scratch. Query
-//! heads of a group read the same keys and values.
+//! whenever the maximum grows. So it is for each stretch of 512 positions by itself, and stretches
+//! are put together in their order: a single column is shared out by them, and yet has the same
+//! bits on any number of threads. Keys and values are read once for all heads that share them, and
+//! for all columns of a block.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Simd;
 use rayon::prelude::*;
 
 use super::Column;
 use super::cache::{KvCache, PAGE};
-use super::lanes::multiply_add;
+use super::lanes::exp;
+use super::processor::{Processor, Work, run};
 use crate::forward::params::AttendParams;
 
 /// Multiplications below which one thread is done before another would have woken.
 const WORTH_SHARING: usize = 1 << 16;
+/// Pages of a stretch.
+const STRETCH: usize = 8;
+/// Columns that read keys and values together: with three heads to a key, 24 rows of scores, which
+/// leave room in the first cache for a page.
+const BLOCK: usize = 8;
+/// Queries whose sums are held in registers together.
+const ROWS: usize = 4;
 
 /// Writes what each head of each column gives to `out`: columns `stride` apart, heads side by side.
 pub fn attend(
@@ -26,81 +36,345 @@ pub fn attend(
 ) {
     let size = params.head_size as usize;
     let width = params.head_count as usize * size;
-    let one_column = |(column, out): (usize, &mut [f32])| {
-        let at = columns[column];
-        let one_head = |(head, out): (usize, &mut [f32])| {
-            let query = &query[column * width + head * size..][..size];
-            let kv_head = head / params.heads_per_kv as usize;
-            Arch::new().dispatch(HeadAttention { params, query, cache, at, kv_head, out });
-        };
-        let out = &mut out[..width];
-        // Several columns are shared out themselves; a single one is cut into its heads.
-        if columns.len() > 1 || (at.position as usize + 1) * 2 * width < WORTH_SHARING {
-            out.chunks_exact_mut(size).enumerate().for_each(one_head);
-        } else {
-            out.par_chunks_exact_mut(size).enumerate().for_each(one_head);
+    let group = params.heads_per_kv as usize * size;
+    // A block's columns are of one sequence and follow one another in it.
+    let follows = |a: &Column, b: &Column| a.slot == b.slot && a.position < b.position;
+    let one_block = |(index, out): (usize, &mut [f32])| {
+        let mut first = index * BLOCK;
+        let mut out = out;
+        let end = (first + BLOCK).min(columns.len());
+        for columns in columns[first..end].chunk_by(follows) {
+            let (here, rest) = out.split_at_mut(columns.len() * stride);
+            let query = &query[first * width..][..columns.len() * width];
+            let heads = Heads { params, columns, query, cache };
+            for kv_head in 0..width / group {
+                let mut sums = vec![0.0; heads.sums(columns.len())];
+                let mut of_stretch = sums.clone();
+                for stretch in 0..heads.stretches() {
+                    heads.attend(kv_head, stretch, &mut of_stretch);
+                    heads.join(stretch, &of_stretch, &mut sums);
+                }
+                heads.finish(kv_head, &sums, here, stride);
+            }
+            first += columns.len();
+            out = rest;
         }
     };
-    match columns.len() {
-        1 => one_column((0, out)),
-        _ => out.par_chunks_exact_mut(stride).enumerate().for_each(one_column),
+    let work: usize = columns.iter().map(|column| (column.position as usize + 1) * 2 * width).sum();
+    match columns {
+        _ if work < WORTH_SHARING => {
+            out.chunks_mut(stride * BLOCK).enumerate().for_each(one_block);
+        }
+        [_] => {
+            // A single column is cut into its stretches.
+            let heads = Heads { params, columns, query: &query[..width], cache };
+            let (stretches, sums) = (heads.stretches(), heads.sums(1));
+            let mut parts = vec![0.0; width / group * stretches * sums];
+            parts.par_chunks_exact_mut(sums).enumerate().for_each(|(index, part)| {
+                heads.attend(index / stretches, index % stretches, part);
+            });
+            for (kv_head, parts) in parts.chunks_exact(stretches * sums).enumerate() {
+                let mut all = vec![0.0; sums];
+                for (stretch, part) in parts.chunks_exact(sums).enumerate() {
+                    heads.join(stretch, part, &mut all);
+                }
+                heads.finish(kv_head, &all, out, stride);
+            }
+        }
+        _ => out.par_chunks_mut(stride * BLOCK).enumerate().for_each(one_block),
     }
 }
 
-struct HeadAttention<'a> {
+/// The queries of some columns of one sequence, in the order of their positions.
+struct Heads<'a> {
     params: &'a AttendParams,
+    columns: &'a [Column],
     query: &'a [f32],
     cache: &'a KvCache,
-    at: Column,
-    kv_head: usize,
-    out: &'a mut [f32],
 }
 
-impl WithSimd for HeadAttention<'_> {
+impl Heads<'_> {
+    /// Stretches that the last column needs.
+    fn stretches(&self) -> usize {
+        let last = self.columns.last().map_or(0, |column| column.position as usize + 1);
+        last.div_ceil(STRETCH * PAGE)
+    }
+
+    /// Numbers that the rows of `columns` columns and one KV head take: per row the weighted sum of
+    /// the values, then the largest score and the sum of the weights.
+    fn sums(&self, columns: usize) -> usize {
+        columns * self.params.heads_per_kv as usize * self.row()
+    }
+
+    fn row(&self) -> usize {
+        self.params.head_size as usize + 2
+    }
+
+    /// Attends to one stretch alone.
+    fn attend(&self, kv_head: usize, stretch: usize, sums: &mut [f32]) {
+        run(Stretch { heads: self, kv_head, first_page: stretch * STRETCH, sums });
+    }
+
+    /// Adds a stretch to those before it.
+    fn join(&self, stretch: usize, part: &[f32], sums: &mut [f32]) {
+        let size = self.params.head_size as usize;
+        if stretch == 0 {
+            sums.copy_from_slice(part);
+            return;
+        }
+        let rows = sums.chunks_exact_mut(self.row()).zip(part.chunks_exact(self.row()));
+        for (index, (sums, part)) in rows.enumerate() {
+            let column = &self.columns[index / self.params.heads_per_kv as usize];
+            if (column.position as usize) < stretch * STRETCH * PAGE {
+                continue;
+            }
+            let most = sums[size].max(part[size]);
+            let [before, here] = [sums[size], part[size]].map(|of| (of - most).exp());
+            for (sum, part) in sums.iter_mut().zip(part) {
+                *sum = *sum * before + part * here;
+            }
+            sums[size] = most;
+        }
+    }
+
+    /// Writes the outputs, which are the sums by the sum of the weights.
+    fn finish(&self, kv_head: usize, sums: &[f32], out: &mut [f32], stride: usize) {
+        let (size, per_kv) = (self.params.head_size as usize, self.params.heads_per_kv as usize);
+        for (index, sums) in sums.chunks_exact(self.row()).enumerate() {
+            let head = kv_head * per_kv + index % per_kv;
+            let out = &mut out[index / per_kv * stride + head * size..][..size];
+            let scale = 1.0 / sums[size + 1];
+            out.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum * scale);
+        }
+    }
+}
+
+/// The scores of a row with a page, then their weights.
+type Scores = [f32; PAGE];
+
+/// A stretch of positions and one KV head.
+struct Stretch<'a> {
+    heads: &'a Heads<'a>,
+    kv_head: usize,
+    first_page: usize,
+    sums: &'a mut [f32],
+}
+
+impl Work for Stretch<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { params, query, cache, at, kv_head, out } = self;
-        let size = params.head_size as usize;
-        let (mut most, mut total) = (f32::NEG_INFINITY, 0.0);
-        let mut scores = [0.0; PAGE];
-        out.fill(0.0);
-        let length = at.position as usize + 1;
-        for (keys, values) in cache.pages(params.layer as usize, at.slot as usize, kv_head, length)
-        {
-            // The page's maximum first: the output is scaled down once a page, not once a position.
-            let mut most_here = most;
-            for (score, key) in scores.iter_mut().zip(keys.chunks_exact(size)) {
-                *score = dot(simd, query, key) * params.score_scale;
-                most_here = most_here.max(*score);
+    fn with<P: Processor>(self, processor: P) {
+        let Self { heads, kv_head, first_page, sums } = self;
+        let Heads { params, columns, query, cache } = heads;
+        let (size, per_kv) = (params.head_size as usize, params.heads_per_kv as usize);
+        let width = params.head_count as usize * size;
+        let simd = processor.vectors();
+        for sums in sums.chunks_exact_mut(heads.row()) {
+            sums.fill(0.0);
+            sums[size] = f32::NEG_INFINITY;
+        }
+        let slot = columns[0].slot as usize;
+        let last = columns[columns.len() - 1].position as usize + 1;
+        let rows = columns.len() * per_kv;
+        // Rows are columns by heads: those of a column together.
+        let query_of = |row: usize| {
+            let head = kv_head * per_kv + row % per_kv;
+            &query[row / per_kv * width + head * size..][..size]
+        };
+        let mut scores = vec![[0.0; PAGE]; rows];
+        let end = (first_page + STRETCH).min(last.div_ceil(PAGE));
+        for page in first_page..end {
+            let (keys, values) = cache.page(params.layer as usize, slot, kv_head, page);
+            // Positions that a row sees of the page: those of its column and before.
+            let seen = |row: usize| {
+                let length = columns[row / per_kv].position as usize + 1;
+                length.saturating_sub(page * PAGE).min(PAGE)
+            };
+            let first = (0..rows).find(|&row| seen(row) > 0).unwrap_or(rows);
+            let mut row = first;
+            while row < rows {
+                row += match rows - row {
+                    1 => score::<_, 1>(simd, keys, [query_of(row)], &mut scores[row..]),
+                    2 => {
+                        let queries = [query_of(row), query_of(row + 1)];
+                        score::<_, 2>(simd, keys, queries, &mut scores[row..])
+                    }
+                    3 => {
+                        let queries = [query_of(row), query_of(row + 1), query_of(row + 2)];
+                        score::<_, 3>(simd, keys, queries, &mut scores[row..])
+                    }
+                    _ => {
+                        let queries = [
+                            query_of(row),
+                            query_of(row + 1),
+                            query_of(row + 2),
+                            query_of(row + 3),
+                        ];
+                        score::<_, ROWS>(simd, keys, queries, &mut scores[row..])
+                    }
+                };
             }
-            // The first page has nothing to scale down: exp(-inf) is 0, and so are sum and output.
-            let shrink = (most - most_here).exp();
-            most = most_here;
-            total *= shrink;
-            out.iter_mut().for_each(|out| *out *= shrink);
-            for (score, value) in scores.iter().zip(values.chunks_exact(size)) {
-                let weight = (score - most).exp();
-                total += weight;
-                for (out, value) in out.iter_mut().zip(value) {
-                    *out = multiply_add::<S>(weight, *value, *out);
+            for row in first..rows {
+                let sums = &mut sums[row * heads.row()..][..heads.row()];
+                weigh::<P::Vectors>(params.score_scale, seen(row), &mut scores[row], sums, size);
+            }
+            let mut row = first;
+            while row < rows {
+                // What lies behind a row's own position is not for it, were it multiplied by zero.
+                let alike = (row + 1..rows.min(row + ROWS)).take_while(|&at| seen(at) == seen(row));
+                let count = 1 + alike.count();
+                let (weights, sums) = (&scores[row..], &mut sums[row * heads.row()..]);
+                let (values, stride) = (&values[..seen(row) * size], heads.row());
+                match count {
+                    1 => add::<_, 1>(simd, values, size, weights, sums, stride),
+                    2 => add::<_, 2>(simd, values, size, weights, sums, stride),
+                    3 => add::<_, 3>(simd, values, size, weights, sums, stride),
+                    _ => add::<_, ROWS>(simd, values, size, weights, sums, stride),
                 }
+                row += count;
             }
         }
-        let scale = 1.0 / total;
-        out.iter_mut().for_each(|out| *out *= scale);
     }
 }
 
-/// The sum of products, a vector at a time.
+/// Products of some queries with all keys of a page, `[dimension][position]`; gives their number.
 #[inline(always)]
-fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
-    let ((a, a_rest), (b, b_rest)) = (S::as_simd_f32s(a), S::as_simd_f32s(b));
-    let mut sums = simd.splat_f32s(0.0);
-    for (&a, &b) in a.iter().zip(b) {
-        sums = simd.mul_add_e_f32s(a, b, sums);
+fn score<S: Simd, const COUNT: usize>(
+    simd: S,
+    keys: &[f32],
+    queries: [&[f32]; COUNT],
+    out: &mut [Scores],
+) -> usize {
+    // As many vectors of positions as leave registers for four queries.
+    if S::F32_LANES >= 16 {
+        score_vectors::<S, COUNT, 4>(simd, keys, queries, out);
+    } else {
+        score_vectors::<S, COUNT, 2>(simd, keys, queries, out);
     }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    simd.reduce_sum_f32s(sums) + rest
+    COUNT
+}
+
+#[inline(always)]
+fn score_vectors<S: Simd, const COUNT: usize, const VECTORS: usize>(
+    simd: S,
+    keys: &[f32],
+    queries: [&[f32]; COUNT],
+    out: &mut [Scores],
+) {
+    let (keys, _) = keys.as_chunks::<PAGE>();
+    for first in (0..PAGE / S::F32_LANES).step_by(VECTORS) {
+        let mut sums = [[simd.splat_f32s(0.0); VECTORS]; COUNT];
+        for (dimension, keys) in keys.iter().enumerate() {
+            let keys = &S::as_simd_f32s(keys).0[first..];
+            for (query, sums) in queries.iter().zip(&mut sums) {
+                let query = simd.splat_f32s(query[dimension]);
+                for (sum, key) in sums.iter_mut().zip(keys) {
+                    *sum = simd.mul_add_e_f32s(*key, query, *sum);
+                }
+            }
+        }
+        for (out, sums) in out.iter_mut().zip(sums) {
+            let out = &mut S::as_mut_simd_f32s(out).0[first..];
+            out.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum);
+        }
+    }
+}
+
+/// Makes weights of the scores of the first `seen` positions and zeros of the others; scales down
+/// what the row has so far, where a score is larger than all before.
+#[inline(always)]
+fn weigh<S: Simd>(scale: f32, seen: usize, scores: &mut Scores, sums: &mut [f32], size: usize) {
+    let most_before = sums[size];
+    let mut most = [most_before; 16];
+    for (position, score) in scores.iter_mut().enumerate() {
+        *score = if position < seen { *score * scale } else { f32::NEG_INFINITY };
+    }
+    for scores in scores.as_chunks::<16>().0 {
+        for lane in 0..16 {
+            most[lane] = if scores[lane] > most[lane] { scores[lane] } else { most[lane] };
+        }
+    }
+    let most = most.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    let mut total = [0.0; 16];
+    for scores in scores.as_chunks_mut::<16>().0 {
+        for lane in 0..16 {
+            scores[lane] = exp::<S>(scores[lane] - most);
+            total[lane] += scores[lane];
+        }
+    }
+    // The first page has nothing to scale down: exp(-inf) is 0, and so are sum and output.
+    let shrink = exp::<S>(most_before - most);
+    sums[..size].iter_mut().for_each(|sum| *sum *= shrink);
+    sums[size] = most;
+    sums[size + 1] = sums[size + 1] * shrink + total.into_iter().sum::<f32>();
+}
+
+/// Adds the values of a page's positions, each times its weight, to the sums of some rows, which
+/// lie `stride` apart.
+#[inline(always)]
+fn add<S: Simd, const COUNT: usize>(
+    simd: S,
+    values: &[f32],
+    size: usize,
+    weights: &[Scores],
+    sums: &mut [f32],
+    stride: usize,
+) {
+    let whole = size / S::F32_LANES;
+    let mut vector = 0;
+    if S::F32_LANES >= 16 {
+        while vector + 4 <= whole {
+            add_vectors::<S, COUNT, 4>(simd, values, size, vector, weights, sums, stride);
+            vector += 4;
+        }
+    }
+    while vector + 2 <= whole {
+        add_vectors::<S, COUNT, 2>(simd, values, size, vector, weights, sums, stride);
+        vector += 2;
+    }
+    while vector < whole {
+        add_vectors::<S, COUNT, 1>(simd, values, size, vector, weights, sums, stride);
+        vector += 1;
+    }
+    for dimension in whole * S::F32_LANES..size {
+        for (row, weights) in weights.iter().enumerate().take(COUNT) {
+            let sum = &mut sums[row * stride + dimension];
+            for (value, weight) in values.chunks_exact(size).zip(weights) {
+                *sum += weight * value[dimension];
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn add_vectors<S: Simd, const COUNT: usize, const VECTORS: usize>(
+    simd: S,
+    values: &[f32],
+    size: usize,
+    first: usize,
+    weights: &[Scores],
+    sums: &mut [f32],
+    stride: usize,
+) {
+    let first = first * S::F32_LANES;
+    let weights: &[Scores; COUNT] = weights.first_chunk().expect("there are so many rows");
+    let mut held = [[simd.splat_f32s(0.0); VECTORS]; COUNT];
+    for (row, held) in held.iter_mut().enumerate() {
+        let (vectors, _) = S::as_simd_f32s(&sums[row * stride + first..]);
+        held.iter_mut().zip(vectors).for_each(|(held, sum)| *held = *sum);
+    }
+    for (position, value) in values.chunks_exact(size).enumerate() {
+        let (value, _) = S::as_simd_f32s(&value[first..]);
+        for (held, weights) in held.iter_mut().zip(weights) {
+            let weight = simd.splat_f32s(weights[position]);
+            for (sum, value) in held.iter_mut().zip(value) {
+                *sum = simd.mul_add_e_f32s(weight, *value, *sum);
+            }
+        }
+    }
+    for (row, held) in held.iter().enumerate() {
+        let (vectors, _) = S::as_mut_simd_f32s(&mut sums[row * stride + first..]);
+        vectors.iter_mut().zip(held).for_each(|(sum, held)| *sum = *held);
+    }
 }

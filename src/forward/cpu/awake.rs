@@ -1,6 +1,5 @@
 //! Keeps rayon's threads awake during a pass, whose hundred parallel loops follow each other within
-//! microseconds: a thread that has gone to sleep between two of them takes up to 60 us to come back,
-//! which was a third of a token.
+//! microseconds: a thread that has gone to sleep between two of them takes long to come back.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,8 +8,8 @@ const LOOKS: usize = 20;
 
 /// Runs a pass inside the pool, whose other threads look for its work until it ends.
 ///
-/// Inside the pool a parallel loop is a push on the own queue; from outside, each would wake another
-/// thread and wait for it.
+/// Inside the pool a parallel loop is a push on the own queue; from outside, each would wake
+/// another thread and wait for it.
 pub(super) fn awake<R: Send>(pass: impl FnOnce() -> R + Send) -> R {
     let is_over = AtomicBool::new(false);
     rayon::scope(|scope| {

@@ -1,8 +1,9 @@
 //! Keys and values of the positions that sequences have so far, grown in pages.
 //!
 //! A *slot* is the place of one sequence. A page holds 64 positions of one slot for all layers and
-//! KV heads, `[layer][kv_head][position][dimension]`, so that a head's keys are read as one stream
-//! and a short sequence costs little of a long context.
+//! KV heads: values `[layer][kv_head][position][dimension]`, keys `[layer][kv_head][dimension]
+//! [position]`, so that a vector has the scores of as many positions. A short sequence costs little
+//! of a long context.
 
 use super::activations::Panels;
 use super::error::ForwardError;
@@ -186,9 +187,11 @@ impl KvCache {
         for (kv_head, (key, value)) in
             key.chunks_exact(size).zip(value.chunks_exact(size)).enumerate().take(shape.kv_heads)
         {
-            let start = shape.head(layer, kv_head) + position % PAGE * size;
-            page.keys[start..start + size].copy_from_slice(key);
-            page.values[start..start + size].copy_from_slice(value);
+            let (head, at) = (shape.head(layer, kv_head), position % PAGE);
+            for (keys, key) in page.keys[head..].chunks_exact_mut(PAGE).zip(key) {
+                keys[at] = *key;
+            }
+            page.values[head + at * size..][..size].copy_from_slice(value);
         }
     }
 
@@ -201,34 +204,33 @@ impl KvCache {
         let Shape { kv_heads, head_size, .. } = self.shape;
         let length = self.length(slot);
         let mut rows = [(); 2].map(|()| vec![0.0; length * kv_heads * head_size]);
-        for head in 0..kv_heads {
-            for (page, (keys, values)) in self.pages(layer, slot, head, length).enumerate() {
-                for (rows, numbers) in rows.iter_mut().zip([keys, values]) {
-                    for (at, number) in numbers.chunks_exact(head_size).enumerate() {
-                        let first = ((page * PAGE + at) * kv_heads + head) * head_size;
-                        rows[first..first + head_size].copy_from_slice(number);
-                    }
-                }
+        let mut key = vec![0.0; head_size];
+        for (position, head) in (0..length).flat_map(|at| (0..kv_heads).map(move |head| (at, head)))
+        {
+            let (keys, values) = self.page(layer, slot, head, position / PAGE);
+            let at = position % PAGE;
+            for (key, keys) in key.iter_mut().zip(keys.chunks_exact(PAGE)) {
+                *key = keys[at];
             }
+            let first = (position * kv_heads + head) * head_size;
+            rows[0][first..first + head_size].copy_from_slice(&key);
+            let value = &values[at * head_size..][..head_size];
+            rows[1][first..first + head_size].copy_from_slice(value);
         }
         rows
     }
 
-    /// Keys and values of a head, a page at a time: as many positions as lie in each page below
-    /// `length`.
-    pub(super) fn pages(
+    /// A page of a head's keys, `[dimension][position]`, and values, `[position][dimension]`. What
+    /// lies behind the slot's length means nothing.
+    pub(super) fn page(
         &self,
         layer: usize,
         slot: usize,
         kv_head: usize,
-        length: usize,
-    ) -> impl Iterator<Item = (&[f32], &[f32])> {
-        let (start, size) = (self.shape.head(layer, kv_head), self.shape.head_size);
-        self.slots[slot].pages.iter().take(length.div_ceil(PAGE)).enumerate().map(
-            move |(index, page)| {
-                let end = start + PAGE.min(length - index * PAGE) * size;
-                (&page.keys[start..end], &page.values[start..end])
-            },
-        )
+        page: usize,
+    ) -> (&[f32], &[f32]) {
+        let (start, page) = (self.shape.head(layer, kv_head), &self.slots[slot].pages[page]);
+        let end = start + PAGE * self.shape.head_size;
+        (&page.keys[start..end], &page.values[start..end])
     }
 }

@@ -16,12 +16,24 @@ pub(crate) type Floats = [f32; LANES];
 /// Bytes of a line.
 pub(crate) const LINE: usize = LINE_BYTES as usize;
 
-/// Line `index` of a plane.
+/// How far ahead bytes are asked for. The processor's own guesses end at each page of memory: with
+/// them alone two threads read half of what they can.
+const AHEAD: usize = 16 * LINE;
+
+/// Line `index` of a plane. What lies behind it is asked for: planes and row groups follow one
+/// another.
 #[inline(always)]
 pub fn line(plane: &[u8], index: usize) -> &[u8; LINE] {
-    plane[index * LINE..]
+    let line: &[u8; LINE] = plane[index * LINE..]
         .first_chunk()
-        .expect("a plane is a whole number of lines, and the walk stays within them")
+        .expect("a plane is a whole number of lines, and the walk stays within them");
+    #[cfg(target_arch = "x86_64")]
+    for part in (0..LINE).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: every such processor has the instruction, to which any address is allowed.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().wrapping_add(AHEAD + part).cast()) };
+    }
+    line
 }
 
 /// The half float in the low 16 bits of a word. Exact for every finite value; a converter refuses

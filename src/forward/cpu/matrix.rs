@@ -1,7 +1,6 @@
 //! A matrix as it lies in the file, maybe with tiles that were edited since: a walk over the chunks
 //! of a row group in the order of their bytes.
 
-use super::processor::prefetch;
 use super::unpack::{CHUNK, Planes};
 use crate::forward::params::MatrixParams;
 use crate::model::Encoding;
@@ -21,7 +20,6 @@ pub struct Matrix<'a> {
 }
 
 /// The part of a row group that lies in one tile.
-#[derive(Debug, Clone, Copy)]
 pub(crate) struct Segment<'a> {
     /// The matrix's column that its first weight belongs to.
     pub first_column: usize,
@@ -29,18 +27,6 @@ pub(crate) struct Segment<'a> {
     pub chunks: usize,
     /// Bytes of each plane in this tile, in whole lines.
     pub planes: Planes<'a>,
-}
-
-impl Segment<'_> {
-    /// Asks for the bytes of some chunks: the processor's own guesses end at each page of memory,
-    /// and with them alone two threads read half of what they can.
-    #[inline(always)]
-    pub fn prefetch(&self, first: usize, chunks: usize) {
-        for plane in self.planes {
-            let to = |chunk: usize| (plane.len() * chunk / self.chunks).min(plane.len());
-            prefetch(&plane[to(first)..to(first + chunks)]);
-        }
-    }
 }
 
 impl<'a> Matrix<'a> {
@@ -82,18 +68,6 @@ impl<'a> Matrix<'a> {
     /// Groups of 64 rows.
     pub(crate) fn row_groups(&self) -> usize {
         self.rows().div_ceil(super::lanes::LANES)
-    }
-
-    /// The parts of a row group in order, each with the one after it: of the next row group at the
-    /// end.
-    pub(crate) fn segments_in_pairs(
-        &self,
-        group: usize,
-    ) -> impl Iterator<Item = (Segment<'a>, Option<Segment<'a>>)> + use<'a> {
-        let is_last = group + 1 >= self.row_groups();
-        let after = (!is_last).then(|| self.segments(group + 1).next()).flatten();
-        let next = self.segments(group).skip(1).map(Some).chain([after]);
-        self.segments(group).zip(next)
     }
 
     /// The parts of a row group, one per tile, in the order of their bytes.

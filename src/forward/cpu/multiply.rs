@@ -50,25 +50,24 @@ impl Work for Multiply<'_> {
         let encoding = matrix.encoding();
         if encoding.is_quantised() {
             let mut packed = Quants::default();
-            for segments in matrix.segments_in_pairs(group) {
+            for segment in matrix.segments(group) {
                 let to = (&mut packed, &mut *out);
                 match (is_signed(encoding), scales_differ(encoding)) {
                     (true, _) => {
-                        quants_of_segment::<P, true, 8>(processor, encoding, segments, input, to)
+                        quants_of_segment::<P, true, 8>(processor, encoding, &segment, input, to)
                     }
                     (false, false) => {
-                        quants_of_segment::<P, false, 8>(processor, encoding, segments, input, to)
+                        quants_of_segment::<P, false, 8>(processor, encoding, &segment, input, to)
                     }
                     (false, true) => {
-                        quants_of_segment::<P, false, 4>(processor, encoding, segments, input, to)
+                        quants_of_segment::<P, false, 4>(processor, encoding, &segment, input, to)
                     }
                 }
             }
         } else {
             let mut unpacked = Values::default();
-            for (segment, next) in matrix.segments_in_pairs(group) {
+            for segment in matrix.segments(group) {
                 for chunk in 0..segment.chunks {
-                    prefetch_after((&segment, next.as_ref()), chunk + 1, 1);
                     let first = segment.first_column + chunk * CHUNK;
                     plain(processor, encoding, &segment.planes, chunk, &mut unpacked);
                     multiply_values(processor.vectors(), &unpacked, input, first, out);
@@ -82,34 +81,18 @@ impl Work for Multiply<'_> {
     }
 }
 
-/// Asks for the bytes of `chunks` chunks from the `first` of a segment, or for the first of the next
-/// where it ends.
-#[inline(always)]
-fn prefetch_after(
-    (segment, next): (&Segment<'_>, Option<&Segment<'_>>),
-    first: usize,
-    chunks: usize,
-) {
-    if first < segment.chunks {
-        segment.prefetch(first, chunks);
-    } else if let Some(next) = next {
-        next.prefetch(0, chunks);
-    }
-}
-
 /// Adds a segment times every column to the sums; `WORDS` words of a row, all or half of a chunk's,
 /// share a scale.
 #[inline(always)]
 fn quants_of_segment<P: Processor, const SIGNED: bool, const WORDS: usize>(
     processor: P,
     encoding: Encoding,
-    (segment, next): (Segment<'_>, Option<Segment<'_>>),
+    segment: &Segment<'_>,
     input: &Input<'_>,
     (packed, out): (&mut Quants, &mut [[f32; LANES]]),
 ) {
     for block in 0..segment.chunks.div_ceil(CHUNKS) {
         let chunks = CHUNKS.min(segment.chunks - block * CHUNKS);
-        prefetch_after((&segment, next.as_ref()), (block + 1) * CHUNKS, CHUNKS);
         quants(processor, encoding, &segment.planes, (block, chunks), packed);
         let first = segment.first_column + block * CHUNKS * CHUNK;
         let mut x: [&[Rounded]; CHUNKS] = [&[]; CHUNKS];
