@@ -11,12 +11,12 @@ use rayon::prelude::*;
 
 use super::Column;
 use super::cache::{KvCache, PAGE};
-use super::lanes::exp;
+use super::lanes::{exp, prefetch};
 use super::processor::{Processor, Work, run};
 use crate::forward::params::AttendParams;
 
-/// Multiplications below which one thread is done before another would have woken.
-const WORTH_SHARING: usize = 1 << 16;
+/// Multiplications below which one thread is done before another has taken its part.
+const WORTH_SHARING: usize = 1 << 19;
 /// Pages of a stretch.
 const STRETCH: usize = 8;
 /// Columns that read keys and values together: with three heads to a key, 24 rows of scores, which
@@ -185,13 +185,19 @@ impl Work for Stretch<'_> {
         let mut scores = vec![[0.0; PAGE]; rows];
         let end = (first_page + STRETCH).min(last.div_ceil(PAGE));
         for page in first_page..end {
-            let (keys, values) = cache.page(params.layer as usize, slot, kv_head, page);
+            let of = |page| cache.page(params.layer as usize, slot, kv_head, page);
+            let (keys, values) = of(page);
+            // Of the next page, keys and values are asked for in turn.
+            let next = (page + 1 < end).then(|| of(page + 1));
+            let [next_keys, next_values] =
+                next.map_or([&[][..]; 2], |(keys, values)| [keys, values]);
             // Positions that a row sees of the page: those of its column and before.
             let seen = |row: usize| {
                 let length = columns[row / per_kv].position as usize + 1;
                 length.saturating_sub(page * PAGE).min(PAGE)
             };
             let first = (0..rows).find(|&row| seen(row) > 0).unwrap_or(rows);
+            ask_for(next_keys);
             let mut row = first;
             while row < rows {
                 row += match rows - row {
@@ -219,6 +225,7 @@ impl Work for Stretch<'_> {
                 let sums = &mut sums[row * heads.row()..][..heads.row()];
                 weigh::<P::Vectors>(params.score_scale, seen(row), &mut scores[row], sums, size);
             }
+            ask_for(next_values);
             let mut row = first;
             while row < rows {
                 // What lies behind a row's own position is not for it, were it multiplied by zero.
@@ -235,6 +242,14 @@ impl Work for Stretch<'_> {
                 row += count;
             }
         }
+    }
+}
+
+/// Asks for numbers that come next.
+#[inline(always)]
+fn ask_for(numbers: &[f32]) {
+    for line in numbers.chunks(16) {
+        prefetch(line.as_ptr());
     }
 }
 

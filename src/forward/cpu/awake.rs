@@ -3,8 +3,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Looks for work between two offers of the processor to somebody else: about a microsecond.
+/// Looks for work between two offers of the processor to somebody else: some microseconds.
 const LOOKS: usize = 20;
+/// Pauses between two looks, which cost the others memory traffic.
+const SPINS: usize = 4;
 
 /// Runs a pass inside the pool, whose other threads look for its work until it ends.
 ///
@@ -34,7 +36,7 @@ fn look_for_work(is_over: &AtomicBool) {
             // A machine whose processors are all taken has better uses for this one.
             std::thread::yield_now();
         } else {
-            std::hint::spin_loop();
+            (0..SPINS).for_each(|_| std::hint::spin_loop());
         }
     }
 }

@@ -65,7 +65,13 @@ impl Rounded {
             std::array::from_fn(|four| bytes(std::array::from_fn(|at| byte(raised[four * 4 + at]))))
         });
         let (halves, _) = integers.as_chunks::<{ CHUNK / 2 }>();
-        let totals = [0, 1].map(|half: usize| halves[half].iter().sum::<i32>());
+        let mut totals = [0; 2];
+        for (total, half) in totals.iter_mut().zip(halves) {
+            // A loop of its own: the iterator's sum is a function apart.
+            for integer in half {
+                *total += integer;
+            }
+        }
         // Of the rounded activations, as products are; under 2^23, which `f32` has exactly.
         let sums = totals.map(|total| total as f32 * scale);
         // Integers cannot carry a NaN: the scale does, and so makes every sum of the block one.

@@ -27,13 +27,24 @@ pub fn line(plane: &[u8], index: usize) -> &[u8; LINE] {
     let line: &[u8; LINE] = plane[index * LINE..]
         .first_chunk()
         .expect("a plane is a whole number of lines, and the walk stays within them");
-    #[cfg(target_arch = "x86_64")]
     for part in (0..LINE).step_by(64) {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        // SAFETY: every such processor has the instruction, to which any address is allowed.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().wrapping_add(AHEAD + part).cast()) };
+        prefetch(line.as_ptr().wrapping_add(AHEAD + part));
     }
     line
+}
+
+/// Asks for the 64 bytes at an address, which may be any: into the second cache, since the first is
+/// full of what is being multiplied.
+#[inline(always)]
+pub(crate) fn prefetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: every such processor has the instruction, to which any address is allowed.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
 }
 
 /// The half float in the low 16 bits of a word. Exact for every finite value; a converter refuses

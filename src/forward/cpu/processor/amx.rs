@@ -158,30 +158,29 @@ impl Processor for Amx {
         let shapes = Shapes::new(WORDS);
         // SAFETY: there is an `Amx` only where the tiles are; the shapes are 64 bytes and valid.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &shapes, options(nostack, readonly)) };
-        let mut digits = [const { Digits([[[0; ROWS]; COLUMNS]; 3]) }; 2 * PANELS];
-        let (mut now, mut before) = digits.split_at_mut(PANELS);
-        let mut pending: Option<Products<'_, WORDS>> = None;
+        let mut digits = [const { Digits([[[0; ROWS]; COLUMNS]; 3]) }; 2];
+        let [now, before] = &mut digits;
+        let (mut now, mut before) = (now, before);
+        let mut pending: Option<(Products<'_, WORDS>, usize)> = None;
         for (chunk, x) in x.iter().enumerate() {
             for part in 0..CHUNK / 4 / WORDS {
                 for (group, x) in x.as_chunks::<COLUMNS>().0.iter().enumerate() {
                     let products = Products { quants, chunk, part, x, group };
                     products.load();
-                    // Tiles take their time: meanwhile vectors add up what the last ones gave.
+                    // Tiles take their time: meanwhile vectors add up what the last one gave.
                     for panel in 0..PANELS {
-                        products.multiply::<SIGNED>(panel, &mut now[panel]);
-                        if let Some(pending) = &pending {
-                            pending.add(self.vectors(), panel, &before[panel], sums);
+                        products.multiply::<SIGNED>(panel, now);
+                        if let Some((products, panel)) = pending {
+                            products.add(self.vectors(), panel, before, sums);
                         }
+                        pending = Some((products, panel));
+                        std::mem::swap(&mut now, &mut before);
                     }
-                    pending = Some(products);
-                    std::mem::swap(&mut now, &mut before);
                 }
             }
         }
-        if let Some(pending) = pending {
-            for (panel, digits) in before.iter().enumerate() {
-                pending.add(self.vectors(), panel, digits, sums);
-            }
+        if let Some((products, panel)) = pending {
+            products.add(self.vectors(), panel, before, sums);
         }
         // SAFETY: there is an `Amx` only where the tiles are.
         unsafe { asm!("tilerelease", options(nostack, nomem)) };
@@ -190,6 +189,7 @@ impl Processor for Amx {
 }
 
 /// A chunk, or a part of it, times 16 columns.
+#[derive(Clone, Copy)]
 struct Products<'a, const WORDS: usize> {
     quants: &'a Quants,
     chunk: usize,
