@@ -7,7 +7,9 @@ use rayon::prelude::*;
 use super::profile::{EngineProfile, ProfileStage};
 use super::{Batch, Capacity, Engine, EngineError, LogitsQuery, Sampled, answer};
 use crate::forward::Interventions;
-use crate::forward::cpu::{Column, CpuModel, ForwardError, Kernel, KernelTimings, KvCache, Logits};
+use crate::forward::cpu::{
+    Column, CpuModel, ForwardError, Kernel, KernelTimings, KvCache, Logits, vectors,
+};
 use crate::forward::sampling::Sampler;
 
 /// The most columns of a pass: enough that reading the weights costs little per column, few enough
@@ -106,9 +108,10 @@ impl Engine for CpuEngine {
     }
 
     fn device(&self) -> String {
+        let vectors = vectors();
         match rayon::current_num_threads() {
-            1 => "processor, 1 thread".into(),
-            threads => format!("processor, {threads} threads"),
+            1 => format!("processor, 1 thread, {vectors}"),
+            threads => format!("processor, {threads} threads, {vectors}"),
         }
     }
 

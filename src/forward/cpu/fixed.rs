@@ -17,8 +17,9 @@ pub(crate) const DIGIT_BITS: u32 = 7;
 /// Half of a digit's range, which is signed.
 const HALF_DIGIT: u32 = 1 << (DIGIT_BITS - 1);
 
-/// 32 activations of one column in fixed point.
+/// 32 activations of one column in fixed point, where no digit crosses a line of the cache.
 #[derive(Debug, Clone, Default)]
+#[repr(align(64))]
 pub struct Rounded {
     /// Each digit of all activations, the lowest first: signed bytes, four to a word of weights.
     pub digits: [[u32; CHUNK / 4]; 3],
@@ -27,6 +28,8 @@ pub struct Rounded {
     pub scale: f32,
     /// Sum of the rounded activations of each half.
     pub sums: [f32; 2],
+    /// Their sum.
+    pub sum: f32,
     /// Sum of the integers.
     pub total: i32,
 }
@@ -74,9 +77,10 @@ impl Rounded {
         }
         // Of the rounded activations, as products are; under 2^23, which `f32` has exactly.
         let sums = totals.map(|total| total as f32 * scale);
+        let sum = sums[0] + sums[1];
         // Integers cannot carry a NaN: the scale does, and so makes every sum of the block one.
         let total = totals[0] + totals[1];
-        Self { digits, scale: scale + nothing.iter().sum::<f32>(), sums, total }
+        Self { digits, scale: scale + nothing.iter().sum::<f32>(), sums, sum, total }
     }
 
     /// The rounded activations that meet word `index` of weights.

@@ -39,6 +39,7 @@ pub use error::ForwardError;
 pub use kernel_timings::{Kernel, KernelTimings, Lap};
 pub use logits::Logits;
 pub use model::{CpuModel, CpuOptions};
+pub use processor::vectors;
 
 /// One token at one position of one sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

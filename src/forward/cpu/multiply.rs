@@ -111,12 +111,18 @@ fn quants_of_segment<P: Processor, const SIGNED: bool, const WORDS: usize>(
         let done = processor.add_columns::<SIGNED, WORDS>(packed, x, out);
         // Column by column, whose sums stay at hand over the chunks.
         for (column, sums) in out.iter_mut().enumerate().skip(done) {
+            let mut held = Sums(*sums);
             for (chunk, x) in x.iter().enumerate() {
-                add_chunk::<P, SIGNED, WORDS>(processor, packed, chunk, &x[column], sums);
+                add_chunk::<P, SIGNED, WORDS>(processor, packed, chunk, &x[column], &mut held.0);
             }
+            *sums = held.0;
         }
     }
 }
+
+/// Sums where no vector of them crosses a line of the cache.
+#[repr(align(64))]
+struct Sums([f32; LANES]);
 
 /// Adds a chunk times a column to its sums.
 #[inline(always)]
@@ -132,7 +138,7 @@ fn add_chunk<P: Processor, const SIGNED: bool, const WORDS: usize>(
         let mut integers = [0; LANES];
         processor.products::<SIGNED, WORDS>(words, part, x, &mut integers);
         let (scale, offset) = (&quants.scale[chunk][part], &quants.offset[chunk][part]);
-        let total = if WORDS < CHUNK / 4 { x.sums[part] } else { x.sums[0] + x.sums[1] };
+        let total = if WORDS < CHUNK / 4 { x.sums[part] } else { x.sum };
         // The integers are exact, so this conversion is their only rounding. The offset goes first
         // for every column: another order would be other bits.
         for lane in 0..LANES {
@@ -287,50 +293,6 @@ mod tests {
                     assert!(alone.iter().zip(together).all(is_same), "{encoding}");
                 }
             }
-        }
-    }
-
-    // TEMPORARY
-    #[test]
-    #[ignore = "timing"]
-    fn timing() {
-        use std::time::Instant;
-        for encoding in Encoding::ALL.into_iter().filter(|_| true) {
-            let (columns, rows) =
-                (2048usize, if std::env::var("BIG").is_ok() { 65536usize } else { 512 });
-            let (_, bytes, tensors) = random(encoding, columns, rows, 7);
-            let params = MatrixParams::new(&tensors[0]).unwrap();
-            let matrix = Matrix::new(&params, &bytes);
-            print!("{encoding:>5}");
-            for count in [1usize, 2, 8, 96] {
-                let x: Vec<f32> =
-                    (0..columns * count).map(|i| (i * 37 % 101) as f32 - 50.0).collect();
-                let input = Input::rows(&x, columns, &[&matrix]);
-                let mut out = vec![0.0; LANES * count];
-                let mut best = f64::MAX;
-                for _ in 0..(40 / count).max(3) {
-                    let start = Instant::now();
-                    if rows > 512 && count == 1 {
-                        use rayon::prelude::*;
-                        let mut all = vec![0.0; rows];
-                        all.par_chunks_mut(LANES).enumerate().for_each(|(group, out)| {
-                            multiply_row_group(&matrix, group, &input, out)
-                        });
-                    } else if rows > 512 {
-                        break;
-                    } else {
-                        for group in 0..matrix.row_groups() {
-                            multiply_row_group(&matrix, group, &input, &mut out);
-                        }
-                    }
-                    best = best.min(start.elapsed().as_secs_f64());
-                }
-                if count == 1 {
-                    print!("  {:6.1} GB/s", bytes.len() as f64 / best / 1e9);
-                }
-                print!("  {count}: {:6.1} GMAC/s", (columns * rows * count) as f64 / best / 1e9);
-            }
-            println!();
         }
     }
 

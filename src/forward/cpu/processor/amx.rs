@@ -108,11 +108,15 @@ impl Shapes {
 const PANELS: usize = LANES / ROWS;
 
 /// Sums of a digit's products: of 16 columns with 16 rows.
-type Sums = [[i32; ROWS]; COLUMNS];
+type DigitSums = [[i32; ROWS]; COLUMNS];
 
 /// Sums of 64 bytes' alignment, so that no line of a tile crosses one of the cache.
 #[repr(align(64))]
-struct Digits([Sums; 3]);
+struct Digits([DigitSums; 3]);
+
+/// The sums of 16 columns, as aligned.
+#[repr(align(64))]
+struct Sums([[f32; LANES]; COLUMNS]);
 
 impl Processor for Amx {
     type Vectors = <Vnni as Processor>::Vectors;
@@ -161,26 +165,29 @@ impl Processor for Amx {
         let mut digits = [const { Digits([[[0; ROWS]; COLUMNS]; 3]) }; 2];
         let [now, before] = &mut digits;
         let (mut now, mut before) = (now, before);
-        let mut pending: Option<(Products<'_, WORDS>, usize)> = None;
-        for (chunk, x) in x.iter().enumerate() {
-            for part in 0..CHUNK / 4 / WORDS {
-                for (group, x) in x.as_chunks::<COLUMNS>().0.iter().enumerate() {
-                    let products = Products { quants, chunk, part, x, group };
+        for (group, sums) in sums.iter_mut().enumerate() {
+            let mut held = Sums(*sums);
+            let mut pending: Option<(Products<'_, WORDS>, usize)> = None;
+            for (chunk, x) in x.iter().enumerate() {
+                let x = &x.as_chunks::<COLUMNS>().0[group];
+                for part in 0..CHUNK / 4 / WORDS {
+                    let products = Products { quants, chunk, part, x };
                     products.load();
                     // Tiles take their time: meanwhile vectors add up what the last one gave.
                     for panel in 0..PANELS {
                         products.multiply::<SIGNED>(panel, now);
                         if let Some((products, panel)) = pending {
-                            products.add(self.vectors(), panel, before, sums);
+                            products.add(self.vectors(), panel, before, &mut held);
                         }
                         pending = Some((products, panel));
                         std::mem::swap(&mut now, &mut before);
                     }
                 }
             }
-        }
-        if let Some((products, panel)) = pending {
-            products.add(self.vectors(), panel, before, sums);
+            if let Some((products, panel)) = pending {
+                products.add(self.vectors(), panel, before, &mut held);
+            }
+            *sums = held.0;
         }
         // SAFETY: there is an `Amx` only where the tiles are.
         unsafe { asm!("tilerelease", options(nostack, nomem)) };
@@ -195,7 +202,6 @@ struct Products<'a, const WORDS: usize> {
     chunk: usize,
     part: usize,
     x: &'a [Rounded; COLUMNS],
-    group: usize,
 }
 
 impl<const WORDS: usize> Products<'_, WORDS> {
@@ -260,11 +266,10 @@ impl<const WORDS: usize> Products<'_, WORDS> {
 
     /// Adds them, scaled, to the columns' sums.
     #[inline(always)]
-    fn add(&self, simd: V4, panel: usize, digits: &Digits, sums: &mut [[[f32; LANES]; COLUMNS]]) {
+    fn add(&self, simd: V4, panel: usize, digits: &Digits, sums: &mut Sums) {
         let of = |floats: &[[f32; LANES]; 2]| V4::as_simd_f32s(&floats[self.part]).0[panel];
         let (scale, offset) =
             (of(&self.quants.scale[self.chunk]), of(&self.quants.offset[self.chunk]));
-        let sums = &mut sums[self.group];
         for column in 0..COLUMNS {
             let x = &self.x[column];
             let [low, middle, high] =
@@ -275,8 +280,8 @@ impl<const WORDS: usize> Products<'_, WORDS> {
                 f._mm512_add_epi32(f._mm512_slli_epi32::<{ DIGIT_BITS }>(cast(high)), cast(middle));
             let integers =
                 f._mm512_add_epi32(f._mm512_slli_epi32::<{ DIGIT_BITS }>(upper), cast(low));
-            let total = if WORDS < CHUNK / 4 { x.sums[self.part] } else { x.sums[0] + x.sums[1] };
-            let sum = &mut V4::as_mut_simd_f32s(&mut sums[column]).0[panel];
+            let total = if WORDS < CHUNK / 4 { x.sums[self.part] } else { x.sum };
+            let sum = &mut V4::as_mut_simd_f32s(&mut sums.0[column]).0[panel];
             // As for a column alone: the offset first.
             let with_offset = simd.mul_add_e_f32s(offset, simd.splat_f32s(total), *sum);
             let scale = simd.mul_f32s(scale, simd.splat_f32s(x.scale));

@@ -99,8 +99,14 @@ impl Vectors {
         static CHOSEN: OnceLock<Vectors> = OnceLock::new();
         *CHOSEN.get_or_init(|| {
             let named = std::env::var("PIXEL_LLM_VECTORS").ok();
-            let most = Self::ALL.iter().find(|(name, _)| named.as_deref() == Some(name));
-            let most = most.map_or(Self::Amx, |&(_, vectors)| vectors);
+            let most = named.as_ref().map_or(Some(Self::Amx), |named| {
+                Self::ALL.iter().find(|(name, _)| name == named).map(|&(_, vectors)| vectors)
+            });
+            let most = most.unwrap_or_else(|| {
+                let names = Self::ALL.map(|(name, _)| name).join(", ");
+                eprintln!("PIXEL_LLM_VECTORS is none of {names}: the widest vectors are used");
+                Self::Amx
+            });
             Self::ALL
                 .into_iter()
                 .map(|(_, vectors)| vectors)
@@ -123,16 +129,12 @@ impl Vectors {
         #[cfg(not(target_arch = "x86_64"))]
         return self == Self::Portable;
     }
-
-    /// The name that a person may give.
-    pub(crate) fn name(self) -> &'static str {
-        Self::ALL.into_iter().find(|(_, of)| *of == self).map_or("", |(name, _)| name)
-    }
 }
 
-/// The vectors that are used here.
-pub(crate) fn vectors() -> Vectors {
-    Vectors::chosen()
+/// The name of the vectors that passes use here, as `PIXEL_LLM_VECTORS` may name them.
+pub fn vectors() -> &'static str {
+    let chosen = Vectors::chosen();
+    Vectors::ALL.into_iter().find(|(_, of)| *of == chosen).map_or("", |(name, _)| name)
 }
 
 /// Does a work with this processor's vectors.
