@@ -8,7 +8,7 @@ use super::profile::{EngineProfile, ProfileStage};
 use super::{Batch, Capacity, Engine, EngineError, LogitsQuery, Sampled, answer};
 use crate::forward::Interventions;
 use crate::forward::cpu::{
-    Column, CpuModel, ForwardError, Kernel, KernelTimings, KvCache, Logits, vectors,
+    CacheType, Column, CpuModel, ForwardError, Kernel, KernelTimings, KvCache, Logits, vectors,
 };
 use crate::forward::sampling::Sampler;
 
@@ -29,7 +29,17 @@ pub struct CpuEngine {
 impl CpuEngine {
     /// An engine for `slots` sequences of up to `context` positions.
     pub fn new(model: CpuModel, slots: usize, context: usize) -> Self {
-        let cache = KvCache::new(model.config(), slots, context);
+        Self::of_type(model, slots, context, CacheType::default())
+    }
+
+    /// The same with keys and values of a type.
+    pub(crate) fn of_type(
+        model: CpuModel,
+        slots: usize,
+        context: usize,
+        cache_type: CacheType,
+    ) -> Self {
+        let cache = KvCache::of_type(model.config(), slots, context, cache_type);
         let samplers = (0..rayon::current_num_threads()).map(|_| Sampler::default()).collect();
         Self { model, cache, interventions: Interventions::default(), samplers }
     }
@@ -108,11 +118,13 @@ impl Engine for CpuEngine {
     }
 
     fn device(&self) -> String {
-        let vectors = vectors();
-        match rayon::current_num_threads() {
-            1 => format!("processor, 1 thread, {vectors}"),
-            threads => format!("processor, {threads} threads, {vectors}"),
-        }
+        let (vectors, threads) = (vectors(), rayon::current_num_threads());
+        let plural = if threads == 1 { "" } else { "s" };
+        let kept = match self.cache.cache_type() {
+            CacheType::F32 => "",
+            CacheType::F16 => ", keys and values in F16",
+        };
+        format!("processor, {threads} thread{plural}, {vectors}{kept}")
     }
 
     fn profile(&mut self, batch: &Batch) -> Result<Option<EngineProfile>, EngineError> {

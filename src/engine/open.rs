@@ -8,7 +8,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use super::{CpuEngine, Engine, EngineError};
-use crate::forward::cpu::{CpuModel, CpuOptions, ForwardError};
+use crate::forward::cpu::{CacheType, CpuModel, CpuOptions, ForwardError};
 use crate::model::PixelModel;
 
 /// Positions of each sequence on an adapter where nobody says: its cache is memory that is taken at
@@ -44,6 +44,8 @@ pub(crate) struct EngineOptions {
     /// Bytes of an adapter's memory that the weights may take; a larger model is streamed. `None`
     /// is what the adapter gives.
     pub gpu_memory: Option<u64>,
+    /// How keys and values are kept; an adapter keeps them in 32 bits.
+    pub cache_type: CacheType,
 }
 
 /// Why there is no engine. Each message is one line.
@@ -62,6 +64,12 @@ pub(crate) enum OpenError {
     #[cfg(not(feature = "world"))]
     #[error("--device gpu: this program was built without a GPU path; use cpu or auto")]
     NoGpuPath,
+    /// An adapter is asked to keep keys and values as it does not.
+    #[error(
+        "--cache-type: an adapter keeps keys and values in 32 bits; use --device cpu, or leave \
+         it out"
+    )]
+    CacheType,
     /// The processor cannot run the model.
     #[error(transparent)]
     Cpu(#[from] ForwardError),
@@ -97,10 +105,16 @@ pub(crate) trait OpenProgress {
 /// The model was made for fewer positions, or the device cannot run it.
 pub(crate) fn open_engine(
     model: PixelModel,
-    options: EngineOptions,
+    mut options: EngineOptions,
     progress: &dyn OpenProgress,
 ) -> Result<Box<dyn Engine>, OpenError> {
     check_context(&model, options.context)?;
+    if options.cache_type != CacheType::F32 {
+        if options.device == Device::Gpu {
+            return Err(OpenError::CacheType);
+        }
+        options.device = Device::Cpu;
+    }
     let most = model.config().context_length;
     let model = Arc::new(model);
     #[cfg(feature = "world")]
@@ -113,7 +127,8 @@ pub(crate) fn open_engine(
     }
     let _reading = progress.begin("reading the model");
     let model = CpuModel::new(model, CpuOptions::default())?;
-    Ok(Box::new(CpuEngine::new(model, options.slots, options.context.unwrap_or(most) as usize)))
+    let context = options.context.unwrap_or(most) as usize;
+    Ok(Box::new(CpuEngine::of_type(model, options.slots, context, options.cache_type)))
 }
 
 /// Whether a model has room for so many positions.
@@ -145,7 +160,7 @@ mod on_gpu {
         options: EngineOptions,
         progress: &dyn OpenProgress,
     ) -> Result<Option<Box<dyn Engine>>, OpenError> {
-        let EngineOptions { device, try_software, slots, context, gpu_memory } = options;
+        let EngineOptions { device, try_software, slots, context, gpu_memory, .. } = options;
         let context = context.unwrap_or(model.config().context_length.min(GPU_CONTEXT)) as usize;
         let auto = device == Device::Auto;
         if device == Device::Cpu || (auto && !try_software && !may_have_gpu()) {

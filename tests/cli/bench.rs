@@ -84,3 +84,18 @@ fn what_does_not_fit_the_model_is_told_before_it_runs() {
     );
     assert!(error.contains("made for 512"), "{error}");
 }
+
+#[test]
+fn keys_and_values_may_be_kept_in_16_bits_on_the_processor_alone() {
+    let few = ["--tokens", "2", "--repetitions", "1", "--parallel", "1", "--json"];
+    let assert = bench(&[&few[..], &["--cache-type", "f16"]].concat()).success();
+    let report: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+    let device = report["device"].as_str().unwrap();
+    assert!(device.ends_with("keys and values in F16"), "{device}");
+
+    let mut command = Command::cargo_bin("pixel-llm").unwrap();
+    let args = ["run", "--device", "gpu", "--cache-type", "f16", "--prompt", "Once"];
+    let assert = command.args(args).assert().failure();
+    let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(said.contains("--cache-type") && said.contains("--device cpu"), "{said}");
+}

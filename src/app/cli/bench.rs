@@ -17,7 +17,7 @@ use clap::Args;
 use self::measure::BenchPlan;
 use self::report::{BenchReport, Startup};
 use self::streaming::Streaming;
-use super::engine::{Device, GpuMemory, open_fastest_engine};
+use super::engine::{CacheArgs, Device, GpuMemory, open_fastest_engine};
 use super::output::{Exit, Output, progress_bar};
 use crate::content::assets::Assets;
 use crate::model::PixelModel;
@@ -84,6 +84,9 @@ pub struct BenchArgs {
     device: Device,
     #[command(flatten)]
     memory: GpuMemory,
+    /// How keys and values are kept.
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 impl BenchArgs {
@@ -118,7 +121,13 @@ pub fn run(args: BenchArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
     let subject = report::BenchModel::of(&model);
     let weight_bytes = weight_bytes(&model);
     let (mut engine, engine_ready) = timed(|| {
-        open_fastest_engine(args.device, model, plan.slots(), Some(context), args.memory)
+        open_fastest_engine(
+            args.device,
+            model,
+            plan.slots(),
+            Some(context),
+            (args.memory, args.cache),
+        )
     })?;
     let first_token = measure::first_token(&mut *engine)?;
     // What was streamed for the first token counts to the start.

@@ -18,7 +18,7 @@ use self::commands::{Command, HELP};
 use self::conversation::{ChatSession, TurnResult};
 pub use self::lines::give_terminal_back;
 use self::lines::{ChatInput, ChatReader};
-use super::engine::{Device, GpuMemory, open_engine};
+use super::engine::{CacheArgs, Device, GpuMemory, open_engine};
 use super::open_model;
 use super::output::{Exit, Output, print_note, print_warning};
 use super::run::{self, CHATML_ENDS, SamplingArgs};
@@ -72,6 +72,9 @@ pub struct ChatArgs {
     /// How much of a GPU the model may take.
     #[command(flatten)]
     pub memory: GpuMemory,
+    /// How keys and values are kept.
+    #[command(flatten)]
+    pub cache: CacheArgs,
 }
 
 impl ChatArgs {
@@ -134,7 +137,8 @@ fn open(args: &ChatArgs, model: PixelModel, text: &ModelText) -> anyhow::Result<
     // On a GPU the engine has its own, lower, usual number.
     let usual =
         (model.config().context_length > CONTEXT && args.device != Device::Gpu).then_some(CONTEXT);
-    let engine = open_engine(args.device, model, 1, args.context.or(usual), args.memory)?;
+    let engine =
+        open_engine(args.device, model, 1, args.context.or(usual), (args.memory, args.cache))?;
     if !text.brings_chat_template() {
         print_note("the model brings no chat template: the conversation is written as ChatML");
     }

@@ -11,6 +11,7 @@ use super::output::{doing, print_note};
 use crate::engine::Engine;
 use crate::engine::open::{self, EngineOptions, OpenProgress, check_context};
 use crate::forward::Interventions;
+use crate::forward::cpu::CacheType;
 use crate::model::{ModelConfig, PixelModel};
 use crate::size::MemorySize;
 
@@ -46,6 +47,57 @@ pub struct GpuMemory {
     pub gpu_memory: Option<MemorySize>,
 }
 
+impl ValueEnum for CacheType {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::F32, Self::F16]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let (name, help) = match self {
+            Self::F32 => ("f32", "As they were computed"),
+            Self::F16 => (
+                "f16",
+                "Rounded to 16 bits: half the memory, faster where the context is long; on the \
+                 processor alone",
+            ),
+        };
+        Some(PossibleValue::new(name).help(help))
+    }
+}
+
+/// How keys and values are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::Args)]
+pub struct CacheArgs {
+    /// How keys and values of a sequence are kept.
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = CacheType::F32,
+        hide_short_help = true,
+        help_heading = "Running",
+    )]
+    pub cache_type: CacheType,
+}
+
+/// What an engine may take, and how.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Room {
+    memory: GpuMemory,
+    cache: CacheArgs,
+}
+
+impl From<GpuMemory> for Room {
+    fn from(memory: GpuMemory) -> Self {
+        Self { memory, ..Self::default() }
+    }
+}
+
+impl From<(GpuMemory, CacheArgs)> for Room {
+    fn from((memory, cache): (GpuMemory, CacheArgs)) -> Self {
+        Self { memory, cache }
+    }
+}
+
 /// Tells a person on the terminal.
 struct OnTerminal;
 
@@ -70,9 +122,9 @@ pub(crate) fn open_engine(
     model: PixelModel,
     slots: usize,
     context: Option<u32>,
-    memory: GpuMemory,
+    room: impl Into<Room>,
 ) -> anyhow::Result<Box<dyn Engine>> {
-    open(device, false, model, slots, context, memory)
+    open(device, false, model, slots, context, room)
 }
 
 /// The same where time is no matter: `auto` is a software adapter too, if a trial finds it faster
@@ -85,9 +137,9 @@ pub(crate) fn open_fastest_engine(
     model: PixelModel,
     slots: usize,
     context: Option<u32>,
-    memory: GpuMemory,
+    room: impl Into<Room>,
 ) -> anyhow::Result<Box<dyn Engine>> {
-    open(device, true, model, slots, context, memory)
+    open(device, true, model, slots, context, room)
 }
 
 fn open(
@@ -96,10 +148,11 @@ fn open(
     model: PixelModel,
     slots: usize,
     context: Option<u32>,
-    memory: GpuMemory,
+    room: impl Into<Room>,
 ) -> anyhow::Result<Box<dyn Engine>> {
+    let Room { memory, cache: CacheArgs { cache_type } } = room.into();
     let gpu_memory = memory.gpu_memory.map(|size| size.0);
-    let options = EngineOptions { device, try_software, slots, context, gpu_memory };
+    let options = EngineOptions { device, try_software, slots, context, gpu_memory, cache_type };
     Ok(open::open_engine(model, options, &OnTerminal)?)
 }
 
@@ -113,10 +166,10 @@ pub(crate) fn open_engine_without(
     model: PixelModel,
     slots: usize,
     context: Option<u32>,
-    memory: GpuMemory,
+    room: impl Into<Room>,
 ) -> anyhow::Result<Box<dyn Engine>> {
     if muted.is_empty() {
-        return open_engine(device, model, slots, context, memory);
+        return open_engine(device, model, slots, context, room);
     }
     anyhow::ensure!(
         device != Device::Gpu,
@@ -125,7 +178,7 @@ pub(crate) fn open_engine_without(
     // What can be refused is refused before the engine is opened, which may take long.
     check_context(&model, context)?;
     let interventions = interventions_without(muted, model.config())?;
-    let mut engine = open_engine(Device::Cpu, model, slots, context, memory)?;
+    let mut engine = open_engine(Device::Cpu, model, slots, context, room)?;
     anyhow::ensure!(
         engine.set_interventions(&interventions),
         "--mute: {} mutes no heads",

@@ -9,7 +9,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::engine::{Device, GpuMemory, open_engine};
+use super::engine::{CacheArgs, Device, GpuMemory, open_engine};
 use super::numbers::thousands;
 use super::output::{Exit, Output};
 use crate::batch::ModelText;
@@ -65,6 +65,9 @@ pub struct PerplexityArgs {
     device: Device,
     #[command(flatten)]
     memory: GpuMemory,
+    /// How keys and values are kept.
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 #[derive(Debug, Serialize)]
@@ -109,7 +112,7 @@ pub fn run(args: PerplexityArgs, assets: &Assets, out: &mut Output) -> anyhow::R
         tokens.len()
     );
 
-    let mut engine = open_engine(args.device, model, 1, Some(context), args.memory)?;
+    let mut engine = open_engine(args.device, model, 1, Some(context), (args.memory, args.cache))?;
     let bar = bar(windows.count(tokens.len()) as u64);
     let mut likelihood = Likelihood::default();
     // The model is open: the speed is that of the windows alone.

@@ -6,12 +6,13 @@
 //! bits on any number of threads. Keys and values are read once for all heads that share them, and
 //! for all columns of a block.
 
+use half::f16;
 use pulp::Simd;
 use rayon::prelude::*;
 
 use super::Column;
-use super::cache::{KvCache, PAGE};
-use super::lanes::{exp, prefetch};
+use super::cache::{CacheType, KvCache, Numbers, PAGE};
+use super::lanes::{exp, half, prefetch};
 use super::processor::{Processor, Work, run};
 use crate::forward::params::AttendParams;
 
@@ -165,11 +166,20 @@ impl Work for Stretch<'_> {
 
     #[inline(always)]
     fn with<P: Processor>(self, processor: P) {
+        match self.heads.cache.cache_type() {
+            CacheType::F32 => self.attend::<P, f32>(processor),
+            CacheType::F16 => self.attend::<P, f16>(processor),
+        }
+    }
+}
+
+impl Stretch<'_> {
+    #[inline(always)]
+    fn attend<P: Processor, K: Kept>(self, processor: P) {
         let Self { heads, kv_head, first_page, sums } = self;
         let Heads { params, columns, query, cache } = heads;
         let (size, per_kv) = (params.head_size as usize, params.heads_per_kv as usize);
         let width = params.head_count as usize * size;
-        let simd = processor.vectors();
         for sums in sums.chunks_exact_mut(heads.row()) {
             sums.fill(0.0);
             sums[size] = f32::NEG_INFINITY;
@@ -185,12 +195,11 @@ impl Work for Stretch<'_> {
         let mut scores = vec![[0.0; PAGE]; rows];
         let end = (first_page + STRETCH).min(last.div_ceil(PAGE));
         for page in first_page..end {
-            let of = |page| cache.page(params.layer as usize, slot, kv_head, page);
-            let (keys, values) = of(page);
+            let of = |page| cache.page(params.layer as usize, slot, kv_head, page).map(K::of);
+            let [keys, values] = of(page);
             // Of the next page, keys and values are asked for in turn.
             let next = (page + 1 < end).then(|| of(page + 1));
-            let [next_keys, next_values] =
-                next.map_or([&[][..]; 2], |(keys, values)| [keys, values]);
+            let [next_keys, next_values] = next.unwrap_or([&[][..]; 2]);
             // Positions that a row sees of the page: those of its column and before.
             let seen = |row: usize| {
                 let length = columns[row / per_kv].position as usize + 1;
@@ -201,14 +210,14 @@ impl Work for Stretch<'_> {
             let mut row = first;
             while row < rows {
                 row += match rows - row {
-                    1 => score::<_, 1>(simd, keys, [query_of(row)], &mut scores[row..]),
+                    1 => score::<P, K, 1>(processor, keys, [query_of(row)], &mut scores[row..]),
                     2 => {
                         let queries = [query_of(row), query_of(row + 1)];
-                        score::<_, 2>(simd, keys, queries, &mut scores[row..])
+                        score::<P, K, 2>(processor, keys, queries, &mut scores[row..])
                     }
                     3 => {
                         let queries = [query_of(row), query_of(row + 1), query_of(row + 2)];
-                        score::<_, 3>(simd, keys, queries, &mut scores[row..])
+                        score::<P, K, 3>(processor, keys, queries, &mut scores[row..])
                     }
                     _ => {
                         let queries = [
@@ -217,7 +226,7 @@ impl Work for Stretch<'_> {
                             query_of(row + 2),
                             query_of(row + 3),
                         ];
-                        score::<_, ROWS>(simd, keys, queries, &mut scores[row..])
+                        score::<P, K, ROWS>(processor, keys, queries, &mut scores[row..])
                     }
                 };
             }
@@ -234,10 +243,10 @@ impl Work for Stretch<'_> {
                 let (weights, sums) = (&scores[row..], &mut sums[row * heads.row()..]);
                 let (values, stride) = (&values[..seen(row) * size], heads.row());
                 match count {
-                    1 => add::<_, 1>(simd, values, size, weights, sums, stride),
-                    2 => add::<_, 2>(simd, values, size, weights, sums, stride),
-                    3 => add::<_, 3>(simd, values, size, weights, sums, stride),
-                    _ => add::<_, ROWS>(simd, values, size, weights, sums, stride),
+                    1 => add::<P, K, 1>(processor, values, size, weights, sums, stride),
+                    2 => add::<P, K, 2>(processor, values, size, weights, sums, stride),
+                    3 => add::<P, K, 3>(processor, values, size, weights, sums, stride),
+                    _ => add::<P, K, ROWS>(processor, values, size, weights, sums, stride),
                 }
                 row += count;
             }
@@ -245,52 +254,103 @@ impl Work for Stretch<'_> {
     }
 }
 
+/// A number as the cache keeps it.
+trait Kept: Copy {
+    /// Numbers of this type.
+    fn of(numbers: Numbers<'_>) -> &[Self];
+
+    /// Its value.
+    fn number(self) -> f32;
+
+    /// A vector of values, from as many numbers.
+    fn vector<P: Processor>(processor: P, numbers: &[Self]) -> <P::Vectors as Simd>::f32s;
+}
+
+impl Kept for f32 {
+    #[inline(always)]
+    fn of(numbers: Numbers<'_>) -> &[Self] {
+        let Numbers::F32(numbers) = numbers else { return &[] };
+        numbers
+    }
+
+    #[inline(always)]
+    fn number(self) -> f32 {
+        self
+    }
+
+    #[inline(always)]
+    fn vector<P: Processor>(_: P, numbers: &[Self]) -> <P::Vectors as Simd>::f32s {
+        P::Vectors::as_simd_f32s(numbers).0[0]
+    }
+}
+
+impl Kept for f16 {
+    #[inline(always)]
+    fn of(numbers: Numbers<'_>) -> &[Self] {
+        let Numbers::F16(numbers) = numbers else { return &[] };
+        numbers
+    }
+
+    #[inline(always)]
+    fn number(self) -> f32 {
+        half(u32::from(self.to_bits()))
+    }
+
+    #[inline(always)]
+    fn vector<P: Processor>(processor: P, numbers: &[Self]) -> <P::Vectors as Simd>::f32s {
+        processor.widen(numbers)
+    }
+}
+
 /// Asks for numbers that come next.
 #[inline(always)]
-fn ask_for(numbers: &[f32]) {
-    for line in numbers.chunks(16) {
+fn ask_for<K: Kept>(numbers: &[K]) {
+    for line in numbers.chunks(64 / size_of::<K>()) {
         prefetch(line.as_ptr());
     }
 }
 
 /// Products of some queries with all keys of a page, `[dimension][position]`; gives their number.
 #[inline(always)]
-fn score<S: Simd, const COUNT: usize>(
-    simd: S,
-    keys: &[f32],
+fn score<P: Processor, K: Kept, const COUNT: usize>(
+    processor: P,
+    keys: &[K],
     queries: [&[f32]; COUNT],
     out: &mut [Scores],
 ) -> usize {
     // As many vectors of positions as leave registers for four queries.
-    if S::F32_LANES >= 16 {
-        score_vectors::<S, COUNT, 4>(simd, keys, queries, out);
+    if P::Vectors::F32_LANES >= 16 {
+        score_vectors::<P, K, COUNT, 4>(processor, keys, queries, out);
     } else {
-        score_vectors::<S, COUNT, 2>(simd, keys, queries, out);
+        score_vectors::<P, K, COUNT, 2>(processor, keys, queries, out);
     }
     COUNT
 }
 
 #[inline(always)]
-fn score_vectors<S: Simd, const COUNT: usize, const VECTORS: usize>(
-    simd: S,
-    keys: &[f32],
+fn score_vectors<P: Processor, K: Kept, const COUNT: usize, const VECTORS: usize>(
+    processor: P,
+    keys: &[K],
     queries: [&[f32]; COUNT],
     out: &mut [Scores],
 ) {
+    let (simd, lanes) = (processor.vectors(), P::Vectors::F32_LANES);
     let (keys, _) = keys.as_chunks::<PAGE>();
-    for first in (0..PAGE / S::F32_LANES).step_by(VECTORS) {
+    for first in (0..PAGE / lanes).step_by(VECTORS) {
         let mut sums = [[simd.splat_f32s(0.0); VECTORS]; COUNT];
         for (dimension, keys) in keys.iter().enumerate() {
-            let keys = &S::as_simd_f32s(keys).0[first..];
+            let keys: [_; VECTORS] = std::array::from_fn(|vector| {
+                K::vector(processor, &keys[(first + vector) * lanes..][..lanes])
+            });
             for (query, sums) in queries.iter().zip(&mut sums) {
                 let query = simd.splat_f32s(query[dimension]);
                 for (sum, key) in sums.iter_mut().zip(keys) {
-                    *sum = simd.mul_add_e_f32s(*key, query, *sum);
+                    *sum = simd.mul_add_e_f32s(key, query, *sum);
                 }
             }
         }
         for (out, sums) in out.iter_mut().zip(sums) {
-            let out = &mut S::as_mut_simd_f32s(out).0[first..];
+            let out = &mut P::Vectors::as_mut_simd_f32s(out).0[first..];
             out.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum);
         }
     }
@@ -328,68 +388,72 @@ fn weigh<S: Simd>(scale: f32, seen: usize, scores: &mut Scores, sums: &mut [f32]
 /// Adds the values of a page's positions, each times its weight, to the sums of some rows, which
 /// lie `stride` apart.
 #[inline(always)]
-fn add<S: Simd, const COUNT: usize>(
-    simd: S,
-    values: &[f32],
+fn add<P: Processor, K: Kept, const COUNT: usize>(
+    processor: P,
+    values: &[K],
     size: usize,
     weights: &[Scores],
     sums: &mut [f32],
     stride: usize,
 ) {
-    let whole = size / S::F32_LANES;
+    let lanes = P::Vectors::F32_LANES;
+    let whole = size / lanes;
     let mut vector = 0;
-    if S::F32_LANES >= 16 {
+    if lanes >= 16 {
         while vector + 4 <= whole {
-            add_vectors::<S, COUNT, 4>(simd, values, size, vector, weights, sums, stride);
+            add_vectors::<P, K, COUNT, 4>(processor, values, size, vector, weights, sums, stride);
             vector += 4;
         }
     }
     while vector + 2 <= whole {
-        add_vectors::<S, COUNT, 2>(simd, values, size, vector, weights, sums, stride);
+        add_vectors::<P, K, COUNT, 2>(processor, values, size, vector, weights, sums, stride);
         vector += 2;
     }
     while vector < whole {
-        add_vectors::<S, COUNT, 1>(simd, values, size, vector, weights, sums, stride);
+        add_vectors::<P, K, COUNT, 1>(processor, values, size, vector, weights, sums, stride);
         vector += 1;
     }
-    for dimension in whole * S::F32_LANES..size {
+    for dimension in whole * lanes..size {
         for (row, weights) in weights.iter().enumerate().take(COUNT) {
             let sum = &mut sums[row * stride + dimension];
             for (value, weight) in values.chunks_exact(size).zip(weights) {
-                *sum += weight * value[dimension];
+                *sum += weight * value[dimension].number();
             }
         }
     }
 }
 
 #[inline(always)]
-fn add_vectors<S: Simd, const COUNT: usize, const VECTORS: usize>(
-    simd: S,
-    values: &[f32],
+fn add_vectors<P: Processor, K: Kept, const COUNT: usize, const VECTORS: usize>(
+    processor: P,
+    values: &[K],
     size: usize,
     first: usize,
     weights: &[Scores],
     sums: &mut [f32],
     stride: usize,
 ) {
-    let first = first * S::F32_LANES;
+    let (simd, lanes) = (processor.vectors(), P::Vectors::F32_LANES);
+    let first = first * lanes;
     let weights: &[Scores; COUNT] = weights.first_chunk().expect("there are so many rows");
     let mut held = [[simd.splat_f32s(0.0); VECTORS]; COUNT];
     for (row, held) in held.iter_mut().enumerate() {
-        let (vectors, _) = S::as_simd_f32s(&sums[row * stride + first..]);
+        let (vectors, _) = P::Vectors::as_simd_f32s(&sums[row * stride + first..]);
         held.iter_mut().zip(vectors).for_each(|(held, sum)| *held = *sum);
     }
     for (position, value) in values.chunks_exact(size).enumerate() {
-        let (value, _) = S::as_simd_f32s(&value[first..]);
+        let value: [_; VECTORS] = std::array::from_fn(|vector| {
+            K::vector(processor, &value[first + vector * lanes..][..lanes])
+        });
         for (held, weights) in held.iter_mut().zip(weights) {
             let weight = simd.splat_f32s(weights[position]);
             for (sum, value) in held.iter_mut().zip(value) {
-                *sum = simd.mul_add_e_f32s(weight, *value, *sum);
+                *sum = simd.mul_add_e_f32s(weight, value, *sum);
             }
         }
     }
     for (row, held) in held.iter().enumerate() {
-        let (vectors, _) = S::as_mut_simd_f32s(&mut sums[row * stride + first..]);
+        let (vectors, _) = P::Vectors::as_mut_simd_f32s(&mut sums[row * stride + first..]);
         vectors.iter_mut().zip(held).for_each(|(sum, held)| *sum = *held);
     }
 }

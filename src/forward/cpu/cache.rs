@@ -5,6 +5,10 @@
 //! [position]`, so that a vector has the scores of as many positions. A short sequence costs little
 //! of a long context.
 
+use std::ops::Range;
+
+use half::f16;
+
 use super::activations::Panels;
 use super::error::ForwardError;
 use crate::model::ModelConfig;
@@ -12,11 +16,94 @@ use crate::model::ModelConfig;
 /// Positions in a page.
 pub const PAGE: usize = 64;
 
+/// How the numbers of keys and values are kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CacheType {
+    /// As they were computed, in 32 bits.
+    #[default]
+    F32,
+    /// Rounded to 16 bits: half the memory, and half of what a token reads of a long context.
+    F16,
+}
+
+/// Keys or values, in one of the types.
+#[derive(Debug)]
+enum Kept {
+    F32(Box<[f32]>),
+    F16(Box<[f16]>),
+}
+
+/// A part of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Numbers<'a> {
+    F32(&'a [f32]),
+    F16(&'a [f16]),
+}
+
+impl Kept {
+    fn new(cache_type: CacheType, len: usize) -> Self {
+        match cache_type {
+            CacheType::F32 => Self::F32(vec![0.0; len].into()),
+            CacheType::F16 => Self::F16(vec![f16::ZERO; len].into()),
+        }
+    }
+
+    fn part(&self, range: Range<usize>) -> Numbers<'_> {
+        match self {
+            Self::F32(numbers) => Numbers::F32(&numbers[range]),
+            Self::F16(numbers) => Numbers::F16(&numbers[range]),
+        }
+    }
+
+    /// Writes numbers from `first` on, `step` apart.
+    fn write(&mut self, first: usize, step: usize, from: &[f32]) {
+        match self {
+            Self::F32(numbers) => {
+                let to = numbers[first..].iter_mut().step_by(step);
+                to.zip(from).for_each(|(to, from)| *to = *from);
+            }
+            Self::F16(numbers) => {
+                let to = numbers[first..].iter_mut().step_by(step);
+                // A key beyond what 16 bits can say would make every score of its head infinite.
+                to.zip(from).for_each(|(to, &from)| *to = f16::from_f32(bounded(from)));
+            }
+        }
+    }
+
+    fn copy_from(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::F32(to), Self::F32(from)) => to.copy_from_slice(from),
+            (Self::F16(to), Self::F16(from)) => to.copy_from_slice(from),
+            _ => unreachable!("one cache has one type"),
+        }
+    }
+}
+
+/// A number within what 16 bits can say; what is not a number, or infinite, stays that.
+fn bounded(number: f32) -> f32 {
+    let most = f16::MAX.to_f32();
+    if number.is_finite() { number.clamp(-most, most) } else { number }
+}
+
+impl Numbers<'_> {
+    /// Copies numbers from `first` on, `step` apart.
+    fn copy(self, first: usize, step: usize, to: &mut [f32]) {
+        for (index, to) in to.iter_mut().enumerate() {
+            let at = first + index * step;
+            *to = match self {
+                Self::F32(numbers) => numbers[at],
+                Self::F16(numbers) => numbers[at].to_f32(),
+            };
+        }
+    }
+}
+
 /// The keys and values of several sequences, and the room that a pass works in.
 #[derive(Debug)]
 pub struct KvCache {
     shape: Shape,
     capacity: usize,
+    cache_type: CacheType,
     slots: Vec<Slot>,
     pub(super) workspace: Workspace,
 }
@@ -47,8 +134,8 @@ struct Slot {
 
 #[derive(Debug)]
 struct Page {
-    keys: Box<[f32]>,
-    values: Box<[f32]>,
+    keys: Kept,
+    values: Kept,
 }
 
 /// Buffers between kernels; kept, so that a token costs no allocation.
@@ -81,18 +168,33 @@ impl KvCache {
     /// A cache for `slots` sequences of at most `capacity` positions. Memory grows with the
     /// positions that are there.
     pub fn new(config: &ModelConfig, slots: usize, capacity: usize) -> Self {
+        Self::of_type(config, slots, capacity, CacheType::default())
+    }
+
+    /// The same with numbers of a type.
+    pub fn of_type(
+        config: &ModelConfig,
+        slots: usize,
+        capacity: usize,
+        cache_type: CacheType,
+    ) -> Self {
         let shape = Shape {
             layers: config.layer_count as usize,
             kv_heads: config.kv_head_count as usize,
             head_size: config.head_size as usize,
         };
         let slots = std::iter::repeat_with(Slot::default).take(slots).collect();
-        Self { shape, capacity, slots, workspace: Workspace::default() }
+        Self { shape, capacity, cache_type, slots, workspace: Workspace::default() }
     }
 
     /// Sequences that it has places for.
     pub fn slots(&self) -> usize {
         self.slots.len()
+    }
+
+    /// How keys and values are kept.
+    pub fn cache_type(&self) -> CacheType {
+        self.cache_type
     }
 
     /// Positions that a slot may have.
@@ -129,8 +231,8 @@ impl KvCache {
         // Pages past the length are left from a longer sequence and belong to nobody.
         let used = source.length.div_ceil(PAGE);
         for (source, target) in source.pages[..used].iter().zip(&mut target.pages) {
-            target.keys.copy_from_slice(&source.keys);
-            target.values.copy_from_slice(&source.values);
+            target.keys.copy_from(&source.keys);
+            target.values.copy_from(&source.values);
         }
         target.length = source.length;
     }
@@ -165,8 +267,8 @@ impl KvCache {
     }
 
     fn grow(&mut self, slot: usize, length: usize) {
-        let page_len = self.shape.page_len();
-        let page = || Page { keys: vec![0.0; page_len].into(), values: vec![0.0; page_len].into() };
+        let kept = || Kept::new(self.cache_type, self.shape.page_len());
+        let page = || Page { keys: kept(), values: kept() };
         let pages = &mut self.slots[slot].pages;
         if pages.len() < length.div_ceil(PAGE) {
             pages.resize_with(length.div_ceil(PAGE), page);
@@ -188,10 +290,8 @@ impl KvCache {
             key.chunks_exact(size).zip(value.chunks_exact(size)).enumerate().take(shape.kv_heads)
         {
             let (head, at) = (shape.head(layer, kv_head), position % PAGE);
-            for (keys, key) in page.keys[head..].chunks_exact_mut(PAGE).zip(key) {
-                keys[at] = *key;
-            }
-            page.values[head + at * size..][..size].copy_from_slice(value);
+            page.keys.write(head + at, PAGE, key);
+            page.values.write(head + at * size, 1, value);
         }
     }
 
@@ -204,18 +304,13 @@ impl KvCache {
         let Shape { kv_heads, head_size, .. } = self.shape;
         let length = self.length(slot);
         let mut rows = [(); 2].map(|()| vec![0.0; length * kv_heads * head_size]);
-        let mut key = vec![0.0; head_size];
-        for (position, head) in (0..length).flat_map(|at| (0..kv_heads).map(move |head| (at, head)))
-        {
-            let (keys, values) = self.page(layer, slot, head, position / PAGE);
+        let places = (0..length).flat_map(|at| (0..kv_heads).map(move |head| (at, head)));
+        for (position, head) in places {
+            let [keys, values] = self.page(layer, slot, head, position / PAGE);
             let at = position % PAGE;
-            for (key, keys) in key.iter_mut().zip(keys.chunks_exact(PAGE)) {
-                *key = keys[at];
-            }
             let first = (position * kv_heads + head) * head_size;
-            rows[0][first..first + head_size].copy_from_slice(&key);
-            let value = &values[at * head_size..][..head_size];
-            rows[1][first..first + head_size].copy_from_slice(value);
+            keys.copy(at, PAGE, &mut rows[0][first..][..head_size]);
+            values.copy(at * head_size, 1, &mut rows[1][first..][..head_size]);
         }
         rows
     }
@@ -228,9 +323,9 @@ impl KvCache {
         slot: usize,
         kv_head: usize,
         page: usize,
-    ) -> (&[f32], &[f32]) {
+    ) -> [Numbers<'_>; 2] {
         let (start, page) = (self.shape.head(layer, kv_head), &self.slots[slot].pages[page]);
         let end = start + PAGE * self.shape.head_size;
-        (&page.keys[start..end], &page.values[start..end])
+        [page.keys.part(start..end), page.values.part(start..end)]
     }
 }

@@ -34,7 +34,7 @@ pub mod qkv;
 pub mod rope;
 pub mod unpack;
 
-pub use cache::{KvCache, PAGE};
+pub use cache::{CacheType, KvCache, PAGE};
 pub use error::ForwardError;
 pub use kernel_timings::{Kernel, KernelTimings, Lap};
 pub use logits::Logits;

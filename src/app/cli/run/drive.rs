@@ -154,8 +154,14 @@ fn open(
     let for_prompts = args.defaults_of_prompts(&text);
     check_prompts(args, source, &for_prompts, &text)?;
     let context = args.context.or_else(|| context_of(source, &for_prompts, &text, &model));
-    let engine =
-        open_engine_without(&args.mute, args.device, model, args.slots(), context, args.memory)?;
+    let engine = open_engine_without(
+        &args.mute,
+        args.device,
+        model,
+        args.slots(),
+        context,
+        (args.memory, args.cache),
+    )?;
     Ok(Opened { engine, text, model_digest })
 }
 

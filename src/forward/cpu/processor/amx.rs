@@ -8,6 +8,7 @@ use std::arch::asm;
 use std::arch::x86_64::__cpuid_count;
 use std::sync::OnceLock;
 
+use half::f16;
 use pulp::x86::V4;
 use pulp::{Simd, cast};
 
@@ -134,6 +135,11 @@ impl Processor for Amx {
     #[inline(always)]
     fn lane(row: usize) -> usize {
         Vnni::lane(row)
+    }
+
+    #[inline(always)]
+    fn widen(self, halves: &[f16]) -> <Self::Vectors as Simd>::f32s {
+        self.0.widen(halves)
     }
 
     #[inline(always)]

@@ -12,10 +12,11 @@ mod x86;
 
 use std::sync::OnceLock;
 
+use half::f16;
 use pulp::Simd;
 
 use super::fixed::Rounded;
-use super::lanes::{LANES, LINE, Words};
+use super::lanes::{LANES, LINE, Words, half};
 use super::unpack::Quants;
 
 /// A kind of processor.
@@ -33,6 +34,16 @@ pub(crate) trait Processor: Copy {
     /// Where [`Processor::split_texels`] puts a row: in its own place among the 64, or where the
     /// fewest instructions leave it.
     fn lane(row: usize) -> usize;
+
+    /// A vector of halves as floats; there are as many as it has lanes.
+    #[inline(always)]
+    fn widen(self, halves: &[f16]) -> <Self::Vectors as Simd>::f32s {
+        let mut floats = [0.0; LANES];
+        for (float, bits) in floats.iter_mut().zip(halves) {
+            *float = half(u32::from(bits.to_bits()));
+        }
+        Self::Vectors::as_simd_f32s(&floats).0[0]
+    }
 
     /// Per lane, the exact sum of `4 * WORDS` bytes times as many activations, those from word
     /// `part * WORDS` on. Signed bytes are any; the others are below 64, or below 32 where there

@@ -2,6 +2,7 @@
 
 use std::arch::x86_64::_mm512_dpbusd_epi32;
 
+use half::f16;
 use pulp::core_arch::x86::Avx512vnni;
 use pulp::x86::{V3, V4};
 use pulp::{Simd, WithSimd, cast};
@@ -337,6 +338,12 @@ impl Processor for Vnni {
     #[inline(always)]
     fn lane(row: usize) -> usize {
         lane::<V4>(row)
+    }
+
+    #[inline(always)]
+    fn widen(self, halves: &[f16]) -> <V4 as Simd>::f32s {
+        let halves: &[f16; 16] = halves.first_chunk().expect("a vector has sixteen lanes");
+        cast(self.0.avx512f._mm512_cvtph_ps(cast(halves.map(f16::to_bits))))
     }
 
     #[inline(always)]
