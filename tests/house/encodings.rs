@@ -9,9 +9,9 @@ fn places(encoding: Encoding) -> [(PathBuf, Vec<String>); 5] {
     let (name, module) = (encoding.name(), encoding.name().to_lowercase());
     // The plain floats are one idea, and a file in Rust.
     let (file, unpacks) = if encoding.is_quantised() {
-        (module.as_str(), "pub fn unpack(".to_owned())
+        (module.as_str(), "pub fn unpack<".to_owned())
     } else {
-        ("floats", format!("pub fn {module}("))
+        ("floats", format!("pub fn {module}<"))
     };
     let shader = ["prescale", "lines_of", "weights_at", "weight_at"];
     let mut shader: Vec<String> = shader.map(|function| format!("fn {function}(")).into();
