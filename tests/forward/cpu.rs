@@ -29,7 +29,7 @@ fn smollm2_has_the_oracles_probabilities_and_continuations() {
     }
 }
 
-/// Keys and values of 16 bits move what is said by less than a hundredth of a nat, and as the same
+/// Keys and values of 16 bits move what is said by less than a fiftieth of a nat, and as the same
 /// bits however a text is cut.
 #[test]
 fn keys_and_values_of_16_bits_keep_the_oracles_continuations() {
@@ -41,7 +41,7 @@ fn keys_and_values_of_16_bits_keep_the_oracles_continuations() {
         let alone = one_by_one(&model, &mut cache, &case.ids);
         let rows = prefill(&model, &mut cache, &case.ids);
         assert!(rows == alone, "{}: together and one by one, bit for bit", case.name);
-        case.check("16 bits", &rows, 0.01);
+        case.check("16 bits", &rows, 0.02);
         prefill(&model, &mut exact, &case.ids);
         for (rounded, exact) in cache.rows(3, 0).iter().zip(&exact.rows(3, 0)) {
             assert_eq!(rounded.len(), exact.len());
