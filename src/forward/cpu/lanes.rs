@@ -83,8 +83,7 @@ pub(crate) fn exp<S: pulp::Simd>(x: f32) -> f32 {
     let rest = multiply_add::<S>(power, -0.693_359_4, bounded);
     let rest = multiply_add::<S>(power, 2.121_944_4e-4, rest);
     // 1 + r + r^2 p(r) on |r| <= ln 2 / 2: the polynomial of Cephes' expf.
-    let coefficients =
-        [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1f32];
+    let coefficients = [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5f32];
     let mut sum = 1.987_569_1e-4;
     for coefficient in coefficients {
         sum = multiply_add::<S>(sum, rest, coefficient);

@@ -251,7 +251,7 @@ fn of_signed<S: Integers, const WORDS: usize>(
                 }
             }
         }
-        *out = sums.map(|sum| cast(sum));
+        out.iter_mut().zip(sums).for_each(|(out, sum)| *out = cast(sum));
     }
 }
 
