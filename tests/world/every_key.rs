@@ -141,7 +141,7 @@ impl Watched<'_> {
         match step.split_once(' ') {
             // The answer takes seconds.
             Some(("ask", _)) => {
-                self.screen.hand(&["key", "Return", "sleep", "0.4", "key", "space"]);
+                self.screen.hand(&["key", "Return", "sleep", "0.15", "key", "space"]);
             }
             Some(("key", key)) => _ = self.screen.hand(&["key", key]),
             Some(("hold", key)) => self.hold(key),
