@@ -45,8 +45,7 @@ pub(super) fn drive(world: &mut World) {
 impl UnderWay {
     fn take_steps(&mut self, world: &mut World, start: Instant) {
         let link = world.resource::<Link>().clone();
-        let budget = link.with(|session| session.budget);
-        self.stepper.begin_frame(start, budget);
+        self.stepper.begin_frame(start, link.with(|session| session.budget));
         // What the step before took, of those that were begun in this frame.
         let mut before: Option<Duration> = None;
         let mut begun = false;
@@ -69,9 +68,7 @@ impl UnderWay {
             if begun && before.is_none_or(|before| self.stepper.left() < before) {
                 return;
             }
-            let share = self.stepper.left().as_secs_f32() / budget.as_secs_f32();
-            let chunk = link.with(|session| session.next_chunk(share.min(1.0)));
-            let Some(chunk) = chunk else { return };
+            let Some(chunk) = link.with(|session| session.next_chunk()) else { return };
             begun = true;
             let request = chunk.request(&world.resource::<GpuModel>().config);
             match self.stepper.submit(world, &request) {

@@ -161,9 +161,8 @@ impl Session {
         self.generation
     }
 
-    /// The next step, if one may be taken: of a prompt the share of a whole piece that there is
-    /// time for in what is left of the frame.
-    pub(crate) fn next_chunk(&mut self, share: f32) -> Option<Chunk> {
+    /// The next step, if one may be taken.
+    pub(crate) fn next_chunk(&mut self) -> Option<Chunk> {
         // Only now is it known what this frame computes with: a change may have been asked for
         // together with the sequence.
         if self.computed.as_ref().is_some_and(|with| !is_same(with, &self.state)) {
@@ -175,11 +174,7 @@ impl Session {
         let most = match &mut self.pace {
             Pace::Stopped => 0,
             Pace::One => 1,
-            // Rounded down: what is not done in time goes on while the frame is drawn, and both
-            // take longer.
-            Pace::Tokens(_) | Pace::Free if of_prompt => {
-                ((self.chunk_len as f32 * share) as usize).max(1)
-            }
+            Pace::Tokens(_) | Pace::Free if of_prompt => self.chunk_len,
             Pace::Tokens(0) => 0,
             Pace::Tokens(tokens) => {
                 *tokens -= 1;
@@ -316,20 +311,17 @@ mod tests {
     #[test]
     fn a_prompt_comes_in_pieces_that_fit_a_frame_and_then_one_token_at_a_time() {
         let mut session = session(100, 3);
-        assert_eq!(session.next_chunk(1.0), None, "it is stopped until it has a pace");
+        assert_eq!(session.next_chunk(), None, "it is stopped until it has a pace");
         session.pace = Pace::Free;
-        let first = session.next_chunk(1.0).unwrap();
+        let first = session.next_chunk().unwrap();
         assert_eq!((first.first, first.tokens.len(), first.logits), (0, FIRST_CHUNK, false));
         accept(&mut session, &first, 80);
-        let second = session.next_chunk(1.0).unwrap();
+        let second = session.next_chunk().unwrap();
         assert_eq!((second.first, second.tokens.len()), (8, 4), "half as many take half as long");
-        accept(&mut session, &second, 40);
-        let third = session.next_chunk(0.5).unwrap();
-        assert_eq!((third.first, third.tokens.len()), (12, 2), "and half a frame is left");
-        accept(&mut session, &third, 1);
-        let mut at = 14;
+        accept(&mut session, &second, 1);
+        let mut at = 12;
         while at < 100 {
-            let chunk = session.next_chunk(1.0).unwrap();
+            let chunk = session.next_chunk().unwrap();
             assert_eq!(chunk.first, at);
             assert!(chunk.tokens.len() <= MOST_CHUNK);
             at += chunk.tokens.len();
@@ -337,13 +329,13 @@ mod tests {
             accept(&mut session, &chunk, 1);
         }
         for place in 100..103 {
-            let chunk = session.next_chunk(1.0).unwrap();
+            let chunk = session.next_chunk().unwrap();
             assert_eq!((chunk.first, chunk.tokens.as_slice()), (place, &[7][..]));
             assert_eq!(chunk.logits, place < 102, "nothing comes after the last");
-            assert_eq!(session.next_chunk(1.0), None, "the next waits for this one");
+            assert_eq!(session.next_chunk(), None, "the next waits for this one");
             accept(&mut session, &chunk, 1);
         }
-        assert_eq!(session.next_chunk(1.0), None);
+        assert_eq!(session.next_chunk(), None);
     }
 
     #[test]
@@ -355,7 +347,7 @@ mod tests {
         let step = |session: &mut Session, token: u32| {
             let mut logits = vec![0.0; 512];
             logits[token as usize] = 1.0;
-            let chunk = session.next_chunk(1.0).unwrap();
+            let chunk = session.next_chunk().unwrap();
             session.accept(&chunk, vec![SeenColumn::default()], &logits, Duration::ZERO);
             session.reports.pop().unwrap()
         };
@@ -377,7 +369,7 @@ mod tests {
         );
         session.pace = Pace::Free;
         let mut step = || {
-            let chunk = session.next_chunk(1.0).unwrap();
+            let chunk = session.next_chunk().unwrap();
             accept(&mut session, &chunk, 1);
             session.reports.pop().unwrap().expected
         };
@@ -393,26 +385,26 @@ mod tests {
     fn a_pace_is_kept() {
         let mut session = session(4, 8);
         session.pace = Pace::One;
-        let chunk = session.next_chunk(1.0).unwrap();
+        let chunk = session.next_chunk().unwrap();
         assert_eq!(
             (chunk.tokens.len(), session.pace),
             (1, Pace::Stopped),
             "one token of the prompt"
         );
         session.pace = Pace::Tokens(1);
-        let chunk = session.next_chunk(1.0).unwrap();
+        let chunk = session.next_chunk().unwrap();
         assert_eq!((chunk.first, chunk.tokens.len()), (1, 3), "the rest of it is free");
         accept(&mut session, &chunk, 1);
-        let chunk = session.next_chunk(1.0).unwrap();
+        let chunk = session.next_chunk().unwrap();
         accept(&mut session, &chunk, 1);
-        assert_eq!(session.next_chunk(1.0), None, "one token was allowed");
+        assert_eq!(session.next_chunk(), None, "one token was allowed");
     }
 
     #[test]
     fn what_comes_of_an_old_sequence_does_not_count() {
         let mut session = session(2, 8);
         session.pace = Pace::Free;
-        let old = session.next_chunk(1.0).unwrap();
+        let old = session.next_chunk().unwrap();
         let text = Arc::clone(session.text.as_ref().unwrap());
         session.begin(
             Beginning::prompt(vec![1, 2, 3], 1),
@@ -423,7 +415,7 @@ mod tests {
         accept(&mut session, &old, 1);
         session.fail(&old, "lost".into());
         assert!(session.reports.is_empty());
-        assert_eq!(session.next_chunk(1.0).unwrap().tokens, [1, 2, 3]);
+        assert_eq!(session.next_chunk().unwrap().tokens, [1, 2, 3]);
     }
 
     #[test]
@@ -439,13 +431,13 @@ mod tests {
         let mut session = session(6, 1);
         session.pace = Pace::Free;
         begin(&mut session);
-        assert_eq!(session.next_chunk(1.0).unwrap().first, 4);
+        assert_eq!(session.next_chunk().unwrap().first, 4);
         begin(&mut session);
         session.state = Arc::new(ModelState {
             interventions: crate::forward::Interventions::new([6, 4], [([1, 2], 0.0)], []),
             ..ModelState::default()
         });
-        let chunk = session.next_chunk(1.0).unwrap();
+        let chunk = session.next_chunk().unwrap();
         assert_eq!((chunk.first, chunk.tokens.len()), (0, 6), "all of it once more");
     }
 }
