@@ -17,7 +17,7 @@ use clap::Args;
 use self::measure::BenchPlan;
 use self::report::{BenchReport, Startup};
 use self::streaming::Streaming;
-use super::engine::{CacheArgs, Device, GpuMemory, open_fastest_engine};
+use super::engine::{Device, GpuMemory, KvCacheArgs, open_fastest_engine};
 use super::output::{Exit, Output, progress_bar};
 use crate::content::assets::Assets;
 use crate::model::PixelModel;
@@ -86,7 +86,7 @@ pub struct BenchArgs {
     memory: GpuMemory,
     /// How keys and values are kept.
     #[command(flatten)]
-    cache: CacheArgs,
+    cache: KvCacheArgs,
 }
 
 impl BenchArgs {

@@ -18,7 +18,7 @@ use self::commands::{Command, HELP};
 use self::conversation::{ChatSession, TurnResult};
 pub use self::lines::give_terminal_back;
 use self::lines::{ChatInput, ChatReader};
-use super::engine::{CacheArgs, Device, GpuMemory, open_engine};
+use super::engine::{Device, GpuMemory, KvCacheArgs, open_engine};
 use super::open_model;
 use super::output::{Exit, Output, print_note, print_warning};
 use super::run::{self, CHATML_ENDS, SamplingArgs};
@@ -74,7 +74,7 @@ pub struct ChatArgs {
     pub memory: GpuMemory,
     /// How keys and values are kept.
     #[command(flatten)]
-    pub cache: CacheArgs,
+    pub cache: KvCacheArgs,
 }
 
 impl ChatArgs {

@@ -67,7 +67,7 @@ impl ValueEnum for CacheType {
 
 /// How keys and values are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::Args)]
-pub struct CacheArgs {
+pub struct KvCacheArgs {
     /// How keys and values of a sequence are kept.
     #[arg(
         long,
@@ -83,7 +83,7 @@ pub struct CacheArgs {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Room {
     memory: GpuMemory,
-    cache: CacheArgs,
+    cache: KvCacheArgs,
 }
 
 impl From<GpuMemory> for Room {
@@ -92,8 +92,8 @@ impl From<GpuMemory> for Room {
     }
 }
 
-impl From<(GpuMemory, CacheArgs)> for Room {
-    fn from((memory, cache): (GpuMemory, CacheArgs)) -> Self {
+impl From<(GpuMemory, KvCacheArgs)> for Room {
+    fn from((memory, cache): (GpuMemory, KvCacheArgs)) -> Self {
         Self { memory, cache }
     }
 }
@@ -150,7 +150,7 @@ fn open(
     context: Option<u32>,
     room: impl Into<Room>,
 ) -> anyhow::Result<Box<dyn Engine>> {
-    let Room { memory, cache: CacheArgs { cache_type } } = room.into();
+    let Room { memory, cache: KvCacheArgs { cache_type } } = room.into();
     let gpu_memory = memory.gpu_memory.map(|size| size.0);
     let options = EngineOptions { device, try_software, slots, context, gpu_memory, cache_type };
     Ok(open::open_engine(model, options, &OnTerminal)?)

@@ -9,7 +9,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::engine::{CacheArgs, Device, GpuMemory, open_engine};
+use super::engine::{Device, GpuMemory, KvCacheArgs, open_engine};
 use super::numbers::thousands;
 use super::output::{Exit, Output};
 use crate::batch::ModelText;
@@ -67,7 +67,7 @@ pub struct PerplexityArgs {
     memory: GpuMemory,
     /// How keys and values are kept.
     #[command(flatten)]
-    cache: CacheArgs,
+    cache: KvCacheArgs,
 }
 
 #[derive(Debug, Serialize)]

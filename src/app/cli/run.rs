@@ -23,7 +23,7 @@ pub(in crate::app::cli) use interrupt::{
 pub use sampling::SamplingArgs;
 pub(in crate::app::cli) use show::{nothing_visible, speed_line, write_answer};
 
-use super::engine::{CacheArgs, Device, GpuMemory};
+use super::engine::{Device, GpuMemory, KvCacheArgs};
 use crate::batch::ModelText;
 use crate::batch::output::Existing;
 use crate::batch::request::{DEFAULT_MAX_TOKENS, Defaults, MAX_STOPS, PromptMode};
@@ -173,7 +173,7 @@ pub struct BatchArgs {
     pub memory: GpuMemory,
     /// How keys and values are kept.
     #[command(flatten)]
-    pub cache: CacheArgs,
+    pub cache: KvCacheArgs,
     /// Mute a head, by layer and head counted from 0; may be given several times. Computes on the
     /// processor.
     #[arg(

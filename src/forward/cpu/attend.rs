@@ -11,7 +11,7 @@ use pulp::Simd;
 use rayon::prelude::*;
 
 use super::Column;
-use super::cache::{CacheType, KvCache, Numbers, PAGE};
+use super::cache::{CacheType, CachedPart, KvCache, PAGE};
 use super::lanes::{exp, half, prefetch};
 use super::processor::{Processor, Work, run};
 use crate::forward::params::AttendParams;
@@ -175,7 +175,7 @@ impl Work for Stretch<'_> {
 
 impl Stretch<'_> {
     #[inline(always)]
-    fn attend<P: Processor, K: Kept>(self, processor: P) {
+    fn attend<P: Processor, K: Cached>(self, processor: P) {
         let Self { heads, kv_head, first_page, sums } = self;
         let Heads { params, columns, query, cache } = heads;
         let (size, per_kv) = (params.head_size as usize, params.heads_per_kv as usize);
@@ -255,9 +255,9 @@ impl Stretch<'_> {
 }
 
 /// A number as the cache keeps it.
-trait Kept: Copy {
+trait Cached: Copy {
     /// Numbers of this type.
-    fn of(numbers: Numbers<'_>) -> &[Self];
+    fn of(numbers: CachedPart<'_>) -> &[Self];
 
     /// Its value.
     fn number(self) -> f32;
@@ -266,10 +266,10 @@ trait Kept: Copy {
     fn vector<P: Processor>(processor: P, numbers: &[Self]) -> <P::Vectors as Simd>::f32s;
 }
 
-impl Kept for f32 {
+impl Cached for f32 {
     #[inline(always)]
-    fn of(numbers: Numbers<'_>) -> &[Self] {
-        let Numbers::F32(numbers) = numbers else { return &[] };
+    fn of(numbers: CachedPart<'_>) -> &[Self] {
+        let CachedPart::F32(numbers) = numbers else { return &[] };
         numbers
     }
 
@@ -284,10 +284,10 @@ impl Kept for f32 {
     }
 }
 
-impl Kept for f16 {
+impl Cached for f16 {
     #[inline(always)]
-    fn of(numbers: Numbers<'_>) -> &[Self] {
-        let Numbers::F16(numbers) = numbers else { return &[] };
+    fn of(numbers: CachedPart<'_>) -> &[Self] {
+        let CachedPart::F16(numbers) = numbers else { return &[] };
         numbers
     }
 
@@ -304,7 +304,7 @@ impl Kept for f16 {
 
 /// Asks for numbers that come next.
 #[inline(always)]
-fn ask_for<K: Kept>(numbers: &[K]) {
+fn ask_for<K: Cached>(numbers: &[K]) {
     for line in numbers.chunks(64 / size_of::<K>()) {
         prefetch(line.as_ptr());
     }
@@ -312,7 +312,7 @@ fn ask_for<K: Kept>(numbers: &[K]) {
 
 /// Products of some queries with all keys of a page, `[dimension][position]`; gives their number.
 #[inline(always)]
-fn score<P: Processor, K: Kept, const COUNT: usize>(
+fn score<P: Processor, K: Cached, const COUNT: usize>(
     processor: P,
     keys: &[K],
     queries: [&[f32]; COUNT],
@@ -328,7 +328,7 @@ fn score<P: Processor, K: Kept, const COUNT: usize>(
 }
 
 #[inline(always)]
-fn score_vectors<P: Processor, K: Kept, const COUNT: usize, const VECTORS: usize>(
+fn score_vectors<P: Processor, K: Cached, const COUNT: usize, const VECTORS: usize>(
     processor: P,
     keys: &[K],
     queries: [&[f32]; COUNT],
@@ -388,7 +388,7 @@ fn weigh<S: Simd>(scale: f32, seen: usize, scores: &mut Scores, sums: &mut [f32]
 /// Adds the values of a page's positions, each times its weight, to the sums of some rows, which
 /// lie `stride` apart.
 #[inline(always)]
-fn add<P: Processor, K: Kept, const COUNT: usize>(
+fn add<P: Processor, K: Cached, const COUNT: usize>(
     processor: P,
     values: &[K],
     size: usize,
@@ -424,7 +424,7 @@ fn add<P: Processor, K: Kept, const COUNT: usize>(
 }
 
 #[inline(always)]
-fn add_vectors<P: Processor, K: Kept, const COUNT: usize, const VECTORS: usize>(
+fn add_vectors<P: Processor, K: Cached, const COUNT: usize, const VECTORS: usize>(
     processor: P,
     values: &[K],
     size: usize,

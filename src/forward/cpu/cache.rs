@@ -28,19 +28,19 @@ pub enum CacheType {
 
 /// Keys or values, in one of the types.
 #[derive(Debug)]
-enum Kept {
+enum CachedNumbers {
     F32(Box<[f32]>),
     F16(Box<[f16]>),
 }
 
 /// A part of them.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Numbers<'a> {
+pub(super) enum CachedPart<'a> {
     F32(&'a [f32]),
     F16(&'a [f16]),
 }
 
-impl Kept {
+impl CachedNumbers {
     fn new(cache_type: CacheType, len: usize) -> Self {
         match cache_type {
             CacheType::F32 => Self::F32(vec![0.0; len].into()),
@@ -48,10 +48,10 @@ impl Kept {
         }
     }
 
-    fn part(&self, range: Range<usize>) -> Numbers<'_> {
+    fn part(&self, range: Range<usize>) -> CachedPart<'_> {
         match self {
-            Self::F32(numbers) => Numbers::F32(&numbers[range]),
-            Self::F16(numbers) => Numbers::F16(&numbers[range]),
+            Self::F32(numbers) => CachedPart::F32(&numbers[range]),
+            Self::F16(numbers) => CachedPart::F16(&numbers[range]),
         }
     }
 
@@ -85,7 +85,7 @@ fn bounded(number: f32) -> f32 {
     if number.is_finite() { number.clamp(-most, most) } else { number }
 }
 
-impl Numbers<'_> {
+impl CachedPart<'_> {
     /// Copies numbers from `first` on, `step` apart.
     fn copy(self, first: usize, step: usize, to: &mut [f32]) {
         for (index, to) in to.iter_mut().enumerate() {
@@ -134,8 +134,8 @@ struct Slot {
 
 #[derive(Debug)]
 struct Page {
-    keys: Kept,
-    values: Kept,
+    keys: CachedNumbers,
+    values: CachedNumbers,
 }
 
 /// Buffers between kernels; kept, so that a token costs no allocation.
@@ -267,7 +267,7 @@ impl KvCache {
     }
 
     fn grow(&mut self, slot: usize, length: usize) {
-        let kept = || Kept::new(self.cache_type, self.shape.page_len());
+        let kept = || CachedNumbers::new(self.cache_type, self.shape.page_len());
         let page = || Page { keys: kept(), values: kept() };
         let pages = &mut self.slots[slot].pages;
         if pages.len() < length.div_ceil(PAGE) {
@@ -323,7 +323,7 @@ impl KvCache {
         slot: usize,
         kv_head: usize,
         page: usize,
-    ) -> [Numbers<'_>; 2] {
+    ) -> [CachedPart<'_>; 2] {
         let (start, page) = (self.shape.head(layer, kv_head), &self.slots[slot].pages[page]);
         let end = start + PAGE * self.shape.head_size;
         [page.keys.part(start..end), page.values.part(start..end)]

@@ -83,6 +83,12 @@ impl Rounded {
         Self { digits, scale: scale + nothing.iter().sum::<f32>(), sums, sum, total }
     }
 
+    /// Sum of the rounded activations that meet part `part` of a chunk, in parts of `WORDS` words.
+    #[inline(always)]
+    pub(crate) fn sum_of<const WORDS: usize>(&self, part: usize) -> f32 {
+        if WORDS < CHUNK / 4 { self.sums[part] } else { self.sum }
+    }
+
     /// The rounded activations that meet word `index` of weights.
     #[inline(always)]
     pub(crate) fn four(&self, index: usize) -> [i32; 4] {

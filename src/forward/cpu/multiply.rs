@@ -138,7 +138,7 @@ fn add_chunk<P: Processor, const SIGNED: bool, const WORDS: usize>(
         let mut integers = [0; LANES];
         processor.products::<SIGNED, WORDS>(words, part, x, &mut integers);
         let (scale, offset) = (&quants.scale[chunk][part], &quants.offset[chunk][part]);
-        let total = if WORDS < CHUNK / 4 { x.sums[part] } else { x.sum };
+        let total = x.sum_of::<WORDS>(part);
         // The integers are exact, so this conversion is their only rounding. The offset goes first
         // for every column: another order would be other bits.
         for lane in 0..LANES {

@@ -6,6 +6,7 @@
 
 use std::arch::asm;
 use std::arch::x86_64::__cpuid_count;
+use std::mem::offset_of;
 use std::sync::OnceLock;
 
 use half::f16;
@@ -13,8 +14,8 @@ use pulp::x86::V4;
 use pulp::{Simd, cast};
 
 use super::Processor;
-use super::x86::Vnni;
-use crate::forward::cpu::fixed::{DIGIT_BITS, Rounded};
+use super::x86::{Vnni, joined};
+use crate::forward::cpu::fixed::Rounded;
 use crate::forward::cpu::lanes::{LANES, LINE, Words};
 use crate::forward::cpu::unpack::{CHUNK, Quants};
 
@@ -214,8 +215,10 @@ impl<const WORDS: usize> Products<'_, WORDS> {
     /// Brings the activations into tiles 0 to 2.
     #[inline(always)]
     fn load(&self) {
-        let digits: [*const u32; 3] =
-            std::array::from_fn(|digit| self.x[0].digits[digit][self.part * WORDS..].as_ptr());
+        let columns = self.x.as_ptr().cast::<u8>();
+        let first = offset_of!(Rounded, digits) + self.part * WORDS * size_of::<u32>();
+        let digits = [0, 1, 2]
+            .map(|digit| columns.wrapping_add(first + digit * size_of::<[u32; CHUNK / 4]>()));
         // SAFETY: the tiles have the shapes of `Shapes::new(WORDS)`. Read are `WORDS` words of a
         // digit of each of 16 columns, which lie a `Rounded` apart.
         unsafe {
@@ -235,7 +238,8 @@ impl<const WORDS: usize> Products<'_, WORDS> {
     /// The sums of products with 16 rows, by digit.
     #[inline(always)]
     fn multiply<const SIGNED: bool>(&self, panel: usize, to: &mut Digits) {
-        let rows = self.quants.bytes[self.chunk][self.part * WORDS][panel * ROWS..].as_ptr();
+        let words = &self.quants.bytes[self.chunk][self.part * WORDS..][..WORDS];
+        let rows = words.as_flattened()[panel * ROWS..].as_ptr();
         let to = to.0.as_mut_ptr();
         macro_rules! multiply {
             ($product:literal) => {
@@ -278,20 +282,18 @@ impl<const WORDS: usize> Products<'_, WORDS> {
             (of(&self.quants.scale[self.chunk]), of(&self.quants.offset[self.chunk]));
         for column in 0..COLUMNS {
             let x = &self.x[column];
-            let [low, middle, high] =
-                std::array::from_fn(|digit| V4::as_simd_i32s(&digits.0[digit][column]).0[0]);
-            // They may pass 32 bits on their way, not at its end.
-            let f = simd.avx512f;
-            let upper =
-                f._mm512_add_epi32(f._mm512_slli_epi32::<{ DIGIT_BITS }>(cast(high)), cast(middle));
-            let integers =
-                f._mm512_add_epi32(f._mm512_slli_epi32::<{ DIGIT_BITS }>(upper), cast(low));
-            let total = if WORDS < CHUNK / 4 { x.sums[self.part] } else { x.sum };
+            let sums_of = |digit: usize| cast(V4::as_simd_i32s(&digits.0[digit][column]).0[0]);
+            let integers = joined(simd, [sums_of(0), sums_of(1), sums_of(2)]);
+            let total = x.sum_of::<WORDS>(self.part);
             let sum = &mut V4::as_mut_simd_f32s(&mut sums.0[column]).0[panel];
             // As for a column alone: the offset first.
             let with_offset = simd.mul_add_e_f32s(offset, simd.splat_f32s(total), *sum);
             let scale = simd.mul_f32s(scale, simd.splat_f32s(x.scale));
-            *sum = simd.mul_add_e_f32s(scale, cast(f._mm512_cvtepi32_ps(integers)), with_offset);
+            *sum = simd.mul_add_e_f32s(
+                scale,
+                cast(simd.avx512f._mm512_cvtepi32_ps(cast(integers))),
+                with_offset,
+            );
         }
     }
 }

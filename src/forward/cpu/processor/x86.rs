@@ -49,7 +49,7 @@ impl<P: Processor, W: Work> WithSimd for With<P, W> {
 
 /// What the two widths of vectors have in common. Vectors are those of 32-bit words, whatever lies
 /// in them.
-trait Integers: Simd {
+pub(super) trait Integers: Simd {
     /// Of each 128 bits, the lower two words of both, alternating.
     fn low_words(self, a: Self::u32s, b: Self::u32s) -> Self::u32s;
     /// The upper two words.
@@ -222,6 +222,20 @@ fn lane<S: Simd>(row: usize) -> usize {
     group + in_group % parts * 4 + in_group / parts
 }
 
+/// What the sums of each digit count, for each 16 bits.
+#[inline(always)]
+fn digit_weights<S: Integers>(simd: S) -> [S::u32s; 3] {
+    [0, 1, 2].map(|digit| simd.splat_u32s(0x0001_0001 << (DIGIT_BITS * digit)))
+}
+
+/// Sums of 32 bits of each digit, the lowest first, as one. They may pass 32 bits on their way, not
+/// at its end.
+#[inline(always)]
+pub(super) fn joined<S: Integers>(simd: S, [low, middle, high]: [S::u32s; 3]) -> S::u32s {
+    let upper = simd.add(simd.raise(high), middle);
+    simd.add(simd.raise(upper), low)
+}
+
 /// The products of all rows with signed bytes, which are taken as unsigned and 128 more.
 #[inline(always)]
 fn of_signed<S: Integers, const WORDS: usize>(
@@ -232,8 +246,7 @@ fn of_signed<S: Integers, const WORDS: usize>(
     out: &mut [i32; LANES],
 ) {
     let signs = simd.splat_u32s(SIGNS);
-    let weights: [S::u32s; 3] =
-        std::array::from_fn(|digit| simd.splat_u32s(0x0001_0001 << (DIGIT_BITS * digit as u32)));
+    let weights = digit_weights(simd);
     let start = simd.splat_u32s(x.total.wrapping_mul(-128) as u32);
     let (out, _) = S::as_mut_simd_i32s(out);
     for (first, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
@@ -264,8 +277,7 @@ fn of_unsigned<S: Integers, const WORDS: usize>(
     x: &Rounded,
     out: &mut [i32; LANES],
 ) {
-    let weights: [S::u32s; 3] =
-        std::array::from_fn(|digit| simd.splat_u32s(0x0001_0001 << (DIGIT_BITS * digit as u32)));
+    let weights = digit_weights(simd);
     let (out, _) = S::as_mut_simd_i32s(out);
     // Sums of three digits for four vectors of rows are twelve of the sixteen registers of AVX2.
     for (first, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
@@ -373,8 +385,7 @@ impl Processor for Vnni {
         }
         let (out, _) = V4::as_mut_simd_i32s(out);
         for (vector, out) in out.iter_mut().enumerate() {
-            let upper = simd.add(simd.raise(sums[2][vector]), sums[1][vector]);
-            *out = cast(simd.add(simd.raise(upper), sums[0][vector]));
+            *out = cast(joined(simd, [sums[0][vector], sums[1][vector], sums[2][vector]]));
         }
     }
 }
