@@ -35,6 +35,11 @@ impl Architecture {
             Self::Qwen3 => "qwen3",
         }
     }
+
+    /// The family that GGUF calls by this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|family| family.name() == name)
+    }
 }
 
 impl fmt::Display for Architecture {
@@ -262,16 +267,10 @@ impl<'a> ConfigKeys<'a> {
     fn new(metadata: &'a Metadata) -> Result<Self, ModelError> {
         let key = "general.architecture";
         let name = metadata.str(key)?.ok_or_else(|| ModelError::metadata(key, "missing"))?;
-        let architecture = Architecture::ALL
-            .into_iter()
-            .find(|family| family.name() == name)
-            .ok_or_else(|| {
-                let names = Architecture::ALL.map(Architecture::name).join(", ");
-                ModelError::metadata(
-                    key,
-                    format!("{name:?} is not supported; supported are {names}"),
-                )
-            })?;
+        let architecture = Architecture::named(name).ok_or_else(|| {
+            let names = Architecture::ALL.map(Architecture::name).join(", ");
+            ModelError::metadata(key, format!("{name:?} is not supported; supported are {names}"))
+        })?;
         let keys = Self { metadata, architecture };
         // A model without experts may state 0 of them.
         if keys.optional_size_or_zero("expert_count")?.is_some_and(|count| count > 0) {

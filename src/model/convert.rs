@@ -54,17 +54,49 @@ pub fn convert(
     target: impl Into<Target>,
     progress: Progress<'_>,
 ) -> Result<Conversion, ModelError> {
-    let Draft { metadata, metadata_block, table, config, tensors, plan, sections } = draft(gguf)?;
-    let [map_width, map_height] = map_size(&plan)?;
-    let tile_count = tile_count(&tensors);
+    let draft = draft(gguf)?;
+    let contents = Contents {
+        metadata: &draft.metadata,
+        metadata_block: &draft.metadata_block,
+        table: &draft.table,
+        config: &draft.config,
+        tensors: &draft.tensors,
+        sections: draft.sections,
+        map_size: map_size(&draft.plan)?,
+        is_adapter: false,
+    };
+    write(gguf, &contents, target, progress)
+}
 
-    // Only now: what `draft` refuses has read no weight and made no file.
+/// What a file is to hold, but for its tiles.
+pub(super) struct Contents<'a> {
+    pub metadata: &'a Metadata,
+    pub metadata_block: &'a [u8],
+    pub table: &'a [u8],
+    pub config: &'a ModelConfig,
+    pub tensors: &'a [Tensor],
+    pub sections: Sections,
+    pub map_size: [u32; 2],
+    pub is_adapter: bool,
+}
+
+/// Writes a file from what it is to hold and the tensors of an opened GGUF file.
+pub(super) fn write(
+    gguf: &Gguf,
+    contents: &Contents<'_>,
+    target: impl Into<Target>,
+    progress: Progress<'_>,
+) -> Result<Conversion, ModelError> {
+    let &Contents { metadata, metadata_block, table, config, tensors, .. } = contents;
+    let (sections, tile_count) = (contents.sections, tile_count(tensors));
+
+    // Only now: what was refused before has read no weight and made no file.
     let output = PayloadFile::create(target, DEFAULT_WIDTH, sections.payload_size())?;
-    let records = write_tiles(gguf, &tensors, sections.tiles, Some(&output), progress)?;
+    let records = write_tiles(gguf, tensors, sections.tiles, Some(&output), progress)?;
     let header = Header {
         model_size_in_bytes: tensors.iter().map(|tensor| tensor.tiling.size_in_bytes()).sum(),
-        weight_encoding: tensors::main_encoding(&tensors),
-        map_size: [map_width, map_height],
+        weight_encoding: tensors::main_encoding(tensors),
+        map_size: contents.map_size,
         root: [0; 32],
         gguf_alignment: gguf.alignment() as u32,
         tensor_count: tensors.len() as u32,
@@ -72,16 +104,17 @@ pub fn convert(
         metadata_count: metadata.len() as u64,
         sections,
         head_checksum: [0; 32],
+        is_adapter: contents.is_adapter,
     };
     let mut head = vec![0; sections.tiles as usize];
-    head[HEADER_BYTES..][..metadata_block.len()].copy_from_slice(&metadata_block);
-    head[sections.tensor_table as usize..][..table.len()].copy_from_slice(&table);
+    head[HEADER_BYTES..][..metadata_block.len()].copy_from_slice(metadata_block);
+    head[sections.tensor_table as usize..][..table.len()].copy_from_slice(table);
     for (tile, (digest, coarse)) in (0..).zip(&records) {
         tile_record::put(&mut head, &sections, tile, digest, coarse);
     }
     let model_size_in_bytes = header.model_size_in_bytes;
     // Last, since the root hashes the digests in the tile table and the head's checksum the root.
-    seal(&mut head, header, &config);
+    seal(&mut head, header, config);
     output.write_at(0, &head)?;
 
     let written = work_in_bytes(gguf) / 2;

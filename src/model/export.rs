@@ -24,32 +24,54 @@ pub fn export(
     target: impl Into<Target>,
     progress: Progress<'_>,
 ) -> Result<(), ModelError> {
-    let infos: Vec<TensorInfo> = (model.tensors().iter())
-        .map(|tensor| TensorInfo {
-            name: tensor.name.clone(),
-            dims: tensor.dimensions.clone(),
-            encoding: tensor.encoding(),
-        })
-        .collect();
+    let infos = tensor_infos(model);
     let mut writer = GgufWriter::create(target, model.metadata(), &infos)?;
+    write_tensors(model, &mut writer, &|_, _, band| band, progress)?;
+    writer.finish()?;
+    Ok(())
+}
+
+/// The tensors as a GGUF file's header has them.
+pub(super) fn tensor_infos(model: &PixelModel) -> Vec<TensorInfo> {
+    let info = |tensor: &Tensor| TensorInfo {
+        name: tensor.name.clone(),
+        dims: tensor.dimensions.clone(),
+        encoding: tensor.encoding(),
+    };
+    model.tensors().iter().map(info).collect()
+}
+
+/// Writes the bytes of all tensors, band by band, as `change` gives them: it gets the tensor's
+/// place in the table, the first row of the band (0 in vectors) and its bytes as they were.
+/// Progress counts those.
+pub(super) fn write_tensors(
+    model: &PixelModel,
+    writer: &mut GgufWriter,
+    change: &(dyn Fn(usize, u64, Vec<u8>) -> Vec<u8> + Sync),
+    progress: Progress<'_>,
+) -> Result<(), ModelError> {
     let mut done = 0;
-    for tensor in model.tensors() {
+    for (index, tensor) in model.tensors().iter().enumerate() {
         let step = match tensor.tiling.layout {
             Layout::Matrix => tensor.tiling.tiles_across(),
             Layout::Vector => 1,
         };
         let starts: Vec<u64> = (0..tensor.tiling.tile_count()).step_by(step as usize).collect();
         for starts in starts.chunks(BANDS_AT_ONCE) {
-            let bands: Result<Vec<Vec<u8>>, ModelError> =
-                starts.par_iter().map(|&first| band(model, tensor, first, step)).collect();
-            for band in bands? {
+            let changed = |&first: &u64| {
+                let band = band(model, tensor, first, step)?;
+                let row = tensor.tiling.tile(first).rows.start;
+                Ok((band.len() as u64, change(index, row, band)))
+            };
+            let bands: Result<Vec<(u64, Vec<u8>)>, ModelError> =
+                starts.par_iter().map(changed).collect();
+            for (size, band) in bands? {
                 writer.write(&band)?;
-                done += band.len() as u64;
+                done += size;
                 progress(done);
             }
         }
     }
-    writer.finish()?;
     Ok(())
 }
 

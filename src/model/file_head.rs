@@ -35,6 +35,32 @@ impl FileHead {
     /// # Errors
     /// Names the field that is wrong, with what was found and expected.
     pub fn parse(payload: &[u8]) -> Result<Self, ModelError> {
+        let tables = Tables::parse(payload)?;
+        if tables.header.is_adapter {
+            let expected = "a model: this file holds an adapter; name it by --lora";
+            return Err(ModelError::field("flags", "an adapter", expected));
+        }
+        let config = ModelConfig::from_metadata(&tables.metadata, tensors::has(&tables.tensors))?;
+        tensors::check_family(&config, &tables.tensors)?;
+        tables.check_header(payload, &config)?;
+        let plan = MapPlan::new(&config, &tables.tensors);
+        let Tables { header, metadata, tensors } = tables;
+        Ok(Self { header, config, metadata, tensors, plan })
+    }
+}
+
+/// The head of a payload without what only a model has.
+#[derive(Debug)]
+pub(super) struct Tables {
+    pub header: Header,
+    pub metadata: Metadata,
+    pub tensors: Vec<Tensor>,
+}
+
+impl Tables {
+    /// Parses the head of `payload` and checks every rule that needs neither a tile nor what the
+    /// metadata means.
+    pub fn parse(payload: &[u8]) -> Result<Self, ModelError> {
         let header = Header::parse(payload, payload.len() as u64)?;
         let sections = header.sections;
         // Before anything is parsed, so that damage is told as damage and not as a field's
@@ -54,10 +80,6 @@ impl FileHead {
             header.tensor_count,
         )?;
         let tensors = tensors::lay_out(shapes)?;
-        let config = ModelConfig::from_metadata(&metadata, tensors::has(&tensors))?;
-        tensors::check_family(&config, &tensors)?;
-        let plan = MapPlan::new(&config, &tensors);
-
         let lines: u64 = tensors.iter().map(|tensor| tensor.tiling.line_count()).sum();
         let tiles: u64 = tensors.iter().map(|tensor| tensor.tiling.tile_count()).sum();
         if tiles != u64::from(header.tile_count) || lines * LINE_BYTES != sections.tiles_size {
@@ -85,12 +107,18 @@ impl FileHead {
                 expected: hex(&header.root),
             });
         }
+        Ok(Self { header, metadata, tensors })
+    }
+
+    /// Compares every field of the header that follows from the others.
+    pub fn check_header(&self, payload: &[u8], config: &ModelConfig) -> Result<(), ModelError> {
+        let Self { header, tensors, .. } = self;
         let rebuilt = Header {
             model_size_in_bytes: tensors.iter().map(|tensor| tensor.tiling.size_in_bytes()).sum(),
-            weight_encoding: tensors::main_encoding(&tensors),
+            weight_encoding: tensors::main_encoding(tensors),
             ..header.clone()
         };
-        let rebuilt = rebuilt.encode(&config);
+        let rebuilt = rebuilt.encode(config);
         if let Some(at) = (0..HEADER_BYTES).find(|&at| rebuilt[at] != payload[at]) {
             let (found, expected) = (payload[at], rebuilt[at]);
             return Err(ModelError::field(
@@ -99,7 +127,7 @@ impl FileHead {
                 format!("{expected} from metadata"),
             ));
         }
-        Ok(Self { header, config, metadata, tensors, plan })
+        Ok(())
     }
 }
 

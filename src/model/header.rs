@@ -15,6 +15,11 @@ pub const MAGIC: [u8; 4] = *b"PXIM";
 /// Where the head checksum lies; these bytes count as zero when it is computed.
 pub const HEAD_CHECKSUM: std::ops::Range<usize> = 0xC8..0xE8;
 
+/// Where the flags lie.
+const FLAGS: usize = 0x67;
+/// The flag of an adapter.
+const ADAPTER: u8 = 1 << 3;
+
 /// Where the sections of a file lie, and what the whole is worth.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Header {
@@ -38,6 +43,8 @@ pub struct Header {
     pub sections: Sections,
     /// SHA-256 over the head.
     pub head_checksum: [u8; 32],
+    /// Whether it holds an adapter: then it has no hyperparameters.
+    pub is_adapter: bool,
 }
 
 /// Offsets and sizes of the sections, in bytes from the payload's start.
@@ -148,7 +155,7 @@ impl Header {
         put(0x58, &config.head_size.to_le_bytes());
         put(0x5C, &config.rope_size.to_le_bytes());
         put(0x60, &config.rope_base.to_le_bytes());
-        put(0x64, &[config.rope_kind as u8, config.rope_scaling as u8, 0, flags(config)]);
+        put(0x64, &[config.rope_kind as u8, config.rope_scaling as u8, 0, self.flags(config)]);
         put(0x68, &config.rope_scale_factor.to_le_bytes());
         put(0x6C, &config.norm_epsilon.to_le_bytes());
         put(0x70, &config.rope_original_context.to_le_bytes());
@@ -172,6 +179,13 @@ impl Header {
         }
         put(HEAD_CHECKSUM.start, &self.head_checksum);
         bytes
+    }
+
+    fn flags(&self, config: &ModelConfig) -> u8 {
+        u8::from(config.tied_embeddings)
+            | u8::from(config.qkv_biases) << 1
+            | u8::from(config.qk_norms) << 2
+            | if self.is_adapter { ADAPTER } else { 0 }
     }
 
     /// Reads and checks what can be checked without the other sections. `payload_size` is what the
@@ -250,6 +264,7 @@ impl Header {
             metadata_count: u64_at(0x80),
             sections,
             head_checksum: array_at(HEAD_CHECKSUM.start),
+            is_adapter: bytes[FLAGS] & ADAPTER != 0,
         })
     }
 }
@@ -262,10 +277,4 @@ fn precision(encoding: Encoding) -> u8 {
         8 => 2,
         _ => 3,
     }
-}
-
-fn flags(config: &ModelConfig) -> u8 {
-    u8::from(config.tied_embeddings)
-        | u8::from(config.qkv_biases) << 1
-        | u8::from(config.qk_norms) << 2
 }

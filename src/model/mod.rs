@@ -5,6 +5,7 @@
 //! with its own SHA-256. The way back gives every byte. The map plan gives every tensor, layer,
 //! head and tile its place. The specification is `specs/pxi_llm.md`.
 
+pub mod adapter;
 pub mod chat;
 pub mod coarse;
 pub(crate) mod colour;
@@ -31,6 +32,7 @@ pub mod tokenizer;
 pub mod verify;
 pub mod weights;
 
+pub use adapter::{Adapter, AdapterError, LowRank};
 pub use chat::{ChatMessage, ChatTemplate};
 pub use config::{Architecture, ModelConfig, RopeKind, RopeScaling};
 pub use error::ModelError;

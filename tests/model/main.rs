@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod adapter;
 mod chat_template;
 mod cli;
 mod gguf_hostile;
@@ -10,6 +11,8 @@ mod gguf_read;
 mod gguf_real;
 mod gguf_write;
 mod hostile;
+mod merge;
+mod peft;
 mod quant;
 mod roundtrip;
 mod tokenizer;

@@ -14,6 +14,7 @@
 
 mod code;
 mod fifth_bit;
+mod fit;
 mod floats;
 mod format;
 mod k_scales;
@@ -34,6 +35,7 @@ use super::planes::Plane;
 use format::BlockFormat;
 
 pub use code::{Code, code_of, set_nearest};
+pub(crate) use fit::fit;
 
 /// How the weights of a tensor are stored; the discriminant is the GGML type number.
 #[expect(non_camel_case_types, reason = "Q4_K, Q5_K and Q6_K are the names the field knows")]

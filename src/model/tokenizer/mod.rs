@@ -182,6 +182,14 @@ impl Tokenizer {
         ids
     }
 
+    /// The token ids of a text that goes on from another, with special tokens that are written out
+    /// in it: what a model is to say after a prompt. Nothing is put before it.
+    pub fn encode_continuation(&self, text: &str) -> Vec<u32> {
+        let mut ids = Vec::new();
+        self.encode_around(&self.special, text, &mut false, &mut ids);
+        ids
+    }
+
     /// The control tokens that are written out in `text`, each once.
     pub(crate) fn control_tokens_in<'t>(&'t self, text: &str) -> Vec<(u32, &'t str)> {
         let mut ids = Vec::new();
