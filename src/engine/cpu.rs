@@ -1,16 +1,20 @@
 //! The engine on the CPU: the reference forward pass, and the sampler on its logits.
 
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
+use sha2::{Digest, Sha256};
 
 use super::profile::{EngineProfile, ProfileStage};
-use super::{Batch, Capacity, Engine, EngineError, LogitsQuery, Sampled, answer};
-use crate::forward::Interventions;
+use super::{Batch, Capacity, Engine, EngineError, LogitsQuery, PrefixKey, Sampled, answer};
 use crate::forward::cpu::{
-    CacheType, Column, CpuModel, ForwardError, Kernel, KernelTimings, KvCache, Logits, vectors,
+    ActivationBits, CacheType, Column, CpuModel, ForwardError, Kernel, KernelTimings, KvCache,
+    Logits, vectors,
 };
 use crate::forward::sampling::Sampler;
+use crate::forward::{AdapterSet, Interventions};
+use crate::words::counted;
 
 /// The most columns of a pass: enough that reading the weights costs little per column, few enough
 /// that the answers that are running do not wait long for a prompt.
@@ -22,6 +26,8 @@ pub struct CpuEngine {
     model: CpuModel,
     cache: KvCache,
     interventions: Interventions,
+    /// What acts on a slot where a batch does not say.
+    adapters: AdapterSet,
     /// One for each thread.
     samplers: Vec<Sampler>,
 }
@@ -41,7 +47,17 @@ impl CpuEngine {
     ) -> Self {
         let cache = KvCache::of_type(model.config(), slots, context, cache_type);
         let samplers = (0..rayon::current_num_threads()).map(|_| Sampler::default()).collect();
-        Self { model, cache, interventions: Interventions::default(), samplers }
+        let (interventions, adapters) = (Interventions::default(), AdapterSet::NONE);
+        Self { model, cache, interventions, adapters, samplers }
+    }
+
+    /// The same with adapters, out of those of the model, that act wherever a batch does not say
+    /// otherwise.
+    pub(crate) fn with_adapters(mut self, adapters: AdapterSet) -> Self {
+        for slot in 0..self.cache.slots() {
+            self.cache.set_adapters(slot, &adapters);
+        }
+        Self { adapters, ..self }
     }
 
     /// The factors by which heads and layers are muted or strengthened, from the next step on.
@@ -49,11 +65,16 @@ impl CpuEngine {
         &mut self.interventions
     }
 
-    fn copy_prefixes(&mut self, batch: &Batch) {
+    /// Copies what is to be copied, and gives slots their adapters.
+    fn prepare_slots(&mut self, batch: &Batch) {
         for copy in &batch.copies {
             self.cache.copy(copy.from as usize, copy.to as usize);
             // `copy` takes all positions of the other slot; of a prefix only these count.
             self.cache.truncate(copy.to as usize, copy.positions as usize);
+        }
+        for (slot, adapters) in &batch.adapters {
+            let adapters = adapters.as_ref().unwrap_or(&self.adapters);
+            self.cache.set_adapters(*slot as usize, adapters);
         }
     }
 
@@ -106,7 +127,7 @@ impl Engine for CpuEngine {
     }
 
     fn step(&mut self, batch: &Batch) -> Result<Vec<Vec<Sampled>>, EngineError> {
-        self.copy_prefixes(batch);
+        self.prepare_slots(batch);
         let logits =
             self.model.forward(&mut self.cache, &columns(batch), &self.interventions, None)?;
         self.answer_asks(batch, &logits)
@@ -117,6 +138,56 @@ impl Engine for CpuEngine {
         true
     }
 
+    fn prefix_key(&self) -> Option<PrefixKey> {
+        // A key would have to say what adapters hold, and nothing here knows their files.
+        if !self.adapters.is_empty() {
+            return None;
+        }
+        let config = self.model.config();
+        let mut settings = Sha256::new();
+        // Another version may sum in another order, and so may other vectors.
+        for text in [env!("CARGO_PKG_VERSION"), vectors()] {
+            settings.update(text.as_bytes());
+            settings.update([0]);
+        }
+        settings.update(self.model.activation_bits().count().to_le_bytes());
+        for factors in [&self.interventions.heads, &self.interventions.layers] {
+            settings.update((factors.len() as u64).to_le_bytes());
+            factors.iter().for_each(|factor| settings.update(factor.to_bits().to_le_bytes()));
+        }
+        Some(PrefixKey {
+            model: self.model.model().header().root,
+            settings: settings.finalize().into(),
+            number: match self.cache.cache_type() {
+                CacheType::F32 => 0,
+                CacheType::F16 => 1,
+            },
+            shape: [config.layer_count, config.kv_head_count, config.head_size],
+        })
+    }
+
+    fn export_prefix(
+        &self,
+        slot: usize,
+        positions: usize,
+        stride: usize,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        self.cache.export(slot, positions, stride, out)
+    }
+
+    fn import_prefix(
+        &mut self,
+        slot: usize,
+        positions: usize,
+        exported: (usize, usize, &[u8]),
+    ) -> bool {
+        // First: a slot that gets other adapters forgets what it has.
+        self.cache.set_adapters(slot, &self.adapters);
+        self.cache.import(slot, positions, exported);
+        true
+    }
+
     fn device(&self) -> String {
         let (vectors, threads) = (vectors(), rayon::current_num_threads());
         let plural = if threads == 1 { "" } else { "s" };
@@ -124,12 +195,20 @@ impl Engine for CpuEngine {
             CacheType::F32 => "",
             CacheType::F16 => ", keys and values in F16",
         };
-        format!("processor, {threads} thread{plural}, {vectors}{kept}")
+        let rounded = match self.model.activation_bits() {
+            ActivationBits::Twenty => String::new(),
+            bits => format!(", activations of {} bits", bits.count()),
+        };
+        let with = match self.adapters.factors().len() {
+            0 => String::new(),
+            count => format!(", {}", counted(count as u64, "adapter")),
+        };
+        format!("processor, {threads} thread{plural}, {vectors}{kept}{rounded}{with}")
     }
 
     fn profile(&mut self, batch: &Batch) -> Result<Option<EngineProfile>, EngineError> {
         let start = Instant::now();
-        self.copy_prefixes(batch);
+        self.prepare_slots(batch);
         let columns = columns(batch);
         let mut laps = KernelTimings::start();
         let logits =

@@ -6,8 +6,10 @@
 //! hands them to [`answer`]. A driver inside a render graph need not implement [`Engine`] at all:
 //! it can take a batch from the scheduler in one frame and hand in its results in a later one.
 
-use crate::forward::Interventions;
+use std::io::{self, Write};
+
 use crate::forward::sampling::{Key, Sampler, SamplingError, SamplingParams, SamplingWords};
+use crate::forward::{AdapterSet, Interventions};
 use crate::residency::ResidencyMetrics;
 
 mod cpu;
@@ -94,16 +96,19 @@ pub enum QueryKind {
     },
 }
 
-/// One submit: first the copies in their order, then one forward pass over the columns, then the
-/// asks.
+/// One submit: first the copies in their order, then the slots' adapters, then one forward pass
+/// over the columns, then the asks.
 ///
 /// Where `steps` is over 1, every column has a draw, and after each pass the sampled token becomes
 /// the next pass's column at the next position, with `words.index` one higher and the window one
 /// token on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
-    /// Keys and values to copy first.
+    /// Keys and values to copy first; the adapters of their slot come with them.
     pub copies: Vec<PrefixCopy>,
+    /// Slots, each once, and the adapters that act on their columns from now on; `None` are those
+    /// that the engine was opened with. A slot that had others forgets what it held.
+    pub adapters: Vec<(u32, Option<AdapterSet>)>,
     /// The columns, those of one slot in ascending positions.
     pub columns: Vec<Column>,
     /// The questions, at ascending columns.
@@ -159,6 +164,28 @@ pub enum EngineError {
     Other(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// What keys and values hang on beside the tokens: two engines of the same key compute the same
+/// bits of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrefixKey {
+    /// The model's root hash.
+    pub model: [u8; 32],
+    /// A hash of all else: the program's version, the processor's vectors, and interventions.
+    pub settings: [u8; 32],
+    /// How numbers are kept: 0 is F32, 1 is F16.
+    pub number: u32,
+    /// Layers, KV heads and the size of a head.
+    pub shape: [u32; 3],
+}
+
+impl PrefixKey {
+    /// Bytes of a row: keys or values of one position in one layer.
+    pub fn row_bytes(&self) -> usize {
+        let number: u32 = if self.number == 1 { 2 } else { 4 };
+        (self.shape[1] * self.shape[2] * number) as usize
+    }
+}
+
 /// Something that runs batches to their end before it returns.
 pub trait Engine {
     /// What it can hold and do.
@@ -172,6 +199,41 @@ pub trait Engine {
     /// steps are not computed anew. False where the engine cannot.
     fn set_interventions(&mut self, interventions: &Interventions) -> bool {
         let _ = interventions;
+        false
+    }
+
+    /// What keys and values of this engine hang on beside the tokens; `None` where it cannot give
+    /// them away.
+    fn prefix_key(&self) -> Option<PrefixKey> {
+        None
+    }
+
+    /// Writes the keys and values of the first positions of a slot, in rows of `stride` bytes: for
+    /// each layer the keys, a row per position, then the values. To be called only where there is a
+    /// [`prefix_key`](Self::prefix_key).
+    ///
+    /// # Errors
+    /// `out` has an error.
+    fn export_prefix(
+        &self,
+        slot: usize,
+        positions: usize,
+        stride: usize,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let _ = (slot, positions, stride, out);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Gives a slot the first `positions` of what was written for so many positions, at that
+    /// stride, by an engine of the same key. False where the engine cannot.
+    fn import_prefix(
+        &mut self,
+        slot: usize,
+        positions: usize,
+        exported: (usize, usize, &[u8]),
+    ) -> bool {
+        let _ = (slot, positions, exported);
         false
     }
 

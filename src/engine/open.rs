@@ -8,8 +8,9 @@ use std::any::Any;
 use std::sync::Arc;
 
 use super::{CpuEngine, Engine, EngineError};
-use crate::forward::cpu::{CacheType, CpuModel, CpuOptions, ForwardError};
-use crate::model::PixelModel;
+use crate::forward::AdapterSet;
+use crate::forward::cpu::{ActivationBits, CacheType, CpuModel, CpuOptions, ForwardError};
+use crate::model::{Adapter, PixelModel};
 
 /// Positions of each sequence on an adapter where nobody says: its cache is memory that is taken at
 /// once.
@@ -46,6 +47,17 @@ pub(crate) struct EngineOptions {
     pub gpu_memory: Option<u64>,
     /// How keys and values are kept; an adapter keeps them in 32 bits.
     pub cache_type: CacheType,
+    /// What activations are rounded to; an adapter does not round them.
+    pub activation_bits: ActivationBits,
+}
+
+/// Adapters that an engine has at hand.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct EngineAdapters {
+    /// All of them; sets name them by their place here.
+    pub adapters: Vec<Adapter>,
+    /// Those that act where a batch does not say.
+    pub usual: AdapterSet,
 }
 
 /// Why there is no engine. Each message is one line.
@@ -70,6 +82,18 @@ pub(crate) enum OpenError {
          it out"
     )]
     CacheType,
+    /// An adapter of graphics is asked to compute with an adapter of a model.
+    #[error(
+        "--lora: adapters are computed on the processor; use --device cpu or auto, or `pixel-llm \
+         merge` to have a model that a GPU computes"
+    )]
+    GpuAdapters,
+    /// Activations of fewer bits on an adapter.
+    #[error(
+        "--activation-bits: an adapter computes with activations of 32 bits; use --device cpu, or \
+         leave it out"
+    )]
+    ActivationBits,
     /// The processor cannot run the model.
     #[error(transparent)]
     Cpu(#[from] ForwardError),
@@ -106,12 +130,25 @@ pub(crate) trait OpenProgress {
 pub(crate) fn open_engine(
     model: PixelModel,
     mut options: EngineOptions,
+    adapters: &EngineAdapters,
     progress: &dyn OpenProgress,
 ) -> Result<Box<dyn Engine>, OpenError> {
     check_context(&model, options.context)?;
+    if !adapters.adapters.is_empty() {
+        if options.device == Device::Gpu {
+            return Err(OpenError::GpuAdapters);
+        }
+        options.device = Device::Cpu;
+    }
     if options.cache_type != CacheType::F32 {
         if options.device == Device::Gpu {
             return Err(OpenError::CacheType);
+        }
+        options.device = Device::Cpu;
+    }
+    if options.activation_bits != ActivationBits::default() {
+        if options.device == Device::Gpu {
+            return Err(OpenError::ActivationBits);
         }
         options.device = Device::Cpu;
     }
@@ -126,9 +163,14 @@ pub(crate) fn open_engine(
         return Err(OpenError::NoGpuPath);
     }
     let _reading = progress.begin("reading the model");
-    let model = CpuModel::new(model, CpuOptions::default())?;
+    let activation_bits = options.activation_bits;
+    let mut model = CpuModel::new(model, CpuOptions { activation_bits, ..CpuOptions::default() })?;
+    for adapter in &adapters.adapters {
+        model.add_adapter(adapter)?;
+    }
     let context = options.context.unwrap_or(most) as usize;
-    Ok(Box::new(CpuEngine::of_type(model, options.slots, context, options.cache_type)))
+    let engine = CpuEngine::of_type(model, options.slots, context, options.cache_type);
+    Ok(Box::new(engine.with_adapters(adapters.usual.clone())))
 }
 
 /// Whether a model has room for so many positions.

@@ -73,7 +73,7 @@ pub(crate) enum LayerVector {
 
 impl LayerVector {
     /// All of them, in the order of their declaration.
-    const ALL: [Self; 11] = [
+    pub const ALL: [Self; 11] = [
         Self::AttentionNorm,
         Self::QueryBias,
         Self::KeyBias,
@@ -88,7 +88,7 @@ impl LayerVector {
     ];
 
     /// Its GGUF name behind `blk.LAYER.`.
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::AttentionNorm => "attn_norm.weight",
             Self::QueryBias => "attn_q.bias",
@@ -256,7 +256,7 @@ impl BoundModel {
 }
 
 /// How a model's positions turn query and key.
-pub(super) fn rope_params(config: &ModelConfig) -> RopeParams {
+pub(crate) fn rope_params(config: &ModelConfig) -> RopeParams {
     // Without the field, the model was trained on the context that it has.
     let original_context = if config.rope_original_context == 0 {
         config.context_length

@@ -37,13 +37,13 @@ impl Interventions {
     }
 
     /// The factors of the heads of a layer, or none where all are 1.
-    pub(super) fn heads_of(&self, layer: usize, head_count: u32) -> &[f32] {
+    pub(crate) fn heads_of(&self, layer: usize, head_count: u32) -> &[f32] {
         let heads = head_count as usize;
         self.heads.get(layer * heads..(layer + 1) * heads).unwrap_or_default()
     }
 
     /// The factor of a layer.
-    pub(super) fn layer(&self, layer: usize) -> f32 {
+    pub(crate) fn layer(&self, layer: usize) -> f32 {
         self.layers.get(layer).copied().unwrap_or(1.0)
     }
 }

@@ -6,7 +6,8 @@
 //! its twin on the processor in [`cpu`], its shader in `shaders/`. In the world, the schedule of
 //! one forward step runs in Bevy's render graph, before the cameras (`gpu`).
 
-mod bind;
+mod adapter_set;
+pub(crate) mod bind;
 pub mod cpu;
 #[cfg(feature = "world")]
 pub mod gpu;
@@ -16,6 +17,7 @@ mod interventions;
 pub mod params;
 pub mod sampling;
 
+pub use adapter_set::AdapterSet;
 pub use bind::BindError;
 pub use hook_point::HookPoint;
 pub use hooks::{Hook, HookAction, HookError, Hooks, Watched};

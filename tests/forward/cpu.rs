@@ -9,7 +9,7 @@ use crate::common::forward::{next, one_by_one, open, prefill};
 use crate::common::golden::{MARGIN, decode_greedily, seedling_cases, smollm2_cases};
 use crate::common::tiny::{Random, Tiny, VOCAB, WIDTH};
 use crate::common::{shared, smollm2};
-use pixel_llm::forward::cpu::{CacheType, CpuModel, CpuOptions, KvCache};
+use pixel_llm::forward::cpu::{ActivationBits, CacheType, CpuModel, CpuOptions, KvCache};
 use pixel_llm::model::edits::{Brush, Region, Tiles, WeightEdits, save_copy};
 use pixel_llm::model::{Encoding, PixelModel};
 
@@ -52,6 +52,31 @@ fn keys_and_values_of_16_bits_keep_the_oracles_continuations() {
         }
         let step = |token| next(&model, &mut cache, token);
         decode_greedily(rows.last().unwrap(), &case.greedy, MARGIN, &case.name, step);
+    }
+}
+
+/// Activations of fewer bits move what is said by what the specification allows, and as the same
+/// bits however a text is cut.
+#[test]
+fn activations_of_fewer_bits_keep_their_budgets() {
+    let Some(path) = smollm2() else { return };
+    for (activation_bits, budget) in [(ActivationBits::Sixteen, 0.01), (ActivationBits::Eight, 2.0)]
+    {
+        let options = CpuOptions { activation_bits, ..CpuOptions::default() };
+        let model = CpuModel::new(open(&path), options).unwrap();
+        let mut cache = KvCache::new(model.config(), 1, 128);
+        let mut worst = 0f32;
+        for case in smollm2_cases() {
+            let alone = one_by_one(&model, &mut cache, &case.ids);
+            let rows = prefill(&model, &mut cache, &case.ids);
+            assert!(rows == alone, "{}: together and one by one, bit for bit", case.name);
+            worst = worst.max(case.check(&format!("{activation_bits:?}"), &rows, budget));
+            let step = |token| next(&model, &mut cache, token);
+            let margin = MARGIN.max(2.0 * budget);
+            decode_greedily(rows.last().unwrap(), &case.greedy, margin, &case.name, step);
+        }
+        // Another way of rounding than the usual one, or nothing was tested.
+        assert!(worst > 1e-3, "{activation_bits:?}: {worst}");
     }
 }
 

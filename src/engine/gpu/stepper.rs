@@ -196,6 +196,8 @@ fn submit(
     request: &StepRequest,
     fused: bool,
 ) -> Result<InFlightStep, EngineError> {
+    // A software adapter computes while a step is submitted, and nothing is left to wait for.
+    let since = Instant::now();
     let Batch { copies, columns, .. } = &request.batch;
     watch(world, request)?;
     write_columns(world, columns, &request.wanted);
@@ -220,7 +222,7 @@ fn submit(
     submitted?;
     let readback = read_back(world, request, unread.as_ref());
     let request = request.clone();
-    Ok(InFlightStep { request, readback, unread, since: Instant::now(), fused })
+    Ok(InFlightStep { request, readback, unread, since, fused })
 }
 
 /// Sets the hooks of a step.

@@ -191,7 +191,10 @@ pub fn make(
         }
     }
     let cpu_milliseconds = if time_processor {
-        let model = CpuModel::new(Arc::clone(model), CpuOptions { verify: false })?;
+        let model = CpuModel::new(
+            Arc::clone(model),
+            CpuOptions { verify: false, ..CpuOptions::default() },
+        )?;
         Some(time(&mut CpuEngine::new(model, 1, CONTEXT))?)
     } else {
         None

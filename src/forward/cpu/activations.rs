@@ -9,7 +9,7 @@
 
 use rayon::prelude::*;
 
-use super::fixed::Rounded;
+use super::fixed::{ActivationBits, Rounded};
 use super::lanes::LANES;
 use super::matrix::Matrix;
 use super::processor::{Processor, Work, run};
@@ -76,7 +76,13 @@ impl Panels {
 
     /// What some matrices read.
     pub fn input(&self, matrices: &[&Matrix<'_>]) -> Input<'_> {
-        Input::new(&self.data, self.columns, LANES * self.columns, LANES, matrices)
+        self.input_in_bits(ActivationBits::default(), matrices)
+    }
+
+    /// The same, rounded to some bits for those of quantised weights.
+    pub fn input_in_bits(&self, bits: ActivationBits, matrices: &[&Matrix<'_>]) -> Input<'_> {
+        let strides = (LANES * self.columns, LANES);
+        Input::new(&self.data, self.columns, strides, bits, matrices)
     }
 }
 
@@ -98,6 +104,8 @@ pub struct Input<'a> {
     columns: usize,
     panel_stride: usize,
     column_stride: usize,
+    /// Bits that they are rounded to.
+    bits: ActivationBits,
     /// Empty where no matrix has quantised weights.
     rounded: Vec<Rounded>,
 }
@@ -106,12 +114,12 @@ impl<'a> Input<'a> {
     fn new(
         data: &'a [f32],
         columns: usize,
-        panel_stride: usize,
-        column_stride: usize,
+        (panel_stride, column_stride): (usize, usize),
+        bits: ActivationBits,
         matrices: &[&Matrix<'_>],
     ) -> Self {
-        let mut input =
-            Self { data, columns, panel_stride, column_stride, rounded: Default::default() };
+        let rounded = Vec::new();
+        let mut input = Self { data, columns, panel_stride, column_stride, bits, rounded };
         // For one column as for many: a request's bits must not hang on what runs beside it.
         if matrices.iter().any(|matrix| matrix.encoding().is_quantised()) {
             input.rounded = input.round();
@@ -122,7 +130,17 @@ impl<'a> Input<'a> {
     /// Columns that lie one after another, each `stride` long: a multiple of 64, zero where the
     /// features end.
     pub fn rows(data: &'a [f32], stride: usize, matrices: &[&Matrix<'_>]) -> Self {
-        Self::new(data, data.len() / stride, LANES, stride, matrices)
+        Self::rows_in_bits(data, stride, ActivationBits::default(), matrices)
+    }
+
+    /// The same, rounded to some bits for matrices of quantised weights.
+    pub fn rows_in_bits(
+        data: &'a [f32],
+        stride: usize,
+        bits: ActivationBits,
+        matrices: &[&Matrix<'_>],
+    ) -> Self {
+        Self::new(data, data.len() / stride, (LANES, stride), bits, matrices)
     }
 
     /// Rounds every chunk of every column.
@@ -142,6 +160,11 @@ impl<'a> Input<'a> {
         rounded
     }
 
+    /// Bits that activations are rounded to for quantised weights.
+    pub(crate) fn activation_bits(&self) -> ActivationBits {
+        self.bits
+    }
+
     /// Columns that it was made for.
     pub fn columns(&self) -> usize {
         self.columns
@@ -152,6 +175,13 @@ impl<'a> Input<'a> {
     pub(crate) fn chunk(&self, column: usize, first: usize) -> &'a [f32; CHUNK] {
         let start = first / LANES * self.panel_stride + column * self.column_stride + first % LANES;
         self.data[start..].first_chunk().expect("activations are padded to whole chunks")
+    }
+
+    /// The 16 features from `first`, a multiple of 16.
+    #[inline(always)]
+    pub(super) fn sixteen(&self, column: usize, first: usize) -> &'a [f32; 16] {
+        let start = first / LANES * self.panel_stride + column * self.column_stride + first % LANES;
+        self.data[start..].first_chunk().expect("activations are padded to whole panels")
     }
 
     /// The 32 features from `first` of every column in fixed point.
@@ -176,9 +206,21 @@ impl Work for Round<'_> {
 
     #[inline(always)]
     fn with<P: Processor>(self, _: P) {
+        match self.input.bits {
+            ActivationBits::Eight => self.round::<1>(),
+            ActivationBits::Sixteen => self.round::<2>(),
+            ActivationBits::Twenty => self.round::<3>(),
+        }
+    }
+}
+
+impl Round<'_> {
+    #[inline(always)]
+    fn round<const DIGITS: usize>(self) {
         let columns = self.input.columns;
         for (index, out) in (self.first..).zip(self.out) {
-            *out = Rounded::new(self.input.chunk(index % columns, index / columns * CHUNK));
+            let x = self.input.chunk(index % columns, index / columns * CHUNK);
+            *out = Rounded::new::<DIGITS>(x);
         }
     }
 }

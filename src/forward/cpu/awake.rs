@@ -12,7 +12,7 @@ const SPINS: usize = 4;
 ///
 /// Inside the pool a parallel loop is a push on the own queue; from outside, each would wake
 /// another thread and wait for it.
-pub(super) fn awake<R: Send>(pass: impl FnOnce() -> R + Send) -> R {
+pub(crate) fn awake<R: Send>(pass: impl FnOnce() -> R + Send) -> R {
     let is_over = AtomicBool::new(false);
     rayon::scope(|scope| {
         for _ in 1..rayon::current_num_threads() {

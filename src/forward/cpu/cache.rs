@@ -5,12 +5,14 @@
 //! [position]`, so that a vector has the scores of as many positions. A short sequence costs little
 //! of a long context.
 
+use std::io::{self, Write};
 use std::ops::Range;
 
 use half::f16;
 
 use super::activations::Panels;
 use super::error::ForwardError;
+use crate::forward::AdapterSet;
 use crate::model::ModelConfig;
 
 /// Positions in a page.
@@ -66,6 +68,35 @@ impl CachedNumbers {
                 let to = numbers[first..].iter_mut().step_by(step);
                 // A key beyond what 16 bits can say would make every score of its head infinite.
                 to.zip(from).for_each(|(to, &from)| *to = f16::from_f32(bounded(from)));
+            }
+        }
+    }
+
+    /// Adds numbers from `first` on, `step` apart, as they are kept, little-endian.
+    fn to_bytes(&self, first: usize, step: usize, count: usize, bytes: &mut Vec<u8>) {
+        let places = (0..count).map(|index| first + index * step);
+        match self {
+            Self::F32(numbers) => {
+                places.for_each(|at| bytes.extend_from_slice(&numbers[at].to_le_bytes()));
+            }
+            Self::F16(numbers) => {
+                places.for_each(|at| bytes.extend_from_slice(&numbers[at].to_le_bytes()));
+            }
+        }
+    }
+
+    /// The way back.
+    fn set_bytes(&mut self, first: usize, step: usize, bytes: &[u8]) {
+        match self {
+            Self::F32(numbers) => {
+                let to = numbers[first..].iter_mut().step_by(step);
+                let (from, _) = bytes.as_chunks();
+                to.zip(from).for_each(|(to, from)| *to = f32::from_le_bytes(*from));
+            }
+            Self::F16(numbers) => {
+                let to = numbers[first..].iter_mut().step_by(step);
+                let (from, _) = bytes.as_chunks();
+                to.zip(from).for_each(|(to, from)| *to = f16::from_le_bytes(*from));
             }
         }
     }
@@ -130,6 +161,8 @@ impl Shape {
 struct Slot {
     pages: Vec<Page>,
     length: usize,
+    /// What its keys and values were computed with.
+    adapters: AdapterSet,
 }
 
 #[derive(Debug)]
@@ -215,8 +248,26 @@ impl KvCache {
         }
     }
 
-    /// Makes `to` a copy of what `from` has, so that a prompt's beginning is computed once for many
-    /// sequences.
+    /// The adapters that act on a slot's columns; none for one that is not there.
+    pub fn adapters(&self, slot: usize) -> &AdapterSet {
+        const NONE: &AdapterSet = &AdapterSet::NONE;
+        self.slots.get(slot).map_or(NONE, |slot| &slot.adapters)
+    }
+
+    /// The adapters that act on a slot's columns from now on. What was computed with others is
+    /// forgotten.
+    ///
+    /// # Panics
+    /// There is no such slot.
+    pub fn set_adapters(&mut self, slot: usize, adapters: &AdapterSet) {
+        if self.slots[slot].adapters != *adapters {
+            self.slots[slot].adapters = adapters.clone();
+            self.truncate(slot, 0);
+        }
+    }
+
+    /// Makes `to` a copy of what `from` has, its adapters too, so that a prompt's beginning is
+    /// computed once for many sequences.
     ///
     /// # Panics
     /// When one of the slots is not there.
@@ -235,6 +286,7 @@ impl KvCache {
             target.values.copy_from(&source.values);
         }
         target.length = source.length;
+        target.adapters = source.adapters.clone();
     }
 
     /// Layers, KV heads and head size.
@@ -313,6 +365,83 @@ impl KvCache {
             values.copy(at * head_size, 1, &mut rows[1][first..][..head_size]);
         }
         rows
+    }
+
+    /// Bytes of a row: what one position has in keys or in values of one layer, as they are kept.
+    pub fn row_bytes(&self) -> usize {
+        let number = match self.cache_type {
+            CacheType::F32 => size_of::<f32>(),
+            CacheType::F16 => size_of::<f16>(),
+        };
+        self.shape.kv_heads * self.shape.head_size * number
+    }
+
+    /// Writes rows of the first positions of a slot, little-endian: for each layer the keys,
+    /// position by position, then the values; of each the KV heads side by side. Each row is
+    /// filled with zeros to `stride` bytes.
+    ///
+    /// # Errors
+    /// `out` has an error.
+    ///
+    /// # Panics
+    /// The slot has fewer positions, or a row is longer than `stride`.
+    pub fn export(
+        &self,
+        slot: usize,
+        positions: usize,
+        stride: usize,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        assert!(positions <= self.length(slot) && self.row_bytes() <= stride);
+        let Shape { layers, kv_heads, head_size } = self.shape;
+        let mut row = Vec::with_capacity(stride);
+        for (layer, part) in (0..layers).flat_map(|layer| [(layer, 0), (layer, 1)]) {
+            for position in 0..positions {
+                row.clear();
+                let (page, at) = (&self.slots[slot].pages[position / PAGE], position % PAGE);
+                for head in (0..kv_heads).map(|kv_head| self.shape.head(layer, kv_head)) {
+                    match part {
+                        0 => page.keys.to_bytes(head + at, PAGE, head_size, &mut row),
+                        _ => page.values.to_bytes(head + at * head_size, 1, head_size, &mut row),
+                    }
+                }
+                row.resize(stride, 0);
+                out.write_all(&row)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a slot have the first `positions` of what [`export`](Self::export) wrote for
+    /// `exported` positions, and no others.
+    ///
+    /// # Panics
+    /// There is no such slot, it has no room for them, or the rows are not whole.
+    pub fn import(
+        &mut self,
+        slot: usize,
+        positions: usize,
+        (exported, stride, rows): (usize, usize, &[u8]),
+    ) {
+        assert!(positions <= exported.min(self.capacity));
+        self.grow(slot, positions);
+        let Shape { layers, kv_heads, head_size } = self.shape;
+        let row_bytes = self.row_bytes();
+        for (layer, part) in (0..layers).flat_map(|layer| [(layer, 0), (layer, 1)]) {
+            for position in 0..positions {
+                let first = ((2 * layer + part) * exported + position) * stride;
+                let row = &rows[first..first + row_bytes];
+                let (page, at) = (&mut self.slots[slot].pages[position / PAGE], position % PAGE);
+                for (kv_head, numbers) in row.chunks_exact(row_bytes / kv_heads).enumerate() {
+                    let head = self.shape.head(layer, kv_head);
+                    match part {
+                        0 => page.keys.set_bytes(head + at, PAGE, numbers),
+                        _ => page.values.set_bytes(head + at * head_size, 1, numbers),
+                    }
+                }
+            }
+        }
+        self.slots[slot].length = positions;
     }
 
     /// A page of a head's keys, `[dimension][position]`, and values, `[position][dimension]`. What

@@ -2,6 +2,8 @@
 
 use super::Column;
 use super::activations::Panels;
+use super::adapters::{AdapterPoint, LayerAdapters};
+use super::fixed::ActivationBits;
 use super::hooks::Tap;
 use super::matrix::Matrix;
 use super::project::add_product;
@@ -13,16 +15,19 @@ use crate::forward::params::DownParams;
 pub(super) fn down(
     params: &DownParams,
     (weights, bias): (&[u8], &[f32]),
-    (layer, columns): (u32, &[Column]),
+    (layer, columns, bits): (u32, &[Column], ActivationBits),
     hidden: &Panels,
     (update, residual): (&mut Panels, &mut Panels),
+    adapters: LayerAdapters<'_>,
     tap: &mut Tap<'_>,
 ) {
     let matrix = Matrix::new(&params.matrix, weights);
     let point = HookPoint::FeedForwardOutput(layer);
+    let input = hidden.input_in_bits(bits, &[&matrix]);
+    let updates = adapters.updates(AdapterPoint::Down, &input);
     add_product(
-        (&matrix, bias),
-        &hidden.input(&[&matrix]),
+        (&matrix, bias, &updates),
+        &input,
         params.layer_scale,
         (point, columns),
         (update, &mut *residual),

@@ -1,7 +1,7 @@
 //! What can be wrong with a request for a forward pass.
 
 use crate::forward::{BindError, HookError};
-use crate::model::ModelError;
+use crate::model::{AdapterError, ModelError};
 
 /// Why a model cannot be computed with, or a pass not be made.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +16,19 @@ pub enum ForwardError {
     /// A hook does not fit the model or the columns.
     #[error(transparent)]
     Hook(#[from] HookError),
+    /// An adapter does not fit the model.
+    #[error(transparent)]
+    Adapter(Box<AdapterError>),
+    /// A slot has an adapter that the model does not have.
+    #[error("slot {slot} has adapter {adapter}, but the model has {adapters} of them")]
+    UnknownAdapter {
+        /// Index of the slot.
+        slot: u32,
+        /// Index of the adapter, from 0.
+        adapter: u32,
+        /// Adapters that the model has.
+        adapters: usize,
+    },
     /// A column's token is not in the vocabulary.
     #[error("column {column}: token {token} is outside of the vocabulary of {vocab_size}")]
     Token {
@@ -76,4 +89,11 @@ pub enum ForwardError {
         /// How many the model has.
         expected: usize,
     },
+}
+
+// By hand, since it is boxed: every error of an engine would have its size.
+impl From<AdapterError> for ForwardError {
+    fn from(error: AdapterError) -> Self {
+        Self::Adapter(Box::new(error))
+    }
 }

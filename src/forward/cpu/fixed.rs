@@ -5,23 +5,54 @@
 //! than its own rounding in `f32`. From there to the block's sum everything is exact integers, so
 //! neither the processor's vectors nor the number of columns that are computed together can change
 //! a bit. The 20 bits are three digits of 7 bits, each of which goes through the instruction for
-//! products of bytes.
+//! products of bytes. Who asks for fewer bits gets fewer digits: two of 8 bits, or one.
 
 use super::unpack::CHUNK;
 
-/// The largest rounded activation. With bytes of 8 bits, 32 products fit 32 bits.
-const LARGEST: f32 = ((1 << 19) - 1) as f32;
+/// Bits that activations are rounded to before they are multiplied with quantised weights.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ActivationBits {
+    /// One digit: a third of the products.
+    Eight,
+    /// Two digits.
+    Sixteen,
+    /// Three digits: what keeps the budget of a whole pass.
+    #[default]
+    Twenty,
+}
 
-/// Bits of a digit.
-pub(crate) const DIGIT_BITS: u32 = 7;
-/// Half of a digit's range, which is signed.
-const HALF_DIGIT: u32 = 1 << (DIGIT_BITS - 1);
+impl ActivationBits {
+    /// The number.
+    pub fn count(self) -> u32 {
+        match self {
+            Self::Eight => 8,
+            Self::Sixteen => 16,
+            Self::Twenty => 20,
+        }
+    }
+}
+
+/// Bits of a digit, where there are so many.
+#[inline(always)]
+pub(crate) const fn digit_bits(digits: usize) -> u32 {
+    if digits == 3 { 7 } else { 8 }
+}
+
+/// The largest rounded activation in so many digits. With bytes of 8 bits, 32 products fit 32 bits.
+const fn largest(digits: usize) -> i32 {
+    match digits {
+        1 => 127,
+        2 => 127 * 257,
+        _ => (1 << 19) - 1,
+    }
+}
 
 /// 32 activations of one column in fixed point, where no digit crosses a line of the cache.
 #[derive(Debug, Clone, Default)]
 #[repr(align(64))]
 pub struct Rounded {
     /// Each digit of all activations, the lowest first: signed bytes, four to a word of weights.
+    /// Digits that there are not are zero.
     pub digits: [[u32; CHUNK / 4]; 3],
     /// What the integers are multiplied with. Not a number where one of the activations is none, or
     /// infinite.
@@ -35,9 +66,9 @@ pub struct Rounded {
 }
 
 impl Rounded {
-    /// Rounds 32 activations.
+    /// Rounds 32 activations to `DIGITS` digits.
     #[inline(always)]
-    pub fn new(x: &[f32; CHUNK]) -> Self {
+    pub fn new<const DIGITS: usize>(x: &[f32; CHUNK]) -> Self {
         let mut max_abs = [0f32; 8];
         let mut nothing = [0f32; 8];
         for x in x.as_chunks::<8>().0 {
@@ -49,24 +80,23 @@ impl Rounded {
                 nothing[lane] += x[lane] * 0.0;
             }
         }
-        let largest =
-            max_abs.iter().fold(0f32, |most, &size| if size > most { size } else { most });
-        let scale = largest / LARGEST;
+        let most = max_abs.iter().fold(0f32, |most, &size| if size > most { size } else { most });
+        let scale = most / largest(DIGITS) as f32;
         // Of zeros or subnormals nothing is left; their products are zero either way.
         let inverse = if scale > f32::MIN_POSITIVE { 1.0 / scale } else { 0.0 };
         let mut integers = [0i32; CHUNK];
         for (integer, x) in integers.iter_mut().zip(x) {
             *integer = to_integer(x * inverse);
         }
+        let bits = digit_bits(DIGITS);
+        let half = 1 << (bits - 1);
         // With half a digit added to each, digits are bits; then the half is taken away.
-        const HALVES: u32 = HALF_DIGIT * (1 + (1 << DIGIT_BITS) + (1 << (2 * DIGIT_BITS)));
-        let raised = integers.map(|x| (x as u32).wrapping_add(HALVES));
-        let digits = std::array::from_fn(|digit| {
-            let byte = |x: u32| {
-                (x >> (DIGIT_BITS * digit as u32) & (2 * HALF_DIGIT - 1)).wrapping_sub(HALF_DIGIT)
-            };
-            std::array::from_fn(|four| bytes(std::array::from_fn(|at| byte(raised[four * 4 + at]))))
-        });
+        let halves = (0..DIGITS as u32).map(|digit| half << (bits * digit)).sum::<i32>();
+        let mut digits = [[0; CHUNK / 4]; 3];
+        for (digit, words) in digits.iter_mut().enumerate().take(DIGITS) {
+            let shift = bits * digit as u32;
+            *words = words_of(&integers, |x| ((x + halves) >> shift & (2 * half - 1)) - half);
+        }
         let (halves, _) = integers.as_chunks::<{ CHUNK / 2 }>();
         let mut totals = [0; 2];
         for (total, half) in totals.iter_mut().zip(halves) {
@@ -77,9 +107,8 @@ impl Rounded {
         }
         // Of the rounded activations, as products are; under 2^23, which `f32` has exactly.
         let sums = totals.map(|total| total as f32 * scale);
-        let sum = sums[0] + sums[1];
+        let (sum, total) = (sums[0] + sums[1], totals[0] + totals[1]);
         // Integers cannot carry a NaN: the scale does, and so makes every sum of the block one.
-        let total = totals[0] + totals[1];
         Self { digits, scale: scale + nothing.iter().sum::<f32>(), sums, sum, total }
     }
 
@@ -89,22 +118,29 @@ impl Rounded {
         if WORDS < CHUNK / 4 { self.sums[part] } else { self.sum }
     }
 
-    /// The rounded activations that meet word `index` of weights.
+    /// The rounded activations of `DIGITS` digits that meet word `index` of weights.
     #[inline(always)]
-    pub(crate) fn four(&self, index: usize) -> [i32; 4] {
-        let digits = self.digits.map(|digits| digits[index].to_le_bytes());
-        std::array::from_fn(|at| {
-            let digit =
-                |digit: usize| i32::from(digits[digit][at] as i8) << (DIGIT_BITS * digit as u32);
-            digit(0) + digit(1) + digit(2)
-        })
+    pub(crate) fn four<const DIGITS: usize>(&self, index: usize) -> [i32; 4] {
+        let mut integers = [0; 4];
+        for (digit, digits) in self.digits.iter().enumerate().take(DIGITS) {
+            let shift = digit_bits(DIGITS) * digit as u32;
+            for (integer, byte) in integers.iter_mut().zip(digits[index].to_le_bytes()) {
+                *integer += i32::from(byte as i8) << shift;
+            }
+        }
+        integers
     }
 }
 
-/// The low bytes of four numbers in a word.
+/// A byte of each integer, four to a word.
 #[inline(always)]
-fn bytes(x: [u32; 4]) -> u32 {
-    x[0] & 0xff | (x[1] & 0xff) << 8 | (x[2] & 0xff) << 16 | x[3] << 24
+fn words_of(integers: &[i32; CHUNK], byte: impl Fn(i32) -> i32) -> [u32; CHUNK / 4] {
+    let mut bytes = [0; CHUNK];
+    for (to, &integer) in bytes.iter_mut().zip(integers) {
+        *to = byte(integer) as u8;
+    }
+    let (fours, _) = bytes.as_chunks::<4>();
+    std::array::from_fn(|word| u32::from_le_bytes(fours[word]))
 }
 
 /// The nearest integer to a number of at most 2^20; any such integer to what is not a number.
@@ -119,22 +155,29 @@ fn to_integer(x: f32) -> i32 {
 mod tests {
     use super::*;
 
-    #[test]
-    fn rounding_keeps_every_activation_within_half_a_step() {
+    fn keeps_activations<const DIGITS: usize>() {
         for size in [1e-20f32, 0.37, 1e30] {
             let x: [f32; CHUNK] = std::array::from_fn(|i| (i as f32 - 11.0) * size);
-            let rounded = Rounded::new(&x);
-            assert!(rounded.scale * LARGEST <= x[31] * 1.000_001);
+            let rounded = Rounded::new::<DIGITS>(&x);
+            assert!(rounded.scale * largest(DIGITS) as f32 <= x[31] * 1.000_001);
             for (at, x) in x.iter().enumerate() {
-                let error = f64::from(rounded.four(at / 4)[at % 4]) * f64::from(rounded.scale)
+                let error = f64::from(rounded.four::<DIGITS>(at / 4)[at % 4])
+                    * f64::from(rounded.scale)
                     - f64::from(*x);
                 assert!(error.abs() <= f64::from(rounded.scale) * 0.6, "{x}: {error}");
             }
-            let total = (0..CHUNK / 4).flat_map(|four| rounded.four(four)).sum::<i32>();
+            let total = (0..CHUNK / 4).flat_map(|four| rounded.four::<DIGITS>(four)).sum::<i32>();
             assert_eq!(rounded.total, total);
         }
-        let nothing = Rounded::new(&[0.0; CHUNK]);
+        let nothing = Rounded::new::<DIGITS>(&[0.0; CHUNK]);
         assert_eq!((nothing.scale, nothing.sums, nothing.digits), (0.0, [0.0; 2], [[0; 8]; 3]));
+    }
+
+    #[test]
+    fn rounding_keeps_every_activation_within_half_a_step() {
+        keeps_activations::<1>();
+        keeps_activations::<2>();
+        keeps_activations::<3>();
     }
 
     #[test]
@@ -142,7 +185,8 @@ mod tests {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut x = [0.5; CHUNK];
             x[17] = bad;
-            assert!(Rounded::new(&x).scale.is_nan(), "{bad}");
+            assert!(Rounded::new::<3>(&x).scale.is_nan(), "{bad}");
+            assert!(Rounded::new::<1>(&x).scale.is_nan(), "{bad}");
         }
     }
 }

@@ -4,6 +4,8 @@ use rayon::prelude::*;
 
 use super::Column;
 use super::activations::Panels;
+use super::adapters::{AdapterPoint, LayerAdapters};
+use super::fixed::ActivationBits;
 use super::hooks::Tap;
 use super::lanes::{LANES, exp};
 use super::matrix::Matrix;
@@ -20,9 +22,10 @@ use crate::forward::params::GateUpParams;
 pub(super) fn gate_up(
     params: &GateUpParams,
     (weights, norm, biases): ([&[u8]; 2], &[f32], [&[f32]; 2]),
-    (layer, columns): (u32, &[Column]),
+    (layer, columns, bits): (u32, &[Column], ActivationBits),
     residual: &Panels,
     [normed, gate, up]: [&mut Panels; 3],
+    adapters: LayerAdapters<'_>,
     tap: &mut Tap<'_>,
 ) {
     normalise(params.norm_epsilon, norm, residual, normed);
@@ -31,13 +34,16 @@ pub(super) fn gate_up(
     gate.resize(matrices[0].rows(), columns.len());
     up.resize(matrices[1].rows(), columns.len());
     let panel = LANES * columns.len();
-    let input = normed.input(&matrices.each_ref());
+    let input = normed.input_in_bits(bits, &matrices.each_ref());
+    let updates = adapters.updates(AdapterPoint::GateUp, &input);
     let watched = tap.wants(HookPoint::Gate(layer)) || tap.wants(HookPoint::Up(layer));
     let groups =
         gate.as_mut_slice().par_chunks_mut(panel).zip(up.as_mut_slice().par_chunks_mut(panel));
     groups.enumerate().for_each(|(group, (gate, up))| {
         multiply_row_group(&matrices[0], group, &input, gate);
         multiply_row_group(&matrices[1], group, &input, up);
+        updates.add(0, group, gate);
+        updates.add(1, group, up);
         add_bias(biases[0], group, gate);
         add_bias(biases[1], group, up);
         // The activation overwrites the gate, which a hook has to see before.

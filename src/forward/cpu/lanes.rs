@@ -16,19 +16,47 @@ pub(crate) type Floats = [f32; LANES];
 /// Bytes of a line.
 pub(crate) const LINE: usize = LINE_BYTES as usize;
 
-/// How far ahead bytes are asked for. The processor's own guesses end at each page of memory: with
-/// them alone two threads read half of what they can.
-const AHEAD: usize = 16 * LINE;
+/// How far ahead bytes are asked for, all planes together. The processor's own guesses end at each
+/// page of memory: with them alone two threads read half of what they can.
+const AHEAD: usize = 24 * LINE;
 
-/// Line `index` of a plane. What lies behind it is asked for: planes and row groups follow one
-/// another.
+/// A plane of a row group within one tile: whole lines. All planes of a row group are read at the
+/// same pace, so what comes next lies in as many places as there are planes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Lines<'a> {
+    bytes: &'a [u8],
+    /// Bytes from a line to the one that is asked for meanwhile.
+    ahead: usize,
+    /// Bytes from the plane's end to where the same plane of the next part begins: another tile of
+    /// the row group, or another row group.
+    to_next: usize,
+}
+
+impl<'a> Lines<'a> {
+    /// A plane, of a part of a row group that has `size` bytes with all its planes.
+    pub(crate) fn new(bytes: &'a [u8], size: usize) -> Self {
+        let ahead = (AHEAD * bytes.len()).div_ceil(size.max(1)).next_multiple_of(LINE);
+        Self { bytes, ahead: ahead.min(bytes.len()), to_next: size - bytes.len() }
+    }
+
+    /// Lines that there are.
+    #[inline(always)]
+    pub(crate) fn count(&self) -> usize {
+        self.bytes.len() / LINE
+    }
+}
+
+/// Line `index` of a plane. What is read later is asked for.
 #[inline(always)]
-pub fn line(plane: &[u8], index: usize) -> &[u8; LINE] {
-    let line: &[u8; LINE] = plane[index * LINE..]
+pub(crate) fn line(plane: Lines<'_>, index: usize) -> &[u8; LINE] {
+    let Lines { bytes, ahead, to_next } = plane;
+    let line: &[u8; LINE] = bytes[index * LINE..]
         .first_chunk()
         .expect("a plane is a whole number of lines, and the walk stays within them");
+    let is_past = index * LINE + ahead >= bytes.len();
+    let ahead = if is_past { ahead + to_next } else { ahead };
     for part in (0..LINE).step_by(64) {
-        prefetch(line.as_ptr().wrapping_add(AHEAD + part));
+        prefetch(line.as_ptr().wrapping_add(ahead + part));
     }
     line
 }

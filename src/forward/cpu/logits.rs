@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::Column;
 use super::activations::{Panels, copy_runs};
+use super::fixed::ActivationBits;
 use super::hooks::Tap;
 use super::lanes::LANES;
 use super::matrix::{Edited, Matrix};
@@ -49,7 +50,7 @@ impl Logits {
 pub(super) fn logits(
     params: &LogitsParams,
     (weights, edited, norm): (&[u8], &Edited<'_>, &[f32]),
-    (columns, first): (&[Column], usize),
+    (columns, first, bits): (&[Column], usize, ActivationBits),
     residual: &Panels,
     [chosen, normed, output]: [&mut Panels; 3],
     out: &mut Logits,
@@ -75,7 +76,7 @@ pub(super) fn logits(
 
     let matrix = Matrix::new(&params.matrix, weights).edited(edited);
     output.resize(matrix.rows(), wanted.len());
-    let input = normed.input(&[&matrix]);
+    let input = normed.input_in_bits(bits, &[&matrix]);
     output.as_mut_slice().par_chunks_mut(LANES * wanted.len()).enumerate().for_each(
         |(group, out)| {
             multiply_row_group(&matrix, group, &input, out);

@@ -1,7 +1,8 @@
 //! A matrix as it lies in the file, maybe with tiles that were edited since: a walk over the chunks
 //! of a row group in the order of their bytes.
 
-use super::unpack::{CHUNK, Planes};
+use super::lanes::Lines;
+use super::unpack::{CHUNK, CHUNKS, Planes};
 use crate::forward::params::MatrixParams;
 use crate::model::Encoding;
 use crate::model::planes::{LINE_BYTES, plane_lines, row_group_lines};
@@ -50,6 +51,16 @@ impl<'a> Matrix<'a> {
         Self { edited, ..self }
     }
 
+    /// Where it lies and how it is cut.
+    pub(crate) fn params(&self) -> MatrixParams {
+        self.params
+    }
+
+    /// Its tiles' bytes, without those that were edited.
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// Outputs, which are its rows.
     pub fn rows(&self) -> usize {
         self.params.rows as usize
@@ -87,14 +98,28 @@ impl<'a> Matrix<'a> {
             });
             let mut rest = of_edited.unwrap_or_else(|| &bytes[start..start + size]);
             start += size;
-            let mut of_tile: Planes<'a> = [&[]; 4];
+            let mut of_tile: Planes<'a> = Default::default();
             for (slot, plane) in of_tile.iter_mut().zip(encoding.planes()) {
                 let lines = plane_lines(encoding, plane, width as u64) as usize;
                 // A tile's planes follow one another, each in whole lines (specs/pxi_llm.md,
                 // section 6).
-                (*slot, rest) = rest.split_at(lines * LINE_BYTES as usize);
+                let (bytes, after) = rest.split_at(lines * LINE_BYTES as usize);
+                *slot = Lines::new(bytes, size);
+                rest = after;
             }
             Segment { first_column, chunks: width.div_ceil(CHUNK), planes: of_tile }
         })
+    }
+
+    /// The part of a row group that has block `block` of 256 columns, and which block of the part
+    /// that is: tiles are cut between such blocks.
+    pub(crate) fn segment_of(&self, group: usize, block: usize) -> (Segment<'a>, usize) {
+        let first = block * CHUNK * CHUNKS;
+        let segment = self
+            .segments(group)
+            .find(|segment| first < segment.first_column + segment.chunks * CHUNK)
+            .expect("a block of the matrix");
+        let within = (first - segment.first_column) / (CHUNK * CHUNKS);
+        (segment, within)
     }
 }

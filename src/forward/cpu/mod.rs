@@ -11,8 +11,9 @@
 //! time.
 
 pub mod activations;
+mod adapters;
 pub mod attend;
-mod awake;
+pub(crate) mod awake;
 mod cache;
 mod change;
 pub mod down;
@@ -28,14 +29,16 @@ pub mod matrix;
 mod model;
 pub mod multiply;
 pub mod norm;
-mod processor;
+pub(crate) mod processor;
 pub mod project;
 pub mod qkv;
 pub mod rope;
+pub(crate) mod transposed;
 pub mod unpack;
 
 pub use cache::{CacheType, KvCache, PAGE};
 pub use error::ForwardError;
+pub use fixed::ActivationBits;
 pub use kernel_timings::{Kernel, KernelTimings, Lap};
 pub use logits::Logits;
 pub use model::{CpuModel, CpuOptions};

@@ -6,12 +6,14 @@ use rayon::prelude::*;
 
 use super::Column;
 use super::activations::Panels;
+use super::adapters::{ActiveAdapters, CpuAdapter, LayerAdapters};
 use super::attend::attend;
 use super::awake::awake;
 use super::cache::{KvCache, Workspace};
 use super::down::down;
 use super::embed::embed;
 use super::error::ForwardError;
+use super::fixed::ActivationBits;
 use super::gate_up::gate_up;
 use super::hooks::Tap;
 use super::kernel_timings::{Kernel, KernelTimings};
@@ -27,7 +29,7 @@ use crate::forward::{HookPoint, Hooks, Interventions};
 use crate::model::edits::Tiles;
 use crate::model::planes::LINE_BYTES;
 use crate::model::weights::tile_weights;
-use crate::model::{ModelConfig, PixelModel};
+use crate::model::{Adapter, ModelConfig, PixelModel};
 
 /// Columns that go through the layers together: enough that unpacking a weight costs little per
 /// column, few enough that their activations stay in the cache of a core.
@@ -39,11 +41,13 @@ pub struct CpuOptions {
     /// Check every tile against its SHA-256 first, so that a damaged file is refused rather than
     /// computed with.
     pub verify: bool,
+    /// What activations are rounded to before they are multiplied with quantised weights.
+    pub activation_bits: ActivationBits,
 }
 
 impl Default for CpuOptions {
     fn default() -> Self {
-        Self { verify: true }
+        Self { verify: true, activation_bits: ActivationBits::default() }
     }
 }
 
@@ -53,6 +57,8 @@ pub struct CpuModel {
     model: Arc<PixelModel>,
     bound: BoundModel,
     rotation: Rotation,
+    adapters: Vec<CpuAdapter>,
+    activation_bits: ActivationBits,
 }
 
 impl CpuModel {
@@ -73,7 +79,8 @@ impl CpuModel {
                 .try_for_each(|tile| model.tile(tile).map(|_| ()))?;
         }
         let rotation = Rotation::new(&rope_params(model.config()), bound.rope_factors.as_deref());
-        Ok(Self { model, bound, rotation })
+        let activation_bits = options.activation_bits;
+        Ok(Self { model, bound, rotation, adapters: Vec::new(), activation_bits })
     }
 
     /// The model it computes.
@@ -81,9 +88,31 @@ impl CpuModel {
         &self.model
     }
 
+    /// Takes up an adapter, which acts on the sequences whose set has it
+    /// ([`KvCache::set_adapters`]) by the index that is returned.
+    ///
+    /// # Errors
+    /// It is not for matrices of these shapes. On which model it was trained is not asked.
+    pub fn add_adapter(&mut self, adapter: &Adapter) -> Result<u32, ForwardError> {
+        adapter.check(&self.model, true)?;
+        let index = self.adapters.len() as u32;
+        self.adapters.push(CpuAdapter::new(adapter, self.bound.layers.len()));
+        Ok(index)
+    }
+
+    /// Bytes that the adapters take, laid out for computing.
+    pub fn adapter_bytes(&self) -> usize {
+        self.adapters.iter().map(CpuAdapter::size_in_bytes).sum()
+    }
+
     /// The hyperparameters as the file's head has them.
     pub fn config(&self) -> &ModelConfig {
         self.model.config()
+    }
+
+    /// What activations are rounded to before they are multiplied with quantised weights.
+    pub fn activation_bits(&self) -> ActivationBits {
+        self.activation_bits
     }
 
     /// Runs columns through the model: writes their keys and values to the cache and returns the
@@ -179,7 +208,7 @@ impl CpuModel {
         logits(
             &params,
             weights,
-            (&columns, 0),
+            (&columns, 0, self.activation_bits),
             residual,
             [chosen, normed, output],
             &mut out,
@@ -236,7 +265,7 @@ impl CpuModel {
             logits(
                 &params,
                 weights,
-                (batch, index * BATCH),
+                (batch, index * BATCH, self.activation_bits),
                 &workspace.residual,
                 chosen,
                 &mut out,
@@ -265,12 +294,14 @@ impl CpuModel {
         tap.panels(HookPoint::Embedding, columns, &mut work.residual);
         tap.lap(Kernel::Embed);
         self.rotation.angles(columns, &mut work.angles);
+        let adapters = ActiveAdapters::new(&self.adapters, cache, columns);
         for (index, layer) in self.bound.layers.iter().enumerate() {
             let layer_scale = interventions.layer(index);
             let head_scale = interventions.heads_of(index, self.config().head_count);
             let params = layer.params(self.config(), count, layer_scale);
-            self.attention(layer, &params, cache, work, columns, head_scale, tap);
-            self.feed_forward(layer, &params, work, columns, tap);
+            let adapters = adapters.layer(params.qkv.layer);
+            self.attention(layer, &params, cache, work, columns, head_scale, adapters, tap);
+            self.feed_forward(layer, &params, work, columns, adapters, tap);
         }
     }
 
@@ -282,6 +313,7 @@ impl CpuModel {
         work: &mut Workspace,
         columns: &[Column],
         head_scale: &[f32],
+        adapters: LayerAdapters<'_>,
         tap: &mut Tap<'_>,
     ) {
         use LayerVector::*;
@@ -291,13 +323,15 @@ impl CpuModel {
             norm: layer.vector(AttentionNorm),
             biases: [QueryBias, KeyBias, ValueBias].map(|vector| layer.vector(vector)),
             head_norms: [QueryNorm, KeyNorm].map(|vector| layer.vector(vector)),
+            activation_bits: self.activation_bits,
         };
         let output = QkvOutput {
             normed: &mut work.normed,
             projected: &mut work.projected,
             rows: [&mut work.query, &mut work.key, &mut work.value],
         };
-        qkv(&params.qkv, &weights, columns, &work.angles, &work.residual, output, tap);
+        let angles = &work.angles;
+        qkv(&params.qkv, &weights, columns, angles, &work.residual, output, adapters, tap);
         let kv_size = config.kv_size() as usize;
         let rows = work.key.chunks_exact(kv_size).zip(work.value.chunks_exact(kv_size));
         // All of them before `attend`: a column reads its own and those before it in the batch.
@@ -317,7 +351,8 @@ impl CpuModel {
         let attended = (work.attended.as_mut_slice(), stride);
         let outputs = (&mut work.update, &mut work.residual);
         let weights = (self.bytes(&layer.output), layer.vector(OutputBias));
-        project(&params.project, weights, (index, columns), attended, head_scale, outputs, tap);
+        let here = (index, columns, self.activation_bits);
+        project(&params.project, weights, here, attended, head_scale, outputs, adapters, tap);
         tap.lap(Kernel::Project);
     }
 
@@ -327,6 +362,7 @@ impl CpuModel {
         params: &LayerParams,
         work: &mut Workspace,
         columns: &[Column],
+        adapters: LayerAdapters<'_>,
         tap: &mut Tap<'_>,
     ) {
         use LayerVector::*;
@@ -337,12 +373,13 @@ impl CpuModel {
             [GateBias, UpBias].map(|vector| layer.vector(vector)),
         );
         let panels: [&mut Panels; 3] = [&mut work.normed, &mut work.gate, &mut work.up];
-        gate_up(&params.gate_up, weights, (index, columns), &work.residual, panels, tap);
+        let here = (index, columns, self.activation_bits);
+        gate_up(&params.gate_up, weights, here, &work.residual, panels, adapters, tap);
         tap.lap(Kernel::GateUp);
 
         let outputs = (&mut work.update, &mut work.residual);
         let weights = (self.bytes(&layer.down), layer.vector(DownBias));
-        down(&params.down, weights, (index, columns), &work.gate, outputs, tap);
+        down(&params.down, weights, here, &work.gate, outputs, adapters, tap);
         tap.lap(Kernel::Down);
     }
 
@@ -377,6 +414,14 @@ impl CpuModel {
         for (column, &Column { token, .. }) in columns.iter().enumerate() {
             if token >= vocab_size {
                 return Err(ForwardError::Token { column, token, vocab_size });
+            }
+        }
+        for &Column { slot, .. } in columns {
+            let last = cache.adapters(slot as usize).factors().last();
+            if let Some(&(adapter, _)) = last.filter(|last| last.0 as usize >= self.adapters.len())
+            {
+                let adapters = self.adapters.len();
+                return Err(ForwardError::UnknownAdapter { slot, adapter, adapters });
             }
         }
         // Last of the checks, for all columns: the cache changes only for a pass that is made.

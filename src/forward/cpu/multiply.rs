@@ -12,7 +12,7 @@ use std::cell::Cell;
 use pulp::Simd;
 
 use super::activations::Input;
-use super::fixed::Rounded;
+use super::fixed::{ActivationBits, Rounded};
 use super::lanes::{LANES, multiply_add};
 use super::matrix::{Matrix, Segment};
 use super::processor::{Processor, Work, run};
@@ -108,15 +108,31 @@ fn quants_of_segment<P: Processor, const SIGNED: bool, const WORDS: usize>(
         for (chunk, x) in x.iter_mut().enumerate() {
             *x = input.rounded(first + chunk * CHUNK);
         }
-        let done = processor.add_columns::<SIGNED, WORDS>(packed, x, out);
-        // Column by column, whose sums stay at hand over the chunks.
-        for (column, sums) in out.iter_mut().enumerate().skip(done) {
-            let mut held = Sums(*sums);
-            for (chunk, x) in x.iter().enumerate() {
-                add_chunk::<P, SIGNED, WORDS>(processor, packed, chunk, &x[column], &mut held.0);
-            }
-            *sums = held.0;
+        match input.activation_bits() {
+            ActivationBits::Eight => add_block::<P, SIGNED, WORDS, 1>(processor, packed, x, out),
+            ActivationBits::Sixteen => add_block::<P, SIGNED, WORDS, 2>(processor, packed, x, out),
+            ActivationBits::Twenty => add_block::<P, SIGNED, WORDS, 3>(processor, packed, x, out),
         }
+    }
+}
+
+/// Adds the chunks of a block times every column to the sums.
+#[inline(always)]
+fn add_block<P: Processor, const SIGNED: bool, const WORDS: usize, const DIGITS: usize>(
+    processor: P,
+    quants: &Quants,
+    x: &[&[Rounded]],
+    out: &mut [[f32; LANES]],
+) {
+    let done = processor.add_columns::<SIGNED, WORDS, DIGITS>(quants, x, out);
+    // Column by column, whose sums stay at hand over the chunks.
+    for (column, sums) in out.iter_mut().enumerate().skip(done) {
+        let mut held = Sums(*sums);
+        for (chunk, x) in x.iter().enumerate() {
+            let x = &x[column];
+            add_chunk::<P, SIGNED, WORDS, DIGITS>(processor, quants, chunk, x, &mut held.0);
+        }
+        *sums = held.0;
     }
 }
 
@@ -126,7 +142,7 @@ struct Sums([f32; LANES]);
 
 /// Adds a chunk times a column to its sums.
 #[inline(always)]
-fn add_chunk<P: Processor, const SIGNED: bool, const WORDS: usize>(
+fn add_chunk<P: Processor, const SIGNED: bool, const WORDS: usize, const DIGITS: usize>(
     processor: P,
     quants: &Quants,
     chunk: usize,
@@ -136,13 +152,17 @@ fn add_chunk<P: Processor, const SIGNED: bool, const WORDS: usize>(
     let (words, _) = quants.bytes[chunk].as_chunks::<WORDS>();
     for (part, words) in words.iter().enumerate() {
         let mut integers = [0; LANES];
-        processor.products::<SIGNED, WORDS>(words, part, x, &mut integers);
+        processor.products::<SIGNED, WORDS, DIGITS>(words, part, x, &mut integers);
         let (scale, offset) = (&quants.scale[chunk][part], &quants.offset[chunk][part]);
         let total = x.sum_of::<WORDS>(part);
         // The integers are exact, so this conversion is their only rounding. The offset goes first
         // for every column: another order would be other bits.
         for lane in 0..LANES {
-            let sum = multiply_add::<P::Vectors>(offset[lane], total, sums[lane]);
+            // Signed bytes have no offset.
+            let sum = match SIGNED {
+                true => sums[lane],
+                false => multiply_add::<P::Vectors>(offset[lane], total, sums[lane]),
+            };
             let scale = scale[lane] * x.scale;
             sums[lane] = multiply_add::<P::Vectors>(scale, integers[lane] as f32, sum);
         }
@@ -151,7 +171,7 @@ fn add_chunk<P: Processor, const SIGNED: bool, const WORDS: usize>(
 
 /// Adds a chunk times every column to the sums.
 #[inline(always)]
-fn multiply_values<S: Simd>(
+pub(crate) fn multiply_values<S: Simd>(
     simd: S,
     values: &Values,
     input: &Input<'_>,
@@ -210,7 +230,7 @@ fn multiply_block<S: Simd, const COLUMNS: usize>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -249,7 +269,8 @@ mod tests {
             let matrix = Matrix::new(&params, &bytes);
             for group in 0..matrix.row_groups() {
                 let mut out = vec![f32::NAN; LANES * count];
-                multiply_row_group(&matrix, group, &Input::rows(&x, stride, &[&matrix]), &mut out);
+                let input = Input::rows(&x, stride, &[&matrix]);
+                multiply_row_group(&matrix, group, &input, &mut out);
                 for (column, out) in out.chunks_exact(LANES).enumerate() {
                     for (lane, &found) in out.iter().enumerate() {
                         let row = group * LANES + lane;
@@ -274,7 +295,7 @@ mod tests {
     /// Columns may be computed by sixteen: their sums are those of each alone, bit for bit.
     #[test]
     fn a_column_has_the_same_bits_among_many() {
-        for encoding in Encoding::ALL {
+        for (encoding, bits) in each_encoding_and_bits() {
             let (columns, rows, count) = (768, 100, 37);
             let (_, bytes, tensors) = random(encoding, columns, rows, 5);
             let params = MatrixParams::new(&tensors[0]).unwrap();
@@ -283,21 +304,60 @@ mod tests {
                 (0..columns * count).map(|at| (at * at % 1009) as f32 - 500.0).collect();
             for group in 0..matrix.row_groups() {
                 let mut together = vec![0.0; LANES * count];
-                let input = Input::rows(&x, columns, &[&matrix]);
+                let input = Input::rows_in_bits(&x, columns, bits, &[&matrix]);
                 multiply_row_group(&matrix, group, &input, &mut together);
                 for (x, together) in x.chunks_exact(columns).zip(together.chunks_exact(LANES)) {
                     let mut alone = [0.0; LANES];
-                    let input = Input::rows(x, columns, &[&matrix]);
+                    let input = Input::rows_in_bits(x, columns, bits, &[&matrix]);
                     multiply_row_group(&matrix, group, &input, &mut alone);
                     let is_same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits();
-                    assert!(alone.iter().zip(together).all(is_same), "{encoding}");
+                    assert!(alone.iter().zip(together).all(is_same), "{encoding}, {bits:?}");
                 }
             }
         }
     }
 
+    /// Fewer bits move a sum by what rounding each activation to them may move it.
+    #[test]
+    fn fewer_bits_are_within_their_rounding() {
+        for (encoding, bits) in each_encoding_and_bits() {
+            let (columns, rows) = (512, 64);
+            let (data, bytes, tensors) = random(encoding, columns, rows, 11);
+            let mut weights = vec![0.0; rows * columns];
+            dequantize(encoding, &data, &mut weights);
+            let x: Vec<f32> = (0..columns).map(|at| (at * at % 211) as f32 - 105.0).collect();
+            let params = MatrixParams::new(&tensors[0]).unwrap();
+            let matrix = Matrix::new(&params, &bytes);
+            let mut out = [0.0; LANES];
+            multiply_row_group(
+                &matrix,
+                0,
+                &Input::rows_in_bits(&x, columns, bits, &[&matrix]),
+                &mut out,
+            );
+            // Half a step of an activation is that of the largest of 32, at most 105.
+            let step = 105.0 / (2f64.powi(bits.count() as i32) - 2.0);
+            for (found, of_row) in out.iter().zip(weights.chunks_exact(columns)) {
+                let (mut sum, mut most) = (0.0, 0.0);
+                for (&weight, &x) in of_row.iter().zip(&x) {
+                    sum += f64::from(weight) * f64::from(x);
+                    most += f64::from(weight).abs() * (step * 1.01 + f64::from(x).abs() * 3e-6);
+                }
+                let error = (f64::from(*found) - sum).abs();
+                assert!(error <= most, "{encoding}, {bits:?}: {found} for {sum}");
+            }
+        }
+    }
+
+    fn each_encoding_and_bits() -> impl Iterator<Item = (Encoding, ActivationBits)> {
+        use ActivationBits::*;
+        Encoding::ALL.into_iter().flat_map(|encoding| {
+            [Eight, Sixteen, Twenty].into_iter().map(move |bits| (encoding, bits))
+        })
+    }
+
     /// Numbers of 24 bits.
-    fn numbers(seed: u64) -> impl FnMut() -> u64 {
+    pub fn numbers(seed: u64) -> impl FnMut() -> u64 {
         let mut state = seed | 1;
         move || {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -307,7 +367,7 @@ mod tests {
 
     /// A matrix of random weights: its bytes as a GGUF file has them, as tiles have them, and what
     /// it is.
-    fn random(
+    pub fn random(
         encoding: Encoding,
         columns: usize,
         rows: usize,

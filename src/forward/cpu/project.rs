@@ -5,6 +5,8 @@ use rayon::prelude::*;
 
 use super::Column;
 use super::activations::{Input, Panels};
+use super::adapters::{AdapterPoint, LayerAdapters, Updates};
+use super::fixed::ActivationBits;
 use super::hooks::Tap;
 use super::lanes::LANES;
 use super::matrix::Matrix;
@@ -17,10 +19,11 @@ use crate::forward::params::ProjectParams;
 pub(super) fn project(
     params: &ProjectParams,
     (weights, bias): (&[u8], &[f32]),
-    (layer, columns): (u32, &[Column]),
+    (layer, columns, bits): (u32, &[Column], ActivationBits),
     (attended, stride): (&mut [f32], usize),
     head_scale: &[f32],
     (update, residual): (&mut Panels, &mut Panels),
+    adapters: LayerAdapters<'_>,
     tap: &mut Tap<'_>,
 ) {
     let matrix = Matrix::new(&params.matrix, weights);
@@ -31,9 +34,10 @@ pub(super) fn project(
         }
     }
     let point = HookPoint::AttentionOutput(layer);
-    let input = Input::rows(attended, stride, &[&matrix]);
+    let input = Input::rows_in_bits(attended, stride, bits, &[&matrix]);
+    let updates = adapters.updates(AdapterPoint::Output, &input);
     add_product(
-        (&matrix, bias),
+        (&matrix, bias, &updates),
         &input,
         params.layer_scale,
         (point, columns),
@@ -42,10 +46,10 @@ pub(super) fn project(
     );
 }
 
-/// Adds `scale * (matrix * input + bias)` to the residual stream; an empty bias is none. Hooks see
-/// the sum before it is scaled.
+/// Adds `scale * (matrix * input + updates + bias)` to the residual stream; an empty bias is none.
+/// Hooks see the sum before it is scaled.
 pub(super) fn add_product(
-    (matrix, bias): (&Matrix<'_>, &[f32]),
+    (matrix, bias, updates): (&Matrix<'_>, &[f32], &Updates<'_>),
     input: &Input<'_>,
     scale: f32,
     (point, columns): (HookPoint, &[Column]),
@@ -64,6 +68,7 @@ pub(super) fn add_product(
         .zip(residual.as_mut_slice().par_chunks_mut(panel));
     groups.enumerate().for_each(|(group, (update, residual))| {
         multiply_row_group(matrix, group, input, update);
+        updates.add(0, group, update);
         add_bias(bias, group, update);
         // A hook may change the update of any row: it acts before anything is added.
         if !watched {

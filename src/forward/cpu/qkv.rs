@@ -4,6 +4,8 @@ use rayon::prelude::*;
 
 use super::Column;
 use super::activations::{Panels, copy_runs};
+use super::adapters::{AdapterPoint, LayerAdapters};
+use super::fixed::ActivationBits;
 use super::hooks::Tap;
 use super::lanes::LANES;
 use super::matrix::Matrix;
@@ -24,6 +26,8 @@ pub(crate) struct QkvWeights<'a> {
     pub biases: [&'a [f32]; 3],
     /// Norms of a head's query and key; empty where there are none.
     pub head_norms: [&'a [f32]; 2],
+    /// What activations are rounded to before they meet the matrices.
+    pub activation_bits: ActivationBits,
 }
 
 /// What the kernel writes.
@@ -45,6 +49,7 @@ pub(super) fn qkv(
     angles: &[[f32; 2]],
     residual: &Panels,
     output: QkvOutput<'_>,
+    adapters: LayerAdapters<'_>,
     tap: &mut Tap<'_>,
 ) {
     let QkvOutput { normed, projected, rows } = output;
@@ -60,7 +65,8 @@ pub(super) fn qkv(
     for (panels, matrix) in projected.iter_mut().zip(&matrices) {
         panels.resize(matrix.rows(), columns.len());
     }
-    let input = normed.input(&matrices.each_ref());
+    let input = normed.input_in_bits(weights.activation_bits, &matrices.each_ref());
+    let updates = adapters.updates(AdapterPoint::Qkv, &input);
     let panel = LANES * columns.len();
     // One parallel section for all three: their row groups are one list.
     let [query, key, value] =
@@ -69,6 +75,7 @@ pub(super) fn qkv(
     query.map(of(0)).chain(key.map(of(1))).chain(value.map(of(2))).for_each(
         |(index, group, out)| {
             multiply_row_group(&matrices[index], group, &input, out);
+            updates.add(index, group, out);
         },
     );
 

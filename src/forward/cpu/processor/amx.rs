@@ -1,8 +1,9 @@
-//! Intel's tiles: products of 16 columns of activations with 16 rows of weights in one instruction.
+//! Intel's tiles: products of up to 16 columns of activations with 16 rows of weights in one
+//! instruction.
 //!
 //! A tile of weights is as they lie unpacked: a word of each of 16 rows to a line. A tile of
-//! activations is a digit of 16 columns. Rust has no stable functions for these instructions yet,
-//! so they are written out.
+//! activations is a digit of as many columns. Rust has no stable functions for these instructions
+//! yet, so they are written out.
 
 use std::arch::asm;
 use std::arch::x86_64::__cpuid_count;
@@ -15,12 +16,14 @@ use pulp::{Simd, cast};
 
 use super::Processor;
 use super::x86::{Vnni, joined};
-use crate::forward::cpu::fixed::Rounded;
+use crate::forward::cpu::fixed::{Rounded, digit_bits};
 use crate::forward::cpu::lanes::{LANES, LINE, Words};
 use crate::forward::cpu::unpack::{CHUNK, Quants};
 
-/// Columns of activations to a tile.
+/// Columns of activations to a tile, at most.
 const COLUMNS: usize = 16;
+/// As many as are worth one.
+pub(super) const FEWEST: usize = 4;
 /// Rows of weights to a tile, as many as there are words in a line of it.
 const ROWS: usize = 16;
 
@@ -85,8 +88,9 @@ struct Shapes {
 }
 
 impl Shapes {
-    /// Tiles 0 to 2: a digit of the activations each; 3: weights; 4 to 6: sums of a digit each.
-    fn new(words: usize) -> Self {
+    /// Tiles 0 to 2: a digit of some columns' activations each; 3: weights, `words` words of 16
+    /// rows; 4 to 6: sums of a digit each.
+    fn new(words: usize, columns: usize) -> Self {
         let mut shapes = Self {
             palette: 1,
             start_row: 0,
@@ -96,9 +100,9 @@ impl Shapes {
         };
         for tile in 0..7 {
             let (lines, words) = match tile {
-                0..3 => (COLUMNS, words),
+                0..3 => (columns, words),
                 3 => (words, ROWS),
-                _ => (COLUMNS, ROWS),
+                _ => (columns, ROWS),
             };
             (shapes.lines[tile], shapes.bytes_per_line[tile]) = (lines as u8, words as u16 * 4);
         }
@@ -144,156 +148,223 @@ impl Processor for Amx {
     }
 
     #[inline(always)]
-    fn products<const SIGNED: bool, const WORDS: usize>(
+    fn products<const SIGNED: bool, const WORDS: usize, const DIGITS: usize>(
         self,
         words: &[Words; WORDS],
         part: usize,
         x: &Rounded,
         out: &mut [i32; LANES],
     ) {
-        self.0.products::<SIGNED, WORDS>(words, part, x, out);
+        self.0.products::<SIGNED, WORDS, DIGITS>(words, part, x, out);
     }
 
     #[inline(always)]
-    fn add_columns<const SIGNED: bool, const WORDS: usize>(
+    fn add_columns<const SIGNED: bool, const WORDS: usize, const DIGITS: usize>(
         self,
         quants: &Quants,
         x: &[&[Rounded]],
         sums: &mut [[f32; LANES]],
     ) -> usize {
-        let (sums, _) = sums.as_chunks_mut::<COLUMNS>();
-        let columns = sums.len() * COLUMNS;
-        if columns == 0 {
+        let rest = sums.len() % COLUMNS;
+        let count = if rest < FEWEST { sums.len() - rest } else { sums.len() };
+        if count == 0 {
             return 0;
         }
-        let shapes = Shapes::new(WORDS);
-        // SAFETY: there is an `Amx` only where the tiles are; the shapes are 64 bytes and valid.
-        unsafe { asm!("ldtilecfg [{}]", in(reg) &shapes, options(nostack, readonly)) };
+        self.add_groups::<SIGNED, WORDS, DIGITS>(quants, x, &mut sums[..count]);
+        count
+    }
+}
+
+impl Amx {
+    /// Adds the chunks to the sums of all columns, by 16.
+    #[inline(always)]
+    fn add_groups<const SIGNED: bool, const WORDS: usize, const DIGITS: usize>(
+        self,
+        quants: &Quants,
+        x: &[&[Rounded]],
+        sums: &mut [[f32; LANES]],
+    ) {
+        let mut configured = 0;
         let mut digits = [const { Digits([[[0; ROWS]; COLUMNS]; 3]) }; 2];
         let [now, before] = &mut digits;
         let (mut now, mut before) = (now, before);
-        for (group, sums) in sums.iter_mut().enumerate() {
-            let mut held = Sums(*sums);
-            let mut pending: Option<(Products<'_, WORDS>, usize)> = None;
+        for (group, sums) in sums.chunks_mut(COLUMNS).enumerate() {
+            let (first, count) = (group * COLUMNS, sums.len());
+            if count != configured {
+                let shapes = Shapes::new(WORDS, count);
+                // SAFETY: there is an `Amx` only where the tiles are; the shapes are 64 bytes and
+                // valid.
+                unsafe { asm!("ldtilecfg [{}]", in(reg) &shapes, options(nostack, readonly)) };
+                configured = count;
+            }
+            let mut held = Sums([[0.0; LANES]; COLUMNS]);
+            held.0[..count].copy_from_slice(sums);
+            let mut pending: Option<(Products<'_, WORDS, DIGITS>, usize)> = None;
             for (chunk, x) in x.iter().enumerate() {
-                let x = &x.as_chunks::<COLUMNS>().0[group];
+                let x = &x[first..][..count];
                 for part in 0..CHUNK / 4 / WORDS {
                     let products = Products { quants, chunk, part, x };
                     products.load();
-                    // Tiles take their time: meanwhile vectors add up what the last one gave.
                     for panel in 0..PANELS {
-                        products.multiply::<SIGNED>(panel, now);
+                        // Tiles take their time: meanwhile vectors add up what the last one gave.
+                        // Stored before that, they would hold it up.
+                        products.multiply::<SIGNED>(panel);
                         if let Some((products, panel)) = pending {
-                            products.add(self.vectors(), panel, before, &mut held);
+                            products.add::<SIGNED>(self.vectors(), panel, before, &mut held);
                         }
+                        products.store(now);
                         pending = Some((products, panel));
                         std::mem::swap(&mut now, &mut before);
                     }
                 }
             }
             if let Some((products, panel)) = pending {
-                products.add(self.vectors(), panel, before, &mut held);
+                products.add::<SIGNED>(self.vectors(), panel, before, &mut held);
             }
-            *sums = held.0;
+            sums.copy_from_slice(&held.0[..count]);
         }
         // SAFETY: there is an `Amx` only where the tiles are.
         unsafe { asm!("tilerelease", options(nostack, nomem)) };
-        columns
     }
 }
 
-/// A chunk, or a part of it, times 16 columns.
+/// A chunk, or a part of it, times up to 16 columns.
 #[derive(Clone, Copy)]
-struct Products<'a, const WORDS: usize> {
+struct Products<'a, const WORDS: usize, const DIGITS: usize> {
     quants: &'a Quants,
     chunk: usize,
     part: usize,
-    x: &'a [Rounded; COLUMNS],
+    x: &'a [Rounded],
 }
 
-impl<const WORDS: usize> Products<'_, WORDS> {
-    /// Brings the activations into tiles 0 to 2.
+impl<const WORDS: usize, const DIGITS: usize> Products<'_, WORDS, DIGITS> {
+    /// Brings the activations into tiles 0 to `DIGITS - 1`.
     #[inline(always)]
     fn load(&self) {
-        let columns = self.x.as_ptr().cast::<u8>();
-        let first = offset_of!(Rounded, digits) + self.part * WORDS * size_of::<u32>();
-        let digits = [0, 1, 2]
-            .map(|digit| columns.wrapping_add(first + digit * size_of::<[u32; CHUNK / 4]>()));
-        // SAFETY: the tiles have the shapes of `Shapes::new(WORDS)`. Read are `WORDS` words of a
-        // digit of each of 16 columns, which lie a `Rounded` apart.
+        let first = self.x.as_ptr().cast::<u8>().wrapping_add(offset_of!(Rounded, digits));
+        let first = first.wrapping_add(self.part * WORDS * size_of::<u32>());
+        let digits =
+            [0, 1, 2].map(|digit| first.wrapping_add(digit * size_of::<[u32; CHUNK / 4]>()));
+        macro_rules! load {
+            ($index:literal, $tile:literal) => {
+                if DIGITS > $index {
+                    // SAFETY: the tiles have the shapes of `Shapes::new`. Read are as many words
+                    // of a digit of each column, which lie a `Rounded` apart.
+                    unsafe {
+                        asm!(
+                            concat!("tileloadd ", $tile, ", [{first} + {apart}]"),
+                            first = in(reg) digits[$index],
+                            apart = in(reg) size_of::<Rounded>(),
+                            options(nostack, readonly),
+                        );
+                    }
+                }
+            };
+        }
+        load!(0, "tmm0");
+        load!(1, "tmm1");
+        load!(2, "tmm2");
+    }
+
+    /// The sums of products with 16 rows, in tiles 4 and those after it.
+    #[inline(always)]
+    fn multiply<const SIGNED: bool>(&self, panel: usize) {
+        let words = &self.quants.bytes[self.chunk][self.part * WORDS..][..WORDS];
+        let rows = words.as_flattened()[panel * ROWS..].as_ptr();
+        // SAFETY: the tiles have the shapes of `Shapes::new`. Read are 16 words of each line of
+        // weights, as many as `words` has, which lie 64 words apart.
         unsafe {
             asm!(
-                "tileloadd tmm0, [{low} + {stride}]",
-                "tileloadd tmm1, [{middle} + {stride}]",
-                "tileloadd tmm2, [{high} + {stride}]",
-                low = in(reg) digits[0],
-                middle = in(reg) digits[1],
-                high = in(reg) digits[2],
-                stride = in(reg) size_of::<Rounded>(),
+                "tileloadd tmm3, [{rows} + {apart}]",
+                rows = in(reg) rows,
+                apart = in(reg) size_of::<Words>(),
                 options(nostack, readonly),
             );
         }
-    }
-
-    /// The sums of products with 16 rows, by digit.
-    #[inline(always)]
-    fn multiply<const SIGNED: bool>(&self, panel: usize, to: &mut Digits) {
-        let words = &self.quants.bytes[self.chunk][self.part * WORDS..][..WORDS];
-        let rows = words.as_flattened()[panel * ROWS..].as_ptr();
-        let to = to.0.as_mut_ptr();
         macro_rules! multiply {
-            ($product:literal) => {
-                // SAFETY: the tiles have the shapes of `Shapes::new(WORDS)`. Read are 16 words of
-                // each of `WORDS` lines of weights, which lie 64 words apart; written are the three
-                // arrays of sums.
-                unsafe {
-                    asm!(
-                        "tileloadd tmm3, [{rows} + {apart}]",
-                        "tilezero tmm4",
-                        "tilezero tmm5",
-                        "tilezero tmm6",
-                        concat!($product, " tmm4, tmm0, tmm3"),
-                        concat!($product, " tmm5, tmm1, tmm3"),
-                        concat!($product, " tmm6, tmm2, tmm3"),
-                        "tilestored [{to} + {line}], tmm4",
-                        "tilestored [{to} + {line} + 1024], tmm5",
-                        "tilestored [{to} + {line} + 2048], tmm6",
-                        rows = in(reg) rows,
-                        apart = in(reg) size_of::<Words>(),
-                        to = in(reg) to,
-                        line = in(reg) size_of::<[i32; ROWS]>(),
-                        options(nostack),
-                    );
+            ($index:literal, $product:literal, $sums:literal, $x:literal) => {
+                if DIGITS > $index {
+                    // SAFETY: between tiles that were configured.
+                    unsafe {
+                        asm!(
+                            concat!("tilezero ", $sums),
+                            concat!($product, " ", $sums, ", ", $x, ", tmm3"),
+                            options(nostack, nomem),
+                        );
+                    }
                 }
             };
         }
         if SIGNED {
-            multiply!("tdpbssd");
+            multiply!(0, "tdpbssd", "tmm4", "tmm0");
+            multiply!(1, "tdpbssd", "tmm5", "tmm1");
+            multiply!(2, "tdpbssd", "tmm6", "tmm2");
         } else {
-            multiply!("tdpbsud");
+            multiply!(0, "tdpbsud", "tmm4", "tmm0");
+            multiply!(1, "tdpbsud", "tmm5", "tmm1");
+            multiply!(2, "tdpbsud", "tmm6", "tmm2");
         }
+    }
+
+    /// Writes them.
+    #[inline(always)]
+    fn store(&self, to: &mut Digits) {
+        macro_rules! store {
+            ($index:literal, $tile:literal) => {
+                if DIGITS > $index {
+                    // SAFETY: a tile of sums has at most 16 lines of 16 words, as the arrays.
+                    unsafe {
+                        asm!(
+                            concat!("tilestored [{to} + {line}], ", $tile),
+                            to = in(reg) to.0[$index].as_mut_ptr(),
+                            line = in(reg) size_of::<[i32; ROWS]>(),
+                            options(nostack),
+                        );
+                    }
+                }
+            };
+        }
+        store!(0, "tmm4");
+        store!(1, "tmm5");
+        store!(2, "tmm6");
     }
 
     /// Adds them, scaled, to the columns' sums.
     #[inline(always)]
-    fn add(&self, simd: V4, panel: usize, digits: &Digits, sums: &mut Sums) {
-        let of = |floats: &[[f32; LANES]; 2]| V4::as_simd_f32s(&floats[self.part]).0[panel];
-        let (scale, offset) =
-            (of(&self.quants.scale[self.chunk]), of(&self.quants.offset[self.chunk]));
-        for column in 0..COLUMNS {
-            let x = &self.x[column];
-            let sums_of = |digit: usize| cast(V4::as_simd_i32s(&digits.0[digit][column]).0[0]);
-            let integers = joined(simd, [sums_of(0), sums_of(1), sums_of(2)]);
-            let total = x.sum_of::<WORDS>(self.part);
-            let sum = &mut V4::as_mut_simd_f32s(&mut sums.0[column]).0[panel];
-            // As for a column alone: the offset first.
-            let with_offset = simd.mul_add_e_f32s(offset, simd.splat_f32s(total), *sum);
-            let scale = simd.mul_f32s(scale, simd.splat_f32s(x.scale));
-            *sum = simd.mul_add_e_f32s(
-                scale,
-                cast(simd.avx512f._mm512_cvtepi32_ps(cast(integers))),
-                with_offset,
-            );
+    fn add<const SIGNED: bool>(&self, simd: V4, panel: usize, digits: &Digits, sums: &mut Sums) {
+        // A loop of known length where there are all columns.
+        if let Some(x) = self.x.first_chunk::<COLUMNS>() {
+            for (column, x) in x.iter().enumerate() {
+                self.add_column::<SIGNED>(simd, panel, digits, (column, x), &mut sums.0[column]);
+            }
+        } else {
+            for ((column, x), sums) in self.x.iter().enumerate().zip(&mut sums.0) {
+                self.add_column::<SIGNED>(simd, panel, digits, (column, x), sums);
+            }
         }
+    }
+
+    #[inline(always)]
+    fn add_column<const SIGNED: bool>(
+        &self,
+        simd: V4,
+        panel: usize,
+        digits: &Digits,
+        (column, x): (usize, &Rounded),
+        sums: &mut [f32; LANES],
+    ) {
+        let of = |floats: &[[f32; LANES]; 2]| V4::as_simd_f32s(&floats[self.part]).0[panel];
+        let of_digit = |digit: usize| cast(V4::as_simd_i32s(&digits.0[digit][column]).0[0]);
+        let integers =
+            joined(simd, std::array::from_fn::<_, DIGITS, _>(of_digit), digit_bits(DIGITS));
+        let integers = cast(simd.avx512f._mm512_cvtepi32_ps(cast(integers)));
+        let sum = &mut V4::as_mut_simd_f32s(sums).0[panel];
+        // As for a column alone: the offset first.
+        if !SIGNED {
+            let total = simd.splat_f32s(x.sum_of::<WORDS>(self.part));
+            *sum = simd.mul_add_e_f32s(of(&self.quants.offset[self.chunk]), total, *sum);
+        }
+        let scale = simd.mul_f32s(of(&self.quants.scale[self.chunk]), simd.splat_f32s(x.scale));
+        *sum = simd.mul_add_e_f32s(scale, integers, *sum);
     }
 }

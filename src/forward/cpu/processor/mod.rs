@@ -45,10 +45,10 @@ pub(crate) trait Processor: Copy {
         Self::Vectors::as_simd_f32s(&floats).0[0]
     }
 
-    /// Per lane, the exact sum of `4 * WORDS` bytes times as many activations, those from word
-    /// `part * WORDS` on. Signed bytes are any; the others are below 64, or below 32 where there
-    /// are eight words of them.
-    fn products<const SIGNED: bool, const WORDS: usize>(
+    /// Per lane, the exact sum of `4 * WORDS` bytes times as many activations of `DIGITS` digits,
+    /// those from word `part * WORDS` on. Signed bytes are any; the others are below 64, or below
+    /// 32 where there are eight words of them.
+    fn products<const SIGNED: bool, const WORDS: usize, const DIGITS: usize>(
         self,
         words: &[Words; WORDS],
         part: usize,
@@ -60,7 +60,7 @@ pub(crate) trait Processor: Copy {
     /// by one: the first columns, and tells how many they are. `x` has all columns' activations for
     /// each chunk. What is added to a sum is the same, in the same order.
     #[inline(always)]
-    fn add_columns<const SIGNED: bool, const WORDS: usize>(
+    fn add_columns<const SIGNED: bool, const WORDS: usize, const DIGITS: usize>(
         self,
         _quants: &Quants,
         _x: &[&[Rounded]],

@@ -33,7 +33,7 @@ impl<S: Simd> Processor for Portable<S> {
     }
 
     #[inline(always)]
-    fn products<const SIGNED: bool, const WORDS: usize>(
+    fn products<const SIGNED: bool, const WORDS: usize, const DIGITS: usize>(
         self,
         words: &[Words; WORDS],
         part: usize,
@@ -42,7 +42,7 @@ impl<S: Simd> Processor for Portable<S> {
     ) {
         out.fill(0);
         for (index, words) in words.iter().enumerate() {
-            let x = x.four(part * WORDS + index);
+            let x = x.four::<DIGITS>(part * WORDS + index);
             for (out, word) in out.iter_mut().zip(words) {
                 let bytes = word
                     .to_le_bytes()

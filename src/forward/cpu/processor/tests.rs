@@ -6,23 +6,23 @@ use crate::forward::cpu::unpack::CHUNK;
 const WORDS: usize = CHUNK / 4;
 
 /// What a processor makes of 32 activations times bytes, for rows in their order.
-struct Products<'a, const SIGNED: bool> {
+struct Products<'a, const SIGNED: bool, const DIGITS: usize> {
     words: &'a [Words; WORDS],
     x: &'a Rounded,
 }
 
-impl<const SIGNED: bool> Work for Products<'_, SIGNED> {
+impl<const SIGNED: bool, const DIGITS: usize> Work for Products<'_, SIGNED, DIGITS> {
     type Output = [i32; LANES];
 
     #[inline(always)]
     fn with<P: Processor>(self, processor: P) -> [i32; LANES] {
         let mut whole = [0; LANES];
-        processor.products::<SIGNED, WORDS>(self.words, 0, self.x, &mut whole);
+        processor.products::<SIGNED, WORDS, DIGITS>(self.words, 0, self.x, &mut whole);
         if !SIGNED {
             let mut halves = [[0; LANES]; 2];
             for (part, out) in halves.iter_mut().enumerate() {
                 let words = &self.words.as_chunks::<4>().0[part];
-                processor.products::<false, 4>(words, part, self.x, out);
+                processor.products::<false, 4, DIGITS>(words, part, self.x, out);
             }
             assert!((0..LANES).all(|lane| halves[0][lane] + halves[1][lane] == whole[lane]));
         }
@@ -44,8 +44,8 @@ fn with<W: Work>(_vectors: Vectors, work: W) -> W::Output {
 }
 
 /// Holds the products of 32 activations with bytes of some bits to those of 64-bit integers.
-fn check<const SIGNED: bool>(x: &[f32; CHUNK], mask: u32) {
-    let x = Rounded::new(x);
+fn check<const SIGNED: bool, const DIGITS: usize>(x: &[f32; CHUNK], mask: u32) {
+    let x = Rounded::new::<DIGITS>(x);
     let mut words: [Words; WORDS] = std::array::from_fn(|word| {
         std::array::from_fn(|lane| ((word * 64 + lane) as u32).wrapping_mul(0x9E37_79B9) & mask)
     });
@@ -56,13 +56,13 @@ fn check<const SIGNED: bool>(x: &[f32; CHUNK], mask: u32) {
         let of = |at: usize| {
             let byte = words[at / 4][lane].to_le_bytes()[at % 4];
             let weight = if SIGNED { i64::from(byte as i8) } else { i64::from(byte) };
-            weight * i64::from(x.four(at / 4)[at % 4])
+            weight * i64::from(x.four::<DIGITS>(at / 4)[at % 4])
         };
         (0..CHUNK).map(of).sum()
     });
     each(|vectors| {
-        let found = with(vectors, Products::<SIGNED> { words: &words, x: &x });
-        assert_eq!(found.map(i64::from), expected, "{vectors:?}");
+        let found = with(vectors, Products::<SIGNED, DIGITS> { words: &words, x: &x });
+        assert_eq!(found.map(i64::from), expected, "{vectors:?}, {DIGITS} digits");
     });
 }
 
@@ -70,33 +70,47 @@ fn check<const SIGNED: bool>(x: &[f32; CHUNK], mask: u32) {
 fn every_processor_gives_the_same_exact_sums() {
     let some: [f32; CHUNK] =
         std::array::from_fn(|i| if i == 20 { -9.0 } else { (i * i % 37) as f32 - 18.0 });
-    // The largest magnitudes that there are.
-    for x in [some, [1.0; CHUNK], [-1.0; CHUNK]] {
-        check::<true>(&x, u32::MAX);
-        check::<false>(&x, 0x1f1f_1f1f);
+    // The largest magnitudes that there are, and of a lower digit too: -128.5 of 127 * 257.
+    let low = std::array::from_fn(|i| if i == 0 { 127.0 * 257.0 } else { 127.0 * 256.0 - 128.0 });
+    for x in [some, [1.0; CHUNK], [-1.0; CHUNK], low, low.map(|x: f32| -x)] {
+        check::<true, 3>(&x, u32::MAX);
+        check::<false, 3>(&x, 0x1f1f_1f1f);
+        check::<true, 2>(&x, u32::MAX);
+        check::<false, 2>(&x, 0x1f1f_1f1f);
+        check::<true, 1>(&x, u32::MAX);
+        check::<false, 1>(&x, 0x1f1f_1f1f);
     }
 }
 
 #[test]
 fn half_a_chunk_of_six_bits_has_exact_sums() {
-    struct Half<'a>(&'a Rounded);
+    struct Half<'a, const DIGITS: usize>(&'a Rounded);
 
-    impl Work for Half<'_> {
+    impl<const DIGITS: usize> Work for Half<'_, DIGITS> {
         type Output = [i32; LANES];
 
         #[inline(always)]
         fn with<P: Processor>(self, processor: P) -> [i32; LANES] {
             let mut out = [0; LANES];
-            processor.products::<false, 4>(&[[0x3f3f_3f3f; LANES]; 4], 1, self.0, &mut out);
+            let words = [[0x3f3f_3f3f; LANES]; 4];
+            processor.products::<false, 4, DIGITS>(&words, 1, self.0, &mut out);
             out
         }
     }
 
-    for x in [1.0, -1.0] {
-        let x = Rounded::new(&[x; CHUNK]);
-        let expected = 63 * 16 * x.four(0)[0];
-        each(|vectors| assert_eq!(with(vectors, Half(&x)), [expected; LANES], "{vectors:?}"));
+    fn check<const DIGITS: usize>() {
+        for x in [1.0, -1.0] {
+            let x = Rounded::new::<DIGITS>(&[x; CHUNK]);
+            let expected = 63 * 16 * x.four::<DIGITS>(0)[0];
+            each(|vectors| {
+                let found = with(vectors, Half::<DIGITS>(&x));
+                assert_eq!(found, [expected; LANES], "{vectors:?}, {DIGITS} digits");
+            });
+        }
     }
+    check::<1>();
+    check::<2>();
+    check::<3>();
 }
 
 #[test]

@@ -9,7 +9,7 @@ use pulp::{Simd, WithSimd, cast};
 
 use super::amx::Amx;
 use super::{Processor, Vectors, Work, portable};
-use crate::forward::cpu::fixed::{DIGIT_BITS, Rounded};
+use crate::forward::cpu::fixed::{Rounded, digit_bits};
 use crate::forward::cpu::lanes::{LANES, LINE, Words};
 
 /// What makes a signed byte an unsigned one that is 128 more.
@@ -66,8 +66,6 @@ pub(super) trait Integers: Simd {
     fn add(self, a: Self::u32s, b: Self::u32s) -> Self::u32s;
     /// Sums of 16 bits.
     fn add_short(self, a: Self::u32s, b: Self::u32s) -> Self::u32s;
-    /// The 32 bits moved up by a digit.
-    fn raise(self, a: Self::u32s) -> Self::u32s;
 }
 
 /// The same instructions on vectors of another width: those of 16 bits are in `$short`, those of 32
@@ -76,7 +74,7 @@ macro_rules! integers {
     (
         $vectors:ty, $short:ident, $long:ident, $low_words:ident, $high_words:ident,
         $low_halves:ident, $high_halves:ident, $pairs:ident, $byte_pairs:ident, $add_short:ident,
-        $add:ident, $raise:ident
+        $add:ident
     ) => {
         impl Integers for $vectors {
             #[inline(always)]
@@ -118,11 +116,6 @@ macro_rules! integers {
             fn add_short(self, a: Self::u32s, b: Self::u32s) -> Self::u32s {
                 cast(self.$short.$add_short(cast(a), cast(b)))
             }
-
-            #[inline(always)]
-            fn raise(self, a: Self::u32s) -> Self::u32s {
-                cast(self.$long.$raise::<{ DIGIT_BITS as _ }>(cast(a)))
-            }
         }
     };
 }
@@ -138,8 +131,7 @@ integers!(
     _mm256_madd_epi16,
     _mm256_maddubs_epi16,
     _mm256_add_epi16,
-    _mm256_add_epi32,
-    _mm256_slli_epi32
+    _mm256_add_epi32
 );
 integers!(
     V4,
@@ -152,8 +144,7 @@ integers!(
     _mm512_madd_epi16,
     _mm512_maddubs_epi16,
     _mm512_add_epi16,
-    _mm512_add_epi32,
-    _mm512_slli_epi32
+    _mm512_add_epi32
 );
 
 impl<S: Integers> Processor for S {
@@ -175,17 +166,17 @@ impl<S: Integers> Processor for S {
     }
 
     #[inline(always)]
-    fn products<const SIGNED: bool, const WORDS: usize>(
+    fn products<const SIGNED: bool, const WORDS: usize, const DIGITS: usize>(
         self,
         words: &[Words; WORDS],
         part: usize,
         x: &Rounded,
         out: &mut [i32; LANES],
     ) {
-        if SIGNED {
-            of_signed(self, words, part, x, out);
-        } else {
-            of_unsigned(self, words, part, x, out);
+        match (SIGNED, DIGITS) {
+            (true, 3) => of_signed(self, words, part, x, out),
+            (true, _) => of_signed_halves::<_, WORDS, DIGITS>(self, words, part, x, out),
+            (false, _) => of_unsigned::<_, WORDS, DIGITS>(self, words, part, x, out),
         }
     }
 }
@@ -224,19 +215,27 @@ fn lane<S: Simd>(row: usize) -> usize {
 
 /// What the sums of each digit count, for each 16 bits.
 #[inline(always)]
-fn digit_weights<S: Integers>(simd: S) -> [S::u32s; 3] {
-    [0, 1, 2].map(|digit| simd.splat_u32s(0x0001_0001 << (DIGIT_BITS * digit)))
+fn digit_weights<S: Integers, const DIGITS: usize>(simd: S) -> [S::u32s; DIGITS] {
+    std::array::from_fn(|digit| simd.splat_u32s(0x0001_0001 << (digit_bits(DIGITS) * digit as u32)))
 }
 
-/// Sums of 32 bits of each digit, the lowest first, as one. They may pass 32 bits on their way, not
-/// at its end.
+/// Sums of 32 bits of each digit of some bits, the lowest first, as one. They may pass 32 bits on
+/// their way, not at its end.
 #[inline(always)]
-pub(super) fn joined<S: Integers>(simd: S, [low, middle, high]: [S::u32s; 3]) -> S::u32s {
-    let upper = simd.add(simd.raise(high), middle);
-    simd.add(simd.raise(upper), low)
+pub(super) fn joined<S: Integers, const DIGITS: usize>(
+    simd: S,
+    sums: [S::u32s; DIGITS],
+    bits: u32,
+) -> S::u32s {
+    let mut joined = sums[DIGITS - 1];
+    for sum in sums.into_iter().rev().skip(1) {
+        joined = simd.add(simd.wrapping_dyn_shl_u32s(joined, simd.splat_u32s(bits)), sum);
+    }
+    joined
 }
 
-/// The products of all rows with signed bytes, which are taken as unsigned and 128 more.
+/// The products of all rows with signed bytes, which are taken as unsigned and 128 more, and three
+/// digits of 7 bits.
 #[inline(always)]
 fn of_signed<S: Integers, const WORDS: usize>(
     simd: S,
@@ -246,7 +245,7 @@ fn of_signed<S: Integers, const WORDS: usize>(
     out: &mut [i32; LANES],
 ) {
     let signs = simd.splat_u32s(SIGNS);
-    let weights = digit_weights(simd);
+    let weights = digit_weights::<_, 3>(simd);
     let start = simd.splat_u32s(x.total.wrapping_mul(-128) as u32);
     let (out, _) = S::as_mut_simd_i32s(out);
     for (first, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
@@ -268,37 +267,83 @@ fn of_signed<S: Integers, const WORDS: usize>(
     }
 }
 
-/// The same for bytes of few bits: the sums of each digit's products fit 16 bits.
+/// The same for digits of 8 bits, of which two products with bytes may pass 16 bits: upper and
+/// lower four bits of a byte are multiplied by themselves.
 #[inline(always)]
-fn of_unsigned<S: Integers, const WORDS: usize>(
+fn of_signed_halves<S: Integers, const WORDS: usize, const DIGITS: usize>(
     simd: S,
     words: &[Words; WORDS],
     part: usize,
     x: &Rounded,
     out: &mut [i32; LANES],
 ) {
-    let weights = digit_weights(simd);
+    let signs = simd.splat_u32s(SIGNS);
+    let low_bits = simd.splat_u32s(0x0f0f_0f0f);
+    let weights = digit_weights::<_, DIGITS>(simd);
+    let upper_weights =
+        weights.map(|weight| simd.wrapping_dyn_shl_u32s(weight, simd.splat_u32s(4)));
+    let start = simd.splat_u32s(x.total.wrapping_mul(-128) as u32);
+    for (vector, out) in S::as_mut_simd_i32s(out).0.iter_mut().enumerate() {
+        let mut sums = [[simd.splat_u32s(0); 2]; DIGITS];
+        for (index, words) in words.iter().enumerate() {
+            let bytes = simd.xor_u32s(S::as_simd_u32s(words).0[vector], signs);
+            let lower = simd.and_u32s(bytes, low_bits);
+            let upper = simd.wrapping_dyn_shr_u32s(bytes, simd.splat_u32s(4));
+            let upper = simd.and_u32s(upper, low_bits);
+            for (digit, [of_lower, of_upper]) in sums.iter_mut().enumerate() {
+                let x = simd.splat_u32s(x.digits[digit][part * WORDS + index]);
+                // At most 15 * 128 * 2 * 8 = 30,720: nothing saturates.
+                *of_lower = simd.add_short(*of_lower, simd.byte_pairs(lower, x));
+                *of_upper = simd.add_short(*of_upper, simd.byte_pairs(upper, x));
+            }
+        }
+        let mut sum = start;
+        for (digit, [lower, upper]) in sums.into_iter().enumerate() {
+            sum = simd.add(sum, simd.pairs(lower, weights[digit]));
+            sum = simd.add(sum, simd.pairs(upper, upper_weights[digit]));
+        }
+        *out = cast(sum);
+    }
+}
+
+/// The same for bytes of few bits: the sums of some of each digit's products fit 16 bits.
+#[inline(always)]
+fn of_unsigned<S: Integers, const WORDS: usize, const DIGITS: usize>(
+    simd: S,
+    words: &[Words; WORDS],
+    part: usize,
+    x: &Rounded,
+    out: &mut [i32; LANES],
+) {
+    let weights = digit_weights::<_, DIGITS>(simd);
     let (out, _) = S::as_mut_simd_i32s(out);
+    // Of digits of 7 bits all words; of 8 bits half of them.
+    let together = if DIGITS == 3 { WORDS } else { WORDS / 2 };
     // Sums of three digits for four vectors of rows are twelve of the sixteen registers of AVX2.
     for (first, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-        let mut sums = [[simd.splat_u32s(0); 4]; 3];
-        for (index, words) in words.iter().enumerate() {
-            let rows = &S::as_simd_u32s(words).0.as_chunks::<4>().0[first];
-            for (digit, sums) in sums.iter_mut().enumerate() {
-                let x = simd.splat_u32s(x.digits[digit][part * WORDS + index]);
-                for (sum, &row) in sums.iter_mut().zip(rows) {
-                    // At most 64 * 31 * 2 * 8 = 31,744 with eight words and 64 * 63 * 2 * 4 =
-                    // 32,256 with four: nothing saturates.
-                    *sum = simd.add_short(*sum, simd.byte_pairs(row, x));
+        let mut total = [simd.splat_u32s(0); 4];
+        for from in (0..WORDS).step_by(together) {
+            let mut sums = [[simd.splat_u32s(0); 4]; DIGITS];
+            for (index, words) in (from..).zip(&words[from..from + together]) {
+                let rows = &S::as_simd_u32s(words).0.as_chunks::<4>().0[first];
+                for (digit, sums) in sums.iter_mut().enumerate() {
+                    let x = simd.splat_u32s(x.digits[digit][part * WORDS + index]);
+                    for (sum, &row) in sums.iter_mut().zip(rows) {
+                        // At most 64 * 31 * 2 * 8 = 31,744 with eight words and 64 * 63 * 2 * 4 =
+                        // 32,256 with four, and with digits of twice the size the same: nothing
+                        // saturates.
+                        *sum = simd.add_short(*sum, simd.byte_pairs(row, x));
+                    }
+                }
+            }
+            for (vector, total) in total.iter_mut().enumerate() {
+                // Widening multiplies by the digit's weight in the same instruction.
+                for (sums, &weight) in sums.iter().zip(&weights) {
+                    *total = simd.add(*total, simd.pairs(sums[vector], weight));
                 }
             }
         }
-        for (vector, out) in out.iter_mut().enumerate() {
-            // Widening multiplies by the digit's weight in the same instruction.
-            let [low, middle, high] =
-                std::array::from_fn(|digit| simd.pairs(sums[digit][vector], weights[digit]));
-            *out = cast(simd.add(simd.add(low, middle), high));
-        }
+        out.iter_mut().zip(total).for_each(|(out, total)| *out = cast(total));
     }
 }
 
@@ -359,7 +404,7 @@ impl Processor for Vnni {
     }
 
     #[inline(always)]
-    fn products<const SIGNED: bool, const WORDS: usize>(
+    fn products<const SIGNED: bool, const WORDS: usize, const DIGITS: usize>(
         self,
         words: &[Words; WORDS],
         part: usize,
@@ -371,7 +416,7 @@ impl Processor for Vnni {
         let start = if SIGNED { x.total.wrapping_mul(-128) as u32 } else { 0 };
         // A sum for each digit: with one for all, four sums would wait for each other's five
         // cycles.
-        let mut sums = [[simd.splat_u32s(0); 4]; 3];
+        let mut sums = [[simd.splat_u32s(0); 4]; DIGITS];
         sums[0] = [simd.splat_u32s(start); 4];
         for (index, words) in words.iter().enumerate() {
             let (rows, _) = V4::as_simd_u32s(words);
@@ -385,7 +430,8 @@ impl Processor for Vnni {
         }
         let (out, _) = V4::as_mut_simd_i32s(out);
         for (vector, out) in out.iter_mut().enumerate() {
-            *out = cast(joined(simd, [sums[0][vector], sums[1][vector], sums[2][vector]]));
+            let of_vector = std::array::from_fn::<_, DIGITS, _>(|digit| sums[digit][vector]);
+            *out = cast(joined(simd, of_vector, digit_bits(DIGITS)));
         }
     }
 }

@@ -3,7 +3,6 @@
 use super::{CHUNK, Planes, Values};
 use crate::forward::cpu::lanes::{LANES, half, line};
 use crate::forward::cpu::processor::Processor;
-use crate::model::planes::LINE_BYTES;
 
 /// Four weights to a texel.
 #[inline(always)]
@@ -59,7 +58,7 @@ fn each_texel<P: Processor, const TEXELS: usize>(
     chunk: usize,
     mut put: impl FnMut(usize, &[[u32; LANES]; 4]),
 ) {
-    let lines = planes[0].len() / LINE_BYTES as usize;
+    let lines = planes[0].count();
     let mut words = [[0; LANES]; 4];
     for texel in 0..TEXELS {
         let index = chunk * TEXELS + texel;

@@ -1,13 +1,18 @@
 //! What Q4_K and Q5_K share: nibbles, and scales and minima of 6 bits.
 
 use super::{CHUNKS, Quants};
-use crate::forward::cpu::lanes::{LANES, half, line};
+use crate::forward::cpu::lanes::{LANES, Lines, half, line};
 use crate::forward::cpu::processor::Processor;
 
 /// Chunks `2i` and `2i + 1` share 32 bytes: the first has the low nibbles, the second the high
 /// ones.
 #[inline(always)]
-pub(crate) fn nibbles<P: Processor>(processor: P, plane: &[u8], block: usize, out: &mut Quants) {
+pub(crate) fn nibbles<P: Processor>(
+    processor: P,
+    plane: Lines<'_>,
+    block: usize,
+    out: &mut Quants,
+) {
     let mut packed = [[0; LANES]; 4];
     for (pair, [low, high]) in out.bytes.as_chunks_mut::<2>().0.iter_mut().enumerate() {
         for texel in 0..2 {
@@ -30,7 +35,7 @@ pub(crate) fn nibbles<P: Processor>(processor: P, plane: &[u8], block: usize, ou
 #[inline(always)]
 pub(crate) fn six_bit_scales<P: Processor>(
     processor: P,
-    plane: &[u8],
+    plane: Lines<'_>,
     block: usize,
     out: &mut Quants,
 ) {

@@ -19,7 +19,7 @@ mod q5_k;
 mod q6_k;
 mod q8_0;
 
-use super::lanes::{Floats, LANES, Words};
+use super::lanes::{Floats, LANES, Lines, Words};
 use super::processor::Processor;
 use crate::model::Encoding;
 
@@ -30,7 +30,7 @@ pub(crate) const CHUNK: usize = 32;
 pub(crate) const CHUNKS: usize = 8;
 
 /// The planes of a row group within one tile; those that an encoding lacks are empty.
-pub(crate) type Planes<'a> = [&'a [u8]; 4];
+pub(crate) type Planes<'a> = [Lines<'a>; 4];
 
 /// Eight chunks of a quantised matrix or fewer: four columns to a word, one word per row.
 #[repr(align(64))]
@@ -138,6 +138,28 @@ pub(crate) fn each_chunk<P: Processor>(
         for chunk in 0..here {
             weights(encoding, &packed, chunk, &mut values);
             see(block * CHUNKS + chunk, &values);
+        }
+    }
+}
+
+/// Unpacks the first chunks of block `block` of planes in any encoding, one of `out` for each.
+#[inline(always)]
+pub(crate) fn weights_of_block<P: Processor>(
+    processor: P,
+    encoding: Encoding,
+    planes: &Planes<'_>,
+    block: usize,
+    packed: &mut Quants,
+    out: &mut [Values],
+) {
+    if encoding.is_quantised() {
+        quants(processor, encoding, planes, (block, out.len()), packed);
+    }
+    for (chunk, values) in out.iter_mut().enumerate() {
+        if encoding.is_quantised() {
+            weights(encoding, packed, chunk, values);
+        } else {
+            plain(processor, encoding, planes, block * CHUNKS + chunk, values);
         }
     }
 }

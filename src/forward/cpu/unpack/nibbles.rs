@@ -2,14 +2,14 @@
 //! bits, scales and minima.
 
 use super::{CHUNKS, Quants};
-use crate::forward::cpu::lanes::{LANES, half, line};
+use crate::forward::cpu::lanes::{LANES, Lines, half, line};
 use crate::forward::cpu::processor::Processor;
 
 /// Byte `j` of a block holds weight `j` in its low nibble and weight `j + 16` in its high one.
 #[inline(always)]
 pub(crate) fn nibbles<P: Processor>(
     processor: P,
-    plane: &[u8],
+    plane: Lines<'_>,
     (block, chunks): (usize, usize),
     out: &mut Quants,
 ) {
@@ -30,7 +30,7 @@ pub(crate) fn nibbles<P: Processor>(
 #[inline(always)]
 pub(crate) fn fifth_bits<P: Processor>(
     processor: P,
-    plane: &[u8],
+    plane: Lines<'_>,
     (block, chunks): (usize, usize),
     out: &mut Quants,
 ) {
@@ -54,7 +54,7 @@ pub(crate) fn fifth_bits<P: Processor>(
 #[inline(always)]
 pub(crate) fn scales<P: Processor>(
     processor: P,
-    plane: &[u8],
+    plane: Lines<'_>,
     (block, chunks): (usize, usize),
     zero_point: f32,
     out: &mut Quants,
@@ -75,7 +75,7 @@ pub(crate) fn scales<P: Processor>(
 #[inline(always)]
 pub(crate) fn scales_and_minima<P: Processor>(
     processor: P,
-    plane: &[u8],
+    plane: Lines<'_>,
     (block, chunks): (usize, usize),
     out: &mut Quants,
 ) {

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::forward::cpu::lanes::Lines;
 use crate::forward::cpu::processor::{Work, run};
 use crate::model::planes::plane_lines;
 use crate::model::quant::dequantize;
@@ -34,10 +35,12 @@ proptest! {
         let mut tile = vec![0; shape.size_in_bytes() as usize];
         scatter(&tiling, &shape, &band, &mut tile);
         let mut rest = tile.as_slice();
-        let mut of_tile: Planes<'_> = [&[]; 4];
+        let mut of_tile: Planes<'_> = Default::default();
         for (slot, plane) in of_tile.iter_mut().zip(encoding.planes()) {
             let lines = plane_lines(encoding, plane, columns as u64) as usize;
-            (*slot, rest) = rest.split_at(lines * 1024);
+            let (bytes, after) = rest.split_at(lines * 1024);
+            *slot = Lines::new(bytes, tile.len());
+            rest = after;
         }
 
         let mut expected = vec![0.0; rows * columns];

@@ -33,7 +33,7 @@ enum Holder {
 
 impl Quads {
     /// `rows` rows of `quads` quads, all zero. In a texture a row has a multiple of 16 quads.
-    pub(super) fn new(
+    pub(crate) fn new(
         device: &RenderDevice,
         label: &'static str,
         quads: u32,
@@ -69,7 +69,7 @@ impl Quads {
     }
 
     /// What a kernel binds.
-    pub(super) fn binding(&self) -> BindingResource<'_> {
+    pub(crate) fn binding(&self) -> BindingResource<'_> {
         match &self.holder {
             Holder::Buffer(buffer) => buffer.as_entire_binding(),
             Holder::Texture(_, view) => BindingResource::TextureView(view),
@@ -103,7 +103,7 @@ impl Quads {
     }
 
     /// Records a copy of the beginning of a buffer to `rows` rows from `first` on.
-    pub(super) fn copy_from(
+    pub(crate) fn copy_from(
         &self,
         encoder: &mut CommandEncoder,
         first: u32,
