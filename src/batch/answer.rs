@@ -13,10 +13,16 @@ pub struct Answer {
     pub finish: FinishReason,
     /// How many tokens the prompt has.
     pub prompt_tokens: u32,
-    /// How many of them were copied from another request's keys and values.
+    /// How many of them were not computed: their keys and values were another request's, or kept.
     pub shared_tokens: u32,
+    /// How many of these came from a file of kept prompts.
+    pub loaded_tokens: u32,
     /// How many tokens were made, one that ended the answer included.
     pub completion_tokens: u32,
+    /// How many tokens were drafted for it and checked.
+    pub drafted_tokens: u32,
+    /// How many of its tokens are drafted ones that were right.
+    pub accepted_tokens: u32,
     /// The bytes of each token of the prompt, where the request wants its prompt in the text.
     pub echo: Option<Vec<Vec<u8>>>,
     /// The tokens of the text with their log-probabilities, if asked for.
@@ -64,6 +70,8 @@ pub struct ScoredToken {
     pub top_ids: Vec<u32>,
     /// In which character of the answer's text the token begins, from 0.
     pub offset: usize,
+    /// Whether it was drafted, and was right.
+    pub drafted: bool,
 }
 
 /// Why a request has no answer. It goes into the request's result line, and the run goes on.

@@ -407,7 +407,7 @@ impl InputFile {
 }
 
 /// The lines of a file, with their offsets and numbers, in one buffer.
-struct InputLines<R> {
+pub(crate) struct InputLines<R> {
     reader: R,
     buffer: Vec<u8>,
     offset: u64,
@@ -418,12 +418,13 @@ struct InputLines<R> {
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 impl<R: BufRead> InputLines<R> {
-    fn new(reader: R) -> Self {
+    /// From the first line on.
+    pub fn new(reader: R) -> Self {
         Self { reader, buffer: Vec::new(), offset: 0, line: 0 }
     }
 
     /// The next line: where it begins, its number, and its text or why it has none.
-    fn next(&mut self) -> io::Result<Option<(u64, u64, Result<&str, LineProblems>)>> {
+    pub fn next(&mut self) -> io::Result<Option<(u64, u64, Result<&str, LineProblems>)>> {
         self.buffer.clear();
         // One more, for the line break, which is no part of the line.
         let limit = MAX_LINE_IN_BYTES as u64 + 1;

@@ -5,18 +5,22 @@
 //!
 //! Read in this order: [`request`] (what may be asked, and how a line is read), [`input`] (a whole
 //! file checked before the first request runs), [`text`] and [`stop`] (tokens to text, and where a
-//! text ends), [`schedule`] (many requests over few slots), [`output`] (result lines, and
-//! resuming), [`progress`], and [`run`](run()), which ties them together. Beside the requests,
+//! text ends), [`schedule`] (many requests over few slots), [`draft`] (tokens that are guessed and
+//! checked several at once), [`prefixes`] (prompts
+//! kept on disk), [`output`] (result lines, and resuming), [`progress`], and
+//! [`run`](run()), which ties them together. Beside the requests,
 //! [`perplexity`] scores a text, and [`signs`] tells a template's control tokens from what messages
 //! say.
 //!
 //! [`ModelText`] is the text side of a model file. Nothing here knows Bevy or a GPU.
 
 pub mod answer;
+pub mod draft;
 pub mod input;
 mod model_text;
 pub mod output;
 pub mod perplexity;
+pub mod prefixes;
 pub mod progress;
 pub mod request;
 mod run;
@@ -26,6 +30,7 @@ pub mod stop;
 pub mod text;
 
 pub use answer::{Answer, Failure, FinishReason, ScoredToken};
+pub use draft::{DraftModel, DraftSource};
 pub use input::{InputError, InputFile, LineError};
 pub use model_text::ModelText;
 pub use output::{OutputError, OutputFile};

@@ -18,8 +18,14 @@ pub struct Progress {
     pub prompt_tokens: u64,
     /// Prompt tokens that were copied from another request instead of computed.
     pub shared_tokens: u64,
+    /// Of these, those that came from files of kept prompts.
+    pub loaded_tokens: u64,
     /// Tokens of answers so far.
     pub completion_tokens: u64,
+    /// Tokens that were drafted and checked.
+    pub drafted_tokens: u64,
+    /// Tokens of answers that had been drafted.
+    pub accepted_tokens: u64,
     /// Moments with the counts they had, for the speed of late.
     moments: VecDeque<(Duration, u64, u64)>,
 }

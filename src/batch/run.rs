@@ -47,6 +47,8 @@ pub enum RunReport<'a> {
         text: &'a str,
         /// The log-probability of the token that it came with, where the request asks for them.
         logprob: Option<f32>,
+        /// Whether that token was drafted.
+        drafted: bool,
     },
     /// A request is finished: its result is to be written.
     Finished {
@@ -57,6 +59,8 @@ pub enum RunReport<'a> {
         /// What became of it.
         outcome: &'a Result<Answer, Failure>,
     },
+    /// What a person should hear of prompts that are kept on disk.
+    Note(&'a str),
     /// A step is done, and these are the counts.
     Step(&'a Progress),
 }
@@ -75,8 +79,9 @@ pub fn run(
     run_on(&mut scheduler, engine, requests, progress, cancel, report)
 }
 
-/// The same on a scheduler that was used before, whose slots still hold the beginnings of earlier
-/// sequences: the turns of a conversation. After a cancelled run, [`Scheduler::stop`] ends what was
+/// The same on a scheduler of the caller's: one that drafts or keeps prompts, or one that was used
+/// before, whose slots still hold the beginnings of earlier sequences: the turns of a
+/// conversation. After a cancelled run, [`Scheduler::stop`] ends what was
 /// running.
 pub(crate) fn run_on(
     scheduler: &mut Scheduler<'_>,
@@ -102,16 +107,30 @@ pub(crate) fn run_on(
             // A request that failed at admission leaves its room to the next.
             tell(scheduler, progress, &mut report)?;
         }
+        scheduler.exchange(engine)?;
+        tell_notes(scheduler, &mut report)?;
         // Where nothing runs there was room, so that all requests are through.
         let Some(batch) = scheduler.plan() else {
             return Ok(RunOutcome::Complete);
         };
+        let submitted = Instant::now();
         let answers = engine.step(&batch)?;
+        scheduler.took(submitted.elapsed());
         scheduler.accept(&answers, start.elapsed())?;
+        // Before a slot whose request has ended is given to another.
+        scheduler.exchange(engine)?;
+        tell_notes(scheduler, &mut report)?;
         tell(scheduler, progress, &mut report)?;
         progress.tick(start.elapsed());
         report(RunReport::Step(progress))?;
     }
+}
+
+fn tell_notes(
+    scheduler: &mut Scheduler<'_>,
+    report: &mut impl FnMut(RunReport<'_>) -> Result<(), OutputError>,
+) -> Result<(), OutputError> {
+    scheduler.take_notes().iter().try_for_each(|note| report(RunReport::Note(note)))
 }
 
 /// Passes the scheduler's events on and counts them.
@@ -122,8 +141,8 @@ fn tell(
 ) -> Result<(), OutputError> {
     for event in scheduler.take_events() {
         match &event {
-            RequestEvent::Text { number, text, logprob } => {
-                report(RunReport::Text { number: *number, text, logprob: *logprob })?;
+            &RequestEvent::Text { number, ref text, logprob, drafted } => {
+                report(RunReport::Text { number, text, logprob, drafted })?;
             }
             RequestEvent::Finished { number, request, outcome } => {
                 // Counted only once it is written.
@@ -138,6 +157,9 @@ fn tell(
     let counts = scheduler.counts();
     progress.prompt_tokens = counts.prompt_tokens;
     progress.shared_tokens = counts.shared_tokens;
+    progress.loaded_tokens = counts.loaded_tokens;
     progress.completion_tokens = counts.completion_tokens;
+    progress.drafted_tokens = counts.drafted_tokens;
+    progress.accepted_tokens = counts.accepted_tokens;
     Ok(())
 }

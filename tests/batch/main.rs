@@ -4,6 +4,7 @@
 mod common;
 
 mod cli;
+mod drafts;
 mod failures;
 mod output;
 mod requests;

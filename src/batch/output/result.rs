@@ -143,6 +143,9 @@ struct Usage {
 #[derive(Serialize)]
 struct PromptTokensDetails {
     cached_tokens: u32,
+    // Of them those that came from `--prompt-cache`, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loaded_tokens: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -151,6 +154,15 @@ struct Timings {
     prompt_per_second: Option<f64>,
     predicted_ms: f64,
     predicted_per_second: Option<f64>,
+    // As llama.cpp's server has them, and only where something was drafted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    draft_n: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    draft_n_accepted: Option<u32>,
+    /// Of the tokens with log-probabilities, the indices of drafted ones that were right. Here and
+    /// not among the choices, which are the same however they were made.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    draft_accepted_at: Vec<usize>,
 }
 
 /// The line of a request's result, with its newline.
@@ -239,7 +251,10 @@ fn body<'a>(
             prompt_tokens: answer.prompt_tokens,
             completion_tokens: answer.completion_tokens,
             total_tokens: answer.prompt_tokens + answer.completion_tokens,
-            prompt_tokens_details: PromptTokensDetails { cached_tokens: answer.shared_tokens },
+            prompt_tokens_details: PromptTokensDetails {
+                cached_tokens: answer.shared_tokens,
+                loaded_tokens: Some(answer.loaded_tokens).filter(|&tokens| tokens > 0),
+            },
         },
         timings: timings(answer),
     }
@@ -250,6 +265,9 @@ fn timings(answer: &Answer) -> Timings {
     let computed = answer.prompt_tokens - answer.shared_tokens;
     let per_second =
         |count: u32, seconds: f64| (count > 0 && seconds > 0.0).then(|| f64::from(count) / seconds);
+    let drafts = |count: u32| (answer.drafted_tokens > 0).then_some(count);
+    let scored = answer.logprobs.iter().flatten().enumerate();
+    let accepted = scored.filter(|(_, token)| token.drafted);
     let milliseconds = |time: std::time::Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
     Timings {
         prompt_ms: milliseconds(answer.prompt_time),
@@ -259,6 +277,9 @@ fn timings(answer: &Answer) -> Timings {
             answer.completion_tokens.saturating_sub(1),
             answer.predicted_time.as_secs_f64(),
         ),
+        draft_n: drafts(answer.drafted_tokens),
+        draft_n_accepted: drafts(answer.accepted_tokens),
+        draft_accepted_at: accepted.map(|(index, _)| index).collect(),
     }
 }
 

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::Request;
 use crate::batch::text::Prompt;
+use crate::forward::AdapterSet;
 
 /// Requests with the same digest have the same answer from the same model. 128 bits, so that no two
 /// others share one.
@@ -88,6 +89,8 @@ impl Request {
         writer.add("min_tokens", &self.min_tokens, &0);
         writer.add("keep_stop", &self.keep_stop, &false);
         writer.add("show_special", &self.show_special, &false);
+        let adapters = self.adapters.as_ref().map(AdapterSet::factors);
+        writer.add("adapters", &adapters, &None);
         let digest = writer.0.finalize();
         let mut first = [0; 16];
         first.copy_from_slice(&digest[..16]);

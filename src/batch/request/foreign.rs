@@ -151,9 +151,8 @@ const REFUSED: &[(&str, &[&str], &str)] = &[
     ("allowed_token_ids", NO_LIST, "allowing some tokens alone; `logit_bias` favours tokens"),
     ("logits_processors", NO_LIST, "code of a request's own"),
     ("custom_logit_processor", NO_TEXT, "code of a request's own"),
-    ("lora", NO_LIST, "adapters"),
-    ("lora_path", NO_TEXT, "adapters"),
-    ("adapter_id", NO_TEXT, "adapters"),
+    ("lora_path", NO_TEXT, "adapters under this name; `lora` names those of --lora NAME=FILE"),
+    ("adapter_id", NO_TEXT, "adapters under this name; `lora` names those of --lora NAME=FILE"),
     ("truncate_prompt_tokens", &["-1", "0"], "cutting prompts to a length"),
     ("truncate", &["-1", "0"], "cutting prompts to a length"),
     ("max_length", NONE, "a length of prompt and answer together; `max_tokens` is the answer's"),
@@ -311,8 +310,8 @@ const REFUSED: &[(&str, &[&str], &str)] = &[
     ("memory", NO_TEXT, "a text before the prompt"),
     ("trim_stop", ON, "`trim_stop`; `include_stop_str_in_output` keeps it"),
     ("render_special", OFF, "`render_special`; `skip_special_tokens` writes them out"),
-    ("lora_request", NO_OBJECT, "adapters"),
-    ("loras", NO_LIST, "adapters"),
+    ("lora_request", NO_OBJECT, "adapters under this name; `lora` names those of --lora NAME=FILE"),
+    ("loras", NO_LIST, "adapters under this name; `lora` names those of --lora NAME=FILE"),
 ];
 
 /// Whether a field is one of these; that one asks for something is noted.

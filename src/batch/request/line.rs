@@ -85,7 +85,7 @@ fn openai(whole: &At<'_>, defaults: &Defaults) -> Option<Parsed> {
         .filter(|field| !of_envelope(field))
         .map(|field| field.name().to_owned())
         .collect();
-    options::apply_all(&mut request, &body, |field| {
+    options::apply_all(&mut request, &body, &defaults.adapters, |field| {
         if matches!(field.name(), "prompt" | "messages") {
             return;
         }
@@ -131,7 +131,7 @@ fn short(whole: &At<'_>, defaults: &Defaults) -> Option<Parsed> {
             }
         },
     };
-    options::apply_all(&mut request, whole, |field| {
+    options::apply_all(&mut request, whole, &defaults.adapters, |field| {
         if !SHORT_FORM.contains(&field.name()) {
             unknown(field, SHORT_FORM.iter().chain(options::NAMES).copied());
         }
@@ -157,7 +157,7 @@ pub(super) fn unsupported(field: &At<'_>, what: &str) {
 }
 
 /// A field that is there and not null; what is wrong is noted otherwise.
-pub(super) fn required<'b>(object: &'b At<'_>, name: &'static str) -> Option<At<'b>> {
+pub(crate) fn required<'b>(object: &'b At<'_>, name: &'static str) -> Option<At<'b>> {
     let field = object.field(name);
     // A misspelt field is what is wrong, not that the right one is missing.
     if field.is_none() && !note_misspelt(object, name) {

@@ -11,7 +11,8 @@ pub(super) const NAMES: &[&str] = &["role", "content", "type", "text", "refusal"
 /// What a text was expected to be.
 const TEXT: &str = "a string";
 
-pub(super) fn messages_of(field: &At<'_>) -> Vec<Message> {
+/// The messages of a list; what is wrong with it is noted.
+pub(crate) fn messages_of(field: &At<'_>) -> Vec<Message> {
     match field.items() {
         Some(items) if items.len() > 0 => items.filter_map(|item| message_of(&item)).collect(),
         _ => {

@@ -16,10 +16,14 @@ pub mod options;
 
 pub use digest::RequestDigest;
 pub use error::LineProblems;
+pub(crate) use line::required;
 pub use line::{Parsed, id_of_bad_line, parse_line};
+pub(crate) use message::messages_of;
+pub(crate) use options::MAX_SCALE;
 
 use super::text::{Chat, Message, Prompt};
 use crate::content::json;
+use crate::forward::AdapterSet;
 use crate::forward::sampling::{Key, SamplingParams};
 use crate::names::number_of;
 
@@ -71,6 +75,8 @@ pub struct Request {
     pub keep_stop: bool,
     /// Whether special tokens are written out in the text.
     pub show_special: bool,
+    /// The adapters that act on it, out of those of the run; `None` are the run's usual ones.
+    pub adapters: Option<AdapterSet>,
 }
 
 impl Request {
@@ -129,6 +135,8 @@ pub struct Defaults {
     /// What a chat template may read beside the messages: names and JSON. See
     /// [`template_variables`].
     pub template_variables: Vec<(String, String)>,
+    /// The names of the adapters that a line may ask for, in the order of the engine's.
+    pub adapters: Vec<String>,
 }
 
 /// How many tokens an answer has at most, if nobody says.
@@ -145,6 +153,7 @@ impl Default for Defaults {
             mode: PromptMode::Raw,
             system: None,
             template_variables: Vec::new(),
+            adapters: Vec::new(),
         }
     }
 }
@@ -179,6 +188,7 @@ impl Defaults {
             min_tokens: 0,
             keep_stop: false,
             show_special: false,
+            adapters: None,
         }
     }
 

@@ -8,10 +8,11 @@
 use std::collections::HashSet;
 
 use super::foreign::is_of_others;
-use super::line::unsupported;
+use super::line::{required, unsupported};
 use super::{Endpoint, MAX_STOPS, MAX_TOP_LOGPROBS, Request};
 use crate::batch::text::{Chat, Prompt};
 use crate::content::decode::At;
+use crate::forward::AdapterSet;
 use crate::forward::sampling::{BIAS, MIN_P, PENALTY, REPEAT_PENALTY, Range, TEMPERATURE, TOP_P};
 
 /// Every option, for the hint at a misspelt field.
@@ -58,7 +59,11 @@ pub(super) const NAMES: &[&str] = &[
     "reasoning_effort",
     "add_generation_prompt",
     "continue_final_message",
+    "lora",
 ];
+
+/// The largest factor of an adapter: past it no model says anything.
+pub(crate) const MAX_SCALE: f64 = 1000.0;
 
 /// Names of one thing each: a line may have only one of them.
 pub(super) const SYNONYMS: &[&[&str]] = &[
@@ -71,9 +76,17 @@ pub(super) const SYNONYMS: &[&[&str]] = &[
 ];
 
 /// Applies every option of an object, and leaves the other fields to `unknown`.
-pub(super) fn apply_all(request: &mut Request, object: &At<'_>, mut unknown: impl FnMut(&At<'_>)) {
+/// `adapters` are the names of those that a line may ask for.
+pub(super) fn apply_all(
+    request: &mut Request,
+    object: &At<'_>,
+    adapters: &[String],
+    mut unknown: impl FnMut(&At<'_>),
+) {
     for field in object.fields() {
-        if NAMES.contains(&field.name()) {
+        if field.name() == "lora" && !field.is_null() {
+            request.adapters = Some(adapter_set(&field, adapters));
+        } else if NAMES.contains(&field.name()) {
             if !field.is_null() {
                 apply(request, &field);
             }
@@ -200,6 +213,41 @@ fn apply_template(prompt: &mut Prompt, field: &At<'_>) {
         }
         _ => {}
     }
+}
+
+/// The adapters of a request, each `{"name", "scale"}`.
+fn adapter_set(field: &At<'_>, names: &[String]) -> AdapterSet {
+    const ONE: &str = "an adapter: {\"name\": \"facts\", \"scale\": 1}";
+    let adapter = |item: At<'_>| {
+        if !item.has_fields(ONE) {
+            return None;
+        }
+        for other in item.fields().filter(|field| !["name", "scale"].contains(&field.name())) {
+            other.wrong_name(format!("expected {ONE}"));
+        }
+        let scale = item.field("scale").map_or(Some(1.0), |scale| {
+            let value = scale.peek::<f64>().filter(|value| value.abs() <= MAX_SCALE);
+            if value.is_none() {
+                scale.expected(&format!("a number from -{MAX_SCALE} to {MAX_SCALE}"));
+            }
+            value
+        });
+        let name = required(&item, "name")?;
+        let text = name.text("the name of an adapter")?;
+        let index = names.iter().position(|known| known == text);
+        if index.is_none() {
+            name.expected(&match names {
+                [] => "an adapter that the run has, which has none: --lora NAME=FILE".to_owned(),
+                names => format!("an adapter that the run has: {}", names.join(", ")),
+            });
+        }
+        Some((index? as u32, scale? as f32))
+    };
+    let Some(items) = field.items() else {
+        field.expected(&format!("a list of adapters; {ONE}"));
+        return AdapterSet::NONE;
+    };
+    AdapterSet::new(items.filter_map(adapter))
 }
 
 /// What several fields say together, once all are applied.

@@ -1,7 +1,8 @@
 //! Continuous batching: many requests over few slots.
 //!
 //! In: requests, and the answers to batches. Out: batches, and [`RequestEvent`]s. Nothing here runs
-//! a model or reads a clock: the caller does both, in a loop or frame by frame.
+//! the model or reads a clock: the caller does both, in a loop or frame by frame. A draft model, if
+//! there is one, makes its proposals within [`Scheduler::plan`].
 //!
 //! 1. [`Scheduler::admit`] gives a request a free slot and finds what of its prompt is computed
 //!    already.
@@ -14,18 +15,25 @@
 //! depend on each other beyond their slot: not on the number of slots, nor on how prompts are cut
 //! into pieces.
 
+mod drafts;
+mod kept;
 mod prefix;
 mod running;
 
 use std::time::Duration;
 
+use self::drafts::Drafting;
+use self::kept::KeptPrefixes;
 use self::prefix::{SlotView, place};
 pub(super) use self::running::character_offsets;
 use self::running::{RunningRequest, Wait};
 use super::answer::{Answer, Failure, FinishReason};
+use super::draft::DraftSource;
+use super::prefixes::PrefixStore;
 use super::request::Request;
 use super::text::TextModel;
 use crate::engine::{Batch, Capacity, Column, EngineError, PrefixCopy, Sampled};
+use crate::forward::AdapterSet;
 
 /// Something that happened to a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +46,8 @@ pub enum RequestEvent {
         text: String,
         /// The log-probability of the token that it came with, where the request asks for them.
         logprob: Option<f32>,
+        /// Whether that token was drafted.
+        drafted: bool,
     },
     /// The request is finished.
     Finished {
@@ -57,8 +67,14 @@ pub struct TokenCounts {
     pub prompt_tokens: u64,
     /// Of them, those that were taken over instead of computed.
     pub shared_tokens: u64,
+    /// Of these, those that came from files.
+    pub loaded_tokens: u64,
     /// Tokens drawn for answers.
     pub completion_tokens: u64,
+    /// Tokens that were drafted for answers and checked.
+    pub drafted_tokens: u64,
+    /// Of the tokens drawn, those that had been drafted.
+    pub accepted_tokens: u64,
     /// Batches whose answers were accepted.
     pub steps: u64,
 }
@@ -70,9 +86,13 @@ pub struct Scheduler<'m> {
     slots: Vec<SequenceSlot<'m>>,
     admitted: u64,
     copies: Vec<PrefixCopy>,
+    /// Slots that have other adapters from the next batch on.
+    changed: Vec<(u32, Option<AdapterSet>)>,
     planned: Planned,
     events: Vec<RequestEvent>,
     counts: TokenCounts,
+    drafting: Drafting,
+    kept: KeptPrefixes,
 }
 
 #[derive(Default)]
@@ -80,6 +100,10 @@ struct SequenceSlot<'m> {
     /// The tokens it knows; when nothing runs, those that have keys and values.
     tokens: Vec<u32>,
     computed: usize,
+    /// The adapters that its tokens' keys and values were computed with.
+    adapters: Option<AdapterSet>,
+    /// How many positions are to be kept on disk once they are computed; 0 is none.
+    keeps: usize,
     last_used: u64,
     running: Option<RunningRequest<'m>>,
 }
@@ -87,10 +111,23 @@ struct SequenceSlot<'m> {
 /// What the batch that is out was made of.
 #[derive(Default)]
 struct Planned {
-    /// Slots, and how many columns each has.
+    /// Slots, and how many columns each has, drafts left out.
     pieces: Vec<(usize, usize)>,
-    /// The slot of each ask, and whether it is a draw.
-    asks: Vec<(usize, bool)>,
+    /// The slot of each ask, and what it is.
+    asks: Vec<(usize, AskKind)>,
+    /// Columns of all slots, drafts included.
+    columns: usize,
+}
+
+/// What an ask is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AskKind {
+    /// The log-probability of a token of the prompt.
+    Score,
+    /// The next token.
+    Draw,
+    /// The token after this one, which was drafted: it counts where that is what was drawn.
+    AfterDraft(u32),
 }
 
 impl<'m> Scheduler<'m> {
@@ -109,10 +146,29 @@ impl<'m> Scheduler<'m> {
             slots: (0..capacity.slots).map(|_| SequenceSlot::default()).collect(),
             admitted: 0,
             copies: Vec::new(),
+            changed: Vec::new(),
             planned: Planned::default(),
             events: Vec::new(),
             counts: TokenCounts::default(),
+            drafting: Drafting::default(),
+            kept: KeptPrefixes::default(),
         }
+    }
+
+    /// The same with prompts that are kept on disk, if there is a store.
+    /// [`exchange`](Self::exchange) has to be called before each plan.
+    #[must_use]
+    pub fn keeping(mut self, store: Option<PrefixStore>) -> Self {
+        self.kept.store = store;
+        self
+    }
+
+    /// The same with drafts of a source, whose tokens are checked several at once. Answers are the
+    /// same; they come faster where drafts are right.
+    #[must_use]
+    pub fn drafting(mut self, source: DraftSource) -> Self {
+        self.drafting.source = source;
+        self
     }
 
     /// Whether a slot is free.
@@ -174,15 +230,21 @@ impl<'m> Scheduler<'m> {
     }
 
     fn start(&mut self, request: Request, number: u64, tokens: Vec<u32>, now: Duration) {
-        let views: Vec<SlotView<'_>> = self.slots.iter().map(SequenceSlot::view).collect();
+        let views: Vec<SlotView<'_>> =
+            self.slots.iter().map(|slot| slot.view(&request.adapters)).collect();
         // A position that is taken over has no logits, so the last one never is, and none where all
         // are asked for.
         let limit = if request.scored_prompt().is_some() { 0 } else { tokens.len() - 1 };
         let placement =
             place(&views, &tokens, limit).expect("admit is only called when there is room");
+        // What is kept was computed by the model as it is: with adapters there are other keys.
+        let is_plain = request.adapters.as_ref().is_none_or(AdapterSet::is_empty);
+        let limit_kept = if is_plain { limit } else { 0 };
+        let (placement, loaded) = self.load(placement, &tokens, limit_kept);
         if let Some(from) = placement.copy_from {
             self.copy(from, placement.slot, placement.computed);
         }
+        self.set_adapters(placement.slot, &request.adapters);
         let mut running = RunningRequest::new(
             request,
             number,
@@ -192,16 +254,31 @@ impl<'m> Scheduler<'m> {
             self.capacity.vocab,
             now,
         );
+        running.add_loaded(loaded);
+        let keeps = self.kept.worth_keeping(&running.request, &tokens, limit_kept, self.text);
+        running.draft.chances = self.drafting.pace.chances.clone();
         running.wait = placement.wait_for.map(|(slot, positions)| Wait { slot, positions });
         self.counts.prompt_tokens += placement.computed as u64;
         self.counts.shared_tokens += placement.computed as u64;
+        self.counts.loaded_tokens += loaded as u64;
         let slot = &mut self.slots[placement.slot];
         // 0 is a slot that was never used.
         slot.last_used = number + 1;
         slot.computed = placement.computed;
+        slot.keeps = keeps;
         slot.tokens = tokens;
         slot.running = Some(running);
         self.finish_if_only_looking(placement.slot, now);
+    }
+
+    /// Notes which adapters a slot has from the next batch on.
+    fn set_adapters(&mut self, slot: usize, adapters: &Option<AdapterSet>) {
+        if self.slots[slot].adapters != *adapters {
+            self.slots[slot].adapters.clone_from(adapters);
+            // Only the last counts: a batch copies first, and copies bring their adapters.
+            self.changed.retain(|&(changed, _)| changed as usize != slot);
+            self.changed.push((slot as u32, adapters.clone()));
+        }
     }
 
     fn copy(&mut self, from: usize, to: usize, positions: usize) {
@@ -225,8 +302,13 @@ impl<'m> Scheduler<'m> {
 
     /// The next batch, or `None` when nothing is running. Its answers are due before the next plan.
     pub fn plan(&mut self) -> Option<Batch> {
-        let mut batch =
-            Batch { copies: std::mem::take(&mut self.copies), steps: 1, ..Batch::default() };
+        assert!(self.kept.loads.is_empty(), "what is loaded is there before it is read");
+        let mut batch = Batch {
+            copies: std::mem::take(&mut self.copies),
+            adapters: std::mem::take(&mut self.changed),
+            steps: 1,
+            ..Batch::default()
+        };
         self.planned = Planned::default();
         let mut ready: Vec<(bool, u64, usize)> = Vec::new();
         // Who has no column in a batch waits for all its passes: then it has only one.
@@ -242,20 +324,24 @@ impl<'m> Scheduler<'m> {
             }
         }
         ready.sort_unstable();
+        let mut drafts = self.draft(&ready);
         for (_, _, index) in ready {
+            // What is drafted has its room already: nothing that must be computed waits for it.
             let room = self.capacity.columns - batch.columns.len();
             left_out |= room == 0;
-            self.plan_slot(index, room, &mut batch);
+            self.plan_slot(index, room, &drafts.remove(&index).unwrap_or_default(), &mut batch);
         }
+        self.planned.columns = batch.columns.len();
         if batch.columns.is_empty() {
             assert!(self.is_idle(), "a request can only wait for one that runs");
             // They are due before the next batch.
-            self.copies = batch.copies;
+            (self.copies, self.changed) = (batch.copies, batch.adapters);
             return None;
         }
         // A piece of a prompt has its next token already, and feeds none back.
         let answering = self.planned.pieces.iter().all(|&(index, columns)| {
             columns == 1
+                && batch.columns.len() == self.planned.pieces.len()
                 && self.slots[index].running.as_ref().is_some_and(|running| running.drawn() > 0)
         });
         if answering && !left_out {
@@ -264,8 +350,8 @@ impl<'m> Scheduler<'m> {
         Some(batch)
     }
 
-    /// Puts up to `room` columns of a slot into the batch.
-    fn plan_slot(&mut self, index: usize, room: usize, batch: &mut Batch) {
+    /// Puts up to `room` columns of a slot into the batch, and behind them what is drafted.
+    fn plan_slot(&mut self, index: usize, room: usize, drafted: &[u32], batch: &mut Batch) {
         let slot = &mut self.slots[index];
         let Some(running) = &mut slot.running else { return };
         let end = running.goal(slot.tokens.len()).min(slot.computed + room);
@@ -282,18 +368,31 @@ impl<'m> Scheduler<'m> {
             });
             let next = position + 1;
             let ask = if next == slot.tokens.len() {
-                Some((running.draw(column, &slot.tokens), true))
+                Some((running.draw(column, &slot.tokens, 0), AskKind::Draw))
             } else if next < running.prompt_len {
-                running.score(column, slot.tokens[next]).map(|ask| (ask, false))
+                running.score(column, slot.tokens[next]).map(|ask| (ask, AskKind::Score))
             } else {
                 None
             };
-            if let Some((ask, is_draw)) = ask {
+            if let Some((ask, kind)) = ask {
                 batch.asks.push(ask);
-                self.planned.asks.push((index, is_draw));
+                self.planned.asks.push((index, kind));
             }
         }
         self.planned.pieces.push((index, end - slot.computed));
+        let known = slot.tokens.len();
+        for (ahead, &token) in drafted.iter().enumerate() {
+            let column = batch.columns.len() as u32;
+            let position = (known + ahead) as u32;
+            batch.columns.push(Column { token, slot: index as u32, position });
+            // For as long as the ask is made, it is a token of the sequence.
+            slot.tokens.push(token);
+            batch.asks.push(running.draw(column, &slot.tokens, ahead + 1));
+            self.planned.asks.push((index, AskKind::AfterDraft(token)));
+        }
+        slot.tokens.truncate(known);
+        running.add_drafted(drafted.len());
+        self.counts.drafted_tokens += drafted.len() as u64;
     }
 
     /// How many tokens each of the planned slots can have in one submit: no more than the longest
@@ -312,9 +411,21 @@ impl<'m> Scheduler<'m> {
         u32::try_from(room).unwrap_or(u32::MAX).clamp(1, wanted)
     }
 
+    /// Tells how long the engine took for the batch that is out, by which drafts get their length.
+    /// Optional, and to be called before [`accept`](Self::accept).
+    pub fn took(&mut self, time: Duration) {
+        // What reads prompts is another kind of pass: of no use, and much longer.
+        if self.planned.columns <= 2 * self.planned.asks.len() {
+            self.drafting.pace.timed(self.planned.columns, time);
+        }
+    }
+
     /// Takes the answers to the batch that was planned last.
     pub fn accept(&mut self, answers: &[Vec<Sampled>], now: Duration) -> Result<(), EngineError> {
         let planned = std::mem::take(&mut self.planned);
+        if let Some(error) = self.drafting.failed.take() {
+            return Err(error);
+        }
         let empty = answers.iter().filter(|answers| answers.is_empty()).count();
         if answers.len() != planned.asks.len() || empty > 0 {
             let found = answers.len() - empty;
@@ -328,13 +439,7 @@ impl<'m> Scheduler<'m> {
             slot.computed += columns;
             self.counts.prompt_tokens += (slot.computed.min(prompt_len) - before) as u64;
         }
-        for (&(index, is_draw), answers) in planned.asks.iter().zip(answers) {
-            if is_draw {
-                self.accept_draws(index, answers, now)?;
-            } else if let Some(running) = &mut self.slots[index].running {
-                running.take_score(&answers[0], self.text);
-            }
-        }
+        self.accept_answers(&planned.asks, answers, now)?;
         for &(index, _) in &planned.pieces {
             self.finish_if_only_looking(index, now);
         }
@@ -342,10 +447,49 @@ impl<'m> Scheduler<'m> {
         Ok(())
     }
 
+    fn accept_answers(
+        &mut self,
+        asks: &[(usize, AskKind)],
+        answers: &[Vec<Sampled>],
+        now: Duration,
+    ) -> Result<(), EngineError> {
+        // Whether all that was drafted for the slot so far is what was drawn.
+        let mut holds = false;
+        for (at, (&(index, kind), answers)) in asks.iter().zip(answers).enumerate() {
+            let slot = &mut self.slots[index];
+            match kind {
+                AskKind::Score => {
+                    if let Some(running) = &mut slot.running {
+                        running.take_score(&answers[0], self.text);
+                    }
+                    continue;
+                }
+                AskKind::Draw => holds = true,
+                AskKind::AfterDraft(token) => {
+                    // One that has ended has no next token, and what follows a wrong one is of
+                    // another text: its keys and values are written over.
+                    holds &= slot.running.is_some() && slot.tokens.last() == Some(&token);
+                    if !holds {
+                        continue;
+                    }
+                    slot.computed += 1;
+                }
+            }
+            let drafted = match asks.get(at + 1) {
+                Some(&(next, AskKind::AfterDraft(token))) if next == index => Some(token),
+                _ => None,
+            };
+            self.accept_draws(index, answers, drafted, now)?;
+        }
+        Ok(())
+    }
+
+    /// Takes what was drawn for a slot, where perhaps a token had been drafted.
     fn accept_draws(
         &mut self,
         index: usize,
         answers: &[Sampled],
+        drafted: Option<u32>,
         now: Duration,
     ) -> Result<(), EngineError> {
         let Capacity { context, vocab, .. } = self.capacity;
@@ -361,12 +505,19 @@ impl<'m> Scheduler<'m> {
             // Each pass after the first has computed the position of the token before.
             slot.computed += usize::from(pass > 0);
             slot.tokens.push(sampled.token);
+            let drafted = drafted == Some(sampled.token);
             self.counts.completion_tokens += 1;
+            self.counts.accepted_tokens += u64::from(drafted);
+            if let Some((ground, ahead, right)) = running.draft.draw(sampled.token) {
+                self.drafting.pace.learn(&mut running.draft.chances, ground, ahead, right);
+            }
             let (mut text, number) = (String::new(), running.number);
-            let end =
-                running.take_token(sampled, self.text, slot.tokens.len(), context, &mut text, now);
+            let known = slot.tokens.len();
+            let token = (sampled, drafted);
+            let end = running.take_token(token, self.text, known, context, &mut text, now);
             if !text.is_empty() {
-                self.events.push(RequestEvent::Text { number, text, logprob: sampled.logprob });
+                let logprob = sampled.logprob;
+                self.events.push(RequestEvent::Text { number, text, logprob, drafted });
             }
             if let Some(reason) = end {
                 self.finish(index, reason, now);
@@ -383,7 +534,7 @@ impl<'m> Scheduler<'m> {
         let number = running.number;
         let (request, answer, text) = running.finish(reason, now);
         if !text.is_empty() {
-            self.events.push(RequestEvent::Text { number, text, logprob: None });
+            self.events.push(RequestEvent::Text { number, text, logprob: None, drafted: false });
         }
         self.events.push(RequestEvent::Finished {
             number,
@@ -432,10 +583,12 @@ impl<'m> Scheduler<'m> {
 }
 
 impl SequenceSlot<'_> {
-    fn view(&self) -> SlotView<'_> {
+    /// What a request with some adapters finds here: nothing, where the slot has others.
+    fn view(&self, adapters: &Option<AdapterSet>) -> SlotView<'_> {
+        let is_alike = self.adapters == *adapters;
         SlotView {
-            tokens: &self.tokens,
-            computed: self.computed,
+            tokens: if is_alike { &self.tokens } else { &[] },
+            computed: if is_alike { self.computed } else { 0 },
             running: self.running.is_some(),
             last_used: self.last_used,
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::batch::answer::{Answer, FinishReason, ScoredToken};
+use crate::batch::draft::{Chances, Ground, NgramIndex};
 use crate::batch::request::Request;
 use crate::batch::stop::StopMatcher;
 use crate::batch::text::{Decode, TextModel};
@@ -36,6 +37,39 @@ pub(super) struct RunningRequest<'m> {
     /// What forbids the tokens that end an answer, for as long as it may not end.
     no_end: Vec<(u32, f32)>,
     scratch: Vec<u8>,
+    /// What was drafted for the pass that is out, and what comes of drafts of this request.
+    pub draft: RequestDraft,
+}
+
+/// The drafts of one request.
+#[derive(Default)]
+pub(super) struct RequestDraft {
+    pub index: NgramIndex,
+    pub chances: Chances,
+    /// What the tokens of `foreseen` hang on.
+    pub ground: Option<Ground>,
+    /// The tokens that may come next; of them the first are in the pass that is out.
+    pub foreseen: Vec<u32>,
+    /// Draws since they were foreseen.
+    pub drawn: usize,
+    /// Passes for which a draft model is left in peace, and how many the next time.
+    pub pause: usize,
+    pub next_pause: usize,
+}
+
+impl RequestDraft {
+    /// Takes in a drawn token: whether it is the one that was foreseen in its place, where the
+    /// ones before it were.
+    pub fn draw(&mut self, token: u32) -> Option<(Ground, usize, bool)> {
+        let index = self.drawn;
+        let ground = self.ground?;
+        let right = *self.foreseen.get(index)? == token;
+        self.drawn += 1;
+        if !right {
+            self.foreseen.clear();
+        }
+        Some((ground, index, right))
+    }
 }
 
 impl<'m> RunningRequest<'m> {
@@ -80,12 +114,26 @@ impl<'m> RunningRequest<'m> {
             decoded: Vec::new(),
             begins: Vec::new(),
             scratch: Vec::new(),
+            draft: RequestDraft::default(),
         }
     }
 
     /// How many tokens were drawn.
     pub fn drawn(&self) -> u32 {
         self.answer.completion_tokens
+    }
+
+    /// Whether a token would end the answer.
+    pub fn is_end(&self, token: u32, text: &dyn TextModel) -> bool {
+        text.is_end(token) && !self.request.ignore_end || self.request.stop_tokens.contains(&token)
+    }
+
+    pub(crate) fn add_drafted(&mut self, tokens: usize) {
+        self.answer.drafted_tokens += count(tokens);
+    }
+
+    pub(crate) fn add_loaded(&mut self, positions: usize) {
+        self.answer.loaded_tokens += count(positions);
     }
 
     pub(crate) fn add_shared(&mut self, positions: usize) {
@@ -111,8 +159,10 @@ impl<'m> RunningRequest<'m> {
         }
     }
 
-    /// The ask for the next token, at a column.
-    pub fn draw(&self, column: u32, tokens: &[u32]) -> LogitsQuery {
+    /// The ask for the token after `tokens`, at a column. So many of them are drafted: as if they
+    /// had been drawn.
+    pub fn draw(&self, column: u32, tokens: &[u32], drafted: usize) -> LogitsQuery {
+        let index = self.drawn() + count(drafted);
         let sampling = &self.request.sampling;
         // No longer than all the tokens there will be, so that "all" is a length that a device has
         // room for.
@@ -120,13 +170,13 @@ impl<'m> RunningRequest<'m> {
         let window_len = sampling.window_len().min(most);
         let window = tokens.len().saturating_sub(window_len);
         let mut bias = sampling.logit_bias.clone();
-        if self.drawn() < self.request.min_tokens {
+        if index < self.request.min_tokens {
             bias.extend(&self.no_end);
         }
         LogitsQuery {
             column,
             kind: QueryKind::Draw {
-                words: sampling.words(self.request.key(), self.drawn()),
+                words: sampling.words(self.request.key(), index),
                 window: tokens[window..].to_vec(),
                 window_limit: count(window_len),
                 bias,
@@ -150,11 +200,11 @@ impl<'m> RunningRequest<'m> {
     }
 
     /// Takes a drawn token, adds what became certain of the answer to `shown`, and says whether the
-    /// answer ends. `known` is the number of tokens in the slot with this one, `context` the number
-    /// of positions.
+    /// answer ends. `drafted` says whether it was drafted. `known` is the number of tokens in the
+    /// slot with this one, `context` the number of positions.
     pub(crate) fn take_token(
         &mut self,
-        sampled: &Sampled,
+        (sampled, drafted): (&Sampled, bool),
         text: &dyn TextModel,
         known: usize,
         context: usize,
@@ -163,6 +213,7 @@ impl<'m> RunningRequest<'m> {
     ) -> Option<FinishReason> {
         self.first_token.get_or_insert(now);
         self.answer.completion_tokens += 1;
+        self.answer.accepted_tokens += u32::from(drafted);
         self.answer.tokens.push(sampled.token);
         let stops = self.request.stop_tokens.contains(&sampled.token);
         // A stop token that is kept goes through the decoder, and ends the answer below.
@@ -172,7 +223,7 @@ impl<'m> RunningRequest<'m> {
             return Some(FinishReason::Stop);
         }
         if let Some(scores) = &mut self.answer.logprobs {
-            scores.push(scored(sampled, text));
+            scores.push(ScoredToken { drafted, ..scored(sampled, text) });
             self.begins.push(self.decoded_in_bytes);
         }
         self.scratch.clear();
@@ -275,6 +326,7 @@ fn scored(sampled: &Sampled, text: &dyn TextModel) -> ScoredToken {
         id: sampled.token,
         top_ids: sampled.top.iter().map(|&(token, _)| token).collect(),
         offset: 0,
+        drafted: false,
     }
 }
 
