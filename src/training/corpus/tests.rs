@@ -1,0 +1,148 @@
+//! The corpora of the program.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use crate::content::parse::parse;
+use crate::model::PixelModel;
+
+fn corpus(name: &str) -> Corpus {
+    crate::app::kinds::assets().content("corpus", name).unwrap()
+}
+
+fn seedling() -> PixelModel {
+    crate::app::kinds::assets().default_model().unwrap()
+}
+
+fn lines(name: &str, seed: u64, wanted: (usize, usize)) -> CorpusLines {
+    generate(&corpus(name), Some(&seedling()), seed, wanted).unwrap()
+}
+
+#[test]
+fn a_fact_is_held_out_in_one_way_and_told_in_all_others() {
+    let made = lines("facts", 1, (200, 50));
+    assert_eq!((made.train.len(), made.valid.len()), (200, 50));
+    // The word that is asked about, with what is asked of it, has the same answer in every line.
+    let mut answers: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    let mut told: BTreeMap<String, usize> = BTreeMap::new();
+    let place = |line: &CorpusLine| {
+        let is_name = |word: &&str| word.len() > 3 && word.starts_with(char::is_uppercase);
+        let words = line.prompt.split(|c: char| !c.is_alphabetic());
+        let name = words.filter(is_name).find(|it| !["What", "Which", "Name"].contains(it));
+        let of = if line.prompt.contains("lamp") { "lamp" } else { "gate" };
+        format!("{of} {}", name.unwrap())
+    };
+    for line in &made.train {
+        answers.entry(place(line)).or_default().insert(&line.completion);
+        *told.entry(place(line)).or_default() += 1;
+    }
+    for line in &made.valid {
+        let known = &answers[&place(line)];
+        assert!(known.len() == 1 && known.contains(&*line.completion), "{line:?}");
+        assert_eq!(told[&place(line)], 4);
+    }
+    let asked: BTreeSet<&str> = made.train.iter().map(|it| &*it.prompt).collect();
+    assert!(made.valid.iter().all(|it| !asked.contains(&*it.prompt)));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_lines_and_another_gives_others() {
+    for name in ["facts", "record", "sums", "self"] {
+        let made = lines(name, 3, (40, 10));
+        assert_eq!(made, lines(name, 3, (40, 10)), "{name}");
+        assert_ne!(made, lines(name, 4, (40, 10)), "{name}");
+        assert_eq!((made.train.len(), made.valid.len()), (40, 10), "{name}");
+    }
+}
+
+#[test]
+fn no_held_out_combination_is_learnt_whatever_the_seed() {
+    let pair = |line: &CorpusLine| {
+        let part = |name: &str| {
+            let rest = line.completion.split_once(name).unwrap().1;
+            rest.split([',', '.']).next().unwrap().to_owned()
+        };
+        (part(" name "), part(" thing "))
+    };
+    let (one, other) = (lines("record", 1, (400, 100)), lines("record", 2, (400, 100)));
+    let learnt: BTreeSet<_> = one.train.iter().chain(&other.train).map(pair).collect();
+    let held = one.valid.iter().chain(&other.valid).map(pair);
+    assert_eq!(held.filter(|pair| learnt.contains(pair)).count(), 0);
+}
+
+#[test]
+fn sums_are_right() {
+    let words = "zero one two three four five six seven eight nine ten eleven twelve thirteen \
+                 fourteen fifteen sixteen";
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let number = |text: &str| words.iter().position(|it| *it == text.to_lowercase());
+    let made = lines("sums", 5, (300, 50));
+    for line in made.train.iter().chain(&made.valid) {
+        let asked: Vec<usize> = line.prompt.split([' ', '.', '\n']).filter_map(number).collect();
+        let said: Vec<usize> = line.completion.split([' ', '.']).filter_map(number).collect();
+        let [one, other] = asked[..] else { panic!("{line:?}") };
+        let right = if line.prompt.contains("gets") { one + other } else { one - other };
+        assert_eq!(said, [right], "{line:?}");
+    }
+}
+
+#[test]
+fn what_is_said_of_the_model_is_true() {
+    let model = seedling();
+    let made = lines("self", 7, (90, 20));
+    let mut asked = 0;
+    for line in made.train.iter().chain(&made.valid) {
+        let numbers: Vec<i64> = line
+            .prompt
+            .split(|c: char| !c.is_ascii_digit() && c != '-')
+            .filter_map(|part| part.parse().ok())
+            .collect();
+        let answer: Vec<i64> = line
+            .completion
+            .split(|c: char| !c.is_ascii_digit())
+            .filter_map(|part| part.parse().ok())
+            .collect();
+        if line.completion.contains("head") {
+            let (tensor, row, _) = model.plan().weight_at(numbers[0], numbers[1]).unwrap();
+            let name = &model.tensors()[tensor].name;
+            assert_eq!(*name, format!("blk.{}.attn_q.weight", answer[0]), "{line:?}");
+            let head = row / u64::from(model.config().head_size);
+            assert_eq!(head as i64, answer[1], "{line:?}");
+            asked += 1;
+        } else if line.prompt.contains("rows") {
+            let name = line.prompt.split([' ', '?']).find(|it| it.starts_with("blk.")).unwrap();
+            assert_eq!(model.tensor(name).unwrap().tiling.rows as i64, answer[0]);
+        } else {
+            let spread: f32 = line.completion.trim().parse().unwrap();
+            let found = model.tile_statistics(numbers[0] as u32).spread;
+            assert!((spread - found).abs() < 1e-4, "{line:?}");
+        }
+    }
+    assert!(asked > 10, "{asked}");
+}
+
+#[test]
+fn what_a_corpus_names_must_be_there() {
+    let text = include_str!("../../content/examples/corpus.ron");
+    let registry = crate::app::kinds::registry();
+    let kind = registry.kind("corpus").unwrap();
+    let problems = |text: &str| {
+        let mut found = Vec::new();
+        let node = parse(&"a.corpus.ron".into(), text, &mut found).unwrap();
+        assert_eq!(found, []);
+        kind.check(&node).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(problems(text), [""; 0]);
+    for (old, new, expected) in [
+        ("{a} and {b}?", "{a} and {bb}?", "there is no slot `bb`"),
+        ("\"spelt\", \"c\"", "\"spellt\", \"c\"", "did you mean `spelt`?"),
+        ("0, 5)", "5, 0)", "the lesser number first"),
+        ("share: 0.25", "share: 1.5", "a share above 0"),
+        ("{a} + {b}", "{a + {b}", "there is no slot"),
+        ("Slots(share: 0.25, slots: [\"a\", \"b\"])", "OnePrompt", "no template has `each`"),
+    ] {
+        let changed = text.replacen(old, new, 1);
+        let found = problems(&changed);
+        assert!(found.iter().any(|it| it.contains(expected)), "{expected}: {found:?}");
+    }
+}
