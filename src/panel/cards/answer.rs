@@ -95,7 +95,12 @@ pub(super) fn alternatives(
         ui.label(RichText::new("instead").size(11.5).color(faint(theme)));
         let others = thought.alternatives.iter().filter(|other| other.token != thought.token);
         for other in others.take(MOST_ALTERNATIVES) {
-            let text = format!("{:?} {:.0} %", other.text, other.probability * 100.0);
+            // What could have been said has no probability of 0.
+            let share = match other.probability * 100.0 {
+                ..0.5 => "< 1".to_owned(),
+                percent => format!("{percent:.0}"),
+            };
+            let text = format!("{:?} {share} %", other.text);
             let button = Button::new(RichText::new(text).size(11.5)).small().truncate();
             let what = "go on from this token instead; the answer until now is kept";
             if ui.add(button).explained(what).clicked() {

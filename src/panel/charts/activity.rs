@@ -7,7 +7,7 @@
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::ecolor::gamma_u8_from_linear_f32;
-use egui::{Color32, Painter, Rect, Rgba, Stroke, pos2, vec2};
+use egui::{Color32, Painter, Pos2, Rect, Rgba, Stroke, Vec2, pos2, vec2};
 
 use super::changed::WhatChanged;
 use super::river::NEAR;
@@ -24,6 +24,9 @@ use crate::world::palette::Theme;
 use crate::world::settings::Settings;
 use crate::world::think::{GeneratedToken, Generation};
 use crate::world::view::View;
+
+/// Points of a cell from which on cells are looked at one by one.
+const CELLS_SEEN: f64 = 12.0;
 
 /// What is looked at of a sequence: a token of it, or the latest.
 #[derive(Resource, Debug, Clone, Default)]
@@ -70,7 +73,12 @@ pub(crate) fn draw(
         let heads = plan.heads.iter().map(|head| head.rect);
         activity.places(heads, &thought.head_norms, ["gives", "gave"], vec2(76.0, 0.0));
         let fields = plan.layers.iter().map(|layer| layer.feed_forward);
-        activity.places(fields, &thought.hidden_norms, ["fields", "fields"], vec2(120.0, 60.0));
+        activity.places(
+            fields,
+            &thought.hidden_norms,
+            ["fields hold", "fields held"],
+            vec2(120.0, 60.0),
+        );
     }
     activity.stream(&plan.layers, &thought.residual_norms);
     activity.light.shine(map_of(&camera.view), &mut lights);
@@ -97,7 +105,7 @@ impl ActivityPainter<'_> {
         places: impl Iterator<Item = Cells>,
         norms: &[f32],
         [now, before]: [&str; 2],
-        least: egui::Vec2,
+        least: Vec2,
     ) {
         let (visible, most) = (self.view.visible(), greatest(norms));
         for (cells, norm) in places.zip(norms).filter(|(cells, _)| cells.overlaps(&visible)) {
@@ -106,9 +114,12 @@ impl ActivityPainter<'_> {
             lit(&mut self.light, rect, norm / most, colour);
             // The words of before take 96 points.
             let across = if self.is_before { least.x.max(100.0) } else { least.x };
-            if rect.width() > across && rect.height() > least.y {
+            // Nothing is written over cells that are looked at one by one.
+            let are_cells_seen = self.view.scale >= CELLS_SEEN;
+            if rect.width() > across && rect.height() > least.y && !are_cells_seen {
                 let verb = if self.is_before { before } else { now };
-                self.say(cells, format!("{verb} {norm:.2}"), low_in(self.painter, rect));
+                let seen = rect.intersect(self.painter.clip_rect());
+                self.say(cells, format!("{verb} {}", short(*norm)), |size| corners(seen, size));
             }
         }
     }
@@ -129,7 +140,8 @@ impl ActivityPainter<'_> {
             }
             // At its western end: what comes from there is what the layer before has made of it.
             let spot = pos2(rect.left() + 52.0, rect.center().y);
-            self.say(layer.river, format!("stream {norm:.1}"), vec![spot]);
+            let text = format!("stream {}", short(norm));
+            self.say(layer.river, text, |size| vec![spot - size / 2.0]);
         }
     }
 
@@ -138,17 +150,15 @@ impl ActivityPainter<'_> {
         glow(self.theme, part * self.strength)
     }
 
-    /// Writes a number at the first of some middles that is free.
-    fn say(&mut self, cells: Cells, text: String, middles: Vec<egui::Pos2>) {
+    /// Writes a number at the first of some spots, left upper corners, that is free.
+    fn say(&mut self, cells: Cells, text: String, spots: impl FnOnce(Vec2) -> Vec<Pos2>) {
         let key = (WordRank::Number, [cells.x, cells.y]);
         let (text, colour) = if self.is_before {
             (format!("{text}\n{BEFORE_CHANGE}"), faint(self.theme))
         } else {
             (text, ink(self.theme))
         };
-        self.words.say(Word::new(self.painter, key, (text, 11.0), colour, |size| {
-            middles.into_iter().map(|middle| middle - size / 2.0).collect()
-        }));
+        self.words.say(Word::new(self.painter, key, (text, 11.0), colour, spots));
     }
 }
 
@@ -157,11 +167,23 @@ fn lit(light: &mut RectMesh, rect: Rect, part: f32, colour: Color32) {
     light.frame(rect, Stroke::new(1.0 + 2.0 * within_one(part), colour));
 }
 
-/// Middles of places for a number, low in what is seen of a rectangle.
-fn low_in(painter: &Painter, rect: Rect) -> Vec<egui::Pos2> {
-    let seen = rect.intersect(painter.clip_rect());
-    let spots = [34.0, 60.0, 110.0, 160.0].map(|up| pos2(seen.center().x, seen.bottom() - up));
-    spots.into_iter().filter(|spot| seen.shrink2(vec2(20.0, 12.0)).contains(*spot)).collect()
+/// Spots for a number of a size: along the right edge of what is seen of a place, the lowest first.
+/// The names of plots stand at the left one.
+fn corners(seen: Rect, size: Vec2) -> Vec<Pos2> {
+    let spots = [5.0, 34.0, 60.0, 110.0, 160.0]
+        .map(|up| pos2(seen.right() - size.x - 5.0, seen.bottom() - size.y - up));
+    let inner = seen.shrink(2.0);
+    spots.into_iter().filter(|spot| inner.contains_rect(Rect::from_min_size(*spot, size))).collect()
+}
+
+/// A norm in three digits.
+fn short(norm: f32) -> String {
+    let decimals = match norm {
+        ..10.0 => 2,
+        ..100.0 => 1,
+        _ => 0,
+    };
+    format!("{norm:.decimals$}")
 }
 
 /// The light of a part of the most: as much light as the part says, gold, and white towards the
@@ -201,6 +223,17 @@ mod tests {
             });
             assert!(!place.shrink(0.01).contains(middle.to_pos2()), "{middle:?}");
         }
+    }
+
+    #[test]
+    fn a_number_stands_low_and_right_on_its_own_place_or_nowhere() {
+        let size = vec2(60.0, 14.0);
+        let seen = Rect::from_min_size(pos2(100.0, 50.0), vec2(200.0, 80.0));
+        let spots = corners(seen, size);
+        assert_eq!(spots.first(), Some(&pos2(235.0, 111.0)));
+        assert!(spots.iter().all(|spot| seen.contains_rect(Rect::from_min_size(*spot, size))));
+        assert_eq!(corners(Rect::from_min_size(pos2(0.0, 0.0), vec2(61.0, 14.0)), size), []);
+        assert_eq!([0.0777, 28.85, 144.7, 737.2].map(short), ["0.08", "28.9", "145", "737"]);
     }
 
     #[test]

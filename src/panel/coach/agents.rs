@@ -124,7 +124,8 @@ pub(crate) fn draw(
             waits_for_a_bench: waits(activity),
             held: pool.as_deref().is_some_and(|pool| pool.on_hold),
         };
-        agent_card::show(context, theme, pointer, colour_of(&agent.profile), &seen);
+        let places = (painter.clip_rect(), pointer);
+        agent_card::show(context, theme, places, colour_of(&agent.profile), &seen);
     }
     Ok(())
 }

@@ -86,8 +86,11 @@ pub(crate) fn draw(
         if comparison.stage != ComparisonStage::Idle {
             section(ui, "Before and after", |ui| {
                 let beside = (&*mind, &*atlas, scrubbed.0);
-                let to = side_by_side::answers(ui, &mut comparison, beside, &mut changed, theme);
-                navigate.write_batch(to.map(Navigate::To));
+                let clicked = side_by_side::answers(ui, &comparison, beside, &mut changed, theme);
+                navigate.write_batch(clicked.to.map(Navigate::To));
+                if clicked.forget {
+                    *comparison = Comparison::default();
+                }
             });
         }
         section(ui, "Heads and layers", |ui| {
@@ -125,7 +128,10 @@ pub(crate) fn draw(
         });
         section(ui, "Ask both", |ui| {
             let changed = !marked.is_empty() || !edits.overlay.tiles().is_empty();
-            side_by_side::ask(ui, &mut comparison, &prompt, changed, theme);
+            // Not given to be changed: whoever watches for changes would see one in every frame.
+            if let Some(asked) = side_by_side::ask(ui, &comparison, &prompt, changed, theme) {
+                comparison.start(asked);
+            }
         });
     });
     Ok(())

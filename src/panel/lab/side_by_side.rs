@@ -17,14 +17,15 @@ use crate::world::think::{Asked, Generation};
 /// Points that the list of tokens may take before it scrolls.
 const MOST_HEIGHT: f32 = 210.0;
 
-/// In the experiment panel: the button that begins it.
+/// In the experiment panel: the button that begins it, and what is then asked.
 pub(crate) fn ask(
     ui: &mut Ui,
-    comparison: &mut Comparison,
+    comparison: &Comparison,
     prompt: &PromptBox,
     changed: bool,
     theme: Theme,
-) {
+) -> Option<Asked> {
+    let mut begun = None;
     ui.label(RichText::new(format!("{:?}", prompt.text)).size(12.5));
     ui.horizontal(|ui| {
         let button = egui::Button::new("Answer both ways");
@@ -32,26 +33,35 @@ pub(crate) fn ask(
         if clicked(ui, !comparison.is_running(), button, words) {
             let PromptBox { text, chat, tokens, temperature } = prompt.clone();
             let asked = Asked { prompt: text, chat, tokens, temperature, ..Asked::default() };
-            comparison.start(asked);
+            begun = Some(asked);
         }
         if !changed {
             ui.colored_label(faint(theme), "nothing is changed yet");
         }
     });
+    begun
 }
 
 /// What is beside both answers: the answer that the world shows, and where its land leads.
 pub(crate) type Beside<'a> = (&'a Generation, &'a Atlas, Option<usize>);
 
-/// Both answers, what differs on the land, and the button that lets them go; gives the place that
-/// was clicked.
+/// What somebody clicked beside both answers.
+#[derive(Debug, Default)]
+pub(crate) struct Clicked {
+    /// A place to fly to.
+    pub to: Option<Place>,
+    /// Whether both answers are to be forgotten.
+    pub forget: bool,
+}
+
+/// Both answers, what differs on the land, and the button that lets them go.
 pub(crate) fn answers(
     ui: &mut Ui,
-    comparison: &mut Comparison,
+    comparison: &Comparison,
     (mind, atlas, looked_at): Beside<'_>,
     changed: &mut WhatChanged,
     theme: Theme,
-) -> Option<Place> {
+) -> Clicked {
     let mut to = None;
     if said(ui, comparison, theme) {
         let story = comparison.story(atlas.model());
@@ -60,10 +70,8 @@ pub(crate) fn answers(
         both(ui, comparison, theme);
     }
     let words = "forget both answers; what was changed stays changed";
-    if clicked(ui, !comparison.is_running(), egui::Button::new("Forget").small(), words) {
-        *comparison = Comparison::default();
-    }
-    to
+    let forget = clicked(ui, !comparison.is_running(), egui::Button::new("Forget").small(), words);
+    Clicked { to, forget }
 }
 
 /// The prompt, how far it is and what went wrong; whether both answers are there.

@@ -68,6 +68,24 @@ impl Look {
     }
 }
 
+/// What a variant does where a pixel is so many cells wide, as `MODE` in `view/bindings.wgsl`.
+fn mode(wide: f64, [fades_in, alone]: [f64; 2], colouring: Colouring) -> u32 {
+    let shows_error = colouring == Colouring::Error;
+    // Relief may begin where a cell is larger than a pixel still: of a small model on a large
+    // screen.
+    let single = if shows_error { 1.0 } else { fades_in.min(1.0) };
+    if colouring == Colouring::Bytes && wide < MOST_BYTES {
+        3
+    } else if wide <= single {
+        0
+    } else if wide < alone || shows_error {
+        // Errors from afar too: the coarse level knows nothing of them.
+        1
+    } else {
+        2
+    }
+}
+
 impl MapFrame {
     /// The camera of the map and that of the minimap.
     pub(super) fn views(&self) -> [&View; 2] {
@@ -78,20 +96,39 @@ impl MapFrame {
     pub(super) fn look(&self, view: &View) -> impl Fn(Option<Encoding>) -> Look + use<> {
         let wide = 1.0 / (view.scale * f64::from(self.pixels_per_point));
         let shows_error = self.colouring == Colouring::Error;
-        let mode = if self.colouring == Colouring::Bytes && wide < MOST_BYTES {
-            3
-        } else if wide <= 1.0 {
-            0
-        } else if wide < self.relief_fade[1] || shows_error {
-            // Errors from afar too: the coarse level knows nothing of them.
-            1
-        } else {
-            2
-        };
+        let mode = mode(wide, self.relief_fade, self.colouring);
         move |encoding| match encoding {
             // A flat colour is the same however it is looked at.
             None => Look { encoding, mode: 0, shows_error: false },
             Some(_) => Look { encoding, mode, shows_error },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_land_is_relief_on_every_screen_and_weights_are_themselves_from_near() {
+        // Seedling and SmolLM2, in cells.
+        for [width, height] in [[2364, 1180], [18_000, 8_300]] {
+            let bounds = Rect::new(0, 0, width, height);
+            for size in [[800.0, 600.0], [1280.0, 720.0], [2560.0, 1440.0]] {
+                let view = View { size, ..View::default() };
+                let fade = relief_fade(&view, bounds, 1.0);
+                let home = 1.0 / view.fit(bounds).scale;
+                assert_eq!(mode(home, fade, Colouring::Weights), 2, "{bounds:?} on {size:?}");
+                assert_eq!(mode(LEAST_FAR, fade, Colouring::Weights), 0);
+                assert_eq!(mode((fade[0] + fade[1]) / 2.0, fade, Colouring::Weights), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn errors_are_no_relief_and_bytes_are_bytes() {
+        let fade = [0.4, 0.8];
+        assert_eq!([0.9, 1.1, 90.0].map(|wide| mode(wide, fade, Colouring::Error)), [0, 1, 1]);
+        assert_eq!([0.9, 63.0, 65.0].map(|wide| mode(wide, fade, Colouring::Bytes)), [3, 3, 2]);
     }
 }

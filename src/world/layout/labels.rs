@@ -60,8 +60,7 @@ pub fn labels(atlas: &Atlas, visible: Rect, scale: f64) -> Vec<Label> {
         }
     };
     let tokens = config.vocab_size;
-    let both =
-        if plan.output.width == 0 { "token embedding and output" } else { "token embedding" };
+    let both = if plan.output.width == 0 { "embedding and output" } else { "token embedding" };
     push(format!("{both}: {tokens} tokens"), LabelKind::District, plan.embedding, 60.0, 120.0);
     // A matrix that serves as both has an output of no width, and so no second label.
     push(format!("output: {tokens} tokens"), LabelKind::District, plan.output, 60.0, 120.0);

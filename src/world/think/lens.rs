@@ -69,7 +69,10 @@ impl Lens {
         if let (false, None, Some(trace)) = (known, &self.work, trace) {
             let twin = match &self.twin {
                 Some(twin) => Arc::clone(twin),
-                None => match CpuModel::new(Arc::clone(model), CpuOptions { verify: false }) {
+                None => match CpuModel::new(
+                    Arc::clone(model),
+                    CpuOptions { verify: false, ..CpuOptions::default() },
+                ) {
                     Ok(twin) => Arc::clone(self.twin.insert(Arc::new(twin))),
                     Err(error) => {
                         self.problem = Some(error.to_string());

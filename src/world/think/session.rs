@@ -17,8 +17,9 @@ use crate::model::ModelConfig;
 
 /// Alternatives that are kept of each token.
 const ALTERNATIVES: usize = 6;
-/// Columns of a prompt in its first step, before it is known how long one takes.
-const FIRST_CHUNK: usize = 8;
+/// Columns of a prompt in its first step, before it is known how long one takes: a software adapter
+/// needs more than ten milliseconds for each.
+const FIRST_CHUNK: usize = 4;
 /// The most columns of a prompt in one step; no more than the network has room for.
 pub(super) const MOST_CHUNK: usize = 32;
 
@@ -153,7 +154,9 @@ impl Session {
         self.computed = (computed > 0).then_some(computed_with);
         self.wanted = wanted;
         // What steps of the prompt before have told of the device holds for this one.
-        self.chunk_len = self.chunk_len.max(FIRST_CHUNK);
+        if self.chunk_len == 0 {
+            self.chunk_len = FIRST_CHUNK;
+        }
         self.params = params;
         self.text = Some(text);
         self.expected = expected;
@@ -317,9 +320,14 @@ mod tests {
         assert_eq!((first.first, first.tokens.len(), first.logits), (0, FIRST_CHUNK, false));
         accept(&mut session, &first, 80);
         let second = session.next_chunk().unwrap();
-        assert_eq!((second.first, second.tokens.len()), (8, 4), "half as many take half as long");
+        assert_eq!((second.first, second.tokens.len()), (4, 2), "half as many take half as long");
+        let text = Arc::clone(session.text.as_ref().unwrap());
+        let again = Beginning::prompt(vec![5; 100], 3);
+        session.begin(again, SamplingParams::greedy(), text, Vec::new());
+        let second = session.next_chunk().unwrap();
+        assert_eq!((second.first, second.tokens.len()), (0, 2), "another prompt knows of it");
         accept(&mut session, &second, 1);
-        let mut at = 12;
+        let mut at = 2;
         while at < 100 {
             let chunk = session.next_chunk().unwrap();
             assert_eq!(chunk.first, at);
@@ -438,6 +446,6 @@ mod tests {
             ..ModelState::default()
         });
         let chunk = session.next_chunk().unwrap();
-        assert_eq!((chunk.first, chunk.tokens.len()), (0, 6), "all of it once more");
+        assert_eq!((chunk.first, chunk.tokens.len()), (0, FIRST_CHUNK), "from its start again");
     }
 }
