@@ -19,6 +19,7 @@
 //! - [`engine`]: what runs batches of columns: the processor, or an adapter that a trial has chosen
 //!   the kernels for.
 //! - [`batch`]: requests, the schedule, results.
+//! - [`training`]: a model learns through the tiles that compute its answers.
 //! - [`experiment`]: prompts times interventions.
 //! - [`coach`]: tasks that do useful things to the loaded model.
 //! - [`agents`]: who does them, as entities that choose by utility, in a simulation of fixed ticks.
@@ -49,6 +50,7 @@ pub mod size;
 pub mod terminal;
 #[cfg(feature = "world")]
 pub mod tiles;
+pub mod training;
 pub mod words;
 #[cfg(feature = "world")]
 pub mod world;

@@ -19,6 +19,11 @@ pub(crate) fn mapped_in_bytes() -> Option<u64> {
     field(&status()?, "VmSize")
 }
 
+/// Bytes that programs can ask for before the system has to take pages from others.
+pub(crate) fn available_in_bytes() -> Option<u64> {
+    field(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable")
+}
+
 fn status() -> Option<String> {
     std::fs::read_to_string("/proc/self/status").ok()
 }

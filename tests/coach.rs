@@ -324,7 +324,8 @@ fn what_this_program_lacks_is_blocked_from_the_start() {
     assert_eq!(of_phase.clone().count(), 2);
     for task in of_phase {
         assert_eq!(task.status, Status::Blocked);
-        assert!(task.block.as_ref().unwrap().why.contains("no fine-tuning yet"), "{task:?}");
+        let why = &task.block.as_ref().unwrap().why;
+        assert!(why.contains("no fine-tuning by agents yet"), "{task:?}");
     }
 }
 

@@ -13,6 +13,7 @@ use crate::coach::reviewer::Reviewer;
 use crate::content::model::ModelFile;
 use crate::content::{Assets, Kind, Registry, review_world};
 use crate::experiment::Experiment;
+use crate::training::corpus::Corpus;
 #[cfg(feature = "world")]
 use crate::world::content as window;
 
@@ -33,6 +34,8 @@ pub fn registry() -> Registry {
             // Here and below: words of earlier versions, which mods may still have.
             .with_renamed(&[("metabolism", "energy_rates")]),
     );
+    let corpus = include_str!("../content/examples/corpus.ron");
+    registry.register(Kind::new("corpus", corpus, Corpus::review));
     let experiment = include_str!("../content/examples/experiment.ron");
     registry.register(
         Kind::new("experiment", experiment, Experiment::review).with_renamed(&[DESCRIPTION]),

@@ -11,9 +11,10 @@ pub mod kinds;
 use crate::content::Assets;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use cli::{
-    bench, cache, chat, coach, convert, experiment, fs, inspect, map, mods,
+    bench, cache, chat, coach, convert, corpus, evaluate, experiment, fs, inspect, map, merge,
+    mods,
     output::{self, Exit, Output},
-    pages, perplexity, run, simulate, suggest, verify,
+    pages, perplexity, run, simulate, suggest, train, verify,
 };
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -87,12 +88,20 @@ enum Command {
     Map(map::MapArgs),
     /// Check every tile of a model against its checksum.
     Verify(verify::VerifyArgs),
+    /// Write a model with an adapter in its weights.
+    Merge(merge::MergeArgs),
     /// Measure how fast a model answers here, and where the time goes.
     Bench(bench::BenchArgs),
     /// Give the model work to do: tasks in phases, each accepted by a check.
     Coach(coach::CoachArgs),
     /// List, check, make and pack mods.
     Mods(mods::ModsArgs),
+    /// Teach a model from lines of JSON: an adapter that llama.cpp takes too.
+    Train(Box<train::TrainArgs>),
+    /// Make lines of training data out of templates.
+    Corpus(corpus::CorpusArgs),
+    /// Measure a model's loss and exact answers on lines of JSON.
+    Evaluate(evaluate::EvaluateArgs),
     /// Measure how well a model foresees a text.
     Perplexity(perplexity::PerplexityArgs),
     /// List or remove what is kept of GGUF models.
@@ -196,7 +205,7 @@ pub fn main() -> ExitCode {
     let mods = arguments.mods.clone().or_else(crate::content::user_folder);
     let assets = kinds::assets().with_folder(arguments.assets.clone()).with_mods(mods);
     let uses_mods = match &arguments.command {
-        Some(command) => matches!(command, Command::Coach(_)),
+        Some(command) => matches!(command, Command::Coach(_) | Command::Corpus(_)),
         None => arguments.uses_mods(),
     };
     // What is wrong with mods is known only once all are read, which not every run needs.
@@ -234,13 +243,17 @@ fn run_mode(arguments: Arguments, assets: &Assets, out: &mut Output) -> anyhow::
         Some(Command::Completions(args)) => pages::completions(&args, command_line(), out),
         Some(Command::Man(args)) => pages::man(&args, command_line(), out),
         Some(Command::Fs(args)) => fs::run(args, out),
-        Some(Command::Convert(args)) => convert::run(args, out),
+        Some(Command::Convert(args)) => convert::run(args, assets, out),
         Some(Command::Inspect(args)) => inspect::run(args, assets, out),
         Some(Command::Map(args)) => map::run(args, out),
+        Some(Command::Merge(args)) => merge::run(args, assets, out),
         Some(Command::Verify(args)) => verify::run(args, assets, out),
         Some(Command::Bench(args)) => bench::run(args, assets, out),
         Some(Command::Coach(args)) => coach::run(args, assets, out),
         Some(Command::Cache(args)) => cache::run(&args, out),
+        Some(Command::Train(args)) => train::run(*args, assets, out),
+        Some(Command::Corpus(args)) => corpus::run(&args, assets, out),
+        Some(Command::Evaluate(args)) => evaluate::run(&args, assets, out),
         Some(Command::Perplexity(args)) => perplexity::run(args, assets, out),
         Some(Command::Mods(args)) => mods::run(&args, arguments.mods.as_deref(), out),
         None if arguments.simulation.ticks.is_some() => {
@@ -399,7 +412,7 @@ mod tests {
         let short = super::command_line().render_help().to_string();
         let long = super::command_line().render_long_help().to_string();
         let lines = short.lines().count();
-        assert!((24..=40).contains(&lines), "{lines} lines:\n{short}");
+        assert!((24..=44).contains(&lines), "{lines} lines:\n{short}");
         for part in ["Examples:", "chat", "run", "--prompt", "--no-window"] {
             assert!(short.contains(part) && long.contains(part), "{part}:\n{short}");
         }

@@ -99,3 +99,20 @@ fn keys_and_values_may_be_kept_in_16_bits_on_the_processor_alone() {
     let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
     assert!(said.contains("--cache-type") && said.contains("--device cpu"), "{said}");
 }
+
+#[test]
+fn activations_may_be_of_fewer_bits_on_the_processor_alone() {
+    let few = ["--tokens", "2", "--repetitions", "1", "--parallel", "1", "--json"];
+    for bits in ["8", "16"] {
+        let assert = bench(&[&few[..], &["--activation-bits", bits]].concat()).success();
+        let report: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+        let device = report["device"].as_str().unwrap();
+        assert!(device.ends_with(&format!("activations of {bits} bits")), "{device}");
+    }
+
+    let mut command = Command::cargo_bin("pixel-llm").unwrap();
+    let args = ["run", "--device", "gpu", "--activation-bits", "8", "--prompt", "Once"];
+    let assert = command.args(args).assert().failure();
+    let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(said.contains("--activation-bits") && said.contains("--device cpu"), "{said}");
+}

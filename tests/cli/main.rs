@@ -5,4 +5,7 @@ mod common;
 
 mod bench;
 mod chat;
+mod drafts;
+mod lora;
 mod perplexity;
+mod prompt_cache;

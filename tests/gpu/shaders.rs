@@ -9,6 +9,7 @@ use naga_oil::compose::{
 };
 use pixel_llm::forward::gpu::kernels::{KernelFamily, KernelSource, SOURCES};
 use pixel_llm::forward::gpu::shaders::{embedded, is_library};
+use pixel_llm::training::gpu::kernels as training;
 use pixel_llm::world::draw::Look;
 
 use crate::bindings;
@@ -73,8 +74,7 @@ fn libraries() -> Vec<(&'static str, &'static str)> {
 fn every_kernel_composes_and_validates_in_every_variant() {
     let mut composer = composer(&libraries()).unwrap_or_else(|error| panic!("{error}"));
     let mut declared = HashSet::new();
-    for source in SOURCES {
-        let file = format!("kernels/{}.wgsl", source.name);
+    for (source, file) in kernels() {
         let (_, text) = embedded()
             .into_iter()
             .find(|(name, _)| *name == file)
@@ -96,12 +96,26 @@ fn every_kernel_composes_and_validates_in_every_variant() {
         }
     }
     // The kernels of a layer share their bindings: what one of them leaves out another declares.
-    for source in SOURCES {
-        for name in names_of(source) {
+    for (source, _) in kernels() {
+        // What is the layer's alone has a place in the lists of training too, which none declares.
+        for name in names_of(source).into_iter().filter(|name| !is_of_training(source, name)) {
             let is_declared = declared.contains(&(names_of(source), name.to_owned()));
             assert!(is_declared, "no shader of {} and its like has {name}", source.name);
         }
     }
+}
+
+/// All kernels and their files.
+fn kernels() -> impl Iterator<Item = (&'static KernelSource, String)> {
+    let of = |folder: &'static str| {
+        move |source: &&'static KernelSource| (*source, format!("{folder}/{}.wgsl", source.name))
+    };
+    SOURCES.iter().map(of("kernels")).chain(training::SOURCES.iter().map(of("training")))
+}
+
+/// Whether a name is `places`, which no kernel of training has.
+fn is_of_training(source: &KernelSource, name: &str) -> bool {
+    name == "places" && training::SOURCES.iter().any(|other| std::ptr::eq(*other, source))
 }
 
 /// Names of what a kernel is bound to.
@@ -136,8 +150,7 @@ fn the_drawing_composes_and_has_its_two_entries() {
 fn every_file_is_a_library_or_a_kernel() {
     for (name, text) in embedded() {
         let drawing = [DRAWING, LIGHT].contains(&name);
-        let kernel =
-            drawing || SOURCES.iter().any(|source| format!("kernels/{}.wgsl", source.name) == name);
+        let kernel = drawing || kernels().any(|(_, file)| file == name);
         assert!(kernel != is_library(name, text), "{name} is one of the two and not both");
     }
 }

@@ -18,6 +18,7 @@ const FLOORS: &[&[&str]] = &[
     &["forward"],
     &["engine"],
     &["batch"],
+    &["training"],
     &["experiment"],
     &["coach"],
     &["agents"],

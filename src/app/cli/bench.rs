@@ -17,7 +17,8 @@ use clap::Args;
 use self::measure::BenchPlan;
 use self::report::{BenchReport, Startup};
 use self::streaming::Streaming;
-use super::engine::{Device, GpuMemory, KvCacheArgs, open_fastest_engine};
+use super::engine::{Device, GpuMemory, PrecisionArgs, open_fastest_engine};
+use super::lora::LoraArgs;
 use super::output::{Exit, Output, progress_bar};
 use crate::content::assets::Assets;
 use crate::model::PixelModel;
@@ -40,6 +41,7 @@ use crate::model::tiling::Layout;
 Examples:
   pixel-llm bench                            the model inside the program
   pixel-llm bench model.gguf --device cpu --repetitions 9
+  pixel-llm bench model.gguf --lora adapter.gguf        what an adapter costs
   pixel-llm bench model.gguf --parallel 1,2,4,8,16 --json | jq .speeds"
 )]
 pub struct BenchArgs {
@@ -84,9 +86,11 @@ pub struct BenchArgs {
     device: Device,
     #[command(flatten)]
     memory: GpuMemory,
-    /// How keys and values are kept.
+    /// How exact the numbers are that a pass keeps and computes with.
     #[command(flatten)]
-    cache: KvCacheArgs,
+    precision: PrecisionArgs,
+    #[command(flatten)]
+    lora: LoraArgs,
 }
 
 impl BenchArgs {
@@ -118,6 +122,7 @@ pub fn run(args: BenchArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
             plan.context()
         )
     })?;
+    let adapters = args.lora.load(&model, false)?;
     let subject = report::BenchModel::of(&model);
     let weight_bytes = weight_bytes(&model);
     let (mut engine, engine_ready) = timed(|| {
@@ -126,7 +131,7 @@ pub fn run(args: BenchArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
             model,
             plan.slots(),
             Some(context),
-            (args.memory, args.cache),
+            (args.memory, args.precision, adapters),
         )
     })?;
     let first_token = measure::first_token(&mut *engine)?;

@@ -1,13 +1,15 @@
-//! `pixel-llm cache`: what is kept of GGUF models, and how to be rid of it.
+//! `pixel-llm cache`: what is kept of GGUF models and of prompts, and how to be rid of it.
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::numbers::human_bytes;
 use super::output::{Exit, Output, print_warning};
 use super::table::{Align, Table};
+use crate::batch::prefixes::{self, PrefixEntry};
 use crate::model::Cache;
 use crate::model::resolve::{KeptEntry, limit};
 use crate::terminal::one_line;
@@ -28,7 +30,8 @@ Examples:
   pixel-llm cache list
   pixel-llm cache list --json | jq '.conversions[].size_in_bytes'
   pixel-llm cache clear model.gguf
-  pixel-llm cache clear"
+  pixel-llm cache clear
+  pixel-llm cache list --prompt-cache kept"
 )]
 pub struct CacheArgs {
     #[command(subcommand)]
@@ -38,8 +41,13 @@ pub struct CacheArgs {
 #[derive(Debug, Subcommand)]
 enum CacheCommand {
     /// List the conversions, those first that were not used for longest.
-    #[command(after_help = "Example:\n  pixel-llm cache list --json")]
-    List,
+    #[command(after_help = "Examples:\n  pixel-llm cache list --json\n  pixel-llm cache list \
+                      --prompt-cache kept")]
+    List {
+        /// List the prompts that are kept in this folder instead.
+        #[arg(long, value_name = "DIR")]
+        prompt_cache: Option<PathBuf>,
+    },
     /// Remove conversions and what killed runs left. What a process uses stays. Models themselves
     /// are never touched.
     #[command(
@@ -49,6 +57,9 @@ enum CacheCommand {
         /// Of these models only: GGUF files, or names that the list shows.
         #[arg(value_name = "MODEL")]
         models: Vec<PathBuf>,
+        /// Remove the prompts that are kept in this folder instead; other files in it stay.
+        #[arg(long, value_name = "DIR", conflicts_with = "models")]
+        prompt_cache: Option<PathBuf>,
     },
 }
 
@@ -75,8 +86,10 @@ struct Cleared {
 pub fn run(args: &CacheArgs, out: &mut Output) -> anyhow::Result<Exit> {
     let cache = Cache::default();
     match &args.command {
-        CacheCommand::List => list(&cache, out),
-        CacheCommand::Clear { models } => clear(&cache, models, out),
+        CacheCommand::List { prompt_cache: Some(folder) } => list_prompts(folder, out),
+        CacheCommand::List { prompt_cache: None } => list(&cache, out),
+        CacheCommand::Clear { prompt_cache: Some(folder), .. } => clear_prompts(folder, out),
+        CacheCommand::Clear { models, prompt_cache: None } => clear(&cache, models, out),
     }
 }
 
@@ -95,6 +108,48 @@ fn list(cache: &Cache, out: &mut Output) -> anyhow::Result<Exit> {
         }
         let (size, limit) = (human_bytes(listed.size_in_bytes), human_bytes(listed.limit_in_bytes));
         format!("{}{size} of at most {limit} in {}\n", table.render(), shown(&listed.folder))
+    })?;
+    Ok(Exit::Ok)
+}
+
+#[derive(Serialize)]
+struct KeptPrompts {
+    folder: PathBuf,
+    size_in_bytes: u64,
+    prompts: Vec<PrefixEntry>,
+}
+
+impl KeptPrompts {
+    fn new(folder: &Path, prompts: Vec<PrefixEntry>) -> Self {
+        let size_in_bytes = prompts.iter().map(|entry| entry.size_in_bytes).sum();
+        Self { folder: folder.to_owned(), size_in_bytes, prompts }
+    }
+}
+
+fn list_prompts(folder: &Path, out: &mut Output) -> anyhow::Result<Exit> {
+    let prompts = prefixes::entries(folder).with_context(|| shown(folder))?;
+    let is_bad = prompts.iter().any(|entry| entry.problem.is_some());
+    out.print(&KeptPrompts::new(folder, prompts), |listed| {
+        let columns = ["NAME", "SIZE", "TOKENS", "MODEL"];
+        let align = [Align::Left, Align::Right, Align::Right, Align::Left];
+        let mut table = Table::new(std::array::from_fn::<_, 4, _>(|at| (columns[at], align[at])));
+        for entry in &listed.prompts {
+            let tokens = entry.tokens.map_or_else(|| "-".into(), |tokens| tokens.to_string());
+            let about = entry.model.clone().or_else(|| entry.problem.clone()).unwrap_or_default();
+            let name = shown(Path::new(entry.file.file_name().unwrap_or_default()));
+            table.row([name, human_bytes(entry.size_in_bytes), tokens, about]);
+        }
+        let size = human_bytes(listed.size_in_bytes);
+        format!("{}{size} in {}\n", table.render(), shown(&listed.folder))
+    })?;
+    Ok(if is_bad { Exit::FoundBad } else { Exit::Ok })
+}
+
+fn clear_prompts(folder: &Path, out: &mut Output) -> anyhow::Result<Exit> {
+    let removed = prefixes::clear(folder).with_context(|| shown(folder))?;
+    out.print(&KeptPrompts::new(folder, removed), |cleared| {
+        let prompts = counted(cleared.prompts.len() as u64, "kept prompt");
+        format!("{prompts} removed, {}", human_bytes(cleared.size_in_bytes))
     })?;
     Ok(Exit::Ok)
 }

@@ -18,12 +18,16 @@ use self::commands::{Command, HELP};
 use self::conversation::{ChatSession, TurnResult};
 pub use self::lines::give_terminal_back;
 use self::lines::{ChatInput, ChatReader};
-use super::engine::{Device, GpuMemory, KvCacheArgs, open_engine};
+use super::draft::DraftArgs;
+use super::engine::{Device, GpuMemory, PrecisionArgs, open_engine};
+use super::lora::LoraArgs;
 use super::open_model;
 use super::output::{Exit, Output, print_note, print_warning};
+use super::prompt_cache::PromptCacheArgs;
 use super::run::{self, CHATML_ENDS, SamplingArgs};
+use crate::batch::prefixes::KeepRule;
 use crate::batch::request::{Defaults, MAX_STOPS, PromptMode};
-use crate::batch::{ModelText, TextModel};
+use crate::batch::{ModelText, Scheduler, TextModel};
 use crate::content::assets::Assets;
 use crate::engine::Engine;
 use crate::model::PixelModel;
@@ -42,6 +46,8 @@ const MAX_TOKENS: u32 = 1024;
   pixel-llm chat
   pixel-llm chat model.gguf --system \"Answer in one sentence.\" --temperature 0
   pixel-llm chat model.gguf --show-probabilities
+  pixel-llm chat model.gguf --lora adapter.gguf:0.5
+  pixel-llm chat model.gguf --system \"$(cat rules.txt)\" --prompt-cache kept
   printf 'Hello\\nWho are you?\\n' | pixel-llm chat --quiet
 
 In the conversation, /help lists the commands. Ctrl-C stops an answer, and once more
@@ -52,7 +58,8 @@ pub struct ChatArgs {
     /// What the model is told before the conversation.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub system: Option<String>,
-    /// Colour each token by its probability: the redder, the less sure. On a terminal only.
+    /// Colour each token by its probability: the redder, the less sure; tokens that had been
+    /// drafted are underlined. On a terminal only.
     #[arg(long)]
     pub show_probabilities: bool,
     /// Only the answers: no greeting and no tokens per second; warnings and errors stay.
@@ -72,9 +79,18 @@ pub struct ChatArgs {
     /// How much of a GPU the model may take.
     #[command(flatten)]
     pub memory: GpuMemory,
-    /// How keys and values are kept.
+    /// How exact the numbers are that a pass keeps and computes with.
     #[command(flatten)]
-    pub cache: KvCacheArgs,
+    pub precision: PrecisionArgs,
+    /// Which adapters it computes with.
+    #[command(flatten)]
+    pub lora: LoraArgs,
+    /// How answers are drafted.
+    #[command(flatten)]
+    pub draft: DraftArgs,
+    /// Prompts that are kept on disk.
+    #[command(flatten)]
+    pub prompt_cache: PromptCacheArgs,
 }
 
 impl ChatArgs {
@@ -93,6 +109,7 @@ impl ChatArgs {
             mode: PromptMode::Chat,
             system: None,
             template_variables: Vec::new(),
+            adapters: Vec::new(),
         }
     }
 }
@@ -114,7 +131,9 @@ pub fn run(args: &ChatArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
     );
     let model = open_model(args.model.as_deref(), assets)?;
     let text = ModelText::new(&model).context("the model's tokenizer cannot be used")?;
+    let drafts = args.draft.check(&model, &text, assets)?;
     let mut engine = open(args, model, &text)?;
+    let drafts = drafts.open(engine.capacity())?;
     let mut lines = ChatReader::open()?;
     if lines.is_terminal() && !args.quiet {
         let name = terminal::one_line(text.name());
@@ -127,7 +146,10 @@ pub fn run(args: &ChatArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
         run::interrupts_end_nothing();
     }
     let defaults = args.defaults(&text);
-    let conversation = ChatSession::new(&text, &mut *engine, defaults, args.system.clone());
+    let prefixes = args.prompt_cache.open(KeepRule::System, &*engine)?;
+    let scheduler = Scheduler::new(&text, engine.capacity()).drafting(drafts).keeping(prefixes);
+    let answering: (Scheduler<'_>, &mut dyn Engine) = (scheduler, &mut *engine);
+    let conversation = ChatSession::new(&text, answering, defaults, args.system.clone());
     converse(conversation, &mut lines, args.quiet)
 }
 
@@ -137,8 +159,9 @@ fn open(args: &ChatArgs, model: PixelModel, text: &ModelText) -> anyhow::Result<
     // On a GPU the engine has its own, lower, usual number.
     let usual =
         (model.config().context_length > CONTEXT && args.device != Device::Gpu).then_some(CONTEXT);
-    let engine =
-        open_engine(args.device, model, 1, args.context.or(usual), (args.memory, args.cache))?;
+    let device = args.prompt_cache.device(args.device)?;
+    let room = (args.memory, args.precision, args.lora.load(&model, false)?);
+    let engine = open_engine(device, model, 1, args.context.or(usual), room)?;
     if !text.brings_chat_template() {
         print_note("the model brings no chat template: the conversation is written as ChatML");
     }

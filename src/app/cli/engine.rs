@@ -9,9 +9,9 @@ pub use crate::engine::Device;
 
 use super::output::{doing, print_note};
 use crate::engine::Engine;
-use crate::engine::open::{self, EngineOptions, OpenProgress, check_context};
+use crate::engine::open::{self, EngineAdapters, EngineOptions, OpenProgress, check_context};
 use crate::forward::Interventions;
-use crate::forward::cpu::CacheType;
+use crate::forward::cpu::{ActivationBits, CacheType};
 use crate::model::{ModelConfig, PixelModel};
 use crate::size::MemorySize;
 
@@ -65,9 +65,26 @@ impl ValueEnum for CacheType {
     }
 }
 
-/// How keys and values are kept.
+impl ValueEnum for ActivationBits {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Twenty, Self::Sixteen, Self::Eight]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let (name, help) = match self {
+            Self::Twenty => ("20", "Within a thousandth of a nat of what the weights say"),
+            Self::Sixteen => ("16", "Between the two; on the processor alone"),
+            Self::Eight => {
+                ("8", "Fastest, and as many as llama.cpp rounds to; on the processor alone")
+            }
+        };
+        Some(PossibleValue::new(name).help(help))
+    }
+}
+
+/// How exact the numbers are that a pass keeps and computes with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::Args)]
-pub struct KvCacheArgs {
+pub struct PrecisionArgs {
     /// How keys and values of a sequence are kept.
     #[arg(
         long,
@@ -77,13 +94,24 @@ pub struct KvCacheArgs {
         help_heading = "Running",
     )]
     pub cache_type: CacheType,
+    /// Bits that activations are rounded to before they are multiplied with quantised weights.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "BITS",
+        default_value_t = ActivationBits::Twenty,
+        hide_short_help = true,
+        help_heading = "Running",
+    )]
+    pub activation_bits: ActivationBits,
 }
 
 /// What an engine may take, and how.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Room {
     memory: GpuMemory,
-    cache: KvCacheArgs,
+    precision: PrecisionArgs,
+    adapters: EngineAdapters,
 }
 
 impl From<GpuMemory> for Room {
@@ -92,9 +120,15 @@ impl From<GpuMemory> for Room {
     }
 }
 
-impl From<(GpuMemory, KvCacheArgs)> for Room {
-    fn from((memory, cache): (GpuMemory, KvCacheArgs)) -> Self {
-        Self { memory, cache }
+impl From<(GpuMemory, PrecisionArgs)> for Room {
+    fn from((memory, precision): (GpuMemory, PrecisionArgs)) -> Self {
+        Self { memory, precision, ..Self::default() }
+    }
+}
+
+impl From<(GpuMemory, PrecisionArgs, EngineAdapters)> for Room {
+    fn from((memory, precision, adapters): (GpuMemory, PrecisionArgs, EngineAdapters)) -> Self {
+        Self { memory, precision, adapters }
     }
 }
 
@@ -150,10 +184,19 @@ fn open(
     context: Option<u32>,
     room: impl Into<Room>,
 ) -> anyhow::Result<Box<dyn Engine>> {
-    let Room { memory, cache: KvCacheArgs { cache_type } } = room.into();
+    let Room { memory, precision, adapters } = room.into();
+    let PrecisionArgs { cache_type, activation_bits } = precision;
     let gpu_memory = memory.gpu_memory.map(|size| size.0);
-    let options = EngineOptions { device, try_software, slots, context, gpu_memory, cache_type };
-    Ok(open::open_engine(model, options, &OnTerminal)?)
+    let options = EngineOptions {
+        device,
+        try_software,
+        slots,
+        context,
+        gpu_memory,
+        cache_type,
+        activation_bits,
+    };
+    Ok(open::open_engine(model, options, &adapters, &OnTerminal)?)
 }
 
 /// The same with some heads muted, by layer and head. Muted heads are computed on the processor.

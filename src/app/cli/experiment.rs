@@ -13,7 +13,7 @@ use anyhow::Context;
 use clap::Args;
 
 pub use self::file::CellFile;
-use super::engine::{Device, open_engine};
+use super::engine::{Device, PrecisionArgs, open_engine};
 use super::output::{Exit, Output, print_note, print_warning};
 use super::run::{BatchArgs, interruptible};
 use super::{open_model, output::progress_bar};
@@ -61,7 +61,8 @@ pub fn run(
     // names it.
     let device = if batch.device == Device::Gpu { Device::Gpu } else { Device::Cpu };
     let context = batch.context.unwrap_or(job.context());
-    let mut engine = open_engine(device, model, slots, Some(context), batch.memory)?;
+    let room = (batch.memory, PrecisionArgs::default(), batch.lora.load(&model, false)?);
+    let mut engine = open_engine(device, model, slots, Some(context), room)?;
 
     let bar = progress_bar("cells", job.cells() as u64);
     let (outcome, failed) =

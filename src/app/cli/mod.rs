@@ -12,20 +12,27 @@ pub mod cache;
 pub mod chat;
 pub mod coach;
 pub mod convert;
+pub mod corpus;
+pub mod draft;
 pub mod engine;
+pub mod evaluate;
 pub mod experiment;
 pub mod fs;
 pub mod inspect;
+pub mod lora;
 pub mod map;
+pub mod merge;
 pub mod mods;
 mod numbers;
 pub mod output;
 pub mod pages;
 pub mod perplexity;
+pub mod prompt_cache;
 pub mod run;
 pub mod simulate;
 pub mod suggest;
 mod table;
+pub mod train;
 pub mod verify;
 
 /// Opens the model that was named, or the built-in one, for whoever reads every weight. A GGUF file

@@ -9,7 +9,8 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::engine::{Device, GpuMemory, KvCacheArgs, open_engine};
+use super::engine::{Device, GpuMemory, PrecisionArgs, open_engine};
+use super::lora::LoraArgs;
 use super::numbers::thousands;
 use super::output::{Exit, Output};
 use crate::batch::ModelText;
@@ -65,9 +66,11 @@ pub struct PerplexityArgs {
     device: Device,
     #[command(flatten)]
     memory: GpuMemory,
-    /// How keys and values are kept.
+    /// How exact the numbers are that a pass keeps and computes with.
     #[command(flatten)]
-    cache: KvCacheArgs,
+    precision: PrecisionArgs,
+    #[command(flatten)]
+    lora: LoraArgs,
 }
 
 #[derive(Debug, Serialize)]
@@ -112,7 +115,8 @@ pub fn run(args: PerplexityArgs, assets: &Assets, out: &mut Output) -> anyhow::R
         tokens.len()
     );
 
-    let mut engine = open_engine(args.device, model, 1, Some(context), (args.memory, args.cache))?;
+    let room = (args.memory, args.precision, args.lora.load(&model, false)?);
+    let mut engine = open_engine(args.device, model, 1, Some(context), room)?;
     let bar = bar(windows.count(tokens.len()) as u64);
     let mut likelihood = Likelihood::default();
     // The model is open: the speed is that of the windows alone.

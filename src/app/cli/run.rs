@@ -23,7 +23,10 @@ pub(in crate::app::cli) use interrupt::{
 pub use sampling::SamplingArgs;
 pub(in crate::app::cli) use show::{nothing_visible, speed_line, write_answer};
 
-use super::engine::{Device, GpuMemory, KvCacheArgs};
+use super::draft::DraftArgs;
+use super::engine::{Device, GpuMemory, PrecisionArgs};
+use super::lora::LoraArgs;
+use super::prompt_cache::PromptCacheArgs;
 use crate::batch::ModelText;
 use crate::batch::output::Existing;
 use crate::batch::request::{DEFAULT_MAX_TOKENS, Defaults, MAX_STOPS, PromptMode};
@@ -43,9 +46,13 @@ const DEFAULT_PARALLEL: usize = 8;
   echo \"Why is the sky blue?\" | pixel-llm run model.gguf
   pixel-llm run --raw --prompt \"Once upon a time\"
   pixel-llm run --prompt \"Hello\" --save-activations thought.map && pixel-llm map png thought.map
+  pixel-llm run model.gguf --lora adapter.gguf:0.8 --prompt \"Where is the lamp?\"
   pixel-llm run model.gguf --input requests.jsonl --output results.jsonl --parallel 8
+  pixel-llm run model.gguf --input requests.jsonl --lora facts=a.gguf --lora poems=b.gguf
   pixel-llm run model.gguf --input requests.jsonl --output results.jsonl --resume --retry-failed
   cat requests.jsonl | pixel-llm run --input - > results.jsonl
+  pixel-llm run big.gguf --draft small.gguf --prompt \"Count to a hundred\"
+  pixel-llm run model.gguf --system \"$(cat rules.txt)\" --prompt-cache kept --prompt \"May I?\"
 
 A prompt is a message to a model that brings a chat template, and its answer follows; \
 --raw goes on with the text as it is.
@@ -171,9 +178,18 @@ pub struct BatchArgs {
     /// How much of a GPU the model may take.
     #[command(flatten)]
     pub memory: GpuMemory,
-    /// How keys and values are kept.
+    /// How exact the numbers are that a pass keeps and computes with.
     #[command(flatten)]
-    pub cache: KvCacheArgs,
+    pub precision: PrecisionArgs,
+    /// Which adapters they compute with.
+    #[command(flatten)]
+    pub lora: LoraArgs,
+    /// How answers are drafted.
+    #[command(flatten)]
+    pub draft: DraftArgs,
+    /// Prompts that are kept on disk.
+    #[command(flatten)]
+    pub prompt_cache: PromptCacheArgs,
     /// Mute a head, by layer and head counted from 0; may be given several times. Computes on the
     /// processor.
     #[arg(
@@ -226,6 +242,7 @@ impl BatchArgs {
             mode: if self.chat { PromptMode::Chat } else { PromptMode::Raw },
             system: self.system.clone(),
             template_variables: self.chat_template_kwargs.clone().unwrap_or_default().0,
+            adapters: Vec::new(),
         }
     }
 

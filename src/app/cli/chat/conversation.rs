@@ -43,11 +43,10 @@ impl<'t, 'e> ChatSession<'t, 'e> {
     /// A conversation in which nothing was said.
     pub fn new(
         text: &'t ModelText,
-        engine: &'e mut dyn Engine,
+        (scheduler, engine): (Scheduler<'t>, &'e mut dyn Engine),
         defaults: Defaults,
         system: Option<String>,
     ) -> Self {
-        let scheduler = Scheduler::new(text, engine.capacity());
         let system = system.filter(|system| !system.is_empty());
         Self {
             text,
@@ -205,9 +204,13 @@ impl<'t, 'e> ChatSession<'t, 'e> {
         let (scheduler, engine) = (&mut self.scheduler, &mut *self.engine);
         let outcome = interruptible(|cancel| {
             run_on(scheduler, engine, [Ok(request)], &mut progress, cancel, |report| match report {
-                RunReport::Text { text, logprob, .. } => show(text, logprob),
+                RunReport::Text { text, logprob, drafted, .. } => show(text, logprob, drafted),
                 RunReport::Finished { outcome, .. } => {
                     finished = Some(outcome.clone());
+                    Ok(())
+                }
+                RunReport::Note(note) => {
+                    print_warning(note);
                     Ok(())
                 }
                 RunReport::Step(_) => Ok(()),
@@ -219,7 +222,9 @@ impl<'t, 'e> ChatSession<'t, 'e> {
             self.scheduler.stop(start.elapsed());
             for event in self.scheduler.take_events() {
                 match event {
-                    RequestEvent::Text { text, logprob, .. } => show(&text, logprob)?,
+                    RequestEvent::Text { text, logprob, drafted, .. } => {
+                        show(&text, logprob, drafted)?;
+                    }
                     RequestEvent::Finished { outcome, .. } => finished = Some(outcome),
                 }
             }
@@ -228,9 +233,9 @@ impl<'t, 'e> ChatSession<'t, 'e> {
     }
 }
 
-fn show(text: &str, logprob: Option<f32>) -> Result<(), OutputError> {
-    let style = logprob.filter(|_| is_seen()).and_then(shade::of);
-    write_answer(style, text).map_err(OutputError::Write)
+fn show(text: &str, logprob: Option<f32>, drafted: bool) -> Result<(), OutputError> {
+    let style = logprob.filter(|_| is_seen()).and_then(|logprob| shade::of(logprob, drafted));
+    write_answer(style.as_deref(), text).map_err(OutputError::Write)
 }
 
 fn message(role: &str, content: &str) -> Message {

@@ -23,13 +23,18 @@ pub(crate) fn is_possible() -> bool {
     wanted && !dumb && io::stdout().is_terminal()
 }
 
-/// The code for a token of this log-probability; none for the surest.
-pub fn of(logprob: f32) -> Option<&'static str> {
+/// The line under tokens that had been drafted.
+const DRAFTED: &str = "\x1b[4m";
+
+/// The codes for a token of this log-probability, drafted or not; none for the surest that were
+/// drawn without a draft.
+pub fn of(logprob: f32, drafted: bool) -> Option<String> {
     let probability = logprob.exp();
-    if probability >= SURE {
-        return None;
-    }
-    SHADES.iter().find(|(least, _)| probability >= *least).map(|(_, code)| *code)
+    let shade = SHADES.iter().find(|(least, _)| probability >= *least);
+    let shade = shade.filter(|_| probability < SURE).map_or("", |(_, code)| *code);
+    let line = if drafted { DRAFTED } else { "" };
+    let codes = format!("{shade}{line}");
+    (!codes.is_empty()).then_some(codes)
 }
 
 #[cfg(test)]
@@ -38,9 +43,11 @@ mod tests {
 
     #[test]
     fn the_less_sure_the_redder() {
-        assert_eq!(of(0.0), None);
-        let codes = [0.7f32, 0.4, 0.2, 0.01, 0.0].map(|probability| of(probability.ln()));
-        let expected = [0, 1, 2, 3, 3].map(|at| Some(SHADES[at].1));
+        assert_eq!(of(0.0, false), None);
+        let codes = [0.7f32, 0.4, 0.2, 0.01, 0.0].map(|probability| of(probability.ln(), false));
+        let expected = [0, 1, 2, 3, 3].map(|at| Some(SHADES[at].1.to_owned()));
         assert_eq!(codes, expected);
+        assert_eq!(of(0.0, true).as_deref(), Some(DRAFTED));
+        assert_eq!(of(-1.0, true), Some(format!("{}{DRAFTED}", SHADES[1].1)));
     }
 }

@@ -16,10 +16,11 @@ use crate::app::cli::engine::{interventions_without, open_engine_without};
 use crate::app::cli::open_model;
 use crate::app::cli::output::{Exit, Output, doing, print_note, print_warning};
 use crate::batch::output::{Resumed, bad_line};
+use crate::batch::prefixes::{KeepRule, PrefixStore};
 use crate::batch::request::{Defaults, PromptMode};
 use crate::batch::{
-    InputError, InputFile, ModelText, OutputFile, Progress, Request, RunOutcome, TextModel,
-    run as run_requests,
+    DraftSource, InputError, InputFile, ModelText, OutputFile, Progress, Request, RunOutcome,
+    Scheduler, TextModel, run_on,
 };
 use crate::content::assets::Assets;
 use crate::engine::Engine;
@@ -40,22 +41,23 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
         Some(text) => PromptSource::Prompts(std::slice::from_ref(text)),
         None => args.source()?,
     };
-    let defaults = args.defaults();
+    let defaults = Defaults { adapters: args.lora.names()?, ..args.defaults() };
     // All lines are checked before the model is opened, which may take long.
     let mut input = open_input(args, source, &defaults)?;
     let mut found = KeptResults::new(args.retry_changed);
     let mut output = open_output(args, input.as_mut(), &mut found)?;
-    let Opened { mut engine, text, model_digest } = match open(args, source, assets, &found) {
-        Ok(opened) => opened,
-        Err(error) => {
-            // Where nothing could run, the results of an earlier run are as they were, and no new
-            // file is left.
-            if let Some(output) = output {
-                output.abandon();
+    let Opened { mut engine, text, model_digest, drafts, prefixes } =
+        match open(args, source, assets, &found) {
+            Ok(opened) => opened,
+            Err(error) => {
+                // Where nothing could run, the results of an earlier run are as they were, and no
+                // new file is left.
+                if let Some(output) = output {
+                    output.abandon();
+                }
+                return Err(error);
             }
-            return Err(error);
-        }
-    };
+        };
     if let Some(output) = &mut output {
         // Only now is a file that is there changed, when something can run.
         output.begin()?;
@@ -92,8 +94,11 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
         reading: (stream_text && !args.quiet).then(|| doing("reading the prompt")),
     };
     let mut progress = Progress::new(total, total - remaining);
+    let scheduler = Scheduler::new(&text, engine.capacity()).drafting(drafts);
+    let mut scheduler = scheduler.keeping(prefixes);
     let outcome = interruptible(|cancelled| {
-        run_requests(&mut *engine, &text, requests, &mut progress, cancelled, |report| {
+        let engine = &mut *engine;
+        run_on(&mut scheduler, engine, requests, &mut progress, cancelled, |report| {
             view.take(report)
         })
     });
@@ -134,6 +139,8 @@ struct Opened {
     engine: Box<dyn Engine>,
     text: ModelText,
     model_digest: String,
+    drafts: DraftSource,
+    prefixes: Option<PrefixStore>,
 }
 
 fn open(
@@ -147,22 +154,28 @@ fn open(
         trace::check(folder, model.config())?;
     }
     // What can be refused comes before the engine, which takes longest to open.
-    let model_digest = model_digest(&model, &args.mute);
+    let adapters = args.lora.load(&model, args.input.is_some())?;
+    let model_digest = model_digest(&model, &args.mute) + &args.lora.digest(&adapters);
     if let Some(path) = &args.output {
         found.check(path, &model_digest, text.name())?;
     }
     let for_prompts = args.defaults_of_prompts(&text);
     check_prompts(args, source, &for_prompts, &text)?;
+    let drafts = args.draft.check(&model, &text, assets)?;
     let context = args.context.or_else(|| context_of(source, &for_prompts, &text, &model));
     let engine = open_engine_without(
         &args.mute,
-        args.device,
+        args.prompt_cache.device(args.device)?,
         model,
         args.slots(),
         context,
-        (args.memory, args.cache),
+        (args.memory, args.precision, adapters),
     )?;
-    Ok(Opened { engine, text, model_digest })
+    let drafts = drafts.open(engine.capacity())?;
+    let one = matches!(source, PromptSource::Prompts([_]));
+    let rule = if one { KeepRule::Whole } else { KeepRule::Shared };
+    let prefixes = args.prompt_cache.open(rule, &*engine)?;
+    Ok(Opened { engine, text, model_digest, drafts, prefixes })
 }
 
 /// A request for each prompt of the command line.
@@ -189,13 +202,14 @@ fn save_activations(
     // Once more: the engine has taken the first one.
     let model = open_model(args.model.as_deref(), assets)?;
     let interventions = interventions_without(&args.mute, model.config())?;
+    let adapters = args.lora.load(&model, false)?;
     // There is one: `source` has refused any other number.
     let prompt = args.defaults_of_prompts(text).request(String::new(), &args.prompt[0]).prompt;
     let tokens = [text.encode(&prompt)?.as_slice(), answer].concat();
     if tokens.is_empty() {
         return Ok(());
     }
-    let regions = trace::save(folder, Arc::new(model), &tokens, &interventions)?;
+    let regions = trace::save(folder, Arc::new(model), &tokens, &interventions, &adapters)?;
     print_note(&format!("{}: {regions} regions, {} tokens down", folder.display(), tokens.len()));
     Ok(())
 }

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::{BatchArgs, PromptSource};
+use crate::app::cli::draft::{draft_line, drafts_in_words};
 use crate::app::cli::output::{Doing, Exit, Output, print_warning};
 use crate::batch::output::{ResultContext, result_line};
 use crate::batch::{
@@ -30,7 +31,10 @@ pub(super) struct Summary {
     skipped_lines: u64,
     prompt_tokens: u64,
     shared_prompt_tokens: u64,
+    loaded_prompt_tokens: u64,
     completion_tokens: u64,
+    drafted_tokens: u64,
+    accepted_tokens: u64,
     seconds: f64,
     cancelled: bool,
 }
@@ -50,7 +54,10 @@ impl Summary {
             skipped_lines,
             prompt_tokens: progress.prompt_tokens,
             shared_prompt_tokens: progress.shared_tokens,
+            loaded_prompt_tokens: progress.loaded_tokens,
             completion_tokens: progress.completion_tokens,
+            drafted_tokens: progress.drafted_tokens,
+            accepted_tokens: progress.accepted_tokens,
             seconds: took.as_secs_f64(),
             cancelled,
         }
@@ -61,15 +68,17 @@ impl Summary {
         let tokens = self.prompt_tokens - self.shared_prompt_tokens + self.completion_tokens;
         let speed = if self.seconds > 0.0 { tokens as f64 / self.seconds } else { 0.0 };
         let mut line = format!(
-            "{} answered, {} failed in {:.1} s: {} prompt tokens ({} shared), {} made, \
+            "{} answered, {} failed in {:.1} s: {} prompt tokens ({} shared{}), {} made, \
              {speed:.1} tokens/s",
             self.succeeded,
             self.failed,
             self.seconds,
             self.prompt_tokens,
             self.shared_prompt_tokens,
+            from_disk(self.loaded_prompt_tokens),
             self.completion_tokens
         );
+        line.push_str(&drafts_in_words(self.accepted_tokens, self.drafted_tokens));
         if self.cancelled {
             line.push_str("; stopped before the end, go on by --resume");
         }
@@ -135,7 +144,16 @@ pub(in crate::app::cli) fn speed_line(answer: &Answer) -> String {
         String::new()
     };
     let first = answer.prompt_time.as_secs_f64();
-    format!("{tokens} token{plural}{speed}, the first after {first:.2} s")
+    let drafts = draft_line(answer);
+    let loaded = match answer.loaded_tokens {
+        0 => String::new(),
+        loaded => format!(", {loaded} of {} prompt tokens from disk", answer.prompt_tokens),
+    };
+    format!("{tokens} token{plural}{speed}, the first after {first:.2} s{loaded}{drafts}")
+}
+
+fn from_disk(tokens: u64) -> String {
+    if tokens > 0 { format!(", {tokens} of them from disk") } else { String::new() }
 }
 
 /// In words, why an answer shows nothing; `None` where it shows something, or none was wanted.
@@ -239,7 +257,7 @@ impl RunOutput<'_> {
 
     pub(super) fn take(&mut self, report: RunReport<'_>) -> Result<(), OutputError> {
         // Steps come while the prompt is still read, and show nothing.
-        if !matches!(report, RunReport::Step(_)) {
+        if !matches!(report, RunReport::Step(_) | RunReport::Note(_)) {
             self.reading = None;
         }
         match report {
@@ -248,6 +266,10 @@ impl RunOutput<'_> {
                 self.show()
             }
             RunReport::Text { .. } => Ok(()),
+            RunReport::Note(note) => {
+                print_warning(note);
+                Ok(())
+            }
             RunReport::Finished { number, request, outcome } => {
                 self.answer = outcome.as_ref().ok().cloned();
                 if let Some(output) = &mut self.output {

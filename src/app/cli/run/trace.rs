@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
+use crate::engine::open::EngineAdapters;
 use crate::forward::cpu::{Column, CpuModel, CpuOptions, KvCache};
 use crate::forward::{HookPoint, Hooks, Interventions};
 use crate::map::{InfiniteMap, MapOptions};
@@ -50,10 +51,15 @@ pub fn save(
     model: Arc<PixelModel>,
     tokens: &[u32],
     interventions: &Interventions,
+    adapters: &EngineAdapters,
 ) -> anyhow::Result<usize> {
     let config = model.config().clone();
-    let cpu = CpuModel::new(model, CpuOptions::default())?;
+    let mut cpu = CpuModel::new(model, CpuOptions::default())?;
+    for adapter in &adapters.adapters {
+        cpu.add_adapter(adapter)?;
+    }
     let mut cache = KvCache::new(&config, 1, tokens.len());
+    cache.set_adapters(0, &adapters.usual);
     // No logits are drawn, so the output matrix need not be read.
     let columns: Vec<Column> = (0..)
         .zip(tokens)
