@@ -53,7 +53,7 @@ pub enum AfterChange {
 }
 
 /// Milliseconds of a frame that thinking may take where nobody says.
-pub(crate) const USUAL_THINKING: u32 = 60;
+pub(crate) const USUAL_THINKING: u32 = 70;
 /// What a frame is to take at most with everything else in it: where drawing takes long, thinking
 /// takes less.
 const FRAME: Duration = Duration::from_millis(90);
