@@ -53,10 +53,10 @@ pub enum AfterChange {
 }
 
 /// Milliseconds of a frame that thinking may take where nobody says.
-pub(crate) const USUAL_THINKING: u32 = 70;
+pub(crate) const USUAL_THINKING: u32 = 78;
 /// What a frame is to take at most with everything else in it: where drawing takes long, thinking
 /// takes less.
-const FRAME: Duration = Duration::from_millis(90);
+const FRAME: Duration = Duration::from_millis(100);
 /// What thinking may take all the same.
 const LEAST_THINKING: Duration = Duration::from_millis(10);
 
