@@ -3,14 +3,9 @@
 use serde::Serialize;
 
 use super::What;
+use super::cpu::{COLUMNS, LOGIT_COLUMNS};
 use super::settings::LoraSettings;
 use crate::model::{Encoding, PixelModel};
-
-/// Columns of a micro-step, where one sequence is not longer.
-const MICRO_COLUMNS: usize = 512;
-
-/// Columns whose logits are there at once.
-const LOGIT_COLUMNS: usize = 128;
 
 /// Numbers beside each trained one: its gradient and both moments.
 const OF_EACH_TRAINED: u64 = 4;
@@ -86,7 +81,7 @@ pub fn plan(
     batch_tokens: usize,
     room: u64,
 ) -> Result<MemoryPlan, NoRoom> {
-    let micro = |longest: usize| longest.max(MICRO_COLUMNS.min(batch_tokens));
+    let micro = |longest: usize| longest.max(COLUMNS.min(batch_tokens));
     let least = with(model, what, micro(longest), 1);
     if least.total() <= room {
         let layers = model.config().layer_count as usize;
@@ -96,13 +91,12 @@ pub fn plan(
     }
     // What people would rather change comes first; of each the largest that fits.
     let fits = |what: &What, longest: usize, batch: usize| {
-        let columns = longest.max(MICRO_COLUMNS.min(batch));
+        let columns = longest.max(COLUMNS.min(batch));
         with(model, what, columns, 1).total() <= room
     };
     let smaller = |from: usize| std::iter::successors(Some(from), |n| (*n > 1).then_some(n / 2));
     let mut advice = None;
-    if let Some(batch) =
-        smaller(batch_tokens.min(MICRO_COLUMNS)).find(|&it| fits(what, longest, it))
+    if let Some(batch) = smaller(batch_tokens.min(COLUMNS)).find(|&it| fits(what, longest, it))
         && batch >= longest.min(16)
     {
         advice = Some(format!("--batch-tokens {batch} fits"));

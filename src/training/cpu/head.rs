@@ -18,7 +18,7 @@ use crate::training::TrainError;
 
 /// Columns whose logits are there at a time: 24 MiB of a vocabulary of 49,152, and enough that
 /// unpacking the matrix costs little per column.
-const CHUNK: usize = 128;
+pub const CHUNK: usize = 128;
 
 /// Scratch of the head.
 #[derive(Debug, Default)]

@@ -19,6 +19,7 @@ mod rows;
 use std::sync::Arc;
 
 use batch::Batch;
+pub(super) use head::CHUNK as LOGIT_COLUMNS;
 use head::{Head, HeadScratch};
 use layer::{Activations, LayerPass, Scratch};
 use network::Network;
@@ -37,7 +38,7 @@ use crate::model::{Adapter, PixelModel};
 
 /// Columns of a micro-step, where one sequence is not longer: enough that unpacking a weight costs
 /// little per column, few enough that a layer's activations stay small.
-const COLUMNS: usize = 512;
+pub(super) const COLUMNS: usize = 512;
 
 /// Trains on the processor.
 #[derive(Debug)]

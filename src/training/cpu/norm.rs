@@ -1,7 +1,7 @@
 //! RMS norm backwards: `dx = rho g dy - x rho^3 / n * sum(g dy x)`, and for the norm's own weights
 //! `dg = sum over columns of dy x rho`.
 
-use crate::forward::cpu::activations::Panels;
+use crate::forward::cpu::activations::{Panels, copy_runs};
 
 /// Adds the gradient of the inputs `input` of a norm with weights `weight` to `out`, given that of
 /// its outputs; and that of the weights to `of_weight`, if it is wanted.
@@ -18,12 +18,7 @@ pub fn norm_back(
     for column in 0..input.columns() {
         let [x, dy] = &mut rows;
         for (row, panels) in [(&mut *x, input), (&mut *dy, gradient)] {
-            let mut rest = row.as_mut_slice();
-            for run in panels.column(column) {
-                let (head, tail) = rest.split_at_mut(run.len());
-                head.copy_from_slice(run);
-                rest = tail;
-            }
+            copy_runs(panels.column(column), row);
         }
         row_back(epsilon, weight, x, dy, of_weight.as_deref_mut());
         let mut rest = dy.as_slice();
